@@ -12,7 +12,8 @@ from archcalc.ledger import layer as ledger_layer
 from archcalc.ledger import norm as ledger_norm
 from archcalc.spec import resolve
 from archcalc.spec.attention import AnyAttention, Attention
-from archcalc.spec.base import Part
+from archcalc.spec.base import Activation, Part
+from archcalc.spec.execution import Execution, Experts, Kernel
 from archcalc.spec.ffn import AnyFfn, Gated
 from archcalc.spec.layer import Layer, Placement
 from archcalc.spec.norm import Norm, RMSNorm
@@ -75,6 +76,17 @@ def test_modules_know_every_position_of_attention():
     assert set(attention._BIASES) - {type(None)} | {Rope} == variants(AttentionPosition)
 
 
+def test_every_way_to_carry_out_a_step_is_known():
+    from archcalc.ledger import activation, core, moe
+    from archcalc.nn import activation as modules
+    from archcalc.nn import moe as experts
+    from archcalc.nn import softmax
+
+    assert set(core.KERNELS) == set(softmax.KERNELS) == set(get_args(Kernel))
+    assert set(moe.FORMULATIONS) == set(experts.FORMULATIONS) == set(get_args(Experts))
+    assert set(activation.ACTIVATIONS) == set(modules.ACTIVATIONS) == set(get_args(Activation))
+
+
 def test_modules_know_every_scaling():
     from msgspec import inspect
 
@@ -90,7 +102,7 @@ def test_every_placement_has_its_norms():
     from archcalc.nn import block
 
     placements = set(get_args(Placement))
-    assert set(ledger_layer.NORMS) | {"parallel"} == placements
+    assert set(ledger_layer.PLACEMENTS) == placements
     assert set(block._PLACEMENTS) == placements
 
 
@@ -108,5 +120,5 @@ def test_every_slot_of_a_layer_is_read():
 
 
 def test_every_part_can_be_drawn():
-    """A workload is no part of a spec."""
-    assert set(strategies.PARTS) >= every_part() - {Workload}
+    """A workload is no part of a spec, and the way it is carried out is none."""
+    assert set(strategies.PARTS) >= every_part() - {Workload, Execution}

@@ -2,54 +2,70 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
 from msgspec import structs
 
 from archcalc.ledger import embedding, head
-from archcalc.ledger.algebra import Poly
-from archcalc.ledger.leaves import Cache, Leaf, Matmul, Weight, under
+from archcalc.ledger.algebra import ONE, Poly
+from archcalc.ledger.forward import Pass
+from archcalc.ledger.leaves import Cache, Elementwise, Kept, Matmul, Weight, drained, under
 from archcalc.ledger.stack import Placed, StackReader
 from archcalc.ledger.symbols import Symbols, Table
-from archcalc.ledger.types import CacheRow, Ledger, MatmulRow, Row
+from archcalc.ledger.types import CacheRow, ElementwiseRow, KeptRow, Ledger, MatmulRow, Row
+from archcalc.spec.execution import Execution
 from archcalc.spec.model import Spec
 
 
-def build(spec: Spec) -> Ledger:
-    """Every weight, matmul and cache of a resolved spec, with its axes named."""
+def build(spec: Spec, how: Execution | None = None) -> Ledger:
+    """Every weight, matmul and cache of a resolved spec, with its axes named.
+
+    With `how` a training step is carried out, also what autograd keeps of it and what is computed number by number.
+    """
+    training, how = how is not None, how or Execution()
     table = Table()
     table.state("", {"vocab_size": spec.vocab_size, "n_ctx": spec.n_ctx, "d_model": spec.d_model})
     table.state_part("", spec.embedding)
-    stacks = [StackReader.of(spec, prefix) for prefix in spec.stacks]
+    stacks = [StackReader.of(spec, prefix, how, training=training) for prefix in spec.stacks]
     for stack in stacks:
         stack.state(table)
-    sizes, d = table.sizes(), table.symbols("")
+    return _ledger(_placed(spec, stacks, table), spec, table)
+
+
+def _placed(spec: Spec, stacks: list[StackReader], table: Table) -> Iterator[tuple[str, Placed]]:
+    """Every leaf with its stack's prefix, in the order of a forward pass."""
+    d = table.symbols("")
     has_source = spec.family == "encoder-decoder"
     own = under("embed.", embedding.leaves(spec.embedding, d, has_source=has_source))
-    placed = [
-        *(("", Placed(leaf)) for leaf in own),
-        *((stack.prefix, leaf) for stack in stacks for leaf in stack.leaves(table)),
-        *(("", Placed(leaf)) for leaf in _head(spec, d)),
-    ]
-    rows = tuple(_row(prefix, p, p.leaf, sizes) for prefix, p in placed if isinstance(p.leaf, Weight))
-    tied = tuple(_row("", Placed(leaf), leaf, sizes) for leaf in _tied(spec, d))
-    matmuls = tuple(
-        MatmulRow(prefix + p.leaf.name, p.leaf, p.group, p.turns, p.turn_repeats)
-        for prefix, p in placed
-        if isinstance(p.leaf, Matmul)
-    )
-    caches = tuple(
-        CacheRow(prefix + p.leaf.name, p.leaf, p.group, p.turns, p.turn_repeats)
-        for prefix, p in placed
-        if isinstance(p.leaf, Cache)
-    )
-    return Ledger(rows, tied, matmuls, caches, sizes)
+    yield from (("", placed) for placed in stacks[0].placed(own))
+    source = None
+    for stack in stacks:
+        leaves, made = drained(stack.leaves(table, source))
+        yield from ((stack.prefix, leaf) for leaf in leaves)
+        source = structs.replace(made, label="source states", once=True)
+    if spec.head:
+        here = Pass(stacks[-1].how, spec.dropout, stacks[-1].span)
+        read = under("head.", head.leaves(spec.head, d, made, _head_width(spec, d), here))
+        yield from (("", placed) for placed in stacks[-1].placed(read))
 
 
-def _row(prefix: str, placed: Placed, weight: Weight, sizes: dict[str, int]) -> Row:
-    return Row(prefix + weight.name, weight, placed.group, placed.indices, placed.repeats, sizes)
+def _ledger(found: Iterable[tuple[str, Placed]], spec: Spec, table: Table) -> Ledger:
+    """The rows of all leaves, by kind."""
+    sizes = table.sizes()
+    rows: dict[type, list[Any]] = {kind: [] for kind in (Weight, *ROWS)}
+    for prefix, p in found:
+        kind, path = type(p.leaf), prefix + p.leaf.name
+        if isinstance(p.leaf, Weight):
+            rows[kind].append(Row(path, p.leaf, p.group, p.indices, p.repeats, sizes))
+        else:
+            rows[kind].append(ROWS[kind](path, p.leaf, p.group, p.turns, p.turn_repeats))
+    tied = tuple(Row(leaf.name, leaf, "", (), ONE, sizes) for leaf in _tied(spec, table.symbols("")))
+    weights, matmuls, caches, kept, elementwise = map(tuple, rows.values())
+    return Ledger(weights, tied, matmuls, caches, kept, elementwise, sizes)
 
 
-def _head(spec: Spec, d: Symbols) -> list[Leaf]:
-    return list(under("head.", head.leaves(spec.head, d, _head_width(spec, d)))) if spec.head else []
+ROWS: dict[type, Callable[..., Any]] = {Matmul: MatmulRow, Cache: CacheRow, Kept: KeptRow, Elementwise: ElementwiseRow}
 
 
 def _tied(spec: Spec, d: Symbols) -> list[Weight]:

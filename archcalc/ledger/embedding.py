@@ -2,26 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from archcalc.ledger.algebra import Poly
-from archcalc.ledger.leaves import Leaf, Weight
-from archcalc.ledger.linear import linear
+from archcalc.ledger.leaves import Forward, Matmul, Saved, Weight
 from archcalc.ledger.symbols import Symbols
-from archcalc.ledger.tokens import SEQ, SOURCE_NEW
+from archcalc.ledger.tensors import Tensor
+from archcalc.ledger.tokens import BATCH, SEQ, SOURCE_NEW
+from archcalc.spec.execution import Execution
 from archcalc.spec.model import Embedding
 from archcalc.spec.position import Learned, Sinusoidal
 
 
-def leaves(part: Embedding, d: Symbols, *, has_source: bool) -> Iterator[Leaf]:
+def leaves(part: Embedding, d: Symbols, *, has_source: bool) -> Forward[None]:
     """The model's own embedding, which the tokens of a source pass too."""
     yield Weight("tokens.weight", (d.vocab_size, d.d_embed if part.factor else d.d_model), "embedding")
     if part.n_token_types:
         yield Weight("types.weight", (d.n_token_types, summed_width(part, d)), "embedding")
     if part.factor:
         tokens = SEQ + SOURCE_NEW if has_source else SEQ
-        yield from linear("project", d.d_model, d.d_embed, "embedding", bias=part.factor.bias, tokens=tokens)
+        yield Weight("project.weight", (d.d_model, d.d_embed), "embedding")
+        if part.factor.bias:
+            yield Weight("project.bias", (d.d_model,), "embedding")
+        yield Matmul("project", (BATCH, tokens, d.d_embed, d.d_model), "embedding")
+
+
+def read(part: Embedding, d: Symbols, tokens: Poly, how: Execution) -> Forward[Tensor]:
+    """What one stack keeps of reading its tokens: the indices, by which gradients find their rows."""
+    ids = Tensor("token ids", (BATCH, tokens), "int64")
+    yield Saved("embed.tokens", ids, "embedding")
+    x = Tensor("tokens", (BATCH, tokens, d.d_embed if part.factor else d.d_model), how.dtype)
+    if part.factor and part.factor.widen == "before_positions":
+        x = yield from _widened(x, d)
+    if part.n_token_types:
+        yield Saved("embed.types", ids.new("token types"), "embedding")
+    return x
+
+
+def widened(part: Embedding, d: Symbols, x: Tensor) -> Forward[Tensor]:
+    """The sum of tokens and positions at the model's width."""
+    if part.factor and part.factor.widen == "after_positions":
+        return (yield from _widened(x, d))
+    return x
+
+
+def _widened(x: Tensor, d: Symbols) -> Forward[Tensor]:
+    yield Saved("embed.project", x, "embedding")
+    return x.new("widened", *x.axes[:-1], d.d_model)
 
 
 def summed_width(part: Embedding, d: Symbols) -> Poly:
@@ -30,16 +58,17 @@ def summed_width(part: Embedding, d: Symbols) -> Poly:
     return d.d_embed if late else d.d_model
 
 
-def learned(part: Learned, d: Symbols, width: Poly) -> Iterator[Weight]:
-    """A table of positions."""
+def learned(part: Learned, d: Symbols, x: Tensor) -> Forward[None]:
+    """A table of positions, and the indices that are read."""
     rows = d.n_ctx + d.n_extra if part.n_extra else d.n_ctx
-    yield Weight("positions.weight", (rows, width), "position")
+    yield Weight("positions.weight", (rows, x.axes[-1]), "position")
+    yield Saved("positions", Tensor("places", (x.axes[1],), "int64"), "position")
 
 
-def sinusoidal(part: Sinusoidal, d: Symbols, width: Poly) -> Iterator[Weight]:
+def sinusoidal(part: Sinusoidal, d: Symbols, x: Tensor) -> Forward[None]:
     """A fixed table, where it is stored at all."""
     if part.stored:
-        yield Weight("positions.weight", (d.n_ctx, width), "position", kind="frozen")
+        yield Weight("positions.weight", (d.n_ctx, x.axes[-1]), "position", kind="frozen")
 
 
-POSITIONS: dict[type, Callable[[Any, Symbols, Poly], Iterator[Weight]]] = {Learned: learned, Sinusoidal: sinusoidal}
+POSITIONS: dict[type, Callable[[Any, Symbols, Tensor], Forward[None]]] = {Learned: learned, Sinusoidal: sinusoidal}

@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
+from archcalc.ledger.activation import activated
+from archcalc.ledger.activation import gated as gated_activation
 from archcalc.ledger.algebra import Poly
-from archcalc.ledger.leaves import Leaf
+from archcalc.ledger.forward import Pass, dropped
+from archcalc.ledger.leaves import Forward
 from archcalc.ledger.linear import linear
 from archcalc.ledger.symbols import Symbols
-from archcalc.ledger.tokens import Span
+from archcalc.ledger.tensors import Tensor
+from archcalc.spec.base import Activation
 from archcalc.spec.ffn import Gated, Plain
 
 
-def plain(part: Plain, d: Symbols, span: Span) -> Iterator[Leaf]:
+def plain(part: Plain, d: Symbols, x: Tensor, here: Pass) -> Forward[Tensor]:
     """Up and down."""
-    return matrices(d.d_model, d.d_ff, gated=False, bias=part.bias, tokens=span.queries)
+    return dense(part.activation, d.d_ff, x, here, is_gated=False, bias=part.bias)
 
 
-def gated(part: Gated, d: Symbols, span: Span) -> Iterator[Leaf]:
+def gated(part: Gated, d: Symbols, x: Tensor, here: Pass) -> Forward[Tensor]:
     """Gate, up and down."""
-    return matrices(d.d_model, d.d_ff, gated=True, bias=part.bias, tokens=span.queries)
+    return dense(part.activation, d.d_ff, x, here, is_gated=True, bias=part.bias)
 
 
-def matrices(d_model: Poly, width: Poly, *, gated: bool, bias: bool, tokens: Poly) -> Iterator[Leaf]:
+def dense(activation: Activation, width: Poly, x: Tensor, here: Pass, *, is_gated: bool, bias: bool) -> Forward[Tensor]:
     """The two or three maps of a feed-forward of this width."""
-    for name in ["gate", "up"] if gated else ["up"]:
-        yield from linear(name, width, d_model, "ffn", bias=bias, tokens=tokens)
-    yield from linear("down", d_model, width, "ffn", bias=bias, tokens=tokens)
+    if is_gated:
+        gate = yield from linear("gate", x, width, "ffn", bias=bias)
+        up = yield from linear("up", x, width, "ffn", bias=bias)
+        hidden = yield from gated_activation(activation, "activation", "ffn", gate, up)
+    else:
+        up = yield from linear("up", x, width, "ffn", bias=bias)
+        hidden = yield from activated(activation, "activation", "ffn", up)
+    hidden = yield from dropped(hidden, here.dropout.ffn, here, "ffn")
+    return (yield from linear("down", hidden, x.axes[-1], "ffn", bias=bias))

@@ -1,18 +1,29 @@
-"""The leaves of a ledger, as the functions of the parts yield them: weights, matmuls, caches."""
+"""The leaves of a ledger, as the functions of the parts yield them: weights, matmuls, caches, saved activations.
+
+A part's function is its forward pass in names: it takes the tensor that the part reads, yields its leaves in the order
+in which they come about, and returns the tensor that it makes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Generator
 from typing import Literal, TypeVar
 
 import msgspec
+from msgspec import structs
 
 from archcalc.ledger.algebra import Poly
+from archcalc.ledger.tensors import ElementType, Tensor
 
 Component = Literal["embedding", "position", "attention", "ffn", "mixer", "norm", "head", "other"]
 COMPONENTS: tuple[Component, ...] = ("embedding", "position", "attention", "ffn", "mixer", "norm", "head", "other")
 
 Kind = Literal["trainable", "frozen", "buffer"]
+
+# How often a backward pass computes a product again: never; always; only where the checkpoint runs to its end.
+Again = Literal["never", "always", "without early stop"]
+
+Pointwise = Literal["softmax", "layernorm", "rmsnorm", "activation", "rope"]
 
 
 class Weight(msgspec.Struct, frozen=True):
@@ -39,6 +50,16 @@ class Matmul(msgspec.Struct, frozen=True):
     axes: tuple[Poly, ...]
     component: Component
     causal_axes: tuple[Poly, ...] | None = None
+    again: Again = "never"
+
+
+class Elementwise(msgspec.Struct, frozen=True):
+    """What is computed number by number, over every number of `axes`; its cost is a model."""
+
+    name: str
+    axes: tuple[Poly, ...]
+    component: Component
+    operation: Pointwise
 
 
 class Cache(msgspec.Struct, frozen=True):
@@ -48,10 +69,56 @@ class Cache(msgspec.Struct, frozen=True):
     axes: tuple[Poly, ...]
 
 
-Leaf = Weight | Matmul | Cache
-L = TypeVar("L", Weight, Matmul, Cache)
+class Saved(msgspec.Struct, frozen=True):
+    """A tensor that an operation (`name`) keeps for its backward pass. Many may keep the same one."""
+
+    name: str
+    tensor: Tensor
+    component: Component
 
 
-def under(prefix: str, leaves: Iterable[Leaf]) -> Iterator[Leaf]:
-    """The leaves with their names prefixed."""
-    return (msgspec.structs.replace(leaf, name=prefix + leaf.name) for leaf in leaves)
+class Kept(msgspec.Struct, frozen=True):
+    """A tensor that is kept, under the name of the first operation that keeps it."""
+
+    name: str
+    label: str
+    axes: tuple[Poly, ...]
+    dtype: ElementType
+    component: Component
+
+
+Leaf = Weight | Matmul | Elementwise | Cache | Saved
+Entry = Weight | Matmul | Elementwise | Cache | Kept
+T = TypeVar("T")
+A = TypeVar("A")
+B = TypeVar("B")
+
+# What a part's function is: it yields leaves, and returns what it makes.
+Forward = Generator[Leaf, None, T]
+
+
+def mapped(change: Callable[[A], B | None], found: Generator[A, None, T]) -> Generator[B, None, T]:
+    """What is found, changed one by one, None left out; returns what is returned."""
+    while True:
+        try:
+            leaf = next(found)
+        except StopIteration as end:
+            made: T = end.value
+            return made
+        if (changed := change(leaf)) is not None:
+            yield changed
+
+
+def under(prefix: str, leaves: Forward[T]) -> Forward[T]:
+    """The leaves with their names prefixed; returns what they return."""
+    return mapped(lambda leaf: structs.replace(leaf, name=prefix + leaf.name), leaves)
+
+
+def drained(leaves: Generator[A, None, T]) -> tuple[list[A], T]:
+    """All that is found, and what is made."""
+    found: list[A] = []
+    while True:
+        try:
+            found.append(next(leaves))
+        except StopIteration as end:
+            return found, end.value

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from archcalc.ledger.algebra import Poly
-from archcalc.ledger.leaves import Component, Leaf, Matmul, Weight
-from archcalc.ledger.tokens import BATCH
+from archcalc.ledger.leaves import Component, Forward, Matmul, Saved, Weight
+from archcalc.ledger.tensors import Tensor
 
 
-def linear(name: str, out: Poly, into: Poly, component: Component, *, bias: bool, tokens: Poly) -> Iterator[Leaf]:
-    """`name.weight` [out, into] and, with `bias`, `name.bias` [out]; applied to `tokens` of each sequence."""
-    yield Weight(f"{name}.weight", (out, into), component)
+def linear(name: str, x: Tensor, out: Poly, component: Component, *, bias: bool) -> Forward[Tensor]:
+    """`name.weight` [out, into] and, with `bias`, `name.bias` [out], applied to `x` [..., into], which is kept."""
+    yield Weight(f"{name}.weight", (out, x.axes[-1]), component)
     if bias:
         yield Weight(f"{name}.bias", (out,), component)
-    yield Matmul(name, (BATCH, tokens, into, out), component)
+    yield Saved(name, x, component)
+    yield Matmul(name, (*x.axes, out), component)
+    return x.new(name, *x.axes[:-1], out)

@@ -2,38 +2,116 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 
-from msgspec import structs
-
-from archcalc.ledger.algebra import ONE
-from archcalc.ledger.ffn import matrices
-from archcalc.ledger.leaves import Leaf, Weight, under
+from archcalc.ledger.activation import activated, gated
+from archcalc.ledger.algebra import ONE, Poly
+from archcalc.ledger.ffn import dense
+from archcalc.ledger.forward import Pass, dropped, saved
+from archcalc.ledger.leaves import Elementwise, Forward, Matmul, Saved, Weight, under
 from archcalc.ledger.linear import linear
 from archcalc.ledger.symbols import Symbols
-from archcalc.ledger.tokens import Span
+from archcalc.ledger.tensors import Tensor
+from archcalc.spec.execution import Experts
 from archcalc.spec.ffn import MoE
 
+# One matrix of every expert, applied to each choice: (part, its name, its input, its outputs' width, the choices).
+Stacked = Callable[[MoE, str, Tensor, Poly, Tensor, Symbols], Forward[Tensor]]
 
-def leaves(part: MoE, d: Symbols, span: Span) -> Iterator[Leaf]:
+
+def leaves(part: MoE, d: Symbols, x: Tensor, here: Pass) -> Forward[Tensor]:
     """All experts, of which a token uses n_active; the router sees every token whole."""
-    new = span.queries
-    yield from linear("router", d.n_experts, d.d_model, "ffn", bias=part.router_bias, tokens=new)
+    logits = yield from linear("router", x, d.n_experts, "ffn", bias=part.router_bias)
     if part.correction_bias:
         yield Weight("correction_bias", (d.n_experts,), "ffn", kind="buffer")
-    yield from under("experts.", _routed(part, d, span))
+    *before, _ = x.axes
+    chosen = Tensor("chosen experts", (*before, d.n_active), "int64")
+    shares = yield from _shares(part, logits, chosen)
+    y = yield from under("experts.", FORMULATIONS[here.how.experts](part, d, x, chosen, here))
+    yield from saved("weighted", "ffn", y, shares.as_dtype(x.dtype))
+    y = x.new("mixed")
     if part.n_shared:
-        width = d.n_shared * d.d_shared
-        yield from under("shared.", matrices(d.d_model, width, gated=part.gated, bias=part.expert_bias, tokens=new))
+        y = yield from _shared(part, d, x, here)
+    return y
+
+
+def _shares(part: MoE, logits: Tensor, chosen: Tensor) -> Forward[Tensor]:
+    """What each chosen expert's output is multiplied with, in float32; the choice itself is not differentiated."""
+    yield Elementwise("router", logits.axes, "ffn", "softmax")
+    yield from saved("router", "ffn", logits.new("scores", dtype="fp32"), chosen)
+    shares = chosen.new("shares", dtype="fp32")
+    if part.scoring == "softmax_chosen":
+        yield Saved("router", shares, "ffn")
+    if part.normalise:
+        yield from saved("router", "ffn", shares, shares.new("sum of the shares", *shares.axes[:-1], ONE))
+    return shares.new("shares")
+
+
+def _gathered(part: MoE, d: Symbols, x: Tensor, chosen: Tensor, here: Pass) -> Forward[Tensor]:
+    """Every choice with a copy of its expert's matrices: nothing depends on the data."""
+    return _experts(_gathered_linear, part, d, x, chosen, here)
+
+
+def _split(part: MoE, d: Symbols, x: Tensor, chosen: Tensor, here: Pass) -> Forward[Tensor]:
+    """The choices sorted by expert, and each expert's share of them multiplied with its matrices as they stand."""
+    order = chosen.new("sorted by expert")
+    yield Saved("split", order, "ffn")
+    y = yield from _experts(_split_linear, part, d, x, chosen, here)
+    yield Saved("split", chosen.new("back in order"), "ffn")
+    return y.new("mixed")
+
+
+def _experts(stacked: Stacked, part: MoE, d: Symbols, x: Tensor, chosen: Tensor, here: Pass) -> Forward[Tensor]:
+    """The feed-forward of every choice."""
+    batch, tokens, d_model = x.axes
+    each = x.new("states of each choice", batch, tokens * d.n_active, d_model)
+    if part.gated:
+        gate = yield from stacked(part, "gate", each, d.d_expert, chosen, d)
+        up = yield from stacked(part, "up", each, d.d_expert, chosen, d)
+        hidden = yield from gated(part.activation, "activation", "ffn", gate, up)
+    else:
+        up = yield from stacked(part, "up", each, d.d_expert, chosen, d)
+        hidden = yield from activated(part.activation, "activation", "ffn", up)
+    hidden = yield from dropped(hidden, here.dropout.ffn, here, "ffn")
+    return (yield from stacked(part, "down", hidden, d_model, chosen, d))
+
+
+def _gathered_linear(part: MoE, name: str, x: Tensor, out: Poly, chosen: Tensor, d: Symbols) -> Forward[Tensor]:
+    batch, choices, into = x.axes
+    yield from _weights(part, name, out, into, d)
+    yield from saved(name, "ffn", chosen, x.new("weights of each choice", batch, choices, out, into), x)
+    yield Matmul(name, (*x.axes, out), "ffn")
+    if part.expert_bias:
+        yield Saved(name, chosen, "ffn")
+    return x.new(name, batch, choices, out)
+
+
+def _split_linear(part: MoE, name: str, x: Tensor, out: Poly, chosen: Tensor, d: Symbols) -> Forward[Tensor]:
+    batch, choices, into = x.axes
+    yield from _weights(part, name, out, into, d)
+    yield Saved(name, x, "ffn")
+    yield Matmul(name, (*x.axes, out), "ffn")
+    return x.new(name, batch, choices, out)
+
+
+FORMULATIONS: dict[Experts, Callable[[MoE, Symbols, Tensor, Tensor, Pass], Forward[Tensor]]] = {
+    "gather": _gathered,
+    "split": _split,
+}
+
+
+def _weights(part: MoE, name: str, out: Poly, into: Poly, d: Symbols) -> list[Weight]:
+    """One matrix of all experts, and its biases, stacked n_experts deep."""
+    axes = {f"{name}.weight": (out, into)} | ({f"{name}.bias": (out,)} if part.expert_bias else {})
+    return [Weight(tensor, (d.n_experts, *own), "ffn", active_axes=(d.n_active, *own)) for tensor, own in axes.items()]
+
+
+def _shared(part: MoE, d: Symbols, x: Tensor, here: Pass) -> Forward[Tensor]:
+    """What every token takes besides, behind a gate if there is one."""
+    width = d.n_shared * d.d_shared
+    made = dense(part.activation, width, x, here, is_gated=part.gated, bias=part.expert_bias)
+    y = yield from under("shared.", made)
     if part.shared_gate:
-        yield from linear("shared_gate", ONE, d.d_model, "ffn", bias=False, tokens=new)
-
-
-def _routed(part: MoE, d: Symbols, span: Span) -> Iterator[Leaf]:
-    """One expert's leaves, its weights stacked n_experts deep; each token is multiplied with n_active of them."""
-    choices = span.queries * d.n_active
-    for leaf in matrices(d.d_model, d.d_expert, gated=part.gated, bias=part.expert_bias, tokens=choices):
-        if isinstance(leaf, Weight):
-            yield structs.replace(leaf, axes=(d.n_experts, *leaf.axes), active_axes=(d.n_active, *leaf.axes))
-        else:
-            yield leaf
+        gate = yield from linear("shared_gate", x, ONE, "ffn", bias=False)
+        yield from saved("shared_gate", "ffn", gate.new("sigmoid"), y)
+    return x.new("mixed")

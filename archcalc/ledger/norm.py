@@ -5,22 +5,61 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from archcalc.ledger.algebra import Poly
-from archcalc.ledger.leaves import Component, Weight
+from archcalc.ledger.algebra import ONE, Poly
+from archcalc.ledger.forward import Pass, saved
+from archcalc.ledger.leaves import Component, Elementwise, Forward, Saved, Weight
+from archcalc.ledger.tensors import Tensor
 from archcalc.spec.norm import LayerNorm, Norm, RMSNorm
 
 
-def leaves(norm: Norm | None, name: str, width: Poly, component: Component = "norm") -> Iterator[Weight]:
+def leaves(norm: Norm | None, name: str, x: Tensor, here: Pass, component: Component = "norm") -> Forward[Tensor]:
+    """The weights of a norm over the last axis of `x` (none of none), and what it keeps to be differentiated."""
+    yield from weights(norm, name, x.axes[-1], component)
+    if norm is None:
+        return x
+    return (yield from FORWARDS[type(norm)](norm, name, x, here, component))
+
+
+def weights(norm: Norm | None, name: str, width: Poly, component: Component = "norm") -> Iterator[Weight]:
     """The weights of a norm over `width` (none of none)."""
     for part in PARAMETERS[type(norm)](norm):
         yield Weight(f"{name}.{part}", (width,), component)
 
 
-def _layernorm(norm: LayerNorm) -> list[str]:
+def _layernorm(part: LayerNorm, name: str, x: Tensor, here: Pass, component: Component) -> Forward[Tensor]:
+    """One operation of torch: it keeps its input, the means and the deviations."""
+    yield Elementwise(name, x.axes, component, "layernorm")
+    mean, deviation = (x.new(label, *x.axes[:-1], ONE, dtype=here.statistics) for label in ("mean", "1/deviation"))
+    yield from saved(name, component, x, mean, deviation)
+    return x.new(name)
+
+
+def _rmsnorm(part: RMSNorm, name: str, x: Tensor, here: Pass, component: Component) -> Forward[Tensor]:
+    """In float32: the square keeps its input, the root its result, the product both; the scale keeps what it scales."""
+    yield Elementwise(name, x.axes, component, "rmsnorm")
+    wide = x.as_dtype("fp32")
+    yield from saved(name, component, wide, wide.new("1/root of the mean square", *x.axes[:-1], ONE))
+    normed = wide.new("normed")
+    if not part.weight:
+        return normed.as_dtype(x.dtype)
+    if part.unit_offset:
+        yield from saved(name, component, normed, wide.new("1 + weight", x.axes[-1]))
+        return x.new(name)
+    yield Saved(name, normed.as_dtype(x.dtype), component)
+    return x.new(name)
+
+
+FORWARDS: dict[type, Callable[[Any, str, Tensor, Pass, Component], Forward[Tensor]]] = {
+    LayerNorm: _layernorm,
+    RMSNorm: _rmsnorm,
+}
+
+
+def _layernorm_parameters(norm: LayerNorm) -> list[str]:
     return ["weight"] * norm.weight + ["bias"] * norm.bias
 
 
-def _rmsnorm(norm: RMSNorm) -> list[str]:
+def _rmsnorm_parameters(norm: RMSNorm) -> list[str]:
     return ["weight"] * norm.weight
 
 
@@ -28,4 +67,8 @@ def _none(_: None) -> list[str]:
     return []
 
 
-PARAMETERS: dict[type, Callable[[Any], list[str]]] = {LayerNorm: _layernorm, RMSNorm: _rmsnorm, type(None): _none}
+PARAMETERS: dict[type, Callable[[Any], list[str]]] = {
+    LayerNorm: _layernorm_parameters,
+    RMSNorm: _rmsnorm_parameters,
+    type(None): _none,
+}

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from typing import TypeVar
 
 import msgspec
 
 from archcalc.ledger import embedding, layer, norm
 from archcalc.ledger.algebra import ONE, Poly
-from archcalc.ledger.leaves import Leaf, Weight, under
+from archcalc.ledger.forward import Keeper, Pass, dropped, recomputed, saved
+from archcalc.ledger.leaves import Entry, Forward, Leaf, Weight, drained, mapped, under
 from archcalc.ledger.symbols import Symbols, Table
-from archcalc.ledger.tokens import DECODER, ENCODER, SOURCE_ENCODER, Span
+from archcalc.ledger.tensors import Tensor
+from archcalc.ledger.tokens import BATCH, DECODER, ENCODER, SOURCE_ENCODER, Span
 from archcalc.spec.attention import Attention
+from archcalc.spec.execution import Execution
 from archcalc.spec.groups import Group, groups
 from archcalc.spec.layer import Stack
 from archcalc.spec.model import Spec
 from archcalc.spec.position import RelativeBias
+
+T = TypeVar("T")
 
 # What the layers of a stack attend to of their own tokens, by its prefix, or by the family of a model of one stack.
 SPANS = {"decoder": DECODER, "encoder": ENCODER, "encoder.": SOURCE_ENCODER, "decoder.": DECODER}
@@ -27,7 +33,7 @@ class Placed(msgspec.Struct, frozen=True):
     `repeats` and `turn_repeats` are their numbers as formulas.
     """
 
-    leaf: Leaf
+    leaf: Entry
     group: str = ""
     indices: tuple[int, ...] = ()
     turns: tuple[int, ...] = ()
@@ -36,18 +42,20 @@ class Placed(msgspec.Struct, frozen=True):
 
 
 class StackReader(msgspec.Struct, frozen=True):
-    """One stack of a spec, with the names of its dimensions."""
+    """One stack of a spec, with the names of its dimensions and the way it is carried out."""
 
     spec: Spec
     stack: Stack
     prefix: str
     groups: tuple[Group, ...]
+    how: Execution
+    keep: Keeper
 
     @classmethod
-    def of(cls, spec: Spec, prefix: str) -> StackReader:
+    def of(cls, spec: Spec, prefix: str, how: Execution, *, training: bool) -> StackReader:
         """The reader of the stack with this prefix."""
         stack = spec.stacks[prefix]
-        return cls(spec, stack, prefix, groups(stack))
+        return cls(spec, stack, prefix, groups(stack), how, Keeper(training))
 
     def owner(self, group: Group | None = None, slot: str = "") -> str:
         """What the sizes of a group's slot are called after, where they need it: 'decoder.moe', 'encoder.cross'."""
@@ -66,40 +74,73 @@ class StackReader(msgspec.Struct, frozen=True):
             for slot, part in layer.slots(group.layer).items():
                 table.state_part(self.owner(group, slot), part)
 
-    def leaves(self, table: Table) -> Iterator[Placed]:
-        """Every leaf of the stack."""
+    def leaves(self, table: Table, source: Tensor | None) -> Generator[Placed, None, Tensor]:
+        """Every leaf of the stack, which may read a `source`; returns the states that it gives."""
         d = table.symbols(self.owner(), "")
-        yield from map(Placed, self._before(d))
-        yield from self._relative_bias(table)
-        yield from self._layers(table, d)
-        yield from map(Placed, norm.leaves(self.stack.final_norm, "final_norm", d.d_model))
+        here = Pass(self.how, self.spec.dropout, self.span, source)
+        yield from self._before(d, here)
+        yield from self._relative_bias(table, here)
+        yield from self._layers(table, d, here)
+        made = yield from self.placed(norm.leaves(self.stack.final_norm, "final_norm", self._states(d), here))
         if self.stack.n_mtp:
-            yield from self._mtp(table, d)
+            yield from self._mtp(table, d, here)
+        return made
 
     @property
     def span(self) -> Span:
         """What its layers attend to of their own tokens."""
         return SPANS[self.prefix or self.spec.family]
 
-    def _before(self, d: Symbols) -> Iterator[Leaf]:
-        width = embedding.summed_width(self.spec.embedding, d)
-        if self.stack.position:
-            yield from embedding.POSITIONS[type(self.stack.position)](self.stack.position, d, width)
-        yield from norm.leaves(self.stack.embed_norm, "embed_norm", width)
+    def _states(self, d: Symbols) -> Tensor:
+        """The residual stream somewhere between two layers."""
+        return Tensor("states", (BATCH, self.span.queries, d.d_model), self.how.dtype)
 
-    def _layers(self, table: Table, d: Symbols) -> Iterator[Placed]:
+    def _before(self, d: Symbols, here: Pass) -> Generator[Placed, None, None]:
+        """From token ids to what the first layer reads."""
+        part = self.spec.embedding
+        x = yield from self.placed(embedding.read(part, d, self.span.queries, self.how))
+        if self.stack.position:
+            yield from self.placed(embedding.POSITIONS[type(self.stack.position)](self.stack.position, d, x))
+        x = yield from self.placed(norm.leaves(self.stack.embed_norm, "embed_norm", x.new("sum"), here))
+        x = yield from self.placed(dropped(x, here.dropout.embedding, here, "embedding", "embed.dropout"))
+        yield from self.placed(embedding.widened(part, d, x))
+
+    def kept(self, leaves: Forward[T]) -> Generator[Entry, None, T]:
+        """Leaves as they enter the ledger."""
+        return mapped(self.keep, leaves)
+
+    def placed(self, leaves: Forward[T]) -> Generator[Placed, None, T]:
+        """Leaves that stand outside of the layers."""
+        return mapped(lambda leaf: Placed(leaf), self.kept(leaves))
+
+    def _layers(self, table: Table, d: Symbols, here: Pass) -> Iterator[Placed]:
         """The leaves of the layers; groups that have the same one share its row."""
-        having: dict[Leaf, list[Group]] = {}
+        having: dict[Entry, list[Group]] = {}
         for group in self.groups:
-            for leaf in under("layers.{i}.", layer.leaves(group.layer, self._symbols(table, group), self.span)):
-                having.setdefault(leaf, []).append(group)
+            for leaf in self.kept(self._layer(table, group, d, here)):
+                members = having.setdefault(leaf, [])
+                assert group not in members, f"a layer has no leaf twice: {leaf.name}"
+                members.append(group)
         for leaf, members in having.items():
-            label = "" if len(members) == len(self.groups) else ", ".join(group.name for group in members)
-            indices = tuple(sorted(index for group in members for index in group.indices))
-            turns = tuple(sorted(turn for group in members for turn in group.turns))
-            turn_repeats = self._turns(members, d)
-            repeats = turn_repeats if len(indices) == len(turns) else Poly.constant(len(indices))
-            yield Placed(leaf, label, indices, turns, repeats, turn_repeats)
+            yield self._shared(leaf, members, d)
+
+    def _shared(self, leaf: Entry, members: list[Group], d: Symbols) -> Placed:
+        """A leaf with the layers of all the groups that have it; what serves a whole stack stands in none."""
+        if "{i}" not in leaf.name:
+            return Placed(leaf)
+        label = "" if len(members) == len(self.groups) else ", ".join(group.name for group in members)
+        indices = tuple(sorted(index for group in members for index in group.indices))
+        turns = tuple(sorted(turn for group in members for turn in group.turns))
+        turn_repeats = self._turns(members, d)
+        repeats = turn_repeats if len(indices) == len(turns) else Poly.constant(len(indices))
+        return Placed(leaf, label, indices, turns, repeats, turn_repeats)
+
+    def _layer(self, table: Table, group: Group, d: Symbols, here: Pass) -> Forward[Tensor]:
+        x = self._states(d)
+        made = under("layers.{i}.", layer.leaves(group.layer, self._symbols(table, group), x, here))
+        if here.how.recompute != "full":
+            return made
+        return recomputed("layers.{i}", "other", made, (x, here.source) if here.source else (x,))
 
     def _turns(self, members: list[Group], d: Symbols) -> Poly:
         """How many layers these groups have, as a formula."""
@@ -107,29 +148,34 @@ class StackReader(msgspec.Struct, frozen=True):
             return d["n_layers"]
         return Poly.sum(d[f"n_layers[{group.name}]"] for group in members)
 
-    def _relative_bias(self, table: Table) -> Iterator[Placed]:
-        """One table for the stack, whichever of its layers use it."""
+    def _relative_bias(self, table: Table, here: Pass) -> Iterator[Placed]:
+        """One table for the stack, whichever of its layers use it; made once, unless layers are recomputed whole."""
         for group in self.groups:
             part = group.layer.attention
             if isinstance(part, Attention) and isinstance(part.position, RelativeBias):
                 d = table.symbols(self.owner(group, "attn"))
                 yield Placed(Weight("relative_bias.weight", (d.n_buckets, d.n_heads), "position"))
+                if here.how.recompute != "full":
+                    square = self.span.queries, self.span.keys(None)
+                    yield from self.placed(saved("relative_bias", "position", Tensor("buckets", square, "int64")))
                 return
 
-    def _mtp(self, table: Table, d: Symbols) -> Iterator[Placed]:
+    def _mtp(self, table: Table, d: Symbols, here: Pass) -> Iterator[Placed]:
         """Multi-token-prediction modules: two normed states joined, a layer like the last, a norm.
 
         Their weights alone: a plain forward pass does not run them.
         """
         last = max(self.groups, key=lambda group: group.last)
-        parts: list[Leaf] = [Weight("project.weight", (d.d_model, d.d_model + d.d_model), "other")]
+        found: list[Leaf] = [Weight("project.weight", (d.d_model, d.d_model + d.d_model), "other")]
         for name in ("hidden_norm", "token_norm", "final_norm"):
-            parts += norm.leaves(self.stack.final_norm, name, d.d_model)
-        parts += under("layer.", layer.leaves(last.layer, self._symbols(table, last), self.span))
+            found += norm.weights(self.stack.final_norm, name, d.d_model)
+        own = layer.leaves(last.layer, self._symbols(table, last), self._states(d), here)
+        found += drained(under("layer.", own))[0]
         indices = tuple(range(self.stack.n_mtp))
-        for leaf in under("mtp.{i}.", parts):
+        for leaf in found:
             if isinstance(leaf, Weight):
-                yield Placed(leaf, "mtp", indices, repeats=d.n_mtp)
+                own_name = msgspec.structs.replace(leaf, name="mtp.{i}." + leaf.name)
+                yield Placed(own_name, "mtp", indices, repeats=d.n_mtp)
 
     def _symbols(self, table: Table, group: Group) -> dict[str, Symbols]:
         return {slot: table.symbols(self.owner(group, slot), "") for slot in layer.slots(group.layer)}

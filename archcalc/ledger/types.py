@@ -9,7 +9,8 @@ from functools import cached_property
 import msgspec
 
 from archcalc.ledger.algebra import Poly, product
-from archcalc.ledger.leaves import Cache, Component, Kind, Matmul, Weight
+from archcalc.ledger.leaves import Cache, Component, Elementwise, Kept, Kind, Matmul, Weight
+from archcalc.ledger.tensors import ELEMENT_BYTES
 from archcalc.ledger.tokens import with_work
 from archcalc.spec.workload import Workload
 
@@ -141,6 +142,55 @@ class CacheRow(msgspec.Struct, frozen=True):
         return product((Poly.symbol("batch"), *self.cache.axes, self.repeats))
 
 
+class KeptRow(msgspec.Struct, frozen=True):
+    """A tensor that autograd keeps, over all the layers that keep one like it, for the whole batch."""
+
+    path: str
+    kept: Kept
+    group: str
+    turns: tuple[int, ...]
+    repeats: Poly
+
+    @property
+    def component(self) -> Component:
+        """The part of the model that keeps it."""
+        return self.kept.component
+
+    @property
+    def is_square(self) -> bool:
+        """Whether it grows with the square of the sequence: it has a number for each query and key."""
+        return sum(_counts_tokens(axis) for axis in self.kept.axes) > 1
+
+    @property
+    def formula(self) -> Poly:
+        """Bytes, of all layers and sequences."""
+        return ELEMENT_BYTES[self.kept.dtype] * product((*self.kept.axes, self.repeats))
+
+
+def _counts_tokens(axis: Poly) -> bool:
+    return any(symbol.partition("(")[0] in ("seq", "keys", "source_seq", "source_new") for symbol in axis.symbols())
+
+
+class ElementwiseRow(msgspec.Struct, frozen=True):
+    """What is computed number by number, over all the layers that compute it."""
+
+    path: str
+    elementwise: Elementwise
+    group: str
+    turns: tuple[int, ...]
+    repeats: Poly
+
+    @property
+    def component(self) -> Component:
+        """The part of the model it is counted under."""
+        return self.elementwise.component
+
+    @property
+    def formula(self) -> Poly:
+        """Numbers, of all layers and sequences."""
+        return product((*self.elementwise.axes, self.repeats))
+
+
 class Tensor(msgspec.Struct, frozen=True):
     """One real tensor of the model."""
 
@@ -150,7 +200,7 @@ class Tensor(msgspec.Struct, frozen=True):
 
 
 class Ledger(msgspec.Struct, frozen=True):
-    """Every weight, matmul and cache of a model as a row.
+    """Every weight, matmul and cache of a model as a row; of a training step, also what is kept and elementwise work.
 
     `tied` are names that share another row's storage: no part of any total, but what `untied` adds.
     `sizes` is the table of named dimensions that all formulas read.
@@ -160,11 +210,15 @@ class Ledger(msgspec.Struct, frozen=True):
     tied: tuple[Row, ...]
     matmuls: tuple[MatmulRow, ...]
     caches: tuple[CacheRow, ...]
+    kept: tuple[KeptRow, ...]
+    elementwise: tuple[ElementwiseRow, ...]
     sizes: Mapping[str, int]
 
     def at(self, work: Workload) -> dict[str, int]:
         """The table of sizes with those of a workload."""
-        axes = [axis for row in self.caches for axis in row.cache.axes]
+        axes = [axis for cache in self.caches for axis in cache.cache.axes]
+        axes += [axis for kept in self.kept for axis in kept.kept.axes]
+        axes += [axis for row in self.elementwise for axis in row.elementwise.axes]
         for row in self.matmuls:
             axes += (*row.matmul.axes, *(row.matmul.causal_axes or ()))
         return with_work(self.sizes, work, {symbol for axis in axes for symbol in axis.symbols()})

@@ -5,8 +5,6 @@ Axes: B batch, T query tokens, S key tokens, D model, N heads, K kv heads, H hea
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
@@ -15,16 +13,17 @@ from archcalc.nn.linear import Linear
 from archcalc.nn.norm import norm
 from archcalc.nn.rope import rotate
 from archcalc.nn.sight import Sight
-from archcalc.nn.softmax import attend
+from archcalc.nn.softmax import Bias, Softmax, attend
 from archcalc.spec import Spec
 from archcalc.spec import attention as spec
+from archcalc.spec.execution import Execution
 from archcalc.spec.position import Alibi, RelativeBias, Rope
 
 # What each kind of position adds to the scores: [N, T, S].
-_BIASES: dict[type, Callable[[Sight, int], Tensor | None]] = {
-    type(None): lambda sight, n_heads: None,
-    Rope: lambda sight, n_heads: None,
-    Alibi: lambda sight, n_heads: sight.alibi(n_heads),
+_BIASES: dict[type, Bias | None] = {
+    type(None): None,
+    Rope: None,
+    Alibi: Sight.alibi,
     RelativeBias: lambda sight, n_heads: sight.relative(),
 }
 
@@ -37,9 +36,17 @@ class Attention(nn.Module):
     def __init__(self, part: spec.Attention, model: Spec) -> None:
         super().__init__()
         assert part.n_kv_heads is not None and part.d_head is not None, "the spec is resolved"  # noqa: PT018
-        self.part, self.dropout = part, model.dropout.attention
+        self.part, self.how = part, Execution()
         self.n_heads, self.n_kv_heads, self.d_head = part.n_heads, part.n_kv_heads, part.d_head
-        self.scale = part.d_head**-0.5 if part.scale is None else part.scale
+        self.softmax = Softmax(
+            n_heads=part.n_heads,
+            scale=part.d_head**-0.5 if part.scale is None else part.scale,
+            dropout=model.dropout.attention,
+            window=part.window,
+            softcap=part.softcap,
+            bias=_BIASES[type(part.position)],
+            learned=isinstance(part.position, RelativeBias),
+        )
         self.q = Linear(model.d_model, self.n_heads * self.d_head, bias=part.q_bias)
         self.k = Linear(model.d_model, self.n_kv_heads * self.d_head, bias=part.k_bias)
         self.v = Linear(model.d_model, self.n_kv_heads * self.d_head, bias=part.v_bias)
@@ -55,15 +62,7 @@ class Attention(nn.Module):
         k_BKSH, v_BKSH = sight.joined(lambda: self.keys_values(states_BSD, sight))
         sight = sight.of_last(k_BKSH.shape[2])
         y_BNTH = attend(
-            q_BNTH,
-            self._for_each_head(k_BKSH),
-            self._for_each_head(v_BKSH),
-            scale=self.scale,
-            hidden_TS=sight.hidden(self.part.window),
-            bias_NTS=_BIASES[type(self.part.position)](sight, self.n_heads),
-            softcap=self.part.softcap,
-            sinks_N=self.sinks,
-            dropout=self.dropout if self.training else 0.0,
+            self.softmax, q_BNTH, k_BKSH, v_BKSH, sight, self.how, sinks_N=self.sinks, training=self.training
         )
         y_BTD: Tensor = self.out(y_BNTH.transpose(1, 2).flatten(2))
         return y_BTD
@@ -73,7 +72,7 @@ class Attention(nn.Module):
         q_BNTH = self._split(self.q(x_BTD), self.q_norm)
         position = self.part.position
         if isinstance(position, Rope):
-            return rotate(q_BNTH, sight.turns(position), position.interleaved)
+            return rotate(q_BNTH, sight.turns(position, q_BNTH.dtype), position.interleaved)
         return q_BNTH
 
     def keys_values(self, states_BSD: Tensor, sight: Sight) -> tuple[Tensor, Tensor]:
@@ -81,7 +80,7 @@ class Attention(nn.Module):
         k_BKSH, v_BKSH = self._split(self.k(states_BSD), self.k_norm), self._split(self.v(states_BSD), None)
         position = self.part.position
         if isinstance(position, Rope):
-            return rotate(k_BKSH, sight.turns(position), position.interleaved), v_BKSH
+            return rotate(k_BKSH, sight.turns(position, k_BKSH.dtype), position.interleaved), v_BKSH
         return k_BKSH, v_BKSH
 
     def _qk_norm(self, n_heads: int) -> nn.Module | None:
@@ -99,11 +98,6 @@ class Attention(nn.Module):
             return self._split(normed(x_BTZ), None)
         x_BNTH: Tensor = normed(self._split(x_BTZ, None))
         return x_BNTH
-
-    def _for_each_head(self, x_BKSH: Tensor) -> Tensor:
-        """[B, N, S, H]: each kv head repeated for the query heads that share it."""
-        n_each = self.n_heads // self.n_kv_heads
-        return x_BKSH if n_each == 1 else x_BKSH.repeat_interleave(n_each, dim=1)
 
 
 def own_cache(part: spec.Attention, room: Room) -> Tokens:

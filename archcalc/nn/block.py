@@ -14,6 +14,7 @@ from archcalc.nn.norm import norm
 from archcalc.nn.parts import module
 from archcalc.nn.sight import View
 from archcalc.spec import Spec
+from archcalc.spec.execution import Execution
 from archcalc.spec.layer import Layer, Placement
 
 _SLOTS = {"attn": "attention", "cross": "cross", "ffn": "ffn"}
@@ -34,7 +35,7 @@ class Block(nn.Module):
 
     def __init__(self, layer: Layer, model: Spec) -> None:
         super().__init__()
-        self.placement, self.dropout = layer.placement, model.dropout.residual
+        self.placement, self.dropout, self.how = layer.placement, model.dropout.residual, Execution()
         parts = {slot: getattr(layer, field) for slot, field in _SLOTS.items()}
         self.slots = [slot for slot, part in parts.items() if part is not None]
         for slot in self.slots:
@@ -59,7 +60,7 @@ class Block(nn.Module):
 
     def dropped(self, y_BTD: Tensor) -> Tensor:
         """What is about to join the residual stream, some of it dropped in training."""
-        return F.dropout(y_BTD, self.dropout, self.training)
+        return F.dropout(y_BTD, self.dropout, self.training and self.how.dropout)
 
     def _norm_names(self) -> list[str]:
         """One norm serves both parts of a parallel layer; else each part has its own."""

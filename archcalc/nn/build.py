@@ -5,16 +5,25 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from archcalc.nn.execution import carry_out
 from archcalc.nn.initial import initialise
 from archcalc.nn.model import EncoderDecoder, SingleStack
 from archcalc.spec import Spec
+from archcalc.spec.execution import Execution
 
 
-def build(spec: Spec, device: str | torch.device = "meta", dtype: torch.dtype | None = None) -> nn.Module:
+def build(
+    spec: Spec,
+    device: str | torch.device = "meta",
+    dtype: torch.dtype | None = None,
+    *,
+    how: Execution | None = None,
+) -> nn.Module:
     """The spec's architecture as PyTorch modules, their weights named as docs/architecture.md says.
 
     On the meta device nothing is allocated, whatever the size. On a real one the weights take their first values
     (matrices normal with deviation 0.02, norms the identity, biases zero). `dtype` is torch's default if left out.
+    `how` chooses kernels and recomputation (its own dtype and device are the ledger's alone); left out, all is eager.
 
     >>> from archcalc.sources import load
     >>> sum(p.numel() for p in build(load("gpt3-175b")).parameters())
@@ -22,6 +31,8 @@ def build(spec: Spec, device: str | torch.device = "meta", dtype: torch.dtype | 
     """
     with torch.device("meta"):
         model = EncoderDecoder(spec) if spec.family == "encoder-decoder" else SingleStack(spec)
+    if how is not None:
+        carry_out(model, how)
     if dtype is not None:
         model.to(dtype)
     if torch.device(device).type != "meta":

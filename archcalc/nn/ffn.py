@@ -12,6 +12,7 @@ from archcalc.nn.activation import ACTIVATIONS, gating
 from archcalc.nn.linear import Linear
 from archcalc.spec import Spec
 from archcalc.spec import ffn as spec
+from archcalc.spec.execution import Execution
 
 
 class Plain(nn.Module):
@@ -19,7 +20,7 @@ class Plain(nn.Module):
 
     def __init__(self, part: spec.Plain, model: Spec) -> None:
         super().__init__()
-        self.dropout = model.dropout.ffn
+        self.dropout, self.how = model.dropout.ffn, Execution()
         self.activation = ACTIVATIONS[part.activation]
         self.up = Linear(model.d_model, part.d_ff, bias=part.bias)
         self.down = Linear(part.d_ff, model.d_model, bias=part.bias)
@@ -27,7 +28,7 @@ class Plain(nn.Module):
     def forward(self, x_BTD: Tensor) -> Tensor:
         """States [B, T, D] to states [B, T, D]."""
         hidden_BTF = self.activation(self.up(x_BTD))
-        y_BTD: Tensor = self.down(F.dropout(hidden_BTF, self.dropout, self.training))
+        y_BTD: Tensor = self.down(F.dropout(hidden_BTF, self.dropout, self.training and self.how.dropout))
         return y_BTD
 
 
@@ -36,7 +37,7 @@ class Gated(nn.Module):
 
     def __init__(self, part: spec.Gated, model: Spec) -> None:
         super().__init__()
-        self.dropout = model.dropout.ffn
+        self.dropout, self.how = model.dropout.ffn, Execution()
         self.gating = gating(part.activation)
         self.gate = Linear(model.d_model, part.d_ff, bias=part.bias)
         self.up = Linear(model.d_model, part.d_ff, bias=part.bias)
@@ -45,5 +46,5 @@ class Gated(nn.Module):
     def forward(self, x_BTD: Tensor) -> Tensor:
         """States [B, T, D] to states [B, T, D]."""
         hidden_BTF = self.gating(self.gate(x_BTD), self.up(x_BTD))
-        y_BTD: Tensor = self.down(F.dropout(hidden_BTF, self.dropout, self.training))
+        y_BTD: Tensor = self.down(F.dropout(hidden_BTF, self.dropout, self.training and self.how.dropout))
         return y_BTD

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -34,3 +35,7 @@ class ExpertLinear(nn.Module):
         """[C, out] of the inputs [C, in], each by the expert whose index [C] goes with it: gather, then bmm."""
         y_Co = torch.bmm(self.weight[experts_C], x_Ci.unsqueeze(-1)).squeeze(-1)
         return y_Co if self.bias is None else y_Co + self.bias[experts_C]
+
+    def of(self, x_ci: Tensor, expert: int) -> Tensor:
+        """[c, out] of the inputs [c, in] of one expert."""
+        return F.linear(x_ci, self.weight[expert], None if self.bias is None else self.bias[expert])

@@ -16,9 +16,10 @@ from archcalc.nn.linear import Linear
 from archcalc.nn.norm import norm
 from archcalc.nn.rope import rotate, softmax_scale
 from archcalc.nn.sight import Sight
-from archcalc.nn.softmax import attend
+from archcalc.nn.softmax import Softmax, attend
 from archcalc.spec import Spec
 from archcalc.spec import attention as spec
+from archcalc.spec.execution import Execution
 
 
 class LatentAttention(nn.Module):
@@ -26,8 +27,8 @@ class LatentAttention(nn.Module):
 
     def __init__(self, part: spec.LatentAttention, model: Spec) -> None:
         super().__init__()
-        self.part, self.dropout = part, model.dropout.attention
-        self.scale = _scale(part)
+        self.part, self.how = part, Execution()
+        self.softmax = Softmax(n_heads=part.n_heads, scale=_scale(part), dropout=model.dropout.attention, latent=True)
         d_query = part.n_heads * (part.d_nope + part.d_rope)
         if part.q_rank is None:
             self.q = Linear(model.d_model, d_query, bias=False)
@@ -44,14 +45,8 @@ class LatentAttention(nn.Module):
         """States [B, T, D] to states [B, T, D], by what `sight` lets them see."""
         latent_BSC, k_B1SR = sight.joined(lambda: self.latent(x_BTD, sight))
         k_BNSQ, v_BNSU = self.keys_values(latent_BSC, k_B1SR)
-        y_BNTU = attend(
-            self.queries(x_BTD, sight),
-            k_BNSQ,
-            v_BNSU,
-            scale=self.scale,
-            hidden_TS=sight.hidden(None),
-            dropout=self.dropout if self.training else 0.0,
-        )
+        q_BNTQ = self.queries(x_BTD, sight)
+        y_BNTU = attend(self.softmax, q_BNTQ, k_BNSQ, v_BNSU, sight, self.how, training=self.training)
         y_BTD: Tensor = self.out(y_BNTU.transpose(1, 2).flatten(2))
         return y_BTD
 
@@ -61,14 +56,14 @@ class LatentAttention(nn.Module):
         q = self.q(x_BTD) if part.q_rank is None else self.q_up(self.q_down_norm(self.q_down(x_BTD)))
         q_BNTQ = q.unflatten(-1, (part.n_heads, -1)).transpose(1, 2)
         q_BNTH, q_BNTR = q_BNTQ.split((part.d_nope, part.d_rope), dim=-1)
-        turned_BNTR = rotate(q_BNTR, sight.turns(part.position), part.position.interleaved)
+        turned_BNTR = rotate(q_BNTR, sight.turns(part.position, q_BNTR.dtype), part.position.interleaved)
         return torch.cat((q_BNTH, turned_BNTR), -1)
 
     def latent(self, x_BSD: Tensor, sight: Sight) -> tuple[Tensor, Tensor]:
         """The latent [B, S, C] and the turned key that all heads share [B, 1, S, R]: what a cache holds."""
         part = self.part
         latent_BSC, k_BSR = self.kv_down(x_BSD).split((part.kv_rank, part.d_rope), dim=-1)
-        turned_B1SR = rotate(k_BSR.unsqueeze(1), sight.turns(part.position), part.position.interleaved)
+        turned_B1SR = rotate(k_BSR.unsqueeze(1), sight.turns(part.position, k_BSR.dtype), part.position.interleaved)
         return self.kv_down_norm(latent_BSC), turned_B1SR
 
     def keys_values(self, latent_BSC: Tensor, k_B1SR: Tensor) -> tuple[Tensor, Tensor]:
@@ -76,6 +71,8 @@ class LatentAttention(nn.Module):
         part = self.part
         kv_BNSZ = self.kv_up(latent_BSC).unflatten(-1, (part.n_heads, -1)).transpose(1, 2)
         k_BNSH, v_BNSU = kv_BNSZ.split((part.d_nope, part.d_v), dim=-1)
+        # Values in memory of their own: as a view they would keep the keys' half of it alive for the backward pass.
+        v_BNSU = v_BNSU.clone(memory_format=torch.contiguous_format)
         return torch.cat((k_BNSH, k_B1SR.expand(-1, part.n_heads, -1, -1)), -1), v_BNSU
 
 

@@ -47,8 +47,7 @@ class SingleStack(Layers):
         if cache is not None and positions is not None:
             raise InputError("with a cache, tokens stand where it ends", where="positions", allowed="left out")
         with _graph(cache):
-            places_T = _places(ids_BT, cache) if positions is None else positions
-            return _read(self, self.final(self._states(ids_BT, token_types_BT, places_T, cache)))
+            return _read(self, self.final(self._states(ids_BT, token_types_BT, positions, cache)))
 
     def new_cache(
         self,
@@ -67,12 +66,14 @@ class SingleStack(Layers):
     def predict_further(self, ids_BT: Tensor) -> list[Tensor]:
         """For each multi-token module m, logits [B, T − 1 − m, V]: at place t, of token t + 2 + m."""
         positions_T = _places(ids_BT)
-        states_BTD = self._states(ids_BT, None, positions_T, None)
+        states_BTD = self._states(ids_BT, None, None, None)
         return [_read(self, x) for x in self.further(self.embed, ids_BT, states_BTD, positions_T, None)]
 
-    def _states(self, ids_BT: Tensor, types_BT: Tensor | None, positions_T: Tensor, cache: Cache | None) -> Tensor:
-        x_BTD = self.embedded(self.embed, ids_BT, types_BT, positions_T)
-        view = self.view(positions_T) if cache is None else self.view_after(cache, positions_T)
+    def _states(self, ids_BT: Tensor, types_BT: Tensor | None, positions: Tensor | None, cache: Cache | None) -> Tensor:
+        places_T = _places(ids_BT, cache) if positions is None else positions
+        x_BTD = self.embedded(self.embed, ids_BT, types_BT, places_T)
+        in_order = positions is None
+        view = self.view(places_T, in_order=in_order) if cache is None else self.view_after(cache, places_T)
         return self.run(x_BTD, view, cache)
 
 

@@ -1,4 +1,7 @@
-"""Mixtures of experts, by gathering each chosen expert's weights: no step depends on the data, so it runs on meta.
+"""Mixtures of experts, in two formulations that compute the same.
+
+`gather` copies each chosen expert's matrices: no step depends on the data, so it runs on meta. `split` sorts the
+choices by expert and uses the matrices as they stand.
 
 Axes: B batch, T tokens, D model, F an expert's width, E experts, k chosen experts, Q all B·T tokens, G groups, C all
 Q·k choices.
@@ -7,6 +10,7 @@ Q·k choices.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +21,7 @@ from archcalc.nn.ffn import Gated, Plain
 from archcalc.nn.linear import ExpertLinear, Linear
 from archcalc.spec import Spec
 from archcalc.spec import ffn as spec
+from archcalc.spec.execution import Execution
 
 
 def _softmax(logits_QE: Tensor) -> Tensor:
@@ -42,7 +47,7 @@ class MoE(nn.Module):
 
     def __init__(self, part: spec.MoE, model: Spec) -> None:
         super().__init__()
-        self.part = part
+        self.part, self.how = part, Execution()
         self.router = Linear(model.d_model, part.n_experts, bias=part.router_bias)
         self.register_buffer("correction_bias", torch.empty(part.n_experts) if part.correction_bias else None)
         self.experts = Experts(part, model)
@@ -53,7 +58,7 @@ class MoE(nn.Module):
         """States [B, T, D] to states [B, T, D]."""
         x_QD = x_BTD.flatten(0, 1)
         weights_Qk, experts_Qk = self.route(x_QD)
-        y_QkD: Tensor = self.experts(x_QD, experts_Qk)
+        y_QkD: Tensor = self.experts(x_QD, experts_Qk, self.how)
         y_BTD = (y_QkD * weights_Qk.unsqueeze(-1).to(y_QkD.dtype)).sum(-2).view_as(x_BTD)
         return y_BTD if self.shared is None else y_BTD + self._shared_part(x_BTD)
 
@@ -61,7 +66,7 @@ class MoE(nn.Module):
         """The chosen experts' weights and their indices, both [Q, k], of states [Q, D]; weights in float32."""
         score, weigh = _SCORES[self.part.scoring]
         scores_QE = score(self.router(x_QD).float())
-        experts_Qk = self._choice(scores_QE).topk(self.part.n_active, dim=-1).indices
+        experts_Qk = self._choice(scores_QE.detach()).topk(self.part.n_active, dim=-1).indices
         weights_Qk = weigh(scores_QE.gather(-1, experts_Qk))
         if self.part.normalise:
             weights_Qk = weights_Qk / (weights_Qk.sum(-1, keepdim=True) + 1e-20)
@@ -103,14 +108,40 @@ class Experts(nn.Module):
         self.up = ExpertLinear(*inner)
         self.down = ExpertLinear(part.n_experts, part.d_expert, model.d_model, part.expert_bias)
 
-    def forward(self, x_QD: Tensor, experts_Qk: Tensor) -> Tensor:
+    def forward(self, x_QD: Tensor, experts_Qk: Tensor, how: Execution) -> Tensor:
         """What each token's chosen experts make of it: [Q, k, D] of states [Q, D] and indices [Q, k]."""
-        n_active = experts_Qk.shape[-1]
-        x_CD, experts_C = x_QD.repeat_interleave(n_active, 0), experts_Qk.flatten()
-        up_CF = self.up(x_CD, experts_C)
-        hidden_CF = self.activation(up_CF) if self.gate is None else self.gating(self.gate(x_CD, experts_C), up_CF)
-        y_CD: Tensor = self.down(F.dropout(hidden_CF, self.dropout, self.training), experts_C)
+        y_CD = FORMULATIONS[how.experts](self, x_QD, experts_Qk, self.dropout if self.training and how.dropout else 0.0)
         return y_CD.view(*experts_Qk.shape, -1)
+
+    def run(self, x_CD: Tensor, linear: Callable[[ExpertLinear, Tensor], Tensor], dropout: float) -> Tensor:
+        """The feed-forward of inputs [C, D], each matrix applied by `linear`."""
+        if self.gate is None:
+            hidden_CF = self.activation(linear(self.up, x_CD))
+        else:
+            hidden_CF = self.gating(linear(self.gate, x_CD), linear(self.up, x_CD))
+        return linear(self.down, F.dropout(hidden_CF, dropout, dropout > 0))
+
+
+def _gathered(experts: Experts, x_QD: Tensor, experts_Qk: Tensor, dropout: float) -> Tensor:
+    """Every choice with a copy of its expert's matrices: gather, then bmm."""
+    x_CD, experts_C = x_QD.repeat_interleave(experts_Qk.shape[-1], 0), experts_Qk.flatten()
+    return experts.run(x_CD, partial(ExpertLinear.forward, experts_C=experts_C), dropout)
+
+
+def _split(experts: Experts, x_QD: Tensor, experts_Qk: Tensor, dropout: float) -> Tensor:
+    """The choices in the order of their experts, each expert's share multiplied with its own matrices."""
+    experts_C = experts_Qk.flatten()
+    order_C = experts_C.argsort(stable=True)
+    x_CD = x_QD[order_C // experts_Qk.shape[-1]]
+    made, first = [], 0
+    for expert, count in enumerate(experts_C.bincount(minlength=len(experts.up.weight)).tolist()):
+        if count:
+            made.append(experts.run(x_CD[first : first + count], partial(ExpertLinear.of, expert=expert), dropout))
+        first += count
+    return torch.cat(made)[order_C.argsort()]
+
+
+FORMULATIONS: dict[str, Callable[[Experts, Tensor, Tensor, float], Tensor]] = {"gather": _gathered, "split": _split}
 
 
 def _shared(part: spec.MoE, model: Spec) -> Plain | Gated | None:

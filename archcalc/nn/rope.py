@@ -23,8 +23,8 @@ def tables(rope: Rope, positions_T: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def rotate(x_BNTH: Tensor, turn: tuple[Tensor, Tensor], interleaved: bool) -> Tensor:
-    """Queries or keys [B, N, T, H], the first 2·R of their width turned by (cosines, sines) [T, R]."""
-    cos_TR, sin_TR = (table.to(x_BNTH.dtype) for table in turn)
+    """Queries or keys [B, N, T, H], the first 2·R of their width turned by (cosines, sines) [T, R] of their dtype."""
+    cos_TR, sin_TR = turn
     width = 2 * cos_TR.shape[-1]
     turned, kept = x_BNTH[..., :width], x_BNTH[..., width:]
     a, b = (turned[..., 0::2], turned[..., 1::2]) if interleaved else turned.chunk(2, dim=-1)

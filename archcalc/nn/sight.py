@@ -18,6 +18,7 @@ from archcalc.nn.held import Held, Pair
 from archcalc.spec.position import Rope
 
 T = TypeVar("T")
+Bias = Callable[["Sight", int], Tensor | None]
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Sight:
     relative_bias: RelativeBias | None = None
     held: Held | None = None
     past: int = 0
+    in_order: bool = True
     _made: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def joined(self, make: Callable[[], Pair]) -> Pair:
@@ -61,9 +63,22 @@ class Sight:
             return None
         return self._once(("hidden", window), lambda: self._hidden(window))
 
-    def turns(self, part: Rope) -> tuple[Tensor, Tensor]:
+    @property
+    def is_triangle(self) -> bool:
+        """Whether the queries are all the tokens there are, and each sees itself and what stands before it."""
+        return self.causal and self.in_order and len(self.positions) == len(self.key_positions)
+
+    def added(self, window: int | None, bias: Bias | None, n_heads: int, dtype: torch.dtype) -> Tensor | None:
+        """What is added to the scores, [T, S] or with a bias [1, N, T, S]: −∞ where hidden. None if nothing is."""
+        return self._once(("added", window, bias, n_heads, dtype), lambda: self._added(window, bias, n_heads, dtype))
+
+    def anew(self) -> Sight:
+        """The same sight, of which nothing is made yet."""
+        return replace(self, _made={})
+
+    def turns(self, part: Rope, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """(cosines, sines) of the tokens of this pass: for their queries, and for their keys before they are held."""
-        return self._once(part, lambda: rope.tables(part, self.positions))
+        return self._once((part, dtype), lambda: self._turns(part, dtype))
 
     def alibi(self, n_heads: int) -> Tensor:
         """The linear penalty [N, T, S] of this many heads."""
@@ -75,6 +90,20 @@ class Sight:
         assert table is not None, "a stack whose layers use the table has one"
         bias_NTS: Tensor = self._once("relative", lambda: table(self._distance(), self.causal))
         return bias_NTS
+
+    def _turns(self, part: Rope, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        cosines, sines = rope.tables(part, self.positions)
+        return cosines.to(dtype), sines.to(dtype)
+
+    def _added(self, window: int | None, bias: Bias | None, n_heads: int, dtype: torch.dtype) -> Tensor | None:
+        hidden_TS = self.hidden(window)
+        bias_NTS = bias(self, n_heads) if bias else None
+        if bias_NTS is not None:
+            bias_1NTS = bias_NTS.to(dtype).unsqueeze(0)
+            return bias_1NTS if hidden_TS is None else bias_1NTS.masked_fill(hidden_TS, -torch.inf)
+        if hidden_TS is None:
+            return None
+        return torch.zeros_like(hidden_TS, dtype=dtype).masked_fill(hidden_TS, -torch.inf)
 
     def _hidden(self, window: int | None) -> Tensor:
         distance_TS = self._distance()
@@ -103,3 +132,8 @@ class View:
         """The same view from a layer whose parts keep this."""
         source = self.source and replace(self.source, held=held.get("cross"))
         return View(replace(self.own, held=held.get("attn")), source)
+
+    def anew(self, states: Tensor | None) -> View:
+        """The same view, of which nothing is made yet, with the source's states handed in."""
+        source = self.source and replace(self.source.anew(), states=states)
+        return View(self.own.anew(), source)

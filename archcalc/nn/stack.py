@@ -14,6 +14,7 @@ from archcalc.nn.bias import RelativeBias
 from archcalc.nn.block import Block
 from archcalc.nn.cache import Cache
 from archcalc.nn.embedding import Embedding, summed_width
+from archcalc.nn.execution import through
 from archcalc.nn.held import Source
 from archcalc.nn.mtp import Mtp
 from archcalc.nn.norm import norm
@@ -22,6 +23,7 @@ from archcalc.nn.sight import Sight, View
 from archcalc.spec import Spec
 from archcalc.spec import position as spec
 from archcalc.spec.attention import Attention
+from archcalc.spec.execution import Execution
 from archcalc.spec.groups import layers_of, weight_indices
 from archcalc.spec.layer import Layer, Stack
 
@@ -36,7 +38,7 @@ class Layers(nn.Module):
 
     def __init__(self, stack: Stack, model: Spec, causal: bool) -> None:
         super().__init__()
-        self.causal, self.dropout = causal, model.dropout.embedding
+        self.causal, self.dropout, self.how = causal, model.dropout.embedding, Execution()
         layers, self.owners = layers_of(stack), [str(owner) for owner in weight_indices(stack)]
         width = summed_width(model)
         self.positions = POSITIONS[type(stack.position)](stack.position, model, width) if stack.position else None
@@ -50,7 +52,7 @@ class Layers(nn.Module):
         """States [B, T, D] through every layer, not yet through the final norm; the cache takes them in."""
         for turn, owner in enumerate(self.owners):
             seen = view if cache is None else view.holding(cache.layers[turn])
-            x_BTD = self.layers[owner](x_BTD, seen)
+            x_BTD = through(self.layers[owner], x_BTD, seen, self.how)
         if cache is not None:
             cache.past += x_BTD.shape[1]
         return x_BTD
@@ -72,16 +74,18 @@ class Layers(nn.Module):
             x_BTW = x_BTW + self.positions(positions_T).to(x_BTW.dtype)
         if self.embed_norm is not None:
             x_BTW = self.embed_norm(x_BTW)
-        return embed.widened(F.dropout(x_BTW, self.dropout, self.training))
+        return embed.widened(F.dropout(x_BTW, self.dropout, self.training and self.how.dropout))
 
     def final(self, x_BTD: Tensor) -> Tensor:
         """The last layer's states [B, T, D] through the final norm, where there is one."""
         y_BTD: Tensor = x_BTD if self.final_norm is None else self.final_norm(x_BTD)
         return y_BTD
 
-    def view(self, positions_T: Tensor, source_BSD: Tensor | None = None) -> View:
-        """What the layers look at from these positions."""
-        own = Sight(positions_T, positions_T, self.causal, relative_bias=self.relative_bias)
+    def view(self, positions_T: Tensor, source_BSD: Tensor | None = None, *, in_order: bool = True) -> View:
+        """What the layers look at from these positions, which are 0 … T − 1 if they are `in_order`."""
+        own = Sight(positions_T, positions_T, self.causal, relative_bias=self.relative_bias, in_order=in_order)
+        if self.relative_bias is not None and self.how.recompute != "full":
+            own.relative()  # a checkpoint that made it would not make it a second time
         if source_BSD is None:
             return View(own)
         places_S = torch.arange(source_BSD.shape[1], device=source_BSD.device)

@@ -19,10 +19,11 @@ from archcalc.nn.moe import MoE
 from archcalc.nn.norm import norm
 from archcalc.nn.position import sinusoids
 from archcalc.nn.sight import Sight
-from archcalc.nn.softmax import attend
+from archcalc.nn.softmax import Softmax, attend
 from archcalc.sources import load
 from archcalc.spec import Spec
 from archcalc.spec import attention as spec
+from archcalc.spec.execution import Execution
 from archcalc.spec.ffn import MoE as MoEPart
 from archcalc.spec.norm import LayerNorm, RMSNorm
 from archcalc.spec.position import Alibi, LinearScaling, RelativeBias, Rope
@@ -127,7 +128,7 @@ def test_multi_head_attention_is_torchs() -> None:
 def test_a_sink_takes_weight_and_gives_no_value() -> None:
     q, k, v = (torch.randn(1, 2, 3, 4) for _ in range(3))
     sinks = torch.tensor([0.7, -1.0])
-    found = attend(q, k, v, scale=0.5, sinks_N=sinks)
+    found = attend(Softmax(n_heads=2, scale=0.5), q, k, v, sight(3, causal=False), Execution(), sinks_N=sinks)
     for n in range(2):
         for t in range(3):
             powers = [math.exp(0.5 * float(q[0, n, t] @ k[0, n, s])) for s in range(3)]
@@ -138,9 +139,8 @@ def test_a_sink_takes_weight_and_gives_no_value() -> None:
 
 def test_softcap_bounds_scores() -> None:
     q = k = torch.full((1, 1, 2, 1), 100.0)
-    found = attend(
-        q, k * torch.tensor([1.0, 0.0]).view(1, 1, 2, 1), torch.eye(2).view(1, 1, 2, 2), scale=1.0, softcap=2.0
-    )
+    k, v = k * torch.tensor([1.0, 0.0]).view(1, 1, 2, 1), torch.eye(2).view(1, 1, 2, 2)
+    found = attend(Softmax(n_heads=1, scale=1.0, softcap=2.0), q, k, v, sight(2, causal=False), Execution())
     torch.testing.assert_close(found[0, 0, 0], torch.tensor([2.0, 0.0]).softmax(-1))
 
 

@@ -1,0 +1,42 @@
+"""The tensors that a forward pass makes, as named axes: what a ledger's functions hand from one to the next."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from archcalc.ledger.algebra import Poly
+
+ElementType = Literal["fp32", "bf16", "fp16", "int64", "bool"]
+ELEMENT_BYTES: dict[ElementType, int] = {"fp32": 4, "bf16": 2, "fp16": 2, "int64": 8, "bool": 1}
+
+
+class Tensor(msgspec.Struct, frozen=True, eq=False):
+    """A tensor with storage of its own: two of them are never equal, however alike.
+
+    `once`: it serves every layer of its stack. A `view` shares the storage of the tensor that it is `of`.
+    """
+
+    label: str
+    axes: tuple[Poly, ...]
+    dtype: ElementType
+    once: bool = False
+    of: Tensor | None = None
+
+    @property
+    def storage(self) -> Tensor:
+        """The tensor whose memory this is."""
+        return self.of or self
+
+    def new(self, label: str, *axes: Poly, dtype: ElementType | None = None) -> Tensor:
+        """A new tensor made from this one, with its axes and its dtype unless told others."""
+        return Tensor(label, axes or self.axes, dtype or self.dtype)
+
+    def as_dtype(self, dtype: ElementType) -> Tensor:
+        """A copy in this dtype; the tensor itself, where it has it."""
+        return self if dtype == self.dtype else Tensor(self.label, self.axes, dtype)
+
+    def view(self, *axes: Poly) -> Tensor:
+        """A part of it, in the same memory."""
+        return Tensor(self.label, axes, self.dtype, self.once, self.storage)

@@ -1,0 +1,123 @@
+"""What the ledger says autograd keeps and computes again is what torch keeps and computes: to the byte, to the FLOP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from torch.utils.checkpoint import set_checkpoint_early_stop
+from torch.utils.flop_counter import FlopCounterMode
+
+from archcalc import presets
+from archcalc.ledger.build import build
+from archcalc.nn import build as build_module
+from archcalc.sources import load
+from archcalc.spec import Spec
+from archcalc.spec.execution import Execution, Recompute
+from archcalc.spec.ffn import MoE
+from archcalc.spec.groups import layers_of
+from archcalc.spec.workload import Workload
+from tests.nn.saved_truth import kept
+from tests.strategies import specs
+from tests.test_workloads import fitting
+
+RECOMPUTE = st.sampled_from(("none", "selective", "full"))
+EXECUTIONS = st.builds(
+    Execution,
+    dtype=st.sampled_from(("fp32", "bf16", "fp16")),
+    attention=st.sampled_from(("eager", "math")),
+    recompute=RECOMPUTE,
+    dropout=st.booleans(),
+    device=st.sampled_from(("meta", "cpu")),
+)
+FLASH = st.builds(
+    Execution,
+    dtype=st.sampled_from(("fp32", "bf16")),
+    attention=st.just("flash"),
+    recompute=RECOMPUTE,
+    dropout=st.booleans(),
+    device=st.just("cpu"),
+)
+
+
+def stated(spec: Spec, work: Workload, how: Execution) -> int:
+    ledger = build(spec, how)
+    sizes = ledger.at(work)
+    return sum(row.formula.at(sizes) for row in ledger.kept)
+
+
+def measured(spec: Spec, work: Workload, how: Execution, *, real: bool = False) -> int:
+    return sum(one.nbytes for one in kept(spec, work, how, real=real))
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(specs(), EXECUTIONS | FLASH, st.integers(1, 3), st.integers(1, 6))
+def test_what_any_spec_keeps(spec: Spec, how: Execution, batch: int, seq: int) -> None:
+    work = fitting(spec, seq, batch=batch)
+    assert stated(spec, work, how) == measured(spec, work, how)
+
+
+@pytest.mark.parametrize("name", presets.names())
+@pytest.mark.parametrize(
+    "how",
+    [
+        Execution(dtype="bf16"),
+        Execution(dtype="fp32", dropout=False),
+        Execution(dtype="bf16", attention="math", recompute="selective"),
+        Execution(dtype="bf16", attention="flash", device="cpu", dropout=False),
+        Execution(dtype="bf16", recompute="full"),
+    ],
+    ids=["eager", "eager, fp32, no dropout", "math, selective", "flash", "full"],
+)
+def test_what_presets_keep(name: str, how: Execution) -> None:
+    spec = load(name)
+    work = fitting(spec, 64, batch=2)
+    assert stated(spec, work, how) == measured(spec, work, how)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(specs(), st.sampled_from(("fp32", "bf16")), RECOMPUTE, st.booleans(), st.integers(1, 3), st.integers(1, 6))
+def test_what_experts_keep_where_choices_are_split(
+    spec: Spec, dtype: str, recompute: Recompute, dropout: bool, batch: int, seq: int
+) -> None:
+    """With numbers: how many tokens an expert gets depends on them, what is kept in all does not."""
+    assume(any(isinstance(layer.ffn, MoE) for stack in spec.stacks.values() for layer in layers_of(stack)))
+    work = fitting(spec, seq, batch=batch)
+    how = Execution(dtype=dtype, experts="split", device="cpu", recompute=recompute, dropout=dropout)
+    assert stated(spec, work, how) == measured(spec, work, how, real=True)
+
+
+def again(spec: Spec, work: Workload, how: Execution, included: Callable[[str], bool]) -> int:
+    """FLOPs that a backward pass computes anew, by the ledger."""
+    ledger = build(spec, how)
+    sizes = ledger.at(work)
+    return sum(row.formula.at(sizes) for row in ledger.matmuls if included(row.matmul.again))
+
+
+def counted_step(spec: Spec, work: Workload, how: Execution, *, early_stop: bool) -> int:
+    """FLOPs of a forward and a backward pass, as torch counts them on meta."""
+    model = build_module(spec, how=how).train()
+    ids = [torch.zeros(work.batch, work.seq, dtype=torch.long, device="meta")]
+    if spec.family == "encoder-decoder":
+        ids.insert(0, torch.zeros(work.batch, work.source_seq, dtype=torch.long, device="meta"))
+    with set_checkpoint_early_stop(early_stop), FlopCounterMode(display=False) as mode:
+        model(*ids).float().sum().backward()
+    return mode.get_total_flops()
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@given(specs(), RECOMPUTE, st.booleans(), st.sampled_from(("eager", "math")), st.integers(1, 2), st.integers(1, 5))
+def test_what_any_spec_computes_again(
+    spec: Spec, recompute: Recompute, dropout: bool, attention: str, batch: int, seq: int
+) -> None:
+    work = fitting(spec, seq, batch=batch)
+    how = Execution(dtype="fp32", recompute=recompute, dropout=dropout, attention=attention)
+    ledger = build(spec, how)
+    plain = 3 * sum(row.formula.at(ledger.at(work)) for row in ledger.matmuls)
+    early = again(spec, work, how, lambda again: again == "always")
+    assert counted_step(spec, work, how, early_stop=True) == plain + early
+    textbook = again(spec, work, how, lambda again: again != "never")
+    assert counted_step(spec, work, how, early_stop=False) == plain + textbook
