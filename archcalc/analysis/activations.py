@@ -42,7 +42,7 @@ class KeptBytes(msgspec.Struct, frozen=True):
 def by_tensor(ledger: Ledger, work: Workload) -> list[KeptBytes]:
     """Every kept tensor's bytes, in the order of the forward pass. The ledger must be one of a training step."""
     sizes = ledger.at(work)
-    return [KeptBytes(row, row.formula.at(sizes)) for row in ledger.kept]
+    return [KeptBytes(row, row.bytes(sizes)) for row in ledger.kept]
 
 
 def summary(ledger: Ledger, work: Workload) -> Activations:

@@ -28,6 +28,17 @@ class Flops(TypedDict):
     train_step: int
 
 
+class Again(TypedDict):
+    """FLOPs that a backward pass computes anew, by where torch's checkpoint ends.
+
+    early_stop: at the last tensor that is needed, as torch does unless told otherwise. to_the_end: with
+    set_checkpoint_early_stop(False), as textbooks count it.
+    """
+
+    early_stop: int
+    to_the_end: int
+
+
 class OpFlops(msgspec.Struct, frozen=True):
     """One matmul's FLOPs over all its layers."""
 
@@ -44,7 +55,7 @@ class OpFlops(msgspec.Struct, frozen=True):
 def by_op(ledger: Ledger, work: Workload) -> list[OpFlops]:
     """Every matmul's FLOPs, in the order of the ledger."""
     sizes = ledger.at(work)
-    return [OpFlops(row, row.formula.at(sizes), row.causal_formula.at(sizes)) for row in ledger.matmuls]
+    return [OpFlops(row, row.flops(sizes), row.causal_flops(sizes)) for row in ledger.matmuls]
 
 
 def summary(ledger: Ledger, work: Workload) -> Flops:
@@ -60,6 +71,14 @@ def totals(ops: list[OpFlops]) -> Flops:
         "forward_causal": sum(op.forward_causal for op in ops),
         "backward": 2 * forward,
         "train_step": 3 * forward,
+    }
+
+
+def again(ops: list[OpFlops]) -> Again:
+    """What is computed again, with the recomputation that the ledger was built with."""
+    return {
+        "early_stop": sum(op.forward for op in ops if op.row.matmul.again == "always"),
+        "to_the_end": sum(op.forward for op in ops if op.row.matmul.again != "never"),
     }
 
 

@@ -35,7 +35,7 @@ class CacheBytes(msgspec.Struct, frozen=True):
 def caches(ledger: Ledger, work: Workload, dtype: Dtype) -> list[CacheBytes]:
     """Every cached tensor's bytes."""
     sizes = ledger.at(work)
-    return [CacheBytes(row, row.formula.at(sizes) * BYTES[dtype]) for row in ledger.caches]
+    return [CacheBytes(row, row.elements(sizes) * BYTES[dtype]) for row in ledger.caches]
 
 
 def summary(ledger: Ledger, work: Workload, dtype: Dtype) -> Memory:

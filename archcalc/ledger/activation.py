@@ -14,13 +14,14 @@ Step = Callable[[str, Component, Tensor], Forward[Tensor]]
 
 def activated(kind: Activation, name: str, component: Component, x: Tensor) -> Forward[Tensor]:
     """The activation of `x`."""
-    yield Elementwise(name, x.axes, component, "activation")
+    yield Elementwise(name, x.axes, component, kind)
     return (yield from ACTIVATIONS[kind](name, component, x))
 
 
 def gated(kind: Activation, name: str, component: Component, gate: Tensor, up: Tensor) -> Forward[Tensor]:
     """activation(gate) · up; the product keeps both of its sides."""
     opened = yield from activated(kind, name, component, gate)
+    yield Elementwise(name, up.axes, component, "gate")
     if kind in _CLAMPED:
         yield Saved(name, up, component)
         up = up.new("clamped up + 1")

@@ -14,6 +14,7 @@ from msgspec import structs
 
 from archcalc.ledger.algebra import Poly
 from archcalc.ledger.tensors import ElementType, Tensor
+from archcalc.spec.base import Activation
 
 Component = Literal["embedding", "position", "attention", "ffn", "mixer", "norm", "head", "other"]
 COMPONENTS: tuple[Component, ...] = ("embedding", "position", "attention", "ffn", "mixer", "norm", "head", "other")
@@ -23,7 +24,8 @@ Kind = Literal["trainable", "frozen", "buffer"]
 # How often a backward pass computes a product again: never; always; only where the checkpoint runs to its end.
 Again = Literal["never", "always", "without early stop"]
 
-Pointwise = Literal["softmax", "layernorm", "rmsnorm", "activation", "rope"]
+# What is computed number by number: an activation by its name.
+Pointwise = Literal["softmax", "layernorm", "rmsnorm", "rope", "gate"] | Activation
 
 
 class Weight(msgspec.Struct, frozen=True):

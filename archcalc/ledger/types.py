@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
+from typing import Any
 
 import msgspec
 
 from archcalc.ledger.algebra import Poly, product
 from archcalc.ledger.leaves import Cache, Component, Elementwise, Kept, Kind, Matmul, Weight
 from archcalc.ledger.tensors import ELEMENT_BYTES
-from archcalc.ledger.tokens import with_work
+from archcalc.ledger.tokens import BATCH, with_work
 from archcalc.spec.workload import Workload
+
+
+def _value(axes: Iterable[Poly], repeats: Poly, sizes: Mapping[str, Any]) -> Any:
+    """The product of these axes' sizes: as their formula's value, without multiplying polynomials out."""
+    return math.prod(axis.at(sizes) for axis in axes) * repeats.at(sizes)
 
 
 class Row(msgspec.Struct, frozen=True, dict=True):
@@ -126,6 +132,14 @@ class MatmulRow(msgspec.Struct, frozen=True):
         """The same with only the pairs that are really attended."""
         return 2 * product((*(self.matmul.causal_axes or self.matmul.axes), self.repeats))
 
+    def flops(self, sizes: Mapping[str, Any]) -> Any:
+        """The value of `formula` for a table of sizes with a workload's."""
+        return 2 * _value(self.matmul.axes, self.repeats, sizes)
+
+    def causal_flops(self, sizes: Mapping[str, Any]) -> Any:
+        """The value of `causal_formula`."""
+        return 2 * _value(self.matmul.causal_axes or self.matmul.axes, self.repeats, sizes)
+
 
 class CacheRow(msgspec.Struct, frozen=True):
     """A cached tensor over all the layers that keep one like it, for the whole batch."""
@@ -139,7 +153,11 @@ class CacheRow(msgspec.Struct, frozen=True):
     @property
     def formula(self) -> Poly:
         """Elements, of all layers and sequences."""
-        return product((Poly.symbol("batch"), *self.cache.axes, self.repeats))
+        return product((BATCH, *self.cache.axes, self.repeats))
+
+    def elements(self, sizes: Mapping[str, Any]) -> Any:
+        """The value of `formula`."""
+        return _value((BATCH, *self.cache.axes), self.repeats, sizes)
 
 
 class KeptRow(msgspec.Struct, frozen=True):
@@ -166,6 +184,10 @@ class KeptRow(msgspec.Struct, frozen=True):
         """Bytes, of all layers and sequences."""
         return ELEMENT_BYTES[self.kept.dtype] * product((*self.kept.axes, self.repeats))
 
+    def bytes(self, sizes: Mapping[str, Any]) -> Any:
+        """The value of `formula`."""
+        return ELEMENT_BYTES[self.kept.dtype] * _value(self.kept.axes, self.repeats, sizes)
+
 
 def _counts_tokens(axis: Poly) -> bool:
     return any(symbol.partition("(")[0] in ("seq", "keys", "source_seq", "source_new") for symbol in axis.symbols())
@@ -189,6 +211,10 @@ class ElementwiseRow(msgspec.Struct, frozen=True):
     def formula(self) -> Poly:
         """Numbers, of all layers and sequences."""
         return product((*self.elementwise.axes, self.repeats))
+
+    def numbers(self, sizes: Mapping[str, Any]) -> Any:
+        """The value of `formula`."""
+        return _value(self.elementwise.axes, self.repeats, sizes)
 
 
 class Tensor(msgspec.Struct, frozen=True):

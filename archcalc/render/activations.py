@@ -1,0 +1,137 @@
+"""What autograd keeps of a training step, as page blocks and as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, get_args
+
+from msgspec import structs
+
+from archcalc.analysis.activations import KeptBytes, by_tensor, per_layer, summary, sureness, totals
+from archcalc.ledger.build import build
+from archcalc.render.page import Block, Column, Table, Text
+from archcalc.render.report import placed, starred
+from archcalc.spec import Spec
+from archcalc.spec.execution import Device, Execution, Kernel, Recompute
+from archcalc.spec.workload import Workload
+from archcalc.units import human_bytes
+
+View = Literal["components", "tensors", "layers"]
+VIEWS: tuple[View, ...] = get_args(View)
+
+_BYTES = (Column("bytes", "count"), Column("", "human"), Column("share", "percent"))
+
+# The ways that are set side by side: what each keeps in all.
+_WAYS: tuple[tuple[Kernel, Device], ...] = (("eager", "meta"), ("math", "meta"), ("flash", "cpu"), ("flash", "cuda"))
+
+
+def blocks(spec: Spec, work: Workload, how: Execution, view: View) -> list[Block]:
+    """The kept bytes by component, tensor or layer, and every other way to carry the step out beside it."""
+    kept = by_tensor(build(spec, how), work)
+    return [_VIEWS[view](kept, how), _ways(spec, work, how), Text("", _notes(how))]
+
+
+def _title(how: Execution) -> str:
+    return f"Saved activations: {how.attention} attention, {how.dtype}, recompute {how.recompute} ({sureness(how)})"
+
+
+def _components(kept: list[KeptBytes], how: Execution) -> Table:
+    """By what keeps them; the square term of attention has a line of its own beside the components."""
+    whole = totals(kept)
+    total = whole["total_bytes"]
+    rows = [_line(name, found, total) for name, found in whole["by_component"].items()]
+    rows += [_line("of it tokens × tokens", whole["square_bytes"], total), _line("total", total, total)]
+    return Table(_title(how), (Column("component"), *_BYTES), rows, n_sums=2)
+
+
+def _line(name: str, found: int, total: int) -> tuple[Any, ...]:
+    return name, found, human_bytes(found), found / total if total else 0.0
+
+
+def _tensors(kept: list[KeptBytes], how: Execution) -> Table:
+    columns = (
+        Column("kept by"),
+        Column("tensor"),
+        Column("as"),
+        Column("layers", "count"),
+        Column("in each", "count"),
+        *_BYTES,
+        Column("formula"),
+    )
+    total = totals(kept)["total_bytes"]
+    rows: list[tuple[Any, ...]] = [
+        (
+            placed(one.row.path, one.row.group),
+            one.row.kept.label,
+            one.row.kept.dtype,
+            len(one.row.turns) or None,
+            one.layer_bytes,
+            one.total_bytes,
+            human_bytes(one.total_bytes),
+            one.total_bytes / total if total else 0.0,
+            one.row.formula.factored(),
+        )
+        for one in kept
+    ]
+    last = ("total", "", "", None, None, total, human_bytes(total), 1.0, "")
+    return Table(_title(how), columns, [*rows, last], n_sums=1)
+
+
+def _layers(kept: list[KeptBytes], how: Execution) -> Table:
+    lines = per_layer(kept)
+    total, square = sum(line[1] for line in lines), sum(line[2] for line in lines)
+    columns = (Column("layer"), *_BYTES, Column("tokens × tokens", "count"))
+    rows = [(*_line(label, found, total), squares) for label, found, squares in lines]
+    return Table(_title(how), columns, [*rows, (*_line("total", total, total), square)], n_sums=1)
+
+
+_VIEWS: dict[View, Callable[[list[KeptBytes], Execution], Table]] = {
+    "components": _components,
+    "tensors": _tensors,
+    "layers": _layers,
+}
+
+
+def _ways(spec: Spec, work: Workload, how: Execution) -> Table:
+    """Kernels down, recomputation across."""
+    columns = (Column("attention"), Column("on"), *(Column(f"recompute {r}", "human") for r in get_args(Recompute)))
+    rows = []
+    for kernel, device in _WAYS:
+        ways = [structs.replace(how, attention=kernel, device=device, recompute=r) for r in get_args(Recompute)]
+        found = [human_bytes(summary(build(spec, way), work)["total_bytes"]) for way in ways]
+        rows.append((kernel, f"{device} ({sureness(ways[0])})", *found))
+    return Table("Other ways", columns, rows)
+
+
+def _notes(how: Execution) -> list[str]:
+    split = "sorted and split by expert" if how.experts == "split" else "each with a copy of its expert's matrices"
+    return [
+        "What autograd keeps between the forward and the backward pass of the model itself: each storage once,"
+        " parameters and the loss apart.",
+        f"Dropout {'as the spec says' if how.dropout else 'off'}; a mixture's choices {split}.",
+    ]
+
+
+def data(spec: Spec, work: Workload, how: Execution) -> dict[str, Any]:
+    """The same as plain data."""
+    kept = by_tensor(build(spec, how), work)
+    return {
+        **totals(kept),
+        "execution": structs.asdict(how),
+        "kind": sureness(how),
+        "tensors": [_datum(one) for one in kept],
+    }
+
+
+def _datum(one: KeptBytes) -> dict[str, Any]:
+    return {
+        "kept_by": starred(one.row.path),
+        "tensor": one.row.kept.label,
+        "group": one.row.group,
+        "component": one.row.component,
+        "dtype": one.row.kept.dtype,
+        "layers": len(one.row.turns),
+        "bytes": one.total_bytes,
+        "square": one.row.is_square,
+        "formula": str(one.row.formula),
+    }
