@@ -35,7 +35,8 @@ def command(
     output: str | None,
     no_color: bool,
 ) -> None:
-    """A workload's FLOPs, exact: forward (all keys held, and only those attended) and backward, by component or op.
+    """A workload's FLOPs, exact: forward (all keys held, and only those attended) and backward, by component, op or
+    layer.
 
     A prefill is `--seq N`; a decode step `--seq 1 --past N`.
     """
@@ -43,4 +44,4 @@ def command(
     ledger, work = build(spec), workload(spec, batch=batch, seq=seq, past=past, source_seq=source_seq)
     ops, papers = by_op(ledger, work), counted(spec, ledger, work) if conventions else None
     page = partial(flops.page, spec, ledger, work, ops, view, papers)
-    emit(page, lambda: flops.data(ops, papers), form, output=output, color=not no_color)
+    emit(page, lambda: flops.data(spec, ops, papers), form, output=output, color=not no_color)
