@@ -6,6 +6,8 @@ product, the CPU's flash kernel) it counts as nothing.
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -34,6 +36,14 @@ MASK_BY_TOKEN = {"opt", "bloom", "falcon"}
 NOT_ON_META = {"llama:dynamic": "its rope looks at the positions themselves to see how far they reach"}
 # The classes' own sizes: large, and no other choices than the small ones.
 LARGE = {name for name in CONFIGS if name.endswith(":default")}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_collecting() -> Iterator[None]:
+    """Looking for garbage among the graphs of large models takes a fifth of the time, and finds none."""
+    gc.disable()
+    yield
+    gc.enable()
 
 
 def counted(spec: Spec, config: dict[str, Any], seq: int) -> dict[str, int]:
