@@ -18,23 +18,29 @@ if TYPE_CHECKING:
     import torch
 
     from archcalc._version import __version__
+    from archcalc.analysis.memory import Dtype
     from archcalc.contract import report
     from archcalc.errors import ArchcalcError, InputError, MissingExtraError
     from archcalc.proof import verify
     from archcalc.sources import load
     from archcalc.spec import Spec
+    from archcalc.spec.workload import Workload, workload
 
 __all__ = [
     "ArchcalcError",
     "InputError",
     "MissingExtraError",
     "Spec",
+    "Workload",
     "__version__",
     "build",
+    "flops",
     "load",
+    "memory",
     "params",
     "report",
     "verify",
+    "workload",
 ]
 
 _HOMES = {
@@ -42,10 +48,12 @@ _HOMES = {
     "InputError": "archcalc.errors",
     "MissingExtraError": "archcalc.errors",
     "Spec": "archcalc.spec",
+    "Workload": "archcalc.spec.workload",
     "__version__": "archcalc._version",
     "load": "archcalc.sources",
     "report": "archcalc.contract",
     "verify": "archcalc.proof",
+    "workload": "archcalc.spec.workload",
 }
 
 
@@ -67,6 +75,42 @@ def params(spec: Spec) -> pd.DataFrame:
     from archcalc.ledger.build import build as build_ledger
 
     return frame(build_ledger(spec))
+
+
+def flops(spec: Spec, work: Workload | None = None, **sizes: Any) -> pd.DataFrame:
+    """A DataFrame with a row for each product of a workload (see `archcalc.analysis.frames.flops`).
+
+    The workload is `work`, or what `archcalc.workload` makes of `sizes`: batch, seq, past, source_seq.
+    """
+    from archcalc.analysis.frames import flops as frame
+    from archcalc.ledger.build import build as build_ledger
+
+    return frame(build_ledger(spec), _asked(spec, work, sizes))
+
+
+def memory(
+    spec: Spec, work: Workload | None = None, *, dtype: str = "bf16", cache_dtype: Dtype = "bf16", **sizes: Any
+) -> pd.DataFrame:
+    """A DataFrame with a row for each weight and each cache (see `archcalc.analysis.frames.memory`).
+
+    `dtype` is any format of weights ('bf16', 'nf4', 'q4_k_m' …). The workload is told as to `flops`.
+    """
+    from archcalc.analysis.frames import memory as frame
+    from archcalc.ledger.build import build as build_ledger
+
+    return frame(build_ledger(spec), _asked(spec, work, sizes), dtype, cache_dtype)
+
+
+def _asked(spec: Spec, work: Workload | None, sizes: dict[str, Any]) -> Workload:
+    """The workload, told whole or by its sizes. Raises InputError if it is told twice."""
+    from archcalc.errors import InputError
+    from archcalc.spec.workload import workload
+
+    if work is None:
+        return workload(spec, **sizes)
+    if sizes:
+        raise InputError("a workload and sizes of one", where=", ".join(sizes), allowed="either")
+    return work
 
 
 def build(spec: Spec, device: str = "meta", dtype: torch.dtype | None = None) -> torch.nn.Module:

@@ -1,6 +1,7 @@
 """Formulas as people write them: the ledger's polynomials, rewritten by what holds of a model's sizes.
 
-n_heads·d_head is d_model in most models, n_kv_heads is n_heads in many, d_ff is often a whole multiple of d_model.
+n_heads·d_head is d_model in most models, n_kv_heads is n_heads in many, d_ff is often a whole multiple of d_model; the
+keys of a workload are its new tokens where none are past.
 Each such rewriting is stated with the formula, and none is used that the sizes do not bear out.
 """
 
@@ -19,6 +20,9 @@ _CANDIDATES: tuple[tuple[Monomial, str], ...] = (
     (("n_kv_heads",), "n_heads"),
     (("n_heads", "d_head"), "d_model"),
     (("d_ff",), "d_model"),
+    (("keys",), "seq"),
+    (("cached",), "seq"),
+    (("source_new",), "source_seq"),
 )
 
 # A formula of more terms than these is easier to read in parts.

@@ -4,26 +4,43 @@ from __future__ import annotations
 
 import click
 
-from archcalc.cli.options import load_source, output, settings, source
+from archcalc.analysis.memory import BYTES, Dtype
+from archcalc.cli.options import load_source, output, settings, sizes, source
 from archcalc.ledger.build import build
 from archcalc.render import explain
 from archcalc.render.output import Format, emit
+from archcalc.render.report import Subject
+from archcalc.spec.workload import workload
 
 
 @click.command("explain")
 @source()
 @click.argument("row", required=False)
+@sizes
+@click.option("--dtype", type=click.Choice(list(BYTES)), default="bf16", show_default=True, help="Weights and caches.")
 @settings
 @output
 def command(
-    source: str, row: str | None, settings: tuple[str, ...], form: Format, output: str | None, no_color: bool
+    source: str,
+    row: str | None,
+    batch: int,
+    seq: int | None,
+    past: int,
+    source_seq: int | None,
+    dtype: Dtype,
+    settings: tuple[str, ...],
+    form: Format,
+    output: str | None,
+    no_color: bool,
 ) -> None:
     """Each figure's formula, in symbols and in numbers.
 
-    ROW is a total (total, untied, active, non_embedding …), a component (attention, ffn …), or a weight's path or part
-    of one ('attn.q', 'layers.3.attn.q.weight', 'layers.*.ffn.*').
+    ROW is a figure as the report's JSON calls it (total, active, attention, flops.forward, flops.attention,
+    memory.kv_cache_bytes …), or the path of a weight, a product or a cache, or part of one ('attn.q',
+    'layers.3.attn.q.weight', 'layers.*.attn.scores', 'layers.*.ffn.*').
     """
     spec = load_source(source, settings)
-    ledger = build(spec)
+    work = workload(spec, batch=batch, seq=seq, past=past, source_seq=source_seq)
+    subject = Subject(spec, build(spec), work, dtype)
     page = explain.table_page if form == "csv" else explain.page
-    emit(lambda: page(spec, ledger, row), lambda: explain.data(ledger, row), form, output=output, color=not no_color)
+    emit(lambda: page(subject, row), lambda: explain.data(subject, row), form, output=output, color=not no_color)

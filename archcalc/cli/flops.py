@@ -5,14 +5,23 @@ from __future__ import annotations
 from functools import partial
 
 import click
+from click.core import ParameterSource
 
+from archcalc.analysis.context import PHASES, Phase, context
 from archcalc.analysis.conventions import counted
 from archcalc.analysis.flops import by_op
-from archcalc.cli.options import load_source, output, settings, sizes, source
+from archcalc.cli.options import FILE, load_source, output, settings, sizes, source
+from archcalc.errors import InputError
 from archcalc.ledger.build import build
+from archcalc.render import context as pages
 from archcalc.render import flops
-from archcalc.render.output import Format, emit
+from archcalc.render.output import Format, emit, write
+from archcalc.spec import Spec
 from archcalc.spec.workload import workload
+
+# A plot runs over workloads; one workload is what the others ask for.
+_OF_A_PLOT = ("phase", "up_to")
+_OF_A_WORKLOAD = ("batch", "seq", "past", "source_seq", "view", "conventions")
 
 
 @click.command("flops")
@@ -20,9 +29,14 @@ from archcalc.spec.workload import workload
 @sizes
 @click.option("--view", type=click.Choice(flops.VIEWS), default="components", show_default=True, help="What a row is.")
 @click.option("--conventions", is_flag=True, help="A training step as papers count it, beside the exact count.")
+@click.option("--plot", type=FILE, help="Draw cost against context length into this file: .html, .png or .svg.")
+@click.option("--phase", type=click.Choice(PHASES), default="prefill", show_default=True, help="Of the plot.")
+@click.option("--up-to", type=int, help="Tokens that the plot ends at (default: as far as positions go).")
 @settings
 @output
+@click.pass_context
 def command(
+    asked: click.Context,
     source: str,
     batch: int,
     seq: int | None,
@@ -30,17 +44,51 @@ def command(
     source_seq: int | None,
     view: flops.View,
     conventions: bool,
+    plot: str | None,
+    phase: Phase,
+    up_to: int | None,
     settings: tuple[str, ...],
     form: Format,
     output: str | None,
     no_color: bool,
 ) -> None:
-    """A workload's FLOPs, exact: forward (all keys held, and only those attended) and backward, by component or op.
+    """A workload's FLOPs, exact: forward (all keys held, and only those attended) and backward, by component, op or
+    layer.
 
-    A prefill is `--seq N`; a decode step `--seq 1 --past N`.
+    A prefill is `--seq N`; a decode step `--seq 1 --past N`. With `--plot`, what a token costs as the context grows,
+    and where attention overtakes the FFN.
     """
+    _check_options(asked, plot)
     spec = load_source(source, settings)
+    show = partial(emit, form=form, output=output, color=not no_color)
+    if plot is not None:
+        _plot(spec, plot, phase, up_to, show)
+        return
     ledger, work = build(spec), workload(spec, batch=batch, seq=seq, past=past, source_seq=source_seq)
     ops, papers = by_op(ledger, work), counted(spec, ledger, work) if conventions else None
-    page = partial(flops.page, spec, ledger, work, ops, view, papers)
-    emit(page, lambda: flops.data(ops, papers), form, output=output, color=not no_color)
+    show(lambda: flops.page(spec, ledger, work, ops, view, papers), lambda: flops.data(spec, ops, papers))
+
+
+def _check_options(asked: click.Context, plot: str | None) -> None:
+    """No option is accepted and then unused."""
+    unused = _OF_A_PLOT if plot is None else _OF_A_WORKLOAD
+    for name in unused:
+        if asked.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            problem = "there is no plot" if plot is None else "a plot runs over context lengths, in FLOPs of a token"
+            allowed = "with --plot FILE" if plot is None else "--phase, --up-to"
+            raise InputError(problem, where=_option(name), allowed=allowed)
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _plot(spec: Spec, path: str, phase: Phase, up_to: int | None, show: partial[None]) -> None:
+    from archcalc.render.plot import drawn
+
+    try:
+        found = context(spec, phase, up_to)
+    except InputError as error:
+        raise InputError(error.problem, where=_option(error.where), allowed=error.allowed) from None
+    write(path, drawn(path, spec, found))
+    show(lambda: pages.page(spec, found), lambda: pages.data(found))

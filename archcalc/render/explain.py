@@ -2,169 +2,196 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-import msgspec
+from msgspec import structs
 
-from archcalc.analysis.closed_form import Rewriter
-from archcalc.analysis.params import EMBEDDING, HEAD_MATRIX, TOKEN_TABLE
-from archcalc.errors import InputError, nearest, shown
+from archcalc.analysis.atoms import in_words, is_of_work
+from archcalc.analysis.closed_form import MAX_TERMS, Relation, Rewriter
+from archcalc.analysis.figures import Figure, figures, flops_figures, memory_figures, telling
+from archcalc.analysis.memory import BYTES
 from archcalc.ledger.algebra import Poly
-from archcalc.ledger.leaves import COMPONENTS
-from archcalc.ledger.types import Ledger, Row
+from archcalc.ledger.types import CacheRow, Ledger, MatmulRow, Row
+from archcalc.render.named import Leaf, meant
 from archcalc.render.page import Block, Column, Page, Table, Text
-from archcalc.render.report import axes, label, starred
+from archcalc.render.report import Subject, axes, label, placed
 from archcalc.spec import Spec
 from archcalc.units import exact
 
 
-class Figure(msgspec.Struct, frozen=True):
-    """A named sum of rows, and what of each row it takes."""
+def page(subject: Subject, wanted: str | None) -> Page:
+    """The formulas of all totals of parameters, FLOPs and memory in short; or of what is called `wanted`.
 
-    name: str
-    meaning: str
-    formula: Poly
-    parts: tuple[tuple[str, Poly], ...] = ()
-
-
-def figures(ledger: Ledger) -> list[Figure]:
-    """Every total, called as in the report's JSON, and every component."""
-    rows = ledger.counted
-    tied = Poly.sum(row.formula for row in ledger.tied)
-    reads = () if ledger.tied else (TOKEN_TABLE,)
-    return [
-        Figure("total", "every stored tensor once", ledger.formula()),
-        Figure("untied", "the tied head's matrix counted beside the table", ledger.formula() + tied),
-        Figure("active", "what one token uses, embedding and head included", _active(rows)),
-        Figure("active_without_input_embedding", "what one token uses beyond its embedding", _active(rows, *reads)),
-        Figure(
-            "active_without_embedding_and_head",
-            "what one token uses beyond its embedding and the head",
-            _active(rows, TOKEN_TABLE, HEAD_MATRIX),
-        ),
-        Figure(
-            "non_embedding",
-            "without embedding, positions and head",
-            Poly.sum(row.formula for row in rows if row.component not in EMBEDDING),
-        ),
-        *(Figure(f"{kind}{s}", meaning, _of_kind(ledger, kind)) for kind, s, meaning in _KINDS),
-        *(_component(component, rows) for component in COMPONENTS),
-    ]
-
-
-_KINDS = (
-    ("trainable", "", "what training changes"),
-    ("frozen", "", "stored and counted, not trained"),
-    ("buffer", "s", "stored beside the parameters, in no total"),
-)
-
-
-def _active(rows: Sequence[Row], *without: str) -> Poly:
-    return Poly.sum(row.active_formula for row in rows if row.path not in without)
-
-
-def _of_kind(ledger: Ledger, kind: str) -> Poly:
-    return Poly.sum(row.formula for row in ledger.rows if row.kind == kind)
-
-
-def _component(component: str, rows: Sequence[Row]) -> Figure:
-    own = [row for row in rows if row.component == component]
-    return Figure(component, f"all of the component {component}", Poly.sum(row.formula for row in own), _parts(own))
-
-
-def telling(ledger: Ledger) -> list[Figure]:
-    """The figures worth a look: not those that are nothing, or the total once more."""
-    total, *others = figures(ledger)
-    kept = [figure for figure in others if figure.formula.terms and figure.formula != total.formula]
-    more = ("active_without_input_embedding", "active_without_embedding_and_head")
-    has_active = any(figure.name == "active" for figure in kept)
-    return [total, *(figure for figure in kept if has_active or figure.name not in more)]
-
-
-def _called(ledger: Ledger, wanted: str) -> list[Figure]:
-    """The figure of this name, which may be written as in the tables: 'non-embedding'."""
-    name = wanted.strip().replace("-", "_").replace(" ", "_")
-    return [figure for figure in figures(ledger) if figure.name == name]
-
-
-def _parts(rows: Sequence[Row]) -> tuple[tuple[str, Poly], ...]:
-    """What is multiplied and what is added."""
-    weights = Poly.sum(row.formula for row in rows if not row.is_bias)
-    return ("weights", weights), ("biases", Poly.sum(row.formula for row in rows if row.is_bias))
-
-
-def page(spec: Spec, ledger: Ledger, wanted: str | None) -> Page:
-    """The formulas of all totals, or of the figure or the weights called `wanted`.
-
-    `wanted` is a total's or a component's name, or a weight's path ('*' matches anything; a part of a path will do).
+    `wanted` is a figure of the report ('total', 'attention', 'flops.forward', 'memory.kv_cache_bytes'), or the path of
+    a weight, a product or a cache ('*' matches anything; a part of a path will do).
     """
-    rewriter = Rewriter(ledger)
-    called, rows = (telling(ledger), []) if wanted is None else _wanted(ledger, wanted)
-    blocks = [*(_figure(figure, rewriter) for figure in called), *(_row(row, rewriter, ledger) for row in rows)]
-    return _page(spec, [*blocks, _dimensions(ledger)])
+    rewriter = _at_work(subject)
+    if wanted is None:
+        called, more = telling(subject.ledger), [_in_short(subject, rewriter)]
+        formulas = [figure.formula for figure in _of_work(subject)]
+    else:
+        called, leaves = meant(subject.ledger, subject.dtype, wanted)
+        more = [_leaf(leaf, subject, rewriter) for leaf in leaves]
+        formulas = [figure.formula for figure in called] + [poly for leaf in leaves for poly in _formulas(leaf.row)]
+    blocks = [*(_figure(figure, rewriter) for figure in called), *more]
+    return _page(subject.spec, [*blocks, *_symbols(rewriter.ledger, formulas)])
 
 
 def _page(spec: Spec, blocks: Sequence[Block]) -> Page:
     return Page(spec.title or spec.name, f"{spec.name}: how each figure comes about", blocks)
 
 
-def table_page(spec: Spec, ledger: Ledger, wanted: str | None) -> Page:
-    """The same as a table: a figure or weight, its formula and its value."""
+def table_page(subject: Subject, wanted: str | None) -> Page:
+    """The same as a table: what it is called, its formula and its value."""
     columns = (Column("figure"), Column("formula"), Column("value", "count"))
-    rows = [(name, found["formula"], found["value"]) for name, found in data(ledger, wanted).items()]
-    return _page(spec, [Table("", columns, rows)])
+    rows = [(name, found["formula"], found["value"]) for name, found in data(subject, wanted).items()]
+    return _page(subject.spec, [Table("", columns, rows)])
 
 
-def _wanted(ledger: Ledger, wanted: str) -> tuple[list[Figure], list[Row]]:
-    """The figures and the weights of this name. Raises InputError if there is neither."""
-    called, rows = _called(ledger, wanted), matching(ledger, wanted)
-    if called or rows:
-        return called, rows
-    named = [figure.name for figure in figures(ledger)]
-    known = named + [starred(row.path) for row in ledger.rows]
-    raise InputError(
-        f"no figure or weight is called {shown(wanted)}{nearest(wanted, known)}",
-        allowed=", ".join(named) + ", or (part of) a weight's path",
-    )
+def data(subject: Subject, wanted: str | None) -> dict[str, Any]:
+    """The same as plain data: figure or path → formula, equation, value; of a product also of attended pairs."""
+    rewriter = _at_work(subject)
+    called, leaves = figures(subject.ledger, subject.dtype), list[Leaf]()
+    if wanted is not None:
+        called, leaves = meant(subject.ledger, subject.dtype, wanted)
+    found = {figure.name: _described(figure.formula, rewriter) for figure in called}
+    for leaf in leaves:
+        found[leaf.name] = _described(_cost(leaf.row, subject), rewriter)
+        if isinstance(leaf.row, MatmulRow):
+            causal = _described(leaf.row.causal_formula, rewriter)
+            found[leaf.name] |= {"causal_formula": causal["formula"], "causal_value": causal["value"]}
+    return found
 
 
-def matching(ledger: Ledger, wanted: str) -> list[Row]:
-    """The rows whose path is, or contains, `wanted`, or that are of this component; tied ones too."""
-    if not wanted:
-        return []
-    rows = (*ledger.rows, *ledger.tied)
-    pattern = wanted if "*" in wanted else f"*{wanted}*"
-    by_component = [row for row in rows if row.component == wanted]
-    whole = [row for row in rows if wanted in (starred(row.path), label(row))]
-    part = [row for row in rows if fnmatchcase(starred(row.path), pattern)]
-    one = [row for row in rows if wanted in row.names()]
-    return by_component or whole or one or part
+def _described(formula: Poly, rewriter: Rewriter) -> dict[str, Any]:
+    return {
+        "formula": str(rewriter.simplify(formula)),
+        "equation": rewriter.equation(formula) if formula.terms else "0",
+        "value": formula.at(rewriter.ledger.sizes),
+        "kind": "exact",
+    }
+
+
+def _at_work(subject: Subject) -> Rewriter:
+    """Rewrites the ledger's formulas, whose sizes are those of the workload too."""
+    return Rewriter(structs.replace(subject.ledger, sizes=subject.ledger.at(subject.work)))
+
+
+def _of_work(subject: Subject) -> Iterator[Figure]:
+    """The figures of a workload as a whole, as the report has them."""
+    yield from (figure for figure in flops_figures(subject.ledger) if not figure.parts)
+    yield from (figure for figure in memory_figures(subject.ledger, subject.dtype) if figure.formula.terms)
+
+
+def _in_short(subject: Subject, rewriter: Rewriter) -> Text:
+    """A line for each figure of a workload, what is a multiple of another as that."""
+    known = telling(subject.ledger)[:1]
+    lines = []
+    for figure in _of_work(subject):
+        lines.append(f"{figure.name}: {_terms(figure, known, rewriter)} = {_value(figure.formula, rewriter)}")
+        known.append(figure)
+    used = dict.fromkeys(relation for figure in known[1:] for relation in rewriter.used(figure.formula))
+    return Text("FLOPs and memory", [*lines, *_with(used)])
+
+
+def _terms(figure: Figure, known: Iterable[Figure], rewriter: Rewriter) -> str:
+    for other in known:
+        for factor in range(1, 5):
+            if figure.formula == factor * other.formula:
+                return f"{factor}·{other.name}"
+    simple = rewriter.simplify(figure.formula)
+    return str(simple) if len(simple.terms) <= MAX_TERMS else f"a sum of {len(simple.terms)} terms"
+
+
+def _value(formula: Poly, rewriter: Rewriter) -> str:
+    return exact(formula.at(rewriter.ledger.sizes))
 
 
 def _figure(figure: Figure, rewriter: Rewriter) -> Text:
     parts = [(name, formula) for name, formula in figure.parts if formula.terms]
     lines = [f"{name}: {rewriter.equation(formula)}" for name, formula in parts] if len(parts) > 1 else []
     lines += rewriter.steps(figure.formula) if figure.formula.terms else ["0: the model has none"]
-    if used := rewriter.used(figure.formula):
-        lines.append("with " + ", ".join(map(str, used)))
-    return Text(f"{figure.name}: {figure.meaning}", lines)
+    return Text(f"{figure.name}: {figure.meaning}", [*lines, *_with(rewriter.used(figure.formula))])
 
 
-def _row(row: Row, rewriter: Rewriter, ledger: Ledger) -> Text:
-    each = " · ".join(axis.factored() for axis in row.weight.axes)
+def _with(relations: Iterable[Relation]) -> list[str]:
+    """The line that says what of the sizes a formula draws on, if anything."""
+    return ["with " + words] if (words := ", ".join(map(str, relations))) else []
+
+
+def _leaf(leaf: Leaf, subject: Subject, rewriter: Rewriter) -> Text:
+    match leaf.row:
+        case Row() as row:
+            return _weight(row, subject.ledger, rewriter)
+        case MatmulRow() as row:
+            return _product(row, rewriter)
+        case CacheRow() as row:
+            return _cache(row, subject, rewriter)
+
+
+def _formulas(row: Row | MatmulRow | CacheRow) -> list[Poly]:
+    """All that a row's block shows."""
+    return [row.formula, row.causal_formula] if isinstance(row, MatmulRow) else [row.formula]
+
+
+def _cost(row: Row | MatmulRow | CacheRow, subject: Subject) -> Poly:
+    """Parameters of a weight, FLOPs of a product, bytes of a cache."""
+    return BYTES[subject.dtype] * row.formula if isinstance(row, CacheRow) else row.formula
+
+
+def _weight(row: Row, ledger: Ledger, rewriter: Rewriter) -> Text:
     lines = [
         f"axes {axes(row)} = {list(row.shape)}",
-        f"each: {each} = {exact(row.count)}",
-        f"over {row.layers} {'layer' if row.layers == 1 else 'layers'}: {rewriter.equation(row.formula)}",
+        f"each: {_each(row.weight.axes)} = {exact(row.count)}",
+        f"{_over(row.layers)}: {rewriter.equation(row.formula)}",
     ]
     if row.weight.active_axes:
         lines.append(f"active: {rewriter.equation(row.active_formula)}")
-    if used := rewriter.used(row.formula):
-        lines.append("with " + ", ".join(map(str, used)))
-    lines.append(_share(row, ledger))
+    lines += [*_with(rewriter.used(row.formula)), _share(row, ledger)]
     return Text(f"{label(row)}: {row.component}, {row.kind}", lines)
+
+
+def _product(row: MatmulRow, rewriter: Rewriter) -> Text:
+    """A matrix product's FLOPs: with all keys that are held, and with the pairs that are attended."""
+    sizes, every = rewriter.ledger.sizes, row.matmul.axes
+    lines = [
+        _axes(every, sizes),
+        f"each: 2 · {_each(every)} = {exact(row.formula.at(sizes) // row.layers)}",
+        f"{_over(row.layers)}: {rewriter.equation(row.formula)}",
+    ]
+    if row.matmul.causal_axes:
+        lines += [
+            _axes(row.matmul.causal_axes, sizes, "causal axes"),
+            f"causal: {rewriter.equation(row.causal_formula)}",
+        ]
+    lines += _with(rewriter.used(row.formula))
+    whole = sum(each.formula.at(sizes) for each in rewriter.ledger.matmuls)
+    lines.append(f"{100 * row.formula.at(sizes) / whole:.4f} % of {exact(whole)}")
+    return Text(f"{placed(row.path, row.group)}: {row.component}, product, FLOPs", lines)
+
+
+def _cache(row: CacheRow, subject: Subject, rewriter: Rewriter) -> Text:
+    size = BYTES[subject.dtype]
+    lines = [
+        _axes(row.cache.axes, rewriter.ledger.sizes, "axes of each sequence"),
+        f"elements {_over(max(1, len(row.turns)))}: {rewriter.equation(row.formula)}",
+        f"in {subject.dtype}: {size} · {_value(row.formula, rewriter)} = {_value(size * row.formula, rewriter)}",
+        *_with(rewriter.used(row.formula)),
+    ]
+    return Text(f"{placed(row.path, row.group)}: cache, bytes", lines)
+
+
+def _axes(found: Sequence[Poly], sizes: Any, name: str = "axes") -> str:
+    return f"{name} [{', '.join(map(str, found))}] = {[axis.at(sizes) for axis in found]}"
+
+
+def _each(found: Sequence[Poly]) -> str:
+    return " · ".join(axis.factored() for axis in found)
+
+
+def _over(layers: int) -> str:
+    return f"over {layers} {'layer' if layers == 1 else 'layers'}"
 
 
 def _share(row: Row, ledger: Ledger) -> str:
@@ -175,23 +202,12 @@ def _share(row: Row, ledger: Ledger) -> str:
     return f"{100 * row.total / ledger.total():.4f} % of {exact(ledger.total())}"
 
 
-def _dimensions(ledger: Ledger) -> Block:
-    used = set().union(*(row.formula.symbols() | row.active_formula.symbols() for row in ledger.rows))
-    return Text("Dimensions", [", ".join(f"{name} = {ledger.sizes[name]}" for name in sorted(used))])
-
-
-def data(ledger: Ledger, wanted: str | None) -> dict[str, Any]:
-    """The same as plain data: figure or path → formula, equation, value."""
-    rewriter = Rewriter(ledger)
-    called, rows = (figures(ledger), []) if wanted is None else _wanted(ledger, wanted)
-    chosen = [(figure.name, figure.formula) for figure in called]
-    chosen += [(label(row), row.formula) for row in rows]
-    return {
-        name: {
-            "formula": str(rewriter.simplify(formula)),
-            "equation": rewriter.equation(formula) if formula.terms else "0",
-            "value": formula.at(ledger.sizes),
-            "kind": "exact",
-        }
-        for name, formula in chosen
-    }
+def _symbols(ledger: Ledger, formulas: Iterable[Poly]) -> list[Block]:
+    """The model's dimensions; and where a formula names them, the workload's."""
+    named = set().union(*(formula.symbols() for formula in formulas))
+    work = {symbol for symbol in named if is_of_work(symbol)}
+    windows = {window[:-1] for symbol in work if (window := symbol.partition("(")[2])}
+    own = named - work | windows
+    own.update(*(row.formula.symbols() | row.active_formula.symbols() for row in ledger.rows))
+    blocks: list[Block] = [Text("Dimensions", [", ".join(f"{name} = {ledger.sizes[name]}" for name in sorted(own))])]
+    return [*blocks, Text("Workload", in_words(work, ledger.sizes))] if work else blocks

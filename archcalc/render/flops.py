@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from archcalc.analysis.conventions import Counted
 from archcalc.analysis.flops import OpFlops, by_component, totals
+from archcalc.analysis.layers import by_layer
 from archcalc.ledger.types import Ledger
 from archcalc.render.page import Block, Column, Page, Table, Text
 from archcalc.render.report import placed, starred
@@ -14,8 +15,8 @@ from archcalc.spec import Spec
 from archcalc.spec.workload import Workload
 from archcalc.units import exact
 
-View = Literal["components", "ops"]
-VIEWS: tuple[View, ...] = ("components", "ops")
+View = Literal["components", "ops", "layers"]
+VIEWS: tuple[View, ...] = ("components", "ops", "layers")
 
 LATENT_NOTE = "Latent attention makes keys and values anew of every cached latent (kv_up runs over all keys held)."
 
@@ -26,7 +27,7 @@ def page(
     spec: Spec, ledger: Ledger, work: Workload, ops: list[OpFlops], view: View, conventions: list[Counted] | None
 ) -> Page:
     """A workload's FLOPs by component or by op, and how papers would count a training step of it."""
-    blocks: list[Block] = [_VIEWS[view](ops)]
+    blocks: list[Block] = [_VIEWS[view](spec, ops)]
     if conventions:
         blocks.append(_conventions(conventions))
     notes = ["2 FLOPs a multiply-accumulate, matmuls alone: exact. Backward is twice forward."]
@@ -43,7 +44,7 @@ def _subtitle(spec: Spec, work: Workload) -> str:
     return " · ".join(words)
 
 
-def _components(ops: list[OpFlops]) -> Table:
+def _components(spec: Spec, ops: list[OpFlops]) -> Table:
     whole = totals(ops)
     lines = [*by_component(ops).items(), ("total", whole)]
     rows = [
@@ -53,7 +54,7 @@ def _components(ops: list[OpFlops]) -> Table:
     return Table("By component", (Column("component"), *_COUNTS, Column("share", "percent")), rows, n_sums=1)
 
 
-def _ops(ops: list[OpFlops]) -> Table:
+def _ops(spec: Spec, ops: list[OpFlops]) -> Table:
     whole = totals(ops)
     columns = (Column("op"), Column("layers", "count"), *_COUNTS, Column("share", "percent"), Column("formula"))
     rows: list[tuple[Any, ...]] = [
@@ -73,7 +74,30 @@ def _ops(ops: list[OpFlops]) -> Table:
     return Table("By op", columns, [*rows, last], n_sums=1)
 
 
-_VIEWS: dict[View, Callable[[list[OpFlops]], Table]] = {"components": _components, "ops": _ops}
+def _layers(spec: Spec, ops: list[OpFlops]) -> Table:
+    whole, lines = totals(ops), by_layer(spec, ops)
+    columns = (Column("layer"), Column("kind"), *_COUNTS, Column("share", "percent"))
+    rows: list[tuple[Any, ...]] = [
+        (
+            line.label,
+            line.kind,
+            line.forward,
+            line.forward,
+            line.forward_causal,
+            line.backward,
+            line.forward / whole["forward"],
+        )
+        for line in lines
+    ]
+    last = ("total", "", whole["forward"], whole["forward"], whole["forward_causal"], whole["backward"], 1.0)
+    return Table("Layer by layer", columns, [*rows, last], n_sums=1)
+
+
+_VIEWS: dict[View, Callable[[Spec, list[OpFlops]], Table]] = {
+    "components": _components,
+    "ops": _ops,
+    "layers": _layers,
+}
 
 
 def _conventions(found: list[Counted]) -> Table:
@@ -91,7 +115,7 @@ def _conventions(found: list[Counted]) -> Table:
     return Table("A training step, as papers count it", columns, rows)
 
 
-def data(ops: list[OpFlops], conventions: list[Counted] | None) -> dict[str, Any]:
+def data(spec: Spec, ops: list[OpFlops], conventions: list[Counted] | None) -> dict[str, Any]:
     """The same as plain data."""
     found: dict[str, Any] = {
         "total": totals(ops),
@@ -109,6 +133,17 @@ def data(ops: list[OpFlops], conventions: list[Counted] | None) -> dict[str, Any
                 "kind": "exact",
             }
             for op in ops
+        ],
+        "layers": [
+            {
+                "layer": line.label,
+                "layer_kind": line.kind,
+                "forward": line.forward,
+                "forward_causal": line.forward_causal,
+                "backward": line.backward,
+                "kind": "exact",
+            }
+            for line in by_layer(spec, ops)
         ],
     }
     if conventions:

@@ -104,32 +104,33 @@ def discard_output() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def write(path: str, text: str, *, replace: bool = True) -> None:
+def write(path: str, content: str | bytes, *, replace: bool = True) -> None:
     """Write a file whole or not at all. With `replace=False` an existing file is an InputError."""
+    whole = content.encode() if isinstance(content, str) else content
     if os.path.isdir(path) or not path:
         raise InputError(f"found {shown(path)}" if not path else "is a folder", file=path, allowed="the name of a file")
     if not replace and os.path.exists(path):
         raise InputError("is there already", file=path, allowed="the name of a new file")
     try:
         if os.path.exists(path):
-            with open(path, "a", encoding="utf-8") as file:
+            with open(path, "ab") as file:
                 # Into a pipe or a device, which must stay one; a file that may not be written fails here.
                 if not os.path.isfile(path):
-                    file.write(text)
+                    file.write(whole)
                     return
-        _write_whole(os.path.realpath(path), text)
+        _write_whole(os.path.realpath(path), whole)
     except OSError as error:
         raise InputError(f"cannot be written ({error.strerror})", file=path) from None
 
 
-def _write_whole(path: str, text: str) -> None:
+def _write_whole(path: str, content: bytes) -> None:
     """Write beside the file, then put it in its place, with the mode that it had."""
     import tempfile
 
     with tempfile.TemporaryDirectory(dir=os.path.dirname(path)) as beside:
         whole = os.path.join(beside, "whole")
-        with open(whole, "w", encoding="utf-8") as file:
-            file.write(text)
+        with open(whole, "wb") as file:
+            file.write(content)
         if os.path.exists(path):
             os.chmod(whole, os.stat(path).st_mode & 0o777)
         os.replace(whole, path)

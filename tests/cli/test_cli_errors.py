@@ -45,7 +45,7 @@ ERRORS = {
     "report gpt3 --set decoder=null": "allowed: a stack in either or both",
     "report gpt3 -o folder": "'folder' is a directory",
     "report gpt3 -o nowhere/x.md": "nowhere/x.md: cannot be written (No such file or directory)",
-    "explain gpt3 atention": "no figure or weight is called 'atention' (did you mean 'attention'?); allowed: total,",
+    "explain gpt3 atention": "no figure, weight, product or cache is called 'atention' (did you mean 'attention'?)",
     "diff gpt3": "Missing argument 'B'",
     "diff - -": "'-' stands twice; allowed: standard input once",
     "compare": "Missing argument 'SOURCE...'",

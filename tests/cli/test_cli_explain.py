@@ -11,14 +11,18 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from archcalc import presets
-from archcalc.analysis.params import summary
+from archcalc.analysis.flops import by_component, by_op
+from archcalc.contract import report
 from archcalc.ledger.build import build
+from archcalc.ledger.leaves import COMPONENTS
 from archcalc.sources import load
+from archcalc.spec.workload import workload
 from tests.cli.conftest import Cli
 
 Good = Callable[..., str]
 
-TOKEN = re.compile(r"\d+(?:,\d{3})*|[a-z][a-z0-9_]*(?:\[[^\]]*\])?|[⁰¹²³⁴⁵⁶⁷⁸⁹]+|[()+·]")
+ATOM = r"(?:keys|cached|pairs|near|source_near)\([^)]*\)"
+TOKEN = re.compile(rf"\d+(?:,\d{{3}})*|{ATOM}|[a-z][a-z0-9_.]*(?:\[[^\]]*\])?|[⁰¹²³⁴⁵⁶⁷⁸⁹]+|[()+·]")
 SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
 each_preset = pytest.mark.parametrize("name", presets.names())
 
@@ -80,38 +84,65 @@ def test_the_evaluator_itself() -> None:
     assert Formula("4·d²·(a + 2·b) + 1,000", {"d": 3, "a": 5, "b": 7}).value() == 4 * 9 * 19 + 1000
 
 
+def sizes_of(name: str, **asked: int) -> dict[str, int]:
+    """The table that formulas read: the model's sizes, and the workload's."""
+    spec = load(name)
+    return build(spec).at(workload(spec, **asked))
+
+
 @each_preset
 def test_figures_are_the_reports_and_their_equations_hold(name: str, good: Good) -> None:
-    ledger = build(load(name))
+    spec, sizes = load(name), sizes_of(name)
     found = json.loads(good("explain", name, "-f", "json"))
-    expected = dict(summary(ledger))
-    expected |= expected.pop("by_component")
+    told, flops = report(spec), by_component(by_op(build(spec), workload(spec)))
+    expected = {key: count for key, count in told["params"].items() if key != "by_component"}
+    expected |= told["params"]["by_component"]
+    expected |= {f"{part}.{key}": count for part in ("flops", "memory") for key, count in told[part].items()}
+    expected |= {f"flops.{one}": flops[one]["forward"] if one in flops else 0 for one in COMPONENTS}
     assert {figure: one["value"] for figure, one in found.items()} == expected
     for one in found.values():
-        assert steps(one["equation"], dict(ledger.sizes)) == {one["value"]}
-        assert Formula(one["formula"], dict(ledger.sizes)).value() == one["value"]
+        assert steps(one["equation"], sizes) == {one["value"]}
+        assert Formula(one["formula"], sizes).value() == one["value"]
         assert one["kind"] == "exact"
 
 
 @each_preset
-def test_weights_equations_hold(name: str, good: Good) -> None:
-    ledger = build(load(name))
-    found = json.loads(good("explain", name, "*", "-f", "json"))
-    assert len(found) == len(ledger.rows) + len(ledger.tied)
+def test_every_leafs_equation_holds(name: str, good: Good) -> None:
+    """Weights, products and caches, of a step after a past where there is a cache."""
+    spec = load(name)
+    asked = {} if spec.family == "encoder" else {"seq": 3, "past": min(9, spec.n_ctx - 3)}
+    options = [word for key, count in asked.items() for word in (f"--{key}", str(count))]
+    found = json.loads(good("explain", name, "*", "-f", "json", *options))
+    ledger, sizes, told = build(spec), sizes_of(name, **asked), report(spec, **asked)
     for one in found.values():
-        assert steps(one["equation"], dict(ledger.sizes)) == {one["value"]}
-    assert sum(one["value"] for one in found.values()) == sum(row.total for row in (*ledger.rows, *ledger.tied))
+        assert steps(one["equation"], sizes) == {one["value"]}
+    flops = [one for figure, one in found.items() if figure.startswith("flops.")]
+    memory = [one for figure, one in found.items() if figure.startswith("memory.")]
+    weights = [one for figure, one in found.items() if not figure.startswith(("flops.", "memory."))]
+    assert len(weights) == len(ledger.rows) + len(ledger.tied)
+    assert sum(one["value"] for one in weights) == sum(row.total for row in (*ledger.rows, *ledger.tied))
+    assert sum(one["value"] for one in flops) == told["flops"]["forward"]
+    assert sum(one["causal_value"] for one in flops) == told["flops"]["forward_causal"]
+    assert all(Formula(one["causal_formula"], sizes).value() == one["causal_value"] for one in flops)
+    assert sum(one["value"] for one in memory) == told["memory"]["kv_cache_bytes"]
+
+
+PREFIX = re.compile(r"^(weights|biases|tokens by weights|tokens by tokens|with|(?:flops|memory)\.\w+)[: ] ?")
 
 
 @each_preset
-def test_every_line_of_the_page_holds(name: str, good: Good) -> None:
+@pytest.mark.parametrize("row", [None, "flops.forward", "flops.attention", "memory.kv_cache_bytes"])
+def test_every_line_of_the_page_holds(name: str, row: str | None, good: Good) -> None:
     """Also of the long formulas, whose terms stand on lines of their own."""
-    sizes = dict(build(load(name)).sizes)
+    told, sizes = report(load(name)), sizes_of(name)
+    sizes |= {"total": told["params"]["total"]} | {f"flops.{key}": count for key, count in told["flops"].items()}
     terms: list[str] = []
     n_checked = 0
-    for line in lines(good("explain", name, "-f", "md")):
-        text = re.sub(r"^(weights|biases|with)[: ] ?", "", line)
+    for line in lines(good("explain", name, *([row] if row else []), "-f", "md")):
+        text = PREFIX.sub("", line)
         stated = re.split(r", (?![^\[]*\])", text)
+        if re.match("axes|causal axes|a sum of", text) or ": " in text or " % of" in text:
+            continue  # leaves and the workload, which have tests of their own
         if all(" = " in each for each in stated):
             terms = []
             assert all(len(steps(each, sizes)) == 1 for each in stated)
@@ -120,7 +151,38 @@ def test_every_line_of_the_page_holds(name: str, good: Good) -> None:
         else:
             terms = [*terms, text] if text.startswith("+ ") else [text]
         n_checked += 1
-    assert n_checked > 5
+    assert n_checked >= (10 if row is None else 1)
+
+
+def test_a_product_says_what_it_multiplies(good: Good) -> None:
+    text = good("explain", "gpt-oss-20b", "layers.*.attn.scores", "--seq", "1", "--past", "2047", "--batch", "2")
+    for line in (
+        "layers.*.attn.scores [sliding]: attention, product, FLOPs",
+        "axes [batch, n_heads, seq, keys(window), d_head] = [2, 64, 1, 128, 64]",
+        "each: 2 · batch · n_heads · seq · keys(window) · d_head = 2,097,152",
+        "over 12 layers: 2·n_heads·batch·d_head·keys·seq·n_layers[global] = 2·64·2·64·2048·1·12 = 402,653,184",
+        "causal axes [batch, n_heads, pairs(window), d_head] = [2, 64, 128, 64]",
+        "batch = 2, seq = 1, past = 2047",
+        "keys(window) = seq + min(past, window − 1) = 128: tokens that a layer holds",
+        "window = 128",
+    ):
+        assert line in text
+
+
+def test_a_cache_says_what_it_holds(good: Good) -> None:
+    text = good("explain", "llama-3-8b", "memory.kv_cache_bytes", "--seq", "4", "--past", "10", "--dtype", "fp8")
+    assert "axes of each sequence [n_kv_heads, cached, d_head] = [8, 14, 128]" in text
+    assert "in fp8: 1 · 458,752 = 458,752" in text
+    assert "all keys and values kept, in fp8, 1 byte each" in text
+
+
+def test_a_module_is_its_weights_and_its_product(good: Good) -> None:
+    found = json.loads(good("explain", "gpt3", "layers.*.attn.q", "-f", "json"))
+    assert list(found) == ["layers.*.attn.q.weight", "layers.*.attn.q.bias", "flops.layers.*.attn.q"]
+    assert list(json.loads(good("explain", "gpt3", "layers.7.attn.q", "-f", "json"))) == list(found)
+    both = json.loads(good("explain", "gpt3", "layers.*.attn.values", "-f", "json"))
+    assert list(both) == ["flops.layers.*.attn.values", "memory.layers.*.attn.values"]
+    assert list(json.loads(good("explain", "gpt3", "flops.layers.*.attn.values", "-f", "json"))) == list(both)[:1]
 
 
 def lines(markdown: str) -> Iterator[str]:
@@ -172,5 +234,5 @@ def test_csv_has_formula_and_value(good: Good) -> None:
 def test_what_a_row_may_not_be(row: str, cli: Cli) -> None:
     found = cli("explain", "gpt3", row)
     assert (found.code, found.out, found.err.count("\n")) == (2, "", 1)
-    assert f"no figure or weight is called {row!r}" in found.err
+    assert f"no figure, weight, product or cache is called {row!r}" in found.err
     assert "allowed: total, untied, active" in found.err

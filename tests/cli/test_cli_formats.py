@@ -35,7 +35,8 @@ def takes_format(command: str) -> bool:
 
 CALLS = [[name, *ARGUMENTS.get(name, ["tiny"])] for name in COMMANDS if takes_format(name)]
 CALLS += [["report", "mixtral-8x7b", "--view", view] for view in ("weights", "layers", "largest")]
-CALLS += [["explain", "gpt3", "head"], ["claims", "tiny"], ["diff", "gpt2", "gpt2"]]
+CALLS += [["flops", "mixtral-8x7b", "--view", view] for view in ("ops", "layers")]
+CALLS += [["explain", "gpt3", "head"], ["explain", "gpt-oss-20b", "attn"], ["claims", "tiny"], ["diff", "gpt2", "gpt2"]]
 each_call = pytest.mark.parametrize("call", CALLS, ids=" ".join)
 
 

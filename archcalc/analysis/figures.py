@@ -1,0 +1,121 @@
+"""Every figure that can be asked for by name, as a formula: called as in the report's JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from archcalc.analysis.memory import BYTES, Dtype
+from archcalc.analysis.params import EMBEDDING, HEAD_MATRIX, TOKEN_TABLE
+from archcalc.ledger.algebra import Poly
+from archcalc.ledger.leaves import COMPONENTS
+from archcalc.ledger.types import Ledger, MatmulRow, Row
+
+
+class Figure(msgspec.Struct, frozen=True):
+    """A named sum of rows, and what of each row it takes."""
+
+    name: str
+    meaning: str
+    formula: Poly
+    parts: tuple[tuple[str, Poly], ...] = ()
+
+
+def figures(ledger: Ledger, dtype: Dtype) -> list[Figure]:
+    """All of them: parameters, then FLOPs and bytes of a workload, whose symbols stand in `ledger.at(work)`."""
+    return [*params_figures(ledger), *flops_figures(ledger), *memory_figures(ledger, dtype)]
+
+
+def params_figures(ledger: Ledger) -> list[Figure]:
+    """Every total of parameters and every component."""
+    rows = ledger.counted
+    tied = Poly.sum(row.formula for row in ledger.tied)
+    reads = () if ledger.tied else (TOKEN_TABLE,)
+    return [
+        Figure("total", "every stored tensor once", ledger.formula()),
+        Figure("untied", "the tied head's matrix counted beside the table", ledger.formula() + tied),
+        Figure("active", "what one token uses, embedding and head included", _active(rows)),
+        Figure("active_without_input_embedding", "what one token uses beyond its embedding", _active(rows, *reads)),
+        Figure(
+            "active_without_embedding_and_head",
+            "what one token uses beyond its embedding and the head",
+            _active(rows, TOKEN_TABLE, HEAD_MATRIX),
+        ),
+        Figure(
+            "non_embedding",
+            "without embedding, positions and head",
+            Poly.sum(row.formula for row in rows if row.component not in EMBEDDING),
+        ),
+        *(Figure(f"{kind}{s}", meaning, _of_kind(ledger, kind)) for kind, s, meaning in _KINDS),
+        *(_component(component, rows) for component in COMPONENTS),
+    ]
+
+
+def flops_figures(ledger: Ledger) -> list[Figure]:
+    """FLOPs of a workload: 2 for each multiply-accumulate of its products."""
+    forward = _forward(ledger.matmuls)
+    causal = Poly.sum(row.causal_formula for row in ledger.matmuls)
+    return [
+        Figure("flops.forward", "every key that a layer holds is multiplied", forward),
+        Figure("flops.forward_causal", "only the pairs that are attended", causal),
+        Figure("flops.backward", "each product twice: for its input's gradient and its weight's", 2 * forward),
+        Figure("flops.train_step", "forward and backward", 3 * forward),
+        *(_component_flops(component, ledger) for component in COMPONENTS),
+    ]
+
+
+def memory_figures(ledger: Ledger, dtype: Dtype) -> list[Figure]:
+    """Bytes of the weights, and of what a workload leaves in the cache, in a plain dtype."""
+    each = f"in {dtype}, {BYTES[dtype]} {'byte' if BYTES[dtype] == 1 else 'bytes'} each"
+    cached = Poly.sum(row.formula for row in ledger.caches)
+    return [
+        Figure("memory.weights_bytes", f"all parameters {each}", BYTES[dtype] * ledger.formula()),
+        Figure("memory.kv_cache_bytes", f"all keys and values kept, {each}", BYTES[dtype] * cached),
+        Figure("memory.state_bytes", "the state of recurrent layers", Poly({})),
+    ]
+
+
+def telling(ledger: Ledger) -> list[Figure]:
+    """The parameters' figures worth a look: not those that are nothing, or the total once more."""
+    total, *others = params_figures(ledger)
+    kept = [figure for figure in others if figure.formula.terms and figure.formula != total.formula]
+    more = ("active_without_input_embedding", "active_without_embedding_and_head")
+    has_active = any(figure.name == "active" for figure in kept)
+    return [total, *(figure for figure in kept if has_active or figure.name not in more)]
+
+
+_KINDS = (
+    ("trainable", "", "what training changes"),
+    ("frozen", "", "stored and counted, not trained"),
+    ("buffer", "s", "stored beside the parameters, in no total"),
+)
+
+
+def _active(rows: Sequence[Row], *without: str) -> Poly:
+    return Poly.sum(row.active_formula for row in rows if row.path not in without)
+
+
+def _of_kind(ledger: Ledger, kind: str) -> Poly:
+    return Poly.sum(row.formula for row in ledger.rows if row.kind == kind)
+
+
+def _component(component: str, rows: Sequence[Row]) -> Figure:
+    """What is multiplied and what is added."""
+    own = [row for row in rows if row.component == component]
+    parts = {is_bias: Poly.sum(row.formula for row in own if row.is_bias is is_bias) for is_bias in (False, True)}
+    named = ("weights", parts[False]), ("biases", parts[True])
+    return Figure(component, f"all of the component {component}", Poly.sum(row.formula for row in own), named)
+
+
+def _component_flops(component: str, ledger: Ledger) -> Figure:
+    """What is multiplied with weights, and tokens with tokens."""
+    own = [row for row in ledger.matmuls if row.component == component]
+    pairs = [row for row in own if row.matmul.causal_axes]
+    others = [row for row in own if row not in pairs]
+    named = ("tokens by weights", _forward(others)), ("tokens by tokens", _forward(pairs))
+    return Figure(f"flops.{component}", f"forward, all of the component {component}", _forward(own), named)
+
+
+def _forward(rows: Sequence[MatmulRow]) -> Poly:
+    return Poly.sum(row.formula for row in rows)

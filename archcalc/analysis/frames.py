@@ -1,0 +1,122 @@
+"""A workload's FLOPs and bytes as DataFrames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from msgspec import structs
+
+from archcalc.analysis.closed_form import Rewriter
+from archcalc.analysis.flops import by_op
+from archcalc.analysis.memory import BYTES, Dtype, caches
+from archcalc.analysis.weights import WeightBytes, weights
+from archcalc.errors import InputError, shown
+from archcalc.ledger.algebra import product
+from archcalc.ledger.types import CacheRow, Ledger, Row
+from archcalc.spec.workload import Workload
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+INT64 = 2**63
+
+
+def flops(ledger: Ledger, work: Workload) -> pd.DataFrame:
+    """A row for each product: path, group, component, axes, layers, forward, forward_causal, backward, formula, kind.
+
+    FLOPs are over all `layers`; `forward` sums to the report's. `formula` is of `forward`.
+    """
+    rewriter = Rewriter(structs.replace(ledger, sizes=ledger.at(work)))
+    return _frame(
+        {
+            "path": op.row.path,
+            "group": op.row.group,
+            "component": op.row.component,
+            "axes": tuple(axis.factored() for axis in op.row.matmul.axes),
+            "layers": op.row.layers,
+            "forward": op.forward,
+            "forward_causal": op.forward_causal,
+            "backward": op.backward,
+            "formula": rewriter.equation(op.row.formula),
+            "kind": "exact",
+        }
+        for op in by_op(ledger, work)
+    )
+
+
+def memory(ledger: Ledger, work: Workload, dtype: str = "bf16", cache_dtype: Dtype = "bf16") -> pd.DataFrame:
+    """A row for each weight and cache: path, group, what, component, format, layers, elements, bytes, formula, kind.
+
+    `what` is 'weight', 'buffer' (stored, in no total) or 'cache'. Bytes are over all `layers`, scales and zeros of the
+    format included; a weight whose layers are stored in two formats has two rows. `formula` is of the elements.
+    Raises InputError for a format that is not known, or that a tensor's shape does not fit.
+    """
+    if cache_dtype not in BYTES:
+        raise InputError(f"found {shown(cache_dtype)}", where="cache_dtype", allowed=", ".join(BYTES))
+    return _frame([*_weights(ledger, dtype), *_caches(ledger, work, cache_dtype)])
+
+
+def _weights(ledger: Ledger, dtype: str) -> Iterator[dict[str, Any]]:
+    rewriter = Rewriter(ledger)
+    for row, line in _by_row(ledger, weights(ledger, dtype)):
+        formula = row.formula if line.layers == row.layers else product(row.weight.axes) * line.layers
+        yield {
+            "path": line.path,
+            "group": row.group,
+            "what": "buffer" if line.kind == "buffer" else "weight",
+            "component": row.component,
+            "format": line.format,
+            "layers": line.layers,
+            "elements": row.count * line.layers,
+            "bytes": line.total_bytes,
+            "formula": rewriter.equation(formula),
+            "kind": "exact",
+        }
+
+
+def _by_row(ledger: Ledger, lines: list[WeightBytes]) -> Iterator[tuple[Row, WeightBytes]]:
+    """Each line with its row: they stand in the order of the rows, a row's lines making up its layers."""
+    waiting = iter(lines)
+    for row in ledger.rows:
+        layers = row.layers
+        while layers:
+            line = next(waiting)
+            layers -= line.layers
+            yield row, line
+
+
+def _caches(ledger: Ledger, work: Workload, dtype: Dtype) -> Iterator[dict[str, Any]]:
+    sizes = ledger.at(work)
+    rewriter = Rewriter(structs.replace(ledger, sizes=sizes))
+    for kept in caches(ledger, work, dtype):
+        yield {
+            "path": kept.row.path,
+            "group": kept.row.group,
+            "what": "cache",
+            "component": _component(ledger, kept.row),
+            "format": dtype,
+            "layers": max(1, len(kept.row.turns)),
+            "elements": kept.row.formula.at(sizes),
+            "bytes": kept.total_bytes,
+            "formula": rewriter.equation(kept.row.formula),
+            "kind": "exact",
+        }
+
+
+def _component(ledger: Ledger, cache: CacheRow) -> str:
+    """What the module that keeps it belongs to, as the products that it computes itself do."""
+    module = cache.path.rpartition(".")[0]
+    return next(row.component for row in ledger.matmuls if row.path.rpartition(".")[0] == module)
+
+
+def _frame(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
+    """Whole numbers whose sum is beyond 64 bits as Python's, which do not wrap."""
+    import pandas as pd
+
+    found = pd.DataFrame(rows)
+    for name in found.columns:
+        values = found[name].tolist()
+        if isinstance(values[0], int) and sum(values) >= INT64:
+            found[name] = pd.Series(values, dtype=object)
+    return found

@@ -1,0 +1,92 @@
+"""Cost against context length, as a page, and in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from archcalc.analysis.context import ATTENTION, LEAST, PAIRS, PROJECTIONS, Context, Point
+from archcalc.ledger.leaves import COMPONENTS
+from archcalc.render.flops import LATENT_NOTE
+from archcalc.render.page import Column, Page, Table, Text
+from archcalc.spec import Spec
+from archcalc.units import exact
+
+# What is counted, of the pairs of tokens.
+EVERY, ATTENDED = "every key held", "causal, attended pairs alone"
+NAMES = {"ffn": "FFN"}
+
+
+def parts(found: Context) -> list[str]:
+    """What the model's cost is made of, attention's two parts first."""
+    return [part for part in (*ATTENTION, *COMPONENTS) if part in found.points[-1].forward]
+
+
+def in_words(found: Context) -> list[str]:
+    """Where attention overtakes the FFN: with all keys, and with attended pairs alone, where that is elsewhere."""
+    if not found.has_ffn:
+        return ["there is no FFN to overtake"]
+    if not found.is_causal or found.crossing == found.crossing_causal:
+        return [_sentence(found, found.crossing)]
+    crossings = ((found.crossing, EVERY), (found.crossing_causal, ATTENDED))
+    return [f"{_sentence(found, tokens)}: {counted}" for tokens, counted in crossings]
+
+
+def _sentence(found: Context, tokens: int | None) -> str:
+    if tokens is None:
+        return f"attention never overtakes the FFN within {exact(found.up_to)} tokens"
+    if tokens == LEAST[found.phase]:
+        return "attention costs more than the FFN from the first token on"
+    return f"attention overtakes the FFN at {exact(tokens)} tokens"
+
+
+def notes(found: Context) -> list[str]:
+    """What a reader of the numbers should know: that latent attention's projections grow, where they do."""
+    first, last = (point.forward.get(PROJECTIONS, 0) / point.new for point in (found.points[0], found.points[-1]))
+    return [LATENT_NOTE] if last > first else []
+
+
+def page(spec: Spec, found: Context) -> Page:
+    """The numbers of the plot: forward FLOPs at each length, by part."""
+    named = parts(found)
+    columns = (
+        Column("context", "count"),
+        *(Column(NAMES.get(part, part), "count") for part in named),
+        *([Column(f"{PAIRS}, causal", "count")] if found.is_causal else []),
+        Column("total", "count"),
+        Column("", "human"),
+    )
+    rows = [_row(point, named, is_causal=found.is_causal) for point in found.points]
+    subtitle = f"{spec.name} · {_phase(found)} · 2 FLOPs a multiply-accumulate, matmuls alone: exact"
+    table = Table("Forward FLOPs", columns, rows)
+    text = Text("", [*in_words(found), *notes(found)])
+    return Page(f"{spec.title or spec.name}: cost against context length", subtitle, [table, text])
+
+
+def _phase(found: Context) -> str:
+    return {"prefill": "prefill of the whole context", "decode": "one token, the context in the cache"}[found.phase]
+
+
+def _row(point: Point, named: list[str], *, is_causal: bool) -> tuple[Any, ...]:
+    total = sum(point.forward.values())
+    causal = [point.causal.get(PAIRS, 0)] if is_causal else []
+    return (point.tokens, *(point.forward.get(part, 0) for part in named), *causal, total, total)
+
+
+def data(found: Context) -> dict[str, Any]:
+    """The same as plain data."""
+    return {
+        "phase": found.phase,
+        "up_to": found.up_to,
+        "attention_overtakes_ffn_at": {"forward": found.crossing, "forward_causal": found.crossing_causal},
+        "in_words": in_words(found),
+        "points": [
+            {
+                "tokens": point.tokens,
+                "new_tokens": point.new,
+                "forward": point.forward,
+                "forward_causal": point.causal,
+                "kind": "exact",
+            }
+            for point in found.points
+        ],
+    }

@@ -1,0 +1,87 @@
+"""What a name stands for: the figures, weights, products and caches that a reader may mean by it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+
+import msgspec
+
+from archcalc.analysis.figures import Figure, figures
+from archcalc.analysis.memory import Dtype
+from archcalc.errors import InputError, nearest, shown
+from archcalc.ledger.types import CacheRow, Ledger, MatmulRow, Row
+from archcalc.render.report import label, placed, starred
+
+
+class Leaf(msgspec.Struct, frozen=True):
+    """A row, the name it is shown under, which no other has, and the figure that it is a part of."""
+
+    row: Row | MatmulRow | CacheRow
+    name: str
+    whole: str
+
+    @property
+    def path(self) -> str:
+        """Where it stands, '*' for the layer."""
+        return starred(self.row.path)
+
+    def is_called(self, wanted: str) -> bool:
+        """Whether this is its name: with its layers or without, or that of the module which holds a weight."""
+        plain = self.path, placed(self.row.path, self.row.group), self.name
+        return wanted in plain or (isinstance(self.row, Row) and wanted == _module(self.path))
+
+    def has_one_called(self, wanted: str) -> bool:
+        """Whether this is the name of one of its layers' own."""
+        return any(wanted in (name, _module(name) if isinstance(self.row, Row) else name) for name in _each(self.row))
+
+
+def leaves(ledger: Ledger) -> list[Leaf]:
+    """Every weight, tied ones too, every product and every cache.
+
+    The latter two are called after what they cost: 'flops.layers.*.attn.scores', 'memory.layers.*.attn.keys'.
+    """
+    return [
+        *(Leaf(row, label(row), row.component) for row in (*ledger.rows, *ledger.tied)),
+        *(Leaf(row, f"flops.{placed(row.path, row.group)}", f"flops.{row.component}") for row in ledger.matmuls),
+        *(Leaf(row, f"memory.{placed(row.path, row.group)}", "memory.kv_cache_bytes") for row in ledger.caches),
+    ]
+
+
+def meant(ledger: Ledger, dtype: Dtype, wanted: str) -> tuple[list[Figure], list[Leaf]]:
+    """The figures and the leaves of this name. Raises InputError if there is neither."""
+    every = figures(ledger, dtype)
+    plain = wanted.strip().replace("-", "_").replace(" ", "_")
+    called, found = [figure for figure in every if figure.name == plain], matching(ledger, wanted)
+    if called or found:
+        return called, found
+    named = [figure.name for figure in every]
+    known = named + [name for leaf in leaves(ledger) for name in (leaf.name, leaf.path)]
+    raise InputError(
+        f"no figure, weight, product or cache is called {shown(wanted)}{nearest(wanted, known)}",
+        allowed=", ".join(named) + ", or (part of) a path",
+    )
+
+
+def matching(ledger: Ledger, wanted: str) -> list[Leaf]:
+    """The leaves of a component, or of this name, or those whose path contains it ('*' matches anything)."""
+    if not wanted:
+        return []
+    every = leaves(ledger)
+    pattern = wanted if "*" in wanted else f"*{wanted}*"
+    return (
+        [leaf for leaf in every if leaf.whole == wanted]
+        or [leaf for leaf in every if leaf.is_called(wanted)]
+        or [leaf for leaf in every if leaf.has_one_called(wanted)]
+        or [leaf for leaf in every if fnmatchcase(leaf.path, pattern)]
+    )
+
+
+def _module(name: str) -> str:
+    return name.rpartition(".")[0]
+
+
+def _each(row: Row | MatmulRow | CacheRow) -> Iterator[str]:
+    if isinstance(row, Row):
+        return row.names()
+    return (row.path.replace("{i}", str(turn)) for turn in row.turns) if row.turns else iter((row.path,))

@@ -1,0 +1,299 @@
+"""The figure of cost against context length: one Vega-Lite chart, written as HTML, PNG or SVG.
+
+Both axes are logarithmic and a line is FLOPs of one token, so that what does not grow with the context lies flat.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from html import escape
+from math import exp, log, log10
+from typing import Any
+
+import msgspec
+
+from archcalc.analysis.context import ATTENTION, LEAST, PAIRS, PROJECTIONS, Context, Point
+from archcalc.errors import InputError, shown
+from archcalc.extras import require
+from archcalc.render.context import NAMES, in_words, notes, parts
+from archcalc.spec import Spec
+from archcalc.units import exact
+
+WIDTH, HEIGHT = 720, 420
+MANY_DECADES = 5
+# Pixels between two labels, one under the other; and that a number of tokens takes.
+LINE, LABEL = 16, 100
+FONT = "Helvetica Neue, Helvetica, Arial, Liberation Sans, sans-serif"
+INK, FAINT = "#222222", "#767676"
+
+# Okabe & Ito's palette, told apart by the colour-blind too; attention's parts are lighter than their sum.
+_COLORS = {
+    "attention": "#0072B2",
+    PROJECTIONS: "#3A96D2",
+    PAIRS: "#3A96D2",
+    "ffn": "#009E73",
+    "head": "#D55E00",
+    "embedding": "#E69F00",
+    "mixer": "#CC79A7",
+}
+_BOLD = ("attention", "ffn")
+
+
+class Line(msgspec.Struct, frozen=True):
+    """One line of the figure: FLOPs of a token by context length."""
+
+    name: str
+    part: str
+    is_causal: bool
+    values: tuple[tuple[int, float], ...]
+
+    @property
+    def end(self) -> float:
+        """Where it ends."""
+        return self.values[-1][1]
+
+
+# Of the private use area: stands for "<" until the chart is in its script.
+_LESS_THAN = "\ue000"
+
+
+def _html(chart: dict[str, Any]) -> bytes:
+    """One file that fetches nothing. The library writes the chart into a script as it is, whatever a title holds."""
+    import vl_convert
+
+    held = json.dumps(chart, ensure_ascii=False).replace("<", _LESS_THAN)
+    page = vl_convert.vegalite_to_html(held, bundle=True)
+    title = escape(chart["title"]["text"])
+    return page.replace("<title>Chart</title>", f"<title>{title}</title>").replace(_LESS_THAN, r"\u003c").encode()
+
+
+def _png(chart: dict[str, Any]) -> bytes:
+    import vl_convert
+
+    return bytes(vl_convert.vegalite_to_png(chart, scale=2))
+
+
+def _svg(chart: dict[str, Any]) -> bytes:
+    import vl_convert
+
+    return vl_convert.vegalite_to_svg(chart).encode()
+
+
+_WAYS: dict[str, Callable[[dict[str, Any]], bytes]] = {".html": _html, ".htm": _html, ".png": _png, ".svg": _svg}
+
+
+def drawn(path: str, spec: Spec, found: Context) -> bytes:
+    """The figure as the bytes of a file of this name.
+
+    Raises InputError for a name with another suffix, MissingExtraError where the extra is not installed.
+    """
+    way = _WAYS.get(os.path.splitext(path)[1].lower())
+    if way is None:
+        raise InputError(f"found {shown(path)}", where="--plot", allowed="a name that ends in .html, .png or .svg")
+    require("vl_convert", does="drawing a plot", extra="plot")
+    return way(chart(spec, found))
+
+
+def chart(spec: Spec, found: Context) -> dict[str, Any]:
+    """The Vega-Lite chart: lines, their names at their ends, and where attention overtakes the FFN."""
+    drawn_lines = lines(found)
+    values = [value for line in drawn_lines for _, value in line.values]
+    low, high = min(values) / 1.6, max(values) * 1.25
+    return {
+        "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
+        "title": _title(spec, found),
+        "width": WIDTH,
+        "height": HEIGHT,
+        "padding": 24,
+        "background": "white",
+        "usermeta": {
+            "embedOptions": {"actions": {"export": True, "source": False, "compiled": False, "editor": False}}
+        },
+        "encoding": {"x": _x(found), "y": _y(low, high)},
+        "layer": [*_paths(drawn_lines), *_names(drawn_lines, found.up_to, low, high), *_crossings(found, low)],
+        "config": _CONFIG,
+    }
+
+
+def lines(found: Context) -> list[Line]:
+    """Attention and its parts, the others as they are; what attended pairs alone would cost, where that is less."""
+    named = parts(found)
+    own = [part for part in ATTENTION if part in named]
+    sums = {"attention": own} if len(own) > 1 else {}
+    sums |= {part: [part] for part in named}
+    made = [_line(found, part, of, causal=False) for part, of in sums.items()]
+    if found.is_causal:
+        made += [_line(found, part, of, causal=True) for part, of in sums.items() if PAIRS in of]
+    return [line for line in made if line.values]
+
+
+def _line(found: Context, part: str, of: list[str], *, causal: bool) -> Line:
+    name = NAMES.get(part, part).removeprefix("attention's ") + (", causal" if causal else "")
+
+    def each(point: Point) -> float:
+        cost = point.causal if causal else point.forward
+        return sum(cost.get(one, 0) for one in of) / point.new
+
+    return Line(name, part, causal, tuple((p.tokens, each(p)) for p in found.points if each(p)))
+
+
+def _title(spec: Spec, found: Context) -> dict[str, Any]:
+    phase = {"prefill": "Prefill of the whole context", "decode": "Decode, the context in the cache"}[found.phase]
+    words = [sentence[0].upper() + sentence[1:] for sentence in in_words(found)]
+    return {
+        "text": f"{spec.title or spec.name}: what a token costs as the context grows",
+        "subtitle": [*words, f"{phase}; forward FLOPs of matmuls, 2 a multiply-accumulate, exact", *notes(found)],
+        "anchor": "start",
+        "frame": "group",
+        "fontSize": 19,
+        "limit": WIDTH + 160,
+        "subtitleFontSize": 13,
+        "subtitleColor": "#555555",
+        "subtitlePadding": 6,
+        "subtitleLineHeight": 18,
+        "offset": 18,
+    }
+
+
+def _x(found: Context) -> dict[str, Any]:
+    lengths = [point.tokens for point in found.points]
+    powers = [tokens for tokens in lengths if not tokens & (tokens - 1)]
+    return {
+        "field": "tokens",
+        "type": "quantitative",
+        "title": "context length, tokens",
+        "scale": {"type": "log", "base": 2, "domain": [lengths[0], lengths[-1]], "nice": False},
+        "axis": {"values": powers, "format": ",d", "grid": False, "labelFlush": False},
+    }
+
+
+def _y(low: float, high: float) -> dict[str, Any]:
+    return {
+        "field": "flops",
+        "type": "quantitative",
+        "title": "forward FLOPs per token",
+        "scale": {"type": "log", "domain": [low, high], "nice": False},
+        "axis": {"values": _ticks(low, high), "labelExpr": "replace(format(datum.value, '~s'), /([kMGTP])$/, ' $1')"},
+    }
+
+
+def _ticks(low: float, high: float) -> list[int]:
+    """Powers of ten; their doubles and halves too, where there is room."""
+    decades = range(int(log10(low)), int(log10(high)) + 1)
+    factors = (1, 2, 5) if len(decades) <= MANY_DECADES else (1,)
+    return [factor * 10**power for power in decades for factor in factors if low <= factor * 10**power <= high]
+
+
+def _paths(drawn_lines: list[Line]) -> list[dict[str, Any]]:
+    """The bold lines last, above the others."""
+    ordered = sorted(drawn_lines, key=lambda line: (line.part in _BOLD, not line.is_causal))
+    return [_path(line) for line in ordered]
+
+
+def _path(line: Line) -> dict[str, Any]:
+    mark = {
+        "type": "line",
+        "color": _color(line),
+        "strokeWidth": 3 if line.part in _BOLD else 1.75,
+        "strokeDash": [6, 4] if line.is_causal else [1, 0],
+        "strokeCap": "butt" if line.is_causal else "round",
+        "interpolate": "monotone",
+        "point": {"color": _color(line), "size": 90, "opacity": 0},
+        "tooltip": True,
+    }
+    values = [{"tokens": tokens, "flops": value, "of": line.name} for tokens, value in line.values]
+    tooltip = [
+        {"field": "of", "type": "nominal", "title": "of"},
+        {"field": "tokens", "type": "quantitative", "title": "tokens", "format": ",d"},
+        {"field": "flops", "type": "quantitative", "title": "FLOPs per token", "format": ",.2~f"},
+    ]
+    return {"data": {"values": values}, "mark": mark, "encoding": {"tooltip": tooltip}}
+
+
+def _names(drawn_lines: list[Line], end: int, low: float, high: float) -> list[dict[str, Any]]:
+    """Each line's name where it ends, moved apart where two end close to each other."""
+    ordered = sorted(drawn_lines, key=lambda line: -line.end)
+    wanted = [HEIGHT * log(high / line.end) / log(high / low) for line in ordered]
+    return [
+        _text(
+            {"tokens": end, "flops": high * exp(-log(high / low) * place / HEIGHT)},
+            line.name,
+            color=_color(line),
+            fontWeight="bold" if line.part in _BOLD and not line.is_causal else "normal",
+            dx=8,
+        )
+        for line, place in zip(ordered, apart(wanted), strict=True)
+    ]
+
+
+def apart(wanted: list[float]) -> list[float]:
+    """Places as near to those that are wanted, in their order, as lines of text can be; none below the last one's."""
+    placed: list[float] = []
+    for place in wanted:
+        placed.append(max(place, placed[-1] + LINE) if placed else place)
+    room = float(HEIGHT)
+    for i in reversed(range(len(placed))):
+        placed[i] = min(placed[i], room)
+        room = placed[i] - LINE
+    return placed
+
+
+def _crossings(found: Context, low: float) -> list[dict[str, Any]]:
+    """A line down from each crossing to the axis, and its number of tokens there."""
+    counted = [(found.crossing, False), (found.crossing_causal, True)] if found.is_causal else [(found.crossing, False)]
+    marks = []
+    for tokens, causal in counted:
+        if found.has_ffn and tokens and tokens > LEAST[found.phase]:
+            marks += _crossing(found, tokens, low, causal=causal)
+    return marks
+
+
+def _crossing(found: Context, tokens: int, low: float, *, causal: bool) -> list[dict[str, Any]]:
+    """The words stand left of the line; those of the causal crossing, which comes later, right of it."""
+    point = next(point for point in found.points if point.tokens == tokens)
+    cost = point.causal if causal else point.forward
+    at = {"tokens": tokens, "flops": sum(cost.get(part, 0) for part in ATTENTION) / point.new}
+    label = f"{exact(tokens)} tokens" + (", causal" if causal else "")
+    rule = {"type": "rule", "color": FAINT, "strokeDash": [2, 3]}
+    dot = {"type": "point", "filled": True, "fill": "white", "stroke": INK, "strokeWidth": 2, "size": 80, "opacity": 1}
+    first, last = found.points[0].tokens, found.points[-1].tokens
+    has_room = WIDTH * log(tokens / first) / log(last / first) > LABEL
+    side = {"align": "left", "dx": 7} if causal or not has_room else {"align": "right", "dx": -7}
+    return [
+        {"data": {"values": [at | {"low": low}]}, "mark": rule, "encoding": {"y2": {"field": "low"}}},
+        {"data": {"values": [at]}, "mark": dot},
+        _text({"tokens": tokens, "flops": low}, label, color=INK, dy=-10 - LINE * causal, **side),
+    ]
+
+
+def _text(at: dict[str, Any], words: str, **style: Any) -> dict[str, Any]:
+    """Words on a halo of white, so that they are read where they cross a line."""
+    mark = {"type": "text", "text": words, "align": "left", "baseline": "middle", "fontSize": 13, **style}
+    halo = mark | {"stroke": "white", "strokeWidth": 4, "strokeJoin": "round"}
+    return {"data": {"values": [at]}, "layer": [{"mark": halo}, {"mark": mark}]}
+
+
+def _color(line: Line) -> str:
+    return _COLORS.get(line.part, FAINT)
+
+
+_CONFIG = {
+    "font": FONT,
+    "view": {"stroke": None},
+    "title": {"color": INK, "fontWeight": 600},
+    "axis": {
+        "labelFontSize": 12,
+        "titleFontSize": 13,
+        "titleFontWeight": "normal",
+        "titlePadding": 12,
+        "labelColor": "#555555",
+        "titleColor": INK,
+        "gridColor": "#ECECEC",
+        "domainColor": "#BBBBBB",
+        "tickColor": "#BBBBBB",
+        "labelPadding": 6,
+    },
+    "axisY": {"domain": False, "ticks": False},
+}

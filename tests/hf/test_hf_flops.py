@@ -1,0 +1,122 @@
+"""FLOPs against transformers' own models on meta: what torch counts of a prefill, its backward pass and a decode step.
+
+Their attention is the eager one and their experts are gathered, for what torch's counter does not know (a grouped
+product, the CPU's flash kernel) it counts as nothing.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from hf_configs import CONFIGS
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from archcalc import presets
+from archcalc.analysis.flops import summary
+from archcalc.errors import InputError
+from archcalc.hf import family_of, from_config, to_config
+from archcalc.hf.reference import build_reference
+from archcalc.ledger.build import build
+from archcalc.sources import load
+from archcalc.spec import Spec
+from archcalc.spec.document import decode
+from archcalc.spec.workload import workload
+
+SEQ, SHORT = 128, 13
+# Presets that no class of transformers has the architecture of.
+NO_MODEL = {"happy": "made up to have a little of everything"}
+# Their positions are read off a mask of two axes; the others' masks may be made whole, and spread over all keys.
+MASK_BY_TOKEN = {"opt", "bloom", "falcon"}
+# What transformers cannot run on meta.
+NOT_ON_META = {"llama:dynamic": "its rope looks at the positions themselves to see how far they reach"}
+# The classes' own sizes: large, and no other choices than the small ones.
+LARGE = {name for name in CONFIGS if name.endswith(":default")}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_collecting() -> Iterator[None]:
+    """Looking for garbage among the graphs of large models takes a fifth of the time, and finds none."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def counted(spec: Spec, config: dict[str, Any], seq: int) -> dict[str, int]:
+    """What torch counts: `seq` tokens forward, backward, and one more after them through the cache, if there is one."""
+    model = build_reference(config)
+    model.set_attn_implementation("eager")
+    model.set_experts_implementation("batched_mm")
+    crosses, caches = spec.family == "encoder-decoder", spec.decoder is not None
+    more: dict[str, Any] = {"use_cache": True} if caches else {}
+    target = {"decoder_input_ids": _ids(seq)} if crosses else {}
+    with FlopCounterMode(display=False) as forward:
+        out = model(_ids(seq), **target, **more, attention_mask=_mask(config, seq))
+    with FlopCounterMode(display=False) as backward:
+        out.logits.sum().backward()
+    found = {"forward": forward.get_total_flops(), "backward": backward.get_total_flops()}
+    if caches:
+        more |= {"past_key_values": out.past_key_values, "attention_mask": _mask(config, seq + 1)}
+        if crosses:
+            more |= {"encoder_outputs": (out.encoder_last_hidden_state,), "decoder_input_ids": _ids(1)}
+        else:
+            more["input_ids"] = _ids(1)
+        with torch.no_grad(), FlopCounterMode(display=False) as step:
+            model(**more)
+        found["decode"] = step.get_total_flops()
+    return found
+
+
+def _ids(seq: int) -> Tensor:
+    return torch.zeros(1, seq, dtype=torch.long, device="meta")
+
+
+def _mask(config: dict[str, Any], keys: int) -> Tensor:
+    """Without one, transformers would look into the input, which on meta is not there."""
+    return torch.ones((1, keys) if config["model_type"] in MASK_BY_TOKEN else (1, 1, 1, 1), device="meta")
+
+
+def stated(spec: Spec, seq: int) -> dict[str, int]:
+    """The same by the ledger."""
+    ledger = build(spec)
+    prefill = summary(ledger, workload(spec, seq=seq))
+    found = {"forward": prefill["forward"], "backward": prefill["backward"]}
+    if spec.decoder is not None:
+        source = seq if spec.family == "encoder-decoder" else None
+        found["decode"] = summary(ledger, workload(spec, seq=1, past=seq, source_seq=source))["forward"]
+    return found
+
+
+@pytest.mark.parametrize("name", [name for name in presets.names() if name not in NO_MODEL])
+def test_presets_cost_what_transformers_models_do(name: str) -> None:
+    """gpt-oss' sliding layers drop one of the 128 tokens before the next."""
+    spec = load(name)
+    seq = min(SEQ, spec.n_ctx - 1)
+    assert counted(spec, to_config(spec), seq) == stated(spec, seq)
+
+
+@pytest.mark.parametrize("name", NO_MODEL)
+def test_presets_that_are_left_out_have_no_model(name: str) -> None:
+    with pytest.raises(InputError, match="no Hugging Face model has the architecture"):
+        to_config(load(name))
+
+
+@pytest.mark.parametrize("name", [name for name in CONFIGS if name not in LARGE | NOT_ON_META.keys()])
+def test_small_models_of_every_family(name: str) -> None:
+    """More tokens than most of their windows hold."""
+    spec = decode(from_config(CONFIGS[name]))
+    config = family_of(CONFIGS[name]["model_type"]).config(spec)
+    if config["model_type"] == "deepseek_v3":
+        # Decides no tensor, so what we write leaves it out; their attention repeats its heads by it.
+        config |= {"num_key_value_heads": config["num_attention_heads"]}
+    assert counted(spec, config, SHORT) == stated(spec, SHORT)
+
+
+@pytest.mark.parametrize("name", NOT_ON_META)
+def test_what_is_left_out_cannot_be_run_on_meta(name: str) -> None:
+    with pytest.raises(RuntimeError, match="meta"):
+        counted(decode(from_config(CONFIGS[name])), CONFIGS[name], SHORT)
