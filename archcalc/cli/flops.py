@@ -8,20 +8,18 @@ import click
 from click.core import ParameterSource
 
 from archcalc.analysis.context import PHASES, Phase, context
-from archcalc.analysis.conventions import counted
-from archcalc.analysis.flops import by_op
-from archcalc.cli.options import FILE, load_source, output, settings, sizes, source
+from archcalc.cli.options import FILE, load_source, output, recomputation, settings, sizes, source
 from archcalc.errors import InputError
-from archcalc.ledger.build import build
 from archcalc.render import context as pages
 from archcalc.render import flops
 from archcalc.render.output import Format, emit, write
 from archcalc.spec import Spec
+from archcalc.spec.execution import Execution, Recompute
 from archcalc.spec.workload import workload
 
 # A plot runs over workloads; one workload is what the others ask for.
 _OF_A_PLOT = ("phase", "up_to")
-_OF_A_WORKLOAD = ("batch", "seq", "past", "source_seq", "view", "conventions")
+_OF_A_WORKLOAD = ("batch", "seq", "past", "source_seq", "view", "conventions", "recompute", "dropout")
 
 
 @click.command("flops")
@@ -29,6 +27,7 @@ _OF_A_WORKLOAD = ("batch", "seq", "past", "source_seq", "view", "conventions")
 @sizes
 @click.option("--view", type=click.Choice(flops.VIEWS), default="components", show_default=True, help="What a row is.")
 @click.option("--conventions", is_flag=True, help="A training step as papers count it, beside the exact count.")
+@recomputation
 @click.option("--plot", type=FILE, help="Draw cost against context length into this file: .html, .png or .svg.")
 @click.option("--phase", type=click.Choice(PHASES), default="prefill", show_default=True, help="Of the plot.")
 @click.option("--up-to", type=int, help="Tokens that the plot ends at (default: as far as positions go).")
@@ -44,6 +43,8 @@ def command(
     source_seq: int | None,
     view: flops.View,
     conventions: bool,
+    recompute: Recompute,
+    dropout: bool,
     plot: str | None,
     phase: Phase,
     up_to: int | None,
@@ -53,7 +54,7 @@ def command(
     no_color: bool,
 ) -> None:
     """A workload's FLOPs, exact: forward (all keys held, and only those attended) and backward, by component, op or
-    layer.
+    layer; and what a training step computes again under checkpoints.
 
     A prefill is `--seq N`; a decode step `--seq 1 --past N`. With `--plot`, what a token costs as the context grows,
     and where attention overtakes the FFN.
@@ -64,9 +65,12 @@ def command(
     if plot is not None:
         _plot(spec, plot, phase, up_to, show)
         return
-    ledger, work = build(spec), workload(spec, batch=batch, seq=seq, past=past, source_seq=source_seq)
-    ops, papers = by_op(ledger, work), counted(spec, ledger, work) if conventions else None
-    show(lambda: flops.page(spec, ledger, work, ops, view, papers), lambda: flops.data(spec, ops, papers))
+    if past and recompute != "none":
+        raise InputError("what follows a cache is not trained", where="--recompute", allowed="without --past")
+    how = Execution(recompute=recompute, dropout=dropout)
+    work = workload(spec, batch=batch, seq=seq, past=past, source_seq=source_seq)
+    found = flops.Found.of(spec, work, how, conventions=conventions)
+    show(lambda: flops.page(found, view), lambda: flops.data(found))
 
 
 def _check_options(asked: click.Context, plot: str | None) -> None:

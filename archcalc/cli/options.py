@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, cast, get_args
 
 import click
 from click.shell_completion import CompletionItem
@@ -15,6 +15,7 @@ from archcalc.render.output import FORMATS, Format, by_suffix
 from archcalc.sources import load
 from archcalc.spec import Spec
 from archcalc.spec.document import Document
+from archcalc.spec.execution import Recompute
 from archcalc.spec.text import parse
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -92,6 +93,22 @@ def sizes(command: F) -> F:
         click.option("--past", type=int, default=0, show_default=True, help="Tokens cached before."),
         click.option("--seq", type=int, help="New tokens of each sequence (default: 2048, or n_ctx if that is less)."),
         click.option("--batch", type=int, default=1, show_default=True, help="Sequences."),
+    ):
+        command = option(command)
+    return command
+
+
+def recomputation(command: F) -> F:
+    """`--recompute`, `--dropout/--no-dropout`: how a training step is carried out."""
+    for option in (
+        click.option("--dropout/--no-dropout", default=True, show_default=True, help="As the spec says, or none."),
+        click.option(
+            "--recompute",
+            type=click.Choice(get_args(Recompute)),
+            default="none",
+            show_default=True,
+            help="What a backward pass computes again: nothing, attention's core, whole layers.",
+        ),
     ):
         command = option(command)
     return command

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
-from archcalc.analysis.conventions import Counted
-from archcalc.analysis.flops import OpFlops, by_component, totals
+import msgspec
+
+from archcalc.analysis.conventions import Counted, counted
+from archcalc.analysis.elementwise import COSTS, ElementwiseFlops, by_kind, by_operation
+from archcalc.analysis.flops import OpFlops, again, by_component, by_op, totals
 from archcalc.analysis.layers import by_layer
+from archcalc.ledger.build import build
 from archcalc.ledger.types import Ledger
 from archcalc.render.page import Block, Column, Page, Table, Text
 from archcalc.render.report import placed, starred
 from archcalc.spec import Spec
+from archcalc.spec.execution import Execution
 from archcalc.spec.workload import Workload
 from archcalc.units import exact
 
@@ -23,18 +28,68 @@ LATENT_NOTE = "Latent attention makes keys and values anew of every cached laten
 _COUNTS = (Column("forward", "count"), Column("", "human"), Column("causal", "count"), Column("backward", "count"))
 
 
-def page(
-    spec: Spec, ledger: Ledger, work: Workload, ops: list[OpFlops], view: View, conventions: list[Counted] | None
-) -> Page:
-    """A workload's FLOPs by component or by op, and how papers would count a training step of it."""
-    blocks: list[Block] = [_VIEWS[view](spec, ops)]
-    if conventions:
-        blocks.append(_conventions(conventions))
+class Found(msgspec.Struct, frozen=True):
+    """All that a page of FLOPs shows: of a workload, and of a training step carried out in some way."""
+
+    spec: Spec
+    ledger: Ledger
+    work: Workload
+    how: Execution
+    ops: list[OpFlops]
+    elementwise: list[ElementwiseFlops]
+    papers: list[Counted]
+
+    @classmethod
+    def of(cls, spec: Spec, work: Workload, how: Execution, *, conventions: bool) -> Found:
+        """The counts of a spec; `conventions` asks for the papers' too."""
+        ledger = build(spec, how)
+        papers = counted(spec, ledger, work) if conventions else []
+        return cls(spec, ledger, work, how, by_op(ledger, work), by_operation(ledger, work), papers)
+
+
+def page(found: Found, view: View) -> Page:
+    """A workload's FLOPs by component, op or layer, and how papers would count a training step of it."""
+    spec, work = found.spec, found.work
+    blocks: list[Block] = [_VIEWS[view](spec, found.ops), _elementwise(found.elementwise)]
+    if not work.past:
+        blocks.append(_step(found))
+    if found.papers:
+        blocks.append(_conventions(found.papers))
     notes = ["2 FLOPs a multiply-accumulate, matmuls alone: exact. Backward is twice forward."]
-    if any("latent" in row.cache.name for row in ledger.caches):
+    if any("latent" in row.cache.name for row in found.ledger.caches):
         notes.append(LATENT_NOTE)
     blocks.append(Text("", notes))
     return Page(f"{spec.title or spec.name}: FLOPs", _subtitle(spec, work), blocks)
+
+
+def _elementwise(found: list[ElementwiseFlops]) -> Table:
+    """What stands on a line of its own, for its cost is a model."""
+    rows: list[tuple[Any, ...]] = [(kind, cost, cost, *COSTS[kind]) for kind, cost in by_kind(found).items()]
+    total = sum(one.forward for one in found)
+    columns = (
+        Column("operation"),
+        Column("forward", "count"),
+        Column("", "human"),
+        Column("a number", "count"),
+        Column("which are"),
+    )
+    return Table("Elementwise (modelled)", columns, [*rows, ("total", total, total, None, "")], n_sums=1)
+
+
+def _step(found: Found) -> Table:
+    """A training step, and what its checkpoints compute again: as torch does it, and as textbooks count it."""
+    whole, more = totals(found.ops), again(found.ops)
+    lines = [("forward", whole["forward"]), ("backward", whole["backward"])]
+    sums = [("step", whole["train_step"])]
+    if found.how.recompute != "none":
+        lines += [("again, early stop", more["early_stop"]), ("again, to the end", more["to_the_end"])]
+        sums = [
+            ("step, early stop", whole["train_step"] + more["early_stop"]),
+            ("step, to the end", whole["train_step"] + more["to_the_end"]),
+        ]
+    rows = [(name, count, count, count / whole["train_step"]) for name, count in (*lines, *sums)]
+    columns = (Column("part"), Column("FLOPs", "count"), Column("", "human"), Column("of a plain step", "percent"))
+    return Table(f"A training step: recompute {found.how.recompute}", columns, rows, n_sums=len(sums))
 
 
 def _subtitle(spec: Spec, work: Workload) -> str:
@@ -115,10 +170,13 @@ def _conventions(found: list[Counted]) -> Table:
     return Table("A training step, as papers count it", columns, rows)
 
 
-def data(spec: Spec, ops: list[OpFlops], conventions: list[Counted] | None) -> dict[str, Any]:
+def data(found: Found) -> dict[str, Any]:
     """The same as plain data."""
-    found: dict[str, Any] = {
+    spec, ops = found.spec, found.ops
+    shown: dict[str, Any] = {
         "total": totals(ops),
+        "again": {"recompute": found.how.recompute, "dropout": found.how.dropout, **again(ops), "kind": "exact"},
+        "elementwise": {**by_kind(found.elementwise), "kind": "modelled"},
         "by_component": by_component(ops),
         "ops": [
             {
@@ -146,9 +204,9 @@ def data(spec: Spec, ops: list[OpFlops], conventions: list[Counted] | None) -> d
             for line in by_layer(spec, ops)
         ],
     }
-    if conventions:
-        found["conventions"] = [
+    if found.papers:
+        shown["conventions"] = [
             {"name": c.convention.name, "train_step": c.train_step, "off": c.off, "source": c.convention.source}
-            for c in conventions
+            for c in found.papers
         ]
-    return found
+    return shown
