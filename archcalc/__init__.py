@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import torch
 
     from archcalc._version import __version__
+    from archcalc.analysis.sweep import sweep
     from archcalc.contract import report
     from archcalc.errors import ArchcalcError, InputError, MissingExtraError
     from archcalc.proof import verify
@@ -34,6 +35,7 @@ __all__ = [
     "load",
     "params",
     "report",
+    "sweep",
     "verify",
 ]
 
@@ -45,6 +47,7 @@ _HOMES = {
     "__version__": "archcalc._version",
     "load": "archcalc.sources",
     "report": "archcalc.contract",
+    "sweep": "archcalc.analysis.sweep",
     "verify": "archcalc.proof",
 }
 

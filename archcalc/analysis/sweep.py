@@ -118,9 +118,9 @@ def arrays(
     try:
         document = encode(source) if isinstance(source, Spec) else document_of(source)
         runner = Runner(document, changes or {}, axes, work or {}, dtype)
-        todo, done, refused = np.ones(shape, bool), _Collected(figures), list[Refused]()
+        todo, done, refused = np.ones(shape, bool), _Collected(shape, figures), list[Refused]()
         while todo.any():
-            path = Path(shape, tuple(map(int, np.unravel_index(todo.argmax(), shape))))
+            path = Path(shape, tuple(map(int, np.unravel_index(int(todo.argmax()), shape))))
             found = runner.run(path)
             index, mask = path.cells()
             part = np.ix_(*index)
@@ -129,7 +129,7 @@ def arrays(
             if isinstance(found, InputError):
                 refused.append(Refused(int(np.count_nonzero(mask)), str(found), {a.field: a.at(path) for a in axes}))
             else:
-                done.add(np.ravel_multi_index(part, shape)[mask], dict(_flat(found)), index, mask)
+                done.add(dict(_flat(found)), index, mask)
             if progress:
                 progress(1 - np.count_nonzero(todo) / todo.size)
     except InputError as error:
@@ -166,14 +166,17 @@ def _flat(found: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 class _Collected:
     """The figures of one path after another, of their cells alone."""
 
-    def __init__(self, wanted: Sequence[str] | None) -> None:
-        self._wanted = wanted
+    def __init__(self, shape: tuple[int, ...], wanted: Sequence[str] | None) -> None:
+        self._shape, self._wanted = shape, wanted
         self._cells: list[Any] = []
         self._figures: dict[str, list[Any]] = {}
 
-    def add(self, cells: Any, found: Mapping[str, Any], index: tuple[Any, ...], mask: Any) -> None:
+    def add(self, found: Mapping[str, Any], index: tuple[Any, ...], mask: Any) -> None:
         """Take a path's figures, of the cells at `mask` of the axes' indices."""
-        self._cells.append(cells)
+        import numpy as np
+
+        places: Any = np.ravel_multi_index(np.ix_(*index), self._shape)
+        self._cells.append(places[mask])
         for name in self._names(found):
             self._figures.setdefault(name, []).append(_gathered(found[name], index, mask))
 
@@ -206,11 +209,5 @@ def _gathered(value: Varied | int, index: tuple[Any, ...], mask: Any) -> Any:
 
     if isinstance(value, Varied) and not isinstance(value.values, int):
         return np.broadcast_to(at(value.values, index), mask.shape)[mask]
-    return np.full(np.count_nonzero(mask), *_typed(int(value)))
-
-
-def _typed(value: int) -> tuple[int, Any]:
-    """An integer and the type of an array that holds it."""
-    import numpy as np
-
-    return value, np.int64 if INT64[0] <= value <= INT64[1] else object
+    alike = int(value)
+    return np.full(np.count_nonzero(mask), alike, np.int64 if INT64[0] <= alike <= INT64[1] else object)

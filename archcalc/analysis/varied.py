@@ -52,7 +52,7 @@ class Path:
         self.hold(here.reshape([-1 if i == axis else 1 for i in range(len(self.shape))]))
 
     def cells(self) -> tuple[tuple[Any, ...], Any]:
-        """The cells on the path: the indices of each axis that may be, and of their product a mask of those that are."""
+        """The cells on the path: which indices of each axis have any, and of the product of these, which cells are."""
         import numpy as np
 
         kept = [np.ones(n, bool) for n in self.shape]
@@ -177,9 +177,9 @@ class Varied:
         """How a comparison falls out in the representative cell; the path notes where else it does."""
         if not isinstance(other, Varied):
             if not isinstance(other, int):
-                return NotImplemented
+                return NotImplemented  # type: ignore[no-any-return]
             other = self.path.constant(other)
-        found = op(self.rep, other.rep)
+        found: bool = op(self.rep, other.rep)
         if self is not other and not (isinstance(self.values, int) and isinstance(other.values, int)):
             ends = (self.low, self.high, other.low, other.high)
             self.path.hold(op(_exact(self.values, ends), _exact(other.values, ends)) == found)

@@ -110,7 +110,7 @@ def test_what_is_no_integer_is_refused() -> None:
     with pytest.raises(TypeError):
         number + 0.5
     with pytest.raises(TypeError):
-        number < "4"
+        assert number < "4"
 
 
 def test_messages_show_the_representative() -> None:
