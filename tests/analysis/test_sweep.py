@@ -176,6 +176,7 @@ def test_sizes_that_coincide_in_some_cells() -> None:
     grid: Grid = {f"{start}.0.attention.n_heads": [8, 4], f"{start}.1.attention.n_heads": [4, 8, 8]}
     same(document, grid | {"n_kv_heads": [1, layer.attention.n_heads]})
     assert len(sweep(document, grid | {"n_kv_heads": [1]})) == 3
+    same(document, {f"{start}.0.attention.n_heads": [4, 8]}, changes={"n_kv_heads": 1})
 
 
 def test_axes_that_are_no_sizes() -> None:

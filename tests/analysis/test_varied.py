@@ -77,13 +77,22 @@ def test_a_program_gives_each_cell_its_own_result(axes: list[list[int]], steps: 
 
 
 @pytest.mark.parametrize("op", BINARY)
-@given(NUMBERS, NUMBERS)
+@given(NUMBERS, NUMBERS | st.sampled_from((2**64, 2**70, -(2**70))))
 def test_a_plain_integer_on_either_side(op: Callable[[Any, Any], Any], a: int, b: int) -> None:
     if not b and op in (operator.floordiv, operator.mod):
         return
     path = Path((1,), (0,))
     assert op(path.along(0, numpy.array([a])), b).values.tolist() == [op(a, b)]
-    assert op(a, path.along(0, numpy.array([b]))).values.tolist() == [op(a, b)]
+    assert op(b, path.along(0, numpy.array([a or 1]))).values.tolist() == [op(b, a or 1)]
+
+
+@pytest.mark.parametrize("op", COMPARE)
+@given(NUMBERS, NUMBERS | st.sampled_from((2**64, 2**70, -(2**70))))
+def test_comparing_with_a_plain_integer(op: Callable[[Any, Any], bool], a: int, b: int) -> None:
+    path = Path((2,), (0,))
+    assert op(path.along(0, numpy.array([a, 0])), b) == op(a, b)
+    (index,), mask = path.cells()
+    assert index[mask].tolist() == ([0, 1] if op(0, b) == op(a, b) else [0])
 
 
 def test_the_bound_decides_the_type() -> None:
