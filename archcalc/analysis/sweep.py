@@ -10,6 +10,7 @@ import math
 import operator
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -138,7 +139,7 @@ def arrays(
 
 
 def _axes(grid: Grid) -> tuple[Axis, ...]:
-    axes = tuple(Axis(place, field, tuple(map(_plain, grid[field]))) for place, field in enumerate(grid))
+    axes = tuple(Axis(place, field, _values(field, grid[field])) for place, field in enumerate(grid))
     if not axes:
         raise InputError("no field to sweep over", allowed="one or more, each with its values")
     for axis in axes:
@@ -147,6 +148,13 @@ def _axes(grid: Grid) -> tuple[Axis, ...]:
     if (cells := math.prod(len(axis.values) for axis in axes)) > MAX_CELLS:
         raise InputError(f"a grid of {cells:,} combinations", allowed=f"up to {MAX_CELLS:,}")
     return axes
+
+
+def _values(field: str, values: Iterable[Any]) -> tuple[Any, ...]:
+    """The values of an axis, of an endless one no more than show that it is too long."""
+    if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
+        raise InputError(f"found {shown(values)}", where=field, allowed="a list of values")
+    return tuple(map(_plain, islice(values, MAX_CELLS + 1)))
 
 
 def _plain(value: Any) -> Any:
@@ -186,7 +194,8 @@ class _Collected:
 
         cells = np.concatenate(self._cells or [np.zeros(0, np.int64)])
         order = np.argsort(cells, kind="stable")
-        return cells[order], {name: np.concatenate(parts)[order] for name, parts in self._figures.items()}
+        # Each figure's parts are let go as it is joined: the whole is never there twice.
+        return cells[order], {name: np.concatenate(self._figures.pop(name))[order] for name in list(self._figures)}
 
     def _names(self, found: Mapping[str, Any]) -> Iterable[str]:
         if self._wanted is None:

@@ -11,7 +11,7 @@ from msgspec import structs
 
 from archcalc.analysis.figures import Figures, figures
 from archcalc.analysis.memory import Dtype
-from archcalc.analysis.varied import Path, Varied
+from archcalc.analysis.varied import INT64, Path, Varied
 from archcalc.errors import InputError
 from archcalc.ledger.build import build
 from archcalc.ledger.types import Row
@@ -34,10 +34,14 @@ class Axis(msgspec.Struct, frozen=True, eq=False):
 
     @property
     def array(self) -> Any:
-        """The values as an array."""
+        """The values as an array, of int64 if they are such integers."""
         import numpy as np
 
-        return np.array(self.values, np.int64 if self.is_whole else object)
+        if self.is_whole and all(INT64[0] <= value <= INT64[1] for value in self.values):
+            return np.array(self.values, np.int64)
+        found = np.empty(len(self.values), object)
+        found[:] = self.values  # one by one: a value may be a list
+        return found
 
     def at(self, path: Path) -> Any:
         """The value in the path's representative cell."""

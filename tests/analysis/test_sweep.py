@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import product
+from itertools import count, product
 from typing import Any
 
 import numpy
@@ -184,6 +184,10 @@ def test_axes_that_are_no_sizes() -> None:
     same("llama-3-405b", {"attention.scale": [1, 2], "low_freq_factor": [1, 4, 9], "d_ff": [7, 9]})
     same("gpt3", {"ffn": [{"kind": "gated", "d_ff": 7}, {"kind": "plain", "d_ff": 7, "activation": "relu"}]})
     same("gpt3", {"seq": [None, 5], "n_ctx": [4, 8, 4096]})
+    same("llama-3-8b", {"theta": [10**25, 10**30, 2], "d_ff": [7, 9]})
+    run = encode(archcalc.load("gpt3"))["decoder"]["runs"][0]
+    same("gpt3", {"runs": [[run], [run | {"count": 7}, run]], "d_ff": [7, 9], "n_layers": [9, 7]})
+    same("gpt3", {"d_ff": [7, 9], "ffn.d_ff": [8, 3]})
 
 
 def test_changes_and_workload_hold_in_every_cell() -> None:
@@ -236,12 +240,16 @@ def test_refusals_are_told() -> None:
     [
         ({}, "no field to sweep over"),
         ({"d_ff": []}, "d_ff: no values"),
+        ({"d_ff": 7}, "d_ff: found 7; allowed: a list of values"),
+        ({"d_ff": "78"}, "d_ff: found '78'; allowed: a list of values"),
+        ({"d_ff": count(1)}, "a grid of 10,000,001 combinations"),
         ({"d_ff": [4, 0]}, "tiny: .*d_ff: found 0; allowed: an integer from 1"),
         ({"d_ff": [4, 2**70]}, "d_ff: found"),
         ({"d_ff": [4, "x"]}, "d_ff: found 'x'"),
         ({"d_f": [4]}, "there is no field 'd_f' here .did you mean 'd_ff'"),
         ({"seq": [4, 0]}, "seq: found 0; allowed: an integer from 1"),
         ({"past": [True]}, "past: found True"),
+        ({"batch": [None]}, "batch: found None"),
         ({"d_ff": range(1, 5000), "d_model": range(1, 5000)}, "a grid of 24,990,001 combinations"),
     ],
 )
