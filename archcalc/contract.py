@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from archcalc._version import __version__
-from archcalc.analysis.figures import KINDS, figures
+from archcalc.analysis.report import KINDS, figures
 from archcalc.analysis.memory import Dtype, check_dtype
 from archcalc.ledger.build import build
 from archcalc.spec import Spec

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import structs
 
-from archcalc.analysis.figures import KINDS
+from archcalc.analysis.report import KINDS
 from archcalc.analysis.memory import Dtype, check_dtype
 from archcalc.analysis.sweep_run import Axis, Runner
 from archcalc.analysis.varied import INT64, Path, Varied, at

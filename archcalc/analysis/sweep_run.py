@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import structs
 
-from archcalc.analysis.figures import Figures, figures
+from archcalc.analysis.report import Figures, figures
 from archcalc.analysis.memory import Dtype
 from archcalc.analysis.varied import INT64, Path, Varied
 from archcalc.errors import InputError

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from archcalc.analysis.figures import KINDS
+from archcalc.analysis.report import KINDS
 from archcalc.analysis.sweep import Swept
 from archcalc.errors import InputError
 from archcalc.render.output import Format
