@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from archcalc._version import __version__
     from archcalc.analysis.memory import Dtype
+    from archcalc.analysis.sweep import sweep
     from archcalc.contract import report
     from archcalc.errors import ArchcalcError, InputError, MissingExtraError
     from archcalc.proof import verify
@@ -39,6 +40,7 @@ __all__ = [
     "memory",
     "params",
     "report",
+    "sweep",
     "verify",
     "workload",
 ]
@@ -52,6 +54,7 @@ _HOMES = {
     "__version__": "archcalc._version",
     "load": "archcalc.sources",
     "report": "archcalc.contract",
+    "sweep": "archcalc.analysis.sweep",
     "verify": "archcalc.proof",
     "workload": "archcalc.spec.workload",
 }

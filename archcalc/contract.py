@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from archcalc._version import __version__
-from archcalc.analysis import flops, memory, params
-from archcalc.analysis.memory import BYTES, Dtype
-from archcalc.errors import InputError, nearest, shown
+from archcalc.analysis.memory import Dtype, check_dtype
+from archcalc.analysis.report import KINDS, figures
 from archcalc.ledger.build import build
 from archcalc.spec import Spec
 from archcalc.spec.workload import workload
@@ -32,21 +31,21 @@ def report(
 
     Raises InputError for a workload that the model cannot have.
     """
-    if dtype not in BYTES:
-        raise InputError(f"found {shown(dtype)}{nearest(str(dtype), BYTES)}", where="dtype", allowed=", ".join(BYTES))
+    check_dtype(dtype)
     ledger, work = build(spec), workload(spec, batch=batch, seq=seq, past=past, source_seq=source_seq)
     asked: dict[str, Any] = {"batch": work.batch, "seq": work.seq, "past": work.past, "dtype": dtype}
     if spec.family == "encoder-decoder":
         asked["source_seq"] = work.source_seq
+    found = figures(ledger, work, dtype)
     sources = spec.source if isinstance(spec.source, str) else list(spec.source)
     return {
         "schema": SCHEMA,
         "name": spec.name,
         "family": spec.family,
-        "params": params.summary(ledger),
+        "params": found["params"],
         "workload": asked,
-        "flops": flops.summary(ledger, work),
-        "memory": memory.summary(ledger, work, dtype),
-        "kinds": {"params": "exact", "flops.forward": "exact", "flops": "exact", "memory": "exact"},
+        "flops": found["flops"],
+        "memory": found["memory"],
+        "kinds": dict(KINDS),
         "provenance": {"source": sources, "archcalc": __version__},
     }

@@ -31,10 +31,15 @@ def load(source: str | os.PathLike[str] | Document, changes: Document | None = N
     Raises InputError, in one line, for whatever is not a valid architecture.
     """
     try:
-        found = _understood(source, ()) if isinstance(source, dict) else _document(str(source), ())
+        found = document_of(source)
         return decode(_titled(override(found, changes), changes) if changes else found)
     except InputError as error:
         raise error.within("" if isinstance(source, dict) else str(source)) from None
+
+
+def document_of(source: str | os.PathLike[str] | Document) -> Document:
+    """The full document that a source stands for, a config translated and its bases followed; see `load`."""
+    return _understood(source, ()) if isinstance(source, dict) else _document(str(source), ())
 
 
 def _titled(document: Document, changes: Document) -> Document:

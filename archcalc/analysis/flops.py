@@ -6,6 +6,7 @@ input (for the weights'), so it costs twice the forward pass; every operand of e
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TypedDict
 
 import msgspec
@@ -55,7 +56,12 @@ class OpFlops(msgspec.Struct, frozen=True):
 def by_op(ledger: Ledger, work: Workload) -> list[OpFlops]:
     """Every matmul's FLOPs, in the order of the ledger."""
     sizes = ledger.at(work)
-    return [OpFlops(row, row.flops(sizes), row.causal_flops(sizes)) for row in ledger.matmuls]
+    return [_op(row, sizes) for row in ledger.matmuls]
+
+
+def _op(row: MatmulRow, sizes: Mapping[str, int]) -> OpFlops:
+    forward = row.flops(sizes)
+    return OpFlops(row, forward, row.causal_flops(sizes) if row.matmul.causal_axes else forward)
 
 
 def summary(ledger: Ledger, work: Workload) -> Flops:

@@ -6,11 +6,18 @@ from typing import Literal, TypedDict
 
 import msgspec
 
+from archcalc.errors import InputError, nearest, shown
 from archcalc.ledger.types import CacheRow, Ledger
 from archcalc.spec.workload import Workload
 
 Dtype = Literal["fp32", "fp16", "bf16", "fp8"]
 BYTES: dict[Dtype, int] = {"fp32": 4, "fp16": 2, "bf16": 2, "fp8": 1}
+
+
+def check_dtype(dtype: str) -> None:
+    """Raises InputError for a dtype that is none."""
+    if dtype not in BYTES:
+        raise InputError(f"found {shown(dtype)}{nearest(str(dtype), BYTES)}", where="dtype", allowed=", ".join(BYTES))
 
 
 class Memory(TypedDict):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, TypedDict, get_args
 
 import msgspec
 
-from archcalc.ledger.leaves import COMPONENTS, Component
+from archcalc.ledger.leaves import COMPONENTS, Component, Kind
 from archcalc.ledger.types import Ledger, Row
 
 if TYPE_CHECKING:
@@ -42,7 +42,11 @@ class Summary(TypedDict):
 
 def summary(ledger: Ledger) -> Summary:
     """All totals of a ledger."""
-    by_component = {component: total_of(ledger, component) for component in COMPONENTS}
+    by_component, by_kind = dict.fromkeys(COMPONENTS, 0), dict.fromkeys(get_args(Kind), 0)
+    for row in ledger.rows:
+        by_kind[row.kind] += row.total
+        if row.counted:
+            by_component[row.component] += row.total
     total = ledger.total()
     assert sum(by_component.values()) == total, "every counted row has one component"
     active = sum(row.active for row in ledger.counted)
@@ -54,9 +58,9 @@ def summary(ledger: Ledger) -> Summary:
         "active_without_input_embedding": active - (0 if ledger.tied else table),
         "active_without_embedding_and_head": active - table - head,
         "non_embedding": total - sum(by_component[component] for component in EMBEDDING),
-        "trainable": _of_kind(ledger, "trainable"),
-        "frozen": _of_kind(ledger, "frozen"),
-        "buffers": _of_kind(ledger, "buffer"),
+        "trainable": by_kind["trainable"],
+        "frozen": by_kind["frozen"],
+        "buffers": by_kind["buffer"],
         "by_component": by_component,
     }
 
@@ -69,10 +73,6 @@ def total_of(ledger: Ledger, component: Component) -> int:
 def biases_of(ledger: Ledger, component: Component) -> int:
     """Parameters of one component that are added, not multiplied."""
     return sum(row.total for row in ledger.counted if row.component == component and row.is_bias)
-
-
-def _of_kind(ledger: Ledger, kind: str) -> int:
-    return sum(row.total for row in ledger.rows if row.kind == kind)
 
 
 def _named(rows: Iterable[Row], path: str) -> int:

@@ -18,6 +18,7 @@ COMMANDS = {
     "explain": ("explain", "Each figure's formula, in symbols and in numbers."),
     "flops": ("flops", "What a prefill, a decode step or a training step computes."),
     "memory": ("memory", "Bytes of the weights and of the cache."),
+    "sweep": ("sweep", "Every combination of some fields' values, a row each."),
     "diff": ("diff", "What differs between two models, component by component."),
     "compare": ("compare", "Many models, one column each."),
     "claims": ("claims", "Published figures held against the exact ones."),

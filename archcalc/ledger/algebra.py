@@ -53,10 +53,12 @@ class Poly:
         return Poly.sum((self, _poly(other)))
 
     def __mul__(self, other: Poly | int) -> Poly:
-        terms: Counter[Monomial] = Counter()
+        terms: dict[Monomial, int] = {}
+        others = _poly(other).terms.items()
         for left, a in self.terms.items():
-            for right, b in _poly(other).terms.items():
-                terms[tuple(sorted(left + right))] += a * b
+            for right, b in others:
+                monomial = tuple(sorted(left + right))
+                terms[monomial] = terms.get(monomial, 0) + a * b
         return Poly(terms)
 
     __radd__ = __add__
@@ -109,8 +111,17 @@ ONE = Poly.constant(1)
 
 
 def product(polys: Iterable[Poly]) -> Poly:
-    """The product of any number of polynomials (1 of none)."""
-    return reduce(lambda a, b: a * b, polys, ONE)
+    """The product of any number of polynomials (1 of none); those of one term, as most are, are multiplied at once."""
+    symbols: list[str] = []
+    factor, sums = 1, list[Poly]()
+    for poly in polys:
+        if len(poly.terms) != 1:
+            sums.append(poly)
+            continue
+        ((monomial, times),) = poly.terms.items()
+        symbols += monomial
+        factor *= times
+    return reduce(lambda a, b: a * b, sums, Poly({tuple(sorted(symbols)): factor}))
 
 
 def _poly(value: Poly | int) -> Poly:

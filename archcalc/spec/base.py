@@ -21,6 +21,9 @@ class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 def sizes(part: Part) -> dict[str, int]:
-    """The named dimensions a part states: its integer fields that are set (booleans are not sizes)."""
+    """The named dimensions a part states: its integer fields that are set (booleans are not sizes).
+
+    An integer is whatever can be an index (PEP 357's `__index__`): an int, or what a sweep puts in its place.
+    """
     values = ((name, getattr(part, name)) for name in part.__struct_fields__)
-    return {name: value for name, value in values if type(value) is int}
+    return {name: value for name, value in values if hasattr(value, "__index__") and type(value) is not bool}

@@ -22,10 +22,11 @@ def decode(document: Document) -> Spec:
 
     Raises InputError naming the field's path, what was found there and what is allowed.
     """
-    return resolve(_convert(document))
+    return resolve(convert(document))
 
 
-def _convert(document: Document) -> Spec:
+def convert(document: Document) -> Spec:
+    """The Spec of a document as it is written, what it leaves out not filled in; see `decode`."""
     try:
         spec = msgspec.convert(document, Spec)
         msgspec.json.encode(spec)
@@ -71,7 +72,7 @@ def override(document: Document, changes: Document) -> Document:
     mapping or null stands (`attention` is a part of a layer and also a dropout's number). A mapping is merged into
     the one it finds, unless its `kind` differs; a list takes the old one's place.
     """
-    full: Document = msgspec.json.decode(msgspec.json.encode(_convert(document)))
+    full: Document = msgspec.json.decode(msgspec.json.encode(convert(document)))
     for key, value in changes.items():
         if not isinstance(key, str):
             raise InputError(f"the key {shown(key)} is not text", allowed="names as keys")

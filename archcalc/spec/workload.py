@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from archcalc.errors import InputError
+from archcalc.errors import InputError, shown
 from archcalc.spec.base import Count, Part, Size
 from archcalc.spec.model import Spec
 
 DEFAULT_SEQ_TOKENS = 2048
+
+# The least that each size may be, and those that may be left out.
+LEAST = {"batch": 1, "seq": 1, "past": 0, "source_seq": 1}
+LEFT_OUT = ("seq", "source_seq")
 
 
 class Workload(Part, frozen=True, kw_only=True):
@@ -29,10 +33,23 @@ def workload(
     Raises InputError for sizes that are not positive, a past where nothing is cached, a source where nothing reads
     one, or more tokens than the model has positions for.
     """
+    for name, value in {"batch": batch, "seq": seq, "past": past, "source_seq": source_seq}.items():
+        check_size(name, value)
+    return completed(spec, batch, seq, past, source_seq)
+
+
+def check_size(name: str, value: object) -> None:
+    """Raises InputError where no workload has such a size; None, of those that may be left out, is one."""
+    if value is None and name in LEFT_OUT:
+        return
+    least = LEAST[name]
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= 2**40:
+        raise InputError(f"found {shown(value)}", where=name, allowed=f"an integer from {least} to 2^40")
+
+
+def completed(spec: Spec, batch: int, seq: int | None, past: int, source_seq: int | None) -> Workload:
+    """The workload of a spec from sizes that are each allowed; see `workload`."""
     seq = min(DEFAULT_SEQ_TOKENS, spec.n_ctx) if seq is None else seq
-    for name, value, least in (("batch", batch, 1), ("seq", seq, 1), ("past", past, 0), ("source_seq", source_seq, 1)):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not least <= value <= 2**40):
-            raise InputError(f"found {value!r}", where=name, allowed=f"an integer from {least} to 2^40")
     if past and spec.family == "encoder":
         raise InputError("an encoder caches nothing", where="past", allowed="0")
     if source_seq is not None and spec.family != "encoder-decoder":

@@ -1,0 +1,30 @@
+"""Every figure of a report, of one model or of a sweep."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+from archcalc.analysis import flops, memory, params
+from archcalc.analysis.memory import Dtype
+from archcalc.ledger.types import Ledger
+from archcalc.spec.workload import Workload
+
+# How sure each is.
+KINDS = {"params": "exact", "flops.forward": "exact", "flops": "exact", "memory": "exact"}
+
+
+class Figures(TypedDict):
+    """What is said of a model and a workload."""
+
+    params: params.Summary
+    flops: flops.Flops
+    memory: memory.Memory
+
+
+def figures(ledger: Ledger, work: Workload, dtype: Dtype) -> Figures:
+    """All figures of a ledger, a workload, and a dtype of weights and caches."""
+    return {
+        "params": params.summary(ledger),
+        "flops": flops.summary(ledger, work),
+        "memory": memory.summary(ledger, work, dtype),
+    }

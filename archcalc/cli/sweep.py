@@ -1,0 +1,141 @@
+"""`archcalc sweep`."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from typing import Any
+
+import click
+
+from archcalc.analysis.memory import BYTES, Dtype
+from archcalc.cli.options import changes, output, settings, sizes, source
+from archcalc.errors import InputError, shown
+from archcalc.render.output import Format, emit
+from archcalc.spec.text import parse
+
+RANGE = re.compile(r"(\d{1,18}):(\d{1,18})(?::([1-9]\d{0,17}))?")
+PATIENCE_SECONDS = 1.0
+
+
+@click.command("sweep")
+@source()
+@click.option(
+    "--over",
+    metavar="FIELD=VALUES",
+    multiple=True,
+    required=True,
+    help="A field as in --set, or batch, seq, past, source_seq; values 12,24,48 or FIRST:LAST:STEP, both ends in.",
+)
+@click.option(
+    "--figures", metavar="NAME,…", help="Of the report: params.total, or flops for all of them (csv, json: all)."
+)
+@sizes
+@click.option("--dtype", type=click.Choice(list(BYTES)), default="bf16", show_default=True, help="Weights and caches.")
+@settings
+@output
+def command(
+    source: str,
+    over: tuple[str, ...],
+    figures: str | None,
+    batch: int,
+    seq: int | None,
+    past: int,
+    source_seq: int | None,
+    dtype: Dtype,
+    settings: tuple[str, ...],
+    form: Format,
+    output: str | None,
+    no_color: bool,
+) -> None:
+    """Every combination of some fields' values, a row each, exact.
+
+    Combinations that are no model (heads that do not divide d_model) are left out, and counted.
+
+    \b
+    archcalc sweep gpt3 --over d_model=4096:12288:4096 --over n_layers=48,96
+    archcalc sweep llama-3-8b --over seq=1024,8192 --over n_kv_heads=1,8,32 --figures memory,flops.forward
+    archcalc sweep gpt3 --over d_model=128:12800:128 --over n_layers=1:100 --over d_ff=512:51200:512 -o grid.csv
+    """
+    from archcalc.analysis.sweep import arrays
+    from archcalc.render import sweep
+
+    grid, set_fields = _grid(over), changes(settings)
+    work = {"batch": batch, "seq": seq, "past": past, "source_seq": source_seq}
+    _check_once(grid, set_fields, work)
+    asked = [name.strip() for name in figures.split(",")] if figures else sweep.wanted(form)
+    with_progress = _Progress()
+    found = arrays(source, grid, changes=set_fields, work=work, dtype=dtype, figures=asked, progress=with_progress)
+    with_progress.clear()
+    sweep.check(found, form)
+    emit(lambda: sweep.page(source, found), lambda: sweep.data(source, found), form, output=output, color=not no_color)
+    if form == "csv":
+        for line in sweep.left_out(found):
+            click.echo(f"archcalc: {line}", err=True)
+
+
+def _grid(over: tuple[str, ...]) -> dict[str, list[Any]]:
+    """'d_model=1024:8192:1024', 'n_layers=12,24' … as a mapping of lists."""
+    grid: dict[str, list[Any]] = {}
+    for axis in over:
+        field, sign, text = axis.partition("=")
+        field = field.strip()
+        if not sign or not field or not text.strip():
+            raise InputError(f"found {shown(axis)}", where="--over", allowed="FIELD=VALUES")
+        if field in grid:
+            raise InputError("stands twice", where=f"--over {field}", allowed="each field once")
+        try:
+            grid[field] = _values(text)
+        except InputError as error:
+            raise InputError(error.problem, where=f"--over {field}", allowed=error.allowed) from None
+    return grid
+
+
+def _values(text: str) -> list[Any]:
+    """Values between commas, ranges with both ends; with brackets among them, a YAML list."""
+    if set(text) & set("{['\""):
+        found: list[Any] = parse(f"[{text}]".encode("utf-8", "surrogateescape"))
+        return found
+    return [value for piece in text.split(",") for value in _piece(piece.strip())]
+
+
+def _piece(piece: str) -> list[Any]:
+    from archcalc.analysis.sweep import MAX_CELLS
+
+    if not (match := RANGE.fullmatch(piece)):
+        return [parse(piece.encode("utf-8", "surrogateescape"))]
+    first, last, step = (int(number or 1) for number in match.groups())
+    values = range(first, last + 1, step)
+    if not values or len(values) > MAX_CELLS:
+        raise InputError(f"{piece!r} has {len(values):,} values", allowed=f"FIRST:LAST:STEP with up to {MAX_CELLS:,}")
+    return list(values)
+
+
+def _check_once(grid: dict[str, list[Any]], set_fields: dict[str, Any], work: dict[str, int | None]) -> None:
+    """A field is swept, or set to one value."""
+    fixed = {*set_fields, *(name for name, value in work.items() if value not in (None, _DEFAULTS.get(name)))}
+    for field in grid:
+        if field in fixed:
+            raise InputError("is also set to one value", where=f"--over {field}", allowed="one of the two")
+
+
+_DEFAULTS = {"batch": 1, "past": 0}
+
+
+class _Progress:
+    """The share that is done, on a terminal's standard error, of what takes longer than a second."""
+
+    def __init__(self) -> None:
+        self._start, self._is_shown = time.monotonic(), False
+        self._is_wanted = sys.stderr is not None and sys.stderr.isatty()
+
+    def __call__(self, share: float) -> None:
+        if self._is_wanted and time.monotonic() - self._start > PATIENCE_SECONDS:
+            self._is_shown = True
+            click.echo(f"\r{share:4.0%} of the combinations", nl=False, err=True)
+
+    def clear(self) -> None:
+        """Leave nothing on the line."""
+        if self._is_shown:
+            click.echo(f"\r{'':30}\r", nl=False, err=True)
