@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from functools import reduce
+from functools import cache, reduce
 from typing import Any
 
 Monomial = tuple[str, ...]
@@ -25,15 +25,17 @@ class Poly:
     '4·d_model² + d_model'
     """
 
-    __slots__ = ("terms",)
+    __slots__ = ("_hash", "terms")
 
     def __init__(self, terms: Mapping[Monomial, int]) -> None:
         self.terms = {monomial: factor for monomial, factor in terms.items() if factor}
+        self._hash: int | None = None
 
-    @classmethod
-    def symbol(cls, name: str) -> Poly:
+    @staticmethod
+    @cache
+    def symbol(name: str) -> Poly:
         """The polynomial that is just this symbol."""
-        return cls({(name,): 1})
+        return Poly({(name,): 1})
 
     @classmethod
     def constant(cls, value: int) -> Poly:
@@ -68,7 +70,9 @@ class Poly:
         return isinstance(other, Poly) and self.terms == other.terms
 
     def __hash__(self) -> int:
-        return hash(frozenset(self.terms.items()))
+        if self._hash is None:
+            self._hash = hash(frozenset(self.terms.items()))
+        return self._hash
 
     def __repr__(self) -> str:
         return f"Poly({self})"

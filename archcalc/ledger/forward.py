@@ -18,13 +18,14 @@ from archcalc.spec.model import Dropout
 class Pass(msgspec.Struct, frozen=True):
     """One forward pass through a stack: how it is carried out, what its layers attend to, what they share.
 
-    `source` are the states that cross-attention reads. `made` holds what depends on positions alone and serves all
-    layers alike: masks, angles, biases.
+    `at` is the prefix of its layers' names. `source` are the states that cross-attention reads. `made` holds what
+    depends on positions alone and serves all layers alike: masks, angles, biases.
     """
 
     how: Execution
     dropout: Dropout
     span: Span
+    at: str = ""
     source: Tensor | None = None
     made: dict[Hashable, Tensor] = {}
 

@@ -43,15 +43,15 @@ class LayerReader(msgspec.Struct, frozen=True):
         """What one part makes of the states, before any residual."""
         part = slots(self.layer)[slot]
         here = structs.replace(self.here, span=CROSS) if slot == "cross" else structs.replace(self.here, source=None)
-        return (yield from under(f"{slot}.", PARTS[type(part)](part, self.symbols[slot], x, here)))
+        return (yield from under(f"{self.here.at}{slot}.", PARTS[type(part)](part, self.symbols[slot], x, here)))
 
     def normed(self, name: str, x: Tensor) -> Forward[Tensor]:
         """The states through the norm of this name."""
-        return norm.leaves(self.layer.norm, name, x, self.here)
+        return norm.leaves(self.layer.norm, self.here.at + name, x, self.here)
 
     def dropped(self, slot: str, y: Tensor) -> Forward[Tensor]:
         """What is about to join the residual stream, some of it dropped in training."""
-        return dropped(y, self.here.dropout.residual, self.here, _COMPONENTS[slot], f"{slot}.dropout")
+        return dropped(y, self.here.dropout.residual, self.here, _COMPONENTS[slot], f"{self.here.at}{slot}.dropout")
 
 
 def slots(layer: Layer) -> dict[str, Part]:

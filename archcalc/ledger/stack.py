@@ -6,11 +6,12 @@ from collections.abc import Generator, Iterator
 from typing import TypeVar
 
 import msgspec
+from msgspec import structs
 
 from archcalc.ledger import embedding, layer, norm
 from archcalc.ledger.algebra import ONE, Poly
 from archcalc.ledger.forward import Keeper, Pass, dropped, recomputed, saved
-from archcalc.ledger.leaves import Entry, Forward, Leaf, Weight, drained, mapped, under
+from archcalc.ledger.leaves import Entry, Forward, Leaf, Weight, mapped
 from archcalc.ledger.symbols import Symbols, Table
 from archcalc.ledger.tensors import Tensor
 from archcalc.ledger.tokens import BATCH, DECODER, ENCODER, SOURCE_ENCODER, Span
@@ -77,7 +78,7 @@ class StackReader(msgspec.Struct, frozen=True):
     def leaves(self, table: Table, source: Tensor | None) -> Generator[Placed, None, Tensor]:
         """Every leaf of the stack, which may read a `source`; returns the states that it gives."""
         d = table.symbols(self.owner(), "")
-        here = Pass(self.how, self.spec.dropout, self.span, source)
+        here = Pass(self.how, self.spec.dropout, self.span, "layers.{i}.", source)
         yield from self._before(d, here)
         yield from self._relative_bias(table, here)
         yield from self._layers(table, d, here)
@@ -122,22 +123,25 @@ class StackReader(msgspec.Struct, frozen=True):
                 assert group not in members, f"a layer has no leaf twice: {leaf.name}"
                 members.append(group)
         for leaf, members in having.items():
-            yield self._shared(leaf, members, d)
+            # What serves a whole stack stands in none of its layers.
+            yield self._place(leaf, members, d) if "{i}" in leaf.name else Placed(leaf)
 
-    def _shared(self, leaf: Entry, members: list[Group], d: Symbols) -> Placed:
-        """A leaf with the layers of all the groups that have it; what serves a whole stack stands in none."""
-        if "{i}" not in leaf.name:
-            return Placed(leaf)
+    def _place(self, leaf: Entry, members: list[Group], d: Symbols) -> Placed:
+        """A leaf with the layers of all the groups that have it."""
+        if len(members) == 1:
+            (group,) = members
+            indices, turns = group.indices, group.turns
+        else:
+            indices = tuple(sorted(index for group in members for index in group.indices))
+            turns = tuple(sorted(turn for group in members for turn in group.turns))
         label = "" if len(members) == len(self.groups) else ", ".join(group.name for group in members)
-        indices = tuple(sorted(index for group in members for index in group.indices))
-        turns = tuple(sorted(turn for group in members for turn in group.turns))
         turn_repeats = self._turns(members, d)
         repeats = turn_repeats if len(indices) == len(turns) else Poly.constant(len(indices))
         return Placed(leaf, label, indices, turns, repeats, turn_repeats)
 
     def _layer(self, table: Table, group: Group, d: Symbols, here: Pass) -> Forward[Tensor]:
         x = self._states(d)
-        made = under("layers.{i}.", layer.leaves(group.layer, self._symbols(table, group), x, here))
+        made = layer.leaves(group.layer, self._symbols(table, group), x, here)
         if here.how.recompute != "full":
             return made
         return recomputed("layers.{i}", "other", made, (x, here.source) if here.source else (x,))
@@ -165,17 +169,19 @@ class StackReader(msgspec.Struct, frozen=True):
 
         Their weights alone: a plain forward pass does not run them.
         """
-        last = max(self.groups, key=lambda group: group.last)
-        found: list[Leaf] = [Weight("project.weight", (d.d_model, d.d_model + d.d_model), "other")]
+        last, at = max(self.groups, key=lambda group: group.last), "mtp.{i}."
+        yield from self._one_each(Weight(at + "project.weight", (d.d_model, d.d_model + d.d_model), "other"), d)
         for name in ("hidden_norm", "token_norm", "final_norm"):
-            found += norm.weights(self.stack.final_norm, name, d.d_model)
-        own = layer.leaves(last.layer, self._symbols(table, last), self._states(d), here)
-        found += drained(under("layer.", own))[0]
-        indices = tuple(range(self.stack.n_mtp))
-        for leaf in found:
-            if isinstance(leaf, Weight):
-                own_name = msgspec.structs.replace(leaf, name="mtp.{i}." + leaf.name)
-                yield Placed(own_name, "mtp", indices, repeats=d.n_mtp)
+            for weight in norm.weights(self.stack.final_norm, at + name, d.d_model):
+                yield from self._one_each(weight, d)
+        here = structs.replace(here, at=at + "layer.")
+        for leaf in layer.leaves(last.layer, self._symbols(table, last), self._states(d), here):
+            yield from self._one_each(leaf, d)
+
+    def _one_each(self, leaf: Leaf, d: Symbols) -> Iterator[Placed]:
+        """A weight of every multi-token-prediction module."""
+        if isinstance(leaf, Weight):
+            yield Placed(leaf, "mtp", tuple(range(self.stack.n_mtp)), repeats=d.n_mtp)
 
     def _symbols(self, table: Table, group: Group) -> dict[str, Symbols]:
         return {slot: table.symbols(self.owner(group, slot), "") for slot in layer.slots(group.layer)}

@@ -225,7 +225,7 @@ class Tensor(msgspec.Struct, frozen=True):
     kind: Kind
 
 
-class Ledger(msgspec.Struct, frozen=True):
+class Ledger(msgspec.Struct, frozen=True, dict=True):
     """Every weight, matmul and cache of a model as a row; of a training step, also what is kept and elementwise work.
 
     `tied` are names that share another row's storage: no part of any total, but what `untied` adds.
@@ -242,14 +242,19 @@ class Ledger(msgspec.Struct, frozen=True):
 
     def at(self, work: Workload) -> dict[str, int]:
         """The table of sizes with those of a workload."""
-        axes = [axis for cache in self.caches for axis in cache.cache.axes]
-        axes += [axis for kept in self.kept for axis in kept.kept.axes]
-        axes += [axis for row in self.elementwise for axis in row.elementwise.axes]
-        for row in self.matmuls:
-            axes += (*row.matmul.axes, *(row.matmul.causal_axes or ()))
-        return with_work(self.sizes, work, {symbol for axis in axes for symbol in axis.symbols()})
+        return with_work(self.sizes, work, self._symbols)
 
-    @property
+    @cached_property
+    def _symbols(self) -> set[str]:
+        """Every name that a workload's formulas have."""
+        axes = {axis for cache in self.caches for axis in cache.cache.axes}
+        axes.update(axis for kept in self.kept for axis in kept.kept.axes)
+        axes.update(axis for row in self.elementwise for axis in row.elementwise.axes)
+        for row in self.matmuls:
+            axes.update(row.matmul.axes, row.matmul.causal_axes or ())
+        return {symbol for axis in axes for symbol in axis.symbols()}
+
+    @cached_property
     def counted(self) -> tuple[Row, ...]:
         """The rows that the total has."""
         return tuple(row for row in self.rows if row.counted)
