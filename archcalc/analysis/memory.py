@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from math import gcd
+from math import gcd, lcm
 from typing import Literal, TypedDict
 
 import msgspec
@@ -36,8 +36,18 @@ class Share(msgspec.Struct, frozen=True):
     formula: Poly
     per: int = 1
 
+    def __add__(self, other: Share) -> Share:
+        per = lcm(self.per, other.per)
+        return Share(self.formula * (per // self.per) + other.formula * (per // other.per), per).reduced()
+
     def __str__(self) -> str:
         return self.formula.factored() + (f" / {self.per}" if self.per > 1 else "")
+
+    def reduced(self) -> Share:
+        """The same in smaller numbers, where all share a factor."""
+        shared = gcd(self.per, *self.formula.terms.values())
+        terms = {monomial: factor // shared for monomial, factor in self.formula.terms.items()}
+        return Share(Poly(terms), self.per // shared)
 
     def at(self, sizes: Mapping[str, int]) -> int:
         """The value."""
@@ -62,6 +72,11 @@ class CacheBytes(msgspec.Struct, frozen=True):
     def total_bytes(self) -> int:
         """Payload and overhead."""
         return self.payload_bytes + self.overhead_bytes
+
+    @property
+    def formula(self) -> Share:
+        """`total_bytes` in symbols."""
+        return self.payload + self.overhead
 
     @property
     def layer_bytes(self) -> int:
@@ -128,7 +143,7 @@ def summary(ledger: Ledger, work: Workload, dtype: Dtype) -> Memory:
 
 def _bytes(row: CacheRow, kind: CacheType, sizes: Mapping[str, int]) -> CacheBytes:
     kind.check(int(row.cache.axes[-1].at(sizes)), row.path.replace("{i}", "*"))
-    payload, overhead = _share(row.formula, BITS[kind.element], 8), _overhead(row, kind)
+    payload, overhead = Share(row.formula * BITS[kind.element], 8).reduced(), _overhead(row, kind)
     return CacheBytes(row, payload.at(sizes), overhead.at(sizes), payload, overhead)
 
 
@@ -136,10 +151,5 @@ def _overhead(row: CacheRow, kind: CacheType) -> Share:
     """The scale and zero point of each group, or of each whole width."""
     each = BITS[kind.scale] // 8 * (1 + kind.zero) if kind.scale else 0
     if kind.group:
-        return _share(row.formula, each, kind.group)
-    return _share(product((Poly.symbol("batch"), *row.cache.axes[:-1], row.repeats)), each, 1)
-
-
-def _share(formula: Poly, times: int, per: int) -> Share:
-    shared = gcd(times, per)
-    return Share(formula * (times // shared), per // shared)
+        return Share(row.formula * each, kind.group).reduced()
+    return Share(product((Poly.symbol("batch"), *row.cache.axes[:-1], row.repeats)) * each)

@@ -39,11 +39,12 @@ class CacheType(msgspec.Struct, frozen=True, kw_only=True):
     def check(self, width: int, where: str) -> None:
         """Raise InputError if a tensor of this width cannot be stored so."""
         if self.group and width % self.group:
-            raise InputError(
-                f"found {width}", where=where, allowed=f"for {self.name}, widths divisible by {self.group}"
-            )
+            raise self._refused(width, where, f"widths divisible by {self.group}")
         if width * BITS[self.element] % 8:
-            raise InputError(f"found {width}", where=where, allowed=f"for {self.name}, even widths: two to a byte")
+            raise self._refused(width, where, "even widths: two to a byte")
+
+    def _refused(self, width: int, where: str, allowed: str) -> InputError:
+        return InputError(f"{self.name} cannot hold a width of {width}", where=where, allowed=allowed)
 
 
 _TORCH = "torch: nbytes of the cache that our module allocates"

@@ -177,7 +177,7 @@ def _scales(kind: CacheType, shape: Shape, n_groups: int) -> Tensor:
 
 def _grouped(x: Tensor, n_groups: int) -> Tensor:
     """[B, …, S, W] as fp32 [B, …, S, G, W / G]."""
-    return x.float().unflatten(-1, (n_groups, -1))
+    return x.float().reshape(*x.shape[:-1], n_groups, x.shape[-1] // n_groups)
 
 
 def _rounded_up(scale: Tensor, dtype: torch.dtype) -> Tensor:

@@ -16,21 +16,17 @@ from archcalc.spec import Spec
 from archcalc.spec.workload import Workload
 from archcalc.units import exact, human_bytes
 
-
 View = Literal["tensors", "layers"]
 VIEWS: tuple[View, ...] = ("tensors", "layers")
 
 
 def page(spec: Spec, ledger: Ledger, work: Workload, dtype: str, cache_dtype: str, *, view: View = "tensors") -> Page:
     """The weights by component and every cached tensor after the workload's tokens, or each layer's cache."""
-    kept = caches(ledger, work, cache_dtype)
-    blocks: list[Block] = [_weights(ledger, dtype)] if view == "tensors" else []
-    if kept:
-        more = next_token(ledger, work, cache_dtype)
-        blocks.append(_caches(kept, cache_dtype) if view == "tensors" else _layers(ledger, work, cache_dtype))
-        blocks.append(_each(work, kept, sum(more)))
-    else:
-        blocks.append(Text("", ["nothing is cached"]))
+    kept, more = caches(ledger, work, cache_dtype), next_token(ledger, work, cache_dtype)
+    blocks: list[Block] = [_weights(ledger, dtype)] if view == "tensors" else [_layers(ledger, work, cache_dtype)]
+    if kept and view == "tensors":
+        blocks.append(_caches(kept, cache_dtype))
+    blocks.append(_each(work, kept, sum(more)) if kept else Text("", ["nothing is cached"]))
     subtitle = f"{spec.name} · batch {exact(work.batch)} · {exact(work.past + work.seq)} tokens"
     return Page(f"{spec.title or spec.name}: memory", subtitle, blocks)
 
@@ -77,7 +73,7 @@ def _caches(kept: list[CacheBytes], dtype: str) -> Table:
             placed(one.row.path, one.row.group),
             len(one.row.turns),
             *_split(one.payload_bytes, one.overhead_bytes),
-            _formula(one),
+            str(one.formula),
         )
         for one in kept
     ]
@@ -99,10 +95,6 @@ def _layers(ledger: Ledger, work: Workload, dtype: str) -> Table:
 
 def _split(payload: int, overhead: int) -> tuple[int, int, int, str]:
     return payload, overhead, payload + overhead, human_bytes(payload + overhead)
-
-
-def _formula(one: CacheBytes) -> str:
-    return f"{one.payload} + {one.overhead}" if one.overhead_bytes else str(one.payload)
 
 
 def _title(dtype: str) -> str:
@@ -155,7 +147,7 @@ def data(ledger: Ledger, work: Workload, dtype: str, cache_dtype: str) -> dict[s
                 "layer_bytes": one.layer_bytes,
                 "next_token_bytes": added // work.batch,
                 "elements": str(one.row.formula),
-                "formula": _formula(one),
+                "formula": str(one.formula),
                 "kind": "exact",
             }
             for one, added in zip(kept, more, strict=True)
