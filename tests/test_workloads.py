@@ -11,8 +11,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from archcalc import presets
+from archcalc.analysis.caches import caches
 from archcalc.analysis.flops import by_op, summary
-from archcalc.analysis.memory import caches
 from archcalc.analysis.memory import summary as memory
 from archcalc.errors import InputError
 from archcalc.formats.cache_types import CACHE_TYPES

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, Literal
 
-from archcalc.analysis.memory import CacheBytes, by_layer, caches, next_token
+from archcalc.analysis.caches import CacheBytes, by_layer, caches, next_token
 from archcalc.analysis.weights import weights, weights_bytes
 from archcalc.formats.cache_types import cache_type
 from archcalc.ledger.leaves import COMPONENTS
