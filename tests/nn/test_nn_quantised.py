@@ -96,6 +96,19 @@ def test_scaled_fp8_is_off_by_half_a_step(seed: int, size: float) -> None:
 def test_plain_fp8_ends_at_its_largest() -> None:
     x = torch.tensor([[[1.0, -500.0, 1e9, 448.0]]])
     assert held(CACHE_TYPES["fp8"], x)[1].tolist() == [[[1.0, -448.0, 448.0, 448.0]]]
+    wide = Plain(torch.zeros(1, 1, 4, dtype=torch.float8_e5m2))
+    wide.write(x, 0)
+    assert wide.read(1, torch.float32).tolist() == [[[1.0, -512.0, 57344.0, 448.0]]]
+
+
+@pytest.mark.parametrize("name", [name for name in INTEGERS if CACHE_TYPES[name].zero])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_zero_point_is_one_of_the_levels(name: str, sign: int) -> None:
+    """Also where no element is near 0: the range is drawn out to it."""
+    x = sign * (100 + torch.rand(1, TOKENS, WIDTH))
+    zero = held(CACHE_TYPES[name], x)[0].tensors[2]
+    top = {"int8": 255, "int4": 15}[CACHE_TYPES[name].element]
+    assert (zero == (0 if sign > 0 else top)).all()
 
 
 def test_two_int4_share_a_byte() -> None:
