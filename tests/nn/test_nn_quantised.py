@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import gguf
 import pytest
 import torch
 from hypothesis import given
@@ -121,7 +122,6 @@ def test_two_int4_share_a_byte() -> None:
 
 @pytest.mark.parametrize(("name", "theirs"), [("int8-g32", "Q8_0"), ("int4-g32-sym", "Q4_0")])
 def test_as_large_as_ggufs(name: str, theirs: str) -> None:
-    gguf = pytest.importorskip("gguf")
     kind = gguf.GGMLQuantizationType[theirs]
     x = drawn(3, 1.0, 0.0, 1, 7, 96)
     packed = gguf.quants.quantize(x.numpy(), kind)
