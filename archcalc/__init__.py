@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import torch
 
     from archcalc._version import __version__
-    from archcalc.analysis.memory import Dtype
     from archcalc.analysis.sweep import sweep
     from archcalc.contract import report
     from archcalc.errors import ArchcalcError, InputError, MissingExtraError
@@ -92,7 +91,7 @@ def flops(spec: Spec, work: Workload | None = None, **sizes: Any) -> pd.DataFram
 
 
 def memory(
-    spec: Spec, work: Workload | None = None, *, dtype: str = "bf16", cache_dtype: Dtype = "bf16", **sizes: Any
+    spec: Spec, work: Workload | None = None, *, dtype: str = "bf16", cache_dtype: str = "bf16", **sizes: Any
 ) -> pd.DataFrame:
     """A DataFrame with a row for each weight and each cache (see `archcalc.analysis.frames.memory`).
 

@@ -11,8 +11,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from archcalc import presets
+from archcalc.analysis.caches import caches
 from archcalc.analysis.flops import by_op, summary
 from archcalc.analysis.memory import summary as memory
+from archcalc.errors import InputError
+from archcalc.formats.cache_types import CACHE_TYPES
 from archcalc.ledger.build import build
 from archcalc.nn.cache import allocate
 from archcalc.sources import load
@@ -114,3 +117,49 @@ def test_the_cache_of_presets(name: str) -> None:
     spec = load(name)
     work = fitting(spec, 1, 4095, batch=2)
     assert memory(build(spec), work, "bf16")["kv_cache_bytes"] == allocated(spec, work)
+
+
+def stored(spec: Spec, work: Workload, name: str) -> int | None:
+    """Bytes of the cache that our module allocates in a format; None if it refuses a width."""
+    source = work.source_seq if spec.family == "encoder-decoder" else None
+    try:
+        return allocate(spec, work.batch, work.past + work.seq, source=source, format=name).nbytes
+    except InputError:
+        return None
+
+
+def counted_bytes(spec: Spec, work: Workload, name: str) -> int | None:
+    """The same by the ledger."""
+    try:
+        return sum(one.total_bytes for one in caches(build(spec), work, name))
+    except InputError:
+        return None
+
+
+@settings(max_examples=200, deadline=None)
+@given(specs(), st.integers(1, 3), st.integers(1, 9), st.integers(0, 9))
+def test_the_cache_of_any_spec_in_every_format(spec: Spec, batch: int, seq: int, past: int) -> None:
+    assume(spec.decoder is not None and spec.n_ctx > seq)
+    work = fitting(spec, seq, past, batch)
+    for name in CACHE_TYPES:
+        assert counted_bytes(spec, work, name) == stored(spec, work, name), name
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.sampled_from(list(CACHE_TYPES)), st.integers(1, 6), st.integers(1, 4), st.integers(1, 9), st.integers(1, 30))
+def test_the_cache_of_wide_heads_in_every_format(name: str, blocks: int, n_kv: int, window: int, seq: int) -> None:
+    """Widths of whole groups, which drawn specs are too small for."""
+    work_of = {"d_head": 32 * blocks, "n_kv_heads": n_kv, "n_heads": 2 * n_kv, "window": window, "n_layers": 3}
+    spec = load("mistral-7b", work_of)
+    work = fitting(spec, seq, seq, 2)
+    found = counted_bytes(spec, work, name)
+    assert found == stored(spec, work, name)
+    assert (found is None) == (name == "int4-g64" and blocks % 2 == 1)
+
+
+@pytest.mark.parametrize("name", DECODERS)
+@pytest.mark.parametrize("kind", CACHE_TYPES)
+def test_the_cache_of_presets_in_every_format(name: str, kind: str) -> None:
+    spec = load(name)
+    work = fitting(spec, 1, 4095, batch=2)
+    assert counted_bytes(spec, work, kind) == stored(spec, work, kind)

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
+from archcalc.analysis.caches import caches
 from archcalc.analysis.closed_form import Rewriter
 from archcalc.analysis.flops import by_op
-from archcalc.analysis.memory import BYTES, Dtype, caches
 from archcalc.analysis.weights import WeightBytes, weights
-from archcalc.errors import InputError, shown
 from archcalc.ledger.algebra import product
 from archcalc.ledger.types import CacheRow, Ledger, Row
 from archcalc.spec.workload import Workload
@@ -45,15 +44,13 @@ def flops(ledger: Ledger, work: Workload) -> pd.DataFrame:
     )
 
 
-def memory(ledger: Ledger, work: Workload, dtype: str = "bf16", cache_dtype: Dtype = "bf16") -> pd.DataFrame:
+def memory(ledger: Ledger, work: Workload, dtype: str = "bf16", cache_dtype: str = "bf16") -> pd.DataFrame:
     """A row for each weight and cache: path, group, what, component, format, layers, elements, bytes, formula, kind.
 
     `what` is 'weight', 'buffer' (stored, in no total) or 'cache'. Bytes are over all `layers`, scales and zeros of the
     format included; a weight whose layers are stored in two formats has two rows. `formula` is of the elements.
     Raises InputError for a format that is not known, or that a tensor's shape does not fit.
     """
-    if cache_dtype not in BYTES:
-        raise InputError(f"found {shown(cache_dtype)}", where="cache_dtype", allowed=", ".join(BYTES))
     return _frame([*_weights(ledger, dtype), *_caches(ledger, work, cache_dtype)])
 
 
@@ -86,7 +83,7 @@ def _by_row(ledger: Ledger, lines: list[WeightBytes]) -> Iterator[tuple[Row, Wei
             yield row, line
 
 
-def _caches(ledger: Ledger, work: Workload, dtype: Dtype) -> Iterator[dict[str, Any]]:
+def _caches(ledger: Ledger, work: Workload, dtype: str) -> Iterator[dict[str, Any]]:
     sizes = ledger.at(work)
     rewriter = Rewriter(structs.replace(ledger, sizes=sizes))
     for kept in caches(ledger, work, dtype):

@@ -1,13 +1,11 @@
-"""Bytes of weights and caches, exact."""
+"""Bytes of weights and caches in a plain dtype, exact; `weights.py` and `caches.py` have every other format."""
 
 from __future__ import annotations
 
 from typing import Literal, TypedDict
 
-import msgspec
-
 from archcalc.errors import InputError, nearest, shown
-from archcalc.ledger.types import CacheRow, Ledger
+from archcalc.ledger.types import Ledger
 from archcalc.spec.workload import Workload
 
 Dtype = Literal["fp32", "fp16", "bf16", "fp8"]
@@ -32,23 +30,11 @@ class Memory(TypedDict):
     state_bytes: int
 
 
-class CacheBytes(msgspec.Struct, frozen=True):
-    """One cached tensor's bytes over all its layers and sequences."""
-
-    row: CacheRow
-    total_bytes: int
-
-
-def caches(ledger: Ledger, work: Workload, dtype: Dtype) -> list[CacheBytes]:
-    """Every cached tensor's bytes."""
-    sizes = ledger.at(work)
-    return [CacheBytes(row, row.elements(sizes) * BYTES[dtype]) for row in ledger.caches]
-
-
 def summary(ledger: Ledger, work: Workload, dtype: Dtype) -> Memory:
     """The totals of a workload in a dtype."""
+    sizes = ledger.at(work)
     return {
         "weights_bytes": ledger.total() * BYTES[dtype],
-        "kv_cache_bytes": sum(cache.total_bytes for cache in caches(ledger, work, dtype)),
+        "kv_cache_bytes": sum(row.elements(sizes) for row in ledger.caches) * BYTES[dtype],
         "state_bytes": 0,
     }

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from archcalc.nn.held import Room, Source, Tokens
 from archcalc.nn.linear import Linear
 from archcalc.nn.norm import norm
+from archcalc.nn.quantised import Store
 from archcalc.nn.rope import rotate
 from archcalc.nn.sight import Sight
 from archcalc.nn.softmax import Bias, Softmax, attend
@@ -110,7 +111,7 @@ def source_cache(part: spec.Attention, room: Room) -> Source:
     return Source(*_keys_values(part, room, room.source))
 
 
-def _keys_values(part: spec.Attention, room: Room, n_tokens: int) -> tuple[Tensor, Tensor]:
+def _keys_values(part: spec.Attention, room: Room, n_tokens: int) -> tuple[Store, Store]:
     assert part.n_kv_heads is not None and part.d_head is not None, "the spec is resolved"  # noqa: PT018
     shape = (part.n_kv_heads, n_tokens, part.d_head)
     return room.zeros(*shape), room.zeros(*shape)

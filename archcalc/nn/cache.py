@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from archcalc.errors import InputError
+from archcalc.formats.cache_types import cache_type
 from archcalc.nn import attention, mla
 from archcalc.nn.held import Held, Room
 from archcalc.spec import Spec
@@ -80,23 +81,31 @@ def allocate(
     *,
     source: int | None = None,
     dtype: torch.dtype | None = None,
+    format: str | None = None,  # noqa: A002
     device: str | torch.device = "meta",
 ) -> Cache:
     """An empty cache for `batch` sequences of up to `capacity` tokens, and `source` tokens of a source.
 
-    `dtype` is torch's default if left out, `source` is `capacity` where there is an encoder beside the decoder.
-    Raises InputError for an encoder alone, and for more tokens than a table of positions has rows.
+    `format`, one of `formats.cache_types`, says how it is stored: tokens are quantised when they are written. Without
+    it, it is in `dtype`, torch's default if that is left out. `source` is `capacity` where there is an encoder beside
+    the decoder. Raises InputError for an encoder alone, for more tokens than a table of positions has rows, and for a
+    format that the widths do not suit.
 
     >>> from archcalc.sources import load
     >>> allocate(load("gpt3-175b"), 1, 1, dtype=torch.bfloat16).nbytes  # 2·96 layers·12,288 wide·2 bytes
     4718592
+    >>> allocate(load("gpt3-175b"), 1, 1, format="int8").nbytes  # a byte each, and 2·96 layers·96 heads·4 bytes
+    2433024
     """
     if spec.decoder is None:
         raise InputError("an encoder caches nothing", where="cache", allowed="a model with a decoder")
+    if dtype is not None and format is not None:
+        raise InputError(f"found {dtype} and {format!r}", where="cache", allowed="a dtype or a format")
     _check_sizes(batch=batch, capacity=capacity)
     _check_table(spec, spec.decoder, capacity, "capacity")
     n_source = _source(spec, capacity, source)
-    room = Room(batch, capacity, n_source, dtype or torch.get_default_dtype(), torch.device(device))
+    kind = None if format is None else cache_type(format, "cache")
+    room = Room(batch, capacity, n_source, dtype or torch.get_default_dtype(), torch.device(device), kind)
     return Cache(room, [_layer(layer, room) for layer in layers_of(spec.decoder)])
 
 

@@ -12,28 +12,43 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from archcalc.formats.cache_types import CacheType
+from archcalc.nn.quantised import Plain, Store, store
+
 Pair = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
 class Room:
-    """How much a cache must take: sequences, tokens of each, tokens of the source that each attends to."""
+    """How much a cache must take: sequences, tokens of each, tokens of the source that each attends to.
+
+    Tensors are in `dtype`, or stored as `format` says.
+    """
 
     batch: int
     capacity: int
     source: int
     dtype: torch.dtype
     device: torch.device
+    format: CacheType | None = None
 
-    def zeros(self, *shape: int) -> Tensor:
-        """A tensor [B, *shape] of this room's kind."""
-        return torch.zeros(self.batch, *shape, dtype=self.dtype, device=self.device)
+    def zeros(self, *shape: int) -> Store:
+        """A store of tensors [B, *shape] of this room's kind."""
+        if self.format is not None:
+            return store(self.format, (self.batch, *shape), self.device)
+        return Plain(torch.zeros(self.batch, *shape, dtype=self.dtype, device=self.device))
 
 
 class Held(ABC):
-    """Two tensors with their tokens along the last axis but one: keys and values, or what stands for them."""
+    """Two stores with their tokens along the last axis but one: keys and values, or what stands for them."""
 
-    tensors: Pair
+    def __init__(self, first: Store, second: Store) -> None:
+        self.stores = first, second
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All that is allocated, scales too."""
+        return tuple(tensor for store in self.stores for tensor in store.tensors)
 
     @abstractmethod
     def joined(self, make: Callable[[], Pair], past: int) -> Pair:
@@ -47,48 +62,42 @@ class Tokens(Held):
     (Beltagy et al. 2020, section 3.1; the rolling buffer of Mistral 7B, Jiang et al. 2023, section 2).
     """
 
-    def __init__(self, first: Tensor, second: Tensor) -> None:
-        self.tensors = first, second
-
     def joined(self, make: Callable[[], Pair], past: int) -> Pair:
         """Up to room − 1 tokens from before, then the new ones; the last `room` of them all are kept."""
         first, second = make()
-        return _joined(self.tensors[0], first, past), _joined(self.tensors[1], second, past)
+        return _joined(self.stores[0], first, past), _joined(self.stores[1], second, past)
 
 
 class Source(Held):
     """What is made of a source once and never changes."""
 
-    def __init__(self, first: Tensor, second: Tensor) -> None:
-        self.tensors = first, second
+    def __init__(self, first: Store, second: Store) -> None:
+        super().__init__(first, second)
+        self.dtype = first.tensors[0].dtype
 
     def fill(self, made: Pair) -> None:
-        """Keep what was made of a source."""
-        for held, new in zip(self.tensors, made, strict=True):
-            _write(held, new, 0)
+        """Keep what was made of a source; it is read in the dtype that it was made in."""
+        self.dtype = made[0].dtype
+        for held, new in zip(self.stores, made, strict=True):
+            held.write(new, 0)
 
     def joined(self, make: Callable[[], Pair], past: int) -> Pair:
         """What is kept; nothing is made."""
-        return self.tensors[0].narrow(-2, 0, past), self.tensors[1].narrow(-2, 0, past)
+        return self.stores[0].read(past, self.dtype), self.stores[1].read(past, self.dtype)
 
 
-def _joined(held: Tensor, new: Tensor, past: int) -> Tensor:
+def _joined(held: Store, new: Tensor, past: int) -> Tensor:
     """Held tokens and the new [B, …, S, width]; without a copy as long as none has had to go."""
-    room, stop = held.shape[-2], past + new.shape[-2]
-    if stop <= room:
-        _write(held, new, past)
-        return held.narrow(-2, 0, stop).to(new.dtype) if past else new
-    n_seen, n_kept = min(past, room - 1), min(new.shape[-2], room)
-    seen = held.index_select(-2, _places(past - n_seen, past, held))
-    held.index_copy_(-2, _places(stop - n_kept, stop, held), new[..., -n_kept:, :].to(held.dtype))
-    return torch.cat((seen.to(new.dtype), new), -2) if past else new
+    stop = past + new.shape[-2]
+    if stop <= held.room:
+        held.write(new, past)
+        return held.read(stop, new.dtype) if past else new
+    n_seen, n_kept = min(past, held.room - 1), min(new.shape[-2], held.room)
+    seen = held.pick(_places(past - n_seen, past, held), new.dtype)
+    held.put(new[..., -n_kept:, :], _places(stop - n_kept, stop, held))
+    return torch.cat((seen, new), -2) if past else new
 
 
-def _places(start: int, stop: int, held: Tensor) -> Tensor:
+def _places(start: int, stop: int, held: Store) -> Tensor:
     """Where tokens start … stop − 1 stand."""
-    return torch.arange(start, stop, device=held.device) % held.shape[-2]
-
-
-def _write(held: Tensor, new: Tensor, start: int) -> None:
-    """Put the new tokens, all of which there is room for, from place `start` on."""
-    held.narrow(-2, start, new.shape[-2]).copy_(new)
+    return torch.arange(start, stop, device=held.tensors[0].device) % held.room

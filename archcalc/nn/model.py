@@ -55,13 +55,15 @@ class SingleStack(Layers):
         capacity: int,
         *,
         dtype: torch.dtype | None = None,
+        format: str | None = None,  # noqa: A002
         device: str | torch.device | None = None,
     ) -> Cache:
         """An empty cache for `batch` sequences of up to `capacity` tokens.
 
-        In the weights' dtype and on their device, if nothing else is said. Raises InputError as `allocate` does.
+        In the weights' dtype and on their device, if nothing else is said; stored as `format` if that is given. Raises
+        InputError as `allocate` does.
         """
-        return _new_cache(self, batch, capacity, None, dtype, device)
+        return _new_cache(self, batch, capacity, None, dtype, format, device)
 
     def predict_further(self, ids_BT: Tensor) -> list[Tensor]:
         """For each multi-token module m, logits [B, T − 1 − m, V]: at place t, of token t + 2 + m."""
@@ -125,14 +127,15 @@ class EncoderDecoder(nn.Module):
         *,
         source: int | None = None,
         dtype: torch.dtype | None = None,
+        format: str | None = None,  # noqa: A002
         device: str | torch.device | None = None,
     ) -> Cache:
         """An empty cache for `batch` targets of up to `capacity` tokens and their sources of up to `source`.
 
-        In the weights' dtype and on their device, if nothing else is said; `source` left out is `capacity`. Raises
-        InputError as `allocate` does.
+        In the weights' dtype and on their device, if nothing else is said; stored as `format` if that is given.
+        `source` left out is `capacity`. Raises InputError as `allocate` does.
         """
-        return _new_cache(self, batch, capacity, source, dtype, device)
+        return _new_cache(self, batch, capacity, source, dtype, format, device)
 
     def predict_further(self, source_ids_BS: Tensor, target_ids_BT: Tensor) -> list[Tensor]:
         """For each multi-token module m, logits [B, T − 1 − m, V]: at place t, of token t + 2 + m."""
@@ -154,11 +157,14 @@ def _new_cache(
     capacity: int,
     source: int | None,
     dtype: torch.dtype | None,
+    format: str | None,  # noqa: A002
     device: str | torch.device | None,
 ) -> Cache:
     weight = model.embed.tokens.weight
-    dtype, device = dtype or weight.dtype, weight.device if device is None else device
-    return allocate(model.spec, batch, capacity, source=source, dtype=dtype, device=device)
+    if format is None and dtype is None:
+        dtype = weight.dtype
+    device = weight.device if device is None else device
+    return allocate(model.spec, batch, capacity, source=source, dtype=dtype, format=format, device=device)
 
 
 def _graph(cache: Cache | None) -> AbstractContextManager[object]:

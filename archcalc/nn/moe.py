@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -125,7 +126,7 @@ class Experts(nn.Module):
 def _gathered(experts: Experts, x_QD: Tensor, experts_Qk: Tensor, dropout: float) -> Tensor:
     """Every choice with a copy of its expert's matrices: gather, then bmm."""
     x_CD, experts_C = x_QD.repeat_interleave(experts_Qk.shape[-1], 0), experts_Qk.flatten()
-    return experts.run(x_CD, partial(ExpertLinear.forward, experts_C=experts_C), dropout)
+    return experts.run(x_CD, lambda matrix, x: cast(Tensor, matrix(x, experts_C)), dropout)
 
 
 def _split(experts: Experts, x_QD: Tensor, experts_Qk: Tensor, dropout: float) -> Tensor:

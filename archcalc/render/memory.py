@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import Any, Literal
 
-from archcalc.analysis.memory import CacheBytes, Dtype, caches
+from archcalc.analysis.caches import CacheBytes, by_layer, caches, next_token
 from archcalc.analysis.weights import weights, weights_bytes
+from archcalc.formats.cache_types import cache_type
 from archcalc.ledger.leaves import COMPONENTS
 from archcalc.ledger.types import Ledger
 from archcalc.render.page import Block, Column, Page, Table, Text
@@ -15,12 +16,17 @@ from archcalc.spec import Spec
 from archcalc.spec.workload import Workload
 from archcalc.units import exact, human_bytes
 
+View = Literal["tensors", "layers"]
+VIEWS: tuple[View, ...] = ("tensors", "layers")
 
-def page(spec: Spec, ledger: Ledger, work: Workload, dtype: str, cache_dtype: Dtype) -> Page:
-    """The weights by component, and every cached tensor after the workload's tokens."""
-    kept = caches(ledger, work, cache_dtype)
-    blocks: list[Block] = [_weights(ledger, dtype)]
-    blocks += [_caches(kept, cache_dtype), _each(work, kept)] if kept else [Text("", ["nothing is cached"])]
+
+def page(spec: Spec, ledger: Ledger, work: Workload, dtype: str, cache_dtype: str, *, view: View = "tensors") -> Page:
+    """The weights by component and every cached tensor after the workload's tokens, or each layer's cache."""
+    kept, more = caches(ledger, work, cache_dtype), next_token(ledger, work, cache_dtype)
+    blocks: list[Block] = [_weights(ledger, dtype)] if view == "tensors" else [_layers(ledger, work, cache_dtype)]
+    if kept and view == "tensors":
+        blocks.append(_caches(kept, cache_dtype))
+    blocks.append(_each(work, kept, sum(more)) if kept else Text("", ["nothing is cached"]))
     subtitle = f"{spec.name} · batch {exact(work.batch)} · {exact(work.past + work.seq)} tokens"
     return Page(f"{spec.title or spec.name}: memory", subtitle, blocks)
 
@@ -52,39 +58,70 @@ def _weights(ledger: Ledger, dtype: str) -> Table:
     return Table(f"Weights: {dtype}", columns, [*rows, ("total", "", *sums, human_bytes(sum(sums)), 1.0)], n_sums=1)
 
 
-def _caches(kept: list[CacheBytes], dtype: Dtype) -> Table:
-    columns = (
-        Column("cache"),
-        Column("layers", "count"),
-        Column("bytes", "count"),
-        Column("", "human"),
-        Column("elements"),
-    )
+_SPLIT = (
+    Column("payload bytes", "count"),
+    Column("scales and zeros", "count"),
+    Column("total bytes", "count"),
+    Column("", "human"),
+)
+
+
+def _caches(kept: list[CacheBytes], dtype: str) -> Table:
+    columns = (Column("cache"), Column("layers", "count"), *_SPLIT, Column("bytes by formula"))
     rows: list[tuple[Any, ...]] = [
         (
             placed(one.row.path, one.row.group),
             len(one.row.turns),
-            one.total_bytes,
-            human_bytes(one.total_bytes),
-            one.row.formula.factored(),
+            *_split(one.payload_bytes, one.overhead_bytes),
+            str(one.formula),
         )
         for one in kept
     ]
-    total = sum(one.total_bytes for one in kept)
-    return Table(f"Cache in {dtype}", columns, [*rows, ("total", None, total, human_bytes(total), "")], n_sums=1)
+    sums = _split(sum(one.payload_bytes for one in kept), sum(one.overhead_bytes for one in kept))
+    return Table(_title(dtype), columns, [*rows, ("total", None, *sums, "")], n_sums=1)
 
 
-def _each(work: Workload, kept: list[CacheBytes]) -> Text:
+def _layers(ledger: Ledger, work: Workload, dtype: str) -> Table:
+    columns = (Column("layer"), *_SPLIT, Column("one more token", "count"))
+    found = by_layer(ledger, work, dtype)
+    rows: list[tuple[Any, ...]] = [
+        (str(one.turn), *_split(one.payload_bytes, one.overhead_bytes), one.next_token_bytes // work.batch)
+        for one in found
+    ]
+    sums = _split(sum(one.payload_bytes for one in found), sum(one.overhead_bytes for one in found))
+    more = sum(one.next_token_bytes for one in found) // work.batch
+    return Table(_title(dtype), columns, [*rows, ("total", *sums, more)], n_sums=1)
+
+
+def _split(payload: int, overhead: int) -> tuple[int, int, int, str]:
+    return payload, overhead, payload + overhead, human_bytes(payload + overhead)
+
+
+def _title(dtype: str) -> str:
+    """The format's name, and what it is where the name does not say."""
+    kind = cache_type(dtype)
+    return f"Cache in {dtype}: {kind.title}" if kind.scale else f"Cache in {dtype}"
+
+
+def _each(work: Workload, kept: list[CacheBytes], more: int) -> Text:
     total, tokens = sum(one.total_bytes for one in kept), work.past + work.seq
-    return Text("", [f"a sequence of {exact(tokens)} tokens keeps {human_bytes(total // work.batch)}"])
+    return Text(
+        "",
+        [
+            f"a sequence of {exact(tokens)} tokens keeps {human_bytes(total // work.batch)}",
+            f"one more token keeps {exact(more // work.batch)} bytes",
+        ],
+    )
 
 
-def data(ledger: Ledger, work: Workload, dtype: str, cache_dtype: Dtype) -> dict[str, Any]:
+def data(ledger: Ledger, work: Workload, dtype: str, cache_dtype: str) -> dict[str, Any]:
     """The same as plain data."""
-    kept = caches(ledger, work, cache_dtype)
+    kept, more = caches(ledger, work, cache_dtype), next_token(ledger, work, cache_dtype)
     return {
         "weights_bytes": weights_bytes(ledger, dtype),
         "kv_cache_bytes": sum(one.total_bytes for one in kept),
+        "kv_cache_overhead_bytes": sum(one.overhead_bytes for one in kept),
+        "next_token_bytes": sum(more) // work.batch,
         "dtype": dtype,
         "cache_dtype": cache_dtype,
         "state_bytes": 0,
@@ -105,9 +142,25 @@ def data(ledger: Ledger, work: Workload, dtype: str, cache_dtype: Dtype) -> dict
                 "group": one.row.group,
                 "layers": len(one.row.turns),
                 "bytes": one.total_bytes,
+                "payload_bytes": one.payload_bytes,
+                "overhead_bytes": one.overhead_bytes,
+                "layer_bytes": one.layer_bytes,
+                "next_token_bytes": added // work.batch,
                 "elements": str(one.row.formula),
+                "formula": str(one.formula),
                 "kind": "exact",
             }
-            for one in kept
+            for one, added in zip(kept, more, strict=True)
+        ],
+        "cache_layers": [
+            {
+                "layer": one.turn,
+                "payload_bytes": one.payload_bytes,
+                "overhead_bytes": one.overhead_bytes,
+                "bytes": one.total_bytes,
+                "next_token_bytes": one.next_token_bytes // work.batch,
+                "kind": "exact",
+            }
+            for one in by_layer(ledger, work, cache_dtype)
         ],
     }

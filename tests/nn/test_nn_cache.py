@@ -16,6 +16,7 @@ from archcalc.errors import InputError
 from archcalc.nn import build
 from archcalc.nn.cache import CACHES, Cache, allocate
 from archcalc.nn.held import Tokens
+from archcalc.nn.quantised import Plain
 from archcalc.sources import load
 from archcalc.spec import Spec
 from archcalc.spec.attention import Attention, LatentAttention
@@ -240,7 +241,7 @@ def step(held: Tokens, past: int, n_new: int) -> list[int]:
 
 
 def test_a_new_token_takes_the_oldest_ones_place() -> None:
-    held = Tokens(torch.full((1, 4, 1), -1.0), torch.ones(1, 4, 1))
+    held = Tokens(Plain(torch.full((1, 4, 1), -1.0)), Plain(torch.ones(1, 4, 1)))
     assert step(held, 0, 3) == [0, 1, 2]
     assert places(held) == [0, 1, 2, -1]
     assert step(held, 3, 1) == [0, 1, 2, 3]
@@ -253,14 +254,14 @@ def test_a_new_token_takes_the_oldest_ones_place() -> None:
 
 
 def test_a_long_prefill_leaves_its_last_tokens() -> None:
-    held = Tokens(torch.zeros(1, 4, 1), torch.zeros(1, 4, 1))
+    held = Tokens(Plain(torch.zeros(1, 4, 1)), Plain(torch.zeros(1, 4, 1)))
     assert step(held, 0, 10) == list(range(10))
     assert places(held) == [8, 9, 6, 7]
 
 
 @given(room=st.integers(1, 6), sizes=st.lists(st.integers(1, 9), min_size=1, max_size=8))
 def test_what_a_ring_holds(room: int, sizes: list[int]) -> None:
-    held, past = Tokens(torch.zeros(1, room, 1), torch.zeros(1, room, 1)), 0
+    held, past = Tokens(Plain(torch.zeros(1, room, 1)), Plain(torch.zeros(1, room, 1))), 0
     for n_new in sizes:
         assert step(held, past, n_new) == list(range(past - min(past, room - 1), past + n_new))
         past += n_new

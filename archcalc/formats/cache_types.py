@@ -1,0 +1,148 @@
+"""How a cache stores its tensors, as data: what an element is, which elements share a scale, where that is written.
+
+A cached tensor's last axis is its width (d_head, kv_rank, d_rope). Scales and zero points are shared along it alone, so
+that a token can be stored when it comes and dropped when it goes. What shares them is the whole width (a token of a
+head) or a group of it. Systems that share them along the tokens (transformers' QuantizedCache, keys in KIVI) keep the
+last tokens unquantised beside them; they are not here. A width that is no whole number of groups, or leaves half a
+byte, is refused, as llama.cpp ("does not divide n_embd_head_k") and LMDeploy (head_size % 2) refuse it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from archcalc.errors import InputError, nearest
+
+Element = Literal["fp32", "fp16", "bf16", "fp8", "int8", "int4"]
+Shared = Literal["fp32", "fp16", "bf16"]
+BITS: dict[Element, int] = {"fp32": 32, "fp16": 16, "bf16": 16, "fp8": 8, "int8": 8, "int4": 4}
+
+
+class CacheType(msgspec.Struct, frozen=True, kw_only=True):
+    """A way to store a cached tensor.
+
+    `group` elements along the width (0: all of them) share a scale in the dtype `scale` ("": there is none), and with
+    `zero` a zero point in the same dtype. Two int4 share a byte.
+    """
+
+    name: str
+    title: str
+    element: Element
+    source: str
+    checked_against: str
+    scale: Shared | Literal[""] = ""
+    zero: bool = False
+    group: int = 0
+
+    def check(self, width: int, where: str) -> None:
+        """Raise InputError if a tensor of this width cannot be stored so."""
+        if self.group and width % self.group:
+            raise self._refused(width, where, f"widths divisible by {self.group}")
+        if width * BITS[self.element] % 8:
+            raise self._refused(width, where, "even widths: two to a byte")
+
+    def _refused(self, width: int, where: str, allowed: str) -> InputError:
+        return InputError(f"{self.name} cannot hold a width of {width}", where=where, allowed=allowed)
+
+
+_TORCH = "torch: nbytes of the cache that our module allocates"
+_GGUF = f"gguf: bytes and values of its quantiser; {_TORCH}"
+_VLLM = "vLLM kv_cache_dtype"
+_LMDEPLOY = "LMDeploy lmdeploy/pytorch/engine/cache_engine.py, quant_policy"
+
+
+def _plain(element: Element, title: str, source: str) -> CacheType:
+    return CacheType(name=element, title=title, element=element, source=source, checked_against=_TORCH)
+
+
+def _int4(group: int, source: str) -> CacheType:
+    return CacheType(
+        name=f"int4-g{group}",
+        title=f"int4, a bf16 scale and zero point for each {group} of a token's width",
+        element="int4",
+        scale="bf16",
+        zero=True,
+        group=group,
+        source=source,
+        checked_against=_TORCH,
+    )
+
+
+CACHE_TYPES: dict[str, CacheType] = {
+    entry.name: entry
+    for entry in (
+        _plain("fp32", "IEEE 754 single precision", "IEEE 754-2019, binary32"),
+        _plain("fp16", "IEEE 754 half precision", "IEEE 754-2019, binary16"),
+        _plain("bf16", "bfloat16", "Kalamkar et al. 2019, arXiv:1905.12322"),
+        _plain(
+            "fp8",
+            "fp8 e4m3 without scales: those that are calibrated once for a layer are weights",
+            f"{_VLLM}=fp8: k_scale and v_scale are parameters of the layer",
+        ),
+        CacheType(
+            name="fp8-token",
+            title="fp8 e4m3, an fp32 scale for each token of a head",
+            element="fp8",
+            scale="fp32",
+            source=f"{_VLLM}=fp8_per_token_head",
+            checked_against=_TORCH,
+        ),
+        CacheType(
+            name="int8",
+            title="int8, an fp32 scale for each token of a head",
+            element="int8",
+            scale="fp32",
+            source=f"{_VLLM}=int8_per_token_head",
+            checked_against=_TORCH,
+        ),
+        CacheType(
+            name="int8-asym",
+            title="int8, a bf16 scale and zero point for each token of a head",
+            element="int8",
+            scale="bf16",
+            zero=True,
+            source=f"{_LMDEPLOY}=8",
+            checked_against=_TORCH,
+        ),
+        CacheType(
+            name="int8-g32",
+            title="int8, an fp16 scale for each 32 of a token's width (q8_0)",
+            element="int8",
+            scale="fp16",
+            group=32,
+            source="llama.cpp --cache-type-k q8_0; ggml ggml-common.h block_q8_0",
+            checked_against=_GGUF,
+        ),
+        CacheType(
+            name="int4",
+            title="int4, a bf16 scale and zero point for each token of a head",
+            element="int4",
+            scale="bf16",
+            zero=True,
+            source=f"{_LMDEPLOY}=4",
+            checked_against=_TORCH,
+        ),
+        _int4(32, "Liu et al. 2024 (KIVI), arXiv:2402.02750, section 4: as its values are stored"),
+        _int4(64, "Sheng et al. 2023 (FlexGen), arXiv:2303.06865, section 4.2, groups of 64"),
+        CacheType(
+            name="int4-g32-sym",
+            title="int4, an fp16 scale for each 32 of a token's width (as large as q4_0)",
+            element="int4",
+            scale="fp16",
+            group=32,
+            source="llama.cpp --cache-type-k q4_0; ggml ggml-common.h block_q4_0",
+            checked_against=f"gguf: bytes of its quantiser; {_TORCH}",
+        ),
+    )
+}
+
+
+def cache_type(name: str, where: str = "") -> CacheType:
+    """The type of that name. InputError with the nearest name if there is none."""
+    if name not in CACHE_TYPES:
+        raise InputError(
+            f"no cache format {name!r}{nearest(name, CACHE_TYPES)}", where=where, allowed=", ".join(CACHE_TYPES)
+        )
+    return CACHE_TYPES[name]
