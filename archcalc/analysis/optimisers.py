@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import msgspec
 
 from archcalc.analysis.weights import role_of
-from archcalc.errors import InputError, nearest
+from archcalc.errors import InputError, nearest, shown
 from archcalc.formats.policy import Role
 from archcalc.ledger.algebra import Poly, product
 from archcalc.ledger.types import Row
@@ -230,5 +230,5 @@ OPTIMISERS: dict[str, Optimiser] = {
 def named(name: str) -> Optimiser:
     """The optimiser of that name. InputError with the nearest name if there is none."""
     if name not in OPTIMISERS:
-        raise InputError(f"no optimiser {name!r}{nearest(name, OPTIMISERS)}", allowed=", ".join(OPTIMISERS))
+        raise InputError(f"no optimiser {shown(name)}{nearest(name, OPTIMISERS)}", allowed=", ".join(OPTIMISERS))
     return OPTIMISERS[name]

@@ -11,7 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from archcalc.analysis.optimisers import STEP_BYTES, StateBytes
+from archcalc.nn.build import build as build_module
+from archcalc.spec.model import Spec
 
+DTYPES = {4: torch.float32, 2: torch.bfloat16}
 LR = 1e-3
 
 
@@ -71,3 +74,32 @@ def _inner(value: Any) -> Iterator[tuple[str, Tensor]]:
     names = value.__tensor_flatten__()[0]
     assert set(names) <= {"codes", "scale", "qmap"}
     return ((name, getattr(value, name)) for name in names)
+
+
+def in_model(spec: Spec, name: str, element: int) -> dict[str, StateBytes]:
+    """By parameter's name, what a real optimiser keeps of a real model of a spec."""
+    model = build_module(spec, device="cpu", dtype=DTYPES[element])
+    parameters = {path: p for path, p in model.named_parameters() if p.requires_grad}
+    if not name.startswith("muon"):
+        return dict(zip(parameters, stepped(PLAIN[name], list(parameters.values())), strict=True))
+    by_muon = {path: parts for path, p in parameters.items() if (parts := matrices(path, p, name))}
+    found = {path: sum_of(stepped(MUON, parts)) for path, parts in by_muon.items()}
+    others = [path for path in parameters if path not in by_muon]
+    return found | dict(zip(others, stepped(PLAIN["adamw"], [parameters[path] for path in others]), strict=True))
+
+
+def matrices(path: str, parameter: nn.Parameter, name: str) -> list[nn.Parameter]:
+    """The 2-D parameters that Muon is given for this one; none if it is not a hidden matrix."""
+    tables = ("embed.tokens", "embed.types", "positions", "relative_bias", "head.weight")
+    if not path.endswith(".weight") or any(f".{table}" in f".{path}" for table in tables):
+        return []
+    if parameter.ndim == 3 and name == "muon-experts":
+        return [nn.Parameter(expert.detach().clone()) for expert in parameter]
+    return [parameter] if parameter.ndim == 2 else []
+
+
+def sum_of(states: list[StateBytes]) -> StateBytes:
+    total = StateBytes()
+    for state in states:
+        total += state
+    return total

@@ -40,3 +40,42 @@ def test_an_encoder_caches_nothing(capsys: pytest.CaptureFixture[str]) -> None:
 def test_an_unknown_format_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["memory", "gpt2", "--dtype", "q4"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["gpt3", "deepseek-v3"])
+@pytest.mark.parametrize("optimiser", ["adamw", "adamw8bit", "sgd"])
+def test_training_adds_up(name: str, optimiser: str, capsys: pytest.CaptureFixture[str]) -> None:
+    args = (name, "--train", "--optimizer", optimiser, "--format")
+    found = json.loads(printed(capsys, *args, "json"))
+    rows = list(csv.reader(io.StringIO(printed(capsys, *args, "csv"))))[1:]
+    *parts, total = [int(row[2]) for row in rows]
+    assert sum(parts) == total == found["total_bytes"]
+    assert sum(line["total_bytes"] for line in found["weights"]) == total
+    assert [row[0] for row in rows][-2] == ("master copy" if optimiser == "sgd" else "optimiser states")
+
+
+def test_a_training_says_what_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    found = printed(capsys, "gpt3", "--train")
+    assert "2,793,668,149,248" in found
+    assert "gpt3-175b · mixed · adamw · weights bf16, gradients bf16, copy fp32" in found
+    assert "nor 6,160 bytes of step counters on the host" in found
+    assert "step counters" not in printed(capsys, "gpt3", "--train", "--optimizer", "sgd")
+
+
+@pytest.mark.parametrize(
+    ("args", "problem"),
+    [
+        ("--train --seq 4", "--seq has no effect with --train"),
+        ("--train --cache-dtype fp8", "--cache-dtype has no effect with --train"),
+        ("--recipe pure", "--recipe has no effect without --train"),
+        ("--optimizer sgd", "--optimizer has no effect without --train"),
+        ("--train --optimizer adam", "no optimiser 'adam' (did you mean 'adamw'?)"),
+        ("--train --recipe zero", "no recipe 'zero'"),
+        ("--train --dtype nf4", "dtype: the recipe 'pure' has no weights in 'nf4'"),
+    ],
+)
+def test_what_has_no_effect_is_refused(args: str, problem: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["memory", "gpt2", *args.split()]) == 2
+    err = capsys.readouterr().err
+    assert problem in err
+    assert err.count("\n") == 1
