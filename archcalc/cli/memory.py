@@ -17,6 +17,7 @@ from archcalc.spec.workload import workload
 
 # What only a training asks for, and what it has no use for.
 OF_TRAINING = {"recipe": "--recipe", "optimiser": "--optimizer"}
+OF_ADAPTERS = {"targets": "--targets"}
 OF_A_WORKLOAD = {
     "batch": "--batch",
     "seq": "--seq",
@@ -27,8 +28,12 @@ OF_A_WORKLOAD = {
 
 
 def training(command: F) -> F:
-    """`--train`, `--recipe`, `--optimizer`."""
+    """`--train`, `--recipe`, `--optimizer`, `--lora`, `--targets`."""
     for option in (
+        click.option(
+            "--targets", metavar="NAMES", help="Of the adapters: all-linear (default), q,v or a pattern of whole names."
+        ),
+        click.option("--lora", "rank", type=int, metavar="RANK", help="Train adapters of this rank and nothing else."),
         click.option(
             "--optimizer", "--optimiser", "optimiser", help="adamw (default), adamw8bit, adafactor, muon, sgd …"
         ),
@@ -58,17 +63,26 @@ def command(
     train: bool,
     recipe: str | None,
     optimiser: str | None,
+    rank: int | None,
+    targets: str | None,
     settings: tuple[str, ...],
     form: Format,
     output: str | None,
     no_color: bool,
 ) -> None:
     """Bytes of the weights, and of what each layer caches after past + seq tokens; or of what training keeps. Exact."""
-    refuse(OF_A_WORKLOAD if train else OF_TRAINING, "with --train" if train else "without --train")
+    if rank is None:
+        refuse(OF_ADAPTERS, "without --lora")
+    if train or rank is not None:
+        refuse(OF_A_WORKLOAD, "with --train" if rank is None else "with --lora")
+    else:
+        refuse(OF_TRAINING, "without --train or --lora")
     spec = load_source(source, settings)
     how: dict[str, Any] = {"form": form, "output": output, "color": not no_color}
-    if train:
-        _training(spec, recipe, dtype, optimiser, how)
+    if rank is not None:
+        _adapters(spec, rank, targets or "all-linear", dtype or "bf16", (recipe, optimiser), how)
+    elif train:
+        _training(spec, dtype, (recipe, optimiser), how)
     else:
         _inference(spec, dtype or "bf16", cache_dtype, (batch, seq, past, source_seq), how)
 
@@ -85,13 +99,33 @@ def _inference(spec: Spec, dtype: str, cache_dtype: Dtype, asked: tuple[Any, ...
     )
 
 
-def _training(spec: Spec, name: str | None, dtype: str | None, optimiser: str | None, how: dict[str, Any]) -> None:
+Recipe = tuple[str | None, str | None]
+
+
+def _training(spec: Spec, dtype: str | None, asked: Recipe, how: dict[str, Any]) -> None:
     from archcalc.analysis import optimisers, training
     from archcalc.render import training as render
 
-    chosen = training.recipe(name, dtype)
-    subject = render.Subject(spec, build(spec), chosen, chosen.precision(dtype), optimisers.named(optimiser or "adamw"))
+    recipe, optimiser = training.recipe(asked[0], dtype), optimisers.named(asked[1] or "adamw")
+    subject = render.Subject(spec, build(spec), recipe, recipe.precision(dtype), optimiser)
     emit(lambda: render.page(subject), lambda: render.data(subject), **how)
+
+
+def _adapters(spec: Spec, rank: int, targets: str, form: str, asked: Recipe, how: dict[str, Any]) -> None:
+    """peft keeps adapters in fp32 and leaves the rest to autocast, unless told otherwise."""
+    from archcalc.analysis import optimisers, training
+    from archcalc.render import lora as render
+
+    recipe, optimiser = training.recipe(asked[0] or "autocast"), optimisers.named(asked[1] or "adamw")
+    chosen = (rank, parsed(targets), form)
+    subject = render.Subject(spec, build(spec), *chosen, recipe, recipe.precision(), optimiser)
+    emit(lambda: render.page(subject), lambda: render.data(subject), **how)
+
+
+def parsed(targets: str) -> str | list[str]:
+    """'q,v' as a list of names; 'all-linear' and patterns, which have signs that no name has, as they are."""
+    is_pattern = targets == "all-linear" or not all(c.isalnum() or c in "_-.," for c in targets)
+    return targets if is_pattern else targets.split(",")
 
 
 def refuse(options: dict[str, str], why: str) -> None:

@@ -28,7 +28,7 @@ SMALL = {
     "t5-small": {"n_layers": 1, "vocab_size": 300},
     "mixtral-8x7b": {"n_layers": 2, "d_model": 64, "d_expert": 48, "vocab_size": 300, "n_heads": 8, "n_kv_heads": 2},
     "deepseek-v3": {
-        "vocab_size": 300, "d_model": 64, "d_ff": 128, "d_expert": 32, "d_shared": 32, "n_experts": 8, "n_heads": 4,
+        "vocab_size": 300, "d_model": 64, "d_ff": 128, "d_expert": 32, "d_shared": 32, "n_experts": 16, "n_heads": 4,
         "n_groups": 8, "kv_rank": 32, "q_rank": 48, "d_nope": 16, "d_rope": 8, "d_v": 16, "n_layers": 4,
     },
 }  # fmt: skip
