@@ -37,7 +37,10 @@ def training(command: F) -> F:
         click.option(
             "--optimizer", "--optimiser", "optimiser", help="adamw (default), adamw8bit, adafactor, muon, sgd …"
         ),
-        click.option("--recipe", help="mixed (default), megatron, pure, autocast: which part is in which dtype."),
+        click.option(
+            "--recipe",
+            help="mixed (default), megatron, pure, autocast (of adapters the default): which part is in which dtype.",
+        ),
         click.option("--train", is_flag=True, help="What training keeps: weights, gradients, copy, optimiser states."),
     ):
         command = option(command)

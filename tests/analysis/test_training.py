@@ -87,7 +87,7 @@ def test_gradients_under_autocast_are_as_wide_as_the_weights() -> None:
 
 # Bytes a parameter with AdamW, as the sources of the recipes have them.
 PUBLISHED = {("mixed", "bf16"): 16, ("megatron", "bf16"): 18, ("pure", "bf16"): 8, ("pure", "fp32"): 16,
-             ("autocast", "fp32"): 16, ("mixed", "fp16"): 16}  # fmt: skip
+             ("autocast", "fp32"): 16, ("mixed", "fp16"): 16, ("pure", "fp16"): 8, ("megatron", "fp16"): 18}  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "dtype"), PUBLISHED)
@@ -123,7 +123,9 @@ def test_what_is_not_trained_is_only_stored() -> None:
 def test_formulas_give_the_bytes(spec: Spec, precision: Precision, name: str) -> None:
     ledger, optimiser = build(spec), optimisers.named(name)
     found = totals(kept(ledger.rows, precision, optimiser))
-    for part, poly in formulas(ledger.rows, precision, optimiser).items():
+    symbols = formulas(ledger.rows, precision, optimiser)
+    assert tuple(symbols) == PARTS
+    for part, poly in symbols.items():
         assert poly is None or poly.at(ledger.sizes) == getattr(found, part)
 
 

@@ -84,6 +84,14 @@ def test_figure_1(stage: str, published: float) -> None:
     assert round(by_hand / 1e9, 1) == published
 
 
+def test_a_figure_comes_with_its_formula() -> None:
+    found = {one.claim.quantity: one.accounting for one in checked()}
+    assert found["device_bytes:7.5 B:none:64"] == "16·Ψ"
+    assert found["device_bytes:7.5 B:os:16"] == found["device_bytes:128 B:os:16"] == "4·Ψ + 12·Ψ/16"
+    assert found["device_bytes:1 T:os+g:4"] == "2·Ψ + 14·Ψ/4"
+    assert found["device_bytes:1 T:os+g+p:4"] == "16·Ψ/4"
+
+
 def test_a_wrong_record_is_seen() -> None:
     paper = papers.load("zero")
     claim = structs.replace(paper.claims[1], value="121 GB")

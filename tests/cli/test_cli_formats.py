@@ -35,7 +35,8 @@ def takes_format(command: str) -> bool:
 
 CALLS = [[name, *ARGUMENTS.get(name, ["tiny"])] for name in COMMANDS if takes_format(name)]
 CALLS += [["report", "mixtral-8x7b", "--view", view] for view in ("weights", "layers", "largest")]
-CALLS += [["explain", "gpt3", "head"], ["claims", "tiny"], ["diff", "gpt2", "gpt2"]]
+CALLS += [["explain", "gpt3", "head"], ["claims", "tiny"], ["diff", "gpt2", "gpt2"], ["claims", "zero"]]
+CALLS += [["memory", "deepseek-v3", "--train", "--optimizer", "adamw8bit"], ["memory", "gpt-oss-20b", "--lora", "8"]]
 each_call = pytest.mark.parametrize("call", CALLS, ids=" ".join)
 
 
