@@ -19,8 +19,7 @@ def folder() -> str:
 
 def names() -> list[str]:
     """All presets' names, sorted."""
-    files = os.listdir(os.path.join(folder(), "models"))
-    return sorted(name.removesuffix(".yaml") for name in files if name.endswith(".yaml"))
+    return _names("models")
 
 
 def path_of(name: str) -> str | None:
@@ -30,3 +29,18 @@ def path_of(name: str) -> str | None:
         return None
     path = os.path.join(folder(), "models", f"{name}.yaml")
     return path if os.path.isfile(path) else None
+
+
+def papers() -> list[str]:
+    """The papers whose tables are about no one model, sorted."""
+    return _names("papers")
+
+
+def paper_path(name: str) -> str:
+    """The file of one of `papers`."""
+    return os.path.join(folder(), "papers", f"{name}.yaml")
+
+
+def _names(kind: str) -> list[str]:
+    files = os.listdir(os.path.join(folder(), kind))
+    return sorted(name.removesuffix(".yaml") for name in files if name.endswith(".yaml"))

@@ -20,7 +20,8 @@ from archcalc.spec.model import Spec
 
 Figure = int | Fraction
 
-EXPONENTS = {"": 0, "K": 3, "M": 6, "B": 9, "T": 12, "%": 0}
+BYTE_UNITS = {"kB": 3, "MB": 6, "GB": 9, "TB": 12}
+EXPONENTS = {"": 0, "K": 3, "M": 6, "B": 9, "T": 12, "%": 0, **BYTE_UNITS}
 
 
 @dataclass(frozen=True)
@@ -82,12 +83,13 @@ def _checked(claim: Claim, spec: Spec, ledger: Ledger, path: str) -> Checked:
 # --- what is printed ---------------------------------------------------------------------------------------------
 
 _NUMBER = re.compile(
-    r"(?P<whole>[0-9]{1,3}(?:,[0-9]{3}){1,9}|[0-9]{1,30})(?:\.(?P<rest>[0-9]{1,30}))?(?: ?(?P<unit>[KMBT%]))?", re.ASCII
+    r"(?P<whole>[0-9]{1,3}(?:,[0-9]{3}){1,9}|[0-9]{1,30})(?:\.(?P<rest>[0-9]{1,30}))?(?: ?(?P<unit>[kMGT]B|[KMBT%]))?",
+    re.ASCII,
 )
 
 
 def parse(value: str) -> Printed:
-    """A printed figure: '174.6 B', '0.7 %', '12288', '175,181,291,520'.
+    """A printed figure: '174.6 B', '0.7 %', '12288', '175,181,291,520', '31.4 GB'.
 
     Raises InputError for any other form.
     """
@@ -105,7 +107,7 @@ def _printed(claim: Claim, path: str) -> Printed:
     except InputError as error:
         raise InputError(error.problem, allowed=error.allowed, where=f"{path}.value") from None
     is_share = claim.quantity.partition(":")[0] == "share"
-    if is_share != (printed.unit == "%"):
+    if is_share != (printed.unit == "%") or printed.unit in BYTE_UNITS:
         allowed = "a figure in %" if is_share else "a figure without unit, or in K, M, B or T"
         raise InputError(
             f"found {shown(claim.value)} for {shown(claim.quantity)}", allowed=allowed, where=f"{path}.value"

@@ -32,12 +32,23 @@ _WORDS = {"holds": "hold", "truncates": "truncate", "differs": "differ"}
 def command(source: str | None, form: Format, output: str | None, no_color: bool) -> int:
     """Published figures held against the exact ones: whether each holds, counted in which way, and the exact figure.
 
-    Without SOURCE, those of every preset. Ends with 1 if a verdict differs from the one that the preset records.
+    SOURCE may also be a paper whose tables are of no one model: zero. Without SOURCE, those of every preset and paper.
+    Ends with 1 if a verdict differs from the one on record.
     """
-    specs = [load_source(name) for name in ([source] if source else presets.names())]
-    found = [(spec.name, checked) for spec in specs for checked in check(spec, build(spec))]
+    named = [source] if source else [*presets.names(), *presets.papers()]
+    found = [(name, checked) for given in named for name, checked in _checked(given)]
     emit(lambda: _page(found), lambda: [_data(*one) for one in found], form, output=output, color=not no_color)
     return 0 if all(checked.agrees_with_record for _, checked in found) else 1
+
+
+def _checked(source: str) -> list[tuple[str, Checked]]:
+    """The claims of a paper or of a source, each with the name of what it is about."""
+    if source in presets.papers():
+        from archcalc.analysis import papers
+
+        return [(source, checked) for checked in papers.check(papers.load(source))]
+    spec = load_source(source)
+    return [(spec.name, checked) for checked in check(spec, build(spec))]
 
 
 def _page(found: list[tuple[str, Checked]]) -> Page:

@@ -1,24 +1,84 @@
-"""`archcalc memory`."""
+"""`archcalc memory`: what a model keeps to be run, to be trained, or to be adapted."""
 
 from __future__ import annotations
 
-import click
+from functools import partial
+from typing import Any, get_args
 
-from archcalc.cli.options import load_source, output, settings, sizes, source
+import click
+from click.core import ParameterSource
+
+from archcalc.cli.options import F, load_source, output, recomputation, settings, sizes, source
+from archcalc.errors import InputError
 from archcalc.formats.cache_types import CACHE_TYPES
 from archcalc.ledger.build import build
-from archcalc.render import memory
 from archcalc.render.memory import VIEWS, View
 from archcalc.render.output import Format, emit
+from archcalc.spec import Spec
+from archcalc.spec.execution import Device, Execution, Experts, Kernel
 from archcalc.spec.workload import workload
+
+# What each of the three jobs has a use for, beside the source, its settings, --dtype and the output.
+_RUNNING = {"batch", "seq", "past", "source_seq", "cache_dtype", "view"}
+_STATIC = {"recipe", "optimiser"}
+_CARRYING_OUT = {"attention", "device", "experts", "recompute", "dropout"}
+_TRAINING = {"batch", "seq", "source_seq", "view", "conventions", *_STATIC, *_CARRYING_OUT}
+_ADAPTING = {"targets", *_STATIC}
+_OPTIONS = {"optimiser": "--optimizer", "source_seq": "--source-seq", "cache_dtype": "--cache-dtype"}
+
+
+def training(command: F) -> F:
+    """`--train` and what says how."""
+    for option in (
+        click.option("--conventions", is_flag=True, help="Saved activations as a paper counts them, beside the exact."),
+        click.option(
+            "--experts",
+            type=click.Choice(get_args(Experts)),
+            default="split",
+            show_default=True,
+            help="Of a mixture's choices: split by expert, or each with its expert's matrices gathered.",
+        ),
+        click.option(
+            "--device",
+            type=click.Choice(get_args(Device)),
+            help="Whose kernels (default: meta, for flash cpu; cuda is modelled).",
+        ),
+        click.option(
+            "--attention",
+            type=click.Choice(get_args(Kernel)),
+            default="eager",
+            show_default=True,
+            help="The kernel: every product written out, or PyTorch's fused attention by this backend.",
+        ),
+        click.option(
+            "--optimizer", "--optimiser", "optimiser", help="adamw (default), adamw8bit, adafactor, muon, sgd …"
+        ),
+        click.option(
+            "--recipe",
+            help="mixed (default), megatron, pure, autocast (of adapters the default): which part is in which dtype.",
+        ),
+        click.option("--train", is_flag=True, help="A training step: weights, gradients, states, saved activations."),
+    ):
+        command = option(command)
+    return command
+
+
+def adapting(command: F) -> F:
+    """`--lora`, `--targets`."""
+    for option in (
+        click.option(
+            "--targets", metavar="NAMES", help="Of the adapters: all-linear (default), q,v or a pattern of whole names."
+        ),
+        click.option("--lora", "rank", type=int, metavar="RANK", help="Train adapters of this rank and nothing else."),
+    ):
+        command = option(command)
+    return command
 
 
 @click.command("memory")
 @source()
 @sizes
-@click.option(
-    "--dtype", metavar="FORMAT", default="bf16", show_default=True, help="Of the weights: fp32, int8, nf4, q4_k_m …"
-)
+@click.option("--dtype", metavar="FORMAT", help="Of the weights: bf16 (default), fp32, int8, nf4, q4_k_m …")
 @click.option(
     "--cache-dtype",
     type=click.Choice(list(CACHE_TYPES)),
@@ -27,34 +87,98 @@ from archcalc.spec.workload import workload
     show_default=True,
     help=f"Of the cache: {', '.join(CACHE_TYPES)}.",
 )
-@click.option("--view", type=click.Choice(VIEWS), default="tensors", show_default=True, help="What to show.")
+@click.option("--view", type=click.Choice(VIEWS), default="components", show_default=True, help="What a row is.")
+@training
+@recomputation
+@adapting
 @settings
 @output
 def command(
-    source: str,
-    batch: int,
-    seq: int | None,
-    past: int,
-    source_seq: int | None,
-    dtype: str,
-    cache_dtype: str,
-    view: View,
-    settings: tuple[str, ...],
-    form: Format,
-    output: str | None,
-    no_color: bool,
+    source: str, settings: tuple[str, ...], form: Format, output: str | None, no_color: bool, **asked: Any
 ) -> None:
     """Bytes of the weights, and of what each layer caches after past + seq tokens, exact.
 
-    `--view layers` is a row for each layer's cache. JSON is one object, whatever the view.
+    With --train, what a training step keeps: weights, gradients, a master copy, optimiser states, and the activations
+    that autograd saves, byte for byte. With --lora, what training adapters keeps. JSON is one object, whatever the
+    view.
     """
+    job = _job(asked)
     spec = load_source(source, settings)
-    ledger, work = build(spec), workload(spec, batch=batch, seq=seq, past=past, source_seq=source_seq)
-    asked = (ledger, work, dtype, cache_dtype)
-    emit(
-        lambda: memory.page(spec, *asked, view=view),
-        lambda: memory.data(*asked),
-        form,
-        output=output,
-        color=not no_color,
+    job(spec, asked, partial(emit, form=form, output=output, color=not no_color))
+
+
+def _job(asked: dict[str, Any]) -> Any:
+    """What is asked for. InputError for an option that it has no use for."""
+    train, adapt = asked["train"], asked["rank"] is not None
+    if train and adapt:
+        raise InputError("--train and --lora are two jobs", allowed="one of them")
+    job, used = (_training, _TRAINING) if train else (_adapters, _ADAPTING) if adapt else (_running, _RUNNING)
+    context = click.get_current_context()
+    for name in asked.keys() - used - {"dtype", "train", "rank"}:
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            option = _OPTIONS.get(name, f"--{name}")
+            mode = "with --train" if train else "with --lora" if adapt else "without --train or --lora"
+            raise InputError(f"{option} has no effect {mode}", allowed=f"to leave out {option}")
+    return job
+
+
+def _running(spec: Spec, asked: dict[str, Any], show: partial[None]) -> None:
+    from archcalc.render import memory
+
+    sizes = {name: asked[name] for name in ("batch", "seq", "past", "source_seq")}
+    found = build(spec), workload(spec, **sizes), asked["dtype"] or "bf16", asked["cache_dtype"]
+    view: View = asked["view"]
+    show(lambda: memory.page(spec, *found, view=view), lambda: memory.data(*found))
+
+
+def _training(spec: Spec, asked: dict[str, Any], show: partial[None]) -> None:
+    from archcalc.analysis import optimisers
+    from archcalc.analysis import training as recipes
+    from archcalc.render import training as render
+
+    recipe = recipes.recipe(asked["recipe"], asked["dtype"])
+    precision = recipe.precision(asked["dtype"])
+    subject = render.Subject(
+        spec,
+        build(spec),
+        recipe,
+        precision,
+        optimisers.named(asked["optimiser"] or "adamw"),
+        workload(spec, batch=asked["batch"], seq=asked["seq"], source_seq=asked["source_seq"]),
+        _how(precision.weights, asked),
     )
+    view: View = asked["view"]
+    show(lambda: render.page(subject, view, asked["conventions"]), lambda: render.data(subject, asked["conventions"]))
+
+
+def _how(dtype: str, asked: dict[str, Any]) -> Execution:
+    """How the step is carried out; a flash kernel is the CPU's unless told otherwise."""
+    usual: Device = "cpu" if asked["attention"] == "flash" else "meta"
+    chosen = {name: asked[name] for name in ("attention", "experts", "recompute", "dropout")}
+    return Execution(dtype=dtype, device=asked["device"] or usual, **chosen)  # type: ignore[arg-type]
+
+
+def _adapters(spec: Spec, asked: dict[str, Any], show: partial[None]) -> None:
+    """peft keeps adapters in fp32 and leaves the rest to autocast, unless told otherwise."""
+    from archcalc.analysis import optimisers
+    from archcalc.analysis import training as recipes
+    from archcalc.render import lora as render
+
+    recipe = recipes.recipe(asked["recipe"] or "autocast")
+    subject = render.Subject(
+        spec,
+        build(spec),
+        asked["rank"],
+        parsed(asked["targets"] or "all-linear"),
+        asked["dtype"] or "bf16",
+        recipe,
+        recipe.precision(),
+        optimisers.named(asked["optimiser"] or "adamw"),
+    )
+    show(lambda: render.page(subject), lambda: render.data(subject))
+
+
+def parsed(targets: str) -> str | list[str]:
+    """'q,v' as a list of names; 'all-linear' and patterns, which have signs that no name has, as they are."""
+    is_pattern = targets == "all-linear" or not all(c.isalnum() or c in "_-.," for c in targets)
+    return targets if is_pattern else targets.split(",")

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from msgspec import structs
 
 from archcalc.analysis.activations import KeptBytes, by_tensor, per_layer, summary, sureness, totals
 from archcalc.ledger.build import build
+from archcalc.render.memory import View
 from archcalc.render.page import Block, Column, Table, Text
 from archcalc.render.report import placed, starred
 from archcalc.spec import Spec
 from archcalc.spec.execution import Device, Execution, Kernel, Recompute
 from archcalc.spec.workload import Workload
 from archcalc.units import human_bytes
-
-View = Literal["components", "tensors", "layers"]
-VIEWS: tuple[View, ...] = get_args(View)
 
 _BYTES = (Column("bytes", "count"), Column("", "human"), Column("share", "percent"))
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any, Literal, get_args
 
 from archcalc.analysis.caches import CacheBytes, by_layer, caches, next_token
 from archcalc.analysis.weights import weights, weights_bytes
@@ -16,16 +17,19 @@ from archcalc.spec import Spec
 from archcalc.spec.workload import Workload
 from archcalc.units import exact, human_bytes
 
-View = Literal["tensors", "layers"]
-VIEWS: tuple[View, ...] = ("tensors", "layers")
+View = Literal["components", "tensors", "layers"]
+VIEWS: tuple[View, ...] = get_args(View)
 
 
-def page(spec: Spec, ledger: Ledger, work: Workload, dtype: str, cache_dtype: str, *, view: View = "tensors") -> Page:
-    """The weights by component and every cached tensor after the workload's tokens, or each layer's cache."""
+def page(
+    spec: Spec, ledger: Ledger, work: Workload, dtype: str, cache_dtype: str, *, view: View = "components"
+) -> Page:
+    """The weights by component or tensor and every cached tensor after the workload's tokens, or each layer's cache."""
     kept, more = caches(ledger, work, cache_dtype), next_token(ledger, work, cache_dtype)
-    blocks: list[Block] = [_weights(ledger, dtype)] if view == "tensors" else [_layers(ledger, work, cache_dtype)]
-    if kept and view == "tensors":
-        blocks.append(_caches(kept, cache_dtype))
+    if view == "layers":
+        blocks: list[Block] = [_layers(ledger, work, cache_dtype)]
+    else:
+        blocks = [_WEIGHTS[view](ledger, dtype), *([_caches(kept, cache_dtype)] if kept else [])]
     blocks.append(_each(work, kept, sum(more)) if kept else Text("", ["nothing is cached"]))
     subtitle = f"{spec.name} · batch {exact(work.batch)} · {exact(work.past + work.seq)} tokens"
     return Page(f"{spec.title or spec.name}: memory", subtitle, blocks)
@@ -64,6 +68,39 @@ _SPLIT = (
     Column("total bytes", "count"),
     Column("", "human"),
 )
+
+
+def _tensors(ledger: Ledger, dtype: str) -> Table:
+    """Every stored tensor, as what it is stored, and what its format adds; the buffers are none of the total."""
+    lines = weights(ledger, dtype)
+    counted = [line for line in lines if line.kind != "buffer"]
+    sums = sum(line.payload_bytes for line in counted), sum(line.overhead_bytes for line in counted)
+    columns = (
+        Column("weight"),
+        Column("stored as"),
+        Column("layers", "count"),
+        Column("payload bytes", "count"),
+        Column("scales and zeros", "count"),
+        Column("", "human"),
+        Column("share", "percent"),
+    )
+    rows: list[tuple[Any, ...]] = [
+        (
+            starred(line.path),
+            line.format,
+            line.layers,
+            line.payload_bytes,
+            line.overhead_bytes,
+            human_bytes(line.total_bytes),
+            None if line.kind == "buffer" else line.total_bytes / sum(sums),
+        )
+        for line in lines
+    ]
+    last = ("total", "", None, *sums, human_bytes(sum(sums)), 1.0)
+    return Table(f"Weights: {dtype}", columns, [*rows, last], n_sums=1)
+
+
+_WEIGHTS: dict[View, Callable[[Ledger, str], Table]] = {"components": _weights, "tensors": _tensors}
 
 
 def _caches(kept: list[CacheBytes], dtype: str) -> Table:

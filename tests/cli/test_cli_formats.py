@@ -38,6 +38,9 @@ CALLS = [[name, *ARGUMENTS.get(name, ["tiny"])] for name in COMMANDS if takes_fo
 CALLS += [["report", "mixtral-8x7b", "--view", view] for view in ("weights", "layers", "largest")]
 CALLS += [["flops", "mixtral-8x7b", "--view", view] for view in ("ops", "layers")]
 CALLS += [["explain", "gpt3", "head"], ["explain", "gpt-oss-20b", "attn"], ["claims", "tiny"], ["diff", "gpt2", "gpt2"]]
+
+CALLS += [["explain", "gpt3", "head"], ["claims", "tiny"], ["diff", "gpt2", "gpt2"], ["claims", "zero"]]
+CALLS += [["memory", "deepseek-v3", "--train", "--optimizer", "adamw8bit"], ["memory", "gpt-oss-20b", "--lora", "8"]]
 each_call = pytest.mark.parametrize("call", CALLS, ids=" ".join)
 
 

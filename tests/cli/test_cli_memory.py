@@ -91,3 +91,73 @@ def test_a_bad_cache_is_one_line(args: tuple[str, ...], message: str, capsys: py
     found = capsys.readouterr().err
     assert message in found
     assert found.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["gpt3", "deepseek-v3"])
+@pytest.mark.parametrize("optimiser", ["adamw", "adamw8bit", "sgd"])
+def test_training_adds_up(name: str, optimiser: str, capsys: pytest.CaptureFixture[str]) -> None:
+    args = (name, "--train", "--optimizer", optimiser, "--format")
+    found = json.loads(printed(capsys, *args, "json"))
+    rows = list(csv.reader(io.StringIO(printed(capsys, *args, "csv"))))[1:]
+    *parts, total = [int(row[2]) for row in rows]
+    assert sum(parts) == total == found["total_bytes"]
+    assert sum(line["total_bytes"] for line in found["weights"]) == total
+    assert [row[0] for row in rows][-2] == ("master copy" if optimiser == "sgd" else "optimiser states")
+
+
+def test_a_training_says_what_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    found = printed(capsys, "gpt3", "--train")
+    assert "2,793,668,149,248" in found
+    assert "gpt3-175b · mixed · adamw · weights bf16, gradients bf16, copy fp32" in found
+    assert "nor 6,160 bytes of step counters on the host" in found
+    assert "step counters" not in printed(capsys, "gpt3", "--train", "--optimizer", "sgd")
+
+
+@pytest.mark.parametrize(
+    ("args", "problem"),
+    [
+        ("--train --seq 4", "--seq has no effect with --train"),
+        ("--train --cache-dtype fp8", "--cache-dtype has no effect with --train"),
+        ("--recipe pure", "--recipe has no effect without --train or --lora"),
+        ("--optimizer sgd", "--optimizer has no effect without --train or --lora"),
+        ("--train --optimizer adam", "no optimiser 'adam' (did you mean 'adamw'?)"),
+        ("--targets q", "--targets has no effect without --lora"),
+        ("--train --targets q", "--targets has no effect without --lora"),
+        ("--lora 4 --past 3", "--past has no effect with --lora"),
+        ("--lora 0", "rank: found 0; allowed: an integer from 1"),
+        ("--lora 4 --targets q,w", "targets: no matrix is called 'w'"),
+        ("--lora 4 --targets q(", "targets: the pattern 'q(' does not parse"),
+        ("--lora 4 --dtype q5", "no storage format 'q5'"),
+        ("--train --recipe zero", "no recipe 'zero'"),
+        ("--train --dtype nf4", "dtype: the recipe 'pure' has no weights in 'nf4'"),
+    ],
+)
+def test_what_has_no_effect_is_refused(args: str, problem: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["memory", "gpt2", *args.split()]) == 2
+    err = capsys.readouterr().err
+    assert problem in err
+    assert err.count("\n") == 1
+
+
+def test_adapters_add_up(capsys: pytest.CaptureFixture[str]) -> None:
+    args = ("llama-3-8b", "--lora", "16", "--dtype", "nf4", "--optimizer", "adamw8bit", "--format")
+    found = json.loads(printed(capsys, *args, "json"))
+    *parts, total = [int(row[2]) for row in csv.reader(io.StringIO(printed(capsys, *args, "csv"))) if row[2] != "bytes"]
+    assert sum(parts) == total == found["total_bytes"]
+    assert parts[:2] == [found["frozen_bytes"], found["adapters_bytes"]]
+    assert sum(line["parameters"] for line in found["adapters"]) == found["trainable"] == 41_943_040
+
+
+def test_adapters_say_what_is_trained(capsys: pytest.CaptureFixture[str]) -> None:
+    found = printed(capsys, "llama-3-8b", "--lora", "16", "--dtype", "nf4")
+    assert "41,943,040 of 8,072,204,288 parameters are trained: 0.52 %" in found
+    assert "llama-3-8b · targets all-linear · weights nf4 · autocast" in found
+
+
+@pytest.mark.parametrize(
+    ("targets", "trainable"),
+    [("q,v", 6_815_744), ("attn.q", 4_194_304), (r".*attn\.(q|v)", 6_815_744), ("all-linear,head", 44_060_672)],
+)
+def test_targets(targets: str, trainable: int, capsys: pytest.CaptureFixture[str]) -> None:
+    found = json.loads(printed(capsys, "llama-3-8b", "--lora", "16", "--targets", targets, "--format", "json"))
+    assert found["trainable"] == trainable

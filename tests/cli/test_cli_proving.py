@@ -15,6 +15,7 @@ import torch
 import yaml
 
 from archcalc import presets, proof
+from archcalc.analysis import papers
 from archcalc.analysis.claims import check
 from archcalc.ledger.build import build as build_ledger
 from archcalc.ledger.types import Ledger
@@ -121,8 +122,18 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch, good: Good) -> None:
 
 def test_all_claims_get_the_verdict_on_record(good: Good) -> None:
     found = json.loads(good("claims", "-f", "json"))
-    assert len(found) == sum(len(load(name).claims) for name in presets.names())
+    of_models = sum(len(load(name).claims) for name in presets.names())
+    assert len(found) == of_models + sum(len(papers.load(name).claims) for name in presets.papers())
     assert all(one["agrees"] for one in found)
+
+
+def test_the_claims_of_a_paper(good: Good) -> None:
+    found = good("claims", "zero")
+    assert "59 claims: 53 hold, 6 truncate, 0 differ" in found
+    assert (
+        "zero   device_bytes:7.5 B:os:64          31.4 GB     31.406 GB  holds      4·Ψ + 12·Ψ/64    Figure 1" in found
+    )
+    assert all(one["model"] == "zero" for one in json.loads(good("claims", "zero", "-f", "json")))
 
 
 def test_a_wrong_record_ends_with_1(tmp_path: Path, cli: Cli) -> None:

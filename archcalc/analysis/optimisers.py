@@ -1,0 +1,234 @@
+"""What an optimiser keeps of each parameter from step to step, tensor by tensor: exact bytes.
+
+A state is a tensor beside the parameter that is stepped on: in mixed precision its fp32 master copy, else the weight.
+Frozen parameters and buffers have none. The counters that torch keeps of each tensor's steps (fp32, on the host unless
+`capturable` or `fused`) are given apart and are in no total.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import msgspec
+
+from archcalc.analysis.weights import role_of
+from archcalc.errors import InputError, nearest, shown
+from archcalc.formats.policy import Role
+from archcalc.ledger.algebra import Poly, product
+from archcalc.ledger.types import Row
+
+# torch keeps a step count of each tensor as a float32 scalar.
+STEP_BYTES = 4
+
+
+class StateBytes(msgspec.Struct, frozen=True):
+    """What is kept of a tensor: the states' own bits, the scales of their blocks, tables of levels; step counters."""
+
+    values: int = 0
+    scales: int = 0
+    tables: int = 0
+    steps: int = 0
+
+    @property
+    def total(self) -> int:
+        """All but the step counters."""
+        return self.values + self.scales + self.tables
+
+    def __add__(self, other: StateBytes) -> StateBytes:
+        return StateBytes(
+            self.values + other.values,
+            self.scales + other.scales,
+            self.tables + other.tables,
+            self.steps + other.steps,
+        )
+
+    def times(self, n: int) -> StateBytes:
+        """The bytes of n such tensors."""
+        return StateBytes(self.values * n, self.scales * n, self.tables * n, self.steps * n)
+
+
+class Like(msgspec.Struct, frozen=True, tag=True):
+    """A tensor of the parameter's shape, of `element` bytes, or of as many as what is stepped on if that is 0."""
+
+    element: int = 0
+
+
+class Blocks(msgspec.Struct, frozen=True, tag=True):
+    """A tensor of `bits` an element in blocks of the flattened parameter, an fp32 scale each, and fp32 `levels`.
+
+    Of fewer elements than `least`, or with a block left over, it is as `Like`. 8 bits of [64, 64] in blocks of 256:
+    4,096 + 16 · 4 + 256 · 4 = 5,184 bytes.
+    """
+
+    bits: int
+    block: int
+    levels: int
+    least: int = 4096
+
+    def takes(self, count: int) -> bool:
+        """Whether a tensor of so many elements is stored so."""
+        return count >= self.least and count % self.block == 0
+
+
+class Factors(msgspec.Struct, frozen=True, tag=True):
+    """A row and a column for each matrix, its mean over the other axis; of a vector, as `Like`.
+
+    In fp32 of [48, 512]: (48 + 512) · 4 = 2,240 bytes.
+    """
+
+
+State = Like | Blocks | Factors
+
+
+class Hidden(msgspec.Struct, frozen=True):
+    """What an optimiser treats apart, without step counters: the matrices of `roles`, stacks of them if `stacked`."""
+
+    roles: tuple[Role, ...]
+    states: tuple[State, ...]
+    stacked: bool = False
+
+    def takes(self, row: Row) -> bool:
+        """Whether a row's tensors are among them."""
+        return role_of(row) in self.roles and (self.stacked or len(row.shape) == 2)
+
+
+class Optimiser(msgspec.Struct, frozen=True, kw_only=True):
+    """Which states an optimiser keeps of each tensor, and of hidden matrices where it treats them apart."""
+
+    name: str
+    title: str
+    states: tuple[State, ...]
+    counts_steps: bool = True
+    hidden: Hidden | None = None
+    source: str
+    checked_against: str
+
+    def of(self, row: Row, element: int) -> StateBytes:
+        """What is kept of all of a row's tensors, where what is stepped on has `element` bytes each.
+
+        llama-3-8b's attn.q.weight [4096, 4096] in 32 layers, AdamW on fp32: 2 · 4096² · 4 · 32 = 4,294,967,296.
+        """
+        states, counts_steps = self._states(row)
+        one = StateBytes(steps=STEP_BYTES if counts_steps else 0)
+        for state in states:
+            one += _bytes_of(state, row.shape, element)
+        return one.times(row.layers)
+
+    def formula(self, row: Row, element: int) -> Poly | None:
+        """The total of `of` in symbols; None where blocks make it no polynomial."""
+        parts = [_formula_of(state, row, element) for state in self._states(row)[0]]
+        known = [part for part in parts if part is not None]
+        return Poly.sum(known) if len(known) == len(parts) else None
+
+    def _states(self, row: Row) -> tuple[tuple[State, ...], bool]:
+        if row.kind != "trainable":
+            return (), False
+        if self.hidden and self.hidden.takes(row):
+            return self.hidden.states, False
+        return self.states, self.counts_steps
+
+
+def _bytes_of(state: State, shape: Sequence[int], element: int) -> StateBytes:
+    count = math.prod(shape)
+    if isinstance(state, Blocks) and state.takes(count):
+        return StateBytes(count * state.bits // 8, count // state.block * 4, state.levels * 4)
+    if isinstance(state, Factors) and len(shape) > 1:
+        *stacked, rows, columns = shape
+        return StateBytes(math.prod(stacked) * (rows + columns) * element)
+    return StateBytes(count * (state.element if isinstance(state, Like) and state.element else element))
+
+
+def _formula_of(state: State, row: Row, element: int) -> Poly | None:
+    if isinstance(state, Blocks):
+        return None
+    if isinstance(state, Factors) and len(row.weight.axes) > 1:
+        *stacked, rows, columns = row.weight.axes
+        return element * product((*stacked, rows + columns, row.repeats))
+    return (state.element if isinstance(state, Like) and state.element else element) * row.formula
+
+
+_ADAM: tuple[State, ...] = (Like(), Like())
+_MATRICES: tuple[Role, ...] = ("linear", "router", "gate", "experts")
+_MUON = "torch.optim.Muon (2-D parameters alone); Jordan et al. 2024, kellerjordan.github.io/posts/muon"
+
+
+def _torchao(name: str, bits: int, block: int, levels: int, title: str) -> Optimiser:
+    return Optimiser(
+        name=name,
+        title=f"{title}, blocks of {block} with fp32 scales; below 4,096 elements, or with a block left over, AdamW",
+        states=(Blocks(bits, block, levels),) * 2,
+        source="torchao 0.18 optim/adam.py _new_buffer, optim/subclass_*.py",
+        checked_against="torchao: inner tensors of its states after a step",
+    )
+
+
+OPTIMISERS: dict[str, Optimiser] = {
+    entry.name: entry
+    for entry in (
+        Optimiser(
+            name="adamw",
+            title="AdamW, two moments in the dtype of what it steps on",
+            states=_ADAM,
+            source="Loshchilov and Hutter 2017, arXiv:1711.05101; torch.optim.AdamW",
+            checked_against="torch: its states after a step",
+        ),
+        Optimiser(
+            name="adamw-fp32",
+            title="AdamW, two moments in fp32 whatever it steps on (Apex's FusedAdam)",
+            states=(Like(4), Like(4)),
+            counts_steps=False,
+            source="NVIDIA Apex optimizers/fused_adam.py: moments as float, one step count a group",
+            checked_against="torch: AdamW's states of fp32 copies",
+        ),
+        _torchao("adamw8bit", 8, 256, 256, "AdamW, two moments in 8 bits with 256 fp32 levels each (torchao)"),
+        _torchao("adamw4bit", 4, 128, 16, "AdamW, two moments in 4 bits with 16 fp32 levels each (torchao)"),
+        _torchao("adamwfp8", 8, 256, 0, "AdamW, two moments in fp8 e4m3 (torchao)"),
+        Optimiser(
+            name="adafactor",
+            title="Adafactor, a row and a column of the second moment for each matrix, no momentum",
+            states=(Factors(),),
+            source="Shazeer and Stern 2018, arXiv:1804.04235; torch.optim.Adafactor",
+            checked_against="torch: its states after a step",
+        ),
+        Optimiser(
+            name="muon",
+            title="Muon, one momentum for each hidden matrix; AdamW for tables, head, vectors and stacked experts",
+            states=_ADAM,
+            hidden=Hidden(_MATRICES, (Like(),)),
+            source=_MUON,
+            checked_against="torch: Muon's and AdamW's states after a step",
+        ),
+        Optimiser(
+            name="muon-experts",
+            title="Muon, one momentum for each hidden matrix and each expert's; AdamW for tables, head and vectors",
+            states=_ADAM,
+            hidden=Hidden(_MATRICES, (Like(),), stacked=True),
+            source=f"{_MUON}; each expert's matrix as a parameter: Liu et al. 2025 (Moonlight), arXiv:2502.16982",
+            checked_against="torch: Muon's and AdamW's states after a step, the experts taken apart",
+        ),
+        Optimiser(
+            name="sgd",
+            title="SGD without momentum, which keeps nothing",
+            states=(),
+            counts_steps=False,
+            source="torch.optim.SGD",
+            checked_against="torch: its states after a step",
+        ),
+        Optimiser(
+            name="sgd-momentum",
+            title="SGD with momentum",
+            states=(Like(),),
+            counts_steps=False,
+            source="torch.optim.SGD (momentum_buffer)",
+            checked_against="torch: its states after a step",
+        ),
+    )
+}
+
+
+def named(name: str) -> Optimiser:
+    """The optimiser of that name. InputError with the nearest name if there is none."""
+    if name not in OPTIMISERS:
+        raise InputError(f"no optimiser {shown(name)}{nearest(name, OPTIMISERS)}", allowed=", ".join(OPTIMISERS))
+    return OPTIMISERS[name]

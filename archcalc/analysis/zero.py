@@ -1,0 +1,41 @@
+"""What of a training each data-parallel device holds where they split it between them, stage by stage.
+
+ZeRO, Rajbhandari et al. 2020, arXiv:1910.02054, section 5: optimiser states (the master copy is one of them), then
+gradients, then the weights. Parts are even, as in its formulas: what an implementation pads is not counted.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Literal, get_args
+
+from archcalc.analysis.training import PARTS, Part, Totals
+from archcalc.errors import InputError, nearest, shown
+
+Stage = Literal["none", "os", "os+g", "os+g+p"]
+STAGES: tuple[Stage, ...] = get_args(Stage)
+
+SPLIT: dict[Stage, tuple[Part, ...]] = {
+    "none": (),
+    "os": ("master", "optimiser"),
+    "os+g": ("gradients", "master", "optimiser"),
+    "os+g+p": PARTS,
+}
+
+
+def device_bytes(whole: Totals, stage: Stage, degree: int) -> Fraction:
+    """Bytes that each of `degree` devices holds of a training.
+
+    >>> device_bytes(Totals(weights=15, gradients=15, master=30, optimiser=60), "os", 64) * 64
+    Fraction(2010, 1)
+    """
+    split: int = sum(getattr(whole, part) for part in SPLIT[stage])
+    return whole.total - split + Fraction(split, degree)
+
+
+def stage_of(name: str) -> Stage:
+    """The stage of that name. InputError with the nearest name if there is none."""
+    for stage in STAGES:
+        if stage == name:
+            return stage
+    raise InputError(f"there is no stage {shown(name)}{nearest(name, STAGES)}", allowed=", ".join(STAGES))

@@ -1,0 +1,131 @@
+"""A model with low-rank adapters, as pages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from archcalc.analysis.lora import Targets, Tuned, tuned
+from archcalc.analysis.optimisers import Optimiser
+from archcalc.analysis.training import Precision, Recipe, totals
+from archcalc.ledger.types import Ledger, Row
+from archcalc.render.page import Block, Column, Page, Table, Text
+from archcalc.render.report import placed, starred
+from archcalc.render.training import PartRow, notes, part_rows, parts_table, sizes
+from archcalc.spec import Spec
+from archcalc.units import exact, percent
+
+
+class Subject(msgspec.Struct, frozen=True):
+    """What is tuned, and how: the adapters' rank and targets, the format of what stays as it is."""
+
+    spec: Spec
+    ledger: Ledger
+    rank: int
+    targets: Targets
+    form: str
+    recipe: Recipe
+    precision: Precision
+    optimiser: Optimiser
+
+    def tuned(self) -> Tuned:
+        """The model's weights, and what training keeps of each adapter."""
+        return tuned(
+            self.ledger,
+            self.rank,
+            self.targets,
+            form=self.form,
+            precision=self.precision,
+            optimiser=self.optimiser,
+        )
+
+
+def page(subject: Subject) -> Page:
+    """The parts of what is kept, and every adapter."""
+    found, spec, recipe = subject.tuned(), subject.spec, subject.recipe
+    whole = totals(found.adapters)
+    parts: list[PartRow] = [("frozen weights", subject.form, found.base_bytes)]
+    parts += [(_TITLES.get(title, title), form, size) for title, form, size in part_rows(subject.precision, whole)]
+    blocks: list[Block] = [
+        parts_table(parts, subject.ledger.total()),
+        _adapters(found),
+        Text("", [_share(subject, found), *notes(recipe, subject.optimiser, whole)]),
+    ]
+    words = (spec.name, f"targets {named(subject.targets)}", f"weights {subject.form}", recipe.name)
+    return Page(f"{spec.title or spec.name}: LoRA of rank {exact(subject.rank)}", " · ".join(words), blocks)
+
+
+_TITLES = {"weights": "adapters"}
+
+
+def named(targets: Targets) -> str:
+    """Targets as they are given on the command line."""
+    return targets if isinstance(targets, str) else ",".join(targets)
+
+
+def _share(subject: Subject, found: Tuned) -> str:
+    every = subject.ledger.total() + found.trainable
+    share = percent(found.trainable, every)
+    return f"{exact(found.trainable)} of {exact(every)} parameters are trained: {share}"
+
+
+def _adapters(found: Tuned) -> Table:
+    columns = (
+        Column("adapter"),
+        Column("layers", "count"),
+        Column("shape"),
+        Column("parameters", "count"),
+        Column("share", "percent"),
+        Column("formula"),
+    )
+    rows: list[tuple[Any, ...]] = [
+        (
+            placed(line.row.path, line.row.group),
+            line.row.layers,
+            _shape(line.row),
+            line.row.total,
+            line.row.total / found.trainable,
+            line.row.formula.factored(),
+        )
+        for line in found.adapters
+    ]
+    return Table("Adapters", columns, [*rows, ("total", None, "", found.trainable, 1.0, "")], n_sums=1)
+
+
+def _shape(row: Row) -> str:
+    return " × ".join(map(exact, row.shape))
+
+
+def data(subject: Subject) -> dict[str, Any]:
+    """The same as plain data."""
+    found = subject.tuned()
+    trained = sizes(totals(found.adapters))
+    return {
+        "rank": subject.rank,
+        "targets": subject.targets,
+        "dtype": subject.form,
+        "recipe": subject.recipe.name,
+        "optimizer": subject.optimiser.name,
+        "dtypes": msgspec.structs.asdict(subject.precision),
+        "trainable": found.trainable,
+        "parameters": subject.ledger.total() + found.trainable,
+        "frozen_bytes": found.base_bytes,
+        "adapters_bytes": trained.pop("weights_bytes"),
+        **trained,
+        "total_bytes": found.base_bytes + trained["total_bytes"],
+        "adapters": [
+            {
+                "weight": starred(line.row.path),
+                "group": line.row.group,
+                "component": line.row.component,
+                "layers": line.row.layers,
+                "shape": line.row.shape,
+                "parameters": line.row.total,
+                "formula": str(line.row.formula),
+                "kind": "exact",
+            }
+            for line in found.adapters
+        ],
+        "kind": "exact",
+    }

@@ -1,0 +1,202 @@
+"""What a training step keeps, from step to step and while it runs, as pages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from archcalc.analysis import activations
+from archcalc.analysis.activation_conventions import compared
+from archcalc.analysis.optimisers import Optimiser
+from archcalc.analysis.training import (
+    PARTS,
+    Kept,
+    Part,
+    Precision,
+    Recipe,
+    Totals,
+    by_component,
+    formulas,
+    kept,
+    totals,
+)
+from archcalc.ledger.build import build
+from archcalc.ledger.types import Ledger
+from archcalc.render import activation_conventions as render_conventions
+from archcalc.render import activations as render_activations
+from archcalc.render.memory import View
+from archcalc.render.page import Block, Column, Page, Table, Text
+from archcalc.render.report import starred
+from archcalc.spec import Spec
+from archcalc.spec.execution import Execution
+from archcalc.spec.workload import Workload
+from archcalc.units import exact, human_bytes
+
+TITLES: dict[Part, str] = {
+    "weights": "weights",
+    "gradients": "gradients",
+    "master": "master copy",
+    "optimiser": "optimiser states",
+}
+
+
+class Subject(msgspec.Struct, frozen=True):
+    """What is trained, and how."""
+
+    spec: Spec
+    ledger: Ledger
+    recipe: Recipe
+    precision: Precision
+    optimiser: Optimiser
+    work: Workload
+    how: Execution
+
+    def lines(self) -> list[Kept]:
+        """What training keeps of each row."""
+        return kept(self.ledger.rows, self.precision, self.optimiser)
+
+
+def page(subject: Subject, view: View = "components", conventions: bool = False) -> Page:
+    """What is kept from step to step and while a step runs: by part, then in detail as the view asks."""
+    lines, spec, work = subject.lines(), subject.spec, subject.work
+    whole, saved = totals(lines), activations.summary(build(spec, subject.how), work)
+    lasting = part_rows(subject.precision, whole)
+    blocks: list[Block] = [
+        parts_table(
+            [*lasting, ("saved activations", _manner(subject.how), saved["total_bytes"])],
+            subject.ledger.total(),
+            "Kept at the end of a forward pass, gradients of earlier steps included",
+        ),
+        *render_activations.blocks(spec, work, subject.how, view),
+    ]
+    if view == "components":
+        blocks.append(components(lines))
+    if conventions:
+        blocks += render_conventions.blocks(compared(spec, work))
+    blocks.append(Text("", notes(subject.recipe, subject.optimiser, whole)))
+    words = (spec.name, subject.recipe.name, subject.optimiser.name, stored(subject.precision), _tokens(work))
+    return Page(f"{spec.title or spec.name}: training memory", " · ".join(words), blocks)
+
+
+def _manner(how: Execution) -> str:
+    return f"{how.dtype}, {how.attention}, recompute {how.recompute}"
+
+
+def _tokens(work: Workload) -> str:
+    return f"{exact(work.batch)} × {exact(work.seq)} tokens"
+
+
+def stored(precision: Precision) -> str:
+    """The dtypes in words."""
+    master = f", copy {precision.master}" if precision.master else ""
+    return f"weights {precision.weights}, gradients {precision.gradients}{master}"
+
+
+PartRow = tuple[str, str, int]
+
+
+def part_rows(precision: Precision, whole: Totals) -> list[PartRow]:
+    """Each part that there is: its title, what it is stored as, its bytes."""
+    dtypes = {"weights": precision.weights, "gradients": precision.gradients, "master": precision.master}
+    found = [(TITLES[part], dtypes.get(part) or "", int(getattr(whole, part))) for part in PARTS]
+    return [row for row in found if row[2]]
+
+
+def parts_table(rows: Sequence[PartRow], n_parameters: int, title: str = "Kept from step to step") -> Table:
+    """Parts and their sum, which is that of the rows."""
+    total = sum(size for *_, size in rows)
+    columns = (
+        Column("part"),
+        Column("stored as"),
+        Column("bytes", "count"),
+        Column("", "human"),
+        Column("share", "percent"),
+        Column("bytes a parameter", "words"),
+    )
+    lines = [
+        (part, form, size, human_bytes(size), size / total, _each(size, n_parameters)) for part, form, size in rows
+    ]
+    last = ("total", "", total, human_bytes(total), 1.0, _each(total, n_parameters))
+    return Table(title, columns, [*lines, last], n_sums=1)
+
+
+def _each(size: int, n_parameters: int) -> str:
+    """'8' where it is a whole number, '2.033' where it is not."""
+    return exact(size // n_parameters) if size % n_parameters == 0 else f"{size / n_parameters:.4g}"
+
+
+def components(lines: Sequence[Kept]) -> Table:
+    """A row for each component, a column for each part."""
+    whole = totals(lines)
+    columns = (
+        Column("component"),
+        *(Column(title, "count") for title in TITLES.values()),
+        Column("bytes", "count"),
+        Column("", "human"),
+        Column("share", "percent"),
+    )
+    rows = [_component(name, own, whole) for name, own in [*by_component(lines).items(), ("total", whole)]]
+    return Table("By component", columns, rows, n_sums=1)
+
+
+def _component(name: str, own: Totals, whole: Totals) -> tuple[Any, ...]:
+    sizes = (getattr(own, part) for part in PARTS)
+    return (name, *sizes, own.total, human_bytes(own.total), own.total / whole.total)
+
+
+def notes(recipe: Recipe, optimiser: Optimiser, whole: Totals) -> list[str]:
+    """What the recipe and the optimiser are, and what is not counted."""
+    steps = f", nor {exact(whole.steps)} bytes of step counters on the host" if whole.steps else ""
+    return [
+        f"{recipe.name}: {recipe.title}",
+        f"{optimiser.name}: {optimiser.title}",
+        f"exact but where marked; no gradients, loss or workspace of the step itself{steps}",
+    ]
+
+
+def data(subject: Subject, conventions: bool = False) -> dict[str, Any]:
+    """The same as plain data."""
+    lines = subject.lines()
+    symbols = formulas(subject.ledger.rows, subject.precision, subject.optimiser)
+    found = {
+        "recipe": subject.recipe.name,
+        "optimizer": subject.optimiser.name,
+        "dtypes": msgspec.structs.asdict(subject.precision),
+        **sizes(totals(lines)),
+        "formulas": {KEYS[part]: None if poly is None else str(poly) for part, poly in symbols.items()},
+        "by_component": {name: sizes(own) for name, own in by_component(lines).items()},
+        "weights": [_row(line) for line in lines],
+        "activations": render_activations.data(subject.spec, subject.work, subject.how),
+        "kind": "exact",
+    }
+    if conventions:
+        found["conventions"] = render_conventions.data(compared(subject.spec, subject.work))
+    return found
+
+
+KEYS: dict[Part, str] = {
+    "weights": "weights_bytes",
+    "gradients": "gradients_bytes",
+    "master": "master_bytes",
+    "optimiser": "optimizer_bytes",
+}
+
+
+def sizes(own: Totals) -> dict[str, int]:
+    """Each part's bytes, their sum, and the step counters that are no part of it."""
+    found: dict[str, int] = {key: getattr(own, part) for part, key in KEYS.items()}
+    return {**found, "total_bytes": own.total, "step_counters_bytes": own.steps}
+
+
+def _row(line: Kept) -> dict[str, Any]:
+    return {
+        "weight": starred(line.row.path),
+        "group": line.row.group,
+        "component": line.row.component,
+        "layers": line.row.layers,
+        "trained": line.row.kind == "trainable",
+        **sizes(totals([line])),
+        "kind": "exact",
+    }
