@@ -63,9 +63,15 @@ class Model(msgspec.Struct, frozen=True):
         return in_layers(by_tensor(build(self.spec, structs.replace(NEAREST, recompute=recompute)), self.work))
 
     @property
-    def states(self) -> int:
-        """Numbers in the states of one layer: the paper's sbh."""
-        return self.work.batch * self.work.seq * self.spec.d_model
+    def square(self) -> int:
+        """Of what the ledger says that layers keep, that which grows with the square of the sequence."""
+        kept = by_tensor(build(self.spec, NEAREST), self.work)
+        return in_layers([one for one in kept if one.row.is_square])
+
+    def per_state(self, layers_bytes: int | Fraction) -> Fraction:
+        """Bytes of all layers for each number in a layer's states (the paper's sbh)."""
+        states = self.work.batch * self.work.seq * self.spec.d_model
+        return Fraction(layers_bytes) / (states * len(self.layers))
 
     def again(self, *kinds: Again) -> int:
         """FLOPs of the products that a backward pass computes again under selective recomputation."""
@@ -85,15 +91,15 @@ class Model(msgspec.Struct, frozen=True):
 
 
 def _square(model: Model, _: str) -> Figures:
-    """What grows with the square of the sequence, as a multiple of one layer's states (5as/h)."""
-    paper, exact = (Fraction(keep("none") - keep("selective"), model.states) for keep in (model.paper, model.exact))
-    return {PAPER: paper / len(model.layers), GPU: exact / len(model.layers)}
+    """What grows with the square of the sequence, as a multiple of a layer's states (5as/h)."""
+    paper = model.paper("none") - model.paper("selective")
+    return {PAPER: model.per_state(paper), GPU: model.per_state(model.square)}
 
 
 def _rest(model: Model, _: str) -> Figures:
-    """All else that a layer keeps, as a multiple of its states (34)."""
-    paper, exact = (Fraction(keep("selective"), model.states) for keep in (model.paper, model.exact))
-    return {PAPER: paper / len(model.layers), GPU: exact / len(model.layers)}
+    """All else that layers keep, as a multiple of their states (34)."""
+    exact = model.exact("none") - model.square
+    return {PAPER: model.per_state(model.paper("selective")), GPU: model.per_state(exact)}
 
 
 def _saved(model: Model, recompute: str) -> Figures:
