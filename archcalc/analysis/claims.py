@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from archcalc.analysis import activation_claims
 from archcalc.analysis.params import EMBEDDING, HEAD_MATRIX, TOKEN_TABLE
 from archcalc.errors import InputError, nearest, shown
 from archcalc.ledger.leaves import COMPONENTS
@@ -106,7 +107,7 @@ def _printed(claim: Claim, path: str) -> Printed:
         printed = parse(claim.value)
     except InputError as error:
         raise InputError(error.problem, allowed=error.allowed, where=f"{path}.value") from None
-    is_share = claim.quantity.partition(":")[0] == "share"
+    is_share = claim.quantity.partition(":")[0] in ("share", *activation_claims.PERCENT)
     if is_share != (printed.unit == "%") or printed.unit in BYTE_UNITS:
         allowed = "a figure in %" if is_share else "a figure without unit, or in K, M, B or T"
         raise InputError(
@@ -309,6 +310,8 @@ FACTS: dict[str, Callable[[Counting, str], Figure]] = {
 def _figures(claim: Claim, spec: Spec, ledger: Ledger, path: str) -> dict[str, Figure]:
     """The figure that a claim is about, in every accounting."""
     kind = claim.quantity.partition(":")[0]
+    if kind in activation_claims.QUANTITIES:
+        return _activation_figures(claim, spec, path)
     if claim.accounting not in ACCOUNTINGS:
         raise InputError(
             f"there is no accounting {shown(claim.accounting)}{nearest(claim.accounting, ACCOUNTINGS)}",
@@ -329,11 +332,26 @@ def _figures(claim: Claim, spec: Spec, ledger: Ledger, path: str) -> dict[str, F
         raise InputError(error.problem, allowed=error.allowed, where=f"{path}.quantity") from None
 
 
+def _activation_figures(claim: Claim, spec: Spec, path: str) -> dict[str, Figure]:
+    """Of what training keeps and computes again, which has accountings of its own."""
+    try:
+        found = activation_claims.figures(claim.quantity, spec)
+    except InputError as error:
+        raise InputError(error.problem, allowed=error.allowed, where=f"{path}.quantity") from None
+    if claim.accounting not in found:
+        raise InputError(
+            f"{shown(claim.quantity)} has no accounting {shown(claim.accounting)}{nearest(claim.accounting, found)}",
+            where=f"{path}.accounting",
+            allowed=", ".join(found),
+        )
+    return found
+
+
 def _figure(quantity: str, counting: Counting) -> Figure:
     kind, colon, name = quantity.partition(":")
     if quantity in PLAIN:
         return PLAIN[quantity](counting)
     if colon and (find := (NAMED | FACTS).get(kind)):
         return find(counting, name)
-    names = [*PLAIN, *(f"{kind}:NAME" for kind in NAMED | FACTS)]
+    names = [*PLAIN, *(f"{kind}:NAME" for kind in NAMED | FACTS), *activation_claims.QUANTITIES]
     raise InputError(f"there is no quantity {shown(quantity)}{nearest(quantity, names)}", allowed=", ".join(names))

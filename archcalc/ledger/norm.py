@@ -31,7 +31,7 @@ def _layernorm(part: LayerNorm, name: str, x: Tensor, here: Pass, component: Com
     yield Elementwise(name, x.axes, component, "layernorm")
     mean, deviation = (x.new(label, *x.axes[:-1], ONE, dtype=here.statistics) for label in ("mean", "1/deviation"))
     yield from saved(name, component, x, mean, deviation)
-    return x.new(name)
+    return x.new(name.rpartition(".")[2])
 
 
 def _rmsnorm(part: RMSNorm, name: str, x: Tensor, here: Pass, component: Component) -> Forward[Tensor]:
@@ -44,9 +44,9 @@ def _rmsnorm(part: RMSNorm, name: str, x: Tensor, here: Pass, component: Compone
         return normed.as_dtype(x.dtype)
     if part.unit_offset:
         yield from saved(name, component, normed, wide.new("1 + weight", x.axes[-1]))
-        return x.new(name)
+        return x.new(name.rpartition(".")[2])
     yield Saved(name, normed.as_dtype(x.dtype), component)
-    return x.new(name)
+    return x.new(name.rpartition(".")[2])
 
 
 FORWARDS: dict[type, Callable[[Any, str, Tensor, Pass, Component], Forward[Tensor]]] = {

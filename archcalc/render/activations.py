@@ -106,7 +106,8 @@ def _notes(how: Execution) -> list[str]:
     return [
         "What autograd keeps between the forward and the backward pass of the model itself: each storage once,"
         " parameters and the loss apart.",
-        f"Dropout {'as the spec says' if how.dropout else 'off'}; a mixture's choices {split}.",
+        f"Dropout {'as the spec says' if how.dropout else 'off'}; a mixture's choices {split}. What a kernel cannot do"
+        " (dropout or latent attention by the CPU's flash, softcaps, sinks) is done by math or eager attention.",
     ]
 
 

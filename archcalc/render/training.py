@@ -67,7 +67,7 @@ def page(subject: Subject, view: View = "components", conventions: bool = False)
         parts_table(
             [*lasting, ("saved activations", _manner(subject.how), saved["total_bytes"])],
             subject.ledger.total(),
-            "Kept at the end of a forward pass, gradients of earlier steps included",
+            "All that a training step keeps",
         ),
         *render_activations.blocks(spec, work, subject.how, view),
     ]

@@ -86,8 +86,16 @@ def test_gradients_under_autocast_are_as_wide_as_the_weights() -> None:
 
 
 # Bytes a parameter with AdamW, as the sources of the recipes have them.
-PUBLISHED = {("mixed", "bf16"): 16, ("megatron", "bf16"): 18, ("pure", "bf16"): 8, ("pure", "fp32"): 16,
-             ("autocast", "fp32"): 16, ("mixed", "fp16"): 16, ("pure", "fp16"): 8, ("megatron", "fp16"): 18}  # fmt: skip
+PUBLISHED = {
+    ("mixed", "bf16"): 16,
+    ("megatron", "bf16"): 18,
+    ("pure", "bf16"): 8,
+    ("pure", "fp32"): 16,
+    ("autocast", "fp32"): 16,
+    ("mixed", "fp16"): 16,
+    ("pure", "fp16"): 8,
+    ("megatron", "fp16"): 18,
+}
 
 
 @pytest.mark.parametrize(("name", "dtype"), PUBLISHED)

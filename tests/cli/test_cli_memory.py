@@ -83,7 +83,7 @@ def test_layers_of_an_encoder(form: str, capsys: pytest.CaptureFixture[str]) -> 
             "layers.*.attn.keys: int4-g64 cannot hold a width of 80; allowed: widths divisible by 64",
         ),
         (("gpt2", "--set", "d_head=63", "--cache-dtype", "int4"), "allowed: even widths: two to a byte"),
-        (("gpt2", "--view", "tensor"), "'tensor' is not one of 'tensors', 'layers'"),
+        (("gpt2", "--view", "tensor"), "'tensor' is not one of 'components', 'tensors', 'layers'"),
     ],
 )
 def test_a_bad_cache_is_one_line(args: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -100,9 +100,20 @@ def test_training_adds_up(name: str, optimiser: str, capsys: pytest.CaptureFixtu
     found = json.loads(printed(capsys, *args, "json"))
     rows = list(csv.reader(io.StringIO(printed(capsys, *args, "csv"))))[1:]
     *parts, total = [int(row[2]) for row in rows]
-    assert sum(parts) == total == found["total_bytes"]
-    assert sum(line["total_bytes"] for line in found["weights"]) == total
-    assert [row[0] for row in rows][-2] == ("master copy" if optimiser == "sgd" else "optimiser states")
+    assert sum(parts) == total == found["total_bytes"] + found["activations"]["total_bytes"]
+    assert sum(line["total_bytes"] for line in found["weights"]) == found["total_bytes"]
+    assert sum(line["bytes"] for line in found["activations"]["tensors"]) == parts[-1]
+    assert [row[0] for row in rows][-3] == ("master copy" if optimiser == "sgd" else "optimiser states")
+
+
+@pytest.mark.parametrize("view", ["components", "tensors", "layers"])
+@pytest.mark.parametrize("how", ["", "--recompute full", "--attention flash --no-dropout", "--experts gather"])
+def test_saved_activations_add_up_in_every_view(view: str, how: str, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ("mixtral-8x7b", "--train", "--seq", "64", *how.split())
+    found = json.loads(printed(capsys, *asked, "--format", "json"))["activations"]
+    assert sum(found["by_component"].values()) == found["total_bytes"] == sum(found["by_stack"].values())
+    assert f"{found['total_bytes']:,}" in printed(capsys, *asked, "--view", view)
+    assert sum(one["bytes"] for one in found["tensors"] if one["square"]) == found["square_bytes"]
 
 
 def test_a_training_says_what_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
@@ -116,13 +127,16 @@ def test_a_training_says_what_is_kept(capsys: pytest.CaptureFixture[str]) -> Non
 @pytest.mark.parametrize(
     ("args", "problem"),
     [
-        ("--train --seq 4", "--seq has no effect with --train"),
+        ("--train --past 4", "--past has no effect with --train"),
+        ("--train --lora 4", "--train and --lora are two jobs"),
+        ("--recompute full", "--recompute has no effect without --train or --lora"),
+        ("--train --attention flash --device meta", "attention: there is no flash kernel on meta"),
         ("--train --cache-dtype fp8", "--cache-dtype has no effect with --train"),
         ("--recipe pure", "--recipe has no effect without --train or --lora"),
         ("--optimizer sgd", "--optimizer has no effect without --train or --lora"),
         ("--train --optimizer adam", "no optimiser 'adam' (did you mean 'adamw'?)"),
-        ("--targets q", "--targets has no effect without --lora"),
-        ("--train --targets q", "--targets has no effect without --lora"),
+        ("--targets q", "--targets has no effect without --train or --lora"),
+        ("--train --targets q", "--targets has no effect with --train"),
         ("--lora 4 --past 3", "--past has no effect with --lora"),
         ("--lora 0", "rank: found 0; allowed: an integer from 1"),
         ("--lora 4 --targets q,w", "targets: no matrix is called 'w'"),

@@ -1,0 +1,118 @@
+"""Activations as a paper counts them, beside the ledger's: blocks of a page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from archcalc.analysis.activation_conventions import SOURCE, Compared
+from archcalc.analysis.activations import sureness
+from archcalc.render.page import Block, Column, Table, Text
+from archcalc.spec.execution import Execution
+
+LETTERS = "s tokens, b sequences, h = d_model, a heads, v words, t devices that share a layer."
+
+
+def blocks(found: Compared) -> list[Block]:
+    """Totals by what is computed again, then tensor by tensor, then the paper's table 2."""
+    return [_sides(found), _lines(found), _shares(found), Text("", [f"{SOURCE}. {LETTERS}"])]
+
+
+def _sides(found: Compared) -> Table:
+    columns = (
+        Column("recomputed"),
+        Column("layers, paper", "count"),
+        Column("ledger", "count"),
+        Column("off", "change"),
+        Column("all, paper", "count"),
+        Column("ledger", "count"),
+        Column("off", "change"),
+    )
+    rows = [
+        (
+            one.recompute,
+            one.paper_layers,
+            one.exact_layers,
+            one.paper_layers / one.exact_layers - 1,
+            one.paper_total,
+            one.exact_total,
+            one.paper_total / one.exact_total - 1,
+        )
+        for one in found.sides
+    ]
+    return Table(f"Kept activations by sections 4 and 5, bytes ({_manner(found.how)})", columns, rows)
+
+
+def _manner(how: Execution) -> str:
+    return f"ledger: {how.dtype}, {how.attention} attention, {how.device}, {sureness(how)}"
+
+
+def _lines(found: Compared) -> Table:
+    columns = (
+        Column("tensor"),
+        Column("paper, a layer"),
+        Column("paper", "count"),
+        Column("ledger", "count"),
+        Column("paper − ledger", "signed"),
+        Column("ledger's formula"),
+        Column("why"),
+    )
+    rows: list[tuple[Any, ...]] = [
+        (one.name, one.paper, one.paper_bytes, one.exact_bytes, one.off, one.exact, one.note) for one in found.lines
+    ]
+    paper, exact = (sum(getattr(one, side) for one in found.lines) for side in ("paper_bytes", "exact_bytes"))
+    last = ("total", "", paper, exact, paper - exact, "", "")
+    return Table(f"Tensor by tensor, recomputed: {found.how.recompute}", columns, [*rows, last], n_sums=1)
+
+
+def _shares(found: Compared) -> Table:
+    columns = (
+        Column("configuration"),
+        Column("a layer's bytes"),
+        Column("all layers", "count"),
+        Column("of the baseline", "percent"),
+    )
+    rows = [
+        (one.configuration.name, one.configuration.formula, round(one.layers_bytes), float(one.of_baseline))
+        for one in found.shares
+    ]
+    return Table(f"The paper's table 2, on each of {found.tensor} devices", columns, rows)
+
+
+def data(found: Compared) -> dict[str, Any]:
+    """The same as plain data."""
+    return {
+        "source": SOURCE,
+        "recompute": found.how.recompute,
+        "kind": sureness(found.how),
+        "totals": [
+            {
+                "recompute": one.recompute,
+                "paper_layers_bytes": one.paper_layers,
+                "layers_bytes": one.exact_layers,
+                "paper_bytes": one.paper_total,
+                "bytes": one.exact_total,
+            }
+            for one in found.sides
+        ],
+        "tensors": [
+            {
+                "tensor": one.name,
+                "paper_formula": one.paper,
+                "paper_bytes": one.paper_bytes,
+                "bytes": one.exact_bytes,
+                "formula": one.exact,
+                "note": one.note,
+            }
+            for one in found.lines
+        ],
+        "devices": found.tensor,
+        "table_2": [
+            {
+                "configuration": one.configuration.name,
+                "formula": one.configuration.formula,
+                "bytes_per_device": float(one.layers_bytes),
+                "of_baseline": float(one.of_baseline),
+            }
+            for one in found.shares
+        ],
+    }
