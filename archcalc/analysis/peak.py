@@ -1,0 +1,121 @@
+"""The peak of a training step's memory: a model, from the ledger's exact rows.
+
+It looks at the moments at which a step in the steady state (optimiser states exist, gradients are set to None between
+steps) may be at its fullest, and takes the largest. It knows nothing of an allocator's rounding, of fragmentation, or
+of a kernel's workspace. `archcalc.measure` holds it against what PyTorch really allocates.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from archcalc.analysis.activations import KeptBytes, by_tensor
+from archcalc.analysis.params import TOKEN_TABLE
+from archcalc.analysis.training import Kept
+from archcalc.ledger.build import build
+from archcalc.ledger.tensors import ELEMENT_BYTES
+from archcalc.spec import Spec
+from archcalc.spec.execution import Execution
+from archcalc.spec.workload import Workload
+
+
+class Moment(msgspec.Struct, frozen=True):
+    """What is held at one moment of a step, in bytes by category, as PyTorch's memory tracker names them.
+
+    weights: with a master copy and buffers. activations: saved ones, the logits and their logarithms. temporary: what
+    an operation of that moment makes.
+    """
+
+    name: str
+    weights: int
+    gradients: int
+    optimiser: int
+    activations: int
+    temporary: int
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.weights + self.gradients + self.optimiser + self.activations + self.temporary
+
+
+def moments(spec: Spec, work: Workload, how: Execution, lines: list[Kept]) -> list[Moment]:
+    """The moments of a step of which `lines` last, in their order; the peak is the largest (`peak`)."""
+    return _Step(spec, work, how, lines).moments()
+
+
+def peak(found: list[Moment]) -> Moment:
+    """The moment at which a step holds most."""
+    return max(found, key=lambda moment: moment.total)
+
+
+class _Step:
+    """A step's figures."""
+
+    def __init__(self, spec: Spec, work: Workload, how: Execution, lines: list[Kept]) -> None:
+        self.element = ELEMENT_BYTES[how.dtype]
+        self.weights = sum(line.weights + line.master for line in lines)
+        self.gradients = sum(line.gradients for line in lines)
+        self.states = sum(line.optimiser + line.states.steps for line in lines)
+        self.largest = max(line.master or line.weights for line in lines if line.row.kind == "trainable")
+        self.largest //= max(line.row.layers for line in lines if (line.master or line.weights) == self.largest)
+        self.table = sum(line.gradients for line in lines if line.row.path == TOKEN_TABLE)
+        self.is_tied = spec.head is not None and spec.head.tied
+        self.n_logits = work.batch * work.seq * spec.vocab_size if spec.head else 0
+        kept = by_tensor(build(spec, how), work)
+        self.saved = sum(one.total_bytes for one in kept)
+        self.again, self.wide = _dropped(spec, work, how, kept)
+
+    def moments(self) -> list[Moment]:
+        return [self._loss(), self._last_layer(), self._first_layer(), self._embedding(), self._optimiser()]
+
+    def _at(self, name: str, gradients: int, activations: int, temporary: int) -> Moment:
+        return Moment(name, self.weights, gradients, self.states, activations, temporary)
+
+    @property
+    def logits(self) -> int:
+        """The model's result, which the training loop holds until the next."""
+        return self.element * self.n_logits
+
+    def _loss(self) -> Moment:
+        """The gradient of the loss at its logarithms, and from it that at the logits: both in float32."""
+        return self._at("the loss's gradient", 0, self.saved + self.logits + 4 * self.n_logits, 8 * self.n_logits)
+
+    def _last_layer(self) -> Moment:
+        """Every layer's activations are there, those of the last one made again if they had been dropped."""
+        head = self.table if self.is_tied else 0
+        return self._at("the last layer's backward", 0, self.saved + self.logits, self.again + 2 * self.wide + head)
+
+    def _first_layer(self) -> Moment:
+        """All gradients but the table's are there, and the first layer's activations."""
+        head = self.table if self.is_tied else 0
+        made = self.gradients - self.table
+        return self._at("the first layer's backward", made, self.logits, self.again + 2 * self.wide + head)
+
+    def _embedding(self) -> Moment:
+        """The table's gradient; of a tied one that of the head is added to it, which makes a third."""
+        temporary = 3 * self.table if self.is_tied else self.table
+        return self._at("the embedding's backward", self.gradients - self.table, self.logits, temporary)
+
+    def _optimiser(self) -> Moment:
+        """All gradients; the step of one tensor after another makes two as large."""
+        return self._at("the optimiser's step", self.gradients, self.logits, 2 * self.largest)
+
+
+def _dropped(spec: Spec, work: Workload, how: Execution, kept: list[KeptBytes]) -> tuple[int, int]:
+    """(bytes that a layer's recomputation makes again, the largest tensor that a layer keeps)."""
+    whole = by_tensor(build(spec, msgspec.structs.replace(how, recompute="none")), work)
+    layers = _by_layer(whole)
+    held = _by_layer(kept)
+    again = max((layers[label] - held.get(label, 0) for label in layers), default=0)
+    return max(again, 0), max((one.layer_bytes for one in whole if one.row.turns), default=0)
+
+
+def _by_layer(kept: list[KeptBytes]) -> dict[tuple[str, int], int]:
+    """Bytes of each layer, by its stack and its turn."""
+    found: dict[tuple[str, int], int] = {}
+    for one in kept:
+        for turn in one.row.turns:
+            key = one.row.path.partition("{i}")[0], turn
+            found[key] = found.get(key, 0) + one.layer_bytes
+    return found

@@ -1,0 +1,139 @@
+"""The memory of a real training step, measured: by PyTorch's tracker on fake tensors, or of a process.
+
+The only file that reaches into torch.distributed._tools, whose tracker is no public interface.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from archcalc.analysis.peak import Moment
+from archcalc.errors import InputError, MissingExtraError
+from archcalc.nn import build
+from archcalc.spec import Spec
+from archcalc.spec.execution import Execution
+from archcalc.spec.workload import Workload
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adamw": torch.optim.AdamW,
+    "sgd": torch.optim.SGD,
+    "sgd-momentum": lambda parameters: torch.optim.SGD(parameters, momentum=0.9),
+}
+
+# The tracker's categories by ours.
+_CATEGORIES = {
+    "weights": ("PARAM", "BUFFER"),
+    "gradients": ("GRAD",),
+    "optimiser": ("OPT",),
+    "activations": ("ACT",),
+    "temporary": ("TEMP",),
+}
+
+
+def tracked_peak(spec: Spec, work: Workload, how: Execution, optimiser: str = "adamw") -> Moment:
+    """The fullest moment of a second step, as torch's memory tracker sees it on fake CPU tensors: nothing is allocated.
+
+    The optimiser steps on the weights themselves; the loss is cross-entropy in float32. Token ids are left out.
+    Raises InputError for an optimiser that is none of OPTIMISERS, MissingExtraError where this torch has no tracker.
+    """
+    try:
+        from torch.distributed._tools.mem_tracker import MemTracker
+    except ImportError:
+        raise MissingExtraError("torch.distributed's memory tracker", "model") from None
+    model = build(spec, "meta", DTYPES[how.dtype], how=how).train()
+    with FakeTensorMode():
+        _put_on_cpu(model)
+        step = _Step(spec, model, work, _optimiser(optimiser, model))
+        tracker = MemTracker()  # type: ignore[no-untyped-call]
+        tracker.track_external(model, step.optimiser, *step.ids)
+        with tracker:
+            step()
+            tracker.reset_mod_stats()  # type: ignore[no-untyped-call]
+            step()
+        (found,) = tracker.get_tracker_snapshot("peak").values()
+    sizes = {str(kind).rpartition(".")[2]: size for kind, size in found.items()}
+    return Moment("tracked", **{ours: sum(sizes[kind] for kind in kinds) for ours, kinds in _CATEGORIES.items()})
+
+
+def process_peak(spec: Spec, work: Workload, how: Execution, needed_bytes: int, optimiser: str = "adamw") -> int:
+    """Bytes that a process of its own grows by in two steps on the CPU: its peak less what it had before the model.
+
+    What libraries, threads and the allocator take for themselves is part of it. Raises InputError where `needed_bytes`
+    are more than the machine has free.
+    """
+    free = _free_bytes()
+    if needed_bytes > free:
+        raise InputError(
+            f"{spec.name} needs about {needed_bytes / 1e9:.1f} GB; {free / 1e9:.1f} GB are free here",
+            where="--measure process",
+            allowed="a smaller model or workload, or --measure fake",
+        )
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(1) as pool:
+        return pool.apply(_grown, (spec, work, how, optimiser))
+
+
+def _grown(spec: Spec, work: Workload, how: Execution, optimiser: str) -> int:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    model = build(spec, "cpu", DTYPES[how.dtype], how=how).train()
+    step = _Step(spec, model, work, _optimiser(optimiser, model))
+    step()
+    step()
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+
+
+class _Step:
+    """A training step on zeros, as a loop would write it."""
+
+    def __init__(self, spec: Spec, model: nn.Module, work: Workload, optimiser: torch.optim.Optimizer) -> None:
+        self.model, self.optimiser = model, optimiser
+        lengths = [work.source_seq, work.seq] if spec.family == "encoder-decoder" else [work.seq]
+        self.ids = [torch.zeros(work.batch, length, dtype=torch.long) for length in lengths]
+        self.logits: Tensor | None = None
+
+    def __call__(self) -> None:
+        self.logits = self.model(*self.ids)
+        _loss(self.model, self.logits, self.ids[-1]).backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+
+
+def _loss(model: nn.Module, logits_BTV: Tensor, ids_BT: Tensor) -> Tensor:
+    """Cross-entropy; of a model without a head the sum of its states."""
+    if getattr(model, "head", None) is None:
+        return logits_BTV.float().sum()
+    return F.cross_entropy(logits_BTV.flatten(0, 1).float(), ids_BT.flatten())
+
+
+def _optimiser(name: str, model: nn.Module) -> torch.optim.Optimizer:
+    if name not in OPTIMISERS:
+        raise InputError(f"{name!r} is not measured", where="--optimizer", allowed=", ".join(OPTIMISERS))
+    return OPTIMISERS[name](model.parameters())
+
+
+def _put_on_cpu(model: nn.Module) -> None:
+    """Fake CPU tensors in the place of meta ones (Module.to cannot swap them under the fake mode)."""
+    for module in model.modules():
+        for name, parameter in module._parameters.items():
+            if parameter is not None:
+                fake = torch.empty(parameter.shape, dtype=parameter.dtype, device="cpu")
+                module._parameters[name] = nn.Parameter(fake, parameter.requires_grad)
+        for name, buffer in module._buffers.items():
+            if buffer is not None:
+                module._buffers[name] = torch.empty(buffer.shape, dtype=buffer.dtype, device="cpu")
+
+
+def _free_bytes() -> int:
+    """What the machine could give without swapping."""
+    with open("/proc/meminfo", encoding="ascii") as file:
+        lines: dict[str, Any] = dict(line.split(":") for line in file)
+    return int(lines["MemAvailable"].split()[0]) * 1024
