@@ -85,7 +85,7 @@ LAYER = (
     Term("what dropout leaves of it", 2, "as²b", ("attn.values pattern*",)),
     Term("input of the output projection", 2, "sbh", ("attn.out *", "attn.core attended"), note=_HEADS),
     Term("attention's dropout mask", 1, "sbh", ("attn.dropout *",), split=False, note=_MASK),
-    Term("input of the first linear", 2, "sbh", ("ffn.up ffn_norm", "ffn.gate *", "ffn.up attn_norm"), split=False),
+    Term("input of the first linear", 2, "sbh", ("ffn.up *", "ffn.gate *"), split=False),
     Term("input of GeLU", 8, "sbh", ("ffn.activation *",), note=_WIDE),
     Term("input of the second linear", 8, "sbh", ("ffn.down *",), note=_WIDE),
     Term("feed-forward's dropout mask", 1, "sbh", ("ffn.dropout *",), split=False, note=_MASK),
@@ -320,4 +320,4 @@ def is_of(term: Term, row: KeptRow) -> bool:
 def place(row: KeptRow) -> str:
     """The module within its layer, and the tensor's label: 'attn.out attended'."""
     _, layered, tail = row.path.partition("{i}")
-    return f"{tail.removeprefix('.') if layered else row.path} {row.kept.label}"
+    return f"{tail.removeprefix('.') if layered else row.path} {row.kept.label.rpartition('{i}.')[2]}"
