@@ -72,20 +72,23 @@ class Term(msgspec.Struct, frozen=True):
 
 
 _MASK = "kept if there is dropout; on a GPU a byte a number, elsewhere a factor in the activations' dtype"
+_SOFTMAX = "in float32 where it is kept, whatever the dtype; a flash kernel keeps none"
+_WEIGHTS = "a flash kernel keeps none, the math kernel keeps it in float32"
+_DENSE = "of dense layers alone, and once where attention reads the same"
 _HEADS = "the paper has a·d_head = h, in 2 bytes a number"
 _NORM = "the paper has a LayerNorm in half precision"
-_WIDE = "the paper has d_ff = 4h, and an activation of one input"
+_WIDE = "the paper has d_ff = 4h, and an activation of one input; of dense layers alone"
 
 # Section 4.1, in the order of its text. Where tensor parallelism leaves a tensor whole: section 4.2.1.
 LAYER = (
     Term("input of Q, K and V", 2, "sbh", ("attn.[qkv] *", "attn.*_down *"), split=False),
     Term("Q, K and V", 6, "sbh", ("attn.scores *", "attn.values v*", "attn.core [qkv]*"), note=_HEADS),
-    Term("softmax", 2, "as²b", ("attn.softmax pattern*",), note="kept in float32 here, whatever the dtype"),
+    Term("softmax", 2, "as²b", ("attn.softmax pattern*",), note=_SOFTMAX),
     Term("softmax's dropout mask", 1, "as²b", ("attn.softmax dropout mask",), note=_MASK),
-    Term("what dropout leaves of it", 2, "as²b", ("attn.values pattern*",)),
+    Term("what dropout leaves of it", 2, "as²b", ("attn.values pattern*",), note=_WEIGHTS),
     Term("input of the output projection", 2, "sbh", ("attn.out *", "attn.core attended"), note=_HEADS),
     Term("attention's dropout mask", 1, "sbh", ("attn.dropout *",), split=False, note=_MASK),
-    Term("input of the first linear", 2, "sbh", ("ffn.up ffn_norm", "ffn.gate *", "ffn.up attn_norm"), split=False),
+    Term("input of the first linear", 2, "sbh", ("ffn.up *", "ffn.gate *"), split=False, note=_DENSE),
     Term("input of GeLU", 8, "sbh", ("ffn.activation *",), note=_WIDE),
     Term("input of the second linear", 8, "sbh", ("ffn.down *",), note=_WIDE),
     Term("feed-forward's dropout mask", 1, "sbh", ("ffn.dropout *",), split=False, note=_MASK),
@@ -320,4 +323,4 @@ def is_of(term: Term, row: KeptRow) -> bool:
 def place(row: KeptRow) -> str:
     """The module within its layer, and the tensor's label: 'attn.out attended'."""
     _, layered, tail = row.path.partition("{i}")
-    return f"{tail.removeprefix('.') if layered else row.path} {row.kept.label}"
+    return f"{tail.removeprefix('.') if layered else row.path} {row.kept.label.rpartition('{i}.')[2]}"

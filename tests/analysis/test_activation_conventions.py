@@ -35,8 +35,6 @@ from archcalc.errors import InputError
 from archcalc.ledger.algebra import Poly
 from archcalc.ledger.build import build
 from archcalc.ledger.types import Ledger
-from archcalc.render.activation_conventions import blocks, data
-from archcalc.render.page import Table
 from archcalc.sources import load
 from archcalc.spec import Spec
 from archcalc.spec.execution import Execution, Recompute
@@ -219,6 +217,11 @@ def test_no_two_terms_claim_the_same_tensor(recompute: Recompute) -> None:
             assert sum(is_of(term, row) for term in every) <= 1, row.path
 
 
+def of(name: str, **how: str) -> Compared:
+    spec = load(name)
+    return compared(spec, workload(spec), structs.replace(NEAREST, **how))
+
+
 def test_what_is_left_of_a_gpt_is_small_and_said() -> None:
     found = of("gpt3")
     left = {line.name: line for line in found.lines if not line.paper}
@@ -230,6 +233,15 @@ def test_what_is_left_of_a_gpt_is_small_and_said() -> None:
     assert not any(line.note for line in found.lines if not line.off)
 
 
+@pytest.mark.parametrize("name", ["gpt3", "llama-3-8b", "deepseek-v3", "mixtral-8x7b", "gemma-2-9b", "tiny"])
+@pytest.mark.parametrize("attention", ["eager", "math", "flash"])
+@pytest.mark.parametrize("recompute", ["none", "selective", "full"])
+def test_every_difference_is_explained(name: str, attention: str, recompute: str) -> None:
+    assert [
+        line.name for line in of(name, attention=attention, recompute=recompute).lines if line.off and not line.note
+    ] == []
+
+
 def test_a_gated_model_is_beyond_the_papers_terms() -> None:
     lines = {line.name: line for line in of("llama-3-8b").lines}
     assert lines["input of GeLU"].exact_bytes != lines["input of GeLU"].paper_bytes
@@ -239,33 +251,3 @@ def test_a_gated_model_is_beyond_the_papers_terms() -> None:
 def test_others_than_decoders_are_refused() -> None:
     with pytest.raises(InputError, match="allowed: a decoder"):
         of("bert-base")
-
-
-# --- shown -------------------------------------------------------------------------------------------------------
-
-
-def of(name: str, **how: str) -> Compared:
-    spec = load(name)
-    return compared(spec, workload(spec), structs.replace(NEAREST, **how))
-
-
-def test_the_blocks_and_the_data_say_the_same() -> None:
-    found = of("gpt3")
-    sides, lines, table_2 = (block for block in blocks(found) if isinstance(block, Table))
-    plain = data(found)
-    assert [row[1] for row in sides.rows] == [one["paper_layers_bytes"] for one in plain["totals"]]
-    assert [row[2:4] for row in lines.rows[:-1]] == [(one["paper_bytes"], one["bytes"]) for one in plain["tensors"]]
-    assert lines.rows[-1][2:5] == (
-        sum(one["paper_bytes"] for one in plain["tensors"]),
-        sum(one["bytes"] for one in plain["tensors"]),
-        sum(one["paper_bytes"] - one["bytes"] for one in plain["tensors"]),
-    )
-    assert [row[0] for row in table_2.rows] == [line.name for line in TABLE_2]
-    assert all(len(row) == len(block.columns) for block in (sides, lines, table_2) for row in block.rows)
-
-
-def test_a_gpus_figures_are_called_modelled() -> None:
-    assert data(of("gpt2"))["kind"] == "modelled"
-    assert data(of("gpt2", device="meta"))["kind"] == "exact"
-    first = blocks(of("gpt2", device="meta"))[0]
-    assert first.title.endswith("(ledger: fp16, eager attention, meta, exact)")
