@@ -5,9 +5,11 @@ The only file that reaches into torch.distributed._tools, whose tracker is no pu
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import resource
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -28,6 +30,8 @@ OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "sgd": torch.optim.SGD,
     "sgd-momentum": lambda parameters: torch.optim.SGD(parameters, momentum=0.9),
 }
+
+_M_MMAP_THRESHOLD = -3  # of malloc.h
 
 # The tracker's categories by ours.
 _CATEGORIES = {
@@ -51,13 +55,13 @@ def tracked_peak(spec: Spec, work: Workload, how: Execution, optimiser: str = "a
         raise MissingExtraError("torch.distributed's memory tracker", "model") from None
     model = build(spec, "meta", DTYPES[how.dtype], how=how).train()
     with FakeTensorMode():
-        _put_on_cpu(model)
+        put_on_cpu(model)
         step = _Step(spec, model, work, _optimiser(optimiser, model))
-        tracker = MemTracker()  # type: ignore[no-untyped-call]
+        tracker = MemTracker()
         tracker.track_external(model, step.optimiser, *step.ids)
         with tracker:
             step()
-            tracker.reset_mod_stats()  # type: ignore[no-untyped-call]
+            tracker.reset_mod_stats()
             step()
         (found,) = tracker.get_tracker_snapshot("peak").values()
     sizes = {str(kind).rpartition(".")[2]: size for kind, size in found.items()}
@@ -67,7 +71,8 @@ def tracked_peak(spec: Spec, work: Workload, how: Execution, optimiser: str = "a
 def process_peak(spec: Spec, work: Workload, how: Execution, needed_bytes: int, optimiser: str = "adamw") -> int:
     """Bytes that a process of its own grows by in two steps on the CPU: its peak less what it had before the model.
 
-    What libraries, threads and the allocator take for themselves is part of it. Raises InputError where `needed_bytes`
+    A small step runs first, so that libraries are loaded, and freed memory is given back at once (glibc's mallopt);
+    what threads and kernels take for themselves is still part of it. Raises InputError where `needed_bytes`
     are more than the machine has free.
     """
     free = _free_bytes()
@@ -83,12 +88,23 @@ def process_peak(spec: Spec, work: Workload, how: Execution, needed_bytes: int, 
 
 
 def _grown(spec: Spec, work: Workload, how: Execution, optimiser: str) -> int:
+    _warm_up()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     model = build(spec, "cpu", DTYPES[how.dtype], how=how).train()
     step = _Step(spec, model, work, _optimiser(optimiser, model))
     step()
     step()
     return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+
+
+def _warm_up() -> None:
+    """Load what a step needs, and have freed memory given back: blocks from 64 KiB on are mapped, each for itself."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").mallopt(_M_MMAP_THRESHOLD, 64 * 1024)
+    small = nn.Linear(64, 64)
+    optimiser = torch.optim.AdamW(small.parameters())
+    F.cross_entropy(small(torch.zeros(64, 64)), torch.zeros(64, dtype=torch.long)).backward()  # type: ignore[no-untyped-call]
+    optimiser.step()
 
 
 class _Step:
@@ -120,8 +136,8 @@ def _optimiser(name: str, model: nn.Module) -> torch.optim.Optimizer:
     return OPTIMISERS[name](model.parameters())
 
 
-def _put_on_cpu(model: nn.Module) -> None:
-    """Fake CPU tensors in the place of meta ones (Module.to cannot swap them under the fake mode)."""
+def put_on_cpu(model: nn.Module) -> None:
+    """Within a FakeTensorMode, fake CPU tensors in the place of a model's meta ones (`Module.to` cannot swap those)."""
     for module in model.modules():
         for name, parameter in module._parameters.items():
             if parameter is not None:

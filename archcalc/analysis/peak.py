@@ -60,6 +60,7 @@ class _Step:
         self.largest = max(line.master or line.weights for line in lines if line.row.kind == "trainable")
         self.largest //= max(line.row.layers for line in lines if (line.master or line.weights) == self.largest)
         self.table = sum(line.gradients for line in lines if line.row.path == TOKEN_TABLE)
+        self.first = sum(line.gradients // line.row.layers for line in lines if 0 in line.row.indices)
         self.is_tied = spec.head is not None and spec.head.tied
         self.n_logits = work.batch * work.seq * spec.vocab_size if spec.head else 0
         kept = by_tensor(build(spec, how), work)
@@ -87,9 +88,9 @@ class _Step:
         return self._at("the last layer's backward", 0, self.saved + self.logits, self.again + 2 * self.wide + head)
 
     def _first_layer(self) -> Moment:
-        """All gradients but the table's are there, and the first layer's activations."""
+        """All gradients but the table's and the layer's own are there, and its activations."""
         head = self.table if self.is_tied else 0
-        made = self.gradients - self.table
+        made = self.gradients - self.table - self.first
         return self._at("the first layer's backward", made, self.logits, self.again + 2 * self.wide + head)
 
     def _embedding(self) -> Moment:

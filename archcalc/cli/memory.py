@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 from click.core import ParameterSource
+from msgspec import structs
 
 from archcalc.cli.options import F, load_source, output, recomputation, settings, sizes, source
 from archcalc.errors import InputError
+from archcalc.extras import require
 from archcalc.formats.cache_types import CACHE_TYPES
 from archcalc.ledger.build import build
 from archcalc.render.memory import VIEWS, View
 from archcalc.render.output import Format, emit
+from archcalc.render.peak import MEASURES, Measure
 from archcalc.spec import Spec
 from archcalc.spec.execution import Device, Execution, Experts, Kernel
 from archcalc.spec.workload import workload
+
+if TYPE_CHECKING:
+    from archcalc.render import training as render
 
 # What each of the three jobs has a use for, beside the source, its settings, --dtype and the output.
 _RUNNING = {"batch", "seq", "past", "source_seq", "cache_dtype", "view"}
 _STATIC = {"recipe", "optimiser"}
 _CARRYING_OUT = {"attention", "device", "experts", "recompute", "dropout"}
-_TRAINING = {"batch", "seq", "source_seq", "view", "conventions", *_STATIC, *_CARRYING_OUT}
+_TRAINING = {"batch", "seq", "source_seq", "view", "conventions", "measure", *_STATIC, *_CARRYING_OUT}
 _ADAPTING = {"targets", *_STATIC}
 _OPTIONS = {"optimiser": "--optimizer", "source_seq": "--source-seq", "cache_dtype": "--cache-dtype"}
 
@@ -30,6 +36,11 @@ _OPTIONS = {"optimiser": "--optimizer", "source_seq": "--source-seq", "cache_dty
 def training(command: F) -> F:
     """`--train` and what says how."""
     for option in (
+        click.option(
+            "--measure",
+            type=click.Choice(MEASURES),
+            help="Hold the modelled peak against PyTorch's tracker on fake tensors, or a process on this CPU.",
+        ),
         click.option("--conventions", is_flag=True, help="Saved activations as a paper counts them, beside the exact."),
         click.option(
             "--experts",
@@ -136,7 +147,7 @@ def _training(spec: Spec, asked: dict[str, Any], show: partial[None]) -> None:
     from archcalc.analysis import training as recipes
     from archcalc.render import training as render
 
-    recipe = recipes.recipe(asked["recipe"], asked["dtype"])
+    recipe = recipes.recipe(asked["recipe"] or ("pure" if asked["measure"] else None), asked["dtype"])
     precision = recipe.precision(asked["dtype"])
     subject = render.Subject(
         spec,
@@ -146,9 +157,31 @@ def _training(spec: Spec, asked: dict[str, Any], show: partial[None]) -> None:
         optimisers.named(asked["optimiser"] or "adamw"),
         workload(spec, batch=asked["batch"], seq=asked["seq"], source_seq=asked["source_seq"]),
         _how(precision.weights, asked),
+        conventions=asked["conventions"],
     )
+    if asked["measure"]:
+        subject = _measured(subject, asked["measure"])
     view: View = asked["view"]
-    show(lambda: render.page(subject, view, asked["conventions"]), lambda: render.data(subject, asked["conventions"]))
+    show(lambda: render.page(subject, view), lambda: render.data(subject))
+
+
+def _measured(subject: render.Subject, measure: Measure) -> render.Subject:
+    """The same with the peak of a real step, whose optimiser steps on the weights themselves."""
+    require("torch", does="measuring a step", extra="model")
+    from archcalc.analysis.peak import moments, peak
+    from archcalc.measure import process_peak, tracked_peak
+
+    if subject.precision.master or subject.precision.gradients != subject.precision.weights:
+        raise InputError(f"a step with the recipe {subject.recipe.name!r} is not measured", allowed="--recipe pure")
+    if subject.how.device == "cuda":
+        raise InputError("no GPU is measured", where="--device", allowed="meta, cpu")
+    spec, work, name = subject.spec, subject.work, subject.optimiser.name
+    if measure == "fake":
+        how = structs.replace(subject.how, device="cpu", experts="gather")
+        return structs.replace(subject, how=how, tracked=tracked_peak(spec, work, how, name))
+    how = structs.replace(subject.how, device="cpu")
+    needed = peak(moments(spec, work, how, subject.lines())).total
+    return structs.replace(subject, how=how, grown_bytes=process_peak(spec, work, how, needed, name))
 
 
 def _how(dtype: str, asked: dict[str, Any]) -> Execution:

@@ -10,6 +10,7 @@ import msgspec
 from archcalc.analysis import activations
 from archcalc.analysis.activation_conventions import compared
 from archcalc.analysis.optimisers import Optimiser
+from archcalc.analysis.peak import Moment, moments
 from archcalc.analysis.training import (
     PARTS,
     Kept,
@@ -26,6 +27,7 @@ from archcalc.ledger.build import build
 from archcalc.ledger.types import Ledger
 from archcalc.render import activation_conventions as render_conventions
 from archcalc.render import activations as render_activations
+from archcalc.render import peak as render_peak
 from archcalc.render.memory import View
 from archcalc.render.page import Block, Column, Page, Table, Text
 from archcalc.render.report import starred
@@ -52,13 +54,16 @@ class Subject(msgspec.Struct, frozen=True):
     optimiser: Optimiser
     work: Workload
     how: Execution
+    conventions: bool = False
+    tracked: Moment | None = None
+    grown_bytes: int | None = None
 
     def lines(self) -> list[Kept]:
         """What training keeps of each row."""
         return kept(self.ledger.rows, self.precision, self.optimiser)
 
 
-def page(subject: Subject, view: View = "components", conventions: bool = False) -> Page:
+def page(subject: Subject, view: View = "components") -> Page:
     """What is kept from step to step and while a step runs: by part, then in detail as the view asks."""
     lines, spec, work = subject.lines(), subject.spec, subject.work
     whole, saved = totals(lines), activations.summary(build(spec, subject.how), work)
@@ -70,14 +75,19 @@ def page(subject: Subject, view: View = "components", conventions: bool = False)
             "All that a training step keeps",
         ),
         *render_activations.blocks(spec, work, subject.how, view),
+        *render_peak.blocks(*_peak(subject, lines)),
     ]
     if view == "components":
         blocks.append(components(lines))
-    if conventions:
+    if subject.conventions:
         blocks += render_conventions.blocks(compared(spec, work))
     blocks.append(Text("", notes(subject.recipe, subject.optimiser, whole)))
     words = (spec.name, subject.recipe.name, subject.optimiser.name, stored(subject.precision), _tokens(work))
     return Page(f"{spec.title or spec.name}: training memory", " · ".join(words), blocks)
+
+
+def _peak(subject: Subject, lines: list[Kept]) -> tuple[list[Moment], Moment | None, int | None]:
+    return moments(subject.spec, subject.work, subject.how, lines), subject.tracked, subject.grown_bytes
 
 
 def _manner(how: Execution) -> str:
@@ -156,7 +166,7 @@ def notes(recipe: Recipe, optimiser: Optimiser, whole: Totals) -> list[str]:
     ]
 
 
-def data(subject: Subject, conventions: bool = False) -> dict[str, Any]:
+def data(subject: Subject) -> dict[str, Any]:
     """The same as plain data."""
     lines = subject.lines()
     symbols = formulas(subject.ledger.rows, subject.precision, subject.optimiser)
@@ -168,10 +178,11 @@ def data(subject: Subject, conventions: bool = False) -> dict[str, Any]:
         "formulas": {KEYS[part]: None if poly is None else str(poly) for part, poly in symbols.items()},
         "by_component": {name: sizes(own) for name, own in by_component(lines).items()},
         "weights": [_row(line) for line in lines],
+        "peak": render_peak.data(*_peak(subject, lines)),
         "activations": render_activations.data(subject.spec, subject.work, subject.how),
         "kind": "exact",
     }
-    if conventions:
+    if subject.conventions:
         found["conventions"] = render_conventions.data(compared(subject.spec, subject.work))
     return found
 

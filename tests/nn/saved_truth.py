@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd.graph import saved_tensors_hooks
 
+from archcalc.measure import put_on_cpu
 from archcalc.nn import build
 from archcalc.spec import Spec
 from archcalc.spec.execution import Execution
@@ -33,7 +34,7 @@ def kept(spec: Spec, work: Workload, how: Execution, *, real: bool = False) -> l
     if real or how.device == "meta":
         return _kept(model, _ids(spec, work, "cpu" if real else "meta"))
     with FakeTensorMode():
-        _move(model)
+        put_on_cpu(model)
         return _kept(model, _ids(spec, work, "cpu"))
 
 
@@ -42,18 +43,6 @@ def _ids(spec: Spec, work: Workload, device: str) -> list[Tensor]:
     if spec.family != "encoder-decoder":
         return [target]
     return [torch.zeros(work.batch, work.source_seq, dtype=torch.long, device=device), target]
-
-
-def _move(model: nn.Module) -> None:
-    """Fake CPU tensors in the place of meta ones (Module.to cannot swap them under the fake mode)."""
-    for module in model.modules():
-        for name, parameter in module._parameters.items():
-            if parameter is not None:
-                fake = torch.empty(parameter.shape, dtype=parameter.dtype, device="cpu")
-                module._parameters[name] = nn.Parameter(fake, parameter.requires_grad)
-        for name, buffer in module._buffers.items():
-            if buffer is not None:
-                module._buffers[name] = torch.empty(buffer.shape, dtype=buffer.dtype, device="cpu")
 
 
 def _kept(model: nn.Module, ids: list[Tensor]) -> list[Kept]:

@@ -1,0 +1,83 @@
+"""The peak of a training step, as page blocks and as plain data."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+from msgspec import structs
+
+from archcalc.analysis.peak import Moment, peak
+from archcalc.render.page import Block, Column, Table, Text
+from archcalc.units import human_bytes
+
+Measure = Literal["fake", "process"]
+MEASURES: tuple[Measure, ...] = get_args(Measure)
+CATEGORIES = tuple(field for field in Moment.__struct_fields__ if field != "name")
+
+
+def blocks(moments: list[Moment], tracked: Moment | None, grown_bytes: int | None) -> list[Block]:
+    """The moments of a step, the fullest marked, and what was measured beside it."""
+    top = peak(moments)
+    found: list[Block] = [_moments(moments, top)]
+    if tracked is not None:
+        found.append(_tracked(top, tracked))
+    if grown_bytes is not None:
+        line = f"{human_bytes(grown_bytes)} that a process grew by, the model says {_off(top.total, grown_bytes)}"
+        found.append(Text("Measured on this machine", [line]))
+    return found
+
+
+def _moments(moments: list[Moment], top: Moment) -> Table:
+    columns = (
+        Column("moment"),
+        *(Column(category, "human") for category in CATEGORIES),
+        Column("bytes", "count"),
+        Column("", "human"),
+    )
+    rows: list[tuple[Any, ...]] = [
+        (moment.name, *(human_bytes(getattr(moment, c)) for c in CATEGORIES), moment.total, human_bytes(moment.total))
+        for moment in moments
+    ]
+    last = (f"peak: {top.name}", *rows[moments.index(top)][1:])
+    return Table("Peak of a step (modelled)", columns, [*rows, last], n_sums=1)
+
+
+def _tracked(top: Moment, tracked: Moment) -> Table:
+    """What torch's tracker saw at its fullest moment, by category."""
+    columns = (
+        Column("category"),
+        Column("modelled", "count"),
+        Column("measured", "count"),
+        Column("modelled − measured", "signed"),
+        Column("off", "change"),
+    )
+    pairs = [(c, getattr(top, c), getattr(tracked, c)) for c in CATEGORIES]
+    rows = [
+        (name, ours, theirs, ours - theirs, ours / theirs - 1 if theirs else None)
+        for name, ours, theirs in [*pairs, ("total", top.total, tracked.total)]
+    ]
+    return Table("The peak, held against PyTorch's memory tracker on fake CPU tensors (measured)", columns, rows, 1)
+
+
+def _off(ours: int, theirs: int) -> str:
+    return f"{human_bytes(ours)} ({ours / theirs - 1:+.1%})"
+
+
+def data(moments: list[Moment], tracked: Moment | None, grown_bytes: int | None) -> dict[str, Any]:
+    """The same as plain data."""
+    top = peak(moments)
+    found: dict[str, Any] = {
+        "peak_bytes": top.total,
+        "moment": top.name,
+        "moments": [_datum(moment) for moment in moments],
+        "kind": "modelled",
+    }
+    if tracked is not None:
+        found["tracked"] = {**_datum(tracked), "off": top.total / tracked.total - 1, "kind": "measured"}
+    if grown_bytes is not None:
+        found["process"] = {"bytes": grown_bytes, "off": top.total / grown_bytes - 1, "kind": "measured"}
+    return found
+
+
+def _datum(moment: Moment) -> dict[str, Any]:
+    return {**structs.asdict(moment), "total": moment.total}
