@@ -24,15 +24,18 @@ if TYPE_CHECKING:
     from archcalc.proof import verify
     from archcalc.sources import load
     from archcalc.spec import Spec
+    from archcalc.spec.execution import Execution
     from archcalc.spec.workload import Workload, workload
 
 __all__ = [
     "ArchcalcError",
+    "Execution",
     "InputError",
     "MissingExtraError",
     "Spec",
     "Workload",
     "__version__",
+    "activations",
     "build",
     "flops",
     "load",
@@ -46,6 +49,7 @@ __all__ = [
 
 _HOMES = {
     "ArchcalcError": "archcalc.errors",
+    "Execution": "archcalc.spec.execution",
     "InputError": "archcalc.errors",
     "MissingExtraError": "archcalc.errors",
     "Spec": "archcalc.spec",
@@ -103,6 +107,23 @@ def memory(
     return frame(build_ledger(spec), _asked(spec, work, sizes), dtype, cache_dtype)
 
 
+def activations(spec: Spec, work: Workload | None = None, how: Execution | None = None, **sizes: Any) -> pd.DataFrame:
+    """A DataFrame with a row for each tensor that autograd keeps (see `archcalc.analysis.frames.activations`).
+
+    `how` the training step is carried out (`archcalc.Execution`): eagerly in bf16, if left out. The workload is told as
+    to `flops`, and has no past.
+    """
+    from archcalc.analysis.frames import activations as frame
+    from archcalc.errors import InputError
+    from archcalc.ledger.build import build as build_ledger
+    from archcalc.spec.execution import Execution
+
+    asked, how = _asked(spec, work, sizes), how or Execution()
+    if asked.past:
+        raise InputError("what follows a cache is not trained", where="past", allowed="0")
+    return frame(build_ledger(spec, how), asked, how)
+
+
 def _asked(spec: Spec, work: Workload | None, sizes: dict[str, Any]) -> Workload:
     """The workload, told whole or by its sizes. Raises InputError if it is told twice."""
     from archcalc.errors import InputError
@@ -115,8 +136,12 @@ def _asked(spec: Spec, work: Workload | None, sizes: dict[str, Any]) -> Workload
     return work
 
 
-def build(spec: Spec, device: str = "meta", dtype: torch.dtype | None = None) -> torch.nn.Module:
+def build(
+    spec: Spec, device: str = "meta", dtype: torch.dtype | None = None, *, how: Execution | None = None
+) -> torch.nn.Module:
     """The architecture as a PyTorch module; on the meta device it takes no memory.
+
+    `how` says by which kernels it runs and what it computes again in training; left out, all is eager.
 
     Raises MissingExtraError where torch is not installed.
     """
@@ -125,4 +150,4 @@ def build(spec: Spec, device: str = "meta", dtype: torch.dtype | None = None) ->
     require("torch", does="building the PyTorch model", extra="model")
     from archcalc.nn.build import build as build_module
 
-    return build_module(spec, device=device, dtype=dtype)
+    return build_module(spec, device=device, dtype=dtype, how=how)

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
+from archcalc.analysis.activations import by_tensor, sureness
 from archcalc.analysis.caches import caches
 from archcalc.analysis.closed_form import Rewriter
 from archcalc.analysis.flops import by_op
 from archcalc.analysis.weights import WeightBytes, weights
 from archcalc.ledger.algebra import product
 from archcalc.ledger.types import CacheRow, Ledger, Row
+from archcalc.spec.execution import Execution
 from archcalc.spec.workload import Workload
 
 if TYPE_CHECKING:
@@ -52,6 +54,30 @@ def memory(ledger: Ledger, work: Workload, dtype: str = "bf16", cache_dtype: str
     Raises InputError for a format that is not known, or that a tensor's shape does not fit.
     """
     return _frame([*_weights(ledger, dtype), *_caches(ledger, work, cache_dtype)])
+
+
+def activations(ledger: Ledger, work: Workload, how: Execution) -> pd.DataFrame:
+    """A row for each kept tensor: path, tensor, group, component, dtype, layers, bytes, square, formula, kind.
+
+    `path` is the operation that keeps it. The ledger is one of a training step carried out as `how` says. Bytes are over all `layers` (0 for what serves them
+    all); `square` marks what grows with the square of the sequence.
+    """
+    rewriter = Rewriter(structs.replace(ledger, sizes=ledger.at(work)))
+    return _frame(
+        {
+            "path": one.row.path,
+            "tensor": one.row.kept.label,
+            "group": one.row.group,
+            "component": one.row.component,
+            "dtype": one.row.kept.dtype,
+            "layers": len(one.row.turns),
+            "bytes": one.total_bytes,
+            "square": one.row.is_square,
+            "formula": rewriter.equation(one.row.formula),
+            "kind": sureness(how),
+        }
+        for one in by_tensor(ledger, work)
+    )
 
 
 def _weights(ledger: Ledger, dtype: str) -> Iterator[dict[str, Any]]:

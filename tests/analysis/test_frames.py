@@ -101,6 +101,20 @@ def test_a_workload_is_told_once() -> None:
             call(spec, seq=0)
 
 
+def test_kept_activations_are_those_of_the_ledger() -> None:
+    spec = archcalc.load("mixtral-8x7b")
+    how = archcalc.Execution(dtype="bf16", recompute="selective")
+    found = archcalc.activations(spec, how=how, batch=2, seq=64)
+    work, ledger = archcalc.workload(spec, batch=2, seq=64), build(spec, how)
+    assert found["bytes"].sum() == sum(row.bytes(ledger.at(work)) for row in ledger.kept)
+    assert set(found["kind"]) == {"exact"}
+    assert not found["square"].any()
+    modelled = archcalc.activations(spec, how=archcalc.Execution(device="cuda"), seq=64)
+    assert set(modelled["kind"]) == {"modelled"}
+    with pytest.raises(archcalc.InputError, match="past"):
+        archcalc.activations(spec, seq=1, past=5)
+
+
 def test_unknown_formats_are_refused() -> None:
     spec = archcalc.load("tiny")
     with pytest.raises(archcalc.InputError, match="q4_k_n"):
