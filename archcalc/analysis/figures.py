@@ -10,7 +10,7 @@ from archcalc.analysis.memory import BYTES, Dtype
 from archcalc.analysis.params import EMBEDDING, HEAD_MATRIX, TOKEN_TABLE
 from archcalc.ledger.algebra import Poly
 from archcalc.ledger.leaves import COMPONENTS
-from archcalc.ledger.types import Ledger, MatmulRow, Row
+from archcalc.ledger.types import KeptRow, Ledger, MatmulRow, Row
 
 
 class Figure(msgspec.Struct, frozen=True):
@@ -73,7 +73,16 @@ def memory_figures(ledger: Ledger, dtype: Dtype) -> list[Figure]:
         Figure("memory.weights_bytes", f"all parameters {each}", BYTES[dtype] * ledger.formula()),
         Figure("memory.kv_cache_bytes", f"all keys and values kept, {each}", BYTES[dtype] * cached),
         Figure("memory.state_bytes", "the state of recurrent layers", Poly({})),
+        *([_activations(ledger.kept)] if ledger.kept else []),
     ]
+
+
+def _activations(rows: Sequence[KeptRow]) -> Figure:
+    """What grows with the square of the sequence, and the rest."""
+    square = Poly.sum(row.formula for row in rows if row.is_square)
+    rest = Poly.sum(row.formula for row in rows if not row.is_square)
+    named = ("tokens by tokens", square), ("others", rest)
+    return Figure("memory.activations_bytes", "what autograd keeps of a training step, eagerly", square + rest, named)
 
 
 def telling(ledger: Ledger) -> list[Figure]:

@@ -59,8 +59,8 @@ def memory(ledger: Ledger, work: Workload, dtype: str = "bf16", cache_dtype: str
 def activations(ledger: Ledger, work: Workload, how: Execution) -> pd.DataFrame:
     """A row for each kept tensor: path, tensor, group, component, dtype, layers, bytes, square, formula, kind.
 
-    `path` is the operation that keeps it. The ledger is one of a training step carried out as `how` says. Bytes are over all `layers` (0 for what serves them
-    all); `square` marks what grows with the square of the sequence.
+    `path` is the operation that keeps it. The ledger is one of a training step carried out as `how` says. Bytes are
+    over all `layers` (0 for what serves them all); `square` marks what grows with the square of the sequence.
     """
     rewriter = Rewriter(structs.replace(ledger, sizes=ledger.at(work)))
     return _frame(

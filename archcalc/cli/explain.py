@@ -10,6 +10,7 @@ from archcalc.ledger.build import build
 from archcalc.render import explain
 from archcalc.render.output import Format, emit
 from archcalc.render.report import Subject
+from archcalc.spec.execution import Execution
 from archcalc.spec.workload import workload
 
 
@@ -36,11 +37,13 @@ def command(
     """Each figure's formula, in symbols and in numbers.
 
     ROW is a figure as the report's JSON calls it (total, active, attention, flops.forward, flops.attention,
-    memory.kv_cache_bytes …), or the path of a weight, a product or a cache, or part of one ('attn.q',
-    'layers.3.attn.q.weight', 'layers.*.attn.scores', 'layers.*.ffn.*').
+    memory.kv_cache_bytes …), memory.activations_bytes, or the path of a weight, a product or a cache, or part of one
+    ('attn.q', 'layers.3.attn.q.weight', 'layers.*.attn.scores', 'layers.*.ffn.*').
     """
     spec = load_source(source, settings)
     work = workload(spec, batch=batch, seq=seq, past=past, source_seq=source_seq)
-    subject = Subject(spec, build(spec), work, dtype)
+    # What autograd keeps is asked of a training step, which has no past and computes in no fp8.
+    how = None if past or dtype == "fp8" else Execution(dtype=dtype)
+    subject = Subject(spec, build(spec, how), work, dtype)
     page = explain.table_page if form == "csv" else explain.page
     emit(lambda: page(subject, row), lambda: explain.data(subject, row), form, output=output, color=not no_color)

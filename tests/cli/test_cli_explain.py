@@ -16,6 +16,7 @@ from archcalc.contract import report
 from archcalc.ledger.build import build
 from archcalc.ledger.leaves import COMPONENTS
 from archcalc.sources import load
+from archcalc.spec.execution import Execution
 from archcalc.spec.workload import workload
 from tests.cli.conftest import Cli
 
@@ -87,7 +88,7 @@ def test_the_evaluator_itself() -> None:
 def sizes_of(name: str, **asked: int) -> dict[str, int]:
     """The table that formulas read: the model's sizes, and the workload's."""
     spec = load(name)
-    return build(spec).at(workload(spec, **asked))
+    return build(spec, Execution()).at(workload(spec, **asked))
 
 
 @each_preset
@@ -99,6 +100,8 @@ def test_figures_are_the_reports_and_their_equations_hold(name: str, good: Good)
     expected |= told["params"]["by_component"]
     expected |= {f"{part}.{key}": count for part in ("flops", "memory") for key, count in told[part].items()}
     expected |= {f"flops.{one}": flops[one]["forward"] if one in flops else 0 for one in COMPONENTS}
+    kept = build(spec, Execution()).kept
+    expected["memory.activations_bytes"] = sum(row.bytes(sizes) for row in kept)
     assert {figure: one["value"] for figure, one in found.items()} == expected
     for one in found.values():
         assert steps(one["equation"], sizes) == {one["value"]}
@@ -236,3 +239,12 @@ def test_what_a_row_may_not_be(row: str, cli: Cli) -> None:
     assert (found.code, found.out, found.err.count("\n")) == (2, "", 1)
     assert f"no figure, weight, product or cache is called {row!r}" in found.err
     assert "allowed: total, untied, active" in found.err
+
+
+def test_what_autograd_keeps_has_a_formula(good: Good, cli: Cli) -> None:
+    """36 s·b·h and 8 a·s²·b a layer, and what stands about them: GPT-2's dropout, in bf16."""
+    found = json.loads(good("explain", "gpt2", "memory.activations_bytes", "--format", "json"))
+    assert "36·batch·d_model·seq·n_layers" in found["memory.activations_bytes"]["formula"]
+    assert found["memory.activations_bytes"]["value"] == 1_553_686_528
+    after_a_cache = cli("explain", "gpt2", "memory.activations_bytes", "--seq", "1", "--past", "5")
+    assert (after_a_cache.code, after_a_cache.err.count("\n")) == (2, 1)
