@@ -122,18 +122,20 @@ class StackReader(msgspec.Struct, frozen=True):
                 members = having.setdefault(leaf, [])
                 assert group not in members, f"a layer has no leaf twice: {leaf.name}"
                 members.append(group)
+        places: dict[tuple[str, ...], Placed] = {}
         for leaf, members in having.items():
-            # What serves a whole stack stands in none of its layers.
-            yield self._place(leaf, members, d) if "{i}" in leaf.name else Placed(leaf)
+            names = tuple(group.name for group in members)
+            if "{i}" not in leaf.name:  # what serves a whole stack stands in none of its layers
+                yield Placed(leaf)
+                continue
+            if names not in places:
+                places[names] = self._place(leaf, members, d)
+            yield structs.replace(places[names], leaf=leaf)
 
     def _place(self, leaf: Entry, members: list[Group], d: Symbols) -> Placed:
         """A leaf with the layers of all the groups that have it."""
-        if len(members) == 1:
-            (group,) = members
-            indices, turns = group.indices, group.turns
-        else:
-            indices = tuple(sorted(index for group in members for index in group.indices))
-            turns = tuple(sorted(turn for group in members for turn in group.turns))
+        indices = tuple(sorted(index for group in members for index in group.indices))
+        turns = tuple(sorted(turn for group in members for turn in group.turns))
         label = "" if len(members) == len(self.groups) else ", ".join(group.name for group in members)
         turn_repeats = self._turns(members, d)
         repeats = turn_repeats if len(indices) == len(turns) else Poly.constant(len(indices))
