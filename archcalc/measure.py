@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import ctypes
 import multiprocessing
-import resource
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -89,12 +87,17 @@ def process_peak(spec: Spec, work: Workload, how: Execution, needed_bytes: int, 
 
 def _grown(spec: Spec, work: Workload, how: Execution, optimiser: str) -> int:
     _warm_up()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = _high_water_bytes()
     model = build(spec, "cpu", DTYPES[how.dtype], how=how).train()
     step = _Step(spec, model, work, _optimiser(optimiser, model))
     step()
     step()
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+    return _high_water_bytes() - before
+
+
+def _high_water_bytes() -> int:
+    """The most that this process has held (getrusage would tell what it inherited from its parent)."""
+    return _kilobytes("/proc/self/status", "VmHWM") * 1024
 
 
 def _warm_up() -> None:
@@ -150,6 +153,16 @@ def put_on_cpu(model: nn.Module) -> None:
 
 def _free_bytes() -> int:
     """What the machine could give without swapping."""
-    with open("/proc/meminfo", encoding="ascii") as file:
-        lines: dict[str, Any] = dict(line.split(":") for line in file)
-    return int(lines["MemAvailable"].split()[0]) * 1024
+    return _kilobytes("/proc/meminfo", "MemAvailable") * 1024
+
+
+def _kilobytes(path: str, name: str) -> int:
+    """An entry of a file of the kernel's. Raises InputError on a system that has none."""
+    try:
+        with open(path, encoding="ascii") as file:
+            entries = dict(line.split(":", 1) for line in file)
+    except OSError:
+        raise InputError(
+            f"there is no {path} here", where="--measure process", allowed="Linux, or --measure fake"
+        ) from None
+    return int(entries[name].split()[0])

@@ -49,8 +49,8 @@ def on_meta(model: nn.Module, rank: int, modules: str | Sequence[str], parameter
 
 
 def plain(name: str) -> str:
-    """peft's name of an adapter as we write it: 'layers.0.attn.q.lora_A.weight'."""
-    name = name.removeprefix("base_model.model.").replace("lora_embedding_", "lora_")
+    """peft's name of an adapter as we write it: 'layers.0.attn.q.lora_A.weight' (what it wraps, it calls base_layer)."""
+    name = name.removeprefix("base_model.model.").replace("lora_embedding_", "lora_").replace("base_layer.", "")
     return name.replace(".default.weight", ".weight").replace(".default", ".weight")
 
 
