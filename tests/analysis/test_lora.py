@@ -49,8 +49,10 @@ def on_meta(model: nn.Module, rank: int, modules: str | Sequence[str], parameter
 
 
 def plain(name: str) -> str:
-    """peft's name of an adapter as we write it: 'layers.0.attn.q.lora_A.weight' (what it wraps, it calls base_layer)."""
-    name = name.removeprefix("base_model.model.").replace("lora_embedding_", "lora_").replace("base_layer.", "")
+    """peft's name of an adapter as we write it: 'layers.0.attn.q.lora_A.weight'. A head that it wraps has inner names."""
+    name = (
+        name.removeprefix("base_model.model.").replace("lora_embedding_", "lora_").replace("head.base_layer.", "head.")
+    )
     return name.replace(".default.weight", ".weight").replace(".default", ".weight")
 
 
