@@ -49,7 +49,7 @@ def on_meta(model: nn.Module, rank: int, modules: str | Sequence[str], parameter
 
 
 def plain(name: str) -> str:
-    """peft's name of an adapter as we write it: 'layers.0.attn.q.lora_A.weight'; a head that it wraps has inner ones."""
+    """peft's name of an adapter as we write it: 'layers.0.attn.q.lora_A.weight', inside a wrapped head too."""
     name = (
         name.removeprefix("base_model.model.").replace("lora_embedding_", "lora_").replace("head.base_layer.", "head.")
     )
