@@ -33,5 +33,5 @@ def dense(activation: Activation, width: Poly, x: Tensor, here: Pass, *, is_gate
     else:
         up = yield from linear("up", x, width, "ffn", bias=bias)
         hidden = yield from activated(activation, "activation", "ffn", up)
-    hidden = yield from dropped(hidden, here.dropout.ffn, here, "ffn")
+    hidden = yield from dropped(hidden, here.dropout.ffn, here, "ffn", "activation")
     return (yield from linear("down", hidden, x.axes[-1], "ffn", bias=bias))

@@ -41,7 +41,7 @@ class Pass(msgspec.Struct, frozen=True):
         return self.how.dtype if self.how.device == "cpu" else "fp32"
 
 
-def dropped(x: Tensor, probability: float, here: Pass, component: Component, name: str = "dropout") -> Forward[Tensor]:
+def dropped(x: Tensor, probability: float, here: Pass, component: Component, name: str) -> Forward[Tensor]:
     """What dropout leaves of a tensor. It keeps its mask: a factor for each number, on a GPU a byte."""
     if not probability or not here.how.dropout:
         return x

@@ -72,7 +72,7 @@ def _experts(stacked: Stacked, part: MoE, d: Symbols, x: Tensor, chosen: Tensor,
     else:
         up = yield from stacked(part, "up", each, d.d_expert, chosen, d)
         hidden = yield from activated(part.activation, "activation", "ffn", up)
-    hidden = yield from dropped(hidden, here.dropout.ffn, here, "ffn")
+    hidden = yield from dropped(hidden, here.dropout.ffn, here, "ffn", "activation")
     return (yield from stacked(part, "down", hidden, d_model, chosen, d))
 
 
