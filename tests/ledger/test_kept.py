@@ -360,8 +360,8 @@ def test_what_only_inference_needs_is_not_kept():
 LAYER = {"norm": LN, "attention": GQA, "ffn": PLAIN}
 
 
-def again(recompute: str) -> dict[str, str]:
-    ledger = build(decode(document(LAYER)), Execution(recompute=recompute))
+def again(recompute: str, layer: dict[str, Any] = LAYER, **how: Any) -> dict[str, str]:
+    ledger = build(decode(document(layer)), Execution(recompute=recompute, **how))
     return {row.path.removeprefix("layers.{i}."): row.matmul.again for row in ledger.matmuls}
 
 
@@ -385,6 +385,23 @@ def test_full_recomputation_keeps_a_layers_input():
     paths = ("attn.q", "attn.k", "attn.v", "attn.scores", "attn.values", "attn.out", "ffn.up")
     assert again("full") == dict.fromkeys(paths, "always") | {"ffn.down": "without early stop"}
     assert set(again("none").values()) == {"never"}
+
+
+def test_what_is_kept_after_the_last_product_needs_it_again():
+    flash = again("selective", attention="flash", device="cuda")
+    assert (flash["attn.scores"], flash["attn.values"]) == ("always", "always")
+    assert set(again("full", LAYER | {"placement": "post"}).values()) == {"always"}
+    assert set(again("full", {"ffn": MOE}).values()) == {"always"}
+
+
+@settings(max_examples=20, deadline=None)
+@given(specs())
+def test_recomputation_changes_only_what_is_kept(spec: Spec):
+    plain = build(spec, Execution())
+    for recompute in ("selective", "full"):
+        other = build(spec, Execution(recompute=recompute))
+        assert (other.rows, other.caches, other.elementwise) == (plain.rows, plain.caches, plain.elementwise)
+        assert [row.formula for row in other.matmuls] == [row.formula for row in plain.matmuls]
 
 
 def both(recompute: str = "none", n_layers: int = 3) -> list[str]:

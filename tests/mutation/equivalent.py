@@ -8,6 +8,9 @@ SAME_ORDER = "a key that says a thing twice sorts as one that says it once"
 SAME_PREFIXES = "startswith asks twice for the same prefix"
 
 EQUIVALENT: dict[tuple[str, str], str] = {
+    ("activation.py", "_squared: yield Saved(name, y, component) → nothing"): "relu has kept the same tensor already",
+    ("forward.py", "recomputed: 0 → 1"): "a region without anything kept does not occur: every part has a linear map",
+    ("forward.py", "recomputed: place < last → place <= last"): "at the last place is something kept, no product",
     ("algebra.py", "Poly.text: (-len(term[0]), term[0]) → (-len(term[0]), -len(term[0]), term[0])"): SAME_ORDER,
     ("algebra.py", "Poly.text: (-len(term[0]), term[0]) → (-len(term[0]), term[0], term[0])"): SAME_ORDER,
     ("algebra.py", f"_place: {PLACE} → ({RANK}, {RANK}, symbol)"): SAME_ORDER,
