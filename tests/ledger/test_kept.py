@@ -539,3 +539,23 @@ def test_every_rows_value_is_its_formulas(spec: Spec):
         assert cache.elements(sizes) == cache.formula.at(sizes)
     for row in ledger.elementwise:
         assert row.numbers(sizes) == row.formula.at(sizes)
+
+
+def test_half_precision_takes_two_bytes():
+    (row,) = [
+        row for row in build(decode(document(LAYER)), Execution(dtype="fp16")).kept if row.path.endswith("attn.q")
+    ]
+    assert row.bytes({"batch": 29, "seq": 19, "d_model": 10, "n_layers": 1}) == 29 * 19 * 10 * 2
+
+
+def test_layers_that_turn_otherwise_keep_angles_of_their_own():
+    layers = [{"attention": GQA | {"position": ROPE | {"theta": theta}}, "norm": LN} for theta in (1e4, 1e6, 1e4)]
+    rows = build(decode(document({}, stack={"runs": [{"count": 3, "pattern": layers}]})), Execution()).kept
+    found = [(row.path, row.component) for row in rows if "cosines" in row.path]
+    assert found == [("cosines and sines", "position"), ("cosines and sines 2", "position")]
+
+
+def test_the_work_of_an_rmsnorm():
+    row = build(decode(document({"norm": RMS, "ffn": PLAIN})), Execution()).elementwise[0]
+    found = (row.path, row.elementwise.operation, " ".join(map(str, row.elementwise.axes)))
+    assert found == ("layers.{i}.ffn_norm", "rmsnorm", STATES)

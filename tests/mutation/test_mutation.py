@@ -69,7 +69,7 @@ def test_every_explained_mutant_is_still_one():
 CHOSEN = [
     ("linear.py", "linear: (out, into) → (out,)"),
     ("attention.py", "leaves: d.n_heads * d.d_head → d.n_heads + d.d_head"),
-    ("norm.py", "_rmsnorm: 'weight' → 'weightx'"),
+    ("norm.py", "_rmsnorm_parameters: 'weight' → 'weightx'"),
 ]
 
 
