@@ -68,7 +68,7 @@ def test_every_explained_mutant_is_still_one():
 # One mistake of each kind, and one that nothing can notice.
 CHOSEN = [
     ("linear.py", "linear: (out, into) → (out,)"),
-    ("attention.py", "leaves: d.n_heads * d.d_head → d.n_heads + d.d_head"),
+    ("attention.py", "_made: n_heads * d.d_head → n_heads + d.d_head"),
     ("norm.py", "_rmsnorm_parameters: 'weight' → 'weightx'"),
 ]
 
