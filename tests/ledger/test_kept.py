@@ -1,4 +1,4 @@
-"""What a layer keeps for its backward pass, written out by hand; tests/test_activations.py holds the same to torch."""
+"""What autograd keeps, by hand: every tensor of small layers, as "operation: label, axes, dtype"."""
 
 from __future__ import annotations
 
@@ -13,391 +13,549 @@ from archcalc.spec import Spec
 from archcalc.spec.document import decode
 from archcalc.spec.execution import Execution
 from archcalc.spec.workload import Workload
+from tests.ledger.test_parts import BARE, GQA, LN, MLA, MOE, PLAIN, RMS, document
 from tests.strategies import specs
 
-# s tokens of b sequences; 6 wide, 3 heads of 4, 1 kv head, a feed-forward of 10, a vocabulary of 17.
-B, S, D, N, H, F, V = 2, 5, 6, 3, 4, 10, 17
-WORK = Workload(batch=B, seq=S, source_seq=S)
-STATES, HEADS, WIDE, SQUARE = B * S * D, B * S * N * H, B * S * F, B * N * S * S
-ATTENTION = {"kind": "gqa", "n_heads": N, "n_kv_heads": 1, "d_head": H}
-LAYERNORM, RMSNORM = {"kind": "layernorm"}, {"kind": "rmsnorm"}
-PLAIN = {"kind": "plain", "d_ff": F, "activation": "gelu"}
+SQUARE, WIDE, HEADS = "batch n_heads seq keys", "batch seq n_heads·d_head", "batch n_heads seq d_head"
+STATES, ONE, MASK = "batch seq d_model", "batch seq 1", "mask: mask, seq keys, bool"
+ROPE = {"kind": "rope", "d_rotary": 4}
+ROOT = "1/root of the mean square"
+DROPOUT = {"embedding": 0.1, "attention": 0.2, "residual": 0.3, "ffn": 0.4}
 
 
-def ledger(how: Execution, layer: dict[str, Any], family: str = "decoder", **fields: Any) -> Ledger:
-    """A model of two such layers, no table of positions and no final norm."""
-    stack = {"n_layers": 2, "runs": [{"pattern": [{"norm": LAYERNORM} | layer]}]}
-    document = {"name": "x", "vocab_size": V, "n_ctx": 64, "d_model": D, family: stack} | fields
-    return build(decode(document), how)
+def kept(ledger: Ledger) -> list[str]:
+    """Every kept tensor, in order."""
+    found = []
+    for row in ledger.kept:
+        axes = " ".join(str(axis).replace(" ", "") for axis in row.kept.axes)
+        found.append(f"{row.path.removeprefix('layers.{i}.')}: {row.kept.label}, {axes}, {row.kept.dtype}")
+    return found
 
 
-def kept(of: Ledger) -> dict[tuple[str, str], int]:
-    """(operation within its layer, tensor) → bytes in one layer."""
-    sizes = of.at(WORK)
-    return {
-        (row.path.removeprefix("layers.{i}."), row.kept.label): row.bytes(sizes) // max(1, len(row.turns))
-        for row in of.kept
-    }
+def of(layer: dict[str, Any], *slots: str, how: dict[str, Any] | None = None, **fields: Any) -> list[str]:
+    """What a layer's slots keep, and what serves all layers; of no slot, all that the model keeps."""
+    found = kept(build(decode(document(layer, **fields)), Execution(**(how or {}))))
+    shared = ("mask", "cosines", "relative")
+    return [line for line in found if not slots or line.startswith((*slots, *shared))]
 
 
-def layer(found: dict[tuple[str, str], int], part: str) -> dict[tuple[str, str], int]:
-    return {key: size for key, size in found.items() if key[0].startswith(part)}
+Q_OF_NORM = f"attn.q: normed, {STATES}, bf16"
+QUERIES, KEYS = f"attn.scores: q, {WIDE}, bf16", f"attn.scores: k of each head, {HEADS}, bf16"
+PATTERN = f"attn.softmax: pattern, {SQUARE}, fp32"
+ROUNDED, VALUES = f"attn.values: pattern, {SQUARE}, bf16", f"attn.values: v of each head, {HEADS}, bf16"
+OUT = f"attn.out: attended, {WIDE}, bf16"
+BEFORE, AFTER = [Q_OF_NORM, QUERIES, KEYS], [ROUNDED, VALUES, OUT]
+ANGLES = "cosines and sines: cosines and sines, seq d_rotary, bf16"
+TURNED = [Q_OF_NORM, ANGLES, QUERIES.replace(WIDE, HEADS), KEYS]
+K_WIDE = "batch seq n_kv_heads·d_head"
+
+EAGER: list[tuple[dict[str, Any], list[str]]] = [
+    ({}, [*BEFORE, MASK, PATTERN, *AFTER]),
+    ({"position": ROPE}, [*TURNED, MASK, PATTERN, *AFTER]),
+    ({"window": 3}, [line.replace("keys", "keys(window)") for line in [*BEFORE, MASK, PATTERN, *AFTER]]),
+    ({"position": {"kind": "alibi"}}, [*BEFORE, MASK, PATTERN, *AFTER]),
+    # One more column, the sinks' own, which the second product doesn't read.
+    ({"sinks": True}, [*BEFORE, MASK, PATTERN.replace("keys", "keys+1"), *AFTER]),
+    (
+        {"softcap": 2.0},
+        [*BEFORE, f"attn.softcap: tanh of the scores, {SQUARE}, bf16", MASK, PATTERN, *AFTER],
+    ),
+    (
+        {"qk_norm": {"norm": RMS}},
+        [
+            Q_OF_NORM,
+            f"attn.q_norm: q, {HEADS}, fp32",
+            f"attn.q_norm: {ROOT}, batch n_heads seq 1, fp32",
+            f"attn.q_norm: normed, {HEADS}, bf16",
+            "attn.k_norm: k, batch n_kv_heads seq d_head, fp32",
+            f"attn.k_norm: {ROOT}, batch n_kv_heads seq 1, fp32",
+            "attn.k_norm: normed, batch n_kv_heads seq d_head, bf16",
+            f"attn.scores: q_norm, {HEADS}, bf16",
+            "attn.scores: k_norm of each head, batch n_heads seq d_head, bf16",
+            MASK, PATTERN, *AFTER,
+        ],
+    ),
+    (
+        {"qk_norm": {"norm": LN, "over": "full"}},
+        [
+            Q_OF_NORM,
+            f"attn.q_norm: q, {WIDE}, bf16",
+            f"attn.q_norm: mean, {ONE}, fp32",
+            f"attn.q_norm: 1/deviation, {ONE}, fp32",
+            f"attn.k_norm: k, {K_WIDE}, bf16",
+            f"attn.k_norm: mean, {ONE}, fp32",
+            f"attn.k_norm: 1/deviation, {ONE}, fp32",
+            f"attn.scores: q_norm, {WIDE}, bf16",
+            "attn.scores: k_norm of each head, batch n_heads seq d_head, bf16",
+            MASK, PATTERN, *AFTER,
+        ],
+    ),
+]  # fmt: skip
 
 
-def test_attention_written_out() -> None:
-    """The normed states once for q, k and v; the pattern in float32, and again in bf16; one mask for both layers."""
-    found = kept(ledger(Execution(dtype="bf16"), {"attention": ATTENTION}))
-    assert found == {
-        ("embed.tokens", "token ids"): 8 * B * S,
-        ("attn_norm", "states"): 2 * STATES,
-        ("attn_norm", "mean"): 4 * B * S,
-        ("attn_norm", "1/deviation"): 4 * B * S,
-        ("attn.q", "attn_norm"): 2 * STATES,
-        ("attn.scores", "q"): 2 * HEADS,
-        ("attn.scores", "k of each head"): 2 * HEADS,
-        ("mask", "mask"): S * S,
-        ("attn.softmax", "pattern"): 4 * SQUARE,
-        ("attn.values", "pattern"): 2 * SQUARE,
-        ("attn.values", "v of each head"): 2 * HEADS,
-        ("attn.out", "attended"): 2 * HEADS,
-        ("head.logits", "states"): 2 * STATES,
-    }
+@pytest.mark.parametrize(("fields", "expected"), EAGER, ids=lambda value: str(value)[:30])
+def test_attention_written_out(fields: dict[str, Any], expected: list[str]):
+    assert of({"attention": GQA | fields}, "attn.") == expected
 
 
-def test_in_fp32_the_pattern_is_kept_once() -> None:
-    found = kept(ledger(Execution(dtype="fp32"), {"attention": ATTENTION}))
-    assert ("attn.values", "pattern") not in found
-    assert found["attn.softmax", "pattern"] == 4 * SQUARE
-    assert found["attn.scores", "q"] == 4 * HEADS
+MATH = [
+    Q_OF_NORM,
+    f"attn.scores: scaled queries, {HEADS}, fp32",
+    f"attn.scores: scaled keys, {HEADS}, fp32",
+    PATTERN,
+    VALUES.replace("bf16", "fp32"),
+    OUT,
+]
+SUMS = "attn.core: log of the sums, batch n_heads seq, fp32"
+FLASH_READS = [f"attn.core: q, {WIDE}, bf16", f"attn.core: k, {K_WIDE}, bf16", f"attn.core: v, {K_WIDE}, bf16"]
+ON_GPU = [Q_OF_NORM, *FLASH_READS, SUMS, OUT.replace("attn.out", "attn.core")]
+ON_CPU = [
+    Q_OF_NORM,
+    f"attn.core: q, {WIDE}, bf16",
+    f"attn.core: k of each head, {HEADS}, bf16",
+    f"attn.core: v of each head, {HEADS}, bf16",
+    *ON_GPU[-2:],
+]
+FLASH_CPU, FLASH_GPU = {"attention": "flash", "device": "cpu"}, {"attention": "flash", "device": "cuda"}
+WINDOW_MASK = "mask: mask, seq keys(window), bf16"
+HEAD_MASK = "mask: mask, n_heads seq keys, bf16"
+ALIBI = {"position": {"kind": "alibi"}}
+CHOSEN: list[tuple[dict[str, Any], dict[str, Any], list[str]]] = [
+    ({}, {"attention": "math"}, MATH),
+    ({}, FLASH_GPU, ON_GPU),
+    ({"window": 3}, FLASH_GPU, ON_GPU),
+    (ALIBI, FLASH_GPU, ON_GPU),
+    ({}, FLASH_CPU, ON_CPU),
+    ({"window": 3}, FLASH_CPU, [Q_OF_NORM, WINDOW_MASK, *ON_CPU[1:]]),
+    (ALIBI, FLASH_CPU, [Q_OF_NORM, HEAD_MASK, *ON_CPU[1:]]),
+    # What a fused kernel cannot do stays written out.
+    ({"sinks": True}, FLASH_GPU, EAGER[4][1]),
+    ({"softcap": 2.0}, {"attention": "math"}, EAGER[5][1]),
+]
 
 
-def test_what_an_attention_adds() -> None:
-    """A softcap keeps its tanh, sinks a column more, rope its tables once, a norm on heads what it scales."""
-    part = ATTENTION | {
-        "softcap": 2.0,
-        "sinks": True,
-        "position": {"kind": "rope", "d_rotary": 2},
-        "qk_norm": {"norm": RMSNORM},
-    }
-    found = kept(ledger(Execution(dtype="bf16"), {"attention": part}))
-    assert found["attn.softcap", "tanh of the scores"] == 2 * SQUARE
-    assert found["attn.softmax", "pattern"] == 4 * B * N * S * (S + 1)
-    assert found["attn.values", "pattern"] == 2 * SQUARE
-    assert found["cosines and sines", "cosines and sines"] == 2 * S * 2
-    assert layer(found, "attn.q_norm") == {
-        ("attn.q_norm", "q"): 4 * HEADS,
-        ("attn.q_norm", "1/root of the mean square"): 4 * B * S * N,
-        ("attn.q_norm", "normed"): 2 * HEADS,
-    }
-    assert found["attn.k_norm", "k"] == 4 * B * S * H
-
-
-def test_windows_have_masks_of_their_own() -> None:
-    pattern = [{"norm": LAYERNORM, "attention": ATTENTION | window} for window in ({}, {"window": 2}, {"window": 3})]
-    stack = {"n_layers": 3, "runs": [{"pattern": pattern}]}
-    document = {"name": "x", "vocab_size": V, "n_ctx": 64, "d_model": D, "decoder": stack}
-    found = kept(build(decode(document), Execution()))
-    assert [key[0] for key in found if key[1] == "mask"] == ["mask", "mask 2", "mask 3"]
-
-
-@pytest.mark.parametrize("family", ["decoder", "encoder"])
-def test_kernels(family: str) -> None:
-    """Math scales copies in float32; flash keeps what it reads and gives and needs a mask for a window alone."""
-    windowed = {"attention": ATTENTION | {"window": 2}}
-    math = kept(ledger(Execution(dtype="bf16", attention="math"), windowed, family))
-    assert layer(math, "attn.s") | layer(math, "attn.v") == {
-        ("attn.scores", "scaled queries"): 4 * HEADS,
-        ("attn.scores", "scaled keys"): 4 * HEADS,
-        ("attn.softmax", "pattern"): 4 * SQUARE,
-        ("attn.values", "v of each head"): 4 * HEADS,
-    }
-    flash = kept(ledger(Execution(dtype="bf16", attention="flash", device="cpu"), windowed, family))
-    assert flash["mask", "mask"] == 2 * S * S
-    assert layer(flash, "attn.core") == {
-        ("attn.core", "q"): 2 * HEADS,
-        ("attn.core", "k of each head"): 2 * HEADS,
-        ("attn.core", "v of each head"): 2 * HEADS,
-        ("attn.core", "log of the sums"): 4 * B * N * S,
-        ("attn.core", "attended"): 2 * HEADS,
-    }
-    gpu = kept(ledger(Execution(dtype="bf16", attention="flash", device="cuda"), windowed, family))
-    assert ("mask", "mask") not in gpu
-    assert gpu["attn.core", "k"] == gpu["attn.core", "v"] == 2 * B * S * H
-
-
-@pytest.mark.parametrize(
-    ("change", "taken"),
-    [
-        ({"softcap": 3.0}, "eager"),
-        ({"sinks": True}, "eager"),
-        ({}, "flash"),
-        ({"position": {"kind": "alibi"}}, "flash"),
-    ],
-)
-def test_what_a_kernel_cannot_do_another_does(change: dict[str, Any], taken: str) -> None:
-    how = Execution(attention="flash", device="cpu")
-    found = kept(ledger(how, {"attention": ATTENTION | change}))
-    assert (("attn.core", "attended") in found) == (taken == "flash")
-    dropping = kept(ledger(how, {"attention": ATTENTION}, dropout={"attention": 0.1}))
-    assert ("attn.scores", "scaled queries") in dropping
-    mask = found.get(("mask", "mask"))
-    assert mask == {"softcap": S * S, "sinks": S * S, "position": 2 * N * S * S, "": None}[next(iter(change), "")]
+@pytest.mark.parametrize(("fields", "how", "expected"), CHOSEN, ids=lambda value: str(value)[:30])
+def test_attention_by_other_kernels(fields: dict[str, Any], how: dict[str, Any], expected: list[str]):
+    assert of({"attention": GQA | fields}, "attn.", how=how) == expected
 
 
 @pytest.mark.parametrize(
-    ("activation", "expected"),
-    [
-        ("relu", {("ffn.activation", "activated"): 1}),
-        ("relu2", {("ffn.activation", "activated"): 1, ("ffn.down", "squared"): 1}),
-        ("gelu", {("ffn.activation", "up"): 1, ("ffn.down", "activated"): 1}),
-        (
-            "quick_gelu",
-            {("ffn.activation", "sigmoid"): 1, ("ffn.activation", "up"): 1, ("ffn.down", "activated"): 1},
-        ),
-        (
-            "clamped_swish",
-            {
-                ("ffn.activation", "up"): 1,
-                ("ffn.activation", "sigmoid"): 1,
-                ("ffn.activation", "clamped"): 1,
-                ("ffn.down", "activated"): 1,
-            },
-        ),
-    ],
+    ("how", "is_math"),
+    [(FLASH_CPU, True), (FLASH_GPU, False), (FLASH_CPU | {"dropout": False}, False)],
 )
-def test_activations(activation: str, expected: dict[tuple[str, str], int]) -> None:
-    found = kept(ledger(Execution(), {"ffn": PLAIN | {"activation": activation}}))
-    hidden = layer(found, "ffn.activation") | layer(found, "ffn.down")
-    assert hidden == dict.fromkeys(expected, 2 * WIDE)
+def test_the_cpus_flash_kernel_drops_nothing(how: dict[str, Any], is_math: bool):
+    found = of({"attention": GQA}, "attn.", how=how, dropout={"attention": 0.2})
+    assert (PATTERN in found) == is_math
+    assert (SUMS in found) != is_math
 
 
-def test_a_gate_keeps_both_of_its_sides() -> None:
-    found = kept(ledger(Execution(), {"ffn": {"kind": "gated", "d_ff": F}}))
-    assert layer(found, "ffn.activation") == {
-        ("ffn.activation", "gate"): 2 * WIDE,
-        ("ffn.activation", "activated"): 2 * WIDE,
-        ("ffn.activation", "up"): 2 * WIDE,
-    }
-    clamped = kept(ledger(Execution(), {"ffn": {"kind": "gated", "d_ff": F, "activation": "clamped_swish"}}))
-    assert clamped["ffn.activation", "clamped up + 1"] == 2 * WIDE
+LATENT = [
+    Q_OF_NORM,
+    "cosines and sines: cosines and sines, seq d_rope, bf16",
+    "attn.kv_down_norm: kv_down, batch seq kv_rank, fp32",
+    f"attn.kv_down_norm: {ROOT}, batch seq 1, fp32",
+    "attn.kv_down_norm: normed, batch seq kv_rank, bf16",
+    "attn.kv_up: kv_down_norm, batch seq kv_rank, bf16",
+    "attn.scores: queries, batch n_heads seq d_nope+d_rope, bf16",
+    "attn.scores: keys of each head, batch n_heads keys d_nope+d_rope, bf16",
+    MASK,
+    PATTERN,
+    ROUNDED,
+    "attn.values: values of each head, batch n_heads keys d_v, bf16",
+    "attn.out: attended, batch seq n_heads·d_v, bf16",
+]
+Q_LATENT = [
+    "attn.q_down: normed, batch seq d_model, bf16",
+    "attn.q_down_norm: q_down, batch seq q_rank, fp32",
+    f"attn.q_down_norm: {ROOT}, batch seq 1, fp32",
+    "attn.q_down_norm: normed, batch seq q_rank, bf16",
+    "attn.q_up: q_down_norm, batch seq q_rank, bf16",
+]
 
 
-ROUTED = {"kind": "moe", "n_experts": 7, "n_active": 3, "d_expert": F, "normalise": True}
-MOE = ROUTED | {"n_shared": 1, "shared_gate": True}
+def test_latent_attention():
+    angles = [line.replace("d_rope, bf16", "d_rotary, bf16") if "cosines" in line else line for line in LATENT]
+    assert of({"attention": MLA}, "attn.") == angles
+    assert of({"attention": MLA | {"q_rank": 8}}, "attn.") == Q_LATENT + angles[1:]
 
 
-def test_a_mixture_split_by_expert() -> None:
-    found = kept(ledger(Execution(experts="split"), {"ffn": MOE}))
-    choices = 3 * B * S
-    assert layer(found, "ffn.router") == {
-        ("ffn.router", "ffn_norm"): 2 * STATES,
-        ("ffn.router", "scores"): 4 * B * S * 7,
-        ("ffn.router", "chosen experts"): 8 * choices,
-        ("ffn.router", "shares"): 4 * choices,
-        ("ffn.router", "sum of the shares"): 4 * B * S,
-    }
-    assert layer(found, "ffn.experts") == {
-        ("ffn.experts.split", "sorted by expert"): 8 * choices,
-        ("ffn.experts.gate", "states of each choice"): 2 * choices * D,
-        ("ffn.experts.activation", "gate"): 2 * choices * F,
-        ("ffn.experts.activation", "activated"): 2 * choices * F,
-        ("ffn.experts.activation", "up"): 2 * choices * F,
-        ("ffn.experts.down", "gated"): 2 * choices * F,
-        ("ffn.experts.split", "back in order"): 8 * choices,
-    }
-    assert layer(found, "ffn.shared_gate") == {
-        ("ffn.shared_gate", "sigmoid"): 2 * B * S,
-        ("ffn.shared_gate", "down"): 2 * STATES,
-    }
-    assert found["ffn.weighted", "shares"] == 2 * choices
+def test_latent_attention_by_flash():
+    assert "attn.core: values, batch n_heads keys d_v, bf16" in of({"attention": MLA}, "attn.", how=FLASH_GPU)
+    assert PATTERN in of({"attention": MLA}, "attn.", how=FLASH_CPU)
 
 
-def test_a_mixture_gathered_copies_each_choices_matrices() -> None:
-    found = kept(ledger(Execution(experts="gather"), {"ffn": MOE}))
-    copies = {key[0]: size for key, size in found.items() if key[1] == "weights of each choice"}
-    assert copies == {f"ffn.experts.{name}": 2 * 3 * B * S * D * F for name in ("gate", "up", "down")}
-    assert not [key for key in found if "split" in key[0]]
+HIDDEN = "batch seq d_ff"
+# What each activation keeps of `up` (or of a gate), and the label of what it makes.
+ACTIVATED = {
+    "relu": (["activated"], "activated"),
+    "relu2": (["activated"], "squared"),
+    "gelu": (["{}"], "activated"),
+    "gelu_tanh": (["{}"], "activated"),
+    "silu": (["{}"], "activated"),
+    "quick_gelu": (["sigmoid", "{}"], "activated"),
+    "clamped_swish": (["{}", "sigmoid", "clamped"], "activated"),
+}
 
 
-@pytest.mark.parametrize(
-    ("placement", "expected"),
-    [
-        ("pre", {"attn_norm": "states", "attn.q": "attn_norm", "ffn_norm": "states", "ffn.up": "ffn_norm"}),
-        ("post", {"attn.q": "states", "attn_norm": "states", "ffn.up": "attn_norm", "ffn_norm": "states"}),
-        (
-            "sandwich",
-            {
-                "attn_norm": "states",
-                "attn.q": "attn_norm",
-                "attn_out_norm": "out",
-                "ffn_norm": "states",
-                "ffn.up": "ffn_norm",
-                "ffn_out_norm": "down",
-            },
-        ),
-        ("output", {"attn.q": "states", "attn_out_norm": "out", "ffn.up": "states", "ffn_out_norm": "down"}),
-        ("parallel", {"attn_norm": "states", "attn.q": "attn_norm"}),
-        ("parallel_two", {"attn_norm": "states", "attn.q": "attn_norm", "ffn.up": "ffn_norm"}),
-    ],
-)
-def test_placements(placement: str, expected: dict[str, str]) -> None:
-    """What stands at a layer's norms and first maps; parallel branches share one tensor, or the states."""
-    found = kept(ledger(Execution(), {"attention": ATTENTION, "ffn": PLAIN, "placement": placement}))
-    first = {path: label for path, label in found if label not in ("mean", "1/deviation")}
-    watched = ("attn_norm", "attn.q", "attn_out_norm", "ffn_norm", "ffn.up", "ffn_out_norm")
-    assert {path: label for path, label in first.items() if path in watched} == expected
+@pytest.mark.parametrize("activation", ACTIVATED)
+def test_a_plain_feed_forward(activation: str):
+    of_input, made = ACTIVATED[activation]
+    labels = [label.format("up") for label in of_input]
+    last = [] if activation == "relu" else [f"ffn.down: {made}, {HIDDEN}, bf16"]
+    expected = [f"ffn.up: normed, {STATES}, bf16", *(f"ffn.activation: {x}, {HIDDEN}, bf16" for x in labels), *last]
+    assert of({"ffn": PLAIN | {"activation": activation}}, "ffn.") == expected
 
 
-@pytest.mark.parametrize(
-    ("norm", "dtype", "expected"),
-    [
-        (RMSNORM, "fp32", {"states": 4, "normed": 4}),
-        (RMSNORM, "bf16", {"states": 4, "normed": 2}),
-        (RMSNORM | {"unit_offset": True}, "bf16", {"states": 4, "normed": 4, "1 + weight": 0}),
-        (RMSNORM | {"weight": False}, "bf16", {"states": 4}),
-        (LAYERNORM, "bf16", {"states": 2}),
-    ],
-)
-def test_norms(norm: dict[str, Any], dtype: Any, expected: dict[str, int]) -> None:
-    found = layer(kept(ledger(Execution(dtype=dtype), {"norm": norm, "ffn": PLAIN})), "ffn_norm")
-    found = {key[1]: size for key, size in found.items()}
-    rows = {"mean", "1/deviation"} if norm["kind"] == "layernorm" else {"1/root of the mean square"}
-    assert all(found.pop(row) == 4 * B * S for row in rows)
-    assert found == {name: size * STATES or 4 * D for name, size in expected.items()}
-
-
-def test_layernorm_on_a_cpu_keeps_its_statistics_in_the_inputs_dtype() -> None:
-    assert kept(ledger(Execution(device="cpu"), {"ffn": PLAIN}))["ffn_norm", "mean"] == 2 * B * S
-
-
-@pytest.mark.parametrize(("device", "size"), [("meta", 2), ("cuda", 1)])
-def test_dropout(device: Any, size: int) -> None:
-    """A mask beside what is dropped: a number each, on a GPU a byte. In bf16 the softmax's float32 stays as well."""
-    places = {"embedding": 0.1, "attention": 0.1, "residual": 0.1, "ffn": 0.1}
-    both = {"attention": ATTENTION, "ffn": PLAIN}
-    found = kept(ledger(Execution(device=device), both, dropout=places))
-    masks = sorted((key[0], bytes_) for key, bytes_ in found.items() if key[1] == "dropout mask")
-    assert masks == [
-        ("attn.dropout", size * STATES),
-        ("attn.softmax", size * SQUARE),
-        ("embed.dropout", size * STATES),
-        ("ffn.activation", size * WIDE),
-        ("ffn.dropout", size * STATES),
-    ]
-    off = kept(ledger(Execution(device=device, dropout=False), both, dropout=places))
-    assert not [key for key in off if key[1] == "dropout mask"]
-
-
-def again(of: Ledger) -> dict[str, str]:
-    return {row.path.removeprefix("layers.{i}."): row.matmul.again for row in of.matmuls}
-
-
-def test_selective_recomputation_keeps_what_the_core_reads() -> None:
-    found = ledger(Execution(recompute="selective"), {"attention": ATTENTION, "ffn": PLAIN})
-    assert layer(kept(found), "attn.core") == {
-        ("attn.core", "q"): 2 * HEADS,
-        ("attn.core", "k"): 2 * B * S * H,
-        ("attn.core", "v"): 2 * B * S * H,
-    }
-    assert {op: when for op, when in again(found).items() if when != "never"} == {
-        "attn.scores": "always",
-        "attn.values": "without early stop",
-    }
-    fused = ledger(Execution(recompute="selective", attention="flash", device="cpu"), {"attention": ATTENTION})
-    assert again(fused)["attn.values"] == "always"
-
-
-@pytest.mark.parametrize(("residual", "last"), [(0.0, "without early stop"), (0.1, "always")])
-def test_full_recomputation_keeps_a_layers_input(residual: float, last: str) -> None:
-    """The last map is not run again, unless dropout after it keeps a mask."""
-    both = {"attention": ATTENTION, "ffn": PLAIN}
-    found = ledger(Execution(recompute="full"), both, dropout={"residual": residual})
-    assert kept(found) == {
-        ("embed.tokens", "token ids"): 8 * B * S,
-        ("layers.{i}", "states"): 2 * STATES,
-        ("head.logits", "states"): 2 * STATES,
-    }
-    assert again(found) == dict.fromkeys(again(found), "always") | {"ffn.down": last, "head.logits": "never"}
-
-
-def test_a_source_is_kept_once() -> None:
-    """By the first cross-attention, for all layers; the decoder's own states are kept layer by layer."""
-    own = {"norm": LAYERNORM, "attention": ATTENTION}
-    document = {
-        "name": "x", "vocab_size": V, "n_ctx": 64, "d_model": D,
-        "encoder": {"n_layers": 1, "runs": [{"pattern": [own]}], "final_norm": LAYERNORM},
-        "decoder": {"n_layers": 2, "runs": [{"pattern": [own | {"cross": ATTENTION}]}]},
-    }  # fmt: skip
-    for recompute in ("none", "full"):
-        found = kept(build(decode(document), Execution(recompute=recompute)))
-        assert [size for key, size in found.items() if key[1] == "source states"] == [2 * STATES]
-
-
-def test_outside_of_the_layers() -> None:
-    """Indices of tokens and types; a narrow table's rows; the transform's input, its activation's, its norm's."""
-    found = ledger(
-        Execution(),
-        {"ffn": PLAIN},
-        "encoder",
-        embedding={"factor": {"d_embed": 3, "widen": "after_positions"}, "n_token_types": 2},
-        head={"tied": True, "transform": {"activation": "gelu", "norm": LAYERNORM}, "softcap": 5.0},
-    )
-    outside = {key: size for key, size in kept(found).items() if key[0].startswith(("embed", "head"))}
-    assert outside == {
-        ("embed.tokens", "token ids"): 8 * B * S,
-        ("embed.types", "token types"): 8 * B * S,
-        ("embed.project", "sum"): 2 * B * S * 3,
-        ("head.transform", "states"): 2 * STATES,
-        ("head.transform", "transform"): 2 * B * S * 3,
-        ("head.norm", "activated"): 2 * B * S * 3,
-        ("head.norm", "mean"): 4 * B * S,
-        ("head.norm", "1/deviation"): 4 * B * S,
-        ("head.logits", "norm"): 2 * B * S * 3,
-        ("head.softcap", "tanh of the logits"): 2 * B * S * V,
-    }
-
-
-def test_the_square_term_is_what_has_two_axes_of_tokens() -> None:
-    found = ledger(Execution(), {"attention": ATTENTION | {"window": 2}, "ffn": PLAIN})
-    assert {row.kept.label for row in found.kept if row.is_square} == {"mask", "pattern"}
-
-
-def test_elementwise_work() -> None:
-    part = ATTENTION | {"position": {"kind": "rope", "d_rotary": 2}}
-    found = ledger(Execution(), {"attention": part, "ffn": {"kind": "gated", "d_ff": F}})
-    sizes = found.at(WORK)
-    assert [(row.path, row.elementwise.operation, row.numbers(sizes)) for row in found.elementwise] == [
-        ("layers.{i}.attn_norm", "layernorm", 2 * STATES),
-        ("layers.{i}.attn.q", "rope", 2 * B * N * S * 2),
-        ("layers.{i}.attn.k", "rope", 2 * B * S * 2),
-        ("layers.{i}.attn.softmax", "softmax", 2 * SQUARE),
-        ("layers.{i}.ffn_norm", "layernorm", 2 * STATES),
-        ("layers.{i}.ffn.activation", "silu", 2 * WIDE),
-        ("layers.{i}.ffn.activation", "gate", 2 * WIDE),
+@pytest.mark.parametrize("activation", ACTIVATED)
+def test_a_gated_feed_forward(activation: str):
+    of_gate, made = ACTIVATED[activation]
+    labels = [label.format("gate") for label in of_gate]
+    if activation == "clamped_swish":
+        labels += ["up", made, "clamped up + 1"]
+    else:
+        labels += ["up"] if made in labels else [made, "up"]
+    assert of({"ffn": {"kind": "gated", "d_ff": 11, "activation": activation}}, "ffn.") == [
+        f"ffn.gate: normed, {STATES}, bf16",
+        *(f"ffn.activation: {x}, {HIDDEN}, bf16" for x in labels),
+        f"ffn.down: gated, {HIDDEN}, bf16",
     ]
 
 
-def test_nothing_is_kept_where_nothing_is_trained() -> None:
-    found = build(_spec())
-    assert not found.kept
-    assert not found.elementwise
+EACH, CHOICES = "batch n_active·seq", "batch seq n_active"
+ROUTER = [
+    f"ffn.router: normed, {STATES}, bf16",
+    "ffn.router: scores, batch seq n_experts, fp32",
+    f"ffn.router: chosen experts, {CHOICES}, int64",
+]
+SHARES = f"ffn.weighted: shares, {CHOICES}, bf16"
+GATHER = [
+    *ROUTER,
+    f"ffn.experts.gate: weights of each choice, {EACH} d_expert d_model, bf16",
+    f"ffn.experts.gate: states of each choice, {EACH} d_model, bf16",
+    f"ffn.experts.up: weights of each choice, {EACH} d_expert d_model, bf16",
+    f"ffn.experts.activation: gate, {EACH} d_expert, bf16",
+    f"ffn.experts.activation: activated, {EACH} d_expert, bf16",
+    f"ffn.experts.activation: up, {EACH} d_expert, bf16",
+    f"ffn.experts.down: weights of each choice, {EACH} d_model d_expert, bf16",
+    f"ffn.experts.down: gated, {EACH} d_expert, bf16",
+    f"ffn.weighted: down, {EACH} d_model, bf16",
+    SHARES,
+]
+SPLIT = [
+    *ROUTER,
+    f"ffn.experts.split: sorted by expert, {CHOICES}, int64",
+    *(line for line in GATHER[3:-2] if "weights of" not in line),
+    f"ffn.experts.split: back in order, {CHOICES}, int64",
+    f"ffn.weighted: mixed, {EACH} d_model, bf16",
+    SHARES,
+]
+SUM = "ffn.router: sum of the shares, batch seq 1, fp32"
+OWN_SHARES = f"ffn.router: shares, {CHOICES}, fp32"
+SHARED = [
+    "ffn.shared.activation: gate, batch seq n_shared·d_shared, bf16",
+    "ffn.shared.activation: activated, batch seq n_shared·d_shared, bf16",
+    "ffn.shared.activation: up, batch seq n_shared·d_shared, bf16",
+    "ffn.shared.down: gated, batch seq n_shared·d_shared, bf16",
+]
+SHARED_GATE = [f"ffn.shared_gate: sigmoid, {ONE}, bf16", f"ffn.shared_gate: down, {STATES}, bf16"]
+MIXTURES: list[tuple[dict[str, Any], dict[str, Any], list[str]]] = [
+    ({}, {}, GATHER),
+    ({"expert_bias": True}, {}, GATHER),
+    ({}, {"experts": "split"}, SPLIT),
+    ({"normalise": True}, {}, [*ROUTER, OWN_SHARES, SUM, *GATHER[3:]]),
+    ({"scoring": "softmax_chosen"}, {}, [*ROUTER, OWN_SHARES, *GATHER[3:]]),
+    ({"n_shared": 2}, {}, GATHER + SHARED),
+    ({"n_shared": 2, "shared_gate": True}, {}, GATHER + SHARED + SHARED_GATE),
+]
 
 
-def _spec() -> Spec:
-    stack = {"n_layers": 1, "runs": [{"pattern": [{"norm": LAYERNORM, "attention": ATTENTION}]}]}
-    return decode({"name": "x", "vocab_size": V, "n_ctx": 64, "d_model": D, "decoder": stack})
+@pytest.mark.parametrize(("fields", "how", "expected"), MIXTURES, ids=lambda value: str(value)[:30])
+def test_mixtures(fields: dict[str, Any], how: dict[str, Any], expected: list[str]):
+    assert of({"ffn": MOE | fields}, "ffn.", how=how) == expected
 
 
-@settings(max_examples=60, deadline=None)
+def test_an_ungated_mixture():
+    assert of({"ffn": MOE | {"gated": False, "activation": "relu"}}, "ffn.", how={"experts": "split"}) == [
+        *(line.replace("gate", "up") for line in SPLIT[:5]),
+        f"ffn.experts.activation: activated, {EACH} d_expert, bf16",
+        *SPLIT[-3:],
+    ]
+
+
+BARE_NORM = [f"ffn_norm: states, {STATES}, fp32", f"ffn_norm: {ROOT}, {ONE}, fp32"]
+NORMS: list[tuple[dict[str, Any], dict[str, Any], list[str]]] = [
+    (BARE, {}, [*BARE_NORM, f"ffn.up: normed, {STATES}, bf16"]),
+    (RMS, {}, [*BARE_NORM, f"ffn_norm: normed, {STATES}, bf16", f"ffn.up: ffn_norm, {STATES}, bf16"]),
+    (
+        RMS | {"unit_offset": True},
+        {},
+        [*BARE_NORM, f"ffn_norm: normed, {STATES}, fp32", "ffn_norm: 1 + weight, d_model, fp32",
+         f"ffn.up: ffn_norm, {STATES}, bf16"],
+    ),
+    (
+        LN,
+        {},
+        [f"ffn_norm: states, {STATES}, bf16", f"ffn_norm: mean, {ONE}, fp32", f"ffn_norm: 1/deviation, {ONE}, fp32",
+         f"ffn.up: ffn_norm, {STATES}, bf16"],
+    ),
+    (
+        LN | {"bias": False},
+        {"device": "cpu"},
+        [f"ffn_norm: states, {STATES}, bf16", f"ffn_norm: mean, {ONE}, bf16", f"ffn_norm: 1/deviation, {ONE}, bf16",
+         f"ffn.up: ffn_norm, {STATES}, bf16"],
+    ),
+    # In float32 nothing is copied to be wide: the scale keeps what the product made.
+    (RMS, {"dtype": "fp32"}, [*BARE_NORM, f"ffn_norm: normed, {STATES}, fp32", f"ffn.up: ffn_norm, {STATES}, fp32"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("norm", "how", "expected"), NORMS, ids=lambda value: str(value)[:40])
+def test_norms(norm: dict[str, Any], how: dict[str, Any], expected: list[str]):
+    assert of({"norm": norm, "ffn": PLAIN}, "ffn_norm", "ffn.up", how=how) == expected
+
+
+# What the first operation of each part reads, and the norms: (who keeps it, what it is called), by placement.
+READS = {
+    "pre": ["attn_norm: states", "attn.q: attn_norm", "ffn_norm: states", "ffn.up: ffn_norm"],
+    "post": ["attn.q: states", "attn_norm: states", "ffn.up: attn_norm", "ffn_norm: states"],
+    "sandwich": ["attn_norm: states", "attn.q: attn_norm", "attn_out_norm: out", "ffn_norm: states",
+                 "ffn.up: ffn_norm", "ffn_out_norm: down"],
+    "output": ["attn.q: states", "attn_out_norm: out", "ffn.up: states", "ffn_out_norm: down"],
+    "parallel": ["attn_norm: states", "attn.q: attn_norm"],
+    "parallel_two": ["attn_norm: states", "attn.q: attn_norm", "ffn.up: ffn_norm"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("placement", READS)
+def test_placements(placement: str):
+    found = of({"norm": LN, "placement": placement, "attention": GQA, "ffn": PLAIN})
+    heads = [line.split(",")[0] for line in found if "mean" not in line and "1/dev" not in line]
+    names = ("attn_norm", "attn_out_norm", "attn.q:", "ffn_norm", "ffn_out_norm", "ffn.up:")
+    assert [head for head in heads if head.startswith(names)] == READS[placement]
+    assert sum("mean" in line for line in found) == {"sandwich": 4, "parallel": 1}.get(placement, 2)
+
+
+MASKS = [
+    ("embed.dropout", STATES), ("attn.softmax", SQUARE), ("attn.dropout", STATES), ("ffn.activation", HIDDEN),
+    ("ffn.dropout", STATES),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("device", "dtype"), [("meta", "bf16"), ("cuda", "bool")])
+def test_dropout_keeps_a_mask_in_each_place(device: str, dtype: str):
+    layer = {"attention": GQA, "ffn": PLAIN}
+    found = of(layer, how={"device": device}, dropout=DROPOUT)
+    assert [line for line in found if "dropout mask" in line] == [
+        f"{name}: dropout mask, {axes}, {dtype}" for name, axes in MASKS
+    ]
+    off = of(layer, how={"device": device, "dropout": False}, dropout=DROPOUT)
+    assert off == of(layer, how={"device": device})
+
+
+def test_what_only_inference_needs_is_not_kept():
+    ledger = build(decode(document({"attention": GQA, "ffn": PLAIN})))
+    assert ledger.kept == ledger.elementwise == ()
+
+
+LAYER = {"norm": LN, "attention": GQA, "ffn": PLAIN}
+
+
+def again(recompute: str, layer: dict[str, Any] = LAYER, **how: Any) -> dict[str, str]:
+    ledger = build(decode(document(layer)), Execution(recompute=recompute, **how))
+    return {row.path.removeprefix("layers.{i}."): row.matmul.again for row in ledger.matmuls}
+
+
+def test_selective_recomputation_keeps_queries_keys_and_values():
+    found = of(LAYER, "attn.", how={"recompute": "selective"})
+    assert found == [
+        f"attn.q: attn_norm, {STATES}, bf16",
+        f"attn.core: q, {WIDE}, bf16",
+        f"attn.core: k, {K_WIDE}, bf16",
+        f"attn.core: v, {K_WIDE}, bf16",
+        OUT,
+    ]
+    never = dict.fromkeys(("attn.q", "attn.k", "attn.v", "attn.out", "ffn.up", "ffn.down"), "never")
+    # The second product keeps its two sides before it runs: nothing needs what it makes.
+    assert again("selective") == never | {"attn.scores": "always", "attn.values": "without early stop"}
+
+
+def test_full_recomputation_keeps_a_layers_input():
+    found = of(LAYER, how={"recompute": "full"})
+    assert found == ["embed.tokens: token ids, batch seq, int64", f"layers.{{i}}: states, {STATES}, bf16"]
+    paths = ("attn.q", "attn.k", "attn.v", "attn.scores", "attn.values", "attn.out", "ffn.up")
+    assert again("full") == dict.fromkeys(paths, "always") | {"ffn.down": "without early stop"}
+    assert set(again("none").values()) == {"never"}
+
+
+def test_what_is_kept_after_the_last_product_needs_it_again():
+    flash = again("selective", attention="flash", device="cuda")
+    assert (flash["attn.scores"], flash["attn.values"]) == ("always", "always")
+    assert set(again("full", LAYER | {"placement": "post"}).values()) == {"always"}
+    assert set(again("full", {"ffn": MOE}).values()) == {"always"}
+
+
+@settings(max_examples=20, deadline=None)
 @given(specs())
-def test_values_are_those_of_their_formulas(spec: Spec) -> None:
-    found = build(spec, Execution())
-    sizes = found.at(Workload(batch=2, seq=4, source_seq=3))
-    for kept_row in found.kept:
-        assert kept_row.bytes(sizes) == kept_row.formula.at(sizes)
-    for row in found.matmuls:
-        assert (row.flops(sizes), row.causal_flops(sizes)) == (row.formula.at(sizes), row.causal_formula.at(sizes))
-    for cache in found.caches:
+def test_recomputation_changes_only_what_is_kept(spec: Spec):
+    plain = build(spec, Execution())
+    for recompute in ("selective", "full"):
+        other = build(spec, Execution(recompute=recompute))
+        assert (other.rows, other.caches, other.elementwise) == (plain.rows, plain.caches, plain.elementwise)
+        assert [row.formula for row in other.matmuls] == [row.formula for row in plain.matmuls]
+
+
+def both(recompute: str = "none", n_layers: int = 3) -> list[str]:
+    """An encoder-decoder whose decoder only reads its source."""
+    stack = {"final_norm": LN}
+    spec = {
+        "name": "x", "vocab_size": 17, "n_ctx": 23, "d_model": 10, "head": None,
+        "encoder": stack | {"runs": [{"count": 1, "pattern": [{"norm": LN, "ffn": PLAIN}]}]},
+        "decoder": {"runs": [{"count": n_layers, "pattern": [{"norm": LN, "cross": GQA}]}]},
+    }  # fmt: skip
+    return kept(build(decode(spec), Execution(recompute=recompute)))
+
+
+@pytest.mark.parametrize("recompute", ["none", "full"])
+def test_the_source_is_kept_once_for_all_layers(recompute: str):
+    found = [line for line in both(recompute) if "source states" in line]
+    assert found == ["decoder.source states: source states, batch source_new d_model, bf16"]
+
+
+def test_cross_attention():
+    assert [line for line in both() if ".cross." in line] == [
+        f"decoder.layers.{{i}}.cross.q: cross_norm, {STATES}, bf16",
+        f"decoder.layers.{{i}}.cross.scores: q, {WIDE}, bf16",
+        "decoder.layers.{i}.cross.scores: k of each head, batch n_heads source_new d_head, bf16",
+        "decoder.layers.{i}.cross.softmax: pattern, batch n_heads seq source_seq, fp32",
+        "decoder.layers.{i}.cross.values: pattern, batch n_heads seq source_seq, bf16",
+        "decoder.layers.{i}.cross.values: v of each head, batch n_heads source_new d_head, bf16",
+        f"decoder.layers.{{i}}.cross.out: attended, {WIDE}, bf16",
+    ]
+
+
+IDS = "embed.tokens: token ids, batch seq, int64"
+TYPES = "embed.types: token types, batch seq, int64"
+PLACES = "positions: places, seq, int64"
+
+
+def around(**fields: Any) -> list[str]:
+    """What is kept outside of the layers."""
+    names = ("ffn.", "ffn_norm:")
+    return [line for line in of({"ffn": PLAIN}, **fields) if not line.startswith(names)]
+
+
+@pytest.mark.parametrize(
+    ("widen", "expected"),
+    [
+        ("before_positions", [IDS, "embed.project: tokens, batch seq d_embed, bf16", TYPES, PLACES]),
+        ("after_positions", [IDS, TYPES, PLACES, "embed.project: sum, batch seq d_embed, bf16"]),
+    ],
+)
+def test_embeddings(widen: str, expected: list[str]):
+    embedding = {"factor": {"d_embed": 4, "widen": widen}, "n_token_types": 2}
+    assert around(embedding=embedding, stack={"position": {"kind": "learned"}}) == expected
+
+
+def test_tables_that_are_not_learned_keep_nothing():
+    assert around(stack={"position": {"kind": "sinusoidal", "stored": True}}) == [IDS]
+
+
+def test_an_embedding_norm_reads_the_sum():
+    assert around(stack={"embed_norm": LN})[1] == f"embed_norm: sum, {STATES}, bf16"
+
+
+def test_heads():
+    assert around(head={}) == [IDS, f"head.logits: states, {STATES}, bf16"]
+    assert around(head={"scale": 2.0}) == [IDS, f"head.logits: scaled, {STATES}, bf16"]
+    transform = {"activation": "gelu", "norm": LN}
+    assert around(head={"transform": transform, "softcap": 2.0}) == [
+        IDS,
+        f"head.transform: states, {STATES}, bf16",
+        f"head.transform: transform, {STATES}, bf16",
+        f"head.norm: activated, {STATES}, bf16",
+        f"head.norm: mean, {ONE}, fp32",
+        f"head.norm: 1/deviation, {ONE}, fp32",
+        f"head.logits: norm, {STATES}, bf16",
+        "head.softcap: tanh of the logits, batch seq vocab_size, bf16",
+    ]
+    narrow = around(embedding={"factor": {"d_embed": 4}}, head={"tied": True})
+    assert narrow[-2:] == [f"head.project: states, {STATES}, bf16", "head.logits: project, batch seq d_embed, bf16"]
+
+
+def test_what_is_computed_number_by_number():
+    layer = {"norm": LN, "attention": GQA | {"position": ROPE}, "ffn": {"kind": "gated", "d_ff": 11}}
+    rows = build(decode(document(layer)), Execution()).elementwise
+    found = [f"{row.path}: {row.elementwise.operation}, {' '.join(map(str, row.elementwise.axes))}" for row in rows]
+    assert [line.removeprefix("layers.{i}.") for line in found] == [
+        f"attn_norm: layernorm, {STATES}",
+        "attn.q: rope, batch n_heads seq d_rotary",
+        "attn.k: rope, batch n_kv_heads seq d_rotary",
+        f"attn.softmax: softmax, {SQUARE}",
+        f"ffn_norm: layernorm, {STATES}",
+        f"ffn.activation: silu, {HIDDEN}",
+        f"ffn.activation: gate, {HIDDEN}",
+    ]
+    assert [row.component for row in rows] == ["norm", *["attention"] * 3, "norm", "ffn", "ffn"]
+
+
+def test_bytes_and_squares():
+    ledger = build(decode(document({"attention": GQA | {"sinks": True}}, stack={"n_layers": 1})), Execution())
+    sizes = ledger.at(Workload(batch=29, seq=19))
+    found = {(row.path.removeprefix("layers.{i}."), row.kept.dtype): row for row in ledger.kept}
+    assert found["embed.tokens", "int64"].bytes(sizes) == 29 * 19 * 8
+    assert found["attn.q", "bf16"].bytes(sizes) == 29 * 19 * 10 * 2
+    assert found["mask", "bool"].bytes(sizes) == 19 * 19
+    assert found["attn.softmax", "fp32"].bytes(sizes) == 29 * 6 * 19 * 20 * 4
+    squares = [(row.path.removeprefix("layers.{i}."), row.kept.label) for row in ledger.kept if row.is_square]
+    assert squares == [("mask", "mask"), ("attn.softmax", "pattern"), ("attn.values", "pattern")]
+
+
+def test_every_layer_keeps_its_own_and_one_mask_serves_all():
+    stack = {"runs": [{"count": 4, "pattern": [{"norm": LN, "attention": GQA}]}]}
+    ledger = build(decode(document({}, stack=stack)), Execution())
+    sizes = ledger.at(Workload(batch=29, seq=19))
+    found = {row.path: row.bytes(sizes) for row in ledger.kept}
+    assert (found["mask"], found["layers.{i}.attn.q"]) == (19 * 19, 4 * 29 * 19 * 10 * 2)
+
+
+def test_masks_of_two_windows_are_two():
+    layers = [{"norm": LN, "attention": GQA | {"window": window}} for window in (3, 5, 3)]
+    ledger = build(decode(document({}, stack={"runs": [{"count": 3, "pattern": layers}]})), Execution())
+    assert [row.path for row in ledger.kept if "mask" in row.path] == ["mask", "mask 2"]
+
+
+@settings(max_examples=30, deadline=None)
+@given(specs())
+def test_every_rows_value_is_its_formulas(spec: Spec):
+    ledger = build(spec, Execution())
+    sizes = ledger.at(Workload(batch=2, seq=3, source_seq=4))
+    assert ledger.kept
+    for kept_row in ledger.kept:
+        assert kept_row.bytes(sizes) == kept_row.formula.at(sizes) > 0
+    for matmul in ledger.matmuls:
+        assert matmul.flops(sizes) == matmul.formula.at(sizes)
+        assert matmul.causal_flops(sizes) == matmul.causal_formula.at(sizes)
+    for cache in ledger.caches:
         assert cache.elements(sizes) == cache.formula.at(sizes)
-    for one in found.elementwise:
-        assert one.numbers(sizes) == one.formula.at(sizes)
+    for row in ledger.elementwise:
+        assert row.numbers(sizes) == row.formula.at(sizes)
+
+
+def test_half_precision_takes_two_bytes():
+    (row,) = [
+        row for row in build(decode(document(LAYER)), Execution(dtype="fp16")).kept if row.path.endswith("attn.q")
+    ]
+    assert row.bytes({"batch": 29, "seq": 19, "d_model": 10, "n_layers": 1}) == 29 * 19 * 10 * 2
+
+
+def test_layers_that_turn_otherwise_keep_angles_of_their_own():
+    layers = [{"attention": GQA | {"position": ROPE | {"theta": theta}}, "norm": LN} for theta in (1e4, 1e6, 1e4)]
+    rows = build(decode(document({}, stack={"runs": [{"count": 3, "pattern": layers}]})), Execution()).kept
+    found = [(row.path, row.component) for row in rows if "cosines" in row.path]
+    assert found == [("cosines and sines", "position"), ("cosines and sines 2", "position")]
+
+
+def test_the_work_of_an_rmsnorm():
+    row = build(decode(document({"norm": RMS, "ffn": PLAIN})), Execution()).elementwise[0]
+    found = (row.path, row.elementwise.operation, " ".join(map(str, row.elementwise.axes)))
+    assert found == ("layers.{i}.ffn_norm", "rmsnorm", STATES)

@@ -31,18 +31,16 @@ from tests.mutation.mutants import Mutant, mutants  # noqa: E402
 CHECKS = (
     "tests/ledger/test_parts.py",
     "tests/ledger/test_work.py",
-    "tests/ledger/test_rows.py",
     "tests/ledger/test_kept.py",
+    "tests/ledger/test_rows.py",
     "tests/ledger/test_published.py",
     "tests/ledger/test_algebra.py",
     "tests/analysis/test_closed_form.py",
     "tests/analysis/test_params.py",
 )
-OWN = {
-    "algebra.py": "tests/ledger/test_algebra.py",
-    "tokens.py": "tests/ledger/test_work.py",
-    **dict.fromkeys(("activation.py", "core.py", "forward.py", "rope.py", "tensors.py"), "tests/ledger/test_kept.py"),
-}
+OWN = {"algebra.py": "tests/ledger/test_algebra.py", "tokens.py": "tests/ledger/test_work.py"} | dict.fromkeys(
+    ("activation.py", "core.py", "forward.py", "rope.py", "tensors.py"), "tests/ledger/test_kept.py"
+)
 SECONDS_A_MUTANT = 60
 
 
