@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -176,6 +177,8 @@ def _measured(subject: render.Subject, measure: Measure) -> render.Subject:
     if subject.how.device == "cuda":
         raise InputError("no GPU is measured", where="--device", allowed="meta, cpu")
     spec, work, name = subject.spec, subject.work, subject.optimiser.name
+    if sys.stderr.isatty():
+        click.echo("measuring two steps …", err=True)
     if measure == "fake":
         how = structs.replace(subject.how, device="cpu", experts="gather")
         return structs.replace(subject, how=how, tracked=tracked_peak(spec, work, how, name))
