@@ -65,7 +65,7 @@ class _Step:
         self.n_logits = work.batch * work.seq * spec.vocab_size if spec.head else 0
         kept = by_tensor(build(spec, how), work)
         self.saved = sum(one.total_bytes for one in kept)
-        self.again, self.wide = _dropped(spec, work, how, kept)
+        self.again, self.made = _dropped(spec, work, how, kept)
 
     def moments(self) -> list[Moment]:
         return [self._loss(), self._last_layer(), self._first_layer(), self._embedding(), self._optimiser()]
@@ -85,13 +85,13 @@ class _Step:
     def _last_layer(self) -> Moment:
         """Every layer's activations are there, those of the last one made again if they had been dropped."""
         head = self.table if self.is_tied else 0
-        return self._at("the last layer's backward", 0, self.saved + self.logits, self.again + 2 * self.wide + head)
+        return self._at("the last layer's backward", 0, self.saved + self.logits, self.again + self.made + head)
 
     def _first_layer(self) -> Moment:
         """All gradients but the table's and the layer's own are there, and its activations."""
         head = self.table if self.is_tied else 0
         made = self.gradients - self.table - self.first
-        return self._at("the first layer's backward", made, self.logits, self.again + 2 * self.wide + head)
+        return self._at("the first layer's backward", made, self.logits, self.again + self.made + head)
 
     def _embedding(self) -> Moment:
         """The table's gradient; of a tied one that of the head is added to it, which makes a third."""
@@ -104,12 +104,22 @@ class _Step:
 
 
 def _dropped(spec: Spec, work: Workload, how: Execution, kept: list[KeptBytes]) -> tuple[int, int]:
-    """(bytes that a layer's recomputation makes again, the largest tensor that a layer keeps)."""
+    """(bytes that a layer's recomputation makes again, bytes of the gradients that its backward pass holds at most)."""
     whole = by_tensor(build(spec, msgspec.structs.replace(how, recompute="none")), work)
-    layers = _by_layer(whole)
-    held = _by_layer(kept)
+    layers, held = _by_layer(whole), _by_layer(kept)
     again = max((layers[label] - held.get(label, 0) for label in layers), default=0)
-    return max(again, 0), max((one.layer_bytes for one in whole if one.row.turns), default=0)
+    return max(again, 0), max((_gradients(one, how) for one in whole if one.row.turns), default=0)
+
+
+def _gradients(one: KeptBytes, how: Execution) -> int:
+    """What the backward pass holds beside a kept tensor: a gradient as large; of a pattern, that of the scores too.
+
+    Where the pattern is kept in 16 bits as well, that copy is freed before the second is made.
+    """
+    if not one.row.is_square:
+        return one.layer_bytes
+    freed = one.layer_bytes // 2 if how.attention == "eager" and how.dtype != "fp32" else 0
+    return 2 * one.layer_bytes - freed
 
 
 def _by_layer(kept: list[KeptBytes]) -> dict[tuple[str, int], int]:

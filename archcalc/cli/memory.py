@@ -40,7 +40,7 @@ def training(command: F) -> F:
         click.option(
             "--measure",
             type=click.Choice(MEASURES),
-            help="Hold the modelled peak against PyTorch's tracker on fake tensors, or a process on this CPU.",
+            help="Hold the modelled peak against PyTorch's tracker or a process on this CPU (with --recipe pure).",
         ),
         click.option("--conventions", is_flag=True, help="Saved activations as a paper counts them, beside the exact."),
         click.option(
@@ -81,7 +81,9 @@ def adapting(command: F) -> F:
         click.option(
             "--targets", metavar="NAMES", help="Of the adapters: all-linear (default), q,v or a pattern of whole names."
         ),
-        click.option("--lora", "rank", type=int, metavar="RANK", help="Train adapters of this rank and nothing else."),
+        click.option(
+            "--lora", "rank", type=int, metavar="RANK", help="Instead of --train: adapters of this rank alone."
+        ),
     ):
         command = option(command)
     return command

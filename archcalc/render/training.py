@@ -70,9 +70,9 @@ def page(subject: Subject, view: View = "components") -> Page:
     lasting = part_rows(subject.precision, whole)
     blocks: list[Block] = [
         parts_table(
-            [*lasting, ("saved activations", _manner(subject.how), saved["total_bytes"])],
+            [*lasting, (f"saved activations{_unsure(subject.how)}", _manner(subject.how), saved["total_bytes"])],
             subject.ledger.total(),
-            "All that a training step keeps",
+            f"All that a training step keeps{_unsure(subject.how)}",
         ),
         *render_activations.blocks(spec, work, subject.how, view),
         *render_peak.blocks(*_peak(subject, lines)),
@@ -91,7 +91,12 @@ def _peak(subject: Subject, lines: list[Kept]) -> tuple[list[Moment], Moment | N
 
 
 def _manner(how: Execution) -> str:
-    return f"{how.dtype}, {how.attention}, recompute {how.recompute}"
+    return f"{how.dtype}, {how.attention} on {how.device}, recompute {how.recompute}"
+
+
+def _unsure(how: Execution) -> str:
+    """How a part that is no exact figure is marked."""
+    return "" if activations.sureness(how) == "exact" else f" ({activations.sureness(how)})"
 
 
 def _tokens(work: Workload) -> str:
@@ -148,7 +153,7 @@ def components(lines: Sequence[Kept]) -> Table:
         Column("share", "percent"),
     )
     rows = [_component(name, own, whole) for name, own in [*by_component(lines).items(), ("total", whole)]]
-    return Table("By component", columns, rows, n_sums=1)
+    return Table("Kept from step to step, by component", columns, rows, n_sums=1)
 
 
 def _component(name: str, own: Totals, whole: Totals) -> tuple[Any, ...]:
@@ -158,29 +163,32 @@ def _component(name: str, own: Totals, whole: Totals) -> tuple[Any, ...]:
 
 def notes(recipe: Recipe, optimiser: Optimiser, whole: Totals) -> list[str]:
     """What the recipe and the optimiser are, and what is not counted."""
-    steps = f", nor {exact(whole.steps)} bytes of step counters on the host" if whole.steps else ""
+    steps = f", {exact(whole.steps)} bytes of step counters on the host" if whole.steps else ""
     return [
         f"{recipe.name}: {recipe.title}",
         f"{optimiser.name}: {optimiser.title}",
-        f"exact but where marked; no gradients, loss or workspace of the step itself{steps}",
+        f"exact but where marked; not counted: the loss, gradients of activations, workspace{steps}",
     ]
 
 
 def data(subject: Subject) -> dict[str, Any]:
     """The same as plain data."""
     lines = subject.lines()
+    whole = totals(lines)
     symbols = formulas(subject.ledger.rows, subject.precision, subject.optimiser)
     found = {
         "recipe": subject.recipe.name,
         "optimizer": subject.optimiser.name,
         "dtypes": msgspec.structs.asdict(subject.precision),
-        **sizes(totals(lines)),
+        **sizes(whole),
         "formulas": {KEYS[part]: None if poly is None else str(poly) for part, poly in symbols.items()},
         "by_component": {name: sizes(own) for name, own in by_component(lines).items()},
         "weights": [_row(line) for line in lines],
         "peak": render_peak.data(*_peak(subject, lines)),
         "activations": render_activations.data(subject.spec, subject.work, subject.how),
+        "step_bytes": whole.total + activations.summary(build(subject.spec, subject.how), subject.work)["total_bytes"],
         "kind": "exact",
+        "kinds": {"total_bytes": "exact", "step_bytes": activations.sureness(subject.how)},
     }
     if subject.conventions:
         found["conventions"] = render_conventions.data(compared(subject.spec, subject.work))
