@@ -211,14 +211,14 @@ def subwords(backend: Backend, *, label: str, eos_ids: Iterable[int] = (), **fac
 
 
 def of_folder(path: str | PathLike[str]) -> Tokenizer:
-    """The tokenizer of a folder in Hugging Face layout (or of a tokenizer.json alone). InputError if it is not whole."""
+    """The tokenizer of a folder in Hugging Face layout, or of a tokenizer.json alone. InputError if it is broken."""
     from archcalc.run.tokenizer_folder import read
 
     return read(path)
 
 
 def of_gguf(metadata: Mapping[str, Any], *, label: str = "GGUF") -> Tokenizer:
-    """The tokenizer that a GGUF file carries in its metadata, as plain values. InputError for a kind not in the table."""
+    """The tokenizer in a GGUF file's metadata, given as plain values. InputError for a kind not in the tables."""
     from archcalc.run.tokenizer_gguf import read
 
     return read(metadata, label)

@@ -144,7 +144,7 @@ def _byte_level_bpe(found: Embedded) -> Backend:
         backend.normalizer = normalizers.NFC()
     splits = [pre_tokenizers.Split(Regex(pattern), "isolated") for pattern in pre.patterns]
     as_bytes = pre_tokenizers.ByteLevel(add_prefix_space=found.flag("add_space_prefix", False), use_regex=False)
-    backend.pre_tokenizer = pre_tokenizers.Sequence([*splits, as_bytes])  # type: ignore[list-item]
+    backend.pre_tokenizer = pre_tokenizers.Sequence([*splits, as_bytes])
     backend.decoder = decoders.ByteLevel()
     backend.post_processor = _around(found, bos=pre.adds_bos, eos=False)
     return backend
