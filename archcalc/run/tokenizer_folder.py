@@ -24,10 +24,12 @@ def read(path: str | PathLike[str]) -> Subwords:
     given = Path(path)
     folder = given if given.is_dir() else given.parent
     config = _config(folder)
-    backend = _backend(given if given.is_file() else folder / "tokenizer.json", folder, config)
+    whole = given if given.is_file() else folder / "tokenizer.json"
+    backend = _backend(whole, folder, config)
     _add_tokens(backend, config, folder)
     ids = {name: backend.token_to_id(text) for name in NAMED if (text := _content(config.get(name)))}
-    _put_around(backend, config, ids)
+    if not whole.is_file():
+        _put_around(backend, config, ids)
     return subwords(
         backend,
         label=str(path),
@@ -90,7 +92,6 @@ def _gpt2(folder: Path, config: dict[str, Any]) -> Backend:
     backend = Backend(model)
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=bool(config.get("add_prefix_space", False)))
     backend.decoder = decoders.ByteLevel()
-    backend.post_processor = processors.ByteLevel(trim_offsets=False)
     return backend
 
 
@@ -98,7 +99,7 @@ def _add_tokens(backend: Backend, config: dict[str, Any], folder: Path) -> None:
     """What the config adds to the vocabulary, in the order of its ids, then the named tokens that are in none."""
     named = {_content(config.get(name)) for name in NAMED} - {None}
     known = {str(token.content) for token in backend.get_added_tokens_decoder().values()}
-    for token in [*_listed(config, folder), *(_added(config[name]) for name in NAMED if config.get(name))]:
+    for token in [*_listed(config, folder), *(_added(config[name]) for name in NAMED if _content(config.get(name)))]:
         if token.content not in known:
             known.add(token.content)
             token.special = token.special or token.content in named
@@ -111,7 +112,7 @@ def _listed(config: dict[str, Any], folder: Path) -> Iterator[AddedToken]:
     listed = config.get("added_tokens_decoder", {})
     try:
         found = [_added(listed[key]) for key in sorted(listed, key=int)]
-    except (AttributeError, TypeError, ValueError, KeyError):
+    except (AttributeError, TypeError, ValueError, LookupError):
         file = str(folder / "tokenizer_config.json")
         raise InputError("is no mapping of ids", where="added_tokens_decoder", file=file) from None
     yield from found
@@ -131,9 +132,7 @@ def _content(given: Any) -> str | None:
 
 
 def _put_around(backend: Backend, config: dict[str, Any], ids: dict[str, int | None]) -> None:
-    """Where the config says whether BOS and EOS are put around a text, that holds; else tokenizer.json's own way."""
-    if backend.post_processor is not None and not {"add_bos_token", "add_eos_token"} & config.keys():
-        return
+    """BOS and EOS as the config says. A tokenizer.json says so itself, whatever the config has."""
     around = {
         side: (str(_content(config[f"{side}_token"])), token)
         for side in ("bos", "eos")
