@@ -72,7 +72,7 @@ class Embedded(Struct, frozen=True):
 
 
 def read(metadata: Mapping[str, Any], label: str) -> Subwords:
-    """The tokenizer of a file's metadata. InputError for a kind that is not in the tables, or a broken vocabulary."""
+    """The tokenizer of a file's metadata. InputError for a kind that is not in the tables, or what is broken."""
     kind = metadata.get(KEY + "model")
     if kind is None:
         raise InputError("the file carries no tokenizer", where=KEY + "model", allowed="one of " + ", ".join(KINDS))
@@ -118,10 +118,10 @@ def _with_facts(backend: Backend, found: Embedded, label: str) -> Subwords:
 
 
 def _added(found: Embedded) -> Iterator[AddedToken]:
-    """Control tokens and those that users add: never part of a merge, found in a text as they stand."""
+    """Control tokens, the unknown one and those that users add: no part of a merge, found in a text as they stand."""
     for token, kind in zip(found.tokens, found.types, strict=True):
-        if kind in (CONTROL, USER_DEFINED) and token:
-            yield AddedToken(token, special=kind == CONTROL, normalized=False)
+        if kind in (UNKNOWN, CONTROL, USER_DEFINED) and token:
+            yield AddedToken(token, special=kind != USER_DEFINED, normalized=False)
 
 
 def _around(found: Embedded, *, bos: bool, eos: bool) -> processors.TemplateProcessing:
@@ -152,9 +152,11 @@ def _byte_level_bpe(found: Embedded) -> Backend:
 
 def _merges(found: Embedded) -> list[tuple[str, str]]:
     """'Ġ t' as a pair; a token may begin with a space."""
-    merges = [(one[: (cut := one.find(" ", 1))], one[cut + 1 :]) for one in found.list_of("merges", str)]
-    if broken := next((pair for pair in merges if not all(pair) or pair[0] + pair[1] in pair), None):
-        raise InputError(f"found {shown(' '.join(broken))}", where=KEY + "merges", allowed="two tokens and a space")
+    listed = found.list_of("merges", str)
+    merges = [(one[:cut], one[cut + 1 :]) for one in listed if (cut := one.find(" ", 1)) > 0]
+    if len(merges) < len(listed):
+        broken = next(one for one in listed if one.find(" ", 1) < 1)
+        raise InputError(f"found {shown(broken)}", where=KEY + "merges", allowed="two tokens and a space between")
     return merges
 
 

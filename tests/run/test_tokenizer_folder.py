@@ -9,7 +9,7 @@ from tempfile import mkdtemp
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as Backend
 from transformers import AutoTokenizer
@@ -18,6 +18,7 @@ from archcalc.errors import InputError
 from archcalc.run.tokenizer import Bytes, Tokenizer, of_folder
 from tests.run.tokenizers_made import MADE, NAMED, SPECIAL, TEXT, saved
 
+ODD = [*SPECIAL, "[MASK]", " ", "  ", "\n", "\r\n", "\t", "½", "'LL", "▁", "é", "👍🏽"]
 TEXTS = st.one_of(
     st.text(max_size=60),
     st.lists(st.sampled_from([*SPECIAL, "[MASK]", " ", "  ", "\n", "\t", *TEXT.split(), "▁", "é", "👍🏽"])).map(
@@ -34,6 +35,7 @@ def both(kind: str) -> tuple[Tokenizer, Any]:
 
 
 @pytest.mark.parametrize("kind", MADE)
+@settings(deadline=None)  # the first example builds the tokenizer
 @given(text=TEXTS)
 def test_ids_are_those_of_transformers(kind: str, text: str):
     ours, theirs = both(kind)
@@ -46,6 +48,7 @@ def test_ids_are_those_of_transformers(kind: str, text: str):
 
 
 @pytest.mark.parametrize("kind", MADE)
+@settings(deadline=None)  # the first example builds the tokenizer
 @given(text=TEXTS)
 def test_a_stream_joins_to_the_text(kind: str, text: str):
     ours, _ = both(kind)
@@ -56,6 +59,7 @@ def test_a_stream_joins_to_the_text(kind: str, text: str):
     assert stream.rest() == ""
 
 
+@settings(deadline=None)  # the first example builds the tokenizer
 @given(text=TEXTS.filter(lambda text: "�" not in text))
 def test_bytes_of_a_character_never_come_out_alone(text: str):
     ours, _ = both("byte-level")
@@ -79,6 +83,7 @@ def test_a_character_cut_off_is_told_at_the_end():
     assert stream.rest() == "�" == ours.decode(ids)[1:]
 
 
+@settings(deadline=None)  # the first example builds the tokenizer
 @given(text=TEXTS)
 def test_byte_level_gives_every_text_back(text: str):
     ours, _ = both("byte-level")
@@ -132,7 +137,7 @@ def test_tokens_that_the_config_adds(folder: Path):
     n = of_folder(folder).n_vocab
     added = {"content": "<|new|>", "special": True, "lstrip": False, "rstrip": False, "normalized": False}
     added |= {"single_word": False}
-    rewrite(folder / "tokenizer_config.json", added_tokens_decoder={str(n): added}, mask_token="<mask>")
+    rewrite(folder / "tokenizer_config.json", added_tokens_decoder={str(n): added}, mask_token="<mask>")  # noqa: S106
     ours, theirs = of_folder(folder), AutoTokenizer.from_pretrained(folder)
     text = "a<|new|>b<mask>"
     assert ours.encode(text) == theirs(text)["input_ids"]
@@ -180,7 +185,7 @@ def test_vocab_and_merges_are_gpt2s(folder: Path):
     in_two_files(folder)
     assert of_folder(folder).encode(TEXT) == whole.encode(TEXT)
     rewrite(folder / "tokenizer_config.json", tokenizer_class="Qwen2Tokenizer")
-    with pytest.raises(InputError, match="do not say how a 'Qwen2Tokenizer' splits; allowed: tokenizer.json"):
+    with pytest.raises(InputError, match=r"do not say how a 'Qwen2Tokenizer' splits; allowed: tokenizer.json"):
         of_folder(folder)
 
 
@@ -198,7 +203,7 @@ def test_a_broken_file_is_told_in_one_line(folder: Path, name: str, content: byt
 def test_a_truncated_tokenizer_is_told(folder: Path, part: float):
     file = folder / "tokenizer.json"
     file.write_bytes(file.read_bytes()[: int(part * file.stat().st_size)])
-    with pytest.raises(InputError, match="tokenizer.json: is no tokenizer"):
+    with pytest.raises(InputError, match=r"tokenizer.json: is no tokenizer"):
         of_folder(folder)
 
 
@@ -221,6 +226,7 @@ def test_a_folder_without_a_tokenizer(tmp_path: Path):
         of_folder(tmp_path)
 
 
+@settings(deadline=None)  # the first example builds the tokenizer
 @given(text=st.text())
 def test_bytes_give_every_text_back(text: str):
     ours = Bytes(n_vocab=300)
@@ -231,6 +237,7 @@ def test_bytes_give_every_text_back(text: str):
     assert [one for one, _ in ours.splits(text)] == ids
 
 
+@settings(deadline=None)  # the first example builds the tokenizer
 @given(ids=st.lists(st.integers(0, 400)))
 def test_bytes_decode_any_ids(ids: list[int]):
     ours = Bytes(n_vocab=401)
