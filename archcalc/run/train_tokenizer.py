@@ -160,7 +160,10 @@ def _unigram(text: str, vocab_size: int, progress: bool) -> Backend:
         piece: round(least if len(piece) == 1 and score <= least + 1e-4 * (n_characters + 1) else score, 6)
         for piece, score in pieces.items()
     }
-    ordered = sorted(settled.items(), key=lambda one: (-one[1], one[0]))
+    room = vocab_size - 1 - n_characters  # the trainer does not stop where the characters fill it exactly
+    longer = sorted((piece for piece in settled if len(piece) > 1), key=lambda piece: (-settled[piece], piece))
+    kept = settled.keys() - set(longer[room:])
+    ordered = sorted(((piece, settled[piece]) for piece in kept), key=lambda one: (-one[1], one[0]))
     trained = Backend(models.Unigram([(UNKNOWN, 0.0), *ordered], 0, False))
     trained.pre_tokenizer = pre_tokenizers.Metaspace()
     trained.decoder = decoders.Metaspace()

@@ -17,7 +17,7 @@ from archcalc.run.tokenizer import Subwords, of_folder
 from archcalc.run.train_tokenizer import KINDS, Kind, as_json, loss, read_text, train
 from tests.run.tokenizers_made import TEXT
 
-SIZES: dict[Kind, int] = {"bpe": 320, "wordpiece": 260, "unigram": 180, "char": 100, "word": 60}
+SIZES: dict[Kind, int] = {"bpe": 320, "wordpiece": 225, "unigram": 97, "char": 100, "word": 50}
 
 
 @cache
