@@ -10,7 +10,7 @@ import click
 from msgspec import Struct
 
 from archcalc.cli.options import output
-from archcalc.errors import InputError
+from archcalc.errors import InputError, printable
 from archcalc.extras import require
 from archcalc.render.output import Format, emit, write
 from archcalc.render.page import Block, Column, Page, Table, Text
@@ -211,7 +211,8 @@ def _split(one: Measured) -> str:
     """The tokens between bars; a part of a character by its name, what is unknown with what it becomes."""
     if not one.splits:
         return "nothing"
-    return "│" + "│".join(f"{part}→{piece}" if piece in UNKNOWN else part for _, piece, part in one.splits) + "│"
+    parts = (f"{part}→{piece}" if piece in UNKNOWN else part for _, piece, part in one.splits)
+    return printable("│" + "│".join(parts) + "│")
 
 
 def _ids(one: Measured) -> str:

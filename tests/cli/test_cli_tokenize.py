@@ -29,7 +29,7 @@ def sources(tmp_path: Path) -> tuple[str, str]:
     """A folder and a tokenizer.json, of two kinds."""
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "tokenizer.json").write_text(as_json(train("bpe", TEXT, 280)))
-    (tmp_path / "char.json").write_text(as_json(train("char", TEXT, 30)))
+    (tmp_path / "char.json").write_text(as_json(train("char", TEXT, 29)))
     return "model", "char.json"
 
 
@@ -54,18 +54,18 @@ def test_all_kinds_trained_on_one_text(good: Callable[..., str], file: str):
     assert found["tokenizers"][0]["vocab_size"] == 280
 
 
-def test_the_page_shows_splits_and_losses(good: Callable[..., str], file: str):
-    found = good("tokenize", "--train", "wordpiece", file, "--vocab-size", "70", "--text", SENTENCE)
-    assert "│The│cat│s│☃→[UNK]│" in found
-    assert "1 character → [UNK]; 'The cats  ☃' → 'The cats [UNK]'" in " ".join(found.split())
+def test_the_page_shows_splits_and_losses(cli: Callable[..., Any], file: str):
+    found = cli("tokenize", "--train", "wordpiece", file, "--vocab-size", "66", "--text", SENTENCE, "-f", "md").out
+    assert "│The│cats│☃→[UNK]│" in found
+    assert r"no: 1 character → [UNK]; 'The cats  ☃' → 'The cats [UNK]'" in found
 
 
 def test_a_kind_with_no_room_is_left_out(cli: Callable[..., Any], file: str):
-    ran = cli("tokenize", "--train", "wordpiece", file, "--vocab-size", "70", "--format", "json")
+    ran = cli("tokenize", "--train", "wordpiece", file, "--vocab-size", "66", "--format", "json")
     assert ran.code == 0
     assert (
         ran.err
-        == "archcalc: bpe is left out: a vocabulary of 70 has no room for 256 bytes (bpe); allowed: 256 or more\n"
+        == "archcalc: bpe is left out: a vocabulary of 66 has no room for 256 bytes (bpe); allowed: 256 or more\n"
     )
     assert [one["name"] for one in json.loads(ran.out)["tokenizers"]] == [kind for kind in KINDS if kind != "bpe"]
 
