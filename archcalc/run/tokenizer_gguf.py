@@ -6,6 +6,7 @@ is as llama.cpp has it (src/llama-vocab.cpp).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -93,9 +94,11 @@ def read(metadata: Mapping[str, Any], label: str) -> Subwords:
 def _embedded(metadata: Mapping[str, Any]) -> Embedded:
     bare = Embedded(metadata, [], [])
     tokens = bare.list_of("tokens", str)
-    if not tokens or len(set(tokens)) < len(tokens):
-        twice = next((token for i, token in enumerate(tokens) if tokens.index(token) < i), None)
-        raise InputError("is empty" if not tokens else f"{shown(twice)} stands twice", where=KEY + "tokens")
+    if not tokens:
+        raise InputError("is empty", where=KEY + "tokens")
+    if len(set(tokens)) < len(tokens):
+        (twice, n), *_ = Counter(tokens).most_common(1)
+        raise InputError(f"{shown(twice)} stands there {n:,} times", where=KEY + "tokens", allowed="each token once")
     has_types = bare.get("token_type") is not None
     types = bare.list_of("token_type", int, len(tokens)) if has_types else [NORMAL] * len(tokens)
     return Embedded(metadata, tokens, types)

@@ -143,6 +143,15 @@ def test_parts_of_a_text(pre: str, text: str, parts: list[str]):
     assert [text[start:end] for _, (start, end) in found] == parts
 
 
+def test_patterns_are_those_of_transformers():
+    """Its own table, of the names that both have."""
+    from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS as THEIRS
+
+    shared = THEIRS.keys() & PRE_TOKENIZERS.keys()
+    assert len(shared) >= 20
+    assert {name: PRE_TOKENIZERS[name].patterns for name in shared} == {name: (THEIRS[name],) for name in shared}
+
+
 def test_control_tokens_are_special_and_users_are_not():
     told = written("byte-level")
     n = len(told[KEY + "tokens"])
@@ -201,7 +210,7 @@ def test_the_chat_template_is_the_files():
         ({"pre": 3}, "tokenizer.ggml.pre: 3 is not known"),
         ({"tokens": None}, "tokenizer.ggml.tokens: is not there; allowed: a list of str"),
         ({"tokens": []}, "tokenizer.ggml.tokens: is empty"),
-        ({"tokens": ["a", "b", "a"]}, "tokenizer.ggml.tokens: 'a' stands twice"),
+        ({"tokens": ["a", "b", "a"]}, "tokenizer.ggml.tokens: 'a' stands there 2 times; allowed: each token once"),
         ({"token_type": [1]}, "tokenizer.ggml.token_type: has 1 entries; allowed: 420, one for each token"),
         ({"merges": None}, "tokenizer.ggml.merges: is not there; allowed: a list of str"),
         ({"merges": ["ab"]}, "tokenizer.ggml.merges: found "),
