@@ -195,9 +195,8 @@ def _page(subject: Subject, found: list[Measured]) -> Page:
         )
         for one in found
     ]
-    measured = (
-        f"tokens of {subject.of}, {len(subject.text):,} characters; embedding of d_model {subject.d_model:,}; exact"
-    )
+    width = f"embedding of d_model {subject.d_model:,} (--d-model)"
+    measured = f"tokens of {subject.of}, {len(subject.text):,} characters; {width}; exact"
     blocks: list[Block] = [Table("", COLUMNS, rows)]
     blocks += [Text(f"{one.name}: {_count(len(one.splits))}", [_split(one), _ids(one)]) for one in found]
     return Page(f"Splits of {subject.sentence!r}", measured, blocks)

@@ -14,6 +14,7 @@ from tokenizers import Tokenizer as Backend
 from archcalc.errors import InputError
 
 UNFINISHED = "�"  # what a decoder puts where bytes are no character, or not yet
+UNKNOWN = ("[UNK]", "<unk>")  # what vocabularies call the token for all that they have not
 
 
 class Stream(ABC):
@@ -85,13 +86,16 @@ class Subwords(Tokenizer):
         return self.backend.id_to_token(token_id) or ""
 
     def splits(self, text: str) -> list[tuple[int, str]]:
-        """A part of a character, which several ids make up, is shown by the vocabulary's own name for it."""
+        """Ids that share a character are shown by the vocabulary's own names, what is unknown as it stands."""
         found = self.backend.encode(unicode(text), add_special_tokens=False)
-        return [(one, self._part(text, one, *span)) for one, span in zip(found.ids, found.offsets, strict=True)]
-
-    def _part(self, text: str, token_id: int, start: int, end: int) -> str:
-        alone = self.decode([token_id], special=True)
-        return self.piece(token_id) if UNFINISHED in alone or start == end else text[start:end]
+        starts = [start for start, _ in found.offsets[1:]] + [len(text)]
+        ends = [0] + [end for _, end in found.offsets[:-1]]
+        parts = []
+        for one, (start, end), before, after in zip(found.ids, found.offsets, ends, starts, strict=False):
+            piece = self.piece(one)
+            is_apart = before <= start < end <= after
+            parts.append((one, text[start:end] if is_apart or piece in UNKNOWN else piece))
+        return parts
 
     def stream(self) -> Stream:
         """Exact for every sequence of ids that a text encodes to; see `Window` for the others."""

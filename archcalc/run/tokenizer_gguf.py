@@ -60,12 +60,12 @@ class Embedded(Struct, frozen=True):
     def list_of(self, key: str, kind: type, length: int | None = None) -> list[Any]:
         """A list of one kind of value, of this length."""
         found = self.get(key)
-        if not isinstance(found, list) or not all(isinstance(one, kind) for one in found):
+        if not isinstance(found, list | tuple) or not all(isinstance(one, kind) for one in found):
             problem = "is not there" if found is None else f"found {shown(found)}"
             raise InputError(problem, where=KEY + key, allowed=f"a list of {kind.__name__}")
         if length is not None and len(found) != length:
             raise InputError(f"has {len(found):,} entries", where=KEY + key, allowed=f"{length:,}, one for each token")
-        return found
+        return list(found)
 
     def vocabulary(self) -> dict[str, int]:
         """Token → id."""
@@ -205,12 +205,11 @@ def _word_piece(found: Embedded) -> Backend:
         token: token if kind != NORMAL else token[1:] if token.startswith(SPACE) else "##" + token
         for token, kind in zip(found.tokens, found.types, strict=True)
     }
+    vocabulary = {rename[token]: i for i, token in enumerate(found.tokens)}
     unknown = found.named("unknown", "[UNK]")
-    model = models.WordPiece(
-        {rename[token]: i for i, token in enumerate(found.tokens)},
-        unk_token=unknown[0] if unknown else "[UNK]",
-        max_input_chars_per_word=100,
-    )
+    if unknown is None or unknown[0] not in vocabulary:
+        raise InputError("names no control token", where=KEY + "unknown_token_id", allowed="the id of [UNK]")
+    model = models.WordPiece(vocabulary, unk_token=unknown[0], max_input_chars_per_word=100)
     backend = Backend(model)
     backend.normalizer = normalizers.BertNormalizer(lowercase=True)
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()

@@ -19,6 +19,7 @@ from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, trai
 from tokenizers import Tokenizer as Backend
 
 from archcalc.errors import InputError
+from archcalc.run.tokenizer import UNKNOWN as NAMES_OF_UNKNOWN
 from archcalc.run.tokenizer import Subwords, Tokenizer, subwords
 
 Kind = Literal["bpe", "wordpiece", "unigram", "char", "word"]
@@ -89,8 +90,7 @@ def loss(tokenizer: Tokenizer, text: str) -> Loss | None:
 
 def _n_unknown(tokenizer: Tokenizer, text: str) -> int:
     """Characters that stand under a token for what is unknown."""
-    unknown = {UNKNOWN, "<unk>"}
-    return sum(len(part) for one, part in tokenizer.splits(text) if tokenizer.piece(one) in unknown)
+    return sum(len(part) for one, part in tokenizer.splits(text) if tokenizer.piece(one) in NAMES_OF_UNKNOWN)
 
 
 def _lines(text: str) -> Iterator[str]:

@@ -89,6 +89,7 @@ def test_what_is_lost_is_what_does_not_come_back(kind: Kind, text: str):
         ("wordpiece", "the  cat", "'the  cat' → 'the cat'"),
         ("unigram", "the ☃☃ cat", "2 characters → [UNK]; 'the ☃☃ cat' → 'the [UNK] cat'"),
         ("unigram", " the", "' the' → 'the'"),
+        ("unigram", "☃", "1 character → [UNK]; '☃' → '[UNK]'"),
         ("char", "a☃b☃", "2 characters → [UNK]; 'a☃b☃' → 'a[UNK]b[UNK]'"),
         ("word", "zebra cat", "5 characters → [UNK]; 'zebra cat' → '[UNK] cat'"),
     ],
@@ -168,3 +169,22 @@ def test_line_ends_stay(tmp_path: Path):
     file = tmp_path / "a.txt"
     file.write_bytes(b"a\r\nb\n")
     assert read_text(str(file)) == "a\r\nb\n"
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "parts"),
+    [
+        ("bpe", "the☃☃", None),
+        ("unigram", "☃", ["▁", "☃"]),
+        ("wordpiece", "the ☃", ["the", "☃"]),
+        ("char", "a ☃", ["a", " ", "☃"]),
+    ],
+)
+def test_parts_that_share_a_character_have_their_own_names(kind: Kind, text: str, parts: list[str] | None):
+    found = trained(kind).splits(text)
+    assert [one for one, _ in found] == trained(kind).encode(text, special=False)
+    if parts is None:  # a character of several bytes
+        assert [part for _, part in found][:1] == ["the"]
+        assert all(part == trained(kind).piece(one) for one, part in found[1:])
+    else:
+        assert [part for _, part in found] == parts
