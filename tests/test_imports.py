@@ -20,7 +20,7 @@ HOUSE = (
 # Two readings of a spec that share nothing but the spec.
 READINGS = ({"ledger", "analysis", "contract"}, {"nn", "checkpoint", "run", "interp"})
 ABOVE_BOTH = {"run", "interp"}  # a training run prints its MFU
-HEAVY = {"torch", "numpy", "pandas", "streamlit", "transformers", "plotly", "huggingface_hub"}
+HEAVY = {"torch", "numpy", "pandas", "streamlit", "transformers", "plotly", "huggingface_hub", "tokenizers"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 

@@ -24,6 +24,7 @@ ARGUMENTS = {
     "diff": ["tiny", "happy"],
     "compare": ["tiny", "happy", "t5-small"],
     "verify": ["tiny", "happy"],
+    "tokenize": ["--train", "bpe", __file__, "--vocab-size", "300"],
     "sweep": ["tiny", "--over", "d_ff=64,128", "--over", "n_kv_heads=null,2"],
 }
 PIPE_WIDTH = 180
