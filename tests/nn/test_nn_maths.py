@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.models.t5.modeling_t5 import T5Attention
 
-from archcalc.nn import bias, moe, build, rope
+from archcalc.nn import bias, build, moe, rope
 from archcalc.nn.activation import ACTIVATIONS, gating
 from archcalc.nn.attention import Attention
 from archcalc.nn.initial import initialise
