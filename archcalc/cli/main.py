@@ -23,6 +23,7 @@ COMMANDS = {
     "compare": ("compare", "Many models, one column each."),
     "claims": ("claims", "Published figures held against the exact ones."),
     "verify": ("verify", "Prove the numbers on a PyTorch model built from the same spec."),
+    "fill-mask": ("fill_mask", "What an encoder puts in the place of masked tokens."),
     "presets": ("presets", "The models that come with archcalc."),
     "new": ("new", "Start a spec of your own from a commented template."),
     "schema": ("schema", "The JSON Schema of a spec, for editors."),
