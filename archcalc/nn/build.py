@@ -23,7 +23,8 @@ def build(
 
     On the meta device nothing is allocated, whatever the size. On a real one the weights take their first values
     (matrices normal with deviation 0.02, norms the identity, biases zero). `dtype` is torch's default if left out.
-    `how` chooses kernels and recomputation (its own dtype and device are the ledger's alone); left out, all is eager.
+    `how` chooses kernels and recomputation (its own dtype and device are the ledger's alone); left out, all is eager,
+    and experts are gathered on meta and split on a real device.
 
     >>> from archcalc.sources import load
     >>> sum(p.numel() for p in build(load("gpt3-175b")).parameters())

@@ -16,6 +16,7 @@ from archcalc.errors import InputError
 from archcalc.formats.cache_types import cache_type
 from archcalc.nn import attention, mla
 from archcalc.nn.held import Held, Room
+from archcalc.nn.padding import checked_text, extended
 from archcalc.spec import Spec
 from archcalc.spec.attention import Attention, LatentAttention
 from archcalc.spec.groups import layers_of
@@ -33,22 +34,25 @@ class Cache:
     """A decoder's cache, made by `allocate` or a model's `new_cache`; a forward pass that is given it extends it.
 
     `layers` holds, for each turn of a layer (shared weights or not), what its `attn` and its `cross` keep. `past`
-    tokens have been read, and `n_source` of the source: where the next stand follows from these alone, so `past = 0`
-    begins anew. No gradient flows through it: a forward pass with a cache keeps no graph.
+    tokens have been read, and `n_source` of the source; `padding` [B, past] and `source_padding` [B, n_source] tell
+    which of them pad, None if none does. Where the next stand follows from these, so `past = 0` begins anew. No
+    gradient flows through it: a forward pass with a cache keeps no graph.
     """
 
     room: Room
     layers: list[dict[str, Held]]
     past: int = 0
     n_source: int = 0
+    padding: Tensor | None = None
+    source_padding: Tensor | None = None
 
     @property
     def nbytes(self) -> int:
         """The bytes that its tensors take, filled or not."""
         return sum(tensor.nbytes for layer in self.layers for held in layer.values() for tensor in held.tensors)
 
-    def admit(self, ids_BT: Tensor) -> None:
-        """Raise InputError if these ids [B, T] cannot be the next."""
+    def admit(self, ids_BT: Tensor, padding_BT: Tensor | None = None) -> None:
+        """Take note of which of the next ids [B, T] are padding; InputError if they cannot be the next."""
         self._check_batch(ids_BT)
         if self.past + ids_BT.shape[1] > self.room.capacity:
             raise InputError(
@@ -58,6 +62,10 @@ class Cache:
             )
         if self.room.source and not self.n_source:
             raise InputError("the cache has seen no source", where="source", allowed="a source that is read first")
+        padding_BS = extended(self.padding, self.past, padding_BT, ids_BT)
+        if padding_BT is not None and padding_BS is not None:
+            checked_text(padding_BS)
+        self.padding = padding_BS
 
     def admit_source(self, ids_BS: Tensor) -> None:
         """Raise InputError if these ids [B, S] cannot be the source."""
@@ -68,6 +76,18 @@ class Cache:
                 where="source",
                 allowed=f"up to {self.room.source:,}",
             )
+
+    def reorder(self, rows_B: Tensor) -> None:
+        """Put row rows_B[b] of all that is kept in row b's place, as a beam search goes on from its best.
+
+        Raises InputError if they are not as many as the cache's sequences.
+        """
+        self._check_batch(rows_B)
+        for layer in self.layers:
+            for name, held in layer.items():
+                held.reorder(rows_B, self.n_source if name == "cross" else self.past)
+        self.padding = None if self.padding is None else self.padding[rows_B]
+        self.source_padding = None if self.source_padding is None else self.source_padding[rows_B]
 
     def _check_batch(self, ids: Tensor) -> None:
         if len(ids) != self.room.batch:

@@ -50,6 +50,11 @@ class Held(ABC):
         """All that is allocated, scales too."""
         return tuple(tensor for store in self.stores for tensor in store.tensors)
 
+    def reorder(self, rows_B: Tensor, n_tokens: int) -> None:
+        """Put row rows_B[b] in row b's place; `n_tokens` have been held."""
+        for held in self.stores:
+            held.reorder(rows_B, min(n_tokens, held.room))
+
     @abstractmethod
     def joined(self, make: Callable[[], Pair], past: int) -> Pair:
         """All that may be looked at where `past` tokens are held; `make` gives what is new."""

@@ -14,6 +14,7 @@ from archcalc.errors import InputError
 from archcalc.nn.cache import Cache, allocate
 from archcalc.nn.embedding import Embedding
 from archcalc.nn.head import Head
+from archcalc.nn.padding import checked, checked_source
 from archcalc.nn.stack import Layers
 from archcalc.spec import Spec
 
@@ -37,17 +38,25 @@ class SingleStack(Layers):
         token_types_BT: Tensor | None = None,
         positions: Tensor | None = None,
         cache: Cache | None = None,
+        padding_BT: Tensor | None = None,
+        n_logits: int | None = None,
     ) -> Tensor:
         """Logits [B, T, V] of token ids [B, T]; without a head, the last states [B, T, D].
 
         `positions` [T] are the tokens' places, 0 … T − 1 if left out. With a `cache` they are the next after what it
-        has read, and it takes them in; then no graph is kept for gradients. Raises InputError for tokens that it has
-        no room for.
+        has read, and it takes them in; then no graph is kept for gradients.
+        `padding_BT` is True where a row is padded, before or after its tokens (with a cache, which remembers it, before
+        them): a row's tokens count from its first and see no padding; what comes out at padding means nothing.
+        `n_logits` gives the last so many places alone. Raises InputError for tokens that the cache has no room for, and
+        for padding between tokens.
         """
-        if cache is not None and positions is not None:
-            raise InputError("with a cache, tokens stand where it ends", where="positions", allowed="left out")
+        if positions is not None and (cache is not None or padding_BT is not None):
+            found = "with a cache, tokens stand where it ends; with padding, where that ends"
+            raise InputError(found, where="positions", allowed="left out")
+        padding_BT = checked(padding_BT, ids_BT)
         with _graph(cache):
-            return _read(self, self.final(self._states(ids_BT, token_types_BT, positions, cache)))
+            states_BTD = self._states(ids_BT, token_types_BT, positions, cache, padding_BT)
+            return _read(self, self.final(_last(states_BTD, n_logits)))
 
     def new_cache(
         self,
@@ -68,15 +77,23 @@ class SingleStack(Layers):
     def predict_further(self, ids_BT: Tensor) -> list[Tensor]:
         """For each multi-token module m, logits [B, T − 1 − m, V]: at place t, of token t + 2 + m."""
         positions_T = _places(ids_BT)
-        states_BTD = self._states(ids_BT, None, None, None)
+        states_BTD = self._states(ids_BT, None, None, None, None)
         return [_read(self, x) for x in self.further(self.embed, ids_BT, states_BTD, positions_T, None)]
 
-    def _states(self, ids_BT: Tensor, types_BT: Tensor | None, positions: Tensor | None, cache: Cache | None) -> Tensor:
-        places_T = _places(ids_BT, cache) if positions is None else positions
-        x_BTD = self.embedded(self.embed, ids_BT, types_BT, places_T)
-        in_order = positions is None
-        view = self.view(places_T, in_order=in_order) if cache is None else self.view_after(cache, places_T)
-        return self.run(x_BTD, view, cache)
+    def _states(
+        self,
+        ids_BT: Tensor,
+        types_BT: Tensor | None,
+        positions: Tensor | None,
+        cache: Cache | None,
+        padding_BT: Tensor | None,
+    ) -> Tensor:
+        places_T = _places(ids_BT, cache, padding_BT) if positions is None else positions
+        if cache is None:
+            view = self.view(places_T, in_order=positions is None, padding_BT=padding_BT)
+        else:
+            view = self.view_after(cache, places_T)
+        return self.run(self.embedded(self.embed, ids_BT, types_BT, view.own.standing), view, cache)
 
 
 class EncoderDecoder(nn.Module):
@@ -93,32 +110,54 @@ class EncoderDecoder(nn.Module):
         self.decoder = Layers(spec.decoder, spec, causal=True)
         self.head = Head(spec.head, spec) if spec.head else None
 
-    def forward(self, source_ids_BS: Tensor | None, target_ids_BT: Tensor, *, cache: Cache | None = None) -> Tensor:
+    def forward(
+        self,
+        source_ids_BS: Tensor | None,
+        target_ids_BT: Tensor,
+        *,
+        cache: Cache | None = None,
+        source_padding_BS: Tensor | None = None,
+        n_logits: int | None = None,
+    ) -> Tensor:
         """Logits [B, T, V] of the target's ids [B, T], given the source's [B, S]; without a head, states [B, T, D].
 
         With a `cache` that has read its source, the source is None and the ids are the target's next: the decoder alone
-        runs, and no graph is kept for gradients. Raises InputError for tokens that the cache has no room for.
+        runs, and no graph is kept for gradients. `source_padding_BS` is True where the source is padded, which the
+        cache remembers; `n_logits` gives the target's last so many places alone. Raises InputError for tokens that the
+        cache has no room for, and for padding between tokens.
         """
         if source_ids_BS is None and cache is None:
             raise InputError("there is nothing to attend to", where="source", allowed="a source, or a cache of one")
+        if source_ids_BS is None and source_padding_BS is not None:
+            raise InputError("the cache knows its source's", where="source_padding", allowed="left out")
         with _graph(cache):
-            source_BSD = None if source_ids_BS is None else self.encode(source_ids_BS, cache=cache)
-            return _read(self, self.decoder.final(self._states(target_ids_BT, source_BSD, cache)))
+            source_BSD = None
+            if source_ids_BS is not None:
+                source_padding_BS = _source_padding(source_padding_BS, source_ids_BS)
+                source_BSD = self._encoded(source_ids_BS, source_padding_BS, cache)
+            states_BTD = self._states(target_ids_BT, source_BSD, cache, source_padding_BS)
+            return _read(self, self.decoder.final(_last(states_BTD, n_logits)))
 
-    def encode(self, source_ids_BS: Tensor, *, cache: Cache | None = None) -> Tensor:
+    def encode(
+        self, source_ids_BS: Tensor, *, cache: Cache | None = None, source_padding_BS: Tensor | None = None
+    ) -> Tensor:
         """The encoder's states [B, S, D]: what every cross-attention reads.
 
-        A `cache` takes in what the decoder makes of them, and begins anew: the target's next token is its first.
+        A `cache` takes in what the decoder makes of them and which of them are padding, and begins anew: the target's
+        next token is its first.
         """
         with _graph(cache):
-            if cache is not None:
-                cache.admit_source(source_ids_BS)
-            positions_S = _places(source_ids_BS)
-            x_BSD = self.encoder.embedded(self.embed, source_ids_BS, None, positions_S)
-            states_BSD = self.encoder.final(self.encoder.run(x_BSD, self.encoder.view(positions_S)))
-            if cache is not None:
-                self.decoder.keep(states_BSD, cache)
-            return states_BSD
+            return self._encoded(source_ids_BS, _source_padding(source_padding_BS, source_ids_BS), cache)
+
+    def _encoded(self, source_ids_BS: Tensor, padding_BS: Tensor | None, cache: Cache | None) -> Tensor:
+        if cache is not None:
+            cache.admit_source(source_ids_BS)
+        view = self.encoder.view(_places(source_ids_BS), padding_BT=padding_BS)
+        x_BSD = self.encoder.embedded(self.embed, source_ids_BS, None, view.own.standing)
+        states_BSD = self.encoder.final(self.encoder.run(x_BSD, view))
+        if cache is not None:
+            self.decoder.keep(states_BSD, cache, padding_BS)
+        return states_BSD
 
     def new_cache(
         self,
@@ -140,14 +179,23 @@ class EncoderDecoder(nn.Module):
     def predict_further(self, source_ids_BS: Tensor, target_ids_BT: Tensor) -> list[Tensor]:
         """For each multi-token module m, logits [B, T − 1 − m, V]: at place t, of token t + 2 + m."""
         source_BSD, positions_T = self.encode(source_ids_BS), _places(target_ids_BT)
-        states_BTD = self._states(target_ids_BT, source_BSD, None)
+        states_BTD = self._states(target_ids_BT, source_BSD, None, None)
         further = self.decoder.further(self.embed, target_ids_BT, states_BTD, positions_T, source_BSD)
         return [_read(self, x_BTD) for x_BTD in further]
 
-    def _states(self, target_ids_BT: Tensor, source_BSD: Tensor | None, cache: Cache | None) -> Tensor:
+    def _states(
+        self,
+        target_ids_BT: Tensor,
+        source_BSD: Tensor | None,
+        cache: Cache | None,
+        source_padding_BS: Tensor | None,
+    ) -> Tensor:
         decoder, positions_T = self.decoder, _places(target_ids_BT, cache)
         x_BTD = decoder.embedded(self.embed, target_ids_BT, None, positions_T)
-        view = decoder.view(positions_T, source_BSD) if cache is None else decoder.view_after(cache, positions_T)
+        if cache is None:
+            view = decoder.view(positions_T, source_BSD, source_padding_BS=source_padding_BS)
+        else:
+            view = decoder.view_after(cache, positions_T)
         return decoder.run(x_BTD, view, cache)
 
 
@@ -172,11 +220,26 @@ def _graph(cache: Cache | None) -> AbstractContextManager[object]:
     return nullcontext() if cache is None else torch.no_grad()
 
 
-def _places(ids_BT: Tensor, cache: Cache | None = None) -> Tensor:
+def _source_padding(padding_BS: Tensor | None, ids_BS: Tensor) -> Tensor | None:
+    padding_BS = checked(padding_BS, ids_BS, "source_padding")
+    checked_source(padding_BS)
+    return padding_BS
+
+
+def _last(x_BTD: Tensor, n_logits: int | None) -> Tensor:
+    """The states of the last so many places, all if it is left out."""
+    if n_logits is None:
+        return x_BTD
+    if n_logits < 1:
+        raise InputError(f"found {n_logits}", where="n_logits", allowed="1 or more")
+    return x_BTD[:, -n_logits:]
+
+
+def _places(ids_BT: Tensor, cache: Cache | None = None, padding_BT: Tensor | None = None) -> Tensor:
     """0 … T − 1, where the ids are; with a cache, the next places after what it has read."""
     if cache is None:
         return torch.arange(ids_BT.shape[1], device=ids_BT.device)
-    cache.admit(ids_BT)
+    cache.admit(ids_BT, padding_BT)
     return torch.arange(cache.past, cache.past + ids_BT.shape[1], device=ids_BT.device)
 
 

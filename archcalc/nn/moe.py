@@ -1,7 +1,7 @@
 """Mixtures of experts, in two formulations that compute the same.
 
 `gather` copies each chosen expert's matrices: no step depends on the data, so it runs on meta. `split` sorts the
-choices by expert and uses the matrices as they stand.
+choices by expert and uses the matrices as they stand: what runs on a real device, unless told otherwise.
 
 Axes: B batch, T tokens, D model, F an expert's width, E experts, k chosen experts, Q all B·T tokens, G groups, C all
 Q·k choices.
@@ -48,7 +48,8 @@ class MoE(nn.Module):
 
     def __init__(self, part: spec.MoE, model: Spec) -> None:
         super().__init__()
-        self.part, self.how = part, Execution()
+        self.part = part
+        self.how: Execution | None = None  # left to the device, until someone says how
         self.router = Linear(model.d_model, part.n_experts, bias=part.router_bias)
         self.register_buffer("correction_bias", torch.empty(part.n_experts) if part.correction_bias else None)
         self.experts = Experts(part, model)
@@ -109,8 +110,10 @@ class Experts(nn.Module):
         self.up = ExpertLinear(*inner)
         self.down = ExpertLinear(part.n_experts, part.d_expert, model.d_model, part.expert_bias)
 
-    def forward(self, x_QD: Tensor, experts_Qk: Tensor, how: Execution) -> Tensor:
+    def forward(self, x_QD: Tensor, experts_Qk: Tensor, how: Execution | None) -> Tensor:
         """What each token's chosen experts make of it: [Q, k, D] of states [Q, D] and indices [Q, k]."""
+        if how is None:
+            how = Execution(experts="gather" if x_QD.is_meta else "split")
         y_CD = FORMULATIONS[how.experts](self, x_QD, experts_Qk, self.dropout if self.training and how.dropout else 0.0)
         return y_CD.view(*experts_Qk.shape, -1)
 

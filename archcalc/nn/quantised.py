@@ -62,6 +62,12 @@ class Store(ABC):
         picked = (_raw(held).index_select(-2, places_S).view(held.dtype) for held in self.tensors)
         return self.decode(tuple(picked), dtype)
 
+    def reorder(self, rows_B: Tensor, stop: int) -> None:
+        """Put row rows_B[b] in row b's place, of places 0 … stop − 1."""
+        for tensor in self.tensors:
+            held = _raw(tensor).narrow(-2, 0, stop)
+            held.copy_(held.index_select(0, rows_B))
+
 
 class Plain(Store):
     """Every element on its own, in the tensor's dtype; what fp8 cannot reach becomes its largest."""

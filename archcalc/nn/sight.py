@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from archcalc.nn import rope
+from archcalc.nn import padding, rope
 from archcalc.nn.bias import RelativeBias, alibi_bias
 from archcalc.nn.held import Held, Pair
 from archcalc.spec.position import Rope
@@ -25,8 +25,10 @@ Bias = Callable[["Sight", int], Tensor | None]
 class Sight:
     """The same for every layer of one pass through a stack.
 
-    `positions` [T] and `key_positions` [S] are places in the text. `states` [B, S, D] are what keys and values are made
-    of: None for self-attention, the encoder's states for cross-attention.
+    `positions` [T] and `key_positions` [S] are places in the batch, whose differences are distances in the text.
+    `states` [B, S, D] are what keys and values are made of: None for self-attention, the encoder's states for
+    cross-attention. `padding` [B, S] is True where a key is padding; the queries are the last of the keys if these are
+    their `own` text.
     With a cache, `held` is what the layer at hand keeps of the `past` tokens read before.
     What depends on positions alone (masks, angles, biases) is made once and serves all layers alike.
     """
@@ -39,6 +41,8 @@ class Sight:
     held: Held | None = None
     past: int = 0
     in_order: bool = True
+    padding: Tensor | None = None
+    own: bool = True
     _made: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def joined(self, make: Callable[[], Pair]) -> Pair:
@@ -49,27 +53,35 @@ class Sight:
         """The same sight of the last keys alone: a layer with a window holds no others."""
         if n_keys == len(self.key_positions):
             return self
-        return self._once(
-            ("last", n_keys), lambda: replace(self, key_positions=self.key_positions[-n_keys:], held=None, _made={})
-        )
+        return self._once(("last", n_keys), lambda: self._of_last(n_keys))
+
+    @property
+    def standing(self) -> Tensor:
+        """Where the tokens of this pass stand in their texts: [T], or [B, T] where padding shifts the rows."""
+        if self.padding is None:
+            return self.positions
+        return padding.standing(self.padding)[:, -len(self.positions) :]
 
     def hidden(self, window: int | None) -> Tensor | None:
-        """True [T, S] where a query must not see a key; None if it sees all.
+        """True where a query must not see a key, [T, S] or with padding [B, 1, T, S]; None if it sees all.
 
         Causal, a query sees itself and what stands up to window − 1 before it; bidirectional, also what stands up to
-        window − 1 after it.
+        window − 1 after it. None sees padding, but that sees itself, so that every query sees something.
         """
-        if not self.causal and window is None:
+        if not self.causal and window is None and self.padding is None:
             return None
         return self._once(("hidden", window), lambda: self._hidden(window))
 
     @property
     def is_triangle(self) -> bool:
         """Whether the queries are all the tokens there are, and each sees itself and what stands before it."""
-        return self.causal and self.in_order and len(self.positions) == len(self.key_positions)
+        return self.causal and self.in_order and self.padding is None and len(self.positions) == len(self.key_positions)
 
     def added(self, window: int | None, bias: Bias | None, n_heads: int, dtype: torch.dtype) -> Tensor | None:
-        """What is added to the scores, [T, S] or with a bias [1, N, T, S]: −∞ where hidden. None if nothing is."""
+        """What is added to the scores: −∞ where hidden. None if nothing is.
+
+        [T, S], with a bias [1, N, T, S], with padding [B, 1, T, S], with both [B, N, T, S].
+        """
         return self._once(("added", window, bias, n_heads, dtype), lambda: self._added(window, bias, n_heads, dtype))
 
     def anew(self) -> Sight:
@@ -92,7 +104,8 @@ class Sight:
         return bias_NTS
 
     def _turns(self, part: Rope, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        cosines, sines = rope.tables(part, self.positions)
+        standing = self.standing if self.padding is None else self.standing.unsqueeze(1)
+        cosines, sines = rope.tables(part, standing)
         return cosines.to(dtype), sines.to(dtype)
 
     def _added(self, window: int | None, bias: Bias | None, n_heads: int, dtype: torch.dtype) -> Tensor | None:
@@ -108,7 +121,19 @@ class Sight:
     def _hidden(self, window: int | None) -> Tensor:
         distance_TS = self._distance()
         hidden_TS = distance_TS < 0 if self.causal else torch.zeros_like(distance_TS, dtype=torch.bool)
-        return hidden_TS if window is None else hidden_TS | (distance_TS.abs() >= window)
+        if window is not None:
+            hidden_TS = hidden_TS | (distance_TS.abs() >= window)
+        return hidden_TS if self.padding is None else hidden_TS | self._padded(distance_TS)
+
+    def _padded(self, distance_TS: Tensor) -> Tensor:
+        """True [B, 1, T, S] where a key is padding and not the query itself."""
+        assert self.padding is not None, "asked for only where some is"
+        padding_B11S = self.padding[:, None, None]
+        return padding_B11S & (distance_TS != 0) if self.own else padding_B11S
+
+    def _of_last(self, n_keys: int) -> Sight:
+        padding_BS = None if self.padding is None else self.padding[:, -n_keys:]
+        return replace(self, key_positions=self.key_positions[-n_keys:], padding=padding_BS, held=None, _made={})
 
     def _distance(self) -> Tensor:
         """Query minus key position [T, S]."""

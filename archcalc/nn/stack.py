@@ -57,7 +57,7 @@ class Layers(nn.Module):
             cache.past += x_BTD.shape[1]
         return x_BTD
 
-    def keep(self, source_BSD: Tensor, cache: Cache) -> None:
+    def keep(self, source_BSD: Tensor, cache: Cache, padding_BS: Tensor | None = None) -> None:
         """Fill the cache with what every cross-attention makes of the source's states, and begin anew after it."""
         places_S = torch.arange(source_BSD.shape[1], device=source_BSD.device)
         sight = Sight(places_S, places_S, False)
@@ -65,13 +65,16 @@ class Layers(nn.Module):
             held, cross = cache.layers[turn].get("cross"), getattr(self.layers[owner], "cross", None)
             if isinstance(held, Source) and isinstance(cross, CrossAttention):
                 held.fill(cross.keys_values(source_BSD, sight))
-        cache.past, cache.n_source = 0, len(places_S)
+        cache.past, cache.n_source, cache.source_padding = 0, len(places_S), padding_BS
 
-    def embedded(self, embed: Embedding, ids_BT: Tensor, types_BT: Tensor | None, positions_T: Tensor) -> Tensor:
-        """What the first layer reads [B, T, D]: tokens, types and positions, normed, dropped and widened."""
+    def embedded(self, embed: Embedding, ids_BT: Tensor, types_BT: Tensor | None, standing: Tensor) -> Tensor:
+        """What the first layer reads [B, T, D]: tokens, types and positions, normed, dropped and widened.
+
+        `standing` is where the tokens stand in their texts, [T] or [B, T].
+        """
         x_BTW: Tensor = embed(ids_BT, types_BT)
         if self.positions is not None:
-            x_BTW = x_BTW + self.positions(positions_T).to(x_BTW.dtype)
+            x_BTW = x_BTW + self.positions(standing).to(x_BTW.dtype)
         if self.embed_norm is not None:
             x_BTW = self.embed_norm(x_BTW)
         return embed.widened(F.dropout(x_BTW, self.dropout, self.training and self.how.dropout))
@@ -81,24 +84,47 @@ class Layers(nn.Module):
         y_BTD: Tensor = x_BTD if self.final_norm is None else self.final_norm(x_BTD)
         return y_BTD
 
-    def view(self, positions_T: Tensor, source_BSD: Tensor | None = None, *, in_order: bool = True) -> View:
+    def view(
+        self,
+        positions_T: Tensor,
+        source_BSD: Tensor | None = None,
+        *,
+        in_order: bool = True,
+        padding_BT: Tensor | None = None,
+        source_padding_BS: Tensor | None = None,
+    ) -> View:
         """What the layers look at from these positions, which are 0 … T − 1 if they are `in_order`."""
-        own = Sight(positions_T, positions_T, self.causal, relative_bias=self.relative_bias, in_order=in_order)
+        own = Sight(
+            positions_T,
+            positions_T,
+            self.causal,
+            relative_bias=self.relative_bias,
+            in_order=in_order,
+            padding=padding_BT,
+        )
         if self.relative_bias is not None and self.how.recompute != "full":
             own.relative()  # a checkpoint that made it would not make it a second time
         if source_BSD is None:
             return View(own)
         places_S = torch.arange(source_BSD.shape[1], device=source_BSD.device)
-        return View(own, Sight(positions_T, places_S, False, states=source_BSD))
+        return View(own, Sight(positions_T, places_S, False, source_BSD, padding=source_padding_BS, own=False))
 
     def view_after(self, cache: Cache, positions_T: Tensor) -> View:
         """What the layers look at from these positions, the next of what is cached."""
         places_S = torch.arange(cache.past + len(positions_T), device=positions_T.device)
-        own = Sight(positions_T, places_S, self.causal, relative_bias=self.relative_bias, past=cache.past)
+        own = Sight(
+            positions_T,
+            places_S,
+            self.causal,
+            relative_bias=self.relative_bias,
+            past=cache.past,
+            padding=cache.padding,
+        )
         if not cache.n_source:
             return View(own)
         source_S = torch.arange(cache.n_source, device=positions_T.device)
-        return View(own, Sight(positions_T, source_S, False, past=cache.n_source))
+        source = Sight(positions_T, source_S, False, past=cache.n_source, padding=cache.source_padding, own=False)
+        return View(own, source)
 
     def further(
         self, embed: Embedding, ids_BT: Tensor, x_BTD: Tensor, positions_T: Tensor, source_BSD: Tensor | None

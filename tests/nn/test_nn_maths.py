@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.models.t5.modeling_t5 import T5Attention
 
-from archcalc.nn import bias, build, rope
+from archcalc.nn import bias, build, moe, rope
 from archcalc.nn.activation import ACTIVATIONS, gating
 from archcalc.nn.attention import Attention
 from archcalc.nn.initial import initialise
@@ -329,6 +329,29 @@ def test_a_mixture_runs_the_same_on_meta() -> None:
     with torch.device("meta"):
         module = MoE(part, model_of({"ffn": FFN}))
     assert module(torch.empty(2, 3, 10, device="meta")).shape == (2, 3, 10)
+
+
+@pytest.mark.parametrize(
+    ("device", "how", "ran"),
+    [
+        ("cpu", None, "split"),
+        ("meta", None, "gather"),
+        ("cpu", Execution(experts="gather"), "gather"),
+        ("cpu", Execution(experts="split"), "split"),
+    ],
+    ids=str,
+)
+def test_experts_run_by_the_device_unless_told(
+    device: str, how: Execution | None, ran: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = model_of({"attention": ATTENTION, "ffn": {"kind": "moe", "n_experts": 4, "n_active": 2, "d_expert": 5}})
+    called = []
+    for name, formulation in moe.FORMULATIONS.items():
+        monkeypatch.setitem(
+            moe.FORMULATIONS, name, lambda *x, name=name, run=formulation: called.append(name) or run(*x)
+        )
+    build(spec, device, how=how)(torch.zeros(1, 3, dtype=torch.long, device=device))
+    assert set(called) == {ran}
 
 
 def test_activations() -> None:

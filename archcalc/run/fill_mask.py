@@ -1,0 +1,68 @@
+"""What an encoder puts in the place of masked tokens (Devlin et al. 2018, section 3.1).
+
+Axes: B batch of one, T tokens, M masked places, V vocab.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from archcalc.errors import InputError
+from archcalc.spec import Spec
+
+Filling = tuple[int, float]
+
+
+@torch.inference_mode()
+def fill_mask(
+    model: nn.Module, ids: Sequence[int], mask_id: int, top: int = 5, *, token_types: Sequence[int] | None = None
+) -> list[list[Filling]]:
+    """For each masked place in turn, the `top` likeliest tokens: (id, probability), best first.
+
+    `token_types` are all 0 if left out. Raises InputError for a text without a mask, ids beyond the vocabulary, types
+    that are not one for each token, and a model that is no encoder or has no head.
+    """
+    check(model.spec, ids, mask_id, top, token_types)  # type: ignore[arg-type]
+    device = next(model.parameters()).device
+    ids_BT = torch.tensor([list(ids)], device=device)
+    types_BT = None if token_types is None else torch.tensor([list(token_types)], device=device)
+    logits_TV: Tensor = model(ids_BT, token_types_BT=types_BT)[0]
+    probabilities_MV = logits_TV[ids_BT[0] == mask_id].float().softmax(-1)
+    best = probabilities_MV.topk(min(top, probabilities_MV.shape[-1]))
+    return [
+        list(zip(tokens, values, strict=True))
+        for tokens, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    ]
+
+
+def check(spec: Spec, ids: Sequence[int], mask_id: int, top: int = 5, token_types: Sequence[int] | None = None) -> None:
+    """Raise InputError if `fill_mask` would: all that it asks can be told before there are weights."""
+    if spec.family != "encoder":
+        raise InputError(f"found a model of the family {spec.family}", allowed="an encoder, which sees both sides")
+    if spec.head is None:
+        raise InputError("the model has no head, which would name tokens", allowed="an encoder with a head")
+    if top < 1:
+        raise InputError(f"found {top}", where="top", allowed="1 or more")
+    if wrong := [token for token in ids if not 0 <= token < spec.vocab_size]:
+        raise InputError(f"found id {wrong[0]}", where="ids", allowed=f"0 to {spec.vocab_size - 1:,}")
+    if mask_id not in ids:
+        raise InputError("there is no mask in the text", where="ids", allowed=f"at least one token {mask_id}")
+    if len(ids) > spec.n_ctx and _has_table(spec):
+        raise InputError(f"has {len(ids):,} tokens", where="ids", allowed=f"up to the context's {spec.n_ctx:,}")
+    if token_types is not None:
+        _check_types(spec, ids, token_types)
+
+
+def _check_types(spec: Spec, ids: Sequence[int], token_types: Sequence[int]) -> None:
+    n_types = spec.embedding.n_token_types
+    if len(token_types) != len(ids):
+        raise InputError(f"found {len(token_types)}", where="token_types", allowed=f"{len(ids)}, one for each token")
+    if wrong := [kind for kind in token_types if not 0 <= kind < n_types]:
+        raise InputError(f"found type {wrong[0]}", where="token_types", allowed=f"less than the model's {n_types}")
+
+
+def _has_table(spec: Spec) -> bool:
+    return bool(spec.encoder and spec.encoder.position and spec.encoder.position.is_table)
