@@ -14,7 +14,7 @@ from typing import Literal
 from archcalc.errors import ArchcalcError
 
 Shape = tuple[int, ...]
-Order = Literal["whole", "alternate", "by_head"]
+Order = Literal["whole", "alternate", "by_head", "turned"]
 
 
 class TensorMapError(ArchcalcError):
@@ -28,8 +28,9 @@ class Holds:
     """`name` holds the canonical tensors `ours`: one as it is, or several joined along `axis` of theirs.
 
     `order`: one after the other; or row by row in turn (gpt-oss); or head by head in turn (GPT-NeoX: a kv head's
-    queries, its key, its value). `transposed` swaps the last two axes of the result (GPT-2's Conv1D is [in, out]).
-    `beside`: another canonical tensor without which it is not this row that holds them.
+    queries, its key, its value); or turned, the rows that rotate together side by side (LLaMA in GGUF). `transposed`
+    swaps the last two axes of the result (GPT-2's Conv1D is [in, out]). `beside`: another canonical tensor without which
+    it is not this row that holds them. `plus`: what is stored is more than ours by so much.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Holds:
     order: Order = "whole"
     transposed: bool = False
     beside: str = ""
+    plus: float = 0.0
 
     @cached_property
     def _patterns(self) -> tuple[re.Pattern[str], ...]:
