@@ -71,8 +71,10 @@ class _Bytes:
 
     def text(self) -> str:
         """A length, then UTF-8."""
-        (text,) = self.take(f"{min(self.number('Q'), self.size + 1)}s")
-        return str(text, "utf-8", "replace")
+        n_bytes = self.number("Q")
+        self.room(n_bytes, 1, "a text")
+        self.at += n_bytes
+        return str(self.data[self.at - n_bytes : self.at], "utf-8", "replace")
 
     def value(self, where: str, kind: int) -> Any:
         """A value of a kind."""
@@ -84,6 +86,7 @@ class _Bytes:
             raise InputError(f"is of kind {kind}", where=where, allowed="the kinds 0 to 12")
         inner, count = self.number("I"), self.number("Q")
         if inner in _SCALARS:
+            self.room(count, struct.calcsize(_SCALARS[inner]), where)
             return list(self.take(_SCALARS[inner], count))
         if inner != _STRING:
             raise InputError(f"is a list of kind {inner}", where=where, allowed="lists of numbers or texts")
@@ -136,7 +139,7 @@ def _stored(name: str, path: Path, shape: tuple[int, ...], kind: int, start: int
     block = BLOCKS[TYPES[kind]]
     if not shape or shape[-1] % block.block:
         raise InputError(f"has shape {list(shape)}", where=where, allowed=f"rows of whole blocks of {block.block}")
-    n_bytes = prod(shape) // block.block * (block.data + block.scale)
+    n_bytes = prod(shape) // block.block * block.size
     if start + n_bytes > size:
         raise InputError(
             f"lies at bytes {shown(start)} to {shown(start + n_bytes)}, the file has {size}: it is cut short or broken",
