@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from math import prod
 
 import torch
 from torch import Tensor, nn
@@ -49,18 +50,14 @@ def _copy(move: Move, ours: list[Tensor], n_groups: int, opened: Files) -> None:
             target[part] = quantised.rows(opened, move.stored, part)
             opened.forget(move.stored)
     else:
-        all_rows = slice(0, ours[0].numel() and _n_rows(move))
-        stored = quantised.rows(opened, move.stored, all_rows).view(move.stored.shape)
+        every_row = slice(0, prod(move.stored.shape[:-1]))
+        stored = quantised.rows(opened, move.stored, every_row).view(move.stored.shape)
         for to, numbers in pairs(move.held, stored, ours, n_groups):
             to.copy_(numbers)
+        opened.forget(move.stored)
     if move.held.plus:
         for part_of in ours:
             part_of -= move.held.plus
-
-
-def _n_rows(move: Move) -> int:
-    *outer, _ = move.stored.shape
-    return int(torch.Size(outer).numel())
 
 
 def _in_chunks(pair: Pair, axis: int, move: Move, opened: Files) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from archcalc.errors import InputError, shown
 from archcalc.formats.stored import Stored
 
-CHUNK_BYTES = 4 << 20
+CHUNK_BYTES = 1 << 20
 DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
 
