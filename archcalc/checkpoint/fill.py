@@ -79,6 +79,7 @@ def _groups(spec: Spec, move: Move) -> int:
     stack = spec.decoder or spec.encoder
     assert index and stack, "only layers have heads"  # noqa: PT018
     attention = layers_of(stack)[int(index[1])].attention
+    assert attention, "only attentions have heads"
     heads = attention.n_heads if ".attn.q." in move.held.ours[0] and move.held.order == "turned" else None
     return int(heads or getattr(attention, "n_kv_heads", None) or attention.n_heads)
 

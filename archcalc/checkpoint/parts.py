@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import torch
 from torch import Tensor
 
 from archcalc.hf.tensors import Holds
@@ -24,25 +25,26 @@ def pairs(held: Holds, stored: Tensor, ours: Sequence[Tensor], n_groups: int = 1
 
 def _whole(axis: int, whole: Tensor, ours: Sequence[Tensor], n_groups: int) -> list[Pair]:
     """One after the other."""
-    return list(zip(ours, whole.split([part.shape[axis] for part in ours], axis), strict=True))
+    return list(zip(ours, torch.split(whole, [part.shape[axis] for part in ours], axis), strict=True))
 
 
 def _alternate(axis: int, whole: Tensor, ours: Sequence[Tensor], n_groups: int) -> list[Pair]:
     """Row by row in turn."""
-    return list(zip(ours, whole.unflatten(axis, (-1, len(ours))).unbind(axis + 1), strict=True))
+    return list(zip(ours, torch.unflatten(whole, axis, (-1, len(ours))).unbind(axis + 1), strict=True))
 
 
 def _by_head(axis: int, whole: Tensor, ours: Sequence[Tensor], n_groups: int) -> list[Pair]:
     """For each head of keys: its queries, its key, its value."""
-    grouped = [part.unflatten(axis, (n_groups, -1)) for part in ours]
-    rows = whole.unflatten(axis, (n_groups, -1)).split([part.shape[axis + 1] for part in grouped], axis + 1)
+    grouped = [torch.unflatten(part, axis, (n_groups, -1)) for part in ours]
+    fused = torch.unflatten(whole, axis, (n_groups, -1))
+    rows = torch.split(fused, [part.shape[axis + 1] for part in grouped], axis + 1)
     return list(zip(grouped, rows, strict=True))
 
 
 def _turned(axis: int, whole: Tensor, ours: Sequence[Tensor], n_groups: int) -> list[Pair]:
     """In each head the rows that turn together lie side by side; ours lie half a head apart (Su et al. 2021)."""
     (part,) = ours
-    return [(part.unflatten(0, (n_groups, 2, -1)), whole.unflatten(0, (n_groups, -1, 2)).transpose(1, 2))]
+    return [(torch.unflatten(part, 0, (n_groups, 2, -1)), torch.unflatten(whole, 0, (n_groups, -1, 2)).transpose(1, 2))]
 
 
 _ORDERS: dict[str, Callable[[int, Tensor, Sequence[Tensor], int], list[Pair]]] = {

@@ -214,8 +214,8 @@ def _named(header: Header) -> tuple[str, Architecture]:
 def _follows(header: Header, name: str, config: Mapping[str, Any]) -> None:
     """Raise InputError where a key contradicts what follows from the others."""
     heads, width = (config.get(key) for key in ("num_attention_heads", "hidden_size"))
-    sizes = type(heads) is int and type(width) is int and heads > 0
-    d_head = config.get("head_dim") or (width // heads if sizes else None)
+    known = isinstance(heads, int) and isinstance(width, int) and heads > 0
+    d_head = config.get("head_dim") or (int(width or 0) // int(heads or 1) if known else None)
     expected = {"attention.value_length": d_head, "rope.dimension_count": d_head, "vocab_size": config["vocab_size"]}
     for key, value in expected.items():
         found = header.metadata.get(f"{name}.{key}", value)

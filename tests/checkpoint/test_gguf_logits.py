@@ -185,5 +185,10 @@ def test_smollm2_is_what_two_other_readers_make_of_it() -> None:
     assert (ours(ids) - wanted).abs().max() <= 1e-5 * wanted.abs().max()
     fields = GGUFReader(SMOLLM2).fields
     assert found.gguf is not None
-    for key in ("llama.rope.freq_base", "tokenizer.ggml.merges", "tokenizer.ggml.token_type", "tokenizer.chat_template"):
+    for key in (
+        "llama.rope.freq_base",
+        "tokenizer.ggml.merges",
+        "tokenizer.ggml.token_type",
+        "tokenizer.chat_template",
+    ):
         assert found.gguf[key] == fields[key].contents()
