@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from archcalc import presets
@@ -13,7 +14,8 @@ from archcalc.spec.document import Document, decode, override
 from archcalc.spec.text import MAX_BYTES, parse
 
 MAX_BASES = 10
-FILE_SUFFIXES = (".yaml", ".yml", ".json")
+GGUF = ".gguf"
+FILE_SUFFIXES = (".yaml", ".yml", ".json", GGUF)
 
 # What is said of a model is not true of the next one that is built on it.
 _NOT_INHERITED: Document = {"title": "", "note": "", "claims": []}
@@ -25,8 +27,8 @@ _ABOUT = ("name", "title", "source", "note", "claims")
 def load(source: str | os.PathLike[str] | Document, changes: Document | None = None) -> Spec:
     """The Spec that `source` stands for, with `changes` (field → value) applied.
 
-    A source is a path (YAML, config.json, or a folder with one), a preset's name, a Hugging Face repo id, '-' for
-    standard input, or a dict that says what such a file would.
+    A source is a path (YAML, config.json or a folder with one, a GGUF file), a preset's name, a Hugging Face repo id,
+    '-' for standard input, or a dict that says what such a file would.
 
     Raises InputError, in one line, for whatever is not a valid architecture.
     """
@@ -60,6 +62,11 @@ def _document(source: str, seen: tuple[str, ...]) -> Document:
     """The full document of a named source, its bases followed."""
     if source in seen or len(seen) >= MAX_BASES:
         raise InputError(f"{shown(source)} leads back to itself", where="base", allowed="bases that come to an end")
+    if source.endswith(GGUF) and (path := _path(source)):
+        from archcalc.formats.gguf_file import read_header
+        from archcalc.hf.gguf import config_of
+
+        return _understood(config_of(read_header(Path(path))), (*seen, source))
     return _understood(parse(_read(source)), (*seen, source))
 
 

@@ -8,6 +8,21 @@ from archcalc.errors import InputError, shown
 from archcalc.extras import require
 
 _FILE = "config.json"
+# What a model and its tokenizer are made of: no pickle, no code.
+_NEEDED = (
+    "config.json",
+    "generation_config.json",
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.*",
+    "merges.txt",
+    "*.model",
+    "*.spm",
+    "chat_template*",
+)
 
 
 def config_path(repo_id: str) -> Path:
@@ -24,6 +39,20 @@ def config_path(repo_id: str) -> Path:
         # Besides the hub's own errors there are those of whatever HTTP library its version uses.
         allowed = "a repo id that exists, such as 'openai-community/gpt2'"
         raise InputError(f"{_problem(error)} ({shown(repo_id)})", allowed=allowed) from None
+
+
+def snapshot_path(repo_id: str) -> Path:
+    """The folder with a repository's config, tokenizer and safetensors files, fetched if need be; no other file of it.
+
+    Raises as `config_path` does, and InputError where the cache lacks what is needed.
+    """
+    config_path(repo_id)
+    from huggingface_hub import constants, snapshot_download
+
+    try:
+        return Path(snapshot_download(repo_id, allow_patterns=list(_NEEDED), local_files_only=constants.HF_HUB_OFFLINE))
+    except Exception as error:
+        raise InputError(f"{_problem(error)} ({shown(repo_id)})") from None
 
 
 def _fetched(repo_id: str) -> Path:

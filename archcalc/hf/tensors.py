@@ -9,12 +9,12 @@ import re
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 from archcalc.errors import ArchcalcError
 
 Shape = tuple[int, ...]
-Order = Literal["whole", "alternate", "by_head"]
+Order = Literal["whole", "alternate", "by_head", "turned"]
 
 
 class TensorMapError(ArchcalcError):
@@ -28,8 +28,9 @@ class Holds:
     """`name` holds the canonical tensors `ours`: one as it is, or several joined along `axis` of theirs.
 
     `order`: one after the other; or row by row in turn (gpt-oss); or head by head in turn (GPT-NeoX: a kv head's
-    queries, its key, its value). `transposed` swaps the last two axes of the result (GPT-2's Conv1D is [in, out]).
-    `beside`: another canonical tensor without which it is not this row that holds them.
+    queries, its key, its value); or turned, the rows that rotate together side by side (LLaMA in GGUF). `transposed`
+    swaps the last two axes of the result (GPT-2's Conv1D is [in, out]). `beside`: another canonical tensor without
+    which it is not this row that holds them. `plus`: what is stored is more than ours by so much.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Holds:
     order: Order = "whole"
     transposed: bool = False
     beside: str = ""
+    plus: float = 0.0
 
     @cached_property
     def _patterns(self) -> tuple[re.Pattern[str], ...]:
@@ -107,11 +109,13 @@ class TensorMap:
         return {held.name: held.shape([ours[name] for name in held.ours]) for held in self.placed(ours)}
 
 
-def same(ours: str, name: str, *, transposed: bool = False, beside: str = "") -> tuple[Holds, Holds]:
+def same(
+    ours: str, name: str, *, transposed: bool = False, beside: str = "", order: Order = "whole", plus: float = 0.0
+) -> tuple[Holds, Holds]:
     """A module's weight and bias; only the weight of a `transposed` one is."""
     return (
-        Holds(f"{name}.weight", (f"{ours}.weight",), transposed=transposed, beside=beside),
-        Holds(f"{name}.bias", (f"{ours}.bias",), beside=beside),
+        Holds(f"{name}.weight", (f"{ours}.weight",), transposed=transposed, beside=beside, order=order, plus=plus),
+        Holds(f"{name}.bias", (f"{ours}.bias",), beside=beside, order=order),
     )
 
 
@@ -129,6 +133,6 @@ def table(*rows: tuple[Holds, ...] | Holds, unmapped: Mapping[str, str] | None =
     return TensorMap(tuple(entries), unmapped or {})
 
 
-def renamed(pairs: Mapping[str, str], ours: str = "", name: str = "") -> tuple[Holds, ...]:
-    """A row for each pair of modules, each name under its prefix."""
-    return tuple(entry for here, there in pairs.items() for entry in same(ours + here, name + there))
+def renamed(pairs: Mapping[str, str], ours: str = "", name: str = "", **how: Any) -> tuple[Holds, ...]:
+    """A row for each pair of modules, each name under its prefix, `how` it is held said to `same`."""
+    return tuple(entry for here, there in pairs.items() for entry in same(ours + here, name + there, **how))

@@ -1,0 +1,92 @@
+"""A folder in Hugging Face layout: which files hold the weights, and what their headers say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from archcalc.errors import InputError, shown
+from archcalc.formats.safetensors_file import read_header
+from archcalc.formats.stored import Stored
+from archcalc.spec.text import MAX_BYTES, parse
+
+SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+MAX_INDEX_BYTES = 100_000_000
+
+
+def config_of(folder: Path) -> dict[str, Any]:
+    """The folder's config.json. Raises InputError where there is none, or its weights are said to be quantised."""
+    path = folder / "config.json"
+    try:
+        with open(path, "rb") as file:
+            config = parse(file.read(MAX_BYTES + 1))
+        if not isinstance(config, dict):
+            raise InputError(f"found {shown(config)}", allowed="a Hugging Face config")
+        if how := config.get("quantization_config"):
+            method = how.get("quant_method") if isinstance(how, dict) else how
+            raise InputError(
+                f"the weights are quantised ({shown(method)})",
+                where="quantization_config",
+                allowed="F64, F32, F16 or BF16",
+            )
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror})", file=str(path)) from None
+    except InputError as error:
+        raise error.within(str(path)) from None
+    return config
+
+
+def weights_of(folder: Path) -> dict[str, Stored]:
+    """The tensors of a folder's safetensors files by name, one file or all that the index names."""
+    if (folder / SINGLE).is_file():
+        return read_header(folder / SINGLE)
+    if (folder / INDEX).is_file():
+        return _sharded(folder, folder / INDEX)
+    pickles = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLES)
+    if pickles:
+        raise InputError(
+            f"has {shown(pickles[0])} and no safetensors: a pickle can run code when it is read",
+            allowed="model.safetensors, into which it can be converted",
+            file=str(folder),
+        )
+    raise InputError("has no weights", allowed=f"{SINGLE}, or {INDEX} and its shards", file=str(folder))
+
+
+def _sharded(folder: Path, index: Path) -> dict[str, Stored]:
+    places = _places(index)
+    headers: dict[str, Mapping[str, Stored]] = {}
+    for name in sorted(set(places.values())):
+        if name != Path(name).name or "\\" in name or "\0" in name or not name.endswith(".safetensors"):
+            raise InputError(f"names the shard {shown(name)}", allowed="a .safetensors file beside it", file=str(index))
+        if not (folder / name).is_file():
+            raise InputError(f"names the shard {shown(name)}, which is not there", file=str(index))
+        headers[name] = read_header(folder / name)
+    for tensor, name in places.items():
+        if tensor not in headers[name]:
+            where = shown(tensor, 200)
+            raise InputError(f"is not in {shown(name)}, where the index has it", where=where, file=str(index))
+    for name, header in headers.items():
+        for tensor in header:
+            if places.get(tensor) != name:
+                where = shown(tensor, 200)
+                raise InputError("is in the shard, but not there in the index", where=where, file=str(folder / name))
+    return {tensor: headers[name][tensor] for tensor, name in places.items()}
+
+
+def _places(index: Path) -> dict[str, str]:
+    """Tensor → shard. Raises InputError for what is no index."""
+    try:
+        with open(index, "rb") as file:
+            text = file.read(MAX_INDEX_BYTES + 1)
+        data = json.loads(text) if len(text) <= MAX_INDEX_BYTES else None
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror})", file=str(index)) from None
+    except (ValueError, RecursionError):
+        data = None
+    places = data.get("weight_map") if isinstance(data, dict) else None
+    if not isinstance(places, dict) or not places or not all(isinstance(name, str) for name in places.values()):
+        raise InputError("is no index", allowed="a JSON with weight_map: tensor → shard", file=str(index))
+    return places

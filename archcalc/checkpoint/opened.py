@@ -1,0 +1,133 @@
+"""A checkpoint: its architecture, and where each of its weights lies, checked before anything is allocated."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from archcalc.checkpoint.fill import Progress, filled
+from archcalc.checkpoint.folder import config_of, weights_of
+from archcalc.checkpoint.plan import Plan, plan
+from archcalc.checkpoint.read import DTYPES, check_same, check_zero, files
+from archcalc.errors import InputError, shown
+from archcalc.formats.stored import Stored
+from archcalc.hf import from_config, tensor_map
+from archcalc.hf.spellings import SPELLINGS, Spelling
+from archcalc.hf.tensors import Shape, TensorMap
+from archcalc.nn import build
+from archcalc.spec.document import decode
+
+if TYPE_CHECKING:
+    from archcalc.spec import Spec
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Weights in files. `dtype`: what they are stored as (fp32 for quantised GGUF); `gguf`: a GGUF file's metadata."""
+
+    spec: Spec
+    label: str
+    folder: Path | None
+    gguf: Mapping[str, Any] | None
+    dtype: torch.dtype
+    n_bytes: int
+    _plan: Plan
+
+    def load(
+        self, device: str = "cpu", dtype: torch.dtype | None = None, progress: Progress | None = None
+    ) -> nn.Module:
+        """The canonical module with these weights, in eval mode and without gradients.
+
+        `dtype` is the stored one if left out; `progress` is told of bytes as they are read, `n_bytes` in all. Raises
+        InputError for copies that are not equal, before anything is allocated.
+        """
+        with files() as opened:
+            for pair in self._plan.same:
+                check_same(opened, *pair)
+            for stored in self._plan.zero:
+                check_zero(opened, stored)
+            return filled(self.spec, self._plan, opened, device, dtype or self.dtype, progress)
+
+
+def open_checkpoint(source: str) -> Checkpoint:
+    """The checkpoint in a folder in Hugging Face layout, in a .gguf file, or in a repository of the hub.
+
+    Only headers are read. Raises InputError, in one line, for whatever is not a whole checkpoint of an architecture
+    that is known: the file, the tensor, what was found and what is expected.
+    """
+    path = Path(os.path.expanduser(source))
+    if "\0" not in source and path.is_dir():
+        return _of_folder(path, source)
+    if "\0" not in source and path.is_file():
+        if path.suffix in (".bin", ".pt", ".pth", ".ckpt", ".pkl"):
+            raise InputError("a pickle can run code when it is read", allowed="safetensors or .gguf", file=source)
+        if path.suffix != ".gguf":
+            raise InputError("is no checkpoint", allowed="a folder with config.json, or a .gguf file", file=source)
+        from archcalc.checkpoint.gguf import read_gguf
+
+        document, header, spelling, tensors = read_gguf(path)
+        return _checked(document, header.tensors, tensors, spelling, source, None, header.metadata)
+    if "/" in source and path.suffix != ".gguf" and source.count("/") == 1:
+        from archcalc.hf.hub import snapshot_path
+
+        return _of_folder(snapshot_path(source), source)
+    raise InputError("no such file", file=source, allowed="a folder, a .gguf file or a Hugging Face repo id")
+
+
+def _of_folder(folder: Path, label: str) -> Checkpoint:
+    config = config_of(folder)
+    try:
+        document = from_config(config)
+    except InputError as error:
+        raise error.within(str(folder / "config.json")) from None
+    model_type = config["model_type"]
+    return _checked(document, weights_of(folder), tensor_map(model_type), SPELLINGS[model_type], label, folder, None)
+
+
+def _checked(
+    document: dict[str, Any],
+    stored: Mapping[str, Stored],
+    tensors: TensorMap,
+    spelling: Spelling,
+    label: str,
+    folder: Path | None,
+    metadata: Mapping[str, Any] | None,
+) -> Checkpoint:
+    """The checkpoint, every tensor of it in its place."""
+    try:
+        spec = decode(document)
+        if metadata is None:
+            _refuse_quantised(stored, spelling)
+        found = plan(stored, _shapes(spec), tensors, spelling)
+    except InputError as error:
+        raise error.within(label) from None
+    sizes: Counter[torch.dtype] = Counter()
+    for move in found.moves:
+        sizes[DTYPES.get(move.stored.dtype, torch.float32)] += move.stored.n_bytes
+    dtype = max(sizes, key=lambda kind: sizes[kind])
+    if metadata is not None and any(move.stored.dtype not in DTYPES for move in found.moves):
+        dtype = torch.float32
+    return Checkpoint(spec, label, folder, metadata, dtype, sizes.total(), found)
+
+
+def _shapes(spec: Spec) -> dict[str, Shape]:
+    """Ours, from a module on the meta device."""
+    return {name: tuple(tensor.shape) for name, tensor in build(spec).state_dict().items()}
+
+
+def _refuse_quantised(stored: Mapping[str, Stored], spelling: Spelling) -> None:
+    for one in stored.values():
+        if one.dtype not in DTYPES and not spelling.why_left(spelling.name(one.name)):
+            raise InputError(
+                f"is stored as {one.dtype}: quantised weights are not read",
+                where=shown(one.name, 200),
+                allowed=", ".join(DTYPES),
+                file=str(one.file),
+            )

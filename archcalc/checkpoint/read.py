@@ -1,0 +1,99 @@
+"""Stored numbers through a memory map, of which few bytes are in memory at once."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import torch
+from torch import Tensor
+
+from archcalc.errors import InputError, shown
+from archcalc.formats.stored import Stored
+
+CHUNK_BYTES = 1 << 20
+DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+
+
+class Files:
+    """Maps of the files that are read."""
+
+    def __init__(self) -> None:
+        self._maps: dict[object, mmap.mmap] = {}
+
+    def map(self, stored: Stored) -> mmap.mmap:
+        """The map of a tensor's file. Private and writable, which is what a tensor over it asks for; nothing writes."""
+        if stored.file not in self._maps:
+            try:
+                with open(stored.file, "rb") as file:
+                    self._maps[stored.file] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+            except (OSError, ValueError) as error:
+                raise InputError(f"cannot be read ({error})", file=str(stored.file)) from None
+        found = self._maps[stored.file]
+        if stored.start + stored.n_bytes > len(found):
+            raise InputError("the file has become shorter", where=shown(stored.name, 200), file=str(stored.file))
+        return found
+
+    def forget(self, stored: Stored) -> None:
+        """Let go of the pages of a tensor that were read: what is mapped counts as memory in use."""
+        first = stored.start // mmap.PAGESIZE * mmap.PAGESIZE
+        if stored.n_bytes and hasattr(mmap, "MADV_DONTNEED"):
+            self.map(stored).madvise(mmap.MADV_DONTNEED, first, stored.start + stored.n_bytes - first)
+
+    def close(self) -> None:
+        """Unmap everything that no tensor stands on."""
+        for found in self._maps.values():
+            with suppress(BufferError):
+                found.close()
+
+
+@contextmanager
+def files() -> Iterator[Files]:
+    """Maps that are closed at the end."""
+    opened = Files()
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def whole(opened: Files, stored: Stored) -> Tensor:
+    """A plainly stored tensor as it lies in its file: nothing is read before it is used."""
+    dtype = DTYPES[stored.dtype]
+    if not stored.n_bytes:
+        return torch.empty(stored.shape, dtype=dtype)
+    data = memoryview(opened.map(stored))[stored.start : stored.start + stored.n_bytes]
+    return torch.frombuffer(data, dtype=dtype).view(stored.shape)
+
+
+def chunks(length: int, n_bytes: int) -> Iterator[slice]:
+    """Slices of an axis of this length, each of a few of those bytes."""
+    step = max(1, CHUNK_BYTES * length // max(1, n_bytes))
+    for first in range(0, length, step):
+        yield slice(first, min(first + step, length))
+
+
+def check_same(opened: Files, one: Stored, other: Stored) -> None:
+    """Raise InputError unless two tensors of one shape and dtype are equal to the last bit."""
+    a, b = opened.map(one), opened.map(other)
+    for part in chunks(one.n_bytes, one.n_bytes):
+        ours = a[one.start + part.start : one.start + part.stop]
+        if ours != b[other.start + part.start : other.start + part.stop]:
+            where = shown(one.name, 200)
+            raise InputError(
+                f"is tied to {shown(other.name, 200)} and differs from it", where=where, file=str(one.file)
+            )
+    for stored in (one, other):
+        opened.forget(stored)
+
+
+def check_zero(opened: Files, stored: Stored) -> None:
+    """Raise InputError unless every number is 0."""
+    if whole(opened, stored).any():
+        raise InputError(
+            "holds numbers that this architecture has no place for",
+            where=shown(stored.name, 200),
+            allowed="zeros alone",
+            file=str(stored.file),
+        )

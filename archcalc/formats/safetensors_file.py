@@ -1,0 +1,98 @@
+"""Headers of safetensors files: eight bytes that say how long a JSON is, the JSON, then the tensors' bytes.
+
+Source: https://github.com/huggingface/safetensors#format. Everything is checked against the file's own size.
+"""
+
+from __future__ import annotations
+
+import json
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from archcalc.errors import InputError, shown
+from archcalc.formats.stored import Stored
+
+MAX_HEADER_BYTES = 100_000_000
+# Bytes of one number. What is not one number to a byte or more (F4, F6) is never a plain tensor's.
+BYTES = {
+    "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "F8_E8M0": 1, "C64": 8,
+    "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U64": 8, "U32": 4, "U16": 2, "U8": 1, "BOOL": 1,
+}  # fmt: skip
+
+
+def read_header(path: Path) -> dict[str, Stored]:
+    """The tensors of a file by name. Raises InputError naming the file, and the tensor where it is one's fault."""
+    try:
+        with open(path, "rb") as file:
+            size = file.seek(0, 2)
+            file.seek(0)
+            length = int.from_bytes(file.read(8), "little")
+            if size < 8 or length > min(size - 8, MAX_HEADER_BYTES):
+                raise InputError(
+                    f"its header is said to have {length} bytes, the file has {size}",
+                    allowed=f"a whole safetensors file, its header at most {MAX_HEADER_BYTES} bytes",
+                )
+            text = file.read(length)
+        return _tensors(_parsed(text), path, 8 + length, size)
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror})", file=str(path)) from None
+    except InputError as error:
+        raise error.within(str(path)) from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise InputError("its header says a name twice", allowed="each name once")
+    return found
+
+
+def _parsed(text: bytes) -> dict[str, Any]:
+    try:
+        header = json.loads(text.decode("utf-8"), object_pairs_hook=_once)
+    except (ValueError, RecursionError):
+        raise InputError("its header is no JSON", allowed="a safetensors file") from None
+    if not isinstance(header, dict):
+        raise InputError(f"its header is {shown(header)}", allowed="a mapping of tensors")
+    return {name: entry for name, entry in header.items() if name != "__metadata__"}
+
+
+def _tensors(header: dict[str, Any], path: Path, start: int, size: int) -> dict[str, Stored]:
+    found = {name: _tensor(name, entry, path, start, size) for name, entry in header.items()}
+    end = start
+    for tensor in sorted(found.values(), key=lambda one: (one.start, one.n_bytes)):
+        if tensor.start != end:
+            what = "overlaps another" if tensor.start < end else f"leaves {tensor.start - end} bytes before it unused"
+            raise InputError(f"{what}, at offset {tensor.start - start}", where=shown(tensor.name))
+        end += tensor.n_bytes
+    if end != size:
+        raise InputError(f"its tensors end at byte {end}, the file at {size}", allowed="a file of its tensors alone")
+    return found
+
+
+def _tensor(name: str, entry: Any, path: Path, start: int, size: int) -> Stored:
+    where = shown(name, 200)
+    if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
+        raise InputError(f"is {shown(entry)}", where=where, allowed="dtype, shape and data_offsets")
+    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in BYTES:
+        raise InputError(f"dtype {shown(dtype)} is not known", where=where, allowed=", ".join(BYTES))
+    if not _counts(shape) or len(shape) > 16:
+        raise InputError("its shape is no list of sizes", where=where, allowed="a list of integers ≥ 0")
+    if not _counts(offsets) or len(offsets) != 2:
+        raise InputError("its offsets are no pair", where=where, allowed="two integers ≥ 0")
+    first, last = offsets
+    if not first <= last <= size - start:
+        raise InputError(
+            f"lies at bytes {shown(first)} to {shown(last)}, the file has {size - start}: it is cut short or broken",
+            where=where,
+        )
+    if last - first != prod(shape) * BYTES[dtype]:
+        needs = prod(shape) * BYTES[dtype]
+        raise InputError(f"has {last - first} bytes, its shape needs {shown(needs)}", where=where)
+    return Stored(name, path, dtype, tuple(shape), start + first, last - first)
+
+
+def _counts(value: Any) -> bool:
+    return isinstance(value, list) and all(type(item) is int and 0 <= item < 2**63 for item in value)

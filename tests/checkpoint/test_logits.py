@@ -1,0 +1,61 @@
+"""What transformers saves and we load gives transformers' logits: at once, and token by token through the cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import CONFIGS, random_model
+from torch import Tensor, nn
+
+from archcalc.checkpoint import open_checkpoint
+
+
+def assert_close(ours: Tensor, theirs: Tensor) -> None:
+    assert (ours - theirs).abs().max() <= 1e-5 * theirs.abs().max()
+
+
+def stepwise(model: nn.Module, ids: Tensor, source: Tensor | None) -> Tensor:
+    cache = model.new_cache(ids.shape[0], 16)
+    if source is not None:
+        model.encode(source, cache=cache)
+    steps = [model(*([] if source is None else [None]), step, cache=cache) for step in ids.split(1, 1)]
+    return torch.cat(steps, 1)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@torch.no_grad()
+def test_logits_are_those_of_transformers(name: str, tmp_path: Path) -> None:
+    theirs = random_model(name)
+    # Small enough that the larger of them lie in several shards.
+    theirs.save_pretrained(tmp_path, max_shard_size="60KB")
+    ours = open_checkpoint(str(tmp_path)).load()
+    ids, source = torch.randint(1, 96, (2, 11)), torch.randint(1, 96, (2, 7))
+    if theirs.config.is_encoder_decoder:
+        wanted = theirs(input_ids=source, decoder_input_ids=ids).logits
+        assert_close(ours(source, ids), wanted)
+        assert_close(stepwise(ours, ids, source), wanted)
+        return
+    wanted = theirs(input_ids=ids).logits
+    assert_close(ours(ids), wanted)
+    if name not in ("bert", "albert"):
+        assert_close(stepwise(ours, ids, None), wanted)
+    assert not ours.training
+    assert not any(weight.requires_grad for weight in ours.parameters())
+
+
+@torch.no_grad()
+def test_bf16_is_loaded_as_it_is_or_widened(tmp_path: Path) -> None:
+    theirs = random_model("llama").to(torch.bfloat16)
+    theirs.save_pretrained(tmp_path)
+    found = open_checkpoint(str(tmp_path))
+    arrived: list[int] = []
+    narrow, wide = found.load(progress=arrived.append), found.load(dtype=torch.float32)
+    assert found.dtype is torch.bfloat16
+    assert sum(arrived) == found.n_bytes == sum(p.numel() * 2 for p in theirs.parameters())
+    for a, b in zip(narrow.parameters(), wide.parameters(), strict=True):
+        assert (a.dtype, b.dtype) == (torch.bfloat16, torch.float32)
+        assert torch.equal(a.float(), b)
+    ids = torch.randint(96, (1, 9))
+    assert_close(wide(ids), theirs.float()(ids).logits)
