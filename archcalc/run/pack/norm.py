@@ -1,0 +1,24 @@
+"""RMSNorm in one kernel."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from archcalc.nn.norm import RMSNorm
+
+
+class FusedRMSNorm(nn.Module):
+    """The norm of `archcalc.nn.norm.RMSNorm`, for float32."""
+
+    weight: Tensor | None
+
+    def __init__(self, norm: RMSNorm) -> None:
+        super().__init__()
+        self.eps = norm.eps
+        weight = norm.weight if norm.weight is None else norm.weight.detach().float()
+        self.register_buffer("weight", weight if weight is None or not norm.unit_offset else 1.0 + weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape, normed."""
+        return torch.rms_norm(x, x.shape[-1:], self.weight, self.eps)

@@ -1,0 +1,89 @@
+"""Each part of a model for one that runs faster: what has no fast form stays, and the parts inside it are looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from archcalc.nn.attention import Attention
+from archcalc.nn.embedding import Embedding
+from archcalc.nn.ffn import Gated
+from archcalc.nn.head import Head
+from archcalc.nn.linear import Linear
+from archcalc.nn.moe import MoE
+from archcalc.nn.norm import RMSNorm
+from archcalc.run.pack.formats import MATRICES, TABLES, stored_as
+from archcalc.run.pack.linear import PackedHead, PackedLinear, PackedTable
+from archcalc.run.pack.norm import FusedRMSNorm
+from archcalc.run.pack.panels import Panels
+
+Pack = Callable[[Tensor], Panels]
+
+# Linears of the same inputs that lie together, so that one row reads them as one matrix.
+TOGETHER: dict[type, tuple[str, ...]] = {Attention: ("q", "k", "v"), Gated: ("gate", "up")}
+
+
+def replace(model: nn.Module, quantize: str | None) -> None:
+    """Put fast parts into a model, one after the other; each canonical weight is let go as it is packed."""
+    embed, head = model.embed, model.head
+    assert isinstance(embed, Embedding), "every model has one"
+    _replace_inside(model, partial(stored_as, MATRICES[quantize]))
+    tied = isinstance(head, Head) and head.weight is None
+    if tied or quantize:
+        embed.tokens = PackedTable(stored_as(TABLES[quantize], embed.tokens.weight))  # type: ignore[assignment]
+    if isinstance(head, Head):
+        read = embed.tokens.panels if tied else stored_as(TABLES[quantize], head.weight)
+        head.weight = None
+        model.head = PackedHead(head, read)
+
+
+def _replace_inside(module: nn.Module, pack: Pack) -> None:
+    for name, child in module.named_children():
+        setattr(module, name, PACKERS.get(type(child), _itself)(child, pack))
+
+
+def _itself(module: nn.Module, pack: Pack) -> nn.Module:
+    _replace_inside(module, pack)
+    return module
+
+
+def _linear(linear: Linear, pack: Pack) -> nn.Module:
+    return PackedLinear(pack(linear.weight), _bias(linear))
+
+
+def _norm(norm: RMSNorm, pack: Pack) -> nn.Module:
+    return FusedRMSNorm(norm)
+
+
+def _together(module: nn.Module, pack: Pack) -> nn.Module:
+    """Some of the Linears as parts of one matrix."""
+    names = TOGETHER[type(module)]
+    linears = [module.get_submodule(name) for name in names]
+    whole, start = pack(torch.cat([linear.weight for linear in linears])), 0
+    for name, linear in zip(names, linears, strict=True):
+        setattr(module, name, PackedLinear(whole.part(start, linear.out_features), _bias(linear), whole))
+        start += linear.out_features
+    return _itself(module, pack)
+
+
+def _mixture(mixture: MoE, pack: Pack) -> nn.Module:
+    """A mixture whose choice of experts is not rounded."""
+    mixture.router = _linear(mixture.router, partial(stored_as, MATRICES[None]))  # type: ignore[assignment]
+    return _itself(mixture, pack)
+
+
+def _bias(linear: Linear) -> Tensor | None:
+    return None if linear.bias is None else linear.bias.detach().float()
+
+
+PACKERS: dict[type, Callable[[Any, Pack], nn.Module]] = {
+    Linear: _linear,
+    RMSNorm: _norm,
+    Attention: _together,
+    Gated: _together,
+    MoE: _mixture,
+}

@@ -1,0 +1,197 @@
+"""One token through a decoder, by as few kernels as there can be.
+
+How a layer joins its parts is the canonical module's own; attention has a form for one query, which sees all that is
+held: no mask, no head repeated. The embedding, the norms and the head are the stack's.
+
+Axes: B batch, D model, N heads, K kv heads, H head width, Z all heads of queries, keys and values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from archcalc.nn import rope
+from archcalc.nn.attention import Attention
+from archcalc.nn.block import Block
+from archcalc.nn.cache import Cache
+from archcalc.nn.ffn import Gated, Plain
+from archcalc.nn.held import Held
+from archcalc.nn.model import SingleStack
+from archcalc.nn.moe import MoE
+from archcalc.run.pack.linear import PackedLinear
+from archcalc.spec.position import Rope
+
+
+@dataclass
+class Moment:
+    """Where the token stands, and what the layer at hand holds of those before it."""
+
+    past: int
+    held: Mapping[str, Held] = field(default_factory=dict)
+    _turns: dict[Rope, tuple[Tensor, Tensor]] = field(default_factory=dict)
+
+    def turned(self, x_BZH: Tensor, part: Rope) -> None:
+        """Turn heads in place: each pair (a, b) to (a·cos − b·sin, b·cos + a·sin), as `archcalc.nn.rope.rotate`."""
+        if part not in self._turns:
+            self._turns[part] = self._turn(part)
+        cos, sin = self._turns[part]
+        pairs = x_BZH[..., : cos.numel()].unflatten(-1, cos.shape)
+        torch.addcmul(pairs * cos, pairs.flip(_axis(part)), sin, out=pairs)
+
+    def _turn(self, part: Rope) -> tuple[Tensor, Tensor]:
+        """Cosines and sines of every pair, for both of it; the first one's sine is negative."""
+        tables = rope.tables(part, torch.tensor([self.past]))
+        cos_R, sin_R = (table_1R[0] for table_1R in tables)
+        axis = _axis(part)
+        return torch.stack((cos_R, cos_R), axis), torch.stack((-sin_R, sin_R), axis)
+
+
+class Query:
+    """An attention with one query."""
+
+    def __init__(self, attention: Attention) -> None:
+        self.attention, self.read = attention, Joined(attention, "q", "k", "v")
+        self.n_heads, self.n_kv_heads = attention.n_heads, attention.n_kv_heads
+
+    def __call__(self, x_B1D: Tensor, moment: Moment) -> Tensor:
+        """States [B, 1, D] to states [B, 1, D]."""
+        attention, n_turned = self.attention, self.n_heads + self.n_kv_heads
+        heads_BZH = self.read(x_B1D).view(len(x_B1D), -1, attention.d_head)
+        turned_BZH, v_BKH = heads_BZH[:, :n_turned], heads_BZH[:, n_turned:]
+        if attention.part.qk_norm is not None:
+            turned_BZH = self._normed(turned_BZH)
+        if isinstance(attention.part.position, Rope):
+            moment.turned(turned_BZH, attention.part.position)
+        q_BNH, k_BKH = turned_BZH[:, : self.n_heads], turned_BZH[:, self.n_heads :]
+        k_BKSH, v_BKSH = moment.held["attn"].joined(lambda: (k_BKH.unsqueeze(2), v_BKH.unsqueeze(2)), moment.past)
+        q_BKnH = q_BNH.unflatten(1, (self.n_kv_heads, -1))  # heads of one key stand as if they were tokens
+        y_BKnH = F.scaled_dot_product_attention(q_BKnH, k_BKSH, v_BKSH, scale=attention.softmax.scale)
+        y_B1D: Tensor = attention.out.forward(y_BKnH.reshape(len(x_B1D), 1, -1))
+        return y_B1D
+
+    def _normed(self, x_BZH: Tensor) -> Tensor:
+        both = (x_BZH[:, : self.n_heads], self.attention.q_norm), (x_BZH[:, self.n_heads :], self.attention.k_norm)
+        normed = (self.attention._split(x.flatten(1).unsqueeze(1), norm).squeeze(2) for x, norm in both)
+        return torch.cat(tuple(normed), 1)
+
+
+class Joined:
+    """Linears of the same inputs, read as the one matrix that they are."""
+
+    def __init__(self, module: nn.Module, *names: str) -> None:
+        linears = [cast(PackedLinear, module.get_submodule(name)) for name in names]
+        assert linears[0].whole is not None, "they were packed together"
+        self.panels = linears[0].whole
+        biases = [torch.zeros(x.panels.n_out) if x.bias is None else x.bias for x in linears]
+        self.bias = None if all(x.bias is None for x in linears) else torch.cat(biases)
+
+    def __call__(self, x_B1D: Tensor) -> Tensor:
+        """[B, all their outputs]."""
+        y_BO = self.panels.product(x_B1D.flatten(0, 1))
+        return y_BO if self.bias is None else y_BO + self.bias
+
+
+def _query(attention: Attention) -> Query | None:
+    """The attention for one query, unless its scores are more than a product."""
+    asked = attention.softmax
+    plain = asked.bias is None and asked.softcap is None and attention.sinks is None
+    return Query(attention) if plain else None
+
+
+def _gated(ffn: Gated) -> Callable[[Tensor, Moment], Tensor]:
+    read, down = Joined(ffn, "gate", "up"), ffn.down.forward
+
+    def run(x_B1D: Tensor, moment: Moment) -> Tensor:
+        gate_BF, up_BF = read(x_B1D).chunk(2, -1)
+        return down(ffn.gating(gate_BF, up_BF)).unsqueeze(1)
+
+    return run
+
+
+def _as_it_is(module: nn.Module) -> Callable[[Tensor, Moment], Tensor]:
+    return lambda x_B1D, moment: cast(Tensor, module.forward(x_B1D))
+
+
+# The form for one token of each kind of part; None if it has none. A feed-forward looks at its token alone anyway.
+Form = Callable[[Tensor, Moment], Tensor]
+FORMS: dict[type, Callable[[Any], Form | None]] = {
+    Attention: _query,
+    Gated: _gated,
+    Plain: _as_it_is,
+    MoE: _as_it_is,
+}
+
+
+class Short(Block):
+    """A block whose parts have forms for one token: what joins them is the block's."""
+
+    def __init__(self, block: Block, forms: dict[str, Form]) -> None:
+        nn.Module.__init__(self)
+        self.placement, self.slots, self.forms = block.placement, block.slots, forms
+        names = block._norm_names()
+        self.norms = {name: block.get_submodule(name).forward for name in names}
+
+    def part(self, slot: str, x_BTD: Tensor, view: Any) -> Tensor:
+        """What one part makes of the states [B, 1, D]; the view is a `Moment`."""
+        return self.forms[slot](x_BTD, view)
+
+    def normed(self, name: str, x_BTD: Tensor) -> Tensor:
+        """The states through the norm of this name."""
+        return cast(Tensor, self.norms[name](x_BTD))
+
+    def dropped(self, y_BTD: Tensor) -> Tensor:
+        """What joins the residual stream: nothing is dropped."""
+        return y_BTD
+
+
+class Step:
+    """One token more of each text in a cache."""
+
+    def __init__(self, model: SingleStack, blocks: list[Short]) -> None:
+        self.model, self.blocks = model, blocks
+
+    def takes(self, ids_BT: Tensor, cache: Cache, more: dict[str, Any]) -> bool:
+        """Whether this is all that is asked for."""
+        asked = {name for name, value in more.items() if value is not None} - {"n_logits"}
+        return ids_BT.shape[1] == 1 and not asked and getattr(cache, "padding_BT", None) is None
+
+    def __call__(self, ids_B1: Tensor, cache: Cache) -> Tensor:
+        """Logits [B, 1, V] of the next token [B, 1]; the cache takes it in."""
+        model, moment = self.model, Moment(cache.past)
+        cache.admit(ids_B1)
+        x_B1D = model.embedded(model.embed, ids_B1, None, torch.tensor([cache.past]))
+        for block, held in zip(self.blocks, cache.layers, strict=True):
+            moment.held = held
+            x_B1D = block.forward(x_B1D, cast(Any, moment))
+        cache.past += 1
+        read_B1D = model.final(x_B1D)
+        return read_B1D if model.head is None else cast(Tensor, model.head(read_B1D, model.embed.tokens.weight))
+
+
+def step_of(model: nn.Module) -> Step | None:
+    """The short way through a packed model, if it is a decoder all of whose parts have a form for one token."""
+    if not isinstance(model, SingleStack) or not model.causal:
+        return None
+    blocks = {owner: _short(cast(Block, block)) for owner, block in model.layers.items()}
+    if any(block is None for block in blocks.values()):
+        return None
+    return Step(model, [cast(Short, blocks[owner]) for owner in model.owners])
+
+
+def _short(block: Block) -> Short | None:
+    modules = {slot: block.get_submodule(slot) for slot in block.slots}
+    forms = {slot: FORMS[type(module)](module) for slot, module in modules.items() if type(module) in FORMS}
+    if any(form is None for form in forms.values()) or forms.keys() != modules.keys():
+        return None
+    return Short(block, cast(dict[str, Form], forms))
+
+
+def _axis(part: Rope) -> int:
+    """Where the two of a pair stand: side by side, or half a width apart."""
+    return -1 if part.interleaved else -2
