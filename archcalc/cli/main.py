@@ -23,4 +23,89 @@ COMMANDS = {
     "compare": ("compare", "Many models, one column each."),
     "claims": ("claims", "Published figures held against the exact ones."),
     "verify": ("verify", "Prove the numbers on a PyTorch model built from the same spec."),
-    "fill-mask": ("fill_mask", "What an encoder puts in the place of masked tokens."),
+    "generate": ("generate", "Go on from a prompt, with real weights."),
+    "chat": ("chat", "Talk with a model that was made for it."),
+    "fill-mask": ("fill_mask", "What an encoder puts in the place of a mask."),
+    "tokenize": ("tokenize", "How tokenizers split a text, and what their vocabularies cost."),
+    "presets": ("presets", "The models that come with archcalc."),
+    "new": ("new", "Start a spec of your own from a commented template."),
+    "schema": ("schema", "The JSON Schema of a spec, for editors."),
+    "completion": ("completion", "A script that completes commands and presets in your shell."),
+}
+
+EPILOG = """\b
+Examples:
+  archcalc report gpt3
+  archcalc report llama-3-8b --set n_layers=48 --view weights
+  archcalc report config.json --format json
+  archcalc explain gpt3 attention
+  archcalc verify mixtral-8x7b --against transformers
+
+SOURCE is a preset, a YAML spec, a Hugging Face config.json (or a folder with one), a repo id, or - for standard input.
+"""
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module when it is called, so that `--help` and errors cost nothing else."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of this name, None if there is none."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"archcalc.cli.{COMMANDS[cmd_name][0]}")
+        command: click.Command = module.command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that `args` call; a slip gets the nearest name."""
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            raise click.UsageError(
+                f"no command {args[0]!r}{nearest(args[0], COMMANDS)}; allowed: {', '.join(COMMANDS)}"
+            )
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands, from the table alone."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="archcalc")
+def cli() -> None:
+    """Exact numbers of any transformer, explained and proven."""
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command line and end the process: 0 good, 1 a check did not hold, 2 bad input, 130 interrupted."""
+    sys.exit(run(args))
+
+
+def run(args: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code. What goes wrong is told in one line on standard error."""
+    try:
+        code = cli.main(args, prog_name="archcalc", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        return 0
+    except click.ClickException as error:
+        return _fail(error.format_message(), 2)
+    except ArchcalcError as error:
+        return _fail(str(error), error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        return _fail("interrupted", 130)
+    except OSError as error:
+        discard_output()
+        return _fail(f"cannot be written or read ({error.strerror or error})", 2)
+
+
+def _fail(message: str, code: int) -> int:
+    click.echo(f"archcalc: {printable(' '.join(message.split()))}", err=True)
+    return code

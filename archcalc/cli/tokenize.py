@@ -130,10 +130,10 @@ def _opened(source: str) -> Tokenizer:
 
     if os.path.isfile(source) and source.lower().endswith(".gguf"):
         require("gguf", does="reading a GGUF file", extra="run")
-        from archcalc.run.gguf_metadata import metadata_of
+        from archcalc.formats.gguf_file import read_header
 
         try:
-            return of_gguf(metadata_of(source), label=source)
+            return of_gguf(read_header(Path(source)).metadata, label=source)
         except InputError as error:
             raise error.within(source) from None
     if os.path.isdir(source) or (os.path.isfile(source) and source.lower().endswith(".json")):

@@ -132,7 +132,7 @@ def test_logits_that_are_no_numbers_are_told(bad: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "values, where",
+    ("values", "where"),
     [
         ({"temperature": -1.0}, "temperature"),
         ({"temperature": math.inf}, "temperature"),

@@ -15,7 +15,7 @@ from tokenizers import Tokenizer as Backend
 from tokenizers import pre_tokenizers
 
 from archcalc.errors import InputError
-from archcalc.run.gguf_metadata import metadata_of
+from archcalc.formats.gguf_file import read_header
 from archcalc.run.pretokenizers import PRE_TOKENIZERS
 from archcalc.run.tokenizer import Tokenizer, of_gguf
 from tests.run.tokenizers_made import MADE, SPECIAL, TEXT, by_id, byte_level, types
@@ -237,7 +237,7 @@ def test_a_file_that_is_no_gguf(tmp_path: Path, content: bytes):
     file = tmp_path / "a.gguf"
     file.write_bytes(content)
     with pytest.raises(InputError, match=r"a.gguf: is no GGUF file"):
-        metadata_of(str(file))
+        read_header(file).metadata
 
 
 @cache
@@ -256,7 +256,7 @@ def real() -> tuple[Tokenizer, Any]:
 
     file = smollm2()
     assert file is not None
-    return of_gguf(metadata_of(str(file))), AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+    return of_gguf(read_header(file).metadata), AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
 
 
 @cache

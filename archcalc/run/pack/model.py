@@ -35,9 +35,9 @@ class PackedModel(nn.Module):
 
     def forward(self, *ids: Tensor | None, cache: Cache | None = None, **more: Any) -> Tensor:
         """As the canonical model; one token more of each text in a cache goes the short way, if there is one."""
+        if self.step is not None and cache is not None and self.step.takes(cast(Tensor, ids[0]), cache, more):
+            return self.step(cast(Tensor, ids[0]), cache)
         with torch.no_grad():
-            if self.step is not None and cache is not None and self.step.takes(cast(Tensor, ids[0]), cache, more):
-                return self.step(cast(Tensor, ids[0]), cache)
             return cast(Tensor, self.model(*ids, cache=cache, **more))
 
     def new_cache(self, batch: int, capacity: int, **more: Any) -> Cache:

@@ -20,5 +20,9 @@ class FusedRMSNorm(nn.Module):
         self.register_buffer("weight", weight if weight is None or not norm.unit_offset else 1.0 + weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The same shape, normed."""
+        """The same shape, normed: a single row by its product with itself, which is fewer kernels than the one."""
+        if x.numel() == x.shape[-1] and self.weight is not None:
+            row = x.view(-1)
+            mean_square = float(torch.dot(row, row)) / len(row)
+            return (x * self.weight).mul_((mean_square + self.eps) ** -0.5)
         return torch.rms_norm(x, x.shape[-1:], self.weight, self.eps)

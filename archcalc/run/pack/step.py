@@ -21,9 +21,10 @@ from archcalc.nn.attention import Attention
 from archcalc.nn.block import Block
 from archcalc.nn.cache import Cache
 from archcalc.nn.ffn import Gated, Plain
-from archcalc.nn.held import Held
+from archcalc.nn.held import Held, Pair
 from archcalc.nn.model import SingleStack
 from archcalc.nn.moe import MoE
+from archcalc.nn.quantised import Plain as PlainStore
 from archcalc.run.pack.linear import PackedLinear
 from archcalc.spec.position import Rope
 
@@ -34,17 +35,28 @@ class Moment:
 
     past: int
     held: Mapping[str, Held] = field(default_factory=dict)
-    _turns: dict[Rope, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    _turns: dict[Rope, Pair] = field(default_factory=dict)
 
     def turned(self, x_BZH: Tensor, part: Rope) -> None:
         """Turn heads in place: each pair (a, b) to (a·cos − b·sin, b·cos + a·sin), as `archcalc.nn.rope.rotate`."""
         if part not in self._turns:
             self._turns[part] = self._turn(part)
         cos, sin = self._turns[part]
-        pairs = x_BZH[..., : cos.numel()].unflatten(-1, cos.shape)
+        pairs = x_BZH.narrow(-1, 0, cos.numel()).unflatten(-1, cos.shape)
         torch.addcmul(pairs * cos, pairs.flip(_axis(part)), sin, out=pairs)
 
-    def _turn(self, part: Rope) -> tuple[Tensor, Tensor]:
+    def joined(self, k_BKH: Tensor, v_BKH: Tensor) -> Pair:
+        """Keys and values [B, K, S, H] of all tokens, these taken in: at once where they are kept as they are."""
+        held = self.held["attn"]
+        plain = all(type(store) is PlainStore and store.tensors[0].dtype == k_BKH.dtype for store in held.stores)
+        if not plain or self.past >= held.stores[0].room:
+            return held.joined(lambda: (k_BKH.unsqueeze(2), v_BKH.unsqueeze(2)), self.past)
+        keys, values = held.stores[0].tensors[0], held.stores[1].tensors[0]
+        keys.select(2, self.past).copy_(k_BKH)
+        values.select(2, self.past).copy_(v_BKH)
+        return keys.narrow(2, 0, self.past + 1), values.narrow(2, 0, self.past + 1)
+
+    def _turn(self, part: Rope) -> Pair:
         """Cosines and sines of every pair, for both of it; the first one's sine is negative."""
         tables = rope.tables(part, torch.tensor([self.past]))
         cos_R, sin_R = (table_1R[0] for table_1R in tables)
@@ -57,22 +69,24 @@ class Query:
 
     def __init__(self, attention: Attention) -> None:
         self.attention, self.read = attention, Joined(attention, "q", "k", "v")
-        self.n_heads, self.n_kv_heads = attention.n_heads, attention.n_kv_heads
+        self.out, self.normed = attention.out.forward, attention.part.qk_norm is not None
+        self.n_heads, self.n_kv_heads, self.d_head = attention.n_heads, attention.n_kv_heads, attention.d_head
+        self.scale, self.position = attention.softmax.scale, attention.part.position
 
     def __call__(self, x_B1D: Tensor, moment: Moment) -> Tensor:
         """States [B, 1, D] to states [B, 1, D]."""
-        attention, n_turned = self.attention, self.n_heads + self.n_kv_heads
-        heads_BZH = self.read(x_B1D).view(len(x_B1D), -1, attention.d_head)
+        n_turned = self.n_heads + self.n_kv_heads
+        heads_BZH = self.read(x_B1D).view(len(x_B1D), -1, self.d_head)
         turned_BZH, v_BKH = heads_BZH[:, :n_turned], heads_BZH[:, n_turned:]
-        if attention.part.qk_norm is not None:
+        if self.normed:
             turned_BZH = self._normed(turned_BZH)
-        if isinstance(attention.part.position, Rope):
-            moment.turned(turned_BZH, attention.part.position)
+        if isinstance(self.position, Rope):
+            moment.turned(turned_BZH, self.position)
         q_BNH, k_BKH = turned_BZH[:, : self.n_heads], turned_BZH[:, self.n_heads :]
-        k_BKSH, v_BKSH = moment.held["attn"].joined(lambda: (k_BKH.unsqueeze(2), v_BKH.unsqueeze(2)), moment.past)
+        k_BKSH, v_BKSH = moment.joined(k_BKH, v_BKH)
         q_BKnH = q_BNH.unflatten(1, (self.n_kv_heads, -1))  # heads of one key stand as if they were tokens
-        y_BKnH = F.scaled_dot_product_attention(q_BKnH, k_BKSH, v_BKSH, scale=attention.softmax.scale)
-        y_B1D: Tensor = attention.out.forward(y_BKnH.reshape(len(x_B1D), 1, -1))
+        y_BKnH = F.scaled_dot_product_attention(q_BKnH, k_BKSH, v_BKSH, scale=self.scale)
+        y_B1D: Tensor = self.out(y_BKnH.reshape(len(x_B1D), 1, -1))
         return y_B1D
 
     def _normed(self, x_BZH: Tensor) -> Tensor:
@@ -105,11 +119,11 @@ def _query(attention: Attention) -> Query | None:
 
 
 def _gated(ffn: Gated) -> Callable[[Tensor, Moment], Tensor]:
-    read, down = Joined(ffn, "gate", "up"), ffn.down.forward
+    read, gating, down = Joined(ffn, "gate", "up"), ffn.gating, ffn.down.forward
 
     def run(x_B1D: Tensor, moment: Moment) -> Tensor:
         gate_BF, up_BF = read(x_B1D).chunk(2, -1)
-        return down(ffn.gating(gate_BF, up_BF)).unsqueeze(1)
+        return cast(Tensor, down(gating(gate_BF, up_BF))).unsqueeze(1)
 
     return run
 
@@ -157,12 +171,17 @@ class Step:
         self.model, self.blocks = model, blocks
 
     def takes(self, ids_BT: Tensor, cache: Cache, more: dict[str, Any]) -> bool:
-        """Whether this is all that is asked for."""
-        asked = {name for name, value in more.items() if value is not None} - {"n_logits"}
-        return ids_BT.shape[1] == 1 and not asked and getattr(cache, "padding_BT", None) is None
+        """Whether this is all that is asked for: one token, no padding before it, all its logits."""
+        asked = {name: value for name, value in more.items() if value is not None}
+        return ids_BT.shape[1] == 1 and asked in ({}, {"n_logits": 1}) and getattr(cache, "padding", None) is None
 
     def __call__(self, ids_B1: Tensor, cache: Cache) -> Tensor:
         """Logits [B, 1, V] of the next token [B, 1]; the cache takes it in."""
+        with torch.inference_mode():
+            found = self._read(ids_B1, cache)
+        return found.clone()  # an ordinary tensor, which may be changed in place
+
+    def _read(self, ids_B1: Tensor, cache: Cache) -> Tensor:
         model, moment = self.model, Moment(cache.past)
         cache.admit(ids_B1)
         x_B1D = model.embedded(model.embed, ids_B1, None, torch.tensor([cache.past]))

@@ -1,0 +1,157 @@
+"""Options of the commands that run a model, and the model that they ask for."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import wraps
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+
+from archcalc.cli.options import F, changes
+from archcalc.errors import InputError, printable, shown
+from archcalc.extras import require
+from archcalc.units import human_bytes
+
+if TYPE_CHECKING:
+    from archcalc.run.opened import Opened, Quantize, Ready
+    from archcalc.run.timing import Timing
+    from archcalc.spec.workload import Workload
+
+DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+
+
+@dataclass(frozen=True)
+class Holding:
+    """Which model is asked for, and how it is held; `seed` is that of random weights."""
+
+    random_weights: bool
+    settings: tuple[str, ...]
+    dtype: str | None
+    device: str
+    quantize: Quantize | None
+    threads: int | None
+    seed: int
+
+    def opened(self, source: str) -> Opened:
+        """The source, before its weights are loaded."""
+        for package in ("torch", "tokenizers", "safetensors", "gguf", "psutil"):
+            require(package, does="running a model", extra="run")
+        from archcalc.run.opened import open_source
+
+        return open_source(source, random_weights=self.random_weights, changes=changes(self.settings))
+
+    def ready(self, found: Opened, work: Workload) -> Ready:
+        """The model in memory, with a bar on a terminal while it loads."""
+        import torch
+
+        if self.threads:
+            torch.set_num_threads(self.threads)
+        n_bytes = found.checkpoint.n_bytes if found.checkpoint else 0
+        hidden = not n_bytes or not sys.stderr.isatty()
+        with click.progressbar(length=n_bytes, label="loading", file=sys.stderr, hidden=hidden) as bar:
+            return found.load(
+                work,
+                device=self.device,
+                dtype=getattr(torch, DTYPES[self.dtype]) if self.dtype else None,
+                quantize=self.quantize,
+                seed=self.seed,
+                progress=bar.update,
+            )
+
+
+def holding(command: F) -> F:
+    """`--random-weights`, `--set`, `--dtype`, `--device`, `--quantize`, `--threads`, `--seed`, told as one Holding."""
+
+    @wraps(command)
+    def told(*args: Any, **options: Any) -> Any:
+        own = {name: options.pop(name) for name in Holding.__dataclass_fields__ if name != "seed"}
+        return command(*args, holding=Holding(seed=options["seed"], **own), **options)
+
+    wrapped = cast(F, told)
+    for option in (
+        click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of what is drawn."),
+        click.option("--threads", type=click.IntRange(1), help="Of the CPU (default: as many as torch takes)."),
+        click.option("--quantize", type=click.Choice(["int8", "int4"]), help="Hold matrices in so many bits (cpu)."),
+        click.option("--device", default="cpu", show_default=True, metavar="DEVICE", help="cpu, cuda, cuda:1 …"),
+        click.option("--dtype", type=click.Choice(list(DTYPES)), help="Default: fp32 on the cpu, elsewhere as stored."),
+        click.option("--set", "settings", metavar="FIELD=VALUE", multiple=True, help="Of random weights: a field."),
+        click.option("--random-weights", is_flag=True, help="Weights drawn by --seed, of a preset or a spec."),
+    ):
+        wrapped = option(wrapped)
+    return wrapped
+
+
+def sampling(command: F) -> F:
+    """`--temperature`, the cuts and `--repetition-penalty`, told as one Sampling: to ask for a cut is to draw."""
+
+    @wraps(command)
+    def told(
+        *args: Any,
+        temperature: float | None,
+        top_k: int | None,
+        top_p: float | None,
+        min_p: float | None,
+        repetition_penalty: float,
+        **options: Any,
+    ) -> Any:
+        require("torch", does="running a model", extra="run")
+        from archcalc.run.sampling import Sampling
+
+        if temperature is None:
+            temperature = 0.0 if top_k is top_p is min_p is None else 1.0
+        chosen = Sampling(
+            temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, repetition_penalty=repetition_penalty
+        )
+        return command(*args, sampling=chosen, **options)
+
+    wrapped = cast(F, told)
+    for option in (
+        click.option("--repetition-penalty", type=float, default=1.0, show_default=True, help="Of tokens seen before."),
+        click.option("--min-p", type=float, help="Only tokens of this share of the likeliest one's probability."),
+        click.option("--top-p", type=float, help="Only the fewest tokens whose probabilities sum to this."),
+        click.option("--top-k", type=int, help="Only so many of the likeliest tokens."),
+        click.option("--temperature", type=float, help="0: the likeliest token (default; with a cut, 1)."),
+    ):
+        wrapped = option(wrapped)
+    return wrapped
+
+
+def prompt_ids(found: Opened, prompts: Sequence[str], id_lists: Sequence[str]) -> list[list[int]]:
+    """The token ids of texts, or of lists of ids: one or the other."""
+    if bool(prompts) == bool(id_lists):
+        raise InputError("both" if prompts else "neither", where="--prompt, --ids", allowed="one of them")
+    if id_lists:
+        return [_ids(text) for text in id_lists]
+    if found.tokenizer is None:
+        raise InputError("there is no tokenizer", where="--prompt", allowed="--ids")
+    return [found.tokenizer.encode(text) for text in prompts]
+
+
+def _ids(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.replace(",", " ").split()]
+    except ValueError:
+        raise InputError(f"found {shown(text)}", where="--ids", allowed="integers with commas between") from None
+
+
+def harmless(text: str) -> str:
+    """Text for a terminal: what a model writes may not drive it."""
+    return "".join(c if c in "\n\t" or c.isprintable() or (c.isspace() and ord(c) > 31) else printable(c) for c in text)
+
+
+def speed(timing: Timing, ready: Ready) -> str:
+    """One line of how fast it was, as measured."""
+    line = f"measured: {timing.n_prompt_tokens:,} tokens read, the first written after {timing.first_seconds:.3f} s"
+    rate, steps = timing.tokens_per_second, timing.steps_per_second
+    if rate is None or steps is None:
+        return line
+    line += f"; then {rate:,.1f} tokens/s"
+    from archcalc.run.traffic import step_bytes
+
+    limit = ready.bandwidth
+    if limit is None:
+        return line
+    return f"{line}, {100 * steps * step_bytes(ready.model, timing.n_rows) / limit:.0f} % of the {human_bytes(round(limit))}/s that memory gives"

@@ -1,0 +1,53 @@
+"""What cannot fit is refused before anything is allocated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+import torch
+
+from archcalc.analysis.memory import summary
+from archcalc.errors import ArchcalcError
+from archcalc.ledger.build import build
+from archcalc.spec import Spec
+from archcalc.spec.workload import Workload
+from archcalc.units import human_bytes
+
+# The names that the ledger's figures go by.
+NAMES = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
+_GROUP = Path("/sys/fs/cgroup")
+
+
+class TooLargeError(ArchcalcError):
+    """A model that the machine has no room for."""
+
+
+def check(spec: Spec, work: Workload, dtype: torch.dtype, device: torch.device) -> None:
+    """Raise TooLargeError if a spec's weights and the caches of a workload are more than the device has free."""
+    found = summary(build(spec), work, NAMES[dtype])
+    weights_bytes, cache_bytes = found["weights_bytes"], found["kv_cache_bytes"]
+    free_bytes = free_memory(device)
+    if weights_bytes + cache_bytes > free_bytes:
+        raise TooLargeError(
+            f"{spec.name} needs {human_bytes(weights_bytes)} of weights in {NAMES[dtype]}"
+            f" and {human_bytes(cache_bytes)} of cache for {work.batch} × {work.past + work.seq:,} tokens;"
+            f" {human_bytes(free_bytes)} are free on {device.type}"
+        )
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that can be had on a device: of the machine's memory, or what its control group leaves of it."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return min(psutil.virtual_memory().available, _left_by_group())
+
+
+def _left_by_group() -> int:
+    """Bytes that the control group (a container's, say) leaves: its limit less what is not a file's. No limit: 2^63."""
+    try:
+        limit = (_GROUP / "memory.max").read_text().strip()
+        stat = dict(line.split() for line in (_GROUP / "memory.stat").read_text().splitlines())
+    except OSError:
+        return 2**63
+    return 2**63 if limit == "max" else int(limit) - int(stat["anon"])

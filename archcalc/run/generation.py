@@ -1,0 +1,88 @@
+"""Texts after prompts, as they arrive, and how fast they came."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from archcalc.run.opened import Ready
+from archcalc.run.reading import Ids, room, start
+from archcalc.run.sampling import Sampling
+from archcalc.run.steps import steps
+from archcalc.run.text import Ended, Transcript
+from archcalc.run.timing import Timing
+from archcalc.spec import Spec
+from archcalc.spec.workload import Workload
+
+
+class Completion(msgspec.Struct, frozen=True):
+    """What came after one prompt: its ids, their text ("" without a tokenizer), and why it ended.
+
+    `ended`: at an end-of-text token ("eos"), at a stop string ("stop"), or for want of room or tokens ("length").
+    """
+
+    prompt_ids: list[int]
+    ids: list[int]
+    text: str
+    ended: Ended
+
+
+class Generation:
+    """Goes through some prompts' continuations: iterate over it for (row, piece of text), then see what there is.
+
+    `max_tokens` is cut to what the context has room for. `completions` and `timing` are as of now, while it runs too.
+    Raises InputError as `reading.start` does, NotNumbersError where the logits are no numbers.
+    """
+
+    def __init__(
+        self,
+        ready: Ready,
+        prompts: Sequence[Ids],
+        *,
+        max_tokens: int = 128,
+        sampling: Sampling | None = None,
+        seed: int = 0,
+        stops: Sequence[str] = (),
+        ignore_eos: bool = False,
+    ) -> None:
+        self.ready, self.prompts, self.timing = ready, prompts, Timing(sum(map(len, prompts)), len(prompts))
+        self.max_tokens = min(max_tokens, room(ready.opened.spec, prompts))
+        self._sampling, self._seed = sampling or Sampling(), seed
+        eos_ids = () if ignore_eos else ready.opened.eos_ids
+        self._rows = [Transcript(ready.stream(), eos_ids=eos_ids, stops=stops) for _ in prompts]
+
+    @property
+    def completions(self) -> list[Completion]:
+        """What has come so far, a row for each prompt."""
+        return [
+            Completion(list(ids), list(row.ids), row.text, row.ended)
+            for ids, row in zip(self.prompts, self._rows, strict=True)
+        ]
+
+    def __iter__(self) -> Iterator[tuple[int, str]]:
+        for ids in self.timing.clocked(self._steps()):
+            for row, token in enumerate(ids):
+                if token is not None and (piece := self._rows[row].told()):
+                    yield row, piece
+        for row, transcript in enumerate(self._rows):
+            if piece := transcript.told(last=True):
+                yield row, piece
+
+    def _steps(self) -> Iterator[list[int | None]]:
+        """The prompts are read when the first step is asked for."""
+        reading = start(self.ready.model, self.prompts, self.max_tokens, self.ready.opened.start_id)
+        yield from steps(
+            reading, max_tokens=self.max_tokens, sampling=self._sampling, seed=self._seed, goes_on=self._goes_on
+        )
+
+    def _goes_on(self, row: int, token: int) -> bool:
+        return self._rows[row].add(token)
+
+
+def work_of(spec: Spec, prompts: Sequence[Ids], max_tokens: int) -> Workload:
+    """What going on from these prompts comes to, all told: the caches that it fills are those of this workload."""
+    longest, more = max(map(len, prompts), default=1), min(max_tokens, spec.n_ctx)
+    if spec.family == "encoder-decoder":
+        return Workload(batch=len(prompts), seq=1 + more, source_seq=longest)
+    return Workload(batch=len(prompts), seq=longest + more)

@@ -1,0 +1,175 @@
+"""A source opened to be run: first its architecture and tokenizer, then, once it is known to fit, its weights."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from archcalc import presets, sources
+from archcalc.checkpoint import Checkpoint, open_checkpoint
+from archcalc.errors import InputError
+from archcalc.nn import build
+from archcalc.run import fit
+from archcalc.run.bandwidth import bandwidth
+from archcalc.run.pack import pack
+from archcalc.run.tokenizer import Bytes, Stream, Tokenizer, of_folder, of_gguf
+from archcalc.spec import Spec
+from archcalc.spec.document import Document
+from archcalc.spec.workload import Workload
+
+Quantize = Literal["int8", "int4"]
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What is known of a source before its weights are loaded.
+
+    `checkpoint` is None where the weights are random. `start_id` is the first token of an encoder-decoder's texts.
+    """
+
+    spec: Spec
+    label: str
+    tokenizer: Tokenizer | None
+    checkpoint: Checkpoint | None
+    start_id: int | None = None
+
+    @property
+    def eos_ids(self) -> tuple[int, ...]:
+        """The tokens that end a text."""
+        return self.tokenizer.eos_ids if self.tokenizer else ()
+
+    def load(
+        self,
+        work: Workload,
+        *,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype | None = None,
+        quantize: Quantize | None = None,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> Ready:
+        """The model, on a device, laid out to run fast. Random weights are those of `seed`.
+
+        `dtype` left out is float32 on the CPU, elsewhere what the file has. `quantize` stores matrices in 8 or 4 bits,
+        on the CPU alone. Raises TooLargeError, before anything is allocated, if `work` does not fit;
+        InputError for a device that is not there, and for weights that are not those of the architecture.
+        """
+        place = _device(device)
+        if quantize and place.type != "cpu":
+            raise InputError(f"found {place.type}", where="--quantize", allowed="on the cpu alone")
+        dtype = dtype or self._dtype(place)
+        fit.check(self.spec, work, dtype, place)
+        if self.checkpoint is None:
+            torch.manual_seed(seed)
+            model = build(self.spec, place, dtype).eval().requires_grad_(False)
+        else:
+            model = self.checkpoint.load(device=place, dtype=dtype, progress=progress)
+        return Ready(pack(model, quantize=quantize) if place.type == "cpu" else model, self, place)
+
+    def _dtype(self, device: torch.device) -> torch.dtype:
+        if device.type == "cpu" or self.checkpoint is None:
+            return torch.float32
+        return self.checkpoint.dtype
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A model that runs, and what it was opened from."""
+
+    model: nn.Module
+    opened: Opened
+    device: torch.device
+
+    def stream(self) -> Stream:
+        """What turns one text's ids, as they come, into text; without a tokenizer, the numbers themselves."""
+        return Numbers() if self.opened.tokenizer is None else self.opened.tokenizer.stream()
+
+    @cached_property
+    def bandwidth(self) -> float | None:
+        """Bytes a second that the device's memory gives, measured; None where there is no room to do so."""
+        return bandwidth(self.device)
+
+
+class Numbers(Stream):
+    """Ids as they are, for want of a tokenizer."""
+
+    def __call__(self, token_id: int) -> str:
+        """The id, and a space."""
+        return f"{token_id} "
+
+    def rest(self) -> str:
+        """Nothing."""
+        return ""
+
+
+def open_source(source: str, *, random_weights: bool = False, changes: Document | None = None) -> Opened:
+    """What `source` stands for, to be run: a folder in Hugging Face layout, a .gguf file, or a repo id.
+
+    With `random_weights`, whatever stands for an architecture, with `changes` of it; its texts are read as bytes, if
+    its vocabulary has room for them. Raises InputError for a source without weights or with broken ones.
+    """
+    if random_weights:
+        spec = sources.load(source, changes)
+        tokenizer = Bytes(n_vocab=spec.vocab_size) if spec.vocab_size >= 256 else None
+        return Opened(
+            spec, f"{spec.name}, random weights", tokenizer, None, 0 if spec.encoder and spec.decoder else None
+        )
+    if changes:
+        raise InputError(
+            "found changes of an architecture whose weights are given", where="--set", allowed="with --random-weights"
+        )
+    if not _has_weights(source):
+        raise InputError(
+            "has no weights",
+            file=source,
+            allowed="a folder with safetensors, a .gguf file, a repo id; or --random-weights",
+        )
+    checkpoint = open_checkpoint(source)
+    return Opened(checkpoint.spec, checkpoint.label, _tokenizer(checkpoint), checkpoint, _start_id(checkpoint.folder))
+
+
+def _has_weights(source: str) -> bool:
+    """Whether a source is one that may have weights: no preset, no file that describes an architecture."""
+    if os.path.exists(source) and ("/" in source or os.path.splitext(source)[1]):
+        return os.path.isdir(source) or source.endswith(".gguf")
+    return presets.path_of(source) is None
+
+
+def _tokenizer(checkpoint: Checkpoint) -> Tokenizer | None:
+    if checkpoint.gguf is not None:
+        return of_gguf(checkpoint.gguf)
+    return of_folder(checkpoint.folder) if checkpoint.folder else None
+
+
+def _start_id(folder: Path | None) -> int | None:
+    """What an encoder-decoder's texts begin with, as its files say."""
+    for name in ("generation_config.json", "config.json"):
+        if folder and (path := folder / name).is_file():
+            found: Any = json.loads(path.read_text()).get("decoder_start_token_id")
+            if isinstance(found, int):
+                return found
+    return None
+
+
+def _device(name: str | torch.device) -> torch.device:
+    """The device of this name. Raises InputError if it is none, or is not there."""
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise InputError(f"found {name!r}", where="device", allowed="cpu, cuda, cuda:0 …") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(
+            f"found {name}, which is not here", where="device", allowed="cpu, or one of this machine's GPUs"
+        )
+    if device.type not in ("cpu", "cuda"):
+        raise InputError(f"found {device.type}", where="device", allowed="cpu, cuda, cuda:0 …")
+    return device
