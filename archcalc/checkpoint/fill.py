@@ -26,7 +26,8 @@ def filled(
     spec: Spec, moves: Plan, opened: Files, device: str, dtype: torch.dtype, progress: Progress | None
 ) -> nn.Module:
     """The spec's module with the numbers that `moves` brings; of the target dtype, and nothing else allocated."""
-    model = build(spec, dtype=dtype).to_empty(device=device)
+    model = build(spec, dtype=dtype)
+    _allocate(model, device)
     ours = model.state_dict(keep_vars=True)
     for move in moves.moves:
         targets = [ours[name] if move.row is None else ours[name][move.row] for name in move.held.ours]
@@ -36,6 +37,19 @@ def filled(
     for name in moves.computed:
         _halves(ours[name])
     return model.eval().requires_grad_(False)
+
+
+def _allocate(model: nn.Module, device: str) -> None:
+    """Room for every weight, what is shared once. `to_empty` would, on its first use, import 35 MB of sympy."""
+    room: dict[int, Tensor] = {}
+    for module in model.modules():
+        for own in (module._parameters, module._buffers):
+            for name, old in own.items():
+                if old is not None and id(old) not in room:
+                    new = torch.empty(old.shape, dtype=old.dtype, device=device)
+                    room[id(old)] = nn.Parameter(new, old.requires_grad) if isinstance(old, nn.Parameter) else new
+                if old is not None:
+                    own[name] = room[id(old)]  # type: ignore[assignment]
 
 
 def _copy(move: Move, ours: list[Tensor], n_groups: int, opened: Files) -> None:

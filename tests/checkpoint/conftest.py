@@ -28,7 +28,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "gemma2": LLAMA | {"head_dim": 12, "query_pre_attn_scalar": 12, "sliding_window": 6},
     "deepseek_v3": LLAMA | EXPERTS | LATENT | GROUPS,
     "gpt_oss": LLAMA | {"num_local_experts": 6, "num_experts_per_tok": 2, "head_dim": 12},
-    "gpt_neox": LLAMA | {"rotary_pct": 0.5},
+    "gpt_neox": SMALL | {"intermediate_size": 56, "max_position_embeddings": 64, "rotary_pct": 0.5},
     "phi": LLAMA,
     "opt": SMALL | {"ffn_dim": 40, "max_position_embeddings": 64, "word_embed_proj_dim": 20},
     "bloom": {"vocab_size": 96, "hidden_size": 32, "n_layer": 2, "n_head": 4},

@@ -1,0 +1,66 @@
+"""What loading takes beside the weights themselves, in a fresh process: no more than a tenth of them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from test_gguf_logits import SMOLLM2, needs_file
+
+from archcalc.hf import tensor_map
+from archcalc.nn import build
+from archcalc.sources import load
+
+CODE = """
+import sys, torch, gguf.quants, archcalc.nn
+from archcalc.checkpoint import open_checkpoint
+def peak():
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+found = open_checkpoint(sys.argv[1])
+before = peak()
+model = found.load(dtype=getattr(torch, sys.argv[2]))
+print(peak() - before, sum(p.numel() * p.element_size() for p in model.parameters()))
+"""
+CONFIG = {
+    "model_type": "llama",
+    "vocab_size": 20_000,
+    "hidden_size": 768,
+    "intermediate_size": 3072,
+    "num_hidden_layers": 5,
+    "num_attention_heads": 12,
+    "tie_word_embeddings": True,
+}
+pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="a peak is read from Linux's /proc")
+
+
+def share(source: Path, dtype: str) -> float:
+    """Peak memory of loading, as a share of the weights."""
+    done = subprocess.run([sys.executable, "-c", CODE, source, dtype], capture_output=True, text=True, check=True)  # noqa: S603
+    grown, weights = map(int, done.stdout.split())
+    assert grown > 0.9 * weights, "nothing that was loaded is left out"
+    return grown / weights
+
+
+@pytest.mark.parametrize(
+    ("stored", "dtype"), [("float32", "float32"), ("bfloat16", "float32"), ("bfloat16", "bfloat16")]
+)
+def test_safetensors_take_little_beside_the_weights(stored: str, dtype: str, tmp_path: Path) -> None:
+    ours = {name: tuple(t.shape) for name, t in build(load(CONFIG)).state_dict().items()}
+    shapes = tensor_map("llama").shapes(ours)
+    save_file(
+        {k: torch.ones(s, dtype=getattr(torch, stored)) for k, s in shapes.items()}, tmp_path / "model.safetensors"
+    )
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+    assert share(tmp_path, dtype) <= 1.1
+
+
+@needs_file
+def test_gguf_takes_little_beside_the_weights() -> None:
+    assert SMOLLM2 is not None
+    assert share(SMOLLM2, "float32") <= 1.1
