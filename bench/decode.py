@@ -139,7 +139,9 @@ def compared(peers: dict[str, Runner], mine: dict[str, Runner], sizes: dict[str,
         limit = bandwidth()
         decode, prefill = _rounds(everyone, short, NEW, rounds), _rounds(everyone, long, 1, max(2, rounds // 2))
         print(f"\n{n_threads} thread{'s' * (n_threads > 1)}; memory is read at {limit / 1e9:.1f} GB/s (measured)")
-        print(f"  {'':24}{'decode':>14}{'ratio':>8}{'of limit':>10}{f'prefill {LONG}':>16}{'ratio':>8}{'first token':>13}")
+        print(
+            f"  {'':24}{'decode':>14}{'ratio':>8}{'of limit':>10}{f'prefill {LONG}':>16}{'ratio':>8}{'first token':>13}"
+        )
         for name in everyone:
             rate = statistics.median(t.rate for t in decode[name])
             filled = statistics.median(LONG / t.first for t in prefill[name])
@@ -223,10 +225,9 @@ def served(path: Path, n_threads: int) -> dict[str, float]:
 
 def perplexity(model: Any, ids: Tensor, chunk: int = 1024) -> float:
     """exp of the mean surprise at each token but a chunk's first, chunks read whole."""
-    losses = []
+    parts = ids[:, :-1].split(chunk, 1)
     with torch.no_grad():
-        for part in ids[:, :-1].split(chunk, 1):
-            losses.append(F.cross_entropy(model(part)[0, :-1], part[0, 1:], reduction="none"))
+        losses = [F.cross_entropy(model(part)[0, :-1], part[0, 1:], reduction="none") for part in parts]
     return math.exp(torch.cat(losses).mean())
 
 

@@ -154,4 +154,5 @@ def speed(timing: Timing, ready: Ready) -> str:
     limit = ready.bandwidth
     if limit is None:
         return line
-    return f"{line}, {100 * steps * step_bytes(ready.model, timing.n_rows) / limit:.0f} % of the {human_bytes(round(limit))}/s that memory gives"
+    share = 100 * steps * step_bytes(ready.model, timing.n_rows) / limit
+    return f"{line}, {share:.0f} % of the {human_bytes(round(limit))}/s that memory gives"

@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import torch
 
-from archcalc.analysis.memory import summary
+from archcalc.analysis.memory import Dtype, summary
 from archcalc.errors import ArchcalcError
 from archcalc.ledger.build import build
 from archcalc.spec import Spec
@@ -15,7 +15,7 @@ from archcalc.spec.workload import Workload
 from archcalc.units import human_bytes
 
 # The names that the ledger's figures go by.
-NAMES = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
+NAMES: dict[torch.dtype, Dtype] = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
 _GROUP = Path("/sys/fs/cgroup")
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import nn
 
 from archcalc import presets, sources
 from archcalc.checkpoint import Checkpoint, open_checkpoint
@@ -72,7 +71,7 @@ class Opened:
             torch.manual_seed(seed)
             model = build(self.spec, place, dtype).eval().requires_grad_(False)
         else:
-            model = self.checkpoint.load(device=place, dtype=dtype, progress=progress)
+            model = self.checkpoint.load(device=str(place), dtype=dtype, progress=progress)
         return Ready(pack(model, quantize=quantize) if place.type == "cpu" else model, self, place)
 
     def _dtype(self, device: torch.device) -> torch.dtype:
@@ -85,7 +84,7 @@ class Opened:
 class Ready:
     """A model that runs, and what it was opened from."""
 
-    model: nn.Module
+    model: Any
     opened: Opened
     device: torch.device
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from archcalc.errors import InputError
 from archcalc.nn.cache import Cache
@@ -23,7 +24,7 @@ class Reading(ABC):
 
     logits_BV: Tensor  # noqa: N815
 
-    def __init__(self, model: nn.Module, cache: Cache, texts: Sequence[Ids]) -> None:
+    def __init__(self, model: Any, cache: Cache, texts: Sequence[Ids]) -> None:
         self.model, self.cache, self.texts = model, cache, [list(ids) for ids in texts]
 
     def read(self, ids: Ids) -> None:
@@ -51,7 +52,7 @@ class Reading(ABC):
 class DecoderReading(Reading):
     """Of a decoder: prompt and continuation are one text. With `n_read`, the cache holds the first so many ids."""
 
-    def __init__(self, model: nn.Module, cache: Cache, texts: Sequence[Ids], n_read: int = 0) -> None:
+    def __init__(self, model: Any, cache: Cache, texts: Sequence[Ids], n_read: int = 0) -> None:
         super().__init__(model, cache, texts)
         self.logits_BV = self._next(*self._batch([ids[n_read:] for ids in self.texts]))
 
@@ -63,7 +64,7 @@ class DecoderReading(Reading):
 class EncoderDecoderReading(Reading):
     """Of an encoder-decoder: the prompts are sources, and each text begins with the token `start_id`."""
 
-    def __init__(self, model: nn.Module, cache: Cache, sources: Sequence[Ids], start_id: int) -> None:
+    def __init__(self, model: Any, cache: Cache, sources: Sequence[Ids], start_id: int) -> None:
         super().__init__(model, cache, [[start_id]] * len(sources))
         ids_BS, padding_BS = self._batch(sources)
         self.logits_BV = self._next(self._tensor(self.texts), ids_BS, padding_BS)
@@ -73,7 +74,7 @@ class EncoderDecoderReading(Reading):
         return logits_B1V[:, -1]
 
 
-def start(model: nn.Module, prompts: Sequence[Ids], max_tokens: int, start_id: int | None = None) -> Reading:
+def start(model: Any, prompts: Sequence[Ids], max_tokens: int, start_id: int | None = None) -> Reading:
     """A reading of some prompts, with room for `max_tokens` more.
 
     `start_id` is the first token of an encoder-decoder's texts. Raises InputError for a prompt without tokens, an id
@@ -100,7 +101,7 @@ def room(spec: Spec, prompts: Sequence[Ids]) -> int:
     return spec.n_ctx - longest
 
 
-def _check(model: nn.Module, prompts: Sequence[Ids]) -> None:
+def _check(model: Any, prompts: Sequence[Ids]) -> None:
     if model.spec.decoder is None or model.spec.head is None:
         raise InputError("it does not say which token comes next", allowed="a decoder with a head")
     for number, ids in enumerate(prompts):

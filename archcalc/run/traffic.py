@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -11,7 +12,7 @@ from archcalc.nn.moe import MoE
 from archcalc.run.pack.linear import Packed, PackedTable
 
 
-def step_bytes(model: nn.Module, batch: int = 1) -> int:
+def step_bytes(model: Any, batch: int = 1) -> int:
     """Bytes of weights, as they are stored, that a step of `batch` tokens reads, each once; its caches not counted.
 
     Of a mixture, as many experts as the tokens can choose. A table that is the head's matrix too is read whole.
@@ -19,7 +20,9 @@ def step_bytes(model: nn.Module, batch: int = 1) -> int:
     read = {_place(tensor) for module in model.modules() if not _is_looked_up(module) for tensor in _own(module)}
     if model.head is not None and isinstance(model.embed.tokens, Table) and model.head.weight is None:
         read |= {_place(model.embed.tokens.weight)}  # the canonical head is handed the table
-    return sum(size for _, size in read) - sum(_unread(module, batch) for module in model.modules() if isinstance(module, MoE))
+    return sum(size for _, size in read) - sum(
+        _unread(module, batch) for module in model.modules() if isinstance(module, MoE)
+    )
 
 
 def _unread(mixture: MoE, batch: int) -> int:

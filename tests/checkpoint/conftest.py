@@ -1,63 +1,13 @@
-"""Tiny random models of transformers, saved as they save them."""
+"""transformers without its own progress bars; a folder that it saved."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
 import transformers
 
-from archcalc.hf import family_of
-
-SMALL = {"vocab_size": 96, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4}
-LLAMA = SMALL | {"intermediate_size": 56, "max_position_embeddings": 64, "num_key_value_heads": 2}
-EXPERTS = {"num_experts_per_tok": 2, "moe_intermediate_size": 24}
-LATENT = {"q_lora_rank": 20, "kv_lora_rank": 28, "qk_nope_head_dim": 10, "qk_rope_head_dim": 6, "v_head_dim": 14}
-GROUPS = {"n_routed_experts": 8, "n_group": 4, "topk_group": 2, "first_k_dense_replace": 1, "num_key_value_heads": 4}
-CONFIGS: dict[str, dict[str, Any]] = {
-    "gpt2": {"vocab_size": 96, "n_positions": 48, "n_embd": 32, "n_layer": 3, "n_head": 4},
-    "llama": LLAMA,
-    "llama biased and tied": LLAMA | {"attention_bias": True, "mlp_bias": True, "tie_word_embeddings": True},
-    "mistral": LLAMA | {"sliding_window": 6},
-    "mixtral": LLAMA | {"num_local_experts": 5, "num_experts_per_tok": 3},
-    "qwen2": LLAMA,
-    "qwen3": LLAMA | {"head_dim": 10},
-    "qwen3_moe": LLAMA | EXPERTS | {"num_experts": 6, "head_dim": 10, "norm_topk_prob": True},
-    "gemma2": LLAMA | {"head_dim": 12, "query_pre_attn_scalar": 12, "sliding_window": 6},
-    "deepseek_v3": LLAMA | EXPERTS | LATENT | GROUPS,
-    "gpt_oss": LLAMA | {"num_local_experts": 6, "num_experts_per_tok": 2, "head_dim": 12},
-    "gpt_neox": SMALL | {"intermediate_size": 56, "max_position_embeddings": 64, "rotary_pct": 0.5},
-    "phi": LLAMA,
-    "opt": SMALL | {"ffn_dim": 40, "max_position_embeddings": 64, "word_embed_proj_dim": 20},
-    "bloom": {"vocab_size": 96, "hidden_size": 32, "n_layer": 2, "n_head": 4},
-    "falcon": SMALL | {"new_decoder_architecture": True, "num_kv_heads": 2},
-    "bert": SMALL | {"intermediate_size": 56, "max_position_embeddings": 64},
-    "albert": SMALL | {"intermediate_size": 56, "max_position_embeddings": 64, "embedding_size": 12},
-    "t5": {"vocab_size": 96, "d_model": 32, "d_kv": 12, "d_ff": 40, "num_layers": 2, "num_heads": 4},
-    "t5 gated": {"vocab_size": 96, "d_model": 32, "d_kv": 12, "d_ff": 40, "num_layers": 2, "num_heads": 4}
-    | {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
-    "marian": {"vocab_size": 96, "d_model": 32, "encoder_layers": 3, "decoder_layers": 2, "pad_token_id": 0}
-    | {"encoder_attention_heads": 4, "decoder_attention_heads": 8, "encoder_ffn_dim": 40, "decoder_ffn_dim": 56}
-    | {"max_position_embeddings": 64, "scale_embedding": True},
-}
-# Marian's table of positions and its buffer are not trained.
-FIXED = ("embed_positions", "final_logits_bias")
-
-
-def random_model(name: str, **more: Any) -> Any:
-    """A model of transformers in fp32, every weight and stored buffer random, its kernels eager."""
-    model_type = name.split(" ")[0]
-    config = transformers.AutoConfig.for_model(model_type, **CONFIGS[name] | more)
-    config._attn_implementation = config._experts_implementation = "eager"
-    torch.manual_seed(1)
-    model = getattr(transformers, family_of(model_type).classes[0])(config).eval()
-    with torch.no_grad():
-        for key, tensor in model.state_dict().items():
-            if not any(word in key for word in FIXED) or model_type == "opt":
-                tensor.normal_(std=0.3)
-    return model
+from tests.checkpoint.made import random_model
 
 
 @pytest.fixture(autouse=True)

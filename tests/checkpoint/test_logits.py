@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import CONFIGS, random_model
 from torch import Tensor, nn
 
 from archcalc.checkpoint import open_checkpoint
+from tests.checkpoint.made import CONFIGS, random_model
 
 
 def assert_close(ours: Tensor, theirs: Tensor) -> None:

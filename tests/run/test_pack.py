@@ -45,7 +45,7 @@ def unpacked(packed: Any, canonical: nn.Module) -> nn.Module:
     found = deepcopy(canonical)
     for name, module in packed.model.named_modules():
         if isinstance(module, PackedLinear | PackedTable):
-            found.get_submodule(name).weight.copy_(module.panels.dense())
+            found.get_submodule(name.replace("head.head.", "head.")).weight.copy_(module.panels.dense())
         elif isinstance(module, PackedHead) and found.head.weight is not None:
             found.head.weight.copy_(module.panels.dense())
     return found

@@ -14,7 +14,6 @@ from archcalc.run.pack.norm import FusedRMSNorm
 from archcalc.run.pack.panels import FEW, SOME, Panels
 from archcalc.spec import norm as spec
 
-
 KINDS = (Float32, Int8, Int4)
 SHAPES = ((64, 64), (7, 32), (130, 96), (192, 160), (1, 32))
 ROWS = (1, FEW, FEW + 1, SOME)
@@ -53,7 +52,7 @@ def test_every_weight_is_within_half_a_step(kind: type[Panels], shape: tuple[int
 @pytest.mark.parametrize(("kind", "levels"), [(Int8, 256), (Int4, 16)])
 def test_a_group_takes_no_more_values_than_its_bits(kind: type[Panels], levels: int) -> None:
     dense = kind.of(matrix(64, 320)).dense()
-    groups = dense.T if kind is Int8 else dense.view(-1, 32)
+    groups = dense.T if kind is Int8 else dense.reshape(-1, 32)
     assert all(2 < len(group.unique()) <= levels for group in groups)
 
 
@@ -114,8 +113,6 @@ def test_what_does_not_suit_a_format_goes_to_the_next() -> None:
 @pytest.mark.parametrize("unit_offset", [True, False])
 @pytest.mark.parametrize("shape", [(1, 1, 24), (2, 3, 24)])
 def test_a_fused_norm_is_the_norm(weight: bool, unit_offset: bool, shape: tuple[int, ...]) -> None:
-
-
 
     norm = RMSNorm(spec.RMSNorm(weight=weight, unit_offset=unit_offset, eps=1e-2), 24)
     if norm.weight is not None:

@@ -9,12 +9,26 @@ from hypothesis import strategies as st
 from archcalc.errors import InputError
 from archcalc.run.text import Transcript
 from archcalc.run.timing import Timing
+from archcalc.run.tokenizer import Stream
 
 EOS = 0
 
 
+class Pieces(Stream):
+    """Id n stands for the nth piece; the end brings what no id completed."""
+
+    def __init__(self, pieces: list[str], rest: str = "") -> None:
+        self.pieces, self.held = pieces, rest
+
+    def __call__(self, token_id: int) -> str:
+        return self.pieces[token_id - 1]
+
+    def rest(self) -> str:
+        return self.held
+
+
 def transcript(pieces: list[str], stops: list[str]) -> Transcript:
-    return Transcript(lambda token: pieces[token - 1], eos_ids=[EOS], stops=stops)
+    return Transcript(Pieces(pieces), eos_ids=[EOS], stops=stops)
 
 
 def told_of(row: Transcript, ids: list[int]) -> tuple[list[str], list[int]]:
@@ -61,9 +75,15 @@ def test_an_empty_stop_string_is_refused() -> None:
 
 
 def test_the_clock_counts_steps_and_tokens_but_not_the_first_ones() -> None:
-    timing = Timing(5)
+    timing = Timing(5, 2)
     assert timing.tokens_per_second is None
     assert list(timing.clocked([[1, 2], [3, None], [4, None]])) == [[1, 2], [3, None], [4, None]]
     assert (timing.n_prompt_tokens, timing.n_steps, timing.n_decoded) == (5, 3, 2)
     assert timing.tokens_per_second == 2 / timing.decode_seconds
     assert timing.steps_per_second == 2 / timing.decode_seconds
+
+
+def test_the_rest_of_a_broken_character_comes_last() -> None:
+    row = Transcript(Pieces(["a"], rest="�"))
+    assert told_of(row, [1])[0] == ["a", "�"]
+    assert row.text == "a�"

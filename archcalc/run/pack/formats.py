@@ -61,7 +61,7 @@ class Int8(Panels):
     @classmethod
     def of(cls, weight_OI: Tensor) -> Self:
         """The matrix [O, I], every weight within half a scale."""
-        pieces = [cls._bytes(piece_OI) for piece_OI in weight_OI.split(_PIECE)]
+        pieces = [cls._bytes(piece_OI) for piece_OI in torch.split(weight_OI, _PIECE)]
         return cls((torch.cat(pieces),), *weight_OI.shape)
 
     @classmethod
@@ -116,7 +116,7 @@ class Int4(Panels):
     @classmethod
     def of(cls, weight_OI: Tensor) -> Self:
         """The matrix [O, I], every weight within half a scale; I is a multiple of the group."""
-        packed, shared = zip(*(cls._nibbles(piece_OI) for piece_OI in weight_OI.split(_PIECE)), strict=True)
+        packed, shared = zip(*(cls._nibbles(piece_OI) for piece_OI in torch.split(weight_OI, _PIECE)), strict=True)
         return cls((torch.cat(packed), torch.cat(shared, 1)), *weight_OI.shape)
 
     @classmethod
@@ -141,8 +141,9 @@ class Int4(Panels):
         packed, shared = self.tensors
         bytes_CIp = packed.view(-1, self.n_in, self.width // 2)
         whole_CIP = torch.cat((bytes_CIp & 15, bytes_CIp >> 4), -1)[..., _places()].float() - 8
-        scale_CG1P, middle_CG1P = shared.float().unflatten(1, (-1, self.width)).transpose(0, 1).unsqueeze(2).unbind(-1)
-        return torch.addcmul(middle_CG1P, whole_CIP.unflatten(1, (-1, self.group)), scale_CG1P).flatten(1, 2)
+        shared_CGP2 = torch.unflatten(shared.float(), 1, (-1, self.width)).transpose(0, 1)
+        scale_CG1P, middle_CG1P = shared_CGP2.unsqueeze(2).unbind(-1)
+        return torch.addcmul(middle_CG1P, torch.unflatten(whole_CIP, 1, (-1, self.group)), scale_CG1P).flatten(1, 2)
 
     def between(self, start: int, stop: int) -> tuple[Tensor, ...]:
         """Some of the panels; what they share does not lie by panel, so the kernel will read a copy of it."""
@@ -153,7 +154,7 @@ class Int4(Panels):
 
 def _shared(held: Tensor) -> tuple[Tensor, Tensor]:
     """Scale and low [..., 1] of the eight bytes that follow a column's."""
-    scale, low = held.contiguous().view(torch.float32).split(1, -1)
+    scale, low = torch.split(held.contiguous().view(torch.float32), 1, -1)
     return scale, low
 
 

@@ -58,5 +58,3 @@ class PackedHead(Packed):
         if bias is not None:
             logits_BTV = logits_BTV + bias
         return logits_BTV if part.softcap is None else softcapped(logits_BTV, part.softcap)
-
-

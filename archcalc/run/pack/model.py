@@ -25,7 +25,7 @@ class PackedModel(nn.Module):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.model = model
+        self.model: Any = model
         self.step = step_of(model)
 
     def __getattr__(self, name: str) -> Any:

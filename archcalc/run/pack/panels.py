@@ -21,7 +21,7 @@ SOME = 128  # rows from which the panels are laid side by side first: a copy, an
 
 
 class Panels(ABC):
-    """A matrix [O, I] in panels [C, I, P], of which the outputs from `skip` on are read; zeros fill up the last panel."""
+    """A matrix [O, I] in panels [C, I, P]: the outputs from `skip` on are read, and zeros fill up the last panel."""
 
     stored: str
     width: int

@@ -42,7 +42,7 @@ class Moment:
         if part not in self._turns:
             self._turns[part] = self._turn(part)
         cos, sin = self._turns[part]
-        pairs = x_BZH.narrow(-1, 0, cos.numel()).unflatten(-1, cos.shape)
+        pairs = x_BZH.narrow(-1, 0, cos.numel()).view(*x_BZH.shape[:-1], *cos.shape)
         torch.addcmul(pairs * cos, pairs.flip(_axis(part)), sin, out=pairs)
 
     def joined(self, k_BKH: Tensor, v_BKH: Tensor) -> Pair:
@@ -84,7 +84,8 @@ class Query:
             moment.turned(turned_BZH, self.position)
         q_BNH, k_BKH = turned_BZH[:, : self.n_heads], turned_BZH[:, self.n_heads :]
         k_BKSH, v_BKSH = moment.joined(k_BKH, v_BKH)
-        q_BKnH = q_BNH.unflatten(1, (self.n_kv_heads, -1))  # heads of one key stand as if they were tokens
+        # Heads of one key stand as if they were tokens.
+        q_BKnH = q_BNH.view(len(x_B1D), self.n_kv_heads, -1, self.d_head)
         y_BKnH = F.scaled_dot_product_attention(q_BKnH, k_BKSH, v_BKSH, scale=self.scale)
         y_B1D: Tensor = self.out(y_BKnH.reshape(len(x_B1D), 1, -1))
         return y_B1D
@@ -123,7 +124,7 @@ def _gated(ffn: Gated) -> Callable[[Tensor, Moment], Tensor]:
 
     def run(x_B1D: Tensor, moment: Moment) -> Tensor:
         gate_BF, up_BF = read(x_B1D).chunk(2, -1)
-        return cast(Tensor, down(gating(gate_BF, up_BF))).unsqueeze(1)
+        return down(gating(gate_BF, up_BF)).unsqueeze(1)
 
     return run
 
