@@ -99,4 +99,4 @@ def bags(n_panels: int, n_rows: int, n_in: int) -> tuple[Tensor, Tensor]:
     with torch.inference_mode(False):
         columns = torch.arange(n_panels * n_in, dtype=torch.int32).view(n_panels, 1, n_in)
         offsets = torch.arange(n_panels * n_rows, dtype=torch.int32) * n_in
-        return columns.expand(n_panels, n_rows, n_in).flatten(), offsets
+        return columns.expand(n_panels, n_rows, n_in).flatten().contiguous(), offsets
