@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-
-
 from archcalc.run.pack.model import PackedModel, pack
 from archcalc.run.pack.storage import Stored, packed_bytes, stored
 

@@ -31,7 +31,7 @@ class Float32(Panels):
         """An embedding bag for each panel and row."""
         n_rows, n_in = x_MI.shape
         indices, offsets = bags(self.n_panels, n_rows, n_in)
-        inputs = x_MI.expand(self.n_panels, n_rows, n_in).reshape(-1)
+        inputs = x_MI.expand(self.n_panels, n_rows, n_in).reshape(-1).contiguous()
         columns = self.tensors[0].view(-1, self.width)
         y_CMP = torch.embedding_bag(columns, indices, offsets, False, _SUM, False, inputs)[0]
         return laid_out(y_CMP.view(self.n_panels, n_rows, self.width))
@@ -61,7 +61,7 @@ class Int8(Panels):
     @classmethod
     def of(cls, weight_OI: Tensor) -> Self:
         """The matrix [O, I], every weight within half a scale."""
-        pieces = [cls._bytes(piece_OI) for piece_OI in weight_OI.split(_PIECE)]
+        pieces = [cls._bytes(piece_OI) for piece_OI in torch.split(weight_OI, _PIECE)]
         return cls((torch.cat(pieces),), *weight_OI.shape)
 
     @classmethod
@@ -79,7 +79,7 @@ class Int8(Panels):
         """A quantised embedding bag for each panel and row; the inputs stay in float32."""
         n_rows, n_in = x_MI.shape
         indices, offsets = bags(self.n_panels, n_rows, n_in)
-        inputs = x_MI.expand(self.n_panels, n_rows, n_in).reshape(-1)
+        inputs = x_MI.expand(self.n_panels, n_rows, n_in).reshape(-1).contiguous()
         columns = self.tensors[0].view(-1, self.width + 8)
         y_CMP = torch.ops.quantized.embedding_bag_byte_rowwise_offsets(
             columns, indices, offsets, False, _SUM, False, inputs
@@ -116,7 +116,7 @@ class Int4(Panels):
     @classmethod
     def of(cls, weight_OI: Tensor) -> Self:
         """The matrix [O, I], every weight within half a scale; I is a multiple of the group."""
-        packed, shared = zip(*(cls._nibbles(piece_OI) for piece_OI in weight_OI.split(_PIECE)), strict=True)
+        packed, shared = zip(*(cls._nibbles(piece_OI) for piece_OI in torch.split(weight_OI, _PIECE)), strict=True)
         return cls((torch.cat(packed), torch.cat(shared, 1)), *weight_OI.shape)
 
     @classmethod
@@ -129,20 +129,23 @@ class Int4(Panels):
         return packed, torch.cat((scale, middle), -1).transpose(0, 1)
 
     def few(self, x_MI: Tensor) -> Tensor:
-        """PyTorch's product with nibbles."""
+        """PyTorch's product with nibbles, in bfloat16."""
         packed, shared = self.tensors
-        y_MZ: Tensor = torch.ops.aten._weight_int4pack_mm_for_cpu(
-            x_MI.bfloat16(), packed, self.group, shared.contiguous()
-        )
-        return y_MZ.float()
+        return torch._weight_int4pack_mm_for_cpu(x_MI.bfloat16(), packed, self.group, shared.contiguous())
 
     def opened(self) -> Tensor:
         """(q − 8) · scale + middle."""
         packed, shared = self.tensors
         bytes_CIp = packed.view(-1, self.n_in, self.width // 2)
-        whole_CIP = torch.cat((bytes_CIp & 15, bytes_CIp >> 4), -1)[..., _places()].float() - 8
-        scale_CG1P, middle_CG1P = shared.float().unflatten(1, (-1, self.width)).transpose(0, 1).unsqueeze(2).unbind(-1)
-        return torch.addcmul(middle_CG1P, whole_CIP.unflatten(1, (-1, self.group)), scale_CG1P).flatten(1, 2)
+        whole_CIP = torch.empty(len(bytes_CIp), self.n_in, self.width)
+        whole_CIP[..., : self.width // 2] = bytes_CIp & 15
+        whole_CIP[..., self.width // 2 :] = bytes_CIp >> 4
+        if not _in_order():
+            whole_CIP = whole_CIP[..., _places()]
+        shared_CGP2 = torch.unflatten(shared.float(), 1, (-1, self.width)).transpose(0, 1)
+        scale_CG1P, middle_CG1P = (x.contiguous() for x in shared_CGP2.unsqueeze(2).unbind(-1))
+        groups = whole_CIP.view(len(whole_CIP), -1, self.group, self.width)
+        return groups.mul_(scale_CG1P).add_(middle_CG1P - 8 * scale_CG1P).flatten(1, 2)
 
     def between(self, start: int, stop: int) -> tuple[Tensor, ...]:
         """Some of the panels; what they share does not lie by panel, so the kernel will read a copy of it."""
@@ -153,7 +156,7 @@ class Int4(Panels):
 
 def _shared(held: Tensor) -> tuple[Tensor, Tensor]:
     """Scale and low [..., 1] of the eight bytes that follow a column's."""
-    scale, low = held.contiguous().view(torch.float32).split(1, -1)
+    scale, low = torch.split(held.contiguous().view(torch.float32), 1, -1)
     return scale, low
 
 
@@ -182,6 +185,12 @@ def _places() -> Tensor:
 
     with torch.inference_mode(False):
         return (packed(outputs % 16) + 16 * packed(outputs // 16)).argsort()
+
+
+@lru_cache(maxsize=1)
+def _in_order() -> bool:
+    """Whether the nibbles stand as the outputs do, as they do for vectors of 512 bits."""
+    return torch.equal(_places(), torch.arange(Int4.width))
 
 
 # How matrices are stored, and how tables, which are read by row too, for each way to quantise: what suits comes first.

@@ -25,7 +25,7 @@ class PackedModel(nn.Module):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.model = model
+        self.model: Any = model
         self.step = step_of(model)
 
     def __getattr__(self, name: str) -> Any:
@@ -35,9 +35,9 @@ class PackedModel(nn.Module):
 
     def forward(self, *ids: Tensor | None, cache: Cache | None = None, **more: Any) -> Tensor:
         """As the canonical model; one token more of each text in a cache goes the short way, if there is one."""
+        if self.step is not None and cache is not None and self.step.takes(cast(Tensor, ids[0]), cache, more):
+            return self.step(cast(Tensor, ids[0]), cache)
         with torch.no_grad():
-            if self.step is not None and cache is not None and self.step.takes(cast(Tensor, ids[0]), cache, more):
-                return self.step(cast(Tensor, ids[0]), cache)
             return cast(Tensor, self.model(*ids, cache=cache, **more))
 
     def new_cache(self, batch: int, capacity: int, **more: Any) -> Cache:

@@ -21,7 +21,7 @@ SOME = 128  # rows from which the panels are laid side by side first: a copy, an
 
 
 class Panels(ABC):
-    """A matrix [O, I] in panels [C, I, P], of which the outputs from `skip` on are read; zeros fill up the last panel."""
+    """A matrix [O, I] in panels [C, I, P]: the outputs from `skip` on are read, and zeros fill up the last panel."""
 
     stored: str
     width: int
@@ -54,7 +54,7 @@ class Panels(ABC):
         return type(self)(self.between(first, first - (-(skip + n_out) // self.width)), n_out, self.n_in, skip)
 
     def product(self, x_MI: Tensor) -> Tensor:
-        """[M, O] of any number of rows."""
+        """[M, O] of any number of rows; in bfloat16 where the kernel for few gives that."""
         y_MZ = self.few(x_MI) if len(x_MI) <= FEW else self._many(x_MI)
         return y_MZ if y_MZ.shape[1] == self.n_out else y_MZ[:, self.skip : self.skip + self.n_out]
 
@@ -90,6 +90,8 @@ def cut(weight_OI: Tensor, width: int) -> Tensor:
 def laid_out(y_CMP: Tensor) -> Tensor:
     """[M, C·P] of what each panel gives."""
     n_panels, n_rows, width = y_CMP.shape
+    if n_rows == 1:
+        return y_CMP.view(1, -1)
     return y_CMP.transpose(0, 1).reshape(n_rows, n_panels * width)
 
 
@@ -99,4 +101,4 @@ def bags(n_panels: int, n_rows: int, n_in: int) -> tuple[Tensor, Tensor]:
     with torch.inference_mode(False):
         columns = torch.arange(n_panels * n_in, dtype=torch.int32).view(n_panels, 1, n_in)
         offsets = torch.arange(n_panels * n_rows, dtype=torch.int32) * n_in
-        return columns.expand(n_panels, n_rows, n_in).flatten(), offsets
+        return columns.expand(n_panels, n_rows, n_in).flatten().contiguous(), offsets

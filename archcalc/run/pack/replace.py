@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from archcalc.nn.attention import Attention
-from archcalc.nn.embedding import Embedding
 from archcalc.nn.ffn import Gated
 from archcalc.nn.head import Head
 from archcalc.nn.linear import Linear
@@ -27,16 +26,17 @@ Pack = Callable[[Tensor], Panels]
 TOGETHER: dict[type, tuple[str, ...]] = {Attention: ("q", "k", "v"), Gated: ("gate", "up")}
 
 
-def replace(model: nn.Module, quantize: str | None) -> None:
+def replace(model: Any, quantize: str | None) -> None:
     """Put fast parts into a model, one after the other; each canonical weight is let go as it is packed."""
-    embed, head = model.embed, model.head
-    assert isinstance(embed, Embedding), "every model has one"
+    embed: Any = model.embed
+    head: Head | None = model.head
     _replace_inside(model, partial(stored_as, MATRICES[quantize]))
-    tied = isinstance(head, Head) and head.weight is None
+    weight_VW = head.weight if head else None
+    tied = head is not None and weight_VW is None
     if tied or quantize:
-        embed.tokens = PackedTable(stored_as(TABLES[quantize], embed.tokens.weight))  # type: ignore[assignment]
-    if isinstance(head, Head):
-        read = embed.tokens.panels if tied else stored_as(TABLES[quantize], head.weight)
+        embed.tokens = PackedTable(stored_as(TABLES[quantize], embed.tokens.weight))
+    if head is not None:
+        read = embed.tokens.panels if weight_VW is None else stored_as(TABLES[quantize], weight_VW)
         head.weight = None
         model.head = PackedHead(head, read)
 
@@ -62,7 +62,7 @@ def _norm(norm: RMSNorm, pack: Pack) -> nn.Module:
 def _together(module: nn.Module, pack: Pack) -> nn.Module:
     """Some of the Linears as parts of one matrix."""
     names = TOGETHER[type(module)]
-    linears = [module.get_submodule(name) for name in names]
+    linears = [cast(Linear, module.get_submodule(name)) for name in names]
     whole, start = pack(torch.cat([linear.weight for linear in linears])), 0
     for name, linear in zip(names, linears, strict=True):
         setattr(module, name, PackedLinear(whole.part(start, linear.out_features), _bias(linear), whole))

@@ -21,9 +21,10 @@ from archcalc.nn.attention import Attention
 from archcalc.nn.block import Block
 from archcalc.nn.cache import Cache
 from archcalc.nn.ffn import Gated, Plain
-from archcalc.nn.held import Held
+from archcalc.nn.held import Held, Pair
 from archcalc.nn.model import SingleStack
 from archcalc.nn.moe import MoE
+from archcalc.nn.quantised import Plain as PlainStore
 from archcalc.run.pack.linear import PackedLinear
 from archcalc.spec.position import Rope
 
@@ -34,17 +35,28 @@ class Moment:
 
     past: int
     held: Mapping[str, Held] = field(default_factory=dict)
-    _turns: dict[Rope, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    _turns: dict[Rope, Pair] = field(default_factory=dict)
 
     def turned(self, x_BZH: Tensor, part: Rope) -> None:
         """Turn heads in place: each pair (a, b) to (a·cos − b·sin, b·cos + a·sin), as `archcalc.nn.rope.rotate`."""
         if part not in self._turns:
             self._turns[part] = self._turn(part)
         cos, sin = self._turns[part]
-        pairs = x_BZH[..., : cos.numel()].unflatten(-1, cos.shape)
+        pairs = x_BZH.narrow(-1, 0, cos.numel()).view(*x_BZH.shape[:-1], *cos.shape)
         torch.addcmul(pairs * cos, pairs.flip(_axis(part)), sin, out=pairs)
 
-    def _turn(self, part: Rope) -> tuple[Tensor, Tensor]:
+    def joined(self, k_BKH: Tensor, v_BKH: Tensor) -> Pair:
+        """Keys and values [B, K, S, H] of all tokens, these taken in: at once where they are kept as they are."""
+        held = self.held["attn"]
+        plain = all(type(store) is PlainStore and store.tensors[0].dtype == k_BKH.dtype for store in held.stores)
+        if not plain or self.past >= held.stores[0].room:
+            return held.joined(lambda: (k_BKH.unsqueeze(2), v_BKH.unsqueeze(2)), self.past)
+        keys, values = held.stores[0].tensors[0], held.stores[1].tensors[0]
+        keys.select(2, self.past).copy_(k_BKH)
+        values.select(2, self.past).copy_(v_BKH)
+        return keys.narrow(2, 0, self.past + 1), values.narrow(2, 0, self.past + 1)
+
+    def _turn(self, part: Rope) -> Pair:
         """Cosines and sines of every pair, for both of it; the first one's sine is negative."""
         tables = rope.tables(part, torch.tensor([self.past]))
         cos_R, sin_R = (table_1R[0] for table_1R in tables)
@@ -52,28 +64,34 @@ class Moment:
         return torch.stack((cos_R, cos_R), axis), torch.stack((-sin_R, sin_R), axis)
 
 
+# States [B, D] to states [B, D], or what is about to join them.
+Form = Callable[[Tensor, Moment], Tensor]
+
+
 class Query:
     """An attention with one query."""
 
     def __init__(self, attention: Attention) -> None:
         self.attention, self.read = attention, Joined(attention, "q", "k", "v")
-        self.n_heads, self.n_kv_heads = attention.n_heads, attention.n_kv_heads
+        self.out, self.normed = Joined(attention, "out"), attention.part.qk_norm is not None
+        self.n_heads, self.n_kv_heads, self.d_head = attention.n_heads, attention.n_kv_heads, attention.d_head
+        self.scale, self.position = attention.softmax.scale, attention.part.position
 
-    def __call__(self, x_B1D: Tensor, moment: Moment) -> Tensor:
-        """States [B, 1, D] to states [B, 1, D]."""
-        attention, n_turned = self.attention, self.n_heads + self.n_kv_heads
-        heads_BZH = self.read(x_B1D).view(len(x_B1D), -1, attention.d_head)
-        turned_BZH, v_BKH = heads_BZH[:, :n_turned], heads_BZH[:, n_turned:]
-        if attention.part.qk_norm is not None:
+    def __call__(self, x_BD: Tensor, moment: Moment) -> Tensor:
+        """States [B, D] to states [B, D]."""
+        n_rows, n_turned = len(x_BD), self.n_heads + self.n_kv_heads
+        heads_BZH = self.read(x_BD).float().view(n_rows, -1, self.d_head)
+        turned_BZH = heads_BZH.narrow(1, 0, n_turned)
+        if self.normed:
             turned_BZH = self._normed(turned_BZH)
-        if isinstance(attention.part.position, Rope):
-            moment.turned(turned_BZH, attention.part.position)
-        q_BNH, k_BKH = turned_BZH[:, : self.n_heads], turned_BZH[:, self.n_heads :]
-        k_BKSH, v_BKSH = moment.held["attn"].joined(lambda: (k_BKH.unsqueeze(2), v_BKH.unsqueeze(2)), moment.past)
-        q_BKnH = q_BNH.unflatten(1, (self.n_kv_heads, -1))  # heads of one key stand as if they were tokens
-        y_BKnH = F.scaled_dot_product_attention(q_BKnH, k_BKSH, v_BKSH, scale=attention.softmax.scale)
-        y_B1D: Tensor = attention.out.forward(y_BKnH.reshape(len(x_B1D), 1, -1))
-        return y_B1D
+        if isinstance(self.position, Rope):
+            moment.turned(turned_BZH, self.position)
+        k_BKH, v_BKH = turned_BZH.narrow(1, self.n_heads, self.n_kv_heads), heads_BZH[:, n_turned:]
+        k_BKSH, v_BKSH = moment.joined(k_BKH, v_BKH)
+        # Heads of one key stand as if they were tokens.
+        q_BKnH = turned_BZH.narrow(1, 0, self.n_heads).view(n_rows, self.n_kv_heads, -1, self.d_head)
+        y_BKnH = F.scaled_dot_product_attention(q_BKnH, k_BKSH, v_BKSH, scale=self.scale)
+        return self.out(y_BKnH.reshape(n_rows, -1))
 
     def _normed(self, x_BZH: Tensor) -> Tensor:
         both = (x_BZH[:, : self.n_heads], self.attention.q_norm), (x_BZH[:, self.n_heads :], self.attention.k_norm)
@@ -82,18 +100,17 @@ class Query:
 
 
 class Joined:
-    """Linears of the same inputs, read as the one matrix that they are."""
+    """Linears of the same inputs, read as the one matrix that they are; bfloat16 where the kernel gives that."""
 
     def __init__(self, module: nn.Module, *names: str) -> None:
         linears = [cast(PackedLinear, module.get_submodule(name)) for name in names]
-        assert linears[0].whole is not None, "they were packed together"
-        self.panels = linears[0].whole
+        self.panels = linears[0].panels if linears[0].whole is None else linears[0].whole
         biases = [torch.zeros(x.panels.n_out) if x.bias is None else x.bias for x in linears]
         self.bias = None if all(x.bias is None for x in linears) else torch.cat(biases)
 
-    def __call__(self, x_B1D: Tensor) -> Tensor:
-        """[B, all their outputs]."""
-        y_BO = self.panels.product(x_B1D.flatten(0, 1))
+    def __call__(self, x_BI: Tensor) -> Tensor:
+        """[B, all their outputs] of [B, I]."""
+        y_BO = self.panels.product(x_BI)
         return y_BO if self.bias is None else y_BO + self.bias
 
 
@@ -104,22 +121,21 @@ def _query(attention: Attention) -> Query | None:
     return Query(attention) if plain else None
 
 
-def _gated(ffn: Gated) -> Callable[[Tensor, Moment], Tensor]:
-    read, down = Joined(ffn, "gate", "up"), ffn.down.forward
+def _gated(ffn: Gated) -> Form:
+    read, gating, down = Joined(ffn, "gate", "up"), ffn.gating, Joined(ffn, "down")
 
-    def run(x_B1D: Tensor, moment: Moment) -> Tensor:
-        gate_BF, up_BF = read(x_B1D).chunk(2, -1)
-        return down(ffn.gating(gate_BF, up_BF)).unsqueeze(1)
+    def run(x_BD: Tensor, moment: Moment) -> Tensor:
+        gate_BF, up_BF = read(x_BD).chunk(2, -1)
+        return down(gating(gate_BF, up_BF))
 
     return run
 
 
-def _as_it_is(module: nn.Module) -> Callable[[Tensor, Moment], Tensor]:
-    return lambda x_B1D, moment: cast(Tensor, module.forward(x_B1D))
+def _as_it_is(module: nn.Module) -> Form:
+    return lambda x_BD, moment: cast(Tensor, module.forward(x_BD.unsqueeze(1))).squeeze(1)
 
 
 # The form for one token of each kind of part; None if it has none. A feed-forward looks at its token alone anyway.
-Form = Callable[[Tensor, Moment], Tensor]
 FORMS: dict[type, Callable[[Any], Form | None]] = {
     Attention: _query,
     Gated: _gated,
@@ -138,12 +154,12 @@ class Short(Block):
         self.norms = {name: block.get_submodule(name).forward for name in names}
 
     def part(self, slot: str, x_BTD: Tensor, view: Any) -> Tensor:
-        """What one part makes of the states [B, 1, D]; the view is a `Moment`."""
+        """What one part makes of the states, here [B, D]; the view is a `Moment`."""
         return self.forms[slot](x_BTD, view)
 
     def normed(self, name: str, x_BTD: Tensor) -> Tensor:
         """The states through the norm of this name."""
-        return cast(Tensor, self.norms[name](x_BTD))
+        return cast(Tensor, self.norms[name](x_BTD.float()))
 
     def dropped(self, y_BTD: Tensor) -> Tensor:
         """What joins the residual stream: nothing is dropped."""
@@ -157,20 +173,25 @@ class Step:
         self.model, self.blocks = model, blocks
 
     def takes(self, ids_BT: Tensor, cache: Cache, more: dict[str, Any]) -> bool:
-        """Whether this is all that is asked for."""
-        asked = {name for name, value in more.items() if value is not None} - {"n_logits"}
-        return ids_BT.shape[1] == 1 and not asked and getattr(cache, "padding_BT", None) is None
+        """Whether this is all that is asked for: one token, no padding before it, all its logits."""
+        asked = {name: value for name, value in more.items() if value is not None}
+        return ids_BT.shape[1] == 1 and asked in ({}, {"n_logits": 1}) and getattr(cache, "padding", None) is None
 
     def __call__(self, ids_B1: Tensor, cache: Cache) -> Tensor:
         """Logits [B, 1, V] of the next token [B, 1]; the cache takes it in."""
+        with torch.inference_mode():
+            found = self._read(ids_B1, cache)
+        return found.clone()  # an ordinary tensor, which may be changed in place
+
+    def _read(self, ids_B1: Tensor, cache: Cache) -> Tensor:
         model, moment = self.model, Moment(cache.past)
         cache.admit(ids_B1)
-        x_B1D = model.embedded(model.embed, ids_B1, None, torch.tensor([cache.past]))
+        x_BD = model.embedded(model.embed, ids_B1, None, torch.tensor([cache.past])).squeeze(1)
         for block, held in zip(self.blocks, cache.layers, strict=True):
             moment.held = held
-            x_B1D = block.forward(x_B1D, cast(Any, moment))
+            x_BD = block.forward(x_BD, cast(Any, moment))
         cache.past += 1
-        read_B1D = model.final(x_B1D)
+        read_B1D = model.final(x_BD.unsqueeze(1))
         return read_B1D if model.head is None else cast(Tensor, model.head(read_B1D, model.embed.tokens.weight))
 
 
