@@ -137,7 +137,7 @@ def compared(peers: dict[str, Runner], mine: dict[str, Runner], sizes: dict[str,
     for n_threads in THREADS:
         torch.set_num_threads(n_threads)
         limit = bandwidth()
-        decode, prefill = _rounds(everyone, short, NEW, rounds), _rounds(everyone, long, 1, max(2, rounds // 2))
+        decode, prefill = _rounds(everyone, short, NEW, rounds), _rounds(everyone, long, 1, max(3, rounds // 2))
         print(f"\n{n_threads} thread{'s' * (n_threads > 1)}; memory is read at {limit / 1e9:.1f} GB/s (measured)")
         print(
             f"  {'':24}{'decode':>14}{'ratio':>8}{'of limit':>10}{f'prefill {LONG}':>16}{'ratio':>8}{'first token':>13}"

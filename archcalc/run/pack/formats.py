@@ -13,6 +13,8 @@ from torch import Tensor
 
 from archcalc.run.pack.panels import Panels, bags, cut, laid_out
 
+# What is rounded to 8 bits or fewer loses little by wide products in bfloat16, where the CPU has instructions for them.
+_ROUNDED = torch.bfloat16 if torch.cpu.get_capabilities().get("avx512_bf16") else torch.float32
 _SUM = 0  # the mode of an embedding bag
 _PIECE = 4096  # outputs that are rounded at a time: a multiple of every width, so that little is held beside the matrix
 
@@ -56,7 +58,7 @@ class Int8(Panels):
     Held as PyTorch's quantised embedding bag wants it: P bytes, then scale and low as float32: [C, I, P + 8].
     """
 
-    stored, width = "int8", 64
+    stored, width, wide = "int8", 64, _ROUNDED
 
     @classmethod
     def of(cls, weight_OI: Tensor) -> Self:
@@ -111,7 +113,7 @@ class Int4(Panels):
     inputs in bfloat16.
     """
 
-    stored, width, group = "int4", 64, 32
+    stored, width, group, wide = "int4", 64, 32, _ROUNDED
 
     @classmethod
     def of(cls, weight_OI: Tensor) -> Self:

@@ -26,6 +26,7 @@ class Panels(ABC):
     stored: str
     width: int
     group = 1  # the number of inputs is a multiple of it
+    wide = torch.float32  # the dtype of a product of SOME rows or more
 
     @classmethod
     @abstractmethod
@@ -70,7 +71,9 @@ class Panels(ABC):
         panels_CIP = self.opened()
         if len(x_MI) < SOME:
             return laid_out(torch.bmm(x_MI.expand(self.n_panels, *x_MI.shape), panels_CIP))
-        return x_MI @ panels_CIP.transpose(0, 1).reshape(self.n_in, -1)
+        weight_ICP = torch.empty(self.n_in, self.n_panels, self.width, dtype=self.wide)
+        weight_ICP.copy_(panels_CIP.transpose(0, 1))
+        return (x_MI.to(self.wide) @ weight_ICP.view(self.n_in, -1)).float()
 
     @property
     def nbytes(self) -> int:
