@@ -215,7 +215,7 @@ def served(path: Path, n_threads: int) -> dict[str, float]:
 
     params = xllamacpp.CommonParams()
     params.model.path = str(path)
-    params.n_ctx, params.n_parallel, params.warmup = 2048, 1, True
+    params.n_ctx, params.n_parallel, params.warmup, params.verbosity = 2048, 1, True, -1
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = n_threads
     server, prompt = xllamacpp.Server(params), "one two three four " * (LONG // 4)
     asked = {"prompt": prompt, "n_predict": NEW, "temperature": 0, "ignore_eos": True, "cache_prompt": False}

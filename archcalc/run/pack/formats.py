@@ -38,9 +38,9 @@ class Float32(Panels):
         y_CMP = torch.embedding_bag(columns, indices, offsets, False, _SUM, False, inputs)[0]
         return laid_out(y_CMP.view(self.n_panels, n_rows, self.width))
 
-    def opened(self) -> Tensor:
+    def opened(self, tensors: tuple[Tensor, ...]) -> Tensor:
         """The panels themselves."""
-        return self.tensors[0]
+        return tensors[0]
 
     def between(self, start: int, stop: int) -> tuple[Tensor, ...]:
         """Some of the panels."""
@@ -88,9 +88,9 @@ class Int8(Panels):
         )
         return laid_out(y_CMP.view(self.n_panels, n_rows, self.width))
 
-    def opened(self) -> Tensor:
+    def opened(self, tensors: tuple[Tensor, ...]) -> Tensor:
         """q · scale + low."""
-        held = self.tensors[0]
+        (held,) = tensors
         scale, low = _shared(held[..., self.width :])
         return torch.addcmul(low, held[..., : self.width].float(), scale)
 
@@ -135,9 +135,9 @@ class Int4(Panels):
         packed, shared = self.tensors
         return torch._weight_int4pack_mm_for_cpu(x_MI.bfloat16(), packed, self.group, shared.contiguous())
 
-    def opened(self) -> Tensor:
+    def opened(self, tensors: tuple[Tensor, ...]) -> Tensor:
         """(q − 8) · scale + middle."""
-        packed, shared = self.tensors
+        packed, shared = tensors
         bytes_CIp = packed.view(-1, self.n_in, self.width // 2)
         whole_CIP = torch.empty(len(bytes_CIp), self.n_in, self.width)
         whole_CIP[..., : self.width // 2] = bytes_CIp & 15
