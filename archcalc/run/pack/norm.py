@@ -21,8 +21,8 @@ class FusedRMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The same shape, normed: a single row by its product with itself, which is fewer kernels than the one."""
-        if x.numel() == x.shape[-1] and self.weight is not None:
+        weight, width = self.weight, x.shape[-1]
+        if x.numel() == width and weight is not None:
             row = x.view(-1)
-            mean_square = float(torch.dot(row, row)) / len(row)
-            return (x * self.weight).mul_((mean_square + self.eps) ** -0.5)
-        return torch.rms_norm(x, x.shape[-1:], self.weight, self.eps)
+            return (x * weight).mul_((torch.dot(row, row).item() / width + self.eps) ** -0.5)
+        return torch.rms_norm(x, (width,), weight, self.eps)

@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 FEW = 2  # rows that the kernel for one takes one by one; more go through a product of matrices
-SOME = 128  # rows from which the panels are laid side by side first: a copy, and then one wide product
+SOME = 128  # rows from which panels are laid side by side, as many at a time as stay in a cache: a copy, a wide product
+AT_ONCE = 1024  # outputs of those
 
 
 class Panels(ABC):
@@ -26,6 +27,7 @@ class Panels(ABC):
     stored: str
     width: int
     group = 1  # the number of inputs is a multiple of it
+    wide = torch.float32  # the dtype of a product of SOME rows or more
 
     @classmethod
     @abstractmethod
@@ -41,8 +43,8 @@ class Panels(ABC):
         """[M, C·P] of a few rows: all the panels' outputs."""
 
     @abstractmethod
-    def opened(self) -> Tensor:
-        """The panels [C, I, P] as float32."""
+    def opened(self, tensors: tuple[Tensor, ...]) -> Tensor:
+        """Some panels [c, I, P] as float32, of the tensors that hold them."""
 
     @abstractmethod
     def between(self, start: int, stop: int) -> tuple[Tensor, ...]:
@@ -54,7 +56,7 @@ class Panels(ABC):
         return type(self)(self.between(first, first - (-(skip + n_out) // self.width)), n_out, self.n_in, skip)
 
     def product(self, x_MI: Tensor) -> Tensor:
-        """[M, O] of any number of rows."""
+        """[M, O] of any number of rows; in bfloat16 where the kernel for few gives that."""
         y_MZ = self.few(x_MI) if len(x_MI) <= FEW else self._many(x_MI)
         return y_MZ if y_MZ.shape[1] == self.n_out else y_MZ[:, self.skip : self.skip + self.n_out]
 
@@ -64,13 +66,19 @@ class Panels(ABC):
 
     def dense(self) -> Tensor:
         """The matrix [O, I] that the panels stand for."""
-        return self.opened().transpose(1, 2).reshape(-1, self.n_in)[self.skip : self.skip + self.n_out]
+        return self.opened(self.tensors).transpose(1, 2).reshape(-1, self.n_in)[self.skip : self.skip + self.n_out]
 
     def _many(self, x_MI: Tensor) -> Tensor:
-        panels_CIP = self.opened()
         if len(x_MI) < SOME:
-            return laid_out(torch.bmm(x_MI.expand(self.n_panels, *x_MI.shape), panels_CIP))
-        return x_MI @ panels_CIP.transpose(0, 1).reshape(self.n_in, -1)
+            return laid_out(torch.bmm(x_MI.expand(self.n_panels, *x_MI.shape), self.opened(self.tensors)))
+        x_MI = x_MI.to(self.wide)
+        y_MZ = x_MI.new_empty(len(x_MI), self.n_panels * self.width)
+        for start in range(0, self.n_panels, AT_ONCE // self.width):
+            panels_cIP = self.opened(self.between(start, start + AT_ONCE // self.width))
+            weight_IcP = x_MI.new_empty(self.n_in, len(panels_cIP), self.width)
+            weight_Iz = weight_IcP.copy_(panels_cIP.transpose(0, 1)).view(self.n_in, -1)
+            torch.mm(x_MI, weight_Iz, out=y_MZ.narrow(1, start * self.width, weight_Iz.shape[1]))
+        return y_MZ.float()
 
     @property
     def nbytes(self) -> int:
@@ -90,6 +98,8 @@ def cut(weight_OI: Tensor, width: int) -> Tensor:
 def laid_out(y_CMP: Tensor) -> Tensor:
     """[M, C·P] of what each panel gives."""
     n_panels, n_rows, width = y_CMP.shape
+    if n_rows == 1:
+        return y_CMP.view(1, -1)
     return y_CMP.transpose(0, 1).reshape(n_rows, n_panels * width)
 
 

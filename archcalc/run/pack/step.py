@@ -64,31 +64,34 @@ class Moment:
         return torch.stack((cos_R, cos_R), axis), torch.stack((-sin_R, sin_R), axis)
 
 
+# States [B, D] to states [B, D], or what is about to join them.
+Form = Callable[[Tensor, Moment], Tensor]
+
+
 class Query:
     """An attention with one query."""
 
     def __init__(self, attention: Attention) -> None:
         self.attention, self.read = attention, Joined(attention, "q", "k", "v")
-        self.out, self.normed = attention.out.forward, attention.part.qk_norm is not None
+        self.out, self.normed = Joined(attention, "out"), attention.part.qk_norm is not None
         self.n_heads, self.n_kv_heads, self.d_head = attention.n_heads, attention.n_kv_heads, attention.d_head
         self.scale, self.position = attention.softmax.scale, attention.part.position
 
-    def __call__(self, x_B1D: Tensor, moment: Moment) -> Tensor:
-        """States [B, 1, D] to states [B, 1, D]."""
-        n_turned = self.n_heads + self.n_kv_heads
-        heads_BZH = self.read(x_B1D).view(len(x_B1D), -1, self.d_head)
-        turned_BZH, v_BKH = heads_BZH[:, :n_turned], heads_BZH[:, n_turned:]
+    def __call__(self, x_BD: Tensor, moment: Moment) -> Tensor:
+        """States [B, D] to states [B, D]."""
+        n_rows, n_turned = len(x_BD), self.n_heads + self.n_kv_heads
+        heads_BZH = self.read(x_BD).float().view(n_rows, -1, self.d_head)
+        turned_BZH = heads_BZH.narrow(1, 0, n_turned)
         if self.normed:
             turned_BZH = self._normed(turned_BZH)
         if isinstance(self.position, Rope):
             moment.turned(turned_BZH, self.position)
-        q_BNH, k_BKH = turned_BZH[:, : self.n_heads], turned_BZH[:, self.n_heads :]
+        k_BKH, v_BKH = turned_BZH.narrow(1, self.n_heads, self.n_kv_heads), heads_BZH[:, n_turned:]
         k_BKSH, v_BKSH = moment.joined(k_BKH, v_BKH)
         # Heads of one key stand as if they were tokens.
-        q_BKnH = q_BNH.view(len(x_B1D), self.n_kv_heads, -1, self.d_head)
+        q_BKnH = turned_BZH.narrow(1, 0, self.n_heads).view(n_rows, self.n_kv_heads, -1, self.d_head)
         y_BKnH = F.scaled_dot_product_attention(q_BKnH, k_BKSH, v_BKSH, scale=self.scale)
-        y_B1D: Tensor = self.out(y_BKnH.reshape(len(x_B1D), 1, -1))
-        return y_B1D
+        return self.out(y_BKnH.reshape(n_rows, -1))
 
     def _normed(self, x_BZH: Tensor) -> Tensor:
         both = (x_BZH[:, : self.n_heads], self.attention.q_norm), (x_BZH[:, self.n_heads :], self.attention.k_norm)
@@ -97,18 +100,17 @@ class Query:
 
 
 class Joined:
-    """Linears of the same inputs, read as the one matrix that they are."""
+    """Linears of the same inputs, read as the one matrix that they are; bfloat16 where the kernel gives that."""
 
     def __init__(self, module: nn.Module, *names: str) -> None:
         linears = [cast(PackedLinear, module.get_submodule(name)) for name in names]
-        assert linears[0].whole is not None, "they were packed together"
-        self.panels = linears[0].whole
+        self.panels = linears[0].panels if linears[0].whole is None else linears[0].whole
         biases = [torch.zeros(x.panels.n_out) if x.bias is None else x.bias for x in linears]
         self.bias = None if all(x.bias is None for x in linears) else torch.cat(biases)
 
-    def __call__(self, x_B1D: Tensor) -> Tensor:
-        """[B, all their outputs]."""
-        y_BO = self.panels.product(x_B1D.flatten(0, 1))
+    def __call__(self, x_BI: Tensor) -> Tensor:
+        """[B, all their outputs] of [B, I]."""
+        y_BO = self.panels.product(x_BI)
         return y_BO if self.bias is None else y_BO + self.bias
 
 
@@ -119,22 +121,21 @@ def _query(attention: Attention) -> Query | None:
     return Query(attention) if plain else None
 
 
-def _gated(ffn: Gated) -> Callable[[Tensor, Moment], Tensor]:
-    read, gating, down = Joined(ffn, "gate", "up"), ffn.gating, ffn.down.forward
+def _gated(ffn: Gated) -> Form:
+    read, gating, down = Joined(ffn, "gate", "up"), ffn.gating, Joined(ffn, "down")
 
-    def run(x_B1D: Tensor, moment: Moment) -> Tensor:
-        gate_BF, up_BF = read(x_B1D).chunk(2, -1)
-        return down(gating(gate_BF, up_BF)).unsqueeze(1)
+    def run(x_BD: Tensor, moment: Moment) -> Tensor:
+        gate_BF, up_BF = read(x_BD).chunk(2, -1)
+        return down(gating(gate_BF, up_BF))
 
     return run
 
 
-def _as_it_is(module: nn.Module) -> Callable[[Tensor, Moment], Tensor]:
-    return lambda x_B1D, moment: cast(Tensor, module.forward(x_B1D))
+def _as_it_is(module: nn.Module) -> Form:
+    return lambda x_BD, moment: cast(Tensor, module.forward(x_BD.unsqueeze(1))).squeeze(1)
 
 
 # The form for one token of each kind of part; None if it has none. A feed-forward looks at its token alone anyway.
-Form = Callable[[Tensor, Moment], Tensor]
 FORMS: dict[type, Callable[[Any], Form | None]] = {
     Attention: _query,
     Gated: _gated,
@@ -153,12 +154,12 @@ class Short(Block):
         self.norms = {name: block.get_submodule(name).forward for name in names}
 
     def part(self, slot: str, x_BTD: Tensor, view: Any) -> Tensor:
-        """What one part makes of the states [B, 1, D]; the view is a `Moment`."""
+        """What one part makes of the states, here [B, D]; the view is a `Moment`."""
         return self.forms[slot](x_BTD, view)
 
     def normed(self, name: str, x_BTD: Tensor) -> Tensor:
         """The states through the norm of this name."""
-        return cast(Tensor, self.norms[name](x_BTD))
+        return cast(Tensor, self.norms[name](x_BTD.float()))
 
     def dropped(self, y_BTD: Tensor) -> Tensor:
         """What joins the residual stream: nothing is dropped."""
@@ -185,12 +186,12 @@ class Step:
     def _read(self, ids_B1: Tensor, cache: Cache) -> Tensor:
         model, moment = self.model, Moment(cache.past)
         cache.admit(ids_B1)
-        x_B1D = model.embedded(model.embed, ids_B1, None, torch.tensor([cache.past]))
+        x_BD = model.embedded(model.embed, ids_B1, None, torch.tensor([cache.past])).squeeze(1)
         for block, held in zip(self.blocks, cache.layers, strict=True):
             moment.held = held
-            x_B1D = block.forward(x_B1D, cast(Any, moment))
+            x_BD = block.forward(x_BD, cast(Any, moment))
         cache.past += 1
-        read_B1D = model.final(x_B1D)
+        read_B1D = model.final(x_BD.unsqueeze(1))
         return read_B1D if model.head is None else cast(Tensor, model.head(read_B1D, model.embed.tokens.weight))
 
 

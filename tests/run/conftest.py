@@ -1,0 +1,5 @@
+"""Models this small want one thread."""
+
+import torch
+
+torch.set_num_threads(1)
