@@ -18,7 +18,7 @@ def step_bytes(model: Any, batch: int = 1) -> int:
     Of a mixture, as many experts as the tokens can choose. A table that is the head's matrix too is read whole.
     """
     read = {_place(tensor) for module in model.modules() if not _is_looked_up(module) for tensor in _own(module)}
-    if model.head is not None and isinstance(model.embed.tokens, Table) and model.head.weight is None:
+    if model.head is not None and isinstance(model.embed.tokens, Table) and getattr(model.head, "weight", ...) is None:
         read |= {_place(model.embed.tokens.weight)}  # the canonical head is handed the table
     return sum(size for _, size in read) - sum(
         _unread(module, batch) for module in model.modules() if isinstance(module, MoE)

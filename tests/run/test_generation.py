@@ -1,0 +1,107 @@
+"""Generation on tiny random models: transformers' tokens, rows that do not disturb each other, what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+
+from archcalc.errors import InputError
+from archcalc.run.fit import TooLargeError
+from archcalc.run.generation import Generation
+from archcalc.run.opened import Opened, Ready, open_source
+from archcalc.run.pack import pack
+from archcalc.run.sampling import Sampling
+from archcalc.run.traffic import step_bytes
+from archcalc.spec.workload import Workload
+from tests.nn import test_nn_transformers as theirs
+from tests.run.test_beam import CASES, both, generated, prompts_of
+
+
+@dataclass(frozen=True)
+class Ending(Opened):
+    """Without a tokenizer, yet with tokens that end a text."""
+
+    ends: tuple[int, ...] = ()
+
+    @property
+    def eos_ids(self) -> tuple[int, ...]:
+        return self.ends
+
+
+def ready(ours: Any, start: int | None = None, ends: tuple[int, ...] = ()) -> Ready:
+    opened = Ending(ours.spec, "x", None, None, start, ends)
+    return Ready(pack(ours.requires_grad_(False)), opened, torch.device("cpu"))
+
+
+def made(ready: Ready, prompts: list[list[int]], **how: Any) -> list[list[int]]:
+    found = Generation(ready, prompts, **how)
+    for _ in found:
+        pass
+    return [one.ids for one in found.completions]
+
+
+@pytest.mark.parametrize("make", [*CASES, theirs.gemma2, theirs.deepseek_v3], ids=lambda make: make.__name__)
+def test_the_likeliest_tokens_are_those_of_transformers(make: Callable[[], theirs.Case]) -> None:
+    lengths = set()
+    for seed in range(6):
+        model, ours, start = both(make, seed)
+        ends, prompts = torch.randint(2, 37, (8,)).tolist(), prompts_of(5, 3, 7)
+        expected, _ = generated(model, prompts, ends, beams=1, max_tokens=9)
+        wanted = [[token for token in row if token not in ends] for row in expected]
+        assert made(ready(ours, start, tuple(ends)), prompts, max_tokens=9) == wanted
+        lengths |= {len(row) for row in wanted}
+    assert len(lengths) >= 2, "some end earlier than others"
+
+
+@pytest.mark.parametrize("make", [theirs.llama, theirs.gpt2], ids=lambda make: make.__name__)
+def test_a_row_is_what_it_is_alone(make: Callable[[], theirs.Case]) -> None:
+    """Row b draws by seed + b."""
+    model = ready(both(make, 2)[1])
+    prompts, how = prompts_of(6, 2, 4), {"max_tokens": 10, "sampling": Sampling(temperature=1.0, top_p=0.9)}
+    rows = made(model, prompts, seed=7, **how)
+    assert rows == [made(model, [ids], seed=7 + row, **how)[0] for row, ids in enumerate(prompts)]
+    assert rows == made(model, prompts, seed=7, **how)
+    assert rows != made(model, prompts, seed=70, **how)
+
+
+def test_max_tokens_is_cut_to_the_context_and_end_tokens_can_be_ignored() -> None:
+    model = ready(both(theirs.llama, 0)[1], None, tuple(range(37)))
+    assert made(model, [[3, 4]], max_tokens=99) == [[]]
+    (ids,) = made(model, [[3, 4]], max_tokens=99, ignore_eos=True)
+    assert len(ids) == model.opened.spec.n_ctx - 2
+
+
+def test_nothing_comes_after_a_stop() -> None:
+    model = ready(both(theirs.llama, 0)[1])
+    (ids,) = made(model, [[3, 4]], max_tokens=9)
+    found = Generation(model, [[3, 4]], max_tokens=9, stops=[f" {ids[4]} "])
+    told = "".join(piece for _, piece in found)
+    (one,) = found.completions
+    first = ids.index(ids[4], 1)
+    assert (one.ended, one.text, told) == ("stop", *[" ".join(map(str, ids[:first]))] * 2)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "found"),
+    [([[]], "has no tokens"), ([[1], [37]], "prompt 2: found id 37"), ([[1] * 24], "has 24 tokens")],
+)
+def test_prompts_that_cannot_be_read_are_refused(prompts: list[list[int]], found: str) -> None:
+    _, ours, _ = both(theirs.llama, 0)
+    with pytest.raises(InputError, match=found) as caught:
+        made(ready(ours), prompts)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_cannot_fit_is_refused() -> None:
+    with pytest.raises(TooLargeError, match=r"gpt3-175b needs 698\.4 GB of weights in fp32 and .* free on cpu"):
+        open_source("gpt3", random_weights=True).load(Workload(seq=8))
+
+
+def test_a_step_reads_at_least_all_but_the_table() -> None:
+    _, ours, _ = both(theirs.llama, 0)
+    n_all = sum(tensor.numel() for tensor in ours.parameters())
+    assert step_bytes(ready(ours).model) >= 4 * (n_all - 37 * 24)
