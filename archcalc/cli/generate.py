@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.command("generate")
 @click.argument("source", type=SOURCE)
 @click.option("-p", "--prompt", "prompts", multiple=True, metavar="TEXT", help="To go on from; several are a batch.")
-@click.option("--ids", "id_lists", multiple=True, metavar="1,2,3", help="The same as token ids.")
+@click.option("--ids", "id_lists", multiple=True, metavar="1,2,3", help="The same as token ids; ids come out.")
 @click.option("-n", "--max-tokens", type=click.IntRange(1), default=128, show_default=True, help="At most, of each.")
 @click.option("--stop", "stops", multiple=True, metavar="TEXT", help="End before this text; any number of them.")
 @click.option("--ignore-eos", is_flag=True, help="Go on after an end-of-text token.")
@@ -62,7 +62,14 @@ def command(
     ids = prompt_ids(found, prompts, id_lists)
     ready = holding.ready(found, work_of(found.spec, ids, max_tokens))
     made = Generation(
-        ready, ids, max_tokens=max_tokens, sampling=sampling, seed=seed, stops=stops, ignore_eos=ignore_eos
+        ready,
+        ids,
+        max_tokens=max_tokens,
+        sampling=sampling,
+        seed=seed,
+        stops=stops,
+        ignore_eos=ignore_eos,
+        as_ids=bool(id_lists),
     )
     heads = list(prompts) or [" ".join(map(str, row)) + " " for row in ids]
     _FORMS[form](made, heads, output)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from archcalc.run.opened import Ready
+from archcalc.run.opened import Numbers, Ready
 from archcalc.run.reading import Ids, room, start
 from archcalc.run.sampling import Sampling
 from archcalc.run.steps import steps
@@ -31,7 +31,7 @@ class Completion(msgspec.Struct, frozen=True):
 class Generation:
     """Goes through some prompts' continuations: iterate over it for (row, piece of text), then see what there is.
 
-    `max_tokens` is cut to what the context has room for. `completions` and `timing` are as of now, while it runs too.
+    `max_tokens` is cut to what the context has room for; `as_ids`, the text is the ids themselves. `completions` and `timing` are as of now, while it runs too.
     Raises InputError as `reading.start` does, NotNumbersError where the logits are no numbers.
     """
 
@@ -45,12 +45,15 @@ class Generation:
         seed: int = 0,
         stops: Sequence[str] = (),
         ignore_eos: bool = False,
+        as_ids: bool = False,
     ) -> None:
         self.ready, self.prompts, self.timing = ready, prompts, Timing(sum(map(len, prompts)), len(prompts))
         self.max_tokens = min(max_tokens, room(ready.opened.spec, prompts))
         self._sampling, self._seed = sampling or Sampling(), seed
         eos_ids = () if ignore_eos else ready.opened.eos_ids
-        self._rows = [Transcript(ready.stream(), eos_ids=eos_ids, stops=stops) for _ in prompts]
+        self._rows = [
+            Transcript(Numbers() if as_ids else ready.stream(), eos_ids=eos_ids, stops=stops) for _ in prompts
+        ]
 
     @property
     def completions(self) -> list[Completion]:
