@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from archcalc.errors import InputError
+from archcalc.nn import build
 from archcalc.run.fit import TooLargeError
 from archcalc.run.generation import Generation
 from archcalc.run.opened import Opened, Ready, open_source
@@ -101,7 +102,24 @@ def test_what_cannot_fit_is_refused() -> None:
         open_source("gpt3", random_weights=True).load(Workload(seq=8))
 
 
-def test_a_step_reads_at_least_all_but_the_table() -> None:
-    _, ours, _ = both(theirs.llama, 0)
-    n_all = sum(tensor.numel() for tensor in ours.parameters())
-    assert step_bytes(ready(ours).model) >= 4 * (n_all - 37 * 24)
+# Widths that fill whole panels, but for a router's: 8 outputs in a panel of 32.
+FULL = {"d_model": 64, "n_heads": 4, "n_kv_heads": 2, "d_head": 16, "vocab_size": 320, "n_layers": 2}
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_step_reads_every_weight_but_a_table_that_is_looked_up(tied: bool) -> None:
+    opened = open_source("tiny", random_weights=True, changes=FULL | {"d_ff": 96, "tied": tied})
+    n_all = sum(tensor.numel() for tensor in build(opened.spec).parameters())
+    found = step_bytes(opened.load(Workload()).model)
+    assert found == 4 * (n_all if tied else n_all - 320 * 64)
+    assert step_bytes(build(opened.spec, "cpu")) == found, "packed or not"
+
+
+def test_a_step_leaves_out_experts_that_are_not_chosen() -> None:
+    opened = open_source("mixtral-8x7b", random_weights=True, changes=FULL | {"d_expert": 96})
+    model = opened.load(Workload()).model
+    filling, expert = 2 * (32 - 8) * 64, 2 * 3 * 64 * 96
+    n_all = sum(tensor.numel() for tensor in build(opened.spec).parameters()) - 320 * 64 + filling
+    assert step_bytes(model) == 4 * (n_all - 6 * expert)
+    assert step_bytes(model, batch=3) == 4 * (n_all - 2 * expert)
+    assert step_bytes(model, batch=9) == 4 * n_all

@@ -100,7 +100,6 @@ def test_the_perplexity_of_a_text(ours: Ready, theirs: Any) -> None:
         assert exact == pytest.approx(perplexity(theirs(ids).logits, ids), rel=1e-4)
         int8 = perplexity(ready("int8").model(ids), ids)
         int4 = perplexity(ready("int4").model(ids), ids)
-    print(exact, int8, int4)
     assert int8 == pytest.approx(exact, rel=0.01)
     assert int4 == pytest.approx(exact, rel=0.1)
     assert len({exact, int8, int4}) == 3, "each is held in its own way"
