@@ -31,7 +31,8 @@ class Completion(msgspec.Struct, frozen=True):
 class Generation:
     """Goes through some prompts' continuations: iterate over it for (row, piece of text), then see what there is.
 
-    `max_tokens` is cut to what the context has room for; `as_ids`, the text is the ids themselves. `completions` and `timing` are as of now, while it runs too.
+    `max_tokens` is cut to what the context has room for; with `as_ids` the text is the ids themselves. `completions`
+    and `timing` are as of now, while it runs too.
     Raises InputError as `reading.start` does, NotNumbersError where the logits are no numbers.
     """
 

@@ -14,12 +14,13 @@ from archcalc.run.pack.linear import Packed, PackedTable
 
 
 def step_bytes(model: Any, batch: int = 1) -> int:
-    """Bytes of weights, as they are stored (what fills up a packed panel too), that a step of `batch` tokens reads, each once; its caches not counted.
+    """Bytes of weights that a step of `batch` tokens reads, each once, as they are stored: what fills up panels too.
 
-    Of a mixture, as many experts as the tokens can choose. A table that is the head's matrix too is read whole.
+    Caches are not counted. Of a mixture, as many experts as the tokens can choose. A table that is the head's matrix
+    too is read whole.
     """
     read = {_place(tensor) for module in model.modules() if not _is_looked_up(module) for tensor in _own(module)}
-    if isinstance(model.head, Head) and model.head.weight is None:
+    if type(model.head) is Head and model.head.weight is None:
         read.add(_place(model.embed.tokens.weight))  # the canonical head is handed the table
     return sum(size for _, size in read) - sum(
         _unread(module, batch) for module in model.modules() if isinstance(module, MoE)
