@@ -36,6 +36,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "t5": {"vocab_size": 96, "d_model": 32, "d_kv": 12, "d_ff": 40, "num_layers": 2, "num_heads": 4},
     "t5 gated": {"vocab_size": 96, "d_model": 32, "d_kv": 12, "d_ff": 40, "num_layers": 2, "num_heads": 4}
     | {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
+    "mt5": {"vocab_size": 96, "d_model": 32, "d_kv": 12, "d_ff": 40, "num_layers": 2, "num_heads": 4},
     "marian": {"vocab_size": 96, "d_model": 32, "encoder_layers": 3, "decoder_layers": 2, "pad_token_id": 0}
     | {"encoder_attention_heads": 4, "decoder_attention_heads": 8, "encoder_ffn_dim": 40, "decoder_ffn_dim": 56}
     | {"max_position_embeddings": 64, "scale_embedding": True},

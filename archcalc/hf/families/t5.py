@@ -16,8 +16,17 @@ POSITION = {
     "n_buckets": size("relative_attention_num_buckets", 32),
     "max_distance": size("relative_attention_max_distance", 128),
 }
-# transformers 5 ties every T5 when it reads a config, and keeps what the config said under the second key.
-TIED = Cases(flag("tie_word_embeddings", True), {False: False, True: flag("scale_decoder_outputs", True)})
+# transformers 5 ties every T5 when it reads a config, and keeps what the config said under the second key. A tied head
+# is scaled.
+T5_HEAD = Cases(
+    Cases(flag("tie_word_embeddings", True), {False: False, True: flag("scale_decoder_outputs", True)}),
+    {
+        True: {"tied": True, "scale": Given(lambda config: WIDTH.read(config) ** -0.5)},
+        False: {"tied": False, "scale": None},
+    },
+)
+# No head of mT5's class is scaled, tied or not.
+MT5_HEAD = {"tied": flag("tie_word_embeddings", True), "scale": None}
 
 
 def feed_forward(d_ff: Lens, default: str) -> Template:
@@ -30,7 +39,7 @@ def feed_forward(d_ff: Lens, default: str) -> Template:
     return Cases(Word(Key("feed_forward_proj", TEXT, default), {word: word for word in cases}), cases)
 
 
-def template(vocab_size: int, d_ff: int, n_layers: int, n_heads: int, proj: str, tied: Lens) -> Template:
+def template(vocab_size: int, d_ff: int, n_layers: int, n_heads: int, proj: str, head: Template) -> Template:
     """The template with a model type's defaults."""
     ffn = feed_forward(size("d_ff", d_ff), proj)
     depth = layers(n_layers, "num_layers", others=("num_hidden_layers",))
@@ -52,13 +61,7 @@ def template(vocab_size: int, d_ff: int, n_layers: int, n_heads: int, proj: str,
         "decoder": Stack(
             count=decoder, kinds={"layer": layer | {"cross": attention, "ffn": ffn}}, around={"final_norm": NORM}
         ),
-        "head": Cases(
-            tied,
-            {
-                True: {"tied": True, "scale": Given(lambda config: WIDTH.read(config) ** -0.5)},
-                False: {"tied": False, "scale": None},
-            },
-        ),
+        "head": head,
         "dropout": dict.fromkeys(("embedding", "attention", "residual", "ffn"), rate),
     }
 
@@ -98,7 +101,7 @@ FAMILIES = (
     Family(
         "t5",
         ("T5ForConditionalGeneration", "T5WithLMHeadModel"),
-        template(32128, 2048, 6, 8, "relu", TIED),
+        template(32128, 2048, 6, 8, "relu", T5_HEAD),
         TENSORS,
         MUST,
         HARMLESS,
@@ -107,7 +110,7 @@ FAMILIES = (
     Family(
         "mt5",
         ("MT5ForConditionalGeneration",),
-        template(250112, 1024, 8, 6, "gated-gelu", TIED),
+        template(250112, 1024, 8, 6, "gated-gelu", MT5_HEAD),
         TENSORS,
         MUST,
         HARMLESS,
