@@ -30,7 +30,7 @@ def rotate(x_BNTH: Tensor, turn: tuple[Tensor, Tensor], interleaved: bool) -> Te
     a, b = (turned[..., 0::2], turned[..., 1::2]) if interleaved else turned.chunk(2, dim=-1)
     a, b = a * cos_TR - b * sin_TR, b * cos_TR + a * sin_TR
     turned = torch.stack((a, b), -1).flatten(-2) if interleaved else torch.cat((a, b), -1)
-    return torch.cat((turned, kept), -1)
+    return torch.cat((turned, kept), -1) if kept.shape[-1] else turned
 
 
 def softmax_scale(rope: Rope) -> float:

@@ -19,13 +19,17 @@ from archcalc.sources import load
 CODE = """
 import sys, torch, gguf.quants, archcalc.nn
 from archcalc.checkpoint import open_checkpoint
+from archcalc.run.pack import pack
 def peak():
     lines = open("/proc/self/status").read().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 found = open_checkpoint(sys.argv[1])
 before = peak()
 model = found.load(dtype=getattr(torch, sys.argv[2]))
-print(peak() - before, sum(p.numel() * p.element_size() for p in model.parameters()))
+weights = sum(p.numel() * p.element_size() for p in model.parameters())
+if "packed" in sys.argv:
+    pack(model)
+print(peak() - before, weights)
 """
 CONFIG = {
     "model_type": "llama",
@@ -39,9 +43,10 @@ CONFIG = {
 pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="a peak is read from Linux's /proc")
 
 
-def share(source: Path, dtype: str) -> float:
-    """Peak memory of loading, as a share of the weights."""
-    done = subprocess.run([sys.executable, "-c", CODE, source, dtype], capture_output=True, text=True, check=True)  # noqa: S603
+def share(source: Path, dtype: str, *then: str) -> float:
+    """Peak memory of loading (and, told so, of packing), as a share of the weights."""
+    call = [sys.executable, "-c", CODE, source, dtype, *then]
+    done = subprocess.run(call, capture_output=True, text=True, check=True)  # noqa: S603
     grown, weights = map(int, done.stdout.split())
     assert grown > 0.9 * weights, "nothing that was loaded is left out"
     return grown / weights
@@ -64,3 +69,4 @@ def test_safetensors_take_little_beside_the_weights(stored: str, dtype: str, tmp
 def test_gguf_takes_little_beside_the_weights() -> None:
     assert SMOLLM2 is not None
     assert share(SMOLLM2, "float32") <= 1.1
+    assert share(SMOLLM2, "float32", "packed") <= 1.1

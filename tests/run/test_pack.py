@@ -219,3 +219,28 @@ def test_a_token_too_many_is_refused() -> None:
     packed(torch.tensor([[1]]), cache=cache)
     with pytest.raises(InputError, match="2 tokens are more"):
         packed(torch.tensor([[1]]), cache=cache)
+
+
+@relaxed(100)
+@given(spec=specs(), n_first=st.integers(0, 3), n_logits=st.integers(1, 3))
+@torch.no_grad()
+def test_the_last_places_alone(spec: Spec, n_first: int, n_logits: int) -> None:
+    assume(spec.family == "decoder")
+    model = filled(build(spec, "cpu"))
+    ids, source = inputs(spec)
+    expected, packed = model(ids), pack(deepcopy(model))
+    assume(steady(model, ids, source, expected) and n_first + n_logits <= ids.shape[1])
+    cache = new_cache(packed, ids, source)
+    if n_first:
+        packed(ids[:, :n_first], cache=cache)
+    found = packed(ids[:, n_first:], cache=cache, n_logits=n_logits)
+    assert close(found, expected[:, -n_logits:])
+    assert cache.past == ids.shape[1]
+
+
+def test_a_prompt_takes_the_way_of_its_last_places() -> None:
+    packed = pack(build(wide(WIDE), "cpu"))
+    cache, ids = packed.new_cache(1, 8), torch.arange(6).unsqueeze(0)
+    assert packed.prefill.takes(ids, cache, {"n_logits": 1, "padding_BT": None})
+    assert not packed.prefill.takes(ids, cache, {"n_logits": 6})
+    assert not packed.prefill.takes(ids, cache, {"n_logits": 1, "padding_BT": ids < 2})

@@ -120,3 +120,12 @@ def test_a_fused_norm_is_the_norm(weight: bool, unit_offset: bool, shape: tuple[
     x = torch.randn(shape)
     with torch.no_grad():
         torch.testing.assert_close(FusedRMSNorm(norm)(x), norm(x), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("n_out", [64, 33])
+def test_whole_panels_take_the_matrix_own_memory(n_out: int) -> None:
+    weight = matrix(n_out, 48)
+    expected, memory = Float32.of(weight.clone()), weight.data_ptr()
+    found = Float32.taking(weight)
+    assert torch.equal(found.tensors[0], expected.tensors[0])
+    assert (found.tensors[0].data_ptr() == memory) == (n_out == 64)

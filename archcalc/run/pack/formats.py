@@ -29,6 +29,17 @@ class Float32(Panels):
         """The matrix [O, I], packed."""
         return cls((cut(weight_OI, cls.width).contiguous(),), *weight_OI.shape)
 
+    @classmethod
+    def taking(cls, weight_OI: Tensor) -> Self:
+        """In the matrix's own memory, where that is whole panels of float32: a panel's rows lie where it will lie."""
+        n_out, n_in = weight_OI.shape
+        if n_out % cls.width or weight_OI.dtype != torch.float32 or not weight_OI.is_contiguous():
+            return cls.of(weight_OI)
+        panels_CPI = weight_OI.detach().view(-1, cls.width, n_in)
+        for piece_cPI in torch.split(panels_CPI, _PIECE // cls.width):
+            piece_cPI.view(-1).copy_(piece_cPI.transpose(1, 2).flatten())
+        return cls((panels_CPI.view(-1, n_in, cls.width),), n_out, n_in)
+
     def few(self, x_MI: Tensor) -> Tensor:
         """An embedding bag for each panel and row."""
         n_rows, n_in = x_MI.shape
@@ -201,6 +212,6 @@ TABLES: dict[str | None, tuple[type[Panels], ...]] = {None: (Float32,), "int8": 
 
 
 def stored_as(formats: tuple[type[Panels], ...], weight_OI: Tensor) -> Panels:
-    """The matrix in the first of these formats that its inputs suit."""
+    """The matrix, which is used up, in the first of these formats that its inputs suit."""
     found = next(kind for kind in formats if weight_OI.shape[1] % kind.group == 0)
-    return found.of(weight_OI)
+    return found.taking(weight_OI)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from archcalc.errors import InputError
 from archcalc.nn.cache import Cache
 from archcalc.nn.execution import carry_out
+from archcalc.run.pack.prefill import prefill_of
 from archcalc.run.pack.replace import replace
 from archcalc.run.pack.step import step_of
 from archcalc.spec.execution import Execution
@@ -26,7 +27,7 @@ class PackedModel(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model: Any = model
-        self.step = step_of(model)
+        self.step, self.prefill = step_of(model), prefill_of(model)
 
     def __getattr__(self, name: str) -> Any:
         """What is not this module's own is the model's."""
@@ -37,6 +38,8 @@ class PackedModel(nn.Module):
         """As the canonical model; one token more of each text in a cache goes the short way, if there is one."""
         if self.step is not None and cache is not None and self.step.takes(cast(Tensor, ids[0]), cache, more):
             return self.step(cast(Tensor, ids[0]), cache)
+        if self.prefill is not None and cache is not None and self.prefill.takes(cast(Tensor, ids[0]), cache, more):
+            return self.prefill(cast(Tensor, ids[0]), cache, more["n_logits"])
         with torch.no_grad():
             return cast(Tensor, self.model(*ids, cache=cache, **more))
 

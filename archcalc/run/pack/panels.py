@@ -34,6 +34,11 @@ class Panels(ABC):
     def of(cls, weight_OI: Tensor) -> Self:
         """The matrix [O, I], packed."""
 
+    @classmethod
+    def taking(cls, weight_OI: Tensor) -> Self:
+        """The same of a matrix that nothing else needs any more."""
+        return cls.of(weight_OI)
+
     def __init__(self, tensors: tuple[Tensor, ...], n_out: int, n_in: int, skip: int = 0) -> None:
         self.tensors, self.n_out, self.n_in, self.skip = tensors, n_out, n_in, skip
         self.n_panels = -(-(skip + n_out) // self.width)

@@ -16,6 +16,7 @@ from archcalc.nn.linear import Linear
 from archcalc.nn.moe import MoE
 from archcalc.nn.norm import RMSNorm
 from archcalc.run.pack.formats import MATRICES, TABLES, stored_as
+from archcalc.run.pack.freed import give_back
 from archcalc.run.pack.linear import PackedHead, PackedLinear, PackedTable
 from archcalc.run.pack.norm import FusedRMSNorm
 from archcalc.run.pack.panels import Panels
@@ -67,6 +68,7 @@ def _together(module: nn.Module, pack: Pack) -> nn.Module:
     for name, linear in zip(names, linears, strict=True):
         setattr(module, name, PackedLinear(whole.part(start, linear.out_features), _bias(linear), whole))
         start += linear.out_features
+    give_back()
     return _itself(module, pack)
 
 

@@ -1,0 +1,94 @@
+"""Many tokens through a decoder of which the logits of the last places alone are wanted.
+
+The last layer's keys and values are those of every token; nothing reads what else it would make of all but the last.
+
+Axes: B batch, T tokens, D model, K kv heads, H head width, n last places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from archcalc.nn.attention import Attention
+from archcalc.nn.block import Block
+from archcalc.nn.cache import Cache
+from archcalc.nn.held import Held, Pair
+from archcalc.nn.model import SingleStack
+from archcalc.nn.sight import View
+from archcalc.spec.layer import Placement
+
+# Where the states are normed before attention reads them, and where it reads them as they are.
+_READS: dict[Placement, bool] = {
+    "pre": True,
+    "sandwich": True,
+    "parallel": True,
+    "parallel_two": True,
+    "post": False,
+    "output": False,
+}
+
+
+class Given(Held):
+    """Keys and values that are there already."""
+
+    def __init__(self, pair: Pair) -> None:
+        self.pair = pair
+
+    def joined(self, make: Callable[[], Pair], past: int) -> Pair:
+        """They themselves; nothing is made."""
+        return self.pair
+
+
+class Prefill:
+    """A prompt, or a part of one, into a cache."""
+
+    def __init__(self, model: SingleStack, last: Block) -> None:
+        self.model, self.last = model, last
+
+    def takes(self, ids_BT: Tensor, cache: Cache, more: dict[str, Any]) -> bool:
+        """Whether fewer logits are asked for than there are tokens, and nothing is padded."""
+        asked = {name: value for name, value in more.items() if value is not None}
+        return asked.keys() == {"n_logits"} and asked["n_logits"] < ids_BT.shape[1] and cache.padding is None
+
+    def __call__(self, ids_BT: Tensor, cache: Cache, n_logits: int) -> Tensor:
+        """Logits [B, n, V] of the last places; the cache takes all the tokens in."""
+        with torch.no_grad():
+            x_BnD = self.model.final(self._states(ids_BT, cache, n_logits))
+            head = self.model.head
+            return x_BnD if head is None else cast(Tensor, head(x_BnD, self.model.embed.tokens.weight))
+
+    def _states(self, ids_BT: Tensor, cache: Cache, n_last: int) -> Tensor:
+        model = self.model
+        cache.admit(ids_BT)
+        places_T = torch.arange(cache.past, cache.past + ids_BT.shape[1])
+        view = model.view_after(cache, places_T)
+        x_BTD = model.embedded(model.embed, ids_BT, None, places_T)
+        for owner, held in zip(model.owners[:-1], cache.layers[:-1], strict=True):
+            x_BTD = model.layers[owner](x_BTD, view.holding(held))
+        x_BnD = _last_places(self.last, x_BTD, view.holding(cache.layers[-1]), n_last)
+        cache.past += len(places_T)
+        return x_BnD
+
+
+def prefill_of(model: Any) -> Prefill | None:
+    """The way of a model that is a decoder whose last layer has an attention to its own tokens alone."""
+    if not isinstance(model, SingleStack) or not model.causal:
+        return None
+    last = cast(Block, model.layers[model.owners[-1]])
+    plain = isinstance(getattr(last, "attn", None), Attention) and "cross" not in last.slots
+    return Prefill(model, last) if plain else None
+
+
+def _last_places(block: Block, x_BTD: Tensor, view: View, n_last: int) -> Tensor:
+    """What a layer makes of the last places [B, n, D], which look at all of them."""
+    attention, own = cast(Attention, block.get_submodule("attn")), view.own
+    read_BTD = block.normed("attn_norm", x_BTD) if _READS[block.placement] else x_BTD
+    pair = own.joined(lambda: attention.keys_values(read_BTD, own))
+    seen = replace(own, positions=own.positions[-n_last:], held=Given(pair), in_order=False, _made={})
+    y_BnD: Tensor = block(x_BTD[:, -n_last:], View(seen))
+    return y_BnD
