@@ -88,7 +88,8 @@ def steady(model: Any, ids: Tensor, source: list[Tensor], expected: Tensor) -> b
     with torch.no_grad():
         for tensor in model.parameters():
             tensor.mul_(1 + 2e-7 * torch.randn(tensor.shape, generator=generator))
-        return bool((model(*source, ids) - expected).abs().max() <= 1e-5 * expected.abs().max())
+        # A third of what the tests allow: where rounding is blown up, no two runs need agree on which side it falls.
+        return bool((model(*source, ids) - expected).abs().max() <= 3e-6 * expected.abs().max())
 
 
 @st.composite

@@ -95,11 +95,11 @@ WIDE: dict[str, Any] = {
 }  # fmt: skip
 
 
-def wide(attention: dict[str, Any], **layer: Any) -> Spec:
+def wide(attention: dict[str, Any], n_ctx: int = 64, **layer: Any) -> Spec:
     """A decoder whose widths all formats suit."""
     pattern = {"norm": {"kind": "rmsnorm"}, "attention": attention, "ffn": {"kind": "gated", "d_ff": 96}} | layer
     stack = {"n_layers": 3, "runs": [{"pattern": [pattern]}], "final_norm": {"kind": "rmsnorm"}}
-    sizes = {"name": "x", "vocab_size": 90, "n_ctx": 64, "d_model": 64}
+    sizes = {"name": "x", "vocab_size": 90, "n_ctx": n_ctx, "d_model": 64}
     return load(sizes | {"decoder": stack, "head": {"tied": True}})
 
 

@@ -57,10 +57,11 @@ class Prefill:
 
     def __call__(self, ids_BT: Tensor, cache: Cache, n_logits: int) -> Tensor:
         """Logits [B, n, V] of the last places; the cache takes all the tokens in."""
-        with torch.no_grad():
+        with torch.inference_mode():
             x_BnD = self.model.final(self._states(ids_BT, cache, n_logits))
             head = self.model.head
-            return x_BnD if head is None else cast(Tensor, head(x_BnD, self.model.embed.tokens.weight))
+            found = x_BnD if head is None else cast(Tensor, head(x_BnD, self.model.embed.tokens.weight))
+        return found.clone()  # an ordinary tensor, which may be changed in place
 
     def _states(self, ids_BT: Tensor, cache: Cache, n_last: int) -> Tensor:
         model = self.model

@@ -15,6 +15,7 @@ from archcalc.nn.head import Head
 from archcalc.nn.linear import Linear
 from archcalc.nn.moe import MoE
 from archcalc.nn.norm import RMSNorm
+from archcalc.run.pack.attention import PackedAttention
 from archcalc.run.pack.formats import MATRICES, TABLES, stored_as
 from archcalc.run.pack.freed import give_back
 from archcalc.run.pack.linear import PackedHead, PackedLinear, PackedTable
@@ -72,6 +73,10 @@ def _together(module: nn.Module, pack: Pack) -> nn.Module:
     return _itself(module, pack)
 
 
+def _attention(attention: Attention, pack: Pack) -> nn.Module:
+    return PackedAttention(cast(Attention, _together(attention, pack)))
+
+
 def _mixture(mixture: MoE, pack: Pack) -> nn.Module:
     """A mixture whose choice of experts is not rounded."""
     mixture.router = _linear(mixture.router, partial(stored_as, MATRICES[None]))  # type: ignore[assignment]
@@ -85,7 +90,7 @@ def _bias(linear: Linear) -> Tensor | None:
 PACKERS: dict[type, Callable[[Any, Pack], nn.Module]] = {
     Linear: _linear,
     RMSNorm: _norm,
-    Attention: _together,
+    Attention: _attention,
     Gated: _together,
     MoE: _mixture,
 }

@@ -25,6 +25,7 @@ from archcalc.nn.held import Held, Pair
 from archcalc.nn.model import SingleStack
 from archcalc.nn.moe import MoE
 from archcalc.nn.quantised import Plain as PlainStore
+from archcalc.run.pack.attention import PackedAttention
 from archcalc.run.pack.linear import PackedLinear
 from archcalc.spec.position import Rope
 
@@ -137,7 +138,7 @@ def _as_it_is(module: nn.Module) -> Form:
 
 # The form for one token of each kind of part; None if it has none. A feed-forward looks at its token alone anyway.
 FORMS: dict[type, Callable[[Any], Form | None]] = {
-    Attention: _query,
+    PackedAttention: _query,
     Gated: _gated,
     Plain: _as_it_is,
     MoE: _as_it_is,
