@@ -18,7 +18,7 @@ from torch import Tensor
 
 FEW = 2  # rows that the kernel for one takes one by one; more go through a product of matrices
 SOME = 128  # rows from which panels are laid side by side, as many at a time as stay in a cache: a copy, a wide product
-AT_ONCE = 1024  # outputs of those
+AT_ONCE = 512  # outputs of those
 
 
 class Panels(ABC):
