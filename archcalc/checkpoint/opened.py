@@ -74,7 +74,7 @@ def open_checkpoint(source: str) -> Checkpoint:
 
         document, header, spelling, tensors = read_gguf(path)
         return _checked(document, header.tensors, tensors, spelling, source, None, header.metadata)
-    if "/" in source and path.suffix != ".gguf" and source.count("/") == 1:
+    if source.count("/") == 1 and source[0].isalnum() and path.suffix != ".gguf":
         from archcalc.hf.hub import snapshot_path
 
         return _of_folder(snapshot_path(source), source)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from archcalc.run.opened import Numbers, Ready
-from archcalc.run.reading import Ids, room, start
+from archcalc.run.reading import Ids, check, room, start
 from archcalc.run.sampling import Sampling
 from archcalc.run.steps import steps
 from archcalc.run.text import Ended, Transcript
@@ -49,6 +49,7 @@ class Generation:
         as_ids: bool = False,
     ) -> None:
         self.ready, self.prompts, self.timing = ready, prompts, Timing(sum(map(len, prompts)), len(prompts))
+        check(ready.opened.spec, prompts)
         self.max_tokens = min(max_tokens, room(ready.opened.spec, prompts))
         self._sampling, self._seed = sampling or Sampling(), seed
         eos_ids = () if ignore_eos else ready.opened.eos_ids
@@ -85,8 +86,12 @@ class Generation:
 
 
 def work_of(spec: Spec, prompts: Sequence[Ids], max_tokens: int) -> Workload:
-    """What going on from these prompts comes to, all told: the caches that it fills are those of this workload."""
-    longest, more = max(map(len, prompts), default=1), min(max_tokens, spec.n_ctx)
+    """What going on from these prompts comes to, all told: the caches that it fills are those of this workload.
+
+    Raises InputError for a prompt that the model cannot read, or that leaves no room.
+    """
+    check(spec, prompts)
+    longest, more = max(map(len, prompts)), min(max_tokens, room(spec, prompts))
     if spec.family == "encoder-decoder":
         return Workload(batch=len(prompts), seq=1 + more, source_seq=longest)
     return Workload(batch=len(prompts), seq=longest + more)

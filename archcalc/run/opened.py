@@ -138,8 +138,9 @@ def open_source(source: str, *, random_weights: bool = False, changes: Document 
 
 def _has_weights(source: str) -> bool:
     """Whether a source is one that may have weights: no preset, no file that describes an architecture."""
-    if os.path.exists(source) and ("/" in source or os.path.splitext(source)[1]):
-        return os.path.isdir(source) or source.endswith(".gguf")
+    suffix = os.path.splitext(source)[1]
+    if os.path.exists(source) and ("/" in source or suffix):
+        return suffix not in sources.FILE_SUFFIXES
     return presets.path_of(source) is None
 
 

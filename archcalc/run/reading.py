@@ -80,7 +80,7 @@ def start(model: Any, prompts: Sequence[Ids], max_tokens: int, start_id: int | N
     `start_id` is the first token of an encoder-decoder's texts. Raises InputError for a prompt without tokens, an id
     that the vocabulary does not have, a model that does not go on with texts, or more tokens than it has room for.
     """
-    _check(model, prompts)
+    check(model.spec, prompts)
     if model.spec.family == "decoder":
         capacity = max(map(len, prompts)) + max_tokens
         return DecoderReading(model, model.new_cache(len(prompts), capacity), prompts)
@@ -101,12 +101,13 @@ def room(spec: Spec, prompts: Sequence[Ids]) -> int:
     return spec.n_ctx - longest
 
 
-def _check(model: Any, prompts: Sequence[Ids]) -> None:
-    if model.spec.decoder is None or model.spec.head is None:
+def check(spec: Spec, prompts: Sequence[Ids]) -> None:
+    """Raise InputError for a model that does not go on with texts, or a prompt that it cannot read."""
+    if spec.decoder is None or spec.head is None:
         raise InputError("it does not say which token comes next", allowed="a decoder with a head")
     for number, ids in enumerate(prompts):
         where = "prompt" if len(prompts) == 1 else f"prompt {number + 1}"
         if not ids:
             raise InputError("has no tokens", where=where, allowed="one or more")
-        if wrong := [token for token in ids if not 0 <= token < model.spec.vocab_size]:
-            raise InputError(f"found id {wrong[0]}", where=where, allowed=f"0 to {model.spec.vocab_size - 1:,}")
+        if wrong := [token for token in ids if not 0 <= token < spec.vocab_size]:
+            raise InputError(f"found id {wrong[0]}", where=where, allowed=f"0 to {spec.vocab_size - 1:,}")

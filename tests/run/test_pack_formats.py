@@ -129,3 +129,10 @@ def test_whole_panels_take_the_matrix_own_memory(n_out: int) -> None:
     found = Float32.taking(weight)
     assert torch.equal(found.tensors[0], expected.tensors[0])
     assert (found.tensors[0].data_ptr() == memory) == (n_out == 64)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("n_rows", ROWS)
+def test_inputs_may_be_what_an_int4_product_gave(kind: type[Panels], n_rows: int) -> None:
+    panels, x = kind.of(matrix(40, 64)), torch.randn(n_rows, 64).bfloat16()
+    assert torch.allclose(panels.product(x).float(), panels.product(x.float()).float(), atol=0.02, rtol=0.01)

@@ -44,7 +44,7 @@ class Float32(Panels):
         """An embedding bag for each panel and row."""
         n_rows, n_in = x_MI.shape
         indices, offsets = bags(self.n_panels, n_rows, n_in)
-        inputs = x_MI.expand(self.n_panels, n_rows, n_in).reshape(-1).contiguous()
+        inputs = x_MI.float().expand(self.n_panels, n_rows, n_in).reshape(-1).contiguous()
         columns = self.tensors[0].view(-1, self.width)
         y_CMP = torch.embedding_bag(columns, indices, offsets, False, _SUM, False, inputs)[0]
         return laid_out(y_CMP.view(self.n_panels, n_rows, self.width))
@@ -92,7 +92,7 @@ class Int8(Panels):
         """A quantised embedding bag for each panel and row; the inputs stay in float32."""
         n_rows, n_in = x_MI.shape
         indices, offsets = bags(self.n_panels, n_rows, n_in)
-        inputs = x_MI.expand(self.n_panels, n_rows, n_in).reshape(-1).contiguous()
+        inputs = x_MI.float().expand(self.n_panels, n_rows, n_in).reshape(-1).contiguous()
         columns = self.tensors[0].view(-1, self.width + 8)
         y_CMP = torch.ops.quantized.embedding_bag_byte_rowwise_offsets(
             columns, indices, offsets, False, _SUM, False, inputs

@@ -75,7 +75,7 @@ class Panels(ABC):
 
     def _many(self, x_MI: Tensor) -> Tensor:
         if len(x_MI) < SOME:
-            return laid_out(torch.bmm(x_MI.expand(self.n_panels, *x_MI.shape), self.opened(self.tensors)))
+            return laid_out(torch.bmm(x_MI.float().expand(self.n_panels, *x_MI.shape), self.opened(self.tensors)))
         x_MI = x_MI.to(self.wide)
         y_MZ = x_MI.new_empty(len(x_MI), self.n_panels * self.width)
         for start in range(0, self.n_panels, AT_ONCE // self.width):
