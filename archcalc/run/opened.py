@@ -140,7 +140,7 @@ def _has_weights(source: str) -> bool:
     """Whether a source is one that may have weights: no preset, no file that describes an architecture."""
     suffix = os.path.splitext(source)[1]
     if os.path.exists(source) and ("/" in source or suffix):
-        return suffix not in sources.FILE_SUFFIXES
+        return suffix == ".gguf" or suffix not in sources.FILE_SUFFIXES
     return presets.path_of(source) is None
 
 
