@@ -5,6 +5,7 @@ Source: llama.cpp gguf-py/gguf/constants.py (keys, tensors' names) and convert_h
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from typing import Any
 
 from archcalc.errors import InputError, nearest, shown
 from archcalc.formats.gguf_file import Header
+from archcalc.hf import rope_freqs
 from archcalc.hf.spellings import Spelling
 from archcalc.hf.tensors import TensorMap, joined, renamed, same, table
 from archcalc.hf.vocabulary import QKV
@@ -160,12 +162,6 @@ def config_of(header: Header) -> dict[str, Any]:
     """
     name, how = _named(header)
     config = {"model_type": how.model_type} | _translated(header, name, how)
-    if "rope_freqs.weight" in header.tensors:
-        raise InputError(
-            "gives each pair its own slowdown (Llama 3.1), whose parameters the file does not name",
-            where="rope_freqs.weight",
-            allowed="files without it",
-        )
     if TOKENS not in header.tensors:
         raise InputError("is missing", where=TOKENS, allowed="a table of the vocabulary")
     config["vocab_size"] = header.tensors[TOKENS].shape[0]
@@ -176,6 +172,8 @@ def config_of(header: Header) -> dict[str, Any]:
             raise InputError("is missing", where=f"{name}.{short}", allowed="a number")
     config |= how.more(header, config)
     _follows(header, name, config)
+    if slowdowns := header.tensors.get(rope_freqs.TENSOR):
+        config["rope_scaling"] = rope_freqs.scaling_of(slowdowns, config.get("rope_theta", 10_000.0), _d_head(config))
     return config
 
 
@@ -197,7 +195,7 @@ def _translated(header: Header, name: str, how: Architecture) -> dict[str, Any]:
 
 def tensors_of(header: Header) -> tuple[TensorMap, Spelling]:
     """Where a file's tensors stand, and what may stand beside them."""
-    return _named(header)[1].tensors, Spelling()
+    return _named(header)[1].tensors, Spelling(left={re.escape(rope_freqs.TENSOR): "read with the header"})
 
 
 def _named(header: Header) -> tuple[str, Architecture]:
@@ -213,14 +211,19 @@ def _named(header: Header) -> tuple[str, Architecture]:
 
 def _follows(header: Header, name: str, config: Mapping[str, Any]) -> None:
     """Raise InputError where a key contradicts what follows from the others."""
-    heads, width = (config.get(key) for key in ("num_attention_heads", "hidden_size"))
-    known = isinstance(heads, int) and isinstance(width, int) and heads > 0
-    d_head = config.get("head_dim") or (int(width or 0) // int(heads or 1) if known else None)
+    d_head = _d_head(config)
     expected = {"attention.value_length": d_head, "rope.dimension_count": d_head, "vocab_size": config["vocab_size"]}
     for key, value in expected.items():
         found = header.metadata.get(f"{name}.{key}", value)
         if value is not None and found != value:
             raise InputError(f"found {shown(found)}", where=f"{name}.{key}", allowed=shown(value))
+
+
+def _d_head(config: Mapping[str, Any]) -> Any:
+    """The width of a head, as stated or as it follows; None where neither can be."""
+    heads, width = (config.get(key) for key in ("num_attention_heads", "hidden_size"))
+    known = isinstance(heads, int) and isinstance(width, int) and heads > 0
+    return config.get("head_dim") or (int(width or 0) // int(heads or 1) if known else None)
 
 
 def _plain(value: Any) -> Any:

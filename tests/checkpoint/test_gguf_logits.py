@@ -85,7 +85,9 @@ def tensors(model: Any, arch: str) -> dict[str, Tensor]:
     return found
 
 
-def write(path: Path, model: Any, arch: str, kind: str = "F32", **extra: Any) -> dict[str, Tensor]:
+def write(
+    path: Path, model: Any, arch: str, kind: str = "F32", slowdowns: Any = None, **extra: Any
+) -> dict[str, Tensor]:
     c, writer = model.config, GGUFWriter(path, arch)
     writer.add_block_count(c.num_hidden_layers)
     writer.add_context_length(c.max_position_embeddings)
@@ -113,6 +115,8 @@ def write(path: Path, model: Any, arch: str, kind: str = "F32", **extra: Any) ->
         writer.add_final_logit_softcapping(c.final_logit_softcapping)
     for key, value in extra.items():
         writer.add_uint32(key, value)
+    if slowdowns is not None:
+        writer.add_tensor("rope_freqs.weight", slowdowns)
     written = {}
     for name, weight in tensors(model, arch).items():
         if weight.dim() == 1:
@@ -192,3 +196,35 @@ def test_smollm2_is_what_two_other_readers_make_of_it() -> None:
         "tokenizer.chat_template",
     ):
         assert found.gguf[key] == fields[key].contents()
+
+
+LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
+LLAMA3 |= {"original_max_position_embeddings": 8192, "rope_theta": 500_000.0}
+
+
+def slowed(**changes: Any) -> tuple[Any, Any]:
+    """A llama of 3.1's kind, and by what transformers slows its pairs down."""
+    model = random_model("llama", head_dim=32, rope_parameters=LLAMA3 | changes, max_position_embeddings=16_384)
+    plain = 1.0 / 500_000.0 ** (torch.arange(0, 32, 2) / 32)
+    return model, (plain / model.model.rotary_emb.inv_freq).numpy()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("factor", [8.0, 32.0])
+def test_slowdowns_of_llama_3_1_are_its_scaling(factor: float, tmp_path: Path) -> None:
+    theirs, slowdowns = slowed(factor=factor)
+    write(tmp_path / "x.gguf", theirs, "llama", slowdowns=slowdowns)
+    ours = open_checkpoint(str(tmp_path / "x.gguf")).load()
+    assert ours.spec.decoder.runs[0].pattern[0].attention.position.scaling.factor == factor
+    ids = torch.randint(96, (2, 40))
+    expected = theirs(ids).logits
+    assert (ours(ids) - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+
+@pytest.mark.parametrize("change", ["another way", "too few", "zero"])
+def test_other_slowdowns_are_refused(change: str, tmp_path: Path) -> None:
+    theirs, slowdowns = slowed(low_freq_factor=2.0 if change == "another way" else 1.0)
+    slowdowns = {"too few": slowdowns[:-1], "zero": slowdowns * 0}.get(change, slowdowns)
+    write(tmp_path / "x.gguf", theirs, "llama", slowdowns=slowdowns)
+    with pytest.raises(InputError, match=r"x\.gguf: rope_freqs\.weight: "):
+        open_checkpoint(str(tmp_path / "x.gguf"))
