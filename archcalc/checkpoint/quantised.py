@@ -20,4 +20,5 @@ def rows(opened: Files, stored: Stored, part: slice) -> Tensor:
     first = stored.start + part.start * row_bytes
     data = memoryview(opened.map(stored))[first : stored.start + part.stop * row_bytes]
     blocks = np.frombuffer(data, dtype=np.uint8).reshape(part.stop - part.start, row_bytes)
-    return torch.from_numpy(dequantize(blocks, GGMLQuantizationType[stored.dtype]))
+    with np.errstate(all="ignore"):  # broken scales give logits that are no numbers, which are told
+        return torch.from_numpy(dequantize(blocks, GGMLQuantizationType[stored.dtype]))

@@ -1,0 +1,126 @@
+"""GGUF files that are not what they should be: one line that names the file, and the tensor or the key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFWriter
+from gguf.quants import dequantize
+
+from archcalc.checkpoint import open_checkpoint
+from archcalc.errors import InputError
+from tests.checkpoint.made import random_model
+from tests.checkpoint.test_gguf_logits import tensors
+
+Q = "blk.1.attn_q.weight"
+KEYS = {
+    "block_count": 3, "context_length": 64, "embedding_length": 32, "feed_forward_length": 56,
+    "attention.head_count": 4, "attention.head_count_kv": 2,
+}  # fmt: skip
+Raw = dict[str, tuple[np.ndarray, GGMLQuantizationType]]
+
+
+def written(path: Path, raw: Raw, arch: str = "llama", **keys: Any) -> None:
+    writer = GGUFWriter(path, arch)
+    for key, value in (KEYS | keys).items():
+        writer.add_uint32(f"llama.{key}", value)
+    writer.add_float32("llama.attention.layer_norm_rms_epsilon", 1e-5)
+    for name, (data, kind) in raw.items():
+        writer.add_tensor(name, data, raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def floats(**sizes: int) -> Raw:
+    model = random_model("llama", **sizes)
+    return {name: (weight.numpy(), GGMLQuantizationType.F32) for name, weight in tensors(model, "llama").items()}
+
+
+def number(at: int, value: int, width: int = 8) -> Callable[[bytearray], object]:
+    """Put a number into the header: 4 version, 8 tensors, 16 keys, 24 the length of the first key's name."""
+    return lambda data: data.__setitem__(slice(at, at + width), value.to_bytes(width, "little"))
+
+
+BYTES: dict[str, tuple[Callable[[bytearray], object], str]] = {
+    "a version to come": (number(4, 9, 4), "is of GGUF version 9; allowed: 2, 3"),
+    "a number of tensors": (number(8, 2**60), "tensors: .* entries cannot stand in"),
+    "a number of keys": (number(16, 2**60), "metadata: .* entries cannot stand in"),
+    "a length of a name": (number(24, 2**62), "a text: .* entries cannot stand in"),
+    "data cut short": (lambda data: data.__delitem__(slice(-100, None)), "it is cut short or broken"),
+    "a header cut short": (lambda data: data.__delitem__(slice(150, None)), "(is cut short|cannot stand)"),
+}
+
+
+@pytest.mark.parametrize("case", BYTES)
+def test_bytes_that_lie(case: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.gguf"
+    written(path, floats())
+    data = bytearray(path.read_bytes())
+    change, told = BYTES[case]
+    change(data)
+    path.write_bytes(data)
+    refused(path, told)
+
+
+def wide(raw: Raw) -> None:
+    raw[Q] = (raw[Q][0][:, :-1].copy(), raw[Q][1])
+
+
+TENSORS: dict[str, tuple[Callable[[Raw], object], str]] = {
+    "one is missing": (lambda raw: raw.pop(Q), r"blk\.1\.attn_q\.weight.*: is missing"),
+    "one too many": (lambda raw: raw.update({"blk.1.odd.weight": raw[Q]}), r"blk\.1\.odd\.weight"),
+    "of another shape": (wide, r"blk\.1\.attn_q\.weight.*\[32, 31\].*\[32, 32\]"),
+    "of a layer too many": (lambda raw: raw.update({"blk.3.attn_q.weight": raw[Q]}), r"blk\.3\.attn_q\.weight"),
+    "no table": (lambda raw: raw.pop("token_embd.weight"), r"token_embd\.weight: is missing"),
+}
+
+
+@pytest.mark.parametrize("case", TENSORS)
+def test_tensors_that_are_not_the_architecture_s(case: str, tmp_path: Path) -> None:
+    raw, (change, told) = floats(), TENSORS[case]
+    change(raw)
+    written(tmp_path / "x.gguf", raw)
+    refused(tmp_path / "x.gguf", told)
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ({"attention.head_count": 5}, "d_head|head"),
+        ({"attention.sink_count": 5}, r"llama\.attention\.sink_count: is a key that is not understood"),
+        ({"rope.dimension_count": 4}, r"llama\.rope\.dimension_count: found 4; allowed: 8"),
+        ({"block_count": 0}, "0"),
+    ],
+)
+def test_keys_that_do_not_fit(keys: dict[str, int], told: str, tmp_path: Path) -> None:
+    written(tmp_path / "x.gguf", floats(), **keys)
+    refused(tmp_path / "x.gguf", told)
+
+
+def refused(path: Path, told: str) -> None:
+    with pytest.raises(InputError, match=told) as error:
+        open_checkpoint(str(path))
+    assert "x.gguf" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K"])
+def test_blocks_of_any_bytes_are_what_gguf_makes_of_them(name: str, tmp_path: Path) -> None:
+    kind = GGMLQuantizationType[name]
+    block, size = GGML_QUANT_SIZES[kind]
+    raw = floats(hidden_size=256, intermediate_size=256, num_attention_heads=4)
+    drawn = np.random.default_rng(0).integers(0, 256, (256, 256 // block * size), dtype=np.uint8)
+    drawn = np.where((drawn & 0x7C) == 0x7C, drawn ^ 0x40, drawn)  # no half-precision scale is infinite
+    raw["blk.1.ffn_up.weight"] = (drawn, kind)
+    written(tmp_path / "x.gguf", raw, embedding_length=256, feed_forward_length=256)
+    found = open_checkpoint(str(tmp_path / "x.gguf")).load().layers["1"].ffn.up.weight
+    expected = torch.from_numpy(dequantize(drawn, kind))
+    assert expected.isfinite().all()
+    assert torch.equal(found, expected)
