@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 @click.option("-n", "--max-tokens", type=click.IntRange(1), default=128, show_default=True, help="At most, of each.")
 @click.option("--stop", "stops", multiple=True, metavar="TEXT", help="End before this text; any number of them.")
 @click.option("--ignore-eos", is_flag=True, help="Go on after an end-of-text token.")
+@click.option("--beams", type=click.IntRange(1), help="Search with so many for the likeliest text.")
 @sampling
 @holding
 @click.option("-q", "--quiet", is_flag=True, help="Nothing about speed on standard error.")
@@ -37,6 +38,7 @@ def command(
     max_tokens: int,
     stops: tuple[str, ...],
     ignore_eos: bool,
+    beams: int | None,
     sampling: Sampling,
     holding: Holding,
     seed: int,
@@ -60,7 +62,7 @@ def command(
 
     found = holding.opened(source)
     ids = prompt_ids(found, prompts, id_lists)
-    ready = holding.ready(found, work_of(found.spec, ids, max_tokens))
+    ready = holding.ready(found, work_of(found.spec, ids, max_tokens, beams or 1))
     made = Generation(
         ready,
         ids,
@@ -70,6 +72,7 @@ def command(
         stops=stops,
         ignore_eos=ignore_eos,
         as_ids=bool(id_lists),
+        beams=beams,
     )
     heads = list(prompts) or [" ".join(map(str, row)) + " " for row in ids]
     _FORMS[form](made, heads, output)

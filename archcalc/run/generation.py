@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from archcalc.errors import InputError
+from archcalc.run.beam import beam_search
 from archcalc.run.opened import Numbers, Ready
 from archcalc.run.reading import Ids, check, room, start
 from archcalc.run.sampling import Sampling
@@ -31,8 +33,9 @@ class Completion(msgspec.Struct, frozen=True):
 class Generation:
     """Goes through some prompts' continuations: iterate over it for (row, piece of text), then see what there is.
 
-    `max_tokens` is cut to what the context has room for; with `as_ids` the text is the ids themselves. `completions`
-    and `timing` are as of now, while it runs too.
+    `max_tokens` is cut to what the context has room for; with `as_ids` the text is the ids themselves; with `beams` the
+    likeliest text that so many come by is searched for, and told when it is complete. `completions` and `timing` are
+    as of now, while it runs too.
     Raises InputError as `reading.start` does, NotNumbersError where the logits are no numbers.
     """
 
@@ -47,12 +50,15 @@ class Generation:
         stops: Sequence[str] = (),
         ignore_eos: bool = False,
         as_ids: bool = False,
+        beams: int | None = None,
     ) -> None:
         self.ready, self.prompts, self.timing = ready, prompts, Timing(sum(map(len, prompts)), len(prompts))
         check(ready.opened.spec, prompts)
         self.max_tokens = min(max_tokens, room(ready.opened.spec, prompts))
-        self._sampling, self._seed = sampling or Sampling(), seed
-        eos_ids = () if ignore_eos else ready.opened.eos_ids
+        self._sampling, self._seed, self._beams = sampling or Sampling(), seed, beams
+        if beams is not None and self._sampling != Sampling():
+            raise InputError("searches for the likeliest text", where="beams", allowed="temperature 0, no penalty")
+        self._eos_ids = eos_ids = () if ignore_eos else ready.opened.eos_ids
         self._rows = [
             Transcript(Numbers() if as_ids else ready.stream(), eos_ids=eos_ids, stops=stops) for _ in prompts
         ]
@@ -66,7 +72,7 @@ class Generation:
         ]
 
     def __iter__(self) -> Iterator[tuple[int, str]]:
-        for ids in self.timing.clocked(self._steps()):
+        for ids in self.timing.clocked(self._steps() if self._beams is None else self._searched(self._beams)):
             for row, token in enumerate(ids):
                 if token is not None and (piece := self._rows[row].told()):
                     yield row, piece
@@ -81,11 +87,27 @@ class Generation:
             reading, max_tokens=self.max_tokens, sampling=self._sampling, seed=self._seed, goes_on=self._goes_on
         )
 
+    def _searched(self, beams: int) -> Iterator[list[int | None]]:
+        """One step, at which all is there."""
+        found = beam_search(
+            self.ready.model,
+            self.prompts,
+            beams=beams,
+            max_tokens=self.max_tokens,
+            eos_ids=self._eos_ids,
+            start_id=self.ready.opened.start_id,
+        )
+        for row, hypothesis in enumerate(found):
+            for token in hypothesis.ids:
+                if not self._goes_on(row, token):
+                    break
+        yield [hypothesis.ids[-1] for hypothesis in found]
+
     def _goes_on(self, row: int, token: int) -> bool:
         return self._rows[row].add(token)
 
 
-def work_of(spec: Spec, prompts: Sequence[Ids], max_tokens: int) -> Workload:
+def work_of(spec: Spec, prompts: Sequence[Ids], max_tokens: int, beams: int = 1) -> Workload:
     """What going on from these prompts comes to, all told: the caches that it fills are those of this workload.
 
     Raises InputError for a prompt that the model cannot read, or that leaves no room.
@@ -93,5 +115,5 @@ def work_of(spec: Spec, prompts: Sequence[Ids], max_tokens: int) -> Workload:
     check(spec, prompts)
     longest, more = max(map(len, prompts)), min(max_tokens, room(spec, prompts))
     if spec.family == "encoder-decoder":
-        return Workload(batch=len(prompts), seq=1 + more, source_seq=longest)
-    return Workload(batch=len(prompts), seq=longest + more)
+        return Workload(batch=len(prompts) * beams, seq=1 + more, source_seq=longest)
+    return Workload(batch=len(prompts) * beams, seq=longest + more)

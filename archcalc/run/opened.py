@@ -20,6 +20,7 @@ from archcalc.run import fit
 from archcalc.run.bandwidth import bandwidth
 from archcalc.run.pack import pack
 from archcalc.run.tokenizer import Bytes, Stream, Tokenizer, of_folder, of_gguf
+from archcalc.run.tokenizer_folder import eos_ids_of
 from archcalc.spec import Spec
 from archcalc.spec.document import Document
 from archcalc.spec.workload import Workload
@@ -32,7 +33,8 @@ Progress = Callable[[int], None]
 class Opened:
     """What is known of a source before its weights are loaded.
 
-    `checkpoint` is None where the weights are random. `start_id` is the first token of an encoder-decoder's texts.
+    `checkpoint` is None where the weights are random. `eos_ids` end a text; `start_id` is the first token of an
+    encoder-decoder's.
     """
 
     spec: Spec
@@ -40,11 +42,7 @@ class Opened:
     tokenizer: Tokenizer | None
     checkpoint: Checkpoint | None
     start_id: int | None = None
-
-    @property
-    def eos_ids(self) -> tuple[int, ...]:
-        """The tokens that end a text."""
-        return self.tokenizer.eos_ids if self.tokenizer else ()
+    eos_ids: tuple[int, ...] = ()
 
     def load(
         self,
@@ -132,8 +130,15 @@ def open_source(source: str, *, random_weights: bool = False, changes: Document 
             file=source,
             allowed="a folder with safetensors, a .gguf file, a repo id; or --random-weights",
         )
-    checkpoint = open_checkpoint(source)
-    return Opened(checkpoint.spec, checkpoint.label, _tokenizer(checkpoint), checkpoint, _start_id(checkpoint.folder))
+    return _with_weights(open_checkpoint(source))
+
+
+def _with_weights(checkpoint: Checkpoint) -> Opened:
+    tokenizer, folder = _tokenizer(checkpoint), checkpoint.folder
+    eos_ids = tokenizer.eos_ids if tokenizer else ()
+    if tokenizer is None and folder is not None:
+        eos_ids = tuple(eos_ids_of(folder, None))
+    return Opened(checkpoint.spec, checkpoint.label, tokenizer, checkpoint, _start_id(folder), eos_ids)
 
 
 def _has_weights(source: str) -> bool:
@@ -145,9 +150,12 @@ def _has_weights(source: str) -> bool:
 
 
 def _tokenizer(checkpoint: Checkpoint) -> Tokenizer | None:
+    """The tokenizer that stands with the weights; None where there is none, and texts are ids."""
     if checkpoint.gguf is not None:
         return of_gguf(checkpoint.gguf)
-    return of_folder(checkpoint.folder) if checkpoint.folder else None
+    folder = checkpoint.folder
+    there = folder is not None and any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json"))
+    return of_folder(folder) if folder and there else None
 
 
 def _start_id(folder: Path | None) -> int | None:

@@ -33,7 +33,7 @@ def read(path: str | PathLike[str]) -> Subwords:
     return subwords(
         backend,
         label=str(path),
-        eos_ids=_eos_ids(folder, ids.get("eos_token")),
+        eos_ids=eos_ids_of(folder, ids.get("eos_token")),
         bos_id=ids.get("bos_token"),
         pad_id=ids.get("pad_token"),
         mask_id=ids.get("mask_token"),
@@ -149,7 +149,7 @@ def around_text(before: tuple[str, int] | None, after: tuple[str, int] | None) -
     )
 
 
-def _eos_ids(folder: Path, named: int | None) -> list[int]:
+def eos_ids_of(folder: Path, named: int | None) -> list[int]:
     """Where generation ends: as generation_config.json says, else config.json, else the tokenizer's EOS."""
     for file in ("generation_config.json", "config.json"):
         found = _json(folder / file).get("eos_token_id")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.checkpoint.made import random_model
 from tests.cli.conftest import Cli
 from tests.run.talker import talker
 
@@ -73,6 +74,10 @@ BAD = {
     "an empty prompt": ([*TINY, "--ids", ","], "prompt: has no tokens"),
     "a prompt too long": ([*TINY, "--ids", ",".join("1" * 300)], "prompt: has 300 tokens; allowed: fewer than"),
     "a cut without effect": ([*TINY, "--ids", "1", "--temperature", "0", "--top-k", "3"], "top_k: has no effect"),
+    "beams that draw": (
+        [*TINY, "--ids", "1", "--beams", "2", "--temperature", "1"],
+        "beams: searches for the likeliest",
+    ),
     "an unknown device": ([*TINY, "--ids", "1", "--device", "abacus"], "device: found 'abacus'"),
     "another device": ([*TINY, "--ids", "1", "--device", "meta"], "device: found meta"),
     "no such folder": (["generate", "./nowhere", "-p", "x"], "./nowhere: no such file"),
@@ -133,3 +138,14 @@ def test_a_chat_that_grows_too_long_says_so_and_goes_on(cli: Cli, folder: str, m
     assert "conversation: " in ran.err
     assert "/reset begins anew" in ran.err
     assert ran.out.strip()
+
+
+def test_beams_of_an_encoder_decoder(cli: Cli, tmp_path: Path) -> None:
+    model = random_model("t5", decoder_start_token_id=0)
+    model.generation_config.decoder_start_token_id, model.generation_config.eos_token_id = 0, None
+    model.save_pretrained(tmp_path / "t5")
+    ids = [5, 9, 20, 1]
+    ran = cli("generate", "./t5", "--ids", ",".join(map(str, ids)), "--beams", "3", "-n", "6", "-q")
+    expected = model.generate(torch.tensor([ids]), num_beams=3, max_new_tokens=6, do_sample=False)
+    assert ran.code == 0
+    assert ran.out.split() == [*map(str, ids), *map(str, expected[0, 1:].tolist())]

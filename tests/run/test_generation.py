@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -22,19 +21,8 @@ from tests.nn import test_nn_transformers as theirs
 from tests.run.test_beam import CASES, both, generated, prompts_of
 
 
-@dataclass(frozen=True)
-class Ending(Opened):
-    """Without a tokenizer, yet with tokens that end a text."""
-
-    ends: tuple[int, ...] = ()
-
-    @property
-    def eos_ids(self) -> tuple[int, ...]:
-        return self.ends
-
-
 def ready(ours: Any, start: int | None = None, ends: tuple[int, ...] = ()) -> Ready:
-    opened = Ending(ours.spec, "x", None, None, start, ends)
+    opened = Opened(ours.spec, "x", None, None, start, ends)
     return Ready(pack(ours.requires_grad_(False)), opened, torch.device("cpu"))
 
 
