@@ -5,13 +5,15 @@ Source: llama.cpp gguf-py/gguf/constants.py (keys, tensors' names) and convert_h
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from archcalc.errors import InputError, nearest, shown
-from archcalc.formats.gguf_file import Header
+from archcalc.formats.gguf_file import Header, read_numbers
+from archcalc.hf.gguf_rope import FACTORS, scaling_of
 from archcalc.hf.spellings import Spelling
 from archcalc.hf.tensors import TensorMap, joined, renamed, same, table
 from archcalc.hf.vocabulary import QKV
@@ -23,7 +25,8 @@ TOKENS, HEAD = "token_embd.weight", "output.weight"
 class Architecture:
     """A `general.architecture`: its model type, its keys (GGUF's → the config's), its tensors, what is always so.
 
-    `same`: keys that repeat another's value. `more`: what of the config follows from the header otherwise.
+    `more`: what of the config follows from the header otherwise. `factors`: whether what divides each pair's frequency
+    may stand in the file.
     """
 
     model_type: str
@@ -31,6 +34,7 @@ class Architecture:
     tensors: TensorMap
     fixed: Mapping[str, Any] = field(default_factory=dict)
     more: Callable[[Header, dict[str, Any]], dict[str, Any]] = lambda header, config: {}
+    factors: bool = False
 
 
 _OUTSIDE = (*renamed({"embed.tokens": "token_embd", "final_norm": "output_norm"}), *same("head", "output"))
@@ -111,7 +115,7 @@ def _gemma2(header: Header, config: dict[str, Any]) -> dict[str, Any]:
 
 
 ARCHITECTURES: dict[str, Architecture] = {
-    "llama": Architecture("llama", _SIZES | _HEAD_DIM | _EXPERT_KEYS, _TURNED, more=_llama),
+    "llama": Architecture("llama", _SIZES | _HEAD_DIM | _EXPERT_KEYS, _TURNED, more=_llama, factors=True),
     "qwen2": Architecture("qwen2", _SIZES, _STRAIGHT),
     "qwen3": Architecture("qwen3", _SIZES | _HEAD_DIM, _STRAIGHT),
     # llama.cpp src/models/qwen3moe.cpp: the weights of the chosen experts always sum to 1.
@@ -160,12 +164,6 @@ def config_of(header: Header) -> dict[str, Any]:
     """
     name, how = _named(header)
     config = {"model_type": how.model_type} | _translated(header, name, how)
-    if "rope_freqs.weight" in header.tensors:
-        raise InputError(
-            "gives each pair its own slowdown (Llama 3.1), whose parameters the file does not name",
-            where="rope_freqs.weight",
-            allowed="files without it",
-        )
     if TOKENS not in header.tensors:
         raise InputError("is missing", where=TOKENS, allowed="a table of the vocabulary")
     config["vocab_size"] = header.tensors[TOKENS].shape[0]
@@ -175,6 +173,10 @@ def config_of(header: Header) -> dict[str, Any]:
         if how.keys[short] not in config:
             raise InputError("is missing", where=f"{name}.{short}", allowed="a number")
     config |= how.more(header, config)
+    if FACTORS in header.tensors:
+        if not how.factors:
+            raise InputError("is a tensor that this architecture does not have", where=FACTORS)
+        config["rope_scaling"] = _scaling(header, name, config)
     _follows(header, name, config)
     return config
 
@@ -197,7 +199,8 @@ def _translated(header: Header, name: str, how: Architecture) -> dict[str, Any]:
 
 def tensors_of(header: Header) -> tuple[TensorMap, Spelling]:
     """Where a file's tensors stand, and what may stand beside them."""
-    return _named(header)[1].tensors, Spelling()
+    left = {re.escape(FACTORS): "follows from the scaling of positions that was told from it"}
+    return _named(header)[1].tensors, Spelling(left=left)
 
 
 def _named(header: Header) -> tuple[str, Architecture]:
@@ -211,11 +214,30 @@ def _named(header: Header) -> tuple[str, Architecture]:
     return name, ARCHITECTURES[name]
 
 
-def _follows(header: Header, name: str, config: Mapping[str, Any]) -> None:
-    """Raise InputError where a key contradicts what follows from the others."""
+def _scaling(header: Header, name: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The `rope_scaling` whose factors stand in the file, and no parameter of it (Llama 3.1)."""
+    for key in ("rope.scaling.type", "rope.scaling.factor"):
+        if header.metadata.get(f"{name}.{key}", "none") != "none":
+            raise InputError(f"scales positions beside {FACTORS}", where=f"{name}.{key}", allowed="one of the two")
+    stored, d_head, theta = header.tensors[FACTORS], _d_head(config), config.get("rope_theta", 10_000.0)
+    if not isinstance(d_head, int) or d_head < 2 or stored.shape != (d_head // 2,):
+        allowed = f"a factor for each pair of a head's dimensions, which has {shown(d_head)}"
+        raise InputError(f"has shape {list(stored.shape)}", where=FACTORS, allowed=allowed)
+    if not isinstance(theta, int | float) or not theta > 1:
+        raise InputError(f"found {shown(theta)}", where=f"{name}.rope.freq_base", allowed="a number above 1")
+    return scaling_of([_plain(factor) for factor in read_numbers(stored)], theta)
+
+
+def _d_head(config: Mapping[str, Any]) -> Any:
+    """The width of a head as it is said, or as it follows; None where nothing says it."""
     heads, width = (config.get(key) for key in ("num_attention_heads", "hidden_size"))
     known = isinstance(heads, int) and isinstance(width, int) and heads > 0
-    d_head = config.get("head_dim") or (int(width or 0) // int(heads or 1) if known else None)
+    return config.get("head_dim") or (int(width or 0) // int(heads or 1) if known else None)
+
+
+def _follows(header: Header, name: str, config: Mapping[str, Any]) -> None:
+    """Raise InputError where a key contradicts what follows from the others."""
+    d_head = _d_head(config)
     expected = {"attention.value_length": d_head, "rope.dimension_count": d_head, "vocab_size": config["vocab_size"]}
     for key, value in expected.items():
         found = header.metadata.get(f"{name}.{key}", value)
