@@ -80,7 +80,7 @@ YARN_SCALINGS = st.builds(
     mscale_all_dim=optional(SCALES),
     truncate=st.booleans(),
 )
-ALIBI = st.builds(Alibi)
+ALIBI = st.builds(Alibi, scaled=st.booleans())
 RELATIVE = st.builds(RelativeBias, n_buckets=st.sampled_from((8, 5, 32)), max_distance=st.sampled_from((12, 7, 128)))
 
 

@@ -53,7 +53,7 @@ def measured(spec: Spec, work: Workload, how: Execution, *, real: bool = False) 
     return sum(one.nbytes for one in kept(spec, work, how, real=real))
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(specs(), EXECUTIONS | FLASH, st.integers(1, 3), st.integers(1, 6))
 def test_what_any_spec_keeps(spec: Spec, how: Execution, batch: int, seq: int) -> None:
     work = fitting(spec, seq, batch=batch)
@@ -108,7 +108,7 @@ def counted_step(spec: Spec, work: Workload, how: Execution, *, early_stop: bool
     return mode.get_total_flops()
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(specs(), RECOMPUTE, st.booleans(), st.sampled_from(("eager", "math")), st.integers(1, 2), st.integers(1, 5))
 def test_what_any_spec_computes_again(
     spec: Spec, recompute: Recompute, dropout: bool, attention: str, batch: int, seq: int

@@ -54,14 +54,14 @@ def fitting(spec: Spec, seq: int, past: int = 0, batch: int = 1) -> Workload:
     return workload(spec, batch=batch, seq=seq, past=min(past, spec.n_ctx - seq), source_seq=source)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(specs(), st.integers(1, 2), st.integers(1, 6))
 def test_a_prefill_of_any_spec(spec: Spec, batch: int, seq: int) -> None:
     work = fitting(spec, seq, batch=batch)
     assert counted(prefill(spec, batch, work.seq, work.source_seq)) == stated(spec, work)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(specs(), st.integers(1, 3), st.integers(1, 9))
 def test_a_decode_of_any_spec(spec: Spec, seq: int, past: int) -> None:
     assume(spec.decoder is not None and spec.n_ctx > seq)
@@ -104,7 +104,7 @@ def allocated(spec: Spec, work: Workload) -> int:
     return allocate(spec, work.batch, work.past + work.seq, source=source, dtype=torch.bfloat16).nbytes
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(specs(), st.integers(1, 3), st.integers(1, 9), st.integers(0, 9))
 def test_the_cache_of_any_spec(spec: Spec, batch: int, seq: int, past: int) -> None:
     assume(spec.decoder is not None and spec.n_ctx > seq)
@@ -136,7 +136,7 @@ def counted_bytes(spec: Spec, work: Workload, name: str) -> int | None:
         return None
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(specs(), st.integers(1, 3), st.integers(1, 9), st.integers(0, 9))
 def test_the_cache_of_any_spec_in_every_format(spec: Spec, batch: int, seq: int, past: int) -> None:
     assume(spec.decoder is not None and spec.n_ctx > seq)

@@ -5,6 +5,9 @@ Axes: B batch, T query tokens, S key tokens, D model, N heads, K kv heads, H hea
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -13,19 +16,19 @@ from archcalc.nn.linear import Linear
 from archcalc.nn.norm import norm
 from archcalc.nn.quantised import Store
 from archcalc.nn.rope import rotate
-from archcalc.nn.sight import Sight
+from archcalc.nn.sight import Penalty, Sight
 from archcalc.nn.softmax import Bias, Softmax, attend
 from archcalc.spec import Spec
 from archcalc.spec import attention as spec
 from archcalc.spec.execution import Execution
 from archcalc.spec.position import Alibi, RelativeBias, Rope
 
-# What each kind of position adds to the scores: [N, T, S].
-_BIASES: dict[type, Bias | None] = {
-    type(None): None,
-    Rope: None,
-    Alibi: Sight.alibi,
-    RelativeBias: lambda sight, n_heads: sight.relative(),
+# What each kind of position adds to the scores, [N, T, S], if these are scaled so.
+_BIASES: dict[type, Callable[[Any, float], Bias | None]] = {
+    type(None): lambda position, scale: None,
+    Rope: lambda position, scale: None,
+    Alibi: lambda position, scale: Penalty(scale if position.scaled else 1.0),
+    RelativeBias: lambda position, scale: _relative,
 }
 
 
@@ -39,13 +42,14 @@ class Attention(nn.Module):
         assert part.n_kv_heads is not None and part.d_head is not None, "the spec is resolved"  # noqa: PT018
         self.part, self.how = part, Execution()
         self.n_heads, self.n_kv_heads, self.d_head = part.n_heads, part.n_kv_heads, part.d_head
+        scale = part.d_head**-0.5 if part.scale is None else part.scale
         self.softmax = Softmax(
             n_heads=part.n_heads,
-            scale=part.d_head**-0.5 if part.scale is None else part.scale,
+            scale=scale,
             dropout=model.dropout.attention,
             window=part.window,
             softcap=part.softcap,
-            bias=_BIASES[type(part.position)],
+            bias=_BIASES[type(part.position)](part.position, scale),
             learned=isinstance(part.position, RelativeBias),
         )
         self.q = Linear(model.d_model, self.n_heads * self.d_head, bias=part.q_bias)
@@ -99,6 +103,10 @@ class Attention(nn.Module):
             return self._split(normed(x_BTZ), None)
         x_BNTH: Tensor = normed(self._split(x_BTZ, None))
         return x_BNTH
+
+
+def _relative(sight: Sight, n_heads: int) -> Tensor:
+    return sight.relative()
 
 
 def own_cache(part: spec.Attention, room: Room) -> Tokens:

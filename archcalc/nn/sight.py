@@ -92,9 +92,9 @@ class Sight:
         """(cosines, sines) of the tokens of this pass: for their queries, and for their keys before they are held."""
         return self._once((part, dtype), lambda: self._turns(part, dtype))
 
-    def alibi(self, n_heads: int) -> Tensor:
-        """The linear penalty [N, T, S] of this many heads."""
-        return self._once(("alibi", n_heads), lambda: alibi_bias(self._distance(), n_heads))
+    def alibi(self, n_heads: int, times: float) -> Tensor:
+        """So many times the linear penalty [N, T, S] of this many heads."""
+        return self._once(("alibi", n_heads, times), lambda: alibi_bias(self._distance(), n_heads) * times)
 
     def relative(self) -> Tensor:
         """The learned bias [N, T, S] of the stack's table."""
@@ -144,6 +144,17 @@ class Sight:
             self._made[key] = make()
         found: T = self._made[key]
         return found
+
+
+@dataclass(frozen=True)
+class Penalty:
+    """So many times ALiBi's penalty: the same for layers that are alike, so that it is made for them once."""
+
+    times: float
+
+    def __call__(self, sight: Sight, n_heads: int) -> Tensor:
+        """The penalty [N, T, S] of this many heads."""
+        return sight.alibi(n_heads, self.times)
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,12 @@ class Rope(Part, frozen=True, kw_only=True, tag_field="kind", tag="rope"):
 
 
 class Alibi(Part, frozen=True, kw_only=True, tag_field="kind", tag="alibi"):
-    """Press et al. 2021: a penalty on scores, linear in distance, one fixed slope a head; no weights."""
+    """Press et al. 2021: a penalty on scores, linear in distance, one fixed slope a head; no weights.
+
+    `scaled` takes it times the attention's scale, as the scores (Falcon); otherwise it is added after that (BLOOM).
+    """
+
+    scaled: bool = False
 
 
 class RelativeBias(Part, frozen=True, kw_only=True, tag_field="kind", tag="relative"):

@@ -21,7 +21,7 @@ from archcalc.spec.document import Document, encode, flat
 from archcalc.spec.workload import LEAST
 from tests.strategies import SIZES, specs
 
-LAW = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+LAW = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 ABOUT = ("name", "title", "source", "note", "claims")
 Grid = dict[str, list[Any]]
 

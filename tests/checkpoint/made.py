@@ -31,6 +31,10 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "opt": SMALL | {"ffn_dim": 40, "max_position_embeddings": 64, "word_embed_proj_dim": 20},
     "bloom": {"vocab_size": 96, "hidden_size": 32, "n_layer": 2, "n_head": 4},
     "falcon": SMALL | {"new_decoder_architecture": True, "num_kv_heads": 2},
+    "falcon with ALiBi": SMALL | {"multi_query": False, "alibi": True, "bias": True},
+    "gpt_neox in series": SMALL | {"intermediate_size": 56, "use_parallel_residual": False},
+    "opt with norms after": SMALL | {"ffn_dim": 40, "do_layer_norm_before": False, "word_embed_proj_dim": 20},
+    "phi with normed queries": LLAMA | {"qk_layernorm": True},
     "bert": SMALL | {"intermediate_size": 56, "max_position_embeddings": 64},
     "albert": SMALL | {"intermediate_size": 56, "max_position_embeddings": 64, "embedding_size": 12},
     "t5": {"vocab_size": 96, "d_model": 32, "d_kv": 12, "d_ff": 40, "num_layers": 2, "num_heads": 4},
@@ -41,6 +45,8 @@ CONFIGS: dict[str, dict[str, Any]] = {
     | {"encoder_attention_heads": 4, "decoder_attention_heads": 8, "encoder_ffn_dim": 40, "decoder_ffn_dim": 56}
     | {"max_position_embeddings": 64, "scale_embedding": True},
 }
+# Falcon's eager attention of transformers 5.23 adds ALiBi twice: in the mask, and beside it.
+FUSED = ("falcon with ALiBi",)
 # Marian's table of positions and its buffer are not trained.
 FIXED = ("embed_positions", "final_logits_bias")
 
@@ -49,7 +55,8 @@ def random_model(name: str, **more: Any) -> Any:
     """A model of transformers in fp32, every weight and stored buffer random, its kernels eager."""
     model_type = name.split(" ")[0]
     config = transformers.AutoConfig.for_model(model_type, **CONFIGS[name] | more)
-    config._attn_implementation = config._experts_implementation = "eager"
+    config._attn_implementation = "sdpa" if name in FUSED else "eager"
+    config._experts_implementation = "eager"
     torch.manual_seed(1)
     model = getattr(transformers, family_of(model_type).classes[0])(config).eval()
     with torch.no_grad():

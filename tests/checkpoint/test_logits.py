@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from archcalc.checkpoint import open_checkpoint
+from archcalc.hf.registry import MODULES
 from tests.checkpoint.made import CONFIGS, random_model
 
 
@@ -22,6 +23,10 @@ def stepwise(model: nn.Module, ids: Tensor, source: Tensor | None) -> Tensor:
         model.encode(source, cache=cache)
     steps = [model(*([] if source is None else [None]), step, cache=cache) for step in ids.split(1, 1)]
     return torch.cat(steps, 1)
+
+
+def test_every_family_is_there() -> None:
+    assert {name.split(" ")[0] for name in CONFIGS} == set(MODULES)
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -50,7 +50,7 @@ def unpacked(packed: Any, canonical: nn.Module) -> nn.Module:
     return found
 
 
-@relaxed(100)
+@relaxed(50)
 @given(spec=specs(), batch=st.sampled_from((1, 2, 3)), data=st.data())
 @torch.no_grad()
 def test_drawn_models_in_float32(spec: Spec, batch: int, data: st.DataObject) -> None:
@@ -221,7 +221,7 @@ def test_a_token_too_many_is_refused() -> None:
         packed(torch.tensor([[1]]), cache=cache)
 
 
-@relaxed(100)
+@relaxed(50)
 @given(spec=specs(), n_first=st.integers(0, 3), n_logits=st.integers(1, 3))
 @torch.no_grad()
 def test_the_last_places_alone(spec: Spec, n_first: int, n_logits: int) -> None:

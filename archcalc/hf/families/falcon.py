@@ -13,6 +13,7 @@ HEADS = size("num_attention_heads", 71)
 CONTEXT = size("max_position_embeddings", 2048)
 NORM = layernorm(1e-5, "layer_norm_epsilon")
 BIAS = flag("bias", False)
+ALIBI = {"kind": "alibi", "scaled": True}
 ONE_OR_TWO = Key("num_ln_in_parallel_attn", Kind(lambda value: type(value) is int and value in (1, 2), "1 or 2"), 2, 2)
 
 
@@ -31,7 +32,9 @@ def layer(placement: Template, n_kv_heads: Template) -> Template:
             "n_heads": HEADS,
             "n_kv_heads": n_kv_heads,
             **biases(BIAS),
-            "position": Cases(flag("alibi", False), {False: Rope(n_ctx=CONTEXT), True: {"kind": "alibi"}}),
+            "position": Cases(
+                flag("alibi", False), {False: Rope(n_ctx=CONTEXT), True: {"kind": "alibi", "scaled": True}}
+            ),
         },
         "ffn": {
             "kind": "plain",
