@@ -19,7 +19,7 @@ from archcalc.checkpoint.read import DTYPES, check_same, check_zero, files
 from archcalc.errors import InputError, shown
 from archcalc.formats.stored import Stored
 from archcalc.hf import from_config, tensor_map
-from archcalc.hf.spellings import SPELLINGS, Spelling
+from archcalc.hf.spellings import Spelling, spelling_of
 from archcalc.hf.tensors import Shape, TensorMap
 from archcalc.nn import build
 from archcalc.spec.document import decode
@@ -88,7 +88,7 @@ def _of_folder(folder: Path, label: str) -> Checkpoint:
     except InputError as error:
         raise error.within(str(folder / "config.json")) from None
     model_type = config["model_type"]
-    return _checked(document, weights_of(folder), tensor_map(model_type), SPELLINGS[model_type], label, folder, None)
+    return _checked(document, weights_of(folder), tensor_map(model_type), spelling_of(config), label, folder, None)
 
 
 def _checked(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 Names = Mapping[str, str]
+MAX_FURTHER = 64
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,7 @@ class Spelling:
     of it, joined as the stack's row says. `copies`: a name under which another tensor may be stored a second time.
     `absent`: what stands for a tensor that is not stored. `computed`: those that follow from the config.
     `zero`: dropped where all of it is 0. `left`: patterns of what no forward pass reads, each with the reason.
+    `further`: the config's key that counts modules which stand after the last layer as if they were layers.
     """
 
     renamed: Names = field(default_factory=dict)
@@ -26,6 +29,7 @@ class Spelling:
     computed: tuple[str, ...] = ()
     zero: tuple[str, ...] = ()
     left: Names = field(default_factory=dict)
+    further: str | None = None
 
     def name(self, stored: str) -> str:
         """The class's name of a stored tensor."""
@@ -74,7 +78,7 @@ SPELLINGS: dict[str, Spelling] = {
         one_by_one=_ONE_BY_ONE,
         copies=_HEAD,
     ),
-    "deepseek_v3": _MOE,
+    "deepseek_v3": Spelling(copies=_HEAD, one_by_one=_ONE_BY_ONE, further="num_nextn_predict_layers"),
     "gpt2": Spelling(
         renamed={r"^(?=h\.|wte\.|wpe\.|ln_f\.)": "transformer."},
         copies={"lm_head.weight": "transformer.wte.weight"},
@@ -126,3 +130,14 @@ SPELLINGS: dict[str, Spelling] = {
         zero=("final_logits_bias",),
     ),
 }
+
+
+def spelling_of(config: Mapping[str, Any]) -> Spelling:
+    """How the files of a config that was understood spell its tensors."""
+    found = SPELLINGS[config["model_type"]]
+    n_further = config.get(found.further) if found.further else 0
+    if type(n_further) is not int or n_further > MAX_FURTHER:
+        return found
+    first = config.get("num_hidden_layers", 0)
+    further = {rf"model\.layers\.{i}\..*": "predicts further tokens" for i in range(first, first + n_further)}
+    return replace(found, left=dict(found.left) | further)

@@ -128,6 +128,18 @@ def test_marians_logit_bias_must_be_zero(tmp_path: Path) -> None:
         open_checkpoint(str(tmp_path)).load()
 
 
+def test_modules_that_predict_further_tokens_may_stand_after_the_last_layer(tmp_path: Path) -> None:
+    random_model("deepseek_v3", num_nextn_predict_layers=1).save_pretrained(tmp_path)
+    changed(tmp_path, lambda t: t.update({"model.layers.3.eh_proj.weight": torch.ones(32, 64)}))
+    open_checkpoint(str(tmp_path)).load()
+    changed(tmp_path, lambda t: t.update({"model.layers.4.eh_proj.weight": torch.ones(32, 64)}))
+    with pytest.raises(InputError, match=r"'model\.layers\.4\.eh_proj\.weight': is a tensor that this architecture"):
+        open_checkpoint(str(tmp_path))
+    config(tmp_path, num_nextn_predict_layers=0)
+    with pytest.raises(InputError, match=r"'model\.layers\.3\.eh_proj\.weight': is a tensor that this architecture"):
+        open_checkpoint(str(tmp_path))
+
+
 OLD = {
     "gpt2": lambda name: name.removeprefix("transformer."),
     "bert": lambda name: name.replace("LayerNorm.weight", "LayerNorm.gamma").replace(
