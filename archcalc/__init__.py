@@ -14,6 +14,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
     import torch
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from archcalc.contract import report
     from archcalc.errors import ArchcalcError, InputError, MissingExtraError
     from archcalc.proof import verify
+    from archcalc.run.generation import Completion
+    from archcalc.run.opened import Ready
     from archcalc.sources import load
     from archcalc.spec import Spec
     from archcalc.spec.execution import Execution
@@ -38,6 +42,7 @@ __all__ = [
     "activations",
     "build",
     "flops",
+    "generate",
     "load",
     "memory",
     "params",
@@ -151,3 +156,19 @@ def build(
     from archcalc.nn.build import build as build_module
 
     return build_module(spec, device=device, dtype=dtype, how=how)
+
+
+def generate(source: str | Ready, prompt: str | Sequence[int], **options: Any) -> Completion:
+    """What a model with real weights writes after a prompt (see `archcalc.run.generate.generate` for the options).
+
+    >>> archcalc.generate("./SmolLM2-135M", "The capital of France is", max_tokens=8).text  # doctest: +SKIP
+    ' Paris. It is the capital of'
+
+    Raises MissingExtraError where what runs a model is not installed.
+    """
+    from archcalc.extras import require_running
+
+    require_running()
+    from archcalc.run.generate import generate as run
+
+    return run(source, prompt, **options)

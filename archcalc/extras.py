@@ -11,3 +11,9 @@ def require(package: str, *, does: str, extra: str) -> None:
     """Raise MissingExtraError, naming the extra that brings it, if a package is not installed."""
     if find_spec(package) is None:
         raise MissingExtraError(does, extra)
+
+
+def require_running() -> None:
+    """Raise MissingExtraError if a package is not installed that running a model takes."""
+    for package in ("torch", "tokenizers", "safetensors", "gguf", "psutil"):
+        require(package, does="running a model", extra="run")

@@ -12,7 +12,7 @@ import click
 
 from archcalc.cli.options import F, changes
 from archcalc.errors import InputError, printable, shown
-from archcalc.extras import require
+from archcalc.extras import require_running
 from archcalc.units import human_bytes
 
 if TYPE_CHECKING:
@@ -37,8 +37,7 @@ class Holding:
 
     def opened(self, source: str) -> Opened:
         """The source, before its weights are loaded."""
-        for package in ("torch", "tokenizers", "safetensors", "gguf", "psutil"):
-            require(package, does="running a model", extra="run")
+        require_running()
         from archcalc.run.opened import open_source
 
         return open_source(source, random_weights=self.random_weights, changes=changes(self.settings))
@@ -97,7 +96,7 @@ def sampling(command: F) -> F:
         repetition_penalty: float,
         **options: Any,
     ) -> Any:
-        require("torch", does="running a model", extra="run")
+        require_running()
         from archcalc.run.sampling import Sampling
 
         if temperature is None:

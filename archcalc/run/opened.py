@@ -64,6 +64,8 @@ class Opened:
         if quantize and place.type != "cpu":
             raise InputError(f"found {place.type}", where="--quantize", allowed="on the cpu alone")
         dtype = dtype or self._dtype(place)
+        if dtype not in fit.NAMES:
+            raise InputError(f"found {dtype}", where="dtype", allowed=", ".join(map(str, fit.NAMES)))
         fit.check(self.spec, work, dtype, place)
         if self.checkpoint is None:
             torch.manual_seed(seed)
