@@ -87,8 +87,9 @@ def command(
 ) -> None:
     """How tokenizers split a text, side by side, with ids, and what their vocabularies cost.
 
-    SOURCE is a folder in Hugging Face layout, a tokenizer.json or a .gguf file. With --train, one is trained on a FILE
-    and shown beside the other kinds (bpe, wordpiece, unigram, char, word) of the same vocabulary size on the same text.
+    SOURCE is a folder in Hugging Face layout, a tokenizer.json, a .gguf file or a repo id. With --train, one is trained
+    on a FILE and shown beside the other kinds (bpe, wordpiece, unigram, char, word) of the same vocabulary size on the
+    same text.
     A vocabulary costs parameters (vocabulary × d_model in the embedding) and saves tokens.
     """
     require("tokenizers", does="tokenizing", extra="run")
@@ -139,8 +140,14 @@ def _opened(source: str) -> Tokenizer:
             raise error.within(source) from None
     if os.path.isdir(source) or (os.path.isfile(source) and source.lower().endswith(".json")):
         return of_folder(source)
+    if source.count("/") == 1 and source[0].isalnum() and not os.path.exists(source):
+        from archcalc.hf.hub import snapshot_path
+
+        return of_folder(snapshot_path(source, weights=False))
     problem = "has no tokenizer" if os.path.exists(source) else "is not there"
-    raise InputError(problem, file=source, allowed="a folder with tokenizer.json, a tokenizer.json, a .gguf file")
+    raise InputError(
+        problem, file=source, allowed="a folder with tokenizer.json, a tokenizer.json, a .gguf file, a repo id"
+    )
 
 
 def _of_training(

@@ -8,12 +8,10 @@ from archcalc.errors import InputError, shown
 from archcalc.extras import require
 
 _FILE = "config.json"
-# What a model and its tokenizer are made of: no pickle, no code.
-_NEEDED = (
+# What a tokenizer and a model are made of: no pickle, no code.
+_TOKENIZER = (
     "config.json",
     "generation_config.json",
-    "*.safetensors",
-    "*.safetensors.index.json",
     "tokenizer*",
     "special_tokens_map.json",
     "added_tokens.json",
@@ -23,6 +21,7 @@ _NEEDED = (
     "*.spm",
     "chat_template*",
 )
+_MODEL = (*_TOKENIZER, "*.safetensors", "*.safetensors.index.json")
 
 
 def config_path(repo_id: str) -> Path:
@@ -41,16 +40,18 @@ def config_path(repo_id: str) -> Path:
         raise InputError(f"{_problem(error)} ({shown(repo_id)})", allowed=allowed) from None
 
 
-def snapshot_path(repo_id: str) -> Path:
+def snapshot_path(repo_id: str, *, weights: bool = True) -> Path:
     """The folder with a repository's config, tokenizer and safetensors files, fetched if need be; no other file of it.
 
-    Raises as `config_path` does, and InputError where the cache lacks what is needed.
+    Without `weights`, these are not fetched. Raises as `config_path` does, and InputError where the cache lacks what is
+    needed.
     """
     config_path(repo_id)
     from huggingface_hub import constants, snapshot_download
 
     try:
-        return Path(snapshot_download(repo_id, allow_patterns=list(_NEEDED), local_files_only=constants.HF_HUB_OFFLINE))
+        wanted = list(_MODEL if weights else _TOKENIZER)
+        return Path(snapshot_download(repo_id, allow_patterns=wanted, local_files_only=constants.HF_HUB_OFFLINE))
     except Exception as error:
         raise InputError(f"{_problem(error)} ({shown(repo_id)})") from None
 

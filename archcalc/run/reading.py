@@ -33,11 +33,17 @@ class Reading(ABC):
             text.append(token)
         self.logits_BV = self._next(self._tensor([[token] for token in ids]))
 
+    def reorder(self, rows: Sequence[int]) -> None:
+        """Let each row go on from the one at this place."""
+        if list(rows) != list(range(len(rows))):
+            self.cache.reorder(self._tensor(rows))
+            self.texts = [list(self.texts[row]) for row in rows]
+
     @abstractmethod
     def _next(self, ids_BT: Tensor) -> Tensor:
         """Read these ids; the logits [B, V] after the last of them."""
 
-    def _tensor(self, rows: Sequence[Ids]) -> Tensor:
+    def _tensor(self, rows: Sequence[Any]) -> Tensor:
         return torch.tensor(rows, device=self.cache.room.device)
 
     def _batch(self, texts: Sequence[Ids]) -> tuple[Tensor, Tensor | None]:

@@ -13,6 +13,7 @@ import pytest
 
 from archcalc.run.tokenizer import of_folder
 from archcalc.run.train_tokenizer import KINDS, as_json, train
+from tests.hub_cache import cached
 
 TEXT = "The cat sat on the mat. The dog sat by the door, and the cat saw it.\nIt's raining cats and dogs: éè 😀!\n" * 4
 SENTENCE = "The cats  ☃"
@@ -52,6 +53,16 @@ def test_all_kinds_trained_on_one_text(good: Callable[..., str], file: str):
         assert [token["id"] for token in one["tokens"]] == ours.encode(SENTENCE)
         assert one["lossless"] == (one["name"] == "bpe") == (one["lost"] is None)
     assert found["tokenizers"][0]["vocab_size"] == 280
+
+
+def test_a_repository_without_weights_splits(good: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    folder = cached("some/model", tmp_path / "cache", monkeypatch)
+    trained = train("bpe", TEXT, 280)
+    (folder / "config.json").write_text("{}")
+    (folder / "tokenizer.json").write_text(as_json(trained))
+    found = json.loads(good("tokenize", "some/model", SENTENCE, "--format", "json"))["tokenizers"][0]
+    assert found["name"] == "some/model"
+    assert [token["id"] for token in found["tokens"]] == trained.encode(SENTENCE)
 
 
 def test_the_page_shows_splits_and_losses(cli: Callable[..., Any], file: str):
@@ -122,7 +133,7 @@ def test_nothing_splits_into_nothing(good: Callable[..., str], sources: tuple[st
         (["model"], "a source and a text are needed"),
         (
             ["nowhere", "x"],
-            "nowhere: is not there; allowed: a folder with tokenizer.json, a tokenizer.json, a .gguf file",
+            "nowhere: is not there; allowed: a folder with tokenizer.json, a tokenizer.json, a .gguf file, a repo id",
         ),
         (["a.txt", "x"], "a.txt: has no tokenizer; allowed: a folder"),
         (["model", "model", "x"], "'model' stands twice; allowed: each source once"),

@@ -175,8 +175,7 @@ def test_a_vocabulary_of_end_tokens() -> None:
     [
         ({"beams": 0}, "beams"),
         ({"max_tokens": 0}, "max_tokens"),
-        ({"start_id": 3}, "start_id"),
-        ({"prompts": [[]]}, "prompt 1"),
+        ({"prompts": [[]]}, "prompt: has no tokens"),
         ({"prompts": [[1], [37]]}, "prompt 2"),
         ({"max_tokens": 30}, "capacity"),
     ],
@@ -191,5 +190,5 @@ def test_what_cannot_be_is_refused(wrong: dict[str, Any], found: str) -> None:
 def test_an_encoder_and_a_missing_start_are_refused() -> None:
     with pytest.raises(InputError, match="which token comes next"):
         beam_search(build(load(theirs.bert().spec), "cpu"), [[1]], beams=1, max_tokens=1)
-    with pytest.raises(InputError, match="start_id"):
+    with pytest.raises(InputError, match="decoder_start_token_id"):
         beam_search(build(load(theirs.t5().spec), "cpu"), [[1]], beams=1, max_tokens=1)
