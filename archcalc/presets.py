@@ -31,6 +31,12 @@ def path_of(name: str) -> str | None:
     return path if os.path.isfile(path) else None
 
 
+def weights_path(name: str) -> str | None:
+    """The folder with the weights that come with a preset, if any do."""
+    path = os.path.join(folder(), "weights", SHORT.get(name, name))
+    return path if path_of(name) and os.path.isdir(path) else None
+
+
 def papers() -> list[str]:
     """The papers whose tables are about no one model, sorted."""
     return _names("papers")

@@ -15,6 +15,8 @@ from archcalc.spec.text import MAX_BYTES, parse
 
 MAX_BASES = 10
 GGUF = ".gguf"
+# What says the architecture in a folder: of our own layout, or of Hugging Face's.
+SPEC_FILE, CONFIG_FILE = "spec.yaml", "config.json"
 FILE_SUFFIXES = (".yaml", ".yml", ".json", GGUF)
 
 # What is said of a model is not true of the next one that is built on it.
@@ -102,7 +104,7 @@ def _read(source: str) -> bytes:
 
 
 def _said_of(source: str) -> str:
-    return "is a folder, whose config.json " if os.path.isdir(os.path.expanduser(source)) else ""
+    return f"is a folder, whose {CONFIG_FILE} " if os.path.isdir(os.path.expanduser(source)) else ""
 
 
 def _from_hub(repo: str) -> str:
@@ -114,7 +116,7 @@ def _from_hub(repo: str) -> str:
 def _path(source: str) -> str | None:
     """The file a source names: itself if it looks like a path, else the preset so called; None for a repo id."""
     path, suffix = os.path.expanduser(source), os.path.splitext(source)[1]
-    config = os.path.join(path, "config.json")
+    config = _in_folder(path)
     if ("/" in source or suffix) and "\0" not in source and os.path.exists(path):
         return config if os.path.isdir(path) else path
     if source in (".", "..") and os.path.exists(config):
@@ -129,6 +131,12 @@ def _path(source: str) -> str | None:
         f"no preset is called {shown(source)}{_meant(source)}",
         allowed="a preset ('archcalc presets' lists them), a path, or a Hugging Face repo id",
     )
+
+
+def _in_folder(path: str) -> str:
+    """The file of a folder that says the architecture."""
+    own = os.path.join(path, SPEC_FILE)
+    return own if os.path.isfile(own) else os.path.join(path, CONFIG_FILE)
 
 
 def _meant(source: str) -> str:

@@ -14,6 +14,7 @@ from torch import nn
 
 from archcalc.checkpoint.fill import Progress, filled
 from archcalc.checkpoint.folder import config_of, weights_of
+from archcalc.checkpoint.own import AS_NAMED, is_own
 from archcalc.checkpoint.plan import Plan, plan
 from archcalc.checkpoint.read import DTYPES, check_same, check_zero, files
 from archcalc.errors import InputError, shown
@@ -22,6 +23,7 @@ from archcalc.hf import from_config, tensor_map
 from archcalc.hf.spellings import Spelling, spelling_of
 from archcalc.hf.tensors import Shape, TensorMap
 from archcalc.nn import build
+from archcalc.sources import document_of
 from archcalc.spec.document import decode
 
 if TYPE_CHECKING:
@@ -82,6 +84,9 @@ def open_checkpoint(source: str) -> Checkpoint:
 
 
 def _of_folder(folder: Path, label: str) -> Checkpoint:
+    if is_own(folder):
+        document = document_of(folder)
+        return _checked(document, weights_of(folder), AS_NAMED, Spelling(), label, folder, None)
     config = config_of(folder)
     try:
         document = from_config(config)

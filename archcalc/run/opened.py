@@ -132,7 +132,7 @@ def open_source(source: str, *, random_weights: bool = False, changes: Document 
             file=source,
             allowed="a folder with safetensors, a .gguf file, a repo id; or --random-weights",
         )
-    return _with_weights(open_checkpoint(source))
+    return _with_weights(open_checkpoint(_shipped(source) or source))
 
 
 def _with_weights(checkpoint: Checkpoint) -> Opened:
@@ -148,7 +148,12 @@ def _has_weights(source: str) -> bool:
     suffix = os.path.splitext(source)[1]
     if os.path.exists(source) and ("/" in source or suffix):
         return suffix == ".gguf" or suffix not in sources.FILE_SUFFIXES
-    return presets.path_of(source) is None
+    return presets.path_of(source) is None or _shipped(source) is not None
+
+
+def _shipped(source: str) -> str | None:
+    """The folder with a preset's weights, where they come with archcalc and `source` is no path."""
+    return None if os.path.exists(source) and "/" in source else presets.weights_path(source)
 
 
 def _tokenizer(checkpoint: Checkpoint) -> Tokenizer | None:

@@ -1,0 +1,79 @@
+"""Our own layout of a checkpoint: a folder with spec.yaml, model.safetensors under canonical names, tokenizer.json.
+
+Any spec has a place in it, whatever classes others have; tied weights are stored once.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import yaml
+from torch import Tensor, nn
+
+from archcalc.checkpoint.folder import SINGLE
+from archcalc.errors import InputError
+from archcalc.hf.tensors import Holds, TensorMap
+from archcalc.sources import SPEC_FILE
+from archcalc.spec import Spec
+from archcalc.spec.document import encode
+
+TOKENIZER = "tokenizer.json"
+
+
+class AsNamed(TensorMap):
+    """Every tensor held under its own name."""
+
+    def placed(self, names: Iterable[str]) -> Iterator[Holds]:
+        """A row for each tensor."""
+        return (Holds(name, (name,)) for name in names)
+
+
+AS_NAMED = AsNamed((), {})
+
+
+def is_own(folder: Path) -> bool:
+    """Whether a folder has this layout."""
+    return (folder / SPEC_FILE).is_file()
+
+
+def save(folder: Path, model: nn.Module, spec: Spec, *, more: Mapping[str, bytes] | None = None) -> None:
+    """Write a canonical module's weights, its spec and `more` files (name → content) as a new folder, whole or not.
+
+    Raises InputError where the folder is there already or cannot be written; nothing is left then.
+    """
+    if os.path.lexists(folder):
+        raise InputError("is there already", file=str(folder), allowed="the name of a new folder")
+    partial = folder.with_name(f".{folder.name}.partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        for name, content in (_files(model, spec) | dict(more or {})).items():
+            with open(partial / name, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        os.replace(partial, folder)
+        _settle(folder.parent)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise InputError(f"cannot be written ({error.strerror})", file=str(folder)) from None
+
+
+def _files(model: nn.Module, spec: Spec) -> dict[str, bytes]:
+    from safetensors.torch import save as packed
+
+    weights: dict[str, Tensor] = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
+    document = yaml.safe_dump(encode(spec), sort_keys=False, allow_unicode=True)
+    return {SPEC_FILE: document.encode(), SINGLE: packed(weights, metadata={"format": "pt"})}
+
+
+def _settle(folder: Path) -> None:
+    """Let the new name outlast a loss of power."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
