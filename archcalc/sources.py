@@ -38,7 +38,7 @@ def load(source: str | os.PathLike[str] | Document, changes: Document | None = N
         found = document_of(source)
         return decode(_titled(override(found, changes), changes) if changes else found)
     except InputError as error:
-        raise error.within("" if isinstance(source, dict) else str(source)) from None
+        raise (_fault_of_base(source) or error).within("" if isinstance(source, dict) else str(source)) from None
 
 
 def document_of(source: str | os.PathLike[str] | Document) -> Document:
@@ -69,7 +69,11 @@ def _document(source: str, seen: tuple[str, ...]) -> Document:
         from archcalc.hf.gguf import config_of
 
         return _understood(config_of(read_header(Path(path))), (*seen, source))
-    return _understood(parse(_read(source)), (*seen, source))
+    data = _read(source)
+    try:
+        return _understood(parse(data), (*seen, source))
+    except InputError as error:
+        raise error.within(source) from None
 
 
 def _understood(data: Any, seen: tuple[str, ...]) -> Document:
@@ -86,7 +90,42 @@ def _understood(data: Any, seen: tuple[str, ...]) -> Document:
     if not isinstance(base, str):
         raise InputError(f"found {shown(base)}", where="base", allowed="the name or path of another spec")
     differs = {key: value for key, value in data.items() if key != "base"}
-    return override(_document(base, seen) | _NOT_INHERITED, differs)
+    return override(_document(_beside(base, seen), seen) | _NOT_INHERITED, differs)
+
+
+def _beside(base: str, seen: tuple[str, ...]) -> str:
+    """A base as its file means it: a path that leads somewhere from there, else what it says anywhere."""
+    folder = os.path.dirname(os.path.expanduser(seen[-1])) if seen else ""
+    path = os.path.join(os.curdir, os.path.normpath(os.path.join(folder, os.path.expanduser(base))))
+    return path if _looks_like_path(base) and "\0" not in path and os.path.exists(path) else base
+
+
+def _fault_of_base(source: str | os.PathLike[str] | Document, seen: tuple[str, ...] = ()) -> InputError | None:
+    """What is wrong with a source's base by itself, told of that file; None where the source is at fault.
+
+    Asked only when something is: that a base is right need not be found out each time.
+    """
+    base = _base_of(source)
+    if base is None or base in seen:
+        return None
+    try:
+        decode(_document(base, ()))
+    except InputError as error:
+        return (_fault_of_base(base, (*seen, base)) or error).within(base)
+    return None
+
+
+def _base_of(source: str | os.PathLike[str] | Document) -> str | None:
+    """The base that a source names, where both can be read."""
+    try:
+        data = source if isinstance(source, dict) else parse(_read(str(source)))
+        if not isinstance(data, dict) or not isinstance(data.get("base"), str):
+            return None
+        base = _beside(data["base"], () if isinstance(source, dict) else (str(source),))
+        _read(base)
+    except InputError:
+        return None
+    return base
 
 
 def _read(source: str) -> bytes:
@@ -117,7 +156,7 @@ def _path(source: str) -> str | None:
     """The file a source names: itself if it looks like a path, else the preset so called; None for a repo id."""
     path, suffix = os.path.expanduser(source), os.path.splitext(source)[1]
     config = _in_folder(path)
-    if ("/" in source or suffix) and "\0" not in source and os.path.exists(path):
+    if _looks_like_path(source) and "\0" not in source and os.path.exists(path):
         return config if os.path.isdir(path) else path
     if source in (".", "..") and os.path.exists(config):
         return config
@@ -131,6 +170,10 @@ def _path(source: str) -> str | None:
         f"no preset is called {shown(source)}{_meant(source)}",
         allowed="a preset ('archcalc presets' lists them), a path, or a Hugging Face repo id",
     )
+
+
+def _looks_like_path(source: str) -> bool:
+    return "/" in source or bool(os.path.splitext(source)[1])
 
 
 def _in_folder(path: str) -> str:

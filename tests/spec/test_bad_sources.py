@@ -43,6 +43,37 @@ def test_a_base_that_leads_back_to_itself(tmp_path: Path):
         load(tmp_path / "a.yaml")
 
 
+def test_a_base_is_looked_for_beside_the_file_that_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.yaml").write_text("base: ./b.yaml\nn_ctx: 8")
+    (tmp_path / "in" / "b.yaml").write_text("base: ../c.yaml\nn_layers: 3")
+    (tmp_path / "c.yaml").write_text("base: tiny\nd_ff: 64")
+    (tmp_path / "b.yaml").write_text("base: tiny\nn_layers: 7")
+    monkeypatch.chdir(tmp_path)
+    for name in ("in/a.yaml", "./in/a.yaml", str(tmp_path / "in" / "a.yaml")):
+        found = load(name)
+        assert (found.n_ctx, found.decoder.n_layers) == (8, 3)
+    assert load({"base": "./b.yaml"}).decoder.n_layers == 7
+
+
+FAULTS = {
+    "of its own": ("n_layers: many", r"/b\.yaml: decoder\.n_layers: found 'many'"),
+    "of what it says": ("n_heads: 5", r"/b\.yaml: .*n_kv_heads: 2 does not divide n_heads 5"),
+    "of its text": ("n_heads: [", r"/b\.yaml: .*line 3"),
+    "of its names": ("n_headz: 5", r"/b\.yaml: n_headz: there is no field"),
+    "of none": ("n_layers: 3", r"/a\.yaml: d_model: found 'wide'"),
+}
+
+
+@pytest.mark.parametrize("case", FAULTS)
+def test_a_fault_is_told_of_the_file_that_has_it(case: str, tmp_path: Path):
+    text, says = FAULTS[case]
+    (tmp_path / "b.yaml").write_text(f"base: tiny\n{text}")
+    (tmp_path / "a.yaml").write_text("base: ./b.yaml\nd_model: wide" if case == "of none" else "base: ./b.yaml")
+    with pytest.raises(InputError, match=says):
+        load(tmp_path / "a.yaml")
+
+
 def test_a_folder_needs_a_config(tmp_path: Path):
     with pytest.raises(InputError, match=r"\(No such file or directory\)"):
         load(tmp_path)
