@@ -39,8 +39,17 @@ def is_own(folder: Path) -> bool:
     return (folder / SPEC_FILE).is_file()
 
 
-def save(folder: Path, model: nn.Module, spec: Spec, *, more: Mapping[str, bytes] | None = None) -> None:
-    """Write a canonical module's weights, its spec and `more` files (name → content) as a new folder, whole or not.
+def files(model: nn.Module, spec: Spec) -> dict[str, bytes]:
+    """A canonical module's weights and its spec, as the files that hold them."""
+    from safetensors.torch import save as packed
+
+    weights: dict[str, Tensor] = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
+    document = yaml.safe_dump(encode(spec), sort_keys=False, allow_unicode=True)
+    return {SPEC_FILE: document.encode(), SINGLE: packed(weights, metadata={"format": "pt"})}
+
+
+def write(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write files (name → content) as a new folder, whole or not at all.
 
     Raises InputError where the folder is there already or cannot be written; nothing is left then.
     """
@@ -50,7 +59,7 @@ def save(folder: Path, model: nn.Module, spec: Spec, *, more: Mapping[str, bytes
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        for name, content in (_files(model, spec) | dict(more or {})).items():
+        for name, content in contents.items():
             with open(partial / name, "wb") as file:
                 file.write(content)
                 file.flush()
@@ -60,14 +69,6 @@ def save(folder: Path, model: nn.Module, spec: Spec, *, more: Mapping[str, bytes
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise InputError(f"cannot be written ({error.strerror})", file=str(folder)) from None
-
-
-def _files(model: nn.Module, spec: Spec) -> dict[str, bytes]:
-    from safetensors.torch import save as packed
-
-    weights: dict[str, Tensor] = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
-    document = yaml.safe_dump(encode(spec), sort_keys=False, allow_unicode=True)
-    return {SPEC_FILE: document.encode(), SINGLE: packed(weights, metadata={"format": "pt"})}
 
 
 def _settle(folder: Path) -> None:

@@ -85,7 +85,12 @@ _WAYS: dict[str, Callable[[dict[str, Any]], bytes]] = {".html": _html, ".htm": _
 
 
 def drawn(path: str, spec: Spec, found: Context) -> bytes:
-    """The figure as the bytes of a file of this name.
+    """The figure of cost as the bytes of a file of this name; raises as `as_file` does."""
+    return as_file(path, lambda: chart(spec, found))
+
+
+def as_file(path: str, chart: Callable[[], dict[str, Any]]) -> bytes:
+    """A chart as the bytes of a file of this name.
 
     Raises InputError for a name with another suffix, MissingExtraError where the extra is not installed.
     """
@@ -93,7 +98,7 @@ def drawn(path: str, spec: Spec, found: Context) -> bytes:
     if way is None:
         raise InputError(f"found {shown(path)}", where="--plot", allowed="a name that ends in .html, .png or .svg")
     require("vl_convert", does="drawing a plot", extra="plot")
-    return way(chart(spec, found))
+    return way(chart())
 
 
 def chart(spec: Spec, found: Context) -> dict[str, Any]:
@@ -102,18 +107,10 @@ def chart(spec: Spec, found: Context) -> dict[str, Any]:
     values = [value for line in drawn_lines for _, value in line.values]
     low, high = min(values) / 1.6, max(values) * 1.25
     return {
-        "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
-        "title": _title(spec, found),
-        "width": WIDTH,
-        "height": HEIGHT,
-        "padding": 24,
-        "background": "white",
-        "usermeta": {
-            "embedOptions": {"actions": {"export": True, "source": False, "compiled": False, "editor": False}}
-        },
+        **FRAME,
+        "title": title(f"{spec.title or spec.name}: what a token costs as the context grows", _subtitle(found)),
         "encoding": {"x": _x(found), "y": _y(low, high)},
         "layer": [*_paths(drawn_lines), *_names(drawn_lines, found.up_to, low, high), *_crossings(found, low)],
-        "config": _CONFIG,
     }
 
 
@@ -139,12 +136,17 @@ def _line(found: Context, part: str, of: list[str], *, causal: bool) -> Line:
     return Line(name, part, causal, tuple((p.tokens, each(p)) for p in found.points if each(p)))
 
 
-def _title(spec: Spec, found: Context) -> dict[str, Any]:
+def _subtitle(found: Context) -> list[str]:
     phase = {"prefill": "Prefill of the whole context", "decode": "Decode, the context in the cache"}[found.phase]
     words = [sentence[0].upper() + sentence[1:] for sentence in in_words(found)]
+    return [*words, f"{phase}; forward FLOPs of matmuls, 2 a multiply-accumulate, exact", *notes(found)]
+
+
+def title(text: str, subtitle: list[str]) -> dict[str, Any]:
+    """A chart's title, with lines of small print under it."""
     return {
-        "text": f"{spec.title or spec.name}: what a token costs as the context grows",
-        "subtitle": [*words, f"{phase}; forward FLOPs of matmuls, 2 a multiply-accumulate, exact", *notes(found)],
+        "text": text,
+        "subtitle": subtitle,
         "anchor": "start",
         "frame": "group",
         "fontSize": 19,
@@ -279,7 +281,7 @@ def _color(line: Line) -> str:
     return _COLORS.get(line.part, FAINT)
 
 
-_CONFIG = {
+CONFIG = {
     "font": FONT,
     "view": {"stroke": None},
     "title": {"color": INK, "fontWeight": 600},
@@ -296,4 +298,14 @@ _CONFIG = {
         "labelPadding": 6,
     },
     "axisY": {"domain": False, "ticks": False},
+}
+# What every chart has.
+FRAME = {
+    "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
+    "width": WIDTH,
+    "height": HEIGHT,
+    "padding": 24,
+    "background": "white",
+    "usermeta": {"embedOptions": {"actions": {"export": True, "source": False, "compiled": False, "editor": False}}},
+    "config": CONFIG,
 }

@@ -60,7 +60,7 @@ class Opened:
         on the CPU alone. Raises TooLargeError, before anything is allocated, if `work` does not fit;
         InputError for a device that is not there, and for weights that are not those of the architecture.
         """
-        place = _device(device)
+        place = device_of(device)
         if quantize and place.type != "cpu":
             raise InputError(f"found {place.type}", where="--quantize", allowed="on the cpu alone")
         dtype = dtype or self._dtype(place)
@@ -175,7 +175,7 @@ def _start_id(folder: Path | None) -> int | None:
     return None
 
 
-def _device(name: str | torch.device) -> torch.device:
+def device_of(name: str | torch.device) -> torch.device:
     """The device of this name. Raises InputError if it is none, or is not there."""
     try:
         device = torch.device(name)

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 
 from archcalc import build, load
 from archcalc.checkpoint import open_checkpoint
-from archcalc.checkpoint.own import save
+from archcalc.checkpoint.own import files, write
 from archcalc.errors import InputError
 from archcalc.spec import Spec
 from tests.strategies import specs
@@ -23,7 +23,7 @@ def test_any_spec_comes_back(spec: Spec) -> None:
     model = build(spec, "cpu")
     with tempfile.TemporaryDirectory() as there:
         folder = Path(there) / "saved"
-        save(folder, model, spec)
+        write(folder, files(model, spec))
         assert load(str(folder)) == spec
         found = open_checkpoint(str(folder))
         loaded = found.load()
@@ -35,28 +35,25 @@ def test_any_spec_comes_back(spec: Spec) -> None:
 
 
 def test_nothing_is_left_of_what_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = load("happy")
-
     def full(handle: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(InputError, match=r"new: cannot be written \(No space left on device\)"):
-        save(tmp_path / "new", build(spec, "cpu"), spec)
+        write(tmp_path / "new", {"a": b"1"})
     assert not list(tmp_path.iterdir())
 
 
 def test_what_is_there_is_not_written_over(tmp_path: Path) -> None:
-    spec = load("happy")
-    save(tmp_path / "once", build(spec, "cpu"), spec, more={"notes.txt": b"kept"})
+    write(tmp_path / "once", {"notes.txt": b"kept"})
     with pytest.raises(InputError, match=r"once: is there already; allowed: the name of a new folder"):
-        save(tmp_path / "once", build(spec, "cpu"), spec)
+        write(tmp_path / "once", {"notes.txt": b"other"})
     assert (tmp_path / "once" / "notes.txt").read_bytes() == b"kept"
     assert [path.name for path in tmp_path.iterdir()] == ["once"]
 
 
 def test_a_tensor_under_another_name_is_told(tmp_path: Path) -> None:
     spec, other = load("happy"), load("happy", {"d_model": 4})
-    save(tmp_path / "a", build(other, "cpu"), spec)
+    write(tmp_path / "a", files(build(other, "cpu"), spec))
     with pytest.raises(InputError, match=r"a: 'positions\.weight': has shape \[4, 4\]; allowed: \[4, 3\]"):
         open_checkpoint(str(tmp_path / "a"))

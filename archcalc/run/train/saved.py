@@ -1,0 +1,128 @@
+"""Checkpoints of a run: the last two, whole, with all that going on from them takes. No pickle.
+
+A checkpoint is a folder `step-00000200` in our own layout (it can be generated from), and beside the weights
+optimiser.safetensors, and run.json: settings, losses so far, and the sums by which a broken file is known.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as unpacked
+from safetensors.torch import save as packed
+from torch import Tensor, nn
+
+from archcalc.checkpoint import open_checkpoint
+from archcalc.checkpoint.own import files, write
+from archcalc.errors import InputError, shown
+from archcalc.run.train.settings import Settings
+from archcalc.spec import Spec
+
+STATES, RUN, PREFIX, N_KEPT = "optimiser.safetensors", "run.json", "step-", 2
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """A run as far as it has come. `data` stands for what it learns from, so that it is not mixed with another.
+
+    `losses`: of each step. `held_out`: (step, nats a target, nats a character or None, share right).
+    """
+
+    settings: Settings
+    data: str
+    step: int = 0
+    losses: list[float] = []
+    held_out: list[tuple[int, float, float | None, float]] = []
+    seconds: float = 0.0
+
+
+class _Stored(msgspec.Struct, frozen=True):
+    run: Run
+    sums: dict[str, str]
+
+
+def keep(
+    folder: Path, run: Run, model: nn.Module, spec: Spec, stepper: torch.optim.Optimizer, more: dict[str, bytes]
+) -> Path:
+    """Write a checkpoint, whole or not at all, and then let go of all but the last two. Returns its folder.
+
+    Raises InputError where it cannot be written; those before it are there as they were.
+    """
+    contents = files(model, spec) | more | {STATES: packed(_states(model, stepper))}
+    stored = _Stored(run, {name: _sum(content) for name, content in contents.items()})
+    path = folder / f"{PREFIX}{run.step:08}"
+    if path.exists():  # found broken when the run went on
+        shutil.rmtree(path)
+    write(path, contents | {RUN: msgspec.json.encode(stored)})
+    for old in kept(folder)[:-N_KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
+    return path
+
+
+def kept(folder: Path) -> list[Path]:
+    """The checkpoints of a run, oldest first."""
+    return sorted(path for path in folder.glob(f"{PREFIX}*") if path.is_dir() and path.name[len(PREFIX) :].isdigit())
+
+
+def restore(path: Path, spec: Spec, model: nn.Module, stepper: torch.optim.Optimizer) -> Run:
+    """Put a checkpoint's weights and states into a model of the same spec and its optimiser; the run so far.
+
+    Raises InputError for a checkpoint that is broken or of another spec; model and optimiser are then as they were.
+    """
+    stored, contents = _read(path)
+    try:
+        states = unpacked(contents[STATES])
+    except (SafetensorError, KeyError) as error:
+        raise InputError(f"is broken ({shown(str(error))})", file=str(path / STATES)) from None
+    checkpoint = open_checkpoint(str(path))
+    if checkpoint.spec != spec:
+        raise InputError("is of another spec", file=str(path), allowed="the spec that the run began with")
+    weights = checkpoint.load(dtype=next(model.parameters()).dtype).state_dict()
+    trained = dict(_trained(model, stepper))
+    for key, value in states.items():
+        name, _, kind = key.rpartition(":")
+        if name not in trained or value.shape != (() if kind == "step" else trained[name].shape):
+            raise InputError(f"{shown(key, 200)} is no state of these weights", file=str(path / STATES))
+    model.load_state_dict(weights)
+    for key, value in states.items():
+        name, _, kind = key.rpartition(":")
+        stepper.state[trained[name]][kind] = value.clone()
+    return stored.run
+
+
+def _read(path: Path) -> tuple[_Stored, dict[str, bytes]]:
+    """What a checkpoint's files hold. Raises InputError unless it is what was written."""
+    try:
+        stored = msgspec.json.decode((path / RUN).read_bytes(), type=_Stored)
+        contents = {name: (path / Path(name).name).read_bytes() for name in stored.sums}
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror})", file=str(path)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"is broken ({shown(str(error))})", file=str(path / RUN)) from None
+    for name, content in contents.items():
+        if _sum(content) != stored.sums[name]:
+            raise InputError("is not what was written", file=str(path / name))
+    return stored, contents
+
+
+def _states(model: nn.Module, stepper: torch.optim.Optimizer) -> dict[str, Tensor]:
+    return {
+        f"{name}:{key}": value.detach().cpu().contiguous()
+        for name, weight in _trained(model, stepper)
+        for key, value in stepper.state.get(weight, {}).items()
+    }
+
+
+def _trained(model: nn.Module, stepper: torch.optim.Optimizer) -> list[tuple[str, Any]]:
+    """The weights that the optimiser steps, by name."""
+    stepped = {id(weight) for group in stepper.param_groups for weight in group["params"]}
+    return [(name, weight) for name, weight in model.named_parameters() if id(weight) in stepped]
+
+
+def _sum(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,110 @@
+"""A run from its beginning, or from the checkpoint that it goes on from, to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from msgspec.structs import replace
+
+from archcalc.analysis import optimisers, training
+from archcalc.analysis.peak import moments, peak
+from archcalc.errors import InputError
+from archcalc.ledger.build import build as build_ledger
+from archcalc.nn import build
+from archcalc.run.fit import TooLargeError, free_memory
+from archcalc.run.train.loop import HeldOut, Step, held_out, optimiser, steps
+from archcalc.run.train.saved import Run, keep, kept, restore
+from archcalc.run.train.settings import Settings, seed_of
+from archcalc.run.train.text import Lesson
+from archcalc.spec import Spec
+from archcalc.spec.execution import Execution
+from archcalc.spec.workload import workload
+from archcalc.units import human_bytes
+
+
+@dataclass
+class Session:
+    """A model that learns, and what has come of it so far; `notes` are what a user should know of its beginning."""
+
+    model: Any
+    stepper: torch.optim.Optimizer
+    lesson: Lesson
+    folder: Path
+    run: Run
+    notes: list[str] = field(default_factory=list)
+    newest: Path | None = None
+
+    def __iter__(self) -> Iterator[tuple[Step, HeldOut | None]]:
+        """Each step, and after every so many of them how good the model is by now; it is saved then."""
+        settings = self.run.settings
+        for step in steps(self.model, self.lesson.batches, self.stepper, settings, first=self.run.step):
+            losses, seconds = [*self.run.losses, step.loss], self.run.seconds + step.seconds
+            self.run = replace(self.run, step=step.number, losses=losses, seconds=seconds)
+            due = step.number % settings.every == 0 or step.number == settings.steps
+            yield step, self._saved() if due else None
+
+    def _saved(self) -> HeldOut:
+        found = held_out(self.model, self.lesson.batches.held_out(), self.lesson.batches.n_characters)
+        line = (self.run.step, found.nats, found.nats_a_character, found.right)
+        self.run = replace(self.run, held_out=[*self.run.held_out, line])
+        self.newest = keep(self.folder, self.run, self.model, self.lesson.spec, self.stepper, self.lesson.files)
+        return found
+
+
+def begin(lesson: Lesson, settings: Settings, folder: Path, *, device: torch.device, resume: bool = False) -> Session:
+    """A session in `folder`, from its newest checkpoint that is whole if it is to `resume`.
+
+    Raises TooLargeError before anything is allocated if a step does not fit; InputError for a folder that has a run
+    already, or, resumed, none, one of other settings, or one that learned from something else.
+    """
+    check_room(lesson.spec, settings, device)
+    there = kept(folder)
+    if there and not resume:
+        raise InputError("holds a run already", file=str(folder), allowed="--resume, or another folder")
+    if resume and not there:
+        raise InputError("holds no run to go on from", file=str(folder), allowed="a folder with checkpoints")
+    torch.manual_seed(seed_of(settings.seed, "weights"))
+    how = Execution(dtype="fp32", device="cuda" if device.type == "cuda" else "cpu")
+    model = build(lesson.spec, device, torch.float32, how=how)
+    found = Session(model, optimiser(model, settings), lesson, folder, Run(settings=settings, data=lesson.data))
+    return _resumed(found, there) if resume else found
+
+
+def check_room(spec: Spec, settings: Settings, device: torch.device) -> None:
+    """Raise TooLargeError if a training step's modelled peak is more than the device has free."""
+    work = workload(spec, batch=settings.batch, seq=settings.seq)
+    how = Execution(dtype="fp32", device="cuda" if device.type == "cuda" else "cpu")
+    lines = training.kept(build_ledger(spec).rows, training.recipe("pure").precision("fp32"), optimisers.named("adamw"))
+    needed, free = peak(moments(spec, work, how, lines)).total, free_memory(device)
+    if needed > free:
+        raise TooLargeError(
+            f"{spec.name} needs about {human_bytes(needed)} for a step of {settings.batch} × {settings.seq:,} tokens"
+            f" (modelled); {human_bytes(free)} are free on {device.type}"
+        )
+
+
+def _resumed(found: Session, there: list[Path]) -> Session:
+    """From the newest checkpoint that is whole; what was passed over is noted."""
+    for path in reversed(there):
+        try:
+            run = restore(path, found.lesson.spec, found.model, found.stepper)
+        except InputError as error:
+            found.notes.append(f"passed over: {error}")
+            continue
+        _check_same(run, found.run, path)
+        found.run, found.newest = run, path
+        return found
+    raise InputError(f"has no whole checkpoint ({found.notes[0]})", file=str(found.folder))
+
+
+def _check_same(run: Run, asked: Run, path: Path) -> None:
+    for name in Settings.__struct_fields__:
+        was, now = getattr(run.settings, name), getattr(asked.settings, name)
+        if was != now:
+            raise InputError(f"found {now}", where=f"--{name.replace('_', '-')}", allowed=f"{was}, as in {path}")
+    if run.data != asked.data:
+        raise InputError("learned from another text", file=str(path), allowed="the text that the run began with")

@@ -1,0 +1,66 @@
+"""What a training run is told, and what follows from it step by step."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+
+import msgspec
+import torch
+
+from archcalc.errors import InputError
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """A run's numbers; a run that goes on from a checkpoint has the same.
+
+    `lr` is the highest learning rate, `last_lr` the share of it at the end; `warmup` steps rise to it. `clip` bounds
+    the gradients' norm. `every` so many steps the run is saved and validated.
+    """
+
+    steps: int
+    batch: int
+    seq: int
+    lr: float = 1e-3
+    last_lr: float = 0.1
+    warmup: int = 100
+    weight_decay: float = 0.1
+    beta1: float = 0.9
+    beta2: float = 0.95
+    clip: float = 1.0
+    seed: int = 0
+    every: int = 200
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "seq", "every"):
+            if getattr(self, name) < 1:
+                raise InputError(f"found {getattr(self, name)}", where=name, allowed="1 or more")
+        for name in ("lr", "clip"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise InputError(f"found {getattr(self, name)}", where=name, allowed="above 0")
+        if not 0 <= self.warmup <= self.steps:
+            raise InputError(f"found {self.warmup}", where="warmup", allowed=f"0 to the {self.steps:,} steps")
+
+
+def rate(settings: Settings, step: int) -> float:
+    """The learning rate of a step, from 0: linear up to `lr`, then a cosine (Loshchilov and Hutter 2017) down.
+
+    >>> [round(rate(Settings(steps=4, batch=1, seq=1, lr=1.0, warmup=2), step), 3) for step in range(4)]
+    [0.5, 1.0, 1.0, 0.1]
+    """
+    if step < settings.warmup:
+        return settings.lr * (step + 1) / settings.warmup
+    share = (step - settings.warmup) / max(1, settings.steps - 1 - settings.warmup)
+    cosine = (1 + math.cos(math.pi * share)) / 2
+    return settings.lr * (settings.last_lr + (1 - settings.last_lr) * cosine)
+
+
+def generator(seed: int, *what: object) -> torch.Generator:
+    """Random numbers of one purpose and one step: what is drawn depends on these alone, so nothing needs to be kept."""
+    return torch.Generator().manual_seed(seed_of(seed, *what))
+
+
+def seed_of(seed: int, *what: object) -> int:
+    """A seed of 63 bits for one purpose."""
+    text = "/".join(map(str, (seed, *what)))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
