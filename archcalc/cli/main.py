@@ -26,6 +26,7 @@ COMMANDS = {
     "generate": ("generate", "Go on from a prompt, with real weights."),
     "chat": ("chat", "Talk with a model that was made for it."),
     "fill-mask": ("fill_mask", "What an encoder puts in the place of a mask."),
+    "taps": ("taps", "The places of a forward pass that can be read and written."),
     "tokenize": ("tokenize", "How tokenizers split a text, and what their vocabularies cost."),
     "presets": ("presets", "The models that come with archcalc."),
     "new": ("new", "Start a spec of your own from a commented template."),

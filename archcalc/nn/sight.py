@@ -145,7 +145,8 @@ class Sight:
     def _of_last(self, n_keys: int) -> Sight:
         padding_BS = None if self.padding is None else self.padding[:, -n_keys:]
         keys_S = self.key_positions[-n_keys:]
-        return replace(self, key_positions=keys_S, padding=padding_BS, held=None, whole=self, _made={})
+        whole = replace(self, held=None, _made={})  # not itself: it would hold on to what it is held by
+        return replace(whole, key_positions=keys_S, padding=padding_BS, whole=whole, _made={})
 
     def _distance(self) -> Tensor:
         """Query minus key position [T, S]."""

@@ -18,6 +18,7 @@ from archcalc.spec.ffn import Gated, MoE, Plain
 from archcalc.spec.groups import layers_of
 from archcalc.spec.layer import Layer, Placement
 from archcalc.spec.model import Spec
+from archcalc.spec.position import Alibi, RelativeBias, Rope
 from archcalc.spec.workload import Workload
 
 Sizes = dict[str, int]
@@ -136,11 +137,15 @@ def _part(slot: str, part: Any, width: Sizes) -> Iterator[Site]:
 def _attention(part: Attention, width: Sizes, crosses: bool) -> Iterator[Site]:
     assert part.n_kv_heads is not None and part.d_head is not None, "the spec is resolved"  # noqa: PT018
     heads, kv_heads = {"N": part.n_heads, "H": part.d_head}, {"K": part.n_kv_heads, "H": part.d_head}
+    done = {"normed": part.qk_norm is not None, "turned": isinstance(part.position, Rope)}
+    made = "".join(f", {word}" for word, is_so in done.items() if is_so)
     axes, whose = ("BKSH", "the source's") if crosses else ("BKTH", "the tokens'")
-    yield Site(name="q", axes="BNTH", what="queries, normed and turned", sizes=heads)
-    for name, what in {"k": "keys, normed and turned", "v": "values"}.items():
+    yield Site(name="q", axes="BNTH", what=f"queries{made}", sizes=heads)
+    for name, what in {"k": f"keys{made}", "v": "values"}.items():
         yield Site(name=name, axes=axes, what=f"{whose} {what}: what a cache holds", sizes=kv_heads, of_source=crosses)
-    yield from _softmax(part.n_heads, part.d_head, "H", part.window, crosses)
+    capped, biased = part.softcap is not None, isinstance(part.position, Alibi | RelativeBias)
+    done = {"scaled": True, "capped": capped, "biased": biased}
+    yield from _softmax(part.n_heads, part.d_head, "H", done, part.window, crosses)
     yield _bare("out", "what attention makes of the states", width)
 
 
@@ -156,16 +161,17 @@ def _latent_attention(part: LatentAttention, width: Sizes, crosses: bool) -> Ite
         name="v", axes="BNSU", what="values, made anew of every latent", sizes={"N": part.n_heads, "U": part.d_v}
     )
     yield Site(name="q", axes="BNTH", what="queries, their last d_rope turned", sizes=heads)
-    yield from _softmax(part.n_heads, part.d_v, "U", None, crosses)
+    yield from _softmax(part.n_heads, part.d_v, "U", {"scaled": True}, None, crosses)
     yield _bare("out", "what attention makes of the states", width)
 
 
-def _softmax(n_heads: int, d_value: int, axis: str, window: int | None, crosses: bool) -> Iterator[Site]:
-    """What every softmax attention has."""
-    for name, what in {
-        "scores": "how well keys fit queries: scaled, capped, biased, −∞ where hidden",
-        "pattern": "the softmax of the scores",
-    }.items():
+def _softmax(
+    n_heads: int, d_value: int, axis: str, done: dict[str, bool], window: int | None, crosses: bool
+) -> Iterator[Site]:
+    """What every softmax attention has; `done` says what is done to its scores."""
+    words = ", ".join(word for word, is_so in done.items() if is_so)
+    scores = f"how well keys fit queries, {words}; −∞ where hidden"
+    for name, what in {"scores": scores, "pattern": "the softmax of the scores"}.items():
         yield Site(
             name=name,
             axes="BNTS",

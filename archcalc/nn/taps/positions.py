@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from operator import index
+from typing import SupportsIndex
 
 import torch
 from torch import Tensor
@@ -14,25 +15,33 @@ from torch import Tensor
 from archcalc.errors import InputError, shown
 
 At = int | slice | Iterable[int] | None
+Places = tuple[int, ...] | slice
 
 
-def checked(at: At, where: str) -> tuple[int, ...] | slice | None:
+def checked(at: At, where: str) -> Places | None:
     """Positions as numbers or a slice, None for all. Raises InputError for what is neither, or below 0."""
+    if at is None:
+        return None
     try:
-        if at is None or isinstance(at, slice):
-            numbers = [] if at is None else [part for part in (at.start, at.stop, at.step) if part is not None]
-            found = at
-        else:
-            numbers = found = tuple(map(index, at if isinstance(at, Iterable) else (at,)))
-        if any(index(number) < 0 for number in numbers) or (isinstance(at, slice) and at.step == 0):
-            raise TypeError
-    except TypeError:
+        if not isinstance(at, slice):
+            return tuple(map(_number, at if isinstance(at, Iterable) else (at,)))
+        start, stop, step = (part if part is None else _number(part) for part in (at.start, at.stop, at.step))
+        if step == 0:
+            raise ValueError
+        return slice(start, stop, step)
+    except (TypeError, ValueError):
         allowed = "places in the text from 0 on: a number, several, a slice, or None for all"
         raise InputError(f"found {shown(at)}", where=where, allowed=allowed) from None
-    return found  # type: ignore[return-value]
 
 
-def among(at: tuple[int, ...] | slice, standing: Tensor) -> Tensor:
+def _number(found: SupportsIndex) -> int:
+    number = index(found)
+    if number < 0:
+        raise ValueError
+    return number
+
+
+def among(at: Places, standing: Tensor) -> Tensor:
     """True where a token stands at one of these positions; `standing` is −1 where there is none."""
     if isinstance(at, tuple):
         return (standing.unsqueeze(-1) == torch.tensor(at, device=standing.device)).any(-1)
