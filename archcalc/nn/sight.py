@@ -71,7 +71,8 @@ class Sight:
             return self.whole.key_standing[..., -len(self.key_positions) :]
         if self.padding is None:
             return self.key_positions
-        return padding.standing(self.padding).masked_fill(self.padding, -1)
+        hidden_BS = self.padding
+        return self._once("key standing", lambda: padding.standing(hidden_BS).masked_fill(hidden_BS, -1))
 
     def hidden(self, window: int | None) -> Tensor | None:
         """True where a query must not see a key, [T, S] or with padding [B, 1, T, S]; None if it sees all.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from math import prod
 from typing import Any
 
@@ -31,8 +32,8 @@ AXES = {
     "k": "chosen experts",
 }
 NOTES = (
-    "Shapes are exact. What is read costs nothing but its memory; scores and patterns are computed beside the kernel,",
-    "unless that is the eager one. In Python: taps.record(model, ids, sites=[…]), taps.edit(model, Edit(site, layer, fn)).",
+    "Shapes are exact. What is read costs its memory alone; scores and patterns are computed beside the kernel, unless",
+    "that is the eager one. In Python: taps.record(model, ids, sites=…), taps.edit(model, taps.Edit(site, layer, fn)).",
 )
 
 
@@ -129,7 +130,7 @@ def data(spec: Spec, found: Sequence[Site], work: Workload) -> list[dict[str, An
 
 def ranges(layers: Sequence[int]) -> str:
     """Layers in short: '0–5', '0, 2 … 10', '0–4, 6–10, …'."""
-    steps = {b - a for a, b in zip(layers, layers[1:], strict=False)}
+    steps = {b - a for a, b in pairwise(layers)}
     if len(layers) > 3 and len(steps) == 1 and steps != {1}:
         return f"{layers[0]}, {layers[1]} … {layers[-1]}"
     runs: list[list[int]] = []

@@ -53,7 +53,9 @@ class Edit:
                     raise InputError(f"found {shown(self.layer)}", where="layer", allowed=f"0 to {n_layers - 1}")
                 return f"{prefix}layers.{self.layer}.{self.site.removeprefix(prefix)}"
         raise InputError(
-            f"{shown(self.site)} is in no stack", where="site", allowed=f"{' or '.join(spec.stacks)} before it"
+            f"{shown(self.site)} is in no stack",
+            where="site",
+            allowed=f"{' or '.join(map(repr, spec.stacks))} before it",
         )
 
 

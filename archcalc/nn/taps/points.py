@@ -32,7 +32,7 @@ class Pass(ABC):
 
     @abstractmethod
     def reads(self, name: str) -> bool:
-        """Whether anyone asks for this point."""
+        """Whether anyone reads or changes this point."""
 
     @abstractmethod
     def writes(self, name: str) -> bool:
@@ -71,7 +71,7 @@ def stand(own: Sight) -> None:
 
 
 def reads(*names: str) -> bool:
-    """Whether anyone asks for one of these points."""
+    """Whether anyone reads or changes one of these points."""
     watched = _AT_HAND.get()
     return watched is not None and any(map(watched.reads, names))
 

@@ -59,22 +59,24 @@ class Watched(Pass):
     def reached(self, name: str, x: Tensor, sight: Sight | None) -> Tensor:
         """What the pass goes on with at this point; rows and tokens may stand as one axis."""
         site = self.sites[self.prefix + name]
+        if not self.reads(name):
+            return x
         n_tokens = len(self.own.positions)
-        is_flat = x.dim() < len(site.axes)
-        y = x.view(-1, n_tokens, *x.shape[1:]) if is_flat else x
-        keys = None if sight is None else sight.key_standing
+        y = x.view(-1, n_tokens, *x.shape[1:]) if x.dim() < len(site.axes) else x
+        keys = sight.key_standing if sight is not None and "S" in site.axes else None
         standing = keys
         if tokens_axis(site) == "T":
             n_last = y.shape[site.axes.index("T")]
             standing = self.own.key_standing[..., -n_tokens:][..., -n_last:]
         assert standing is not None, "where tokens are keys, a sight is given"
         for watch in self.watches:
-            y = watch.at(site, y, standing, keys if "S" in site.axes else None)
-        return y.flatten(0, 1) if is_flat else y
+            y = watch.at(site, y, standing, keys)
+        return y.reshape(x.shape)
 
     def reads(self, name: str) -> bool:
-        """Whether anyone asks for this point."""
-        return any(self.prefix + name in watch.read for watch in self.watches)
+        """Whether anyone reads or changes this point."""
+        name = self.prefix + name
+        return any(name in watch.read or name in watch.writes for watch in self.watches)
 
     def writes(self, name: str) -> bool:
         """Whether anyone changes this point."""
