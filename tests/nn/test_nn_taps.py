@@ -88,7 +88,7 @@ def ids() -> Tensor:
 # Reading.
 
 
-@relaxed(60)
+@relaxed(40)
 @given(spec=specs(), kernel=st.sampled_from(KERNELS), grad=st.booleans())
 def test_reading_leaves_logits_bit_equal_and_comes_by_every_site(spec: Spec, kernel: Kernel, grad: bool) -> None:
     model, asked = made(spec, kernel), ids_of(spec)
@@ -120,7 +120,7 @@ def test_shapes_of_a_pass_with_a_cache(spec: Spec, data: st.DataObject) -> None:
     assert {name: x.shape for name, x in found.items()} == {name: x for name, x in listed.items() if x is not None}
 
 
-@relaxed(60)
+@relaxed(40)
 @given(spec=specs())
 def test_the_residual_stream_is_the_sum_of_what_joins_it(spec: Spec) -> None:
     model = made(spec)
@@ -150,7 +150,7 @@ def test_the_residual_stream_is_the_sum_of_what_joins_it(spec: Spec) -> None:
             before = here["resid_post"]
 
 
-@relaxed(60)
+@relaxed(40)
 @given(spec=specs(), kernel=st.sampled_from(KERNELS))
 def test_patterns_are_the_softmax_of_scores_and_weigh_the_values(spec: Spec, kernel: Kernel) -> None:
     model = made(spec, kernel)
@@ -209,7 +209,7 @@ def test_gradients_at_the_sites(model: Any, ids: Tensor) -> None:
 # Writing.
 
 
-@relaxed(100)
+@relaxed(70)
 @given(spec=DECODERS, data=st.data())
 def test_an_edit_means_the_same_with_a_cache(spec: Spec, data: st.DataObject) -> None:
     model = made(spec)
@@ -223,7 +223,7 @@ def test_an_edit_means_the_same_with_a_cache(spec: Spec, data: st.DataObject) ->
     assert error <= 1e-5
 
 
-@relaxed(60)
+@relaxed(40)
 @given(spec=specs(family="decoder"), data=st.data(), left=st.booleans())
 def test_positions_are_a_rows_own(spec: Spec, data: st.DataObject, left: bool) -> None:
     model = made(spec)
@@ -233,7 +233,7 @@ def test_positions_are_a_rows_own(spec: Spec, data: st.DataObject, left: bool) -
         assert alone_is_the_same(model, rows, model(ids, padding_BT=padding), padding)
 
 
-@relaxed(60)
+@relaxed(40)
 @given(spec=specs(family="decoder"), data=st.data())
 def test_positions_are_a_rows_own_with_a_cache(spec: Spec, data: st.DataObject) -> None:
     """A prompt padded on the left, then token by token."""
@@ -269,7 +269,7 @@ def test_positions_of_a_padded_source_are_its_own(spec: Spec, data: st.DataObjec
             assert near(of_batch, expected[0])
 
 
-@relaxed(60)
+@relaxed(40)
 @given(spec=specs(), data=st.data(), kernel=st.sampled_from(KERNELS))
 def test_a_value_put_into_its_own_place_changes_nothing(spec: Spec, data: st.DataObject, kernel: Kernel) -> None:
     """Bit for bit; of scores and patterns, what the eager kernel gives."""
@@ -474,6 +474,12 @@ def test_what_is_free_costs_no_operation(spec: Spec, kernel: Kernel) -> None:
     assert [name for name in read if name not in views] == [name for name in plain if name not in views]
     with taps.edit(made(load("tiny")), taps.Edit("embed", None, half)):
         assert operations(lambda: model(*asked)) == plain
+
+
+def test_compilers_see_through_points_that_nobody_looks_at(ids: Tensor) -> None:
+    model = made(one_layer(GQA))
+    with torch.no_grad():
+        assert torch.equal(torch.compile(model, backend="eager", fullgraph=True)(ids), model(ids))
 
 
 def test_scores_are_computed_only_where_they_are_read(model: Any, ids: Tensor) -> None:

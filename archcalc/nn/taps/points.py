@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
+from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
 from torch import Tensor, nn
@@ -39,6 +40,10 @@ class Pass(ABC):
         """Whether anyone changes this point."""
 
 
+# How many watch anything, on whatever thread: while it is 0, a point looks no further (and torch.compile sees through).
+_n_open = 0
+_LOCK = Lock()
+
 # By model, how a watched pass through it begins; and the pass at hand. Both are of this thread alone.
 Begin = Callable[[nn.Module], Pass | None]
 BEGIN: ContextVar[Begin | None] = ContextVar("taps_begin", default=None)
@@ -47,13 +52,13 @@ _AT_HAND: ContextVar[Pass | None] = ContextVar("taps_at_hand", default=None)
 
 def tap(name: str, x: Tensor, sight: Sight | None = None) -> Tensor:
     """A point: the value that goes on from here. `sight` is given where an axis is of keys."""
-    watched = _AT_HAND.get()
+    watched = _AT_HAND.get() if _n_open else None
     return x if watched is None else watched.reached(name, x, sight)
 
 
 def within(name: str, call: Callable[..., T], *args: object) -> T:
     """What a call gives, the points in it under this name."""
-    watched = _AT_HAND.get()
+    watched = _AT_HAND.get() if _n_open else None
     if watched is None:
         return call(*args)
     outer, watched.prefix = watched.prefix, f"{watched.prefix}{name}."
@@ -65,27 +70,40 @@ def within(name: str, call: Callable[..., T], *args: object) -> T:
 
 def stand(own: Sight) -> None:
     """Tell where the tokens stand that are about to be read."""
-    watched = _AT_HAND.get()
+    watched = _AT_HAND.get() if _n_open else None
     if watched is not None:
         watched.own = own
 
 
 def reads(*names: str) -> bool:
     """Whether anyone reads or changes one of these points."""
-    watched = _AT_HAND.get()
+    watched = _AT_HAND.get() if _n_open else None
     return watched is not None and any(map(watched.reads, names))
 
 
 def writes(*names: str) -> bool:
     """Whether anyone changes one of these points."""
-    watched = _AT_HAND.get()
+    watched = _AT_HAND.get() if _n_open else None
     return watched is not None and any(map(watched.writes, names))
 
 
 def passing(model: nn.Module) -> AbstractContextManager[None]:
     """Around a forward pass through a model, by which its points are known for the model's."""
-    begin = BEGIN.get()
+    begin = BEGIN.get() if _n_open else None
     return nullcontext() if begin is None else at_hand(begin(model))
+
+
+@contextmanager
+def opened() -> Iterator[None]:
+    """While it lasts, points look at whether the pass at hand is watched."""
+    global _n_open
+    with _LOCK:
+        _n_open += 1
+    try:
+        yield
+    finally:
+        with _LOCK:
+            _n_open -= 1
 
 
 @contextmanager

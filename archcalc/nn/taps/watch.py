@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from archcalc.errors import InputError
 from archcalc.nn.sight import Sight
 from archcalc.nn.taps.edits import Applied, Edit, tokens_axis
-from archcalc.nn.taps.points import BEGIN, Pass
+from archcalc.nn.taps.points import BEGIN, Pass, opened
 from archcalc.spec import Spec
 from archcalc.spec.sites import Site, sites
 
@@ -106,7 +106,8 @@ def watching(watch: Watch) -> Iterator[None]:
     """While it lasts, and on this thread alone, the model is watched."""
     _change(lambda watches: (*watches, watch))
     try:
-        yield
+        with opened():
+            yield
     finally:
         _change(lambda watches: tuple(other for other in watches if other is not watch))
 
