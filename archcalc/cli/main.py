@@ -27,6 +27,7 @@ COMMANDS = {
     "chat": ("chat", "Talk with a model that was made for it."),
     "fill-mask": ("fill_mask", "What an encoder puts in the place of a mask."),
     "train": ("train", "Train a model from nothing."),
+    "taps": ("taps", "The places of a forward pass that can be read and written."),
     "tokenize": ("tokenize", "How tokenizers split a text, and what their vocabularies cost."),
     "presets": ("presets", "The models that come with archcalc."),
     "new": ("new", "Start a spec of your own from a commented template."),
