@@ -25,7 +25,11 @@ GAP = "  "
 WORDS = LEAST_WIDTH // 2 - len(GAP)
 
 # Where a word too long for its line may break, in order of preference. A number is never broken.
-_BREAKS = tuple(map(re.compile, (r" ", r"(?<=[·/])|(?<=[.,])(?=\D)", r"(?<=[_-])")))
+# Chinese has no spaces: a line may break beside any of its characters, but begins with no mark that closes what stands
+# before it, and ends with none that opens what follows.
+_WIDE, _OPENING, _CLOSING = "\u2e80-\u9fff\uff00-\uffef", "（《「『“(\\[", "，。、；：！？）》」』”,.;:!?)%\\]"
+_BESIDE_WIDE = rf"(?<=[{_WIDE}])(?<![{_OPENING}])(?![{_CLOSING} ])|(?<![{_OPENING} ])(?=[{_WIDE}])(?![{_CLOSING}])"
+_BREAKS = tuple(map(re.compile, (rf" |{_BESIDE_WIDE}", r"(?<=[·/])|(?<=[.,])(?=\D)", r"(?<=[_-])")))
 _NUMBER = re.compile(r"\d[\d,.]*")
 
 

@@ -102,9 +102,6 @@ WORDS: Sentences = {
     "part.tokens_by_weights": ("tokens by weights", "词元 × 权重"),
     "part.tokens_by_tokens": ("tokens by tokens", "词元 × 词元"),
     "part.others": ("others", "其余"),
-    "column.figure": ("figure", "数字"),
-    "column.formula": ("formula", "公式"),
-    "column.value": ("value", "值"),
     **{f"figure.{name}": both for name, both in _FIGURES.items()},
     **{f"atom.{name}": both for name, both in _ATOMS.items()},
 }
