@@ -129,10 +129,10 @@ def _bands(table: Table, widths: list[int], width: int) -> list[list[int]]:
 
 
 def _groups(table: Table) -> Iterator[list[int]]:
-    """The columns after the first, each number with the one that says it in words and has no heading."""
+    """The columns after the first, each number with what says it in words or as a bar and has no heading."""
     group: list[int] = []
     for i, column in enumerate(table.columns[1:], start=1):
-        if group and (column.heading or column.kind != "human"):
+        if group and (column.heading or not column.says_another):
             yield group
             group = []
         group.append(i)
