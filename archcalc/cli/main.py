@@ -25,6 +25,7 @@ COMMANDS = {
     "verify": ("verify", "Prove the numbers on a PyTorch model built from the same spec."),
     "generate": ("generate", "Go on from a prompt, with real weights."),
     "chat": ("chat", "Talk with a model that was made for it."),
+    "next": ("next_token", "Which token comes next, after one context or two side by side."),
     "fill-mask": ("fill_mask", "What an encoder puts in the place of a mask."),
     "train": ("train", "Train a model from nothing."),
     "taps": ("taps", "The places of a forward pass that can be read and written."),
