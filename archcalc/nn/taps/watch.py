@@ -64,7 +64,7 @@ class Watched(Pass):
         if not self.reads(name):
             return x
         n_tokens = len(self.own.positions)
-        y = x.view(-1, n_tokens, *x.shape[1:]) if x.dim() < len(site.axes) else x
+        y = x.reshape(-1, n_tokens, *x.shape[1:]) if x.dim() < len(site.axes) else x
         keys = sight.key_standing if sight is not None and "S" in site.axes else None
         standing = keys
         if tokens_axis(site) == "T":
