@@ -28,6 +28,7 @@ COMMANDS = {
     "next": ("next_token", "Which token comes next, after one context or two side by side."),
     "fill-mask": ("fill_mask", "What an encoder puts in the place of a mask."),
     "train": ("train", "Train a model from nothing."),
+    "demo": ("demo", "Small demonstrations, computed as they are shown."),
     "tokenize": ("tokenize", "How tokenizers split a text, and what their vocabularies cost."),
     "presets": ("presets", "The models that come with archcalc."),
     "new": ("new", "Start a spec of your own from a commented template."),
