@@ -9,7 +9,6 @@ import msgspec
 
 from archcalc.render.lang import ENGLISH, Words
 from archcalc.render.page import Block, Column, Page, Table, Text
-from archcalc.units import exact
 
 
 def listing(names: Iterable[str], say: Words = ENGLISH) -> Page:
@@ -48,27 +47,19 @@ def _softmax(found: Any, say: Words) -> list[Block]:
         Column("softmax(z)", "decimal"),
         Column("", "bar"),
         Column("argmax", "count"),
-        Column(say("demo.softmax.drawn", n=found.n_draws), "count"),
-        Column(say("demo.softmax.frequency"), "decimal"),
+        Column(say("demo.softmax.drawn", n=found.n_draws), "decimal"),
     )
-    told = zip(
-        found.logits, found.exps, found.probabilities, found.argmax, found.counts, found.frequencies, strict=True
-    )
-    rows: list[tuple[Any, ...]] = [
-        (str(i), z, e, p, p, int(most), n, share) for i, (z, e, p, most, n, share) in enumerate(told, 1)
-    ]
-    rows.append((
-        say("demo.softmax.sum"), None, found.sum, sum(found.probabilities), None, int(sum(found.argmax)),
-        sum(found.counts), sum(found.frequencies),
-    ))  # fmt: skip
+    told = zip(found.logits, found.exps, found.probabilities, found.argmax, found.frequencies, strict=True)
+    rows: list[tuple[Any, ...]] = [(str(i), z, e, p, p, int(most), f) for i, (z, e, p, most, f) in enumerate(told, 1)]
+    sums = (sum(found.probabilities), None, int(sum(found.argmax)), sum(found.frequencies))
+    rows.append((say("demo.softmax.sum"), None, found.sum, *sums))
     by_hand = ", ".join(
-        f"{e:.3f}/{found.sum:.3f} = {p:.3f}" for e, p in zip(found.exps, found.probabilities, strict=True)
+        f"{e:.4f}/{found.sum:.4f} = {p:.3f}" for e, p in zip(found.exps, found.probabilities, strict=True)
     )
     return [
         Table(say("demo.softmax.stages"), columns, rows, n_sums=1),
-        Text("", [say("demo.softmax.by_hand", equations=by_hand)]),
+        Text("", [say("demo.softmax.by_hand", equations=by_hand), _logistic(found, say)]),
         _temperatures(found, say),
-        Text(say("demo.softmax.logistic"), [_logistic(found, say)]),
     ]
 
 
@@ -86,7 +77,7 @@ def _temperatures(found: Any, say: Words) -> Table:
 def _logistic(found: Any, say: Words) -> str:
     (a, b, *_), told = found.logits, found.logistic
     p, q = told.softmax
-    return say("demo.softmax.logistic_line", a=a, b=b, p=p, q=q, x=told.difference, logistic=told.logistic)
+    return say("demo.softmax.logistic_formula", a=a, b=b, p=p, q=q, x=told.difference, logistic=told.logistic)
 
 
 def _dropout(found: Any, say: Words) -> list[Block]:
@@ -109,7 +100,7 @@ def _positions(found: Any, say: Words) -> list[Block]:
     columns = (
         Column(say("demo.positions.model")),
         Column(say("demo.positions.layers"), "count"),
-        *(Column(say("demo.positions.first", ids=ids), "decimal") for ids in orders),
+        *(Column(ids, "decimal") for ids in orders),
         Column(say("demo.positions.difference"), "decimal"),
         Column(say("demo.positions.same")),
     )
@@ -131,7 +122,7 @@ def _step(found: Any, say: Words) -> list[Block]:
     """Numbers first, then where each comes from."""
     columns = (
         Column(say("common.token")),
-        *(Column(name, "decimal") for name in ("z", "p", "y", say("demo.step.by_hand"), say("demo.step.autograd"))),
+        *(Column(name, "decimal") for name in ("z", "p", "y", "p − y", say("demo.step.autograd"))),
         Column(say("demo.step.new_z"), "decimal"),
         Column(say("demo.step.new_p"), "decimal"),
     )
@@ -162,14 +153,14 @@ def _step(found: Any, say: Words) -> list[Block]:
 def _cost(found: Any, say: Words) -> list[Block]:
     columns = (
         Column(say("demo.cost.tokens"), "count"),
-        *(Column(say(f"demo.cost.{part}"), "count") for part in ("attention", "pairs", "ffn")),
+        *(Column(say(f"demo.cost.{part}"), "count") for part in ("attention", "ffn")),
         Column(say("demo.cost.share"), "percent"),
         Column("", "bar"),
     )
     rows = []
     for point in found.points:
         share = point.attention_flops / (point.attention_flops + point.ffn_flops)
-        rows.append((point.tokens, point.attention_flops, point.pairs_flops, point.ffn_flops, share, share))
+        rows.append((point.tokens, point.attention_flops, point.ffn_flops, share, share))
     crossings = {name: getattr(found, name) for name in ("crossing", "crossing_causal")}
     lines = [say(f"demo.cost.{name}", n=n) for name, n in crossings.items() if n is not None]
     return [Table(say("demo.cost.table", model=found.model), columns, rows), Text(say("demo.cost.crossings"), lines)]

@@ -10,7 +10,7 @@ PRESET = "llama-3-8b"
 
 
 class At(Demo, frozen=True):
-    """Forward FLOPs of each token in a prefill of so many: attention's, of them its scores and values, and the FFN's."""
+    """Forward FLOPs of a token in a prefill of so many: attention's, of them its scores and values, and the FFN's."""
 
     tokens: int
     attention_flops: int

@@ -68,7 +68,9 @@ def run(seed: int = 0) -> Softmax:
 
 def _softmax(logits: Row, temperature: float = 1.0) -> Row:
     """As `generate` makes it of a model's logits."""
-    return tuple(distribution(torch.tensor([logits]).double(), Sampling(temperature=temperature))[0].tolist())
+    return tuple(
+        distribution(torch.tensor([logits], dtype=torch.float64), Sampling(temperature=temperature))[0].tolist()
+    )
 
 
 def _tempered(temperature: float) -> Tempered:
@@ -78,6 +80,6 @@ def _tempered(temperature: float) -> Tempered:
 
 def _counts(seed: int) -> tuple[int, ...]:
     """How often each token comes, drawn as `generate` draws: one number of one generator for each."""
-    p_BV = torch.tensor([_softmax(LOGITS)]).double().expand(N_DRAWS, -1)
+    p_BV = torch.tensor([_softmax(LOGITS)], dtype=torch.float64).expand(N_DRAWS, -1)
     die = torch.Generator().manual_seed(seed)
     return tuple(draw(p_BV, [die] * N_DRAWS).bincount(minlength=len(LOGITS)).tolist())
