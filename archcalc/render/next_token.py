@@ -15,6 +15,7 @@ from archcalc.units import exact
 if TYPE_CHECKING:
     from archcalc.interp.next_token import Context, Next, Place
 
+# What two contexts are called.
 NAMES = ("A", "B")
 KINDS = {
     "n_vocab": "exact",
@@ -34,7 +35,7 @@ def page(label: str, found: Next, prompts: list[str], spelled: Spelled, say: Wor
     named = zip(NAMES, found.contexts, prompts, strict=False)
     told = [say("next.context", name=name, text=shown(text, 200), n=exact(len(one.ids))) for name, one, text in named]
     blocks: list[Block] = [Text(say("next.contexts"), told), _tokens(found, spelled, say), _figures(found, say)]
-    subtitle = say("next.subtitle", how=_how(found, say))
+    subtitle = say("next.subtitle", how=how(found, say))
     return Page(say("next.title", model=label), subtitle, [*blocks, *_apart(found, say)], say.lang)
 
 
@@ -54,11 +55,13 @@ def is_plain(found: Next) -> bool:
     return told.temperature == told.repetition_penalty == 1 and told.top_k is told.top_p is told.min_p is None
 
 
-def _how(found: Next, say: Words) -> str:
+def how(found: Next, say: Words) -> str:
+    """What is drawn by, in words."""
     if is_plain(found):
         return say("next.plain")
     told = msgspec.structs.asdict(found.sampling)
-    settings = [f"{name} = {value:g}" for name, value in told.items() if value is not None]
+    neutral = {"repetition_penalty": 1}
+    settings = [f"{name} = {value:g}" for name, value in told.items() if value not in (None, neutral.get(name))]
     return say("next.drawn", settings=", ".join(settings))
 
 
