@@ -27,6 +27,7 @@ COMMANDS = {
     "chat": ("chat", "Talk with a model that was made for it."),
     "next": ("next_token", "Which token comes next, after one context or two side by side."),
     "demo": ("demo", "Small demonstrations, computed as they are shown."),
+    "trace": ("trace", "Watch a forward pass, step by step."),
     "fill-mask": ("fill_mask", "What an encoder puts in the place of a mask."),
     "train": ("train", "Train a model from nothing."),
     "taps": ("taps", "The places of a forward pass that can be read and written."),

@@ -13,8 +13,6 @@ from archcalc.render.lang import words
 from archcalc.render.output import Format, emit, write
 
 if TYPE_CHECKING:
-    from archcalc.render.next_token import Spelled
-    from archcalc.run.opened import Opened
     from archcalc.run.sampling import Sampling
 
 
@@ -66,29 +64,16 @@ def command(
         raise InputError(f"found {len(contexts)}", where=where, allowed=f"1 or {MOST}, to be set side by side")
     ready = holding.ready(found, work_of(found.spec, contexts, 1))
     made = next_tokens(ready.model, contexts, top=top, sampling=sampling, start_id=found.start_id)
-    asked, spelled, say = list(prompts or id_lists), _spelled(found), words(lang)
+    asked, say = list(prompts or id_lists), words(lang)
     if plot:
         from archcalc.render.next_chart import chart
         from archcalc.render.plot import as_file
 
-        write(plot, as_file(plot, lambda: chart(found.label, made, asked, spelled, say)))
+        write(plot, as_file(plot, lambda: chart(found.label, made, asked, found.piece, say)))
     emit(
-        lambda: pages.page(found.label, made, asked, spelled, say),
-        lambda: pages.data(found.label, made, asked, spelled),
+        lambda: pages.page(found.label, made, asked, found.piece, say),
+        lambda: pages.data(found.label, made, asked, found.piece),
         form,
         output=output,
         color=not no_color,
     )
-
-
-def _spelled(found: Opened) -> Spelled:
-    """A token's text; what the vocabulary calls it, where it is but part of a character."""
-    tokenizer = found.tokenizer
-
-    def text(token: int) -> str:
-        if tokenizer is None:
-            return ""
-        decoded = tokenizer.decode([token], special=True)
-        return tokenizer.piece(token) if not decoded or "\ufffd" in decoded else decoded
-
-    return text

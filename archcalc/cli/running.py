@@ -42,8 +42,8 @@ class Holding:
 
         return open_source(source, random_weights=self.random_weights, changes=changes(self.settings))
 
-    def ready(self, found: Opened, work: Workload) -> Ready:
-        """The model in memory, with a bar on a terminal while it loads."""
+    def ready(self, found: Opened, work: Workload, *, packed: bool = True) -> Ready:
+        """The model in memory, with a bar on a terminal while it loads; not `packed`, one that can be looked into."""
         import torch
 
         if self.threads:
@@ -58,6 +58,7 @@ class Holding:
                 quantize=self.quantize,
                 seed=self.seed,
                 progress=bar.update,
+                packed=packed,
             )
 
 

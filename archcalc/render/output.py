@@ -77,11 +77,15 @@ def emit(
 
         _print(as_text(page(), width()), plain=is_plain(color))
         return
-    text = _json(data()) if form == "json" else _TEXTS[form](page())
-    if output is None or is_printed:
+    emit_text(_json(data()) if form == "json" else _TEXTS[form](page()), output)
+
+
+def emit_text(text: str, output: str | None) -> None:
+    """Print a text, or write it to a file; raises as `emit` does."""
+    if output in (None, "-"):
         _print(text, plain=True)
     else:
-        write(output, text)
+        write(str(output), text)
 
 
 def _print(text: str, *, plain: bool) -> None:

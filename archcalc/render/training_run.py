@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from archcalc.render.page import Column, Page, Table, Text
-from archcalc.units import exact, human
 
 KINDS = {
     "steps": "exact",
@@ -23,20 +22,34 @@ def data(found: dict[str, Any]) -> dict[str, Any]:
     return found | {"kinds": KINDS}
 
 
+COLUMNS = (
+    Column("steps", "count"),
+    Column("tokens", "count"),
+    Column("FLOPs", "human"),
+    Column("time", "seconds"),
+    Column("tokens/s", "count"),
+    Column("last loss", "decimal"),
+    Column("held out, nats", "decimal"),
+    Column("a character", "decimal"),
+    Column("right", "percent"),
+)
+
+
 def page(found: dict[str, Any]) -> Page:
-    """A line for each figure."""
+    """One row of figures, and where the model lies."""
     held = found["held_out"]
-    rows = [
-        ("steps", exact(found["steps"]), "exact"),
-        ("tokens learned from", exact(found["tokens"]), "exact"),
-        ("FLOPs", f"{exact(found['flops'])} ({human(found['flops'])})", "exact"),
-        ("time", f"{found['seconds']:,.1f} s, {found['tokens_per_second']:,.0f} tokens/s", "measured"),
-        ("loss of the last step", f"{found['loss']:.4f} nats a target", "measured"),
-        ("held out", f"{held['nats']:.4f} nats a target", "measured"),
-        ("held out, right", f"{100 * held['right']:.2f} %", "measured"),
-    ]
-    if held["nats_per_character"] is not None:
-        rows.insert(-1, ("held out, a character", f"{held['nats_per_character']:.4f} nats", "measured"))
-    columns = (Column("figure"), Column("value"), Column("kind"))
+    row = (
+        found["steps"],
+        found["tokens"],
+        found["flops"],
+        found["seconds"],
+        round(found["tokens_per_second"]),
+        found["loss"],
+        held["nats"],
+        held["nats_per_character"],
+        held["right"],
+    )
+    by_kind = {kind: [name for name, one in KINDS.items() if one == kind] for kind in ("exact", "measured")}
+    said = "; ".join(f"{kind}: {', '.join(names).replace('_', ' ')}" for kind, names in by_kind.items())
     note = Text("The model", [f"{found['checkpoint']}: archcalc generate {found['checkpoint']} --prompt …"])
-    return Page(f"{found['model']}, trained", "", [Table("", columns, rows), note])
+    return Page(f"{found['model']}, trained", said, [Table("", COLUMNS, [row]), note])

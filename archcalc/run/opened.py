@@ -78,6 +78,13 @@ class Opened:
             model = self.checkpoint.load(device=str(place), dtype=dtype, progress=progress)
         return Ready(pack(model, quantize=quantize) if packed and place.type == "cpu" else model, self, place)
 
+    def piece(self, token: int) -> str:
+        """A token's text; what the vocabulary calls it where it is but part of a character; "" without a tokenizer."""
+        if self.tokenizer is None:
+            return ""
+        text = self.tokenizer.decode([token], special=True)
+        return self.tokenizer.piece(token) if not text or "\ufffd" in text else text
+
     def _dtype(self, device: torch.device) -> torch.dtype:
         if device.type == "cpu" or self.checkpoint is None:
             return torch.float32

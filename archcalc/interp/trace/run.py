@@ -29,6 +29,13 @@ class Traced:
     axes: str
     value: Tensor
 
+    def at(self, position: int) -> Tensor:
+        """The value at one place, or at the last of a shorter text; whole where it has no axis of tokens."""
+        if "T" not in self.axes:
+            return self.value
+        axis = self.axes.index("T")
+        return self.value.select(axis, min(position, self.value.shape[axis] - 1))
+
 
 @dataclass(frozen=True)
 class Trace:

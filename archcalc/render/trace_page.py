@@ -1,0 +1,39 @@
+"""A trace as one self-contained HTML page that steps through it: nothing is fetched."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from archcalc.render.lang import Words, sentences
+
+SOFTMAX = (2.0, 1.0, 0.1)
+
+
+def as_html(data: dict[str, Any], say: Words) -> str:
+    """The page of `archcalc.render.trace.data`."""
+    from jinja2 import Environment, PackageLoader
+
+    environment = Environment(loader=PackageLoader("archcalc.render"), autoescape=True)
+    template = environment.get_template("trace.html")
+    last = next(reversed(data["tokens"].values()))
+    subtitle = say("trace.subtitle", position=data["position"], token=repr(last[data["position"]]))
+    filled = ("title", "subtitle", "norm_of", "value")
+    told = {name: say(f"trace.{name}") for name in sentences("trace") if name not in filled}
+    return template.render(
+        data=data,
+        lang=say.lang,
+        title=say("trace.title", model=data["model"]),
+        subtitle=subtitle,
+        words=told | {"token": say("common.token"), "probability": say("common.probability")},
+        softmax=_softmax(),
+    )
+
+
+def _softmax() -> list[dict[str, float]]:
+    """The steps of softmax on three numbers, computed now."""
+    import torch
+
+    z = torch.tensor(SOFTMAX, dtype=torch.float64)
+    e = z.exp()
+    columns = zip(z.tolist(), e.tolist(), torch.softmax(z, -1).tolist(), strict=True)
+    return [{"z": a, "exp": b, "sum": float(e.sum()), "softmax": c} for a, b, c in columns]
