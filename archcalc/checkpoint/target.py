@@ -44,4 +44,6 @@ class Target:
             low = max(start, self.first)
             high = min(start + numbers.shape[axis], self.first + self.local.shape[axis])
             if low < high:
-                self.local.narrow(axis, low - self.first, high - low).copy_(numbers.narrow(axis, low - start, high - low))
+                self.local.narrow(axis, low - self.first, high - low).copy_(
+                    numbers.narrow(axis, low - start, high - low)
+                )

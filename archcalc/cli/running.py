@@ -16,6 +16,7 @@ from archcalc.extras import require_running
 from archcalc.units import human_bytes
 
 if TYPE_CHECKING:
+    from archcalc.run.distributed.launch import Ranks
     from archcalc.run.opened import Opened, Quantize, Ready
     from archcalc.run.timing import Timing
     from archcalc.spec.workload import Workload
@@ -42,8 +43,8 @@ class Holding:
 
         return open_source(source, random_weights=self.random_weights, changes=changes(self.settings))
 
-    def ready(self, found: Opened, work: Workload) -> Ready:
-        """The model in memory, with a bar on a terminal while it loads."""
+    def ready(self, found: Opened, work: Workload, ranks: Ranks | None = None) -> Ready:
+        """The model in memory, or this rank's part of it, with a bar on a terminal while it loads."""
         import torch
 
         if self.threads:
@@ -58,6 +59,7 @@ class Holding:
                 quantize=self.quantize,
                 seed=self.seed,
                 progress=bar.update,
+                ranks=ranks,
             )
 
 

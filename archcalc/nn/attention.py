@@ -88,6 +88,10 @@ class Attention(nn.Module):
             return rotate(k_BKSH, sight.turns(position, k_BKSH.dtype), position.interleaved), v_BKSH
         return k_BKSH, v_BKSH
 
+    def of_source(self, states_BSD: Tensor, sight: Sight) -> tuple[Tensor, Tensor]:
+        """`keys_values` of a source, for a cache that is filled before any forward pass: an entry of its own."""
+        return self.keys_values(states_BSD, sight)
+
     def _qk_norm(self, n_heads: int) -> nn.Module | None:
         if self.part.qk_norm is None:
             return None

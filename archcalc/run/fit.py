@@ -8,6 +8,7 @@ import psutil
 import torch
 
 from archcalc.analysis.memory import Dtype, summary
+from archcalc.analysis.shards import Engine, caches, split_bytes, weights
 from archcalc.errors import ArchcalcError
 from archcalc.ledger.build import build
 from archcalc.spec import Spec
@@ -33,6 +34,21 @@ def check(spec: Spec, work: Workload, dtype: torch.dtype, device: torch.device) 
             f"{spec.name} needs {human_bytes(weights_bytes)} of weights in {NAMES[dtype]}"
             f" and {human_bytes(cache_bytes)} of cache for {work.batch} × {work.past + work.seq:,} tokens;"
             f" {human_bytes(free_bytes)} are free on {device.type}"
+        )
+
+
+def check_parts(
+    spec: Spec, work: Workload, dtype: torch.dtype, device: torch.device, engine: Engine, n: int, n_here: int
+) -> None:
+    """Raise TooLargeError if what each of `n` ranks holds is more than its share: a CPU's memory is `n_here` ranks'."""
+    ledger, name = build(spec), NAMES[dtype]
+    weights_bytes = max(split_bytes(weights(ledger, engine, n, name)))
+    cache_bytes = max(split_bytes(caches(ledger, work, engine, n, name)))
+    free_bytes = free_memory(device) // (n_here if device.type == "cpu" else 1)
+    if weights_bytes + cache_bytes > free_bytes:
+        raise TooLargeError(
+            f"{spec.name} on {n} ranks needs {human_bytes(weights_bytes)} of weights in {name} and"
+            f" {human_bytes(cache_bytes)} of cache on each; {human_bytes(free_bytes)} are free for one on {device.type}"
         )
 
 
