@@ -47,3 +47,9 @@ class Target:
                 self.local.narrow(axis, low - self.first, high - low).copy_(
                     numbers.narrow(axis, low - start, high - low)
                 )
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """All of a tensor, gathered where processes share it: all of them ask for it then."""
+    gathered: Tensor = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+    return gathered

@@ -89,7 +89,7 @@ def _met(engine: Engine, n: int | None, device: str, timeout: int) -> Iterator[R
 
 @contextmanager
 def _told_once() -> Iterator[None]:
-    """Errors of other ranks are told late: what rank 0 meets too it has told by then, and torchrun has ended the job."""
+    """Errors of other ranks are told late: of what rank 0 meets too, torchrun has ended the job by then."""
     rank = int(os.environ.get("RANK", "0"))
     try:
         yield

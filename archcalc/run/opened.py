@@ -61,8 +61,9 @@ class Opened:
         """The model, on a device, laid out to run fast. Random weights are those of `seed`.
 
         `dtype` left out is float32 on the CPU, elsewhere what the file has. `quantize` stores matrices in 8 or 4 bits,
-        on the CPU alone. With `ranks`, this process holds its part of the model. Raises TooLargeError, before anything is allocated, if `work` does not fit;
-        InputError for a device that is not there, and for weights that are not those of the architecture.
+        on the CPU alone. With `ranks`, this process holds its part of the model. Raises TooLargeError,
+        before anything is allocated, if `work` does not fit; InputError for a device that is not there, and for weights
+        that are not those of the architecture.
         """
         place = device_of(device) if ranks is None else ranks.device
         if quantize and place.type != "cpu":
@@ -90,18 +91,19 @@ class Opened:
         ranks: Ranks,
     ) -> Ready:
         """This rank's part, once it is known that the parts of all ranks here fit."""
-        from archcalc.run.distributed.load import draw, spread, targets
+        from archcalc.run.distributed.load import draw, spread
+        from archcalc.run.distributed.parts import targets
 
         if quantize:
             raise InputError("found with --tp or --fsdp", where="--quantize", allowed="one process")
-        fit.check_parts(self.spec, work, dtype, ranks.device, ranks.engine, ranks.n, ranks.n_here)
+        fit.check_parts(self.spec, work, dtype, ranks)
         model = build(self.spec, dtype=dtype).eval().requires_grad_(False)
         spread(model, ranks)
         if self.checkpoint is None:
             draw(model, seed)
         else:
             self.checkpoint.fill(targets(model), progress)
-        return Ready(model, self, ranks.device)
+        return Ready(model, self, ranks.device, ranks.n)
 
     def _dtype(self, device: torch.device) -> torch.dtype:
         if device.type == "cpu" or self.checkpoint is None:
@@ -111,11 +113,12 @@ class Opened:
 
 @dataclass(frozen=True)
 class Ready:
-    """A model that runs, and what it was opened from."""
+    """A model that runs, or one of `n_ranks` parts of it, and what it was opened from."""
 
     model: Any
     opened: Opened
     device: torch.device
+    n_ranks: int = 1
 
     def stream(self) -> Stream:
         """What turns one text's ids, as they come, into text; without a tokenizer, the numbers themselves."""
@@ -123,8 +126,8 @@ class Ready:
 
     @cached_property
     def bandwidth(self) -> float | None:
-        """Bytes a second that the device's memory gives, measured; None where there is no room to do so."""
-        return bandwidth(self.device)
+        """Bytes a second that the device's memory gives, measured; None for want of room, or where ranks share it."""
+        return bandwidth(self.device) if self.n_ranks == 1 else None
 
 
 class Numbers(Stream):

@@ -1,7 +1,8 @@
-"""FSDP2 over a canonical module: every parameter split along its first axis, gathered layer by layer when it is used."""
+"""FSDP2 over a canonical module: every parameter split along its first axis, gathered layer by layer when used."""
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from torch.distributed.device_mesh import DeviceMesh
@@ -16,11 +17,14 @@ def shard(model: Any, mesh: DeviceMesh) -> None:
 
     What is called beside `forward` gathers too: a decoder's cache is filled by its cross-attentions alone.
     """
+    # What it warns of, a change of the model's result in place, nothing here does.
+    warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
     blocks = [module for module in model.modules() if isinstance(module, Block)]
     for block in blocks:
         if "cross" in block.slots:
-            fully_shard(block.cross, mesh=mesh)
-            register_fsdp_forward_method(block.cross, "of_source")
+            cross = block.get_submodule("cross")
+            fully_shard(cross, mesh=mesh)
+            register_fsdp_forward_method(cross, "of_source")
     for block in blocks:
         fully_shard(block, mesh=mesh)
     fully_shard(model, mesh=mesh, reshard_after_forward=True)

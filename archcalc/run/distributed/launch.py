@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import platform
+import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -68,18 +70,35 @@ def joined(engine: Engine, n: int | None, device: str, seconds: float) -> Iterat
         raise InputError("asks for several processes, and this is one", where=where, allowed=asked)
     if n not in (None, there):
         raise InputError(f"found {n}, and torchrun started {there}", where=where, allowed=str(there))
-    here = _device(device)
+    here, processes = _device(device), list[tuple[str, int]]()
     try:
         dist.init_process_group(BACKENDS[here.type], timeout=timedelta(seconds=seconds))
+        processes = _processes()
         yield Ranks(engine, init_device_mesh(here.type, (there,)), here)
         dist.barrier()
     except RuntimeError as error:
         if not any(word in str(error).lower() for word in _SAID_BY_TORCH):
             raise
+        _wake(processes)
         raise LostRankError(
-            f"another process has ended, or did not answer within {seconds:g} s (--timeout): {_first_line(error)}"
+            f"another process has ended, or did not answer within {seconds:g} s (--timeout): {_what(error)}"
         ) from None
     dist.destroy_process_group()
+
+
+def _processes() -> list[tuple[str, int]]:
+    """The machine and the number of each rank's process."""
+    found: list[tuple[str, int]] = [("", 0)] * dist.get_world_size()
+    dist.all_gather_object(found, (platform.node(), os.getpid()))
+    return found
+
+
+def _wake(processes: list[tuple[str, int]]) -> None:
+    """Let those of this machine that were stopped go on, so that they hear that torchrun ends them."""
+    for machine, pid in processes:
+        if machine == platform.node() and pid != os.getpid():
+            with suppress(OSError):
+                os.kill(pid, signal.SIGCONT)
 
 
 def _device(name: str) -> torch.device:
@@ -92,6 +111,6 @@ def _device(name: str) -> torch.device:
     return here
 
 
-def _first_line(error: Exception) -> str:
-    """What torch says, without its stack or its own file's place."""
-    return str(error).strip().splitlines()[0].rpartition("] ")[2]
+def _what(error: Exception) -> str:
+    """What torch says, without its stack, its own file's place, and its advice."""
+    return str(error).strip().splitlines()[0].rpartition("] ")[2].partition(". This is")[0]

@@ -32,7 +32,7 @@ SPLIT: dict[type[nn.Module], dict[str, int]] = {
     LatentAttention: {"q.weight": 0, "q_up.weight": 0, "kv_up.weight": 0, "out.weight": 1},
     Plain: _WIDE | {"down.weight": 1},
     Gated: _WIDE | {"down.weight": 1},
-    Experts: {name: 1 for name in _WIDE} | {"down.weight": 2},
+    Experts: dict.fromkeys(_WIDE, 1) | {"down.weight": 2},
     Head: {"weight": 0, "bias": 0},
     Embedding: {"tokens.weight": 0},
     RelativeBias: {"weight": 1},

@@ -20,6 +20,7 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
 
 from archcalc.nn.attention import Attention
+from archcalc.nn.bias import RelativeBias
 from archcalc.nn.embedding import Embedding
 from archcalc.nn.head import Head
 from archcalc.nn.linear import Table
@@ -30,7 +31,7 @@ from archcalc.run.distributed.traffic import copied, gathered, summed
 
 Reader = Callable[[DTensor], Tensor]
 # Parts whose results are sums over ranks.
-SUMMED = tuple(part for part in plan.SPLIT if part not in (Head, Embedding, plan.RelativeBias))
+SUMMED = tuple(part for part in plan.SPLIT if part not in (Head, Embedding, RelativeBias))
 
 
 def parallelise(model: Any, mesh: DeviceMesh) -> None:
