@@ -14,10 +14,9 @@ from archcalc.ledger.types import KeptRow, Ledger, MatmulRow, Row
 
 
 class Figure(msgspec.Struct, frozen=True):
-    """A named sum of rows, and what of each row it takes."""
+    """A named sum of rows; `parts` are the sums that it falls into, by name."""
 
     name: str
-    meaning: str
     formula: Poly
     parts: tuple[tuple[str, Poly], ...] = ()
 
@@ -33,21 +32,13 @@ def params_figures(ledger: Ledger) -> list[Figure]:
     tied = Poly.sum(row.formula for row in ledger.tied)
     reads = () if ledger.tied else (TOKEN_TABLE,)
     return [
-        Figure("total", "every stored tensor once", ledger.formula()),
-        Figure("untied", "the tied head's matrix counted beside the table", ledger.formula() + tied),
-        Figure("active", "what one token uses, embedding and head included", _active(rows)),
-        Figure("active_without_input_embedding", "what one token uses beyond its embedding", _active(rows, *reads)),
-        Figure(
-            "active_without_embedding_and_head",
-            "what one token uses beyond its embedding and the head",
-            _active(rows, TOKEN_TABLE, HEAD_MATRIX),
-        ),
-        Figure(
-            "non_embedding",
-            "without embedding, positions and head",
-            Poly.sum(row.formula for row in rows if row.component not in EMBEDDING),
-        ),
-        *(Figure(f"{kind}{s}", meaning, _of_kind(ledger, kind)) for kind, s, meaning in _KINDS),
+        Figure("total", ledger.formula()),
+        Figure("untied", ledger.formula() + tied),
+        Figure("active", _active(rows)),
+        Figure("active_without_input_embedding", _active(rows, *reads)),
+        Figure("active_without_embedding_and_head", _active(rows, TOKEN_TABLE, HEAD_MATRIX)),
+        Figure("non_embedding", Poly.sum(row.formula for row in rows if row.component not in EMBEDDING)),
+        *(Figure(name, _of_kind(ledger, kind)) for kind, name in _KINDS.items()),
         *(_component(component, rows) for component in COMPONENTS),
     ]
 
@@ -57,22 +48,21 @@ def flops_figures(ledger: Ledger) -> list[Figure]:
     forward = _forward(ledger.matmuls)
     causal = Poly.sum(row.causal_formula for row in ledger.matmuls)
     return [
-        Figure("flops.forward", "every key that a layer holds is multiplied", forward),
-        Figure("flops.forward_causal", "only the pairs that are attended", causal),
-        Figure("flops.backward", "each product twice: for its input's gradient and its weight's", 2 * forward),
-        Figure("flops.train_step", "forward and backward", 3 * forward),
+        Figure("flops.forward", forward),
+        Figure("flops.forward_causal", causal),
+        Figure("flops.backward", 2 * forward),
+        Figure("flops.train_step", 3 * forward),
         *(_component_flops(component, ledger) for component in COMPONENTS),
     ]
 
 
 def memory_figures(ledger: Ledger, dtype: Dtype) -> list[Figure]:
     """Bytes of the weights, and of what a workload leaves in the cache, in a plain dtype."""
-    each = f"in {dtype}, {BYTES[dtype]} {'byte' if BYTES[dtype] == 1 else 'bytes'} each"
     cached = Poly.sum(row.formula for row in ledger.caches)
     return [
-        Figure("memory.weights_bytes", f"all parameters {each}", BYTES[dtype] * ledger.formula()),
-        Figure("memory.kv_cache_bytes", f"all keys and values kept, {each}", BYTES[dtype] * cached),
-        Figure("memory.state_bytes", "the state of recurrent layers", Poly({})),
+        Figure("memory.weights_bytes", BYTES[dtype] * ledger.formula()),
+        Figure("memory.kv_cache_bytes", BYTES[dtype] * cached),
+        Figure("memory.state_bytes", Poly({})),
         *([_activations(ledger.kept)] if ledger.kept else []),
     ]
 
@@ -81,8 +71,8 @@ def _activations(rows: Sequence[KeptRow]) -> Figure:
     """What grows with the square of the sequence, and the rest."""
     square = Poly.sum(row.formula for row in rows if row.is_square)
     rest = Poly.sum(row.formula for row in rows if not row.is_square)
-    named = ("tokens by tokens", square), ("others", rest)
-    return Figure("memory.activations_bytes", "what autograd keeps of a training step, eagerly", square + rest, named)
+    named = ("tokens_by_tokens", square), ("others", rest)
+    return Figure("memory.activations_bytes", square + rest, named)
 
 
 def telling(ledger: Ledger) -> list[Figure]:
@@ -94,11 +84,7 @@ def telling(ledger: Ledger) -> list[Figure]:
     return [total, *(figure for figure in kept if has_active or figure.name not in more)]
 
 
-_KINDS = (
-    ("trainable", "", "what training changes"),
-    ("frozen", "", "stored and counted, not trained"),
-    ("buffer", "s", "stored beside the parameters, in no total"),
-)
+_KINDS = {"trainable": "trainable", "frozen": "frozen", "buffer": "buffers"}
 
 
 def _active(rows: Sequence[Row], *without: str) -> Poly:
@@ -114,7 +100,7 @@ def _component(component: str, rows: Sequence[Row]) -> Figure:
     own = [row for row in rows if row.component == component]
     parts = {is_bias: Poly.sum(row.formula for row in own if row.is_bias is is_bias) for is_bias in (False, True)}
     named = ("weights", parts[False]), ("biases", parts[True])
-    return Figure(component, f"all of the component {component}", Poly.sum(row.formula for row in own), named)
+    return Figure(component, Poly.sum(row.formula for row in own), named)
 
 
 def _component_flops(component: str, ledger: Ledger) -> Figure:
@@ -122,8 +108,8 @@ def _component_flops(component: str, ledger: Ledger) -> Figure:
     own = [row for row in ledger.matmuls if row.component == component]
     pairs = [row for row in own if row.matmul.causal_axes]
     others = [row for row in own if row not in pairs]
-    named = ("tokens by weights", _forward(others)), ("tokens by tokens", _forward(pairs))
-    return Figure(f"flops.{component}", f"forward, all of the component {component}", _forward(own), named)
+    named = ("tokens_by_weights", _forward(others)), ("tokens_by_tokens", _forward(pairs))
+    return Figure(f"flops.{component}", _forward(own), named)
 
 
 def _forward(rows: Sequence[MatmulRow]) -> Poly:

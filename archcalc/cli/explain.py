@@ -5,9 +5,10 @@ from __future__ import annotations
 import click
 
 from archcalc.analysis.memory import BYTES, Dtype
-from archcalc.cli.options import load_source, output, settings, sizes, source
+from archcalc.cli.options import lang, load_source, output, settings, sizes, source
 from archcalc.ledger.build import build
 from archcalc.render import explain
+from archcalc.render.lang import words
 from archcalc.render.output import Format, emit
 from archcalc.render.report import Subject
 from archcalc.spec.execution import Execution
@@ -20,6 +21,7 @@ from archcalc.spec.workload import workload
 @sizes
 @click.option("--dtype", type=click.Choice(list(BYTES)), default="bf16", show_default=True, help="Weights and caches.")
 @settings
+@lang
 @output
 def command(
     source: str,
@@ -30,6 +32,7 @@ def command(
     source_seq: int | None,
     dtype: Dtype,
     settings: tuple[str, ...],
+    lang: str,
     form: Format,
     output: str | None,
     no_color: bool,
@@ -46,4 +49,5 @@ def command(
     how = None if past or dtype == "fp8" else Execution(dtype=dtype)
     subject = Subject(spec, build(spec, how), work, dtype)
     page = explain.table_page if form == "csv" else explain.page
-    emit(lambda: page(subject, row), lambda: explain.data(subject, row), form, output=output, color=not no_color)
+    say = words(lang)
+    emit(lambda: page(subject, row, say), lambda: explain.data(subject, row), form, output=output, color=not no_color)

@@ -11,6 +11,7 @@ from click.shell_completion import CompletionItem
 
 from archcalc import presets
 from archcalc.errors import InputError, shown
+from archcalc.render.lang import LANGS
 from archcalc.render.output import FORMATS, Format, by_suffix
 from archcalc.sources import load
 from archcalc.spec import Spec
@@ -84,6 +85,18 @@ def output(command: F) -> F:
     ):
         wrapped = option(wrapped)
     return wrapped
+
+
+def lang(command: F) -> F:
+    """`--lang`: the language that a page speaks, told as its name."""
+    return click.option(
+        "--lang",
+        type=click.Choice(LANGS),
+        default="en",
+        envvar="ARCHCALC_LANG",
+        show_default=True,
+        help="English or 中文; else as $ARCHCALC_LANG says.",
+    )(command)
 
 
 def sizes(command: F) -> F:

@@ -87,6 +87,15 @@ def holding(command: F) -> F:
 
 def sampling(command: F) -> F:
     """`--temperature`, the cuts and `--repetition-penalty`, told as one Sampling: to ask for a cut is to draw."""
+    return _sampled(command, 0.0, "0: the likeliest token (default; with a cut, 1).")
+
+
+def drawing(command: F) -> F:
+    """The same options where nothing is drawn but shown: what the model says itself, unless told otherwise."""
+    return _sampled(command, 1.0, "Divides the logits; 0: the likeliest token has it all (default: 1).")
+
+
+def _sampled(command: F, default: float, said: str) -> F:
 
     @wraps(command)
     def told(
@@ -102,7 +111,7 @@ def sampling(command: F) -> F:
         from archcalc.run.sampling import Sampling
 
         if temperature is None:
-            temperature = 0.0 if top_k is top_p is min_p is None else 1.0
+            temperature = default if top_k is top_p is min_p is None else 1.0
         chosen = Sampling(
             temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, repetition_penalty=repetition_penalty
         )
@@ -114,7 +123,7 @@ def sampling(command: F) -> F:
         click.option("--min-p", type=float, help="Only tokens of this share of the likeliest one's probability."),
         click.option("--top-p", type=float, help="Only the fewest tokens whose probabilities sum to this."),
         click.option("--top-k", type=int, help="Only so many of the likeliest tokens."),
-        click.option("--temperature", type=float, help="0: the likeliest token (default; with a cut, 1)."),
+        click.option("--temperature", type=float, help=said),
     ):
         wrapped = option(wrapped)
     return wrapped

@@ -46,6 +46,7 @@ LONGEST = 128
 @click.option("--threads", type=click.IntRange(1), help="Of the CPU (default: as many as torch takes).")
 @click.option("--device", default="cpu", show_default=True, metavar="DEVICE", help="cpu, cuda, cuda:1 …")
 @click.option("--plot", type=FILE, help="The loss curve, as .html, .png or .svg.")
+@click.option("-q", "--quiet", is_flag=True, help="Nothing about progress on standard error.")
 @settings
 @parallel
 @output
@@ -59,6 +60,7 @@ def command(
     threads: int | None,
     device: str,
     plot: str | None,
+    quiet: bool,
     settings: tuple[str, ...],
     form: Format,
     output: str | None,
@@ -97,7 +99,7 @@ def command(
     )
     for note in session.notes:
         click.echo(f"archcalc: {note}", err=True)
-    _train(session)
+    _train(session, quiet)
     if session.writes:
         _write_losses(session, plot)
     from archcalc.render.training_run import data, page
@@ -123,19 +125,18 @@ def _lesson(spec: Spec, text: str | None, task: Any, tokenizer: str, told: Setti
     return of_task(spec, task, told) if text is None else of_text(spec, read_text(text), tokenizer, told)
 
 
-def _train(session: Session) -> None:
+def _train(session: Session, quiet: bool) -> None:
     """To the end, with a bar on a terminal and a line wherever the model is saved."""
     first, last = session.run.step, session.run.settings.steps
     rate = _Rate(session)
-    with click.progressbar(
-        length=last, label="training", file=sys.stderr, hidden=not sys.stderr.isatty(), show_pos=True
-    ) as bar:
+    is_seen = sys.stderr.isatty() and not quiet
+    with click.progressbar(length=last, file=sys.stderr, hidden=not is_seen, show_pos=True) as bar:
         bar.update(first)
         for step, found in session:
             bar.label = rate.line(step)
             bar.update(1)
-            if found is not None:
-                click.echo(f"\r{rate.line(step)}{_held_out(found)}", err=True)
+            if found is not None and not quiet:
+                click.echo("\r" * is_seen + rate.line(step) + _held_out(found), err=True)
 
 
 class _Rate:

@@ -18,6 +18,7 @@ from archcalc.nn.quantised import Store
 from archcalc.nn.rope import rotate
 from archcalc.nn.sight import Penalty, Sight
 from archcalc.nn.softmax import Bias, Softmax, attend
+from archcalc.nn.taps.points import tap
 from archcalc.spec import Spec
 from archcalc.spec import attention as spec
 from archcalc.spec.execution import Execution
@@ -69,7 +70,7 @@ class Attention(nn.Module):
         y_BNTH = attend(
             self.softmax, q_BNTH, k_BKSH, v_BKSH, sight, self.how, sinks_N=self.sinks, training=self.training
         )
-        y_BTD: Tensor = self.out(y_BNTH.transpose(1, 2).flatten(2))
+        y_BTD: Tensor = self.out(tap("values", y_BNTH).transpose(1, 2).flatten(2))
         return y_BTD
 
     def queries(self, x_BTD: Tensor, sight: Sight) -> Tensor:
@@ -77,16 +78,16 @@ class Attention(nn.Module):
         q_BNTH = self._split(self.q(x_BTD), self.q_norm)
         position = self.part.position
         if isinstance(position, Rope):
-            return rotate(q_BNTH, sight.turns(position, q_BNTH.dtype), position.interleaved)
-        return q_BNTH
+            q_BNTH = rotate(q_BNTH, sight.turns(position, q_BNTH.dtype), position.interleaved)
+        return tap("q", q_BNTH)
 
     def keys_values(self, states_BSD: Tensor, sight: Sight) -> tuple[Tensor, Tensor]:
         """Keys and values [B, K, S, H], keys normed and turned: what a cache of this layer holds."""
         k_BKSH, v_BKSH = self._split(self.k(states_BSD), self.k_norm), self._split(self.v(states_BSD), None)
         position = self.part.position
         if isinstance(position, Rope):
-            return rotate(k_BKSH, sight.turns(position, k_BKSH.dtype), position.interleaved), v_BKSH
-        return k_BKSH, v_BKSH
+            k_BKSH = rotate(k_BKSH, sight.turns(position, k_BKSH.dtype), position.interleaved)
+        return tap("k", k_BKSH, sight), tap("v", v_BKSH, sight)
 
     def of_source(self, states_BSD: Tensor, sight: Sight) -> tuple[Tensor, Tensor]:
         """`keys_values` of a source, for a cache that is filled before any forward pass: an entry of its own."""

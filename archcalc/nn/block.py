@@ -13,9 +13,11 @@ from torch import Tensor, nn
 from archcalc.nn.norm import norm
 from archcalc.nn.parts import module
 from archcalc.nn.sight import View
+from archcalc.nn.taps.points import tap, within
 from archcalc.spec import Spec
 from archcalc.spec.execution import Execution
 from archcalc.spec.layer import Layer, Placement
+from archcalc.spec.sites import MIDS
 
 _SLOTS = {"attn": "attention", "cross": "cross", "ffn": "ffn"}
 
@@ -45,22 +47,27 @@ class Block(nn.Module):
 
     def forward(self, x_BTD: Tensor, view: View) -> Tensor:
         """States [B, T, D] to states [B, T, D]."""
-        return _PLACEMENTS[self.placement](self, x_BTD, view)
+        y_BTD = _PLACEMENTS[self.placement](self, tap("resid_pre", x_BTD), view)
+        return tap("resid_post", y_BTD)
 
     def part(self, slot: str, x_BTD: Tensor, view: View) -> Tensor:
         """What one part makes of the states [B, T, D], before any residual."""
         sights = {"attn": (view.own,), "cross": (view.source,), "ffn": ()}
-        y_BTD: Tensor = self.get_submodule(slot)(x_BTD, *sights[slot])
-        return y_BTD
+        y_BTD: Tensor = within(slot, self.get_submodule(slot), x_BTD, *sights[slot])
+        return tap(f"{slot}.out", y_BTD)
 
     def normed(self, name: str, x_BTD: Tensor) -> Tensor:
         """The states through the norm of this name."""
         y_BTD: Tensor = self.get_submodule(name)(x_BTD)
-        return y_BTD
+        return tap(name, y_BTD)
 
     def dropped(self, y_BTD: Tensor) -> Tensor:
         """What is about to join the residual stream, some of it dropped in training."""
         return F.dropout(y_BTD, self.dropout, self.training and self.how.dropout)
+
+    def after(self, slot: str, x_BTD: Tensor) -> Tensor:
+        """The residual stream after a part: a point of its own, if another part follows."""
+        return x_BTD if slot == self.slots[-1] else tap(MIDS[slot], x_BTD)
 
     def _norm_names(self) -> list[str]:
         """One norm serves both parts of a parallel layer; else each part has its own."""
@@ -70,26 +77,29 @@ class Block(nn.Module):
 
 def _pre(block: Block, x_BTD: Tensor, view: View) -> Tensor:
     for slot in block.slots:
-        x_BTD = x_BTD + block.dropped(block.part(slot, block.normed(f"{slot}_norm", x_BTD), view))
+        y_BTD = block.part(slot, block.normed(f"{slot}_norm", x_BTD), view)
+        x_BTD = block.after(slot, x_BTD + block.dropped(y_BTD))
     return x_BTD
 
 
 def _post(block: Block, x_BTD: Tensor, view: View) -> Tensor:
     for slot in block.slots:
-        x_BTD = block.normed(f"{slot}_norm", x_BTD + block.dropped(block.part(slot, x_BTD, view)))
+        sum_BTD = tap(f"{slot}_sum", x_BTD + block.dropped(block.part(slot, x_BTD, view)))
+        x_BTD = block.after(slot, block.normed(f"{slot}_norm", sum_BTD))
     return x_BTD
 
 
 def _sandwich(block: Block, x_BTD: Tensor, view: View) -> Tensor:
     for slot in block.slots:
         y_BTD = block.part(slot, block.normed(f"{slot}_norm", x_BTD), view)
-        x_BTD = x_BTD + block.dropped(block.normed(f"{slot}_out_norm", y_BTD))
+        x_BTD = block.after(slot, x_BTD + block.dropped(block.normed(f"{slot}_out_norm", y_BTD)))
     return x_BTD
 
 
 def _output(block: Block, x_BTD: Tensor, view: View) -> Tensor:
     for slot in block.slots:
-        x_BTD = x_BTD + block.dropped(block.normed(f"{slot}_out_norm", block.part(slot, x_BTD, view)))
+        y_BTD = block.normed(f"{slot}_out_norm", block.part(slot, x_BTD, view))
+        x_BTD = block.after(slot, x_BTD + block.dropped(y_BTD))
     return x_BTD
 
 

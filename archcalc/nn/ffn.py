@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from archcalc.nn.activation import ACTIVATIONS, gating
 from archcalc.nn.linear import Linear
+from archcalc.nn.taps.points import tap
 from archcalc.spec import Spec
 from archcalc.spec import ffn as spec
 from archcalc.spec.execution import Execution
@@ -27,7 +28,7 @@ class Plain(nn.Module):
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         """States [B, T, D] to states [B, T, D]."""
-        hidden_BTF = self.activation(self.up(x_BTD))
+        hidden_BTF = tap("hidden", self.activation(self.up(x_BTD)))
         y_BTD: Tensor = self.down(F.dropout(hidden_BTF, self.dropout, self.training and self.how.dropout))
         return y_BTD
 
@@ -45,6 +46,6 @@ class Gated(nn.Module):
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         """States [B, T, D] to states [B, T, D]."""
-        hidden_BTF = self.gating(self.gate(x_BTD), self.up(x_BTD))
+        hidden_BTF = tap("hidden", self.gating(self.gate(x_BTD), self.up(x_BTD)))
         y_BTD: Tensor = self.down(F.dropout(hidden_BTF, self.dropout, self.training and self.how.dropout))
         return y_BTD

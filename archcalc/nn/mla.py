@@ -17,6 +17,7 @@ from archcalc.nn.norm import norm
 from archcalc.nn.rope import rotate, softmax_scale
 from archcalc.nn.sight import Sight
 from archcalc.nn.softmax import Softmax, attend
+from archcalc.nn.taps.points import tap
 from archcalc.spec import Spec
 from archcalc.spec import attention as spec
 from archcalc.spec.execution import Execution
@@ -45,9 +46,10 @@ class LatentAttention(nn.Module):
         """States [B, T, D] to states [B, T, D], by what `sight` lets them see."""
         latent_BSC, k_B1SR = sight.joined(lambda: self.latent(x_BTD, sight))
         k_BNSQ, v_BNSU = self.keys_values(latent_BSC, k_B1SR)
+        k_BNSQ, v_BNSU = tap("k", k_BNSQ, sight), tap("v", v_BNSU, sight)
         q_BNTQ = self.queries(x_BTD, sight)
         y_BNTU = attend(self.softmax, q_BNTQ, k_BNSQ, v_BNSU, sight, self.how, training=self.training)
-        y_BTD: Tensor = self.out(y_BNTU.transpose(1, 2).flatten(2))
+        y_BTD: Tensor = self.out(tap("values", y_BNTU).transpose(1, 2).flatten(2))
         return y_BTD
 
     def queries(self, x_BTD: Tensor, sight: Sight) -> Tensor:
@@ -57,14 +59,14 @@ class LatentAttention(nn.Module):
         q_BNTQ = q.unflatten(-1, (part.n_heads, -1)).transpose(1, 2)
         q_BNTH, q_BNTR = q_BNTQ.split((part.d_nope, part.d_rope), dim=-1)
         turned_BNTR = rotate(q_BNTR, sight.turns(part.position, q_BNTR.dtype), part.position.interleaved)
-        return torch.cat((q_BNTH, turned_BNTR), -1)
+        return tap("q", torch.cat((q_BNTH, turned_BNTR), -1))
 
     def latent(self, x_BSD: Tensor, sight: Sight) -> tuple[Tensor, Tensor]:
         """The latent [B, S, C] and the turned key that all heads share [B, 1, S, R]: what a cache holds."""
         part = self.part
         latent_BSC, k_BSR = self.kv_down(x_BSD).split((part.kv_rank, part.d_rope), dim=-1)
         turned_B1SR = rotate(k_BSR.unsqueeze(1), sight.turns(part.position, k_BSR.dtype), part.position.interleaved)
-        return self.kv_down_norm(latent_BSC), turned_B1SR
+        return tap("latent", self.kv_down_norm(latent_BSC)), tap("k_shared", turned_B1SR)
 
     def keys_values(self, latent_BSC: Tensor, k_B1SR: Tensor) -> tuple[Tensor, Tensor]:
         """Keys [B, N, S, H + R] and values [B, N, S, U] of the latent."""

@@ -16,6 +16,7 @@ from archcalc.nn.embedding import Embedding
 from archcalc.nn.head import Head
 from archcalc.nn.padding import checked, checked_source
 from archcalc.nn.stack import Layers
+from archcalc.nn.taps.points import passing, stand, tap
 from archcalc.spec import Spec
 
 
@@ -54,7 +55,7 @@ class SingleStack(Layers):
             found = "with a cache, tokens stand where it ends; with padding, where that ends"
             raise InputError(found, where="positions", allowed="left out")
         padding_BT = checked(padding_BT, ids_BT)
-        with _graph(cache):
+        with _graph(cache), passing(self):
             states_BTD = self._states(ids_BT, token_types_BT, positions, cache, padding_BT)
             return _read(self, self.final(_last(states_BTD, n_logits)))
 
@@ -77,7 +78,8 @@ class SingleStack(Layers):
     def predict_further(self, ids_BT: Tensor) -> list[Tensor]:
         """For each multi-token module m, logits [B, T − 1 − m, V]: at place t, of token t + 2 + m."""
         positions_T = _places(ids_BT)
-        states_BTD = self._states(ids_BT, None, None, None, None)
+        with passing(self):
+            states_BTD = self._states(ids_BT, None, None, None, None)
         return [_read(self, x) for x in self.further(self.embed, ids_BT, states_BTD, positions_T, None)]
 
     def _states(
@@ -93,6 +95,7 @@ class SingleStack(Layers):
             view = self.view(places_T, in_order=positions is None, padding_BT=padding_BT)
         else:
             view = self.view_after(cache, places_T)
+        stand(view.own)
         return self.run(self.embedded(self.embed, ids_BT, types_BT, view.own.standing), view, cache)
 
 
@@ -106,8 +109,8 @@ class EncoderDecoder(nn.Module):
         assert spec.encoder and spec.decoder, "both stacks are there"  # noqa: PT018
         self.spec = spec
         self.embed = Embedding(spec)
-        self.encoder = Layers(spec.encoder, spec, causal=False)
-        self.decoder = Layers(spec.decoder, spec, causal=True)
+        self.encoder = Layers(spec.encoder, spec, causal=False, prefix="encoder.")
+        self.decoder = Layers(spec.decoder, spec, causal=True, prefix="decoder.")
         self.head = Head(spec.head, spec) if spec.head else None
 
     def forward(
@@ -130,7 +133,7 @@ class EncoderDecoder(nn.Module):
             raise InputError("there is nothing to attend to", where="source", allowed="a source, or a cache of one")
         if source_ids_BS is None and source_padding_BS is not None:
             raise InputError("the cache knows its source's", where="source_padding", allowed="left out")
-        with _graph(cache):
+        with _graph(cache), passing(self):
             source_BSD = None
             if source_ids_BS is not None:
                 source_padding_BS = _source_padding(source_padding_BS, source_ids_BS)
@@ -146,13 +149,14 @@ class EncoderDecoder(nn.Module):
         A `cache` takes in what the decoder makes of them and which of them are padding, and begins anew: the target's
         next token is its first.
         """
-        with _graph(cache):
+        with _graph(cache), passing(self):
             return self._encoded(source_ids_BS, _source_padding(source_padding_BS, source_ids_BS), cache)
 
     def _encoded(self, source_ids_BS: Tensor, padding_BS: Tensor | None, cache: Cache | None) -> Tensor:
         if cache is not None:
             cache.admit_source(source_ids_BS)
         view = self.encoder.view(_places(source_ids_BS), padding_BT=padding_BS)
+        stand(view.own)
         x_BSD = self.encoder.embedded(self.embed, source_ids_BS, None, view.own.standing)
         states_BSD = self.encoder.final(self.encoder.run(x_BSD, view))
         if cache is not None:
@@ -179,7 +183,8 @@ class EncoderDecoder(nn.Module):
     def predict_further(self, source_ids_BS: Tensor, target_ids_BT: Tensor) -> list[Tensor]:
         """For each multi-token module m, logits [B, T − 1 − m, V]: at place t, of token t + 2 + m."""
         source_BSD, positions_T = self.encode(source_ids_BS), _places(target_ids_BT)
-        states_BTD = self._states(target_ids_BT, source_BSD, None, None)
+        with passing(self):
+            states_BTD = self._states(target_ids_BT, source_BSD, None, None)
         further = self.decoder.further(self.embed, target_ids_BT, states_BTD, positions_T, source_BSD)
         return [_read(self, x_BTD) for x_BTD in further]
 
@@ -191,11 +196,12 @@ class EncoderDecoder(nn.Module):
         source_padding_BS: Tensor | None,
     ) -> Tensor:
         decoder, positions_T = self.decoder, _places(target_ids_BT, cache)
-        x_BTD = decoder.embedded(self.embed, target_ids_BT, None, positions_T)
         if cache is None:
             view = decoder.view(positions_T, source_BSD, source_padding_BS=source_padding_BS)
         else:
             view = decoder.view_after(cache, positions_T)
+        stand(view.own)
+        x_BTD = decoder.embedded(self.embed, target_ids_BT, None, positions_T)
         return decoder.run(x_BTD, view, cache)
 
 
@@ -245,5 +251,4 @@ def _places(ids_BT: Tensor, cache: Cache | None = None, padding_BT: Tensor | Non
 
 def _read(model: SingleStack | EncoderDecoder, x_BTD: Tensor) -> Tensor:
     """What the model's head makes of the last states, or those themselves."""
-    y: Tensor = x_BTD if model.head is None else model.head(x_BTD, model.embed.tokens.weight)
-    return y
+    return x_BTD if model.head is None else tap("logits", model.head(x_BTD, model.embed.tokens.weight))

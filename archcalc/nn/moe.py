@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from archcalc.nn.activation import ACTIVATIONS, gating
 from archcalc.nn.ffn import Gated, Plain
 from archcalc.nn.linear import ExpertLinear, Linear
+from archcalc.nn.taps.points import tap, within
 from archcalc.spec import Spec
 from archcalc.spec import ffn as spec
 from archcalc.spec.execution import Execution
@@ -60,19 +61,19 @@ class MoE(nn.Module):
         """States [B, T, D] to states [B, T, D]."""
         x_QD = x_BTD.flatten(0, 1)
         weights_Qk, experts_Qk = self.route(x_QD)
-        y_QkD: Tensor = self.experts(x_QD, experts_Qk, self.how)
+        y_QkD = tap("experts", self.experts(x_QD, experts_Qk, self.how))
         y_BTD = (y_QkD * weights_Qk.unsqueeze(-1).to(y_QkD.dtype)).sum(-2).view_as(x_BTD)
         return y_BTD if self.shared is None else y_BTD + self._shared_part(x_BTD)
 
     def route(self, x_QD: Tensor) -> tuple[Tensor, Tensor]:
         """The chosen experts' weights and their indices, both [Q, k], of states [Q, D]; weights in float32."""
         score, weigh = _SCORES[self.part.scoring]
-        scores_QE = score(self.router(x_QD).float())
-        experts_Qk = self._choice(scores_QE.detach()).topk(self.part.n_active, dim=-1).indices
+        scores_QE = score(tap("router", self.router(x_QD)).float())
+        experts_Qk = tap("chosen", self._choice(scores_QE.detach()).topk(self.part.n_active, dim=-1).indices)
         weights_Qk = weigh(scores_QE.gather(-1, experts_Qk))
         if self.part.normalise:
             weights_Qk = weights_Qk / (weights_Qk.sum(-1, keepdim=True) + 1e-20)
-        return weights_Qk * self.part.scale, experts_Qk
+        return tap("weights", weights_Qk * self.part.scale), experts_Qk
 
     def _choice(self, scores_QE: Tensor) -> Tensor:
         """The scores that the choice goes by: corrected, and −∞ outside the best groups."""
@@ -92,7 +93,7 @@ class MoE(nn.Module):
 
     def _shared_part(self, x_BTD: Tensor) -> Tensor:
         assert self.shared is not None, "asked for only where it exists"
-        y_BTD: Tensor = self.shared(x_BTD)
+        y_BTD: Tensor = within("shared", self.shared, x_BTD)
         return y_BTD if self.shared_gate is None else y_BTD * torch.sigmoid(self.shared_gate(x_BTD))
 
 

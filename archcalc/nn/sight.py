@@ -29,6 +29,7 @@ class Sight:
     `states` [B, S, D] are what keys and values are made of: None for self-attention, the encoder's states for
     cross-attention. `padding` [B, S] is True where a key is padding; the queries are the last of the keys if these are
     their `own` text.
+    `whole` is the sight of all keys, if this is one of the last alone.
     With a cache, `held` is what the layer at hand keeps of the `past` tokens read before.
     What depends on positions alone (masks, angles, biases) is made once and serves all layers alike.
     """
@@ -43,6 +44,7 @@ class Sight:
     in_order: bool = True
     padding: Tensor | None = None
     own: bool = True
+    whole: Sight | None = None
     _made: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def joined(self, make: Callable[[], Pair]) -> Pair:
@@ -61,6 +63,16 @@ class Sight:
         if self.padding is None:
             return self.positions
         return padding.standing(self.padding)[:, -len(self.positions) :]
+
+    @property
+    def key_standing(self) -> Tensor:
+        """Where the keys stand in their texts: [S], or where some are padding [B, S] with −1 for those."""
+        if self.whole is not None:
+            return self.whole.key_standing[..., -len(self.key_positions) :]
+        if self.padding is None:
+            return self.key_positions
+        hidden_BS = self.padding
+        return self._once("key standing", lambda: padding.standing(hidden_BS).masked_fill(hidden_BS, -1))
 
     def hidden(self, window: int | None) -> Tensor | None:
         """True where a query must not see a key, [T, S] or with padding [B, 1, T, S]; None if it sees all.
@@ -133,7 +145,9 @@ class Sight:
 
     def _of_last(self, n_keys: int) -> Sight:
         padding_BS = None if self.padding is None else self.padding[:, -n_keys:]
-        return replace(self, key_positions=self.key_positions[-n_keys:], padding=padding_BS, held=None, _made={})
+        keys_S = self.key_positions[-n_keys:]
+        whole = replace(self, held=None, _made={})  # not itself: it would hold on to what it is held by
+        return replace(whole, key_positions=keys_S, padding=padding_BS, whole=whole, _made={})
 
     def _distance(self) -> Tensor:
         """Query minus key position [T, S]."""

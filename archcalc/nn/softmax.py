@@ -15,6 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 
 from archcalc.nn.sight import Sight
+from archcalc.nn.taps.points import reads, say_eager, tap, writes
 from archcalc.spec.execution import Execution, Kernel
 
 # A bias on the scores [N, T, S], of this many heads; None if there is none.
@@ -53,14 +54,20 @@ def attend(
 ) -> Tensor:
     """Each head's values [B, N, T, U], averaged by its softmaxed scores (Vaswani et al. 2017, eq. 1).
 
-    By the kernel that `how` names, or the one that takes its place where it cannot do this attention.
+    By the kernel that `how` names, or the one that takes its place where it cannot do this attention, or where scores
+    are edited. Scores that are read alone are computed beside it.
     """
     dropout = part.dropout if training and how.dropout else 0.0
-    kernel = KERNELS[_kernel(part, how, dropout, sinks_N)]
+    kernel = _kernel(part, how, dropout, sinks_N)
+    if kernel != "eager" and writes("scores", "pattern"):
+        say_eager(kernel)
+        kernel = "eager"
 
     def core(q_BNTH: Tensor, k_BKSH: Tensor, v_BKSU: Tensor) -> Tensor:
         k_BNSH, v_BNSU = (_for_each_head(x, part.n_heads) for x in (k_BKSH, v_BKSU))
-        return kernel(part, q_BNTH, k_BNSH, v_BNSU, sight, sinks_N, dropout)
+        if kernel != "eager" and reads("scores", "pattern"):
+            _pattern(part, q_BNTH, k_BNSH, v_BNSU.dtype, sight, sinks_N)
+        return KERNELS[kernel](part, q_BNTH, k_BNSH, v_BNSU, sight, sinks_N, dropout)
 
     if how.recompute == "selective" and training:
         y_BNTU: Tensor = checkpoint(core, q_BNTH, k_BKSH, v_BKSU, use_reentrant=False)
@@ -86,7 +93,15 @@ def _kernel(part: Softmax, how: Execution, dropout: float, sinks_N: Tensor | Non
 def _eager(
     part: Softmax, q_BNTH: Tensor, k_BNSH: Tensor, v_BNSU: Tensor, sight: Sight, sinks_N: Tensor | None, dropout: float
 ) -> Tensor:
-    """Every product written out; the softmax is in float32."""
+    """Every product written out."""
+    weights_BNTS = _pattern(part, q_BNTH, k_BNSH, v_BNSU.dtype, sight, sinks_N)
+    return F.dropout(weights_BNTS, dropout, dropout > 0) @ v_BNSU
+
+
+def _pattern(
+    part: Softmax, q_BNTH: Tensor, k_BNSH: Tensor, dtype: torch.dtype, sight: Sight, sinks_N: Tensor | None
+) -> Tensor:
+    """How much of each key's value each query takes [B, N, T, S]; the softmax is in float32."""
     scores_BNTS = q_BNTH @ k_BNSH.transpose(-1, -2) * part.scale
     if part.softcap is not None:
         scores_BNTS = softcapped(scores_BNTS, part.softcap)
@@ -96,8 +111,8 @@ def _eager(
     hidden_TS = sight.hidden(part.window)
     if hidden_TS is not None:
         scores_BNTS = scores_BNTS.masked_fill(hidden_TS, -torch.inf)
-    weights_BNTS = _weights(scores_BNTS, sinks_N).to(v_BNSU.dtype)
-    return F.dropout(weights_BNTS, dropout, dropout > 0) @ v_BNSU
+    weights_BNTS = _weights(tap("scores", scores_BNTS, sight), sinks_N)
+    return tap("pattern", weights_BNTS.to(dtype), sight)
 
 
 def _fused(backend: SDPBackend) -> Callable[..., Tensor]:

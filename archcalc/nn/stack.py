@@ -20,6 +20,7 @@ from archcalc.nn.mtp import Mtp
 from archcalc.nn.norm import norm
 from archcalc.nn.position import POSITIONS
 from archcalc.nn.sight import Sight, View
+from archcalc.nn.taps.points import tap, within
 from archcalc.spec import Spec
 from archcalc.spec import position as spec
 from archcalc.spec.attention import Attention
@@ -36,8 +37,9 @@ class Layers(nn.Module):
 
     relative_bias: RelativeBias | None
 
-    def __init__(self, stack: Stack, model: Spec, causal: bool) -> None:
+    def __init__(self, stack: Stack, model: Spec, causal: bool, prefix: str = "") -> None:
         super().__init__()
+        self.prefix = prefix  # of its tensors' names and its sites'
         self.causal, self.dropout, self.how = causal, model.dropout.embedding, Execution()
         layers, self.owners = layers_of(stack), [str(owner) for owner in weight_indices(stack)]
         width = summed_width(model)
@@ -52,7 +54,7 @@ class Layers(nn.Module):
         """States [B, T, D] through every layer, not yet through the final norm; the cache takes them in."""
         for turn, owner in enumerate(self.owners):
             seen = view if cache is None else view.holding(cache.layers[turn])
-            x_BTD = through(self.layers[owner], x_BTD, seen, self.how)
+            x_BTD = within(f"{self.prefix}layers.{turn}", through, self.layers[owner], x_BTD, seen, self.how)
         if cache is not None:
             cache.past += x_BTD.shape[1]
         return x_BTD
@@ -60,11 +62,11 @@ class Layers(nn.Module):
     def keep(self, source_BSD: Tensor, cache: Cache, padding_BS: Tensor | None = None) -> None:
         """Fill the cache with what every cross-attention makes of the source's states, and begin anew after it."""
         places_S = torch.arange(source_BSD.shape[1], device=source_BSD.device)
-        sight = Sight(places_S, places_S, False)
+        sight = Sight(places_S, places_S, False, padding=padding_BS, own=False)
         for turn, owner in enumerate(self.owners):
             held, cross = cache.layers[turn].get("cross"), getattr(self.layers[owner], "cross", None)
             if isinstance(held, Source) and isinstance(cross, CrossAttention):
-                held.fill(cross.of_source(source_BSD, sight))
+                held.fill(within(f"{self.prefix}layers.{turn}.cross", cross.of_source, source_BSD, sight))
         cache.past, cache.n_source, cache.source_padding = 0, len(places_S), padding_BS
 
     def embedded(self, embed: Embedding, ids_BT: Tensor, types_BT: Tensor | None, standing: Tensor) -> Tensor:
@@ -77,12 +79,12 @@ class Layers(nn.Module):
             x_BTW = x_BTW + self.positions(standing).to(x_BTW.dtype)
         if self.embed_norm is not None:
             x_BTW = self.embed_norm(x_BTW)
-        return embed.widened(F.dropout(x_BTW, self.dropout, self.training and self.how.dropout))
+        x_BTD = embed.widened(F.dropout(x_BTW, self.dropout, self.training and self.how.dropout))
+        return tap(f"{self.prefix}embed", x_BTD)
 
     def final(self, x_BTD: Tensor) -> Tensor:
         """The last layer's states [B, T, D] through the final norm, where there is one."""
-        y_BTD: Tensor = x_BTD if self.final_norm is None else self.final_norm(x_BTD)
-        return y_BTD
+        return x_BTD if self.final_norm is None else tap(f"{self.prefix}final_norm", self.final_norm(x_BTD))
 
     def view(
         self,

@@ -7,20 +7,23 @@ from typing import Any
 
 from msgspec import structs
 
-from archcalc.analysis.atoms import in_words, is_of_work
+from archcalc.analysis.atoms import is_of_work
 from archcalc.analysis.closed_form import MAX_TERMS, Relation, Rewriter
 from archcalc.analysis.figures import Figure, figures, flops_figures, memory_figures, telling
 from archcalc.analysis.memory import BYTES
 from archcalc.ledger.algebra import Poly
+from archcalc.ledger.leaves import COMPONENTS
 from archcalc.ledger.types import CacheRow, Ledger, MatmulRow, Row
+from archcalc.render.lang import ENGLISH, Words
 from archcalc.render.named import Leaf, meant
 from archcalc.render.page import Block, Column, Page, Table, Text
-from archcalc.render.report import Subject, axes, label, placed
+from archcalc.render.report import Subject, axes, placed
+from archcalc.render.symbols import in_words
 from archcalc.spec import Spec
 from archcalc.units import exact
 
 
-def page(subject: Subject, wanted: str | None) -> Page:
+def page(subject: Subject, wanted: str | None, say: Words = ENGLISH) -> Page:
     """The formulas of all totals of parameters, FLOPs and memory in short; or of what is called `wanted`.
 
     `wanted` is a figure of the report ('total', 'attention', 'flops.forward', 'memory.kv_cache_bytes'), or the path of
@@ -28,25 +31,25 @@ def page(subject: Subject, wanted: str | None) -> Page:
     """
     rewriter = _at_work(subject)
     if wanted is None:
-        called, more = telling(subject.ledger), [_in_short(subject, rewriter)]
+        called, more = telling(subject.ledger), [_in_short(subject, rewriter, say)]
         formulas = [figure.formula for figure in _of_work(subject)]
     else:
         called, leaves = meant(subject.ledger, subject.dtype, wanted)
-        more = [_leaf(leaf, subject, rewriter) for leaf in leaves]
+        more = [_leaf(leaf, subject, rewriter, say) for leaf in leaves]
         formulas = [figure.formula for figure in called] + [poly for leaf in leaves for poly in _formulas(leaf.row)]
-    blocks = [*(_figure(figure, rewriter) for figure in called), *more]
-    return _page(subject.spec, [*blocks, *_symbols(rewriter.ledger, formulas)])
+    blocks = [*(_figure(figure, subject, rewriter, say) for figure in called), *more]
+    return _page(subject.spec, [*blocks, *_symbols(rewriter.ledger, formulas, say)], say)
 
 
-def _page(spec: Spec, blocks: Sequence[Block]) -> Page:
-    return Page(spec.title or spec.name, f"{spec.name}: how each figure comes about", blocks)
+def _page(spec: Spec, blocks: Sequence[Block], say: Words) -> Page:
+    return Page(spec.title or spec.name, say("explain.subtitle", name=spec.name), blocks, say.lang)
 
 
-def table_page(subject: Subject, wanted: str | None) -> Page:
-    """The same as a table: what it is called, its formula and its value."""
+def table_page(subject: Subject, wanted: str | None, say: Words = ENGLISH) -> Page:
+    """The same as a table, for programs: what it is called, its formula and its value, by the same names anywhere."""
     columns = (Column("figure"), Column("formula"), Column("value", "count"))
     rows = [(name, found["formula"], found["value"]) for name, found in data(subject, wanted).items()]
-    return _page(subject.spec, [Table("", columns, rows)])
+    return _page(subject.spec, [Table("", columns, rows)], say)
 
 
 def data(subject: Subject, wanted: str | None) -> dict[str, Any]:
@@ -84,50 +87,62 @@ def _of_work(subject: Subject) -> Iterator[Figure]:
     yield from (figure for figure in memory_figures(subject.ledger, subject.dtype) if figure.formula.terms)
 
 
-def _in_short(subject: Subject, rewriter: Rewriter) -> Text:
+def _in_short(subject: Subject, rewriter: Rewriter, say: Words) -> Text:
     """A line for each figure of a workload, what is a multiple of another as that."""
     known = telling(subject.ledger)[:1]
     lines = []
     for figure in _of_work(subject):
-        lines.append(f"{figure.name}: {_terms(figure, known, rewriter)} = {_value(figure.formula, rewriter)}")
+        equation = f"{_terms(figure, known, rewriter, say)} = {_value(figure.formula, rewriter)}"
+        lines.append(say("explain.named", name=figure.name, formula=equation))
         known.append(figure)
     used = dict.fromkeys(relation for figure in known[1:] for relation in rewriter.used(figure.formula))
-    return Text("FLOPs and memory", [*lines, *_with(used)])
+    return Text(say("explain.flops_and_memory"), [*lines, *_with(used, say)])
 
 
-def _terms(figure: Figure, known: Iterable[Figure], rewriter: Rewriter) -> str:
+def _terms(figure: Figure, known: Iterable[Figure], rewriter: Rewriter, say: Words) -> str:
     for other in known:
         for factor in range(1, 5):
             if figure.formula == factor * other.formula:
                 return f"{factor}·{other.name}"
     simple = rewriter.simplify(figure.formula)
-    return str(simple) if len(simple.terms) <= MAX_TERMS else f"a sum of {len(simple.terms)} terms"
+    return str(simple) if len(simple.terms) <= MAX_TERMS else say("explain.terms", n=len(simple.terms))
 
 
 def _value(formula: Poly, rewriter: Rewriter) -> str:
     return exact(formula.at(rewriter.ledger.sizes))
 
 
-def _figure(figure: Figure, rewriter: Rewriter) -> Text:
-    parts = [(name, formula) for name, formula in figure.parts if formula.terms]
-    lines = [f"{name}: {rewriter.equation(formula)}" for name, formula in parts] if len(parts) > 1 else []
-    lines += rewriter.steps(figure.formula) if figure.formula.terms else ["0: the model has none"]
-    return Text(f"{figure.name}: {figure.meaning}", [*lines, *_with(rewriter.used(figure.formula))])
+def _figure(figure: Figure, subject: Subject, rewriter: Rewriter, say: Words) -> Text:
+    parts = [(say(f"explain.part.{name}"), formula) for name, formula in figure.parts if formula.terms]
+    lines = [say("explain.named", name=name, formula=rewriter.equation(formula)) for name, formula in parts]
+    lines = lines if len(parts) > 1 else []
+    lines += rewriter.steps(figure.formula) if figure.formula.terms else [say("explain.none")]
+    title = say("explain.titled", name=figure.name, meaning=_meaning(figure, subject, say))
+    return Text(title, [*lines, *_with(rewriter.used(figure.formula), say)])
 
 
-def _with(relations: Iterable[Relation]) -> list[str]:
+def _meaning(figure: Figure, subject: Subject, say: Words) -> str:
+    """What a figure counts: of a component it names it, of bytes it says how large each element is."""
+    size = BYTES[subject.dtype]
+    each = say("explain.byte" if size == 1 else "explain.bytes", n=size)
+    component = figure.name.removeprefix("flops.")
+    named = say(f"common.component.{component}") if component in COMPONENTS else ""
+    return say(f"explain.figure.{figure.name}", component=named, dtype=subject.dtype, bytes=each)
+
+
+def _with(relations: Iterable[Relation], say: Words) -> list[str]:
     """The line that says what of the sizes a formula draws on, if anything."""
-    return ["with " + words] if (words := ", ".join(map(str, relations))) else []
+    return [say("common.with", relations=drawn)] if (drawn := ", ".join(map(str, relations))) else []
 
 
-def _leaf(leaf: Leaf, subject: Subject, rewriter: Rewriter) -> Text:
+def _leaf(leaf: Leaf, subject: Subject, rewriter: Rewriter, say: Words) -> Text:
     match leaf.row:
         case Row() as row:
-            return _weight(row, subject.ledger, rewriter)
+            return _weight(row, subject.ledger, rewriter, say)
         case MatmulRow() as row:
-            return _product(row, rewriter)
+            return _product(row, rewriter, say)
         case CacheRow() as row:
-            return _cache(row, subject, rewriter)
+            return _cache(row, subject, rewriter, say)
 
 
 def _formulas(row: Row | MatmulRow | CacheRow) -> list[Poly]:
@@ -140,49 +155,58 @@ def _cost(row: Row | MatmulRow | CacheRow, subject: Subject) -> Poly:
     return BYTES[subject.dtype] * row.formula if isinstance(row, CacheRow) else row.formula
 
 
-def _weight(row: Row, ledger: Ledger, rewriter: Rewriter) -> Text:
+def _weight(row: Row, ledger: Ledger, rewriter: Rewriter, say: Words) -> Text:
     lines = [
-        f"axes {axes(row)} = {list(row.shape)}",
-        f"each: {_each(row.weight.axes)} = {exact(row.count)}",
-        f"{_over(row.layers)}: {rewriter.equation(row.formula)}",
+        f"{say('explain.axes')} {axes(row)} = {list(row.shape)}",
+        say("explain.each", formula=f"{_each(row.weight.axes)} = {exact(row.count)}"),
+        say("explain.named", name=_over(row.layers, say), formula=rewriter.equation(row.formula)),
     ]
     if row.weight.active_axes:
-        lines.append(f"active: {rewriter.equation(row.active_formula)}")
-    lines += [*_with(rewriter.used(row.formula)), _share(row, ledger)]
-    return Text(f"{label(row)}: {row.component}, {row.kind}", lines)
+        lines.append(say("explain.active_part", formula=rewriter.equation(row.active_formula)))
+    lines += [*_with(rewriter.used(row.formula), say), _share(row, ledger, say)]
+    kind, component = say(f"common.kind.{row.kind}"), say(f"common.component.{row.component}")
+    return Text(say("explain.weight", name=_label(row, say), component=component, kind=kind), lines)
 
 
-def _product(row: MatmulRow, rewriter: Rewriter) -> Text:
+def _label(row: Row, say: Words) -> str:
+    """A row's path, with its layers where not all have it, and its kind where that is not trainable."""
+    kind = "" if row.kind == "trainable" else f" ({say(f'common.kind.{row.kind}')})"
+    return placed(row.path, row.group) + kind
+
+
+def _product(row: MatmulRow, rewriter: Rewriter, say: Words) -> Text:
     """A matrix product's FLOPs: with all keys that are held, and with the pairs that are attended."""
     sizes, every = rewriter.ledger.sizes, row.matmul.axes
     lines = [
-        _axes(every, sizes),
-        f"each: 2 · {_each(every)} = {exact(row.formula.at(sizes) // row.layers)}",
-        f"{_over(row.layers)}: {rewriter.equation(row.formula)}",
+        _axes(every, sizes, say("explain.axes")),
+        say("explain.each", formula=f"2 · {_each(every)} = {exact(row.formula.at(sizes) // row.layers)}"),
+        say("explain.named", name=_over(row.layers, say), formula=rewriter.equation(row.formula)),
     ]
     if row.matmul.causal_axes:
         lines += [
-            _axes(row.matmul.causal_axes, sizes, "causal axes"),
-            f"causal: {rewriter.equation(row.causal_formula)}",
+            _axes(row.matmul.causal_axes, sizes, say("explain.causal_axes")),
+            say("explain.causal", formula=rewriter.equation(row.causal_formula)),
         ]
-    lines += _with(rewriter.used(row.formula))
+    lines += _with(rewriter.used(row.formula), say)
     whole = sum(each.formula.at(sizes) for each in rewriter.ledger.matmuls)
-    lines.append(f"{100 * row.formula.at(sizes) / whole:.4f} % of {exact(whole)}")
-    return Text(f"{placed(row.path, row.group)}: {row.component}, product, FLOPs", lines)
+    lines.append(say("explain.share", percent=100 * row.formula.at(sizes) / whole, whole=exact(whole)))
+    component = say(f"common.component.{row.component}")
+    return Text(say("explain.product", name=placed(row.path, row.group), component=component), lines)
 
 
-def _cache(row: CacheRow, subject: Subject, rewriter: Rewriter) -> Text:
-    size = BYTES[subject.dtype]
+def _cache(row: CacheRow, subject: Subject, rewriter: Rewriter, say: Words) -> Text:
+    size, over = BYTES[subject.dtype], _over(max(1, len(row.turns)), say)
+    held = f"{size} · {_value(row.formula, rewriter)} = {_value(size * row.formula, rewriter)}"
     lines = [
-        _axes(row.cache.axes, rewriter.ledger.sizes, "axes of each sequence"),
-        f"elements {_over(max(1, len(row.turns)))}: {rewriter.equation(row.formula)}",
-        f"in {subject.dtype}: {size} · {_value(row.formula, rewriter)} = {_value(size * row.formula, rewriter)}",
-        *_with(rewriter.used(row.formula)),
+        _axes(row.cache.axes, rewriter.ledger.sizes, say("explain.cache_axes")),
+        say("explain.elements", over=over, formula=rewriter.equation(row.formula)),
+        say("explain.in_dtype", dtype=subject.dtype, formula=held),
+        *_with(rewriter.used(row.formula), say),
     ]
-    return Text(f"{placed(row.path, row.group)}: cache, bytes", lines)
+    return Text(say("explain.cache", name=placed(row.path, row.group)), lines)
 
 
-def _axes(found: Sequence[Poly], sizes: Any, name: str = "axes") -> str:
+def _axes(found: Sequence[Poly], sizes: Any, name: str) -> str:
     return f"{name} [{', '.join(map(str, found))}] = {[axis.at(sizes) for axis in found]}"
 
 
@@ -190,24 +214,25 @@ def _each(found: Sequence[Poly]) -> str:
     return " · ".join(axis.factored() for axis in found)
 
 
-def _over(layers: int) -> str:
-    return f"over {layers} {'layer' if layers == 1 else 'layers'}"
+def _over(layers: int, say: Words) -> str:
+    return say("explain.over_layer" if layers == 1 else "explain.over_layers", n=layers)
 
 
-def _share(row: Row, ledger: Ledger) -> str:
+def _share(row: Row, ledger: Ledger, say: Words) -> str:
     if row in ledger.tied:
-        return "tied: stored once, as the token table; counted only where the head is counted apart (untied)"
+        return say("explain.tied")
     if not row.counted:
-        return "a buffer: stored, but in no total"
-    return f"{100 * row.total / ledger.total():.4f} % of {exact(ledger.total())}"
+        return say("explain.buffer")
+    return say("explain.share", percent=100 * row.total / ledger.total(), whole=exact(ledger.total()))
 
 
-def _symbols(ledger: Ledger, formulas: Iterable[Poly]) -> list[Block]:
+def _symbols(ledger: Ledger, formulas: Iterable[Poly], say: Words) -> list[Block]:
     """The model's dimensions; and where a formula names them, the workload's."""
     named = set().union(*(formula.symbols() for formula in formulas))
     work = {symbol for symbol in named if is_of_work(symbol)}
     windows = {window[:-1] for symbol in work if (window := symbol.partition("(")[2])}
     own = named - work | windows
     own.update(*(row.formula.symbols() | row.active_formula.symbols() for row in ledger.rows))
-    blocks: list[Block] = [Text("Dimensions", [", ".join(f"{name} = {ledger.sizes[name]}" for name in sorted(own))])]
-    return [*blocks, Text("Workload", in_words(work, ledger.sizes))] if work else blocks
+    stated = ", ".join(f"{name} = {ledger.sizes[name]}" for name in sorted(own))
+    blocks: list[Block] = [Text(say("explain.dimensions"), [stated])]
+    return [*blocks, Text(say("explain.workload"), in_words(work, ledger.sizes, say))] if work else blocks

@@ -9,7 +9,11 @@ import msgspec
 
 from archcalc.units import exact, human
 
-CellKind = Literal["text", "words", "count", "human", "percent", "seconds", "signed", "change"]
+CellKind = Literal["text", "words", "count", "human", "percent", "seconds", "signed", "change", "decimal", "bar"]
+
+
+# Columns that a full bar takes.
+BAR = 20
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -21,7 +25,12 @@ class Column(msgspec.Struct, frozen=True):
     @property
     def right(self) -> bool:
         """Whether it lines up on the right, as numbers do."""
-        return self.kind != "text"
+        return self.kind not in ("text", "bar")
+
+    @property
+    def says_another(self) -> bool:
+        """Whether it only shows another column's number in words, or as a bar."""
+        return self.kind in ("human", "bar")
 
 
 class Table(msgspec.Struct, frozen=True):
@@ -59,11 +68,12 @@ Block = Table | Text | Treemap
 
 
 class Page(msgspec.Struct, frozen=True):
-    """What one command shows."""
+    """What one command shows, and the language that it speaks."""
 
     title: str
     subtitle: str = ""
     blocks: Sequence[Block] = ()
+    lang: str = "en"
 
 
 def _human(value: int | str) -> str:
@@ -88,6 +98,17 @@ def _seconds(value: float) -> str:
     return f"{value:.2f} s"
 
 
+def _decimal(value: float) -> str:
+    """Four digits after the point; what they would not show, by its power of ten."""
+    return f"{value:.4f}" if abs(value) >= 1e-4 or value == 0 else f"{value:.1e}"
+
+
+def _bar(share: float) -> str:
+    """A share of 1 as a bar, to an eighth of a column."""
+    whole, eighths = divmod(round(share * BAR * 8), 8)
+    return "█" * whole + (" ▏▎▍▌▋▊▉"[eighths] if eighths else "")
+
+
 _FORMATS: dict[CellKind, Callable[[Any], str]] = {
     "text": str,
     "words": str,
@@ -97,6 +118,8 @@ _FORMATS: dict[CellKind, Callable[[Any], str]] = {
     "seconds": _seconds,
     "signed": _signed,
     "change": _change,
+    "decimal": _decimal,
+    "bar": _bar,
 }
 
 

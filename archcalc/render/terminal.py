@@ -25,7 +25,11 @@ GAP = "  "
 WORDS = LEAST_WIDTH // 2 - len(GAP)
 
 # Where a word too long for its line may break, in order of preference. A number is never broken.
-_BREAKS = tuple(map(re.compile, (r" ", r"(?<=[·/])|(?<=[.,])(?=\D)", r"(?<=[_-])")))
+# Chinese has no spaces: a line may break beside any of its characters, but begins with no mark that closes what stands
+# before it, and ends with none that opens what follows.
+_WIDE, _OPENING, _CLOSING = "\u2e80-\u9fff\uff00-\uffef", "（《「『“(\\[", "，。、；：！？）》」』”,.;:!?)%\\]"
+_BESIDE_WIDE = rf"(?<=[{_WIDE}])(?<![{_OPENING}])(?![{_CLOSING} ])|(?<![{_OPENING} ])(?=[{_WIDE}])(?![{_CLOSING}])"
+_BREAKS = tuple(map(re.compile, (rf" |{_BESIDE_WIDE}", r"(?<=[·/])|(?<=[.,])(?=\D)", r"(?<=[_-])")))
 _NUMBER = re.compile(r"\d[\d,.]*")
 
 
@@ -125,10 +129,10 @@ def _bands(table: Table, widths: list[int], width: int) -> list[list[int]]:
 
 
 def _groups(table: Table) -> Iterator[list[int]]:
-    """The columns after the first, each number with the one that says it in words and has no heading."""
+    """The columns after the first, each number with what says it in words or as a bar and has no heading."""
     group: list[int] = []
     for i, column in enumerate(table.columns[1:], start=1):
-        if group and (column.heading or column.kind != "human"):
+        if group and (column.heading or not column.says_another):
             yield group
             group = []
         group.append(i)

@@ -15,12 +15,12 @@ from archcalc.render.page import Page, Table, Text, shown
 def as_csv(page: Page) -> str:
     """The page's first table: raw values, exact, one header line. Shares are fractions of 1.
 
-    Columns that only say another's number in words are left out.
+    Columns that only say another's number in words, or as a bar, are left out.
     """
     table = next(block for block in page.blocks if isinstance(block, Table))
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    kept = [column.kind != "human" for column in table.columns]
+    kept = [not column.says_another for column in table.columns]
     writer.writerow(_raw(column.heading) for column in compress(table.columns, kept))
     writer.writerows(map(_raw, compress(row, kept)) for row in table.rows)
     return out.getvalue()

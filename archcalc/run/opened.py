@@ -55,11 +55,13 @@ class Opened:
         dtype: torch.dtype | None = None,
         quantize: Quantize | None = None,
         seed: int = 0,
+        packed: bool = True,
         progress: Progress | None = None,
         ranks: Ranks | None = None,
     ) -> Ready:
-        """The model, on a device, laid out to run fast. Random weights are those of `seed`.
+        """The model, on a device, laid out to run fast; not `packed`, the canonical module, which taps can look into.
 
+        Random weights are those of `seed`.
         `dtype` left out is float32 on the CPU, elsewhere what the file has. `quantize` stores matrices in 8 or 4 bits,
         on the CPU alone. With `ranks`, this process holds its part of the model. Raises TooLargeError,
         before anything is allocated, if `work` does not fit; InputError for a device that is not there, and for weights
@@ -68,6 +70,8 @@ class Opened:
         place = device_of(device) if ranks is None else ranks.device
         if quantize and place.type != "cpu":
             raise InputError(f"found {place.type}", where="--quantize", allowed="on the cpu alone")
+        if quantize and not packed:
+            raise InputError("found a model that is not packed", where="--quantize", allowed="left out")
         dtype = dtype or self._dtype(place)
         if dtype not in fit.NAMES:
             raise InputError(f"found {dtype}", where="dtype", allowed=", ".join(map(str, fit.NAMES)))
@@ -79,7 +83,7 @@ class Opened:
             model = build(self.spec, place, dtype).eval().requires_grad_(False)
         else:
             model = self.checkpoint.load(device=str(place), dtype=dtype, progress=progress)
-        return Ready(pack(model, quantize=quantize) if place.type == "cpu" else model, self, place)
+        return Ready(pack(model, quantize=quantize) if packed and place.type == "cpu" else model, self, place)
 
     def _spread(
         self,

@@ -88,12 +88,17 @@ def choose(
     """
     logits_BV = penalised(logits_BV, seen, sampling.repetition_penalty)
     best = logits_BV.max(-1)
-    if not all(map(math.isfinite, best.values.tolist())):
+    check_finite(best.values)
+    ids: list[int] = (best.indices if sampling.is_greedy else draw(distribution(logits_BV, sampling), dice)).tolist()
+    return ids
+
+
+def check_finite(largest_B: Tensor) -> None:
+    """Raise NotNumbersError unless the largest logit of each row is a number."""
+    if not all(map(math.isfinite, largest_B.tolist())):
         raise NotNumbersError(
             "the model's logits are not finite numbers: its weights are broken, or too coarse a dtype"
         )
-    ids: list[int] = (best.indices if sampling.is_greedy else draw(distribution(logits_BV, sampling), dice)).tolist()
-    return ids
 
 
 def distribution(logits_BV: Tensor, sampling: Sampling) -> Tensor:

@@ -248,3 +248,32 @@ def test_what_autograd_keeps_has_a_formula(good: Good, cli: Cli) -> None:
     assert found["memory.activations_bytes"]["value"] == 1_553_686_528
     after_a_cache = cli("explain", "gpt2", "memory.activations_bytes", "--seq", "1", "--past", "5")
     assert (after_a_cache.code, after_a_cache.err.count("\n")) == (2, 1)
+
+
+ENGLISH = {"the", "of", "with", "each", "over", "axes", "all", "and", "bytes", "product", "layers", "what", "tokens"}
+WORD = re.compile(r"(?<![\w.*\[])[a-z]+(?![\w.*])")
+
+
+@each_preset
+@pytest.mark.parametrize("row", [None, "*", "memory.activations_bytes"])
+def test_chinese_says_the_same_numbers_in_no_english_words(name: str, row: str | None, good: Good) -> None:
+    call = ("explain", name, *([row] if row else []), "-f", "md")
+    english, chinese = good(*call), good(*call, "--lang", "zh")
+    title, _, told = chinese.partition("\n")
+    assert english.startswith(title + "\n")
+    assert set(WORD.findall(told)) & ENGLISH == set()
+    numbers = re.compile(r"\d[\d,.]*\d|\d")
+    assert sorted(numbers.findall(english)) == sorted(numbers.findall(chinese))
+    assert len(english.splitlines()) == len(chinese.splitlines())
+
+
+def test_the_language_may_be_told_by_the_environment(good: Good, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = good("explain", "gpt3", "total", "--lang", "zh")
+    assert "每个存储的张量计一次" in told
+    assert 'lang="zh"' in good("explain", "gpt3", "total", "--lang", "zh", "-f", "html")
+    monkeypatch.setenv("ARCHCALC_LANG", "zh")
+    assert good("explain", "gpt3", "total") == told
+    assert "every stored tensor once" in good("explain", "gpt3", "total", "--lang", "en")
+    monkeypatch.setenv("ARCHCALC_LANG", "fr")
+    wrong = cli("explain", "gpt3", "total")
+    assert (wrong.code, wrong.out, wrong.err.count("\n")) == (2, "", 1)

@@ -159,3 +159,30 @@ def test_titles_fold_too() -> None:
 
 def test_a_table_of_no_rows_is_not_drawn() -> None:
     assert click.unstyle(as_text(Page("t", "none", [Table("x", FIGURES.columns, [])]))) == "t\nnone\n"
+
+
+def test_chinese_characters_take_two_columns_of_a_table() -> None:
+    table = Table(
+        "", (Column("词元"), Column("id", "count"), Column("概率", "decimal")), [("开心", 3, 0.783), ("a", 4, 0)]
+    )
+    assert plain(table, 60) == [
+        "  词元  id    概率",
+        "  ────  ──  ──────",
+        "  开心   3  0.7830",
+        "  a      4  0.0000",
+    ]
+
+
+def test_chinese_breaks_at_its_characters_and_begins_no_line_with_a_mark() -> None:
+    text = "注意力（attention）把每个词元的查询与所有键相乘，再做 softmax，得到的权重用来对值加权求和。"
+    lines = click.unstyle(as_text(Page("t", "", [Text("", [text])]), 40)).splitlines()[2:]
+    assert all(len(line.encode("gbk")) <= 40 for line in lines)
+    assert max(len(line.encode("gbk")) for line in lines[:-1]) >= 36, "lines are filled"
+    assert not any(line.strip()[0] in "，。）" for line in lines)
+    assert not any(line.strip()[-1] == "（" for line in lines)
+    assert all("attention" in line or "attent" not in line for line in lines)
+
+
+def test_bars_are_as_long_as_their_shares() -> None:
+    table = Table("", (Column("p", "decimal"), Column("", "bar")), [(1.0, 1.0), (0.5, 0.5), (0.03125, 0.03125), (0, 0)])
+    assert [line[10:] for line in plain(table, 60)[2:]] == ["█" * 20, "█" * 10, "▋", ""]

@@ -1,7 +1,7 @@
 """Checkpoints of a run: the last two, whole, with all that going on from them takes. No pickle.
 
 A checkpoint is a folder `step-00000200` in our own layout (it can be generated from), and beside the weights
-optimiser.safetensors, and run.json: settings, losses so far, and the sums by which a broken file is known.
+optimiser.safetensors, run.json (settings, losses so far), and sums.json, by which a broken file is known.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from archcalc.run.distributed.parts import like, targets
 from archcalc.run.train.settings import Settings
 from archcalc.spec import Spec
 
-STATES, RUN, PREFIX, N_KEPT = "optimiser.safetensors", "run.json", "step-", 2
+STATES, RUN, SUMS = "optimiser.safetensors", "run.json", "sums.json"
+PREFIX, N_KEPT = "step-", 2
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,11 +42,6 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     losses: list[float] = []
     held_out: list[tuple[int, float, float | None, float]] = []
     seconds: float = 0.0
-
-
-class _Stored(msgspec.Struct, frozen=True):
-    run: Run
-    sums: dict[str, str]
 
 
 def keep(
@@ -63,14 +59,15 @@ def keep(
     Of several processes that share the model all are asked, and one `writes`.
     Raises InputError where it cannot be written; those before it are there as they were.
     """
-    contents = files(model, spec) | more | {STATES: packed(_states(model, stepper))}
-    stored = _Stored(run, {name: _sum(content) for name, content in contents.items()})
+    contents = files(model, spec) | more
+    contents |= {STATES: packed(_states(model, stepper)), RUN: msgspec.json.encode(run)}
+    sums = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     path = folder / f"{PREFIX}{run.step:08}"
     if not writes:
         return path
     if path.exists():  # found broken when the run went on
         shutil.rmtree(path)
-    write(path, contents | {RUN: msgspec.json.encode(stored)})
+    write(path, contents | {SUMS: msgspec.json.encode(sums)})
     for old in kept(folder)[:-N_KEPT]:
         shutil.rmtree(old, ignore_errors=True)
     return path
@@ -86,11 +83,11 @@ def restore(path: Path, spec: Spec, model: nn.Module, stepper: torch.optim.Optim
 
     Raises InputError for a checkpoint that is broken or of another spec; model and optimiser are then as they were.
     """
-    stored, contents = _read(path)
+    contents = _read(path)
     try:
-        states = unpacked(contents[STATES])
-    except (SafetensorError, KeyError) as error:
-        raise InputError(f"is broken ({shown(str(error))})", file=str(path / STATES)) from None
+        run, states = msgspec.json.decode(contents[RUN], type=Run), unpacked(contents[STATES])
+    except (SafetensorError, msgspec.DecodeError, KeyError) as error:
+        raise InputError(f"is no checkpoint of a run ({shown(str(error))})", file=str(path)) from None
     checkpoint = open_checkpoint(str(path))
     if checkpoint.spec != spec:
         raise InputError("is of another spec", file=str(path), allowed="the spec that the run began with")
@@ -106,22 +103,22 @@ def restore(path: Path, spec: Spec, model: nn.Module, stepper: torch.optim.Optim
     for key, value in states.items():
         name, _, kind = key.rpartition(":")
         stepper.state[trained[name]][kind] = value.clone() if kind == "step" else like(trained[name], value)
-    return stored.run
+    return run
 
 
-def _read(path: Path) -> tuple[_Stored, dict[str, bytes]]:
+def _read(path: Path) -> dict[str, bytes]:
     """What a checkpoint's files hold. Raises InputError unless it is what was written."""
     try:
-        stored = msgspec.json.decode((path / RUN).read_bytes(), type=_Stored)
-        contents = {name: (path / Path(name).name).read_bytes() for name in stored.sums}
+        sums = msgspec.json.decode((path / SUMS).read_bytes(), type=dict[str, str])
+        contents = {name: (path / Path(name).name).read_bytes() for name in sums}
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})", file=str(path)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"is broken ({shown(str(error))})", file=str(path / RUN)) from None
+        raise InputError(f"is broken ({shown(str(error))})", file=str(path / SUMS)) from None
     for name, content in contents.items():
-        if _sum(content) != stored.sums[name]:
+        if hashlib.sha256(content).hexdigest() != sums[name]:
             raise InputError("is not what was written", file=str(path / name))
-    return stored, contents
+    return contents
 
 
 def _states(model: nn.Module, stepper: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -136,7 +133,3 @@ def _trained(model: nn.Module, stepper: torch.optim.Optimizer) -> list[tuple[str
     """The weights that the optimiser steps, by name."""
     stepped = {id(weight) for group in stepper.param_groups for weight in group["params"]}
     return [(name, weight) for name, weight in model.named_parameters() if id(weight) in stepped]
-
-
-def _sum(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,94 @@
+"""`archcalc next`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from archcalc.cli.options import FILE, SOURCE, lang, output
+from archcalc.cli.running import Holding, drawing, holding, prompt_ids
+from archcalc.errors import InputError
+from archcalc.render.lang import words
+from archcalc.render.output import Format, emit, write
+
+if TYPE_CHECKING:
+    from archcalc.render.next_token import Spelled
+    from archcalc.run.opened import Opened
+    from archcalc.run.sampling import Sampling
+
+
+@click.command("next")
+@click.argument("source", type=SOURCE)
+@click.option("-p", "--prompt", "prompts", multiple=True, metavar="TEXT", help="A context; two stand side by side.")
+@click.option("--ids", "id_lists", multiple=True, metavar="1,2,3", help="The same as token ids.")
+@click.option("--top", type=click.IntRange(1), default=10, show_default=True, help="How many tokens of each context.")
+@click.option("--plot", type=FILE, help="The probabilities as bars, as .html, .png or .svg.")
+@drawing
+@holding
+@lang
+@output
+def command(
+    source: str,
+    prompts: tuple[str, ...],
+    id_lists: tuple[str, ...],
+    top: int,
+    plot: str | None,
+    sampling: Sampling,
+    holding: Holding,
+    seed: int,
+    lang: str,
+    form: Format,
+    output: str | None,
+    no_color: bool,
+) -> None:
+    """Which token comes next, and how likely each is: after one context, or after two side by side.
+
+    SOURCE is what `archcalc generate` goes on with. --temperature and the cuts show what would be drawn by, and what
+    they keep. Entropies are in nats and bits; two contexts are compared by total variation and by KL divergence.
+
+    \b
+    Examples:
+      archcalc next ./SmolLM2-135M --prompt "The capital of France is"
+      archcalc next model.gguf --prompt "a river bank" --prompt "an investment bank" --top 5
+      archcalc next model.gguf --prompt "Once upon a" --temperature 0.7 --top-p 0.9
+      archcalc next tiny --random-weights --ids 1,2,3
+    """
+    found = holding.opened(source)
+    contexts = prompt_ids(found, prompts, id_lists)
+
+    from archcalc.interp.next_token import MOST, next_tokens
+    from archcalc.render import next_token as pages
+    from archcalc.run.generation import work_of
+
+    if len(contexts) > MOST:
+        where = "--prompt" if prompts else "--ids"
+        raise InputError(f"found {len(contexts)}", where=where, allowed=f"1 or {MOST}, to be set side by side")
+    ready = holding.ready(found, work_of(found.spec, contexts, 1))
+    made = next_tokens(ready.model, contexts, top=top, sampling=sampling, start_id=found.start_id)
+    asked, spelled, say = list(prompts or id_lists), _spelled(found), words(lang)
+    if plot:
+        from archcalc.render.next_chart import chart
+        from archcalc.render.plot import as_file
+
+        write(plot, as_file(plot, lambda: chart(found.label, made, asked, spelled, say)))
+    emit(
+        lambda: pages.page(found.label, made, asked, spelled, say),
+        lambda: pages.data(found.label, made, asked, spelled),
+        form,
+        output=output,
+        color=not no_color,
+    )
+
+
+def _spelled(found: Opened) -> Spelled:
+    """A token's text; what the vocabulary calls it, where it is but part of a character."""
+    tokenizer = found.tokenizer
+
+    def text(token: int) -> str:
+        if tokenizer is None:
+            return ""
+        decoded = tokenizer.decode([token], special=True)
+        return tokenizer.piece(token) if not decoded or "\ufffd" in decoded else decoded
+
+    return text

@@ -1,0 +1,51 @@
+"""`archcalc taps`."""
+
+from __future__ import annotations
+
+import click
+
+from archcalc.cli.options import load_source, output, settings, sizes, source
+from archcalc.render import taps
+from archcalc.render.output import Format, emit
+from archcalc.spec.sites import named
+from archcalc.spec.workload import workload
+
+
+@click.command("taps")
+@source()
+@click.argument("site", default="*")
+@sizes
+@settings
+@output
+def command(
+    source: str,
+    site: str,
+    batch: int,
+    seq: int | None,
+    past: int,
+    source_seq: int | None,
+    settings: tuple[str, ...],
+    form: Format,
+    output: str | None,
+    no_color: bool,
+) -> None:
+    """The named places of a forward pass that can be read and written, with their axes and shapes.
+
+    SITE is a name, or one like it with * ('layers.3.*', '*.attn.pattern'); left out, all are listed. With --past, the
+    shapes are those of a pass with a cache: a layer with a window gives the keys that it holds.
+
+    \b
+    Examples:
+      archcalc taps gpt3
+      archcalc taps deepseek-v3 'layers.3.*' --seq 1 --past 4096
+    """
+    spec = load_source(source, settings)
+    work = workload(spec, batch=batch, seq=seq, past=past, source_seq=source_seq)
+    found = named(spec, site)
+    emit(
+        lambda: taps.page(spec, found, work),
+        lambda: taps.data(spec, found, work),
+        form,
+        output=output,
+        color=not no_color,
+    )

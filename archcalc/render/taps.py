@@ -1,0 +1,154 @@
+"""The sites of a forward pass, as a page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from math import prod
+from typing import Any
+
+import msgspec
+
+from archcalc.render.page import Column, Page, Table, Text
+from archcalc.spec import Spec
+from archcalc.spec.sites import Site
+from archcalc.spec.workload import Workload
+from archcalc.units import exact
+
+AXES = {
+    "B": "batch",
+    "T": "tokens of the pass",
+    "S": "key tokens",
+    "V": "vocabulary",
+    "D": "d_model",
+    "N": "heads",
+    "K": "key and value heads",
+    "H": "head width",
+    "U": "value width",
+    "C": "kv_rank",
+    "R": "d_rope",
+    "F": "feed-forward width",
+    "E": "experts",
+    "k": "chosen experts",
+}
+NOTES = (
+    "Shapes are exact. What is read costs its memory alone; scores and patterns are computed beside the kernel, unless",
+    "that is the eager one. In Python: taps.record(model, ids, sites=…), taps.edit(model, taps.Edit(site, layer, fn)).",
+)
+
+
+Kind = tuple[str, str, tuple[int, ...]]  # name, axes, shape
+
+
+class Alike(msgspec.Struct, frozen=True):
+    """Sites of one kind: their name with * for the layer, the layers that have it, and one of them."""
+
+    name: str
+    layers: list[int]
+    site: Site
+    shape: tuple[int, ...]
+
+
+def alike(found: Sequence[Site], work: Workload) -> list[Alike]:
+    """Sites that a workload comes by, those of one name and shape together.
+
+    Each stands after what comes before it in the first layer that has it.
+    """
+    kinds: dict[Kind, list[Site]] = {}
+    order: list[Kind] = []
+    place = 0
+    for site in found:
+        if (shape := site.shape(work)) is None:
+            continue
+        kind = starred(site), site.axes, shape
+        if kind not in kinds:
+            order.insert(place, kind)
+        place = order.index(kind) + 1
+        kinds.setdefault(kind, []).append(site)
+    return [_alike(kind, kinds[kind]) for kind in order]
+
+
+def _alike(kind: Kind, found: Sequence[Site]) -> Alike:
+    return Alike(kind[0], [site.layer for site in found if site.layer is not None], found[0], kind[2])
+
+
+def starred(site: Site) -> str:
+    """A site's name with * for its layer."""
+    return site.name if site.layer is None else site.name.replace(f"layers.{site.layer}.", "layers.*.", 1)
+
+
+def page(spec: Spec, found: Sequence[Site], work: Workload) -> Page:
+    """What can be read and written in a forward pass over a workload."""
+    kinds = alike(found, work)
+    columns = (
+        Column("site"),
+        Column("layers"),
+        Column("axes"),
+        Column("shape"),
+        Column("numbers", "human"),
+        Column("reading"),
+        Column("what"),
+    )
+    rows: list[tuple[Any, ...]] = [
+        (
+            kind.name,
+            ranges(kind.layers),
+            " ".join(kind.site.axes),
+            " × ".join(map(exact, kind.shape)),
+            prod(kind.shape),
+            _reading(kind.site),
+            kind.site.what,
+        )
+        for kind in kinds
+    ]
+    every = sum(prod(kind.shape) * max(1, len(kind.layers)) for kind in kinds)
+    rows.append(("all, in every layer", "", "", "", every, "", ""))
+    used = {axis for kind in kinds for axis in kind.site.axes}
+    legend = ", ".join(f"{axis} {word}" for axis, word in AXES.items() if axis in used)
+    return Page(
+        f"{spec.title or spec.name}: what can be read and written",
+        _subtitle(spec, work),
+        [Table("Sites, in the order of the pass", columns, rows, n_sums=1), Text("", [f"Axes: {legend}.", *NOTES])],
+    )
+
+
+def data(spec: Spec, found: Sequence[Site], work: Workload) -> list[dict[str, Any]]:
+    """The same as plain data."""
+    return [
+        {
+            "site": kind.name,
+            "layers": kind.layers,
+            "axes": kind.site.axes,
+            "shape": list(kind.shape),
+            "recomputed": kind.site.recomputed,
+            "what": kind.site.what,
+            "kind": "exact",
+        }
+        for kind in alike(found, work)
+    ]
+
+
+def ranges(layers: Sequence[int]) -> str:
+    """Layers in short: '0–5', '0, 2 … 10', '0–4, 6–10, …'."""
+    steps = {b - a for a, b in pairwise(layers)}
+    if len(layers) > 3 and len(steps) == 1 and steps != {1}:
+        return f"{layers[0]}, {layers[1]} … {layers[-1]}"
+    runs: list[list[int]] = []
+    for layer in layers:
+        if runs and layer == runs[-1][-1] + 1:
+            runs[-1].append(layer)
+        else:
+            runs.append([layer])
+    words = [str(run[0]) if len(run) == 1 else f"{run[0]}–{run[-1]}" for run in runs]
+    return ", ".join(words[:3] + ["…"] * (len(words) > 3))
+
+
+def _reading(site: Site) -> str:
+    return "recomputed" if site.recomputed else "free"
+
+
+def _subtitle(spec: Spec, work: Workload) -> str:
+    words = [spec.name, f"batch {exact(work.batch)}", f"{exact(work.seq)} new tokens", f"{exact(work.past)} past"]
+    if spec.family == "encoder-decoder":
+        words.append(f"source {exact(work.source_seq)}")
+    return " · ".join(words)

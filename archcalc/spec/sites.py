@@ -1,0 +1,226 @@
+"""The named places of a forward pass whose values can be read and written: which there are follows from the spec.
+
+Axes: B batch, T tokens of the pass, S key tokens, D model, N heads, K kv heads, H query and key width, U value width,
+C latent of keys and values, R width with position, F feed-forward width, E experts, k chosen experts, V vocab.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from fnmatch import fnmatchcase
+from typing import Any
+
+import msgspec
+
+from archcalc.errors import InputError, nearest, shown
+from archcalc.spec.attention import Attention, LatentAttention
+from archcalc.spec.ffn import Gated, MoE, Plain
+from archcalc.spec.groups import layers_of
+from archcalc.spec.layer import Layer, Placement
+from archcalc.spec.model import Spec
+from archcalc.spec.position import Alibi, RelativeBias, Rope
+from archcalc.spec.workload import Workload
+
+Sizes = dict[str, int]
+
+
+class Site(msgspec.Struct, frozen=True, kw_only=True):
+    """A place of a forward pass: its name, its axes in their order, and what stands there.
+
+    `sizes` are those of the axes that the model sets; a workload sets B, T and S. `layer` is the turn in its stack,
+    None outside the layers. `recomputed`: reading it costs a computation of its own, unless attention is eager.
+    `of_source`: it belongs to an encoder-decoder's source, which is read once; with a cache of it, it is not passed.
+    """
+
+    name: str
+    axes: str
+    what: str
+    sizes: Sizes
+    layer: int | None = None
+    recomputed: bool = False
+    of_source: bool = False
+    sees_source: bool = False
+    window: int | None = None
+
+    def shape(self, work: Workload) -> tuple[int, ...] | None:
+        """The sizes of its axes for a workload; None where it is not passed."""
+        if self.of_source and work.past:
+            return None
+        sizes = self.sizes | {"B": work.batch, "T": work.source_seq if self.of_source else work.seq}
+        sizes["S"] = work.source_seq if self.of_source or self.sees_source else self._held(work.past) + work.seq
+        return tuple(sizes[axis] for axis in self.axes)
+
+    def _held(self, past: int) -> int:
+        """How many earlier keys a cache gives: a window's last token is the query's own."""
+        return past if self.window is None else min(past, self.window - 1)
+
+
+def sites(spec: Spec) -> tuple[Site, ...]:
+    """Every site of a resolved spec, in the order in which a forward pass comes by them.
+
+    >>> from archcalc.sources import load
+    >>> found = {site.name: site for site in sites(load("gpt3-175b"))}
+    >>> found["layers.95.attn.q"].axes, found["layers.95.attn.q"].sizes
+    ('BNTH', {'N': 96, 'H': 128})
+    """
+    return tuple(_sites(spec))
+
+
+def _sites(spec: Spec) -> Iterator[Site]:
+    width = {"D": spec.d_model}
+    for prefix, stack in spec.stacks.items():
+        of_source = prefix == "encoder."
+        yield _bare(
+            f"{prefix}embed", "tokens, types and positions, summed: what the first layer reads", width, of_source
+        )
+        for turn, layer in enumerate(layers_of(stack)):
+            for point in _layer(layer, width):
+                yield msgspec.structs.replace(
+                    point,
+                    name=f"{prefix}layers.{turn}.{point.name}",
+                    layer=turn,
+                    of_source=of_source or point.of_source,
+                )
+        if stack.final_norm is not None:
+            yield _bare(f"{prefix}final_norm", "the last layer's states, normed", width, of_source)
+    if spec.head is not None:
+        yield Site(
+            name="logits", axes="BTV", what="a score for each token of the vocabulary", sizes={"V": spec.vocab_size}
+        )
+
+
+def _bare(name: str, what: str, sizes: Sizes, of_source: bool = False) -> Site:
+    return Site(name=name, axes="BTD", what=what, sizes=sizes, of_source=of_source)
+
+
+# In what order a layer comes by a part, its norms and its sum, for each placement; {} is the part's name.
+_AROUND: dict[Placement, tuple[str, ...]] = {
+    "pre": ("{}_norm", "{}", "mid"),
+    "post": ("{}", "{}_sum", "{}_norm", "mid"),
+    "sandwich": ("{}_norm", "{}", "{}_out_norm", "mid"),
+    "output": ("{}", "{}_out_norm", "mid"),
+    "parallel": ("{}_norm", "{}"),
+    "parallel_two": ("{}_norm", "{}"),
+}
+
+_WHAT = {
+    "{}_norm": "the states, normed",
+    "{}_sum": "the residual stream and what joins it, before the norm",
+    "{}_out_norm": "what the part made, normed: it joins the residual stream",
+}
+
+# What the residual stream is called after a part, if another follows.
+MIDS = {"attn": "resid_mid", "cross": "resid_mid_cross"}
+
+
+def _layer(layer: Layer, width: Sizes) -> Iterator[Site]:
+    parts = {"attn": layer.attention, "cross": layer.cross, "ffn": layer.ffn}
+    slots = [slot for slot, part in parts.items() if part is not None]
+    yield _bare("resid_pre", "the residual stream that the layer reads", width)
+    for slot in slots:
+        for step in _AROUND[layer.placement]:
+            if step == "{}":
+                yield from _part(slot, parts[slot], width)
+            elif step == "mid":
+                if slot != slots[-1]:
+                    yield _bare(MIDS[slot], "the residual stream between two parts", width)
+            elif not (layer.placement == "parallel" and slot == "ffn"):
+                yield _bare(step.format(slot), _WHAT[step], width)
+    yield _bare("resid_post", "the residual stream that the layer leaves", width)
+
+
+def _part(slot: str, part: Any, width: Sizes) -> Iterator[Site]:
+    for point in PARTS[type(part)](part, width, slot == "cross"):
+        yield msgspec.structs.replace(point, name=f"{slot}.{point.name}")
+
+
+def _attention(part: Attention, width: Sizes, crosses: bool) -> Iterator[Site]:
+    assert part.n_kv_heads is not None and part.d_head is not None, "the spec is resolved"  # noqa: PT018
+    heads, kv_heads = {"N": part.n_heads, "H": part.d_head}, {"K": part.n_kv_heads, "H": part.d_head}
+    done = {"normed": part.qk_norm is not None, "turned": isinstance(part.position, Rope)}
+    made = "".join(f", {word}" for word, is_so in done.items() if is_so)
+    axes, whose = ("BKSH", "the source's") if crosses else ("BKTH", "the tokens'")
+    yield Site(name="q", axes="BNTH", what=f"queries{made}", sizes=heads)
+    for name, what in {"k": f"keys{made}", "v": "values"}.items():
+        yield Site(name=name, axes=axes, what=f"{whose} {what}: what a cache holds", sizes=kv_heads, of_source=crosses)
+    capped, biased = part.softcap is not None, isinstance(part.position, Alibi | RelativeBias)
+    done = {"scaled": True, "capped": capped, "biased": biased}
+    yield from _softmax(part.n_heads, part.d_head, "H", done, part.window, crosses)
+    yield _bare("out", "what attention makes of the states", width)
+
+
+def _latent_attention(part: LatentAttention, width: Sizes, crosses: bool) -> Iterator[Site]:
+    heads = {"N": part.n_heads, "H": part.d_nope + part.d_rope}
+    yield Site(
+        name="latent", axes="BTC", what="the tokens' latent, normed: what a cache holds", sizes={"C": part.kv_rank}
+    )
+    shared = "the tokens' turned key that all heads share: what a cache holds"
+    yield Site(name="k_shared", axes="B1TR", what=shared, sizes={"1": 1, "R": part.d_rope})
+    yield Site(name="k", axes="BNSH", what="keys, made anew of every latent", sizes=heads)
+    yield Site(
+        name="v", axes="BNSU", what="values, made anew of every latent", sizes={"N": part.n_heads, "U": part.d_v}
+    )
+    yield Site(name="q", axes="BNTH", what="queries, their last d_rope turned", sizes=heads)
+    yield from _softmax(part.n_heads, part.d_v, "U", {"scaled": True}, None, crosses)
+    yield _bare("out", "what attention makes of the states", width)
+
+
+def _softmax(
+    n_heads: int, d_value: int, axis: str, done: dict[str, bool], window: int | None, crosses: bool
+) -> Iterator[Site]:
+    """What every softmax attention has; `done` says what is done to its scores."""
+    words = ", ".join(word for word, is_so in done.items() if is_so)
+    scores = f"how well keys fit queries, {words}; −∞ where hidden"
+    for name, what in {"scores": scores, "pattern": "the softmax of the scores"}.items():
+        yield Site(
+            name=name,
+            axes="BNTS",
+            what=what,
+            sizes={"N": n_heads},
+            recomputed=True,
+            sees_source=crosses,
+            window=window,
+        )
+    what = "each head's values, weighed by its pattern"
+    yield Site(name="values", axes=f"BNT{axis}", what=what, sizes={"N": n_heads, axis: d_value})
+
+
+def _dense(part: Plain | Gated, width: Sizes, crosses: bool) -> Iterator[Site]:
+    yield Site(name="hidden", axes="BTF", what="hidden units, activated and gated", sizes={"F": part.d_ff})
+    yield _bare("out", "what the feed-forward makes of the states", width)
+
+
+def _mixture(part: MoE, width: Sizes, crosses: bool) -> Iterator[Site]:
+    """Hidden units of routed experts have no site: which token stands where differs from kernel to kernel."""
+    chosen = {"k": part.n_active}
+    yield Site(name="router", axes="BTE", what="a logit for each expert", sizes={"E": part.n_experts})
+    yield Site(name="chosen", axes="BTk", what="the chosen experts' numbers (integers)", sizes=chosen)
+    yield Site(name="weights", axes="BTk", what="how the chosen experts are weighed", sizes=chosen)
+    yield Site(name="experts", axes="BTkD", what="what each chosen expert makes, not yet weighed", sizes=chosen | width)
+    if part.n_shared:
+        assert part.d_shared is not None, "the spec is resolved"
+        hidden = {"F": part.n_shared * part.d_shared}
+        yield Site(name="shared.hidden", axes="BTF", what="the shared experts' hidden units", sizes=hidden)
+    yield _bare("out", "what the feed-forward makes of the states", width)
+
+
+PARTS: dict[type, Callable[[Any, Sizes, bool], Iterator[Site]]] = {
+    Attention: _attention,
+    LatentAttention: _latent_attention,
+    Plain: _dense,
+    Gated: _dense,
+    MoE: _mixture,
+}
+
+
+def named(spec: Spec, pattern: str) -> list[Site]:
+    """The sites of this name, or, with * and ?, of names like it. Raises InputError if there is none."""
+    every = sites(spec)
+    found = [site for site in every if site.name == pattern or fnmatchcase(site.name, pattern)]
+    if not found:
+        raise InputError(
+            f"{shown(pattern)} is no site{nearest(pattern, [site.name for site in every])}",
+            where=spec.name,
+            allowed="what `archcalc taps` lists",
+        )
+    return found

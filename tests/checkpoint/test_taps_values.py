@@ -1,0 +1,95 @@
+"""What taps read is what transformers has: hidden states, attentions, and what its parts make."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from archcalc.checkpoint import open_checkpoint
+from archcalc.nn import taps
+from tests.checkpoint.made import CONFIGS, FUSED, random_model
+
+PROJECTED = ("opt", "opt with norms after")  # their last hidden states are those behind the projection before the head
+ALIKE = ("llama biased and tied", "qwen2", "qwen3", "phi with normed queries", "mt5", "gpt_neox in series")
+
+
+def near(ours: Tensor, theirs: Tensor) -> bool:
+    return ours.shape == theirs.shape and bool((ours - theirs).abs().max() <= 1e-5 * theirs.abs().max())
+
+
+def check_states(found: taps.Recording, prefix: str, states: Sequence[Tensor], last: bool = True) -> None:
+    """What each layer reads, and what stands after the last norm."""
+    n_layers = len(states) - 1
+    for layer in range(n_layers):
+        assert near(found[f"{prefix}layers.{layer}.resid_pre"], states[layer])
+    end = found.get(f"{prefix}final_norm", found[f"{prefix}layers.{n_layers - 1}.resid_post"])
+    assert near(end, states[-1]) or not last
+
+
+def check_patterns(found: taps.Recording, part: str, patterns: Sequence[Tensor]) -> None:
+    assert len(patterns) > 1
+    before, _, slot = part.rpartition(".")
+    for layer, pattern in enumerate(patterns):
+        assert near(found[f"{before}{'.' * bool(before)}layers.{layer}.{slot}.pattern"], pattern)
+
+
+@pytest.mark.parametrize("name", [name for name in CONFIGS if name not in FUSED + ALIKE])
+@torch.no_grad()
+def test_states_and_patterns_are_those_of_transformers(name: str, tmp_path: Path) -> None:
+    theirs = random_model(name)
+    theirs.save_pretrained(tmp_path)
+    ours = open_checkpoint(str(tmp_path)).load()
+    ids, source = torch.randint(1, 96, (2, 11)), torch.randint(1, 96, (2, 7))
+    asked = {"output_hidden_states": True, "output_attentions": True}
+    if theirs.config.is_encoder_decoder:
+        wanted: Any = theirs(input_ids=source, decoder_input_ids=ids, **asked)
+        found = taps.record(ours, source, ids)
+        check_states(found, "encoder.", wanted.encoder_hidden_states)
+        check_states(found, "decoder.", wanted.decoder_hidden_states)
+        check_patterns(found, "encoder.attn", wanted.encoder_attentions)
+        check_patterns(found, "decoder.attn", wanted.decoder_attentions)
+        check_patterns(found, "decoder.cross", wanted.cross_attentions)
+    else:
+        wanted = theirs(input_ids=ids, **asked)
+        found = taps.record(ours, ids)
+        check_states(found, "", wanted.hidden_states, last=name not in PROJECTED)
+        check_patterns(found, "attn", wanted.attentions)
+    assert near(found.logits, wanted.logits)
+
+
+# Where transformers' modules make what stands at a site.
+MODULES = {"attn_norm": "input_layernorm", "attn.out": "self_attn", "ffn.out": "mlp"}
+PARTS: dict[str, dict[str, str]] = {
+    "llama": MODULES | {"ffn_norm": "post_attention_layernorm", "attn.v": "self_attn.v_proj"},
+    "gemma2": MODULES
+    | {"attn_out_norm": "post_attention_layernorm", "ffn_norm": "pre_feedforward_layernorm"}
+    | {"ffn_out_norm": "post_feedforward_layernorm"},
+    "deepseek_v3": MODULES | {"ffn_norm": "post_attention_layernorm", "attn.latent": "self_attn.kv_a_layernorm"},
+    "phi": {"attn_norm": "input_layernorm", "attn.out": "self_attn", "ffn.out": "mlp"},
+}
+
+
+@pytest.mark.parametrize("name", PARTS)
+@torch.no_grad()
+def test_parts_are_those_of_transformers(name: str, tmp_path: Path) -> None:
+    theirs = random_model(name)
+    theirs.save_pretrained(tmp_path)
+    found = taps.record(open_checkpoint(str(tmp_path)).load(), ids := torch.randint(1, 96, (2, 11)))
+    made: dict[str, Tensor] = {}
+
+    def keep(module: nn.Module, name: str) -> None:
+        module.register_forward_hook(lambda _, args, y: made.update({name: y[0] if isinstance(y, tuple) else y}))
+
+    for layer, block in enumerate(theirs.model.layers):
+        for site, path in PARTS[name].items():
+            keep(block.get_submodule(path), f"layers.{layer}.{site}")
+    theirs(input_ids=ids)
+    assert len(made) == 3 * len(PARTS[name])
+    for site, value in made.items():
+        ours = found[site].transpose(1, 2).flatten(2) if site.endswith(".v") else found[site]
+        assert near(ours, value), site

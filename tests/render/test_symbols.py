@@ -1,0 +1,62 @@
+"""What the symbols of a workload are said to be is what the ledger computes."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from archcalc.analysis.atoms import ATOMS, STATED, is_of_work
+from archcalc.ledger import tokens
+from archcalc.ledger.tokens import with_work
+from archcalc.render.lang import LANGS, sentences, words
+from archcalc.render.symbols import in_words
+from archcalc.spec.workload import Workload
+
+TOLD = sentences("explain")
+SYMBOLS = [symbol for kind in ATOMS for symbol, form in ((kind, "formula"), (f"{kind}(window[a])", "windowed"))
+           if f"atom.{kind}.{form}" in TOLD]  # fmt: skip
+SUM = re.compile(r"sum of (?P<term>.*) over t = 1 … (?P<last>\w+)|(?P<summand>.*) 对 t = 1 … (?P<end>\w+) 求和")
+LINE = re.compile(r"(\S+) = (.*) = (\d+)[:：].+")
+
+
+def computed(formula: str, sizes: dict[str, int]) -> int:
+    """The value of a formula in words: 'sum of min(past + t, window) over t = 1 … seq'."""
+    if told := SUM.fullmatch(formula):
+        term, last = told["term"] or told["summand"], told["last"] or told["end"]
+        return sum(computed(term, sizes | {"t": t}) for t in range(1, sizes[last] + 1))
+    text = formula.replace("window[a]", "window")
+    text = re.sub(r"(.+) if past = 0, else (.+)", r"(\1) if past == 0 else (\2)", text)
+    text = re.sub("past = 0 时为 (.+)，否则为 (.+)", r"(\1) if past == 0 else (\2)", text)
+    for sign, python in (("·", "*"), ("−", "-"), ("/", "//")):
+        text = text.replace(sign, python)
+    return eval(text, {"min": min}, {**sizes, "window": sizes["window[a]"]})  # noqa: S307
+
+
+@pytest.mark.parametrize("lang", LANGS)
+@pytest.mark.parametrize("symbol", SYMBOLS)
+@given(seq=st.integers(1, 12), past=st.integers(0, 9), source=st.integers(1, 9), window=st.integers(1, 14))
+def test_what_is_said_is_what_is_computed(
+    symbol: str, lang: str, seq: int, past: int, source: int, window: int
+) -> None:
+    work = Workload(batch=2, seq=seq, past=past, source_seq=source)
+    sizes = with_work({"window[a]": window}, work, [symbol])
+    stated, line = in_words([symbol], sizes, words(lang))
+    assert stated.startswith(f"batch = 2, seq = {seq}, past = {past}")
+    assert stated.endswith(f", source_seq = {source}") == ("source" in symbol)
+    name, formula, value = LINE.fullmatch(line).groups()  # type: ignore[union-attr]
+    assert name == symbol
+    assert computed(formula, sizes) == sizes[symbol] == int(value)
+
+
+def test_every_symbol_has_its_words() -> None:
+    assert {kind for kind in ATOMS if f"atom.{kind}" not in TOLD} == set()
+    assert len(SYMBOLS) == 9
+
+
+def test_every_symbol_of_a_workload_is_told() -> None:
+    assert set(ATOMS) | set(STATED) == {*tokens._ATOMS, *with_work({}, Workload(), [])}
+    assert all(map(is_of_work, ("keys", "pairs(window)", "batch", "source_new")))
+    assert not any(map(is_of_work, ("window", "n_layers", "d_model")))
