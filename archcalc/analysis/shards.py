@@ -41,7 +41,7 @@ class Shards(msgspec.Struct, frozen=True):
 def weights(ledger: Ledger, engine: Engine, n: int, dtype: Dtype) -> list[Shards]:
     """Every stored tensor, buffers too; one that is tied is stored once.
 
-    gpt2's embed.tokens.weight in fp32 on 4 ranks under tp: ⌈50257 / 4⌉ rows of 768 on the first three, 12,564 on the
+    gpt2's embed.tokens.weight in fp32 on 4 ranks under tp: ⌈50257 / 4⌉ rows of 768 on the first three, 12,562 on the
     last. InputError where heads cannot be shared by `n` ranks.
     """
     check_dtype(dtype)
