@@ -26,6 +26,7 @@ COMMANDS = {
     "generate": ("generate", "Go on from a prompt, with real weights."),
     "chat": ("chat", "Talk with a model that was made for it."),
     "next": ("next_token", "Which token comes next, after one context or two side by side."),
+    "demo": ("demo", "Small demonstrations, computed as they are shown."),
     "fill-mask": ("fill_mask", "What an encoder puts in the place of a mask."),
     "train": ("train", "Train a model from nothing."),
     "taps": ("taps", "The places of a forward pass that can be read and written."),

@@ -122,11 +122,15 @@ def of_logits(
 
 
 def _likeliest(drawn_CV: Tensor, model_CV: Tensor, top: int) -> Tensor:
-    """The ids of every context's `top`: by what is drawn, and of what never is, by the model's own probability."""
-    order_CV = (drawn_CV + torch.where(drawn_CV > 0, 1.0, 0.0)) * 2 + model_CV
-    best = order_CV.topk(min(top, order_CV.shape[-1])).indices.flatten().tolist()
-    likeliest: Tensor = order_CV.amax(0)
-    return torch.tensor(sorted(set(best), key=lambda token: (-float(likeliest[token]), token)))
+    """The ids of every context's `top`: as they are drawn, those drawn alike as the model has them."""
+    most_V, own_V = drawn_CV.amax(0), model_CV.amax(0)
+    ids = {token for drawn, own in zip(drawn_CV, model_CV, strict=True) for token in _order(drawn, own)[:top].tolist()}
+    return torch.tensor([token for token in _order(most_V, own_V).tolist() if token in ids])
+
+
+def _order(drawn_V: Tensor, model_V: Tensor) -> Tensor:
+    by_model_V = model_V.argsort(descending=True, stable=True)
+    return by_model_V[drawn_V[by_model_V].argsort(descending=True, stable=True)]
 
 
 def _places(drawn_V: Tensor, model_V: Tensor, ids: Tensor) -> list[Place]:

@@ -29,7 +29,9 @@ class LatentAttention(nn.Module):
     def __init__(self, part: spec.LatentAttention, model: Spec) -> None:
         super().__init__()
         self.part, self.how = part, Execution()
-        self.softmax = Softmax(n_heads=part.n_heads, scale=_scale(part), dropout=model.dropout.attention, latent=True)
+        self.softmax = Softmax(
+            n_heads=part.n_heads, scale=latent_scale(part), dropout=model.dropout.attention, latent=True
+        )
         d_query = part.n_heads * (part.d_nope + part.d_rope)
         if part.q_rank is None:
             self.q = Linear(model.d_model, d_query, bias=False)
@@ -83,8 +85,8 @@ def own_cache(part: spec.LatentAttention, room: Room) -> Tokens:
     return Tokens(room.zeros(room.capacity, part.kv_rank), room.zeros(1, room.capacity, part.d_rope))
 
 
-def _scale(part: spec.LatentAttention) -> float:
-    """The stated scale, or 1/√(H + R) times what yarn asks for."""
+def latent_scale(part: spec.LatentAttention) -> float:
+    """What scores are multiplied with: the stated scale, or 1/√(H + R) times what yarn asks for."""
     if part.scale is not None:
         return part.scale
     return softmax_scale(part.position) / math.sqrt(part.d_nope + part.d_rope)

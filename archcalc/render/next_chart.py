@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from archcalc.errors import shown
 from archcalc.render.lang import ENGLISH, Words
-from archcalc.render.next_token import NAMES, Spelled
+from archcalc.render.next_token import NAMES, Spelled, how
 from archcalc.render.plot import FRAME, title
 
 if TYPE_CHECKING:
@@ -28,11 +28,11 @@ def chart(label: str, found: Next, prompts: list[str], spelled: Spelled, say: Wo
     return {
         **FRAME,
         "height": BAR * len(values) + BAR,
-        "title": title(say("next.title", model=label), []),
+        "title": title(say("next.next"), [label, say("next.subtitle", how=how(found, say))]),
         "data": {"values": values},
         "mark": {"type": "bar", "tooltip": True},
         "encoding": {
-            "x": {"field": "p", "type": "quantitative", "title": say("common.probability")},
+            "x": {"field": "p", "type": "quantitative", "title": say("common.probability"), "axis": {"tickCount": 6}},
             "y": {"field": "token", "type": "nominal", "title": None, "sort": None},
             "yOffset": {"field": "of", "type": "nominal", "sort": named},
             "color": {"field": "of", "type": "nominal", "title": None, "scale": colors, "legend": {"orient": "top"}},

@@ -15,6 +15,7 @@ from archcalc.units import exact
 if TYPE_CHECKING:
     from archcalc.interp.next_token import Context, Next, Place
 
+# What two contexts are called.
 NAMES = ("A", "B")
 KINDS = {
     "n_vocab": "exact",
@@ -34,7 +35,7 @@ def page(label: str, found: Next, prompts: list[str], spelled: Spelled, say: Wor
     named = zip(NAMES, found.contexts, prompts, strict=False)
     told = [say("next.context", name=name, text=shown(text, 200), n=exact(len(one.ids))) for name, one, text in named]
     blocks: list[Block] = [Text(say("next.contexts"), told), _tokens(found, spelled, say), _figures(found, say)]
-    subtitle = say("next.subtitle", how=_how(found, say))
+    subtitle = say("next.subtitle", how=how(found, say))
     return Page(say("next.title", model=label), subtitle, [*blocks, *_apart(found, say)], say.lang)
 
 
@@ -54,36 +55,40 @@ def is_plain(found: Next) -> bool:
     return told.temperature == told.repetition_penalty == 1 and told.top_k is told.top_p is told.min_p is None
 
 
-def _how(found: Next, say: Words) -> str:
+def how(found: Next, say: Words) -> str:
+    """What is drawn by, in words."""
     if is_plain(found):
         return say("next.plain")
     told = msgspec.structs.asdict(found.sampling)
-    settings = [f"{name} = {value:g}" for name, value in told.items() if value is not None]
+    neutral = {"repetition_penalty": 1}
+    settings = [f"{name} = {value:g}" for name, value in told.items() if value not in (None, neutral.get(name))]
     return say("next.drawn", settings=", ".join(settings))
 
 
 def _tokens(found: Next, spelled: Spelled, say: Words) -> Table:
     """A row a token: of each context its probability, as drawn and, where that differs, as the model has it."""
-    own = () if is_plain(found) else (("next.own", "decimal"),)
-    heads = (("common.probability", "decimal"), ("", "bar"), *own, ("next.rank", "count"))
+    own = not is_plain(found)
     columns = [Column(say("common.token")), Column(say("common.id"), "words")]
     for name in NAMES[: len(found.contexts)]:
-        columns += [Column(_head(key, name, found, say), kind) for key, kind in heads]
+        columns += _columns(name if len(found.contexts) > 1 else "", own, say)
     rows = [
-        (_quoted(spelled(token.id)), token.id, *(value for place in token.places for value in _cells(place, bool(own))))
+        (_quoted(spelled(token.id)), token.id, *(value for place in token.places for value in _cells(place, own)))
         for token in found.tokens
     ]
     return Table(say("next.next"), tuple(columns), rows)
 
 
+def _columns(name: str, own: bool, say: Words) -> list[Column]:
+    """Those of one context; of the only one, without its name."""
+    probability = say("next.p", name=name) if name else say("common.probability")
+    models = say("next.own_in", name=name) if name else say("next.own")
+    rank = say("next.rank_in", name=name) if name else say("next.rank")
+    more = [Column(models, "decimal")] if own else []
+    return [Column(probability, "decimal"), Column("", "bar"), *more, Column(rank, "count")]
+
+
 def _quoted(text: str) -> str:
     return shown(text) if text else ""
-
-
-def _head(key: str, name: str, found: Next, say: Words) -> str:
-    if not key or len(found.contexts) == 1:
-        return say(key) if key else ""
-    return say("next.of", what=say(key), name=name)
 
 
 def _cells(place: Place, own: bool) -> tuple[float | int, ...]:
@@ -114,11 +119,11 @@ def _apart(found: Next, say: Words) -> list[Block]:
     (a, b), apart = NAMES, found.apart
     lines = [
         say("next.total_variation", value=f"{apart.total_variation:.4f}"),
-        say("next.kl", a=a, b=b, value=_nats(apart.kl_nats, say)),
-        say("next.kl", a=b, b=a, value=_nats(apart.kl_back_nats, say)),
+        say("next.kl", a=a, b=b, value=_nats(apart.kl_nats)),
+        say("next.kl", a=b, b=a, value=_nats(apart.kl_back_nats)),
     ]
     return [Text(say("next.apart", a=a, b=b), lines)]
 
 
-def _nats(value: float | None, say: Words) -> str:
-    return say("next.infinite") if value is None else f"{value:.4f}"
+def _nats(value: float | None) -> str:
+    return "∞" if value is None else f"{value:.4f}"

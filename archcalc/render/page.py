@@ -100,7 +100,7 @@ def _seconds(value: float) -> str:
 
 def _decimal(value: float) -> str:
     """Four digits after the point; what they would not show, by its power of ten."""
-    return f"{value:.4f}" if abs(value) >= 1e-4 or value == 0 else f"{value:.1e}"
+    return f"{value + 0.0:.4f}" if abs(value) >= 1e-4 or value == 0 else f"{value:.1e}"
 
 
 def _bar(share: float) -> str:

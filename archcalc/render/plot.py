@@ -25,7 +25,7 @@ WIDTH, HEIGHT = 720, 420
 MANY_DECADES = 5
 # Pixels between two labels, one under the other; and that a number of tokens takes.
 LINE, LABEL = 16, 100
-FONT = "Helvetica Neue, Helvetica, Arial, Liberation Sans, sans-serif"
+FONT = "Helvetica Neue, Helvetica, Arial, Liberation Sans, PingFang SC, Microsoft YaHei, Noto Sans CJK SC, sans-serif"
 INK, FAINT = "#222222", "#767676"
 
 # Okabe & Ito's palette, told apart by the colour-blind too; attention's parts are lighter than their sum.

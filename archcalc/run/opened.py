@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -168,7 +168,9 @@ def open_source(source: str, *, random_weights: bool = False, changes: Document 
             file=source,
             allowed="a folder with safetensors, a .gguf file, a repo id; or --random-weights",
         )
-    return _with_weights(open_checkpoint(_shipped(source) or source))
+    if shipped := _shipped(source):
+        return _with_weights(replace(open_checkpoint(shipped), label=source))
+    return _with_weights(open_checkpoint(source))
 
 
 def _with_weights(checkpoint: Checkpoint) -> Opened:

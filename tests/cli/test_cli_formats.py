@@ -25,6 +25,8 @@ ARGUMENTS = {
     "diff": ["tiny", "happy"],
     "compare": ["tiny", "happy", "t5-small"],
     "verify": ["tiny", "happy"],
+    "next": ["happy", "--random-weights", "--ids", "0,1,2", "--ids", "0,2", "--top-k", "3"],
+    "demo": ["softmax"],
     "tokenize": ["--train", "bpe", __file__, "--vocab-size", "300"],
     "sweep": ["tiny", "--over", "d_ff=64,128", "--over", "n_kv_heads=null,2"],
 }
@@ -44,6 +46,7 @@ CALLS += [["explain", "gpt3", "head"], ["explain", "gpt-oss-20b", "attn"], ["cla
 
 CALLS += [["explain", "gpt3", "head"], ["claims", "tiny"], ["diff", "gpt2", "gpt2"], ["claims", "zero"]]
 CALLS += [["memory", "deepseek-v3", "--train", "--optimizer", "adamw8bit"], ["memory", "gpt-oss-20b", "--lora", "8"]]
+CALLS += [["demo"], ["demo", "cost", "--lang", "zh"], ["explain", "tiny", "attention", "--lang", "zh"]]
 each_call = pytest.mark.parametrize("call", CALLS, ids=" ".join)
 
 

@@ -341,6 +341,40 @@ def test_only_the_positions_asked_for_change(model: Any, ids: Tensor) -> None:
         assert sorted({t for _, t, _ in (found != plain).nonzero().tolist()}) == places
 
 
+@pytest.mark.parametrize("site", ["final_norm", "logits", "layers.1.resid_post"])
+def test_the_last_logits_alone_stand_last(site: str) -> None:
+    model, ids = made(one_layer(ROPE, final_norm=RMS)), torch.randint(23, (2, 9))
+    edit = taps.Edit(site, None, half, at=[0, 7])
+    whole, last = (taps.record(model, ids, edits=[edit], n_logits=n) for n in (None, 3))
+    torch.testing.assert_close(last.logits, whole.logits[:, -3:], rtol=1e-5, atol=1e-5)
+    assert last.positions("logits").tolist() == [6, 7, 8]
+    plain = model(ids)
+    assert [not torch.equal(whole.logits[:, t], plain[:, t]) for t in (0, 6, 7, 8)] == [True, False, True, False]
+
+
+@pytest.mark.parametrize("site", ["encoder.embed", "decoder.cross.k", "decoder.cross.v", "decoder.cross.scores"])
+@pytest.mark.parametrize("caches", [False, True])
+def test_a_source_that_is_padded_stands_where_it_does_alone(site: str, caches: bool) -> None:
+    model = made(load("t5-small", {"n_layers": 2, "d_model": 8, "vocab_size": 23}))
+    rows, target = [torch.randint(23, (n,)) for n in (6, 4)], torch.randint(23, (2, 5))
+    source, padding = padded(rows, left=True, vocab_size=23)
+    keys = 1 if site.endswith("scores") else None
+    layer = None if site == "encoder.embed" else 1
+    edit = taps.Edit(site, layer, lambda x: x * 0 - 3, at=3 if keys else 1, keys=keys)
+    with taps.edit(model, edit) as editing, torch.no_grad():
+        if caches:
+            cache = model.new_cache(2, 5, source=6)
+            model.encode(source, cache=cache, source_padding_BS=padding)
+            found = torch.cat([model(None, part, cache=cache) for part in target.split(2, 1)], 1)
+        else:
+            found = model(source, target, source_padding_BS=padding)
+        assert editing.applied == [1]
+        for row, alone, of_batch in zip(rows, target, found, strict=True):
+            assert near(of_batch, model(row[None], alone[None])[0])
+    for b in range(2):
+        assert not near(found[b], model(rows[b][None], target[b][None])[0])
+
+
 def test_edits_come_in_their_order_and_an_outer_one_first(model: Any, ids: Tensor) -> None:
     def edit(fn: Callable[[Tensor], Tensor]) -> taps.Edit:
         return taps.Edit("resid_mid", 1, fn)

@@ -14,7 +14,7 @@ from archcalc.render.lang import LANGS, sentences, words
 PAGES = sorted(path.stem for path in Path(lang.__file__).parent.glob("*.py") if path.stem != "__init__")
 CHINESE = re.compile("[\u4e00-\u9fff]")
 # What has no words: a formula, a field's name.
-SAME = re.compile(r"formula$|windowed$|^logit$|\.formula")
+SAME = re.compile(r"formula$|windowed$|^logit$")
 
 
 def places(text: str) -> set[str]:

@@ -5,7 +5,7 @@ Axes: B batch, T tokens.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from operator import index
 from typing import SupportsIndex
 
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from archcalc.errors import InputError, shown
 
-At = int | slice | Iterable[int] | None
+At = int | slice | Collection[int] | None
 Places = tuple[int, ...] | slice
 
 
@@ -24,7 +24,7 @@ def checked(at: At, where: str) -> Places | None:
         return None
     try:
         if not isinstance(at, slice):
-            return tuple(map(_number, at if isinstance(at, Iterable) else (at,)))
+            return tuple(map(_number, at if isinstance(at, Collection) else (at,)))
         start, stop, step = (part if part is None else _number(part) for part in (at.start, at.stop, at.step))
         if step == 0:
             raise ValueError

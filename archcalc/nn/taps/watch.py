@@ -30,6 +30,8 @@ class Watch:
     ):
         spec = checked_spec(model)
         self.model, self.read, self.seen = model, read, seen
+        self.sites = {site.name: site for site in sites(spec)}
+        self.parts = [module for module in model.modules() if getattr(module, "how", None) is not None]
         self.edits = [Applied(edit) for edit in edits]
         self.writes: dict[str, list[Applied]] = {}
         for edit, applied in zip(edits, self.edits, strict=True):
@@ -53,8 +55,8 @@ class Watch:
 class Watched(Pass):
     """A pass through a model that some watch, in the order in which they began."""
 
-    def __init__(self, watches: Sequence[Watch], spec: Spec) -> None:
-        self.watches, self.sites = watches, {site.name: site for site in sites(spec)}
+    def __init__(self, watches: Sequence[Watch]) -> None:
+        self.watches, self.sites = watches, watches[0].sites
 
     def reached(self, name: str, x: Tensor, sight: Sight | None) -> Tensor:
         """What the pass goes on with at this point; rows and tokens may stand as one axis."""
@@ -62,7 +64,7 @@ class Watched(Pass):
         if not self.reads(name):
             return x
         n_tokens = len(self.own.positions)
-        y = x.view(-1, n_tokens, *x.shape[1:]) if x.dim() < len(site.axes) else x
+        y = x.reshape(-1, n_tokens, *x.shape[1:]) if x.dim() < len(site.axes) else x
         keys = sight.key_standing if sight is not None and "S" in site.axes else None
         standing = keys
         if tokens_axis(site) == "T":
@@ -94,11 +96,10 @@ class Watches:
         watches = [watch for watch in self.watches if watch.model is model]
         if not watches:
             return None
-        for module in model.modules():
-            if module.training and getattr(getattr(module, "how", None), "recompute", "none") != "none":
-                found = "the backward pass would come by edits again"
-                raise InputError(found, where="recompute", allowed="'none' while a model is watched in training")
-        return Watched(watches, checked_spec(model))
+        if any(part.training and part.how.recompute != "none" for part in watches[0].parts):
+            found = "the backward pass would come by edits again"
+            raise InputError(found, where="recompute", allowed="'none' while a model is watched in training")
+        return Watched(watches)
 
 
 @contextmanager

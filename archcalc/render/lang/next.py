@@ -11,8 +11,10 @@ WORDS: Sentences = {
     "context": ("{name}: {text} ({n} tokens)", "{name}：{text}（{n} 个词元）"),
     "next": ("The next token", "下一个词元"),
     "rank": ("rank", "名次"),
-    "own": ("model's own", "模型自身"),
-    "of": ("{what} {name}", "{what} {name}"),
+    "own": ("model's own", "模型自身概率"),
+    "p": ("p in {name}", "{name} 的概率"),
+    "rank_in": ("rank in {name}", "{name} 的名次"),
+    "own_in": ("model's own in {name}", "{name} 的模型自身概率"),
     "figures": ("The distributions", "分布"),
     "figure": ("figure", "数字"),
     "entropy_nats": ("entropy, nats", "熵，奈特"),
@@ -26,5 +28,4 @@ WORDS: Sentences = {
         "全变差距离 {value}：两者相同为 0，没有共同词元为 1",
     ),
     "kl": ("KL({a}‖{b}) = {value} nats", "KL({a}‖{b}) = {value} 奈特"),
-    "infinite": ("∞", "∞"),
 }

@@ -1,0 +1,42 @@
+"""`archcalc demo`."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import click
+
+from archcalc.cli.options import lang, output
+from archcalc.extras import require
+from archcalc.interp.demos import DEMOS, run
+from archcalc.render import demos
+from archcalc.render.lang import words
+from archcalc.render.output import Format, emit
+
+
+@click.command("demo")
+@click.argument("name", required=False)
+@click.option("--seed", type=click.IntRange(0), help="Of weights and of what is drawn (default: 0).")
+@lang
+@output
+def command(name: str | None, seed: int | None, lang: str, form: Format, output: str | None, no_color: bool) -> None:
+    """Small demonstrations of what a transformer does, computed as they are shown.
+
+    NAME is softmax, dropout, positions, step or cost; without one they are listed.
+
+    \b
+    Examples:
+      archcalc demo softmax --seed 1
+      archcalc demo positions --lang zh
+      archcalc demo step --format html -o step.html
+    """
+    say, show = words(lang), partial(emit, form=form, output=output, color=not no_color)
+    if name is None:
+        if seed is not None:
+            raise click.UsageError("--seed belongs to a demonstration; allowed: with NAME")
+        show(lambda: demos.listing(DEMOS, say), lambda: demos.listing_data(DEMOS, say))
+        return
+    if DEMOS.get(name):
+        require("torch", does="running a demonstration", extra="model")
+    found = run(name, seed)
+    show(lambda: demos.page(name, found, say), lambda: demos.data(name, found, say))

@@ -1,0 +1,148 @@
+"""The steps of a real pass with their values: of the model's own forward, or of its own modules.
+
+Axes: T tokens, D model.
+"""
+
+from __future__ import annotations
+
+from copy import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from archcalc.errors import InputError
+from archcalc.interp.trace.stages import Step, steps
+from archcalc.nn import taps
+from archcalc.spec.sites import sites
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A step and what came of it: the axes are the site's without the batch, tokens first where nothing else is said.
+
+    `axes` names them, as archcalc.spec.sites does.
+    """
+
+    step: Step
+    axes: str
+    value: Tensor
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A pass over one text: its ids (of an encoder-decoder the source's and the target's), and every step.
+
+    `position` is the place that is looked at: what comes next is said there.
+    """
+
+    ids: dict[str, list[int]]
+    position: int
+    steps: tuple[Traced, ...]
+
+    def __getitem__(self, name: str) -> Tensor:
+        return next(one.value for one in self.steps if one.step.name == name)
+
+
+@torch.no_grad()
+def trace(model: Any, ids: list[int], target: list[int] | None = None, *, position: int | None = None) -> Trace:
+    """Every step of a pass of a canonical module over one text, and its value.
+
+    An encoder-decoder reads `ids` as its source and `target` as far as it is written. `position` is the last place if
+    left out. Raises InputError for a place that is not there, and a model that is packed.
+    """
+    spec = model.spec
+    texts = {"encoder.ids": ids, "decoder.ids": target or []} if target is not None else {"ids": ids}
+    if len(texts) != len(spec.stacks):
+        raise InputError("reads a source and a target", where=spec.name, allowed="both")
+    n_places = len(next(reversed(texts.values())))
+    position = n_places - 1 if position is None else position
+    if not 0 <= position < n_places:
+        raise InputError(f"found {position}", where="position", allowed=f"0 to {n_places - 1}")
+    tensors = {name: torch.tensor([text], device=model.embed.tokens.weight.device) for name, text in texts.items()}
+    recorded = taps.record(model, *tensors.values())
+    found = _Values(model, recorded, tensors)
+    axes = {site.name: site.axes.removeprefix("B") for site in sites(spec)}
+    traced = tuple(Traced(step, axes.get(step.name, _AXES.get(step.kind, "")), found.of(step)) for step in steps(spec))
+    return Trace(texts, position, traced)
+
+
+_AXES = {
+    "ids": "T",
+    "tokens": "TD",
+    "normalised": "TD",
+    "positions": "TD",
+    "up": "TF",
+    "probabilities": "TV",
+    "choice": "T",
+}
+
+
+class _Values:
+    """What each step made: recorded, or of the model's own modules where it is no site."""
+
+    def __init__(self, model: Any, recorded: taps.Recording, ids: dict[str, Tensor]) -> None:
+        self.model, self.recorded, self.ids = model, recorded, ids
+        self.made: dict[str, Tensor] = {}
+        # The module that scales what is normalised is named by the step after it.
+        scaled = (step.formula.removeprefix("scaled(")[:-1] for step in steps(model.spec) if step.kind == "norm")
+        self.norms = dict(pair.split(", ") for pair in scaled)
+
+    def of(self, step: Step) -> Tensor:
+        """The value of a step, without the batch."""
+        is_site = step.name in self.recorded
+        value = self.recorded[step.name] if is_site else _OTHERS[step.kind](self, step)
+        self.made[step.name] = value
+        return value[0].detach().cpu()
+
+    def _stack(self, step: Step) -> Any:
+        prefix = step.name.rpartition(".")[0] if "." in step.name else ""
+        return self.model.get_submodule(prefix) if prefix else self.model
+
+    def text(self, step: Step) -> Tensor:
+        return self.ids[step.name]
+
+    def tokens(self, step: Step) -> Tensor:
+        embed = self.model.embed
+        prefix = step.name.removesuffix("tokens")
+        x: Tensor = embed.tokens(self.ids[f"{prefix}ids"])
+        return x if embed.scale is None else x * embed.scale
+
+    def positions(self, step: Step) -> Tensor:
+        prefix = step.name.removesuffix("positions")
+        places = torch.arange(self.ids[f"{prefix}ids"].shape[1], device=self.ids[f"{prefix}ids"].device)
+        x: Tensor = self._stack(step).positions(places)
+        return x.unsqueeze(0) if x.dim() == 2 else x
+
+    def up(self, step: Step) -> Tensor:
+        """Before the activation: of the module itself, on what it read."""
+        read, module = step.formula.removeprefix("linear(").removesuffix(")").split(", ")
+        x: Tensor = self.model.get_submodule(module)(self.recorded[read])
+        return x
+
+    def normalised(self, step: Step) -> Tensor:
+        """What the norm's own module gives without its weights."""
+        read, _, _ = step.formula.partition("(")[2].rpartition(", ")
+        module = self.model.get_submodule(self.norms[step.name])
+        bare = copy(module)
+        bare._parameters = dict.fromkeys(module._parameters)
+        x: Tensor = bare(self.recorded[read])
+        return x
+
+    def probabilities(self, step: Step) -> Tensor:
+        return self.recorded["logits"].float().softmax(-1)
+
+    def choice(self, step: Step) -> Tensor:
+        return self.made["probabilities"].argmax(-1)
+
+
+_OTHERS = {
+    "ids": _Values.text,
+    "tokens": _Values.tokens,
+    "positions": _Values.positions,
+    "up": _Values.up,
+    "normalised": _Values.normalised,
+    "probabilities": _Values.probabilities,
+    "choice": _Values.choice,
+}

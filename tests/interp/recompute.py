@@ -1,0 +1,161 @@
+"""Formulas of a trace as a reader would work them out: an interpreter of its own, in plain tensors.
+
+Names become what stood there, modules their weights; nothing of the model's forward is used.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from archcalc.spec import Spec
+
+NAME = re.compile(r"(?<![\w.])[A-Za-z_][\w.]*")
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": torch.relu,
+    "silu": F.silu,
+    "sigmoid": torch.sigmoid,
+    "gelu": F.gelu,
+    "gelu_tanh": lambda x: 0.5 * x * (1 + torch.tanh((2 / torch.pi) ** 0.5 * (x + 0.044715 * x**3))),
+    "relu2": lambda x: torch.relu(x) ** 2,
+}
+
+
+# Which arguments of a function name a module; all others are values.
+MODULES = {"rows": (0,), "linear": (1, 2), "scaled": (1,), "norm": (1,), "experts": (2,)}
+
+
+class Interpreter:
+    """Evaluates formulas, given what stood at the steps before and the weights by their canonical names."""
+
+    def __init__(self, spec: Spec, weights: Mapping[str, Tensor], theta: float = 10_000.0) -> None:
+        self.spec, self.weights, self.theta = spec, weights, theta
+
+    def value(self, formula: str, known: Mapping[str, Tensor]) -> Tensor:
+        """What a formula comes to."""
+        names: list[str] = []
+
+        def numbered(match: re.Match[str]) -> str:
+            names.append(match[0])
+            return f"name_{len(names) - 1}"
+
+        tree = ast.parse(NAME.sub(numbered, formula).replace("·", "*"), mode="eval")
+        known = dict(known) | {"places": torch.arange(len(known.get("ids", ())))}
+        found: Tensor = self._of(tree.body, names, known)
+        return found
+
+    def _of(self, node: ast.expr, names: list[str], known: Mapping[str, Tensor]) -> Any:
+        if isinstance(node, ast.Constant):
+            return node.value
+        if isinstance(node, ast.Name):
+            return known[_named(node, names)]
+        if isinstance(node, ast.BinOp):
+            a, b = self._of(node.left, names, known), self._of(node.right, names, known)
+            return a + b if isinstance(node.op, ast.Add) else a * b
+        assert isinstance(node, ast.Call), ast.dump(node)
+        function = _named(node.func, names)
+        arguments = [
+            _named(one, names) if i in MODULES.get(function, ()) else self._of(one, names, known)
+            for i, one in enumerate(node.args)
+        ]
+        return (ACTIVATIONS.get(function) or getattr(self, function))(*arguments)
+
+    def _weight(self, name: str, kind: str = "weight") -> Tensor | None:
+        return self.weights.get(f"{name}.{kind}")
+
+    def rows(self, table: str, ids: Tensor) -> Tensor:
+        return self.weights[f"{table}.weight"][ids]
+
+    def linear(self, x: Tensor, module: str, bias: str | None = None) -> Tensor:
+        b = self._weight(module, "bias") if bias is None else self.weights[bias]
+        y = x @ self.weights[f"{module}.weight"].T
+        return y if b is None else y + b
+
+    def standardised(self, x: Tensor, eps: float) -> Tensor:
+        centred = x - x.mean(-1, keepdim=True)
+        return centred / (centred.pow(2).mean(-1, keepdim=True) + eps).sqrt()
+
+    def over_rms(self, x: Tensor, eps: float) -> Tensor:
+        return x / (x.pow(2).mean(-1, keepdim=True) + eps).sqrt()
+
+    def scaled(self, x: Tensor, module: str) -> Tensor:
+        weight, bias = self._weight(module), self._weight(module, "bias")
+        x = x if weight is None else x * weight
+        return x if bias is None else x + bias
+
+    def heads(self, x: Tensor, n: int) -> Tensor:
+        return torch.stack(x.chunk(n, -1))
+
+    def turned(self, x: Tensor, r: int) -> Tensor:
+        """Pairs half of r apart, by position · θ^(−2i/r) (Su et al. 2021)."""
+        pairs, still = x[..., :r], x[..., r:]
+        angles = torch.arange(x.shape[-2])[:, None] * self.theta ** (-torch.arange(0, r, 2) / r)
+        a, b = pairs.chunk(2, -1)
+        turned = torch.cat((a * angles.cos() - b * angles.sin(), b * angles.cos() + a * angles.sin()), -1)
+        return torch.cat((turned, still), -1)
+
+    def first(self, x: Tensor, n: int) -> Tensor:
+        return x[..., :n]
+
+    def last(self, x: Tensor, n: int) -> Tensor:
+        return x[..., -n:]
+
+    def beside(self, x: Tensor, y: Tensor) -> Tensor:
+        return torch.cat((x, y.expand(*x.shape[:-1], -1)), -1)
+
+    def norm(self, x: Tensor, module: str) -> Tensor:
+        return self.scaled(self.over_rms(x, 1e-6), module)
+
+    def at(self, x: Tensor, places: Tensor) -> Tensor:
+        return x.gather(-1, places)
+
+    def summed(self, weights: Tensor, x: Tensor) -> Tensor:
+        return (weights[..., None] * x).sum(-2)
+
+    def experts(self, x: Tensor, chosen: Tensor, module: str) -> Tensor:
+        """Each chosen expert's gated feed-forward, one token and one expert at a time."""
+        gate, up, down = (self.weights[f"{module}.{name}.weight"] for name in ("gate", "up", "down"))
+        made = [
+            torch.stack([down[e] @ (F.silu(gate[e] @ token) * (up[e] @ token)) for e in of_token])
+            for token, of_token in zip(x, chosen.tolist(), strict=True)
+        ]
+        return torch.stack(made)
+
+    def shares(self, x: Tensor) -> Tensor:
+        return x / x.sum(-1, keepdim=True)
+
+    def dot(self, q: Tensor, k: Tensor) -> Tensor:
+        return q @ k.repeat_interleave(q.shape[0] // k.shape[0], 0).transpose(-1, -2)
+
+    def masked(self, x: Tensor) -> Tensor:
+        if self.spec.encoder is not None:
+            return x
+        return x.masked_fill(torch.ones(x.shape[-2:]).triu(1).bool(), -torch.inf)
+
+    def capped(self, x: Tensor, c: float) -> Tensor:
+        return c * torch.tanh(x / c)
+
+    def softmax(self, x: Tensor) -> Tensor:
+        e = torch.exp(x - x.amax(-1, keepdim=True))
+        return e / e.sum(-1, keepdim=True)
+
+    def mix(self, p: Tensor, v: Tensor) -> Tensor:
+        return p @ v.repeat_interleave(p.shape[0] // v.shape[0], 0)
+
+    def joined(self, x: Tensor) -> Tensor:
+        return torch.cat(tuple(x), -1)
+
+    def top(self, x: Tensor, n: int) -> Tensor:
+        found = x.topk(n, -1).indices
+        return found[..., 0] if n == 1 else found
+
+
+def _named(node: ast.expr, names: list[str]) -> str:
+    assert isinstance(node, ast.Name), ast.dump(node)
+    return names[int(node.id.removeprefix("name_"))]

@@ -1,0 +1,114 @@
+"""A trace: every value follows from those before it by its formula, and is the model's own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+
+from archcalc import build, load
+from archcalc.errors import InputError
+from archcalc.interp.trace.run import trace
+from archcalc.interp.trace.stages import steps
+from archcalc.nn.taps import sites
+from archcalc.run.opened import open_source
+from archcalc.spec import Spec
+from tests.interp import happy_weights
+from tests.interp.recompute import Interpreter
+from tests.strategies import specs
+
+RMS = {"kind": "rmsnorm"}
+LN = {"kind": "layernorm"}
+GQA = {"kind": "gqa", "n_heads": 4, "n_kv_heads": 2}
+
+
+ROPE = GQA | {"position": {"kind": "rope"}}
+
+
+def plain(activation: str, **more: Any) -> dict[str, Any]:
+    return {"kind": "plain", "d_ff": 20, "activation": activation} | more
+
+
+GATED = {"kind": "gated", "d_ff": 24, "activation": "silu"}
+
+
+def spec_of(norm: dict[str, Any], attention: dict[str, Any], ffn: dict[str, Any], **more: Any) -> Spec:
+    layer = {"norm": norm, "attention": attention, "ffn": ffn, "placement": more.pop("placement", "pre")}
+    stack = {"n_layers": 2, "runs": [{"pattern": [layer]}]} | more.pop("stack", {})
+    return load({"name": "x", "vocab_size": 19, "n_ctx": 12, "d_model": 16, "decoder": stack, "head": {}} | more)
+
+
+BIASED = GQA | {"q_bias": True, "out_bias": True}
+LATENT = {"kind": "mla", "n_heads": 2, "kv_rank": 6, "d_nope": 4, "d_rope": 2, "d_v": 5, "q_rank": 7}
+EXPERTS = {"kind": "moe", "n_experts": 4, "n_active": 2, "d_expert": 6, "activation": "silu", "normalise": True}
+LEARNED = {"final_norm": LN, "position": {"kind": "learned"}}
+CAPPED = GQA | {"softcap": 3.0, "scale": 0.4}
+SPECS = {
+    "happy": load("happy"),
+    "llama": spec_of(RMS, ROPE, GATED, stack={"final_norm": RMS}, head={"tied": True}),
+    "gpt2": spec_of(LN, BIASED, plain("gelu_tanh", bias=True), stack=LEARNED),
+    "gemma2": spec_of(
+        RMS, CAPPED, plain("relu"), placement="sandwich", head={"softcap": 5.0}, embedding={"scale": 4.0}
+    ),
+    "output": spec_of(RMS, GQA, plain("relu2"), placement="output"),
+    "parallel": spec_of(LN, GQA, plain("gelu"), placement="parallel"),
+    "parallel_two": spec_of(LN, GQA, plain("gelu"), placement="parallel_two"),
+    "deepseek": spec_of(RMS, LATENT, EXPERTS, stack={"final_norm": RMS}),
+    "mixtral": spec_of(RMS, ROPE, EXPERTS | {"scoring": "softmax_chosen", "normalise": False}),
+    "part of a head turned": spec_of(RMS, GQA | {"position": {"kind": "rope", "d_rotary": 2}}, GATED),
+}
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_every_value_follows_from_those_before_it(name: str) -> None:
+    spec = SPECS[name]
+    torch.manual_seed(3)
+    model = build(spec, "cpu").eval()
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.normal_(std=0.5)
+    ids = [1, 3, 2, 4][: spec.n_ctx]
+    found = trace(model, ids)
+    interpreter, known = Interpreter(spec, model.state_dict()), {}
+    for one in found.steps:
+        if one.step.formula:
+            made = interpreter.value(one.step.formula, known)
+            torch.testing.assert_close(
+                made, one.value, rtol=2e-4, atol=2e-5, msg=f"{one.step.name} = {one.step.formula}"
+            )
+        known[one.step.name] = one.value
+    assert torch.equal(found["logits"], model(torch.tensor([ids]))[0])
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(specs())
+def test_any_spec_is_traced_through_all_its_sites(spec: Spec) -> None:
+    model = build(spec, "cpu").eval()
+    ids = [token % spec.vocab_size for token in range(min(spec.n_ctx, 4))]
+    target = [0] if spec.family == "encoder-decoder" else None
+    found = trace(model, ids, target)
+    names = [one.step.name for one in found.steps]
+    assert {site.name for site in sites(spec)} <= set(names)
+    assert len(set(names)) == len(names)
+    for one in found.steps:
+        assert len(one.axes) == one.value.dim(), one.step.name
+    for step in steps(spec):
+        assert step.formula or step.kind == "ids"
+
+
+def test_happys_weights_are_those_that_are_solved_for() -> None:
+    shipped = open_source("happy").checkpoint.load().state_dict()
+    solved = happy_weights.weights()
+    assert shipped.keys() == solved.keys()
+    for name, weight in shipped.items():
+        torch.testing.assert_close(weight, solved[name], rtol=1e-5, atol=1e-6)
+
+
+def test_a_place_that_is_not_there_is_told() -> None:
+    model = build(load("happy"), "cpu")
+    with pytest.raises(InputError, match=r"position: found 3; allowed: 0 to 2"):
+        trace(model, [0, 1, 2], position=3)
+    with pytest.raises(InputError, match=r"reads a source and a target"):
+        trace(model, [0, 1], [2])
