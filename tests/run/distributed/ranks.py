@@ -51,6 +51,8 @@ SPECS: dict[str, tuple[Any, dict[str, Any]]] = {
     "albert": (LLAMA | ALBERT, {}),
     "t5": ("t5-small", SMALL),
 }
+# Four processes are slow on two cores: what is otherwise there than on two.
+ON_FOUR = {"tp": ("gpt2", "llama", "bloom"), "fsdp": ("gpt2",)}
 
 
 class Given(Batches):
@@ -74,9 +76,10 @@ def check(rank: int, n: int, port: int) -> None:
     with joined("tp", n, "cpu", 60) as ranks:
         for name, (source, changes) in SPECS.items():
             spec = load(source, changes)
-            if not (name == "albert" and n == 4):  # its first heads are for one rank each; two are enough
+            if n == 2 or name in ON_FOUR["tp"]:
                 check_tensor_parallel(name, spec, ranks)
-            check_fully_sharded(name, spec, replace(ranks, engine="fsdp"))
+            if n == 2 or name in ON_FOUR["fsdp"]:
+                check_fully_sharded(name, spec, replace(ranks, engine="fsdp"))
 
 
 def check_tensor_parallel(name: str, spec: Spec, ranks: Ranks) -> None:
