@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from archcalc import build, load
+from archcalc.analysis.shards import Engine
 from archcalc.checkpoint.target import whole
 from archcalc.run.distributed.launch import Ranks, joined
 from archcalc.run.distributed.load import spread
@@ -51,8 +52,11 @@ SPECS: dict[str, tuple[Any, dict[str, Any]]] = {
     "albert": (LLAMA | ALBERT, {}),
     "t5": ("t5-small", SMALL),
 }
-# Four processes are slow on two cores: what is otherwise there than on two.
-ON_FOUR = {"tp": ("gpt2", "llama", "bloom"), "fsdp": ("gpt2",)}
+# What is otherwise on as many; every variant is tensor-parallel on two.
+CHECKED: dict[int, dict[Engine, tuple[str, ...]]] = {
+    2: {"tp": tuple(SPECS), "fsdp": ("gpt2", "deepseek", "albert", "t5")},
+    4: {"tp": ("gpt2", "llama", "bloom"), "fsdp": ("gpt2",)},
+}
 
 
 class Given(Batches):
@@ -76,9 +80,9 @@ def check(rank: int, n: int, port: int) -> None:
     with joined("tp", n, "cpu", 60) as ranks:
         for name, (source, changes) in SPECS.items():
             spec = load(source, changes)
-            if n == 2 or name in ON_FOUR["tp"]:
+            if name in CHECKED[n]["tp"]:
                 check_tensor_parallel(name, spec, ranks)
-            if n == 2 or name in ON_FOUR["fsdp"]:
+            if name in CHECKED[n]["fsdp"]:
                 check_fully_sharded(name, spec, replace(ranks, engine="fsdp"))
 
 
