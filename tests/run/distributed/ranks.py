@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from archcalc import build, load
@@ -21,7 +24,9 @@ from archcalc.run.sampling import Sampling
 from archcalc.run.steps import steps as decoded
 from archcalc.run.train.batches import Batch, Batches
 from archcalc.run.train.loop import optimiser, steps
+from archcalc.run.train.session import begin
 from archcalc.run.train.settings import Settings
+from archcalc.run.train.text import of_text
 from archcalc.spec import Spec
 
 SMALL = {"vocab_size": 97, "d_model": 32, "n_layers": 2, "n_ctx": 64, "n_heads": 4, "d_head": 8, "d_ff": 50}
@@ -73,7 +78,7 @@ class Given(Batches):
         return iter(())
 
 
-def check(rank: int, n: int, port: int) -> None:
+def check(rank: int, n: int, port: int, folder: Path) -> None:
     """Everything that rank `rank` of n checks; what does not hold is raised."""
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), RANK=str(rank), WORLD_SIZE=str(n))
     torch.set_num_threads(1)
@@ -84,6 +89,8 @@ def check(rank: int, n: int, port: int) -> None:
                 check_tensor_parallel(name, spec, ranks)
             if name in CHECKED[n]["fsdp"]:
                 check_fully_sharded(name, spec, replace(ranks, engine="fsdp"))
+        if n == 2:
+            check_run(replace(ranks, engine="fsdp"), folder)
 
 
 def check_tensor_parallel(name: str, spec: Spec, ranks: Ranks) -> None:
@@ -116,6 +123,26 @@ def check_fully_sharded(name: str, spec: Spec, ranks: Ranks) -> None:
         assert losses[0] == losses[1], (name, "losses")
         for alone, shared in zip(one.parameters(), part.parameters(), strict=True):
             assert torch.equal(alone, whole(shared.detach())), (name, "trained weights")
+
+
+def check_run(ranks: Ranks, folder: Path) -> None:
+    """A run that was left and gone on with, on ranks, saves what an unbroken one of one process does."""
+    told = Settings(steps=4, batch=2, seq=8, warmup=1, every=2)
+    spec = load("gpt2", {**SMALL, "residual": 0.1})
+    lesson = of_text(spec, "In the beginning was the Word, and the Word was so. " * 9, "char", told)
+    alone = begin(lesson, told, folder / f"alone{ranks.rank}", device=ranks.device)
+    assert [step.number for step, _ in alone] == [1, 2, 3, 4]
+    shared = begin(lesson, told, folder / "shared", device=ranks.device, ranks=ranks)
+    assert [step.number for step, _ in islice(shared, 2)] == [1, 2]
+    dist.barrier()
+    resumed = begin(lesson, told, folder / "shared", device=ranks.device, ranks=ranks, resume=True)
+    assert [step.number for step, _ in resumed] == [3, 4]
+    dist.barrier()
+    assert alone.newest is not None
+    assert resumed.newest is not None
+    assert resumed.run.losses == alone.run.losses
+    for name in ("model.safetensors", "optimiser.safetensors"):
+        assert (resumed.newest / name).read_bytes() == (alone.newest / name).read_bytes(), name
 
 
 def both(spec: Spec, ranks: Ranks) -> tuple[nn.Module, nn.Module]:

@@ -28,10 +28,10 @@ def free_port() -> int:
 
 
 @pytest.mark.parametrize("n", [2, 4])
-def test_ranks_compute_what_one_process_does(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ranks_compute_what_one_process_does(n: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     multiprocessing.set_forkserver_preload([check.__module__])  # torch is imported once, not by each
-    mp.start_processes(check, (n, free_port()), n, start_method="forkserver")
+    mp.start_processes(check, (n, free_port(), tmp_path), n, start_method="forkserver")
 
 
 @pytest.mark.parametrize(("fails", "engine"), [("ends", ["--fsdp"]), ("stalls", ["--tp", "2"])])
