@@ -32,16 +32,8 @@ def test_what_is_split_is_there_once_and_the_cache_everywhere(good: Callable[...
 def test_the_table_says_what_is_split_and_by_which_formula(good: Callable[..., str]) -> None:
     text = good("memory", "gpt2", "--tp", "4", "--dtype", "fp32")
     (line,) = (line for line in text.splitlines() if line.strip().startswith("embed.tokens.weight"))
-    assert line.split() == [
-        "embed.tokens.weight",
-        "1",
-        "vocab_size",
-        "38,599,680",
-        "38,590,464",
-        "⌈vocab_size",
-        "/",
-        "4⌉·4·d_model",
-    ]
+    assert line.split()[:3] == ["embed.tokens.weight", "1", "vocab_size"]
+    assert line.split()[3:] == ["38,599,680", "38,590,464", "⌈vocab_size", "/", "4⌉·4·d_model"]
 
 
 @pytest.mark.parametrize(
