@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
+from torch.distributed.tensor import DTensor, Replicate, Shard
 
 from archcalc.nn.attention import Attention
 from archcalc.nn.bias import RelativeBias
@@ -96,8 +96,16 @@ def _distribute(module: nn.Module, split: dict[str, int], mesh: DeviceMesh) -> N
     for name, old in module._parameters.items():
         if old is not None:
             place = Shard(split[name]) if name in split else Replicate()
-            new = distribute_tensor(old.detach(), mesh, [place], src_data_rank=None)
+            here = _part(old.detach(), split[name], mesh) if name in split else old.detach()
+            new = DTensor.from_local(here, mesh, [place], run_check=False, shape=old.shape, stride=old.stride())
             module._parameters[name] = nn.Parameter(new, old.requires_grad)
+
+
+def _part(whole: Tensor, axis: int, mesh: DeviceMesh) -> Tensor:
+    """This rank's ⌈size / ranks⌉ of an axis, or what is left of it."""
+    each = -(-whole.shape[axis] // mesh.size())
+    first = min(each * mesh.get_local_rank(), whole.shape[axis])
+    return whole.narrow(axis, first, min(each, whole.shape[axis] - first))
 
 
 def _read_by(module: nn.Module, readers: dict[str, Reader]) -> None:
