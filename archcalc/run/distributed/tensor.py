@@ -2,8 +2,6 @@
 
 A module asks for `self.weight` and gets what its rank has of it. What enters a split part is copied to it, what
 leaves it is summed over ranks; the token table is split by vocabulary, and the head's logits are gathered.
-
-Axes: B batch, T tokens, D model, W the table's width.
 """
 
 from __future__ import annotations
@@ -13,8 +11,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Replicate, Shard
@@ -23,11 +19,11 @@ from archcalc.nn.attention import Attention
 from archcalc.nn.bias import RelativeBias
 from archcalc.nn.embedding import Embedding
 from archcalc.nn.head import Head
-from archcalc.nn.linear import Table
 from archcalc.nn.mla import LatentAttention
-from archcalc.nn.sight import Penalty, Sight
+from archcalc.nn.sight import Penalty
 from archcalc.run.distributed import plan
-from archcalc.run.distributed.traffic import copied, gathered, summed
+from archcalc.run.distributed.border import Border, OwnPenalty, Vocabulary
+from archcalc.run.distributed.traffic import copied, gathered
 
 Reader = Callable[[DTensor], Tensor]
 # Parts whose results are sums over ranks.
@@ -127,13 +123,13 @@ def _adapt(part: Any, mesh: DeviceMesh, vocab_size: int) -> None:
     if isinstance(part, Attention | LatentAttention):
         _own_heads(part, mesh)
     if isinstance(part, Embedding):
-        part.tokens.__class__ = _Vocabulary
+        part.tokens.__class__ = Vocabulary
         part.tokens.mesh = mesh  # type: ignore[assignment]
     if isinstance(part, Head):
         part.register_forward_pre_hook(lambda _, args: (copied(args[0], mesh), *args[1:]))
         part.register_forward_hook(lambda _, args, logits: gathered(logits, vocab_size, mesh))
     if type(part) in SUMMED:
-        border = _Border(mesh)
+        border = Border(mesh)
         part.register_forward_pre_hook(border.enter)
         part.register_forward_hook(border.leave)
 
@@ -142,70 +138,8 @@ def _own_heads(part: Any, mesh: DeviceMesh) -> None:
     n, whole = mesh.size(), part.softmax
     bias = whole.bias
     if isinstance(bias, Penalty):
-        bias = _OwnPenalty(bias, whole.n_heads, mesh.get_local_rank())
+        bias = OwnPenalty(bias, whole.n_heads, mesh.get_local_rank())
     part.part = plan.part_of_rank(part.part, n)
     part.softmax = dataclasses.replace(whole, n_heads=part.part.n_heads, bias=bias)
     if isinstance(part, Attention):
         part.n_heads, part.n_kv_heads = part.part.n_heads, part.part.n_kv_heads
-
-
-@dataclasses.dataclass(frozen=True)
-class _OwnPenalty:
-    """ALiBi's penalties of a rank's own heads, of `n_heads` in all."""
-
-    penalty: Penalty
-    n_heads: int
-    rank: int
-
-    def __call__(self, sight: Sight, n_own: int) -> Tensor:
-        """The penalty [N, T, S] of these heads."""
-        return self.penalty(sight, self.n_heads).narrow(0, self.rank * n_own, n_own)
-
-
-class _Vocabulary(Table):
-    """The rows of a rank's tokens; of the others' it knows nothing, and the sum over ranks has all."""
-
-    mesh: DeviceMesh
-
-    def forward(self, ids_BT: Tensor) -> Tensor:
-        """Rows [B, T, W] of token ids [B, T]."""
-        rows_vW, each = self.weight, -(-self.num_embeddings // self.mesh.size())
-        if not len(rows_vW):
-            return summed(rows_vW.sum() + rows_vW.new_zeros(*ids_BT.shape, self.embedding_dim), self.mesh)
-        own_BT = ids_BT - each * self.mesh.get_local_rank()
-        other_BT = (own_BT < 0) | (own_BT >= len(rows_vW))
-        found_BTW = F.embedding(own_BT.masked_fill(other_BT, 0), rows_vW)
-        return summed(found_BTW.masked_fill(other_BT.unsqueeze(-1), 0.0), self.mesh)
-
-
-class _Border:
-    """About a part of which each rank computes its share: states enter on all ranks, and leave as the ranks' sum.
-
-    What is dropped within is drawn by each rank for itself; outside, all ranks go on drawing alike.
-    """
-
-    def __init__(self, mesh: DeviceMesh) -> None:
-        self.mesh = mesh
-        self.dice: Tensor | None = None
-
-    def enter(self, part: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The same states, whose gradients are to be summed."""
-        if part.training:
-            seed = int(torch.randint(2**62, ()))
-            self.dice = torch.get_rng_state()
-            torch.manual_seed(seed + self.mesh.get_local_rank())
-        return tuple(self._entered(arg) for arg in args)
-
-    def leave(self, part: nn.Module, args: tuple[Any, ...], y: Tensor) -> Tensor:
-        """The sum over ranks."""
-        if self.dice is not None:
-            torch.set_rng_state(self.dice)
-            self.dice = None
-        return summed(y, self.mesh)
-
-    def _entered(self, arg: Any) -> Any:
-        if isinstance(arg, Tensor) and arg.is_floating_point():
-            return copied(arg, self.mesh)
-        if isinstance(arg, Sight) and arg.states is not None:
-            return dataclasses.replace(arg, states=copied(arg.states, self.mesh))
-        return arg
