@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 
 import torch
 from torch import Tensor, nn
 
 from archcalc.checkpoint import quantised
-from archcalc.checkpoint.parts import Pair, pairs
+from archcalc.checkpoint.parts import pairs
 from archcalc.checkpoint.plan import Move, Plan
 from archcalc.checkpoint.read import DTYPES, Files, chunks, whole
+from archcalc.checkpoint.target import Target
 from archcalc.nn import build
 from archcalc.nn.position import sinusoids
 from archcalc.spec import Spec
@@ -21,22 +22,27 @@ from archcalc.spec.groups import layers_of
 Progress = Callable[[int], None]
 
 
-@torch.no_grad()
 def filled(
     spec: Spec, moves: Plan, opened: Files, device: str, dtype: torch.dtype, progress: Progress | None
 ) -> nn.Module:
     """The spec's module with the numbers that `moves` brings; of the target dtype, and nothing else allocated."""
     model = build(spec, dtype=dtype)
     _allocate(model, device)
-    ours = model.state_dict(keep_vars=True)
+    targets = {name: Target.of(tensor) for name, tensor in model.state_dict(keep_vars=True).items()}
+    fill(spec, moves, opened, targets, progress)
+    return model.eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def fill(spec: Spec, moves: Plan, opened: Files, ours: Mapping[str, Target], progress: Progress | None) -> None:
+    """Bring the numbers of `moves` into what there is of ours, a chunk at a time."""
     for move in moves.moves:
-        targets = [ours[name] if move.row is None else ours[name][move.row] for name in move.held.ours]
+        targets = [ours[name] if move.row is None else ours[name].row(move.row) for name in move.held.ours]
         _copy(move, targets, _groups(spec, move), opened)
         if progress:
             progress(move.stored.n_bytes)
     for name in moves.computed:
-        _halves(ours[name])
-    return model.eval().requires_grad_(False)
+        ours[name].put(0, 0, _halves(ours[name].shape))
 
 
 def _allocate(model: nn.Module, device: str) -> None:
@@ -52,37 +58,66 @@ def _allocate(model: nn.Module, device: str) -> None:
                     own[name] = room[id(old)]  # type: ignore[assignment]
 
 
-def _copy(move: Move, ours: list[Tensor], n_groups: int, opened: Files) -> None:
+def _copy(move: Move, ours: Sequence[Target | None], n_groups: int, opened: Files) -> None:
     """One stored tensor into what it holds."""
+    targets = [target for target in ours if target is not None]
+    if len(targets) < len(ours):
+        return  # an expert's row, which another process has
     if move.stored.dtype in DTYPES:
-        split = pairs(move.held, whole(opened, move.stored), ours, n_groups)
-        for pair in split:
-            _in_chunks(pair, 1 if move.held.transposed and len(move.stored.shape) == 2 else 0, move, opened)
-    elif len(ours) == 1 and move.held.order != "turned" and not move.held.transposed:
-        target = ours[0].view(-1, ours[0].shape[-1])
-        for part in chunks(target.shape[0], target.numel() * 4):
-            target[part] = quantised.rows(opened, move.stored, part)
-            opened.forget(move.stored)
+        _from(whole(opened, move.stored), move, targets, n_groups, opened)
+    elif len(targets) == 1 and move.held.order != "turned" and not move.held.transposed:
+        _rows(move, targets[0], opened)
     else:
         every_row = slice(0, prod(move.stored.shape[:-1]))
         stored = quantised.rows(opened, move.stored, every_row).view(move.stored.shape)
-        for to, numbers in pairs(move.held, stored, ours, n_groups):
-            to.copy_(numbers)
+        _from(stored, move, targets, n_groups, opened)
+    for target in targets:
+        if move.held.plus:
+            target.local.sub_(move.held.plus)
+
+
+def _from(stored: Tensor, move: Move, targets: list[Target], n_groups: int, opened: Files) -> None:
+    """Out of a tensor, as it stands in its file, into what it holds."""
+    shapes = [torch.empty(target.shape, device="meta") for target in targets]
+    for target, (_, numbers) in zip(targets, pairs(move.held, stored, shapes, n_groups), strict=True):
+        if not target.shape:
+            target.put(0, 0, numbers)
+        elif numbers.dim() > len(target.shape):
+            _by_group(target, numbers, move.held.axis, n_groups)
+        else:
+            _in_chunks(target, numbers, 1 if move.held.transposed and numbers.dim() == 2 else 0, move, opened)
+    opened.forget(move.stored)
+
+
+def _in_chunks(target: Target, numbers: Tensor, axis: int, move: Move, opened: Files) -> None:
+    for part in chunks(target.shape[axis], numbers.numel() * numbers.element_size()):
+        if target.holds(axis, part):
+            target.put(axis, part.start, numbers.narrow(axis, part.start, part.stop - part.start))
+            opened.forget(move.stored)
+
+
+def _by_group(target: Target, numbers: Tensor, axis: int, n_groups: int) -> None:
+    """Numbers whose `axis` is taken apart by heads, a head at a time."""
+    each = target.shape[axis] // n_groups
+    for group in range(n_groups):
+        if target.holds(axis, slice(group * each, (group + 1) * each)):
+            shape = (*target.shape[:axis], each, *target.shape[axis + 1 :])
+            target.put(axis, group * each, numbers.select(axis, group).reshape(shape))
+
+
+def _rows(move: Move, target: Target, opened: Files) -> None:
+    """Out of blocks, some rows at a time (all axes but the last taken as one, if that is all here)."""
+    width = target.shape[-1] if target.shape else 1
+    if len(target.shape) > 2 and target.local.shape != target.shape:
+        every_row = slice(0, prod(target.shape[:-1]))
+        target.put(0, 0, quantised.rows(opened, move.stored, every_row).view(target.shape))
         opened.forget(move.stored)
-    if move.held.plus:
-        for part_of in ours:
-            part_of -= move.held.plus
-
-
-def _in_chunks(pair: Pair, axis: int, move: Move, opened: Files) -> None:
-    ours, stored = pair
-    if not ours.dim():
-        ours.copy_(stored)
         return
-    for part in chunks(ours.shape[axis], stored.numel() * stored.element_size()):
-        length = part.stop - part.start
-        ours.narrow(axis, part.start, length).copy_(stored.narrow(axis, part.start, length))
-        opened.forget(move.stored)
+    rows = target if len(target.shape) == 2 else Target.of(target.local.view(-1, width))
+    for part in chunks(rows.shape[0], prod(rows.shape) * 4):
+        if rows.holds(0, part):
+            rows.put(0, part.start, quantised.rows(opened, move.stored, part))
+            opened.forget(move.stored)
 
 
 def _groups(spec: Spec, move: Move) -> int:
@@ -98,7 +133,7 @@ def _groups(spec: Spec, move: Move) -> int:
     return int(heads or getattr(attention, "n_kv_heads", None) or attention.n_heads)
 
 
-def _halves(table: Tensor) -> None:
+def _halves(shape: tuple[int, ...]) -> Tensor:
     """Sinusoids as Marian's port lays them out: all sines, then all cosines (transformers, modeling_marian.py)."""
-    turned = sinusoids(torch.arange(table.shape[0]), table.shape[1])
-    table.copy_(torch.cat((turned[:, ::2], turned[:, 1::2]), -1))
+    turned = sinusoids(torch.arange(shape[0]), shape[1])
+    return torch.cat((turned[:, ::2], turned[:, 1::2]), -1)

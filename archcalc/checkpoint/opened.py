@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from archcalc.checkpoint.fill import Progress, filled
+from archcalc.checkpoint.fill import Progress, fill, filled
 from archcalc.checkpoint.folder import config_of, weights_of
 from archcalc.checkpoint.own import AS_NAMED, is_own
 from archcalc.checkpoint.plan import Plan, plan
-from archcalc.checkpoint.read import DTYPES, check_same, check_zero, files
+from archcalc.checkpoint.read import DTYPES, Files, check_same, check_zero, files
+from archcalc.checkpoint.target import Target
 from archcalc.errors import InputError, shown
 from archcalc.formats.stored import Stored
 from archcalc.hf import from_config, tensor_map
@@ -50,12 +52,26 @@ class Checkpoint:
         `dtype` is the stored one if left out; `progress` is told of bytes as they are read, `n_bytes` in all. Raises
         InputError for copies that are not equal, before anything is allocated.
         """
+        with self._opened() as opened:
+            return filled(self.spec, self._plan, opened, device, dtype or self.dtype, progress)
+
+    def fill(self, targets: Mapping[str, Target], progress: Progress | None = None) -> None:
+        """Bring the weights into what one of several processes holds of them, by their canonical names.
+
+        No more than that, and a chunk beside it, is in memory at once. Raises InputError as `load` does.
+        """
+        with self._opened() as opened:
+            fill(self.spec, self._plan, opened, targets, progress)
+
+    @contextmanager
+    def _opened(self) -> Iterator[Files]:
+        """The files, whose copies are equal."""
         with files() as opened:
             for pair in self._plan.same:
                 check_same(opened, *pair)
             for stored in self._plan.zero:
                 check_zero(opened, stored)
-            return filled(self.spec, self._plan, opened, device, dtype or self.dtype, progress)
+            yield opened
 
 
 def open_checkpoint(source: str) -> Checkpoint:

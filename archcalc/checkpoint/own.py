@@ -14,6 +14,7 @@ import yaml
 from torch import Tensor, nn
 
 from archcalc.checkpoint.folder import SINGLE
+from archcalc.checkpoint.target import whole
 from archcalc.errors import InputError
 from archcalc.hf.tensors import Holds, TensorMap
 from archcalc.sources import SPEC_FILE
@@ -43,7 +44,9 @@ def files(model: nn.Module, spec: Spec) -> dict[str, bytes]:
     """A canonical module's weights and its spec, as the files that hold them."""
     from safetensors.torch import save as packed
 
-    weights: dict[str, Tensor] = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
+    weights: dict[str, Tensor] = {
+        name: whole(tensor.detach()).contiguous() for name, tensor in model.state_dict().items()
+    }
     document = yaml.safe_dump(encode(spec), sort_keys=False, allow_unicode=True)
     return {SPEC_FILE: document.encode(), SINGLE: packed(weights, metadata={"format": "pt"})}
 

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 import click
 
 from archcalc.cli.options import FILE, SOURCE
+from archcalc.cli.parallel import parallel
 from archcalc.cli.running import Holding, harmless, holding, prompt_ids, sampling, speed
 from archcalc.render.output import write
 
 if TYPE_CHECKING:
+    from archcalc.run.distributed.launch import Ranks
     from archcalc.run.generation import Generation
     from archcalc.run.sampling import Sampling
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 @click.option("--stop", "stops", multiple=True, metavar="TEXT", help="End before this text; any number of them.")
 @click.option("--ignore-eos", is_flag=True, help="Go on after an end-of-text token.")
 @click.option("--beams", type=click.IntRange(1), help="Search with so many for the likeliest text.")
+@parallel
 @sampling
 @holding
 @click.option("-q", "--quiet", is_flag=True, help="Nothing about speed on standard error.")
@@ -45,6 +48,7 @@ def command(
     quiet: bool,
     form: str,
     output: str | None,
+    ranks: Ranks | None,
 ) -> None:
     """Go on from a prompt with a model's real weights; the text is printed as it comes.
 
@@ -57,12 +61,13 @@ def command(
       archcalc generate model.gguf --prompt "Once upon a time" --temperature 0.8 --top-p 0.9 --seed 1
       archcalc generate model.gguf --prompt "2, 3, 5," --prompt "a, b, c," --quantize int8
       archcalc generate tiny --random-weights --ids 1,2,3 --max-tokens 8
+      torchrun --nproc-per-node 2 -m archcalc generate ./Llama --prompt "Once" --tp 2
     """
     from archcalc.run.generation import Generation, work_of
 
     found = holding.opened(source)
     ids = prompt_ids(found, prompts, id_lists)
-    ready = holding.ready(found, work_of(found.spec, ids, max_tokens, beams or 1))
+    ready = holding.ready(found, work_of(found.spec, ids, max_tokens, beams or 1), ranks)
     made = Generation(
         ready,
         ids,

@@ -11,6 +11,7 @@ from click.core import ParameterSource
 from msgspec import structs
 
 from archcalc.cli.options import F, load_source, output, recomputation, settings, sizes, source
+from archcalc.cli.parallel import engines
 from archcalc.errors import InputError
 from archcalc.extras import require
 from archcalc.formats.cache_types import CACHE_TYPES
@@ -23,6 +24,7 @@ from archcalc.spec.execution import Device, Execution, Experts, Kernel
 from archcalc.spec.workload import workload
 
 if TYPE_CHECKING:
+    from archcalc.analysis.shards import Engine
     from archcalc.render import training as render
 
 # What each of the three jobs has a use for, beside the source, its settings, --dtype and the output.
@@ -30,6 +32,7 @@ _RUNNING = {"batch", "seq", "past", "source_seq", "cache_dtype", "view"}
 _STATIC = {"recipe", "optimiser"}
 _CARRYING_OUT = {"attention", "device", "experts", "recompute", "dropout"}
 _TRAINING = {"batch", "seq", "source_seq", "view", "conventions", "measure", *_STATIC, *_CARRYING_OUT}
+_SHARING = {"batch", "seq", "past", "source_seq", "cache_dtype", "tp", "fsdp"}
 _ADAPTING = {"targets", *_STATIC}
 _OPTIONS = {"optimiser": "--optimizer", "source_seq": "--source-seq", "cache_dtype": "--cache-dtype"}
 
@@ -105,6 +108,7 @@ def adapting(command: F) -> F:
 @training
 @recomputation
 @adapting
+@engines
 @settings
 @output
 def command(
@@ -113,8 +117,8 @@ def command(
     """Bytes of the weights, and of what each layer caches after past + seq tokens, exact.
 
     With --train, what a training step keeps: weights, gradients, a master copy, optimiser states, and the activations
-    that autograd saves, byte for byte. With --lora, what training adapters keeps. JSON is one object, whatever the
-    view.
+    that autograd saves, byte for byte. With --tp or --fsdp, what each rank holds of weights and cache. With --lora,
+    what training adapters keeps. JSON is one object, whatever the view.
     """
     job = _job(asked)
     spec = load_source(source, settings)
@@ -126,12 +130,22 @@ def _job(asked: dict[str, Any]) -> Any:
     train, adapt = asked["train"], asked["rank"] is not None
     if train and adapt:
         raise InputError("--train and --lora are two jobs", allowed="one of them")
+    shared = not (train or adapt) and (asked["tp"] is not None or asked["fsdp"] is not None)
     job, used = (_training, _TRAINING) if train else (_adapters, _ADAPTING) if adapt else (_running, _RUNNING)
+    job, used = (_shared, _SHARING) if shared else (job, used)
     context = click.get_current_context()
     for name in asked.keys() - used - {"dtype", "train", "rank"}:
         if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
             option = _OPTIONS.get(name, f"--{name}")
-            mode = "with --train" if train else "with --lora" if adapt else "without --train or --lora"
+            mode = (
+                "with --train"
+                if train
+                else "with --lora"
+                if adapt
+                else "with --tp or --fsdp"
+                if shared
+                else "without --train or --lora"
+            )
             raise InputError(f"{option} has no effect {mode}", allowed=f"to leave out {option}")
     return job
 
@@ -143,6 +157,18 @@ def _running(spec: Spec, asked: dict[str, Any], show: partial[None]) -> None:
     found = build(spec), workload(spec, **sizes), asked["dtype"] or "bf16", asked["cache_dtype"]
     view: View = asked["view"]
     show(lambda: memory.page(spec, *found, view=view), lambda: memory.data(*found))
+
+
+def _shared(spec: Spec, asked: dict[str, Any], show: partial[None]) -> None:
+    from archcalc.render import shards
+
+    if asked["tp"] is not None and asked["fsdp"] is not None:
+        raise InputError("both", where="--tp, --fsdp", allowed="one of them")
+    sizes = {name: asked[name] for name in ("batch", "seq", "past", "source_seq")}
+    engine: Engine = "fsdp" if asked["tp"] is None else "tp"
+    dtypes: Any = (asked["dtype"] or "bf16", asked["cache_dtype"])
+    found = build(spec), workload(spec, **sizes), engine, asked[engine], dtypes
+    show(lambda: shards.page(spec, *found), lambda: shards.data(*found))
 
 
 def _training(spec: Spec, asked: dict[str, Any], show: partial[None]) -> None:

@@ -16,6 +16,7 @@ from archcalc.extras import require_running
 from archcalc.units import human_bytes
 
 if TYPE_CHECKING:
+    from archcalc.run.distributed.launch import Ranks
     from archcalc.run.opened import Opened, Quantize, Ready
     from archcalc.run.timing import Timing
     from archcalc.spec.workload import Workload
@@ -42,8 +43,11 @@ class Holding:
 
         return open_source(source, random_weights=self.random_weights, changes=changes(self.settings))
 
-    def ready(self, found: Opened, work: Workload, *, packed: bool = True) -> Ready:
-        """The model in memory, with a bar on a terminal while it loads; not `packed`, one that can be looked into."""
+    def ready(self, found: Opened, work: Workload, ranks: Ranks | None = None, *, packed: bool = True) -> Ready:
+        """The model in memory, or this rank's part of it, with a bar on a terminal while it loads.
+
+        Not `packed`, it is one that can be looked into.
+        """
         import torch
 
         if self.threads:
@@ -59,6 +63,7 @@ class Holding:
                 seed=self.seed,
                 progress=bar.update,
                 packed=packed,
+                ranks=ranks,
             )
 
 

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from archcalc.cli.options import FILE, changes, output, settings, source
+from archcalc.cli.parallel import parallel
 from archcalc.errors import InputError
 from archcalc.extras import require_running
 from archcalc.render.output import Format, emit, write
 
 if TYPE_CHECKING:
+    from archcalc.run.distributed.launch import Ranks
     from archcalc.run.train.loop import HeldOut, Step
     from archcalc.run.train.session import Session
     from archcalc.run.train.settings import Settings
@@ -46,6 +48,7 @@ LONGEST = 128
 @click.option("--plot", type=FILE, help="The loss curve, as .html, .png or .svg.")
 @click.option("-q", "--quiet", is_flag=True, help="Nothing about progress on standard error.")
 @settings
+@parallel
 @output
 def command(
     source: str,
@@ -62,6 +65,7 @@ def command(
     form: Format,
     output: str | None,
     no_color: bool,
+    ranks: Ranks | None,
     **numbers: Any,
 ) -> None:
     """Train a model from nothing; it can be killed at any moment, and goes on with --resume.
@@ -74,6 +78,7 @@ def command(
       archcalc train tiny --text book.txt --steps 2000
       archcalc train tiny --text book.txt --tokenizer char --set n_layers=2 --seq 64
       archcalc train bert-base --set n_layers=2 --set d_model=64 --set n_heads=4 --text book.txt
+      torchrun --nproc-per-node 2 -m archcalc train tiny --text book.txt --fsdp
       archcalc train t5-small --task reverse --set vocab_size=32 --seq 12 --steps 600
     """
     require_running()
@@ -89,11 +94,14 @@ def command(
     told = _settings(spec, numbers)
     lesson = _lesson(spec, text, task, tokenizer, told)
     folder = Path(out or f"runs/{spec.name}")
-    session = begin(lesson, told, folder, device=device_of(device), resume=resume)
+    session = begin(
+        lesson, told, folder, device=ranks.device if ranks else device_of(device), resume=resume, ranks=ranks
+    )
     for note in session.notes:
         click.echo(f"archcalc: {note}", err=True)
     _train(session, quiet)
-    _write_losses(session, plot)
+    if session.writes:
+        _write_losses(session, plot)
     from archcalc.render.training_run import data, page
 
     found = _figures(session)

@@ -64,7 +64,8 @@ class Attention(nn.Module):
     def forward(self, x_BTD: Tensor, sight: Sight) -> Tensor:
         """States [B, T, D] to states [B, T, D], by what `sight` lets them see."""
         q_BNTH = self.queries(x_BTD, sight)
-        states_BSD = x_BTD if sight.states is None else sight.states
+        # As a view, of which keys' and values' gradients are summed before those of other layers: so are FSDP's.
+        states_BSD = x_BTD if sight.states is None else sight.states.view_as(sight.states)
         k_BKSH, v_BKSH = sight.joined(lambda: self.keys_values(states_BSD, sight))
         sight = sight.of_last(k_BKSH.shape[2])
         y_BNTH = attend(
@@ -88,6 +89,10 @@ class Attention(nn.Module):
         if isinstance(position, Rope):
             k_BKSH = rotate(k_BKSH, sight.turns(position, k_BKSH.dtype), position.interleaved)
         return tap("k", k_BKSH, sight), tap("v", v_BKSH, sight)
+
+    def of_source(self, states_BSD: Tensor, sight: Sight) -> tuple[Tensor, Tensor]:
+        """`keys_values` of a source, for a cache that is filled before any forward pass: an entry of its own."""
+        return self.keys_values(states_BSD, sight)
 
     def _qk_norm(self, n_heads: int) -> nn.Module | None:
         if self.part.qk_norm is None:

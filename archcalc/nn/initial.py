@@ -19,10 +19,11 @@ def initialise(model: nn.Module) -> None:
     for module in model.modules():
         own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
         for name, tensor in own:
-            _fill(module, name, tensor)
+            first_values(module, name, tensor)
 
 
-def _fill(module: nn.Module, name: str, tensor: Tensor) -> None:
+def first_values(module: nn.Module, name: str, tensor: Tensor) -> None:
+    """Fill a tensor as the parameter or buffer of this name in this module begins."""
     if name in _ZEROS:
         tensor.zero_()
     elif isinstance(module, LayerNorm | RMSNorm):

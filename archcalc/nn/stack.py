@@ -66,7 +66,7 @@ class Layers(nn.Module):
         for turn, owner in enumerate(self.owners):
             held, cross = cache.layers[turn].get("cross"), getattr(self.layers[owner], "cross", None)
             if isinstance(held, Source) and isinstance(cross, CrossAttention):
-                held.fill(within(f"{self.prefix}layers.{turn}.cross", cross.keys_values, source_BSD, sight))
+                held.fill(within(f"{self.prefix}layers.{turn}.cross", cross.of_source, source_BSD, sight))
         cache.past, cache.n_source, cache.source_padding = 0, len(places_S), padding_BS
 
     def embedded(self, embed: Embedding, ids_BT: Tensor, types_BT: Tensor | None, standing: Tensor) -> Tensor:

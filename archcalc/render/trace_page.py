@@ -6,12 +6,12 @@ from typing import Any
 
 from archcalc.render.lang import Words, sentences
 
-SOFTMAX = (2.0, 1.0, 0.1)
-
 
 def as_html(data: dict[str, Any], say: Words) -> str:
     """The page of `archcalc.render.trace.data`."""
     from jinja2 import Environment, PackageLoader
+
+    from archcalc.interp.demos import run
 
     environment = Environment(loader=PackageLoader("archcalc.render"), autoescape=True)
     template = environment.get_template("trace.html")
@@ -25,15 +25,5 @@ def as_html(data: dict[str, Any], say: Words) -> str:
         title=say("trace.title", model=data["model"]),
         subtitle=subtitle,
         words=told | {"token": say("common.token"), "probability": say("common.probability")},
-        softmax=_softmax(),
+        softmax=run("softmax", 0),
     )
-
-
-def _softmax() -> list[dict[str, float]]:
-    """The steps of softmax on three numbers, computed now."""
-    import torch
-
-    z = torch.tensor(SOFTMAX, dtype=torch.float64)
-    e = z.exp()
-    columns = zip(z.tolist(), e.tolist(), torch.softmax(z, -1).tolist(), strict=True)
-    return [{"z": a, "exp": b, "sum": float(e.sum()), "softmax": c} for a, b, c in columns]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -24,6 +24,9 @@ from archcalc.run.tokenizer_folder import eos_ids_of
 from archcalc.spec import Spec
 from archcalc.spec.document import Document
 from archcalc.spec.workload import Workload
+
+if TYPE_CHECKING:
+    from archcalc.run.distributed.launch import Ranks
 
 Quantize = Literal["int8", "int4"]
 Progress = Callable[[int], None]
@@ -54,15 +57,17 @@ class Opened:
         seed: int = 0,
         packed: bool = True,
         progress: Progress | None = None,
+        ranks: Ranks | None = None,
     ) -> Ready:
         """The model, on a device, laid out to run fast; not `packed`, the canonical module, which taps can look into.
 
         Random weights are those of `seed`.
         `dtype` left out is float32 on the CPU, elsewhere what the file has. `quantize` stores matrices in 8 or 4 bits,
-        on the CPU alone. Raises TooLargeError, before anything is allocated, if `work` does not fit;
-        InputError for a device that is not there, and for weights that are not those of the architecture.
+        on the CPU alone. With `ranks`, this process holds its part of the model. Raises TooLargeError,
+        before anything is allocated, if `work` does not fit; InputError for a device that is not there, and for weights
+        that are not those of the architecture.
         """
-        place = device_of(device)
+        place = device_of(device) if ranks is None else ranks.device
         if quantize and place.type != "cpu":
             raise InputError(f"found {place.type}", where="--quantize", allowed="on the cpu alone")
         if quantize and not packed:
@@ -70,6 +75,8 @@ class Opened:
         dtype = dtype or self._dtype(place)
         if dtype not in fit.NAMES:
             raise InputError(f"found {dtype}", where="dtype", allowed=", ".join(map(str, fit.NAMES)))
+        if ranks is not None:
+            return self._spread(work, dtype, quantize, seed, progress, ranks)
         fit.check(self.spec, work, dtype, place)
         if self.checkpoint is None:
             torch.manual_seed(seed)
@@ -85,6 +92,30 @@ class Opened:
         text = self.tokenizer.decode([token], special=True)
         return self.tokenizer.piece(token) if not text or "\ufffd" in text else text
 
+    def _spread(
+        self,
+        work: Workload,
+        dtype: torch.dtype,
+        quantize: Quantize | None,
+        seed: int,
+        progress: Progress | None,
+        ranks: Ranks,
+    ) -> Ready:
+        """This rank's part, once it is known that the parts of all ranks here fit."""
+        from archcalc.run.distributed.load import draw, spread
+        from archcalc.run.distributed.parts import targets
+
+        if quantize:
+            raise InputError("found with --tp or --fsdp", where="--quantize", allowed="one process")
+        fit.check_parts(self.spec, work, dtype, ranks)
+        model = build(self.spec, dtype=dtype).eval().requires_grad_(False)
+        spread(model, ranks)
+        if self.checkpoint is None:
+            draw(model, seed)
+        else:
+            self.checkpoint.fill(targets(model), progress)
+        return Ready(model, self, ranks.device, ranks.n)
+
     def _dtype(self, device: torch.device) -> torch.dtype:
         if device.type == "cpu" or self.checkpoint is None:
             return torch.float32
@@ -93,11 +124,12 @@ class Opened:
 
 @dataclass(frozen=True)
 class Ready:
-    """A model that runs, and what it was opened from."""
+    """A model that runs, or one of `n_ranks` parts of it, and what it was opened from."""
 
     model: Any
     opened: Opened
     device: torch.device
+    n_ranks: int = 1
 
     def stream(self) -> Stream:
         """What turns one text's ids, as they come, into text; without a tokenizer, the numbers themselves."""
@@ -105,8 +137,8 @@ class Ready:
 
     @cached_property
     def bandwidth(self) -> float | None:
-        """Bytes a second that the device's memory gives, measured; None where there is no room to do so."""
-        return bandwidth(self.device)
+        """Bytes a second that the device's memory gives, measured; None for want of room, or where ranks share it."""
+        return bandwidth(self.device) if self.n_ranks == 1 else None
 
 
 class Numbers(Stream):

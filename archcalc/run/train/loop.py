@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from archcalc.checkpoint.target import whole
 from archcalc.errors import ArchcalcError
 from archcalc.run.train.batches import NO_TARGET, Batch, Batches
 from archcalc.run.train.settings import Settings, rate, seed_of
@@ -73,7 +74,7 @@ def steps(
         stepper.zero_grad(set_to_none=True)
         found = loss(model, batches.batch(step).to(device))
         found.backward()  # type: ignore[no-untyped-call]
-        norm = _number(nn.utils.clip_grad_norm_(weights, settings.clip))
+        norm = _clip(weights, settings.clip)
         nats = _number(found)
         if not math.isfinite(nats + norm):
             raise DivergedError(f"the loss of step {step + 1:,} is {nats}: try a lower --lr, or a longer --warmup")
@@ -102,7 +103,16 @@ def held_out(model: Any, batches: Iterable[Batch], n_characters: int | None = No
     return HeldOut(nats / n_targets, nats / n_characters if n_characters else None, right / n_targets)
 
 
+def _clip(weights: Sequence[Tensor], largest: float) -> float:
+    """Scale the gradients so that their norm is at most this; the norm that it was.
+
+    Of whole gradients: as parts, their squares would be summed in another order on each number of processes.
+    """
+    found = [weight for weight in weights if weight.grad is not None]
+    norm = nn.utils.get_total_norm([whole(weight.grad) for weight in found if weight.grad is not None])
+    nn.utils.clip_grads_with_norm_(found, largest, norm)
+    return _number(norm)
+
+
 def _number(value: Tensor) -> float:
-    """The value, gathered where it is spread over devices."""
-    whole: Tensor = value.full_tensor() if hasattr(value, "full_tensor") else value
-    return float(whole.detach())
+    return float(value.detach())

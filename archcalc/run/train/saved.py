@@ -20,7 +20,9 @@ from torch import Tensor, nn
 
 from archcalc.checkpoint import open_checkpoint
 from archcalc.checkpoint.own import files, write
+from archcalc.checkpoint.target import whole
 from archcalc.errors import InputError, shown
+from archcalc.run.distributed.parts import like, targets
 from archcalc.run.train.settings import Settings
 from archcalc.spec import Spec
 
@@ -43,16 +45,26 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def keep(
-    folder: Path, run: Run, model: nn.Module, spec: Spec, stepper: torch.optim.Optimizer, more: dict[str, bytes]
+    folder: Path,
+    run: Run,
+    model: nn.Module,
+    spec: Spec,
+    stepper: torch.optim.Optimizer,
+    more: dict[str, bytes],
+    *,
+    writes: bool = True,
 ) -> Path:
     """Write a checkpoint, whole or not at all, and then let go of all but the last two. Returns its folder.
 
+    Of several processes that share the model all are asked, and one `writes`.
     Raises InputError where it cannot be written; those before it are there as they were.
     """
     contents = files(model, spec) | more
     contents |= {STATES: packed(_states(model, stepper)), RUN: msgspec.json.encode(run)}
     sums = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     path = folder / f"{PREFIX}{run.step:08}"
+    if not writes:
+        return path
     if path.exists():  # found broken when the run went on
         shutil.rmtree(path)
     write(path, contents | {SUMS: msgspec.json.encode(sums)})
@@ -85,10 +97,12 @@ def restore(path: Path, spec: Spec, model: nn.Module, stepper: torch.optim.Optim
         name, _, kind = key.rpartition(":")
         if name not in trained or value.shape != (() if kind == "step" else trained[name].shape):
             raise InputError(f"{shown(key, 200)} is no state of these weights", file=str(path / STATES))
-    model.load_state_dict(weights)
+    with torch.no_grad():
+        for name, target in targets(model).items():
+            target.put(0, 0, weights[name])
     for key, value in states.items():
         name, _, kind = key.rpartition(":")
-        stepper.state[trained[name]][kind] = value.clone()
+        stepper.state[trained[name]][kind] = value.clone() if kind == "step" else like(trained[name], value)
     return run
 
 
@@ -109,7 +123,7 @@ def _read(path: Path) -> dict[str, bytes]:
 
 def _states(model: nn.Module, stepper: torch.optim.Optimizer) -> dict[str, Tensor]:
     return {
-        f"{name}:{key}": value.detach().cpu().contiguous()
+        f"{name}:{key}": whole(value.detach()).cpu().contiguous()
         for name, weight in _trained(model, stepper)
         for key, value in stepper.state.get(weight, {}).items()
     }

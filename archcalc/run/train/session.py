@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from msgspec.structs import replace
@@ -15,7 +15,7 @@ from archcalc.analysis.peak import moments, peak
 from archcalc.errors import InputError
 from archcalc.ledger.build import build as build_ledger
 from archcalc.nn import build
-from archcalc.run.fit import TooLargeError, free_memory
+from archcalc.run.fit import TooLargeError, check_parts, free_memory
 from archcalc.run.train.loop import HeldOut, Step, held_out, optimiser, steps
 from archcalc.run.train.saved import Run, keep, kept, restore
 from archcalc.run.train.settings import Settings, seed_of
@@ -24,6 +24,9 @@ from archcalc.spec import Spec
 from archcalc.spec.execution import Execution
 from archcalc.spec.workload import workload
 from archcalc.units import human_bytes
+
+if TYPE_CHECKING:
+    from archcalc.run.distributed.launch import Ranks
 
 
 @dataclass
@@ -37,6 +40,7 @@ class Session:
     run: Run
     notes: list[str] = field(default_factory=list)
     newest: Path | None = None
+    writes: bool = True
 
     def __iter__(self) -> Iterator[tuple[Step, HeldOut | None]]:
         """Each step, and after every so many of them how good the model is by now; it is saved then."""
@@ -51,31 +55,61 @@ class Session:
         found = held_out(self.model, self.lesson.batches.held_out(), self.lesson.batches.n_characters)
         line = (self.run.step, found.nats, found.nats_a_character, found.right)
         self.run = replace(self.run, held_out=[*self.run.held_out, line])
-        self.newest = keep(self.folder, self.run, self.model, self.lesson.spec, self.stepper, self.lesson.files)
+        shown = self.folder, self.run, self.model, self.lesson.spec, self.stepper, self.lesson.files
+        self.newest = keep(*shown, writes=self.writes)
         return found
 
 
-def begin(lesson: Lesson, settings: Settings, folder: Path, *, device: torch.device, resume: bool = False) -> Session:
+def begin(
+    lesson: Lesson,
+    settings: Settings,
+    folder: Path,
+    *,
+    device: torch.device,
+    resume: bool = False,
+    ranks: Ranks | None = None,
+) -> Session:
     """A session in `folder`, from its newest checkpoint that is whole if it is to `resume`.
+
+    With `ranks` the model is theirs: each is shown every batch, and the first writes.
 
     Raises TooLargeError before anything is allocated if a step does not fit; InputError for a folder that has a run
     already, or, resumed, none, one of other settings, or one that learned from something else.
     """
-    check_room(lesson.spec, settings, device)
+    check_room(lesson.spec, settings, device, ranks)
     there = kept(folder)
     if there and not resume:
         raise InputError("holds a run already", file=str(folder), allowed="--resume, or another folder")
     if resume and not there:
         raise InputError("holds no run to go on from", file=str(folder), allowed="a folder with checkpoints")
-    torch.manual_seed(seed_of(settings.seed, "weights"))
     how = Execution(dtype="fp32", device="cuda" if device.type == "cuda" else "cpu")
-    model = build(lesson.spec, device, torch.float32, how=how)
+    model = _first(lesson.spec, seed_of(settings.seed, "weights"), device, how, ranks)
     found = Session(model, optimiser(model, settings), lesson, folder, Run(settings=settings, data=lesson.data))
+    found.writes = ranks is None or ranks.rank == 0
     return _resumed(found, there) if resume else found
 
 
-def check_room(spec: Spec, settings: Settings, device: torch.device) -> None:
-    """Raise TooLargeError if a training step's modelled peak is more than the device has free."""
+def _first(spec: Spec, seed: int, device: torch.device, how: Execution, ranks: Ranks | None) -> Any:
+    """The model before its first step: the same weights of a seed, on however many ranks."""
+    if ranks is None:
+        torch.manual_seed(seed)
+        return build(spec, device, torch.float32, how=how)
+    from archcalc.run.distributed.load import draw, spread
+
+    model = build(spec, dtype=torch.float32, how=how)
+    spread(model, ranks)
+    draw(model, seed)
+    return model
+
+
+def check_room(spec: Spec, settings: Settings, device: torch.device, ranks: Ranks | None = None) -> None:
+    """Raise TooLargeError if a training step's modelled peak is more than the device has free.
+
+    Of `ranks`, if what each keeps (weights, gradients, two states) is more than its share of that.
+    """
+    if ranks is not None:
+        check_parts(spec, None, torch.float32, ranks, copies=4)
+        return
     work = workload(spec, batch=settings.batch, seq=settings.seq)
     how = Execution(dtype="fp32", device="cuda" if device.type == "cuda" else "cpu")
     lines = training.kept(build_ledger(spec).rows, training.recipe("pure").precision("fp32"), optimisers.named("adamw"))

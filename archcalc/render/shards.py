@@ -1,0 +1,101 @@
+"""What each of several ranks holds, as pages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from archcalc.analysis.memory import Dtype
+from archcalc.analysis.shards import Engine, Shards, caches, split_bytes, weights
+from archcalc.ledger.types import Ledger
+from archcalc.render.page import Column, Page, Table
+from archcalc.render.report import starred
+from archcalc.spec import Spec
+from archcalc.spec.workload import Workload
+from archcalc.units import exact, human_bytes
+
+ENGINE_NAMES: dict[Engine, str] = {"tp": "tensor parallelism", "fsdp": "FSDP"}
+_PARAMETERS, _BUFFERS = ("trainable", "frozen"), ("buffer",)
+Held = tuple[list[Shards], list[Shards]]
+
+
+def page(spec: Spec, ledger: Ledger, work: Workload, engine: Engine, n: int, dtypes: tuple[Dtype, Dtype]) -> Page:
+    """Each rank's bytes, and every tensor's on the first and the last; `dtypes`: of the weights and of the cache."""
+    held = _held(ledger, work, engine, n, dtypes)
+    title = f"{spec.title or spec.name}: memory on {n} ranks of {ENGINE_NAMES[engine]}"
+    subtitle = (
+        f"{spec.name} · weights {dtypes[0]}, cache {dtypes[1]} · batch {exact(work.batch)}"
+        f" · {exact(work.past + work.seq)} tokens · exact"
+    )
+    return Page(title, subtitle, [_ranks(held, n), _tensors("Tensors", held[0]), _tensors("Cache", held[1])])
+
+
+def data(ledger: Ledger, work: Workload, engine: Engine, n: int, dtypes: tuple[Dtype, Dtype]) -> dict[str, Any]:
+    """The same as plain data."""
+    held = _held(ledger, work, engine, n, dtypes)
+    return {
+        "engine": engine,
+        "dtype": dtypes[0],
+        "cache_dtype": dtypes[1],
+        "ranks": [
+            {"rank": rank, "weights_bytes": own, "buffers_bytes": buffers, "kv_cache_bytes": cached, "kind": "exact"}
+            for rank, own, buffers, cached in _rows(held, n)
+        ],
+        "weights": _plain(held[0]),
+        "caches": _plain(held[1]),
+    }
+
+
+def _held(ledger: Ledger, work: Workload, engine: Engine, n: int, dtypes: tuple[Dtype, Dtype]) -> Held:
+    return weights(ledger, engine, n, dtypes[0]), caches(ledger, work, engine, n, dtypes[1])
+
+
+def _rows(held: Held, n: int) -> list[tuple[int, int, int, int]]:
+    """Rank, bytes of its parameters, of its buffers, of its cache."""
+    nothing = (0,) * n
+    of = [split_bytes(held[0], _PARAMETERS), split_bytes(held[0], _BUFFERS), split_bytes(held[1])]
+    return list(zip(range(n), *(each if len(each) == n else nothing for each in of), strict=True))
+
+
+def _ranks(held: Held, n: int) -> Table:
+    columns = (
+        Column("rank"),
+        Column("weights", "count"),
+        Column("buffers", "count"),
+        Column("cache", "count"),
+        Column("total bytes", "count"),
+        Column("", "human"),
+    )
+    rows = [(str(rank), *parts, sum(parts), human_bytes(sum(parts))) for rank, *parts in _rows(held, n)]
+    return Table("Bytes on each rank", columns, rows)
+
+
+def _tensors(title: str, found: Sequence[Shards]) -> Table:
+    columns = (
+        Column("tensor"),
+        Column("layers", "count"),
+        Column("split along"),
+        Column("first rank", "count"),
+        Column("last rank", "count"),
+        Column("first rank's bytes by formula"),
+    )
+    rows = [(starred(one.path), one.layers, _axis(one), one.bytes[0], one.bytes[-1], one.formula) for one in found]
+    return Table(title, columns, rows)
+
+
+def _axis(one: Shards) -> str:
+    return "" if one.axis is None else one.axis.factored()
+
+
+def _plain(found: Sequence[Shards]) -> list[dict[str, Any]]:
+    return [
+        {
+            "tensor": starred(one.path),
+            "layers": one.layers,
+            "split_along": _axis(one) or None,
+            "bytes": list(one.bytes),
+            "formula": one.formula,
+            "kind": "exact",
+        }
+        for one in found
+    ]

@@ -1,0 +1,93 @@
+"""Tensor parallelism as data: which axis of which matrix is split, and what one rank of a spec computes.
+
+Heads, feed-forward widths and the vocabulary are split (Shoeybi et al. 2019, section 3); the rest is on every rank.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import structs
+from torch import nn
+
+from archcalc.errors import InputError
+from archcalc.nn.attention import Attention
+from archcalc.nn.bias import RelativeBias
+from archcalc.nn.embedding import Embedding
+from archcalc.nn.ffn import Gated, Plain
+from archcalc.nn.head import Head
+from archcalc.nn.mla import LatentAttention
+from archcalc.nn.moe import Experts
+from archcalc.spec import Spec
+from archcalc.spec import attention as spec
+from archcalc.spec.groups import layers_of
+from archcalc.spec.layer import Layer, Stack
+
+_HEADS = {f"{name}.{kind}": 0 for name in "qkv" for kind in ("weight", "bias")}
+_WIDE = {f"{name}.{kind}": 0 for name in ("gate", "up") for kind in ("weight", "bias")}
+
+# The axis along which a tensor of a part is split; a part's other tensors are whole on every rank.
+SPLIT: dict[type[nn.Module], dict[str, int]] = {
+    Attention: _HEADS | {"sinks": 0, "out.weight": 1},
+    LatentAttention: {"q.weight": 0, "q_up.weight": 0, "kv_up.weight": 0, "out.weight": 1},
+    Plain: _WIDE | {"down.weight": 1},
+    Gated: _WIDE | {"down.weight": 1},
+    Experts: dict.fromkeys(_WIDE, 1) | {"down.weight": 2},
+    Head: {"weight": 0, "bias": 0},
+    Embedding: {"tokens.weight": 0},
+    RelativeBias: {"weight": 1},
+}
+# What is added to a sum over ranks: on the first of them alone.
+ONCE = ("out.bias", "down.bias")
+# Tensors of the heads of keys and values: whole on every rank where there are more ranks than such heads.
+KV = ("k.weight", "k.bias", "v.weight", "v.bias")
+
+
+def check(found: Spec, n: int) -> None:
+    """Raise InputError if `n` ranks cannot share the heads of a spec."""
+    for stack in found.stacks.values():
+        for layer in layers_of(stack):
+            for part in filter(None, (layer.attention, layer.cross)):
+                _check(part, n)
+
+
+def of_rank(found: Spec, n: int) -> Spec:
+    """The spec with the heads that one of `n` ranks has: what its caches are made by."""
+    stacks = {"encoder": found.encoder, "decoder": found.decoder}
+    return structs.replace(found, **{role: _stack(stack, n) for role, stack in stacks.items() if stack})
+
+
+def part_of_rank(part: Any, n: int) -> Any:
+    """An attention with the heads that one of `n` ranks has."""
+    heads = {"n_heads": part.n_heads // n}
+    if isinstance(part, spec.Attention):
+        heads["n_kv_heads"] = max(1, (part.n_kv_heads or part.n_heads) // n)
+    return structs.replace(part, **heads)
+
+
+def _check(part: Any, n: int) -> None:
+    if part.n_heads % n:
+        raise _refused(n, f"its {part.n_heads} heads", part.n_heads)
+    if isinstance(part, spec.Attention):
+        n_kv_heads = part.n_kv_heads or part.n_heads
+        if n_kv_heads % n and n % n_kv_heads:
+            raise _refused(n, f"its {n_kv_heads} heads of keys and values, nor be a multiple of them", n_kv_heads)
+        if part.qk_norm and part.qk_norm.over == "full":
+            raise InputError(
+                "queries and keys are normed over all heads, which no rank has", where="--tp", allowed="--fsdp"
+            )
+
+
+def _refused(n: int, of: str, size: int) -> InputError:
+    divisors = ", ".join(str(d) for d in range(1, size + 1) if size % d == 0)
+    return InputError(f"found {n}, which does not divide {of}", where="--tp", allowed=divisors)
+
+
+def _stack(stack: Stack, n: int) -> Stack:
+    runs = (structs.replace(run, pattern=tuple(_layer(layer, n) for layer in run.pattern)) for run in stack.runs)
+    return structs.replace(stack, runs=tuple(runs))
+
+
+def _layer(layer: Layer, n: int) -> Layer:
+    parts = {name: getattr(layer, name) for name in ("attention", "cross")}
+    return structs.replace(layer, **{name: part_of_rank(part, n) for name, part in parts.items() if part})

@@ -1,0 +1,74 @@
+"""Real processes that share a model: the same logits, tokens and steps; and what becomes of a lost one's job."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch.multiprocessing as mp
+from click.testing import CliRunner
+
+from archcalc.cli.main import cli
+from tests.run.distributed.ranks import check
+
+FAILING = Path(__file__).with_name("failing.py")
+CALL = ["generate", "tiny", "--random-weights", "--ids", "1,2,3", "--max-tokens", "6", "--timeout", "4"]
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+@pytest.mark.parametrize("n", [2, 4])
+def test_ranks_compute_what_one_process_does(n: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    multiprocessing.set_forkserver_preload([check.__module__])  # torch is imported once, not by each
+    mp.start_processes(check, (n, free_port(), tmp_path), n, start_method="forkserver")
+
+
+@pytest.mark.parametrize(("fails", "engine"), [("ends", ["--fsdp"]), ("stalls", ["--tp", "2"])])
+def test_a_lost_rank_ends_the_job(fails: str, engine: list[str]) -> None:
+    began = time.monotonic()
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    done = subprocess.run(  # noqa: S603
+        [*torchrun, f"--master-port={free_port()}", str(FAILING), *CALL, *engine],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "FAILS": fails},
+    )
+    assert done.returncode != 0
+    told = [line for line in done.stderr.splitlines() if line.startswith("archcalc: another process has ended, or")]
+    assert len(told) == 1, done.stderr
+    assert "did not answer within 4 s (--timeout)" in told[0]
+    assert done.stdout.startswith("1 2 3 "), "rank 0 alone speaks"
+    assert len(done.stdout.split()) == 3 + 3
+    assert time.monotonic() - began < 60, "and is not waited for"
+
+
+@pytest.mark.parametrize(
+    ("call", "environment", "line"),
+    [
+        (["--tp", "2"], {}, "--tp: asks for several processes, and this is one; allowed: torchrun --nproc-per-node 2"),
+        (["--fsdp"], {}, "--fsdp: asks for several processes, and this is one; allowed: torchrun --nproc-per-node N"),
+        (["--tp", "2", "--fsdp"], {}, "--tp, --fsdp: both; allowed: one of them"),
+        (["--tp", "3"], {"RANK": "0", "WORLD_SIZE": "2"}, "--tp: found 3, and torchrun started 2; allowed: 2"),
+        ([], {"RANK": "0", "WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "x"}, "torchrun started 2 processes for one job"),
+    ],
+)
+def test_a_job_of_another_size_is_refused(
+    call: list[str], environment: dict[str, str], line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    done = CliRunner().invoke(cli, [*CALL, *call])
+    assert str(done.exception).startswith(line)
