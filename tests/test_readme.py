@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ def test_there_are_blocks() -> None:
 
 @pytest.mark.parametrize(("command", "shown"), BLOCKS, ids=[command for command, _ in BLOCKS])
 def test_readme_shows_what_is_printed(command: str, shown: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(command.split()) == 0
+    assert run(shlex.split(command)) == 0
     printed, expected = lines(capsys.readouterr().out), lines(shown)
     start = printed.index(expected[0])
     assert printed[start : start + len(expected)] == expected
