@@ -50,6 +50,11 @@ TOTALS = {
     "smollm2-135m": 134_515_008,
     "t5-small": 60_506_624,
     "tiny": 1_967_808,
+    # table 2048·128, places 256·128, types 2·128, norm 2·128; four layers of 4·(128² + 128) + 2·128·512 + 640 + 4·128;
+    # transform 128² + 128, its norm 2·128, bias of the head 2048
+    "tiny-encoder": 1_107_328,
+    # tables 2·32·64, places 2·32·64; layers 16,384 + 16,384 + 256 and 32,768 + 16,384 + 384, norms 4·64
+    "tiny-seq2seq": 173_568,
     "transformer-base": 63_606_784,
     "transformer-big": 215_293_952,
 }

@@ -17,6 +17,7 @@ from tests.strategies import specs
 # Presets that no class of transformers has the architecture of, each with the reason.
 UNKNOWN_TO_TRANSFORMERS = {
     "happy": "a post-norm decoder with a biased, untied head",
+    "tiny-seq2seq": "norms before, learned positions, no biases",
 }
 
 

@@ -77,9 +77,9 @@ def command(
     Examples:
       archcalc train tiny --text book.txt --steps 2000
       archcalc train tiny --text book.txt --tokenizer char --set n_layers=2 --seq 64
-      archcalc train bert-base --set n_layers=2 --set d_model=64 --set n_heads=4 --text book.txt
+      archcalc train tiny-encoder --text book.txt
       torchrun --nproc-per-node 2 -m archcalc train tiny --text book.txt --fsdp
-      archcalc train t5-small --task reverse --set vocab_size=32 --seq 12 --steps 600
+      archcalc train tiny-seq2seq --task reverse --seq 12 --batch 64 --steps 400 --lr 3e-3
     """
     require_running()
     import torch

@@ -29,7 +29,10 @@ from archcalc.spec.workload import workload
 
 SEQ, SHORT = 128, 13
 # Presets that no class of transformers has the architecture of.
-NO_MODEL = {"happy": "made up to have a little of everything"}
+NO_MODEL = {
+    "happy": "made up to have a little of everything",
+    "tiny-seq2seq": "norms before, learned positions, no biases",
+}
 # Their positions are read off a mask of two axes; the others' masks may be made whole, and spread over all keys.
 MASK_BY_TOKEN = {"opt", "bloom", "falcon"}
 # What transformers cannot run on meta.

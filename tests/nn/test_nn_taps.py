@@ -548,6 +548,7 @@ def test_scores_are_computed_only_where_they_are_read(model: Any, ids: Tensor) -
         (taps.Edit("attn.q", 1, lambda x: None), "the edit returns None"),
     ],
     ids=str,
+    ids=lambda one: one if isinstance(one, str) else one.site,
 )
 def test_edits_that_cannot_be(edit: taps.Edit, message: str, model: Any, ids: Tensor) -> None:
     with pytest.raises(InputError, match=message) as error:

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer as Backend
 
 from archcalc.errors import InputError
 from archcalc.run.tokenizer import Subwords, of_folder, subwords
-from archcalc.run.train.batches import Batches, MaskedTokens, NextTokens, Sequences
+from archcalc.run.train.batches import START_ID, Batches, MaskedTokens, NextTokens, Sequences
 from archcalc.run.train.settings import Settings
 from archcalc.run.train_tokenizer import TRAINERS, as_json
 from archcalc.spec import Spec
@@ -70,7 +70,8 @@ def of_task(spec: Spec, task: Task, settings: Settings) -> Lesson:
         raise InputError("is for an encoder-decoder with a head", where="--task", allowed="--text FILE")
     if settings.seq > spec.n_ctx:
         raise InputError(f"found {settings.seq:,}", where="--seq", allowed=f"up to the context's {spec.n_ctx:,}")
-    return Lesson(spec, Sequences(settings, spec.vocab_size, reverse=task == "reverse"), task)
+    files = {"generation_config.json": json.dumps({"decoder_start_token_id": START_ID}).encode()}
+    return Lesson(spec, Sequences(settings, spec.vocab_size, reverse=task == "reverse"), task, files)
 
 
 def _split(text: str) -> tuple[str, str]:
