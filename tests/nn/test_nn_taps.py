@@ -547,7 +547,6 @@ def test_scores_are_computed_only_where_they_are_read(model: Any, ids: Tensor) -
         (taps.Edit("attn.q", 1, lambda x: x.double()), "of torch.float64 on cpu; allowed: .* of torch.float32"),
         (taps.Edit("attn.q", 1, lambda x: None), "the edit returns None"),
     ],
-    ids=str,
     ids=lambda one: one if isinstance(one, str) else one.site,
 )
 def test_edits_that_cannot_be(edit: taps.Edit, message: str, model: Any, ids: Tensor) -> None:
