@@ -26,7 +26,7 @@ def page(
     label: str, trace: Trace, spelled: Spelled, *, full: bool, held: Sequence[Held] = (), say: Words = ENGLISH
 ) -> Page:
     """Every step with its formula and its numbers at the place that is looked at, part by part."""
-    from archcalc.interp.trace.stages import FUNCTIONS
+    from archcalc.interp.trace.parts import FUNCTIONS
 
     last = next(reversed(trace.ids.values()))
     blocks: list[Block] = [_read(trace, spelled, say)]
@@ -46,7 +46,7 @@ def data(
     label: str, trace: Trace, spelled: Spelled, *, full: bool, held: Sequence[Held] = (), lang: str = "en"
 ) -> dict[str, Any]:
     """The same as plain data, whatever the language: each step's whole value, or a summary of it where it is large."""
-    from archcalc.interp.trace.stages import FUNCTIONS
+    from archcalc.interp.trace.parts import FUNCTIONS
 
     return {
         "model": label,

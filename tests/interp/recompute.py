@@ -46,7 +46,8 @@ class Interpreter:
             return f"name_{len(names) - 1}"
 
         tree = ast.parse(NAME.sub(numbered, formula).replace("·", "*"), mode="eval")
-        known = dict(known) | {"places": torch.arange(len(known.get("ids", ())))}
+        text = next(reversed([value for name, value in known.items() if name.endswith("ids")]), torch.zeros(0))
+        known = dict(known) | {"places": torch.arange(len(text))}
         found: Tensor = self._of(tree.body, names, known)
         return found
 
@@ -110,7 +111,9 @@ class Interpreter:
         return torch.cat((x, y.expand(*x.shape[:-1], -1)), -1)
 
     def norm(self, x: Tensor, module: str) -> Tensor:
-        return self.scaled(self.over_rms(x, 1e-6), module)
+        """By what has a bias: a layer norm of BERT's eps, else an RMS norm of its default."""
+        plain = self.over_rms(x, 1e-6) if self._weight(module, "bias") is None else self.standardised(x, 1e-12)
+        return self.scaled(plain, module)
 
     def at(self, x: Tensor, places: Tensor) -> Tensor:
         return x.gather(-1, places)
@@ -134,8 +137,6 @@ class Interpreter:
         return q @ k.repeat_interleave(q.shape[0] // k.shape[0], 0).transpose(-1, -2)
 
     def masked(self, x: Tensor) -> Tensor:
-        if self.spec.encoder is not None:
-            return x
         return x.masked_fill(torch.ones(x.shape[-2:]).triu(1).bool(), -torch.inf)
 
     def capped(self, x: Tensor, c: float) -> Tensor:

@@ -57,6 +57,8 @@ SPECS = {
     "parallel_two": spec_of(LN, GQA, plain("gelu"), placement="parallel_two"),
     "deepseek": spec_of(RMS, LATENT, EXPERTS, stack={"final_norm": RMS}),
     "mixtral": spec_of(RMS, ROPE, EXPERTS | {"scoring": "softmax_chosen", "normalise": False}),
+    "encoder": load("tiny-encoder", {"vocab_size": 19, "d_model": 16, "n_heads": 2, "d_ff": 24}),
+    "encoder and decoder": load("tiny-seq2seq", {"vocab_size": 19, "d_model": 16}),
     "part of a head turned": spec_of(RMS, GQA | {"position": {"kind": "rope", "d_rotary": 2}}, GATED),
 }
 
@@ -69,8 +71,8 @@ def test_every_value_follows_from_those_before_it(name: str) -> None:
     with torch.no_grad():
         for weight in model.parameters():
             weight.normal_(std=0.5)
-    ids = [1, 3, 2, 4][: spec.n_ctx]
-    found = trace(model, ids)
+    texts = [[1, 3, 2, 4]] if spec.family != "encoder-decoder" else [[1, 3, 2, 4], [0, 2, 5]]
+    found = trace(model, *texts)
     interpreter, known = Interpreter(spec, model.state_dict()), {}
     for one in found.steps:
         if one.step.formula:
@@ -79,7 +81,7 @@ def test_every_value_follows_from_those_before_it(name: str) -> None:
                 made, one.value, rtol=2e-4, atol=2e-5, msg=f"{one.step.name} = {one.step.formula}"
             )
         known[one.step.name] = one.value
-    assert torch.equal(found["logits"], model(torch.tensor([ids]))[0])
+    assert torch.equal(found["logits"], model(*(torch.tensor([ids]) for ids in texts))[0])
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))

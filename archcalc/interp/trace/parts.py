@@ -1,0 +1,143 @@
+"""The steps of a layer's parts, and the functions that formulas are written in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from archcalc.nn.mla import latent_scale
+from archcalc.spec.attention import Attention, LatentAttention
+from archcalc.spec.ffn import Gated, MoE, Plain
+from archcalc.spec.position import Alibi, RelativeBias, Rope
+
+FUNCTIONS = {
+    "rows(m, ids)": "the rows of a table m that ids name",
+    "linear(x, m)": "x · Wᵀ + b with the weights of m (without b where it has none)",
+    "standardised(x, e)": "(x − mean) / √(variance + e), over the width",
+    "over_rms(x, e)": "x / √(mean of x² + e), over the width",
+    "scaled(x, m)": "x · w + b with the weights of m (1 + w where the spec says so)",
+    "norm(x, m)": "both of these at once, as the spec says",
+    "heads(x, n)": "x cut into n heads of equal width",
+    "turned(x, r)": "each pair of the first r dimensions turned by an angle that grows with the position (rotary)",
+    "first(x, n), last(x, n), beside(x, y)": "so many dimensions of a width; two widths side by side",
+    "dot(q, k)": "q · k of each query with each key; heads that share a key repeat it",
+    "softmax(x)": "eˣ / Σ eˣ",
+    "masked(x)": "x, −∞ where a query must not see a key",
+    "capped(x, c)": "c · tanh(x / c)",
+    "relu(x), silu(x), gelu(x) …": "the activation of that name, number by number",
+    "mix(p, v)": "Σ p · v over the keys",
+    "joined(x)": "the heads side by side",
+    "top(x, n)": "the places of the n largest",
+    "at(x, i)": "x at the places i",
+    "shares(x)": "x / Σ x",
+    "summed(w, x)": "Σ w · x over what was chosen",
+    "experts(x, i, m)": "what the experts of m that i names make of x",
+}
+
+# A step's own name, its kind, its formula.
+Rows = Iterator[tuple[str, str, str]]
+
+
+@dataclass(frozen=True)
+class Where:
+    """Where a part stands: `at` is before its steps' names, `of` before its weights'; `read` is the step that it reads.
+
+    `source` is what cross-attention makes keys and values of, "" for the part's own text. `hides`: keys after a query
+    are hidden from it.
+    """
+
+    at: str
+    of: str
+    read: str
+    source: str
+    hides: bool
+
+
+def _attention(part: Attention, w: Where) -> Rows:
+    states = w.source or w.read
+    for name, kind, x, n in (("q", "queries", w.read, part.n_heads), ("k", "keys", states, part.n_kv_heads)):
+        made = f"linear({x}, {w.of}{name})"
+        if part.qk_norm is not None and part.qk_norm.over == "full":
+            made = f"heads(norm({made}, {w.of}{name}_norm), {n})"
+        elif part.qk_norm is not None:
+            made = f"norm(heads({made}, {n}), {w.of}{name}_norm)"
+        else:
+            made = f"heads({made}, {n})"
+        if isinstance(part.position, Rope):
+            made = f"turned({made}, {part.position.d_rotary})"
+        yield name, kind, made
+    yield "v", "values", f"heads(linear({states}, {w.of}v), {part.n_kv_heads})"
+    assert part.d_head is not None, "the spec is resolved"
+    scale = part.d_head**-0.5 if part.scale is None else part.scale
+    found = f"dot({w.at}q, {w.at}k) · {scale:.7g}"
+    if part.softcap is not None:
+        found = f"capped({found}, {part.softcap:g})"
+    if isinstance(part.position, Alibi):
+        found = f"{found} − slopes · distance" + (f" · {scale:.7g}" if part.position.scaled else "")
+    if isinstance(part.position, RelativeBias):
+        found = f"{found} + rows({w.at.partition('layers.')[0]}relative_bias, buckets)"
+    yield from _softmaxed(found, w, hides=w.hides or part.window is not None, sinks=part.sinks)
+
+
+def _latent(part: LatentAttention, w: Where) -> Rows:
+    down = f"linear({w.read}, {w.of}kv_down)"
+    yield "latent", "latent", f"norm(first({down}, {part.kv_rank}), {w.of}kv_down_norm)"
+    yield "k_shared", "keys", f"turned(heads(last({down}, {part.d_rope}), 1), {part.d_rope})"
+    up = f"heads(linear({w.at}latent, {w.of}kv_up), {part.n_heads})"
+    yield "k", "keys", f"beside(first({up}, {part.d_nope}), {w.at}k_shared)"
+    yield "v", "values", f"last({up}, {part.d_v})"
+    q = f"linear({w.read}, {w.of}q)"
+    if part.q_rank is not None:
+        q = f"linear(norm(linear({w.read}, {w.of}q_down), {w.of}q_down_norm), {w.of}q_up)"
+    q = f"heads({q}, {part.n_heads})"
+    yield "q", "queries", f"beside(first({q}, {part.d_nope}), turned(last({q}, {part.d_rope}), {part.d_rope}))"
+    yield from _softmaxed(f"dot({w.at}q, {w.at}k) · {latent_scale(part):.7g}", w, hides=w.hides, sinks=False)
+
+
+def _softmaxed(scores: str, w: Where, *, hides: bool, sinks: bool) -> Rows:
+    yield "scores", "scores", f"masked({scores})" if hides else scores
+    yield "pattern", "pattern", f"softmax({w.at}scores{f', {w.of}sinks' if sinks else ''})"
+    yield "values", "weighted", f"mix({w.at}pattern, {w.at}v)"
+    yield "out", "attended", f"linear(joined({w.at}values), {w.of}out)"
+
+
+def _plain(part: Plain, w: Where) -> Rows:
+    yield "up", "up", f"linear({w.read}, {w.of}up)"
+    yield "hidden", "hidden", f"{part.activation}({w.at}up)"
+    yield "out", "fed", f"linear({w.at}hidden, {w.of}down)"
+
+
+def _gated(part: Gated, w: Where) -> Rows:
+    yield "gate", "up", f"linear({w.read}, {w.of}gate)"
+    yield "up", "up", f"linear({w.read}, {w.of}up)"
+    yield "hidden", "hidden", f"{part.activation}({w.at}gate) · {w.at}up"
+    yield "out", "fed", f"linear({w.at}hidden, {w.of}down)"
+
+
+def _mixture(part: MoE, w: Where) -> Rows:
+    yield "router", "router", f"linear({w.read}, {w.of}router)"
+    corrected = f" + {w.of}correction_bias" if part.correction_bias else ""
+    score = {"softmax": "softmax", "softmax_chosen": "", "sigmoid": "sigmoid"}[part.scoring]
+    scores = f"{score}({w.at}router)" if score else f"{w.at}router"
+    yield "chosen", "chosen", f"top({scores}{corrected}, {part.n_active})"
+    weights = f"at({scores}, {w.at}chosen)"
+    weights = f"softmax({weights})" if part.scoring == "softmax_chosen" else weights
+    weights = f"shares({weights})" if part.normalise else weights
+    yield "weights", "chosen", weights if part.scale == 1 else f"{weights} · {part.scale:.7g}"
+    yield "experts", "experts", f"experts({w.read}, {w.at}chosen, {w.of}experts)"
+    shared = ""
+    if part.n_shared:
+        gate = f" · sigmoid(linear({w.read}, {w.of}shared_gate))" if part.shared_gate else ""
+        yield "shared.hidden", "hidden", f"hidden({w.read}, {w.of}shared)"
+        shared = f" + linear({w.at}shared.hidden, {w.of}shared.down){gate}"
+    yield "out", "fed", f"summed({w.at}weights, {w.at}experts){shared}"
+
+
+PARTS: dict[type, Callable[[Any, Where], Rows]] = {
+    Attention: _attention,
+    LatentAttention: _latent,
+    Plain: _plain,
+    Gated: _gated,
+    MoE: _mixture,
+}
