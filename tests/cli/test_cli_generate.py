@@ -66,7 +66,7 @@ def test_quantised(cli: Cli, folder: str, quantize: str) -> None:
 
 
 BAD = {
-    "a preset has no weights": (["generate", "tiny", "-p", "x"], "tiny: has no weights"),
+    "a preset has no weights": (["generate", "gpt2", "-p", "x"], "gpt2: has no weights"),
     "no prompt": (["generate", "tiny", "--random-weights"], "--prompt, --ids: neither"),
     "two kinds of prompt": (["generate", "tiny", "--random-weights", "-p", "x", "--ids", "1"], "--prompt, --ids: both"),
     "ids that are none": ([*TINY, "--ids", "1,x"], "--ids: found '1,x'"),
