@@ -155,7 +155,7 @@ class _Rate:
         seconds = sum(self.seconds) / len(self.seconds)
         tokens = self.settings.batch * self.settings.seq / seconds
         share = 100 * self.flops / seconds / self.peak
-        return f"step {step.number:,}: loss {step.loss:.3f}, {tokens:,.0f} tokens/s, MFU {share:.0f} %"
+        return f"measured at step {step.number:,}: loss {step.loss:.3f}, {tokens:,.0f} tokens/s, MFU {share:.0f} %"
 
 
 def _held_out(found: HeldOut) -> str:
