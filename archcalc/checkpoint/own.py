@@ -21,8 +21,6 @@ from archcalc.sources import SPEC_FILE
 from archcalc.spec import Spec
 from archcalc.spec.document import encode
 
-TOKENIZER = "tokenizer.json"
-
 
 class AsNamed(TensorMap):
     """Every tensor held under its own name."""

@@ -7,17 +7,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from functools import wraps
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import click
 
 from archcalc.cli.options import F
 from archcalc.errors import ArchcalcError, InputError
 from archcalc.extras import require_running
-
-if TYPE_CHECKING:
-    from archcalc.analysis.shards import Engine
-    from archcalc.run.distributed.launch import Ranks
 
 GRACE_SECONDS = 3  # torchrun ends a job within a fraction of one after the first rank has ended
 
@@ -46,7 +42,9 @@ def parallel(command: F) -> F:
             _check_alone()
             return command(*args, ranks=None, **options)
         require_running()
-        with _told_once(), _met("fsdp" if fsdp else "tp", tp, options["device"], timeout) as ranks:
+        from archcalc.run.distributed.launch import joined
+
+        with _told_once(), joined("fsdp" if fsdp else "tp", tp, options["device"], timeout) as ranks:
             if ranks.rank:
                 options["output"] = None
                 with _silent():
@@ -77,14 +75,6 @@ def _check_alone() -> None:
     if "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         n = os.environ["WORLD_SIZE"]
         raise InputError(f"torchrun started {n} processes for one job", allowed=f"--tp {n}, --fsdp")
-
-
-@contextmanager
-def _met(engine: Engine, n: int | None, device: str, timeout: int) -> Iterator[Ranks]:
-    from archcalc.run.distributed.launch import joined
-
-    with joined(engine, n, device, timeout) as ranks:
-        yield ranks
 
 
 @contextmanager

@@ -69,9 +69,10 @@ def trace(model: Any, ids: list[int], target: list[int] | None = None, *, positi
         raise InputError(f"found {position}", where="position", allowed=f"0 to {n_places - 1}")
     tensors = {name: torch.tensor([text], device=model.embed.tokens.weight.device) for name, text in texts.items()}
     recorded = taps.record(model, *tensors.values())
-    found = _Values(model, recorded, tensors)
+    every = steps(spec)
+    found = _Values(model, recorded, tensors, every)
     axes = {site.name: site.axes.removeprefix("B") for site in sites(spec)}
-    traced = tuple(Traced(step, axes.get(step.name, _AXES.get(step.kind, "")), found.of(step)) for step in steps(spec))
+    traced = tuple(Traced(step, axes.get(step.name, _AXES.get(step.kind, "")), found.of(step)) for step in every)
     return Trace(texts, position, traced)
 
 
@@ -89,11 +90,11 @@ _AXES = {
 class _Values:
     """What each step made: recorded, or of the model's own modules where it is no site."""
 
-    def __init__(self, model: Any, recorded: taps.Recording, ids: dict[str, Tensor]) -> None:
+    def __init__(self, model: Any, recorded: taps.Recording, ids: dict[str, Tensor], every: tuple[Step, ...]) -> None:
         self.model, self.recorded, self.ids = model, recorded, ids
         self.made: dict[str, Tensor] = {}
         # The module that scales what is normalised is named by the step after it.
-        scaled = (step.formula.removeprefix("scaled(")[:-1] for step in steps(model.spec) if step.kind == "norm")
+        scaled = (step.formula.removeprefix("scaled(")[:-1] for step in every if step.kind == "norm")
         self.norms = dict(pair.split(", ") for pair in scaled)
 
     def of(self, step: Step) -> Tensor:

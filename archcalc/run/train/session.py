@@ -46,8 +46,8 @@ class Session:
         """Each step, and after every so many of them how good the model is by now; it is saved then."""
         settings = self.run.settings
         for step in steps(self.model, self.lesson.batches, self.stepper, settings, first=self.run.step):
-            losses, seconds = [*self.run.losses, step.loss], self.run.seconds + step.seconds
-            self.run = replace(self.run, step=step.number, losses=losses, seconds=seconds)
+            self.run.losses.append(step.loss)  # in place: a copy each step would grow with the square of their number
+            self.run = replace(self.run, step=step.number, seconds=self.run.seconds + step.seconds)
             due = step.number % settings.every == 0 or step.number == settings.steps
             yield step, self._saved() if due else None
 
