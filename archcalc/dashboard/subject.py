@@ -12,7 +12,7 @@ import streamlit as st
 from archcalc import presets
 from archcalc.cli.options import changes
 from archcalc.dashboard.errors import tell
-from archcalc.dashboard.session import KEPT, KEPT_HERE, LINK_BYTES, say
+from archcalc.dashboard.session import KEPT, KEPT_HERE, LINK_BYTES, choice, link, say
 from archcalc.errors import ArchcalcError, InputError, shown
 from archcalc.render.report import Subject
 from archcalc.sources import load
@@ -62,15 +62,7 @@ def choose() -> None:
     say_ = say()
     left, right = st.columns([2, 3], vertical_alignment="top")
     with left:
-        way = st.segmented_control(
-            say_("app.from"),
-            _WAYS,
-            format_func=lambda way: say_(f"app.from_{way}"),
-            default="preset",
-            required=True,
-            key="from",
-            **KEPT,
-        )
+        way = choice(st.segmented_control, say_("app.from"), _WAYS, "app.from_", key="from")
         st.text_input(say_("app.set"), key="set", help=say_("app.set_help"), placeholder="n_layers=48", **KEPT)
     with right:
         source, document = _SOURCES[way]()
@@ -122,9 +114,7 @@ def _text() -> tuple[str, Document]:
         say_("app.text"), key="pasted", help=say_("app.text_help"), height=220, max_chars=MAX_BYTES, **KEPT_HERE
     )
     size = len(text.encode("utf-8", "surrogatepass"))
-    in_link = text if size <= LINK_BYTES else ""
-    if st.query_params.get("yaml", "") != in_link:
-        st.query_params["yaml"] = in_link
+    link("yaml", text if size <= LINK_BYTES else "")
     if size > LINK_BYTES:
         st.caption(say_("app.text_too_long", size=f"{size:,}", limit=f"{LINK_BYTES:,}"))
     if not text.strip():

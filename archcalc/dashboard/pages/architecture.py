@@ -10,7 +10,7 @@ import streamlit as st
 from archcalc.dashboard import blocks, charts, figures, same, subject
 from archcalc.dashboard.errors import told
 from archcalc.dashboard.figures import Figure
-from archcalc.dashboard.session import KEPT, lang, plain, say
+from archcalc.dashboard.session import KEPT, choice, lang, plain, say
 from archcalc.render import explain, report
 from archcalc.render.lang import words
 from archcalc.render.report import Subject
@@ -33,16 +33,8 @@ def page() -> None:
     st.markdown(f"**{plain(about.spec.title or about.spec.name)}**")
     figures.show(_headlines(found))
     _files(about, found)
-    view = st.segmented_control(
-        say_("app_architecture.view"),
-        tuple(_VIEWS),
-        format_func=lambda view: say_(f"app_architecture.view_{view}"),
-        default="parameters",
-        required=True,
-        label_visibility="collapsed",
-        key="view",
-        **KEPT,
-    )
+    label, names = say_("app_architecture.view"), "app_architecture.view_"
+    view = choice(st.segmented_control, label, tuple(_VIEWS), names, key="view", label_visibility="collapsed")
     with told():
         _VIEWS[view](about)
 
