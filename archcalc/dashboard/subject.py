@@ -60,13 +60,13 @@ def chosen() -> Chosen:
 def choose() -> None:
     """Draw the chooser and keep what is chosen. Where it is no architecture, say so in place and end the page there."""
     say_ = say()
-    left, right = st.columns([2, 3], vertical_alignment="top")
+    way = choice(st.segmented_control, say_("app.from"), _WAYS, "app.from_", key="from")
+    left, right = st.columns([3, 2], vertical_alignment="top")
+    # Drawn first, so that it is there where the source cannot be read.
+    right.text_input(say_("app.set"), key="set", help=say_("app.set_help"), placeholder="n_layers=48", **KEPT)
     with left:
-        way = choice(st.segmented_control, say_("app.from"), _WAYS, "app.from_", key="from")
-        st.text_input(say_("app.set"), key="set", help=say_("app.set_help"), placeholder="n_layers=48", **KEPT)
-    with right:
         source, document = _SOURCES[way]()
-    with left:
+    with right:
         st.session_state[_CHOSEN] = _read(source, document)
 
 
