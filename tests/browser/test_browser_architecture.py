@@ -84,6 +84,7 @@ def test_files_are_the_command_lines(page: Page) -> None:
     spec = saved(page, page.get_by_role("button", name="Spec (YAML)"))
     assert archcalc.load(yaml.safe_load(spec)) == archcalc.load("gpt2", {"n_layers": 13})
     press(page, "Weights")
+    expect(page.get_by_role("heading", name="Weights")).to_be_visible()
     table = saved(page, page.get_by_role("button", name="CSV", exact=True).first)
     assert table.decode() == printed("report", "gpt2", "--set", "n_layers=13", "--view", "weights", "--format", "csv")
 
