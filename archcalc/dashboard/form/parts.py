@@ -1,0 +1,165 @@
+"""A part and the parts inside it: its plain fields in rows, the kind of each part within, its lists an item at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec.inspect as inspect
+import streamlit as st
+
+from archcalc.dashboard.form import fields, lists
+from archcalc.dashboard.form.fields import WIDTH, meaning, tell
+from archcalc.dashboard.form.kinds import NONE, kinds, name_of, switched
+from archcalc.dashboard.form.places import part_at
+from archcalc.dashboard.form.state import Form
+from archcalc.spec.document import Document
+from archcalc.spec.shape import Path, members, value_at
+
+MARK: Final = ":material/error: "
+
+
+def holds_parts(told: inspect.Field) -> bool:
+    """Whether a field holds a part."""
+    return any(isinstance(member, inspect.StructType) for member in members(told.type))
+
+
+def holds_list(told: inspect.Field) -> bool:
+    """Whether a field holds a list of parts."""
+    items = [member.item_type for member in members(told.type) if isinstance(member, inspect.VarTupleType)]
+    return any(isinstance(item, inspect.StructType) for item in items)
+
+
+def is_plain(told: inspect.Field) -> bool:
+    """Whether a field holds no part."""
+    return not holds_parts(told) and not holds_list(told)
+
+
+def part(form: Form, kind: inspect.StructType, path: Path, value: dict[str, Any]) -> None:
+    """All fields of a part."""
+    if form.fault is not None and form.fault.path == path and not form.is_told:
+        tell(form)
+    row(form, kind, path, value)
+    for told in filter(holds_parts, kind.fields):
+        within(form, kind, told, (*path, told.name), value.get(told.name))
+    for told in filter(holds_list, kind.fields):
+        items(form, kind, told, (*path, told.name), value.get(told.name) or [])
+
+
+def row(form: Form, kind: inspect.StructType, path: Path, value: dict[str, Any]) -> None:
+    """The plain fields of a part, side by side as far as there is room."""
+    told = [field for field in kind.fields if is_plain(field)]
+    if told:
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            for field in told:
+                fields.field(form, kind, field, (*path, field.name), value.get(field.name))
+
+
+def within(form: Form, kind: inspect.StructType, told: inspect.Field, path: Path, value: Any) -> None:
+    """A part within a part: its kind to be chosen, then its fields."""
+    with st.container(border=True):
+        chooser(form, kind, told, path, value)
+        found = part_at(told.type, value)
+        if found is not None:
+            part(form, found, path, value)
+
+
+def chooser(form: Form, kind: inspect.StructType, told: inspect.Field, path: Path, value: Any) -> None:
+    """The kind of a part, where there is a choice; what no kind fits is shown as YAML."""
+    options, found = kinds(told.type), part_at(told.type, value)
+    if found is None and not (value is None and NONE in options):
+        fields.raw(form, told, path, value)
+    elif len(options) > 1:
+        _kind(form, told, path, name_of(found) if found else NONE, meaning(form.say, kind, told))
+    else:
+        st.markdown(f"**{fields.plain(told.name)}**", help=meaning(form.say, kind, told))
+    if form.fault is not None and form.fault.path == path:
+        tell(form)
+
+
+def _kind(form: Form, told: inspect.Field, path: Path, now: str, help_: str) -> None:
+    options = kinds(told.type)
+    key = form.name(path)
+    if st.session_state.get(key) != now:
+        st.session_state[key] = now
+
+    def changed() -> None:
+        held, name = form.held, st.session_state[key]
+        held.were[path, now] = value_at(held.now, path)
+        form.put(switched(held.now, path, name, held.were.get((path, name))))
+
+    def shown(name: str) -> str:
+        option = options[name]
+        return form.say("app_form.none") if option is None else name if option.tag else form.say("app_form.stated")
+
+    st.selectbox(told.name, list(options), format_func=shown, help=help_, width=WIDTH, key=key, on_change=changed)
+
+
+def items(form: Form, kind: inspect.StructType, told: inspect.Field, path: Path, value: list[Any]) -> None:
+    """A list of parts: one of them to be chosen, changed, doubled, moved or taken out."""
+    say = form.say
+    st.markdown(f"**{fields.plain(told.name)}**", help=meaning(say, kind, told))
+    if form.fault is not None and form.fault.path == path:
+        tell(form)
+    if not value:
+        return
+    index = pick(form, path, list(range(len(value))), lambda n: _called(form, (*path, n), value[n]), told.name)
+    here = (*path, index)
+    _buttons(form, here, len(value))
+    found = part_at(_item_type(told), value[index])
+    if found is not None:
+        with st.container(border=True):
+            part(form, found, here, value[index])
+
+
+def _item_type(told: inspect.Field) -> inspect.Type:
+    return next(member.item_type for member in members(told.type) if isinstance(member, inspect.VarTupleType))
+
+
+def _called(form: Form, path: Path, item: Any) -> str:
+    """An item by its number and name, marked if something is wrong in it."""
+    name = item.get("name") if isinstance(item, dict) else None
+    mark = MARK if form.fault is not None and form.fault.within(path) else ""
+    return mark + (form.say("app_form.item", n=path[-1], name=name) if name else str(path[-1]))
+
+
+def pick(form: Form, path: Path, options: list[Any], called: Callable[[Any], str], label: str) -> Any:
+    """One of several, of which it alone is drawn."""
+    now = form.chosen(path, options)
+    if len(options) == 1:
+        return now
+    key = f"{form.name(path)}.#"
+    if st.session_state.get(key) != now:
+        st.session_state[key] = now
+
+    def changed() -> None:
+        form.held.open[path] = st.session_state[key]
+
+    st.segmented_control(
+        label, options, format_func=called, key=key, on_change=changed, required=True, label_visibility="collapsed"
+    )
+    return now
+
+
+def _buttons(form: Form, path: Path, n_items: int) -> None:
+    index = path[-1]
+    assert isinstance(index, int)
+    with st.container(horizontal=True, gap="small"):
+        _button(form, path, "double", lists.doubled, index + 1)
+        if n_items > 1:
+            _button(form, path, "remove", lists.removed, max(index - 1, 0))
+            _button(form, path, "up", lambda doc, at: lists.moved(doc, at, -1), index - 1, is_off=index == 0)
+            _button(form, path, "down", lambda doc, at: lists.moved(doc, at, 1), index + 1, is_off=index == n_items - 1)
+
+
+def _button(
+    form: Form, path: Path, name: str, change: Callable[[Document, Path], Document], then: int, is_off: bool = False
+) -> None:
+    """A change of a list, after which the item `then` is drawn."""
+
+    def pressed() -> None:
+        form.held.open[path[:-1]] = then
+        form.put(change(form.held.now, path))
+
+    label = form.say(f"app_form.{name}")
+    st.button(label, key=f"{form.name(path)}.{name}", on_click=pressed, disabled=is_off, type="tertiary")
