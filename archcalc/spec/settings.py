@@ -38,8 +38,10 @@ def as_settings(differences: Document) -> tuple[str, ...]:
 
 def as_text(value: Any) -> str:
     """A value as YAML writes it on one line."""
-    options = {"default_flow_style": True, "width": float("inf"), "allow_unicode": True, "sort_keys": False}
-    return re.sub(r"\n(\.\.\.\n)?$", "", yaml.dump(value, Dumper=_Dumper, **options))
+    text = yaml.dump(
+        value, Dumper=_Dumper, default_flow_style=True, width=float("inf"), allow_unicode=True, sort_keys=False
+    )
+    return re.sub(r"\n(\.\.\.\n)?$", "", text)
 
 
 class _Dumper(yaml.SafeDumper):

@@ -50,7 +50,7 @@ def _section(drawn: Form, spec: inspect.StructType, name: str) -> None:
         st.caption(drawn.say("app_form.apart", fields=plain(apart)))
         return
     told = next(field for field in spec.fields if field.name == name)
-    parts.within(drawn, spec, told, (name,), drawn.document.get(name))
+    parts.within(drawn, spec, told, (name,), drawn.document.get(name), depth=0)
 
 
 def _called(drawn: Form, spec: inspect.StructType, name: str) -> str:

@@ -18,7 +18,7 @@ from archcalc.spec.settings import as_text
 from archcalc.spec.shape import Kind, Path, members
 from archcalc.spec.text import parse
 
-WIDTH: Final = 168  # pixels: two stand side by side on a telephone
+WIDTH: Final = 152  # pixels: two stand side by side on a telephone, in a border
 _EXACT: Final = 2**53 - 1  # integers beyond this are not a browser's
 
 Drawn = Callable[..., None]
@@ -63,14 +63,19 @@ def _of(kind: Kind) -> Drawn:
 
 
 def _integer(form: Form, told: inspect.Field, path: Path, value: Any, words: dict[str, Any], is_optional: bool) -> None:
-    hint = form.say("app_form.none") if is_optional else None
-    st.number_input(**words, value=None, step=1, placeholder=hint, **form.widget(path, value))
+    st.number_input(**words, **_emptied(form, value, is_optional), step=1, **form.widget(path, value))
 
 
 def _number(form: Form, told: inspect.Field, path: Path, value: Any, words: dict[str, Any], is_optional: bool) -> None:
-    hint = form.say("app_form.none") if is_optional else None
     shown = None if value is None else float(value)
-    st.number_input(**words, value=None, step=0.01, format="%g", placeholder=hint, **form.widget(path, shown))
+    how = _emptied(form, value, is_optional) | {"step": 0.01, "format": "%g"}
+    st.number_input(**words, **how, **form.widget(path, shown))
+
+
+def _emptied(form: Form, value: Any, is_optional: bool) -> dict[str, Any]:
+    """How a number's widget is drawn that may be empty."""
+    hint = {"placeholder": form.say("app_form.none")} if is_optional else {}
+    return hint | ({"value": None} if is_optional or value is None else {})
 
 
 def _toggle(form: Form, told: inspect.Field, path: Path, value: Any, words: dict[str, Any], is_optional: bool) -> None:

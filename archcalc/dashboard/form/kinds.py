@@ -59,7 +59,7 @@ def fresh(document: Document, path: Path, part: inspect.StructType) -> dict[str,
 
 
 def needed(document: Document, path: Path, field: inspect.Field) -> Any:
-    """A value for a required field: as the nearest field of its name has it, as the sizes suggest, as its type allows."""
+    """A value for a required field: as the nearest of its name has it, as the sizes suggest, as its type allows."""
     same = [
         (where, value) for where, _, value in places(document) if where[-1:] == (field.name,) and where[:-1] != path
     ]

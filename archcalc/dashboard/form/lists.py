@@ -19,6 +19,12 @@ def doubled(document: Document, path: Path) -> Document:
     return _summed(replaced(document, before, items), before)
 
 
+def added(document: Document, path: Path) -> Document:
+    """One more item at the list's end, like its last; see `doubled`."""
+    before = path[:-1]
+    return doubled(document, (*before, len(value_at(document, before)) - 1))
+
+
 def removed(document: Document, path: Path) -> Document:
     """The list without the item."""
     before = path[:-1]
@@ -32,7 +38,8 @@ def moved(document: Document, path: Path, step: int) -> Document:
     assert isinstance(index, int)
     items = list(value_at(document, before))
     items.insert(index + step, items.pop(index))
-    return replaced(document, before, items)
+    found: Document = replaced(document, before, items)
+    return found
 
 
 def _own(item: dict[str, Any]) -> dict[str, Any]:
@@ -46,4 +53,5 @@ def _summed(document: Document, path: Path) -> Document:
     stated = isinstance(stack, dict) and type(stack.get("n_layers")) is int
     if not stated or not all(type(count) is int for count in counts):
         return document
-    return replaced(document, (*path[:-1], "n_layers"), sum(counts))
+    summed: Document = replaced(document, (*path[:-1], "n_layers"), sum(counts))
+    return summed

@@ -1,8 +1,9 @@
-"""A part and the parts inside it: its plain fields in rows, the kind of each part within, its lists an item at a time."""
+"""A part and the parts inside it: plain fields in rows, the kind of each part within, lists an item at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import msgspec.inspect as inspect
@@ -17,6 +18,10 @@ from archcalc.spec.document import Document
 from archcalc.spec.shape import Path, members, value_at
 
 MARK: Final = ":material/error: "
+Drawn = Callable[[], None]
+
+# What stands where a part is none: no fields.
+_NOTHING: Final = inspect.StructType(cls=type(None), fields=())
 
 
 def holds_parts(told: inspect.Field) -> bool:
@@ -35,49 +40,53 @@ def is_plain(told: inspect.Field) -> bool:
     return not holds_parts(told) and not holds_list(told)
 
 
-def part(form: Form, kind: inspect.StructType, path: Path, value: dict[str, Any]) -> None:
+def part(form: Form, kind: inspect.StructType, path: Path, value: dict[str, Any], depth: int = 0) -> None:
     """All fields of a part."""
+    row(form, kind, path, value)
+    inside(form, kind, path, value, depth)
+
+
+def row(form: Form, kind: inspect.StructType, path: Path, value: dict[str, Any], chooser: Drawn | None = None) -> None:
+    """The plain fields of a part, side by side as far as there is room; before them what chooses its kind."""
+    told = [field for field in kind.fields if is_plain(field)]
+    if told or chooser:
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            if chooser:
+                chooser()
+            for field in told:
+                fields.field(form, kind, field, (*path, field.name), value.get(field.name))
     if form.fault is not None and form.fault.path == path and not form.is_told:
         tell(form)
-    row(form, kind, path, value)
+
+
+def inside(form: Form, kind: inspect.StructType, path: Path, value: dict[str, Any], depth: int) -> None:
+    """The parts of a part, and its lists of them."""
     for told in filter(holds_parts, kind.fields):
-        within(form, kind, told, (*path, told.name), value.get(told.name))
+        within(form, kind, told, (*path, told.name), value.get(told.name), depth)
     for told in filter(holds_list, kind.fields):
         items(form, kind, told, (*path, told.name), value.get(told.name) or [])
 
 
-def row(form: Form, kind: inspect.StructType, path: Path, value: dict[str, Any]) -> None:
-    """The plain fields of a part, side by side as far as there is room."""
-    told = [field for field in kind.fields if is_plain(field)]
-    if told:
-        with st.container(horizontal=True, vertical_alignment="bottom"):
-            for field in told:
-                fields.field(form, kind, field, (*path, field.name), value.get(field.name))
-
-
-def within(form: Form, kind: inspect.StructType, told: inspect.Field, path: Path, value: Any) -> None:
-    """A part within a part: its kind to be chosen, then its fields."""
-    with st.container(border=True):
-        chooser(form, kind, told, path, value)
-        found = part_at(told.type, value)
+def within(form: Form, kind: inspect.StructType, told: inspect.Field, path: Path, value: Any, depth: int) -> None:
+    """A part within a part: its kind to be chosen, then its fields. The outermost has a border."""
+    found, options, help_ = part_at(told.type, value), kinds(told.type), meaning(form.say, kind, told)
+    with st.container(border=found is not None and depth == 0):
+        if found is None and not (value is None and NONE in options):
+            fields.raw(form, told, path, value)
+            if form.fault is not None and form.fault.path == path:
+                tell(form)
+            return
+        if len(options) == 1:
+            st.markdown(f"**{fields.plain(told.name)}**", help=help_)
+        now = name_of(found) if found else NONE
+        chooser = partial(_kind, form, told, path, now, help_) if len(options) > 1 else None
+        row(form, found or _NOTHING, path, value or {}, chooser)
         if found is not None:
-            part(form, found, path, value)
-
-
-def chooser(form: Form, kind: inspect.StructType, told: inspect.Field, path: Path, value: Any) -> None:
-    """The kind of a part, where there is a choice; what no kind fits is shown as YAML."""
-    options, found = kinds(told.type), part_at(told.type, value)
-    if found is None and not (value is None and NONE in options):
-        fields.raw(form, told, path, value)
-    elif len(options) > 1:
-        _kind(form, told, path, name_of(found) if found else NONE, meaning(form.say, kind, told))
-    else:
-        st.markdown(f"**{fields.plain(told.name)}**", help=meaning(form.say, kind, told))
-    if form.fault is not None and form.fault.path == path:
-        tell(form)
+            inside(form, found, path, value, depth + 1)
 
 
 def _kind(form: Form, told: inspect.Field, path: Path, now: str, help_: str) -> None:
+    """What chooses a part's kind, where there is a choice."""
     options = kinds(told.type)
     key = form.name(path)
     if st.session_state.get(key) != now:
@@ -108,8 +117,7 @@ def items(form: Form, kind: inspect.StructType, told: inspect.Field, path: Path,
     _buttons(form, here, len(value))
     found = part_at(_item_type(told), value[index])
     if found is not None:
-        with st.container(border=True):
-            part(form, found, here, value[index])
+        part(form, found, here, value[index])
 
 
 def _item_type(told: inspect.Field) -> inspect.Type:
@@ -145,6 +153,7 @@ def _buttons(form: Form, path: Path, n_items: int) -> None:
     index = path[-1]
     assert isinstance(index, int)
     with st.container(horizontal=True, gap="small"):
+        _button(form, path, "add", lists.added, n_items)
         _button(form, path, "double", lists.doubled, index + 1)
         if n_items > 1:
             _button(form, path, "remove", lists.removed, max(index - 1, 0))

@@ -23,8 +23,9 @@ def replaced(node: Any, path: Path, value: Any) -> Any:
     """The same data with another value at a path; what lies beside the path is shared with the old."""
     if not path:
         return value
-    copied = list(node) if isinstance(node, list) else dict(node)
-    copied[path[0]] = replaced(node.get(path[0]) if isinstance(node, dict) else node[path[0]], path[1:], value)
+    copied: Any = list(node) if isinstance(node, list) else dict(node)
+    inner = node.get(path[0]) if isinstance(node, dict) else node[path[0]]
+    copied[path[0]] = replaced(inner, path[1:], value)
     return copied
 
 
@@ -35,9 +36,8 @@ def places(document: Document) -> Iterator[tuple[Path, Kind, Any]]:
         path, kind, value = waiting.pop(0)
         yield path, kind, value
         keys = list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
-        for key in keys:
-            if (inner := child(kind, value, key)) is not None:
-                waiting.append(((*path, key), inner, value[key]))
+        inside = ((key, child(kind, value, key)) for key in keys)
+        waiting += [((*path, key), inner, value[key]) for key, inner in inside if inner is not None]
 
 
 def nearest_first(found: list[tuple[Path, Any]], path: Path) -> list[Any]:

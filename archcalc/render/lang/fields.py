@@ -34,16 +34,16 @@ _SPEC: Sentences = {
     "decoder": ("layers that see only what comes before, and predict", "只能看到前文并作预测的各层"),
     "head": (
         "from the last state to a score for each token; none: no head",
-        "从最后的状态到每个词元的得分；none：没有输出头",
+        "从最后的状态到每个词元的得分；无：没有输出头",
     ),
     "dropout": ("what training drops at random, by place", "训练时各处随机丢弃的比例"),
     "claims": ("published figures, checked against this spec", "与本规格核对的已发表数字"),
 }
 _EMBEDDING: Sentences = {
     "": ("the token table", "词元表"),
-    "factor": ("a token table narrower than the model; none: as wide", "比模型更窄的词元表；none：同宽"),
+    "factor": ("a token table narrower than the model; none: as wide", "比模型更窄的词元表；无：同宽"),
     "n_token_types": ("rows of a table of segments (BERT has 2); 0: none", "句段表的行数（BERT 为 2）；0 表示没有"),
-    "scale": ("multiplies the embeddings; none: 1", "嵌入乘以该数；none：1"),
+    "scale": ("multiplies the embeddings; none: 1", "嵌入乘以该数；无：1"),
 }
 _FACTORISED: Sentences = {
     "": ("a narrow table and the projection that widens it", "窄词元表及将其加宽的投影"),
@@ -58,7 +58,7 @@ _FACTORISED: Sentences = {
 }
 _STACK: Sentences = {
     "": ("layers one after another", "依次相接的各层"),
-    "n_layers": ("number of layers; none: the sum of the runs", "层数；none：各段之和"),
+    "n_layers": ("number of layers; none: the sum of the runs", "层数；无：各段之和"),
     "runs": ("runs of layers, one after another", "依次排列的各段层"),
     "position": ("a table of positions added to the embeddings", "加到嵌入上的位置表"),
     "embed_norm": ("a norm on the embeddings, before the first layer", "第一层之前对嵌入的归一化"),
@@ -72,14 +72,14 @@ _RUN: Sentences = {
     "": ("layers that repeat a pattern", "重复同一模式的一段层"),
     "count": (
         "layers of this run; none in one run: it takes what the others leave of n_layers",
-        "本段的层数；有一段可为 none：取 n_layers 余下的层",
+        "本段的层数；有一段可为 无：取 n_layers 余下的层",
     ),
     "pattern": ("the layers that this run cycles through", "本段循环使用的各层"),
     "share_weights": ("one set of weights for every turn (ALBERT)", "每次循环共用一套权重（ALBERT）"),
 }
 _LAYER: Sentences = {
     "": ("attention and feed-forward, each with its norm", "注意力与前馈网络，各带归一化"),
-    "name": ("what tables call such layers; none: they are numbered", "表格中对此类层的称呼；none：按编号"),
+    "name": ("what tables call such layers; none: they are numbered", "表格中对此类层的称呼；无：按编号"),
     "norm": ("the normalisation at each of the layer's parts", "层内各部分所用的归一化"),
     "placement": (
         "where the norms stand; f is a part, x the residual stream",
@@ -94,12 +94,12 @@ _LAYER: Sentences = {
         "x + attention(norm(x)) + ffn(norm(x))，共用一个归一化",
     ),
     "placement.parallel_two": ("as parallel, a norm for each", "同 parallel，但各有一个归一化"),
-    "attention": ("how tokens look at each other; none: no attention", "词元之间如何相互关注；none：没有注意力"),
+    "attention": ("how tokens look at each other; none: no attention", "词元之间如何相互关注；无：没有注意力"),
     "cross": (
         "how a decoder looks at the encoder's states; none: not at all",
-        "解码器如何关注编码器的状态；none：不关注",
+        "解码器如何关注编码器的状态；无：不关注",
     ),
-    "ffn": ("the feed-forward network, each token by itself; none: none", "逐词元的前馈网络；none：没有"),
+    "ffn": ("the feed-forward network, each token by itself; none: none", "逐词元的前馈网络；无：没有"),
 }
 _LAYER_NORM: Sentences = {
     "": ("centred and divided by the standard deviation", "减去均值再除以标准差"),
@@ -121,25 +121,25 @@ _ATTENTION: Sentences = {
     "n_heads": ("number of query heads", "查询头的个数"),
     "n_kv_heads": (
         "heads of keys and values, a divisor of n_heads; none: n_heads",
-        "键与值的头数，须整除 n_heads；none：等于 n_heads",
+        "键与值的头数，须整除 n_heads；无：等于 n_heads",
     ),
-    "d_head": ("width of a head; none: d_model / n_heads", "每个头的宽度；none：d_model / n_heads"),
+    "d_head": ("width of a head; none: d_model / n_heads", "每个头的宽度；无：d_model / n_heads"),
     "q_bias": ("a bias on the queries' projection", "查询投影是否带偏置"),
     "k_bias": ("a bias on the keys' projection", "键投影是否带偏置"),
     "v_bias": ("a bias on the values' projection", "值投影是否带偏置"),
     "out_bias": ("a bias on the output's projection", "输出投影是否带偏置"),
     "qk_norm": ("a norm on queries and keys before they meet", "查询与键相乘之前的归一化"),
-    "position": ("how attention learns the order of tokens; none: not here", "注意力如何得知词元顺序；none：不在此处"),
+    "position": ("how attention learns the order of tokens; none: not here", "注意力如何得知词元顺序；无：不在此处"),
     "window": (
         "how many of the last tokens are seen, itself included; none: all",
-        "只看最近多少个词元（含自身）；none：全部",
+        "只看最近多少个词元（含自身）；无：全部",
     ),
     "sinks": (
         "a learned score for each head that takes attention away from all tokens",
         "每个头有一个可学习的得分，从所有词元处分走注意力",
     ),
-    "softcap": ("scores are held within ± this by a tanh; none: not", "用 tanh 将得分限制在 ± 该值之内；none：不限制"),
-    "scale": ("multiplies the scores; none: 1/√d_head", "得分乘以该数；none：1/√d_head"),
+    "softcap": ("scores are held within ± this by a tanh; none: not", "用 tanh 将得分限制在 ± 该值之内；无：不限制"),
+    "scale": ("multiplies the scores; none: 1/√d_head", "得分乘以该数；无：1/√d_head"),
 }
 _QK_NORM: Sentences = {
     "": ("a norm on queries and keys", "对查询与键的归一化"),
@@ -161,14 +161,14 @@ _LATENT: Sentences = {
         "每个头的查询与键中带位置的宽度，为偶数",
     ),
     "d_v": ("width of a head's value", "每个头的值的宽度"),
-    "q_rank": ("width of the latent of queries; none: no latent", "查询潜在向量的宽度；none：没有"),
+    "q_rank": ("width of the latent of queries; none: no latent", "查询潜在向量的宽度；无：没有"),
     "norm": ("the norm on the latents", "潜在向量的归一化"),
     "down_bias": ("a bias on the projections into the latents", "投影到潜在向量时是否带偏置"),
     "out_bias": ("a bias on the output's projection", "输出投影是否带偏置"),
     "position": ("how queries and keys are turned by position", "查询与键如何按位置旋转"),
     "scale": (
         "multiplies the scores; none: 1/√(d_nope + d_rope), and what the scaling asks for",
-        "得分乘以该数；none：1/√(d_nope + d_rope)，并按位置缩放的要求调整",
+        "得分乘以该数；无：1/√(d_nope + d_rope)，并按位置缩放的要求调整",
     ),
 }
 _ROPE: Sentences = {
@@ -176,7 +176,7 @@ _ROPE: Sentences = {
     "theta": ("base of the wavelengths, above 1; larger turns slower", "波长的底数，大于 1；越大旋转越慢"),
     "d_rotary": (
         "how much of a head's width is turned, an even number; none: all",
-        "每个头被旋转的宽度，为偶数；none：全部",
+        "每个头被旋转的宽度，为偶数；无：全部",
     ),
     "interleaved": (
         "neighbours are turned in pairs; else the first half with the second",
@@ -184,7 +184,7 @@ _ROPE: Sentences = {
     ),
     "scaling": (
         "how the turning is stretched for a longer context; none: not",
-        "为更长的上下文如何放缓旋转；none：不放缓",
+        "为更长的上下文如何放缓旋转；无：不放缓",
     ),
 }
 _LINEAR: Sentences = {"": ("positions divided by the factor", "位置除以倍数"), "factor": _FACTOR}
@@ -212,7 +212,7 @@ _YARN: Sentences = {
     "beta_slow": ("dimensions that turn less often than this are stretched in full", "转动次数少于该值的维度完全拉长"),
     "attention_factor": (
         "multiplies cos and sin; none: 0.1·ln(factor) + 1",
-        "cos 与 sin 乘以该数；none：0.1·ln(factor) + 1",
+        "cos 与 sin 乘以该数；无：0.1·ln(factor) + 1",
     ),
     "mscale": (
         "DeepSeek's way to state attention_factor, for the turned part",
@@ -284,7 +284,7 @@ _MOE: Sentences = {
     ),
     "n_active_groups": ("groups that a token's experts may come from", "一个词元的专家可来自的组数"),
     "n_shared": ("experts that every token takes; 0: none", "每个词元都使用的共享专家数；0 表示没有"),
-    "d_shared": ("hidden units of a shared expert; none: d_expert", "每个共享专家的隐藏单元数；none：等于 d_expert"),
+    "d_shared": ("hidden units of a shared expert; none: d_expert", "每个共享专家的隐藏单元数；无：等于 d_expert"),
     "shared_gate": ("a sigmoid gate on what the shared experts make", "共享专家的输出带 sigmoid 门"),
 }
 _HEAD: Sentences = {
@@ -297,9 +297,9 @@ _HEAD: Sentences = {
     ),
     "softcap": (
         "logits are held within ± this by a tanh; none: not",
-        "用 tanh 将 logits 限制在 ± 该值之内；none：不限制",
+        "用 tanh 将 logits 限制在 ± 该值之内；无：不限制",
     ),
-    "scale": ("multiplies the state before the head; none: 1", "输出头之前状态乘以该数；none：1"),
+    "scale": ("multiplies the state before the head; none: 1", "输出头之前状态乘以该数；无：1"),
 }
 _TRANSFORM: Sentences = {
     "": ("what a masked-LM head does before its logits", "掩码语言模型输出头在 logits 之前的变换"),
