@@ -8,11 +8,11 @@ from typing import Final
 import msgspec.inspect as inspect
 import streamlit as st
 
+from archcalc.dashboard import session
 from archcalc.dashboard.form import parts
-from archcalc.dashboard.form.fields import plain
 from archcalc.dashboard.form.parts import MARK, holds_list, holds_parts
 from archcalc.dashboard.form.state import Form
-from archcalc.render.lang import ENGLISH, Words
+from archcalc.dashboard.session import plain
 from archcalc.spec.document import Document
 from archcalc.spec.shape import Path, in_dots, spec_type
 
@@ -21,15 +21,14 @@ __all__ = ["form"]
 FIRST: Final = ""  # the section of what is in no part: name and sizes
 
 
-def form(
-    document: Document, key: str, *, say: Words = ENGLISH, on_change: Callable[[Document], None] | None = None
-) -> Document:
+def form(document: Document, key: str, *, on_change: Callable[[Document], None] | None = None) -> Document:
     """Draw the form of a document, and return the document as it has been changed, every field of it stated.
 
     A caller gives the same document each time, or what the form returned; another one starts anew. `on_change` is told
     the new document before the page is drawn again. What is returned need not be valid: its mistake is told beside its
     field. The widget of a place is called `key` + '.' + the place ('form.decoder.runs[0].count').
     """
+    say = session.say()
     drawn = Form(key, document, say, on_change)
     spec = spec_type()
     assert isinstance(spec, inspect.StructType)
@@ -50,7 +49,7 @@ def _section(drawn: Form, spec: inspect.StructType, name: str) -> None:
         st.caption(drawn.say("app_form.apart", fields=plain(apart)))
         return
     told = next(field for field in spec.fields if field.name == name)
-    parts.within(drawn, spec, told, (name,), drawn.document.get(name), depth=0)
+    parts.within(drawn, spec, told, (name,), drawn.document.get(name), depth=-1)
 
 
 def _called(drawn: Form, spec: inspect.StructType, name: str) -> str:

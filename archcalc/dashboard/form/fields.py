@@ -12,6 +12,7 @@ import streamlit as st
 from archcalc.dashboard.form.kinds import NONE, kinds, name_of
 from archcalc.dashboard.form.places import suits
 from archcalc.dashboard.form.state import Form
+from archcalc.dashboard.session import plain
 from archcalc.errors import InputError
 from archcalc.render.lang import Words
 from archcalc.spec.settings import as_text
@@ -41,11 +42,6 @@ def tell(form: Form) -> None:
     assert form.fault is not None
     st.markdown(f":material/error: :red[{plain(form.fault.message)}]")
     form.is_told = True
-
-
-def plain(text: str) -> str:
-    """Text of which nothing is read as Markdown."""
-    return "".join("\\" + c if c in r"\`*_{}[]()<>#+-.!|$~:^=" else c for c in text)
 
 
 def _draw(form: Form, told: inspect.Field, path: Path, value: Any, help_: str, width: int) -> None:

@@ -14,6 +14,8 @@ from archcalc.dashboard.form.fields import WIDTH, meaning, tell
 from archcalc.dashboard.form.kinds import NONE, kinds, name_of, switched
 from archcalc.dashboard.form.places import part_at
 from archcalc.dashboard.form.state import Form
+from archcalc.dashboard.session import plain
+from archcalc.spec.base import Part
 from archcalc.spec.document import Document
 from archcalc.spec.shape import Path, members, value_at
 
@@ -21,7 +23,7 @@ MARK: Final = ":material/error: "
 Drawn = Callable[[], None]
 
 # What stands where a part is none: no fields.
-_NOTHING: Final = inspect.StructType(cls=type(None), fields=())
+_NOTHING: Final = inspect.StructType(cls=Part, fields=())
 
 
 def holds_parts(told: inspect.Field) -> bool:
@@ -77,7 +79,7 @@ def within(form: Form, kind: inspect.StructType, told: inspect.Field, path: Path
                 tell(form)
             return
         if len(options) == 1:
-            st.markdown(f"**{fields.plain(told.name)}**", help=help_)
+            st.markdown(f"**{plain(told.name)}**", help=help_)
         now = name_of(found) if found else NONE
         chooser = partial(_kind, form, told, path, now, help_) if len(options) > 1 else None
         row(form, found or _NOTHING, path, value or {}, chooser)
@@ -107,7 +109,7 @@ def _kind(form: Form, told: inspect.Field, path: Path, now: str, help_: str) -> 
 def items(form: Form, kind: inspect.StructType, told: inspect.Field, path: Path, value: list[Any]) -> None:
     """A list of parts: one of them to be chosen, changed, doubled, moved or taken out."""
     say = form.say
-    st.markdown(f"**{fields.plain(told.name)}**", help=meaning(say, kind, told))
+    st.markdown(f"**{plain(told.name)}**", help=meaning(say, kind, told))
     if form.fault is not None and form.fault.path == path:
         tell(form)
     if not value:
