@@ -10,7 +10,6 @@ import msgspec
 import streamlit as st
 
 from archcalc import presets
-from archcalc.cli.options import changes
 from archcalc.dashboard.errors import tell
 from archcalc.dashboard.session import KEPT, KEPT_HERE, LINK_BYTES, choice, link, say
 from archcalc.errors import ArchcalcError, InputError, shown
@@ -18,6 +17,7 @@ from archcalc.render.report import Subject
 from archcalc.sources import load
 from archcalc.spec import Spec
 from archcalc.spec.document import Document
+from archcalc.spec.settings import changes
 from archcalc.spec.text import MAX_BYTES, parse
 
 DEFAULT: Final = "gpt3-175b"
