@@ -10,7 +10,6 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-import yaml
 from torch import Tensor, nn
 
 from archcalc.checkpoint.folder import SINGLE
@@ -19,7 +18,7 @@ from archcalc.errors import InputError
 from archcalc.hf.tensors import Holds, TensorMap
 from archcalc.sources import SPEC_FILE
 from archcalc.spec import Spec
-from archcalc.spec.document import encode
+from archcalc.spec.written import as_yaml
 
 
 class AsNamed(TensorMap):
@@ -45,8 +44,7 @@ def files(model: nn.Module, spec: Spec) -> dict[str, bytes]:
     weights: dict[str, Tensor] = {
         name: whole(tensor.detach()).contiguous() for name, tensor in model.state_dict().items()
     }
-    document = yaml.safe_dump(encode(spec), sort_keys=False, allow_unicode=True)
-    return {SPEC_FILE: document.encode(), SINGLE: packed(weights, metadata={"format": "pt"})}
+    return {SPEC_FILE: as_yaml(spec).encode(), SINGLE: packed(weights, metadata={"format": "pt"})}
 
 
 def write(folder: Path, contents: Mapping[str, bytes]) -> None:

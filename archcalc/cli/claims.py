@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from archcalc import presets
 from archcalc.analysis.claims import Checked, check
 from archcalc.cli.options import load_source, output, source
 from archcalc.ledger.build import build
+from archcalc.render.claims import data, page
 from archcalc.render.output import Format, emit
-from archcalc.render.page import Block, Column, Page, Table, Text
-
-COLUMNS = (
-    Column("model"),
-    Column("quantity"),
-    Column("published", "words"),
-    Column("exact here", "words"),
-    Column("verdict"),
-    Column("counted"),
-    Column("where published"),
-)
-
-_WORDS = {"holds": "hold", "truncates": "truncate", "differs": "differ"}
 
 
 @click.command("claims")
@@ -37,7 +23,7 @@ def command(source: str | None, form: Format, output: str | None, no_color: bool
     """
     named = [source] if source else [*presets.names(), *presets.papers()]
     found = [(name, checked) for given in named for name, checked in _checked(given)]
-    emit(lambda: _page(found), lambda: [_data(*one) for one in found], form, output=output, color=not no_color)
+    emit(lambda: page(found), lambda: data(found), form, output=output, color=not no_color)
     return 0 if all(checked.agrees_with_record for _, checked in found) else 1
 
 
@@ -49,44 +35,3 @@ def _checked(source: str) -> list[tuple[str, Checked]]:
         return [(source, checked) for checked in papers.check(papers.load(source))]
     spec = load_source(source)
     return [(spec.name, checked) for checked in check(spec, build(spec))]
-
-
-def _page(found: list[tuple[str, Checked]]) -> Page:
-    rows = [
-        (name, one.claim.quantity, one.claim.value, one.shown, _verdict(one), one.accounting, one.claim.where)
-        for name, one in found
-    ]
-    blocks: list[Block] = [Table("", COLUMNS, rows)]
-    if notes := [_note(*one) for one in found if one[1].claim.note]:
-        blocks.append(Text("Notes", notes))
-    counts = {word: sum(one.verdict == verdict for _, one in found) for verdict, word in _WORDS.items()}
-    claims = f"{len(found)} {'claim' if len(found) == 1 else 'claims'}: "
-    subtitle = claims + ", ".join(f"{n} {word}" for word, n in counts.items()) if found else "none is recorded"
-    return Page("Published figures", subtitle, blocks)
-
-
-def _verdict(one: Checked) -> str:
-    elsewhere = f" (holds: {', '.join(one.holds_in)})" if one.verdict == "differs" and one.holds_in else ""
-    return one.verdict + elsewhere + ("" if one.agrees_with_record else f" ≠ recorded {one.claim.verdict!r}")
-
-
-def _note(name: str, one: Checked) -> str:
-    return f"{name} {one.claim.id}: {one.claim.note}"
-
-
-def _data(name: str, one: Checked) -> dict[str, Any]:
-    figure = int(one.figure) if one.figure.denominator == 1 else float(one.figure)
-    return {
-        "model": name,
-        "id": one.claim.id,
-        "quantity": one.claim.quantity,
-        "published": one.claim.value,
-        "figure": figure,
-        "verdict": one.verdict,
-        "accounting": one.accounting,
-        "holds_in": one.holds_in,
-        "recorded": one.claim.verdict,
-        "agrees": one.agrees_with_record,
-        "where": one.claim.where,
-        "note": one.claim.note,
-    }

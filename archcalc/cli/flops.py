@@ -88,7 +88,7 @@ def _option(name: str) -> str:
 
 
 def _plot(spec: Spec, path: str, phase: Phase, up_to: int | None, show: partial[None]) -> None:
-    from archcalc.render.plot import drawn
+    from archcalc.render.charts.context import drawn
 
     try:
         found = context(spec, phase, up_to)

@@ -66,8 +66,8 @@ def command(
     made = next_tokens(ready.model, contexts, top=top, sampling=sampling, start_id=found.start_id)
     asked, say = list(prompts or id_lists), words(lang)
     if plot:
-        from archcalc.render.next_chart import chart
-        from archcalc.render.plot import as_file
+        from archcalc.render.charts.file import as_file
+        from archcalc.render.charts.next_token import chart
 
         write(plot, as_file(plot, lambda: chart(found.label, made, asked, found.piece, say)))
     emit(

@@ -180,8 +180,8 @@ def _write_losses(session: Session, plot: str | None) -> None:
     rows = [f"{step},{loss!r},{held.get(step, '')}" for step, loss in enumerate(run.losses, 1)]
     write(str(session.folder / "loss.csv"), "\n".join(["step,loss,held_out", *rows]) + "\n")
     if plot:
-        from archcalc.render.loss_curve import loss_curve
-        from archcalc.render.plot import as_file
+        from archcalc.render.charts.file import as_file
+        from archcalc.render.charts.loss import loss_curve
 
         name = session.lesson.spec.name
         write(plot, as_file(plot, lambda: loss_curve(name, run.losses, [line[:2] for line in run.held_out])))

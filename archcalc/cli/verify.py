@@ -11,7 +11,7 @@ from archcalc.cli.options import load_source, output, settings, source
 from archcalc.errors import InputError
 from archcalc.proof import Comparison, verify
 from archcalc.render.output import Format, emit
-from archcalc.render.page import Block, Column, Page, Table, Text
+from archcalc.render.verify import data, page
 
 
 @click.command("verify")
@@ -38,7 +38,7 @@ def command(
         raise InputError("SOURCE and --all" if every else "nothing to verify", allowed="SOURCE..., or --all")
     with click.progressbar(names, label="verifying", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
         found = [(name, _verified(name, settings, against, skips=every)) for name in bar]
-    emit(lambda: _page(found, against), lambda: _data(found), form, output=output, color=not no_color)
+    emit(lambda: page(found, against), lambda: data(found), form, output=output, color=not no_color)
     return 0 if all(comparison.holds for _, comparisons in found for comparison in comparisons) else 1
 
 
@@ -51,52 +51,3 @@ def _verified(name: str, settings: tuple[str, ...], against: str | None, *, skip
         if not skips:
             raise error.within(name) from None
     return verify(spec)
-
-
-def _page(found: list[tuple[str, list[Comparison]]], against: str | None) -> Page:
-    columns = (
-        Column("model"),
-        Column("compared"),
-        Column("tensors", "count"),
-        Column("parameters", "count"),
-        Column("time", "seconds"),
-        Column("result"),
-    )
-    rows = [
-        (name, f"{c.left} = {c.right}", c.n_tensors, c.n_parameters, c.seconds, _verdict(c))
-        for name, comparisons in found
-        for c in comparisons
-    ]
-    wrong: list[Block] = [
-        Text(
-            f"{name}: {c.left} ≠ {c.right}",
-            [f"{d.name}: {d.ours or 'absent'} ≠ {d.theirs or 'absent'}" for d in c.differences],
-        )
-        for name, comparisons in found
-        for c in comparisons
-        if not c.holds
-    ]
-    if skipped := [name for name, comparisons in found if against and len(comparisons) == 1]:
-        wrong.append(Text(f"No such architecture in {against}", skipped))
-    return Page("Two independent readings of each spec, tensor by tensor", "", [Table("", columns, rows), *wrong])
-
-
-def _verdict(comparison: Comparison) -> str:
-    return "equal" if comparison.holds else f"{len(comparison.differences)} differ"
-
-
-def _data(found: list[tuple[str, list[Comparison]]]) -> list[dict[str, object]]:
-    return [
-        {
-            "model": name,
-            "left": c.left,
-            "right": c.right,
-            "tensors": c.n_tensors,
-            "parameters": c.n_parameters,
-            "seconds": round(c.seconds, 3),
-            "equal": c.holds,
-            "differences": [{"name": d.name, c.left: d.ours, c.right: d.theirs} for d in c.differences],
-        }
-        for name, comparisons in found
-        for c in comparisons
-    ]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import msgspec
 import squarify
-from jinja2 import Environment, PackageLoader
+from jinja2 import Environment, PackageLoader, Template
 
 from archcalc.render.page import Box, Page, Table, Text, Treemap, shown
 from archcalc.units import exact, human
@@ -45,12 +46,19 @@ class Rectangle(msgspec.Struct, frozen=True):
 
 def as_html(page: Page) -> str:
     """The page as the text of an HTML document."""
-    environment = Environment(
-        loader=PackageLoader("archcalc.render"), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    template = environment.get_template("page.html")
     blocks = [_described(block) for block in page.blocks]
-    return template.render(page=page, blocks=blocks, width=WIDTH, height=HEIGHT)
+    return _template("page.html").render(page=page, blocks=blocks, width=WIDTH, height=HEIGHT)
+
+
+def table_as_html(table: Table) -> str:
+    """A table alone, without its title, for a page of somebody else's."""
+    return _template("table.html").render(block=_described(table))
+
+
+@cache
+def _template(name: str) -> Template:
+    loader = PackageLoader("archcalc.render")
+    return Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True).get_template(name)
 
 
 def _described(block: Table | Text | Treemap) -> dict[str, Any]:

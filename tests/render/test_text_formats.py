@@ -55,7 +55,7 @@ def test_html_escapes_whatever_it_is_told(cells: list[str], title: str) -> None:
     tags = set(re.findall(r"<([a-z0-9]+)[ >/]", text))
     assert tags <= {
         "html", "head", "meta", "title", "style", "body", "h1", "h2", "p", "section", "table", "thead", "tbody", "tr",
-        "th", "td", "ul", "li", "svg", "g", "rect", "text", "span",
+        "th", "td", "div", "ul", "li", "svg", "g", "rect", "text", "span",
     }  # fmt: skip
 
 

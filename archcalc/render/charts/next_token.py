@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from archcalc.errors import shown
+from archcalc.render.charts.frame import FRAME, title
 from archcalc.render.lang import ENGLISH, Words
 from archcalc.render.next_token import NAMES, Spelled, how
-from archcalc.render.plot import FRAME, title
 
 if TYPE_CHECKING:
     from archcalc.interp.next_token import Next

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from archcalc.render.plot import FRAME, title
+from archcalc.render.charts.frame import FRAME, title
 
 LEARNED, HELD_OUT = "learned from", "held out"
 COLORS = ("#0072B2", "#D55E00")

@@ -1,32 +1,25 @@
-"""The figure of cost against context length: one Vega-Lite chart, written as HTML, PNG or SVG.
+"""The figure of cost against context length: one Vega-Lite chart.
 
 Both axes are logarithmic and a line is FLOPs of one token, so that what does not grow with the context lies flat.
 """
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Callable
-from html import escape
 from math import exp, log, log10
 from typing import Any
 
 import msgspec
 
 from archcalc.analysis.context import ATTENTION, LEAST, PAIRS, PROJECTIONS, Context, Point
-from archcalc.errors import InputError, shown
-from archcalc.extras import require
+from archcalc.render.charts.file import as_file
+from archcalc.render.charts.frame import FAINT, FRAME, HEIGHT, INK, WIDTH, at_point, title
 from archcalc.render.context import NAMES, in_words, notes, parts
 from archcalc.spec import Spec
 from archcalc.units import exact
 
-WIDTH, HEIGHT = 720, 420
 MANY_DECADES = 5
 # Pixels between two labels, one under the other; and that a number of tokens takes.
 LINE, LABEL = 16, 100
-FONT = "Helvetica Neue, Helvetica, Arial, Liberation Sans, PingFang SC, Microsoft YaHei, Noto Sans CJK SC, sans-serif"
-INK, FAINT = "#222222", "#767676"
 
 # Okabe & Ito's palette, told apart by the colour-blind too; attention's parts are lighter than their sum.
 _COLORS = {
@@ -55,50 +48,9 @@ class Line(msgspec.Struct, frozen=True):
         return self.values[-1][1]
 
 
-# Of the private use area: stands for "<" until the chart is in its script.
-_LESS_THAN = "\ue000"
-
-
-def _html(chart: dict[str, Any]) -> bytes:
-    """One file that fetches nothing. The library writes the chart into a script as it is, whatever a title holds."""
-    import vl_convert
-
-    held = json.dumps(chart, ensure_ascii=False).replace("<", _LESS_THAN)
-    page = vl_convert.vegalite_to_html(held, bundle=True)
-    title = escape(chart["title"]["text"])
-    return page.replace("<title>Chart</title>", f"<title>{title}</title>").replace(_LESS_THAN, r"\u003c").encode()
-
-
-def _png(chart: dict[str, Any]) -> bytes:
-    import vl_convert
-
-    return bytes(vl_convert.vegalite_to_png(chart, scale=2))
-
-
-def _svg(chart: dict[str, Any]) -> bytes:
-    import vl_convert
-
-    return vl_convert.vegalite_to_svg(chart).encode()
-
-
-_WAYS: dict[str, Callable[[dict[str, Any]], bytes]] = {".html": _html, ".htm": _html, ".png": _png, ".svg": _svg}
-
-
 def drawn(path: str, spec: Spec, found: Context) -> bytes:
     """The figure of cost as the bytes of a file of this name; raises as `as_file` does."""
     return as_file(path, lambda: chart(spec, found))
-
-
-def as_file(path: str, chart: Callable[[], dict[str, Any]]) -> bytes:
-    """A chart as the bytes of a file of this name.
-
-    Raises InputError for a name with another suffix, MissingExtraError where the extra is not installed.
-    """
-    way = _WAYS.get(os.path.splitext(path)[1].lower())
-    if way is None:
-        raise InputError(f"found {shown(path)}", where="--plot", allowed="a name that ends in .html, .png or .svg")
-    require("vl_convert", does="drawing a plot", extra="plot")
-    return way(chart())
 
 
 def chart(spec: Spec, found: Context) -> dict[str, Any]:
@@ -140,23 +92,6 @@ def _subtitle(found: Context) -> list[str]:
     phase = {"prefill": "Prefill of the whole context", "decode": "Decode, the context in the cache"}[found.phase]
     words = [sentence[0].upper() + sentence[1:] for sentence in in_words(found)]
     return [*words, f"{phase}; forward FLOPs of matmuls, 2 a multiply-accumulate, exact", *notes(found)]
-
-
-def title(text: str, subtitle: list[str]) -> dict[str, Any]:
-    """A chart's title, with lines of small print under it."""
-    return {
-        "text": text,
-        "subtitle": subtitle,
-        "anchor": "start",
-        "frame": "group",
-        "fontSize": 19,
-        "limit": WIDTH + 160,
-        "subtitleFontSize": 13,
-        "subtitleColor": "#555555",
-        "subtitlePadding": 6,
-        "subtitleLineHeight": 18,
-        "offset": 18,
-    }
 
 
 def _x(found: Context) -> dict[str, Any]:
@@ -219,7 +154,7 @@ def _names(drawn_lines: list[Line], end: int, low: float, high: float) -> list[d
     ordered = sorted(drawn_lines, key=lambda line: -line.end)
     wanted = [HEIGHT * log(high / line.end) / log(high / low) for line in ordered]
     return [
-        _text(
+        at_point(
             {"tokens": end, "flops": high * exp(-log(high / low) * place / HEIGHT)},
             line.name,
             color=_color(line),
@@ -266,46 +201,9 @@ def _crossing(found: Context, tokens: int, low: float, *, causal: bool) -> list[
     return [
         {"data": {"values": [at | {"low": low}]}, "mark": rule, "encoding": {"y2": {"field": "low"}}},
         {"data": {"values": [at]}, "mark": dot},
-        _text({"tokens": tokens, "flops": low}, label, color=INK, dy=-10 - LINE * causal, **side),
+        at_point({"tokens": tokens, "flops": low}, label, color=INK, dy=-10 - LINE * causal, **side),
     ]
-
-
-def _text(at: dict[str, Any], words: str, **style: Any) -> dict[str, Any]:
-    """Words on a halo of white, so that they are read where they cross a line."""
-    mark = {"type": "text", "text": words, "align": "left", "baseline": "middle", "fontSize": 13, **style}
-    halo = mark | {"stroke": "white", "strokeWidth": 4, "strokeJoin": "round"}
-    return {"data": {"values": [at]}, "layer": [{"mark": halo}, {"mark": mark}]}
 
 
 def _color(line: Line) -> str:
     return _COLORS.get(line.part, FAINT)
-
-
-CONFIG = {
-    "font": FONT,
-    "view": {"stroke": None},
-    "title": {"color": INK, "fontWeight": 600},
-    "axis": {
-        "labelFontSize": 12,
-        "titleFontSize": 13,
-        "titleFontWeight": "normal",
-        "titlePadding": 12,
-        "labelColor": "#555555",
-        "titleColor": INK,
-        "gridColor": "#ECECEC",
-        "domainColor": "#BBBBBB",
-        "tickColor": "#BBBBBB",
-        "labelPadding": 6,
-    },
-    "axisY": {"domain": False, "ticks": False},
-}
-# What every chart has.
-FRAME = {
-    "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
-    "width": WIDTH,
-    "height": HEIGHT,
-    "padding": 24,
-    "background": "white",
-    "usermeta": {"embedOptions": {"actions": {"export": True, "source": False, "compiled": False, "editor": False}}},
-    "config": CONFIG,
-}

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from archcalc import presets
 from archcalc.analysis.context import PHASES, Phase, context
 from archcalc.errors import InputError, MissingExtraError
+from archcalc.render.charts.context import LINE, apart, chart, drawn, lines
+from archcalc.render.charts.frame import HEIGHT
 from archcalc.render.context import in_words
-from archcalc.render.plot import HEIGHT, LINE, apart, chart, drawn, lines
 from archcalc.sources import load
 from archcalc.spec.document import decode
 

@@ -1,0 +1,5 @@
+"""The dashboard's front door: `streamlit run app.py`, or `archcalc app` of an installed package."""
+
+from archcalc.dashboard.home import main
+
+main()

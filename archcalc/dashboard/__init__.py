@@ -1,0 +1,1 @@
+"""The dashboard: thin pages over what the command line calls."""

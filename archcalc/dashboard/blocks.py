@@ -1,0 +1,93 @@
+"""Pages as the command line has them, drawn block by block; each table with its files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, Final
+
+import streamlit as st
+
+from archcalc.dashboard.session import plain, say
+from archcalc.render.html import as_html, table_as_html
+from archcalc.render.page import Block, Page, Table, Text, Treemap
+from archcalc.render.page import shown as cell
+from archcalc.render.text import as_csv, as_markdown
+
+# Longer tables scroll in a frame of their own, where they can be sorted and searched.
+LONG: Final = 60
+
+
+def show(page: Page, *, name: str, data: Callable[[], Any] | None = None) -> None:
+    """Every block of a page. `name` begins its files' names and keys.
+
+    With `data` (what the command line prints as JSON) the whole page can be saved too, byte for byte as the command
+    line writes it.
+    """
+    for i, block in enumerate(page.blocks):
+        _DRAWN[type(block)](block, f"{name}_{i}" if i else name)
+    if data:
+        save_page(page, name=name, data=data)
+
+
+def table(block: Table, name: str) -> None:
+    """A table under its title, and a menu that saves it."""
+    _titled(block)
+    if len(block.rows) <= LONG:
+        st.html(table_as_html(block))
+    else:
+        st.dataframe(_frame(block), hide_index=True, height=480, key=f"frame_{name}")
+        st.caption(say()("app.rows", n=f"{len(block.rows):,}"))
+    with st.popover(say()("app.save_table"), icon=":material/download:", type="tertiary", key=f"menu_{name}"):
+        _save("CSV", lambda: as_csv(Page("", "", [block])), f"{name}.csv", "text/csv")
+        _save("JSON", lambda: as_json(records(block)), f"{name}.json", "application/json")
+
+
+def save_page(page: Page, *, name: str, data: Callable[[], Any]) -> None:
+    """The page's own files, as the command line's --format and --output write them."""
+    with st.popover(say()("app.save_page"), icon=":material/save:", key=f"menu_page_{name}"):
+        _save("HTML", lambda: as_html(page), f"{name}.page.html", "text/html")
+        _save("JSON", lambda: as_json(data()), f"{name}.page.json", "application/json")
+        _save("CSV", lambda: as_csv(page), f"{name}.page.csv", "text/csv")
+        _save("Markdown", lambda: as_markdown(page), f"{name}.page.md", "text/markdown")
+
+
+def as_json(data: Any) -> str:
+    """Data as the command line prints it."""
+    return json.dumps(data, ensure_ascii=False, indent=2) + "\n"
+
+
+def records(block: Table) -> list[dict[str, Any]]:
+    """A table's rows as objects of raw values by heading; columns that say another's number in words are left out."""
+    kept = [(i, column.heading) for i, column in enumerate(block.columns) if not column.says_another]
+    return [{heading: row[i] for i, heading in kept} for row in block.rows]
+
+
+def _save(label: str, text: Callable[[], str], file: str, kind: str) -> None:
+    """A button that makes its file when it is pressed."""
+    st.download_button(label, lambda: text().encode(), file, kind, key=f"save_{file}", on_click="ignore")
+
+
+def _titled(block: Block) -> None:
+    if block.title:
+        st.subheader(plain(block.title), anchor=False)
+
+
+def _text(block: Text, name: str) -> None:
+    _titled(block)
+    st.code("\n".join(block.lines), language=None, wrap_lines=True)
+
+
+def _nothing(block: Treemap, name: str) -> None:
+    """The page that has one draws it as a chart, which can be entered."""
+
+
+_DRAWN: Final[dict[type, Callable[[Any, str], None]]] = {Table: table, Text: _text, Treemap: _nothing}
+
+
+def _frame(block: Table) -> Any:
+    """The cells as people read them: numbers of many digits would be rounded by a grid of floats."""
+    import pandas as pd
+
+    rows = [[cell(column, value) for column, value in zip(block.columns, row, strict=True)] for row in block.rows]
+    return pd.DataFrame(rows, columns=[column.heading or " " * i for i, column in enumerate(block.columns)])

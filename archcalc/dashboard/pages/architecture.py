@@ -1,0 +1,174 @@
+"""The page of one architecture: its parameters, where they are, why that many, and the proof."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import streamlit as st
+
+from archcalc.dashboard import blocks, charts, figures, same, subject
+from archcalc.dashboard.errors import told
+from archcalc.dashboard.figures import Figure
+from archcalc.dashboard.session import KEPT, choice, lang, plain, say
+from archcalc.render import explain, report
+from archcalc.render.lang import words
+from archcalc.render.report import Subject
+from archcalc.units import exact, human, human_bytes
+
+_HEADLINES: Final = (
+    ("app_architecture.total", "params", "total", human),
+    ("app_architecture.active", "params", "active", human),
+    ("app_architecture.non_embedding", "params", "non_embedding", human),
+    ("app_architecture.forward", "flops", "forward", human),
+    ("app_architecture.weights", "memory", "weights_bytes", human_bytes),
+    ("app_architecture.cache", "memory", "kv_cache_bytes", human_bytes),
+)
+
+
+def page() -> None:
+    """Headlines, then the view that is chosen."""
+    say_, about = say(), subject.report_subject()
+    found = _contract(about)
+    st.markdown(f"**{plain(about.spec.title or about.spec.name)}**")
+    figures.show(_headlines(found))
+    _files(about, found)
+    label, names = say_("app_architecture.view"), "app_architecture.view_"
+    view = choice(st.segmented_control, label, tuple(_VIEWS), names, key="view", label_visibility="collapsed")
+    with told():
+        _VIEWS[view](about)
+
+
+def _contract(about: Subject) -> dict[str, Any]:
+    from archcalc.contract import report as contract
+
+    return contract(about.spec)
+
+
+def _headlines(found: dict[str, Any]) -> list[Figure]:
+    """What is nothing (an encoder's cache), or says the total again, is left out."""
+    say_, total = say(), found["params"]["total"]
+    return [
+        Figure(say_(label), exact(count), in_words(count), found["kinds"].get(f"{part}.{name}", "exact"))
+        for label, part, name, in_words in _HEADLINES
+        if (count := found[part][name]) and (name != "active" or count != total)
+    ]
+
+
+def _files(about: Subject, found: dict[str, Any]) -> None:
+    """The whole report, and the spec, as files; the lines that give the same."""
+    chosen, say_, name = subject.chosen(), say(), about.spec.name
+    from archcalc.render.html import as_html
+    from archcalc.spec.written import as_yaml
+
+    row = st.container(horizontal=True)
+    row.download_button(
+        say_("app_architecture.save_report"),
+        lambda: as_html(report.full_page(about)).encode(),
+        f"{name}.html",
+        "text/html",
+        icon=":material/description:",
+        on_click="ignore",
+    )
+    row.download_button(
+        say_("app_architecture.save_json"),
+        lambda: blocks.as_json(found).encode(),
+        f"{name}.json",
+        "application/json",
+        icon=":material/data_object:",
+        on_click="ignore",
+    )
+    row.download_button(
+        say_("app_architecture.save_spec"),
+        lambda: as_yaml(about.spec).encode(),
+        f"{name}.yaml",
+        "application/yaml",
+        icon=":material/edit_document:",
+        on_click="ignore",
+    )
+    same.lines(
+        f"archcalc report {chosen.words}",
+        f"import archcalc\n\nspec = {chosen.load_line}\narchcalc.report(spec)",
+    )
+
+
+def _parameters(about: Subject) -> None:
+    blocks.show(report.page(about, "summary"), name=f"{about.spec.name}.report")
+
+
+def _map(about: Subject) -> None:
+    """The treemap, and the way into it: a step further for every choice, back by taking it away."""
+    from archcalc.render.charts.treemap import steps, treemap
+
+    within: tuple[str, ...] = ()
+    for depth in range(2):
+        choices = steps(about.ledger, within)
+        if not choices:
+            break
+        step = st.pills(say()(f"app_architecture.into_{depth}"), choices, key=f"into_{depth}", **KEPT)
+        if step is None:
+            break
+        within = (*within, step)
+    charts.show(treemap(about.ledger, within), name=".".join((about.spec.name, "parameters", *within)))
+
+
+def _diagram(about: Subject) -> None:
+    from archcalc.render.layer_diagram import diagram
+
+    svg = diagram(about.spec, lang())
+    label = say()("app_architecture.view_diagram")
+    st.html(f'<div class="ac-scroll" tabindex="0" role="region" aria-label="{label}">{svg}</div>')
+    st.download_button("SVG", svg.encode(), f"{about.spec.name}.svg", "image/svg+xml", on_click="ignore")
+
+
+def _weights(about: Subject) -> None:
+    for view in ("weights", "largest"):
+        blocks.show(report.page(about, view), name=f"{about.spec.name}.{view}")
+
+
+def _layers(about: Subject) -> None:
+    blocks.show(report.page(about, "layers"), name=f"{about.spec.name}.layers")
+
+
+def _formulas(about: Subject) -> None:
+    say_ = say()
+    row = st.text_input(
+        say_("app_architecture.row"), key="row", help=say_("app_architecture.row_help"), placeholder="attention", **KEPT
+    )
+    wanted = row.strip() or None
+    page = explain.page(about, wanted, words(lang()))
+    blocks.show(page, name=f"{about.spec.name}.explain", data=lambda: explain.data(about, wanted))
+
+
+def _claims(about: Subject) -> None:
+    from archcalc.analysis.claims import check
+    from archcalc.render import claims
+
+    found = [(about.spec.name, one) for one in check(about.spec, about.ledger)]
+    page = claims.page(found)
+    st.caption(page.subtitle)
+    if found:
+        blocks.show(page, name=f"{about.spec.name}.claims", data=lambda: claims.data(found))
+
+
+def _verify(about: Subject) -> None:
+    from archcalc.dashboard import verifying
+
+    verifying.show(about.spec)
+
+
+def _form(about: Subject) -> None:
+    st.info("form")
+
+
+_VIEWS: Final[dict[str, Callable[[Subject], None]]] = {
+    "parameters": _parameters,
+    "map": _map,
+    "diagram": _diagram,
+    "form": _form,
+    "weights": _weights,
+    "layers": _layers,
+    "formulas": _formulas,
+    "claims": _claims,
+    "verify": _verify,
+}

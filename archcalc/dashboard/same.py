@@ -1,0 +1,14 @@
+"""The lines that give the same result elsewhere, to copy."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from archcalc.dashboard.session import say
+
+
+def lines(command: str, python: str) -> None:
+    """The command line's and Python's way to what the page shows."""
+    with st.expander(say()("app.same"), icon=":material/content_copy:"):
+        st.code(command, language="bash", wrap_lines=True)
+        st.code(python, language="python", wrap_lines=True)

@@ -1,0 +1,168 @@
+"""The architecture that the pages are about: chosen on top of them, kept in the URL, read by the one door."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+import streamlit as st
+
+from archcalc import presets
+from archcalc.cli.options import changes
+from archcalc.dashboard.errors import tell
+from archcalc.dashboard.session import KEPT, KEPT_HERE, LINK_BYTES, choice, link, say
+from archcalc.errors import ArchcalcError, InputError, shown
+from archcalc.render.report import Subject
+from archcalc.sources import load
+from archcalc.spec import Spec
+from archcalc.spec.document import Document
+from archcalc.spec.text import MAX_BYTES, parse
+
+DEFAULT: Final = "gpt3-175b"
+_CHOSEN: Final = "_chosen"
+_WAYS: Final = ("preset", "text", "file")
+_FILE_TYPES: Final = ("yaml", "yml", "json")
+
+
+class Chosen(msgspec.Struct, frozen=True):
+    """The architecture of the moment, and what the command line would be told of it.
+
+    `source` is a preset's name, or the name of the file that the spec can be saved as; `settings` are what stands
+    after each `--set`; `base` is the document that they change.
+    """
+
+    spec: Spec
+    source: str
+    settings: tuple[str, ...]
+    base: Document
+
+    @property
+    def words(self) -> str:
+        """Source and settings as a shell is told them: 'gpt3-175b --set n_layers=48'."""
+        told = [shlex.quote(self.source), *(f"--set {shlex.quote(setting)}" for setting in self.settings)]
+        return " ".join(told)
+
+    @property
+    def load_line(self) -> str:
+        """Source and settings as Python is told them."""
+        changed = changes(self.settings)
+        return f"archcalc.load({self.source!r}" + (f", {changed!r})" if changed else ")")
+
+
+def chosen() -> Chosen:
+    """What `choose` found; a page asks for it as often as it likes."""
+    found: Chosen = st.session_state[_CHOSEN]
+    return found
+
+
+def choose() -> None:
+    """Draw the chooser and keep what is chosen. Where it is no architecture, say so in place and end the page there."""
+    say_ = say()
+    left, right = st.columns([2, 3], vertical_alignment="top")
+    with left:
+        way = choice(st.segmented_control, say_("app.from"), _WAYS, "app.from_", key="from")
+        st.text_input(say_("app.set"), key="set", help=say_("app.set_help"), placeholder="n_layers=48", **KEPT)
+    with right:
+        source, document = _SOURCES[way]()
+    with left:
+        st.session_state[_CHOSEN] = _read(source, document)
+
+
+def write_settings(settings: tuple[str, ...]) -> None:
+    """Make these the changed fields; for a callback, which runs before the page is drawn anew."""
+    st.session_state["set"] = shlex.join(settings)
+
+
+def _read(source: str, document: Document) -> Chosen:
+    try:
+        settings = _settings(st.session_state["set"])
+        return Chosen(load(document, changes(settings)), source, settings, document)
+    except ArchcalcError as error:
+        tell(error)
+        st.stop()
+
+
+def _settings(text: str) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(text))
+    except ValueError as error:
+        raise InputError(f"found {shown(text)} ({error})", where="--set", allowed="FIELD=VALUE …") from None
+
+
+def _preset() -> tuple[str, Document]:
+    names = presets.names()
+    name = st.selectbox(say()("app.preset"), names, index=names.index(DEFAULT), key="model", **KEPT)
+    return name, document_of_preset(name)
+
+
+@st.cache_data(show_spinner=False)
+def document_of_preset(name: str) -> Document:
+    """A preset's whole document."""
+    from archcalc.sources import document_of
+
+    return document_of(name)
+
+
+def _text() -> tuple[str, Document]:
+    """The pasted text. Up to LINK_BYTES of it are put into the URL by hand: a bound widget would put all there."""
+    say_ = say()
+    if "pasted" not in st.session_state:
+        st.session_state["pasted"] = st.query_params.get("yaml", "")
+    text = st.text_area(
+        say_("app.text"), key="pasted", help=say_("app.text_help"), height=220, max_chars=MAX_BYTES, **KEPT_HERE
+    )
+    size = len(text.encode("utf-8", "surrogatepass"))
+    link("yaml", text if size <= LINK_BYTES else "")
+    if size > LINK_BYTES:
+        st.caption(say_("app.text_too_long", size=f"{size:,}", limit=f"{LINK_BYTES:,}"))
+    if not text.strip():
+        st.info(say_("app.text_empty"))
+        st.stop()
+    return _understood(text.encode("utf-8", "surrogateescape"), "text")
+
+
+def _file() -> tuple[str, Document]:
+    say_ = say()
+    limit = MAX_BYTES >> 20
+    found = st.file_uploader(
+        say_("app.file", limit=limit), type=_FILE_TYPES, max_upload_size=limit, key="file", **KEPT_HERE
+    )
+    st.caption(say_("app.file_apart"))
+    if found is None:
+        st.info(say_("app.file_none"))
+        st.stop()
+    return _understood(found.getvalue(), found.name)
+
+
+def _understood(data: bytes, called: str) -> tuple[str, Document]:
+    """A visitor's text as a whole document; what is wrong with it stands right below it."""
+    try:
+        document = _whole(data)
+        return f"./{load(document).name}.yaml", document
+    except ArchcalcError as error:
+        tell(error.within(called) if isinstance(error, InputError) else error)
+        st.stop()
+
+
+def _whole(data: bytes) -> Document:
+    """The document of a text, its base followed: to a preset alone, for the server's files are not the visitor's."""
+    from archcalc.sources import document_of
+
+    found: Any = parse(data)
+    if isinstance(found, dict) and isinstance(base := found.get("base"), str) and presets.path_of(base) is None:
+        raise InputError(f"found {shown(base)}", where="base", allowed="the name of a preset")
+    return document_of(found)
+
+
+_SOURCES: Final[dict[str, Callable[[], tuple[str, Document]]]] = {"preset": _preset, "text": _text, "file": _file}
+
+
+def report_subject() -> Subject:
+    """The chosen architecture as the report has it: its ledger, a workload and dtype at their defaults."""
+    from archcalc.ledger.build import build
+    from archcalc.spec.workload import workload
+
+    spec = chosen().spec
+    return Subject(spec, build(spec), workload(spec), "bf16")

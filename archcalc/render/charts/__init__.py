@@ -1,0 +1,1 @@
+"""Figures as Vega-Lite charts: plain data, one file each; `file` writes them, `frame` is what they share."""
