@@ -19,23 +19,20 @@ KEPT_HERE: Final[dict[str, Any]] = {"persist_state": "session"}
 # Pasted text goes into the link up to this many bytes.
 LINK_BYTES: Final = 4096
 
-_LANG: Final = "_lang"
+# Widgets whose value at first is called `default`; others call it `index`.
+_OF_BUTTONS: Final = ("segmented_control", "pills")
+
 _NAMES: Final = {"en": "English", "zh": "中文"}
 
 
 def choose_language() -> None:
     """The switch of languages, in the sidebar."""
-    st.session_state.setdefault(_LANG, _asked("lang", LANGS, LANGS[0]))
-    st.session_state.setdefault("lang", st.session_state[_LANG])
-    st.session_state[_LANG] = st.sidebar.segmented_control(
-        "Language / 语言", LANGS, format_func=_NAMES.__getitem__, required=True, key="lang"
-    )
-    link("lang", "" if lang() == LANGS[0] else lang())
+    _choice(st.sidebar.segmented_control, "Language / 语言", LANGS, _NAMES.__getitem__, key="lang")
 
 
 def lang() -> str:
     """The language that the visitor reads, one of `LANGS`."""
-    return str(st.session_state.get(_LANG, LANGS[0]))
+    return str(st.session_state.get("lang") or LANGS[0])
 
 
 def say() -> Words:
@@ -47,18 +44,27 @@ def choice(draw: Callable[..., Any], label: str, options: Sequence[str], names: 
     """One of `options`, whose names are words: 'app.from_' and the option itself. The first is the default.
 
     `draw` is st.segmented_control, st.radio or st.selectbox. A widget that streamlit binds to the URL would put the
-    translated name there, and lose its value with the language; so the option itself is kept, here and in the link.
+    translated name there; so the option itself is put there by hand.
     """
-    held, widget = f"_{key}", f"{key}_{lang()}"
-    st.session_state.setdefault(held, _asked(key, options, options[0]))
-    if st.session_state[held] not in options:
-        st.session_state[held] = options[0]
-    st.session_state.setdefault(widget, st.session_state[held])
-    required = {"required": True} if draw in (st.segmented_control, st.pills) else {}
-    chosen = draw(label, options, format_func=lambda option: say()(f"{names}{option}"), key=widget, **required, **more)
-    st.session_state[held] = chosen
+    say_ = say()
+    return _choice(draw, label, options, lambda option: say_(f"{names}{option}"), key=key, **more)
+
+
+def _choice(
+    draw: Callable[..., Any],
+    label: str,
+    options: Sequence[str],
+    name_of: Callable[[str], str],
+    *,
+    key: str,
+    **more: Any,
+) -> str:
+    # What a widget begins with is part of what it is, so it stays what it was when the visitor came.
+    begun = st.session_state.setdefault(f"_begun_{key}", _asked(key, options))
+    begins = {"default": begun, "required": True} if draw.__name__ in _OF_BUTTONS else {"index": options.index(begun)}
+    chosen = str(draw(label, options, format_func=name_of, key=key, **begins, **KEPT_HERE, **more))
     link(key, "" if chosen == options[0] else chosen)
-    return str(chosen)
+    return chosen
 
 
 def link(key: str, value: str) -> None:
@@ -71,10 +77,10 @@ def link(key: str, value: str) -> None:
         del st.query_params[key]
 
 
-def _asked(key: str, options: Sequence[str], default: str) -> str:
-    """What the URL says, if it is one of the options."""
-    asked = st.query_params.get(key, default)
-    return asked if asked in options else default
+def _asked(key: str, options: Sequence[str]) -> str:
+    """What the URL says, if it is one of the options; else the first."""
+    asked = st.query_params.get(key)
+    return asked if asked in options else options[0]
 
 
 def is_dark() -> bool:
