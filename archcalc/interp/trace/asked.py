@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 from archcalc.errors import InputError
 from archcalc.run.opened import Opened
+from archcalc.spec import Spec
+from archcalc.spec.sites import sites
 from archcalc.spec.workload import Workload
+
+FLOAT_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -34,3 +39,13 @@ def asked(found: Opened, ids: list[int]) -> Asked:
         raise InputError(problem, where="prompt", allowed=allowed)
     work = Workload(batch=1, seq=1, source_seq=len(ids)) if crosses else Workload(batch=1, seq=len(ids))
     return Asked(ids, [found.start_id] if crosses and found.start_id is not None else None, work)
+
+
+def recorded_bytes(spec: Spec, work: Workload) -> int:
+    """Bytes that the sites of a pass take in float32: most of what its trace holds.
+
+    >>> from archcalc.sources import load
+    >>> recorded_bytes(load("happy"), Workload(batch=1, seq=3))
+    972
+    """
+    return sum(FLOAT_BYTES * prod(shape) for site in sites(spec) if (shape := site.shape(work)) is not None)
