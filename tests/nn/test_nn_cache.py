@@ -47,14 +47,14 @@ def filled(model: nn.Module) -> Any:
     return model.eval()
 
 
-def drawn(spec: Spec, how: Execution | None = None) -> Any:
-    """The model of a drawn spec, filled, in float64; the same at every try of the same case.
+def drawn(spec: Spec, dtype: torch.dtype = torch.float64, how: Execution | None = None) -> Any:
+    """The model of a drawn spec, filled, in float64 if it can be; the same at every try of the same case.
 
     A law is about what is computed, and tiny widths and norms of them may blow rounding up as far as they like: 1e-5
     leaves them eleven of float64's sixteen digits, where float32 has two to spare.
     """
     torch.manual_seed(1)
-    return filled(build(spec, "cpu", torch.float64, how=how))
+    return filled(build(spec, "cpu", dtype, how=how))
 
 
 def one_layer(attention: dict[str, Any], **more: Any) -> Spec:

@@ -154,7 +154,7 @@ def test_the_residual_stream_is_the_sum_of_what_joins_it(spec: Spec) -> None:
 @relaxed(40)
 @given(spec=specs(), kernel=st.sampled_from(KERNELS))
 def test_patterns_are_the_softmax_of_scores_and_weigh_the_values(spec: Spec, kernel: Kernel) -> None:
-    model = drawn(spec, by(kernel))
+    model = drawn(spec, how=by(kernel))
     found = taps.record(model, *ids_of(spec))
     for name in (name for name in found if name.endswith(".scores")):
         scores, pattern = found[name], found[name.replace("scores", "pattern")]
