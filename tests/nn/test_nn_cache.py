@@ -24,11 +24,10 @@ from archcalc.spec.execution import Execution
 from archcalc.spec.groups import layers_of, weight_indices
 from tests.nn import test_nn_transformers as theirs
 from tests.nn.flop_truth import counted, decode, prefill
-from tests.strategies import specs
+from tests.strategies import DECODERS, specs
 from tests.test_completeness import variants
 
 SEQ, SOURCE = 14, 4  # past every drawn window, which is 9 at most
-DECODERS = st.sampled_from(("decoder", "encoder-decoder")).flatmap(lambda family: specs(family=family))
 GQA = {"kind": "gqa", "n_heads": 3, "n_kv_heads": 1, "d_head": 4}
 RMS = {"kind": "rmsnorm"}
 

@@ -25,7 +25,6 @@ from archcalc.spec.execution import Execution, Kernel
 from archcalc.spec.groups import layers_of
 from archcalc.spec.workload import workload
 from tests.nn.test_nn_cache import (
-    DECODERS,
     GQA,
     RMS,
     cached,
@@ -40,7 +39,7 @@ from tests.nn.test_nn_cache import (
     splits,
 )
 from tests.nn.test_nn_padding import alone_is_the_same, padded, rows_of
-from tests.strategies import specs
+from tests.strategies import DECODERS, specs
 
 KERNELS: tuple[Kernel, ...] = ("eager", "math", "flash")
 ROPE = GQA | {"position": {"kind": "rope"}}
