@@ -115,6 +115,7 @@ def test_padded_sources(spec: Spec, data: st.DataObject, left: bool, caches: boo
     "attention",
     [
         {"position": {"kind": "rope"}},
+        {"position": {"kind": "rope"}, "n_heads": 2, "n_kv_heads": 2, "d_head": 2},
         {"position": {"kind": "alibi"}},
         {"window": 3, "position": {"kind": "rope", "interleaved": True}},
         {"window": 3, "position": {"kind": "relative", "n_buckets": 8, "max_distance": 9}},
