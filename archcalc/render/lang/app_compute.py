@@ -33,7 +33,7 @@ WORDS: Sentences = {
     "next_token_bytes": ("Bytes of one more token, {dtype}", "每多一个词元的字节数（{dtype}）"),
     "kept": ("Bytes from step to step", "步间保留的字节数"),
     "saved": ("Bytes of saved activations", "保存的激活字节数"),
-    "step_bytes": ("Bytes of both", "两者之和"),
+    "step_bytes": ("Bytes of both together", "两者合计字节数"),
     "peak": ("Bytes at the peak", "峰值字节数"),
     "view": ("View", "视图"),
     "view_flops": ("FLOPs", "FLOPs"),
