@@ -10,14 +10,13 @@ import click
 from click.shell_completion import CompletionItem
 
 from archcalc import presets
-from archcalc.errors import InputError, shown
+from archcalc.errors import InputError
 from archcalc.render.lang import LANGS
 from archcalc.render.output import FORMATS, Format, by_suffix
 from archcalc.sources import load
 from archcalc.spec import Spec
-from archcalc.spec.document import Document
 from archcalc.spec.execution import Recompute
-from archcalc.spec.text import parse
+from archcalc.spec.settings import changes
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -130,18 +129,3 @@ def recomputation(command: F) -> F:
 def load_source(name: str, settings: tuple[str, ...] = ()) -> Spec:
     """The Spec of a source, its settings applied."""
     return load(name, changes(settings))
-
-
-def changes(settings: tuple[str, ...]) -> Document:
-    """'n_layers=48' … as a mapping; values are read as YAML reads them."""
-    found: Document = {}
-    for setting in settings:
-        field, sign, text = setting.partition("=")
-        field = field.strip()
-        if not sign or not field:
-            raise InputError(f"found {shown(setting)}", where="--set", allowed="FIELD=VALUE")
-        try:
-            found[field] = parse(text.encode("utf-8", "surrogateescape")) if text.strip() else ""
-        except InputError as error:
-            raise InputError(error.problem, where=f"--set {field}", allowed=error.allowed) from None
-    return found

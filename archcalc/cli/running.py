@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from archcalc.cli.options import F, changes
+from archcalc.cli.options import F
 from archcalc.errors import InputError, printable, shown
 from archcalc.extras import require_running
+from archcalc.spec.settings import changes
 from archcalc.units import human_bytes
 
 if TYPE_CHECKING:

@@ -10,9 +10,10 @@ from typing import Any
 import click
 
 from archcalc.analysis.memory import BYTES, Dtype
-from archcalc.cli.options import changes, output, settings, sizes, source
+from archcalc.cli.options import output, settings, sizes, source
 from archcalc.errors import InputError, shown
 from archcalc.render.output import Format, emit
+from archcalc.spec.settings import changes
 from archcalc.spec.text import parse
 
 RANGE = re.compile(r"(\d{1,18}):(\d{1,18})(?::([1-9]\d{0,17}))?")

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import streamlit as st
 
+from archcalc.dashboard.saving import files, save
 from archcalc.dashboard.session import plain, say
 from archcalc.render.html import as_html, table_as_html
 from archcalc.render.page import Block, Page, Table, Text, Treemap
@@ -38,18 +39,18 @@ def table(block: Table, name: str) -> None:
     else:
         st.dataframe(_frame(block), hide_index=True, height=480, key=f"frame_{name}")
         st.caption(say()("app.rows", n=f"{len(block.rows):,}"))
-    with st.popover(say()("app.save_table"), icon=":material/download:", type="tertiary", key=f"menu_{name}"):
-        _save("CSV", lambda: as_csv(Page("", "", [block])), f"{name}.csv", "text/csv")
-        _save("JSON", lambda: as_json(records(block)), f"{name}.json", "application/json")
+    with files(say()("app.save_table")):
+        save("CSV", lambda: as_csv(Page("", "", [block])).encode(), f"{name}.csv", "text/csv")
+        save("JSON", lambda: as_json(records(block)).encode(), f"{name}.json", "application/json")
 
 
 def save_page(page: Page, *, name: str, data: Callable[[], Any]) -> None:
     """The page's own files, as the command line's --format and --output write them."""
-    with st.popover(say()("app.save_page"), icon=":material/save:", key=f"menu_page_{name}"):
-        _save("HTML", lambda: as_html(page), f"{name}.page.html", "text/html")
-        _save("JSON", lambda: as_json(data()), f"{name}.page.json", "application/json")
-        _save("CSV", lambda: as_csv(page), f"{name}.page.csv", "text/csv")
-        _save("Markdown", lambda: as_markdown(page), f"{name}.page.md", "text/markdown")
+    with files(say()("app.save_page")):
+        save("HTML", lambda: as_html(page).encode(), f"{name}.page.html", "text/html")
+        save("JSON", lambda: as_json(data()).encode(), f"{name}.page.json", "application/json")
+        save("CSV", lambda: as_csv(page).encode(), f"{name}.page.csv", "text/csv")
+        save("Markdown", lambda: as_markdown(page).encode(), f"{name}.page.md", "text/markdown")
 
 
 def as_json(data: Any) -> str:
@@ -61,11 +62,6 @@ def records(block: Table) -> list[dict[str, Any]]:
     """A table's rows as objects of raw values by heading; columns that say another's number in words are left out."""
     kept = [(i, column.heading) for i, column in enumerate(block.columns) if not column.says_another]
     return [{heading: row[i] for i, heading in kept} for row in block.rows]
-
-
-def _save(label: str, text: Callable[[], str], file: str, kind: str) -> None:
-    """A button that makes its file when it is pressed."""
-    st.download_button(label, lambda: text().encode(), file, kind, key=f"save_{file}", on_click="ignore")
 
 
 def _titled(block: Block) -> None:

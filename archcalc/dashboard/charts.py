@@ -7,6 +7,7 @@ from typing import Any
 
 import streamlit as st
 
+from archcalc.dashboard.saving import files, save
 from archcalc.dashboard.session import is_dark, plain, say
 from archcalc.render.charts.file import as_bytes
 from archcalc.render.charts.frame import dark, on_page
@@ -19,11 +20,9 @@ def show(chart: dict[str, Any], *, name: str) -> None:
     _titled(chart.get("title"))
     drawn = on_page(chart)
     st.vega_lite_chart(dark(drawn) if is_dark() else drawn, theme=None, width="stretch", key=f"chart_{name}")
-    with st.popover(say()("app.save_chart"), icon=":material/download:", type="tertiary", key=f"menu_chart_{name}"):
+    with files(say()("app.save_chart")):
         for suffix, kind in _FILES.items():
-            file = f"{name}{suffix}"
-            made = partial(as_bytes, chart, suffix)
-            st.download_button(suffix[1:].upper(), made, file, kind, key=f"save_{file}", on_click="ignore")
+            save(suffix[1:].upper(), partial(as_bytes, chart, suffix), f"{name}{suffix}", kind)
 
 
 def _titled(title: Any) -> None:

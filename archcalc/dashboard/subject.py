@@ -10,7 +10,6 @@ import msgspec
 import streamlit as st
 
 from archcalc import presets
-from archcalc.cli.options import changes
 from archcalc.dashboard.errors import tell
 from archcalc.dashboard.session import KEPT, KEPT_HERE, LINK_BYTES, choice, link, say
 from archcalc.errors import ArchcalcError, InputError, shown
@@ -18,6 +17,7 @@ from archcalc.render.report import Subject
 from archcalc.sources import load
 from archcalc.spec import Spec
 from archcalc.spec.document import Document
+from archcalc.spec.settings import changes
 from archcalc.spec.text import MAX_BYTES, parse
 
 DEFAULT: Final = "gpt3-175b"
@@ -60,13 +60,13 @@ def chosen() -> Chosen:
 def choose() -> None:
     """Draw the chooser and keep what is chosen. Where it is no architecture, say so in place and end the page there."""
     say_ = say()
-    left, right = st.columns([2, 3], vertical_alignment="top")
+    way = choice(st.segmented_control, say_("app.from"), _WAYS, "app.from_", key="from")
+    left, right = st.columns([3, 2], vertical_alignment="top")
+    # Drawn first, so that it is there where the source cannot be read.
+    right.text_input(say_("app.set"), key="set", help=say_("app.set_help"), placeholder="n_layers=48", **KEPT)
     with left:
-        way = choice(st.segmented_control, say_("app.from"), _WAYS, "app.from_", key="from")
-        st.text_input(say_("app.set"), key="set", help=say_("app.set_help"), placeholder="n_layers=48", **KEPT)
-    with right:
         source, document = _SOURCES[way]()
-    with left:
+    with right:
         st.session_state[_CHOSEN] = _read(source, document)
 
 

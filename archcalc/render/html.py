@@ -9,22 +9,11 @@ import msgspec
 import squarify
 from jinja2 import Environment, PackageLoader, Template
 
+from archcalc.render.charts.frame import COMPONENT_COLORS
 from archcalc.render.page import Box, Page, Table, Text, Treemap, shown
 from archcalc.units import exact, human
 
 WIDTH, HEIGHT = 960.0, 480.0
-
-# Okabe & Ito's palette, told apart by the colour-blind too.
-_COLORS = {
-    "embedding": "#E69F00",
-    "position": "#F0E442",
-    "attention": "#56B4E9",
-    "ffn": "#009E73",
-    "mixer": "#CC79A7",
-    "norm": "#999999",
-    "head": "#D55E00",
-    "other": "#BBBBBB",
-}
 
 
 class Rectangle(msgspec.Struct, frozen=True):
@@ -94,11 +83,11 @@ def rectangles(boxes: Any) -> list[Rectangle]:
 
 def _rectangle(box: Box, area: dict[str, float], total: int) -> Rectangle:
     title = f"{box.label}: {exact(box.value)} = {100 * box.value / total:.2f} %"
-    color = _COLORS.get(box.family, "#BBBBBB")
+    color = COMPONENT_COLORS.get(box.family, "#BBBBBB")
     short = f"{box.label.removeprefix('layers.*.')} {human(box.value)}"
     return Rectangle(area["x"], area["y"], area["dx"], area["dy"], color, short, title)
 
 
 def _legend(block: Treemap) -> list[tuple[str, str]]:
     families = dict.fromkeys(box.family for box in block.boxes)
-    return [(family, _COLORS.get(family, "#BBBBBB")) for family in families]
+    return [(family, COMPONENT_COLORS.get(family, "#BBBBBB")) for family in families]

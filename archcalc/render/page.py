@@ -98,8 +98,10 @@ def _seconds(value: float) -> str:
     return f"{value:.2f} s"
 
 
-def _decimal(value: float) -> str:
-    """Four digits after the point; what they would not show, by its power of ten."""
+def _decimal(value: float | str) -> str:
+    """Four digits after the point; what they would not show, by its power of ten. Words for want of a number stay."""
+    if isinstance(value, str):
+        return value
     return f"{value + 0.0:.4f}" if abs(value) >= 1e-4 or value == 0 else f"{value:.1e}"
 
 

@@ -29,14 +29,14 @@ def page(
     from archcalc.interp.trace.parts import FUNCTIONS
 
     last = next(reversed(trace.ids.values()))
-    blocks: list[Block] = [_read(trace, spelled, say)]
-    for title, own in _parts(trace, say):
+    blocks: list[Block] = [read_table(trace, spelled, say)]
+    for title, own in parts_of(trace, say):
         columns = (Column(say("trace.step")), Column(say("trace.formula")), Column(_value_head(trace, say)))
         blocks.append(Table(title, columns, [_row(one, trace, full, say) for one in own]))
     if "choice" in {one.step.name for one in trace.steps}:
-        blocks.append(_next(trace, spelled, say))
+        blocks.append(next_table(trace, spelled, say))
     blocks += _printed(held, say)
-    blocks.append(Text(say("trace.functions"), [f"{name}: {what}" for name, what in FUNCTIONS.items()]))
+    blocks.append(Text(say("trace.functions"), [f"{name}: {say(f'trace.function.{name}')}" for name in FUNCTIONS]))
     token = repr(spelled(last[trace.position]))
     subtitle = say("trace.subtitle", position=trace.position, token=token)
     return Page(say("trace.title", model=label), subtitle, blocks, say.lang)
@@ -81,13 +81,14 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and isinf(value) else value
 
 
-def _read(trace: Trace, spelled: Spelled, say: Words) -> Table:
+def read_table(trace: Trace, spelled: Spelled, say: Words = ENGLISH) -> Table:
+    """Every token that is read, and its place."""
     columns = (Column(say("trace.place"), "words"), Column(say("common.id"), "words"), Column(say("common.token")))
     rows = [(place, token, repr(spelled(token))) for ids in trace.ids.values() for place, token in enumerate(ids)]
     return Table(say("trace.tokens_read"), columns, rows)
 
 
-def _parts(trace: Trace, say: Words) -> list[tuple[str, list[Traced]]]:
+def parts_of(trace: Trace, say: Words = ENGLISH) -> list[tuple[str, list[Traced]]]:
     """The steps before the layers, of each layer, and after them; those of each stack apart."""
     parts: list[tuple[str, list[Traced]]] = []
     seen_layer = False
@@ -134,7 +135,8 @@ def _vector(value: Any) -> str:
     return str(value) if isinstance(value, int) else ("−∞" if isinf(value) else f"{round(value, 3) + 0.0:.3f}")
 
 
-def _next(trace: Trace, spelled: Spelled, say: Words) -> Table:
+def next_table(trace: Trace, spelled: Spelled, say: Words = ENGLISH) -> Table:
+    """The likeliest tokens after the place that is looked at."""
     probabilities = trace["probabilities"][trace.position]
     best = probabilities.topk(min(TOP, probabilities.numel()))
     columns = (

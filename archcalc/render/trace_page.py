@@ -17,13 +17,13 @@ def as_html(data: dict[str, Any], say: Words) -> str:
     template = environment.get_template("trace.html")
     last = next(reversed(data["tokens"].values()))
     subtitle = say("trace.subtitle", position=data["position"], token=repr(last[data["position"]]))
-    filled = ("title", "subtitle", "norm_of", "value")
-    told = {name: say(f"trace.{name}") for name in sentences("trace") if name not in filled}
+    told = {name: say(f"trace.{name}") for name, (english, _) in sentences("trace").items() if "{" not in english}
     return template.render(
         data=data,
         lang=say.lang,
         title=say("trace.title", model=data["model"]),
         subtitle=subtitle,
+        functions={name: told[f"function.{name}"] for name in data["functions"]},
         words=told | {"token": say("common.token"), "probability": say("common.probability")},
         softmax=run("softmax", 0),
     )

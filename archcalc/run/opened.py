@@ -153,11 +153,11 @@ class Numbers(Stream):
         return ""
 
 
-def open_source(source: str, *, random_weights: bool = False, changes: Document | None = None) -> Opened:
+def open_source(source: str | Document, *, random_weights: bool = False, changes: Document | None = None) -> Opened:
     """What `source` stands for, to be run: a folder in Hugging Face layout, a .gguf file, or a repo id.
 
-    With `random_weights`, whatever stands for an architecture, with `changes` of it; its texts are read as bytes, if
-    its vocabulary has room for them. Raises InputError for a source without weights or with broken ones.
+    With `random_weights`, whatever stands for an architecture, a document too, with `changes` of it; its texts are read
+    as bytes, if its vocabulary has room for them. Raises InputError for a source without weights or with broken ones.
     """
     if random_weights:
         spec = sources.load(source, changes)
@@ -169,6 +169,7 @@ def open_source(source: str, *, random_weights: bool = False, changes: Document 
         raise InputError(
             "found changes of an architecture whose weights are given", where="--set", allowed="with --random-weights"
         )
+    source = str(source)
     if not _has_weights(source):
         raise InputError(
             "has no weights",

@@ -5,6 +5,7 @@ A *document* is what YAML or JSON holds: dicts, lists, scalars. `decode` makes a
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -76,33 +77,43 @@ def override(document: Document, changes: Document) -> Document:
     for key, value in changes.items():
         if not isinstance(key, str):
             raise InputError(f"the key {shown(key)} is not text", allowed="names as keys")
-        places = list(_places(full, key.split(".")))
+        places = meant(full, key, value)
         if not places:
             raise InputError(f"there is no field {key!r} here{nearest(key, _field_names(full))}", where=key)
-        fitting = [(holder, field) for holder, field in places if _fits(holder[field], value)]
-        for holder, field in fitting or places:
+        for holder, field, _ in places:
             holder[field] = _merged(holder[field], value)
     return full
+
+
+def meant(full: Document, key: str, value: Any) -> list[tuple[Any, Any, tuple[str, ...]]]:
+    """The places (holder, its key, the path) of a full document that `key` names for such a value; see `override`."""
+    places = list(_places(full, key.split(".")))
+    return [place for place in places if _fits(place[0][place[1]], value)] or places
 
 
 def _fits(old: Any, new: Any) -> bool:
     return old is None or not isinstance(new, dict) or isinstance(old, dict)
 
 
+def merges(old: Any, new: Any) -> bool:
+    """Whether a change to `new` keeps what it does not name of `old`."""
+    return isinstance(old, dict) and isinstance(new, dict) and new.get("kind", old.get("kind")) == old.get("kind")
+
+
 def _merged(old: Any, new: Any) -> Any:
-    if isinstance(old, dict) and isinstance(new, dict) and new.get("kind", old.get("kind")) == old.get("kind"):
+    if merges(old, new):
         return old | {key: _merged(old.get(key), value) for key, value in new.items()}
-    return new
+    return copy.deepcopy(new)  # each place its own: a later change of one is none of the others
 
 
-def _places(full: Document, tail: list[str]) -> Iterator[tuple[Any, Any]]:
-    """Every (holder, key) whose path ends in `tail`; the root's own field alone, if the root has it."""
+def _places(full: Document, tail: list[str]) -> Iterator[tuple[Any, Any, tuple[str, ...]]]:
+    """Every (holder, key, path) whose path ends in `tail`; the root's own field alone, if the root has it."""
     if len(tail) == 1 and tail[0] in full:
-        yield full, tail[0]
+        yield full, tail[0], (tail[0],)
         return
-    for holder, key, path in _walk(full, ()):
-        if list(path[-len(tail) :]) == tail:
-            yield holder, key
+    for place in _walk(full, ()):
+        if list(place[2][-len(tail) :]) == tail:
+            yield place
 
 
 def _walk(node: Any, path: tuple[str, ...]) -> Iterator[tuple[Any, Any, tuple[str, ...]]]:

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec.inspect as inspect
 
 from archcalc.errors import InputError, nearest, shown
-from archcalc.spec.model import Spec
+from archcalc.spec.shape import holder, keys_of, type_at, value_at
 
 _PROBLEM = re.compile(r"^(?P<what>.*?)(?: - at (?P<key>`key` in )?`(?P<path>\$.*)`)?$", re.DOTALL)
 _FIELD = re.compile(r"`(?P<field>.*)`", re.DOTALL)
@@ -22,18 +22,18 @@ def explained(message: str, document: Any) -> InputError:
     match = _PROBLEM.match(message)
     assert match is not None, "the pattern takes any text"
     what, path = match["what"], (match["path"] or "$")[1:].lstrip(".")
-    keys = _keys(path)
+    keys = keys_of(path)
     if match["key"]:
-        key = next(key for key in _value_at(document, keys) if not isinstance(key, str))
+        key = next(key for key in value_at(document, keys) if not isinstance(key, str))
         return InputError(f"the key {shown(key)} is not text", where=path, allowed="names as keys")
     if "unknown field" in what:
-        return _unknown(_name_in(what), path, _struct_of(_type_at(document, keys), _value_at(document, keys)))
+        return _unknown(_name_in(what), path, holder(type_at(document, keys), value_at(document, keys)))
     if "missing required field" in what:
         field = _name_in(what)
-        allowed = in_words(_type_at(document, [*keys, field]))
+        allowed = in_words(type_at(document, (*keys, field)))
         return InputError(f"the required field {field!r} is missing", where=path, allowed=allowed)
-    kind = _type_at(document, keys)
-    found = _value_at(document, keys)
+    kind = type_at(document, keys)
+    found = value_at(document, keys)
     hint = nearest(found, _words(kind)) if isinstance(found, str) else ""
     return InputError(f"found {_as_written(found)}{hint}", where=path, allowed=in_words(kind))
 
@@ -89,57 +89,6 @@ def _unknown(field: str, path: str, kind: inspect.Type | None) -> InputError:
 def _name_in(what: str) -> str:
     match = _FIELD.search(what)
     return match["field"] if match else ""
-
-
-def _keys(path: str) -> list[str | int]:
-    """'runs[0].norm' → ['runs', 0, 'norm']."""
-    return [int(part) if part.isdigit() else part for part in re.findall(r"[^.\[\]]+", path)]
-
-
-def _value_at(document: Any, keys: list[str | int]) -> Any:
-    for key in keys:
-        document = document[key]
-    return document
-
-
-def _type_at(document: Any, keys: list[str | int]) -> inspect.Type | None:
-    """The type that the spec gives the place at `keys`; None where it gives none."""
-    kind: inspect.Type | None = inspect.type_info(Spec)
-    for key in keys:
-        kind = _child(kind, document, key)
-        try:
-            document = document[key]
-        except (KeyError, IndexError, TypeError):
-            document = None
-    return kind
-
-
-def _child(kind: inspect.Type | None, value: Any, key: str | int) -> inspect.Type | None:
-    """The type of the item `key` of a `value` of this type."""
-    match _struct_of(kind, value):
-        case inspect.VarTupleType(item_type=item):
-            return item
-        case inspect.StructType(fields=fields, tag_field=tag_field):
-            if key == tag_field:
-                return inspect.LiteralType(_tags(kind))
-            return next((field.type for field in fields if field.name == key), None)
-    return inspect.LiteralType(_tags(kind)) if key == "kind" else None
-
-
-def _struct_of(kind: inspect.Type | None, value: Any) -> inspect.Type | None:
-    """Of a union, the member that the value's `kind` means, or its only one that holds others."""
-    if not isinstance(kind, inspect.UnionType):
-        return kind
-    holders = [member for member in kind.types if isinstance(member, inspect.StructType | inspect.VarTupleType)]
-    stated = value.get("kind") if isinstance(value, dict) else None
-    if len(holders) > 1:
-        holders = [member for member in holders if getattr(member, "tag", None) == stated]
-    return holders[0] if holders else None
-
-
-def _tags(kind: inspect.Type | None) -> tuple[str, ...]:
-    members = kind.types if isinstance(kind, inspect.UnionType) else (kind,)
-    return tuple(str(member.tag) for member in members if isinstance(member, inspect.StructType))
 
 
 def _words(kind: inspect.Type | None) -> list[str]:

@@ -13,6 +13,9 @@ MAX_BYTES = 4 << 20
 MAX_NODES = 200_000
 MAX_DEPTH = 60
 
+# What YAML 1.2 reads as a number beyond YAML 1.1.
+FLOAT = re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$")
+
 _Base: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -53,9 +56,7 @@ class _Loader(_Base):  # type: ignore[valid-type, misc]
 
 
 _Loader.add_constructor("tag:yaml.org,2002:map", _Loader.construct_mapping)
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
-)
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+0123456789"))
 
 
 def parse(data: bytes) -> Any:

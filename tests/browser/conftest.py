@@ -14,12 +14,14 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 ROOT = Path(__file__).parents[2]
 # Where this is set, a machine without a browser fails; elsewhere its tests are skipped.
 NEEDED = "ARCHCALC_TEST_BROWSER"
 PATIENCE_SECONDS = 60
+
+expect.set_options(timeout=PATIENCE_SECONDS * 1000)
 
 
 def chromium() -> str:

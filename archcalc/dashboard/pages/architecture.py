@@ -109,7 +109,7 @@ def _map(about: Subject) -> None:
         if step is None:
             break
         within = (*within, step)
-    charts.show(treemap(about.ledger, within), name=".".join((about.spec.name, "parameters", *within)))
+    charts.show(treemap(about.ledger, within, say()), name=".".join((about.spec.name, "parameters", *within)))
 
 
 def _diagram(about: Subject) -> None:

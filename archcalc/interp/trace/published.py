@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import msgspec
 import torch
 
+from archcalc import presets
 from archcalc.interp.trace.run import Trace
 from archcalc.spec.text import parse
 
@@ -37,6 +38,12 @@ class Held:
     printed: Printed
     found: list[float]
     is_so: bool
+
+
+def example_of(source: str) -> Example | None:
+    """The worked example that comes with a preset's weights, if one does."""
+    folder = presets.weights_path(source)
+    return example_in(folder) if folder else None
 
 
 def example_in(folder: str) -> Example | None:

@@ -8,6 +8,18 @@ WIDTH, HEIGHT = 720, 420
 FONT = "Helvetica Neue, Helvetica, Arial, Liberation Sans, PingFang SC, Microsoft YaHei, Noto Sans CJK SC, sans-serif"
 INK, FAINT = "#222222", "#767676"
 
+# Areas by component, on either ground. Okabe & Ito's palette, told apart by the colour-blind too.
+COMPONENT_COLORS: Final = {
+    "embedding": "#E69F00",
+    "position": "#F0E442",
+    "attention": "#56B4E9",
+    "ffn": "#009E73",
+    "mixer": "#CC79A7",
+    "norm": "#999999",
+    "head": "#D55E00",
+    "other": "#BBBBBB",
+}
+
 
 CONFIG = {
     "font": FONT,

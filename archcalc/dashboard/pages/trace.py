@@ -1,0 +1,92 @@
+"""The page that watches a forward pass: step by step, what each head attends to, what comes next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import streamlit as st
+
+from archcalc.dashboard import job, same
+from archcalc.dashboard.errors import tell, told
+from archcalc.dashboard.session import KEPT, choice, plain, say
+from archcalc.dashboard.tracing import made as making
+from archcalc.dashboard.tracing import source
+from archcalc.errors import ArchcalcError
+
+if TYPE_CHECKING:
+    from archcalc.dashboard.tracing.made import Made
+    from archcalc.interp.trace.run import Trace
+
+
+def page() -> None:
+    """The model and its text, then the view that is chosen, then the files."""
+    say_ = say()
+    st.markdown(plain(say_("app_trace.about")))
+    wanted = source.chosen()
+    made = _made(wanted)
+    trace = _looked_at(made)
+    label, names = say_("app_trace.view"), "app_trace.view_"
+    view = choice(st.segmented_control, label, tuple(_VIEWS), names, key="trace_view", label_visibility="collapsed")
+    with told():
+        _VIEWS[view](made, trace)
+    from archcalc.dashboard.tracing import ending
+
+    st.divider()
+    ending.files(made, trace, f"{made.opened.spec.name}.trace")
+    place = None if trace.position == made.trace.position else trace.position
+    same.lines(source.command(wanted, made, place), source.python(wanted, made, place))
+
+
+def _made(wanted: source.Wanted) -> Made:
+    """The trace, made now if it is a new one; where it cannot be, the page says why and ends."""
+    asked = (wanted.source, wanted.prompt, wanted.ids)
+    try:
+        found = making.kept(*asked)
+        return found or job.run(say()("app_trace.making"), lambda: making.made(*asked), key="trace")
+    except ArchcalcError as error:
+        tell(error)
+        st.stop()
+
+
+def _looked_at(made: Made) -> Trace:
+    """The trace at the place that is chosen, of those in the last text; what is read."""
+    from archcalc.render.trace import read_table
+    from archcalc.render.trace_stage import in_short
+
+    ids, last = next(reversed(made.trace.ids.values())), made.trace.position
+    place, say_ = last, say()
+    if last:
+        place = int(st.slider(say_("app_trace.position"), 0, last, last, key="trace_position", **KEPT))
+    tokens = " · ".join(
+        f"**{plain(text)}**" if i == place else plain(text)
+        for i, text in enumerate(in_short(made.opened.piece(token)) or str(token) for token in ids)
+    )
+    st.markdown(f"{plain(say_('app_trace.reads'))} {tokens}")
+    with st.expander(say_("trace.tokens_read")):
+        from archcalc.dashboard import blocks
+
+        blocks.table(read_table(made.trace, made.opened.piece, say_), "trace_read")
+    return replace(made.trace, position=place)
+
+
+def _stages(made: Made, trace: Trace) -> None:
+    from archcalc.dashboard.tracing import stages
+
+    stages.show(made, trace)
+
+
+def _attention(made: Made, trace: Trace) -> None:
+    from archcalc.dashboard.tracing import attention
+
+    attention.show(made, trace)
+
+
+def _next(made: Made, trace: Trace) -> None:
+    from archcalc.dashboard.tracing import ending
+
+    ending.show(made, trace)
+
+
+_VIEWS: Final[dict[str, Callable[[Made, Trace], None]]] = {"stages": _stages, "attention": _attention, "next": _next}

@@ -1,0 +1,65 @@
+"""What every head attends to, and one query's softmax step by step."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from archcalc.dashboard import blocks, charts
+from archcalc.dashboard.session import KEPT, plain, say
+from archcalc.dashboard.tracing.made import Made
+from archcalc.interp.trace.run import Trace, Traced
+from archcalc.interp.trace.softmax import parts, softmax_of
+from archcalc.render import trace_softmax
+from archcalc.render.charts.heat_map import heat_map
+from archcalc.render.trace_stage import Look, matrix, n_heads, places
+
+# Heads side by side, and how many at once.
+_ROW, _MOST = 3, 12
+
+
+def show(made: Made, trace: Trace) -> None:
+    """The patterns of one attention, head by head; then the softmax of the query that is chosen."""
+    say_, every = say(), parts(trace)
+    if not every:
+        st.info(say_("app_trace.no_attention"))
+        return
+    part = str(st.selectbox(say_("app_trace.attention"), every, key="trace_attention", **KEPT))
+    pattern = next(one for one in trace.steps if one.step.name == f"{part}.pattern")
+    st.caption(plain(say_("app_trace.reading")))
+    _patterns(made, trace, pattern)
+    _softmax(made, trace, pattern, part)
+
+
+def _patterns(made: Made, trace: Trace, pattern: Traced) -> None:
+    """A heat map a head; of many heads, a dozen from one on."""
+    heads, first = n_heads(trace, pattern), 0
+    if heads > _MOST:
+        label = say()("app_trace.first_head", n=_MOST)
+        first = int(st.slider(label, 0, heads - _MOST, step=1, key="trace_first_head", **KEPT))
+    shown = range(first, min(first + _MOST, heads))
+    for begin in range(0, len(shown), _ROW):
+        row = st.columns(_ROW if heads > 1 else 1)
+        for place, head in zip(row, shown[begin : begin + _ROW], strict=False):
+            with place:
+                found = matrix(trace, pattern, made.opened.piece, Look(head), say())
+                charts.show(heat_map(found), name=f"trace_pattern_{head}")
+
+
+def _softmax(made: Made, trace: Trace, pattern: Traced, part: str) -> None:
+    say_, (heads, queries, _) = say(), pattern.value.shape
+    head, query = 0, min(trace.position, queries - 1)
+    names, keys = places(trace, pattern, made.opened.piece), places(trace, pattern, made.opened.piece, keys=True)
+    left, right = st.columns(2)
+    if heads > 1:
+        head = int(left.slider(say_("app_trace.head"), 0, heads - 1, key="trace_head", **KEPT))
+    if queries > 1:
+        query = int(right.slider(say_("app_trace.query"), 0, queries - 1, query, key="trace_query", **KEPT))
+    st.caption(plain(say_("app_trace.query_is", token=names[query])))
+    told = f"head={head}, query={query}"
+    found = softmax_of(made.model, trace, part, head=head, query=query)
+    blocks.table(trace_softmax.table(found, keys, say_), "trace_softmax")
+    hidden = [key for key, is_hidden in zip(keys, found.hidden, strict=True) if is_hidden]
+    said = say_("app_trace.hidden", keys=", ".join(hidden)) if hidden else say_("app_trace.sees_all")
+    st.markdown(plain(said))
+    lines = f"from archcalc.interp.trace.softmax import softmax_of\n\nsoftmax_of(model, found, {part!r}, {told})"
+    st.code(lines, language="python")

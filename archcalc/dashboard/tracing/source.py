@@ -1,0 +1,103 @@
+"""Which model is traced, and on what: chosen on top of the page, kept in the URL."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import streamlit as st
+
+from archcalc import presets
+from archcalc.cli.options import changes
+from archcalc.dashboard import subject
+from archcalc.dashboard.serve import MODELS_VARIABLE
+from archcalc.dashboard.session import KEPT, choice, say
+from archcalc.dashboard.tracing.made import Made, Source
+
+_WAYS: Final = ("weights", "random")
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """A model, and a text or ids for it; both empty for what comes with the model."""
+
+    source: Source
+    prompt: str
+    ids: str
+
+
+def chosen() -> Wanted:
+    """Draw the chooser; what it says."""
+    say_ = say()
+    way = choice(st.segmented_control, say_("app_trace.from"), _WAYS, "app_trace.from_", key="trace_from")
+    left, middle, right = st.columns([2, 3, 2])
+    source = _shipped(left) if way == "weights" else _random(left)
+    prompt = middle.text_input(say_("app_trace.prompt"), key="trace_prompt", help=say_("app_trace.prompt_help"), **KEPT)
+    ids = right.text_input(say_("app_trace.ids"), key="trace_ids", help=say_("app_trace.ids_help"), **KEPT)
+    return Wanted(source, prompt, ids)
+
+
+def with_weights() -> dict[str, str]:
+    """What can be traced with its own weights, the worked example first: its name on the page → its source."""
+    shipped = [name for name in presets.names() if presets.weights_path(name)]
+    folder = os.environ.get(MODELS_VARIABLE)
+    local = [path for path in sorted(Path(folder).iterdir()) if _is_checkpoint(path)] if folder else []
+    return {name: name for name in shipped} | {path.name: str(path) for path in local}
+
+
+def _is_checkpoint(path: Path) -> bool:
+    return path.suffix == ".gguf" or (path.is_dir() and any(path.glob("*.safetensors")))
+
+
+def _shipped(place: st.delta_generator.DeltaGenerator) -> Source:
+    there = with_weights()
+    name = place.selectbox(say()("app_trace.model"), list(there), key="trace_model", **KEPT)
+    return Source(there[name])
+
+
+def _random(place: st.delta_generator.DeltaGenerator) -> Source:
+    """Any architecture, chosen as on the other pages."""
+    subject.choose()
+    found, label = subject.chosen(), say()("app_trace.seed")
+    seed = place.number_input(label, min_value=0, max_value=2**31 - 1, value=0, key="trace_seed", **KEPT)
+    return Source(found.source, json.dumps(found.base), found.settings, int(seed))
+
+
+def command(wanted: Wanted, made: Made, position: int | None) -> str:
+    """The command line that traces the same."""
+    source, told = wanted.source, [shlex.quote(wanted.source.name)]
+    if source.is_random:
+        told += ["--random-weights", "--seed", str(source.seed)]
+        told += [f"--set {shlex.quote(setting)}" for setting in source.settings]
+    # What comes with the weights need not be said.
+    if not made.held and made.prompt is not None:
+        told.append(f"--prompt {shlex.quote(made.prompt)}")
+    if made.ids is not None:
+        told.append(f"--ids {shlex.quote(made.ids)}")
+    if position is not None:
+        told.append(f"--position {position}")
+    return f"archcalc trace {' '.join(told)}"
+
+
+def python(wanted: Wanted, made: Made, position: int | None) -> str:
+    """The lines of Python that trace the same."""
+    source = wanted.source
+    told = [repr(source.name)]
+    if source.is_random:
+        told.append("random_weights=True")
+    if source.settings:
+        told.append(f"changes={changes(source.settings)!r}")
+    seed = f", seed={source.seed}" if source.is_random else ""
+    place = "" if position is None else f", position={position}"
+    ids = next(iter(made.trace.ids.values()))
+    return f"""from archcalc.interp.trace.asked import asked
+from archcalc.interp.trace.run import trace
+from archcalc.run.opened import open_source
+
+opened = open_source({", ".join(told)})
+told = asked(opened, {ids})
+model = opened.load(told.work, packed=False{seed}).model
+found = trace(model, told.ids, told.target{place})"""

@@ -1,0 +1,102 @@
+"""One step at a time: what it is, what it reads, what it makes."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import streamlit as st
+
+from archcalc.dashboard import blocks, charts
+from archcalc.dashboard.session import KEPT, plain, say
+from archcalc.dashboard.tracing.made import Made
+from archcalc.interp.trace.reads import read_by
+from archcalc.interp.trace.run import Trace, Traced
+from archcalc.render.charts.heat_map import heat_map
+from archcalc.render.trace import parts_of
+from archcalc.render.trace_stage import MOST_WIDE, Look, as_table, functions_of, matrix, n_heads, n_wide, printed_table
+
+_STAGE: Final = "trace_stage"
+_PART: Final = "_trace_part"
+
+
+def show(made: Made, trace: Trace) -> None:
+    """The step that is stood at."""
+    one = trace.steps[_stood_at(trace) - 1]
+    _said(one)
+    look = _look(trace, one)
+    before, after = st.columns(2)
+    with before:
+        st.caption(say()("app_trace.before"))
+        read = read_by(trace, one)
+        for i, other in enumerate(read):
+            _matrix(made, trace, other, look, f"before_{i}")
+        if not read:
+            st.caption(say()("app_trace.reads_nothing"))
+    with after:
+        st.caption(say()("app_trace.after"))
+        _matrix(made, trace, one, look, "after")
+        _printed(made, one)
+
+
+def _stood_at(trace: Trace) -> int:
+    """Which step, from 1 on: by part of the model, by a slider, one on or one back."""
+    say_, n = say(), len(trace.steps)
+    st.session_state[_STAGE] = now = max(1, min(int(st.session_state.get(_STAGE, 1)), n))
+    starts = {title: trace.steps.index(own[0]) + 1 for title, own in parts_of(trace, say_)}
+    st.session_state[_PART] = next((title for title in reversed(starts) if starts[title] <= now), next(iter(starts)))
+    where, slider, back, on = st.columns([3, 6, 2, 2], vertical_alignment="bottom")
+    where.selectbox(say_("app_trace.part"), list(starts), key=_PART, on_change=_go_to_part, args=(starts,))
+    at = int(slider.slider(say_("app_trace.stage"), 1, n, key=_STAGE, **KEPT))
+    back.button(say_("app_trace.back"), key="trace_back", on_click=_move, args=(-1,), disabled=at == 1, width="stretch")
+    on.button(say_("app_trace.on"), key="trace_on", on_click=_move, args=(1,), disabled=at == n, width="stretch")
+    return at
+
+
+def _go_to_part(starts: dict[str, int]) -> None:
+    st.session_state[_STAGE] = starts[st.session_state[_PART]]
+
+
+def _move(by: int) -> None:
+    st.session_state[_STAGE] += by
+
+
+def _said(one: Traced) -> None:
+    """A step's name, what it is in words, its formula, and what the formula's functions do."""
+    say_ = say()
+    st.subheader(plain(one.step.name), anchor=False)
+    st.markdown(plain(say_(f"trace.kind.{one.step.kind}")))
+    if one.step.formula:
+        st.code(f"{one.step.name} = {one.step.formula}", language=None, wrap_lines=True)
+        st.caption("  \n".join(plain(f"{name}: {what}") for name, what in functions_of(one.step.formula, say_)))
+
+
+def _look(trace: Trace, one: Traced) -> Look:
+    """Which head, and which dimensions, where there are more than are shown."""
+    say_, together = say(), (*read_by(trace, one), one)
+    heads = max(n_heads(trace, other) for other in together)
+    wide = max(n_wide(other) for other in together)
+    head = start = 0
+    if heads > 1:
+        head = int(st.slider(say_("app_trace.head"), 0, heads - 1, key="trace_head", **KEPT))
+    if wide > MOST_WIDE:
+        last = wide - MOST_WIDE
+        start = int(st.slider(say_("app_trace.start"), 0, last, step=MOST_WIDE // 4, key="trace_start", **KEPT))
+    return Look(head, start)
+
+
+def _matrix(made: Made, trace: Trace, one: Traced, look: Look, name: str) -> None:
+    found = matrix(trace, one, made.opened.piece, look, say())
+    charts.show(heat_map(found), name=f"trace_{name}")
+    with st.expander(say()("app_trace.as_table")):
+        blocks.table(as_table(found, say()), f"trace_{name}_table")
+
+
+def _printed(made: Made, one: Traced) -> None:
+    """What texts print of this step, and why it cannot be so where it is not."""
+    say_ = say()
+    for held in made.held:
+        if held.printed.step == one.step.name:
+            blocks.table(printed_table(held, say_), "trace_printed")
+            (st.success if held.is_so else st.warning)(say_("trace.so" if held.is_so else "trace.not_so"))
+            if held.printed.en:
+                st.markdown(plain(getattr(held.printed, say_.lang)))

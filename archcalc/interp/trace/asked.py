@@ -1,0 +1,51 @@
+"""What a model is asked to be traced on, checked before its weights are loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+from archcalc.errors import InputError
+from archcalc.run.opened import Opened
+from archcalc.spec import Spec
+from archcalc.spec.sites import sites
+from archcalc.spec.workload import Workload
+
+FLOAT_BYTES = 4
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A text's ids, the target's where there is one (begun, and no more), and what such a pass takes room for."""
+
+    ids: list[int]
+    target: list[int] | None
+    work: Workload
+
+
+def asked(found: Opened, ids: list[int]) -> Asked:
+    """What a trace over these ids reads: of an encoder-decoder the source, its target begun.
+
+    Raises InputError for ids that are not of the vocabulary, too many or none, and where it is not known with which
+    token a target begins.
+    """
+    crosses = found.spec.family == "encoder-decoder"
+    if crosses and found.start_id is None:
+        raise InputError("not known", where="decoder_start_token_id", allowed="a token id that the decoder begins with")
+    wrong = [token for token in ids if not 0 <= token < found.spec.vocab_size]
+    if wrong or not 0 < len(ids) <= found.spec.n_ctx:
+        problem = f"found id {wrong[0]}" if wrong else f"has {len(ids):,} tokens"
+        allowed = f"ids from 0 to {found.spec.vocab_size - 1:,}, 1 to {found.spec.n_ctx:,} of them"
+        raise InputError(problem, where="prompt", allowed=allowed)
+    work = Workload(batch=1, seq=1, source_seq=len(ids)) if crosses else Workload(batch=1, seq=len(ids))
+    return Asked(ids, [found.start_id] if crosses and found.start_id is not None else None, work)
+
+
+def recorded_bytes(spec: Spec, work: Workload) -> int:
+    """Bytes that the sites of a pass take in float32: most of what its trace holds.
+
+    >>> from archcalc.sources import load
+    >>> recorded_bytes(load("happy"), Workload(batch=1, seq=3))
+    972
+    """
+    return sum(FLOAT_BYTES * prod(shape) for site in sites(spec) if (shape := site.shape(work)) is not None)

@@ -1,0 +1,28 @@
+"""One token as what may come next: its probability and its rank at the place that is looked at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from archcalc.errors import InputError
+from archcalc.interp.distributions import ranks
+from archcalc.interp.trace.run import Trace
+
+
+@dataclass(frozen=True)
+class Target:
+    """A token after the place that a trace looks at; the likeliest has rank 1."""
+
+    id: int
+    probability: float
+    rank: int
+
+
+def target(trace: Trace, token: int) -> Target:
+    """Raises InputError for a token that the vocabulary has not."""
+    p_V = trace["probabilities"][trace.position]
+    if not 0 <= token < len(p_V):
+        raise InputError(f"found {token}", where="target", allowed=f"0 to {len(p_V) - 1:,}")
+    return Target(token, float(p_V[token]), ranks(p_V, torch.tensor([token]))[0])

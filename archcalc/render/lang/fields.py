@@ -1,0 +1,369 @@
+"""What every part of a spec is, and every field of it: the form's help, and what the JSON Schema describes.
+
+`Part` names a part, `Part.field` its field, `Part.field.value` a choice that the field has.
+"""
+
+from archcalc.render.lang import Sentences
+
+_ACTIVATIONS: Sentences = {
+    "relu": ("max(0, x)", "max(0, x)，修正线性单元"),
+    "relu2": ("relu(x) squared", "relu(x) 的平方"),
+    "gelu": ("x times the normal distribution's Φ(x)", "x 乘以正态分布函数 Φ(x)"),
+    "gelu_tanh": ("gelu, approximated with tanh", "gelu 的 tanh 近似"),
+    "quick_gelu": ("gelu, approximated as x·σ(1.702x)", "gelu 的近似 x·σ(1.702x)"),
+    "silu": ("x·σ(x), also called swish", "x·σ(x)，又称 swish"),
+    "clamped_swish": ("quick_gelu held to 7 at most, as gpt-oss has it", "上限为 7 的 quick_gelu，gpt-oss 所用"),
+}
+_ACTIVATION = ("the function between the matrices", "两个矩阵之间的激活函数")
+_PROBABILITY = "probability of dropping a value in training, from 0 to below 1: {}"
+_EPS = ("added to the variance, so that nothing is divided by 0", "加在方差上的小量，避免除以 0")
+_FACTOR = ("how many times longer the context becomes", "上下文长度放大的倍数")
+_ORIGINAL = ("tokens of context before the stretch", "放大之前的上下文长度，单位为词元")
+
+_SPEC: Sentences = {
+    "": ("one transformer, whole", "一个完整的 Transformer"),
+    "name": ("the model's short name, up to 200 characters", "模型的短名，最多 200 个字符"),
+    "title": ("the model's name as pages show it; empty: the short name", "页面上显示的模型名；留空则用短名"),
+    "source": ("where the figures come from, a source a line", "各项数据的出处，每行一个"),
+    "note": ("a remark for readers; it changes no figure", "给读者的说明；不影响任何数字"),
+    "vocab_size": ("tokens in the vocabulary: rows of the token table", "词表中的词元数，即词元表的行数"),
+    "n_ctx": ("context length: the most tokens that the model may see", "上下文长度：模型最多能看到的词元数"),
+    "d_model": ("width of the residual stream: numbers for each token", "残差流的宽度：每个词元的数值个数"),
+    "embedding": ("how tokens become vectors", "词元如何变成向量"),
+    "encoder": ("layers that see the whole text in both directions", "能双向看到全文的各层"),
+    "decoder": ("layers that see only what comes before, and predict", "只能看到前文并作预测的各层"),
+    "head": (
+        "from the last state to a score for each token; none: no head",
+        "从最后的状态到每个词元的得分；无：没有输出头",
+    ),
+    "dropout": ("what training drops at random, by place", "训练时各处随机丢弃的比例"),
+    "claims": ("published figures, checked against this spec", "与本规格核对的已发表数字"),
+}
+_EMBEDDING: Sentences = {
+    "": ("the token table", "词元表"),
+    "factor": ("a token table narrower than the model; none: as wide", "比模型更窄的词元表；无：同宽"),
+    "n_token_types": ("rows of a table of segments (BERT has 2); 0: none", "句段表的行数（BERT 为 2）；0 表示没有"),
+    "scale": ("multiplies the embeddings; none: 1", "嵌入乘以该数；无：1"),
+}
+_FACTORISED: Sentences = {
+    "": ("a narrow table and the projection that widens it", "窄词元表及将其加宽的投影"),
+    "d_embed": ("width of the token table", "词元表的宽度"),
+    "bias": ("a bias on the projection", "投影是否带偏置"),
+    "widen": ("when the projection comes", "何时投影"),
+    "widen.before_positions": ("before positions are added (OPT-350m)", "在加入位置之前（OPT-350m）"),
+    "widen.after_positions": (
+        "after positions and the embedding norm (ALBERT)",
+        "在加入位置与嵌入归一化之后（ALBERT）",
+    ),
+}
+_STACK: Sentences = {
+    "": ("layers one after another", "依次相接的各层"),
+    "n_layers": ("number of layers; none: the sum of the runs", "层数；无：各段之和"),
+    "runs": ("runs of layers, one after another", "依次排列的各段层"),
+    "position": ("a table of positions added to the embeddings", "加到嵌入上的位置表"),
+    "embed_norm": ("a norm on the embeddings, before the first layer", "第一层之前对嵌入的归一化"),
+    "final_norm": ("a norm after the last layer", "最后一层之后的归一化"),
+    "n_mtp": (
+        "modules that predict tokens further ahead (DeepSeek-V3), each with a layer of its own",
+        "预测更后面词元的模块数（DeepSeek-V3），每个自带一层",
+    ),
+}
+_RUN: Sentences = {
+    "": ("layers that repeat a pattern", "重复同一模式的一段层"),
+    "count": (
+        "layers of this run; none in one run: it takes what the others leave of n_layers",
+        "本段的层数；有一段可为 无：取 n_layers 余下的层",
+    ),
+    "pattern": ("the layers that this run cycles through", "本段循环使用的各层"),
+    "share_weights": ("one set of weights for every turn (ALBERT)", "每次循环共用一套权重（ALBERT）"),
+}
+_LAYER: Sentences = {
+    "": ("attention and feed-forward, each with its norm", "注意力与前馈网络，各带归一化"),
+    "name": ("what tables call such layers; none: they are numbered", "表格中对此类层的称呼；无：按编号"),
+    "norm": ("the normalisation at each of the layer's parts", "层内各部分所用的归一化"),
+    "placement": (
+        "where the norms stand; f is a part, x the residual stream",
+        "归一化的位置；f 为某一部分，x 为残差流",
+    ),
+    "placement.pre": ("x + f(norm(x)), the usual one", "x + f(norm(x))，最常用"),
+    "placement.post": ("norm(x + f(x)), the original transformer's", "norm(x + f(x))，最初的 Transformer 所用"),
+    "placement.sandwich": ("x + norm(f(norm(x))), Gemma's", "x + norm(f(norm(x)))，Gemma 所用"),
+    "placement.output": ("x + norm(f(x)), OLMo 2's", "x + norm(f(x))，OLMo 2 所用"),
+    "placement.parallel": (
+        "x + attention(norm(x)) + ffn(norm(x)), one norm",
+        "x + attention(norm(x)) + ffn(norm(x))，共用一个归一化",
+    ),
+    "placement.parallel_two": ("as parallel, a norm for each", "同 parallel，但各有一个归一化"),
+    "attention": ("how tokens look at each other; none: no attention", "词元之间如何相互关注；无：没有注意力"),
+    "cross": (
+        "how a decoder looks at the encoder's states; none: not at all",
+        "解码器如何关注编码器的状态；无：不关注",
+    ),
+    "ffn": ("the feed-forward network, each token by itself; none: none", "逐词元的前馈网络；无：没有"),
+}
+_LAYER_NORM: Sentences = {
+    "": ("centred and divided by the standard deviation", "减去均值再除以标准差"),
+    "weight": ("a learned factor for each number", "每个数有一个可学习的系数"),
+    "bias": ("a learned number added to each", "每个数加上一个可学习的数"),
+    "eps": _EPS,
+}
+_RMS_NORM: Sentences = {
+    "": ("divided by the root of the mean square, not centred", "除以均方根，不减均值"),
+    "weight": ("a learned factor for each number", "每个数有一个可学习的系数"),
+    "unit_offset": ("the factor is 1 + weight (Gemma); the count is the same", "系数为 1 + 权重（Gemma）；参数量不变"),
+    "eps": _EPS,
+}
+_ATTENTION: Sentences = {
+    "": (
+        "grouped-query attention: query heads share key and value heads, from each its own (MHA) to one for all (MQA)",
+        "分组查询注意力：多个查询头共享键值头，从各自一个（MHA）到全部共享一个（MQA）",
+    ),
+    "n_heads": ("number of query heads", "查询头的个数"),
+    "n_kv_heads": (
+        "heads of keys and values, a divisor of n_heads; none: n_heads",
+        "键与值的头数，须整除 n_heads；无：等于 n_heads",
+    ),
+    "d_head": ("width of a head; none: d_model / n_heads", "每个头的宽度；无：d_model / n_heads"),
+    "q_bias": ("a bias on the queries' projection", "查询投影是否带偏置"),
+    "k_bias": ("a bias on the keys' projection", "键投影是否带偏置"),
+    "v_bias": ("a bias on the values' projection", "值投影是否带偏置"),
+    "out_bias": ("a bias on the output's projection", "输出投影是否带偏置"),
+    "qk_norm": ("a norm on queries and keys before they meet", "查询与键相乘之前的归一化"),
+    "position": ("how attention learns the order of tokens; none: not here", "注意力如何得知词元顺序；无：不在此处"),
+    "window": (
+        "how many of the last tokens are seen, itself included; none: all",
+        "只看最近多少个词元（含自身）；无：全部",
+    ),
+    "sinks": (
+        "a learned score for each head that takes attention away from all tokens",
+        "每个头有一个可学习的得分，从所有词元处分走注意力",
+    ),
+    "softcap": ("scores are held within ± this by a tanh; none: not", "用 tanh 将得分限制在 ± 该值之内；无：不限制"),
+    "scale": ("multiplies the scores; none: 1/√d_head", "得分乘以该数；无：1/√d_head"),
+}
+_QK_NORM: Sentences = {
+    "": ("a norm on queries and keys", "对查询与键的归一化"),
+    "norm": ("its kind", "归一化的种类"),
+    "over": ("what is normed together", "一起归一化的范围"),
+    "over.head": ("each head by itself (Qwen3)", "每个头各自归一化（Qwen3）"),
+    "over.full": ("all heads at once (OLMo 2)", "所有头一起归一化（OLMo 2）"),
+}
+_LATENT: Sentences = {
+    "": (
+        "multi-head latent attention: keys and values pass through a narrow latent, which is all that the cache keeps",
+        "多头潜在注意力：键与值经过一个窄的潜在向量，缓存只保留它",
+    ),
+    "n_heads": ("number of heads", "头数"),
+    "kv_rank": ("width of the latent of keys and values", "键值潜在向量的宽度"),
+    "d_nope": ("width of a head's query and key without position", "每个头的查询与键中不带位置的宽度"),
+    "d_rope": (
+        "width of a head's query and key with position, an even number",
+        "每个头的查询与键中带位置的宽度，为偶数",
+    ),
+    "d_v": ("width of a head's value", "每个头的值的宽度"),
+    "q_rank": ("width of the latent of queries; none: no latent", "查询潜在向量的宽度；无：没有"),
+    "norm": ("the norm on the latents", "潜在向量的归一化"),
+    "down_bias": ("a bias on the projections into the latents", "投影到潜在向量时是否带偏置"),
+    "out_bias": ("a bias on the output's projection", "输出投影是否带偏置"),
+    "position": ("how queries and keys are turned by position", "查询与键如何按位置旋转"),
+    "scale": (
+        "multiplies the scores; none: 1/√(d_nope + d_rope), and what the scaling asks for",
+        "得分乘以该数；无：1/√(d_nope + d_rope)，并按位置缩放的要求调整",
+    ),
+}
+_ROPE: Sentences = {
+    "": ("queries and keys are turned by their position", "按位置旋转查询与键"),
+    "theta": ("base of the wavelengths, above 1; larger turns slower", "波长的底数，大于 1；越大旋转越慢"),
+    "d_rotary": (
+        "how much of a head's width is turned, an even number; none: all",
+        "每个头被旋转的宽度，为偶数；无：全部",
+    ),
+    "interleaved": (
+        "neighbours are turned in pairs; else the first half with the second",
+        "相邻两维成对旋转；否则前半与后半成对",
+    ),
+    "scaling": (
+        "how the turning is stretched for a longer context; none: not",
+        "为更长的上下文如何放缓旋转；无：不放缓",
+    ),
+}
+_LINEAR: Sentences = {"": ("positions divided by the factor", "位置除以倍数"), "factor": _FACTOR}
+_LLAMA3: Sentences = {
+    "": ("long wavelengths divided, short ones kept (Llama 3.1)", "长波长被拉长，短波长保持（Llama 3.1）"),
+    "factor": _FACTOR,
+    "low_freq_factor": (
+        "wavelengths above n_ctx_original / this are stretched in full",
+        "波长大于 n_ctx_original / 该值时完全拉长",
+    ),
+    "high_freq_factor": (
+        "wavelengths below n_ctx_original / this are kept",
+        "波长小于 n_ctx_original / 该值时保持不变",
+    ),
+    "n_ctx_original": _ORIGINAL,
+}
+_YARN: Sentences = {
+    "": ("slow turns stretched, fast ones kept, a ramp between (YaRN)", "慢旋转被拉长，快旋转保持，其间渐变（YaRN）"),
+    "factor": _FACTOR,
+    "n_ctx_original": _ORIGINAL,
+    "beta_fast": (
+        "dimensions that turn more often than this over the original context are kept",
+        "在原上下文内转动次数多于该值的维度保持不变",
+    ),
+    "beta_slow": ("dimensions that turn less often than this are stretched in full", "转动次数少于该值的维度完全拉长"),
+    "attention_factor": (
+        "multiplies cos and sin; none: 0.1·ln(factor) + 1",
+        "cos 与 sin 乘以该数；无：0.1·ln(factor) + 1",
+    ),
+    "mscale": (
+        "DeepSeek's way to state attention_factor, for the turned part",
+        "DeepSeek 对 attention_factor 的写法，作用于旋转部分",
+    ),
+    "mscale_all_dim": ("the same, for the scores of all dimensions", "同上，作用于全部维度的得分"),
+    "truncate": ("the ramp's ends are rounded to whole dimensions", "渐变的两端取整到维度"),
+}
+_ALIBI: Sentences = {
+    "": ("a penalty on scores that grows with distance, without weights", "得分随距离递减的惩罚，没有权重"),
+    "scaled": (
+        "the penalty is scaled as the scores are (Falcon); else it is not (BLOOM)",
+        "惩罚与得分一同缩放（Falcon）；否则不缩放（BLOOM）",
+    ),
+}
+_RELATIVE: Sentences = {
+    "": ("a learned bias for each bucket of distance and each head (T5)", "每个距离桶、每个头有一个可学习的偏置（T5）"),
+    "n_buckets": ("buckets of distance: rows of the table", "距离桶的个数，即表的行数"),
+    "max_distance": ("tokens of distance from which all share the last bucket", "超过该词元距离后共用最后一个桶"),
+}
+_LEARNED: Sentences = {
+    "": ("a trained vector for each position", "每个位置一个训练得到的向量"),
+    "n_extra": ("rows beyond n_ctx (OPT and RoBERTa keep 2)", "n_ctx 之外多出的行数（OPT 与 RoBERTa 为 2）"),
+}
+_SINUSOIDAL: Sentences = {
+    "": ("sines and cosines of the position", "位置的正弦与余弦"),
+    "stored": ("the table is stored with the weights (Marian); else computed", "表与权重一同存储（Marian）；否则现算"),
+}
+_PLAIN: Sentences = {
+    "": ("two matrices with an activation between", "两个矩阵，中间是激活函数"),
+    "d_ff": ("hidden units: the width between the two matrices", "隐藏单元数：两个矩阵之间的宽度"),
+    "activation": _ACTIVATION,
+    "bias": ("a bias on each matrix", "每个矩阵是否带偏置"),
+}
+_GATED: Sentences = {
+    "": (
+        "three matrices: one gates what another makes (SwiGLU, GeGLU)",
+        "三个矩阵：其一门控另一个的输出（SwiGLU、GeGLU）",
+    ),
+    "d_ff": ("hidden units: the width between the matrices", "隐藏单元数：矩阵之间的宽度"),
+    "activation": ("the function on the gate", "门上的激活函数"),
+    "bias": ("a bias on each matrix", "每个矩阵是否带偏置"),
+}
+_MOE: Sentences = {
+    "": (
+        "a mixture of experts: a router sends each token to a few of many",
+        "混合专家：路由器把每个词元送往众多专家中的几个",
+    ),
+    "n_experts": ("routed experts, all of them stored", "路由专家总数，全部存储"),
+    "n_active": ("experts that each token takes", "每个词元使用的专家数"),
+    "d_expert": ("hidden units of an expert", "每个专家的隐藏单元数"),
+    "activation": ("the function in each expert", "每个专家内的激活函数"),
+    "gated": ("experts have three matrices, one of them a gate; else two", "每个专家有三个矩阵，其一为门；否则两个"),
+    "expert_bias": ("a bias on the experts' matrices", "专家的矩阵是否带偏置"),
+    "router_bias": ("a bias on the router", "路由器是否带偏置"),
+    "correction_bias": (
+        "a number for each expert that moves the choice alone (DeepSeek-V3), kept as a buffer",
+        "每个专家一个只影响选择的数（DeepSeek-V3），存为缓冲区",
+    ),
+    "scoring": ("how the router's logits become weights", "路由器的 logits 如何变成权重"),
+    "scoring.softmax": ("a softmax over all experts", "对全部专家作 softmax"),
+    "scoring.softmax_chosen": ("a softmax over the chosen experts", "对选中的专家作 softmax"),
+    "scoring.sigmoid": ("a sigmoid for each expert", "每个专家各作 sigmoid"),
+    "normalise": ("the chosen experts' weights are made to sum to 1", "使选中专家的权重之和为 1"),
+    "scale": ("multiplies the experts' weights", "专家权重乘以该数"),
+    "n_groups": (
+        "groups of experts, a divisor of n_experts; 1: no groups",
+        "专家的组数，须整除 n_experts；1 表示不分组",
+    ),
+    "n_active_groups": ("groups that a token's experts may come from", "一个词元的专家可来自的组数"),
+    "n_shared": ("experts that every token takes; 0: none", "每个词元都使用的共享专家数；0 表示没有"),
+    "d_shared": ("hidden units of a shared expert; none: d_expert", "每个共享专家的隐藏单元数；无：等于 d_expert"),
+    "shared_gate": ("a sigmoid gate on what the shared experts make", "共享专家的输出带 sigmoid 门"),
+}
+_HEAD: Sentences = {
+    "": ("from the last state to a score for each token", "从最后的状态到每个词元的得分"),
+    "tied": ("the token table serves as the head's matrix, stored once", "词元表兼作输出头的矩阵，只存储一次"),
+    "bias": ("a bias for each token of the vocabulary", "词表中每个词元一个偏置"),
+    "transform": (
+        "a dense layer, activation and norm before the logits (BERT)",
+        "logits 之前的全连接层、激活与归一化（BERT）",
+    ),
+    "softcap": (
+        "logits are held within ± this by a tanh; none: not",
+        "用 tanh 将 logits 限制在 ± 该值之内；无：不限制",
+    ),
+    "scale": ("multiplies the state before the head; none: 1", "输出头之前状态乘以该数；无：1"),
+}
+_TRANSFORM: Sentences = {
+    "": ("what a masked-LM head does before its logits", "掩码语言模型输出头在 logits 之前的变换"),
+    "activation": ("the function after the dense layer", "全连接层之后的激活函数"),
+    "norm": ("the norm after the activation", "激活之后的归一化"),
+}
+_DROPOUT: Sentences = {
+    "": ("what training drops at random; it changes no weight", "训练时的随机丢弃；不影响权重"),
+    "embedding": (_PROBABILITY.format("of the embeddings"), "训练时丢弃嵌入数值的概率，从 0 到小于 1"),
+    "attention": (_PROBABILITY.format("of attention's pattern"), "训练时丢弃注意力权重的概率，从 0 到小于 1"),
+    "residual": (
+        _PROBABILITY.format("of what a part adds to the residual stream"),
+        "训练时丢弃各部分加入残差流的数值的概率，从 0 到小于 1",
+    ),
+    "ffn": (_PROBABILITY.format("of the hidden units"), "训练时丢弃隐藏单元的概率，从 0 到小于 1"),
+}
+_CLAIM: Sentences = {
+    "": ("a published figure about the model", "关于该模型的一个已发表数字"),
+    "id": ("its name here", "它在此处的名字"),
+    "quantity": (
+        "what is counted (total, active, share:attention …)",
+        "计数的对象（total、active、share:attention …）",
+    ),
+    "value": ("the figure as printed, with its unit", "所印的数字，带单位"),
+    "where": ("where it stands: table, section, page", "出处：表、节、页"),
+    "verdict": ("what checking it found", "核对的结果"),
+    "verdict.holds": ("it is right to its last digit", "精确到末位都正确"),
+    "verdict.truncates": ("right but cut off, not rounded", "正确，但被截断而非四舍五入"),
+    "verdict.differs": ("it differs", "与计算不符"),
+    "accounting": ("the way of counting under which the verdict was found", "得出结论时的计数方式"),
+    "note": ("what explains a difference", "对差异的说明"),
+}
+
+_PARTS: dict[str, Sentences] = {
+    "Spec": _SPEC,
+    "Embedding": _EMBEDDING,
+    "Factor": _FACTORISED,
+    "Stack": _STACK,
+    "Run": _RUN,
+    "Layer": _LAYER,
+    "LayerNorm": _LAYER_NORM,
+    "RMSNorm": _RMS_NORM,
+    "Attention": _ATTENTION,
+    "QkNorm": _QK_NORM,
+    "LatentAttention": _LATENT,
+    "Rope": _ROPE,
+    "LinearScaling": _LINEAR,
+    "Llama3Scaling": _LLAMA3,
+    "YarnScaling": _YARN,
+    "Alibi": _ALIBI,
+    "RelativeBias": _RELATIVE,
+    "Learned": _LEARNED,
+    "Sinusoidal": _SINUSOIDAL,
+    "Plain": _PLAIN,
+    "Gated": _GATED,
+    "MoE": _MOE,
+    "Head": _HEAD,
+    "Transform": _TRANSFORM,
+    "Dropout": _DROPOUT,
+    "Claim": _CLAIM,
+}
+_ACTIVATED = ("Plain", "Gated", "MoE", "Transform")
+
+WORDS: Sentences = {
+    **{f"{part}.{name}".rstrip("."): both for part, own in _PARTS.items() for name, both in own.items()},
+    **{f"{part}.activation.{name}": both for part in _ACTIVATED for name, both in _ACTIVATIONS.items()},
+}

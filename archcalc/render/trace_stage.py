@@ -1,0 +1,169 @@
+"""One step of a trace as a matrix to draw and a table to read, around the place that is looked at."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from archcalc.render.charts.heat_map import Matrix
+from archcalc.render.lang import ENGLISH, Words
+from archcalc.render.page import Column, Table
+from archcalc.render.trace import Spelled
+
+if TYPE_CHECKING:
+    from archcalc.interp.trace.published import Held
+    from archcalc.interp.trace.run import Trace, Traced
+
+# What is shown of more: places around the one that is looked at, dimensions, the likeliest tokens.
+MOST_PLACES, MOST_WIDE, MOST_TOKENS = 16, 32, 12
+# Kinds of steps whose values name something; axes of heads.
+_NAMING: Final = ("ids", "chosen", "choice")
+_HEADS: Final = "NK1"
+_FUNCTION: Final = re.compile(r"(\w+)\(")
+
+
+class Look(msgspec.Struct, frozen=True):
+    """What of a large value is looked at: one query head, and from which dimension on."""
+
+    head: int = 0
+    start: int = 0
+
+
+def n_heads(trace: Trace, one: Traced) -> int:
+    """How many query heads the part of a step has; 1 where it has none."""
+    if one.axes[0] not in _HEADS:
+        return 1
+    return int(trace[f"{one.step.name.rpartition('.')[0]}.scores"].shape[0])
+
+
+def n_wide(one: Traced) -> int:
+    """How many dimensions a step's vectors have; 0 where these are tokens, or numbers of something."""
+    return 0 if one.axes[-1] in "TSVk" else int(one.value.shape[-1])
+
+
+def places(trace: Trace, one: Traced, spelled: Spelled, *, keys: bool = False) -> list[str]:
+    """What stands at each place of a step's text, or of its keys': '2 很'."""
+    name = one.step.name
+    is_source = name.startswith("encoder.") or (".cross." in name and (keys or one.axes[1] == "S"))
+    ids = trace.ids["encoder.ids"] if is_source else next(reversed(trace.ids.values()))
+    return [f"{place} {in_short(spelled(token)) or token}" for place, token in enumerate(ids)]
+
+
+def in_short(text: str) -> str:
+    """A token's text as it is, quoted where its ends would not be seen."""
+    return text if text.isprintable() and text == text.strip() else repr(text)
+
+
+def matrix(trace: Trace, one: Traced, spelled: Spelled, look: Look = Look(), say: Words = ENGLISH) -> Matrix:  # noqa: B008
+    """What a step made, as rows and columns."""
+    value, axes, head = _flat(trace, one, one.value, look)
+    n_rows, n_columns = value.shape
+    row_names = places(trace, one, spelled) if axes[0] in "TS" else _numbers(n_rows)
+    here = min(trace.position, n_rows - 1) if axes[0] == "T" else None
+    rows = _around(here if axes[0] in "TS" else None, n_rows)
+    columns, column_names = _columns(trace, one, spelled, axes, value, look)
+    cells = _cells(value, _masked(trace, one, look), rows, columns)
+    notes = [say("trace.hatched")] if any(None in row for row in cells) else []
+    if len(rows) < n_rows or len(columns) < n_columns:
+        counts = {"rows": len(rows), "of_rows": n_rows, "columns": len(columns), "of_columns": n_columns}
+        notes.append(say("trace.part_of", **{name: f"{count:,}" for name, count in counts.items()}))
+    attends = axes[1] == "S"
+    return Matrix(
+        title=one.step.name if head is None else say("trace.head", name=one.step.name, head=head),
+        notes=tuple(notes),
+        rows=tuple(row_names[i] for i in rows) if axes[0] != " " else ("",),
+        columns=column_names,
+        values=cells,
+        row_title=say("trace.query") if attends else "",
+        column_title=say("trace.key") if attends else "",
+        hidden=say("trace.masked"),
+        here=None if here is None else list(rows).index(here),
+        are_numbers=one.step.kind in _NAMING,
+    )
+
+
+def as_table(found: Matrix, say: Words = ENGLISH) -> Table:
+    """A matrix as a table; what a mask hides is said."""
+    columns = [Column(name, "count" if found.are_numbers else "decimal") for name in found.columns]
+    rows = [
+        (name, *(found.hidden if x is None else x for x in row))
+        for name, row in zip(found.rows, found.values, strict=True)
+    ]
+    return Table("", (Column(found.row_title or say("trace.place")), *columns), rows)
+
+
+def printed_table(held: Held, say: Words = ENGLISH) -> Table:
+    """What texts print of a step beside what is computed, number by number."""
+    columns = [Column(str(i), "decimal") for i in range(len(held.found))]
+    rows = [(say("trace.published"), *held.printed.published), (say("trace.found"), *held.found)]
+    return Table("", (Column(say("trace.printed")), *columns), rows)
+
+
+def functions_of(formula: str, say: Words = ENGLISH) -> list[tuple[str, str]]:
+    """The functions that a formula is written in, and what each does."""
+    from archcalc.interp.trace.parts import FUNCTIONS
+
+    used = set(_FUNCTION.findall(formula))
+    return [(name, say(f"trace.function.{name}")) for name in FUNCTIONS if used & set(_FUNCTION.findall(name))]
+
+
+def _flat(trace: Trace, one: Traced, value: Any, look: Look) -> tuple[Any, str, int | None]:
+    """A value as two axes: of one head, or at the place that is looked at; which head, where there are more."""
+    axes = one.axes
+    if len(axes) == 1:
+        return value[None], f" {axes}", None
+    if len(axes) == 2:
+        return value, axes, None
+    if axes[0] in _HEADS:
+        head = look.head * len(value) // n_heads(trace, one)
+        return value[head], axes[1:], head if len(value) > 1 else None
+    return value[min(trace.position, len(value) - 1)], axes[1:], None
+
+
+def _masked(trace: Trace, one: Traced, look: Look) -> Any:
+    """Where a mask hides a cell: there scores are −∞, and a pattern's share is nothing for that."""
+    if one.step.kind not in ("scores", "pattern"):
+        return None
+    scores = trace[f"{one.step.name.rpartition('.')[0]}.scores"]
+    found, _, _ = _flat(trace, one, scores, look)
+    return found == -float("inf")
+
+
+def _cells(value: Any, masked: Any, rows: range, columns: list[int]) -> tuple[tuple[float | None, ...], ...]:
+    found = value[rows.start : rows.stop][:, columns].tolist()
+    if masked is not None:
+        hidden = masked[rows.start : rows.stop][:, columns].tolist()
+        found = [
+            [None if h else x for x, h in zip(row, own, strict=True)] for row, own in zip(found, hidden, strict=True)
+        ]
+    return tuple(map(tuple, found))
+
+
+def _columns(
+    trace: Trace, one: Traced, spelled: Spelled, axes: str, value: Any, look: Look
+) -> tuple[list[int], tuple[str, ...]]:
+    """Which columns are shown, and their names: keys around the place, the likeliest tokens, dimensions from one on."""
+    n = value.shape[1]
+    if axes[1] in "TS":
+        names, shown = places(trace, one, spelled, keys=True), list(_around(min(trace.position, n - 1), n))
+    elif axes[1] == "V":
+        best = value[trace.position].topk(min(MOST_TOKENS, n)).indices.tolist()
+        shown = best if n > MOST_TOKENS else list(range(n))
+        names = [f"{in_short(spelled(token))} {token}".strip() for token in range(n)] if n <= MOST_TOKENS else []
+        return shown, tuple(names) or tuple(f"{in_short(spelled(token))} {token}".strip() for token in shown)
+    else:
+        start = max(0, min(look.start, n - MOST_WIDE))
+        names, shown = _numbers(n), list(range(start, min(start + MOST_WIDE, n)))
+    return shown, tuple(names[i] for i in shown)
+
+
+def _numbers(n: int) -> list[str]:
+    return [str(i) for i in range(n)]
+
+
+def _around(place: int | None, n: int) -> range:
+    """So many places around one."""
+    start = max(0, min((place or 0) - MOST_PLACES // 2, n - MOST_PLACES))
+    return range(start, min(start + MOST_PLACES, n))
