@@ -41,12 +41,13 @@ def show(made: Made, trace: Trace) -> None:
 def _stood_at(trace: Trace) -> int:
     """Which step, from 1 on: by part of the model, by a slider, one on or one back."""
     say_, n = say(), len(trace.steps)
-    st.session_state[_STAGE] = now = max(1, min(int(st.session_state.get(_STAGE, 1)), n))
-    starts = {title: trace.steps.index(own[0]) + 1 for title, own in parts_of(trace, say_)}
-    st.session_state[_PART] = next((title for title in reversed(starts) if starts[title] <= now), next(iter(starts)))
     where, slider, back, on = st.columns([3, 6, 2, 2], vertical_alignment="bottom")
-    where.selectbox(say_("app_trace.part"), list(starts), key=_PART, on_change=_go_to_part, args=(starts,))
+    if st.session_state.get(_STAGE, 1) > n:
+        st.session_state[_STAGE] = n  # of a model with more steps
     at = int(slider.slider(say_("app_trace.stage"), 1, n, key=_STAGE, **KEPT))
+    starts = {title: trace.steps.index(own[0]) + 1 for title, own in parts_of(trace, say_)}
+    st.session_state[_PART] = next((title for title in reversed(starts) if starts[title] <= at), next(iter(starts)))
+    where.selectbox(say_("app_trace.part"), list(starts), key=_PART, on_change=_go_to_part, args=(starts,))
     back.button(say_("app_trace.back"), key="trace_back", on_click=_move, args=(-1,), disabled=at == 1, width="stretch")
     on.button(say_("app_trace.on"), key="trace_on", on_click=_move, args=(1,), disabled=at == n, width="stretch")
     return at
