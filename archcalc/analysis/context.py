@@ -70,7 +70,7 @@ def context(spec: Spec, phase: Phase, up_to: int | None = None) -> Context:
     """
     if phase == "decode" and spec.decoder is None:
         raise InputError("an encoder caches nothing", where="phase", allowed="prefill")
-    most = _most_tokens(spec)
+    most = most_tokens(spec)
     up_to = (most or max(spec.n_ctx, FAR_TOKENS)) if up_to is None else up_to
     if up_to < LEAST[phase] or (most and up_to > most):
         allowed = f"from {LEAST[phase]} to {most:,}, the table of positions" if most else f"{LEAST[phase]} or more"
@@ -82,7 +82,7 @@ def context(spec: Spec, phase: Phase, up_to: int | None = None) -> Context:
     return Context(phase, up_to, tuple(_point(ledger, phase, tokens) for tokens in lengths), *crossings)
 
 
-def _most_tokens(spec: Spec) -> int | None:
+def most_tokens(spec: Spec) -> int | None:
     """How many tokens a table of positions has rows for; None if there is no table."""
     has_table = any(stack.position and stack.position.is_table for stack in spec.stacks.values())
     return spec.n_ctx if has_table else None

@@ -47,6 +47,14 @@ class Convention(msgspec.Struct, frozen=True):
     source: str
     count: Callable[[Shape], int]
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether it is a count of this ledger, and no paper's."""
+        return self.source == _OWN
+
+
+_OWN = "this ledger"
+
 
 def _six_n(s: Shape, which: Literal["total", "non_embedding", "active"]) -> int:
     return 6 * s.params[which] * s.n_tokens
@@ -75,8 +83,8 @@ def _megatron(s: Shape) -> int:
 
 
 CONVENTIONS = (
-    Convention("exact, full", "every matmul, every key held", "this ledger", lambda s: 3 * s.forward),
-    Convention("exact, causal", "every matmul, attended pairs alone", "this ledger", lambda s: 3 * s.forward_causal),
+    Convention("exact, full", "every matmul, every key held", _OWN, lambda s: 3 * s.forward),
+    Convention("exact, causal", "every matmul, attended pairs alone", _OWN, lambda s: 3 * s.forward_causal),
     Convention("6N, total", "6·total·tokens", "Kaplan et al. 2020, with all of N", lambda s: _six_n(s, "total")),
     Convention(
         "6N, non-embedding",

@@ -20,7 +20,7 @@ from archcalc.render.memory import VIEWS, View
 from archcalc.render.output import Format, emit
 from archcalc.render.peak import MEASURES, Measure
 from archcalc.spec import Spec
-from archcalc.spec.execution import Device, Execution, Experts, Kernel
+from archcalc.spec.execution import Device, Experts, Kernel
 from archcalc.spec.workload import workload
 
 if TYPE_CHECKING:
@@ -172,21 +172,15 @@ def _shared(spec: Spec, asked: dict[str, Any], show: partial[None]) -> None:
 
 
 def _training(spec: Spec, asked: dict[str, Any], show: partial[None]) -> None:
-    from archcalc.analysis import optimisers
-    from archcalc.analysis import training as recipes
     from archcalc.render import training as render
 
-    recipe = recipes.recipe(asked["recipe"] or ("pure" if asked["measure"] else None), asked["dtype"])
-    precision = recipe.precision(asked["dtype"])
-    subject = render.Subject(
+    way = {name: asked[name] for name in ("dtype", "conventions", *_CARRYING_OUT)}
+    subject = render.Subject.of(
         spec,
-        build(spec),
-        recipe,
-        precision,
-        optimisers.named(asked["optimiser"] or "adamw"),
         workload(spec, batch=asked["batch"], seq=asked["seq"], source_seq=asked["source_seq"]),
-        _how(precision.weights, asked),
-        conventions=asked["conventions"],
+        recipe=asked["recipe"] or ("pure" if asked["measure"] else None),
+        optimiser=asked["optimiser"] or "adamw",
+        **way,
     )
     if asked["measure"]:
         subject = _measured(subject, asked["measure"])
@@ -213,13 +207,6 @@ def _measured(subject: render.Subject, measure: Measure) -> render.Subject:
     how = structs.replace(subject.how, device="cpu")
     needed = peak(moments(spec, work, how, subject.lines())).total
     return structs.replace(subject, how=how, grown_bytes=process_peak(spec, work, how, needed, name))
-
-
-def _how(dtype: str, asked: dict[str, Any]) -> Execution:
-    """How the step is carried out; a flash kernel is the CPU's unless told otherwise."""
-    usual: Device = "cpu" if asked["attention"] == "flash" else "meta"
-    chosen = {name: asked[name] for name in ("attention", "experts", "recompute", "dropout")}
-    return Execution(dtype=dtype, device=asked["device"] or usual, **chosen)  # type: ignore[arg-type]
 
 
 def _adapters(spec: Spec, asked: dict[str, Any], show: partial[None]) -> None:

@@ -54,12 +54,12 @@ def page(found: Found, view: View) -> Page:
     if not work.past:
         blocks.append(_step(found))
     if found.papers:
-        blocks.append(_conventions(found.papers))
+        blocks.append(conventions_table(found.papers))
     notes = ["2 FLOPs a multiply-accumulate, matmuls alone: exact. Backward is twice forward."]
     if any("latent" in row.cache.name for row in found.ledger.caches):
         notes.append(LATENT_NOTE)
     blocks.append(Text("", notes))
-    return Page(f"{spec.title or spec.name}: FLOPs", _subtitle(spec, work), blocks)
+    return Page(f"{spec.title or spec.name}: FLOPs", subtitle(spec, work), blocks)
 
 
 def _elementwise(found: list[ElementwiseFlops]) -> Table:
@@ -92,7 +92,8 @@ def _step(found: Found) -> Table:
     return Table(f"A training step: recompute {found.how.recompute}", columns, rows, n_sums=len(sums))
 
 
-def _subtitle(spec: Spec, work: Workload) -> str:
+def subtitle(spec: Spec, work: Workload) -> str:
+    """The model and the workload, in words."""
     words = [spec.name, f"batch {exact(work.batch)}", f"{exact(work.seq)} new tokens", f"{exact(work.past)} past"]
     if spec.family == "encoder-decoder":
         words.append(f"source {exact(work.source_seq)}")
@@ -155,7 +156,8 @@ _VIEWS: dict[View, Callable[[Spec, list[OpFlops]], Table]] = {
 }
 
 
-def _conventions(found: list[Counted]) -> Table:
+def conventions_table(found: list[Counted]) -> Table:
+    """A line for each way to count a training step."""
     columns = (
         Column("convention"),
         Column("training step", "count"),

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 from archcalc.analysis.caches import CacheBytes, by_layer, caches, next_token
 from archcalc.analysis.weights import weights, weights_bytes
 from archcalc.formats.cache_types import cache_type
-from archcalc.ledger.leaves import COMPONENTS
+from archcalc.ledger.leaves import COMPONENTS, Component
 from archcalc.ledger.types import Ledger
 from archcalc.render.page import Block, Column, Page, Table, Text
 from archcalc.render.report import placed, starred
@@ -35,8 +35,8 @@ def page(
     return Page(f"{spec.title or spec.name}: memory", subtitle, blocks)
 
 
-def _weights(ledger: Ledger, dtype: str) -> Table:
-    """By component and by what each tensor is really stored as; buffers, which no total has, are left out."""
+def by_component(ledger: Ledger, dtype: str) -> list[tuple[Component, str, int, int]]:
+    """Component, what its tensors are stored as, bytes of payload, of scales and zeros; without the buffers."""
     component_of = {row.path: row.component for row in ledger.counted}
     payloads: Counter[tuple[int, str]] = Counter()
     overheads: Counter[tuple[int, str]] = Counter()
@@ -45,12 +45,19 @@ def _weights(ledger: Ledger, dtype: str) -> Table:
             kind = COMPONENTS.index(component_of[line.path]), line.format
             payloads[kind] += line.payload_bytes
             overheads[kind] += line.overhead_bytes
-    sums = payloads.total(), overheads.total()
-    rows: list[tuple[Any, ...]] = []
-    for kind in sorted(payloads):
-        place, form = kind
-        size = payloads[kind] + overheads[kind]
-        rows.append((COMPONENTS[place], form, payloads[kind], overheads[kind], human_bytes(size), size / sum(sums)))
+    return [
+        (COMPONENTS[place], form, payloads[place, form], overheads[place, form]) for place, form in sorted(payloads)
+    ]
+
+
+def _weights(ledger: Ledger, dtype: str) -> Table:
+    """By component and by what each tensor is really stored as; buffers, which no total has, are left out."""
+    lines = by_component(ledger, dtype)
+    sums = sum(payload for _, _, payload, _ in lines), sum(overhead for *_, overhead in lines)
+    rows: list[tuple[Any, ...]] = [
+        (component, form, payload, overhead, human_bytes(payload + overhead), (payload + overhead) / sum(sums))
+        for component, form, payload, overhead in lines
+    ]
     columns = (
         Column("component"),
         Column("stored as"),

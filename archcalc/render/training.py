@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
+from msgspec import structs
 
-from archcalc.analysis import activations
+from archcalc.analysis import activations, training
 from archcalc.analysis.activation_conventions import compared
-from archcalc.analysis.optimisers import Optimiser
-from archcalc.analysis.peak import Moment, moments
+from archcalc.analysis.optimisers import Optimiser, named
+from archcalc.analysis.peak import Moment, moments, peak
 from archcalc.analysis.training import (
     PARTS,
     Kept,
@@ -32,7 +33,7 @@ from archcalc.render.memory import View
 from archcalc.render.page import Block, Column, Page, Table, Text
 from archcalc.render.report import starred
 from archcalc.spec import Spec
-from archcalc.spec.execution import Execution
+from archcalc.spec.execution import Device, Execution, Recompute
 from archcalc.spec.workload import Workload
 from archcalc.units import exact, human_bytes
 
@@ -42,6 +43,7 @@ TITLES: dict[Part, str] = {
     "master": "master copy",
     "optimiser": "optimiser states",
 }
+SAVED = "saved activations"
 
 
 class Subject(msgspec.Struct, frozen=True):
@@ -58,6 +60,30 @@ class Subject(msgspec.Struct, frozen=True):
     tracked: Moment | None = None
     grown_bytes: int | None = None
 
+    @classmethod
+    def of(
+        cls,
+        spec: Spec,
+        work: Workload,
+        *,
+        recipe: str | None = None,
+        dtype: str | None = None,
+        optimiser: str = "adamw",
+        device: Device | None = None,
+        conventions: bool = False,
+        **way: Any,
+    ) -> Subject:
+        """The subject of choices by name; `way` is more of an Execution.
+
+        A flash kernel is the CPU's unless told otherwise. InputError for a name that there is not, or a recipe without
+        weights in this dtype.
+        """
+        chosen = training.recipe(recipe, dtype)
+        precision = chosen.precision(dtype)
+        usual: Device = "cpu" if way.get("attention") == "flash" else "meta"
+        how = Execution(dtype=precision.weights, device=device or usual, **way)  # type: ignore[arg-type]
+        return cls(spec, build(spec), chosen, precision, named(optimiser), work, how, conventions)
+
     def lines(self) -> list[Kept]:
         """What training keeps of each row."""
         return kept(self.ledger.rows, self.precision, self.optimiser)
@@ -70,7 +96,7 @@ def page(subject: Subject, view: View = "components") -> Page:
     lasting = part_rows(subject.precision, whole)
     blocks: list[Block] = [
         parts_table(
-            [*lasting, (f"saved activations{_unsure(subject.how)}", _manner(subject.how), saved["total_bytes"])],
+            [*lasting, (f"{SAVED}{_unsure(subject.how)}", _manner(subject.how), saved["total_bytes"])],
             subject.ledger.total(),
             f"All that a training step keeps{_unsure(subject.how)}",
         ),
@@ -84,6 +110,18 @@ def page(subject: Subject, view: View = "components") -> Page:
     blocks.append(Text("", notes(subject.recipe, subject.optimiser, whole)))
     words = (spec.name, subject.recipe.name, subject.optimiser.name, stored(subject.precision), _tokens(work))
     return Page(f"{spec.title or spec.name}: training memory", " · ".join(words), blocks)
+
+
+def policies(subject: Subject) -> dict[Recompute, tuple[dict[str, int], Moment]]:
+    """What a step keeps, by part, and its fullest moment, by each policy of what is computed again."""
+    lines, found = subject.lines(), {}
+    lasting = {title: size for title, _, size in part_rows(subject.precision, totals(lines))}
+    for recompute in get_args(Recompute):
+        how = structs.replace(subject.how, recompute=recompute)
+        saved = activations.summary(build(subject.spec, how), subject.work)["total_bytes"]
+        fullest = peak(moments(subject.spec, subject.work, how, lines))
+        found[recompute] = {**lasting, SAVED: saved}, fullest
+    return found
 
 
 def _peak(subject: Subject, lines: list[Kept]) -> tuple[list[Moment], Moment | None, int | None]:

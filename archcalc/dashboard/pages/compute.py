@@ -1,0 +1,32 @@
+"""The page of a workload: what it computes, what it keeps, and what training costs."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import streamlit as st
+
+from archcalc.analysis.context import PHASES
+from archcalc.dashboard import subject
+from archcalc.dashboard.errors import told
+from archcalc.dashboard.session import choice, plain, say
+
+_TRAIN: Final = "train"
+
+
+def page() -> None:
+    """The phase, and what belongs to it."""
+    say_, spec = say(), subject.chosen().spec
+    st.markdown(f"**{plain(spec.title or spec.name)}**")
+    phase: Any = choice(
+        st.segmented_control, say_("app_compute.phase"), (*PHASES, _TRAIN), "app_compute.phase_", key="compute_phase"
+    )
+    with told():
+        if phase == _TRAIN:
+            from archcalc.dashboard import training
+
+            training.show()
+        else:
+            from archcalc.dashboard import running
+
+            running.show(phase)

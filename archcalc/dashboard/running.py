@@ -1,0 +1,224 @@
+"""What running a model costs: the views of a prefill or a decode step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, get_args
+
+import msgspec
+import streamlit as st
+
+from archcalc.analysis.context import FAR_TOKENS, Phase, context, most_tokens
+from archcalc.analysis.flops import totals
+from archcalc.analysis.growth import growth
+from archcalc.analysis.shards import ENGINES, Engine
+from archcalc.dashboard import blocks, charts, figures, same, sizes, subject
+from archcalc.dashboard.errors import told
+from archcalc.dashboard.figures import Figure
+from archcalc.dashboard.session import KEPT, choice, say
+from archcalc.formats.cache_types import CACHE_TYPES
+from archcalc.formats.dtypes import FORMATS
+from archcalc.ledger.build import build
+from archcalc.ledger.types import Ledger
+from archcalc.render import context as context_pages
+from archcalc.render import flops, memory, shards
+from archcalc.render import growth as growth_pages
+from archcalc.render.memory import View
+from archcalc.spec import Spec
+from archcalc.spec.execution import Execution
+from archcalc.spec.workload import Workload, workload
+from archcalc.units import exact, human, human_bytes
+
+USUAL: Final = "bf16"
+# More ranks than these are told by the table alone.
+MOST_BARS: Final = 16
+
+
+class Running(msgspec.Struct, frozen=True):
+    """A model, a workload, how its weights and cache are stored; and what the command line is told of the workload."""
+
+    spec: Spec
+    ledger: Ledger
+    phase: Phase
+    work: Workload
+    sizes: sizes.Sizes
+    dtypes: tuple[str, str]
+
+    @property
+    def stored(self) -> dict[str, str]:
+        """What the command line is told of the dtypes."""
+        both = {"dtype": self.dtypes[0], "cache_dtype": self.dtypes[1]}
+        return {name: dtype for name, dtype in both.items() if dtype != USUAL}
+
+
+def show(phase: Phase) -> None:
+    """Controls, headlines, and the view that is chosen."""
+    now = _asked(phase)
+    figures.show(_headlines(now))
+    view = view_of(tuple(_VIEWS), "compute_view")
+    with told():
+        _VIEWS[view](now)
+
+
+def _asked(phase: Phase) -> Running:
+    spec, say_ = subject.chosen().spec, say()
+    given = sizes.asked(spec, phase, "compute")
+    left, right = st.columns(2)
+    stored = left.selectbox(say_("app_compute.dtype"), _first(USUAL, FORMATS), key="compute_dtype", **KEPT)
+    cached = USUAL
+    if spec.decoder:
+        cached = right.selectbox(
+            say_("app_compute.cache_dtype"), _first(USUAL, CACHE_TYPES), key="compute_cache_dtype", **KEPT
+        )
+    return Running(spec, build(spec), phase, workload(spec, **given), given, (stored, cached))
+
+
+def _first(usual: str, names: Any) -> tuple[str, ...]:
+    """All names, the usual one in front."""
+    return (usual, *(name for name in names if name != usual))
+
+
+def _headlines(now: Running) -> list[Figure]:
+    say_ = say()
+    found = flops.Found.of(now.spec, now.work, Execution(), conventions=False)
+    counts, sized = totals(found.ops), memory.data(now.ledger, now.work, *now.dtypes)
+    bytes_ = (("weights_bytes", now.dtypes[0]), ("kv_cache_bytes", now.dtypes[1]), ("next_token_bytes", now.dtypes[1]))
+    return [
+        *(
+            Figure(say_(f"app_compute.{name}"), exact(counts[name]), human(counts[name]))
+            for name in ("forward", "forward_causal")
+        ),
+        *(
+            Figure(say_(f"app_compute.{name}", dtype=dtype), exact(sized[name]), human_bytes(sized[name]))
+            for name, dtype in bytes_
+            if sized[name]
+        ),
+    ]
+
+
+def view_of(views: tuple[str, ...], key: str) -> str:
+    """Which view is chosen."""
+    say_ = say()
+    return choice(
+        st.segmented_control,
+        say_("app_compute.view"),
+        views,
+        "app_compute.view_",
+        key=key,
+        label_visibility="collapsed",
+    )
+
+
+def rows(views: tuple[str, ...]) -> str:
+    """What a row of the tables is."""
+    return choice(st.segmented_control, say()("app_compute.rows"), views, "app_compute.rows_", key="compute_rows")
+
+
+def _flops(now: Running) -> None:
+    from archcalc.render.charts.flops import components
+
+    found, say_ = flops.Found.of(now.spec, now.work, Execution(), conventions=False), say()
+    name = f"{now.spec.name}.flops"
+    charts.show(components(found, say_), name=name)
+    view: Any = rows(flops.VIEWS)
+    blocks.show(flops.page(found, view), name=name, data=lambda: flops.data(found))
+    chosen = subject.chosen()
+    same.lines(
+        f"archcalc flops {chosen.words}{sizes.in_words(now.sizes)}",
+        f"import archcalc\n\nspec = {chosen.load_line}\narchcalc.flops(spec{sizes.in_python(now.sizes)})",
+    )
+
+
+def _context(now: Running) -> None:
+    from archcalc.render.charts.context import chart
+
+    up_to = _up_to(now)
+    found, chosen = context(now.spec, now.phase, up_to), subject.chosen()
+    name = f"{now.spec.name}.context"
+    charts.show(chart(now.spec, found), name=name)
+    blocks.show(context_pages.page(now.spec, found), name=name, data=lambda: context_pages.data(found))
+    asked: dict[str, Any] = {"plot": f"{name}.html", "phase": now.phase, **({"up_to": up_to} if up_to else {})}
+    last = "" if up_to is None else f", {up_to}"
+    same.lines(
+        f"archcalc flops {chosen.words}{sizes.in_words(asked)}",
+        "import archcalc\nfrom archcalc.analysis.context import context\n\n"
+        f"context({chosen.load_line}, {now.phase!r}{last})",
+    )
+
+
+def _up_to(now: Running) -> int | None:
+    """How far the context goes."""
+    far = most_tokens(now.spec) or max(now.spec.n_ctx, FAR_TOKENS)
+    return sizes.size(say()("app_compute.up_to"), "compute_up_to", default=far, least=2, most=far)
+
+
+def _memory(now: Running) -> None:
+    from archcalc.render.charts.memory import running
+
+    name, chosen, asked = f"{now.spec.name}.memory", subject.chosen(), {**now.sizes, **now.stored}
+    charts.show(running(now.spec, now.ledger, now.work, now.dtypes, say()), name=name)
+    view: Any = rows(get_args(View))
+    page = memory.page(now.spec, now.ledger, now.work, *now.dtypes, view=view)
+    blocks.show(page, name=name, data=lambda: memory.data(now.ledger, now.work, *now.dtypes))
+    same.lines(
+        f"archcalc memory {chosen.words}{sizes.in_words(asked)}",
+        f"import archcalc\n\nspec = {chosen.load_line}\narchcalc.memory(spec{sizes.in_python(asked)})",
+    )
+
+
+def _growth(now: Running) -> None:
+    from archcalc.analysis.weights import weights_bytes
+    from archcalc.render.charts.growth import chart
+
+    found = growth(now.spec, now.ledger, now.work.batch, now.dtypes[1], _up_to(now))
+    name, chosen = f"{now.spec.name}.cache", subject.chosen()
+    stored = now.dtypes[0], weights_bytes(now.ledger, now.dtypes[0])
+    charts.show(chart(now.spec, found, stored, say()), name=name)
+    blocks.show(growth_pages.page(now.spec, found), name=name, data=lambda: growth_pages.data(found))
+    asked = {"batch": now.work.batch, "cache_dtype": now.dtypes[1]}
+    lengths = " ".join(str(tokens) for tokens, _ in found.points)
+    same.lines(
+        f"for n in {lengths}; do archcalc memory {chosen.words} --seq $n{sizes.in_words(asked)}; done",
+        "import archcalc\nfrom archcalc.analysis.growth import growth\nfrom archcalc.ledger.build import build\n\n"
+        f"spec = {chosen.load_line}\n"
+        f"growth(spec, build(spec), {now.work.batch}, {now.dtypes[1]!r}, {found.points[-1][0]})",
+    )
+
+
+def _ranks(now: Running) -> None:
+    from archcalc.render.charts.memory import ranks
+
+    say_, name, chosen = say(), f"{now.spec.name}.ranks", subject.chosen()
+    left, right = st.columns(2)
+    with left:
+        engine: Any = choice(
+            st.segmented_control, say_("app_compute.engine"), ENGINES, "app_compute.engine_", key="compute_engine"
+        )
+    n = int(right.number_input(say_("app_compute.ranks"), 1, 4096, 2, key="compute_ranks", **KEPT))
+    dtypes: Any = now.dtypes
+    found = shards.data(now.ledger, now.work, engine, n, dtypes)
+    if n <= MOST_BARS:
+        charts.show(ranks(now.spec, found, say_), name=name)
+    blocks.show(shards.page(now.spec, now.ledger, now.work, engine, n, dtypes), name=name, data=lambda: found)
+    asked = {engine: n, **now.sizes, **now.stored}
+    same.lines(
+        f"archcalc memory {chosen.words}{sizes.in_words(asked)}",
+        _python_of_ranks(engine, n, now),
+    )
+
+
+def _python_of_ranks(engine: Engine, n: int, now: Running) -> str:
+    return (
+        "import archcalc\nfrom archcalc.ledger.build import build\nfrom archcalc.render.shards import data\n\n"
+        f"spec = {subject.chosen().load_line}\nwork = archcalc.workload(spec{sizes.in_python(now.sizes)})\n"
+        f"data(build(spec), work, {engine!r}, {n}, {now.dtypes!r})"
+    )
+
+
+_VIEWS: Final[dict[str, Callable[[Running], None]]] = {
+    "flops": _flops,
+    "context": _context,
+    "memory": _memory,
+    "growth": _growth,
+    "ranks": _ranks,
+}

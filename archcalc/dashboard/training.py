@@ -1,0 +1,207 @@
+"""What training a model costs: the views of a training step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, get_args
+
+import msgspec
+import streamlit as st
+
+from archcalc.analysis.flops import totals
+from archcalc.analysis.optimisers import OPTIMISERS
+from archcalc.analysis.training import RECIPES
+from archcalc.dashboard import blocks, charts, figures, same, sizes, subject
+from archcalc.dashboard.errors import told
+from archcalc.dashboard.figures import Figure
+from archcalc.dashboard.running import rows, view_of
+from archcalc.dashboard.session import KEPT, say
+from archcalc.render import flops, memory, training
+from archcalc.render.page import Page
+from archcalc.spec.execution import Device, Execution, Experts, Kernel, Recompute
+from archcalc.spec.workload import workload
+from archcalc.units import exact, human, human_bytes
+
+USUAL: Final = {"recipe": "mixed", "optimizer": "adamw", "recompute": "none", "attention": "eager", "experts": "split"}
+# Whose kernels, where nothing is said.
+BY_KERNEL: Final = "by kernel"
+
+
+class Training(msgspec.Struct, frozen=True):
+    """What is trained and how, and what the command line is told of it: sizes, what decides FLOPs, what memory too."""
+
+    subject: training.Subject
+    sizes: sizes.Sizes
+    step: dict[str, Any]
+    kept: dict[str, Any]
+
+    def flops(self, *, conventions: bool) -> flops.Found:
+        """The FLOPs of the step."""
+        about = self.subject
+        how = Execution(recompute=about.how.recompute, dropout=about.how.dropout)
+        return flops.Found.of(about.spec, about.work, how, conventions=conventions)
+
+
+def show() -> None:
+    """Controls, headlines, and the view that is chosen."""
+    now = _asked()
+    figures.show(_headlines(now))
+    view = view_of(tuple(_VIEWS), "compute_training")
+    with told():
+        _VIEWS[view](now)
+
+
+def _asked() -> Training:
+    """Draw the controls, and what they say."""
+    spec, say_ = subject.chosen().spec, say()
+    given = sizes.asked(spec, "train", "compute")
+    recipe, dtype, optimiser, recompute = _precision()
+    with st.expander(say_("app_compute.more")):
+        way = _way()
+    dropout = way.pop("dropout")
+    step = {"recompute": recompute, "dropout": dropout}
+    about = training.Subject.of(
+        spec, workload(spec, **given), recipe=recipe, dtype=dtype, optimiser=optimiser, **step, **way
+    )
+    asked = {"recipe": recipe, "dtype": dtype, "optimizer": optimiser, **way}
+    usual = {**USUAL, "dtype": RECIPES[recipe].dtypes[0], "device": None}
+    return Training(about, given, step, {name: value for name, value in asked.items() if value != usual[name]})
+
+
+def _precision() -> tuple[str, str, str, str]:
+    """The recipe, the weights' dtype in it, the optimiser, what is computed again."""
+    say_, columns = say(), st.columns(4)
+    recipe = columns[0].selectbox(
+        say_("app_compute.recipe"), list(RECIPES), key="compute_recipe", help=_titles(RECIPES), **KEPT
+    )
+    # Each recipe has dtypes of its own, and so a widget.
+    dtypes = RECIPES[recipe].dtypes
+    dtype = columns[1].selectbox(say_("app_compute.train_dtype"), dtypes, key=f"compute_dtype_{recipe}", **KEPT)
+    optimiser = columns[2].selectbox(
+        say_("app_compute.optimiser"), list(OPTIMISERS), key="compute_optimizer", help=_titles(OPTIMISERS), **KEPT
+    )
+    recompute = columns[3].selectbox(
+        say_("app_compute.recompute"), get_args(Recompute), key="compute_recompute", **KEPT
+    )
+    return recipe, dtype, optimiser, recompute
+
+
+def _titles(named: Any) -> str:
+    return "\n".join(f"- **{name}**: {one.title}" for name, one in named.items())
+
+
+def _way() -> dict[str, Any]:
+    """How the step is carried out."""
+    say_, columns = say(), st.columns(4, vertical_alignment="bottom")
+    attention = columns[0].selectbox(say_("app_compute.attention"), get_args(Kernel), key="compute_attention", **KEPT)
+    device = columns[1].selectbox(
+        say_("app_compute.device"), (BY_KERNEL, *get_args(Device)), key="compute_device", **KEPT
+    )
+    experts = columns[2].selectbox(
+        say_("app_compute.experts"), get_args(Experts), index=1, key="compute_experts", **KEPT
+    )
+    dropout = columns[3].toggle(say_("app_compute.dropout"), value=True, key="compute_dropout", **KEPT)
+    named = None if device == BY_KERNEL else device
+    return {"attention": attention, "device": named, "experts": experts, "dropout": dropout}
+
+
+def _headlines(now: Training) -> list[Figure]:
+    say_, found = say(), training.data(now.subject)
+    step = totals(now.flops(conventions=False).ops)["train_step"]
+    saved, peak = found["activations"], found["peak"]
+    bytes_ = [
+        ("kept", found["total_bytes"], found["kinds"]["total_bytes"]),
+        ("saved", saved["total_bytes"], saved["kind"]),
+        ("step_bytes", found["step_bytes"], found["kinds"]["step_bytes"]),
+        ("peak", peak["peak_bytes"], peak["kind"]),
+    ]
+    return [
+        Figure(say_("app_compute.train_step"), exact(step), human(step)),
+        *(Figure(say_(f"app_compute.{name}"), exact(size), human_bytes(size), kind) for name, size, kind in bytes_),
+    ]
+
+
+def _kept(now: Training) -> None:
+    """By part and recompute policy; then as the command line has it."""
+    from archcalc.render.charts.memory import kept, peaks
+
+    say_, name = say(), f"{now.subject.spec.name}.training"
+    charts.show(kept(now.subject, say_), name=name)
+    charts.show(peaks(now.subject, say_), name=f"{name}.peak")
+    view: Any = rows(memory.VIEWS)
+    about, papers = now.subject, {}
+    if about.spec.family == "decoder":
+        paper = st.toggle(say_("app_compute.paper"), key="compute_paper", **KEPT)
+        about, papers = msgspec.structs.replace(about, conventions=paper), {"conventions": True} if paper else {}
+    blocks.show(training.page(about, view), name=name, data=lambda: training.data(about))
+    asked = {**now.sizes, **now.kept, **_not_usual(now.step)}
+    same.lines(
+        f"archcalc memory {subject.chosen().words} --train{_options({**asked, **papers})}", _python_of_memory(now)
+    )
+
+
+def _flops(now: Training) -> None:
+    from archcalc.render.charts.flops import components
+
+    found, say_ = now.flops(conventions=False), say()
+    name = f"{now.subject.spec.name}.step"
+    charts.show(components(found, say_), name=name)
+    view: Any = rows(flops.VIEWS)
+    blocks.show(flops.page(found, view), name=name, data=lambda: flops.data(found))
+    _same_flops(now, "")
+
+
+def _conventions(now: Training) -> None:
+    from archcalc.render.charts.flops import conventions
+
+    found = now.flops(conventions=True)
+    name = f"{now.subject.spec.name}.conventions"
+    charts.show(conventions(found, say()), name=name)
+    blocks.show(Page("", "", [flops.conventions_table(found.papers)]), name=name)
+    _same_flops(now, " --conventions")
+
+
+def _same_flops(now: Training, more: str) -> None:
+    chosen = subject.chosen()
+    sized = sizes.in_python(now.sizes)
+    if more:
+        python = (
+            "import archcalc\nfrom archcalc.analysis.conventions import counted\n"
+            f"from archcalc.ledger.build import build\n\nspec = {chosen.load_line}\n"
+            f"counted(spec, build(spec), archcalc.workload(spec{sized}))"
+        )
+    else:
+        python = f'import archcalc\n\nspec = {chosen.load_line}\narchcalc.report(spec{sized})["flops"]'
+    asked = {**now.sizes, **_not_usual(now.step)}
+    same.lines(f"archcalc flops {chosen.words}{_options(asked)}{more}", python)
+
+
+def _python_of_memory(now: Training) -> str:
+    asked = {"optimiser" if name == "optimizer" else name: value for name, value in now.kept.items()}
+    return (
+        "import archcalc\nfrom archcalc.render.training import Subject, data\n\n"
+        f"spec = {subject.chosen().load_line}\nwork = archcalc.workload(spec{sizes.in_python(now.sizes)})\n"
+        f"data(Subject.of(spec, work{sizes.in_python({**asked, **_not_usual(now.step)})}))"
+    )
+
+
+def _not_usual(step: dict[str, Any]) -> dict[str, Any]:
+    """What is not as it is without being told."""
+    usual = {"recompute": "none", "dropout": True}
+    return {name: value for name, value in step.items() if value != usual[name]}
+
+
+def _options(asked: dict[str, Any]) -> str:
+    """Options as a shell is told them, flags too."""
+    flags = {True: "--{}", False: "--no-{}"}
+    return "".join(
+        " " + flags[value].format(name) if isinstance(value, bool) else sizes.in_words({name: value})
+        for name, value in asked.items()
+    )
+
+
+_VIEWS: Final[dict[str, Callable[[Training], None]]] = {
+    "training": _kept,
+    "flops": _flops,
+    "conventions": _conventions,
+}

@@ -1,0 +1,89 @@
+"""The figures of FLOPs: by component, and a training step as papers count it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from archcalc.analysis.flops import Flops, by_component
+from archcalc.render.charts.frame import FRAME, title
+from archcalc.render.charts.stacked import BAR, COMPONENT_COLORS, LABELS, Bar, stacked
+from archcalc.render.flops import Found, subtitle
+from archcalc.render.lang import ENGLISH, Words
+from archcalc.units import exact
+
+_PASSES = ("forward", "forward_causal", "backward", "train_step")
+_EXACT, _PAPER = "#0072B2", "#999999"
+
+
+def components(found: Found, say: Words = ENGLISH) -> dict[str, Any]:
+    """A bar for each pass over the model, cut into components; of what has a past, forward alone."""
+    parts = by_component(found.ops)
+    passes = _PASSES[:2] if found.work.past else _PASSES
+    bars = [_pass(name, parts, say) for name in passes]
+    colors = {say(f"common.component.{name}"): color for name, color in COMPONENT_COLORS.items()}
+    heading = say("cost.flops_by_component", name=found.spec.title or found.spec.name)
+    return stacked(heading, [subtitle(found.spec, found.work)], bars, colors, unit="FLOPs", axis="FLOPs")
+
+
+def _pass(name: str, parts: Any, say: Words) -> Bar:
+    each: dict[str, Flops] = parts
+    sizes = {say(f"common.component.{part}"): int(flops[name]) for part, flops in each.items()}  # type: ignore[literal-required]
+    return Bar(say(f"cost.{name}"), sizes)
+
+
+def conventions(found: Found, say: Words = ENGLISH) -> dict[str, Any]:
+    """A bar for each way to count a training step; a line down from the exact one."""
+    values = [
+        {
+            "way": one.convention.name,
+            "flops": float(one.train_step),
+            "exact": exact(one.train_step),
+            "off": f"{one.off:+.2%}",
+            "formula": one.convention.formula,
+            "by": say("cost.by_ledger" if one.convention.is_exact else "cost.by_paper"),
+        }
+        for one in found.papers
+    ]
+    tooltip = [{"field": field, "type": "nominal", "title": field} for field in ("way", "exact", "off", "formula")]
+    colors = {
+        "domain": [say("cost.by_ledger"), say("cost.by_paper")],
+        "range": [_EXACT, _PAPER],
+    }
+    size = {"field": "flops", "type": "quantitative"}
+    axis = {"tickCount": 5, "labelExpr": LABELS["FLOPs"]}
+    return {
+        **FRAME,
+        "height": 0.7 * BAR * len(values),
+        "title": title(
+            say("cost.conventions_title", name=found.spec.title or found.spec.name),
+            [subtitle(found.spec, found.work)],
+        ),
+        "data": {"values": values},
+        "encoding": {"y": {"field": "way", "type": "nominal", "title": None, "sort": None}},
+        "layer": [
+            {
+                "mark": {"type": "bar", "height": {"band": 0.7}},
+                "encoding": {
+                    "x": size | {"title": "FLOPs", "axis": axis},
+                    "color": {
+                        "field": "by",
+                        "type": "nominal",
+                        "title": None,
+                        "scale": colors,
+                        "legend": {"orient": "top"},
+                    },
+                    "tooltip": tooltip,
+                },
+            },
+            {
+                "data": {"values": values[:1]},
+                "mark": {"type": "rule", "color": _EXACT, "strokeDash": [4, 3]},
+                "encoding": {"x": size, "y": None},
+            },
+            {
+                "transform": [{"filter": "datum.off != '+0.00%'"}],
+                "mark": {"type": "text", "align": "left", "dx": 5, "fontSize": 11, "color": "#555555"},
+                "encoding": {"x": size, "text": {"field": "off", "type": "nominal"}},
+            },
+        ],
+    }

@@ -1,0 +1,65 @@
+"""The figure of the cache against context length, beside the weights, which do not grow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from archcalc.analysis.growth import Growth
+from archcalc.render.charts.frame import FRAME, title
+from archcalc.render.charts.stacked import LABELS
+from archcalc.render.lang import ENGLISH, Words
+from archcalc.spec import Spec
+from archcalc.units import exact
+
+_COLORS = ("#0072B2", "#D55E00")
+
+
+def chart(spec: Spec, found: Growth, weights: tuple[str, int], say: Words = ENGLISH) -> dict[str, Any]:
+    """The Vega-Lite chart, both axes logarithmic; `weights`: what they are stored as, and their bytes."""
+    names = [say("cost.cache_in", dtype=found.dtype), say("cost.weights_in", dtype=weights[0])]
+    ends = (found.points[0][0], found.points[-1][0])
+    values = [_value(tokens, size, names[0]) for tokens, size in found.points]
+    values += [_value(tokens, weights[1], names[1]) for tokens in ends]
+    powers = [tokens for tokens, _ in found.points if not tokens & (tokens - 1)]
+    heading = say("cost.growth_title", name=spec.title or spec.name)
+    tooltip = [{"field": field, "type": "nominal", "title": field} for field in ("of", "context", "exact")]
+    return {
+        **FRAME,
+        "title": title(heading, [say("cost.growth_small", batch=exact(found.batch))]),
+        "data": {"values": values},
+        "mark": {"type": "line", "strokeWidth": 2.5, "point": {"size": 40}, "tooltip": True},
+        "encoding": {
+            "x": {
+                "field": "tokens",
+                "type": "quantitative",
+                "title": say("cost.context"),
+                "scale": {"type": "log", "base": 2, "domain": list(ends), "nice": False},
+                "axis": {"values": powers, "format": ",d", "grid": False, "labelOverlap": True},
+            },
+            "y": {
+                "field": "size",
+                "type": "quantitative",
+                "title": say("cost.bytes"),
+                "scale": {"type": "log"},
+                "axis": {"labelExpr": LABELS["bytes"], "tickCount": 6},
+            },
+            "color": {
+                "field": "of",
+                "type": "nominal",
+                "title": None,
+                "scale": {"domain": names, "range": list(_COLORS)},
+                "legend": {"orient": "top"},
+            },
+            "strokeDash": {
+                "field": "of",
+                "type": "nominal",
+                "scale": {"domain": names, "range": [[1, 0], [6, 4]]},
+                "legend": None,
+            },
+            "tooltip": tooltip,
+        },
+    }
+
+
+def _value(tokens: int, size: int, of: str) -> dict[str, Any]:
+    return {"tokens": tokens, "size": float(size), "of": of, "context": exact(tokens), "exact": exact(size)}

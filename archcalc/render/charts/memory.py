@@ -1,0 +1,84 @@
+"""The figures of memory: what runs, what trains, what each rank holds."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from archcalc.analysis.caches import caches
+from archcalc.ledger.types import Ledger
+from archcalc.render import shards
+from archcalc.render.charts.stacked import COLORS, COMPONENT_COLORS, Bar, stacked
+from archcalc.render.lang import ENGLISH, Words
+from archcalc.render.memory import by_component
+from archcalc.render.peak import CATEGORIES
+from archcalc.render.training import SAVED, TITLES, Subject, policies, stored
+from archcalc.spec import Spec
+from archcalc.spec.workload import Workload
+from archcalc.units import exact, human_bytes
+
+CACHE_COLOR: Final = "#0072B2"
+_RANKS: Final = ("weights", "buffers", "kv_cache")
+
+
+def running(
+    spec: Spec, ledger: Ledger, work: Workload, dtypes: tuple[str, str], say: Words = ENGLISH
+) -> dict[str, Any]:
+    """The weights by component, and the cache; `dtypes`: of the weights and of the cache."""
+    parts: dict[str, int] = {}
+    for component, _, payload, overhead in by_component(ledger, dtypes[0]):
+        name = say(f"common.component.{component}")
+        parts[name] = parts.get(name, 0) + payload + overhead
+    cache = say("cost.cache")
+    kept = {cache: sum(one.total_bytes for one in caches(ledger, work, dtypes[1]))}
+    bars = [Bar(say("cost.weights"), parts), *([Bar(cache, kept)] if kept[cache] else [])]
+    colors = {say(f"common.component.{name}"): color for name, color in COMPONENT_COLORS.items()}
+    tokens = exact(work.past + work.seq)
+    small = say("cost.memory_small", dtype=dtypes[0], cache=dtypes[1], batch=exact(work.batch), tokens=tokens)
+    heading = say("cost.memory_title", name=spec.title or spec.name)
+    return stacked(heading, [small], bars, {**colors, cache: CACHE_COLOR}, unit="bytes", axis=say("cost.bytes"))
+
+
+def kept(subject: Subject, say: Words = ENGLISH) -> dict[str, Any]:
+    """What a training step keeps, a bar for each policy of what is computed again."""
+    names = {title: say(f"cost.{part}") for part, title in TITLES.items()} | {SAVED: say("cost.saved")}
+    bars = [
+        Bar(say("cost.recompute", policy=policy), {names[part]: size for part, size in parts.items()})
+        for policy, (parts, _) in policies(subject).items()
+    ]
+    heading = say("cost.kept_title", name=subject.spec.title or subject.spec.name)
+    colors = dict(zip(names.values(), COLORS, strict=False))
+    return stacked(heading, [_told(subject)], bars, colors, unit="bytes", axis=say("cost.bytes"))
+
+
+def peaks(subject: Subject, say: Words = ENGLISH) -> dict[str, Any]:
+    """The fullest moment of a training step, modelled, a bar for each policy of what is computed again."""
+    names = {category: say(f"cost.peak_{category}") for category in CATEGORIES}
+    fullest = {policy: moment for policy, (_, moment) in policies(subject).items()}
+    bars = [
+        Bar(say("cost.recompute", policy=policy), {name: getattr(moment, part) for part, name in names.items()})
+        for policy, moment in fullest.items()
+    ]
+    small = [f"{policy}: {human_bytes(moment.total)}, {moment.name}" for policy, moment in fullest.items()]
+    heading = say("cost.peak_title", name=subject.spec.title or subject.spec.name)
+    # Gradients, states and activations have the colours of the figure above.
+    colors = dict(zip(names.values(), (COLORS[0], COLORS[1], COLORS[3], COLORS[4], COLORS[5]), strict=True))
+    return stacked(heading, small, bars, colors, unit="bytes", axis=say("cost.bytes"))
+
+
+def _told(subject: Subject) -> str:
+    work = f"{exact(subject.work.batch)} × {exact(subject.work.seq)}"
+    return " · ".join((subject.recipe.name, subject.optimiser.name, stored(subject.precision), work))
+
+
+def ranks(spec: Spec, found: dict[str, Any], say: Words = ENGLISH) -> dict[str, Any]:
+    """What each rank holds, from the page's data."""
+    names = {part: say(f"cost.{part}") for part in _RANKS}
+    bars = [
+        Bar(say("cost.rank", n=rank["rank"]), {name: rank[f"{part}_bytes"] for part, name in names.items()})
+        for rank in found["ranks"]
+    ]
+    engine = shards.ENGINE_NAMES[found["engine"]]
+    heading = say("cost.ranks_title", name=spec.title or spec.name, n=len(bars), engine=engine)
+    colors = dict(zip(names.values(), (COLORS[0], COLORS[1], CACHE_COLOR), strict=True))
+    small = say("cost.ranks_small", dtype=found["dtype"], cache=found["cache_dtype"])
+    return stacked(heading, [small], bars, colors, unit="bytes", axis=say("cost.bytes"))

@@ -1,0 +1,75 @@
+"""The figure of some models' parameters: a bar for each of them, component by component."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, Literal
+
+from archcalc.analysis.params import summary
+from archcalc.ledger.build import build
+from archcalc.ledger.leaves import COMPONENTS
+from archcalc.render.charts.frame import FRAME, title
+from archcalc.render.charts.stacked import COLORS, LABELS
+from archcalc.render.comparison import names
+from archcalc.render.lang import ENGLISH, Words
+from archcalc.spec import Spec
+from archcalc.units import exact
+
+Scale = Literal["linear", "log"]
+BAR: Final = 15
+
+
+def chart(specs: Sequence[Spec], scale: Scale = "linear", say: Words = ENGLISH, *, of_share: bool) -> dict[str, Any]:
+    """The Vega-Lite chart of parameters by component, or of each component's share of its own model."""
+    named, found = names(specs), [summary(build(spec)) for spec in specs]
+    used = [component for component in COMPONENTS if any(each["by_component"][component] for each in found)]
+    values = [
+        {
+            "component": say(f"common.component.{component}"),
+            "model": name,
+            "size": count / each["total"] if of_share else float(count),
+            "exact": exact(count),
+            "share": f"{count / each['total']:.2%}",
+        }
+        for component in used
+        for name, each in zip(named, found, strict=True)
+        if (count := each["by_component"][component])
+    ]
+    axis = {"tickCount": 5, **({"format": "~%"} if of_share else {"labelExpr": LABELS["parameters"]})}
+    tooltip = [
+        {"field": field, "type": "nominal", "title": field} for field in ("model", "component", "exact", "share")
+    ]
+    how = say("cost.of_share" if of_share else "cost.of_count")
+    return {
+        **FRAME,
+        "height": {"step": BAR},
+        "title": title(say("cost.compare_title"), [how]),
+        "data": {"values": values},
+        "mark": {"type": "bar", "tooltip": True},
+        "encoding": {
+            "x": {
+                "field": "size",
+                "type": "quantitative",
+                "title": say("cost.share" if of_share else "cost.parameters"),
+                "scale": {"type": scale, **({"zero": True} if scale == "linear" else {})},
+                "axis": axis,
+            },
+            "y": {
+                "field": "component",
+                "type": "nominal",
+                "title": None,
+                "sort": None,
+                "axis": {"labelLimit": 130},
+                "scale": {"paddingInner": 0.25},
+            },
+            "yOffset": {"field": "model", "type": "nominal", "sort": named},
+            "color": {
+                "field": "model",
+                "type": "nominal",
+                "title": None,
+                "scale": {"domain": named, "range": list(COLORS[: len(named)])},
+                "legend": {"orient": "top", "columns": {"expr": "width < 420 ? 2 : 4"}, "symbolType": "square"},
+            },
+            "tooltip": tooltip,
+        },
+    }

@@ -1,0 +1,42 @@
+"""What one workload costs on each of several models, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from archcalc.analysis.memory import Dtype
+from archcalc.contract import report
+from archcalc.errors import InputError
+from archcalc.render.comparison import names
+from archcalc.render.page import Column, Page, Table
+from archcalc.spec import Spec
+from archcalc.units import exact
+
+_FIGURES = {"flops": "FLOPs", "memory": "bytes"}
+
+
+def data(specs: Sequence[Spec], *, batch: int, seq: int, dtype: Dtype) -> list[dict[str, Any]]:
+    """Each model's report of the workload. InputError, naming the model, where one cannot have it."""
+    return [_of(spec, name, batch, seq, dtype) for spec, name in zip(specs, names(specs), strict=True)]
+
+
+def _of(spec: Spec, name: str, batch: int, seq: int, dtype: Dtype) -> dict[str, Any]:
+    try:
+        return report(spec, batch=batch, seq=seq, dtype=dtype)
+    except InputError as error:
+        raise error.within(name) from None
+
+
+def page(specs: Sequence[Spec], found: Sequence[dict[str, Any]]) -> Page:
+    """A row for each of the reports' figures that any model has, a column for each model."""
+    columns = (Column(""), *(Column(name, "count") for name in names(specs)))
+    rows = [
+        (f"{figure.removesuffix('_bytes').replace('_', ' ')} {unit}", *(each[part][figure] for each in found))
+        for part, unit in _FIGURES.items()
+        for figure in found[0][part]
+        if any(each[part][figure] for each in found)
+    ]
+    work = found[0]["workload"]
+    title = f"{exact(work['batch'])} × {exact(work['seq'])} tokens, {work['dtype']}"
+    return Page("A workload's costs side by side", "exact", [Table(title, columns, rows)])

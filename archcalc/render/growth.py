@@ -1,0 +1,28 @@
+"""The cache against context length, as a page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from archcalc.analysis.growth import Growth
+from archcalc.render.page import Column, Page, Table
+from archcalc.spec import Spec
+from archcalc.units import exact, human_bytes
+
+
+def page(spec: Spec, found: Growth) -> Page:
+    """A row for each length."""
+    columns = (Column("context", "count"), Column("cache bytes", "count"), Column("", "human"))
+    rows = [(tokens, size, human_bytes(size)) for tokens, size in found.points]
+    subtitle = f"{spec.name} · batch {exact(found.batch)} · cache {found.dtype} · exact"
+    return Page(f"{spec.title or spec.name}: the cache as the context grows", subtitle, [Table("", columns, rows)])
+
+
+def data(found: Growth) -> dict[str, Any]:
+    """The same as plain data."""
+    return {
+        "batch": found.batch,
+        "cache_dtype": found.dtype,
+        "points": [{"tokens": tokens, "kv_cache_bytes": size} for tokens, size in found.points],
+        "kind": "exact",
+    }
