@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
+from itertools import product
 from typing import get_args
 
 from hypothesis import strategies as st
@@ -34,10 +36,9 @@ from archcalc.spec.resolve import resolve
 # Mostly primes, so that a size taken for another changes every count.
 SIZES = st.sampled_from((3, 5, 7, 2, 11, 13, 4, 6, 1, 12))
 EVEN = st.sampled_from((2, 4, 6, 10, 8, 14))
-EPS = st.sampled_from((1e-5, 1e-6, 1e-12))
 FACTORS = st.sampled_from((2.0, 8.0, 1.5, 40.0))
 SCALES = st.sampled_from((0.25, 1.0, 2.5))
-PROBABILITIES = st.sampled_from((0.0, 0.1, 0.5))
+OPTIONAL_SCALES = st.sampled_from((None, None, None, 0.25, 1.0, 2.5))
 ACTIVATIONS = st.sampled_from(get_args(Activation))
 
 
@@ -50,14 +51,26 @@ class Place:
     crosses: bool = False
 
 
+@cache
 def optional(strategy: st.SearchStrategy) -> st.SearchStrategy:
     return st.none() | strategy
 
 
-LAYER_NORMS = st.builds(LayerNorm, weight=st.booleans(), bias=st.booleans(), eps=EPS)
-RMS_NORMS = st.builds(RMSNorm, weight=st.booleans(), unit_offset=st.booleans(), eps=EPS)
-NORMS: st.SearchStrategy[Norm] = LAYER_NORMS | RMS_NORMS
-QK_NORMS = st.builds(QkNorm, norm=NORMS, over=st.sampled_from(("head", "full")))
+@cache
+def flags(*names: str) -> st.SearchStrategy[dict[str, bool]]:
+    """Any of these True: one choice."""
+    return st.integers(0, 2 ** len(names) - 1).map(
+        lambda bits: {name: bool(bits >> i & 1) for i, name in enumerate(names)}
+    )
+
+
+# Small parts are picked from the list of them all: a choice is what drawing costs.
+_EACH = tuple(product((True, False), (True, False), (1e-5, 1e-6, 1e-12)))
+_LAYER_NORMS = [LayerNorm(weight=weight, bias=bias, eps=eps) for weight, bias, eps in _EACH]
+_RMS_NORMS = [RMSNorm(weight=weight, unit_offset=offset, eps=eps) for weight, offset, eps in _EACH]
+_NORMS: list[Norm] = [*_LAYER_NORMS, *_RMS_NORMS]
+LAYER_NORMS, RMS_NORMS, NORMS = st.sampled_from(_LAYER_NORMS), st.sampled_from(_RMS_NORMS), st.sampled_from(_NORMS)
+QK_NORMS = st.sampled_from([QkNorm(norm=norm, over=over) for norm, over in product(_NORMS, ("head", "full"))])
 
 LEARNED = st.builds(Learned, n_extra=st.sampled_from((0, 2, 3)))
 SINUSOIDAL = st.builds(Sinusoidal, stored=st.booleans())
@@ -75,15 +88,16 @@ YARN_SCALINGS = st.builds(
     n_ctx_original=st.sampled_from((8, 64, 4096)),
     beta_fast=st.sampled_from((32.0, 4.0)),
     beta_slow=st.sampled_from((1.0, 2.0)),
-    attention_factor=optional(SCALES),
-    mscale=optional(SCALES),
-    mscale_all_dim=optional(SCALES),
+    attention_factor=OPTIONAL_SCALES,
+    mscale=OPTIONAL_SCALES,
+    mscale_all_dim=OPTIONAL_SCALES,
     truncate=st.booleans(),
 )
 ALIBI = st.builds(Alibi, scaled=st.booleans())
 RELATIVE = st.builds(RelativeBias, n_buckets=st.sampled_from((8, 5, 32)), max_distance=st.sampled_from((12, 7, 128)))
 
 
+@cache
 def ropes(width: int, partial: bool = True) -> st.SearchStrategy[Rope]:
     """Ropes of heads this wide; not partial, all of the width is turned."""
     part = st.integers(1, width // 2).map(lambda half: 2 * half)
@@ -97,6 +111,7 @@ def ropes(width: int, partial: bool = True) -> st.SearchStrategy[Rope]:
     )
 
 
+@cache
 def positions(width: int, place: Place, n_heads: int) -> st.SearchStrategy[AttentionPosition | None]:
     """Positions that an attention with such heads may have in this place."""
     found = st.none() | ALIBI
@@ -105,25 +120,30 @@ def positions(width: int, place: Place, n_heads: int) -> st.SearchStrategy[Atten
     return found | st.just(place.table[1]) if n_heads == place.table[0] else found
 
 
+HEADS_EACH = st.sampled_from(((2, 3), (1, 3), (3, 1), (2, 1), (1, 1), (5, 1)))  # n_kv_heads, query heads of each
+WINDOWS = st.sampled_from((*[None] * 9, *range(1, 10)))
+SOFTCAPS = st.sampled_from((None, None, 50.0, 2.0))
+ATTENTION_FLAGS = flags("q_bias", "k_bias", "v_bias", "out_bias", "sinks")
+
+
 @st.composite
 def attentions(draw: st.DrawFn, place: Place = Place(), cross: bool = False) -> Attention:
-    n_kv_heads, n_each = draw(st.sampled_from(((2, 3), (1, 3), (3, 1), (2, 1), (1, 1), (5, 1))))
+    n_kv_heads, n_each = draw(HEADS_EACH)
     n_heads = n_kv_heads * n_each
     even = place.d_model % n_heads == 0
-    d_head = draw(SIZES | st.none()) if even else draw(SIZES)
+    d_head = draw(optional(SIZES)) if even else draw(SIZES)
     width = d_head or place.d_model // n_heads
     position = None if cross else draw(positions(width, place, n_heads))
-    flags = {name: draw(st.booleans()) for name in ("q_bias", "k_bias", "v_bias", "out_bias", "sinks")}
     return Attention(
         n_heads=n_heads,
         n_kv_heads=None if n_each == 1 and draw(st.booleans()) else n_kv_heads,
         d_head=d_head,
         qk_norm=draw(optional(QK_NORMS)),
         position=position,
-        window=None if cross else draw(st.none() | st.integers(1, 9)),
-        softcap=draw(optional(st.sampled_from((50.0, 2.0)))),
-        scale=draw(optional(SCALES)),
-        **flags,
+        window=None if cross else draw(WINDOWS),
+        softcap=draw(SOFTCAPS),
+        scale=draw(OPTIONAL_SCALES),
+        **draw(ATTENTION_FLAGS),
     )
 
 
@@ -138,10 +158,9 @@ def latent_attentions(draw: st.DrawFn) -> LatentAttention:
         d_v=draw(SIZES),
         q_rank=draw(optional(SIZES)),
         norm=draw(NORMS),
-        down_bias=draw(st.booleans()),
-        out_bias=draw(st.booleans()),
+        **draw(flags("down_bias", "out_bias")),
         position=draw(ropes(d_rope, partial=False)),
-        scale=draw(optional(SCALES)),
+        scale=draw(OPTIONAL_SCALES),
     )
 
 
@@ -149,15 +168,22 @@ PLAIN = st.builds(Plain, d_ff=SIZES, activation=ACTIVATIONS, bias=st.booleans())
 GATED = st.builds(Gated, d_ff=SIZES, activation=ACTIVATIONS, bias=st.booleans())
 
 
+# Groups, experts of each, active groups, active experts.
+EXPERTS = st.sampled_from(((1, 5), (2, 3), (3, 2), (4, 1), (1, 1))).flatmap(
+    lambda sizes: st.sampled_from(
+        [(*sizes, groups, n) for groups in range(1, sizes[0] + 1) for n in range(1, groups * sizes[1] + 1)]
+    )
+)
+MIXTURE_FLAGS = flags("gated", "expert_bias", "router_bias", "correction_bias", "normalise")
+
+
 @st.composite
 def mixtures(draw: st.DrawFn) -> MoE:
-    n_groups, n_each = draw(st.sampled_from(((1, 5), (2, 3), (3, 2), (4, 1), (1, 1))))
-    n_active_groups = draw(st.integers(1, n_groups))
+    n_groups, n_each, n_active_groups, n_active = draw(EXPERTS)
     n_shared = draw(st.sampled_from((0, 1, 2)))
-    flags = ("gated", "expert_bias", "router_bias", "correction_bias", "normalise")
     return MoE(
         n_experts=n_groups * n_each,
-        n_active=draw(st.integers(1, n_active_groups * n_each)),
+        n_active=n_active,
         d_expert=draw(SIZES),
         activation=draw(ACTIVATIONS),
         scoring=draw(st.sampled_from(("softmax", "softmax_chosen", "sigmoid"))),
@@ -167,13 +193,14 @@ def mixtures(draw: st.DrawFn) -> MoE:
         n_shared=n_shared,
         d_shared=draw(optional(SIZES)) if n_shared else None,
         shared_gate=bool(n_shared) and draw(st.booleans()),
-        **{flag: draw(st.booleans()) for flag in flags},
+        **draw(MIXTURE_FLAGS),
     )
 
 
 FFNS: st.SearchStrategy[AnyFfn] = PLAIN | GATED | mixtures()
 
 
+@cache
 def any_attentions(place: Place) -> st.SearchStrategy[AnyAttention]:
     return attentions(place) | latent_attentions()
 
@@ -198,7 +225,7 @@ def layers(draw: st.DrawFn, place: Place = Place(), cross: bool | None = None) -
 @st.composite
 def runs(draw: st.DrawFn, place: Place = Place(), cross: bool | None = None) -> Run:
     pattern = draw(st.lists(layers(place, cross), min_size=1, max_size=3))
-    return Run(count=draw(st.integers(1, 5)), pattern=tuple(pattern), share_weights=draw(st.booleans()))
+    return Run(count=draw(st.integers(1, 3)), pattern=tuple(pattern), share_weights=draw(st.booleans()))
 
 
 @st.composite
@@ -237,7 +264,7 @@ FACTORISED = st.builds(
     Factor, d_embed=SIZES, bias=st.booleans(), widen=st.sampled_from(("before_positions", "after_positions"))
 )
 EMBEDDINGS = st.builds(
-    Embedding, factor=optional(FACTORISED), n_token_types=st.sampled_from((0, 2, 3)), scale=optional(SCALES)
+    Embedding, factor=optional(FACTORISED), n_token_types=st.sampled_from((0, 2, 3)), scale=OPTIONAL_SCALES
 )
 TRANSFORMS = st.builds(Transform, activation=ACTIVATIONS, norm=NORMS)
 HEADS = st.builds(
@@ -246,10 +273,13 @@ HEADS = st.builds(
     bias=st.booleans(),
     transform=optional(TRANSFORMS),
     softcap=optional(st.sampled_from((30.0, 2.0))),
-    scale=optional(SCALES),
+    scale=OPTIONAL_SCALES,
 )
-DROPOUTS = st.builds(
-    Dropout, embedding=PROBABILITIES, attention=PROBABILITIES, residual=PROBABILITIES, ffn=PROBABILITIES
+DROPOUTS = st.sampled_from(
+    [
+        Dropout(embedding=embedding, attention=attention, residual=residual, ffn=ffn)
+        for embedding, attention, residual, ffn in product((0.0, 0.1, 0.5), repeat=4)
+    ]
 )
 CLAIMS = st.builds(
     Claim,
@@ -285,6 +315,8 @@ def specs(draw: st.DrawFn, family: Family | None = None) -> Spec:
     )
     return resolve(spec)
 
+
+DECODERS = st.sampled_from(("decoder", "encoder-decoder")).flatmap(lambda family: specs(family=family))
 
 PARTS: dict[type[Part], st.SearchStrategy] = {
     LayerNorm: LAYER_NORMS,

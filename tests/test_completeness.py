@@ -119,6 +119,22 @@ def test_every_slot_of_a_layer_is_read():
     assert len(ledger_layer.slots(drawn)) == len(slots)
 
 
+def test_every_field_of_a_spec_has_its_meaning():
+    """A part, its fields, and the choices that a field has by name; and no words are left of one that is gone."""
+    from msgspec import inspect
+
+    from archcalc.render.lang import sentences
+    from archcalc.spec.shape import members
+
+    wanted = set()
+    for part in every_part() - {Workload, Execution}:
+        wanted.add(part.__name__)
+        for field in inspect.type_info(part).fields:
+            choices = [value for member in members(field.type) for value in getattr(member, "values", ())]
+            wanted |= {f"{part.__name__}.{name}" for name in (field.name, *(f"{field.name}.{one}" for one in choices))}
+    assert set(sentences("fields")) == wanted
+
+
 def test_every_part_can_be_drawn():
     """A workload is no part of a spec, and the way it is carried out is none."""
     assert set(strategies.PARTS) >= every_part() - {Workload, Execution}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from archcalc.cli.options import FILE
+from archcalc.render.lang import ENGLISH, sentences
 from archcalc.render.output import emit
 from archcalc.render.page import Page
 from archcalc.spec.schema import json_schema
@@ -14,4 +17,9 @@ from archcalc.spec.schema import json_schema
 @click.option("-o", "--output", type=FILE, help="Write to this file instead.")
 def command(output: str | None) -> None:
     """The JSON Schema of a spec, for editors that check and complete YAML as it is typed."""
-    emit(lambda: Page("schema"), json_schema, "json", output=output)
+    emit(lambda: Page("schema"), _described, "json", output=output)
+
+
+def _described() -> dict[str, Any]:
+    """The schema, each field described by what the dashboard's form says of it."""
+    return json_schema({name: ENGLISH(f"fields.{name}") for name in sentences("fields")})

@@ -79,7 +79,7 @@ def link(key: str, value: str) -> None:
 
 def _asked(key: str, options: Sequence[str]) -> str:
     """What the URL says, if it is one of the options; else the first."""
-    asked = st.query_params.get(key)
+    asked = st.query_params.get(key, options[0])
     return asked if asked in options else options[0]
 
 

@@ -16,12 +16,13 @@ from archcalc.errors import ArchcalcError, InputError, shown
 from archcalc.render.report import Subject
 from archcalc.sources import load
 from archcalc.spec import Spec
-from archcalc.spec.document import Document
+from archcalc.spec.document import Document, override
 from archcalc.spec.settings import changes
 from archcalc.spec.text import MAX_BYTES, parse
 
 DEFAULT: Final = "gpt3-175b"
 _CHOSEN: Final = "_chosen"
+_DRAFT: Final = "_draft"
 _WAYS: Final = ("preset", "text", "file")
 _FILE_TYPES: Final = ("yaml", "yml", "json")
 
@@ -51,14 +52,36 @@ class Chosen(msgspec.Struct, frozen=True):
         return f"archcalc.load({self.source!r}" + (f", {changed!r})" if changed else ")")
 
 
+class Draft(msgspec.Struct, frozen=True):
+    """What is asked for, be it an architecture or not: the document that the settings change, and as changed."""
+
+    source: str
+    base: Document
+    changed: Document
+
+
 def chosen() -> Chosen:
-    """What `choose` found; a page asks for it as often as it likes."""
-    found: Chosen = st.session_state[_CHOSEN]
+    """What `choose` found; a page asks for it as often as it likes. Ends the page where it is no architecture."""
+    found: Chosen | None = st.session_state[_CHOSEN]
+    return found or st.stop()
+
+
+def is_valid() -> bool:
+    """Whether what is asked for is an architecture."""
+    return st.session_state[_CHOSEN] is not None
+
+
+def draft() -> Draft:
+    """What is asked for, valid or not, for the form that mends it."""
+    found: Draft = st.session_state[_DRAFT]
     return found
 
 
 def choose() -> None:
-    """Draw the chooser and keep what is chosen. Where it is no architecture, say so in place and end the page there."""
+    """Draw the chooser and keep what is chosen; where it is no architecture, say so in place.
+
+    Ends the page where there is nothing that could be mended in a form.
+    """
     say_ = say()
     way = choice(st.segmented_control, say_("app.from"), _WAYS, "app.from_", key="from")
     left, right = st.columns([3, 2], vertical_alignment="top")
@@ -70,18 +93,27 @@ def choose() -> None:
         st.session_state[_CHOSEN] = _read(source, document)
 
 
-def write_settings(settings: tuple[str, ...]) -> None:
-    """Make these the changed fields; for a callback, which runs before the page is drawn anew."""
-    st.session_state["set"] = shlex.join(settings)
+def write(changed: Document) -> None:
+    """Make the changed fields those that make this of the source; for a callback, before the page is drawn anew."""
+    from archcalc.spec.differences import differences
+    from archcalc.spec.settings import as_settings
+
+    st.session_state["set"] = shlex.join(as_settings(differences(draft().base, changed)))
 
 
-def _read(source: str, document: Document) -> Chosen:
+def _read(source: str, document: Document) -> Chosen | None:
     try:
         settings = _settings(st.session_state["set"])
-        return Chosen(load(document, changes(settings)), source, settings, document)
+        changed = changes(settings)
+        st.session_state[_DRAFT] = Draft(source, document, override(document, changed))
     except ArchcalcError as error:
         tell(error)
         st.stop()
+    try:
+        return Chosen(load(document, changed), source, settings, document)
+    except ArchcalcError as error:
+        tell(error)
+        return None
 
 
 def _settings(text: str) -> tuple[str, ...]:

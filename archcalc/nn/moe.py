@@ -21,6 +21,7 @@ from archcalc.nn.activation import ACTIVATIONS, gating
 from archcalc.nn.ffn import Gated, Plain
 from archcalc.nn.linear import ExpertLinear, Linear
 from archcalc.nn.taps.points import tap, within
+from archcalc.nn.wide import widened
 from archcalc.spec import Spec
 from archcalc.spec import ffn as spec
 from archcalc.spec.execution import Execution
@@ -66,9 +67,9 @@ class MoE(nn.Module):
         return y_BTD if self.shared is None else y_BTD + self._shared_part(x_BTD)
 
     def route(self, x_QD: Tensor) -> tuple[Tensor, Tensor]:
-        """The chosen experts' weights and their indices, both [Q, k], of states [Q, D]; weights in float32."""
+        """The chosen experts' weights and their indices, both [Q, k], of states [Q, D]; weights in float32 at least."""
         score, weigh = _SCORES[self.part.scoring]
-        scores_QE = score(tap("router", self.router(x_QD)).float())
+        scores_QE = score(widened(tap("router", self.router(x_QD))))
         experts_Qk = tap("chosen", self._choice(scores_QE.detach()).topk(self.part.n_active, dim=-1).indices)
         weights_Qk = weigh(scores_QE.gather(-1, experts_Qk))
         if self.part.normalise:

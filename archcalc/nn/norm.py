@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from archcalc.nn.wide import widened
 from archcalc.spec import norm as spec
 
 
@@ -30,7 +31,7 @@ class LayerNorm(nn.Module):
 
 
 class RMSNorm(nn.Module):
-    """x / √(mean(x²) + eps) · weight (Zhang & Sennrich 2019, eq. 4), computed in float32; weight [width]."""
+    """x / √(mean(x²) + eps) · weight (Zhang & Sennrich 2019, eq. 4), computed in float32 at least; weight [width]."""
 
     weight: nn.Parameter | None
 
@@ -41,12 +42,12 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The same shape, normed."""
-        wide = x.float()
+        wide = widened(x)
         normed = wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + self.eps)
         if self.weight is None:
             return normed.to(x.dtype)
         if self.unit_offset:
-            return (normed * (1.0 + self.weight.float())).to(x.dtype)
+            return (normed * (1.0 + widened(self.weight))).to(x.dtype)
         return self.weight * normed.to(x.dtype)
 
 

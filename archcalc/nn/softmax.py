@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from archcalc.nn.sight import Sight
 from archcalc.nn.taps.points import reads, say_eager, tap, writes
+from archcalc.nn.wide import wide_dtype
 from archcalc.spec.execution import Execution, Kernel
 
 # A bias on the scores [N, T, S], of this many heads; None if there is none.
@@ -101,7 +102,7 @@ def _eager(
 def _pattern(
     part: Softmax, q_BNTH: Tensor, k_BNSH: Tensor, dtype: torch.dtype, sight: Sight, sinks_N: Tensor | None
 ) -> Tensor:
-    """How much of each key's value each query takes [B, N, T, S]; the softmax is in float32."""
+    """How much of each key's value each query takes [B, N, T, S]; the softmax is in float32 at least."""
     scores_BNTS = q_BNTH @ k_BNSH.transpose(-1, -2) * part.scale
     if part.softcap is not None:
         scores_BNTS = softcapped(scores_BNTS, part.softcap)
@@ -126,6 +127,8 @@ def _fused(backend: SDPBackend) -> Callable[..., Tensor]:
         if q_BNTH.device.type == "cpu":
             # The CPU's kernel lays its result out as the queries are: by token, it is read on without a copy.
             q_BNTH = q_BNTH.transpose(1, 2).contiguous().transpose(1, 2)
+        # Where one pair alone is turned, torch.cat may lay the heads last, which no fused kernel reads.
+        q_BNTH, k_BNSH = (x if x.stride(-1) == 1 else x.contiguous() for x in (q_BNTH, k_BNSH))
         with sdpa_kernel([backend]):
             return F.scaled_dot_product_attention(
                 q_BNTH, k_BNSH, v_BNSU, mask, dropout, is_causal=triangle, scale=part.scale
@@ -148,7 +151,8 @@ def _for_each_head(x_BKSH: Tensor, n_heads: int) -> Tensor:
 
 
 def _weights(scores_BNTS: Tensor, sinks_N: Tensor | None) -> Tensor:
+    dtype = wide_dtype(scores_BNTS.dtype)
     if sinks_N is None:
-        return scores_BNTS.softmax(-1, dtype=torch.float32)
+        return scores_BNTS.softmax(-1, dtype=dtype)
     sinks_BNT1 = sinks_N.to(scores_BNTS.dtype).view(-1, 1, 1).expand(*scores_BNTS.shape[:-1], 1)
-    return torch.cat((scores_BNTS, sinks_BNT1), -1).softmax(-1, dtype=torch.float32)[..., :-1]
+    return torch.cat((scores_BNTS, sinks_BNT1), -1).softmax(-1, dtype=dtype)[..., :-1]

@@ -13,8 +13,8 @@ from archcalc.spec.shape import Path, compact, filled, type_at, value_at
 def differences(base: Document, changed: Document) -> Document:
     """The changes such that `override(base, changes)` is the spec that `changed` is.
 
-    A field is named by the shortest tail of its path that names no place where another value is wanted, so that a
-    change in all layers is one entry. `changed` need not be valid, as long as its fields are the spec's.
+    A field is named by the shortest tail of its path that names only places where this value is new, so that a change
+    in all layers is one entry. `changed` need not be valid, as long as its fields are the spec's.
     """
     now, wanted = filled(base), filled(changed)
     found: Document = {}
@@ -46,7 +46,7 @@ def _changed(old: Any, new: Any, path: Path) -> Iterator[Path]:
 
 
 def _key(now: Document, wanted: Document, path: Path, value: Any) -> str:
-    """The shortest tail of the path that changes nothing but what is wanted to be changed so; never a bare index."""
+    """The shortest tail of the path that names nothing but places to be changed so; never a bare index."""
     keys = [str(key) for key in path]
     for start in range(len(path) - 1, 0, -1):
         tail = ".".join(keys[start:])
@@ -58,7 +58,7 @@ def _key(now: Document, wanted: Document, path: Path, value: Any) -> str:
 def _is_right(now: Document, wanted: Document, tail: str, keys: list[str], value: Any) -> bool:
     places = meant(now, tail, value)
     return any(list(path) == keys for _, _, path in places) and all(
-        _wanted_at(wanted, path) == (True, value) and (holder[key] == value or not merges(holder[key], value))
+        _wanted_at(wanted, path) == (True, value) and holder[key] != value and not merges(holder[key], value)
         for holder, key, path in places
     )
 

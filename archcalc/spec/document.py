@@ -5,7 +5,6 @@ A *document* is what YAML or JSON holds: dicts, lists, scalars. `decode` makes a
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -103,7 +102,14 @@ def merges(old: Any, new: Any) -> bool:
 def _merged(old: Any, new: Any) -> Any:
     if merges(old, new):
         return old | {key: _merged(old.get(key), value) for key, value in new.items()}
-    return copy.deepcopy(new)  # each place its own: a later change of one is none of the others
+    return _copied(new)  # each place its own: a later change of one is none of the others
+
+
+def _copied(value: Any) -> Any:
+    """The same leaves in mappings and lists of their own."""
+    if isinstance(value, dict):
+        return {key: _copied(inner) for key, inner in value.items()}
+    return [_copied(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _places(full: Document, tail: list[str]) -> Iterator[tuple[Any, Any, tuple[str, ...]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -9,9 +10,16 @@ import msgspec
 from archcalc.spec.model import Spec
 
 
-def json_schema() -> dict[str, Any]:
-    """What a spec's YAML may hold: a whole Spec, or a base and whatever differs from it (JSON Schema 2020-12)."""
+def json_schema(meanings: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """What a spec's YAML may hold: a whole Spec, or a base and whatever differs from it (JSON Schema 2020-12).
+
+    `meanings` says what a field means, by 'Part.field'; the schema then describes each field so.
+    """
     (whole,), definitions = msgspec.json.schema_components([Spec], ref_template="#/$defs/{name}")
+    for name, meaning in (meanings or {}).items():
+        part, _, field = name.partition(".")
+        if field in (fields := definitions[part]["properties"]):
+            fields[field] = {"description": meaning} | fields[field]
     based = {
         "type": "object",
         "description": "Another spec, by name or path, and the fields that differ: by name, or by the tail of a path.",

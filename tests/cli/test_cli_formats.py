@@ -144,3 +144,15 @@ def test_schema_is_json(good: Good, tmp_path: Path) -> None:
     assert schema["$schema"].endswith("2020-12/schema")
     good("schema", "-o", "s.json")
     assert json.loads((tmp_path / "s.json").read_text()) == schema
+
+
+def test_schema_describes_every_field(good: Good) -> None:
+    parts = json.loads(good("schema"))["$defs"]
+    assert parts["Attention"]["properties"]["window"]["description"].startswith("how many of the last tokens")
+    undescribed = [
+        (name, field)
+        for name, part in parts.items()
+        for field, what in part["properties"].items()
+        if field != "kind" and not what.get("description")
+    ]
+    assert undescribed == []

@@ -36,13 +36,18 @@ class Change:
 def mutants(module: str, source: str) -> list[Mutant]:
     """Every mutant of a module; no two with the same source."""
     tree = ast.parse(source)
+    texts = [ast.unparse(statement) for statement in tree.body]
+    places = {id(node): at for at, statement in enumerate(tree.body) for node in ast.walk(statement)}
     found: dict[str, Mutant] = {}
     for function, nodes in _functions(tree):
         for node in nodes:
             for change in changes(node, nodes):
-                mutant = _mutant(module, function, tree, change)
-                if mutant.source != ast.unparse(tree):
-                    found.setdefault(mutant.source, mutant)
+                at = places[id(change.node)]
+                text = _changed(tree.body[at], change)
+                if text != texts[at]:
+                    label = f"{function or 'table'}: {_text(change.node)} → {_text(change.new)}"
+                    whole = "\n".join([*texts[:at], text, *texts[at + 1 :]])
+                    found.setdefault(whole, Mutant(module, label, whole))
     return list(found.values())
 
 
@@ -155,17 +160,10 @@ class _Replace(ast.NodeTransformer):
         return self.change.new if node is self.change.node else self.generic_visit(node)
 
 
-def _mutant(module: str, function: str, tree: ast.Module, change: Change) -> Mutant:
-    """The tree with one change, which is undone afterwards by working on lists and fields that are copied."""
-    changed = _Replace(change).visit(_shallow(tree, change))
-    label = f"{function or 'table'}: {_text(change.node)} → {_text(change.new)}"
-    return Mutant(module, label, ast.unparse(ast.fix_missing_locations(changed)))
-
-
-def _shallow(tree: ast.Module, change: Change) -> ast.Module:
-    """A deep copy in which the node to be changed is itself."""
-    memo = {id(change.node): change.node}
-    return copy.deepcopy(tree, memo)
+def _changed(statement: ast.stmt, change: Change) -> str:
+    """The text of a statement of the module, changed; the statement itself stays: all but the node is a copy."""
+    changed = _Replace(change).visit(copy.deepcopy(statement, {id(change.node): change.node}))
+    return ast.unparse(ast.fix_missing_locations(changed))
 
 
 def _text(node: ast.AST | None) -> str:

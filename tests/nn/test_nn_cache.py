@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -20,14 +20,14 @@ from archcalc.nn.quantised import Plain
 from archcalc.sources import load
 from archcalc.spec import Spec
 from archcalc.spec.attention import Attention, LatentAttention
+from archcalc.spec.execution import Execution
 from archcalc.spec.groups import layers_of, weight_indices
 from tests.nn import test_nn_transformers as theirs
 from tests.nn.flop_truth import counted, decode, prefill
-from tests.strategies import specs
+from tests.strategies import DECODERS, specs
 from tests.test_completeness import variants
 
 SEQ, SOURCE = 14, 4  # past every drawn window, which is 9 at most
-DECODERS = st.sampled_from(("decoder", "encoder-decoder")).flatmap(lambda family: specs(family=family))
 GQA = {"kind": "gqa", "n_heads": 3, "n_kv_heads": 1, "d_head": 4}
 RMS = {"kind": "rmsnorm"}
 
@@ -44,6 +44,16 @@ def filled(model: nn.Module) -> Any:
         for tensor in (*model.parameters(), *model.buffers()):
             tensor.add_(torch.randn_like(tensor) * 0.3)
     return model.eval()
+
+
+def drawn(spec: Spec, dtype: torch.dtype = torch.float64, how: Execution | None = None) -> Any:
+    """The model of a drawn spec, filled, in float64 if it can be; the same at every try of the same case.
+
+    A law is about what is computed, and tiny widths and norms of them may blow rounding up as far as they like: 1e-5
+    leaves them eleven of float64's sixteen digits, where float32 has two to spare.
+    """
+    torch.manual_seed(1)
+    return filled(build(spec, "cpu", dtype, how=how))
 
 
 def one_layer(attention: dict[str, Any], **more: Any) -> Spec:
@@ -82,14 +92,8 @@ def new_cache(model: Any, ids: Tensor, source: list[Tensor], **more: Any) -> Cac
     return model.new_cache(*ids.shape, **room, **more)
 
 
-def steady(model: Any, ids: Tensor, source: list[Tensor], expected: Tensor) -> bool:
-    """Whether the model does not blow rounding errors up, as tiny widths and norms of them may."""
-    generator = torch.Generator().manual_seed(0)  # the same at every try of the same case
-    with torch.no_grad():
-        for tensor in model.parameters():
-            tensor.mul_(1 + 2e-7 * torch.randn(tensor.shape, generator=generator))
-        # A third of what the tests allow: where rounding is blown up, no two runs need agree on which side it falls.
-        return bool((model(*source, ids) - expected).abs().max() <= 3e-6 * expected.abs().max())
+def near(found: Tensor, expected: Tensor) -> bool:
+    return bool((found - expected).abs().max() <= 1e-5 * expected.abs().max().clamp(min=1e-30))
 
 
 @st.composite
@@ -105,15 +109,12 @@ def splits(draw: st.DrawFn, total: int) -> list[int]:
 @relaxed(120)
 @given(spec=DECODERS, data=st.data())
 def test_same_logits_in_any_chunks(spec: Spec, data: st.DataObject) -> None:
-    model = filled(build(spec, "cpu"))
+    model = drawn(spec)
     ids, source = inputs(spec)
     chunks = data.draw(splits(ids.shape[1]))
     with torch.no_grad():
         expected = model(*source, ids)
-    found = cached(model, ids, source, new_cache(model, ids, source), chunks)
-    error = (found - expected).abs().max() / expected.abs().max().clamp(min=1e-30)
-    assume(error <= 1e-5 or steady(model, ids, source, expected))
-    assert error <= 1e-5
+    assert near(cached(model, ids, source, new_cache(model, ids, source), chunks), expected)
 
 
 @pytest.mark.parametrize("chunks", [[12], [1] * 12, [3, 1, 5, 3], [4, 8], [5, 7], [2, 2, 2, 6], [11, 1]])

@@ -233,6 +233,37 @@ def filled_norm(part: LayerNorm | RMSNorm, weight: float) -> nn.Module:
     return module
 
 
+def rounded(found: Tensor, exact: Tensor) -> bool:
+    """Rounded once to a narrow dtype, by half a step; float32 and float64 round at every operation."""
+    kind = torch.finfo(found.dtype)
+    steps = 0.51 if kind.bits < 32 else 8
+    return bool(((found - exact).abs() <= steps * kind.eps * exact.abs()).all())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64], ids=str)
+def test_norms_softmax_and_routing_are_computed_in_float32_or_finer(dtype: torch.dtype) -> None:
+    torch.manual_seed(3)
+    x_SH = torch.randn(64, 10).to(dtype)
+    for unit_offset in (False, True):
+        found = filled_norm(RMSNorm(unit_offset=unit_offset), 1.0).to(dtype)(x_SH)
+        assert found.dtype == dtype
+        assert rounded(found, F.rms_norm(x_SH.double(), (10,), eps=1e-6) * (1 + unit_offset))
+
+    # Queries and values that pick one number each, so that scores are those of x and the output is the pattern.
+    q, k, v = (x.to(dtype).view(1, 1, *x.shape) for x in (torch.eye(10), x_SH, torch.eye(64)))
+    for sinks in (None, torch.zeros(1, dtype=dtype)):
+        scores = F.pad(x_SH.double().T, (0, 0 if sinks is None else 1))
+        found = attend(Softmax(n_heads=1, scale=1.0), q, k, v, sight(64, causal=False), Execution(), sinks_N=sinks)
+        assert found.dtype == dtype
+        assert rounded(found, scores.softmax(-1)[:, :64])
+
+    experts = MoE(MoEPart(n_experts=10, n_active=10, d_expert=5, router_bias=False), model_of({"ffn": FFN}))
+    experts.router.weight = nn.Parameter(torch.eye(10, dtype=dtype), requires_grad=False)
+    weights_Qk, experts_Qk = experts.route(x_SH)
+    assert weights_Qk.dtype == torch.promote_types(dtype, torch.float32)
+    assert rounded(weights_Qk, x_SH.double().softmax(-1).gather(-1, experts_Qk))
+
+
 @pytest.mark.parametrize("placement", ["pre", "post", "sandwich", "output", "parallel", "parallel_two"])
 def test_placements(placement: str) -> None:
     """The formulas of archcalc.spec.layer.Layer, written out."""

@@ -18,7 +18,8 @@ from archcalc.nn.cache import allocate
 from archcalc.nn.quantised import Plain, Store, store
 from archcalc.sources import load
 from archcalc.spec import Spec
-from tests.nn.test_nn_cache import DECODERS, cached, filled, inputs, new_cache, one_layer, relaxed
+from tests.nn.test_nn_cache import cached, filled, inputs, new_cache, one_layer, relaxed
+from tests.strategies import DECODERS
 
 INTEGERS = [name for name, kind in CACHE_TYPES.items() if kind.scale and kind.element != "fp8"]
 CPU = torch.device("cpu")

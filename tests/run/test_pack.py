@@ -20,7 +20,7 @@ from archcalc.run.pack.step import Step
 from archcalc.sources import load
 from archcalc.spec import Spec
 from tests.nn import test_nn_transformers as theirs
-from tests.nn.test_nn_cache import cached, filled, new_cache, relaxed, splits, steady
+from tests.nn.test_nn_cache import cached, drawn, filled, new_cache, relaxed, splits
 from tests.nn.test_nn_cache import inputs as inputs_of
 from tests.strategies import specs
 
@@ -40,6 +40,27 @@ def close(found: Tensor, expected: Tensor, error: float = 1e-5) -> bool:
     return bool((found - expected).abs().max() <= error * expected.abs().max())
 
 
+def same(found: Tensor, expected: Tensor, model: nn.Module, ids: Tensor, source: list[Tensor]) -> bool:
+    """Whether a drawn model, packed, gives what it gave. Where float32 itself cannot say what that is, nothing is."""
+    assume(close(found, expected) or steady(model, ids, source, expected))
+    return close(found, expected)
+
+
+def steady(model: nn.Module, ids: Tensor, source: list[Tensor], expected: Tensor) -> bool:
+    """Whether rounding is not blown up, as tiny widths and norms of them may (packed models are in float32 alone).
+
+    What comes of weights that are off by three times their rounding tells, eight times over: one try may have luck.
+    """
+    torch.manual_seed(0)  # the same at every try of the same case
+    for _ in range(8):
+        shaken = deepcopy(model)
+        for tensor in shaken.parameters():
+            tensor.mul_(1 + 2e-7 * torch.randn_like(tensor))
+        if not close(shaken(*source, ids)[:, -expected.shape[1] :], expected, 3e-6):
+            return False
+    return True
+
+
 def unpacked(packed: Any, canonical: nn.Module) -> nn.Module:
     """The canonical model with the weights that the packed one stands for."""
     found = deepcopy(canonical)
@@ -54,15 +75,15 @@ def unpacked(packed: Any, canonical: nn.Module) -> nn.Module:
 @given(spec=specs(), batch=st.sampled_from((1, 2, 3)), data=st.data())
 @torch.no_grad()
 def test_drawn_models_in_float32(spec: Spec, batch: int, data: st.DataObject) -> None:
-    model = filled(build(spec, "cpu"))
+    model = drawn(spec, torch.float32)
     ids, source = inputs(spec, batch)
     chunks = data.draw(splits(ids.shape[1]))  # before anything that rounding may decide
     expected = model(*source, ids)
     packed = pack(deepcopy(model))
-    assume(steady(model, ids, source, expected))
-    assert close(packed(*source, ids), expected)
+    assert same(packed(*source, ids), expected, model, ids, source)
     if spec.decoder is not None:
-        assert close(cached(packed, ids, source, new_cache(packed, ids, source), chunks), expected)
+        found = cached(packed, ids, source, new_cache(packed, ids, source), chunks)
+        assert same(found, expected, model, ids, source)
 
 
 @pytest.mark.parametrize("case", theirs.CASES, ids=lambda case: case.__name__)
@@ -81,13 +102,11 @@ def test_every_family_in_float32(case: Callable[[], theirs.Case]) -> None:
 @given(spec=specs(), quantize=st.sampled_from(("int8", "int4")))
 @torch.no_grad()
 def test_drawn_models_quantised_are_those_of_the_weights_that_are_stored(spec: Spec, quantize: Any) -> None:
-    model = filled(build(spec, "cpu"))
+    model = drawn(spec, torch.float32)
     ids, source = inputs(spec)
     packed = pack(deepcopy(model), quantize=quantize)
     rounded = unpacked(packed, model)
-    expected = rounded(*source, ids)
-    assume(steady(rounded, ids, source, expected))
-    assert close(packed(*source, ids), expected)
+    assert same(packed(*source, ids), rounded(*source, ids), rounded, ids, source)
 
 
 WIDE: dict[str, Any] = {
@@ -222,19 +241,19 @@ def test_a_token_too_many_is_refused() -> None:
 
 
 @relaxed(50)
-@given(spec=specs(), n_first=st.integers(0, 3), n_logits=st.integers(1, 3))
+@given(spec=specs(family="decoder"), data=st.data())
 @torch.no_grad()
-def test_the_last_places_alone(spec: Spec, n_first: int, n_logits: int) -> None:
-    assume(spec.family == "decoder")
-    model = filled(build(spec, "cpu"))
+def test_the_last_places_alone(spec: Spec, data: st.DataObject) -> None:
+    model = drawn(spec, torch.float32)
     ids, source = inputs(spec)
+    n_logits = data.draw(st.integers(1, min(3, ids.shape[1])))
+    n_first = data.draw(st.integers(0, min(3, ids.shape[1] - n_logits)))
     expected, packed = model(ids), pack(deepcopy(model))
-    assume(steady(model, ids, source, expected) and n_first + n_logits <= ids.shape[1])
     cache = new_cache(packed, ids, source)
     if n_first:
         packed(ids[:, :n_first], cache=cache)
     found = packed(ids[:, n_first:], cache=cache, n_logits=n_logits)
-    assert close(found, expected[:, -n_logits:])
+    assert same(found, expected[:, -n_logits:], model, ids, source)
     assert cache.past == ids.shape[1]
 
 

@@ -33,7 +33,7 @@ def two_layers() -> dict[str, Any]:
     return document
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(specs(), specs())
 def test_one_spec_is_made_another(one: Spec, other: Spec):
     """As a mapping, and by the words that the command line would be told."""

@@ -35,9 +35,9 @@ def switched(document: Document, path: Path, name: str, remembered: Any = None) 
     """The document with a part of this kind at the path: as it is remembered, or else made to suit."""
     kind, old = type_at(document, path), value_at(document, path)
     part = kinds(kind)[name]
-    if part is None:
-        return _crossed(replaced(document, path, None), path)
-    made = copy.deepcopy(remembered) or fresh(document, path, part)
+    if part is None or remembered is not None:
+        return _crossed(replaced(document, path, remembered), path)
+    made = fresh(document, path, part)
     kept = {field.name: old[field.name] for field in part.fields if isinstance(old, dict) and field.name in old}
     fields = {field.name: field.type for field in part.fields}
     made |= {name: value for name, value in kept.items() if suits(fields[name], value)}

@@ -16,6 +16,7 @@ from archcalc.render.lang import words
 from archcalc.render.report import Subject
 from archcalc.units import exact, human, human_bytes
 
+_FORM: Final = "form"
 _HEADLINES: Final = (
     ("app_architecture.total", "params", "total", human),
     ("app_architecture.active", "params", "active", human),
@@ -27,16 +28,24 @@ _HEADLINES: Final = (
 
 
 def page() -> None:
-    """Headlines, then the view that is chosen."""
-    say_, about = say(), subject.report_subject()
+    """Headlines, then the view that is chosen; of what is no architecture, the form alone."""
+    if subject.is_valid():
+        _headlines(subject.report_subject())
+    label, names = say()("app_architecture.view"), "app_architecture.view_"
+    views = (*_VIEWS, _FORM)
+    view = choice(st.segmented_control, label, views, names, key="view", label_visibility="collapsed")
+    if view == _FORM:
+        _form()
+        return
+    with told():
+        _VIEWS[view](subject.report_subject())
+
+
+def _headlines(about: Subject) -> None:
     found = _contract(about)
     st.markdown(f"**{plain(about.spec.title or about.spec.name)}**")
-    figures.show(_headlines(found))
+    figures.show(_figures(found))
     _files(about, found)
-    label, names = say_("app_architecture.view"), "app_architecture.view_"
-    view = choice(st.segmented_control, label, tuple(_VIEWS), names, key="view", label_visibility="collapsed")
-    with told():
-        _VIEWS[view](about)
 
 
 def _contract(about: Subject) -> dict[str, Any]:
@@ -45,7 +54,7 @@ def _contract(about: Subject) -> dict[str, Any]:
     return contract(about.spec)
 
 
-def _headlines(found: dict[str, Any]) -> list[Figure]:
+def _figures(found: dict[str, Any]) -> list[Figure]:
     """What is nothing (an encoder's cache), or says the total again, is left out."""
     say_, total = say(), found["params"]["total"]
     return [
@@ -157,15 +166,18 @@ def _verify(about: Subject) -> None:
     verifying.show(about.spec)
 
 
-def _form(about: Subject) -> None:
-    st.info("form")
+def _form() -> None:
+    """Every field of the spec; what is changed here is written into the changed fields on top."""
+    from archcalc.dashboard.form import form
+
+    draft = subject.draft()
+    form(draft.changed, f"form.{draft.source}", on_change=subject.write)
 
 
 _VIEWS: Final[dict[str, Callable[[Subject], None]]] = {
     "parameters": _parameters,
     "map": _map,
     "diagram": _diagram,
-    "form": _form,
     "weights": _weights,
     "layers": _layers,
     "formulas": _formulas,

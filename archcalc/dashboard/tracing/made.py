@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from archcalc.cli.options import changes
 from archcalc.cli.running import prompt_ids
 from archcalc.dashboard.tracing.shared import Shared
 from archcalc.errors import InputError
 from archcalc.extras import require_running
 from archcalc.spec import Spec
+from archcalc.spec.settings import changes
 from archcalc.units import human_bytes
 
 if TYPE_CHECKING:

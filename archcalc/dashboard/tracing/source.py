@@ -12,11 +12,11 @@ import msgspec
 import streamlit as st
 
 from archcalc import presets
-from archcalc.cli.options import changes
 from archcalc.dashboard import subject
 from archcalc.dashboard.serve import MODELS_VARIABLE
 from archcalc.dashboard.session import KEPT, choice, say
 from archcalc.dashboard.tracing.made import Made, Source
+from archcalc.spec.settings import changes
 
 _WAYS: Final = ("weights", "random")
 

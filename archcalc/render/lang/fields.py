@@ -24,7 +24,7 @@ _SPEC: Sentences = {
     "": ("one transformer, whole", "一个完整的 Transformer"),
     "name": ("the model's short name, up to 200 characters", "模型的短名，最多 200 个字符"),
     "title": ("the model's name as pages show it; empty: the short name", "页面上显示的模型名；留空则用短名"),
-    "source": ("where the figures come from, a source a line", "各项数据的出处，每行一个"),
+    "source": ("where the figures come from: one source, or several", "各项数据的出处，一个或多个"),
     "note": ("a remark for readers; it changes no figure", "给读者的说明；不影响任何数字"),
     "vocab_size": ("tokens in the vocabulary: rows of the token table", "词表中的词元数，即词元表的行数"),
     "n_ctx": ("context length: the most tokens that the model may see", "上下文长度：模型最多能看到的词元数"),

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import platform
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any, NoReturn
 
 import torch
 import torch.distributed as dist
@@ -62,7 +64,7 @@ def joined(engine: Engine, n: int | None, device: str, seconds: float) -> Iterat
     """The processes of this job, met; `n` is how many are asked for.
 
     Raises InputError without torchrun, for another number of processes than it started, or a device that is not there;
-    LostRankError where another process ends, or does not answer within so many seconds.
+    LostRankError where another process ends, or does not answer within so many seconds, or torchrun ends this one.
     """
     where = f"--{engine}"
     if not (there := started()):
@@ -71,6 +73,7 @@ def joined(engine: Engine, n: int | None, device: str, seconds: float) -> Iterat
     if n not in (None, there):
         raise InputError(f"found {n}, and torchrun started {there}", where=where, allowed=str(there))
     here, processes = _device(device), list[tuple[str, int]]()
+    _on_end(_end)
     try:
         dist.init_process_group(BACKENDS[here.type], timeout=timedelta(seconds=seconds))
         processes = _processes()
@@ -83,7 +86,22 @@ def joined(engine: Engine, n: int | None, device: str, seconds: float) -> Iterat
         raise LostRankError(
             f"another process has ended, or did not answer within {seconds:g} s (--timeout): {_what(error)}"
         ) from None
+    finally:
+        _on_end(signal.SIG_IGN)  # what went wrong is told before this process ends
+    _on_end(signal.SIG_DFL)
     dist.destroy_process_group()
+
+
+def _on_end(do: Any) -> None:
+    """What rank 0, which speaks for all, does when torchrun ends it because another has ended."""
+    if os.environ["RANK"] == "0" and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, do)
+
+
+def _end(*_: Any) -> NoReturn:
+    """Say so, once."""
+    _on_end(signal.SIG_IGN)
+    raise LostRankError("another process has ended, or torchrun itself was told to: it sent SIGTERM")
 
 
 def _processes() -> list[tuple[str, int]]:

@@ -1,0 +1,301 @@
+"""The form, drawn and changed without a browser."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import msgspec.inspect as inspect
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from archcalc.dashboard.form import kinds, lists, parts
+from archcalc.dashboard.form.faults import fault_of
+from archcalc.sources import document_of
+from archcalc.spec.differences import differences
+from archcalc.spec.document import Document, decode
+from archcalc.spec.shape import Path, filled, in_dots, members, spec_type, value_at
+
+LAYER: Path = ("decoder", "runs", 0, "pattern", 0)
+PRESETS = ("gpt3", "deepseek-v3", "gemma-2-9b", "t5-small", "bert-base", "gpt-oss-20b")
+
+
+def drawn_form() -> None:
+    import streamlit as st
+
+    from archcalc.dashboard.form import form
+
+    def changed(document: dict) -> None:
+        st.session_state["told"] = document
+
+    st.session_state["found"] = form(st.session_state["given"], "f", on_change=changed)
+
+
+def opened(document: Document, section: str = "") -> AppTest:
+    at = AppTest.from_function(drawn_form, default_timeout=20)
+    at.session_state["given"] = document
+    at.run()
+    return shown(at, section) if section else at
+
+
+def shown(at: AppTest, section: str) -> AppTest:
+    at.segmented_control(key="f..#").set_value(section).run()
+    assert not at.exception
+    return at
+
+
+def found(at: AppTest) -> Document:
+    assert not at.exception
+    document: Document = at.session_state["found"]
+    return document
+
+
+def name(*path: str | int) -> str:
+    return f"f.{in_dots(path)}"
+
+
+def widgets(at: AppTest) -> set[str]:
+    drawn = (at.number_input, at.text_input, at.text_area, at.toggle, at.selectbox)
+    return {str(widget.key) for widget in (widget for each in drawn for widget in each)}
+
+
+def messages(at: AppTest) -> list[str]:
+    return [text.value for text in at.markdown if ":red[" in text.value]
+
+
+def fields_of(kind: inspect.Type, value: Any, path: Path) -> set[str]:
+    """The places of all fields within a part, read from its types; the first item of each list."""
+    own = set()
+    for member in members(kind):
+        if isinstance(member, inspect.VarTupleType) and isinstance(value, list) and isinstance(value[0], dict):
+            own |= fields_of(member.item_type, value[0], (*path, 0))
+        elif isinstance(member, inspect.StructType) and isinstance(value, dict):
+            if member.tag_field and value[member.tag_field] != member.tag:
+                continue
+            for field in member.fields:
+                here, inner = (*path, field.name), value[field.name]
+                is_single = len(members(field.type)) == 1 and isinstance(field.type, inspect.StructType)
+                own |= fields_of(field.type, inner, here)
+                own |= set() if isinstance(inner, list) or is_single else {name(*here)}
+    return own
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_field_has_its_widget(preset: str) -> None:
+    document = filled(document_of(preset))
+    at = opened(document_of(preset))
+    spec = spec_type()
+    assert isinstance(spec, inspect.StructType)
+    plain = {field.name for field in spec.fields if parts.is_plain(field)}
+    assert widgets(at) == {name(field) for field in plain}
+    for field in (field for field in spec.fields if parts.holds_parts(field)):
+        chooser = {name(field.name)} if len(members(field.type)) > 1 else set()
+        assert widgets(shown(at, field.name)) == chooser | fields_of(field.type, document[field.name], (field.name,)), (
+            field.name
+        )
+    assert found(at) == document
+
+
+def test_a_size_is_changed_and_the_caller_is_told() -> None:
+    at = opened(document_of("gpt3"), "decoder")
+    at.number_input(key=name("decoder", "n_layers")).set_value(48).run()
+    assert differences(document_of("gpt3"), found(at)) == {"n_layers": 48}
+    assert at.session_state["told"] == found(at)
+    assert messages(at) == []
+
+
+def test_edits_survive_other_sections_and_what_the_caller_makes_of_them() -> None:
+    """The caller may give back what it was given, or what it gave at first; another document starts anew."""
+    at = opened(document_of("gpt3"), "decoder")
+    at.number_input(key=name("decoder", "n_layers")).set_value(48).run()
+    shown(at, "head").toggle(key=name("head", "bias")).set_value(True).run()
+    assert shown(at, "decoder").number_input(key=name("decoder", "n_layers")).value == 48
+    expected = {"n_layers": 48, "head.bias": True}
+    assert differences(document_of("gpt3"), found(at)) == expected
+    at.session_state["given"] = copy.deepcopy(found(at))
+    assert differences(document_of("gpt3"), found(at.run())) == expected
+    at.session_state["given"] = document_of("t5-small")
+    assert found(at.run()) == filled(document_of("t5-small"))
+    assert at.number_input(key=name("decoder", "n_layers")).value == 6
+
+
+@pytest.mark.parametrize(
+    ("preset", "section", "path", "value", "message"),
+    [
+        ("gpt3", "", ("n_ctx",), 0, "found 0; allowed: an integer from 1 to 4294967296"),
+        ("gpt3", "decoder", (*LAYER, "attention", "n_kv_heads"), 7, "7 does not divide n_heads 96"),
+        ("gpt3", "decoder", ("decoder", "n_layers"), None, "left out, as is the 'count' of a run"),
+        ("gpt3", "dropout", ("dropout", "ffn"), 1.0, "found 1.0; allowed: a number ≥ 0 and < 1"),
+        ("deepseek-v3", "decoder", ("decoder", "runs", 0, "count"), 61, "61, but the runs with a 'count' take 61"),
+        ("deepseek-v3", "decoder", (*LAYER, "attention", "kv_rank"), 2**40, "found 1099511627776"),
+    ],
+)
+def test_what_is_wrong_stands_right_after_its_field(
+    preset: str, section: str, path: Path, value: Any, message: str
+) -> None:
+    at = opened(document_of(preset), section)
+    at.number_input(key=name(*path)).set_value(value).run()
+    (told,) = messages(at)
+    assert message in told.replace("\\", "")
+    assert at.number_input(key=name(*path)).value == value
+    assert value_at(found(at), path) == value
+    place = ("decoder", "n_layers") if path[-1] == "count" else path
+    assert _before(at, told) == name(*place)
+
+
+def _before(at: AppTest, text: str) -> str:
+    """The key of the widget that stands before a text."""
+    last = ""
+    for element in at.main:
+        if getattr(element, "value", None) == text:
+            return last
+        last = getattr(element, "key", None) or last
+    raise AssertionError(f"{text} is not drawn")
+
+
+def test_text_that_is_no_name_is_kept_with_its_message() -> None:
+    at = opened(document_of("deepseek-v3"), "decoder")
+    at.text_input(key=name(*LAYER, "name")).set_value("Two Words").run()
+    (told,) = messages(at)
+    assert "found 'Two Words'" in told.replace("\\", "")
+    assert at.text_input(key=name(*LAYER, "name")).value == "Two Words"
+    at.text_input(key=name(*LAYER, "name")).set_value("").run()
+    assert messages(at) == []
+    assert value_at(found(at), LAYER)["name"] is None
+
+
+def test_a_mistake_that_is_not_drawn_is_told_on_top_and_led_to() -> None:
+    document = filled(document_of("gemma-2-9b"))
+    document["decoder"]["runs"][0]["pattern"][1]["attention"]["n_heads"] = 7
+    at = opened(document)
+    (told,) = messages(at)
+    assert "decoder.runs[0].pattern[1].attention.n_kv_heads: 8 does not divide" in told.replace("\\", "")
+    assert [option.content_icon for option in at.segmented_control(key="f..#").proto.options] == [
+        *[""] * 3,
+        ":material/error:",
+        *[""] * 2,
+    ]
+    at.button(key="f.go").click().run()
+    assert at.segmented_control(key="f..#").value == "decoder"
+    assert _before(at, *messages(at)) == name("decoder", "runs", 0, "pattern", 1, "attention", "n_kv_heads")
+
+
+def test_what_fits_no_widget_is_shown_to_be_put_right() -> None:
+    document = document_of("gpt3") | {"d_model": "wide", "head": 3}
+    at = opened(document)
+    assert at.text_input(key=name("d_model")).value == "wide"
+    at.text_input(key=name("d_model")).set_value("768").run()
+    assert found(at)["d_model"] == 768
+    assert at.number_input(key=name("d_model")).value == 768
+    at.button(key="f.go").click().run()
+    at.text_input(key=name("head")).set_value("{tied: true}").run()
+    assert decode(found(at)).head.tied
+
+
+def test_a_required_field_that_is_missing_is_told_where_it_would_stand() -> None:
+    document = document_of("gpt3")
+    del document["d_model"]
+    at = opened(document)
+    assert _before(at, *messages(at)) == name("d_model")
+    at.number_input(key=name("d_model")).set_value(768).run()
+    assert messages(at) == []
+
+
+def test_a_kind_is_changed_and_remembered() -> None:
+    at = opened(document_of("gpt3"), "decoder")
+    before = found(at)
+    at.selectbox(key=name(*LAYER, "attention")).set_value("mla").run()
+    assert messages(at) == []
+    assert value_at(found(at), LAYER)["attention"]["n_heads"] == 96
+    at.number_input(key=name(*LAYER, "attention", "kv_rank")).set_value(100).run()
+    at.selectbox(key=name(*LAYER, "attention")).set_value("gqa").run()
+    assert found(at) == before
+    at.selectbox(key=name(*LAYER, "attention")).set_value("mla").run()
+    assert value_at(found(at), LAYER)["attention"]["kv_rank"] == 100
+
+
+def test_layers_are_added_moved_and_taken_out() -> None:
+    at = opened(document_of("deepseek-v3"), "decoder")
+    before = found(at)
+    runs = ("decoder", "runs")
+    at.button(key=f"{name(*runs, 0)}.down").click().run()
+    assert found(at)["decoder"]["runs"] == before["decoder"]["runs"][::-1]
+    assert at.number_input(key=name(*runs, 1, "count")).value == 3
+    at.button(key=f"{name(*runs, 1)}.up").click().run()
+    assert found(at) == before
+    at.button(key=f"{name(*runs, 0)}.double").click().run()
+    assert [run["count"] for run in found(at)["decoder"]["runs"]] == [3, 1, None]
+    at.button(key=f"{name(*runs, 1)}.add").click().run()
+    assert [run["count"] for run in found(at)["decoder"]["runs"]] == [3, 1, None, 1]
+    assert messages(at) == []
+    for _ in range(3):
+        at.button(key=f"{name(*runs, at.segmented_control(key=f'{name(*runs)}.#').value)}.remove").click().run()
+    assert [run["count"] for run in found(at)["decoder"]["runs"]] == [3]
+    assert decode(found(at)).decoder.n_layers == 3
+
+
+def test_it_speaks_chinese() -> None:
+    at = opened(document_of("gpt3"))
+    at.session_state["lang"] = "zh"
+    at.run()
+    assert at.number_input(key=name("vocab_size")).help == "词表中的词元数，即词元表的行数"
+    assert at.number_input(key=name("vocab_size")).label == "vocab_size"
+
+
+def choices(document: Document) -> list[tuple[Path, str]]:
+    """Every place that may be of another kind, with each of the kinds."""
+    from archcalc.dashboard.form.places import places
+
+    return [
+        (path, kind)
+        for path, type_, _ in places(document)
+        if path and path[0] != "claims" and any(isinstance(member, inspect.StructType) for member in members(type_))
+        for kind in kinds.kinds(type_)
+    ]
+
+
+# What leaves nothing of a model, or a source that nobody reads, only the visitor can make good.
+_EMPTY = ("neither an encoder nor a decoder", "no layer attends to the encoder")
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_another_kind_gives_a_valid_spec_where_there_can_be_one(preset: str) -> None:
+    document = filled(document_of(preset))
+    wrong = [(place, why) for place in choices(document) if (why := fault_of(kinds.switched(document, *place)))]
+    (told,) = [why.message for _, why in wrong]
+    assert told.startswith(_EMPTY)
+
+
+def test_a_new_part_keeps_what_it_shares_and_takes_the_rest_from_its_surroundings() -> None:
+    document = filled(document_of("deepseek-v3"))
+    changed = value_at(kinds.switched(document, (*LAYER, "ffn"), "moe"), (*LAYER, "ffn"))
+    assert changed == value_at(document, ("decoder", "runs", 1, "pattern", 0, "ffn"))
+    plain = value_at(kinds.switched(document, (*LAYER, "ffn"), "plain"), (*LAYER, "ffn"))
+    assert plain == {"kind": "plain", "d_ff": 18432, "activation": "silu", "bias": False}
+
+
+def test_an_encoder_comes_with_what_looks_at_it_and_goes_with_it() -> None:
+    document = filled(document_of("gpt3"))
+    both = kinds.switched(document, ("encoder",), "Stack")
+    spec = decode(both)
+    assert spec.family == "encoder-decoder"
+    assert spec.decoder.runs[0].pattern[0].cross.n_heads == 96
+    assert kinds.switched(both, ("encoder",), "none") == document
+
+
+def test_a_new_stack_where_there_is_none_is_whole() -> None:
+    document = {"name": "x", "vocab_size": 7, "n_ctx": 5, "d_model": 48, "decoder": None, "encoder": None}
+    spec = decode(kinds.switched(filled(document), ("decoder",), "Stack"))
+    assert spec.decoder.runs[0].pattern[0].attention.n_heads == 3
+
+
+@pytest.mark.parametrize("change", [lists.doubled, lists.removed, lists.added])
+def test_a_list_is_changed_without_touching_the_old_one(change: Callable[[Document, Path], Document]) -> None:
+    document = filled(document_of("gemma-2-9b"))
+    before = copy.deepcopy(document)
+    n_before, n_after = 2, {lists.removed: 1}.get(change, 3)
+    changed = change(document, (*LAYER[:-1], 0))
+    assert document == before
+    assert len(value_at(before, LAYER[:-1])) == n_before
+    assert len(decode(changed).decoder.runs[0].pattern) == n_after
