@@ -29,14 +29,15 @@ def page() -> None:
     trace = _looked_at(made)
     label, names = say_("app_trace.view"), "app_trace.view_"
     view = choice(st.segmented_control, label, tuple(_VIEWS), names, key="trace_view", label_visibility="collapsed")
+    further = ""
     with told():
-        _VIEWS[view](made, trace)
+        further = _VIEWS[view](made, trace)
     from archcalc.dashboard.tracing import ending
 
     st.divider()
     ending.files(made, trace, f"{made.opened.spec.name}.trace")
     place = None if trace.position == made.trace.position else trace.position
-    same.lines(source.command(wanted, made, place), source.python(wanted, made, place))
+    same.lines(source.command(wanted, made, place), f"{source.python(wanted, made, place)}\n{further}")
 
 
 def _made(wanted: source.Wanted) -> Made:
@@ -71,22 +72,22 @@ def _looked_at(made: Made) -> Trace:
     return replace(made.trace, position=place)
 
 
-def _stages(made: Made, trace: Trace) -> None:
+def _stages(made: Made, trace: Trace) -> str:
     from archcalc.dashboard.tracing import stages
 
-    stages.show(made, trace)
+    return stages.show(made, trace)
 
 
-def _attention(made: Made, trace: Trace) -> None:
+def _attention(made: Made, trace: Trace) -> str:
     from archcalc.dashboard.tracing import attention
 
-    attention.show(made, trace)
+    return attention.show(made, trace)
 
 
-def _next(made: Made, trace: Trace) -> None:
+def _next(made: Made, trace: Trace) -> str:
     from archcalc.dashboard.tracing import ending
 
-    ending.show(made, trace)
+    return ending.show(made, trace)
 
 
-_VIEWS: Final[dict[str, Callable[[Made, Trace], None]]] = {"stages": _stages, "attention": _attention, "next": _next}
+_VIEWS: Final[dict[str, Callable[[Made, Trace], str]]] = {"stages": _stages, "attention": _attention, "next": _next}

@@ -17,17 +17,17 @@ from archcalc.render.trace_stage import Look, matrix, n_heads, places
 _ROW, _MOST = 3, 12
 
 
-def show(made: Made, trace: Trace) -> None:
-    """The patterns of one attention, head by head; then the softmax of the query that is chosen."""
+def show(made: Made, trace: Trace) -> str:
+    """The patterns of one attention, head by head, and the softmax of a query; the lines of Python that give it."""
     say_, every = say(), parts(trace)
     if not every:
         st.info(say_("app_trace.no_attention"))
-        return
+        return ""
     part = str(st.selectbox(say_("app_trace.attention"), every, key="trace_attention", **KEPT))
     pattern = next(one for one in trace.steps if one.step.name == f"{part}.pattern")
     st.caption(plain(say_("app_trace.reading")))
     _patterns(made, trace, pattern)
-    _softmax(made, trace, pattern, part)
+    return _softmax(made, trace, pattern, part)
 
 
 def _patterns(made: Made, trace: Trace, pattern: Traced) -> None:
@@ -45,15 +45,15 @@ def _patterns(made: Made, trace: Trace, pattern: Traced) -> None:
                 charts.show(heat_map(found), name=f"trace_pattern_{head}")
 
 
-def _softmax(made: Made, trace: Trace, pattern: Traced, part: str) -> None:
+def _softmax(made: Made, trace: Trace, pattern: Traced, part: str) -> str:
     say_, (heads, queries, _) = say(), pattern.value.shape
     head, query = 0, min(trace.position, queries - 1)
     names, keys = places(trace, pattern, made.opened.piece), places(trace, pattern, made.opened.piece, keys=True)
-    left, right = st.columns(2)
+    choosers = iter(st.columns(2) if heads > 1 else [st.container()])
     if heads > 1:
-        head = int(left.slider(say_("app_trace.head"), 0, heads - 1, key="trace_head", **KEPT))
+        head = int(next(choosers).slider(say_("app_trace.head"), 0, heads - 1, key="trace_head", **KEPT))
     if queries > 1:
-        query = int(right.slider(say_("app_trace.query"), 0, queries - 1, query, key="trace_query", **KEPT))
+        query = int(next(choosers).slider(say_("app_trace.query"), 0, queries - 1, query, key="trace_query", **KEPT))
     st.caption(plain(say_("app_trace.query_is", token=names[query])))
     told = f"head={head}, query={query}"
     found = softmax_of(made.model, trace, part, head=head, query=query)
@@ -61,5 +61,4 @@ def _softmax(made: Made, trace: Trace, pattern: Traced, part: str) -> None:
     hidden = [key for key, is_hidden in zip(keys, found.hidden, strict=True) if is_hidden]
     said = say_("app_trace.hidden", keys=", ".join(hidden)) if hidden else say_("app_trace.sees_all")
     st.markdown(plain(said))
-    lines = f"from archcalc.interp.trace.softmax import softmax_of\n\nsoftmax_of(model, found, {part!r}, {told})"
-    st.code(lines, language="python")
+    return f"from archcalc.interp.trace.softmax import softmax_of\n\nsoftmax_of(model, found, {part!r}, {told})"

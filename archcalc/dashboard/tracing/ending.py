@@ -18,24 +18,26 @@ from archcalc.render.text import as_csv, as_markdown
 from archcalc.render.trace_page import as_html
 
 
-def show(made: Made, trace: Trace) -> None:
-    """The likeliest tokens, and the one that is asked for."""
+def show(made: Made, trace: Trace) -> str:
+    """The likeliest tokens, and the one that is asked for; the lines of Python that give these."""
     say_, names = say(), {one.step.name for one in trace.steps}
     if "choice" not in names:
         st.info(say_("app_trace.no_head"))
-        return
+        return ""
     blocks.table(pages.next_table(trace, made.opened.piece, say_), "trace_next")
-    _target(made, trace)
+    return _target(made, trace)
 
 
-def _target(made: Made, trace: Trace) -> None:
+def _target(made: Made, trace: Trace) -> str:
     """One token's probability and rank, whichever it is."""
     label, most = say()("app_trace.target"), made.opened.spec.vocab_size - 1
     token = st.number_input(label, 0, most, value=None, step=1, key="trace_target", **KEPT)
-    if token is not None:
-        found = target(trace, int(token))
-        told = {"token": repr(made.opened.piece(found.id)), "p": f"{found.probability:.6g}", "rank": f"{found.rank:,}"}
-        st.markdown(plain(say()("app_trace.target_is", **told)))
+    if token is None:
+        return 'found["probabilities"][found.position]'
+    found = target(trace, int(token))
+    told = {"token": repr(made.opened.piece(found.id)), "p": f"{found.probability:.6g}", "rank": f"{found.rank:,}"}
+    st.markdown(plain(say()("app_trace.target_is", **told)))
+    return f"from archcalc.interp.trace.target import target\n\ntarget(found, {token})"
 
 
 def files(made: Made, trace: Trace, name: str) -> None:

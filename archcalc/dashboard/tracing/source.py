@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -15,10 +16,9 @@ from archcalc import presets
 from archcalc.dashboard import subject
 from archcalc.dashboard.serve import MODELS_VARIABLE
 from archcalc.dashboard.session import KEPT, choice, say
-from archcalc.dashboard.tracing.made import Made, Source
+from archcalc.dashboard.tracing.made import IDS, PROMPT, Made, Source
+from archcalc.interp.trace.published import example_of
 from archcalc.spec.settings import changes
-
-_WAYS: Final = ("weights", "random")
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -32,19 +32,29 @@ class Wanted(msgspec.Struct, frozen=True):
 def chosen() -> Wanted:
     """Draw the chooser; what it says."""
     say_ = say()
-    way = choice(st.segmented_control, say_("app_trace.from"), _WAYS, "app_trace.from_", key="trace_from")
-    left, middle, right = st.columns([2, 3, 2])
-    source = _shipped(left) if way == "weights" else _random(left)
-    prompt = middle.text_input(say_("app_trace.prompt"), key="trace_prompt", help=say_("app_trace.prompt_help"), **KEPT)
-    ids = right.text_input(say_("app_trace.ids"), key="trace_ids", help=say_("app_trace.ids_help"), **KEPT)
+    way = choice(st.segmented_control, say_("app_trace.from"), tuple(_WAYS), "app_trace.from_", key="trace_from")
+    source = _WAYS[way]()
+    example = None if source.is_random else example_of(source.name)
+    left, right = st.columns([3, 2])
+    prompt = left.text_input(
+        say_("app_trace.prompt"),
+        key="trace_prompt",
+        help=say_("app_trace.prompt_help"),
+        placeholder=example.prompt if example else PROMPT,
+        **KEPT,
+    )
+    ids = right.text_input(
+        say_("app_trace.ids"), key="trace_ids", help=say_("app_trace.ids_help"), placeholder=IDS, **KEPT
+    )
     return Wanted(source, prompt, ids)
 
 
 def with_weights() -> dict[str, str]:
-    """What can be traced with its own weights, the worked example first: its name on the page → its source."""
+    """What can be traced with weights of its own, worked examples first: its name on the page → its source."""
     shipped = [name for name in presets.names() if presets.weights_path(name)]
     folder = os.environ.get(MODELS_VARIABLE)
     local = [path for path in sorted(Path(folder).iterdir()) if _is_checkpoint(path)] if folder else []
+    shipped.sort(key=lambda name: example_of(name) is None)
     return {name: name for name in shipped} | {path.name: str(path) for path in local}
 
 
@@ -52,18 +62,20 @@ def _is_checkpoint(path: Path) -> bool:
     return path.suffix == ".gguf" or (path.is_dir() and any(path.glob("*.safetensors")))
 
 
-def _shipped(place: st.delta_generator.DeltaGenerator) -> Source:
+def _trained() -> Source:
     there = with_weights()
-    name = place.selectbox(say()("app_trace.model"), list(there), key="trace_model", **KEPT)
-    return Source(there[name])
+    return Source(there[st.selectbox(say()("app_trace.model"), list(there), key="trace_model", **KEPT)])
 
 
-def _random(place: st.delta_generator.DeltaGenerator) -> Source:
+def _random() -> Source:
     """Any architecture, chosen as on the other pages."""
     subject.choose()
     found, label = subject.chosen(), say()("app_trace.seed")
-    seed = place.number_input(label, min_value=0, max_value=2**31 - 1, value=0, key="trace_seed", **KEPT)
+    seed = st.number_input(label, min_value=0, max_value=2**31 - 1, value=0, key="trace_seed", **KEPT)
     return Source(found.source, json.dumps(found.base), found.settings, int(seed))
+
+
+_WAYS: Final[dict[str, Callable[[], Source]]] = {"weights": _trained, "random": _random}
 
 
 def command(wanted: Wanted, made: Made, position: int | None) -> str:

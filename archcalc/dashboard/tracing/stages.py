@@ -19,8 +19,8 @@ _STAGE: Final = "trace_stage"
 _PART: Final = "_trace_part"
 
 
-def show(made: Made, trace: Trace) -> None:
-    """The step that is stood at."""
+def show(made: Made, trace: Trace) -> str:
+    """The step that is stood at; the line of Python that gives its value."""
     one = trace.steps[_stood_at(trace) - 1]
     _said(one)
     look = _look(trace, one)
@@ -36,24 +36,31 @@ def show(made: Made, trace: Trace) -> None:
         st.caption(say()("app_trace.after"))
         _matrix(made, trace, one, look, "after")
         _printed(made, one)
+    return f"found[{one.step.name!r}]"
 
 
 def _stood_at(trace: Trace) -> int:
     """Which step, from 1 on: by part of the model, by a slider, one on or one back."""
     say_, n = say(), len(trace.steps)
-    st.session_state[_STAGE] = now = max(1, min(int(st.session_state.get(_STAGE, 1)), n))
+    where, slider = st.columns([1, 2], vertical_alignment="bottom")
+    if st.session_state.get(_STAGE, 1) > n:
+        st.session_state[_STAGE] = n  # of a model with more steps
+    at = int(slider.slider(say_("app_trace.stage", n=n), 1, n, key=_STAGE, **KEPT))
     starts = {title: trace.steps.index(own[0]) + 1 for title, own in parts_of(trace, say_)}
-    st.session_state[_PART] = next((title for title in reversed(starts) if starts[title] <= now), next(iter(starts)))
-    where, slider, back, on = st.columns([3, 6, 2, 2], vertical_alignment="bottom")
+    st.session_state[_PART] = next((title for title in reversed(starts) if starts[title] <= at), next(iter(starts)))
     where.selectbox(say_("app_trace.part"), list(starts), key=_PART, on_change=_go_to_part, args=(starts,))
-    at = int(slider.slider(say_("app_trace.stage"), 1, n, key=_STAGE, **KEPT))
-    back.button(say_("app_trace.back"), key="trace_back", on_click=_move, args=(-1,), disabled=at == 1, width="stretch")
-    on.button(say_("app_trace.on"), key="trace_on", on_click=_move, args=(1,), disabled=at == n, width="stretch")
+    with st.container(horizontal=True):
+        _button("back", -1, disabled=at == 1)
+        _button("on", 1, disabled=at == n)
     return at
 
 
 def _go_to_part(starts: dict[str, int]) -> None:
     st.session_state[_STAGE] = starts[st.session_state[_PART]]
+
+
+def _button(name: str, by: int, *, disabled: bool) -> None:
+    st.button(say()(f"app_trace.{name}"), key=f"trace_{name}", on_click=_move, args=(by,), disabled=disabled)
 
 
 def _move(by: int) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import msgspec
-import torch
 
 from archcalc import presets
-from archcalc.interp.trace.run import Trace
 from archcalc.spec.text import parse
+
+if TYPE_CHECKING:
+    from archcalc.interp.trace.run import Trace
 
 FILE = "published.yaml"
 
@@ -62,6 +64,8 @@ def held(example: Example, trace: Trace) -> list[Held]:
 
 
 def _held(printed: Printed, found: list[float]) -> Held:
+    import torch
+
     half = 0.5 * 10.0 ** -max(_digits(x) for x in printed.published)
     near = len(found) == len(printed.published) and bool(
         (torch.tensor(found) - torch.tensor(printed.published)).abs().max() < half
