@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import archcalc
-from archcalc.dashboard.sizes import marks
+from archcalc.dashboard.computing.sizes import marks
 from archcalc.units import exact
 from tests.dashboard.app import command, html, opened, printed, python
 
