@@ -52,23 +52,17 @@ def _made(wanted: source.Wanted) -> Made:
 
 
 def _looked_at(made: Made) -> Trace:
-    """The trace at the place that is chosen, of those in the last text; what is read."""
-    from archcalc.render.trace import read_table
+    """The trace at the place that is chosen, of those in the last text, which is shown."""
     from archcalc.render.trace_stage import in_short
 
     ids, last = next(reversed(made.trace.ids.values())), made.trace.position
     place, say_ = last, say()
+    chooser, read = st.columns([2, 3], vertical_alignment="center")
     if last:
-        place = int(st.slider(say_("app_trace.position"), 0, last, last, key="trace_position", **KEPT))
-    tokens = " · ".join(
-        f"**{plain(text)}**" if i == place else plain(text)
-        for i, text in enumerate(in_short(made.opened.piece(token)) or str(token) for token in ids)
-    )
-    st.markdown(f"{plain(say_('app_trace.reads'))} {tokens}")
-    with st.expander(say_("trace.tokens_read")):
-        from archcalc.dashboard import blocks
-
-        blocks.table(read_table(made.trace, made.opened.piece, say_), "trace_read")
+        place = int(chooser.slider(say_("app_trace.position"), 0, last, last, key="trace_position", **KEPT))
+    pieces = [plain(in_short(made.opened.piece(token)) or str(token)) for token in ids]
+    pieces[place] = f"**{pieces[place]}**"
+    read.markdown(f"{plain(say_('app_trace.reads'))} {' · '.join(pieces)}")
     return replace(made.trace, position=place)
 
 

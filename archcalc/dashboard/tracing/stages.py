@@ -75,6 +75,8 @@ def _said(one: Traced) -> None:
     if one.step.formula:
         st.code(f"{one.step.name} = {one.step.formula}", language=None, wrap_lines=True)
         st.caption("  \n".join(plain(f"{name}: {what}") for name, what in functions_of(one.step.formula, say_)))
+    if one.step.kind in ("scores", "pattern"):
+        st.caption(plain(say_("app_trace.mask")))
 
 
 def _look(trace: Trace, one: Traced) -> Look:
