@@ -55,7 +55,10 @@ def test_the_worked_example_begins_with_its_prompt_and_steps_through_the_printed
     assert "attention: shares that sum to 1" in shown
     assert "is masked" in shown
     assert "0.6000" in shown
+    assert "0.8163" not in shown
     assert "as printed" in shown
+    good(at.toggle(key="trace_tables").set_value(True).run())
+    assert "0.8163" in texts(at), "the row before, in the table"
     good(at.button(key="trace_on").click().run())
     assert headings(at)[0] == "layers.0.attn.values"
     assert "1.2000" in texts(at)
@@ -154,7 +157,7 @@ def test_the_command_line_is_told_what_was_chosen() -> None:
 
 def test_long_texts_are_refused_before_they_are_traced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(making, "MOST_TRACE_BYTES", 900)
-    with pytest.raises(InputError, match=r"prompt: 4 tokens make a trace of .* allowed: up to 1"):
+    with pytest.raises(InputError, match=r"prompt: 4 tokens make a trace of .* allowed: up to 900 B"):
         making.made(Source("happy"), "", "0,1,2,3")
 
 

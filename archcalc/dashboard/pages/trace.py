@@ -26,14 +26,19 @@ def page() -> None:
     st.markdown(plain(say_("app_trace.about")))
     wanted = source.chosen()
     made = _made(wanted)
-    trace = _looked_at(made)
-    label, names = say_("app_trace.view"), "app_trace.view_"
+    _view(wanted, made, _looked_at(made))
+
+
+@st.fragment
+def _view(wanted: source.Wanted, made: Made, trace: Trace) -> None:
+    """The view that is chosen, drawn anew alone where only it changes: a step takes no new look at the model."""
+    from archcalc.dashboard.tracing import ending
+
+    label, names = say()("app_trace.view"), "app_trace.view_"
     view = choice(st.segmented_control, label, tuple(_VIEWS), names, key="trace_view", label_visibility="collapsed")
     further = ""
     with told():
         further = _VIEWS[view](made, trace)
-    from archcalc.dashboard.tracing import ending
-
     st.divider()
     ending.files(made, trace, f"{made.opened.spec.name}.trace")
     place = None if trace.position == made.trace.position else trace.position

@@ -34,7 +34,7 @@ WORDS: Sentences = {
     "before": ("Before: what it reads", "之前：读入"),
     "after": ("After: what it makes", "之后：得到"),
     "reads_nothing": ("Nothing that was computed before.", "不读取之前计算的任何值。"),
-    "as_table": ("As a table", "以表格显示"),
+    "tables": ("Tables too", "同时显示表格"),
     "head": ("Head", "头"),
     "first_head": ("Heads from here on, {n} at once", "从此头起，一次 {n} 个"),
     "start": ("Dimensions from here on", "从此维起"),
