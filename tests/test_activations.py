@@ -14,7 +14,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from archcalc import presets
 from archcalc.ledger.build import build
 from archcalc.nn import build as build_module
-from archcalc.sources import load
 from archcalc.spec import Spec
 from archcalc.spec.execution import Execution, Recompute
 from archcalc.spec.ffn import MoE
@@ -22,7 +21,7 @@ from archcalc.spec.groups import layers_of
 from archcalc.spec.workload import Workload
 from tests.nn.saved_truth import kept
 from tests.strategies import specs
-from tests.test_workloads import fitting
+from tests.test_workloads import fitting, shallow
 
 RECOMPUTE = st.sampled_from(("none", "selective", "full"))
 EXECUTIONS = st.builds(
@@ -73,7 +72,7 @@ def test_what_any_spec_keeps(spec: Spec, how: Execution, batch: int, seq: int) -
     ids=["eager", "eager, fp32, no dropout", "math, selective", "flash", "full"],
 )
 def test_what_presets_keep(name: str, how: Execution) -> None:
-    spec = load(name)
+    spec = shallow(name)
     work = fitting(spec, 64, batch=2)
     assert stated(spec, work, how) == measured(spec, work, how)
 

@@ -20,6 +20,7 @@ from archcalc.ledger.build import build
 from archcalc.nn.cache import allocate
 from archcalc.sources import load
 from archcalc.spec import Spec
+from archcalc.spec.groups import layers_of
 from archcalc.spec.workload import Workload, workload
 from tests.nn.flop_truth import Flops, backward, decode, prefill
 from tests.strategies import DECODERS, specs
@@ -44,6 +45,23 @@ def stated(spec: Spec, work: Workload) -> Counter[str]:
     for op in by_op(build(spec), work):
         found[WITHIN.sub("", op.row.path.replace("{i}", "*"))] += op.forward
     return +found
+
+
+DEPTH = 5  # layers of a preset that are gone through one by one: all kinds of its layers, and the first kind twice
+
+
+def shallow(name: str) -> Spec:
+    """A preset with its first layers alone: the rest are the same again, which `test_whole_presets` goes through."""
+    return load(name, {"n_layers": min(DEPTH, *(len(layers_of(stack)) for stack in load(name).stacks.values()))})
+
+
+@pytest.mark.parametrize("name", presets.names())
+def test_the_first_layers_are_of_all_kinds(name: str) -> None:
+    whole, part = (
+        {prefix: {*map(repr, layers_of(stack))} for prefix, stack in spec.stacks.items()}
+        for spec in (load(name), shallow(name))
+    )
+    assert whole == part
 
 
 def fitting(spec: Spec, seq: int, past: int = 0, batch: int = 1) -> Workload:
@@ -76,24 +94,35 @@ def test_a_backward_pass_of_any_spec(spec: Spec, seq: int) -> None:
     assert backward(spec, 1, work.seq, work.source_seq).total == summary(build(spec), work)["backward"]
 
 
+# One of each kind of depth: all layers alike, two kinds in turn, one kind before another, an encoder, two stacks.
+WHOLE = ["llama-3-8b", "gemma-2-9b", "gpt-oss-20b", "deepseek-v3", "bert-base", "t5-small"]
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_whole_presets(name: str) -> None:
+    spec = load(name)
+    work = fitting(spec, 128)
+    assert counted(prefill(spec, 1, work.seq, work.source_seq)) == stated(spec, work)
+
+
 @pytest.mark.parametrize("name", presets.names())
 @pytest.mark.parametrize("seq", [128, 2048])
 def test_a_prefill_of_presets(name: str, seq: int) -> None:
-    spec = load(name)
+    spec = shallow(name)
     work = fitting(spec, seq)
     assert counted(prefill(spec, 1, work.seq, work.source_seq)) == stated(spec, work)
 
 
 @pytest.mark.parametrize("name", DECODING)
 def test_a_decode_of_presets(name: str) -> None:
-    spec = load(name)
+    spec = shallow(name)
     work = fitting(spec, 1, 2047)
     assert counted(decode(spec, 1, 1, work.past, work.source_seq)) == stated(spec, work)
 
 
 @pytest.mark.parametrize("name", presets.names())
 def test_a_backward_pass_of_presets(name: str) -> None:
-    spec = load(name)
+    spec = shallow(name)
     work = fitting(spec, 128)
     assert backward(spec, 1, work.seq, work.source_seq).total == summary(build(spec), work)["backward"]
 

@@ -35,7 +35,3 @@ def _body(entry: Entry) -> session.Body:
         import_module(f"archcalc.dashboard.pages.{entry.module}").page()
 
     return body
-
-
-if __name__ == "__main__":
-    main()

@@ -45,7 +45,7 @@ def serve(host: str, port: int, models: Path | None, *, opens: bool) -> None:
         threading.Timer(1.5, webbrowser.open, [f"http://{host}:{port}"]).start()
     own = {"server.address": host, "server.port": port, "server.headless": True}
     flags = [part for name, value in {**SETTINGS, **own}.items() for part in (f"--{name}", str(value).lower())]
-    script = Path(__file__).with_name("door") / "app.py"
+    script = Path(__file__).with_name("served") / "app.py"
     cli.main(["run", str(script), *flags], standalone_mode=False)
 
 

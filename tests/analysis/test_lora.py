@@ -30,6 +30,7 @@ from archcalc.nn.build import build as build_module
 from archcalc.sources import load
 from archcalc.spec.model import Spec
 from tests import strategies
+from tests.test_workloads import shallow
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -74,7 +75,8 @@ def own(spec: Spec, rank: int, modules: str | Sequence[str], parameters: Sequenc
 
 @pytest.mark.parametrize("name", presets.names())
 def test_every_linear_of_a_preset(name: str) -> None:
-    assert shapes(adapters(ledger(name), 16)) == own(archcalc.load(name), 16, "all-linear")
+    spec = shallow(name)
+    assert shapes(adapters(build(spec), 16)) == own(spec, 16, "all-linear")
 
 
 @pytest.mark.parametrize(

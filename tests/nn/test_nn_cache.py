@@ -422,7 +422,8 @@ def test_a_step_reads_no_source() -> None:
 
 def test_a_prefill_costs_what_the_forward_pass_does() -> None:
     for name in ("gpt-oss-20b", "deepseek-v3"):
-        assert decode(load(name), 1, 200, 0) == prefill(load(name), 1, 200)
+        spec = load(name, {"n_layers": 5})
+        assert decode(spec, 1, 200, 0) == prefill(spec, 1, 200)
     spec = load("t5-small")
     model, source, target = build(spec), ids(2, 30).to("meta"), ids(2, 20).to("meta")
     cache = model.new_cache(2, 20, source=30)

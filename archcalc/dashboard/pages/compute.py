@@ -23,10 +23,10 @@ def page() -> None:
     )
     with told():
         if phase == _TRAIN:
-            from archcalc.dashboard import training
+            from archcalc.dashboard.computing import training
 
             training.show()
         else:
-            from archcalc.dashboard import running
+            from archcalc.dashboard.computing import running
 
             running.show(phase)

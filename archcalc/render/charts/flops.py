@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from archcalc.analysis.flops import Flops, by_component
-from archcalc.render.charts.frame import FRAME, title
-from archcalc.render.charts.stacked import BAR, COMPONENT_COLORS, LABELS, Bar, stacked
+from archcalc.render.charts.frame import COMPONENT_COLORS, FRAME, INK, title
+from archcalc.render.charts.stacked import BAR, LABELS, ON_COLOR, Bar, stacked
 from archcalc.render.flops import Found, subtitle
 from archcalc.render.lang import ENGLISH, Words
 from archcalc.units import exact
 
 _PASSES = ("forward", "forward_causal", "backward", "train_step")
-_EXACT, _PAPER = "#0072B2", "#999999"
+_EXACT, _PAPER = "#56B4E9", "#999999"
 
 
 def components(found: Found, say: Words = ENGLISH) -> dict[str, Any]:
@@ -77,12 +77,11 @@ def conventions(found: Found, say: Words = ENGLISH) -> dict[str, Any]:
             },
             {
                 "data": {"values": values[:1]},
-                "mark": {"type": "rule", "color": _EXACT, "strokeDash": [4, 3]},
+                "mark": {"type": "rule", "color": INK, "strokeDash": [4, 3]},
                 "encoding": {"x": size, "y": None},
             },
             {
-                "transform": [{"filter": "datum.off != '+0.00%'"}],
-                "mark": {"type": "text", "align": "left", "dx": 5, "fontSize": 11, "color": "#555555"},
+                "mark": {"type": "text", "align": "right", "dx": -8, "fontSize": 11, "color": ON_COLOR},
                 "encoding": {"x": size, "text": {"field": "off", "type": "nominal"}},
             },
         ],

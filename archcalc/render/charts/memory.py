@@ -7,7 +7,8 @@ from typing import Any, Final
 from archcalc.analysis.caches import caches
 from archcalc.ledger.types import Ledger
 from archcalc.render import shards
-from archcalc.render.charts.stacked import COLORS, COMPONENT_COLORS, Bar, stacked
+from archcalc.render.charts.frame import COMPONENT_COLORS
+from archcalc.render.charts.stacked import COLORS, Bar, stacked
 from archcalc.render.lang import ENGLISH, Words
 from archcalc.render.memory import by_component
 from archcalc.render.peak import CATEGORIES

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import floor, log10
 from typing import Any, Final, Literal
 
 from archcalc.analysis.params import summary
@@ -23,7 +24,7 @@ def chart(specs: Sequence[Spec], scale: Scale = "linear", say: Words = ENGLISH, 
     """The Vega-Lite chart of parameters by component, or of each component's share of its own model."""
     named, found = names(specs), [summary(build(spec)) for spec in specs]
     used = [component for component in COMPONENTS if any(each["by_component"][component] for each in found)]
-    values = [
+    values: list[dict[str, Any]] = [
         {
             "component": say(f"common.component.{component}"),
             "model": name,
@@ -35,6 +36,8 @@ def chart(specs: Sequence[Spec], scale: Scale = "linear", say: Words = ENGLISH, 
         for name, each in zip(named, found, strict=True)
         if (count := each["by_component"][component])
     ]
+    # A bar of a logarithmic axis begins at the power of ten below them all.
+    least = 10.0 ** floor(log10(min(value["size"] for value in values))) if scale == "log" else 0
     axis = {"tickCount": 5, **({"format": "~%"} if of_share else {"labelExpr": LABELS["parameters"]})}
     tooltip = [
         {"field": field, "type": "nominal", "title": field} for field in ("model", "component", "exact", "share")
@@ -51,9 +54,10 @@ def chart(specs: Sequence[Spec], scale: Scale = "linear", say: Words = ENGLISH, 
                 "field": "size",
                 "type": "quantitative",
                 "title": say("cost.share" if of_share else "cost.parameters"),
-                "scale": {"type": scale, **({"zero": True} if scale == "linear" else {})},
+                "scale": {"type": scale, "domainMin": least},
                 "axis": axis,
             },
+            "x2": {"datum": least},
             "y": {
                 "field": "component",
                 "type": "nominal",

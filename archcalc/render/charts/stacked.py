@@ -7,7 +7,6 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from archcalc.ledger.leaves import Component
 from archcalc.render.charts.frame import FRAME, title
 from archcalc.units import exact
 
@@ -19,17 +18,7 @@ WIDE: Final = 0.2
 # On every colour of the palette, whatever the ground.
 ON_COLOR: Final = "#111111"
 
-# Okabe & Ito's palette, told apart by the colour-blind too; in the treemap too a component has this colour.
-COMPONENT_COLORS: Final[dict[Component, str]] = {
-    "embedding": "#E69F00",
-    "position": "#F0E442",
-    "attention": "#56B4E9",
-    "ffn": "#009E73",
-    "mixer": "#CC79A7",
-    "norm": "#999999",
-    "head": "#D55E00",
-    "other": "#BBBBBB",
-}
+# For parts that are no components: Okabe & Ito, told apart by the colour-blind too.
 COLORS: Final = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#F0E442")
 
 # Prefixes as people write them: '1.5 TB', '200 G'.

@@ -12,9 +12,9 @@ from archcalc.analysis.flops import totals
 from archcalc.analysis.optimisers import OPTIMISERS
 from archcalc.analysis.training import RECIPES
 from archcalc.dashboard import blocks, charts, figures, same, sizes, subject
+from archcalc.dashboard.computing.running import rows, view_of
 from archcalc.dashboard.errors import told
 from archcalc.dashboard.figures import Figure
-from archcalc.dashboard.running import rows, view_of
 from archcalc.dashboard.session import KEPT, say
 from archcalc.render import flops, memory, training
 from archcalc.render.page import Page
