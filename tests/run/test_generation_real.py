@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from gguf import GGUFReader
 
+from archcalc.checkpoint import open_checkpoint
 from archcalc.run.generation import Generation
 from archcalc.run.opened import Quantize, Ready, open_source
 from archcalc.spec.workload import Workload
@@ -64,6 +66,30 @@ def prose(ready: Ready, n_tokens: int) -> torch.Tensor:
 
 def perplexity(logits: torch.Tensor, ids: torch.Tensor) -> float:
     return torch.nn.functional.cross_entropy(logits[0, :-1].double(), ids[0, 1:]).exp().item()
+
+
+@torch.no_grad()
+def test_the_weights_are_what_two_other_readers_make_of_the_file(theirs: Any) -> None:
+    found = open_checkpoint(str(FILE))
+    ours = found.load()
+    weights = ours.state_dict()
+    for layer in range(30):
+        for part in ("q", "k", "v"):
+            other = theirs.model.layers[layer].self_attn.get_submodule(f"{part}_proj").weight
+            assert torch.equal(weights[f"layers.{layer}.attn.{part}.weight"], other)
+    assert torch.equal(weights["embed.tokens.weight"], theirs.model.embed_tokens.weight)
+    ids = torch.tensor([[504, 3575, 282, 4649, 314, 260, 1970, 253]])
+    wanted = theirs(input_ids=ids).logits
+    assert (ours(ids) - wanted).abs().max() <= 1e-5 * wanted.abs().max()
+    fields = GGUFReader(FILE).fields
+    assert found.gguf is not None
+    for key in (
+        "llama.rope.freq_base",
+        "tokenizer.ggml.merges",
+        "tokenizer.ggml.token_type",
+        "tokenizer.chat_template",
+    ):
+        assert found.gguf[key] == fields[key].contents()
 
 
 def test_every_token_is_the_one_that_transformers_finds_likeliest(ours: Ready, theirs: Any) -> None:
