@@ -127,8 +127,9 @@ def _kept(now: Training) -> None:
     from archcalc.render.charts.memory import kept, peaks
 
     say_, name = say(), f"{now.subject.spec.name}.training"
-    charts.show(kept(now.subject, say_), name=name)
-    charts.show(peaks(now.subject, say_), name=f"{name}.peak")
+    found = training.policies(now.subject)
+    charts.show(kept(now.subject, found, say_), name=name)
+    charts.show(peaks(now.subject, found, say_), name=f"{name}.peak")
     view: Any = rows(memory.VIEWS)
     about, papers = now.subject, {}
     if about.spec.family == "decoder":
