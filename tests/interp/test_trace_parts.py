@@ -11,12 +11,15 @@ from hypothesis import HealthCheck, given, settings
 
 from archcalc import build, load
 from archcalc.errors import InputError
-from archcalc.interp.trace.asked import asked
+from archcalc.interp.trace.asked import asked, recorded_bytes
 from archcalc.interp.trace.reads import read_by, values_in
 from archcalc.interp.trace.run import Trace, trace
 from archcalc.interp.trace.softmax import Softmaxed, parts, softmax_of
+from archcalc.interp.trace.target import target
+from archcalc.nn.taps import sites
 from archcalc.run.opened import open_source
 from archcalc.spec import Spec
+from archcalc.spec.workload import Workload
 from tests.interp.test_trace import GATED, GQA, RMS, SPECS, spec_of
 from tests.strategies import specs
 
@@ -139,3 +142,19 @@ def test_what_is_asked_is_what_there_is_room_for() -> None:
     assert (found.ids, found.target, found.work.seq) == ([0, 1], None, 2)
     crossing = asked(open_source("tiny-seq2seq", random_weights=True), [1, 2, 3])
     assert (crossing.target, crossing.work.seq, crossing.work.source_seq) == ([0], 1, 3)
+
+
+def test_what_a_trace_takes_is_told_before_it_is_made() -> None:
+    model, found = made(load("happy"), [0, 1, 2])
+    names = {site.name for site in sites(model.spec)}
+    kept = sum(one.value.numel() * 4 for one in found.steps if one.step.name in names)
+    assert recorded_bytes(model.spec, Workload(batch=1, seq=3)) == kept == 708
+
+
+def test_one_token_has_a_probability_and_a_rank() -> None:
+    model = open_source("happy").checkpoint.load()
+    found = trace(model, [0, 1, 2])
+    assert [target(found, token).rank for token in range(5)] == [4, 2, 3, 1, 5]
+    assert target(found, 3).probability == pytest.approx(0.783392, abs=1e-5)
+    with pytest.raises(InputError, match="target: found 5; allowed: 0 to 4"):
+        target(found, 5)

@@ -26,14 +26,19 @@ def page() -> None:
     st.markdown(plain(say_("app_trace.about")))
     wanted = source.chosen()
     made = _made(wanted)
-    trace = _looked_at(made)
-    label, names = say_("app_trace.view"), "app_trace.view_"
+    _view(wanted, made, _looked_at(made))
+
+
+@st.fragment
+def _view(wanted: source.Wanted, made: Made, trace: Trace) -> None:
+    """The view that is chosen, drawn anew alone where only it changes: a step takes no new look at the model."""
+    from archcalc.dashboard.tracing import ending
+
+    label, names = say()("app_trace.view"), "app_trace.view_"
     view = choice(st.segmented_control, label, tuple(_VIEWS), names, key="trace_view", label_visibility="collapsed")
     further = ""
     with told():
         further = _VIEWS[view](made, trace)
-    from archcalc.dashboard.tracing import ending
-
     st.divider()
     ending.files(made, trace, f"{made.opened.spec.name}.trace")
     place = None if trace.position == made.trace.position else trace.position
@@ -52,23 +57,17 @@ def _made(wanted: source.Wanted) -> Made:
 
 
 def _looked_at(made: Made) -> Trace:
-    """The trace at the place that is chosen, of those in the last text; what is read."""
-    from archcalc.render.trace import read_table
+    """The trace at the place that is chosen, of those in the last text, which is shown."""
     from archcalc.render.trace_stage import in_short
 
     ids, last = next(reversed(made.trace.ids.values())), made.trace.position
     place, say_ = last, say()
+    chooser, read = st.columns([2, 3], vertical_alignment="center")
     if last:
-        place = int(st.slider(say_("app_trace.position"), 0, last, last, key="trace_position", **KEPT))
-    tokens = " · ".join(
-        f"**{plain(text)}**" if i == place else plain(text)
-        for i, text in enumerate(in_short(made.opened.piece(token)) or str(token) for token in ids)
-    )
-    st.markdown(f"{plain(say_('app_trace.reads'))} {tokens}")
-    with st.expander(say_("trace.tokens_read")):
-        from archcalc.dashboard import blocks
-
-        blocks.table(read_table(made.trace, made.opened.piece, say_), "trace_read")
+        place = int(chooser.slider(say_("app_trace.position"), 0, last, last, key="trace_position", **KEPT))
+    pieces = [plain(in_short(made.opened.piece(token)) or str(token)) for token in ids]
+    pieces[place] = f"**{pieces[place]}**"
+    read.markdown(f"{plain(say_('app_trace.reads'))} {' · '.join(pieces)}")
     return replace(made.trace, position=place)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import streamlit as st
 
 from archcalc.dashboard import blocks, charts
@@ -15,6 +16,8 @@ from archcalc.render.trace_stage import Look, matrix, n_heads, places
 
 # Heads side by side, and how many at once.
 _ROW, _MOST = 3, 12
+# Up to how many keys a head in such a row has room for numbers.
+_FEW = 5
 
 
 def show(made: Made, trace: Trace) -> str:
@@ -25,7 +28,7 @@ def show(made: Made, trace: Trace) -> str:
         return ""
     part = str(st.selectbox(say_("app_trace.attention"), every, key="trace_attention", **KEPT))
     pattern = next(one for one in trace.steps if one.step.name == f"{part}.pattern")
-    st.caption(plain(say_("app_trace.reading")))
+    st.caption(f"{plain(say_('app_trace.reading'))} {plain(say_('app_trace.mask'))}")
     _patterns(made, trace, pattern)
     return _softmax(made, trace, pattern, part)
 
@@ -42,6 +45,7 @@ def _patterns(made: Made, trace: Trace, pattern: Traced) -> None:
         for place, head in zip(row, shown[begin : begin + _ROW], strict=False):
             with place:
                 found = matrix(trace, pattern, made.opened.piece, Look(head), say())
+                found = msgspec.structs.replace(found, is_small=heads > 1 and len(found.columns) > _FEW)
                 charts.show(heat_map(found), name=f"trace_pattern_{head}")
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 import streamlit as st
 
@@ -13,6 +14,7 @@ from archcalc.dashboard.tracing.made import Made
 from archcalc.interp.trace.run import Trace
 from archcalc.interp.trace.target import target
 from archcalc.render import trace as pages
+from archcalc.render.lang import words
 from archcalc.render.page import Page
 from archcalc.render.text import as_csv, as_markdown
 from archcalc.render.trace_page import as_html
@@ -42,27 +44,35 @@ def _target(made: Made, trace: Trace) -> str:
 
 def files(made: Made, trace: Trace, name: str) -> None:
     """Everything as the command line writes it."""
-    label, full = made.opened.label, pages.is_small(trace)
-
-    def page() -> Page:
-        return pages.page(label, trace, made.opened.piece, full=full, held=made.held, say=say())
-
-    def data() -> dict[str, Any]:
-        return pages.data(label, trace, made.opened.piece, full=full, held=made.held, lang=lang())
-
     st.markdown(plain(say()("app_trace.files")))
     with st.container(horizontal=True):
-        for suffix, (kind, text) in {
-            "html": ("text/html", lambda: as_html(data(), say())),
-            "json": ("application/json", lambda: blocks.as_json(data())),
-            "csv": ("text/csv", lambda: as_csv(page())),
-            "md": ("text/markdown", lambda: as_markdown(page())),
-        }.items():
-            _save(suffix, kind, text, name)
+        for form, text in texts(made, trace, lang()).items():
+            file = f"{name}.{form}"
+            made_later = partial(_bytes, text)
+            st.download_button(form.upper(), made_later, file, _KINDS[form], key=f"save_{file}", on_click="ignore")
 
 
-def _save(suffix: str, kind: str, text: Callable[[], str], name: str) -> None:
-    file = f"{name}.{suffix}"
-    st.download_button(
-        suffix.upper(), lambda: text().encode(), file, kind, key=f"save_trace_{suffix}", on_click="ignore"
-    )
+_KINDS: Final = {"html": "text/html", "json": "application/json", "csv": "text/csv", "md": "text/markdown"}
+
+
+def texts(made: Made, trace: Trace, lang: str) -> dict[str, Callable[[], str]]:
+    """What `archcalc trace` writes of the same, by format."""
+    label, spelled, say_ = made.opened.label, made.opened.piece, words(lang)
+    full = pages.is_small(trace)
+
+    def page() -> Page:
+        return pages.page(label, trace, spelled, full=full, held=made.held, say=say_)
+
+    def data() -> dict[str, Any]:
+        return pages.data(label, trace, spelled, full=full, held=made.held, lang=lang)
+
+    return {
+        "html": lambda: as_html(data(), say_),
+        "json": lambda: blocks.as_json(data()),
+        "csv": lambda: as_csv(page()),
+        "md": lambda: as_markdown(page()),
+    }
+
+
+def _bytes(text: Callable[[], str]) -> bytes:
+    return text().encode()

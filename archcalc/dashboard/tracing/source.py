@@ -32,8 +32,11 @@ class Wanted(msgspec.Struct, frozen=True):
 def chosen() -> Wanted:
     """Draw the chooser; what it says."""
     say_ = say()
-    way = choice(st.segmented_control, say_("app_trace.from"), tuple(_WAYS), "app_trace.from_", key="trace_from")
-    source = _WAYS[way]()
+    left, right = st.columns([2, 3])
+    with left:
+        way = choice(st.segmented_control, say_("app_trace.from"), tuple(_WAYS), "app_trace.from_", key="trace_from")
+    with right if way == "weights" else st.container():
+        source = _WAYS[way]()
     example = None if source.is_random else example_of(source.name)
     left, right = st.columns([3, 2])
     prompt = left.text_input(

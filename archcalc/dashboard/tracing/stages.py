@@ -17,6 +17,7 @@ from archcalc.render.trace_stage import MOST_WIDE, Look, as_table, functions_of,
 
 _STAGE: Final = "trace_stage"
 _PART: Final = "_trace_part"
+_TABLES: Final = "trace_tables"
 
 
 def show(made: Made, trace: Trace) -> str:
@@ -49,9 +50,10 @@ def _stood_at(trace: Trace) -> int:
     starts = {title: trace.steps.index(own[0]) + 1 for title, own in parts_of(trace, say_)}
     st.session_state[_PART] = next((title for title in reversed(starts) if starts[title] <= at), next(iter(starts)))
     where.selectbox(say_("app_trace.part"), list(starts), key=_PART, on_change=_go_to_part, args=(starts,))
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, vertical_alignment="center"):
         _button("back", -1, disabled=at == 1)
         _button("on", 1, disabled=at == n)
+        st.toggle(say_("app_trace.tables"), key=_TABLES, **KEPT)
     return at
 
 
@@ -75,6 +77,8 @@ def _said(one: Traced) -> None:
     if one.step.formula:
         st.code(f"{one.step.name} = {one.step.formula}", language=None, wrap_lines=True)
         st.caption("  \n".join(plain(f"{name}: {what}") for name, what in functions_of(one.step.formula, say_)))
+    if one.step.kind in ("scores", "pattern"):
+        st.caption(plain(say_("app_trace.mask")))
 
 
 def _look(trace: Trace, one: Traced) -> Look:
@@ -94,7 +98,7 @@ def _look(trace: Trace, one: Traced) -> Look:
 def _matrix(made: Made, trace: Trace, one: Traced, look: Look, name: str) -> None:
     found = matrix(trace, one, made.opened.piece, look, say())
     charts.show(heat_map(found), name=f"trace_{name}")
-    with st.expander(say()("app_trace.as_table")):
+    if st.session_state[_TABLES]:
         blocks.table(as_table(found, say()), f"trace_{name}_table")
 
 

@@ -46,6 +46,6 @@ def recorded_bytes(spec: Spec, work: Workload) -> int:
 
     >>> from archcalc.sources import load
     >>> recorded_bytes(load("happy"), Workload(batch=1, seq=3))
-    972
+    708
     """
     return sum(FLOAT_BYTES * prod(shape) for site in sites(spec) if (shape := site.shape(work)) is not None)

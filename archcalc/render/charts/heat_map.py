@@ -25,7 +25,8 @@ Cell = float | None
 class Matrix(msgspec.Struct, frozen=True, kw_only=True):
     """Values by named rows and columns; None where a mask hides the cell, which `hidden` says in a word.
 
-    `here` is the row that is looked at. Of `are_numbers`, which name something, colours would say nothing.
+    `here` is the row that is looked at. Of `are_numbers`, which name something, colours would say nothing. Drawn
+    `is_small`, numbers are left to its tooltips.
     """
 
     title: str
@@ -38,11 +39,12 @@ class Matrix(msgspec.Struct, frozen=True, kw_only=True):
     hidden: str = ""
     here: int | None = None
     are_numbers: bool = False
+    is_small: bool = False
 
     @property
     def is_written(self) -> bool:
         """Whether there is room for the numbers."""
-        return len(self.columns) <= MOST_COLUMNS and len(self.rows) <= MOST_ROWS
+        return not self.is_small and len(self.columns) <= MOST_COLUMNS and len(self.rows) <= MOST_ROWS
 
 
 def heat_map(matrix: Matrix) -> dict[str, Any]:

@@ -34,7 +34,7 @@ WORDS: Sentences = {
     "before": ("Before: what it reads", "之前：读入"),
     "after": ("After: what it makes", "之后：得到"),
     "reads_nothing": ("Nothing that was computed before.", "不读取之前计算的任何值。"),
-    "as_table": ("As a table", "以表格显示"),
+    "tables": ("Tables too", "同时显示表格"),
     "head": ("Head", "头"),
     "first_head": ("Heads from here on, {n} at once", "从此头起，一次 {n} 个"),
     "start": ("Dimensions from here on", "从此维起"),
@@ -44,6 +44,11 @@ WORDS: Sentences = {
     "reading": (
         "Queries down, keys across: each row is where one place looks, in shares that sum to 1.",
         "纵向为查询，横向为键：每行是一个位置看向各处的份额，和为 1。",
+    ),
+    "mask": (
+        "A hatched, grey cell is masked: the causal mask, or a window, hides that key from that query. This is not a "
+        "share of zero that was computed: its score is −∞, so it takes no part in the softmax.",
+        "灰色斜线格被遮住：因果掩码（或窗口）不让该查询看到这个键。这不是算出来的零份额：分数为 −∞，不参与 softmax。",
     ),
     "query": ("Query, by its place", "查询（按位置）"),
     "query_is": ("Query {token}; a column is a key.", "查询 {token}；每列是一个键。"),

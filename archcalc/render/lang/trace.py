@@ -55,11 +55,7 @@ WORDS: Sentences = {
     "kind.probabilities": ("a probability for each token", "各词元的概率"),
     "kind.choice": ("the likeliest token", "最可能的词元"),
     "masked": ("masked", "遮"),
-    "hatched": (
-        "Hatched and grey: the causal mask, or a window, hides this key from this query. That is no zero: its score "
-        "is −∞, so it takes no part in the softmax.",
-        "灰色斜线格：因果掩码（或窗口）不让该查询看到这个键。它不是零：分数为 −∞，不参与 softmax。",
-    ),
+    "hatched": ("hatched: masked, which is −∞ and not zero", "斜线格：被遮住，即 −∞ 而不是零"),
     "part_of": (
         "{rows} of {of_rows} rows and {columns} of {of_columns} columns are shown.",
         "显示 {of_rows} 行中的 {rows} 行、{of_columns} 列中的 {columns} 列。",

@@ -1,0 +1,174 @@
+"""The page that steps through a forward pass, drawn without a browser."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from archcalc.dashboard.tracing import made as making
+from archcalc.dashboard.tracing.made import Source
+from archcalc.dashboard.tracing.shared import Shared
+from archcalc.dashboard.tracing.source import Wanted, command
+from archcalc.errors import InputError
+
+
+def drawn() -> None:
+    from archcalc.dashboard import session
+    from archcalc.dashboard.pages import trace
+
+    session.choose_language()
+    trace.page()
+
+
+def opened(**told: Any) -> AppTest:
+    """The page as a link opens it."""
+    at = AppTest.from_function(drawn, default_timeout=60)
+    for key, value in told.items():
+        at.query_params[key] = str(value)
+    return good(at.run())
+
+
+def good(at: AppTest) -> AppTest:
+    assert not at.exception, at.exception[0].value
+    return at
+
+
+def headings(at: AppTest) -> list[str]:
+    return [one.value.replace("\\", "") for one in at.subheader]
+
+
+def texts(at: AppTest) -> str:
+    """All that can be read: Markdown, captions, code, tables as HTML."""
+    drawn_html = [element.proto.body for element in at.get("html")]
+    said = [one.value for each in (at.markdown, at.caption, at.code, at.success, at.warning, at.info) for one in each]
+    return "\n".join([*said, *drawn_html]).replace("\\", "")
+
+
+def test_the_worked_example_begins_with_its_prompt_and_steps_through_the_printed_numbers() -> None:
+    at = opened(trace_stage=10)
+    assert "It reads: <SOS> · 我 · **很**" in texts(at)
+    assert headings(at)[0] == "layers.0.attn.pattern"
+    shown = texts(at)
+    assert "layers.0.attn.pattern = softmax(layers.0.attn.scores)" in shown
+    assert "attention: shares that sum to 1" in shown
+    assert "is masked" in shown
+    assert "0.6000" in shown
+    assert "0.8163" not in shown
+    assert "as printed" in shown
+    good(at.toggle(key="trace_tables").set_value(True).run())
+    assert "0.8163" in texts(at), "the row before, in the table"
+    good(at.button(key="trace_on").click().run())
+    assert headings(at)[0] == "layers.0.attn.values"
+    assert "1.2000" in texts(at)
+    for _ in range(3):
+        good(at.button(key="trace_on").click().run())
+    assert headings(at)[:2] == ["layers.0.attn_norm.normalised", "layers.0.attn_sum"]
+    assert "not so" in texts(at)
+    assert "-0.3397" in texts(at)
+    assert at.slider(key="trace_stage").value == 14
+
+
+def test_a_part_leads_to_its_first_step_and_the_ends_to_no_further() -> None:
+    at = opened()
+    assert at.button(key="trace_back").disabled
+    good(at.selectbox(key="_trace_part").set_value("After the layers").run())
+    assert headings(at)[0] == "logits"
+    good(at.slider(key="trace_stage").set_value(26).run())
+    assert headings(at)[0] == "choice"
+    assert at.button(key="trace_on").disabled
+    assert at.selectbox(key="_trace_part").value == "After the layers"
+
+
+def test_what_a_mask_hides_is_said_key_by_key() -> None:
+    at = opened(trace_view="attention", trace_query=1)
+    shown = texts(at)
+    assert "Masked: 2 很." in shown
+    assert "−∞ (masked)" in shown
+    for number in ("-4.3532", "-2.5133", "-1.4912", "0.2251", "1.2251", "0.8163"):
+        assert number in shown, number
+    good(at.slider(key="trace_query").set_value(2).run())
+    assert "Nothing is masked" in texts(at)
+    assert "softmax_of(model, found, 'layers.0.attn', head=0, query=2)" in texts(at)
+
+
+def test_what_comes_next_and_any_token_of_it() -> None:
+    at = opened(trace_view="next", trace_target=2)
+    assert "0.7834" in texts(at)
+    assert "'很': probability 0.0643052, rank 3." in texts(at)
+    good(at.slider(key="trace_position").set_value(0).run())
+    assert "archcalc trace happy --position 0" in texts(at)
+    assert "rank 2" in texts(at), "after <SOS> it is the second"
+
+
+def test_it_speaks_chinese() -> None:
+    at = opened(lang="zh", trace_view="attention", trace_query=0)
+    assert "被遮住：1 我, 2 很" in texts(at)
+
+
+@pytest.mark.parametrize(
+    ("told", "says"),
+    [
+        ({"trace_ids": "0,9"}, "prompt: found id 9; allowed: ids from 0 to 4, 1 to 4 of them"),
+        ({"trace_ids": "x"}, "--ids: found 'x'"),
+        ({"trace_ids": "1", "trace_prompt": "我"}, "--prompt, --ids: both; allowed: one of them"),
+        ({"trace_from": "random", "model": "gpt2-xl"}, "of weights in fp32; allowed: up to 2.000 GB on this page"),
+    ],
+)
+def test_what_cannot_be_is_told_in_place(told: dict[str, str], says: str) -> None:
+    at = opened(**told)
+    (error,) = at.error
+    assert says in error.value.replace("\\", "")
+
+
+@pytest.mark.parametrize("preset", ["tiny-encoder", "tiny-seq2seq", "happy"])
+def test_any_small_architecture_is_traced_with_random_weights(preset: str) -> None:
+    at = opened(trace_from="random", model=preset, trace_seed=3, trace_ids="1,2")
+    steps = int(at.slider(key="trace_stage").max)
+    for stage in range(1, steps + 1, 5):
+        good(at.slider(key="trace_stage").set_value(stage).run())
+    assert f"archcalc trace {preset} --random-weights --seed 3 --ids 1,2" in texts(at)
+    good(at.segmented_control(key="trace_view").set_value("attention").run())
+    for part in at.selectbox(key="trace_attention").options:
+        good(at.selectbox(key="trace_attention").set_value(part).run())
+
+
+def test_the_whole_trace_is_the_command_lines_file() -> None:
+    from click.testing import CliRunner
+
+    from archcalc.cli.main import cli
+    from archcalc.dashboard.tracing.ending import texts as files
+
+    found = making.made(Source("happy"), "", "")
+    for form, text in files(found, found.trace, "zh").items():
+        told = ["trace", "happy", "--lang", "zh", "--format", form]
+        assert CliRunner().invoke(cli, told).stdout == text(), form
+
+
+def test_the_command_line_is_told_what_was_chosen() -> None:
+    source = Source("./a b.yaml", "{}", ("n_layers=2",), 7)
+    wanted = Wanted(source, "it's", "")
+    found = making.made(Source("happy"), "", "0,1")
+    assert command(wanted, found, 0) == (
+        "archcalc trace './a b.yaml' --random-weights --seed 7 --set n_layers=2 --ids 0,1 --position 0"
+    )
+
+
+def test_long_texts_are_refused_before_they_are_traced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(making, "MOST_TRACE_BYTES", 900)
+    with pytest.raises(InputError, match=r"prompt: 4 tokens make a trace of .* allowed: up to 900 B"):
+        making.made(Source("happy"), "", "0,1,2,3")
+
+
+def test_what_is_shared_is_made_once_and_the_longest_unused_goes() -> None:
+    shared, calls = Shared[str](2), []
+
+    def make(name: str) -> str:
+        calls.append(name)
+        return name
+
+    for name in ("a", "b", "a", "c", "a", "b"):
+        assert shared.made(name, lambda name=name: make(name)) == name
+    assert calls == ["a", "b", "c", "b"]
+    assert shared.get("c") is None
