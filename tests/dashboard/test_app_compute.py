@@ -118,6 +118,8 @@ def test_what_a_training_step_keeps_is_the_command_lines() -> None:
     wanted = {found["total_bytes"], found["activations"]["total_bytes"], found["peak"]["peak_bytes"]}
     assert {n for n in wanted if exact(n) not in html(at)} == set()
     assert python(at)["peak"] == found["peak"]
+    again = printed("archcalc flops gpt2 --seq 512 --recompute selective --no-dropout")["again"]["early_stop"]
+    assert exact(again) in html(at)
     at.selectbox(key="compute_attention").set_value("flash").run()
     found = printed(command(at))
     assert found["activations"]["execution"]["device"] == "cpu"

@@ -8,7 +8,7 @@ from typing import Any, Final, get_args
 import msgspec
 import streamlit as st
 
-from archcalc.analysis.flops import totals
+from archcalc.analysis.flops import again, totals
 from archcalc.analysis.optimisers import OPTIMISERS
 from archcalc.analysis.training import RECIPES
 from archcalc.dashboard import blocks, charts, figures, same, subject
@@ -108,7 +108,8 @@ def _way() -> dict[str, Any]:
 
 def _headlines(now: Training) -> list[Figure]:
     say_, found = say(), training.data(now.subject)
-    step = totals(now.flops(conventions=False).ops)["train_step"]
+    ops = now.flops(conventions=False).ops
+    flops_ = {"train_step": totals(ops)["train_step"], "again": again(ops)["early_stop"]}
     saved, peak = found["activations"], found["peak"]
     bytes_ = [
         ("kept", found["total_bytes"], found["kinds"]["total_bytes"]),
@@ -117,7 +118,7 @@ def _headlines(now: Training) -> list[Figure]:
         ("peak", peak["peak_bytes"], peak["kind"]),
     ]
     return [
-        Figure(say_("app_compute.train_step"), exact(step), human(step)),
+        *(Figure(say_(f"app_compute.{name}"), exact(count), human(count)) for name, count in flops_.items() if count),
         *(Figure(say_(f"app_compute.{name}"), exact(size), human_bytes(size), kind) for name, size, kind in bytes_),
     ]
 
