@@ -13,7 +13,7 @@ from archcalc.analysis.optimisers import OPTIMISERS
 from archcalc.analysis.training import RECIPES
 from archcalc.dashboard import blocks, charts, figures, same, subject
 from archcalc.dashboard.computing import sizes
-from archcalc.dashboard.computing.running import rows, view_of
+from archcalc.dashboard.computing.running import ROWS_OF_BYTES, ROWS_OF_FLOPS, rows, view_of
 from archcalc.dashboard.errors import told
 from archcalc.dashboard.figures import Figure
 from archcalc.dashboard.session import KEPT, say
@@ -131,7 +131,7 @@ def _kept(now: Training) -> None:
     found = training.policies(now.subject)
     charts.show(kept(now.subject, found, say_), name=name)
     charts.show(peaks(now.subject, found, say_), name=f"{name}.peak")
-    view: Any = rows(memory.VIEWS)
+    view: Any = rows(memory.VIEWS, ROWS_OF_BYTES)
     about, papers = now.subject, {}
     if about.spec.family == "decoder":
         paper = st.toggle(say_("app_compute.paper"), key="compute_paper", **KEPT)
@@ -149,7 +149,7 @@ def _flops(now: Training) -> None:
     found, say_ = now.flops(conventions=False), say()
     name = f"{now.subject.spec.name}.step"
     charts.show(components(found, say_), name=name)
-    view: Any = rows(flops.VIEWS)
+    view: Any = rows(flops.VIEWS, ROWS_OF_FLOPS)
     blocks.show(flops.page(found, view), name=name, data=lambda: flops.data(found))
     _same_flops(now, "")
 
