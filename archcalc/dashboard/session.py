@@ -67,6 +67,22 @@ def _choice(
     return chosen
 
 
+def text_in_link(label: str, key: str, first: str = "", **more: Any) -> str:
+    """A text of several lines, of which up to LINK_BYTES are put into the URL; of a longer one the page says so.
+
+    A widget that streamlit binds to the URL would put all of it there.
+    """
+    widget = f"{key}_text"
+    if widget not in st.session_state:
+        st.session_state[widget] = st.query_params.get(key, first)
+    text: str = st.text_area(label, key=widget, **KEPT_HERE, **more)
+    size = len(text.encode("utf-8", "surrogatepass"))
+    link(key, text if size <= LINK_BYTES and text != first else "")
+    if size > LINK_BYTES:
+        st.caption(say()("app.text_too_long", size=f"{size:,}", limit=f"{LINK_BYTES:,}"))
+    return text
+
+
 def link(key: str, value: str) -> None:
     """Put a value into the URL, or take it out where there is none."""
     if st.query_params.get(key, "") == value:

@@ -20,6 +20,11 @@ h1 { font-size: 1.7rem !important; } h3 { font-size: 1.1rem !important; }
 .ac-figures dt { font-size: .8rem; opacity: .75; } .ac-figures dd, .ac-figures dt { margin: 0; padding: 0; }
 .ac-figures .ac-exact { font-size: 1.35rem; font-weight: 600; font-variant-numeric: tabular-nums; }
 .ac-figures .ac-human { font-size: .85rem; opacity: .75; }
+.ac-chips { display: flex; flex-wrap: wrap; gap: .15rem .2rem; }
+.ac-chip { display: inline-flex; flex-direction: column; align-items: center; font-family: monospace; }
+.ac-chip > span { padding: .1rem .3rem; border-radius: .2rem; white-space: pre; }
+.ac-chip small { font-size: .65rem; opacity: .75; }
+.ac-chosen { outline: 2px solid currentColor; border-radius: .2rem; }
 </style>"""
 
 

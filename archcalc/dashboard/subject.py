@@ -11,7 +11,7 @@ import streamlit as st
 
 from archcalc import presets
 from archcalc.dashboard.errors import tell
-from archcalc.dashboard.session import KEPT, KEPT_HERE, LINK_BYTES, choice, link, say
+from archcalc.dashboard.session import KEPT, KEPT_HERE, choice, say, text_in_link
 from archcalc.errors import ArchcalcError, InputError, shown
 from archcalc.render.report import Subject
 from archcalc.sources import load
@@ -138,17 +138,8 @@ def document_of_preset(name: str) -> Document:
 
 
 def _text() -> tuple[str, Document]:
-    """The pasted text. Up to LINK_BYTES of it are put into the URL by hand: a bound widget would put all there."""
     say_ = say()
-    if "pasted" not in st.session_state:
-        st.session_state["pasted"] = st.query_params.get("yaml", "")
-    text = st.text_area(
-        say_("app.text"), key="pasted", help=say_("app.text_help"), height=220, max_chars=MAX_BYTES, **KEPT_HERE
-    )
-    size = len(text.encode("utf-8", "surrogatepass"))
-    link("yaml", text if size <= LINK_BYTES else "")
-    if size > LINK_BYTES:
-        st.caption(say_("app.text_too_long", size=f"{size:,}", limit=f"{LINK_BYTES:,}"))
+    text = text_in_link(say_("app.text"), "yaml", help=say_("app.text_help"), height=220, max_chars=MAX_BYTES)
     if not text.strip():
         st.info(say_("app.text_empty"))
         st.stop()

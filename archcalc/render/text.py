@@ -57,3 +57,8 @@ def _markdown_table(table: Table) -> str:
 def _escaped(text: str) -> str:
     """Text that Markdown shows as it is, on one line."""
     return re.sub(r"[\\|*`]", r"\\\g<0>", printable(text)).replace("<", "&lt;")
+
+
+def visible(text: str) -> str:
+    """A token's text with what is not seen made visible: '␣' for a space, '⏎' for a line's end, '⇥' for a tab."""
+    return printable(text.translate({32: "␣", 10: "⏎", 9: "⇥"}))

@@ -11,7 +11,7 @@ from archcalc.run.beam import beam_search
 from archcalc.run.opened import Numbers, Ready
 from archcalc.run.reading import Ids, check, room, start
 from archcalc.run.sampling import Sampling
-from archcalc.run.steps import steps
+from archcalc.run.steps import Watch, steps
 from archcalc.run.text import Ended, Transcript
 from archcalc.run.timing import Timing
 from archcalc.spec import Spec
@@ -34,7 +34,8 @@ class Generation:
     """Goes through some prompts' continuations: iterate over it for (row, piece of text), then see what there is.
 
     `max_tokens` is cut to what the context has room for; with `as_ids` the text is the ids themselves; with `beams` the
-    likeliest text that so many come by is searched for, and told when it is complete. `completions` and `timing` are
+    likeliest text that so many come by is searched for, and told when it is complete. `watch` is shown the logits
+    [B, V] that each token is chosen from (beams choose otherwise, and show none). `completions` and `timing` are
     as of now, while it runs too.
     Raises InputError as `reading.start` does, NotNumbersError where the logits are no numbers.
     """
@@ -51,11 +52,12 @@ class Generation:
         ignore_eos: bool = False,
         as_ids: bool = False,
         beams: int | None = None,
+        watch: Watch | None = None,
     ) -> None:
         self.ready, self.prompts, self.timing = ready, prompts, Timing(sum(map(len, prompts)), len(prompts))
         check(ready.opened.spec, prompts)
         self.max_tokens = min(max_tokens, room(ready.opened.spec, prompts))
-        self._sampling, self._seed, self._beams = sampling or Sampling(), seed, beams
+        self._sampling, self._seed, self._beams, self._watch = sampling or Sampling(), seed, beams, watch
         if beams is not None and self._sampling != Sampling():
             raise InputError("searches for the likeliest text", where="beams", allowed="temperature 0, no penalty")
         self._eos_ids = eos_ids = () if ignore_eos else ready.opened.eos_ids
@@ -84,7 +86,12 @@ class Generation:
         """The prompts are read when the first step is asked for."""
         reading = start(self.ready.model, self.prompts, self.max_tokens, self.ready.opened.start_id)
         yield from steps(
-            reading, max_tokens=self.max_tokens, sampling=self._sampling, seed=self._seed, goes_on=self._goes_on
+            reading,
+            max_tokens=self.max_tokens,
+            sampling=self._sampling,
+            seed=self._seed,
+            goes_on=self._goes_on,
+            watch=self._watch,
         )
 
     def _searched(self, beams: int) -> Iterator[list[int | None]]:

@@ -12,7 +12,8 @@ from archcalc.analysis.context import FAR_TOKENS, Phase, context, most_tokens
 from archcalc.analysis.flops import totals
 from archcalc.analysis.growth import growth
 from archcalc.analysis.shards import ENGINES, Engine
-from archcalc.dashboard import blocks, charts, figures, same, sizes, subject
+from archcalc.dashboard import blocks, charts, figures, same, subject
+from archcalc.dashboard.computing import sizes
 from archcalc.dashboard.errors import told
 from archcalc.dashboard.figures import Figure
 from archcalc.dashboard.session import KEPT, choice, say

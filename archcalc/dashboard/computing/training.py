@@ -11,7 +11,8 @@ import streamlit as st
 from archcalc.analysis.flops import totals
 from archcalc.analysis.optimisers import OPTIMISERS
 from archcalc.analysis.training import RECIPES
-from archcalc.dashboard import blocks, charts, figures, same, sizes, subject
+from archcalc.dashboard import blocks, charts, figures, same, subject
+from archcalc.dashboard.computing import sizes
 from archcalc.dashboard.computing.running import rows, view_of
 from archcalc.dashboard.errors import told
 from archcalc.dashboard.figures import Figure

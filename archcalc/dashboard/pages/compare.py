@@ -13,7 +13,8 @@ from archcalc import presets
 from archcalc.analysis.context import FAR_TOKENS, most_tokens
 from archcalc.analysis.memory import BYTES
 from archcalc.contract import report
-from archcalc.dashboard import blocks, charts, same, sizes, subject
+from archcalc.dashboard import blocks, charts, same, subject
+from archcalc.dashboard.computing import sizes
 from archcalc.dashboard.errors import told
 from archcalc.dashboard.session import KEPT, choice, say
 from archcalc.render import comparison, costs

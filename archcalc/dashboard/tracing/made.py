@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from archcalc.cli.running import prompt_ids
-from archcalc.dashboard.tracing.shared import Shared
+from archcalc.dashboard.shared import Shared
 from archcalc.errors import InputError
 from archcalc.extras import require_running
 from archcalc.spec import Spec

@@ -10,7 +10,7 @@ from archcalc.analysis.params import summary
 from archcalc.ledger.build import build
 from archcalc.ledger.leaves import COMPONENTS
 from archcalc.render.charts.frame import FRAME, title
-from archcalc.render.charts.stacked import COLORS, LABELS
+from archcalc.render.charts.stacked import COLORS, LABELS, NARROW
 from archcalc.render.comparison import names
 from archcalc.render.lang import ENGLISH, Words
 from archcalc.spec import Spec
@@ -36,8 +36,8 @@ def chart(specs: Sequence[Spec], scale: Scale = "linear", say: Words = ENGLISH, 
         for name, each in zip(named, found, strict=True)
         if (count := each["by_component"][component])
     ]
-    # A bar of a logarithmic axis begins at the power of ten below them all.
-    least = 10.0 ** floor(log10(min(value["size"] for value in values))) if scale == "log" else 0
+    # A bar of a logarithmic axis begins at a power of ten well below them all.
+    least = 10.0 ** floor(log10(min(value["size"] for value in values) / 2)) if scale == "log" else 0
     axis = {"tickCount": 5, **({"format": "~%"} if of_share else {"labelExpr": LABELS["parameters"]})}
     tooltip = [
         {"field": field, "type": "nominal", "title": field} for field in ("model", "component", "exact", "share")
@@ -72,7 +72,7 @@ def chart(specs: Sequence[Spec], scale: Scale = "linear", say: Words = ENGLISH, 
                 "type": "nominal",
                 "title": None,
                 "scale": {"domain": named, "range": list(COLORS[: len(named)])},
-                "legend": {"orient": "top", "columns": {"expr": "width < 420 ? 2 : 4"}, "symbolType": "square"},
+                "legend": {"orient": "top", "columns": {"expr": f"width < {NARROW} ? 2 : 4"}, "symbolType": "square"},
             },
             "tooltip": tooltip,
         },

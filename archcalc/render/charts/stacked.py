@@ -15,6 +15,8 @@ Unit = Literal["FLOPs", "bytes", "parameters"]
 BAR: Final = 44
 # A part is named inside its bar where it is at least this much of the longest.
 WIDE: Final = 0.2
+# Pixels of a chart on a telephone, where names stand in the legend alone.
+NARROW: Final = 420
 # On every colour of the palette, whatever the ground.
 ON_COLOR: Final = "#111111"
 
@@ -83,13 +85,23 @@ def stacked(
                         "type": "nominal",
                         "title": None,
                         "scale": {"domain": list(used), "range": list(used.values())},
-                        "legend": {"orient": "top", "columns": {"expr": "width < 420 ? 2 : 4"}, "symbolType": "square"},
+                        "legend": {
+                            "orient": "top",
+                            "columns": {"expr": f"width < {NARROW} ? 2 : 4"},
+                            "symbolType": "square",
+                        },
                     },
                     "tooltip": tooltip,
                 },
             },
             {
-                "mark": {"type": "text", "color": ON_COLOR, "fontSize": 12, "tooltip": None},
+                "mark": {
+                    "type": "text",
+                    "color": ON_COLOR,
+                    "fontSize": 12,
+                    "tooltip": None,
+                    "opacity": {"expr": f"width < {NARROW} ? 0 : 1"},
+                },
                 "encoding": {"x": length | {"bandPosition": 0.5}, "text": {"field": "name", "type": "nominal"}},
             },
         ],

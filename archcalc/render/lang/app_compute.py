@@ -36,7 +36,7 @@ WORDS: Sentences = {
     "step_bytes": ("Bytes of both together", "两者合计字节数"),
     "peak": ("Bytes at the peak", "峰值字节数"),
     "view": ("View", "视图"),
-    "view_flops": ("FLOPs", "FLOPs"),
+    "view_flops": ("FLOPs", "计算量（FLOPs）"),
     "view_context": ("Cost against context", "开销与上下文"),
     "view_memory": ("Weights and cache", "权重与缓存"),
     "view_growth": ("Cache against context", "缓存与上下文"),
@@ -50,6 +50,6 @@ WORDS: Sentences = {
     "rows_tensors": ("Tensor", "张量"),
     "engine": ("Shared by", "切分方式"),
     "engine_tp": ("Tensor parallelism", "张量并行"),
-    "engine_fsdp": ("FSDP", "FSDP"),
+    "engine_fsdp": ("FSDP", "FSDP 分片"),
     "ranks": ("Ranks", "秩数"),
 }

@@ -1,0 +1,42 @@
+"""Models in memory, loaded once for all visitors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from archcalc.dashboard import job
+from archcalc.dashboard.models import runnable
+from archcalc.dashboard.session import say
+from archcalc.dashboard.shared import Shared
+from archcalc.extras import require_running
+
+if TYPE_CHECKING:
+    from archcalc.run.opened import Opened, Quantize, Ready
+    from archcalc.spec.workload import Workload
+
+# So many models are kept; what is longest unused makes room.
+_OPENED: Final[Shared[Opened]] = Shared(16)
+_READY: Final[Shared[Ready]] = Shared(2)
+
+
+def opened(name: str) -> Opened:
+    """A model of the list before its weights are loaded; raises as `open_source` does."""
+    require_running()
+    from archcalc.run.opened import open_source
+
+    source = runnable()[name]
+    return _OPENED.made(name, lambda: open_source(source))
+
+
+def ready(name: str, quantize: Quantize | None, work: Workload) -> Ready:
+    """The model in memory; while it is loaded, how long that takes is shown, and it can be stopped.
+
+    Passes through it share nothing but its weights, so that visitors run it side by side.
+    Raises as `Opened.load` does: TooLargeError before anything is allocated, if `work` does not fit.
+    """
+    key, found = (name, quantize), opened(name)
+    there = _READY.get(key)
+    if there is not None:
+        return there
+    label = say()("app_run.loading", model=name)
+    return job.run(label, lambda: _READY.made(key, lambda: found.load(work, quantize=quantize)), key="load")

@@ -1,0 +1,60 @@
+"""How the model's tokenizer splits a text, beside others."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from archcalc.dashboard import blocks, same
+from archcalc.dashboard.models import runnable
+from archcalc.dashboard.running import held
+from archcalc.dashboard.session import KEPT, say, text_in_link
+from archcalc.errors import InputError
+from archcalc.render import tokenize
+from archcalc.render.page import Column, Page, Table
+from archcalc.render.text import visible
+
+if TYPE_CHECKING:
+    from archcalc.run.tokenizer import Tokenizer
+
+TEXT = "In the beginning God created the heaven and the earth."
+
+
+def show(name: str) -> None:
+    """The text, then figures of each tokenizer, then every token."""
+    say_ = say()
+    text = text_in_link(say_("app_run.text"), "run_text", TEXT, height=90)
+    others = [other for other in runnable() if other != name]
+    beside = st.multiselect(say_("app_run.beside"), others, max_selections=3, key="run_beside", **KEPT)
+    tokenizers = {one: _tokenizer(one) for one in (name, *beside)}
+    subject = tokenize.Subject(tokenizers, text, text, "the text", held.opened(name).spec.d_model)
+    found = [tokenize.measured(one, tokenizer, subject) for one, tokenizer in tokenizers.items()]
+    page = tokenize.page(subject, found)
+    for one in found:
+        _tokens(one)
+    blocks.show(page, name="tokenize", data=lambda: tokenize.data(subject, found))
+    names = " ".join(shlex.quote(runnable()[one] if runnable()[one] == one else f"./{one}") for one in tokenizers)
+    python = f"from archcalc.run.opened import open_source\n\nopen_source({name!r}).tokenizer.encode({text!r})"
+    same.lines(f"archcalc tokenize {names} --text {shlex.quote(text)}", python)
+
+
+def _tokenizer(name: str) -> Tokenizer:
+    found = held.opened(name).tokenizer
+    if found is None:
+        raise InputError("there is no tokenizer", where=name, allowed="a model that has one")
+    return found
+
+
+def _tokens(one: tokenize.Measured) -> None:
+    """A row a token: its number in the vocabulary, what that calls it, its part of the text with spaces to be seen."""
+    say_ = say()
+    columns = (
+        Column("#", "words"),
+        Column(say_("common.id"), "words"),
+        Column(say_("app_run.piece")),
+        Column(say_("app_run.part")),
+    )
+    rows = [(i + 1, token, piece, visible(part)) for i, (token, piece, part) in enumerate(one.splits)]
+    blocks.show(Page("", "", [Table(f"{one.name}: {len(rows)}", columns, rows)]), name=f"{one.name}.tokens")

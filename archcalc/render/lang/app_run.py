@@ -1,0 +1,45 @@
+"""What the dashboard's page Run says."""
+
+from archcalc.render.lang import Sentences
+
+WORDS: Sentences = {
+    "about": (
+        "A real model writes here, with weights of its own: those that come with archcalc, and those of the folder "
+        "that `archcalc app --models` names.",
+        "由真实模型生成文本，使用其自带权重：archcalc 附带的模型，以及 archcalc app --models 指定文件夹中的模型。",
+    ),
+    "model": ("Model", "模型"),
+    "loading": ("Loading {model}…", "正在加载 {model}…"),
+    "view": ("View", "视图"),
+    "view_generate": ("Generate", "生成"),
+    "view_tokenize": ("Tokenizer", "分词器"),
+    "prompt": ("Prompt", "提示词"),
+    "max_tokens": ("Tokens, at most", "最多词元数"),
+    "seed": ("Seed", "随机种子"),
+    "quantize": ("Matrices held in", "矩阵存储"),
+    "quantize_none": ("fp32", "fp32"),
+    "quantize_int8": ("int8", "int8"),
+    "quantize_int4": ("int4", "int4"),
+    "temperature": ("Temperature", "温度"),
+    "hot": ("Divides the logits; 0 takes the likeliest token.", "用于除 logits；0 表示总取最可能的词元。"),
+    "off": ("off", "关"),
+    "top_k": ("Top-k", "Top-k"),
+    "top_p": ("Top-p", "Top-p"),
+    "min_p": ("Min-p", "Min-p"),
+    "penalty": ("Repetition penalty", "重复惩罚"),
+    "generate": ("Generate", "生成"),
+    "ended_eos": ("ended by itself", "模型自行结束"),
+    "ended_stop": ("ended at a stop text", "遇到停止文本"),
+    "ended_length": ("as long as was asked for", "达到所要求的长度"),
+    "ended_stopped": ("stopped", "已停止"),
+    "n": ("{n} tokens", "{n} 个词元"),
+    "first": ("the first after {seconds} s (measured)", "首个词元用时 {seconds} 秒（实测）"),
+    "rate": ("then {rate} tokens/s (measured)", "之后每秒 {rate} 个词元（实测）"),
+    "tokens": ("Token by token: how likely the model held each", "逐词元：模型认为每个词元有多大可能"),
+    "place": ("Token that is looked at", "查看第几个词元"),
+    "as_table": ("As a table", "以表格显示"),
+    "text": ("Text", "文本"),
+    "beside": ("Beside the tokenizers of", "与以下模型的分词器对比"),
+    "piece": ("in the vocabulary", "词表中的写法"),
+    "part": ("of the text", "对应文本"),
+}

@@ -1,0 +1,106 @@
+"""The figures of FLOPs, memory and comparison: what they draw is what is counted, and Vega-Lite can draw it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+
+from archcalc.analysis.growth import growth
+from archcalc.errors import InputError
+from archcalc.ledger.build import build
+from archcalc.render import flops, shards, training
+from archcalc.render.charts import file, frame, memory, side_by_side
+from archcalc.render.charts import flops as of_flops
+from archcalc.render.charts import growth as of_growth
+from archcalc.render.charts.stacked import Bar, stacked
+from archcalc.sources import load
+from archcalc.spec import Spec
+from archcalc.spec.execution import Execution
+from archcalc.spec.workload import workload
+from tests.strategies import specs
+
+SPEC = load("gpt2")
+LEDGER, WORK = build(SPEC), workload(SPEC)
+FOUND = flops.Found.of(SPEC, WORK, Execution(), conventions=True)
+SUBJECT = training.Subject.of(SPEC, WORK, dropout=False)
+
+
+def sums(chart: dict[str, Any]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for value in chart["data"]["values"]:
+        found[value["bar"]] = found.get(value["bar"], 0) + value["size"]
+    return found
+
+
+def test_parts_of_nothing_are_in_no_legend() -> None:
+    bars = [Bar("a", {"x": 3, "z": 1}), Bar("b", {"x": 0, "z": 2})]
+    chart = stacked("t", [], bars, {"x": "#000001", "y": "#000002", "z": "#000003"}, unit="bytes", axis="bytes")
+    assert chart["layer"][0]["encoding"]["color"]["scale"] == {"domain": ["x", "z"], "range": ["#000001", "#000003"]}
+    assert sums(chart) == {"a": 4, "b": 2}
+    assert [value["exact"] for value in chart["data"]["values"]] == ["3", "1", "2"]
+
+
+def test_a_bar_of_flops_is_as_long_as_its_total() -> None:
+    totals = flops.data(FOUND)["total"]
+    assert list(sums(of_flops.components(FOUND)).values()) == [
+        totals[name] for name in ("forward", "forward_causal", "backward", "train_step")
+    ]
+
+
+def test_a_bar_of_training_is_all_that_a_step_keeps() -> None:
+    kept = list(sums(memory.kept(SUBJECT)).values())
+    assert kept[0] == training.data(SUBJECT)["step_bytes"]
+    assert kept[0] > kept[1] > kept[2]
+    assert next(iter(sums(memory.peaks(SUBJECT)).values())) == training.data(SUBJECT)["peak"]["peak_bytes"]
+
+
+def test_shares_are_of_each_models_own_total() -> None:
+    chart = side_by_side.chart([SPEC, load("llama-3-8b")], of_share=True)
+    for name in ("gpt2", "llama-3-8b"):
+        own = [value["size"] for value in chart["data"]["values"] if value["model"] == name]
+        assert sum(own) == pytest.approx(1)
+
+
+def test_a_logarithmic_bar_begins_below_every_value() -> None:
+    chart = side_by_side.chart([SPEC, load("deepseek-v3")], "log", of_share=False)
+    assert chart["encoding"]["x2"]["datum"] <= min(value["size"] for value in chart["data"]["values"]) / 2
+
+
+@settings(max_examples=20, deadline=None)
+@given(specs())
+def test_the_cache_grows_as_the_report_says(spec: Spec) -> None:
+    from archcalc.contract import report
+
+    ledger = build(spec)
+    if not ledger.caches:
+        with pytest.raises(InputError, match="caches nothing"):
+            growth(spec, ledger, 1, "bf16")
+        return
+    up_to = min(spec.n_ctx, 200)
+    found = growth(spec, ledger, 3, "bf16", up_to)
+    assert found.points[-1][0] == up_to
+    assert [size for _, size in found.points] == sorted(size for _, size in found.points)
+    for tokens, size in found.points:
+        assert size == report(spec, batch=3, seq=tokens)["memory"]["kv_cache_bytes"]
+
+
+CHARTS = {
+    "components": lambda: of_flops.components(FOUND),
+    "conventions": lambda: of_flops.conventions(FOUND),
+    "running": lambda: memory.running(SPEC, LEDGER, WORK, ("bf16", "bf16")),
+    "peaks": lambda: memory.peaks(SUBJECT),
+    "ranks": lambda: memory.ranks(SPEC, shards.data(LEDGER, WORK, "tp", 2, ("bf16", "bf16"))),
+    "growth": lambda: of_growth.chart(SPEC, growth(SPEC, LEDGER, 1, "bf16"), ("bf16", 248_879_616)),
+    "side_by_side": lambda: side_by_side.chart([SPEC, load("tiny")], "log", of_share=False),
+}
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_every_chart_can_be_drawn_and_darkened(name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    chart = CHARTS[name]()
+    svg = file.as_bytes(frame.dark(chart), ".svg").decode()
+    assert "NaN" not in svg
+    assert chart["title"]["text"] in svg.replace("&#39;", "'").replace("&apos;", "'")
+    assert not capfd.readouterr().err
