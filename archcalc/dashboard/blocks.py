@@ -11,7 +11,7 @@ import streamlit as st
 from archcalc.dashboard.saving import files, save
 from archcalc.dashboard.session import plain, say
 from archcalc.render.html import as_html, table_as_html
-from archcalc.render.page import Block, Page, Table, Text, Treemap
+from archcalc.render.page import Block, Page, Picture, Table, Text, Treemap
 from archcalc.render.page import shown as cell
 from archcalc.render.text import as_csv, as_markdown
 
@@ -74,11 +74,16 @@ def _text(block: Text, name: str) -> None:
     st.code("\n".join(block.lines), language=None, wrap_lines=True)
 
 
-def _nothing(block: Treemap, name: str) -> None:
-    """The page that has one draws it as a chart, which can be entered."""
+def _nothing(block: Treemap | Picture, name: str) -> None:
+    """The page that has one draws it in its own way: as a chart which can be entered, or in the page's ink."""
 
 
-_DRAWN: Final[dict[type, Callable[[Any, str], None]]] = {Table: table, Text: _text, Treemap: _nothing}
+_DRAWN: Final[dict[type, Callable[[Any, str], None]]] = {
+    Table: table,
+    Text: _text,
+    Treemap: _nothing,
+    Picture: _nothing,
+}
 
 
 def _frame(block: Table) -> Any:

@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 import squarify
 from jinja2 import Environment, PackageLoader, Template
+from markupsafe import Markup
 
 from archcalc.render.charts.frame import COMPONENT_COLORS
-from archcalc.render.page import Box, Page, Table, Text, Treemap, shown
+from archcalc.render.page import Block, Box, Page, Picture, Table, Text, Treemap, shown
 from archcalc.units import exact, human
 
 WIDTH, HEIGHT = 960.0, 480.0
@@ -50,7 +51,9 @@ def _template(name: str) -> Template:
     return Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True).get_template(name)
 
 
-def _described(block: Table | Text | Treemap) -> dict[str, Any]:
+def _described(block: Block) -> dict[str, Any]:
+    if isinstance(block, Picture):
+        return {"kind": "picture", "title": block.title, "svg": Markup(block.svg)}  # noqa: S704 - see Picture
     if isinstance(block, Treemap):
         return {
             "kind": "treemap",

@@ -64,7 +64,14 @@ class Treemap(msgspec.Struct, frozen=True):
     boxes: Sequence[Box]
 
 
-Block = Table | Text | Treemap
+class Picture(msgspec.Struct, frozen=True):
+    """A drawing as an SVG element of our own making; only pages that can draw show it."""
+
+    title: str
+    svg: str
+
+
+Block = Table | Text | Treemap | Picture
 
 
 class Page(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ from archcalc.analysis.memory import summary as memory_summary
 from archcalc.analysis.params import Share, largest, per_layer, shares, summary
 from archcalc.ledger.leaves import COMPONENTS
 from archcalc.ledger.types import Ledger, Row
-from archcalc.render.page import Block, Box, Column, Page, Table, Text, Treemap
+from archcalc.render.page import Block, Box, Column, Page, Picture, Table, Text, Treemap
 from archcalc.spec import Spec
 from archcalc.spec.groups import groups
 from archcalc.spec.layer import Stack
@@ -46,9 +46,12 @@ def page(subject: Subject, view: View) -> Page:
 
 
 def full_page(subject: Subject) -> Page:
-    """Every view on one page, with a treemap: for a file that is read apart from the tool."""
+    """Every view on one page, with a treemap and a diagram: for a file that is read apart from the tool."""
+    from archcalc.render.diagram import diagram
+
     spec, blocks = subject.spec, [block for view in VIEWS for block in _VIEWS[view](subject)]
-    return Page(spec.title or spec.name, _subtitle(spec), [blocks[0], treemap(subject.ledger), *blocks[1:]])
+    drawn: list[Block] = [treemap(subject.ledger), Picture("Layers", diagram(spec))]
+    return Page(spec.title or spec.name, _subtitle(spec), [blocks[0], *drawn, *blocks[1:]])
 
 
 def treemap(ledger: Ledger) -> Treemap:

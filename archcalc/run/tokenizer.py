@@ -11,7 +11,7 @@ from typing import Any, final
 
 from tokenizers import Tokenizer as Backend
 
-from archcalc.errors import InputError
+from archcalc.errors import InputError, shown
 
 UNFINISHED = "�"  # what a decoder puts where bytes are no character, or not yet
 UNKNOWN = ("[UNK]", "<unk>")  # what vocabularies call the token for all that they have not
@@ -74,8 +74,11 @@ class Subwords(Tokenizer):
     skipped: frozenset[int] = field(default=frozenset())
 
     def encode(self, text: str, *, special: bool = True) -> list[int]:
-        """As Hugging Face's own: `transformers` gives the same ids."""
-        return list(self.backend.encode(unicode(text), add_special_tokens=special).ids)
+        """As Hugging Face's own: `transformers` gives the same ids.
+
+        Raises InputError for a text that its vocabulary has no tokens for.
+        """
+        return list(self._encoded(text, special=special).ids)
 
     def decode(self, ids: Sequence[int], *, special: bool = False) -> str:
         """Ids beyond the vocabulary (a padded table has such) stand for nothing."""
@@ -87,7 +90,7 @@ class Subwords(Tokenizer):
 
     def splits(self, text: str) -> list[tuple[int, str]]:
         """Ids that share a character are shown by the vocabulary's own names, what is unknown as it stands."""
-        found = self.backend.encode(unicode(text), add_special_tokens=False)
+        found = self._encoded(text, special=False)
         starts = [start for start, _ in found.offsets[1:]] + [len(text)]
         ends = [0] + [end for _, end in found.offsets[:-1]]
         parts = []
@@ -96,6 +99,15 @@ class Subwords(Tokenizer):
             is_apart = before <= start < end <= after
             parts.append((one, text[start:end] if is_apart or piece in UNKNOWN else piece))
         return parts
+
+    def _encoded(self, text: str, *, special: bool) -> Any:
+        try:
+            return self.backend.encode(unicode(text), add_special_tokens=special)
+        except InputError:
+            raise
+        except Exception as error:  # the library raises nothing more special
+            problem = f"{shown(text)} has no tokens in the vocabulary ({error})"
+            raise InputError(problem, where="text", allowed="a text of its tokens") from None
 
     def stream(self) -> Stream:
         """Exact for every sequence of ids that a text encodes to; see `Window` for the others."""

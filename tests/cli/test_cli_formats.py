@@ -54,7 +54,7 @@ each_call = pytest.mark.parametrize("call", CALLS, ids=" ".join)
 
 def test_nearly_every_command_has_formats() -> None:
     of_text = {"generate", "chat", "fill-mask"}
-    assert {name for name in COMMANDS if not takes_format(name)} == {"new", "schema", "completion"} | of_text
+    assert {name for name in COMMANDS if not takes_format(name)} == {"app", "new", "schema", "completion"} | of_text
 
 
 @each_call

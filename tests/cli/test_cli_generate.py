@@ -149,3 +149,10 @@ def test_beams_of_an_encoder_decoder(cli: Cli, tmp_path: Path) -> None:
     expected = model.generate(torch.tensor([ids]), num_beams=3, max_new_tokens=6, do_sample=False)
     assert ran.code == 0
     assert ran.out.split() == [*map(str, ids), *map(str, expected[0, 1:].tolist())]
+
+
+def test_a_text_outside_the_vocabulary_is_one_line(cli: Cli) -> None:
+    found = cli("generate", "happy", "--prompt", "sad")
+    assert found.code == 2
+    assert "'sad' has no tokens in the vocabulary" in found.err
+    assert found.err.count("\n") == 1

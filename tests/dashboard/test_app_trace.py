@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from archcalc.dashboard.tracing.shared import Shared
 from streamlit.testing.v1 import AppTest
 
 from archcalc.dashboard.shared import Shared

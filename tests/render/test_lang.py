@@ -13,8 +13,9 @@ from archcalc.render.lang import LANGS, sentences, words
 
 PAGES = sorted(path.stem for path in Path(lang.__file__).parent.glob("*.py") if path.stem != "__init__")
 CHINESE = re.compile("[\u4e00-\u9fff]")
-# What has no words: a formula, a field's name.
-SAME = re.compile(r"formula$|windowed$|^logit$")
+# What has no words: a formula, a field's name;
+# or what is called so in every language.
+SAME = re.compile(r"formula$|windowed$|^logit$|^(states|logits|widths|layers_all|rope|alibi|softcap)$")
 
 
 def places(text: str) -> set[str]:
