@@ -13,7 +13,7 @@ from archcalc.analysis.optimisers import OPTIMISERS
 from archcalc.analysis.training import RECIPES
 from archcalc.dashboard import blocks, charts, figures, same, subject
 from archcalc.dashboard.computing import sizes
-from archcalc.dashboard.computing.running import ROWS_OF_BYTES, ROWS_OF_FLOPS, rows, view_of
+from archcalc.dashboard.computing.asked import ROWS_OF_BYTES, ROWS_OF_FLOPS, rows, view_of
 from archcalc.dashboard.errors import told
 from archcalc.dashboard.figures import Figure
 from archcalc.dashboard.session import KEPT, say
