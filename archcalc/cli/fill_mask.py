@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from archcalc.cli.options import FILE, SOURCE
-from archcalc.cli.running import Holding, harmless, holding, prompt_ids
+from archcalc.cli.running import Holding, harmless, holding
 from archcalc.errors import InputError
 from archcalc.render.output import write
+from archcalc.run.prompts import prompt_ids
 
 if TYPE_CHECKING:
     from archcalc.run.fill_mask import Filling

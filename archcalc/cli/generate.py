@@ -11,8 +11,9 @@ import click
 
 from archcalc.cli.options import FILE, SOURCE
 from archcalc.cli.parallel import parallel
-from archcalc.cli.running import Holding, harmless, holding, prompt_ids, sampling, speed
+from archcalc.cli.running import Holding, harmless, holding, sampling, speed
 from archcalc.render.output import write
+from archcalc.run.prompts import prompt_ids
 
 if TYPE_CHECKING:
     from archcalc.run.distributed.launch import Ranks

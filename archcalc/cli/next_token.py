@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import click
 
 from archcalc.cli.options import FILE, SOURCE, lang, output
-from archcalc.cli.running import Holding, drawing, holding, prompt_ids
+from archcalc.cli.running import Holding, drawing, holding
 from archcalc.errors import InputError
 from archcalc.render.lang import words
 from archcalc.render.output import Format, emit, write
+from archcalc.run.prompts import prompt_ids
 
 if TYPE_CHECKING:
     from archcalc.run.sampling import Sampling

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import wraps
 from typing import TYPE_CHECKING, Any, cast
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from archcalc.cli.options import F
-from archcalc.errors import InputError, printable, shown
+from archcalc.errors import printable
 from archcalc.extras import require_running
 from archcalc.spec.settings import changes
 from archcalc.units import human_bytes
@@ -132,24 +131,6 @@ def _sampled(command: F, default: float, said: str) -> F:
     ):
         wrapped = option(wrapped)
     return wrapped
-
-
-def prompt_ids(found: Opened, prompts: Sequence[str], id_lists: Sequence[str]) -> list[list[int]]:
-    """The token ids of texts, or of lists of ids: one or the other."""
-    if bool(prompts) == bool(id_lists):
-        raise InputError("both" if prompts else "neither", where="--prompt, --ids", allowed="one of them")
-    if id_lists:
-        return [_ids(text) for text in id_lists]
-    if found.tokenizer is None:
-        raise InputError("there is no tokenizer", where="--prompt", allowed="--ids")
-    return [found.tokenizer.encode(text) for text in prompts]
-
-
-def _ids(text: str) -> list[int]:
-    try:
-        return [int(part) for part in text.replace(",", " ").split()]
-    except ValueError:
-        raise InputError(f"found {shown(text)}", where="--ids", allowed="integers with commas between") from None
 
 
 def harmless(text: str) -> str:

@@ -7,9 +7,10 @@ from typing import Any
 import click
 
 from archcalc.cli.options import SOURCE, lang, output
-from archcalc.cli.running import Holding, holding, prompt_ids
+from archcalc.cli.running import Holding, holding
 from archcalc.render.lang import words
 from archcalc.render.output import Format, emit, emit_text
+from archcalc.run.prompts import prompt_ids
 
 
 @click.command("trace")

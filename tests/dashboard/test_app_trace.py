@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from archcalc.dashboard.tracing.shared import Shared
 from streamlit.testing.v1 import AppTest
 
+from archcalc.dashboard.shared import Shared
 from archcalc.dashboard.tracing import made as making
 from archcalc.dashboard.tracing.made import Source
-from archcalc.dashboard.tracing.shared import Shared
 from archcalc.dashboard.tracing.source import Wanted, command
 from archcalc.errors import InputError
 

@@ -10,7 +10,7 @@ import streamlit as st
 
 from archcalc.dashboard import job, same
 from archcalc.dashboard.errors import tell, told
-from archcalc.dashboard.session import KEPT, choice, plain, say
+from archcalc.dashboard.session import choice, plain, say
 from archcalc.dashboard.tracing import made as making
 from archcalc.dashboard.tracing import source
 from archcalc.errors import ArchcalcError
@@ -64,7 +64,9 @@ def _looked_at(made: Made) -> Trace:
     place, say_ = last, say()
     chooser, read = st.columns([2, 3], vertical_alignment="center")
     if last:
-        place = int(chooser.slider(say_("app_trace.position"), 0, last, last, key="trace_position", **KEPT))
+        # Not kept for a return to the page: by then the text may be another, with another last place.
+        label = say_("app_trace.position")
+        place = int(chooser.slider(label, 0, last, last, key="trace_position", bind="query-params"))
     pieces = [plain(in_short(made.opened.piece(token)) or str(token)) for token in ids]
     pieces[place] = f"**{pieces[place]}**"
     read.markdown(f"{plain(say_('app_trace.reads'))} {' · '.join(pieces)}")

@@ -57,7 +57,8 @@ def _softmax(made: Made, trace: Trace, pattern: Traced, part: str) -> str:
     if heads > 1:
         head = int(next(choosers).slider(say_("app_trace.head"), 0, heads - 1, key="trace_head", **KEPT))
     if queries > 1:
-        query = int(next(choosers).slider(say_("app_trace.query"), 0, queries - 1, query, key="trace_query", **KEPT))
+        label = say_("app_trace.query")
+        query = int(next(choosers).slider(label, 0, queries - 1, query, key="trace_query", bind="query-params"))
     st.caption(plain(say_("app_trace.query_is", token=names[query])))
     told = f"head={head}, query={query}"
     found = softmax_of(made.model, trace, part, head=head, query=query)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from archcalc.cli.running import prompt_ids
 from archcalc.dashboard.shared import Shared
 from archcalc.errors import InputError
 from archcalc.extras import require_running
+from archcalc.run.prompts import prompt_ids
 from archcalc.spec import Spec
 from archcalc.spec.settings import changes
 from archcalc.units import human_bytes

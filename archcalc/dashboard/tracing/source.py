@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 import msgspec
 import streamlit as st
 
-from archcalc import presets
 from archcalc.dashboard import subject
-from archcalc.dashboard.serve import MODELS_VARIABLE
+from archcalc.dashboard.models import runnable
 from archcalc.dashboard.session import KEPT, choice, say
 from archcalc.dashboard.tracing.made import IDS, PROMPT, Made, Source
 from archcalc.interp.trace.published import example_of
 from archcalc.spec.settings import changes
+
+# They go into the link.
+MOST_CHARACTERS: Final = 2000
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -44,30 +44,25 @@ def chosen() -> Wanted:
         key="trace_prompt",
         help=say_("app_trace.prompt_help"),
         placeholder=example.prompt if example else PROMPT,
+        max_chars=MOST_CHARACTERS,
         **KEPT,
     )
     ids = right.text_input(
-        say_("app_trace.ids"), key="trace_ids", help=say_("app_trace.ids_help"), placeholder=IDS, **KEPT
+        say_("app_trace.ids"),
+        key="trace_ids",
+        help=say_("app_trace.ids_help"),
+        placeholder=IDS,
+        max_chars=MOST_CHARACTERS,
+        **KEPT,
     )
     return Wanted(source, prompt, ids)
 
 
-def with_weights() -> dict[str, str]:
-    """What can be traced with weights of its own, worked examples first: its name on the page → its source."""
-    shipped = [name for name in presets.names() if presets.weights_path(name)]
-    folder = os.environ.get(MODELS_VARIABLE)
-    local = [path for path in sorted(Path(folder).iterdir()) if _is_checkpoint(path)] if folder else []
-    shipped.sort(key=lambda name: example_of(name) is None)
-    return {name: name for name in shipped} | {path.name: str(path) for path in local}
-
-
-def _is_checkpoint(path: Path) -> bool:
-    return path.suffix == ".gguf" or (path.is_dir() and any(path.glob("*.safetensors")))
-
-
 def _trained() -> Source:
-    there = with_weights()
-    return Source(there[st.selectbox(say()("app_trace.model"), list(there), key="trace_model", **KEPT)])
+    there = runnable()
+    # Worked examples first.
+    names = sorted(there, key=lambda name: example_of(there[name]) is None)
+    return Source(there[st.selectbox(say()("app_trace.model"), names, key="trace_model", **KEPT)])
 
 
 def _random() -> Source:
