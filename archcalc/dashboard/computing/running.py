@@ -23,7 +23,6 @@ from archcalc.render import growth as growth_pages
 from archcalc.spec.execution import Execution
 from archcalc.units import exact, human, human_bytes
 
-
 # More ranks than these are told by the table alone.
 MOST_BARS: Final = 16
 
