@@ -47,7 +47,9 @@ def test_a_training_step_is_shown_by_policy_and_saved_as_the_command_line_writes
     press(page, "FLOPs conventions")
     expect(page.get_by_text("Megatron", exact=True).first).to_be_visible()
     press(page, "Training memory")
-    file = saved(page, page.get_by_role("button", name="JSON", exact=True).last)
+    expect(page.get_by_text("Kept from step to step, by component")).to_be_visible()
+    settled(page)
+    file = saved(page, page.locator(".st-key-save_gpt2-training-page-json button"))
     assert file.decode() == found
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-import msgspec
 import streamlit as st
 
 from archcalc.analysis.context import FAR_TOKENS, Phase, context, most_tokens
@@ -14,69 +13,27 @@ from archcalc.analysis.growth import growth
 from archcalc.analysis.shards import ENGINES, Engine
 from archcalc.dashboard import blocks, charts, figures, same, subject
 from archcalc.dashboard.computing import sizes
+from archcalc.dashboard.computing.asked import ROWS_OF_BYTES, ROWS_OF_FLOPS, Running, ask, rows, view_of
 from archcalc.dashboard.errors import told
 from archcalc.dashboard.figures import Figure
 from archcalc.dashboard.session import KEPT, choice, say
-from archcalc.formats.cache_types import CACHE_TYPES
-from archcalc.formats.dtypes import FORMATS
-from archcalc.ledger.build import build
-from archcalc.ledger.types import Ledger
 from archcalc.render import context as context_pages
 from archcalc.render import flops, memory, shards
 from archcalc.render import growth as growth_pages
-from archcalc.spec import Spec
 from archcalc.spec.execution import Execution
-from archcalc.spec.workload import Workload, workload
 from archcalc.units import exact, human, human_bytes
 
-USUAL: Final = "bf16"
 # More ranks than these are told by the table alone.
 MOST_BARS: Final = 16
-ROWS_OF_FLOPS, ROWS_OF_BYTES = "compute_flops_rows", "compute_rows"
-
-
-class Running(msgspec.Struct, frozen=True):
-    """A model, a workload, how its weights and cache are stored; and what the command line is told of the workload."""
-
-    spec: Spec
-    ledger: Ledger
-    phase: Phase
-    work: Workload
-    sizes: sizes.Sizes
-    dtypes: tuple[str, str]
-
-    @property
-    def stored(self) -> dict[str, str]:
-        """What the command line is told of the dtypes."""
-        both = {"dtype": self.dtypes[0], "cache_dtype": self.dtypes[1]}
-        return {name: dtype for name, dtype in both.items() if dtype != USUAL}
 
 
 def show(phase: Phase) -> None:
     """Controls, headlines, and the view that is chosen."""
-    now = _asked(phase)
+    now = ask(phase)
     figures.show(_headlines(now))
     view = view_of(tuple(_VIEWS), "compute_view")
     with told():
         _VIEWS[view](now)
-
-
-def _asked(phase: Phase) -> Running:
-    spec, say_ = subject.chosen().spec, say()
-    given = sizes.asked(spec, phase, "compute")
-    left, right = st.columns(2)
-    stored = left.selectbox(say_("app_compute.dtype"), _first(USUAL, FORMATS), key="compute_dtype", **KEPT)
-    cached = USUAL
-    if spec.decoder:
-        cached = right.selectbox(
-            say_("app_compute.cache_dtype"), _first(USUAL, CACHE_TYPES), key="compute_cache_dtype", **KEPT
-        )
-    return Running(spec, build(spec), phase, workload(spec, **given), given, (stored, cached))
-
-
-def _first(usual: str, names: Any) -> tuple[str, ...]:
-    """All names, the usual one in front."""
-    return (usual, *(name for name in names if name != usual))
 
 
 def _headlines(now: Running) -> list[Figure]:
@@ -95,24 +52,6 @@ def _headlines(now: Running) -> list[Figure]:
             if sized[name]
         ),
     ]
-
-
-def view_of(views: tuple[str, ...], key: str) -> str:
-    """Which view is chosen."""
-    say_ = say()
-    return choice(
-        st.segmented_control,
-        say_("app_compute.view"),
-        views,
-        "app_compute.view_",
-        key=key,
-        label_visibility="collapsed",
-    )
-
-
-def rows(views: tuple[str, ...], key: str) -> str:
-    """What a row of the tables is; tables that have other rows have another key."""
-    return choice(st.segmented_control, say()("app_compute.rows"), views, "app_compute.rows_", key=key)
 
 
 def _flops(now: Running) -> None:

@@ -13,7 +13,7 @@ from archcalc.analysis.optimisers import OPTIMISERS
 from archcalc.analysis.training import RECIPES
 from archcalc.dashboard import blocks, charts, figures, same, subject
 from archcalc.dashboard.computing import sizes
-from archcalc.dashboard.computing.running import ROWS_OF_BYTES, ROWS_OF_FLOPS, rows, view_of
+from archcalc.dashboard.computing.asked import ROWS_OF_BYTES, ROWS_OF_FLOPS, rows, view_of
 from archcalc.dashboard.errors import told
 from archcalc.dashboard.figures import Figure
 from archcalc.dashboard.session import KEPT, say
@@ -24,8 +24,6 @@ from archcalc.spec.workload import workload
 from archcalc.units import exact, human, human_bytes
 
 USUAL: Final = {"recipe": "mixed", "optimizer": "adamw", "recompute": "none", "attention": "eager", "experts": "split"}
-# Whose kernels, where nothing is said.
-BY_KERNEL: Final = "by kernel"
 
 
 class Training(msgspec.Struct, frozen=True):
@@ -96,14 +94,18 @@ def _way() -> dict[str, Any]:
     say_, columns = say(), st.columns(4, vertical_alignment="bottom")
     attention = columns[0].selectbox(say_("app_compute.attention"), get_args(Kernel), key="compute_attention", **KEPT)
     device = columns[1].selectbox(
-        say_("app_compute.device"), (BY_KERNEL, *get_args(Device)), key="compute_device", **KEPT
+        say_("app_compute.device"),
+        get_args(Device),
+        index=None,
+        placeholder=say_("app_compute.device_none"),
+        key="compute_device",
+        **KEPT,
     )
     experts = columns[2].selectbox(
         say_("app_compute.experts"), get_args(Experts), index=1, key="compute_experts", **KEPT
     )
     dropout = columns[3].toggle(say_("app_compute.dropout"), value=True, key="compute_dropout", **KEPT)
-    named = None if device == BY_KERNEL else device
-    return {"attention": attention, "device": named, "experts": experts, "dropout": dropout}
+    return {"attention": attention, "device": device, "experts": experts, "dropout": dropout}
 
 
 def _headlines(now: Training) -> list[Figure]:

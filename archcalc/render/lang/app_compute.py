@@ -22,6 +22,7 @@ WORDS: Sentences = {
     "more": ("How the step is carried out", "训练步的执行方式"),
     "attention": ("Attention kernel", "注意力内核"),
     "device": ("Kernels of", "内核所属设备"),
+    "device_none": ("as the kernel needs", "由内核决定"),
     "experts": ("A mixture's experts", "混合专家的计算方式"),
     "dropout": ("Dropout as the spec says", "按规格使用 dropout"),
     "paper": ("Saved activations as a paper counts them, too", "同时显示论文对激活的算法"),
