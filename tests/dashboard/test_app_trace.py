@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from archcalc.dashboard.shared import Shared
 from archcalc.dashboard.tracing import made as making
 from archcalc.dashboard.tracing.made import Source
-from archcalc.dashboard.tracing.source import Wanted, command
+from archcalc.dashboard.tracing.source import Wanted, command, python
 from archcalc.errors import InputError
 
 
@@ -144,6 +146,9 @@ def test_the_whole_trace_is_the_command_lines_file() -> None:
     for form, text in files(found, found.trace, "zh").items():
         told = ["trace", "happy", "--lang", "zh", "--format", form]
         assert CliRunner().invoke(cli, told).stdout == text(), form
+    first = files(found, replace(found.trace, position=0), "en")["json"]()
+    assert CliRunner().invoke(cli, ["trace", "happy", "--position", "0", "-f", "json"]).stdout == first
+    assert not json.loads(first)["published"], "of the first place nothing is printed"
 
 
 def test_the_command_line_is_told_what_was_chosen() -> None:
@@ -172,3 +177,19 @@ def test_what_is_shared_is_made_once_and_the_longest_unused_goes() -> None:
         assert shared.made(name, lambda name=name: make(name)) == name
     assert calls == ["a", "b", "c", "b"]
     assert shared.get("c") is None
+
+
+@pytest.mark.parametrize(
+    ("source", "ids"),
+    [
+        (Source("happy"), "0,1"),
+        (Source("tiny-seq2seq", json.dumps({"base": "tiny-seq2seq"}), ("n_layers=1",), 5), "4,2"),
+    ],
+)
+def test_the_lines_of_python_trace_the_same(source: Source, ids: str) -> None:
+    made = making.made(source, "", ids)
+    room: dict[str, Any] = {}
+    exec(python(Wanted(source, "", ids), made, 0), room)  # noqa: S102 - the page's own lines
+    again, last = room["found"], made.trace.steps[-1]
+    assert again.position == 0
+    assert again[last.step.name].tolist() == last.value.tolist()
