@@ -11,6 +11,7 @@ _CSS: Final = """<style>
 h1 { font-size: 1.7rem !important; } h3 { font-size: 1.1rem !important; }
 .ac-scroll { overflow-x: auto; max-width: 100%; }
 .ac-scroll:focus-visible { outline: 2px solid currentColor; outline-offset: 2px; }
+.ac-scroll img { max-width: none; }
 .ac-scroll table { border-collapse: collapse; font-size: .875rem; }
 .ac-scroll th, .ac-scroll td { padding: .25rem .7rem; text-align: left; }
 .ac-scroll th, .ac-scroll td { border: solid #8883; border-width: 0 0 1px; }

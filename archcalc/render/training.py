@@ -45,6 +45,9 @@ TITLES: dict[Part, str] = {
 }
 SAVED = "saved activations"
 
+# What a step keeps, by part, and its fullest moment, by what is computed again.
+Policies = dict[Recompute, tuple[dict[str, int], Moment]]
+
 
 class Subject(msgspec.Struct, frozen=True):
     """What is trained, and how."""
@@ -112,9 +115,10 @@ def page(subject: Subject, view: View = "components") -> Page:
     return Page(f"{spec.title or spec.name}: training memory", " · ".join(words), blocks)
 
 
-def policies(subject: Subject) -> dict[Recompute, tuple[dict[str, int], Moment]]:
-    """What a step keeps, by part, and its fullest moment, by each policy of what is computed again."""
-    lines, found = subject.lines(), {}
+def policies(subject: Subject) -> Policies:
+    """The step by each policy of what is computed again."""
+    lines = subject.lines()
+    found: Policies = {}
     lasting = {title: size for title, _, size in part_rows(subject.precision, totals(lines))}
     for recompute in get_args(Recompute):
         how = structs.replace(subject.how, recompute=recompute)

@@ -6,7 +6,7 @@ from click.testing import CliRunner
 from playwright.sync_api import Page, expect
 
 from archcalc.cli.main import cli
-from tests.browser.visiting import choose, press, saved, settled, visit
+from tests.browser.visiting import press, saved, settled, visit
 
 
 def test_models_are_added_by_keys_and_the_table_is_the_command_lines(page: Page) -> None:
@@ -15,6 +15,7 @@ def test_models_are_added_by_keys_and_the_table_is_the_command_lines(page: Page)
     box = page.get_by_role("combobox", name="Presets to compare")
     box.fill("qwen3-8b")
     box.press("Enter")
+    box.press("Escape")
     expect(page.get_by_role("columnheader", name="qwen3-8b")).to_be_visible()
     settled(page)
     page.reload()
@@ -26,8 +27,11 @@ def test_models_are_added_by_keys_and_the_table_is_the_command_lines(page: Page)
 
 def test_two_of_them_differ_as_the_command_line_says(page: Page) -> None:
     visit(page, "/compare?compare_models=llama-3-8b&compare_models=mistral-7b&compare_view=diff")
-    choose(page, "From", "llama-3-8b")
-    choose(page, "To", "mistral-7b")
+    for side, name in (("From", "llama-3-8b"), ("To", "mistral-7b")):
+        box = page.get_by_role("combobox", name=side, exact=True)
+        box.fill(name)
+        box.press("Enter")
+        settled(page)
     printed = CliRunner().invoke(cli, ["diff", "llama-3-8b", "mistral-7b", "--format", "json"]).stdout
     assert saved(page, page.get_by_role("button", name="JSON", exact=True).last).decode() == printed
 

@@ -118,6 +118,8 @@ def test_what_a_training_step_keeps_is_the_command_lines() -> None:
     wanted = {found["total_bytes"], found["activations"]["total_bytes"], found["peak"]["peak_bytes"]}
     assert {n for n in wanted if exact(n) not in html(at)} == set()
     assert python(at)["peak"] == found["peak"]
+    again = printed("archcalc flops gpt2 --seq 512 --recompute selective --no-dropout")["again"]["early_stop"]
+    assert exact(again) in html(at)
     at.selectbox(key="compute_attention").set_value("flash").run()
     found = printed(command(at))
     assert found["activations"]["execution"]["device"] == "cpu"
@@ -150,3 +152,13 @@ def test_an_encoder_decoder_has_a_source() -> None:
     found = archcalc.report(archcalc.load("t5-small"), seq=64, source_seq=300)
     assert exact(found["memory"]["kv_cache_bytes"]) in html(at)
     assert "--source-seq 300" in command(at)
+
+
+def test_rows_of_one_view_are_no_rows_of_another() -> None:
+    at = opened("compute", model="gpt2", compute_flops_rows="ops")
+    assert "layers.*.attn.scores" in html(at)
+    at.segmented_control(key="compute_view").set_value("memory").run()
+    at.segmented_control(key="compute_rows").set_value("tensors").run()
+    assert "embed.tokens.weight" in html(at)
+    at.segmented_control(key="compute_view").set_value("flops").run()
+    assert "layers.*.attn.scores" in html(at)

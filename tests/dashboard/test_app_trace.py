@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from archcalc.dashboard.tracing.shared import Shared
 from streamlit.testing.v1 import AppTest
 
 from archcalc.dashboard.shared import Shared

@@ -50,10 +50,13 @@ def test_a_bar_of_flops_is_as_long_as_its_total() -> None:
 
 
 def test_a_bar_of_training_is_all_that_a_step_keeps() -> None:
-    kept = list(sums(memory.kept(SUBJECT)).values())
+    kept = list(sums(memory.kept(SUBJECT, training.policies(SUBJECT))).values())
     assert kept[0] == training.data(SUBJECT)["step_bytes"]
     assert kept[0] > kept[1] > kept[2]
-    assert next(iter(sums(memory.peaks(SUBJECT)).values())) == training.data(SUBJECT)["peak"]["peak_bytes"]
+    assert (
+        next(iter(sums(memory.peaks(SUBJECT, training.policies(SUBJECT))).values()))
+        == training.data(SUBJECT)["peak"]["peak_bytes"]
+    )
 
 
 def test_shares_are_of_each_models_own_total() -> None:
@@ -90,7 +93,7 @@ CHARTS = {
     "components": lambda: of_flops.components(FOUND),
     "conventions": lambda: of_flops.conventions(FOUND),
     "running": lambda: memory.running(SPEC, LEDGER, WORK, ("bf16", "bf16")),
-    "peaks": lambda: memory.peaks(SUBJECT),
+    "peaks": lambda: memory.peaks(SUBJECT, training.policies(SUBJECT)),
     "ranks": lambda: memory.ranks(SPEC, shards.data(LEDGER, WORK, "tp", 2, ("bf16", "bf16"))),
     "growth": lambda: of_growth.chart(SPEC, growth(SPEC, LEDGER, 1, "bf16"), ("bf16", 248_879_616)),
     "side_by_side": lambda: side_by_side.chart([SPEC, load("tiny")], "log", of_share=False),

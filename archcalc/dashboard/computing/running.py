@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 import msgspec
 import streamlit as st
@@ -24,7 +24,6 @@ from archcalc.ledger.types import Ledger
 from archcalc.render import context as context_pages
 from archcalc.render import flops, memory, shards
 from archcalc.render import growth as growth_pages
-from archcalc.render.memory import View
 from archcalc.spec import Spec
 from archcalc.spec.execution import Execution
 from archcalc.spec.workload import Workload, workload
@@ -33,6 +32,7 @@ from archcalc.units import exact, human, human_bytes
 USUAL: Final = "bf16"
 # More ranks than these are told by the table alone.
 MOST_BARS: Final = 16
+ROWS_OF_FLOPS, ROWS_OF_BYTES = "compute_flops_rows", "compute_rows"
 
 
 class Running(msgspec.Struct, frozen=True):
@@ -110,9 +110,9 @@ def view_of(views: tuple[str, ...], key: str) -> str:
     )
 
 
-def rows(views: tuple[str, ...]) -> str:
-    """What a row of the tables is."""
-    return choice(st.segmented_control, say()("app_compute.rows"), views, "app_compute.rows_", key="compute_rows")
+def rows(views: tuple[str, ...], key: str) -> str:
+    """What a row of the tables is; tables that have other rows have another key."""
+    return choice(st.segmented_control, say()("app_compute.rows"), views, "app_compute.rows_", key=key)
 
 
 def _flops(now: Running) -> None:
@@ -121,7 +121,7 @@ def _flops(now: Running) -> None:
     found, say_ = flops.Found.of(now.spec, now.work, Execution(), conventions=False), say()
     name = f"{now.spec.name}.flops"
     charts.show(components(found, say_), name=name)
-    view: Any = rows(flops.VIEWS)
+    view: Any = rows(flops.VIEWS, ROWS_OF_FLOPS)
     blocks.show(flops.page(found, view), name=name, data=lambda: flops.data(found))
     chosen = subject.chosen()
     same.lines(
@@ -158,7 +158,7 @@ def _memory(now: Running) -> None:
 
     name, chosen, asked = f"{now.spec.name}.memory", subject.chosen(), {**now.sizes, **now.stored}
     charts.show(running(now.spec, now.ledger, now.work, now.dtypes, say()), name=name)
-    view: Any = rows(get_args(View))
+    view: Any = rows(memory.VIEWS, ROWS_OF_BYTES)
     page = memory.page(now.spec, now.ledger, now.work, *now.dtypes, view=view)
     blocks.show(page, name=name, data=lambda: memory.data(now.ledger, now.work, *now.dtypes))
     same.lines(

@@ -8,12 +8,12 @@ from typing import Any, Final, get_args
 import msgspec
 import streamlit as st
 
-from archcalc.analysis.flops import totals
+from archcalc.analysis.flops import again, totals
 from archcalc.analysis.optimisers import OPTIMISERS
 from archcalc.analysis.training import RECIPES
 from archcalc.dashboard import blocks, charts, figures, same, subject
 from archcalc.dashboard.computing import sizes
-from archcalc.dashboard.computing.running import rows, view_of
+from archcalc.dashboard.computing.running import ROWS_OF_BYTES, ROWS_OF_FLOPS, rows, view_of
 from archcalc.dashboard.errors import told
 from archcalc.dashboard.figures import Figure
 from archcalc.dashboard.session import KEPT, say
@@ -108,7 +108,8 @@ def _way() -> dict[str, Any]:
 
 def _headlines(now: Training) -> list[Figure]:
     say_, found = say(), training.data(now.subject)
-    step = totals(now.flops(conventions=False).ops)["train_step"]
+    ops = now.flops(conventions=False).ops
+    flops_ = {"train_step": totals(ops)["train_step"], "again": again(ops)["early_stop"]}
     saved, peak = found["activations"], found["peak"]
     bytes_ = [
         ("kept", found["total_bytes"], found["kinds"]["total_bytes"]),
@@ -117,7 +118,7 @@ def _headlines(now: Training) -> list[Figure]:
         ("peak", peak["peak_bytes"], peak["kind"]),
     ]
     return [
-        Figure(say_("app_compute.train_step"), exact(step), human(step)),
+        *(Figure(say_(f"app_compute.{name}"), exact(count), human(count)) for name, count in flops_.items() if count),
         *(Figure(say_(f"app_compute.{name}"), exact(size), human_bytes(size), kind) for name, size, kind in bytes_),
     ]
 
@@ -127,9 +128,10 @@ def _kept(now: Training) -> None:
     from archcalc.render.charts.memory import kept, peaks
 
     say_, name = say(), f"{now.subject.spec.name}.training"
-    charts.show(kept(now.subject, say_), name=name)
-    charts.show(peaks(now.subject, say_), name=f"{name}.peak")
-    view: Any = rows(memory.VIEWS)
+    found = training.policies(now.subject)
+    charts.show(kept(now.subject, found, say_), name=name)
+    charts.show(peaks(now.subject, found, say_), name=f"{name}.peak")
+    view: Any = rows(memory.VIEWS, ROWS_OF_BYTES)
     about, papers = now.subject, {}
     if about.spec.family == "decoder":
         paper = st.toggle(say_("app_compute.paper"), key="compute_paper", **KEPT)
@@ -147,7 +149,7 @@ def _flops(now: Training) -> None:
     found, say_ = now.flops(conventions=False), say()
     name = f"{now.subject.spec.name}.step"
     charts.show(components(found, say_), name=name)
-    view: Any = rows(flops.VIEWS)
+    view: Any = rows(flops.VIEWS, ROWS_OF_FLOPS)
     blocks.show(flops.page(found, view), name=name, data=lambda: flops.data(found))
     _same_flops(now, "")
 

@@ -122,12 +122,10 @@ def _map(about: Subject) -> None:
 
 
 def _diagram(about: Subject) -> None:
-    from archcalc.render.layer_diagram import diagram
+    from archcalc.dashboard import pictures
+    from archcalc.render.diagram import diagram
 
-    svg = diagram(about.spec, lang())
-    label = say()("app_architecture.view_diagram")
-    st.html(f'<div class="ac-scroll" tabindex="0" role="region" aria-label="{label}">{svg}</div>')
-    st.download_button("SVG", svg.encode(), f"{about.spec.name}.svg", "image/svg+xml", on_click="ignore")
+    pictures.show(diagram(about.spec, say()), name=f"{about.spec.name}.diagram")
 
 
 def _weights(about: Subject) -> None:

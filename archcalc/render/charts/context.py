@@ -112,12 +112,12 @@ def _y(low: float, high: float) -> dict[str, Any]:
         "type": "quantitative",
         "title": "forward FLOPs per token",
         "scale": {"type": "log", "domain": [low, high], "nice": False},
-        "axis": {"values": _ticks(low, high), "labelExpr": "replace(format(datum.value, '~s'), /([kMGTP])$/, ' $1')"},
+        "axis": {"values": ticks(low, high), "labelExpr": "replace(format(datum.value, '~s'), /([kMGTP])$/, ' $1')"},
     }
 
 
-def _ticks(low: float, high: float) -> list[int]:
-    """Powers of ten; their doubles and halves too, where there is room."""
+def ticks(low: float, high: float) -> list[int]:
+    """Where a logarithmic axis is named: powers of ten; their doubles and halves too, where there is room."""
     decades = range(int(log10(low)), int(log10(high)) + 1)
     factors = (1, 2, 5) if len(decades) <= MANY_DECADES else (1,)
     return [factor * 10**power for power in decades for factor in factors if low <= factor * 10**power <= high]

@@ -63,3 +63,12 @@ def as_bytes(chart: Chart, suffix: str) -> bytes:
 def require_plot() -> None:
     """Raise MissingExtraError where no plot can be drawn."""
     require("vl_convert", does="drawing a plot", extra="plot")
+
+
+def svg_as_png(svg: str) -> bytes:
+    """A drawing as PNG, twice its size, on white; MissingExtraError as above."""
+    require_plot()
+    import vl_convert
+
+    ground = svg.replace("<title>", '<rect width="100%" height="100%" fill="white"/><title>', 1)
+    return bytes(vl_convert.svg_to_png(ground, scale=2))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from archcalc.analysis.growth import Growth
+from archcalc.render.charts.context import ticks
 from archcalc.render.charts.frame import FRAME, title
 from archcalc.render.charts.stacked import LABELS
 from archcalc.render.lang import ENGLISH, Words
@@ -20,6 +21,7 @@ def chart(spec: Spec, found: Growth, weights: tuple[str, int], say: Words = ENGL
     ends = (found.points[0][0], found.points[-1][0])
     values = [_value(tokens, size, names[0]) for tokens, size in found.points]
     values += [_value(tokens, weights[1], names[1]) for tokens in ends]
+    drawn = [value["size"] for value in values]
     powers = [tokens for tokens, _ in found.points if not tokens & (tokens - 1)]
     heading = say("cost.growth_title", name=spec.title or spec.name)
     tooltip = [{"field": field, "type": "nominal", "title": field} for field in ("of", "context", "exact")]
@@ -34,14 +36,14 @@ def chart(spec: Spec, found: Growth, weights: tuple[str, int], say: Words = ENGL
                 "type": "quantitative",
                 "title": say("cost.context"),
                 "scale": {"type": "log", "base": 2, "domain": list(ends), "nice": False},
-                "axis": {"values": powers, "format": ",d", "grid": False, "labelOverlap": True},
+                "axis": {"values": powers, "format": ",d", "grid": False, "labelOverlap": True, "labelSeparation": 8},
             },
             "y": {
                 "field": "size",
                 "type": "quantitative",
                 "title": say("cost.bytes"),
-                "scale": {"type": "log"},
-                "axis": {"labelExpr": LABELS["bytes"], "tickCount": 6},
+                "scale": {"type": "log", "nice": False},
+                "axis": {"labelExpr": LABELS["bytes"], "values": ticks(min(drawn) / 2, max(drawn) * 2)},
             },
             "color": {
                 "field": "of",

@@ -12,7 +12,7 @@ from archcalc.render.charts.stacked import COLORS, Bar, stacked
 from archcalc.render.lang import ENGLISH, Words
 from archcalc.render.memory import by_component
 from archcalc.render.peak import CATEGORIES
-from archcalc.render.training import SAVED, TITLES, Subject, policies, stored
+from archcalc.render.training import SAVED, TITLES, Policies, Subject, stored
 from archcalc.spec import Spec
 from archcalc.spec.workload import Workload
 from archcalc.units import exact, human_bytes
@@ -39,22 +39,22 @@ def running(
     return stacked(heading, [small], bars, {**colors, cache: CACHE_COLOR}, unit="bytes", axis=say("cost.bytes"))
 
 
-def kept(subject: Subject, say: Words = ENGLISH) -> dict[str, Any]:
+def kept(subject: Subject, found: Policies, say: Words = ENGLISH) -> dict[str, Any]:
     """What a training step keeps, a bar for each policy of what is computed again."""
     names = {title: say(f"cost.{part}") for part, title in TITLES.items()} | {SAVED: say("cost.saved")}
     bars = [
         Bar(say("cost.recompute", policy=policy), {names[part]: size for part, size in parts.items()})
-        for policy, (parts, _) in policies(subject).items()
+        for policy, (parts, _) in found.items()
     ]
     heading = say("cost.kept_title", name=subject.spec.title or subject.spec.name)
     colors = dict(zip(names.values(), COLORS, strict=False))
     return stacked(heading, [_told(subject)], bars, colors, unit="bytes", axis=say("cost.bytes"))
 
 
-def peaks(subject: Subject, say: Words = ENGLISH) -> dict[str, Any]:
+def peaks(subject: Subject, found: Policies, say: Words = ENGLISH) -> dict[str, Any]:
     """The fullest moment of a training step, modelled, a bar for each policy of what is computed again."""
     names = {category: say(f"cost.peak_{category}") for category in CATEGORIES}
-    fullest = {policy: moment for policy, (_, moment) in policies(subject).items()}
+    fullest = {policy: moment for policy, (_, moment) in found.items()}
     bars = [
         Bar(say("cost.recompute", policy=policy), {name: getattr(moment, part) for part, name in names.items()})
         for policy, moment in fullest.items()

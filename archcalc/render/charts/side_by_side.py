@@ -38,7 +38,12 @@ def chart(specs: Sequence[Spec], scale: Scale = "linear", say: Words = ENGLISH, 
     ]
     # A bar of a logarithmic axis begins at a power of ten well below them all.
     least = 10.0 ** floor(log10(min(value["size"] for value in values) / 2)) if scale == "log" else 0
-    axis = {"tickCount": 5, **({"format": "~%"} if of_share else {"labelExpr": LABELS["parameters"]})}
+    axis = {
+        "tickCount": 5,
+        "labelOverlap": True,
+        "labelSeparation": 8,
+        **({"format": "~%"} if of_share else {"labelExpr": LABELS["parameters"]}),
+    }
     tooltip = [
         {"field": field, "type": "nominal", "title": field} for field in ("model", "component", "exact", "share")
     ]

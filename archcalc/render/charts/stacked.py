@@ -64,7 +64,7 @@ def stacked(
         if bar.parts.get(part)
     ]
     length = {"field": "size", "type": "quantitative", "title": axis, "stack": "zero"}
-    ticks = {"tickCount": 5, "labelExpr": LABELS[unit]}
+    ticks = {"tickCount": 5, "labelExpr": LABELS[unit], "labelOverlap": True, "labelSeparation": 8}
     tooltip = [{"field": field, "type": "nominal", "title": field} for field in ("bar", "part", "exact", "share")]
     return {
         **FRAME,

@@ -28,6 +28,7 @@ WORDS: Sentences = {
     "forward": ("Forward FLOPs, all keys held", "前向 FLOPs（全部键）"),
     "forward_causal": ("Forward FLOPs, causal", "前向 FLOPs（因果）"),
     "train_step": ("FLOPs of a training step", "一个训练步的 FLOPs"),
+    "again": ("FLOPs computed again", "重计算的 FLOPs"),
     "weights_bytes": ("Bytes of the weights, {dtype}", "权重字节数（{dtype}）"),
     "kv_cache_bytes": ("Bytes of the KV cache, {dtype}", "KV 缓存字节数（{dtype}）"),
     "next_token_bytes": ("Bytes of one more token, {dtype}", "每多一个词元的字节数（{dtype}）"),

@@ -1,0 +1,128 @@
+"""What the diagram says of each part of a spec: one function a variant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from archcalc.render.diagram.shapes import Said
+from archcalc.render.lang import Words
+from archcalc.spec.attention import Attention, LatentAttention
+from archcalc.spec.ffn import Gated, MoE, Plain
+from archcalc.spec.model import Spec
+from archcalc.spec.norm import LayerNorm, Norm, RMSNorm
+from archcalc.spec.position import Alibi, Learned, RelativeBias, Rope, Sinusoidal
+from archcalc.units import exact
+
+_NORMS: Final[dict[type, str]] = {LayerNorm: "LayerNorm", RMSNorm: "RMSNorm"}
+
+
+def norm(part: Norm) -> Said:
+    """A norm, by its name."""
+    return Said(_NORMS[type(part)], (), "norm")
+
+
+def attention(part: Attention | LatentAttention, say: Words, *, is_causal: bool) -> Said:
+    """Heads and widths, positions, and what limits what is seen."""
+    title, lines = _ATTENTIONS[type(part)](part, say)
+    seen = [say("diagram.causal")] if is_causal else []
+    if window := getattr(part, "window", None):
+        seen.append(say("diagram.window", n=exact(window)))
+    return Said(title, tuple(lines) + ((" · ".join(seen),) if seen else ()), "attention")
+
+
+def cross(part: Attention, say: Words) -> Said:
+    """Attention to the encoder's states."""
+    _, lines = _softmax(part, say)
+    return Said(say("diagram.cross"), tuple(lines), "attention")
+
+
+def ffn(part: Plain | Gated | MoE, d_model: int, say: Words) -> Said:
+    """A feed-forward of whatever kind, with its widths."""
+    return _FFNS[type(part)](part, d_model, say)
+
+
+def embedding(spec: Spec, table: Learned | Sinusoidal | None, say: Words) -> Said:
+    """The token table, and what is added to what it gives."""
+    width, factor = exact(spec.d_model), spec.embedding.factor
+    lines = [f"{exact(spec.vocab_size)} × {exact(factor.d_embed) if factor else width}"]
+    if factor:
+        lines.append(say("diagram.factor", inner=exact(factor.d_embed), width=width))
+    if spec.embedding.n_token_types:
+        lines.append(say("diagram.types", n=spec.embedding.n_token_types))
+    if isinstance(table, Learned):
+        lines.append(say("diagram.learned", n=exact(spec.n_ctx + table.n_extra), width=width))
+    elif table is not None:
+        lines.append(say("diagram.sinusoidal"))
+    return Said(say("diagram.embedding"), tuple(lines), "embedding")
+
+
+def head(spec: Spec, say: Words) -> Said:
+    """From states to logits."""
+    assert spec.head is not None
+    lines = [say("diagram.tied")] if spec.head.tied else []
+    if spec.head.transform:
+        lines.append(say("diagram.transform", activation=spec.head.transform.activation))
+    if spec.head.softcap:
+        lines.append(say("diagram.softcap", value=f"{spec.head.softcap:g}"))
+    width = spec.embedding.factor.d_embed if spec.embedding.factor and spec.head.tied else spec.d_model
+    title = say("diagram.head", width=exact(width), vocab=exact(spec.vocab_size))
+    return Said(title, tuple(lines), "head")
+
+
+def _softmax(part: Attention, say: Words) -> tuple[str, list[str]]:
+    n_kv_heads, width = part.n_kv_heads or part.n_heads, part.d_head or 0
+    kind = "mha" if n_kv_heads == part.n_heads else "mqa" if n_kv_heads == 1 else "gqa"
+    lines = [say("diagram.heads", n=exact(part.n_heads), width=exact(width))]
+    if kind != "mha":
+        lines.append(say("diagram.kv_heads", n=exact(n_kv_heads)))
+    lines += _positions(part.position, width, say)
+    more = [say("diagram.qk_norm")] if part.qk_norm else []
+    more += [say("diagram.sinks")] if part.sinks else []
+    more += [say("diagram.softcap", value=f"{part.softcap:g}")] if part.softcap else []
+    return say(f"diagram.{kind}"), lines + ([" · ".join(more)] if more else [])
+
+
+def _latent(part: LatentAttention, say: Words) -> tuple[str, list[str]]:
+    latents = {"kv": exact(part.kv_rank), "q": exact(part.q_rank or 0)}
+    lines = [
+        f"{say('diagram.heads', n=exact(part.n_heads), width=exact(part.d_nope + part.d_rope))}",
+        say("diagram.latent" if part.q_rank else "diagram.latent_kv", **latents),
+        say("diagram.mla_widths", nope=exact(part.d_nope), rope=exact(part.d_rope), v=exact(part.d_v)),
+        *_positions(part.position, part.d_rope, say),
+    ]
+    return say("diagram.mla"), lines
+
+
+def _positions(part: Rope | Alibi | RelativeBias | None, width: int, say: Words) -> Iterator[str]:
+    if isinstance(part, Rope):
+        theta, turned = f"{part.theta:,.10g}", part.d_rotary or width
+        all_of_it = turned == width
+        yield say("diagram.rope" if all_of_it else "diagram.rope_part", n=turned, width=width, theta=theta)
+        if part.scaling:
+            yield say("diagram.scaled", factor=f"{part.scaling.factor:g}")
+    elif isinstance(part, RelativeBias):
+        yield say("diagram.relative", n=part.n_buckets)
+    elif part is not None:
+        yield say("diagram.alibi")
+
+
+def _dense(part: Plain | Gated, d_model: int, say: Words) -> Said:
+    kind = "gated" if isinstance(part, Gated) else "plain"
+    widths = say("diagram.widths", width=exact(d_model), inner=exact(part.d_ff))
+    return Said(say(f"diagram.{kind}"), (widths, part.activation), "ffn")
+
+
+def _moe(part: MoE, d_model: int, say: Words) -> Said:
+    chosen = say("diagram.experts", active=exact(part.n_active), n=exact(part.n_experts))
+    lines = [chosen, say("diagram.widths", width=exact(d_model), inner=exact(part.d_expert)), part.activation]
+    if part.n_shared:
+        lines.append(say("diagram.n_shared", n=part.n_shared))
+    return Said(say("diagram.moe"), tuple(lines), "ffn")
+
+
+_ATTENTIONS: Final[dict[type, Callable[[Any, Words], tuple[str, list[str]]]]] = {
+    Attention: _softmax,
+    LatentAttention: _latent,
+}
+_FFNS: Final[dict[type, Callable[[Any, int, Words], Said]]] = {Plain: _dense, Gated: _dense, MoE: _moe}

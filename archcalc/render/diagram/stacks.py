@@ -1,0 +1,117 @@
+"""How a stack is laid out: what comes before its layers, each kind of layer in a frame, what comes after."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import Final
+
+from archcalc.render.diagram import said
+from archcalc.render.diagram.layers import BRANCH, GAP, Placed, Slot, place, slots
+from archcalc.render.diagram.shapes import LINE, Box, Frame, Label, Said, Wire, text_width
+from archcalc.render.lang import Words
+from archcalc.spec.groups import Group, groups
+from archcalc.spec.layer import Stack
+from archcalc.spec.model import Spec
+from archcalc.units import exact
+
+# Room on each side of a frame's content, and left of the trunk.
+SIDE: Final = 18
+TRUNK: Final = 34
+# Kinds of layers beyond these are counted and not drawn, as are ranges of layers in words.
+MOST_KINDS, MOST_RANGES = 6, 3
+
+
+class Column:
+    """One stack from its tokens to its last state, below `top` and right of `left`."""
+
+    def __init__(self, spec: Spec, stack: Stack, role: str, left: float, top: float, say: Words) -> None:
+        self._spec, self._stack, self._say, self._role = spec, stack, say, role
+        is_causal = role == "decoder"
+        self._groups = groups(stack)
+        drawn = self._groups[:MOST_KINDS]
+        self._slots = [slots(group.layer, spec.d_model, say, is_causal=is_causal) for group in drawn]
+        self._heads = [self._head(group) for group in drawn]
+        self._before = [said.embedding(spec, stack.position, say)]
+        self._before += [said.norm(stack.embed_norm)] if stack.embed_norm else []
+        self._after = [said.norm(stack.final_norm)] if stack.final_norm else []
+        self.left = left
+        self._branch = self._branch_width()
+        self.placed = Placed([], top, [])
+        self.embedding: Box
+
+    @property
+    def width(self) -> float:
+        """All of it."""
+        return TRUNK + BRANCH + self._branch + SIDE
+
+    @property
+    def trunk(self) -> float:
+        """Where the stream runs."""
+        return self.left + TRUNK
+
+    def draw(self) -> None:
+        """Lay it out, from the top down."""
+        say, at = self._say, self.placed
+        tokens = "T" if self._role == "decoder" or self._spec.decoder is None else "S"
+        label = say("diagram.source_tokens" if tokens == "S" else "diagram.tokens")
+        at.shapes.append(Label(self.trunk + 10, at.y + 12, label))
+        self.embedding, *_ = [self.box(one) for one in self._before]
+        width = exact(self._spec.d_model)
+        at.shapes.append(Label(self.trunk + 10, at.y + 16, say("diagram.states", tokens=tokens, width=width)))
+        at.shapes.append(Wire(((self.trunk, at.y), (self.trunk, at.y + GAP)), has_arrow=False))
+        at.y += GAP
+        for head, group in zip(self._heads, self._slots, strict=True):
+            self._frame(head, group)
+        if hidden := len(self._groups) - len(self._slots):
+            self.box(Said(say("diagram.more", n=hidden)))
+        for one in self._after:
+            self.box(one)
+
+    def box(self, one: Said) -> Box:
+        """A box across the whole column, on the stream."""
+        at = self.placed
+        box = Box(self.left, at.y + GAP, self.width, one.height, one)
+        at.shapes += [Wire(((self.trunk, at.y), (self.trunk, box.y))), box]
+        at.y = box.bottom
+        return box
+
+    def _frame(self, head: tuple[str, ...], group: list[Slot]) -> None:
+        at = self.placed
+        top = at.y + GAP
+        begin = top + LINE * len(head) + 10
+        at.y = begin + 6
+        start = len(at.shapes)
+        for slot in group:
+            place(slot, self.trunk, self._branch, at)
+        bottom = at.y
+        # The stream itself, from above the frame through to its end.
+        at.shapes.insert(start, Wire(((self.trunk, top - GAP), (self.trunk, bottom)), has_arrow=False))
+        at.shapes.append(Frame(self.left, top, self.width, bottom - top, head, TRUNK + 10))
+        at.y = bottom
+
+    def _head(self, group: Group) -> tuple[str, ...]:
+        say, n, all_ = self._say, len(group.turns), self._stack.n_layers or 0
+        name = say("diagram.layers") if group.name == "layers" else group.name
+        if n == all_:
+            first = say("diagram.layers_all", n=exact(n), name=name)
+        else:
+            told = {"n": exact(n), "all": exact(all_), "name": name, "turns": ranges(group.turns)}
+            first = say("diagram.layers_some", **told)
+        return (first,) if group.own_weights or n == 1 else (first, say("diagram.shared"))
+
+    def _branch_width(self) -> float:
+        """As wide as the widest part of the column asks for."""
+        inner = [slot.width for group in self._slots for slot in group]
+        across = [one.width for one in (*self._before, *self._after, *self._ending())]
+        across += [text_width(line) + TRUNK + 20 for head in self._heads for line in head]
+        return max([*inner, *(width - TRUNK - BRANCH - SIDE for width in across), 150.0])
+
+    def _ending(self) -> list[Said]:
+        return [said.head(self._spec, self._say)] if self._spec.head else []
+
+
+def ranges(turns: tuple[int, ...]) -> str:
+    """(0, 1, 2, 4) → '0–2, 4'; of many, the first few."""
+    runs = [[turn for _, turn in run] for _, run in groupby(enumerate(turns), lambda pair: pair[1] - pair[0])]
+    told = [str(run[0]) if len(run) == 1 else f"{run[0]}–{run[-1]}" for run in runs]
+    return ", ".join(told if len(told) <= MOST_RANGES else [*told[:MOST_RANGES], "…"])
