@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
-from archcalc.dashboard.tracing.shared import Shared
 from streamlit.testing.v1 import AppTest
 
+from archcalc.dashboard.serve import MODELS_VARIABLE
 from archcalc.dashboard.shared import Shared
 from archcalc.dashboard.tracing import made as making
 from archcalc.dashboard.tracing.made import Source
 from archcalc.dashboard.tracing.source import Wanted, command, python
 from archcalc.errors import InputError
+from tests.run.talker import talker
 
 
 def drawn() -> None:
@@ -194,3 +196,14 @@ def test_the_lines_of_python_trace_the_same(source: Source, ids: str) -> None:
     again, last = room["found"], made.trace.steps[-1]
     assert again.position == 0
     assert again[last.step.name].tolist() == last.value.tolist()
+
+
+def test_a_local_checkpoint_is_traced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = talker(tmp_path / "talker")
+    monkeypatch.setenv(MODELS_VARIABLE, str(tmp_path))
+    at = opened(trace_model="talker", trace_prompt="once upon", trace_view="next")
+    last = making.kept(Source(str(folder)), "once upon", "")
+    assert last is not None
+    p = last.trace["probabilities"][-1]
+    assert f"{p.max().item():.4f}" in texts(at)
+    assert f"archcalc trace {folder} --prompt 'once upon'" in texts(at)
