@@ -182,6 +182,12 @@ def test_what_is_shared_is_made_once_and_the_longest_unused_goes() -> None:
     assert shared.get("c") is None
 
 
+def test_a_pasted_architecture_is_traced() -> None:
+    at = opened(trace_from="random", **{"from": "text"}, yaml="{base: tiny-seq2seq, name: mine}", trace_ids="5,6")
+    assert "It reads: 5 · 6 → **0**" in texts(at)
+    assert "archcalc trace ./mine.yaml --random-weights --seed 0 --ids 5,6" in texts(at)
+
+
 @pytest.mark.parametrize(
     ("source", "ids"),
     [
