@@ -182,6 +182,16 @@ def test_what_is_shared_is_made_once_and_the_longest_unused_goes() -> None:
     assert shared.get("c") is None
 
 
+def test_what_was_stopped_is_not_begun_again_unasked() -> None:
+    at = AppTest.from_function(drawn, default_timeout=60)
+    at.query_params["trace_ids"] = "2,1,0"
+    at.session_state["stop_trace"] = True
+    good(at.run())
+    assert at.info[0].value == "Stopped."
+    assert making.kept(Source("happy"), "", "2,1,0") is None
+    assert not at.button(key="trace_again").value
+
+
 def test_a_pasted_architecture_is_traced() -> None:
     at = opened(trace_from="random", **{"from": "text"}, yaml="{base: tiny-seq2seq, name: mine}", trace_ids="5,6")
     assert "It reads: 5 · 6 → **0**" in texts(at)

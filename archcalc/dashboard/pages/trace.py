@@ -46,11 +46,17 @@ def _view(wanted: source.Wanted, made: Made, trace: Trace) -> None:
 
 
 def _made(wanted: source.Wanted) -> Made:
-    """The trace, made now if it is a new one; where it cannot be, the page says why and ends."""
+    """The trace, made now if it is a new one; where it cannot be, or was stopped, the page says so and ends."""
     asked = (wanted.source, wanted.prompt, wanted.ids)
+    if found := making.kept(*asked):
+        return found
+    # True in the one run of the page that a press of the job's button begins.
+    if st.session_state.get("stop_trace"):
+        st.info(say()("app_trace.stopped"))
+        st.button(say()("app_trace.again"), key="trace_again")
+        st.stop()
     try:
-        found = making.kept(*asked)
-        return found or job.run(say()("app_trace.making"), lambda: making.made(*asked), key="trace")
+        return job.run(say()("app_trace.making"), lambda: making.made(*asked), key="trace")
     except ArchcalcError as error:
         tell(error)
         st.stop()
