@@ -36,7 +36,7 @@ def test_the_mask_is_said_and_the_softmax_taken_apart(page: Page) -> None:
     expect(page.get_by_text("hatched: masked").first).to_be_visible()
     table = page.get_by_role("region", name="Softmax step by step: layers.0.attn, head 0, query 1")
     expect(table.get_by_role("row", name="masked(x)")).to_contain_text("−∞ (masked)")
-    expect(table.get_by_role("row", name="divided by the sum")).to_contain_text("0.8163")
+    expect(table.get_by_role("row", name="divided")).to_contain_text("0.8163")
 
 
 def test_the_saved_page_is_the_command_lines(page: Page) -> None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from archcalc.dashboard.serve import MODELS_VARIABLE
 from archcalc.dashboard.shared import Shared
 from archcalc.dashboard.tracing import made as making
 from archcalc.dashboard.tracing.made import Source
-from archcalc.dashboard.tracing.source import Wanted, command
+from archcalc.dashboard.tracing.source import Wanted, command, python
 from archcalc.errors import InputError
+from tests.run.talker import talker
 
 
 def drawn() -> None:
@@ -144,6 +149,9 @@ def test_the_whole_trace_is_the_command_lines_file() -> None:
     for form, text in files(found, found.trace, "zh").items():
         told = ["trace", "happy", "--lang", "zh", "--format", form]
         assert CliRunner().invoke(cli, told).stdout == text(), form
+    first = files(found, replace(found.trace, position=0), "en")["json"]()
+    assert CliRunner().invoke(cli, ["trace", "happy", "--position", "0", "-f", "json"]).stdout == first
+    assert not json.loads(first)["published"], "of the first place nothing is printed"
 
 
 def test_the_command_line_is_told_what_was_chosen() -> None:
@@ -172,3 +180,46 @@ def test_what_is_shared_is_made_once_and_the_longest_unused_goes() -> None:
         assert shared.made(name, lambda name=name: make(name)) == name
     assert calls == ["a", "b", "c", "b"]
     assert shared.get("c") is None
+
+
+def test_what_was_stopped_is_not_begun_again_unasked() -> None:
+    at = AppTest.from_function(drawn, default_timeout=60)
+    at.query_params["trace_ids"] = "2,1,0"
+    at.session_state["stop_trace"] = True
+    good(at.run())
+    assert at.info[0].value == "Stopped."
+    assert making.kept(Source("happy"), "", "2,1,0") is None
+    assert not at.button(key="trace_again").value
+
+
+def test_a_pasted_architecture_is_traced() -> None:
+    at = opened(trace_from="random", **{"from": "text"}, yaml="{base: tiny-seq2seq, name: mine}", trace_ids="5,6")
+    assert "It reads: 5 · 6 → **0**" in texts(at)
+    assert "archcalc trace ./mine.yaml --random-weights --seed 0 --ids 5,6" in texts(at)
+
+
+@pytest.mark.parametrize(
+    ("source", "ids"),
+    [
+        (Source("happy"), "0,1"),
+        (Source("tiny-seq2seq", json.dumps({"base": "tiny-seq2seq"}), ("n_layers=1",), 5), "4,2"),
+    ],
+)
+def test_the_lines_of_python_trace_the_same(source: Source, ids: str) -> None:
+    made = making.made(source, "", ids)
+    room: dict[str, Any] = {}
+    exec(python(Wanted(source, "", ids), made, 0), room)  # noqa: S102 - the page's own lines
+    again, last = room["found"], made.trace.steps[-1]
+    assert again.position == 0
+    assert again[last.step.name].tolist() == last.value.tolist()
+
+
+def test_a_local_checkpoint_is_traced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = talker(tmp_path / "talker")
+    monkeypatch.setenv(MODELS_VARIABLE, str(tmp_path))
+    at = opened(trace_model="talker", trace_prompt="once upon", trace_view="next")
+    last = making.kept(Source(str(folder)), "once upon", "")
+    assert last is not None
+    p = last.trace["probabilities"][-1]
+    assert f"{p.max().item():.4f}" in texts(at)
+    assert f"archcalc trace {folder} --prompt 'once upon'" in texts(at)

@@ -57,7 +57,7 @@ def test_a_pattern_hides_what_its_mask_hides(happy: tuple[Opened, Trace]) -> Non
     assert pattern.values[2] == pytest.approx((0.1, 0.3, 0.6), abs=1e-6)
     assert pattern.notes == ("hatched: masked, which is −∞ and not zero",)
     assert as_table(pattern).rows[0][2] == "masked"
-    assert found(happy, "layers.0.attn.pattern", lang="zh").hidden == "遮"
+    assert found(happy, "layers.0.attn.pattern", lang="zh").hidden == "掩码"
 
 
 def test_logits_are_named_by_tokens_and_ids_are_numbers(happy: tuple[Opened, Trace]) -> None:

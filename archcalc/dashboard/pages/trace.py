@@ -46,30 +46,37 @@ def _view(wanted: source.Wanted, made: Made, trace: Trace) -> None:
 
 
 def _made(wanted: source.Wanted) -> Made:
-    """The trace, made now if it is a new one; where it cannot be, the page says why and ends."""
+    """The trace, made now if it is a new one; where it cannot be, or was stopped, the page says so and ends."""
     asked = (wanted.source, wanted.prompt, wanted.ids)
+    if found := making.kept(*asked):
+        return found
+    # True in the one run of the page that a press of the job's button begins.
+    if st.session_state.get("stop_trace"):
+        st.info(say()("app_trace.stopped"))
+        st.button(say()("app_trace.again"), key="trace_again")
+        st.stop()
     try:
-        found = making.kept(*asked)
-        return found or job.run(say()("app_trace.making"), lambda: making.made(*asked), key="trace")
+        return job.run(say()("app_trace.making"), lambda: making.made(*asked), key="trace")
     except ArchcalcError as error:
         tell(error)
         st.stop()
 
 
 def _looked_at(made: Made) -> Trace:
-    """The trace at the place that is chosen, of those in the last text, which is shown."""
+    """The trace at the place that is chosen, of those in the last text. A source stands before its target."""
     from archcalc.render.trace_stage import in_short
 
-    ids, last = next(reversed(made.trace.ids.values())), made.trace.position
-    place, say_ = last, say()
+    place, say_ = made.trace.position, say()
     chooser, read = st.columns([2, 3], vertical_alignment="center")
-    if last:
+    if place:
         # Not kept for a return to the page: by then the text may be another, with another last place.
         label = say_("app_trace.position")
-        place = int(chooser.slider(label, 0, last, last, key="trace_position", bind="query-params"))
-    pieces = [plain(in_short(made.opened.piece(token)) or str(token)) for token in ids]
-    pieces[place] = f"**{pieces[place]}**"
-    read.markdown(f"{plain(say_('app_trace.reads'))} {' · '.join(pieces)}")
+        place = int(chooser.slider(label, 0, place, place, key="trace_position", bind="query-params"))
+    texts = [
+        [plain(in_short(made.opened.piece(token)) or str(token)) for token in ids] for ids in made.trace.ids.values()
+    ]
+    texts[-1][place] = f"**{texts[-1][place]}**"
+    read.markdown(f"{plain(say_('app_trace.reads'))} {' → '.join(map(' · '.join, texts))}")
     return replace(made.trace, position=place)
 
 

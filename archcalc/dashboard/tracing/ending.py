@@ -58,13 +58,13 @@ _KINDS: Final = {"html": "text/html", "json": "application/json", "csv": "text/c
 def texts(made: Made, trace: Trace, lang: str) -> dict[str, Callable[[], str]]:
     """What `archcalc trace` writes of the same, by format."""
     label, spelled, say_ = made.opened.label, made.opened.piece, words(lang)
-    full = pages.is_small(trace)
+    full, held = pages.is_small(trace), made.held(trace)
 
     def page() -> Page:
-        return pages.page(label, trace, spelled, full=full, held=made.held, say=say_)
+        return pages.page(label, trace, spelled, full=full, held=held, say=say_)
 
     def data() -> dict[str, Any]:
-        return pages.data(label, trace, spelled, full=full, held=made.held, lang=lang)
+        return pages.data(label, trace, spelled, full=full, held=held, lang=lang)
 
     return {
         "html": lambda: as_html(data(), say_),

@@ -18,7 +18,7 @@ from archcalc.units import human_bytes
 
 if TYPE_CHECKING:
     from archcalc.interp.trace.asked import Asked
-    from archcalc.interp.trace.published import Held
+    from archcalc.interp.trace.published import Example, Held
     from archcalc.interp.trace.run import Trace
     from archcalc.run.opened import Opened, Ready
 
@@ -44,14 +44,23 @@ class Source(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Made:
-    """A trace and what it is of; `prompt` or `ids` is the text as the command line is told it."""
+    """A trace and what it is of; `prompt` or `ids` is the text as the command line is told it.
+
+    `example` is the worked example that it is a trace of, if it is one.
+    """
 
     opened: Opened
     model: Any
     trace: Trace
-    held: list[Held]
+    example: Example | None
     prompt: str | None
     ids: str | None
+
+    def held(self, trace: Trace) -> list[Held]:
+        """What texts print of the example, beside the trace looked at where they do."""
+        from archcalc.interp.trace import published
+
+        return published.held(self.example, trace) if self.example else []
 
 
 _MODELS: Final[Shared[Ready]] = Shared(3)
@@ -87,7 +96,7 @@ def _made(source: Source, prompt: str | None, ids: str | None) -> Made:
     _check_small(opened.spec, told)
     ready = _MODELS.made(source, lambda: opened.load(told.work, packed=False, seed=source.seed))
     found = trace(ready.model, told.ids, told.target)
-    return Made(opened, ready.model, found, published.held(example, found) if example else [], prompt, ids)
+    return Made(opened, ready.model, found, example, prompt, ids)
 
 
 def _opened(source: Source) -> Opened:

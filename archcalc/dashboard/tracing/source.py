@@ -83,7 +83,7 @@ def command(wanted: Wanted, made: Made, position: int | None) -> str:
         told += ["--random-weights", "--seed", str(source.seed)]
         told += [f"--set {shlex.quote(setting)}" for setting in source.settings]
     # What comes with the weights need not be said.
-    if not made.held and made.prompt is not None:
+    if made.example is None and made.prompt is not None:
         told.append(f"--prompt {shlex.quote(made.prompt)}")
     if made.ids is not None:
         told.append(f"--ids {shlex.quote(made.ids)}")

@@ -36,7 +36,7 @@ def show(made: Made, trace: Trace) -> str:
     with after:
         st.caption(say()("app_trace.after"))
         _matrix(made, trace, one, look, "after")
-        _printed(made, one)
+        _printed(made, trace, one)
     return f"found[{one.step.name!r}]"
 
 
@@ -102,10 +102,10 @@ def _matrix(made: Made, trace: Trace, one: Traced, look: Look, name: str) -> Non
         blocks.table(as_table(found, say()), f"trace_{name}_table")
 
 
-def _printed(made: Made, one: Traced) -> None:
+def _printed(made: Made, trace: Trace, one: Traced) -> None:
     """What texts print of this step, and why it cannot be so where it is not."""
     say_ = say()
-    for held in made.held:
+    for held in made.held(trace):
         if held.printed.step == one.step.name:
             blocks.table(printed_table(held, say_), "trace_printed")
             (st.success if held.is_so else st.warning)(say_("trace.so" if held.is_so else "trace.not_so"))

@@ -58,7 +58,9 @@ def example_in(folder: str) -> Example | None:
 
 
 def held(example: Example, trace: Trace) -> list[Held]:
-    """Each printed step beside the traced one, at the place that the trace looks at."""
+    """Each printed step beside the traced one, at the last place; of other places nothing is printed."""
+    if trace.position < len(next(reversed(trace.ids.values()))) - 1:
+        return []
     steps = {one.step.name: one for one in trace.steps}
     return [_held(one, steps[one.step].at(trace.position).flatten().tolist()) for one in example.steps]
 

@@ -21,6 +21,8 @@ WORDS: Sentences = {
     "ids": ("Or token ids", "或词元编号"),
     "ids_help": ("As on the command line: 0,1,2", "写法与命令行相同：0,1,2"),
     "making": ("Loading and tracing…", "正在加载并追踪…"),
+    "stopped": ("Stopped.", "已停止。"),
+    "again": ("Trace it after all", "重新追踪"),
     "reads": ("It reads:", "输入："),
     "position": ("Position that is looked at", "查看的位置"),
     "view": ("View", "视图"),
