@@ -39,4 +39,9 @@ def ready(name: str, quantize: Quantize | None, work: Workload) -> Ready:
     if there is not None:
         return there
     label = say()("app_run.loading", model=name)
-    return job.run(label, lambda: _READY.made(key, lambda: found.load(work, quantize=quantize)), key="load")
+    progress = job.Progress(found.checkpoint.n_bytes if found.checkpoint else 0)
+
+    def load() -> Ready:
+        return found.load(work, quantize=quantize, progress=progress)
+
+    return job.run(label, lambda: _READY.made(key, load), key="load", progress=progress)
