@@ -5,7 +5,7 @@ from archcalc.render.lang import Sentences
 WORDS: Sentences = {
     "about": (
         "A real model writes here, with weights of its own: those that come with archcalc, and those of the folder "
-        "that `archcalc app --models` names.",
+        "that archcalc app --models names.",
         "由真实模型生成文本，使用其自带权重：archcalc 附带的模型，以及 archcalc app --models 指定文件夹中的模型。",
     ),
     "model": ("Model", "模型"),
