@@ -14,6 +14,7 @@ from archcalc.render.html import as_html, table_as_html
 from archcalc.render.page import Block, Page, Picture, Table, Text, Treemap
 from archcalc.render.page import shown as cell
 from archcalc.render.text import as_csv, as_markdown
+from archcalc.render.translate import block_in
 
 # Longer tables scroll in a frame of their own, where they can be sorted and searched.
 LONG: Final = 60
@@ -32,12 +33,13 @@ def show(page: Page, *, name: str, data: Callable[[], Any] | None = None) -> Non
 
 
 def table(block: Table, name: str) -> None:
-    """A table under its title, and a menu that saves it."""
-    _titled(block)
-    if len(block.rows) <= LONG:
-        st.html(table_as_html(block))
+    """A table under its title, in the visitor's language, and its files, which are those of the command line."""
+    shown = block_in(block, say())
+    _titled(shown)
+    if len(shown.rows) <= LONG:
+        st.html(table_as_html(shown))
     else:
-        st.dataframe(_frame(block), hide_index=True, height=480, key=f"frame_{name}")
+        st.dataframe(_frame(shown), hide_index=True, height=480, key=f"frame_{name}")
         st.caption(say()("app.rows", n=f"{len(block.rows):,}"))
     with files(say()("app.save_table")):
         save("CSV", lambda: as_csv(Page("", "", [block])).encode(), f"{name}.csv", "text/csv")
@@ -70,8 +72,9 @@ def _titled(block: Block) -> None:
 
 
 def _text(block: Text, name: str) -> None:
-    _titled(block)
-    st.code("\n".join(block.lines), language=None, wrap_lines=True)
+    shown = block_in(block, say())
+    _titled(shown)
+    st.code("\n".join(shown.lines), language=None, wrap_lines=True)
 
 
 def _nothing(block: Treemap | Picture, name: str) -> None:

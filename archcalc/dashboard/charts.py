@@ -11,14 +11,16 @@ from archcalc.dashboard.saving import files, save
 from archcalc.dashboard.session import is_dark, plain, say
 from archcalc.render.charts.file import as_bytes
 from archcalc.render.charts.frame import dark, on_page
+from archcalc.render.translate import chart_in
 
 _FILES = {".html": "text/html", ".png": "image/png", ".svg": "image/svg+xml"}
 
 
 def show(chart: dict[str, Any], *, name: str) -> None:
     """A Vega-Lite chart under its title, and a menu with its files, drawn when asked for; `name` is theirs."""
-    _titled(chart.get("title"))
-    drawn = on_page(chart)
+    said = chart_in(chart, say())
+    _titled(said.get("title"))
+    drawn = on_page(said)
     st.vega_lite_chart(dark(drawn) if is_dark() else drawn, theme=None, width="stretch", key=f"chart_{name}")
     with files(say()("app.save_chart")):
         for suffix, kind in _FILES.items():
