@@ -18,4 +18,5 @@ def files(label: str) -> Iterator[None]:
 
 def save(label: str, content: Callable[[], bytes], file: str, kind: str) -> None:
     """A button that saves a file of this name and media type; `content` is called when it is pressed."""
-    st.download_button(label, content, file, kind, key=f"save_{file}", type="tertiary", on_click="ignore")
+    plain = file.replace("/", "_")  # a model of a folder, or a spec whose name has one, is no place for a file
+    st.download_button(label, content, plain, kind, key=f"save_{file}", type="tertiary", on_click="ignore")

@@ -20,6 +20,7 @@ MODELS_VARIABLE: Final = "ARCHCALC_MODELS"
 SETTINGS: Final[dict[str, object]] = {
     "browser.gatherUsageStats": False,
     "client.toolbarMode": "minimal",
+    "client.showErrorDetails": "none",
     "server.showEmailPrompt": False,
     "server.fileWatcherType": "none",
     "server.maxUploadSize": 4,

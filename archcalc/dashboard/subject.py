@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Final
 
 import msgspec
@@ -129,9 +130,9 @@ def _preset() -> tuple[str, Document]:
     return name, document_of_preset(name)
 
 
-@st.cache_data(show_spinner=False)
+@cache
 def document_of_preset(name: str) -> Document:
-    """A preset's whole document."""
+    """A preset's whole document, shared: it is read and never written."""
     from archcalc.sources import document_of
 
     return document_of(name)
@@ -174,7 +175,9 @@ def _whole(data: bytes) -> Document:
     from archcalc.sources import document_of
 
     found: Any = parse(data)
-    if isinstance(found, dict) and isinstance(base := found.get("base"), str) and presets.path_of(base) is None:
+    if not isinstance(found, dict):
+        raise InputError(f"found {shown(found)}", allowed="a mapping: a spec, or a Hugging Face config")
+    if isinstance(base := found.get("base"), str) and presets.path_of(base) is None:
         raise InputError(f"found {shown(base)}", where="base", allowed="the name of a preset")
     return document_of(found)
 

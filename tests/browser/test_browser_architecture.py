@@ -73,6 +73,8 @@ def test_a_pasted_spec_lives_in_the_link_and_its_fault_stands_beside_it(page: Pa
 def test_the_servers_files_are_no_visitors(page: Page) -> None:
     visit(page, "/?from=text&yaml=base:%20./presets/models/gpt2.yaml")
     expect(page.get_by_role("alert")).to_contain_text("allowed: the name of a preset")
+    visit(page, "/?from=text&yaml=./presets/models/gpt2.yaml")
+    expect(page.get_by_role("alert")).to_contain_text("allowed: a mapping")
 
 
 def test_files_are_the_command_lines(page: Page) -> None:
