@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import pytest
 from playwright.sync_api import Browser, Page, expect
 
+import archcalc
+from archcalc import presets
+from archcalc.checkpoint import own
 from tests.browser.visiting import settled, visit
+
+# A box of code in sight with more than the prompt in it.
+GROWN = "box => box.checkVisibility() && box.innerText.length > 40"
 
 
 def text(page: Page) -> str:
@@ -18,8 +27,7 @@ def test_text_streams_and_keeps_what_was_there(page: Page) -> None:
     visit(page, "/run?run_max_tokens=200&run_seed=3")
     page.get_by_role("button", name="Generate").click()
     expect(page.get_by_role("button", name="Stop")).to_be_visible()
-    grown = "box => box.checkVisibility() && box.innerText.length > 40"
-    page.wait_for_function(f"() => [...document.querySelectorAll('[data-testid=stCode]')].some({grown})")
+    page.wait_for_function(f"() => [...document.querySelectorAll('[data-testid=stCode]')].some({GROWN})")
     first = text(page)
     expect(page.get_by_role("heading", name="Token by token")).to_be_visible()
     settled(page)
@@ -29,14 +37,27 @@ def test_text_streams_and_keeps_what_was_there(page: Page) -> None:
     assert page.locator(".ac-chip").count() > 50
 
 
-def test_it_can_be_stopped(page: Page) -> None:
-    visit(page, "/run?run_max_tokens=256&run_seed=3")
+@pytest.fixture(scope="module")
+def slow(serve: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A dashboard with a model that is some seconds at work: tiny's tokens, random weights of 60 M parameters."""
+    folder, tiny = tmp_path_factory.mktemp("models"), Path(str(presets.weights_path("tiny")))
+    spec = archcalc.load("tiny", {"name": "slow", "d_model": 768, "n_layers": 8, "d_head": 192, "d_ff": 3072})
+    model = archcalc.build(spec, device="cpu")
+    own.write(folder / "slow", own.files(model, spec) | {"tokenizer.json": (tiny / "tokenizer.json").read_bytes()})
+    return serve("--models", str(folder))
+
+
+def test_it_can_be_stopped(page: Page, slow: str) -> None:
+    visit(page, f"{slow}/run?run_model=slow&run_max_tokens=256")
     page.get_by_role("button", name="Generate").click()
+    page.wait_for_function(f"() => [...document.querySelectorAll('[data-testid=stCode]')].some({GROWN})")
     page.get_by_role("button", name="Stop").click()
+    told = page.get_by_text("stopped · ")
+    expect(told).to_be_visible()
+    assert int(told.inner_text().split("·")[1].split()[0]) < 256
+    before = text(page)
     settled(page)
-    expect(page.get_by_text("stopped · ")).to_be_visible()
-    n = int(page.get_by_text("stopped · ").inner_text().split("·")[1].split()[0])
-    assert n < 256
+    assert text(page) == before
 
 
 def test_the_link_opens_the_same_again(page: Page) -> None:

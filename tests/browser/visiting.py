@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page
+
+# Whether the page has been drawn to its end and stayed so: what was just pressed may not have reached the server yet.
+_STAYS_QUIET = """milliseconds => {
+    const app = document.querySelector('[data-testid=stApp]');
+    const quiet = app?.dataset.testScriptState === 'notRunning' && !document.querySelector('[data-stale=true]');
+    window.quietSince = quiet ? window.quietSince ?? performance.now() : null;
+    return quiet && performance.now() - window.quietSince > milliseconds;
+}"""
+QUIET_MILLISECONDS = 300
 
 
 def settled(page: Page) -> None:
     """Wait until the page has been drawn to its end."""
-    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
-    expect(page.locator("[data-stale=true]")).to_have_count(0)
+    page.evaluate("() => { window.quietSince = null }")
+    page.wait_for_function(_STAYS_QUIET, arg=QUIET_MILLISECONDS)
 
 
 def visit(page: Page, path: str) -> None:

@@ -11,6 +11,7 @@ from archcalc.dashboard import same
 from archcalc.dashboard.errors import told
 from archcalc.dashboard.running import controls
 from archcalc.dashboard.session import choice, plain, say
+from archcalc.extras import require_running
 
 if TYPE_CHECKING:
     from archcalc.dashboard.running.writing import Written
@@ -24,6 +25,7 @@ def page() -> None:
     label, names = say_("app_run.view"), "app_run.view_"
     view = choice(st.segmented_control, label, tuple(_VIEWS), names, key="run_view", label_visibility="collapsed")
     with told():
+        require_running()
         _VIEWS[view](name)
 
 
