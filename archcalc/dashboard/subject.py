@@ -12,7 +12,7 @@ import streamlit as st
 
 from archcalc import presets
 from archcalc.dashboard.errors import tell
-from archcalc.dashboard.session import KEPT, KEPT_HERE, choice, say, text_in_link
+from archcalc.dashboard.session import KEPT, choice, plain, say, text_in_link
 from archcalc.errors import ArchcalcError, InputError, shown
 from archcalc.render.report import Subject
 from archcalc.sources import load
@@ -24,6 +24,7 @@ from archcalc.spec.text import MAX_BYTES, parse
 DEFAULT: Final = "gpt3-175b"
 _CHOSEN: Final = "_chosen"
 _DRAFT: Final = "_draft"
+_UPLOADED: Final = "_uploaded"
 _WAYS: Final = ("preset", "text", "file")
 _FILE_TYPES: Final = ("yaml", "yml", "json")
 
@@ -90,8 +91,7 @@ def choose() -> None:
     right.text_input(say_("app.set"), key="set", help=say_("app.set_help"), placeholder="n_layers=48", **KEPT)
     with left:
         source, document = _SOURCES[way]()
-    with right:
-        st.session_state[_CHOSEN] = _read(source, document)
+    st.session_state[_CHOSEN] = _read(source, document)
 
 
 def write(changed: Document) -> None:
@@ -148,16 +148,23 @@ def _text() -> tuple[str, Document]:
 
 
 def _file() -> tuple[str, Document]:
-    say_ = say()
-    limit = MAX_BYTES >> 20
-    found = st.file_uploader(
-        say_("app.file", limit=limit), type=_FILE_TYPES, max_upload_size=limit, key="file", **KEPT_HERE
-    )
+    """The uploaded file. It is kept in memory, in this session, where the widget would lose it with the page."""
+    say_, limit = say(), MAX_BYTES >> 20
+    label = say_("app.file", limit=limit)
+    st.file_uploader(label, type=_FILE_TYPES, max_upload_size=limit, key="file", on_change=_uploaded)
     st.caption(say_("app.file_apart"))
-    if found is None:
+    held: tuple[str, bytes] | None = st.session_state.get(_UPLOADED)
+    if held is None:
         st.info(say_("app.file_none"))
         st.stop()
-    return _understood(found.getvalue(), found.name)
+    name, data = held
+    st.caption(f":material/description: {plain(name)}")
+    return _understood(data, name)
+
+
+def _uploaded() -> None:
+    found = st.session_state["file"]
+    st.session_state[_UPLOADED] = (found.name, found.getvalue()) if found else None
 
 
 def _understood(data: bytes, called: str) -> tuple[str, Document]:

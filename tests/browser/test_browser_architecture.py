@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import yaml
@@ -75,6 +76,25 @@ def test_the_servers_files_are_no_visitors(page: Page) -> None:
     expect(page.get_by_role("alert")).to_contain_text("allowed: the name of a preset")
     visit(page, "/?from=text&yaml=./presets/models/gpt2.yaml")
     expect(page.get_by_role("alert")).to_contain_text("allowed: a mapping")
+
+
+def test_an_upload_stays_out_of_the_link_and_is_limited(page: Page, tmp_path: Path) -> None:
+    spec, large = tmp_path / "mine.yaml", tmp_path / "large.yaml"
+    spec.write_text("base: gpt2\nname: mine\nn_layers: 5\n")
+    large.write_bytes(b"#" * (5 << 20))
+    visit(page, "/?from=file")
+    field = page.locator("input[type=file]")
+    field.set_input_files(large)
+    expect(page.get_by_text("must be 4.0MB or smaller")).to_be_visible()
+    field.set_input_files(spec)
+    total = archcalc.report(archcalc.load({"base": "gpt2", "name": "mine", "n_layers": 5}))["params"]["total"]
+    expect(page.get_by_text(f"{total:,}").first).to_be_visible()
+    expect(page.get_by_text("no part of the link")).to_be_visible()
+    assert set(state(page)) == {"from"}
+    for name in ("Run", "Architecture"):
+        page.get_by_role("link", name=name, exact=True).click()
+        expect(page.get_by_role("heading", name=name, exact=True)).to_be_visible()
+    expect(page.get_by_text(f"{total:,}").first).to_be_visible()
 
 
 def test_files_are_the_command_lines(page: Page) -> None:

@@ -26,22 +26,16 @@ Drawn = Callable[..., None]
 
 
 def field(form: Form, part: inspect.StructType, told: inspect.Field, path: Path, value: Any) -> None:
-    """A field that holds a plain value, with what it means as help and what is wrong with it beneath."""
-    help_ = meaning(form.say, part, told)
-    is_wrong = form.fault is not None and form.fault.path == path
-    if not is_wrong:
-        _draw(form, told, path, value, help_, WIDTH)
-        return
-    with st.container(width=2 * WIDTH + 16, gap="xxsmall"):
-        _draw(form, told, path, value, help_, WIDTH)
-        tell(form)
+    """A field that holds a plain value, with what it means as help and what is wrong with it beside."""
+    _draw(form, told, path, value, meaning(form.say, part, told), WIDTH)
+    tell(form, path)
 
 
-def tell(form: Form) -> None:
-    """What is wrong, in this place."""
-    assert form.fault is not None
-    st.markdown(f":material/error: :red[{plain(form.fault.message)}]")
-    form.is_told = True
+def tell(form: Form, path: Path) -> None:
+    """What is wrong with this place, if anything is; nothing that stands before it moves, so its widget keeps focus."""
+    if form.fault is not None and form.fault.path == path and not form.is_told:
+        st.markdown(f":material/error: :red[{plain(form.fault.message)}]", width=2 * WIDTH + 16)
+        form.is_told = True
 
 
 def _draw(form: Form, told: inspect.Field, path: Path, value: Any, help_: str, width: int) -> None:

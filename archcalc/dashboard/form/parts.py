@@ -51,14 +51,12 @@ def part(form: Form, kind: inspect.StructType, path: Path, value: dict[str, Any]
 def row(form: Form, kind: inspect.StructType, path: Path, value: dict[str, Any], chooser: Drawn | None = None) -> None:
     """The plain fields of a part, side by side as far as there is room; before them what chooses its kind."""
     told = [field for field in kind.fields if is_plain(field)]
-    if told or chooser:
-        with st.container(horizontal=True, vertical_alignment="bottom"):
-            if chooser:
-                chooser()
-            for field in told:
-                fields.field(form, kind, field, (*path, field.name), value.get(field.name))
-    if form.fault is not None and form.fault.path == path and not form.is_told:
-        tell(form)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        if chooser:
+            chooser()
+        tell(form, path)
+        for field in told:
+            fields.field(form, kind, field, (*path, field.name), value.get(field.name))
 
 
 def inside(form: Form, kind: inspect.StructType, path: Path, value: dict[str, Any], depth: int) -> None:
@@ -75,8 +73,7 @@ def within(form: Form, kind: inspect.StructType, told: inspect.Field, path: Path
     with st.container(border=found is not None and depth == 0):
         if found is None and not (value is None and NONE in options):
             fields.raw(form, told, path, value)
-            if form.fault is not None and form.fault.path == path:
-                tell(form)
+            tell(form, path)
             return
         if len(options) == 1:
             st.markdown(f"**{plain(told.name)}**", help=help_)
@@ -110,8 +107,7 @@ def items(form: Form, kind: inspect.StructType, told: inspect.Field, path: Path,
     """A list of parts: one of them to be chosen, changed, doubled, moved or taken out."""
     say = form.say
     st.markdown(f"**{plain(told.name)}**", help=meaning(say, kind, told))
-    if form.fault is not None and form.fault.path == path:
-        tell(form)
+    tell(form, path)
     if not value:
         return
     index = pick(form, path, list(range(len(value))), lambda n: _called(form, (*path, n), value[n]), told.name)
