@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from html import escape
 from typing import Any, Final
 
 import streamlit as st
@@ -74,7 +75,7 @@ def _titled(block: Block) -> None:
 def _text(block: Text, name: str) -> None:
     shown = block_in(block, say())
     _titled(shown)
-    st.code("\n".join(shown.lines), language=None, wrap_lines=True)
+    st.html(f'<pre class="ac-lines">{escape(chr(10).join(shown.lines))}</pre>')
 
 
 def _nothing(block: Treemap | Picture, name: str) -> None:

@@ -12,7 +12,7 @@ from archcalc.dashboard.pages import PAGES, Entry
 
 def main() -> None:
     """Draw the page that the URL names; streamlit calls this anew for every change."""
-    st.set_page_config(page_title="archcalc", page_icon=":material/calculate:", layout="wide")
+    st.set_page_config(page_title="archcalc", layout="wide")
     style.put()
     session.choose_language()
     say = session.say()

@@ -8,7 +8,10 @@ from archcalc.dashboard.session import say
 
 
 def lines(command: str, python: str) -> None:
-    """The command line's and Python's way to what the page shows."""
-    with st.expander(say()("app.same"), icon=":material/content_copy:"):
+    """The command line's and Python's way to what the page shows.
+
+    Behind a button: what colours code is large, and a page that shows none need not wait for it.
+    """
+    with st.popover(say()("app.same"), icon=":material/content_copy:", width="stretch"):
         st.code(command, language="bash", wrap_lines=True)
         st.code(python, language="python", wrap_lines=True)

@@ -17,6 +17,8 @@ h1 { font-size: 1.7rem !important; } h3 { font-size: 1.1rem !important; }
 .ac-scroll th, .ac-scroll td { border: solid #8883; border-width: 0 0 1px; }
 .ac-scroll .right { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .ac-scroll tr.sum td { font-weight: 600; } .ac-scroll tr.first-sum td { border-top: 2px solid #888; }
+.ac-lines { white-space: pre-wrap; overflow-wrap: anywhere; font-size: .85rem; padding: .8rem 1rem;
+  background: #8881; border-radius: .5rem; }
 .ac-figures { display: flex; flex-wrap: wrap; gap: .75rem 2.25rem; margin: .25rem 0 .5rem; padding: 0 !important; }
 .ac-figures dt { font-size: .8rem; opacity: .75; } .ac-figures dd, .ac-figures dt { margin: 0; padding: 0; }
 .ac-figures .ac-exact { font-size: 1.35rem; font-weight: 600; font-variant-numeric: tabular-nums; }
