@@ -47,7 +47,7 @@ TEMPLATE = {
         around=TABLE,
     ),
     "decoder": Stack(count=layers(12, "decoder_layers"), kinds={"layer": layer("decoder", cross=True)}, around=TABLE),
-    "head": tied(True),
+    "head": tied(True) | {"bias_buffer": Given(True)},
     "dropout": {
         "embedding": DROPOUT,
         "attention": dropout("attention_dropout", 0.0),
@@ -76,7 +76,7 @@ TENSORS = table(
     _stack("encoder", {"attn": "self_attn"}),
     _stack("decoder", {"attn": "self_attn", "cross": "encoder_attn"}),
     same("head", "lm_head"),
-    unmapped={"final_logits_bias": "a buffer, added to the logits, that is no part of the spec"},
+    Holds("final_logits_bias", ("head.bias_buffer",)),
 )
 
 FAMILIES = (
