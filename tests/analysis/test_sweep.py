@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import archcalc
@@ -21,7 +21,7 @@ from archcalc.spec.document import Document, encode, flat
 from archcalc.spec.workload import LEAST
 from tests.strategies import SIZES, specs
 
-LAW = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+LAW = settings(max_examples=80)
 ABOUT = ("name", "title", "source", "note", "claims")
 Grid = dict[str, list[Any]]
 

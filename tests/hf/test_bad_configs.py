@@ -146,7 +146,7 @@ def outcome(attempt: Callable[[], Any]) -> Any:
     return line
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 @given(st.data())
 def test_any_value_is_read_or_refused(data: st.DataObject) -> None:
     config = copy.deepcopy(SMALL_CONFIGS[data.draw(st.sampled_from(sorted(SMALL_CONFIGS)))])

@@ -157,7 +157,7 @@ def test_runs_say_the_same_layers(kinds: list[str]) -> None:
     assert told == kinds
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.sampled_from(("sliding_attention", "full_attention")), min_size=1))
 def test_any_order_of_layers_comes_back(words: list[str]) -> None:
     config = {"model_type": "gpt_oss"} | GPT_OSS | {"layer_types": words, "num_hidden_layers": len(words)}
