@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property, wraps
 from typing import Any
 
 import msgspec
 
 from archcalc.errors import InputError, shown
 from archcalc.hf.config import Config
+from archcalc.hf.gguf_map import GgufMap
 from archcalc.hf.harmless import HARMLESS, PLAIN
 from archcalc.hf.lens import Draft, Must, Template, names, read, write
+from archcalc.hf.spellings import Spelling
 from archcalc.hf.tensors import TensorMap
 from archcalc.spec.document import Document
 from archcalc.spec.model import Spec
 
+Builder = Callable[..., "Family"]
 _KEYS_OF_ALL = frozenset({"model_type", "architectures", "is_encoder_decoder"})
 
 
@@ -26,7 +29,8 @@ class Family:
 
     `classes`: the transformers classes whose tensors these are, the first being the one that is written.
     `must`: keys that are ours for some values only. `harmless`: keys of this family that change no number.
-    `also`: what is written besides, because the class's default of it may not fit.
+    `also`: what is written besides, because the class's default of it may not fit. `spelling`: how published files
+    differ from the class's names. `gguf`: how GGUF files say it. `recipe`: what built the row, for `derived`.
     """
 
     model_type: str
@@ -37,6 +41,14 @@ class Family:
     harmless: frozenset[str] = frozenset()
     is_encoder_decoder: bool = False
     also: Mapping[str, Any] = field(default_factory=dict)
+    spelling: Spelling = Spelling()  # noqa: RUF009 - frozen
+    gguf: GgufMap | None = None
+    recipe: tuple[Builder, Mapping[str, Any]] | None = None
+
+    @property
+    def stacks(self) -> str:
+        """Which stacks its specs have: 'decoder', 'encoder' or 'encoder-decoder'."""
+        return "-".join(name for name in ("encoder", "decoder") if name in self.template)
 
     @cached_property
     def _known(self) -> set[str]:
@@ -76,3 +88,22 @@ class Family:
         """What the spec is called: the config's own name for where it came from, if it has one."""
         name = data.get("_name_or_path")
         return name if isinstance(name, str) and 0 < len(name) <= 200 else self.model_type
+
+
+def builder(build: Builder) -> Builder:
+    """Let a template's builder note how it was called, so that other rows can derive from a row that it returns."""
+
+    @wraps(build)
+    def noted(model_type: str, *classes: str, **switches: Any) -> Family:
+        return replace(build(model_type, *classes, **switches), recipe=(noted, switches))
+
+    return noted
+
+
+def derived(parent: Family, model_type: str, *classes: str, **changes: Any) -> Family:
+    """Return a row that differs from `parent` in its class and `changes`: its template's switches or its own fields."""
+    own = {one.name for one in fields(Family)}
+    if parent.recipe is None or changes.keys() <= own:
+        return replace(parent, model_type=model_type, classes=classes or parent.classes, **changes)
+    build, switches = parent.recipe
+    return build(model_type, *(classes or parent.classes), **{**switches, **changes})
