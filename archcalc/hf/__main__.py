@@ -4,4 +4,5 @@ import json
 
 from archcalc.hf.registry import INDEX, scan
 
-INDEX.write_text(json.dumps(scan(), indent=1) + "\n", "utf-8")
+with open(INDEX, "w", encoding="utf-8") as file:
+    file.write(json.dumps(scan(), indent=1) + "\n")

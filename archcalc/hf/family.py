@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from functools import cached_property, wraps
 from typing import Any
 
@@ -19,7 +19,6 @@ from archcalc.hf.tensors import TensorMap
 from archcalc.spec.document import Document
 from archcalc.spec.model import Spec
 
-Builder = Callable[..., "Family"]
 _KEYS_OF_ALL = frozenset({"model_type", "architectures", "is_encoder_decoder"})
 
 
@@ -30,7 +29,7 @@ class Family:
     `classes`: the transformers classes whose tensors these are, the first being the one that is written.
     `must`: keys that are ours for some values only. `harmless`: keys of this family that change no number.
     `also`: what is written besides, because the class's default of it may not fit. `spelling`: how published files
-    differ from the class's names. `gguf`: how GGUF files say it. `recipe`: what built the row, for `derived`.
+    differ from the class's names. `gguf`: how GGUF files say it.
     """
 
     model_type: str
@@ -43,7 +42,6 @@ class Family:
     also: Mapping[str, Any] = field(default_factory=dict)
     spelling: Spelling = Spelling()  # noqa: RUF009 - frozen
     gguf: GgufMap | None = None
-    recipe: tuple[Builder, Mapping[str, Any]] | None = None
 
     @property
     def stacks(self) -> str:
@@ -90,20 +88,31 @@ class Family:
         return name if isinstance(name, str) and 0 < len(name) <= 200 else self.model_type
 
 
-def builder(build: Builder) -> Builder:
-    """Let a template's builder note how it was called, so that other rows can derive from a row that it returns."""
+@dataclass(frozen=True)
+class Row:
+    """A family that is built when its configs are read: a template's builder, and the switches it is called with."""
+
+    model_type: str
+    classes: tuple[str, ...]
+    build: Callable[..., Family]
+    switches: Mapping[str, Any]
+
+    @cached_property
+    def family(self) -> Family:
+        """The family."""
+        return self.build(self.model_type, *self.classes, **self.switches)
+
+
+def builder(build: Callable[..., Family]) -> Callable[..., Row]:
+    """Let calls of a template's builder return rows, which are built later, and from which other rows can derive."""
 
     @wraps(build)
-    def noted(model_type: str, *classes: str, **switches: Any) -> Family:
-        return replace(build(model_type, *classes, **switches), recipe=(noted, switches))
+    def row(model_type: str, *classes: str, **switches: Any) -> Row:
+        return Row(model_type, classes, build, switches)
 
-    return noted
+    return row
 
 
-def derived(parent: Family, model_type: str, *classes: str, **changes: Any) -> Family:
-    """Return a row that differs from `parent` in its class and `changes`: its template's switches or its own fields."""
-    own = {one.name for one in fields(Family)}
-    if parent.recipe is None or changes.keys() <= own:
-        return replace(parent, model_type=model_type, classes=classes or parent.classes, **changes)
-    build, switches = parent.recipe
-    return build(model_type, *(classes or parent.classes), **{**switches, **changes})
+def derived(parent: Row, model_type: str, *classes: str, **changes: Any) -> Row:
+    """Return a row that differs from `parent` in its class and in switches of its template or its own fields."""
+    return Row(model_type, classes or parent.classes, parent.build, {**parent.switches, **changes})

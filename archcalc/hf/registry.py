@@ -6,18 +6,19 @@ still found, by importing every module.
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from archcalc.hf.family import Family
+import msgspec
 
-FOLDER = Path(__file__).parent / "families"
-INDEX = FOLDER / "index.json"
+if TYPE_CHECKING:
+    from archcalc.hf.family import Family, Row
+
+FOLDER = os.path.join(os.path.dirname(__file__), "families")
+INDEX = os.path.join(FOLDER, "index.json")
 # Where two families could say the same architecture, the one in the earlier module is written.
 FIRST = ("gpt2", "llama_like", "moe_like", "bert")
 
@@ -25,7 +26,8 @@ FIRST = ("gpt2", "llama_like", "moe_like", "bert")
 @cache
 def index() -> dict[str, Any]:
     """The generated index: module → stacks → model types, and GGUF's architectures → model types."""
-    found: dict[str, Any] = json.loads(INDEX.read_text("utf-8"))
+    with open(INDEX, "rb") as file:
+        found: dict[str, Any] = msgspec.json.decode(file.read())
     return found
 
 
@@ -39,9 +41,9 @@ def find(model_type: str) -> Family | None:
     """The family of a model type, if there is one."""
     named = [name for name, groups in index()["families"].items() for group in groups.values() if model_type in group]
     for module in named or modules():
-        for family in families_of(module):
-            if family.model_type == model_type:
-                return family
+        for row in rows_of(module):
+            if row.model_type == model_type:
+                return _built(row)
     return None
 
 
@@ -53,28 +55,34 @@ def find_gguf(architecture: str) -> Family | None:
 
 def modules() -> list[str]:
     """The names of the modules that hold rows, in the order in which a config is written."""
-    names = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
+    names = sorted(file[:-3] for file in os.listdir(FOLDER) if file.endswith(".py") and file != "__init__.py")
     return sorted(names, key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
 
 
-def families_of(module: str) -> tuple[Family, ...]:
+def rows_of(module: str) -> tuple[Row | Family, ...]:
     """The rows of a module."""
-    found: tuple[Family, ...] = import_module(f"archcalc.hf.families.{module}").FAMILIES
-    return found
+    rows: tuple[Row | Family, ...] = import_module(f"archcalc.hf.families.{module}").FAMILIES
+    return rows
 
 
 def scan() -> dict[str, Any]:
     """The index as the modules say it."""
     families: dict[str, dict[str, list[str]]] = {}
     gguf: dict[str, str] = {}
-    for module, family in _rows():
+    for module, family in _families():
         families.setdefault(module, {}).setdefault(family.stacks, []).append(family.model_type)
         if family.gguf:
             gguf[family.gguf.name] = family.model_type
     return {"families": families, "gguf": gguf}
 
 
-def _rows() -> Iterator[tuple[str, Family]]:
+def _families() -> Iterator[tuple[str, Family]]:
     for module in modules():
-        for family in families_of(module):
-            yield module, family
+        for row in rows_of(module):
+            yield module, _built(row)
+
+
+def _built(row: Row | Family) -> Family:
+    from archcalc.hf.family import Family
+
+    return row if isinstance(row, Family) else row.family

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from archcalc.hf import family_of, registry
+from archcalc.hf import registry
+from archcalc.hf.families.llama_like import LLAMA
 from archcalc.hf.family import derived
 from archcalc.spec.document import decode
 
@@ -26,13 +27,9 @@ def test_an_unknown_name_is_no_family() -> None:
 
 
 def test_a_row_derives_from_a_row() -> None:
-    child = derived(family_of("llama"), "child", "ChildForCausalLM", act="relu2", depth=3, must=())
+    child = derived(LLAMA, "child", "ChildForCausalLM", act="relu2", depth=3, must=()).family
     spec = decode(child.document({"model_type": "child"}))
     assert (spec.decoder.n_layers, spec.decoder.runs[0].pattern[0].ffn.activation) == (3, "relu2")
     assert spec.vocab_size == 32000
     assert child.classes == ("ChildForCausalLM",)
-
-
-def test_a_row_without_a_template_changes_its_own_fields_alone() -> None:
-    child = derived(family_of("gpt2"), "child", is_encoder_decoder=True)
-    assert (child.classes, child.is_encoder_decoder) == (("GPT2LMHeadModel",), True)
+    assert derived(LLAMA, "other").family.classes == ("LlamaForCausalLM",)

@@ -470,7 +470,7 @@ GEMMA3 = derived(
     head={"softcap": positive("final_logit_softcapping", None, null=None)},
     tensors=(LLAMA_OUTSIDE, LLAMA_ATTENTION, QK_NORMS, GEMMA_NORMS, LLAMA_FFN),
     # Its attention has no cap, whatever is said of one.
-    harmless=GEMMA2.harmless | keys("attn_logit_softcapping"),
+    harmless=keys("attn_logit_softcapping cache_implementation hidden_act"),
     gguf=None,
 )
 
