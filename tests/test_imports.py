@@ -16,8 +16,8 @@ PACKAGE = Path(__file__).parents[1] / "archcalc"
 
 # Each may import itself and what stands before it.
 HOUSE = (
-    "_version", "errors", "units", "extras", "spec", "formats", "presets", "hf", "sources", "text", "ledger", "analysis",
-    "contract", "nn", "checkpoint", "run", "interp", "proof", "render", "dashboard", "cli", "__main__",
+    "_version", "errors", "units", "extras", "spec", "formats", "presets", "hf", "sources", "text", "ledger",
+    "analysis", "contract", "nn", "checkpoint", "run", "interp", "proof", "render", "dashboard", "cli", "__main__",
 )  # fmt: skip
 # Two readings of a spec that share nothing but the spec.
 READINGS = ({"ledger", "analysis", "contract"}, {"nn", "checkpoint", "run", "interp"})
@@ -112,9 +112,8 @@ def test_a_circle_is_seen():
 
 @pytest.mark.parametrize("folder", RUN)
 def test_the_floors_of_run(folder: str):
-    paths = [
-        path for path in modules("run") if path.relative_to(PACKAGE / "run").parts[0].removesuffix(".py") == folder
-    ]
+    inside = {path: path.relative_to(PACKAGE / "run").parts[0].removesuffix(".py") for path in modules("run")}
+    paths = [path for path, place in inside.items() if place == folder]
     assert paths
     for path in paths:
         own_run = {name.split(".")[2] for name in imports(parsed(path)) if name.startswith("archcalc.run.")}
