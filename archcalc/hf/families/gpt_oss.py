@@ -54,7 +54,8 @@ def layer(window: Template) -> Template:
             "activation": "clamped_swish",
             "expert_bias": True,
             "router_bias": True,
-            "scoring": "softmax_chosen",
+            "choose": "logits",
+            "weigh": "softmax",
         },
     }
 

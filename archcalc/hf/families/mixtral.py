@@ -46,7 +46,7 @@ TEMPLATE = {
                     "n_active": size("num_experts_per_tok", 2),
                     "d_expert": size("intermediate_size", 14336),
                     "activation": activation("silu"),
-                    "scoring": Given("softmax"),
+                    "choose": Given("softmax"),
                     "normalise": Given(True),
                 },
             }

@@ -48,7 +48,7 @@ MOE = {
     "n_active": size("num_experts_per_tok", 8),
     "d_expert": size("moe_intermediate_size", 768),
     "activation": ACTIVATION,
-    "scoring": Given("softmax"),
+    "choose": Given("softmax"),
     "normalise": flag("norm_topk_prob", False),
 }
 
