@@ -111,7 +111,7 @@ class MoE(nn.Module):
         """States [B, T, D] to states [B, T, D]."""
         x_QD = x_BTD.flatten(0, 1)
         weights_Qk, experts_Qk = self.route(x_QD)
-        y_BTD = _WEIGHING[self.part.weight_on](self, x_QD, weights_Qk.unsqueeze(-1).to(x_QD.dtype), experts_Qk)
+        y_BTD = _WEIGHING[self.part.weight_on](self, x_QD, weights_Qk.unsqueeze(-1), experts_Qk)
         y_BTD = y_BTD.view_as(x_BTD)
         if self.shared is None:
             return y_BTD
@@ -160,12 +160,12 @@ class MoE(nn.Module):
 def _of_output(mixture: MoE, x_QD: Tensor, weights_Qk1: Tensor, experts_Qk: Tensor) -> Tensor:
     """The sum over the chosen experts of what each makes, weighed."""
     y_QkD = tap("experts", mixture.experts(x_QD, experts_Qk, mixture.how))
-    return (y_QkD * weights_Qk1).sum(-2)
+    return (y_QkD * weights_Qk1.to(y_QkD.dtype)).sum(-2)
 
 
 def _of_input(mixture: MoE, x_QD: Tensor, weights_Qk1: Tensor, experts_Qk: Tensor) -> Tensor:
     """The sum over the chosen experts of what each makes of its weighed input: each choice is a token of its own."""
-    x_CD = (x_QD.unsqueeze(-2) * weights_Qk1).flatten(0, 1)
+    x_CD = (x_QD.unsqueeze(-2) * weights_Qk1.to(x_QD.dtype)).flatten(0, 1)
     y_CD = mixture.experts(x_CD, experts_Qk.view(-1, 1), mixture.how)
     return tap("experts", y_CD.view(*experts_Qk.shape, -1)).sum(-2)
 

@@ -234,9 +234,7 @@ def _check_router(part: MoE, where: str) -> None:
     if part.jitter is not None and part.weigh != "sparsemixer":
         raise InputError(f"{part.weigh!r} knows no jitter", where=f"{where}.jitter", allowed="weigh: sparsemixer")
     if part.normalise_min and not part.normalise:
-        raise InputError(
-            "the weights are not normalised", where=f"{where}.normalise_min", allowed="normalise: true"
-        )
+        raise InputError("the weights are not normalised", where=f"{where}.normalise_min", allowed="normalise: true")
 
 
 def _as_is(part: Plain | Gated, spec: Spec, where: str) -> Plain | Gated:
