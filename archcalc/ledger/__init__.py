@@ -19,5 +19,5 @@ Hence, for sizes:
   (`if part.n_shared`); the smaller of two numbers is `tokens.least`.
 - `int(size)`, `range(size)` and an index are exact too, and cost a run for each value. Only a stack's depth pays that.
 
-`d.name` is a symbol, not a size: it may be used as any polynomial. tests/analysis/test_sweep_rules.py holds all this.
+`d.name` is a symbol, not a size: it is a polynomial. tests/analysis/sweep/test_sweep_rules.py holds all this.
 """
