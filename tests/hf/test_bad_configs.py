@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hf_configs import CONFIGS, LLAMA, LLAMA3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +14,7 @@ from archcalc.errors import InputError
 from archcalc.hf import from_config, to_config
 from archcalc.spec import Spec
 from archcalc.spec.document import decode
+from tests.hf.hf_configs import CONFIGS, LLAMA, LLAMA3
 
 BASE = {"model_type": "llama"} | LLAMA
 
@@ -22,9 +22,9 @@ BASE = {"model_type": "llama"} | LLAMA
 @pytest.mark.parametrize(
     ("change", "line"),
     [
-        ({"model_type": "lama"}, "model_type: found 'lama' (did you mean 'llama'?); allowed: gpt2, llama, "),
-        ({"model_type": None}, "model_type: found None; allowed: gpt2, "),
-        ({"model_type": ["llama"]}, "model_type: found a list; allowed: gpt2, "),
+        ({"model_type": "lama"}, "model_type: found 'lama' (did you mean 'llama'?); allowed: a model type that "),
+        ({"model_type": None}, "model_type: found None; allowed: a model type that "),
+        ({"model_type": ["llama"]}, "model_type: found a list; allowed: a model type that "),
         ({"hidden_size": "abc"}, "hidden_size: found 'abc'; allowed: an integer from 1 to 4294967296"),
         ({"hidden_size": True}, "hidden_size: found True; allowed: an integer"),
         ({"hidden_size": None}, "hidden_size: found None; allowed: an integer"),
@@ -53,7 +53,10 @@ BASE = {"model_type": "llama"} | LLAMA
             {"rope_scaling": LLAMA3 | {"facto": 1}},
             "rope_scaling: unknown key 'facto' (did you mean 'factor'?); allowed:",
         ),
-        ({"partial_rotary_factor": 0.5}, "partial_rotary_factor: found 0.5; allowed: 1.0, which turns the whole head"),
+        (
+            {"partial_rotary_factor": 0.5, "rope_scaling": LLAMA3},
+            "partial_rotary_factor: found 0.5; allowed: 1.0, which rotates the whole head",
+        ),
         ({"architectures": ["LlamaModel"]}, "architectures: found 'LlamaModel'; allowed: LlamaForCausalLM"),
         ({"architectures": {}}, "architectures: found a mapping; allowed: LlamaForCausalLM"),
         ({"is_encoder_decoder": True}, "is_encoder_decoder: found True; allowed: false"),
@@ -146,7 +149,7 @@ def outcome(attempt: Callable[[], Any]) -> Any:
     return line
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 @given(st.data())
 def test_any_value_is_read_or_refused(data: st.DataObject) -> None:
     config = copy.deepcopy(SMALL_CONFIGS[data.draw(st.sampled_from(sorted(SMALL_CONFIGS)))])

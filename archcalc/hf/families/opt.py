@@ -3,6 +3,7 @@
 from archcalc.hf.config import Config
 from archcalc.hf.family import Family
 from archcalc.hf.lens import Cases, Given
+from archcalc.hf.spellings import Spelling
 from archcalc.hf.stack import Stack
 from archcalc.hf.tensors import renamed, same, table
 from archcalc.hf.vocabulary import Narrow, activation, biases, dropout, flag, keys, layers, size
@@ -85,5 +86,14 @@ TENSORS = table(
 )
 
 FAMILIES = (
-    Family("opt", ("OPTForCausalLM",), TEMPLATE, TENSORS, harmless=keys("layerdrop activation_dropout init_std")),
+    Family(
+        "opt",
+        ("OPTForCausalLM",),
+        TEMPLATE,
+        TENSORS,
+        harmless=keys("layerdrop activation_dropout init_std"),
+        spelling=Spelling(
+            renamed={r"^(?=decoder\.)": "model."}, copies={"lm_head.weight": "model.decoder.embed_tokens.weight"}
+        ),
+    ),
 )
