@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from archcalc.nn.mla import latent_scale
 from archcalc.spec.attention import Attention, LatentAttention
@@ -132,12 +131,3 @@ def _mixture(part: MoE, w: Where) -> Rows:
         yield "shared.hidden", "hidden", f"hidden({w.read}, {w.of}shared)"
         shared = f" + linear({w.at}shared.hidden, {w.of}shared.down){gate}"
     yield "out", "fed", f"summed({w.at}weights, {w.at}experts){shared}"
-
-
-PARTS: dict[type, Callable[[Any, Where], Rows]] = {
-    Attention: _attention,
-    LatentAttention: _latent,
-    Plain: _plain,
-    Gated: _gated,
-    MoE: _mixture,
-}
