@@ -213,8 +213,9 @@ RESIDUALS = st.sampled_from(
 @st.composite
 def arms(draw: st.DrawFn, name: str, place: Place = Place(), source: bool = False, norm: bool = False) -> Arm:
     """An arm of this name, with a norm of its own if asked for one."""
-    part = attentions(place, cross=True) if source else any_attentions(place) | FFNS
-    return Arm(name=name, part=draw(part), norm=draw(NORMS) if norm else None, reads="source" if source else "stream")
+    own = {"ffn": FFNS, "experts": FFNS, "more": any_attentions(place) | FFNS}.get(name, any_attentions(place))
+    part = draw(attentions(place, cross=True) if source else own)
+    return Arm(name=name, part=part, norm=draw(NORMS) if norm else None, reads="source" if source else "stream")
 
 
 @st.composite
@@ -233,7 +234,7 @@ def branches(draw: st.DrawFn, names: tuple[str, ...] = ("attn",), place: Place =
 
 
 # The arms of each branch of a layer; in one that attends to a source, 'cross' does.
-EXPLICIT = st.sampled_from(((("attn", "mixer"), ("ffn",)), (("attn",), ("ffn", "experts"), ("more",)), (("one",),)))
+EXPLICIT = st.sampled_from(((("attn", "mixer"), ("ffn",)), (("attn",), ("ffn", "experts"), ("more",)), (("more",),)))
 CROSSING = st.sampled_from(((("attn",), ("cross", "ffn")), (("cross",),), (("attn", "cross"), ("ffn",))))
 
 

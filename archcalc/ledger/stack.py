@@ -62,7 +62,8 @@ class StackReader(msgspec.Struct, frozen=True):
     def owner(self, group: Group | None = None, slot: str = "") -> str:
         """What the sizes of a group's slot are called after, where they need it: 'decoder.moe', 'encoder.cross'."""
         label = group.name if group and len(self.groups) > 1 else ""
-        words = [self.prefix.rstrip("."), label, slot if slot not in ("attn", "ffn") else ""]
+        is_short = slot in ("attn", "ffn") and group is not None and not group.layer.branches
+        words = [self.prefix.rstrip("."), label, "" if is_short else slot]
         return ".".join(word for word in words if word) or "layers"
 
     def state(self, table: Table) -> None:

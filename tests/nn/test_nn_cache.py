@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from archcalc.errors import InputError
 from archcalc.nn import build
-from archcalc.nn.cache import CACHES, Cache, allocate
+from archcalc.nn.cache import Cache, allocate
 from archcalc.nn.held import Tokens
 from archcalc.nn.quantised import Plain
 from archcalc.sources import load
@@ -25,7 +25,6 @@ from archcalc.spec.groups import layers_of, weight_indices
 from tests.nn import test_nn_transformers as theirs
 from tests.nn.flop_truth import counted, decode, prefill
 from tests.strategies import DECODERS, specs
-from tests.test_completeness import variants
 
 SEQ, SOURCE = 14, 4  # past every drawn window, which is 9 at most
 GQA = {"kind": "gqa", "n_heads": 3, "n_kv_heads": 1, "d_head": 4}
@@ -220,12 +219,6 @@ def test_bytes_of_a_source() -> None:
 def test_latents_are_held_and_no_heads() -> None:
     (first, *_) = allocate(load("deepseek-v3"), 2, 7).layers
     assert [tensor.shape for tensor in first["attn"].tensors] == [(2, 7, 512), (2, 1, 7, 64)]
-
-
-def test_every_attention_has_a_cache() -> None:
-    from archcalc.spec.attention import AnyAttention
-
-    assert set(CACHES) == variants(AnyAttention)
 
 
 # What it holds.
