@@ -12,7 +12,7 @@ from archcalc.nn.norm import norm
 from archcalc.nn.sight import View
 from archcalc.nn.taps.points import tap, within
 from archcalc.spec import Spec
-from archcalc.spec.branches import arm_norm, arms, branches, names, norms, stream_names
+from archcalc.spec.branches import BranchNames, arm_norm, arms, branches, names, norms, stream_names
 from archcalc.spec.execution import Execution
 from archcalc.spec.layer import Arm, Branch, Layer
 from archcalc.spec.variants import reading, variant
@@ -24,6 +24,8 @@ class Block(nn.Module):
     def __init__(self, layer: Layer, model: Spec) -> None:
         super().__init__()
         self.branches, self.stream_names = branches(layer), stream_names(layer)
+        self.names = [names(branch) for branch in self.branches]
+        self.mixing = {arm.name for arm in arms(layer) if variant(arm.part).mixes_tokens}
         self.dropout, self.how = model.dropout.residual, Execution()
         for arm in arms(layer):
             self.add_module(arm.name, reading(arm.part, "module")(arm.part, model))
@@ -39,29 +41,27 @@ class Block(nn.Module):
     def forward(self, x_BTD: Tensor, view: View) -> Tensor:
         """States [B, T, D] to states [B, T, D]."""
         x_BTD = tap("resid_pre", x_BTD)
-        for branch, left in zip(self.branches, self.stream_names, strict=True):
-            x_BTD = tap(left, self.branch(branch, x_BTD, view))
+        for branch, own, left in zip(self.branches, self.names, self.stream_names, strict=True):
+            x_BTD = tap(left, self.branch(branch, own, x_BTD, view))
         return x_BTD
 
-    def branch(self, branch: Branch, x_BTD: Tensor, view: View) -> Tensor:
-        """The residual stream [B, T, D] after a branch."""
-        own = names(branch)
+    def branch(self, branch: Branch, own: BranchNames, x_BTD: Tensor, view: View) -> Tensor:
+        """The residual stream [B, T, D] after a branch whose norms have these names."""
         read_BTD = self.normed(own.norm_in, x_BTD)
         skip_BTD = read_BTD if branch.skip_reads == "normed" else x_BTD
-        sum_BTD = _sum([scaled(skip_BTD, branch.skip), *self.joining(branch, read_BTD, view)])
+        sum_BTD = _sum([scaled(skip_BTD, branch.skip), *self.joining(branch, own, read_BTD, view)])
         return sum_BTD if own.sum is None else self.normed(own.norm_after, tap(own.sum, sum_BTD))
 
-    def joining(self, branch: Branch, read_BTD: Tensor, view: View) -> list[Tensor]:
+    def joining(self, branch: Branch, own: BranchNames, read_BTD: Tensor, view: View) -> list[Tensor]:
         """What the arms add to the residual stream, [B, T, D] each: the norm of their sum, or each by itself."""
-        norm_out = names(branch).norm_out
         outputs = [self.part(arm, self.normed(arm_norm(arm), read_BTD), view) for arm in branch.arms]
-        if norm_out is not None:
-            outputs = [self.normed(norm_out, _sum(outputs))]
+        if own.norm_out is not None:
+            outputs = [self.normed(own.norm_out, _sum(outputs))]
         return [self.dropped(scaled(y_BTD, branch.scale)) for y_BTD in outputs]
 
     def part(self, arm: Arm, x_BTD: Tensor, view: View) -> Tensor:
         """The output of one arm's part [B, T, D], before any residual."""
-        context = (view.of(arm),) if variant(arm.part).mixes_tokens else ()
+        context = (view.of(arm),) if arm.name in self.mixing else ()
         y_BTD: Tensor = within(arm.name, self.get_submodule(arm.name), x_BTD, *context)
         return tap(f"{arm.name}.out", y_BTD)
 

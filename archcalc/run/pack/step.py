@@ -144,9 +144,10 @@ class Short(Block):
 
     def __init__(self, block: Block, forms: dict[str, Form]) -> None:
         nn.Module.__init__(self)
-        self.branches, self.stream_names, self.forms = block.branches, block.stream_names, forms
-        names = [name for branch in block.branches for name, _ in norms(branch)]
-        self.norms = {name: block.get_submodule(name).forward for name in names}
+        self.branches, self.names, self.stream_names = block.branches, block.names, block.stream_names
+        self.forms = forms
+        own = [name for branch in block.branches for name, _ in norms(branch)]
+        self.norms = {name: block.get_submodule(name).forward for name in own}
 
     def part(self, arm: Arm, x_BTD: Tensor, view: Any) -> Tensor:
         """The output of one arm's part, here [B, D]; the view is a `Moment`."""
