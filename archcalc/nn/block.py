@@ -56,7 +56,9 @@ class Block(nn.Module):
         """What the arms add to the residual stream, [B, T, D] each: the norm of their sum, or each by itself."""
         outputs = [self.part(arm, self.normed(arm_norm(arm), read_BTD), view) for arm in branch.arms]
         if own.norm_out is not None:
-            outputs = [self.normed(own.norm_out, _sum(outputs))]
+            summed_BTD = _sum(outputs)
+            summed_BTD = summed_BTD if own.arms_sum is None else tap(own.arms_sum, summed_BTD)
+            outputs = [self.normed(own.norm_out, summed_BTD)]
         return [self.dropped(scaled(y_BTD, branch.scale)) for y_BTD in outputs]
 
     def part(self, arm: Arm, x_BTD: Tensor, view: View) -> Tensor:

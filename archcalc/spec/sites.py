@@ -112,6 +112,8 @@ def _branch(branch: Branch, width: Sizes) -> Iterator[Site]:
             yield _bare(name, "the states, normed", width)
         for point in reading(arm.part, "sites")(arm.part, width, arm.reads == "source"):
             yield msgspec.structs.replace(point, name=f"{arm.name}.{point.name}")
+    if own.arms_sum:
+        yield _bare(own.arms_sum, "the sum of the branch's arms, before the norm", width)
     if own.norm_out:
         yield _bare(own.norm_out, "the branch's output, normed: it joins the residual stream", width)
     if own.sum and own.norm_after:

@@ -20,6 +20,7 @@ from archcalc.nn.quantised import Plain
 from archcalc.sources import load
 from archcalc.spec import Spec
 from archcalc.spec.attention import Attention, LatentAttention
+from archcalc.spec.branches import arms
 from archcalc.spec.execution import Execution
 from archcalc.spec.groups import layers_of, weight_indices
 from tests.nn import test_nn_transformers as theirs
@@ -166,14 +167,13 @@ def test_one_prefill_is_the_forward_pass(spec: Spec) -> None:
 def formula(spec: Spec, batch: int, capacity: int, source: int) -> int:
     """Elements, as docs and papers have it."""
     total = 0
-    for layer in layers_of(spec.decoder):
-        part, cross = layer.attention, layer.cross
+    for arm in (arm for layer in layers_of(spec.decoder) for arm in arms(layer)):
+        part = arm.part
         if isinstance(part, LatentAttention):
             total += capacity * (part.kv_rank + part.d_rope)
         if isinstance(part, Attention):
-            total += 2 * part.n_kv_heads * part.d_head * min(capacity, part.window or capacity)
-        if cross is not None:
-            total += 2 * cross.n_kv_heads * cross.d_head * source
+            tokens = source if arm.reads == "source" else min(capacity, part.window or capacity)
+            total += 2 * part.n_kv_heads * part.d_head * tokens
     return batch * total
 
 
@@ -392,11 +392,11 @@ def test_scores_have_a_column_for_each_key_that_a_layer_holds(spec: Spec, batch:
     expected: dict[str, int] = {}
     stack, prefix = spec.decoder, "decoder." if spec.encoder else ""
     for owner, layer in zip(weight_indices(stack), layers_of(stack), strict=True):
-        for slot, part in (("attn", layer.attention), ("cross", layer.cross)):
-            if part is not None:
-                name = f"{prefix}layers.{owner}.{slot}"
-                expected[name] = expected.get(name, 0) + products(part, batch, new, past, source * (slot == "cross"))
-    assert {name: flops for name, flops in found.items() if name.endswith((".attn", ".cross"))} == expected
+        for arm in arms(layer):
+            if isinstance(arm.part, Attention | LatentAttention):
+                name, of_source = f"{prefix}layers.{owner}.{arm.name}", source * (arm.reads == "source")
+                expected[name] = expected.get(name, 0) + products(arm.part, batch, new, past, of_source)
+    assert {name: flops for name, flops in found.items() if name in expected} == expected
 
 
 def products(part: Any, batch: int, new: int, past: int, source: int) -> int:

@@ -130,8 +130,11 @@ class _Layer:
         outputs = [f"{self.at}{arm.name}.out" for arm in branch.arms]
         if branch.norm_out is None:
             return outputs
-        summed = outputs[0] if len(outputs) == 1 else f"({' + '.join(outputs)})"
-        return [(yield from self._normed(branch.norm_out, names(branch).norm_out, summed))]
+        own = names(branch)
+        if own.arms_sum:
+            yield self._step(own.arms_sum, "residual", " + ".join(outputs))
+        summed = f"{self.at}{own.arms_sum}" if own.arms_sum else outputs[0]
+        return [(yield from self._normed(branch.norm_out, own.norm_out, summed))]
 
     def _step(self, name: str, kind: str, formula: str) -> Step:
         return Step(f"{self.at}{name}", kind, formula, self.at.rstrip("."))
