@@ -68,7 +68,7 @@ def fields_of(kind: inspect.Type, value: Any, path: Path) -> set[str]:
     """The places of all fields within a part, read from its types; the first item of each list."""
     own = set()
     for member in members(kind):
-        if isinstance(member, inspect.VarTupleType) and isinstance(value, list) and isinstance(value[0], dict):
+        if isinstance(member, inspect.VarTupleType) and isinstance(value, list) and value and isinstance(value[0], dict):
             own |= fields_of(member.item_type, value[0], (*path, 0))
         elif isinstance(member, inspect.StructType) and isinstance(value, dict):
             if member.tag_field and value[member.tag_field] != member.tag:

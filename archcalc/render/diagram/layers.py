@@ -21,13 +21,13 @@ BRANCH, ASIDE = 34, 16
 class Slot(msgspec.Struct, frozen=True):
     """What a layer computes of its stream in one go: chains of boxes side by side, behind boxes that they share.
 
-    `after` stands on the stream itself, once the sum is made. `reads_source`: the last box of the chain does.
+    `after` stands on the stream itself, once the sum is made. `readers`: the chains whose attention reads the source.
     """
 
     chains: tuple[tuple[Said, ...], ...]
     shared: tuple[Said, ...] = ()
     after: tuple[Said, ...] = ()
-    reads_source: bool = False
+    readers: tuple[int, ...] = ()
 
     @property
     def width(self) -> float:
@@ -56,8 +56,8 @@ def _slot(branch: Branch, d_model: int, say: Words, *, is_causal: bool) -> Slot:
     scale = () if branch.scale == 1 else (Said(say("diagram.scale", value=f"{branch.scale:.4g}"), (), "other"),)
     if len(chains) == 1:
         chains, before = [(*before, *chains[0], *out, *scale)], ()
-    reads_source = any(arm.reads == "source" for arm in branch.arms)
-    return Slot(tuple(chains), before, after, reads_source)
+    readers = tuple(i for i, arm in enumerate(branch.arms) if arm.reads == "source")
+    return Slot(tuple(chains), before, after, readers)
 
 
 def _norms(part: Norm | None) -> tuple[Said, ...]:
@@ -98,7 +98,7 @@ def _chains(slot: Slot, left: float, width: float, start: tuple[float, float], a
             at.shapes.append(Wire(way))
             box = _boxed(one, x - each / 2, y + GAP, each, at)
             y = box.bottom
-        if slot.reads_source:
+        if i in slot.readers:
             reading = next(one for one in reversed(chain) if one.component == "attention")
             at.reads.append(next(box for box in at.shapes if isinstance(box, Box) and box.said is reading))
         ends.append((x, y))

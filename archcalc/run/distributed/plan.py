@@ -95,7 +95,11 @@ def _refused(n: int, of: str, size: int) -> InputError:
 
 
 def _stack(stack: Stack, n: int) -> Stack:
-    runs = (structs.replace(run, pattern=tuple(_layer(layer, n) for layer in run.pattern)) for run in stack.runs)
+    used = set(layers_of(stack))  # a pattern longer than its run has layers that no turn takes
+    runs = (
+        structs.replace(run, pattern=tuple(_layer(layer, n) if layer in used else layer for layer in run.pattern))
+        for run in stack.runs
+    )
     return structs.replace(stack, runs=tuple(runs))
 
 
