@@ -48,7 +48,7 @@ class Opened:
 
     def load(
         self,
-        work: Workload,
+        work: Workload | None,
         *,
         device: str | torch.device = "cpu",
         dtype: torch.dtype | None = None,
@@ -58,13 +58,13 @@ class Opened:
         progress: Progress | None = None,
         ranks: Ranks | None = None,
     ) -> Ready:
-        """The model, on a device, laid out to run fast; not `packed`, the canonical module, which taps can look into.
+        """Return the model on a device: `packed`, laid out to run fast, or the canonical module, which taps can look into.
 
-        Random weights are those of `seed`.
-        `dtype` left out is float32 on the CPU, elsewhere what the file has. `quantize` stores matrices in 8 or 4 bits,
-        on the CPU alone. With `ranks`, this process holds its part of the model. Raises TooLargeError,
-        before anything is allocated, if `work` does not fit; InputError for a device that is not there, and for weights
-        that are not those of the architecture.
+        `seed` is that of random weights. `dtype` left out is float32 on the CPU, elsewhere the file's. `quantize`
+        stores matrices in 8 or 4 bits, on the CPU alone. With `ranks`, this process holds its part of the model.
+
+        Raises TooLargeError, before anything is allocated, where the weights and the caches of `work` do not fit;
+        InputError for a device that is not there, and for weights that are not those of the architecture.
         """
         place = device_of(device) if ranks is None else ranks.device
         if quantize and place.type != "cpu":
@@ -93,7 +93,7 @@ class Opened:
 
     def _spread(
         self,
-        work: Workload,
+        work: Workload | None,
         dtype: torch.dtype,
         quantize: Quantize | None,
         seed: int,
@@ -173,7 +173,7 @@ def open_source(source: str | Document, *, random_weights: bool = False, changes
         raise InputError(
             "has no weights",
             file=source,
-            allowed="a folder with safetensors, a .gguf file, a repo id; or --random-weights",
+            allowed="a folder with safetensors, a .gguf file, a Hugging Face repo id, or random weights",
         )
     if shipped := _shipped(source):
         return _with_weights(replace(open_checkpoint(shipped), label=source))
