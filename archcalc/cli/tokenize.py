@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 import click
@@ -48,7 +46,8 @@ def command(
 ) -> None:
     """How tokenizers split a text, side by side, with ids, and what their vocabularies cost.
 
-    SOURCE is a folder in Hugging Face layout, a tokenizer.json, a .gguf file or a repo id. With --train, one is trained
+    SOURCE is a folder in Hugging Face layout, a tokenizer.json, a .gguf file, a repo id, or a preset that comes with
+    weights. With --train, one is trained
     on a FILE and shown beside the other kinds (bpe, wordpiece, unigram, char, word) of the same vocabulary size on the
     same text.
     A vocabulary costs parameters (vocabulary × d_model in the embedding) and saves tokens.
@@ -85,30 +84,9 @@ def _named(sources: tuple[str, ...]) -> dict[str, Tokenizer]:
     twice = next((source for i, source in enumerate(sources) if source in sources[:i]), None)
     if twice is not None:
         raise InputError(f"{twice!r} stands twice", allowed="each source once")
-    return {source: _opened(source) for source in sources}
+    from archcalc.text.open import open_tokenizer
 
-
-def _opened(source: str) -> Tokenizer:
-    from archcalc.text.open import of_folder, of_gguf
-
-    if os.path.isfile(source) and source.lower().endswith(".gguf"):
-        require("gguf", does="reading a GGUF file", extra="run")
-        from archcalc.formats.gguf_file import read_header
-
-        try:
-            return of_gguf(read_header(Path(source)).metadata, label=source)
-        except InputError as error:
-            raise error.within(source) from None
-    if os.path.isdir(source) or (os.path.isfile(source) and source.lower().endswith(".json")):
-        return of_folder(source)
-    if source.count("/") == 1 and source[0].isalnum() and not os.path.exists(source):
-        from archcalc.hf.hub import snapshot_path
-
-        return of_folder(snapshot_path(source, weights=False))
-    problem = "has no tokenizer" if os.path.exists(source) else "is not there"
-    raise InputError(
-        problem, file=source, allowed="a folder with tokenizer.json, a tokenizer.json, a .gguf file, a repo id"
-    )
+    return {source: open_tokenizer(source) for source in sources}
 
 
 def _of_training(

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
-from archcalc import presets, sources
+from archcalc import sources
 from archcalc.checkpoint import Checkpoint, open_checkpoint
 from archcalc.errors import InputError
 from archcalc.nn import build
@@ -58,7 +57,7 @@ class Opened:
         progress: Progress | None = None,
         ranks: Ranks | None = None,
     ) -> Ready:
-        """Return the model on a device: `packed`, laid out to run fast, or the canonical module, which taps can look into.
+        """Return the model on a device: `packed`, to run fast, or the canonical module, which taps can look into.
 
         `seed` is that of random weights. `dtype` left out is float32 on the CPU, elsewhere the file's. `quantize`
         stores matrices in 8 or 4 bits, on the CPU alone. With `ranks`, this process holds its part of the model.
@@ -166,18 +165,9 @@ def open_source(source: str | Document, *, random_weights: bool = False, changes
         )
     if changes:
         raise InputError(
-            "found changes of an architecture whose weights are given", where="--set", allowed="with --random-weights"
+            "found changes of an architecture whose weights are given", where="changes", allowed="random_weights=True"
         )
-    source = str(source)
-    if not _has_weights(source):
-        raise InputError(
-            "has no weights",
-            file=source,
-            allowed="a folder with safetensors, a .gguf file, a Hugging Face repo id, or random weights",
-        )
-    if shipped := _shipped(source):
-        return _with_weights(replace(open_checkpoint(shipped), label=source))
-    return _with_weights(open_checkpoint(source))
+    return _with_weights(open_checkpoint(str(source)))
 
 
 def _with_weights(checkpoint: Checkpoint) -> Opened:
@@ -186,19 +176,6 @@ def _with_weights(checkpoint: Checkpoint) -> Opened:
     if tokenizer is None and folder is not None:
         eos_ids = tuple(eos_ids_of(folder, None))
     return Opened(checkpoint.spec, checkpoint.label, tokenizer, checkpoint, _start_id(folder), eos_ids)
-
-
-def _has_weights(source: str) -> bool:
-    """Whether a source is one that may have weights: no preset, no file that describes an architecture."""
-    suffix = os.path.splitext(source)[1]
-    if os.path.exists(source) and ("/" in source or suffix):
-        return suffix == ".gguf" or suffix not in sources.FILE_SUFFIXES
-    return presets.path_of(source) is None or _shipped(source) is not None
-
-
-def _shipped(source: str) -> str | None:
-    """The folder with a preset's weights, where they come with archcalc and `source` is no path."""
-    return None if os.path.exists(source) and "/" in source else presets.weights_path(source)
 
 
 def _tokenizer(checkpoint: Checkpoint) -> Tokenizer | None:

@@ -108,7 +108,7 @@ def test_dtypes(name: str, dtype: torch.dtype) -> None:
             "gpt2: has no weights; allowed: a folder with safetensors, a .gguf file, a Hugging Face repo id",
         ),
         ("./nowhere", {}, "./nowhere: no such file"),
-        ("nowhere", {}, "nowhere: no such file"),
+        ("nowhere", {}, "nowhere: no preset is called 'nowhere'; allowed: a preset"),
     ],
 )
 def test_what_cannot_be_loaded_gets_one_line(source: str, options: dict[str, Any], line: str) -> None:
