@@ -11,9 +11,10 @@ from archcalc.cli.options import output
 from archcalc.errors import InputError
 from archcalc.extras import require
 from archcalc.render.output import Format, emit, write
-from archcalc.render.tokenize import Subject, data, measured, page
+from archcalc.render.tokenize import data, page
 
 if TYPE_CHECKING:
+    from archcalc.text.measurement import Sample
     from archcalc.text.tokenizer import Tokenizer
 
 Trained = Literal["bpe", "wordpiece", "unigram"]
@@ -57,11 +58,13 @@ def command(
         if vocab_size is not None or save is not None:
             option = "--save" if vocab_size is None else "--vocab-size"
             raise InputError(f"{option} has no effect without --train", allowed=f"to leave out {option}")
-        subject = _of_sources(given, text, d_model or _usual_width())
+        tokenizers, sample = _of_sources(given, text, d_model or _usual_width())
     else:
-        subject = _of_training(kind, given, text, vocab_size or 1000, d_model or _usual_width(), save)
-    found = [measured(name, one, subject) for name, one in subject.tokenizers.items()]
-    emit(lambda: page(subject, found), lambda: data(subject, found), form, output=output, color=not no_color)
+        tokenizers, sample = _of_training(kind, given, text, vocab_size or 1000, d_model or _usual_width(), save)
+    from archcalc.text.measurement import measure_all
+
+    found = measure_all(tokenizers, sample)
+    emit(lambda: page(sample, found), lambda: data(sample, found), form, output=output, color=not no_color)
 
 
 def _usual_width() -> int:
@@ -70,14 +73,16 @@ def _usual_width() -> int:
     return load("tiny").d_model
 
 
-def _of_sources(given: tuple[str, ...], text: str | None, d_model: int) -> Subject:
+def _of_sources(given: tuple[str, ...], text: str | None, d_model: int) -> tuple[dict[str, Tokenizer], Sample]:
     """SOURCE… TEXT, or SOURCE… --text TEXT."""
     sources, sentence = (given, text) if text is not None else (given[:-1], given[-1] if given else None)
     if not sources or sentence is None:
         raise InputError(
             "a source and a text are needed", allowed='archcalc tokenize SOURCE "text", or --train KIND FILE'
         )
-    return Subject(_named(sources), sentence, sentence, "the text", d_model)
+    from archcalc.text.measurement import Sample
+
+    return _named(sources), Sample(sentence, sentence, "the text", d_model)
 
 
 def _named(sources: tuple[str, ...]) -> dict[str, Tokenizer]:
@@ -91,12 +96,13 @@ def _named(sources: tuple[str, ...]) -> dict[str, Tokenizer]:
 
 def _of_training(
     kind: Trained, given: tuple[str, ...], sentence: str | None, vocab_size: int, d_model: int, save: str | None
-) -> Subject:
+) -> tuple[dict[str, Tokenizer], Sample]:
     """All kinds trained on one text; the one asked for must reach its size, and is what --save writes."""
     if len(given) != 1:
         problem = "no file to train on" if not given else f"found {len(given)} files to train on"
         raise InputError(problem, where="--train", allowed="one text file, and what to split by --text")
     from archcalc.text import tokenizer_training as training
+    from archcalc.text.measurement import Sample
 
     text = training.read_text(given[0])
     progress = sys.stderr.isatty()
@@ -111,4 +117,4 @@ def _of_training(
             click.echo(f"archcalc: {one} is left out: {error}", err=True)
     if sentence is None:
         sentence = next(line.strip() for line in text.splitlines() if line.strip())
-    return Subject(tokenizers, sentence, text, given[0], d_model)
+    return tokenizers, Sample(sentence, text, given[0], d_model)
