@@ -91,9 +91,6 @@ def _option(name: str) -> str:
 def _plot(spec: Spec, path: str, phase: Phase, up_to: int | None, show: partial[None]) -> None:
     from archcalc.render.charts.context import drawn
 
-    try:
-        found = context(spec, phase, up_to)
-    except InputError as error:
-        raise InputError(error.problem, where=_option(error.where), allowed=error.allowed) from None
+    found = context(spec, phase, up_to)
     write(path, drawn(path, spec, found))
     show(lambda: pages.page(spec, found), lambda: pages.data(found))

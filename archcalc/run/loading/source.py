@@ -67,9 +67,9 @@ class Opened:
         """
         place = device_of(device) if ranks is None else ranks.device
         if quantize and place.type != "cpu":
-            raise InputError(f"found {place.type}", where="--quantize", allowed="on the cpu alone")
+            raise InputError(f"found {place.type}", where="quantize", allowed="on the cpu alone")
         if quantize and not packed:
-            raise InputError("found a model that is not packed", where="--quantize", allowed="left out")
+            raise InputError("found a model that is not packed", where="quantize", allowed="left out")
         dtype = dtype or self._dtype(place)
         if dtype not in memory_check.NAMES:
             raise InputError(f"found {dtype}", where="dtype", allowed=", ".join(map(str, memory_check.NAMES)))
@@ -104,7 +104,7 @@ class Opened:
         from archcalc.run.distributed.parts import targets
 
         if quantize:
-            raise InputError("found with --tp or --fsdp", where="--quantize", allowed="one process")
+            raise InputError("found with several ranks", where="quantize", allowed="one process")
         memory_check.check_parts(self.spec, work, dtype, ranks)
         model = build(self.spec, dtype=dtype).eval().requires_grad_(False)
         spread(model, ranks)
