@@ -88,6 +88,8 @@ class Interpreter:
 
     def scaled(self, x: Tensor, module: str) -> Tensor:
         weight, bias = self._weight(module), self._weight(module, "bias")
+        if weight is not None and weight.dim() == 2:  # a weight of its own for each head
+            weight = weight[:, None]
         x = x if weight is None else x * weight
         return x if bias is None else x + bias
 
