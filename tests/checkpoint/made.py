@@ -8,6 +8,7 @@ import torch
 import transformers
 
 from archcalc.hf import family_of
+from tests.hf.tiny import TINY
 
 SMALL = {"vocab_size": 96, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4}
 LLAMA = SMALL | {"intermediate_size": 56, "max_position_embeddings": 64, "num_key_value_heads": 2}
@@ -44,6 +45,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "marian": {"vocab_size": 96, "d_model": 32, "encoder_layers": 3, "decoder_layers": 2, "pad_token_id": 0}
     | {"encoder_attention_heads": 4, "decoder_attention_heads": 8, "encoder_ffn_dim": 40, "decoder_ffn_dim": 56}
     | {"max_position_embeddings": 64, "scale_embedding": True},
+    **{name.replace(":", " ", 1): config for name, config in TINY.items()},
 }
 # Falcon's eager attention of transformers 5.23 adds ALiBi twice: in the mask, and beside it.
 FUSED = ("falcon with ALiBi",)
