@@ -14,10 +14,12 @@ from archcalc.checkpoint.parts import pairs
 from archcalc.checkpoint.plan import Move, Plan
 from archcalc.checkpoint.read import DTYPES, Files, chunks, whole
 from archcalc.checkpoint.target import Target
-from archcalc.nn import build
-from archcalc.nn.position import sinusoids
+from archcalc.nn import build, position, rope
 from archcalc.spec import Spec
+from archcalc.spec.attention import stored_rope
+from archcalc.spec.branches import parts
 from archcalc.spec.groups import layers_of
+from archcalc.spec.position import Sinusoidal
 
 Progress = Callable[[int], None]
 
@@ -42,8 +44,7 @@ def fill(spec: Spec, moves: Plan, opened: Files, ours: Mapping[str, Target], pro
         if progress:
             progress(move.stored.n_bytes)
     for name in moves.computed:
-        make = _halves if name.endswith("positions.weight") else torch.zeros
-        ours[name].put(0, 0, make(ours[name].shape))
+        ours[name].put(0, 0, _computed(spec, name, ours[name].shape))
 
 
 def _allocate(model: nn.Module, device: str) -> None:
@@ -125,16 +126,22 @@ def _groups(spec: Spec, move: Move) -> int:
     """The heads by which a row's order tells its parts apart: of keys, or its own where it is turned."""
     if move.held.order not in ("by_head", "turned"):
         return 1
-    index = re.search(r"layers\.(\d+)\.", move.held.ours[0])
+    place = re.search(r"layers\.(\d+)\.(\w+)\.", move.held.ours[0])
     stack = spec.decoder or spec.encoder
-    assert index and stack, "only layers have heads"  # noqa: PT018
-    attention = layers_of(stack)[int(index[1])].attention
-    assert attention, "only attentions have heads"
+    assert place and stack, "only layers have heads"  # noqa: PT018
+    attention = parts(layers_of(stack)[int(place[1])])[place[2]]
     heads = attention.n_heads if ".attn.q." in move.held.ours[0] and move.held.order == "turned" else None
     return int(heads or getattr(attention, "n_kv_heads", None) or attention.n_heads)
 
 
-def _halves(shape: tuple[int, ...]) -> Tensor:
-    """Sinusoids as Marian's port lays them out: all sines, then all cosines (transformers, modeling_marian.py)."""
-    turned = sinusoids(torch.arange(shape[0]), shape[1])
-    return torch.cat((turned[:, ::2], turned[:, 1::2]), -1)
+def _computed(spec: Spec, name: str, shape: tuple[int, ...]) -> Tensor:
+    """What follows from the spec: a table of positions, or of a stack's rotary angles; a logit bias of zeros."""
+    if name == "head.bias_buffer":
+        return torch.zeros(shape)
+    *role, table, _ = name.split(".")
+    stack = spec.stacks["".join(f"{part}." for part in role)]
+    if table == "rotary":
+        found = (stored_rope(part) for layer in layers_of(stack) for part in parts(layer).values())
+        return rope.table_rows(next(filter(None, found)), shape[0])
+    assert isinstance(stack.position, Sinusoidal), "only sinusoids follow from the spec"
+    return position.table_rows(stack.position, shape[0], shape[1])

@@ -5,7 +5,7 @@ Axes: B batch, N heads, T query tokens, S key tokens, D model.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -13,8 +13,11 @@ import torch
 from torch import Tensor
 
 from archcalc.nn import padding, rope
-from archcalc.nn.bias import RelativeBias, alibi_bias
-from archcalc.nn.held import Held, Pair
+from archcalc.nn.bias import RelativeBias, alibi_bias, buckets
+from archcalc.nn.held import Held, Pair, Pairs
+from archcalc.nn.rope import RotaryTable
+from archcalc.spec.attention import LogTemperature, Temperature
+from archcalc.spec.layer import Arm
 from archcalc.spec.position import Rope
 
 T = TypeVar("T")
@@ -39,6 +42,7 @@ class Sight:
     causal: bool
     states: Tensor | None = None
     relative_bias: RelativeBias | None = None
+    rotary: RotaryTable | None = None
     held: Held | None = None
     past: int = 0
     in_order: bool = True
@@ -49,13 +53,18 @@ class Sight:
 
     def joined(self, make: Callable[[], Pair]) -> Pair:
         """Keys and values, or what stands for them, of all that is looked at: made now, held from before, or both."""
-        return make() if self.held is None else self.held.joined(make, self.past)
+        return self.held.joined(make, self.past) if isinstance(self.held, Pairs) else make()
 
     def of_last(self, n_keys: int) -> Sight:
         """The same sight of the last keys alone: a layer with a window holds no others."""
         if n_keys == len(self.key_positions):
             return self
         return self._once(("last", n_keys), lambda: self._of_last(n_keys))
+
+    @property
+    def new_padding(self) -> Tensor | None:
+        """True [B, T] where a token of this pass is padding, None if none is: what a state must not take in."""
+        return None if self.padding is None else self.padding[:, -len(self.positions) :]
 
     @property
     def standing(self) -> Tensor:
@@ -104,9 +113,19 @@ class Sight:
         """(cosines, sines) of the tokens of this pass: for their queries, and for their keys before they are held."""
         return self._once((part, dtype), lambda: self._turns(part, dtype))
 
-    def alibi(self, n_heads: int, times: float) -> Tensor:
+    def temperatures(self, part: Temperature, dtype: torch.dtype) -> Tensor:
+        """What each query is multiplied with: [T, 1], or with padding [B, 1, T, 1]."""
+        return self._once((part, dtype), lambda: _temperatures(part, self._by_head()).unsqueeze(-1).to(dtype))
+
+    def alibi(self, n_heads: int, times: float, max_bias: float) -> Tensor:
         """So many times the linear penalty [N, T, S] of this many heads."""
-        return self._once(("alibi", n_heads, times), lambda: alibi_bias(self._distance(), n_heads) * times)
+        key = ("alibi", n_heads, times, max_bias)
+        return self._once(key, lambda: alibi_bias(self._distance(), n_heads, max_bias) * times)
+
+    def bias_of(self, table: RelativeBias) -> Tensor:
+        """The learned bias [N, T, S] of one layer's own table; the buckets are the same for all layers alike."""
+        part, causal = table.part, self.causal
+        return table.rows(self._once(("buckets", part), lambda: buckets(self._distance(), part, causal)))
 
     def relative(self) -> Tensor:
         """The learned bias [N, T, S] of the stack's table."""
@@ -116,9 +135,20 @@ class Sight:
         return bias_NTS
 
     def _turns(self, part: Rope, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        standing = self.standing if self.padding is None else self.standing.unsqueeze(1)
-        cosines, sines = rope.tables(part, standing)
+        cosines, sines = self._angles(part)
         return cosines.to(dtype), sines.to(dtype)
+
+    def _angles(self, part: Rope) -> tuple[Tensor, Tensor]:
+        """Cosines and sines, computed or read from the stack's table."""
+        if not part.stored:
+            return rope.tables(part, self._by_head())
+        assert self.rotary is not None, "a stack whose layers use the table has one"
+        cosines, sines = self.rotary(self._by_head())
+        return cosines, sines
+
+    def _by_head(self) -> Tensor:
+        """Where the tokens of this pass stand, as it meets heads: [T], or [B, 1, T] where padding shifts the rows."""
+        return self.standing if self.padding is None else self.standing.unsqueeze(1)
 
     def _added(self, window: int | None, bias: Bias | None, n_heads: int, dtype: torch.dtype) -> Tensor | None:
         hidden_TS = self.hidden(window)
@@ -160,28 +190,46 @@ class Sight:
         return found
 
 
+def _temperatures(part: Temperature, positions: Tensor) -> Tensor:
+    """In float32: ln grows by steps of n_tokens, a power with every token."""
+    x = (positions.float() + part.from_one) / part.n_tokens
+    if isinstance(part, LogTemperature):
+        return 1.0 + part.factor * torch.log1p(x.floor())
+    return (part.exponent * torch.log1p(x)).exp()
+
+
 @dataclass(frozen=True)
 class Penalty:
     """So many times ALiBi's penalty: the same for layers that are alike, so that it is made for them once."""
 
     times: float
+    max_bias: float = 8.0
 
     def __call__(self, sight: Sight, n_heads: int) -> Tensor:
         """The penalty [N, T, S] of this many heads."""
-        return sight.alibi(n_heads, self.times)
+        return sight.alibi(n_heads, self.times, self.max_bias)
 
 
 @dataclass(frozen=True)
 class View:
-    """What a layer's parts look at: its own tokens, and the source where there is one."""
+    """What a layer's parts look at: its own tokens, and the source where there is one.
+
+    `held` is what each arm of the layer at hand keeps of tokens read before, by its name.
+    """
 
     own: Sight
     source: Sight | None = None
+    held: Mapping[str, Held] = field(default_factory=dict)
 
-    def holding(self, held: dict[str, Held]) -> View:
+    def holding(self, held: Mapping[str, Held]) -> View:
         """The same view from a layer whose parts keep this."""
-        source = self.source and replace(self.source, held=held.get("cross"))
-        return View(replace(self.own, held=held.get("attn")), source)
+        return View(self.own, self.source, held)
+
+    def of(self, arm: Arm) -> Sight:
+        """What one arm of the layer looks at."""
+        sight = self.own if arm.reads == "stream" else self.source
+        assert sight is not None, "a layer that attends to a source is given one"
+        return replace(sight, held=self.held[arm.name]) if arm.name in self.held else sight
 
     def anew(self, states: Tensor | None) -> View:
         """The same view, of which nothing is made yet, with the source's states handed in."""

@@ -5,18 +5,25 @@ One function per part variant fills in and checks what that variant states; `res
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import msgspec.structs
 
 from archcalc.errors import InputError
-from archcalc.spec.attention import Attention, LatentAttention
+from archcalc.spec.attention import Attention, LatentAttention, stack_bias, stored_rope
 from archcalc.spec.base import Part
+from archcalc.spec.branches import PLACEMENTS, arms
 from archcalc.spec.ffn import Gated, MoE, Plain
-from archcalc.spec.layer import Layer, Run, Stack
+from archcalc.spec.layer import Arm, Branch, Layer, Run, Stack
 from archcalc.spec.model import Head, Spec
-from archcalc.spec.position import Llama3Scaling, RelativeBias, Rope
+from archcalc.spec.position import (
+    DynamicScaling,
+    Llama3Scaling,
+    LongRopeScaling,
+    Rope,
+    RopeScaling,
+)
+from archcalc.spec.variants import reading
 
 
 def resolve(spec: Spec) -> Spec:
@@ -33,7 +40,7 @@ def resolve(spec: Spec) -> Spec:
     }
     if spec.family == "encoder-decoder":
         layers = [layer for run in stacks["decoder"].runs for layer in run.pattern]
-        if not any(layer.cross for layer in layers):
+        if not any(arm.reads == "source" for layer in layers for arm in arms(layer)):
             raise InputError("no layer attends to the encoder", where="decoder.runs", allowed="a layer with 'cross'")
     _check_ending(spec)
     return msgspec.structs.replace(spec, **stacks)
@@ -98,7 +105,7 @@ def _stack(stack: Stack, spec: Spec, role: str) -> Stack:
     if stack.n_mtp and role == "encoder":
         raise InputError("an encoder predicts no next tokens", where="encoder.n_mtp", allowed="0")
     _check_names(runs, role)
-    _check_shared_table(runs, role)
+    _check_shared_tables(runs, role)
     n_layers = _n_layers(stack, role)
     return msgspec.structs.replace(stack, runs=runs, n_layers=n_layers)
 
@@ -138,44 +145,102 @@ def _check_names(runs: tuple[Run, ...], role: str) -> None:
                 )
 
 
-def _check_shared_table(runs: tuple[Run, ...], role: str) -> None:
-    """T5's bias table serves every layer of a stack, so they must agree on its shape."""
-    tables = {
-        (attention.position, attention.n_heads)
-        for run in runs
-        for layer in run.pattern
-        if isinstance(attention := layer.attention, Attention) and isinstance(attention.position, RelativeBias)
+def _check_shared_tables(runs: tuple[Run, ...], role: str) -> None:
+    """A table that serves every layer of a stack (T5's biases, RoFormer's angles) must be of one shape for all."""
+    found = [arm.part for run in runs for layer in run.pattern for arm in arms(layer)]
+    biases = {
+        (position, part.n_heads) for part in found if isinstance(part, Attention) and (position := stack_bias(part))
     }
-    if len(tables) > 1:
+    if len(biases) > 1:
         raise InputError(
             "layers with a relative bias differ in n_heads or in its sizes",
+            where=f"{role}.runs",
+            allowed="one table for the stack",
+        )
+    angles = {(rope.theta, rope.d_rotary) for part in found if (rope := stored_rope(part))}
+    if len(angles) > 1:
+        raise InputError(
+            "layers with a stored table of angles differ in theta or d_rotary",
             where=f"{role}.runs",
             allowed="one table for the stack",
         )
 
 
 def _layer(layer: Layer, spec: Spec, role: str, where: str) -> Layer:
-    slots: dict[str, Part | None] = {"attention": layer.attention, "cross": layer.cross, "ffn": layer.ffn}
+    if layer.branches:
+        return _explicit(layer, spec, role, where)
+    slots: dict[str, Any] = {"attention": layer.attention, "cross": layer.cross, "ffn": layer.ffn}
     if not any(slots.values()):
-        raise InputError("a layer without any part", where=where, allowed="attention, cross or ffn")
-    if layer.cross and spec.encoder is None:
-        raise InputError("there is no encoder to attend to", where=f"{where}.cross", allowed="an 'encoder' stack")
-    if layer.cross and role == "encoder":
-        raise InputError("an encoder attends to itself alone", where=f"{where}.cross", allowed="null")
-    if layer.cross and layer.cross.position:
-        raise InputError("cross-attention has no positions", where=f"{where}.cross.position", allowed="null")
-    if layer.cross and layer.cross.window:
-        raise InputError("cross-attention sees the whole source", where=f"{where}.cross.window", allowed="null")
-    if layer.placement.startswith("parallel") and (layer.cross or not (layer.attention and layer.ffn)):
+        raise InputError("a layer without any part", where=where, allowed="attention, cross or ffn, or branches")
+    if layer.norm is None:
+        raise InputError("the required field 'norm' is missing", where=where, allowed="a norm, or branches")
+    if PLACEMENTS[layer.placement].in_parallel and (layer.cross or not (layer.attention and layer.ffn)):
         raise InputError(
             f"{layer.placement!r} needs attention and ffn, and no cross",
             where=f"{where}.placement",
             allowed="pre, post, …",
         )
-    filled = {
-        slot: _PARTS[type(part)](part, spec, f"{where}.{slot}") for slot, part in slots.items() if part is not None
-    }
+    if layer.skip_reads == "normed" and not PLACEMENTS[layer.placement].before:
+        raise InputError(
+            f"{layer.placement!r} has no norm before its parts", where=f"{where}.skip_reads", allowed="stream"
+        )
+    if layer.cross:
+        _check_source(layer.cross, spec, role, f"{where}.cross")
+    filled = {slot: _filled(part, spec, f"{where}.{slot}") for slot, part in slots.items() if part is not None}
     return msgspec.structs.replace(layer, **filled)
+
+
+def _explicit(layer: Layer, spec: Spec, role: str, where: str) -> Layer:
+    """A layer that states its branches; the fields of the short form stand at their defaults."""
+    for field in ("norm", "placement", "attention", "cross", "ffn", "scale", "skip", "skip_reads"):
+        if getattr(layer, field) != getattr(Layer(), field):
+            raise InputError("is stated beside branches", where=f"{where}.{field}", allowed="one of the two forms")
+    branches = tuple(_branch(each, spec, role, f"{where}.branches[{i}]") for i, each in enumerate(layer.branches))
+    names = [arm.name for branch in branches for arm in branch.arms]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(
+                f"two arms are named {name!r}", where=f"{where}.branches", allowed="a name of its own each"
+            )
+    return msgspec.structs.replace(layer, branches=branches)
+
+
+def _branch(branch: Branch, spec: Spec, role: str, where: str) -> Branch:
+    if branch.norm_in and any(arm.norm for arm in branch.arms):
+        raise InputError(
+            "an arm has a norm beside norm_in", where=f"{where}.norm_in", allowed="norm_in, or a norm of each arm"
+        )
+    if branch.skip_reads == "normed" and not branch.norm_in:
+        raise InputError("there is no norm_in to read", where=f"{where}.skip_reads", allowed="stream")
+    found = tuple(_arm(arm, spec, role, f"{where}.arms[{a}]") for a, arm in enumerate(branch.arms))
+    return msgspec.structs.replace(branch, arms=found)
+
+
+def _arm(arm: Arm, spec: Spec, role: str, where: str) -> Arm:
+    if arm.reads == "source":
+        _check_source(arm.part, spec, role, where)
+    return msgspec.structs.replace(arm, part=_filled(arm.part, spec, f"{where}.part"))
+
+
+def _check_source(part: Any, spec: Spec, role: str, where: str) -> None:
+    """Raise InputError where a part cannot attend to a source."""
+    if not isinstance(part, Attention):
+        raise InputError("does not attend to a source", where=where, allowed="a mapping of kind gqa")
+    if spec.encoder is None:
+        raise InputError("there is no encoder to attend to", where=where, allowed="an 'encoder' stack")
+    if role == "encoder":
+        raise InputError("an encoder attends to itself alone", where=where, allowed="null")
+    if part.position:
+        raise InputError("cross-attention has no positions", where=f"{where}.position", allowed="null")
+    if part.window:
+        raise InputError("cross-attention sees the whole source", where=f"{where}.window", allowed="null")
+    if part.temperature:
+        raise InputError("cross-attention has no positions", where=f"{where}.temperature", allowed="null")
+
+
+def _filled(part: Part, spec: Spec, where: str) -> Any:
+    """The part with what it leaves out filled in, by its variant's own function."""
+    return reading(part, "resolve")(part, spec, where)
 
 
 def _attention(part: Attention, spec: Spec, where: str) -> Attention:
@@ -196,7 +261,21 @@ def _attention(part: Attention, spec: Spec, where: str) -> Attention:
     position = part.position
     if isinstance(position, Rope):
         position = _rope(position, d_head, f"{where}.position")
+        _check_turned_values(position, part.d_value or d_head, f"{where}.position.values")
+    if part.qk_norm and part.qk_norm.over == "full" and part.qk_norm.when == "after":
+        raise InputError(
+            "all heads at once are normed before they are turned",
+            where=f"{where}.qk_norm.when",
+            allowed="before, or over head or each",
+        )
     return msgspec.structs.replace(part, n_kv_heads=n_kv_heads, d_head=d_head, position=position)
+
+
+def _check_turned_values(rope: Rope, width: int, where: str) -> None:
+    if rope.values and rope.d_rotary is not None and rope.d_rotary > width:
+        raise InputError(
+            f"d_rotary {rope.d_rotary} is more than values' width of {width}", where=where, allowed="false"
+        )
 
 
 def _rope(rope: Rope, width: int, where: str) -> Rope:
@@ -213,11 +292,34 @@ def _rope(rope: Rope, width: int, where: str) -> Rope:
             where=f"{where}.scaling.high_freq_factor",
             allowed="a larger number",
         )
+    if rope.scaling is not None:
+        _check_pairs(rope.scaling, d_rotary, f"{where}.scaling")
+    if rope.stored and rope.scaling is not None:
+        raise InputError("a stored table has no scaling", where=f"{where}.scaling", allowed="null")
     return msgspec.structs.replace(rope, d_rotary=d_rotary)
+
+
+def _check_pairs(scaling: RopeScaling, d_rotary: int, where: str) -> None:
+    """A factor for each pair that is turned; NTK's exponent d / (d − 2) needs two pairs or more."""
+    if isinstance(scaling, LongRopeScaling):
+        for field in ("short", "long"):
+            if 2 * (n := len(getattr(scaling, field))) != d_rotary:
+                raise InputError(
+                    f"{n} factors for {d_rotary} turned dimensions",
+                    where=f"{where}.{field}",
+                    allowed=f"{d_rotary // 2}: one for each pair",
+                )
+    if isinstance(scaling, DynamicScaling) and d_rotary < 4:
+        raise InputError(f"d_rotary is {d_rotary}", where=where, allowed="dynamic for a d_rotary of 4 or more")
+    if isinstance(scaling, LongRopeScaling) and scaling.attention_factor is None and scaling.n_ctx_original < 2:
+        raise InputError("there is no ln 1 to divide by", where=f"{where}.n_ctx_original", allowed="2 or more")
 
 
 def _latent(part: LatentAttention, spec: Spec, where: str) -> LatentAttention:
     position = _rope(part.position, part.d_rope, f"{where}.position")
+    for field in ("stored", "values"):
+        if getattr(position, field):
+            raise InputError("latent attention has neither", where=f"{where}.position.{field}", allowed="false")
     if position.d_rotary != part.d_rope:
         raise InputError(
             f"{position.d_rotary} differs from d_rope", where=f"{where}.position.d_rotary", allowed=str(part.d_rope)
@@ -286,12 +388,3 @@ def _check_router(part: MoE, where: str) -> None:
 
 def _as_is(part: Plain | Gated, spec: Spec, where: str) -> Plain | Gated:
     return part
-
-
-_PARTS: dict[type, Callable[[Any, Spec, str], Part]] = {
-    Attention: _attention,
-    LatentAttention: _latent,
-    Plain: _as_is,
-    Gated: _as_is,
-    MoE: _moe,
-}
