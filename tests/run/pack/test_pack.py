@@ -72,7 +72,7 @@ def unpacked(packed: Any, canonical: nn.Module) -> nn.Module:
 
 
 @settings(max_examples=50)
-@given(spec=specs(), batch=st.sampled_from((1, 2, 3)), data=st.data())
+@given(spec=specs(per_token=True), batch=st.sampled_from((1, 2, 3)), data=st.data())
 @torch.no_grad()
 def test_drawn_models_in_float32(spec: Spec, batch: int, data: st.DataObject) -> None:
     model = drawn(spec, torch.float32)
@@ -99,7 +99,7 @@ def test_every_family_in_float32(case: Callable[[], theirs.Case]) -> None:
 
 
 @settings(max_examples=60)
-@given(spec=specs(), quantize=st.sampled_from(("int8", "int4")))
+@given(spec=specs(per_token=True), quantize=st.sampled_from(("int8", "int4")))
 @torch.no_grad()
 def test_drawn_models_quantised_are_those_of_the_weights_that_are_stored(spec: Spec, quantize: Any) -> None:
     model = drawn(spec, torch.float32)
@@ -241,7 +241,7 @@ def test_a_token_too_many_is_refused() -> None:
 
 
 @settings(max_examples=50)
-@given(spec=specs(family="decoder"), data=st.data())
+@given(spec=specs(family="decoder", per_token=True), data=st.data())
 @torch.no_grad()
 def test_the_last_places_alone(spec: Spec, data: st.DataObject) -> None:
     model = drawn(spec, torch.float32)
