@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from archcalc.nn.activation import Xielu
 from archcalc.nn.norm import LayerNorm, RMSNorm
 from archcalc.nn.position import StoredSinusoidal, sinusoids
 
@@ -27,7 +28,9 @@ def first_values(module: nn.Module, name: str, tensor: Tensor) -> None:
     if name in _ZEROS:
         tensor.zero_()
     elif isinstance(module, LayerNorm | RMSNorm):
-        tensor.fill_(0.0 if isinstance(module, RMSNorm) and module.unit_offset else 1.0)
+        tensor.fill_(0.0 if module.unit_offset else 1.0)
+    elif isinstance(module, Xielu):
+        tensor.fill_(module.FIRST_VALUES[name])
     elif isinstance(module, StoredSinusoidal):
         rows, width = tensor.shape
         tensor.copy_(sinusoids(torch.arange(rows, device=tensor.device), width))

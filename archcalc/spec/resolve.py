@@ -11,6 +11,7 @@ from typing import Any
 import msgspec.structs
 
 from archcalc.errors import InputError
+from archcalc.spec.activation import with_numbers
 from archcalc.spec.attention import Attention, LatentAttention
 from archcalc.spec.base import Part
 from archcalc.spec.ffn import Gated, MoE, Plain
@@ -203,13 +204,14 @@ def _moe(part: MoE, spec: Spec, where: str) -> MoE:
         )
     _check_shared(part, where)
     _check_router(part, where)
-    filled: dict[str, Any] = {}
+    filled: dict[str, Any] = {"activation": with_numbers(part.activation)}
     if part.n_groups > 1:
         filled["group_score"] = part.group_score or ("best" if part.correction == "none" else "two_best")
     if part.weigh == "sparsemixer":
         filled["jitter"] = 0.01 if part.jitter is None else part.jitter
     if part.n_shared:
         filled["d_shared"] = part.d_shared or part.d_expert
+        filled["shared_activation"] = with_numbers(part.shared_activation or part.activation)
         filled["shared_bias"] = part.expert_bias if part.shared_bias is None else part.shared_bias
     return msgspec.structs.replace(part, **filled)
 
@@ -218,7 +220,8 @@ def _check_shared(part: MoE, where: str) -> None:
     """Refuse what is said of shared experts where there are none."""
     if part.n_shared:
         return
-    for field, unset in (("d_shared", None), ("shared_bias", None), ("shared_gate", False), ("shared_combine", "sum")):
+    left_out = {"d_shared": None, "shared_activation": None, "shared_bias": None, "shared_gate": False}
+    for field, unset in (left_out | {"shared_combine": "sum"}).items():
         if getattr(part, field) != unset:
             raise InputError("there are no shared experts", where=f"{where}.{field}", allowed="n_shared of 1 or more")
 
@@ -237,14 +240,15 @@ def _check_router(part: MoE, where: str) -> None:
         raise InputError("the weights are not normalised", where=f"{where}.normalise_min", allowed="normalise: true")
 
 
-def _as_is(part: Plain | Gated, spec: Spec, where: str) -> Plain | Gated:
-    return part
+def _dense(part: Plain | Gated, spec: Spec, where: str) -> Plain | Gated:
+    down_bias = part.bias if part.down_bias is None else part.down_bias
+    return msgspec.structs.replace(part, activation=with_numbers(part.activation), down_bias=down_bias)
 
 
 _PARTS: dict[type, Callable[[Any, Spec, str], Part]] = {
     Attention: _attention,
     LatentAttention: _latent,
-    Plain: _as_is,
-    Gated: _as_is,
+    Plain: _dense,
+    Gated: _dense,
     MoE: _moe,
 }

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from archcalc.render.diagram.shapes import Said
 from archcalc.render.lang import Words
+from archcalc.spec.activation import AnyActivation, ClampedSwish, name_of
 from archcalc.spec.attention import Attention, LatentAttention
 from archcalc.spec.ffn import Gated, MoE, Plain
 from archcalc.spec.model import Spec
@@ -110,12 +111,20 @@ def _positions(part: Rope | Alibi | RelativeBias | None, width: int, say: Words)
 def _dense(part: Plain | Gated, d_model: int, say: Words) -> Said:
     kind = "gated" if isinstance(part, Gated) else "plain"
     widths = say("diagram.widths", width=exact(d_model), inner=exact(part.d_ff))
-    return Said(say(f"diagram.{kind}"), (widths, part.activation), "ffn")
+    lines = (widths, _activation(part.activation)) + ((norm(part.down_norm).title,) if part.down_norm else ())
+    return Said(say(f"diagram.{kind}"), lines, "ffn")
+
+
+def _activation(part: AnyActivation) -> str:
+    if isinstance(part, ClampedSwish):
+        return f"{name_of(part)} ≤ {part.limit:g}, α {part.alpha:g}"
+    return part
 
 
 def _moe(part: MoE, d_model: int, say: Words) -> Said:
     chosen = say("diagram.experts", active=exact(part.n_active), n=exact(part.n_experts))
-    lines = [chosen, say("diagram.widths", width=exact(d_model), inner=exact(part.d_expert)), part.activation]
+    lines = [chosen, say("diagram.widths", width=exact(d_model), inner=exact(part.d_expert))]
+    lines.append(_activation(part.activation))
     if part.n_shared:
         lines.append(say("diagram.n_shared", n=part.n_shared))
     return Said(say("diagram.moe"), tuple(lines), "ffn")

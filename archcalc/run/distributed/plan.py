@@ -49,6 +49,10 @@ def check(found: Spec, n: int) -> None:
         for layer in layers_of(stack):
             for part in filter(None, (layer.attention, layer.cross)):
                 _check(part, n)
+            if getattr(layer.ffn, "down_norm", None):
+                raise InputError(
+                    "hidden units are normed over their whole width, which no rank has", where="--tp", allowed="--fsdp"
+                )
 
 
 def of_rank(found: Spec, n: int) -> Spec:
