@@ -14,7 +14,7 @@ from archcalc.ledger.linear import linear
 from archcalc.ledger.symbols import Symbols
 from archcalc.ledger.tensors import Tensor
 from archcalc.spec.activation import AnyActivation
-from archcalc.spec.ffn import Gated, Plain
+from archcalc.spec.ffn import Gated, Plain, has_down_bias
 from archcalc.spec.norm import Norm
 
 
@@ -29,12 +29,12 @@ class Maps(msgspec.Struct, frozen=True):
 
 def plain(part: Plain, d: Symbols, x: Tensor, here: Pass) -> Forward[Tensor]:
     """Up and down."""
-    return dense(part.activation, d.d_ff, x, here, Maps(False, part.bias, bool(part.down_bias), part.down_norm))
+    return dense(part.activation, d.d_ff, x, here, Maps(False, part.bias, has_down_bias(part), part.down_norm))
 
 
 def gated(part: Gated, d: Symbols, x: Tensor, here: Pass) -> Forward[Tensor]:
     """Gate, up and down."""
-    return dense(part.activation, d.d_ff, x, here, Maps(True, part.bias, bool(part.down_bias), part.down_norm))
+    return dense(part.activation, d.d_ff, x, here, Maps(True, part.bias, has_down_bias(part), part.down_norm))
 
 
 def dense(activation: AnyActivation, width: Poly, x: Tensor, here: Pass, maps: Maps) -> Forward[Tensor]:

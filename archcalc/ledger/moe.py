@@ -171,9 +171,8 @@ def _weights(part: MoE, name: str, out: Poly, into: Poly, d: Symbols) -> list[We
 def _shared(part: MoE, d: Symbols, x: Tensor, here: Pass) -> Forward[Tensor]:
     """What every token takes besides, behind a gate if there is one."""
     width = d.n_shared * d.d_shared
-    assert part.shared_activation is not None, "the spec is resolved"
-    bias = bool(part.shared_bias)
-    made = dense(part.shared_activation, width, x, here, Maps(part.gated, bias, bias))
+    activation, bias = part.shared_activation or part.activation, bool(part.shared_bias)
+    made = dense(activation, width, x, here, Maps(part.gated, bias, bias))
     y = yield from under("shared.", made)
     if part.shared_gate:
         gate = yield from linear("shared_gate", x, ONE, "ffn", bias=False)

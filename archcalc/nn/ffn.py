@@ -28,7 +28,7 @@ class Plain(nn.Module):
         self.up = Linear(model.d_model, part.d_ff, bias=part.bias)
         self.activation = activation(part.activation)
         self.down_norm = norm(part.down_norm, part.d_ff) if part.down_norm else None
-        self.down = Linear(part.d_ff, model.d_model, bias=bool(part.down_bias))
+        self.down = Linear(part.d_ff, model.d_model, bias=spec.has_down_bias(part))
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         """States [B, T, D] to states [B, T, D]."""
@@ -47,7 +47,7 @@ class Gated(nn.Module):
         self.up = Linear(model.d_model, part.d_ff, bias=part.bias)
         self.activation = activation(part.activation)
         self.down_norm = norm(part.down_norm, part.d_ff) if part.down_norm else None
-        self.down = Linear(part.d_ff, model.d_model, bias=bool(part.down_bias))
+        self.down = Linear(part.d_ff, model.d_model, bias=spec.has_down_bias(part))
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         """States [B, T, D] to states [B, T, D]."""

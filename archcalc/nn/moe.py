@@ -229,8 +229,8 @@ def _shared(part: spec.MoE, model: Spec) -> Plain | Gated | None:
     """The shared experts as one feed-forward, or none."""
     if not part.n_shared:
         return None
-    assert part.d_shared is not None and part.shared_activation is not None, "the spec is resolved"  # noqa: PT018
-    width, act, bias = part.n_shared * part.d_shared, part.shared_activation, bool(part.shared_bias)
+    assert part.d_shared is not None, "the spec is resolved"
+    width, act = part.n_shared * part.d_shared, part.shared_activation or part.activation
     if part.gated:
-        return Gated(spec.Gated(d_ff=width, activation=act, bias=bias, down_bias=bias), model)
-    return Plain(spec.Plain(d_ff=width, activation=act, bias=bias, down_bias=bias), model)
+        return Gated(spec.Gated(d_ff=width, activation=act, bias=bool(part.shared_bias)), model)
+    return Plain(spec.Plain(d_ff=width, activation=act, bias=bool(part.shared_bias)), model)

@@ -30,9 +30,7 @@ class LayerNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The same shape, normed."""
-        scale = self.weight
-        if scale is not None and self.unit_offset:
-            scale = scale + 1.0
+        scale = self.weight + 1.0 if self.weight is not None and self.unit_offset else self.weight
         return F.layer_norm(x, (self.width,), scale, self.bias, self.eps)
 
 

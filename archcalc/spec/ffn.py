@@ -80,3 +80,8 @@ class MoE(Part, frozen=True, kw_only=True, tag_field="kind", tag="moe"):
 
 
 AnyFfn = Plain | Gated | MoE
+
+
+def has_down_bias(part: Plain | Gated) -> bool:
+    """Whether the last matrix has a bias."""
+    return part.bias if part.down_bias is None else part.down_bias

@@ -204,14 +204,18 @@ def _moe(part: MoE, spec: Spec, where: str) -> MoE:
         )
     _check_shared(part, where)
     _check_router(part, where)
-    filled: dict[str, Any] = {"activation": with_numbers(part.activation)}
+    activation, of_shared = (
+        with_numbers(part.activation),
+        part.shared_activation and with_numbers(part.shared_activation),
+    )
+    filled: dict[str, Any] = {"activation": activation}
+    filled["shared_activation"] = None if of_shared == activation else of_shared
     if part.n_groups > 1:
         filled["group_score"] = part.group_score or ("best" if part.correction == "none" else "two_best")
     if part.weigh == "sparsemixer":
         filled["jitter"] = 0.01 if part.jitter is None else part.jitter
     if part.n_shared:
         filled["d_shared"] = part.d_shared or part.d_expert
-        filled["shared_activation"] = with_numbers(part.shared_activation or part.activation)
         filled["shared_bias"] = part.expert_bias if part.shared_bias is None else part.shared_bias
     return msgspec.structs.replace(part, **filled)
 
@@ -241,7 +245,7 @@ def _check_router(part: MoE, where: str) -> None:
 
 
 def _dense(part: Plain | Gated, spec: Spec, where: str) -> Plain | Gated:
-    down_bias = part.bias if part.down_bias is None else part.down_bias
+    down_bias = None if part.down_bias == part.bias else part.down_bias
     return msgspec.structs.replace(part, activation=with_numbers(part.activation), down_bias=down_bias)
 
 

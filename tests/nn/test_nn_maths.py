@@ -22,8 +22,8 @@ from archcalc.nn.sight import Sight
 from archcalc.nn.softmax import Softmax, attend
 from archcalc.sources import load
 from archcalc.spec import Spec
-from archcalc.spec.activation import ClampedSwish
 from archcalc.spec import attention as spec
+from archcalc.spec.activation import ClampedSwish
 from archcalc.spec.execution import Execution
 from archcalc.spec.ffn import MoE as MoEPart
 from archcalc.spec.norm import LayerNorm, RMSNorm

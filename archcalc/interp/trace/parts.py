@@ -168,9 +168,8 @@ def _mixture(part: MoE, w: Where) -> Rows:
     if part.n_shared:
         gate = f" · sigmoid(linear({w.read}, {w.of}shared_gate))" if part.shared_gate else ""
         up, gated_by = (f"linear({w.read}, {w.of}shared.{name})" for name in ("up", "gate"))
-        assert part.shared_activation is not None, "the spec is resolved"
-        hidden = gated(part.shared_activation, gated_by, up, "") if part.gated else ""
-        yield "shared.hidden", "hidden", hidden or activated(part.shared_activation, up, "")
+        act = part.shared_activation or part.activation
+        yield "shared.hidden", "hidden", gated(act, gated_by, up, "") if part.gated else activated(act, up, "")
         shared = f" + linear({w.at}shared.hidden, {w.of}shared.down){gate}"
     average = part.shared_combine == "average"
     yield "out", "fed", f"({routed}{shared}) · 0.5" if average else f"{routed}{shared}"
