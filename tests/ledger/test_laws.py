@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
@@ -27,7 +27,7 @@ from tests.ledger import published
 from tests.ledger.formulas import value
 from tests.strategies import specs
 
-LAWS = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+LAWS = settings(max_examples=40)
 
 
 def layers(spec: Spec) -> list[Any]:

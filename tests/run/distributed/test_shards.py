@@ -69,7 +69,7 @@ def _norms_all_heads(spec: Spec) -> bool:
     return any(one.over == "full" and not one.norm.weight for one in norms)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(spec=specs(), n=st.sampled_from((2, 4)), engine=st.sampled_from(shards.ENGINES))
 def test_each_rank_holds_what_the_calculator_says(spec: Spec, n: int, engine: shards.Engine) -> None:
     # A norm over all heads that has no weights is no row, so the calculator cannot refuse it; the run does.
@@ -83,7 +83,7 @@ def test_each_rank_holds_what_the_calculator_says(spec: Spec, n: int, engine: sh
     check_bytes(spec, engine, n)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(spec=specs(), n=st.sampled_from((2, 3, 4)), engine=st.sampled_from(shards.ENGINES))
 def test_the_ranks_together_hold_each_split_tensor_once(spec: Spec, n: int, engine: shards.Engine) -> None:
     ledger = build_ledger(spec)
@@ -132,14 +132,14 @@ def test_a_tied_table_is_one_storage() -> None:
 @pytest.mark.parametrize(
     ("name", "changes", "n", "line"),
     [
-        ("gpt2", {}, 5, "--tp: found 5, which does not divide n_heads = 12; allowed: 1, 2, 3, 4, 6, 12"),
+        ("gpt2", {}, 5, "tp: found 5, which does not divide n_heads = 12; allowed: 1, 2, 3, 4, 6, 12"),
         (
             "llama-3-8b",
             {"n_heads": 36, "n_kv_heads": 6, "d_head": 8},
             4,
-            "--tp: found 4, which does not divide n_kv_heads = 6",
+            "tp: found 4, which does not divide n_kv_heads = 6",
         ),
-        ("gpt2", {}, 0, "--tp: found 0; allowed: 1 or more"),
+        ("gpt2", {}, 0, "tp: found 0; allowed: 1 or more"),
     ],
 )
 def test_ranks_that_cannot_share_heads_are_refused_in_one_line(name: str, changes: dict, n: int, line: str) -> None:
