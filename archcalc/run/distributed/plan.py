@@ -51,7 +51,7 @@ def check(found: Spec, n: int) -> None:
                 _check(part, n)
             if getattr(layer.ffn, "down_norm", None):
                 raise InputError(
-                    "hidden units are normed over their whole width, which no rank has", where="tp", allowed="fsdp"
+                    "hidden units are normed over their whole width, which no rank has", where="--tp", allowed="--fsdp"
                 )
 
 
@@ -78,7 +78,7 @@ def _check(part: Any, n: int) -> None:
             raise _refused(n, f"its {n_kv_heads} heads of keys and values, nor be a multiple of them", n_kv_heads)
         if part.qk_norm and part.qk_norm.over == "full":
             raise InputError(
-                "queries and keys are normed over all heads, which no rank has", where="tp", allowed="fsdp"
+                "queries and keys are normed over all heads, which no rank has", where="--tp", allowed="--fsdp"
             )
 
 
