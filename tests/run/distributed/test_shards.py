@@ -17,6 +17,7 @@ from archcalc.run.distributed.load import draw, spread
 from archcalc.run.distributed.parts import local, target_of
 from archcalc.spec import Spec
 from archcalc.spec.attention import Attention
+from archcalc.spec.branches import arms
 from archcalc.spec.ffn import Gated, Plain
 from archcalc.spec.groups import layers_of
 from archcalc.spec.workload import workload
@@ -66,10 +67,10 @@ def test_each_rank_of_a_preset_holds_what_the_calculator_says(name: str, engine:
 def _norms_whole_widths(spec: Spec) -> bool:
     """Whether a norm without weights is over all heads, or over all hidden units."""
     layers = [layer for stack in spec.stacks.values() for layer in layers_of(stack)]
-    parts = [part for layer in layers for part in (layer.attention, layer.cross)]
+    parts = [arm.part for layer in layers for arm in arms(layer)]
     norms = [part.qk_norm for part in parts if isinstance(part, Attention) and part.qk_norm is not None]
     whole = [one.norm for one in norms if one.over == "full"]
-    whole += [layer.ffn.down_norm for layer in layers if isinstance(layer.ffn, Plain | Gated) and layer.ffn.down_norm]
+    whole += [part.down_norm for part in parts if isinstance(part, Plain | Gated) and part.down_norm]
     return any(not norm.weight for norm in whole)
 
 
