@@ -13,6 +13,7 @@ from archcalc.errors import InputError, shown
 from archcalc.hf.config import Config
 from archcalc.hf.harmless import HARMLESS, PLAIN
 from archcalc.hf.lens import Draft, Must, Template, names, read, write
+from archcalc.hf.spellings import Spelling
 from archcalc.hf.tensors import TensorMap
 from archcalc.spec.document import Document
 from archcalc.spec.model import Spec
@@ -37,6 +38,7 @@ class Family:
     harmless: frozenset[str] = frozenset()
     is_encoder_decoder: bool = False
     also: Mapping[str, Any] = field(default_factory=dict)
+    spelling: Spelling | None = None
 
     @cached_property
     def _known(self) -> set[str]:

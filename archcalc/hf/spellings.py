@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
+
+from archcalc.hf.tensors import Holds, TensorMap
 
 Names = Mapping[str, str]
 MAX_FURTHER = 64
@@ -19,6 +21,7 @@ class Spelling:
     of it, joined as the stack's row says. `copies`: a name under which another tensor may be stored a second time.
     `absent`: what stands for a tensor that is not stored. `computed`: those that follow from the config.
     `zero`: dropped where all of it is 0. `left`: patterns of what no forward pass reads, each with the reason.
+    `fused`: rows of files that hold in one what the class has apart.
     `further`: the config's key that counts modules which stand after the last layer as if they were layers.
     """
 
@@ -29,6 +32,7 @@ class Spelling:
     computed: tuple[str, ...] = ()
     zero: tuple[str, ...] = ()
     left: Names = field(default_factory=dict)
+    fused: tuple[Holds, ...] = ()
     further: str | None = None
 
     def name(self, stored: str) -> str:
@@ -36,6 +40,11 @@ class Spelling:
         for pattern, name in self.renamed.items():
             stored = re.sub(pattern, name, stored)
         return stored
+
+    def rows(self, tensors: TensorMap, stored: Container[str]) -> TensorMap:
+        """The class's map, or that of files which fuse what the class has apart; `stored` are the class's names."""
+        fused = tuple(row for row in self.fused if row.name.replace("{i}", "0") in stored)
+        return replace(tensors, entries=(*fused, *tensors.entries)) if fused else tensors
 
     def why_left(self, name: str) -> str | None:
         """Why a tensor that the model has no place for may be there; None where it may not."""
@@ -55,7 +64,7 @@ _ONE_BY_ONE = {
     f"{_EXPERTS}gate_up_proj": (f"{_EXPERTS}{{e}}.gate_proj.weight", f"{_EXPERTS}{{e}}.up_proj.weight"),
     f"{_EXPERTS}down_proj": (f"{_EXPERTS}{{e}}.down_proj.weight",),
 }
-_GAMMA = {r"LayerNorm\.gamma$": "LayerNorm.weight", r"LayerNorm\.beta$": "LayerNorm.bias"}
+GAMMA = {r"LayerNorm\.gamma$": "LayerNorm.weight", r"LayerNorm\.beta$": "LayerNorm.bias"}
 _LLAMA = Spelling(copies=_HEAD)
 _MOE = Spelling(copies=_HEAD, one_by_one=_ONE_BY_ONE)
 _T5 = Spelling(
@@ -97,28 +106,6 @@ SPELLINGS: dict[str, Spelling] = {
             copies={"lm_head.weight": "transformer.word_embeddings.weight"},
         ),
     ),
-    "bert": Spelling(
-        renamed=_GAMMA,
-        copies={
-            "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
-            "cls.predictions.decoder.bias": "cls.predictions.bias",
-        },
-        left={
-            r"bert\.pooler\..*": "the pooler, which the masked-LM class does not have",
-            r"cls\.seq_relationship\..*": "the next-sentence head, which the masked-LM class does not have",
-        },
-    ),
-    "albert": Spelling(
-        renamed=_GAMMA,
-        copies={
-            "predictions.decoder.weight": "albert.embeddings.word_embeddings.weight",
-            "predictions.decoder.bias": "predictions.bias",
-        },
-        left={
-            r"albert\.pooler(_activation)?\..*": "the pooler, which the masked-LM class does not have",
-            r"sop_classifier\..*": "the sentence-order head, which the masked-LM class does not have",
-        },
-    ),
     "t5": _T5,
     "mt5": _T5,
     "marian": Spelling(
@@ -134,7 +121,9 @@ SPELLINGS: dict[str, Spelling] = {
 
 def spelling_of(config: Mapping[str, Any]) -> Spelling:
     """How the files of a config that was understood spell its tensors."""
-    found = SPELLINGS[config["model_type"]]
+    from archcalc.hf import family_of
+
+    found = family_of(config["model_type"]).spelling or SPELLINGS[config["model_type"]]
     n_further = config.get(found.further) if found.further else 0
     if type(n_further) is not int or n_further > MAX_FURTHER:
         return found

@@ -8,6 +8,7 @@ import torch
 import transformers
 
 from archcalc.hf import family_of
+from tests.hf.tiny import bert_like
 
 SMALL = {"vocab_size": 96, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4}
 LLAMA = SMALL | {"intermediate_size": 56, "max_position_embeddings": 64, "num_key_value_heads": 2}
@@ -35,8 +36,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "gpt_neox in series": SMALL | {"intermediate_size": 56, "use_parallel_residual": False},
     "opt with norms after": SMALL | {"ffn_dim": 40, "do_layer_norm_before": False, "word_embed_proj_dim": 20},
     "phi with normed queries": LLAMA | {"qk_layernorm": True},
-    "bert": SMALL | {"intermediate_size": 56, "max_position_embeddings": 64},
-    "albert": SMALL | {"intermediate_size": 56, "max_position_embeddings": 64, "embedding_size": 12},
+    **bert_like.RANDOM,
     "t5": {"vocab_size": 96, "d_model": 32, "d_kv": 12, "d_ff": 40, "num_layers": 2, "num_heads": 4},
     "t5 gated": {"vocab_size": 96, "d_model": 32, "d_kv": 12, "d_ff": 40, "num_layers": 2, "num_heads": 4}
     | {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},

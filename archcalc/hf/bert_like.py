@@ -1,0 +1,236 @@
+"""The template of BERT and its kin: a row's switches become the family of a model type."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, final
+
+from archcalc.hf import vocabulary as key
+from archcalc.hf.config import COUNT, Config
+from archcalc.hf.family import Family
+from archcalc.hf.lens import Cases, Draft, Key, Lens, Must, Template
+from archcalc.hf.spellings import GAMMA, Spelling
+from archcalc.hf.stack import Stack
+from archcalc.hf.tensors import Holds, TensorMap, renamed, same, table
+
+IS_DECODER = key.flag("is_decoder", False, null=False)
+TIED = key.flag("tie_word_embeddings", True)
+LEARNED = {"kind": "learned"}
+
+# Modules by the canonical names they hold, as BERT's port names them.
+AROUND = {
+    "embed.tokens": "{root}.embeddings.word_embeddings",
+    "embed.types": "{root}.embeddings.token_type_embeddings",
+    "positions": "{root}.embeddings.position_embeddings",
+    "embed_norm": "{root}.embeddings.LayerNorm",
+}
+LAYER = {
+    "layers.{i}.attn.q": "{root}.encoder.layer.{i}.attention.self.query",
+    "layers.{i}.attn.k": "{root}.encoder.layer.{i}.attention.self.key",
+    "layers.{i}.attn.v": "{root}.encoder.layer.{i}.attention.self.value",
+    "layers.{i}.attn.out": "{root}.encoder.layer.{i}.attention.output.dense",
+    "layers.{i}.attn_norm": "{root}.encoder.layer.{i}.attention.output.LayerNorm",
+    "layers.{i}.ffn.up": "{root}.encoder.layer.{i}.intermediate.dense",
+    "layers.{i}.ffn.down": "{root}.encoder.layer.{i}.output.dense",
+    "layers.{i}.ffn_norm": "{root}.encoder.layer.{i}.output.LayerNorm",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadNames:
+    """The modules of a head; `bias` is None where the decoder's own bias is the only one."""
+
+    decoder: str
+    bias: str | None
+    transform: str = ""
+    norm: str = ""
+
+
+BERT_HEAD = HeadNames(
+    decoder="cls.predictions.decoder",
+    bias="cls.predictions.bias",
+    transform="cls.predictions.transform.dense",
+    norm="cls.predictions.transform.LayerNorm",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BertLike:
+    """A model type's switches, each at BERT's setting.
+
+    `root`: the name of the base model in the tensors' names. `is_causal`: the class reads `is_decoder`.
+    `head_activation`: that of the head's transform (left out: the layers'). `head_first`: transformers names a tied
+    table after the head. `attention`, `ffn`: fields of a layer's parts beside those that all have. `stored_names`,
+    `stored_rows`: how files name modules, and what they fuse.
+    """
+
+    model_type: str
+    classes: tuple[str, ...]
+    root: str
+    vocab_size: Key = key.size("vocab_size", 30522)
+    n_ctx: Lens = key.size("max_position_embeddings", 512)
+    d_model: Key = key.size("hidden_size", 768)
+    n_layers: Key = key.layers(12)
+    n_heads: Key = key.size("num_attention_heads", 12)
+    d_ff: Lens = key.size("intermediate_size", 3072)
+    activation: Lens = key.activation("gelu")
+    norm: Template = field(default_factory=lambda: key.layernorm(1e-12, "layer_norm_eps"))
+    n_types: Key | None = key.size("type_vocab_size", 2)
+    factor: Template = None
+    positions: Template = field(default_factory=lambda: LEARNED)
+    embed_norm: bool = True
+    placement: str = "post"
+    final_norm: bool = False
+    attention: Mapping[str, Any] = field(default_factory=lambda: key.biases(True))
+    ffn: Mapping[str, Any] = field(default_factory=lambda: {"kind": "plain", "bias": True})
+    is_causal: bool = True
+    share_weights: bool = False
+    transform: bool = True
+    head_activation: str | None = None
+    dropout: Key = key.dropout("hidden_dropout_prob", 0.1)
+    attention_dropout: Key = key.dropout("attention_probs_dropout_prob", 0.1)
+    names: Mapping[str, str] = field(default_factory=lambda: AROUND | LAYER)
+    head_names: HeadNames = BERT_HEAD
+    head_first: bool = False
+    must: tuple[Must, ...] = ()
+    harmless: str = ""
+    left: Mapping[str, str] = field(default_factory=dict)
+    stored_names: Mapping[str, str] = field(default_factory=dict)
+    stored_rows: tuple[Holds, ...] = ()
+
+
+def bert_like(row: BertLike) -> Family:
+    """The family of a row."""
+    untied = () if row.head_names.bias is None else (Must("tie_word_embeddings", (True,)),)
+    return Family(
+        row.model_type,
+        row.classes,
+        _template(row),
+        _tensors(row),
+        must=(*row.must, *untied, Must("position_embedding_type", ("absolute",))),
+        harmless=key.keys(row.harmless),
+        spelling=_spelling(row),
+    )
+
+
+def _template(row: BertLike) -> Template:
+    embedding = {"n_token_types": row.n_types or 0} | ({"factor": row.factor} if row.factor else {})
+    transform = {"activation": row.head_activation or row.activation, "norm": row.norm} if row.transform else None
+    stack = _stack(row)
+    return {
+        "vocab_size": row.vocab_size,
+        "d_model": row.d_model,
+        "embedding": embedding,
+        **({"encoder": stack} if not row.is_causal else _either(stack)),
+        "head": {
+            "tied": TIED if row.head_names.bias is None else True,
+            "bias": True,
+            "transform": transform,
+        },
+        "dropout": {"embedding": row.dropout, "attention": row.attention_dropout, "residual": row.dropout},
+        # After the stack, from whose position it may follow.
+        "n_ctx": row.n_ctx,
+    }
+
+
+def _either(stack: Template) -> Template:
+    """One stack, a decoder where the config says so."""
+    return {
+        "encoder": Cases(IS_DECODER, {False: stack, True: None}),
+        "decoder": Cases(IS_DECODER, {True: stack, False: None}),
+    }
+
+
+def _stack(row: BertLike) -> Stack:
+    layer = {
+        "norm": row.norm,
+        "placement": row.placement,
+        "attention": {"kind": "gqa", "n_heads": row.n_heads, **row.attention},
+        "ffn": {"d_ff": row.d_ff, "activation": row.activation, **row.ffn},
+    }
+    around = {
+        "position": row.positions,
+        "embed_norm": row.norm if row.embed_norm else None,
+        "final_norm": row.norm if row.final_norm else None,
+    }
+    return Stack(count=row.n_layers, kinds={"layer": layer}, around=around, share_weights=row.share_weights)
+
+
+def _tensors(row: BertLike) -> TensorMap:
+    head = row.head_names
+    named = {ours: name.replace("{root}", row.root) for ours, name in row.names.items()}
+    tokens = f"{named['embed.tokens']}.weight"
+    inside = {"head.transform": head.transform, "head.norm": head.norm} if row.transform else {}
+    first = (
+        Holds(tokens, ("embed.tokens.weight",), beside="head.weight"),
+        Holds(f"{head.decoder}.weight", ("embed.tokens.weight",)),
+    )
+    return table(
+        first if row.head_first else (),
+        renamed(named | inside),
+        Holds(f"{head.bias or head.decoder}{'' if head.bias else '.bias'}", ("head.bias",)),
+        same("head", head.decoder),
+    )
+
+
+def _spelling(row: BertLike) -> Spelling:
+    """Tied tensors may be stored under either name; a pooler and heads of pre-training are left out."""
+    head = row.head_names
+    decoder, tokens = f"{head.decoder}.weight", row.names["embed.tokens"].replace("{root}", row.root) + ".weight"
+    copies = {tokens: decoder} if row.head_first else {decoder: tokens}
+    return Spelling(
+        renamed=GAMMA | dict(row.stored_names),
+        fused=row.stored_rows,
+        copies=copies | ({f"{head.decoder}.bias": head.bias} if head.bias else {}),
+        absent={decoder: tokens} if row.head_first else {},
+        left={rf"{row.root}\.pooler\..*": "the pooler, which the masked-LM class does not have", **row.left},
+    )
+
+
+@final
+@dataclass(frozen=True)
+class RowsBefore(Lens):
+    """The rows of a table of positions that stand before position 0: the padding token's, and those before it."""
+
+    pad: Lens
+
+    def names(self) -> Iterator[str]:
+        """The padding token's key."""
+        yield from self.pad.names()
+
+    def read(self, config: Config) -> int:
+        """How many rows; without a padding token, none."""
+        pad = self.pad.read(config)
+        return 0 if pad is None else pad + 1
+
+    def write(self, value: Any, draft: Draft) -> None:
+        """The padding token."""
+        self.pad.write(value - 1 if value else None, draft)
+
+
+@final
+@dataclass(frozen=True)
+class RowsAfter(Lens):
+    """A context of the rows that remain after those `before` (fairseq's way to number positions)."""
+
+    rows: Key
+    before: RowsBefore
+
+    def names(self) -> Iterator[str]:
+        """The keys of the rows and of the padding token."""
+        yield from self.rows.names()
+        yield from self.before.names()
+
+    def read(self, config: Config) -> int:
+        """Rows that are positions. Raises InputError where none is."""
+        rows, before = self.rows.read(config), self.before.read(config)
+        if rows <= before:
+            allowed = f"more than {before}, for positions start after the padding token"
+            raise config.error(self.rows.name, rows, allowed)
+        n_ctx: int = rows - before
+        return n_ctx
+
+    def write(self, value: Any, draft: Draft) -> None:
+        """All rows, once the padding token is written."""
+        draft.put(self.rows.name, value + self.before.read(Config(draft)))

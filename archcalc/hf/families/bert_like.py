@@ -1,0 +1,384 @@
+"""BERT and its kin, a row each: what a row leaves out is as in BERT, or as in the row it derives from."""
+
+from dataclasses import replace
+
+from archcalc.hf.bert_like import (
+    AROUND,
+    LAYER,
+    BertLike,
+    HeadNames,
+    RowsAfter,
+    RowsBefore,
+    bert_like,
+)
+from archcalc.hf.config import COUNT
+from archcalc.hf.lens import Given, Key, Must
+from archcalc.hf.rope import Rope
+from archcalc.hf.tensors import joined
+from archcalc.hf.vocabulary import QKV, Narrow, activation, biases, dropout, flag, layernorm, layers, size
+
+HIDDEN = size("hidden_size", 768)
+
+BERT = BertLike(
+    model_type="bert",
+    classes=("BertForMaskedLM", "BertLMHeadModel"),
+    root="bert",
+    harmless="directionality pooler_fc_size pooler_num_attention_heads pooler_num_fc_layers pooler_size_per_head"
+    " pooler_type",
+    left={r"cls\.seq_relationship\..*": "the next-sentence head, which the masked-LM class does not have"},
+)
+PRE_NORMS = {
+    "layers.{i}.attn_norm": "{root}.encoder.layer.{i}.attention.ln",
+    "layers.{i}.ffn_norm": "{root}.encoder.layer.{i}.ln",
+    "final_norm": "{root}.encoder.ln",
+}
+MEGATRON = replace(
+    BERT,
+    model_type="megatron-bert",
+    classes=("MegatronBertForMaskedLM", "MegatronBertForCausalLM"),
+    vocab_size=size("vocab_size", 29056),
+    d_model=size("hidden_size", 1024),
+    n_layers=layers(24),
+    n_heads=size("num_attention_heads", 16),
+    d_ff=size("intermediate_size", 4096),
+    embed_norm=False,
+    placement="pre",
+    final_norm=True,
+    names=AROUND | LAYER | PRE_NORMS,
+)
+BERT_GENERATION = replace(
+    MEGATRON,
+    model_type="bert-generation",
+    classes=("BertGenerationDecoder",),
+    vocab_size=size("vocab_size", 50358),
+    n_types=None,
+    embed_norm=True,
+    placement="post",
+    final_norm=False,
+    transform=False,
+    names=AROUND | LAYER,
+    head_names=HeadNames(decoder="lm_head.decoder", bias="lm_head.bias"),
+    harmless="type_vocab_size",
+)
+
+# Positions start after the padding token's, and the head's activation is fixed.
+BEFORE = RowsBefore(Key("pad_token_id", COUNT, 1, null=None))
+ROBERTA = replace(
+    BERT,
+    model_type="roberta",
+    classes=("RobertaForMaskedLM", "RobertaForCausalLM"),
+    root="roberta",
+    vocab_size=size("vocab_size", 50265),
+    n_ctx=RowsAfter(size("max_position_embeddings", 512), BEFORE),
+    positions={"kind": "learned", "n_extra": BEFORE},
+    head_activation="gelu",
+    head_names=HeadNames(
+        decoder="lm_head.decoder", bias="lm_head.bias", transform="lm_head.dense", norm="lm_head.layer_norm"
+    ),
+    harmless="",
+    left={},
+)
+CAMEMBERT = replace(
+    ROBERTA,
+    model_type="camembert",
+    classes=("CamembertForMaskedLM", "CamembertForCausalLM"),
+    vocab_size=size("vocab_size", 30522),
+    head_first=True,
+)
+XLM_ROBERTA = replace(
+    CAMEMBERT, model_type="xlm-roberta", classes=("XLMRobertaForMaskedLM", "XLMRobertaForCausalLM")
+)
+DATA2VEC = replace(
+    CAMEMBERT,
+    model_type="data2vec-text",
+    classes=("Data2VecTextForMaskedLM", "Data2VecTextForCausalLM"),
+    root="data2vec_text",
+    head_first=False,
+)
+IBERT = replace(
+    DATA2VEC,
+    model_type="ibert",
+    classes=("IBertForMaskedLM",),
+    root="ibert",
+    is_causal=False,
+    activation=activation("gelu", meanings={"gelu": "gelu"}),
+    must=(Must("quant_mode", (False,)),),
+    harmless="force_dequant",
+    left={
+        r".*(_act|_activation|\.act|\.activation|_act\d)\.(x_min|x_max|act_scaling_factor)": "ranges of quantisation",
+        r".*(_integer|_scaling_factor|\.LayerNorm\.shift)": "numbers of quantisation",
+    },
+)
+XLM_ROBERTA_XL = replace(
+    ROBERTA,
+    model_type="xlm-roberta-xl",
+    classes=("XLMRobertaXLForMaskedLM", "XLMRobertaXLForCausalLM"),
+    vocab_size=size("vocab_size", 250880),
+    n_ctx=RowsAfter(size("max_position_embeddings", 514), BEFORE),
+    d_model=size("hidden_size", 2560),
+    n_layers=layers(36),
+    n_heads=size("num_attention_heads", 32),
+    d_ff=size("intermediate_size", 10240),
+    norm=layernorm(1e-5, "layer_norm_eps"),
+    n_types=size("type_vocab_size", 1),
+    embed_norm=False,
+    placement="pre",
+    final_norm=True,
+    names=AROUND
+    | LAYER
+    | {
+        "layers.{i}.attn_norm": "{root}.encoder.layer.{i}.attention.self_attn_layer_norm",
+        "layers.{i}.ffn_norm": "{root}.encoder.layer.{i}.LayerNorm",
+        "final_norm": "{root}.encoder.LayerNorm",
+    },
+)
+ROBERTA_PRE = replace(
+    ROBERTA,
+    model_type="roberta-prelayernorm",
+    classes=("RobertaPreLayerNormForMaskedLM", "RobertaPreLayerNormForCausalLM"),
+    root="roberta_prelayernorm",
+    placement="pre",
+    final_norm=True,
+    names=AROUND
+    | LAYER
+    | {
+        "layers.{i}.attn_norm": "{root}.encoder.layer.{i}.attention.LayerNorm",
+        "layers.{i}.ffn_norm": "{root}.encoder.layer.{i}.intermediate.LayerNorm",
+        "final_norm": "{root}.LayerNorm",
+    },
+)
+
+# The padding token is 1 whatever the config says.
+BEFORE_1 = RowsBefore(Given(1))
+MPNET = replace(
+    ROBERTA,
+    model_type="mpnet",
+    classes=("MPNetForMaskedLM",),
+    root="mpnet",
+    vocab_size=size("vocab_size", 30527),
+    n_ctx=RowsAfter(size("max_position_embeddings", 512), BEFORE_1),
+    n_types=None,
+    positions={"kind": "learned", "n_extra": BEFORE_1},
+    attention=biases(True)
+    | {
+        "position": {
+            "kind": "relative",
+            "n_buckets": 32,
+            "max_distance": 128,
+        }
+    },
+    is_causal=False,
+    names=AROUND
+    | LAYER
+    | {
+        "layers.{i}.attn.q": "{root}.encoder.layer.{i}.attention.attn.q",
+        "layers.{i}.attn.k": "{root}.encoder.layer.{i}.attention.attn.k",
+        "layers.{i}.attn.v": "{root}.encoder.layer.{i}.attention.attn.v",
+        "layers.{i}.attn.out": "{root}.encoder.layer.{i}.attention.attn.o",
+        "layers.{i}.attn_norm": "{root}.encoder.layer.{i}.attention.LayerNorm",
+        "relative_bias": "{root}.encoder.relative_attention_bias",
+    },
+    # transformers computes 32 buckets whatever the config says.
+    must=(Must("relative_attention_num_buckets", (32,)),),
+    harmless="type_vocab_size",
+)
+
+# One vocabulary bias, tied or not.
+ELECTRA = replace(
+    BERT,
+    model_type="electra",
+    classes=("ElectraForMaskedLM", "ElectraForCausalLM"),
+    root="electra",
+    d_model=size("hidden_size", 256),
+    n_heads=size("num_attention_heads", 4),
+    d_ff=size("intermediate_size", 1024),
+    factor=Narrow(
+        size("embedding_size", 128), size("hidden_size", 256), {"bias": True, "widen": "after_positions"}
+    ),
+    head_activation="gelu",
+    names=AROUND | LAYER | {"embed.project": "{root}.embeddings_project"},
+    head_names=HeadNames(
+        decoder="generator_lm_head",
+        bias=None,
+        transform="generator_predictions.dense",
+        norm="generator_predictions.LayerNorm",
+    ),
+    must=(Must("tie_word_embeddings", (True,)),),
+    harmless="summary_type summary_use_proj summary_activation summary_last_dropout",
+    left={r"discriminator_predictions\..*": "the discriminator's head, which the generator does not have"},
+)
+DISTILBERT = replace(
+    BERT,
+    model_type="distilbert",
+    classes=("DistilBertForMaskedLM",),
+    root="distilbert",
+    d_model=size("dim", 768, others=("hidden_size",)),
+    n_layers=layers(6, "n_layers", others=("num_hidden_layers",)),
+    n_heads=size("n_heads", 12, others=("num_attention_heads",)),
+    d_ff=size("hidden_dim", 3072),
+    activation=activation("gelu", "activation"),
+    norm={"kind": "layernorm", "eps": 1e-12},
+    n_types=None,
+    is_causal=False,
+    dropout=dropout("dropout", 0.1),
+    attention_dropout=dropout("attention_dropout", 0.1),
+    names=AROUND
+    | {
+        "layers.{i}.attn.q": "{root}.transformer.layer.{i}.attention.q_lin",
+        "layers.{i}.attn.k": "{root}.transformer.layer.{i}.attention.k_lin",
+        "layers.{i}.attn.v": "{root}.transformer.layer.{i}.attention.v_lin",
+        "layers.{i}.attn.out": "{root}.transformer.layer.{i}.attention.out_lin",
+        "layers.{i}.attn_norm": "{root}.transformer.layer.{i}.sa_layer_norm",
+        "layers.{i}.ffn.up": "{root}.transformer.layer.{i}.ffn.lin1",
+        "layers.{i}.ffn.down": "{root}.transformer.layer.{i}.ffn.lin2",
+        "layers.{i}.ffn_norm": "{root}.transformer.layer.{i}.output_layer_norm",
+    },
+    head_names=HeadNames(
+        decoder="vocab_projector", bias=None, transform="vocab_transform", norm="vocab_layer_norm"
+    ),
+    must=(Must("sinusoidal_pos_embds", (False,)),),
+    harmless="qa_dropout seq_classif_dropout",
+    left={},
+)
+
+ALBERT = replace(
+    BERT,
+    model_type="albert",
+    classes=("AlbertForMaskedLM",),
+    root="albert",
+    vocab_size=size("vocab_size", 30000),
+    d_model=size("hidden_size", 4096),
+    n_heads=size("num_attention_heads", 64),
+    d_ff=size("intermediate_size", 16384),
+    activation=activation("gelu_new"),
+    factor={"d_embed": size("embedding_size", 128), "bias": True, "widen": "after_positions"},
+    is_causal=False,
+    share_weights=True,
+    dropout=dropout("hidden_dropout_prob", 0.0),
+    attention_dropout=dropout("attention_probs_dropout_prob", 0.0),
+    names=AROUND
+    | {
+        "embed.project": "{root}.encoder.embedding_hidden_mapping_in",
+        "layers.0.attn.q": "{root}.encoder.albert_layer_groups.0.albert_layers.0.attention.query",
+        "layers.0.attn.k": "{root}.encoder.albert_layer_groups.0.albert_layers.0.attention.key",
+        "layers.0.attn.v": "{root}.encoder.albert_layer_groups.0.albert_layers.0.attention.value",
+        "layers.0.attn.out": "{root}.encoder.albert_layer_groups.0.albert_layers.0.attention.dense",
+        "layers.0.attn_norm": "{root}.encoder.albert_layer_groups.0.albert_layers.0.attention.LayerNorm",
+        "layers.0.ffn.up": "{root}.encoder.albert_layer_groups.0.albert_layers.0.ffn",
+        "layers.0.ffn.down": "{root}.encoder.albert_layer_groups.0.albert_layers.0.ffn_output",
+        "layers.0.ffn_norm": "{root}.encoder.albert_layer_groups.0.albert_layers.0.full_layer_layer_norm",
+    },
+    head_names=HeadNames(
+        decoder="predictions.decoder",
+        bias="predictions.bias",
+        transform="predictions.dense",
+        norm="predictions.LayerNorm",
+    ),
+    must=(Must("num_hidden_groups", (1,)), Must("inner_group_num", (1,))),
+    harmless="classifier_dropout_prob down_scale_factor gap_size layers_to_keep net_structure_type num_memory_blocks",
+    left={
+        r"albert\.pooler_activation\..*": "the pooler, which the masked-LM class does not have",
+        r"sop_classifier\..*": "the sentence-order head, which the masked-LM class does not have",
+    },
+)
+
+# Rotary positions, and the names of newer ports.
+NEWER = {
+    "layers.{i}.attn.q": "{root}.layers.{i}.self_attn.q_proj",
+    "layers.{i}.attn.k": "{root}.layers.{i}.self_attn.k_proj",
+    "layers.{i}.attn.v": "{root}.layers.{i}.self_attn.v_proj",
+    "layers.{i}.attn.out": "{root}.layers.{i}.self_attn.o_proj",
+    "layers.{i}.attn_norm": "{root}.layers.{i}.post_attention_layernorm",
+    "layers.{i}.ffn_norm": "{root}.layers.{i}.post_mlp_layernorm",
+}
+PLAIN_FFN = {"layers.{i}.ffn.up": "{root}.layers.{i}.mlp.fc1", "layers.{i}.ffn.down": "{root}.layers.{i}.mlp.fc2"}
+GATED_FFN = {
+    "layers.{i}.ffn.gate": "{root}.layers.{i}.mlp.gate_proj",
+    "layers.{i}.ffn.up": "{root}.layers.{i}.mlp.up_proj",
+    "layers.{i}.ffn.down": "{root}.layers.{i}.mlp.down_proj",
+}
+STORED = {
+    r"\.emb_ln\.": ".embeddings.LayerNorm.",
+    r"\.encoder\.layers\.": ".layers.",
+    r"\.(mixer|attn)\.out_proj\.": ".self_attn.o_proj.",
+    r"\.norm1\.": ".post_attention_layernorm.",
+    r"\.norm2\.": ".post_mlp_layernorm.",
+}
+JINA = replace(
+    XLM_ROBERTA,
+    model_type="jina_embeddings_v3",
+    classes=("JinaEmbeddingsV3ForMaskedLM",),
+    vocab_size=size("vocab_size", 250002),
+    n_ctx=size("max_position_embeddings", 8194),
+    d_model=size("hidden_size", 1024),
+    n_layers=layers(24),
+    n_heads=size("num_attention_heads", 16),
+    d_ff=size("intermediate_size", 4096),
+    norm=layernorm(1e-5, "layer_norm_eps"),
+    n_types=size("type_vocab_size", 1),
+    positions=None,
+    attention=biases(True) | {"position": Rope(20_000.0)},
+    is_causal=False,
+    names=AROUND | NEWER | PLAIN_FFN,
+    stored_names=STORED,
+    stored_rows=joined(QKV, "roberta.layers.{i}.mixer.Wqkv"),
+)
+NOMIC = replace(
+    BERT,
+    model_type="nomic_bert",
+    classes=("NomicBertForMaskedLM",),
+    root="nomic_bert",
+    vocab_size=size("vocab_size", 30528),
+    n_ctx=size("max_position_embeddings", 2048),
+    activation=activation("silu"),
+    positions=None,
+    attention=biases(False) | {"d_head": size("head_dim", None, null=None), "position": Rope(1_000.0)},
+    ffn={"kind": "gated", "bias": False},
+    is_causal=False,
+    dropout=dropout("hidden_dropout_prob", 0.0),
+    attention_dropout=dropout("attention_probs_dropout_prob", 0.0),
+    names=AROUND | NEWER | GATED_FFN,
+    head_names=HeadNames(
+        decoder="cls.predictions.decoder",
+        bias="cls.predictions.bias",
+        transform="cls.predictions.transform.dense",
+        norm="cls.predictions.transform.layer_norm",
+    ),
+    harmless="",
+    stored_names=STORED
+    | {
+        r"\.mlp\.fc11\.": ".mlp.up_proj.",
+        r"\.mlp\.fc12\.": ".mlp.gate_proj.",
+        r"\.mlp\.fc2\.": ".mlp.down_proj.",
+    },
+    stored_rows=joined(QKV, "nomic_bert.layers.{i}.attn.Wqkv"),
+)
+ERNIE = replace(
+    BERT,
+    model_type="ernie",
+    classes=("ErnieForMaskedLM", "ErnieForCausalLM"),
+    root="ernie",
+    must=(Must("use_task_id", (False,)),),
+    harmless="task_type_vocab_size",
+)
+
+ROWS = (
+    BERT,
+    ROBERTA,
+    ALBERT,
+    DISTILBERT,
+    ELECTRA,
+    XLM_ROBERTA,
+    CAMEMBERT,
+    DATA2VEC,
+    XLM_ROBERTA_XL,
+    ROBERTA_PRE,
+    MEGATRON,
+    BERT_GENERATION,
+    IBERT,
+    MPNET,
+    JINA,
+    NOMIC,
+    ERNIE,
+)
+FAMILIES = tuple(map(bert_like, ROWS))

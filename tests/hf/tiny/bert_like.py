@@ -1,0 +1,57 @@
+"""Small configs of BERT and its kin: one for each choice a row makes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+SMALL = {"vocab_size": 96, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4}
+BERT = SMALL | {"intermediate_size": 56, "max_position_embeddings": 64, "type_vocab_size": 3}
+CAUSAL = {"is_decoder": True}
+DISTILBERT = {"vocab_size": 96, "dim": 32, "n_layers": 3, "n_heads": 4, "hidden_dim": 56, "max_position_embeddings": 64}
+
+# Types whose class reads `is_decoder`.
+CAUSAL_TYPES = (
+    "bert",
+    "roberta",
+    "camembert",
+    "xlm-roberta",
+    "xlm-roberta-xl",
+    "data2vec-text",
+    "electra",
+    "megatron-bert",
+    "roberta-prelayernorm",
+    "bert-generation",
+    "ernie",
+)
+SMALL_CONFIGS: dict[str, dict[str, Any]] = {
+    "bert": BERT | {"hidden_act": "relu"},
+    "roberta": BERT | {"hidden_act": "relu"},
+    "camembert": BERT | {"pad_token_id": 0},
+    "xlm-roberta": BERT | {"hidden_act": "gelu_new", "layer_norm_eps": 1e-3},
+    "xlm-roberta-xl": BERT | {"hidden_act": "silu"},
+    "data2vec-text": BERT | {"pad_token_id": 3},
+    "electra": BERT | {"embedding_size": 12, "hidden_act": "relu"},
+    "distilbert": DISTILBERT | {"activation": "relu"},
+    "mpnet": BERT,
+    "megatron-bert": BERT | {"hidden_act": "gelu_new"},
+    "roberta-prelayernorm": BERT | {"hidden_act": "relu"},
+    "bert-generation": BERT | {"hidden_act": "relu"},
+    "ibert": BERT,
+    "jina_embeddings_v3": BERT | {"rope_parameters": {"rope_type": "default", "rope_theta": 100.0}},
+    "nomic_bert": BERT | {"head_dim": 12, "hidden_act": "gelu"},
+    "ernie": BERT | {"hidden_act": "relu"},
+    "albert": BERT | {"embedding_size": 12},
+}
+VARIANTS: dict[str, dict[str, Any]] = {
+    "electra as wide as its table": BERT | {"embedding_size": 32},
+    "albert as wide as its table": BERT | {"embedding_size": 32},
+    "nomic_bert without a width": BERT | {"rope_parameters": {"rope_type": "linear", "factor": 4.0, "rope_theta": 50.0}},
+    **{f"{name} causal": SMALL_CONFIGS[name] | CAUSAL for name in CAUSAL_TYPES},
+}
+# What tests of counts read: every type's own sizes, and the small ones.
+CONFIGS = {f"{name}:default": {} for name in SMALL_CONFIGS} | {
+    f"{name.split(' ')[0]}:{name.partition(' ')[2] or 'small'}": config
+    for name, config in (SMALL_CONFIGS | VARIANTS).items()
+}
+# What tests of logits read.
+RANDOM = SMALL_CONFIGS | VARIANTS
