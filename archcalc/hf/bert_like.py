@@ -14,7 +14,6 @@ from archcalc.hf.spellings import GAMMA, Spelling
 from archcalc.hf.stack import Stack
 from archcalc.hf.tensors import Holds, TensorMap, renamed, same, table
 
-IS_DECODER = key.flag("is_decoder", False, null=False)
 TIED = key.flag("tie_word_embeddings", True)
 LEARNED = {"kind": "learned"}
 
@@ -59,7 +58,7 @@ BERT_HEAD = HeadNames(
 class BertLike:
     """A model type's switches, each at BERT's setting.
 
-    `root`: the name of the base model in the tensors' names. `is_causal`: the class reads `is_decoder`.
+    `root`: the name of the base model in the tensors' names. `is_causal`: the key that makes a decoder of the stack.
     `head_activation`: that of the head's transform (left out: the layers'). `head_first`: transformers names a tied
     table after the head. `attention`, `ffn`: fields of a layer's parts beside those that all have. `stored_names`,
     `stored_rows`: how files name modules, and what they fuse.
@@ -79,12 +78,12 @@ class BertLike:
     n_types: Key | None = key.size("type_vocab_size", 2)
     factor: Template = None
     positions: Template = field(default_factory=lambda: LEARNED)
-    embed_norm: bool = True
-    placement: str = "post"
+    embed_norm: bool | Lens = True
+    placement: Template = "post"
     final_norm: bool = False
     attention: Mapping[str, Any] = field(default_factory=lambda: key.biases(True))
     ffn: Mapping[str, Any] = field(default_factory=lambda: {"kind": "plain", "bias": True})
-    is_causal: bool = True
+    is_causal: Key | None = key.flag("is_decoder", False, null=False)
     share_weights: bool = False
     transform: bool = True
     head_activation: str | None = None
@@ -111,6 +110,7 @@ def bert_like(row: BertLike) -> Family:
         must=(*row.must, *untied, Must("position_embedding_type", ("absolute",))),
         harmless=key.keys(row.harmless),
         spelling=_spelling(row),
+        decoder_class=row.classes[-1] if row.is_causal else None,
     )
 
 
@@ -122,7 +122,7 @@ def _template(row: BertLike) -> Template:
         "vocab_size": row.vocab_size,
         "d_model": row.d_model,
         "embedding": embedding,
-        **({"encoder": stack} if not row.is_causal else _either(stack)),
+        **({"encoder": stack} if row.is_causal is None else _either(stack, row.is_causal)),
         "head": {
             "tied": TIED if row.head_names.bias is None else True,
             "bias": True,
@@ -134,11 +134,11 @@ def _template(row: BertLike) -> Template:
     }
 
 
-def _either(stack: Template) -> Template:
+def _either(stack: Template, is_causal: Key) -> Template:
     """One stack, a decoder where the config says so."""
     return {
-        "encoder": Cases(IS_DECODER, {False: stack, True: None}),
-        "decoder": Cases(IS_DECODER, {True: stack, False: None}),
+        "encoder": Cases(is_causal, {False: stack, True: None}),
+        "decoder": Cases(is_causal, {True: stack, False: None}),
     }
 
 
@@ -151,10 +151,17 @@ def _stack(row: BertLike) -> Stack:
     }
     around = {
         "position": row.positions,
-        "embed_norm": row.norm if row.embed_norm else None,
+        "embed_norm": _perhaps(row.embed_norm, row.norm),
         "final_norm": row.norm if row.final_norm else None,
     }
     return Stack(count=row.n_layers, kinds={"layer": layer}, around=around, share_weights=row.share_weights)
+
+
+def _perhaps(is_there: bool | Lens, part: Template) -> Template:
+    """A part that is there, is not, or is where the config says so."""
+    if isinstance(is_there, Lens):
+        return Cases(is_there, {True: part, False: None})
+    return part if is_there else None
 
 
 def _tensors(row: BertLike) -> TensorMap:

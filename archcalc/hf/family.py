@@ -27,7 +27,8 @@ class Family:
 
     `classes`: the transformers classes whose tensors these are, the first being the one that is written.
     `must`: keys that are ours for some values only. `harmless`: keys of this family that change no number.
-    `also`: what is written besides, because the class's default of it may not fit.
+    `also`: what is written besides, because the class's default of it may not fit. `decoder_class`: the class that is
+    written for a decoder, where the others are encoders.
     """
 
     model_type: str
@@ -39,6 +40,7 @@ class Family:
     is_encoder_decoder: bool = False
     also: Mapping[str, Any] = field(default_factory=dict)
     spelling: Spelling | None = None
+    decoder_class: str | None = None
 
     @cached_property
     def _known(self) -> set[str]:
@@ -62,7 +64,8 @@ class Family:
         """
         draft = Draft()
         write(self.template, msgspec.to_builtins(spec), draft)
-        head = {"model_type": self.model_type, "architectures": [self.classes[0]]}
+        written = self.decoder_class if self.decoder_class and spec.family == "decoder" else self.classes[0]
+        head = {"model_type": self.model_type, "architectures": [written]}
         return head | ({"is_encoder_decoder": True} if self.is_encoder_decoder else {}) | draft | dict(self.also)
 
     def _check_class(self, data: Mapping[str, Any]) -> None:

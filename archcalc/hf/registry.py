@@ -33,6 +33,8 @@ MODULES = {
     "jina_embeddings_v3": "bert_like",
     "nomic_bert": "bert_like",
     "ernie": "bert_like",
+    "xlm": "bert_like",
+    "flaubert": "bert_like",
     "t5": "t5",
     "mt5": "t5",
     "marian": "marian",

@@ -58,7 +58,8 @@ def random_model(name: str, **more: Any) -> Any:
     config._attn_implementation = "sdpa" if name in FUSED else "eager"
     config._experts_implementation = "eager"
     torch.manual_seed(1)
-    model = getattr(transformers, family_of(model_type).classes[0])(config).eval()
+    kind = (config.architectures or family_of(model_type).classes)[0]
+    model = getattr(transformers, kind)(config).eval()
     with torch.no_grad():
         for key, tensor in model.state_dict().items():
             if not any(word in key for word in FIXED) or model_type == "opt":

@@ -37,7 +37,14 @@ NO_MODEL = {
 # Their positions are read off a mask of two axes; the others' masks may be made whole, and spread over all keys.
 MASK_BY_TOKEN = {"opt", "bloom", "falcon"}
 # What transformers cannot run on meta.
-NOT_ON_META = {"llama:dynamic": "its rope looks at the positions themselves to see how far they reach"}
+LENGTHS = "it looks whether a text is longer than its input"
+NOT_ON_META = {
+    "llama:dynamic": "its rope looks at the positions themselves to see how far they reach",
+    "ibert:small": "it looks whether the ranges of its activations are numbers",
+    "xlm:small": LENGTHS,
+    "xlm:causal": LENGTHS,
+    "flaubert:small": LENGTHS,
+}
 # The classes' own sizes: large, and no other choices than the small ones.
 LARGE = {name for name in CONFIGS if name.endswith(":default")}
 

@@ -12,7 +12,7 @@ from archcalc.hf.bert_like import (
     bert_like,
 )
 from archcalc.hf.config import COUNT
-from archcalc.hf.lens import Given, Key, Must
+from archcalc.hf.lens import Cases, Given, Key, Must
 from archcalc.hf.rope import Rope
 from archcalc.hf.tensors import joined
 from archcalc.hf.vocabulary import QKV, Narrow, activation, biases, dropout, flag, layernorm, layers, size
@@ -85,9 +85,7 @@ CAMEMBERT = replace(
     vocab_size=size("vocab_size", 30522),
     head_first=True,
 )
-XLM_ROBERTA = replace(
-    CAMEMBERT, model_type="xlm-roberta", classes=("XLMRobertaForMaskedLM", "XLMRobertaForCausalLM")
-)
+XLM_ROBERTA = replace(CAMEMBERT, model_type="xlm-roberta", classes=("XLMRobertaForMaskedLM", "XLMRobertaForCausalLM"))
 DATA2VEC = replace(
     CAMEMBERT,
     model_type="data2vec-text",
@@ -100,7 +98,7 @@ IBERT = replace(
     model_type="ibert",
     classes=("IBertForMaskedLM",),
     root="ibert",
-    is_causal=False,
+    is_causal=None,
     activation=activation("gelu", meanings={"gelu": "gelu"}),
     must=(Must("quant_mode", (False,)),),
     harmless="force_dequant",
@@ -167,7 +165,7 @@ MPNET = replace(
             "max_distance": 128,
         }
     },
-    is_causal=False,
+    is_causal=None,
     names=AROUND
     | LAYER
     | {
@@ -192,9 +190,7 @@ ELECTRA = replace(
     d_model=size("hidden_size", 256),
     n_heads=size("num_attention_heads", 4),
     d_ff=size("intermediate_size", 1024),
-    factor=Narrow(
-        size("embedding_size", 128), size("hidden_size", 256), {"bias": True, "widen": "after_positions"}
-    ),
+    factor=Narrow(size("embedding_size", 128), size("hidden_size", 256), {"bias": True, "widen": "after_positions"}),
     head_activation="gelu",
     names=AROUND | LAYER | {"embed.project": "{root}.embeddings_project"},
     head_names=HeadNames(
@@ -219,7 +215,7 @@ DISTILBERT = replace(
     activation=activation("gelu", "activation"),
     norm={"kind": "layernorm", "eps": 1e-12},
     n_types=None,
-    is_causal=False,
+    is_causal=None,
     dropout=dropout("dropout", 0.1),
     attention_dropout=dropout("attention_dropout", 0.1),
     names=AROUND
@@ -233,9 +229,7 @@ DISTILBERT = replace(
         "layers.{i}.ffn.down": "{root}.transformer.layer.{i}.ffn.lin2",
         "layers.{i}.ffn_norm": "{root}.transformer.layer.{i}.output_layer_norm",
     },
-    head_names=HeadNames(
-        decoder="vocab_projector", bias=None, transform="vocab_transform", norm="vocab_layer_norm"
-    ),
+    head_names=HeadNames(decoder="vocab_projector", bias=None, transform="vocab_transform", norm="vocab_layer_norm"),
     must=(Must("sinusoidal_pos_embds", (False,)),),
     harmless="qa_dropout seq_classif_dropout",
     left={},
@@ -252,7 +246,7 @@ ALBERT = replace(
     d_ff=size("intermediate_size", 16384),
     activation=activation("gelu_new"),
     factor={"d_embed": size("embedding_size", 128), "bias": True, "widen": "after_positions"},
-    is_causal=False,
+    is_causal=None,
     share_weights=True,
     dropout=dropout("hidden_dropout_prob", 0.0),
     attention_dropout=dropout("attention_probs_dropout_prob", 0.0),
@@ -318,7 +312,7 @@ JINA = replace(
     n_types=size("type_vocab_size", 1),
     positions=None,
     attention=biases(True) | {"position": Rope(20_000.0)},
-    is_causal=False,
+    is_causal=None,
     names=AROUND | NEWER | PLAIN_FFN,
     stored_names=STORED,
     stored_rows=joined(QKV, "roberta.layers.{i}.mixer.Wqkv"),
@@ -334,7 +328,7 @@ NOMIC = replace(
     positions=None,
     attention=biases(False) | {"d_head": size("head_dim", None, null=None), "position": Rope(1_000.0)},
     ffn={"kind": "gated", "bias": False},
-    is_causal=False,
+    is_causal=None,
     dropout=dropout("hidden_dropout_prob", 0.0),
     attention_dropout=dropout("attention_probs_dropout_prob", 0.0),
     names=AROUND | NEWER | GATED_FFN,
@@ -362,6 +356,56 @@ ERNIE = replace(
     harmless="task_type_vocab_size",
 )
 
+# The newest of the old ones: names of their own, a width that is stated nowhere.
+WIDTH = size("emb_dim", 2048, others=("hidden_size",))
+XLM = replace(
+    BERT,
+    model_type="xlm",
+    classes=("XLMWithLMHeadModel",),
+    root="transformer",
+    vocab_size=size("vocab_size", 30145, others=("n_words",)),
+    d_model=WIDTH,
+    n_layers=layers(12, "n_layers", others=("num_hidden_layers",)),
+    n_heads=size("n_heads", 16, others=("num_attention_heads",)),
+    d_ff=Given(lambda config: 4 * WIDTH.read(config)),
+    activation=Cases(flag("gelu_activation", True), {True: "gelu", False: "relu"}),
+    n_types=None,
+    positions=Cases(
+        flag("sinusoidal_embeddings", False),
+        {False: {"kind": "learned"}, True: {"kind": "sinusoidal", "stored": True}},
+    ),
+    is_causal=flag("causal", False),
+    transform=False,
+    dropout=dropout("dropout", 0.1),
+    attention_dropout=dropout("attention_dropout", 0.1),
+    names={
+        "embed.tokens": "{root}.embeddings",
+        "positions": "{root}.position_embeddings",
+        "embed_norm": "{root}.layer_norm_emb",
+        "layers.{i}.attn.q": "{root}.attentions.{i}.q_lin",
+        "layers.{i}.attn.k": "{root}.attentions.{i}.k_lin",
+        "layers.{i}.attn.v": "{root}.attentions.{i}.v_lin",
+        "layers.{i}.attn.out": "{root}.attentions.{i}.out_lin",
+        "layers.{i}.attn_norm": "{root}.layer_norm1.{i}",
+        "layers.{i}.ffn.up": "{root}.ffns.{i}.lin1",
+        "layers.{i}.ffn.down": "{root}.ffns.{i}.lin2",
+        "layers.{i}.ffn_norm": "{root}.layer_norm2.{i}",
+    },
+    head_names=HeadNames(decoder="pred_layer.proj", bias=None),
+    must=(Must("asm", (False,)), Must("is_encoder", (True,)), Must("n_langs", (1,))),
+    harmless="embed_init_std init_std unk_index mask_index bos_index eos_index pad_index lang_id start_n_top end_n_top"
+    " summary_type summary_use_proj summary_activation summary_proj_to_labels summary_first_dropout use_lang_emb"
+    " id2lang lang2id",
+    left={},
+)
+FLAUBERT = replace(
+    XLM,
+    model_type="flaubert",
+    classes=("FlaubertWithLMHeadModel",),
+    placement=Cases(flag("pre_norm", False), {False: "post", True: "pre"}),
+    harmless=f"{XLM.harmless} layerdrop",
+)
+
 ROWS = (
     BERT,
     ROBERTA,
@@ -380,5 +424,7 @@ ROWS = (
     JINA,
     NOMIC,
     ERNIE,
+    XLM,
+    FLAUBERT,
 )
 FAMILIES = tuple(map(bert_like, ROWS))

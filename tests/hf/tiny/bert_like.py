@@ -6,23 +6,24 @@ from typing import Any
 
 SMALL = {"vocab_size": 96, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4}
 BERT = SMALL | {"intermediate_size": 56, "max_position_embeddings": 64, "type_vocab_size": 3}
-CAUSAL = {"is_decoder": True}
 DISTILBERT = {"vocab_size": 96, "dim": 32, "n_layers": 3, "n_heads": 4, "hidden_dim": 56, "max_position_embeddings": 64}
 
-# Types whose class reads `is_decoder`.
-CAUSAL_TYPES = (
-    "bert",
-    "roberta",
-    "camembert",
-    "xlm-roberta",
-    "xlm-roberta-xl",
-    "data2vec-text",
-    "electra",
-    "megatron-bert",
-    "roberta-prelayernorm",
-    "bert-generation",
-    "ernie",
-)
+XLM = {"vocab_size": 96, "emb_dim": 32, "n_layers": 3, "n_heads": 4, "max_position_embeddings": 64}
+
+# The class of each type that reads `is_decoder`.
+CAUSAL = {
+    "bert": "BertLMHeadModel",
+    "roberta": "RobertaForCausalLM",
+    "camembert": "CamembertForCausalLM",
+    "xlm-roberta": "XLMRobertaForCausalLM",
+    "xlm-roberta-xl": "XLMRobertaXLForCausalLM",
+    "data2vec-text": "Data2VecTextForCausalLM",
+    "electra": "ElectraForCausalLM",
+    "megatron-bert": "MegatronBertForCausalLM",
+    "roberta-prelayernorm": "RobertaPreLayerNormForCausalLM",
+    "bert-generation": "BertGenerationDecoder",
+    "ernie": "ErnieForCausalLM",
+}
 SMALL_CONFIGS: dict[str, dict[str, Any]] = {
     "bert": BERT | {"hidden_act": "relu"},
     "roberta": BERT | {"hidden_act": "relu"},
@@ -41,12 +42,20 @@ SMALL_CONFIGS: dict[str, dict[str, Any]] = {
     "nomic_bert": BERT | {"head_dim": 12, "hidden_act": "gelu"},
     "ernie": BERT | {"hidden_act": "relu"},
     "albert": BERT | {"embedding_size": 12},
+    "xlm": XLM | {"gelu_activation": False},
+    "flaubert": XLM,
 }
 VARIANTS: dict[str, dict[str, Any]] = {
     "electra as wide as its table": BERT | {"embedding_size": 32},
     "albert as wide as its table": BERT | {"embedding_size": 32},
-    "nomic_bert without a width": BERT | {"rope_parameters": {"rope_type": "linear", "factor": 4.0, "rope_theta": 50.0}},
-    **{f"{name} causal": SMALL_CONFIGS[name] | CAUSAL for name in CAUSAL_TYPES},
+    "nomic_bert without a width": BERT
+    | {"rope_parameters": {"rope_type": "linear", "factor": 4.0, "rope_theta": 50.0}},
+    "xlm causal": XLM | {"causal": True, "sinusoidal_embeddings": True, "tie_word_embeddings": False},
+    "distilbert untied": DISTILBERT | {"tie_word_embeddings": False},
+    **{
+        f"{name} causal": SMALL_CONFIGS[name] | {"is_decoder": True, "architectures": [kind]}
+        for name, kind in CAUSAL.items()
+    },
 }
 # What tests of counts read: every type's own sizes, and the small ones.
 CONFIGS = {f"{name}:default": {} for name in SMALL_CONFIGS} | {
