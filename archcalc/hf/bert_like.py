@@ -6,16 +6,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, final
 
-from archcalc.hf import vocabulary as key
-from archcalc.hf.config import COUNT, Config
+from archcalc.hf.config import Config
 from archcalc.hf.family import Family
 from archcalc.hf.lens import Cases, Draft, Key, Lens, Must, Template
 from archcalc.hf.spellings import GAMMA, Spelling
 from archcalc.hf.stack import Stack
 from archcalc.hf.tensors import Holds, TensorMap, renamed, same, table
+from archcalc.hf.vocabulary import flag, keys
 
-TIED = key.flag("tie_word_embeddings", True)
-LEARNED = {"kind": "learned"}
+TIED = flag("tie_word_embeddings", True)
 
 # Modules by the canonical names they hold, as BERT's port names them.
 AROUND = {
@@ -46,17 +45,9 @@ class HeadNames:
     norm: str = ""
 
 
-BERT_HEAD = HeadNames(
-    decoder="cls.predictions.decoder",
-    bias="cls.predictions.bias",
-    transform="cls.predictions.transform.dense",
-    norm="cls.predictions.transform.LayerNorm",
-)
-
-
 @dataclass(frozen=True, kw_only=True)
 class BertLike:
-    """A model type's switches, each at BERT's setting.
+    """The switches of a model type.
 
     `root`: the name of the base model in the tensors' names. `is_causal`: the key that makes a decoder of the stack.
     `head_activation`: that of the head's transform (left out: the layers'). `head_first`: transformers names a tied
@@ -67,30 +58,30 @@ class BertLike:
     model_type: str
     classes: tuple[str, ...]
     root: str
-    vocab_size: Key = key.size("vocab_size", 30522)
-    n_ctx: Lens = key.size("max_position_embeddings", 512)
-    d_model: Key = key.size("hidden_size", 768)
-    n_layers: Key = key.layers(12)
-    n_heads: Key = key.size("num_attention_heads", 12)
-    d_ff: Lens = key.size("intermediate_size", 3072)
-    activation: Lens = key.activation("gelu")
-    norm: Template = field(default_factory=lambda: key.layernorm(1e-12, "layer_norm_eps"))
-    n_types: Key | None = key.size("type_vocab_size", 2)
+    vocab_size: Key
+    n_ctx: Lens
+    d_model: Key
+    n_layers: Key
+    n_heads: Key
+    d_ff: Lens
+    activation: Lens
+    norm: Template
+    n_types: Key | None
     factor: Template = None
-    positions: Template = field(default_factory=lambda: LEARNED)
+    positions: Template
     embed_norm: bool | Lens = True
     placement: Template = "post"
     final_norm: bool = False
-    attention: Mapping[str, Any] = field(default_factory=lambda: key.biases(True))
-    ffn: Mapping[str, Any] = field(default_factory=lambda: {"kind": "plain", "bias": True})
-    is_causal: Key | None = key.flag("is_decoder", False, null=False)
+    attention: Mapping[str, Any]
+    ffn: Mapping[str, Any]
+    is_causal: Key | None
     share_weights: bool = False
     transform: bool = True
     head_activation: str | None = None
-    dropout: Key = key.dropout("hidden_dropout_prob", 0.1)
-    attention_dropout: Key = key.dropout("attention_probs_dropout_prob", 0.1)
-    names: Mapping[str, str] = field(default_factory=lambda: AROUND | LAYER)
-    head_names: HeadNames = BERT_HEAD
+    dropout: Key
+    attention_dropout: Key
+    names: Mapping[str, str]
+    head_names: HeadNames
     head_first: bool = False
     must: tuple[Must, ...] = ()
     harmless: str = ""
@@ -108,7 +99,7 @@ def bert_like(row: BertLike) -> Family:
         _template(row),
         _tensors(row),
         must=(*row.must, *untied, Must("position_embedding_type", ("absolute",))),
-        harmless=key.keys(row.harmless),
+        harmless=keys(row.harmless),
         spelling=_spelling(row),
         decoder_class=row.classes[-1] if row.is_causal else None,
     )

@@ -17,12 +17,32 @@ from archcalc.hf.rope import Rope
 from archcalc.hf.tensors import joined
 from archcalc.hf.vocabulary import QKV, Narrow, activation, biases, dropout, flag, layernorm, layers, size
 
-HIDDEN = size("hidden_size", 768)
-
 BERT = BertLike(
     model_type="bert",
     classes=("BertForMaskedLM", "BertLMHeadModel"),
     root="bert",
+    vocab_size=size("vocab_size", 30522),
+    n_ctx=size("max_position_embeddings", 512),
+    d_model=size("hidden_size", 768),
+    n_layers=layers(12),
+    n_heads=size("num_attention_heads", 12),
+    d_ff=size("intermediate_size", 3072),
+    activation=activation("gelu"),
+    norm=layernorm(1e-12, "layer_norm_eps"),
+    n_types=size("type_vocab_size", 2),
+    positions={"kind": "learned"},
+    attention=biases(True),
+    ffn={"kind": "plain", "bias": True},
+    is_causal=flag("is_decoder", False, null=False),
+    dropout=dropout("hidden_dropout_prob", 0.1),
+    attention_dropout=dropout("attention_probs_dropout_prob", 0.1),
+    names=AROUND | LAYER,
+    head_names=HeadNames(
+        decoder="cls.predictions.decoder",
+        bias="cls.predictions.bias",
+        transform="cls.predictions.transform.dense",
+        norm="cls.predictions.transform.LayerNorm",
+    ),
     harmless="directionality pooler_fc_size pooler_num_attention_heads pooler_num_fc_layers pooler_size_per_head"
     " pooler_type",
     left={r"cls\.seq_relationship\..*": "the next-sentence head, which the masked-LM class does not have"},
