@@ -8,7 +8,7 @@ import torch
 import transformers
 
 from archcalc.hf import family_of
-from tests.hf.tiny import bert_like
+from tests.hf.tiny import TINY
 
 SMALL = {"vocab_size": 96, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4}
 LLAMA = SMALL | {"intermediate_size": 56, "max_position_embeddings": 64, "num_key_value_heads": 2}
@@ -36,7 +36,6 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "gpt_neox in series": SMALL | {"intermediate_size": 56, "use_parallel_residual": False},
     "opt with norms after": SMALL | {"ffn_dim": 40, "do_layer_norm_before": False, "word_embed_proj_dim": 20},
     "phi with normed queries": LLAMA | {"qk_layernorm": True},
-    **bert_like.RANDOM,
     "t5": {"vocab_size": 96, "d_model": 32, "d_kv": 12, "d_ff": 40, "num_layers": 2, "num_heads": 4},
     "t5 gated": {"vocab_size": 96, "d_model": 32, "d_kv": 12, "d_ff": 40, "num_layers": 2, "num_heads": 4}
     | {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
@@ -44,6 +43,11 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "marian": {"vocab_size": 96, "d_model": 32, "encoder_layers": 3, "decoder_layers": 2, "pad_token_id": 0}
     | {"encoder_attention_heads": 4, "decoder_attention_heads": 8, "encoder_ffn_dim": 40, "decoder_ffn_dim": 56}
     | {"max_position_embeddings": 64, "scale_embedding": True},
+    **{
+        name.replace(":", " ", 1).removesuffix(" small"): config
+        for name, config in TINY.items()
+        if not name.endswith(":default")
+    },
 }
 # Falcon's eager attention of transformers 5.23 adds ALiBi twice: in the mask, and beside it.
 FUSED = ("falcon with ALiBi",)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.hf.tiny import bert_like
+from tests.hf.tiny import TINY
 
 SMALL = {"vocab_size": 96, "hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 4}
 LLAMA = SMALL | {"intermediate_size": 56, "max_position_embeddings": 64}
@@ -117,7 +117,6 @@ CONFIGS: dict[str, dict] = {
         "falcon:new": SMALL | {"new_decoder_architecture": True, "num_kv_heads": 2},
         "falcon:new, one norm": SMALL
         | {"new_decoder_architecture": True, "num_kv_heads": 2, "num_ln_in_parallel_attn": 1, "ffn_hidden_size": 90},
-        **bert_like.CONFIGS,
         "t5:default": {},
         "t5:small": T5,
         "t5:gated": T5 | {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False, "num_decoder_layers": 3},
@@ -125,5 +124,6 @@ CONFIGS: dict[str, dict] = {
         "mt5:small": T5 | {"tie_word_embeddings": False, "relative_attention_num_buckets": 8},
         "marian:default": {},
         "marian:small": MARIAN | {"scale_embedding": True, "activation_function": "swish"},
+        **TINY,
     }.items()
 }

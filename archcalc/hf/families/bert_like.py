@@ -1,25 +1,24 @@
 """BERT and its kin, a row each: what a row leaves out is as in BERT, or as in the row it derives from."""
 
-from dataclasses import replace
-
-from archcalc.hf.bert_like import (
+from archcalc.hf.config import COUNT
+from archcalc.hf.family import derived
+from archcalc.hf.lens import Cases, Given, Key, Must
+from archcalc.hf.rope import Rope
+from archcalc.hf.templates.bert_like import (
     AROUND,
     LAYER,
-    BertLike,
     HeadNames,
     RowsAfter,
     RowsBefore,
     bert_like,
 )
-from archcalc.hf.config import COUNT
-from archcalc.hf.lens import Cases, Given, Key, Must
-from archcalc.hf.rope import Rope
 from archcalc.hf.tensors import joined
 from archcalc.hf.vocabulary import QKV, Narrow, activation, biases, dropout, flag, layernorm, layers, size
 
-BERT = BertLike(
-    model_type="bert",
-    classes=("BertForMaskedLM", "BertLMHeadModel"),
+BERT = bert_like(
+    "bert",
+    "BertForMaskedLM",
+    "BertLMHeadModel",
     root="bert",
     vocab_size=size("vocab_size", 30522),
     n_ctx=size("max_position_embeddings", 512),
@@ -52,10 +51,11 @@ PRE_NORMS = {
     "layers.{i}.ffn_norm": "{root}.encoder.layer.{i}.ln",
     "final_norm": "{root}.encoder.ln",
 }
-MEGATRON = replace(
+MEGATRON = derived(
     BERT,
-    model_type="megatron-bert",
-    classes=("MegatronBertForMaskedLM", "MegatronBertForCausalLM"),
+    "megatron-bert",
+    "MegatronBertForMaskedLM",
+    "MegatronBertForCausalLM",
     vocab_size=size("vocab_size", 29056),
     d_model=size("hidden_size", 1024),
     n_layers=layers(24),
@@ -66,10 +66,10 @@ MEGATRON = replace(
     final_norm=True,
     names=AROUND | LAYER | PRE_NORMS,
 )
-BERT_GENERATION = replace(
+BERT_GENERATION = derived(
     MEGATRON,
-    model_type="bert-generation",
-    classes=("BertGenerationDecoder",),
+    "bert-generation",
+    "BertGenerationDecoder",
     vocab_size=size("vocab_size", 50358),
     n_types=None,
     embed_norm=True,
@@ -83,10 +83,11 @@ BERT_GENERATION = replace(
 
 # Positions start after the padding token's, and the head's activation is fixed.
 BEFORE = RowsBefore(Key("pad_token_id", COUNT, 1, null=None))
-ROBERTA = replace(
+ROBERTA = derived(
     BERT,
-    model_type="roberta",
-    classes=("RobertaForMaskedLM", "RobertaForCausalLM"),
+    "roberta",
+    "RobertaForMaskedLM",
+    "RobertaForCausalLM",
     root="roberta",
     vocab_size=size("vocab_size", 50265),
     n_ctx=RowsAfter(size("max_position_embeddings", 512), BEFORE),
@@ -98,25 +99,32 @@ ROBERTA = replace(
     harmless="",
     left={},
 )
-CAMEMBERT = replace(
+CAMEMBERT = derived(
     ROBERTA,
-    model_type="camembert",
-    classes=("CamembertForMaskedLM", "CamembertForCausalLM"),
+    "camembert",
+    "CamembertForMaskedLM",
+    "CamembertForCausalLM",
     vocab_size=size("vocab_size", 30522),
     head_first=True,
 )
-XLM_ROBERTA = replace(CAMEMBERT, model_type="xlm-roberta", classes=("XLMRobertaForMaskedLM", "XLMRobertaForCausalLM"))
-DATA2VEC = replace(
+XLM_ROBERTA = derived(
     CAMEMBERT,
-    model_type="data2vec-text",
-    classes=("Data2VecTextForMaskedLM", "Data2VecTextForCausalLM"),
+    "xlm-roberta",
+    "XLMRobertaForMaskedLM",
+    "XLMRobertaForCausalLM",
+)
+DATA2VEC = derived(
+    CAMEMBERT,
+    "data2vec-text",
+    "Data2VecTextForMaskedLM",
+    "Data2VecTextForCausalLM",
     root="data2vec_text",
     head_first=False,
 )
-IBERT = replace(
+IBERT = derived(
     DATA2VEC,
-    model_type="ibert",
-    classes=("IBertForMaskedLM",),
+    "ibert",
+    "IBertForMaskedLM",
     root="ibert",
     is_causal=None,
     activation=activation("gelu", meanings={"gelu": "gelu"}),
@@ -127,10 +135,11 @@ IBERT = replace(
         r".*(_integer|_scaling_factor|\.LayerNorm\.shift)": "numbers of quantisation",
     },
 )
-XLM_ROBERTA_XL = replace(
+XLM_ROBERTA_XL = derived(
     ROBERTA,
-    model_type="xlm-roberta-xl",
-    classes=("XLMRobertaXLForMaskedLM", "XLMRobertaXLForCausalLM"),
+    "xlm-roberta-xl",
+    "XLMRobertaXLForMaskedLM",
+    "XLMRobertaXLForCausalLM",
     vocab_size=size("vocab_size", 250880),
     n_ctx=RowsAfter(size("max_position_embeddings", 514), BEFORE),
     d_model=size("hidden_size", 2560),
@@ -150,10 +159,11 @@ XLM_ROBERTA_XL = replace(
         "final_norm": "{root}.encoder.LayerNorm",
     },
 )
-ROBERTA_PRE = replace(
+ROBERTA_PRE = derived(
     ROBERTA,
-    model_type="roberta-prelayernorm",
-    classes=("RobertaPreLayerNormForMaskedLM", "RobertaPreLayerNormForCausalLM"),
+    "roberta-prelayernorm",
+    "RobertaPreLayerNormForMaskedLM",
+    "RobertaPreLayerNormForCausalLM",
     root="roberta_prelayernorm",
     placement="pre",
     final_norm=True,
@@ -168,10 +178,10 @@ ROBERTA_PRE = replace(
 
 # The padding token is 1 whatever the config says.
 BEFORE_1 = RowsBefore(Given(1))
-MPNET = replace(
+MPNET = derived(
     ROBERTA,
-    model_type="mpnet",
-    classes=("MPNetForMaskedLM",),
+    "mpnet",
+    "MPNetForMaskedLM",
     root="mpnet",
     vocab_size=size("vocab_size", 30527),
     n_ctx=RowsAfter(size("max_position_embeddings", 512), BEFORE_1),
@@ -202,10 +212,11 @@ MPNET = replace(
 )
 
 # One vocabulary bias, tied or not.
-ELECTRA = replace(
+ELECTRA = derived(
     BERT,
-    model_type="electra",
-    classes=("ElectraForMaskedLM", "ElectraForCausalLM"),
+    "electra",
+    "ElectraForMaskedLM",
+    "ElectraForCausalLM",
     root="electra",
     d_model=size("hidden_size", 256),
     n_heads=size("num_attention_heads", 4),
@@ -223,10 +234,10 @@ ELECTRA = replace(
     harmless="summary_type summary_use_proj summary_activation summary_last_dropout",
     left={r"discriminator_predictions\..*": "the discriminator's head, which the generator does not have"},
 )
-DISTILBERT = replace(
+DISTILBERT = derived(
     BERT,
-    model_type="distilbert",
-    classes=("DistilBertForMaskedLM",),
+    "distilbert",
+    "DistilBertForMaskedLM",
     root="distilbert",
     d_model=size("dim", 768, others=("hidden_size",)),
     n_layers=layers(6, "n_layers", others=("num_hidden_layers",)),
@@ -255,10 +266,10 @@ DISTILBERT = replace(
     left={},
 )
 
-ALBERT = replace(
+ALBERT = derived(
     BERT,
-    model_type="albert",
-    classes=("AlbertForMaskedLM",),
+    "albert",
+    "AlbertForMaskedLM",
     root="albert",
     vocab_size=size("vocab_size", 30000),
     d_model=size("hidden_size", 4096),
@@ -318,10 +329,10 @@ STORED = {
     r"\.norm1\.": ".post_attention_layernorm.",
     r"\.norm2\.": ".post_mlp_layernorm.",
 }
-JINA = replace(
+JINA = derived(
     XLM_ROBERTA,
-    model_type="jina_embeddings_v3",
-    classes=("JinaEmbeddingsV3ForMaskedLM",),
+    "jina_embeddings_v3",
+    "JinaEmbeddingsV3ForMaskedLM",
     vocab_size=size("vocab_size", 250002),
     n_ctx=size("max_position_embeddings", 8194),
     d_model=size("hidden_size", 1024),
@@ -337,10 +348,10 @@ JINA = replace(
     stored_names=STORED,
     stored_rows=joined(QKV, "roberta.layers.{i}.mixer.Wqkv"),
 )
-NOMIC = replace(
+NOMIC = derived(
     BERT,
-    model_type="nomic_bert",
-    classes=("NomicBertForMaskedLM",),
+    "nomic_bert",
+    "NomicBertForMaskedLM",
     root="nomic_bert",
     vocab_size=size("vocab_size", 30528),
     n_ctx=size("max_position_embeddings", 2048),
@@ -367,21 +378,27 @@ NOMIC = replace(
     },
     stored_rows=joined(QKV, "nomic_bert.layers.{i}.attn.Wqkv"),
 )
-ERNIE = replace(
+ERNIE = derived(
     BERT,
-    model_type="ernie",
-    classes=("ErnieForMaskedLM", "ErnieForCausalLM"),
+    "ernie",
+    "ErnieForMaskedLM",
+    "ErnieForCausalLM",
     root="ernie",
     must=(Must("use_task_id", (False,)),),
     harmless="task_type_vocab_size",
 )
 
 # The newest of the old ones: names of their own, a width that is stated nowhere.
+XLM_HARMLESS = (
+    "embed_init_std init_std unk_index mask_index bos_index eos_index pad_index lang_id start_n_top end_n_top"
+    " summary_type summary_use_proj summary_activation summary_proj_to_labels summary_first_dropout use_lang_emb"
+    " id2lang lang2id"
+)
 WIDTH = size("emb_dim", 2048, others=("hidden_size",))
-XLM = replace(
+XLM = derived(
     BERT,
-    model_type="xlm",
-    classes=("XLMWithLMHeadModel",),
+    "xlm",
+    "XLMWithLMHeadModel",
     root="transformer",
     vocab_size=size("vocab_size", 30145, others=("n_words",)),
     d_model=WIDTH,
@@ -413,20 +430,18 @@ XLM = replace(
     },
     head_names=HeadNames(decoder="pred_layer.proj", bias=None),
     must=(Must("asm", (False,)), Must("is_encoder", (True,)), Must("n_langs", (1,))),
-    harmless="embed_init_std init_std unk_index mask_index bos_index eos_index pad_index lang_id start_n_top end_n_top"
-    " summary_type summary_use_proj summary_activation summary_proj_to_labels summary_first_dropout use_lang_emb"
-    " id2lang lang2id",
+    harmless=XLM_HARMLESS,
     left={},
 )
-FLAUBERT = replace(
+FLAUBERT = derived(
     XLM,
-    model_type="flaubert",
-    classes=("FlaubertWithLMHeadModel",),
+    "flaubert",
+    "FlaubertWithLMHeadModel",
     placement=Cases(flag("pre_norm", False), {False: "post", True: "pre"}),
-    harmless=f"{XLM.harmless} layerdrop",
+    harmless=f"{XLM_HARMLESS} layerdrop",
 )
 
-ROWS = (
+FAMILIES = (
     BERT,
     ROBERTA,
     ALBERT,
@@ -447,4 +462,3 @@ ROWS = (
     XLM,
     FLAUBERT,
 )
-FAMILIES = tuple(map(bert_like, ROWS))

@@ -2,6 +2,7 @@
 
 from archcalc.hf.family import Family
 from archcalc.hf.lens import Given, Must
+from archcalc.hf.spellings import Spelling
 from archcalc.hf.stack import Stack
 from archcalc.hf.tensors import joined, renamed, same, table
 from archcalc.hf.vocabulary import QKV, biases, dropout, keys, layernorm, layers, size, tied
@@ -73,6 +74,10 @@ FAMILIES = (
         harmless=keys(
             "slow_but_exact offset_alibi attention_softmax_in_fp32 bias_dropout_fusion masked_softmax_fusion"
             " skip_bias_add skip_bias_add_qkv"
+        ),
+        spelling=Spelling(
+            renamed={r"^(?=h\.|word_embeddings\.|word_embeddings_layernorm\.|ln_f\.)": "transformer."},
+            copies={"lm_head.weight": "transformer.word_embeddings.weight"},
         ),
     ),
 )

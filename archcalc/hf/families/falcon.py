@@ -4,6 +4,7 @@ from archcalc.hf.config import Config, Kind
 from archcalc.hf.family import Family
 from archcalc.hf.lens import Cases, Key, Must, Template
 from archcalc.hf.rope import Rope
+from archcalc.hf.spellings import Spelling
 from archcalc.hf.stack import Stack
 from archcalc.hf.tensors import joined, renamed, same, table
 from archcalc.hf.vocabulary import QKV, activation, biases, dropout, flag, layernorm, layers, size, tied
@@ -89,5 +90,9 @@ FAMILIES = (
         TEMPLATE,
         TENSORS,
         must=(Must("parallel_attn", (True,)), Must("apply_residual_connection_post_layernorm", (False,))),
+        spelling=Spelling(
+            renamed={r"^(?=h\.|word_embeddings\.|word_embeddings_layernorm\.|ln_f\.)": "transformer."},
+            copies={"lm_head.weight": "transformer.word_embeddings.weight"},
+        ),
     ),
 )

@@ -2,7 +2,9 @@
 
 from archcalc.hf.config import Config
 from archcalc.hf.family import Family
+from archcalc.hf.gguf_map import BLOCK, OUTSIDE, GgufMap
 from archcalc.hf.lens import Must
+from archcalc.hf.spellings import MASKS, Spelling
 from archcalc.hf.stack import Stack
 from archcalc.hf.tensors import joined, renamed, same, table
 from archcalc.hf.vocabulary import QKV, activation, biases, dropout, keys, layernorm, layers, size, tied
@@ -58,6 +60,25 @@ TENSORS = table(
     same("head", "lm_head"),
 )
 
+GGUF = GgufMap(
+    "gpt2",
+    {
+        "block_count": "n_layer",
+        "context_length": "n_positions",
+        "embedding_length": "n_embd",
+        "feed_forward_length": "n_inner",
+        "attention.head_count": "n_head",
+        "attention.layer_norm_epsilon": "layer_norm_epsilon",
+    },
+    table(
+        OUTSIDE,
+        renamed({"positions": "position_embd"}),
+        joined(QKV, "blk.{i}.attn_qkv"),
+        renamed({"attn.out": "attn_output", "attn_norm": "attn_norm"}, *BLOCK),
+        renamed({"ffn.up": "ffn_up", "ffn.down": "ffn_down", "ffn_norm": "ffn_norm"}, *BLOCK),
+    ),
+)
+
 FAMILIES = (
     Family(
         "gpt2",
@@ -69,5 +90,11 @@ FAMILIES = (
             "n_ctx reorder_and_upcast_attn summary_type summary_use_proj summary_activation summary_proj_to_labels"
             " summary_first_dropout"
         ),
+        spelling=Spelling(
+            renamed={r"^(?=h\.|wte\.|wpe\.|ln_f\.)": "transformer."},
+            copies={"lm_head.weight": "transformer.wte.weight"},
+            left=MASKS,
+        ),
+        gguf=GGUF,
     ),
 )

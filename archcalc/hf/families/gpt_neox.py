@@ -4,6 +4,7 @@ from archcalc.hf.config import Config
 from archcalc.hf.family import Family
 from archcalc.hf.lens import Cases
 from archcalc.hf.rope import Rope
+from archcalc.hf.spellings import MASKS, Spelling
 from archcalc.hf.stack import Stack
 from archcalc.hf.tensors import joined, renamed, same, table
 from archcalc.hf.vocabulary import QKV, activation, biases, dropout, flag, layernorm, layers, size, tied
@@ -73,4 +74,8 @@ TENSORS = table(
     same("head", "lm_head"),
 )
 
-FAMILIES = (Family("gpt_neox", ("GPTNeoXForCausalLM",), TEMPLATE, TENSORS),)
+SPELLING = Spelling(
+    renamed={r"^embed_out\.": "lm_head."}, copies={"lm_head.weight": "gpt_neox.embed_in.weight"}, left=MASKS
+)
+
+FAMILIES = (Family("gpt_neox", ("GPTNeoXForCausalLM",), TEMPLATE, TENSORS, spelling=SPELLING),)

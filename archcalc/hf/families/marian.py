@@ -4,6 +4,7 @@ import math
 
 from archcalc.hf.family import Family
 from archcalc.hf.lens import Cases, Given, Must, Template
+from archcalc.hf.spellings import Spelling
 from archcalc.hf.stack import Stack
 from archcalc.hf.tensors import Holds, renamed, same, table
 from archcalc.hf.vocabulary import activation, biases, dropout, flag, keys, layers, size, tied
@@ -97,6 +98,14 @@ FAMILIES = (
         ),
         harmless=keys("add_bias_logits classif_dropout encoder_layerdrop decoder_layerdrop extra_pos_embeddings"),
         is_encoder_decoder=True,
+        spelling=Spelling(
+            copies={
+                f"{part}.weight": "model.shared.weight"
+                for part in ("model.encoder.embed_tokens", "model.decoder.embed_tokens", "lm_head")
+            },
+            computed=("encoder.positions.weight", "decoder.positions.weight"),
+            zero=("final_logits_bias",),
+        ),
         # By default these are the last rows of a table of 58,101.
         also={"pad_token_id": 0, "decoder_start_token_id": 0},
     ),

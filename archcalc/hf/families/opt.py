@@ -2,6 +2,7 @@
 
 from archcalc.hf.family import Family
 from archcalc.hf.lens import Cases
+from archcalc.hf.spellings import Spelling
 from archcalc.hf.stack import Stack
 from archcalc.hf.tensors import renamed, same, table
 from archcalc.hf.vocabulary import Narrow, activation, biases, dropout, flag, keys, layers, size, tied
@@ -78,5 +79,14 @@ TENSORS = table(
 )
 
 FAMILIES = (
-    Family("opt", ("OPTForCausalLM",), TEMPLATE, TENSORS, harmless=keys("layerdrop activation_dropout init_std")),
+    Family(
+        "opt",
+        ("OPTForCausalLM",),
+        TEMPLATE,
+        TENSORS,
+        harmless=keys("layerdrop activation_dropout init_std"),
+        spelling=Spelling(
+            renamed={r"^(?=decoder\.)": "model."}, copies={"lm_head.weight": "model.decoder.embed_tokens.weight"}
+        ),
+    ),
 )

@@ -62,5 +62,3 @@ CONFIGS = {f"{name}:default": {} for name in SMALL_CONFIGS} | {
     f"{name.split(' ')[0]}:{name.partition(' ')[2] or 'small'}": config
     for name, config in (SMALL_CONFIGS | VARIANTS).items()
 }
-# What tests of logits read.
-RANDOM = SMALL_CONFIGS | VARIANTS

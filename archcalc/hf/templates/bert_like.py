@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, final
 
 from archcalc.hf.config import Config
-from archcalc.hf.family import Family
+from archcalc.hf.family import Family, builder
 from archcalc.hf.lens import Cases, Draft, Key, Lens, Must, Template
 from archcalc.hf.spellings import GAMMA, Spelling
 from archcalc.hf.stack import Stack
@@ -90,8 +90,10 @@ class BertLike:
     stored_rows: tuple[Holds, ...] = ()
 
 
-def bert_like(row: BertLike) -> Family:
-    """The family of a row."""
+@builder
+def bert_like(model_type: str, *classes: str, **switches: Any) -> Family:
+    """Return a family whose config has BERT's keys; `switches` are those of BertLike."""
+    row = BertLike(model_type=model_type, classes=classes, **switches)
     untied = () if row.head_names.bias is None else (Must("tie_word_embeddings", (True,)),)
     return Family(
         row.model_type,

@@ -1,0 +1,1 @@
+"""What many families share: each builder returns a row from its switches."""
