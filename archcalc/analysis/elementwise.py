@@ -19,12 +19,14 @@ COSTS: dict[Pointwise, tuple[int, str]] = {
     "rmsnorm": (4, "square, mean, product, weight"),
     "rope": (3, "two products, sum"),
     "gate": (1, "product"),
+    "softcap": (3, "quotient, tanh, product"),
     "relu": (1, "maximum"),
     "relu2": (2, "maximum, square"),
     "gelu": (5, "quotient, erf, sum, two products"),
     "gelu_tanh": (9, "cube, two products, sum, tanh, sum, two products"),
     "quick_gelu": (5, "product, exponential, sum, quotient, product"),
     "silu": (5, "negative, exponential, sum, quotient, product"),
+    "sigmoid": (4, "negative, exponential, sum, quotient"),
     "clamped_swish": (6, "minimum, product, exponential, sum, quotient, product"),
 }
 

@@ -66,6 +66,7 @@ ACTIVATIONS: dict[Activation, Step] = {
     "gelu_tanh": _of_input,
     "quick_gelu": _sigmoid_product,
     "silu": _of_input,
+    "sigmoid": _of_result,
     "clamped_swish": _clamped,
 }
 

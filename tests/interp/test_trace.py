@@ -56,7 +56,21 @@ SPECS = {
     "parallel": spec_of(LN, GQA, plain("gelu"), placement="parallel"),
     "parallel_two": spec_of(LN, GQA, plain("gelu"), placement="parallel_two"),
     "deepseek": spec_of(RMS, LATENT, EXPERTS, stack={"final_norm": RMS}),
-    "mixtral": spec_of(RMS, ROPE, EXPERTS | {"scoring": "softmax_chosen", "normalise": False}),
+    "mixtral": spec_of(RMS, ROPE, EXPERTS | {"choose": "logits", "weigh": "softmax", "normalise": False}),
+    "kolibri": spec_of(
+        RMS, GQA, EXPERTS | {"choose": "logits", "weigh": "sigmoid", "correction": "buffer", "router_softcap": 0.4}
+    ),
+    "ernie": spec_of(RMS, GQA, EXPERTS | {"correction": "parameter", "normalise_min": 0.9}),
+    "phimoe": spec_of(
+        RMS, GQA, EXPERTS | {"choose": "logits", "weigh": "sparsemixer", "jitter": 0.3, "normalise": False}
+    ),
+    "grouped": spec_of(
+        RMS,
+        GQA,
+        EXPERTS
+        | {"n_experts": 6, "n_groups": 3, "n_active_groups": 2, "choose": "sigmoid", "group_score": "two_best"}
+        | {"weight_on": "input", "n_shared": 1, "shared_combine": "average"},
+    ),
     "encoder": load("tiny-encoder", {"vocab_size": 19, "d_model": 16, "n_heads": 2, "d_ff": 24}),
     "encoder and decoder": load("tiny-seq2seq", {"vocab_size": 19, "d_model": 16}),
     "part of a head turned": spec_of(RMS, GQA | {"position": {"kind": "rope", "d_rotary": 2}}, GATED),
@@ -71,6 +85,9 @@ def test_every_value_follows_from_those_before_it(name: str) -> None:
     with torch.no_grad():
         for weight in model.parameters():
             weight.normal_(std=0.5)
+        for name, buffer in model.named_buffers():
+            if name.endswith("correction_bias"):
+                buffer.normal_(std=0.5)
     texts = [[1, 3, 2, 4]] if spec.family != "encoder-decoder" else [[1, 3, 2, 4], [0, 2, 5]]
     found = trace(model, *texts)
     interpreter, known = Interpreter(spec, model.state_dict()), {}
