@@ -42,7 +42,8 @@ def fill(spec: Spec, moves: Plan, opened: Files, ours: Mapping[str, Target], pro
         if progress:
             progress(move.stored.n_bytes)
     for name in moves.computed:
-        ours[name].put(0, 0, _halves(ours[name].shape))
+        make = _halves if name.endswith("positions.weight") else torch.zeros
+        ours[name].put(0, 0, make(ours[name].shape))
 
 
 def _allocate(model: nn.Module, device: str) -> None:

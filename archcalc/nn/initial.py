@@ -10,7 +10,7 @@ from archcalc.nn.position import StoredSinusoidal, sinusoids
 
 STANDARD_DEVIATION = 0.02  # Radford et al. 2018, section 4.1
 
-_ZEROS = {"bias", "sinks", "correction_bias"}
+_ZEROS = {"bias", "sinks", "correction_bias", "bias_buffer"}
 
 
 @torch.no_grad()
