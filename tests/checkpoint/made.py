@@ -52,8 +52,8 @@ CONFIGS: dict[str, dict[str, Any]] = {
 }
 # Falcon's eager attention of transformers 5.23 adds ALiBi twice: in the mask, and beside it.
 FUSED = ("falcon with ALiBi",)
-# Marian's table of positions is not trained.
-FIXED = ("embed_positions",)
+# Marian's and RoFormer's tables of positions and ESM's frequencies are not trained.
+FIXED = ("embed_positions", "inv_freq")
 
 
 def random_model(name: str, **more: Any) -> Any:

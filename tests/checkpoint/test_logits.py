@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
+from transformers.cache_utils import EncoderDecoderCache
 
 from archcalc.checkpoint import open_checkpoint
 from archcalc.hf import model_types
 from tests.checkpoint.made import CONFIGS, random_model
+from tests.hf.tiny.bert_like import MASK
 
 
 def assert_close(ours: Tensor, theirs: Tensor) -> None:
@@ -31,13 +33,17 @@ def test_every_family_is_there() -> None:
 
 @pytest.mark.parametrize("name", CONFIGS)
 @torch.no_grad()
-def test_logits_are_those_of_transformers(name: str, tmp_path: Path) -> None:
+def test_logits_are_those_of_transformers(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if name == "flaubert with norms before":
+        # Its forward pass takes a layer's part of a cache that has no parts.
+        monkeypatch.setattr(EncoderDecoderCache, "__getitem__", lambda cache, layer: None, raising=False)
     theirs = random_model(name)
     # Small enough that the larger of them lie in several shards.
     theirs.save_pretrained(tmp_path, max_shard_size="60KB")
     found = open_checkpoint(str(tmp_path))
     ours = found.load()
     ids, source = torch.randint(4, 96, (2, 11)), torch.randint(1, 96, (2, 7))
+    ids[0, 3] = MASK
     if theirs.config.is_encoder_decoder:
         wanted = theirs(input_ids=source, decoder_input_ids=ids).logits
         assert_close(ours(source, ids), wanted)

@@ -1,19 +1,27 @@
 """BERT and its kin, a row each: what a row leaves out is as in BERT, or as in the row it derives from."""
 
-from archcalc.hf.config import COUNT
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, final
+
+from archcalc.hf.config import COUNT, SIZE, TEXT, Config
 from archcalc.hf.family import derived
-from archcalc.hf.lens import Cases, Given, Key, Must
+from archcalc.hf.lens import Cases, Draft, Given, Key, Lens, Must, Word
 from archcalc.hf.rope import Rope
 from archcalc.hf.templates.bert_like import (
     AROUND,
     LAYER,
     HeadNames,
+    One,
     RowsAfter,
     RowsBefore,
     bert_like,
 )
 from archcalc.hf.tensors import joined
-from archcalc.hf.vocabulary import QKV, Narrow, activation, biases, dropout, flag, layernorm, layers, size
+from archcalc.hf.vocabulary import QKV, Narrow, activation, biases, dropout, flag, layernorm, layers, positive, size
+
+# What transformers 5 does not read, and files of older versions may say.
+ABSOLUTE = Must("position_embedding_type", ("absolute",))
 
 BERT = bert_like(
     "bert",
@@ -39,9 +47,11 @@ BERT = bert_like(
     head_names=HeadNames(
         decoder="cls.predictions.decoder",
         bias="cls.predictions.bias",
+        bias_twice=True,
         transform="cls.predictions.transform.dense",
         norm="cls.predictions.transform.LayerNorm",
     ),
+    must=(ABSOLUTE,),
     harmless="directionality pooler_fc_size pooler_num_attention_heads pooler_num_fc_layers pooler_size_per_head"
     " pooler_type",
     left={r"cls\.seq_relationship\..*": "the next-sentence head, which the masked-LM class does not have"},
@@ -77,7 +87,7 @@ BERT_GENERATION = derived(
     final_norm=False,
     transform=False,
     names=AROUND | LAYER,
-    head_names=HeadNames(decoder="lm_head.decoder", bias="lm_head.bias"),
+    head_names=HeadNames(decoder="lm_head.decoder", bias="lm_head.bias", bias_twice=True),
     harmless="type_vocab_size",
 )
 
@@ -94,7 +104,11 @@ ROBERTA = derived(
     positions={"kind": "learned", "n_extra": BEFORE},
     head_activation="gelu",
     head_names=HeadNames(
-        decoder="lm_head.decoder", bias="lm_head.bias", transform="lm_head.dense", norm="lm_head.layer_norm"
+        decoder="lm_head.decoder",
+        bias="lm_head.bias",
+        bias_twice=True,
+        transform="lm_head.dense",
+        norm="lm_head.layer_norm",
     ),
     harmless="",
     left={},
@@ -128,7 +142,7 @@ IBERT = derived(
     root="ibert",
     is_causal=None,
     activation=activation("gelu", meanings={"gelu": "gelu"}),
-    must=(Must("quant_mode", (False,)),),
+    must_to_run=(Must("quant_mode", (False,)),),
     harmless="force_dequant",
     left={
         r".*(_act|_activation|\.act|\.activation|_act\d)\.(x_min|x_max|act_scaling_factor)": "ranges of quantisation",
@@ -191,7 +205,7 @@ MPNET = derived(
     | {
         "position": {
             "kind": "relative",
-            "n_buckets": 32,
+            "n_buckets": size("relative_attention_num_buckets", 32),
             "max_distance": 128,
         }
     },
@@ -207,7 +221,7 @@ MPNET = derived(
         "relative_bias": "{root}.encoder.relative_attention_bias",
     },
     # transformers computes 32 buckets whatever the config says.
-    must=(Must("relative_attention_num_buckets", (32,)),),
+    must_to_run=(Must("relative_attention_num_buckets", (32,)),),
     harmless="type_vocab_size",
 )
 
@@ -226,11 +240,11 @@ ELECTRA = derived(
     names=AROUND | LAYER | {"embed.project": "{root}.embeddings_project"},
     head_names=HeadNames(
         decoder="generator_lm_head",
-        bias=None,
+        bias="generator_lm_head.bias",
         transform="generator_predictions.dense",
         norm="generator_predictions.LayerNorm",
     ),
-    must=(Must("tie_word_embeddings", (True,)),),
+    head_width=size("embedding_size", 128),
     harmless="summary_type summary_use_proj summary_activation summary_last_dropout",
     left={r"discriminator_predictions\..*": "the discriminator's head, which the generator does not have"},
 )
@@ -260,8 +274,13 @@ DISTILBERT = derived(
         "layers.{i}.ffn.down": "{root}.transformer.layer.{i}.ffn.lin2",
         "layers.{i}.ffn_norm": "{root}.transformer.layer.{i}.output_layer_norm",
     },
-    head_names=HeadNames(decoder="vocab_projector", bias=None, transform="vocab_transform", norm="vocab_layer_norm"),
-    must=(Must("sinusoidal_pos_embds", (False,)),),
+    head_names=HeadNames(
+        decoder="vocab_projector", bias="vocab_projector.bias", transform="vocab_transform", norm="vocab_layer_norm"
+    ),
+    positions=Cases(
+        flag("sinusoidal_pos_embds", False),
+        {False: {"kind": "learned"}, True: {"kind": "sinusoidal", "stored": True}},
+    ),
     harmless="qa_dropout seq_classif_dropout",
     left={},
 )
@@ -278,28 +297,29 @@ ALBERT = derived(
     activation=activation("gelu_new"),
     factor={"d_embed": size("embedding_size", 128), "bias": True, "widen": "after_positions"},
     is_causal=None,
-    share_weights=True,
+    groups=(size("num_hidden_groups", 1), size("inner_group_num", 1)),
     dropout=dropout("hidden_dropout_prob", 0.0),
     attention_dropout=dropout("attention_probs_dropout_prob", 0.0),
     names=AROUND
     | {
         "embed.project": "{root}.encoder.embedding_hidden_mapping_in",
-        "layers.0.attn.q": "{root}.encoder.albert_layer_groups.0.albert_layers.0.attention.query",
-        "layers.0.attn.k": "{root}.encoder.albert_layer_groups.0.albert_layers.0.attention.key",
-        "layers.0.attn.v": "{root}.encoder.albert_layer_groups.0.albert_layers.0.attention.value",
-        "layers.0.attn.out": "{root}.encoder.albert_layer_groups.0.albert_layers.0.attention.dense",
-        "layers.0.attn_norm": "{root}.encoder.albert_layer_groups.0.albert_layers.0.attention.LayerNorm",
-        "layers.0.ffn.up": "{root}.encoder.albert_layer_groups.0.albert_layers.0.ffn",
-        "layers.0.ffn.down": "{root}.encoder.albert_layer_groups.0.albert_layers.0.ffn_output",
-        "layers.0.ffn_norm": "{root}.encoder.albert_layer_groups.0.albert_layers.0.full_layer_layer_norm",
+        "layers.{i}.attn.q": "{root}.encoder.albert_layer_groups.{g}.albert_layers.{j}.attention.query",
+        "layers.{i}.attn.k": "{root}.encoder.albert_layer_groups.{g}.albert_layers.{j}.attention.key",
+        "layers.{i}.attn.v": "{root}.encoder.albert_layer_groups.{g}.albert_layers.{j}.attention.value",
+        "layers.{i}.attn.out": "{root}.encoder.albert_layer_groups.{g}.albert_layers.{j}.attention.dense",
+        "layers.{i}.attn_norm": "{root}.encoder.albert_layer_groups.{g}.albert_layers.{j}.attention.LayerNorm",
+        "layers.{i}.ffn.up": "{root}.encoder.albert_layer_groups.{g}.albert_layers.{j}.ffn",
+        "layers.{i}.ffn.down": "{root}.encoder.albert_layer_groups.{g}.albert_layers.{j}.ffn_output",
+        "layers.{i}.ffn_norm": "{root}.encoder.albert_layer_groups.{g}.albert_layers.{j}.full_layer_layer_norm",
     },
     head_names=HeadNames(
         decoder="predictions.decoder",
         bias="predictions.bias",
+        bias_twice=True,
         transform="predictions.dense",
         norm="predictions.LayerNorm",
     ),
-    must=(Must("num_hidden_groups", (1,)), Must("inner_group_num", (1,))),
+    head_width=size("embedding_size", 128),
     harmless="classifier_dropout_prob down_scale_factor gap_size layers_to_keep net_structure_type num_memory_blocks",
     left={
         r"albert\.pooler_activation\..*": "the pooler, which the masked-LM class does not have",
@@ -366,6 +386,7 @@ NOMIC = derived(
     head_names=HeadNames(
         decoder="cls.predictions.decoder",
         bias="cls.predictions.bias",
+        bias_twice=True,
         transform="cls.predictions.transform.dense",
         norm="cls.predictions.transform.layer_norm",
     ),
@@ -384,14 +405,43 @@ ERNIE = derived(
     "ErnieForMaskedLM",
     "ErnieForCausalLM",
     root="ernie",
-    must=(Must("use_task_id", (False,)),),
+    tables=Cases(
+        flag("use_task_id", False),
+        {
+            False: (),
+            True: One({"name": "task_types", "n_rows": size("task_type_vocab_size", 3), "default_row": 0}),
+        },
+    ),
+    names=AROUND | LAYER | {"embed.tables.task_types": "{root}.embeddings.task_type_embeddings"},
     harmless="task_type_vocab_size",
 )
+
+
+@final
+@dataclass(frozen=True)
+class Languages(Lens):
+    """XLM's table of languages, which only tokens that name theirs read; one language needs none."""
+
+    n_langs: Key
+
+    def names(self) -> Iterator[str]:
+        """The number of languages."""
+        yield from self.n_langs.names()
+
+    def read(self, config: Config) -> tuple[dict[str, Any], ...]:
+        """That table, or none."""
+        n_langs = self.n_langs.read(config)
+        return ({"name": "languages", "n_rows": n_langs, "default_row": None},) if n_langs > 1 else ()
+
+    def write(self, value: Any, draft: Draft) -> None:
+        """The number of languages."""
+        draft.put(self.n_langs.name, value[0]["n_rows"] if value else 1)
+
 
 # The newest of the old ones: names of their own, a width that is stated nowhere.
 XLM_HARMLESS = (
     "embed_init_std init_std unk_index mask_index bos_index eos_index pad_index lang_id start_n_top end_n_top"
-    " summary_type summary_use_proj summary_activation summary_proj_to_labels summary_first_dropout use_lang_emb"
+    " summary_type summary_use_proj summary_activation summary_proj_to_labels summary_first_dropout n_langs"
     " id2lang lang2id"
 )
 WIDTH = size("emb_dim", 2048, others=("hidden_size",))
@@ -417,6 +467,7 @@ XLM = derived(
     attention_dropout=dropout("attention_dropout", 0.1),
     names={
         "embed.tokens": "{root}.embeddings",
+        "embed.tables.languages": "{root}.lang_embeddings",
         "positions": "{root}.position_embeddings",
         "embed_norm": "{root}.layer_norm_emb",
         "layers.{i}.attn.q": "{root}.attentions.{i}.q_lin",
@@ -428,8 +479,9 @@ XLM = derived(
         "layers.{i}.ffn.down": "{root}.ffns.{i}.lin2",
         "layers.{i}.ffn_norm": "{root}.layer_norm2.{i}",
     },
-    head_names=HeadNames(decoder="pred_layer.proj", bias=None),
-    must=(Must("asm", (False,)), Must("is_encoder", (True,)), Must("n_langs", (1,))),
+    head_names=HeadNames(decoder="pred_layer.proj", bias="pred_layer.proj.bias"),
+    tables=Cases(flag("use_lang_emb", True), {True: Languages(size("n_langs", 1)), False: ()}),
+    must=(ABSOLUTE, Must("asm", (False,)), Must("is_encoder", (True,))),
     harmless=XLM_HARMLESS,
     left={},
 )
@@ -439,6 +491,111 @@ FLAUBERT = derived(
     "FlaubertWithLMHeadModel",
     placement=Cases(flag("pre_norm", False), {False: "post", True: "pre"}),
     harmless=f"{XLM_HARMLESS} layerdrop",
+)
+
+# ESM: norms before, no types, positions of either kind.
+KIND = Word(Key("position_embedding_type", TEXT, "absolute"), {"absolute": "table", "rotary": "rope"})
+NO_PAD = RowsBefore(Key("pad_token_id", COUNT, None, null=None))
+ESM = derived(
+    ROBERTA_PRE,
+    "esm",
+    "EsmForMaskedLM",
+    root="esm",
+    vocab_size=Key("vocab_size", SIZE),
+    n_ctx=Cases(
+        KIND,
+        {
+            "table": RowsAfter(size("max_position_embeddings", 1026), NO_PAD),
+            "rope": size("max_position_embeddings", 1026),
+        },
+    ),
+    activation="gelu",
+    n_types=None,
+    token_dropout=Cases(
+        flag("token_dropout", False, null=False),
+        {True: {"mask_id": Key("mask_token_id", COUNT), "share": 0.12}, False: None},
+    ),
+    positions=Cases(KIND, {"table": {"kind": "learned", "n_extra": NO_PAD}, "rope": None}),
+    embed_norm=flag("emb_layer_norm_before", False, null=False),
+    attention=biases(True)
+    | {"position": Cases(KIND, {"table": None, "rope": {"kind": "rope", "theta": positive("rope_theta", 10_000.0)}})},
+    extras=(
+        {"name": "contact_head.weight", "axes": (1, "all_heads"), "component": "other", "kind": "trainable"},
+        {"name": "contact_head.bias", "axes": (1,), "component": "other", "kind": "trainable"},
+    ),
+    names=AROUND
+    | LAYER
+    | {
+        "embed_norm": "{root}.embeddings.layer_norm",
+        "layers.{i}.attn_norm": "{root}.encoder.layer.{i}.attention.LayerNorm",
+        "layers.{i}.ffn_norm": "{root}.encoder.layer.{i}.LayerNorm",
+        "final_norm": "{root}.encoder.emb_layer_norm_after",
+        "extras.contact_head": "{root}.contact_head.regression",
+    },
+    head_names=HeadNames(
+        decoder="lm_head.decoder", bias="lm_head.bias", transform="lm_head.dense", norm="lm_head.layer_norm"
+    ),
+    must=(),
+    harmless="is_folding_model esmfold_config vocab_list mask_token_id",
+    # Without one, the class numbers no positions, though its rope needs none of these.
+    also={"pad_token_id": 1},
+    left={r".*rotary_embeddings\.inv_freq": "follows from the config"},
+)
+
+# A head of another width than the table, never tied.
+REMBERT = derived(
+    BERT,
+    "rembert",
+    "RemBertForMaskedLM",
+    "RemBertForCausalLM",
+    root="rembert",
+    vocab_size=size("vocab_size", 250300),
+    d_model=size("hidden_size", 1152),
+    n_layers=layers(32),
+    n_heads=size("num_attention_heads", 18),
+    d_ff=size("intermediate_size", 4608),
+    factor={"d_embed": size("input_embedding_size", 256), "bias": True, "widen": "after_positions"},
+    tied=False,
+    head_width=size("output_embedding_size", 1664),
+    dropout=dropout("hidden_dropout_prob", 0.0),
+    attention_dropout=dropout("attention_probs_dropout_prob", 0.0),
+    names=AROUND | LAYER | {"embed.project": "{root}.encoder.embedding_hidden_mapping_in"},
+    head_names=HeadNames(
+        decoder="cls.predictions.decoder",
+        bias="cls.predictions.decoder.bias",
+        transform="cls.predictions.dense",
+        norm="cls.predictions.LayerNorm",
+    ),
+    harmless="tie_word_embeddings classifier_dropout_prob",
+)
+
+ROFORMER_WIDTH = size("hidden_size", 768)
+ROFORMER_TABLE = size("embedding_size", ROFORMER_WIDTH.read, null=ROFORMER_WIDTH.read)
+ROFORMER = derived(
+    BERT,
+    "roformer",
+    "RoFormerForMaskedLM",
+    "RoFormerForCausalLM",
+    root="roformer",
+    vocab_size=size("vocab_size", 50000),
+    n_ctx=size("max_position_embeddings", 1536),
+    d_model=ROFORMER_WIDTH,
+    factor=Narrow(ROFORMER_TABLE, ROFORMER_WIDTH, {"bias": True, "widen": "after_positions"}),
+    positions=None,
+    attention=biases(True)
+    | {
+        "position": {
+            "kind": "rope",
+            "theta": 10_000.0,
+            "interleaved": True,
+            "stored": True,
+            "values": flag("rotary_value", False),
+        }
+    },
+    head_width=ROFORMER_TABLE,
+    names=AROUND | LAYER | {"embed.project": "{root}.embeddings_project", "rotary": "{root}.encoder.embed_positions"},
+    computed=("rotary.weight",),
+    harmless="",
 )
 
 FAMILIES = (
@@ -461,4 +618,7 @@ FAMILIES = (
     ERNIE,
     XLM,
     FLAUBERT,
+    ESM,
+    REMBERT,
+    ROFORMER,
 )

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, final
 
 from archcalc.hf.config import Config
 from archcalc.hf.family import Family, builder
-from archcalc.hf.lens import Cases, Draft, Key, Lens, Must, Template
+from archcalc.hf.lens import Cases, Draft, Key, Lens, MismatchError, Must, Template, names, read, write
 from archcalc.hf.spellings import GAMMA, Spelling
-from archcalc.hf.stack import Stack
-from archcalc.hf.tensors import Holds, TensorMap, renamed, same, table
+from archcalc.hf.stack import Shared, Stack
+from archcalc.hf.tensors import Holds, TensorMap, renamed, table
 from archcalc.hf.vocabulary import flag, keys
 
 TIED = flag("tie_word_embeddings", True)
+# Where a head is untied, its class keeps the bias that it was tied to.
+SECOND_BIAS = {"name": "second_bias", "axes": ("vocab_size",), "component": "head", "kind": "trainable"}
 
 # Modules by the canonical names they hold, as BERT's port names them.
 AROUND = {
@@ -37,10 +39,14 @@ LAYER = {
 
 @dataclass(frozen=True, kw_only=True)
 class HeadNames:
-    """The modules of a head; `bias` is None where the decoder's own bias is the only one."""
+    """The modules of a head, and its bias.
+
+    `bias_twice`: the bias stands beside the decoder's own, which is tied to it only where the decoder's matrix is tied.
+    """
 
     decoder: str
-    bias: str | None
+    bias: str
+    bias_twice: bool = False
     transform: str = ""
     norm: str = ""
 
@@ -50,9 +56,12 @@ class BertLike:
     """The switches of a model type.
 
     `root`: the name of the base model in the tensors' names. `is_causal`: the key that makes a decoder of the stack.
-    `head_activation`: that of the head's transform (left out: the layers'). `head_first`: transformers names a tied
-    table after the head. `attention`, `ffn`: fields of a layer's parts beside those that all have. `stored_names`,
-    `stored_rows`: how files name modules, and what they fuse.
+    `groups`: the keys of ALBERT's groups and of the layers in each. `attention`, `ffn`: fields of a layer's parts
+    beside those that all have. `head_activation`: that of the head's transform (left out: the layers').
+    `head_width`: what an untied head's matrix reads. `head_first`: transformers names a tied table after the head.
+    `tables`, `token_dropout`: the embedding's, where the class has a key for them. `extras`: what the class holds and
+    no logits use. `stored_names`, `stored_rows`: how files name modules, and what they fuse. `computed`: canonical
+    names of what follows from the config. The others are fields of `Family`.
     """
 
     model_type: str
@@ -64,10 +73,12 @@ class BertLike:
     n_layers: Key
     n_heads: Key
     d_ff: Lens
-    activation: Lens
+    activation: Template
     norm: Template
     n_types: Key | None
     factor: Template = None
+    tables: Template = None
+    token_dropout: Template = None
     positions: Template
     embed_norm: bool | Lens = True
     placement: Template = "post"
@@ -75,8 +86,11 @@ class BertLike:
     attention: Mapping[str, Any]
     ffn: Mapping[str, Any]
     is_causal: Key | None
-    share_weights: bool = False
+    groups: tuple[Key, Key] | None = None
+    tied: Template = TIED
+    head_width: Template = None
     transform: bool = True
+    extras: tuple[Mapping[str, Any], ...] = ()
     head_activation: str | None = None
     dropout: Key
     attention_dropout: Key
@@ -84,47 +98,68 @@ class BertLike:
     head_names: HeadNames
     head_first: bool = False
     must: tuple[Must, ...] = ()
+    must_to_run: tuple[Must, ...] = ()
     harmless: str = ""
+    also: Mapping[str, Any] = field(default_factory=dict)
     left: Mapping[str, str] = field(default_factory=dict)
     stored_names: Mapping[str, str] = field(default_factory=dict)
     stored_rows: tuple[Holds, ...] = ()
+    computed: tuple[str, ...] = ()
 
 
 @builder
 def bert_like(model_type: str, *classes: str, **switches: Any) -> Family:
     """Return a family whose config has BERT's keys; `switches` are those of BertLike."""
     row = BertLike(model_type=model_type, classes=classes, **switches)
-    untied = () if row.head_names.bias is None else (Must("tie_word_embeddings", (True,)),)
     return Family(
         row.model_type,
         row.classes,
         _template(row),
-        _tensors(row),
-        must=(*row.must, *untied, Must("position_embedding_type", ("absolute",))),
+        _tensors(row, row.names),
+        tensors_of=_grouped(row),
+        must=row.must,
+        must_to_run=row.must_to_run,
         harmless=keys(row.harmless),
+        also=row.also,
         spelling=_spelling(row),
         decoder_class=row.classes[-1] if row.is_causal else None,
     )
 
 
 def _template(row: BertLike) -> Template:
-    embedding = {"n_token_types": row.n_types or 0} | ({"factor": row.factor} if row.factor else {})
-    transform = {"activation": row.head_activation or row.activation, "norm": row.norm} if row.transform else None
     stack = _stack(row)
     return {
         "vocab_size": row.vocab_size,
         "d_model": row.d_model,
-        "embedding": embedding,
+        "embedding": _embedding(row),
         **({"encoder": stack} if row.is_causal is None else _either(stack, row.is_causal)),
-        "head": {
-            "tied": TIED if row.head_names.bias is None else True,
-            "bias": True,
-            "transform": transform,
-        },
+        "head": _head(row),
+        **_extras(row),
         "dropout": {"embedding": row.dropout, "attention": row.attention_dropout, "residual": row.dropout},
         # After the stack, from whose position it may follow.
         "n_ctx": row.n_ctx,
     }
+
+
+def _embedding(row: BertLike) -> Template:
+    beside = {"factor": row.factor, "tables": row.tables, "token_dropout": row.token_dropout}
+    return {"n_token_types": row.n_types or 0} | {name: part for name, part in beside.items() if part is not None}
+
+
+def _head(row: BertLike) -> Template:
+    transform = {"activation": row.head_activation or row.activation, "norm": row.norm} if row.transform else None
+    head = {"tied": row.tied, "bias": True, "transform": transform}
+    if row.head_width is None:
+        return head
+    width = Cases(row.tied, {True: None, False: row.head_width}) if isinstance(row.tied, Lens) else row.head_width
+    return head | {"d_in": width}
+
+
+def _extras(row: BertLike) -> Template:
+    extras = tuple(dict(one) for one in row.extras)
+    if row.head_names.bias_twice:
+        return {"extras": Cases(TIED, {True: extras, False: (*extras, SECOND_BIAS)})}
+    return {"extras": extras} if extras else {}
 
 
 def _either(stack: Template, is_causal: Key) -> Template:
@@ -135,7 +170,7 @@ def _either(stack: Template, is_causal: Key) -> Template:
     }
 
 
-def _stack(row: BertLike) -> Stack:
+def _stack(row: BertLike) -> Stack | Shared:
     layer = {
         "norm": row.norm,
         "placement": row.placement,
@@ -147,7 +182,9 @@ def _stack(row: BertLike) -> Stack:
         "embed_norm": _perhaps(row.embed_norm, row.norm),
         "final_norm": row.norm if row.final_norm else None,
     }
-    return Stack(count=row.n_layers, kinds={"layer": layer}, around=around, share_weights=row.share_weights)
+    if row.groups:
+        return Shared(row.n_layers, *row.groups, layer, around)
+    return Stack(count=row.n_layers, kinds={"layer": layer}, around=around)
 
 
 def _perhaps(is_there: bool | Lens, part: Template) -> Template:
@@ -157,20 +194,43 @@ def _perhaps(is_there: bool | Lens, part: Template) -> Template:
     return part if is_there else None
 
 
-def _tensors(row: BertLike) -> TensorMap:
+def _grouped(row: BertLike) -> Callable[[Config], TensorMap] | None:
+    """The tensors of a config's groups, whose layers' indices follow from it."""
+    stack = _stack(row)
+    if not isinstance(stack, Shared):
+        return None
+
+    def tensors(config: Config) -> TensorMap:
+        layers = {
+            ours.replace("{i}", str(index)): name.replace("{g}", str(group)).replace("{j}", str(place))
+            for index, group, place in stack.places(config)
+            for ours, name in row.names.items()
+            if "{i}" in ours
+        }
+        return _tensors(row, {ours: name for ours, name in row.names.items() if "{i}" not in ours} | layers)
+
+    return tensors
+
+
+def _tensors(row: BertLike, names: Mapping[str, str]) -> TensorMap:
     head = row.head_names
-    named = {ours: name.replace("{root}", row.root) for ours, name in row.names.items()}
-    tokens = f"{named['embed.tokens']}.weight"
+    named = {ours: name.replace("{root}", row.root) for ours, name in names.items()}
     inside = {"head.transform": head.transform, "head.norm": head.norm} if row.transform else {}
+    decoder = f"{head.decoder}.weight"
     first = (
-        Holds(tokens, ("embed.tokens.weight",), beside="head.weight"),
-        Holds(f"{head.decoder}.weight", ("embed.tokens.weight",)),
+        Holds(f"{named['embed.tokens']}.weight", ("embed.tokens.weight",), beside="head.weight"),
+        Holds(decoder, ("embed.tokens.weight",)),
+    )
+    untied = (
+        Holds(f"{head.decoder}.bias", ("head.bias",), beside="head.weight"),
+        Holds(head.bias, ("extras.second_bias",)),
     )
     return table(
         first if row.head_first else (),
+        untied if head.bias_twice else (),
         renamed(named | inside),
-        Holds(f"{head.bias or head.decoder}{'' if head.bias else '.bias'}", ("head.bias",)),
-        same("head", head.decoder),
+        Holds(head.bias, ("head.bias",)),
+        Holds(decoder, ("head.weight",)),
     )
 
 
@@ -181,11 +241,34 @@ def _spelling(row: BertLike) -> Spelling:
     copies = {tokens: decoder} if row.head_first else {decoder: tokens}
     return Spelling(
         renamed=GAMMA | dict(row.stored_names),
-        fused=row.stored_rows,
-        copies=copies | ({f"{head.decoder}.bias": head.bias} if head.bias else {}),
+        copies=copies | ({f"{head.decoder}.bias": head.bias} if head.bias_twice else {}),
         absent={decoder: tokens} if row.head_first else {},
+        computed=row.computed,
         left={rf"{row.root}\.pooler\..*": "the pooler, which the masked-LM class does not have", **row.left},
+        fused=row.stored_rows,
     )
+
+
+@final
+@dataclass(frozen=True)
+class One(Lens):
+    """A tuple of one item."""
+
+    item: Template
+
+    def names(self) -> Iterator[str]:
+        """The item's."""
+        yield from names(self.item)
+
+    def read(self, config: Config) -> tuple[Any]:
+        """The item, filled."""
+        return (read(self.item, config),)
+
+    def write(self, value: Any, draft: Draft) -> None:
+        """The item. Raises MismatchError where there is none, or more."""
+        if not isinstance(value, tuple) or len(value) != 1:
+            raise MismatchError
+        write(self.item, value[0], draft)
 
 
 @final
