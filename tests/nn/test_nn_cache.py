@@ -408,7 +408,7 @@ def products(part: Any, batch: int, new: int, past: int, source: int) -> int:
     if isinstance(part, LatentAttention):
         return 2 * batch * part.n_heads * new * (past + new) * (part.d_nope + part.d_rope + part.d_v)
     held = past if part.window is None else min(past, part.window - 1)
-    return 2 * batch * part.n_heads * new * (source or new + held) * 2 * part.d_head
+    return 2 * batch * part.n_heads * new * (source or new + held) * (part.d_head + (part.d_value or part.d_head))
 
 
 def test_a_step_reads_no_source() -> None:
