@@ -232,11 +232,12 @@ class Cases(Lens):
 @final
 @dataclass(frozen=True)
 class Unless(Lens):
-    """`null` where a key is null, else `other`."""
+    """`null` where a key is null, or has another value that says as much (`empty`); else `other`."""
 
     key: Key
     null: Template
     other: Template
+    empty: Any = None
 
     def names(self) -> Iterator[str]:
         """The key's, and those of both."""
@@ -246,7 +247,7 @@ class Unless(Lens):
 
     def read(self, config: Config) -> Any:
         """The one that the key chooses."""
-        return read(self.null if self.key.read(config) is None else self.other, config)
+        return read(self.null if self.key.read(config) == self.empty else self.other, config)
 
     def write(self, value: Any, draft: Draft) -> None:
         """`other` if that can say it, else `null` and the key."""
@@ -255,7 +256,7 @@ class Unless(Lens):
             write(self.other, value, attempt)
         except MismatchError:
             attempt = Draft(draft)
-            attempt.put(self.key.name, None)
+            attempt.put(self.key.name, self.empty)
             write(self.null, value, attempt)
         draft.update(attempt)
 

@@ -63,7 +63,7 @@ class Rope(Lens):
     default: Document | None = None
     n_ctx: Key = CONTEXT
     share: str = "partial_rotary_factor"
-    shared: float = 1.0
+    shared: float | Callable[[Config], float] = 1.0
     width: Callable[[Config], int] | None = None
     base: str | None = "rope_theta"
     kind: str = ""

@@ -83,6 +83,59 @@ class Listed(Schedule):
 
 @final
 @dataclass(frozen=True)
+class Both(Schedule):
+    """One schedule for the attentions and one for the feed-forwards: "global_moe"."""
+
+    attention: Schedule
+    ffn: Schedule
+
+    def names(self) -> Iterator[str]:
+        """Those of both."""
+        yield from self.attention.names()
+        yield from self.ffn.names()
+
+    def read(self, config: Config, n_layers: int) -> list[str]:
+        """Both kinds in one word."""
+        pairs = zip(self.attention.read(config, n_layers), self.ffn.read(config, n_layers), strict=True)
+        return ["_".join(pair) for pair in pairs]
+
+    def write(self, kinds: Sequence[str], draft: Draft) -> None:
+        """Each by its own schedule."""
+        pairs = [kind.rpartition("_") for kind in kinds]
+        self.attention.write([attention for attention, _, _ in pairs], draft)
+        self.ffn.write([ffn for _, _, ffn in pairs], draft)
+
+
+@final
+@dataclass(frozen=True)
+class Interval(Schedule):
+    """A mixture of experts in every `step`-th layer from `start` to `end` (ERNIE); an end of -1 is the last layer."""
+
+    start: Key
+    end: Key
+    step: Key
+
+    def names(self) -> Iterator[str]:
+        """Those of the three."""
+        for key in (self.start, self.end, self.step):
+            yield from key.names()
+
+    def read(self, config: Config, n_layers: int) -> list[str]:
+        """'moe' where the step falls within start and end."""
+        start, end, step = (key.read(config) for key in (self.start, self.end, self.step))
+        last = n_layers - 1 if end == -1 else end
+        return ["dense" if (index + 1) % step or not start <= index <= last else "moe" for index in range(n_layers)]
+
+    def write(self, kinds: Sequence[str], draft: Draft) -> None:
+        """The first mixture, the last, and what lies between two; reading back shows whether that is all."""
+        sparse = [index for index, kind in enumerate(kinds) if kind == "moe"]
+        draft.put(self.start.name, sparse[0] if sparse else len(kinds))
+        draft.put(self.end.name, sparse[-1] if sparse else -1)
+        draft.put(self.step.name, sparse[1] - sparse[0] if len(sparse) > 1 else 1)
+
+
+@final
+@dataclass(frozen=True)
 class DenseFirst(Schedule):
     """So many dense layers, then mixtures of experts (DeepSeek)."""
 
@@ -105,7 +158,7 @@ class DenseFirst(Schedule):
 @final
 @dataclass(frozen=True)
 class Sparse(Schedule):
-    """A mixture of experts in every so-manieth layer, but for those listed (Qwen MoE)."""
+    """Every `step`-th layer is a mixture of experts, except those listed as dense (Qwen MoE)."""
 
     step: Key
     dense: Key

@@ -1,29 +1,104 @@
 """Decoders like LLaMA whose feed-forwards are mixtures of experts."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from archcalc.hf.config import INDICES
-from archcalc.hf.families.llama_like import QWEN_WINDOW, sliding, window
+from archcalc.hf.config import INDICES, LAYERS_OR_NONE, Config
+from archcalc.hf.families.llama_like import PATTERN, QWEN_WINDOW, sliding, window
+from archcalc.hf.family import derived
 from archcalc.hf.gguf_map import EXPERT_KEYS, HEAD_DIM, SIZES, STRAIGHT, GgufMap
-from archcalc.hf.lens import Given, Key, Must
+from archcalc.hf.lens import REQUIRED, Cases, Given, Key, Must, Unless
 from archcalc.hf.spellings import ONE_BY_ONE, TIED, TIED_EXPERTS, Spelling
-from archcalc.hf.stack import Sparse
-from archcalc.hf.templates.decoder import BIASED, decoder, windows
-from archcalc.hf.tensors import Holds, same
+from archcalc.hf.stack import Both, DenseFirst, Listed, Sparse
+from archcalc.hf.templates.decoder import BIASED, MLP_BIAS, OUT_NORMS, WINDOWS, crossed, decoder, windows
+from archcalc.hf.tensors import Holds, renamed, same
 from archcalc.hf.vocabulary import (
+    CORRECTION,
     LLAMA_ATTENTION,
     LLAMA_DENSE,
     LLAMA_EXPERTS,
     LLAMA_NORMS,
     LLAMA_OUTSIDE,
     QK_NORMS,
+    SHARED_EXPERTS,
     activation,
     biases,
     flag,
     keys,
+    layers,
+    positive,
     rmsnorm,
     size,
 )
+
+# ------------------------------------------------------------------------------------------------------ what many share
+
+
+def experts(n_experts: Key, n_active: Key, d_expert: Key, **more: Any) -> dict[str, Any]:
+    """Return a mixture of experts with these sizes."""
+    sizes = {"n_experts": n_experts, "n_active": n_active, "d_expert": d_expert}
+    return {"kind": "moe", **sizes, "activation": activation("silu"), **more}
+
+
+def layers_that(are_dense: Callable[[Config, int], bool], *also: Key) -> Listed:
+    """Return the schedule `mlp_layer_types`, or else what `are_dense` says of a layer, from the keys `also`."""
+    words = {"sparse": "moe", "dense": "dense"}
+    return Listed(words, lambda config, index: "dense" if are_dense(config, index) else "moe", also, "mlp_layer_types")
+
+
+CORRECTED = {"choose": "sigmoid", "correction": "buffer"}
+GROUPED = {"n_groups": size("n_group", 1), "n_active_groups": size("topk_group", 1)}
+SPARSE_STEP = Sparse(size("decoder_sparse_step", 1), Key("mlp_only_layers", INDICES, (), null=()))
+FIRST_DENSE = Key("first_k_dense_replace", LAYERS_OR_NONE, 1)
+DEPTH = layers(49)
+FULL_LAYERS = Key("max_window_layers", LAYERS_OR_NONE, 28)
+FULL_LAYERS_62 = Key("max_window_layers", LAYERS_OR_NONE, 62)
+
+MLP_CORRECTION = Holds("model.layers.{i}.mlp.e_score_correction_bias", ("layers.{i}.ffn.correction_bias",))
+SHARED_EXPERT = renamed(
+    {"gate": "gate_proj", "up": "up_proj", "down": "down_proj"},
+    "layers.{i}.ffn.shared.",
+    "model.layers.{i}.mlp.shared_expert.",
+)
+SINKS = Holds("model.layers.{i}.self_attn.sinks", ("layers.{i}.attn.sinks",))
+GATE, UP, DOWN = (f"layers.{{i}}.ffn.experts.{part}" for part in ("gate", "up", "down"))
+EXPERTS = "model.layers.{i}.mlp.experts"
+# Global layers do not rotate, unless all are global.
+BARE_IF_MIXED: dict[str, dict[str, Any]] = {
+    "global": {"window": None, "position": lambda rope: Unless(window(4096), rope, None)},
+    "sliding": {"window": window(4096)},
+}
+
+
+def first_dense(config: Config, index: int) -> bool:
+    """The first layers are dense."""
+    return bool(index < FIRST_DENSE.read(config))
+
+
+def lower_layers(config: Config, index: int) -> str:
+    """Every second of the layers below max_window_layers slides, if there is a window (Qwen2-MoE)."""
+    lower = index % 2 == 0 and index < FULL_LAYERS.read(config)
+    return "sliding" if lower and QWEN_WINDOW.read(config) else "global"
+
+
+def above(config: Config, index: int) -> str:
+    """The layers above max_window_layers slide, if there is a window."""
+    return "sliding" if index >= FULL_LAYERS_62.read(config) and window(4096).read(config) else "global"
+
+
+def all_but_fourths(config: Config, index: int) -> str:
+    """The first two layers, every fourth and the last are global (Flint)."""
+    return "global" if index < 2 or index % 4 == 1 or index == DEPTH.read(config) - 1 else "sliding"
+
+
+def share_of_head(config: Config) -> float:
+    """The part of a head that turns: all of it, or `rotary_dim` of it (MiniMax-M2)."""
+    width = size("head_dim", 128).read(config)
+    return float(size("rotary_dim", width, null=width).read(config) / width)
+
+
+# ------------------------------------------------------------------------------------------ Mixtral, Qwen3-MoE, gpt-oss
 
 MIXTRAL = decoder(
     "mixtral",
@@ -76,7 +151,7 @@ QWEN3_MOE = decoder(
     d_ff=6144,
     attention=BIASED | {"qk_norm": "head", "window": QWEN_WINDOW},
     feeds={"moe": QWEN3_EXPERTS, "dense": None},
-    schedule=Sparse(size("decoder_sparse_step", 1), Key("mlp_only_layers", INDICES, (), null=())),
+    schedule=SPARSE_STEP,
     tensors=(LLAMA_DENSE, QK_NORMS, LLAMA_EXPERTS),
     # Said by some configs; the class knows none of them.
     must=(
@@ -91,8 +166,6 @@ QWEN3_MOE = decoder(
 )
 
 # gpt-oss stores experts [in, out], gate and up in turn.
-GATE, UP, DOWN = (f"layers.{{i}}.ffn.experts.{part}" for part in ("gate", "up", "down"))
-OSS_EXPERTS = "model.layers.{i}.mlp.experts"
 GPT_OSS = decoder(
     "gpt_oss",
     "GptOssForCausalLM",
@@ -132,17 +205,414 @@ GPT_OSS = decoder(
     tensors=(
         LLAMA_OUTSIDE,
         LLAMA_ATTENTION,
-        Holds("model.layers.{i}.self_attn.sinks", ("layers.{i}.attn.sinks",)),
+        SINKS,
         LLAMA_NORMS,
         same("layers.{i}.ffn.router", "model.layers.{i}.mlp.router"),
-        Holds(f"{OSS_EXPERTS}.gate_up_proj", (f"{GATE}.weight", f"{UP}.weight"), 1, "alternate", transposed=True),
-        Holds(f"{OSS_EXPERTS}.gate_up_proj_bias", (f"{GATE}.bias", f"{UP}.bias"), 1, "alternate"),
-        Holds(f"{OSS_EXPERTS}.down_proj", (f"{DOWN}.weight",), transposed=True),
-        Holds(f"{OSS_EXPERTS}.down_proj_bias", (f"{DOWN}.bias",)),
+        Holds(f"{EXPERTS}.gate_up_proj", (f"{GATE}.weight", f"{UP}.weight"), 1, "alternate", transposed=True),
+        Holds(f"{EXPERTS}.gate_up_proj_bias", (f"{GATE}.bias", f"{UP}.bias"), 1, "alternate"),
+        Holds(f"{EXPERTS}.down_proj", (f"{DOWN}.weight",), transposed=True),
+        Holds(f"{EXPERTS}.down_proj_bias", (f"{DOWN}.bias",)),
     ),
     must=(Must("swiglu_alpha", (1.702,)), Must("swiglu_limit", (7.0,))),
     # The experts' activation is fixed, whatever hidden_act says.
     harmless=keys("hidden_act initial_context_length"),
 )
 
-FAMILIES = (MIXTRAL, QWEN3_MOE, GPT_OSS)
+# ------------------------------------------------------------------------------------- chosen by a softmax (Qwen, OLMo)
+
+QWEN2_MOE = decoder(
+    "qwen2_moe",
+    "Qwen2MoeForCausalLM",
+    vocab=151936,
+    n_ctx=32768,
+    width=2048,
+    depth=24,
+    heads=16,
+    kv=16,
+    d_ff=5632,
+    attention=dict.fromkeys(("q_bias", "k_bias", "v_bias"), flag("qkv_bias", True)),
+    schedule=Both(Listed(WINDOWS, lower_layers, (FULL_LAYERS,)), SPARSE_STEP),
+    tensors=(
+        LLAMA_DENSE,
+        LLAMA_EXPERTS,
+        SHARED_EXPERT,
+        same("layers.{i}.ffn.shared_gate", "model.layers.{i}.mlp.shared_expert_gate"),
+    ),
+    spelling=TIED_EXPERTS,
+    **crossed(
+        {"global": {"window": None}, "sliding": {"window": QWEN_WINDOW}},
+        {
+            "dense": None,
+            "moe": experts(
+                size("num_experts", 60),
+                size("num_experts_per_tok", 4),
+                size("moe_intermediate_size", 1408),
+                choose="softmax",
+                normalise=flag("norm_topk_prob", False),
+                n_shared=1,
+                d_shared=size("shared_expert_intermediate_size", 5632),
+                shared_gate=True,
+            ),
+        },
+    ),
+)
+MELLUM = decoder(
+    "mellum",
+    "MellumForCausalLM",
+    vocab=98304,
+    n_ctx=131072,
+    width=2304,
+    depth=28,
+    kv=4,
+    d_head=size("head_dim", 128),
+    d_ff=7168,
+    theta=500_000.0,
+    rope={"kind": "full_attention", "base": None},
+    attention=BIASED | {"qk_norm": "head"},
+    schedule=Both(windows(1), layers_that(lambda config, index: False)),
+    tensors=(LLAMA_DENSE, QK_NORMS, LLAMA_EXPERTS),
+    # Modules that predict further tokens, which no forward pass runs.
+    harmless=keys("num_mtp_layers num_nextn_predict_layers mtp_layer_types mtp_mlp_layer_types"),
+    spelling=TIED_EXPERTS,
+    **crossed(
+        {
+            "global": {"window": None},
+            "sliding": {
+                "window": window(1024),
+                "position": lambda rope: replace(rope, kind="sliding_attention", theta=10_000.0),
+            },
+        },
+        {
+            "dense": None,
+            "moe": experts(
+                size("num_experts", 64, others=("num_local_experts",)),
+                size("num_experts_per_tok", 8),
+                size("moe_intermediate_size", 896),
+                choose="softmax",
+                normalise=flag("norm_topk_prob", True),
+            ),
+        },
+    ),
+)
+OLMOE = decoder(
+    "olmoe",
+    "OlmoeForCausalLM",
+    vocab=50304,
+    n_ctx=4096,
+    width=2048,
+    depth=16,
+    heads=16,
+    d_head=Given(None),
+    norm=rmsnorm(1e-5),
+    attention=BIASED | {"qk_norm": "full"},
+    feed=experts(
+        size("num_experts", 64, others=("num_local_experts",)),
+        size("num_experts_per_tok", 8),
+        size("intermediate_size", 2048),
+        choose="softmax",
+        normalise=flag("norm_topk_prob", False),
+    ),
+    tensors=(LLAMA_OUTSIDE, LLAMA_ATTENTION, QK_NORMS, LLAMA_NORMS, LLAMA_EXPERTS),
+    must=(Must("clip_qkv", (None,)),),
+    spelling=TIED_EXPERTS,
+)
+FLEX_OLMO = decoder(
+    "flex_olmo",
+    "FlexOlmoForCausalLM",
+    vocab=100352,
+    n_ctx=4096,
+    theta=500_000.0,
+    layer={"placement": "output"},
+    attention=BIASED | {"qk_norm": "full"},
+    feed=experts(
+        size("num_experts", 7, others=("num_local_experts",)),
+        size("num_experts_per_tok", 5),
+        size("intermediate_size", 11008),
+        choose="softmax",
+        normalise=flag("norm_topk_prob", False),
+    ),
+    tensors=(LLAMA_OUTSIDE, LLAMA_ATTENTION, QK_NORMS, OUT_NORMS, LLAMA_EXPERTS),
+    also={"pad_token_id": None},
+    spelling=TIED_EXPERTS,
+)
+ARIA = decoder(
+    "aria_text",
+    "AriaTextForCausalLM",
+    attention=BIASED,
+    feed=experts(
+        size("moe_num_experts", 8),
+        size("moe_topk", 2),
+        size("intermediate_size", 4096),
+        choose="logits",
+        weigh="softmax",
+        n_shared=size("moe_num_shared_experts", 2),
+        shared_bias=MLP_BIAS,
+    ),
+    tensors=(
+        LLAMA_OUTSIDE,
+        LLAMA_ATTENTION,
+        LLAMA_NORMS,
+        same("layers.{i}.ffn.router", "model.layers.{i}.mlp.router"),
+        Holds(f"{EXPERTS}.gate_up_proj", (f"{GATE}.weight", f"{UP}.weight"), 1, transposed=True),
+        Holds(f"{EXPERTS}.down_proj", (f"{DOWN}.weight",), transposed=True),
+        SHARED_EXPERTS,
+    ),
+    # The class's experts know no other, whatever the shared ones have.
+    must=(Must("hidden_act", ("silu", "swish")),),
+    spelling=replace(
+        TIED,
+        renamed={r"(\.experts)\.fc1\.weight$": r"\1.gate_up_proj", r"(\.experts)\.fc2\.weight$": r"\1.down_proj"},
+    ),
+)
+
+# ------------------------------------------------------------- chosen by a sigmoid and a correction (DeepSeek-V3's way)
+
+DOTS1 = decoder(
+    "dots1",
+    "Dots1ForCausalLM",
+    vocab=152064,
+    width=4608,
+    depth=62,
+    kv=32,
+    d_ff=10944,
+    attention=BIASED | {"qk_norm": "head"},
+    schedule=Both(
+        Listed(WINDOWS, above, (FULL_LAYERS_62,)), DenseFirst(Key("first_k_dense_replace", LAYERS_OR_NONE, 0))
+    ),
+    tensors=(LLAMA_DENSE, QK_NORMS, LLAMA_EXPERTS, SHARED_EXPERTS, CORRECTION),
+    # Said by some configs; the class has no choice.
+    must=(Must("scoring_func", ("sigmoid",)), Must("topk_method", ("noaux_tc",)), Must("moe_layer_freq", (1,))),
+    spelling=TIED_EXPERTS,
+    **crossed(
+        sliding(4096),
+        {
+            "dense": None,
+            "moe": experts(
+                size("n_routed_experts", REQUIRED, others=("num_local_experts",)),
+                size("num_experts_per_tok", REQUIRED),
+                size("moe_intermediate_size", 1408),
+                **CORRECTED,
+                **GROUPED,
+                normalise=flag("norm_topk_prob", False),
+                scale=positive("routed_scaling_factor", 1.0),
+                n_shared=size("n_shared_experts", REQUIRED),
+            ),
+        },
+    ),
+)
+GLM4_MOE = decoder(
+    "glm4_moe",
+    "Glm4MoeForCausalLM",
+    vocab=151552,
+    n_ctx=131072,
+    depth=46,
+    heads=96,
+    kv=8,
+    d_ff=10944,
+    norm=rmsnorm(1e-5),
+    partial=0.5,
+    attention=dict.fromkeys(("q_bias", "k_bias", "v_bias"), flag("attention_bias", False))
+    | {"qk_norm": Cases(flag("use_qk_norm", False), {False: None, True: {"norm": rmsnorm(1e-5), "over": "head"}})},
+    feeds={
+        "dense": None,
+        "moe": experts(
+            size("n_routed_experts", 128, others=("num_local_experts",)),
+            size("num_experts_per_tok", 8),
+            size("moe_intermediate_size", 1408),
+            **CORRECTED,
+            **GROUPED,
+            normalise=flag("norm_topk_prob", True),
+            scale=positive("routed_scaling_factor", 1.0),
+            n_shared=size("n_shared_experts", 1),
+        ),
+    },
+    schedule=DenseFirst(Key("first_k_dense_replace", LAYERS_OR_NONE, 1)),
+    tensors=(LLAMA_DENSE, QK_NORMS, LLAMA_EXPERTS, SHARED_EXPERTS, CORRECTION),
+    harmless=keys("num_nextn_predict_layers num_mtp_layers"),
+    spelling=replace(TIED_EXPERTS, further="num_nextn_predict_layers"),
+)
+SOLAR_OPEN = decoder(
+    "solar_open",
+    "SolarOpenForCausalLM",
+    vocab=196608,
+    n_ctx=131072,
+    depth=48,
+    heads=64,
+    kv=8,
+    d_head=size("head_dim", 128),
+    norm=rmsnorm(1e-5),
+    theta=1_000_000.0,
+    attention=dict.fromkeys(("q_bias", "k_bias", "v_bias"), flag("attention_bias", False)),
+    feed=experts(
+        size("n_routed_experts", 128, others=("num_local_experts",)),
+        size("num_experts_per_tok", 8),
+        size("moe_intermediate_size", 1280),
+        **CORRECTED,
+        **GROUPED,
+        normalise=flag("norm_topk_prob", True),
+        scale=positive("routed_scaling_factor", 1.0),
+        n_shared=size("n_shared_experts", 1),
+    ),
+    tensors=(LLAMA_OUTSIDE, LLAMA_ATTENTION, LLAMA_NORMS, LLAMA_EXPERTS, SHARED_EXPERTS, CORRECTION),
+    must=(Must("first_k_dense_replace", (0,)), Must("use_qk_norm", (False,))),
+    # No layer is dense.
+    harmless=keys("intermediate_size"),
+    spelling=TIED_EXPERTS,
+)
+EXAONE_MOE = decoder(
+    "exaone_moe",
+    "ExaoneMoeForCausalLM",
+    vocab=102400,
+    d_ff=16384,
+    kv=32,
+    norm=rmsnorm(1e-5),
+    attention={"qk_norm": "head"},
+    schedule=Both(windows(PATTERN), layers_that(first_dense, FIRST_DENSE)),
+    tensors=(LLAMA_DENSE, QK_NORMS, LLAMA_EXPERTS, SHARED_EXPERTS, CORRECTION),
+    harmless=keys("num_nextn_predict_layers"),
+    spelling=replace(
+        TIED_EXPERTS,
+        renamed={r"\.mlp\.e_score_correction_bias$": ".mlp.gate.e_score_correction_bias"},
+        left={r"mtp\..*": "predicts further tokens"},
+    ),
+    **crossed(
+        BARE_IF_MIXED,
+        {
+            "dense": None,
+            "moe": experts(
+                size("num_experts", 64),
+                size("num_experts_per_tok", 8),
+                size("moe_intermediate_size", 1024),
+                **CORRECTED,
+                **GROUPED,
+                normalise=flag("norm_topk_prob", True),
+                scale=positive("routed_scaling_factor", 2.5),
+                n_shared=size("num_shared_experts", 1),
+            ),
+        },
+    ),
+)
+HY_V3 = decoder(
+    "hy_v3",
+    "HYV3ForCausalLM",
+    vocab=120832,
+    n_ctx=131072,
+    depth=80,
+    heads=64,
+    kv=8,
+    d_head=size("head_dim", 128),
+    d_ff=13312,
+    norm=rmsnorm(1e-5),
+    theta=11158840.0,
+    attention=BIASED | {"qk_norm": "head"},
+    ffn={"bias": MLP_BIAS},
+    feeds={
+        "dense": None,
+        "moe": experts(
+            size("num_experts", 192, others=("num_local_experts",)),
+            size("num_experts_per_tok", 8),
+            size("moe_intermediate_size", 1536),
+            **CORRECTED,
+            normalise=True,
+            scale=positive("router_scaling_factor", 2.826),
+            n_shared=size("num_shared_experts", 1),
+            shared_bias=MLP_BIAS,
+        ),
+    },
+    schedule=layers_that(lambda config, index: index == 0),
+    tensors=(LLAMA_DENSE, QK_NORMS, LLAMA_EXPERTS, SHARED_EXPERTS, MLP_CORRECTION),
+    # In which precision two sums are added.
+    harmless=keys("enable_moe_fp32_combine"),
+    spelling=replace(
+        TIED_EXPERTS,
+        renamed={
+            r"\.mlp\.router\.gate\.": ".mlp.gate.",
+            r"\.mlp\.expert_bias$": ".mlp.e_score_correction_bias",
+            r"\.mlp\.shared_mlp\.": ".mlp.shared_experts.",
+        },
+    ),
+)
+MINIMAX_M2 = derived(
+    MIXTRAL,
+    "minimax_m2",
+    "MiniMaxM2ForCausalLM",
+    vocab=200064,
+    n_ctx=196608,
+    width=3072,
+    depth=62,
+    heads=48,
+    kv=8,
+    d_head=size("head_dim", 128),
+    norm=rmsnorm(1e-6),
+    theta=5_000_000.0,
+    partial=share_of_head,
+    attention={"qk_norm": "full"},
+    feed=experts(
+        size("num_local_experts", 256, others=("num_experts",)),
+        size("num_experts_per_tok", 8),
+        size("intermediate_size", 1536),
+        **CORRECTED,
+        normalise=True,
+    ),
+    tensors=(LLAMA_OUTSIDE, LLAMA_ATTENTION, QK_NORMS, LLAMA_NORMS, LLAMA_EXPERTS, MLP_CORRECTION),
+    # Said by some configs; the class has no choice.
+    must=(
+        Must("scoring_func", ("sigmoid",)),
+        Must("use_qk_norm", (True,)),
+        Must("qk_norm_type", ("per_layer",)),
+        Must("use_routing_bias", (True,)),
+        Must("shared_intermediate_size", (0,)),
+    ),
+    harmless=keys("router_jitter_noise rotary_dim use_mtp num_mtp_modules mtp_transformer_layers attn_type_list"),
+)
+FLINT = decoder(
+    "flint",
+    "FlintForCausalLM",
+    vocab=150144,
+    n_ctx=262144,
+    width=2048,
+    depth=49,
+    kv=4,
+    d_head=size("head_dim", 128),
+    d_ff=6144,
+    attention=BIASED | {"qk_norm": "head", "sinks": True},
+    schedule=Both(
+        Listed(WINDOWS, all_but_fourths, (DEPTH,)),
+        Sparse(size("decoder_sparse_step", 1), Key("mlp_only_layers", INDICES, (0, 1), null=(0, 1))),
+    ),
+    tensors=(LLAMA_DENSE, QK_NORMS, SINKS, LLAMA_EXPERTS, SHARED_EXPERT),
+    spelling=replace(TIED_EXPERTS, renamed={r"\.self_attn\.softmax_offset$": ".self_attn.sinks"}),
+    **crossed(
+        {"global": {"window": None, "position": None}, "sliding": {"window": size("sliding_window", 513)}},
+        {
+            "dense": None,
+            "moe": experts(
+                size("num_experts", 256),
+                size("num_experts_per_tok", 6),
+                size("moe_intermediate_size", 512),
+                choose="sigmoid",
+                normalise=flag("norm_topk_prob", True),
+                n_shared=1,
+                d_shared=size("shared_expert_intermediate_size", 1024),
+            ),
+        },
+    ),
+)
+
+FAMILIES = (
+    MIXTRAL,
+    QWEN3_MOE,
+    GPT_OSS,
+    ARIA,
+    DOTS1,
+    EXAONE_MOE,
+    FLEX_OLMO,
+    FLINT,
+    GLM4_MOE,
+    HY_V3,
+    MELLUM,
+    MINIMAX_M2,
+    OLMOE,
+    QWEN2_MOE,
+    SOLAR_OPEN,
+)

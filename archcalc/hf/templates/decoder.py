@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from archcalc.hf.config import Config
@@ -52,11 +52,12 @@ def decoder(
     norm: Template = rmsnorm(1e-6),  # noqa: B008 - frozen data
     theta: float = 10_000.0,
     rope: Mapping[str, Any] = {},
-    partial: float | None = None,
+    partial: float | Callable[[Config], float] | None = None,
     tie: bool = False,
     head: Mapping[str, Any] = {},
     layer: Mapping[str, Any] = {},
     attention: Mapping[str, Any] = {},
+    attend: Mapping[str, Any] | None = None,
     ffn: Mapping[str, Any] = {},
     feed: Template = None,
     feeds: Mapping[str, Template] = {},
@@ -72,10 +73,10 @@ def decoder(
     """Return a family whose config has LLaMA's keys. Each number is the class's default.
 
     `layer`, `attention`, `ffn`, `around` (the stack), `head` and `outside` (the model) are what differs from LLaMA.
-    `kinds`: what of `attention` differs by kind of layer. `feed`: a feed-forward that is none of LLaMA's at all;
-    `feeds`: one for each kind of layer (None: LLaMA's). `d_head` None: the key may be left out, and is then
-    width / heads. `partial`: the default of `partial_rotary_factor`, where the class reads it. `row`: the row's own
-    fields.
+    `kinds`: what of `attention` differs by kind of layer. `attend`: an attention that is none of LLaMA's but for its
+    rotation. `feed`: a feed-forward that is none of LLaMA's at all; `feeds`: one for each kind of layer (None:
+    LLaMA's). `d_head` None: the key may be left out, and is then width / heads. `partial`: the default of
+    `partial_rotary_factor`, where the class reads it. `row`: the row's own fields.
     """
     n_heads, d_model = size("num_attention_heads", heads), size("hidden_size", width)
     context = size("max_position_embeddings", n_ctx)
@@ -85,14 +86,14 @@ def decoder(
         return int(head_key.read(config) or d_model.read(config) // n_heads.read(config))
 
     turned: dict[str, Any] = {} if partial is None else {"shared": partial, "width": head_width}
-    attn = {
+    grouped = {
         "kind": "gqa",
         "n_heads": n_heads,
         "n_kv_heads": size("num_key_value_heads", kv or n_heads.read, null=n_heads.read),
         "d_head": head_key,
-        "position": Rope(theta=theta, n_ctx=context, **turned, **rope),
-        **attention,
     }
+    position = Rope(theta=theta, n_ctx=context, **turned, **rope)
+    attn = {**(attend or grouped), "position": position, **attention}
     if attn.get("qk_norm") in ("head", "full"):
         attn["qk_norm"] = {"norm": norm, "over": attn["qk_norm"]}
     fed = feed or {
@@ -115,6 +116,15 @@ def decoder(
         **outside,
     }
     return Family(model_type, classes, template, table(*tensors), **{"spelling": TIED, **row})
+
+
+def crossed(kinds: Mapping[str, Any], feeds: Mapping[str, Template]) -> dict[str, Any]:
+    """Return `kinds` and `feeds` of layers that have one of each, named after both: "global_moe"."""
+    pairs = {f"{kind}_{feed}": (kind, feed) for kind in kinds for feed in feeds}
+    return {
+        "kinds": {name: kinds[kind] for name, (kind, _) in pairs.items()},
+        "feeds": {name: feeds[feed] for name, (_, feed) in pairs.items()},
+    }
 
 
 def _at(more: Mapping[str, Any], attn: Mapping[str, Any]) -> dict[str, Any]:

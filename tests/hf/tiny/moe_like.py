@@ -1,0 +1,69 @@
+"""LLaMA-likes with experts: four layers, 32 wide, few experts, windows of 5."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.hf.tiny.llama_like import BIASED, LLAMA3, MIXED, RMS, THETA
+
+TOP_2 = RMS | {"num_experts_per_tok": 2}
+# Groups that matter: two of four, of two experts each.
+GROUPS = {"n_group": 4, "topk_group": 2, "norm_topk_prob": True, "routed_scaling_factor": 1.7}
+SMALL = {"moe_intermediate_size": 24}
+SHARED = {"shared_expert_intermediate_size": 20}
+FEEDS = {"mlp_layer_types": ["sparse", "dense", "dense", "sparse"]}
+HEAD = {"head_dim": 12}
+DOTS1 = TOP_2 | SMALL | {"n_routed_experts": 8, "n_shared_experts": 2}
+GLM4_MOE = DOTS1 | GROUPS | HEAD
+EXAONE_MOE = TOP_2 | SMALL | {"num_experts": 8, "sliding_window": 5}
+HY_V3 = TOP_2 | SMALL | HEAD | {"num_experts": 8, "router_scaling_factor": 1.7}
+MELLUM = TOP_2 | SMALL | HEAD | {"num_experts": 6, "sliding_window": 5}
+QWEN2_MOE = TOP_2 | SMALL | SHARED | {"num_experts": 6}
+FLINT = QWEN2_MOE | HEAD | {"sliding_window": 5}
+MINIMAX_M2 = TOP_2 | HEAD | {"num_local_experts": 6}
+BY_KIND = {
+    "rope_parameters": {
+        "full_attention": {"rope_type": "linear", "factor": 4.0, "rope_theta": 300.0},
+        "sliding_attention": {"rope_type": "default", "rope_theta": 20.0},
+    }
+}
+
+CONFIGS: dict[str, dict[str, Any]] = {
+    "aria_text:default switches": RMS | {"moe_num_experts": 6},
+    "aria_text:biased": RMS | BIASED | HEAD | {"moe_num_experts": 5, "moe_topk": 3, "moe_num_shared_experts": 1},
+    "dots1:default switches": DOTS1,
+    "dots1:grouped": DOTS1 | GROUPS | {"first_k_dense_replace": 2, "attention_bias": True},
+    "dots1:sliding": DOTS1 | HEAD | {"max_window_layers": 2, "sliding_window": 5, "first_k_dense_replace": 1},
+    "exaone_moe:default switches": EXAONE_MOE,
+    "exaone_moe:mixed": EXAONE_MOE | GROUPS | MIXED | FEEDS | HEAD | {"num_shared_experts": 2},
+    "exaone_moe:global": EXAONE_MOE | {"sliding_window": None, "layer_types": ["full_attention"] * 4},
+    "flex_olmo:default switches": TOP_2 | {"num_experts": 6},
+    "flex_olmo:normalised": TOP_2 | {"num_experts": 6, "norm_topk_prob": True, "attention_bias": True} | THETA,
+    "flint:default switches": FLINT,
+    "flint:mixed": FLINT | MIXED | {"mlp_only_layers": [2], "norm_topk_prob": False, "attention_bias": True},
+    "flint:every second": FLINT | {"mlp_only_layers": [], "decoder_sparse_step": 2},
+    "glm4_moe:default switches": DOTS1 | HEAD,
+    "glm4_moe:normed": GLM4_MOE | {"use_qk_norm": True, "attention_bias": True, "partial_rotary_factor": 0.34},
+    "glm4_moe:all dense": GLM4_MOE | {"first_k_dense_replace": 9},
+    "hy_v3:default switches": HY_V3,
+    "hy_v3:mixed": HY_V3 | BIASED | FEEDS | {"num_shared_experts": 2, "enable_moe_fp32_combine": False} | THETA,
+    "mellum:default switches": MELLUM,
+    "mellum:mixed": MELLUM | MIXED | FEEDS | BY_KIND | {"norm_topk_prob": False, "attention_bias": True},
+    "minimax_m2:default switches": MINIMAX_M2,
+    "minimax_m2:partly turned": MINIMAX_M2 | {"rotary_dim": 8} | THETA,
+    "minimax_m2:share": MINIMAX_M2 | {"rope_parameters": LLAMA3 | {"partial_rotary_factor": 0.5}, "rotary_dim": 10},
+    "olmoe:default switches": TOP_2 | {"num_experts": 6},
+    "olmoe:normalised": TOP_2 | {"num_experts": 6, "norm_topk_prob": True, "attention_bias": True},
+    "qwen2_moe:default switches": QWEN2_MOE,
+    "qwen2_moe:sliding": QWEN2_MOE | {"use_sliding_window": True, "sliding_window": 5, "max_window_layers": 3},
+    "qwen2_moe:mixed": QWEN2_MOE
+    | MIXED
+    | {"use_sliding_window": True, "sliding_window": 5, "mlp_only_layers": [1], "qkv_bias": False}
+    | {"norm_topk_prob": True, "head_dim": 12},
+    "solar_open:default switches": TOP_2 | SMALL | HEAD | {"n_routed_experts": 8},
+    "solar_open:grouped": TOP_2
+    | SMALL
+    | GROUPS
+    | {"n_routed_experts": 8, "n_shared_experts": 2, "attention_bias": True, "norm_topk_prob": False}
+    | THETA,
+}
