@@ -285,6 +285,28 @@ class Equal(Lens):
         self.key.write(value, draft)
 
 
+@final
+@dataclass(frozen=True)
+class Twice(Lens):
+    """A key whose value is written under a second name too, whose own default may not fit."""
+
+    key: Key
+    second: str
+
+    def names(self) -> Iterator[str]:
+        """Both."""
+        yield from (*self.key.names(), self.second)
+
+    def read(self, config: Config) -> Any:
+        """The key's value, whatever stands under the second name."""
+        return self.key.read(config)
+
+    def write(self, value: Any, draft: Draft) -> None:
+        """Both."""
+        self.key.write(value, draft)
+        draft.put(self.second, value)
+
+
 @dataclass(frozen=True)
 class Must:
     """A key that transformers has a choice of, but of which only some values are ours: anything else is an error."""

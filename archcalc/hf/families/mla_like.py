@@ -6,7 +6,7 @@ from typing import Any
 from archcalc.hf.config import COUNT, LAYERS_OR_NONE, TEXT
 from archcalc.hf.families.moe_like import CORRECTED, experts, layers_that
 from archcalc.hf.family import derived
-from archcalc.hf.lens import REQUIRED, Cases, Key, Must, Word
+from archcalc.hf.lens import REQUIRED, Cases, Key, Must, Twice, Word
 from archcalc.hf.spellings import TIED, TIED_EXPERTS
 from archcalc.hf.stack import DenseFirst
 from archcalc.hf.templates.decoder import MLP_BIAS, decoder
@@ -27,14 +27,14 @@ from archcalc.hf.vocabulary import (
 
 BIAS = flag("attention_bias", False)
 # Widths that follow from others.
-FOLLOWING = "num_key_value_heads head_dim qk_head_dim"
+FOLLOWING = "head_dim qk_head_dim"
 
 
 def latent(heads: int, q_rank: int, kv_rank: int, d_nope: int, d_rope: int, d_v: int) -> dict[str, Any]:
     """Return latent attention with these sizes by default."""
     return {
         "kind": "mla",
-        "n_heads": size("num_attention_heads", heads),
+        "n_heads": Twice(size("num_attention_heads", heads), "num_key_value_heads"),
         "q_rank": size("q_lora_rank", q_rank, null=None),
         "kv_rank": size("kv_lora_rank", kv_rank),
         "d_nope": size("qk_nope_head_dim", d_nope),

@@ -4,14 +4,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from archcalc.hf.config import INDICES, LAYERS_OR_NONE, Config
+from archcalc.hf.config import COUNT, INDICES, LAYER_OR_LAST, LAYERS_OR_NONE, TEXT, Config
 from archcalc.hf.families.llama_like import PATTERN, QWEN_WINDOW, sliding, window
 from archcalc.hf.family import derived
 from archcalc.hf.gguf_map import EXPERT_KEYS, HEAD_DIM, SIZES, STRAIGHT, GgufMap
-from archcalc.hf.lens import REQUIRED, Cases, Given, Key, Must, Unless
-from archcalc.hf.spellings import ONE_BY_ONE, TIED, TIED_EXPERTS, Spelling
-from archcalc.hf.stack import Both, DenseFirst, Listed, Sparse
-from archcalc.hf.templates.decoder import BIASED, MLP_BIAS, OUT_NORMS, WINDOWS, crossed, decoder, windows
+from archcalc.hf.lens import REQUIRED, Cases, Given, Key, Must, Unless, Via, Word
+from archcalc.hf.spellings import TIED, TIED_EXPERTS
+from archcalc.hf.stack import Both, DenseFirst, Interval, Listed, Sparse
+from archcalc.hf.templates.decoder import BIASED, LAYER, MLP_BIAS, OUT_NORMS, WINDOWS, crossed, decoder, windows
 from archcalc.hf.tensors import Holds, renamed, same
 from archcalc.hf.vocabulary import (
     CORRECTION,
@@ -24,8 +24,10 @@ from archcalc.hf.vocabulary import (
     SHARED_EXPERTS,
     activation,
     biases,
+    dropout,
     flag,
     keys,
+    layernorm,
     layers,
     positive,
     rmsnorm,
@@ -55,6 +57,14 @@ DEPTH = layers(49)
 FULL_LAYERS = Key("max_window_layers", LAYERS_OR_NONE, 28)
 FULL_LAYERS_62 = Key("max_window_layers", LAYERS_OR_NONE, 62)
 
+USE_BIAS = flag("use_bias", False)
+ERNIE_SHARED = Key("moe_num_shared_experts", COUNT, 2)
+COHERE_WIDTH = size("intermediate_size", 22528)
+COHERE_SHARED = Key("num_shared_experts", COUNT, 0)
+FIRST_DENSE_0 = Key("first_k_dense_replace", LAYERS_OR_NONE, 0)
+PREFIX_PATTERN = size("prefix_dense_sliding_window_pattern", 1)
+NO_PATTERN = Via(PREFIX_PATTERN, lambda period: period == 1, lambda none: 1 if none else 2)
+
 MLP_CORRECTION = Holds("model.layers.{i}.mlp.e_score_correction_bias", ("layers.{i}.ffn.correction_bias",))
 SHARED_EXPERT = renamed(
     {"gate": "gate_proj", "up": "up_proj", "down": "down_proj"},
@@ -64,11 +74,11 @@ SHARED_EXPERT = renamed(
 SINKS = Holds("model.layers.{i}.self_attn.sinks", ("layers.{i}.attn.sinks",))
 GATE, UP, DOWN = (f"layers.{{i}}.ffn.experts.{part}" for part in ("gate", "up", "down"))
 EXPERTS = "model.layers.{i}.mlp.experts"
-# Global layers do not rotate, unless all are global.
-BARE_IF_MIXED: dict[str, dict[str, Any]] = {
-    "global": {"window": None, "position": lambda rope: Unless(window(4096), rope, None)},
-    "sliding": {"window": window(4096)},
-}
+
+
+def bare(default: int) -> dict[str, dict[str, Any]]:
+    """Return global layers that do not rotate, and sliding ones that do."""
+    return {"global": {"window": None, "position": None}, "sliding": {"window": size("sliding_window", default)}}
 
 
 def first_dense(config: Config, index: int) -> bool:
@@ -92,6 +102,13 @@ def all_but_fourths(config: Config, index: int) -> str:
     return "global" if index < 2 or index % 4 == 1 or index == DEPTH.read(config) - 1 else "sliding"
 
 
+def cohere_window(config: Config, index: int) -> str:
+    """The dense layers in front and the mixtures behind them each have a period of sliding layers (Cohere 2 MoE)."""
+    n_dense = FIRST_DENSE_0.read(config)
+    key, index = (PREFIX_PATTERN, index) if index < n_dense else (PATTERN, index - n_dense)
+    return "sliding" if (index + 1) % key.read(config) else "global"
+
+
 def share_of_head(config: Config) -> float:
     """The part of a head that turns: all of it, or `rotary_dim` of it (MiniMax-M2)."""
     width = size("head_dim", 128).read(config)
@@ -100,6 +117,15 @@ def share_of_head(config: Config) -> float:
 
 # ------------------------------------------------------------------------------------------ Mixtral, Qwen3-MoE, gpt-oss
 
+MIXTRAL_SPELLING = replace(
+    TIED_EXPERTS,
+    renamed={
+        r"\.block_sparse_moe\.": ".mlp.",
+        r"(\.experts\.\d+)\.w1\.": r"\1.gate_proj.",
+        r"(\.experts\.\d+)\.w2\.": r"\1.down_proj.",
+        r"(\.experts\.\d+)\.w3\.": r"\1.up_proj.",
+    },
+)
 MIXTRAL = decoder(
     "mixtral",
     "MixtralForCausalLM",
@@ -119,16 +145,7 @@ MIXTRAL = decoder(
     },
     tensors=(LLAMA_OUTSIDE, LLAMA_ATTENTION, LLAMA_NORMS, LLAMA_EXPERTS),
     harmless=keys("router_jitter_noise layer_types"),
-    spelling=Spelling(
-        renamed={
-            r"\.block_sparse_moe\.": ".mlp.",
-            r"(\.experts\.\d+)\.w1\.": r"\1.gate_proj.",
-            r"(\.experts\.\d+)\.w2\.": r"\1.down_proj.",
-            r"(\.experts\.\d+)\.w3\.": r"\1.up_proj.",
-        },
-        one_by_one=ONE_BY_ONE,
-        copies=TIED.copies,
-    ),
+    spelling=MIXTRAL_SPELLING,
 )
 
 QWEN3_EXPERTS: dict[str, Any] = {
@@ -476,7 +493,7 @@ EXAONE_MOE = decoder(
         left={r"mtp\..*": "predicts further tokens"},
     ),
     **crossed(
-        BARE_IF_MIXED,
+        bare(4096),
         {
             "dense": None,
             "moe": experts(
@@ -583,7 +600,7 @@ FLINT = decoder(
     tensors=(LLAMA_DENSE, QK_NORMS, SINKS, LLAMA_EXPERTS, SHARED_EXPERT),
     spelling=replace(TIED_EXPERTS, renamed={r"\.self_attn\.softmax_offset$": ".self_attn.sinks"}),
     **crossed(
-        {"global": {"window": None, "position": None}, "sliding": {"window": size("sliding_window", 513)}},
+        bare(513),
         {
             "dense": None,
             "moe": experts(
@@ -599,20 +616,209 @@ FLINT = decoder(
     ),
 )
 
+ERNIE_MOE = decoder(
+    "ernie4_5_moe",
+    "Ernie4_5_MoeForCausalLM",
+    vocab=103424,
+    width=2560,
+    d_ff=12288,
+    depth=28,
+    heads=20,
+    kv=4,
+    n_ctx=131072,
+    norm=rmsnorm(1e-5),
+    theta=500_000.0,
+    tie=True,
+    rope={"interleaved": True},
+    attention=biases(USE_BIAS),
+    ffn={"bias": USE_BIAS},
+    head={"bias": USE_BIAS},
+    drop={},
+    feeds={
+        "dense": None,
+        "moe": experts(
+            size("moe_num_experts", 64, others=("num_experts",)),
+            size("moe_k", 6, others=("num_experts_per_tok",)),
+            size("moe_intermediate_size", 1536),
+            choose="softmax",
+            correction="parameter",
+            normalise=True,
+            normalise_min=positive("moe_norm_min", 1e-12),
+            n_shared=ERNIE_SHARED,
+            shared_bias=Unless(ERNIE_SHARED, None, USE_BIAS, empty=0),
+        ),
+    },
+    schedule=Interval(
+        Key("moe_layer_start_index", LAYERS_OR_NONE, 1),
+        Key("moe_layer_end_index", LAYER_OR_LAST, -1),
+        size("moe_layer_interval", 1),
+    ),
+    tensors=(
+        LLAMA_DENSE,
+        LLAMA_EXPERTS,
+        SHARED_EXPERTS,
+        replace(CORRECTION, name="model.layers.{i}.mlp.gate.moe_statics.e_score_correction_bias", as_row=True),
+    ),
+    spelling=replace(
+        TIED_EXPERTS,
+        renamed={r"\.mlp\.moe_statics\.": ".mlp.gate.moe_statics."},
+        left={r"(model\.)?mtp_.*": "predicts further tokens"},
+    ),
+)
+KOLIBRI1 = decoder(
+    "kolibri1",
+    "Kolibri1ForCausalLM",
+    vocab=128000,
+    width=2560,
+    depth=50,
+    heads=48,
+    kv=4,
+    d_head=size("head_dim", 128),
+    n_ctx=262144,
+    layer={"placement": "sandwich"},
+    attention={"qk_norm": "head"},
+    kinds=bare(513),
+    schedule=windows(5),
+    feed=experts(
+        size("num_local_experts", 384, others=("num_experts",)),
+        size("num_experts_per_tok", 6),
+        size("moe_intermediate_size", 512),
+        choose="logits",
+        weigh="sigmoid",
+        correction="buffer",
+        normalise=flag("norm_topk_prob", False),
+        n_shared=1,
+        d_shared=size("shared_expert_intermediate_size", 512),
+    ),
+    tensors=(
+        LLAMA_OUTSIDE,
+        LLAMA_ATTENTION,
+        QK_NORMS,
+        LLAMA_NORMS,
+        renamed({"attn_out_norm": "post_self_attn_layernorm", "ffn_out_norm": "post_mlp_layernorm"}, *LAYER),
+        LLAMA_EXPERTS,
+        SHARED_EXPERTS,
+        CORRECTION,
+    ),
+    # No layer is dense.
+    harmless=keys("intermediate_size"),
+    spelling=replace(
+        TIED_EXPERTS,
+        renamed={
+            r"\.moe\.router\.expert_bias$": ".mlp.gate.e_score_correction_bias",
+            r"\.post_attn_norm\.": ".post_self_attn_layernorm.",
+            r"\.post_ffn_norm\.": ".post_mlp_layernorm.",
+        },
+    ),
+)
+PHIMOE = derived(
+    MIXTRAL,
+    "phimoe",
+    "PhimoeForCausalLM",
+    vocab=32064,
+    norm=layernorm(1e-5, "rms_norm_eps"),
+    attention=BIASED | {"window": window(None)},
+    head={"bias": flag("lm_head_bias", False)},
+    feed=experts(
+        size("num_local_experts", 16),
+        size("num_experts_per_tok", 2),
+        size("intermediate_size", 6400),
+        choose="logits",
+        weigh="sparsemixer",
+        jitter=dropout("router_jitter_noise", 0.01),
+    ),
+    tensors=(
+        LLAMA_OUTSIDE,
+        LLAMA_ATTENTION,
+        LLAMA_NORMS,
+        same("layers.{i}.ffn.router", "model.layers.{i}.mlp.router"),
+        LLAMA_EXPERTS,
+    ),
+    # Of training alone.
+    harmless=keys("input_jitter_noise original_max_position_embeddings"),
+    spelling=replace(
+        MIXTRAL_SPELLING, renamed={r"\.block_sparse_moe\.gate\.": ".mlp.router.", **MIXTRAL_SPELLING.renamed}
+    ),
+)
+COHERE2_MOE = decoder(
+    "cohere2_moe",
+    "Cohere2MoeForCausalLM",
+    vocab=256000,
+    width=8192,
+    depth=40,
+    heads=64,
+    d_head=size("head_dim", 128),
+    d_ff=22528,
+    n_ctx=8192,
+    norm=Unless(
+        positive("rms_norm_eps", None, null=None),
+        layernorm(1e-5, "layer_norm_eps", bias=False),
+        rmsnorm(1e-5),
+    ),
+    rope={"interleaved": True},
+    tie=True,
+    layer={"placement": "parallel"},
+    attention=BIASED,
+    ffn={"d_ff": size("prefix_dense_intermediate_size", COHERE_WIDTH.read, null=COHERE_WIDTH.read)},
+    kinds={
+        "global_moe": {"window": None, "position": None},
+        # Global layers that are dense rotate, if dense layers have no pattern of their own.
+        "global_dense": {"window": None, "position": lambda rope: Cases(NO_PATTERN, {True: rope, False: None})},
+        "sliding_moe": {"window": size("sliding_window", 4096)},
+        "sliding_dense": {"window": size("sliding_window", 4096)},
+    },
+    feeds=dict.fromkeys(
+        ("global_moe", "sliding_moe"),
+        experts(
+            size("num_experts", 8),
+            size("num_experts_per_tok", 2),
+            COHERE_WIDTH,
+            choose="logits",
+            weigh=Word(Key("expert_selection_fn", TEXT, "softmax"), {"softmax": "softmax", "sigmoid": "sigmoid"}),
+            normalise=Cases(
+                Key("expert_selection_fn", TEXT, "softmax"),
+                {"softmax": False, "sigmoid": flag("norm_topk_prob", True)},
+            ),
+            n_shared=COHERE_SHARED,
+            shared_combine=Unless(
+                COHERE_SHARED,
+                "sum",
+                Word(Key("shared_expert_combination_strategy", TEXT, "average"), {"average": "average", "sum": "sum"}),
+                empty=0,
+            ),
+        ),
+    ),
+    schedule=Both(
+        Listed(WINDOWS, cohere_window, (FIRST_DENSE_0, PREFIX_PATTERN, PATTERN)),
+        layers_that(lambda config, index: index < FIRST_DENSE_0.read(config), FIRST_DENSE_0),
+    ),
+    head={"scale": positive("logit_scale", 0.0625, null=None)},
+    tensors=(
+        LLAMA_DENSE,
+        LLAMA_EXPERTS,
+        SHARED_EXPERTS,
+    ),
+    spelling=TIED_EXPERTS,
+)
+
 FAMILIES = (
     MIXTRAL,
     QWEN3_MOE,
     GPT_OSS,
     ARIA,
+    COHERE2_MOE,
     DOTS1,
+    ERNIE_MOE,
     EXAONE_MOE,
     FLEX_OLMO,
     FLINT,
     GLM4_MOE,
     HY_V3,
+    KOLIBRI1,
     MELLUM,
     MINIMAX_M2,
     OLMOE,
+    PHIMOE,
     QWEN2_MOE,
     SOLAR_OPEN,
 )

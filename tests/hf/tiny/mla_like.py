@@ -7,7 +7,7 @@ from typing import Any
 from tests.hf.tiny.llama_like import BASE, THETA
 from tests.hf.tiny.moe_like import FEEDS, GROUPS, SMALL
 
-RMS = BASE | {"rms_norm_eps": 0.03}
+RMS = BASE | {"rms_norm_eps": 0.03, "num_key_value_heads": 4}
 LATENT = {"q_lora_rank": 20, "kv_lora_rank": 28, "qk_nope_head_dim": 10, "qk_rope_head_dim": 6, "v_head_dim": 14}
 EXPERTS = SMALL | {"n_routed_experts": 8, "num_experts_per_tok": 3}
 YARN = {

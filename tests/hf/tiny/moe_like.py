@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.hf.tiny.llama_like import BIASED, LLAMA3, MIXED, RMS, THETA
+from tests.hf.tiny.llama_like import BIASED, BY_KIND, LAYER, LLAMA3, MIXED, RMS, THETA
 
 TOP_2 = RMS | {"num_experts_per_tok": 2}
 # Groups that matter: two of four, of two experts each.
@@ -21,22 +21,37 @@ MELLUM = TOP_2 | SMALL | HEAD | {"num_experts": 6, "sliding_window": 5}
 QWEN2_MOE = TOP_2 | SMALL | SHARED | {"num_experts": 6}
 FLINT = QWEN2_MOE | HEAD | {"sliding_window": 5}
 MINIMAX_M2 = TOP_2 | HEAD | {"num_local_experts": 6}
-BY_KIND = {
-    "rope_parameters": {
-        "full_attention": {"rope_type": "linear", "factor": 4.0, "rope_theta": 300.0},
-        "sliding_attention": {"rope_type": "default", "rope_theta": 20.0},
-    }
-}
+ERNIE = RMS | SMALL | {"moe_num_experts": 6, "moe_k": 2}
+KOLIBRI1 = TOP_2 | SMALL | SHARED | HEAD | {"num_local_experts": 6, "sliding_window": 5}
+COHERE2 = LAYER | HEAD | {"num_experts": 5, "num_experts_per_tok": 2, "sliding_window": 5, "logit_scale": 0.3}
+PHIMOE = TOP_2 | {"num_local_experts": 6}
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "aria_text:default switches": RMS | {"moe_num_experts": 6},
     "aria_text:biased": RMS | BIASED | HEAD | {"moe_num_experts": 5, "moe_topk": 3, "moe_num_shared_experts": 1},
+    "cohere2_moe:default switches": COHERE2,
+    "cohere2_moe:shared": COHERE2
+    | {"num_shared_experts": 2, "first_k_dense_replace": 2, "sliding_window_pattern": 2, "attention_bias": True},
+    "cohere2_moe:sigmoid": COHERE2
+    | MIXED
+    | FEEDS
+    | THETA
+    | {"expert_selection_fn": "sigmoid", "num_shared_experts": 1, "shared_expert_combination_strategy": "sum"}
+    | {"prefix_dense_sliding_window_pattern": 2, "prefix_dense_intermediate_size": 44, "rms_norm_eps": 0.05},
+    "cohere2_moe:unnormalised": COHERE2
+    | {"expert_selection_fn": "sigmoid", "norm_topk_prob": False, "tie_word_embeddings": False}
+    | {"mlp_layer_types": ["dense", "dense", "sparse", "dense"]},
     "dots1:default switches": DOTS1,
     "dots1:grouped": DOTS1 | GROUPS | {"first_k_dense_replace": 2, "attention_bias": True},
     "dots1:sliding": DOTS1 | HEAD | {"max_window_layers": 2, "sliding_window": 5, "first_k_dense_replace": 1},
+    "ernie4_5_moe:default switches": ERNIE,
+    "ernie4_5_moe:none shared": ERNIE | HEAD | {"moe_num_shared_experts": 0, "tie_word_embeddings": False},
+    "ernie4_5_moe:interval": ERNIE
+    | {"use_bias": True, "moe_layer_start_index": 1, "moe_layer_end_index": 2, "moe_layer_interval": 2}
+    | {"moe_norm_min": 0.9, "moe_num_shared_experts": 1}
+    | THETA,
     "exaone_moe:default switches": EXAONE_MOE,
     "exaone_moe:mixed": EXAONE_MOE | GROUPS | MIXED | FEEDS | HEAD | {"num_shared_experts": 2},
-    "exaone_moe:global": EXAONE_MOE | {"sliding_window": None, "layer_types": ["full_attention"] * 4},
     "flex_olmo:default switches": TOP_2 | {"num_experts": 6},
     "flex_olmo:normalised": TOP_2 | {"num_experts": 6, "norm_topk_prob": True, "attention_bias": True} | THETA,
     "flint:default switches": FLINT,
@@ -47,6 +62,8 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "glm4_moe:all dense": GLM4_MOE | {"first_k_dense_replace": 9},
     "hy_v3:default switches": HY_V3,
     "hy_v3:mixed": HY_V3 | BIASED | FEEDS | {"num_shared_experts": 2, "enable_moe_fp32_combine": False} | THETA,
+    "kolibri1:default switches": KOLIBRI1,
+    "kolibri1:normalised": KOLIBRI1 | MIXED | {"norm_topk_prob": True, "tie_word_embeddings": True} | THETA,
     "mellum:default switches": MELLUM,
     "mellum:mixed": MELLUM | MIXED | FEEDS | BY_KIND | {"norm_topk_prob": False, "attention_bias": True},
     "minimax_m2:default switches": MINIMAX_M2,
@@ -54,6 +71,9 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "minimax_m2:share": MINIMAX_M2 | {"rope_parameters": LLAMA3 | {"partial_rotary_factor": 0.5}, "rotary_dim": 10},
     "olmoe:default switches": TOP_2 | {"num_experts": 6},
     "olmoe:normalised": TOP_2 | {"num_experts": 6, "norm_topk_prob": True, "attention_bias": True},
+    "phimoe:default switches": PHIMOE,
+    "phimoe:biased": PHIMOE
+    | {"attention_bias": True, "lm_head_bias": True, "sliding_window": 5, "router_jitter_noise": 0.3, "head_dim": 12},
     "qwen2_moe:default switches": QWEN2_MOE,
     "qwen2_moe:sliding": QWEN2_MOE | {"use_sliding_window": True, "sliding_window": 5, "max_window_layers": 3},
     "qwen2_moe:mixed": QWEN2_MOE
