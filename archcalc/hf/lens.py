@@ -7,6 +7,7 @@ adapter makes sure of by reading back what was written.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -55,6 +56,9 @@ def names(template: Template) -> Iterator[str]:
     elif isinstance(template, Mapping):
         for item in template.values():
             yield from names(item)
+    elif isinstance(template, tuple):
+        for item in template:
+            yield from names(item)
 
 
 def read(template: Template, config: Config) -> Any:
@@ -63,6 +67,8 @@ def read(template: Template, config: Config) -> Any:
         return template.read(config)
     if isinstance(template, Mapping):
         return {name: read(item, config) for name, item in template.items()}
+    if isinstance(template, tuple):
+        return [read(item, config) for item in template]
     return template
 
 
@@ -75,6 +81,11 @@ def write(template: Template, value: Any, draft: Draft) -> None:
             raise MismatchError
         for name, item in template.items():
             write(item, value.get(name), draft)
+    elif isinstance(template, tuple):
+        if not isinstance(value, list) or len(value) != len(template):
+            raise MismatchError
+        for item, part in zip(template, value, strict=True):
+            write(item, part, draft)
     elif template != value:
         raise MismatchError
 
@@ -283,6 +294,31 @@ class Equal(Lens):
     def write(self, value: Any, draft: Draft) -> None:
         """The key's."""
         self.key.write(value, draft)
+
+
+@final
+@dataclass(frozen=True)
+class Times(Lens):
+    """A key's number times what follows from the rest of the config."""
+
+    key: Key
+    factor: Callable[[Config], float]
+
+    def names(self) -> Iterator[str]:
+        """The key's."""
+        yield from self.key.names()
+
+    def read(self, config: Config) -> Any:
+        """The product."""
+        return self.key.read(config) * self.factor(config)
+
+    def write(self, value: Any, draft: Draft) -> None:
+        """The quotient, by the keys that are written so far."""
+        if value is None:
+            raise MismatchError(self.key.name)
+        number = value / self.factor(Config(draft))
+        whole = round(number)
+        self.key.write(whole if math.isclose(number, whole, rel_tol=1e-12) else number, draft)
 
 
 @final

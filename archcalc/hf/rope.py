@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, final
 
 from archcalc.errors import nearest
-from archcalc.hf.config import FLAG, MAPPING, POSITIVE, SHARE, SIZE, Config
+from archcalc.hf.config import AMOUNT, FLAG, MAPPING, POSITIVE, SHARE, SIZE, Config
 from archcalc.hf.lens import Draft, Key, Lens, MismatchError, read, write
 from archcalc.spec.document import Document
 
@@ -158,6 +158,34 @@ class Rope(Lens):
         if scaling is None:
             return "default", None
         return scaling["kind"], _SCALINGS.get(scaling["kind"])
+
+
+@final
+@dataclass(frozen=True)
+class OwnTheta(Lens):
+    """A rotary position whose theta is the layer's own, if one is said; a theta of 0 is no position (Granite)."""
+
+    rope: Rope
+    key: Key = Key("layer_rope_theta", AMOUNT, None, null=None)  # noqa: RUF009 - frozen
+
+    def names(self) -> Iterator[str]:
+        """Those of both."""
+        yield from (*self.rope.names(), *self.key.names())
+
+    def read(self, config: Config) -> Document | None:
+        """The position with its own theta, or None."""
+        own = self.key.read(config)
+        if own == 0:
+            return None
+        return self.rope.read(config) | ({} if own is None else {"theta": float(own)})
+
+    def write(self, value: Any, draft: Draft) -> None:
+        """The layer's own theta, beside the class's, which no layer then reads."""
+        if value is None:
+            draft.put(self.key.name, 0)
+            return
+        self.rope.write({**value, "theta": self.rope.theta}, draft)
+        draft.put(self.key.name, value["theta"])
 
 
 def _share_of(d_rotary: int, width: int) -> float:

@@ -1,16 +1,18 @@
 """Decoders with latent attention (DeepSeek-V2 and what follows it): a row each."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from archcalc.hf.config import COUNT, LAYERS_OR_NONE, TEXT
+from archcalc.hf.config import COUNT, LAYERS_OR_NONE, TEXT, Config
 from archcalc.hf.families.moe_like import CORRECTED, experts, layers_that
 from archcalc.hf.family import derived
-from archcalc.hf.lens import REQUIRED, Cases, Key, Must, Twice, Word
+from archcalc.hf.lens import REQUIRED, Cases, Key, Must, Times, Twice, Word
 from archcalc.hf.spellings import TIED, TIED_EXPERTS
 from archcalc.hf.stack import DenseFirst
 from archcalc.hf.templates.decoder import MLP_BIAS, decoder
-from archcalc.hf.tensors import renamed
+from archcalc.hf.tensors import renamed, same
 from archcalc.hf.vocabulary import (
     CORRECTION,
     LLAMA_EXPERTS,
@@ -20,6 +22,7 @@ from archcalc.hf.vocabulary import (
     SHARED_EXPERTS,
     flag,
     keys,
+    layers,
     positive,
     rmsnorm,
     size,
@@ -195,4 +198,95 @@ DEEPSEEK_V2 = derived(
     spelling=TIED_EXPERTS,
 )
 
-FAMILIES = (DEEPSEEK_V3, DEEPSEEK_V2, GLM4_MOE_LITE, YOUTU)
+DEPTH = layers(62)
+WIDTH = size("hidden_size", 2560)
+
+
+def default_head(config: Config) -> int:
+    """The width of a head where none is said."""
+    return int(WIDTH.read(config) // size("num_attention_heads", 40).read(config))
+
+
+MINICPM3 = derived(
+    YOUTU,
+    "minicpm3",
+    "MiniCPM3ForCausalLM",
+    vocab=73448,
+    width=2560,
+    d_ff=6400,
+    depth=62,
+    n_ctx=32768,
+    norm=rmsnorm(1e-5),
+    rope={},
+    layer={
+        "scale": Times(
+            positive("scale_depth", 1.4, null=lambda config: math.sqrt(DEPTH.read(config))),
+            lambda config: 1 / math.sqrt(DEPTH.read(config)),
+        )
+    },
+    attend={
+        **latent(40, q_rank=768, kv_rank=256, d_nope=64, d_rope=32, d_v=64),
+        "d_v": size("v_head_dim", default_head, null=default_head),
+    },
+    ffn={"bias": MLP_BIAS},
+    outside={"embedding": {"scale": positive("scale_emb", 12.0)}},
+    head={"scale": Times(size("dim_model_base", 256, null=WIDTH.read), lambda config: 1 / WIDTH.read(config))},
+    must=(),
+    harmless=keys(FOLLOWING),
+)
+
+
+def normed_experts(kind: str, layer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Put a norm after a mixture of experts (A.X K1)."""
+    if kind != "moe":
+        return layer
+    norm = layer["norm"]
+    attention, experts = ({"name": name, "part": layer[part]} for name, part in (("attn", "attention"), ("ffn", "ffn")))
+    return {
+        "branches": (
+            {"norm_in": norm, "arms": (attention,)},
+            {"norm_in": norm, "arms": (experts,), "norm_out": norm},
+        )
+    }
+
+
+# The older words for which layers are dense.
+FIRST_DENSE = Key("first_k_dense_replace", LAYERS_OR_NONE, 1)
+SPARSE_STEP = size("moe_layer_freq", 1)
+AXK1 = derived(
+    DEEPSEEK_V3,
+    "axk1",
+    "AXK1ForCausalLM",
+    vocab=163840,
+    n_ctx=32768,
+    attend={
+        **latent(64, q_rank=1536, kv_rank=512, d_nope=128, d_rope=64, d_v=128),
+        "q_rank": size("q_lora_rank", 1536),
+    },
+    feeds={
+        "dense": None,
+        "moe": experts(
+            size("n_routed_experts", 192, others=("num_local_experts",)),
+            size("num_experts_per_tok", 8),
+            size("moe_intermediate_size", 2048),
+            **CORRECTED,
+            **grouped(8, 4),
+            normalise=flag("norm_topk_prob", True),
+            scale=positive("routed_scaling_factor", 2.5),
+            n_shared=size("n_shared_experts", 1),
+        ),
+    },
+    schedule=layers_that(
+        lambda config, index: index < FIRST_DENSE.read(config) or bool(index % SPARSE_STEP.read(config)),
+        FIRST_DENSE,
+        SPARSE_STEP,
+    ),
+    wire=normed_experts,
+    tensors=(*MIXED, same("layers.{i}.ffn_out_norm", "model.layers.{i}.mlp.post_mlp_layernorm")),
+    # Said by some configs; the class has no choice.
+    must=(Must("scoring_func", ("sigmoid",)), Must("topk_method", ("noaux_tc",))),
+    harmless=keys(f"{FOLLOWING} num_nextn_predict_layers"),
+    spelling=replace(TIED_EXPERTS, renamed={r"(\.layers\.\d+)\.post_mlp_layernorm\.": r"\1.mlp.post_mlp_layernorm."}),
+)
+
+FAMILIES = (DEEPSEEK_V3, AXK1, DEEPSEEK_V2, GLM4_MOE_LITE, MINICPM3, YOUTU)

@@ -9,10 +9,11 @@ from archcalc.hf.families.llama_like import PATTERN, QWEN_WINDOW, sliding, windo
 from archcalc.hf.family import derived
 from archcalc.hf.gguf_map import EXPERT_KEYS, HEAD_DIM, SIZES, STRAIGHT, GgufMap
 from archcalc.hf.lens import REQUIRED, Cases, Given, Key, Must, Unless, Via, Word
+from archcalc.hf.rope import OwnTheta
 from archcalc.hf.spellings import TIED, TIED_EXPERTS
 from archcalc.hf.stack import Both, DenseFirst, Interval, Listed, Sparse
 from archcalc.hf.templates.decoder import BIASED, LAYER, MLP_BIAS, OUT_NORMS, WINDOWS, crossed, decoder, windows
-from archcalc.hf.tensors import Holds, renamed, same
+from archcalc.hf.tensors import Holds, joined, renamed, same
 from archcalc.hf.vocabulary import (
     CORRECTION,
     LLAMA_ATTENTION,
@@ -801,6 +802,81 @@ COHERE2_MOE = decoder(
     spelling=TIED_EXPERTS,
 )
 
+# ------------------------------------------------------------------------------------------------------------- Granite
+
+
+def granite_experts(**shared: Any) -> dict[str, Any]:
+    """Return Granite's mixture, and the experts that all tokens take."""
+    return experts(
+        size("num_local_experts", 8),
+        size("num_experts_per_tok", 2),
+        size("intermediate_size", 11008),
+        choose="logits",
+        weigh="softmax",
+        **shared,
+    )
+
+
+GRANITE_SHARED = Key("shared_intermediate_size", COUNT, 0)
+SHARED_IF_WIDE = {
+    "n_shared": Given(lambda config: int(GRANITE_SHARED.read(config) > 0)),
+    "d_shared": Unless(GRANITE_SHARED, None, GRANITE_SHARED, empty=0),
+}
+GRANITE_EXPERTS = "model.layers.{i}.block_sparse_moe"
+GRANITE_TENSORS = (
+    LLAMA_OUTSIDE,
+    LLAMA_ATTENTION,
+    LLAMA_NORMS,
+    same("layers.{i}.ffn.router", f"{GRANITE_EXPERTS}.router"),
+    Holds(f"{GRANITE_EXPERTS}.experts.gate_up_proj", (f"{GATE}.weight", f"{UP}.weight"), 1),
+    Holds(f"{GRANITE_EXPERTS}.experts.down_proj", (f"{DOWN}.weight",)),
+)
+GRANITE_SHARED_TENSORS = (
+    joined(("layers.{i}.ffn.shared.gate", "layers.{i}.ffn.shared.up"), "model.layers.{i}.shared_mlp.input_linear"),
+    same("layers.{i}.ffn.shared.down", "model.layers.{i}.shared_mlp.output_linear"),
+)
+GRANITE_SCALES: dict[str, Any] = {
+    "layer": {"scale": positive("residual_multiplier", 1.0)},
+    "attention": BIASED | {"scale": positive("attention_multiplier", 1.0)},
+    "outside": {"embedding": {"scale": positive("embedding_multiplier", 1.0)}},
+    "head": {"scale": Via(positive("logits_scaling", 1.0), lambda scale: 1 / scale, lambda scale: 1 / scale)},
+}
+GRANITE_MOE = decoder(
+    "granitemoe",
+    "GraniteMoeForCausalLM",
+    feed=granite_experts(),
+    tensors=GRANITE_TENSORS,
+    spelling=replace(
+        TIED,
+        renamed={
+            r"\.block_sparse_moe\.input_linear\.weight$": ".block_sparse_moe.experts.gate_up_proj",
+            r"\.block_sparse_moe\.output_linear\.weight$": ".block_sparse_moe.experts.down_proj",
+            r"\.block_sparse_moe\.router\.layer\.": ".block_sparse_moe.router.",
+        },
+    ),
+    **GRANITE_SCALES,
+)
+GRANITE_MOE_SHARED = derived(
+    GRANITE_MOE,
+    "granitemoeshared",
+    "GraniteMoeSharedForCausalLM",
+    feed=granite_experts(**SHARED_IF_WIDE),
+    tensors=(*GRANITE_TENSORS, *GRANITE_SHARED_TENSORS),
+)
+GRANITE_MOE_SWA = derived(
+    GRANITE_MOE_SHARED,
+    "granitemoe_swa",
+    "GraniteMoeSWAForCausalLM",
+    attention={**GRANITE_SCALES["attention"], "sinks": True},
+    kinds={
+        "global": {"window": None, "position": OwnTheta},
+        "sliding": {"window": size("sliding_window", 128), "position": OwnTheta},
+    },
+    schedule=windows(4, full=0),
+    lists={"layer_rope_theta": "layer_rope_theta"},
+    tensors=(*GRANITE_TENSORS, *GRANITE_SHARED_TENSORS, SINKS),
+)
+
 FAMILIES = (
     MIXTRAL,
     QWEN3_MOE,
@@ -813,6 +889,9 @@ FAMILIES = (
     FLEX_OLMO,
     FLINT,
     GLM4_MOE,
+    GRANITE_MOE,
+    GRANITE_MOE_SHARED,
+    GRANITE_MOE_SWA,
     HY_V3,
     KOLIBRI1,
     MELLUM,

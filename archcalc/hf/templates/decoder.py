@@ -63,6 +63,9 @@ def decoder(
     feeds: Mapping[str, Template] = {},
     kinds: Mapping[str, Mapping[str, Any]] | None = None,
     schedule: Schedule = Uniform(),  # noqa: B008
+    lists: Mapping[str, str] = {},
+    wire: Callable[[str, Mapping[str, Any]], Mapping[str, Any]] = lambda kind, layer: layer,
+    by_index: bool = False,
     around: Mapping[str, Any] = {},
     outside: Mapping[str, Any] = {},
     drop: Mapping[str, Any] | None = None,
@@ -76,7 +79,8 @@ def decoder(
     `kinds`: what of `attention` differs by kind of layer. `attend`: an attention that is none of LLaMA's but for its
     rotation. `feed`: a feed-forward that is none of LLaMA's at all; `feeds`: one for each kind of layer (None:
     LLaMA's). `d_head` None: the key may be left out, and is then width / heads. `partial`: the default of
-    `partial_rotary_factor`, where the class reads it. `row`: the row's own fields.
+    `partial_rotary_factor`, where the class reads it. `lists`, `by_index`: as of `Stack`. `wire` turns a kind's layer
+    into one with explicit branches. `row`: the row's own fields.
     """
     n_heads, d_model = size("num_attention_heads", heads), size("hidden_size", width)
     context = size("max_position_embeddings", n_ctx)
@@ -103,14 +107,21 @@ def decoder(
         **ffn,
     }
     blocks = {
-        name: {"norm": norm, **layer, "attention": attn | _at(more, attn), "ffn": feeds.get(name) or fed}
+        name: wire(name, {"norm": norm, **layer, "attention": attn | _at(more, attn), "ffn": feeds.get(name) or fed})
         for name, more in (kinds or {name: {} for name in feeds} or {"layer": {}}).items()
     }
     template = {
         "vocab_size": size("vocab_size", vocab),
         "n_ctx": context,
         "d_model": d_model,
-        stack: Stack(count=layers(depth), kinds=blocks, schedule=schedule, around={"final_norm": norm, **around}),
+        stack: Stack(
+            count=layers(depth),
+            kinds=blocks,
+            schedule=schedule,
+            around={"final_norm": norm, **around},
+            lists=lists,
+            by_index=by_index,
+        ),
         "head": tied(tie) | dict(head),
         "dropout": {"attention": dropout("attention_dropout", 0.0, null=0.0)} if drop is None else drop,
         **outside,

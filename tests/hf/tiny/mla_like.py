@@ -24,6 +24,9 @@ STRAIGHT = {"q_lora_rank": None, "rope_interleave": False, "attention_bias": Tru
 V2 = RMS | LATENT | EXPERTS
 
 CONFIGS: dict[str, dict[str, Any]] = {
+    "axk1:default switches": RMS | LATENT | EXPERTS | {"n_group": 4, "topk_group": 2},
+    "axk1:mixed": RMS | LATENT | EXPERTS | FEEDS | GROUPS | {"rope_interleave": False, "attention_bias": True} | YARN,
+    "axk1:older words": RMS | LATENT | EXPERTS | GROUPS | {"first_k_dense_replace": 1, "moe_layer_freq": 2},
     "deepseek_v2:default switches": V2,
     "deepseek_v2:grouped": V2
     | {"topk_method": "group_limited_greedy", "n_group": 4, "topk_group": 2, "routed_scaling_factor": 1.7}
@@ -32,6 +35,13 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "deepseek_v2:lite": V2 | {"q_lora_rank": None, "topk_method": "greedy", "n_group": 1, "topk_group": 1} | THETA,
     "glm4_moe_lite:default switches": RMS | LATENT | EXPERTS,
     "glm4_moe_lite:mixed": RMS | LATENT | EXPERTS | FEEDS | GROUPS | STRAIGHT | {"n_shared_experts": 2} | YARN,
+    "minicpm3:default switches": RMS | LATENT,
+    "minicpm3:scaled": RMS
+    | LATENT
+    | {"scale_emb": 3.0, "scale_depth": 0.7, "dim_model_base": 20, "v_head_dim": None, "q_lora_rank": None}
+    | {"mlp_bias": True, "attention_bias": True, "tie_word_embeddings": False}
+    | THETA,
+    "minicpm3:unscaled": RMS | LATENT | {"scale_depth": None, "dim_model_base": None},
     "youtu:default switches": RMS | LATENT,
     "youtu:straight": RMS | LATENT | STRAIGHT | {"tie_word_embeddings": False} | THETA,
 }

@@ -25,6 +25,7 @@ ERNIE = RMS | SMALL | {"moe_num_experts": 6, "moe_k": 2}
 KOLIBRI1 = TOP_2 | SMALL | SHARED | HEAD | {"num_local_experts": 6, "sliding_window": 5}
 COHERE2 = LAYER | HEAD | {"num_experts": 5, "num_experts_per_tok": 2, "sliding_window": 5, "logit_scale": 0.3}
 PHIMOE = TOP_2 | {"num_local_experts": 6}
+GRANITE = {"embedding_multiplier": 3.0, "logits_scaling": 5.0, "residual_multiplier": 0.4, "attention_multiplier": 0.2}
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "aria_text:default switches": RMS | {"moe_num_experts": 6},
@@ -60,6 +61,16 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "glm4_moe:default switches": DOTS1 | HEAD,
     "glm4_moe:normed": GLM4_MOE | {"use_qk_norm": True, "attention_bias": True, "partial_rotary_factor": 0.34},
     "glm4_moe:all dense": GLM4_MOE | {"first_k_dense_replace": 9},
+    "granitemoe:default switches": TOP_2,
+    "granitemoe:scaled": TOP_2 | GRANITE | {"attention_bias": True, "head_dim": 12} | THETA,
+    "granitemoeshared:none shared": TOP_2,
+    "granitemoeshared:scaled": TOP_2 | GRANITE | {"shared_intermediate_size": 20, "tie_word_embeddings": True},
+    "granitemoe_swa:default switches": TOP_2 | {"sliding_window": 5},
+    "granitemoe_swa:mixed": TOP_2
+    | GRANITE
+    | MIXED
+    | THETA
+    | {"shared_intermediate_size": 20, "sliding_window": 5, "layer_rope_theta": [500.0, 0, 20.0, 0]},
     "hy_v3:default switches": HY_V3,
     "hy_v3:mixed": HY_V3 | BIASED | FEEDS | {"num_shared_experts": 2, "enable_moe_fp32_combine": False} | THETA,
     "kolibri1:default switches": KOLIBRI1,
