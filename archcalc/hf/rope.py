@@ -188,6 +188,29 @@ class OwnTheta(Lens):
         draft.put(self.key.name, value["theta"])
 
 
+@final
+@dataclass(frozen=True)
+class Rotates(Lens):
+    """Whether layers of a kind rotate: a null among `rope_parameters` says that they do not (Beam)."""
+
+    kind: str
+    default: bool
+
+    def names(self) -> Iterator[str]:
+        """The mapping that speaks of all kinds."""
+        yield "rope_parameters"
+
+    def read(self, config: Config) -> bool:
+        """True or false."""
+        stated = Key("rope_parameters", MAPPING, {}, null={}).read(config)
+        return stated[self.kind] is not None if self.kind in stated else self.default
+
+    def write(self, value: Any, draft: Draft) -> None:
+        """The null."""
+        if not value:
+            draft["rope_parameters"] = {**draft.get("rope_parameters", {}), self.kind: None}
+
+
 def _share_of(d_rotary: int, width: int) -> float:
     """The share of `width` that `int` takes back to `d_rotary`."""
     share = d_rotary / width

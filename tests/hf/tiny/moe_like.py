@@ -26,10 +26,26 @@ KOLIBRI1 = TOP_2 | SMALL | SHARED | HEAD | {"num_local_experts": 6, "sliding_win
 COHERE2 = LAYER | HEAD | {"num_experts": 5, "num_experts_per_tok": 2, "sliding_window": 5, "logit_scale": 0.3}
 PHIMOE = TOP_2 | {"num_local_experts": 6}
 GRANITE = {"embedding_multiplier": 3.0, "logits_scaling": 5.0, "residual_multiplier": 0.4, "attention_multiplier": 0.2}
+AFMOE = TOP_2 | SMALL | HEAD | {"num_experts": 6, "sliding_window": 5}
+BEAM = AFMOE | {"num_experts": 8, "n_group": 4, "topk_group": 2}
+LAGUNA = AFMOE | SHARED
+MIMO = TOP_2 | SMALL | {"n_routed_experts": 8, "head_dim": 20, "v_head_dim": 14, "sliding_window": 5}
 
 CONFIGS: dict[str, dict[str, Any]] = {
+    "afmoe:default switches": AFMOE,
+    "afmoe:scaled": AFMOE
+    | MIXED
+    | THETA
+    | {"mup_enabled": True, "num_dense_layers": 2, "num_shared_experts": 1, "route_scale": 1.7, "attention_bias": True},
+    "afmoe:period": AFMOE | {"global_attn_every_n_layers": 2},
     "aria_text:default switches": RMS | {"moe_num_experts": 6},
     "aria_text:biased": RMS | BIASED | HEAD | {"moe_num_experts": 5, "moe_topk": 3, "moe_num_shared_experts": 1},
+    "beam:default switches": BEAM,
+    "beam:mixed": BEAM | MIXED | FEEDS | GROUPS | {"final_logit_softcapping": 2.0, "attention_bias": True} | BY_KIND,
+    "beam:not rotated": BEAM
+    | MIXED
+    | {"final_logit_softcapping": None, "norm_topk_prob": False, "mlp_layer_types": ["sparse"] * 4}
+    | {"rope_parameters": {"full_attention": BY_KIND["rope_parameters"]["full_attention"], "sliding_attention": None}},
     "cohere2_moe:default switches": COHERE2,
     "cohere2_moe:shared": COHERE2
     | {"num_shared_experts": 2, "first_k_dense_replace": 2, "sliding_window_pattern": 2, "attention_bias": True},
@@ -71,17 +87,36 @@ CONFIGS: dict[str, dict[str, Any]] = {
     | MIXED
     | THETA
     | {"shared_intermediate_size": 20, "sliding_window": 5, "layer_rope_theta": [500.0, 0, 20.0, 0]},
+    "hunyuan_v1_moe:one expert": RMS | HEAD,
+    "hunyuan_v1_moe:experts": TOP_2 | HEAD | {"num_experts": 6, "attention_bias": True} | THETA,
+    "hunyuan_v1_moe:by layer": RMS | HEAD | {"num_experts": 6, "moe_topk": [2, 1, 1, 4]},
     "hy_v3:default switches": HY_V3,
     "hy_v3:mixed": HY_V3 | BIASED | FEEDS | {"num_shared_experts": 2, "enable_moe_fp32_combine": False} | THETA,
     "kolibri1:default switches": KOLIBRI1,
     "kolibri1:normalised": KOLIBRI1 | MIXED | {"norm_topk_prob": True, "tie_word_embeddings": True} | THETA,
+    "laguna:default switches": LAGUNA,
+    "laguna:mixed": LAGUNA
+    | MIXED
+    | FEEDS
+    | BY_KIND
+    | {"gating": "per-element", "moe_router_logit_softcapping": 1.5, "attention_bias": True},
+    "laguna:by layer": LAGUNA
+    | MIXED
+    | {"num_attention_heads_per_layer": [4, 2, 6, 6], "gating": "per-head", "moe_routed_scaling_factor": 1.7},
     "mellum:default switches": MELLUM,
     "mellum:mixed": MELLUM | MIXED | FEEDS | BY_KIND | {"norm_topk_prob": False, "attention_bias": True},
+    "mimo_v2_flash:default switches": MIMO,
+    "mimo_v2_flash:mixed": MIMO | MIXED | FEEDS | GROUPS | {"attention_value_scale": 2.5, "attention_bias": True},
+    "mimo_v2_flash:older window": MIMO
+    | MIXED
+    | BY_KIND
+    | {"sliding_window_size": 3, "routed_scaling_factor": None, "attention_value_scale": None, "v_head_dim": 12},
     "minimax_m2:default switches": MINIMAX_M2,
     "minimax_m2:partly turned": MINIMAX_M2 | {"rotary_dim": 8} | THETA,
     "minimax_m2:share": MINIMAX_M2 | {"rope_parameters": LLAMA3 | {"partial_rotary_factor": 0.5}, "rotary_dim": 10},
     "olmoe:default switches": TOP_2 | {"num_experts": 6},
     "olmoe:normalised": TOP_2 | {"num_experts": 6, "norm_topk_prob": True, "attention_bias": True},
+    "olmoe:clipped": TOP_2 | {"num_experts": 6, "clip_qkv": 0.7},
     "phimoe:default switches": PHIMOE,
     "phimoe:biased": PHIMOE
     | {"attention_bias": True, "lm_head_bias": True, "sliding_window": 5, "router_jitter_noise": 0.3, "head_dim": 12},
