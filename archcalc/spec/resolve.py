@@ -10,12 +10,13 @@ from typing import Any
 import msgspec.structs
 
 from archcalc.errors import InputError
+from archcalc.spec.activation import with_numbers
 from archcalc.spec.attention import Attention, LatentAttention, stack_bias, stored_rope
 from archcalc.spec.base import Part
 from archcalc.spec.branches import PLACEMENTS, arms
 from archcalc.spec.ffn import Gated, MoE, Plain
 from archcalc.spec.layer import Arm, Branch, Layer, Run, Stack
-from archcalc.spec.model import Spec
+from archcalc.spec.model import Head, Spec
 from archcalc.spec.position import (
     DynamicScaling,
     Llama3Scaling,
@@ -42,7 +43,54 @@ def resolve(spec: Spec) -> Spec:
         layers = [layer for run in stacks["decoder"].runs for layer in run.pattern]
         if not any(arm.reads == "source" for layer in layers for arm in arms(layer)):
             raise InputError("no layer attends to the encoder", where="decoder.runs", allowed="a layer with 'cross'")
+    _check_ending(spec)
     return msgspec.structs.replace(spec, **stacks)
+
+
+def _check_ending(spec: Spec) -> None:
+    """Embedding tables, head, pooler and extras agree with each other and with the stacks."""
+    _check_once([table.name for table in spec.embedding.tables], "embedding.tables")
+    _check_once([extra.name for extra in spec.extras], "extras")
+    for t, table in enumerate(spec.embedding.tables):
+        if table.default_row is not None and table.default_row >= table.n_rows:
+            where = f"embedding.tables[{t}].default_row"
+            raise InputError(f"{table.default_row} of {table.n_rows} rows", where=where, allowed="a row of the table")
+    if spec.embedding.token_dropout and spec.decoder:
+        raise InputError("a decoder reads a text bit by bit", where="embedding.token_dropout", allowed="null")
+    if spec.pooler and (spec.decoder or spec.predicts_tokens):
+        raise InputError("nothing reads it", where="pooler", allowed="an encoder alone, without a head or with labels")
+    if spec.head:
+        _check_head(spec.head, spec)
+
+
+def _check_head(head: Head, spec: Spec) -> None:
+    if head.tied and head.d_in is not None:
+        raise InputError("a tied matrix is as wide as the token table", where="head.d_in", allowed="null")
+    labels = head.labels
+    if labels is None:
+        return
+    for field in ("tied", "bias_buffer", "softcap"):
+        if getattr(head, field):
+            raise InputError("is of a head that scores the vocabulary", where=f"head.{field}", allowed="left out")
+    if labels.reads in ("first", "mean", "pooled") and spec.decoder:
+        raise InputError(
+            f"a decoder has not {labels.reads!r} at every step", where="head.labels.reads", allowed="every, last"
+        )
+    if labels.picks == "after" and labels.reads in ("every", "pooled"):
+        raise InputError(f"nothing is picked of {labels.reads!r}", where="head.labels.picks", allowed="before")
+    if (labels.reads == "pooled") != (spec.pooler is not None):
+        raise InputError(
+            "a pooler and labels that read it go together", where="head.labels.reads", allowed="pooled, with a pooler"
+        )
+    if spec.decoder and spec.decoder.n_mtp:
+        raise InputError("labels are no next tokens", where="decoder.n_mtp", allowed="0")
+
+
+def _check_once(names: list[str], where: str) -> None:
+    """Every name stands for one tensor, and is no beginning of another's."""
+    for i, name in enumerate(names):
+        if any(other == name or other.startswith(f"{name}.") for other in names[:i] + names[i + 1 :]):
+            raise InputError(f"{name!r} is there twice", where=where, allowed="a name of its own for each")
 
 
 def _stack(stack: Stack, spec: Spec, role: str) -> Stack:
@@ -305,7 +353,12 @@ def _moe(part: MoE, spec: Spec, where: str) -> MoE:
         )
     _check_shared(part, where)
     _check_router(part, where)
-    filled: dict[str, Any] = {}
+    activation, of_shared = (
+        with_numbers(part.activation),
+        part.shared_activation and with_numbers(part.shared_activation),
+    )
+    filled: dict[str, Any] = {"activation": activation}
+    filled["shared_activation"] = None if of_shared == activation else of_shared
     if part.n_groups > 1:
         filled["group_score"] = part.group_score or ("best" if part.correction == "none" else "two_best")
     if part.weigh == "sparsemixer":
@@ -320,7 +373,8 @@ def _check_shared(part: MoE, where: str) -> None:
     """Refuse what is said of shared experts where there are none."""
     if part.n_shared:
         return
-    for field, unset in (("d_shared", None), ("shared_bias", None), ("shared_gate", False), ("shared_combine", "sum")):
+    left_out = {"d_shared": None, "shared_activation": None, "shared_bias": None, "shared_gate": False}
+    for field, unset in (left_out | {"shared_combine": "sum"}).items():
         if getattr(part, field) != unset:
             raise InputError("there are no shared experts", where=f"{where}.{field}", allowed="n_shared of 1 or more")
 
@@ -339,5 +393,6 @@ def _check_router(part: MoE, where: str) -> None:
         raise InputError("the weights are not normalised", where=f"{where}.normalise_min", allowed="normalise: true")
 
 
-def _as_is(part: Plain | Gated, spec: Spec, where: str) -> Plain | Gated:
-    return part
+def _dense(part: Plain | Gated, spec: Spec, where: str) -> Plain | Gated:
+    down_bias = None if part.down_bias == part.bias else part.down_bias
+    return msgspec.structs.replace(part, activation=with_numbers(part.activation), down_bias=down_bias)

@@ -100,7 +100,8 @@ CONFIGS: dict[str, dict] = {
         "deepseek_v3:all dense": DEEPSEEK | {"first_k_dense_replace": 9},
         "gpt_oss:default": {},
         "gpt_oss:small": GPT_OSS,
-        "gpt_oss:other order": GPT_OSS | {"layer_types": LAYER_TYPES, "attention_bias": False},
+        "gpt_oss:other order": GPT_OSS
+        | {"layer_types": LAYER_TYPES, "attention_bias": False, "swiglu_limit": 0.5, "swiglu_alpha": 1.2},
         "gpt_neox:default": {},
         "gpt_neox:small": LLAMA | {"rotary_pct": 0.5, "rotary_emb_base": 5000},
         "gpt_neox:serial": LLAMA | {"use_parallel_residual": False, "attention_bias": False},
@@ -110,6 +111,7 @@ CONFIGS: dict[str, dict] = {
         "opt:default": {},
         "opt:small": OPT,
         "opt:350m": OPT | {"do_layer_norm_before": False, "word_embed_proj_dim": 20},
+        "opt:untied and narrow": OPT | {"word_embed_proj_dim": 20, "tie_word_embeddings": False},
         "opt:plain": OPT | {"enable_bias": False, "_remove_final_layer_norm": True},
         "bloom:default": {},
         "bloom:small": {"vocab_size": 96, "n_embed": 32, "num_hidden_layers": 2, "num_attention_heads": 4},

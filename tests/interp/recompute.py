@@ -21,6 +21,7 @@ NAME = re.compile(r"(?<![\w.])[A-Za-z_][\w.]*")
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": torch.relu,
     "silu": F.silu,
+    "tanh": torch.tanh,
     "sigmoid": torch.sigmoid,
     "gelu": F.gelu,
     "gelu_tanh": lambda x: 0.5 * x * (1 + torch.tanh((2 / torch.pi) ** 0.5 * (x + 0.044715 * x**3))),
@@ -30,7 +31,15 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 # Which arguments of a function name a module; all others are values.
-MODULES = {"rows": (0,), "linear": (1, 2), "scaled": (1,), "norm": (1,), "experts": (2,), "by_head": (0,)}
+MODULES = {
+    "rows": (0,),
+    "linear": (1, 2),
+    "scaled": (1,),
+    "norm": (1,),
+    "experts": (2,),
+    "by_head": (0,),
+    "xielu": (1,),
+}
 
 
 class Interpreter:
@@ -38,6 +47,8 @@ class Interpreter:
 
     def __init__(self, spec: Spec, weights: Mapping[str, Tensor], theta: float = 10_000.0) -> None:
         self.spec, self.weights, self.theta = spec, weights, theta
+        (first, *_) = spec.stacks.values()
+        self.unit_offset = getattr(first.runs[0].pattern[0].norm, "unit_offset", False)
 
     def value(self, formula: str, known: Mapping[str, Tensor]) -> Tensor:
         """What a formula comes to."""
@@ -59,6 +70,8 @@ class Interpreter:
         if isinstance(node, ast.Name):
             name = _named(node, names)
             return known[name] if name in known else self.weights[name]
+        if isinstance(node, ast.UnaryOp):
+            return -self._of(node.operand, names, known)
         if isinstance(node, ast.BinOp):
             a, b = self._of(node.left, names, known), self._of(node.right, names, known)
             return a + b if isinstance(node.op, ast.Add) else a * b
@@ -92,6 +105,8 @@ class Interpreter:
         weight, bias = self._weight(module), self._weight(module, "bias")
         if weight is not None and weight.dim() == 2:  # a weight of its own for each head
             weight = weight[:, None]
+        if weight is not None and self.unit_offset:
+            weight = 1 + weight
         x = x if weight is None else x * weight
         return x if bias is None else x + bias
 
@@ -165,6 +180,18 @@ class Interpreter:
             rows.append(torch.stack(made))
         return torch.stack(rows)
 
+    def place(self, x: Tensor, n: int) -> Tensor:
+        return x[n][None]
+
+    def average(self, x: Tensor) -> Tensor:
+        return x.sum(0, keepdim=True) / len(x)
+
+    def rescaled(self, ids: Tensor, masked: int, share: float) -> Tensor:
+        """Each token's factor, a column."""
+        is_masked = [token == masked for token in ids.tolist()]
+        factor = (1 - share) / (1 - sum(is_masked) / len(is_masked))
+        return torch.tensor([[0.0 if one else factor] for one in is_masked])
+
     def shares(self, x: Tensor, least: float = 0.0) -> Tensor:
         return x / x.sum(-1, keepdim=True).clamp(min=least)
 
@@ -187,6 +214,17 @@ class Interpreter:
                 left.remove(e)
             rows.append(weights)
         return torch.tensor(rows)
+
+    def within(self, x: Tensor, c: float) -> Tensor:
+        return torch.where(x.abs() > c, c * x.sign(), x)
+
+    def clamped_swish(self, x: Tensor, c: float, a: float) -> Tensor:
+        y = torch.where(x > c, c, x)
+        return y / (1 + torch.exp(-a * y))
+
+    def xielu(self, x: Tensor, module: str) -> Tensor:
+        a, b = (torch.log(1 + torch.exp(self.weights[f"{module}.alpha_{sign}"])) for sign in "pn")
+        return torch.where(x > 0, a * x**2, (b + 0.5) * (torch.exp(x) - 1 - x)) + x / 2
 
     def dot(self, q: Tensor, k: Tensor) -> Tensor:
         return q @ k.repeat_interleave(q.shape[0] // k.shape[0], 0).transpose(-1, -2)

@@ -231,7 +231,11 @@ GPT_OSS = decoder(
         "n_experts": size("num_local_experts", 128, others=("num_experts",)),
         "n_active": size("num_experts_per_tok", 4, others=("experts_per_token",)),
         "d_expert": size("intermediate_size", 2880),
-        "activation": "clamped_swish",
+        "activation": {
+            "kind": "clamped_swish",
+            "limit": positive("swiglu_limit", 7.0),
+            "alpha": positive("swiglu_alpha", 1.702),
+        },
         "expert_bias": True,
         "router_bias": True,
         "choose": "logits",
@@ -248,7 +252,6 @@ GPT_OSS = decoder(
         Holds(f"{EXPERTS}.down_proj", (f"{DOWN}.weight",), transposed=True),
         Holds(f"{EXPERTS}.down_proj_bias", (f"{DOWN}.bias",)),
     ),
-    must=(Must("swiglu_alpha", (1.702,)), Must("swiglu_limit", (7.0,))),
     # The experts' activation is fixed, whatever hidden_act says.
     harmless=keys("hidden_act initial_context_length"),
 )
