@@ -22,6 +22,7 @@ YARN = {
 }
 STRAIGHT = {"q_lora_rank": None, "rope_interleave": False, "attention_bias": True}
 V2 = RMS | LATENT | EXPERTS
+NEEDS = {"deepseek_v2": {"num_experts_per_tok": 6}}
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "axk1:default switches": RMS | LATENT | EXPERTS | {"n_group": 4, "topk_group": 2},

@@ -30,6 +30,11 @@ AFMOE = TOP_2 | SMALL | HEAD | {"num_experts": 6, "sliding_window": 5}
 BEAM = AFMOE | {"num_experts": 8, "n_group": 4, "topk_group": 2}
 LAGUNA = AFMOE | SHARED
 MIMO = TOP_2 | SMALL | {"n_routed_experts": 8, "head_dim": 20, "v_head_dim": 14, "sliding_window": 5}
+# What the classes need that cannot be built, or not run, from their defaults.
+NEEDS = {
+    "dots1": {"n_routed_experts": 128, "num_experts_per_tok": 6, "n_shared_experts": 2},
+    "glm4_moe": {"head_dim": 128},
+}
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "afmoe:default switches": AFMOE,
