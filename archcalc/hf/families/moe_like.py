@@ -10,9 +10,9 @@ from archcalc.hf.families.llama_like import GEMMA_NORMS, PATTERN, QWEN_WINDOW, r
 from archcalc.hf.family import derived
 from archcalc.hf.gguf_map import EXPERT_KEYS, HEAD_DIM, SIZES, STRAIGHT, GgufMap
 from archcalc.hf.lens import REQUIRED, Cases, Given, Key, Must, Unless, Via, Word
-from archcalc.hf.rope import OwnTheta, Rotates
+from archcalc.hf.rope import MSCALES, OwnTheta, Rotates
 from archcalc.hf.spellings import TIED, TIED_EXPERTS
-from archcalc.hf.stack import INDEX, Both, DenseFirst, Interval, Listed, Sparse
+from archcalc.hf.stack import INDEX, Both, DenseFirst, Interval, Listed, Schedule, Sparse
 from archcalc.hf.templates.decoder import BIASED, LAYER, MLP_BIAS, OUT_NORMS, WINDOWS, crossed, decoder, windows
 from archcalc.hf.tensors import Holds, joined, renamed, same
 from archcalc.hf.vocabulary import (
@@ -125,6 +125,11 @@ def unless_scaled(share: float, kind: str) -> Callable[[Config], float]:
         return share if stated.get("rope_type", stated.get("type", "default")) == "default" else 1.0
 
     return part
+
+
+def floor_head(config: Config) -> int:
+    """The width of a head where none is said: rounded down (GLM-4.5)."""
+    return int(size("hidden_size", 4096).read(config) // size("num_attention_heads", 96).read(config))
 
 
 def share_of_head(config: Config) -> float:
@@ -447,7 +452,9 @@ GLM4_MOE = decoder(
     kv=8,
     d_ff=10944,
     norm=rmsnorm(1e-5),
+    d_head=size("head_dim", floor_head),
     partial=0.5,
+    rope={"widens": True},
     attention=dict.fromkeys(("q_bias", "k_bias", "v_bias"), flag("attention_bias", False))
     | {"qk_norm": Cases(flag("use_qk_norm", False), {False: None, True: {"norm": rmsnorm(1e-5), "over": "head"}})},
     feeds={
@@ -583,6 +590,7 @@ MINIMAX_M2 = derived(
     norm=rmsnorm(1e-6),
     theta=5_000_000.0,
     partial=share_of_head,
+    rope={"widens": True},
     attention={"qk_norm": "full"},
     feed=experts(
         size("num_local_experts", 256, others=("num_experts",)),
@@ -738,6 +746,7 @@ PHIMOE = derived(
     vocab=32064,
     norm=layernorm(1e-5, "rms_norm_eps"),
     attention=BIASED | {"window": window(None)},
+    rope={"scalings": MSCALES},
     head={"bias": flag("lm_head_bias", False)},
     feed=experts(
         size("num_local_experts", 16),
@@ -755,7 +764,7 @@ PHIMOE = derived(
         LLAMA_EXPERTS,
     ),
     # Of training alone.
-    harmless=keys("input_jitter_noise original_max_position_embeddings"),
+    harmless=keys("input_jitter_noise"),
     spelling=replace(
         MIXTRAL_SPELLING, renamed={r"\.block_sparse_moe\.gate\.": ".mlp.router.", **MIXTRAL_SPELLING.renamed}
     ),
@@ -1096,7 +1105,7 @@ LAGUNA = decoder(
     d_head=size("head_dim", 128),
     d_ff=8192,
     theta=500_000.0,
-    rope={"kind": "full_attention", "base": None},
+    rope={"kind": "full_attention", "base": None, "widens": True},
     partial=unless_said(0.5),
     attention=BIASED
     | {
@@ -1159,6 +1168,16 @@ MIMO_WINDOW = Cases(
     Via(MIMO_BEFORE, lambda before: True, lambda _: REQUIRED),
     {None: size("sliding_window", 129), True: Via(MIMO_BEFORE, lambda before: before + 1, lambda all_: all_ - 1)},
 )
+MIMO_SLIDING_KV = Via(MIMO_KV, lambda heads: 2 * heads, lambda heads: heads // 2)
+MIMO_WINDOWS = Listed(WINDOWS, lambda config, index: "sliding" if index and (index + 1) % 6 else "global")
+MIMO_FEEDS = layers_that(lambda config, index: index == 0)
+
+
+def mimo_pattern(kind: str, schedule: Schedule) -> Callable[[Config], list[int]]:
+    """Return the list of 1 for layers of a kind, 0 for others, as the published file has it."""
+    return lambda config: [int(found == kind) for found in schedule.read(config, layers(48).read(config))]
+
+
 MIMO = decoder(
     "mimo_v2_flash",
     "MiMoV2FlashForCausalLM",
@@ -1170,14 +1189,11 @@ MIMO = decoder(
     d_ff=16384,
     norm=rmsnorm(1e-5),
     theta=5_000_000.0,
-    rope={"kind": "full_attention", "base": None},
+    rope={"kind": "full_attention", "base": None, "widens": True},
     partial=unless_scaled(0.334, "full_attention"),
     attention=dict.fromkeys(("q_bias", "k_bias", "v_bias"), flag("attention_bias", False))
     | {"d_value": size("v_head_dim", 128), "value_scale": positive("attention_value_scale", 0.707, null=None)},
-    schedule=Both(
-        Listed(WINDOWS, lambda config, index: "sliding" if index and (index + 1) % 6 else "global"),
-        layers_that(lambda config, index: index == 0),
-    ),
+    schedule=Both(MIMO_WINDOWS, MIMO_FEEDS),
     tensors=(LLAMA_DENSE, SINKS, LLAMA_EXPERTS, CORRECTION),
     # Said by published configs; the class has no choice.
     must=(
@@ -1186,7 +1202,17 @@ MIMO = decoder(
         Must("n_shared_experts", (None,)),
         Must("add_swa_attention_sink_bias", (True,)),
         Must("add_full_attention_sink_bias", (False,)),
+        Must("layernorm_epsilon", (positive("rms_norm_eps", 1e-5),)),
+        Must("rope_theta", (5_000_000,)),
+        Must("swa_rope_theta", (10_000,)),
+        Must("swa_num_attention_heads", (size("num_attention_heads", 64),)),
+        Must("swa_num_key_value_heads", (MIMO_SLIDING_KV,)),
+        Must("swa_head_dim", (size("head_dim", 192),)),
+        Must("swa_v_head_dim", (size("v_head_dim", 128),)),
+        Must("hybrid_layer_pattern", (Given(mimo_pattern("sliding", MIMO_WINDOWS)),)),
+        Must("moe_layer_freq", (Given(mimo_pattern("moe", MIMO_FEEDS)),)),
     ),
+    harmless=keys("attention_chunk_size"),
     spelling=replace(
         TIED_EXPERTS,
         renamed={r"\.self_attn\.attention_sink_bias$": ".self_attn.sinks"},
@@ -1198,7 +1224,7 @@ MIMO = decoder(
             "sliding": {
                 "window": MIMO_WINDOW,
                 "sinks": True,
-                "n_kv_heads": Via(MIMO_KV, lambda heads: 2 * heads, lambda heads: heads // 2),
+                "n_kv_heads": MIMO_SLIDING_KV,
                 "position": lambda rope: replace(
                     rope,
                     kind="sliding_attention",

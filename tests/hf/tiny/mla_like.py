@@ -37,6 +37,12 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "glm4_moe_lite:default switches": RMS | LATENT | EXPERTS,
     "glm4_moe_lite:mixed": RMS | LATENT | EXPERTS | FEEDS | GROUPS | STRAIGHT | {"n_shared_experts": 2} | YARN,
     "minicpm3:default switches": RMS | LATENT,
+    "minicpm3:longrope": RMS
+    | LATENT
+    | {
+        "rope_scaling": {"type": "longrope", "short_factor": [1.0, 1.5, 3.0], "long_factor": [2.0, 4.0, 8.0]},
+        "original_max_position_embeddings": 16,
+    },
     "minicpm3:scaled": RMS
     | LATENT
     | {"scale_emb": 3.0, "scale_depth": 0.7, "dim_model_base": 20, "v_head_dim": None, "q_lora_rank": None}

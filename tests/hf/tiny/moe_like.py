@@ -33,7 +33,6 @@ MIMO = TOP_2 | SMALL | {"n_routed_experts": 8, "head_dim": 20, "v_head_dim": 14,
 # What the classes need that cannot be built, or not run, from their defaults.
 NEEDS = {
     "dots1": {"n_routed_experts": 128, "num_experts_per_tok": 6, "n_shared_experts": 2},
-    "glm4_moe": {"head_dim": 128},
 }
 
 CONFIGS: dict[str, dict[str, Any]] = {
@@ -81,6 +80,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "flint:every second": FLINT | {"mlp_only_layers": [], "decoder_sparse_step": 2},
     "glm4_moe:default switches": DOTS1 | HEAD,
     "glm4_moe:normed": GLM4_MOE | {"use_qk_norm": True, "attention_bias": True, "partial_rotary_factor": 0.34},
+    "glm4_moe:odd part": DOTS1 | {"head_dim": 10} | THETA,
     "glm4_moe:all dense": GLM4_MOE | {"first_k_dense_replace": 9},
     "granitemoe:default switches": TOP_2,
     "granitemoe:scaled": TOP_2 | GRANITE | {"attention_bias": True, "head_dim": 12} | THETA,
@@ -105,6 +105,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     | FEEDS
     | BY_KIND
     | {"gating": "per-element", "moe_router_logit_softcapping": 1.5, "attention_bias": True},
+    "laguna:odd part": LAGUNA | MIXED | {"head_dim": 10},
     "laguna:by layer": LAGUNA
     | MIXED
     | {"num_attention_heads_per_layer": [4, 2, 6, 6], "gating": "per-head", "moe_routed_scaling_factor": 1.7},
@@ -116,13 +117,26 @@ CONFIGS: dict[str, dict[str, Any]] = {
     | MIXED
     | BY_KIND
     | {"sliding_window_size": 3, "routed_scaling_factor": None, "attention_value_scale": None, "v_head_dim": 12},
+    "mimo_v2_flash:odd part": MIMO | {"head_dim": 16},
     "minimax_m2:default switches": MINIMAX_M2,
     "minimax_m2:partly turned": MINIMAX_M2 | {"rotary_dim": 8} | THETA,
+    "minimax_m2:odd part": MINIMAX_M2 | {"rotary_dim": 5},
     "minimax_m2:share": MINIMAX_M2 | {"rope_parameters": LLAMA3 | {"partial_rotary_factor": 0.5}, "rotary_dim": 10},
     "olmoe:default switches": TOP_2 | {"num_experts": 6},
     "olmoe:normalised": TOP_2 | {"num_experts": 6, "norm_topk_prob": True, "attention_bias": True},
     "olmoe:clipped": TOP_2 | {"num_experts": 6, "clip_qkv": 0.7},
     "phimoe:default switches": PHIMOE,
+    "phimoe:longrope": PHIMOE
+    | {
+        "rope_scaling": {
+            "type": "longrope",
+            "short_factor": [1.0, 1.5, 2.0, 3.0],
+            "long_factor": [2.0, 4.0, 6.0, 8.0],
+            "short_mscale": 1.3,
+            "long_mscale": 1.7,
+            "original_max_position_embeddings": 16,
+        }
+    },
     "phimoe:biased": PHIMOE
     | {"attention_bias": True, "lm_head_bias": True, "sliding_window": 5, "router_jitter_noise": 0.3, "head_dim": 12},
     "qwen2_moe:default switches": QWEN2_MOE,
