@@ -82,7 +82,7 @@ def write(template: Template, value: Any, draft: Draft) -> None:
         for name, item in template.items():
             write(item, value.get(name), draft)
     elif isinstance(template, tuple):
-        if not isinstance(value, list) or len(value) != len(template):
+        if not isinstance(value, list | tuple) or len(value) != len(template):
             raise MismatchError
         for item, part in zip(template, value, strict=True):
             write(item, part, draft)
@@ -164,7 +164,7 @@ class Word(Lens):
     """One of a config's words, in ours; where several mean the same, the first is written."""
 
     key: Key
-    meanings: Mapping[str, Any]
+    meanings: Mapping[Any, Any]
 
     def names(self) -> Iterator[str]:
         """The key's."""
@@ -174,8 +174,8 @@ class Word(Lens):
         """What the word means. Raises InputError for a word that is none of these."""
         word = self.key.read(config)
         if word not in self.meanings:
-            hint = nearest(word, self.meanings)
-            raise config.error(self.key.name, word, ", ".join(self.meanings), hint)
+            words = [str(known).lower() if isinstance(known, bool) else known for known in self.meanings]
+            raise config.error(self.key.name, word, ", ".join(words), nearest(word, words))
         return self.meanings[word]
 
     def write(self, value: Any, draft: Draft) -> None:

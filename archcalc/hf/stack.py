@@ -273,7 +273,7 @@ class Stack(Lens):
                 if len(items) != n_layers:
                     raise config.error(key, f"{len(items)} items", f"{n_layers}, one for each layer")
                 own = [data | {key: item, name: item} for data, item in zip(own, items, strict=True)]
-            elif items is not None and key not in names(self.kinds):
+            elif items is not None and (name == key or key not in names(self.kinds)):
                 raise config.error(key, items, "a list, or null")
         return own
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from archcalc.hf.config import AMOUNT, COUNT, INDICES, LAYER_OR_LAST, LAYERS_OR_NONE, SIZE, TEXT, Config, Kind
+from archcalc.hf.config import AMOUNT, COUNT, INDICES, LAYER_OR_LAST, LAYERS_OR_NONE, MAPPING, SIZE, TEXT, Config, Kind
 from archcalc.hf.families.llama_like import GEMMA_NORMS, PATTERN, QWEN_WINDOW, root_of_width, sliding, window
 from archcalc.hf.family import derived
 from archcalc.hf.gguf_map import EXPERT_KEYS, HEAD_DIM, SIZES, STRAIGHT, GgufMap
@@ -121,7 +121,8 @@ def unless_scaled(share: float, kind: str) -> Callable[[Config], float]:
     """Return the part of a head that turns where a kind of layers says none; all of it, if its rotation is scaled."""
 
     def part(config: Config) -> float:
-        stated = (config.data.get("rope_parameters") or {}).get(kind) or {}
+        parameters = Key("rope_parameters", MAPPING, {}, null={}).read(config)
+        stated = Key(kind, MAPPING, {}, null={}).read(Config(parameters, "rope_parameters"))
         return share if stated.get("rope_type", stated.get("type", "default")) == "default" else 1.0
 
     return part
