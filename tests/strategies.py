@@ -75,7 +75,7 @@ ANY_ACTIVATION = st.sampled_from((*get_args(Activation), *_CLAMPED[:2], "xielu")
 
 @dataclass(frozen=True)
 class Place:
-    """What a part must agree with: its model's width, its stack's bias table, whether a source may be attended to, or is missed."""
+    """What a part must agree with: its model's width, its stack's bias table, whether a source is there or missed."""
 
     d_model: int = 6
     table: tuple[int, RelativeBias] = (3, RelativeBias(n_buckets=8, max_distance=12))

@@ -115,7 +115,7 @@ def norms(branch: Branch) -> Iterator[tuple[str, Norm]]:
 
 
 def stream_names(layer: Layer) -> list[str]:
-    """Return what the residual stream is called after each computed branch: `resid_mid`…, after the last `resid_post`."""
+    """Return what the residual stream is called after each computed branch: `resid_mid`…, at last `resid_post`."""
     firsts = [branch.arms[0].name for branch in computed(layer)]
     return ["resid_mid" if name == "attn" else f"resid_mid_{name}" for name in firsts[:-1]] + ["resid_post"]
 

@@ -21,8 +21,8 @@ AnyPart = AnyAttention | AnyFfn
 class Arm(Part, frozen=True, kw_only=True):
     """One part of a branch; its tensors are named after `name`. `norm` is the arm's own, before the part.
 
-    `reads` says what keys and values are made of: the layer's own stream, or the states of the source stack. An arm that
-    reads nothing is stored and never computed: cross-attention that a decoder keeps without an encoder (BartForCausalLM).
+    `reads` says what keys and values are made of: the layer's own stream, or the states of the source stack. An arm
+    that reads nothing is stored and never computed: a decoder may keep cross-attention so (BartForCausalLM).
     """
 
     name: Name
@@ -53,8 +53,8 @@ class Layer(Part, frozen=True, kw_only=True):
     attention or feed-forward, `placement` reads:
     pre: x + f(norm(x)) · post: norm(x + f(x)) · sandwich: x + norm(f(norm(x))) · output: x + norm(f(x)) ·
     parallel: x + attention(norm(x)) + ffn(norm(x)), one norm · parallel_two: the same with a norm each.
-    `scale`, `skip` and `skip_reads` are those of every branch, `cross_reads` is the cross-attention's `reads`. What the short form cannot say stands in `branches`
-    instead of it. `archcalc.spec.branches` gives the branches of either form.
+    `scale`, `skip` and `skip_reads` are every branch's, `cross_reads` is the cross-attention's `reads`. What the
+    short form cannot say stands in `branches` instead. `archcalc.spec.branches` gives the branches of either form.
     """
 
     name: Name | None = None
