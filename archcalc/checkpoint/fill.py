@@ -123,7 +123,7 @@ def _rows(move: Move, target: Target, opened: Files) -> None:
 def _groups(spec: Spec, move: Move) -> int:
     """The heads by which a row's order tells its parts apart: of keys, or its own where it is turned."""
     if move.held.order not in ("by_head", "turned"):
-        return 1
+        return 4 if move.held.order == "in_four" else 1
     index = re.search(r"layers\.(\d+)\.", move.held.ours[0])
     stack = spec.decoder or spec.encoder
     assert index and stack, "only layers have heads"  # noqa: PT018

@@ -108,8 +108,7 @@ def _of_folder(folder: Path, label: str) -> Checkpoint:
         document = from_config(config)
     except InputError as error:
         raise error.within(str(folder / "config.json")) from None
-    model_type = config["model_type"]
-    return _checked(document, weights_of(folder), tensor_map(model_type), spelling_of(config), label, folder, None)
+    return _checked(document, weights_of(folder), tensor_map(config), spelling_of(config), label, folder, None)
 
 
 def _checked(

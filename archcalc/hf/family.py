@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -27,6 +27,7 @@ class Family:
     `classes`: the transformers classes whose tensors these are, the first being the one that is written.
     `must`: keys that are ours for some values only. `harmless`: keys of this family that change no number.
     `also`: what is written besides, because the class's default of it may not fit.
+    `forms`: other rows of this type, for its other classes or for what `when` says of a config.
     """
 
     model_type: str
@@ -37,6 +38,22 @@ class Family:
     harmless: frozenset[str] = frozenset()
     is_encoder_decoder: bool = False
     also: Mapping[str, Any] = field(default_factory=dict)
+    forms: tuple[Family, ...] = ()
+    when: Callable[[Mapping[str, Any]], bool] | None = None
+
+    def form(self, data: Mapping[str, Any]) -> Family:
+        """Return the row that reads a config: one of its forms, or itself."""
+        return next((form for form in self.forms if form._reads(data, self)), self)
+
+    def _reads(self, data: Mapping[str, Any], main: Family) -> bool:
+        """Return whether this form of `main` reads a config: by `when`, else by its class, else by its stacks."""
+        if self.when:
+            return self.when(data)
+        stated = data.get("architectures")
+        if stated:
+            return isinstance(stated, list) and stated[0] in self.classes
+        both = data.get("is_encoder_decoder", main.is_encoder_decoder)
+        return both is self.is_encoder_decoder and both is not main.is_encoder_decoder
 
     @cached_property
     def _known(self) -> set[str]:

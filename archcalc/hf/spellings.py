@@ -64,6 +64,18 @@ _T5 = Spelling(
     absent={"lm_head.weight": "shared.weight"},
     left={r"decoder\.block\.0\.layer\.1\.EncDecAttention\.relative_attention_bias\.weight": "never read"},
 )
+_BART = Spelling(
+    copies={
+        f"{part}.weight": "model.shared.weight"
+        for part in ("model.encoder.embed_tokens", "model.decoder.embed_tokens", "lm_head")
+    },
+    zero=("final_logits_bias",),
+)
+_GPT2 = Spelling(
+    renamed={r"^(?=h\.|wte\.|wpe\.|ln_f\.)": "transformer."},
+    copies={"lm_head.weight": "transformer.wte.weight"},
+    left=_MASKS,
+)
 
 SPELLINGS: dict[str, Spelling] = {
     **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3", "gemma2", "gpt_oss", "phi"), _LLAMA),
@@ -79,11 +91,25 @@ SPELLINGS: dict[str, Spelling] = {
         copies=_HEAD,
     ),
     "deepseek_v3": Spelling(copies=_HEAD, one_by_one=_ONE_BY_ONE, further="num_nextn_predict_layers"),
-    "gpt2": Spelling(
-        renamed={r"^(?=h\.|wte\.|wpe\.|ln_f\.)": "transformer."},
-        copies={"lm_head.weight": "transformer.wte.weight"},
+    **dict.fromkeys(("gpt2", "gpt-sw3", "gpt_bigcode", "gptj", "codegen"), _GPT2),
+    "gpt_neo": replace(
+        _GPT2, left={r"(.*\.)?attn\.attention\.(bias|masked_bias)": "the mask of a layer's attention"}
+    ),
+    "openai-gpt": Spelling(
+        renamed={r"^(?=h\.|tokens_embed\.|positions_embed\.)": "transformer."},
+        copies={"lm_head.weight": "transformer.tokens_embed.weight"},
         left=_MASKS,
     ),
+    "ctrl": Spelling(
+        renamed={r"^(?=h\.|w\.|layernorm\.)": "transformer."},
+        copies={"lm_head.weight": "transformer.w.weight"},
+    ),
+    "mpt": Spelling(
+        renamed={r"^(?=blocks\.|wte\.|norm_f\.)": "transformer."},
+        copies={"lm_head.weight": "transformer.wte.weight"},
+    ),
+    "biogpt": Spelling(copies={"output_projection.weight": "biogpt.embed_tokens.weight"}),
+    "gpt_neox_japanese": Spelling(copies={"embed_out.weight": "gpt_neox_japanese.embed_in.weight"}, left=_MASKS),
     "gpt_neox": Spelling(
         renamed={r"^embed_out\.": "lm_head."}, copies={"lm_head.weight": "gpt_neox.embed_in.weight"}, left=_MASKS
     ),
@@ -121,13 +147,10 @@ SPELLINGS: dict[str, Spelling] = {
     ),
     "t5": _T5,
     "mt5": _T5,
-    "marian": Spelling(
-        copies={
-            f"{part}.weight": "model.shared.weight"
-            for part in ("model.encoder.embed_tokens", "model.decoder.embed_tokens", "lm_head")
-        },
-        computed=("encoder.positions.weight", "decoder.positions.weight"),
-        zero=("final_logits_bias",),
+    **dict.fromkeys(("bart", "mbart", "blenderbot", "blenderbot-small", "plbart", "mvp"), _BART),
+    **dict.fromkeys(
+        ("marian", "pegasus"),
+        replace(_BART, computed=("encoder.positions.weight", "decoder.positions.weight")),
     ),
 }
 

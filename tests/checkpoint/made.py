@@ -8,6 +8,7 @@ import torch
 import transformers
 
 from archcalc.hf import family_of
+from tests.hf.tiny import bart_like, gpt_like, t5_like
 
 SMALL = {"vocab_size": 96, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4}
 LLAMA = SMALL | {"intermediate_size": 56, "max_position_embeddings": 64, "num_key_value_heads": 2}
@@ -41,14 +42,20 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "t5 gated": {"vocab_size": 96, "d_model": 32, "d_kv": 12, "d_ff": 40, "num_layers": 2, "num_heads": 4}
     | {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
     "mt5": {"vocab_size": 96, "d_model": 32, "d_kv": 12, "d_ff": 40, "num_layers": 2, "num_heads": 4},
+    **{
+        name.replace(":", " "): config
+        for name, config in (gpt_like.CONFIGS | bart_like.CONFIGS | t5_like.CONFIGS).items()
+        if config
+    },
     "marian": {"vocab_size": 96, "d_model": 32, "encoder_layers": 3, "decoder_layers": 2, "pad_token_id": 0}
     | {"encoder_attention_heads": 4, "decoder_attention_heads": 8, "encoder_ffn_dim": 40, "decoder_ffn_dim": 56}
     | {"max_position_embeddings": 64, "scale_embedding": True},
 }
 # Falcon's eager attention of transformers 5.23 adds ALiBi twice: in the mask, and beside it.
 FUSED = ("falcon with ALiBi",)
-# Marian's table of positions and its buffer are not trained.
-FIXED = ("embed_positions", "final_logits_bias")
+# What is not trained.
+FIXED = {"marian": ("embed_positions",), "pegasus": ("embed_positions",)}
+BUFFER = "final_logits_bias"
 
 
 def random_model(name: str, **more: Any) -> Any:
@@ -58,9 +65,10 @@ def random_model(name: str, **more: Any) -> Any:
     config._attn_implementation = "sdpa" if name in FUSED else "eager"
     config._experts_implementation = "eager"
     torch.manual_seed(1)
-    model = getattr(transformers, family_of(model_type).classes[0])(config).eval()
+    family = family_of(model_type).form(CONFIGS[name])
+    model = getattr(transformers, family.classes[0])(config).eval()
     with torch.no_grad():
         for key, tensor in model.state_dict().items():
-            if not any(word in key for word in FIXED) or model_type == "opt":
+            if not any(word in key for word in (BUFFER, *FIXED.get(model_type, ()))):
                 tensor.normal_(std=0.3)
     return model

@@ -58,7 +58,7 @@ def test_every_tensor_of_a_listed_model(name: str) -> None:
     line = PUBLISHED.get(name) or DEFAULTS[name]
     spec = decode(from_config(line["config"]))
     ours = stored(spec)
-    assert collapsed(tensor_map(line["model_type"]).shapes(ours)) == listed(line["tensors"])
+    assert collapsed(tensor_map(line["config"]).shapes(ours)) == listed(line["tensors"])
     assert sum(map(math.prod, ours.values())) == line["total_params"]
     assert same_architecture(decode(from_config(to_config(spec))), spec)
 
@@ -80,7 +80,7 @@ def test_every_tensor_of_transformers_model(name: str) -> None:
     config = CONFIGS[name]
     shapes, ties = reference_shapes(build_reference(config))
     ours = stored(decode(from_config(config)))
-    assert tensor_map(config["model_type"]).shapes(ours) == shapes
+    assert tensor_map(config).shapes(ours) == shapes
     assert set(ties.values()) <= set(shapes)
 
 
@@ -89,7 +89,7 @@ def test_transformers_reads_what_is_written(name: str) -> None:
     config = to_config(decode(from_config(CONFIGS[name])))
     ours = stored(decode(from_config(config)))
     shapes, _ = reference_shapes(build_reference(config))
-    assert tensor_map(config["model_type"]).shapes(ours) == shapes
+    assert tensor_map(config).shapes(ours) == shapes
 
 
 def test_defaults_are_those_of_the_classes() -> None:

@@ -1,0 +1,85 @@
+"""MPT: ALiBi, no biases, LayerNorms without one; the attention's keys stand in a mapping of their own."""
+
+from archcalc.hf.config import POSITIVE
+from archcalc.hf.family import Family
+from archcalc.hf.lens import Given, Key, Must, Via
+from archcalc.hf.nested import Inside, Within
+from archcalc.hf.templates.gpt_like import Sizes, gpt_layer, gpt_like
+from archcalc.hf.tensors import joined, renamed, same, table
+from archcalc.hf.vocabulary import QKV, dropout, keys, layernorm, layers, size, tied
+
+SIZES = Sizes(
+    size("vocab_size", 50368),
+    size("max_seq_len", 2048),
+    size("d_model", 2048, others=("hidden_size",)),
+    layers(24, "n_layers", others=("num_hidden_layers",)),
+    size("n_heads", 16, others=("num_attention_heads",)),
+)
+NORM = layernorm(1e-5, "layer_norm_epsilon", bias=False)
+# The class takes whole numbers alone.
+RATE = Inside("attn_config", Via(dropout("attn_pdrop", 0.0), float, lambda rate: int(rate) if rate == 0 else rate))
+
+TEMPLATE = gpt_like(
+    SIZES,
+    gpt_layer(
+        SIZES,
+        norm=NORM,
+        attention={
+            "position": {"kind": "alibi"},
+            "scale": Inside("attn_config", Key("softmax_scale", POSITIVE, None, null=None)),
+        },
+        # The class multiplies by four whatever `expansion_ratio` says.
+        d_ff=Given(SIZES.four_times),
+        activation="gelu",
+        ffn_bias=False,
+    ),
+    around={"final_norm": NORM},
+    head=tied(True),
+    dropout={"attention": RATE, "residual": RATE},
+)
+
+TENSORS = table(
+    renamed({"embed.tokens": "wte", "final_norm": "norm_f"}, name="transformer."),
+    joined(QKV, "transformer.blocks.{i}.attn.Wqkv"),
+    renamed(
+        {
+            "attn.out": "attn.out_proj",
+            "attn_norm": "norm_1",
+            "ffn.up": "ffn.up_proj",
+            "ffn.down": "ffn.down_proj",
+            "ffn_norm": "norm_2",
+        },
+        "layers.{i}.",
+        "transformer.blocks.{i}.",
+    ),
+    same("head", "lm_head"),
+)
+
+FAMILIES = (
+    Family(
+        "mpt",
+        ("MptForCausalLM",),
+        TEMPLATE,
+        TENSORS,
+        must=(
+            Within(
+                "attn_config",
+                (),
+                rules=(
+                    Must("attn_type", ("multihead_attention",)),
+                    Must("qk_ln", (False,)),
+                    Must("prefix_lm", (False,)),
+                    Must("alibi", (True,)),
+                    Must("alibi_bias_max", (8,)),
+                    Must("clip_qkv", (None,)),
+                ),
+                known=keys("attn_pdrop softmax_scale"),
+                harmless=keys("attn_impl attn_uses_sequence_id"),
+            ),
+            Must("expansion_ratio", (4,)),
+            Must("logit_scale", (None,)),
+        ),
+        # The class has neither biases nor positions of its own, whatever these say.
+        harmless=keys("no_bias learned_pos_emb emb_pdrop resid_pdrop embedding_fraction init_device norm_type"),
+    ),
+)

@@ -1,0 +1,1 @@
+"""Templates that several families share."""
