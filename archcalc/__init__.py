@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     import torch
 
     from archcalc._version import __version__
-    from archcalc.analysis.sweep import sweep
+    from archcalc.analysis.sweep.grid import sweep
     from archcalc.contract import report
     from archcalc.errors import ArchcalcError, InputError, MissingExtraError
     from archcalc.proof import verify
-    from archcalc.run.generation import Completion
-    from archcalc.run.opened import Ready
+    from archcalc.run.decoding.generation import Completion
+    from archcalc.run.loading.source import Ready
     from archcalc.sources import load
     from archcalc.spec import Spec
     from archcalc.spec.execution import Execution
@@ -62,7 +62,7 @@ _HOMES = {
     "__version__": "archcalc._version",
     "load": "archcalc.sources",
     "report": "archcalc.contract",
-    "sweep": "archcalc.analysis.sweep",
+    "sweep": "archcalc.analysis.sweep.grid",
     "verify": "archcalc.proof",
     "workload": "archcalc.spec.workload",
 }
@@ -159,7 +159,9 @@ def build(
 
 
 def generate(source: str | Ready, prompt: str | Sequence[int], **options: Any) -> Completion:
-    """What a model with real weights writes after a prompt (see `archcalc.run.generate.generate` for the options).
+    """Return what a model with real weights generates after a prompt.
+
+    The options are those of `archcalc.run.decoding.generate.generate`.
 
     >>> archcalc.generate("./SmolLM2-135M", "The capital of France is", max_tokens=8).text  # doctest: +SKIP
     ' Paris. It is the capital of'
@@ -169,6 +171,6 @@ def generate(source: str | Ready, prompt: str | Sequence[int], **options: Any) -
     from archcalc.extras import require_running
 
     require_running()
-    from archcalc.run.generate import generate as run
+    from archcalc.run.decoding.generate import generate as run
 
     return run(source, prompt, **options)

@@ -16,7 +16,7 @@ from typing import Any
 
 import archcalc
 from archcalc import presets
-from archcalc.analysis.sweep import arrays
+from archcalc.analysis.sweep.grid import arrays
 
 SOURCE = "gpt3"
 GRIDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {

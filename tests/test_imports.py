@@ -16,8 +16,8 @@ PACKAGE = Path(__file__).parents[1] / "archcalc"
 
 # Each may import itself and what stands before it.
 HOUSE = (
-    "_version", "errors", "units", "extras", "spec", "formats", "presets", "hf", "sources", "ledger", "analysis",
-    "contract", "nn", "checkpoint", "run", "interp", "proof", "measure", "render", "dashboard", "cli", "__main__",
+    "_version", "errors", "units", "extras", "spec", "formats", "presets", "hf", "sources", "text", "ledger",
+    "analysis", "contract", "nn", "checkpoint", "run", "interp", "proof", "render", "dashboard", "cli", "__main__",
 )  # fmt: skip
 # Two readings of a spec that share nothing but the spec.
 READINGS = ({"ledger", "analysis", "contract"}, {"nn", "checkpoint", "run", "interp"})
@@ -62,6 +62,64 @@ def modules(*houses: str) -> list[Path]:
     return [path for path in MODULES if house_of(path) in houses]
 
 
+# Within `run`: what a folder imports of the others.
+RUN = {
+    "devices": set(),
+    "pack": set(),
+    "distributed": {"devices"},
+    "loading": {"devices", "pack", "distributed"},
+    "decoding": {"devices", "loading", "pack"},
+    "train": {"devices", "distributed", "loading"},
+}
+
+
+def module_name(path: Path) -> str:
+    """'archcalc.spec.layer'; of a package its folder's."""
+    return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+def cycle(graph: dict[str, set[str]]) -> list[str]:
+    """Return a circle of a graph, empty if there is none."""
+    done: set[str] = set()
+
+    def walk(node: str, trail: list[str]) -> list[str]:
+        if node in trail:
+            return [*trail[trail.index(node) :], node]
+        if node in done:
+            return []
+        found = next(filter(None, (walk(other, [*trail, node]) for other in sorted(graph[node]))), [])
+        done.add(node)
+        return found
+
+    return next(filter(None, (walk(node, []) for node in graph)), [])
+
+
+def test_no_modules_import_each_other():
+    """Anywhere in them: imports in functions count, and those for type checkers."""
+    names = {module_name(path) for path in MODULES}
+    graph = {}
+    for path in MODULES:
+        full = list(imports(parsed(path)))
+        named = {name if name in names else name.rpartition(".")[0] for name in full}
+        graph[module_name(path)] = (named & names) - {module_name(path)}
+    assert cycle(graph) == []
+
+
+def test_a_circle_is_seen():
+    assert cycle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
+    assert cycle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+
+
+@pytest.mark.parametrize("folder", RUN)
+def test_the_floors_of_run(folder: str):
+    inside = {path: path.relative_to(PACKAGE / "run").parts[0].removesuffix(".py") for path in modules("run")}
+    paths = [path for path, place in inside.items() if place == folder]
+    assert paths
+    for path in paths:
+        own_run = {name.split(".")[2] for name in imports(parsed(path)) if name.startswith("archcalc.run.")}
+        assert own_run <= {folder} | RUN[folder], path
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_a_module_imports_what_stands_above_it(path: Path):
     if path == PACKAGE / "__init__.py":
@@ -99,7 +157,7 @@ def test_the_paper_side_never_needs_torch():
 
 def test_nothing_heavy_is_imported_before_it_is_needed():
     for path in MODULES:
-        if house_of(path) not in {"nn", "checkpoint", "run", "interp", "measure", "dashboard"}:
+        if house_of(path) not in {"nn", "checkpoint", "text", "run", "interp", "dashboard"}:
             roots = {name.split(".")[0] for name in at_import_time(parsed(path))}
             assert roots.isdisjoint(HEAVY), path
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from archcalc import presets
-from archcalc.analysis.claims import check
+from archcalc.analysis.papers.claims import check
 from archcalc.analysis.params import summary
 from archcalc.ledger.build import build
 from archcalc.sources import load

@@ -2,7 +2,7 @@
 
 It looks at the moments at which a step in the steady state (optimiser states exist, gradients are set to None between
 steps) may be at its fullest, and takes the largest. It knows nothing of an allocator's rounding, of fragmentation, or
-of a kernel's workspace. `archcalc.measure` holds it against what PyTorch really allocates.
+of a kernel's workspace. `archcalc.run.train.step_memory` holds it against what PyTorch really allocates.
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ from archcalc.cli.running import Holding, harmless, holding, sampling, speed
 from archcalc.errors import InputError
 
 if TYPE_CHECKING:
-    from archcalc.run.chat import Chat
-    from archcalc.run.sampling import Sampling
+    from archcalc.run.decoding.chat import Chat
+    from archcalc.run.decoding.sampling import Sampling
 
 _CONTEXT = 4096
 
@@ -43,7 +43,7 @@ def command(
 
     A line is a turn. Ctrl-C cuts an answer short, Ctrl-D ends; /reset forgets what was said.
     """
-    from archcalc.run.chat import Chat
+    from archcalc.run.decoding.chat import Chat
     from archcalc.spec.workload import workload
 
     found = holding.opened(source)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from archcalc import presets
-from archcalc.analysis.claims import Checked, check
+from archcalc.analysis.papers.claims import Checked, check
 from archcalc.cli.options import load_source, output, source
 from archcalc.ledger.build import build
 from archcalc.render.claims import data, page
@@ -30,8 +30,8 @@ def command(source: str | None, form: Format, output: str | None, no_color: bool
 def _checked(source: str) -> list[tuple[str, Checked]]:
     """The claims of a paper or of a source, each with the name of what it is about."""
     if source in presets.papers():
-        from archcalc.analysis import papers
+        from archcalc.analysis.papers import published_tables
 
-        return [(source, checked) for checked in papers.check(papers.load(source))]
+        return [(source, checked) for checked in published_tables.check(published_tables.load(source))]
     spec = load_source(source)
     return [(spec.name, checked) for checked in check(spec, build(spec))]

@@ -11,11 +11,11 @@ from archcalc.cli.options import FILE, SOURCE
 from archcalc.cli.running import Holding, harmless, holding
 from archcalc.errors import InputError
 from archcalc.render.output import write
-from archcalc.run.prompts import prompt_ids
+from archcalc.run.decoding.prompts import prompt_ids
 
 if TYPE_CHECKING:
-    from archcalc.run.fill_mask import Filling
-    from archcalc.run.opened import Opened
+    from archcalc.run.decoding.fill_mask import Filling
+    from archcalc.run.loading.source import Opened
 
 
 @click.command("fill-mask")
@@ -52,7 +52,7 @@ def command(
     (row,) = prompt_ids(found, [] if prompt is None else [prompt], [] if ids is None else [ids])
     mask = _mask(found, mask_id)
 
-    from archcalc.run.fill_mask import check, fill_mask
+    from archcalc.run.decoding.fill_mask import check, fill_mask
     from archcalc.spec.workload import Workload
 
     check(found.spec, row, mask, top)

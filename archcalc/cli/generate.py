@@ -13,12 +13,12 @@ from archcalc.cli.options import FILE, SOURCE
 from archcalc.cli.parallel import parallel
 from archcalc.cli.running import Holding, harmless, holding, sampling, speed
 from archcalc.render.output import write
-from archcalc.run.prompts import prompt_ids
+from archcalc.run.decoding.prompts import prompt_ids
 
 if TYPE_CHECKING:
-    from archcalc.run.distributed.launch import Ranks
-    from archcalc.run.generation import Generation
-    from archcalc.run.sampling import Sampling
+    from archcalc.run.decoding.generation import Generation
+    from archcalc.run.decoding.sampling import Sampling
+    from archcalc.run.devices import Ranks
 
 
 @click.command("generate")
@@ -64,7 +64,7 @@ def command(
       archcalc generate tiny --random-weights --ids 1,2,3 --max-tokens 8
       torchrun --nproc-per-node 2 -m archcalc generate ./Llama --prompt "Once" --tp 2
     """
-    from archcalc.run.generation import Generation, work_of
+    from archcalc.run.decoding.generation import Generation, work_of
 
     found = holding.opened(source)
     ids = prompt_ids(found, prompts, id_lists)

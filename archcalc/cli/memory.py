@@ -192,7 +192,7 @@ def _measured(subject: render.Subject, measure: Measure) -> render.Subject:
     """The same with the peak of a real step, whose optimiser steps on the weights themselves."""
     require("torch", does="measuring a step", extra="model")
     from archcalc.analysis.peak import moments, peak
-    from archcalc.measure import process_peak, tracked_peak
+    from archcalc.run.train.step_memory import process_peak, tracked_peak
 
     if subject.precision.master or subject.precision.gradients != subject.precision.weights:
         raise InputError(f"a step with the recipe {subject.recipe.name!r} is not measured", allowed="--recipe pure")

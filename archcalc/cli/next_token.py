@@ -11,10 +11,10 @@ from archcalc.cli.running import Holding, drawing, holding
 from archcalc.errors import InputError
 from archcalc.render.lang import words
 from archcalc.render.output import Format, emit, write
-from archcalc.run.prompts import prompt_ids
+from archcalc.run.decoding.prompts import prompt_ids
 
 if TYPE_CHECKING:
-    from archcalc.run.sampling import Sampling
+    from archcalc.run.decoding.sampling import Sampling
 
 
 @click.command("next")
@@ -58,7 +58,7 @@ def command(
 
     from archcalc.interp.next_token import MOST, next_tokens
     from archcalc.render import next_token as pages
-    from archcalc.run.generation import work_of
+    from archcalc.run.decoding.generation import work_of
 
     if len(contexts) > MOST:
         where = "--prompt" if prompts else "--ids"

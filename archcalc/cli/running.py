@@ -16,9 +16,9 @@ from archcalc.spec.settings import changes
 from archcalc.units import human_bytes
 
 if TYPE_CHECKING:
-    from archcalc.run.distributed.launch import Ranks
-    from archcalc.run.opened import Opened, Quantize, Ready
-    from archcalc.run.timing import Timing
+    from archcalc.run.decoding.timing import Timing
+    from archcalc.run.devices import Ranks
+    from archcalc.run.loading.source import Opened, Quantize, Ready
     from archcalc.spec.workload import Workload
 
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
@@ -39,7 +39,7 @@ class Holding:
     def opened(self, source: str) -> Opened:
         """The source, before its weights are loaded."""
         require_running()
-        from archcalc.run.opened import open_source
+        from archcalc.run.loading.source import open_source
 
         return open_source(source, random_weights=self.random_weights, changes=changes(self.settings))
 
@@ -112,7 +112,7 @@ def _sampled(command: F, default: float, said: str) -> F:
         **options: Any,
     ) -> Any:
         require_running()
-        from archcalc.run.sampling import Sampling
+        from archcalc.run.decoding.sampling import Sampling
 
         if temperature is None:
             temperature = default if top_k is top_p is min_p is None else 1.0
@@ -145,7 +145,7 @@ def speed(timing: Timing, ready: Ready) -> str:
     if rate is None or steps is None:
         return line
     line += f"; then {rate:,.1f} tokens/s"
-    from archcalc.run.traffic import step_bytes
+    from archcalc.run.loading.weight_traffic import step_bytes
 
     limit = ready.bandwidth
     if limit is None:

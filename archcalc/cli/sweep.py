@@ -59,7 +59,7 @@ def command(
     archcalc sweep llama-3-8b --over seq=1024,8192 --over n_kv_heads=1,8,32 --figures memory,flops.forward
     archcalc sweep gpt3 --over d_model=128:12800:128 --over n_layers=1:100 --over d_ff=512:51200:512 -o grid.csv
     """
-    from archcalc.analysis.sweep import arrays
+    from archcalc.analysis.sweep.grid import arrays
     from archcalc.render import sweep
 
     grid, set_fields = _grid(over), changes(settings)
@@ -102,7 +102,7 @@ def _values(text: str) -> list[Any]:
 
 
 def _piece(piece: str) -> list[Any]:
-    from archcalc.analysis.sweep import MAX_CELLS
+    from archcalc.analysis.sweep.grid import MAX_CELLS
 
     if not (match := RANGE.fullmatch(piece)):
         return [parse(piece.encode("utf-8", "surrogateescape"))]

@@ -16,7 +16,7 @@ from archcalc.render.output import Format, emit, write
 from archcalc.render.tokenize import Subject, data, measured, page
 
 if TYPE_CHECKING:
-    from archcalc.run.tokenizer import Tokenizer
+    from archcalc.text.tokenizer import Tokenizer
 
 Trained = Literal["bpe", "wordpiece", "unigram"]
 
@@ -89,7 +89,7 @@ def _named(sources: tuple[str, ...]) -> dict[str, Tokenizer]:
 
 
 def _opened(source: str) -> Tokenizer:
-    from archcalc.run.tokenizer import of_folder, of_gguf
+    from archcalc.text.open import of_folder, of_gguf
 
     if os.path.isfile(source) and source.lower().endswith(".gguf"):
         require("gguf", does="reading a GGUF file", extra="run")
@@ -118,7 +118,7 @@ def _of_training(
     if len(given) != 1:
         problem = "no file to train on" if not given else f"found {len(given)} files to train on"
         raise InputError(problem, where="--train", allowed="one text file, and what to split by --text")
-    from archcalc.run import train_tokenizer as training
+    from archcalc.text import tokenizer_training as training
 
     text = training.read_text(given[0])
     progress = sys.stderr.isatty()

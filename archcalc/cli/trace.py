@@ -10,7 +10,7 @@ from archcalc.cli.options import SOURCE, lang, output
 from archcalc.cli.running import Holding, holding
 from archcalc.render.lang import words
 from archcalc.render.output import Format, emit, emit_text
-from archcalc.run.prompts import prompt_ids
+from archcalc.run.decoding.prompts import prompt_ids
 
 
 @click.command("trace")

@@ -16,11 +16,11 @@ from archcalc.render.output import Format, emit, write
 from archcalc.spec.settings import changes
 
 if TYPE_CHECKING:
-    from archcalc.run.distributed.launch import Ranks
+    from archcalc.run.devices import Ranks
+    from archcalc.run.train.dataset import Lesson
     from archcalc.run.train.loop import HeldOut, Step
     from archcalc.run.train.session import Session
     from archcalc.run.train.settings import Settings
-    from archcalc.run.train.text import Lesson
     from archcalc.spec import Spec
 
 LONGEST = 128
@@ -85,7 +85,7 @@ def command(
     require_running()
     import torch
 
-    from archcalc.run.opened import device_of
+    from archcalc.run.devices import device_of
     from archcalc.run.train.session import begin
     from archcalc.sources import load
 
@@ -118,8 +118,8 @@ def _settings(spec: Spec, numbers: dict[str, Any]) -> Settings:
 
 
 def _lesson(spec: Spec, text: str | None, task: Any, tokenizer: str, told: Settings) -> Lesson:
-    from archcalc.run.train.text import of_task, of_text
-    from archcalc.run.train_tokenizer import read_text
+    from archcalc.run.train.dataset import of_task, of_text
+    from archcalc.text.tokenizer_training import read_text
 
     if (text is None) == (task is None):
         raise InputError("neither" if text is None else "both", where="--text, --task", allowed="one of them")
@@ -144,7 +144,7 @@ class _Rate:
     """What a run's speed is told by: its FLOPs, and those that the machine could do."""
 
     def __init__(self, session: Session) -> None:
-        from archcalc.run.train.machine import matmul_flops
+        from archcalc.run.train.matmul_speed import matmul_flops
 
         self.settings, self.flops = session.run.settings, _step_flops(session)
         self.peak = matmul_flops(next(session.model.parameters()).device)

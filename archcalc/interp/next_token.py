@@ -15,8 +15,8 @@ from torch import Tensor
 
 from archcalc.errors import InputError
 from archcalc.interp.distributions import divergence, entropy, in_bits, ranks, total_variation
-from archcalc.run.reading import start
-from archcalc.run.sampling import Sampling, check_finite, distribution, penalised
+from archcalc.run.decoding.reading import start
+from archcalc.run.decoding.sampling import Sampling, check_finite, distribution, penalised
 
 MOST = 2
 PLAIN = Sampling(temperature=1.0)

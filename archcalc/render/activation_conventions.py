@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from archcalc.analysis.activation_conventions import SOURCE, Compared
 from archcalc.analysis.activations import sureness
+from archcalc.analysis.papers.activation_conventions import SOURCE, Compared
 from archcalc.render.page import Block, Column, Table, Text
 from archcalc.spec.execution import Execution
 

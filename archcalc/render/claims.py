@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from archcalc.analysis.claims import Checked
+from archcalc.analysis.papers.claims import Checked
 from archcalc.render.page import Block, Column, Page, Table, Text
 
 # The claims, each with the name of what it is about.

@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 import msgspec
 
-from archcalc.analysis.conventions import Counted, counted
 from archcalc.analysis.elementwise import COSTS, ElementwiseFlops, by_kind, by_operation
 from archcalc.analysis.flops import OpFlops, again, by_component, by_op, totals
 from archcalc.analysis.layers import by_layer
+from archcalc.analysis.papers.conventions import Counted, counted
 from archcalc.ledger.build import build
 from archcalc.ledger.types import Ledger
 from archcalc.render.page import Block, Column, Page, Table, Text

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from archcalc.analysis.report import KINDS
-from archcalc.analysis.sweep import Swept
+from archcalc.analysis.sweep.grid import Swept
 from archcalc.errors import InputError
 from archcalc.render.output import Format
 from archcalc.render.page import Block, Column, Page, Table, Text

@@ -10,7 +10,7 @@ from archcalc.errors import printable
 from archcalc.render.page import Block, Column, Page, Table, Text
 
 if TYPE_CHECKING:
-    from archcalc.run.tokenizer import Tokenizer
+    from archcalc.text.tokenizer import Tokenizer
 
 COLUMNS = (
     Column("tokenizer"),
@@ -53,7 +53,7 @@ class Measured(Struct, frozen=True):
 
 def measured(name: str, tokenizer: Tokenizer, subject: Subject) -> Measured:
     """What a tokenizer makes of the subject's sentence and text."""
-    from archcalc.run.train_tokenizer import loss
+    from archcalc.text.tokenizer_training import loss
 
     splits = [(one, tokenizer.piece(one), part) for one, part in tokenizer.splits(subject.sentence)]
     lost = loss(tokenizer, subject.sentence) or loss(tokenizer, subject.text)

@@ -9,8 +9,8 @@ import msgspec
 from msgspec import structs
 
 from archcalc.analysis import activations, training
-from archcalc.analysis.activation_conventions import compared
 from archcalc.analysis.optimisers import Optimiser, named
+from archcalc.analysis.papers.activation_conventions import compared
 from archcalc.analysis.peak import Moment, moments, peak
 from archcalc.analysis.training import (
     PARTS,

@@ -1,1 +1,1 @@
-"""A model at work: text to ids and back, which token comes next, and how fast."""
+"""A model at work: loaded, decoding, training, on one device or several."""

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from archcalc import measure
 from archcalc.analysis import optimisers, training
 from archcalc.analysis.peak import Moment, moments, peak
 from archcalc.errors import InputError
 from archcalc.ledger.build import build
+from archcalc.run.train import step_memory
 from archcalc.sources import load
 from archcalc.spec import Spec
 from archcalc.spec.execution import Execution
@@ -48,7 +48,7 @@ def test_the_tracker_sees_what_is_modelled(name: str, optimiser: str, how: str) 
     spec = load(name, changes)
     work = workload(spec, batch=2, seq=128)
     ours = peak(modelled(spec, work, HOW[how], optimiser))
-    theirs = measure.tracked_peak(spec, work, HOW[how], optimiser)
+    theirs = step_memory.tracked_peak(spec, work, HOW[how], optimiser)
     assert lasting(ours) == lasting(theirs)
     assert abs(ours.total / theirs.total - 1) < BOUND
 
@@ -67,7 +67,7 @@ def test_full_recomputation_lowers_the_peak() -> None:
 def test_a_process_that_would_not_fit_is_refused_unstarted() -> None:
     spec = load("gpt3")
     with pytest.raises(InputError, match=r"gpt3-175b needs about 2000\.0 GB; .* GB are free here"):
-        measure.process_peak(spec, workload(spec), Execution(), 2 * 10**12)
+        step_memory.process_peak(spec, workload(spec), Execution(), 2 * 10**12)
 
 
 def test_a_process_grows_by_about_what_is_modelled() -> None:
@@ -75,5 +75,5 @@ def test_a_process_grows_by_about_what_is_modelled() -> None:
     spec = load("tiny")
     work, how = workload(spec, batch=8), Execution(dtype="fp32", device="cpu")
     ours = peak(modelled(spec, work, how, "adamw")).total
-    grown = measure.process_peak(spec, work, how, ours)
+    grown = step_memory.process_peak(spec, work, how, ours)
     assert 0.8 < ours / grown < 1.1

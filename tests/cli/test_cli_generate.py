@@ -11,7 +11,7 @@ import torch
 
 from tests.checkpoint.made import random_model
 from tests.cli.conftest import Cli
-from tests.run.talker import talker
+from tests.run.decoding.talker import talker
 
 TINY = ["generate", "tiny", "--random-weights", "--set", "n_layers=1", "-n", "5", "-q"]
 

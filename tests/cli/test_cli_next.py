@@ -12,7 +12,7 @@ import pytest
 
 from archcalc.interp.demos import DEMOS
 from tests.cli.conftest import Cli
-from tests.run.talker import talker
+from tests.run.decoding.talker import talker
 
 Good = Callable[..., str]
 RANDOM = ["next", "tiny", "--random-weights", "--set", "n_layers=1"]

@@ -15,8 +15,8 @@ import torch
 import yaml
 
 from archcalc import presets, proof
-from archcalc.analysis import papers
-from archcalc.analysis.claims import check
+from archcalc.analysis.papers import published_tables
+from archcalc.analysis.papers.claims import check
 from archcalc.ledger.build import build as build_ledger
 from archcalc.ledger.types import Ledger
 from archcalc.sources import load
@@ -123,7 +123,7 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch, good: Good) -> None:
 def test_all_claims_get_the_verdict_on_record(good: Good) -> None:
     found = json.loads(good("claims", "-f", "json"))
     of_models = sum(len(load(name).claims) for name in presets.names())
-    assert len(found) == of_models + sum(len(papers.load(name).claims) for name in presets.papers())
+    assert len(found) == of_models + sum(len(published_tables.load(name).claims) for name in presets.papers())
     assert all(one["agrees"] for one in found)
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from archcalc.run.tokenizer import of_folder
-from archcalc.run.train_tokenizer import KINDS, as_json, train
+from archcalc.text.open import of_folder
+from archcalc.text.tokenizer_training import KINDS, as_json, train
 from tests.hub_cache import cached
 
 TEXT = "The cat sat on the mat. The dog sat by the door, and the cat saw it.\nIt's raining cats and dogs: éè 😀!\n" * 4

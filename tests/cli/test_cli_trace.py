@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from archcalc.run.opened import open_source
-from tests.run.talker import talker
+from archcalc.run.loading.source import open_source
+from tests.run.decoding.talker import talker
 
 
 def test_the_worked_example_comes_out_as_printed_where_it_can(good: Callable[..., str]) -> None:

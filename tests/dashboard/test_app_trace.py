@@ -16,7 +16,7 @@ from archcalc.dashboard.tracing import made as making
 from archcalc.dashboard.tracing.made import Source
 from archcalc.dashboard.tracing.source import Wanted, command, python
 from archcalc.errors import InputError
-from tests.run.talker import talker
+from tests.run.decoding.talker import talker
 
 
 def drawn() -> None:

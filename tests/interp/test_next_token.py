@@ -14,10 +14,10 @@ from torch.distributions import Categorical, kl_divergence
 from archcalc.errors import InputError
 from archcalc.interp.distributions import divergence, entropy, in_bits, ranks, total_variation
 from archcalc.interp.next_token import Next, next_tokens, of_logits
-from archcalc.run.opened import open_source
-from archcalc.run.sampling import NotNumbersError, Sampling, distribution
+from archcalc.run.decoding.sampling import NotNumbersError, Sampling, distribution
+from archcalc.run.loading.source import open_source
 from archcalc.spec.workload import Workload
-from tests.run.talker import talker
+from tests.run.decoding.talker import talker
 
 LOGITS = st.lists(st.floats(-9, 9), min_size=4, max_size=4)
 

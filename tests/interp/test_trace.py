@@ -13,7 +13,7 @@ from archcalc.errors import InputError
 from archcalc.interp.trace.run import trace
 from archcalc.interp.trace.stages import steps
 from archcalc.nn.taps import sites
-from archcalc.run.opened import open_source
+from archcalc.run.loading.source import open_source
 from archcalc.spec import Spec
 from tests.interp import happy_weights
 from tests.interp.recompute import Interpreter

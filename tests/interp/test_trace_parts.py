@@ -17,7 +17,7 @@ from archcalc.interp.trace.run import Trace, trace
 from archcalc.interp.trace.softmax import Softmaxed, parts, softmax_of
 from archcalc.interp.trace.target import target
 from archcalc.nn.taps import sites
-from archcalc.run.opened import open_source
+from archcalc.run.loading.source import open_source
 from archcalc.spec import Spec
 from archcalc.spec.workload import Workload
 from tests.interp.test_trace import GATED, GQA, RMS, SPECS, spec_of

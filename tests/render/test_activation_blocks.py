@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import structs
 
-from archcalc.analysis.activation_conventions import NEAREST, TABLE_2, Compared, compared
+from archcalc.analysis.papers.activation_conventions import NEAREST, TABLE_2, Compared, compared
 from archcalc.render.activation_conventions import blocks, data
 from archcalc.render.page import Table
 from archcalc.sources import load

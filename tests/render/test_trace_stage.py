@@ -27,7 +27,7 @@ from archcalc.render.trace_stage import (
     matrix,
     n_heads,
 )
-from archcalc.run.opened import Opened, open_source
+from archcalc.run.loading.source import Opened, open_source
 from archcalc.spec import Spec
 from tests.strategies import specs
 

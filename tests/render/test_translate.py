@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from archcalc import presets
-from archcalc.analysis.claims import check
+from archcalc.analysis.papers.claims import check
 from archcalc.ledger.build import build
 from archcalc.render import claims, flops, report
 from archcalc.render.flops import Found

@@ -171,7 +171,7 @@ def _same_flops(now: Training, more: str) -> None:
     sized = sizes.in_python(now.sizes)
     if more:
         python = (
-            "import archcalc\nfrom archcalc.analysis.conventions import counted\n"
+            "import archcalc\nfrom archcalc.analysis.papers.conventions import counted\n"
             f"from archcalc.ledger.build import build\n\nspec = {chosen.load_line}\n"
             f"counted(spec, build(spec), archcalc.workload(spec{sized}))"
         )

@@ -148,7 +148,7 @@ def _formulas(about: Subject) -> None:
 
 
 def _claims(about: Subject) -> None:
-    from archcalc.analysis.claims import check
+    from archcalc.analysis.papers.claims import check
     from archcalc.render import claims
 
     found = [(about.spec.name, one) for one in check(about.spec, about.ledger)]

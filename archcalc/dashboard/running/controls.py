@@ -12,8 +12,8 @@ from archcalc.dashboard.models import runnable
 from archcalc.dashboard.session import KEPT, choice, say, text_in_link
 
 if TYPE_CHECKING:
-    from archcalc.run.opened import Quantize
-    from archcalc.run.sampling import Sampling
+    from archcalc.run.decoding.sampling import Sampling
+    from archcalc.run.loading.source import Quantize
 
 PROMPT: Final = "In the beginning"
 # The logits of so many tokens are kept for the page.
@@ -72,7 +72,7 @@ def asked(name: str) -> Asked:
 
 def sampling(asked: Asked) -> Sampling:
     """How the next token is drawn. Raises InputError for settings that contradict each other."""
-    from archcalc.run.sampling import Sampling
+    from archcalc.run.decoding.sampling import Sampling
 
     return Sampling(**asked.draw)
 

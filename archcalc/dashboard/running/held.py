@@ -11,7 +11,7 @@ from archcalc.dashboard.shared import Shared
 from archcalc.extras import require_running
 
 if TYPE_CHECKING:
-    from archcalc.run.opened import Opened, Quantize, Ready
+    from archcalc.run.loading.source import Opened, Quantize, Ready
     from archcalc.spec.workload import Workload
 
 # So many models are kept; what is longest unused makes room.
@@ -22,7 +22,7 @@ _READY: Final[Shared[Ready]] = Shared(2)
 def opened(name: str) -> Opened:
     """A model of the list before its weights are loaded; raises as `open_source` does."""
     require_running()
-    from archcalc.run.opened import open_source
+    from archcalc.run.loading.source import open_source
 
     source = runnable()[name]
     return _OPENED.made(name, lambda: open_source(source))

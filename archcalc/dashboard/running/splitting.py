@@ -17,7 +17,7 @@ from archcalc.render.page import Column, Page, Table
 from archcalc.render.text import visible
 
 if TYPE_CHECKING:
-    from archcalc.run.tokenizer import Tokenizer
+    from archcalc.text.tokenizer import Tokenizer
 
 TEXT = "In the beginning God created the heaven and the earth."
 
@@ -36,7 +36,7 @@ def show(name: str) -> None:
         _tokens(one)
     blocks.show(page, name="tokenize", data=lambda: tokenize.data(subject, found))
     names = " ".join(shlex.quote(runnable()[one] if runnable()[one] == one else f"./{one}") for one in tokenizers)
-    python = f"from archcalc.run.opened import open_source\n\nopen_source({name!r}).tokenizer.encode({text!r})"
+    python = f"from archcalc.run.loading.source import open_source\n\nopen_source({name!r}).tokenizer.encode({text!r})"
     same.lines(f"archcalc tokenize {names} --text {shlex.quote(text)}", python)
 
 

@@ -16,7 +16,7 @@ from archcalc.errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from archcalc.run.generation import Completion, Generation
+    from archcalc.run.decoding.generation import Completion, Generation
 
 _KEY: Final = "_run_written"
 # A page that is redrawn for every token of a fast model would be what takes the time.
@@ -71,7 +71,7 @@ def _begun(asked: Asked) -> Written:
     opened, drawn = held.opened(asked.model), sampling(asked)
     if opened.tokenizer is None:
         raise InputError("there is no tokenizer", where=asked.model, allowed="a model that has one")
-    from archcalc.run.generation import Generation, work_of
+    from archcalc.run.decoding.generation import Generation, work_of
 
     ids = [opened.tokenizer.encode(asked.prompt)]
     ready = held.ready(asked.model, asked.quantize, work_of(opened.spec, ids, asked.max_tokens))

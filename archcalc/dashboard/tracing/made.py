@@ -11,7 +11,7 @@ import msgspec
 from archcalc.dashboard.shared import Shared
 from archcalc.errors import InputError
 from archcalc.extras import require_running
-from archcalc.run.prompts import prompt_ids
+from archcalc.run.decoding.prompts import prompt_ids
 from archcalc.spec import Spec
 from archcalc.spec.settings import changes
 from archcalc.units import human_bytes
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from archcalc.interp.trace.asked import Asked
     from archcalc.interp.trace.published import Example, Held
     from archcalc.interp.trace.run import Trace
-    from archcalc.run.opened import Opened, Ready
+    from archcalc.run.loading.source import Opened, Ready
 
 # What is read where nothing is told and no worked example comes with the weights.
 PROMPT, IDS = "In the beginning", "1,2,3"
@@ -100,7 +100,7 @@ def _made(source: Source, prompt: str | None, ids: str | None) -> Made:
 
 
 def _opened(source: Source) -> Opened:
-    from archcalc.run.opened import open_source
+    from archcalc.run.loading.source import open_source
 
     if not source.is_random:
         return open_source(source.name)

@@ -105,7 +105,7 @@ def python(wanted: Wanted, made: Made, position: int | None) -> str:
     ids = next(iter(made.trace.ids.values()))
     return f"""from archcalc.interp.trace.asked import asked
 from archcalc.interp.trace.run import trace
-from archcalc.run.opened import open_source
+from archcalc.run.loading.source import open_source
 
 opened = open_source({", ".join(told)})
 told = asked(opened, {ids})

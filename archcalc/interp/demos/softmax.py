@@ -6,7 +6,7 @@ import torch
 
 from archcalc.interp.demos import Demo
 from archcalc.interp.distributions import entropy
-from archcalc.run.sampling import Sampling, distribution, draw
+from archcalc.run.decoding.sampling import Sampling, distribution, draw
 
 LOGITS = (2.0, 1.0, 0.1)
 TEMPERATURES = (0.0, 0.5, 1.0, 2.0, 10.0)

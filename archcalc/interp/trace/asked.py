@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import prod
 
 from archcalc.errors import InputError
-from archcalc.run.opened import Opened
+from archcalc.run.loading.source import Opened
 from archcalc.spec import Spec
 from archcalc.spec.sites import sites
 from archcalc.spec.workload import Workload

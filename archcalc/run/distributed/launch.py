@@ -8,17 +8,16 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, NoReturn
 
 import torch
 import torch.distributed as dist
-from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.device_mesh import init_device_mesh
 
 from archcalc.analysis.shards import Engine
 from archcalc.errors import ArchcalcError, InputError
-from archcalc.run.opened import device_of
+from archcalc.run.devices import Ranks, device_of
 
 BACKENDS = {"cpu": "gloo", "cuda": "nccl"}
 _SAID_BY_TORCH = ("gloo", "nccl", "timed out", "timeout", "connection", "store", "socket", "process group")
@@ -28,30 +27,6 @@ class LostRankError(ArchcalcError):
     """Another process has ended, or does not answer."""
 
     exit_code = 1
-
-
-@dataclass(frozen=True)
-class Ranks:
-    """This process among those of a job; `mesh` holds them all, `device` is this one's."""
-
-    engine: Engine
-    mesh: DeviceMesh
-    device: torch.device
-
-    @property
-    def rank(self) -> int:
-        """This one's number, from 0."""
-        return self.mesh.get_rank()
-
-    @property
-    def n(self) -> int:
-        """How many there are."""
-        return self.mesh.size()
-
-    @property
-    def n_here(self) -> int:
-        """How many share this machine."""
-        return int(os.environ.get("LOCAL_WORLD_SIZE", self.n))
 
 
 def started() -> int:

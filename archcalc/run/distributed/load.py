@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from archcalc.nn.initial import first_values
-from archcalc.run.distributed.fully_sharded import shard
-from archcalc.run.distributed.launch import Ranks
+from archcalc.run.devices import Ranks
+from archcalc.run.distributed.fsdp import shard
 from archcalc.run.distributed.parts import local, target_of
 from archcalc.run.distributed.tensor import parallelise
 

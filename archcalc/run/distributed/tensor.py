@@ -22,8 +22,8 @@ from archcalc.nn.head import Head
 from archcalc.nn.mla import LatentAttention
 from archcalc.nn.sight import Penalty
 from archcalc.run.distributed import plan
-from archcalc.run.distributed.border import Border, OwnPenalty, Vocabulary
-from archcalc.run.distributed.traffic import copied, gathered
+from archcalc.run.distributed.boundary import Border, OwnPenalty, Vocabulary
+from archcalc.run.distributed.collectives import copied, gathered
 
 Reader = Callable[[DTensor], Tensor]
 # Parts whose results are sums over ranks.

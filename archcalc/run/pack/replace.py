@@ -15,9 +15,9 @@ from archcalc.nn.head import Head
 from archcalc.nn.linear import Linear
 from archcalc.nn.moe import MoE
 from archcalc.nn.norm import RMSNorm
+from archcalc.run.pack.allocator import give_back
 from archcalc.run.pack.attention import PackedAttention
 from archcalc.run.pack.formats import MATRICES, TABLES, stored_as
-from archcalc.run.pack.freed import give_back
 from archcalc.run.pack.linear import PackedHead, PackedLinear, PackedTable
 from archcalc.run.pack.norm import FusedRMSNorm
 from archcalc.run.pack.panels import Panels

@@ -15,18 +15,19 @@ from archcalc.analysis.peak import moments, peak
 from archcalc.errors import InputError
 from archcalc.ledger.build import build as build_ledger
 from archcalc.nn import build
-from archcalc.run.fit import TooLargeError, check_parts, free_memory
+from archcalc.run.devices import free_memory
+from archcalc.run.loading.memory_check import TooLargeError, check_parts
+from archcalc.run.train.checkpoints import Run, keep, kept, restore
+from archcalc.run.train.dataset import Lesson
 from archcalc.run.train.loop import HeldOut, Step, held_out, optimiser, steps
-from archcalc.run.train.saved import Run, keep, kept, restore
 from archcalc.run.train.settings import Settings, seed_of
-from archcalc.run.train.text import Lesson
 from archcalc.spec import Spec
 from archcalc.spec.execution import Execution
 from archcalc.spec.workload import workload
 from archcalc.units import human_bytes
 
 if TYPE_CHECKING:
-    from archcalc.run.distributed.launch import Ranks
+    from archcalc.run.devices import Ranks
 
 
 @dataclass

@@ -11,7 +11,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from archcalc.analysis.shards import Engine
-from archcalc.run.distributed.launch import Ranks
+from archcalc.run.devices import Ranks
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import signal
 import sys
 from typing import Any
 
-import archcalc.run.steps as steps
+import archcalc.run.decoding.steps as steps
 from archcalc.cli.main import main
 
 choose, calls = steps.choose, []

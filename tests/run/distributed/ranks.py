@@ -16,17 +16,18 @@ from torch import Tensor, nn
 from archcalc import build, load
 from archcalc.analysis.shards import Engine
 from archcalc.checkpoint.target import whole
-from archcalc.run.distributed.launch import Ranks, joined
+from archcalc.run.decoding.reading import start
+from archcalc.run.decoding.sampling import Sampling
+from archcalc.run.decoding.steps import steps as decoded
+from archcalc.run.devices import Ranks
+from archcalc.run.distributed.launch import joined
 from archcalc.run.distributed.load import spread
 from archcalc.run.distributed.parts import targets
-from archcalc.run.reading import start
-from archcalc.run.sampling import Sampling
-from archcalc.run.steps import steps as decoded
 from archcalc.run.train.batches import Batch, Batches
+from archcalc.run.train.dataset import of_text
 from archcalc.run.train.loop import optimiser, steps
 from archcalc.run.train.session import begin
 from archcalc.run.train.settings import Settings
-from archcalc.run.train.text import of_text
 from archcalc.spec import Spec
 
 SMALL = {"vocab_size": 97, "d_model": 32, "n_layers": 2, "n_ctx": 64, "n_heads": 4, "d_head": 8, "d_ff": 50}

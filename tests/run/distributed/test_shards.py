@@ -12,7 +12,7 @@ from archcalc import build, load
 from archcalc.analysis import shards
 from archcalc.errors import InputError
 from archcalc.ledger.build import build as build_ledger
-from archcalc.run.distributed.launch import Ranks
+from archcalc.run.devices import Ranks
 from archcalc.run.distributed.load import draw, spread
 from archcalc.run.distributed.parts import local, target_of
 from archcalc.spec import Spec

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from archcalc.errors import InputError
-from archcalc.run.fit import TooLargeError
-from archcalc.run.train.saved import kept
+from archcalc.run.loading.memory_check import TooLargeError
+from archcalc.run.train.checkpoints import kept
+from archcalc.run.train.dataset import Lesson, of_task, of_text
 from archcalc.run.train.session import Session, begin
 from archcalc.run.train.settings import Settings
-from archcalc.run.train.text import Lesson, of_task, of_text
 from tests.run.train.toys import TEXT, decoder, encoder, sequences
 
 SETTINGS = Settings(steps=7, batch=3, seq=16, warmup=2, every=2)

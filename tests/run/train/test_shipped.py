@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from archcalc import generate, presets, report
-from archcalc.run.opened import open_source
+from archcalc.run.loading.source import open_source
 from archcalc.run.train.batches import NextTokens
 from archcalc.run.train.loop import held_out
 from archcalc.run.train.settings import Settings

@@ -1,0 +1,214 @@
+"""Published figures about what training keeps and computes again: each by the paper's formulas, and by the ledger.
+
+The quantities that `claims` hands on to this file are KIND:ARGUMENTS, of one sequence of the model's whole context
+(2048 tokens at most) unless the arguments say more. What may be counted in more ways than one is given in each of
+them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+
+import msgspec
+from msgspec import structs
+
+from archcalc.analysis.activations import by_tensor
+from archcalc.analysis.flops import summary
+from archcalc.analysis.papers.activation_conventions import (
+    NEAREST,
+    TABLE_2,
+    Setting,
+    extra_bytes,
+    in_layers,
+    layer_sizes,
+    layers_bytes,
+    shares,
+)
+from archcalc.errors import InputError, nearest, shown
+from archcalc.ledger.build import build
+from archcalc.ledger.leaves import Again
+from archcalc.spec.execution import Recompute
+from archcalc.spec.model import Spec
+from archcalc.spec.workload import Workload, workload
+
+Figures = dict[str, int | Fraction]
+
+_LONGEST = 12  # digits of a number in a quantity's arguments
+
+# The ledger's bytes are those of a GPU, where the paper's masks have a byte a number: modelled. Its FLOPs are exact.
+PAPER = "Korthikanti et al."
+GPU = "ledger, GPU modelled"
+LEDGER = "ledger"
+EARLY_STOP = "ledger, early stop"
+
+
+class Model(msgspec.Struct, frozen=True):
+    """A decoder and the workload that its figures are of."""
+
+    spec: Spec
+    work: Workload
+
+    @property
+    def layers(self) -> list[dict[str, int]]:
+        """What the paper's formulas read."""
+        return layer_sizes(self.spec, self.work)
+
+    def paper(self, recompute: Recompute) -> Fraction:
+        """Bytes that all layers keep, by the paper."""
+        return layers_bytes(self.layers, Setting(recompute=recompute))
+
+    def exact(self, recompute: Recompute) -> int:
+        """The same by the ledger, in the execution that comes nearest to the paper's setting."""
+        return in_layers(by_tensor(build(self.spec, structs.replace(NEAREST, recompute=recompute)), self.work))
+
+    @property
+    def square(self) -> int:
+        """Of what the ledger says that layers keep, that which grows with the square of the sequence."""
+        kept = by_tensor(build(self.spec, NEAREST), self.work)
+        return in_layers([one for one in kept if one.row.is_square])
+
+    def per_state(self, layers_bytes: int | Fraction) -> Fraction:
+        """Bytes of all layers for each number in a layer's states (the paper's sbh)."""
+        states = self.work.batch * self.work.seq * self.spec.d_model
+        return Fraction(layers_bytes) / (states * len(self.layers))
+
+    def again(self, *kinds: Again) -> int:
+        """FLOPs of the products that a backward pass computes again under selective recomputation."""
+        ledger = build(self.spec, structs.replace(NEAREST, recompute="selective"))
+        sizes = ledger.at(self.work)
+        return sum(int(row.formula.at(sizes)) for row in ledger.matmuls if row.matmul.again in kinds)
+
+    @property
+    def train_step(self) -> int:
+        """FLOPs of a forward and a backward pass: the paper's model FLOPs."""
+        return summary(build(self.spec), self.work)["train_step"]
+
+    @property
+    def attention_twice(self) -> int:
+        """What equation 8 adds to equation 7, 12·B·s²·h a layer: thrice the two products of one more forward pass."""
+        return sum(12 * one["batch"] * one["seq"] ** 2 * one["d_model"] for one in self.layers)
+
+
+def _square(model: Model, _: str) -> Figures:
+    """What grows with the square of the sequence, as a multiple of a layer's states (5as/h)."""
+    paper = model.paper("none") - model.paper("selective")
+    return {PAPER: model.per_state(paper), GPU: model.per_state(model.square)}
+
+
+def _rest(model: Model, _: str) -> Figures:
+    """All else that layers keep, as a multiple of their states (34)."""
+    exact = model.exact("none") - model.square
+    return {PAPER: model.per_state(model.paper("selective")), GPU: model.per_state(exact)}
+
+
+def _saved(model: Model, recompute: str) -> Figures:
+    """Percent of the layers' activations that are not kept."""
+    how = _recompute(recompute)
+    return {
+        PAPER: 100 * (1 - model.paper(how) / model.paper("none")),
+        GPU: 100 * (1 - Fraction(model.exact(how), model.exact("none"))),
+    }
+
+
+def _recompute_flops(model: Model, _: str) -> Figures:
+    """Percent of FLOPs that selective recomputation adds to a step, its two products computed again.
+
+    torch's checkpoint stops at the last tensor that the backward pass needs, which is before the second of them.
+    """
+    step = model.train_step
+    return {
+        PAPER: Fraction(100 * model.attention_twice, step),
+        LEDGER: Fraction(100 * model.again("always", "without early stop"), step),
+        EARLY_STOP: Fraction(100 * model.again("always"), step),
+    }
+
+
+def _extra(model: Model, _: str) -> Figures:
+    """Percent of all activations that layers do not keep, without pipeline (section 4.3)."""
+    extra = extra_bytes(model.layers[0], Setting())
+    return {PAPER: 100 * extra / (extra + model.paper("none"))}
+
+
+def _share(model: Model, arguments: str) -> Figures:
+    """Percent of the tensor-parallel baseline that a line of table 2 keeps: 'LINE:DEVICES'."""
+    return {PAPER: 100 * _of_baseline(model, arguments)}
+
+
+def _times_less(model: Model, arguments: str) -> Figures:
+    """How many times less than the tensor-parallel baseline a line of table 2 keeps: 'LINE:DEVICES'."""
+    return {PAPER: 1 / _of_baseline(model, arguments)}
+
+
+def _of_baseline(model: Model, arguments: str) -> Fraction:
+    name, _, devices = arguments.rpartition(":")
+    if not (devices.isdecimal() and _is_number(devices)):
+        raise InputError(f"found {shown(arguments)}", allowed="LINE:DEVICES")
+    found = {one.configuration.name: one.of_baseline for one in shares(model.layers, int(devices))}
+    if name not in found:
+        names = [one.name for one in TABLE_2]
+        raise InputError(f"there is no line {shown(name)}{nearest(name, names)}", allowed=", ".join(names))
+    return found[name]
+
+
+def _model_utilization(model: Model, arguments: str) -> Figures:
+    """Percent of the devices' peak that the model's own FLOPs come to: 'SEQUENCES:DEVICES:SECONDS:TERAFLOPS'."""
+    return {LEDGER: _utilization(model, arguments, model.train_step)}
+
+
+def _hardware_utilization(model: Model, arguments: str) -> Figures:
+    """The same with what selective recomputation adds."""
+    step = model.train_step
+    return {
+        PAPER: _utilization(model, arguments, step + model.attention_twice),
+        LEDGER: _utilization(model, arguments, step + model.again("always", "without early stop")),
+    }
+
+
+def _utilization(model: Model, arguments: str, flops: int) -> Fraction:
+    """`flops` are those of one sequence."""
+    sequences, devices, seconds, peak = _numbers(arguments, 4, "SEQUENCES:DEVICES:SECONDS:TERAFLOPS")
+    return 100 * flops * sequences / (devices * seconds * peak * 10**12)
+
+
+def _numbers(text: str, count: int, form: str) -> list[Fraction]:
+    parts = text.split(":")
+    if len(parts) != count or not all(_is_number(part) for part in parts):
+        raise InputError(f"found {shown(text)}", allowed=form)
+    return [Fraction(part) for part in parts]
+
+
+def _is_number(text: str) -> bool:
+    return len(text) <= _LONGEST and text.replace(".", "", 1).isdecimal() and Fraction(text) > 0
+
+
+def _recompute(name: str) -> Recompute:
+    ways: tuple[Recompute, ...] = ("none", "selective", "full")
+    for way in ways:
+        if way == name:
+            return way
+    raise InputError(f"there is no recomputation {shown(name)}{nearest(name, ways)}", allowed=", ".join(ways))
+
+
+PERCENT: dict[str, Callable[[Model, str], Figures]] = {
+    "saved": _saved,
+    "recompute_flops": _recompute_flops,
+    "extra_activations": _extra,
+    "of_baseline": _share,
+    "mfu": _model_utilization,
+    "hfu": _hardware_utilization,
+}
+QUANTITIES: dict[str, Callable[[Model, str], Figures]] = PERCENT | {
+    "square_activations": _square,
+    "linear_activations": _rest,
+    "times_less": _times_less,
+}
+
+
+def figures(quantity: str, spec: Spec) -> Figures:
+    """What a claim is about, by every accounting that it has.
+
+    Raises InputError for arguments that mean nothing here, and for what is no decoder.
+    """
+    kind, _, arguments = quantity.partition(":")
+    return QUANTITIES[kind](Model(spec, workload(spec)), arguments)

@@ -1,0 +1,1 @@
+"""Many architectures at once: a grid of values, worked out on arrays."""

@@ -1,0 +1,1 @@
+"""From prompts to texts: which token comes next, and how fast."""

@@ -1,0 +1,51 @@
+"""What cannot fit is refused before anything is allocated."""
+
+from __future__ import annotations
+
+import torch
+
+from archcalc.analysis.memory import Dtype, summary
+from archcalc.analysis.shards import caches, split_bytes, weights
+from archcalc.errors import ArchcalcError
+from archcalc.ledger.build import build
+from archcalc.run.devices import Ranks, free_memory
+from archcalc.spec import Spec
+from archcalc.spec.workload import Workload
+from archcalc.units import human_bytes
+
+# The names that the ledger's figures go by.
+NAMES: dict[torch.dtype, Dtype] = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
+
+
+class TooLargeError(ArchcalcError):
+    """A model that the machine has no room for."""
+
+
+def check(spec: Spec, work: Workload, dtype: torch.dtype, device: torch.device) -> None:
+    """Raise TooLargeError if a spec's weights and the caches of a workload are more than the device has free."""
+    found = summary(build(spec), work, NAMES[dtype])
+    weights_bytes, cache_bytes = found["weights_bytes"], found["kv_cache_bytes"]
+    free_bytes = free_memory(device)
+    if weights_bytes + cache_bytes > free_bytes:
+        raise TooLargeError(
+            f"{spec.name} needs {human_bytes(weights_bytes)} of weights in {NAMES[dtype]}"
+            f" and {human_bytes(cache_bytes)} of cache for {work.batch} × {work.past + work.seq:,} tokens;"
+            f" {human_bytes(free_bytes)} are free on {device.type}"
+        )
+
+
+def check_parts(spec: Spec, work: Workload | None, dtype: torch.dtype, ranks: Ranks, *, copies: int = 1) -> None:
+    """Raise TooLargeError if a rank's part of a model, so many times, and its caches are more than it has room for.
+
+    A CPU's memory is shared by the ranks of its machine.
+    """
+    ledger, name = build(spec), NAMES[dtype]
+    needed = copies * max(split_bytes(weights(ledger, ranks.engine, ranks.n, name)))
+    if work is not None:
+        needed += max(split_bytes(caches(ledger, work, ranks.engine, ranks.n, name)))
+    free_bytes = free_memory(ranks.device) // (ranks.n_here if ranks.device.type == "cpu" else 1)
+    if needed > free_bytes:
+        raise TooLargeError(
+            f"{spec.name} needs {human_bytes(needed)} in {name} on each of {ranks.n} ranks;"
+            f" {human_bytes(free_bytes)} are free for one on {ranks.device.type}"
+        )
