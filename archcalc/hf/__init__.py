@@ -6,17 +6,19 @@ Nothing here imports transformers but `reference`, and a config's own family is 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from archcalc.errors import InputError, nearest, shown
-from archcalc.hf.registry import MODULES
+from archcalc.hf import registry
 from archcalc.spec.document import Document
 
 if TYPE_CHECKING:
     from archcalc.hf.family import Family
     from archcalc.hf.tensors import TensorMap
     from archcalc.spec.model import Spec
+
+# The list of names is long: it is printed where it is asked for.
+_COVERAGE = "a model type that 'archcalc coverage' lists"
 
 __all__ = ["family_of", "from_config", "model_types", "tensor_map", "to_config"]
 
@@ -44,7 +46,7 @@ def to_config(spec: Spec) -> dict[str, Any]:
                 return config
         except InputError:
             continue
-    raise InputError(f"no Hugging Face model has the architecture of {spec.name!r}", allowed=", ".join(MODULES))
+    raise InputError(f"no Hugging Face model has the architecture of {spec.name!r}", allowed=_COVERAGE)
 
 
 def tensor_map(source: str | dict[str, Any]) -> TensorMap:
@@ -55,24 +57,24 @@ def tensor_map(source: str | dict[str, Any]) -> TensorMap:
 
 def model_types() -> list[str]:
     """All that can be read."""
-    return list(MODULES)
+    return registry.model_types()
 
 
 def family_of(model_type: Any) -> Family:
     """The family of a model type. Raises InputError if it is not known."""
-    if not isinstance(model_type, str) or model_type not in MODULES:
-        hint = nearest(model_type, MODULES) if isinstance(model_type, str) else ""
-        raise InputError(f"found {shown(model_type)}{hint}", where="model_type", allowed=", ".join(MODULES))
-    module = import_module(f"archcalc.hf.families.{MODULES[model_type]}")
-    found: Family = next(known for known in module.FAMILIES if known.model_type == model_type)
-    return found
+    if not isinstance(model_type, str):
+        raise InputError(f"found {shown(model_type)}", where="model_type", allowed=_COVERAGE)
+    if (family := registry.find(model_type)) is None:
+        hint = nearest(model_type, model_types())
+        raise InputError(f"found {shown(model_type)}{hint}", where="model_type", allowed=_COVERAGE)
+    return family
 
 
 def _candidates(spec: Spec) -> Iterator[dict[str, Any]]:
     """A config from each family that finds a place for everything its template names."""
     from archcalc.hf.lens import MismatchError
 
-    for model_type in MODULES:
+    for model_type in registry.model_types(spec.family):
         family = family_of(model_type)
         for form in (family, *family.forms):
             try:

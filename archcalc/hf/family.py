@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, wraps
 from typing import Any
 
 import msgspec
 
 from archcalc.errors import InputError, shown
 from archcalc.hf.config import Config
+from archcalc.hf.gguf_map import GgufMap
 from archcalc.hf.harmless import HARMLESS, PLAIN
 from archcalc.hf.lens import Draft, Must, Template, names, read, write
+from archcalc.hf.spellings import Spelling
 from archcalc.hf.tensors import TensorMap
 from archcalc.spec.document import Document
 from archcalc.spec.model import Spec
@@ -26,8 +28,9 @@ class Family:
 
     `classes`: the transformers classes whose tensors these are, the first being the one that is written.
     `must`: keys that are ours for some values only. `harmless`: keys of this family that change no number.
-    `also`: what is written besides, because the class's default of it may not fit.
-    `forms`: other rows of this type, for its other classes or for what `when` says of a config.
+    `also`: what is written besides, because the class's default of it may not fit. `spelling`: how published files
+    differ from the class's names. `gguf`: how GGUF files say it. `forms`: other rows of this type, for its other
+    classes or for what `when` says of a config.
     """
 
     model_type: str
@@ -38,6 +41,8 @@ class Family:
     harmless: frozenset[str] = frozenset()
     is_encoder_decoder: bool = False
     also: Mapping[str, Any] = field(default_factory=dict)
+    spelling: Spelling = Spelling()  # noqa: RUF009 - frozen
+    gguf: GgufMap | None = None
     forms: tuple[Family, ...] = ()
     when: Callable[[Mapping[str, Any]], bool] | None = None
 
@@ -54,6 +59,11 @@ class Family:
             return isinstance(stated, list) and stated[0] in self.classes
         both = data.get("is_encoder_decoder", main.is_encoder_decoder)
         return both is self.is_encoder_decoder and both is not main.is_encoder_decoder
+
+    @property
+    def stacks(self) -> str:
+        """Which stacks its specs have: 'decoder', 'encoder' or 'encoder-decoder'."""
+        return "-".join(name for name in ("encoder", "decoder") if name in self.template)
 
     @cached_property
     def _known(self) -> set[str]:
@@ -93,3 +103,33 @@ class Family:
         """What the spec is called: the config's own name for where it came from, if it has one."""
         name = data.get("_name_or_path")
         return name if isinstance(name, str) and 0 < len(name) <= 200 else self.model_type
+
+
+@dataclass(frozen=True)
+class Row:
+    """A family that is built when its configs are read: a template's builder, and the switches it is called with."""
+
+    model_type: str
+    classes: tuple[str, ...]
+    build: Callable[..., Family]
+    switches: Mapping[str, Any]
+
+    @cached_property
+    def family(self) -> Family:
+        """The family."""
+        return self.build(self.model_type, *self.classes, **self.switches)
+
+
+def builder(build: Callable[..., Family]) -> Callable[..., Row]:
+    """Let calls of a template's builder return rows, which are built later, and from which other rows can derive."""
+
+    @wraps(build)
+    def row(model_type: str, *classes: str, **switches: Any) -> Row:
+        return Row(model_type, classes, build, switches)
+
+    return row
+
+
+def derived(parent: Row, model_type: str, *classes: str, **changes: Any) -> Row:
+    """Return a row that differs from `parent` in its class and in switches of its template or its own fields."""
+    return Row(model_type, classes or parent.classes, parent.build, {**parent.switches, **changes})

@@ -7,144 +7,18 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
 
 from archcalc.errors import InputError, nearest, shown
 from archcalc.formats.gguf_file import Header, read_numbers
+from archcalc.hf.gguf_map import GgufMap
 from archcalc.hf.gguf_rope import FACTORS, scaling_of
+from archcalc.hf.registry import find_gguf, index
 from archcalc.hf.spellings import Spelling
-from archcalc.hf.tensors import TensorMap, joined, renamed, same, table
-from archcalc.hf.vocabulary import QKV
+from archcalc.hf.tensors import TensorMap
 
 TOKENS, HEAD = "token_embd.weight", "output.weight"
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """A `general.architecture`: its model type, its keys (GGUF's → the config's), its tensors, what is always so.
-
-    `more`: what of the config follows from the header otherwise. `factors`: whether what divides each pair's frequency
-    may stand in the file.
-    """
-
-    model_type: str
-    keys: Mapping[str, str]
-    tensors: TensorMap
-    fixed: Mapping[str, Any] = field(default_factory=dict)
-    more: Callable[[Header, dict[str, Any]], dict[str, Any]] = lambda header, config: {}
-    factors: bool = False
-
-
-_OUTSIDE = (*renamed({"embed.tokens": "token_embd", "final_norm": "output_norm"}), *same("head", "output"))
-_BLOCK = ("layers.{i}.", "blk.{i}.")
-_QK = {"attn.q": "attn_q", "attn.k": "attn_k"}
-_ATTENTION = {"attn.v": "attn_v", "attn.out": "attn_output", "attn_norm": "attn_norm"}
-_FFN = {"ffn.gate": "ffn_gate", "ffn.up": "ffn_up", "ffn.down": "ffn_down", "ffn_norm": "ffn_norm"}
-_EXPERTS = {
-    "ffn.experts.gate": "ffn_gate_exps",
-    "ffn.experts.up": "ffn_up_exps",
-    "ffn.experts.down": "ffn_down_exps",
-    "ffn.router": "ffn_gate_inp",
-}
-_QK_NORMS = {"attn.q_norm": "attn_q_norm", "attn.k_norm": "attn_k_norm"}
-
-
-_TURNED = table(_OUTSIDE, renamed(_QK, *_BLOCK, order="turned"), renamed(_ATTENTION | _FFN | _EXPERTS, *_BLOCK))
-_STRAIGHT = table(_OUTSIDE, renamed(_QK | _QK_NORMS | _ATTENTION | _FFN | _EXPERTS, *_BLOCK))
-_GEMMA = table(
-    renamed({"embed.tokens": "token_embd"}),
-    same("head", "output"),
-    same("final_norm", "output_norm", plus=1.0),
-    renamed(_QK | {"attn.v": "attn_v", "attn.out": "attn_output"}, *_BLOCK),
-    renamed({"ffn.gate": "ffn_gate", "ffn.up": "ffn_up", "ffn.down": "ffn_down"}, *_BLOCK),
-    renamed(
-        {
-            "attn_norm": "attn_norm",
-            "attn_out_norm": "post_attention_norm",
-            "ffn_norm": "ffn_norm",
-            "ffn_out_norm": "post_ffw_norm",
-        },
-        *_BLOCK,
-        plus=1.0,
-    ),
-)
-_GPT2 = table(
-    _OUTSIDE,
-    renamed({"positions": "position_embd"}),
-    joined(QKV, "blk.{i}.attn_qkv"),
-    renamed({"attn.out": "attn_output", "attn_norm": "attn_norm"}, *_BLOCK),
-    renamed({"ffn.up": "ffn_up", "ffn.down": "ffn_down", "ffn_norm": "ffn_norm"}, *_BLOCK),
-)
-
-_SIZES = {
-    "block_count": "num_hidden_layers",
-    "context_length": "max_position_embeddings",
-    "embedding_length": "hidden_size",
-    "feed_forward_length": "intermediate_size",
-    "attention.head_count": "num_attention_heads",
-    "attention.head_count_kv": "num_key_value_heads",
-    "attention.layer_norm_rms_epsilon": "rms_norm_eps",
-    "rope.freq_base": "rope_theta",
-}
-_HEAD_DIM = {"attention.key_length": "head_dim"}
-_EXPERT_KEYS = {
-    "expert_count": "num_local_experts",
-    "expert_used_count": "num_experts_per_tok",
-    "expert_feed_forward_length": "moe_intermediate_size",
-}
-
-
-def _llama(header: Header, config: dict[str, Any]) -> dict[str, Any]:
-    """LLaMA, or a mixture of its kind; biases where they are stored."""
-    if config.get("num_local_experts"):
-        config.pop("head_dim", None)
-        return {"model_type": "mixtral", "sliding_window": None}
-    config.pop("num_local_experts", None)
-    config.pop("num_experts_per_tok", None)
-    biases = {"attention_bias": "blk.0.attn_q.bias", "mlp_bias": "blk.0.ffn_up.bias"}
-    return {key: name in header.tensors for key, name in biases.items()}
-
-
-def _gemma2(header: Header, config: dict[str, Any]) -> dict[str, Any]:
-    """The 27B alone scales its scores by the model's width (llama.cpp src/models/gemma2.cpp: 46 layers)."""
-    wide = config.get("num_hidden_layers") == 46
-    scalar = config["hidden_size"] // config["num_attention_heads"] if wide else config.get("head_dim", 256)
-    return {"query_pre_attn_scalar": scalar}
-
-
-ARCHITECTURES: dict[str, Architecture] = {
-    "llama": Architecture("llama", _SIZES | _HEAD_DIM | _EXPERT_KEYS, _TURNED, more=_llama, factors=True),
-    "qwen2": Architecture("qwen2", _SIZES, _STRAIGHT),
-    "qwen3": Architecture("qwen3", _SIZES | _HEAD_DIM, _STRAIGHT),
-    # llama.cpp src/models/qwen3moe.cpp: the weights of the chosen experts always sum to 1.
-    "qwen3moe": Architecture("qwen3_moe", _SIZES | _HEAD_DIM | _EXPERT_KEYS, _STRAIGHT, fixed={"norm_topk_prob": True}),
-    "gemma2": Architecture(
-        "gemma2",
-        _SIZES
-        | _HEAD_DIM
-        | {
-            "attention.sliding_window": "sliding_window",
-            "attn_logit_softcapping": "attn_logit_softcapping",
-            "final_logit_softcapping": "final_logit_softcapping",
-        },
-        _GEMMA,
-        more=_gemma2,
-    ),
-    "gpt2": Architecture(
-        "gpt2",
-        {
-            "block_count": "n_layer",
-            "context_length": "n_positions",
-            "embedding_length": "n_embd",
-            "feed_forward_length": "n_inner",
-            "attention.head_count": "n_head",
-            "attention.layer_norm_epsilon": "layer_norm_epsilon",
-        },
-        _GPT2,
-    ),
-}
 # Read by `_follows`, or said for others' use.
 _FOLLOW = ("attention.value_length", "rope.dimension_count", "vocab_size")
 _SCALING = {
@@ -162,8 +36,8 @@ def config_of(header: Header) -> dict[str, Any]:
 
     Raises InputError for an architecture that is not known, and for a key of it that is not.
     """
-    name, how = _named(header)
-    config = {"model_type": how.model_type} | _translated(header, name, how)
+    name, model_type, how = _named(header)
+    config = {"model_type": model_type} | _translated(header, name, how)
     if TOKENS not in header.tensors:
         raise InputError("is missing", where=TOKENS, allowed="a table of the vocabulary")
     config["vocab_size"] = header.tensors[TOKENS].shape[0]
@@ -190,7 +64,7 @@ def _positive(value: Any, where: str) -> None:
         raise InputError(f"found {shown(value)}", where=where, allowed="a whole number, at least 1")
 
 
-def _translated(header: Header, name: str, how: Architecture) -> dict[str, Any]:
+def _translated(header: Header, name: str, how: GgufMap) -> dict[str, Any]:
     """The config's keys that a file's keys say."""
     config: dict[str, Any] = {}
     scaling: dict[str, Any] = {}
@@ -211,18 +85,20 @@ def _translated(header: Header, name: str, how: Architecture) -> dict[str, Any]:
 def tensors_of(header: Header) -> tuple[TensorMap, Spelling]:
     """Where a file's tensors stand, and what may stand beside them."""
     left = {re.escape(FACTORS): "follows from the scaling of positions that was told from it"}
-    return _named(header)[1].tensors, Spelling(left=left)
+    return _named(header)[2].tensors, Spelling(left=left)
 
 
-def _named(header: Header) -> tuple[str, Architecture]:
+def _named(header: Header) -> tuple[str, str, GgufMap]:
+    """The architecture that a file names, the model type it is read as, and how."""
     name = header.metadata.get("general.architecture")
-    if not isinstance(name, str) or name not in ARCHITECTURES:
-        hint = nearest(name, ARCHITECTURES) if isinstance(name, str) else ""
-        allowed = ", ".join(ARCHITECTURES)
-        raise InputError(f"found {shown(name)}{hint}", where="general.architecture", allowed=allowed)
+    family = find_gguf(name) if isinstance(name, str) else None
+    if family is None or family.gguf is None or not isinstance(name, str):
+        known = index()["gguf"]
+        hint = nearest(name, known) if isinstance(name, str) else ""
+        raise InputError(f"found {shown(name)}{hint}", where="general.architecture", allowed=", ".join(known))
     if header.metadata.get("split.count", 0) not in (0, 1):
         raise InputError("is one of several parts", where="split.count", allowed="a whole model in one file")
-    return name, ARCHITECTURES[name]
+    return name, family.model_type, family.gguf
 
 
 def _scaling(header: Header, name: str, config: Mapping[str, Any]) -> dict[str, Any]:

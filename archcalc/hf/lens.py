@@ -229,6 +229,61 @@ class Cases(Lens):
         raise MismatchError
 
 
+@final
+@dataclass(frozen=True)
+class Unless(Lens):
+    """`null` where a key is null, else `other`."""
+
+    key: Key
+    null: Template
+    other: Template
+
+    def names(self) -> Iterator[str]:
+        """The key's, and those of both."""
+        yield from self.key.names()
+        yield from names(self.null)
+        yield from names(self.other)
+
+    def read(self, config: Config) -> Any:
+        """The one that the key chooses."""
+        return read(self.null if self.key.read(config) is None else self.other, config)
+
+    def write(self, value: Any, draft: Draft) -> None:
+        """`other` if that can say it, else `null` and the key."""
+        attempt = Draft(draft)
+        try:
+            write(self.other, value, attempt)
+        except MismatchError:
+            attempt = Draft(draft)
+            attempt.put(self.key.name, None)
+            write(self.null, value, attempt)
+        draft.update(attempt)
+
+
+@final
+@dataclass(frozen=True)
+class Equal(Lens):
+    """A key whose value must be what follows from the others: `to` computes that."""
+
+    key: Key
+    to: Callable[[Config], Any]
+
+    def names(self) -> Iterator[str]:
+        """The key's."""
+        yield from self.key.names()
+
+    def read(self, config: Config) -> Any:
+        """The key's value. Raises InputError where it is another."""
+        value, expected = self.key.read(config), self.to(config)
+        if value != expected:
+            raise config.error(self.key.name, value, str(expected))
+        return value
+
+    def write(self, value: Any, draft: Draft) -> None:
+        """The key's."""
+        self.key.write(value, draft)
+
+
 @dataclass(frozen=True)
 class Must:
     """A key that transformers has a choice of, but of which only some values are ours: anything else is an error."""

@@ -53,7 +53,9 @@ class Rope(Lens):
 
     `theta` is the class's default. `share` is the key of the part of each head's width that is turned, where the class
     has one; its default stands in `shared`, and `width` gives the head's width. `default` is what the class takes where
-    nothing is said. `n_ctx` is the key of the context, from which a scaling may take the one before it.
+    nothing is said. `n_ctx` is the key of the context, from which a scaling may take the one before it. `kind` is the
+    word of the layers whose parameters stand under it, where each kind of layer has its own; `base` is None where the
+    theta stands nowhere else.
     """
 
     theta: float = 10_000.0
@@ -63,11 +65,12 @@ class Rope(Lens):
     share: str = "partial_rotary_factor"
     shared: float = 1.0
     width: Callable[[Config], int] | None = None
-    base: str = "rope_theta"
+    base: str | None = "rope_theta"
+    kind: str = ""
 
     def names(self) -> Iterator[str]:
         """Both spellings' keys."""
-        yield from ("rope_parameters", "rope_scaling", self.base, self.share)
+        yield from ("rope_parameters", "rope_scaling", self.share, *filter(None, [self.base]))
         if isinstance(self.interleaved, Lens):
             yield from self.interleaved.names()
 
@@ -79,15 +82,14 @@ class Rope(Lens):
         if kind is not None:
             before = stated.data if _CONTEXT_BEFORE in stated.data else {_CONTEXT_BEFORE: self.n_ctx.read(config)}
             position["scaling"] = read(kind, Config({**stated.data, **before}, stated.path))
-        if (share := self._share(config, stated)) != 1.0:
-            if self.width is None:
-                holder, name = (
-                    (stated, "partial_rotary_factor")
-                    if "partial_rotary_factor" in stated.data
-                    else (config, self.share)
-                )
-                raise holder.error(name, share, "1.0, which turns the whole head")
+        share = self._share(config, stated)
+        if self.width is not None and share != 1.0:
             position["d_rotary"] = int(self.width(config) * share)
+        elif share != 1.0 and kind is not None:
+            # A class that has no partial rotation ignores the share, but for scalings, which then do not fit its heads.
+            inside = "partial_rotary_factor" in stated.data
+            holder, name = (stated, "partial_rotary_factor") if inside else (config, self.share)
+            raise holder.error(name, share, "1.0, which rotates the whole head")
         return position
 
     def write(self, value: Any, draft: Draft) -> None:
@@ -102,14 +104,34 @@ class Rope(Lens):
         if self.width is not None:
             parameters["partial_rotary_factor"] = _share_of(value["d_rotary"], self.width(Config(draft)))
         write(self.interleaved, value["interleaved"], draft)
-        draft.put("rope_parameters", {name: item for name, item in parameters.items() if item is not None})
+        self._put(draft, {name: item for name, item in parameters.items() if item is not None})
+
+    def _put(self, draft: Draft, parameters: Document) -> None:
+        """Beside those of the other kinds of layers, or alone."""
+        if not self.kind:
+            draft.put("rope_parameters", parameters)
+            return
+        others = draft.get("rope_parameters", {})
+        if others.get(self.kind, parameters) != parameters:
+            raise MismatchError
+        draft["rope_parameters"] = {**others, self.kind: parameters}
 
     def _stated(self, config: Config) -> Config:
         """The mapping that speaks of rotary positions, by whichever name; transformers prefers the older."""
+        if self.kind:
+            return self._of_kind(config)
         for name in ("rope_scaling", "rope_parameters"):
             if config.data.get(name) is not None and (found := config.get(name, MAPPING)):
                 return Config(found, config.where(name))
         return Config(dict(self.default or {}), "rope_parameters")
+
+    def _of_kind(self, config: Config) -> Config:
+        """The mapping of this kind of layers; the older `rope_scaling` speaks of the global ones alone."""
+        stated = Config(Key("rope_parameters", MAPPING, {}, null={}).read(config), "rope_parameters")
+        stated.only({"full_attention", "sliding_attention"})
+        of_kind = Key(self.kind, MAPPING, {}, null={}).read(stated)
+        older = Key("rope_scaling", MAPPING, {}, null={}).read(config) if self.kind == "full_attention" else {}
+        return Config(of_kind | older, "rope_scaling" if older else stated.where(self.kind))
 
     def _kind(self, stated: Config) -> Document | None:
         """The template of the scaling that is stated. Raises InputError for one that we cannot express."""
@@ -124,8 +146,8 @@ class Rope(Lens):
         return kind
 
     def _theta(self, config: Config, stated: Config) -> float:
-        outside = Key(self.base, POSITIVE, self.theta, null=self.theta)
-        return float(Key("rope_theta", POSITIVE, outside.read(config), null=outside.read(config)).read(stated))
+        outside = Key(self.base, POSITIVE, self.theta, null=self.theta).read(config) if self.base else self.theta
+        return float(Key("rope_theta", POSITIVE, outside, null=outside).read(stated))
 
     def _share(self, config: Config, stated: Config) -> float:
         outside = Key(self.share, SHARE, self.shared, null=self.shared).read(config)

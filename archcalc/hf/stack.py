@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
-from archcalc.hf.config import WORDS, Config
+from archcalc.hf.config import FLAG, INDICES, SIZE, WORDS, Config
 from archcalc.hf.lens import Draft, Key, Lens, MismatchError, Template, names, read, write
 from archcalc.spec.document import Document
 
@@ -81,14 +81,6 @@ class Listed(Schedule):
         draft.put(self.key, [words[kind] for kind in kinds])
 
 
-def _window_first(config: Config, index: int) -> str:
-    return "global" if index % 2 else "sliding"
-
-
-# Windows in every other layer, unless the list says otherwise (Gemma 2, gpt-oss).
-ALTERNATING = Listed({"sliding_attention": "sliding", "full_attention": "global"}, _window_first)
-
-
 @final
 @dataclass(frozen=True)
 class DenseFirst(Schedule):
@@ -132,6 +124,43 @@ class Sparse(Schedule):
         """The list alone says it all."""
         draft.put(self.step.name, 1)
         draft.put(self.dense.name, [index for index, kind in enumerate(kinds) if kind == "dense"])
+
+
+@final
+@dataclass(frozen=True)
+class Bare(Schedule):
+    """`no_rope_layers` says which layers rotate (1) and which are bare (0), `layer_types` which slide (SmolLM3)."""
+
+    key: str = "no_rope_layers"
+    interval: Key = Key("no_rope_layer_interval", SIZE, 4)  # noqa: RUF009 - frozen
+    flag: Key = Key("use_sliding_window", FLAG, False)  # noqa: RUF009 - frozen
+    window: Key = Key("sliding_window", SIZE, None, null=None)  # noqa: RUF009 - frozen
+    types: str = "layer_types"
+
+    def names(self) -> Iterator[str]:
+        """Both lists, and what they follow from."""
+        yield from (self.key, self.interval.name, self.flag.name, self.window.name, self.types)
+
+    def read(self, config: Config, n_layers: int) -> list[str]:
+        """'rotary', 'bare', 'rotary_sliding' or 'bare_sliding'."""
+        every = self.interval.read(config)
+        rotates = [int((index + 1) % every != 0) for index in range(n_layers)]
+        if config.data.get(self.key) is not None:
+            rotates = config.get(self.key, INDICES)
+        if len(rotates) != n_layers or not set(rotates) <= {0, 1}:
+            raise config.error(self.key, rotates, f"{n_layers} numbers, 1 for a layer that rotates, 0 for one that not")
+        windowed = self.flag.read(config) and self.window.read(config)
+        words = {"full_attention": "", "sliding_attention": "_sliding"}
+        slides = Listed(words, lambda _, index: "_sliding" if windowed and not rotates[index] else "", key=self.types)
+        types = slides.read(config, n_layers)
+        return [("rotary" if turns else "bare") + slide for turns, slide in zip(rotates, types, strict=True)]
+
+    def write(self, kinds: Sequence[str], draft: Draft) -> None:
+        """Both lists."""
+        draft.put(self.key, [int(kind.startswith("rotary")) for kind in kinds])
+        slides = [kind.endswith("sliding") for kind in kinds]
+        draft.put(self.types, ["sliding_attention" if slide else "full_attention" for slide in slides])
+        draft.put(self.flag.name, any(slides))
 
 
 @final

@@ -8,7 +8,7 @@ import torch
 import transformers
 
 from archcalc.hf import family_of
-from tests.hf.tiny import bart_like, gpt_like, t5_like
+from tests.hf.tiny import TINY
 
 SMALL = {"vocab_size": 96, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4}
 LLAMA = SMALL | {"intermediate_size": 56, "max_position_embeddings": 64, "num_key_value_heads": 2}
@@ -42,14 +42,10 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "t5 gated": {"vocab_size": 96, "d_model": 32, "d_kv": 12, "d_ff": 40, "num_layers": 2, "num_heads": 4}
     | {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
     "mt5": {"vocab_size": 96, "d_model": 32, "d_kv": 12, "d_ff": 40, "num_layers": 2, "num_heads": 4},
-    **{
-        name.replace(":", " "): config
-        for name, config in (gpt_like.CONFIGS | bart_like.CONFIGS | t5_like.CONFIGS).items()
-        if config
-    },
     "marian": {"vocab_size": 96, "d_model": 32, "encoder_layers": 3, "decoder_layers": 2, "pad_token_id": 0}
     | {"encoder_attention_heads": 4, "decoder_attention_heads": 8, "encoder_ffn_dim": 40, "decoder_ffn_dim": 56}
     | {"max_position_embeddings": 64, "scale_embedding": True},
+    **{name.replace(":", " ", 1): config for name, config in TINY.items()},
 }
 # Falcon's eager attention of transformers 5.23 adds ALiBi twice: in the mask, and beside it.
 FUSED = ("falcon with ALiBi",)

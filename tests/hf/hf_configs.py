@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.hf.tiny import bart_like, gpt_like, t5_like
+from tests.hf.tiny import TINY
 
 SMALL = {"vocab_size": 96, "hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 4}
 LLAMA = SMALL | {"intermediate_size": 56, "max_position_embeddings": 64}
@@ -129,8 +129,6 @@ CONFIGS: dict[str, dict] = {
         "mt5:small": T5 | {"tie_word_embeddings": False, "relative_attention_num_buckets": 8},
         "marian:default": {},
         "marian:small": MARIAN | {"scale_embedding": True, "activation_function": "swish"},
-        **gpt_like.CONFIGS,
-        **bart_like.CONFIGS,
-        **t5_like.CONFIGS,
+        **TINY,
     }.items()
 }

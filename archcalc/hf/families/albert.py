@@ -3,6 +3,7 @@
 from archcalc.hf.config import COUNT
 from archcalc.hf.family import Family
 from archcalc.hf.lens import Key, Must
+from archcalc.hf.spellings import GAMMA, Spelling
 from archcalc.hf.stack import Stack
 from archcalc.hf.tensors import Holds, renamed, table
 from archcalc.hf.vocabulary import activation, biases, dropout, keys, layernorm, layers, size
@@ -88,6 +89,17 @@ FAMILIES = (
         ),
         harmless=keys(
             "classifier_dropout_prob down_scale_factor gap_size layers_to_keep net_structure_type num_memory_blocks"
+        ),
+        spelling=Spelling(
+            renamed=GAMMA,
+            copies={
+                "predictions.decoder.weight": "albert.embeddings.word_embeddings.weight",
+                "predictions.decoder.bias": "predictions.bias",
+            },
+            left={
+                r"albert\.pooler(_activation)?\..*": "the pooler, which the masked-LM class does not have",
+                r"sop_classifier\..*": "the sentence-order head, which the masked-LM class does not have",
+            },
         ),
     ),
 )

@@ -3,6 +3,7 @@
 from archcalc.hf.config import COUNT
 from archcalc.hf.family import Family
 from archcalc.hf.lens import Key, Must
+from archcalc.hf.spellings import GAMMA, Spelling
 from archcalc.hf.stack import Stack
 from archcalc.hf.tensors import Holds, renamed, table
 from archcalc.hf.vocabulary import activation, biases, dropout, keys, layernorm, layers, size
@@ -84,6 +85,17 @@ FAMILIES = (
         harmless=keys(
             "directionality pooler_fc_size pooler_num_attention_heads pooler_num_fc_layers pooler_size_per_head"
             " pooler_type"
+        ),
+        spelling=Spelling(
+            renamed=GAMMA,
+            copies={
+                "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
+                "cls.predictions.decoder.bias": "cls.predictions.bias",
+            },
+            left={
+                r"bert\.pooler\..*": "the pooler, which the masked-LM class does not have",
+                r"cls\.seq_relationship\..*": "the next-sentence head, which the masked-LM class does not have",
+            },
         ),
     ),
 )

@@ -2,6 +2,7 @@
 
 from archcalc.hf.family import Family
 from archcalc.hf.lens import Given, Must
+from archcalc.hf.spellings import Spelling
 from archcalc.hf.templates.gpt_like import Sizes, gpt_layer, gpt_like
 from archcalc.hf.tensors import joined, renamed, same, table
 from archcalc.hf.vocabulary import QKV, biases, dropout, keys, layernorm, layers, size, tied
@@ -60,6 +61,10 @@ FAMILIES = (
         harmless=keys(
             "n_inner slow_but_exact offset_alibi attention_softmax_in_fp32 bias_dropout_fusion masked_softmax_fusion"
             " skip_bias_add skip_bias_add_qkv"
+        ),
+        spelling=Spelling(
+            renamed={r"^(?=h\.|word_embeddings\.|word_embeddings_layernorm\.|ln_f\.)": "transformer."},
+            copies={"lm_head.weight": "transformer.word_embeddings.weight"},
         ),
     ),
 )

@@ -1,9 +1,12 @@
 """DeepSeek-V3 and R1: latent attention, a few dense layers, then grouped experts chosen with a correction bias."""
 
+from dataclasses import replace
+
 from archcalc.hf.config import COUNT, LAYERS_OR_NONE
 from archcalc.hf.family import Family
 from archcalc.hf.lens import Key, Must
 from archcalc.hf.rope import Rope
+from archcalc.hf.spellings import TIED_EXPERTS
 from archcalc.hf.stack import DenseFirst, Stack
 from archcalc.hf.tensors import Holds, renamed, table
 from archcalc.hf.vocabulary import (
@@ -111,5 +114,6 @@ FAMILIES = (
             "num_key_value_heads head_dim qk_head_dim num_nextn_predict_layers num_mtp_layers ep_size"
             " aux_loss_alpha seq_aux"
         ),
+        spelling=replace(TIED_EXPERTS, further="num_nextn_predict_layers"),
     ),
 )

@@ -6,6 +6,7 @@ from archcalc.hf.config import Kind
 from archcalc.hf.family import Family
 from archcalc.hf.lens import Cases, Key, Template
 from archcalc.hf.rope import Rope
+from archcalc.hf.spellings import Spelling
 from archcalc.hf.templates.gpt_like import Sizes, gpt_layer, gpt_like, inner
 from archcalc.hf.tensors import Holds, TensorMap, joined, renamed, same, table
 from archcalc.hf.vocabulary import QKV, activation, biases, dropout, flag, keys, layernorm, layers, size, tied
@@ -87,6 +88,10 @@ FALCON = Family(
     tensors(TWO),
     # A key of the code that Falcon first came with, which the class does not have.
     harmless=keys("apply_residual_connection_post_layernorm"),
+    spelling=Spelling(
+        renamed={r"^(?=h\.|word_embeddings\.|word_embeddings_layernorm\.|ln_f\.)": "transformer."},
+        copies={"lm_head.weight": "transformer.word_embeddings.weight"},
+    ),
 )
 SERIAL = replace(
     FALCON,

@@ -1,8 +1,11 @@
 """GPT-2, and the decoders whose configs are written in its words."""
 
 from archcalc.hf.family import Family
+from archcalc.hf.gguf_map import BLOCK, GgufMap
+from archcalc.hf.gguf_map import OUTSIDE as GGUF_OUTSIDE
 from archcalc.hf.lens import Cases, Given, Template
 from archcalc.hf.scaled import ByDepth
+from archcalc.hf.spellings import MASKS, Spelling
 from archcalc.hf.stack import Stack
 from archcalc.hf.templates.gpt_like import (
     Sizes,
@@ -184,18 +187,64 @@ CODEGEN = gptj_tensors(
 # GPT-J's files say so of what its class always does.
 GPTJ_KEYS = SUMMARY | keys("rotary scale_attn_weights rope_scaling gradient_checkpointing")
 
+SPELLING = Spelling(
+    renamed={r"^(?=h\.|wte\.|wpe\.|ln_f\.)": "transformer."},
+    copies={"lm_head.weight": "transformer.wte.weight"},
+    left=MASKS,
+)
+GGUF = GgufMap(
+    "gpt2",
+    {
+        "block_count": "n_layer",
+        "context_length": "n_positions",
+        "embedding_length": "n_embd",
+        "feed_forward_length": "n_inner",
+        "attention.head_count": "n_head",
+        "attention.layer_norm_epsilon": "layer_norm_epsilon",
+    },
+    table(
+        GGUF_OUTSIDE,
+        renamed({"positions": "position_embd"}),
+        joined(QKV, "blk.{i}.attn_qkv"),
+        renamed({"attn.out": "attn_output", "attn_norm": "attn_norm"}, *BLOCK),
+        renamed({"ffn.up": "ffn_up", "ffn.down": "ffn_down", "ffn_norm": "ffn_norm"}, *BLOCK),
+    ),
+)
+
 FAMILIES = (
-    Family("gpt2", ("GPT2LMHeadModel",), gpt2(), GPT2, harmless=SUMMARY),
-    Family("gpt-sw3", ("GPT2LMHeadModel",), gpt2(), GPT2, harmless=SUMMARY),
+    Family("gpt2", ("GPT2LMHeadModel",), gpt2(), GPT2, harmless=SUMMARY, spelling=SPELLING, gguf=GGUF),
+    Family("gpt-sw3", ("GPT2LMHeadModel",), gpt2(), GPT2, harmless=SUMMARY, spelling=SPELLING),
     Family(
         "gpt_bigcode",
         ("GPTBigCodeForCausalLM",),
         gpt_bigcode(),
         BIGCODE,
         harmless=SUMMARY | keys("attention_softmax_in_fp32 scale_attention_softmax_in_fp32 num_key_value_heads"),
+        spelling=SPELLING,
     ),
-    Family("openai-gpt", ("OpenAIGPTLMHeadModel",), openai_gpt(), OPENAI, harmless=SUMMARY),
-    Family("gptj", ("GPTJForCausalLM",), gptj(), GPTJ, harmless=GPTJ_KEYS),
-    Family("codegen", ("CodeGenForCausalLM",), gptj(), CODEGEN, harmless=GPTJ_KEYS),
-    Family("ctrl", ("CTRLLMHeadModel",), ctrl(), CTRL, harmless=SUMMARY),
+    Family(
+        "openai-gpt",
+        ("OpenAIGPTLMHeadModel",),
+        openai_gpt(),
+        OPENAI,
+        harmless=SUMMARY,
+        spelling=Spelling(
+            renamed={r"^(?=h\.|tokens_embed\.|positions_embed\.)": "transformer."},
+            copies={"lm_head.weight": "transformer.tokens_embed.weight"},
+            left=MASKS,
+        ),
+    ),
+    Family("gptj", ("GPTJForCausalLM",), gptj(), GPTJ, harmless=GPTJ_KEYS, spelling=SPELLING),
+    Family("codegen", ("CodeGenForCausalLM",), gptj(), CODEGEN, harmless=GPTJ_KEYS, spelling=SPELLING),
+    Family(
+        "ctrl",
+        ("CTRLLMHeadModel",),
+        ctrl(),
+        CTRL,
+        harmless=SUMMARY,
+        spelling=Spelling(
+            renamed={r"^(?=h\.|w\.|layernorm\.)": "transformer."},
+            copies={"lm_head.weight": "transformer.w.weight"},
+        ),
+    ),
 )

@@ -9,6 +9,7 @@ from typing import Any, final
 from archcalc.hf.config import MAX_LAYERS, SIZE, Config, Kind
 from archcalc.hf.family import Family
 from archcalc.hf.lens import Draft
+from archcalc.hf.spellings import Spelling
 from archcalc.hf.stack import Schedule, Stack
 from archcalc.hf.templates.gpt_like import Sizes, decoder_of, gpt_layer, inner
 from archcalc.hf.tensors import renamed, same, table
@@ -125,6 +126,11 @@ FAMILIES = (
         harmless=keys(
             "summary_type summary_use_proj summary_activation summary_proj_to_labels summary_first_dropout"
             " gradient_checkpointing"
+        ),
+        spelling=Spelling(
+            renamed={r"^(?=h\.|wte\.|wpe\.|ln_f\.)": "transformer."},
+            copies={"lm_head.weight": "transformer.wte.weight"},
+            left={r"(.*\.)?attn\.attention\.(bias|masked_bias)": "the mask"},
         ),
     ),
 )

@@ -10,6 +10,7 @@ from archcalc.hf.config import Config
 from archcalc.hf.family import Family
 from archcalc.hf.lens import Cases, Draft, Key, Lens, MismatchError, Template
 from archcalc.hf.rope import Rope
+from archcalc.hf.spellings import MASKS, Spelling
 from archcalc.hf.stack import Schedule, Stack
 from archcalc.hf.templates.gpt_like import Sizes, decoder_of, gpt_layer, gpt_like
 from archcalc.hf.tensors import Holds, TensorMap, joined, renamed, same, table
@@ -144,6 +145,20 @@ JAPANESE = tensors(
 )
 
 FAMILIES = (
-    Family("gpt_neox", ("GPTNeoXForCausalLM",), gpt_neox(), tensors("gpt_neox", "lm_head")),
-    Family("gpt_neox_japanese", ("GPTNeoXJapaneseForCausalLM",), japanese(), JAPANESE),
+    Family(
+        "gpt_neox",
+        ("GPTNeoXForCausalLM",),
+        gpt_neox(),
+        tensors("gpt_neox", "lm_head"),
+        spelling=Spelling(
+            renamed={r"^embed_out\.": "lm_head."}, copies={"lm_head.weight": "gpt_neox.embed_in.weight"}, left=MASKS
+        ),
+    ),
+    Family(
+        "gpt_neox_japanese",
+        ("GPTNeoXJapaneseForCausalLM",),
+        japanese(),
+        JAPANESE,
+        spelling=Spelling(copies={"embed_out.weight": "gpt_neox_japanese.embed_in.weight"}, left=MASKS),
+    ),
 )

@@ -4,6 +4,7 @@ from archcalc.hf.config import POSITIVE
 from archcalc.hf.family import Family
 from archcalc.hf.lens import Given, Key, Must, Via
 from archcalc.hf.nested import Inside, Within
+from archcalc.hf.spellings import Spelling
 from archcalc.hf.templates.gpt_like import Sizes, gpt_layer, gpt_like
 from archcalc.hf.tensors import joined, renamed, same, table
 from archcalc.hf.vocabulary import QKV, dropout, keys, layernorm, layers, size, tied
@@ -81,5 +82,9 @@ FAMILIES = (
         ),
         # The class has neither biases nor positions of its own, whatever these say.
         harmless=keys("no_bias learned_pos_emb emb_pdrop resid_pdrop embedding_fraction init_device norm_type"),
+        spelling=Spelling(
+            renamed={r"^(?=blocks\.|wte\.|norm_f\.)": "transformer."},
+            copies={"lm_head.weight": "transformer.wte.weight"},
+        ),
     ),
 )

@@ -2,6 +2,7 @@
 
 from archcalc.hf.family import Family
 from archcalc.hf.lens import Cases, Template
+from archcalc.hf.spellings import Spelling
 from archcalc.hf.templates.gpt_like import Sizes, gpt_layer, gpt_like, root_scaled
 from archcalc.hf.tensors import TensorMap, renamed, same, table
 from archcalc.hf.vocabulary import Narrow, activation, biases, dropout, flag, keys, layers, size, tied
@@ -119,6 +120,9 @@ FAMILIES = (
         opt(),
         tensors("model.decoder", "lm_head", "final_layer_norm"),
         harmless=keys("layerdrop activation_dropout init_std"),
+        spelling=Spelling(
+            renamed={r"^(?=decoder\.)": "model."}, copies={"lm_head.weight": "model.decoder.embed_tokens.weight"}
+        ),
     ),
     Family(
         "biogpt",
@@ -127,5 +131,6 @@ FAMILIES = (
         tensors("biogpt", "output_projection", "layer_norm"),
         # Its norms have torch's epsilon whatever the config says.
         harmless=keys("layerdrop layer_norm_eps"),
+        spelling=Spelling(copies={"output_projection.weight": "biogpt.embed_tokens.weight"}),
     ),
 )

@@ -5,6 +5,7 @@ from typing import Any
 from archcalc.hf.config import TEXT
 from archcalc.hf.family import Family
 from archcalc.hf.lens import Cases, Given, Key, Lens, Must, Template, Word
+from archcalc.hf.spellings import Spelling
 from archcalc.hf.stack import Stack
 from archcalc.hf.tensors import Holds, renamed, same, table
 from archcalc.hf.vocabulary import ACTIVATIONS, dropout, flag, keys, layers, rmsnorm, size
@@ -97,6 +98,13 @@ MUST = (Must("is_decoder", (False,)),)
 # Said again by feed_forward_proj.
 HARMLESS = keys("dense_act_fn is_gated_act")
 
+SPELLING = Spelling(
+    copies={f"{part}.weight": "shared.weight" for part in ("encoder.embed_tokens", "decoder.embed_tokens", "lm_head")},
+    # transformers 5 ties every head of T5 and then saves none.
+    absent={"lm_head.weight": "shared.weight"},
+    left={r"decoder\.block\.0\.layer\.1\.EncDecAttention\.relative_attention_bias\.weight": "never read"},
+)
+
 FAMILIES = (
     Family(
         "t5",
@@ -106,6 +114,7 @@ FAMILIES = (
         MUST,
         HARMLESS,
         is_encoder_decoder=True,
+        spelling=SPELLING,
     ),
     Family(
         "mt5",
@@ -115,5 +124,6 @@ FAMILIES = (
         MUST,
         HARMLESS,
         is_encoder_decoder=True,
+        spelling=SPELLING,
     ),
 )

@@ -1,1 +1,1 @@
-"""Templates that several families share."""
+"""What many families share: each builder returns a row from its switches."""

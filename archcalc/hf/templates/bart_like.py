@@ -9,6 +9,7 @@ from typing import Any
 from archcalc.hf.config import Config
 from archcalc.hf.family import Family
 from archcalc.hf.lens import Cases, Given, Key, Must, Template
+from archcalc.hf.spellings import Spelling
 from archcalc.hf.stack import Stack
 from archcalc.hf.tensors import Holds, TensorMap, renamed, same, table
 from archcalc.hf.vocabulary import activation, biases, dropout, flag, keys, layers, size, tied
@@ -135,6 +136,17 @@ class Bart:
         )
 
 
+    def spelling(self) -> Spelling:
+        """Return how files spell the tensors of the encoder-decoder."""
+        tables = (f"{self.base}encoder.embed_tokens", f"{self.base}decoder.embed_tokens", "lm_head")
+        stored = isinstance(self.position, dict) and self.position.get("stored")
+        return Spelling(
+            copies={f"{name}.weight": f"{self.base}shared.weight" for name in tables},
+            computed=("encoder.positions.weight", "decoder.positions.weight") if stored else (),
+            zero=("final_logits_bias",),
+        )
+
+
 def _layer_names(side: str) -> dict[str, str]:
     """Return the names of a layer's parts."""
     attentions = {"attn": "self_attn", "cross": "encoder_attn"} if side == "decoder" else {"attn": "self_attn"}
@@ -163,5 +175,6 @@ def bart_like(
         (Must("is_decoder", (False,)), *must),
         IGNORED | harmless,
         is_encoder_decoder=True,
+        spelling=bart.spelling(),
         **row,
     )

@@ -1,0 +1,14 @@
+"""A tiny config for each choice of each family, `type:what it shows`, its switches at values that tell."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.hf.tiny import bart_like, gpt_like, llama_like, t5_like
+
+TINY: dict[str, dict[str, Any]] = {
+    **llama_like.CONFIGS,
+    **gpt_like.CONFIGS,
+    **bart_like.CONFIGS,
+    **t5_like.CONFIGS,
+}

@@ -16,7 +16,6 @@ SIDES = {
 TYPES = ("bart", "mbart", "pegasus", "blenderbot", "blenderbot-small", "plbart", "mvp")
 
 CONFIGS = {
-    **{f"{model_type}:default": {} for model_type in TYPES},
     **{f"{model_type}:small": SIDES | {"scale_embedding": True} for model_type in TYPES},
     "bart:relu": SIDES | {"activation_function": "relu"},
     "plbart:unscaled": SIDES | {"scale_embedding": False},

@@ -1,0 +1,8 @@
+"""Write the index of model types anew: `python -m archcalc.hf`, after adding a row."""
+
+import json
+
+from archcalc.hf.registry import INDEX, scan
+
+with open(INDEX, "w", encoding="utf-8") as file:
+    file.write(json.dumps(scan(), indent=1) + "\n")

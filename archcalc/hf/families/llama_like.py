@@ -1,0 +1,749 @@
+"""LLaMA, and the dense decoders that are LLaMA with differences: a row each."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+from archcalc.hf.config import LAYERS_OR_NONE, Config
+from archcalc.hf.family import derived
+from archcalc.hf.gguf_map import BLOCK, HEAD_DIM, PERMUTED, QK, SIZES, STRAIGHT, GgufMap
+from archcalc.hf.gguf_map import EXPERT_KEYS as GGUF_EXPERTS
+from archcalc.hf.lens import Cases, Equal, Given, Key, Must, Unless, Via
+from archcalc.hf.stack import Bare, Listed
+from archcalc.hf.templates.decoder import BIASED, GATE_UP, LAYER, MLP_BIAS, OUT_NORMS, WINDOWS, decoder, windows
+from archcalc.hf.tensors import joined, renamed, same, table
+from archcalc.hf.vocabulary import (
+    ACTIVATIONS,
+    LLAMA_ATTENTION,
+    LLAMA_DENSE,
+    LLAMA_FFN,
+    LLAMA_NORMS,
+    LLAMA_OUTSIDE,
+    QK_NORMS,
+    QKV,
+    activation,
+    biases,
+    dropout,
+    flag,
+    keys,
+    layernorm,
+    positive,
+    rmsnorm,
+    size,
+)
+
+# ---------------------------------------------------------------------------------------------- windows and positions
+
+
+def window(default: int | None, name: str = "sliding_window") -> Key:
+    """A window's size; null: none."""
+    return size(name, default, null=None)
+
+
+# Qwen's window counts where a flag is set, on the layers above max_window_layers.
+QWEN_WINDOW = Cases(flag("use_sliding_window", False), {False: None, True: window(4096)})
+FULL_LAYERS = Key("max_window_layers", LAYERS_OR_NONE, 28)
+
+
+def upper_layers(config: Config, index: int) -> str:
+    """The lower layers are global, those above max_window_layers sliding, if there is a window."""
+    return "sliding" if index >= FULL_LAYERS.read(config) and QWEN_WINDOW.read(config) else "global"
+
+
+QWEN_KINDS: dict[str, Any] = {
+    "kinds": {"global": {"window": None}, "sliding": {"window": QWEN_WINDOW}},
+    "schedule": Listed(WINDOWS, upper_layers, (FULL_LAYERS,)),
+}
+
+
+def sliding(default: int | None) -> dict[str, Any]:
+    """Global layers and sliding ones."""
+    return {"global": {"window": None}, "sliding": {"window": window(default)}}
+
+
+# By default one of the last rows of a larger table.
+NO_PADDING = {"pad_token_id": None}
+
+
+def if_window(config: Config, index: int) -> str:
+    """All layers slide where there is a window (Ministral)."""
+    return "sliding" if window(4096).read(config) else "global"
+
+
+# ------------------------------------------------------------------------------------------------------------- LLaMA
+
+
+def llama_gguf(header: Any, config: dict[str, Any]) -> dict[str, Any]:
+    """LLaMA, or a mixture of its kind; biases where they are stored."""
+    if config.get("num_local_experts"):
+        config.pop("head_dim", None)
+        return {"model_type": "mixtral", "sliding_window": None}
+    config.pop("num_local_experts", None)
+    config.pop("num_experts_per_tok", None)
+    stored = {"attention_bias": "blk.0.attn_q.bias", "mlp_bias": "blk.0.ffn_up.bias"}
+    return {key: name in header.tensors for key, name in stored.items()}
+
+
+LLAMA = decoder(
+    "llama",
+    "LlamaForCausalLM",
+    attention=BIASED,
+    ffn={"bias": MLP_BIAS},
+    # Said by some configs of models in LLaMA's form; the class knows neither.
+    must=(Must("rope_interleaved", (False,)), Must("activation", ("swiglu",))),
+    harmless=keys("is_llama_config max_sequence_length"),
+    gguf=GgufMap("llama", SIZES | HEAD_DIM | GGUF_EXPERTS, PERMUTED, more=llama_gguf, factors=True),
+)
+ARCEE = derived(
+    LLAMA,
+    "arcee",
+    "ArceeForCausalLM",
+    width=2560,
+    d_ff=18432,
+    n_ctx=4096,
+    norm=rmsnorm(1e-5),
+    act="relu2",
+    ffn={"kind": "plain", "bias": MLP_BIAS},
+    gguf=None,
+    must=(),
+)
+INTERNLM3 = derived(
+    LLAMA,
+    "internlm3",
+    vocab=128512,
+    d_ff=10240,
+    depth=48,
+    kv=2,
+    n_ctx=32768,
+    norm=rmsnorm(1e-5),
+    d_head=128,
+    attention=biases(flag("attention_bias", False, others=("qkv_bias",))),
+    ffn={"bias": flag("mlp_bias", False, others=("bias",))},
+    gguf=None,
+    must=(),
+)
+IQUESTCODER = derived(
+    LLAMA,
+    "iquestcoder",
+    vocab=76800,
+    width=5120,
+    d_ff=27648,
+    depth=80,
+    heads=40,
+    kv=8,
+    n_ctx=131072,
+    norm=rmsnorm(1e-5),
+    d_head=128,
+    gguf=None,
+    must=(Must("clip_qkv", (None,)), Must("use_sliding_window", (False,))),
+)
+SEED_OSS = derived(
+    LLAMA,
+    "seed_oss",
+    "SeedOssForCausalLM",
+    vocab=155136,
+    d_ff=27648,
+    depth=64,
+    heads=80,
+    kv=8,
+    n_ctx=524288,
+    d_head=128,
+    attention=biases(flag("attention_bias", True)) | {"out_bias": flag("attention_out_bias", False)},
+    drop={"attention": dropout("attention_dropout", 0.1), "residual": dropout("residual_dropout", 0.1)},
+    gguf=None,
+    must=(),
+)
+ERNIE = derived(
+    LLAMA,
+    "ernie4_5",
+    "Ernie4_5ForCausalLM",
+    vocab=103424,
+    width=1024,
+    d_ff=3072,
+    depth=18,
+    heads=16,
+    kv=2,
+    n_ctx=131072,
+    norm=rmsnorm(1e-5),
+    d_head=128,
+    theta=500_000.0,
+    tie=True,
+    rope={"interleaved": True},
+    attention=biases(flag("use_bias", False)),
+    ffn={"bias": flag("use_bias", False)},
+    drop={},
+    gguf=None,
+    must=(),
+)
+HELIUM = derived(
+    LLAMA,
+    "helium",
+    "HeliumForCausalLM",
+    vocab=48000,
+    width=2560,
+    d_ff=7040,
+    depth=24,
+    heads=20,
+    kv=20,
+    n_ctx=4096,
+    norm=rmsnorm(1e-8),
+    theta=100_000.0,
+    rope={"interleaved": True},
+    # The out projection is as wide as the model.
+    d_head=Equal(
+        size("head_dim", 128),
+        lambda config: size("hidden_size", 2560).read(config) // size("num_attention_heads", 20).read(config),
+    ),
+    attention=BIASED | {"out_bias": False},
+    gguf=None,
+    must=(),
+)
+EUROBERT = derived(
+    LLAMA,
+    "eurobert",
+    "EuroBertForMaskedLM",
+    stack="encoder",
+    vocab=128256,
+    width=768,
+    d_ff=3072,
+    depth=12,
+    heads=12,
+    n_ctx=8192,
+    norm=rmsnorm(1e-5),
+    head={"bias": MLP_BIAS},
+    gguf=None,
+    must=(),
+    also=NO_PADDING,
+    harmless=keys("classifier_pooling"),
+)
+SMOLLM3 = derived(
+    LLAMA,
+    "smollm3",
+    "SmolLM3ForCausalLM",
+    vocab=128256,
+    width=2048,
+    depth=36,
+    heads=16,
+    kv=4,
+    n_ctx=32768,
+    theta=2_000_000.0,
+    tie=True,
+    kinds={
+        "rotary": {"window": None},
+        "bare": {"window": None, "position": None},
+        "rotary_sliding": {"window": window(None)},
+        "bare_sliding": {"window": window(None), "position": None},
+    },
+    schedule=Bare(),
+    gguf=None,
+    must=(),
+    harmless=keys("max_window_layers"),
+    also=NO_PADDING,
+)
+
+# ----------------------------------------------------------------------------------------------------------- Mistral
+
+MISTRAL = decoder(
+    "mistral",
+    "MistralForCausalLM",
+    n_ctx=131072,
+    kv=8,
+    d_ff=14336,
+    attention={"window": window(4096)},
+    # Read for the layout of caches alone.
+    harmless=keys("layer_types"),
+)
+MINISTRAL = derived(
+    MISTRAL,
+    "ministral",
+    "MinistralForCausalLM",
+    attention={},
+    kinds=sliding(4096),
+    schedule=Listed(WINDOWS, if_window),
+    harmless=frozenset(),
+)
+CWM = decoder(
+    "cwm",
+    "CwmForCausalLM",
+    vocab=128256,
+    width=6144,
+    d_ff=21504,
+    depth=64,
+    heads=48,
+    kv=8,
+    d_head=128,
+    n_ctx=131072,
+    norm=rmsnorm(1e-5),
+    theta=1_000_000.0,
+    rope={
+        "default": {
+            "rope_type": "llama3",
+            "factor": 16.0,
+            "high_freq_factor": 4.0,
+            "low_freq_factor": 1.0,
+            "original_max_position_embeddings": 8192,
+        }
+    },
+    ffn={"bias": MLP_BIAS},
+    kinds=sliding(8192),
+    schedule=windows(4, full=0),
+)
+
+# -------------------------------------------------------------------------------------------------------------- Qwen
+
+QWEN2 = decoder(
+    "qwen2",
+    "Qwen2ForCausalLM",
+    vocab=151936,
+    n_ctx=32768,
+    kv=32,
+    d_ff=22016,
+    attention={"q_bias": True, "k_bias": True, "v_bias": True},
+    gguf=GgufMap("qwen2", SIZES, STRAIGHT),
+    **QWEN_KINDS,
+)
+QWEN3 = decoder(
+    "qwen3",
+    "Qwen3ForCausalLM",
+    vocab=151936,
+    n_ctx=32768,
+    kv=32,
+    d_head=size("head_dim", 128),
+    d_ff=22016,
+    attention=BIASED | {"qk_norm": "head"},
+    tensors=(LLAMA_DENSE, QK_NORMS),
+    gguf=GgufMap("qwen3", SIZES | HEAD_DIM, STRAIGHT),
+    **QWEN_KINDS,
+)
+PATTERN = Key("sliding_window_pattern", LAYERS_OR_NONE, 4)
+EXAONE4 = decoder(
+    "exaone4",
+    "Exaone4ForCausalLM",
+    vocab=102400,
+    d_ff=16384,
+    kv=32,
+    norm=rmsnorm(1e-5),
+    layer={"placement": "output"},
+    attention={"qk_norm": "head"},
+    tensors=(LLAMA_OUTSIDE, LLAMA_ATTENTION, QK_NORMS, OUT_NORMS, LLAMA_FFN),
+    # Global layers do not rotate, unless all are global.
+    kinds={
+        "global": {"window": None, "position": lambda rope: Unless(window(4096), rope, None)},
+        "sliding": {"window": window(4096)},
+    },
+    schedule=windows(PATTERN),
+)
+
+# ------------------------------------------------------------------------------------------------------------- Gemma
+
+GEMMA_NORM = rmsnorm(1e-6, unit_offset=True)
+
+
+def score_width(scale: float) -> float:
+    """The width whose root divides the scores."""
+    width = scale**-2
+    return round(width) if math.isclose(width, round(width), rel_tol=1e-9) else width
+
+
+def root_of_width(default: int) -> dict[str, Any]:
+    """An embedding that is scaled by the root of the model's width."""
+    return {"scale": Given(lambda config: math.sqrt(size("hidden_size", default).read(config)))}
+
+
+def gemma2_gguf(header: Any, config: dict[str, Any]) -> dict[str, Any]:
+    """The 27B alone scales its scores by the model's width (llama.cpp src/models/gemma2.cpp: 46 layers)."""
+    wide = config.get("num_hidden_layers") == 46
+    scalar = config["hidden_size"] // config["num_attention_heads"] if wide else config.get("head_dim", 256)
+    return {"query_pre_attn_scalar": scalar}
+
+
+GEMMA_GGUF_NORMS = {
+    "attn_norm": "attn_norm",
+    "attn_out_norm": "post_attention_norm",
+    "ffn_norm": "ffn_norm",
+    "ffn_out_norm": "post_ffw_norm",
+}
+GEMMA_NORMS = renamed(
+    {
+        "attn_norm": "input_layernorm",
+        "attn_out_norm": "post_attention_layernorm",
+        "ffn_norm": "pre_feedforward_layernorm",
+        "ffn_out_norm": "post_feedforward_layernorm",
+    },
+    *LAYER,
+)
+TANH = activation("gelu_pytorch_tanh", "hidden_activation")
+CAUSAL = (Must("use_bidirectional_attention", (False, None)),)
+
+GEMMA = decoder(
+    "gemma",
+    "GemmaForCausalLM",
+    vocab=256000,
+    width=3072,
+    d_ff=24576,
+    depth=28,
+    heads=16,
+    kv=16,
+    d_head=size("head_dim", 256),
+    n_ctx=8192,
+    tie=True,
+    # The class takes gelu for its approximation.
+    act=activation("gelu_pytorch_tanh", meanings=ACTIVATIONS | {"gelu": "gelu_tanh"}),
+    norm=GEMMA_NORM,
+    attention=BIASED,
+    outside={"embedding": root_of_width(3072)},
+    must=CAUSAL,
+    harmless=keys("hidden_activation"),
+)
+GEMMA2 = decoder(
+    "gemma2",
+    "Gemma2ForCausalLM",
+    vocab=256000,
+    width=2304,
+    d_ff=9216,
+    depth=26,
+    heads=8,
+    kv=4,
+    d_head=size("head_dim", 256),
+    n_ctx=8192,
+    tie=True,
+    act=TANH,
+    norm=GEMMA_NORM,
+    layer={"placement": "sandwich"},
+    attention=BIASED
+    | {
+        "softcap": positive("attn_logit_softcapping", 50.0, null=None),
+        "scale": Via(positive("query_pre_attn_scalar", 256), lambda width: width**-0.5, score_width),
+    },
+    kinds=sliding(4096),
+    schedule=windows(2),
+    outside={"embedding": root_of_width(2304)},
+    head={"softcap": positive("final_logit_softcapping", 30.0, null=None)},
+    tensors=(LLAMA_OUTSIDE, LLAMA_ATTENTION, GEMMA_NORMS, LLAMA_FFN),
+    must=CAUSAL,
+    # The class reads hidden_activation, whatever hidden_act says; its caches are laid out by layer_types.
+    harmless=keys("hidden_act cache_implementation"),
+    gguf=GgufMap(
+        "gemma2",
+        SIZES
+        | HEAD_DIM
+        | {
+            "attention.sliding_window": "sliding_window",
+            "attn_logit_softcapping": "attn_logit_softcapping",
+            "final_logit_softcapping": "final_logit_softcapping",
+        },
+        table(
+            renamed({"embed.tokens": "token_embd"}),
+            same("head", "output"),
+            same("final_norm", "output_norm", plus=1.0),
+            renamed(QK | {"attn.v": "attn_v", "attn.out": "attn_output"}, *BLOCK),
+            renamed({"ffn.gate": "ffn_gate", "ffn.up": "ffn_up", "ffn.down": "ffn_down"}, *BLOCK),
+            renamed(GEMMA_GGUF_NORMS, *BLOCK, plus=1.0),
+        ),
+        more=gemma2_gguf,
+    ),
+)
+VAULTGEMMA = derived(GEMMA2, "vaultgemma", "VaultGemmaForCausalLM", layer={}, gguf=None, must=())
+GEMMA3 = derived(
+    GEMMA2,
+    "gemma3_text",
+    "Gemma3ForCausalLM",
+    vocab=262208,
+    n_ctx=131072,
+    theta=1_000_000.0,
+    rope={"kind": "full_attention"},
+    attention=BIASED
+    | {
+        "qk_norm": "head",
+        "scale": Via(positive("query_pre_attn_scalar", 256), lambda width: width**-0.5, score_width),
+    },
+    kinds={
+        "global": {"window": None},
+        "sliding": {
+            "window": window(4096),
+            "position": lambda rope: replace(
+                rope, kind="sliding_attention", theta=10_000.0, base="rope_local_base_freq"
+            ),
+        },
+    },
+    schedule=windows(Key("sliding_window_pattern", LAYERS_OR_NONE, 6, others=("_sliding_window_pattern",))),
+    head={"softcap": positive("final_logit_softcapping", None, null=None)},
+    tensors=(LLAMA_OUTSIDE, LLAMA_ATTENTION, QK_NORMS, GEMMA_NORMS, LLAMA_FFN),
+    # Its attention has no cap, whatever is said of one.
+    harmless=keys("attn_logit_softcapping cache_implementation hidden_act"),
+    gguf=None,
+)
+
+# --------------------------------------------------------------------------------------------------------------- GLM
+
+GLM = decoder(
+    "glm",
+    "GlmForCausalLM",
+    vocab=151552,
+    d_ff=13696,
+    depth=40,
+    kv=2,
+    d_head=128,
+    n_ctx=131072,
+    norm=rmsnorm(0.00000015625),
+    rope={"interleaved": True},
+    partial=0.5,
+    attention=biases(flag("attention_bias", True)) | {"out_bias": False},
+    tensors=(LLAMA_OUTSIDE, LLAMA_ATTENTION, LLAMA_NORMS, GATE_UP),
+    also=NO_PADDING,
+)
+GLM4 = derived(
+    GLM,
+    "glm4",
+    "Glm4ForCausalLM",
+    layer={"placement": "sandwich"},
+    tensors=(
+        LLAMA_OUTSIDE,
+        LLAMA_ATTENTION,
+        LLAMA_NORMS,
+        renamed({"attn_out_norm": "post_self_attn_layernorm", "ffn_out_norm": "post_mlp_layernorm"}, *LAYER),
+        GATE_UP,
+    ),
+)
+PHI3 = decoder(
+    "phi3",
+    "Phi3ForCausalLM",
+    vocab=32064,
+    width=3072,
+    d_ff=8192,
+    n_ctx=4096,
+    norm=rmsnorm(1e-5),
+    partial=1.0,
+    attention={"window": window(None)},
+    drop={
+        "embedding": dropout("embd_pdrop", 0.0),
+        "attention": dropout("attention_dropout", 0.0),
+        "residual": dropout("resid_pdrop", 0.0),
+    },
+    tensors=(
+        LLAMA_OUTSIDE,
+        joined(QKV, "model.layers.{i}.self_attn.qkv_proj"),
+        renamed({"attn.out": "self_attn.o_proj"}, *LAYER),
+        LLAMA_NORMS,
+        GATE_UP,
+    ),
+    harmless=keys("original_max_position_embeddings"),
+    also=NO_PADDING,
+)
+
+# -------------------------------------------------------------------------------------------------------------- OLMo
+
+OLMO = decoder(
+    "olmo",
+    "OlmoForCausalLM",
+    vocab=50304,
+    norm={"kind": "layernorm", "weight": False, "bias": False, "eps": 1e-5},
+    attention=BIASED,
+    must=(Must("clip_qkv", (None,)),),
+)
+OLMO2 = decoder(
+    "olmo2",
+    "Olmo2ForCausalLM",
+    vocab=50304,
+    norm=rmsnorm(1e-5),
+    layer={"placement": "output"},
+    attention=BIASED | {"qk_norm": "full"},
+    tensors=(LLAMA_OUTSIDE, LLAMA_ATTENTION, QK_NORMS, OUT_NORMS, LLAMA_FFN),
+)
+OLMO3 = derived(
+    OLMO2,
+    "olmo3",
+    "Olmo3ForCausalLM",
+    theta=500_000.0,
+    rope={"kind": "full_attention"},
+    kinds={
+        "global": {"window": None},
+        "sliding": {
+            "window": window(4096),
+            "position": lambda rope: replace(rope, kind="sliding_attention", base=None),
+        },
+    },
+    schedule=windows(4),
+)
+
+# ------------------------------------------------------------------------------------------------------------ Cohere
+
+COHERE = decoder(
+    "cohere",
+    "CohereForCausalLM",
+    vocab=256000,
+    width=8192,
+    d_ff=22528,
+    depth=40,
+    heads=64,
+    n_ctx=8192,
+    norm=layernorm(1e-5, "layer_norm_eps", bias=False),
+    theta=500_000.0,
+    rope={"interleaved": True},
+    tie=True,
+    layer={"placement": "parallel"},
+    attention=BIASED,
+    head={"scale": positive("logit_scale", 0.0625, null=None)},
+    must=(Must("use_qk_norm", (False, None)),),
+)
+COHERE2 = derived(
+    COHERE,
+    "cohere2",
+    "Cohere2ForCausalLM",
+    theta=10_000.0,
+    kinds={"global": {"window": None, "position": None}, "sliding": {"window": window(4096)}},
+    schedule=windows(PATTERN),
+    must=(),
+)
+
+# ------------------------------------------------------------------------------------------- with LayerNorms and biases
+
+STARCODER2 = decoder(
+    "starcoder2",
+    "Starcoder2ForCausalLM",
+    vocab=49152,
+    width=3072,
+    d_ff=12288,
+    depth=30,
+    heads=24,
+    kv=2,
+    n_ctx=4096,
+    norm=layernorm(1e-5, "norm_epsilon"),
+    act="gelu_pytorch_tanh",
+    tie=True,
+    attention=biases(flag("use_bias", True)) | {"window": window(None)},
+    ffn={"kind": "plain", "bias": flag("use_bias", True)},
+    drop={
+        "embedding": dropout("embedding_dropout", 0.0),
+        "attention": dropout("attention_dropout", 0.0),
+        "residual": dropout("residual_dropout", 0.0),
+    },
+    tensors=(
+        LLAMA_OUTSIDE,
+        LLAMA_ATTENTION,
+        LLAMA_NORMS,
+        renamed({"ffn.up": "mlp.c_fc", "ffn.down": "mlp.c_proj"}, *LAYER),
+    ),
+)
+JAIS2 = decoder(
+    "jais2",
+    "Jais2ForCausalLM",
+    vocab=150272,
+    width=3328,
+    d_ff=26624,
+    heads=26,
+    n_ctx=8192,
+    norm=layernorm(1e-5, "layer_norm_eps"),
+    act="relu2",
+    attention=biases(flag("attention_bias", True)),
+    ffn={"kind": "plain", "bias": flag("mlp_bias", True)},
+)
+STABLELM = decoder(
+    "stablelm",
+    "StableLmForCausalLM",
+    vocab=50304,
+    width=2560,
+    d_ff=6912,
+    kv=32,
+    d_head=Given(None),
+    n_ctx=4096,
+    norm=layernorm(1e-5, "layer_norm_eps"),
+    partial=0.25,
+    layer={"placement": Cases(flag("use_parallel_residual", False), {False: "pre", True: "parallel"})},
+    attention=dict.fromkeys(("q_bias", "k_bias", "v_bias"), flag("use_qkv_bias", False)),
+    drop={"attention": dropout("attention_dropout", 0.0), "residual": dropout("hidden_dropout", 0.0)},
+    must=(Must("qk_layernorm", (False,)),),
+)
+PHI_NORMS = {"attn.q_norm": "self_attn.q_layernorm", "attn.k_norm": "self_attn.k_layernorm"}
+LAYER_QK_NORM = {"norm": layernorm(1e-5, "layer_norm_eps"), "over": "head"}
+PERSIMMON = decoder(
+    "persimmon",
+    "PersimmonForCausalLM",
+    vocab=262144,
+    d_ff=16384,
+    depth=36,
+    heads=64,
+    d_head=Given(None),
+    n_ctx=16384,
+    norm=layernorm(1e-5, "layer_norm_eps"),
+    act="relu2",
+    partial=0.5,
+    attention=biases(True)
+    | {
+        "n_kv_heads": Given(None),
+        "qk_norm": Cases(flag("qk_layernorm", True), {False: None, True: LAYER_QK_NORM}),
+    },
+    ffn={"kind": "plain", "bias": True},
+    drop={"attention": dropout("attention_dropout", 0.0), "residual": dropout("hidden_dropout", 0.0)},
+    tensors=(
+        renamed({"embed.tokens": "embed_tokens", "final_norm": "final_layernorm"}, name="model."),
+        same("head", "lm_head"),
+        joined(QKV, "model.layers.{i}.self_attn.query_key_value", order="by_head"),
+        renamed({"attn.out": "self_attn.dense", **PHI_NORMS}, *LAYER),
+        LLAMA_NORMS,
+        renamed({"ffn.up": "mlp.dense_h_to_4h", "ffn.down": "mlp.dense_4h_to_h"}, *LAYER),
+    ),
+)
+PHI = decoder(
+    "phi",
+    "PhiForCausalLM",
+    vocab=51200,
+    width=2048,
+    d_ff=8192,
+    depth=24,
+    n_ctx=2048,
+    norm=layernorm(1e-5, "layer_norm_eps"),
+    act="gelu_new",
+    partial=0.5,
+    layer={"placement": "parallel"},
+    attention=biases(True) | {"qk_norm": Cases(flag("qk_layernorm", False), {False: None, True: LAYER_QK_NORM})},
+    ffn={"kind": "plain", "bias": True},
+    head={"bias": True},
+    drop={
+        "embedding": dropout("embd_pdrop", 0.0),
+        "attention": dropout("attention_dropout", 0.0, null=0.0),
+        "residual": dropout("resid_pdrop", 0.0),
+    },
+    tensors=(
+        renamed({"embed.tokens": "embed_tokens", "final_norm": "final_layernorm"}, name="model."),
+        same("head", "lm_head"),
+        renamed({f"attn.{part}": f"self_attn.{part}_proj" for part in "qkv"}, *LAYER),
+        renamed({"attn.out": "self_attn.dense", "attn_norm": "input_layernorm", **PHI_NORMS}, *LAYER),
+        renamed({"ffn.up": "mlp.fc1", "ffn.down": "mlp.fc2"}, *LAYER),
+    ),
+)
+
+FAMILIES = (
+    LLAMA,
+    MISTRAL,
+    QWEN2,
+    QWEN3,
+    GEMMA2,
+    PHI,
+    ARCEE,
+    COHERE,
+    COHERE2,
+    CWM,
+    ERNIE,
+    EUROBERT,
+    EXAONE4,
+    GEMMA,
+    GEMMA3,
+    GLM,
+    GLM4,
+    HELIUM,
+    INTERNLM3,
+    IQUESTCODER,
+    JAIS2,
+    MINISTRAL,
+    OLMO,
+    OLMO2,
+    OLMO3,
+    PERSIMMON,
+    PHI3,
+    SEED_OSS,
+    SMOLLM3,
+    STABLELM,
+    STARCODER2,
+    VAULTGEMMA,
+)

@@ -1,0 +1,65 @@
+"""What a family's row says of its GGUF files: the architecture's name there, its keys, its tensors.
+
+Source: llama.cpp gguf-py/gguf/constants.py (keys, tensors' names) and convert_hf_to_gguf.py (what it changes).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from archcalc.hf.tensors import TensorMap, renamed, same, table
+
+if TYPE_CHECKING:
+    from archcalc.formats.gguf_file import Header
+
+
+@dataclass(frozen=True)
+class GgufMap:
+    """A `general.architecture`: its keys (GGUF's → the config's), its tensors, and keys with a fixed value.
+
+    `more`: what of the config follows from the header otherwise. `factors`: whether the file may hold
+    `rope_freqs.weight`, which divides each pair's frequency.
+    """
+
+    name: str
+    keys: Mapping[str, str]
+    tensors: TensorMap
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    more: Callable[[Header, dict[str, Any]], dict[str, Any]] = lambda header, config: {}
+    factors: bool = False
+
+
+OUTSIDE = (*renamed({"embed.tokens": "token_embd", "final_norm": "output_norm"}), *same("head", "output"))
+BLOCK = ("layers.{i}.", "blk.{i}.")
+QK = {"attn.q": "attn_q", "attn.k": "attn_k"}
+QK_NORMS = {"attn.q_norm": "attn_q_norm", "attn.k_norm": "attn_k_norm"}
+ATTENTION = {"attn.v": "attn_v", "attn.out": "attn_output", "attn_norm": "attn_norm"}
+FFN = {"ffn.gate": "ffn_gate", "ffn.up": "ffn_up", "ffn.down": "ffn_down", "ffn_norm": "ffn_norm"}
+EXPERTS = {
+    "ffn.experts.gate": "ffn_gate_exps",
+    "ffn.experts.up": "ffn_up_exps",
+    "ffn.experts.down": "ffn_down_exps",
+    "ffn.router": "ffn_gate_inp",
+}
+# The converter permutes LLaMA's q and k so that the rows that rotate together stand side by side.
+PERMUTED = table(OUTSIDE, renamed(QK, *BLOCK, order="turned"), renamed(ATTENTION | FFN | EXPERTS, *BLOCK))
+STRAIGHT = table(OUTSIDE, renamed(QK | QK_NORMS | ATTENTION | FFN | EXPERTS, *BLOCK))
+
+SIZES = {
+    "block_count": "num_hidden_layers",
+    "context_length": "max_position_embeddings",
+    "embedding_length": "hidden_size",
+    "feed_forward_length": "intermediate_size",
+    "attention.head_count": "num_attention_heads",
+    "attention.head_count_kv": "num_key_value_heads",
+    "attention.layer_norm_rms_epsilon": "rms_norm_eps",
+    "rope.freq_base": "rope_theta",
+}
+HEAD_DIM = {"attention.key_length": "head_dim"}
+EXPERT_KEYS = {
+    "expert_count": "num_local_experts",
+    "expert_used_count": "num_experts_per_tok",
+    "expert_feed_forward_length": "moe_intermediate_size",
+}

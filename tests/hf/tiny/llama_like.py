@@ -1,0 +1,104 @@
+"""LLaMA-likes: three or four layers, 32 wide, windows of 5, thetas and epsilons that are not the defaults."""
+
+from __future__ import annotations
+
+from typing import Any
+
+BASE = {
+    "vocab_size": 96,
+    "hidden_size": 32,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "intermediate_size": 56,
+    "max_position_embeddings": 64,
+    "pad_token_id": None,
+}
+GROUPED = BASE | {"num_key_value_heads": 2}
+RMS = GROUPED | {"rms_norm_eps": 0.03}
+LAYER = GROUPED | {"layer_norm_eps": 0.03}
+THETA = {"rope_parameters": {"rope_type": "default", "rope_theta": 77.0}}
+BIASED = {"attention_bias": True, "mlp_bias": True}
+MIXED = {"layer_types": ["full_attention", "sliding_attention", "sliding_attention", "full_attention"]}
+LLAMA3 = {
+    "rope_type": "llama3",
+    "rope_theta": 500.0,
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 16,
+}
+# Ropes of their own for each kind of layer.
+BY_KIND = {
+    "rope_parameters": {
+        "full_attention": {"rope_type": "linear", "factor": 4.0, "rope_theta": 300.0},
+        "sliding_attention": {"rope_type": "default", "rope_theta": 20.0},
+    }
+}
+GEMMA = RMS | {"head_dim": 12, "sliding_window": 5, "query_pre_attn_scalar": 7}
+
+
+CONFIGS: dict[str, dict[str, Any]] = {
+    "llama:partial": RMS | {"partial_rotary_factor": 0.5},
+    "llama:own heads": RMS | {"head_dim": 20} | THETA,
+    "mistral:layer types": RMS | {"sliding_window": 5} | MIXED,
+    "qwen2:own heads": RMS | {"head_dim": 12},
+    "qwen2:mixed": RMS | {"use_sliding_window": True, "sliding_window": 5} | MIXED,
+    "mixtral:layer types": RMS | {"num_local_experts": 5, "sliding_window": 5} | MIXED,
+    "phi:scaled": LAYER | {"rope_parameters": LLAMA3 | {"partial_rotary_factor": 0.5}},
+    "gemma2:own caps": GEMMA | {"attn_logit_softcapping": 2.0, "final_logit_softcapping": None},
+    "arcee:plain": RMS,
+    "arcee:biased": RMS | BIASED | {"head_dim": 12},
+    "cohere:default switches": LAYER | {"logit_scale": 0.3},
+    "cohere:untied": LAYER | {"tie_word_embeddings": False, "attention_bias": True} | THETA,
+    "cohere2:pattern": LAYER | {"sliding_window": 5, "sliding_window_pattern": 2, "logit_scale": 2.0},
+    "cohere2:mixed": LAYER | {"sliding_window": 5, "attention_bias": True} | MIXED,
+    "cwm:default switches": RMS | {"head_dim": 12, "sliding_window": 5},
+    "cwm:mixed": RMS | {"head_dim": 12, "sliding_window": 5, "mlp_bias": True} | MIXED | {"rope_parameters": LLAMA3},
+    "ernie4_5:plain": RMS | {"head_dim": 12},
+    "ernie4_5:biased": RMS | {"head_dim": None, "use_bias": True, "tie_word_embeddings": False} | THETA,
+    "eurobert:plain": RMS,
+    "eurobert:biased": RMS | BIASED | {"tie_word_embeddings": True} | THETA,
+    "exaone4:pattern": RMS | {"sliding_window": 5, "sliding_window_pattern": 2},
+    "exaone4:global": RMS | {"sliding_window": None, "layer_types": ["full_attention"] * 4},
+    "exaone4:mixed": RMS | {"sliding_window": 5} | MIXED | THETA,
+    "gemma:plain": RMS | {"head_dim": 12},
+    "gemma:older word": RMS | {"head_dim": 12, "hidden_act": "gelu", "attention_bias": True},
+    "gemma3_text:pattern": GEMMA | {"sliding_window_pattern": 2} | BY_KIND,
+    "gemma3_text:older ropes": GEMMA
+    | {"rope_theta": 900.0, "rope_local_base_freq": 30.0, "rope_scaling": {"rope_type": "linear", "factor": 8.0}},
+    "gemma3_text:capped": GEMMA | {"attn_logit_softcapping": 2.0, "final_logit_softcapping": 3.0} | MIXED,
+    "glm:default switches": RMS | {"head_dim": 12},
+    "glm:unbiased": RMS | {"head_dim": 12, "attention_bias": False, "partial_rotary_factor": 0.34},
+    "glm4:default switches": RMS | {"head_dim": 12},
+    "helium:plain": RMS | {"head_dim": 8},
+    "helium:biased": RMS | {"head_dim": 8} | BIASED | THETA,
+    "internlm3:plain": RMS | {"head_dim": 12},
+    "internlm3:biased": RMS | {"qkv_bias": True, "bias": True, "head_dim": None},
+    "iquestcoder:plain": RMS | {"head_dim": 12} | THETA,
+    "jais2:default switches": LAYER,
+    "jais2:unbiased": LAYER | {"attention_bias": False, "mlp_bias": False, "head_dim": 12} | THETA,
+    "ministral:sliding": RMS | {"sliding_window": 5, "head_dim": 8},
+    "ministral:global": RMS | {"layer_types": ["full_attention"] * 4, "head_dim": 8},
+    "ministral:mixed": RMS | {"sliding_window": 5, "head_dim": 12} | MIXED | THETA,
+    "olmo:plain": GROUPED,
+    "olmo:biased": GROUPED | {"attention_bias": True} | THETA,
+    "olmo2:plain": RMS,
+    "olmo2:biased": RMS | {"attention_bias": True} | THETA,
+    "olmo3:pattern": RMS | {"sliding_window": 5},
+    "olmo3:mixed": RMS | {"sliding_window": 5, "attention_bias": True} | MIXED | BY_KIND,
+    "persimmon:default switches": BASE | {"layer_norm_eps": 0.03},
+    "persimmon:no norms": BASE | {"qk_layernorm": False, "partial_rotary_factor": 0.25} | THETA,
+    "phi3:plain": RMS | THETA,
+    "phi3:partial": RMS | {"partial_rotary_factor": 0.5, "sliding_window": 5, "hidden_size": 48},
+    "seed_oss:default switches": RMS | {"head_dim": 12},
+    "seed_oss:other biases": RMS | {"attention_bias": False, "attention_out_bias": True, "mlp_bias": True},
+    "smollm3:interval": RMS | {"no_rope_layer_interval": 2} | THETA,
+    "smollm3:listed": RMS | {"no_rope_layers": [1, 0, 0, 1], "sliding_window": 5, "use_sliding_window": True} | BIASED,
+    "smollm3:mixed": RMS | {"no_rope_layers": [0, 1, 0, 1], "sliding_window": 5, "use_sliding_window": True} | MIXED,
+    "stablelm:plain": LAYER,
+    "stablelm:parallel": LAYER | {"use_parallel_residual": True, "use_qkv_bias": True, "partial_rotary_factor": 0.5},
+    "starcoder2:default switches": GROUPED | {"norm_epsilon": 0.03},
+    "starcoder2:sliding": GROUPED | {"sliding_window": 5, "use_bias": False, "tie_word_embeddings": False} | THETA,
+    "vaultgemma:plain": GEMMA,
+    "vaultgemma:mixed": GEMMA | {"attn_logit_softcapping": 2.0, "attention_bias": True} | MIXED,
+}
