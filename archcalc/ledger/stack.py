@@ -15,12 +15,10 @@ from archcalc.ledger.leaves import Entry, Forward, Leaf, Weight, mapped
 from archcalc.ledger.symbols import Symbols, Table
 from archcalc.ledger.tensors import Tensor
 from archcalc.ledger.tokens import BATCH, DECODER, ENCODER, SOURCE_ENCODER, Span
-from archcalc.spec.attention import Attention
 from archcalc.spec.execution import Execution
 from archcalc.spec.groups import Group, groups
-from archcalc.spec.layer import Stack
+from archcalc.spec.layer import Stack, stack_bias, stored_rope
 from archcalc.spec.model import Spec
-from archcalc.spec.position import RelativeBias
 
 T = TypeVar("T")
 
@@ -81,6 +79,7 @@ class StackReader(msgspec.Struct, frozen=True):
         here = Pass(self.how, self.spec.dropout, self.span, "layers.{i}.", source)
         yield from self._before(d, here)
         yield from self._relative_bias(table, here)
+        yield from self._rotary_table(table)
         yield from self._layers(table, d, here)
         made = yield from self.placed(norm.leaves(self.stack.final_norm, "final_norm", self._states(d), here))
         if self.stack.n_mtp:
@@ -157,13 +156,20 @@ class StackReader(msgspec.Struct, frozen=True):
     def _relative_bias(self, table: Table, here: Pass) -> Iterator[Placed]:
         """One table for the stack, whichever of its layers use it; made once, unless layers are recomputed whole."""
         for group in self.groups:
-            part = group.layer.attention
-            if isinstance(part, Attention) and isinstance(part.position, RelativeBias):
+            if stack_bias(group.layer):
                 d = table.symbols(self.owner(group, "attn"))
                 yield Placed(Weight("relative_bias.weight", (d.n_buckets, d.n_heads), "position"))
                 if here.how.recompute != "full":
                     square = self.span.queries, self.span.keys(None)
                     yield from self.placed(saved("relative_bias", "position", Tensor("buckets", square, "int64")))
+                return
+
+    def _rotary_table(self, table: Table) -> Iterator[Placed]:
+        """Sines and cosines of every position, one table for the stack where its layers read one."""
+        for group in self.groups:
+            if stored_rope(group.layer):
+                d = table.symbols(self.owner(group, "attn"), "")
+                yield Placed(Weight("rotary.weight", (d.n_ctx, d.d_rotary), "position", kind="frozen"))
                 return
 
     def _mtp(self, table: Table, d: Symbols, here: Pass) -> Iterator[Placed]:

@@ -10,7 +10,7 @@ from archcalc.spec.attention import AnyAttention, Attention
 from archcalc.spec.base import Count, LayerCount, Part
 from archcalc.spec.ffn import AnyFfn
 from archcalc.spec.norm import Norm
-from archcalc.spec.position import TablePosition
+from archcalc.spec.position import RelativeBias, Rope, TablePosition
 
 Placement = Literal["pre", "post", "sandwich", "output", "parallel", "parallel_two"]
 
@@ -55,3 +55,21 @@ class Stack(Part, frozen=True, kw_only=True):
     embed_norm: Norm | None = None
     final_norm: Norm | None = None
     n_mtp: Count = 0
+
+    @property
+    def has_table(self) -> bool:
+        """Whether positions end where the rows of a table do: beside the embedding, or of stored angles."""
+        has_angles = any(stored_rope(layer) for run in self.runs for layer in run.pattern)
+        return has_angles or (self.position is not None and self.position.is_table)
+
+
+def stored_rope(layer: Layer) -> Rope | None:
+    """The layer's rotary position, if it reads its angles from the stack's table."""
+    position = layer.attention.position if isinstance(layer.attention, Attention) else None
+    return position if isinstance(position, Rope) and position.stored else None
+
+
+def stack_bias(layer: Layer) -> RelativeBias | None:
+    """The layer's relative bias, if it reads the stack's table."""
+    position = layer.attention.position if isinstance(layer.attention, Attention) else None
+    return position if isinstance(position, RelativeBias) and position.shared == "stack" else None

@@ -64,7 +64,7 @@ def one_layer(attention: dict[str, Any], **more: Any) -> Spec:
 
 def lengths(spec: Spec) -> tuple[int, int]:
     """Tokens of the text and of the source that the tables of positions allow."""
-    tables = {name: bool(stack.position and stack.position.is_table) for name, stack in spec.stacks.items()}
+    tables = {name: stack.has_table for name, stack in spec.stacks.items()}
     longest = {name: spec.n_ctx if table else SEQ for name, table in tables.items()}
     return min(SEQ, longest.get("decoder.", longest.get("", SEQ))), min(SOURCE, longest.get("encoder.", SOURCE))
 
@@ -172,9 +172,11 @@ def formula(spec: Spec, batch: int, capacity: int, source: int) -> int:
         if isinstance(part, LatentAttention):
             total += capacity * (part.kv_rank + part.d_rope)
         if isinstance(part, Attention):
-            total += 2 * part.n_kv_heads * part.d_head * min(capacity, part.window or capacity)
+            total += (
+                part.n_kv_heads * (part.d_head + (part.d_value or part.d_head)) * min(capacity, part.window or capacity)
+            )
         if cross is not None:
-            total += 2 * cross.n_kv_heads * cross.d_head * source
+            total += cross.n_kv_heads * (cross.d_head + (cross.d_value or cross.d_head)) * source
     return batch * total
 
 

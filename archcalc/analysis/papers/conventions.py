@@ -159,10 +159,10 @@ def _shape(spec: Spec, ledger: Ledger, work: Workload) -> Shape:
 
 
 def _width(layer: Layer) -> int:
-    """All heads' width: of a latent attention, the mean of what its scores and its values run over."""
+    """All heads' width: where they differ, the mean of what scores and values run over."""
     match layer.attention:
-        case Attention(n_heads=n_heads, d_head=int(d_head)):
-            return n_heads * d_head
+        case Attention(n_heads=n_heads, d_head=int(d_head), d_value=d_value):
+            return n_heads * (d_head + (d_head if d_value is None else d_value)) // 2
         case LatentAttention(n_heads=n_heads, d_nope=d_nope, d_rope=d_rope, d_v=d_v):
             return n_heads * (d_nope + d_rope + d_v) // 2
     return 0

@@ -8,12 +8,16 @@ from archcalc.hf.vocabulary import keys, size
 
 LEARNED = {"kind": "learned"}
 TWO_ROWS_LATE = {"kind": "learned", "n_extra": 2}
-STORED = {"kind": "sinusoidal", "stored": True}
+STORED = {"kind": "sinusoidal", "stored": True, "order": "halves"}
+FAIRSEQ = {"kind": "sinusoidal", "order": "fairseq", "n_extra": 2}
 LARGE = Defaults(50265, 1024, 1024, (12, 12), 16, 4096)
 
 BLENDERBOT = Defaults(8008, 128, 2560, (2, 24), 32, 10240)
 SMALL_BLENDERBOT = Defaults(50265, 512, 512, (8, 8), 16, 2048)
 PLBART = Defaults(50005, 1024, 768, (6, 6), 12, 3072, scale_embedding=True, attention_dropout=0.1)
+M2M = Defaults(
+    128112, 1024, 1024, (12, 12), 16, 4096, activation="relu", scale_embedding=True, attention_dropout=0.1
+)
 MARIAN = Defaults(58101, 1024, 1024, (12, 12), 16, 4096)
 
 
@@ -66,6 +70,12 @@ FAMILIES = (
         Bart(replace(LARGE, vocab_size=50267), TWO_ROWS_LATE),
         (*fixed(before=False, embedding=True, last=False), Must("use_prompt", (False,))),
         harmless=keys("prompt_length prompt_mid_dim"),
+    ),
+    bart_like(
+        "m2m_100",
+        "M2M100ForConditionalGeneration",
+        Bart(M2M, FAIRSEQ, "pre", embed_norm=False, final_norm="layer_norm"),
+        (*fixed(before=True, embedding=False, last=True), Must("static_position_embeddings", (True,))),
     ),
     bart_like(
         "marian",

@@ -104,7 +104,7 @@ def ctrl() -> Template:
     return gpt_like(
         sizes,
         layer,
-        around={"position": {"kind": "sinusoidal"}, "final_norm": layernorm(1e-6, "layer_norm_epsilon")},
+        around={"position": {"kind": "sinusoidal", "order": "halves"}, "final_norm": layernorm(1e-6, "layer_norm_epsilon")},
         embedding={"scale": Given(sizes.root)},
         head=tied(True) | {"bias": True},
         dropout={"embedding": dropout("embd_pdrop", 0.1), "residual": dropout("resid_pdrop", 0.1)},

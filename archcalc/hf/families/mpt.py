@@ -17,8 +17,14 @@ SIZES = Sizes(
     size("n_heads", 16, others=("num_attention_heads",)),
 )
 NORM = layernorm(1e-5, "layer_norm_epsilon", bias=False)
-# The class takes whole numbers alone.
-RATE = Inside("attn_config", Via(dropout("attn_pdrop", 0.0), float, lambda rate: int(rate) if rate == 0 else rate))
+
+
+def whole(key: Key) -> Via:
+    """Return a number that is written without a fraction, if it has none: the class takes such alone."""
+    return Via(key, float, lambda value: int(value) if value == int(value) else value)
+
+
+RATE = Inside("attn_config", whole(dropout("attn_pdrop", 0.0)))
 
 TEMPLATE = gpt_like(
     SIZES,
@@ -26,7 +32,11 @@ TEMPLATE = gpt_like(
         SIZES,
         norm=NORM,
         attention={
-            "position": {"kind": "alibi"},
+            "position": {
+                "kind": "alibi",
+                "max_bias": Inside("attn_config", whole(Key("alibi_bias_max", POSITIVE, 8.0))),
+            },
+            "clip": Inside("attn_config", Key("clip_qkv", POSITIVE, None, null=None)),
             "scale": Inside("attn_config", Key("softmax_scale", POSITIVE, None, null=None)),
         },
         # The class multiplies by four whatever `expansion_ratio` says.
@@ -71,10 +81,8 @@ FAMILIES = (
                     Must("qk_ln", (False,)),
                     Must("prefix_lm", (False,)),
                     Must("alibi", (True,)),
-                    Must("alibi_bias_max", (8,)),
-                    Must("clip_qkv", (None,)),
                 ),
-                known=keys("attn_pdrop softmax_scale"),
+                known=keys("attn_pdrop softmax_scale alibi_bias_max clip_qkv"),
                 harmless=keys("attn_impl attn_uses_sequence_id"),
             ),
             Must("expansion_ratio", (4,)),

@@ -82,6 +82,38 @@ def biogpt() -> Template:
     )
 
 
+def xglm() -> Template:
+    """Return XGLM's template: fairseq's sinusoids, computed."""
+    sizes = Sizes(
+        size("vocab_size", 256008),
+        size("max_position_embeddings", 2048),
+        size("d_model", 1024, others=("hidden_size",)),
+        layers(24, "num_layers", others=("num_hidden_layers",)),
+        size("attention_heads", 16, others=("num_attention_heads",)),
+    )
+    layer = gpt_layer(
+        sizes,
+        norm=NORM,
+        attention=biases(True),
+        d_ff=size("ffn_dim", 4096),
+        activation=activation("gelu", "activation_function"),
+    )
+    rate = dropout("dropout", 0.1)
+    return gpt_like(
+        sizes,
+        layer,
+        around={"position": {"kind": "sinusoidal", "order": "fairseq", "n_extra": 2}, "final_norm": NORM},
+        embedding=root_scaled(sizes, True),
+        head=tied(True),
+        dropout={
+            "embedding": rate,
+            "attention": dropout("attention_dropout", 0.1),
+            "residual": rate,
+            "ffn": dropout("activation_dropout", 0.0),
+        },
+    )
+
+
 def tensors(base: str, head: str, last: str) -> TensorMap:
     """Return the tensors under the base model's name; `last` is what it calls its last norm."""
     return table(
@@ -132,5 +164,13 @@ FAMILIES = (
         # Its norms have torch's epsilon whatever the config says.
         harmless=keys("layerdrop layer_norm_eps"),
         spelling=Spelling(copies={"output_projection.weight": "biogpt.embed_tokens.weight"}),
+    ),
+    Family(
+        "xglm",
+        ("XGLMForCausalLM",),
+        xglm(),
+        tensors("model", "lm_head", "layer_norm"),
+        harmless=keys("layerdrop"),
+        spelling=Spelling(copies={"lm_head.weight": "model.embed_tokens.weight"}),
     ),
 )

@@ -13,7 +13,7 @@ SIDES = {
     "decoder_ffn_dim": 56,
     "max_position_embeddings": 64,
 }
-TYPES = ("bart", "mbart", "pegasus", "blenderbot", "blenderbot-small", "plbart", "mvp")
+TYPES = ("bart", "mbart", "pegasus", "blenderbot", "blenderbot-small", "plbart", "mvp", "m2m_100")
 
 CONFIGS = {
     **{f"{model_type}:small": SIDES | {"scale_embedding": True} for model_type in TYPES},

@@ -25,6 +25,10 @@ CONFIGS = {
     "gpt_neox_japanese:small": SMALL | {"intermediate_multiple_size": 3, "rotary_pct": 0.5, "rotary_emb_base": 5000},
     "biogpt:small": SMALL | {"intermediate_size": 56, "max_position_embeddings": 48, "scale_embedding": False},
     "mpt:small": MPT | {"attn_config": {"softmax_scale": 0.3, "attn_pdrop": 0}},
+    "mpt:clipped": MPT | {"attn_config": {"clip_qkv": 0.3, "alibi_bias_max": 3}, "tie_word_embeddings": False},
+    "xglm:small": {"vocab_size": 96, "d_model": 32, "num_layers": 3, "attention_heads": 4, "ffn_dim": 40},
+    "xglm:unscaled": {"vocab_size": 96, "d_model": 32, "num_layers": 2, "attention_heads": 4, "ffn_dim": 40}
+    | {"scale_embedding": False, "activation_function": "relu"},
     "falcon:serial": SMALL | {"parallel_attn": False, "bias": True, "multi_query": False},
     "opt:untied": SMALL | {"ffn_dim": 40, "max_position_embeddings": 64, "tie_word_embeddings": False},
 }
