@@ -21,8 +21,8 @@ from archcalc.checkpoint.read import DTYPES, Files, check_same, check_zero, file
 from archcalc.checkpoint.target import Target
 from archcalc.errors import InputError, shown
 from archcalc.formats.stored import Stored
-from archcalc.hf import from_config, tensor_map
-from archcalc.hf.spellings import Spelling, spelling_of
+from archcalc.hf import family_of, from_config
+from archcalc.hf.spellings import Spelling
 from archcalc.hf.tensors import Shape, TensorMap
 from archcalc.nn import build
 from archcalc.sources import document_of
@@ -108,7 +108,8 @@ def _of_folder(folder: Path, label: str) -> Checkpoint:
         document = from_config(config)
     except InputError as error:
         raise error.within(str(folder / "config.json")) from None
-    return _checked(document, weights_of(folder), tensor_map(config), spelling_of(config), label, folder, None)
+    family = family_of(config["model_type"]).form(config)
+    return _checked(document, weights_of(folder), family.tensors, family.spelling.of(config), label, folder, None)
 
 
 def _checked(

@@ -67,11 +67,3 @@ ONE_BY_ONE = {
 # A tied head may be stored a second time.
 TIED = Spelling(copies={"lm_head.weight": "model.embed_tokens.weight"})
 TIED_EXPERTS = replace(TIED, one_by_one=ONE_BY_ONE)
-
-
-def spelling_of(config: Mapping[str, Any]) -> Spelling:
-    """How the files of a config that was understood spell its tensors."""
-    from archcalc.hf.registry import find
-
-    family = find(config["model_type"])
-    return family.form(config).spelling.of(config) if family else Spelling()

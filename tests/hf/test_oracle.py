@@ -33,6 +33,8 @@ def _lines(file: str) -> dict[str, dict]:
 PUBLISHED, DEFAULTS = _lines("published.jsonl"), _lines("defaults.jsonl")
 # A decoder that attends to a source without an encoder is no spec.
 REFUSED = {"MarianForCausalLM"}
+# Published models that need what a spec cannot say yet.
+REFUSED_YET = {"Phi-3.5-mini (128k)": "unknown key", "Command-R+ (104B)": "use_qk_norm: found True"}
 # transformers forces mT5's tie and keeps no trace of what the file said.
 FORGETS_THE_TIE = {"mT5-small"}
 
@@ -53,7 +55,7 @@ def listed(lines: list[str]) -> Counter[str]:
     )
 
 
-@pytest.mark.parametrize("name", [*PUBLISHED, *(name for name in DEFAULTS if name not in REFUSED)])
+@pytest.mark.parametrize("name", [name for name in (*PUBLISHED, *DEFAULTS) if name not in REFUSED | REFUSED_YET.keys()])
 def test_every_tensor_of_a_listed_model(name: str) -> None:
     line = PUBLISHED.get(name) or DEFAULTS[name]
     spec = decode(from_config(line["config"]))
@@ -63,10 +65,16 @@ def test_every_tensor_of_a_listed_model(name: str) -> None:
     assert same_architecture(decode(from_config(to_config(spec))), spec)
 
 
-@pytest.mark.parametrize("name", sorted(PUBLISHED.keys() - FORGETS_THE_TIE))
+@pytest.mark.parametrize("name", sorted(PUBLISHED.keys() - FORGETS_THE_TIE - REFUSED_YET.keys()))
 def test_both_spellings_of_a_listed_model(name: str) -> None:
     stated, resolved = (decode(from_config(PUBLISHED[name][key])) for key in ("config", "config_resolved"))
     assert same_architecture(stated, resolved)
+
+
+@pytest.mark.parametrize("name", [name for name in REFUSED_YET if name in PUBLISHED])
+def test_what_is_not_read_yet_is_refused(name: str) -> None:
+    with pytest.raises(InputError, match=REFUSED_YET[name]):
+        from_config(PUBLISHED[name]["config"])
 
 
 @pytest.mark.skipif("MarianForCausalLM" not in DEFAULTS, reason="the oracle is not here")
