@@ -135,7 +135,9 @@ def _groups(spec: Spec, move: Move) -> int:
 
 
 def _computed(spec: Spec, name: str, shape: tuple[int, ...]) -> Tensor:
-    """A table that follows from the spec: of positions, or of a stack's rotary angles."""
+    """A table that follows from the spec: of positions, or of a stack's rotary angles; zeros for the head's buffer."""
+    if name == "head.bias_buffer":
+        return torch.zeros(shape)
     *role, table, _ = name.split(".")
     stack = spec.stacks["".join(f"{part}." for part in role)]
     if table == "rotary":

@@ -73,6 +73,13 @@ class StackReader(msgspec.Struct, frozen=True):
             for slot, part in layer.slots(group.layer).items():
                 table.state_part(self.owner(group, slot), part)
 
+    def heads(self, table: Table) -> Iterator[Poly]:
+        """The heads of each group's layers, all together."""
+        d = table.symbols(self.owner(), "")
+        for group in self.groups:
+            if group.layer.attention is not None:
+                yield self._turns([group], d) * table.symbols(self.owner(group, "attn"), "").n_heads
+
     def leaves(self, table: Table, source: Tensor | None) -> Generator[Placed, None, Tensor]:
         """Every leaf of the stack, which may read a `source`; returns the states that it gives."""
         d = table.symbols(self.owner(), "")

@@ -46,6 +46,7 @@ ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     "gelu_tanh": gelu_tanh,
     "quick_gelu": quick_gelu,
     "silu": F.silu,
+    "tanh": torch.tanh,
     "clamped_swish": clamped_swish,
 }
 

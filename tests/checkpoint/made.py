@@ -36,6 +36,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "falcon": SMALL | {"new_decoder_architecture": True, "num_kv_heads": 2},
     "falcon with ALiBi": SMALL | {"multi_query": False, "alibi": True, "bias": True},
     "gpt_neox in series": SMALL | {"intermediate_size": 56, "use_parallel_residual": False},
+    "opt untied": SMALL | {"ffn_dim": 40, "word_embed_proj_dim": 20, "tie_word_embeddings": False},
     "opt with norms after": SMALL | {"ffn_dim": 40, "do_layer_norm_before": False, "word_embed_proj_dim": 20},
     "phi with normed queries": LLAMA | {"qk_layernorm": True},
     "bert": SMALL | {"intermediate_size": 56, "max_position_embeddings": 64},
@@ -53,7 +54,6 @@ CONFIGS: dict[str, dict[str, Any]] = {
 FUSED = ("falcon with ALiBi",)
 # What is not trained.
 FIXED = {"marian": ("embed_positions",), "pegasus": ("embed_positions",)}
-BUFFER = "final_logits_bias"
 
 
 def random_model(name: str, **more: Any) -> Any:
@@ -71,6 +71,6 @@ def random_model(name: str, **more: Any) -> Any:
         model.transformer.build_mpt_alibi_tensor = partial(build_mpt_alibi_tensor, alibi_bias_max=slopes)
     with torch.no_grad():
         for key, tensor in model.state_dict().items():
-            if not any(word in key for word in (BUFFER, *FIXED.get(model_type, ()))):
+            if not any(word in key for word in FIXED.get(model_type, ())):
                 tensor.normal_(std=0.3)
     return model

@@ -1,7 +1,8 @@
 """OPT, and BioGPT and XGLM after it: learned or computed positions that start two rows late, each projection apart."""
 
+from archcalc.hf.config import Config
 from archcalc.hf.family import Family
-from archcalc.hf.lens import Cases, Template
+from archcalc.hf.lens import Cases, Given, Template
 from archcalc.hf.spellings import Spelling
 from archcalc.hf.templates.gpt_like import Sizes, gpt_layer, gpt_like, root_scaled
 from archcalc.hf.tensors import TensorMap, renamed, same, table
@@ -34,9 +35,13 @@ def opt() -> Template:
     )
     last = Cases(flag("_remove_final_layer_norm", False), {False: norm, True: None})
     width = sizes.width
-    narrow = Narrow(
-        size("word_embed_proj_dim", width.read, null=width.read), width, {"bias": False, "widen": "before_positions"}
-    )
+    d_embed, tie = size("word_embed_proj_dim", width.read, null=width.read), flag("tie_word_embeddings", True)
+
+    def head_width(config: Config) -> int | None:
+        """Return the width that an untied head reads, where that is not the model's."""
+        narrow: int = d_embed.read(config)
+        return None if tie.read(config) or narrow == width.read(config) else narrow
+
     return gpt_like(
         sizes,
         layer,
@@ -44,8 +49,8 @@ def opt() -> Template:
             "position": {"kind": "learned", "n_extra": 2},
             "final_norm": Cases(before, {True: last, False: None}),
         },
-        embedding={"factor": narrow},
-        head=tied(True),
+        embedding={"factor": Narrow(d_embed, width, {"bias": False, "widen": "before_positions"})},
+        head={"tied": tie, "d_in": Given(head_width)},
         dropout={"attention": dropout("attention_dropout", 0.0), "residual": dropout("dropout", 0.1)},
     )
 

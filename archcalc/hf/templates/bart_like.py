@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,8 @@ from archcalc.hf.tensors import Holds, TensorMap, renamed, same, table
 from archcalc.hf.vocabulary import activation, biases, dropout, flag, keys, layers, size, tied
 
 NORM = {"kind": "layernorm", "eps": 1e-5}
-ALSO_KNOWN = {"encoder_attention_heads": ("num_attention_heads",), "encoder_layers": ("num_hidden_layers",)}
+TABLES = ("encoder.positions.weight", "decoder.positions.weight")
+BUFFER = "head.bias_buffer"
 IGNORED = keys(
     "encoder_layerdrop decoder_layerdrop classif_dropout classifier_dropout extra_pos_embeddings add_bias_logits"
     " force_bos_token_to_be_generated"
@@ -38,25 +40,55 @@ class Defaults:
 
 
 @dataclass(frozen=True)
+class Names:
+    """What a class calls things: `outside` stands before the token table, `base` before 'encoder' and 'decoder'.
+
+    `cross`: cross-attention. `ffn`: before the feed-forward's projections. `ffn_norm`: its norm. `width`: the keys of
+    the model's width. `main`: the side whose layers and heads have a name without it too.
+    """
+
+    outside: str = "model."
+    base: str = "model."
+    cross: str = "encoder_attn"
+    ffn: str = ""
+    ffn_norm: str = "final_layer_norm"
+    width: tuple[str, ...] = ("d_model", "hidden_size")
+    main: str = "encoder"
+
+    def layer(self) -> dict[str, str]:
+        """Return the names of a layer's parts."""
+        attentions = {"attn": "self_attn", "cross": self.cross}
+        parts = {"q": "q_proj", "k": "k_proj", "v": "v_proj", "out": "out_proj"}
+        projections = {
+            f"{ours}.{part}": f"{there}.{name}" for ours, there in attentions.items() for part, name in parts.items()
+        }
+        norms = {f"{ours}_norm": f"{there}_layer_norm" for ours, there in attentions.items()}
+        ffn = {"ffn.up": f"{self.ffn}fc1", "ffn.down": f"{self.ffn}fc2", "ffn_norm": self.ffn_norm}
+        return projections | norms | ffn
+
+
+@dataclass(frozen=True)
 class Bart:
     """The switches of a class of BART's kind.
 
     `position`: the table beside the tokens. `placement`: where norms stand. `embed_norm`: whether there is a norm on
-    the embedding; `final_norm`: what the norm after the last layer is called, if there is one. `bias`: whether
-    projections have one.
+    the embedding; `final_norm`: whether there is one after the last layer. `logits_bias`: whether a stored buffer is
+    added to the logits. `names`: what the class calls its parts.
     """
 
     defaults: Defaults
-    position: Template
+    position: Mapping[str, Template]
     placement: str = "post"
     embed_norm: bool = True
-    final_norm: str | None = None
-    base: str = "model."
+    final_norm: bool = False
+    logits_bias: bool = True
+    names: Names = Names()
 
     @property
     def width(self) -> Key:
         """Return the key of the model's width."""
-        return size("d_model", self.defaults.width, others=("hidden_size",))
+        name, *others = self.names.width
+        return size(name, self.defaults.width, others=tuple(others))
 
     def root(self, config: Config) -> float:
         """Return √d_model."""
@@ -64,12 +96,9 @@ class Bart:
 
     def layer(self, side: str) -> dict[str, Any]:
         """Return a layer of the encoder or the decoder."""
-        heads = f"{side}_attention_heads"
-        attention = {
-            "kind": "gqa",
-            "n_heads": size(heads, self.defaults.n_heads, others=ALSO_KNOWN.get(heads, ())),
-            **biases(True),
-        }
+        others = ("num_attention_heads",) if side == self.names.main else ()
+        n_heads = size(f"{side}_attention_heads", self.defaults.n_heads, others=others)
+        attention = {"kind": "gqa", "n_heads": n_heads, **biases(True)}
         return {
             "norm": NORM,
             "placement": self.placement,
@@ -85,15 +114,14 @@ class Bart:
 
     def stack(self, side: str) -> Stack:
         """Return the encoder or the decoder."""
-        name = f"{side}_layers"
         n_layers = self.defaults.n_layers[side == "decoder"]
+        others = ("num_hidden_layers",) if side == self.names.main else ()
         around = {
             "position": self.position,
             "embed_norm": NORM if self.embed_norm else None,
             "final_norm": NORM if self.final_norm else None,
         }
-        count = layers(n_layers, name, others=ALSO_KNOWN.get(name, ()))
-        return Stack(count, {"layer": self.layer(side)}, around=around)
+        return Stack(layers(n_layers, f"{side}_layers", others=others), {"layer": self.layer(side)}, around=around)
 
     def template(self) -> dict[str, Template]:
         """Return the template of the encoder-decoder."""
@@ -106,7 +134,7 @@ class Bart:
             "embedding": {"scale": Cases(scaled, {False: None, True: Given(self.root)})},
             "encoder": self.stack("encoder"),
             "decoder": self.stack("decoder"),
-            "head": tied(True),
+            "head": tied(True) | ({"bias_buffer": Given(True)} if self.logits_bias else {}),
             "dropout": {
                 "embedding": rate,
                 "attention": dropout("attention_dropout", self.defaults.attention_dropout),
@@ -117,45 +145,33 @@ class Bart:
 
     def side(self, side: str) -> tuple[Holds, ...]:
         """Return the tensors of the encoder or the decoder."""
-        outside = {"positions": "embed_positions", "embed_norm": "layernorm_embedding", "final_norm": self.final_norm}
-        named = {ours: name for ours, name in outside.items() if name}
-        base = f"{self.base}{side}."
+        outside = {"positions": "embed_positions", "embed_norm": "layernorm_embedding", "final_norm": "layer_norm"}
+        base = f"{self.names.base}{side}."
         return (
-            *renamed(named, f"{side}.", base),
-            *renamed(_layer_names(side), f"{side}.layers.{{i}}.", f"{base}layers.{{i}}."),
+            *renamed(outside, f"{side}.", base),
+            *renamed(self.names.layer(), f"{side}.layers.{{i}}.", f"{base}layers.{{i}}."),
         )
 
     def tensors(self) -> TensorMap:
         """Return the tensors of the encoder-decoder."""
         return table(
-            same("embed.tokens", f"{self.base}shared"),
+            same("embed.tokens", f"{self.names.outside}shared"),
             self.side("encoder"),
             self.side("decoder"),
             same("head", "lm_head"),
-            unmapped={"final_logits_bias": "a buffer, added to the logits, that is no part of the spec"},
+            Holds("final_logits_bias", (BUFFER,)),
         )
 
 
     def spelling(self) -> Spelling:
         """Return how files spell the tensors of the encoder-decoder."""
-        tables = (f"{self.base}encoder.embed_tokens", f"{self.base}decoder.embed_tokens", "lm_head")
-        stored = isinstance(self.position, dict) and self.position.get("stored")
+        names = self.names
+        tables = (f"{names.base}encoder.embed_tokens", f"{names.base}decoder.embed_tokens", "lm_head")
         return Spelling(
-            copies={f"{name}.weight": f"{self.base}shared.weight" for name in tables},
-            computed=("encoder.positions.weight", "decoder.positions.weight") if stored else (),
-            zero=("final_logits_bias",),
+            copies={f"{name}.weight": f"{names.outside}shared.weight" for name in tables},
+            # They are not saved where they are fixed.
+            computed=(*(TABLES if self.position.get("stored") else ()), BUFFER),
         )
-
-
-def _layer_names(side: str) -> dict[str, str]:
-    """Return the names of a layer's parts."""
-    attentions = {"attn": "self_attn", "cross": "encoder_attn"} if side == "decoder" else {"attn": "self_attn"}
-    parts = {"q": "q_proj", "k": "k_proj", "v": "v_proj", "out": "out_proj"}
-    projections = {
-        f"{ours}.{part}": f"{there}.{name}" for ours, there in attentions.items() for part, name in parts.items()
-    }
-    norms = {f"{ours}_norm": f"{there}_layer_norm" for ours, there in attentions.items()}
-    return projections | norms | {"ffn.up": "fc1", "ffn.down": "fc2", "ffn_norm": "final_layer_norm"}
 
 
 def bart_like(

@@ -39,6 +39,9 @@ FUNCTIONS = {
     "top(x, n)": "the places of the n largest",
     "at(x, i)": "x at the places i",
     "shares(x)": "x / Σ x: parts of the whole",
+    "place(x, n)": "the state at place n; -1 is the last",
+    "average(x)": "the mean over the tokens",
+    "rescaled(ids, m, s)": "0 for tokens m, (1 − s) / (1 − the share of tokens m) for others",
     "summed(w, x)": "Σ w · x over what was chosen",
     "experts(x, i, m)": "what the experts of m that i names make of x",
 }

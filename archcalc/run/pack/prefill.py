@@ -78,7 +78,7 @@ class Prefill:
 
 def prefill_of(model: Any) -> Prefill | None:
     """The way of a model that is a decoder whose last layer has an attention to its own tokens alone."""
-    if not isinstance(model, SingleStack) or not model.causal:
+    if not isinstance(model, SingleStack) or not model.causal or model.spec.reads_text:
         return None
     last = cast(Block, model.layers[model.owners[-1]])
     plain = isinstance(getattr(last, "attn", None), Attention) and "cross" not in last.slots
