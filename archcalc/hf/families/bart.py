@@ -90,7 +90,7 @@ FAMILIES = (
     bart_like(
         "blenderbot-small",
         "BlenderbotSmallForConditionalGeneration",
-        Bart(SMALL_BLENDERBOT, LEARNED),
+        Bart(SMALL_BLENDERBOT, LEARNED, norms_tokens="decoder"),
         fixed(before=False, embedding=True, last=False),
     ),
     bart_like(

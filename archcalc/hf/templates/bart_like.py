@@ -72,7 +72,8 @@ class Bart:
     """The switches of a class of BART's kind.
 
     `position`: the table beside the tokens. `placement`: where norms stand. `embed_norm`: whether there is a norm on
-    the embedding; `final_norm`: whether there is one after the last layer. `logits_bias`: whether a stored buffer is
+    the embedding; `final_norm`: whether there is one after the last layer. `norms_tokens`: the side whose embedding norm leaves
+    positions out. `logits_bias`: whether a stored buffer is
     added to the logits. `names`: what the class calls its parts.
     """
 
@@ -81,6 +82,7 @@ class Bart:
     placement: str = "post"
     embed_norm: bool = True
     final_norm: bool = False
+    norms_tokens: str | None = None
     logits_bias: bool = True
     names: Names = Names()
 
@@ -119,6 +121,7 @@ class Bart:
         around = {
             "position": self.position,
             "embed_norm": NORM if self.embed_norm else None,
+            "embed_norm_reads": "tokens" if side == self.norms_tokens else "sum",
             "final_norm": NORM if self.final_norm else None,
         }
         return Stack(layers(n_layers, f"{side}_layers", others=others), {"layer": self.layer(side)}, around=around)

@@ -22,6 +22,12 @@ def norm(part: Norm) -> Said:
     return Said(_NORMS[type(part)], (), "norm")
 
 
+def embed_norm(part: Norm, reads: str, say: Words) -> Said:
+    """The norm on the embedding, which may leave positions out."""
+    said = norm(part)
+    return said if reads == "sum" else Said(said.title, (say("diagram.before_positions"),), said.component)
+
+
 def attention(part: Attention | LatentAttention, say: Words, *, is_causal: bool) -> Said:
     """Heads and widths, positions, and what limits what is seen."""
     title, lines = _ATTENTIONS[type(part)](part, say)
