@@ -73,7 +73,8 @@ class Family:
         """The document of a config. Raises InputError naming the config's own field."""
         config = Config(data)
         config.only(self._known, HARMLESS | self.harmless)
-        Must("is_encoder_decoder", (self.is_encoder_decoder,)).check(config)
+        if not data.get("architectures"):  # a class that is named decides by itself
+            Must("is_encoder_decoder", (self.is_encoder_decoder,)).check(config)
         self._check_class(data)
         for rule in (*PLAIN, *self.must):
             rule.check(config)

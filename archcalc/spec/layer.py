@@ -46,8 +46,8 @@ class Stack(Part, frozen=True, kw_only=True):
     """Layers one after another, with what stands before the first and after the last.
 
     `n_layers` left out is the sum of the runs. `embed_norm_reads`: the sum of tokens and positions, or the tokens,
-    which positions then join (BlenderbotSmall's decoder). `n_mtp`: multi-token-prediction modules (DeepSeek-V3, section 2.2), each
-    a projection of two states into one, a layer like the stack's last, and norms.
+    which positions then join (BlenderbotSmall's decoder). `n_mtp`: multi-token-prediction modules (DeepSeek-V3,
+    section 2.2), each a projection of two states into one, a layer like the stack's last, and norms.
     """
 
     n_layers: LayerCount | None = None

@@ -79,7 +79,7 @@ def test_what_is_not_read_yet_is_refused(name: str) -> None:
 
 @pytest.mark.skipif("MarianForCausalLM" not in DEFAULTS, reason="the oracle is not here")
 def test_a_decoder_without_its_encoder_is_refused() -> None:
-    with pytest.raises(InputError, match="is_encoder_decoder"):
+    with pytest.raises(InputError, match="no encoder to attend to"):
         from_config(DEFAULTS["MarianForCausalLM"]["config"])
 
 

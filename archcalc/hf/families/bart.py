@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 from archcalc.hf.config import COUNT
-from archcalc.hf.lens import Key, Must, Template, Via
-from archcalc.hf.templates.bart_like import Bart, Defaults, Names, bart_like
-from archcalc.hf.vocabulary import keys, size
+from archcalc.hf.lens import Cases, Key, Must, Template, Via
+from archcalc.hf.templates.bart_like import Bart, Defaults, Names, bart_like, decoder_alone
+from archcalc.hf.vocabulary import flag, keys, size
 
 LEARNED = {"kind": "learned"}
 TWO_ROWS_LATE = {"kind": "learned", "n_extra": 2}
@@ -15,9 +15,7 @@ LARGE = Defaults(50265, 1024, 1024, (12, 12), 16, 4096)
 BLENDERBOT = Defaults(8008, 128, 2560, (2, 24), 32, 10240)
 SMALL_BLENDERBOT = Defaults(50265, 512, 512, (8, 8), 16, 2048)
 PLBART = Defaults(50005, 1024, 768, (6, 6), 12, 3072, scale_embedding=True, attention_dropout=0.1)
-M2M = Defaults(
-    128112, 1024, 1024, (12, 12), 16, 4096, activation="relu", scale_embedding=True, attention_dropout=0.1
-)
+M2M = Defaults(128112, 1024, 1024, (12, 12), 16, 4096, activation="relu", scale_embedding=True, attention_dropout=0.1)
 MARIAN = Defaults(58101, 1024, 1024, (12, 12), 16, 4096)
 # Keys of the parts that hear and speak, which the text-to-text class does not have.
 SPEECH = keys(
@@ -36,7 +34,13 @@ SPEECH = keys(
     " vocoder_num_spkrs variance_predictor_kernel_size var_pred_dropout vocoder_offset layer_norm_eps"
 )
 SEAMLESS = Names(
-    outside="", base="text_", cross="cross_attention", ffn="ffn.", ffn_norm="ffn_layer_norm", width=("hidden_size",), main="decoder"
+    outside="",
+    base="text_",
+    cross="cross_attention",
+    ffn="ffn.",
+    ffn_norm="ffn_layer_norm",
+    width=("hidden_size",),
+    main="decoder",
 )
 
 
@@ -46,14 +50,20 @@ def fairseq(padding: int) -> dict[str, Template]:
     return {"kind": "sinusoidal", "order": "fairseq", "n_extra": row}
 
 
+TROCR = Bart(
+    Defaults(50265, 512, 1024, (12, 12), 16, 4096),
+    Cases(flag("use_learned_position_embeddings", True), {True: TWO_ROWS_LATE, False: fairseq(1)}),
+    embed_norm=flag("layernorm_embedding", True),
+    names=Names(main="decoder"),
+)
+
+
 def seamless(n_ctx: int) -> Bart:
     """Return the text-to-text part of a model that speaks."""
     defaults = Defaults(
         256102, n_ctx, 1024, (24, 24), 16, 8192, activation="relu", scale_embedding=True, attention_dropout=0.1
     )
-    return Bart(
-        defaults, fairseq(0), "pre", embed_norm=False, final_norm=True, logits_bias=False, names=SEAMLESS
-    )
+    return Bart(defaults, fairseq(0), "pre", embed_norm=False, final_norm=True, logits_bias=False, names=SEAMLESS)
 
 
 def fixed(before: bool, embedding: bool, last: bool) -> tuple[Must, ...]:
@@ -67,64 +77,78 @@ def fixed(before: bool, embedding: bool, last: bool) -> tuple[Must, ...]:
 
 FAMILIES = (
     bart_like(
-        "bart", "BartForConditionalGeneration", Bart(LARGE, TWO_ROWS_LATE), fixed(before=False, embedding=True, last=False)
+        "bart",
+        "BartForConditionalGeneration",
+        "BartForCausalLM",
+        Bart(LARGE, TWO_ROWS_LATE),
+        fixed(before=False, embedding=True, last=False),
     ),
     bart_like(
         "mbart",
         "MBartForConditionalGeneration",
+        "MBartForCausalLM",
         Bart(LARGE, TWO_ROWS_LATE, "pre", final_norm=True),
         fixed(before=True, embedding=True, last=True),
     ),
     bart_like(
         "pegasus",
         "PegasusForConditionalGeneration",
+        "PegasusForCausalLM",
         Bart(LARGE, STORED, "pre", embed_norm=False, final_norm=True),
         (*fixed(before=True, embedding=False, last=True), Must("static_position_embeddings", (True,))),
     ),
     bart_like(
         "blenderbot",
         "BlenderbotForConditionalGeneration",
+        "BlenderbotForCausalLM",
         Bart(BLENDERBOT, LEARNED, "pre", embed_norm=False, final_norm=True),
         fixed(before=True, embedding=False, last=True),
     ),
     bart_like(
         "blenderbot-small",
         "BlenderbotSmallForConditionalGeneration",
+        "BlenderbotSmallForCausalLM",
         Bart(SMALL_BLENDERBOT, LEARNED, norms_tokens="decoder"),
         fixed(before=False, embedding=True, last=False),
     ),
     bart_like(
         "plbart",
         "PLBartForConditionalGeneration",
+        "PLBartForCausalLM",
         Bart(PLBART, TWO_ROWS_LATE),
         fixed(before=False, embedding=True, last=False),
     ),
     bart_like(
         "mvp",
         "MvpForConditionalGeneration",
+        "MvpForCausalLM",
         Bart(replace(LARGE, vocab_size=50267), TWO_ROWS_LATE),
-        (*fixed(before=False, embedding=True, last=False), Must("use_prompt", (False,))),
+        fixed(before=False, embedding=True, last=False),
+        (Must("use_prompt", (False,)),),
         harmless=keys("prompt_length prompt_mid_dim"),
     ),
     bart_like(
         "m2m_100",
         "M2M100ForConditionalGeneration",
+        None,
         Bart(M2M, fairseq(1), "pre", embed_norm=False, final_norm=True, logits_bias=False),
         (*fixed(before=True, embedding=False, last=True), Must("static_position_embeddings", (True,))),
     ),
-    bart_like("seamless_m4t", "SeamlessM4TForTextToText", seamless(1024), harmless=SPEECH),
-    bart_like("seamless_m4t_v2", "SeamlessM4Tv2ForTextToText", seamless(4096), harmless=SPEECH),
+    bart_like("seamless_m4t", "SeamlessM4TForTextToText", None, seamless(1024), harmless=SPEECH),
+    bart_like("seamless_m4t_v2", "SeamlessM4Tv2ForTextToText", None, seamless(4096), harmless=SPEECH),
     bart_like(
         "marian",
         "MarianMTModel",
+        "MarianForCausalLM",
         Bart(MARIAN, STORED, embed_norm=False),
         (
             *fixed(before=False, embedding=False, last=False),
             Must("static_position_embeddings", (True,)),
-            Must("share_encoder_decoder_embeddings", (True,)),
             Must("decoder_vocab_size", (size("vocab_size", 58101), None)),
         ),
+        (Must("share_encoder_decoder_embeddings", (True,)),),
         # By default these are the last rows of a table of 58,101.
         also={"pad_token_id": 0, "decoder_start_token_id": 0},
     ),
+    decoder_alone("trocr", "TrOCRForCausalLM", TROCR, head="output_projection"),
 )

@@ -22,9 +22,7 @@ HEADS = SIZES.n_heads
 NORM = layernorm(1e-5, "layer_norm_epsilon")
 BIAS = flag("bias", False)
 ONE_OR_TWO = Key("num_ln_in_parallel_attn", Kind(lambda value: type(value) is int and value in (1, 2), "1 or 2"), 2, 2)
-POSITION = Cases(
-    flag("alibi", False), {False: Rope(n_ctx=SIZES.n_ctx), True: {"kind": "alibi", "scaled": True}}
-)
+POSITION = Cases(flag("alibi", False), {False: Rope(n_ctx=SIZES.n_ctx), True: {"kind": "alibi", "scaled": True}})
 
 
 def layer(placement: Template, n_kv_heads: Template) -> Template:
@@ -56,7 +54,6 @@ TEMPLATE = gpt_like(
         "residual": dropout("hidden_dropout", 0.0, null=0.0),
     },
 )
-
 
 
 def tensors(*norms: tuple[Holds, ...]) -> TensorMap:

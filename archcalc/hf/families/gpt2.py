@@ -8,7 +8,6 @@ from archcalc.hf.scaled import ByDepth
 from archcalc.hf.spellings import MASKS, Spelling
 from archcalc.hf.stack import Stack
 from archcalc.hf.templates.gpt_like import (
-    Sizes,
     decoder_of,
     gpt2_dropout,
     gpt2_sizes,
@@ -41,7 +40,9 @@ def gpt2() -> Template:
         activation=activation("gelu_new", "activation_function"),
     )
     stack = Stack(sizes.n_layers, {"layer": layer}, around=LEARNED)
-    by_depth = Cases(flag("scale_attn_by_inverse_layer_idx", False), {False: stack, True: ByDepth(stack, sizes.head_width)})
+    by_depth = Cases(
+        flag("scale_attn_by_inverse_layer_idx", False), {False: stack, True: ByDepth(stack, sizes.head_width)}
+    )
     return decoder_of(sizes, by_depth, tied(True), gpt2_dropout(0.1))
 
 
@@ -104,7 +105,10 @@ def ctrl() -> Template:
     return gpt_like(
         sizes,
         layer,
-        around={"position": {"kind": "sinusoidal", "order": "halves"}, "final_norm": layernorm(1e-6, "layer_norm_epsilon")},
+        around={
+            "position": {"kind": "sinusoidal", "order": "halves"},
+            "final_norm": layernorm(1e-6, "layer_norm_epsilon"),
+        },
         embedding={"scale": Given(sizes.root)},
         head=tied(True) | {"bias": True},
         dropout={"embedding": dropout("embd_pdrop", 0.1), "residual": dropout("resid_pdrop", 0.1)},
@@ -174,15 +178,11 @@ def gptj_tensors(*attention: tuple[Holds, ...]) -> TensorMap:
 
 
 GPTJ = gptj_tensors(
-    renamed(
-        {"attn.q": "q_proj", "attn.k": "k_proj", "attn.v": "v_proj"}, "layers.{i}.", "transformer.h.{i}.attn."
-    )
+    renamed({"attn.q": "q_proj", "attn.k": "k_proj", "attn.v": "v_proj"}, "layers.{i}.", "transformer.h.{i}.attn.")
 )
 # Each of four blocks holds a quarter of the queries' rows, then of the values' and of the keys'.
 CODEGEN = gptj_tensors(
-    joined(
-        tuple(f"layers.{{i}}.attn.{part}" for part in "qvk"), "transformer.h.{i}.attn.qkv_proj", order="in_four"
-    )
+    joined(tuple(f"layers.{{i}}.attn.{part}" for part in "qvk"), "transformer.h.{i}.attn.qkv_proj", order="in_four")
 )
 # GPT-J's files say so of what its class always does.
 GPTJ_KEYS = SUMMARY | keys("rotary scale_attn_weights rope_scaling gradient_checkpointing")

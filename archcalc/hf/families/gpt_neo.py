@@ -8,12 +8,12 @@ from typing import Any, final
 
 from archcalc.hf.config import MAX_LAYERS, SIZE, Config, Kind
 from archcalc.hf.family import Family
-from archcalc.hf.lens import Draft
+from archcalc.hf.lens import Draft, Template
 from archcalc.hf.spellings import Spelling
 from archcalc.hf.stack import Schedule, Stack
 from archcalc.hf.templates.gpt_like import Sizes, decoder_of, gpt_layer, inner
 from archcalc.hf.tensors import renamed, same, table
-from archcalc.hf.vocabulary import activation, biases, dropout, keys, layernorm, layers, size, tied
+from archcalc.hf.vocabulary import activation, dropout, keys, layernorm, layers, size, tied
 
 WORDS = ("global", "local")
 
@@ -47,7 +47,7 @@ class AttentionTypes(Schedule):
         """Return each layer's word. Raises InputError for another number of words than layers."""
         name = "attention_types"
         stated = config.data.get(name)
-        pattern = [[list(WORDS), 12]] if stated is None else config.get(name, PATTERN)
+        pattern: list[Any] = [[list(WORDS), 12]] if stated is None else config.get(name, PATTERN)
         n_words = sum(len(words) * times for words, times in pattern)
         if n_words != n_layers:
             raise config.error(name, f"{n_words} layers", f"{n_layers}, as num_layers says")
@@ -71,7 +71,7 @@ SIZES = Sizes(
 NORM = layernorm(1e-5, "layer_norm_epsilon")
 
 
-def layer(window: Any) -> dict[str, Any]:
+def layer(window: Any) -> Template:
     """Return a layer with or without a window."""
     return gpt_layer(
         SIZES,

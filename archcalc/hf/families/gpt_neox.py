@@ -33,9 +33,7 @@ def sizes_of(vocab_size: int, width: int, n_layers: int, n_heads: int) -> Sizes:
 
 def rope(sizes: Sizes, share: float) -> Rope:
     """Return rotary positions under GPT-NeoX's names."""
-    return Rope(
-        n_ctx=sizes.n_ctx, base="rotary_emb_base", share="rotary_pct", shared=share, width=sizes.head_width
-    )
+    return Rope(n_ctx=sizes.n_ctx, base="rotary_emb_base", share="rotary_pct", shared=share, width=sizes.head_width)
 
 
 def dropouts(attention: float) -> Template:

@@ -9,7 +9,7 @@ from typing import Any
 
 from archcalc.hf.config import Config
 from archcalc.hf.family import Family
-from archcalc.hf.lens import Cases, Given, Key, Must, Template
+from archcalc.hf.lens import Cases, Given, Key, Lens, Must, Template
 from archcalc.hf.spellings import Spelling
 from archcalc.hf.stack import Stack
 from archcalc.hf.tensors import Holds, TensorMap, renamed, same, table
@@ -21,6 +21,12 @@ BUFFER = "head.bias_buffer"
 IGNORED = keys(
     "encoder_layerdrop decoder_layerdrop classif_dropout classifier_dropout extra_pos_embeddings add_bias_logits"
     " force_bos_token_to_be_generated"
+)
+
+# What a config says of the encoder, read by a class that has none.
+OF_ENCODERS = keys(
+    "encoder_layers encoder_ffn_dim encoder_attention_heads num_hidden_layers num_attention_heads"
+    " share_encoder_decoder_embeddings use_prompt"
 )
 
 
@@ -72,15 +78,15 @@ class Bart:
     """The switches of a class of BART's kind.
 
     `position`: the table beside the tokens. `placement`: where norms stand. `embed_norm`: whether there is a norm on
-    the embedding; `final_norm`: whether there is one after the last layer. `norms_tokens`: the side whose embedding norm leaves
-    positions out. `logits_bias`: whether a stored buffer is
-    added to the logits. `names`: what the class calls its parts.
+    the embedding; `final_norm`: whether there is one after the last layer. `norms_tokens`: the side whose embedding
+    norm leaves positions out. `logits_bias`: whether a stored buffer is added to the logits. `names`: what the class
+    calls its parts.
     """
 
     defaults: Defaults
-    position: Mapping[str, Template]
+    position: Template
     placement: str = "post"
-    embed_norm: bool = True
+    embed_norm: Lens | bool = True
     final_norm: bool = False
     norms_tokens: str | None = None
     logits_bias: bool = True
@@ -91,6 +97,11 @@ class Bart:
         """Return the key of the model's width."""
         name, *others = self.names.width
         return size(name, self.defaults.width, others=tuple(others))
+
+    @property
+    def stored(self) -> bool:
+        """Return whether the table of positions is a fixed parameter."""
+        return isinstance(self.position, Mapping) and bool(self.position.get("stored"))
 
     def root(self, config: Config) -> float:
         """Return √d_model."""
@@ -120,14 +131,20 @@ class Bart:
         others = ("num_hidden_layers",) if side == self.names.main else ()
         around = {
             "position": self.position,
-            "embed_norm": NORM if self.embed_norm else None,
+            "embed_norm": _if(self.embed_norm),
             "embed_norm_reads": "tokens" if side == self.norms_tokens else "sum",
-            "final_norm": NORM if self.final_norm else None,
+            "final_norm": _if(self.final_norm),
         }
         return Stack(layers(n_layers, f"{side}_layers", others=others), {"layer": self.layer(side)}, around=around)
 
     def template(self) -> dict[str, Template]:
         """Return the template of the encoder-decoder."""
+        buffer = {"bias_buffer": Given(True)} if self.logits_bias else {}
+        encoder, decoder = self.stack("encoder"), self.stack("decoder")
+        return self.causal() | {"encoder": encoder, "decoder": decoder, "head": tied(True) | buffer}
+
+    def causal(self) -> dict[str, Template]:
+        """Return the template of the decoder alone."""
         rate = dropout("dropout", 0.1)
         scaled = flag("scale_embedding", self.defaults.scale_embedding)
         return {
@@ -135,9 +152,8 @@ class Bart:
             "n_ctx": size("max_position_embeddings", self.defaults.n_ctx),
             "d_model": self.width,
             "embedding": {"scale": Cases(scaled, {False: None, True: Given(self.root)})},
-            "encoder": self.stack("encoder"),
             "decoder": self.stack("decoder"),
-            "head": tied(True) | ({"bias_buffer": Given(True)} if self.logits_bias else {}),
+            "head": tied(True),
             "dropout": {
                 "embedding": rate,
                 "attention": dropout("attention_dropout", self.defaults.attention_dropout),
@@ -146,25 +162,37 @@ class Bart:
             },
         }
 
-    def side(self, side: str) -> tuple[Holds, ...]:
-        """Return the tensors of the encoder or the decoder."""
+    def side(self, side: str, ours: str) -> tuple[Holds, ...]:
+        """Return the tensors of the encoder or the decoder, whose own names begin with `ours`."""
         outside = {"positions": "embed_positions", "embed_norm": "layernorm_embedding", "final_norm": "layer_norm"}
         base = f"{self.names.base}{side}."
         return (
-            *renamed(outside, f"{side}.", base),
-            *renamed(self.names.layer(), f"{side}.layers.{{i}}.", f"{base}layers.{{i}}."),
+            *renamed(outside, ours, base),
+            *renamed(self.names.layer(), f"{ours}layers.{{i}}.", f"{base}layers.{{i}}."),
         )
 
     def tensors(self) -> TensorMap:
         """Return the tensors of the encoder-decoder."""
         return table(
             same("embed.tokens", f"{self.names.outside}shared"),
-            self.side("encoder"),
-            self.side("decoder"),
+            self.side("encoder", "encoder."),
+            self.side("decoder", "decoder."),
             same("head", "lm_head"),
             Holds("final_logits_bias", (BUFFER,)),
         )
 
+    def causal_tensors(self, head: str) -> TensorMap:
+        """Return the tensors of the decoder alone, whose head's matrix is called `head`."""
+        return table(
+            same("embed.tokens", f"{self.names.base}decoder.embed_tokens"), self.side("decoder", ""), same("head", head)
+        )
+
+    def causal_spelling(self, head: str) -> Spelling:
+        """Return how files spell the tensors of the decoder alone."""
+        return Spelling(
+            copies={f"{head}.weight": f"{self.names.base}decoder.embed_tokens.weight"},
+            computed=("positions.weight",) if self.stored else (),
+        )
 
     def spelling(self) -> Spelling:
         """Return how files spell the tensors of the encoder-decoder."""
@@ -173,27 +201,59 @@ class Bart:
         return Spelling(
             copies={f"{name}.weight": f"{names.outside}shared.weight" for name in tables},
             # They are not saved where they are fixed.
-            computed=(*(TABLES if self.position.get("stored") else ()), BUFFER),
+            computed=(*(TABLES if self.stored else ()), BUFFER),
         )
+
+
+def _if(there: Lens | bool) -> Template:
+    """Return a norm, if there is one; a lens says so by the config."""
+    return (NORM if there else None) if isinstance(there, bool) else Cases(there, {True: NORM, False: None})
+
+
+def decoder_alone(
+    model_type: str,
+    causal: str,
+    bart: Bart,
+    must: tuple[Must, ...] = (),
+    harmless: frozenset[str] = frozenset(),
+    head: str = "lm_head",
+) -> Family:
+    """Return the row of the class `causal`, a decoder that keeps its cross-attention though there is no encoder."""
+    return Family(
+        model_type,
+        (causal,),
+        bart.causal(),
+        bart.causal_tensors(head),
+        must,
+        IGNORED | OF_ENCODERS | harmless,
+        spelling=bart.causal_spelling(head),
+    )
 
 
 def bart_like(
     model_type: str,
     conditional: str,
+    causal: str | None,
     bart: Bart,
     must: tuple[Must, ...] = (),
+    must_pair: tuple[Must, ...] = (),
     harmless: frozenset[str] = frozenset(),
-    **row: Any,
+    also: Mapping[str, Any] | None = None,
 ) -> Family:
-    """Return the row of a model type whose encoder-decoder is the class `conditional`."""
+    """Return the row of a model type whose encoder-decoder is the class `conditional`, its decoder alone `causal`.
+
+    `must_pair`: rules for the encoder-decoder alone.
+    """
+    alone = decoder_alone(model_type, causal, bart, must, harmless) if causal else None
     return Family(
         model_type,
         (conditional,),
         bart.template(),
         bart.tensors(),
-        (Must("is_decoder", (False,)), *must),
+        (Must("is_decoder", (False,)), *must, *must_pair),
         IGNORED | harmless,
         is_encoder_decoder=True,
         spelling=bart.spelling(),
-        **row,
+        also=also or {},
+        forms=(alone,) if alone else (),
     )

@@ -52,8 +52,10 @@ class FeedForward(Lens):
         """Return a feed-forward."""
         stated = read(self._by_word(), config)
         gated = Key("is_gated_act", FLAG, stated["kind"] == "gated").read(config)
-        activation = Word(Key("dense_act_fn", TEXT), ACTIVATIONS).read(config) if "dense_act_fn" in config.data else None
-        return stated | {"kind": "gated" if gated else "plain", "activation": activation or stated["activation"]}
+        kind = {"kind": "gated" if gated else "plain"}
+        if "dense_act_fn" in config.data:
+            kind["activation"] = Word(Key("dense_act_fn", TEXT), ACTIVATIONS).read(config)
+        return stated | kind
 
     def write(self, value: Any, draft: Draft) -> None:
         """Write the word."""
