@@ -276,25 +276,49 @@ EXPERTS = st.sampled_from(((1, 5), (2, 3), (3, 2), (4, 1), (1, 1))).flatmap(
         [(*sizes, groups, n) for groups in range(1, sizes[0] + 1) for n in range(1, groups * sizes[1] + 1)]
     )
 )
-MIXTURE_FLAGS = flags("gated", "expert_bias", "router_bias", "correction_bias", "normalise")
+MIXTURE_FLAGS = flags("gated", "expert_bias", "router_bias")
+_ROUTERS = [
+    {"choose": choose, "weigh": weigh, "correction": correction}
+    for choose, weigh, correction in product(
+        ("softmax", "sigmoid", "logits"),
+        ("score", "softmax", "sigmoid", "sparsemixer"),
+        ("none", "buffer", "parameter"),
+    )
+    if (choose, weigh) != ("logits", "score")
+]
+ROUTERS = st.sampled_from(_ROUTERS)
+# Whether the weights are made to sum to 1, and of how much at least.
+SUMS = st.sampled_from(({"normalise": False}, {"normalise": True}, {"normalise": True, "normalise_min": 0.7}))
+BOTH_SHARED = st.fixed_dictionaries(
+    {
+        "d_shared": st.none() | SIZES,
+        "shared_bias": st.sampled_from((None, False, True)),
+        "shared_gate": st.booleans(),
+        "shared_combine": st.sampled_from(("sum", "average")),
+    }
+)
 
 
 @st.composite
 def mixtures(draw: st.DrawFn) -> MoE:
     n_groups, n_each, n_active_groups, n_active = draw(EXPERTS)
-    n_shared = draw(st.sampled_from((0, 1, 2)))
+    n_shared, router = draw(st.sampled_from((0, 1, 2))), draw(ROUTERS)
     return MoE(
         n_experts=n_groups * n_each,
         n_active=n_active,
         d_expert=draw(SIZES),
         activation=draw(ACTIVATIONS),
-        scoring=draw(st.sampled_from(("softmax", "softmax_chosen", "sigmoid"))),
+        router_softcap=draw(SOFTCAPS),
         scale=draw(SCALES),
+        weight_on=draw(st.sampled_from(("output", "input"))),
         n_groups=n_groups,
         n_active_groups=n_active_groups,
         n_shared=n_shared,
-        d_shared=draw(optional(SIZES)) if n_shared else None,
-        shared_gate=bool(n_shared) and draw(st.booleans()),
+        group_score=draw(st.sampled_from((None, "best", "two_best"))) if n_groups > 1 else None,
+        jitter=draw(st.sampled_from((None, 0.0, 0.3))) if router["weigh"] == "sparsemixer" else None,
+        **router,
+        **draw(SUMS),
+        **(draw(BOTH_SHARED) if n_shared else {}),
         **draw(MIXTURE_FLAGS),
     )
 

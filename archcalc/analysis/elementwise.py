@@ -21,8 +21,8 @@ COSTS: dict[Pointwise, tuple[int, str]] = {
     "gate": (1, "product"),
     "product": (1, "product"),
     "clamp": (2, "minimum, maximum"),
-    "sigmoid": (4, "negative, exponential, sum, quotient"),
     "softplus": (3, "exponential, sum, logarithm"),
+    "softcap": (3, "quotient, tanh, product"),
     "relu": (1, "maximum"),
     "relu2": (2, "maximum, square"),
     "gelu": (5, "quotient, erf, sum, two products"),
@@ -30,6 +30,7 @@ COSTS: dict[Pointwise, tuple[int, str]] = {
     "quick_gelu": (5, "product, exponential, sum, quotient, product"),
     "silu": (5, "negative, exponential, sum, quotient, product"),
     "tanh": (1, "tanh"),
+    "sigmoid": (4, "negative, exponential, sum, quotient"),
     "clamped_swish": (6, "minimum, product, exponential, sum, quotient, product"),
 }
 

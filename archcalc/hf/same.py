@@ -46,12 +46,27 @@ def _same_stack(one: Stack, other: Stack) -> bool:
 
 
 def _layer(layer: Layer) -> Any:
-    """Nameless, and with one of the two ways to say the same of a router."""
-    ffn = layer.ffn
-    if isinstance(ffn, MoE) and ffn.scoring == "softmax_chosen":
-        # Softmax over the chosen is softmax over all, made to sum to 1 again.
-        ffn = msgspec.structs.replace(ffn, scoring="softmax", normalise=True)
+    """Nameless, and with one of the ways to say the same of a router."""
+    ffn = _router(layer.ffn) if isinstance(layer.ffn, MoE) else layer.ffn
     return msgspec.to_builtins(msgspec.structs.replace(layer, name=None, ffn=ffn))
+
+
+def _router(part: MoE) -> MoE:
+    """The mixture with its weights said by scores, where that is the same.
+
+    Softmax and sigmoid keep the order of the logits: without corrections, and where a group's best expert stands for
+    it, all three choose alike. A softmax of the chosen logits is the softmax of all, made to sum to 1.
+    """
+    replace = msgspec.structs.replace
+    if part.weigh == "softmax":
+        part = replace(part, normalise=True, normalise_min=None)
+    weights = part.choose if part.weigh == "score" else part.weigh
+    chooses_by_order = part.correction == "none" and part.group_score != "two_best"
+    if part.weigh == "sparsemixer":
+        return replace(part, choose="logits") if chooses_by_order else part
+    if chooses_by_order or part.choose == weights:
+        return replace(part, choose=weights, weigh="score")
+    return part
 
 
 def _close(one: Any, other: Any) -> bool:

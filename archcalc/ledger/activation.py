@@ -67,6 +67,7 @@ ACTIVATIONS: dict[Activation, Step] = {
     "quick_gelu": _sigmoid_product,
     "silu": _of_input,
     "tanh": _of_result,
+    "sigmoid": _of_result,
     "clamped_swish": _clamped,
 }
 

@@ -26,7 +26,7 @@ Again = Literal["never", "always", "without early stop"]
 
 # What is computed number by number: an activation by its name.
 Pointwise = (
-    Literal["softmax", "layernorm", "rmsnorm", "rope", "gate", "product", "clamp", "sigmoid", "softplus"] | Activation
+    Literal["softmax", "layernorm", "rmsnorm", "rope", "gate", "softcap", "product", "clamp", "softplus"] | Activation
 )
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from archcalc.nn.bias import RelativeBias as BiasTable
 from archcalc.nn.held import Room, Source, Tokens
 from archcalc.nn.linear import Linear
-from archcalc.nn.norm import norm, norm_of_heads
+from archcalc.nn.norm import HeadNorm, norm
 from archcalc.nn.quantised import Store
 from archcalc.nn.rope import rotate
 from archcalc.nn.sight import Penalty, Sight
@@ -131,7 +131,7 @@ class Attention(nn.Module):
         if self.part.qk_norm is None:
             return None
         if self.part.qk_norm.over == "each":
-            return norm_of_heads(self.part.qk_norm.norm, n_heads, self.d_head)
+            return HeadNorm(self.part.qk_norm.norm, n_heads, self.d_head)
         over = {"head": self.d_head, "full": n_heads * self.d_head}
         return norm(self.part.qk_norm.norm, over[self.part.qk_norm.over])
 

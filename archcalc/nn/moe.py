@@ -31,15 +31,64 @@ def _softmax(logits_QE: Tensor) -> Tensor:
     return logits_QE.softmax(-1)
 
 
-def _itself(scores: Tensor) -> Tensor:
-    return scores
+# What scores the experts are chosen by, of their logits.
+SCORES: dict[str, Callable[[Tensor], Tensor]] = {
+    "softmax": _softmax,  # Fedus et al. 2021, eq. 1
+    "sigmoid": torch.sigmoid,  # DeepSeek-V3, Liu et al. 2024, eq. 15
+    "logits": lambda logits_QE: logits_QE,  # Shazeer et al. 2017, eq. 5
+}
 
 
-# What scores the experts are chosen by, and how the chosen ones' scores become weights.
-_SCORES: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
-    "softmax": (_softmax, _itself),  # Fedus et al. 2021, eq. 1
-    "softmax_chosen": (_itself, _softmax),  # Shazeer et al. 2017, eq. 3
-    "sigmoid": (torch.sigmoid, _itself),  # DeepSeek-V3, Liu et al. 2024, eq. 15
+def _by_softmax(part: spec.MoE, logits_QE: Tensor, experts_Qk: Tensor) -> Tensor:
+    """Over the chosen alone (Shazeer et al. 2017, eq. 3)."""
+    return logits_QE.gather(-1, experts_Qk).softmax(-1)
+
+
+def _by_sigmoid(part: spec.MoE, logits_QE: Tensor, experts_Qk: Tensor) -> Tensor:
+    return logits_QE.gather(-1, experts_Qk).sigmoid()
+
+
+def _by_sparsemixer(part: spec.MoE, logits_QE: Tensor, experts_Qk: Tensor) -> Tensor:
+    """Each choice's share of a softmax over the logits near its own, the earlier choices left out.
+
+    GRIN, Liu et al. 2024, section 2.2, as it is at inference.
+    """
+    assert part.jitter is not None, "the spec is resolved"
+    others_Q1E = logits_QE.unsqueeze(-2)
+    with torch.no_grad():
+        best_Qk1 = logits_QE.gather(-1, experts_Qk).unsqueeze(-1)
+        far_QkE = (best_Qk1 - others_Q1E) / others_Q1E.abs().maximum(best_Qk1) > 2 * part.jitter
+        is_chosen_QkE = torch.zeros_like(far_QkE).scatter(-1, experts_Qk.unsqueeze(-1), True)
+        earlier_QkE = is_chosen_QkE.cumsum(-2) - is_chosen_QkE.long() > 0
+    near_QkE = others_Q1E.masked_fill(far_QkE | earlier_QkE, -torch.inf)
+    return near_QkE.softmax(-1).gather(-1, experts_Qk.unsqueeze(-1)).squeeze(-1)
+
+
+# How the chosen experts are weighed, where that is not by their scores.
+WEIGHTS: dict[str, Callable[[spec.MoE, Tensor, Tensor], Tensor]] = {
+    "softmax": _by_softmax,
+    "sigmoid": _by_sigmoid,
+    "sparsemixer": _by_sparsemixer,
+}
+
+
+def _no_correction(mixture: nn.Module, n_experts: int) -> None:
+    mixture.register_parameter("correction_bias", None)
+
+
+def _as_buffer(mixture: nn.Module, n_experts: int) -> None:
+    mixture.register_buffer("correction_bias", torch.empty(n_experts))
+
+
+def _as_parameter(mixture: nn.Module, n_experts: int) -> None:
+    """Frozen: the choice of experts gives it no gradient."""
+    mixture.register_parameter("correction_bias", nn.Parameter(torch.empty(n_experts), requires_grad=False))
+
+
+_CORRECTIONS: dict[str, Callable[[nn.Module, int], None]] = {
+    "none": _no_correction,
+    "buffer": _as_buffer,
+    "parameter": _as_parameter,
 }
 
 
@@ -53,7 +102,7 @@ class MoE(nn.Module):
         self.part = part
         self.how: Execution | None = None  # left to the device, until someone says how
         self.router = Linear(model.d_model, part.n_experts, bias=part.router_bias)
-        self.register_buffer("correction_bias", torch.empty(part.n_experts) if part.correction_bias else None)
+        _CORRECTIONS[part.correction](self, part.n_experts)
         self.experts = Experts(part, model)
         self.shared = _shared(part, model)
         self.shared_gate = Linear(model.d_model, 1, bias=False) if part.shared_gate else None
@@ -62,19 +111,29 @@ class MoE(nn.Module):
         """States [B, T, D] to states [B, T, D]."""
         x_QD = x_BTD.flatten(0, 1)
         weights_Qk, experts_Qk = self.route(x_QD)
-        y_QkD = tap("experts", self.experts(x_QD, experts_Qk, self.how))
-        y_BTD = (y_QkD * weights_Qk.unsqueeze(-1).to(y_QkD.dtype)).sum(-2).view_as(x_BTD)
-        return y_BTD if self.shared is None else y_BTD + self._shared_part(x_BTD)
+        y_BTD = _WEIGHING[self.part.weight_on](self, x_QD, weights_Qk.unsqueeze(-1), experts_Qk)
+        y_BTD = y_BTD.view_as(x_BTD)
+        if self.shared is None:
+            return y_BTD
+        y_BTD = y_BTD + self._shared_part(x_BTD)
+        return y_BTD / 2 if self.part.shared_combine == "average" else y_BTD
 
     def route(self, x_QD: Tensor) -> tuple[Tensor, Tensor]:
         """The chosen experts' weights and their indices, both [Q, k], of states [Q, D]; weights in float32 at least."""
-        score, weigh = _SCORES[self.part.scoring]
-        scores_QE = score(widened(tap("router", self.router(x_QD))))
-        experts_Qk = tap("chosen", self._choice(scores_QE.detach()).topk(self.part.n_active, dim=-1).indices)
-        weights_Qk = weigh(scores_QE.gather(-1, experts_Qk))
-        if self.part.normalise:
-            weights_Qk = weights_Qk / (weights_Qk.sum(-1, keepdim=True) + 1e-20)
-        return tap("weights", weights_Qk * self.part.scale), experts_Qk
+        part = self.part
+        logits_QE = widened(tap("router", self.router(x_QD)))
+        if part.router_softcap is not None:
+            logits_QE = part.router_softcap * torch.tanh(logits_QE / part.router_softcap)
+        by_score = part.weigh == "score"
+        scores_QE = SCORES[part.choose](logits_QE if by_score else logits_QE.detach())
+        experts_Qk = tap("chosen", self._choice(scores_QE.detach()).topk(part.n_active, dim=-1).indices)
+        weights_Qk = scores_QE.gather(-1, experts_Qk) if by_score else WEIGHTS[part.weigh](part, logits_QE, experts_Qk)
+        if part.normalise:
+            weights_Qk = weights_Qk / self._divisor(weights_Qk.sum(-1, keepdim=True))
+        return tap("weights", weights_Qk * part.scale), experts_Qk
+
+    def _divisor(self, sum_Q1: Tensor) -> Tensor:
+        return sum_Q1 + 1e-20 if self.part.normalise_min is None else sum_Q1.clamp(min=self.part.normalise_min)
 
     def _choice(self, scores_QE: Tensor) -> Tensor:
         """The scores that the choice goes by: corrected, and −∞ outside the best groups."""
@@ -88,14 +147,30 @@ class MoE(nn.Module):
         return scores_QGe.masked_fill(closed_QG.unsqueeze(-1), -torch.inf).flatten(-2)
 
     def _group_scores(self, scores_QGe: Tensor) -> Tensor:
-        """A group's score [Q, G]: its best expert's, or with a correction its two best (DeepSeek's reference code)."""
-        n_best = 1 if self.correction_bias is None else min(2, scores_QGe.shape[-1])
-        return scores_QGe.topk(n_best, dim=-1).values.sum(-1)
+        """A group's score [Q, G]: its best expert's, or its two best, summed (DeepSeek's reference code)."""
+        n_best = 2 if self.part.group_score == "two_best" else 1
+        return scores_QGe.topk(min(n_best, scores_QGe.shape[-1]), dim=-1).values.sum(-1)
 
     def _shared_part(self, x_BTD: Tensor) -> Tensor:
         assert self.shared is not None, "asked for only where it exists"
         y_BTD: Tensor = within("shared", self.shared, x_BTD)
         return y_BTD if self.shared_gate is None else y_BTD * torch.sigmoid(self.shared_gate(x_BTD))
+
+
+def _of_output(mixture: MoE, x_QD: Tensor, weights_Qk1: Tensor, experts_Qk: Tensor) -> Tensor:
+    """The sum over the chosen experts of what each makes, weighed."""
+    y_QkD = tap("experts", mixture.experts(x_QD, experts_Qk, mixture.how))
+    return (y_QkD * weights_Qk1.to(y_QkD.dtype)).sum(-2)
+
+
+def _of_input(mixture: MoE, x_QD: Tensor, weights_Qk1: Tensor, experts_Qk: Tensor) -> Tensor:
+    """The sum over the chosen experts of what each makes of its weighed input: each choice is a token of its own."""
+    x_CD = (x_QD.unsqueeze(-2) * weights_Qk1.to(x_QD.dtype)).flatten(0, 1)
+    y_CD = mixture.experts(x_CD, experts_Qk.view(-1, 1), mixture.how)
+    return tap("experts", y_CD.view(*experts_Qk.shape, -1)).sum(-2)
+
+
+_WEIGHING: dict[str, Callable[[MoE, Tensor, Tensor, Tensor], Tensor]] = {"output": _of_output, "input": _of_input}
 
 
 class Experts(nn.Module):
@@ -155,7 +230,7 @@ def _shared(part: spec.MoE, model: Spec) -> Plain | Gated | None:
     if not part.n_shared:
         return None
     assert part.d_shared is not None, "the spec is resolved"
-    width = part.n_shared * part.d_shared
+    width, bias = part.n_shared * part.d_shared, bool(part.shared_bias)
     if part.gated:
-        return Gated(spec.Gated(d_ff=width, activation=part.activation, bias=part.expert_bias), model)
-    return Plain(spec.Plain(d_ff=width, activation=part.activation, bias=part.expert_bias), model)
+        return Gated(spec.Gated(d_ff=width, activation=part.activation, bias=bias), model)
+    return Plain(spec.Plain(d_ff=width, activation=part.activation, bias=bias), model)

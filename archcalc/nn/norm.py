@@ -80,8 +80,3 @@ NORMS: dict[type, Callable[[Any, int], nn.Module]] = {spec.LayerNorm: LayerNorm,
 def norm(part: spec.Norm, width: int) -> nn.Module:
     """The module of a norm over the last `width` numbers."""
     return NORMS[type(part)](part, width)
-
-
-def norm_of_heads(part: spec.Norm, n_heads: int, width: int) -> nn.Module:
-    """The module of a norm over each head's `width`, with weights of its own for each of `n_heads`."""
-    return HeadNorm(part, n_heads, width)

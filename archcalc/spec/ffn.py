@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from archcalc.spec.base import Activation, Count, Part, Positive, Size
+from archcalc.spec.base import Activation, Count, Part, Positive, Probability, Size
 
 
 class Plain(Part, frozen=True, kw_only=True, tag_field="kind", tag="plain"):
@@ -27,10 +27,16 @@ class MoE(Part, frozen=True, kw_only=True, tag_field="kind", tag="moe"):
     """n_experts routed experts of width d_expert, n_active of them for each token; n_shared that every token takes.
 
     The shared experts are one feed-forward of width n_shared · d_shared (left out: d_expert), behind a sigmoid gate if
-    `shared_gate`. `correction_bias` is added to the scores for the choice alone and kept as a buffer (DeepSeek-V3).
-    `scoring` and `normalise` say how the chosen experts' outputs are weighed: softmax over all experts or over the
-    chosen, or a sigmoid each; then whether the weights are made to sum to 1, then times `scale`.
-    With n_groups, experts are chosen within the n_active_groups best groups.
+    `shared_gate`; their biases are the routed experts' unless `shared_bias` says otherwise.
+
+    Choice: the n_active largest scores, which are the logits, their softmax or their sigmoid (`choose`). `correction`
+    adds a number for each expert, for the choice alone: a buffer (DeepSeek-V3) or a frozen parameter (ERNIE 4.5).
+    With n_groups, experts are chosen within the n_active_groups best groups; `group_score` is a group's best expert or
+    the sum of its two best (left out: with a correction two, else one).
+
+    Weights: the scores of the chosen themselves, or a softmax or a sigmoid of their logits (`weigh`), or SparseMixer's
+    softmaxes of the logits within `jitter` of each choice (Liu et al. 2024, GRIN, section 2.2). Then divided by their
+    sum (by `normalise_min` where that is larger), then times `scale`.
     """
 
     n_experts: Size
@@ -40,15 +46,23 @@ class MoE(Part, frozen=True, kw_only=True, tag_field="kind", tag="moe"):
     gated: bool = True
     expert_bias: bool = False
     router_bias: bool = False
-    correction_bias: bool = False
-    scoring: Literal["softmax", "softmax_chosen", "sigmoid"] = "softmax"
-    normalise: bool = False
-    scale: Positive = 1.0
+    router_softcap: Positive | None = None
+    choose: Literal["softmax", "sigmoid", "logits"] = "softmax"
+    correction: Literal["none", "buffer", "parameter"] = "none"
     n_groups: Size = 1
     n_active_groups: Size = 1
+    group_score: Literal["best", "two_best"] | None = None
+    weigh: Literal["score", "softmax", "sigmoid", "sparsemixer"] = "score"
+    jitter: Probability | None = None
+    normalise: bool = False
+    normalise_min: Positive | None = None
+    scale: Positive = 1.0
+    weight_on: Literal["output", "input"] = "output"
     n_shared: Count = 0
     d_shared: Size | None = None
+    shared_bias: bool | None = None
     shared_gate: bool = False
+    shared_combine: Literal["sum", "average"] = "sum"
 
 
 AnyFfn = Plain | Gated | MoE

@@ -303,12 +303,40 @@ def _moe(part: MoE, spec: Spec, where: str) -> MoE:
             where=f"{where}.n_active",
             allowed="fewer, or more n_active_groups",
         )
-    for field in ("d_shared", "shared_gate"):
-        if getattr(part, field) and not part.n_shared:
+    _check_shared(part, where)
+    _check_router(part, where)
+    filled: dict[str, Any] = {}
+    if part.n_groups > 1:
+        filled["group_score"] = part.group_score or ("best" if part.correction == "none" else "two_best")
+    if part.weigh == "sparsemixer":
+        filled["jitter"] = 0.01 if part.jitter is None else part.jitter
+    if part.n_shared:
+        filled["d_shared"] = part.d_shared or part.d_expert
+        filled["shared_bias"] = part.expert_bias if part.shared_bias is None else part.shared_bias
+    return msgspec.structs.replace(part, **filled)
+
+
+def _check_shared(part: MoE, where: str) -> None:
+    """Refuse what is said of shared experts where there are none."""
+    if part.n_shared:
+        return
+    for field, unset in (("d_shared", None), ("shared_bias", None), ("shared_gate", False), ("shared_combine", "sum")):
+        if getattr(part, field) != unset:
             raise InputError("there are no shared experts", where=f"{where}.{field}", allowed="n_shared of 1 or more")
-    if not part.n_shared:
-        return part
-    return msgspec.structs.replace(part, d_shared=part.d_shared or part.d_expert)
+
+
+def _check_router(part: MoE, where: str) -> None:
+    """Refuse what the router would not use."""
+    if part.choose == "logits" and part.weigh == "score":
+        raise InputError(
+            "'score', but logits are no weights", where=f"{where}.weigh", allowed="softmax, sigmoid, sparsemixer"
+        )
+    if part.group_score and part.n_groups == 1:
+        raise InputError("there are no groups", where=f"{where}.group_score", allowed="n_groups of 2 or more")
+    if part.jitter is not None and part.weigh != "sparsemixer":
+        raise InputError(f"{part.weigh!r} knows no jitter", where=f"{where}.jitter", allowed="weigh: sparsemixer")
+    if part.normalise_min and not part.normalise:
+        raise InputError("the weights are not normalised", where=f"{where}.normalise_min", allowed="normalise: true")
 
 
 def _as_is(part: Plain | Gated, spec: Spec, where: str) -> Plain | Gated:

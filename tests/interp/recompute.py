@@ -6,6 +6,7 @@ Names become what stood there, modules their weights; nothing of the model's for
 from __future__ import annotations
 
 import ast
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -92,6 +93,8 @@ class Interpreter:
 
     def scaled(self, x: Tensor, module: str) -> Tensor:
         weight, bias = self._weight(module), self._weight(module, "bias")
+        if weight is not None and weight.dim() == 2:  # a weight of its own for each head
+            weight = weight[:, None]
         x = x if weight is None else x * weight
         return x if bias is None else x + bias
 
@@ -150,14 +153,20 @@ class Interpreter:
     def summed(self, weights: Tensor, x: Tensor) -> Tensor:
         return (weights[..., None] * x).sum(-2)
 
-    def experts(self, x: Tensor, chosen: Tensor, module: str) -> Tensor:
+    def total(self, x: Tensor) -> Tensor:
+        return x.sum(-2)
+
+    def experts(self, x: Tensor, chosen: Tensor, module: str, weights: Tensor | None = None) -> Tensor:
         """Each chosen expert's gated feed-forward, one token and one expert at a time."""
         gate, up, down = (self.weights[f"{module}.{name}.weight"] for name in ("gate", "up", "down"))
-        made = [
-            torch.stack([down[e] @ (F.silu(gate[e] @ token) * (up[e] @ token)) for e in of_token])
-            for token, of_token in zip(x, chosen.tolist(), strict=True)
-        ]
-        return torch.stack(made)
+        rows = []
+        for t, of_token in enumerate(chosen.tolist()):
+            reads = [x[t] if weights is None else weights[t, k] * x[t] for k in range(len(of_token))]
+            made = [
+                down[e] @ (F.silu(gate[e] @ read) * (up[e] @ read)) for e, read in zip(of_token, reads, strict=True)
+            ]
+            rows.append(torch.stack(made))
+        return torch.stack(rows)
 
     def place(self, x: Tensor, n: int) -> Tensor:
         return x[n][None]
@@ -171,8 +180,28 @@ class Interpreter:
         factor = (1 - share) / (1 - sum(is_masked) / len(is_masked))
         return torch.tensor([[0.0 if one else factor] for one in is_masked])
 
-    def shares(self, x: Tensor) -> Tensor:
-        return x / x.sum(-1, keepdim=True)
+    def shares(self, x: Tensor, least: float = 0.0) -> Tensor:
+        return x / x.sum(-1, keepdim=True).clamp(min=least)
+
+    def best_groups(self, x: Tensor, n: int, n_best: int, n_kept: int) -> Tensor:
+        rows = []
+        for row in x:
+            groups = row.chunk(n)
+            worth = [float(group.sort(descending=True).values[:n_best].sum()) for group in groups]
+            best = sorted(range(n), key=lambda g: -worth[g])[:n_kept]
+            rows.append(torch.cat([group if g in best else group - torch.inf for g, group in enumerate(groups)]))
+        return torch.stack(rows)
+
+    def sparsemixer(self, x: Tensor, chosen: Tensor, jitter: float) -> Tensor:
+        rows = []
+        for row, of_token in zip(x.tolist(), chosen.tolist(), strict=True):
+            weights, left = [], set(range(len(row)))
+            for e in of_token:
+                near = [i for i in left if (row[e] - row[i]) / max(abs(row[i]), row[e]) <= 2 * jitter]
+                weights.append(math.exp(row[e]) / sum(math.exp(row[i]) for i in near))
+                left.remove(e)
+            rows.append(weights)
+        return torch.tensor(rows)
 
     def dot(self, q: Tensor, k: Tensor) -> Tensor:
         return q @ k.repeat_interleave(q.shape[0] // k.shape[0], 0).transpose(-1, -2)

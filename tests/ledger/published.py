@@ -37,8 +37,8 @@ GPT3 = model(
 
 LATENT = {"kind": "mla", "n_heads": 128, "q_rank": 1536, "kv_rank": 512, "d_nope": 128, "d_rope": 64, "d_v": 128}
 DEEPSEEK_MOE = {
-    "kind": "moe", "n_experts": 256, "n_active": 8, "d_expert": 2048, "n_shared": 1, "scoring": "sigmoid",
-    "n_groups": 8, "n_active_groups": 4, "correction_bias": True,
+    "kind": "moe", "n_experts": 256, "n_active": 8, "d_expert": 2048, "n_shared": 1, "choose": "sigmoid",
+    "n_groups": 8, "n_active_groups": 4, "correction": "buffer",
 }  # fmt: skip
 DEEPSEEK = model(
     129280, 163840, 7168,
@@ -54,7 +54,7 @@ DEEPSEEK = model(
 
 GPT_OSS_MOE = {
     "kind": "moe", "n_experts": 32, "n_active": 4, "d_expert": 2880, "activation": "clamped_swish",
-    "expert_bias": True, "router_bias": True, "scoring": "softmax_chosen",
+    "expert_bias": True, "router_bias": True, "choose": "logits", "weigh": "softmax",
 }  # fmt: skip
 GPT_OSS_ATTENTION = gqa(64, n_kv_heads=8, d_head=64, sinks=True, position={"kind": "rope"}, **BIASES)
 GPT_OSS_20B = model(

@@ -253,6 +253,8 @@ SPLIT = [
 ]
 SUM = "ffn.router: sum of the shares, batch seq 1, fp32"
 OWN_SHARES = f"ffn.router: shares, {CHOICES}, fp32"
+LOGITS = "ffn.router: logits, batch seq n_experts, fp32"
+CAPPED = "ffn.router: tanh of the logits, batch seq n_experts, fp32"
 SHARED = [
     "ffn.shared.activation: gate, batch seq n_shared·d_shared, bf16",
     "ffn.shared.activation: activated, batch seq n_shared·d_shared, bf16",
@@ -265,10 +267,26 @@ MIXTURES: list[tuple[dict[str, Any], dict[str, Any], list[str]]] = [
     ({"expert_bias": True}, {}, GATHER),
     ({}, {"experts": "split"}, SPLIT),
     ({"normalise": True}, {}, [*ROUTER, OWN_SHARES, SUM, *GATHER[3:]]),
-    ({"scoring": "softmax_chosen"}, {}, [*ROUTER, OWN_SHARES, *GATHER[3:]]),
+    ({"choose": "logits", "weigh": "softmax"}, {}, [ROUTER[0], LOGITS, ROUTER[2], OWN_SHARES, *GATHER[3:]]),
+    ({"choose": "sigmoid", "weigh": "sigmoid"}, {}, [ROUTER[0], LOGITS, ROUTER[2], OWN_SHARES, *GATHER[3:]]),
+    (
+        {"weigh": "sparsemixer"},
+        {},
+        [ROUTER[0], f"ffn.router: hidden experts, {CHOICES} n_experts, bool",
+         f"ffn.router: softmax of each choice, {CHOICES} n_experts, fp32", ROUTER[2], *GATHER[3:]],
+    ),
+    ({"router_softcap": 2.0}, {}, [ROUTER[0], CAPPED, *ROUTER[1:], *GATHER[3:]]),
+    (
+        {"normalise": True, "normalise_min": 0.5},
+        {},
+        [*ROUTER, OWN_SHARES, SUM, SUM.replace("shares,", "shares, clamped,"), *GATHER[3:]],
+    ),
+    ({"weight_on": "input"}, {}, [*ROUTER, SHARES, *GATHER[3:-2]]),
+    ({"weight_on": "input"}, {"experts": "split"}, [*ROUTER, SHARES, *SPLIT[3:-2]]),
     ({"n_shared": 2}, {}, GATHER + SHARED),
     ({"n_shared": 2, "shared_gate": True}, {}, GATHER + SHARED + SHARED_GATE),
-]
+    ({"n_shared": 2, "shared_combine": "average"}, {}, GATHER + SHARED),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("fields", "how", "expected"), MIXTURES, ids=lambda value: str(value)[:30])

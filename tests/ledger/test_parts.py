@@ -117,7 +117,12 @@ FFNS: list[tuple[dict[str, Any], Shapes]] = [
     (MOE, EXPERTS),
     (MOE | {"gated": False}, UNGATED),
     (MOE | {"router_bias": True}, EXPERTS | {"router.bias": (8,)}),
-    (MOE | {"correction_bias": True}, EXPERTS | {"correction_bias": (8,)}),
+    (MOE | {"correction": "buffer"}, EXPERTS | {"correction_bias": (8,)}),
+    (MOE | {"correction": "parameter"}, EXPERTS | {"correction_bias": (8,)}),
+    (
+        MOE | {"n_shared": 2, "shared_bias": True},
+        EXPERTS | SHARED | {"shared.gate.bias": (26,), "shared.up.bias": (26,), "shared.down.bias": (10,)},
+    ),
     (
         MOE | {"expert_bias": True},
         EXPERTS | {"experts.gate.bias": (8, 13), "experts.up.bias": (8, 13), "experts.down.bias": (8, 10)},
@@ -148,7 +153,7 @@ def test_ffn(part: dict[str, Any], expected: Shapes):
 
 def test_what_one_token_uses_of_a_mixture():
     """3 of 8 experts; the router, the shared experts and the biases of the chosen experts whole."""
-    found = rows(document({"ffn": MOE | {"expert_bias": True, "n_shared": 2, "correction_bias": True}}))
+    found = rows(document({"ffn": MOE | {"expert_bias": True, "n_shared": 2, "correction": "buffer"}}))
     active = {path.removeprefix("layers.{i}.ffn."): row.active for path, row in found.items() if "ffn" in path}
     assert active == {
         "router.weight": 80,
@@ -169,6 +174,11 @@ def test_what_one_token_uses_of_a_mixture():
     assert found["layers.{i}.ffn.correction_bias"].kind == "buffer"
     assert not found["layers.{i}.ffn.correction_bias"].counted
     assert found["layers.{i}.ffn.router.weight"].kind == "trainable"
+
+
+def test_a_correction_that_is_a_parameter_is_counted_and_frozen():
+    found = rows(document({"ffn": MOE | {"correction": "parameter"}}))["layers.{i}.ffn.correction_bias"]
+    assert (found.kind, found.counted) == ("frozen", True)
 
 
 NORMS: list[tuple[str, set[str]]] = [

@@ -300,58 +300,100 @@ def chosen(part: MoEPart, scores: Tensor, correction: Tensor | None) -> list[int
     by = scores if correction is None else scores + correction
     each = part.n_experts // part.n_groups
     groups = [by[g * each : (g + 1) * each].sort(descending=True).values for g in range(part.n_groups)]
-    worth = [float(group[: 1 if correction is None else 2].sum()) for group in groups]
+    worth = [float(group[: 2 if part.group_score == "two_best" else 1].sum()) for group in groups]
     best = sorted(range(part.n_groups), key=lambda g: -worth[g])[: part.n_active_groups]
     allowed = [e for e in range(part.n_experts) if e // each in best]
     return sorted(allowed, key=lambda e: -float(by[e]))[: part.n_active]
 
 
-@pytest.mark.parametrize("scoring", ["softmax", "softmax_chosen", "sigmoid"])
-@pytest.mark.parametrize("corrected", [True, False])
-@pytest.mark.parametrize("gated", [True, False])
-@pytest.mark.parametrize("normalise", [True, False])
+ROUTERS = [
+    (choose, weigh)
+    for choose in ("softmax", "sigmoid", "logits")
+    for weigh in ("score", "softmax", "sigmoid", "sparsemixer")
+    if (choose, weigh) != ("logits", "score")
+]
+
+
+@pytest.mark.parametrize(("choose", "weigh"), ROUTERS)
+@pytest.mark.parametrize("correction", ["none", "buffer", "parameter"])
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"normalise": True},
+        {"gated": False, "group_score": "best", "router_softcap": 0.8},
+        {"normalise": True, "normalise_min": 0.9, "shared_combine": "average", "group_score": "two_best"},
+        {"weight_on": "input"},
+    ],
+    ids=str,
+)
 def test_a_mixture_is_a_loop_over_tokens_and_experts(
-    scoring: str, corrected: bool, gated: bool, normalise: bool
+    choose: str, weigh: str, correction: str, more: dict[str, Any]
 ) -> None:
-    part = MoEPart(
+    part = resolved(
         n_experts=12,
         n_active=3,
         d_expert=5,
-        gated=gated,
-        activation="silu",
         expert_bias=True,
         router_bias=True,
-        correction_bias=corrected,
-        scoring=scoring,
-        normalise=normalise,
+        choose=choose,
+        weigh=weigh,
+        correction=correction,
+        jitter=0.2 if weigh == "sparsemixer" else None,
         scale=1.5,
         n_groups=4,
         n_active_groups=2,
         n_shared=2,
         d_shared=3,
+        shared_bias=False,
         shared_gate=True,
+        **more,
     )
     module = filled(MoE(part, model_of({"ffn": FFN})))
     x = torch.randn(2, 4, 10)
     torch.testing.assert_close(module(x), by_loop(module, part, x), rtol=1e-4, atol=1e-5)
 
 
+def resolved(**fields: Any) -> MoEPart:
+    """The part as a resolved spec has it."""
+    layer = model_of({"ffn": {"kind": "moe"} | fields}).decoder.runs[0].pattern[0]
+    return layer.ffn
+
+
+def weighed(part: MoEPart, logits: Tensor, scores: Tensor, experts: list[int]) -> Tensor:
+    """The chosen experts' weights, one after the other."""
+    if part.weigh != "sparsemixer":
+        return {"score": scores, "softmax": logits[experts].softmax(-1), "sigmoid": logits.sigmoid()}[part.weigh][
+            experts if part.weigh != "softmax" else slice(None)
+        ]
+    weights, left = [], set(range(part.n_experts))
+    for e in experts:
+        best = float(logits[e])
+        near = [i for i in left if (best - float(logits[i])) / max(abs(float(logits[i])), best) <= 2 * part.jitter]
+        weights.append(logits[e].exp() / logits[near].exp().sum())
+        left.remove(e)
+    return torch.stack(weights)
+
+
 def by_loop(module: MoE, part: MoEPart, x: Tensor) -> Tensor:
     rows = []
     for token in x.flatten(0, 1):
         logits = module.router.weight @ token + module.router.bias
-        scores = {"softmax": logits.softmax(-1), "sigmoid": logits.sigmoid(), "softmax_chosen": logits}[part.scoring]
+        if part.router_softcap:
+            logits = part.router_softcap * torch.tanh(logits / part.router_softcap)
+        scores = {"softmax": logits.softmax(-1), "sigmoid": logits.sigmoid(), "logits": logits}[part.choose]
         experts = chosen(part, scores, module.correction_bias)
-        weights = scores[experts].softmax(-1) if part.scoring == "softmax_chosen" else scores[experts]
-        weights = weights / weights.sum() if part.normalise else weights
+        weights = weighed(part, logits, scores, experts)
+        if part.normalise:
+            weights = weights / max(float(weights.sum()), part.normalise_min or 0)
         y = module.shared(token) * torch.sigmoid(module.shared_gate.weight @ token)
-        for e, weight in zip(experts, weights, strict=True):
-            up = module.experts.up.weight[e] @ token + module.experts.up.bias[e]
+        for e, weight in zip(experts, weights * part.scale, strict=True):
+            read, factor = (weight * token, 1) if part.weight_on == "input" else (token, weight)
+            up = module.experts.up.weight[e] @ read + module.experts.up.bias[e]
             hidden = F.silu(up)
             if part.gated:
-                hidden = F.silu(module.experts.gate.weight[e] @ token + module.experts.gate.bias[e]) * up
-            y = y + part.scale * weight * (module.experts.down.weight[e] @ hidden + module.experts.down.bias[e])
-        rows.append(y)
+                hidden = F.silu(module.experts.gate.weight[e] @ read + module.experts.gate.bias[e]) * up
+            y = y + factor * (module.experts.down.weight[e] @ hidden + module.experts.down.bias[e])
+        rows.append(y / 2 if part.shared_combine == "average" else y)
     return torch.stack(rows).view_as(x)
 
 

@@ -180,12 +180,12 @@ def deepseek_v3() -> Case:
         "n_active": 3,
         "d_expert": 5,
         "n_shared": 2,
-        "scoring": "sigmoid",
+        "choose": "sigmoid",
         "normalise": True,
         "scale": 2.5,
         "n_groups": 4,
         "n_active_groups": 2,
-        "correction_bias": True,
+        "correction": "buffer",
     }
     dense = {"norm": RMS, "attention": attention, "ffn": {"kind": "gated", "d_ff": 13}}
     runs = [{"count": 1, "pattern": [dense]}, {"pattern": [dense | {"ffn": mixture}]}]
@@ -231,7 +231,7 @@ def gpt_oss() -> Case:
     rope = {"kind": "rope", "theta": 1500.0, "scaling": scaling}
     attention = {"kind": "gqa", "n_heads": 6, "n_kv_heads": 2, "d_head": 8, "sinks": True, "position": rope} | BIASES
     mixture = {"kind": "moe", "n_experts": 6, "n_active": 2, "d_expert": 7, "activation": "clamped_swish"}
-    mixture |= {"expert_bias": True, "router_bias": True, "scoring": "softmax_chosen"}
+    mixture |= {"expert_bias": True, "router_bias": True, "choose": "logits", "weigh": "softmax"}
     layers = [{"norm": RMS, "attention": attention | window, "ffn": mixture} for window in ({"window": 4}, {})]
 
     def split(theirs: Tensors) -> None:

@@ -52,7 +52,7 @@ BAD: list[tuple[str, Any, str, str]] = [
     # Words from a list.
     (f"{LAYER}.placement", "prenorm", f"{PLACE}.placement: found 'prenorm' (did you mean 'pre'?)", "sandwich"),
     (f"{FFN}.activation", "swish", f"{PLACE}.ffn.activation: found 'swish'", "silu"),
-    (FFN, MOE | {"scoring": "soft"}, f"{PLACE}.ffn.scoring: found 'soft' (did you mean 'softmax'?)", "sigmoid"),
+    (FFN, MOE | {"choose": "soft"}, f"{PLACE}.ffn.choose: found 'soft' (did you mean 'softmax'?)", "sigmoid"),
     (f"{ATTENTION}.qk_norm", {"norm": NORM, "over": "heads"}, f"{PLACE}.attention.qk_norm.over: found 'heads'", "full"),
     # Types.
     ("d_model", "16", "d_model: found '16'", INTEGER),

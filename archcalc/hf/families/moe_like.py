@@ -39,7 +39,7 @@ MIXTRAL = decoder(
         "n_active": size("num_experts_per_tok", 2),
         "d_expert": size("intermediate_size", 14336),
         "activation": activation("silu"),
-        "scoring": Given("softmax"),
+        "choose": Given("softmax"),
         "normalise": Given(True),
     },
     tensors=(LLAMA_OUTSIDE, LLAMA_ATTENTION, LLAMA_NORMS, LLAMA_EXPERTS),
@@ -62,7 +62,7 @@ QWEN3_EXPERTS: dict[str, Any] = {
     "n_active": size("num_experts_per_tok", 8),
     "d_expert": size("moe_intermediate_size", 768),
     "activation": activation("silu"),
-    "scoring": Given("softmax"),
+    "choose": Given("softmax"),
     "normalise": flag("norm_topk_prob", False),
 }
 QWEN3_MOE = decoder(
@@ -126,7 +126,8 @@ GPT_OSS = decoder(
         "activation": "clamped_swish",
         "expert_bias": True,
         "router_bias": True,
-        "scoring": "softmax_chosen",
+        "choose": "logits",
+        "weigh": "softmax",
     },
     tensors=(
         LLAMA_OUTSIDE,

@@ -38,12 +38,16 @@ FUNCTIONS = {
     "joined(x)": "the heads side by side",
     "top(x, n)": "the places of the n largest",
     "at(x, i)": "x at the places i",
-    "shares(x)": "x / Σ x: parts of the whole",
     "place(x, n)": "the state at place n; -1 is the last",
     "average(x)": "the mean over the tokens",
     "rescaled(ids, m, s)": "0 for tokens m, (1 − s) / (1 − the share of tokens m) for others",
+    "shares(x), shares(x, e)": "x / Σ x: parts of the whole; not of less than e",
     "summed(w, x)": "Σ w · x over what was chosen",
-    "experts(x, i, m)": "what the experts of m that i names make of x",
+    "total(x)": "Σ x over what was chosen",
+    "experts(x, i, m), experts(x, i, m, w)": "what the experts of m that i names make of x, or each of w · x",
+    "best_groups(x, n, k, m)": "x cut into n groups; −∞ but for the m groups whose k largest sum to most",
+    "sparsemixer(x, i, e)": "for each place i in turn: its share of a softmax over the x that are not chosen yet"
+    " and at most 2e · max(|x|, x at i) below it",
 }
 
 # A step's own name, its kind, its formula.
@@ -160,21 +164,40 @@ def _gated(part: Gated, w: Where) -> Rows:
 
 def _mixture(part: MoE, w: Where) -> Rows:
     yield "router", "router", f"linear({w.read}, {w.of}router)"
-    corrected = f" + {w.of}correction_bias" if part.correction_bias else ""
-    score = {"softmax": "softmax", "softmax_chosen": "", "sigmoid": "sigmoid"}[part.scoring]
-    scores = f"{score}({w.at}router)" if score else f"{w.at}router"
-    yield "chosen", "chosen", f"top({scores}{corrected}, {part.n_active})"
-    weights = f"at({scores}, {w.at}chosen)"
-    weights = f"softmax({weights})" if part.scoring == "softmax_chosen" else weights
-    weights = f"shares({weights})" if part.normalise else weights
+    logits = f"{w.at}router"
+    if part.router_softcap is not None:
+        logits = f"capped({logits}, {part.router_softcap:g})"
+    scores = logits if part.choose == "logits" else f"{part.choose}({logits})"
+    corrected = scores if part.correction == "none" else f"{scores} + {w.of}correction_bias"
+    if part.n_active_groups < part.n_groups:
+        n_best = 2 if part.group_score == "two_best" else 1
+        corrected = f"best_groups({corrected}, {part.n_groups}, {n_best}, {part.n_active_groups})"
+    yield "chosen", "chosen", f"top({corrected}, {part.n_active})"
+    weights = _WEIGHTS[part.weigh].format(logits=logits, scores=scores, chosen=f"{w.at}chosen", jitter=part.jitter)
+    if part.normalise:
+        weights = f"shares({weights}{f', {part.normalise_min:.7g}' if part.normalise_min else ''})"
     yield "weights", "chosen", weights if part.scale == 1 else f"{weights} · {part.scale:.7g}"
-    yield "experts", "experts", f"experts({w.read}, {w.at}chosen, {w.of}experts)"
+    of_input = part.weight_on == "input"
+    weighed = f", {w.at}weights" if of_input else ""
+    yield "experts", "experts", f"experts({w.read}, {w.at}chosen, {w.of}experts{weighed})"
+    routed = f"total({w.at}experts)" if of_input else f"summed({w.at}weights, {w.at}experts)"
     shared = ""
     if part.n_shared:
         gate = f" · sigmoid(linear({w.read}, {w.of}shared_gate))" if part.shared_gate else ""
-        yield "shared.hidden", "hidden", f"hidden({w.read}, {w.of}shared)"
+        up, gated_by = (f"linear({w.read}, {w.of}shared.{name})" for name in ("up", "gate"))
+        hidden = f"{part.activation}({gated_by}) · {up}" if part.gated else f"{part.activation}({up})"
+        yield "shared.hidden", "hidden", hidden
         shared = f" + linear({w.at}shared.hidden, {w.of}shared.down){gate}"
-    yield "out", "fed", f"summed({w.at}weights, {w.at}experts){shared}"
+    average = part.shared_combine == "average"
+    yield "out", "fed", f"({routed}{shared}) · 0.5" if average else f"{routed}{shared}"
+
+
+_WEIGHTS = {
+    "score": "at({scores}, {chosen})",
+    "softmax": "softmax(at({logits}, {chosen}))",
+    "sigmoid": "sigmoid(at({logits}, {chosen}))",
+    "sparsemixer": "sparsemixer({logits}, {chosen}, {jitter:.7g})",
+}
 
 
 PARTS: dict[type, Callable[[Any, Where], Rows]] = {

@@ -13,6 +13,7 @@ _ACTIVATIONS: Sentences = {
     "quick_gelu": ("gelu, approximated as x·σ(1.702x)", "gelu 的近似 x·σ(1.702x)"),
     "silu": ("x·σ(x), also called swish", "x·σ(x)，又称 swish"),
     "tanh": ("the hyperbolic tangent of x", "x 的双曲正切"),
+    "sigmoid": ("1 / (1 + e⁻ˣ)", "1 / (1 + e⁻ˣ)"),
     "clamped_swish": ("quick_gelu held to 7 at most, as gpt-oss has it", "上限为 7 的 quick_gelu，gpt-oss 所用"),
 }
 _ACTIVATION = ("the function between the matrices", "两个矩阵之间的激活函数")
@@ -369,23 +370,62 @@ _MOE: Sentences = {
     "gated": ("experts have three matrices, one of them a gate; else two", "每个专家有三个矩阵，其一为门；否则两个"),
     "expert_bias": ("a bias on the experts' matrices", "专家的矩阵是否带偏置"),
     "router_bias": ("a bias on the router", "路由器是否带偏置"),
-    "correction_bias": (
-        "a number for each expert that moves the choice alone (DeepSeek-V3), kept as a buffer",
-        "每个专家一个只影响选择的数（DeepSeek-V3），存为缓冲区",
+    "router_softcap": (
+        "the router's logits are held within ± this by a tanh; none: not",
+        "用 tanh 将路由器的 logits 限制在 ± 该值之内；无：不限制",
     ),
-    "scoring": ("how the router's logits become weights", "路由器的 logits 如何变成权重"),
-    "scoring.softmax": ("a softmax over all experts", "对全部专家作 softmax"),
-    "scoring.softmax_chosen": ("a softmax over the chosen experts", "对选中的专家作 softmax"),
-    "scoring.sigmoid": ("a sigmoid for each expert", "每个专家各作 sigmoid"),
+    "choose": ("the score that experts are chosen by", "选择专家所依据的分数"),
+    "choose.softmax": ("a softmax of the logits", "logits 的 softmax"),
+    "choose.sigmoid": ("a sigmoid of each logit", "每个 logit 的 sigmoid"),
+    "choose.logits": ("the logits themselves", "logits 本身"),
+    "correction": (
+        "a number for each expert, added to the scores for the choice alone",
+        "每个专家一个数，只在选择时加到分数上",
+    ),
+    "correction.none": ("no correction", "没有修正"),
+    "correction.buffer": ("a buffer, not counted (DeepSeek-V3)", "缓冲区，不计入参数（DeepSeek-V3）"),
+    "correction.parameter": ("a frozen parameter, counted (ERNIE 4.5)", "冻结的参数，计入参数（ERNIE 4.5）"),
+    "weigh": ("how the chosen experts are weighed", "选中的专家如何加权"),
+    "weigh.score": ("by their scores", "用其分数"),
+    "weigh.softmax": ("a softmax of the chosen logits", "对选中的 logits 作 softmax"),
+    "weigh.sigmoid": ("a sigmoid of each chosen logit", "对每个选中的 logit 作 sigmoid"),
+    "weigh.sparsemixer": (
+        "for each choice in turn, a softmax over the logits near it (Phi-3.5-MoE)",
+        "逐个选择，对与其相近的 logits 作 softmax（Phi-3.5-MoE）",
+    ),
+    "jitter": (
+        "sparsemixer: half the relative distance at which a logit counts as near; none: 0.01",
+        "sparsemixer：logit 视为相近的相对距离之半；无：0.01",
+    ),
     "normalise": ("the chosen experts' weights are made to sum to 1", "使选中专家的权重之和为 1"),
+    "normalise_min": (
+        "the least that the weights are divided by (ERNIE 4.5); none: their sum",
+        "权重所除之数的下限（ERNIE 4.5）；无：即其和",
+    ),
     "scale": ("multiplies the experts' weights", "专家权重乘以该数"),
     "n_groups": (
         "groups of experts, a divisor of n_experts; 1: no groups",
         "专家的组数，须整除 n_experts；1 表示不分组",
     ),
     "n_active_groups": ("groups that a token's experts may come from", "一个词元的专家可来自的组数"),
+    "group_score": (
+        "what a group is chosen by; none: best, with a correction two_best",
+        "选择组所依据的分数；无：best，有修正时为 two_best",
+    ),
+    "group_score.best": ("its best expert's score (DeepSeek-V2)", "组内最高分（DeepSeek-V2）"),
+    "group_score.two_best": ("the sum of its two best (DeepSeek-V3)", "组内两个最高分之和（DeepSeek-V3）"),
+    "weight_on": ("what the weights multiply", "权重所乘之处"),
+    "weight_on.output": ("what an expert makes, the usual one", "专家的输出，最常用"),
+    "weight_on.input": ("what an expert reads (Llama 4)", "专家的输入（Llama 4）"),
     "n_shared": ("experts that every token takes; 0: none", "每个词元都使用的共享专家数；0 表示没有"),
     "d_shared": ("hidden units of a shared expert; none: d_expert", "每个共享专家的隐藏单元数；无：等于 d_expert"),
+    "shared_bias": (
+        "a bias on the shared experts' matrices; none: as expert_bias",
+        "共享专家的矩阵是否带偏置；无：同 expert_bias",
+    ),
+    "shared_combine": ("how shared and routed experts are put together", "共享专家与路由专家如何合并"),
+    "shared_combine.sum": ("their sum, the usual one", "求和，最常用"),
+    "shared_combine.average": ("half their sum (Command A)", "求平均（Command A）"),
     "shared_gate": ("a sigmoid gate on what the shared experts make", "共享专家的输出带 sigmoid 门"),
 }
 _HEAD: Sentences = {
