@@ -446,6 +446,7 @@ LABELS = st.sampled_from(
         )
     ]
 )
+TOKEN_LABELS = LABELS.filter(lambda labels: labels.reads == "every")
 DECODER_LABELS = LABELS.filter(lambda labels: labels.reads in ("every", "last"))
 
 
@@ -483,8 +484,8 @@ FAMILIES: st.SearchStrategy[Family] = st.sampled_from(get_args(Family))
 
 
 @st.composite
-def specs(draw: st.DrawFn, family: Family | None = None) -> Spec:
-    """A resolved spec, of this family if one is named."""
+def specs(draw: st.DrawFn, family: Family | None = None, per_token: bool = False) -> Spec:
+    """A resolved spec, of this family if one is named; with `per_token` what it gives is of each token."""
     family = family or draw(FAMILIES)
     d_model = draw(SIZES)
     places = {
@@ -497,9 +498,9 @@ def specs(draw: st.DrawFn, family: Family | None = None) -> Spec:
         for role in family.split("-")
     }
     decodes = "decoder" in places
-    head = draw(optional(heads(DECODER_LABELS if decodes else LABELS)))
+    head = draw(optional(heads(TOKEN_LABELS if per_token else DECODER_LABELS if decodes else LABELS)))
     labels = head.labels if head else None
-    pools = labels.reads == "pooled" if labels else head is None and not decodes and draw(st.booleans())
+    pools = labels.reads == "pooled" if labels else head is None and not (decodes or per_token) and draw(st.booleans())
     drawn = {role: draw(stacks(place, decodes=role == "decoder" and not labels)) for role, place in places.items()}
     spec = Spec(
         name="drawn",
@@ -516,7 +517,9 @@ def specs(draw: st.DrawFn, family: Family | None = None) -> Spec:
     return resolve(spec)
 
 
-DECODERS = st.sampled_from(("decoder", "encoder-decoder")).flatmap(lambda family: specs(family=family))
+DECODING = st.sampled_from(("decoder", "encoder-decoder"))
+ANY_DECODERS = DECODING.flatmap(lambda family: specs(family=family))
+DECODERS = DECODING.flatmap(lambda family: specs(family=family, per_token=True))
 
 PARTS: dict[type[Part], st.SearchStrategy] = {
     LayerNorm: LAYER_NORMS,

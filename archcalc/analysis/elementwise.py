@@ -29,8 +29,8 @@ COSTS: dict[Pointwise, tuple[int, str]] = {
     "gelu_tanh": (9, "cube, two products, sum, tanh, sum, two products"),
     "quick_gelu": (5, "product, exponential, sum, quotient, product"),
     "silu": (5, "negative, exponential, sum, quotient, product"),
-    "tanh": (1, "tanh"),
     "sigmoid": (4, "negative, exponential, sum, quotient"),
+    "tanh": (1, "tanh"),
     "clamped_swish": (6, "minimum, product, exponential, sum, quotient, product"),
 }
 

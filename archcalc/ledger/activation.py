@@ -66,8 +66,8 @@ ACTIVATIONS: dict[Activation, Step] = {
     "gelu_tanh": _of_input,
     "quick_gelu": _sigmoid_product,
     "silu": _of_input,
-    "tanh": _of_result,
     "sigmoid": _of_result,
+    "tanh": _of_result,
     "clamped_swish": _clamped,
 }
 

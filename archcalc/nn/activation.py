@@ -46,8 +46,8 @@ ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     "gelu_tanh": gelu_tanh,
     "quick_gelu": quick_gelu,
     "silu": F.silu,
-    "tanh": torch.tanh,
     "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
     "clamped_swish": clamped_swish,
 }
 

@@ -71,10 +71,12 @@ class Embedding(nn.Module):
         part = self.part.token_dropout
         if part is None:
             return x_BTW
-        is_masked_BT = ids_BT == part.mask_id
-        lengths_B1 = ids_BT.shape[1] if padding_BT is None else (~padding_BT).sum(1, keepdim=True)
-        share_B1 = is_masked_BT.sum(1, keepdim=True).float() / lengths_B1
-        factors_BT = torch.where(is_masked_BT, 0.0, (1 - part.share) / (1 - share_B1))
+        is_text_BT = torch.ones_like(ids_BT, dtype=torch.bool) if padding_BT is None else ~padding_BT
+        is_masked_BT = is_text_BT & (ids_BT == part.mask_id)
+        n_text_B1, n_masked_B1 = is_text_BT.sum(1, keepdim=True), is_masked_BT.sum(1, keepdim=True)
+        # All masked, a row has nothing to rescale.
+        factors_B1 = (1 - part.share) * n_text_B1 / (n_text_B1 - n_masked_B1).clamp(min=1)
+        factors_BT = torch.where(is_masked_BT, 0.0, factors_B1)
         return x_BTW * factors_BT.unsqueeze(-1).to(x_BTW.dtype)
 
     def _widened(self, x: Tensor, moment: str) -> Tensor:

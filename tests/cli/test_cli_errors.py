@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archcalc.cli.main import COMMANDS, run
@@ -102,7 +102,7 @@ def test_a_hostile_name_cannot_drive_the_terminal(cli: Cli) -> None:
     assert found.err.rstrip("\n").isprintable()
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100)
 @given(
     st.sampled_from(["report", "explain", "diff", "compare", "claims"]),
     st.lists(

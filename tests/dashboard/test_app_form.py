@@ -33,7 +33,7 @@ def drawn_form() -> None:
 
 
 def opened(document: Document, section: str = "") -> AppTest:
-    at = AppTest.from_function(drawn_form, default_timeout=20)
+    at = AppTest.from_function(drawn_form, default_timeout=600)
     at.session_state["given"] = document
     at.run()
     return shown(at, section) if section else at

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -30,11 +30,6 @@ from tests.test_completeness import variants
 SEQ, SOURCE = 14, 4  # past every drawn window, which is 9 at most
 GQA = {"kind": "gqa", "n_heads": 3, "n_kv_heads": 1, "d_head": 4}
 RMS = {"kind": "rmsnorm"}
-
-
-def relaxed(max_examples: int) -> settings:
-    slow = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
-    return settings(max_examples=max_examples, deadline=None, suppress_health_check=slow)
 
 
 def filled(model: nn.Module) -> Any:
@@ -106,7 +101,7 @@ def splits(draw: st.DrawFn, total: int) -> list[int]:
     return chunks
 
 
-@relaxed(120)
+@settings(max_examples=120)
 @given(spec=DECODERS, data=st.data())
 def test_same_logits_in_any_chunks(spec: Spec, data: st.DataObject) -> None:
     model = drawn(spec)
@@ -149,8 +144,8 @@ def test_each_turn_of_shared_weights_has_a_cache(share: bool, position: dict[str
     torch.testing.assert_close(cached(model, ids, [], cache, [2, 1, 6]), model(ids), rtol=1e-5, atol=1e-6)
 
 
-@relaxed(50)
-@given(spec=specs(family="decoder"))
+@settings(max_examples=50)
+@given(spec=specs(family="decoder", per_token=True))
 def test_one_prefill_is_the_forward_pass(spec: Spec) -> None:
     """Bit for bit: before anything is held, a cache changes nothing."""
     model = filled(build(spec, "cpu"))
@@ -180,7 +175,7 @@ def formula(spec: Spec, batch: int, capacity: int, source: int) -> int:
     return batch * total
 
 
-@relaxed(60)
+@settings(max_examples=60)
 @given(spec=DECODERS, batch=st.integers(1, 3), dtype=st.sampled_from((torch.float32, torch.bfloat16)))
 def test_bytes_of_drawn_specs(spec: Spec, batch: int, dtype: torch.dtype) -> None:
     capacity, source = lengths(spec)
@@ -391,7 +386,7 @@ def test_a_step_on_meta_allocates_nothing() -> None:
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024 < 300, "MiB"
 
 
-@relaxed(40)
+@settings(max_examples=40)
 @given(spec=DECODERS, batch=st.integers(1, 2), data=st.data())
 def test_scores_have_a_column_for_each_key_that_a_layer_holds(spec: Spec, batch: int, data: st.DataObject) -> None:
     seq, source = lengths(spec)

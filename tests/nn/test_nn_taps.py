@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -35,7 +35,6 @@ from tests.nn.test_nn_cache import (
     near,
     new_cache,
     one_layer,
-    relaxed,
     splits,
 )
 from tests.nn.test_nn_padding import alone_is_the_same, padded, rows_of
@@ -88,7 +87,7 @@ def ids() -> Tensor:
 # Reading.
 
 
-@relaxed(40)
+@settings(max_examples=40)
 @given(spec=specs(), kernel=st.sampled_from(KERNELS), grad=st.booleans())
 def test_reading_leaves_logits_bit_equal_and_comes_by_every_site(spec: Spec, kernel: Kernel, grad: bool) -> None:
     model, asked = made(spec, kernel), ids_of(spec)
@@ -103,7 +102,7 @@ def test_reading_leaves_logits_bit_equal_and_comes_by_every_site(spec: Spec, ker
     assert list(found) == [site.name for site in taps.sites(spec)], "in the order of the pass"
 
 
-@relaxed(40)
+@settings(max_examples=40)
 @given(spec=DECODERS, data=st.data())
 def test_shapes_of_a_pass_with_a_cache(spec: Spec, data: st.DataObject) -> None:
     model = made(spec)
@@ -120,7 +119,7 @@ def test_shapes_of_a_pass_with_a_cache(spec: Spec, data: st.DataObject) -> None:
     assert {name: x.shape for name, x in found.items()} == {name: x for name, x in listed.items() if x is not None}
 
 
-@relaxed(40)
+@settings(max_examples=40)
 @given(spec=specs())
 def test_the_residual_stream_is_the_sum_of_what_joins_it(spec: Spec) -> None:
     model = made(spec)
@@ -150,7 +149,7 @@ def test_the_residual_stream_is_the_sum_of_what_joins_it(spec: Spec) -> None:
             before = here["resid_post"]
 
 
-@relaxed(40)
+@settings(max_examples=40)
 @given(spec=specs(), kernel=st.sampled_from(KERNELS))
 def test_patterns_are_the_softmax_of_scores_and_weigh_the_values(spec: Spec, kernel: Kernel) -> None:
     model = drawn(spec, how=by(kernel))
@@ -209,7 +208,7 @@ def test_gradients_at_the_sites(model: Any, ids: Tensor) -> None:
 # Writing.
 
 
-@relaxed(70)
+@settings(max_examples=70)
 @given(spec=DECODERS, data=st.data())
 def test_an_edit_means_the_same_with_a_cache(spec: Spec, data: st.DataObject) -> None:
     model = drawn(spec)
@@ -221,8 +220,8 @@ def test_an_edit_means_the_same_with_a_cache(spec: Spec, data: st.DataObject) ->
     assert near(found, expected)
 
 
-@relaxed(40)
-@given(spec=specs(family="decoder"), data=st.data(), left=st.booleans())
+@settings(max_examples=40)
+@given(spec=specs(family="decoder", per_token=True), data=st.data(), left=st.booleans())
 def test_positions_are_a_rows_own(spec: Spec, data: st.DataObject, left: bool) -> None:
     model = drawn(spec)
     rows = rows_of(data, spec.vocab_size, lengths(spec)[0])
@@ -231,8 +230,8 @@ def test_positions_are_a_rows_own(spec: Spec, data: st.DataObject, left: bool) -
         assert alone_is_the_same(model, rows, model(ids, padding_BT=padding), padding)
 
 
-@relaxed(40)
-@given(spec=specs(family="decoder"), data=st.data())
+@settings(max_examples=40)
+@given(spec=specs(family="decoder", per_token=True), data=st.data())
 def test_positions_are_a_rows_own_with_a_cache(spec: Spec, data: st.DataObject) -> None:
     """A prompt padded on the left, then token by token."""
     model = drawn(spec)
@@ -246,8 +245,8 @@ def test_positions_are_a_rows_own_with_a_cache(spec: Spec, data: st.DataObject) 
         assert alone_is_the_same(model, rows, torch.cat(chunks, 1), padding)
 
 
-@relaxed(30)
-@given(spec=specs(family="encoder-decoder"), data=st.data(), left=st.booleans(), caches=st.booleans())
+@settings(max_examples=30)
+@given(spec=specs(family="encoder-decoder", per_token=True), data=st.data(), left=st.booleans(), caches=st.booleans())
 def test_positions_of_a_padded_source_are_its_own(spec: Spec, data: st.DataObject, left: bool, caches: bool) -> None:
     model = drawn(spec)
     sources = rows_of(data, spec.vocab_size, lengths(spec)[1])
@@ -264,7 +263,7 @@ def test_positions_of_a_padded_source_are_its_own(spec: Spec, data: st.DataObjec
             assert near(of_batch, model(row[None], target[None])[0])
 
 
-@relaxed(40)
+@settings(max_examples=40)
 @given(spec=specs(), data=st.data(), kernel=st.sampled_from(KERNELS))
 def test_a_value_put_into_its_own_place_changes_nothing(spec: Spec, data: st.DataObject, kernel: Kernel) -> None:
     """Bit for bit; of scores and patterns, what the eager kernel gives."""
@@ -298,7 +297,7 @@ def test_eager_attention_says_nothing_and_other_edits_leave_the_kernel(model: An
         taps.record(model, ids, edits=[taps.Edit("attn.q", 0, half)])
 
 
-@relaxed(30)
+@settings(max_examples=30)
 @given(spec=specs(), data=st.data())
 def test_an_attention_that_gives_nothing_is_one_whose_last_matrix_is_zero(spec: Spec, data: st.DataObject) -> None:
     model, asked = made(spec), ids_of(spec)
@@ -491,7 +490,7 @@ def operations(run: Callable[[], object]) -> list[str]:
     return mode.found
 
 
-@relaxed(20)
+@settings(max_examples=20)
 @given(spec=specs(), kernel=st.sampled_from(KERNELS))
 def test_what_is_free_costs_no_operation(spec: Spec, kernel: Kernel) -> None:
     """Other views of what is there move nothing: of where tokens stand, and of a mixture's rows."""

@@ -71,7 +71,7 @@ def test_a_logarithmic_bar_begins_below_every_value() -> None:
     assert chart["encoding"]["x2"]["datum"] <= min(value["size"] for value in chart["data"]["values"]) / 2
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(specs())
 def test_the_cache_grows_as_the_report_says(spec: Spec) -> None:
     from archcalc.contract import report

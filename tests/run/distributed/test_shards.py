@@ -69,7 +69,7 @@ def _norms_all_heads(spec: Spec) -> bool:
     return any(one.over == "full" and not one.norm.weight for one in norms)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(spec=specs(), n=st.sampled_from((2, 4)), engine=st.sampled_from(shards.ENGINES))
 def test_each_rank_holds_what_the_calculator_says(spec: Spec, n: int, engine: shards.Engine) -> None:
     # A norm over all heads that has no weights is no row, so the calculator cannot refuse it; the run does.
@@ -83,7 +83,7 @@ def test_each_rank_holds_what_the_calculator_says(spec: Spec, n: int, engine: sh
     check_bytes(spec, engine, n)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(spec=specs(), n=st.sampled_from((2, 3, 4)), engine=st.sampled_from(shards.ENGINES))
 def test_the_ranks_together_hold_each_split_tensor_once(spec: Spec, n: int, engine: shards.Engine) -> None:
     ledger = build_ledger(spec)
