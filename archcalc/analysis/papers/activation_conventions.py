@@ -200,7 +200,7 @@ def layer_sizes(spec: Spec, work: Workload) -> list[dict[str, int]]:
     Raises InputError for what is no decoder: the formulas do not say what an encoder would keep.
     """
     if spec.family != "decoder":
-        raise InputError(f"{spec.name} is an {spec.family}", where="--conventions", allowed="a decoder")
+        raise InputError(f"{spec.name} is an {spec.family}", where="conventions", allowed="a decoder")
     (stack,) = spec.stacks.values()
     shared = {"seq": work.seq, "batch": work.batch, "d_model": spec.d_model, "vocab_size": spec.vocab_size}
     attentions = [layer.attention for layer in layers_of(stack)]
