@@ -185,7 +185,7 @@ CODEGEN = gptj_tensors(
     joined(tuple(f"layers.{{i}}.attn.{part}" for part in "qvk"), "transformer.h.{i}.attn.qkv_proj", order="in_four")
 )
 # GPT-J's files say so of what its class always does.
-GPTJ_KEYS = SUMMARY | keys("rotary scale_attn_weights rope_scaling gradient_checkpointing")
+GPTJ_KEYS = SUMMARY | keys("rotary scale_attn_weights rope_scaling rope_parameters")
 
 SPELLING = Spelling(
     renamed={r"^(?=h\.|wte\.|wpe\.|ln_f\.)": "transformer."},

@@ -250,7 +250,8 @@ def bart_like(
         (conditional,),
         bart.template(),
         bart.tensors(),
-        (Must("is_decoder", (False,)), *must, *must_pair),
+        # Untied, each side has a table of its own, and there is a fourth that nothing reads.
+        (Must("is_decoder", (False,)), Must("tie_word_embeddings", (True,)), *must, *must_pair),
         IGNORED | harmless,
         is_encoder_decoder=True,
         spelling=bart.spelling(),
