@@ -35,7 +35,7 @@ NO_MODEL = {
     "tiny-seq2seq": "norms before, learned positions, no biases",
 }
 # Their positions are read off a mask of two axes; the others' masks may be made whole, and spread over all keys.
-MASK_BY_TOKEN = {"opt", "bloom", "falcon", "openai-gpt", "mvp"}
+MASK_BY_TOKEN = {"opt", "bloom", "falcon", "openai-gpt", "mvp", "xglm"}
 # Classes that have no cache, or whose windowed layers keep every key in theirs.
 NO_CACHE, KEEPS_ALL = {"openai-gpt"}, {"gpt_neo"}
 # What transformers cannot run on meta.
@@ -58,6 +58,9 @@ def _no_collecting() -> Iterator[None]:
 def counted(spec: Spec, config: dict[str, Any], seq: int) -> dict[str, int]:
     """What torch counts: `seq` tokens forward, backward, and one more after them through the cache, if there is one."""
     model = build_reference(config)
+    for module in model.modules():
+        if hasattr(module, "layerdrop"):
+            module.layerdrop = 0.0  # it skips layers at random
     model.set_attn_implementation("eager")
     model.set_experts_implementation("batched_mm")
     crosses = spec.family == "encoder-decoder"

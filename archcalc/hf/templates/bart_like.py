@@ -15,7 +15,7 @@ from archcalc.hf.stack import Stack
 from archcalc.hf.tensors import Holds, TensorMap, renamed, same, table
 from archcalc.hf.vocabulary import activation, biases, dropout, flag, keys, layers, size, tied
 
-NORM = {"kind": "layernorm", "eps": 1e-5}
+NORM: dict[str, Any] = {"kind": "layernorm", "eps": 1e-5}
 TABLES = ("encoder.positions.weight", "decoder.positions.weight")
 BUFFER = "head.bias_buffer"
 IGNORED = keys(
@@ -131,11 +131,21 @@ class Bart:
         others = ("num_hidden_layers",) if side == self.names.main else ()
         around = {
             "position": self.position,
-            "embed_norm": _if(self.embed_norm),
-            "embed_norm_reads": "tokens" if side == self.norms_tokens else "sum",
+            **(self.norm_of_tokens() if side == self.norms_tokens else {"embed_norm": _if(self.embed_norm)}),
             "final_norm": _if(self.final_norm),
         }
         return Stack(layers(n_layers, f"{side}_layers", others=others), {"layer": self.layer(side)}, around=around)
+
+    @property
+    def scaled(self) -> Key:
+        """Return whether the embedding is multiplied by √d_model."""
+        return flag("scale_embedding", self.defaults.scale_embedding)
+
+    def norm_of_tokens(self) -> dict[str, Template]:
+        """Return a norm of tokens that the class does not scale: after ours, d_model times the epsilon is the same."""
+        larger = Given(lambda config: NORM["eps"] * self.width.read(config))
+        eps = Cases(self.scaled, {False: NORM["eps"], True: larger})
+        return {"embed_norm": NORM | {"eps": eps}, "embed_norm_reads": "tokens"}
 
     def template(self) -> dict[str, Template]:
         """Return the template of the encoder-decoder."""
@@ -146,12 +156,11 @@ class Bart:
     def causal(self) -> dict[str, Template]:
         """Return the template of the decoder alone."""
         rate = dropout("dropout", 0.1)
-        scaled = flag("scale_embedding", self.defaults.scale_embedding)
         return {
             "vocab_size": size("vocab_size", self.defaults.vocab_size),
             "n_ctx": size("max_position_embeddings", self.defaults.n_ctx),
             "d_model": self.width,
-            "embedding": {"scale": Cases(scaled, {False: None, True: Given(self.root)})},
+            "embedding": {"scale": Cases(self.scaled, {False: None, True: Given(self.root)})},
             "decoder": self.stack("decoder"),
             "head": tied(True),
             "dropout": {
