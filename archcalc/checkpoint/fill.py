@@ -16,8 +16,9 @@ from archcalc.checkpoint.read import DTYPES, Files, chunks, whole
 from archcalc.checkpoint.target import Target
 from archcalc.nn import build, position, rope
 from archcalc.spec import Spec
+from archcalc.spec.attention import stored_rope
+from archcalc.spec.branches import parts
 from archcalc.spec.groups import layers_of
-from archcalc.spec.layer import stored_rope
 from archcalc.spec.position import Sinusoidal
 
 Progress = Callable[[int], None]
@@ -125,11 +126,10 @@ def _groups(spec: Spec, move: Move) -> int:
     """The heads by which a row's order tells its parts apart: of keys, or its own where it is turned."""
     if move.held.order not in ("by_head", "turned"):
         return 4 if move.held.order == "in_four" else 1
-    index = re.search(r"layers\.(\d+)\.", move.held.ours[0])
+    place = re.search(r"layers\.(\d+)\.(\w+)\.", move.held.ours[0])
     stack = spec.decoder or spec.encoder
-    assert index and stack, "only layers have heads"  # noqa: PT018
-    attention = layers_of(stack)[int(index[1])].attention
-    assert attention, "only attentions have heads"
+    assert place and stack, "only layers have heads"  # noqa: PT018
+    attention = parts(layers_of(stack)[int(place[1])])[place[2]]
     heads = attention.n_heads if ".attn.q." in move.held.ours[0] and move.held.order == "turned" else None
     return int(heads or getattr(attention, "n_kv_heads", None) or attention.n_heads)
 
@@ -141,6 +141,7 @@ def _computed(spec: Spec, name: str, shape: tuple[int, ...]) -> Tensor:
     *role, table, _ = name.split(".")
     stack = spec.stacks["".join(f"{part}." for part in role)]
     if table == "rotary":
-        return rope.table_rows(next(filter(None, map(stored_rope, layers_of(stack)))), shape[0])
+        found = (stored_rope(part) for layer in layers_of(stack) for part in parts(layer).values())
+        return rope.table_rows(next(filter(None, found)), shape[0])
     assert isinstance(stack.position, Sinusoidal), "only sinusoids follow from the spec"
     return position.table_rows(stack.position, shape[0], shape[1])

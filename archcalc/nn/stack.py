@@ -6,12 +6,12 @@ Axes: B batch, T tokens, S the source's tokens, D model, W the width at which to
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from archcalc.nn.attention import Attention as CrossAttention
 from archcalc.nn.bias import RelativeBias
 from archcalc.nn.block import Block
 from archcalc.nn.cache import Cache
@@ -25,9 +25,11 @@ from archcalc.nn.rope import RotaryTable
 from archcalc.nn.sight import Sight, View
 from archcalc.nn.taps.points import tap, within
 from archcalc.spec import Spec
+from archcalc.spec.attention import Attention, stack_bias, stored_rope
+from archcalc.spec.branches import arms
 from archcalc.spec.execution import Execution
 from archcalc.spec.groups import layers_of, weight_indices
-from archcalc.spec.layer import Layer, Stack, stack_bias, stored_rope
+from archcalc.spec.layer import Layer, Stack
 
 
 class Layers(nn.Module):
@@ -68,9 +70,11 @@ class Layers(nn.Module):
         places_S = torch.arange(source_BSD.shape[1], device=source_BSD.device)
         sight = Sight(places_S, places_S, False, padding=padding_BS, own=False)
         for turn, owner in enumerate(self.owners):
-            held, cross = cache.layers[turn].get("cross"), getattr(self.layers[owner], "cross", None)
-            if isinstance(held, Source) and isinstance(cross, CrossAttention):
-                held.fill(within(f"{self.prefix}layers.{turn}.cross", cross.of_source, source_BSD, sight))
+            block = cast(Block, self.layers[owner])
+            for arm in block.arms:
+                if arm.reads == "source":
+                    at, cross = f"{self.prefix}layers.{turn}.{arm.name}", cast(Any, block.get_submodule(arm.name))
+                    cast(Source, cache.layers[turn][arm.name]).fill(within(at, cross.of_source, source_BSD, sight))
         cache.past, cache.n_source, cache.source_padding = 0, len(places_S), padding_BS
 
     def embedded(
@@ -163,15 +167,15 @@ class Layers(nn.Module):
 
 def _relative_bias(layers: list[Layer]) -> RelativeBias | None:
     """The stack's table, if any of its layers uses one."""
-    for layer in layers:
-        if (position := stack_bias(layer)) is not None and layer.attention is not None:
-            return RelativeBias(position, layer.attention.n_heads)
+    for part in (arm.part for layer in layers for arm in arms(layer)):
+        if isinstance(part, Attention) and (position := stack_bias(part)) is not None:
+            return RelativeBias(position, part.n_heads)
     return None
 
 
 def _rotary(layers: list[Layer], model: Spec) -> RotaryTable | None:
     """The stack's table of angles, if any of its layers reads one."""
-    for layer in layers:
-        if (position := stored_rope(layer)) is not None:
+    for part in (arm.part for layer in layers for arm in arms(layer)):
+        if (position := stored_rope(part)) is not None:
             return RotaryTable(position, model)
     return None

@@ -6,7 +6,7 @@ from typing import Literal
 
 from archcalc.spec.base import Part, Positive, Size
 from archcalc.spec.norm import Norm, RMSNorm
-from archcalc.spec.position import AttentionPosition, Rope
+from archcalc.spec.position import AttentionPosition, RelativeBias, Rope
 
 
 class QkNorm(Part, frozen=True, kw_only=True):
@@ -106,3 +106,15 @@ class LatentAttention(Part, frozen=True, kw_only=True, tag_field="kind", tag="ml
 
 
 AnyAttention = Attention | LatentAttention
+
+
+def stored_rope(part: object) -> Rope | None:
+    """Return the rotary position of an attention that reads its angles from the stack's table, else None."""
+    position = part.position if isinstance(part, Attention) else None
+    return position if isinstance(position, Rope) and position.stored else None
+
+
+def stack_bias(part: object) -> RelativeBias | None:
+    """Return the relative bias of an attention that reads the stack's table, else None."""
+    position = part.position if isinstance(part, Attention) else None
+    return position if isinstance(position, RelativeBias) and position.shared == "stack" else None

@@ -46,11 +46,6 @@ DEVIATIONS = (
         (*(f"albert #{n}" for n in (1, 3, 4)), *(f"bert #{n}" for n in (1, 3, 5, 6, 7, 8))),
     ),
     Deviation(
-        "not read yet: the residual stream taken after the norm",
-        "apply_residual_connection_post_layernorm: found True",
-        ("bloom #2", "bloom #3", "bloom #4"),
-    ),
-    Deviation(
         "not read yet: a norm of its own for each head",
         "use_qk_norm: found True",
         ("Command-R+ (104B)", "cohere #1", "cohere #2", "cohere #3"),

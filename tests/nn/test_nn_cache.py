@@ -14,18 +14,18 @@ from torch import Tensor, nn
 
 from archcalc.errors import InputError
 from archcalc.nn import build
-from archcalc.nn.cache import CACHES, Cache, allocate
+from archcalc.nn.cache import Cache, allocate
 from archcalc.nn.held import Tokens
 from archcalc.nn.quantised import Plain
 from archcalc.sources import load
 from archcalc.spec import Spec
 from archcalc.spec.attention import Attention, LatentAttention
+from archcalc.spec.branches import arms
 from archcalc.spec.execution import Execution
 from archcalc.spec.groups import layers_of, weight_indices
 from tests.nn import test_nn_transformers as theirs
 from tests.nn.flop_truth import counted, decode, prefill
 from tests.strategies import DECODERS, specs
-from tests.test_completeness import variants
 
 SEQ, SOURCE = 14, 4  # past every drawn window, which is 9 at most
 GQA = {"kind": "gqa", "n_heads": 3, "n_kv_heads": 1, "d_head": 4}
@@ -162,16 +162,13 @@ def test_one_prefill_is_the_forward_pass(spec: Spec) -> None:
 def formula(spec: Spec, batch: int, capacity: int, source: int) -> int:
     """Elements, as docs and papers have it."""
     total = 0
-    for layer in layers_of(spec.decoder):
-        part, cross = layer.attention, layer.cross
+    for arm in (arm for layer in layers_of(spec.decoder) for arm in arms(layer)):
+        part = arm.part
         if isinstance(part, LatentAttention):
             total += capacity * (part.kv_rank + part.d_rope)
         if isinstance(part, Attention):
-            total += (
-                part.n_kv_heads * (part.d_head + (part.d_value or part.d_head)) * min(capacity, part.window or capacity)
-            )
-        if cross is not None:
-            total += cross.n_kv_heads * (cross.d_head + (cross.d_value or cross.d_head)) * source
+            tokens = source if arm.reads == "source" else min(capacity, part.window or capacity)
+            total += part.n_kv_heads * (part.d_head + (part.d_value or part.d_head)) * tokens
     return batch * total
 
 
@@ -217,12 +214,6 @@ def test_bytes_of_a_source() -> None:
 def test_latents_are_held_and_no_heads() -> None:
     (first, *_) = allocate(load("deepseek-v3"), 2, 7).layers
     assert [tensor.shape for tensor in first["attn"].tensors] == [(2, 7, 512), (2, 1, 7, 64)]
-
-
-def test_every_attention_has_a_cache() -> None:
-    from archcalc.spec.attention import AnyAttention
-
-    assert set(CACHES) == variants(AnyAttention)
 
 
 # What it holds.
@@ -396,11 +387,11 @@ def test_scores_have_a_column_for_each_key_that_a_layer_holds(spec: Spec, batch:
     expected: dict[str, int] = {}
     stack, prefix = spec.decoder, "decoder." if spec.encoder else ""
     for owner, layer in zip(weight_indices(stack), layers_of(stack), strict=True):
-        for slot, part in (("attn", layer.attention), ("cross", layer.cross)):
-            if part is not None:
-                name = f"{prefix}layers.{owner}.{slot}"
-                expected[name] = expected.get(name, 0) + products(part, batch, new, past, source * (slot == "cross"))
-    assert {name: flops for name, flops in found.items() if name.endswith((".attn", ".cross"))} == expected
+        for arm in arms(layer):
+            if isinstance(arm.part, Attention | LatentAttention):
+                name, of_source = f"{prefix}layers.{owner}.{arm.name}", source * (arm.reads == "source")
+                expected[name] = expected.get(name, 0) + products(arm.part, batch, new, past, of_source)
+    assert {name: flops for name, flops in found.items() if name in expected} == expected
 
 
 def products(part: Any, batch: int, new: int, past: int, source: int) -> int:
@@ -408,7 +399,7 @@ def products(part: Any, batch: int, new: int, past: int, source: int) -> int:
     if isinstance(part, LatentAttention):
         return 2 * batch * part.n_heads * new * (past + new) * (part.d_nope + part.d_rope + part.d_v)
     held = past if part.window is None else min(past, part.window - 1)
-    return 2 * batch * part.n_heads * new * (source or new + held) * 2 * part.d_head
+    return 2 * batch * part.n_heads * new * (source or new + held) * (part.d_head + (part.d_value or part.d_head))
 
 
 def test_a_step_reads_no_source() -> None:

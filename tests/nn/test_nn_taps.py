@@ -21,6 +21,7 @@ from archcalc.nn.taps.points import BEGIN
 from archcalc.run.pack import pack
 from archcalc.sources import load
 from archcalc.spec import Spec
+from archcalc.spec.branches import branches, names, stream_names
 from archcalc.spec.execution import Execution, Kernel
 from archcalc.spec.groups import layers_of
 from archcalc.spec.workload import workload
@@ -130,21 +131,17 @@ def test_the_residual_stream_is_the_sum_of_what_joins_it(spec: Spec) -> None:
             here = {name.removeprefix(f"{prefix}layers.{turn}."): x for name, x in found.items()}
             assert torch.equal(here["resid_pre"], before)
             x = before = here["resid_pre"]
-            parts = {"attn": layer.attention, "cross": layer.cross, "ffn": layer.ffn}
-            for slot in (name for name, part in parts.items() if part is not None):
-                joins = here.get(f"{slot}_out_norm", here[f"{slot}.out"])
-                x = x + joins
-                if layer.placement == "post":
-                    assert torch.equal(here[f"{slot}_sum"], x)
-                    x = here[f"{slot}_norm"]
-                middle = {"attn": "resid_mid", "cross": "resid_mid_cross"}.get(slot)
-                if middle in here:
-                    assert torch.equal(here[middle], x)
-            assert ("resid_mid" in here) == (
-                layer.attention is not None
-                and (layer.cross or layer.ffn) is not None
-                and not layer.placement.startswith("parallel")
-            )
+            for branch, left in zip(branches(layer), stream_names(layer), strict=True):
+                own = names(branch)
+                skip = here[own.norm_in] if branch.skip_reads == "normed" else x
+                joins = [here[own.norm_out]] if own.norm_out else [here[f"{arm.name}.out"] for arm in branch.arms]
+                x = skip if branch.skip == 1 else skip * branch.skip
+                for y in joins:
+                    x = x + (y if branch.scale == 1 else y * branch.scale)
+                if own.sum:
+                    assert torch.equal(here[own.sum], x)
+                    x = here[own.norm_after]
+                assert torch.equal(here[left], x)
             assert torch.equal(here["resid_post"], x)
             before = here["resid_post"]
 
@@ -584,10 +581,3 @@ def test_recomputation_in_training_is_refused(recompute: Any, model: Any, ids: T
         with pytest.raises(InputError, match="recompute: the backward pass would come by edits again"):
             model(ids)
     model(ids)
-
-
-def test_every_part_has_its_sites() -> None:
-    from archcalc.spec import sites
-    from tests.test_completeness import LAYER_PARTS
-
-    assert set(sites.PARTS) == LAYER_PARTS

@@ -1,11 +1,11 @@
 """BLOOM: ALiBi and a norm on the embedding."""
 
 from archcalc.hf.family import Family
-from archcalc.hf.lens import Given, Must
+from archcalc.hf.lens import Cases, Given
 from archcalc.hf.spellings import Spelling
 from archcalc.hf.templates.gpt_like import Sizes, gpt_layer, gpt_like
 from archcalc.hf.tensors import joined, renamed, same, table
-from archcalc.hf.vocabulary import QKV, biases, dropout, keys, layernorm, layers, size, tied
+from archcalc.hf.vocabulary import QKV, biases, dropout, flag, keys, layernorm, layers, size, tied
 
 SIZES = Sizes(
     size("vocab_size", 250880),
@@ -25,7 +25,8 @@ TEMPLATE = gpt_like(
         attention=biases(True) | {"position": {"kind": "alibi"}},
         d_ff=Given(SIZES.four_times),
         activation="gelu_tanh",
-    ),
+    )
+    | {"skip_reads": Cases(flag("apply_residual_connection_post_layernorm", False), {False: "stream", True: "normed"})},
     around={"embed_norm": NORM, "final_norm": NORM},
     head=tied(True),
     dropout={"attention": dropout("attention_dropout", 0.0), "residual": dropout("hidden_dropout", 0.0)},
@@ -57,7 +58,6 @@ FAMILIES = (
         ("BloomForCausalLM",),
         TEMPLATE,
         TENSORS,
-        must=(Must("apply_residual_connection_post_layernorm", (False,)),),
         harmless=keys(
             "n_inner slow_but_exact offset_alibi attention_softmax_in_fp32 bias_dropout_fusion masked_softmax_fusion"
             " skip_bias_add skip_bias_add_qkv"

@@ -74,7 +74,7 @@ def gpt_layer(
     activation: Template,
     placement: Template = "pre",
     ffn_bias: Any = True,
-) -> Template:
+) -> dict[str, Template]:
     """Return a layer; `attention` is what its attention has besides heads."""
     return {
         "norm": norm,

@@ -30,5 +30,7 @@ CONFIGS = {
     "xglm:unscaled": {"vocab_size": 96, "d_model": 32, "num_layers": 2, "attention_heads": 4, "ffn_dim": 40}
     | {"scale_embedding": False, "activation_function": "relu"},
     "falcon:serial": SMALL | {"parallel_attn": False, "bias": True, "multi_query": False},
+    "bloom:skips normed": {"vocab_size": 96, "hidden_size": 32, "n_layer": 3, "n_head": 4}
+    | {"apply_residual_connection_post_layernorm": True, "tie_word_embeddings": False},
     "opt:untied": SMALL | {"ffn_dim": 40, "max_position_embeddings": 64, "tie_word_embeddings": False},
 }

@@ -17,6 +17,7 @@ from archcalc.run.distributed.load import draw, spread
 from archcalc.run.distributed.parts import local, target_of
 from archcalc.spec import Spec
 from archcalc.spec.attention import Attention
+from archcalc.spec.branches import arms
 from archcalc.spec.groups import layers_of
 from archcalc.spec.workload import workload
 from tests.run.distributed.alone import rank_of
@@ -64,7 +65,7 @@ def test_each_rank_of_a_preset_holds_what_the_calculator_says(name: str, engine:
 
 def _norms_all_heads(spec: Spec) -> bool:
     layers = [layer for stack in spec.stacks.values() for layer in layers_of(stack)]
-    parts = [part for layer in layers for part in (layer.attention, layer.cross)]
+    parts = [arm.part for layer in layers for arm in arms(layer)]
     norms = [part.qk_norm for part in parts if isinstance(part, Attention) and part.qk_norm is not None]
     return any(one.over == "full" and not one.norm.weight for one in norms)
 
