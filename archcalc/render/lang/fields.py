@@ -12,7 +12,7 @@ _ACTIVATIONS: Sentences = {
     "gelu_tanh": ("gelu, approximated with tanh", "gelu 的 tanh 近似"),
     "quick_gelu": ("gelu, approximated as x·σ(1.702x)", "gelu 的近似 x·σ(1.702x)"),
     "silu": ("x·σ(x), also called swish", "x·σ(x)，又称 swish"),
-    "sigmoid": ("1 / (1 + e⁻ˣ)", "1 / (1 + e⁻ˣ)"),
+    "sigmoid": ("the logistic function 1 / (1 + e⁻ˣ)", "逻辑函数 1 / (1 + e⁻ˣ)"),
     "tanh": ("the hyperbolic tangent of x", "x 的双曲正切"),
     "clamped_swish": ("quick_gelu held to 7 at most, as gpt-oss has it", "上限为 7 的 quick_gelu，gpt-oss 所用"),
 }
