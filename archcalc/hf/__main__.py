@@ -4,5 +4,6 @@ import json
 
 from archcalc.hf.registry import INDEX, scan
 
+text = json.dumps(scan(), indent=1) + "\n"
 with open(INDEX, "w", encoding="utf-8") as file:
-    file.write(json.dumps(scan(), indent=1) + "\n")
+    file.write(text)

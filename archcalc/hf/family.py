@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, wraps
 from typing import Any
 
@@ -28,9 +28,11 @@ class Family:
 
     `classes`: the transformers classes whose tensors these are, the first being the one that is written.
     `must`: keys that are ours for some values only. `harmless`: keys of this family that change no number.
-    `also`: what is written besides, because the class's default of it may not fit. `spelling`: how published files
-    differ from the class's names. `gguf`: how GGUF files say it. `forms`: other rows of this type, for its other
-    classes or for what `when` says of a config.
+    `must_to_run`: keys that change logits and nothing that is counted: files with other values are refused.
+    `also`: what is written where no field says it, because the class's default may not fit.
+    `spelling`: how published files differ from the class's names. `gguf`: how GGUF files say it.
+    `forms`: other rows of this type, for its other classes or for what `when` says of a config.
+    `tensors_of`: the map of a config's tensors, where its layers decide their names.
     """
 
     model_type: str
@@ -43,12 +45,15 @@ class Family:
     also: Mapping[str, Any] = field(default_factory=dict)
     spelling: Spelling = Spelling()  # noqa: RUF009 - frozen
     gguf: GgufMap | None = None
+    must_to_run: tuple[Must, ...] = ()
     forms: tuple[Family, ...] = ()
     when: Callable[[Mapping[str, Any]], bool] | None = None
+    tensors_of: Callable[[Config], TensorMap] | None = None
 
     def form(self, data: Mapping[str, Any]) -> Family:
-        """Return the row that reads a config: one of its forms, or itself."""
-        return next((form for form in self.forms if form._reads(data, self)), self)
+        """Return the row that reads a config, one of its forms or itself, with the config's own tensors."""
+        found = next((form for form in self.forms if form._reads(data, self)), self)
+        return replace(found, tensors=found.tensors_of(Config(data))) if found.tensors_of else found
 
     def _reads(self, data: Mapping[str, Any], main: Family) -> bool:
         """Return whether this form of `main` reads a config: by `when`, else by its class, else by its stacks."""
@@ -67,7 +72,7 @@ class Family:
 
     @cached_property
     def _known(self) -> set[str]:
-        return {*names(self.template), *(rule.name for rule in (*self.must, *PLAIN)), *_KEYS_OF_ALL}
+        return {*names(self.template), *(rule.name for rule in (*self.must, *self.must_to_run, *PLAIN)), *_KEYS_OF_ALL}
 
     def document(self, data: Mapping[str, Any]) -> Document:
         """The document of a config. Raises InputError naming the config's own field."""
@@ -89,7 +94,12 @@ class Family:
         draft = Draft()
         write(self.template, msgspec.to_builtins(spec), draft)
         head = {"model_type": self.model_type, "architectures": [self.classes[0]]}
-        return head | ({"is_encoder_decoder": True} if self.is_encoder_decoder else {}) | draft | dict(self.also)
+        return head | ({"is_encoder_decoder": True} if self.is_encoder_decoder else {}) | dict(self.also) | draft
+
+    def check_to_run(self, data: Mapping[str, Any]) -> None:
+        """Raise InputError for a config that is counted and cannot be run."""
+        for rule in self.must_to_run:
+            rule.check(Config(data))
 
     def _check_class(self, data: Mapping[str, Any]) -> None:
         """Another head or none at all is another number of weights."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 FOLDER = os.path.join(os.path.dirname(__file__), "families")
 INDEX = os.path.join(FOLDER, "index.json")
 # Where two families could say the same architecture, the one in the earlier module is written.
-FIRST = ("gpt2", "llama_like", "moe_like", "bert")
+FIRST = ("gpt2", "llama_like", "moe_like", "bert_like")
 
 
 @cache

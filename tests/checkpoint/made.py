@@ -39,8 +39,6 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "opt untied": SMALL | {"ffn_dim": 40, "word_embed_proj_dim": 20, "tie_word_embeddings": False},
     "opt with norms after": SMALL | {"ffn_dim": 40, "do_layer_norm_before": False, "word_embed_proj_dim": 20},
     "phi with normed queries": LLAMA | {"qk_layernorm": True},
-    "bert": SMALL | {"intermediate_size": 56, "max_position_embeddings": 64},
-    "albert": SMALL | {"intermediate_size": 56, "max_position_embeddings": 64, "embedding_size": 12},
     "t5": {"vocab_size": 96, "d_model": 32, "d_kv": 12, "d_ff": 40, "num_layers": 2, "num_heads": 4},
     "t5 gated": {"vocab_size": 96, "d_model": 32, "d_kv": 12, "d_ff": 40, "num_layers": 2, "num_heads": 4}
     | {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
@@ -48,12 +46,21 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "marian": {"vocab_size": 96, "d_model": 32, "encoder_layers": 3, "decoder_layers": 2, "pad_token_id": 0}
     | {"encoder_attention_heads": 4, "decoder_attention_heads": 8, "encoder_ffn_dim": 40, "decoder_ffn_dim": 56}
     | {"max_position_embeddings": 64, "scale_embedding": True},
-    **{name.replace(":", " ", 1): config for name, config in TINY.items()},
+    **{
+        name.replace(":", " ", 1).removesuffix(" small"): config
+        for name, config in TINY.items()
+        if not name.endswith(":default")
+    },
 }
 # Falcon's eager attention of transformers 5.23 adds ALiBi twice: in the mask, and beside it.
 FUSED = ("falcon with ALiBi",)
-# What is not trained.
-FIXED = {"marian": ("embed_positions",), "pegasus": ("embed_positions",)}
+# What is not trained: tables of positions, and frequencies.
+FIXED = {
+    "marian": ("embed_positions",),
+    "pegasus": ("embed_positions",),
+    "roformer": ("embed_positions",),
+    "esm": ("inv_freq",),
+}
 
 
 def random_model(name: str, **more: Any) -> Any:

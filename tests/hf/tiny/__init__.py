@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.hf.tiny import bart_like, gpt_like, llama_like, t5_like
+from tests.hf.tiny import bart_like, bert_like, gpt_like, llama_like, t5_like
 
 TINY: dict[str, dict[str, Any]] = {
     **llama_like.CONFIGS,
+    **bert_like.CONFIGS,
     **gpt_like.CONFIGS,
     **bart_like.CONFIGS,
     **t5_like.CONFIGS,
