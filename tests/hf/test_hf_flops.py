@@ -40,12 +40,10 @@ MASK_BY_TOKEN = {"opt", "bloom", "falcon"}
 NO_MASK = {"esm"}
 # What transformers cannot run on meta: configs, or all of a model type.
 LENGTHS = "it looks whether a text is longer than its input"
-NOT_ON_META = {
-    "llama:dynamic": "its rope looks at the positions themselves to see how far they reach",
-    "ibert": "it looks whether the ranges of its activations are numbers",
-    "xlm": LENGTHS,
-    "flaubert": LENGTHS,
-}
+NOT_ON_META = dict.fromkeys(
+    ("llama:dynamic", "phimoe:longrope"),
+    "its rope looks at the positions themselves to see how far they reach",
+)
 # The classes' own sizes: large, and no other choices than the small ones.
 LARGE = {name for name in CONFIGS if name.endswith(":default")}
 
