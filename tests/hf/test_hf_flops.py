@@ -40,10 +40,13 @@ MASK_BY_TOKEN = {"opt", "bloom", "falcon"}
 NO_MASK = {"esm"}
 # What transformers cannot run on meta: configs, or all of a model type.
 LENGTHS = "it looks whether a text is longer than its input"
-NOT_ON_META = dict.fromkeys(
-    ("llama:dynamic", "phimoe:longrope"),
-    "its rope looks at the positions themselves to see how far they reach",
-)
+NOT_ON_META = {
+    "llama:dynamic": "its rope looks at the positions themselves to see how far they reach",
+    "phimoe:longrope": "its rope looks whether a text is longer than its first context",
+    "ibert": "it looks whether the ranges of its activations are numbers",
+    "xlm": LENGTHS,
+    "flaubert": LENGTHS,
+}
 # The classes' own sizes: large, and no other choices than the small ones.
 LARGE = {name for name in CONFIGS if name.endswith(":default")}
 
@@ -126,9 +129,6 @@ def test_small_models_of_every_family(name: str) -> None:
     """More tokens than most of their windows hold."""
     spec = decode(from_config(CONFIGS[name]))
     config = family_of(CONFIGS[name]["model_type"]).config(spec)
-    if config["model_type"] == "deepseek_v3":
-        # Decides no tensor, so what we write leaves it out; their attention repeats its heads by it.
-        config |= {"num_key_value_heads": config["num_attention_heads"]}
     assert counted(spec, config, SHORT) == stated(spec, SHORT)
 
 
