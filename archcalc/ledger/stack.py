@@ -81,7 +81,7 @@ class StackReader(msgspec.Struct, frozen=True):
         """The heads of each group's layers, all together."""
         d = table.symbols(self.owner(), "")
         for group in self.groups:
-            if group.layer.attention is not None:
+            if hasattr(parts(group.layer).get("attn"), "n_heads"):
                 yield self._turns([group], d) * table.symbols(self.owner(group, "attn"), "").n_heads
 
     def leaves(self, table: Table, source: Tensor | None) -> Generator[Placed, None, Tensor]:
