@@ -112,7 +112,7 @@ PATH = re.compile(r"`([a-z_][\w./-]*/[\w./-]*)`")
 @pytest.mark.parametrize("page", PAGES)
 def test_every_path_is_there(page: str) -> None:
     paths = {path for path in PATH.findall(BLOCK.sub("", PAGES[page])) if path.endswith(("/", ".py", ".md", ".json"))}
-    paths |= {link for link in re.findall(r"\]\(([^)#:]+)\)", PAGES[page])}
+    paths |= set(re.findall(r"\]\(([^)#:]+)\)", PAGES[page]))
     folder = ROOT if (ROOT / page).exists() else ROOT / "docs"
     missing = {path for path in paths if not any((base / path).exists() for base in (folder, ROOT, ROOT / "archcalc"))}
     assert not missing
