@@ -16,7 +16,7 @@ from archcalc.hf.vocabulary import flag, keys
 
 TIED = flag("tie_word_embeddings", True)
 # Where a head is untied, its class keeps the bias that it was tied to.
-SECOND_BIAS = {"name": "second_bias", "axes": ("vocab_size",), "component": "head", "kind": "trainable"}
+SECOND_BIAS = {"name": "second_bias", "axes": ("vocab_size",), "component": "head", "storage": "trainable"}
 
 # Modules by the canonical names they hold, as BERT's port names them.
 AROUND = {
