@@ -68,24 +68,6 @@ DEVIATIONS = (
         ),
     ),
     Deviation(
-        "not read yet: a decoder that keeps its cross-attention without an encoder",
-        "no encoder to attend to",
-        (
-            "bart BartForCausalLM",
-            "marian MarianForCausalLM",
-            "mvp MvpForCausalLM",
-            "trocr TrOCRForCausalLM",
-            *(f"bart #{n}" for n in (1, 2, 3, 4)),
-            *(f"blenderbot #{n}" for n in (1, 2, 3, 4)),
-            *(f"blenderbot-small #{n}" for n in (1, 2, 3, 4)),
-            *(f"mbart #{n}" for n in (1, 2, 3, 4)),
-            *(f"mvp #{n}" for n in (1, 2, 3, 4)),
-            *(f"pegasus #{n}" for n in (1, 2, 3, 4)),
-            *(f"plbart #{n}" for n in (1, 2, 3, 4)),
-            *(f"trocr #{n}" for n in (1, 2, 3, 4)),
-        ),
-    ),
-    Deviation(
         "not read yet: untied, each side has a token table of its own, and a fourth is never read",
         "tie_word_embeddings: found False",
         (
