@@ -227,6 +227,7 @@ def decoder_alone(
     bart: Bart,
     must: tuple[Must, ...] = (),
     harmless: frozenset[str] = frozenset(),
+    also: Mapping[str, Any] | None = None,
     head: str = "lm_head",
 ) -> Family:
     """Return the row of the class `causal`, a decoder that keeps its cross-attention though there is no encoder."""
@@ -238,6 +239,7 @@ def decoder_alone(
         must,
         IGNORED | OF_ENCODERS | harmless,
         spelling=bart.causal_spelling(head),
+        also=also or {},
     )
 
 
@@ -255,7 +257,7 @@ def bart_like(
 
     `must_pair`: rules for the encoder-decoder alone.
     """
-    alone = decoder_alone(model_type, causal, bart, must, harmless) if causal else None
+    alone = decoder_alone(model_type, causal, bart, must, harmless, also) if causal else None
     return Family(
         model_type,
         (conditional,),
