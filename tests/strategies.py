@@ -428,7 +428,9 @@ def sharers(draw: st.DrawFn, found: list[Run]) -> list[Run]:
         more = draw(st.lists(readers(turns[turn], turn), min_size=1, max_size=2))
     else:
         turn = draw(st.sampled_from(sorted(set(owners))))
-        more = [Layer(**_fields(turns[turn]) | {"name": None, "shares": Shares(weights=turn, keys_values=lenders[turn])})]
+        more = [
+            Layer(**_fields(turns[turn]) | {"name": None, "shares": Shares(weights=turn, keys_values=lenders[turn])})
+        ]
     run = Run(count=draw(st.integers(1, 3)), pattern=tuple(more), share_weights=draw(st.booleans()))
     return [*found, run]
 
@@ -442,7 +444,10 @@ def readers(draw: st.DrawFn, layer: Layer, turn: int) -> Layer:
     lent = _lendable(layer)
     which = draw(st.lists(st.sampled_from(lent), min_size=1, unique=True))
     changed = [
-        Branch(**_fields(branch) | {"arms": tuple([draw(_reader(arm)) if arm.name in which else arm for arm in branch.arms])})
+        Branch(
+            **_fields(branch)
+            | {"arms": tuple([draw(_reader(arm)) if arm.name in which else arm for arm in branch.arms])}
+        )
         for branch in layer.branches
     ]
     return Layer(**fields | {"branches": tuple(changed)})

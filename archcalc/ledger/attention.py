@@ -17,7 +17,7 @@ from archcalc.spec.position import Alibi, RelativeBias, Rope
 
 
 def leaves(part: Attention, d: Symbols, x: Tensor, here: Pass) -> Forward[Tensor]:
-    """Projections, biases, q/k norms, sinks, gate; scores and weighted values. Shared keys and values are read as is."""
+    """Projections, biases, q/k norms, sinks, gate; scores and weighted values. Shared keys and values are there."""
     span, states = here.span, here.source or x
     window = d.window if part.window else None
     d_value = d.d_head if part.d_value is None else d.d_value

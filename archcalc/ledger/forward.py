@@ -14,7 +14,6 @@ from archcalc.ledger.tokens import Span
 from archcalc.spec.execution import Execution
 from archcalc.spec.model import Dropout
 
-
 Pair = tuple[Tensor, Tensor]
 
 

@@ -179,7 +179,10 @@ class StackReader(msgspec.Struct, frozen=True):
         found = {}
         for name, pair in lent.items():
             assert pair is not None, "a layer that lends has made them"
-            keys, values = (self._lasting_tensor(x, f"{what} of layer {turn}") for x, what in zip(pair, ("keys", "values"), strict=True))
+            keys, values = (
+                self._lasting_tensor(x, f"{what} of layer {turn}")
+                for x, what in zip(pair, ("keys", "values"), strict=True)
+            )
             found[name] = keys, values
         return found
 

@@ -17,7 +17,6 @@ from archcalc.spec.execution import Execution
 from archcalc.spec.layer import Arm, Branch, Layer, Reads
 from archcalc.spec.variants import reading, variant
 
-
 # Which record of a variant builds an arm's module, by what it reads.
 _MODULES: dict[Reads, str] = {"stream": "module", "source": "module", "shared": "query_module"}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from operator import index
+import operator
 
 import msgspec
 
@@ -72,7 +72,7 @@ def shared_arms(layer: Layer) -> list[str]:
 
 def _shared(layer: Layer, field: str) -> int | None:
     found = None if layer.shares is None else getattr(layer.shares, field)
-    return None if found is None else index(found)
+    return None if found is None else operator.index(found)
 
 
 def _turns(stack: Stack) -> list[tuple[int, int, int]]:

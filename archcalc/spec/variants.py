@@ -35,10 +35,11 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
 
     `component`: what its dropout masks are counted under. `mixes_tokens`: its module takes an attention context.
     `resolve(part, spec, where)` fills it in. `ledger(part, symbols, x, pass)` yields its leaves. `module(part, spec)`
-    builds it, `query_module` one whose keys and values are an earlier layer's. `cache(part, room)` is what it keeps between steps of its own tokens, `source_cache` of a source.
-    `sites(part, width, reads_source)` are its named points, `steps(part, where)` their formulas. `label` says it in a
-    diagram. `heads` are for the papers' conventions. `rank(part, n)` is the part that one of n ranks has, `split` the
-    axes that are split. `fast(module)` is its form for one token.
+    builds it, `query_module` one whose keys and values are an earlier layer's. `cache(part, room)` is what it keeps
+    between steps of its own tokens, `source_cache` of a source. `sites(part, width, reads)` are its named
+    points, `steps(part, where)` their formulas. `label` says it in a diagram. `heads` are for the papers' conventions.
+    `rank(part, n)` is the part that one of n ranks has, `split` the axes that are split. `fast(module)` is its form for
+    one token.
     """
 
     component: Literal["attention", "ffn", "mixer"]
