@@ -494,11 +494,13 @@ def stacks(draw: st.DrawFn, place: Place = Place(), decodes: bool = True) -> Sta
     stated = draw(st.booleans())
     if stated and draw(st.booleans()):
         found[-1] = Run(count=None, pattern=found[-1].pattern, share_weights=found[-1].share_weights)
+    embed_norm = draw(optional(NORMS))
     return Stack(
         n_layers=n_layers if stated else None,
         runs=_named(found) if draw(st.booleans()) else tuple(found),
         position=draw(optional(LEARNED | SINUSOIDAL)),
-        embed_norm=draw(optional(NORMS)),
+        embed_norm=embed_norm,
+        embed_norm_reads=draw(st.sampled_from(("sum", "tokens"))) if embed_norm else "sum",
         final_norm=draw(optional(NORMS)),
         n_mtp=draw(st.sampled_from((0, 1, 2))) if decodes and not reads_keys else 0,
     )
@@ -551,7 +553,7 @@ POOLERS = st.builds(Pooler, activation=ACTIVATIONS)
 EXTRAS = st.builds(
     Extra,
     name=st.sampled_from(("contact.weight", "contact.bias", "unused_bias")),
-    axes=st.lists(SIZES | st.sampled_from(get_args(Axis)), max_size=3).map(tuple),
+    axes=st.lists(SIZES | st.sampled_from(get_args(Axis)), min_size=1, max_size=3).map(tuple),
     component=st.sampled_from(("embedding", "head", "other")),
     storage=st.sampled_from(("trainable", "frozen", "buffer")),
 )

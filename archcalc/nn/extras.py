@@ -7,6 +7,7 @@ from torch import nn
 
 from archcalc.spec import Spec
 from archcalc.spec import model as spec
+from archcalc.spec.branches import parts
 from archcalc.spec.groups import layers_of
 
 
@@ -39,7 +40,7 @@ def _size(axis: int | spec.Axis, model: Spec) -> int:
     if axis == "n_layers":
         return sum(len(layers_of(stack)) for stack in model.stacks.values())
     if axis == "all_heads":
-        layers = [layer for stack in model.stacks.values() for layer in layers_of(stack)]
-        return sum(layer.attention.n_heads for layer in layers if layer.attention)
+        attentions = (parts(layer).get("attn") for stack in model.stacks.values() for layer in layers_of(stack))
+        return sum(getattr(attention, "n_heads", 0) for attention in attentions)
     size: int = getattr(model, axis)
     return size

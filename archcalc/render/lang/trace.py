@@ -139,6 +139,12 @@ WORDS: Sentences = {
     "function.joined(x)": ("the heads side by side", "各头并排"),
     "function.top(x, n)": ("the places of the n largest", "最大的 n 个的位置"),
     "function.at(x, i)": ("x at the places i", "x 在位置 i 处的值"),
+    "function.place(x, n)": ("the state at place n; -1 is the last", "第 n 个位置的状态；-1 为最后一个"),
+    "function.average(x)": ("the mean over the tokens", "对各词元求平均"),
+    "function.rescaled(ids, m, s)": (
+        "0 for tokens m, (1 − s) / (1 − the share of tokens m) for others",
+        "词元 m 处为 0，其余为 (1 − s) / (1 − 词元 m 的比例)",
+    ),
     "function.shares(x), shares(x, e)": (
         "x / Σ x: parts of the whole; not of less than e",
         "x / Σ x：占总和的比例；总和不足 e 时以 e 计",
