@@ -24,6 +24,7 @@ from archcalc.spec.position import (
     Rope,
     RopeScaling,
 )
+from archcalc.spec.resolve_shares import check_shares
 from archcalc.spec.variants import reading
 
 
@@ -111,7 +112,9 @@ def _stack(stack: Stack, spec: Spec, role: str) -> Stack:
     _check_names(runs, role)
     _check_shared_tables(runs, role)
     n_layers = _n_layers(stack, role)
-    return msgspec.structs.replace(stack, runs=runs, n_layers=n_layers)
+    found = msgspec.structs.replace(stack, runs=runs, n_layers=n_layers)
+    check_shares(found, role)
+    return found
 
 
 def _n_layers(stack: Stack, role: str) -> int:

@@ -165,6 +165,18 @@ _LAYER: Sentences = {
         "residual branches one by one, in place of the fields above",
         "逐个写出的残差分支，代替以上各字段",
     ),
+    "shares": ("what it has of an earlier layer; none: nothing", "取自之前某层的内容；无：没有"),
+}
+_SHARES: Sentences = {
+    "": ("what a layer has of an earlier one", "某层取自之前某层的内容"),
+    "weights": (
+        "the index of the layer whose weights it uses (Zamba); none: its own",
+        "所用权重来自哪一层的序号（Zamba）；无：用自己的",
+    ),
+    "keys_values": (
+        "the index of the layer whose keys and values it reads (Gemma 3n); none: its own",
+        "所读的键和值来自哪一层的序号（Gemma 3n）；无：用自己的",
+    ),
 }
 _BRANCH: Sentences = {
     "": (
@@ -188,6 +200,7 @@ _ARM: Sentences = {
     "reads": ("what keys and values are computed from", "键和值由何计算"),
     "reads.stream": ("the layer's own stream", "本层自己的残差流"),
     "reads.source": ("the encoder's states", "编码器的状态"),
+    "reads.shared": ("nothing: those of an earlier layer are read", "不计算：读取之前某层的键和值"),
 }
 _LAYER_NORM: Sentences = {
     "": ("centred and divided by the standard deviation", "减去均值再除以标准差"),
@@ -606,6 +619,7 @@ _PARTS: dict[str, Sentences] = {
     "TokenDropout": _TOKEN_DROPOUT,
     "Stack": _STACK,
     "Run": _RUN,
+    "Shares": _SHARES,
     "Layer": _LAYER,
     "Branch": _BRANCH,
     "Arm": _ARM,
