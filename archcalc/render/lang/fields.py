@@ -17,7 +17,7 @@ _ACTIVATIONS: Sentences = {
     "silu": ("x·σ(x), also called swish", "x·σ(x)，又称 swish"),
     "hardswish": ("x · relu6(x + 3) / 6", "x · relu6(x + 3) / 6，swish 的分段近似"),
     "mish": ("x · tanh(ln(1 + eˣ))", "x · tanh(ln(1 + eˣ))，平滑的激活函数"),
-    "sigmoid": ("1 / (1 + e⁻ˣ)", "1 / (1 + e⁻ˣ)"),
+    "sigmoid": ("1 / (1 + e⁻ˣ)", "1 / (1 + e⁻ˣ)，S 形函数"),
     "tanh": ("the hyperbolic tangent", "双曲正切"),
     "clamped_swish": (
         "quick_gelu held to 7 at most (gpt-oss); as a mapping, with numbers of its own",
