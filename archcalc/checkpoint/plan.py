@@ -69,7 +69,7 @@ def _moves(held: Holds, named: Mapping[str, Stored], shapes: Mapping[str, Shape]
                 expert = name.replace("{e}", str(row))
                 yield Move(_of_shape(expert, shape[1:], named), Holds(expert, (part,)), row)
         return
-    if each_row := held.rows(ours[0][0]):
+    if each_row := held.rows(ours[0]):
         for row, name in enumerate(each_row):
             yield Move(_of_shape(name, ours[0][1:], named), Holds(name, held.ours), row)
         return

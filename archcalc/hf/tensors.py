@@ -77,14 +77,14 @@ class Holds:
             joined[-1], joined[-2] = joined[-2], joined[-1]
         return (1, *joined) if self.as_row else tuple(joined)
 
-    def rows(self, n_rows: int) -> list[str]:
-        """The names of the tensors that hold a row each, if there is one for each."""
-        return [self.name.replace("{e}", str(row)) for row in range(n_rows)] if "{e}" in self.name else []
+    def rows(self, shape: Shape) -> list[str]:
+        """The names of the tensors that hold a row each of one of this shape, if there is one for each."""
+        return [self.name.replace("{e}", str(row)) for row in range(shape[0])] if "{e}" in self.name else []
 
     def stored(self, shapes: Sequence[Shape]) -> dict[str, Shape]:
         """The shapes of what is stored, from those of its parts, by name."""
         whole = self.shape(shapes)
-        return dict.fromkeys(self.rows(whole[0]), whole[1:]) or {self.name: whole}
+        return dict.fromkeys(self.rows(whole), whole[1:]) or {self.name: whole}
 
 
 @dataclass(frozen=True)

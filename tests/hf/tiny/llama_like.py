@@ -73,7 +73,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "granite:multiplied": MULTIPLIED | BIASED | THETA,
     "granite_swa:windows": MULTIPLIED | {"sliding_window": 5, "tie_word_embeddings": False},
     "granite_swa:thetas": MULTIPLIED | {"sliding_window": 5, "layer_rope_theta": [20.0, 0, 300.0, 0]} | MIXED | BIASED,
-    "hunyuan_v1_dense:plain": RMS | THETA,
+    "hunyuan_v1_dense:plain": RMS | {"head_dim": 8} | THETA,
     "hunyuan_v1_dense:own heads": RMS | {"head_dim": 12, "attention_bias": True, "tie_word_embeddings": True},
     "hunyuan_v1_dense:alpha": RMS | {"head_dim": 8} | ALPHA,
     "hyperclovax:default switches": RMS,
