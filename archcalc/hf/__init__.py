@@ -29,7 +29,7 @@ def from_config(config: dict[str, Any]) -> Document:
     Raises InputError naming the config's field: for a model type that is not known, a value that is not allowed, or
     a key that is neither read nor known to change nothing.
     """
-    return family_of(config.get("model_type")).document(config)
+    return family_of(config.get("model_type")).form(config).document(config)
 
 
 def to_config(spec: Spec) -> dict[str, Any]:
@@ -49,9 +49,10 @@ def to_config(spec: Spec) -> dict[str, Any]:
     raise InputError(f"no Hugging Face model has the architecture of {spec.name!r}", allowed=_COVERAGE)
 
 
-def tensor_map(model_type: str, config: dict[str, Any] | None = None) -> TensorMap:
-    """Which parameters of a model type, of this config or of its default one, hold which canonical tensors."""
-    return family_of(model_type).tensors_for(config or {})
+def tensor_map(source: str | dict[str, Any]) -> TensorMap:
+    """Return which parameters hold which canonical tensors, of a model type's first class or of a config's."""
+    config = {"model_type": source} if isinstance(source, str) else source
+    return family_of(config.get("model_type")).form(config).tensors
 
 
 def model_types() -> list[str]:
@@ -74,7 +75,9 @@ def _candidates(spec: Spec) -> Iterator[dict[str, Any]]:
     from archcalc.hf.lens import MismatchError
 
     for model_type in registry.model_types(spec.family):
-        try:
-            yield family_of(model_type).config(spec)
-        except MismatchError:
-            continue
+        family = family_of(model_type)
+        for form in (family, *family.forms):
+            try:
+                yield form.config(spec)
+            except MismatchError:
+                continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, wraps
 from typing import Any
 
@@ -31,8 +31,8 @@ class Family:
     `must_to_run`: keys that change logits and nothing that is counted: files with other values are refused.
     `also`: what is written where no field says it, because the class's default may not fit.
     `spelling`: how published files differ from the class's names. `gguf`: how GGUF files say it.
-    `decoder_class`: the class that is written for a decoder, where the others are encoders.
-    `tensors_of`: the map of a config's tensors, where one map does not serve all.
+    `forms`: other rows of this type, for its other classes or for what `when` says of a config.
+    `tensors_of`: the map of a config's tensors, where its layers decide their names.
     """
 
     model_type: str
@@ -45,15 +45,29 @@ class Family:
     also: Mapping[str, Any] = field(default_factory=dict)
     spelling: Spelling = Spelling()  # noqa: RUF009 - frozen
     gguf: GgufMap | None = None
-    decoder_class: str | None = None
     must_to_run: tuple[Must, ...] = ()
+    forms: tuple[Family, ...] = ()
+    when: Callable[[Mapping[str, Any]], bool] | None = None
     tensors_of: Callable[[Config], TensorMap] | None = None
+
+    def form(self, data: Mapping[str, Any]) -> Family:
+        """Return the row that reads a config, one of its forms or itself, with the config's own tensors."""
+        found = next((form for form in self.forms if form._reads(data, self)), self)
+        return replace(found, tensors=found.tensors_of(Config(data))) if found.tensors_of else found
+
+    def _reads(self, data: Mapping[str, Any], main: Family) -> bool:
+        """Return whether this form of `main` reads a config: by `when`, else by its class, else by its stacks."""
+        if self.when:
+            return self.when(data)
+        stated = data.get("architectures")
+        if stated:
+            return isinstance(stated, list) and stated[0] in self.classes
+        both = data.get("is_encoder_decoder", main.is_encoder_decoder)
+        return both is self.is_encoder_decoder and both is not main.is_encoder_decoder
 
     @property
     def stacks(self) -> str:
-        """Which stacks its specs have: 'decoder', 'encoder', either of them, or 'encoder-decoder'."""
-        if self.decoder_class:
-            return "either"
+        """Which stacks its specs have: 'decoder', 'encoder' or 'encoder-decoder'."""
         return "-".join(name for name in ("encoder", "decoder") if name in self.template)
 
     @cached_property
@@ -64,7 +78,8 @@ class Family:
         """The document of a config. Raises InputError naming the config's own field."""
         config = Config(data)
         config.only(self._known, HARMLESS | self.harmless)
-        Must("is_encoder_decoder", (self.is_encoder_decoder,)).check(config)
+        if not data.get("architectures"):  # a class that is named decides by itself
+            Must("is_encoder_decoder", (self.is_encoder_decoder,)).check(config)
         self._check_class(data)
         for rule in (*PLAIN, *self.must):
             rule.check(config)
@@ -78,13 +93,8 @@ class Family:
         """
         draft = Draft()
         write(self.template, msgspec.to_builtins(spec), draft)
-        written = self.decoder_class if self.decoder_class and spec.family == "decoder" else self.classes[0]
-        head = {"model_type": self.model_type, "architectures": [written]}
+        head = {"model_type": self.model_type, "architectures": [self.classes[0]]}
         return head | ({"is_encoder_decoder": True} if self.is_encoder_decoder else {}) | dict(self.also) | draft
-
-    def tensors_for(self, data: Mapping[str, Any]) -> TensorMap:
-        """The map of a config's tensors: the family's, unless which layers there are decides it."""
-        return self.tensors_of(Config(data)) if self.tensors_of else self.tensors
 
     def check_to_run(self, data: Mapping[str, Any]) -> None:
         """Raise InputError for a config that is counted and cannot be run."""

@@ -21,7 +21,7 @@ def build_reference(config: dict[str, Any]) -> Any:
     Raises InputError for what this package cannot read or transformers refuses, MissingExtraError where transformers
     is not installed. No code but that of the installed package is run.
     """
-    family = family_of(config.get("model_type"))
+    family = family_of(config.get("model_type")).form(config)
     require("transformers", does="building the reference model", extra="oracle")
     import torch
     import transformers

@@ -527,7 +527,6 @@ GEMMA2 = decoder(
     ),
 )
 VAULTGEMMA = derived(GEMMA2, "vaultgemma", "VaultGemmaForCausalLM", layer={}, gguf=None, must=())
-LOOKS_BOTH_WAYS = flag("use_bidirectional_attention", False, null=False)
 # The window of a class that looks both ways is half on each side.
 HALF_WINDOW = Via(size("sliding_window", 4096), lambda size: size // 2 + 1, lambda window: 2 * (window - 1))
 
@@ -555,16 +554,23 @@ GEMMA3 = derived(
         "scale": Via(positive("query_pre_attn_scalar", 256), lambda width: width**-0.5, score_width),
     },
     kinds=gemma3_kinds(window(4096)),
-    encodes=(LOOKS_BOTH_WAYS, gemma3_kinds(HALF_WINDOW)),
-    decoder_class="Gemma3ForCausalLM",
     schedule=windows(Key("sliding_window_pattern", LAYERS_OR_NONE, 6, others=("_sliding_window_pattern",))),
     head={"softcap": positive("final_logit_softcapping", None, null=None)},
     tensors=(LLAMA_OUTSIDE, LLAMA_ATTENTION, QK_NORMS, GEMMA_NORMS, LLAMA_FFN),
     # Its attention has no cap, whatever is said of one.
     harmless=keys("attn_logit_softcapping cache_implementation hidden_act"),
-    must=(),
     gguf=None,
 )
+GEMMA3_ENCODER = derived(
+    GEMMA3,
+    "gemma3_text",
+    stack="encoder",
+    kinds=gemma3_kinds(HALF_WINDOW),
+    when=lambda data: bool(data.get("use_bidirectional_attention")),
+    must=(Must("use_bidirectional_attention", (True,)),),
+    also={"use_bidirectional_attention": True},
+)
+GEMMA3 = derived(GEMMA3, "gemma3_text", forms=(GEMMA3_ENCODER,))
 
 # --------------------------------------------------------------------------------------------------------------- GLM
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from archcalc.hf.config import Config
-from archcalc.hf.family import Family, builder
-from archcalc.hf.lens import Cases, Key, Lens, Template
+from archcalc.hf.family import Family, Row, builder
+from archcalc.hf.lens import Key, Lens, Template
 from archcalc.hf.rope import Rope
 from archcalc.hf.spellings import TIED
 from archcalc.hf.stack import Listed, Schedule, Stack, Uniform
@@ -70,8 +70,8 @@ def decoder(
     outside: Mapping[str, Any] = {},
     drop: Mapping[str, Any] | None = None,
     stack: str = "decoder",
-    encodes: tuple[Lens, Mapping[str, Mapping[str, Any]]] | None = None,
     tensors: tuple[Any, ...] = LLAMA_DENSE,
+    forms: tuple[Row, ...] = (),
     **row: Any,
 ) -> Family:
     """Return a family whose config has LLaMA's keys. Each number is the class's default.
@@ -81,8 +81,7 @@ def decoder(
     rotation. `feed`: a feed-forward that is none of LLaMA's at all; `feeds`: one for each kind of layer (None:
     LLaMA's). `d_head` None: the key may be left out, and is then width / heads. `partial`: the default of
     `partial_rotary_factor`, where the class reads it. `lists`, `by_index`: as of `Stack`. `wire` turns a kind's layer
-    into one with explicit branches. `encodes`: a flag that makes an encoder of the stack, and its `kinds` then. `row`:
-    the row's own fields.
+    into one with explicit branches. `forms`: rows of the type's other forms. `row`: the row's own fields.
     """
     n_heads, d_model = size("num_attention_heads", heads), size("hidden_size", width)
     context = size("max_position_embeddings", n_ctx)
@@ -108,40 +107,28 @@ def decoder(
         "activation": activation(act) if isinstance(act, str) else act,
         **ffn,
     }
-
-    def stacked(kinds: Mapping[str, Mapping[str, Any]]) -> Stack:
-        return Stack(
-            count=layers(depth),
-            kinds={
-                name: wire(
-                    name, {"norm": norm, **layer, "attention": attn | _at(more, attn), "ffn": feeds.get(name) or fed}
-                )
-                for name, more in kinds.items()
-            },
-            schedule=schedule,
-            around={"final_norm": norm, **around},
-            lists=lists,
-            by_index=by_index,
-        )
-
-    one = stacked(kinds or {name: {} for name in feeds} or {"layer": {}})
-    stacks: dict[str, Template] = {stack: one}
-    if encodes:
-        is_encoder, encoder_kinds = encodes
-        stacks = {
-            "encoder": Cases(is_encoder, {False: None, True: stacked(encoder_kinds)}),
-            "decoder": Cases(is_encoder, {False: one, True: None}),
-        }
+    blocks = {
+        name: wire(name, {"norm": norm, **layer, "attention": attn | _at(more, attn), "ffn": feeds.get(name) or fed})
+        for name, more in (kinds or {name: {} for name in feeds} or {"layer": {}}).items()
+    }
     template = {
         "vocab_size": size("vocab_size", vocab),
         "n_ctx": context,
         "d_model": d_model,
-        **stacks,
+        stack: Stack(
+            count=layers(depth),
+            kinds=blocks,
+            schedule=schedule,
+            around={"final_norm": norm, **around},
+            lists=lists,
+            by_index=by_index,
+        ),
         "head": tied(tie) | dict(head),
         "dropout": {"attention": dropout("attention_dropout", 0.0, null=0.0)} if drop is None else drop,
         **outside,
     }
-    return Family(model_type, classes, template, table(*tensors), **{"spelling": TIED, **row})
+    more = {"spelling": TIED, "forms": tuple(form.family for form in forms), **row}
+    return Family(model_type, classes, template, table(*tensors), **more)
 
 
 def crossed(kinds: Mapping[str, Any], feeds: Mapping[str, Template]) -> dict[str, Any]:
