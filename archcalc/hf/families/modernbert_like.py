@@ -125,7 +125,7 @@ MODERNBERT = decoder(
         same("head", "decoder"),
     ),
     # transformers lets it stretch both kinds' rotations; a window of its own would set the local width.
-    must=(Must("rope_scaling", (None,)), Must("sliding_window", ())),
+    must=(Must("rope_scaling", (None,)), Must("sliding_window", (None,))),
     harmless=keys(
         "classifier_pooling deterministic_flash_attn sparse_prediction sparse_pred_ignore_index"
         " initializer_cutoff_factor reference_compile repad_logits_with_grad"

@@ -85,6 +85,7 @@ NEMOTRON = decoder(
     norm=layernorm(1e-5, "norm_eps", unit_offset=True),
     act="relu2",
     partial=0.5,
+    rope={"widens": True},
     attention=BIASED,
     ffn={"kind": "plain", "bias": MLP_BIAS},
     tensors=(LLAMA_DENSE,),

@@ -86,6 +86,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "nanochat:uncapped": RMS | {"final_logit_softcapping": None, "tie_word_embeddings": True},
     "nemotron:default switches": GROUPED | {"norm_eps": 0.03},
     "nemotron:biased": GROUPED | {"norm_eps": 0.03, "head_dim": 12, "partial_rotary_factor": 0.34} | BIASED,
+    "nemotron:odd": GROUPED | {"norm_eps": 0.03, "head_dim": 12, "partial_rotary_factor": 0.25},
     "nemotron:tied": GROUPED | {"tie_word_embeddings": True, "hidden_act": "gelu"} | THETA,
     "modernbert:default switches": MODERN,
     "modernbert:biased": MODERN
