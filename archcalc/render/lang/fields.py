@@ -15,7 +15,7 @@ _ACTIVATIONS: Sentences = {
     "gelu_10": ("gelu, clamped to ±10", "限制在 ±10 之内的 gelu"),
     "quick_gelu": ("gelu, approximated as x·σ(1.702x)", "gelu 的近似 x·σ(1.702x)"),
     "silu": ("x·σ(x), also called swish", "x·σ(x)，又称 swish"),
-    "hardswish": ("x · relu6(x + 3) / 6", "x · relu6(x + 3) / 6"),
+    "hardswish": ("x · relu6(x + 3) / 6", "x · relu6(x + 3) / 6，swish 的分段近似"),
     "mish": ("x · tanh(ln(1 + eˣ))", "x · tanh(ln(1 + eˣ))"),
     "sigmoid": ("1 / (1 + e⁻ˣ)", "1 / (1 + e⁻ˣ)"),
     "tanh": ("the hyperbolic tangent", "双曲正切"),
