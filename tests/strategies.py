@@ -26,7 +26,8 @@ from archcalc.spec.attention import (
 from archcalc.spec.base import Activation, Part
 from archcalc.spec.claim import Claim
 from archcalc.spec.ffn import AnyFfn, Gated, MoE, Plain
-from archcalc.spec.layer import Arm, Branch, Layer, Placement, Run, Stack
+from archcalc.spec.groups import key_indices, weight_indices
+from archcalc.spec.layer import Arm, Branch, Layer, Placement, Run, Shares, Stack
 from archcalc.spec.model import (
     Axis,
     Dropout,
@@ -421,12 +422,79 @@ def runs(draw: st.DrawFn, place: Place = Place(), cross: bool | None = None) -> 
 
 
 @st.composite
+def sharers(draw: st.DrawFn, found: list[Run]) -> list[Run]:
+    """A run of layers that share weights, or keys and values, of a layer of those found; none where none can."""
+    turns = [layer for run in found for layer in (run.pattern * run.count)[: run.count]]
+    owners, lenders = weight_indices(stack := Stack(runs=tuple(found), n_layers=len(turns))), key_indices(stack)
+    makers = [i for i, layer in enumerate(turns) if lenders[i] is None and _lendable(layer)]
+    if makers and draw(st.integers(0, 2)):
+        turn = draw(st.sampled_from(makers))
+        more = draw(st.lists(readers(turns[turn], turn), min_size=1, max_size=2))
+    else:
+        turn = draw(st.sampled_from(sorted(set(owners))))
+        more = [
+            Layer(**_fields(turns[turn]) | {"name": None, "shares": Shares(weights=turn, keys_values=lenders[turn])})
+        ]
+    run = Run(count=draw(st.integers(1, 3)), pattern=tuple(more), share_weights=draw(st.booleans()))
+    return [*found, run]
+
+
+@st.composite
+def readers(draw: st.DrawFn, layer: Layer, turn: int) -> Layer:
+    """The layer as one that reads keys and values of the layer at this turn, with other heads and norms of queries."""
+    fields = _fields(layer) | {"name": None, "shares": Shares(keys_values=turn)}
+    if not layer.branches:
+        return Layer(**fields | {"attention": draw(queries(layer.attention))})
+    lent = _lendable(layer)
+    which = draw(st.lists(st.sampled_from(lent), min_size=1, unique=True))
+    changed = [
+        Branch(
+            **_fields(branch)
+            | {"arms": tuple([draw(_reader(arm)) if arm.name in which else arm for arm in branch.arms])}
+        )
+        for branch in layer.branches
+    ]
+    return Layer(**fields | {"branches": tuple(changed)})
+
+
+def _lendable(layer: Layer) -> list[str]:
+    """The arms whose keys and values a later layer may read."""
+    if not layer.branches:
+        return ["attn"] if isinstance(layer.attention, Attention) else []
+    every = [arm for branch in layer.branches for arm in branch.arms]
+    return [arm.name for arm in every if arm.reads == "stream" and isinstance(arm.part, Attention)]
+
+
+def _reader(arm: Arm) -> st.SearchStrategy[Arm]:
+    return queries(arm.part).map(lambda part: Arm(**_fields(arm) | {"part": part, "reads": "shared"}))
+
+
+@st.composite
+def queries(draw: st.DrawFn, part: Attention) -> Attention:
+    """An attention that may read the keys and values that this one makes."""
+    fields = _fields(part) | {"k_bias": False, "v_bias": False, "value_scale": None}
+    fields |= {"softcap": draw(SOFTCAPS), "sinks": draw(st.booleans()), "qk_norm": draw(optional(QK_NORMS))}
+    if part.d_head is not None and (not isinstance(part.position, RelativeBias)):
+        n_kv_heads = part.n_kv_heads or part.n_heads
+        fields |= {"n_kv_heads": n_kv_heads, "n_heads": n_kv_heads * draw(st.sampled_from((1, 2, 3)))}
+    return Attention(**fields)
+
+
+def _fields(part: Part) -> dict[str, object]:
+    return {field: getattr(part, field) for field in part.__struct_fields__}
+
+
+@st.composite
 def stacks(draw: st.DrawFn, place: Place = Place(), decodes: bool = True) -> Stack:
     """A stack; if it may cross, a layer of it does."""
     found = draw(st.lists(runs(place), min_size=1, max_size=2))
+    if draw(st.integers(0, 5)) == 0:
+        found = draw(sharers(found))
     if place.crosses:
         found.append(draw(runs(place, cross=True)))
     n_layers = sum(run.count for run in found)
+    last = found[-1].pattern[(found[-1].count - 1) % len(found[-1].pattern)]
+    reads_keys = last.shares is not None and last.shares.keys_values is not None
     stated = draw(st.booleans())
     if stated and draw(st.booleans()):
         found[-1] = Run(count=None, pattern=found[-1].pattern, share_weights=found[-1].share_weights)
@@ -438,7 +506,7 @@ def stacks(draw: st.DrawFn, place: Place = Place(), decodes: bool = True) -> Sta
         embed_norm=embed_norm,
         embed_norm_reads=draw(st.sampled_from(("sum", "tokens"))) if embed_norm else "sum",
         final_norm=draw(optional(NORMS)),
-        n_mtp=draw(st.sampled_from((0, 1, 2))) if decodes else 0,
+        n_mtp=draw(st.sampled_from((0, 1, 2))) if decodes and not reads_keys else 0,
     )
 
 
@@ -615,6 +683,7 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     Branch: branches(),
     Layer: layers(),
     Run: runs(),
+    Shares: st.builds(Shares, weights=st.none() | st.integers(0, 3), keys_values=st.integers(0, 3)),
     Stack: stacks(),
     Factor: FACTORISED,
     Table: TABLES,

@@ -25,10 +25,11 @@ class LayerReader(msgspec.Struct, frozen=True):
 
     def part(self, arm: Arm, x: Tensor) -> Forward[Tensor]:
         """The output of one arm's part, before any residual."""
-        if arm.reads == "source":
-            here = structs.replace(self.here, span=CROSS)
-        else:
-            here = structs.replace(self.here, source=None)
+        here = structs.replace(self.here, arm=arm.name, shared={})
+        if arm.reads == "shared":
+            here = structs.replace(here, shared={arm.name: self.here.shared[arm.name]})
+        own = structs.replace(here, source=None)
+        here = structs.replace(here, span=CROSS) if arm.reads == "source" else own
         leaves: Forward[Tensor] = reading(arm.part, "ledger")(arm.part, self.symbols[arm.name], x, here)
         return (yield from under(f"{self.here.at}{arm.name}.", leaves))
 

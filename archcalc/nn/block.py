@@ -14,8 +14,16 @@ from archcalc.nn.taps.points import tap, within
 from archcalc.spec import Spec
 from archcalc.spec.branches import BranchNames, arm_norm, arms, branches, computed, names, norms, stream_names
 from archcalc.spec.execution import Execution
-from archcalc.spec.layer import Arm, Branch, Layer
+from archcalc.spec.layer import Arm, Branch, Layer, Reads
 from archcalc.spec.variants import reading, variant
+
+# Which record of a variant builds an arm's module, by what it reads.
+_MODULES: dict[Reads, str] = {
+    "stream": "module",
+    "source": "module",
+    "shared": "query_module",
+    "nothing": "module",
+}
 
 
 class Block(nn.Module):
@@ -31,7 +39,7 @@ class Block(nn.Module):
         self.mixing = {arm.name for arm in arms(layer) if variant(arm.part).mixes_tokens}
         self.dropout, self.how = model.dropout.residual, Execution()
         for arm in arms(layer):
-            self.add_module(arm.name, reading(arm.part, "module")(arm.part, model))
+            self.add_module(arm.name, reading(arm.part, _MODULES[arm.reads])(arm.part, model))
         for branch in branches(layer):
             for name, part in norms(branch):
                 self.add_module(name, norm(part, model.d_model))

@@ -123,9 +123,8 @@ def allocate(
 
 def _layer(layer: Layer, room: Room) -> dict[str, Held]:
     """What one turn of a layer keeps, by the name of the arm; a feed-forward keeps nothing."""
-    allocators = {
-        arm.name: (arm.part, reading(arm.part, _CACHES[arm.reads])) for branch in computed(layer) for arm in branch.arms
-    }
+    own = [arm for branch in computed(layer) for arm in branch.arms if arm.reads != "shared"]
+    allocators = {arm.name: (arm.part, reading(arm.part, _CACHES[arm.reads])) for arm in own}
     return {name: allocator(part, room) for name, (part, allocator) in allocators.items() if allocator is not None}
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import structs
 
-from archcalc.spec.layer import Arm, Branch, Layer, Placement
+from archcalc.spec.layer import Arm, Branch, Layer, Placement, Reads
 from archcalc.spec.norm import Norm
 
 
@@ -123,8 +123,11 @@ def stream_names(layer: Layer) -> list[str]:
 def _short_arms(layer: Layer) -> list[Arm]:
     norm = layer.norm if PLACEMENTS[layer.placement].each_arm else None
     named = {"attn": layer.attention, "cross": layer.cross, "ffn": layer.ffn}
+    reads: dict[str, Reads] = {"cross": layer.cross_reads}
+    if layer.shares is not None and layer.shares.keys_values is not None:
+        reads["attn"] = "shared"
     return [
-        Arm(name=name, part=part, norm=norm, reads=layer.cross_reads if name == "cross" else "stream")
+        Arm(name=name, part=part, norm=norm, reads=reads.get(name, "stream"))
         for name, part in named.items()
         if part is not None
     ]

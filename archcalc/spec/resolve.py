@@ -24,6 +24,7 @@ from archcalc.spec.position import (
     Rope,
     RopeScaling,
 )
+from archcalc.spec.resolve_shares import check_shares
 from archcalc.spec.variants import reading
 
 
@@ -111,7 +112,9 @@ def _stack(stack: Stack, spec: Spec, role: str) -> Stack:
     _check_names(runs, role)
     _check_shared_tables(runs, role)
     n_layers = _n_layers(stack, role)
-    return msgspec.structs.replace(stack, runs=runs, n_layers=n_layers)
+    found = msgspec.structs.replace(stack, runs=runs, n_layers=n_layers)
+    check_shares(found, role)
+    return found
 
 
 def _n_layers(stack: Stack, role: str) -> int:
@@ -232,7 +235,7 @@ def _branch(branch: Branch, spec: Spec, role: str, where: str) -> Branch:
 
 
 def _arm(arm: Arm, spec: Spec, role: str, where: str) -> Arm:
-    if arm.reads != "stream":
+    if arm.reads in ("source", "nothing"):
         _check_source(arm.part, arm.reads, spec, role, where)
     return msgspec.structs.replace(arm, part=_filled(arm.part, spec, f"{where}.part"))
 

@@ -23,6 +23,8 @@ WORDS: Sentences = {
     "layers_some": ("{n} of {all} × {name}: layers {turns}", "{all} 层中的 {n} 层 {name}：第 {turns} 层"),
     "layers": ("layer", "层"),
     "shared": ("one set of weights for all", "共用一组权重"),
+    "shared_weights": ("with the weights of layer {layer}", "使用第 {layer} 层的权重"),
+    "shared_keys": ("keys and values of layer {layer}", "使用第 {layer} 层的键和值"),
     "more": ("… and {n} more kinds of layers", "……另有 {n} 种层"),
     "final": ("at the end", "末端"),
     "head": ("output head: {width} → {vocab}", "输出头：{width} → {vocab}"),
