@@ -74,6 +74,12 @@ class Family:
     def _known(self) -> set[str]:
         return {*names(self.template), *(rule.name for rule in (*self.must, *self.must_to_run, *PLAIN)), *_KEYS_OF_ALL}
 
+    @cached_property
+    def _rules(self) -> tuple[Must, ...]:
+        """The rules of every config and its own; a key that its template reads is under no rule of every config."""
+        own = set(names(self.template))
+        return (*(rule for rule in PLAIN if rule.name not in own), *self.must)
+
     def document(self, data: Mapping[str, Any]) -> Document:
         """The document of a config. Raises InputError naming the config's own field."""
         config = Config(data)
@@ -81,7 +87,7 @@ class Family:
         if not data.get("architectures"):  # a class that is named decides by itself
             Must("is_encoder_decoder", (self.is_encoder_decoder,)).check(config)
         self._check_class(data)
-        for rule in (*PLAIN, *self.must):
+        for rule in self._rules:
             rule.check(config)
         document: Document = {"name": self._name(data)} | read(self.template, config)
         return document

@@ -43,34 +43,6 @@ class Deviation(msgspec.Struct, frozen=True):
 DEVIATIONS = (
     Deviation("not read yet: a key that changes nothing", "unknown key 'attention_bias'", ("Phi-3.5-mini (128k)",)),
     Deviation(
-        "not read yet: a decoder that attends to a source without an encoder",
-        "add_cross_attention: found True",
-        (
-            *(f"gpt2 #{n}" for n in (1, 2, 3, 4)),
-            *(f"gpt-sw3 #{n}" for n in (1, 3, 4)),
-            "gpt_bigcode #3",
-            *(f"xglm #{n}" for n in (1, 2, 3)),
-        ),
-    ),
-    Deviation(
-        "not read yet: a decoder that keeps its cross-attention without an encoder",
-        "no encoder to attend to",
-        (
-            "bart BartForCausalLM",
-            "marian MarianForCausalLM",
-            "mvp MvpForCausalLM",
-            "trocr TrOCRForCausalLM",
-            *(f"bart #{n}" for n in (1, 2, 3, 4)),
-            *(f"blenderbot #{n}" for n in (1, 2, 3, 4)),
-            *(f"blenderbot-small #{n}" for n in (1, 2, 3, 4)),
-            *(f"mbart #{n}" for n in (1, 2, 3, 4)),
-            *(f"mvp #{n}" for n in (1, 2, 3, 4)),
-            *(f"pegasus #{n}" for n in (1, 2, 3, 4)),
-            *(f"plbart #{n}" for n in (1, 2, 3, 4)),
-            *(f"trocr #{n}" for n in (1, 2, 3, 4)),
-        ),
-    ),
-    Deviation(
         "not read yet: untied, each side has a token table of its own, and a fourth is never read",
         "tie_word_embeddings: found False",
         (

@@ -159,6 +159,12 @@ _LAYER: Sentences = {
         "how a decoder looks at the encoder's states; none: not at all",
         "解码器如何关注编码器的状态；无：不关注",
     ),
+    "cross_reads": ("what cross-attention looks at", "交叉注意力关注什么"),
+    "cross_reads.source": ("the encoder's states", "编码器的状态"),
+    "cross_reads.nothing": (
+        "nothing: it is stored, never computed (BartForCausalLM)",
+        "无：仅存储，不参与计算（BartForCausalLM）",
+    ),
     "ffn": ("the feed-forward network, each token by itself; none: none", "逐词元的前馈网络；无：没有"),
     **_RESIDUAL,
     "branches": (
@@ -201,6 +207,7 @@ _ARM: Sentences = {
     "reads.stream": ("the layer's own stream", "本层自己的残差流"),
     "reads.source": ("the encoder's states", "编码器的状态"),
     "reads.shared": ("nothing: those of an earlier layer are read", "不计算：读取之前某层的键和值"),
+    "reads.nothing": ("nothing: stored, never computed", "无：仅存储，不参与计算"),
 }
 _LAYER_NORM: Sentences = {
     "": ("centred and divided by the standard deviation", "减去均值再除以标准差"),
