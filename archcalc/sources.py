@@ -20,10 +20,10 @@ SPEC_FILE, CONFIG_FILE = "spec.yaml", "config.json"
 FILE_SUFFIXES = (".yaml", ".yml", ".json", GGUF)
 
 # What is said of a model is not true of the next one that is built on it.
-_NOT_INHERITED: Document = {"title": "", "note": "", "claims": []}
+_NOT_INHERITED: Document = {"title": "", "note": "", "claims": [], "provenance": {}}
 
 # What a document says about the model, and not of its architecture.
-_ABOUT = ("name", "title", "source", "note", "claims")
+_ABOUT = ("name", "title", "source", "note", "claims", "provenance")
 
 
 def load(source: str | os.PathLike[str] | Document, changes: Document | None = None) -> Spec:

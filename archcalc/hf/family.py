@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, wraps
 from typing import Any
@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from archcalc.errors import InputError, shown
-from archcalc.hf.config import Config
+from archcalc.hf import known
+from archcalc.hf.config import Config, raise_all
 from archcalc.hf.gguf_map import GgufMap
 from archcalc.hf.harmless import HARMLESS, PLAIN
 from archcalc.hf.lens import Draft, Must, Template, names, read, write
@@ -55,13 +56,11 @@ class Family:
     def document(self, data: Mapping[str, Any]) -> Document:
         """The document of a config. Raises InputError naming the config's own field."""
         config = Config(data)
-        config.only(self._known, HARMLESS | self.harmless)
         Must("is_encoder_decoder", (self.is_encoder_decoder,)).check(config)
         self._check_class(data)
-        for rule in (*PLAIN, *self.must):
-            rule.check(config)
+        raise_all([*self._refused(config), *self._unsupported(config)])
         document: Document = {"name": self._name(data)} | read(self.template, config)
-        return document
+        return document | self._provenance(config)
 
     def config(self, spec: Spec) -> dict[str, Any]:
         """The config that may give a resolved spec; reading it back shows whether it does.
@@ -72,6 +71,40 @@ class Family:
         write(self.template, msgspec.to_builtins(spec), draft)
         head = {"model_type": self.model_type, "architectures": [self.classes[0]]}
         return head | ({"is_encoder_decoder": True} if self.is_encoder_decoder else {}) | draft | dict(self.also)
+
+    def _provenance(self, config: Config) -> Document:
+        """Return what the document says of ignored keys; of one that is nearly a key that is absent, that too."""
+        if not config.ignored:
+            return {}
+        from difflib import get_close_matches
+
+        assumed = [
+            f"the default of {key}, which the file may mean by {name}"
+            for name in config.ignored
+            for key in get_close_matches(name, self._known - config.data.keys(), n=1, cutoff=0.9)
+        ]
+        return {"provenance": {"ignored": list(config.ignored), "assumed": assumed}}
+
+    def _refused(self, config: Config) -> Iterator[InputError]:
+        """Yield the error of each rule that a config breaks."""
+        for rule in (*PLAIN, *self.must):
+            try:
+                rule.check(config)
+            except InputError as error:
+                yield error
+
+    def _unsupported(self, config: Config) -> Iterator[InputError]:
+        """Yield the error of each key that the class alone knows, unless at its default; note what it ignores."""
+        others = [name for name in config.data if name not in self._known | HARMLESS | self.harmless]
+        defaults = known.keys(self.model_type) if others else {}
+        for name in others:
+            if name not in defaults:
+                config.ignored[str(name)] = None
+            else:
+                try:
+                    Must(name, tuple(defaults[name])).check(config)
+                except InputError as error:
+                    yield error
 
     def _check_class(self, data: Mapping[str, Any]) -> None:
         """Another head or none at all is another number of weights."""

@@ -38,8 +38,6 @@ BASE = {"model_type": "llama"} | LLAMA
         ({"attention_dropout": 1.0}, "attention_dropout: found 1.0; allowed: a number ≥ 0 and < 1"),
         ({"hidden_act": "sillu"}, "hidden_act: found 'sillu' (did you mean 'silu'?); allowed: silu, gelu, "),
         ({"hidden_act": ["silu"]}, "hidden_act: found a list; allowed: text"),
-        ({"hiden_size": 4}, "unknown key 'hiden_size' (did you mean 'hidden_size'?); allowed: keys that"),
-        ({3: 4}, "unknown key 3; allowed: keys that"),
         ({"rope_scaling": 3}, "rope_scaling: found 3; allowed: a mapping"),
         (
             {"rope_scaling": {"type": "yarm"}},
@@ -49,10 +47,6 @@ BASE = {"model_type": "llama"} | LLAMA
         ({"rope_scaling": {"rope_type": []}}, "rope_scaling.rope_type: found a list; allowed: default, "),
         ({"rope_scaling": LLAMA3 | {"factor": "8"}}, "rope_scaling.factor: found '8'; allowed: a number > 0"),
         ({"rope_scaling": {"type": "linear"}}, "rope_scaling.factor: found None; allowed: a number > 0"),
-        (
-            {"rope_scaling": LLAMA3 | {"facto": 1}},
-            "rope_scaling: unknown key 'facto' (did you mean 'factor'?); allowed:",
-        ),
         (
             {"partial_rotary_factor": 0.5, "rope_scaling": LLAMA3},
             "partial_rotary_factor: found 0.5; allowed: 1.0, which rotates the whole head",
@@ -99,11 +93,13 @@ def test_the_line_names_the_field(change: dict, line: str) -> None:
     [
         {"torch_dtype": "bfloat16", "transformers_version": "4.40", "_name_or_path": "x/y", "use_cache": True},
         {"bos_token_id": [1, 2], "id2label": {"0": "a"}, "quantization_config": {"bits": 4}, "auto_map": {}},
-        {"is_llama_config": True, "rope_interleaved": False, "transformers.js_config": {}, "max_sequence_length": 64},
+        {"transformers.js_config": {}, "pretraining_tp": 2, "output_past": True},
     ],
 )
 def test_noise_changes_nothing(noise: dict) -> None:
-    assert decode(from_config(BASE | noise)).decoder == decode(from_config(BASE)).decoder
+    assert decode(from_config(BASE | noise)) == decode(
+        from_config(BASE | {"_name_or_path": noise.get("_name_or_path")})
+    )
 
 
 def test_a_whole_number_may_stand_for_a_fixed_one_but_true_for_none() -> None:

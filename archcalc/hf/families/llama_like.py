@@ -89,9 +89,6 @@ LLAMA = decoder(
     "LlamaForCausalLM",
     attention=BIASED,
     ffn={"bias": MLP_BIAS},
-    # Said by some configs of models in LLaMA's form; the class knows neither.
-    must=(Must("rope_interleaved", (False,)), Must("activation", ("swiglu",))),
-    harmless=keys("is_llama_config max_sequence_length"),
     gguf=GgufMap("llama", SIZES | HEAD_DIM | GGUF_EXPERTS, PERMUTED, more=llama_gguf, factors=True),
 )
 ARCEE = derived(
@@ -105,7 +102,6 @@ ARCEE = derived(
     act="relu2",
     ffn={"kind": "plain", "bias": MLP_BIAS},
     gguf=None,
-    must=(),
 )
 INTERNLM3 = derived(
     LLAMA,
@@ -120,7 +116,6 @@ INTERNLM3 = derived(
     attention=biases(flag("attention_bias", False, others=("qkv_bias",))),
     ffn={"bias": flag("mlp_bias", False, others=("bias",))},
     gguf=None,
-    must=(),
 )
 IQUESTCODER = derived(
     LLAMA,
@@ -151,7 +146,6 @@ SEED_OSS = derived(
     attention=biases(flag("attention_bias", True)) | {"out_bias": flag("attention_out_bias", False)},
     drop={"attention": dropout("attention_dropout", 0.1), "residual": dropout("residual_dropout", 0.1)},
     gguf=None,
-    must=(),
 )
 ERNIE = derived(
     LLAMA,
@@ -173,7 +167,6 @@ ERNIE = derived(
     ffn={"bias": flag("use_bias", False)},
     drop={},
     gguf=None,
-    must=(),
 )
 HELIUM = derived(
     LLAMA,
@@ -196,7 +189,6 @@ HELIUM = derived(
     ),
     attention=BIASED | {"out_bias": False},
     gguf=None,
-    must=(),
 )
 EUROBERT = derived(
     LLAMA,
@@ -212,7 +204,6 @@ EUROBERT = derived(
     norm=rmsnorm(1e-5),
     head={"bias": MLP_BIAS},
     gguf=None,
-    must=(),
     also=NO_PADDING,
     harmless=keys("classifier_pooling"),
 )
@@ -236,7 +227,6 @@ SMOLLM3 = derived(
     },
     schedule=Bare(),
     gguf=None,
-    must=(),
     harmless=keys("max_window_layers"),
     also=NO_PADDING,
 )
