@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Sequence
 
     import pandas as pd
@@ -44,6 +45,7 @@ __all__ = [
     "flops",
     "generate",
     "load",
+    "load_model",
     "memory",
     "params",
     "report",
@@ -156,6 +158,39 @@ def build(
     from archcalc.nn.build import build as build_module
 
     return build_module(spec, device=device, dtype=dtype, how=how)
+
+
+def load_model(
+    source: str | os.PathLike[str], *, dtype: str = "fp32", device: str = "cpu", packed: bool = False
+) -> Any:
+    """Return the PyTorch model of a source with its weights, in eval mode and without gradients.
+
+    `source` is a folder in Hugging Face layout, a .gguf file, a repo id, or a preset that comes with weights.
+    `dtype` is 'fp32', 'bf16' or 'fp16'. A `packed` model runs faster: float32 on the CPU alone, its matrices laid out
+    anew.
+
+    - `model(ids)`: logits [B, T, V] of token ids [B, T] (states [B, T, D] of a model without a head);
+      of an encoder-decoder `model(source_ids, ids)`.
+    - `model.new_cache(batch, capacity)`: an empty cache for `batch` rows of up to `capacity` tokens. With
+      `model(ids, cache=cache)` the ids are the next after those that the cache has read, and it takes them in.
+    - `model.encode(source_ids, cache=cache)`: of an encoder-decoder, the encoder's states [B, S, D]; the cache takes in
+      what the decoder reads of them. Then `model(ids, cache=cache)` runs the decoder alone.
+    - `model.spec`: the architecture.
+
+    >>> model = archcalc.load_model("tiny")  # doctest: +SKIP
+    >>> model(torch.tensor([[1, 2, 3]])).shape  # doctest: +SKIP
+    torch.Size([1, 3, 4096])
+
+    Raises InputError for a source without weights or with broken ones, an unknown dtype, and a device that is not
+    there; TooLargeError, before anything is allocated, for a model that does not fit; MissingExtraError where what
+    runs a model is not installed.
+    """
+    from archcalc.extras import require_running
+
+    require_running()
+    from archcalc.run.loading.model import load_model as load
+
+    return load(source, dtype=dtype, device=device, packed=packed)
 
 
 def generate(source: str | Ready, prompt: str | Sequence[int], **options: Any) -> Completion:

@@ -27,6 +27,10 @@ class InputError(ArchcalcError):
         line = place + self.problem + (f"; allowed: {self.allowed}" if self.allowed else "")
         return printable(line)
 
+    def at(self, where: str) -> InputError:
+        """Return the same error, told of another place."""
+        return InputError(self.problem, allowed=self.allowed, where=where, file=self.file)
+
     def within(self, file: str) -> InputError:
         """The same error, told of the file it was met in."""
         return InputError(self.problem, allowed=self.allowed, where=self.where, file=self.file or file)

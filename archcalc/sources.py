@@ -7,17 +7,29 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from archcalc import presets
-from archcalc.errors import InputError, nearest, shown
+from archcalc.errors import InputError, shown
+from archcalc.locations import (
+    CONFIG_FILE,
+    ConfigFile,
+    Folder,
+    Gguf,
+    Location,
+    Pickle,
+    Preset,
+    Repo,
+    Safetensors,
+    SpecFile,
+    Stdin,
+    has_path_form,
+    locate,
+)
 from archcalc.spec import Spec
 from archcalc.spec.document import Document, decode, override
 from archcalc.spec.text import MAX_BYTES, parse
 
+__all__ = ["document_of", "load", "locate"]
+
 MAX_BASES = 10
-GGUF = ".gguf"
-# What says the architecture in a folder: of our own layout, or of Hugging Face's.
-SPEC_FILE, CONFIG_FILE = "spec.yaml", "config.json"
-FILE_SUFFIXES = (".yaml", ".yml", ".json", GGUF)
 
 # What is said of a model is not true of the next one that is built on it.
 _NOT_INHERITED: Document = {"title": "", "note": "", "claims": [], "provenance": {}}
@@ -41,9 +53,11 @@ def load(source: str | os.PathLike[str] | Document, changes: Document | None = N
         raise (_fault_of_base(source) or error).within("" if isinstance(source, dict) else str(source)) from None
 
 
-def document_of(source: str | os.PathLike[str] | Document) -> Document:
+def document_of(source: str | os.PathLike[str] | Document | Location) -> Document:
     """The full document that a source stands for, a config translated and its bases followed; see `load`."""
-    return _understood(source, ()) if isinstance(source, dict) else _document(str(source), ())
+    if isinstance(source, dict):
+        return _understood(source, ())
+    return _document(locate(str(source)) if isinstance(source, str | os.PathLike) else source, ())
 
 
 def _titled(document: Document, changes: Document) -> Document:
@@ -60,20 +74,19 @@ def _as_written(value: Any) -> str:
     return value if isinstance(value, str) else shown(value).lower().replace("none", "null")
 
 
-def _document(source: str, seen: tuple[str, ...]) -> Document:
-    """The full document of a named source, its bases followed."""
-    if source in seen or len(seen) >= MAX_BASES:
-        raise InputError(f"{shown(source)} leads back to itself", where="base", allowed="bases that come to an end")
-    if source.endswith(GGUF) and (path := _path(source)):
+def _document(location: Location, seen: tuple[str, ...]) -> Document:
+    """The full document of a located source, its bases followed."""
+    seen = (*seen, location.text)
+    if isinstance(location, Gguf):
         from archcalc.formats.gguf_file import read_header
         from archcalc.hf.gguf import config_of
 
-        return _understood(config_of(read_header(Path(path))), (*seen, source))
-    data = _read(source)
+        return _understood(config_of(read_header(Path(location.path))), seen)
+    data = _read(location)
     try:
-        return _understood(parse(data), (*seen, source))
+        return _understood(parse(data), seen)
     except InputError as error:
-        raise error.within(source) from None
+        raise error.within(location.text) from None
 
 
 def _understood(data: Any, seen: tuple[str, ...]) -> Document:
@@ -90,14 +103,24 @@ def _understood(data: Any, seen: tuple[str, ...]) -> Document:
     if not isinstance(base, str):
         raise InputError(f"found {shown(base)}", where="base", allowed="the name or path of another spec")
     differs = {key: value for key, value in data.items() if key != "base"}
-    return override(_document(_beside(base, seen), seen) | _NOT_INHERITED, differs)
+    return override(_document(_located_base(base, seen), seen) | _NOT_INHERITED, differs)
+
+
+def _located_base(base: str, seen: tuple[str, ...]) -> Location:
+    text = _beside(base, seen)
+    if text in seen or len(seen) >= MAX_BASES:
+        raise InputError(f"{shown(text)} leads back to itself", where="base", allowed="bases that come to an end")
+    try:
+        return locate(text)
+    except InputError as error:
+        raise InputError(error.problem, where="base", allowed=error.allowed) from None
 
 
 def _beside(base: str, seen: tuple[str, ...]) -> str:
     """A base as its file means it: a path that leads somewhere from there, else what it says anywhere."""
     folder = os.path.dirname(os.path.expanduser(seen[-1])) if seen else ""
     path = os.path.join(os.curdir, os.path.normpath(os.path.join(folder, os.path.expanduser(base))))
-    return path if _looks_like_path(base) and "\0" not in path and os.path.exists(path) else base
+    return path if has_path_form(base) and "\0" not in path and os.path.exists(path) else base
 
 
 def _fault_of_base(source: str | os.PathLike[str] | Document, seen: tuple[str, ...] = ()) -> InputError | None:
@@ -109,7 +132,7 @@ def _fault_of_base(source: str | os.PathLike[str] | Document, seen: tuple[str, .
     if base is None or base in seen:
         return None
     try:
-        decode(_document(base, ()))
+        decode(document_of(base))
     except InputError as error:
         return (_fault_of_base(base, (*seen, base)) or error).within(base)
     return None
@@ -118,74 +141,41 @@ def _fault_of_base(source: str | os.PathLike[str] | Document, seen: tuple[str, .
 def _base_of(source: str | os.PathLike[str] | Document) -> str | None:
     """The base that a source names, where both can be read."""
     try:
-        data = source if isinstance(source, dict) else parse(_read(str(source)))
+        data = source if isinstance(source, dict) else parse(_read(locate(str(source))))
         if not isinstance(data, dict) or not isinstance(data.get("base"), str):
             return None
         base = _beside(data["base"], () if isinstance(source, dict) else (str(source),))
-        _read(base)
+        _read(locate(base))
     except InputError:
         return None
     return base
 
 
-def _read(source: str) -> bytes:
-    """The bytes of a named source."""
-    if source == "-":
-        if sys.stdin is None:
-            raise InputError("standard input is closed", allowed="an open one")
-        return sys.stdin.buffer.read(MAX_BYTES + 1)
-    path = _path(source) or _from_hub(source)
+def _read(location: Location) -> bytes:
+    """The bytes of what says an architecture."""
+    match location:
+        case Stdin():
+            if sys.stdin is None:
+                raise InputError("standard input is closed", allowed="an open one")
+            return sys.stdin.buffer.read(MAX_BYTES + 1)
+        case Repo(text=repo_id):
+            from archcalc.hf.hub import config_path
+
+            return _bytes(str(config_path(repo_id)), repo_id)
+        case Folder(text=text) as folder:
+            return _bytes(folder.file, text, f"is a folder, whose {CONFIG_FILE} ")
+        case Safetensors(text=text):
+            expected = f"the folder that it lies in, with a {CONFIG_FILE}"
+            raise InputError("has weights, and does not say their architecture", file=text, allowed=expected)
+        case Pickle():
+            raise location.refusal
+        case Preset() | SpecFile() | ConfigFile() | Gguf():
+            return _bytes(location.path, location.text)
+
+
+def _bytes(path: str, text: str, what: str = "") -> bytes:
     try:
         with open(path, "rb") as file:
             return file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise InputError(f"{_said_of(source)}cannot be read ({error.strerror})", file=source) from None
-
-
-def _said_of(source: str) -> str:
-    return f"is a folder, whose {CONFIG_FILE} " if os.path.isdir(os.path.expanduser(source)) else ""
-
-
-def _from_hub(repo: str) -> str:
-    from archcalc.hf.hub import config_path
-
-    return str(config_path(repo))
-
-
-def _path(source: str) -> str | None:
-    """The file a source names: itself if it looks like a path, else the preset so called; None for a repo id."""
-    path, suffix = os.path.expanduser(source), os.path.splitext(source)[1]
-    config = _in_folder(path)
-    if _looks_like_path(source) and "\0" not in source and os.path.exists(path):
-        return config if os.path.isdir(path) else path
-    if source in (".", "..") and os.path.exists(config):
-        return config
-    if preset := presets.path_of(source):
-        return preset
-    if source.count("/") == 1 and source[0].isalnum() and suffix not in FILE_SUFFIXES:
-        return None
-    if "/" in source or suffix in FILE_SUFFIXES:
-        raise InputError("no such file")
-    raise InputError(
-        f"no preset is called {shown(source)}{_meant(source)}",
-        allowed="a preset ('archcalc presets' lists them), a path, or a Hugging Face repo id",
-    )
-
-
-def _looks_like_path(source: str) -> bool:
-    return "/" in source or bool(os.path.splitext(source)[1])
-
-
-def _in_folder(path: str) -> str:
-    """The file of a folder that says the architecture."""
-    own = os.path.join(path, SPEC_FILE)
-    return own if os.path.isfile(own) else os.path.join(path, CONFIG_FILE)
-
-
-def _meant(source: str) -> str:
-    """' (did you mean …?)': a file here, which the source would name with a slash, or a preset."""
-    here = (f"./{source}/config.json", f"./{source}.yaml", f"./{source}.json", f"./{source}")
-    files = [name for name in here if source.strip(".") and "\0" not in source and os.path.isfile(name)]
-    if files:
-        return f" (did you mean {files[0].removesuffix('/config.json')!r}?)"
-    return nearest(source, [*presets.names(), *presets.SHORT])
+        raise InputError(f"{what}cannot be read ({error.strerror})", file=text) from None

@@ -17,7 +17,7 @@ from archcalc.spec.attention import AnyAttention, Attention, LatentAttention, Qk
 from archcalc.spec.base import Activation, Part
 from archcalc.spec.claim import Claim
 from archcalc.spec.ffn import AnyFfn, Gated, MoE, Plain
-from archcalc.spec.layer import Layer, Placement, Run, Stack
+from archcalc.spec.layer import Arm, Branch, Layer, Placement, Run, Stack
 from archcalc.spec.model import Dropout, Embedding, Factor, Family, Head, Transform
 from archcalc.spec.norm import LayerNorm, Norm, RMSNorm
 from archcalc.spec.position import (
@@ -230,17 +230,62 @@ def any_attentions(place: Place) -> st.SearchStrategy[AnyAttention]:
     return attentions(place) | latent_attentions()
 
 
+RESIDUALS = st.sampled_from(
+    [{"scale": scale, "skip": skip} for scale, skip in ((1.0, 1.0), (1.0, 1.0), (0.25, 1.0), (1.0, 0.5), (2.5, 0.75))]
+)
+
+
+@st.composite
+def arms(draw: st.DrawFn, name: str, place: Place = Place(), source: bool = False, norm: bool = False) -> Arm:
+    """An arm of this name, with a norm of its own if asked for one."""
+    own = {"ffn": FFNS, "experts": FFNS, "more": any_attentions(place) | FFNS}.get(name, any_attentions(place))
+    part = draw(attentions(place, cross=True) if source else own)
+    return Arm(name=name, part=part, norm=draw(NORMS) if norm else None, reads="source" if source else "stream")
+
+
+@st.composite
+def branches(draw: st.DrawFn, names: tuple[str, ...] = ("attn",), place: Place = Place(), source: str = "") -> Branch:
+    """A branch with an arm for each name, of which `source` reads a source."""
+    norm_in = draw(optional(NORMS))
+    own = [False if norm_in else draw(st.booleans()) for _ in names]
+    return Branch(
+        arms=tuple(draw(arms(name, place, name == source, norm)) for name, norm in zip(names, own, strict=True)),
+        norm_in=norm_in,
+        norm_out=draw(optional(NORMS)),
+        norm_after=draw(optional(NORMS)),
+        skip_reads=draw(st.sampled_from(("stream", "normed"))) if norm_in else "stream",
+        **draw(RESIDUALS),
+    )
+
+
+# The arms of each branch of a layer; in one that attends to a source, 'cross' does.
+EXPLICIT = st.sampled_from(((("attn", "mixer"), ("ffn",)), (("attn",), ("ffn", "experts"), ("more",)), (("more",),)))
+CROSSING = st.sampled_from(((("attn",), ("cross", "ffn")), (("cross",),), (("attn", "cross"), ("ffn",))))
+
+
+@st.composite
+def explicit_layers(draw: st.DrawFn, place: Place, crosses: bool) -> Layer:
+    """A layer that states its branches."""
+    groups = draw(CROSSING if crosses else EXPLICIT)
+    return Layer(branches=tuple(draw(branches(group, place, "cross" if crosses else "")) for group in groups))
+
+
 @st.composite
 def layers(draw: st.DrawFn, place: Place = Place(), cross: bool | None = None) -> Layer:
-    """A layer with any of its parts; `cross` says whether it attends to a source, if that is not to be drawn."""
+    """A layer in either form; `cross` says whether it attends to a source, if that is not to be drawn."""
     crosses = (draw(st.booleans()) if cross is None else cross) and place.crosses
+    if draw(st.integers(0, 3)) == 0:
+        return draw(explicit_layers(place, crosses))
     placement = draw(st.sampled_from(get_args(Placement)[:4] if crosses else get_args(Placement)))
     parts = draw(st.sampled_from(("attention ffn", "attention", "ffn", "")))
     if placement.startswith("parallel") or not (parts or crosses):
         parts = "attention ffn"
+    has_norm_in = placement in ("pre", "sandwich", "parallel")
     return Layer(
         norm=draw(NORMS),
         placement=placement,
+        skip_reads=draw(st.sampled_from(("stream", "stream", "normed"))) if has_norm_in else "stream",
+        **draw(RESIDUALS),
         attention=draw(any_attentions(place)) if "attention" in parts else None,
         cross=draw(attentions(place, cross=True)) if crosses else None,
         ffn=draw(FFNS) if "ffn" in parts else None,
@@ -361,6 +406,8 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     Plain: PLAIN,
     Gated: GATED,
     MoE: mixtures(),
+    Arm: arms("attn"),
+    Branch: branches(),
     Layer: layers(),
     Run: runs(),
     Stack: stacks(),

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from types import UnionType
 from typing import Any, get_args
 
 import pytest
 
 from archcalc.ledger import embedding as ledger_embedding
-from archcalc.ledger import layer as ledger_layer
 from archcalc.ledger import norm as ledger_norm
-from archcalc.spec import resolve
 from archcalc.spec.attention import AnyAttention, Attention
 from archcalc.spec.base import Activation, Part
+from archcalc.spec.branches import PLACEMENTS, parts, with_parts
 from archcalc.spec.execution import Execution, Experts, Kernel
 from archcalc.spec.ffn import AnyFfn, Gated
 from archcalc.spec.layer import Layer, Placement
 from archcalc.spec.norm import Norm, RMSNorm
 from archcalc.spec.position import AttentionPosition, Rope, TablePosition
+from archcalc.spec.variants import VARIANTS, Variant
 from archcalc.spec.workload import Workload
 from tests import strategies
 
@@ -28,6 +29,7 @@ def variants(union: Any) -> set[type]:
     return {member for member in members if member is not type(None)}
 
 
+READINGS = [name for name, kind in Variant.__annotations__.items() if kind in ("str", "str | None")]
 LAYER_PARTS = variants(AnyAttention) | variants(AnyFfn)
 
 
@@ -47,24 +49,35 @@ def test_unions_are_of_parts():
         assert variants(union) <= every_part()
 
 
+def test_every_variant_of_a_part_has_its_record():
+    assert set(VARIANTS) == LAYER_PARTS
+
+
+@pytest.mark.parametrize("kind", VARIANTS, ids=lambda kind: kind.__name__)
+def test_a_record_names_functions_that_are_there(kind: type[Part]):
+    """What it leaves out it may: a part that mixes tokens keeps something of them, and says its heads or is a mixer."""
+    record = VARIANTS[kind]
+    paths = {name: getattr(record, name) for name in READINGS}
+    for path in filter(None, paths.values()):
+        module, _, name = path.partition(":")
+        assert callable(getattr(import_module(module), name)), path
+    assert {name for name, path in paths.items() if path is None} <= {"cache", "source_cache", "rank", "fast"}
+    assert record.mixes_tokens == (record.cache is not None) == (record.component != "ffn")
+    assert (record.heads is not None) == (record.component == "attention")
+
+
 @pytest.mark.parametrize(
     ("table", "union"),
-    [
-        (ledger_layer.PARTS, LAYER_PARTS),
-        (ledger_embedding.POSITIONS, variants(TablePosition)),
-        (ledger_norm.PARAMETERS, variants(Norm) | {type(None)}),
-        (resolve._PARTS, LAYER_PARTS),
-    ],
-    ids=["ledger parts", "ledger positions", "ledger norms", "resolve"],
+    [(ledger_embedding.POSITIONS, variants(TablePosition)), (ledger_norm.PARAMETERS, variants(Norm) | {type(None)})],
+    ids=["ledger positions", "ledger norms"],
 )
 def test_dispatch_tables_have_every_variant(table: dict[type, Any], union: set[type]):
     assert set(table) == union
 
 
 def test_modules_have_every_variant():
-    from archcalc.nn import norm, parts, position
+    from archcalc.nn import norm, position
 
-    assert set(parts.MODULES) == LAYER_PARTS
     assert variants(TablePosition) <= set(position.POSITIONS)
     assert variants(Norm) <= set(norm.NORMS)
 
@@ -99,15 +112,11 @@ def test_modules_know_every_scaling():
 
 
 def test_every_placement_has_its_norms():
-    from archcalc.nn import block
-
-    placements = set(get_args(Placement))
-    assert set(ledger_layer.PLACEMENTS) == placements
-    assert set(block._PLACEMENTS) == placements
+    assert set(PLACEMENTS) == set(get_args(Placement))
 
 
 def test_every_slot_of_a_layer_is_read():
-    """A slot is a field of a layer that holds an attention or a feed-forward."""
+    """A slot is a field of a layer's short form that holds an attention or a feed-forward."""
     drawn = Layer(
         norm=RMSNorm(),
         attention=Attention(n_heads=1),
@@ -116,7 +125,8 @@ def test_every_slot_of_a_layer_is_read():
     )
     slots = {name for name in Layer.__struct_fields__ if isinstance(getattr(drawn, name), tuple(LAYER_PARTS))}
     assert slots == {"attention", "cross", "ffn"}
-    assert len(ledger_layer.slots(drawn)) == len(slots)
+    assert len(parts(drawn)) == len(slots)
+    assert with_parts(drawn, lambda part: Gated(d_ff=2)).cross == Gated(d_ff=2)
 
 
 def test_every_field_of_a_spec_has_its_meaning():

@@ -22,7 +22,7 @@ UNKNOWN_TO_TRANSFORMERS = {
 }
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(specs())
 def test_ledger_is_module_for_any_spec(spec: Spec) -> None:
     (found,) = verify(spec)

@@ -62,7 +62,7 @@ def memory_figures(ledger: Ledger, dtype: Dtype) -> list[Figure]:
     return [
         Figure("memory.weights_bytes", BYTES[dtype] * ledger.formula()),
         Figure("memory.kv_cache_bytes", BYTES[dtype] * cached),
-        Figure("memory.state_bytes", Poly({})),
+        Figure("memory.state_bytes", Poly.sum(row.bytes_formula(BYTES[dtype]) for row in ledger.states)),
         *([_activations(ledger.kept)] if ledger.kept else []),
     ]
 

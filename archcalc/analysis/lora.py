@@ -14,13 +14,14 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 
 from archcalc.analysis.optimisers import Optimiser
-from archcalc.analysis.training import Kept, Precision, kept
+from archcalc.analysis.training import Kept, Precision, Recipe, kept
 from archcalc.analysis.weights import WeightBytes, role_of, weights
 from archcalc.errors import InputError, nearest, shown
 from archcalc.formats.policy import Role
 from archcalc.ledger.algebra import Poly, product
 from archcalc.ledger.leaves import Weight
 from archcalc.ledger.types import Ledger, Row
+from archcalc.spec import Spec
 
 ALL_LINEAR = "all-linear"
 MAX_RANK = 2**20
@@ -158,3 +159,27 @@ def _short(row: Row) -> str:
     """A module's last name, with 'experts' and 'shared' before it."""
     *before, last = row.path.removesuffix(".weight").split(".")
     return f"{before[-1]}.{last}" if before and before[-1] in ("experts", "shared") else last
+
+
+class AdapterSetup(msgspec.Struct, frozen=True):
+    """What is tuned, and how: the adapters' rank and targets, the format of what stays as it is."""
+
+    spec: Spec
+    ledger: Ledger
+    rank: int
+    targets: Targets
+    form: str
+    recipe: Recipe
+    precision: Precision
+    optimiser: Optimiser
+
+    def tuned(self) -> Tuned:
+        """Return the model's weights, and what training keeps of each adapter."""
+        return tuned(
+            self.ledger,
+            self.rank,
+            self.targets,
+            form=self.form,
+            precision=self.precision,
+            optimiser=self.optimiser,
+        )

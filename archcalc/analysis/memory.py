@@ -36,5 +36,11 @@ def summary(ledger: Ledger, work: Workload, dtype: Dtype) -> Memory:
     return {
         "weights_bytes": ledger.total() * BYTES[dtype],
         "kv_cache_bytes": sum(row.elements(sizes) for row in ledger.caches) * BYTES[dtype],
-        "state_bytes": 0,
+        "state_bytes": state_bytes(ledger, work, dtype),
     }
+
+
+def state_bytes(ledger: Ledger, work: Workload, dtype: Dtype) -> int:
+    """The bytes of all recurrent states, whatever the length of the text."""
+    sizes = ledger.at(work)
+    return sum(row.bytes_formula(BYTES[dtype]).at(sizes) for row in ledger.states)

@@ -92,7 +92,7 @@ def _of_heads(row: Row, sizes: Mapping[str, int], n: int) -> int | None:
             field = name.partition("[")[0]
             if field in (_HEADS, _KV_HEADS):
                 if "_norm." in row.path:
-                    raise InputError("queries and keys are normed over all heads", where="--tp", allowed="--fsdp")
+                    raise InputError("queries and keys are normed over all heads", where="tp", allowed="fsdp")
                 return place if _shared(field, sizes[name], n) else None
             if field in SPLIT:
                 return place
@@ -111,7 +111,7 @@ def _shared(field: str, n_heads: int, n: int) -> bool:
     """Whether `n` ranks have heads of their own; False if each has a copy. InputError if they can have neither."""
     if n_heads % n and (field == _HEADS or n % n_heads):
         divisors = ", ".join(str(d) for d in range(1, n_heads + 1) if n_heads % d == 0)
-        raise InputError(f"found {n}, which does not divide {field} = {n_heads}", where="--tp", allowed=divisors)
+        raise InputError(f"found {n}, which does not divide {field} = {n_heads}", where="tp", allowed=divisors)
     return n_heads % n == 0
 
 
@@ -142,4 +142,4 @@ def _names(axis: Poly) -> set[str]:
 
 def _check_ranks(n: int, engine: Engine) -> None:
     if n < 1:
-        raise InputError(f"found {n}", where=f"--{engine}", allowed="1 or more")
+        raise InputError(f"found {n}", where=engine, allowed="1 or more")

@@ -16,7 +16,7 @@ from archcalc.errors import InputError
 from archcalc.formats.dtypes import Format, named
 from archcalc.formats.gguf_types import Mix, Place
 from archcalc.formats.policy import Role
-from archcalc.ledger.leaves import Kind
+from archcalc.ledger.leaves import COMPONENTS, Component, Kind
 from archcalc.ledger.types import Ledger, Row
 
 
@@ -142,3 +142,18 @@ def _part(path: str) -> str:
     *before, last = path.removesuffix(".weight").split(".")
     owner = [name for name in before if name not in ("experts", "shared")][-1:]
     return ".".join((*owner, last))
+
+
+def by_component(ledger: Ledger, dtype: str) -> list[tuple[Component, str, int, int]]:
+    """Component, what its tensors are stored as, bytes of payload, of scales and zeros; without the buffers."""
+    component_of = {row.path: row.component for row in ledger.counted}
+    payloads: Counter[tuple[int, str]] = Counter()
+    overheads: Counter[tuple[int, str]] = Counter()
+    for line in weights(ledger, dtype):
+        if line.path in component_of:
+            kind = COMPONENTS.index(component_of[line.path]), line.format
+            payloads[kind] += line.payload_bytes
+            overheads[kind] += line.overhead_bytes
+    return [
+        (COMPONENTS[place], form, payloads[place, form], overheads[place, form]) for place, form in sorted(payloads)
+    ]

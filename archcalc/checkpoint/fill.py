@@ -17,6 +17,7 @@ from archcalc.checkpoint.target import Target
 from archcalc.nn import build
 from archcalc.nn.position import sinusoids
 from archcalc.spec import Spec
+from archcalc.spec.branches import parts
 from archcalc.spec.groups import layers_of
 
 Progress = Callable[[int], None]
@@ -124,11 +125,10 @@ def _groups(spec: Spec, move: Move) -> int:
     """The heads by which a row's order tells its parts apart: of keys, or its own where it is turned."""
     if move.held.order not in ("by_head", "turned"):
         return 1
-    index = re.search(r"layers\.(\d+)\.", move.held.ours[0])
+    place = re.search(r"layers\.(\d+)\.(\w+)\.", move.held.ours[0])
     stack = spec.decoder or spec.encoder
-    assert index and stack, "only layers have heads"  # noqa: PT018
-    attention = layers_of(stack)[int(index[1])].attention
-    assert attention, "only attentions have heads"
+    assert place and stack, "only layers have heads"  # noqa: PT018
+    attention = parts(layers_of(stack)[int(place[1])])[place[2]]
     heads = attention.n_heads if ".attn.q." in move.held.ours[0] and move.held.order == "turned" else None
     return int(heads or getattr(attention, "n_kv_heads", None) or attention.n_heads)
 

@@ -10,16 +10,16 @@ from typing import Any
 from archcalc.errors import InputError, shown
 from archcalc.formats.safetensors_file import read_header
 from archcalc.formats.stored import Stored
+from archcalc.locations import CONFIG_FILE, PICKLES
 from archcalc.spec.text import MAX_BYTES, parse
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
-PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 MAX_INDEX_BYTES = 100_000_000
 
 
 def config_of(folder: Path) -> dict[str, Any]:
     """The folder's config.json. Raises InputError where there is none, or its weights are said to be quantised."""
-    path = folder / "config.json"
+    path = folder / CONFIG_FILE
     try:
         with open(path, "rb") as file:
             config = parse(file.read(MAX_BYTES + 1))

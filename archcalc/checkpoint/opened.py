@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from archcalc.formats.stored import Stored
 from archcalc.hf import family_of, from_config
 from archcalc.hf.spellings import Spelling
 from archcalc.hf.tensors import Shape, TensorMap
+from archcalc.locations import Folder, Gguf, Location, Pickle, Preset, Repo, locate
 from archcalc.nn import build
 from archcalc.sources import document_of
 from archcalc.spec.document import decode
@@ -74,34 +74,42 @@ class Checkpoint:
             yield opened
 
 
-def open_checkpoint(source: str) -> Checkpoint:
-    """The checkpoint in a folder in Hugging Face layout, in a .gguf file, or in a repository of the hub.
+class NoWeightsError(InputError):
+    """A source that describes an architecture and has no weights of it."""
+
+
+def open_checkpoint(source: str | Location) -> Checkpoint:
+    """Return the checkpoint in a folder in Hugging Face layout, in a GGUF file, in a repository, or of a preset.
 
     Only headers are read. Raises InputError, in one line, for whatever is not a whole checkpoint of an architecture
-    that is known: the file, the tensor, what was found and what is expected.
+    that is known: the file, the tensor, what was found and what is expected; NoWeightsError where it has no weights.
     """
-    path = Path(os.path.expanduser(source))
-    if "\0" not in source and path.is_dir():
-        return _of_folder(path, source)
-    if "\0" not in source and path.is_file():
-        if path.suffix in (".bin", ".pt", ".pth", ".ckpt", ".pkl"):
-            raise InputError("a pickle can run code when it is read", allowed="safetensors or .gguf", file=source)
-        if path.suffix != ".gguf":
-            raise InputError("is no checkpoint", allowed="a folder with config.json, or a .gguf file", file=source)
-        from archcalc.checkpoint.gguf import read_gguf
+    match locate(source, bare_paths=True) if isinstance(source, str) else source:
+        case Folder(text=text, path=path) | Preset(text=text, weights=Folder(path=path)):
+            return _of_folder(Path(path), text)
+        case Gguf(text=text, path=path):
+            return _of_gguf(Path(path), text)
+        case Repo(text=repo_id):
+            from archcalc.hf.hub import snapshot_path
 
-        document, header, spelling, tensors = read_gguf(path)
-        return _checked(document, header.tensors, tensors, spelling, source, None, header.metadata)
-    if source.count("/") == 1 and source[0].isalnum() and path.suffix != ".gguf":
-        from archcalc.hf.hub import snapshot_path
+            return _of_folder(snapshot_path(repo_id), repo_id)
+        case Pickle() as pickle:
+            raise pickle.refusal
+        case other:
+            expected = "a folder with safetensors, a .gguf file, a Hugging Face repo id"
+            raise NoWeightsError("has no weights", file=other.text, allowed=expected)
 
-        return _of_folder(snapshot_path(source), source)
-    raise InputError("no such file", file=source, allowed="a folder, a .gguf file or a Hugging Face repo id")
+
+def _of_gguf(path: Path, label: str) -> Checkpoint:
+    from archcalc.checkpoint.gguf import read_gguf
+
+    document, header, spelling, tensors = read_gguf(path)
+    return _checked(document, header.tensors, tensors, spelling, label, None, header.metadata)
 
 
 def _of_folder(folder: Path, label: str) -> Checkpoint:
     if is_own(folder):
-        document = document_of(folder)
+        document = document_of(Folder(str(folder), str(folder)))
         return _checked(document, weights_of(folder), AS_NAMED, Spelling(), label, folder, None)
     config = config_of(folder)
     try:

@@ -16,7 +16,7 @@ from archcalc.checkpoint.folder import SINGLE
 from archcalc.checkpoint.target import whole
 from archcalc.errors import InputError
 from archcalc.hf.tensors import Holds, TensorMap
-from archcalc.sources import SPEC_FILE
+from archcalc.locations import SPEC_FILE
 from archcalc.spec import Spec
 from archcalc.spec.written import as_yaml
 

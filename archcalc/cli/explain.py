@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import click
 
+from archcalc.analysis.formulas import formulas
 from archcalc.analysis.memory import BYTES, Dtype
+from archcalc.analysis.model_workload import ModelWorkload
 from archcalc.cli.options import lang, load_source, output, settings, sizes, source
 from archcalc.ledger.build import build
 from archcalc.render import explain
 from archcalc.render.lang import words
 from archcalc.render.output import Format, emit
-from archcalc.render.report import Subject
 from archcalc.spec.execution import Execution
 from archcalc.spec.workload import workload
 
@@ -47,7 +48,7 @@ def command(
     work = workload(spec, batch=batch, seq=seq, past=past, source_seq=source_seq)
     # What autograd keeps is asked of a training step, which has no past and computes in no fp8.
     how = None if past or dtype == "fp8" else Execution(dtype=dtype)
-    subject = Subject(spec, build(spec, how), work, dtype)
+    subject = ModelWorkload(spec, build(spec, how), work, dtype)
     page = explain.table_page if form == "csv" else explain.page
     say = words(lang)
-    emit(lambda: page(subject, row, say), lambda: explain.data(subject, row), form, output=output, color=not no_color)
+    emit(lambda: page(subject, row, say), lambda: formulas(subject, row), form, output=output, color=not no_color)

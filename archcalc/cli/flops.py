@@ -8,6 +8,7 @@ import click
 from click.core import ParameterSource
 
 from archcalc.analysis.context import PHASES, Phase, context
+from archcalc.analysis.workload_flops import workload_flops
 from archcalc.cli.options import FILE, load_source, output, recomputation, settings, sizes, source
 from archcalc.errors import InputError
 from archcalc.render import context as pages
@@ -69,7 +70,7 @@ def command(
         raise InputError("what follows a cache is not trained", where="--recompute", allowed="without --past")
     how = Execution(recompute=recompute, dropout=dropout)
     work = workload(spec, batch=batch, seq=seq, past=past, source_seq=source_seq)
-    found = flops.Found.of(spec, work, how, conventions=conventions)
+    found = workload_flops(spec, work, how, conventions=conventions)
     show(lambda: flops.page(found, view), lambda: flops.data(found))
 
 
@@ -90,9 +91,6 @@ def _option(name: str) -> str:
 def _plot(spec: Spec, path: str, phase: Phase, up_to: int | None, show: partial[None]) -> None:
     from archcalc.render.charts.context import drawn
 
-    try:
-        found = context(spec, phase, up_to)
-    except InputError as error:
-        raise InputError(error.problem, where=_option(error.where), allowed=error.allowed) from None
+    found = context(spec, phase, up_to)
     write(path, drawn(path, spec, found))
     show(lambda: pages.page(spec, found), lambda: pages.data(found))

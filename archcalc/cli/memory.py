@@ -25,7 +25,7 @@ from archcalc.spec.workload import workload
 
 if TYPE_CHECKING:
     from archcalc.analysis.shards import Engine
-    from archcalc.render import training as render
+    from archcalc.analysis.training_setup import TrainingSetup
 
 # What each of the three jobs has a use for, beside the source, its settings, --dtype and the output.
 _RUNNING = {"batch", "seq", "past", "source_seq", "cache_dtype", "view"}
@@ -172,10 +172,11 @@ def _shared(spec: Spec, asked: dict[str, Any], show: partial[None]) -> None:
 
 
 def _training(spec: Spec, asked: dict[str, Any], show: partial[None]) -> None:
+    from archcalc.analysis.training_setup import training_setup
     from archcalc.render import training as render
 
     way = {name: asked[name] for name in ("dtype", "conventions", *_CARRYING_OUT)}
-    subject = render.Subject.of(
+    subject = training_setup(
         spec,
         workload(spec, batch=asked["batch"], seq=asked["seq"], source_seq=asked["source_seq"]),
         recipe=asked["recipe"] or ("pure" if asked["measure"] else None),
@@ -188,7 +189,7 @@ def _training(spec: Spec, asked: dict[str, Any], show: partial[None]) -> None:
     show(lambda: render.page(subject, view), lambda: render.data(subject))
 
 
-def _measured(subject: render.Subject, measure: Measure) -> render.Subject:
+def _measured(subject: TrainingSetup, measure: Measure) -> TrainingSetup:
     """The same with the peak of a real step, whose optimiser steps on the weights themselves."""
     require("torch", does="measuring a step", extra="model")
     from archcalc.analysis.peak import moments, peak
@@ -213,10 +214,11 @@ def _adapters(spec: Spec, asked: dict[str, Any], show: partial[None]) -> None:
     """peft keeps adapters in fp32 and leaves the rest to autocast, unless told otherwise."""
     from archcalc.analysis import optimisers
     from archcalc.analysis import training as recipes
+    from archcalc.analysis.lora import AdapterSetup
     from archcalc.render import lora as render
 
     recipe = recipes.recipe(asked["recipe"] or "autocast")
-    subject = render.Subject(
+    subject = AdapterSetup(
         spec,
         build(spec),
         asked["rank"],

@@ -7,11 +7,12 @@ from typing import Any
 import click
 
 from archcalc.analysis.memory import BYTES, Dtype
+from archcalc.analysis.model_workload import ModelWorkload
 from archcalc.cli.options import load_source, output, settings, sizes, source
 from archcalc.ledger.build import build
 from archcalc.render.output import Format, emit
 from archcalc.render.page import Page
-from archcalc.render.report import VIEWS, Subject, View, full_page, page
+from archcalc.render.report import VIEWS, View, full_page, page
 from archcalc.spec.workload import workload
 
 
@@ -44,7 +45,7 @@ def command(
     asked: dict[str, Any] = {"batch": batch, "seq": seq, "past": past, "source_seq": source_seq}
 
     def shown() -> Page:
-        subject = Subject(spec, build(spec), workload(spec, **asked), dtype)
+        subject = ModelWorkload(spec, build(spec), workload(spec, **asked), dtype)
         return full_page(subject) if form == "html" and view is None else page(subject, view or "summary")
 
     def data() -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from archcalc.cli.options import F
-from archcalc.errors import printable
+from archcalc.errors import InputError, printable
 from archcalc.extras import require_running
 from archcalc.spec.settings import changes
 from archcalc.units import human_bytes
@@ -39,9 +39,17 @@ class Holding:
     def opened(self, source: str) -> Opened:
         """The source, before its weights are loaded."""
         require_running()
+        from archcalc.checkpoint.opened import NoWeightsError
         from archcalc.run.loading.source import open_source
 
-        return open_source(source, random_weights=self.random_weights, changes=changes(self.settings))
+        if self.settings and not self.random_weights:
+            problem = "found changes of an architecture whose weights are given"
+            raise InputError(problem, where="--set", allowed="with --random-weights")
+        try:
+            return open_source(source, random_weights=self.random_weights, changes=changes(self.settings))
+        except NoWeightsError as error:
+            allowed = f"{error.allowed}; or --random-weights"
+            raise InputError(error.problem, file=error.file, allowed=allowed) from None
 
     def ready(self, found: Opened, work: Workload, ranks: Ranks | None = None, *, packed: bool = True) -> Ready:
         """The model in memory, or this rank's part of it, with a bar on a terminal while it loads.

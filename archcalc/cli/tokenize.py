@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 import click
@@ -13,9 +11,10 @@ from archcalc.cli.options import output
 from archcalc.errors import InputError
 from archcalc.extras import require
 from archcalc.render.output import Format, emit, write
-from archcalc.render.tokenize import Subject, data, measured, page
+from archcalc.render.tokenize import data, page
 
 if TYPE_CHECKING:
+    from archcalc.text.measurement import Sample
     from archcalc.text.tokenizer import Tokenizer
 
 Trained = Literal["bpe", "wordpiece", "unigram"]
@@ -48,7 +47,8 @@ def command(
 ) -> None:
     """How tokenizers split a text, side by side, with ids, and what their vocabularies cost.
 
-    SOURCE is a folder in Hugging Face layout, a tokenizer.json, a .gguf file or a repo id. With --train, one is trained
+    SOURCE is a folder in Hugging Face layout, a tokenizer.json, a .gguf file, a repo id, or a preset that comes with
+    weights. With --train, one is trained
     on a FILE and shown beside the other kinds (bpe, wordpiece, unigram, char, word) of the same vocabulary size on the
     same text.
     A vocabulary costs parameters (vocabulary × d_model in the embedding) and saves tokens.
@@ -58,11 +58,13 @@ def command(
         if vocab_size is not None or save is not None:
             option = "--save" if vocab_size is None else "--vocab-size"
             raise InputError(f"{option} has no effect without --train", allowed=f"to leave out {option}")
-        subject = _of_sources(given, text, d_model or _usual_width())
+        tokenizers, sample = _of_sources(given, text, d_model or _usual_width())
     else:
-        subject = _of_training(kind, given, text, vocab_size or 1000, d_model or _usual_width(), save)
-    found = [measured(name, one, subject) for name, one in subject.tokenizers.items()]
-    emit(lambda: page(subject, found), lambda: data(subject, found), form, output=output, color=not no_color)
+        tokenizers, sample = _of_training(kind, given, text, vocab_size or 1000, d_model or _usual_width(), save)
+    from archcalc.text.measurement import measure_all
+
+    found = measure_all(tokenizers, sample)
+    emit(lambda: page(sample, found), lambda: data(sample, found), form, output=output, color=not no_color)
 
 
 def _usual_width() -> int:
@@ -71,54 +73,36 @@ def _usual_width() -> int:
     return load("tiny").d_model
 
 
-def _of_sources(given: tuple[str, ...], text: str | None, d_model: int) -> Subject:
+def _of_sources(given: tuple[str, ...], text: str | None, d_model: int) -> tuple[dict[str, Tokenizer], Sample]:
     """SOURCE… TEXT, or SOURCE… --text TEXT."""
     sources, sentence = (given, text) if text is not None else (given[:-1], given[-1] if given else None)
     if not sources or sentence is None:
         raise InputError(
             "a source and a text are needed", allowed='archcalc tokenize SOURCE "text", or --train KIND FILE'
         )
-    return Subject(_named(sources), sentence, sentence, "the text", d_model)
+    from archcalc.text.measurement import Sample
+
+    return _named(sources), Sample(sentence, sentence, "the text", d_model)
 
 
 def _named(sources: tuple[str, ...]) -> dict[str, Tokenizer]:
     twice = next((source for i, source in enumerate(sources) if source in sources[:i]), None)
     if twice is not None:
         raise InputError(f"{twice!r} stands twice", allowed="each source once")
-    return {source: _opened(source) for source in sources}
+    from archcalc.text.open import open_tokenizer
 
-
-def _opened(source: str) -> Tokenizer:
-    from archcalc.text.open import of_folder, of_gguf
-
-    if os.path.isfile(source) and source.lower().endswith(".gguf"):
-        require("gguf", does="reading a GGUF file", extra="run")
-        from archcalc.formats.gguf_file import read_header
-
-        try:
-            return of_gguf(read_header(Path(source)).metadata, label=source)
-        except InputError as error:
-            raise error.within(source) from None
-    if os.path.isdir(source) or (os.path.isfile(source) and source.lower().endswith(".json")):
-        return of_folder(source)
-    if source.count("/") == 1 and source[0].isalnum() and not os.path.exists(source):
-        from archcalc.hf.hub import snapshot_path
-
-        return of_folder(snapshot_path(source, weights=False))
-    problem = "has no tokenizer" if os.path.exists(source) else "is not there"
-    raise InputError(
-        problem, file=source, allowed="a folder with tokenizer.json, a tokenizer.json, a .gguf file, a repo id"
-    )
+    return {source: open_tokenizer(source) for source in sources}
 
 
 def _of_training(
     kind: Trained, given: tuple[str, ...], sentence: str | None, vocab_size: int, d_model: int, save: str | None
-) -> Subject:
+) -> tuple[dict[str, Tokenizer], Sample]:
     """All kinds trained on one text; the one asked for must reach its size, and is what --save writes."""
     if len(given) != 1:
         problem = "no file to train on" if not given else f"found {len(given)} files to train on"
         raise InputError(problem, where="--train", allowed="one text file, and what to split by --text")
     from archcalc.text import tokenizer_training as training
+    from archcalc.text.measurement import Sample
 
     text = training.read_text(given[0])
     progress = sys.stderr.isatty()
@@ -133,4 +117,4 @@ def _of_training(
             click.echo(f"archcalc: {one} is left out: {error}", err=True)
     if sentence is None:
         sentence = next(line.strip() for line in text.splitlines() if line.strip())
-    return Subject(tokenizers, sentence, text, given[0], d_model)
+    return tokenizers, Sample(sentence, text, given[0], d_model)

@@ -11,10 +11,10 @@ import msgspec
 import streamlit as st
 
 from archcalc import presets
+from archcalc.analysis.model_workload import ModelWorkload
 from archcalc.dashboard.errors import tell
 from archcalc.dashboard.session import KEPT, choice, plain, say, text_in_link
 from archcalc.errors import ArchcalcError, InputError, shown
-from archcalc.render.report import Subject
 from archcalc.sources import load
 from archcalc.spec import Spec
 from archcalc.spec.document import Document, override
@@ -192,10 +192,10 @@ def _whole(data: bytes) -> Document:
 _SOURCES: Final[dict[str, Callable[[], tuple[str, Document]]]] = {"preset": _preset, "text": _text, "file": _file}
 
 
-def report_subject() -> Subject:
+def report_subject() -> ModelWorkload:
     """The chosen architecture as the report has it: its ledger, a workload and dtype at their defaults."""
     from archcalc.ledger.build import build
     from archcalc.spec.workload import workload
 
     spec = chosen().spec
-    return Subject(spec, build(spec), workload(spec), "bf16")
+    return ModelWorkload(spec, build(spec), workload(spec), "bf16")

@@ -10,10 +10,10 @@ from msgspec import structs
 from archcalc.ledger import embedding, head
 from archcalc.ledger.algebra import ONE, Poly
 from archcalc.ledger.forward import Pass
-from archcalc.ledger.leaves import Cache, Elementwise, Kept, Matmul, Weight, drained, under
+from archcalc.ledger.leaves import Cache, Elementwise, Kept, Matmul, State, Weight, drained, under
 from archcalc.ledger.stack import Placed, StackReader
 from archcalc.ledger.symbols import Symbols, Table
-from archcalc.ledger.types import CacheRow, ElementwiseRow, KeptRow, Ledger, MatmulRow, Row
+from archcalc.ledger.types import CacheRow, ElementwiseRow, KeptRow, Ledger, MatmulRow, Row, StateRow
 from archcalc.spec.execution import Execution
 from archcalc.spec.model import Spec
 
@@ -61,11 +61,17 @@ def _ledger(found: Iterable[tuple[str, Placed]], spec: Spec, table: Table) -> Le
         else:
             rows[kind].append(ROWS[kind](path, p.leaf, p.group, p.turns, p.turn_repeats))
     tied = tuple(Row(leaf.name, leaf, "", (), ONE, sizes) for leaf in _tied(spec, table.symbols("")))
-    weights, matmuls, caches, kept, elementwise = map(tuple, rows.values())
-    return Ledger(weights, tied, matmuls, caches, kept, elementwise, sizes)
+    weights, matmuls, caches, states, kept, elementwise = map(tuple, rows.values())
+    return Ledger(weights, tied, matmuls, caches, states, kept, elementwise, sizes)
 
 
-ROWS: dict[type, Callable[..., Any]] = {Matmul: MatmulRow, Cache: CacheRow, Kept: KeptRow, Elementwise: ElementwiseRow}
+ROWS: dict[type, Callable[..., Any]] = {
+    Matmul: MatmulRow,
+    Cache: CacheRow,
+    State: StateRow,
+    Kept: KeptRow,
+    Elementwise: ElementwiseRow,
+}
 
 
 def _tied(spec: Spec, d: Symbols) -> list[Weight]:

@@ -71,6 +71,17 @@ class Cache(msgspec.Struct, frozen=True):
     axes: tuple[Poly, ...]
 
 
+class State(msgspec.Struct, frozen=True):
+    """A tensor of fixed size that a layer keeps between steps, a sequence: `axes` without the batch, none of tokens.
+
+    `dtype` is what it is kept in whatever the model is in; None is the model's own.
+    """
+
+    name: str
+    axes: tuple[Poly, ...]
+    dtype: ElementType | None = None
+
+
 class Saved(msgspec.Struct, frozen=True):
     """A tensor that an operation (`name`) keeps for its backward pass. Many may keep the same one."""
 
@@ -89,8 +100,8 @@ class Kept(msgspec.Struct, frozen=True):
     component: Component
 
 
-Leaf = Weight | Matmul | Elementwise | Cache | Saved
-Entry = Weight | Matmul | Elementwise | Cache | Kept
+Leaf = Weight | Matmul | Elementwise | Cache | State | Saved
+Entry = Weight | Matmul | Elementwise | Cache | State | Kept
 T = TypeVar("T")
 A = TypeVar("A")
 B = TypeVar("B")

@@ -16,6 +16,7 @@ from archcalc.ledger.symbols import Symbols, Table
 from archcalc.ledger.tensors import Tensor
 from archcalc.ledger.tokens import BATCH, DECODER, ENCODER, SOURCE_ENCODER, Span
 from archcalc.spec.attention import Attention
+from archcalc.spec.branches import parts
 from archcalc.spec.execution import Execution
 from archcalc.spec.groups import Group, groups
 from archcalc.spec.layer import Stack
@@ -61,7 +62,8 @@ class StackReader(msgspec.Struct, frozen=True):
     def owner(self, group: Group | None = None, slot: str = "") -> str:
         """What the sizes of a group's slot are called after, where they need it: 'decoder.moe', 'encoder.cross'."""
         label = group.name if group and len(self.groups) > 1 else ""
-        words = [self.prefix.rstrip("."), label, slot if slot == "cross" else ""]
+        is_short = slot in ("attn", "ffn") and group is not None and not group.layer.branches
+        words = [self.prefix.rstrip("."), label, "" if is_short else slot]
         return ".".join(word for word in words if word) or "layers"
 
     def state(self, table: Table) -> None:
@@ -72,8 +74,8 @@ class StackReader(msgspec.Struct, frozen=True):
         table.state(self.owner(), {"n_layers": sum(len(group.turns) for group in self.groups)})
         for group in self.groups:
             table.state(self.owner(), {f"n_layers[{group.name}]": len(group.turns)})
-            for slot, part in layer.slots(group.layer).items():
-                table.state_part(self.owner(group, slot), part)
+            for name, part in parts(group.layer).items():
+                table.state_part(self.owner(group, name), part)
 
     def leaves(self, table: Table, source: Tensor | None) -> Generator[Placed, None, Tensor]:
         """Every leaf of the stack, which may read a `source`; returns the states that it gives."""
@@ -156,10 +158,10 @@ class StackReader(msgspec.Struct, frozen=True):
 
     def _relative_bias(self, table: Table, here: Pass) -> Iterator[Placed]:
         """One table for the stack, whichever of its layers use it; made once, unless layers are recomputed whole."""
-        for group in self.groups:
-            part = group.layer.attention
+        places = ((group, name, part) for group in self.groups for name, part in parts(group.layer).items())
+        for group, name, part in places:
             if isinstance(part, Attention) and isinstance(part.position, RelativeBias):
-                d = table.symbols(self.owner(group, "attn"))
+                d = table.symbols(self.owner(group, name))
                 yield Placed(Weight("relative_bias.weight", (d.n_buckets, d.n_heads), "position"))
                 if here.how.recompute != "full":
                     square = self.span.queries, self.span.keys(None)
@@ -186,4 +188,4 @@ class StackReader(msgspec.Struct, frozen=True):
             yield Placed(leaf, "mtp", tuple(range(self.stack.n_mtp)), repeats=d.n_mtp)
 
     def _symbols(self, table: Table, group: Group) -> dict[str, Symbols]:
-        return {slot: table.symbols(self.owner(group, slot), "") for slot in layer.slots(group.layer)}
+        return {name: table.symbols(self.owner(group, name), "") for name in parts(group.layer)}

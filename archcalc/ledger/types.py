@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from archcalc.ledger.algebra import Poly, product
-from archcalc.ledger.leaves import Cache, Component, Elementwise, Kept, Kind, Matmul, Weight
+from archcalc.ledger.leaves import Cache, Component, Elementwise, Kept, Kind, Matmul, State, Weight
 from archcalc.ledger.tensors import ELEMENT_BYTES
 from archcalc.ledger.tokens import BATCH, with_work
 from archcalc.spec.workload import Workload
@@ -160,6 +160,21 @@ class CacheRow(msgspec.Struct, frozen=True):
         return _value((BATCH, *self.cache.axes), self.repeats, sizes)
 
 
+class StateRow(msgspec.Struct, frozen=True):
+    """A state of fixed size over all the layers that keep one like it, for the whole batch."""
+
+    path: str
+    state: State
+    group: str
+    turns: tuple[int, ...]
+    repeats: Poly
+
+    def bytes_formula(self, model_bytes: int) -> Poly:
+        """Bytes, of all layers and sequences, where a number of the model takes `model_bytes`."""
+        each = ELEMENT_BYTES[self.state.dtype] if self.state.dtype else model_bytes
+        return each * product((BATCH, *self.state.axes, self.repeats))
+
+
 class KeptRow(msgspec.Struct, frozen=True):
     """A tensor that autograd keeps, over all the layers that keep one like it, for the whole batch."""
 
@@ -226,7 +241,8 @@ class Tensor(msgspec.Struct, frozen=True):
 
 
 class Ledger(msgspec.Struct, frozen=True, dict=True):
-    """Every weight, matmul and cache of a model as a row; of a training step, also what is kept and elementwise work.
+    """Every weight, matmul, cache and state of a model as a row; of a training step, also what is kept
+    and elementwise work.
 
     `tied` are names that share another row's storage: no part of any total, but what `untied` adds.
     `sizes` is the table of named dimensions that all formulas read.
@@ -236,6 +252,7 @@ class Ledger(msgspec.Struct, frozen=True, dict=True):
     tied: tuple[Row, ...]
     matmuls: tuple[MatmulRow, ...]
     caches: tuple[CacheRow, ...]
+    states: tuple[StateRow, ...]
     kept: tuple[KeptRow, ...]
     elementwise: tuple[ElementwiseRow, ...]
     sizes: Mapping[str, int]
@@ -248,6 +265,7 @@ class Ledger(msgspec.Struct, frozen=True, dict=True):
     def _symbols(self) -> set[str]:
         """Every name that a workload's formulas have."""
         axes = {axis for cache in self.caches for axis in cache.cache.axes}
+        axes.update(axis for row in self.states for axis in row.state.axes)
         axes.update(axis for kept in self.kept for axis in kept.kept.axes)
         axes.update(axis for row in self.elementwise for axis in row.elementwise.axes)
         for row in self.matmuls:

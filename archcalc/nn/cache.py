@@ -5,28 +5,20 @@ Axes: B batch, T new tokens.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from archcalc.errors import InputError
 from archcalc.formats.cache_types import cache_type
-from archcalc.nn import attention, mla
-from archcalc.nn.held import Held, Room
+from archcalc.nn.held import Held, Room, Source
 from archcalc.nn.padding import checked_text, extended
 from archcalc.spec import Spec
-from archcalc.spec.attention import Attention, LatentAttention
+from archcalc.spec.branches import arms
 from archcalc.spec.groups import layers_of
 from archcalc.spec.layer import Layer, Stack
-
-# What each kind of attention keeps of its own tokens: a new one is a line here.
-CACHES: dict[type, Callable[[Any, Room], Held]] = {
-    Attention: attention.own_cache,
-    LatentAttention: mla.own_cache,
-}
+from archcalc.spec.variants import reading
 
 
 @dataclass
@@ -84,8 +76,8 @@ class Cache:
         """
         self._check_batch(rows_B)
         for layer in self.layers:
-            for name, held in layer.items():
-                held.reorder(rows_B, self.n_source if name == "cross" else self.past)
+            for held in layer.values():
+                held.reorder(rows_B, self.n_source if isinstance(held, Source) else self.past)
         self.padding = None if self.padding is None else self.padding[rows_B]
         self.source_padding = None if self.source_padding is None else self.source_padding[rows_B]
 
@@ -130,13 +122,13 @@ def allocate(
 
 
 def _layer(layer: Layer, room: Room) -> dict[str, Held]:
-    """What one turn of a layer keeps, by the name of the part."""
-    held = {}
-    if layer.attention is not None:
-        held["attn"] = CACHES[type(layer.attention)](layer.attention, room)
-    if layer.cross is not None:
-        held["cross"] = attention.source_cache(layer.cross, room)
-    return held
+    """What one turn of a layer keeps, by the name of the arm; a feed-forward keeps nothing."""
+    allocators = {arm.name: (arm.part, reading(arm.part, _CACHES[arm.reads])) for arm in arms(layer)}
+    return {name: allocator(part, room) for name, (part, allocator) in allocators.items() if allocator is not None}
+
+
+# Which record of a variant says what an arm keeps, by what it reads.
+_CACHES = {"stream": "cache", "source": "source_cache"}
 
 
 def _source(spec: Spec, capacity: int, source: int | None) -> int:

@@ -1,6 +1,6 @@
-"""What one attention keeps from step to step.
+"""What one part of a layer keeps from step to step: tokens, a source, or a state of fixed size.
 
-Axes: B batch, S tokens, and what each attention puts between and after them: every kept tensor is [B, …, S, width].
+Axes: B batch, S tokens, and what each part puts between and after them: tokens are kept as [B, …, S, width].
 """
 
 from __future__ import annotations
@@ -36,10 +36,56 @@ class Room:
         """A store of tensors [B, *shape] of this room's kind."""
         if self.format is not None:
             return store(self.format, (self.batch, *shape), self.device)
-        return Plain(torch.zeros(self.batch, *shape, dtype=self.dtype, device=self.device))
+        return Plain(self.state(*shape))
+
+    def state(self, *shape: int) -> Tensor:
+        """A tensor [B, *shape] of zeros in this room's dtype, whatever the format of its tokens."""
+        return torch.zeros(self.batch, *shape, dtype=self.dtype, device=self.device)
 
 
 class Held(ABC):
+    """What one arm of a layer keeps between steps. Where no token has been read, nothing of it is read."""
+
+    @property
+    @abstractmethod
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All that is allocated, scales too."""
+
+    @abstractmethod
+    def reorder(self, rows_B: Tensor, n_tokens: int) -> None:
+        """Put row rows_B[b] in row b's place; `n_tokens` have been read."""
+
+
+class State(Held):
+    """Tensors [B, …] of a fixed size, whatever the length of the text; zero before its first token.
+
+    What writes them keeps padding out: a row whose new tokens are padding keeps its state.
+    """
+
+    def __init__(self, *tensors: Tensor) -> None:
+        self._tensors = tensors
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """The state's tensors."""
+        return self._tensors
+
+    def read(self, past: int) -> tuple[Tensor, ...]:
+        """Return the state after `past` tokens."""
+        return self._tensors if past else tuple(torch.zeros_like(tensor) for tensor in self._tensors)
+
+    def write(self, *states: Tensor) -> None:
+        """Keep the state after the newest tokens."""
+        for kept, state in zip(self._tensors, states, strict=True):
+            kept.copy_(state)
+
+    def reorder(self, rows_B: Tensor, n_tokens: int) -> None:
+        """Put row rows_B[b] in row b's place."""
+        for tensor in self._tensors:
+            tensor.copy_(tensor[rows_B])
+
+
+class Pairs(Held):
     """Two stores with their tokens along the last axis but one: keys and values, or what stands for them."""
 
     def __init__(self, first: Store, second: Store) -> None:
@@ -60,7 +106,7 @@ class Held(ABC):
         """All that may be looked at where `past` tokens are held; `make` gives what is new."""
 
 
-class Tokens(Held):
+class Tokens(Pairs):
     """The last tokens of the text, as many as there is room for: token p stands in place p mod room.
 
     A new token takes the oldest one's place, so in a room of `window` tokens a query finds those that its window shows
@@ -73,7 +119,7 @@ class Tokens(Held):
         return _joined(self.stores[0], first, past), _joined(self.stores[1], second, past)
 
 
-class Source(Held):
+class Source(Pairs):
     """What is made of a source once and never changes."""
 
     def __init__(self, first: Store, second: Store) -> None:

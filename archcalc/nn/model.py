@@ -116,7 +116,7 @@ class EncoderDecoder(nn.Module):
     def forward(
         self,
         source_ids_BS: Tensor | None,
-        target_ids_BT: Tensor,
+        target_ids_BT: Tensor | None = None,
         *,
         cache: Cache | None = None,
         source_padding_BS: Tensor | None = None,
@@ -124,13 +124,12 @@ class EncoderDecoder(nn.Module):
     ) -> Tensor:
         """Logits [B, T, V] of the target's ids [B, T], given the source's [B, S]; without a head, states [B, T, D].
 
-        With a `cache` that has read its source, the source is None and the ids are the target's next: the decoder alone
-        runs, and no graph is kept for gradients. `source_padding_BS` is True where the source is padded, which the
-        cache remembers; `n_logits` gives the target's last so many places alone. Raises InputError for tokens that the
-        cache has no room for, and for padding between tokens.
+        With a `cache` that has read its source, `model(ids, cache=cache)` or `model(None, ids, cache=cache)` takes the
+        target's next ids: the decoder alone runs, and no graph is kept for gradients. `source_padding_BS` is True where
+        the source is padded, which the cache remembers; `n_logits` gives the target's last so many places alone. Raises
+        InputError for tokens that the cache has no room for, and for padding between tokens.
         """
-        if source_ids_BS is None and cache is None:
-            raise InputError("there is nothing to attend to", where="source", allowed="a source, or a cache of one")
+        source_ids_BS, target_ids_BT = _source_and_target(source_ids_BS, target_ids_BT, cache)
         if source_ids_BS is None and source_padding_BS is not None:
             raise InputError("the cache knows its source's", where="source_padding", allowed="left out")
         with _graph(cache), passing(self):
@@ -224,6 +223,19 @@ def _new_cache(
 def _graph(cache: Cache | None) -> AbstractContextManager[object]:
     """A cache holds numbers and no graph, so with one none is kept."""
     return nullcontext() if cache is None else torch.no_grad()
+
+
+def _source_and_target(
+    source_ids_BS: Tensor | None, target_ids_BT: Tensor | None, cache: Cache | None
+) -> tuple[Tensor | None, Tensor]:
+    """Of two tensors of ids the source and the target; one alone is the target of a cache that has read its source."""
+    if target_ids_BT is None:
+        source_ids_BS, target_ids_BT = None, source_ids_BS
+    if target_ids_BT is None:
+        raise InputError("there are no ids", where="target", allowed="ids")
+    if source_ids_BS is None and cache is None:
+        raise InputError("there is nothing to attend to", where="source", allowed="a source, or a cache of one")
+    return source_ids_BS, target_ids_BT
 
 
 def _source_padding(padding_BS: Tensor | None, ids_BS: Tensor) -> Tensor | None:

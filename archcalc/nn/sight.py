@@ -5,7 +5,7 @@ Axes: B batch, N heads, T query tokens, S key tokens, D model.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -14,7 +14,8 @@ from torch import Tensor
 
 from archcalc.nn import padding, rope
 from archcalc.nn.bias import RelativeBias, alibi_bias
-from archcalc.nn.held import Held, Pair
+from archcalc.nn.held import Held, Pair, Pairs
+from archcalc.spec.layer import Arm
 from archcalc.spec.position import Rope
 
 T = TypeVar("T")
@@ -49,13 +50,18 @@ class Sight:
 
     def joined(self, make: Callable[[], Pair]) -> Pair:
         """Keys and values, or what stands for them, of all that is looked at: made now, held from before, or both."""
-        return make() if self.held is None else self.held.joined(make, self.past)
+        return self.held.joined(make, self.past) if isinstance(self.held, Pairs) else make()
 
     def of_last(self, n_keys: int) -> Sight:
         """The same sight of the last keys alone: a layer with a window holds no others."""
         if n_keys == len(self.key_positions):
             return self
         return self._once(("last", n_keys), lambda: self._of_last(n_keys))
+
+    @property
+    def new_padding(self) -> Tensor | None:
+        """True [B, T] where a token of this pass is padding, None if none is: what a state must not take in."""
+        return None if self.padding is None else self.padding[:, -len(self.positions) :]
 
     @property
     def standing(self) -> Tensor:
@@ -173,15 +179,24 @@ class Penalty:
 
 @dataclass(frozen=True)
 class View:
-    """What a layer's parts look at: its own tokens, and the source where there is one."""
+    """What a layer's parts look at: its own tokens, and the source where there is one.
+
+    `held` is what each arm of the layer at hand keeps of tokens read before, by its name.
+    """
 
     own: Sight
     source: Sight | None = None
+    held: Mapping[str, Held] = field(default_factory=dict)
 
-    def holding(self, held: dict[str, Held]) -> View:
+    def holding(self, held: Mapping[str, Held]) -> View:
         """The same view from a layer whose parts keep this."""
-        source = self.source and replace(self.source, held=held.get("cross"))
-        return View(replace(self.own, held=held.get("attn")), source)
+        return View(self.own, self.source, held)
+
+    def of(self, arm: Arm) -> Sight:
+        """What one arm of the layer looks at."""
+        sight = self.own if arm.reads == "stream" else self.source
+        assert sight is not None, "a layer that attends to a source is given one"
+        return replace(sight, held=self.held[arm.name]) if arm.name in self.held else sight
 
     def anew(self, states: Tensor | None) -> View:
         """The same view, of which nothing is made yet, with the source's states handed in."""

@@ -5,11 +5,12 @@ Axes: B batch, T tokens, S the source's tokens, D model, W the width at which to
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from archcalc.nn.attention import Attention as CrossAttention
 from archcalc.nn.bias import RelativeBias
 from archcalc.nn.block import Block
 from archcalc.nn.cache import Cache
@@ -24,6 +25,7 @@ from archcalc.nn.taps.points import tap, within
 from archcalc.spec import Spec
 from archcalc.spec import position as spec
 from archcalc.spec.attention import Attention
+from archcalc.spec.branches import arms
 from archcalc.spec.execution import Execution
 from archcalc.spec.groups import layers_of, weight_indices
 from archcalc.spec.layer import Layer, Stack
@@ -64,9 +66,11 @@ class Layers(nn.Module):
         places_S = torch.arange(source_BSD.shape[1], device=source_BSD.device)
         sight = Sight(places_S, places_S, False, padding=padding_BS, own=False)
         for turn, owner in enumerate(self.owners):
-            held, cross = cache.layers[turn].get("cross"), getattr(self.layers[owner], "cross", None)
-            if isinstance(held, Source) and isinstance(cross, CrossAttention):
-                held.fill(within(f"{self.prefix}layers.{turn}.cross", cross.of_source, source_BSD, sight))
+            block = cast(Block, self.layers[owner])
+            for arm in block.arms:
+                if arm.reads == "source":
+                    at, cross = f"{self.prefix}layers.{turn}.{arm.name}", cast(Any, block.get_submodule(arm.name))
+                    cast(Source, cache.layers[turn][arm.name]).fill(within(at, cross.of_source, source_BSD, sight))
         cache.past, cache.n_source, cache.source_padding = 0, len(places_S), padding_BS
 
     def embedded(self, embed: Embedding, ids_BT: Tensor, types_BT: Tensor | None, standing: Tensor) -> Tensor:
@@ -147,8 +151,7 @@ class Layers(nn.Module):
 
 def _relative_bias(layers: list[Layer]) -> RelativeBias | None:
     """The stack's table, if any of its layers uses one."""
-    for layer in layers:
-        part = layer.attention
+    for part in (arm.part for layer in layers for arm in arms(layer)):
         if isinstance(part, Attention) and isinstance(part.position, spec.RelativeBias):
             return RelativeBias(part.position, part.n_heads)
     return None

@@ -8,10 +8,10 @@ from typing import Any, get_args
 from msgspec import structs
 
 from archcalc.analysis.activations import KeptBytes, by_tensor, per_layer, summary, sureness, totals
+from archcalc.analysis.row_names import path_in_group, path_pattern
 from archcalc.ledger.build import build
 from archcalc.render.memory import View
 from archcalc.render.page import Block, Column, Table, Text
-from archcalc.render.report import placed, starred
 from archcalc.spec import Spec
 from archcalc.spec.execution import Device, Execution, Kernel, Recompute
 from archcalc.spec.workload import Workload
@@ -59,7 +59,7 @@ def _tensors(kept: list[KeptBytes], how: Execution) -> Table:
     total = totals(kept)["total_bytes"]
     rows: list[tuple[Any, ...]] = [
         (
-            placed(one.row.path, one.row.group),
+            path_in_group(one.row.path, one.row.group),
             one.row.kept.label,
             one.row.kept.dtype,
             len(one.row.turns) or None,
@@ -124,7 +124,7 @@ def data(spec: Spec, work: Workload, how: Execution) -> dict[str, Any]:
 
 def _datum(one: KeptBytes) -> dict[str, Any]:
     return {
-        "kept_by": starred(one.row.path),
+        "kept_by": path_pattern(one.row.path),
         "tensor": one.row.kept.label,
         "group": one.row.group,
         "component": one.row.component,

@@ -5,89 +5,60 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from msgspec import structs
-
 from archcalc.analysis.atoms import is_of_work
 from archcalc.analysis.closed_form import MAX_TERMS, Relation, Rewriter
-from archcalc.analysis.figures import Figure, figures, flops_figures, memory_figures, telling
+from archcalc.analysis.figures import Figure, flops_figures, memory_figures, telling
+from archcalc.analysis.formulas import formulas, workload_rewriter
+from archcalc.analysis.lookup import NamedRow, look_up
 from archcalc.analysis.memory import BYTES
+from archcalc.analysis.model_workload import ModelWorkload
+from archcalc.analysis.row_names import axes_text, path_in_group
 from archcalc.ledger.algebra import Poly
 from archcalc.ledger.leaves import COMPONENTS
 from archcalc.ledger.types import CacheRow, Ledger, MatmulRow, Row
 from archcalc.render.lang import ENGLISH, Words
-from archcalc.render.named import Leaf, meant
 from archcalc.render.page import Block, Column, Page, Table, Text
-from archcalc.render.report import Subject, axes, placed
 from archcalc.render.symbols import in_words
 from archcalc.spec import Spec
 from archcalc.units import exact
 
 
-def page(subject: Subject, wanted: str | None, say: Words = ENGLISH) -> Page:
+def page(subject: ModelWorkload, wanted: str | None, say: Words = ENGLISH) -> Page:
     """The formulas of all totals of parameters, FLOPs and memory in short; or of what is called `wanted`.
 
     `wanted` is a figure of the report ('total', 'attention', 'flops.forward', 'memory.kv_cache_bytes'), or the path of
     a weight, a product or a cache ('*' matches anything; a part of a path will do).
     """
-    rewriter = _at_work(subject)
+    rewriter = workload_rewriter(subject)
     if wanted is None:
         called, more = telling(subject.ledger), [_in_short(subject, rewriter, say)]
-        formulas = [figure.formula for figure in _of_work(subject)]
+        shown = [figure.formula for figure in _of_work(subject)]
     else:
-        called, leaves = meant(subject.ledger, subject.dtype, wanted)
-        more = [_leaf(leaf, subject, rewriter, say) for leaf in leaves]
-        formulas = [figure.formula for figure in called] + [poly for leaf in leaves for poly in _formulas(leaf.row)]
+        called, rows = look_up(subject.ledger, subject.dtype, wanted)
+        more = [_row(one, subject, rewriter, say) for one in rows]
+        shown = [figure.formula for figure in called] + [poly for one in rows for poly in _formulas(one.row)]
     blocks = [*(_figure(figure, subject, rewriter, say) for figure in called), *more]
-    return _page(subject.spec, [*blocks, *_symbols(rewriter.ledger, formulas, say)], say)
+    return _page(subject.spec, [*blocks, *_symbols(rewriter.ledger, shown, say)], say)
 
 
 def _page(spec: Spec, blocks: Sequence[Block], say: Words) -> Page:
     return Page(spec.title or spec.name, say("explain.subtitle", name=spec.name), blocks, say.lang)
 
 
-def table_page(subject: Subject, wanted: str | None, say: Words = ENGLISH) -> Page:
+def table_page(subject: ModelWorkload, wanted: str | None, say: Words = ENGLISH) -> Page:
     """The same as a table, for programs: what it is called, its formula and its value, by the same names anywhere."""
     columns = (Column("figure"), Column("formula"), Column("value", "count"))
-    rows = [(name, found["formula"], found["value"]) for name, found in data(subject, wanted).items()]
+    rows = [(name, found["formula"], found["value"]) for name, found in formulas(subject, wanted).items()]
     return _page(subject.spec, [Table("", columns, rows)], say)
 
 
-def data(subject: Subject, wanted: str | None) -> dict[str, Any]:
-    """The same as plain data: figure or path → formula, equation, value; of a product also of attended pairs."""
-    rewriter = _at_work(subject)
-    called, leaves = figures(subject.ledger, subject.dtype), list[Leaf]()
-    if wanted is not None:
-        called, leaves = meant(subject.ledger, subject.dtype, wanted)
-    found = {figure.name: _described(figure.formula, rewriter) for figure in called}
-    for leaf in leaves:
-        found[leaf.name] = _described(_cost(leaf.row, subject), rewriter)
-        if isinstance(leaf.row, MatmulRow):
-            causal = _described(leaf.row.causal_formula, rewriter)
-            found[leaf.name] |= {"causal_formula": causal["formula"], "causal_value": causal["value"]}
-    return found
-
-
-def _described(formula: Poly, rewriter: Rewriter) -> dict[str, Any]:
-    return {
-        "formula": str(rewriter.simplify(formula)),
-        "equation": rewriter.equation(formula) if formula.terms else "0",
-        "value": formula.at(rewriter.ledger.sizes),
-        "kind": "exact",
-    }
-
-
-def _at_work(subject: Subject) -> Rewriter:
-    """Rewrites the ledger's formulas, whose sizes are those of the workload too."""
-    return Rewriter(structs.replace(subject.ledger, sizes=subject.ledger.at(subject.work)))
-
-
-def _of_work(subject: Subject) -> Iterator[Figure]:
+def _of_work(subject: ModelWorkload) -> Iterator[Figure]:
     """The figures of a workload as a whole, as the report has them."""
     yield from (figure for figure in flops_figures(subject.ledger) if not figure.parts)
     yield from (figure for figure in memory_figures(subject.ledger, subject.dtype) if figure.formula.terms)
 
 
-def _in_short(subject: Subject, rewriter: Rewriter, say: Words) -> Text:
+def _in_short(subject: ModelWorkload, rewriter: Rewriter, say: Words) -> Text:
     """A line for each figure of a workload, what is a multiple of another as that."""
     known = telling(subject.ledger)[:1]
     lines = []
@@ -112,7 +83,7 @@ def _value(formula: Poly, rewriter: Rewriter) -> str:
     return exact(formula.at(rewriter.ledger.sizes))
 
 
-def _figure(figure: Figure, subject: Subject, rewriter: Rewriter, say: Words) -> Text:
+def _figure(figure: Figure, subject: ModelWorkload, rewriter: Rewriter, say: Words) -> Text:
     parts = [(say(f"explain.part.{name}"), formula) for name, formula in figure.parts if formula.terms]
     lines = [say("explain.named", name=name, formula=rewriter.equation(formula)) for name, formula in parts]
     lines = lines if len(parts) > 1 else []
@@ -121,7 +92,7 @@ def _figure(figure: Figure, subject: Subject, rewriter: Rewriter, say: Words) ->
     return Text(title, [*lines, *_with(rewriter.used(figure.formula), say)])
 
 
-def _meaning(figure: Figure, subject: Subject, say: Words) -> str:
+def _meaning(figure: Figure, subject: ModelWorkload, say: Words) -> str:
     """What a figure counts: of a component it names it, of bytes it says how large each element is."""
     size = BYTES[subject.dtype]
     each = say("explain.byte" if size == 1 else "explain.bytes", n=size)
@@ -135,8 +106,8 @@ def _with(relations: Iterable[Relation], say: Words) -> list[str]:
     return [say("common.with", relations=drawn)] if (drawn := ", ".join(map(str, relations))) else []
 
 
-def _leaf(leaf: Leaf, subject: Subject, rewriter: Rewriter, say: Words) -> Text:
-    match leaf.row:
+def _row(named: NamedRow, subject: ModelWorkload, rewriter: Rewriter, say: Words) -> Text:
+    match named.row:
         case Row() as row:
             return _weight(row, subject.ledger, rewriter, say)
         case MatmulRow() as row:
@@ -150,14 +121,9 @@ def _formulas(row: Row | MatmulRow | CacheRow) -> list[Poly]:
     return [row.formula, row.causal_formula] if isinstance(row, MatmulRow) else [row.formula]
 
 
-def _cost(row: Row | MatmulRow | CacheRow, subject: Subject) -> Poly:
-    """Parameters of a weight, FLOPs of a product, bytes of a cache."""
-    return BYTES[subject.dtype] * row.formula if isinstance(row, CacheRow) else row.formula
-
-
 def _weight(row: Row, ledger: Ledger, rewriter: Rewriter, say: Words) -> Text:
     lines = [
-        f"{say('explain.axes')} {axes(row)} = {list(row.shape)}",
+        f"{say('explain.axes')} {axes_text(row)} = {list(row.shape)}",
         say("explain.each", formula=f"{_each(row.weight.axes)} = {exact(row.count)}"),
         say("explain.named", name=_over(row.layers, say), formula=rewriter.equation(row.formula)),
     ]
@@ -171,7 +137,7 @@ def _weight(row: Row, ledger: Ledger, rewriter: Rewriter, say: Words) -> Text:
 def _label(row: Row, say: Words) -> str:
     """A row's path, with its layers where not all have it, and its kind where that is not trainable."""
     kind = "" if row.kind == "trainable" else f" ({say(f'common.kind.{row.kind}')})"
-    return placed(row.path, row.group) + kind
+    return path_in_group(row.path, row.group) + kind
 
 
 def _product(row: MatmulRow, rewriter: Rewriter, say: Words) -> Text:
@@ -191,10 +157,10 @@ def _product(row: MatmulRow, rewriter: Rewriter, say: Words) -> Text:
     whole = sum(each.formula.at(sizes) for each in rewriter.ledger.matmuls)
     lines.append(say("explain.share", percent=100 * row.formula.at(sizes) / whole, whole=exact(whole)))
     component = say(f"common.component.{row.component}")
-    return Text(say("explain.product", name=placed(row.path, row.group), component=component), lines)
+    return Text(say("explain.product", name=path_in_group(row.path, row.group), component=component), lines)
 
 
-def _cache(row: CacheRow, subject: Subject, rewriter: Rewriter, say: Words) -> Text:
+def _cache(row: CacheRow, subject: ModelWorkload, rewriter: Rewriter, say: Words) -> Text:
     size, over = BYTES[subject.dtype], _over(max(1, len(row.turns)), say)
     held = f"{size} · {_value(row.formula, rewriter)} = {_value(size * row.formula, rewriter)}"
     lines = [
@@ -203,7 +169,7 @@ def _cache(row: CacheRow, subject: Subject, rewriter: Rewriter, say: Words) -> T
         say("explain.in_dtype", dtype=subject.dtype, formula=held),
         *_with(rewriter.used(row.formula), say),
     ]
-    return Text(say("explain.cache", name=placed(row.path, row.group)), lines)
+    return Text(say("explain.cache", name=path_in_group(row.path, row.group)), lines)
 
 
 def _axes(found: Sequence[Poly], sizes: Any, name: str) -> str:
@@ -226,9 +192,9 @@ def _share(row: Row, ledger: Ledger, say: Words) -> str:
     return say("explain.share", percent=100 * row.total / ledger.total(), whole=exact(ledger.total()))
 
 
-def _symbols(ledger: Ledger, formulas: Iterable[Poly], say: Words) -> list[Block]:
+def _symbols(ledger: Ledger, shown: Iterable[Poly], say: Words) -> list[Block]:
     """The model's dimensions; and where a formula names them, the workload's."""
-    named = set().union(*(formula.symbols() for formula in formulas))
+    named = set().union(*(formula.symbols() for formula in shown))
     work = {symbol for symbol in named if is_of_work(symbol)}
     windows = {window[:-1] for symbol in work if (window := symbol.partition("(")[2])}
     own = named - work | windows

@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
-import msgspec
-
-from archcalc.analysis.elementwise import COSTS, ElementwiseFlops, by_kind, by_operation
-from archcalc.analysis.flops import OpFlops, again, by_component, by_op, totals
+from archcalc.analysis.elementwise import COSTS, ElementwiseFlops, by_kind
+from archcalc.analysis.flops import OpFlops, again, by_component, totals
 from archcalc.analysis.layers import by_layer
-from archcalc.analysis.papers.conventions import Counted, counted
-from archcalc.ledger.build import build
-from archcalc.ledger.types import Ledger
+from archcalc.analysis.papers.conventions import Counted
+from archcalc.analysis.row_names import path_in_group, path_pattern
+from archcalc.analysis.workload_flops import WorkloadFlops
 from archcalc.render.page import Block, Column, Page, Table, Text
-from archcalc.render.report import placed, starred
 from archcalc.spec import Spec
-from archcalc.spec.execution import Execution
 from archcalc.spec.workload import Workload
 from archcalc.units import exact
 
@@ -28,26 +24,7 @@ LATENT_NOTE = "Latent attention makes keys and values anew of every cached laten
 _COUNTS = (Column("forward", "count"), Column("", "human"), Column("causal", "count"), Column("backward", "count"))
 
 
-class Found(msgspec.Struct, frozen=True):
-    """All that a page of FLOPs shows: of a workload, and of a training step carried out in some way."""
-
-    spec: Spec
-    ledger: Ledger
-    work: Workload
-    how: Execution
-    ops: list[OpFlops]
-    elementwise: list[ElementwiseFlops]
-    papers: list[Counted]
-
-    @classmethod
-    def of(cls, spec: Spec, work: Workload, how: Execution, *, conventions: bool) -> Found:
-        """The counts of a spec; `conventions` asks for the papers' too."""
-        ledger = build(spec, how)
-        papers = counted(spec, ledger, work) if conventions else []
-        return cls(spec, ledger, work, how, by_op(ledger, work), by_operation(ledger, work), papers)
-
-
-def page(found: Found, view: View) -> Page:
+def page(found: WorkloadFlops, view: View) -> Page:
     """A workload's FLOPs by component, op or layer, and how papers would count a training step of it."""
     spec, work = found.spec, found.work
     blocks: list[Block] = [_VIEWS[view](spec, found.ops), _elementwise(found.elementwise)]
@@ -76,7 +53,7 @@ def _elementwise(found: list[ElementwiseFlops]) -> Table:
     return Table("Elementwise (modelled)", columns, [*rows, ("total", total, total, None, "")], n_sums=1)
 
 
-def _step(found: Found) -> Table:
+def _step(found: WorkloadFlops) -> Table:
     """A training step, and what its checkpoints compute again: as torch does it, and as textbooks count it."""
     whole, more = totals(found.ops), again(found.ops)
     lines = [("forward", whole["forward"]), ("backward", whole["backward"])]
@@ -115,7 +92,7 @@ def _ops(spec: Spec, ops: list[OpFlops]) -> Table:
     columns = (Column("op"), Column("layers", "count"), *_COUNTS, Column("share", "percent"), Column("formula"))
     rows: list[tuple[Any, ...]] = [
         (
-            placed(op.row.path, op.row.group),
+            path_in_group(op.row.path, op.row.group),
             op.row.layers,
             op.forward,
             op.forward,
@@ -172,7 +149,7 @@ def conventions_table(found: list[Counted]) -> Table:
     return Table("A training step, as papers count it", columns, rows)
 
 
-def data(found: Found) -> dict[str, Any]:
+def data(found: WorkloadFlops) -> dict[str, Any]:
     """The same as plain data."""
     spec, ops = found.spec, found.ops
     shown: dict[str, Any] = {
@@ -182,7 +159,7 @@ def data(found: Found) -> dict[str, Any]:
         "by_component": by_component(ops),
         "ops": [
             {
-                "op": starred(op.row.path),
+                "op": path_pattern(op.row.path),
                 "group": op.row.group,
                 "component": op.row.component,
                 "layers": op.row.layers,

@@ -6,42 +6,16 @@ from typing import Any
 
 import msgspec
 
-from archcalc.analysis.lora import Targets, Tuned, tuned
-from archcalc.analysis.optimisers import Optimiser
-from archcalc.analysis.training import Precision, Recipe, totals
-from archcalc.ledger.types import Ledger, Row
+from archcalc.analysis.lora import AdapterSetup, Targets, Tuned
+from archcalc.analysis.row_names import path_in_group, path_pattern
+from archcalc.analysis.training import totals
+from archcalc.ledger.types import Row
 from archcalc.render.page import Block, Column, Page, Table, Text
-from archcalc.render.report import placed, starred
 from archcalc.render.training import PartRow, notes, part_rows, parts_table, sizes
-from archcalc.spec import Spec
 from archcalc.units import exact, percent
 
 
-class Subject(msgspec.Struct, frozen=True):
-    """What is tuned, and how: the adapters' rank and targets, the format of what stays as it is."""
-
-    spec: Spec
-    ledger: Ledger
-    rank: int
-    targets: Targets
-    form: str
-    recipe: Recipe
-    precision: Precision
-    optimiser: Optimiser
-
-    def tuned(self) -> Tuned:
-        """The model's weights, and what training keeps of each adapter."""
-        return tuned(
-            self.ledger,
-            self.rank,
-            self.targets,
-            form=self.form,
-            precision=self.precision,
-            optimiser=self.optimiser,
-        )
-
-
-def page(subject: Subject) -> Page:
+def page(subject: AdapterSetup) -> Page:
     """The parts of what is kept, and every adapter."""
     found, spec, recipe = subject.tuned(), subject.spec, subject.recipe
     whole = totals(found.adapters)
@@ -64,7 +38,7 @@ def named(targets: Targets) -> str:
     return targets if isinstance(targets, str) else ",".join(targets)
 
 
-def _share(subject: Subject, found: Tuned) -> str:
+def _share(subject: AdapterSetup, found: Tuned) -> str:
     every = subject.ledger.total() + found.trainable
     share = percent(found.trainable, every)
     return f"{exact(found.trainable)} of {exact(every)} parameters are trained: {share}"
@@ -81,7 +55,7 @@ def _adapters(found: Tuned) -> Table:
     )
     rows: list[tuple[Any, ...]] = [
         (
-            placed(line.row.path, line.row.group),
+            path_in_group(line.row.path, line.row.group),
             line.row.layers,
             _shape(line.row),
             line.row.total,
@@ -97,7 +71,7 @@ def _shape(row: Row) -> str:
     return " × ".join(map(exact, row.shape))
 
 
-def data(subject: Subject) -> dict[str, Any]:
+def data(subject: AdapterSetup) -> dict[str, Any]:
     """The same as plain data."""
     found = subject.tuned()
     trained = sizes(totals(found.adapters))
@@ -116,7 +90,7 @@ def data(subject: Subject) -> dict[str, Any]:
         "total_bytes": found.base_bytes + trained["total_bytes"],
         "adapters": [
             {
-                "weight": starred(line.row.path),
+                "weight": path_pattern(line.row.path),
                 "group": line.row.group,
                 "component": line.row.component,
                 "layers": line.row.layers,

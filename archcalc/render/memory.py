@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 from archcalc.analysis.caches import CacheBytes, by_layer, caches, next_token
-from archcalc.analysis.weights import weights, weights_bytes
+from archcalc.analysis.memory import BYTES, state_bytes
+from archcalc.analysis.row_names import path_in_group, path_pattern
+from archcalc.analysis.weights import by_component, weights, weights_bytes
 from archcalc.formats.cache_types import cache_type
-from archcalc.ledger.leaves import COMPONENTS, Component
 from archcalc.ledger.types import Ledger
 from archcalc.render.page import Block, Column, Page, Table, Text
-from archcalc.render.report import placed, starred
 from archcalc.spec import Spec
 from archcalc.spec.workload import Workload
 from archcalc.units import exact, human_bytes
@@ -33,21 +32,6 @@ def page(
     blocks.append(_each(work, kept, sum(more)) if kept else Text("", ["nothing is cached"]))
     subtitle = f"{spec.name} · batch {exact(work.batch)} · {exact(work.past + work.seq)} tokens"
     return Page(f"{spec.title or spec.name}: memory", subtitle, blocks)
-
-
-def by_component(ledger: Ledger, dtype: str) -> list[tuple[Component, str, int, int]]:
-    """Component, what its tensors are stored as, bytes of payload, of scales and zeros; without the buffers."""
-    component_of = {row.path: row.component for row in ledger.counted}
-    payloads: Counter[tuple[int, str]] = Counter()
-    overheads: Counter[tuple[int, str]] = Counter()
-    for line in weights(ledger, dtype):
-        if line.path in component_of:
-            kind = COMPONENTS.index(component_of[line.path]), line.format
-            payloads[kind] += line.payload_bytes
-            overheads[kind] += line.overhead_bytes
-    return [
-        (COMPONENTS[place], form, payloads[place, form], overheads[place, form]) for place, form in sorted(payloads)
-    ]
 
 
 def _weights(ledger: Ledger, dtype: str) -> Table:
@@ -93,7 +77,7 @@ def _tensors(ledger: Ledger, dtype: str) -> Table:
     )
     rows: list[tuple[Any, ...]] = [
         (
-            starred(line.path),
+            path_pattern(line.path),
             line.format,
             line.layers,
             line.payload_bytes,
@@ -114,7 +98,7 @@ def _caches(kept: list[CacheBytes], dtype: str) -> Table:
     columns = (Column("cache"), Column("layers", "count"), *_SPLIT, Column("bytes by formula"))
     rows: list[tuple[Any, ...]] = [
         (
-            placed(one.row.path, one.row.group),
+            path_in_group(one.row.path, one.row.group),
             len(one.row.turns),
             *_split(one.payload_bytes, one.overhead_bytes),
             str(one.formula),
@@ -168,10 +152,10 @@ def data(ledger: Ledger, work: Workload, dtype: str, cache_dtype: str) -> dict[s
         "next_token_bytes": sum(more) // work.batch,
         "dtype": dtype,
         "cache_dtype": cache_dtype,
-        "state_bytes": 0,
+        "state_bytes": state_bytes(ledger, work, dtype if dtype in BYTES else "bf16"),
         "weights": [
             {
-                "weight": starred(line.path),
+                "weight": path_pattern(line.path),
                 "format": line.format,
                 "layers": line.layers,
                 "payload_bytes": line.payload_bytes,
@@ -182,7 +166,7 @@ def data(ledger: Ledger, work: Workload, dtype: str, cache_dtype: str) -> dict[s
         ],
         "caches": [
             {
-                "cache": starred(one.row.path),
+                "cache": path_pattern(one.row.path),
                 "group": one.row.group,
                 "layers": len(one.row.turns),
                 "bytes": one.total_bytes,

@@ -9,16 +9,16 @@ import msgspec
 
 from archcalc.analysis.closed_form import Rewriter, in_letters
 from archcalc.analysis.flops import summary as flops_summary
-from archcalc.analysis.memory import Dtype
 from archcalc.analysis.memory import summary as memory_summary
+from archcalc.analysis.model_workload import ModelWorkload
 from archcalc.analysis.params import Share, largest, per_layer, shares, summary
+from archcalc.analysis.row_names import axes_text, path_pattern, row_label
 from archcalc.ledger.leaves import COMPONENTS
-from archcalc.ledger.types import Ledger, Row
+from archcalc.ledger.types import Ledger
 from archcalc.render.page import Block, Box, Column, Page, Picture, Table, Text, Treemap
 from archcalc.spec import Spec
 from archcalc.spec.groups import groups
 from archcalc.spec.layer import Stack
-from archcalc.spec.workload import Workload
 from archcalc.units import exact, human_bytes
 
 View = Literal["summary", "weights", "layers", "largest"]
@@ -30,22 +30,13 @@ N_LARGEST = 12
 MAX_KINDS = 6
 
 
-class Subject(msgspec.Struct, frozen=True):
-    """What a report is about: a model, and what it is asked to do in which dtype."""
-
-    spec: Spec
-    ledger: Ledger
-    work: Workload
-    dtype: Dtype
-
-
-def page(subject: Subject, view: View) -> Page:
+def page(subject: ModelWorkload, view: View) -> Page:
     """The report of a model in one of its views."""
     spec = subject.spec
     return Page(spec.title or spec.name, _subtitle(spec), _VIEWS[view](subject))
 
 
-def full_page(subject: Subject) -> Page:
+def full_page(subject: ModelWorkload) -> Page:
     """Every view on one page, with a treemap and a diagram: for a file that is read apart from the tool."""
     from archcalc.render.diagram import diagram
 
@@ -56,18 +47,8 @@ def full_page(subject: Subject) -> Page:
 
 def treemap(ledger: Ledger) -> Treemap:
     """Each weight's share of the parameters, as an area."""
-    boxes = [Box(starred(row.path), row.total, row.component) for row in ledger.counted]
+    boxes = [Box(path_pattern(row.path), row.total, row.component) for row in ledger.counted]
     return Treemap("Where the parameters are", boxes)
-
-
-def starred(path: str) -> str:
-    """A row's path with '*' for the layer, as people write it."""
-    return path.replace("{i}", "*")
-
-
-def placed(path: str, group: str) -> str:
-    """A path, with the layers that have it where not all do: 'layers.*.ffn.up [dense]'."""
-    return starred(path) + (f" [{group}]" if group else "")
 
 
 def _subtitle(spec: Spec) -> str:
@@ -85,7 +66,7 @@ def _stack_in_words(stack: Stack, role: str) -> str:
     return f"{stack.n_layers} {role + ' ' if role else ''}{layers}" + (f" ({parts})" if len(kinds) > 1 else "")
 
 
-def _summary(subject: Subject) -> list[Block]:
+def _summary(subject: ModelWorkload) -> list[Block]:
     ledger = subject.ledger
     return [_breakdown(ledger), _totals(ledger), _work(subject), _closed_form(ledger), *_reading(subject.spec)]
 
@@ -96,7 +77,7 @@ def _reading(spec: Spec) -> list[Block]:
     return [Text("Read from the file", notes)] if notes else []
 
 
-def _work(subject: Subject) -> Table:
+def _work(subject: ModelWorkload) -> Table:
     """What the workload costs, at a glance."""
     work, dtype = subject.work, subject.dtype
     flops, memory = flops_summary(subject.ledger, work), memory_summary(subject.ledger, work, dtype)
@@ -180,7 +161,7 @@ def _closed_form(ledger: Ledger) -> Text:
     return Text("Closed form", lines)
 
 
-def _weights(subject: Subject) -> list[Block]:
+def _weights(subject: ModelWorkload) -> list[Block]:
     ledger = subject.ledger
     total, rewriter = ledger.total(), Rewriter(ledger)
     columns = (
@@ -196,9 +177,9 @@ def _weights(subject: Subject) -> list[Block]:
     )
     rows = [
         (
-            label(row),
+            row_label(row),
             row.component,
-            axes(row),
+            axes_text(row),
             " × ".join(map(str, row.shape)),
             row.count,
             row.layers,
@@ -212,18 +193,7 @@ def _weights(subject: Subject) -> list[Block]:
     return [Table("Weights", columns, [*rows, *sums], n_sums=1)]
 
 
-def axes(row: Row) -> str:
-    """A row's axes by name: '[n_heads·d_head, d_model]'."""
-    return "[" + ", ".join(map(str, row.weight.axes)) + "]"
-
-
-def label(row: Row) -> str:
-    """A row's path, with the layers that have it where not all do, and its kind where that is not trainable."""
-    kind = "" if row.kind == "trainable" else f" ({row.kind})"
-    return placed(row.path, row.group) + kind
-
-
-def _layers(subject: Subject) -> list[Block]:
+def _layers(subject: ModelWorkload) -> list[Block]:
     ledger = subject.ledger
     lines, total = per_layer(ledger), ledger.total()
     used = [component for component in COMPONENTS if any(line.by_component[component] for line in lines)]
@@ -251,7 +221,7 @@ def _layers(subject: Subject) -> list[Block]:
     return [Table("Layer by layer", columns, [*rows, last], n_sums=1)]
 
 
-def _largest(subject: Subject) -> list[Block]:
+def _largest(subject: ModelWorkload) -> list[Block]:
     ledger = subject.ledger
     columns = (
         Column("tensor"),
@@ -262,13 +232,13 @@ def _largest(subject: Subject) -> list[Block]:
         Column("how many", "count"),
     )
     rows = [
-        (label(row), axes(row), " × ".join(map(str, row.shape)), row.count, row.count, row.layers)
+        (row_label(row), axes_text(row), " × ".join(map(str, row.shape)), row.count, row.count, row.layers)
         for row in largest(ledger, N_LARGEST)
     ]
     return [Table("Largest tensors", columns, rows)]
 
 
-_VIEWS: dict[View, Callable[[Subject], list[Block]]] = {
+_VIEWS: dict[View, Callable[[ModelWorkload], list[Block]]] = {
     "summary": _summary,
     "weights": _weights,
     "layers": _layers,

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from archcalc.analysis.memory import Dtype
+from archcalc.analysis.row_names import path_pattern
 from archcalc.analysis.shards import Engine, Shards, caches, split_bytes, weights
 from archcalc.ledger.types import Ledger
 from archcalc.render.page import Column, Page, Table
-from archcalc.render.report import starred
 from archcalc.spec import Spec
 from archcalc.spec.workload import Workload
 from archcalc.units import exact, human_bytes
@@ -79,7 +79,7 @@ def _tensors(title: str, found: Sequence[Shards]) -> Table:
         Column("last rank", "count"),
         Column("first rank's bytes by formula"),
     )
-    rows = [(starred(one.path), one.layers, _axis(one), one.bytes[0], one.bytes[-1], one.formula) for one in found]
+    rows = [(path_pattern(one.path), one.layers, _axis(one), one.bytes[0], one.bytes[-1], one.formula) for one in found]
     return Table(title, columns, rows)
 
 
@@ -90,7 +90,7 @@ def _axis(one: Shards) -> str:
 def _plain(found: Sequence[Shards]) -> list[dict[str, Any]]:
     return [
         {
-            "tensor": starred(one.path),
+            "tensor": path_pattern(one.path),
             "layers": one.layers,
             "split_along": _axis(one) or None,
             "bytes": list(one.bytes),

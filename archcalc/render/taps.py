@@ -60,7 +60,7 @@ def alike(found: Sequence[Site], work: Workload) -> list[Alike]:
     for site in found:
         if (shape := site.shape(work)) is None:
             continue
-        kind = starred(site), site.axes, shape
+        kind = path_pattern(site), site.axes, shape
         if kind not in kinds:
             order.insert(place, kind)
         place = order.index(kind) + 1
@@ -72,7 +72,7 @@ def _alike(kind: Kind, found: Sequence[Site]) -> Alike:
     return Alike(kind[0], [site.layer for site in found if site.layer is not None], found[0], kind[2])
 
 
-def starred(site: Site) -> str:
+def path_pattern(site: Site) -> str:
     """A site's name with * for its layer."""
     return site.name if site.layer is None else site.name.replace(f"layers.{site.layer}.", "layers.*.", 1)
 

@@ -3,37 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, get_args
+from typing import Any
 
 import msgspec
-from msgspec import structs
 
-from archcalc.analysis import activations, training
-from archcalc.analysis.optimisers import Optimiser, named
+from archcalc.analysis import activations
+from archcalc.analysis.optimisers import Optimiser
 from archcalc.analysis.papers.activation_conventions import compared
-from archcalc.analysis.peak import Moment, moments, peak
-from archcalc.analysis.training import (
-    PARTS,
-    Kept,
-    Part,
-    Precision,
-    Recipe,
-    Totals,
-    by_component,
-    formulas,
-    kept,
-    totals,
-)
+from archcalc.analysis.peak import Moment, moments
+from archcalc.analysis.row_names import path_pattern
+from archcalc.analysis.training import PARTS, Kept, Part, Precision, Recipe, Totals, by_component, formulas, totals
+from archcalc.analysis.training_setup import TrainingSetup
 from archcalc.ledger.build import build
-from archcalc.ledger.types import Ledger
 from archcalc.render import activation_conventions as render_conventions
 from archcalc.render import activations as render_activations
 from archcalc.render import peak as render_peak
 from archcalc.render.memory import View
 from archcalc.render.page import Block, Column, Page, Table, Text
-from archcalc.render.report import starred
-from archcalc.spec import Spec
-from archcalc.spec.execution import Device, Execution, Recompute
+from archcalc.spec.execution import Execution
 from archcalc.spec.workload import Workload
 from archcalc.units import exact, human_bytes
 
@@ -45,54 +32,8 @@ TITLES: dict[Part, str] = {
 }
 SAVED = "saved activations"
 
-# What a step keeps, by part, and its fullest moment, by what is computed again.
-Policies = dict[Recompute, tuple[dict[str, int], Moment]]
 
-
-class Subject(msgspec.Struct, frozen=True):
-    """What is trained, and how."""
-
-    spec: Spec
-    ledger: Ledger
-    recipe: Recipe
-    precision: Precision
-    optimiser: Optimiser
-    work: Workload
-    how: Execution
-    conventions: bool = False
-    tracked: Moment | None = None
-    grown_bytes: int | None = None
-
-    @classmethod
-    def of(
-        cls,
-        spec: Spec,
-        work: Workload,
-        *,
-        recipe: str | None = None,
-        dtype: str | None = None,
-        optimiser: str = "adamw",
-        device: Device | None = None,
-        conventions: bool = False,
-        **way: Any,
-    ) -> Subject:
-        """The subject of choices by name; `way` is more of an Execution.
-
-        A flash kernel is the CPU's unless told otherwise. InputError for a name that there is not, or a recipe without
-        weights in this dtype.
-        """
-        chosen = training.recipe(recipe, dtype)
-        precision = chosen.precision(dtype)
-        usual: Device = "cpu" if way.get("attention") == "flash" else "meta"
-        how = Execution(dtype=precision.weights, device=device or usual, **way)  # type: ignore[arg-type]
-        return cls(spec, build(spec), chosen, precision, named(optimiser), work, how, conventions)
-
-    def lines(self) -> list[Kept]:
-        """What training keeps of each row."""
-        return kept(self.ledger.rows, self.precision, self.optimiser)
-
-
-def page(subject: Subject, view: View = "components") -> Page:
+def page(subject: TrainingSetup, view: View = "components") -> Page:
     """What is kept from step to step and while a step runs: by part, then in detail as the view asks."""
     lines, spec, work = subject.lines(), subject.spec, subject.work
     whole, saved = totals(lines), activations.summary(build(spec, subject.how), work)
@@ -115,20 +56,7 @@ def page(subject: Subject, view: View = "components") -> Page:
     return Page(f"{spec.title or spec.name}: training memory", " · ".join(words), blocks)
 
 
-def policies(subject: Subject) -> Policies:
-    """The step by each policy of what is computed again."""
-    lines = subject.lines()
-    found: Policies = {}
-    lasting = {title: size for title, _, size in part_rows(subject.precision, totals(lines))}
-    for recompute in get_args(Recompute):
-        how = structs.replace(subject.how, recompute=recompute)
-        saved = activations.summary(build(subject.spec, how), subject.work)["total_bytes"]
-        fullest = peak(moments(subject.spec, subject.work, how, lines))
-        found[recompute] = {**lasting, SAVED: saved}, fullest
-    return found
-
-
-def _peak(subject: Subject, lines: list[Kept]) -> tuple[list[Moment], Moment | None, int | None]:
+def _peak(subject: TrainingSetup, lines: list[Kept]) -> tuple[list[Moment], Moment | None, int | None]:
     return moments(subject.spec, subject.work, subject.how, lines), subject.tracked, subject.grown_bytes
 
 
@@ -213,7 +141,7 @@ def notes(recipe: Recipe, optimiser: Optimiser, whole: Totals) -> list[str]:
     ]
 
 
-def data(subject: Subject) -> dict[str, Any]:
+def data(subject: TrainingSetup) -> dict[str, Any]:
     """The same as plain data."""
     lines = subject.lines()
     whole = totals(lines)
@@ -253,7 +181,7 @@ def sizes(own: Totals) -> dict[str, int]:
 
 def _row(line: Kept) -> dict[str, Any]:
     return {
-        "weight": starred(line.row.path),
+        "weight": path_pattern(line.row.path),
         "group": line.row.group,
         "component": line.row.component,
         "layers": line.row.layers,

@@ -7,28 +7,65 @@ from typing import Annotated, Literal
 import msgspec
 
 from archcalc.spec.attention import AnyAttention, Attention
-from archcalc.spec.base import Count, LayerCount, Part
+from archcalc.spec.base import Count, LayerCount, Part, Positive
 from archcalc.spec.ffn import AnyFfn
 from archcalc.spec.norm import Norm
 from archcalc.spec.position import TablePosition
 
 Placement = Literal["pre", "post", "sandwich", "output", "parallel", "parallel_two"]
+Skip = Literal["stream", "normed"]
+Name = Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9_]{0,30}$")]
+AnyPart = AnyAttention | AnyFfn
+
+
+class Arm(Part, frozen=True, kw_only=True):
+    """One part of a branch; its tensors are named after `name`. `norm` is the arm's own, before the part.
+
+    `reads` says what keys and values are made of: the layer's own stream, or the states of the source stack.
+    """
+
+    name: Name
+    part: AnyPart
+    norm: Norm | None = None
+    reads: Literal["stream", "source"] = "stream"
+
+
+class Branch(Part, frozen=True, kw_only=True):
+    """One residual branch: norm_after(skip·x + scale·norm_out(Σ arms(norm_in(x)))). Any norm may be absent.
+
+    `skip_reads: normed` takes norm_in(x) in place of x as what the branch is added to (BLOOM's option).
+    """
+
+    arms: Annotated[tuple[Arm, ...], msgspec.Meta(min_length=1, max_length=10)]
+    norm_in: Norm | None = None
+    norm_out: Norm | None = None
+    norm_after: Norm | None = None
+    scale: Positive = 1.0
+    skip: Positive = 1.0
+    skip_reads: Skip = "stream"
 
 
 class Layer(Part, frozen=True, kw_only=True):
-    """Attention, cross-attention and feed-forward (any may be absent), and where their norms stand.
+    """Residual branches, in their short form or one by one.
 
-    With f an attention or feed-forward, `placement` reads:
+    The short form is attention, cross-attention and feed-forward (any may be absent) with one kind of norm. With f an
+    attention or feed-forward, `placement` reads:
     pre: x + f(norm(x)) · post: norm(x + f(x)) · sandwich: x + norm(f(norm(x))) · output: x + norm(f(x)) ·
     parallel: x + attention(norm(x)) + ffn(norm(x)), one norm · parallel_two: the same with a norm each.
+    `scale`, `skip` and `skip_reads` are those of every branch. What the short form cannot say stands in `branches`
+    instead of it. `archcalc.spec.branches` gives the branches of either form.
     """
 
-    name: Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9_]{0,30}$")] | None = None
-    norm: Norm
+    name: Name | None = None
+    norm: Norm | None = None
     placement: Placement = "pre"
     attention: AnyAttention | None = None
     cross: Attention | None = None
     ffn: AnyFfn | None = None
+    scale: Positive = 1.0
+    skip: Positive = 1.0
+    skip_reads: Skip = "stream"
+    branches: Annotated[tuple[Branch, ...], msgspec.Meta(max_length=10)] = ()
 
 
 class Run(Part, frozen=True, kw_only=True):

@@ -5,7 +5,6 @@ One function per part variant fills in and checks what that variant states; `res
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import msgspec.structs
@@ -13,10 +12,12 @@ import msgspec.structs
 from archcalc.errors import InputError
 from archcalc.spec.attention import Attention, LatentAttention
 from archcalc.spec.base import Part
+from archcalc.spec.branches import PLACEMENTS, arms
 from archcalc.spec.ffn import Gated, MoE, Plain
-from archcalc.spec.layer import Layer, Run, Stack
+from archcalc.spec.layer import Arm, Branch, Layer, Run, Stack
 from archcalc.spec.model import Spec
 from archcalc.spec.position import Llama3Scaling, RelativeBias, Rope
+from archcalc.spec.variants import reading
 
 
 def resolve(spec: Spec) -> Spec:
@@ -33,7 +34,7 @@ def resolve(spec: Spec) -> Spec:
     }
     if spec.family == "encoder-decoder":
         layers = [layer for run in stacks["decoder"].runs for layer in run.pattern]
-        if not any(layer.cross for layer in layers):
+        if not any(arm.reads == "source" for layer in layers for arm in arms(layer)):
             raise InputError("no layer attends to the encoder", where="decoder.runs", allowed="a layer with 'cross'")
     return msgspec.structs.replace(spec, **stacks)
 
@@ -94,10 +95,11 @@ def _check_names(runs: tuple[Run, ...], role: str) -> None:
 def _check_shared_table(runs: tuple[Run, ...], role: str) -> None:
     """T5's bias table serves every layer of a stack, so they must agree on its shape."""
     tables = {
-        (attention.position, attention.n_heads)
+        (arm.part.position, arm.part.n_heads)
         for run in runs
         for layer in run.pattern
-        if isinstance(attention := layer.attention, Attention) and isinstance(attention.position, RelativeBias)
+        for arm in arms(layer)
+        if isinstance(arm.part, Attention) and isinstance(arm.part.position, RelativeBias)
     }
     if len(tables) > 1:
         raise InputError(
@@ -108,27 +110,78 @@ def _check_shared_table(runs: tuple[Run, ...], role: str) -> None:
 
 
 def _layer(layer: Layer, spec: Spec, role: str, where: str) -> Layer:
-    slots: dict[str, Part | None] = {"attention": layer.attention, "cross": layer.cross, "ffn": layer.ffn}
+    if layer.branches:
+        return _explicit(layer, spec, role, where)
+    slots: dict[str, Any] = {"attention": layer.attention, "cross": layer.cross, "ffn": layer.ffn}
     if not any(slots.values()):
-        raise InputError("a layer without any part", where=where, allowed="attention, cross or ffn")
-    if layer.cross and spec.encoder is None:
-        raise InputError("there is no encoder to attend to", where=f"{where}.cross", allowed="an 'encoder' stack")
-    if layer.cross and role == "encoder":
-        raise InputError("an encoder attends to itself alone", where=f"{where}.cross", allowed="null")
-    if layer.cross and layer.cross.position:
-        raise InputError("cross-attention has no positions", where=f"{where}.cross.position", allowed="null")
-    if layer.cross and layer.cross.window:
-        raise InputError("cross-attention sees the whole source", where=f"{where}.cross.window", allowed="null")
-    if layer.placement.startswith("parallel") and (layer.cross or not (layer.attention and layer.ffn)):
+        raise InputError("a layer without any part", where=where, allowed="attention, cross or ffn, or branches")
+    if layer.norm is None:
+        raise InputError("the required field 'norm' is missing", where=where, allowed="a norm, or branches")
+    if PLACEMENTS[layer.placement].in_parallel and (layer.cross or not (layer.attention and layer.ffn)):
         raise InputError(
             f"{layer.placement!r} needs attention and ffn, and no cross",
             where=f"{where}.placement",
             allowed="pre, post, …",
         )
-    filled = {
-        slot: _PARTS[type(part)](part, spec, f"{where}.{slot}") for slot, part in slots.items() if part is not None
-    }
+    if layer.skip_reads == "normed" and not PLACEMENTS[layer.placement].before:
+        raise InputError(
+            f"{layer.placement!r} has no norm before its parts", where=f"{where}.skip_reads", allowed="stream"
+        )
+    if layer.cross:
+        _check_source(layer.cross, spec, role, f"{where}.cross")
+    filled = {slot: _filled(part, spec, f"{where}.{slot}") for slot, part in slots.items() if part is not None}
     return msgspec.structs.replace(layer, **filled)
+
+
+def _explicit(layer: Layer, spec: Spec, role: str, where: str) -> Layer:
+    """A layer that states its branches; the fields of the short form stand at their defaults."""
+    for field in ("norm", "placement", "attention", "cross", "ffn", "scale", "skip", "skip_reads"):
+        if getattr(layer, field) != getattr(Layer(), field):
+            raise InputError("is stated beside branches", where=f"{where}.{field}", allowed="one of the two forms")
+    branches = tuple(_branch(each, spec, role, f"{where}.branches[{i}]") for i, each in enumerate(layer.branches))
+    names = [arm.name for branch in branches for arm in branch.arms]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(
+                f"two arms are named {name!r}", where=f"{where}.branches", allowed="a name of its own each"
+            )
+    return msgspec.structs.replace(layer, branches=branches)
+
+
+def _branch(branch: Branch, spec: Spec, role: str, where: str) -> Branch:
+    if branch.norm_in and any(arm.norm for arm in branch.arms):
+        raise InputError(
+            "an arm has a norm beside norm_in", where=f"{where}.norm_in", allowed="norm_in, or a norm of each arm"
+        )
+    if branch.skip_reads == "normed" and not branch.norm_in:
+        raise InputError("there is no norm_in to read", where=f"{where}.skip_reads", allowed="stream")
+    found = tuple(_arm(arm, spec, role, f"{where}.arms[{a}]") for a, arm in enumerate(branch.arms))
+    return msgspec.structs.replace(branch, arms=found)
+
+
+def _arm(arm: Arm, spec: Spec, role: str, where: str) -> Arm:
+    if arm.reads == "source":
+        _check_source(arm.part, spec, role, where)
+    return msgspec.structs.replace(arm, part=_filled(arm.part, spec, f"{where}.part"))
+
+
+def _check_source(part: Any, spec: Spec, role: str, where: str) -> None:
+    """Raise InputError where a part cannot attend to a source."""
+    if not isinstance(part, Attention):
+        raise InputError("does not attend to a source", where=where, allowed="a mapping of kind gqa")
+    if spec.encoder is None:
+        raise InputError("there is no encoder to attend to", where=where, allowed="an 'encoder' stack")
+    if role == "encoder":
+        raise InputError("an encoder attends to itself alone", where=where, allowed="null")
+    if part.position:
+        raise InputError("cross-attention has no positions", where=f"{where}.position", allowed="null")
+    if part.window:
+        raise InputError("cross-attention sees the whole source", where=f"{where}.window", allowed="null")
+
+
+def _filled(part: Part, spec: Spec, where: str) -> Any:
+    """The part with what it leaves out filled in, by its variant's own function."""
+    return reading(part, "resolve")(part, spec, where)
 
 
 def _attention(part: Attention, spec: Spec, where: str) -> Attention:
@@ -239,12 +292,3 @@ def _check_router(part: MoE, where: str) -> None:
 
 def _as_is(part: Plain | Gated, spec: Spec, where: str) -> Plain | Gated:
     return part
-
-
-_PARTS: dict[type, Callable[[Any, Spec, str], Part]] = {
-    Attention: _attention,
-    LatentAttention: _latent,
-    Plain: _as_is,
-    Gated: _as_is,
-    MoE: _moe,
-}

@@ -6,19 +6,20 @@ C latent of keys and values, R width with position, F feed-forward width, E expe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from fnmatch import fnmatchcase
-from typing import Any
 
 import msgspec
 
 from archcalc.errors import InputError, nearest, shown
 from archcalc.spec.attention import Attention, LatentAttention
+from archcalc.spec.branches import arm_norm, branches, names, stream_names
 from archcalc.spec.ffn import Gated, MoE, Plain
 from archcalc.spec.groups import layers_of
-from archcalc.spec.layer import Layer, Placement
+from archcalc.spec.layer import Branch, Layer
 from archcalc.spec.model import Spec
 from archcalc.spec.position import Alibi, RelativeBias, Rope
+from archcalc.spec.variants import reading
 from archcalc.spec.workload import Workload
 
 Sizes = dict[str, int]
@@ -93,45 +94,31 @@ def _bare(name: str, what: str, sizes: Sizes, of_source: bool = False) -> Site:
     return Site(name=name, axes="BTD", what=what, sizes=sizes, of_source=of_source)
 
 
-# In what order a layer comes by a part, its norms and its sum, for each placement; {} is the part's name.
-_AROUND: dict[Placement, tuple[str, ...]] = {
-    "pre": ("{}_norm", "{}", "mid"),
-    "post": ("{}", "{}_sum", "{}_norm", "mid"),
-    "sandwich": ("{}_norm", "{}", "{}_out_norm", "mid"),
-    "output": ("{}", "{}_out_norm", "mid"),
-    "parallel": ("{}_norm", "{}"),
-    "parallel_two": ("{}_norm", "{}"),
-}
-
-_WHAT = {
-    "{}_norm": "the states, normed",
-    "{}_sum": "the residual stream and what joins it, before the norm",
-    "{}_out_norm": "what the part made, normed: it joins the residual stream",
-}
-
-# What the residual stream is called after a part, if another follows.
-MIDS = {"attn": "resid_mid", "cross": "resid_mid_cross"}
-
-
 def _layer(layer: Layer, width: Sizes) -> Iterator[Site]:
-    parts = {"attn": layer.attention, "cross": layer.cross, "ffn": layer.ffn}
-    slots = [slot for slot, part in parts.items() if part is not None]
     yield _bare("resid_pre", "the residual stream that the layer reads", width)
-    for slot in slots:
-        for step in _AROUND[layer.placement]:
-            if step == "{}":
-                yield from _part(slot, parts[slot], width)
-            elif step == "mid":
-                if slot != slots[-1]:
-                    yield _bare(MIDS[slot], "the residual stream between two parts", width)
-            elif not (layer.placement == "parallel" and slot == "ffn"):
-                yield _bare(step.format(slot), _WHAT[step], width)
+    for branch, left in zip(branches(layer), stream_names(layer), strict=True):
+        yield from _branch(branch, width)
+        if left != "resid_post":
+            yield _bare(left, "the residual stream between two branches", width)
     yield _bare("resid_post", "the residual stream that the layer leaves", width)
 
 
-def _part(slot: str, part: Any, width: Sizes) -> Iterator[Site]:
-    for point in PARTS[type(part)](part, width, slot == "cross"):
-        yield msgspec.structs.replace(point, name=f"{slot}.{point.name}")
+def _branch(branch: Branch, width: Sizes) -> Iterator[Site]:
+    own = names(branch)
+    if own.norm_in:
+        yield _bare(own.norm_in, "the states, normed", width)
+    for arm in branch.arms:
+        if name := arm_norm(arm):
+            yield _bare(name, "the states, normed", width)
+        for point in reading(arm.part, "sites")(arm.part, width, arm.reads == "source"):
+            yield msgspec.structs.replace(point, name=f"{arm.name}.{point.name}")
+    if own.arms_sum:
+        yield _bare(own.arms_sum, "the sum of the branch's arms, before the norm", width)
+    if own.norm_out:
+        yield _bare(own.norm_out, "the branch's output, normed: it joins the residual stream", width)
+    if own.sum and own.norm_after:
+        yield _bare(own.sum, "the residual stream and what joins it, before the norm", width)
+        yield _bare(own.norm_after, "the states, normed", width)
 
 
 def _attention(part: Attention, width: Sizes, crosses: bool) -> Iterator[Site]:
@@ -202,15 +189,6 @@ def _mixture(part: MoE, width: Sizes, crosses: bool) -> Iterator[Site]:
         hidden = {"F": part.n_shared * part.d_shared}
         yield Site(name="shared.hidden", axes="BTF", what="the shared experts' hidden units", sizes=hidden)
     yield _bare("out", "what the feed-forward makes of the states", width)
-
-
-PARTS: dict[type, Callable[[Any, Sizes, bool], Iterator[Site]]] = {
-    Attention: _attention,
-    LatentAttention: _latent_attention,
-    Plain: _dense,
-    Gated: _dense,
-    MoE: _mixture,
-}
 
 
 def named(spec: Spec, pattern: str) -> list[Site]:

@@ -128,6 +128,8 @@ def _syntax_error(error: yaml.YAMLError) -> InputError:
     where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
     if "recursive" in problem:
         return InputError("a value that stands inside itself", where=where, allowed="values that come to an end")
+    if "nesting depth" in problem:  # libyaml's own limit, since PyYAML 6.0.4
+        return InputError("nested too deeply", allowed=f"{MAX_DEPTH} levels")
     return InputError(f"not valid YAML or JSON: {problem}", where=where)
 
 

@@ -1,13 +1,36 @@
-"""The tokenizer of a Hugging Face folder, or of a GGUF file's metadata."""
+"""The tokenizer of a source: of a Hugging Face folder, or of a GGUF file's metadata."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
+from archcalc.errors import InputError
+from archcalc.extras import require
+from archcalc.locations import ConfigFile, Folder, Gguf, Location, Preset, Repo, locate
 from archcalc.text import tokenizer_folder, tokenizer_gguf
 from archcalc.text.tokenizer import Tokenizer
+
+
+def open_tokenizer(source: str | Location) -> Tokenizer:
+    """Return the tokenizer of a folder, a tokenizer.json, a GGUF file, a repository, or a preset's weights.
+
+    Raise InputError for a source that has none or a broken one; MissingExtraError where what reads it is not installed.
+    """
+    match locate(source, bare_paths=True) if isinstance(source, str) else source:
+        case Folder(path=path) | ConfigFile(path=path) | Preset(weights=Folder(path=path)):
+            return of_folder(path)
+        case Gguf(text=text, path=path):
+            return _of_gguf_file(Path(path), text)
+        case Repo(text=repo_id):
+            from archcalc.hf.hub import snapshot_path
+
+            return of_folder(snapshot_path(repo_id, weights=False))
+        case other:
+            expected = "a folder with tokenizer.json, a tokenizer.json, a .gguf file, a repo id"
+            raise InputError("has no tokenizer", file=other.text, allowed=expected)
 
 
 def of_folder(path: str | PathLike[str]) -> Tokenizer:
@@ -24,3 +47,13 @@ def of_gguf(metadata: Mapping[str, Any], *, label: str = "GGUF") -> Tokenizer:
     Raise InputError for a kind that is not in the tables.
     """
     return tokenizer_gguf.read(metadata, label)
+
+
+def _of_gguf_file(path: Path, label: str) -> Tokenizer:
+    require("gguf", does="reading a GGUF file", extra="run")
+    from archcalc.formats.gguf_file import read_header
+
+    try:
+        return of_gguf(read_header(path).metadata, label=label)
+    except InputError as error:
+        raise error.within(label) from None

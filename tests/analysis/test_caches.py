@@ -63,7 +63,7 @@ def test_formulas(name: str, formula: str) -> None:
     assert str(keys.formula) == formula
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(specs(), st.sampled_from(list(CACHE_TYPES)), st.integers(1, 3), st.integers(1, 9), st.integers(0, 9))
 def test_any_spec_in_any_type(spec: Spec, name: str, batch: int, seq: int, past: int) -> None:
     assume(spec.n_ctx > seq)
@@ -117,7 +117,7 @@ def test_a_misfit_names_the_tensor() -> None:
         caches(build(spec), workload(spec), "int4-g64")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(specs(), st.sampled_from(list(BYTES)), st.integers(1, 3))
 def test_the_contract_agrees(spec: Spec, dtype: Dtype, batch: int) -> None:
     ledger, work = build(spec), workload(spec, batch=batch)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from archcalc import presets
@@ -48,7 +48,7 @@ def check_points(spec: Spec, found: Context) -> None:
 
 
 @each_phase
-@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30)
 @given(spec=specs(), up_to=st.integers(2, 24))
 def test_the_crossing_is_the_first_length_of_all(phase: Phase, spec: Spec, up_to: int) -> None:
     assume(phase == "prefill" or spec.decoder is not None)

@@ -8,7 +8,7 @@ from itertools import permutations
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import archcalc
@@ -19,7 +19,7 @@ from archcalc.spec import Spec
 from tests.strategies import specs
 
 ROOT = Path(__file__).parents[2]
-LAWS = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+LAWS = settings(max_examples=40)
 
 
 def check_flops(spec: Spec, **sizes: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archcalc.analysis.flops import by_op, totals
@@ -20,7 +20,7 @@ def lines(spec: Spec, work: Workload) -> dict[str, LayerFlops]:
     return {line.label: line for line in by_layer(spec, by_op(build(spec), work))}
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60)
 @given(specs(), st.integers(1, 4))
 def test_layers_add_up_and_stand_in_turn(spec: Spec, seq: int) -> None:
     work = workload(spec, seq=min(seq, spec.n_ctx))

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -132,7 +132,7 @@ def test_the_head_has_to_be_named() -> None:
         adapters(ledger("gpt2"), 8, ["head"])
 
 
-some = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+some = settings(max_examples=40)
 
 
 def as_peft(row: Row) -> tuple[str, str]:

@@ -7,7 +7,7 @@ from functools import cache
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -57,7 +57,7 @@ def parted(of_all: StateBytes, n: int) -> StateBytes:
     return one
 
 
-some = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+some = settings(max_examples=30)
 REAL = [name for name in OPTIMISERS if name != "adamw-fp32"]
 
 

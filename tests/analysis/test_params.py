@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 
 from archcalc.analysis.params import Share, biases_of, frame, largest, per_layer, shares, summary
 from archcalc.ledger.build import build
@@ -16,7 +16,7 @@ from tests.ledger import published
 from tests.ledger.test_parts import GQA, PLAIN, RMS, document
 from tests.strategies import specs
 
-LAWS = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+LAWS = settings(max_examples=40)
 
 
 def ledger_of(name: str):

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -32,7 +32,7 @@ from tests import strategies
 from tests.analysis.optimiser_truth import in_model, sum_of
 
 TORCH = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-some = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+some = settings(max_examples=30)
 PRECISIONS = [one.precision(dtype) for one in RECIPES.values() for dtype in one.dtypes]
 each = pytest.mark.parametrize("name", ["gpt3", "deepseek-v3", "t5-small", "mixtral-8x7b", "bert-base"])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-import time
+import sys
 from collections import Counter
 from functools import cache
 from pathlib import Path
@@ -244,18 +244,20 @@ def test_layer_rules_are_for_one_stack() -> None:
 
 
 @pytest.mark.parametrize("form", ["bf16", "nf4", "q4_0", "q4_k_m"])
-def test_weights_are_fast(form: str) -> None:
-    smol = ledger("llama-3-8b")
-    weights(smol, form)
-    times = []
-    for _ in range(20):
-        start = time.perf_counter()
-        weights(smol, form)
-        times.append(time.perf_counter() - start)
-    assert min(times) < 1e-3
+def test_weights_take_few_calls(form: str) -> None:
+    """Rows are asked, not tensors; calls are counted, for time depends on the machine."""
+    llama, calls = ledger("llama-3-8b"), list[object]()
+    weights(llama, form)
+    before = sys.getprofile()
+    sys.setprofile(lambda frame, event, _: calls.append(frame.f_code) if event == "call" else None)
+    try:
+        weights(llama, form)
+    finally:
+        sys.setprofile(before)
+    assert 0 < len(calls) < 2000
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(spec=strategies.specs(), name=st.sampled_from(sorted(FORMATS)))
 def test_every_row_is_stored_or_named(spec: Spec, name: str) -> None:
     """For any spec: each tensor has its bytes, or the error names one that has none."""

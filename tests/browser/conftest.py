@@ -19,7 +19,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 ROOT = Path(__file__).parents[2]
 # Where this is set, a machine without a browser fails; elsewhere its tests are skipped.
 NEEDED = "ARCHCALC_TEST_BROWSER"
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 180
 
 expect.set_options(timeout=PATIENCE_SECONDS * 1000)
 
@@ -69,7 +69,8 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., st
     yield started
     for process in begun:
         process.terminate()
-        process.wait(10)
+    for process in begun:
+        process.wait(PATIENCE_SECONDS)
 
 
 @pytest.fixture(scope="session")

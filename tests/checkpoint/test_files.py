@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -181,7 +181,7 @@ def valid(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 FLIPS = st.lists(st.tuples(st.integers(0, 2000), st.integers(1, 255)), max_size=4)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150)
 @given(kind=st.sampled_from([".safetensors", ".gguf"]), flips=FLIPS, end=st.none() | st.integers(0, 4000))
 def test_no_header_does_harm(kind: str, flips: list, end: int | None, valid: dict[str, bytes], tmp_path: Path) -> None:
     data = bytearray(valid[kind][:end])

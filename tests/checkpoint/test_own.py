@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 
 from archcalc import build, load
 from archcalc.checkpoint import open_checkpoint
@@ -17,7 +17,7 @@ from archcalc.spec import Spec
 from tests.strategies import specs
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30)
 @given(specs())
 def test_any_spec_comes_back(spec: Spec) -> None:
     model = build(spec, "cpu")

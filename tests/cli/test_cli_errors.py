@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archcalc.cli.main import COMMANDS, run
@@ -102,7 +102,7 @@ def test_a_hostile_name_cannot_drive_the_terminal(cli: Cli) -> None:
     assert found.err.rstrip("\n").isprintable()
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100)
 @given(
     st.sampled_from(["report", "explain", "diff", "compare", "claims"]),
     st.lists(
@@ -140,3 +140,18 @@ def test_input_that_cannot_be_read_is_one_line_even_in_memory(capsys: pytest.Cap
     """Under capture, standard input refuses to be read and standard output is no file."""
     assert run(["report", "-"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("args", "line"),
+    [
+        ("report gpt3 --seq 3000 --past 9", "archcalc: --seq: 3,009 tokens are more than"),
+        ("memory gpt3 --tp 5", "--tp: found 5, which does not divide n_heads = 96"),
+        ("memory bert-base --train --conventions", "--conventions: bert-base is an encoder"),
+        ("generate tiny -p x --device abacus", "archcalc: --device: found 'abacus'"),
+        ("generate tiny -p x --set n_layers=1", "archcalc: --set: found changes"),
+        ("generate gpt2 -p x", "repo id; or --random-weights"),
+    ],
+)
+def test_an_error_of_a_parameter_names_its_option(cli: Cli, args: str, line: str) -> None:
+    assert line in cli(*args.split()).err

@@ -73,7 +73,7 @@ BAD = {
     "an id too large": ([*TINY, "--ids", "99999"], "prompt: found id 99999; allowed: 0 to 2,047"),
     "an empty prompt": ([*TINY, "--ids", ","], "prompt: has no tokens"),
     "a prompt too long": ([*TINY, "--ids", ",".join("1" * 300)], "prompt: has 300 tokens; allowed: fewer than"),
-    "a cut without effect": ([*TINY, "--ids", "1", "--temperature", "0", "--top-k", "3"], "top_k: has no effect"),
+    "a cut without effect": ([*TINY, "--ids", "1", "--temperature", "0", "--top-k", "3"], "--top-k: has no effect"),
     "beams that draw": (
         [*TINY, "--ids", "1", "--beams", "2", "--temperature", "1"],
         "beams: searches for the likeliest",

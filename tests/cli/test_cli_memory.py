@@ -138,7 +138,7 @@ def test_a_training_says_what_is_kept(capsys: pytest.CaptureFixture[str]) -> Non
         ("--targets q", "--targets has no effect without --train or --lora"),
         ("--train --targets q", "--targets has no effect with --train"),
         ("--lora 4 --past 3", "--past has no effect with --lora"),
-        ("--lora 0", "rank: found 0; allowed: an integer from 1"),
+        ("--lora 0", "--lora: found 0; allowed: an integer from 1"),
         ("--lora 4 --targets q,w", "targets: no matrix is called 'w'"),
         ("--lora 4 --targets q(", "targets: the pattern 'q(' does not parse"),
         ("--lora 4 --dtype q5", "no storage format 'q5'"),

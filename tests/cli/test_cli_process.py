@@ -29,7 +29,7 @@ def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
 def shell(script: str) -> subprocess.CompletedProcess[str]:
     """Runs a bash script in which `archcalc` is this checkout's."""
     function = f"""archcalc() {{ "{sys.executable}" -c "from archcalc.cli.main import main; main()" "$@"; }}; """
-    return subprocess.run(["bash", "-c", function + script], capture_output=True, text=True, timeout=60)  # noqa: S603, S607
+    return subprocess.run(["bash", "-c", function + script], capture_output=True, text=True, timeout=600)  # noqa: S603, S607
 
 
 def on_terminal(columns: int, *args: str) -> str:
@@ -106,7 +106,7 @@ def test_interrupted(tmp_path: Path) -> None:
         held.write(b"name: x\n")
         time.sleep(0.2)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=600)
     assert process.returncode == 130
     assert err.strip() == "archcalc: interrupted"
 

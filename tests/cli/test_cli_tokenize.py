@@ -133,9 +133,10 @@ def test_nothing_splits_into_nothing(good: Callable[..., str], sources: tuple[st
         (["model"], "a source and a text are needed"),
         (
             ["nowhere", "x"],
-            "nowhere: is not there; allowed: a folder with tokenizer.json, a tokenizer.json, a .gguf file, a repo id",
+            "nowhere: no preset is called 'nowhere'; allowed: a preset ('archcalc presets' lists them), a path, or a",
         ),
         (["a.txt", "x"], "a.txt: has no tokenizer; allowed: a folder"),
+        (["gpt2", "x"], "gpt2: has no tokenizer; allowed: a folder"),
         (["model", "model", "x"], "'model' stands twice; allowed: each source once"),
         (["broken.json", "x"], "broken.json: is no tokenizer ("),
         (["broken.gguf", "x"], "broken.gguf: is cut short"),
@@ -160,3 +161,9 @@ def test_what_cannot_be_is_told(
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.startswith(f"archcalc: {line}")
     assert ran.err.count("\n") == 1
+
+
+def test_a_preset_that_comes_with_weights_has_a_tokenizer(good: Callable[..., str]):
+    (one,) = json.loads(good("tokenize", "tiny", "The cat", "-f", "json"))["tokenizers"]
+    assert one["name"] == "tiny"
+    assert one["n_tokens"] >= 1

@@ -24,7 +24,7 @@ def _house(module: str) -> None:
 
 def opened(module: str, **link: Any) -> AppTest:
     """The page of this module, opened by a link."""
-    at = AppTest.from_function(_house, kwargs={"module": module}, default_timeout=60)
+    at = AppTest.from_function(_house, kwargs={"module": module}, default_timeout=600)
     for key, value in link.items():
         at.query_params[key] = value
     at.run()

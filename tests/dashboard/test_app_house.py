@@ -36,6 +36,6 @@ def test_nothing_stands_beside_the_served_script() -> None:
 
 @pytest.mark.parametrize("script", ["app.py", "archcalc/dashboard/served/app.py"])
 def test_the_front_door_opens_on_gpt3(script: str) -> None:
-    page = AppTest.from_file(str(ROOT / script), default_timeout=60).run()
+    page = AppTest.from_file(str(ROOT / script), default_timeout=600).run()
     assert not page.exception
     assert "174,604,259,328" in html(page)

@@ -22,7 +22,7 @@ PAGE = Path(__file__).with_name("app.py")
 
 
 def run_page(**query: str) -> AppTest:
-    page = AppTest.from_function(_page, default_timeout=60)
+    page = AppTest.from_function(_page, default_timeout=600)
     for name, value in query.items():
         page.query_params[name] = value
     return page.run()

@@ -29,7 +29,7 @@ def drawn() -> None:
 
 def opened(**told: Any) -> AppTest:
     """The page as a link opens it."""
-    at = AppTest.from_function(drawn, default_timeout=60)
+    at = AppTest.from_function(drawn, default_timeout=600)
     for key, value in told.items():
         at.query_params[key] = str(value)
     return good(at.run())
@@ -183,7 +183,7 @@ def test_what_is_shared_is_made_once_and_the_longest_unused_goes() -> None:
 
 
 def test_what_was_stopped_is_not_begun_again_unasked() -> None:
-    at = AppTest.from_function(drawn, default_timeout=60)
+    at = AppTest.from_function(drawn, default_timeout=600)
     at.query_params["trace_ids"] = "2,1,0"
     at.session_state["stop_trace"] = True
     good(at.run())

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hf_configs import CONFIGS, LLAMA, LLAMA3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +14,7 @@ from archcalc.errors import InputError
 from archcalc.hf import from_config, to_config
 from archcalc.spec import Spec
 from archcalc.spec.document import decode
+from tests.hf.hf_configs import CONFIGS, LLAMA, LLAMA3
 
 BASE = {"model_type": "llama"} | LLAMA
 
@@ -145,7 +145,7 @@ def outcome(attempt: Callable[[], Any]) -> Any:
     return line
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 @given(st.data())
 def test_any_value_is_read_or_refused(data: st.DataObject) -> None:
     config = copy.deepcopy(SMALL_CONFIGS[data.draw(st.sampled_from(sorted(SMALL_CONFIGS)))])

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import torch
-from hf_configs import CONFIGS
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -26,6 +25,7 @@ from archcalc.sources import load
 from archcalc.spec import Spec
 from archcalc.spec.document import decode
 from archcalc.spec.workload import workload
+from tests.hf.hf_configs import CONFIGS
 from tests.test_workloads import shallow
 
 SEQ, SHORT = 128, 13

@@ -44,7 +44,7 @@ def test_by_hand() -> None:
     assert ranks(double(0.1, 0.4, 0.1, 0.4), torch.tensor([0, 1, 2, 3])) == [3, 1, 3, 1]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(LOGITS, LOGITS)
 def test_as_torch_has_it(a: list[float], b: list[float]) -> None:
     found = of(a, b, top=4)

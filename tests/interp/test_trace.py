@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 
 from archcalc import build, load
 from archcalc.errors import InputError
@@ -101,7 +101,7 @@ def test_every_value_follows_from_those_before_it(name: str) -> None:
     assert torch.equal(found["logits"], model(*(torch.tensor([ids]) for ids in texts))[0])
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25)
 @given(specs())
 def test_any_spec_is_traced_through_all_its_sites(spec: Spec) -> None:
     model = build(spec, "cpu").eval()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 
 from archcalc import build, load
 from archcalc.errors import InputError
@@ -60,7 +60,7 @@ def test_what_is_hidden_is_said() -> None:
     assert by_name["exps"][2] == by_name["shares"][2] == 0
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25)
 @given(specs())
 def test_every_attentions_stages_lead_from_one_to_the_next(spec: Spec) -> None:
     ids = [token % spec.vocab_size for token in range(min(spec.n_ctx, 4))]

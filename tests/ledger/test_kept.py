@@ -413,7 +413,7 @@ def test_what_is_kept_after_the_last_product_needs_it_again():
     assert set(again("full", {"ffn": MOE}).values()) == {"always"}
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(specs())
 def test_recomputation_changes_only_what_is_kept(spec: Spec):
     """Products that are computed again in some layers alone have a row for each kind; their sum stays."""
@@ -551,7 +551,7 @@ def test_masks_of_two_windows_are_two():
     assert [row.path for row in ledger.kept if "mask" in row.path] == ["mask", "mask 2"]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(specs())
 def test_every_rows_value_is_its_formulas(spec: Spec):
     ledger = build(spec, Execution())

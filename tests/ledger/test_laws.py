@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
@@ -19,6 +19,7 @@ from archcalc.ledger.leaves import COMPONENTS
 from archcalc.ledger.types import Ledger
 from archcalc.spec import Spec
 from archcalc.spec.attention import Attention
+from archcalc.spec.branches import arms
 from archcalc.spec.document import decode, encode, override
 from archcalc.spec.ffn import MoE
 from archcalc.spec.groups import layers_of
@@ -27,7 +28,7 @@ from tests.ledger import published
 from tests.ledger.formulas import value
 from tests.strategies import specs
 
-LAWS = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+LAWS = settings(max_examples=40)
 
 
 def layers(spec: Spec) -> list[Any]:
@@ -100,7 +101,7 @@ def test_simplifying_keeps_the_value(spec: Spec):
 @given(specs())
 def test_a_token_uses_all_but_the_experts_it_is_not_sent_to(spec: Spec):
     found = summary(build(spec))
-    mixtures = [layer.ffn for layer in layers(spec) if isinstance(layer.ffn, MoE)]
+    mixtures = [arm.part for layer in layers(spec) for arm in arms(layer) if isinstance(arm.part, MoE)]
     assert found["active"] <= found["total"]
     assert (found["active"] < found["total"]) == any(part.n_active < part.n_experts for part in mixtures)
 
@@ -158,8 +159,7 @@ def test_the_total_is_affine_in_the_layers_of_an_open_run(spec: Spec, data: st.D
 @given(specs())
 def test_as_many_key_heads_as_heads_is_multi_head_attention(spec: Spec):
     """Stating n_kv_heads = n_heads is leaving it out, and every projection is then as large as the queries'."""
-    parts = [layer.attention for layer in layers(spec) if isinstance(layer.attention, Attention)]
-    assume(parts)
+    assume(any(isinstance(arm.part, Attention) for layer in layers(spec) for arm in arms(layer)))
     stated = document_with(encode(spec), lambda part: part | {"n_kv_heads": part["n_heads"]})
     left_out = document_with(encode(spec), lambda part: part | {"n_kv_heads": None})
     ledger = build(decode(stated))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archcalc.ledger.build import build
@@ -61,7 +61,7 @@ def test_published_models(name: str):
     assert cached(ledger, HELD) == held
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40)
 @given(specs(), st.integers(1, 5), st.integers(1, 9), st.integers(0, 9))
 def test_sequences_of_a_batch_cost_alike(spec: Spec, batch: int, seq: int, past: int):
     ledger = build(spec)

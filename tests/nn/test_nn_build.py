@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import archcalc.nn
@@ -22,11 +22,6 @@ from archcalc.spec.groups import groups
 from tests.strategies import PARTS, specs
 
 
-def relaxed(max_examples: int) -> settings:
-    slow = [HealthCheck.too_slow, HealthCheck.data_too_large]
-    return settings(max_examples=max_examples, deadline=None, suppress_health_check=slow)
-
-
 def inputs(spec: Spec, batch: int, seq: int, device: str) -> list[torch.Tensor]:
     """Token ids for every stack; the source of an encoder-decoder is another length."""
     seqs = [max(seq - 1, 1), seq] if spec.family == "encoder-decoder" else [seq]
@@ -37,7 +32,7 @@ def width_out(spec: Spec) -> int:
     return spec.vocab_size if spec.head else spec.d_model
 
 
-@relaxed(40)
+@settings(max_examples=40)
 @given(spec=specs(), batch=st.sampled_from((2, 3, 1)), data=st.data())
 def test_runs_on_meta(spec: Spec, batch: int, data: st.DataObject) -> None:
     seq = data.draw(st.integers(1, spec.n_ctx))
@@ -50,7 +45,7 @@ def test_runs_on_meta(spec: Spec, batch: int, data: st.DataObject) -> None:
     assert [y.shape for y in further] == [(batch, seq - 1 - m, width_out(spec)) for m in range(min(n_mtp, seq - 1))]
 
 
-@relaxed(40)
+@settings(max_examples=40)
 @given(spec=specs(), training=st.booleans())
 def test_runs_on_the_cpu(spec: Spec, training: bool) -> None:
     model = build(spec, "cpu").train(training)
@@ -63,7 +58,7 @@ def test_runs_on_the_cpu(spec: Spec, training: bool) -> None:
     }
 
 
-@relaxed(40)
+@settings(max_examples=40)
 @given(spec=specs(family="decoder"))
 def test_every_parameter_takes_part(spec: Spec) -> None:
     """No weight is built that no forward uses (a chosen expert's gradient reaches the stacked weights of all)."""
@@ -76,7 +71,7 @@ def test_every_parameter_takes_part(spec: Spec) -> None:
     assert [name for name in unused if not name.startswith(too_far)] == []
 
 
-@relaxed(100)
+@settings(max_examples=100)
 @given(spec=specs())
 def test_drawn_specs_are_valid(spec: Spec) -> None:
     assert decode(encode(spec)) == spec
@@ -86,7 +81,7 @@ def test_drawn_specs_are_valid(spec: Spec) -> None:
 
 @pytest.mark.parametrize("kind", PARTS, ids=lambda kind: kind.__name__)
 def test_parts_are_drawn(kind: type[Part]) -> None:
-    @settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=5)
     @given(part=PARTS[kind])
     def check(part: Part) -> None:
         assert type(part) is kind

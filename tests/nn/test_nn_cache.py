@@ -8,33 +8,28 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from archcalc.errors import InputError
 from archcalc.nn import build
-from archcalc.nn.cache import CACHES, Cache, allocate
+from archcalc.nn.cache import Cache, allocate
 from archcalc.nn.held import Tokens
 from archcalc.nn.quantised import Plain
 from archcalc.sources import load
 from archcalc.spec import Spec
 from archcalc.spec.attention import Attention, LatentAttention
+from archcalc.spec.branches import arms
 from archcalc.spec.execution import Execution
 from archcalc.spec.groups import layers_of, weight_indices
 from tests.nn import test_nn_transformers as theirs
 from tests.nn.flop_truth import counted, decode, prefill
 from tests.strategies import DECODERS, specs
-from tests.test_completeness import variants
 
 SEQ, SOURCE = 14, 4  # past every drawn window, which is 9 at most
 GQA = {"kind": "gqa", "n_heads": 3, "n_kv_heads": 1, "d_head": 4}
 RMS = {"kind": "rmsnorm"}
-
-
-def relaxed(max_examples: int) -> settings:
-    slow = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
-    return settings(max_examples=max_examples, deadline=None, suppress_health_check=slow)
 
 
 def filled(model: nn.Module) -> Any:
@@ -106,7 +101,7 @@ def splits(draw: st.DrawFn, total: int) -> list[int]:
     return chunks
 
 
-@relaxed(120)
+@settings(max_examples=120)
 @given(spec=DECODERS, data=st.data())
 def test_same_logits_in_any_chunks(spec: Spec, data: st.DataObject) -> None:
     model = drawn(spec)
@@ -149,7 +144,7 @@ def test_each_turn_of_shared_weights_has_a_cache(share: bool, position: dict[str
     torch.testing.assert_close(cached(model, ids, [], cache, [2, 1, 6]), model(ids), rtol=1e-5, atol=1e-6)
 
 
-@relaxed(50)
+@settings(max_examples=50)
 @given(spec=specs(family="decoder"))
 def test_one_prefill_is_the_forward_pass(spec: Spec) -> None:
     """Bit for bit: before anything is held, a cache changes nothing."""
@@ -167,18 +162,17 @@ def test_one_prefill_is_the_forward_pass(spec: Spec) -> None:
 def formula(spec: Spec, batch: int, capacity: int, source: int) -> int:
     """Elements, as docs and papers have it."""
     total = 0
-    for layer in layers_of(spec.decoder):
-        part, cross = layer.attention, layer.cross
+    for arm in (arm for layer in layers_of(spec.decoder) for arm in arms(layer)):
+        part = arm.part
         if isinstance(part, LatentAttention):
             total += capacity * (part.kv_rank + part.d_rope)
         if isinstance(part, Attention):
-            total += 2 * part.n_kv_heads * part.d_head * min(capacity, part.window or capacity)
-        if cross is not None:
-            total += 2 * cross.n_kv_heads * cross.d_head * source
+            tokens = source if arm.reads == "source" else min(capacity, part.window or capacity)
+            total += 2 * part.n_kv_heads * part.d_head * tokens
     return batch * total
 
 
-@relaxed(60)
+@settings(max_examples=60)
 @given(spec=DECODERS, batch=st.integers(1, 3), dtype=st.sampled_from((torch.float32, torch.bfloat16)))
 def test_bytes_of_drawn_specs(spec: Spec, batch: int, dtype: torch.dtype) -> None:
     capacity, source = lengths(spec)
@@ -220,12 +214,6 @@ def test_bytes_of_a_source() -> None:
 def test_latents_are_held_and_no_heads() -> None:
     (first, *_) = allocate(load("deepseek-v3"), 2, 7).layers
     assert [tensor.shape for tensor in first["attn"].tensors] == [(2, 7, 512), (2, 1, 7, 64)]
-
-
-def test_every_attention_has_a_cache() -> None:
-    from archcalc.spec.attention import AnyAttention
-
-    assert set(CACHES) == variants(AnyAttention)
 
 
 # What it holds.
@@ -389,7 +377,7 @@ def test_a_step_on_meta_allocates_nothing() -> None:
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024 < 300, "MiB"
 
 
-@relaxed(40)
+@settings(max_examples=40)
 @given(spec=DECODERS, batch=st.integers(1, 2), data=st.data())
 def test_scores_have_a_column_for_each_key_that_a_layer_holds(spec: Spec, batch: int, data: st.DataObject) -> None:
     seq, source = lengths(spec)
@@ -399,11 +387,11 @@ def test_scores_have_a_column_for_each_key_that_a_layer_holds(spec: Spec, batch:
     expected: dict[str, int] = {}
     stack, prefix = spec.decoder, "decoder." if spec.encoder else ""
     for owner, layer in zip(weight_indices(stack), layers_of(stack), strict=True):
-        for slot, part in (("attn", layer.attention), ("cross", layer.cross)):
-            if part is not None:
-                name = f"{prefix}layers.{owner}.{slot}"
-                expected[name] = expected.get(name, 0) + products(part, batch, new, past, source * (slot == "cross"))
-    assert {name: flops for name, flops in found.items() if name.endswith((".attn", ".cross"))} == expected
+        for arm in arms(layer):
+            if isinstance(arm.part, Attention | LatentAttention):
+                name, of_source = f"{prefix}layers.{owner}.{arm.name}", source * (arm.reads == "source")
+                expected[name] = expected.get(name, 0) + products(arm.part, batch, new, past, of_source)
+    assert {name: flops for name, flops in found.items() if name in expected} == expected
 
 
 def products(part: Any, batch: int, new: int, past: int, source: int) -> int:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 
 from archcalc.spec import Spec
 from tests.nn.flop_truth import backward, decode, prefill
 from tests.strategies import specs
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20)
 @given(spec=specs())
 def test_modules_sum_to_the_total_and_spend_twice_as_much_backward(spec: Spec) -> None:
     """A matmul's backward is two of its size: every input and every matrix has a gradient."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
@@ -20,7 +20,7 @@ from archcalc.sources import load
 from archcalc.spec import Spec
 from archcalc.spec.execution import Execution
 from tests.nn import test_nn_transformers as theirs
-from tests.nn.test_nn_cache import GQA, drawn, filled, inputs, lengths, near, one_layer, relaxed
+from tests.nn.test_nn_cache import GQA, drawn, filled, inputs, lengths, near, one_layer
 from tests.strategies import specs
 
 DECODERS = specs(family="decoder")
@@ -56,7 +56,7 @@ def _no_graph() -> Any:
         yield
 
 
-@relaxed(60)
+@settings(max_examples=60)
 @given(spec=DECODERS, data=st.data(), left=st.booleans())
 def test_padded_rows_of_a_decoder(spec: Spec, data: st.DataObject, left: bool) -> None:
     model = drawn(spec)
@@ -67,7 +67,7 @@ def test_padded_rows_of_a_decoder(spec: Spec, data: st.DataObject, left: bool) -
     assert alone_is_the_same(model, rows, found, padding)
 
 
-@relaxed(60)
+@settings(max_examples=60)
 @given(spec=DECODERS, data=st.data())
 def test_padded_rows_through_a_cache(spec: Spec, data: st.DataObject) -> None:
     model = drawn(spec)
@@ -81,7 +81,7 @@ def test_padded_rows_through_a_cache(spec: Spec, data: st.DataObject) -> None:
     assert alone_is_the_same(model, rows, torch.cat(chunks, 1), padding)
 
 
-@relaxed(60)
+@settings(max_examples=60)
 @given(spec=ENCODERS, data=st.data(), left=st.booleans())
 def test_padded_rows_of_an_encoder(spec: Spec, data: st.DataObject, left: bool) -> None:
     model = drawn(spec)
@@ -92,7 +92,7 @@ def test_padded_rows_of_an_encoder(spec: Spec, data: st.DataObject, left: bool) 
     assert alone_is_the_same(model, rows, found, padding)
 
 
-@relaxed(60)
+@settings(max_examples=60)
 @given(spec=PAIRS, data=st.data(), left=st.booleans(), caches=st.booleans())
 def test_padded_sources(spec: Spec, data: st.DataObject, left: bool, caches: bool) -> None:
     model = drawn(spec)
@@ -208,7 +208,7 @@ def test_a_cache_that_begins_anew_forgets_its_padding() -> None:
     torch.testing.assert_close(model(ids, cache=cache), model(ids))
 
 
-@relaxed(30)
+@settings(max_examples=30)
 @given(spec=specs(), data=st.data())
 def test_the_last_logits_alone(spec: Spec, data: st.DataObject) -> None:
     model = drawn(spec)
@@ -228,7 +228,7 @@ def test_one_logit_costs_one_matmul_row() -> None:
     assert found[0] - found[1] == 2 * 2 * 11 * 6 * 23
 
 
-@relaxed(40)
+@settings(max_examples=40)
 @given(
     spec=st.one_of(DECODERS, PAIRS),
     data=st.data(),

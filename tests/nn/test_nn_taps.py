@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -21,6 +21,7 @@ from archcalc.nn.taps.points import BEGIN
 from archcalc.run.pack import pack
 from archcalc.sources import load
 from archcalc.spec import Spec
+from archcalc.spec.branches import branches, names, stream_names
 from archcalc.spec.execution import Execution, Kernel
 from archcalc.spec.groups import layers_of
 from archcalc.spec.workload import workload
@@ -35,7 +36,6 @@ from tests.nn.test_nn_cache import (
     near,
     new_cache,
     one_layer,
-    relaxed,
     splits,
 )
 from tests.nn.test_nn_padding import alone_is_the_same, padded, rows_of
@@ -88,7 +88,7 @@ def ids() -> Tensor:
 # Reading.
 
 
-@relaxed(40)
+@settings(max_examples=40)
 @given(spec=specs(), kernel=st.sampled_from(KERNELS), grad=st.booleans())
 def test_reading_leaves_logits_bit_equal_and_comes_by_every_site(spec: Spec, kernel: Kernel, grad: bool) -> None:
     model, asked = made(spec, kernel), ids_of(spec)
@@ -103,7 +103,7 @@ def test_reading_leaves_logits_bit_equal_and_comes_by_every_site(spec: Spec, ker
     assert list(found) == [site.name for site in taps.sites(spec)], "in the order of the pass"
 
 
-@relaxed(40)
+@settings(max_examples=40)
 @given(spec=DECODERS, data=st.data())
 def test_shapes_of_a_pass_with_a_cache(spec: Spec, data: st.DataObject) -> None:
     model = made(spec)
@@ -120,7 +120,7 @@ def test_shapes_of_a_pass_with_a_cache(spec: Spec, data: st.DataObject) -> None:
     assert {name: x.shape for name, x in found.items()} == {name: x for name, x in listed.items() if x is not None}
 
 
-@relaxed(40)
+@settings(max_examples=40)
 @given(spec=specs())
 def test_the_residual_stream_is_the_sum_of_what_joins_it(spec: Spec) -> None:
     model = made(spec)
@@ -131,26 +131,22 @@ def test_the_residual_stream_is_the_sum_of_what_joins_it(spec: Spec) -> None:
             here = {name.removeprefix(f"{prefix}layers.{turn}."): x for name, x in found.items()}
             assert torch.equal(here["resid_pre"], before)
             x = before = here["resid_pre"]
-            parts = {"attn": layer.attention, "cross": layer.cross, "ffn": layer.ffn}
-            for slot in (name for name, part in parts.items() if part is not None):
-                joins = here.get(f"{slot}_out_norm", here[f"{slot}.out"])
-                x = x + joins
-                if layer.placement == "post":
-                    assert torch.equal(here[f"{slot}_sum"], x)
-                    x = here[f"{slot}_norm"]
-                middle = {"attn": "resid_mid", "cross": "resid_mid_cross"}.get(slot)
-                if middle in here:
-                    assert torch.equal(here[middle], x)
-            assert ("resid_mid" in here) == (
-                layer.attention is not None
-                and (layer.cross or layer.ffn) is not None
-                and not layer.placement.startswith("parallel")
-            )
+            for branch, left in zip(branches(layer), stream_names(layer), strict=True):
+                own = names(branch)
+                skip = here[own.norm_in] if branch.skip_reads == "normed" else x
+                joins = [here[own.norm_out]] if own.norm_out else [here[f"{arm.name}.out"] for arm in branch.arms]
+                x = skip if branch.skip == 1 else skip * branch.skip
+                for y in joins:
+                    x = x + (y if branch.scale == 1 else y * branch.scale)
+                if own.sum:
+                    assert torch.equal(here[own.sum], x)
+                    x = here[own.norm_after]
+                assert torch.equal(here[left], x)
             assert torch.equal(here["resid_post"], x)
             before = here["resid_post"]
 
 
-@relaxed(40)
+@settings(max_examples=40)
 @given(spec=specs(), kernel=st.sampled_from(KERNELS))
 def test_patterns_are_the_softmax_of_scores_and_weigh_the_values(spec: Spec, kernel: Kernel) -> None:
     model = drawn(spec, how=by(kernel))
@@ -209,7 +205,7 @@ def test_gradients_at_the_sites(model: Any, ids: Tensor) -> None:
 # Writing.
 
 
-@relaxed(70)
+@settings(max_examples=70)
 @given(spec=DECODERS, data=st.data())
 def test_an_edit_means_the_same_with_a_cache(spec: Spec, data: st.DataObject) -> None:
     model = drawn(spec)
@@ -221,7 +217,7 @@ def test_an_edit_means_the_same_with_a_cache(spec: Spec, data: st.DataObject) ->
     assert near(found, expected)
 
 
-@relaxed(40)
+@settings(max_examples=40)
 @given(spec=specs(family="decoder"), data=st.data(), left=st.booleans())
 def test_positions_are_a_rows_own(spec: Spec, data: st.DataObject, left: bool) -> None:
     model = drawn(spec)
@@ -231,7 +227,7 @@ def test_positions_are_a_rows_own(spec: Spec, data: st.DataObject, left: bool) -
         assert alone_is_the_same(model, rows, model(ids, padding_BT=padding), padding)
 
 
-@relaxed(40)
+@settings(max_examples=40)
 @given(spec=specs(family="decoder"), data=st.data())
 def test_positions_are_a_rows_own_with_a_cache(spec: Spec, data: st.DataObject) -> None:
     """A prompt padded on the left, then token by token."""
@@ -246,7 +242,7 @@ def test_positions_are_a_rows_own_with_a_cache(spec: Spec, data: st.DataObject) 
         assert alone_is_the_same(model, rows, torch.cat(chunks, 1), padding)
 
 
-@relaxed(30)
+@settings(max_examples=30)
 @given(spec=specs(family="encoder-decoder"), data=st.data(), left=st.booleans(), caches=st.booleans())
 def test_positions_of_a_padded_source_are_its_own(spec: Spec, data: st.DataObject, left: bool, caches: bool) -> None:
     model = drawn(spec)
@@ -264,7 +260,7 @@ def test_positions_of_a_padded_source_are_its_own(spec: Spec, data: st.DataObjec
             assert near(of_batch, model(row[None], target[None])[0])
 
 
-@relaxed(40)
+@settings(max_examples=40)
 @given(spec=specs(), data=st.data(), kernel=st.sampled_from(KERNELS))
 def test_a_value_put_into_its_own_place_changes_nothing(spec: Spec, data: st.DataObject, kernel: Kernel) -> None:
     """Bit for bit; of scores and patterns, what the eager kernel gives."""
@@ -298,7 +294,7 @@ def test_eager_attention_says_nothing_and_other_edits_leave_the_kernel(model: An
         taps.record(model, ids, edits=[taps.Edit("attn.q", 0, half)])
 
 
-@relaxed(30)
+@settings(max_examples=30)
 @given(spec=specs(), data=st.data())
 def test_an_attention_that_gives_nothing_is_one_whose_last_matrix_is_zero(spec: Spec, data: st.DataObject) -> None:
     model, asked = made(spec), ids_of(spec)
@@ -491,7 +487,7 @@ def operations(run: Callable[[], object]) -> list[str]:
     return mode.found
 
 
-@relaxed(20)
+@settings(max_examples=20)
 @given(spec=specs(), kernel=st.sampled_from(KERNELS))
 def test_what_is_free_costs_no_operation(spec: Spec, kernel: Kernel) -> None:
     """Other views of what is there move nothing: of where tokens stand, and of a mixture's rows."""
@@ -585,10 +581,3 @@ def test_recomputation_in_training_is_refused(recompute: Any, model: Any, ids: T
         with pytest.raises(InputError, match="recompute: the backward pass would come by edits again"):
             model(ids)
     model(ids)
-
-
-def test_every_part_has_its_sites() -> None:
-    from archcalc.spec import sites
-    from tests.test_completeness import LAYER_PARTS
-
-    assert set(sites.PARTS) == LAYER_PARTS

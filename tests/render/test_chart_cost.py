@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given, settings
 
 from archcalc.analysis.growth import growth
+from archcalc.analysis.training_setup import by_recompute, training_setup
+from archcalc.analysis.workload_flops import workload_flops
 from archcalc.errors import InputError
 from archcalc.ledger.build import build
 from archcalc.render import flops, shards, training
@@ -23,8 +25,8 @@ from tests.strategies import specs
 
 SPEC = load("gpt2")
 LEDGER, WORK = build(SPEC), workload(SPEC)
-FOUND = flops.Found.of(SPEC, WORK, Execution(), conventions=True)
-SUBJECT = training.Subject.of(SPEC, WORK, dropout=False)
+FOUND = workload_flops(SPEC, WORK, Execution(), conventions=True)
+SUBJECT = training_setup(SPEC, WORK, dropout=False)
 
 
 def sums(chart: dict[str, Any]) -> dict[str, float]:
@@ -50,11 +52,11 @@ def test_a_bar_of_flops_is_as_long_as_its_total() -> None:
 
 
 def test_a_bar_of_training_is_all_that_a_step_keeps() -> None:
-    kept = list(sums(memory.kept(SUBJECT, training.policies(SUBJECT))).values())
+    kept = list(sums(memory.kept(SUBJECT, by_recompute(SUBJECT))).values())
     assert kept[0] == training.data(SUBJECT)["step_bytes"]
     assert kept[0] > kept[1] > kept[2]
     assert (
-        next(iter(sums(memory.peaks(SUBJECT, training.policies(SUBJECT))).values()))
+        next(iter(sums(memory.peaks(SUBJECT, by_recompute(SUBJECT))).values()))
         == training.data(SUBJECT)["peak"]["peak_bytes"]
     )
 
@@ -71,7 +73,7 @@ def test_a_logarithmic_bar_begins_below_every_value() -> None:
     assert chart["encoding"]["x2"]["datum"] <= min(value["size"] for value in chart["data"]["values"]) / 2
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(specs())
 def test_the_cache_grows_as_the_report_says(spec: Spec) -> None:
     from archcalc.contract import report
@@ -93,7 +95,7 @@ CHARTS = {
     "components": lambda: of_flops.components(FOUND),
     "conventions": lambda: of_flops.conventions(FOUND),
     "running": lambda: memory.running(SPEC, LEDGER, WORK, ("bf16", "bf16")),
-    "peaks": lambda: memory.peaks(SUBJECT, training.policies(SUBJECT)),
+    "peaks": lambda: memory.peaks(SUBJECT, by_recompute(SUBJECT)),
     "ranks": lambda: memory.ranks(SPEC, shards.data(LEDGER, WORK, "tp", 2, ("bf16", "bf16"))),
     "growth": lambda: of_growth.chart(SPEC, growth(SPEC, LEDGER, 1, "bf16"), ("bf16", 248_879_616)),
     "side_by_side": lambda: side_by_side.chart([SPEC, load("tiny")], "log", of_share=False),

@@ -21,7 +21,7 @@ def total(ledger: Any, within: tuple[str, ...]) -> int:
     return sum(tile.parameters for tile in tiles(ledger, within))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(specs())
 def test_each_step_sums_to_what_it_came_from(spec: Spec) -> None:
     ledger = build(spec)

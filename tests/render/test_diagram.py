@@ -41,7 +41,7 @@ def check(spec: Spec, lang: str) -> None:
     ElementTree.fromstring(diagram(spec, words(lang)))  # noqa: S314 - our own text
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(specs())
 def test_whatever_is_drawn_is_apart_and_well_formed(spec: Spec) -> None:
     check(spec, "en")

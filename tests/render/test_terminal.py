@@ -40,7 +40,7 @@ def letters(texts: Sequence[str]) -> list[str]:
     return sorted(re.sub(r"[\s─]", "", "".join(texts)))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(tables(), st.integers(LEAST_WIDTH, 200))
 def test_any_table_fits_any_width_but_for_a_number(table: Table, width: int) -> None:
     numbers = [f"{cell:,}" for row in table.rows for cell in row if isinstance(cell, int)]
@@ -51,7 +51,7 @@ def test_any_table_fits_any_width_but_for_a_number(table: Table, width: int) -> 
     assert all(line == line.rstrip() for line in lines)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(tables(), st.integers(LEAST_WIDTH, 200))
 def test_no_number_is_cut_and_no_letter_lost(table: Table, width: int) -> None:
     text = "\n".join(plain(table, width))
@@ -66,7 +66,7 @@ def test_no_number_is_cut_and_no_letter_lost(table: Table, width: int) -> None:
         repeated.remove(letter)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.text("ab 12,345.·/_-模", max_size=200), min_size=1, max_size=3), st.integers(LEAST_WIDTH, 120))
 @example(["x" * 39 + "1,234,567"], 40)
 def test_lines_of_text_fold_and_numbers_stay_whole(lines: list[str], width: int) -> None:

@@ -27,14 +27,14 @@ def page(*cells: str) -> Page:
     return Page("t", "", [Table("", tuple(Column(f"c{i}") for i in range(len(cells))), [cells])])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(HOSTILE, min_size=1, max_size=4))
 def test_csv_is_read_back(cells: list[str]) -> None:
     _, row = csv.reader(io.StringIO(as_csv(page(*cells)), newline=""))
     assert row == [printable(cell) for cell in cells]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(HOSTILE, min_size=1, max_size=4), HOSTILE)
 def test_markdown_keeps_its_cells_apart(cells: list[str], title: str) -> None:
     text = as_markdown(Page(title, "", [*page(*cells).blocks, Text(title or "x", [title])]))
@@ -45,7 +45,7 @@ def test_markdown_keeps_its_cells_apart(cells: list[str], title: str) -> None:
     assert "<" not in text
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(HOSTILE, min_size=1, max_size=4), HOSTILE)
 def test_html_escapes_whatever_it_is_told(cells: list[str], title: str) -> None:
     text = as_html(
@@ -114,7 +114,7 @@ def test_areas_are_proportional_to_parameters(name: str) -> None:
         assert f"{box.value:,} = {100 * box.value / total:.2f} %" in rectangle.title
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.integers(1, 10**12), min_size=1, max_size=30))
 def test_rectangles_cover_the_whole_and_do_not_overlap(values: list[int]) -> None:
     drawn = rectangles([Box(str(i), value, "ffn") for i, value in enumerate(values)])

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 
 from archcalc import build
 from archcalc.interp.trace.parts import FUNCTIONS
@@ -82,7 +82,7 @@ def test_of_much_the_neighbourhood_of_the_place_is_shown() -> None:
     assert key.title == "layers.1.attn.k, head 1", "six query heads share two keys"
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25)
 @given(specs())
 def test_every_step_of_every_architecture_is_a_matrix(spec: Spec) -> None:
     torch.manual_seed(1)

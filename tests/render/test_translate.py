@@ -8,14 +8,15 @@ from collections.abc import Iterator
 import pytest
 
 from archcalc import presets
+from archcalc.analysis.model_workload import ModelWorkload
 from archcalc.analysis.papers.claims import check
+from archcalc.analysis.workload_flops import workload_flops
 from archcalc.ledger.build import build
 from archcalc.render import claims, flops, report
-from archcalc.render.flops import Found
 from archcalc.render.lang import words
 from archcalc.render.lang.pages import WORDS
 from archcalc.render.page import Block, Column, Page, Table, Text
-from archcalc.render.report import VIEWS, Subject
+from archcalc.render.report import VIEWS
 from archcalc.render.translate import block_in, chart_in, said
 from archcalc.sources import load
 from archcalc.spec.execution import Execution
@@ -45,10 +46,10 @@ def pages() -> Iterator[Page]:
     for name in MODELS:
         spec = load(name)
         work = workload(spec)
-        subject = Subject(spec, build(spec), work, "bf16")
+        subject = ModelWorkload(spec, build(spec), work, "bf16")
         yield from (report.page(subject, view) for view in VIEWS)
         yield claims.page([(name, one) for one in check(spec, subject.ledger)])
-        yield flops.page(Found.of(spec, work, Execution(), conventions=False), "components")
+        yield flops.page(workload_flops(spec, work, Execution(), conventions=False), "components")
 
 
 def blocks() -> Iterator[Block]:

@@ -33,7 +33,7 @@ def two_layers() -> dict[str, Any]:
     return document
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(specs(), specs())
 def test_one_spec_is_made_another(one: Spec, other: Spec):
     """As a mapping, and by the words that the command line would be told."""
@@ -42,7 +42,7 @@ def test_one_spec_is_made_another(one: Spec, other: Spec):
     assert changes(as_settings(found)) == found
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(specs())
 def test_filling_in_is_what_conversion_does_and_can_be_undone(spec: Spec):
     document = encode(spec)
@@ -123,7 +123,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(VALUES)
 def test_a_value_is_read_as_it_was_written(value: Any):
     assert parse(as_text(value).encode("utf-8", "surrogateescape")) == value

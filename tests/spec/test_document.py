@@ -18,13 +18,13 @@ from tests.spec.documents import LAYER, changed, small
 from tests.strategies import specs
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(specs())
 def test_encoding_loses_nothing(spec: Spec):
     assert decode(encode(spec)) == spec
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(specs())
 def test_what_is_encoded_is_json_and_survives_it(spec: Spec):
     assert decode(parse(msgspec.json.encode(encode(spec)))) == spec

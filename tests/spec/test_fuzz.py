@@ -87,7 +87,7 @@ def is_one_line(message: str) -> bool:
     return message.isprintable() and 5 < len(message) < 2_000
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(mutated())
 def test_a_changed_document_is_a_spec_or_an_input_error(document: dict[str, Any]):
     found = loaded(document)
@@ -97,7 +97,7 @@ def test_a_changed_document_is_a_spec_or_an_input_error(document: dict[str, Any]
         assert build(found).total() > 0
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(VALUES)
 def test_any_data_is_an_input_error(value: Any):
     found = loaded({"base": "tiny", "encoder": value, "decoder": None})
@@ -106,7 +106,7 @@ def test_any_data_is_an_input_error(value: Any):
         assert is_one_line(str(loaded(value)))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from(presets.names()), st.data())
 def test_broken_text_is_data_or_an_input_error(name: str, data: st.DataObject):
     path = presets.path_of(name)

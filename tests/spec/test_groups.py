@@ -71,7 +71,7 @@ def test_two_that_differ_cannot_have_one_name():
         groups(stack(run(2, layer(4, "a"), layer(8, "a"))))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(stacks())
 def test_groups_partition_the_layers(made: Stack):
     made = Stack(**{f: getattr(made, f) for f in made.__struct_fields__} | {"n_layers": made.n_layers or _sum(made)})

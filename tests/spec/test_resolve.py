@@ -60,7 +60,7 @@ def test_the_open_run_takes_what_remains():
     assert len(layers_of(decode(changed("decoder", stack)).decoder)) == 7
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(specs())
 def test_every_size_is_explicit_and_resolving_again_changes_nothing(spec: Spec):
     assert resolve(spec) == spec

@@ -9,7 +9,7 @@ from tempfile import mkdtemp
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as Backend
 from transformers import AutoTokenizer
@@ -36,7 +36,6 @@ def both(kind: str) -> tuple[Tokenizer, Any]:
 
 
 @pytest.mark.parametrize("kind", MADE)
-@settings(deadline=None)  # the first example builds the tokenizer
 @given(text=TEXTS)
 def test_ids_are_those_of_transformers(kind: str, text: str):
     ours, theirs = both(kind)
@@ -49,7 +48,6 @@ def test_ids_are_those_of_transformers(kind: str, text: str):
 
 
 @pytest.mark.parametrize("kind", MADE)
-@settings(deadline=None)  # the first example builds the tokenizer
 @given(text=TEXTS)
 def test_a_stream_joins_to_the_text(kind: str, text: str):
     ours, _ = both(kind)
@@ -60,7 +58,6 @@ def test_a_stream_joins_to_the_text(kind: str, text: str):
     assert stream.rest() == ""
 
 
-@settings(deadline=None)  # the first example builds the tokenizer
 @given(text=TEXTS.filter(lambda text: "�" not in text))
 def test_bytes_of_a_character_never_come_out_alone(text: str):
     ours, _ = both("byte-level")
@@ -84,7 +81,6 @@ def test_a_character_cut_off_is_told_at_the_end():
     assert stream.rest() == "�" == ours.decode(ids)[1:]
 
 
-@settings(deadline=None)  # the first example builds the tokenizer
 @given(text=TEXTS)
 def test_byte_level_gives_every_text_back(text: str):
     ours, _ = both("byte-level")
@@ -227,7 +223,6 @@ def test_a_folder_without_a_tokenizer(tmp_path: Path):
         of_folder(tmp_path)
 
 
-@settings(deadline=None)  # the first example builds the tokenizer
 @given(text=st.text())
 def test_bytes_give_every_text_back(text: str):
     ours = Bytes(n_vocab=300)
@@ -238,7 +233,6 @@ def test_bytes_give_every_text_back(text: str):
     assert [one for one, _ in ours.splits(text)] == ids
 
 
-@settings(deadline=None)  # the first example builds the tokenizer
 @given(ids=st.lists(st.integers(0, 400)))
 def test_bytes_decode_any_ids(ids: list[int]):
     ours = Bytes(n_vocab=401)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as Backend
 from tokenizers import pre_tokenizers
@@ -84,7 +84,6 @@ def read(kind: str) -> Tokenizer:
 
 
 @pytest.mark.parametrize("kind", MADE)
-@settings(deadline=None)  # the first example builds the tokenizer
 @given(text=TEXTS)
 def test_ids_are_those_of_the_tokenizer_that_was_written(kind: str, text: str):
     theirs = MADE[kind]()
@@ -94,7 +93,6 @@ def test_ids_are_those_of_the_tokenizer_that_was_written(kind: str, text: str):
 
 
 @pytest.mark.parametrize("kind", MADE)
-@settings(deadline=None)  # the first example builds the tokenizer
 @given(text=TEXTS)
 def test_a_stream_joins_to_the_text(kind: str, text: str):
     ids = read(kind).encode(text)
@@ -271,7 +269,6 @@ def published() -> Backend:
 
 
 @needs_smollm2
-@settings(deadline=None)  # the first example builds the tokenizer
 @given(text=TEXTS)
 def test_smollm2_as_published(text: str):
     ids = real()[0].encode(text)
@@ -297,7 +294,6 @@ def byte_name(byte: int) -> str:
 
 
 @needs_smollm2
-@settings(deadline=None)  # the first example builds the tokenizer
 @given(text=TEXTS.filter(lambda text: not any(c.isnumeric() for c in text)))
 def test_smollm2_equals_transformers_where_no_digit_is_split(text: str):
     ours, theirs = real()

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from archcalc.errors import InputError
@@ -49,14 +49,12 @@ def test_the_vocabulary_is_as_large_as_asked(kind: Kind):
     assert set(ours.encode(TEXT)) <= set(range(ours.n_vocab))
 
 
-@settings(deadline=None)
 @given(text=st.text())
 def test_bytes_give_every_text_back(text: str):
     assert loss(trained("bpe"), text) is None
     assert trained("bpe").decode(trained("bpe").encode(text)) == text
 
 
-@settings(deadline=None)
 @given(text=st.text(alphabet=sorted(set(TEXT))))
 def test_characters_give_every_text_of_theirs_back(text: str):
     ours = train_all_characters()
@@ -70,7 +68,6 @@ def train_all_characters() -> Subwords:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(deadline=None)
 @given(text=st.one_of(st.text(max_size=30), st.lists(st.sampled_from(TEXT.split())).map("  ".join)))
 def test_what_is_lost_is_what_does_not_come_back(kind: Kind, text: str):
     ours = trained(kind)

@@ -20,10 +20,10 @@ from archcalc.errors import InputError
 from archcalc.ledger.algebra import Poly, product
 from archcalc.ledger.build import build
 from archcalc.ledger.types import KeptRow
-from archcalc.spec.attention import Attention, LatentAttention
 from archcalc.spec.execution import Execution, Recompute
 from archcalc.spec.groups import layers_of
 from archcalc.spec.model import Spec
+from archcalc.spec.variants import heads_of
 from archcalc.spec.workload import Workload
 
 SOURCE = "Korthikanti et al. 2022, arXiv:2205.05198"
@@ -200,12 +200,10 @@ def layer_sizes(spec: Spec, work: Workload) -> list[dict[str, int]]:
     Raises InputError for what is no decoder: the formulas do not say what an encoder would keep.
     """
     if spec.family != "decoder":
-        raise InputError(f"{spec.name} is an {spec.family}", where="--conventions", allowed="a decoder")
+        raise InputError(f"{spec.name} is an {spec.family}", where="conventions", allowed="a decoder")
     (stack,) = spec.stacks.values()
     shared = {"seq": work.seq, "batch": work.batch, "d_model": spec.d_model, "vocab_size": spec.vocab_size}
-    attentions = [layer.attention for layer in layers_of(stack)]
-    heads = [one.n_heads if isinstance(one, Attention | LatentAttention) else 0 for one in attentions]
-    return [{**shared, "n_heads": n_heads} for n_heads in heads]
+    return [{**shared, "n_heads": sum(heads.n_heads for heads in heads_of(layer))} for layer in layers_of(stack)]
 
 
 # --- beside the exact count --------------------------------------------------------------------------------------

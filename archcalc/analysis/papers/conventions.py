@@ -16,10 +16,9 @@ from archcalc.analysis.params import Summary
 from archcalc.analysis.params import summary as params_summary
 from archcalc.errors import InputError
 from archcalc.ledger.types import Ledger
-from archcalc.spec.attention import Attention, LatentAttention
 from archcalc.spec.groups import layers_of
-from archcalc.spec.layer import Layer
 from archcalc.spec.model import Spec
+from archcalc.spec.variants import Heads, heads_of
 from archcalc.spec.workload import Workload
 
 
@@ -134,7 +133,7 @@ def counted(spec: Spec, ledger: Ledger, work: Workload) -> list[Counted]:
     Raises InputError for what is no decoder: none of the formulas says what an encoder would cost.
     """
     if spec.family != "decoder":
-        raise InputError(f"{spec.name} is an {spec.family}", where="--conventions", allowed="a decoder")
+        raise InputError(f"{spec.name} is an {spec.family}", where="conventions", allowed="a decoder")
     shape = _shape(spec, ledger, work)
     return [Counted(convention, convention.count(shape), 3 * shape.forward) for convention in CONVENTIONS]
 
@@ -150,19 +149,14 @@ def _shape(spec: Spec, ledger: Ledger, work: Workload) -> Shape:
         n_layers=len(layers),
         d_model=spec.d_model,
         vocab_size=spec.vocab_size,
-        attention_widths=tuple(_width(layer) for layer in layers),
-        n_heads=tuple(layer.attention.n_heads for layer in layers if layer.attention),
+        attention_widths=tuple(sum(map(_width, heads_of(layer))) for layer in layers),
+        n_heads=tuple(heads.n_heads for layer in layers for heads in heads_of(layer)),
         ffn_macs=sum(row.active for row in ledger.counted if row.component == "ffn" and not row.is_bias),
         seq=work.seq,
         n_tokens=work.batch * work.seq,
     )
 
 
-def _width(layer: Layer) -> int:
-    """All heads' width: of a latent attention, the mean of what its scores and its values run over."""
-    match layer.attention:
-        case Attention(n_heads=n_heads, d_head=int(d_head)):
-            return n_heads * d_head
-        case LatentAttention(n_heads=n_heads, d_nope=d_nope, d_rope=d_rope, d_v=d_v):
-            return n_heads * (d_nope + d_rope + d_v) // 2
-    return 0
+def _width(heads: Heads) -> int:
+    """All heads' width: the mean of what their scores and their values run over."""
+    return heads.n_heads * (heads.d_key + heads.d_value) // 2

@@ -6,6 +6,8 @@ cells the results hold, for it is what would have run on each of them alone. The
 
 Values are int64 where their bounds, worked out in Python's integers before each operation, say that all of them fit;
 else they are Python's integers. So nothing wraps.
+
+What such code may do with a size is said in archcalc/ledger/__init__.py.
 """
 
 from __future__ import annotations

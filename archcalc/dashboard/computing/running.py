@@ -11,6 +11,7 @@ from archcalc.analysis.context import FAR_TOKENS, Phase, context, most_tokens
 from archcalc.analysis.flops import totals
 from archcalc.analysis.growth import growth
 from archcalc.analysis.shards import ENGINES, Engine
+from archcalc.analysis.workload_flops import workload_flops
 from archcalc.dashboard import blocks, charts, figures, same, subject
 from archcalc.dashboard.computing import sizes
 from archcalc.dashboard.computing.asked import ROWS_OF_BYTES, ROWS_OF_FLOPS, Running, ask, rows, view_of
@@ -38,7 +39,7 @@ def show(phase: Phase) -> None:
 
 def _headlines(now: Running) -> list[Figure]:
     say_ = say()
-    found = flops.Found.of(now.spec, now.work, Execution(), conventions=False)
+    found = workload_flops(now.spec, now.work, Execution(), conventions=False)
     counts, sized = totals(found.ops), memory.data(now.ledger, now.work, *now.dtypes)
     bytes_ = (("weights_bytes", now.dtypes[0]), ("kv_cache_bytes", now.dtypes[1]), ("next_token_bytes", now.dtypes[1]))
     return [
@@ -57,7 +58,7 @@ def _headlines(now: Running) -> list[Figure]:
 def _flops(now: Running) -> None:
     from archcalc.render.charts.flops import components
 
-    found, say_ = flops.Found.of(now.spec, now.work, Execution(), conventions=False), say()
+    found, say_ = workload_flops(now.spec, now.work, Execution(), conventions=False), say()
     name = f"{now.spec.name}.flops"
     charts.show(components(found, say_), name=name)
     view: Any = rows(flops.VIEWS, ROWS_OF_FLOPS)

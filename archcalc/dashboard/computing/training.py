@@ -11,6 +11,8 @@ import streamlit as st
 from archcalc.analysis.flops import again, totals
 from archcalc.analysis.optimisers import OPTIMISERS
 from archcalc.analysis.training import RECIPES
+from archcalc.analysis.training_setup import TrainingSetup, by_recompute, training_setup
+from archcalc.analysis.workload_flops import WorkloadFlops, workload_flops
 from archcalc.dashboard import blocks, charts, figures, same, subject
 from archcalc.dashboard.computing import sizes
 from archcalc.dashboard.computing.asked import ROWS_OF_BYTES, ROWS_OF_FLOPS, rows, view_of
@@ -29,16 +31,16 @@ USUAL: Final = {"recipe": "mixed", "optimizer": "adamw", "recompute": "none", "a
 class Training(msgspec.Struct, frozen=True):
     """What is trained and how, and what the command line is told of it: sizes, what decides FLOPs, what memory too."""
 
-    subject: training.Subject
+    subject: TrainingSetup
     sizes: sizes.Sizes
     step: dict[str, Any]
     kept: dict[str, Any]
 
-    def flops(self, *, conventions: bool) -> flops.Found:
+    def flops(self, *, conventions: bool) -> WorkloadFlops:
         """The FLOPs of the step."""
         about = self.subject
         how = Execution(recompute=about.how.recompute, dropout=about.how.dropout)
-        return flops.Found.of(about.spec, about.work, how, conventions=conventions)
+        return workload_flops(about.spec, about.work, how, conventions=conventions)
 
 
 def show() -> None:
@@ -59,7 +61,7 @@ def _asked() -> Training:
         way = _way()
     dropout = way.pop("dropout")
     step = {"recompute": recompute, "dropout": dropout}
-    about = training.Subject.of(
+    about = training_setup(
         spec, workload(spec, **given), recipe=recipe, dtype=dtype, optimiser=optimiser, **step, **way
     )
     asked = {"recipe": recipe, "dtype": dtype, "optimizer": optimiser, **way}
@@ -130,7 +132,7 @@ def _kept(now: Training) -> None:
     from archcalc.render.charts.memory import kept, peaks
 
     say_, name = say(), f"{now.subject.spec.name}.training"
-    found = training.policies(now.subject)
+    found = by_recompute(now.subject)
     charts.show(kept(now.subject, found, say_), name=name)
     charts.show(peaks(now.subject, found, say_), name=f"{name}.peak")
     view: Any = rows(memory.VIEWS, ROWS_OF_BYTES)
@@ -184,9 +186,10 @@ def _same_flops(now: Training, more: str) -> None:
 def _python_of_memory(now: Training) -> str:
     asked = {"optimiser" if name == "optimizer" else name: value for name, value in now.kept.items()}
     return (
-        "import archcalc\nfrom archcalc.render.training import Subject, data\n\n"
+        "import archcalc\nfrom archcalc.analysis.training_setup import training_setup\n"
+        "from archcalc.render.training import data\n\n"
         f"spec = {subject.chosen().load_line}\nwork = archcalc.workload(spec{sizes.in_python(now.sizes)})\n"
-        f"data(Subject.of(spec, work{sizes.in_python({**asked, **_not_usual(now.step)})}))"
+        f"data(training_setup(spec, work{sizes.in_python({**asked, **_not_usual(now.step)})}))"
     )
 
 

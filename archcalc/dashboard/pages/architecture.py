@@ -7,13 +7,14 @@ from typing import Any, Final
 
 import streamlit as st
 
+from archcalc.analysis.formulas import formulas
+from archcalc.analysis.model_workload import ModelWorkload
 from archcalc.dashboard import blocks, charts, figures, same, subject
 from archcalc.dashboard.errors import told
 from archcalc.dashboard.figures import Figure
 from archcalc.dashboard.session import KEPT, choice, lang, plain, say
 from archcalc.render import explain, report
 from archcalc.render.lang import words
-from archcalc.render.report import Subject
 from archcalc.units import exact, human, human_bytes
 
 _FORM: Final = "form"
@@ -41,14 +42,14 @@ def page() -> None:
         _VIEWS[view](subject.report_subject())
 
 
-def _headlines(about: Subject) -> None:
+def _headlines(about: ModelWorkload) -> None:
     found = _contract(about)
     st.markdown(f"**{plain(about.spec.title or about.spec.name)}**")
     figures.show(_figures(found))
     _files(about, found)
 
 
-def _contract(about: Subject) -> dict[str, Any]:
+def _contract(about: ModelWorkload) -> dict[str, Any]:
     from archcalc.contract import report as contract
 
     return contract(about.spec)
@@ -64,7 +65,7 @@ def _figures(found: dict[str, Any]) -> list[Figure]:
     ]
 
 
-def _files(about: Subject, found: dict[str, Any]) -> None:
+def _files(about: ModelWorkload, found: dict[str, Any]) -> None:
     """The whole report, and the spec, as files; the lines that give the same."""
     chosen, say_, name = subject.chosen(), say(), about.spec.name
     from archcalc.render.html import as_html
@@ -101,11 +102,11 @@ def _files(about: Subject, found: dict[str, Any]) -> None:
     )
 
 
-def _parameters(about: Subject) -> None:
+def _parameters(about: ModelWorkload) -> None:
     blocks.show(report.page(about, "summary"), name=f"{about.spec.name}.report")
 
 
-def _map(about: Subject) -> None:
+def _map(about: ModelWorkload) -> None:
     """The treemap, and the way into it: a step further for every choice, back by taking it away."""
     from archcalc.render.charts.treemap import steps, treemap
 
@@ -121,33 +122,33 @@ def _map(about: Subject) -> None:
     charts.show(treemap(about.ledger, within, say()), name=".".join((about.spec.name, "parameters", *within)))
 
 
-def _diagram(about: Subject) -> None:
+def _diagram(about: ModelWorkload) -> None:
     from archcalc.dashboard import pictures
     from archcalc.render.diagram import diagram
 
     pictures.show(diagram(about.spec, say()), name=f"{about.spec.name}.diagram")
 
 
-def _weights(about: Subject) -> None:
+def _weights(about: ModelWorkload) -> None:
     for view in ("weights", "largest"):
         blocks.show(report.page(about, view), name=f"{about.spec.name}.{view}")
 
 
-def _layers(about: Subject) -> None:
+def _layers(about: ModelWorkload) -> None:
     blocks.show(report.page(about, "layers"), name=f"{about.spec.name}.layers")
 
 
-def _formulas(about: Subject) -> None:
+def _formulas(about: ModelWorkload) -> None:
     say_ = say()
     row = st.text_input(
         say_("app_architecture.row"), key="row", help=say_("app_architecture.row_help"), placeholder="attention", **KEPT
     )
     wanted = row.strip() or None
     page = explain.page(about, wanted, words(lang()))
-    blocks.show(page, name=f"{about.spec.name}.explain", data=lambda: explain.data(about, wanted))
+    blocks.show(page, name=f"{about.spec.name}.explain", data=lambda: formulas(about, wanted))
 
 
-def _claims(about: Subject) -> None:
+def _claims(about: ModelWorkload) -> None:
     from archcalc.analysis.papers.claims import check
     from archcalc.render import claims
 
@@ -158,7 +159,7 @@ def _claims(about: Subject) -> None:
         blocks.show(page, name=f"{about.spec.name}.claims", data=lambda: claims.data(found))
 
 
-def _verify(about: Subject) -> None:
+def _verify(about: ModelWorkload) -> None:
     from archcalc.dashboard import verifying
 
     verifying.show(about.spec)
@@ -172,7 +173,7 @@ def _form() -> None:
     form(draft.changed, f"form.{draft.source}", on_change=subject.write)
 
 
-_VIEWS: Final[dict[str, Callable[[Subject], None]]] = {
+_VIEWS: Final[dict[str, Callable[[ModelWorkload], None]]] = {
     "parameters": _parameters,
     "map": _map,
     "diagram": _diagram,

@@ -17,6 +17,7 @@ from archcalc.render.page import Column, Page, Table
 from archcalc.render.text import visible
 
 if TYPE_CHECKING:
+    from archcalc.text.measurement import Measurement
     from archcalc.text.tokenizer import Tokenizer
 
 TEXT = "In the beginning God created the heaven and the earth."
@@ -24,17 +25,19 @@ TEXT = "In the beginning God created the heaven and the earth."
 
 def show(name: str) -> None:
     """The text, then figures of each tokenizer, then every token."""
+    from archcalc.text.measurement import Sample, measure_all
+
     say_ = say()
     text = text_in_link(say_("app_run.text"), "run_text", TEXT, height=90)
     others = [other for other in runnable() if other != name]
     beside = st.multiselect(say_("app_run.beside"), others, max_selections=3, key="run_beside", **KEPT)
     tokenizers = {one: _tokenizer(one) for one in (name, *beside)}
-    subject = tokenize.Subject(tokenizers, text, text, "the text", held.opened(name).spec.d_model)
-    found = [tokenize.measured(one, tokenizer, subject) for one, tokenizer in tokenizers.items()]
-    page = tokenize.page(subject, found)
+    sample = Sample(text, text, "the text", held.opened(name).spec.d_model)
+    found = measure_all(tokenizers, sample)
+    page = tokenize.page(sample, found)
     for one in found:
         _tokens(one)
-    blocks.show(page, name="tokenize", data=lambda: tokenize.data(subject, found))
+    blocks.show(page, name="tokenize", data=lambda: tokenize.data(sample, found))
     names = " ".join(shlex.quote(runnable()[one] if runnable()[one] == one else f"./{one}") for one in tokenizers)
     python = f"from archcalc.run.loading.source import open_source\n\nopen_source({name!r}).tokenizer.encode({text!r})"
     same.lines(f"archcalc tokenize {names} --text {shlex.quote(text)}", python)
@@ -47,7 +50,7 @@ def _tokenizer(name: str) -> Tokenizer:
     return found
 
 
-def _tokens(one: tokenize.Measured) -> None:
+def _tokens(one: Measurement) -> None:
     """A row a token: its number in the vocabulary, what that calls it, its part of the text with spaces to be seen."""
     say_ = say()
     columns = (

@@ -49,7 +49,7 @@ def run(seed: int = 0) -> Dropout:
     """The same vector: once as it is, and often with some of it dropped."""
     made = model(LAYER, seed)
     block, x_BTD = made.layers["0"], made.embed(torch.tensor([[1]]))
-    fed_BTD = block.part("ffn", block.normed("ffn_norm", x_BTD), made.view(torch.arange(1)))
+    fed_BTD = block.part(block.arms[-1], block.normed("ffn_norm", x_BTD), made.view(torch.arange(1)))
     at_inference_BTD = block.eval().dropped(fed_BTD)
     draws_BTD = _drawn(block, fed_BTD.expand(N_DRAWS, -1, -1), seed)
     return Dropout(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from archcalc.nn.mla import latent_scale
 from archcalc.spec.attention import Attention, LatentAttention
@@ -154,13 +153,4 @@ _WEIGHTS = {
     "softmax": "softmax(at({logits}, {chosen}))",
     "sigmoid": "sigmoid(at({logits}, {chosen}))",
     "sparsemixer": "sparsemixer({logits}, {chosen}, {jitter:.7g})",
-}
-
-
-PARTS: dict[type, Callable[[Any, Where], Rows]] = {
-    Attention: _attention,
-    LatentAttention: _latent,
-    Plain: _plain,
-    Gated: _gated,
-    MoE: _mixture,
 }

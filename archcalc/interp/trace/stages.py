@@ -6,17 +6,17 @@ module whose weights it uses. Steps that are sites of archcalc.spec.sites carry 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from typing import Any
 
-from archcalc.interp.trace.parts import PARTS, Rows, Where
+from archcalc.interp.trace.parts import Rows, Where
 from archcalc.spec import Spec
+from archcalc.spec.branches import arm_norm, branches, names, stream_names
 from archcalc.spec.groups import layers_of, weight_indices
-from archcalc.spec.layer import Layer, Placement, Stack
+from archcalc.spec.layer import Arm, Branch, Layer, Stack
 from archcalc.spec.norm import LayerNorm, Norm
 from archcalc.spec.position import Sinusoidal
-from archcalc.spec.sites import MIDS
+from archcalc.spec.variants import reading
 
 
 @dataclass(frozen=True)
@@ -89,19 +89,6 @@ def _logits(spec: Spec, last: str) -> str:
     return found if head.softcap is None else f"capped({found}, {head.softcap:g})"
 
 
-# How a placement leads to a part and from it: what is done before, and after, in the names of its sites.
-_BEFORE: dict[Placement, str | None] = {
-    "pre": "{}_norm",
-    "sandwich": "{}_norm",
-    "parallel": "attn_norm",
-    "parallel_two": "{}_norm",
-    "post": None,
-    "output": None,
-}
-_AFTER: dict[Placement, str | None] = {"sandwich": "{}_out_norm", "output": "{}_out_norm"}
-_PARALLEL: tuple[Placement, ...] = ("parallel", "parallel_two")
-
-
 @dataclass(frozen=True)
 class _Layer:
     """A layer's steps: `at` is before their names, `of` before its weights', `source` what cross-attention reads.
@@ -116,49 +103,59 @@ class _Layer:
     hides: bool
 
     def steps(self, last: str) -> Iterator[Step]:
-        placement = self.layer.placement
-        parts = {"attn": self.layer.attention, "cross": self.layer.cross, "ffn": self.layer.ffn}
-        slots = [slot for slot, part in parts.items() if part is not None]
         yield self._step("resid_pre", "residual", last)
         now = f"{self.at}resid_pre"
-        sums: list[str] = []
-        for slot in slots:
-            read, made = now if not sums else f"{self.at}resid_pre", f"{self.at}{slot}.out"
-            if (before := _BEFORE[placement]) is not None:
-                name = before.format(slot)
-                if not (placement == "parallel" and slot != slots[0]):
-                    yield from self._normed(name, read)
-                read = f"{self.at}{name}"
-            yield from self._part(slot, parts[slot], read)
-            if (after := _AFTER.get(placement)) is not None:
-                yield from self._normed(after.format(slot), made)
-                made = f"{self.at}{after.format(slot)}"
-            joined = MIDS[slot] if slot != slots[-1] else "resid_post"
-            if placement in _PARALLEL:
-                sums.append(made)
-                if slot == slots[-1]:
-                    yield self._step(joined, "residual", " + ".join([now, *sums]))
-                continue
-            if placement == "post":
-                yield self._step(f"{slot}_sum", "residual", f"{now} + {made}")
-                yield from self._normed(f"{slot}_norm", f"{self.at}{slot}_sum")
-                yield self._step(joined, "residual", f"{self.at}{slot}_norm")
-            else:
-                yield self._step(joined, "residual", f"{now} + {made}")
-            now = f"{self.at}{joined}"
+        for branch, left in zip(branches(self.layer), stream_names(self.layer), strict=True):
+            yield from self._branch(branch, now, left)
+            now = f"{self.at}{left}"
+
+    def _branch(self, branch: Branch, now: str, left: str) -> Iterator[Step]:
+        own = names(branch)
+        read = yield from self._normed(branch.norm_in, own.norm_in, now)
+        outputs = yield from self._joining(branch, read)
+        skip = read if branch.skip_reads == "normed" else now
+        total = " + ".join([_times(skip, branch.skip), *(_times(output, branch.scale) for output in outputs)])
+        if own.sum is None:
+            yield self._step(left, "residual", total)
+            return
+        yield self._step(own.sum, "residual", total)
+        normed = yield from self._normed(branch.norm_after, own.norm_after, f"{self.at}{own.sum}")
+        yield self._step(left, "residual", normed)
+
+    def _joining(self, branch: Branch, read: str) -> Generator[Step, None, list[str]]:
+        """What the arms add to the residual stream, by the names of its steps."""
+        for arm in branch.arms:
+            arm_read = yield from self._normed(arm.norm, arm_norm(arm), read)
+            yield from self._part(arm, arm_read)
+        outputs = [f"{self.at}{arm.name}.out" for arm in branch.arms]
+        if branch.norm_out is None:
+            return outputs
+        own = names(branch)
+        if own.arms_sum:
+            yield self._step(own.arms_sum, "residual", " + ".join(outputs))
+        summed = f"{self.at}{own.arms_sum}" if own.arms_sum else outputs[0]
+        return [(yield from self._normed(branch.norm_out, own.norm_out, summed))]
 
     def _step(self, name: str, kind: str, formula: str) -> Step:
         return Step(f"{self.at}{name}", kind, formula, self.at.rstrip("."))
 
-    def _normed(self, name: str, read: str) -> Iterator[Step]:
-        for own, kind, formula in _normed(self.layer.norm, f"{self.at}{name}", read, f"{self.of}{name}"):
+    def _normed(self, part: Norm | None, name: str | None, read: str) -> Generator[Step, None, str]:
+        """The steps of a norm; its name, or what it would read where there is none."""
+        if part is None or name is None:
+            return read
+        for own, kind, formula in _normed(part, f"{self.at}{name}", read, f"{self.of}{name}"):
             yield self._step(own.removeprefix(self.at), kind, formula)
+        return f"{self.at}{name}"
 
-    def _part(self, slot: str, part: Any, read: str) -> Iterator[Step]:
-        source, hides = (self.source, False) if slot == "cross" else ("", self.hides)
-        where = Where(f"{self.at}{slot}.", f"{self.of}{slot}.", read, source, hides)
-        for name, kind, formula in PARTS[type(part)](part, where):
-            yield self._step(f"{slot}.{name}", kind, formula)
+    def _part(self, arm: Arm, read: str) -> Iterator[Step]:
+        source, hides = (self.source, False) if arm.reads == "source" else ("", self.hides)
+        where = Where(f"{self.at}{arm.name}.", f"{self.of}{arm.name}.", read, source, hides)
+        for name, kind, formula in reading(arm.part, "steps")(arm.part, where):
+            yield self._step(f"{arm.name}.{name}", kind, formula)
+
+
+def _times(x: str, factor: float) -> str:
+    return x if factor == 1 else f"{x} · {factor:.7g}"
 
 
 def _normed(part: Norm, name: str, read: str, module: str) -> Rows:

@@ -17,6 +17,7 @@ from archcalc.nn.taps.edits import Applied, Edit, tokens_axis
 from archcalc.nn.taps.points import BEGIN, Pass, opened
 from archcalc.spec import Spec
 from archcalc.spec.sites import Site, sites
+from archcalc.spec.variants import readings
 
 # Told of a site: the value that goes on, where its tokens stand, and where its keys do.
 Seen = Callable[[Site, Tensor, Tensor, Tensor | None], None]
@@ -123,9 +124,8 @@ def checked_spec(model: Any) -> Spec:
     """The spec of a canonical model. Raises InputError for any other: it goes by no points, or by some of them."""
     from archcalc.nn.block import Block
     from archcalc.nn.model import EncoderDecoder, SingleStack
-    from archcalc.nn.parts import MODULES
 
-    kinds = (EncoderDecoder, SingleStack, Block, *(kind for kind in MODULES.values() if isinstance(kind, type)))
+    kinds = (EncoderDecoder, SingleStack, Block, *readings("module"))
     is_whole = isinstance(model, EncoderDecoder | SingleStack)
     if not is_whole or any(_runs_otherwise(module, kinds) for module in model.modules()):
         found = f"found {type(model).__name__}, whose parts run without taps"

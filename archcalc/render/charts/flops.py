@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from archcalc.analysis.flops import Flops, by_component
+from archcalc.analysis.workload_flops import WorkloadFlops
 from archcalc.render.charts.frame import COMPONENT_COLORS, FRAME, INK, title
 from archcalc.render.charts.stacked import BAR, LABELS, ON_COLOR, Bar, stacked
-from archcalc.render.flops import Found, subtitle
+from archcalc.render.flops import subtitle
 from archcalc.render.lang import ENGLISH, Words
 from archcalc.units import exact
 
@@ -15,7 +16,7 @@ _PASSES = ("forward", "forward_causal", "backward", "train_step")
 _EXACT, _PAPER = "#56B4E9", "#999999"
 
 
-def components(found: Found, say: Words = ENGLISH) -> dict[str, Any]:
+def components(found: WorkloadFlops, say: Words = ENGLISH) -> dict[str, Any]:
     """A bar for each pass over the model, cut into components; of what has a past, forward alone."""
     parts = by_component(found.ops)
     passes = _PASSES[:2] if found.work.past else _PASSES
@@ -31,7 +32,7 @@ def _pass(name: str, parts: Any, say: Words) -> Bar:
     return Bar(say(f"cost.{name}"), sizes)
 
 
-def conventions(found: Found, say: Words = ENGLISH) -> dict[str, Any]:
+def conventions(found: WorkloadFlops, say: Words = ENGLISH) -> dict[str, Any]:
     """A bar for each way to count a training step; a line down from the exact one."""
     values = [
         {

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from archcalc.analysis.caches import caches
+from archcalc.analysis.training import PARTS
+from archcalc.analysis.training_setup import StepMemory, TrainingSetup
+from archcalc.analysis.weights import by_component
 from archcalc.ledger.types import Ledger
 from archcalc.render import shards
 from archcalc.render.charts.frame import COMPONENT_COLORS
 from archcalc.render.charts.stacked import COLORS, Bar, stacked
 from archcalc.render.lang import ENGLISH, Words
-from archcalc.render.memory import by_component
 from archcalc.render.peak import CATEGORIES
-from archcalc.render.training import SAVED, TITLES, Policies, Subject, stored
+from archcalc.render.training import stored
 from archcalc.spec import Spec
+from archcalc.spec.execution import Recompute
 from archcalc.spec.workload import Workload
 from archcalc.units import exact, human_bytes
 
@@ -39,22 +43,28 @@ def running(
     return stacked(heading, [small], bars, {**colors, cache: CACHE_COLOR}, unit="bytes", axis=say("cost.bytes"))
 
 
-def kept(subject: Subject, found: Policies, say: Words = ENGLISH) -> dict[str, Any]:
+def kept(subject: TrainingSetup, found: Mapping[Recompute, StepMemory], say: Words = ENGLISH) -> dict[str, Any]:
     """What a training step keeps, a bar for each policy of what is computed again."""
-    names = {title: say(f"cost.{part}") for part, title in TITLES.items()} | {SAVED: say("cost.saved")}
+    names = {part: say(f"cost.{part}") for part in (*PARTS, "saved")}
     bars = [
-        Bar(say("cost.recompute", policy=policy), {names[part]: size for part, size in parts.items()})
-        for policy, (parts, _) in found.items()
+        Bar(say("cost.recompute", policy=policy), {names[part]: size for part, size in _parts(memory).items()})
+        for policy, memory in found.items()
     ]
     heading = say("cost.kept_title", name=subject.spec.title or subject.spec.name)
     colors = dict(zip(names.values(), COLORS, strict=False))
     return stacked(heading, [_told(subject)], bars, colors, unit="bytes", axis=say("cost.bytes"))
 
 
-def peaks(subject: Subject, found: Policies, say: Words = ENGLISH) -> dict[str, Any]:
+def _parts(memory: StepMemory) -> dict[str, int]:
+    """The bytes of each part that there is, and of the saved activations."""
+    lasting = {part: int(getattr(memory.totals, part)) for part in PARTS}
+    return {**{part: size for part, size in lasting.items() if size}, "saved": memory.saved_bytes}
+
+
+def peaks(subject: TrainingSetup, found: Mapping[Recompute, StepMemory], say: Words = ENGLISH) -> dict[str, Any]:
     """The fullest moment of a training step, modelled, a bar for each policy of what is computed again."""
     names = {category: say(f"cost.peak_{category}") for category in CATEGORIES}
-    fullest = {policy: moment for policy, (_, moment) in found.items()}
+    fullest = {policy: memory.peak for policy, memory in found.items()}
     bars = [
         Bar(say("cost.recompute", policy=policy), {name: getattr(moment, part) for part, name in names.items()})
         for policy, moment in fullest.items()
@@ -66,7 +76,7 @@ def peaks(subject: Subject, found: Policies, say: Words = ENGLISH) -> dict[str, 
     return stacked(heading, small, bars, colors, unit="bytes", axis=say("cost.bytes"))
 
 
-def _told(subject: Subject) -> str:
+def _told(subject: TrainingSetup) -> str:
     work = f"{exact(subject.work.batch)} × {exact(subject.work.seq)}"
     return " · ".join((subject.recipe.name, subject.optimiser.name, stored(subject.precision), work))
 

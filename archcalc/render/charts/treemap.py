@@ -8,12 +8,12 @@ from typing import Any
 import msgspec
 import squarify
 
+from archcalc.analysis.row_names import axes_text, row_label
 from archcalc.errors import InputError, nearest, shown
 from archcalc.ledger.leaves import COMPONENTS
 from archcalc.ledger.types import Ledger, Row
 from archcalc.render.charts.frame import COMPONENT_COLORS, FAINT, FRAME, HEIGHT, WIDTH, title
 from archcalc.render.lang import ENGLISH, Words
-from archcalc.render.report import axes, label
 from archcalc.units import exact, percent
 
 # More tensors than these are drawn several to a tile.
@@ -39,9 +39,9 @@ def tiles(ledger: Ledger, within: Sequence[str] = ()) -> list[Tile]:
     if within:
         rows = _named(rows, [row.component for row in rows], within[0])
     if len(within) > 1:
-        (row,) = _named(rows, [label(row) for row in rows], within[1])
+        (row,) = _named(rows, [row_label(row) for row in rows], within[1])
         return list(_tensors(row))
-    return [Tile(label(row), row.total, row.component, _shape(row), axes(row)) for row in rows]
+    return [Tile(row_label(row), row.total, row.component, _shape(row), axes_text(row)) for row in rows]
 
 
 def steps(ledger: Ledger, within: Sequence[str] = ()) -> list[str]:
@@ -51,7 +51,7 @@ def steps(ledger: Ledger, within: Sequence[str] = ()) -> list[str]:
         return [component for component in COMPONENTS if any(row.component == component for row in rows)]
     if len(within) > 1:
         return []
-    return [label(row) for row in rows if row.component == within[0] and row.layers > 1]
+    return [row_label(row) for row in rows if row.component == within[0] and row.layers > 1]
 
 
 def treemap(ledger: Ledger, within: Sequence[str] = (), say: Words = ENGLISH) -> dict[str, Any]:
@@ -159,7 +159,7 @@ def _tensors(row: Row) -> Iterable[Tile]:
     for start in range(0, len(names), every):
         some = names[start : start + every]
         name = some[0] if len(some) == 1 else f"{some[0]} … {some[-1]}"
-        yield Tile(name, row.count * len(some), row.component, _shape(row), axes(row))
+        yield Tile(name, row.count * len(some), row.component, _shape(row), axes_text(row))
 
 
 def _shape(row: Row) -> str:

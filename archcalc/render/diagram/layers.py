@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -10,7 +9,9 @@ import msgspec
 from archcalc.render.diagram import said
 from archcalc.render.diagram.shapes import Box, Plus, Said, Shape, Wire
 from archcalc.render.lang import Words
-from archcalc.spec.layer import Layer, Placement
+from archcalc.spec.branches import branches
+from archcalc.spec.layer import Branch, Layer
+from archcalc.spec.norm import Norm
 
 GAP: Final = 22
 # From the trunk to the boxes beside it, and between two of those.
@@ -20,13 +21,13 @@ BRANCH, ASIDE = 34, 16
 class Slot(msgspec.Struct, frozen=True):
     """What a layer computes of its stream in one go: chains of boxes side by side, behind boxes that they share.
 
-    `after` stands on the stream itself, once the sum is made. `reads_source`: the last box of the chain does.
+    `after` stands on the stream itself, once the sum is made. `readers`: the chains whose attention reads the source.
     """
 
     chains: tuple[tuple[Said, ...], ...]
     shared: tuple[Said, ...] = ()
     after: tuple[Said, ...] = ()
-    reads_source: bool = False
+    readers: tuple[int, ...] = ()
 
     @property
     def width(self) -> float:
@@ -45,16 +46,22 @@ class Placed(msgspec.Struct):
 
 
 def slots(layer: Layer, d_model: int, say: Words, *, is_causal: bool) -> list[Slot]:
-    """A layer's slots in the order in which its stream comes by them."""
-    norm = said.norm(layer.norm)
-    parts: list[tuple[Said, bool]] = []
-    if layer.attention:
-        parts.append((said.attention(layer.attention, say, is_causal=is_causal), False))
-    if layer.cross:
-        parts.append((said.cross(layer.cross, say), True))
-    if layer.ffn:
-        parts.append((said.ffn(layer.ffn, d_model, say), False))
-    return list(_PLACEMENTS[layer.placement](norm, parts))
+    """A layer's slots in the order in which its stream comes by them: one for each residual branch."""
+    return [_slot(branch, d_model, say, is_causal=is_causal) for branch in branches(layer)]
+
+
+def _slot(branch: Branch, d_model: int, say: Words, *, is_causal: bool) -> Slot:
+    chains = [(*_norms(arm.norm), said.part(arm, d_model, say, is_causal=is_causal)) for arm in branch.arms]
+    before, out, after = map(_norms, (branch.norm_in, branch.norm_out, branch.norm_after))
+    scale = () if branch.scale == 1 else (Said(say("diagram.scale", value=f"{branch.scale:.4g}"), (), "other"),)
+    if len(chains) == 1:
+        chains, before = [(*before, *chains[0], *out, *scale)], ()
+    readers = tuple(i for i, arm in enumerate(branch.arms) if arm.reads == "source")
+    return Slot(tuple(chains), before, after, readers)
+
+
+def _norms(part: Norm | None) -> tuple[Said, ...]:
+    return () if part is None else (said.norm(part),)
 
 
 def place(slot: Slot, trunk: float, width: float, at: Placed) -> None:
@@ -91,7 +98,7 @@ def _chains(slot: Slot, left: float, width: float, start: tuple[float, float], a
             at.shapes.append(Wire(way))
             box = _boxed(one, x - each / 2, y + GAP, each, at)
             y = box.bottom
-        if slot.reads_source:
+        if i in slot.readers:
             reading = next(one for one in reversed(chain) if one.component == "attention")
             at.reads.append(next(box for box in at.shapes if isinstance(box, Box) and box.said is reading))
         ends.append((x, y))
@@ -105,40 +112,3 @@ def _boxed(one: Said, x: float, y: float, width: float, at: Placed) -> Box:
     box = Box(x, y, width, one.height, one)
     at.shapes.append(box)
     return box
-
-
-Parts = Sequence[tuple[Said, bool]]
-
-
-def _pre(norm: Said, parts: Parts) -> Iterator[Slot]:
-    return (Slot(((norm, part),), reads_source=source) for part, source in parts)
-
-
-def _post(norm: Said, parts: Parts) -> Iterator[Slot]:
-    return (Slot(((part,),), after=(norm,), reads_source=source) for part, source in parts)
-
-
-def _sandwich(norm: Said, parts: Parts) -> Iterator[Slot]:
-    return (Slot(((norm, part, norm),), reads_source=source) for part, source in parts)
-
-
-def _output(norm: Said, parts: Parts) -> Iterator[Slot]:
-    return (Slot(((part, norm),), reads_source=source) for part, source in parts)
-
-
-def _parallel(norm: Said, parts: Parts) -> Iterator[Slot]:
-    yield Slot(tuple((part,) for part, _ in parts), shared=(norm,))
-
-
-def _parallel_two(norm: Said, parts: Parts) -> Iterator[Slot]:
-    yield Slot(tuple((norm, part) for part, _ in parts))
-
-
-_PLACEMENTS: Final[dict[Placement, Callable[[Said, Parts], Iterator[Slot]]]] = {
-    "pre": _pre,
-    "post": _post,
-    "sandwich": _sandwich,
-    "output": _output,
-    "parallel": _parallel,
-    "parallel_two": _parallel_two,
-}

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Final
 
 from archcalc.render.diagram.shapes import Said
 from archcalc.render.lang import Words
 from archcalc.spec.attention import Attention, LatentAttention
 from archcalc.spec.ffn import Gated, MoE, Plain
+from archcalc.spec.layer import Arm
 from archcalc.spec.model import Spec
 from archcalc.spec.norm import LayerNorm, Norm, RMSNorm
 from archcalc.spec.position import Alibi, Learned, RelativeBias, Rope, Sinusoidal
+from archcalc.spec.variants import reading, variant
 from archcalc.units import exact
 
 _NORMS: Final[dict[type, str]] = {LayerNorm: "LayerNorm", RMSNorm: "RMSNorm"}
@@ -22,24 +24,16 @@ def norm(part: Norm) -> Said:
     return Said(_NORMS[type(part)], (), "norm")
 
 
-def attention(part: Attention | LatentAttention, say: Words, *, is_causal: bool) -> Said:
-    """Heads and widths, positions, and what limits what is seen."""
-    title, lines = _ATTENTIONS[type(part)](part, say)
-    seen = [say("diagram.causal")] if is_causal else []
-    if window := getattr(part, "window", None):
+def part(arm: Arm, d_model: int, say: Words, *, is_causal: bool) -> Said:
+    """A layer's part: what it is, its sizes, and what limits what it looks at."""
+    component = variant(arm.part).component
+    title, lines = reading(arm.part, "label")(arm.part, d_model, say)
+    if arm.reads == "source":
+        return Said(say("diagram.cross"), tuple(lines), component)
+    seen = [say("diagram.causal")] if is_causal and variant(arm.part).mixes_tokens else []
+    if window := getattr(arm.part, "window", None):
         seen.append(say("diagram.window", n=exact(window)))
-    return Said(title, tuple(lines) + ((" · ".join(seen),) if seen else ()), "attention")
-
-
-def cross(part: Attention, say: Words) -> Said:
-    """Attention to the encoder's states."""
-    _, lines = _softmax(part, say)
-    return Said(say("diagram.cross"), tuple(lines), "attention")
-
-
-def ffn(part: Plain | Gated | MoE, d_model: int, say: Words) -> Said:
-    """A feed-forward of whatever kind, with its widths."""
-    return _FFNS[type(part)](part, d_model, say)
+    return Said(title, (*lines, *([" · ".join(seen)] if seen else [])), component)
 
 
 def embedding(spec: Spec, table: Learned | Sinusoidal | None, say: Words) -> Said:
@@ -70,7 +64,7 @@ def head(spec: Spec, say: Words) -> Said:
     return Said(title, tuple(lines), "head")
 
 
-def _softmax(part: Attention, say: Words) -> tuple[str, list[str]]:
+def _softmax(part: Attention, d_model: int, say: Words) -> tuple[str, list[str]]:
     n_kv_heads, width = part.n_kv_heads or part.n_heads, part.d_head or 0
     kind = "mha" if n_kv_heads == part.n_heads else "mqa" if n_kv_heads == 1 else "gqa"
     lines = [say("diagram.heads", n=exact(part.n_heads), width=exact(width))]
@@ -83,7 +77,7 @@ def _softmax(part: Attention, say: Words) -> tuple[str, list[str]]:
     return say(f"diagram.{kind}"), lines + ([" · ".join(more)] if more else [])
 
 
-def _latent(part: LatentAttention, say: Words) -> tuple[str, list[str]]:
+def _latent(part: LatentAttention, d_model: int, say: Words) -> tuple[str, list[str]]:
     latents = {"kv": exact(part.kv_rank), "q": exact(part.q_rank or 0)}
     lines = [
         f"{say('diagram.heads', n=exact(part.n_heads), width=exact(part.d_nope + part.d_rope))}",
@@ -107,22 +101,17 @@ def _positions(part: Rope | Alibi | RelativeBias | None, width: int, say: Words)
         yield say("diagram.alibi")
 
 
-def _dense(part: Plain | Gated, d_model: int, say: Words) -> Said:
+def _dense(part: Plain | Gated, d_model: int, say: Words) -> tuple[str, list[str]]:
     kind = "gated" if isinstance(part, Gated) else "plain"
-    widths = say("diagram.widths", width=exact(d_model), inner=exact(part.d_ff))
-    return Said(say(f"diagram.{kind}"), (widths, part.activation), "ffn")
+    return say(f"diagram.{kind}"), [
+        say("diagram.widths", width=exact(d_model), inner=exact(part.d_ff)),
+        part.activation,
+    ]
 
 
-def _moe(part: MoE, d_model: int, say: Words) -> Said:
+def _moe(part: MoE, d_model: int, say: Words) -> tuple[str, list[str]]:
     chosen = say("diagram.experts", active=exact(part.n_active), n=exact(part.n_experts))
     lines = [chosen, say("diagram.widths", width=exact(d_model), inner=exact(part.d_expert)), part.activation]
     if part.n_shared:
         lines.append(say("diagram.n_shared", n=part.n_shared))
-    return Said(say("diagram.moe"), tuple(lines), "ffn")
-
-
-_ATTENTIONS: Final[dict[type, Callable[[Any, Words], tuple[str, list[str]]]]] = {
-    Attention: _softmax,
-    LatentAttention: _latent,
-}
-_FFNS: Final[dict[type, Callable[[Any, int, Words], Said]]] = {Plain: _dense, Gated: _dense, MoE: _moe}
+    return say("diagram.moe"), lines

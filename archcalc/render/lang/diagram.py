@@ -32,6 +32,7 @@ WORDS: Sentences = {
     "mqa": ("multi-query attention", "多查询注意力"),
     "mla": ("latent attention (MLA)", "潜在注意力（MLA）"),
     "cross": ("cross-attention", "交叉注意力"),
+    "scale": ("× {value}", "× {value}"),
     "heads": ("{n} heads × {width}", "{n} 个头 × {width}"),
     "kv_heads": ("{n} key/value heads", "{n} 个键/值头"),
     "latent": ("latents: kv {kv}, q {q}", "潜在维度：kv {kv}，q {q}"),

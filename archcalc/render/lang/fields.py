@@ -84,6 +84,16 @@ _RUN: Sentences = {
     "pattern": ("the layers that this run cycles through", "本段循环使用的各层"),
     "share_weights": ("one set of weights for every turn (ALBERT)", "每次循环共用一套权重（ALBERT）"),
 }
+_RESIDUAL: Sentences = {
+    "scale": (
+        "what the branch's output is multiplied by before it is added (Granite)",
+        "分支输出在相加前所乘的系数（Granite）",
+    ),
+    "skip": ("what the stream is multiplied by before the branch is added", "加上分支之前残差流所乘的系数"),
+    "skip_reads": ("what the branch is added to", "分支加到何处"),
+    "skip_reads.stream": ("the stream, the usual one", "残差流，最常用"),
+    "skip_reads.normed": ("the stream after the branch's first norm", "经分支第一个归一化后的残差流"),
+}
 _LAYER: Sentences = {
     "": ("attention and feed-forward, each with its norm", "注意力与前馈网络，各带归一化"),
     "name": ("what tables call such layers; none: they are numbered", "表格中对此类层的称呼；无：按编号"),
@@ -107,6 +117,34 @@ _LAYER: Sentences = {
         "解码器如何关注编码器的状态；无：不关注",
     ),
     "ffn": ("the feed-forward network, each token by itself; none: none", "逐词元的前馈网络；无：没有"),
+    **_RESIDUAL,
+    "branches": (
+        "residual branches one by one, in place of the fields above",
+        "逐个写出的残差分支，代替以上各字段",
+    ),
+}
+_BRANCH: Sentences = {
+    "": (
+        "a residual branch: one or more parts, their sum added to the stream",
+        "残差分支：一个或多个部分，其和加到残差流上",
+    ),
+    "arms": ("the parts, side by side", "并列的各部分"),
+    "norm_in": ("the norm before all parts; none: none", "各部分之前的归一化；无：没有"),
+    "norm_out": (
+        "the norm of the parts' sum, before it is added; none: none",
+        "相加之前，对各部分之和的归一化；无：没有",
+    ),
+    "norm_after": ("the norm of the stream, once the sum is added; none: none", "相加之后，对残差流的归一化；无：没有"),
+    **_RESIDUAL,
+}
+_ARM: Sentences = {
+    "": ("one part of a residual branch", "残差分支的一个部分"),
+    "name": ("what its tensors are named after", "其张量名称的前缀"),
+    "part": ("an attention or a feed-forward network", "注意力或前馈网络"),
+    "norm": ("a norm of its own before it; none: none", "该部分之前自己的归一化；无：没有"),
+    "reads": ("what keys and values are computed from", "键和值由何计算"),
+    "reads.stream": ("the layer's own stream", "本层自己的残差流"),
+    "reads.source": ("the encoder's states", "编码器的状态"),
 }
 _LAYER_NORM: Sentences = {
     "": ("centred and divided by the standard deviation", "减去均值再除以标准差"),
@@ -387,6 +425,8 @@ _PARTS: dict[str, Sentences] = {
     "Stack": _STACK,
     "Run": _RUN,
     "Layer": _LAYER,
+    "Branch": _BRANCH,
+    "Arm": _ARM,
     "LayerNorm": _LAYER_NORM,
     "RMSNorm": _RMS_NORM,
     "Attention": _ATTENTION,

@@ -21,8 +21,7 @@ def shard(model: Any, mesh: DeviceMesh) -> None:
     warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
     blocks = [module for module in model.modules() if isinstance(module, Block)]
     for block in blocks:
-        if "cross" in block.slots:
-            cross = block.get_submodule("cross")
+        for cross in (block.get_submodule(arm.name) for arm in block.arms if arm.reads == "source"):
             fully_shard(cross, mesh=mesh)
             register_fsdp_forward_method(cross, "of_source")
     for block in blocks:

@@ -5,33 +5,33 @@ Heads, feed-forward widths and the vocabulary are split (Shoeybi et al. 2019, se
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec import structs
 from torch import nn
 
 from archcalc.errors import InputError
-from archcalc.nn.attention import Attention
 from archcalc.nn.bias import RelativeBias
 from archcalc.nn.embedding import Embedding
-from archcalc.nn.ffn import Gated, Plain
 from archcalc.nn.head import Head
-from archcalc.nn.mla import LatentAttention
 from archcalc.nn.moe import Experts
 from archcalc.spec import Spec
 from archcalc.spec import attention as spec
+from archcalc.spec.branches import arms, with_parts
 from archcalc.spec.groups import layers_of
 from archcalc.spec.layer import Layer, Stack
+from archcalc.spec.variants import VARIANTS, reading, readings, variant
 
-_HEADS = {f"{name}.{kind}": 0 for name in "qkv" for kind in ("weight", "bias")}
-_WIDE = {f"{name}.{kind}": 0 for name in ("gate", "up") for kind in ("weight", "bias")}
+_WIDE = {f"{name}.{kind}" for name in ("gate", "up") for kind in ("weight", "bias")}
 
-# The axis along which a tensor of a part is split; a part's other tensors are whole on every rank.
-SPLIT: dict[type[nn.Module], dict[str, int]] = {
-    Attention: _HEADS | {"sinks": 0, "out.weight": 1},
-    LatentAttention: {"q.weight": 0, "q_up.weight": 0, "kv_up.weight": 0, "out.weight": 1},
-    Plain: _WIDE | {"down.weight": 1},
-    Gated: _WIDE | {"down.weight": 1},
+# The axis along which a tensor of a module is split; a module's other tensors are whole on every rank.
+SPLIT: dict[type[nn.Module], Mapping[str, int]] = {
+    **{
+        module: record.split
+        for module, record in zip(readings("module"), VARIANTS.values(), strict=True)
+        if record.split
+    },
     Experts: dict.fromkeys(_WIDE, 1) | {"down.weight": 2},
     Head: {"weight": 0, "bias": 0},
     Embedding: {"tokens.weight": 0},
@@ -47,8 +47,8 @@ def check(found: Spec, n: int) -> None:
     """Raise InputError if `n` ranks cannot share the heads of a spec."""
     for stack in found.stacks.values():
         for layer in layers_of(stack):
-            for part in filter(None, (layer.attention, layer.cross)):
-                _check(part, n)
+            for arm in arms(layer):
+                part_of_rank(arm.part, n)
 
 
 def of_rank(found: Spec, n: int) -> Spec:
@@ -58,24 +58,35 @@ def of_rank(found: Spec, n: int) -> Spec:
 
 
 def part_of_rank(part: Any, n: int) -> Any:
-    """An attention with the heads that one of `n` ranks has."""
-    heads = {"n_heads": part.n_heads // n}
-    if isinstance(part, spec.Attention):
-        heads["n_kv_heads"] = max(1, (part.n_kv_heads or part.n_heads) // n)
-    return structs.replace(part, **heads)
+    """The part of one of `n` ranks: with its share of the heads, where it has any. InputError if they cannot share."""
+    share = reading(part, "rank")
+    if share is None and variant(part).mixes_tokens and n > 1:
+        raise InputError("its layers hold a part that ranks cannot share", where="--tp", allowed="--fsdp")
+    return part if share is None else share(part, n)
 
 
-def _check(part: Any, n: int) -> None:
-    if part.n_heads % n:
-        raise _refused(n, f"its {part.n_heads} heads", part.n_heads)
-    if isinstance(part, spec.Attention):
-        n_kv_heads = part.n_kv_heads or part.n_heads
-        if n_kv_heads % n and n % n_kv_heads:
-            raise _refused(n, f"its {n_kv_heads} heads of keys and values, nor be a multiple of them", n_kv_heads)
-        if part.qk_norm and part.qk_norm.over == "full":
-            raise InputError(
-                "queries and keys are normed over all heads, which no rank has", where="--tp", allowed="--fsdp"
-            )
+def attention_of_rank(part: spec.Attention, n: int) -> spec.Attention:
+    """An attention with the heads that one of `n` ranks has; a key's head is on several where there are fewer."""
+    n_kv_heads = part.n_kv_heads or part.n_heads
+    _check_heads(part.n_heads, n)
+    if n_kv_heads % n and n % n_kv_heads:
+        raise _refused(n, f"its {n_kv_heads} heads of keys and values, nor be a multiple of them", n_kv_heads)
+    if part.qk_norm and part.qk_norm.over == "full":
+        raise InputError(
+            "queries and keys are normed over all heads, which no rank has", where="--tp", allowed="--fsdp"
+        )
+    return structs.replace(part, n_heads=part.n_heads // n, n_kv_heads=max(1, n_kv_heads // n))
+
+
+def latent_of_rank(part: spec.LatentAttention, n: int) -> spec.LatentAttention:
+    """A latent attention with the heads that one of `n` ranks has."""
+    _check_heads(part.n_heads, n)
+    return structs.replace(part, n_heads=part.n_heads // n)
+
+
+def _check_heads(n_heads: int, n: int) -> None:
+    if n_heads % n:
+        raise _refused(n, f"its {n_heads} heads", n_heads)
 
 
 def _refused(n: int, of: str, size: int) -> InputError:
@@ -84,10 +95,13 @@ def _refused(n: int, of: str, size: int) -> InputError:
 
 
 def _stack(stack: Stack, n: int) -> Stack:
-    runs = (structs.replace(run, pattern=tuple(_layer(layer, n) for layer in run.pattern)) for run in stack.runs)
+    used = set(layers_of(stack))  # a pattern longer than its run has layers that no turn takes
+    runs = (
+        structs.replace(run, pattern=tuple(_layer(layer, n) if layer in used else layer for layer in run.pattern))
+        for run in stack.runs
+    )
     return structs.replace(stack, runs=tuple(runs))
 
 
 def _layer(layer: Layer, n: int) -> Layer:
-    parts = {name: getattr(layer, name) for name in ("attention", "cross")}
-    return structs.replace(layer, **{name: part_of_rank(part, n) for name, part in parts.items() if part})
+    return with_parts(layer, lambda part: part_of_rank(part, n))

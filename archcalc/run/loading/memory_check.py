@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from archcalc.analysis.memory import Dtype, summary
+from archcalc.analysis.memory import BYTES, Dtype, summary
 from archcalc.analysis.shards import caches, split_bytes, weights
 from archcalc.errors import ArchcalcError
 from archcalc.ledger.build import build
@@ -21,17 +21,17 @@ class TooLargeError(ArchcalcError):
     """A model that the machine has no room for."""
 
 
-def check(spec: Spec, work: Workload, dtype: torch.dtype, device: torch.device) -> None:
-    """Raise TooLargeError if a spec's weights and the caches of a workload are more than the device has free."""
-    found = summary(build(spec), work, NAMES[dtype])
-    weights_bytes, cache_bytes = found["weights_bytes"], found["kv_cache_bytes"]
-    free_bytes = free_memory(device)
-    if weights_bytes + cache_bytes > free_bytes:
-        raise TooLargeError(
-            f"{spec.name} needs {human_bytes(weights_bytes)} of weights in {NAMES[dtype]}"
-            f" and {human_bytes(cache_bytes)} of cache for {work.batch} × {work.past + work.seq:,} tokens;"
-            f" {human_bytes(free_bytes)} are free on {device.type}"
-        )
+def check(spec: Spec, work: Workload | None, dtype: torch.dtype, device: torch.device) -> None:
+    """Raise TooLargeError if a spec's weights, and the caches of a workload, are more than the device has free."""
+    ledger, name, free_bytes = build(spec), NAMES[dtype], free_memory(device)
+    needed = ledger.total() * BYTES[name]
+    needs = f"{human_bytes(needed)} of weights in {name}"
+    if work is not None:
+        cache_bytes = summary(ledger, work, name)["kv_cache_bytes"]
+        needed += cache_bytes
+        needs += f" and {human_bytes(cache_bytes)} of cache for {work.batch} × {work.past + work.seq:,} tokens"
+    if needed > free_bytes:
+        raise TooLargeError(f"{spec.name} needs {needs}; {human_bytes(free_bytes)} are free on {device.type}")
 
 
 def check_parts(spec: Spec, work: Workload | None, dtype: torch.dtype, ranks: Ranks, *, copies: int = 1) -> None:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
-from archcalc import presets, sources
+from archcalc import sources
 from archcalc.checkpoint import Checkpoint, open_checkpoint
 from archcalc.errors import InputError
 from archcalc.nn import build
@@ -48,7 +47,7 @@ class Opened:
 
     def load(
         self,
-        work: Workload,
+        work: Workload | None,
         *,
         device: str | torch.device = "cpu",
         dtype: torch.dtype | None = None,
@@ -58,19 +57,19 @@ class Opened:
         progress: Progress | None = None,
         ranks: Ranks | None = None,
     ) -> Ready:
-        """The model, on a device, laid out to run fast; not `packed`, the canonical module, which taps can look into.
+        """Return the model on a device: `packed`, to run fast, or the canonical module, which taps can look into.
 
-        Random weights are those of `seed`.
-        `dtype` left out is float32 on the CPU, elsewhere what the file has. `quantize` stores matrices in 8 or 4 bits,
-        on the CPU alone. With `ranks`, this process holds its part of the model. Raises TooLargeError,
-        before anything is allocated, if `work` does not fit; InputError for a device that is not there, and for weights
-        that are not those of the architecture.
+        `seed` is that of random weights. `dtype` left out is float32 on the CPU, elsewhere the file's. `quantize`
+        stores matrices in 8 or 4 bits, on the CPU alone. With `ranks`, this process holds its part of the model.
+
+        Raises TooLargeError, before anything is allocated, where the weights and the caches of `work` do not fit;
+        InputError for a device that is not there, and for weights that are not those of the architecture.
         """
         place = device_of(device) if ranks is None else ranks.device
         if quantize and place.type != "cpu":
-            raise InputError(f"found {place.type}", where="--quantize", allowed="on the cpu alone")
+            raise InputError(f"found {place.type}", where="quantize", allowed="on the cpu alone")
         if quantize and not packed:
-            raise InputError("found a model that is not packed", where="--quantize", allowed="left out")
+            raise InputError("found a model that is not packed", where="quantize", allowed="left out")
         dtype = dtype or self._dtype(place)
         if dtype not in memory_check.NAMES:
             raise InputError(f"found {dtype}", where="dtype", allowed=", ".join(map(str, memory_check.NAMES)))
@@ -93,7 +92,7 @@ class Opened:
 
     def _spread(
         self,
-        work: Workload,
+        work: Workload | None,
         dtype: torch.dtype,
         quantize: Quantize | None,
         seed: int,
@@ -105,7 +104,7 @@ class Opened:
         from archcalc.run.distributed.parts import targets
 
         if quantize:
-            raise InputError("found with --tp or --fsdp", where="--quantize", allowed="one process")
+            raise InputError("found with several ranks", where="quantize", allowed="one process")
         memory_check.check_parts(self.spec, work, dtype, ranks)
         model = build(self.spec, dtype=dtype).eval().requires_grad_(False)
         spread(model, ranks)
@@ -166,18 +165,9 @@ def open_source(source: str | Document, *, random_weights: bool = False, changes
         )
     if changes:
         raise InputError(
-            "found changes of an architecture whose weights are given", where="--set", allowed="with --random-weights"
+            "found changes of an architecture whose weights are given", where="changes", allowed="random_weights=True"
         )
-    source = str(source)
-    if not _has_weights(source):
-        raise InputError(
-            "has no weights",
-            file=source,
-            allowed="a folder with safetensors, a .gguf file, a repo id; or --random-weights",
-        )
-    if shipped := _shipped(source):
-        return _with_weights(replace(open_checkpoint(shipped), label=source))
-    return _with_weights(open_checkpoint(source))
+    return _with_weights(open_checkpoint(str(source)))
 
 
 def _with_weights(checkpoint: Checkpoint) -> Opened:
@@ -186,19 +176,6 @@ def _with_weights(checkpoint: Checkpoint) -> Opened:
     if tokenizer is None and folder is not None:
         eos_ids = tuple(eos_ids_of(folder, None))
     return Opened(checkpoint.spec, checkpoint.label, tokenizer, checkpoint, _start_id(folder), eos_ids)
-
-
-def _has_weights(source: str) -> bool:
-    """Whether a source is one that may have weights: no preset, no file that describes an architecture."""
-    suffix = os.path.splitext(source)[1]
-    if os.path.exists(source) and ("/" in source or suffix):
-        return suffix == ".gguf" or suffix not in sources.FILE_SUFFIXES
-    return presets.path_of(source) is None or _shipped(source) is not None
-
-
-def _shipped(source: str) -> str | None:
-    """The folder with a preset's weights, where they come with archcalc and `source` is no path."""
-    return None if os.path.exists(source) and "/" in source else presets.weights_path(source)
 
 
 def _tokenizer(checkpoint: Checkpoint) -> Tokenizer | None:

@@ -17,23 +17,14 @@ from torch import Tensor
 from archcalc.nn.attention import Attention
 from archcalc.nn.block import Block
 from archcalc.nn.cache import Cache
-from archcalc.nn.held import Held, Pair
+from archcalc.nn.held import Pair, Pairs
 from archcalc.nn.model import SingleStack
 from archcalc.nn.sight import View
-from archcalc.spec.layer import Placement
-
-# Where the states are normed before attention reads them, and where it reads them as they are.
-_READS: dict[Placement, bool] = {
-    "pre": True,
-    "sandwich": True,
-    "parallel": True,
-    "parallel_two": True,
-    "post": False,
-    "output": False,
-}
+from archcalc.spec.branches import arm_norm, names
+from archcalc.spec.variants import variant
 
 
-class Given(Held):
+class Given(Pairs):
     """Keys and values that are there already."""
 
     def __init__(self, pair: Pair) -> None:
@@ -81,14 +72,17 @@ def prefill_of(model: Any) -> Prefill | None:
     if not isinstance(model, SingleStack) or not model.causal:
         return None
     last = cast(Block, model.layers[model.owners[-1]])
-    plain = isinstance(getattr(last, "attn", None), Attention) and "cross" not in last.slots
-    return Prefill(model, last) if plain else None
+    first, *others = last.arms
+    plain = isinstance(last.get_submodule(first.name), Attention) and first.reads == "stream"
+    alone = not any(variant(arm.part).mixes_tokens for arm in others)
+    return Prefill(model, last) if plain and alone else None
 
 
 def _last_places(block: Block, x_BTD: Tensor, view: View, n_last: int) -> Tensor:
     """What a layer makes of the last places [B, n, D], which look at all of them."""
-    attention, own = cast(Attention, block.get_submodule("attn")), view.own
-    read_BTD = block.normed("attn_norm", x_BTD) if _READS[block.placement] else x_BTD
+    branch, arm = block.branches[0], block.arms[0]
+    attention, own = cast(Attention, block.get_submodule(arm.name)), view.of(arm)
+    read_BTD = block.normed(arm_norm(arm), block.normed(names(branch).norm_in, x_BTD))
     pair = own.joined(lambda: attention.keys_values(read_BTD, own))
     seen = replace(own, positions=own.positions[-n_last:], held=Given(pair), in_order=False, _made={})
     y_BnD: Tensor = block(x_BTD[:, -n_last:], View(seen))

@@ -20,14 +20,16 @@ from archcalc.nn import rope
 from archcalc.nn.attention import Attention
 from archcalc.nn.block import Block
 from archcalc.nn.cache import Cache
-from archcalc.nn.ffn import Gated, Plain
-from archcalc.nn.held import Held, Pair
+from archcalc.nn.ffn import Gated
+from archcalc.nn.held import Held, Pair, Pairs
 from archcalc.nn.model import SingleStack
-from archcalc.nn.moe import MoE
 from archcalc.nn.quantised import Plain as PlainStore
 from archcalc.run.pack.attention import PackedAttention
 from archcalc.run.pack.linear import PackedLinear
+from archcalc.spec.branches import norms
+from archcalc.spec.layer import Arm
 from archcalc.spec.position import Rope
+from archcalc.spec.variants import reading
 
 
 @dataclass
@@ -36,6 +38,7 @@ class Moment:
 
     past: int
     held: Mapping[str, Held] = field(default_factory=dict)
+    arm: str = ""
     _turns: dict[Rope, Pair] = field(default_factory=dict)
 
     def turned(self, x_BZH: Tensor, part: Rope) -> None:
@@ -48,7 +51,7 @@ class Moment:
 
     def joined(self, k_BKH: Tensor, v_BKH: Tensor) -> Pair:
         """Keys and values [B, K, S, H] of all tokens, these taken in: at once where they are kept as they are."""
-        held = self.held["attn"]
+        held = cast(Pairs, self.held[self.arm])
         plain = all(type(store) is PlainStore and store.tensors[0].dtype == k_BKH.dtype for store in held.stores)
         if not plain or self.past >= held.stores[0].room:
             return held.joined(lambda: (k_BKH.unsqueeze(2), v_BKH.unsqueeze(2)), self.past)
@@ -116,10 +119,10 @@ class Joined:
 
 
 def _query(attention: Attention) -> Query | None:
-    """The attention for one query, unless its scores are more than a product."""
+    """The attention for one query, if it is packed and its scores are no more than a product."""
     asked = attention.softmax
     plain = asked.bias is None and asked.softcap is None and attention.sinks is None
-    return Query(attention) if plain else None
+    return Query(attention) if plain and type(attention) is PackedAttention else None
 
 
 def _gated(ffn: Gated) -> Form:
@@ -136,31 +139,24 @@ def _as_it_is(module: nn.Module) -> Form:
     return lambda x_BD, moment: cast(Tensor, module.forward(x_BD.unsqueeze(1))).squeeze(1)
 
 
-# The form for one token of each kind of part; None if it has none. A feed-forward looks at its token alone anyway.
-FORMS: dict[type, Callable[[Any], Form | None]] = {
-    PackedAttention: _query,
-    Gated: _gated,
-    Plain: _as_it_is,
-    MoE: _as_it_is,
-}
-
-
 class Short(Block):
     """A block whose parts have forms for one token: what joins them is the block's."""
 
     def __init__(self, block: Block, forms: dict[str, Form]) -> None:
         nn.Module.__init__(self)
-        self.placement, self.slots, self.forms = block.placement, block.slots, forms
-        names = block._norm_names()
-        self.norms = {name: block.get_submodule(name).forward for name in names}
+        self.branches, self.names, self.stream_names = block.branches, block.names, block.stream_names
+        self.forms = forms
+        own = [name for branch in block.branches for name, _ in norms(branch)]
+        self.norms = {name: block.get_submodule(name).forward for name in own}
 
-    def part(self, slot: str, x_BTD: Tensor, view: Any) -> Tensor:
-        """What one part makes of the states, here [B, D]; the view is a `Moment`."""
-        return self.forms[slot](x_BTD, view)
+    def part(self, arm: Arm, x_BTD: Tensor, view: Any) -> Tensor:
+        """The output of one arm's part, here [B, D]; the view is a `Moment`."""
+        view.arm = arm.name
+        return self.forms[arm.name](x_BTD, view)
 
-    def normed(self, name: str, x_BTD: Tensor) -> Tensor:
+    def normed(self, name: str | None, x_BTD: Tensor) -> Tensor:
         """The states through the norm of this name."""
-        return cast(Tensor, self.norms[name](x_BTD.float()))
+        return x_BTD if name is None else cast(Tensor, self.norms[name](x_BTD.float()))
 
     def dropped(self, y_BTD: Tensor) -> Tensor:
         """What joins the residual stream: nothing is dropped."""
@@ -207,11 +203,14 @@ def step_of(model: nn.Module) -> Step | None:
 
 
 def _short(block: Block) -> Short | None:
-    modules = {slot: block.get_submodule(slot) for slot in block.slots}
-    forms = {slot: FORMS[type(module)](module) for slot, module in modules.items() if type(module) in FORMS}
-    if any(form is None for form in forms.values()) or forms.keys() != modules.keys():
-        return None
-    return Short(block, cast(dict[str, Form], forms))
+    forms = {arm.name: _form(block, arm) for arm in block.arms}
+    return None if None in forms.values() else Short(block, cast(dict[str, Form], forms))
+
+
+def _form(block: Block, arm: Arm) -> Form | None:
+    """The form of an arm for one token; None if its variant has none, or none for this one."""
+    form_of = reading(arm.part, "fast") if arm.reads == "stream" else None
+    return None if form_of is None else cast(Form | None, form_of(block.get_submodule(arm.name)))
 
 
 def _axis(part: Rope) -> int:

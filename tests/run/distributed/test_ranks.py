@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -21,7 +20,8 @@ from archcalc.run.distributed.launch import LostRankError, joined
 from tests.run.distributed.ranks import check
 
 FAILING = Path(__file__).with_name("failing.py")
-CALL = ["generate", "tiny", "--random-weights", "--ids", "1,2,3", "--max-tokens", "6", "--timeout", "4"]
+CALL = ["generate", "tiny", "--random-weights", "--ids", "1,2,3", "--max-tokens", "6"]
+LONGEST = 600  # seconds that a job may take
 
 
 def free_port() -> int:
@@ -37,26 +37,27 @@ def test_ranks_compute_what_one_process_does(n: int, tmp_path: Path, monkeypatch
     mp.start_processes(check, (n, free_port(), tmp_path), n, start_method="forkserver")
 
 
-@pytest.mark.parametrize(("fails", "engine"), [("ends", ["--fsdp"]), ("stalls", ["--tp", "2"])])
-def test_a_lost_rank_ends_the_job(fails: str, engine: list[str]) -> None:
-    began = time.monotonic()
+@pytest.mark.parametrize(
+    ("fails", "engine", "patience"), [("ends", ["--fsdp"], 2 * LONGEST), ("stalls", ["--tp", "2"], 30)]
+)
+def test_a_lost_rank_ends_the_job(fails: str, engine: list[str], patience: int) -> None:
+    """One that ends is not waited for; one that stalls is, and so long may the other be late at the start."""
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
     done = subprocess.run(  # noqa: S603
-        [*torchrun, f"--master-port={free_port()}", str(FAILING), *CALL, *engine],
+        [*torchrun, f"--master-port={free_port()}", str(FAILING), *CALL, "--timeout", str(patience), *engine],
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=LONGEST,
         env=os.environ | {"OMP_NUM_THREADS": "1", "FAILS": fails},
     )
     assert done.returncode != 0
     told = [line for line in done.stderr.splitlines() if line.startswith("archcalc: another process has ended, or")]
     assert len(told) == 1, done.stderr
     if fails == "stalls":
-        assert "did not answer within 4 s (--timeout)" in told[0]
+        assert f"did not answer within {patience} s (--timeout)" in told[0]
     assert done.stdout.startswith("1 2 3 "), "rank 0 alone speaks"
     assert len(done.stdout.split()) in (3 + 2, 3 + 3), "the token that the other is lost at may or may not come"
-    assert time.monotonic() - began < 60, "and is not waited for"
 
 
 def test_a_rank_that_torchrun_ends_says_so_first(monkeypatch: pytest.MonkeyPatch) -> None:

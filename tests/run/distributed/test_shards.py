@@ -17,6 +17,7 @@ from archcalc.run.distributed.load import draw, spread
 from archcalc.run.distributed.parts import local, target_of
 from archcalc.spec import Spec
 from archcalc.spec.attention import Attention
+from archcalc.spec.branches import arms
 from archcalc.spec.groups import layers_of
 from archcalc.spec.workload import workload
 from tests.run.distributed.alone import rank_of
@@ -64,12 +65,12 @@ def test_each_rank_of_a_preset_holds_what_the_calculator_says(name: str, engine:
 
 def _norms_all_heads(spec: Spec) -> bool:
     layers = [layer for stack in spec.stacks.values() for layer in layers_of(stack)]
-    parts = [part for layer in layers for part in (layer.attention, layer.cross)]
+    parts = [arm.part for layer in layers for arm in arms(layer)]
     norms = [part.qk_norm for part in parts if isinstance(part, Attention) and part.qk_norm is not None]
     return any(one.over == "full" and not one.norm.weight for one in norms)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(spec=specs(), n=st.sampled_from((2, 4)), engine=st.sampled_from(shards.ENGINES))
 def test_each_rank_holds_what_the_calculator_says(spec: Spec, n: int, engine: shards.Engine) -> None:
     # A norm over all heads that has no weights is no row, so the calculator cannot refuse it; the run does.
@@ -83,7 +84,7 @@ def test_each_rank_holds_what_the_calculator_says(spec: Spec, n: int, engine: sh
     check_bytes(spec, engine, n)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(spec=specs(), n=st.sampled_from((2, 3, 4)), engine=st.sampled_from(shards.ENGINES))
 def test_the_ranks_together_hold_each_split_tensor_once(spec: Spec, n: int, engine: shards.Engine) -> None:
     ledger = build_ledger(spec)
@@ -132,14 +133,14 @@ def test_a_tied_table_is_one_storage() -> None:
 @pytest.mark.parametrize(
     ("name", "changes", "n", "line"),
     [
-        ("gpt2", {}, 5, "--tp: found 5, which does not divide n_heads = 12; allowed: 1, 2, 3, 4, 6, 12"),
+        ("gpt2", {}, 5, "tp: found 5, which does not divide n_heads = 12; allowed: 1, 2, 3, 4, 6, 12"),
         (
             "llama-3-8b",
             {"n_heads": 36, "n_kv_heads": 6, "d_head": 8},
             4,
-            "--tp: found 4, which does not divide n_kv_heads = 6",
+            "tp: found 4, which does not divide n_kv_heads = 6",
         ),
-        ("gpt2", {}, 0, "--tp: found 0; allowed: 1 or more"),
+        ("gpt2", {}, 0, "tp: found 0; allowed: 1 or more"),
     ],
 )
 def test_ranks_that_cannot_share_heads_are_refused_in_one_line(name: str, changes: dict, n: int, line: str) -> None:

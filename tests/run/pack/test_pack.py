@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -20,7 +20,7 @@ from archcalc.run.pack.step import Step
 from archcalc.sources import load
 from archcalc.spec import Spec
 from tests.nn import test_nn_transformers as theirs
-from tests.nn.test_nn_cache import cached, drawn, filled, new_cache, relaxed, splits
+from tests.nn.test_nn_cache import cached, drawn, filled, new_cache, splits
 from tests.nn.test_nn_cache import inputs as inputs_of
 from tests.strategies import specs
 
@@ -71,7 +71,7 @@ def unpacked(packed: Any, canonical: nn.Module) -> nn.Module:
     return found
 
 
-@relaxed(50)
+@settings(max_examples=50)
 @given(spec=specs(), batch=st.sampled_from((1, 2, 3)), data=st.data())
 @torch.no_grad()
 def test_drawn_models_in_float32(spec: Spec, batch: int, data: st.DataObject) -> None:
@@ -98,7 +98,7 @@ def test_every_family_in_float32(case: Callable[[], theirs.Case]) -> None:
         assert close(one_by_one(packed, ids, source), expected)
 
 
-@relaxed(60)
+@settings(max_examples=60)
 @given(spec=specs(), quantize=st.sampled_from(("int8", "int4")))
 @torch.no_grad()
 def test_drawn_models_quantised_are_those_of_the_weights_that_are_stored(spec: Spec, quantize: Any) -> None:
@@ -240,7 +240,7 @@ def test_a_token_too_many_is_refused() -> None:
         packed(torch.tensor([[1]]), cache=cache)
 
 
-@relaxed(50)
+@settings(max_examples=50)
 @given(spec=specs(family="decoder"), data=st.data())
 @torch.no_grad()
 def test_the_last_places_alone(spec: Spec, data: st.DataObject) -> None:

@@ -78,7 +78,7 @@ def test_a_product_is_that_of_the_dense_matrix(kind: type[Panels], shape: tuple[
     assert (found - expected).abs().max() <= (2**-7 if rounds else 2e-6) * expected.abs().max()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(kind=st.sampled_from(KINDS), sizes=st.lists(st.integers(1, 150), min_size=1, max_size=4), rows=st.integers(1, 4))
 def test_parts_of_a_matrix_are_its_outputs_in_the_same_memory(kind: type[Panels], sizes: list[int], rows: int) -> None:
     panels, start = kind.of(matrix(sum(sizes), 32)), 0

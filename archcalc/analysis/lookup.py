@@ -1,4 +1,4 @@
-"""What a name stands for: the figures, weights, products and caches that a reader may mean by it."""
+"""Look up figures, weights, products and caches by name."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import msgspec
 
 from archcalc.analysis.figures import Figure, figures
 from archcalc.analysis.memory import Dtype
+from archcalc.analysis.row_names import path_in_group, path_pattern, row_label
 from archcalc.errors import InputError, nearest, shown
 from archcalc.ledger.types import CacheRow, Ledger, MatmulRow, Row
-from archcalc.render.report import label, placed, starred
 
 
-class Leaf(msgspec.Struct, frozen=True):
+class NamedRow(msgspec.Struct, frozen=True):
     """A row, the name it is shown under, which no other has, and the figure that it is a part of."""
 
     row: Row | MatmulRow | CacheRow
@@ -24,11 +24,11 @@ class Leaf(msgspec.Struct, frozen=True):
     @property
     def path(self) -> str:
         """Where it stands, '*' for the layer."""
-        return starred(self.row.path)
+        return path_pattern(self.row.path)
 
     def is_called(self, wanted: str) -> bool:
         """Whether this is its name: with its layers or without, or that of the module which holds a weight."""
-        plain = self.path, placed(self.row.path, self.row.group), self.name
+        plain = self.path, path_in_group(self.row.path, self.row.group), self.name
         return wanted in plain or (isinstance(self.row, Row) and wanted == _module(self.path))
 
     def has_one_called(self, wanted: str) -> bool:
@@ -36,44 +36,50 @@ class Leaf(msgspec.Struct, frozen=True):
         return any(wanted in (name, _module(name) if isinstance(self.row, Row) else name) for name in _each(self.row))
 
 
-def leaves(ledger: Ledger) -> list[Leaf]:
+def named_rows(ledger: Ledger) -> list[NamedRow]:
     """Every weight, tied ones too, every product and every cache.
 
     The latter two are called after what they cost: 'flops.layers.*.attn.scores', 'memory.layers.*.attn.keys'.
     """
     return [
-        *(Leaf(row, label(row), row.component) for row in (*ledger.rows, *ledger.tied)),
-        *(Leaf(row, f"flops.{placed(row.path, row.group)}", f"flops.{row.component}") for row in ledger.matmuls),
-        *(Leaf(row, f"memory.{placed(row.path, row.group)}", "memory.kv_cache_bytes") for row in ledger.caches),
+        *(NamedRow(row, row_label(row), row.component) for row in (*ledger.rows, *ledger.tied)),
+        *(
+            NamedRow(row, f"flops.{path_in_group(row.path, row.group)}", f"flops.{row.component}")
+            for row in ledger.matmuls
+        ),
+        *(
+            NamedRow(row, f"memory.{path_in_group(row.path, row.group)}", "memory.kv_cache_bytes")
+            for row in ledger.caches
+        ),
     ]
 
 
-def meant(ledger: Ledger, dtype: Dtype, wanted: str) -> tuple[list[Figure], list[Leaf]]:
-    """The figures and the leaves of this name. Raises InputError if there is neither."""
+def look_up(ledger: Ledger, dtype: Dtype, wanted: str) -> tuple[list[Figure], list[NamedRow]]:
+    """The figures and the rows of this name. Raises InputError if there is neither."""
     every = figures(ledger, dtype)
     plain = wanted.strip().replace("-", "_").replace(" ", "_")
-    called, found = [figure for figure in every if figure.name == plain], matching(ledger, wanted)
+    called, found = [figure for figure in every if figure.name == plain], matching_rows(ledger, wanted)
     if called or found:
         return called, found
     named = [figure.name for figure in every]
-    known = named + [name for leaf in leaves(ledger) for name in (leaf.name, leaf.path)]
+    known = named + [name for row in named_rows(ledger) for name in (row.name, row.path)]
     raise InputError(
         f"no figure, weight, product or cache is called {shown(wanted)}{nearest(wanted, known)}",
         allowed=", ".join(named) + ", or (part of) a path",
     )
 
 
-def matching(ledger: Ledger, wanted: str) -> list[Leaf]:
-    """The leaves of a component, or of this name, or those whose path contains it ('*' matches anything)."""
+def matching_rows(ledger: Ledger, wanted: str) -> list[NamedRow]:
+    """The rows of a component, or of this name, or those whose path contains it ('*' matches anything)."""
     if not wanted:
         return []
-    every = leaves(ledger)
+    every = named_rows(ledger)
     pattern = wanted if "*" in wanted else f"*{wanted}*"
     return (
-        [leaf for leaf in every if leaf.whole == wanted]
-        or [leaf for leaf in every if leaf.is_called(wanted)]
-        or [leaf for leaf in every if leaf.has_one_called(wanted)]
-        or [leaf for leaf in every if fnmatchcase(leaf.path, pattern)]
+        [row for row in every if row.whole == wanted]
+        or [row for row in every if row.is_called(wanted)]
+        or [row for row in every if row.has_one_called(wanted)]
+        or [row for row in every if fnmatchcase(row.path, pattern)]
     )
 
 

@@ -1,0 +1,19 @@
+"""A model with a workload: what reports and formulas are about."""
+
+from __future__ import annotations
+
+import msgspec
+
+from archcalc.analysis.memory import Dtype
+from archcalc.ledger.types import Ledger
+from archcalc.spec import Spec
+from archcalc.spec.workload import Workload
+
+
+class ModelWorkload(msgspec.Struct, frozen=True):
+    """A model, and what it is to compute in which dtype."""
+
+    spec: Spec
+    ledger: Ledger
+    work: Workload
+    dtype: Dtype

@@ -1,0 +1,161 @@
+"""What a source's text stands for, decided once: a preset, a file, a folder, a repository, standard input."""
+
+from __future__ import annotations
+
+import os
+
+from msgspec import Struct
+
+from archcalc import presets
+from archcalc.errors import InputError, nearest, shown
+
+# What says the architecture in a folder: of our own layout, or of Hugging Face's.
+SPEC_FILE, CONFIG_FILE = "spec.yaml", "config.json"
+GGUF, SAFETENSORS, PICKLES = ".gguf", ".safetensors", (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+# What ends in one of these is a file's name, and no repository's.
+FILE_SUFFIXES = (".yaml", ".yml", ".json", GGUF, SAFETENSORS, *PICKLES)
+
+
+class SpecFile(Struct, frozen=True):
+    """A file that is read as YAML."""
+
+    text: str
+    path: str
+
+
+class ConfigFile(Struct, frozen=True):
+    """A JSON file: a Hugging Face config, a spec, or a tokenizer."""
+
+    text: str
+    path: str
+
+
+class Folder(Struct, frozen=True):
+    """A folder, in our own layout or in Hugging Face's."""
+
+    text: str
+    path: str
+
+    @property
+    def file(self) -> str:
+        """The path of the file in it that says the architecture, there or not."""
+        own = os.path.join(self.path, SPEC_FILE)
+        return own if os.path.isfile(own) else os.path.join(self.path, CONFIG_FILE)
+
+
+class Gguf(Struct, frozen=True):
+    """A GGUF file: architecture, weights and tokenizer in one."""
+
+    text: str
+    path: str
+
+
+class Safetensors(Struct, frozen=True):
+    """A safetensors file by itself: weights, and nothing that says their architecture."""
+
+    text: str
+    path: str
+
+
+class Pickle(Struct, frozen=True):
+    """A file that PyTorch pickled, which is never read."""
+
+    text: str
+    path: str
+
+    @property
+    def refusal(self) -> InputError:
+        """The error of whoever wants to read it."""
+        problem = "a pickle can run code when it is read"
+        return InputError(problem, allowed="safetensors or .gguf", file=self.text)
+
+
+class Preset(Struct, frozen=True):
+    """A preset: its file, and the folder with its weights where they come with archcalc."""
+
+    text: str
+    path: str
+    weights: Folder | None
+
+
+class Repo(Struct, frozen=True):
+    """A repository of the Hugging Face hub."""
+
+    text: str
+
+
+class Stdin(Struct, frozen=True):
+    """Standard input."""
+
+    text: str = "-"
+
+
+Location = Preset | SpecFile | ConfigFile | Folder | Gguf | Safetensors | Pickle | Repo | Stdin
+
+_BY_SUFFIX: dict[str, type[ConfigFile | Gguf | Safetensors | Pickle]] = {
+    ".json": ConfigFile,
+    GGUF: Gguf,
+    SAFETENSORS: Safetensors,
+    **dict.fromkeys(PICKLES, Pickle),
+}
+
+
+def locate(text: str, *, bare_paths: bool = False) -> Location:
+    """Return what the text of a source stands for; nothing is read or fetched.
+
+    It is '-', a path that exists and has a slash or a suffix, a preset's name, or else a repo id. With `bare_paths` it
+    may be a path that has neither, too, where no preset is called so.
+
+    Raises InputError for what is none of them.
+    """
+    if text == "-":
+        return Stdin()
+    path = os.path.expanduser(text)
+    exists = "\0" not in text and os.path.exists(path)
+    if exists and (has_path_form(text) or _is_checkout(text, path)):
+        return _at(text, path)
+    if preset := presets.path_of(text):
+        weights = presets.weights_path(text)
+        return Preset(text, preset, Folder(text, weights) if weights else None)
+    if exists and bare_paths:
+        return _at(text, path)
+    if _is_repo_id(text):
+        return Repo(text)
+    if "/" in text or _suffix(text) in FILE_SUFFIXES:
+        raise InputError("no such file", file=text, allowed="a path that exists, or a Hugging Face repo id")
+    raise InputError(
+        f"no preset is called {shown(text)}{_hint(text)}",
+        file=text,
+        allowed="a preset ('archcalc presets' lists them), a path, or a Hugging Face repo id",
+    )
+
+
+def has_path_form(text: str) -> bool:
+    """Return whether a text is looked for as a path first: it has a slash or a suffix."""
+    return "/" in text or bool(_suffix(text))
+
+
+def _at(text: str, path: str) -> Location:
+    return Folder(text, path) if os.path.isdir(path) else _BY_SUFFIX.get(_suffix(text), SpecFile)(text, path)
+
+
+def _is_checkout(text: str, path: str) -> bool:
+    return text in (".", "..") and os.path.isfile(Folder(text, path).file)
+
+
+def _is_repo_id(text: str) -> bool:
+    owner, _, name = text.partition("/")
+    return owner[:1].isalnum() and bool(name) and "/" not in name and _suffix(text) not in FILE_SUFFIXES
+
+
+def _suffix(text: str) -> str:
+    return os.path.splitext(text)[1].lower()
+
+
+def _hint(text: str) -> str:
+    """' (did you mean …?)': a file here, which the source would name with a slash, or a preset."""
+    here = (f"./{text}/{CONFIG_FILE}", f"./{text}.yaml", f"./{text}.json", f"./{text}")
+    files = [name for name in here if text.strip(".") and "\0" not in text and os.path.isfile(name)]
+    if files:
+        return f" (did you mean {files[0].removesuffix(f'/{CONFIG_FILE}')!r}?)"
+    return nearest(text, [*presets.names(), *presets.SHORT])

@@ -1,0 +1,35 @@
+"""The public way from a source to a model with its weights: `archcalc.load_model`."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+
+from archcalc.errors import InputError, nearest, shown
+from archcalc.run.devices import device_of
+from archcalc.run.loading.memory_check import NAMES
+from archcalc.run.loading.source import open_source
+
+DTYPES: dict[str, torch.dtype] = {name: dtype for dtype, name in NAMES.items()}
+
+
+def load_model(
+    source: str | os.PathLike[str], *, dtype: str = "fp32", device: str = "cpu", packed: bool = False
+) -> Any:
+    """Load the model of a source, in eval mode and without gradients; see `archcalc.load_model`."""
+    chosen = _dtype(dtype)
+    if packed and chosen != torch.float32:
+        raise InputError(f"found {dtype!r} for a packed model", where="dtype", allowed="'fp32', or packed=False")
+    place = device_of(device)
+    if packed and place.type != "cpu":
+        raise InputError(f"found True on {place.type}", where="packed", allowed="True on the CPU alone")
+    return open_source(os.fspath(source)).load(None, device=place, dtype=chosen, packed=packed).model
+
+
+def _dtype(name: str) -> torch.dtype:
+    if name not in DTYPES:
+        hint = nearest(name, DTYPES) if isinstance(name, str) else ""
+        raise InputError(f"found {shown(name)}{hint}", where="dtype", allowed=", ".join(map(repr, DTYPES)))
+    return DTYPES[name]

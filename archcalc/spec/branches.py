@@ -1,0 +1,136 @@
+"""The residual branches of a layer: what its short form stands for, and the names of its norms and sums.
+
+Ledger, modules, sites, trace and diagram all read a layer through these functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+from msgspec import structs
+
+from archcalc.spec.layer import Arm, Branch, Layer, Placement
+from archcalc.spec.norm import Norm
+
+
+class NormPlaces(msgspec.Struct, frozen=True):
+    """Where a placement puts a layer's norm. `in_parallel`: all parts are arms of one branch."""
+
+    before: bool = False
+    out: bool = False
+    after: bool = False
+    each_arm: bool = False
+    in_parallel: bool = False
+
+
+PLACEMENTS: dict[Placement, NormPlaces] = {
+    "pre": NormPlaces(before=True),
+    "post": NormPlaces(after=True),
+    "sandwich": NormPlaces(before=True, out=True),
+    "output": NormPlaces(out=True),
+    "parallel": NormPlaces(before=True, in_parallel=True),
+    "parallel_two": NormPlaces(each_arm=True, in_parallel=True),
+}
+
+
+def branches(layer: Layer) -> tuple[Branch, ...]:
+    """Return the layer's residual branches, in their order."""
+    if layer.branches:
+        return layer.branches
+    places, arms = PLACEMENTS[layer.placement], _short_arms(layer)
+    return tuple(_branch(layer, places, group) for group in ([arms] if places.in_parallel else [[arm] for arm in arms]))
+
+
+def arms(layer: Layer) -> tuple[Arm, ...]:
+    """Return every arm of the layer, in their order."""
+    return tuple(arm for branch in branches(layer) for arm in branch.arms)
+
+
+def parts(layer: Layer) -> dict[str, Any]:
+    """Return the layer's parts by the names that their tensors carry."""
+    return {arm.name: arm.part for arm in arms(layer)}
+
+
+def with_parts(layer: Layer, change: Callable[[Any], Any]) -> Layer:
+    """Return the layer with every part changed by `change`, in the form in which it is written."""
+    if layer.branches:
+        return structs.replace(layer, branches=tuple(_changed(branch, change) for branch in layer.branches))
+    fields = {field: getattr(layer, field) for field in ("attention", "cross", "ffn")}
+    return structs.replace(layer, **{field: change(part) for field, part in fields.items() if part is not None})
+
+
+class BranchNames(msgspec.Struct, frozen=True):
+    """The names of a branch's norms and sums, None where it has none of them.
+
+    `arms_sum` is the sum of several arms before `norm_out`, `sum` the residual stream before `norm_after`.
+    """
+
+    norm_in: str | None
+    arms_sum: str | None
+    norm_out: str | None
+    norm_after: str | None
+    sum: str | None
+
+
+def names(branch: Branch) -> BranchNames:
+    """Return the names that a branch gives its norms: its first arm's with a suffix."""
+    first = branch.arms[0].name
+    has_before = branch.norm_in is not None or any(arm.norm is not None for arm in branch.arms)
+    return BranchNames(
+        norm_in=f"{first}_norm" if branch.norm_in else None,
+        arms_sum=f"{first}_arms_sum" if branch.norm_out and len(branch.arms) > 1 else None,
+        norm_out=f"{first}_out_norm" if branch.norm_out else None,
+        norm_after=None if branch.norm_after is None else f"{first}_after_norm" if has_before else f"{first}_norm",
+        sum=f"{first}_sum" if branch.norm_after else None,
+    )
+
+
+def arm_norm(arm: Arm) -> str | None:
+    """Return the name of an arm's own norm, None if it has none."""
+    return f"{arm.name}_norm" if arm.norm else None
+
+
+def norms(branch: Branch) -> Iterator[tuple[str, Norm]]:
+    """Yield every norm of a branch with its name, in the order in which a forward pass reaches them."""
+    own = names(branch)
+    if own.norm_in and branch.norm_in:
+        yield own.norm_in, branch.norm_in
+    yield from ((name, arm.norm) for arm in branch.arms if arm.norm and (name := arm_norm(arm)))
+    if own.norm_out and branch.norm_out:
+        yield own.norm_out, branch.norm_out
+    if own.norm_after and branch.norm_after:
+        yield own.norm_after, branch.norm_after
+
+
+def stream_names(layer: Layer) -> list[str]:
+    """Return what the residual stream is called after each branch: `resid_mid`…, after the last `resid_post`."""
+    firsts = [branch.arms[0].name for branch in branches(layer)]
+    return ["resid_mid" if name == "attn" else f"resid_mid_{name}" for name in firsts[:-1]] + ["resid_post"]
+
+
+def _short_arms(layer: Layer) -> list[Arm]:
+    norm = layer.norm if PLACEMENTS[layer.placement].each_arm else None
+    named = {"attn": layer.attention, "cross": layer.cross, "ffn": layer.ffn}
+    return [
+        Arm(name=name, part=part, norm=norm, reads="source" if name == "cross" else "stream")
+        for name, part in named.items()
+        if part is not None
+    ]
+
+
+def _branch(layer: Layer, places: NormPlaces, group: list[Arm]) -> Branch:
+    return Branch(
+        arms=tuple(group),
+        norm_in=layer.norm if places.before else None,
+        norm_out=layer.norm if places.out else None,
+        norm_after=layer.norm if places.after else None,
+        scale=layer.scale,
+        skip=layer.skip,
+        skip_reads=layer.skip_reads,
+    )
+
+
+def _changed(branch: Branch, change: Callable[[Any], Any]) -> Branch:
+    return structs.replace(branch, arms=tuple(structs.replace(arm, part=change(arm.part)) for arm in branch.arms))

@@ -1,0 +1,181 @@
+"""One record for each variant of a layer's part: which function reads it in each place of the package.
+
+Functions are named by 'module:name' and imported when they are asked for. So the ledger and the modules of a variant
+stand in one record and still never meet. A reading that a variant does not have is None, which is said at once by
+whoever asks for it; a forgotten one is a missing argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from importlib import import_module
+from typing import Any, Literal
+
+import msgspec
+
+from archcalc.errors import InputError
+from archcalc.spec.attention import Attention, LatentAttention
+from archcalc.spec.base import Part
+from archcalc.spec.branches import arms
+from archcalc.spec.ffn import Gated, MoE, Plain
+from archcalc.spec.layer import Layer
+
+
+class Heads(msgspec.Struct, frozen=True):
+    """The heads of an attention: how many, how wide a query and key are, and how wide a value."""
+
+    n_heads: int
+    d_key: int
+    d_value: int
+
+
+class Variant(msgspec.Struct, frozen=True, kw_only=True):
+    """What the package knows of one variant.
+
+    `component`: what its dropout masks are counted under. `mixes_tokens`: its module takes an attention context.
+    `resolve(part, spec, where)` fills it in. `ledger(part, symbols, x, pass)` yields its leaves. `module(part, spec)`
+    builds it. `cache(part, room)` is what it keeps between steps of its own tokens, `source_cache` of a source.
+    `sites(part, width, reads_source)` are its named points, `steps(part, where)` their formulas. `label` says it in a
+    diagram. `heads` are for the papers' conventions. `rank(part, n)` is the part that one of n ranks has, `split` the
+    axes that are split. `fast(module)` is its form for one token.
+    """
+
+    component: Literal["attention", "ffn", "mixer"]
+    mixes_tokens: bool
+    resolve: str
+    ledger: str
+    module: str
+    cache: str | None
+    source_cache: str | None
+    sites: str
+    steps: str
+    label: str
+    heads: Callable[[Any], Heads] | None
+    rank: str | None
+    split: Mapping[str, int]
+    fast: str | None
+
+
+_WIDE = {f"{name}.{kind}": 0 for name in ("gate", "up") for kind in ("weight", "bias")}
+
+VARIANTS: dict[type[Part], Variant] = {
+    Attention: Variant(
+        component="attention",
+        mixes_tokens=True,
+        resolve="archcalc.spec.resolve:_attention",
+        ledger="archcalc.ledger.attention:leaves",
+        module="archcalc.nn.attention:Attention",
+        cache="archcalc.nn.attention:own_cache",
+        source_cache="archcalc.nn.attention:source_cache",
+        sites="archcalc.spec.sites:_attention",
+        steps="archcalc.interp.trace.parts:_attention",
+        label="archcalc.render.diagram.said:_softmax",
+        heads=lambda part: Heads(part.n_heads, part.d_head, part.d_head),
+        rank="archcalc.run.distributed.plan:attention_of_rank",
+        split={f"{name}.{kind}": 0 for name in "qkv" for kind in ("weight", "bias")} | {"sinks": 0, "out.weight": 1},
+        fast="archcalc.run.pack.step:_query",
+    ),
+    LatentAttention: Variant(
+        component="attention",
+        mixes_tokens=True,
+        resolve="archcalc.spec.resolve:_latent",
+        ledger="archcalc.ledger.latent_attention:leaves",
+        module="archcalc.nn.mla:LatentAttention",
+        cache="archcalc.nn.mla:own_cache",
+        source_cache=None,
+        sites="archcalc.spec.sites:_latent_attention",
+        steps="archcalc.interp.trace.parts:_latent",
+        label="archcalc.render.diagram.said:_latent",
+        heads=lambda part: Heads(part.n_heads, part.d_nope + part.d_rope, part.d_v),
+        rank="archcalc.run.distributed.plan:latent_of_rank",
+        split={"q.weight": 0, "q_up.weight": 0, "kv_up.weight": 0, "out.weight": 1},
+        fast=None,
+    ),
+    Plain: Variant(
+        component="ffn",
+        mixes_tokens=False,
+        resolve="archcalc.spec.resolve:_as_is",
+        ledger="archcalc.ledger.ffn:plain",
+        module="archcalc.nn.ffn:Plain",
+        cache=None,
+        source_cache=None,
+        sites="archcalc.spec.sites:_dense",
+        steps="archcalc.interp.trace.parts:_plain",
+        label="archcalc.render.diagram.said:_dense",
+        heads=None,
+        rank=None,
+        split=_WIDE | {"down.weight": 1},
+        fast="archcalc.run.pack.step:_as_it_is",
+    ),
+    Gated: Variant(
+        component="ffn",
+        mixes_tokens=False,
+        resolve="archcalc.spec.resolve:_as_is",
+        ledger="archcalc.ledger.ffn:gated",
+        module="archcalc.nn.ffn:Gated",
+        cache=None,
+        source_cache=None,
+        sites="archcalc.spec.sites:_dense",
+        steps="archcalc.interp.trace.parts:_gated",
+        label="archcalc.render.diagram.said:_dense",
+        heads=None,
+        rank=None,
+        split=_WIDE | {"down.weight": 1},
+        fast="archcalc.run.pack.step:_gated",
+    ),
+    MoE: Variant(
+        component="ffn",
+        mixes_tokens=False,
+        resolve="archcalc.spec.resolve:_moe",
+        ledger="archcalc.ledger.moe:leaves",
+        module="archcalc.nn.moe:MoE",
+        cache=None,
+        source_cache=None,
+        sites="archcalc.spec.sites:_mixture",
+        steps="archcalc.interp.trace.parts:_mixture",
+        label="archcalc.render.diagram.said:_moe",
+        heads=None,
+        rank=None,
+        split={},
+        fast="archcalc.run.pack.step:_as_it_is",
+    ),
+}
+
+
+def variant(part: Part) -> Variant:
+    """Return the record of a part."""
+    return VARIANTS[type(part)]
+
+
+def reading(part: Part, name: str) -> Any:
+    """Return the function of this name in the part's record, imported now; None where the variant has none."""
+    path = getattr(VARIANTS[type(part)], name)
+    return None if path is None else _imported(path)
+
+
+def heads_of(layer: Layer) -> list[Heads]:
+    """Return the heads of every attention of a layer to its own tokens, in their order.
+
+    Raises InputError for a layer that mixes its tokens without heads.
+    """
+    found = []
+    for arm in arms(layer):
+        record = variant(arm.part)
+        if arm.reads == "source" or not record.mixes_tokens:
+            continue
+        if record.heads is None:
+            raise InputError("the paper does not say what such a layer costs", where=arm.name, allowed="attention")
+        found.append(record.heads(arm.part))
+    return found
+
+
+def readings(name: str) -> list[Any]:
+    """Return the functions of this name in all records, imported now; variants without one are left out."""
+    return [_imported(path) for record in VARIANTS.values() if (path := getattr(record, name)) is not None]
+
+
+@cache
+def _imported(path: str) -> Any:
+    module, _, name = path.partition(":")
+    return getattr(import_module(module), name)

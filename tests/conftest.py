@@ -1,0 +1,12 @@
+"""One hypothesis profile for every test: nothing in it depends on the speed of the machine."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+# Health checks measure time, and data that a large spec needs by nature. A failure prints how to reproduce it.
+settings.register_profile("archcalc", deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
+# A tool that runs the tests in its own way (tests/mutation) names its own profile.
+settings.load_profile(os.environ.get("ARCHCALC_HYPOTHESIS_PROFILE", "archcalc"))
