@@ -33,7 +33,7 @@ def known(model_types: list[str]) -> dict[str, Any]:
 
 def lines(data: dict[str, Any]) -> str:
     """Return the data as JSON with a line for each model type."""
-    rows = (f"{json.dumps(name)}: {json.dumps(value, separators=(',', ':'))}" for name, value in data.items())
+    rows = [f'"{name}": {json.dumps(value, separators=(",", ":"), sort_keys=True)}' for name, value in data.items()]
     return "{\n" + ",\n".join(rows) + "\n}\n"
 
 

@@ -52,7 +52,7 @@ BASE = {"model_type": "llama"} | LLAMA
             "partial_rotary_factor: found 0.5; allowed: 1.0, which rotates the whole head",
         ),
         ({"architectures": ["LlamaModel"]}, "architectures: found 'LlamaModel'; allowed: LlamaForCausalLM"),
-        ({"architectures": {}}, "architectures: found a mapping; allowed: LlamaForCausalLM"),
+        ({"architectures": {}}, "architectures: found a mapping; allowed: the name of one class"),
         ({"is_encoder_decoder": True}, "is_encoder_decoder: found True; allowed: false"),
         ({"add_cross_attention": True}, "add_cross_attention: found True; allowed: false or null"),
         ({"num_key_value_heads": 3}, "decoder.runs[0].pattern[0].attention.n_kv_heads: 3 does not divide n_heads 4"),
