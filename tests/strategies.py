@@ -13,7 +13,15 @@ from typing import get_args
 from hypothesis import strategies as st
 
 from archcalc.spec import Spec
-from archcalc.spec.attention import AnyAttention, Attention, LatentAttention, QkNorm
+from archcalc.spec.attention import (
+    AnyAttention,
+    Attention,
+    Gate,
+    LatentAttention,
+    LogTemperature,
+    PowerTemperature,
+    QkNorm,
+)
 from archcalc.spec.base import Activation, Part
 from archcalc.spec.claim import Claim
 from archcalc.spec.ffn import AnyFfn, Gated, MoE, Plain
@@ -23,11 +31,14 @@ from archcalc.spec.norm import LayerNorm, Norm, RMSNorm
 from archcalc.spec.position import (
     Alibi,
     AttentionPosition,
+    DynamicScaling,
     Learned,
     LinearScaling,
     Llama3Scaling,
+    LongRopeScaling,
     RelativeBias,
     Rope,
+    RopeScaling,
     Sinusoidal,
     YarnScaling,
 )
@@ -50,6 +61,7 @@ class Place:
     d_model: int = 6
     table: tuple[int, RelativeBias] = (3, RelativeBias(n_buckets=8, max_distance=12))
     crosses: bool = False
+    d_rotary: int = 2
 
 
 @cache
@@ -71,10 +83,26 @@ _LAYER_NORMS = [LayerNorm(weight=weight, bias=bias, eps=eps) for weight, bias, e
 _RMS_NORMS = [RMSNorm(weight=weight, unit_offset=offset, eps=eps) for weight, offset, eps in _EACH]
 _NORMS: list[Norm] = [*_LAYER_NORMS, *_RMS_NORMS]
 LAYER_NORMS, RMS_NORMS, NORMS = st.sampled_from(_LAYER_NORMS), st.sampled_from(_RMS_NORMS), st.sampled_from(_NORMS)
-QK_NORMS = st.sampled_from([QkNorm(norm=norm, over=over) for norm, over in product(_NORMS, ("head", "full"))])
+_OVER = (("head", "before"), ("head", "after"), ("each", "before"), ("each", "after"), ("full", "before"))
+QK_NORMS = st.sampled_from([QkNorm(norm=norm, over=over, when=when) for norm, (over, when) in product(_NORMS, _OVER)])
+GATES = st.builds(
+    Gate,
+    over=st.sampled_from(("head", "channel")),
+    activation=st.sampled_from(("sigmoid", "softplus")),
+    bias=st.booleans(),
+)
+LOG_TEMPERATURES = st.builds(LogTemperature, factor=SCALES, n_tokens=st.sampled_from((2, 3)), from_one=st.booleans())
+POWER_TEMPERATURES = st.builds(
+    PowerTemperature, exponent=SCALES, n_tokens=st.sampled_from((2, 3)), from_one=st.booleans()
+)
 
 LEARNED = st.builds(Learned, n_extra=st.sampled_from((0, 2, 3)))
-SINUSOIDAL = st.builds(Sinusoidal, stored=st.booleans())
+SINUSOIDAL = st.builds(
+    Sinusoidal,
+    stored=st.booleans(),
+    order=st.sampled_from(("alternating", "halves", "fairseq")),
+    n_extra=st.sampled_from((0, 2)),
+)
 LINEAR_SCALINGS = st.builds(LinearScaling, factor=FACTORS)
 LLAMA3_SCALINGS = st.builds(
     Llama3Scaling,
@@ -94,8 +122,36 @@ YARN_SCALINGS = st.builds(
     mscale_all_dim=OPTIONAL_SCALES,
     truncate=st.booleans(),
 )
-ALIBI = st.builds(Alibi, scaled=st.booleans())
-RELATIVE = st.builds(RelativeBias, n_buckets=st.sampled_from((8, 5, 32)), max_distance=st.sampled_from((12, 7, 128)))
+# Where a text crosses n_ctx_original, what is cached is not computed anew: laws about caches hold on either side.
+LONG = st.sampled_from((64, 4096))
+DYNAMIC_SCALINGS = st.builds(DynamicScaling, factor=FACTORS, n_ctx_original=LONG)
+ALIBI = st.builds(Alibi, scaled=st.booleans(), max_bias=st.sampled_from((8.0, 4.0)))
+RELATIVE = st.builds(
+    RelativeBias,
+    n_buckets=st.sampled_from((8, 5, 32)),
+    max_distance=st.sampled_from((12, 7, 128)),
+    shared=st.sampled_from(("stack", "layer")),
+)
+
+
+@cache
+def longropes(n_pairs: int) -> st.SearchStrategy[LongRopeScaling]:
+    factors = st.tuples(*[st.sampled_from((1.0, 1.5, 4.0))] * n_pairs)
+    return st.builds(
+        LongRopeScaling,
+        factor=FACTORS,
+        short=factors,
+        long=factors,
+        n_ctx_original=LONG,
+        attention_factor=OPTIONAL_SCALES,
+        long_attention_factor=OPTIONAL_SCALES,
+    )
+
+
+@cache
+def scalings(d_rotary: int) -> st.SearchStrategy[RopeScaling]:
+    found = LINEAR_SCALINGS | LLAMA3_SCALINGS | YARN_SCALINGS | longropes(d_rotary // 2)
+    return found | DYNAMIC_SCALINGS if d_rotary > 2 else found
 
 
 @cache
@@ -103,21 +159,38 @@ def ropes(width: int, partial: bool = True) -> st.SearchStrategy[Rope]:
     """Ropes of heads this wide; not partial, all of the width is turned."""
     part = st.integers(1, width // 2).map(lambda half: 2 * half)
     whole = st.just(width) | st.none() if width % 2 == 0 else st.just(width - 1)
+    return (whole | part if partial else whole).flatmap(
+        lambda d_rotary: st.builds(
+            Rope,
+            theta=st.sampled_from((10_000.0, 500_000.0, 1000.0)),
+            d_rotary=st.just(d_rotary),
+            interleaved=st.booleans(),
+            scaling=optional(scalings(d_rotary or width)),
+            values=st.booleans() if partial else st.just(False),
+        )
+    )
+
+
+@cache
+def turned_tables(d_rotary: int) -> st.SearchStrategy[Rope]:
+    """Ropes whose angles are stored: the same table for every layer that has one of this width."""
     return st.builds(
         Rope,
-        theta=st.sampled_from((10_000.0, 500_000.0, 1000.0)),
-        d_rotary=whole | part if partial else whole,
+        d_rotary=st.just(d_rotary),
         interleaved=st.booleans(),
-        scaling=optional(LINEAR_SCALINGS | LLAMA3_SCALINGS | YARN_SCALINGS),
+        stored=st.just(True),
+        values=st.booleans(),
     )
 
 
 @cache
 def positions(width: int, place: Place, n_heads: int) -> st.SearchStrategy[AttentionPosition | None]:
     """Positions that an attention with such heads may have in this place."""
-    found = st.none() | ALIBI
+    found = st.none() | ALIBI | (RELATIVE.filter(lambda part: part.shared == "layer"))
     if width > 1:
         found |= ropes(width)
+    if width >= place.d_rotary:
+        found |= turned_tables(place.d_rotary)
     return found | st.just(place.table[1]) if n_heads == place.table[0] else found
 
 
@@ -125,6 +198,16 @@ HEADS_EACH = st.sampled_from(((2, 3), (1, 3), (3, 1), (2, 1), (1, 1), (5, 1)))  
 WINDOWS = st.sampled_from((*[None] * 9, *range(1, 10)))
 SOFTCAPS = st.sampled_from((None, None, 50.0, 2.0))
 ATTENTION_FLAGS = flags("q_bias", "k_bias", "v_bias", "out_bias", "sinks")
+TEMPERATURES = st.none() | st.none() | LOG_TEMPERATURES | POWER_TEMPERATURES
+_NO_MORE: dict[str, object] = {"value_scale": None, "clip": None, "gate": None, "out_norm": None}
+MORE_OF_ATTENTION = st.just(_NO_MORE) | st.fixed_dictionaries(
+    {
+        "value_scale": OPTIONAL_SCALES,
+        "clip": st.sampled_from((None, 0.5)),
+        "gate": optional(GATES),
+        "out_norm": optional(NORMS),
+    }
+)
 
 
 @st.composite
@@ -134,17 +217,23 @@ def attentions(draw: st.DrawFn, place: Place = Place(), cross: bool = False) -> 
     even = place.d_model % n_heads == 0
     d_head = draw(optional(SIZES)) if even else draw(SIZES)
     width = d_head or place.d_model // n_heads
-    position = None if cross else draw(positions(width, place, n_heads))
+    d_value = draw(st.none() | st.none() | SIZES)
+    position = None if cross else draw(positions(min(width, d_value or width), place, n_heads))
+    if isinstance(position, Rope) and position.d_rotary is None and width != min(width, d_value or width):
+        position = None
     return Attention(
         n_heads=n_heads,
         n_kv_heads=None if n_each == 1 and draw(st.booleans()) else n_kv_heads,
         d_head=d_head,
+        d_value=d_value,
         qk_norm=draw(optional(QK_NORMS)),
         position=position,
         window=None if cross else draw(WINDOWS),
         softcap=draw(SOFTCAPS),
         scale=draw(OPTIONAL_SCALES),
         **draw(ATTENTION_FLAGS),
+        **draw(MORE_OF_ATTENTION),
+        temperature=None if cross else draw(TEMPERATURES),
     )
 
 
@@ -370,7 +459,10 @@ def specs(draw: st.DrawFn, family: Family | None = None) -> Spec:
     d_model = draw(SIZES)
     places = {
         role: Place(
-            d_model, (draw(st.sampled_from((3, 6, 2))), draw(RELATIVE)), crosses=role != family and role == "decoder"
+            d_model,
+            (draw(st.sampled_from((3, 6, 2))), draw(RELATIVE)),
+            crosses=role != family and role == "decoder",
+            d_rotary=draw(st.sampled_from((2, 4))),
         )
         for role in family.split("-")
     }
@@ -393,11 +485,16 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     LayerNorm: LAYER_NORMS,
     RMSNorm: RMS_NORMS,
     QkNorm: QK_NORMS,
+    Gate: GATES,
+    LogTemperature: LOG_TEMPERATURES,
+    PowerTemperature: POWER_TEMPERATURES,
     Learned: LEARNED,
     Sinusoidal: SINUSOIDAL,
     LinearScaling: LINEAR_SCALINGS,
     Llama3Scaling: LLAMA3_SCALINGS,
     YarnScaling: YARN_SCALINGS,
+    LongRopeScaling: longropes(3),
+    DynamicScaling: DYNAMIC_SCALINGS,
     Rope: EVEN.flatmap(ropes),
     Alibi: ALIBI,
     RelativeBias: RELATIVE,

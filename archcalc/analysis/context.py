@@ -84,7 +84,7 @@ def context(spec: Spec, phase: Phase, up_to: int | None = None) -> Context:
 
 def most_tokens(spec: Spec) -> int | None:
     """How many tokens a table of positions has rows for; None if there is no table."""
-    has_table = any(stack.position and stack.position.is_table for stack in spec.stacks.values())
+    has_table = any(stack.has_table for stack in spec.stacks.values())
     return spec.n_ctx if has_table else None
 
 

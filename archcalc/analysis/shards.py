@@ -91,8 +91,8 @@ def _of_heads(row: Row, sizes: Mapping[str, int], n: int) -> int | None:
         for name in sorted(axis.symbols()):
             field = name.partition("[")[0]
             if field in (_HEADS, _KV_HEADS):
-                if "_norm." in row.path:
-                    raise InputError("queries and keys are normed over all heads", where="tp", allowed="fsdp")
+                if "_norm." in row.path and len(row.weight.axes) == 1:
+                    raise InputError("all heads are normed at once", where="tp", allowed="fsdp")
                 return place if _shared(field, sizes[name], n) else None
             if field in SPLIT:
                 return place

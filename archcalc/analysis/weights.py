@@ -82,7 +82,10 @@ _ROLES: dict[str, Role] = {
     "shared_gate": "gate",
     "positions": "position",
     "types": "types",
+    "rotary": "position",
     "relative_bias": "table",
+    "q_norm": "vector",
+    "k_norm": "vector",
 }
 
 

@@ -14,11 +14,12 @@ from archcalc.checkpoint.parts import pairs
 from archcalc.checkpoint.plan import Move, Plan
 from archcalc.checkpoint.read import DTYPES, Files, chunks, whole
 from archcalc.checkpoint.target import Target
-from archcalc.nn import build
-from archcalc.nn.position import sinusoids
+from archcalc.nn import build, position, rope
 from archcalc.spec import Spec
+from archcalc.spec.attention import stored_rope
 from archcalc.spec.branches import parts
 from archcalc.spec.groups import layers_of
+from archcalc.spec.position import Sinusoidal
 
 Progress = Callable[[int], None]
 
@@ -43,7 +44,7 @@ def fill(spec: Spec, moves: Plan, opened: Files, ours: Mapping[str, Target], pro
         if progress:
             progress(move.stored.n_bytes)
     for name in moves.computed:
-        ours[name].put(0, 0, _halves(ours[name].shape))
+        ours[name].put(0, 0, _computed(spec, name, ours[name].shape))
 
 
 def _allocate(model: nn.Module, device: str) -> None:
@@ -133,7 +134,12 @@ def _groups(spec: Spec, move: Move) -> int:
     return int(heads or getattr(attention, "n_kv_heads", None) or attention.n_heads)
 
 
-def _halves(shape: tuple[int, ...]) -> Tensor:
-    """Sinusoids as Marian's port lays them out: all sines, then all cosines (transformers, modeling_marian.py)."""
-    turned = sinusoids(torch.arange(shape[0]), shape[1])
-    return torch.cat((turned[:, ::2], turned[:, 1::2]), -1)
+def _computed(spec: Spec, name: str, shape: tuple[int, ...]) -> Tensor:
+    """A table that follows from the spec: of positions, or of a stack's rotary angles."""
+    *role, table, _ = name.split(".")
+    stack = spec.stacks["".join(f"{part}." for part in role)]
+    if table == "rotary":
+        found = (stored_rope(part) for layer in layers_of(stack) for part in parts(layer).values())
+        return rope.table_rows(next(filter(None, found)), shape[0])
+    assert isinstance(stack.position, Sinusoidal), "only sinusoids follow from the spec"
+    return position.table_rows(stack.position, shape[0], shape[1])

@@ -16,7 +16,10 @@ from archcalc.spec.position import Alibi, RelativeBias
 
 
 class Heads(msgspec.Struct, frozen=True, kw_only=True):
-    """What a core must know of its attention. `shown`: how many tokens a window shows, by which its mask is known."""
+    """What a core must know of its attention. `shown`: how many tokens a window shows, by which its mask is known.
+
+    `own_table`: a learned bias that no other layer shares. `uneven`: values have a width of their own.
+    """
 
     n_heads: Poly
     width: Poly
@@ -24,9 +27,10 @@ class Heads(msgspec.Struct, frozen=True, kw_only=True):
     window: Poly | None = None
     shown: int | None = None
     bias: type[Alibi | RelativeBias] | None = None
+    own_table: RelativeBias | None = None
     softcap: bool = False
     sinks: bool = False
-    latent: bool = False
+    uneven: bool = False
 
 
 Core = Callable[[Heads, Tensor, Tensor, Tensor, Pass], Forward[Tensor]]
@@ -49,7 +53,7 @@ def kernel(heads: Heads, here: Pass) -> Kernel:
     asked = here.how.attention
     if asked == "eager" or heads.softcap or heads.sinks or heads.bias is RelativeBias:
         return "eager"
-    unfit = heads.latent or (here.how.dropout and here.dropout.attention > 0)
+    unfit = heads.uneven or (here.how.dropout and here.dropout.attention > 0)
     return "math" if unfit and here.how.device == "cpu" else asked
 
 
@@ -60,6 +64,9 @@ def _eager(heads: Heads, q: Tensor, k: Tensor, v: Tensor, here: Pass) -> Forward
     square = _square(heads, here)
     if heads.softcap:
         yield Saved("softcap", q.new("tanh of the scores", *square), "attention")
+    if heads.own_table:
+        buckets = here.once(("buckets", here.span, heads.own_table), lambda: Tensor("buckets", square[2:], "int64"))
+        yield Saved("relative_bias", buckets, "position")
     if here.span.causal or heads.window:
         yield Saved(
             "mask", here.once(("mask", here.span, heads.shown), lambda: _mask(heads, here, "bool")), "attention"

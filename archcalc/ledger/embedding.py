@@ -60,15 +60,18 @@ def summed_width(part: Embedding, d: Symbols) -> Poly:
 
 def learned(part: Learned, d: Symbols, x: Tensor) -> Forward[None]:
     """A table of positions, and the indices that are read."""
-    rows = d.n_ctx + d.n_extra if part.n_extra else d.n_ctx
-    yield Weight("positions.weight", (rows, x.axes[-1]), "position")
+    yield Weight("positions.weight", (_rows(part, d), x.axes[-1]), "position")
     yield Saved("positions", Tensor("places", (x.axes[1],), "int64"), "position")
 
 
 def sinusoidal(part: Sinusoidal, d: Symbols, x: Tensor) -> Forward[None]:
     """A fixed table, where it is stored at all."""
     if part.stored:
-        yield Weight("positions.weight", (d.n_ctx, x.axes[-1]), "position", kind="frozen")
+        yield Weight("positions.weight", (_rows(part, d), x.axes[-1]), "position", kind="frozen")
+
+
+def _rows(part: Learned | Sinusoidal, d: Symbols) -> Poly:
+    return d.n_ctx + d.n_extra if part.n_extra else d.n_ctx
 
 
 POSITIONS: dict[type, Callable[[Any, Symbols, Tensor], Forward[None]]] = {Learned: learned, Sinusoidal: sinusoidal}

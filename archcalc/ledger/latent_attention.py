@@ -31,7 +31,7 @@ def leaves(part: LatentAttention, d: Symbols, x: Tensor, here: Pass) -> Forward[
     read = latent.view(BATCH, held, d.kv_rank)
     up = yield from linear("kv_up", read, d.n_heads * (d.d_nope + d.d_v), "attention", bias=False)
     y = yield from core(
-        Heads(n_heads=d.n_heads, width=width, v_width=d.d_v, latent=True),
+        Heads(n_heads=d.n_heads, width=width, v_width=d.d_v, uneven=True),
         turned.new("queries", BATCH, d.n_heads, new, width),
         up.new("keys", BATCH, d.n_heads, held, width),
         up.new("values", BATCH, d.n_heads, held, d.d_v),

@@ -25,7 +25,9 @@ Kind = Literal["trainable", "frozen", "buffer"]
 Again = Literal["never", "always", "without early stop"]
 
 # What is computed number by number: an activation by its name.
-Pointwise = Literal["softmax", "layernorm", "rmsnorm", "rope", "gate", "softcap"] | Activation
+Pointwise = (
+    Literal["softmax", "layernorm", "rmsnorm", "rope", "gate", "softcap", "product", "clamp", "softplus"] | Activation
+)
 
 
 class Weight(msgspec.Struct, frozen=True):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from msgspec import structs
+
 from archcalc.ledger.algebra import ONE, Poly
 from archcalc.ledger.forward import Pass, saved
 from archcalc.ledger.leaves import Component, Elementwise, Forward, Saved, Weight
@@ -24,6 +26,20 @@ def weights(norm: Norm | None, name: str, width: Poly, component: Component = "n
     """The weights of a norm over `width` (none of none)."""
     for part in PARAMETERS[type(norm)](norm):
         yield Weight(f"{name}.{part}", (width,), component)
+
+
+def each(norm: Norm, name: str, n_heads: Poly, x: Tensor, here: Pass) -> Forward[Tensor]:
+    """A norm over each head's width of `x` [..., n_heads, tokens, width], every head with a weight of its own."""
+    for part in PARAMETERS[type(norm)](norm):
+        yield Weight(f"{name}.{part}", (n_heads, x.axes[-1]), "norm")
+    bare = structs.replace(norm, **{field: False for field in ("weight", "bias") if hasattr(norm, field)})
+    normed = yield from FORWARDS[type(norm)](bare, name, x, here, "norm")
+    if not norm.weight:
+        return normed
+    yield Saved(name, normed, "norm")
+    if getattr(norm, "unit_offset", False):
+        yield Saved(name, normed.new("1 + weight", n_heads, x.axes[-1]), "norm")
+    return normed.new(name)
 
 
 def _layernorm(part: LayerNorm, name: str, x: Tensor, here: Pass, component: Component) -> Forward[Tensor]:

@@ -15,13 +15,13 @@ from archcalc.ledger.leaves import Entry, Forward, Leaf, Weight, mapped
 from archcalc.ledger.symbols import Symbols, Table
 from archcalc.ledger.tensors import Tensor
 from archcalc.ledger.tokens import BATCH, DECODER, ENCODER, SOURCE_ENCODER, Span
-from archcalc.spec.attention import Attention
+from archcalc.spec.attention import stack_bias, stored_rope
+from archcalc.spec.base import Part
 from archcalc.spec.branches import parts
 from archcalc.spec.execution import Execution
 from archcalc.spec.groups import Group, groups
 from archcalc.spec.layer import Stack
 from archcalc.spec.model import Spec
-from archcalc.spec.position import RelativeBias
 
 T = TypeVar("T")
 
@@ -83,6 +83,7 @@ class StackReader(msgspec.Struct, frozen=True):
         here = Pass(self.how, self.spec.dropout, self.span, "layers.{i}.", source)
         yield from self._before(d, here)
         yield from self._relative_bias(table, here)
+        yield from self._rotary_table(table)
         yield from self._layers(table, d, here)
         made = yield from self.placed(norm.leaves(self.stack.final_norm, "final_norm", self._states(d), here))
         if self.stack.n_mtp:
@@ -156,16 +157,27 @@ class StackReader(msgspec.Struct, frozen=True):
             return d["n_layers"]
         return Poly.sum(d[f"n_layers[{group.name}]"] for group in members)
 
+    def _parts(self) -> Iterator[tuple[Group, str, Part]]:
+        """Every part of every group's layer, by its name."""
+        yield from ((group, name, part) for group in self.groups for name, part in parts(group.layer).items())
+
     def _relative_bias(self, table: Table, here: Pass) -> Iterator[Placed]:
         """One table for the stack, whichever of its layers use it; made once, unless layers are recomputed whole."""
-        places = ((group, name, part) for group in self.groups for name, part in parts(group.layer).items())
-        for group, name, part in places:
-            if isinstance(part, Attention) and isinstance(part.position, RelativeBias):
+        for group, name, part in self._parts():
+            if stack_bias(part):
                 d = table.symbols(self.owner(group, name))
                 yield Placed(Weight("relative_bias.weight", (d.n_buckets, d.n_heads), "position"))
                 if here.how.recompute != "full":
                     square = self.span.queries, self.span.keys(None)
                     yield from self.placed(saved("relative_bias", "position", Tensor("buckets", square, "int64")))
+                return
+
+    def _rotary_table(self, table: Table) -> Iterator[Placed]:
+        """Sines and cosines of every position, one table for the stack where its layers read one."""
+        for group, name, part in self._parts():
+            if stored_rope(part):
+                d = table.symbols(self.owner(group, name), "")
+                yield Placed(Weight("rotary.weight", (d.n_ctx, d.d_rotary), "position", kind="frozen"))
                 return
 
     def _mtp(self, table: Table, d: Symbols, here: Pass) -> Iterator[Placed]:

@@ -13,17 +13,21 @@ from torch import Tensor, nn
 from archcalc.spec import position as spec
 
 
-def alibi_bias(distance_TS: Tensor, n_heads: int) -> Tensor:
+def alibi_bias(distance_TS: Tensor, n_heads: int, max_bias: float = 8.0) -> Tensor:
     """−slope · |distance| [N, T, S] (Press et al. 2021, section 3); distances are query minus key position."""
-    slopes_N = torch.tensor(alibi_slopes(n_heads), device=distance_TS.device)
+    slopes_N = torch.tensor(alibi_slopes(n_heads, max_bias), device=distance_TS.device)
     return -slopes_N.view(-1, 1, 1) * distance_TS.abs()
 
 
-def alibi_slopes(n_heads: int) -> list[float]:
-    """2^(−8i/n) for i of 1 … n heads; between powers of two, the next power's odd ones fill up (its reference code)."""
+def alibi_slopes(n_heads: int, max_bias: float = 8.0) -> list[float]:
+    """2^(−8i/n) for i of 1 … n heads; between powers of two, the next power's odd ones fill up (its reference code).
+
+    `max_bias` takes the 8's place (MPT).
+    """
     power = 2 ** math.floor(math.log2(n_heads))
     more = range(1, 2 * (n_heads - power) + 1, 2)
-    return [2 ** (-8 * i / power) for i in range(1, power + 1)] + [2 ** (-4 * i / power) for i in more]
+    most, half = -max_bias, -max_bias / 2
+    return [2 ** (most * i / power) for i in range(1, power + 1)] + [2 ** (half * i / power) for i in more]
 
 
 class RelativeBias(nn.Module):
@@ -36,7 +40,11 @@ class RelativeBias(nn.Module):
 
     def forward(self, distance_TS: Tensor, causal: bool) -> Tensor:
         """The bias [N, T, S] of distances [T, S], query minus key position."""
-        bias_TSN: Tensor = self.weight[buckets(distance_TS, self.part, causal)]
+        return self.rows(buckets(distance_TS, self.part, causal))
+
+    def rows(self, buckets_TS: Tensor) -> Tensor:
+        """The bias [N, T, S] of buckets [T, S]."""
+        bias_TSN: Tensor = self.weight[buckets_TS]
         return bias_TSN.movedim(-1, 0)
 
 

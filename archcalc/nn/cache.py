@@ -151,7 +151,7 @@ def _check_sizes(**sizes: int) -> None:
 
 def _check_table(spec: Spec, stack: Stack, tokens: int, where: str) -> None:
     """A table of positions has no row for a token beyond it."""
-    if stack.position and stack.position.is_table and tokens > spec.n_ctx:
+    if stack.has_table and tokens > spec.n_ctx:
         raise InputError(
             f"{tokens:,} tokens are more than the table of positions has",
             where=where,

@@ -5,12 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from archcalc.nn.norm import LayerNorm, RMSNorm
-from archcalc.nn.position import StoredSinusoidal, sinusoids
+from archcalc.nn.norm import HeadNorm, LayerNorm, RMSNorm
+from archcalc.nn.position import StoredSinusoidal
+from archcalc.nn.rope import RotaryTable
 
 STANDARD_DEVIATION = 0.02  # Radford et al. 2018, section 4.1
 
-_ZEROS = {"bias", "sinks", "correction_bias"}
+_ZEROS = {"bias", "sinks", "correction_bias", "gate_bias"}
 
 
 @torch.no_grad()
@@ -26,10 +27,9 @@ def first_values(module: nn.Module, name: str, tensor: Tensor) -> None:
     """Fill a tensor as the parameter or buffer of this name in this module begins."""
     if name in _ZEROS:
         tensor.zero_()
-    elif isinstance(module, LayerNorm | RMSNorm):
-        tensor.fill_(0.0 if isinstance(module, RMSNorm) and module.unit_offset else 1.0)
-    elif isinstance(module, StoredSinusoidal):
-        rows, width = tensor.shape
-        tensor.copy_(sinusoids(torch.arange(rows, device=tensor.device), width))
+    elif isinstance(module, HeadNorm | LayerNorm | RMSNorm):
+        tensor.fill_(0.0 if getattr(module, "unit_offset", False) else 1.0)
+    elif isinstance(module, StoredSinusoidal | RotaryTable):
+        tensor.copy_(module.values(tensor.device))
     else:
         tensor.normal_(std=STANDARD_DEVIATION)

@@ -30,7 +30,7 @@ class LatentAttention(nn.Module):
         super().__init__()
         self.part, self.how = part, Execution()
         self.softmax = Softmax(
-            n_heads=part.n_heads, scale=latent_scale(part), dropout=model.dropout.attention, latent=True
+            n_heads=part.n_heads, scale=latent_scale(part), dropout=model.dropout.attention, uneven=True
         )
         d_query = part.n_heads * (part.d_nope + part.d_rope)
         if part.q_rank is None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from msgspec import structs
 from torch import Tensor, nn
 
 from archcalc.nn.wide import widened
@@ -49,6 +50,28 @@ class RMSNorm(nn.Module):
         if self.unit_offset:
             return (normed * (1.0 + widened(self.weight))).to(x.dtype)
         return self.weight * normed.to(x.dtype)
+
+
+class HeadNorm(nn.Module):
+    """A norm over each head's width of [..., N, T, H], every head with a weight of its own [N, H] (Cohere)."""
+
+    weight: nn.Parameter | None
+    bias: nn.Parameter | None
+
+    def __init__(self, part: spec.Norm, n_heads: int, width: int) -> None:
+        super().__init__()
+        self.unit_offset = getattr(part, "unit_offset", False)
+        self.weight = nn.Parameter(torch.empty(n_heads, width)) if part.weight else None
+        self.bias = nn.Parameter(torch.empty(n_heads, width)) if getattr(part, "bias", False) else None
+        bare = {field: False for field in ("weight", "bias") if hasattr(part, field)}
+        self.bare = norm(structs.replace(part, **bare), width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape, normed."""
+        x = self.bare(x)
+        if self.weight is not None:
+            x = x * (1.0 + self.weight if self.unit_offset else self.weight).unsqueeze(1)
+        return x if self.bias is None else x + self.bias.unsqueeze(1)
 
 
 NORMS: dict[type, Callable[[Any, int], nn.Module]] = {spec.LayerNorm: LayerNorm, spec.RMSNorm: RMSNorm}

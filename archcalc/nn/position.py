@@ -5,6 +5,7 @@ Axes: T tokens, W the table's width.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -33,23 +34,37 @@ class Sinusoidal(nn.Module):
 
     def __init__(self, part: spec.Sinusoidal, model: Spec, width: int) -> None:
         super().__init__()
-        self.width = width
+        self.part, self.width = part, width
 
     def forward(self, positions_T: Tensor) -> Tensor:
         """The rows [T, W] of positions [T]."""
-        return sinusoids(positions_T, self.width)
+        return ORDERS[self.part.order](positions_T + self.part.n_extra, self.width)
 
 
 class StoredSinusoidal(nn.Module):
-    """The same as a frozen table [n_ctx, W]."""
+    """The same as a frozen table [n_ctx + n_extra, W]."""
 
     def __init__(self, part: spec.Sinusoidal, model: Spec, width: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(model.n_ctx, width), requires_grad=False)
+        self.part = part
+        self.weight = nn.Parameter(torch.empty(model.n_ctx + part.n_extra, width), requires_grad=False)
 
     def forward(self, positions_T: Tensor) -> Tensor:
         """The rows [T, W] of positions [T]."""
-        return self.weight[positions_T]
+        return self.weight[positions_T + self.part.n_extra]
+
+    def values(self, device: torch.device) -> Tensor:
+        """What the table holds, whichever device it is on."""
+        rows, width = self.weight.shape
+        return table_rows(self.part, rows, width, device)
+
+
+def table_rows(part: spec.Sinusoidal, n_rows: int, width: int, device: torch.device | str = "cpu") -> Tensor:
+    """The first rows [n_rows, W] of a stored table; fairseq's row before the first position, padding's, is zero."""
+    rows = ORDERS[part.order](torch.arange(n_rows, device=device), width)
+    if part.order == "fairseq" and part.n_extra:
+        rows[part.n_extra - 1] = 0.0
+    return rows
 
 
 def sinusoids(positions_T: Tensor, width: int) -> Tensor:
@@ -57,6 +72,27 @@ def sinusoids(positions_T: Tensor, width: int) -> Tensor:
     exponents = torch.arange(0, width, 2, device=positions_T.device).float() / width
     angles = positions_T.float().unsqueeze(-1) / 10_000.0**exponents
     return torch.stack((angles.sin(), angles.cos()), -1).flatten(-2)[..., :width]
+
+
+def halves(positions_T: Tensor, width: int) -> Tensor:
+    """[T, W]: the same columns, sines before cosines (CTRL's and Marian's code)."""
+    rows = sinusoids(positions_T, width)
+    return torch.cat((rows[..., 0::2], rows[..., 1::2]), -1)
+
+
+def fairseq(positions_T: Tensor, width: int) -> Tensor:
+    """[T, W]: sines, then cosines, of wavelengths from 2π to exactly 10,000·2π; an odd width ends in zeros."""
+    half = width // 2
+    steps = torch.arange(half, device=positions_T.device).float() * -(math.log(10_000.0) / max(half - 1, 1))
+    angles = positions_T.float().unsqueeze(-1) * steps.exp()
+    return torch.nn.functional.pad(torch.cat((angles.sin(), angles.cos()), -1), (0, width % 2))
+
+
+ORDERS: dict[str, Callable[[Tensor, int], Tensor]] = {
+    "alternating": sinusoids,
+    "halves": halves,
+    "fairseq": fairseq,
+}
 
 
 def _sinusoidal(part: spec.Sinusoidal, model: Spec, width: int) -> nn.Module:

@@ -10,14 +10,46 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from archcalc.spec.position import LinearScaling, Llama3Scaling, Rope, YarnScaling
+from archcalc.spec import Spec
+from archcalc.spec.position import DynamicScaling, LinearScaling, Llama3Scaling, LongRopeScaling, Rope, YarnScaling
+
+# A factor on cosines and sines: one number, of some scalings by how many tokens there are.
+Factor = Tensor | float
+
+
+class RotaryTable(nn.Module):
+    """Sines, then cosines, of every position as a frozen table [n_ctx, 2·R] that a stack's layers share (RoFormer)."""
+
+    def __init__(self, part: Rope, model: Spec) -> None:
+        super().__init__()
+        assert part.d_rotary is not None, "the spec is resolved"
+        self.part = part
+        self.weight = nn.Parameter(torch.empty(model.n_ctx, part.d_rotary), requires_grad=False)
+
+    def forward(self, positions_T: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosines and sines [T, R] at positions [T]."""
+        sines_TR, cosines_TR = self.weight[positions_T].chunk(2, -1)
+        return cosines_TR, sines_TR
+
+    def values(self, device: torch.device | str) -> Tensor:
+        """What the table holds, whichever device it is on."""
+        return table_rows(self.part, len(self.weight), device)
+
+
+def table_rows(part: Rope, n_rows: int, device: torch.device | str = "cpu") -> Tensor:
+    """The first rows [n_rows, 2·R] of a stored table."""
+    cosines, sines = tables(part, torch.arange(n_rows, device=device))
+    return torch.cat((sines, cosines), -1)
 
 
 def tables(rope: Rope, positions_T: Tensor) -> tuple[Tensor, Tensor]:
-    """Cosines and sines [T, R] of a rope's angles at `positions_T`, in float32 (Su et al. 2021, eq. 34)."""
-    frequencies_R, factor = _frequencies(rope, positions_T.device)
+    """Cosines and sines [T, R] of a rope's angles at `positions_T`, in float32 (Su et al. 2021, eq. 34).
+
+    Scalings that depend on the length go by the last of these positions.
+    """
+    frequencies_R, factor = _frequencies(rope, positions_T)
     angles_TR = positions_T.float().unsqueeze(-1) * frequencies_R
     return angles_TR.cos() * factor, angles_TR.sin() * factor
 
@@ -40,22 +72,22 @@ def softmax_scale(rope: Rope) -> float:
     return _mscale(rope.scaling.factor, rope.scaling.mscale_all_dim) ** 2
 
 
-def _frequencies(rope: Rope, device: torch.device) -> tuple[Tensor, float]:
+def _frequencies(rope: Rope, positions_T: Tensor) -> tuple[Tensor, Factor]:
     """Radians a token [R], and the factor on cosines and sines."""
     assert rope.d_rotary is not None, "the spec is resolved"
-    exponents_R = torch.arange(0, rope.d_rotary, 2, device=device).float() / rope.d_rotary
+    exponents_R = torch.arange(0, rope.d_rotary, 2, device=positions_T.device).float() / rope.d_rotary
     frequencies_R = 1.0 / rope.theta**exponents_R
     if rope.scaling is None:
         return frequencies_R, 1.0
-    return _SCALINGS[type(rope.scaling)](rope.scaling, rope, frequencies_R)
+    return _SCALINGS[type(rope.scaling)](rope.scaling, rope, frequencies_R, positions_T)
 
 
-def _linear(scaling: LinearScaling, rope: Rope, frequencies_R: Tensor) -> tuple[Tensor, float]:
+def _linear(scaling: LinearScaling, rope: Rope, frequencies_R: Tensor, positions_T: Tensor) -> tuple[Tensor, Factor]:
     """Chen et al. 2023, eq. 4."""
     return frequencies_R / scaling.factor, 1.0
 
 
-def _llama3(scaling: Llama3Scaling, rope: Rope, frequencies_R: Tensor) -> tuple[Tensor, float]:
+def _llama3(scaling: Llama3Scaling, rope: Rope, frequencies_R: Tensor, positions_T: Tensor) -> tuple[Tensor, Factor]:
     """Llama 3.1's reference code, `apply_scaling`: by how often a pair turns within the original context."""
     turns_R = scaling.n_ctx_original * frequencies_R / (2 * math.pi)
     low, high = scaling.low_freq_factor, scaling.high_freq_factor
@@ -63,7 +95,7 @@ def _llama3(scaling: Llama3Scaling, rope: Rope, frequencies_R: Tensor) -> tuple[
     return _blend(frequencies_R, kept_R * torch.ones_like(turns_R), scaling.factor), 1.0
 
 
-def _yarn(scaling: YarnScaling, rope: Rope, frequencies_R: Tensor) -> tuple[Tensor, float]:
+def _yarn(scaling: YarnScaling, rope: Rope, frequencies_R: Tensor, positions_T: Tensor) -> tuple[Tensor, Factor]:
     """Peng et al. 2023, section 3.2; a ramp between the pairs that turn beta_fast and beta_slow times."""
     assert rope.d_rotary is not None, "the spec is resolved"
     low, high = (_yarn_pair(scaling, rope, beta) for beta in (scaling.beta_fast, scaling.beta_slow))
@@ -96,14 +128,47 @@ def _mscale(factor: float, mscale: float) -> float:
     return 0.1 * mscale * math.log(factor) + 1.0 if factor > 1 else 1.0
 
 
+def _longrope(
+    scaling: LongRopeScaling, rope: Rope, frequencies_R: Tensor, positions_T: Tensor
+) -> tuple[Tensor, Factor]:
+    """Ding et al. 2024, section 3.3: the factors for short or for long texts."""
+    is_long = positions_T.max() + 1 > scaling.n_ctx_original
+    short_R, long_R = (frequencies_R.new_tensor(factors) for factors in (scaling.short, scaling.long))
+    frequencies_R = frequencies_R / torch.where(is_long, long_R, short_R)
+    factor = _longrope_factor(scaling)
+    if scaling.long_attention_factor is None:
+        return frequencies_R, factor
+    return frequencies_R, torch.where(is_long, scaling.long_attention_factor, factor)
+
+
+def _longrope_factor(scaling: LongRopeScaling) -> float:
+    if scaling.attention_factor is not None:
+        return scaling.attention_factor
+    if scaling.factor <= 1:
+        return 1.0
+    return math.sqrt(1 + math.log(scaling.factor) / math.log(scaling.n_ctx_original))
+
+
+def _dynamic(scaling: DynamicScaling, rope: Rope, frequencies_R: Tensor, positions_T: Tensor) -> tuple[Tensor, Factor]:
+    """The NTK-aware base of bloc97 and emozilla: theta times a power of how much longer the text is."""
+    assert rope.d_rotary is not None, "the spec is resolved"
+    n_tokens = (positions_T.max() + 1).clamp(min=scaling.n_ctx_original)
+    times = scaling.factor * n_tokens / scaling.n_ctx_original - (scaling.factor - 1)
+    theta = rope.theta * times ** (rope.d_rotary / (rope.d_rotary - 2))
+    exponents_R = torch.arange(0, rope.d_rotary, 2, device=positions_T.device).float() / rope.d_rotary
+    return 1.0 / theta**exponents_R, 1.0
+
+
 def _blend(frequencies_R: Tensor, kept_R: Tensor, factor: float) -> Tensor:
     """Frequencies kept where `kept_R` is 1 or more, divided by `factor` where it is 0 or less, mixed between."""
     kept_R = kept_R.clamp(0, 1)
     return frequencies_R / factor * (1 - kept_R) + frequencies_R * kept_R
 
 
-_SCALINGS: dict[type, Callable[[Any, Rope, Tensor], tuple[Tensor, float]]] = {
+_SCALINGS: dict[type, Callable[[Any, Rope, Tensor, Tensor], tuple[Tensor, Factor]]] = {
     LinearScaling: _linear,
     Llama3Scaling: _llama3,
     YarnScaling: _yarn,
+    LongRopeScaling: _longrope,
+    DynamicScaling: _dynamic,
 }

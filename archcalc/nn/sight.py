@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 
 from archcalc.nn import padding, rope
-from archcalc.nn.bias import RelativeBias, alibi_bias
+from archcalc.nn.bias import RelativeBias, alibi_bias, buckets
 from archcalc.nn.held import Held, Pair, Pairs
+from archcalc.nn.rope import RotaryTable
+from archcalc.spec.attention import LogTemperature, Temperature
 from archcalc.spec.layer import Arm
 from archcalc.spec.position import Rope
 
@@ -40,6 +42,7 @@ class Sight:
     causal: bool
     states: Tensor | None = None
     relative_bias: RelativeBias | None = None
+    rotary: RotaryTable | None = None
     held: Held | None = None
     past: int = 0
     in_order: bool = True
@@ -110,9 +113,19 @@ class Sight:
         """(cosines, sines) of the tokens of this pass: for their queries, and for their keys before they are held."""
         return self._once((part, dtype), lambda: self._turns(part, dtype))
 
-    def alibi(self, n_heads: int, times: float) -> Tensor:
+    def temperatures(self, part: Temperature, dtype: torch.dtype) -> Tensor:
+        """What each query is multiplied with: [T, 1], or with padding [B, 1, T, 1]."""
+        return self._once((part, dtype), lambda: _temperatures(part, self._by_head()).unsqueeze(-1).to(dtype))
+
+    def alibi(self, n_heads: int, times: float, max_bias: float) -> Tensor:
         """So many times the linear penalty [N, T, S] of this many heads."""
-        return self._once(("alibi", n_heads, times), lambda: alibi_bias(self._distance(), n_heads) * times)
+        key = ("alibi", n_heads, times, max_bias)
+        return self._once(key, lambda: alibi_bias(self._distance(), n_heads, max_bias) * times)
+
+    def bias_of(self, table: RelativeBias) -> Tensor:
+        """The learned bias [N, T, S] of one layer's own table; the buckets are the same for all layers alike."""
+        part, causal = table.part, self.causal
+        return table.rows(self._once(("buckets", part), lambda: buckets(self._distance(), part, causal)))
 
     def relative(self) -> Tensor:
         """The learned bias [N, T, S] of the stack's table."""
@@ -122,9 +135,20 @@ class Sight:
         return bias_NTS
 
     def _turns(self, part: Rope, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        standing = self.standing if self.padding is None else self.standing.unsqueeze(1)
-        cosines, sines = rope.tables(part, standing)
+        cosines, sines = self._angles(part)
         return cosines.to(dtype), sines.to(dtype)
+
+    def _angles(self, part: Rope) -> tuple[Tensor, Tensor]:
+        """Cosines and sines, computed or read from the stack's table."""
+        if not part.stored:
+            return rope.tables(part, self._by_head())
+        assert self.rotary is not None, "a stack whose layers use the table has one"
+        cosines, sines = self.rotary(self._by_head())
+        return cosines, sines
+
+    def _by_head(self) -> Tensor:
+        """Where the tokens of this pass stand, as it meets heads: [T], or [B, 1, T] where padding shifts the rows."""
+        return self.standing if self.padding is None else self.standing.unsqueeze(1)
 
     def _added(self, window: int | None, bias: Bias | None, n_heads: int, dtype: torch.dtype) -> Tensor | None:
         hidden_TS = self.hidden(window)
@@ -166,15 +190,24 @@ class Sight:
         return found
 
 
+def _temperatures(part: Temperature, positions: Tensor) -> Tensor:
+    """In float32: ln grows by steps of n_tokens, a power with every token."""
+    x = (positions.float() + part.from_one) / part.n_tokens
+    if isinstance(part, LogTemperature):
+        return 1.0 + part.factor * torch.log1p(x.floor())
+    return (part.exponent * torch.log1p(x)).exp()
+
+
 @dataclass(frozen=True)
 class Penalty:
     """So many times ALiBi's penalty: the same for layers that are alike, so that it is made for them once."""
 
     times: float
+    max_bias: float = 8.0
 
     def __call__(self, sight: Sight, n_heads: int) -> Tensor:
         """The penalty [N, T, S] of this many heads."""
-        return sight.alibi(n_heads, self.times)
+        return sight.alibi(n_heads, self.times, self.max_bias)
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ class Softmax:
 
     Scores are multiplied with `scale`, capped to ±softcap by a tanh (Gemma 2, section 2), biased, and hidden beyond the
     `window`. A sink is a score without a value that joins the softmax (gpt-oss). `learned`: the bias has a gradient;
-    `latent`: values are not as wide as keys.
+    `uneven`: values have a width of their own.
     """
 
     n_heads: int
@@ -39,7 +39,7 @@ class Softmax:
     softcap: float | None = None
     bias: Bias | None = None
     learned: bool = False
-    latent: bool = False
+    uneven: bool = False
 
 
 def attend(
@@ -88,7 +88,7 @@ def _kernel(part: Softmax, how: Execution, dropout: float, sinks_N: Tensor | Non
     """
     if how.attention == "eager" or part.softcap is not None or sinks_N is not None or part.learned:
         return "eager"
-    return "math" if how.device == "cpu" and (part.latent or dropout > 0) else how.attention
+    return "math" if how.device == "cpu" and (part.uneven or dropout > 0) else how.attention
 
 
 def _eager(

@@ -20,11 +20,11 @@ from archcalc.nn.held import Source
 from archcalc.nn.mtp import Mtp
 from archcalc.nn.norm import norm
 from archcalc.nn.position import POSITIONS
+from archcalc.nn.rope import RotaryTable
 from archcalc.nn.sight import Sight, View
 from archcalc.nn.taps.points import tap, within
 from archcalc.spec import Spec
-from archcalc.spec import position as spec
-from archcalc.spec.attention import Attention
+from archcalc.spec.attention import Attention, stack_bias, stored_rope
 from archcalc.spec.branches import arms
 from archcalc.spec.execution import Execution
 from archcalc.spec.groups import layers_of, weight_indices
@@ -38,6 +38,7 @@ class Layers(nn.Module):
     """
 
     relative_bias: RelativeBias | None
+    rotary: RotaryTable | None
 
     def __init__(self, stack: Stack, model: Spec, causal: bool, prefix: str = "") -> None:
         super().__init__()
@@ -48,6 +49,7 @@ class Layers(nn.Module):
         self.positions = POSITIONS[type(stack.position)](stack.position, model, width) if stack.position else None
         self.embed_norm = norm(stack.embed_norm, width) if stack.embed_norm else None
         self.relative_bias = _relative_bias(layers)
+        self.rotary = _rotary(layers, model)
         self.layers = nn.ModuleDict({owner: Block(layers[int(owner)], model) for owner in dict.fromkeys(self.owners)})
         self.final_norm = norm(stack.final_norm, model.d_model) if stack.final_norm else None
         self.mtp = nn.ModuleList(Mtp(stack, model) for _ in range(stack.n_mtp)) if stack.n_mtp else None
@@ -105,6 +107,7 @@ class Layers(nn.Module):
             positions_T,
             self.causal,
             relative_bias=self.relative_bias,
+            rotary=self.rotary,
             in_order=in_order,
             padding=padding_BT,
         )
@@ -123,6 +126,7 @@ class Layers(nn.Module):
             places_S,
             self.causal,
             relative_bias=self.relative_bias,
+            rotary=self.rotary,
             past=cache.past,
             padding=cache.padding,
         )
@@ -152,6 +156,14 @@ class Layers(nn.Module):
 def _relative_bias(layers: list[Layer]) -> RelativeBias | None:
     """The stack's table, if any of its layers uses one."""
     for part in (arm.part for layer in layers for arm in arms(layer)):
-        if isinstance(part, Attention) and isinstance(part.position, spec.RelativeBias):
-            return RelativeBias(part.position, part.n_heads)
+        if isinstance(part, Attention) and (position := stack_bias(part)) is not None:
+            return RelativeBias(position, part.n_heads)
+    return None
+
+
+def _rotary(layers: list[Layer], model: Spec) -> RotaryTable | None:
+    """The stack's table of angles, if any of its layers reads one."""
+    for part in (arm.part for layer in layers for arm in arms(layer)):
+        if (position := stored_rope(part)) is not None:
+            return RotaryTable(position, model)
     return None

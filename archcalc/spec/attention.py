@@ -6,26 +6,67 @@ from typing import Literal
 
 from archcalc.spec.base import Part, Positive, Size
 from archcalc.spec.norm import Norm, RMSNorm
-from archcalc.spec.position import AttentionPosition, Rope
+from archcalc.spec.position import AttentionPosition, RelativeBias, Rope
 
 
 class QkNorm(Part, frozen=True, kw_only=True):
-    """A norm on queries and keys before they meet: over each head's width (Qwen3) or all heads at once (OLMo 2)."""
+    """A norm on queries and keys before they meet.
+
+    `over` each head's width with one weight for all heads (head: Qwen3) or a weight of its own for each (each:
+    Cohere), or over all heads at once (full: OLMo 2). `when`: before or after the rotation (HunYuan: after).
+    """
 
     norm: Norm
-    over: Literal["head", "full"] = "head"
+    over: Literal["head", "each", "full"] = "head"
+    when: Literal["before", "after"] = "before"
+
+
+class Gate(Part, frozen=True, kw_only=True):
+    """The heads' outputs are multiplied by an activated projection of the layer's input, before the out projection.
+
+    `over`: one number a head, or one a channel of each head. `bias`: a learned number a head is added first (Beam).
+    """
+
+    over: Literal["head", "channel"] = "channel"
+    activation: Literal["sigmoid", "softplus"] = "sigmoid"
+    bias: bool = False
+
+
+class LogTemperature(Part, frozen=True, kw_only=True, tag_field="kind", tag="log"):
+    """The query at position p is multiplied by 1 + factor·ln(1 + ⌊p / n_tokens⌋) (Ministral 3).
+
+    `from_one`: positions count from 1 (Llama 4).
+    """
+
+    factor: Positive
+    n_tokens: Size
+    from_one: bool = False
+
+
+class PowerTemperature(Part, frozen=True, kw_only=True, tag_field="kind", tag="power"):
+    """The query at position p is multiplied by (1 + p / n_tokens)^exponent (Beam, whose positions count `from_one`)."""
+
+    exponent: Positive
+    n_tokens: Size
+    from_one: bool = False
+
+
+Temperature = LogTemperature | PowerTemperature
 
 
 class Attention(Part, frozen=True, kw_only=True, tag_field="kind", tag="gqa"):
     """Grouped-query attention (Ainslie et al. 2023) and its ends: n_kv_heads = n_heads is MHA, 1 is MQA.
 
     Left out, `n_kv_heads` is n_heads and `d_head` is d_model / n_heads. Whether a file stores q, k and v fused or
-    split is no part of the spec. `scale` multiplies the scores (left out: 1/√d_head).
+    split is no part of the spec. `scale` multiplies the scores (left out: 1/√d_head), `value_scale` the values.
+    Values are `d_value` wide (left out: d_head). `clip`: queries, keys and values are clamped to ±clip after a norm
+    that comes before the rotation. `out_norm` stands between the heads (gated, if they are) and the out projection.
     """
 
     n_heads: Size
     n_kv_heads: Size | None = None
     d_head: Size | None = None
+    d_value: Size | None = None
     q_bias: bool = False
     k_bias: bool = False
     v_bias: bool = False
@@ -36,6 +77,11 @@ class Attention(Part, frozen=True, kw_only=True, tag_field="kind", tag="gqa"):
     sinks: bool = False
     softcap: Positive | None = None
     scale: Positive | None = None
+    value_scale: Positive | None = None
+    clip: Positive | None = None
+    temperature: Temperature | None = None
+    gate: Gate | None = None
+    out_norm: Norm | None = None
 
 
 class LatentAttention(Part, frozen=True, kw_only=True, tag_field="kind", tag="mla"):
@@ -60,3 +106,15 @@ class LatentAttention(Part, frozen=True, kw_only=True, tag_field="kind", tag="ml
 
 
 AnyAttention = Attention | LatentAttention
+
+
+def stored_rope(part: object) -> Rope | None:
+    """Return the rotary position of an attention that reads its angles from the stack's table, else None."""
+    position = part.position if isinstance(part, Attention) else None
+    return position if isinstance(position, Rope) and position.stored else None
+
+
+def stack_bias(part: object) -> RelativeBias | None:
+    """Return the relative bias of an attention that reads the stack's table, else None."""
+    position = part.position if isinstance(part, Attention) else None
+    return position if isinstance(position, RelativeBias) and position.shared == "stack" else None

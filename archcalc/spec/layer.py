@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from archcalc.spec.attention import AnyAttention, Attention
+from archcalc.spec.attention import AnyAttention, Attention, stored_rope
 from archcalc.spec.base import Count, LayerCount, Part, Positive
 from archcalc.spec.ffn import AnyFfn
 from archcalc.spec.norm import Norm
@@ -92,3 +92,11 @@ class Stack(Part, frozen=True, kw_only=True):
     embed_norm: Norm | None = None
     final_norm: Norm | None = None
     n_mtp: Count = 0
+
+    @property
+    def has_table(self) -> bool:
+        """Whether positions end where the rows of a table do: beside the embedding, or of stored angles."""
+        layers = [layer for run in self.runs for layer in run.pattern]
+        arms = [arm.part for layer in layers for branch in layer.branches for arm in branch.arms]
+        has_angles = any(stored_rope(part) for part in (*arms, *(layer.attention for layer in layers)))
+        return has_angles or (self.position is not None and self.position.is_table)

@@ -21,9 +21,15 @@ class Learned(Part, frozen=True, kw_only=True, tag_field="kind", tag="learned"):
 
 
 class Sinusoidal(Part, frozen=True, kw_only=True, tag_field="kind", tag="sinusoidal"):
-    """Vaswani et al. 2017, section 3.5. `stored`: the table is a frozen parameter (Marian); else it is computed."""
+    """Vaswani et al. 2017, section 3.5. `stored`: the table is a frozen parameter (Marian); else it is computed.
+
+    `order`: sines and cosines in alternating columns, sines in the first half (CTRL, Marian), or fairseq's: halves of
+    wavelengths up to exactly 10,000·2π. Position p reads row p + n_extra (M2M-100: 2).
+    """
 
     stored: bool = False
+    order: Literal["alternating", "halves", "fairseq"] = "alternating"
+    n_extra: Count = 0
 
     @property
     def is_table(self) -> bool:
@@ -65,36 +71,68 @@ class YarnScaling(Part, frozen=True, kw_only=True, tag_field="kind", tag="yarn")
     truncate: bool = True
 
 
+class LongRopeScaling(Part, frozen=True, kw_only=True, tag_field="kind", tag="longrope"):
+    """Ding et al. 2024: each pair of dimensions turns slower by a factor of its own.
+
+    A pass that reaches beyond n_ctx_original takes the `long` factors for all its tokens, else the `short` ones; keys
+    that are cached stay as they were. `attention_factor` scales cos and sin; left out, it is √(1 + ln factor /
+    ln n_ctx_original). `long_attention_factor` takes its place beyond n_ctx_original (PhiMoE).
+    """
+
+    factor: Positive
+    short: tuple[Positive, ...]
+    long: tuple[Positive, ...]
+    n_ctx_original: Size
+    attention_factor: Positive | None = None
+    long_attention_factor: Positive | None = None
+
+
+class DynamicScaling(Part, frozen=True, kw_only=True, tag_field="kind", tag="dynamic"):
+    """NTK-aware scaling by length: theta grows with the tokens of a pass beyond n_ctx_original; keys stay as cached."""
+
+    factor: Annotated[float, msgspec.Meta(ge=1, le=1e30)]
+    n_ctx_original: Size
+
+
+RopeScaling = LinearScaling | Llama3Scaling | YarnScaling | LongRopeScaling | DynamicScaling
+
+
 class Rope(Part, frozen=True, kw_only=True, tag_field="kind", tag="rope"):
     """Su et al. 2021: queries and keys turned by their position; no weights.
 
     `d_rotary` of each head's width is turned (left out: all of it). `interleaved` pairs dimensions (0,1), (2,3) …
-    as the paper does; otherwise (0, d/2), (1, d/2+1) … as GPT-NeoX does.
+    as the paper does; otherwise (0, d/2), (1, d/2+1) … as GPT-NeoX does. `stored`: sines and cosines are read from a
+    frozen table of n_ctx rows, one for the stack (RoFormer). `values`: values are turned too.
     """
 
     theta: Annotated[float, msgspec.Meta(gt=1, le=1e30)] = 10_000.0
     d_rotary: Size | None = None
     interleaved: bool = False
-    scaling: LinearScaling | Llama3Scaling | YarnScaling | None = None
+    scaling: RopeScaling | None = None
+    stored: bool = False
+    values: bool = False
 
 
 class Alibi(Part, frozen=True, kw_only=True, tag_field="kind", tag="alibi"):
     """Press et al. 2021: a penalty on scores, linear in distance, one fixed slope a head; no weights.
 
     `scaled` takes it times the attention's scale, as the scores (Falcon); otherwise it is added after that (BLOOM).
+    Slopes end at 2^−max_bias.
     """
 
     scaled: bool = False
+    max_bias: Positive = 8.0
 
 
 class RelativeBias(Part, frozen=True, kw_only=True, tag_field="kind", tag="relative"):
     """Raffel et al. 2020 (T5), section 2.1: a learned bias on scores for each bucket of distance and each head.
 
-    One table serves all layers of a stack.
+    `shared`: one table serves all layers of a stack, or every layer has its own (UMT5).
     """
 
     n_buckets: Size = 32
     max_distance: Size = 128
+    shared: Literal["stack", "layer"] = "stack"
 
 
 AttentionPosition = Rope | Alibi | RelativeBias

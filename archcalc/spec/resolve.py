@@ -10,13 +10,19 @@ from typing import Any
 import msgspec.structs
 
 from archcalc.errors import InputError
-from archcalc.spec.attention import Attention, LatentAttention
+from archcalc.spec.attention import Attention, LatentAttention, stack_bias, stored_rope
 from archcalc.spec.base import Part
 from archcalc.spec.branches import PLACEMENTS, arms
 from archcalc.spec.ffn import Gated, MoE, Plain
 from archcalc.spec.layer import Arm, Branch, Layer, Run, Stack
 from archcalc.spec.model import Spec
-from archcalc.spec.position import Llama3Scaling, RelativeBias, Rope
+from archcalc.spec.position import (
+    DynamicScaling,
+    Llama3Scaling,
+    LongRopeScaling,
+    Rope,
+    RopeScaling,
+)
 from archcalc.spec.variants import reading
 
 
@@ -52,7 +58,7 @@ def _stack(stack: Stack, spec: Spec, role: str) -> Stack:
     if stack.n_mtp and role == "encoder":
         raise InputError("an encoder predicts no next tokens", where="encoder.n_mtp", allowed="0")
     _check_names(runs, role)
-    _check_shared_table(runs, role)
+    _check_shared_tables(runs, role)
     n_layers = _n_layers(stack, role)
     return msgspec.structs.replace(stack, runs=runs, n_layers=n_layers)
 
@@ -92,18 +98,22 @@ def _check_names(runs: tuple[Run, ...], role: str) -> None:
                 )
 
 
-def _check_shared_table(runs: tuple[Run, ...], role: str) -> None:
-    """T5's bias table serves every layer of a stack, so they must agree on its shape."""
-    tables = {
-        (arm.part.position, arm.part.n_heads)
-        for run in runs
-        for layer in run.pattern
-        for arm in arms(layer)
-        if isinstance(arm.part, Attention) and isinstance(arm.part.position, RelativeBias)
+def _check_shared_tables(runs: tuple[Run, ...], role: str) -> None:
+    """A table that serves every layer of a stack (T5's biases, RoFormer's angles) must be of one shape for all."""
+    found = [arm.part for run in runs for layer in run.pattern for arm in arms(layer)]
+    biases = {
+        (position, part.n_heads) for part in found if isinstance(part, Attention) and (position := stack_bias(part))
     }
-    if len(tables) > 1:
+    if len(biases) > 1:
         raise InputError(
             "layers with a relative bias differ in n_heads or in its sizes",
+            where=f"{role}.runs",
+            allowed="one table for the stack",
+        )
+    angles = {(rope.theta, rope.d_rotary) for part in found if (rope := stored_rope(part))}
+    if len(angles) > 1:
+        raise InputError(
+            "layers with a stored table of angles differ in theta or d_rotary",
             where=f"{role}.runs",
             allowed="one table for the stack",
         )
@@ -177,6 +187,8 @@ def _check_source(part: Any, spec: Spec, role: str, where: str) -> None:
         raise InputError("cross-attention has no positions", where=f"{where}.position", allowed="null")
     if part.window:
         raise InputError("cross-attention sees the whole source", where=f"{where}.window", allowed="null")
+    if part.temperature:
+        raise InputError("cross-attention has no positions", where=f"{where}.temperature", allowed="null")
 
 
 def _filled(part: Part, spec: Spec, where: str) -> Any:
@@ -202,7 +214,21 @@ def _attention(part: Attention, spec: Spec, where: str) -> Attention:
     position = part.position
     if isinstance(position, Rope):
         position = _rope(position, d_head, f"{where}.position")
+        _check_turned_values(position, part.d_value or d_head, f"{where}.position.values")
+    if part.qk_norm and part.qk_norm.over == "full" and part.qk_norm.when == "after":
+        raise InputError(
+            "all heads at once are normed before they are turned",
+            where=f"{where}.qk_norm.when",
+            allowed="before, or over head or each",
+        )
     return msgspec.structs.replace(part, n_kv_heads=n_kv_heads, d_head=d_head, position=position)
+
+
+def _check_turned_values(rope: Rope, width: int, where: str) -> None:
+    if rope.values and rope.d_rotary is not None and rope.d_rotary > width:
+        raise InputError(
+            f"d_rotary {rope.d_rotary} is more than values' width of {width}", where=where, allowed="false"
+        )
 
 
 def _rope(rope: Rope, width: int, where: str) -> Rope:
@@ -219,11 +245,34 @@ def _rope(rope: Rope, width: int, where: str) -> Rope:
             where=f"{where}.scaling.high_freq_factor",
             allowed="a larger number",
         )
+    if rope.scaling is not None:
+        _check_pairs(rope.scaling, d_rotary, f"{where}.scaling")
+    if rope.stored and rope.scaling is not None:
+        raise InputError("a stored table has no scaling", where=f"{where}.scaling", allowed="null")
     return msgspec.structs.replace(rope, d_rotary=d_rotary)
+
+
+def _check_pairs(scaling: RopeScaling, d_rotary: int, where: str) -> None:
+    """A factor for each pair that is turned; NTK's exponent d / (d − 2) needs two pairs or more."""
+    if isinstance(scaling, LongRopeScaling):
+        for field in ("short", "long"):
+            if 2 * (n := len(getattr(scaling, field))) != d_rotary:
+                raise InputError(
+                    f"{n} factors for {d_rotary} turned dimensions",
+                    where=f"{where}.{field}",
+                    allowed=f"{d_rotary // 2}: one for each pair",
+                )
+    if isinstance(scaling, DynamicScaling) and d_rotary < 4:
+        raise InputError(f"d_rotary is {d_rotary}", where=where, allowed="dynamic for a d_rotary of 4 or more")
+    if isinstance(scaling, LongRopeScaling) and scaling.attention_factor is None and scaling.n_ctx_original < 2:
+        raise InputError("there is no ln 1 to divide by", where=f"{where}.n_ctx_original", allowed="2 or more")
 
 
 def _latent(part: LatentAttention, spec: Spec, where: str) -> LatentAttention:
     position = _rope(part.position, part.d_rope, f"{where}.position")
+    for field in ("stored", "values"):
+        if getattr(position, field):
+            raise InputError("latent attention has neither", where=f"{where}.position.{field}", allowed="false")
     if position.d_rotary != part.d_rope:
         raise InputError(
             f"{position.d_rotary} differs from d_rope", where=f"{where}.position.d_rotary", allowed=str(part.d_rope)

@@ -124,16 +124,34 @@ def _branch(branch: Branch, width: Sizes) -> Iterator[Site]:
 def _attention(part: Attention, width: Sizes, crosses: bool) -> Iterator[Site]:
     assert part.n_kv_heads is not None and part.d_head is not None, "the spec is resolved"  # noqa: PT018
     heads, kv_heads = {"N": part.n_heads, "H": part.d_head}, {"K": part.n_kv_heads, "H": part.d_head}
-    done = {"normed": part.qk_norm is not None, "turned": isinstance(part.position, Rope)}
-    made = "".join(f", {word}" for word, is_so in done.items() if is_so)
+    d_value = part.d_head if part.d_value is None else part.d_value
+    made = "".join(f", {word}" for word in _query_words(part))
     axes, whose = ("BKSH", "the source's") if crosses else ("BKTH", "the tokens'")
     yield Site(name="q", axes="BNTH", what=f"queries{made}", sizes=heads)
-    for name, what in {"k": f"keys{made}", "v": "values"}.items():
-        yield Site(name=name, axes=axes, what=f"{whose} {what}: what a cache holds", sizes=kv_heads, of_source=crosses)
+    yield Site(name="k", axes=axes, what=f"{whose} keys{made}: what a cache holds", sizes=kv_heads, of_source=crosses)
+    axis = "H" if part.d_value is None else "U"
+    yield Site(
+        name="v",
+        axes=axes.replace("H", axis),
+        what=f"{whose} values: what a cache holds",
+        sizes={"K": part.n_kv_heads, axis: d_value},
+        of_source=crosses,
+    )
     capped, biased = part.softcap is not None, isinstance(part.position, Alibi | RelativeBias)
     done = {"scaled": True, "capped": capped, "biased": biased}
-    yield from _softmax(part.n_heads, part.d_head, "H", done, part.window, crosses)
+    yield from _softmax(part.n_heads, d_value, axis, done, part.window, crosses)
+    if part.gate is not None:
+        over, size = ("1", 1) if part.gate.over == "head" else (axis, d_value)
+        what = "what each head's values are multiplied with"
+        yield Site(name="gate", axes=f"BNT{over}", what=what, sizes={"N": part.n_heads, over: size})
     yield _bare("out", "what attention makes of the states", width)
+
+
+def _query_words(part: Attention) -> list[str]:
+    """What is done to queries and keys, in its order."""
+    normed, turned = ["normed"] * (part.qk_norm is not None), ["turned"] * isinstance(part.position, Rope)
+    late = part.qk_norm is not None and part.qk_norm.when == "after"
+    return turned + normed if late else normed + turned
 
 
 def _latent_attention(part: LatentAttention, width: Sizes, crosses: bool) -> Iterator[Site]:

@@ -71,9 +71,10 @@ VARIANTS: dict[type[Part], Variant] = {
         sites="archcalc.spec.sites:_attention",
         steps="archcalc.interp.trace.parts:_attention",
         label="archcalc.render.diagram.said:_softmax",
-        heads=lambda part: Heads(part.n_heads, part.d_head, part.d_head),
+        heads=lambda part: Heads(part.n_heads, part.d_head, part.d_value or part.d_head),
         rank="archcalc.run.distributed.plan:attention_of_rank",
-        split={f"{name}.{kind}": 0 for name in "qkv" for kind in ("weight", "bias")} | {"sinks": 0, "out.weight": 1},
+        split={f"{name}.{kind}": 0 for name in "qkv" for kind in ("weight", "bias")}
+        | {"sinks": 0, "out.weight": 1, "gate.weight": 0, "gate_bias": 0, "relative_bias.weight": 1},
         fast="archcalc.run.pack.step:_query",
     ),
     LatentAttention: Variant(

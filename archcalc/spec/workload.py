@@ -63,7 +63,7 @@ def _check_positions(spec: Spec, target_tokens: int, source_tokens: int) -> None
     """A table of positions has no row for a token beyond it."""
     for prefix, stack in spec.stacks.items():
         tokens = source_tokens if prefix == "encoder." else target_tokens
-        if stack.position and stack.position.is_table and tokens > spec.n_ctx:
+        if stack.has_table and tokens > spec.n_ctx:
             raise InputError(
                 f"{tokens:,} tokens are more than the table of positions has",
                 where="source_seq" if prefix == "encoder." else "seq",

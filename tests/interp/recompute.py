@@ -24,12 +24,13 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "sigmoid": torch.sigmoid,
     "gelu": F.gelu,
     "gelu_tanh": lambda x: 0.5 * x * (1 + torch.tanh((2 / torch.pi) ** 0.5 * (x + 0.044715 * x**3))),
+    "softplus": lambda x: torch.log1p(torch.exp(x)),
     "relu2": lambda x: torch.relu(x) ** 2,
 }
 
 
 # Which arguments of a function name a module; all others are values.
-MODULES = {"rows": (0,), "linear": (1, 2), "scaled": (1,), "norm": (1,), "experts": (2,)}
+MODULES = {"rows": (0,), "linear": (1, 2), "scaled": (1,), "norm": (1,), "experts": (2,), "by_head": (0,)}
 
 
 class Interpreter:
@@ -89,6 +90,8 @@ class Interpreter:
 
     def scaled(self, x: Tensor, module: str) -> Tensor:
         weight, bias = self._weight(module), self._weight(module, "bias")
+        if weight is not None and weight.dim() == 2:  # a weight of its own for each head
+            weight = weight[:, None]
         x = x if weight is None else x * weight
         return x if bias is None else x + bias
 
@@ -102,6 +105,30 @@ class Interpreter:
         a, b = pairs.chunk(2, -1)
         turned = torch.cat((a * angles.cos() - b * angles.sin(), b * angles.cos() + a * angles.sin()), -1)
         return torch.cat((turned, still), -1)
+
+    def clamped(self, x: Tensor, c: float) -> Tensor:
+        return torch.where(x > c, c, torch.where(x < -c, -c, x))
+
+    def by_head(self, name: str) -> Tensor:
+        return self.weights[name][:, None, None]
+
+    def log_tempered(self, x: Tensor, places: Tensor, a: float, n: int) -> Tensor:
+        return x * (1 + a * torch.log(1.0 + places // n))[:, None]
+
+    def power_tempered(self, x: Tensor, places: Tensor, a: float, n: int) -> Tensor:
+        return x * ((1 + places / n) ** a)[:, None]
+
+    def sinusoid_halves(self, places: Tensor) -> Tensor:
+        """Vaswani et al. 2017, section 3.5: column 2i is a sine, 2i + 1 a cosine; sines are put first."""
+        width = self.spec.d_model
+        columns = torch.arange(width)
+        angles = places[:, None] / 10_000 ** ((columns - columns % 2) / width)
+        return torch.cat((angles.sin()[:, ::2], angles.cos()[:, 1::2]), -1)
+
+    def fairseq_sinusoids(self, places: Tensor) -> Tensor:
+        half = self.spec.d_model // 2
+        angles = places[:, None] / 10_000 ** (torch.arange(half) / (half - 1))
+        return torch.cat((angles.sin(), angles.cos()), -1)
 
     def first(self, x: Tensor, n: int) -> Tensor:
         return x[..., :n]

@@ -73,6 +73,25 @@ SPECS = {
     ),
     "encoder": load("tiny-encoder", {"vocab_size": 19, "d_model": 16, "n_heads": 2, "d_ff": 24}),
     "encoder and decoder": load("tiny-seq2seq", {"vocab_size": 19, "d_model": 16}),
+    "gated channels": spec_of(
+        RMS,
+        GQA
+        | {"d_value": 3, "value_scale": 0.5, "clip": 0.4, "gate": {"activation": "softplus", "bias": True}}
+        | {"qk_norm": {"norm": RMS, "over": "each", "when": "after"}, "position": {"kind": "rope"}}
+        | {"temperature": {"kind": "log", "factor": 0.5, "n_tokens": 2}},
+        GATED,
+    ),
+    "gated heads": spec_of(
+        RMS,
+        GQA
+        | {"gate": {"over": "head"}, "out_norm": RMS, "qk_norm": {"norm": RMS, "over": "each"}}
+        | {"position": {"kind": "rope", "values": True, "stored": True}}
+        | {"temperature": {"kind": "power", "exponent": 0.5, "n_tokens": 2, "from_one": True}},
+        GATED,
+    ),
+    "sines first": spec_of(RMS, GQA, GATED, stack={"position": {"kind": "sinusoidal", "order": "halves"}}),
+    "fairseq": spec_of(RMS, GQA, GATED, stack={"position": {"kind": "sinusoidal", "order": "fairseq", "n_extra": 2}}),
+    "opt": spec_of(LN, GQA, GATED, stack={"position": {"kind": "learned", "n_extra": 2}}),
     "part of a head turned": spec_of(RMS, GQA | {"position": {"kind": "rope", "d_rotary": 2}}, GATED),
 }
 
@@ -83,7 +102,7 @@ def test_every_value_follows_from_those_before_it(name: str) -> None:
     torch.manual_seed(3)
     model = build(spec, "cpu").eval()
     with torch.no_grad():
-        for weight in model.parameters():
+        for weight in filter(lambda weight: weight.requires_grad, model.parameters()):
             weight.normal_(std=0.5)
         for name, buffer in model.named_buffers():
             if name.endswith("correction_bias"):

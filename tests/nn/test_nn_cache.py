@@ -59,7 +59,7 @@ def one_layer(attention: dict[str, Any], **more: Any) -> Spec:
 
 def lengths(spec: Spec) -> tuple[int, int]:
     """Tokens of the text and of the source that the tables of positions allow."""
-    tables = {name: bool(stack.position and stack.position.is_table) for name, stack in spec.stacks.items()}
+    tables = {name: stack.has_table for name, stack in spec.stacks.items()}
     longest = {name: spec.n_ctx if table else SEQ for name, table in tables.items()}
     return min(SEQ, longest.get("decoder.", longest.get("", SEQ))), min(SOURCE, longest.get("encoder.", SOURCE))
 
@@ -168,7 +168,7 @@ def formula(spec: Spec, batch: int, capacity: int, source: int) -> int:
             total += capacity * (part.kv_rank + part.d_rope)
         if isinstance(part, Attention):
             tokens = source if arm.reads == "source" else min(capacity, part.window or capacity)
-            total += 2 * part.n_kv_heads * part.d_head * tokens
+            total += part.n_kv_heads * (part.d_head + (part.d_value or part.d_head)) * tokens
     return batch * total
 
 
@@ -399,7 +399,7 @@ def products(part: Any, batch: int, new: int, past: int, source: int) -> int:
     if isinstance(part, LatentAttention):
         return 2 * batch * part.n_heads * new * (past + new) * (part.d_nope + part.d_rope + part.d_v)
     held = past if part.window is None else min(past, part.window - 1)
-    return 2 * batch * part.n_heads * new * (source or new + held) * 2 * part.d_head
+    return 2 * batch * part.n_heads * new * (source or new + held) * (part.d_head + (part.d_value or part.d_head))
 
 
 def test_a_step_reads_no_source() -> None:

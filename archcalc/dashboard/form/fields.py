@@ -90,14 +90,16 @@ def _choice(form: Form, told: inspect.Field, path: Path, value: Any, words: dict
 
 
 def _lines(form: Form, told: inspect.Field, path: Path, value: Any, words: dict[str, Any], is_optional: bool) -> None:
-    """Texts, one a line; one alone is text where the field takes it so."""
+    """Texts or numbers, one a line; one alone is text where the field takes it so."""
     takes_one = any(isinstance(member, inspect.StrType) for member in members(told.type))
+    items = [member.item_type for member in members(told.type) if isinstance(member, inspect.VarTupleType)]
+    numbers = any(isinstance(item, inspect.FloatType) for item in items)
 
     def read(text: str) -> Any:
-        lines = [line for line in text.splitlines() if line.strip()]
+        lines = [_read(line) if numbers else line for line in text.splitlines() if line.strip()]
         return lines[0] if takes_one and len(lines) == 1 else lines
 
-    shown = value if isinstance(value, str) else "\n".join(value or ())
+    shown = value if isinstance(value, str) else "\n".join(map(str, value or ()))
     st.text_area(**words | {"width": "stretch"}, height=80, **form.widget(path, shown, read))
 
 

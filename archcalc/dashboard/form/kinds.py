@@ -112,6 +112,12 @@ def _d_head(document: Document) -> int:
     return _first(document, "d_head", max(_d_model(document) // _n_heads(document), 1))
 
 
+def _ones(document: Document) -> list[float]:
+    """A factor for each pair of dimensions that is turned."""
+    width = _first(document, "d_rotary", _first(document, "d_rope", _d_head(document)))
+    return [1.0] * max(width // 2, 1)
+
+
 def _runs(document: Document) -> list[Any]:
     """One layer of attention and a feed-forward, both as plain as can be."""
     norm = {"kind": "rmsnorm"}
@@ -134,6 +140,9 @@ _SUGGESTED: Final[dict[str, Callable[[Document], Any]]] = {
     "d_embed": lambda document: max(_d_model(document) // 4, 1),
     "factor": lambda document: 2.0,
     "n_ctx_original": lambda document: max(_first(document, "n_ctx", 2) // 2, 1),
+    "short": lambda document: _ones(document),
+    "long": lambda document: _ones(document),
+    "n_tokens": lambda document: _first(document, "n_ctx", 1),
     "activation": lambda document: "gelu",
     "runs": _runs,
 }

@@ -31,7 +31,7 @@ def layer(side: str, cross: bool, **others: tuple[str, ...]) -> Template:
     }
 
 
-TABLE = {"position": {"kind": "sinusoidal", "stored": True}}
+TABLE = {"position": {"kind": "sinusoidal", "stored": True, "order": "halves"}}
 
 TEMPLATE = {
     "vocab_size": VOCABULARY,

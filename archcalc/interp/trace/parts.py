@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from archcalc.nn.mla import latent_scale
-from archcalc.spec.attention import Attention, LatentAttention
+from archcalc.spec.attention import Attention, LatentAttention, LogTemperature, Temperature
 from archcalc.spec.ffn import Gated, MoE, Plain
 from archcalc.spec.position import Alibi, RelativeBias, Rope
 
@@ -18,6 +18,14 @@ FUNCTIONS = {
     "scaled(x, m)": "x · w + b with the weights of m (1 + w where the spec says so)",
     "norm(x, m)": "both of these at once, as the spec says",
     "heads(x, n)": "x cut into n heads of equal width",
+    "clamped(x, c)": "x, held within ±c",
+    "by_head(x)": "a number for each head, for all of its tokens and dimensions",
+    "log_tempered(x, p, a, n), power_tempered(x, p, a, n)": (
+        "x of each place p times 1 + a · ln(1 + ⌊p / n⌋), or times (1 + p / n)ᵃ"
+    ),
+    "sinusoids(p), sinusoid_halves(p), fairseq_sinusoids(p)": (
+        "sines and cosines of the places p: in turn, sines first, or in fairseq's wavelengths"
+    ),
     "turned(x, r)": "each pair of the first r dimensions turned by an angle that grows with the position (rotary)",
     "first(x, n), last(x, n), beside(x, y)": "so many dimensions of a width; two widths side by side",
     "dot(q, k)": "q · k of each query with each key; heads that share a key repeat it",
@@ -61,16 +69,16 @@ def _attention(part: Attention, w: Where) -> Rows:
     states = w.source or w.read
     for name, kind, x, n in (("q", "queries", w.read, part.n_heads), ("k", "keys", states, part.n_kv_heads)):
         made = f"linear({x}, {w.of}{name})"
-        if part.qk_norm is not None and part.qk_norm.over == "full":
+        when, over = (part.qk_norm.when, part.qk_norm.over) if part.qk_norm is not None else ("", "")
+        if over == "full":
             made = f"heads(norm({made}, {w.of}{name}_norm), {n})"
-        elif part.qk_norm is not None:
-            made = f"norm(heads({made}, {n}), {w.of}{name}_norm)"
         else:
             made = f"heads({made}, {n})"
-        if isinstance(part.position, Rope):
-            made = f"turned({made}, {part.position.d_rotary})"
-        yield name, kind, made
-    yield "v", "values", f"heads(linear({states}, {w.of}v), {part.n_kv_heads})"
+            made = f"norm({made}, {w.of}{name}_norm)" if when == "before" else made
+        made = _turned(part, _clamped(part, made))
+        made = f"norm({made}, {w.of}{name}_norm)" if when == "after" else made
+        yield name, kind, _tempered(part.temperature, made) if name == "q" else made
+    yield "v", "values", _values(part, f"heads(linear({states}, {w.of}v), {part.n_kv_heads})")
     assert part.d_head is not None, "the spec is resolved"
     scale = part.d_head**-0.5 if part.scale is None else part.scale
     found = f"dot({w.at}q, {w.at}k) · {scale:.7g}"
@@ -79,8 +87,40 @@ def _attention(part: Attention, w: Where) -> Rows:
     if isinstance(part.position, Alibi):
         found = f"{found} − slopes · distance" + (f" · {scale:.7g}" if part.position.scaled else "")
     if isinstance(part.position, RelativeBias):
-        found = f"{found} + rows({w.at.partition('layers.')[0]}relative_bias, buckets)"
+        table = w.of if part.position.shared == "layer" else w.at.partition("layers.")[0]
+        found = f"{found} + rows({table}relative_bias, buckets)"
     yield from _softmaxed(found, w, hides=w.hides or part.window is not None, sinks=part.sinks)
+    values = f"{w.at}values"
+    if part.gate is not None:
+        bias = f" + by_head({w.of}gate_bias)" if part.gate.bias else ""
+        gate = f"heads(linear({w.read}, {w.of}gate), {part.n_heads}){bias}"
+        yield "gate", "gate", f"{part.gate.activation}({gate})"
+        values = f"{values} · {w.at}gate"
+    joined = f"joined({values})"
+    joined = f"norm({joined}, {w.of}out_norm)" if part.out_norm is not None else joined
+    yield "out", "attended", f"linear({joined}, {w.of}out)"
+
+
+def _turned(part: Attention, x: str) -> str:
+    return f"turned({x}, {part.position.d_rotary})" if isinstance(part.position, Rope) else x
+
+
+def _clamped(part: Attention, x: str) -> str:
+    return x if part.clip is None else f"clamped({x}, {part.clip:.7g})"
+
+
+def _values(part: Attention, x: str) -> str:
+    x = _clamped(part, x)
+    x = x if part.value_scale is None else f"{x} · {part.value_scale:.7g}"
+    return _turned(part, x) if isinstance(part.position, Rope) and part.position.values else x
+
+
+def _tempered(part: Temperature | None, x: str) -> str:
+    if part is None:
+        return x
+    function, by = ("log", part.factor) if isinstance(part, LogTemperature) else ("power", part.exponent)
+    places = ", places + 1" if part.from_one else ", places"
+    return f"{function}_tempered({x}{places}, {by:.7g}, {part.n_tokens})"
 
 
 def _latent(part: LatentAttention, w: Where) -> Rows:
@@ -96,13 +136,13 @@ def _latent(part: LatentAttention, w: Where) -> Rows:
     q = f"heads({q}, {part.n_heads})"
     yield "q", "queries", f"beside(first({q}, {part.d_nope}), turned(last({q}, {part.d_rope}), {part.d_rope}))"
     yield from _softmaxed(f"dot({w.at}q, {w.at}k) · {latent_scale(part):.7g}", w, hides=w.hides, sinks=False)
+    yield "out", "attended", f"linear(joined({w.at}values), {w.of}out)"
 
 
 def _softmaxed(scores: str, w: Where, *, hides: bool, sinks: bool) -> Rows:
     yield "scores", "scores", f"masked({scores})" if hides else scores
     yield "pattern", "pattern", f"softmax({w.at}scores{f', {w.of}sinks' if sinks else ''})"
     yield "values", "weighted", f"mix({w.at}pattern, {w.at}v)"
-    yield "out", "attended", f"linear(joined({w.at}values), {w.of}out)"
 
 
 def _plain(part: Plain, w: Where) -> Rows:

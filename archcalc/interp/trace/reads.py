@@ -8,7 +8,15 @@ from collections.abc import Iterator
 from archcalc.interp.trace.run import Trace, Traced
 
 # Which arguments of a function name a module, whose weights it uses; every other name is a value.
-WEIGHTS = {"rows": (0,), "linear": (1, 2), "scaled": (1,), "norm": (1,), "experts": (2,), "hidden": (1,)}
+WEIGHTS = {
+    "rows": (0,),
+    "linear": (1, 2),
+    "scaled": (1,),
+    "norm": (1,),
+    "experts": (2,),
+    "hidden": (1,),
+    "by_head": (0,),
+}
 _PIECE = re.compile(r"(?<![\w.])[A-Za-z_][\w.]*\(?|[(),]")
 
 

@@ -15,7 +15,7 @@ from archcalc.spec.branches import arm_norm, branches, names, stream_names
 from archcalc.spec.groups import layers_of, weight_indices
 from archcalc.spec.layer import Arm, Branch, Layer, Stack
 from archcalc.spec.norm import LayerNorm, Norm
-from archcalc.spec.position import Sinusoidal
+from archcalc.spec.position import Sinusoidal, TablePosition
 from archcalc.spec.variants import reading
 
 
@@ -67,7 +67,7 @@ def _embedded(spec: Spec, stack: Stack, prefix: str, ids: str) -> Iterator[Step]
     if part.n_token_types:
         found = f"{found} + rows(embed.types, 0)"
     if stack.position is not None:
-        what = "sinusoids(places)" if isinstance(stack.position, Sinusoidal) else f"rows({prefix}positions, places)"
+        what = _positions(stack.position, f"{prefix}positions")
         yield Step(f"{prefix}positions", "positions", what)
         found = f"{found} + {prefix}positions"
     if stack.embed_norm is not None:
@@ -75,6 +75,14 @@ def _embedded(spec: Spec, stack: Stack, prefix: str, ids: str) -> Iterator[Step]
     if part.factor and part.factor.widen == "after_positions":
         found = f"linear({found}, embed.project)"
     yield Step(f"{prefix}embed", "embed", found)
+
+
+_ORDERS = {"alternating": "sinusoids", "halves": "sinusoid_halves", "fairseq": "fairseq_sinusoids"}
+
+
+def _positions(part: TablePosition, table: str) -> str:
+    places = f"places + {part.n_extra}" if part.n_extra else "places"
+    return f"{_ORDERS[part.order]}({places})" if isinstance(part, Sinusoidal) else f"rows({table}, {places})"
 
 
 def _logits(spec: Spec, last: str) -> str:

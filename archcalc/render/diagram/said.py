@@ -68,13 +68,19 @@ def _softmax(part: Attention, d_model: int, say: Words) -> tuple[str, list[str]]
     n_kv_heads, width = part.n_kv_heads or part.n_heads, part.d_head or 0
     kind = "mha" if n_kv_heads == part.n_heads else "mqa" if n_kv_heads == 1 else "gqa"
     lines = [say("diagram.heads", n=exact(part.n_heads), width=exact(width))]
+    if part.d_value is not None:
+        lines.append(say("diagram.d_value", width=exact(part.d_value)))
     if kind != "mha":
         lines.append(say("diagram.kv_heads", n=exact(n_kv_heads)))
     lines += _positions(part.position, width, say)
     more = [say("diagram.qk_norm")] if part.qk_norm else []
     more += [say("diagram.sinks")] if part.sinks else []
     more += [say("diagram.softcap", value=f"{part.softcap:g}")] if part.softcap else []
-    return say(f"diagram.{kind}"), lines + ([" · ".join(more)] if more else [])
+    more += [say("diagram.clip", value=f"{part.clip:g}")] if part.clip else []
+    more += [say("diagram.temperature")] if part.temperature else []
+    after = [say(f"diagram.gate_{part.gate.over}", activation=part.gate.activation)] if part.gate else []
+    after += [say("diagram.out_norm")] if part.out_norm else []
+    return say(f"diagram.{kind}"), lines + [" · ".join(words) for words in (more, after) if words]
 
 
 def _latent(part: LatentAttention, d_model: int, say: Words) -> tuple[str, list[str]]:

@@ -169,6 +169,7 @@ _ATTENTION: Sentences = {
         "键与值的头数，须整除 n_heads；无：等于 n_heads",
     ),
     "d_head": ("width of a head; none: d_model / n_heads", "每个头的宽度；无：d_model / n_heads"),
+    "d_value": ("width of a head's values; none: d_head", "每个头的值的宽度；无：等于 d_head"),
     "q_bias": ("a bias on the queries' projection", "查询投影是否带偏置"),
     "k_bias": ("a bias on the keys' projection", "键投影是否带偏置"),
     "v_bias": ("a bias on the values' projection", "值投影是否带偏置"),
@@ -185,13 +186,51 @@ _ATTENTION: Sentences = {
     ),
     "softcap": ("scores are held within ± this by a tanh; none: not", "用 tanh 将得分限制在 ± 该值之内；无：不限制"),
     "scale": ("multiplies the scores; none: 1/√d_head", "得分乘以该数；无：1/√d_head"),
+    "value_scale": ("multiplies the values; none: 1", "值乘以该数；无：1"),
+    "clip": ("queries, keys and values are held within ± this; none: not", "查询、键与值限制在 ± 该值之内；无：不限制"),
+    "temperature": (
+        "queries are multiplied by a function of their position; none: not",
+        "查询乘以随位置变化的函数；无：不乘",
+    ),
+    "gate": (
+        "what the heads give is multiplied by a gate made of the layer's input; none: not",
+        "各头的输出乘以由该层输入得到的门；无：不乘",
+    ),
+    "out_norm": ("a norm between the heads and the out projection", "各头与输出投影之间的归一化"),
+}
+_GATE: Sentences = {
+    "": ("a gate on what the heads give", "作用于各头输出的门"),
+    "over": ("what has a gate of its own", "每个门作用的范围"),
+    "over.head": ("each head", "每个头"),
+    "over.channel": ("each number of each head", "每个头的每个数"),
+    "activation": ("what is done to the projection", "对投影所作的函数"),
+    "activation.sigmoid": ("between 0 and 1", "介于 0 与 1 之间"),
+    "activation.softplus": ("ln(1 + eˣ), above 0", "ln(1 + eˣ)，大于 0"),
+    "bias": ("a learned number for each head, added first", "每个头一个可学习的数，先加上"),
+}
+_FROM_ONE = ("positions count from 1, not from 0", "位置从 1 起数，而非从 0")
+_LOG_TEMPERATURE: Sentences = {
+    "": ("1 + factor·ln(1 + ⌊position / n_tokens⌋)", "1 + factor·ln(1 + ⌊位置 / n_tokens⌋)"),
+    "factor": ("multiplies the logarithm", "对数乘以该数"),
+    "n_tokens": ("tokens until it next grows", "每隔多少词元增大一次"),
+    "from_one": _FROM_ONE,
+}
+_POWER_TEMPERATURE: Sentences = {
+    "": ("(1 + position / n_tokens)^exponent", "(1 + 位置 / n_tokens)^exponent"),
+    "exponent": ("the power", "指数"),
+    "n_tokens": ("tokens at whose place the base is 2", "底数为 2 时的词元位置"),
+    "from_one": _FROM_ONE,
 }
 _QK_NORM: Sentences = {
     "": ("a norm on queries and keys", "对查询与键的归一化"),
     "norm": ("its kind", "归一化的种类"),
     "over": ("what is normed together", "一起归一化的范围"),
     "over.head": ("each head by itself (Qwen3)", "每个头各自归一化（Qwen3）"),
+    "over.each": ("each head by itself, with a weight of its own (Cohere)", "每个头各自归一化，各有权重（Cohere）"),
     "over.full": ("all heads at once (OLMo 2)", "所有头一起归一化（OLMo 2）"),
+    "when": ("before or after positions turn them", "在位置旋转之前或之后"),
+    "when.before": ("before, the usual way", "之前，最常用"),
+    "when.after": ("after (HunYuan)", "之后（HunYuan）"),
 }
 _LATENT: Sentences = {
     "": (
@@ -231,6 +270,28 @@ _ROPE: Sentences = {
         "how the turning is stretched for a longer context; none: not",
         "为更长的上下文如何放缓旋转；无：不放缓",
     ),
+    "stored": (
+        "angles are read from a table stored with the weights (RoFormer); else computed",
+        "角度取自与权重一同存储的表（RoFormer）；否则现算",
+    ),
+    "values": ("values are turned too", "值也旋转"),
+}
+_LONGROPE: Sentences = {
+    "": ("each pair of dimensions slowed by a factor of its own (LongRoPE)", "每对维度各按自己的系数放缓（LongRoPE）"),
+    "factor": _FACTOR,
+    "short": ("a factor for each pair, within the original context", "原上下文之内每对维度的系数"),
+    "long": ("a factor for each pair, beyond it", "超出原上下文时每对维度的系数"),
+    "n_ctx_original": _ORIGINAL,
+    "attention_factor": (
+        "multiplies cos and sin; none: √(1 + ln factor / ln n_ctx_original)",
+        "cos 与 sin 乘以该数；无：√(1 + ln factor / ln n_ctx_original)",
+    ),
+    "long_attention_factor": ("its value beyond the original context; none: the same", "超出原上下文时的值；无：相同"),
+}
+_DYNAMIC: Sentences = {
+    "": ("theta grows with the length beyond the original context (NTK)", "超出原上下文后 theta 随长度增大（NTK）"),
+    "factor": _FACTOR,
+    "n_ctx_original": _ORIGINAL,
 }
 _LINEAR: Sentences = {"": ("positions divided by the factor", "位置除以倍数"), "factor": _FACTOR}
 _LLAMA3: Sentences = {
@@ -272,11 +333,15 @@ _ALIBI: Sentences = {
         "the penalty is scaled as the scores are (Falcon); else it is not (BLOOM)",
         "惩罚与得分一同缩放（Falcon）；否则不缩放（BLOOM）",
     ),
+    "max_bias": ("slopes end at 2^−this (8 in the paper)", "斜率止于 2 的负该次方（论文为 8）"),
 }
 _RELATIVE: Sentences = {
     "": ("a learned bias for each bucket of distance and each head (T5)", "每个距离桶、每个头有一个可学习的偏置（T5）"),
     "n_buckets": ("buckets of distance: rows of the table", "距离桶的个数，即表的行数"),
     "max_distance": ("tokens of distance from which all share the last bucket", "超过该词元距离后共用最后一个桶"),
+    "shared": ("which layers share a table", "哪些层共用一张表"),
+    "shared.stack": ("all of the stack (T5)", "整个栈（T5）"),
+    "shared.layer": ("none: each has its own (UMT5)", "都不共用：每层一张（UMT5）"),
 }
 _LEARNED: Sentences = {
     "": ("a trained vector for each position", "每个位置一个训练得到的向量"),
@@ -285,6 +350,11 @@ _LEARNED: Sentences = {
 _SINUSOIDAL: Sentences = {
     "": ("sines and cosines of the position", "位置的正弦与余弦"),
     "stored": ("the table is stored with the weights (Marian); else computed", "表与权重一同存储（Marian）；否则现算"),
+    "order": ("how sines and cosines are laid out", "正弦与余弦的排列"),
+    "order.alternating": ("in turn, as in the paper", "交替排列，如论文"),
+    "order.halves": ("all sines, then all cosines (CTRL, Marian)", "先全部正弦，后全部余弦（CTRL、Marian）"),
+    "order.fairseq": ("halves, of fairseq's wavelengths (M2M-100)", "前后两半，用 fairseq 的波长（M2M-100）"),
+    "n_extra": ("rows before the first position's (M2M-100 has 2)", "首个位置之前的行数（M2M-100 为 2）"),
 }
 _PLAIN: Sentences = {
     "": ("two matrices with an activation between", "两个矩阵，中间是激活函数"),
@@ -431,11 +501,16 @@ _PARTS: dict[str, Sentences] = {
     "RMSNorm": _RMS_NORM,
     "Attention": _ATTENTION,
     "QkNorm": _QK_NORM,
+    "Gate": _GATE,
+    "LogTemperature": _LOG_TEMPERATURE,
+    "PowerTemperature": _POWER_TEMPERATURE,
     "LatentAttention": _LATENT,
     "Rope": _ROPE,
     "LinearScaling": _LINEAR,
     "Llama3Scaling": _LLAMA3,
     "YarnScaling": _YARN,
+    "LongRopeScaling": _LONGROPE,
+    "DynamicScaling": _DYNAMIC,
     "Alibi": _ALIBI,
     "RelativeBias": _RELATIVE,
     "Learned": _LEARNED,

@@ -44,6 +44,7 @@ WORDS: Sentences = {
     "kind.scores": ("how well keys fit queries", "查询与键的匹配分数"),
     "kind.pattern": ("attention: shares that sum to 1", "注意力：和为 1 的份额"),
     "kind.weighted": ("values, weighed by attention", "按注意力加权的值"),
+    "kind.gate": ("gates on the heads' values", "各头输出的门"),
     "kind.attended": ("heads joined and mixed", "各头拼接并混合"),
     "kind.up": ("into the feed-forward's width", "升到前馈网络的宽度"),
     "kind.hidden": ("after the activation", "激活之后"),
@@ -93,6 +94,19 @@ WORDS: Sentences = {
     ),
     "function.norm(x, m)": ("both of these at once, as the spec says", "按规格一次完成以上两步"),
     "function.heads(x, n)": ("x cut into n heads of equal width", "把 x 切成 n 个等宽的头"),
+    "function.clamped(x, c)": ("x, held within ±c", "x，限制在 ±c 之内"),
+    "function.by_head(x)": (
+        "a number for each head, for all of its tokens and dimensions",
+        "每个头一个数，作用于其全部词元与维度",
+    ),
+    "function.log_tempered(x, p, a, n), power_tempered(x, p, a, n)": (
+        "x of each place p times 1 + a · ln(1 + ⌊p / n⌋), or times (1 + p / n)ᵃ",
+        "各位置 p 的 x 乘以 1 + a · ln(1 + ⌊p / n⌋)，或乘以 (1 + p / n)ᵃ",
+    ),
+    "function.sinusoids(p), sinusoid_halves(p), fairseq_sinusoids(p)": (
+        "sines and cosines of the places p: in turn, sines first, or in fairseq's wavelengths",
+        "位置 p 的正弦与余弦：交替排列、正弦在前，或用 fairseq 的波长",
+    ),
     "function.turned(x, r)": (
         "each pair of the first r dimensions turned by an angle that grows with the position (rotary)",
         "前 r 维两两成对，按随位置增长的角度旋转（RoPE）",

@@ -65,4 +65,4 @@ def _check_types(spec: Spec, ids: Sequence[int], token_types: Sequence[int]) -> 
 
 
 def _has_table(spec: Spec) -> bool:
-    return bool(spec.encoder and spec.encoder.position and spec.encoder.position.is_table)
+    return bool(spec.encoder and spec.encoder.has_table)

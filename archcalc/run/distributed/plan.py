@@ -12,6 +12,7 @@ from msgspec import structs
 from torch import nn
 
 from archcalc.errors import InputError
+from archcalc.nn.attention import Attention
 from archcalc.nn.bias import RelativeBias
 from archcalc.nn.embedding import Embedding
 from archcalc.nn.head import Head
@@ -37,10 +38,23 @@ SPLIT: dict[type[nn.Module], Mapping[str, int]] = {
     Embedding: {"tokens.weight": 0},
     RelativeBias: {"weight": 1},
 }
+# Norms that have a weight of their own for every head.
+_EACH = {f"{name}_norm.{kind}": 0 for name in "qk" for kind in ("weight", "bias")}
 # What is added to a sum over ranks: on the first of them alone.
 ONCE = ("out.bias", "down.bias")
 # Tensors of the heads of keys and values: whole on every rank where there are more ranks than such heads.
-KV = ("k.weight", "k.bias", "v.weight", "v.bias")
+KV = ("k.weight", "k.bias", "v.weight", "v.bias", "k_norm.weight", "k_norm.bias")
+
+
+def split_of(part: nn.Module) -> dict[str, int]:
+    """The axis along which each of a part's split tensors is split."""
+    normed = part.part.qk_norm if isinstance(part, Attention) else None
+    return dict(SPLIT[type(part)]) | (_EACH if normed is not None and normed.over == "each" else {})
+
+
+def rows_of_head(part: Attention, path: str) -> int:
+    """How many rows of a tensor in `KV` belong to one head."""
+    return {"k": part.d_head, "v": part.d_value, "k_norm": 1}[path.partition(".")[0]]
 
 
 def check(found: Spec, n: int) -> None:
@@ -71,10 +85,9 @@ def attention_of_rank(part: spec.Attention, n: int) -> spec.Attention:
     _check_heads(part.n_heads, n)
     if n_kv_heads % n and n % n_kv_heads:
         raise _refused(n, f"its {n_kv_heads} heads of keys and values, nor be a multiple of them", n_kv_heads)
-    if part.qk_norm and part.qk_norm.over == "full":
-        raise InputError(
-            "queries and keys are normed over all heads, which no rank has", where="--tp", allowed="--fsdp"
-        )
+    if part.out_norm or (part.qk_norm and part.qk_norm.over == "full"):
+        what = "what heads give is" if part.out_norm else "queries and keys are"
+        raise InputError(f"{what} normed over all heads, which no rank has", where="--tp", allowed="--fsdp")
     return structs.replace(part, n_heads=part.n_heads // n, n_kv_heads=max(1, n_kv_heads // n))
 
 

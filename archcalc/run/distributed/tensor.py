@@ -35,7 +35,7 @@ def parallelise(model: Any, mesh: DeviceMesh) -> None:
     plan.check(model.spec, mesh.size())
     readers: dict[nn.Module, dict[str, Reader]] = {}
     for part in model.modules():
-        if type(part) in plan.SPLIT:
+        if type(part) in plan.SPLIT and part not in readers:
             _split(part, mesh, readers)
     for module in model.modules():
         if module not in readers:
@@ -50,7 +50,7 @@ def parallelise(model: Any, mesh: DeviceMesh) -> None:
 
 def _split(part: nn.Module, mesh: DeviceMesh, readers: dict[nn.Module, dict[str, Reader]]) -> None:
     """The tensors of one part, split as the plan says; how each is read."""
-    axes = plan.SPLIT[type(part)]
+    axes = plan.split_of(part)
     whole_kv = isinstance(part, Attention) and part.n_kv_heads % mesh.size() != 0
     for prefix, module in part.named_modules():
         names = {name: f"{prefix}.{name}".lstrip(".") for name in module._parameters}
@@ -67,9 +67,10 @@ def _split(part: nn.Module, mesh: DeviceMesh, readers: dict[nn.Module, dict[str,
 
 def _whole_reader(part: nn.Module, path: str, mesh: DeviceMesh) -> Reader:
     """How a tensor that every rank has is read where each rank does its own part."""
-    if isinstance(part, Attention) and path in plan.KV:
+    if isinstance(part, Attention) and path in plan.KV and path in plan.split_of(part):
+        rows = plan.rows_of_head(part, path)
         head = mesh.get_local_rank() * part.n_kv_heads // mesh.size()
-        return partial(_head, mesh=mesh, first=head * part.d_head, width=part.d_head)
+        return partial(_head, mesh=mesh, first=head * rows, width=rows)
     return partial(_once if path in plan.ONCE else _copied, mesh=mesh)
 
 

@@ -36,8 +36,7 @@ class PackedAttention(Attention):
         q_BNTH = self.queries(x_BTD, sight)
         k_BKTH, v_BKTH = sight.joined(lambda: self.keys_values(x_BTD, sight))
         y_BNTH = in_blocks(q_BNTH, k_BKTH, v_BKTH, self.softmax.scale)
-        y_BTD: Tensor = self.out(y_BNTH.transpose(1, 2).flatten(2))
-        return y_BTD
+        return self.output(y_BNTH, x_BTD)
 
 
 def in_blocks(q_BNTH: Tensor, k_BKTH: Tensor, v_BKTU: Tensor, scale: float) -> Tensor:

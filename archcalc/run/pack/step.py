@@ -99,7 +99,7 @@ class Query:
 
     def _normed(self, x_BZH: Tensor) -> Tensor:
         both = (x_BZH[:, : self.n_heads], self.attention.q_norm), (x_BZH[:, self.n_heads :], self.attention.k_norm)
-        normed = (self.attention._split(x.flatten(1).unsqueeze(1), norm).squeeze(2) for x, norm in both)
+        normed = (self.attention._normed(x.flatten(1).unsqueeze(1), norm).squeeze(2) for x, norm in both)
         return torch.cat(tuple(normed), 1)
 
 
@@ -119,10 +119,21 @@ class Joined:
 
 
 def _query(attention: Attention) -> Query | None:
-    """The attention for one query, if it is packed and its scores are no more than a product."""
-    asked = attention.softmax
-    plain = asked.bias is None and asked.softcap is None and attention.sinks is None
+    """The attention for one query, unless more is done to queries, keys, values or scores than it knows."""
+    asked, part = attention.softmax, attention.part
+    more = (asked.bias, asked.softcap, attention.sinks, *(getattr(part, field) for field in _UNKNOWN))
+    plain = all(each is None for each in more) and not _turns_otherwise(part)
     return Query(attention) if plain and type(attention) is PackedAttention else None
+
+
+# Fields of an attention that the short form does not know: where one is set, it steps aside.
+_UNKNOWN = ("d_value", "value_scale", "clip", "temperature", "gate", "out_norm")
+
+
+def _turns_otherwise(part: Any) -> bool:
+    """Whether queries and keys are normed after they are turned, angles are stored, or values are turned too."""
+    late = part.qk_norm is not None and part.qk_norm.when == "after"
+    return late or (isinstance(part.position, Rope) and (part.position.stored or part.position.values))
 
 
 def _gated(ffn: Gated) -> Form:

@@ -46,8 +46,32 @@ BLOOM = {"model_type": "bloom", "vocab_size": 97, "hidden_size": 32, "n_layer": 
 QWEN = LLAMA | {"model_type": "qwen3", "num_key_value_heads": 4, "head_dim": 6, "intermediate_size": 50}
 ALBERT = {"model_type": "albert", "embedding_size": 12, "intermediate_size": 50, "num_hidden_groups": 1}
 SINKS = {"n_heads": 8, "n_kv_heads": 4, "d_expert": 50, "n_experts": 6, "window": 4}
+EACH = {"norm": {"kind": "layernorm"}, "over": "each"}
+CHANNELS = {"d_value": 6, "gate": {"activation": "softplus", "bias": True}, "qk_norm": EACH, "clip": 0.5}
+CHANNELS |= {"position": {"kind": "rope", "stored": True}, "temperature": {"kind": "log", "factor": 1.0, "n_tokens": 2}}
+HEADS = {"gate": {"over": "head"}, "position": {"kind": "relative", "shared": "layer"}}
+GATED = {
+    "name": "gated",
+    **{name: SMALL[name] for name in ("vocab_size", "d_model", "n_ctx")},
+    "decoder": {
+        "runs": [
+            {
+                "pattern": [
+                    {
+                        "norm": {"kind": "rmsnorm"},
+                        "attention": {"kind": "gqa", "n_heads": 8, "n_kv_heads": 2} | attention,
+                        "ffn": {"kind": "gated", "d_ff": 50},
+                    }
+                    for attention in (CHANNELS, HEADS)
+                ]
+            }
+        ],
+        "n_layers": 2,
+    },
+}
 # A tied table and a vocabulary and widths that no number of ranks divides; two heads of keys for four ranks; mixtures
-# with sinks and a window; a latent; ALiBi; normed heads; layers that share weights; an encoder beside a decoder.
+# with sinks and a window; a latent; ALiBi; normed heads; layers that share weights; an encoder beside a decoder;
+# gates, and weights of each head.
 SPECS: dict[str, tuple[Any, dict[str, Any]]] = {
     "gpt2": ("gpt2", SMALL),
     "llama": ("llama-3-8b", SMALL | {"n_kv_heads": 2}),
@@ -57,11 +81,12 @@ SPECS: dict[str, tuple[Any, dict[str, Any]]] = {
     "qwen3": (QWEN, {}),
     "albert": (LLAMA | ALBERT, {}),
     "t5": ("t5-small", SMALL),
+    "gated": (GATED, {}),
 }
 # What is otherwise on as many; every variant is tensor-parallel on two.
 CHECKED: dict[int, dict[Engine, tuple[str, ...]]] = {
     2: {"tp": tuple(SPECS), "fsdp": ("gpt2", "deepseek", "albert", "t5")},
-    4: {"tp": ("gpt2", "llama", "bloom"), "fsdp": ("gpt2",)},
+    4: {"tp": ("gpt2", "llama", "bloom", "gated"), "fsdp": ("gpt2",)},
 }
 
 
