@@ -26,7 +26,20 @@ from archcalc.spec.base import Activation, Part
 from archcalc.spec.claim import Claim
 from archcalc.spec.ffn import AnyFfn, Gated, MoE, Plain
 from archcalc.spec.layer import Arm, Branch, Layer, Placement, Run, Stack
-from archcalc.spec.model import Dropout, Embedding, Factor, Family, Head, Transform
+from archcalc.spec.model import (
+    Axis,
+    Dropout,
+    Embedding,
+    Extra,
+    Factor,
+    Family,
+    Head,
+    Labels,
+    Pooler,
+    Table,
+    TokenDropout,
+    Transform,
+)
 from archcalc.spec.norm import LayerNorm, Norm, RMSNorm
 from archcalc.spec.position import (
     Alibi,
@@ -422,18 +435,81 @@ def _named(found: list[Run]) -> tuple[Run, ...]:
 FACTORISED = st.builds(
     Factor, d_embed=SIZES, bias=st.booleans(), widen=st.sampled_from(("before_positions", "after_positions"))
 )
-EMBEDDINGS = st.builds(
-    Embedding, factor=optional(FACTORISED), n_token_types=st.sampled_from((0, 2, 3)), scale=OPTIONAL_SCALES
+TABLES = st.builds(
+    Table,
+    name=st.sampled_from(("task", "language")),
+    n_rows=st.sampled_from((3, 5)),
+    default_row=st.none() | st.just(2),
 )
-TRANSFORMS = st.builds(Transform, activation=ACTIVATIONS, norm=NORMS)
-HEADS = st.builds(
-    Head,
-    tied=st.booleans(),
-    bias=st.booleans(),
-    transform=optional(TRANSFORMS),
-    softcap=optional(st.sampled_from((30.0, 2.0))),
-    scale=OPTIONAL_SCALES,
+TOKEN_DROPOUTS = st.builds(TokenDropout, mask_id=st.sampled_from((0, 3)), share=st.sampled_from((0.12, 0.3)))
+
+
+@st.composite
+def embeddings(draw: st.DrawFn, reads_whole_text: bool = False) -> Embedding:
+    return Embedding(
+        factor=draw(optional(FACTORISED)),
+        n_token_types=draw(st.sampled_from((0, 2, 3))),
+        tables=draw(st.sampled_from((0, 0, 0, 1, 2)).flatmap(_tables)),
+        scale=draw(OPTIONAL_SCALES),
+        token_dropout=draw(optional(TOKEN_DROPOUTS)) if reads_whole_text else None,
+    )
+
+
+@cache
+def _tables(n: int) -> st.SearchStrategy[tuple[Table, ...]]:
+    return st.lists(TABLES, min_size=n, max_size=n, unique_by=lambda table: table.name).map(tuple)
+
+
+TRANSFORMS = st.builds(
+    Transform, activation=ACTIVATIONS, norm=optional(NORMS), bias=st.booleans(), d_hidden=optional(SIZES)
 )
+POOLERS = st.builds(Pooler, activation=ACTIVATIONS)
+EXTRAS = st.builds(
+    Extra,
+    name=st.sampled_from(("contact.weight", "contact.bias", "unused_bias")),
+    axes=st.lists(SIZES | st.sampled_from(get_args(Axis)), max_size=3).map(tuple),
+    component=st.sampled_from(("embedding", "head", "other")),
+    kind=st.sampled_from(("trainable", "frozen", "buffer")),
+)
+EVERY_EXTRA = st.lists(EXTRAS, max_size=2, unique_by=lambda extra: extra.name).map(tuple)
+LABELS = st.sampled_from(
+    [
+        Labels(n_labels=n, reads=reads, picks=picks)
+        for n, (reads, picks) in product(
+            (1, 2, 7),
+            (
+                ("every", "before"),
+                ("last", "before"),
+                ("last", "after"),
+                ("first", "before"),
+                ("first", "after"),
+                ("mean", "before"),
+                ("mean", "after"),
+                ("pooled", "before"),
+            ),
+        )
+    ]
+)
+TOKEN_LABELS = LABELS.filter(lambda labels: labels.reads == "every")
+DECODER_LABELS = LABELS.filter(lambda labels: labels.reads in ("every", "last"))
+
+
+@st.composite
+def heads(draw: st.DrawFn, labels: st.SearchStrategy[Labels] = LABELS) -> Head:
+    scored = draw(st.none() | st.none() | st.none() | labels)
+    tied = scored is None and draw(st.booleans())
+    return Head(
+        tied=tied,
+        bias=draw(st.booleans()),
+        d_in=None if tied else draw(st.none() | st.none() | SIZES),
+        transform=draw(optional(TRANSFORMS)),
+        bias_buffer=scored is None and draw(st.sampled_from((False, False, True))),
+        labels=scored,
+        softcap=draw(optional(st.sampled_from((30.0, 2.0)))) if scored is None else None,
+        scale=draw(OPTIONAL_SCALES),
+    )
+
+
 DROPOUTS = st.sampled_from(
     [
         Dropout(embedding=embedding, attention=attention, residual=residual, ffn=ffn)
@@ -453,8 +529,8 @@ FAMILIES: st.SearchStrategy[Family] = st.sampled_from(get_args(Family))
 
 
 @st.composite
-def specs(draw: st.DrawFn, family: Family | None = None) -> Spec:
-    """A resolved spec, of this family if one is named."""
+def specs(draw: st.DrawFn, family: Family | None = None, per_token: bool = False) -> Spec:
+    """A resolved spec, of this family if one is named; with `per_token` what it gives is of each token."""
     family = family or draw(FAMILIES)
     d_model = draw(SIZES)
     places = {
@@ -466,20 +542,29 @@ def specs(draw: st.DrawFn, family: Family | None = None) -> Spec:
         )
         for role in family.split("-")
     }
+    decodes = "decoder" in places
+    head = draw(optional(heads(TOKEN_LABELS if per_token else DECODER_LABELS if decodes else LABELS)))
+    labels = head.labels if head else None
+    pools = labels.reads == "pooled" if labels else head is None and not (decodes or per_token) and draw(st.booleans())
+    drawn = {role: draw(stacks(place, decodes=role == "decoder" and not labels)) for role, place in places.items()}
     spec = Spec(
         name="drawn",
         vocab_size=draw(st.sampled_from((17, 23, 29))),
         n_ctx=draw(st.sampled_from((9, 5, 19, 1))),
         d_model=d_model,
-        embedding=draw(EMBEDDINGS),
-        head=draw(optional(HEADS)),
+        embedding=draw(embeddings(not decodes)),
+        head=head,
+        pooler=draw(POOLERS) if pools else None,
+        extras=draw(st.just(()) | EVERY_EXTRA),
         dropout=draw(DROPOUTS),
-        **{role: draw(stacks(place, decodes=role == "decoder")) for role, place in places.items()},
+        **drawn,
     )
     return resolve(spec)
 
 
-DECODERS = st.sampled_from(("decoder", "encoder-decoder")).flatmap(lambda family: specs(family=family))
+DECODING = st.sampled_from(("decoder", "encoder-decoder"))
+ANY_DECODERS = DECODING.flatmap(lambda family: specs(family=family))
+DECODERS = DECODING.flatmap(lambda family: specs(family=family, per_token=True))
 
 PARTS: dict[type[Part], st.SearchStrategy] = {
     LayerNorm: LAYER_NORMS,
@@ -509,9 +594,14 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     Run: runs(),
     Stack: stacks(),
     Factor: FACTORISED,
-    Embedding: EMBEDDINGS,
+    Table: TABLES,
+    TokenDropout: TOKEN_DROPOUTS,
+    Embedding: embeddings(),
     Transform: TRANSFORMS,
-    Head: HEADS,
+    Head: heads(),
+    Labels: LABELS,
+    Pooler: POOLERS,
+    Extra: EXTRAS,
     Dropout: DROPOUTS,
     Claim: CLAIMS,
     Provenance: PROVENANCES,

@@ -23,7 +23,7 @@ from archcalc.spec import Spec
 from archcalc.spec.groups import layers_of
 from archcalc.spec.workload import Workload, workload
 from tests.nn.flop_truth import Flops, backward, decode, prefill
-from tests.strategies import DECODERS, specs
+from tests.strategies import ANY_DECODERS, DECODERS, specs
 
 INDEX = re.compile(r"\.\d+(?=\.|$)")
 # Attention's own products, and the head's matrix, are computed in the module that holds them.
@@ -80,7 +80,7 @@ def test_a_prefill_of_any_spec(spec: Spec, batch: int, seq: int) -> None:
 
 
 @settings(max_examples=40)
-@given(DECODERS, st.integers(1, 3), st.integers(1, 9))
+@given(ANY_DECODERS, st.integers(1, 3), st.integers(1, 9))
 def test_a_decode_of_any_spec(spec: Spec, seq: int, past: int) -> None:
     assume(spec.n_ctx > 1)
     work = fitting(spec, min(seq, spec.n_ctx - 1), past)

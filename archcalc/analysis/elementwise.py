@@ -30,6 +30,7 @@ COSTS: dict[Pointwise, tuple[int, str]] = {
     "quick_gelu": (5, "product, exponential, sum, quotient, product"),
     "silu": (5, "negative, exponential, sum, quotient, product"),
     "sigmoid": (4, "negative, exponential, sum, quotient"),
+    "tanh": (1, "tanh"),
     "clamped_swish": (6, "minimum, product, exponential, sum, quotient, product"),
 }
 

@@ -7,6 +7,8 @@ of a kernel's workspace. `archcalc.run.train.step_memory` holds it against what 
 
 from __future__ import annotations
 
+from math import prod
+
 import msgspec
 
 from archcalc.analysis.activations import KeptBytes, by_tensor
@@ -16,6 +18,7 @@ from archcalc.ledger.build import build
 from archcalc.ledger.tensors import ELEMENT_BYTES
 from archcalc.spec import Spec
 from archcalc.spec.execution import Execution
+from archcalc.spec.sites import sites
 from archcalc.spec.workload import Workload
 
 
@@ -62,7 +65,7 @@ class _Step:
         self.table = sum(line.gradients for line in lines if line.row.path == TOKEN_TABLE)
         self.first = sum(line.gradients // line.row.layers for line in lines if 0 in line.row.indices)
         self.is_tied = spec.head is not None and spec.head.tied
-        self.n_logits = work.batch * work.seq * spec.vocab_size if spec.head else 0
+        self.n_logits = prod(sites(spec)[-1].shape(work) or ()) if spec.head else 0
         kept = by_tensor(build(spec, how), work)
         self.saved = sum(one.total_bytes for one in kept)
         self.again, self.made = _dropped(spec, work, how, kept)

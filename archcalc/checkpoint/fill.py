@@ -135,7 +135,9 @@ def _groups(spec: Spec, move: Move) -> int:
 
 
 def _computed(spec: Spec, name: str, shape: tuple[int, ...]) -> Tensor:
-    """A table that follows from the spec: of positions, or of a stack's rotary angles."""
+    """What follows from the spec: a table of positions, or of a stack's rotary angles; a logit bias of zeros."""
+    if name == "head.bias_buffer":
+        return torch.zeros(shape)
     *role, table, _ = name.split(".")
     stack = spec.stacks["".join(f"{part}." for part in role)]
     if table == "rotary":

@@ -16,7 +16,7 @@ from archcalc.checkpoint.fill import Progress, fill, filled
 from archcalc.checkpoint.folder import config_of, weights_of
 from archcalc.checkpoint.own import AS_NAMED, is_own
 from archcalc.checkpoint.plan import Plan, plan
-from archcalc.checkpoint.read import DTYPES, Files, check_same, check_zero, files
+from archcalc.checkpoint.read import DTYPES, Files, check_same, files
 from archcalc.checkpoint.target import Target
 from archcalc.errors import InputError, shown
 from archcalc.formats.stored import Stored
@@ -69,8 +69,6 @@ class Checkpoint:
         with files() as opened:
             for pair in self._plan.same:
                 check_same(opened, *pair)
-            for stored in self._plan.zero:
-                check_zero(opened, stored)
             yield opened
 
 

@@ -23,12 +23,11 @@ class Move:
 
 @dataclass(frozen=True)
 class Plan:
-    """All that is copied; `same`: pairs that must hold equal numbers; `zero`: what must be 0 throughout."""
+    """All that is copied; `same`: pairs that must hold equal numbers."""
 
     moves: tuple[Move, ...]
     computed: tuple[str, ...]
     same: tuple[tuple[Stored, Stored], ...]
-    zero: tuple[Stored, ...]
 
 
 def plan(stored: Mapping[str, Stored], shapes: Mapping[str, Shape], tensors: TensorMap, spelling: Spelling) -> Plan:
@@ -44,8 +43,8 @@ def plan(stored: Mapping[str, Stored], shapes: Mapping[str, Shape], tensors: Ten
     computed = [held for held in helds if held.name not in named and set(held.ours) <= set(spelling.computed)]
     moves = [move for held in helds if held not in computed for move in _moves(held, named, shapes, spelling)]
     used = {move.stored.name for move in moves}
-    same, zero = _rest({name: one for name, one in named.items() if one.name not in used}, named, spelling)
-    return Plan(tuple(moves), tuple(name for held in computed for name in held.ours), same, zero)
+    same = _rest({name: one for name, one in named.items() if one.name not in used}, named, spelling)
+    return Plan(tuple(moves), tuple(name for held in computed for name in held.ours), same)
 
 
 def _named(stored: Mapping[str, Stored], spelling: Spelling) -> dict[str, Stored]:
@@ -93,9 +92,9 @@ def _of_shape(name: str, shape: Shape, named: Mapping[str, Stored], instead: str
 
 def _rest(
     left: Mapping[str, Stored], named: Mapping[str, Stored], spelling: Spelling
-) -> tuple[tuple[tuple[Stored, Stored], ...], tuple[Stored, ...]]:
-    """Of what no row holds: the copies with what they are copies of, and what must be zero."""
-    same, zero = [], []
+) -> tuple[tuple[Stored, Stored], ...]:
+    """Of what no row holds: the copies, with what they are copies of."""
+    same = []
     for name, one in left.items():
         original = named.get(spelling.copies.get(name, ""))
         if original is not None:
@@ -106,8 +105,6 @@ def _rest(
                     allowed=f"{list(original.shape)} in {original.dtype}",
                 )
             same.append((one, original))
-        elif name in spelling.zero:
-            zero.append(one)
         elif spelling.why_left(name) is None:
             raise InputError("is a tensor that this architecture does not have", where=shown(one.name, 200))
-    return tuple(same), tuple(zero)
+    return tuple(same)

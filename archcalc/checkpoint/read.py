@@ -86,14 +86,3 @@ def check_same(opened: Files, one: Stored, other: Stored) -> None:
             )
     for stored in (one, other):
         opened.forget(stored)
-
-
-def check_zero(opened: Files, stored: Stored) -> None:
-    """Raise InputError unless every number is 0."""
-    if whole(opened, stored).any():
-        raise InputError(
-            "holds numbers that this architecture has no place for",
-            where=shown(stored.name, 200),
-            allowed="zeros alone",
-            file=str(stored.file),
-        )

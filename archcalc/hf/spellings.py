@@ -18,7 +18,7 @@ class Spelling:
     `renamed`: patterns of stored names → the class's. `one_by_one`: the class's stack → what is stored for each `{e}`
     of it, joined as the stack's row says. `copies`: a name under which another tensor may be stored a second time.
     `absent`: what stands for a tensor that is not stored. `computed`: those that follow from the config.
-    `zero`: dropped where all of it is 0. `left`: patterns of what no forward pass reads, each with the reason.
+    `left`: patterns of what no forward pass reads, each with the reason.
     `further`: the config's key that counts modules which stand after the last layer as if they were layers.
     """
 
@@ -27,7 +27,6 @@ class Spelling:
     copies: Names = field(default_factory=dict)
     absent: Names = field(default_factory=dict)
     computed: tuple[str, ...] = ()
-    zero: tuple[str, ...] = ()
     left: Names = field(default_factory=dict)
     further: str | None = None
 

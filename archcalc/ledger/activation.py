@@ -30,7 +30,7 @@ def gated(kind: Activation, name: str, component: Component, gate: Tensor, up: T
 
 
 def _of_result(name: str, component: Component, x: Tensor) -> Forward[Tensor]:
-    """The derivative is a function of the result (relu)."""
+    """The derivative is a function of the result (relu, tanh)."""
     y = x.new("activated")
     yield Saved(name, y, component)
     return y
@@ -67,6 +67,7 @@ ACTIVATIONS: dict[Activation, Step] = {
     "quick_gelu": _sigmoid_product,
     "silu": _of_input,
     "sigmoid": _of_result,
+    "tanh": _of_result,
     "clamped_swish": _clamped,
 }
 

@@ -7,12 +7,13 @@ from typing import Any
 
 from msgspec import structs
 
-from archcalc.ledger import embedding, head
+from archcalc.ledger import embedding, extras, head
 from archcalc.ledger.algebra import ONE, Poly
 from archcalc.ledger.forward import Pass
-from archcalc.ledger.leaves import Cache, Elementwise, Kept, Matmul, State, Weight, drained, under
+from archcalc.ledger.leaves import Cache, Elementwise, Forward, Kept, Matmul, State, Weight, drained, under
 from archcalc.ledger.stack import Placed, StackReader
 from archcalc.ledger.symbols import Symbols, Table
+from archcalc.ledger.tensors import Tensor
 from archcalc.ledger.types import CacheRow, ElementwiseRow, KeptRow, Ledger, MatmulRow, Row, StateRow
 from archcalc.spec.execution import Execution
 from archcalc.spec.model import Spec
@@ -27,6 +28,8 @@ def build(spec: Spec, how: Execution | None = None) -> Ledger:
     table = Table()
     table.state("", {"vocab_size": spec.vocab_size, "n_ctx": spec.n_ctx, "d_model": spec.d_model})
     table.state_part("", spec.embedding)
+    table.state("", {f"n_rows[{one.name}]": one.n_rows for one in spec.embedding.tables})
+    table.state_part("head", spec.head)
     stacks = [StackReader.of(spec, prefix, how, training=training) for prefix in spec.stacks]
     for stack in stacks:
         stack.state(table)
@@ -44,10 +47,21 @@ def _placed(spec: Spec, stacks: list[StackReader], table: Table) -> Iterator[tup
         leaves, made = drained(stack.leaves(table, source))
         yield from ((stack.prefix, leaf) for leaf in leaves)
         source = structs.replace(made, label="source states", once=True)
+    for leaf in stacks[-1].placed(_ending(spec, stacks, table, made)):
+        yield "", leaf
+
+
+def _ending(spec: Spec, stacks: list[StackReader], table: Table, x: Tensor) -> Forward[None]:
+    """What reads the last stack's states, and what nothing reads."""
+    d = table.symbols("head", "")
+    if spec.pooler:
+        x = yield from head.pooler(spec.pooler, d, x)
     if spec.head:
         here = Pass(stacks[-1].how, spec.dropout, stacks[-1].span)
-        read = under("head.", head.leaves(spec.head, d, made, _head_width(spec, d), here))
-        yield from (("", placed) for placed in stacks[-1].placed(read))
+        yield from under("head.", head.leaves(spec.head, d, x, _head_width(spec, d), here))
+    for part in spec.extras:
+        axes = tuple(extras.size(axis, d, table, stacks) for axis in part.axes)
+        yield Weight(f"extras.{part.name}", axes, part.component, kind=part.kind)
 
 
 def _ledger(found: Iterable[tuple[str, Placed]], spec: Spec, table: Table) -> Ledger:
@@ -60,7 +74,7 @@ def _ledger(found: Iterable[tuple[str, Placed]], spec: Spec, table: Table) -> Le
             rows[kind].append(Row(path, p.leaf, p.group, p.indices, p.repeats, sizes))
         else:
             rows[kind].append(ROWS[kind](path, p.leaf, p.group, p.turns, p.turn_repeats))
-    tied = tuple(Row(leaf.name, leaf, "", (), ONE, sizes) for leaf in _tied(spec, table.symbols("")))
+    tied = tuple(Row(leaf.name, leaf, "", (), ONE, sizes) for leaf in _tied(spec, table.symbols("head", "")))
     weights, matmuls, caches, states, kept, elementwise = map(tuple, rows.values())
     return Ledger(weights, tied, matmuls, caches, states, kept, elementwise, sizes)
 
@@ -76,12 +90,15 @@ ROWS: dict[type, Callable[..., Any]] = {
 
 def _tied(spec: Spec, d: Symbols) -> list[Weight]:
     """The head's matrix where it is the token table."""
-    is_tied = spec.head is not None and spec.head.tied
-    matrix = head.matrix(d, _head_width(spec, d))
-    return [structs.replace(matrix, name=f"head.{matrix.name}")] if is_tied else []
+    if spec.head is None or not spec.head.tied:
+        return []
+    matrix = head.matrix(spec.head, d, _head_width(spec, d))
+    return [structs.replace(matrix, name=f"head.{matrix.name}")]
 
 
 def _head_width(spec: Spec, d: Symbols) -> Poly:
     """What the head's matrix reads: a state as narrow as a factorised table, if it is that table."""
-    narrow = spec.head is not None and spec.head.tied and spec.embedding.factor is not None
-    return d.d_embed if narrow else d.d_model
+    assert spec.head is not None, "asked for only where there is one"
+    if spec.head.tied:
+        return d.d_embed if spec.embedding.factor else d.d_model
+    return d.d_model if spec.head.d_in is None else d.d_in

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from archcalc.ledger.algebra import Poly
+from archcalc.ledger.algebra import ONE, Poly
 from archcalc.ledger.leaves import Forward, Matmul, Saved, Weight
 from archcalc.ledger.symbols import Symbols
 from archcalc.ledger.tensors import Tensor
@@ -20,6 +20,9 @@ def leaves(part: Embedding, d: Symbols, *, has_source: bool) -> Forward[None]:
     yield Weight("tokens.weight", (d.vocab_size, d.d_embed if part.factor else d.d_model), "embedding")
     if part.n_token_types:
         yield Weight("types.weight", (d.n_token_types, summed_width(part, d)), "embedding")
+    for table in part.tables:
+        rows = d[f"n_rows[{table.name}]"]
+        yield Weight(f"tables.{table.name}.weight", (rows, summed_width(part, d)), "embedding")
     if part.factor:
         tokens = SEQ + SOURCE_NEW if has_source else SEQ
         yield Weight("project.weight", (d.d_model, d.d_embed), "embedding")
@@ -33,10 +36,15 @@ def read(part: Embedding, d: Symbols, tokens: Poly, how: Execution) -> Forward[T
     ids = Tensor("token ids", (BATCH, tokens), "int64")
     yield Saved("embed.tokens", ids, "embedding")
     x = Tensor("tokens", (BATCH, tokens, d.d_embed if part.factor else d.d_model), how.dtype)
+    if part.token_dropout:
+        yield Saved("embed.token_dropout", x.new("rescaling", BATCH, tokens, ONE), "embedding")
     if part.factor and part.factor.widen == "before_positions":
         x = yield from _widened(x, d)
     if part.n_token_types:
         yield Saved("embed.types", ids.new("token types"), "embedding")
+    for table in part.tables:
+        if table.default_row is not None:
+            yield Saved(f"embed.tables.{table.name}", ids.new(f"rows of {table.name}"), "embedding")
     return x
 
 

@@ -77,6 +77,13 @@ class StackReader(msgspec.Struct, frozen=True):
             for name, part in parts(group.layer).items():
                 table.state_part(self.owner(group, name), part)
 
+    def heads(self, table: Table) -> Iterator[Poly]:
+        """The heads of each group's layers, all together."""
+        d = table.symbols(self.owner(), "")
+        for group in self.groups:
+            if hasattr(parts(group.layer).get("attn"), "n_heads"):
+                yield self._turns([group], d) * table.symbols(self.owner(group, "attn"), "").n_heads
+
     def leaves(self, table: Table, source: Tensor | None) -> Generator[Placed, None, Tensor]:
         """Every leaf of the stack, which may read a `source`; returns the states that it gives."""
         d = table.symbols(self.owner(), "")

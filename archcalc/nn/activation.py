@@ -47,6 +47,7 @@ ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     "quick_gelu": quick_gelu,
     "silu": F.silu,
     "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
     "clamped_swish": clamped_swish,
 }
 

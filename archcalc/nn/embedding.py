@@ -5,6 +5,9 @@ Axes: B batch, T tokens, W the width at which tokens, types and positions are su
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import torch
 from torch import Tensor, nn
 
 from archcalc.nn.linear import Linear, Table
@@ -15,24 +18,40 @@ class Embedding(nn.Module):
     """The token table [V, d_embed or D], which both stacks of an encoder-decoder use."""
 
     types: Table | None
+    tables: nn.ModuleDict
     project: Linear | None
 
     def __init__(self, model: Spec) -> None:
         super().__init__()
         part, factor = model.embedding, model.embedding.factor
-        self.scale = part.scale
+        self.part, self.scale = part, part.scale
         self.widens = factor.widen if factor else None
         self.tokens = Table(model.vocab_size, factor.d_embed if factor else model.d_model)
         self.types = Table(part.n_token_types, summed_width(model)) if part.n_token_types else None
+        self.tables = nn.ModuleDict({one.name: Table(one.n_rows, summed_width(model)) for one in part.tables})
         self.project = Linear(factor.d_embed, model.d_model, bias=factor.bias) if factor else None
 
-    def forward(self, ids_BT: Tensor, token_types_BT: Tensor | None = None) -> Tensor:
-        """Tokens plus their types [B, T, W]; types left out are type 0 (BERT; Devlin et al. 2018, section 3)."""
-        x_BTW = self._widened(self._scaled(ids_BT), "before_positions")
-        if self.types is None:
-            return x_BTW
-        types_BTW: Tensor = self.types(ids_BT * 0 if token_types_BT is None else token_types_BT)
-        return x_BTW + types_BTW
+    def forward(
+        self,
+        ids_BT: Tensor,
+        token_types_BT: Tensor | None = None,
+        rows: Mapping[str, Tensor] | None = None,
+        padding_BT: Tensor | None = None,
+    ) -> Tensor:
+        """Tokens plus their types [B, T, W]; types left out are type 0 (BERT; Devlin et al. 2018, section 3).
+
+        `rows` are the rows [B, T] that are read of further tables, by their names.
+        """
+        x_BTW = self._widened(self.scaled(ids_BT, padding_BT), "before_positions")
+        if self.types is not None:
+            x_BTW = x_BTW + self.types(ids_BT * 0 if token_types_BT is None else token_types_BT)
+        for one in self.part.tables:
+            found_BT = (rows or {}).get(one.name)
+            if found_BT is None and one.default_row is not None:
+                found_BT = torch.full_like(ids_BT, one.default_row)
+            if found_BT is not None:
+                x_BTW = x_BTW + self.tables[one.name](found_BT)
+        return x_BTW
 
     def widened(self, x_BTW: Tensor) -> Tensor:
         """[B, T, D] of the sum [B, T, W] of tokens, types and positions (ALBERT; Lan et al. 2019, section 3.1)."""
@@ -40,11 +59,25 @@ class Embedding(nn.Module):
 
     def alone(self, ids_BT: Tensor) -> Tensor:
         """The tokens' own states [B, T, D], without types or positions."""
-        return self.widened(self._widened(self._scaled(ids_BT), "before_positions"))
+        return self.widened(self._widened(self.scaled(ids_BT), "before_positions"))
 
-    def _scaled(self, ids_BT: Tensor) -> Tensor:
+    def scaled(self, ids_BT: Tensor, padding_BT: Tensor | None = None) -> Tensor:
+        """The table's rows, scaled."""
         x: Tensor = self.tokens(ids_BT)
-        return x if self.scale is None else x * self.scale
+        return self._rescaled(x if self.scale is None else x * self.scale, ids_BT, padding_BT)
+
+    def _rescaled(self, x_BTW: Tensor, ids_BT: Tensor, padding_BT: Tensor | None) -> Tensor:
+        """Masked tokens as zeros, the others larger the more are masked (ESM-2, Lin et al. 2022, its code)."""
+        part = self.part.token_dropout
+        if part is None:
+            return x_BTW
+        is_text_BT = torch.ones_like(ids_BT, dtype=torch.bool) if padding_BT is None else ~padding_BT
+        is_masked_BT = is_text_BT & (ids_BT == part.mask_id)
+        n_text_B1, n_masked_B1 = is_text_BT.sum(1, keepdim=True), is_masked_BT.sum(1, keepdim=True)
+        # All masked, a row has nothing to rescale.
+        factors_B1 = (1 - part.share) * n_text_B1 / (n_text_B1 - n_masked_B1).clamp(min=1)
+        factors_BT = torch.where(is_masked_BT, 0.0, factors_B1)
+        return x_BTW * factors_BT.unsqueeze(-1).to(x_BTW.dtype)
 
     def _widened(self, x: Tensor, moment: str) -> Tensor:
         if self.project is None or self.widens != moment:

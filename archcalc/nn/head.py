@@ -1,6 +1,6 @@
 """The last states to logits.
 
-Axes: B batch, T tokens, D model, W the width that the matrix reads, V vocab.
+Axes: B batch, T tokens, D model, W the width that the matrix reads, O logits: V of the vocabulary, or labels.
 """
 
 from __future__ import annotations
@@ -12,42 +12,68 @@ from torch import Tensor, nn
 from archcalc.nn.activation import ACTIVATIONS
 from archcalc.nn.linear import Linear
 from archcalc.nn.norm import norm
+from archcalc.nn.pooler import PICKS, Pick, every
 from archcalc.nn.softmax import softcapped
 from archcalc.spec import Spec
 from archcalc.spec import model as spec
 
 
 class Head(nn.Module):
-    """A matrix [V, W], its own or the token table; before it a transform (BERT) or a projection (OPT-350m)."""
+    """A matrix [O, W], its own or the token table; before it a transform (BERT) or a projection (OPT-350m)."""
 
     weight: nn.Parameter | None
     bias: nn.Parameter | None
+    bias_buffer: Tensor | None
     project: Linear | None
     transform: Linear | None
+    transform_out: Linear | None
 
     def __init__(self, part: spec.Head, model: Spec) -> None:
         super().__init__()
-        self.part = part
+        self.part, self.first_row = part, 0  # of its matrix, where several processes share one
+        self.n_out = part.labels.n_labels if part.labels else model.vocab_size
         factor = model.embedding.factor if part.tied else None
-        width = factor.d_embed if factor else model.d_model
-        self.transform = Linear(model.d_model, width) if part.transform else None
-        self.norm = norm(part.transform.norm, width) if part.transform else None
-        self.project = Linear(model.d_model, width, bias=False) if factor and not part.transform else None
-        self.weight = None if part.tied else nn.Parameter(torch.empty(model.vocab_size, width))
-        self.bias = nn.Parameter(torch.empty(model.vocab_size)) if part.bias else None
+        narrow = factor.d_embed if factor else part.d_in
+        width = narrow or model.d_model
+        self.project = Linear(model.d_model, width, bias=False) if narrow and not part.transform else None
+        change = part.transform
+        self.transform = Linear(model.d_model, change.d_hidden or width, bias=change.bias) if change else None
+        self.transform_out = Linear(change.d_hidden, width, change.bias) if change and change.d_hidden else None
+        self.norm = norm(change.norm, width) if change and change.norm else None
+        self.weight = None if part.tied else nn.Parameter(torch.empty(self.n_out, width))
+        self.bias = nn.Parameter(torch.empty(self.n_out)) if part.bias else None
+        self.register_buffer("bias_buffer", torch.empty(1, self.n_out) if part.bias_buffer else None)
+        pick = PICKS[part.labels.reads] if part.labels else every
+        is_late = part.labels is not None and part.labels.picks == "after"
+        self.before: Pick = every if is_late else pick
+        self.after: Pick = pick if is_late else every
 
-    def forward(self, x_BTD: Tensor, tokens_VW: Tensor) -> Tensor:
-        """Logits [B, T, V] of states [B, T, D]; `tokens_VW` is the token table, used if the head is tied."""
+    def forward(self, x_BTD: Tensor, tokens_VW: Tensor, padding_BT: Tensor | None = None) -> Tensor:
+        """Logits [B, T, O] of states [B, T, D], or [B, 1, O] of a text's one state.
+
+        `tokens_VW` is the token table, used if the head is tied.
+        """
+        x_BTD = self.before(x_BTD, padding_BT)
         x_BTD = x_BTD if self.part.scale is None else x_BTD * self.part.scale
-        logits_BTV = F.linear(self._narrowed(x_BTD), tokens_VW if self.weight is None else self.weight, self.bias)
-        return logits_BTV if self.part.softcap is None else softcapped(logits_BTV, self.part.softcap)
+        logits_BTO = self.scores(self._narrowed(x_BTD), tokens_VW)
+        if self.bias_buffer is not None:
+            last = self.first_row + logits_BTO.shape[-1]
+            logits_BTO = logits_BTO + self.bias_buffer[:, self.first_row : last]
+        logits_BTO = logits_BTO if self.part.softcap is None else softcapped(logits_BTO, self.part.softcap)
+        return self.after(logits_BTO, padding_BT)
+
+    def scores(self, x_BTW: Tensor, tokens_VW: Tensor) -> Tensor:
+        """The matrix's product [B, T, O] with the narrowed states, and its bias."""
+        return F.linear(x_BTW, tokens_VW if self.weight is None else self.weight, self.bias)
 
     def _narrowed(self, x_BTD: Tensor) -> Tensor:
         """[B, T, W]: transformed, projected, or as it is."""
         if self.project is not None:
             x_BTW: Tensor = self.project(x_BTD)
             return x_BTW
-        if self.transform is None or self.norm is None or self.part.transform is None:
+        if self.part.transform is None or self.transform is None:
             return x_BTD
-        normed_BTW: Tensor = self.norm(ACTIVATIONS[self.part.transform.activation](self.transform(x_BTD)))
-        return normed_BTW
+        act = ACTIVATIONS[self.part.transform.activation]
+        y_BTW: Tensor = act(self.transform(x_BTD))
+        y_BTW = y_BTW if self.transform_out is None else act(self.transform_out(y_BTW))
+        return y_BTW if self.norm is None else self.norm(y_BTW)

@@ -5,6 +5,7 @@ Axes: B batch, T tokens, S the source's tokens, D model, V vocab.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -13,8 +14,10 @@ from torch import Tensor, nn
 from archcalc.errors import InputError
 from archcalc.nn.cache import Cache, allocate
 from archcalc.nn.embedding import Embedding
+from archcalc.nn.extras import Extras
 from archcalc.nn.head import Head
 from archcalc.nn.padding import checked, checked_source
+from archcalc.nn.pooler import Pooler
 from archcalc.nn.stack import Layers
 from archcalc.nn.taps.points import passing, stand, tap
 from archcalc.spec import Spec
@@ -24,6 +27,7 @@ class SingleStack(Layers):
     """A decoder (causal) or an encoder (bidirectional) with its embedding and, if it has one, its head."""
 
     head: Head | None
+    pooler: Pooler | None
 
     def __init__(self, spec: Spec) -> None:
         (stack,) = spec.stacks.values()
@@ -31,12 +35,15 @@ class SingleStack(Layers):
         self.spec = spec
         self.embed = Embedding(spec)
         self.head = Head(spec.head, spec) if spec.head else None
+        self.pooler = Pooler(spec.pooler, spec) if spec.pooler else None
+        self.extras = Extras(spec.extras, spec)
 
     def forward(
         self,
         ids_BT: Tensor,
         *,
         token_types_BT: Tensor | None = None,
+        rows: Mapping[str, Tensor] | None = None,
         positions: Tensor | None = None,
         cache: Cache | None = None,
         padding_BT: Tensor | None = None,
@@ -44,6 +51,8 @@ class SingleStack(Layers):
     ) -> Tensor:
         """Logits [B, T, V] of token ids [B, T]; without a head, the last states [B, T, D].
 
+        Labels have logits of their own number, [B, T, labels] or, of a whole text, [B, labels]; a pooler without a
+        head gives [B, D]. `rows` [B, T] are read of the embedding's further tables, by name.
         `positions` [T] are the tokens' places, 0 … T − 1 if left out. With a `cache` they are the next after what it
         has read, and it takes them in; then no graph is kept for gradients.
         `padding_BT` is True where a row is padded, before or after its tokens (with a cache, which remembers it, before
@@ -54,10 +63,11 @@ class SingleStack(Layers):
         if positions is not None and (cache is not None or padding_BT is not None):
             found = "with a cache, tokens stand where it ends; with padding, where that ends"
             raise InputError(found, where="positions", allowed="left out")
+        check_places(self.spec, n_logits)
         padding_BT = checked(padding_BT, ids_BT)
         with _graph(cache), passing(self):
-            states_BTD = self._states(ids_BT, token_types_BT, positions, cache, padding_BT)
-            return _read(self, self.final(_last(states_BTD, n_logits)))
+            states_BTD = self._states(ids_BT, token_types_BT, positions, cache, padding_BT, rows)
+            return _read(self, self.final(_last(states_BTD, n_logits)), padding_BT)
 
     def new_cache(
         self,
@@ -89,6 +99,7 @@ class SingleStack(Layers):
         positions: Tensor | None,
         cache: Cache | None,
         padding_BT: Tensor | None,
+        rows: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
         places_T = _places(ids_BT, cache, padding_BT) if positions is None else positions
         if cache is None:
@@ -96,7 +107,8 @@ class SingleStack(Layers):
         else:
             view = self.view_after(cache, places_T)
         stand(view.own)
-        return self.run(self.embedded(self.embed, ids_BT, types_BT, view.own.standing), view, cache)
+        x_BTD = self.embedded(self.embed, ids_BT, types_BT, view.own.standing, rows, padding_BT)
+        return self.run(x_BTD, view, cache)
 
 
 class EncoderDecoder(nn.Module):
@@ -112,6 +124,7 @@ class EncoderDecoder(nn.Module):
         self.encoder = Layers(spec.encoder, spec, causal=False, prefix="encoder.")
         self.decoder = Layers(spec.decoder, spec, causal=True, prefix="decoder.")
         self.head = Head(spec.head, spec) if spec.head else None
+        self.extras = Extras(spec.extras, spec)
 
     def forward(
         self,
@@ -129,6 +142,7 @@ class EncoderDecoder(nn.Module):
         the source is padded, which the cache remembers; `n_logits` gives the target's last so many places alone. Raises
         InputError for tokens that the cache has no room for, and for padding between tokens.
         """
+        check_places(self.spec, n_logits)
         source_ids_BS, target_ids_BT = _source_and_target(source_ids_BS, target_ids_BT, cache)
         if source_ids_BS is None and source_padding_BS is not None:
             raise InputError("the cache knows its source's", where="source_padding", allowed="left out")
@@ -156,7 +170,7 @@ class EncoderDecoder(nn.Module):
             cache.admit_source(source_ids_BS)
         view = self.encoder.view(_places(source_ids_BS), padding_BT=padding_BS)
         stand(view.own)
-        x_BSD = self.encoder.embedded(self.embed, source_ids_BS, None, view.own.standing)
+        x_BSD = self.encoder.embedded(self.embed, source_ids_BS, None, view.own.standing, padding_BT=padding_BS)
         states_BSD = self.encoder.final(self.encoder.run(x_BSD, view))
         if cache is not None:
             self.decoder.keep(states_BSD, cache, padding_BS)
@@ -261,6 +275,16 @@ def _places(ids_BT: Tensor, cache: Cache | None = None, padding_BT: Tensor | Non
     return torch.arange(cache.past, cache.past + ids_BT.shape[1], device=ids_BT.device)
 
 
-def _read(model: SingleStack | EncoderDecoder, x_BTD: Tensor) -> Tensor:
-    """What the model's head makes of the last states, or those themselves."""
-    return x_BTD if model.head is None else tap("logits", model.head(x_BTD, model.embed.tokens.weight))
+def check_places(spec: Spec, n_logits: int | None) -> None:
+    """Raise InputError where some places' logits are asked for and a model gives one state's of a whole text."""
+    if n_logits is not None and spec.reads_text:
+        raise InputError(f"found {n_logits}", where="n_logits", allowed="left out: the whole text is read as one")
+
+
+def _read(model: SingleStack | EncoderDecoder, x_BTD: Tensor, padding_BT: Tensor | None = None) -> Tensor:
+    """What the model's pooler and head make of the last states, or those themselves."""
+    if isinstance(model, SingleStack) and model.pooler is not None:
+        x_BTD = tap("pooled", model.pooler(x_BTD, padding_BT))
+    if model.head is not None:
+        x_BTD = tap("logits", model.head(x_BTD, model.embed.tokens.weight, padding_BT))
+    return x_BTD.squeeze(1) if model.spec.reads_text else x_BTD

@@ -5,6 +5,7 @@ Axes: B batch, T tokens, S the source's tokens, D model, W the width at which to
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
@@ -75,12 +76,20 @@ class Layers(nn.Module):
                     cast(Source, cache.layers[turn][arm.name]).fill(within(at, cross.of_source, source_BSD, sight))
         cache.past, cache.n_source, cache.source_padding = 0, len(places_S), padding_BS
 
-    def embedded(self, embed: Embedding, ids_BT: Tensor, types_BT: Tensor | None, standing: Tensor) -> Tensor:
+    def embedded(
+        self,
+        embed: Embedding,
+        ids_BT: Tensor,
+        types_BT: Tensor | None,
+        standing: Tensor,
+        rows: Mapping[str, Tensor] | None = None,
+        padding_BT: Tensor | None = None,
+    ) -> Tensor:
         """What the first layer reads [B, T, D]: tokens, types and positions, normed, dropped and widened.
 
-        `standing` is where the tokens stand in their texts, [T] or [B, T].
+        `standing` is where the tokens stand in their texts, [T] or [B, T]; `rows` are those of further tables.
         """
-        x_BTW: Tensor = embed(ids_BT, types_BT)
+        x_BTW: Tensor = embed(ids_BT, types_BT, rows, padding_BT)
         if self.positions is not None:
             x_BTW = x_BTW + self.positions(standing).to(x_BTW.dtype)
         if self.embed_norm is not None:

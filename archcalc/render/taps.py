@@ -20,6 +20,8 @@ AXES = {
     "T": "tokens of the pass",
     "S": "key tokens",
     "V": "vocabulary",
+    "Y": "labels",
+    "P": "the one place of a whole text",
     "D": "d_model",
     "N": "heads",
     "K": "key and value heads",

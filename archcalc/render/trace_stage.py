@@ -40,7 +40,7 @@ def n_heads(trace: Trace, one: Traced) -> int:
 
 def n_wide(one: Traced) -> int:
     """How many dimensions a step's vectors have; 0 where these are tokens, or numbers of something."""
-    return 0 if one.axes[-1] in "TSVk" else int(one.value.shape[-1])
+    return 0 if one.axes[-1] in "TSVYPk" else int(one.value.shape[-1])
 
 
 def places(trace: Trace, one: Traced, spelled: Spelled, *, keys: bool = False) -> list[str]:

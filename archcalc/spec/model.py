@@ -26,29 +26,101 @@ class Factor(Part, frozen=True, kw_only=True):
     widen: Literal["before_positions", "after_positions"] = "before_positions"
 
 
+class Table(Part, frozen=True, kw_only=True):
+    """A further table whose rows join the tokens' (ERNIE's task types, XLM's languages).
+
+    `default_row` is what every token reads if no rows are named; None: then nothing is added.
+    """
+
+    name: Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9_]{0,30}$")]
+    n_rows: Size
+    default_row: Count | None = 0
+
+
+class TokenDropout(Part, frozen=True, kw_only=True):
+    """Masked tokens embed as zeros, and the rest is rescaled by (1 − share) / (1 − share of masked tokens) (ESM-2).
+
+    `share` is how many tokens were masked in training: 0.15 · 0.8.
+    """
+
+    mask_id: Count
+    share: Probability = 0.12
+
+
 class Embedding(Part, frozen=True, kw_only=True):
     """The token table; one table serves both stacks of an encoder-decoder. `scale` multiplies what it gives."""
 
     factor: Factor | None = None
     n_token_types: Count = 0
+    tables: tuple[Table, ...] = ()
     scale: Positive | None = None
+    token_dropout: TokenDropout | None = None
 
 
 class Transform(Part, frozen=True, kw_only=True):
-    """The dense layer, activation and norm before a masked-LM head's logits (BERT; Devlin et al. 2018's code)."""
+    """The dense layer, activation and norm before a masked-LM head's logits (BERT; Devlin et al. 2018's code).
+
+    `d_hidden`: there are two dense layers with such a width between them, and the activation follows each (UltraBERT).
+    """
 
     activation: Activation
-    norm: Norm
+    norm: Norm | None = None
+    bias: bool = True
+    d_hidden: Size | None = None
+
+
+Reads = Literal["every", "first", "last", "mean", "pooled"]
+
+
+class Labels(Part, frozen=True, kw_only=True):
+    """What a head scores in place of the vocabulary: classes of a token or of a text, ends of an answer, a reward.
+
+    `reads`: every token, or one state of the whole text: the first token's, the last one's, the mean, or the pooler's.
+    `picks`: that state is chosen before the matrix, or after it, which then scores every token (LLaMA's classifiers).
+    """
+
+    n_labels: Size
+    reads: Reads = "every"
+    picks: Literal["before", "after"] = "before"
 
 
 class Head(Part, frozen=True, kw_only=True):
-    """From the last state to logits. `tied`: the token table is the matrix. `scale`: of the state, before it."""
+    """From the last state to logits. `tied`: the token table is the matrix. `scale`: of the state, before it.
+
+    `d_in` is the width that an untied matrix reads; left out, it is d_model. What narrows the states to it is the
+    transform, or else a projection (OPT). `bias_buffer`: a stored buffer is added to the logits (BART's
+    final_logits_bias). With `labels` the head scores those in place of the vocabulary.
+    """
 
     tied: bool = False
     bias: bool = False
+    d_in: Size | None = None
     transform: Transform | None = None
+    bias_buffer: bool = False
+    labels: Labels | None = None
     softcap: Positive | None = None
     scale: Positive | None = None
+
+
+class Pooler(Part, frozen=True, kw_only=True):
+    """A dense layer on the first token's last state (BERT): what a model without a head gives, or its labels read."""
+
+    activation: Activation = "tanh"
+
+
+Axis = Literal["vocab_size", "n_ctx", "d_model", "n_layers", "all_heads"]
+
+
+class Extra(Part, frozen=True, kw_only=True):
+    """A tensor that the model's class holds and no logits use: ESM's contact head, a second vocabulary bias.
+
+    An axis is a number, or the name of one of the model's sizes; `all_heads` are the heads of all layers together.
+    """
+
+    name: Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]*(\.[a-z0-9_]+)*$", max_length=100)]
+    axes: Annotated[tuple[Size | Axis, ...], msgspec.Meta(max_length=8)]
+    component: Literal["embedding", "head", "other"] = "other"
+    kind: Literal["trainable", "frozen", "buffer"] = "trainable"
 
 
 class Dropout(Part, frozen=True, kw_only=True):
@@ -74,6 +146,8 @@ class Spec(Part, frozen=True, kw_only=True):
     encoder: Stack | None = None
     decoder: Stack | None = None
     head: Head | None = Head()
+    pooler: Pooler | None = None
+    extras: tuple[Extra, ...] = ()
     dropout: Dropout = Dropout()
     claims: tuple[Claim, ...] = ()
     provenance: Provenance = Provenance()
@@ -84,6 +158,17 @@ class Spec(Part, frozen=True, kw_only=True):
         if self.encoder is None:
             return "decoder"
         return "encoder" if self.decoder is None else "encoder-decoder"
+
+    @property
+    def predicts_tokens(self) -> bool:
+        """Whether the head scores the vocabulary."""
+        return self.head is not None and self.head.labels is None
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether what the model gives is of a whole text, not of each token."""
+        labels = self.head.labels if self.head else None
+        return labels.reads != "every" if labels else self.head is None and self.pooler is not None
 
     @property
     def stacks(self) -> dict[str, Stack]:

@@ -15,7 +15,7 @@ from archcalc.spec.base import Part
 from archcalc.spec.branches import PLACEMENTS, arms
 from archcalc.spec.ffn import Gated, MoE, Plain
 from archcalc.spec.layer import Arm, Branch, Layer, Run, Stack
-from archcalc.spec.model import Spec
+from archcalc.spec.model import Head, Spec
 from archcalc.spec.position import (
     DynamicScaling,
     Llama3Scaling,
@@ -42,7 +42,54 @@ def resolve(spec: Spec) -> Spec:
         layers = [layer for run in stacks["decoder"].runs for layer in run.pattern]
         if not any(arm.reads == "source" for layer in layers for arm in arms(layer)):
             raise InputError("no layer attends to the encoder", where="decoder.runs", allowed="a layer with 'cross'")
+    _check_ending(spec)
     return msgspec.structs.replace(spec, **stacks)
+
+
+def _check_ending(spec: Spec) -> None:
+    """Embedding tables, head, pooler and extras agree with each other and with the stacks."""
+    _check_once([table.name for table in spec.embedding.tables], "embedding.tables")
+    _check_once([extra.name for extra in spec.extras], "extras")
+    for t, table in enumerate(spec.embedding.tables):
+        if table.default_row is not None and table.default_row >= table.n_rows:
+            where = f"embedding.tables[{t}].default_row"
+            raise InputError(f"{table.default_row} of {table.n_rows} rows", where=where, allowed="a row of the table")
+    if spec.embedding.token_dropout and spec.decoder:
+        raise InputError("a decoder reads a text bit by bit", where="embedding.token_dropout", allowed="null")
+    if spec.pooler and (spec.decoder or spec.predicts_tokens):
+        raise InputError("nothing reads it", where="pooler", allowed="an encoder alone, without a head or with labels")
+    if spec.head:
+        _check_head(spec.head, spec)
+
+
+def _check_head(head: Head, spec: Spec) -> None:
+    if head.tied and head.d_in is not None:
+        raise InputError("a tied matrix is as wide as the token table", where="head.d_in", allowed="null")
+    labels = head.labels
+    if labels is None:
+        return
+    for field in ("tied", "bias_buffer", "softcap"):
+        if getattr(head, field):
+            raise InputError("is of a head that scores the vocabulary", where=f"head.{field}", allowed="left out")
+    if labels.reads in ("first", "mean", "pooled") and spec.decoder:
+        raise InputError(
+            f"a decoder has not {labels.reads!r} at every step", where="head.labels.reads", allowed="every, last"
+        )
+    if labels.picks == "after" and labels.reads in ("every", "pooled"):
+        raise InputError(f"nothing is picked of {labels.reads!r}", where="head.labels.picks", allowed="before")
+    if (labels.reads == "pooled") != (spec.pooler is not None):
+        raise InputError(
+            "a pooler and labels that read it go together", where="head.labels.reads", allowed="pooled, with a pooler"
+        )
+    if spec.decoder and spec.decoder.n_mtp:
+        raise InputError("labels are no next tokens", where="decoder.n_mtp", allowed="0")
+
+
+def _check_once(names: list[str], where: str) -> None:
+    """Every name stands for one tensor, and is no beginning of another's."""
+    for i, name in enumerate(names):
+        if any(other == name or other.startswith(f"{name}.") for other in names[:i] + names[i + 1 :]):
+            raise InputError(f"{name!r} is there twice", where=where, allowed="a name of its own for each")
 
 
 def _stack(stack: Stack, spec: Spec, role: str) -> Stack:

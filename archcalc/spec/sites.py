@@ -1,7 +1,8 @@
 """The named places of a forward pass whose values can be read and written: which there are follows from the spec.
 
 Axes: B batch, T tokens of the pass, S key tokens, D model, N heads, K kv heads, H query and key width, U value width,
-C latent of keys and values, R width with position, F feed-forward width, E experts, k chosen experts, V vocab.
+C latent of keys and values, R width with position, F feed-forward width, E experts, k chosen experts, V vocab,
+Y labels, 1 what all heads share, P the one place of a whole text.
 """
 
 from __future__ import annotations
@@ -84,10 +85,16 @@ def _sites(spec: Spec) -> Iterator[Site]:
                 )
         if stack.final_norm is not None:
             yield _bare(f"{prefix}final_norm", "the last layer's states, normed", width, of_source)
-    if spec.head is not None:
+    if spec.pooler is not None:
+        yield Site(name="pooled", axes="BPD", what="the first token's state, pooled", sizes={"P": 1} | width)
+    if spec.predicts_tokens:
         yield Site(
             name="logits", axes="BTV", what="a score for each token of the vocabulary", sizes={"V": spec.vocab_size}
         )
+    elif spec.head is not None and spec.head.labels is not None:
+        axes = "BPY" if spec.reads_text else "BTY"
+        sizes = {"P": 1, "Y": spec.head.labels.n_labels}
+        yield Site(name="logits", axes=axes, what="a score for each label", sizes=sizes)
 
 
 def _bare(name: str, what: str, sizes: Sizes, of_source: bool = False) -> Site:

@@ -34,6 +34,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "falcon": SMALL | {"new_decoder_architecture": True, "num_kv_heads": 2},
     "falcon with ALiBi": SMALL | {"multi_query": False, "alibi": True, "bias": True},
     "gpt_neox in series": SMALL | {"intermediate_size": 56, "use_parallel_residual": False},
+    "opt untied": SMALL | {"ffn_dim": 40, "word_embed_proj_dim": 20, "tie_word_embeddings": False},
     "opt with norms after": SMALL | {"ffn_dim": 40, "do_layer_norm_before": False, "word_embed_proj_dim": 20},
     "phi with normed queries": LLAMA | {"qk_layernorm": True},
     "bert": SMALL | {"intermediate_size": 56, "max_position_embeddings": 64},
@@ -49,8 +50,8 @@ CONFIGS: dict[str, dict[str, Any]] = {
 }
 # Falcon's eager attention of transformers 5.23 adds ALiBi twice: in the mask, and beside it.
 FUSED = ("falcon with ALiBi",)
-# Marian's table of positions and its buffer are not trained.
-FIXED = ("embed_positions", "final_logits_bias")
+# Marian's table of positions is not trained.
+FIXED = ("embed_positions",)
 
 
 def random_model(name: str, **more: Any) -> Any:

@@ -110,6 +110,7 @@ CONFIGS: dict[str, dict] = {
         "opt:default": {},
         "opt:small": OPT,
         "opt:350m": OPT | {"do_layer_norm_before": False, "word_embed_proj_dim": 20},
+        "opt:untied and narrow": OPT | {"word_embed_proj_dim": 20, "tie_word_embeddings": False},
         "opt:plain": OPT | {"enable_bias": False, "_remove_final_layer_norm": True},
         "bloom:default": {},
         "bloom:small": {"vocab_size": 96, "n_embed": 32, "num_hidden_layers": 2, "num_attention_heads": 4},

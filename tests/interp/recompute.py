@@ -21,6 +21,7 @@ NAME = re.compile(r"(?<![\w.])[A-Za-z_][\w.]*")
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": torch.relu,
     "silu": F.silu,
+    "tanh": torch.tanh,
     "sigmoid": torch.sigmoid,
     "gelu": F.gelu,
     "gelu_tanh": lambda x: 0.5 * x * (1 + torch.tanh((2 / torch.pi) ** 0.5 * (x + 0.044715 * x**3))),
@@ -59,6 +60,8 @@ class Interpreter:
         if isinstance(node, ast.Name):
             name = _named(node, names)
             return known[name] if name in known else self.weights[name]
+        if isinstance(node, ast.UnaryOp):
+            return -self._of(node.operand, names, known)
         if isinstance(node, ast.BinOp):
             a, b = self._of(node.left, names, known), self._of(node.right, names, known)
             return a + b if isinstance(node.op, ast.Add) else a * b
@@ -164,6 +167,18 @@ class Interpreter:
             ]
             rows.append(torch.stack(made))
         return torch.stack(rows)
+
+    def place(self, x: Tensor, n: int) -> Tensor:
+        return x[n][None]
+
+    def average(self, x: Tensor) -> Tensor:
+        return x.sum(0, keepdim=True) / len(x)
+
+    def rescaled(self, ids: Tensor, masked: int, share: float) -> Tensor:
+        """Each token's factor, a column."""
+        is_masked = [token == masked for token in ids.tolist()]
+        factor = (1 - share) / (1 - sum(is_masked) / len(is_masked))
+        return torch.tensor([[0.0 if one else factor] for one in is_masked])
 
     def shares(self, x: Tensor, least: float = 0.0) -> Tensor:
         return x / x.sum(-1, keepdim=True).clamp(min=least)

@@ -193,6 +193,7 @@ ACTIVATED = {
     "gelu": (["{}"], "activated"),
     "gelu_tanh": (["{}"], "activated"),
     "silu": (["{}"], "activated"),
+    "tanh": (["activated"], "activated"),
     "quick_gelu": (["sigmoid", "{}"], "activated"),
     "clamped_swish": (["{}", "sigmoid", "clamped"], "activated"),
 }
@@ -202,7 +203,7 @@ ACTIVATED = {
 def test_a_plain_feed_forward(activation: str):
     of_input, made = ACTIVATED[activation]
     labels = [label.format("up") for label in of_input]
-    last = [] if activation == "relu" else [f"ffn.down: {made}, {HIDDEN}, bf16"]
+    last = [] if activation in ("relu", "tanh") else [f"ffn.down: {made}, {HIDDEN}, bf16"]
     expected = [f"ffn.up: normed, {STATES}, bf16", *(f"ffn.activation: {x}, {HIDDEN}, bf16" for x in labels), *last]
     assert of({"ffn": PLAIN | {"activation": activation}}, "ffn.") == expected
 

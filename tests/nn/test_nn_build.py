@@ -28,8 +28,10 @@ def inputs(spec: Spec, batch: int, seq: int, device: str) -> list[torch.Tensor]:
     return [torch.randint(spec.vocab_size, (batch, n), device=device) for n in seqs]
 
 
-def width_out(spec: Spec) -> int:
-    return spec.vocab_size if spec.head else spec.d_model
+def shape_out(spec: Spec, batch: int, seq: int) -> tuple[int, ...]:
+    labels = spec.head.labels if spec.head else None
+    width = labels.n_labels if labels else spec.vocab_size if spec.head else spec.d_model
+    return (batch, width) if spec.reads_text else (batch, seq, width)
 
 
 @settings(max_examples=40)
@@ -38,11 +40,11 @@ def test_runs_on_meta(spec: Spec, batch: int, data: st.DataObject) -> None:
     seq = data.draw(st.integers(1, spec.n_ctx))
     model = build(spec)
     found = model(*inputs(spec, batch, seq, "meta"))
-    assert found.shape == (batch, seq, width_out(spec))
+    assert found.shape == shape_out(spec, batch, seq)
     assert {tensor.device.type for tensor in (found, *model.parameters(), *model.buffers())} == {"meta"}
     further = model.predict_further(*inputs(spec, batch, seq, "meta"))
     n_mtp = spec.decoder.n_mtp if spec.decoder else 0
-    assert [y.shape for y in further] == [(batch, seq - 1 - m, width_out(spec)) for m in range(min(n_mtp, seq - 1))]
+    assert [y.shape for y in further] == [shape_out(spec, batch, seq - 1 - m) for m in range(min(n_mtp, seq - 1))]
 
 
 @settings(max_examples=40)
@@ -51,7 +53,7 @@ def test_runs_on_the_cpu(spec: Spec, training: bool) -> None:
     model = build(spec, "cpu").train(training)
     ids = inputs(spec, 2, min(spec.n_ctx, 4), "cpu")
     found = model(*ids)
-    assert found.shape == (2, ids[-1].shape[1], width_out(spec))
+    assert found.shape == shape_out(spec, 2, ids[-1].shape[1])
     assert found.isfinite().all()
     assert {name: p.shape for name, p in model.named_parameters()} == {
         name: p.shape for name, p in build(spec).named_parameters()
@@ -68,7 +70,8 @@ def test_every_parameter_takes_part(spec: Spec) -> None:
     (model(*ids).sum() + sum(y.sum() for y in model.predict_further(*ids))).backward()
     unused = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
     too_far = tuple(f"mtp.{m}." for m in range(seq - 1, 9))  # what a sequence so short cannot reach
-    assert [name for name in unused if not name.startswith(too_far)] == []
+    unread = tuple(f"embed.tables.{one.name}." for one in spec.embedding.tables if one.default_row is None)
+    assert [name for name in unused if not name.startswith((*too_far, *unread, "extras."))] == []
 
 
 @settings(max_examples=100)

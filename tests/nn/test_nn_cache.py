@@ -145,7 +145,7 @@ def test_each_turn_of_shared_weights_has_a_cache(share: bool, position: dict[str
 
 
 @settings(max_examples=50)
-@given(spec=specs(family="decoder"))
+@given(spec=specs(family="decoder", per_token=True))
 def test_one_prefill_is_the_forward_pass(spec: Spec) -> None:
     """Bit for bit: before anything is held, a cache changes nothing."""
     model = filled(build(spec, "cpu"))

@@ -434,6 +434,7 @@ def test_activations() -> None:
         ACTIVATIONS["gelu_tanh"](x), x * (1 + torch.tanh((2 / math.pi) ** 0.5 * (x + 0.044715 * x**3))) / 2
     )
     torch.testing.assert_close(ACTIVATIONS["quick_gelu"](x), x / (1 + (-1.702 * x).exp()))
+    torch.testing.assert_close(ACTIVATIONS["tanh"](x), 1 - 2 / ((2 * x).exp() + 1))
     torch.testing.assert_close(ACTIVATIONS["relu2"](x), torch.tensor([0, 0, 0.25, 81]))
     swish = torch.tensor([-9.0, 7.0]) * torch.sigmoid(1.702 * torch.tensor([-9.0, 7.0]))
     gate, up = torch.tensor([-9.0, 9.0]), torch.tensor([-9.0, 9.0])

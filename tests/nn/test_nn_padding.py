@@ -23,9 +23,9 @@ from tests.nn import test_nn_transformers as theirs
 from tests.nn.test_nn_cache import GQA, drawn, filled, inputs, lengths, near, one_layer
 from tests.strategies import specs
 
-DECODERS = specs(family="decoder")
-ENCODERS = specs(family="encoder")
-PAIRS = specs(family="encoder-decoder")
+DECODERS = specs(family="decoder", per_token=True)
+ENCODERS = specs(family="encoder", per_token=True)
+PAIRS = specs(family="encoder-decoder", per_token=True)
 
 
 def padded(rows: list[Tensor], *, left: bool, vocab_size: int) -> tuple[Tensor, Tensor]:
@@ -209,7 +209,7 @@ def test_a_cache_that_begins_anew_forgets_its_padding() -> None:
 
 
 @settings(max_examples=30)
-@given(spec=specs(), data=st.data())
+@given(spec=specs(per_token=True), data=st.data())
 def test_the_last_logits_alone(spec: Spec, data: st.DataObject) -> None:
     model = drawn(spec)
     ids, source = inputs(spec) if spec.decoder else (torch.randint(spec.vocab_size, (2, lengths(spec)[0])), [])

@@ -218,7 +218,7 @@ def test_an_edit_means_the_same_with_a_cache(spec: Spec, data: st.DataObject) ->
 
 
 @settings(max_examples=40)
-@given(spec=specs(family="decoder"), data=st.data(), left=st.booleans())
+@given(spec=specs(family="decoder", per_token=True), data=st.data(), left=st.booleans())
 def test_positions_are_a_rows_own(spec: Spec, data: st.DataObject, left: bool) -> None:
     model = drawn(spec)
     rows = rows_of(data, spec.vocab_size, lengths(spec)[0])
@@ -228,7 +228,7 @@ def test_positions_are_a_rows_own(spec: Spec, data: st.DataObject, left: bool) -
 
 
 @settings(max_examples=40)
-@given(spec=specs(family="decoder"), data=st.data())
+@given(spec=specs(family="decoder", per_token=True), data=st.data())
 def test_positions_are_a_rows_own_with_a_cache(spec: Spec, data: st.DataObject) -> None:
     """A prompt padded on the left, then token by token."""
     model = drawn(spec)
@@ -243,7 +243,7 @@ def test_positions_are_a_rows_own_with_a_cache(spec: Spec, data: st.DataObject) 
 
 
 @settings(max_examples=30)
-@given(spec=specs(family="encoder-decoder"), data=st.data(), left=st.booleans(), caches=st.booleans())
+@given(spec=specs(family="encoder-decoder", per_token=True), data=st.data(), left=st.booleans(), caches=st.booleans())
 def test_positions_of_a_padded_source_are_its_own(spec: Spec, data: st.DataObject, left: bool, caches: bool) -> None:
     model = drawn(spec)
     sources = rows_of(data, spec.vocab_size, lengths(spec)[1])

@@ -48,7 +48,7 @@ TEMPLATE = {
         around=TABLE,
     ),
     "decoder": Stack(count=layers(12, "decoder_layers"), kinds={"layer": layer("decoder", cross=True)}, around=TABLE),
-    "head": tied(True),
+    "head": tied(True) | {"bias_buffer": Given(True)},
     "dropout": {
         "embedding": DROPOUT,
         "attention": dropout("attention_dropout", 0.0),
@@ -77,7 +77,7 @@ TENSORS = table(
     _stack("encoder", {"attn": "self_attn"}),
     _stack("decoder", {"attn": "self_attn", "cross": "encoder_attn"}),
     same("head", "lm_head"),
-    unmapped={"final_logits_bias": "a buffer, added to the logits, that is no part of the spec"},
+    Holds("final_logits_bias", ("head.bias_buffer",)),
 )
 
 FAMILIES = (
@@ -103,8 +103,7 @@ FAMILIES = (
                 f"{part}.weight": "model.shared.weight"
                 for part in ("model.encoder.embed_tokens", "model.decoder.embed_tokens", "lm_head")
             },
-            computed=("encoder.positions.weight", "decoder.positions.weight"),
-            zero=("final_logits_bias",),
+            computed=("encoder.positions.weight", "decoder.positions.weight", "head.bias_buffer"),
         ),
         # By default these are the last rows of a table of 58,101.
         also={"pad_token_id": 0, "decoder_start_token_id": 0},

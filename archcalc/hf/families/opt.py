@@ -1,11 +1,12 @@
 """OPT: learned positions with two rows more; the 350m has norms after each part and a narrower token table."""
 
+from archcalc.hf.config import Config
 from archcalc.hf.family import Family
-from archcalc.hf.lens import Cases
+from archcalc.hf.lens import Cases, Given
 from archcalc.hf.spellings import Spelling
 from archcalc.hf.stack import Stack
 from archcalc.hf.tensors import renamed, same, table
-from archcalc.hf.vocabulary import Narrow, activation, biases, dropout, flag, keys, layers, size, tied
+from archcalc.hf.vocabulary import Narrow, activation, biases, dropout, flag, keys, layers, size
 
 WIDTH = size("hidden_size", 768)
 BIAS = flag("enable_bias", True)
@@ -13,16 +14,22 @@ AFFINE = flag("layer_norm_elementwise_affine", True)
 BEFORE = flag("do_layer_norm_before", True)
 NORM = {"kind": "layernorm", "weight": AFFINE, "bias": AFFINE, "eps": 1e-5}
 
+NARROW = size("word_embed_proj_dim", WIDTH.read, null=WIDTH.read)
+TIED = flag("tie_word_embeddings", True)
+
+
+def read_width(config: Config) -> int | None:
+    """The width that an untied head reads, where that is not the model's."""
+    width: int = NARROW.read(config)
+    return None if TIED.read(config) or width == WIDTH.read(config) else width
+
+
 TEMPLATE = {
     "vocab_size": size("vocab_size", 50272),
     "n_ctx": size("max_position_embeddings", 2048),
     "d_model": WIDTH,
     "embedding": {
-        "factor": Narrow(
-            size("word_embed_proj_dim", WIDTH.read, null=WIDTH.read),
-            WIDTH,
-            {"bias": False, "widen": "before_positions"},
-        )
+        "factor": Narrow(NARROW, WIDTH, {"bias": False, "widen": "before_positions"}),
     },
     "decoder": Stack(
         count=layers(12),
@@ -46,7 +53,7 @@ TEMPLATE = {
             ),
         },
     ),
-    "head": tied(True),
+    "head": {"tied": TIED, "d_in": Given(read_width)},
     "dropout": {"attention": dropout("attention_dropout", 0.0), "residual": dropout("dropout", 0.1)},
 }
 

@@ -72,6 +72,7 @@ def trace(model: Any, ids: list[int], target: list[int] | None = None, *, positi
     every = steps(spec)
     found = _Values(model, recorded, tensors, every)
     axes = {site.name: site.axes.removeprefix("B") for site in sites(spec)}
+    axes |= {"probabilities": axes["logits"], "choice": axes["logits"][:1]} if "logits" in axes else {}
     traced = tuple(Traced(step, axes.get(step.name, _AXES.get(step.kind, "")), found.of(step)) for step in every)
     return Trace(texts, position, traced)
 
@@ -82,8 +83,6 @@ _AXES = {
     "normalised": "TD",
     "positions": "TD",
     "up": "TF",
-    "probabilities": "TV",
-    "choice": "T",
 }
 
 
@@ -112,10 +111,9 @@ class _Values:
         return self.ids[step.name]
 
     def tokens(self, step: Step) -> Tensor:
-        embed = self.model.embed
         prefix = step.name.removesuffix("tokens")
-        x: Tensor = embed.tokens(self.ids[f"{prefix}ids"])
-        return x if embed.scale is None else x * embed.scale
+        x: Tensor = self.model.embed.scaled(self.ids[f"{prefix}ids"])
+        return x
 
     def positions(self, step: Step) -> Tensor:
         prefix = step.name.removesuffix("positions")

@@ -14,6 +14,7 @@ from archcalc.spec import Spec
 from archcalc.spec.branches import arm_norm, branches, names, stream_names
 from archcalc.spec.groups import layers_of, weight_indices
 from archcalc.spec.layer import Arm, Branch, Layer, Stack
+from archcalc.spec.model import Reads
 from archcalc.spec.norm import LayerNorm, Norm
 from archcalc.spec.position import Sinusoidal, TablePosition
 from archcalc.spec.variants import reading
@@ -51,6 +52,9 @@ def _steps(spec: Spec) -> Iterator[Step]:
             for name, kind, formula in _normed(stack.final_norm, f"{prefix}final_norm", last, f"{prefix}final_norm"):
                 yield Step(name, kind, formula)
             last = f"{prefix}final_norm"
+    if spec.pooler is not None:
+        yield Step("pooled", "pooled", f"{spec.pooler.activation}(linear(place({last}, 0), pooler))")
+        last = "pooled"
     if spec.head is not None:
         yield Step("logits", "logits", _logits(spec, last))
         yield Step("probabilities", "probabilities", "softmax(logits)")
@@ -60,12 +64,17 @@ def _steps(spec: Spec) -> Iterator[Step]:
 def _embedded(spec: Spec, stack: Stack, prefix: str, ids: str) -> Iterator[Step]:
     part = spec.embedding
     times = "" if part.scale is None else f" · {part.scale:.7g}"
+    if part.token_dropout:
+        times += f" · rescaled({ids}, {part.token_dropout.mask_id}, {part.token_dropout.share:.7g})"
     yield Step(f"{prefix}tokens", "tokens", f"rows(embed.tokens, {ids}){times}")
     found = f"{prefix}tokens"
     if part.factor and part.factor.widen == "before_positions":
         found = f"linear({found}, embed.project)"
     if part.n_token_types:
         found = f"{found} + rows(embed.types, 0)"
+    for table in part.tables:
+        if table.default_row is not None:
+            found = f"{found} + rows(embed.tables.{table.name}, {table.default_row})"
     if stack.position is not None:
         what = _positions(stack.position, f"{prefix}positions")
         yield Step(f"{prefix}positions", "positions", what)
@@ -89,12 +98,30 @@ def _logits(spec: Spec, last: str) -> str:
     head = spec.head
     assert head is not None, "asked for only where there is one"
     found = last if head.scale is None else f"{last} · {head.scale:.7g}"
+    if head.labels is not None and head.labels.picks == "before":
+        found = _PICKED[head.labels.reads].format(found)
     if head.transform is not None:
-        found = f"norm({head.transform.activation}(linear({found}, head.transform)), head.norm)"
-    elif head.tied and spec.embedding.factor:
+        found = f"{head.transform.activation}(linear({found}, head.transform))"
+        if head.transform.d_hidden:
+            found = f"{head.transform.activation}(linear({found}, head.transform_out))"
+        found = f"norm({found}, head.norm)" if head.transform.norm else found
+    elif head.d_in or (head.tied and spec.embedding.factor):
         found = f"linear({found}, head.project)"
     found = f"linear({found}, {'embed.tokens' if head.tied else 'head'}{', head.bias' if head.bias else ''})"
+    found = f"{found} + head.bias_buffer" if head.bias_buffer else found
+    if head.labels is not None and head.labels.picks == "after":
+        found = _PICKED[head.labels.reads].format(found)
     return found if head.softcap is None else f"capped({found}, {head.softcap:g})"
+
+
+# What a head for labels reads of the states.
+_PICKED: dict[Reads, str] = {
+    "every": "{}",
+    "pooled": "{}",
+    "first": "place({}, 0)",
+    "last": "place({}, -1)",
+    "mean": "average({})",
+}
 
 
 @dataclass(frozen=True)

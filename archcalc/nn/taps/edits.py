@@ -85,8 +85,8 @@ class Applied:
 
 
 def tokens_axis(site: Site) -> str:
-    """The axis along which a site's tokens stand."""
-    return "T" if "T" in site.axes else "S"
+    """The axis along which a site's tokens stand; 'P' where one state stands for a whole text, at its first."""
+    return next((axis for axis in "TS" if axis in site.axes), "P")
 
 
 def _along(mask: Tensor, axes: str, axis: str) -> Tensor:

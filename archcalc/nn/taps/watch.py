@@ -71,6 +71,8 @@ class Watched(Pass):
         if tokens_axis(site) == "T":
             n_last = y.shape[site.axes.index("T")]
             standing = self.own.key_standing[..., -n_tokens:][..., -n_last:]
+        elif tokens_axis(site) == "P":
+            standing = self.own.positions[:1]
         assert standing is not None, "where tokens are keys, a sight is given"
         for watch in self.watches:
             y = watch.at(site, y, standing, keys)

@@ -45,10 +45,10 @@ def drawing(spec: Spec, say: Words = ENGLISH) -> tuple[list[Shape], float, float
 def _end(spec: Spec, column: Column, say: Words) -> None:
     """Head and logits, or the states themselves; further tokens' modules."""
     at, stack = column.placed, spec.decoder
-    if spec.head is None:
-        words = say("diagram.hidden", width=exact(spec.d_model))
-    else:
-        words = say("diagram.logits", vocab=exact(spec.vocab_size))
+    words = _ends(spec, say)
+    if spec.pooler:
+        column.box(said.pooler(spec.pooler, say))
+    if spec.head:
         head = column.box(said.head(spec, say))
         if spec.head.tied:
             x = MARGIN / 2
@@ -59,6 +59,15 @@ def _end(spec: Spec, column: Column, say: Words) -> None:
     at.y += GAP
     if stack is not None and stack.n_mtp:
         column.box(Said(say("diagram.mtp", n=stack.n_mtp)))
+
+
+def _ends(spec: Spec, say: Words) -> str:
+    """What the model gives, and its axes."""
+    axes = "B" if spec.reads_text else "B × T"
+    if spec.head is None:
+        return say("diagram.hidden", axes=axes, width=exact(spec.d_model))
+    labels = spec.head.labels
+    return say("diagram.logits", axes=axes, vocab=exact(labels.n_labels if labels else spec.vocab_size))
 
 
 def _reads(decoder: Column, encoder: Column) -> None:

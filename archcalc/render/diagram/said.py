@@ -10,7 +10,7 @@ from archcalc.render.lang import Words
 from archcalc.spec.attention import Attention, LatentAttention
 from archcalc.spec.ffn import Gated, MoE, Plain
 from archcalc.spec.layer import Arm
-from archcalc.spec.model import Spec
+from archcalc.spec.model import Pooler, Spec, Transform
 from archcalc.spec.norm import LayerNorm, Norm, RMSNorm
 from archcalc.spec.position import Alibi, Learned, RelativeBias, Rope, Sinusoidal
 from archcalc.spec.variants import reading, variant
@@ -44,6 +44,9 @@ def embedding(spec: Spec, table: Learned | Sinusoidal | None, say: Words) -> Sai
         lines.append(say("diagram.factor", inner=exact(factor.d_embed), width=width))
     if spec.embedding.n_token_types:
         lines.append(say("diagram.types", n=spec.embedding.n_token_types))
+    lines += [say("diagram.table", name=one.name, n=exact(one.n_rows)) for one in spec.embedding.tables]
+    if spec.embedding.token_dropout:
+        lines.append(say("diagram.token_dropout"))
     if isinstance(table, Learned):
         lines.append(say("diagram.learned", n=exact(spec.n_ctx + table.n_extra), width=width))
     elif table is not None:
@@ -53,15 +56,36 @@ def embedding(spec: Spec, table: Learned | Sinusoidal | None, say: Words) -> Sai
 
 def head(spec: Spec, say: Words) -> Said:
     """From states to logits."""
-    assert spec.head is not None
-    lines = [say("diagram.tied")] if spec.head.tied else []
-    if spec.head.transform:
-        lines.append(say("diagram.transform", activation=spec.head.transform.activation))
-    if spec.head.softcap:
-        lines.append(say("diagram.softcap", value=f"{spec.head.softcap:g}"))
-    width = spec.embedding.factor.d_embed if spec.embedding.factor and spec.head.tied else spec.d_model
-    title = say("diagram.head", width=exact(width), vocab=exact(spec.vocab_size))
-    return Said(title, tuple(lines), "head")
+    part = spec.head
+    assert part is not None
+    factor = spec.embedding.factor.d_embed if spec.embedding.factor and part.tied else None
+    narrow = factor or part.d_in
+    width = exact(narrow or spec.d_model)
+    lines = [say("diagram.tied")] if part.tied else []
+    if part.labels and part.labels.reads != "every":
+        lines.append(say(f"diagram.reads_{part.labels.reads}"))
+    if part.transform:
+        lines.append(_transform(part.transform, say))
+    elif narrow:
+        lines.append(say("diagram.narrowed", width=width))
+    if part.bias_buffer:
+        lines.append(say("diagram.bias_buffer"))
+    if part.softcap:
+        lines.append(say("diagram.softcap", value=f"{part.softcap:g}"))
+    if part.labels:
+        return Said(say("diagram.labels", width=width, n=exact(part.labels.n_labels)), tuple(lines), "head")
+    return Said(say("diagram.head", width=width, vocab=exact(spec.vocab_size)), tuple(lines), "head")
+
+
+def _transform(part: Transform, say: Words) -> str:
+    if part.d_hidden:
+        return say("diagram.transform_two", inner=exact(part.d_hidden), activation=part.activation)
+    return say("diagram.transform" if part.norm else "diagram.transform_bare", activation=part.activation)
+
+
+def pooler(part: Pooler, say: Words) -> Said:
+    """A dense layer on one state."""
+    return Said(say("diagram.pooler"), (say("diagram.pooler_of", activation=part.activation),), "other")
 
 
 def _softmax(part: Attention, d_model: int, say: Words) -> tuple[str, list[str]]:

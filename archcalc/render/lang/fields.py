@@ -12,7 +12,8 @@ _ACTIVATIONS: Sentences = {
     "gelu_tanh": ("gelu, approximated with tanh", "gelu 的 tanh 近似"),
     "quick_gelu": ("gelu, approximated as x·σ(1.702x)", "gelu 的近似 x·σ(1.702x)"),
     "silu": ("x·σ(x), also called swish", "x·σ(x)，又称 swish"),
-    "sigmoid": ("1 / (1 + e⁻ˣ)", "1 / (1 + e⁻ˣ)"),
+    "sigmoid": ("σ(x) = 1 / (1 + e⁻ˣ)", "σ(x) = 1 / (1 + e⁻ˣ)，逻辑函数"),
+    "tanh": ("the hyperbolic tangent of x", "x 的双曲正切"),
     "clamped_swish": ("quick_gelu held to 7 at most, as gpt-oss has it", "上限为 7 的 quick_gelu，gpt-oss 所用"),
 }
 _ACTIVATION = ("the function between the matrices", "两个矩阵之间的激活函数")
@@ -37,6 +38,11 @@ _SPEC: Sentences = {
         "from the last state to a score for each token; none: no head",
         "从最后的状态到每个词元的得分；无：没有输出头",
     ),
+    "pooler": (
+        "a dense layer on the first token's last state; none: none",
+        "对第一个词元最后状态的全连接层；无：没有",
+    ),
+    "extras": ("tensors that the model's class holds and no logits use", "模型类持有但 logits 不使用的张量"),
     "dropout": ("what training drops at random, by place", "训练时各处随机丢弃的比例"),
     "claims": ("published figures, checked against this spec", "与本规格核对的已发表数字"),
     "provenance": ("what reading the file left aside or assumed", "读取文件时忽略或假定的内容"),
@@ -50,7 +56,26 @@ _EMBEDDING: Sentences = {
     "": ("the token table", "词元表"),
     "factor": ("a token table narrower than the model; none: as wide", "比模型更窄的词元表；无：同宽"),
     "n_token_types": ("rows of a table of segments (BERT has 2); 0: none", "句段表的行数（BERT 为 2）；0 表示没有"),
+    "tables": ("further tables whose rows join the tokens'", "与词元相加的其他表"),
     "scale": ("multiplies the embeddings; none: 1", "嵌入乘以该数；无：1"),
+    "token_dropout": (
+        "masked tokens are zeros and the others are rescaled (ESM-2); none: not",
+        "被掩盖的词元置零，其余重新缩放（ESM-2）；无：不作处理",
+    ),
+}
+_TABLE: Sentences = {
+    "": ("a table whose rows are added to the tokens'", "行与词元相加的一个表"),
+    "name": ("what it is called in the tensors' names", "在张量名中的称呼"),
+    "n_rows": ("its rows", "行数"),
+    "default_row": (
+        "the row that every token reads if none are named; none: nothing is added",
+        "未指明时每个词元读取的行；无：不相加",
+    ),
+}
+_TOKEN_DROPOUT: Sentences = {
+    "": ("masked tokens as zeros, the rest rescaled", "被掩盖的词元置零，其余重新缩放"),
+    "mask_id": ("the id of the mask token", "掩码词元的编号"),
+    "share": ("share of the tokens that training masked", "训练时被掩盖的词元比例"),
 }
 _FACTORISED: Sentences = {
     "": ("a narrow table and the projection that widens it", "窄词元表及将其加宽的投影"),
@@ -445,6 +470,15 @@ _HEAD: Sentences = {
     "": ("from the last state to a score for each token", "从最后的状态到每个词元的得分"),
     "tied": ("the token table serves as the head's matrix, stored once", "词元表兼作输出头的矩阵，只存储一次"),
     "bias": ("a bias for each token of the vocabulary", "词表中每个词元一个偏置"),
+    "d_in": (
+        "width that an untied matrix reads, after the transform or a projection; none: d_model",
+        "未共享的矩阵所读的宽度，之前经变换或投影；无：d_model",
+    ),
+    "bias_buffer": (
+        "a stored number for each token joins the logits, counted as no parameter (BART, Marian)",
+        "每个词元一个存储的数加到 logits 上，不计入参数（BART、Marian）",
+    ),
+    "labels": ("what is scored in place of the vocabulary; none: the vocabulary", "代替词表被打分的标签；无：词表"),
     "transform": (
         "a dense layer, activation and norm before the logits (BERT)",
         "logits 之前的全连接层、激活与归一化（BERT）",
@@ -458,7 +492,42 @@ _HEAD: Sentences = {
 _TRANSFORM: Sentences = {
     "": ("what a masked-LM head does before its logits", "掩码语言模型输出头在 logits 之前的变换"),
     "activation": ("the function after the dense layer", "全连接层之后的激活函数"),
-    "norm": ("the norm after the activation", "激活之后的归一化"),
+    "norm": ("the norm after the activation; none: none", "激活之后的归一化；无：没有"),
+    "bias": ("a bias on the dense layer", "全连接层是否带偏置"),
+    "d_hidden": (
+        "width between two dense layers, each followed by the activation (UltraBERT); none: one layer",
+        "两个全连接层之间的宽度，每层之后都有激活（UltraBERT）；无：一层",
+    ),
+}
+_LABELS: Sentences = {
+    "": ("classes that are scored, of each token or of the whole text", "对每个词元或整个文本打分的类别"),
+    "n_labels": ("number of labels", "标签数"),
+    "reads": ("which states are scored", "对哪些状态打分"),
+    "reads.every": ("every token's", "每个词元的"),
+    "reads.first": ("the first token's (RoBERTa)", "第一个词元的（RoBERTa）"),
+    "reads.last": ("the last token's (LLaMA, BART)", "最后一个词元的（LLaMA、BART）"),
+    "reads.mean": ("the mean of all", "全部的平均"),
+    "reads.pooled": ("the pooler's (BERT)", "池化层的（BERT）"),
+    "picks": ("when the one state is chosen", "何时选出该状态"),
+    "picks.before": ("before the matrix", "在矩阵之前"),
+    "picks.after": ("after it: every token is scored (LLaMA)", "在矩阵之后：每个词元都被打分（LLaMA）"),
+}
+_POOLER: Sentences = {
+    "": ("a dense layer and an activation on one state", "对一个状态的全连接与激活"),
+    "activation": ("the function after the dense layer", "全连接层之后的激活函数"),
+}
+_EXTRA: Sentences = {
+    "": ("a tensor that no logits use", "logits 不使用的一个张量"),
+    "name": ("its name, with dots between its parts", "名字，各段以点分隔"),
+    "axes": ("its sizes: numbers, or names of the model's sizes", "各维大小：数字，或模型尺寸的名字"),
+    "component": ("what it is counted under", "计入哪一部分"),
+    "component.embedding": ("the embedding", "嵌入"),
+    "component.head": ("the head", "输出头"),
+    "component.other": ("other", "其他"),
+    "kind": ("whether it is trained", "是否训练"),
+    "kind.trainable": ("trained", "训练"),
+    "kind.frozen": ("counted, not trained", "计数但不训练"),
+    "kind.buffer": ("stored, not counted", "存储但不计数"),
 }
 _DROPOUT: Sentences = {
     "": ("what training drops at random; it changes no weight", "训练时的随机丢弃；不影响权重"),
@@ -492,6 +561,8 @@ _PARTS: dict[str, Sentences] = {
     "Provenance": _PROVENANCE,
     "Embedding": _EMBEDDING,
     "Factor": _FACTORISED,
+    "Table": _TABLE,
+    "TokenDropout": _TOKEN_DROPOUT,
     "Stack": _STACK,
     "Run": _RUN,
     "Layer": _LAYER,
@@ -520,10 +591,13 @@ _PARTS: dict[str, Sentences] = {
     "MoE": _MOE,
     "Head": _HEAD,
     "Transform": _TRANSFORM,
+    "Labels": _LABELS,
+    "Pooler": _POOLER,
+    "Extra": _EXTRA,
     "Dropout": _DROPOUT,
     "Claim": _CLAIM,
 }
-_ACTIVATED = ("Plain", "Gated", "MoE", "Transform")
+_ACTIVATED = ("Plain", "Gated", "MoE", "Transform", "Pooler")
 
 WORDS: Sentences = {
     **{f"{part}.{name}".rstrip("."): both for part, own in _PARTS.items() for name, both in own.items()},

@@ -130,7 +130,29 @@ WORDS: Sentences = {
     "function.joined(x)": ("the heads side by side", "各头并排"),
     "function.top(x, n)": ("the places of the n largest", "最大的 n 个的位置"),
     "function.at(x, i)": ("x at the places i", "x 在位置 i 处的值"),
-    "function.shares(x)": ("x / Σ x: parts of the whole", "x / Σ x：占总和的比例"),
+    "function.place(x, n)": ("the state at place n; -1 is the last", "第 n 个位置的状态；-1 为最后一个"),
+    "function.average(x)": ("the mean over the tokens", "对各词元求平均"),
+    "function.rescaled(ids, m, s)": (
+        "0 for tokens m, (1 − s) / (1 − the share of tokens m) for others",
+        "词元 m 处为 0，其余为 (1 − s) / (1 − 词元 m 的比例)",
+    ),
+    "function.shares(x), shares(x, e)": (
+        "x / Σ x: parts of the whole; not of less than e",
+        "x / Σ x：占总和的比例，总和不小于 e",
+    ),
     "function.summed(w, x)": ("Σ w · x over what was chosen", "对所选的求 Σ w · x"),
-    "function.experts(x, i, m)": ("what the experts of m that i names make of x", "m 中由 i 指定的专家对 x 的输出"),
+    "function.total(x)": ("Σ x over what was chosen", "对所选的求 Σ x"),
+    "function.experts(x, i, m), experts(x, i, m, w)": (
+        "what the experts of m that i names make of x, or each of w · x",
+        "m 中由 i 指定的专家对 x（或各自的 w · x）的输出",
+    ),
+    "function.best_groups(x, n, k, m)": (
+        "x cut into n groups; −∞ but for the m groups whose k largest sum to most",
+        "x 分为 n 组；只保留最大 k 个之和最大的 m 组，其余为 −∞",
+    ),
+    "function.sparsemixer(x, i, e)": (
+        "for each place i in turn: its share of a softmax over the x that are not chosen yet"
+        " and at most 2e · max(|x|, x at i) below it",
+        "依次对每个位置 i：在尚未选中且至多低 2e · max(|x|, x 在 i 处的值) 的 x 上作 softmax 的份额",
+    ),
 }

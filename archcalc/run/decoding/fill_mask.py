@@ -42,7 +42,7 @@ def check(spec: Spec, ids: Sequence[int], mask_id: int, top: int = 5, token_type
     """Raise InputError if `fill_mask` would: all that it asks can be told before there are weights."""
     if spec.family != "encoder":
         raise InputError(f"found a model of the family {spec.family}", allowed="an encoder, which sees both sides")
-    if spec.head is None:
+    if not spec.predicts_tokens:
         raise InputError("the model has no head, which would name tokens", allowed="an encoder with a head")
     if top < 1:
         raise InputError(f"found {top}", where="top", allowed="1 or more")

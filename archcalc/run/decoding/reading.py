@@ -109,7 +109,7 @@ def room(spec: Spec, prompts: Sequence[Ids]) -> int:
 
 def check(spec: Spec, prompts: Sequence[Ids]) -> None:
     """Raise InputError for a model that does not go on with texts, or a prompt that it cannot read."""
-    if spec.decoder is None or spec.head is None:
+    if spec.decoder is None or not spec.predicts_tokens:
         raise InputError("it does not say which token comes next", allowed="a decoder with a head")
     for number, ids in enumerate(prompts):
         where = "prompt" if len(prompts) == 1 else f"prompt {number + 1}"

@@ -42,7 +42,7 @@ def parallelise(model: Any, mesh: DeviceMesh) -> None:
             _distribute(module, {}, mesh)
             readers[module] = dict.fromkeys(module._parameters, DTensor.to_local)
     for part in list(model.modules()):
-        _adapt(part, mesh, model.spec.vocab_size)
+        _adapt(part, mesh)
     for module, own in readers.items():
         _read_by(module, own)
     model.spec = plan.of_rank(model.spec, mesh.size())
@@ -119,7 +119,7 @@ def _read(module: nn.Module, name: str, reader: Reader) -> Tensor:
     return reader(weight)
 
 
-def _adapt(part: Any, mesh: DeviceMesh, vocab_size: int) -> None:
+def _adapt(part: Any, mesh: DeviceMesh) -> None:
     """What a part does otherwise on one rank of several."""
     if isinstance(part, Attention | LatentAttention):
         _own_heads(part, mesh)
@@ -127,8 +127,9 @@ def _adapt(part: Any, mesh: DeviceMesh, vocab_size: int) -> None:
         part.tokens.__class__ = Vocabulary
         part.tokens.mesh = mesh  # type: ignore[assignment]
     if isinstance(part, Head):
+        part.first_row = mesh.get_local_rank() * -(-part.n_out // mesh.size())
         part.register_forward_pre_hook(lambda _, args: (copied(args[0], mesh), *args[1:]))
-        part.register_forward_hook(lambda _, args, logits: gathered(logits, vocab_size, mesh))
+        part.register_forward_hook(lambda _, args, logits: gathered(logits, part.n_out, mesh))
     if type(part) in SUMMED:
         border = Border(mesh)
         part.register_forward_pre_hook(border.enter)

@@ -8,7 +8,6 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from archcalc.nn.head import Head
-from archcalc.nn.softmax import softcapped
 from archcalc.run.pack.panels import Panels
 
 
@@ -51,16 +50,16 @@ class PackedHead(Packed, Head):
 
     def __init__(self, head: Head, panels: Panels) -> None:
         nn.Module.__init__(self)
+        self.first_row = 0
         self.part, self.panels, self.weight, self.bias = head.part, panels, None, head.bias
-        self.transform, self.norm, self.project = head.transform, head.norm, head.project
+        self.transform, self.transform_out, self.norm = head.transform, head.transform_out, head.norm
+        self.project, self.before, self.after = head.project, head.before, head.after
+        self.register_buffer("bias_buffer", head.bias_buffer)
 
-    def forward(self, x_BTD: Tensor, tokens_VW: Tensor | None) -> Tensor:
-        """Logits [B, T, V] of states [B, T, D]."""
-        x_BTW = self._narrowed(x_BTD if self.part.scale is None else x_BTD * self.part.scale)
-        logits_BTV = product(self.panels, x_BTW)
-        if self.bias is not None:
-            logits_BTV = logits_BTV + self.bias
-        return logits_BTV if self.part.softcap is None else softcapped(logits_BTV, self.part.softcap)
+    def scores(self, x_BTW: Tensor, tokens_VW: Tensor | None) -> Tensor:
+        """Logits [B, T, O] of narrowed states [B, T, W]."""
+        logits_BTO = product(self.panels, x_BTW)
+        return logits_BTO if self.bias is None else logits_BTO + self.bias
 
 
 def product(panels: Panels, x: Tensor) -> Tensor:

@@ -69,7 +69,7 @@ class Prefill:
 
 def prefill_of(model: Any) -> Prefill | None:
     """The way of a model that is a decoder whose last layer has an attention to its own tokens alone."""
-    if not isinstance(model, SingleStack) or not model.causal:
+    if not isinstance(model, SingleStack) or not model.causal or model.spec.reads_text:
         return None
     last = cast(Block, model.layers[model.owners[-1]])
     first, *others = last.arms

@@ -205,7 +205,7 @@ class Step:
 
 def step_of(model: nn.Module) -> Step | None:
     """The short way through a packed model, if it is a decoder all of whose parts have a form for one token."""
-    if not isinstance(model, SingleStack) or not model.causal:
+    if not isinstance(model, SingleStack) or not model.causal or model.spec.reads_text:
         return None
     blocks = {owner: _short(cast(Block, block)) for owner, block in model.layers.items()}
     if any(block is None for block in blocks.values()):

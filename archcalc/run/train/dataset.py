@@ -45,7 +45,7 @@ def of_text(spec: Spec, text: str, tokenizer: str, settings: Settings) -> Lesson
     tokenizer.json. It is trained on the part that is learned from alone. Raises InputError for a text that is too
     short, a tokenizer that is none, a model that texts are not for.
     """
-    if spec.family == "encoder-decoder" or spec.head is None:
+    if spec.family == "encoder-decoder" or not spec.predicts_tokens:
         raise InputError("it is not trained on a text", where=spec.name, allowed="--task, or a model with a head")
     if settings.seq > spec.n_ctx:
         raise InputError(f"found {settings.seq:,}", where="--seq", allowed=f"up to the context's {spec.n_ctx:,}")
@@ -67,7 +67,7 @@ def of_text(spec: Spec, text: str, tokenizer: str, settings: Settings) -> Lesson
 
 def of_task(spec: Spec, task: Task, settings: Settings) -> Lesson:
     """Sequences to copy or to turn round, for an encoder-decoder."""
-    if spec.family != "encoder-decoder" or spec.head is None:
+    if spec.family != "encoder-decoder" or not spec.predicts_tokens:
         raise InputError("is for an encoder-decoder with a head", where="--task", allowed="--text FILE")
     if settings.seq > spec.n_ctx:
         raise InputError(f"found {settings.seq:,}", where="--seq", allowed=f"up to the context's {spec.n_ctx:,}")

@@ -1,0 +1,19 @@
+"""The sizes of tensors that a model's class holds and no logits use."""
+
+from __future__ import annotations
+
+from archcalc.ledger.algebra import Poly
+from archcalc.ledger.stack import StackReader
+from archcalc.ledger.symbols import Symbols, Table
+from archcalc.spec.model import Axis
+
+
+def size(axis: int | Axis, d: Symbols, table: Table, stacks: list[StackReader]) -> Poly:
+    """An axis: a number, a size of the model's own, or a sum over the layers of all stacks."""
+    if not isinstance(axis, str):
+        return Poly.constant(axis)
+    if axis == "n_layers":
+        return Poly.sum(table.symbols(stack.owner())["n_layers"] for stack in stacks)
+    if axis == "all_heads":
+        return Poly.sum(heads for stack in stacks for heads in stack.heads(table))
+    return d[axis]

@@ -1,0 +1,46 @@
+"""Tensors that a model holds and no logits use."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from archcalc.spec import Spec
+from archcalc.spec import model as spec
+from archcalc.spec.branches import parts
+from archcalc.spec.groups import layers_of
+
+
+class Extras(nn.Module):
+    """Holds each extra under its name; a dot in a name is a module of its own."""
+
+    def __init__(self, parts: tuple[spec.Extra, ...], model: Spec) -> None:
+        super().__init__()
+        for part in parts:
+            *path, name = part.name.split(".")
+            holder = self._holder(path)
+            tensor = torch.empty([_size(axis, model) for axis in part.axes])
+            if part.kind == "buffer":
+                holder.register_buffer(name, tensor)
+            else:
+                holder.register_parameter(name, nn.Parameter(tensor, requires_grad=part.kind == "trainable"))
+
+    def _holder(self, path: list[str]) -> nn.Module:
+        holder: nn.Module = self
+        for name in path:
+            if not hasattr(holder, name):
+                holder.add_module(name, nn.Module())
+            holder = holder.get_submodule(name)
+        return holder
+
+
+def _size(axis: int | spec.Axis, model: Spec) -> int:
+    if not isinstance(axis, str):
+        return axis
+    if axis == "n_layers":
+        return sum(len(layers_of(stack)) for stack in model.stacks.values())
+    if axis == "all_heads":
+        attentions = (parts(layer).get("attn") for stack in model.stacks.values() for layer in layers_of(stack))
+        return sum(getattr(attention, "n_heads", 0) for attention in attentions)
+    size: int = getattr(model, axis)
+    return size
