@@ -112,10 +112,13 @@ def _of_folder(folder: Path, label: str) -> Checkpoint:
     config = config_of(folder)
     try:
         document = from_config(config)
+        family = family_of(config["model_type"])
+        family.check_to_run(config)
     except InputError as error:
         raise error.within(str(folder / "config.json")) from None
-    family = family_of(config["model_type"])
-    return _checked(document, weights_of(folder), family.tensors, family.spelling.of(config), label, folder, None)
+    return _checked(
+        document, weights_of(folder), family.tensors_for(config), family.spelling.of(config), label, folder, None
+    )
 
 
 def _checked(

@@ -37,7 +37,7 @@ def plan(stored: Mapping[str, Stored], shapes: Mapping[str, Shape], tensors: Ten
     """
     named = _named(stored, spelling)
     try:
-        helds = list(tensors.placed(shapes))
+        helds = list(spelling.rows(tensors, named).placed(shapes))
     except TensorMapError as error:
         raise InputError(f"this architecture has no place in the family's files: {error}") from None
     computed = [held for held in helds if held.name not in named and set(held.ours) <= set(spelling.computed)]

@@ -54,9 +54,9 @@ def to_config(spec: Spec) -> dict[str, Any]:
     raise InputError(f"no Hugging Face model has the architecture of {spec.name!r}", allowed=_COVERAGE)
 
 
-def tensor_map(model_type: str) -> TensorMap:
-    """Which parameters of a model type hold which canonical tensors."""
-    return family_of(model_type).tensors
+def tensor_map(model_type: str, config: dict[str, Any] | None = None) -> TensorMap:
+    """Which parameters of a model type, of this config or of its default one, hold which canonical tensors."""
+    return family_of(model_type).tensors_for(config or {})
 
 
 def model_types() -> list[str]:

@@ -9,8 +9,9 @@ from archcalc.hf.extract import known as extracted
 from archcalc.hf.extract import lines
 from archcalc.hf.registry import INDEX, model_types, scan
 
+text = json.dumps(scan(), indent=1) + "\n"
 with open(INDEX, "w", encoding="utf-8") as file:
-    file.write(json.dumps(scan(), indent=1) + "\n")
+    file.write(text)
 if find_spec("transformers") and "--index" not in sys.argv:
     with open(known.FILE, "w", encoding="utf-8") as file:
         file.write(lines(extracted(model_types())))

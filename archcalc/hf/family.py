@@ -29,8 +29,11 @@ class Family:
 
     `classes`: the transformers classes whose tensors these are, the first being the one that is written.
     `must`: keys that are ours for some values only. `harmless`: keys of this family that change no number.
-    `also`: what is written besides, because the class's default of it may not fit. `spelling`: how published files
-    differ from the class's names. `gguf`: how GGUF files say it.
+    `must_to_run`: keys that change logits and nothing that is counted: files with other values are refused.
+    `also`: what is written where no field says it, because the class's default may not fit.
+    `spelling`: how published files differ from the class's names. `gguf`: how GGUF files say it.
+    `decoder_class`: the class that is written for a decoder, where the others are encoders.
+    `tensors_of`: the map of a config's tensors, where one map does not serve all.
     """
 
     model_type: str
@@ -43,15 +46,20 @@ class Family:
     also: Mapping[str, Any] = field(default_factory=dict)
     spelling: Spelling = Spelling()  # noqa: RUF009 - frozen
     gguf: GgufMap | None = None
+    decoder_class: str | None = None
+    must_to_run: tuple[Must, ...] = ()
+    tensors_of: Callable[[Config], TensorMap] | None = None
 
     @property
     def stacks(self) -> str:
-        """Which stacks its specs have: 'decoder', 'encoder' or 'encoder-decoder'."""
+        """Which stacks its specs have: 'decoder', 'encoder', either of them, or 'encoder-decoder'."""
+        if self.decoder_class:
+            return "either"
         return "-".join(name for name in ("encoder", "decoder") if name in self.template)
 
     @cached_property
     def _known(self) -> set[str]:
-        return {*names(self.template), *(rule.name for rule in (*self.must, *PLAIN)), *_KEYS_OF_ALL}
+        return {*names(self.template), *(rule.name for rule in (*self.must, *self.must_to_run, *PLAIN)), *_KEYS_OF_ALL}
 
     def document(self, data: Mapping[str, Any]) -> Document:
         """The document of a config. Raises InputError naming the config's own field."""
@@ -69,8 +77,18 @@ class Family:
         """
         draft = Draft()
         write(self.template, msgspec.to_builtins(spec), draft)
-        head = {"model_type": self.model_type, "architectures": [self.classes[0]]}
-        return head | ({"is_encoder_decoder": True} if self.is_encoder_decoder else {}) | draft | dict(self.also)
+        written = self.decoder_class if self.decoder_class and spec.family == "decoder" else self.classes[0]
+        head = {"model_type": self.model_type, "architectures": [written]}
+        return head | ({"is_encoder_decoder": True} if self.is_encoder_decoder else {}) | dict(self.also) | draft
+
+    def tensors_for(self, data: Mapping[str, Any]) -> TensorMap:
+        """The map of a config's tensors: the family's, unless which layers there are decides it."""
+        return self.tensors_of(Config(data)) if self.tensors_of else self.tensors
+
+    def check_to_run(self, data: Mapping[str, Any]) -> None:
+        """Raise InputError for a config that is counted and cannot be run."""
+        for rule in self.must_to_run:
+            rule.check(Config(data))
 
     def _provenance(self, config: Config) -> Document:
         """Return what the document says of ignored keys; of one that is nearly a key that is absent, that too."""

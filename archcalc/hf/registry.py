@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 FOLDER = os.path.join(os.path.dirname(__file__), "families")
 INDEX = os.path.join(FOLDER, "index.json")
 # Where two families could say the same architecture, the one in the earlier module is written.
-FIRST = ("gpt2", "llama_like", "moe_like", "bert")
+FIRST = ("gpt2", "llama_like", "moe_like", "bert_like")
 
 
 @cache
@@ -34,7 +34,8 @@ def index() -> dict[str, Any]:
 def model_types(stacks: str | None = None) -> list[str]:
     """Every model type, or those with these stacks: 'decoder', 'encoder', 'encoder-decoder'."""
     groups = [group for module in index()["families"].values() for group in module.items()]
-    return [model_type for kin, group in groups for model_type in group if stacks in (None, kin)]
+    kins = {stacks} if stacks == "encoder-decoder" else {stacks, "either"}
+    return [model_type for kin, group in groups for model_type in group if stacks is None or kin in kins]
 
 
 def find(model_type: str) -> Family | None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
+
+from archcalc.hf.tensors import Holds, TensorMap
 
 Names = Mapping[str, str]
 MAX_FURTHER = 64
@@ -19,6 +21,7 @@ class Spelling:
     of it, joined as the stack's row says. `copies`: a name under which another tensor may be stored a second time.
     `absent`: what stands for a tensor that is not stored. `computed`: those that follow from the config.
     `left`: patterns of what no forward pass reads, each with the reason.
+    `fused`: rows of files that hold in one what the class has apart.
     `further`: the config's key that counts modules which stand after the last layer as if they were layers.
     """
 
@@ -28,6 +31,7 @@ class Spelling:
     absent: Names = field(default_factory=dict)
     computed: tuple[str, ...] = ()
     left: Names = field(default_factory=dict)
+    fused: tuple[Holds, ...] = ()
     further: str | None = None
 
     def name(self, stored: str) -> str:
@@ -35,6 +39,11 @@ class Spelling:
         for pattern, name in self.renamed.items():
             stored = re.sub(pattern, name, stored)
         return stored
+
+    def rows(self, tensors: TensorMap, stored: Container[str]) -> TensorMap:
+        """The class's map, or that of files which fuse what the class has apart; `stored` are the class's names."""
+        fused = tuple(row for row in self.fused if row.name.replace("{i}", "0") in stored)
+        return replace(tensors, entries=(*fused, *tensors.entries)) if fused else tensors
 
     def why_left(self, name: str) -> str | None:
         """Why a tensor that the model has no place for may be there; None where it may not."""

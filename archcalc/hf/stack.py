@@ -176,7 +176,6 @@ class Stack(Lens):
     kinds: Mapping[str, Template]
     schedule: Schedule = Uniform()
     around: Template = None
-    share_weights: bool = False
 
     def names(self) -> Iterator[str]:
         """All that count, schedule, kinds and what is around them read."""
@@ -195,8 +194,7 @@ class Stack(Lens):
         kinds = [alike[kind] for kind in kinds]
         if len(set(kinds)) > 1:
             layers = {kind: {"name": kind} | layer for kind, layer in layers.items()}
-        shared = {"share_weights": True} if self.share_weights else {}
-        runs = [run | {"pattern": [layers[kind] for kind in run["pattern"]]} | shared for run in runs_of(kinds)]
+        runs = [run | {"pattern": [layers[kind] for kind in run["pattern"]]} for run in runs_of(kinds)]
         return {"n_layers": n_layers, "runs": runs, **read(self.around or {}, config)}
 
     def write(self, value: Any, draft: Draft) -> None:
@@ -265,3 +263,61 @@ def _layers(stack: Document) -> list[str]:
         count = run["count"] or stack["n_layers"] - fixed
         layers += [texts[index % len(texts)] for index in range(count)]
     return layers
+
+
+@final
+@dataclass(frozen=True)
+class Shared(Lens):
+    """ALBERT's stack: `n_groups` groups of `n_inner` layers, and `count` turns divided among the groups in their order.
+
+    A group's layers keep their weights in all its turns.
+    """
+
+    count: Key
+    n_groups: Key
+    n_inner: Key
+    layer: Template
+    around: Template
+
+    def names(self) -> Iterator[str]:
+        """The three counts, and all that a layer and what is around them read."""
+        for part in (self.count, self.n_groups, self.n_inner):
+            yield from part.names()
+        yield from names(self.layer)
+        yield from names(self.around)
+
+    def read(self, config: Config) -> Document:
+        """A run for each group. Raises InputError where a group has no turn."""
+        pattern = [read(self.layer, config)] * self.n_inner.read(config)
+        runs = [
+            {"count": n_turns * len(pattern), "pattern": pattern, "share_weights": True}
+            for n_turns in self.turns(config)
+        ]
+        return {"n_layers": sum(run["count"] for run in runs), "runs": runs, **read(self.around, config)}
+
+    def turns(self, config: Config) -> list[int]:
+        """How many turns each group has."""
+        count, n_groups = self.count.read(config), self.n_groups.read(config)
+        if n_groups > count:
+            raise config.error(self.n_groups.name, n_groups, f"at most {count}, so that each group has a turn")
+        groups = [int(turn / (count / n_groups)) for turn in range(count)]
+        return [groups.count(group) for group in range(n_groups)]
+
+    def places(self, config: Config) -> Iterator[tuple[int, int, int]]:
+        """The index of each layer that has weights, its group, and its place in that."""
+        start, n_inner = 0, self.n_inner.read(config)
+        for group, n_turns in enumerate(self.turns(config)):
+            yield from ((start + place, group, place) for place in range(n_inner))
+            start += n_turns * n_inner
+
+    def write(self, value: Any, draft: Draft) -> None:
+        """The counts, and the keys of the first group's first layer: reading back shows whether all are like it."""
+        runs = value["runs"] if value else ()
+        if not runs or not all(run["share_weights"] for run in runs):
+            raise MismatchError
+        n_inner = len(runs[0]["pattern"])
+        write(self.layer, runs[0]["pattern"][0], draft)
+        draft.put(self.count.name, value["n_layers"] // n_inner)
+        draft.put(self.n_groups.name, len(runs))
+        draft.put(self.n_inner.name, n_inner)
+        write(self.around, value, draft)

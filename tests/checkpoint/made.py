@@ -37,8 +37,6 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "opt untied": SMALL | {"ffn_dim": 40, "word_embed_proj_dim": 20, "tie_word_embeddings": False},
     "opt with norms after": SMALL | {"ffn_dim": 40, "do_layer_norm_before": False, "word_embed_proj_dim": 20},
     "phi with normed queries": LLAMA | {"qk_layernorm": True},
-    "bert": SMALL | {"intermediate_size": 56, "max_position_embeddings": 64},
-    "albert": SMALL | {"intermediate_size": 56, "max_position_embeddings": 64, "embedding_size": 12},
     "t5": {"vocab_size": 96, "d_model": 32, "d_kv": 12, "d_ff": 40, "num_layers": 2, "num_heads": 4},
     "t5 gated": {"vocab_size": 96, "d_model": 32, "d_kv": 12, "d_ff": 40, "num_layers": 2, "num_heads": 4}
     | {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
@@ -46,12 +44,16 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "marian": {"vocab_size": 96, "d_model": 32, "encoder_layers": 3, "decoder_layers": 2, "pad_token_id": 0}
     | {"encoder_attention_heads": 4, "decoder_attention_heads": 8, "encoder_ffn_dim": 40, "decoder_ffn_dim": 56}
     | {"max_position_embeddings": 64, "scale_embedding": True},
-    **{name.replace(":", " ", 1): config for name, config in TINY.items()},
+    **{
+        name.replace(":", " ", 1).removesuffix(" small"): config
+        for name, config in TINY.items()
+        if not name.endswith(":default")
+    },
 }
 # Falcon's eager attention of transformers 5.23 adds ALiBi twice: in the mask, and beside it.
 FUSED = ("falcon with ALiBi",)
-# Marian's table of positions is not trained.
-FIXED = ("embed_positions",)
+# Marian's and RoFormer's tables of positions and ESM's frequencies are not trained.
+FIXED = ("embed_positions", "inv_freq")
 
 
 def random_model(name: str, **more: Any) -> Any:
@@ -61,7 +63,8 @@ def random_model(name: str, **more: Any) -> Any:
     config._attn_implementation = "sdpa" if name in FUSED else "eager"
     config._experts_implementation = "eager"
     torch.manual_seed(1)
-    model = getattr(transformers, family_of(model_type).classes[0])(config).eval()
+    kind = (config.architectures or family_of(model_type).classes)[0]
+    model = getattr(transformers, kind)(config).eval()
     with torch.no_grad():
         for key, tensor in model.state_dict().items():
             if not any(word in key for word in FIXED) or model_type == "opt":

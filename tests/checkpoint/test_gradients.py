@@ -30,6 +30,7 @@ def test_gradients_are_those_of_transformers(name: str, tmp_path: Path) -> None:
     theirs.save_pretrained(tmp_path)
     checkpoint = open_checkpoint(str(tmp_path))
     ours = checkpoint.load().requires_grad_(True)
+    tensors = tensor_map(name.split(" ")[0], theirs.config.to_dict())
     ids, source = torch.randint(1, 96, (2, 9)), torch.randint(1, 96, (2, 7))
     weight_of_logits = torch.randn(2, 9, 96)
     if theirs.config.is_encoder_decoder:
@@ -47,12 +48,12 @@ def test_gradients_are_those_of_transformers(name: str, tmp_path: Path) -> None:
     # Some are zero but for rounding: softmax does not see what a bias of the keys adds.
     noise = 2e-7 * max(gradient.abs().max() for gradient in expected.values())
     n_compared = 0
-    for held in tensor_map(name.split(" ")[0]).placed(dict(ours.state_dict())):
+    for held in tensors.placed(dict(ours.state_dict())):
         if held.name in expected and held.ours[0] in found:
             parts = pairs(held, expected[held.name], [found[part] for part in held.ours], groups(checkpoint.spec, held))
             for a, b in parts:
                 assert (a - b).abs().max() <= 2e-5 * b.abs().max() + noise, held.name
             n_compared += len(held.ours)
-    left = set(found) - {part for held in tensor_map(name.split(" ")[0]).placed(found) for part in held.ours}
+    left = set(found) - {part for held in tensors.placed(found) for part in held.ours}
     assert not left
     assert n_compared >= len(found) - 2, "all but what one of the two holds as a constant"

@@ -36,7 +36,6 @@ DEEPSEEK = LLAMA | {
     "num_nextn_predict_layers": 1,
 }
 GPT_OSS = LLAMA | {"num_local_experts": 6, "num_experts_per_tok": 2, "num_key_value_heads": 2, "head_dim": 12}
-BERT = LLAMA | {"type_vocab_size": 3}
 OPT = SMALL | {"ffn_dim": 40, "max_position_embeddings": 64}
 YARN = {"type": "yarn", "factor": 4, "original_max_position_embeddings": 16, "mscale": 1.0, "mscale_all_dim": 1.0}
 LLAMA3 = {
@@ -119,10 +118,6 @@ CONFIGS: dict[str, dict] = {
         "falcon:new": SMALL | {"new_decoder_architecture": True, "num_kv_heads": 2},
         "falcon:new, one norm": SMALL
         | {"new_decoder_architecture": True, "num_kv_heads": 2, "num_ln_in_parallel_attn": 1, "ffn_hidden_size": 90},
-        "bert:default": {},
-        "bert:small": BERT,
-        "albert:default": {},
-        "albert:small": BERT | {"embedding_size": 12},
         "t5:default": {},
         "t5:small": T5,
         "t5:gated": T5 | {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False, "num_decoder_layers": 3},

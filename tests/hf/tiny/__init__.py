@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.hf.tiny import llama_like
+from tests.hf.tiny import bert_like, llama_like
 
-TINY: dict[str, dict[str, Any]] = {**llama_like.CONFIGS}
+TINY: dict[str, dict[str, Any]] = {**llama_like.CONFIGS, **bert_like.CONFIGS}

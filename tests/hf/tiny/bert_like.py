@@ -1,0 +1,106 @@
+"""Small configs of BERT and its kin: one for each choice a row makes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# A token that every test of logits reads.
+MASK = 32
+SMALL = {"vocab_size": 96, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4}
+BERT = SMALL | {"intermediate_size": 56, "max_position_embeddings": 64, "type_vocab_size": 3}
+ESM = SMALL | {"intermediate_size": 56, "max_position_embeddings": 64, "pad_token_id": 1}
+DISTILBERT = {"vocab_size": 96, "dim": 32, "n_layers": 3, "n_heads": 4, "hidden_dim": 56, "max_position_embeddings": 64}
+
+XLM = {"vocab_size": 96, "emb_dim": 32, "n_layers": 3, "n_heads": 4, "max_position_embeddings": 64}
+
+# The class of each type that reads `is_decoder`.
+CAUSAL = {
+    "bert": "BertLMHeadModel",
+    "roberta": "RobertaForCausalLM",
+    "camembert": "CamembertForCausalLM",
+    "xlm-roberta": "XLMRobertaForCausalLM",
+    "xlm-roberta-xl": "XLMRobertaXLForCausalLM",
+    "data2vec-text": "Data2VecTextForCausalLM",
+    "electra": "ElectraForCausalLM",
+    "megatron-bert": "MegatronBertForCausalLM",
+    "roberta-prelayernorm": "RobertaPreLayerNormForCausalLM",
+    "bert-generation": "BertGenerationDecoder",
+    "ernie": "ErnieForCausalLM",
+    "rembert": "RemBertForCausalLM",
+    "roformer": "RoFormerForCausalLM",
+}
+# The types whose untied head has a second bias.
+TWO_BIASES = (
+    "bert",
+    "albert",
+    "roberta",
+    "camembert",
+    "xlm-roberta",
+    "xlm-roberta-xl",
+    "data2vec-text",
+    "mpnet",
+    "megatron-bert",
+    "roberta-prelayernorm",
+    "bert-generation",
+    "ibert",
+    "jina_embeddings_v3",
+    "ernie",
+    "roformer",
+)
+SMALL_CONFIGS: dict[str, dict[str, Any]] = {
+    "bert": BERT | {"hidden_act": "relu"},
+    "roberta": BERT | {"hidden_act": "relu"},
+    "camembert": BERT | {"pad_token_id": 0},
+    "xlm-roberta": BERT | {"hidden_act": "gelu_new", "layer_norm_eps": 1e-3},
+    "xlm-roberta-xl": BERT | {"hidden_act": "silu"},
+    "data2vec-text": BERT | {"pad_token_id": 3},
+    "electra": BERT | {"embedding_size": 12, "hidden_act": "relu"},
+    "distilbert": DISTILBERT | {"activation": "relu"},
+    "mpnet": BERT,
+    "megatron-bert": BERT | {"hidden_act": "gelu_new"},
+    "roberta-prelayernorm": BERT | {"hidden_act": "relu"},
+    "bert-generation": BERT | {"hidden_act": "relu"},
+    "ibert": BERT,
+    "jina_embeddings_v3": BERT | {"rope_parameters": {"rope_type": "default", "rope_theta": 100.0}},
+    "nomic_bert": BERT | {"head_dim": 12, "hidden_act": "gelu"},
+    "ernie": BERT | {"hidden_act": "relu"},
+    "albert": BERT | {"embedding_size": 12},
+    "xlm": XLM | {"gelu_activation": False},
+    "flaubert": XLM,
+    "esm": ESM,
+    "rembert": BERT | {"input_embedding_size": 12, "output_embedding_size": 20, "hidden_act": "relu"},
+    "roformer": BERT | {"embedding_size": 12, "rotary_value": True},
+}
+VARIANTS: dict[str, dict[str, Any]] = {
+    "electra as wide as its table": BERT | {"embedding_size": 32},
+    "albert as wide as its table": BERT | {"embedding_size": 32},
+    "albert in groups": BERT | {"num_hidden_layers": 5, "num_hidden_groups": 3, "embedding_size": 12},
+    "albert in groups of several": BERT
+    | {"num_hidden_layers": 4, "num_hidden_groups": 2, "inner_group_num": 3, "embedding_size": 12},
+    "nomic_bert without a width": BERT
+    | {"rope_parameters": {"rope_type": "linear", "factor": 4.0, "rope_theta": 50.0}},
+    "xlm causal": XLM | {"causal": True, "sinusoidal_embeddings": True, "tie_word_embeddings": False},
+    "xlm of languages": XLM | {"n_langs": 4},
+    "xlm without their table": XLM | {"n_langs": 4, "use_lang_emb": False},
+    "flaubert with norms before": XLM | {"pre_norm": True},
+    "ernie of tasks": BERT | {"use_task_id": True, "task_type_vocab_size": 5},
+    "esm with rope": ESM | {"position_embedding_type": "rotary", "rope_theta": 50.0, "emb_layer_norm_before": True},
+    "esm with dropped tokens": ESM | {"pad_token_id": 0, "token_dropout": True, "mask_token_id": MASK},
+    "esm untied": ESM | {"pad_token_id": 2, "tie_word_embeddings": False},
+    "electra untied": BERT | {"embedding_size": 12, "tie_word_embeddings": False},
+    "roformer as wide as its table": BERT | {"tie_word_embeddings": False},
+    **{f"{name} untied": SMALL_CONFIGS[name] | {"tie_word_embeddings": False} for name in TWO_BIASES},
+    "distilbert of sines": DISTILBERT | {"sinusoidal_pos_embds": True},
+    "distilbert untied": DISTILBERT | {"tie_word_embeddings": False},
+    **{
+        f"{name} causal": SMALL_CONFIGS[name] | {"is_decoder": True, "architectures": [kind]}
+        for name, kind in CAUSAL.items()
+    },
+}
+# What a class has no default of.
+NEEDS = {"esm": {"vocab_size": 33}}
+# What tests of counts read: every type's own sizes, and the small ones.
+CONFIGS = {f"{name}:default": NEEDS.get(name, {}) for name in SMALL_CONFIGS} | {
+    f"{name.split(' ')[0]}:{name.partition(' ')[2] or 'small'}": config
+    for name, config in (SMALL_CONFIGS | VARIANTS).items()
+}
