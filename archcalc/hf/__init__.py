@@ -84,11 +84,10 @@ def _unread(model_type: str) -> str:
 
 
 def _candidates(spec: Spec) -> Iterator[dict[str, Any]]:
-    """A config from each family that finds a place for everything its template names."""
-    from archcalc.hf.lens import MismatchError
-
+    """Yield a config from each class that has a place for everything its template names."""
     for model_type in registry.model_types(spec.family):
-        try:
-            yield family_of(model_type).config(spec)
-        except MismatchError:
-            continue
+        yield from family_of(model_type).configs(spec)
+    if spec.family == "encoder" and not spec.predicts_tokens:
+        # An encoder that is a class of an encoder-decoder's type.
+        for model_type in registry.model_types("encoder-decoder"):
+            yield from family_of(model_type).configs(spec)

@@ -150,7 +150,9 @@ def _kind(name: str) -> str:
     >>> _kind("LlamaForSequenceClassification"), _kind("ReformerModelWithLMHead"), _kind("T5EncoderModel")
     ('ForSequenceClassification', 'ModelWithLMHead', 'EncoderModel')
     """
-    found = re.search(r"(For(?!mer)[A-Z]\w+|(ModelWith|)LMHead(Model|)|(DoubleHeads|Encoder|Decoder|MT|)Model)$", name)
+    found = re.search(
+        r"(For(?!mer)[A-Z]\w+|(ModelWith|)LMHead(Model|)|(DoubleHeads|Encoder|Decoder|MT|)Model|Encoder|Decoder)$", name
+    )
     return found[0] if found else ""
 
 

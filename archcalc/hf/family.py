@@ -9,12 +9,13 @@ from typing import Any
 
 import msgspec
 
-from archcalc.errors import InputError, shown
+from archcalc.errors import InputError
 from archcalc.hf import known
 from archcalc.hf.config import Config, raise_all
 from archcalc.hf.gguf_map import GgufMap
 from archcalc.hf.harmless import HARMLESS, PLAIN
-from archcalc.hf.lens import Draft, Must, Template, names, read, write
+from archcalc.hf.heads import ONE_STACK, TWO_STACKS
+from archcalc.hf.lens import Draft, MismatchError, Must, Template, names, read, write
 from archcalc.hf.spellings import Spelling
 from archcalc.hf.tensors import TensorMap
 from archcalc.spec.document import Document
@@ -34,6 +35,7 @@ class Family:
     `spelling`: how published files differ from the class's names. `gguf`: how GGUF files say it.
     `decoder_class`: the class that is written for a decoder, where the others are encoders.
     `tensors_of`: the map of a config's tensors, where one map does not serve all.
+    `class_heads`: what takes the place of the template's fields in the type's other classes, by kind (`known.classes`).
     """
 
     model_type: str
@@ -49,6 +51,7 @@ class Family:
     decoder_class: str | None = None
     must_to_run: tuple[Must, ...] = ()
     tensors_of: Callable[[Config], TensorMap] | None = None
+    class_heads: Mapping[str, Template] = field(default_factory=dict)
 
     @property
     def stacks(self) -> str:
@@ -59,27 +62,59 @@ class Family:
 
     @cached_property
     def _known(self) -> set[str]:
-        return {*names(self.template), *(rule.name for rule in (*self.must, *self.must_to_run, *PLAIN)), *_KEYS_OF_ALL}
+        rules = (*self.must, *self.must_to_run, *PLAIN)
+        return {
+            *names(self.template),
+            *names(self._heads),
+            *(rule.name for rule in rules),
+            *_KEYS_OF_ALL,
+        }
+
+    @property
+    def _heads(self) -> dict[str, Template]:
+        """What each kind of class has in the place of the template's fields; None: it is not read."""
+        return {**(TWO_STACKS if self.is_encoder_decoder else ONE_STACK), **self.class_heads}
+
+    @cached_property
+    def others(self) -> dict[str, Template]:
+        """The classes of this type that are no language models, each with its template."""
+        heads = self._heads
+        kinds = {name: kind for name, kind in known.classes(self.model_type).items() if name not in self.classes}
+        return {name: {**self.template, **heads[kind]} for name, kind in kinds.items() if heads.get(kind)}
 
     def document(self, data: Mapping[str, Any]) -> Document:
         """The document of a config. Raises InputError naming the config's own field."""
         config = Config(data)
-        Must("is_encoder_decoder", (self.is_encoder_decoder,)).check(config)
-        self._check_class(data)
+        if not data.get("architectures"):  # a class that is named decides by itself
+            Must("is_encoder_decoder", (self.is_encoder_decoder,)).check(config)
+        template = self._template(config)
         raise_all([*self._refused(config), *self._unsupported(config)])
-        document: Document = {"name": self._name(data)} | read(self.template, config)
-        return document | self._provenance(config)
+        document: Document = {"name": self._name(data)} | read(template, config)
+        return document | self._provenance(config, document)
 
     def config(self, spec: Spec) -> dict[str, Any]:
-        """The config that may give a resolved spec; reading it back shows whether it does.
+        """Return the first config of `configs`. Raises MismatchError where there is none."""
+        found = next(self.configs(spec), None)
+        if found is None:
+            raise MismatchError
+        return found
 
-        Raises MismatchError where none can.
-        """
-        draft = Draft()
-        write(self.template, msgspec.to_builtins(spec), draft)
-        written = self.decoder_class if self.decoder_class and spec.family == "decoder" else self.classes[0]
-        head = {"model_type": self.model_type, "architectures": [written]}
-        return head | ({"is_encoder_decoder": True} if self.is_encoder_decoder else {}) | dict(self.also) | draft
+    def configs(self, spec: Spec) -> Iterator[dict[str, Any]]:
+        """Yield configs, each of one class, that may give a resolved spec: reading one back shows whether it does."""
+        document = msgspec.to_builtins(spec)
+        own = {self._language_model(spec.family): self.template} if spec.predicts_tokens else {}
+        for name, template in (own | self.others).items():
+            draft = Draft()
+            try:
+                write(template, document, draft)
+            except MismatchError:
+                continue
+            head = {"model_type": self.model_type, "architectures": [name]}
+            yield head | ({"is_encoder_decoder": True} if self.is_encoder_decoder else {}) | dict(self.also) | draft
+
+    def _language_model(self, family: str) -> str:
+        """Return the class whose head predicts tokens, of a decoder or of another spec."""
+        return self.decoder_class if self.decoder_class and family == "decoder" else self.classes[0]
 
     def tensors_for(self, data: Mapping[str, Any]) -> TensorMap:
         """The map of a config's tensors: the family's, unless which layers there are decides it."""
@@ -90,18 +125,24 @@ class Family:
         for rule in self.must_to_run:
             rule.check(Config(data))
 
-    def _provenance(self, config: Config) -> Document:
-        """Return what the document says of ignored keys; of one that is nearly a key that is absent, that too."""
-        if not config.ignored:
-            return {}
+    def _provenance(self, config: Config, document: Document) -> Document:
+        """Return what the document says of ignored keys, and what was assumed of the class and of absent keys."""
+        assumed = []
+        if not config.data.get("architectures"):
+            assumed.append(f"the class {self._language_model('encoder' if document.get('encoder') else 'decoder')}")
+        if config.ignored:
+            assumed += self._misspelled(config)
+        return (
+            {"provenance": {"ignored": list(config.ignored), "assumed": assumed}} if config.ignored or assumed else {}
+        )
+
+    def _misspelled(self, config: Config) -> Iterator[str]:
+        """Yield what to say of each ignored key that is nearly one which is absent."""
         from difflib import get_close_matches
 
-        assumed = [
-            f"the default of {key}, which the file may mean by {name}"
-            for name in config.ignored
-            for key in get_close_matches(name, self._known - config.data.keys(), n=1, cutoff=0.9)
-        ]
-        return {"provenance": {"ignored": list(config.ignored), "assumed": assumed}}
+        for name in config.ignored:
+            for key in get_close_matches(name, self._known - config.data.keys(), n=1, cutoff=0.9):
+                yield f"the default of {key}, which the file may mean by {name}"
 
     def _refused(self, config: Config) -> Iterator[InputError]:
         """Yield the error of each rule that a config breaks."""
@@ -124,14 +165,17 @@ class Family:
                 except InputError as error:
                     yield error
 
-    def _check_class(self, data: Mapping[str, Any]) -> None:
-        """Another head or none at all is another number of weights."""
-        stated = data.get("architectures")
-        if stated is None or stated == []:
-            return
-        if not isinstance(stated, list) or len(stated) != 1 or stated[0] not in self.classes:
-            found = stated[0] if isinstance(stated, list) and len(stated) == 1 else stated
-            raise InputError(f"found {shown(found)}", where="architectures", allowed=", ".join(self.classes))
+    def _template(self, config: Config) -> Template:
+        """Return the template of the class that a config names. Raises InputError for one that is not read."""
+        stated = config.data.get("architectures")
+        if not stated:
+            return self.template
+        name = stated[0] if isinstance(stated, list) and len(stated) == 1 else stated
+        if isinstance(name, str) and name in self.classes:
+            return self.template
+        if not isinstance(name, str) or name not in self.others:
+            raise config.error("architectures", name, ", ".join((*self.classes, *self.others)))
+        return self.others[name]
 
     def _name(self, data: Mapping[str, Any]) -> str:
         """What the spec is called: the config's own name for where it came from, if it has one."""

@@ -12,6 +12,7 @@ from typing import Any
 from archcalc.errors import InputError
 from archcalc.extras import require
 from archcalc.hf import family_of
+from archcalc.hf.classes import resolved
 from archcalc.hf.tensors import Shape
 
 
@@ -21,6 +22,7 @@ def build_reference(config: dict[str, Any]) -> Any:
     Raises InputError for what this package cannot read or transformers refuses, MissingExtraError where transformers
     is not installed. No code but that of the installed package is run.
     """
+    config, _ = resolved(config)
     family = family_of(config.get("model_type"))
     require("transformers", does="building the reference model", extra="oracle")
     import torch
@@ -28,7 +30,8 @@ def build_reference(config: dict[str, Any]) -> Any:
 
     stated = config.get("architectures") or ()
     # Only classes that the family lists: a config does not choose what is looked up.
-    known = [name for name in (*stated, *family.classes) if name in family.classes and hasattr(transformers, name)]
+    listed = {*family.classes, *family.others}
+    known = [name for name in (*stated, *family.classes) if name in listed and hasattr(transformers, name)]
     rest = {name: value for name, value in copy.deepcopy(config).items() if name != "model_type"}
     with _quiet():
         try:
@@ -40,7 +43,8 @@ def build_reference(config: dict[str, Any]) -> Any:
     if config.get("tie_word_embeddings") is False and settings.tie_word_embeddings:
         # T5's class ties the head whatever the file says; the checkpoints that say so have one of their own.
         head = model.get_output_embeddings()
-        head.weight = torch.nn.Parameter(torch.empty_like(head.weight))
+        if head is not None:
+            head.weight = torch.nn.Parameter(torch.empty_like(head.weight))
     return model
 
 

@@ -17,5 +17,5 @@ class Provenance(Part, frozen=True, kw_only=True):
     @property
     def notes(self) -> list[str]:
         """Return a line for each kind of remark that there is."""
-        named = {"ignored": self.ignored, "assumed": self.assumed}
-        return [f"{kind}: {', '.join(items)}" for kind, items in named.items() if items]
+        named = {"ignored": ", ".join(self.ignored), "assumed": "; ".join(self.assumed)}
+        return [f"{kind}: {items}" for kind, items in named.items() if items]

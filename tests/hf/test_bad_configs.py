@@ -51,7 +51,7 @@ BASE = {"model_type": "llama"} | LLAMA
             {"partial_rotary_factor": 0.5, "rope_scaling": LLAMA3},
             "partial_rotary_factor: found 0.5; allowed: 1.0, which rotates the whole head",
         ),
-        ({"architectures": ["LlamaModel"]}, "architectures: found 'LlamaModel'; allowed: LlamaForCausalLM"),
+        ({"architectures": ["BertModel"]}, "architectures: found 'BertModel'; allowed: LlamaForCausalLM, LlamaFor"),
         ({"architectures": {}}, "architectures: found a mapping; allowed: the name of one class"),
         ({"is_encoder_decoder": True}, "is_encoder_decoder: found True; allowed: false"),
         ({"add_cross_attention": True}, "add_cross_attention: found True; allowed: false or null"),

@@ -4,11 +4,12 @@ import math
 from dataclasses import replace
 from typing import Any
 
-from archcalc.hf.config import LAYERS_OR_NONE, Config
+from archcalc.hf.config import LAYERS_OR_NONE, TEXT, Config
 from archcalc.hf.family import derived
 from archcalc.hf.gguf_map import BLOCK, HEAD_DIM, PERMUTED, QK, SIZES, STRAIGHT, GgufMap
 from archcalc.hf.gguf_map import EXPERT_KEYS as GGUF_EXPERTS
-from archcalc.hf.lens import Cases, Equal, Given, Key, Must, Unless, Via
+from archcalc.hf.heads import LABELS
+from archcalc.hf.lens import Cases, Equal, Given, Key, Must, Unless, Via, Word
 from archcalc.hf.stack import Bare, Listed
 from archcalc.hf.templates.decoder import BIASED, GATE_UP, LAYER, MLP_BIAS, OUT_NORMS, WINDOWS, decoder, windows
 from archcalc.hf.tensors import joined, renamed, same, table
@@ -190,6 +191,14 @@ HELIUM = derived(
     attention=BIASED | {"out_bias": False},
     gguf=None,
 )
+EUROBERT_LABELS = Cases(
+    Word(Key("classifier_pooling", TEXT, "late"), {"late": "late", "mean": "mean", "bos": "bos"}),
+    {
+        "late": {"n_labels": LABELS, "reads": "mean", "picks": "after"},
+        "mean": {"n_labels": LABELS, "reads": "mean", "picks": "before"},
+        "bos": {"n_labels": LABELS, "reads": "first", "picks": "before"},
+    },
+)
 EUROBERT = derived(
     LLAMA,
     "eurobert",
@@ -203,9 +212,13 @@ EUROBERT = derived(
     n_ctx=8192,
     norm=rmsnorm(1e-5),
     head={"bias": MLP_BIAS},
+    class_heads={
+        "ForSequenceClassification": {
+            "head": {"bias": True, "transform": {"activation": "gelu"}, "labels": EUROBERT_LABELS}
+        }
+    },
     gguf=None,
     also=NO_PADDING,
-    harmless=keys("classifier_pooling"),
 )
 SMOLLM3 = derived(
     LLAMA,
