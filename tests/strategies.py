@@ -13,6 +13,7 @@ from typing import get_args
 from hypothesis import strategies as st
 
 from archcalc.spec import Spec
+from archcalc.spec.activation import ClampedSwish
 from archcalc.spec.attention import (
     AnyAttention,
     Attention,
@@ -65,6 +66,12 @@ FACTORS = st.sampled_from((2.0, 8.0, 1.5, 40.0))
 SCALES = st.sampled_from((0.25, 1.0, 2.5))
 OPTIONAL_SCALES = st.sampled_from((None, None, None, 0.25, 1.0, 2.5))
 ACTIVATIONS = st.sampled_from(get_args(Activation))
+_CLAMPED = [
+    ClampedSwish(limit=limit, alpha=a, up_offset=b) for limit, a, b in product((0.7, 9.0), (1.0, 2.0), (0.0, 1.0))
+]
+CLAMPED = st.sampled_from(_CLAMPED)
+FIXED_ACTIVATIONS = st.sampled_from((*get_args(Activation), *_CLAMPED[:2]))
+ANY_ACTIVATION = st.sampled_from((*get_args(Activation), *_CLAMPED[:2], "xielu"))
 
 
 @dataclass(frozen=True)
@@ -92,7 +99,10 @@ def flags(*names: str) -> st.SearchStrategy[dict[str, bool]]:
 
 # Small parts are picked from the list of them all: a choice is what drawing costs.
 _EACH = tuple(product((True, False), (True, False), (1e-5, 1e-6, 1e-12)))
-_LAYER_NORMS = [LayerNorm(weight=weight, bias=bias, eps=eps) for weight, bias, eps in _EACH]
+_LAYER_NORMS = [
+    LayerNorm(weight=weight, bias=bias, unit_offset=offset, eps=eps)
+    for (weight, bias, eps), offset in product(_EACH, (False, True))
+]
 _RMS_NORMS = [RMSNorm(weight=weight, unit_offset=offset, eps=eps) for weight, offset, eps in _EACH]
 _NORMS: list[Norm] = [*_LAYER_NORMS, *_RMS_NORMS]
 LAYER_NORMS, RMS_NORMS, NORMS = st.sampled_from(_LAYER_NORMS), st.sampled_from(_RMS_NORMS), st.sampled_from(_NORMS)
@@ -267,8 +277,14 @@ def latent_attentions(draw: st.DrawFn) -> LatentAttention:
     )
 
 
-PLAIN = st.builds(Plain, d_ff=SIZES, activation=ACTIVATIONS, bias=st.booleans())
-GATED = st.builds(Gated, d_ff=SIZES, activation=ACTIVATIONS, bias=st.booleans())
+_DENSE = {
+    "d_ff": SIZES,
+    "activation": ANY_ACTIVATION,
+    "bias": st.booleans(),
+    "down_bias": st.sampled_from((None, False, True)),
+    "down_norm": st.sampled_from((None, None, *_NORMS)),
+}
+PLAIN, GATED = st.builds(Plain, **_DENSE), st.builds(Gated, **_DENSE)
 
 
 # Groups, experts of each, active groups, active experts.
@@ -293,6 +309,7 @@ SUMS = st.sampled_from(({"normalise": False}, {"normalise": True}, {"normalise":
 BOTH_SHARED = st.fixed_dictionaries(
     {
         "d_shared": st.none() | SIZES,
+        "shared_activation": st.none() | FIXED_ACTIVATIONS,
         "shared_bias": st.sampled_from((None, False, True)),
         "shared_gate": st.booleans(),
         "shared_combine": st.sampled_from(("sum", "average")),
@@ -308,7 +325,7 @@ def mixtures(draw: st.DrawFn) -> MoE:
         n_experts=n_groups * n_each,
         n_active=n_active,
         d_expert=draw(SIZES),
-        activation=draw(ACTIVATIONS),
+        activation=draw(FIXED_ACTIVATIONS),
         router_softcap=draw(SOFTCAPS),
         scale=draw(SCALES),
         weight_on=draw(st.sampled_from(("output", "input"))),
@@ -585,6 +602,7 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     RelativeBias: RELATIVE,
     Attention: attentions(),
     LatentAttention: latent_attentions(),
+    ClampedSwish: CLAMPED,
     Plain: PLAIN,
     Gated: GATED,
     MoE: mixtures(),

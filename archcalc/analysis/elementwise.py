@@ -1,7 +1,8 @@
 """What is computed number by number in a forward pass: softmax, norms, activations, rotary positions. Modelled.
 
-Each addition, multiplication, comparison, exponential, root, tanh and erf counts as one operation on one number. What a
-machine really does depends on its kernels, so these stand on a line of their own beside the exact matmuls.
+Each addition, multiplication, comparison, exponential, logarithm, root, tanh and erf counts as one operation on one
+number. What a machine really does depends on its kernels, so these stand on a line of their own beside the exact
+matmuls.
 """
 
 from __future__ import annotations
@@ -22,16 +23,24 @@ COSTS: dict[Pointwise, tuple[int, str]] = {
     "product": (1, "product"),
     "clamp": (2, "minimum, maximum"),
     "softplus": (3, "exponential, sum, logarithm"),
+    "clamped_gate": (4, "minimum, maximum, sum, product"),
     "softcap": (3, "quotient, tanh, product"),
     "relu": (1, "maximum"),
     "relu2": (2, "maximum, square"),
+    "relu6": (2, "maximum, minimum"),
+    "leaky_relu": (2, "comparison, product"),
     "gelu": (5, "quotient, erf, sum, two products"),
     "gelu_tanh": (9, "cube, two products, sum, tanh, sum, two products"),
+    "gelu_10": (7, "quotient, erf, sum, two products, maximum, minimum"),
     "quick_gelu": (5, "product, exponential, sum, quotient, product"),
     "silu": (5, "negative, exponential, sum, quotient, product"),
+    "hardswish": (5, "sum, maximum, minimum, product, quotient"),
+    "mish": (5, "exponential, sum, logarithm, tanh, product"),
     "sigmoid": (4, "negative, exponential, sum, quotient"),
     "tanh": (1, "tanh"),
     "clamped_swish": (6, "minimum, product, exponential, sum, quotient, product"),
+    "identity": (0, "nothing"),
+    "xielu": (12, "comparison, minimum, exponential, two differences, five products, two sums"),
 }
 
 

@@ -95,6 +95,8 @@ def _of_heads(row: Row, sizes: Mapping[str, int], n: int) -> int | None:
                     raise InputError("all heads are normed at once", where="tp", allowed="fsdp")
                 return place if _shared(field, sizes[name], n) else None
             if field in SPLIT:
+                if row.component == "norm":
+                    raise InputError("hidden units are normed over their whole width", where="tp", allowed="fsdp")
                 return place
     return None
 

@@ -82,7 +82,13 @@ class Poly:
 
     def at(self, sizes: Mapping[str, Any]) -> Any:
         """The value with every symbol's size from `sizes`: an int where they are ints."""
-        return sum(factor * math.prod(sizes[name] for name in monomial) for monomial, factor in self.terms.items())
+        total: Any = 0
+        for monomial, factor in self.terms.items():
+            value: Any = factor
+            for name in monomial:
+                value = value * sizes[name]
+            total = total + value
+        return total
 
     def replace(self, old: Monomial, new: Poly) -> Poly:
         """The polynomial with the product of symbols `old` written as `new`, as often as it stands in each term."""

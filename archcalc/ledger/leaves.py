@@ -14,7 +14,7 @@ from msgspec import structs
 
 from archcalc.ledger.algebra import Poly
 from archcalc.ledger.tensors import ElementType, Tensor
-from archcalc.spec.base import Activation
+from archcalc.spec.activation import ActivationName
 
 Component = Literal["embedding", "position", "attention", "ffn", "mixer", "norm", "head", "other"]
 COMPONENTS: tuple[Component, ...] = ("embedding", "position", "attention", "ffn", "mixer", "norm", "head", "other")
@@ -25,9 +25,10 @@ Kind = Literal["trainable", "frozen", "buffer"]
 Again = Literal["never", "always", "without early stop"]
 
 # What is computed number by number: an activation by its name.
-Pointwise = (
-    Literal["softmax", "layernorm", "rmsnorm", "rope", "gate", "softcap", "product", "clamp", "softplus"] | Activation
-)
+Operation = Literal[
+    "softmax", "layernorm", "rmsnorm", "rope", "gate", "clamped_gate", "softcap", "product", "clamp", "softplus"
+]
+Pointwise = Operation | ActivationName
 
 
 class Weight(msgspec.Struct, frozen=True):

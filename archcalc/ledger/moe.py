@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from archcalc.ledger.activation import activated, gated
 from archcalc.ledger.algebra import ONE, Poly
-from archcalc.ledger.ffn import dense
+from archcalc.ledger.ffn import Maps, dense
 from archcalc.ledger.forward import Pass, dropped, saved
 from archcalc.ledger.leaves import Elementwise, Forward, Kind, Matmul, Pointwise, Saved, Weight, under
 from archcalc.ledger.linear import linear
@@ -171,7 +171,8 @@ def _weights(part: MoE, name: str, out: Poly, into: Poly, d: Symbols) -> list[We
 def _shared(part: MoE, d: Symbols, x: Tensor, here: Pass) -> Forward[Tensor]:
     """What every token takes besides, behind a gate if there is one."""
     width = d.n_shared * d.d_shared
-    made = dense(part.activation, width, x, here, is_gated=part.gated, bias=bool(part.shared_bias))
+    activation, bias = part.shared_activation or part.activation, bool(part.shared_bias)
+    made = dense(activation, width, x, here, Maps(part.gated, bias, bias))
     y = yield from under("shared.", made)
     if part.shared_gate:
         gate = yield from linear("shared_gate", x, ONE, "ffn", bias=False)

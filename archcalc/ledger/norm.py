@@ -47,6 +47,8 @@ def _layernorm(part: LayerNorm, name: str, x: Tensor, here: Pass, component: Com
     yield Elementwise(name, x.axes, component, "layernorm")
     mean, deviation = (x.new(label, *x.axes[:-1], ONE, dtype=here.statistics) for label in ("mean", "1/deviation"))
     yield from saved(name, component, x, mean, deviation)
+    if part.weight and part.unit_offset:
+        yield Saved(name, x.new("1 + weight", x.axes[-1]), component)
     return x.new(name.rpartition(".")[2])
 
 

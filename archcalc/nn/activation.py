@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
+from archcalc.spec import activation as spec
 from archcalc.spec.base import Activation
 
 SHARPNESS = 1.702  # the sigmoid that comes nearest to gelu (Hendrycks & Gimpel 2016, section 2)
-CLAMP = 7.0  # gpt-oss' `swiglu_limit`
+
+Function = Callable[[Tensor], Tensor]
 
 
 def relu2(x: Tensor) -> Tensor:
@@ -24,38 +29,93 @@ def gelu_tanh(x: Tensor) -> Tensor:
     return F.gelu(x, approximate="tanh")
 
 
+def gelu_10(x: Tensor) -> Tensor:
+    """Gelu, clamped to ±10 (Wu et al. 2020)."""
+    return F.gelu(x).clamp(-10.0, 10.0)
+
+
 def quick_gelu(x: Tensor) -> Tensor:
-    """x · σ(1.702 x): the sigmoid approximation of gelu (ibid.)."""
+    """x · σ(1.702 x): the sigmoid approximation of gelu (Hendrycks & Gimpel 2016, section 2)."""
     return x * torch.sigmoid(SHARPNESS * x)
 
 
-def clamped_swish(x: Tensor) -> Tensor:
-    """quick_gelu of x, held to 7 at most (gpt-oss, OpenAI 2025, its reference code)."""
-    return quick_gelu(x.clamp(max=CLAMP))
+def identity(x: Tensor) -> Tensor:
+    """The input itself."""
+    return x
 
 
-def clamped_gate(gate: Tensor, up: Tensor) -> Tensor:
-    """clamped_swish(gate) · (up held to ±7, plus 1) (gpt-oss, OpenAI 2025, its reference code)."""
-    return clamped_swish(gate) * (up.clamp(-CLAMP, CLAMP) + 1)
+@dataclass(frozen=True)
+class ClampedSwish:
+    """y · σ(alpha · y) of y = min(x, limit) (gpt-oss, OpenAI 2025, its reference code)."""
+
+    part: spec.ClampedSwish
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The same shape."""
+        x = x.clamp(max=self.part.limit)
+        return x * torch.sigmoid(self.part.alpha * x)
+
+    def gated(self, up: Tensor) -> Tensor:
+        """What the gate multiplies: clamped too, and moved."""
+        return up.clamp(-self.part.limit, self.part.limit) + self.part.up_offset
 
 
-ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
+class Xielu(nn.Module):
+    """α₊x² + βx for x > 0, else α₋(eˣ − 1 − x) + βx; both α are learned (Huang & Schlag 2024, eq. 9).
+
+    The α are the softplus of what is stored, α₋ plus β. β and the least that is left of a negative x are stored too.
+    """
+
+    beta: Tensor
+    eps: Tensor
+
+    # α₊ and α₋ of 0.8.
+    FIRST_VALUES: ClassVar = {
+        "alpha_p": math.log(math.expm1(0.8)),
+        "alpha_n": math.log(math.expm1(0.3)),
+        "beta": 0.5,
+        "eps": -1e-6,
+    }
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.alpha_p, self.alpha_n = nn.Parameter(torch.empty(1)), nn.Parameter(torch.empty(1))
+        for name in ("beta", "eps"):
+            self.register_buffer(name, torch.empty(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape."""
+        alpha_p, alpha_n = F.softplus(self.alpha_p), self.beta + F.softplus(self.alpha_n)
+        below = (torch.expm1(torch.minimum(x, self.eps)) - x) * alpha_n + self.beta * x
+        return torch.where(x > 0, alpha_p * x * x + self.beta * x, below)
+
+
+ACTIVATIONS: dict[Activation, Function] = {
     "relu": F.relu,
     "relu2": relu2,
+    "relu6": F.relu6,
+    "leaky_relu": F.leaky_relu,  # 0.01 x below zero
     "gelu": F.gelu,
     "gelu_tanh": gelu_tanh,
+    "gelu_10": gelu_10,
     "quick_gelu": quick_gelu,
     "silu": F.silu,
+    "hardswish": F.hardswish,
+    "mish": F.mish,
     "sigmoid": torch.sigmoid,
     "tanh": torch.tanh,
-    "clamped_swish": clamped_swish,
+    "clamped_swish": ClampedSwish(spec.ClampedSwish()),
+    "identity": identity,
 }
 
-# How a gate meets what it gates, where that is more than a product.
-_GATES: dict[Activation, Callable[[Tensor, Tensor], Tensor]] = {"clamped_swish": clamped_gate}
+
+def activation(part: spec.AnyActivation) -> Function:
+    """The function, or the module where it learns something."""
+    if isinstance(part, spec.ClampedSwish):
+        return ClampedSwish(part)
+    return Xielu() if part == "xielu" else ACTIVATIONS[part]
 
 
-def gating(activation: Activation) -> Callable[[Tensor, Tensor], Tensor]:
-    """The function of (gate, up) that a gated feed-forward of this activation takes (Shazeer 2020, eq. 6)."""
-    act = ACTIVATIONS[activation]
-    return _GATES.get(activation, lambda gate, up: act(gate) * up)
+def gated(act: Function, gate: Tensor, up: Tensor) -> Tensor:
+    """act(gate) · up (Shazeer 2020, eq. 6), or how else the activation gates."""
+    return act(gate) * (act.gated(up) if isinstance(act, ClampedSwish) else up)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from archcalc.nn.activation import Xielu
 from archcalc.nn.norm import HeadNorm, LayerNorm, RMSNorm
 from archcalc.nn.position import StoredSinusoidal
 from archcalc.nn.rope import RotaryTable
@@ -29,6 +30,8 @@ def first_values(module: nn.Module, name: str, tensor: Tensor) -> None:
         tensor.zero_()
     elif isinstance(module, HeadNorm | LayerNorm | RMSNorm):
         tensor.fill_(0.0 if getattr(module, "unit_offset", False) else 1.0)
+    elif isinstance(module, Xielu):
+        tensor.fill_(module.FIRST_VALUES[name])
     elif isinstance(module, StoredSinusoidal | RotaryTable):
         tensor.copy_(module.values(tensor.device))
     else:

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from archcalc.nn.activation import ACTIVATIONS, gating
+from archcalc.nn.activation import activation, gated
 from archcalc.nn.ffn import Gated, Plain
 from archcalc.nn.linear import ExpertLinear, Linear
 from archcalc.nn.taps.points import tap, within
@@ -182,7 +182,7 @@ class Experts(nn.Module):
         super().__init__()
         inner = (part.n_experts, model.d_model, part.d_expert, part.expert_bias)
         self.dropout = model.dropout.ffn
-        self.activation, self.gating = ACTIVATIONS[part.activation], gating(part.activation)
+        self.activation = activation(part.activation)
         self.gate = ExpertLinear(*inner) if part.gated else None
         self.up = ExpertLinear(*inner)
         self.down = ExpertLinear(part.n_experts, part.d_expert, model.d_model, part.expert_bias)
@@ -199,7 +199,7 @@ class Experts(nn.Module):
         if self.gate is None:
             hidden_CF = self.activation(linear(self.up, x_CD))
         else:
-            hidden_CF = self.gating(linear(self.gate, x_CD), linear(self.up, x_CD))
+            hidden_CF = gated(self.activation, linear(self.gate, x_CD), linear(self.up, x_CD))
         return linear(self.down, F.dropout(hidden_CF, dropout, dropout > 0))
 
 
@@ -230,7 +230,7 @@ def _shared(part: spec.MoE, model: Spec) -> Plain | Gated | None:
     if not part.n_shared:
         return None
     assert part.d_shared is not None, "the spec is resolved"
-    width, bias = part.n_shared * part.d_shared, bool(part.shared_bias)
+    width, act = part.n_shared * part.d_shared, part.shared_activation or part.activation
     if part.gated:
-        return Gated(spec.Gated(d_ff=width, activation=part.activation, bias=bias), model)
-    return Plain(spec.Plain(d_ff=width, activation=part.activation, bias=bias), model)
+        return Gated(spec.Gated(d_ff=width, activation=act, bias=bool(part.shared_bias)), model)
+    return Plain(spec.Plain(d_ff=width, activation=act, bias=bool(part.shared_bias)), model)

@@ -15,20 +15,24 @@ from archcalc.spec import norm as spec
 
 
 class LayerNorm(nn.Module):
-    """(x − mean) / deviation · weight + bias (Ba et al. 2016, section 3); weight and bias [width] where they exist."""
+    """(x − mean) / deviation · weight + bias (Ba et al. 2016, section 3); weight and bias [width] where they exist.
+
+    With `unit_offset` the scale is 1 + weight.
+    """
 
     weight: nn.Parameter | None
     bias: nn.Parameter | None
 
     def __init__(self, part: spec.LayerNorm, width: int) -> None:
         super().__init__()
-        self.width, self.eps = width, part.eps
+        self.width, self.eps, self.unit_offset = width, part.eps, part.unit_offset
         self.weight = nn.Parameter(torch.empty(width)) if part.weight else None
         self.bias = nn.Parameter(torch.empty(width)) if part.bias else None
 
     def forward(self, x: Tensor) -> Tensor:
         """The same shape, normed."""
-        return F.layer_norm(x, (self.width,), self.weight, self.bias, self.eps)
+        scale = self.weight + 1.0 if self.weight is not None and self.unit_offset else self.weight
+        return F.layer_norm(x, (self.width,), scale, self.bias, self.eps)
 
 
 class RMSNorm(nn.Module):

@@ -13,7 +13,10 @@ LayerCount = Annotated[int, msgspec.Meta(ge=1, le=100_000)]
 Positive = Annotated[float, msgspec.Meta(gt=0, le=1e30)]
 Probability = Annotated[float, msgspec.Meta(ge=0, lt=1)]
 
-Activation = Literal["relu", "relu2", "gelu", "gelu_tanh", "quick_gelu", "silu", "sigmoid", "tanh", "clamped_swish"]
+Activation = Literal[
+    "relu", "relu2", "relu6", "leaky_relu", "gelu", "gelu_tanh", "gelu_10", "quick_gelu", "silu", "hardswish", "mish",
+    "sigmoid", "tanh", "clamped_swish", "identity",
+]  # fmt: skip
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

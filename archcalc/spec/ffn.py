@@ -4,30 +4,43 @@ from __future__ import annotations
 
 from typing import Literal
 
-from archcalc.spec.base import Activation, Count, Part, Positive, Probability, Size
+from archcalc.spec.activation import AnyActivation, FixedActivation
+from archcalc.spec.base import Count, Part, Positive, Probability, Size
+from archcalc.spec.norm import Norm
 
 
 class Plain(Part, frozen=True, kw_only=True, tag_field="kind", tag="plain"):
-    """down(activation(up(x))): two matrices (Vaswani et al. 2017, section 3.3)."""
+    """down(activation(up(x))): two matrices (Vaswani et al. 2017, section 3.3).
+
+    `down_bias`, left out, is as `bias`. `down_norm` norms what the last matrix reads (Magneto, BitNet).
+    """
 
     d_ff: Size
-    activation: Activation
+    activation: AnyActivation
     bias: bool = False
+    down_bias: bool | None = None
+    down_norm: Norm | None = None
 
 
 class Gated(Part, frozen=True, kw_only=True, tag_field="kind", tag="gated"):
-    """down(activation(gate(x)) · up(x)): three matrices; silu makes it SwiGLU, gelu GeGLU (Shazeer 2020)."""
+    """down(activation(gate(x)) · up(x)): three matrices; silu makes it SwiGLU, gelu GeGLU (Shazeer 2020).
+
+    `down_bias` and `down_norm` as in `Plain`.
+    """
 
     d_ff: Size
-    activation: Activation = "silu"
+    activation: AnyActivation = "silu"
     bias: bool = False
+    down_bias: bool | None = None
+    down_norm: Norm | None = None
 
 
 class MoE(Part, frozen=True, kw_only=True, tag_field="kind", tag="moe"):
     """n_experts routed experts of width d_expert, n_active of them for each token; n_shared that every token takes.
 
     The shared experts are one feed-forward of width n_shared · d_shared (left out: d_expert), behind a sigmoid gate if
-    `shared_gate`; their biases are the routed experts' unless `shared_bias` says otherwise.
+    `shared_gate`; their activation and biases are the routed experts' unless `shared_activation` and `shared_bias` say
+    otherwise.
 
     Choice: the n_active largest scores, which are the logits, their softmax or their sigmoid (`choose`). `correction`
     adds a number for each expert, for the choice alone: a buffer (DeepSeek-V3) or a frozen parameter (ERNIE 4.5).
@@ -42,7 +55,7 @@ class MoE(Part, frozen=True, kw_only=True, tag_field="kind", tag="moe"):
     n_experts: Size
     n_active: Size
     d_expert: Size
-    activation: Activation = "silu"
+    activation: FixedActivation = "silu"
     gated: bool = True
     expert_bias: bool = False
     router_bias: bool = False
@@ -60,9 +73,15 @@ class MoE(Part, frozen=True, kw_only=True, tag_field="kind", tag="moe"):
     weight_on: Literal["output", "input"] = "output"
     n_shared: Count = 0
     d_shared: Size | None = None
+    shared_activation: FixedActivation | None = None
     shared_bias: bool | None = None
     shared_gate: bool = False
     shared_combine: Literal["sum", "average"] = "sum"
 
 
 AnyFfn = Plain | Gated | MoE
+
+
+def has_down_bias(part: Plain | Gated) -> bool:
+    """Whether the last matrix has a bias."""
+    return part.bias if part.down_bias is None else part.down_bias

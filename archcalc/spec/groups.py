@@ -64,13 +64,16 @@ def groups(stack: Stack) -> tuple[Group, ...]:
     Raises InputError where two layers that differ carry the same name.
     """
     members: dict[tuple[Layer, bool], list[int]] = {}
-    owners = weight_indices(stack)
-    shared = [stack.runs[r].share_weights for r, _, _ in _turns(stack)]
-    for index, layer in enumerate(layers_of(stack)):
-        members.setdefault((layer, shared[index]), []).append(index)
+    places: dict[tuple[int, int], list[int]] = {}  # a layer is hashed once for its place, not at every turn
+    turns = _turns(stack)
+    for index, (r, p, _) in enumerate(turns):
+        if (r, p) not in places:
+            run = stack.runs[r]
+            places[r, p] = members.setdefault((run.pattern[p], run.share_weights), [])
+        places[r, p].append(index)
     found = []
     for (layer, _), indices in members.items():
-        own = tuple(i for i in indices if owners[i] == i)
+        own = tuple(i for i in indices if turns[i][2] == i)
         unnamed = "layers" if len(members) == 1 else f"like_{indices[0]}"
         found.append(Group(layer.name or unnamed, layer, own, tuple(indices)))
     names = [group.name for group in found]

@@ -6,10 +6,14 @@ from archcalc.spec.base import Part, Positive
 
 
 class LayerNorm(Part, frozen=True, kw_only=True, tag_field="kind", tag="layernorm"):
-    """Ba et al. 2016. `weight` and `bias` may each be absent (OLMo's has neither)."""
+    """Ba et al. 2016. `weight` and `bias` may each be absent (OLMo's has neither).
+
+    `unit_offset` scales by 1 + weight (Nemotron); the count is the same.
+    """
 
     weight: bool = True
     bias: bool = True
+    unit_offset: bool = False
     eps: Positive = 1e-5
 
 

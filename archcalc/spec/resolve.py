@@ -10,6 +10,7 @@ from typing import Any
 import msgspec.structs
 
 from archcalc.errors import InputError
+from archcalc.spec.activation import with_numbers
 from archcalc.spec.attention import Attention, LatentAttention, stack_bias, stored_rope
 from archcalc.spec.base import Part
 from archcalc.spec.branches import PLACEMENTS, arms
@@ -352,7 +353,12 @@ def _moe(part: MoE, spec: Spec, where: str) -> MoE:
         )
     _check_shared(part, where)
     _check_router(part, where)
-    filled: dict[str, Any] = {}
+    activation, of_shared = (
+        with_numbers(part.activation),
+        part.shared_activation and with_numbers(part.shared_activation),
+    )
+    filled: dict[str, Any] = {"activation": activation}
+    filled["shared_activation"] = None if of_shared == activation else of_shared
     if part.n_groups > 1:
         filled["group_score"] = part.group_score or ("best" if part.correction == "none" else "two_best")
     if part.weigh == "sparsemixer":
@@ -367,7 +373,8 @@ def _check_shared(part: MoE, where: str) -> None:
     """Refuse what is said of shared experts where there are none."""
     if part.n_shared:
         return
-    for field, unset in (("d_shared", None), ("shared_bias", None), ("shared_gate", False), ("shared_combine", "sum")):
+    left_out = {"d_shared": None, "shared_activation": None, "shared_bias": None, "shared_gate": False}
+    for field, unset in (left_out | {"shared_combine": "sum"}).items():
         if getattr(part, field) != unset:
             raise InputError("there are no shared experts", where=f"{where}.{field}", allowed="n_shared of 1 or more")
 
@@ -386,5 +393,6 @@ def _check_router(part: MoE, where: str) -> None:
         raise InputError("the weights are not normalised", where=f"{where}.normalise_min", allowed="normalise: true")
 
 
-def _as_is(part: Plain | Gated, spec: Spec, where: str) -> Plain | Gated:
-    return part
+def _dense(part: Plain | Gated, spec: Spec, where: str) -> Plain | Gated:
+    down_bias = None if part.down_bias == part.bias else part.down_bias
+    return msgspec.structs.replace(part, activation=with_numbers(part.activation), down_bias=down_bias)

@@ -281,7 +281,8 @@ def test_a_new_part_keeps_what_it_shares_and_takes_the_rest_from_its_surrounding
     changed = value_at(kinds.switched(document, (*LAYER, "ffn"), "moe"), (*LAYER, "ffn"))
     assert changed == value_at(document, ("decoder", "runs", 1, "pattern", 0, "ffn"))
     plain = value_at(kinds.switched(document, (*LAYER, "ffn"), "plain"), (*LAYER, "ffn"))
-    assert plain == {"kind": "plain", "d_ff": 18432, "activation": "silu", "bias": False}
+    bare = {"bias": False, "down_bias": None, "down_norm": None}
+    assert plain == {"kind": "plain", "d_ff": 18432, "activation": "silu"} | bare
 
 
 def test_an_encoder_comes_with_what_looks_at_it_and_goes_with_it() -> None:

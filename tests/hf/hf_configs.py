@@ -99,7 +99,8 @@ CONFIGS: dict[str, dict] = {
         "deepseek_v3:all dense": DEEPSEEK | {"first_k_dense_replace": 9},
         "gpt_oss:default": {},
         "gpt_oss:small": GPT_OSS,
-        "gpt_oss:other order": GPT_OSS | {"layer_types": LAYER_TYPES, "attention_bias": False},
+        "gpt_oss:other order": GPT_OSS
+        | {"layer_types": LAYER_TYPES, "attention_bias": False, "swiglu_limit": 0.5, "swiglu_alpha": 1.2},
         "gpt_neox:default": {},
         "gpt_neox:small": LLAMA | {"rotary_pct": 0.5, "rotary_emb_base": 5000},
         "gpt_neox:serial": LLAMA | {"use_parallel_residual": False, "attention_bias": False},

@@ -72,7 +72,7 @@ BASE = {"model_type": "llama"} | LLAMA
             {"model_type": "gemma2", "layer_types": ["full_attention"] * 3 + ["mamba"]},
             "layer_types[3]: found 'mamba'; allowed: sliding_attention, full_attention",
         ),
-        ({"model_type": "gpt_oss", "swiglu_limit": 6.0}, "swiglu_limit: found 6.0; allowed: 7.0"),
+        ({"model_type": "gpt_oss", "swiglu_limit": 0.0}, "swiglu_limit: found 0.0; allowed: a number > 0"),
         ({"model_type": "marian", "decoder_vocab_size": 5}, "decoder_vocab_size: found 5; allowed: 96 or null"),
     ],
     ids=str,

@@ -31,7 +31,15 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 # Which arguments of a function name a module; all others are values.
-MODULES = {"rows": (0,), "linear": (1, 2), "scaled": (1,), "norm": (1,), "experts": (2,), "by_head": (0,)}
+MODULES = {
+    "rows": (0,),
+    "linear": (1, 2),
+    "scaled": (1,),
+    "norm": (1,),
+    "experts": (2,),
+    "by_head": (0,),
+    "xielu": (1,),
+}
 
 
 class Interpreter:
@@ -39,6 +47,8 @@ class Interpreter:
 
     def __init__(self, spec: Spec, weights: Mapping[str, Tensor], theta: float = 10_000.0) -> None:
         self.spec, self.weights, self.theta = spec, weights, theta
+        (first, *_) = spec.stacks.values()
+        self.unit_offset = getattr(first.runs[0].pattern[0].norm, "unit_offset", False)
 
     def value(self, formula: str, known: Mapping[str, Tensor]) -> Tensor:
         """What a formula comes to."""
@@ -95,6 +105,8 @@ class Interpreter:
         weight, bias = self._weight(module), self._weight(module, "bias")
         if weight is not None and weight.dim() == 2:  # a weight of its own for each head
             weight = weight[:, None]
+        if weight is not None and self.unit_offset:
+            weight = 1 + weight
         x = x if weight is None else x * weight
         return x if bias is None else x + bias
 
@@ -202,6 +214,17 @@ class Interpreter:
                 left.remove(e)
             rows.append(weights)
         return torch.tensor(rows)
+
+    def within(self, x: Tensor, c: float) -> Tensor:
+        return torch.where(x.abs() > c, c * x.sign(), x)
+
+    def clamped_swish(self, x: Tensor, c: float, a: float) -> Tensor:
+        y = torch.where(x > c, c, x)
+        return y / (1 + torch.exp(-a * y))
+
+    def xielu(self, x: Tensor, module: str) -> Tensor:
+        a, b = (torch.log(1 + torch.exp(self.weights[f"{module}.alpha_{sign}"])) for sign in "pn")
+        return torch.where(x > 0, a * x**2, (b + 0.5) * (torch.exp(x) - 1 - x)) + x / 2
 
     def dot(self, q: Tensor, k: Tensor) -> Tensor:
         return q @ k.repeat_interleave(q.shape[0] // k.shape[0], 0).transpose(-1, -2)

@@ -71,6 +71,13 @@ SPECS = {
         | {"n_experts": 6, "n_groups": 3, "n_active_groups": 2, "choose": "sigmoid", "group_score": "two_best"}
         | {"weight_on": "input", "n_shared": 1, "shared_combine": "average"},
     ),
+    "apertus": spec_of(RMS, GQA, plain("xielu")),
+    "bitnet": spec_of(RMS, GQA, GATED | {"activation": "relu2", "down_norm": RMS}),
+    "gte": spec_of(LN, GQA, GATED | {"activation": "gelu", "down_bias": True, "down_norm": LN | {"eps": 1e-12}}),
+    "nemotron": spec_of(LN | {"unit_offset": True}, GQA, plain("relu2")),
+    "gpt-oss": spec_of(RMS, GQA, GATED | {"activation": {"kind": "clamped_swish", "limit": 0.5, "alpha": 1.3}}),
+    "clamped": spec_of(RMS, GQA, GATED | {"activation": {"kind": "clamped_swish", "limit": 0.5, "up_offset": 0}}),
+    "aria": spec_of(RMS, GQA, EXPERTS | {"n_shared": 2, "shared_activation": "tanh"}),
     "encoder": load("tiny-encoder", {"vocab_size": 19, "d_model": 16, "n_heads": 2, "d_ff": 24}),
     "encoder and decoder": load("tiny-seq2seq", {"vocab_size": 19, "d_model": 16}),
     "gated channels": spec_of(

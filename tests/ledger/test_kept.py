@@ -193,9 +193,16 @@ ACTIVATED = {
     "gelu": (["{}"], "activated"),
     "gelu_tanh": (["{}"], "activated"),
     "silu": (["{}"], "activated"),
-    "tanh": (["activated"], "activated"),
     "quick_gelu": (["sigmoid", "{}"], "activated"),
     "clamped_swish": (["{}", "sigmoid", "clamped"], "activated"),
+    "relu6": (["{}"], "activated"),
+    "leaky_relu": (["{}"], "activated"),
+    "gelu_10": (["{}", "activated"], "clamped"),
+    "hardswish": (["{}"], "activated"),
+    "mish": (["{}"], "activated"),
+    "sigmoid": (["activated"], "activated"),
+    "tanh": (["activated"], "activated"),
+    "identity": ([], "{}"),
 }
 
 
@@ -203,7 +210,7 @@ ACTIVATED = {
 def test_a_plain_feed_forward(activation: str):
     of_input, made = ACTIVATED[activation]
     labels = [label.format("up") for label in of_input]
-    last = [] if activation in ("relu", "tanh") else [f"ffn.down: {made}, {HIDDEN}, bf16"]
+    last = [] if made in of_input else [f"ffn.down: {made.format('up')}, {HIDDEN}, bf16"]
     expected = [f"ffn.up: normed, {STATES}, bf16", *(f"ffn.activation: {x}, {HIDDEN}, bf16" for x in labels), *last]
     assert of({"ffn": PLAIN | {"activation": activation}}, "ffn.") == expected
 
@@ -211,15 +218,41 @@ def test_a_plain_feed_forward(activation: str):
 @pytest.mark.parametrize("activation", ACTIVATED)
 def test_a_gated_feed_forward(activation: str):
     of_gate, made = ACTIVATED[activation]
-    labels = [label.format("gate") for label in of_gate]
+    labels, made = [label.format("gate") for label in of_gate], made.format("gate")
     if activation == "clamped_swish":
-        labels += ["up", made, "clamped up + 1"]
+        labels += ["up", made, "clamped up"]
     else:
         labels += ["up"] if made in labels else [made, "up"]
     assert of({"ffn": {"kind": "gated", "d_ff": 11, "activation": activation}}, "ffn.") == [
         f"ffn.gate: normed, {STATES}, bf16",
         *(f"ffn.activation: {x}, {HIDDEN}, bf16" for x in labels),
         f"ffn.down: gated, {HIDDEN}, bf16",
+    ]
+
+
+def test_an_activation_that_learns():
+    of_x = [f"ffn.activation: {x}, {HIDDEN}, bf16" for x in ("up", "expm1", "expm1 - x", "alpha_p · x")]
+    assert of({"ffn": PLAIN | {"activation": "xielu"}}, "ffn.") == [
+        f"ffn.up: normed, {STATES}, bf16",
+        "ffn.activation: alpha_n, 1, bf16",
+        "ffn.activation: alpha_p, 1, bf16",
+        *of_x,
+        f"ffn.activation: is positive, {HIDDEN}, bool",
+        f"ffn.down: activated, {HIDDEN}, bf16",
+    ]
+
+
+def test_hidden_units_are_normed_before_the_last_matrix():
+    found = of({"ffn": PLAIN | {"activation": "relu", "down_norm": LN}}, "ffn.", dropout=DROPOUT)
+    assert found == [
+        f"ffn.up: normed, {STATES}, bf16",
+        f"ffn.activation: activated, {HIDDEN}, bf16",
+        f"ffn.activation: dropout mask, {HIDDEN}, bf16",
+        f"ffn.down_norm: activated, {HIDDEN}, bf16",
+        f"ffn.down_norm: mean, {ONE}, fp32",
+        f"ffn.down_norm: 1/deviation, {ONE}, fp32",
+        f"ffn.down: down_norm, {HIDDEN}, bf16",
+        f"ffn.dropout: dropout mask, {STATES}, bf16",
     ]
 
 
@@ -317,6 +350,12 @@ NORMS: list[tuple[dict[str, Any], dict[str, Any], list[str]]] = [
         {},
         [f"ffn_norm: states, {STATES}, bf16", f"ffn_norm: mean, {ONE}, fp32", f"ffn_norm: 1/deviation, {ONE}, fp32",
          f"ffn.up: ffn_norm, {STATES}, bf16"],
+    ),
+    (
+        LN | {"unit_offset": True},
+        {},
+        [f"ffn_norm: states, {STATES}, bf16", f"ffn_norm: mean, {ONE}, fp32", f"ffn_norm: 1/deviation, {ONE}, fp32",
+         "ffn_norm: 1 + weight, d_model, bf16", f"ffn.up: ffn_norm, {STATES}, bf16"],
     ),
     (
         LN | {"bias": False},

@@ -101,6 +101,25 @@ UNGATED = {name: shape for name, shape in EXPERTS.items() if "gate" not in name}
 SHARED: Shapes = {"shared.gate.weight": (26, 10), "shared.up.weight": (26, 10), "shared.down.weight": (10, 26)}
 FFNS: list[tuple[dict[str, Any], Shapes]] = [
     (PLAIN, {"up.weight": (11, 10), "down.weight": (10, 11)}),
+    (
+        PLAIN | {"bias": True, "down_bias": False},
+        {"up.weight": (11, 10), "up.bias": (11,), "down.weight": (10, 11)},
+    ),
+    (
+        {"kind": "gated", "d_ff": 11, "down_bias": True},
+        {"gate.weight": (11, 10), "up.weight": (11, 10), "down.weight": (10, 11), "down.bias": (10,)},
+    ),
+    (
+        PLAIN | {"activation": "xielu"},
+        {
+            "up.weight": (11, 10),
+            "activation.alpha_p": (1,),
+            "activation.alpha_n": (1,),
+            "activation.beta": (),
+            "activation.eps": (),
+            "down.weight": (10, 11),
+        },
+    ),
     (PLAIN | {"bias": True}, {"up.weight": (11, 10), "up.bias": (11,), "down.weight": (10, 11), "down.bias": (10,)}),
     ({"kind": "gated", "d_ff": 11}, {"gate.weight": (11, 10), "up.weight": (11, 10), "down.weight": (10, 11)}),
     (
@@ -149,6 +168,22 @@ def test_ffn(part: dict[str, Any], expected: Shapes):
     made = document({"ffn": part})
     assert shapes(made) == prefixed("layers.0.ffn.", expected)
     assert {row.component for row in rows(made).values() if ".ffn." in row.path} == {"ffn"}
+
+
+def test_the_norm_of_hidden_units():
+    found = rows(document({"ffn": PLAIN | {"down_norm": LN}}))
+    assert {path: (row.component, row.total) for path, row in found.items() if "down_norm" in path} == {
+        "layers.{i}.ffn.down_norm.weight": ("norm", 11),
+        "layers.{i}.ffn.down_norm.bias": ("norm", 11),
+    }
+
+
+def test_an_activations_numbers():
+    """Two are learned and counted; the other two are stored with them."""
+    found = rows(document({"ffn": PLAIN | {"activation": "xielu"}}))
+    kinds = {path.rpartition(".")[2]: (row.kind, row.counted) for path, row in found.items() if ".activation." in path}
+    learned, stored = ("trainable", True), ("buffer", False)
+    assert kinds == {"alpha_p": learned, "alpha_n": learned, "beta": stored, "eps": stored}
 
 
 def test_what_one_token_uses_of_a_mixture():

@@ -29,7 +29,7 @@ class Kept:
 
 
 def kept(spec: Spec, work: Workload, how: Execution, *, real: bool = False) -> list[Kept]:
-    """Every storage once, parameters left out: on meta, on fake CPU tensors, or (`real`) with numbers."""
+    """Every storage once, weights left out: on meta, on fake CPU tensors, or (`real`) with numbers."""
     model = build(spec, "cpu" if real else "meta", DTYPES[how.dtype], how=how).train()
     if real or how.device == "meta":
         return _kept(model, _ids(spec, work, "cpu" if real else "meta"))
@@ -46,14 +46,14 @@ def _ids(spec: Spec, work: Workload, device: str) -> list[Tensor]:
 
 
 def _kept(model: nn.Module, ids: list[Tensor]) -> list[Kept]:
-    parameters = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
+    weights = {tensor.untyped_storage()._cdata for tensor in model.state_dict(keep_vars=True).values()}
     found: dict[int, Kept] = {}
     alive, running = [], [""]
 
     def pack(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         alive.append(tensor)  # or a later storage could take a dead one's place
-        if storage._cdata not in parameters and storage._cdata not in found:
+        if storage._cdata not in weights and storage._cdata not in found:
             found[storage._cdata] = Kept(running[-1], tuple(tensor.shape), tensor.dtype, storage.nbytes())
         return tensor
 

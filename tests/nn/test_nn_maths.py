@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers.models.t5.modeling_t5 import T5Attention
 
 from archcalc.nn import bias, build, moe, rope
-from archcalc.nn.activation import ACTIVATIONS, gating
+from archcalc.nn.activation import ACTIVATIONS, activation, gated
 from archcalc.nn.attention import Attention
 from archcalc.nn.initial import initialise
 from archcalc.nn.moe import MoE
@@ -23,6 +23,7 @@ from archcalc.nn.softmax import Softmax, attend
 from archcalc.sources import load
 from archcalc.spec import Spec
 from archcalc.spec import attention as spec
+from archcalc.spec.activation import ClampedSwish
 from archcalc.spec.execution import Execution
 from archcalc.spec.ffn import MoE as MoEPart
 from archcalc.spec.norm import LayerNorm, RMSNorm
@@ -438,8 +439,11 @@ def test_activations() -> None:
     torch.testing.assert_close(ACTIVATIONS["relu2"](x), torch.tensor([0, 0, 0.25, 81]))
     swish = torch.tensor([-9.0, 7.0]) * torch.sigmoid(1.702 * torch.tensor([-9.0, 7.0]))
     gate, up = torch.tensor([-9.0, 9.0]), torch.tensor([-9.0, 9.0])
-    torch.testing.assert_close(gating("clamped_swish")(gate, up), swish * torch.tensor([-6.0, 8.0]))
-    torch.testing.assert_close(gating("silu")(x, x), F.silu(x) * x)
+    torch.testing.assert_close(gated(ACTIVATIONS["clamped_swish"], gate, up), swish * torch.tensor([-6.0, 8.0]))
+    torch.testing.assert_close(gated(F.silu, x, x), F.silu(x) * x)
+    clamped = activation(ClampedSwish(limit=2.0, alpha=1.0, up_offset=0.0))
+    swiglu = F.silu(torch.tensor([-9.0, 2.0])) * torch.tensor([-2.0, 2.0])
+    torch.testing.assert_close(gated(clamped, gate, up), swiglu)
 
 
 def test_positions_may_start_anywhere() -> None:

@@ -82,6 +82,7 @@ def difference(**changes: Any) -> dict[str, Any]:
             "decoder.final_norm.kind": "layernorm",
             "decoder.final_norm.weight": True,
             "decoder.final_norm.bias": True,
+            "decoder.final_norm.unit_offset": False,
             "decoder.final_norm.eps": 1e-5,
         }),
     ],

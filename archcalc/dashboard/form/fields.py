@@ -41,7 +41,7 @@ def tell(form: Form, path: Path) -> None:
 def _draw(form: Form, told: inspect.Field, path: Path, value: Any, help_: str, width: int) -> None:
     is_optional = any(isinstance(member, inspect.NoneType) for member in members(told.type))
     fits = suits(told.type, value) or value is None
-    if type(value) is int and abs(value) > _EXACT:
+    if (type(value) is int and abs(value) > _EXACT) or isinstance(value, dict):
         fits = False
     widget = _of(told.type) if fits else _raw
     widget(form, told, path, value, {"label": told.name, "help": help_, "width": width}, is_optional)

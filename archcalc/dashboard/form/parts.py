@@ -27,8 +27,9 @@ _NOTHING: Final = inspect.StructType(cls=Part, fields=())
 
 
 def holds_parts(told: inspect.Field) -> bool:
-    """Whether a field holds a part."""
-    return any(isinstance(member, inspect.StructType) for member in members(told.type))
+    """Whether a field holds a part; what may be said in a word as well is a plain choice."""
+    sorts = {type(member) for member in members(told.type)}
+    return inspect.StructType in sorts and inspect.LiteralType not in sorts
 
 
 def holds_list(told: inspect.Field) -> bool:

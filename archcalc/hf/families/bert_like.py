@@ -18,7 +18,7 @@ from archcalc.hf.templates.bert_like import (
     RowsBefore,
     bert_like,
 )
-from archcalc.hf.tensors import joined
+from archcalc.hf.tensors import Holds, joined
 from archcalc.hf.vocabulary import QKV, Narrow, activation, biases, dropout, flag, layernorm, layers, positive, size
 
 # What transformers 5 does not read, and files of older versions may say.
@@ -616,6 +616,48 @@ ROFORMER = derived(
     harmless="",
 )
 
+GTE = derived(
+    JINA,
+    "gte",
+    "GteForMaskedLM",
+    pooler=None,
+    root="gte",
+    vocab_size=size("vocab_size", 250048),
+    n_ctx=size("max_position_embeddings", 8192),
+    d_model=size("hidden_size", 768),
+    n_layers=layers(12),
+    n_heads=size("num_attention_heads", 12),
+    d_ff=size("intermediate_size", 3072),
+    norm=layernorm(1e-12, "layer_norm_eps"),
+    n_types=Key("type_vocab_size", COUNT, 1),
+    attention=biases(True) | {"position": Rope(160_000.0)},
+    ffn={"kind": "gated", "bias": False, "down_bias": True},
+    attention_dropout=dropout("attention_probs_dropout_prob", 0.0),
+    names=AROUND | NEWER | GATED_FFN,
+    head_names=HeadNames(
+        decoder="lm_head.decoder",
+        bias="lm_head.decoder.bias",
+        transform="lm_head.dense",
+        norm="lm_head.layer_norm",
+    ),
+    head_first=False,
+    stored_names={
+        r"^new\.": "gte.",
+        r"\.encoder\.layer\.": ".layers.",
+        r"\.attention\.o_proj\.": ".self_attn.o_proj.",
+        r"\.attn_ln\.": ".post_attention_layernorm.",
+        r"\.mlp_ln\.": ".post_mlp_layernorm.",
+        r"^lm_head\.norm\.": "lm_head.layer_norm.",
+    },
+    stored_rows=(
+        *joined(QKV, "gte.layers.{i}.attention.qkv_proj"),
+        Holds(
+            "gte.layers.{i}.mlp.up_gate_proj.weight",
+            ("layers.{i}.ffn.up.weight", "layers.{i}.ffn.gate.weight"),
+        ),
+    ),
+)
+
 FAMILIES = (
     BERT,
     ROBERTA,
@@ -639,4 +681,5 @@ FAMILIES = (
     ESM,
     REMBERT,
     ROFORMER,
+    GTE,
 )

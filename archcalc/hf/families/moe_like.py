@@ -21,6 +21,7 @@ from archcalc.hf.vocabulary import (
     biases,
     flag,
     keys,
+    positive,
     rmsnorm,
     size,
 )
@@ -123,7 +124,11 @@ GPT_OSS = decoder(
         "n_experts": size("num_local_experts", 128, others=("num_experts",)),
         "n_active": size("num_experts_per_tok", 4, others=("experts_per_token",)),
         "d_expert": size("intermediate_size", 2880),
-        "activation": "clamped_swish",
+        "activation": {
+            "kind": "clamped_swish",
+            "limit": positive("swiglu_limit", 7.0),
+            "alpha": positive("swiglu_alpha", 1.702),
+        },
         "expert_bias": True,
         "router_bias": True,
         "choose": "logits",
@@ -140,7 +145,6 @@ GPT_OSS = decoder(
         Holds(f"{OSS_EXPERTS}.down_proj", (f"{DOWN}.weight",), transposed=True),
         Holds(f"{OSS_EXPERTS}.down_proj_bias", (f"{DOWN}.bias",)),
     ),
-    must=(Must("swiglu_alpha", (1.702,)), Must("swiglu_limit", (7.0,))),
     # The experts' activation is fixed, whatever hidden_act says.
     harmless=keys("hidden_act initial_context_length"),
 )

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from archcalc.nn.mla import latent_scale
+from archcalc.spec.activation import AnyActivation, ClampedSwish
 from archcalc.spec.attention import Attention, LatentAttention, LogTemperature, Temperature
 from archcalc.spec.ffn import Gated, MoE, Plain
 from archcalc.spec.position import Alibi, RelativeBias, Rope
@@ -33,6 +34,9 @@ FUNCTIONS = {
     "masked(x)": "x, −∞ where a query must not see a key",
     "capped(x, c)": "c · tanh(x / c): never beyond ±c",
     "relu(x), silu(x), gelu(x) …": "the activation of that name, number by number",
+    "within(x, c)": "x, but −c below −c and c above c",
+    "clamped_swish(x, c, a)": "y · σ(a · y), number by number; y is x, but c above c",
+    "xielu(x, m)": "a · x² + x / 2 above 0, b · (eˣ − 1 − x) + x / 2 below, with the a and b that m has learned",
     "mix(p, v)": "Σ p · v over the keys",
     "joined(x)": "the heads side by side",
     "top(x, n)": "the places of the n largest",
@@ -150,15 +154,37 @@ def _softmaxed(scores: str, w: Where, *, hides: bool, sinks: bool) -> Rows:
 
 def _plain(part: Plain, w: Where) -> Rows:
     yield "up", "up", f"linear({w.read}, {w.of}up)"
-    yield "hidden", "hidden", f"{part.activation}({w.at}up)"
-    yield "out", "fed", f"linear({w.at}hidden, {w.of}down)"
+    yield "hidden", "hidden", activated(part.activation, f"{w.at}up", f"{w.of}activation")
+    yield "out", "fed", _down(part, w)
 
 
 def _gated(part: Gated, w: Where) -> Rows:
     yield "gate", "up", f"linear({w.read}, {w.of}gate)"
     yield "up", "up", f"linear({w.read}, {w.of}up)"
-    yield "hidden", "hidden", f"{part.activation}({w.at}gate) · {w.at}up"
-    yield "out", "fed", f"linear({w.at}hidden, {w.of}down)"
+    yield "hidden", "hidden", gated(part.activation, f"{w.at}gate", f"{w.at}up", f"{w.of}activation")
+    yield "out", "fed", _down(part, w)
+
+
+def _down(part: Plain | Gated, w: Where) -> str:
+    hidden = f"{w.at}hidden"
+    if part.down_norm is not None:
+        hidden = f"norm({hidden}, {w.of}down_norm)"
+    return f"linear({hidden}, {w.of}down)"
+
+
+def activated(part: AnyActivation, x: str, module: str) -> str:
+    """The formula of an activation of `x`; what it learns is of `module`."""
+    if isinstance(part, ClampedSwish):
+        return f"clamped_swish({x}, {part.limit:.7g}, {part.alpha:.7g})"
+    return f"xielu({x}, {module})" if part == "xielu" else f"{part}({x})"
+
+
+def gated(part: AnyActivation, gate: str, up: str, module: str) -> str:
+    """The formula of an activation that gates `up`."""
+    if isinstance(part, ClampedSwish):
+        up = f"within({up}, {part.limit:.7g})"
+        up = f"({up} + {part.up_offset:.7g})" if part.up_offset else up
+    return f"{activated(part, gate, module)} · {up}"
 
 
 def _mixture(part: MoE, w: Where) -> Rows:
@@ -184,8 +210,8 @@ def _mixture(part: MoE, w: Where) -> Rows:
     if part.n_shared:
         gate = f" · sigmoid(linear({w.read}, {w.of}shared_gate))" if part.shared_gate else ""
         up, gated_by = (f"linear({w.read}, {w.of}shared.{name})" for name in ("up", "gate"))
-        hidden = f"{part.activation}({gated_by}) · {up}" if part.gated else f"{part.activation}({up})"
-        yield "shared.hidden", "hidden", hidden
+        act = part.shared_activation or part.activation
+        yield "shared.hidden", "hidden", gated(act, gated_by, up, "") if part.gated else activated(act, up, "")
         shared = f" + linear({w.at}shared.hidden, {w.of}shared.down){gate}"
     average = part.shared_combine == "average"
     yield "out", "fed", f"({routed}{shared}) · 0.5" if average else f"{routed}{shared}"

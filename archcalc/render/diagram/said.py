@@ -7,6 +7,7 @@ from typing import Final
 
 from archcalc.render.diagram.shapes import Said
 from archcalc.render.lang import Words
+from archcalc.spec.activation import AnyActivation, ClampedSwish, name_of
 from archcalc.spec.attention import Attention, LatentAttention
 from archcalc.spec.ffn import Gated, MoE, Plain
 from archcalc.spec.layer import Arm
@@ -133,15 +134,20 @@ def _positions(part: Rope | Alibi | RelativeBias | None, width: int, say: Words)
 
 def _dense(part: Plain | Gated, d_model: int, say: Words) -> tuple[str, list[str]]:
     kind = "gated" if isinstance(part, Gated) else "plain"
-    return say(f"diagram.{kind}"), [
-        say("diagram.widths", width=exact(d_model), inner=exact(part.d_ff)),
-        part.activation,
-    ]
+    lines = [say("diagram.widths", width=exact(d_model), inner=exact(part.d_ff)), _activation(part.activation)]
+    return say(f"diagram.{kind}"), lines + ([norm(part.down_norm).title] if part.down_norm else [])
+
+
+def _activation(part: AnyActivation) -> str:
+    if isinstance(part, ClampedSwish):
+        return f"{name_of(part)} ≤ {part.limit:g}, α {part.alpha:g}"
+    return part
 
 
 def _moe(part: MoE, d_model: int, say: Words) -> tuple[str, list[str]]:
     chosen = say("diagram.experts", active=exact(part.n_active), n=exact(part.n_experts))
-    lines = [chosen, say("diagram.widths", width=exact(d_model), inner=exact(part.d_expert)), part.activation]
+    lines = [chosen, say("diagram.widths", width=exact(d_model), inner=exact(part.d_expert))]
+    lines.append(_activation(part.activation))
     if part.n_shared:
         lines.append(say("diagram.n_shared", n=part.n_shared))
     return say("diagram.moe"), lines

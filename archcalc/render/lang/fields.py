@@ -8,15 +8,33 @@ from archcalc.render.lang import Sentences
 _ACTIVATIONS: Sentences = {
     "relu": ("max(0, x)", "max(0, x)，修正线性单元"),
     "relu2": ("relu(x) squared", "relu(x) 的平方"),
+    "relu6": ("relu(x), 6 at most", "relu(x)，上限为 6"),
+    "leaky_relu": ("x, but 0.01x below 0", "x；小于 0 时为 0.01x"),
     "gelu": ("x times the normal distribution's Φ(x)", "x 乘以正态分布函数 Φ(x)"),
     "gelu_tanh": ("gelu, approximated with tanh", "gelu 的 tanh 近似"),
+    "gelu_10": ("gelu, clamped to ±10", "限制在 ±10 之内的 gelu"),
     "quick_gelu": ("gelu, approximated as x·σ(1.702x)", "gelu 的近似 x·σ(1.702x)"),
     "silu": ("x·σ(x), also called swish", "x·σ(x)，又称 swish"),
-    "sigmoid": ("σ(x) = 1 / (1 + e⁻ˣ)", "σ(x) = 1 / (1 + e⁻ˣ)，逻辑函数"),
-    "tanh": ("the hyperbolic tangent of x", "x 的双曲正切"),
-    "clamped_swish": ("quick_gelu held to 7 at most, as gpt-oss has it", "上限为 7 的 quick_gelu，gpt-oss 所用"),
+    "hardswish": ("x · relu6(x + 3) / 6", "x · relu6(x + 3) / 6"),
+    "mish": ("x · tanh(ln(1 + eˣ))", "x · tanh(ln(1 + eˣ))"),
+    "sigmoid": ("1 / (1 + e⁻ˣ)", "1 / (1 + e⁻ˣ)"),
+    "tanh": ("the hyperbolic tangent", "双曲正切"),
+    "clamped_swish": (
+        "quick_gelu held to 7 at most (gpt-oss); as a mapping, with numbers of its own",
+        "上限为 7 的 quick_gelu（gpt-oss）；写成映射时可另给数值",
+    ),
+    "identity": ("x itself", "x 本身"),
 }
 _ACTIVATION = ("the function between the matrices", "两个矩阵之间的激活函数")
+_XIELU = (
+    "a·x² + x/2 above 0, b·(eˣ − 1 − x) + x/2 below; a and b are learned (Apertus)",
+    "大于 0 时为 a·x² + x/2，否则为 b·(eˣ − 1 − x) + x/2；a 与 b 可学习（Apertus）",
+)
+_DOWN_BIAS = ("a bias on the last matrix; none: as bias", "最后一个矩阵是否带偏置；无：同 bias")
+_DOWN_NORM = (
+    "a norm of the hidden units before the last matrix; none: none",
+    "最后一个矩阵之前对隐藏单元归一化；无：没有",
+)
 _PROBABILITY = "probability of dropping a value in training, from 0 to below 1: {}"
 _EPS = ("added to the variance, so that nothing is divided by 0", "加在方差上的小量，避免除以 0")
 _FACTOR = ("how many times longer the context becomes", "上下文长度放大的倍数")
@@ -175,6 +193,10 @@ _LAYER_NORM: Sentences = {
     "": ("centred and divided by the standard deviation", "减去均值再除以标准差"),
     "weight": ("a learned factor for each number", "每个数有一个可学习的系数"),
     "bias": ("a learned number added to each", "每个数加上一个可学习的数"),
+    "unit_offset": (
+        "the factor is 1 + weight (Nemotron); the count is the same",
+        "系数为 1 + 权重（Nemotron）；参数量不变",
+    ),
     "eps": _EPS,
 }
 _RMS_NORM: Sentences = {
@@ -385,7 +407,10 @@ _PLAIN: Sentences = {
     "": ("two matrices with an activation between", "两个矩阵，中间是激活函数"),
     "d_ff": ("hidden units: the width between the two matrices", "隐藏单元数：两个矩阵之间的宽度"),
     "activation": _ACTIVATION,
+    "activation.xielu": _XIELU,
     "bias": ("a bias on each matrix", "每个矩阵是否带偏置"),
+    "down_bias": _DOWN_BIAS,
+    "down_norm": _DOWN_NORM,
 }
 _GATED: Sentences = {
     "": (
@@ -394,7 +419,19 @@ _GATED: Sentences = {
     ),
     "d_ff": ("hidden units: the width between the matrices", "隐藏单元数：矩阵之间的宽度"),
     "activation": ("the function on the gate", "门上的激活函数"),
+    "activation.xielu": _XIELU,
     "bias": ("a bias on each matrix", "每个矩阵是否带偏置"),
+    "down_bias": _DOWN_BIAS,
+    "down_norm": _DOWN_NORM,
+}
+_CLAMPED_SWISH: Sentences = {
+    "": ("y·σ(αy) of a clamped y; what it gates is clamped too", "对限幅后的 y 取 y·σ(αy)；被门控的数也限幅"),
+    "limit": (
+        "y is x, but this at most; what is gated stays within ± this",
+        "y 为 x，但不超过该值；被门控的数限制在 ± 该值之内",
+    ),
+    "alpha": ("how steep the sigmoid is; 1: as in silu", "sigmoid 的陡度；1 即 silu"),
+    "up_offset": ("added to what is gated (1 in gpt-oss)", "加在被门控的数上（gpt-oss 为 1）"),
 }
 _MOE: Sentences = {
     "": (
@@ -457,6 +494,11 @@ _MOE: Sentences = {
     "weight_on.input": ("what an expert reads (Llama 4)", "专家的输入（Llama 4）"),
     "n_shared": ("experts that every token takes; 0: none", "每个词元都使用的共享专家数；0 表示没有"),
     "d_shared": ("hidden units of a shared expert; none: d_expert", "每个共享专家的隐藏单元数；无：等于 d_expert"),
+    "shared_activation": (
+        "the function in the shared experts; none: as activation",
+        "共享专家内的激活函数；无：同 activation",
+    ),
+    **{f"shared_activation.{name}": both for name, both in _ACTIVATIONS.items()},
     "shared_bias": (
         "a bias on the shared experts' matrices; none: as expert_bias",
         "共享专家的矩阵是否带偏置；无：同 expert_bias",
@@ -589,6 +631,7 @@ _PARTS: dict[str, Sentences] = {
     "Plain": _PLAIN,
     "Gated": _GATED,
     "MoE": _MOE,
+    "ClampedSwish": _CLAMPED_SWISH,
     "Head": _HEAD,
     "Transform": _TRANSFORM,
     "Labels": _LABELS,

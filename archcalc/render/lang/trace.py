@@ -126,6 +126,15 @@ WORDS: Sentences = {
         "the activation of that name, number by number",
         "同名的激活函数，逐个数计算",
     ),
+    "function.within(x, c)": ("x, but −c below −c and c above c", "x，但低于 −c 时为 −c，高于 c 时为 c"),
+    "function.clamped_swish(x, c, a)": (
+        "y · σ(a · y), number by number; y is x, but c above c",
+        "y · σ(a · y)，逐个数计算；y 为 x，但高于 c 时为 c",
+    ),
+    "function.xielu(x, m)": (
+        "a · x² + x / 2 above 0, b · (eˣ − 1 − x) + x / 2 below, with the a and b that m has learned",
+        "大于 0 时为 a · x² + x / 2，否则为 b · (eˣ − 1 − x) + x / 2，a 与 b 由 m 学得",
+    ),
     "function.mix(p, v)": ("Σ p · v over the keys", "对各键求 Σ p · v"),
     "function.joined(x)": ("the heads side by side", "各头并排"),
     "function.top(x, n)": ("the places of the n largest", "最大的 n 个的位置"),
@@ -138,21 +147,21 @@ WORDS: Sentences = {
     ),
     "function.shares(x), shares(x, e)": (
         "x / Σ x: parts of the whole; not of less than e",
-        "x / Σ x：占总和的比例，总和不小于 e",
+        "x / Σ x：占总和的比例；总和不足 e 时以 e 计",
     ),
     "function.summed(w, x)": ("Σ w · x over what was chosen", "对所选的求 Σ w · x"),
     "function.total(x)": ("Σ x over what was chosen", "对所选的求 Σ x"),
     "function.experts(x, i, m), experts(x, i, m, w)": (
         "what the experts of m that i names make of x, or each of w · x",
-        "m 中由 i 指定的专家对 x（或各自的 w · x）的输出",
+        "m 中由 i 指定的专家对 x 的输出，或各自对 w · x 的输出",
     ),
     "function.best_groups(x, n, k, m)": (
         "x cut into n groups; −∞ but for the m groups whose k largest sum to most",
-        "x 分为 n 组；只保留最大 k 个之和最大的 m 组，其余为 −∞",
+        "把 x 切成 n 组；除 k 个最大值之和最大的 m 组外均为 −∞",
     ),
     "function.sparsemixer(x, i, e)": (
         "for each place i in turn: its share of a softmax over the x that are not chosen yet"
         " and at most 2e · max(|x|, x at i) below it",
-        "依次对每个位置 i：在尚未选中且至多低 2e · max(|x|, x 在 i 处的值) 的 x 上作 softmax 的份额",
+        "依次对每个位置 i：在尚未选中且比它至多低 2e · max(|x|, i 处的 x) 的各 x 的 softmax 中所占的份额",
     ),
 }

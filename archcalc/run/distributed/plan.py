@@ -17,7 +17,7 @@ from archcalc.nn.bias import RelativeBias
 from archcalc.nn.embedding import Embedding
 from archcalc.nn.head import Head
 from archcalc.nn.moe import Experts
-from archcalc.spec import Spec
+from archcalc.spec import Spec, ffn
 from archcalc.spec import attention as spec
 from archcalc.spec.branches import arms, with_parts
 from archcalc.spec.groups import layers_of
@@ -95,6 +95,15 @@ def latent_of_rank(part: spec.LatentAttention, n: int) -> spec.LatentAttention:
     """A latent attention with the heads that one of `n` ranks has."""
     _check_heads(part.n_heads, n)
     return structs.replace(part, n_heads=part.n_heads // n)
+
+
+def dense_of_rank(part: ffn.Plain | ffn.Gated, n: int) -> ffn.Plain | ffn.Gated:
+    """The same feed-forward: its width is split tensor by tensor."""
+    if part.down_norm and n > 1:
+        raise InputError(
+            "hidden units are normed over their whole width, which no rank has", where="--tp", allowed="--fsdp"
+        )
+    return part
 
 
 def _check_heads(n_heads: int, n: int) -> None:

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from archcalc.nn import rope
+from archcalc.nn.activation import gated
 from archcalc.nn.attention import Attention
 from archcalc.nn.block import Block
 from archcalc.nn.cache import Cache
@@ -137,11 +138,12 @@ def _turns_otherwise(part: Any) -> bool:
 
 
 def _gated(ffn: Gated) -> Form:
-    read, gating, down = Joined(ffn, "gate", "up"), ffn.gating, Joined(ffn, "down")
+    read, down = Joined(ffn, "gate", "up"), Joined(ffn, "down")
 
     def run(x_BD: Tensor, moment: Moment) -> Tensor:
         gate_BF, up_BF = read(x_BD).chunk(2, -1)
-        return down(gating(gate_BF, up_BF))
+        hidden_BF = gated(ffn.activation, gate_BF, up_BF)
+        return down(hidden_BF if ffn.down_norm is None else ffn.down_norm(hidden_BF))
 
     return run
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 from msgspec import inspect
 
@@ -43,7 +43,7 @@ FIELDS = {name for part in (*PARTS, Workload) for name in integer_fields(part)}
 # Where a rule is broken for a reason: the file, the function, the rule.
 ALLOWED = {
     ("ledger/stack.py", "_one_each", "index"): "a head for each further token, as for each layer",
-    ("spec/resolve.py", "_check_shared_table", "hash"): "one or two tables, compared once",
+    ("spec/resolve.py", "_check_shared_tables", "hash"): "one or two tables, compared once",
     ("spec/workload.py", "completed", "min"): "the default of seq, one run for short contexts",
     ("spec/workload.py", "check_size", "type"): "what a caller states, not yet a size of a sweep",
 }
@@ -262,7 +262,7 @@ def places(value: Any, kind: type[Part], path: str = "") -> Iterator[tuple[str, 
 def test_a_sweep_over_each_size_of_a_part_is_the_loop(kind: type[Part]) -> None:
     models: dict[str, int] = dict.fromkeys(integer_fields(kind), 0)
 
-    @settings(max_examples=8, derandomize=True)
+    @settings(max_examples=8, database=None)
     @given(st.data(), specs().filter(lambda spec: any(places(spec, kind))))
     def check(data: st.DataObject, spec: Spec) -> None:
         document = left_out(encode(spec), data.draw(st.sampled_from((DERIVED, DERIVED[2:], ()))))
@@ -272,5 +272,8 @@ def test_a_sweep_over_each_size_of_a_part_is_the_loop(kind: type[Part]) -> None:
             grid = {f"{path}.{field}".removeprefix("."): [own, 2 * own, own // 2 or 3, data.draw(SIZES, field)]}
             models[field] = max(models[field], same(document, grid))
 
-    check()
+    for each in range(8):  # until every field has had cells that are models
+        seed(each)(check)()
+        if all(cells > 1 for cells in models.values()):
+            break
     assert all(cells > 1 for cells in models.values()), f"several cells of a grid that are models: {models}"

@@ -70,6 +70,7 @@ SMALL_CONFIGS: dict[str, dict[str, Any]] = {
     "esm": ESM,
     "rembert": BERT | {"input_embedding_size": 12, "output_embedding_size": 20, "hidden_act": "relu"},
     "roformer": BERT | {"embedding_size": 12, "rotary_value": True},
+    "gte": BERT | {"hidden_act": "silu"},
 }
 VARIANTS: dict[str, dict[str, Any]] = {
     "electra as wide as its table": BERT | {"embedding_size": 32},
@@ -88,6 +89,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "esm with dropped tokens": ESM | {"pad_token_id": 0, "token_dropout": True, "mask_token_id": MASK},
     "esm untied": ESM | {"pad_token_id": 2, "tie_word_embeddings": False},
     "electra untied": BERT | {"embedding_size": 12, "tie_word_embeddings": False},
+    "gte without types": BERT | {"type_vocab_size": 0, "tie_word_embeddings": False},
     "roformer as wide as its table": BERT | {"tie_word_embeddings": False},
     **{f"{name} untied": SMALL_CONFIGS[name] | {"tie_word_embeddings": False} for name in TWO_BIASES},
     "distilbert of sines": DISTILBERT | {"sinusoidal_pos_embds": True},

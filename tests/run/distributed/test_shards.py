@@ -18,6 +18,7 @@ from archcalc.run.distributed.parts import local, target_of
 from archcalc.spec import Spec
 from archcalc.spec.attention import Attention
 from archcalc.spec.branches import arms
+from archcalc.spec.ffn import Gated, Plain
 from archcalc.spec.groups import layers_of
 from archcalc.spec.workload import workload
 from tests.run.distributed.alone import rank_of
@@ -63,18 +64,21 @@ def test_each_rank_of_a_preset_holds_what_the_calculator_says(name: str, engine:
     check_bytes(load(name, PRESETS[name]), engine, 4)
 
 
-def _norms_all_heads(spec: Spec) -> bool:
+def _norms_whole_widths(spec: Spec) -> bool:
+    """Whether a norm without weights is over all heads, or over all hidden units."""
     layers = [layer for stack in spec.stacks.values() for layer in layers_of(stack)]
     parts = [arm.part for layer in layers for arm in arms(layer)]
     norms = [part.qk_norm for part in parts if isinstance(part, Attention) and part.qk_norm is not None]
-    return any(one.over == "full" and not one.norm.weight for one in norms)
+    whole = [one.norm for one in norms if one.over == "full"]
+    whole += [part.down_norm for part in parts if isinstance(part, Plain | Gated) and part.down_norm]
+    return any(not norm.weight for norm in whole)
 
 
 @settings(max_examples=25)
 @given(spec=specs(), n=st.sampled_from((2, 4)), engine=st.sampled_from(shards.ENGINES))
 def test_each_rank_holds_what_the_calculator_says(spec: Spec, n: int, engine: shards.Engine) -> None:
-    # A norm over all heads that has no weights is no row, so the calculator cannot refuse it; the run does.
-    assume(engine == "fsdp" or not _norms_all_heads(spec))
+    # A norm without weights is no row, so the calculator cannot refuse it; the run does.
+    assume(engine == "fsdp" or not _norms_whole_widths(spec))
     try:
         shards.weights(build_ledger(spec), engine, n, "fp32")
     except InputError:
@@ -140,6 +144,7 @@ def test_a_tied_table_is_one_storage() -> None:
             4,
             "tp: found 4, which does not divide n_kv_heads = 6",
         ),
+        ("gpt2", {"ffn.down_norm": {"kind": "rmsnorm"}}, 2, "tp: hidden units are normed over their whole width"),
         ("gpt2", {}, 0, "tp: found 0; allowed: 1 or more"),
     ],
 )

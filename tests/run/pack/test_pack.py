@@ -72,7 +72,7 @@ def unpacked(packed: Any, canonical: nn.Module) -> nn.Module:
 
 
 @settings(max_examples=50)
-@given(spec=specs(), batch=st.sampled_from((1, 2, 3)), data=st.data())
+@given(spec=specs(per_token=True), batch=st.sampled_from((1, 2, 3)), data=st.data())
 @torch.no_grad()
 def test_drawn_models_in_float32(spec: Spec, batch: int, data: st.DataObject) -> None:
     model = drawn(spec, torch.float32)
@@ -166,6 +166,28 @@ def test_the_short_way_keeps_to_the_placement(placement: str, norm: str, quantiz
     assert close(one_by_one(packed, ids, []), unpacked(packed, model)(ids), error)
 
 
+FFNS = {
+    "clamped": {"kind": "gated", "activation": {"kind": "clamped_swish", "limit": 0.1, "alpha": 3.0}},
+    "learned": {"kind": "gated", "activation": "xielu"},
+    "normed": {"kind": "gated", "bias": True, "down_bias": False, "down_norm": {"kind": "rmsnorm"}},
+    "plain": {"kind": "plain", "activation": "xielu", "down_bias": True, "down_norm": {"kind": "layernorm"}},
+}
+
+
+@pytest.mark.parametrize(("quantize", "error"), [(None, 1e-5), ("int8", 1e-5)])
+@pytest.mark.parametrize("ffn", FFNS)
+@torch.no_grad()
+def test_the_short_way_through_feed_forwards(ffn: str, quantize: Any, error: float) -> None:
+    spec = wide(WIDE, ffn=FFNS[ffn] | {"d_ff": 96}, norm={"kind": "layernorm", "unit_offset": True})
+    model = filled(build(spec, "cpu"))
+    for tensor in model.parameters():
+        tensor.mul_(0.3)
+    ids, _ = inputs(spec, 3)
+    packed = pack(deepcopy(model), quantize=quantize)
+    assert isinstance(packed.step, Step)
+    assert close(one_by_one(packed, ids, []), unpacked(packed, model)(ids), error)
+
+
 @pytest.mark.parametrize("change", [{"softcap": 20.0}, {"sinks": True}, {"position": {"kind": "alibi"}}])
 def test_scores_that_are_more_than_a_product_go_the_long_way(change: dict[str, Any]) -> None:
     assert pack(build(wide(WIDE | change), "cpu")).step is None
@@ -241,7 +263,7 @@ def test_a_token_too_many_is_refused() -> None:
 
 
 @settings(max_examples=50)
-@given(spec=specs(family="decoder"), data=st.data())
+@given(spec=specs(family="decoder", per_token=True), data=st.data())
 @torch.no_grad()
 def test_the_last_places_alone(spec: Spec, data: st.DataObject) -> None:
     model = drawn(spec, torch.float32)

@@ -1,0 +1,45 @@
+"""Activations that have numbers of their own: stated, or learned."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from archcalc.spec.base import Activation, Part, Positive
+
+Offset = Annotated[float, msgspec.Meta(ge=0, le=1e30)]
+
+
+class ClampedSwish(Part, frozen=True, kw_only=True, tag_field="kind", tag="clamped_swish"):
+    """y · σ(alpha · y) of y = min(x, limit); as a gate, times up clamped to ±limit plus `up_offset`.
+
+    The defaults are gpt-oss' (OpenAI 2025, its reference code); an alpha of 1 with no offset is a clamped SwiGLU.
+    """
+
+    limit: Positive = 7.0
+    alpha: Positive = 1.702
+    up_offset: Offset = 1.0
+
+
+# What experts take: it learns nothing.
+FixedActivation = Activation | ClampedSwish
+# `xielu` has two learned numbers (Huang & Schlag 2024).
+AnyActivation = FixedActivation | Literal["xielu"]
+
+# An activation without its numbers.
+ActivationName = Activation | Literal["xielu"]
+
+
+def name_of(part: AnyActivation) -> ActivationName:
+    """The activation's name, whatever its numbers.
+
+    >>> name_of("relu"), name_of(ClampedSwish(limit=10.0))
+    ('relu', 'clamped_swish')
+    """
+    return "clamped_swish" if isinstance(part, ClampedSwish) else part
+
+
+def with_numbers(part: AnyActivation) -> AnyActivation:
+    """The activation with the numbers that its name alone stands for."""
+    return ClampedSwish() if part == "clamped_swish" else part
