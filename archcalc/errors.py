@@ -36,6 +36,10 @@ class InputError(ArchcalcError):
         return InputError(self.problem, allowed=self.allowed, where=self.where, file=self.file or file)
 
 
+class RefusedError(InputError):
+    """A config that transformers itself cannot build."""
+
+
 class MissingExtraError(ArchcalcError):
     """Something that an optional part of the package would do."""
 

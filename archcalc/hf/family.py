@@ -61,7 +61,8 @@ class Family:
         return "-".join(name for name in ("encoder", "decoder") if name in self.template)
 
     @cached_property
-    def _known(self) -> set[str]:
+    def keys(self) -> set[str]:
+        """Every key that is read or checked."""
         rules = (*self.must, *self.must_to_run, *PLAIN)
         return {
             *names(self.template),
@@ -141,7 +142,7 @@ class Family:
         from difflib import get_close_matches
 
         for name in config.ignored:
-            for key in get_close_matches(name, self._known - config.data.keys(), n=1, cutoff=0.9):
+            for key in get_close_matches(name, self.keys - config.data.keys(), n=1, cutoff=0.9):
                 yield f"the default of {key}, which the file may mean by {name}"
 
     def _refused(self, config: Config) -> Iterator[InputError]:
@@ -154,7 +155,7 @@ class Family:
 
     def _unsupported(self, config: Config) -> Iterator[InputError]:
         """Yield the error of each key that the class alone knows, unless at its default; note what it ignores."""
-        others = [name for name in config.data if name not in self._known | HARMLESS | self.harmless]
+        others = [name for name in config.data if name not in self.keys | HARMLESS | self.harmless]
         defaults = known.keys(self.model_type) if others else {}
         for name in others:
             if name not in defaults:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from logging import ERROR
 from typing import Any
 
-from archcalc.errors import InputError
+from archcalc.errors import RefusedError
 from archcalc.extras import require
 from archcalc.hf import family_of
 from archcalc.hf.classes import resolved
@@ -33,13 +33,13 @@ def build_reference(config: dict[str, Any]) -> Any:
     listed = {*family.classes, *family.others}
     known = [name for name in (*stated, *family.classes) if name in listed and hasattr(transformers, name)]
     rest = {name: value for name, value in copy.deepcopy(config).items() if name != "model_type"}
-    with _quiet():
+    with quiet():
         try:
             settings = transformers.AutoConfig.for_model(family.model_type, **rest)
             with torch.device("meta"):
                 model = getattr(transformers, known[0])(settings)
         except Exception as error:
-            raise InputError(f"transformers refuses it: {_line(error)}", where="config") from None
+            raise RefusedError(f"transformers refuses it: {_line(error)}", where="config") from None
     if config.get("tie_word_embeddings") is False and settings.tie_word_embeddings:
         # T5's class ties the head whatever the file says; the checkpoints that say so have one of their own.
         head = model.get_output_embeddings()
@@ -68,15 +68,19 @@ def _line(error: Exception) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """No warnings: what transformers has to say of a config is about how it would be run."""
-    from transformers.utils import logging
+def quiet() -> Iterator[None]:
+    """Silence warnings: what transformers has to say of a config is about how it would be run."""
+    import transformers
 
-    before = logging.get_verbosity()
+    logging: Any = transformers.utils.logging
+    before, had_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity(ERROR)
+    logging.disable_progress_bar()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
         logging.set_verbosity(before)
+        if had_bars:
+            logging.enable_progress_bar()

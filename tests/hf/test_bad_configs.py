@@ -132,7 +132,7 @@ SMALL_CONFIGS = {name: config for name, config in CONFIGS.items() if not name.en
 def keys_of(config: dict[str, Any]) -> list[str]:
     from archcalc.hf import family_of
 
-    return sorted(family_of(config["model_type"])._known - {"model_type"})
+    return sorted(family_of(config["model_type"]).keys - {"model_type"})
 
 
 def outcome(attempt: Callable[[], Any]) -> Any:
