@@ -72,7 +72,7 @@ def covered(model_type: str) -> Covered:
             states |= compare(small(family))
         except InputError as error:
             states |= dict.fromkeys(CHECKS[:1] if check == "parameters" else CHECKS[1:], "refused")
-            missing.append(str(error))
+            missing.append(str(InputError(error.problem, allowed=error.allowed, where=error.where)))
         except Exception as error:  # whatever a class of transformers raises on a small config
             states |= dict.fromkeys(CHECKS[1:] if check == "run" else CHECKS[:1], "not checked")
             missing.append(f"transformers: {' '.join(str(error).split())[:120]}")

@@ -486,7 +486,7 @@ EXTRAS = st.builds(
     name=st.sampled_from(("contact.weight", "contact.bias", "unused_bias")),
     axes=st.lists(SIZES | st.sampled_from(get_args(Axis)), max_size=3).map(tuple),
     component=st.sampled_from(("embedding", "head", "other")),
-    kind=st.sampled_from(("trainable", "frozen", "buffer")),
+    storage=st.sampled_from(("trainable", "frozen", "buffer")),
 )
 EVERY_EXTRA = st.lists(EXTRAS, max_size=2, unique_by=lambda extra: extra.name).map(tuple)
 LABELS = st.sampled_from(

@@ -135,7 +135,7 @@ def _groups(spec: Spec, move: Move) -> int:
 
 
 def _computed(spec: Spec, name: str, shape: tuple[int, ...]) -> Tensor:
-    """What follows from the spec: a table of positions, or of a stack's rotary angles; a logit bias of zeros."""
+    """What follows from the spec: a table of positions, or of a stack's rotary angles; a bias of logits that is 0."""
     if name == "head.bias_buffer":
         return torch.zeros(shape)
     *role, table, _ = name.split(".")

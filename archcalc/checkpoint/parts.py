@@ -17,7 +17,7 @@ Pair = tuple[Tensor, Tensor]
 
 def pairs(held: Holds, stored: Tensor, ours: Sequence[Tensor], n_groups: int = 1) -> list[Pair]:
     """Views of `ours` and of what is stored. `n_groups`: the heads by which rows are told apart."""
-    whole = stored.transpose(-1, -2) if held.transposed else stored
+    whole = stored.transpose(-1, -2) if held.transposed else stored.squeeze(0) if held.as_row else stored
     if len(ours) == 1 and held.order != "turned":
         return [(ours[0], whole)]
     return _ORDERS[held.order](held.axis, whole, ours, n_groups)

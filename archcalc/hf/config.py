@@ -34,11 +34,16 @@ SIZE = _integer(1, MAX_SIZE)
 COUNT = _integer(0, MAX_SIZE)
 LAYERS = _integer(1, MAX_LAYERS)
 LAYERS_OR_NONE = _integer(0, MAX_LAYERS)
+LAYER_OR_LAST = _integer(-1, MAX_LAYERS)
 FLAG = Kind(lambda value: type(value) is bool, "true or false")
 TEXT = Kind(lambda value: isinstance(value, str), "text")
 POSITIVE = Kind(lambda value: _number(value) and 0 < value <= MAX_NUMBER, "a number > 0")
+AMOUNT = Kind(lambda value: _number(value) and 0 <= value <= MAX_NUMBER, "a number ≥ 0")
 PROBABILITY = Kind(lambda value: _number(value) and 0 <= value < 1, "a number ≥ 0 and < 1")
 SHARE = Kind(lambda value: _number(value) and 0 < value <= 1, "a number > 0 and ≤ 1")
+FACTORS = Kind(
+    lambda value: isinstance(value, list) and all(POSITIVE.allows(item) for item in value), "a list of numbers > 0"
+)
 WORDS = Kind(lambda value: isinstance(value, list) and all(isinstance(item, str) for item in value), "a list of words")
 INDICES = Kind(
     lambda value: isinstance(value, list) and all(LAYERS_OR_NONE.allows(item) for item in value),

@@ -8,6 +8,7 @@ adapter makes sure of by reading back what was written.
 from __future__ import annotations
 
 import json
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -56,6 +57,9 @@ def names(template: Template) -> Iterator[str]:
     elif isinstance(template, Mapping):
         for item in template.values():
             yield from names(item)
+    elif isinstance(template, tuple):
+        for item in template:
+            yield from names(item)
 
 
 def read(template: Template, config: Config) -> Any:
@@ -64,6 +68,8 @@ def read(template: Template, config: Config) -> Any:
         return template.read(config)
     if isinstance(template, Mapping):
         return {name: read(item, config) for name, item in template.items()}
+    if isinstance(template, tuple):
+        return [read(item, config) for item in template]
     return template
 
 
@@ -76,6 +82,11 @@ def write(template: Template, value: Any, draft: Draft) -> None:
             raise MismatchError
         for name, item in template.items():
             write(item, value.get(name), draft)
+    elif isinstance(template, tuple):
+        if not isinstance(value, list | tuple) or len(value) != len(template):
+            raise MismatchError
+        for item, part in zip(template, value, strict=True):
+            write(item, part, draft)
     elif template != value:
         raise MismatchError
 
@@ -154,7 +165,7 @@ class Word(Lens):
     """One of a config's words, in ours; where several mean the same, the first is written."""
 
     key: Key
-    meanings: Mapping[str, Any]
+    meanings: Mapping[Any, Any]
 
     def names(self) -> Iterator[str]:
         """The key's."""
@@ -164,8 +175,8 @@ class Word(Lens):
         """What the word means. Raises InputError for a word that is none of these."""
         word = self.key.read(config)
         if word not in self.meanings:
-            hint = nearest(word, self.meanings)
-            raise config.error(self.key.name, word, ", ".join(self.meanings), hint)
+            words = [str(known).lower() if isinstance(known, bool) else known for known in self.meanings]
+            raise config.error(self.key.name, word, ", ".join(words), nearest(word, words))
         return self.meanings[word]
 
     def write(self, value: Any, draft: Draft) -> None:
@@ -233,11 +244,12 @@ class Cases(Lens):
 @final
 @dataclass(frozen=True)
 class Unless(Lens):
-    """`null` where a key is null, else `other`."""
+    """`null` where a key is null, or has another value that says as much (`empty`); else `other`."""
 
     key: Key
     null: Template
     other: Template
+    empty: Any = None
 
     def names(self) -> Iterator[str]:
         """The key's, and those of both."""
@@ -247,7 +259,7 @@ class Unless(Lens):
 
     def read(self, config: Config) -> Any:
         """The one that the key chooses."""
-        return read(self.null if self.key.read(config) is None else self.other, config)
+        return read(self.null if self.key.read(config) == self.empty else self.other, config)
 
     def write(self, value: Any, draft: Draft) -> None:
         """`other` if that can say it, else `null` and the key."""
@@ -256,7 +268,7 @@ class Unless(Lens):
             write(self.other, value, attempt)
         except MismatchError:
             attempt = Draft(draft)
-            attempt.put(self.key.name, None)
+            attempt.put(self.key.name, self.empty)
             write(self.null, value, attempt)
         draft.update(attempt)
 
@@ -283,6 +295,53 @@ class Equal(Lens):
     def write(self, value: Any, draft: Draft) -> None:
         """The key's."""
         self.key.write(value, draft)
+
+
+@final
+@dataclass(frozen=True)
+class Times(Lens):
+    """A key's number times what follows from the rest of the config."""
+
+    key: Key
+    factor: Callable[[Config], float]
+
+    def names(self) -> Iterator[str]:
+        """The key's."""
+        yield from self.key.names()
+
+    def read(self, config: Config) -> Any:
+        """The product."""
+        return self.key.read(config) * self.factor(config)
+
+    def write(self, value: Any, draft: Draft) -> None:
+        """The quotient, by the keys that are written so far."""
+        if value is None:
+            raise MismatchError(self.key.name)
+        number = value / self.factor(Config(draft))
+        whole = round(number)
+        self.key.write(whole if math.isclose(number, whole, rel_tol=1e-12) else number, draft)
+
+
+@final
+@dataclass(frozen=True)
+class Twice(Lens):
+    """A key whose value is written under a second name too, whose own default may not fit."""
+
+    key: Key
+    second: str
+
+    def names(self) -> Iterator[str]:
+        """Both."""
+        yield from (*self.key.names(), self.second)
+
+    def read(self, config: Config) -> Any:
+        """The key's value, whatever stands under the second name."""
+        return self.key.read(config)
+
+    def write(self, value: Any, draft: Draft) -> None:
+        """Both."""
+        self.key.write(value, draft)
+        draft.put(self.second, value)
 
 
 @dataclass(frozen=True)

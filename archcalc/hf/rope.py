@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, final
 
 from archcalc.errors import nearest
-from archcalc.hf.config import FLAG, MAPPING, POSITIVE, SHARE, SIZE, Config
+from archcalc.hf.config import AMOUNT, FACTORS, FLAG, MAPPING, POSITIVE, SHARE, SIZE, Config
 from archcalc.hf.lens import Draft, Key, Lens, MismatchError, read, write
 from archcalc.spec.document import Document
 
@@ -15,6 +15,15 @@ CONTEXT = Key("max_position_embeddings", SIZE)
 
 _FACTOR = Key("factor", POSITIVE)
 _CONTEXT_BEFORE = "original_max_position_embeddings"
+
+# Where a scaling finds the model's context beside its own keys.
+_CONTEXT_NOW = "(context)"
+
+
+def _stretch(config: Config) -> float:
+    """How much longer the context is than before."""
+    return float(config.data[_CONTEXT_NOW] / config.get(_CONTEXT_BEFORE, SIZE))
+
 
 # Our fields of each scaling, and the keys they stand under. None: no scaling at all.
 _SCALINGS: dict[str, Document | None] = {
@@ -40,6 +49,23 @@ _SCALINGS: dict[str, Document | None] = {
         "mscale_all_dim": Key("mscale_all_dim", POSITIVE, None, null=None),
         "truncate": Key("truncate", FLAG, True),
     },
+    "longrope": {
+        "kind": "longrope",
+        "factor": Key("factor", POSITIVE, _stretch, null=_stretch),
+        "short": Key("short_factor", FACTORS),
+        "long": Key("long_factor", FACTORS),
+        "n_ctx_original": Key(_CONTEXT_BEFORE, SIZE),
+        "attention_factor": Key("attention_factor", POSITIVE, None, null=None),
+    },
+}
+# PhiMoE says what cos and sin are scaled by, for short texts and for long ones.
+MSCALES: dict[str, Document | None] = {
+    "default": None,
+    "longrope": {
+        **(_SCALINGS["longrope"] or {}),
+        "attention_factor": Key("short_mscale", POSITIVE),
+        "long_attention_factor": Key("long_mscale", POSITIVE),
+    },
 }
 _ALWAYS = {"rope_type", "type", "rope_theta", "partial_rotary_factor"}
 # Kept by some configs beside scalings that do not use them.
@@ -55,7 +81,8 @@ class Rope(Lens):
     has one; its default stands in `shared`, and `width` gives the head's width. `default` is what the class takes where
     nothing is said. `n_ctx` is the key of the context, from which a scaling may take the one before it. `kind` is the
     word of the layers whose parameters stand under it, where each kind of layer has its own; `base` is None where the
-    theta stands nowhere else.
+    theta stands nowhere else. `scalings`: the fields of each scaling that the class has. `widens`: where the part that
+    is turned is odd, the class turns one dimension more, at the frequencies of the odd width.
     """
 
     theta: float = 10_000.0
@@ -63,14 +90,16 @@ class Rope(Lens):
     default: Document | None = None
     n_ctx: Key = CONTEXT
     share: str = "partial_rotary_factor"
-    shared: float = 1.0
+    shared: float | Callable[[Config], float] = 1.0
     width: Callable[[Config], int] | None = None
     base: str | None = "rope_theta"
     kind: str = ""
+    scalings: Mapping[str, Document | None] = field(default_factory=lambda: _SCALINGS)
+    widens: bool = False
 
     def names(self) -> Iterator[str]:
         """Both spellings' keys."""
-        yield from ("rope_parameters", "rope_scaling", self.share, *filter(None, [self.base]))
+        yield from ("rope_parameters", "rope_scaling", _CONTEXT_BEFORE, self.share, *filter(None, [self.base]))
         if isinstance(self.interleaved, Lens):
             yield from self.interleaved.names()
 
@@ -80,11 +109,12 @@ class Rope(Lens):
         kind = self._kind(stated)
         position = {"kind": "rope", "theta": self._theta(config, stated), "interleaved": read(self.interleaved, config)}
         if kind is not None:
-            before = stated.data if _CONTEXT_BEFORE in stated.data else {_CONTEXT_BEFORE: self.n_ctx.read(config)}
-            position["scaling"] = read(kind, Config({**stated.data, **before}, stated.path))
+            position["scaling"] = read(kind, Config({**stated.data, **self._contexts(config, stated)}, stated.path))
         share = self._share(config, stated)
         if self.width is not None and share != 1.0:
-            position["d_rotary"] = int(self.width(config) * share)
+            position["d_rotary"] = width = int(self.width(config) * share)
+            if width % 2 and self.widens and kind is None:
+                position |= {"d_rotary": width + 1, "theta": position["theta"] ** ((width + 1) / width)}
         elif share != 1.0 and kind is not None:
             # A class that has no partial rotation ignores the share, but for scalings, which then do not fit its heads.
             inside = "partial_rotary_factor" in stated.data
@@ -105,6 +135,12 @@ class Rope(Lens):
             parameters["partial_rotary_factor"] = _share_of(value["d_rotary"], self.width(Config(draft)))
         write(self.interleaved, value["interleaved"], draft)
         self._put(draft, {name: item for name, item in parameters.items() if item is not None})
+
+    def _contexts(self, config: Config, stated: Config) -> Document:
+        """The model's context and the one before it: beside the rotation's keys, among them, or the same."""
+        now = self.n_ctx.read(config)
+        inside = stated.data.get(_CONTEXT_BEFORE, now)
+        return {_CONTEXT_NOW: now, _CONTEXT_BEFORE: Key(_CONTEXT_BEFORE, SIZE, inside, null=inside).read(config)}
 
     def _put(self, draft: Draft, parameters: Document) -> None:
         """Beside those of the other kinds of layers, or alone."""
@@ -137,10 +173,10 @@ class Rope(Lens):
         """The template of the scaling that is stated. Raises InputError for one that we cannot express."""
         name = next((name for name in ("rope_type", "type") if stated.data.get(name) is not None), None)
         rope_type = stated.data[name] if name else "default"
-        if not isinstance(rope_type, str) or rope_type not in _SCALINGS:
-            hint = nearest(rope_type, _SCALINGS) if isinstance(rope_type, str) else ""
-            raise stated.error(name or "rope_type", rope_type, ", ".join(_SCALINGS), hint)
-        kind = _SCALINGS[rope_type]
+        if not isinstance(rope_type, str) or rope_type not in self.scalings:
+            hint = nearest(rope_type, self.scalings) if isinstance(rope_type, str) else ""
+            raise stated.error(name or "rope_type", rope_type, ", ".join(self.scalings), hint)
+        kind = self.scalings[rope_type]
         known = {key.name for key in (kind or {}).values() if isinstance(key, Key)}
         stated.ignore_but(_ALWAYS | known | _UNUSED)
         return kind
@@ -153,11 +189,61 @@ class Rope(Lens):
         outside = Key(self.share, SHARE, self.shared, null=self.shared).read(config)
         return float(Key("partial_rotary_factor", SHARE, outside, null=outside).read(stated))
 
-    @staticmethod
-    def _written(scaling: Document | None) -> tuple[str, Document | None]:
+    def _written(self, scaling: Document | None) -> tuple[str, Document | None]:
         if scaling is None:
             return "default", None
-        return scaling["kind"], _SCALINGS.get(scaling["kind"])
+        return scaling["kind"], self.scalings.get(scaling["kind"])
+
+
+@final
+@dataclass(frozen=True)
+class OwnTheta(Lens):
+    """A rotary position whose theta is the layer's own, if one is said; a theta of 0 is no position (Granite)."""
+
+    rope: Rope
+    key: Key = Key("layer_rope_theta", AMOUNT, None, null=None)  # noqa: RUF009 - frozen
+
+    def names(self) -> Iterator[str]:
+        """Those of both."""
+        yield from (*self.rope.names(), *self.key.names())
+
+    def read(self, config: Config) -> Document | None:
+        """The position with its own theta, or None."""
+        own = self.key.read(config)
+        if own == 0:
+            return None
+        return self.rope.read(config) | ({} if own is None else {"theta": float(own)})
+
+    def write(self, value: Any, draft: Draft) -> None:
+        """The layer's own theta, beside the class's, which no layer then reads."""
+        if value is None:
+            draft.put(self.key.name, 0)
+            return
+        self.rope.write({**value, "theta": self.rope.theta}, draft)
+        draft.put(self.key.name, value["theta"])
+
+
+@final
+@dataclass(frozen=True)
+class Rotates(Lens):
+    """Whether layers of a kind rotate: a null among `rope_parameters` says that they do not (Beam)."""
+
+    kind: str
+    default: bool
+
+    def names(self) -> Iterator[str]:
+        """The mapping that speaks of all kinds."""
+        yield "rope_parameters"
+
+    def read(self, config: Config) -> bool:
+        """True or false."""
+        stated = Key("rope_parameters", MAPPING, {}, null={}).read(config)
+        return stated[self.kind] is not None if self.kind in stated else self.default
+
+    def write(self, value: Any, draft: Draft) -> None:
+        """The null."""
+        if not value:
+            draft["rope_parameters"] = {**draft.get("rope_parameters", {}), self.kind: None}
 
 
 def _share_of(d_rotary: int, width: int) -> float:

@@ -48,6 +48,7 @@ _OTHERS = {
     "mask_token_id": 4,
     "query_pre_attn_scalar": D_HEAD,
 }
+_LEFT_OUT = {"head_dim", "n_routed_experts", "num_experts_per_tok", "moe_intermediate_size", "n_group", "topk_group"}
 TOKENS = ("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id")
 SMALL: dict[str, int] = {name: size for size, names in _SIZES for name in names.split()} | _OTHERS
 
@@ -55,10 +56,10 @@ SMALL: dict[str, int] = {name: size for size, names in _SIZES for name in names.
 def small(family: Family) -> dict[str, Any]:
     """Return a config of a family in which every size that its class knows is small, unless it is left out by default.
 
-    A vocabulary is always stated, and so is a head's width where the family reads it.
+    A vocabulary is always stated, and so are what some classes leave out by default, where the family reads it.
     """
     defaults = known.keys(family.model_type)
-    always = {"vocab_size", *TOKENS, *({"head_dim"} & family.keys)}
+    always = {"vocab_size", *TOKENS, *(_LEFT_OUT & family.keys)}
     sizes = {
         name: value
         for name, value in SMALL.items()

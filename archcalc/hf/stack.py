@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, final
 
 from archcalc.hf.config import FLAG, INDICES, SIZE, WORDS, Config
 from archcalc.hf.lens import Draft, Key, Lens, MismatchError, Template, names, read, write
 from archcalc.spec.document import Document
+
+INDEX = "(index of the layer)"
 
 
 class Schedule(ABC):
@@ -83,6 +85,59 @@ class Listed(Schedule):
 
 @final
 @dataclass(frozen=True)
+class Both(Schedule):
+    """One schedule for the attentions and one for the feed-forwards: "global_moe"."""
+
+    attention: Schedule
+    ffn: Schedule
+
+    def names(self) -> Iterator[str]:
+        """Those of both."""
+        yield from self.attention.names()
+        yield from self.ffn.names()
+
+    def read(self, config: Config, n_layers: int) -> list[str]:
+        """Both kinds in one word."""
+        pairs = zip(self.attention.read(config, n_layers), self.ffn.read(config, n_layers), strict=True)
+        return ["_".join(pair) for pair in pairs]
+
+    def write(self, kinds: Sequence[str], draft: Draft) -> None:
+        """Each by its own schedule."""
+        pairs = [kind.rpartition("_") for kind in kinds]
+        self.attention.write([attention for attention, _, _ in pairs], draft)
+        self.ffn.write([ffn for _, _, ffn in pairs], draft)
+
+
+@final
+@dataclass(frozen=True)
+class Interval(Schedule):
+    """A mixture of experts in every `step`-th layer from `start` to `end` (ERNIE); an end of -1 is the last layer."""
+
+    start: Key
+    end: Key
+    step: Key
+
+    def names(self) -> Iterator[str]:
+        """Those of the three."""
+        for key in (self.start, self.end, self.step):
+            yield from key.names()
+
+    def read(self, config: Config, n_layers: int) -> list[str]:
+        """'moe' where the step falls within start and end."""
+        start, end, step = (key.read(config) for key in (self.start, self.end, self.step))
+        last = n_layers - 1 if end == -1 else end
+        return ["dense" if (index + 1) % step or not start <= index <= last else "moe" for index in range(n_layers)]
+
+    def write(self, kinds: Sequence[str], draft: Draft) -> None:
+        """The first mixture, the last, and what lies between two; reading back shows whether that is all."""
+        sparse = [index for index, kind in enumerate(kinds) if kind == "moe"]
+        draft.put(self.start.name, sparse[0] if sparse else len(kinds))
+        draft.put(self.end.name, sparse[-1] if sparse else -1)
+        draft.put(self.step.name, sparse[1] - sparse[0] if len(sparse) > 1 else 1)
+
+
+@final
+@dataclass(frozen=True)
 class DenseFirst(Schedule):
     """So many dense layers, then mixtures of experts (DeepSeek)."""
 
@@ -105,7 +160,7 @@ class DenseFirst(Schedule):
 @final
 @dataclass(frozen=True)
 class Sparse(Schedule):
-    """A mixture of experts in every so-manieth layer, but for those listed (Qwen MoE)."""
+    """Every `step`-th layer is a mixture of experts, except those listed as dense (Qwen MoE)."""
 
     step: Key
     dense: Key
@@ -170,12 +225,17 @@ class Stack(Lens):
 
     The name of a kind becomes its layers' name where a stack has several. A layer is matched with the kinds in their
     order, so one with a window of null stands before one whose window is a key.
+
+    `lists`: keys that may hold a list, an item for each layer, and the name under which a layer's template reads its
+    own. A template may read the layer's index under `INDEX`, if `by_index`.
     """
 
     count: Key
     kinds: Mapping[str, Template]
     schedule: Schedule = Uniform()
     around: Template = None
+    lists: Mapping[str, str] = field(default_factory=dict)
+    by_index: bool = False
 
     def names(self) -> Iterator[str]:
         """All that count, schedule, kinds and what is around them read."""
@@ -183,43 +243,90 @@ class Stack(Lens):
         yield from self.schedule.names()
         yield from names(self.kinds)
         yield from names(self.around)
+        yield from self.lists
 
     def read(self, config: Config) -> Document:
         """n_layers, runs, and what is around them."""
         n_layers = self.count.read(config)
         kinds = self.schedule.read(config, n_layers)
-        layers = {kind: read(self.kinds[kind], config) for kind in dict.fromkeys(kinds)}
+        own = self._own(config, n_layers)
+        documents: dict[str, Document] = {}
+        order = []
+        for label, (kind, data) in zip(_labels(kinds, own), zip(kinds, own, strict=True), strict=True):
+            if label not in documents:
+                documents[label] = read(self.kinds[kind], config.nested({**config.data, **data}, config.path))
+            order.append(label)
         # Kinds that the config makes alike (a window of null) are one.
-        alike = {kind: next(other for other in layers if layers[other] == layers[kind]) for kind in layers}
-        kinds = [alike[kind] for kind in kinds]
-        if len(set(kinds)) > 1:
-            layers = {kind: {"name": kind} | layer for kind, layer in layers.items()}
-        runs = [run | {"pattern": [layers[kind] for kind in run["pattern"]]} for run in runs_of(kinds)]
+        alike = {label: next(other for other in documents if documents[other] == documents[label]) for label in order}
+        order = [alike[label] for label in order]
+        if len(set(order)) > 1:
+            documents = {label: {"name": label} | layer for label, layer in documents.items()}
+        runs = [run | {"pattern": [documents[label] for label in run["pattern"]]} for run in runs_of(order)]
         return {"n_layers": n_layers, "runs": runs, **read(self.around or {}, config)}
+
+    def _own(self, config: Config, n_layers: int) -> list[dict[str, Any]]:
+        """What each layer reads beside the config: its items of the lists, and its index."""
+        own: list[dict[str, Any]] = [{INDEX: index} if self.by_index else {} for index in range(n_layers)]
+        for key, name in self.lists.items():
+            items = config.data.get(key)
+            if isinstance(items, list):
+                if len(items) != n_layers:
+                    raise config.error(key, f"{len(items)} items", f"{n_layers}, one for each layer")
+                own = [data | {key: item, name: item} for data, item in zip(own, items, strict=True)]
+            elif items is not None and (name == key or key not in names(self.kinds)):
+                raise config.error(key, items, "a list, or null")
+        return own
 
     def write(self, value: Any, draft: Draft) -> None:
         """The keys of each layer's kind, of their order, and of what is around them."""
         if value is None:
             raise MismatchError
         layers = _layers(value)
-        kinds = {}
-        for text in dict.fromkeys(layers):
-            kinds[text] = self._kind(json.loads(text), draft)
         draft.put(self.count.name, len(layers))
-        self.schedule.write([kinds[text] for text in layers], draft)
+        kinds, own = self._kinds(layers, draft)
+        for key, name in self.lists.items():
+            items = [data.get(name) for data in own]
+            if name != key and len({json.dumps(item) for item in items}) == 1:
+                draft.update({name: items[0]} if name in own[0] else {})
+            elif None not in items:
+                draft.put(key, items)
+        self.schedule.write(kinds, draft)
         write(self.around or {}, value, draft)
 
-    def _kind(self, layer: Document, draft: Draft) -> str:
-        """The first kind that a layer can be, its keys put into the draft."""
+    def _kinds(self, layers: Sequence[str], draft: Draft) -> tuple[list[str], list[Draft]]:
+        """Each layer's kind, and the keys of its own; the keys of all are put into the draft."""
+        found: dict[tuple[str, int], tuple[str, Draft]] = {}
+        places = [(text, index if self.by_index else 0) for index, text in enumerate(layers)]
+        for text, index in dict.fromkeys(places):
+            found[text, index] = self._kind(json.loads(text), index, draft)
+        return [found[place][0] for place in places], [found[place][1] for place in places]
+
+    def _kind(self, layer: Document, index: int, draft: Draft) -> tuple[str, Draft]:
+        """The first kind that a layer can be, and the keys of its own; the others are put into the draft."""
         for kind, template in self.kinds.items():
-            attempt = Draft(draft)
+            attempt = Draft(draft, **({INDEX: index} if self.by_index else {}))
             try:
                 write(template, layer, attempt)
             except MismatchError:
                 continue
+            attempt.pop(INDEX, None)
+            own = Draft({name: attempt.pop(name) for name in self.lists.values() if name in attempt})
             draft.update(attempt)
-            return kind
+            return kind, own
         raise MismatchError
+
+
+def _labels(kinds: Sequence[str], own: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Each layer's kind, numbered where layers of a kind have something of their own."""
+    found: dict[str, list[str]] = {}
+    labels = []
+    for kind, data in zip(kinds, own, strict=True):
+        variants, text = found.setdefault(kind, []), json.dumps(data)
+        if text not in variants:
+            variants.append(text)
+        number = variants.index(text)
+        labels.append(f"{kind}_{number + 1}" if number else kind)
+    return labels
 
 
 def runs_of(kinds: Sequence[str]) -> list[dict[str, Any]]:

@@ -30,7 +30,8 @@ class Holds:
     `order`: one after the other; or row by row in turn (gpt-oss); or head by head in turn (GPT-NeoX: a kv head's
     queries, its key, its value); or turned, the rows that rotate together side by side (LLaMA in GGUF). `transposed`
     swaps the last two axes of the result (GPT-2's Conv1D is [in, out]). `beside`: another canonical tensor without
-    which it is not this row that holds them. `plus`: what is stored is more than ours by so much.
+    which it is not this row that holds them. `plus`: what is stored is more than ours by so much. `as_row`: stored as
+    a matrix of one row (ERNIE's corrections).
     """
 
     name: str
@@ -40,6 +41,7 @@ class Holds:
     transposed: bool = False
     beside: str = ""
     plus: float = 0.0
+    as_row: bool = False
 
     @cached_property
     def _patterns(self) -> tuple[re.Pattern[str], ...]:
@@ -72,7 +74,7 @@ class Holds:
             joined[self.axis] += other[self.axis]
         if self.transposed:
             joined[-1], joined[-2] = joined[-2], joined[-1]
-        return tuple(joined)
+        return (1, *joined) if self.as_row else tuple(joined)
 
 
 @dataclass(frozen=True)

@@ -144,3 +144,10 @@ LLAMA_EXPERTS = (
     *same("layers.{i}.ffn.router", "model.layers.{i}.mlp.gate"),
 )
 LLAMA_DENSE = (*LLAMA_OUTSIDE, *LLAMA_ATTENTION, *LLAMA_NORMS, *LLAMA_FFN)
+# Experts that every token takes, and the numbers that correct the choice of the others.
+SHARED_EXPERTS = renamed(
+    {"gate": "gate_proj", "up": "up_proj", "down": "down_proj"},
+    "layers.{i}.ffn.shared.",
+    "model.layers.{i}.mlp.shared_experts.",
+)
+CORRECTION = Holds("model.layers.{i}.mlp.gate.e_score_correction_bias", ("layers.{i}.ffn.correction_bias",))

@@ -61,7 +61,7 @@ def _ending(spec: Spec, stacks: list[StackReader], table: Table, x: Tensor) -> F
         yield from under("head.", head.leaves(spec.head, d, x, _head_width(spec, d), here))
     for part in spec.extras:
         axes = tuple(extras.size(axis, d, table, stacks) for axis in part.axes)
-        yield Weight(f"extras.{part.name}", axes, part.component, kind=part.kind)
+        yield Weight(f"extras.{part.name}", axes, part.component, kind=part.storage)
 
 
 def _ledger(found: Iterable[tuple[str, Placed]], spec: Spec, table: Table) -> Ledger:

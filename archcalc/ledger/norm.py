@@ -59,7 +59,7 @@ def _rmsnorm(part: RMSNorm, name: str, x: Tensor, here: Pass, component: Compone
     yield from saved(name, component, wide, wide.new("1/root of the mean square", *x.axes[:-1], ONE))
     normed = wide.new("normed")
     if not part.weight:
-        return normed.as_dtype(x.dtype)
+        return x.new(name.rpartition(".")[2])
     if part.unit_offset:
         yield from saved(name, component, normed, wide.new("1 + weight", x.axes[-1]))
         return x.new(name.rpartition(".")[2])

@@ -20,10 +20,10 @@ class Extras(nn.Module):
             *path, name = part.name.split(".")
             holder = self._holder(path)
             tensor = torch.empty([_size(axis, model) for axis in part.axes])
-            if part.kind == "buffer":
+            if part.storage == "buffer":
                 holder.register_buffer(name, tensor)
             else:
-                holder.register_parameter(name, nn.Parameter(tensor, requires_grad=part.kind == "trainable"))
+                holder.register_parameter(name, nn.Parameter(tensor, requires_grad=part.storage == "trainable"))
 
     def _holder(self, path: list[str]) -> nn.Module:
         holder: nn.Module = self

@@ -128,7 +128,8 @@ def _walk(node: Any, path: tuple[str, ...]) -> Iterator[tuple[Any, Any, tuple[st
     for key, value in list(items):
         here = (*path, str(key))
         yield node, key, here
-        yield from _walk(value, here)
+        if isinstance(value, dict | list):
+            yield from _walk(value, here)
 
 
 def _field_names(full: Document) -> set[str]:

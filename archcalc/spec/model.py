@@ -120,7 +120,7 @@ class Extra(Part, frozen=True, kw_only=True):
     name: Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]*(\.[a-z0-9_]+)*$", max_length=100)]
     axes: Annotated[tuple[Size | Axis, ...], msgspec.Meta(max_length=8)]
     component: Literal["embedding", "head", "other"] = "other"
-    kind: Literal["trainable", "frozen", "buffer"] = "trainable"
+    storage: Literal["trainable", "frozen", "buffer"] = "trainable"
 
 
 class Dropout(Part, frozen=True, kw_only=True):

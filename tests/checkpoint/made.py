@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -59,7 +60,8 @@ FIXED = ("embed_positions", "inv_freq")
 def random_model(name: str, **more: Any) -> Any:
     """A model of transformers in fp32, every weight and stored buffer random, its kernels eager."""
     model_type = name.split(" ")[0]
-    config = transformers.AutoConfig.for_model(model_type, **CONFIGS[name] | more)
+    # transformers writes into the mappings that it is given.
+    config = transformers.AutoConfig.for_model(model_type, **copy.deepcopy(CONFIGS[name]) | more)
     config._attn_implementation = "sdpa" if name in FUSED else "eager"
     config._experts_implementation = "eager"
     torch.manual_seed(1)

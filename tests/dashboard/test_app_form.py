@@ -179,7 +179,7 @@ def test_a_mistake_that_is_not_drawn_is_told_on_top_and_led_to() -> None:
     assert [option.content_icon for option in at.segmented_control(key="f..#").proto.options] == [
         *[""] * 3,
         ":material/error:",
-        *[""] * 2,
+        *[""] * 3,
     ]
     at.button(key="f.go").click().run()
     assert at.segmented_control(key="f..#").value == "decoder"
@@ -260,11 +260,14 @@ def choices(document: Document) -> list[tuple[Path, str]]:
     ]
 
 
-# What leaves nothing of a model, or a source that nobody reads, only the visitor can make good.
+# What leaves nothing of a model, or a part that nobody reads, only the visitor can make good.
 _EMPTY = (
     "neither an encoder nor a decoder",
     "no layer attends to the encoder",
     "the required field 'norm' is missing",
+    "nothing reads it",
+    "is of a head that scores the vocabulary",
+    "a decoder reads a text bit by bit",
 )
 
 

@@ -40,7 +40,7 @@ def of(layer: dict[str, Any], *slots: str, how: dict[str, Any] | None = None, **
     return [line for line in found if not slots or line.startswith((*slots, *shared))]
 
 
-Q_OF_NORM = f"attn.q: normed, {STATES}, bf16"
+Q_OF_NORM = f"attn.q: attn_norm, {STATES}, bf16"
 QUERIES, KEYS = f"attn.scores: q, {WIDE}, bf16", f"attn.scores: k of each head, {HEADS}, bf16"
 PATTERN = f"attn.softmax: pattern, {SQUARE}, fp32"
 ROUNDED, VALUES = f"attn.values: pattern, {SQUARE}, bf16", f"attn.values: v of each head, {HEADS}, bf16"
@@ -166,7 +166,7 @@ LATENT = [
     "attn.out: attended, batch seq n_heads·d_v, bf16",
 ]
 Q_LATENT = [
-    "attn.q_down: normed, batch seq d_model, bf16",
+    "attn.q_down: attn_norm, batch seq d_model, bf16",
     "attn.q_down_norm: q_down, batch seq q_rank, fp32",
     f"attn.q_down_norm: {ROOT}, batch seq 1, fp32",
     "attn.q_down_norm: normed, batch seq q_rank, bf16",
@@ -211,7 +211,7 @@ def test_a_plain_feed_forward(activation: str):
     of_input, made = ACTIVATED[activation]
     labels = [label.format("up") for label in of_input]
     last = [] if made in of_input else [f"ffn.down: {made.format('up')}, {HIDDEN}, bf16"]
-    expected = [f"ffn.up: normed, {STATES}, bf16", *(f"ffn.activation: {x}, {HIDDEN}, bf16" for x in labels), *last]
+    expected = [f"ffn.up: ffn_norm, {STATES}, bf16", *(f"ffn.activation: {x}, {HIDDEN}, bf16" for x in labels), *last]
     assert of({"ffn": PLAIN | {"activation": activation}}, "ffn.") == expected
 
 
@@ -224,7 +224,7 @@ def test_a_gated_feed_forward(activation: str):
     else:
         labels += ["up"] if made in labels else [made, "up"]
     assert of({"ffn": {"kind": "gated", "d_ff": 11, "activation": activation}}, "ffn.") == [
-        f"ffn.gate: normed, {STATES}, bf16",
+        f"ffn.gate: ffn_norm, {STATES}, bf16",
         *(f"ffn.activation: {x}, {HIDDEN}, bf16" for x in labels),
         f"ffn.down: gated, {HIDDEN}, bf16",
     ]
@@ -233,7 +233,7 @@ def test_a_gated_feed_forward(activation: str):
 def test_an_activation_that_learns():
     of_x = [f"ffn.activation: {x}, {HIDDEN}, bf16" for x in ("up", "expm1", "expm1 - x", "alpha_p · x")]
     assert of({"ffn": PLAIN | {"activation": "xielu"}}, "ffn.") == [
-        f"ffn.up: normed, {STATES}, bf16",
+        f"ffn.up: ffn_norm, {STATES}, bf16",
         "ffn.activation: alpha_n, 1, bf16",
         "ffn.activation: alpha_p, 1, bf16",
         *of_x,
@@ -245,7 +245,7 @@ def test_an_activation_that_learns():
 def test_hidden_units_are_normed_before_the_last_matrix():
     found = of({"ffn": PLAIN | {"activation": "relu", "down_norm": LN}}, "ffn.", dropout=DROPOUT)
     assert found == [
-        f"ffn.up: normed, {STATES}, bf16",
+        f"ffn.up: ffn_norm, {STATES}, bf16",
         f"ffn.activation: activated, {HIDDEN}, bf16",
         f"ffn.activation: dropout mask, {HIDDEN}, bf16",
         f"ffn.down_norm: activated, {HIDDEN}, bf16",
@@ -258,7 +258,7 @@ def test_hidden_units_are_normed_before_the_last_matrix():
 
 EACH, CHOICES = "batch n_active·seq", "batch seq n_active"
 ROUTER = [
-    f"ffn.router: normed, {STATES}, bf16",
+    f"ffn.router: ffn_norm, {STATES}, bf16",
     "ffn.router: scores, batch seq n_experts, fp32",
     f"ffn.router: chosen experts, {CHOICES}, int64",
 ]
@@ -337,7 +337,7 @@ def test_an_ungated_mixture():
 
 BARE_NORM = [f"ffn_norm: states, {STATES}, fp32", f"ffn_norm: {ROOT}, {ONE}, fp32"]
 NORMS: list[tuple[dict[str, Any], dict[str, Any], list[str]]] = [
-    (BARE, {}, [*BARE_NORM, f"ffn.up: normed, {STATES}, bf16"]),
+    (BARE, {}, [*BARE_NORM, f"ffn.up: ffn_norm, {STATES}, bf16"]),
     (RMS, {}, [*BARE_NORM, f"ffn_norm: normed, {STATES}, bf16", f"ffn.up: ffn_norm, {STATES}, bf16"]),
     (
         RMS | {"unit_offset": True},
@@ -371,6 +371,18 @@ NORMS: list[tuple[dict[str, Any], dict[str, Any], list[str]]] = [
 @pytest.mark.parametrize(("norm", "how", "expected"), NORMS, ids=lambda value: str(value)[:40])
 def test_norms(norm: dict[str, Any], how: dict[str, Any], expected: list[str]):
     assert of({"norm": norm, "ffn": PLAIN}, "ffn_norm", "ffn.up", how=how) == expected
+
+
+def test_a_norm_of_what_a_norm_without_weights_made():
+    """Two tensors of one shape in one place, told apart by what they are called."""
+    arm = {"name": "attn", "part": GQA}
+    branches = [
+        {"arms": [arm], "norm_in": LN, "norm_after": BARE},
+        {"arms": [{"name": "ffn", "part": PLAIN}], "norm_in": RMS},
+    ]
+    found = of({"branches": branches, "norm": None}, "ffn_norm", how={"dtype": "fp32"})
+    states = [f"ffn_norm: attn_after_norm, {STATES}, fp32", f"ffn_norm: {ROOT}, {ONE}, fp32"]
+    assert found == [MASK, *states, f"ffn_norm: normed, {STATES}, fp32"]
 
 
 # What the first operation of each part reads, and the norms: (who keeps it, what it is called), by placement.

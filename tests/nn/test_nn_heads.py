@@ -255,7 +255,7 @@ def test_extras_are_held_by_name() -> None:
     extras = [
         {"name": "contact_head.regression.weight", "axes": [1, "all_heads"], "component": "head"},
         {"name": "contact_head.regression.bias", "axes": [1], "component": "head"},
-        {"name": "unused_bias", "axes": ["vocab_size"], "kind": "buffer"},
+        {"name": "unused_bias", "axes": ["vocab_size"], "storage": "buffer"},
     ]
     model = build(load(bert().spec | {"extras": extras}), "cpu")
     held = {name: tuple(x.shape) for name, x in model.state_dict().items() if name.startswith("extras.")}

@@ -535,8 +535,8 @@ ESM = derived(
     attention=biases(True)
     | {"position": Cases(KIND, {"table": None, "rope": {"kind": "rope", "theta": positive("rope_theta", 10_000.0)}})},
     extras=(
-        {"name": "contact_head.weight", "axes": (1, "all_heads"), "component": "other", "kind": "trainable"},
-        {"name": "contact_head.bias", "axes": (1,), "component": "other", "kind": "trainable"},
+        {"name": "contact_head.weight", "axes": (1, "all_heads"), "component": "other", "storage": "trainable"},
+        {"name": "contact_head.bias", "axes": (1,), "component": "other", "storage": "trainable"},
     ),
     names=AROUND
     | LAYER

@@ -530,7 +530,6 @@ PHI3 = decoder(
         LLAMA_NORMS,
         GATE_UP,
     ),
-    harmless=keys("original_max_position_embeddings"),
     also=NO_PADDING,
 )
 

@@ -1,31 +1,155 @@
 """Decoders like LLaMA whose feed-forwards are mixtures of experts."""
 
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from archcalc.hf.config import INDICES
-from archcalc.hf.families.llama_like import QWEN_WINDOW, sliding, window
+from archcalc.hf.config import AMOUNT, COUNT, INDICES, LAYER_OR_LAST, LAYERS_OR_NONE, MAPPING, SIZE, TEXT, Config, Kind
+from archcalc.hf.families.llama_like import GEMMA_NORMS, PATTERN, QWEN_WINDOW, root_of_width, sliding, window
+from archcalc.hf.family import derived
 from archcalc.hf.gguf_map import EXPERT_KEYS, HEAD_DIM, SIZES, STRAIGHT, GgufMap
-from archcalc.hf.lens import Given, Key, Must
-from archcalc.hf.spellings import ONE_BY_ONE, TIED, TIED_EXPERTS, Spelling
-from archcalc.hf.stack import Sparse
-from archcalc.hf.templates.decoder import BIASED, decoder, windows
-from archcalc.hf.tensors import Holds, same
+from archcalc.hf.lens import REQUIRED, Cases, Given, Key, Must, Unless, Via, Word
+from archcalc.hf.rope import MSCALES, OwnTheta, Rotates
+from archcalc.hf.spellings import TIED, TIED_EXPERTS
+from archcalc.hf.stack import INDEX, Both, DenseFirst, Interval, Listed, Schedule, Sparse
+from archcalc.hf.templates.decoder import BIASED, LAYER, MLP_BIAS, OUT_NORMS, WINDOWS, crossed, decoder, windows
+from archcalc.hf.tensors import Holds, joined, renamed, same
 from archcalc.hf.vocabulary import (
+    CORRECTION,
     LLAMA_ATTENTION,
     LLAMA_DENSE,
     LLAMA_EXPERTS,
+    LLAMA_FFN,
     LLAMA_NORMS,
     LLAMA_OUTSIDE,
     QK_NORMS,
+    SHARED_EXPERTS,
     activation,
     biases,
+    dropout,
     flag,
     keys,
+    layernorm,
+    layers,
     positive,
     rmsnorm,
     size,
 )
 
+# ------------------------------------------------------------------------------------------------------ what many share
+
+
+def experts(n_experts: Key, n_active: Key, d_expert: Key, **more: Any) -> dict[str, Any]:
+    """Return a mixture of experts with these sizes."""
+    sizes = {"n_experts": n_experts, "n_active": n_active, "d_expert": d_expert}
+    return {"kind": "moe", **sizes, "activation": activation("silu"), **more}
+
+
+def layers_that(are_dense: Callable[[Config, int], bool], *also: Key) -> Listed:
+    """Return the schedule `mlp_layer_types`, or else what `are_dense` says of a layer, from the keys `also`."""
+    words = {"sparse": "moe", "dense": "dense"}
+    return Listed(words, lambda config, index: "dense" if are_dense(config, index) else "moe", also, "mlp_layer_types")
+
+
+CORRECTED = {"choose": "sigmoid", "correction": "buffer"}
+GROUPED = {"n_groups": size("n_group", 1), "n_active_groups": size("topk_group", 1)}
+SPARSE_STEP = Sparse(size("decoder_sparse_step", 1), Key("mlp_only_layers", INDICES, (), null=()))
+FIRST_DENSE = Key("first_k_dense_replace", LAYERS_OR_NONE, 1)
+DEPTH = layers(49)
+FULL_LAYERS = Key("max_window_layers", LAYERS_OR_NONE, 28)
+FULL_LAYERS_62 = Key("max_window_layers", LAYERS_OR_NONE, 62)
+
+USE_BIAS = flag("use_bias", False)
+ERNIE_SHARED = Key("moe_num_shared_experts", COUNT, 2)
+COHERE_WIDTH = size("intermediate_size", 22528)
+COHERE_SHARED = Key("num_shared_experts", COUNT, 0)
+FIRST_DENSE_0 = Key("first_k_dense_replace", LAYERS_OR_NONE, 0)
+PREFIX_PATTERN = size("prefix_dense_sliding_window_pattern", 1)
+NO_PATTERN = Via(PREFIX_PATTERN, lambda period: period == 1, lambda none: 1 if none else 2)
+
+MLP_CORRECTION = Holds("model.layers.{i}.mlp.e_score_correction_bias", ("layers.{i}.ffn.correction_bias",))
+SHARED_EXPERT = renamed(
+    {"gate": "gate_proj", "up": "up_proj", "down": "down_proj"},
+    "layers.{i}.ffn.shared.",
+    "model.layers.{i}.mlp.shared_expert.",
+)
+SINKS = Holds("model.layers.{i}.self_attn.sinks", ("layers.{i}.attn.sinks",))
+GATE, UP, DOWN = (f"layers.{{i}}.ffn.experts.{part}" for part in ("gate", "up", "down"))
+EXPERTS = "model.layers.{i}.mlp.experts"
+
+
+def bare(default: int) -> dict[str, dict[str, Any]]:
+    """Return global layers that do not rotate, and sliding ones that do."""
+    return {"global": {"window": None, "position": None}, "sliding": {"window": size("sliding_window", default)}}
+
+
+def first_dense(config: Config, index: int) -> bool:
+    """The first layers are dense."""
+    return bool(index < FIRST_DENSE.read(config))
+
+
+def lower_layers(config: Config, index: int) -> str:
+    """Every second of the layers below max_window_layers slides, if there is a window (Qwen2-MoE)."""
+    lower = index % 2 == 0 and index < FULL_LAYERS.read(config)
+    return "sliding" if lower and QWEN_WINDOW.read(config) else "global"
+
+
+def above(config: Config, index: int) -> str:
+    """The layers above max_window_layers slide, if there is a window."""
+    return "sliding" if index >= FULL_LAYERS_62.read(config) and window(4096).read(config) else "global"
+
+
+def all_but_fourths(config: Config, index: int) -> str:
+    """The first two layers, every fourth and the last are global (Flint)."""
+    return "global" if index < 2 or index % 4 == 1 or index == DEPTH.read(config) - 1 else "sliding"
+
+
+def cohere_window(config: Config, index: int) -> str:
+    """The dense layers in front and the mixtures behind them each have a period of sliding layers (Cohere 2 MoE)."""
+    n_dense = FIRST_DENSE_0.read(config)
+    key, index = (PREFIX_PATTERN, index) if index < n_dense else (PATTERN, index - n_dense)
+    return "sliding" if (index + 1) % key.read(config) else "global"
+
+
+def unless_said(share: float) -> Callable[[Config], float]:
+    """Return the part of a head that turns where nothing at all is said of rotations; else it is all of it."""
+    return lambda config: share if config.data.get("rope_parameters") is None else 1.0
+
+
+def unless_scaled(share: float, kind: str) -> Callable[[Config], float]:
+    """Return the part of a head that turns where a kind of layers says none; all of it, if its rotation is scaled."""
+
+    def part(config: Config) -> float:
+        parameters = Key("rope_parameters", MAPPING, {}, null={}).read(config)
+        stated = Key(kind, MAPPING, {}, null={}).read(Config(parameters, "rope_parameters"))
+        return share if stated.get("rope_type", stated.get("type", "default")) == "default" else 1.0
+
+    return part
+
+
+def floor_head(config: Config) -> int:
+    """The width of a head where none is said: rounded down (GLM-4.5)."""
+    return int(size("hidden_size", 4096).read(config) // size("num_attention_heads", 96).read(config))
+
+
+def share_of_head(config: Config) -> float:
+    """The part of a head that turns: all of it, or `rotary_dim` of it (MiniMax-M2)."""
+    width = size("head_dim", 128).read(config)
+    return float(size("rotary_dim", width, null=width).read(config) / width)
+
+
+# ------------------------------------------------------------------------------------------ Mixtral, Qwen3-MoE, gpt-oss
+
+MIXTRAL_SPELLING = replace(
+    TIED_EXPERTS,
+    renamed={
+        r"\.block_sparse_moe\.": ".mlp.",
+        r"(\.experts\.\d+)\.w1\.": r"\1.gate_proj.",
+        r"(\.experts\.\d+)\.w2\.": r"\1.down_proj.",
+        r"(\.experts\.\d+)\.w3\.": r"\1.up_proj.",
+    },
+)
 MIXTRAL = decoder(
     "mixtral",
     "MixtralForCausalLM",
@@ -45,16 +169,7 @@ MIXTRAL = decoder(
     },
     tensors=(LLAMA_OUTSIDE, LLAMA_ATTENTION, LLAMA_NORMS, LLAMA_EXPERTS),
     harmless=keys("router_jitter_noise layer_types"),
-    spelling=Spelling(
-        renamed={
-            r"\.block_sparse_moe\.": ".mlp.",
-            r"(\.experts\.\d+)\.w1\.": r"\1.gate_proj.",
-            r"(\.experts\.\d+)\.w2\.": r"\1.down_proj.",
-            r"(\.experts\.\d+)\.w3\.": r"\1.up_proj.",
-        },
-        one_by_one=ONE_BY_ONE,
-        copies=TIED.copies,
-    ),
+    spelling=MIXTRAL_SPELLING,
 )
 
 QWEN3_EXPERTS: dict[str, Any] = {
@@ -77,7 +192,7 @@ QWEN3_MOE = decoder(
     d_ff=6144,
     attention=BIASED | {"qk_norm": "head", "window": QWEN_WINDOW},
     feeds={"moe": QWEN3_EXPERTS, "dense": None},
-    schedule=Sparse(size("decoder_sparse_step", 1), Key("mlp_only_layers", INDICES, (), null=())),
+    schedule=SPARSE_STEP,
     tensors=(LLAMA_DENSE, QK_NORMS, LLAMA_EXPERTS),
     # Said by some configs; the class knows none of them.
     must=(
@@ -92,8 +207,6 @@ QWEN3_MOE = decoder(
 )
 
 # gpt-oss stores experts [in, out], gate and up in turn.
-GATE, UP, DOWN = (f"layers.{{i}}.ffn.experts.{part}" for part in ("gate", "up", "down"))
-OSS_EXPERTS = "model.layers.{i}.mlp.experts"
 GPT_OSS = decoder(
     "gpt_oss",
     "GptOssForCausalLM",
@@ -137,16 +250,1031 @@ GPT_OSS = decoder(
     tensors=(
         LLAMA_OUTSIDE,
         LLAMA_ATTENTION,
-        Holds("model.layers.{i}.self_attn.sinks", ("layers.{i}.attn.sinks",)),
+        SINKS,
         LLAMA_NORMS,
         same("layers.{i}.ffn.router", "model.layers.{i}.mlp.router"),
-        Holds(f"{OSS_EXPERTS}.gate_up_proj", (f"{GATE}.weight", f"{UP}.weight"), 1, "alternate", transposed=True),
-        Holds(f"{OSS_EXPERTS}.gate_up_proj_bias", (f"{GATE}.bias", f"{UP}.bias"), 1, "alternate"),
-        Holds(f"{OSS_EXPERTS}.down_proj", (f"{DOWN}.weight",), transposed=True),
-        Holds(f"{OSS_EXPERTS}.down_proj_bias", (f"{DOWN}.bias",)),
+        Holds(f"{EXPERTS}.gate_up_proj", (f"{GATE}.weight", f"{UP}.weight"), 1, "alternate", transposed=True),
+        Holds(f"{EXPERTS}.gate_up_proj_bias", (f"{GATE}.bias", f"{UP}.bias"), 1, "alternate"),
+        Holds(f"{EXPERTS}.down_proj", (f"{DOWN}.weight",), transposed=True),
+        Holds(f"{EXPERTS}.down_proj_bias", (f"{DOWN}.bias",)),
     ),
     # The experts' activation is fixed, whatever hidden_act says.
     harmless=keys("hidden_act initial_context_length"),
 )
 
-FAMILIES = (MIXTRAL, QWEN3_MOE, GPT_OSS)
+# ------------------------------------------------------------------------------------- chosen by a softmax (Qwen, OLMo)
+
+QWEN2_MOE = decoder(
+    "qwen2_moe",
+    "Qwen2MoeForCausalLM",
+    vocab=151936,
+    n_ctx=32768,
+    width=2048,
+    depth=24,
+    heads=16,
+    kv=16,
+    d_ff=5632,
+    attention=dict.fromkeys(("q_bias", "k_bias", "v_bias"), flag("qkv_bias", True)),
+    schedule=Both(Listed(WINDOWS, lower_layers, (FULL_LAYERS,)), SPARSE_STEP),
+    tensors=(
+        LLAMA_DENSE,
+        LLAMA_EXPERTS,
+        SHARED_EXPERT,
+        same("layers.{i}.ffn.shared_gate", "model.layers.{i}.mlp.shared_expert_gate"),
+    ),
+    spelling=TIED_EXPERTS,
+    **crossed(
+        {"global": {"window": None}, "sliding": {"window": QWEN_WINDOW}},
+        {
+            "dense": None,
+            "moe": experts(
+                size("num_experts", 60),
+                size("num_experts_per_tok", 4),
+                size("moe_intermediate_size", 1408),
+                choose="softmax",
+                normalise=flag("norm_topk_prob", False),
+                n_shared=1,
+                d_shared=size("shared_expert_intermediate_size", 5632),
+                shared_gate=True,
+            ),
+        },
+    ),
+)
+MELLUM = decoder(
+    "mellum",
+    "MellumForCausalLM",
+    vocab=98304,
+    n_ctx=131072,
+    width=2304,
+    depth=28,
+    kv=4,
+    d_head=size("head_dim", 128),
+    d_ff=7168,
+    theta=500_000.0,
+    rope={"kind": "full_attention", "base": None},
+    attention=BIASED | {"qk_norm": "head"},
+    schedule=Both(windows(1), layers_that(lambda config, index: False)),
+    tensors=(LLAMA_DENSE, QK_NORMS, LLAMA_EXPERTS),
+    # Modules that predict further tokens, which no forward pass runs.
+    harmless=keys("num_mtp_layers num_nextn_predict_layers mtp_layer_types mtp_mlp_layer_types"),
+    spelling=TIED_EXPERTS,
+    **crossed(
+        {
+            "global": {"window": None},
+            "sliding": {
+                "window": window(1024),
+                "position": lambda rope: replace(rope, kind="sliding_attention", theta=10_000.0),
+            },
+        },
+        {
+            "dense": None,
+            "moe": experts(
+                size("num_experts", 64, others=("num_local_experts",)),
+                size("num_experts_per_tok", 8),
+                size("moe_intermediate_size", 896),
+                choose="softmax",
+                normalise=flag("norm_topk_prob", True),
+            ),
+        },
+    ),
+)
+OLMOE = decoder(
+    "olmoe",
+    "OlmoeForCausalLM",
+    vocab=50304,
+    n_ctx=4096,
+    width=2048,
+    depth=16,
+    heads=16,
+    d_head=Given(None),
+    norm=rmsnorm(1e-5),
+    attention=BIASED | {"qk_norm": "full", "clip": positive("clip_qkv", None, null=None)},
+    feed=experts(
+        size("num_experts", 64, others=("num_local_experts",)),
+        size("num_experts_per_tok", 8),
+        size("intermediate_size", 2048),
+        choose="softmax",
+        normalise=flag("norm_topk_prob", False),
+    ),
+    tensors=(LLAMA_OUTSIDE, LLAMA_ATTENTION, QK_NORMS, LLAMA_NORMS, LLAMA_EXPERTS),
+    spelling=TIED_EXPERTS,
+)
+FLEX_OLMO = decoder(
+    "flex_olmo",
+    "FlexOlmoForCausalLM",
+    vocab=100352,
+    n_ctx=4096,
+    theta=500_000.0,
+    layer={"placement": "output"},
+    attention=BIASED | {"qk_norm": "full"},
+    feed=experts(
+        size("num_experts", 7, others=("num_local_experts",)),
+        size("num_experts_per_tok", 5),
+        size("intermediate_size", 11008),
+        choose="softmax",
+        normalise=flag("norm_topk_prob", False),
+    ),
+    tensors=(LLAMA_OUTSIDE, LLAMA_ATTENTION, QK_NORMS, OUT_NORMS, LLAMA_EXPERTS),
+    also={"pad_token_id": None},
+    spelling=TIED_EXPERTS,
+)
+ARIA = decoder(
+    "aria_text",
+    "AriaTextForCausalLM",
+    attention=BIASED,
+    feed=experts(
+        size("moe_num_experts", 8),
+        size("moe_topk", 2),
+        size("intermediate_size", 4096),
+        choose="logits",
+        weigh="softmax",
+        n_shared=size("moe_num_shared_experts", 2),
+        shared_bias=MLP_BIAS,
+    ),
+    tensors=(
+        LLAMA_OUTSIDE,
+        LLAMA_ATTENTION,
+        LLAMA_NORMS,
+        same("layers.{i}.ffn.router", "model.layers.{i}.mlp.router"),
+        Holds(f"{EXPERTS}.gate_up_proj", (f"{GATE}.weight", f"{UP}.weight"), 1, transposed=True),
+        Holds(f"{EXPERTS}.down_proj", (f"{DOWN}.weight",), transposed=True),
+        SHARED_EXPERTS,
+    ),
+    # The class's experts know no other, whatever the shared ones have.
+    must=(Must("hidden_act", ("silu", "swish")),),
+    spelling=replace(
+        TIED,
+        renamed={r"(\.experts)\.fc1\.weight$": r"\1.gate_up_proj", r"(\.experts)\.fc2\.weight$": r"\1.down_proj"},
+    ),
+)
+
+# ------------------------------------------------------------- chosen by a sigmoid and a correction (DeepSeek-V3's way)
+
+DOTS1 = decoder(
+    "dots1",
+    "Dots1ForCausalLM",
+    vocab=152064,
+    width=4608,
+    depth=62,
+    kv=32,
+    d_ff=10944,
+    attention=BIASED | {"qk_norm": "head"},
+    schedule=Both(
+        Listed(WINDOWS, above, (FULL_LAYERS_62,)), DenseFirst(Key("first_k_dense_replace", LAYERS_OR_NONE, 0))
+    ),
+    tensors=(LLAMA_DENSE, QK_NORMS, LLAMA_EXPERTS, SHARED_EXPERTS, CORRECTION),
+    # Said by some configs; the class has no choice.
+    must=(Must("scoring_func", ("sigmoid",)), Must("topk_method", ("noaux_tc",)), Must("moe_layer_freq", (1,))),
+    spelling=TIED_EXPERTS,
+    **crossed(
+        sliding(4096),
+        {
+            "dense": None,
+            "moe": experts(
+                size("n_routed_experts", REQUIRED, others=("num_local_experts",)),
+                size("num_experts_per_tok", REQUIRED),
+                size("moe_intermediate_size", 1408),
+                **CORRECTED,
+                **GROUPED,
+                normalise=flag("norm_topk_prob", False),
+                scale=positive("routed_scaling_factor", 1.0),
+                n_shared=size("n_shared_experts", REQUIRED),
+            ),
+        },
+    ),
+)
+GLM4_MOE = decoder(
+    "glm4_moe",
+    "Glm4MoeForCausalLM",
+    vocab=151552,
+    n_ctx=131072,
+    depth=46,
+    heads=96,
+    kv=8,
+    d_ff=10944,
+    norm=rmsnorm(1e-5),
+    d_head=size("head_dim", floor_head),
+    partial=0.5,
+    rope={"widens": True},
+    attention=dict.fromkeys(("q_bias", "k_bias", "v_bias"), flag("attention_bias", False))
+    | {"qk_norm": Cases(flag("use_qk_norm", False), {False: None, True: {"norm": rmsnorm(1e-5), "over": "head"}})},
+    feeds={
+        "dense": None,
+        "moe": experts(
+            size("n_routed_experts", 128, others=("num_local_experts",)),
+            size("num_experts_per_tok", 8),
+            size("moe_intermediate_size", 1408),
+            **CORRECTED,
+            **GROUPED,
+            normalise=flag("norm_topk_prob", True),
+            scale=positive("routed_scaling_factor", 1.0),
+            n_shared=size("n_shared_experts", 1),
+        ),
+    },
+    schedule=DenseFirst(Key("first_k_dense_replace", LAYERS_OR_NONE, 1)),
+    tensors=(LLAMA_DENSE, QK_NORMS, LLAMA_EXPERTS, SHARED_EXPERTS, CORRECTION),
+    harmless=keys("num_nextn_predict_layers num_mtp_layers"),
+    spelling=replace(TIED_EXPERTS, further="num_nextn_predict_layers"),
+)
+SOLAR_OPEN = decoder(
+    "solar_open",
+    "SolarOpenForCausalLM",
+    vocab=196608,
+    n_ctx=131072,
+    depth=48,
+    heads=64,
+    kv=8,
+    d_head=size("head_dim", 128),
+    norm=rmsnorm(1e-5),
+    theta=1_000_000.0,
+    attention=dict.fromkeys(("q_bias", "k_bias", "v_bias"), flag("attention_bias", False)),
+    feed=experts(
+        size("n_routed_experts", 128, others=("num_local_experts",)),
+        size("num_experts_per_tok", 8),
+        size("moe_intermediate_size", 1280),
+        **CORRECTED,
+        **GROUPED,
+        normalise=flag("norm_topk_prob", True),
+        scale=positive("routed_scaling_factor", 1.0),
+        n_shared=size("n_shared_experts", 1),
+    ),
+    tensors=(LLAMA_OUTSIDE, LLAMA_ATTENTION, LLAMA_NORMS, LLAMA_EXPERTS, SHARED_EXPERTS, CORRECTION),
+    must=(Must("first_k_dense_replace", (0,)), Must("use_qk_norm", (False,))),
+    # No layer is dense.
+    harmless=keys("intermediate_size"),
+    spelling=TIED_EXPERTS,
+)
+EXAONE_MOE = decoder(
+    "exaone_moe",
+    "ExaoneMoeForCausalLM",
+    vocab=102400,
+    d_ff=16384,
+    kv=32,
+    norm=rmsnorm(1e-5),
+    attention={"qk_norm": "head"},
+    schedule=Both(windows(PATTERN), layers_that(first_dense, FIRST_DENSE)),
+    tensors=(LLAMA_DENSE, QK_NORMS, LLAMA_EXPERTS, SHARED_EXPERTS, CORRECTION),
+    harmless=keys("num_nextn_predict_layers"),
+    spelling=replace(
+        TIED_EXPERTS,
+        renamed={r"\.mlp\.e_score_correction_bias$": ".mlp.gate.e_score_correction_bias"},
+        left={r"mtp\..*": "predicts further tokens"},
+    ),
+    **crossed(
+        bare(4096),
+        {
+            "dense": None,
+            "moe": experts(
+                size("num_experts", 64),
+                size("num_experts_per_tok", 8),
+                size("moe_intermediate_size", 1024),
+                **CORRECTED,
+                **GROUPED,
+                normalise=flag("norm_topk_prob", True),
+                scale=positive("routed_scaling_factor", 2.5),
+                n_shared=size("num_shared_experts", 1),
+            ),
+        },
+    ),
+)
+HY_V3 = decoder(
+    "hy_v3",
+    "HYV3ForCausalLM",
+    vocab=120832,
+    n_ctx=131072,
+    depth=80,
+    heads=64,
+    kv=8,
+    d_head=size("head_dim", 128),
+    d_ff=13312,
+    norm=rmsnorm(1e-5),
+    theta=11158840.0,
+    attention=BIASED | {"qk_norm": "head"},
+    ffn={"bias": MLP_BIAS},
+    feeds={
+        "dense": None,
+        "moe": experts(
+            size("num_experts", 192, others=("num_local_experts",)),
+            size("num_experts_per_tok", 8),
+            size("moe_intermediate_size", 1536),
+            **CORRECTED,
+            normalise=True,
+            scale=positive("router_scaling_factor", 2.826),
+            n_shared=size("num_shared_experts", 1),
+            shared_bias=MLP_BIAS,
+        ),
+    },
+    schedule=layers_that(lambda config, index: index == 0),
+    tensors=(LLAMA_DENSE, QK_NORMS, LLAMA_EXPERTS, SHARED_EXPERTS, MLP_CORRECTION),
+    # In which precision two sums are added.
+    harmless=keys("enable_moe_fp32_combine"),
+    spelling=replace(
+        TIED_EXPERTS,
+        renamed={
+            r"\.mlp\.router\.gate\.": ".mlp.gate.",
+            r"\.mlp\.expert_bias$": ".mlp.e_score_correction_bias",
+            r"\.mlp\.shared_mlp\.": ".mlp.shared_experts.",
+        },
+    ),
+)
+MINIMAX_M2 = derived(
+    MIXTRAL,
+    "minimax_m2",
+    "MiniMaxM2ForCausalLM",
+    vocab=200064,
+    n_ctx=196608,
+    width=3072,
+    depth=62,
+    heads=48,
+    kv=8,
+    d_head=size("head_dim", 128),
+    norm=rmsnorm(1e-6),
+    theta=5_000_000.0,
+    partial=share_of_head,
+    rope={"widens": True},
+    attention={"qk_norm": "full"},
+    feed=experts(
+        size("num_local_experts", 256, others=("num_experts",)),
+        size("num_experts_per_tok", 8),
+        size("intermediate_size", 1536),
+        **CORRECTED,
+        normalise=True,
+    ),
+    tensors=(LLAMA_OUTSIDE, LLAMA_ATTENTION, QK_NORMS, LLAMA_NORMS, LLAMA_EXPERTS, MLP_CORRECTION),
+    # Said by some configs; the class has no choice.
+    must=(
+        Must("scoring_func", ("sigmoid",)),
+        Must("use_qk_norm", (True,)),
+        Must("qk_norm_type", ("per_layer",)),
+        Must("use_routing_bias", (True,)),
+        Must("shared_intermediate_size", (0,)),
+    ),
+    harmless=keys("router_jitter_noise rotary_dim use_mtp num_mtp_modules mtp_transformer_layers attn_type_list"),
+)
+FLINT = decoder(
+    "flint",
+    "FlintForCausalLM",
+    vocab=150144,
+    n_ctx=262144,
+    width=2048,
+    depth=49,
+    kv=4,
+    d_head=size("head_dim", 128),
+    d_ff=6144,
+    attention=BIASED | {"qk_norm": "head", "sinks": True},
+    schedule=Both(
+        Listed(WINDOWS, all_but_fourths, (DEPTH,)),
+        Sparse(size("decoder_sparse_step", 1), Key("mlp_only_layers", INDICES, (0, 1), null=(0, 1))),
+    ),
+    tensors=(LLAMA_DENSE, QK_NORMS, SINKS, LLAMA_EXPERTS, SHARED_EXPERT),
+    spelling=replace(TIED_EXPERTS, renamed={r"\.self_attn\.softmax_offset$": ".self_attn.sinks"}),
+    **crossed(
+        bare(513),
+        {
+            "dense": None,
+            "moe": experts(
+                size("num_experts", 256),
+                size("num_experts_per_tok", 6),
+                size("moe_intermediate_size", 512),
+                choose="sigmoid",
+                normalise=flag("norm_topk_prob", True),
+                n_shared=1,
+                d_shared=size("shared_expert_intermediate_size", 1024),
+            ),
+        },
+    ),
+)
+
+ERNIE_MOE = decoder(
+    "ernie4_5_moe",
+    "Ernie4_5_MoeForCausalLM",
+    vocab=103424,
+    width=2560,
+    d_ff=12288,
+    depth=28,
+    heads=20,
+    kv=4,
+    n_ctx=131072,
+    norm=rmsnorm(1e-5),
+    theta=500_000.0,
+    tie=True,
+    rope={"interleaved": True},
+    attention=biases(USE_BIAS),
+    ffn={"bias": USE_BIAS},
+    head={"bias": USE_BIAS},
+    drop={},
+    feeds={
+        "dense": None,
+        "moe": experts(
+            size("moe_num_experts", 64, others=("num_experts",)),
+            size("moe_k", 6, others=("num_experts_per_tok",)),
+            size("moe_intermediate_size", 1536),
+            choose="softmax",
+            correction="parameter",
+            normalise=True,
+            normalise_min=positive("moe_norm_min", 1e-12),
+            n_shared=ERNIE_SHARED,
+            shared_bias=Unless(ERNIE_SHARED, None, USE_BIAS, empty=0),
+        ),
+    },
+    schedule=Interval(
+        Key("moe_layer_start_index", LAYERS_OR_NONE, 1),
+        Key("moe_layer_end_index", LAYER_OR_LAST, -1),
+        size("moe_layer_interval", 1),
+    ),
+    tensors=(
+        LLAMA_DENSE,
+        LLAMA_EXPERTS,
+        SHARED_EXPERTS,
+        replace(CORRECTION, name="model.layers.{i}.mlp.gate.moe_statics.e_score_correction_bias", as_row=True),
+    ),
+    spelling=replace(
+        TIED_EXPERTS,
+        renamed={r"\.mlp\.moe_statics\.": ".mlp.gate.moe_statics."},
+        left={r"(model\.)?mtp_.*": "predicts further tokens"},
+    ),
+)
+KOLIBRI1 = decoder(
+    "kolibri1",
+    "Kolibri1ForCausalLM",
+    vocab=128000,
+    width=2560,
+    depth=50,
+    heads=48,
+    kv=4,
+    d_head=size("head_dim", 128),
+    n_ctx=262144,
+    layer={"placement": "sandwich"},
+    attention={"qk_norm": "head"},
+    kinds=bare(513),
+    schedule=windows(5),
+    feed=experts(
+        size("num_local_experts", 384, others=("num_experts",)),
+        size("num_experts_per_tok", 6),
+        size("moe_intermediate_size", 512),
+        choose="logits",
+        weigh="sigmoid",
+        correction="buffer",
+        normalise=flag("norm_topk_prob", False),
+        n_shared=1,
+        d_shared=size("shared_expert_intermediate_size", 512),
+    ),
+    tensors=(
+        LLAMA_OUTSIDE,
+        LLAMA_ATTENTION,
+        QK_NORMS,
+        LLAMA_NORMS,
+        renamed({"attn_out_norm": "post_self_attn_layernorm", "ffn_out_norm": "post_mlp_layernorm"}, *LAYER),
+        LLAMA_EXPERTS,
+        SHARED_EXPERTS,
+        CORRECTION,
+    ),
+    # No layer is dense.
+    harmless=keys("intermediate_size"),
+    spelling=replace(
+        TIED_EXPERTS,
+        renamed={
+            r"\.moe\.router\.expert_bias$": ".mlp.gate.e_score_correction_bias",
+            r"\.post_attn_norm\.": ".post_self_attn_layernorm.",
+            r"\.post_ffn_norm\.": ".post_mlp_layernorm.",
+        },
+    ),
+)
+PHIMOE = derived(
+    MIXTRAL,
+    "phimoe",
+    "PhimoeForCausalLM",
+    vocab=32064,
+    norm=layernorm(1e-5, "rms_norm_eps"),
+    attention=BIASED | {"window": window(None)},
+    rope={"scalings": MSCALES},
+    head={"bias": flag("lm_head_bias", False)},
+    feed=experts(
+        size("num_local_experts", 16),
+        size("num_experts_per_tok", 2),
+        size("intermediate_size", 6400),
+        choose="logits",
+        weigh="sparsemixer",
+        jitter=dropout("router_jitter_noise", 0.01),
+    ),
+    tensors=(
+        LLAMA_OUTSIDE,
+        LLAMA_ATTENTION,
+        LLAMA_NORMS,
+        same("layers.{i}.ffn.router", "model.layers.{i}.mlp.router"),
+        LLAMA_EXPERTS,
+    ),
+    # Of training alone.
+    harmless=keys("input_jitter_noise"),
+    spelling=replace(
+        MIXTRAL_SPELLING, renamed={r"\.block_sparse_moe\.gate\.": ".mlp.router.", **MIXTRAL_SPELLING.renamed}
+    ),
+)
+COHERE2_MOE = decoder(
+    "cohere2_moe",
+    "Cohere2MoeForCausalLM",
+    vocab=256000,
+    width=8192,
+    depth=40,
+    heads=64,
+    d_head=size("head_dim", 128),
+    d_ff=22528,
+    n_ctx=8192,
+    norm=Unless(
+        positive("rms_norm_eps", None, null=None),
+        layernorm(1e-5, "layer_norm_eps", bias=False),
+        rmsnorm(1e-5),
+    ),
+    rope={"interleaved": True},
+    tie=True,
+    layer={"placement": "parallel"},
+    attention=BIASED,
+    ffn={"d_ff": size("prefix_dense_intermediate_size", COHERE_WIDTH.read, null=COHERE_WIDTH.read)},
+    kinds={
+        "global_moe": {"window": None, "position": None},
+        # Global layers that are dense rotate, if dense layers have no pattern of their own.
+        "global_dense": {"window": None, "position": lambda rope: Cases(NO_PATTERN, {True: rope, False: None})},
+        "sliding_moe": {"window": size("sliding_window", 4096)},
+        "sliding_dense": {"window": size("sliding_window", 4096)},
+    },
+    feeds=dict.fromkeys(
+        ("global_moe", "sliding_moe"),
+        experts(
+            size("num_experts", 8),
+            size("num_experts_per_tok", 2),
+            COHERE_WIDTH,
+            choose="logits",
+            weigh=Word(Key("expert_selection_fn", TEXT, "softmax"), {"softmax": "softmax", "sigmoid": "sigmoid"}),
+            normalise=Cases(
+                Key("expert_selection_fn", TEXT, "softmax"),
+                {"softmax": False, "sigmoid": flag("norm_topk_prob", True)},
+            ),
+            n_shared=COHERE_SHARED,
+            shared_combine=Unless(
+                COHERE_SHARED,
+                "sum",
+                Word(Key("shared_expert_combination_strategy", TEXT, "average"), {"average": "average", "sum": "sum"}),
+                empty=0,
+            ),
+        ),
+    ),
+    schedule=Both(
+        Listed(WINDOWS, cohere_window, (FIRST_DENSE_0, PREFIX_PATTERN, PATTERN)),
+        layers_that(lambda config, index: index < FIRST_DENSE_0.read(config), FIRST_DENSE_0),
+    ),
+    head={"scale": positive("logit_scale", 0.0625, null=None)},
+    tensors=(
+        LLAMA_DENSE,
+        LLAMA_EXPERTS,
+        SHARED_EXPERTS,
+    ),
+    spelling=TIED_EXPERTS,
+)
+
+# ------------------------------------------------------------------------------------------------------------- Granite
+
+
+def granite_experts(**shared: Any) -> dict[str, Any]:
+    """Return Granite's mixture, and the experts that all tokens take."""
+    return experts(
+        size("num_local_experts", 8),
+        size("num_experts_per_tok", 2),
+        size("intermediate_size", 11008),
+        choose="logits",
+        weigh="softmax",
+        **shared,
+    )
+
+
+GRANITE_SHARED = Key("shared_intermediate_size", COUNT, 0)
+SHARED_IF_WIDE = {
+    "n_shared": Given(lambda config: int(GRANITE_SHARED.read(config) > 0)),
+    "d_shared": Unless(GRANITE_SHARED, None, GRANITE_SHARED, empty=0),
+}
+GRANITE_EXPERTS = "model.layers.{i}.block_sparse_moe"
+GRANITE_TENSORS = (
+    LLAMA_OUTSIDE,
+    LLAMA_ATTENTION,
+    LLAMA_NORMS,
+    same("layers.{i}.ffn.router", f"{GRANITE_EXPERTS}.router"),
+    Holds(f"{GRANITE_EXPERTS}.experts.gate_up_proj", (f"{GATE}.weight", f"{UP}.weight"), 1),
+    Holds(f"{GRANITE_EXPERTS}.experts.down_proj", (f"{DOWN}.weight",)),
+)
+GRANITE_SHARED_TENSORS = (
+    joined(("layers.{i}.ffn.shared.gate", "layers.{i}.ffn.shared.up"), "model.layers.{i}.shared_mlp.input_linear"),
+    same("layers.{i}.ffn.shared.down", "model.layers.{i}.shared_mlp.output_linear"),
+)
+GRANITE_SCALES: dict[str, Any] = {
+    "layer": {"scale": positive("residual_multiplier", 1.0)},
+    "attention": BIASED | {"scale": positive("attention_multiplier", 1.0)},
+    "outside": {"embedding": {"scale": positive("embedding_multiplier", 1.0)}},
+    "head": {"scale": Via(positive("logits_scaling", 1.0), lambda scale: 1 / scale, lambda scale: 1 / scale)},
+}
+GRANITE_MOE = decoder(
+    "granitemoe",
+    "GraniteMoeForCausalLM",
+    feed=granite_experts(),
+    tensors=GRANITE_TENSORS,
+    spelling=replace(
+        TIED,
+        renamed={
+            r"\.block_sparse_moe\.input_linear\.weight$": ".block_sparse_moe.experts.gate_up_proj",
+            r"\.block_sparse_moe\.output_linear\.weight$": ".block_sparse_moe.experts.down_proj",
+            r"\.block_sparse_moe\.router\.layer\.": ".block_sparse_moe.router.",
+        },
+    ),
+    **GRANITE_SCALES,
+)
+GRANITE_MOE_SHARED = derived(
+    GRANITE_MOE,
+    "granitemoeshared",
+    "GraniteMoeSharedForCausalLM",
+    feed=granite_experts(**SHARED_IF_WIDE),
+    tensors=(*GRANITE_TENSORS, *GRANITE_SHARED_TENSORS),
+)
+GRANITE_MOE_SWA = derived(
+    GRANITE_MOE_SHARED,
+    "granitemoe_swa",
+    "GraniteMoeSWAForCausalLM",
+    attention={**GRANITE_SCALES["attention"], "sinks": True},
+    kinds={
+        "global": {"window": None, "position": OwnTheta},
+        "sliding": {"window": size("sliding_window", 128), "position": OwnTheta},
+    },
+    schedule=windows(4, full=0),
+    lists={"layer_rope_theta": "layer_rope_theta"},
+    tensors=(*GRANITE_TENSORS, *GRANITE_SHARED_TENSORS, SINKS),
+)
+
+# ------------------------------------------------------------------------------------------- gated, by kinds, by layer
+
+GATED = renamed({"attn.gate": "self_attn.gate_proj"}, *LAYER)
+AFMOE = decoder(
+    "afmoe",
+    "AfmoeForCausalLM",
+    vocab=200192,
+    n_ctx=16384,
+    width=2048,
+    heads=16,
+    d_head=size("head_dim", 128),
+    d_ff=6144,
+    norm=rmsnorm(1e-5),
+    layer={"placement": "sandwich"},
+    attention=BIASED | {"qk_norm": "head", "gate": {"over": "channel", "activation": "sigmoid"}},
+    schedule=Both(
+        windows(Key("global_attn_every_n_layers", SIZE, 4)),
+        DenseFirst(Key("num_dense_layers", LAYERS_OR_NONE, 1)),
+    ),
+    outside={
+        "embedding": {"scale": Cases(flag("mup_enabled", False), {False: None, True: root_of_width(2048)["scale"]})}
+    },
+    tensors=(
+        LLAMA_OUTSIDE,
+        LLAMA_ATTENTION,
+        QK_NORMS,
+        GATED,
+        renamed(
+            {
+                "attn_norm": "input_layernorm",
+                "attn_out_norm": "post_attention_layernorm",
+                "ffn_norm": "pre_mlp_layernorm",
+                "ffn_out_norm": "post_mlp_layernorm",
+            },
+            *LAYER,
+        ),
+        LLAMA_FFN,
+        same("layers.{i}.ffn.router", "model.layers.{i}.mlp.router.gate"),
+        LLAMA_EXPERTS,
+        SHARED_EXPERTS,
+        replace(CORRECTION, name="model.layers.{i}.mlp.expert_bias"),
+    ),
+    # Said by some configs; the class has no choice.
+    must=(
+        Must("score_func", ("sigmoid",)),
+        Must("route_norm", (True,)),
+        Must("n_group", (1,)),
+        Must("topk_group", (1,)),
+    ),
+    spelling=TIED_EXPERTS,
+    **crossed(
+        bare(1024),
+        {
+            "dense": None,
+            "moe": experts(
+                size("num_experts", 64),
+                size("num_experts_per_tok", 6),
+                size("moe_intermediate_size", 1408),
+                choose="sigmoid",
+                correction="parameter",
+                normalise=True,
+                scale=positive("route_scale", 1.0),
+                n_shared=size("num_shared_experts", 2),
+            ),
+        },
+    ),
+)
+
+
+def unrotated(kind: str, default: bool) -> dict[str, Any]:
+    """Return what is of a kind of Beam's layers: without a rotation, their queries grow with the position."""
+    rotates = Rotates(kind, default)
+    grows = {"kind": "power", "exponent": 0.1, "n_tokens": 2048, "from_one": True}
+    return {
+        "position": lambda rope: Cases(rotates, {True: replace(rope, kind=kind), False: None}),
+        "temperature": Cases(rotates, {True: None, False: grows}),
+    }
+
+
+def scaled_by_depth(kind: str, layer: Mapping[str, Any]) -> dict[str, Any]:
+    """Weigh each sum so that all that came before counts alike (Beam): the n-th is √((n-1)/n)·x + √(1/n)·f(x)."""
+    norm, first = layer["norm"], {"attn": 2, "ffn": 3}
+
+    def branch(name: str, part: Any) -> dict[str, Any]:
+        def number(config: Config) -> int:
+            return int(2 * config.data[INDEX] + first[name])
+
+        return {
+            "norm_in": norm,
+            "arms": ({"name": name, "part": part},),
+            "norm_out": norm,
+            "scale": Given(lambda config: 1 / math.sqrt(number(config))),
+            "skip": Given(lambda config: math.sqrt((number(config) - 1) / number(config))),
+        }
+
+    return {"branches": (branch("attn", layer["attention"]), branch("ffn", layer["ffn"]))}
+
+
+DEPTH_52 = layers(52)
+BEAM = decoder(
+    "beam",
+    "BeamForCausalLM",
+    vocab=151936,
+    n_ctx=8192,
+    width=5120,
+    depth=52,
+    heads=48,
+    kv=8,
+    d_head=size("head_dim", 128),
+    d_ff=20480,
+    rope={"base": None},
+    wire=scaled_by_depth,
+    by_index=True,
+    attention=BIASED | {"qk_norm": "head", "gate": {"over": "channel", "activation": "sigmoid", "bias": True}},
+    schedule=Both(
+        Listed(
+            WINDOWS,
+            lambda config, index: "sliding" if (index + 1) % 6 and index != DEPTH_52.read(config) - 1 else "global",
+            (DEPTH_52,),
+        ),
+        layers_that(lambda config, index: index < 3),
+    ),
+    head={"softcap": positive("final_logit_softcapping", 30.0, null=None)},
+    tensors=(
+        LLAMA_OUTSIDE,
+        LLAMA_ATTENTION,
+        QK_NORMS,
+        GATED,
+        Holds("model.layers.{i}.self_attn.gate_bias", ("layers.{i}.attn.gate_bias",)),
+        GEMMA_NORMS,
+        LLAMA_FFN,
+        LLAMA_EXPERTS,
+        CORRECTION,
+    ),
+    spelling=TIED_EXPERTS,
+    **crossed(
+        {
+            "global": {"window": None, **unrotated("full_attention", False)},
+            "sliding": {"window": size("sliding_window", 512), **unrotated("sliding_attention", True)},
+        },
+        {
+            "dense": None,
+            "moe": experts(
+                size("num_experts", 256),
+                size("num_experts_per_tok", 8),
+                size("moe_intermediate_size", 2560),
+                **CORRECTED,
+                n_groups=size("n_group", 8),
+                n_active_groups=size("topk_group", 4),
+                normalise=flag("norm_topk_prob", True),
+                scale=positive("routed_scaling_factor", 2.5),
+            ),
+        },
+    ),
+)
+HUNYUAN_MOE = decoder(
+    "hunyuan_v1_moe",
+    "HunYuanMoEV1ForCausalLM",
+    vocab=290943,
+    norm=rmsnorm(1e-5),
+    attention=BIASED | {"qk_norm": {"norm": rmsnorm(1e-5), "over": "head", "when": "after"}},
+    feed=experts(
+        size("num_experts", 1, others=("num_local_experts",)),
+        size("num_experts_per_tok", 1, others=("moe_topk",)),
+        size("intermediate_size", 11008),
+        choose="softmax",
+        normalise=True,
+        n_shared=1,
+    ),
+    lists={"moe_topk": "num_experts_per_tok"},
+    tensors=(
+        LLAMA_OUTSIDE,
+        LLAMA_ATTENTION,
+        renamed({"attn.q_norm": "self_attn.query_layernorm", "attn.k_norm": "self_attn.key_layernorm"}, *LAYER),
+        LLAMA_NORMS,
+        same("layers.{i}.ffn.router", "model.layers.{i}.mlp.gate.wg"),
+        LLAMA_EXPERTS,
+        renamed(
+            {"gate": "gate_proj", "up": "up_proj", "down": "down_proj"},
+            "layers.{i}.ffn.shared.",
+            "model.layers.{i}.mlp.shared_mlp.",
+        ),
+    ),
+    harmless=keys("eod_token_id"),
+    spelling=TIED_EXPERTS,
+)
+GATING = Kind(lambda value: type(value) is bool or isinstance(value, str), "true, false or a word")
+SOFTCAP = Key("moe_router_logit_softcapping", AMOUNT, 0.0)
+LAGUNA = decoder(
+    "laguna",
+    "LagunaForCausalLM",
+    vocab=100352,
+    n_ctx=131072,
+    width=2048,
+    depth=40,
+    heads=48,
+    kv=8,
+    d_head=size("head_dim", 128),
+    d_ff=8192,
+    theta=500_000.0,
+    rope={"kind": "full_attention", "base": None, "widens": True},
+    partial=unless_said(0.5),
+    attention=BIASED
+    | {
+        "qk_norm": "head",
+        "gate": {
+            "over": Word(
+                Key("gating", GATING, True),
+                {True: "head", "per-head": "head", "per-element": "channel", False: "channel"},
+            ),
+            "activation": "softplus",
+        },
+    },
+    lists={"num_attention_heads_per_layer": "num_attention_heads"},
+    schedule=Both(windows(1), layers_that(lambda config, index: index == 0)),
+    tensors=(
+        LLAMA_DENSE,
+        QK_NORMS,
+        renamed({"attn.gate": "self_attn.g_proj"}, *LAYER),
+        LLAMA_EXPERTS,
+        SHARED_EXPERTS,
+        CORRECTION,
+    ),
+    must=(Must("moe_apply_router_weight_on_input", (False,)),),
+    spelling=replace(
+        TIED_EXPERTS,
+        renamed={
+            r"\.mlp\.experts\.e_score_correction_bias$": ".mlp.gate.e_score_correction_bias",
+            r"\.mlp\.shared_expert\.": ".mlp.shared_experts.",
+        },
+    ),
+    **crossed(
+        {
+            "global": {"window": None},
+            "sliding": {
+                "window": size("sliding_window", 512),
+                "position": lambda rope: replace(rope, kind="sliding_attention", theta=10_000.0, shared=1.0),
+            },
+        },
+        {
+            "dense": None,
+            "moe": experts(
+                size("num_experts", 256),
+                size("num_experts_per_tok", 8),
+                size("moe_intermediate_size", 512),
+                choose="sigmoid",
+                correction="parameter",
+                normalise=True,
+                scale=positive("moe_routed_scaling_factor", 1.0),
+                router_softcap=Unless(SOFTCAP, None, SOFTCAP, empty=0.0),
+                n_shared=1,
+                d_shared=size("shared_expert_intermediate_size", 512),
+            ),
+        },
+    ),
+)
+MIMO_KV = size("num_key_value_heads", 4)
+# The older word counts the tokens before the query's own.
+MIMO_BEFORE = size("sliding_window_size", None, null=None)
+MIMO_WINDOW = Cases(
+    Via(MIMO_BEFORE, lambda before: True, lambda _: REQUIRED),
+    {None: size("sliding_window", 129), True: Via(MIMO_BEFORE, lambda before: before + 1, lambda all_: all_ - 1)},
+)
+MIMO_SLIDING_KV = Via(MIMO_KV, lambda heads: 2 * heads, lambda heads: heads // 2)
+MIMO_WINDOWS = Listed(WINDOWS, lambda config, index: "sliding" if index and (index + 1) % 6 else "global")
+MIMO_FEEDS = layers_that(lambda config, index: index == 0)
+
+
+def mimo_pattern(kind: str, schedule: Schedule) -> Callable[[Config], list[int]]:
+    """Return the list of 1 for layers of a kind, 0 for others, as the published file has it."""
+    return lambda config: [int(found == kind) for found in schedule.read(config, layers(48).read(config))]
+
+
+MIMO = decoder(
+    "mimo_v2_flash",
+    "MiMoV2FlashForCausalLM",
+    vocab=152576,
+    n_ctx=131072,
+    depth=48,
+    heads=64,
+    d_head=size("head_dim", 192),
+    d_ff=16384,
+    norm=rmsnorm(1e-5),
+    theta=5_000_000.0,
+    rope={"kind": "full_attention", "base": None, "widens": True},
+    partial=unless_scaled(0.334, "full_attention"),
+    attention=dict.fromkeys(("q_bias", "k_bias", "v_bias"), flag("attention_bias", False))
+    | {"d_value": size("v_head_dim", 128), "value_scale": positive("attention_value_scale", 0.707, null=None)},
+    schedule=Both(MIMO_WINDOWS, MIMO_FEEDS),
+    tensors=(LLAMA_DENSE, SINKS, LLAMA_EXPERTS, CORRECTION),
+    # Said by published configs; the class has no choice.
+    must=(
+        Must("scoring_func", ("sigmoid",)),
+        Must("topk_method", ("noaux_tc",)),
+        Must("n_shared_experts", (None,)),
+        Must("add_swa_attention_sink_bias", (True,)),
+        Must("add_full_attention_sink_bias", (False,)),
+        Must("layernorm_epsilon", (positive("rms_norm_eps", 1e-5),)),
+        Must("rope_theta", (5_000_000,)),
+        Must("swa_rope_theta", (10_000,)),
+        Must("swa_num_attention_heads", (size("num_attention_heads", 64),)),
+        Must("swa_num_key_value_heads", (MIMO_SLIDING_KV,)),
+        Must("swa_head_dim", (size("head_dim", 192),)),
+        Must("swa_v_head_dim", (size("v_head_dim", 128),)),
+        Must("hybrid_layer_pattern", (Given(mimo_pattern("sliding", MIMO_WINDOWS)),)),
+        Must("moe_layer_freq", (Given(mimo_pattern("moe", MIMO_FEEDS)),)),
+    ),
+    harmless=keys("attention_chunk_size"),
+    spelling=replace(
+        TIED_EXPERTS,
+        renamed={r"\.self_attn\.attention_sink_bias$": ".self_attn.sinks"},
+        left={r"model\.mtp\..*": "predicts further tokens"},
+    ),
+    **crossed(
+        {
+            "global": {"window": None, "sinks": False, "n_kv_heads": MIMO_KV},
+            "sliding": {
+                "window": MIMO_WINDOW,
+                "sinks": True,
+                "n_kv_heads": MIMO_SLIDING_KV,
+                "position": lambda rope: replace(
+                    rope,
+                    kind="sliding_attention",
+                    theta=10_000.0,
+                    shared=unless_scaled(0.334, "sliding_attention"),
+                ),
+            },
+        },
+        {
+            "dense": None,
+            "moe": experts(
+                size("n_routed_experts", 256, others=("num_local_experts",)),
+                size("num_experts_per_tok", 8),
+                size("moe_intermediate_size", 2048),
+                **CORRECTED,
+                **GROUPED,
+                normalise=flag("norm_topk_prob", True),
+                scale=positive("routed_scaling_factor", 1.0, null=1.0),
+            ),
+        },
+    ),
+)
+
+FAMILIES = (
+    MIXTRAL,
+    QWEN3_MOE,
+    GPT_OSS,
+    AFMOE,
+    ARIA,
+    BEAM,
+    COHERE2_MOE,
+    DOTS1,
+    ERNIE_MOE,
+    EXAONE_MOE,
+    FLEX_OLMO,
+    FLINT,
+    GLM4_MOE,
+    GRANITE_MOE,
+    GRANITE_MOE_SHARED,
+    GRANITE_MOE_SWA,
+    HUNYUAN_MOE,
+    HY_V3,
+    KOLIBRI1,
+    LAGUNA,
+    MELLUM,
+    MIMO,
+    MINIMAX_M2,
+    OLMOE,
+    PHIMOE,
+    QWEN2_MOE,
+    SOLAR_OPEN,
+)

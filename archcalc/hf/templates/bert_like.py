@@ -17,11 +17,11 @@ from archcalc.hf.vocabulary import flag, keys
 
 TIED = flag("tie_word_embeddings", True)
 # Where a head is untied, its class keeps the bias that it was tied to.
-SECOND_BIAS = {"name": "second_bias", "axes": ("vocab_size",), "component": "head", "kind": "trainable"}
+SECOND_BIAS = {"name": "second_bias", "axes": ("vocab_size",), "component": "head", "storage": "trainable"}
 
 # What a class that was trained to tell whether one sentence follows another holds for it.
 SENTENCE_PAIR = tuple(
-    {"name": name, "axes": axes, "component": "other", "kind": "trainable"}
+    {"name": name, "axes": axes, "component": "other", "storage": "trainable"}
     for name, axes in {
         "pooler.weight": ("d_model", "d_model"),
         "pooler.bias": ("d_model",),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from archcalc.hf.config import Config
@@ -52,16 +52,20 @@ def decoder(
     norm: Template = rmsnorm(1e-6),  # noqa: B008 - frozen data
     theta: float = 10_000.0,
     rope: Mapping[str, Any] = {},
-    partial: float | None = None,
+    partial: float | Callable[[Config], float] | None = None,
     tie: bool = False,
     head: Mapping[str, Any] = {},
     layer: Mapping[str, Any] = {},
     attention: Mapping[str, Any] = {},
+    attend: Mapping[str, Any] | None = None,
     ffn: Mapping[str, Any] = {},
     feed: Template = None,
     feeds: Mapping[str, Template] = {},
     kinds: Mapping[str, Mapping[str, Any]] | None = None,
     schedule: Schedule = Uniform(),  # noqa: B008
+    lists: Mapping[str, str] = {},
+    wire: Callable[[str, Mapping[str, Any]], Mapping[str, Any]] = lambda kind, layer: layer,
+    by_index: bool = False,
     around: Mapping[str, Any] = {},
     outside: Mapping[str, Any] = {},
     drop: Mapping[str, Any] | None = None,
@@ -72,10 +76,11 @@ def decoder(
     """Return a family whose config has LLaMA's keys. Each number is the class's default.
 
     `layer`, `attention`, `ffn`, `around` (the stack), `head` and `outside` (the model) are what differs from LLaMA.
-    `kinds`: what of `attention` differs by kind of layer. `feed`: a feed-forward that is none of LLaMA's at all;
-    `feeds`: one for each kind of layer (None: LLaMA's). `d_head` None: the key may be left out, and is then
-    width / heads. `partial`: the default of `partial_rotary_factor`, where the class reads it. `row`: the row's own
-    fields.
+    `kinds`: what of `attention` differs by kind of layer. `attend`: an attention that is none of LLaMA's but for its
+    rotation. `feed`: a feed-forward that is none of LLaMA's at all; `feeds`: one for each kind of layer (None:
+    LLaMA's). `d_head` None: the key may be left out, and is then width / heads. `partial`: the default of
+    `partial_rotary_factor`, where the class reads it. `lists`, `by_index`: as of `Stack`. `wire` turns a kind's layer
+    into one with explicit branches. `row`: the row's own fields.
     """
     n_heads, d_model = size("num_attention_heads", heads), size("hidden_size", width)
     context = size("max_position_embeddings", n_ctx)
@@ -85,14 +90,14 @@ def decoder(
         return int(head_key.read(config) or d_model.read(config) // n_heads.read(config))
 
     turned: dict[str, Any] = {} if partial is None else {"shared": partial, "width": head_width}
-    attn = {
+    grouped = {
         "kind": "gqa",
         "n_heads": n_heads,
         "n_kv_heads": size("num_key_value_heads", kv or n_heads.read, null=n_heads.read),
         "d_head": head_key,
-        "position": Rope(theta=theta, n_ctx=context, **turned, **rope),
-        **attention,
     }
+    position = Rope(theta=theta, n_ctx=context, **turned, **rope)
+    attn = {**(attend or grouped), "position": position, **attention}
     if attn.get("qk_norm") in ("head", "full"):
         attn["qk_norm"] = {"norm": norm, "over": attn["qk_norm"]}
     fed = feed or {
@@ -102,19 +107,35 @@ def decoder(
         **ffn,
     }
     blocks = {
-        name: {"norm": norm, **layer, "attention": attn | _at(more, attn), "ffn": feeds.get(name) or fed}
+        name: wire(name, {"norm": norm, **layer, "attention": attn | _at(more, attn), "ffn": feeds.get(name) or fed})
         for name, more in (kinds or {name: {} for name in feeds} or {"layer": {}}).items()
     }
     template = {
         "vocab_size": size("vocab_size", vocab),
         "n_ctx": context,
         "d_model": d_model,
-        stack: Stack(count=layers(depth), kinds=blocks, schedule=schedule, around={"final_norm": norm, **around}),
+        stack: Stack(
+            count=layers(depth),
+            kinds=blocks,
+            schedule=schedule,
+            around={"final_norm": norm, **around},
+            lists=lists,
+            by_index=by_index,
+        ),
         "head": tied(tie) | dict(head),
         "dropout": {"attention": dropout("attention_dropout", 0.0, null=0.0)} if drop is None else drop,
         **outside,
     }
     return Family(model_type, classes, template, table(*tensors), **{"spelling": TIED, **row})
+
+
+def crossed(kinds: Mapping[str, Any], feeds: Mapping[str, Template]) -> dict[str, Any]:
+    """Return `kinds` and `feeds` of layers that have one of each, named after both: "global_moe"."""
+    pairs = {f"{kind}_{feed}": (kind, feed) for kind in kinds for feed in feeds}
+    return {
+        "kinds": {name: kinds[kind] for name, (kind, _) in pairs.items()},
+        "feeds": {name: feeds[feed] for name, (_, feed) in pairs.items()},
+    }
 
 
 def _at(more: Mapping[str, Any], attn: Mapping[str, Any]) -> dict[str, Any]:

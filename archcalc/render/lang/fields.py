@@ -566,10 +566,10 @@ _EXTRA: Sentences = {
     "component.embedding": ("the embedding", "嵌入"),
     "component.head": ("the head", "输出头"),
     "component.other": ("other", "其他"),
-    "kind": ("whether it is trained", "是否训练"),
-    "kind.trainable": ("trained", "训练"),
-    "kind.frozen": ("counted, not trained", "计数但不训练"),
-    "kind.buffer": ("stored, not counted", "存储但不计数"),
+    "storage": ("whether it is trained", "是否训练"),
+    "storage.trainable": ("trained", "训练"),
+    "storage.frozen": ("counted, not trained", "计数但不训练"),
+    "storage.buffer": ("stored, not counted", "存储但不计数"),
 }
 _DROPOUT: Sentences = {
     "": ("what training drops at random; it changes no weight", "训练时的随机丢弃；不影响权重"),

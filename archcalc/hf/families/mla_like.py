@@ -1,0 +1,292 @@
+"""Decoders with latent attention (DeepSeek-V2 and what follows it): a row each."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from archcalc.hf.config import COUNT, LAYERS_OR_NONE, TEXT, Config
+from archcalc.hf.families.moe_like import CORRECTED, experts, layers_that
+from archcalc.hf.family import derived
+from archcalc.hf.lens import REQUIRED, Cases, Key, Must, Times, Twice, Word
+from archcalc.hf.spellings import TIED, TIED_EXPERTS
+from archcalc.hf.stack import DenseFirst
+from archcalc.hf.templates.decoder import MLP_BIAS, decoder
+from archcalc.hf.tensors import renamed, same
+from archcalc.hf.vocabulary import (
+    CORRECTION,
+    LLAMA_EXPERTS,
+    LLAMA_FFN,
+    LLAMA_NORMS,
+    LLAMA_OUTSIDE,
+    SHARED_EXPERTS,
+    flag,
+    keys,
+    layers,
+    positive,
+    rmsnorm,
+    size,
+)
+
+BIAS = flag("attention_bias", False)
+# Widths that follow from others.
+FOLLOWING = "head_dim qk_head_dim"
+
+
+def latent(heads: int, q_rank: int, kv_rank: int, d_nope: int, d_rope: int, d_v: int) -> dict[str, Any]:
+    """Return latent attention with these sizes by default."""
+    return {
+        "kind": "mla",
+        "n_heads": Twice(size("num_attention_heads", heads), "num_key_value_heads"),
+        "q_rank": size("q_lora_rank", q_rank, null=None),
+        "kv_rank": size("kv_lora_rank", kv_rank),
+        "d_nope": size("qk_nope_head_dim", d_nope),
+        "d_rope": size("qk_rope_head_dim", d_rope),
+        "d_v": size("v_head_dim", d_v),
+        # The latents' norms do not read rms_norm_eps.
+        "norm": {"kind": "rmsnorm", "eps": 1e-6},
+        "down_bias": BIAS,
+        "out_bias": BIAS,
+    }
+
+
+def grouped(n_groups: int, n_active: int) -> dict[str, Any]:
+    """Return the keys of groups of experts."""
+    return {"n_groups": size("n_group", n_groups), "n_active_groups": size("topk_group", n_active)}
+
+
+LATENT = renamed(
+    {
+        "attn.q": "q_proj",
+        "attn.q_down": "q_a_proj",
+        "attn.q_down_norm": "q_a_layernorm",
+        "attn.q_up": "q_b_proj",
+        "attn.kv_down": "kv_a_proj_with_mqa",
+        "attn.kv_down_norm": "kv_a_layernorm",
+        "attn.kv_up": "kv_b_proj",
+        "attn.out": "o_proj",
+    },
+    "layers.{i}.",
+    "model.layers.{i}.self_attn.",
+)
+DENSE = (LLAMA_OUTSIDE, LATENT, LLAMA_NORMS, LLAMA_FFN)
+MIXED = (*DENSE, LLAMA_EXPERTS, SHARED_EXPERTS, CORRECTION)
+
+DEEPSEEK_V3 = decoder(
+    "deepseek_v3",
+    "DeepseekV3ForCausalLM",
+    vocab=129280,
+    n_ctx=4096,
+    width=7168,
+    depth=61,
+    d_ff=18432,
+    rope={"interleaved": flag("rope_interleave", True)},
+    attend=latent(128, q_rank=1536, kv_rank=512, d_nope=128, d_rope=64, d_v=128),
+    feeds={
+        "dense": None,
+        "moe": experts(
+            size("n_routed_experts", 256, others=("num_local_experts",)),
+            size("num_experts_per_tok", 8),
+            size("moe_intermediate_size", 2048),
+            **CORRECTED,
+            **grouped(8, 4),
+            normalise=flag("norm_topk_prob", True),
+            scale=positive("routed_scaling_factor", 2.5),
+            n_shared=Key("n_shared_experts", COUNT, 1),
+        ),
+    },
+    schedule=DenseFirst(Key("first_k_dense_replace", LAYERS_OR_NONE, 3)),
+    tensors=MIXED,
+    must=(
+        Must("moe_layer_freq", (1,)),
+        Must("scoring_func", ("sigmoid",)),
+        Must("topk_method", ("noaux_tc",)),
+    ),
+    # And the modules for multi-token prediction, which no forward pass runs.
+    harmless=keys(f"{FOLLOWING} num_nextn_predict_layers num_mtp_layers ep_size aux_loss_alpha seq_aux"),
+    spelling=replace(TIED_EXPERTS, further="num_nextn_predict_layers"),
+)
+GLM4_MOE_LITE = derived(
+    DEEPSEEK_V3,
+    "glm4_moe_lite",
+    "Glm4MoeLiteForCausalLM",
+    vocab=154880,
+    n_ctx=202752,
+    width=2048,
+    depth=47,
+    d_ff=10240,
+    norm=rmsnorm(1e-5),
+    attend=latent(20, q_rank=768, kv_rank=512, d_nope=192, d_rope=64, d_v=256),
+    feeds={
+        "dense": None,
+        "moe": experts(
+            size("n_routed_experts", 64, others=("num_local_experts",)),
+            size("num_experts_per_tok", 4),
+            size("moe_intermediate_size", 1536),
+            **CORRECTED,
+            **grouped(1, 1),
+            normalise=flag("norm_topk_prob", True),
+            scale=positive("routed_scaling_factor", 1.8),
+            n_shared=size("n_shared_experts", 1),
+        ),
+    },
+    schedule=layers_that(lambda config, index: index == 0),
+    # Said by some configs; the class has no choice.
+    must=(
+        Must("scoring_func", ("sigmoid",)),
+        Must("topk_method", ("noaux_tc",)),
+        Must("first_k_dense_replace", (1,)),
+    ),
+    harmless=keys(f"{FOLLOWING} num_nextn_predict_layers num_mtp_layers"),
+)
+YOUTU = decoder(
+    "youtu",
+    "YoutuForCausalLM",
+    vocab=128256,
+    n_ctx=131072,
+    width=2048,
+    d_ff=6144,
+    tie=True,
+    rope={"interleaved": flag("rope_interleave", True)},
+    attend=latent(16, q_rank=1536, kv_rank=512, d_nope=128, d_rope=64, d_v=128),
+    tensors=DENSE,
+    must=(Must("mlp_bias", (False,)),),
+    harmless=keys(f"{FOLLOWING} embedding_initializer_range"),
+    spelling=TIED,
+)
+
+# A choice within groups, or none: "greedy" looks at no group.
+METHOD = Word(Key("topk_method", TEXT, "greedy"), {"greedy": "greedy", "group_limited_greedy": "groups"})
+
+
+def in_groups(name: str) -> Cases:
+    """Return a key that is read where the choice is made within groups."""
+    return Cases(METHOD, {"greedy": 1, "groups": size(name, REQUIRED)})
+
+
+DEEPSEEK_V2 = derived(
+    DEEPSEEK_V3,
+    "deepseek_v2",
+    "DeepseekV2ForCausalLM",
+    vocab=102400,
+    n_ctx=2048,
+    width=4096,
+    depth=32,
+    d_ff=11008,
+    rope={"interleaved": True},
+    attend=latent(32, q_rank=1536, kv_rank=512, d_nope=128, d_rope=64, d_v=128),
+    ffn={"bias": MLP_BIAS},
+    feeds={
+        "dense": None,
+        "moe": experts(
+            size("n_routed_experts", 64, others=("num_experts",)),
+            size("num_experts_per_tok", REQUIRED),
+            size("moe_intermediate_size", 1407),
+            choose="softmax",
+            n_groups=in_groups("n_group"),
+            n_active_groups=in_groups("topk_group"),
+            scale=positive("routed_scaling_factor", 1.0),
+            n_shared=size("n_shared_experts", 2),
+            shared_bias=MLP_BIAS,
+        ),
+    },
+    schedule=DenseFirst(Key("first_k_dense_replace", LAYERS_OR_NONE, 0)),
+    tensors=(*DENSE, LLAMA_EXPERTS, SHARED_EXPERTS),
+    must=(Must("moe_layer_freq", (1,)), Must("scoring_func", ("softmax",))),
+    # The class never normalises, whatever is said.
+    harmless=keys(f"{FOLLOWING} norm_topk_prob ep_size aux_loss_alpha seq_aux"),
+    spelling=TIED_EXPERTS,
+)
+
+DEPTH = layers(62)
+WIDTH = size("hidden_size", 2560)
+
+
+def default_head(config: Config) -> int:
+    """The width of a head where none is said."""
+    return int(WIDTH.read(config) // size("num_attention_heads", 40).read(config))
+
+
+MINICPM3 = derived(
+    YOUTU,
+    "minicpm3",
+    "MiniCPM3ForCausalLM",
+    vocab=73448,
+    width=2560,
+    d_ff=6400,
+    depth=62,
+    n_ctx=32768,
+    norm=rmsnorm(1e-5),
+    rope={},
+    layer={
+        "scale": Times(
+            positive("scale_depth", 1.4, null=lambda config: math.sqrt(DEPTH.read(config))),
+            lambda config: 1 / math.sqrt(DEPTH.read(config)),
+        )
+    },
+    attend={
+        **latent(40, q_rank=768, kv_rank=256, d_nope=64, d_rope=32, d_v=64),
+        "d_v": size("v_head_dim", default_head, null=default_head),
+    },
+    ffn={"bias": MLP_BIAS},
+    outside={"embedding": {"scale": positive("scale_emb", 12.0)}},
+    head={"scale": Times(size("dim_model_base", 256, null=WIDTH.read), lambda config: 1 / WIDTH.read(config))},
+    must=(),
+    harmless=keys(FOLLOWING),
+)
+
+
+def normed_experts(kind: str, layer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Put a norm after a mixture of experts (A.X K1)."""
+    if kind != "moe":
+        return layer
+    norm = layer["norm"]
+    attention, experts = ({"name": name, "part": layer[part]} for name, part in (("attn", "attention"), ("ffn", "ffn")))
+    return {
+        "branches": (
+            {"norm_in": norm, "arms": (attention,)},
+            {"norm_in": norm, "arms": (experts,), "norm_out": norm},
+        )
+    }
+
+
+# The older words for which layers are dense.
+FIRST_DENSE = Key("first_k_dense_replace", LAYERS_OR_NONE, 1)
+SPARSE_STEP = size("moe_layer_freq", 1)
+AXK1 = derived(
+    DEEPSEEK_V3,
+    "axk1",
+    "AXK1ForCausalLM",
+    vocab=163840,
+    n_ctx=32768,
+    attend={
+        **latent(64, q_rank=1536, kv_rank=512, d_nope=128, d_rope=64, d_v=128),
+        "q_rank": size("q_lora_rank", 1536),
+    },
+    feeds={
+        "dense": None,
+        "moe": experts(
+            size("n_routed_experts", 192, others=("num_local_experts",)),
+            size("num_experts_per_tok", 8),
+            size("moe_intermediate_size", 2048),
+            **CORRECTED,
+            **grouped(8, 4),
+            normalise=flag("norm_topk_prob", True),
+            scale=positive("routed_scaling_factor", 2.5),
+            n_shared=size("n_shared_experts", 1),
+        ),
+    },
+    schedule=layers_that(
+        lambda config, index: index < FIRST_DENSE.read(config) or bool(index % SPARSE_STEP.read(config)),
+        FIRST_DENSE,
+        SPARSE_STEP,
+    ),
+    wire=normed_experts,
+    tensors=(*MIXED, same("layers.{i}.ffn_out_norm", "model.layers.{i}.mlp.post_mlp_layernorm")),
+    # Said by some configs; the class has no choice.
+    must=(Must("scoring_func", ("sigmoid",)), Must("topk_method", ("noaux_tc",))),
+    harmless=keys(f"{FOLLOWING} num_nextn_predict_layers"),
+    spelling=replace(TIED_EXPERTS, renamed={r"(\.layers\.\d+)\.post_mlp_layernorm\.": r"\1.mlp.post_mlp_layernorm."}),
+)
+
+FAMILIES = (DEEPSEEK_V3, AXK1, DEEPSEEK_V2, GLM4_MOE_LITE, MINICPM3, YOUTU)

@@ -1,0 +1,54 @@
+"""Latent attention: four layers, 32 wide, ranks and head widths that are told apart."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.hf.tiny.llama_like import BASE, THETA
+from tests.hf.tiny.moe_like import FEEDS, GROUPS, SMALL
+
+RMS = BASE | {"rms_norm_eps": 0.03, "num_key_value_heads": 4}
+LATENT = {"q_lora_rank": 20, "kv_lora_rank": 28, "qk_nope_head_dim": 10, "qk_rope_head_dim": 6, "v_head_dim": 14}
+EXPERTS = SMALL | {"n_routed_experts": 8, "num_experts_per_tok": 3}
+YARN = {
+    "rope_parameters": {
+        "rope_type": "yarn",
+        "rope_theta": 500.0,
+        "factor": 4.0,
+        "original_max_position_embeddings": 16,
+        "mscale": 0.7,
+        "mscale_all_dim": 0.9,
+    }
+}
+STRAIGHT = {"q_lora_rank": None, "rope_interleave": False, "attention_bias": True}
+V2 = RMS | LATENT | EXPERTS
+NEEDS = {"deepseek_v2": {"num_experts_per_tok": 6}}
+
+CONFIGS: dict[str, dict[str, Any]] = {
+    "axk1:default switches": RMS | LATENT | EXPERTS | {"n_group": 4, "topk_group": 2},
+    "axk1:mixed": RMS | LATENT | EXPERTS | FEEDS | GROUPS | {"rope_interleave": False, "attention_bias": True} | YARN,
+    "axk1:older words": RMS | LATENT | EXPERTS | GROUPS | {"first_k_dense_replace": 1, "moe_layer_freq": 2},
+    "deepseek_v2:default switches": V2,
+    "deepseek_v2:grouped": V2
+    | {"topk_method": "group_limited_greedy", "n_group": 4, "topk_group": 2, "routed_scaling_factor": 1.7}
+    | {"first_k_dense_replace": 2, "n_shared_experts": 1, "mlp_bias": True, "attention_bias": True}
+    | YARN,
+    "deepseek_v2:lite": V2 | {"q_lora_rank": None, "topk_method": "greedy", "n_group": 1, "topk_group": 1} | THETA,
+    "glm4_moe_lite:default switches": RMS | LATENT | EXPERTS,
+    "glm4_moe_lite:mixed": RMS | LATENT | EXPERTS | FEEDS | GROUPS | STRAIGHT | {"n_shared_experts": 2} | YARN,
+    "minicpm3:default switches": RMS | LATENT,
+    "minicpm3:longrope": RMS
+    | LATENT
+    | {
+        "rope_scaling": {"type": "longrope", "short_factor": [1.0, 1.5, 3.0], "long_factor": [2.0, 4.0, 8.0]},
+        "original_max_position_embeddings": 16,
+    },
+    "minicpm3:scaled": RMS
+    | LATENT
+    | {"scale_emb": 3.0, "scale_depth": 0.7, "dim_model_base": 20, "v_head_dim": None, "q_lora_rank": None}
+    | {"mlp_bias": True, "attention_bias": True, "tie_word_embeddings": False}
+    | THETA,
+    "minicpm3:unscaled": RMS | LATENT | {"scale_depth": None, "dim_model_base": None},
+    "youtu:default switches": RMS | LATENT,
+    "youtu:straight": RMS | LATENT | STRAIGHT | {"tie_word_embeddings": False} | THETA,
+}
