@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 import tempfile
 from fnmatch import fnmatchcase
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from archcalc.errors import InputError, RefusedError, shown
 from archcalc.extras import require
+from archcalc.hf.small import completed, small
+
+if TYPE_CHECKING:
+    from archcalc.hf.family import Family
 
 State = Literal["exact", "differs", "refused", "not checked", "not read", "none"]
 # What is compared, in the order in which one presumes the other.
@@ -59,7 +63,6 @@ def covered(model_type: str) -> Covered:
     require("transformers", does="comparing with transformers", extra="oracle")
     require("torch", does="comparing with transformers", extra="model")
     from archcalc.hf import known, registry
-    from archcalc.hf.small import small
 
     family = registry.find(model_type)
     if family is None:
@@ -67,25 +70,25 @@ def covered(model_type: str) -> Covered:
         return Covered(model_type, next(iter(named), ""), "", missing="not read yet")
     states: dict[str, Any] = {}
     missing: list[str] = []
-    for check, compare in (("parameters", _parameters), ("run", _run)):
+    for checks, compare in ((CHECKS[:1], _parameters), (CHECKS[1:], _run)):
         try:
-            states |= compare(small(family))
+            states |= compare(family)
+        except RefusedError as error:
+            states |= dict.fromkeys(checks, "not checked")
+            missing.append(error.problem)
         except InputError as error:
-            states |= dict.fromkeys(CHECKS[:1] if check == "parameters" else CHECKS[1:], "refused")
+            states |= dict.fromkeys(checks, "refused")
             missing.append(str(InputError(error.problem, allowed=error.allowed, where=error.where)))
         except Exception as error:  # whatever a class of transformers raises on a small config
-            states |= dict.fromkeys(CHECKS[1:] if check == "run" else CHECKS[:1], "not checked")
+            states |= dict.fromkeys(checks, "not checked")
             missing.append(f"transformers: {' '.join(str(error).split())[:120]}")
     return Covered(model_type, family.classes[0], family.stacks, **states, missing="; ".join(dict.fromkeys(missing)))
 
 
-def _parameters(config: dict[str, Any]) -> dict[str, State]:
-    """Compare the tensors of the default config, if transformers can build that, and of a small one."""
-    try:
-        same = _has_same_tensors({"model_type": config["model_type"]})
-    except RefusedError:
-        same = True
-    return {"parameters": "exact" if same and _has_same_tensors(config) else "differs"}
+def _parameters(family: Family) -> dict[str, State]:
+    """Compare the tensors of the default config and of a small one."""
+    same = all(_has_same_tensors(config) for config in (completed(family), small(family)))
+    return {"parameters": "exact" if same else "differs"}
 
 
 def _has_same_tensors(config: dict[str, Any]) -> bool:
@@ -100,7 +103,7 @@ def _has_same_tensors(config: dict[str, Any]) -> bool:
     return family_of(config["model_type"]).tensors_for(config).shapes(ours) == theirs
 
 
-def _run(config: dict[str, Any]) -> dict[str, State]:
+def _run(family: Family) -> dict[str, State]:
     """Compare FLOPs, logits and cached decoding of a small model with random weights."""
     import torch
 
@@ -111,7 +114,7 @@ def _run(config: dict[str, Any]) -> dict[str, State]:
     from archcalc.spec.workload import workload
 
     with torch.no_grad(), tempfile.TemporaryDirectory() as folder:
-        theirs = _random(config)
+        theirs = _random(family)
         with quiet():
             theirs.save_pretrained(folder)
         opened = open_checkpoint(folder)
@@ -130,17 +133,15 @@ def _run(config: dict[str, Any]) -> dict[str, State]:
         return states | {"cache": _close(_stepwise(ours, ids, source), wanted)}
 
 
-def _random(config: dict[str, Any]) -> Any:
-    """Return transformers' model of a config in fp32, its trained weights random and its kernels eager."""
+def _random(family: Family) -> Any:
+    """Return transformers' small model of a family in fp32, its trained weights random and its kernels eager."""
     import torch
     import transformers
 
-    from archcalc.hf import family_of
     from archcalc.hf.reference import quiet
 
-    family = family_of(config["model_type"])
     with quiet():
-        settings = transformers.AutoConfig.for_model(**config)
+        settings = transformers.AutoConfig.for_model(**small(family))
         settings._attn_implementation = "eager"
         settings._experts_implementation = "eager"
         torch.manual_seed(1)

@@ -30,6 +30,7 @@ _OTHERS = {
     "num_local_experts": 8,
     "n_routed_experts": 8,
     "num_experts_per_tok": 2,
+    "n_shared_experts": 1,
     "moe_topk": 2,
     "n_group": 4,
     "topk_group": 2,
@@ -48,7 +49,7 @@ _OTHERS = {
     "mask_token_id": 4,
     "query_pre_attn_scalar": D_HEAD,
 }
-_LEFT_OUT = {"head_dim", "n_routed_experts", "num_experts_per_tok", "moe_intermediate_size", "n_group", "topk_group"}
+_LEFT_OUT = {"vocab_size", "head_dim", "n_routed_experts", "num_experts_per_tok", "n_shared_experts"}
 TOKENS = ("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id")
 SMALL: dict[str, int] = {name: size for size, names in _SIZES for name in names.split()} | _OTHERS
 
@@ -59,13 +60,19 @@ def small(family: Family) -> dict[str, Any]:
     A vocabulary is always stated, and so are what some classes leave out by default, where the family reads it.
     """
     defaults = known.keys(family.model_type)
-    always = {"vocab_size", *TOKENS, *(_LEFT_OUT & family.keys)}
     sizes = {
         name: value
         for name, value in SMALL.items()
-        if name in always or any(type(default) is int for default in defaults.get(name, ()))
+        if name in TOKENS or any(type(default) is int for default in defaults.get(name, ()))
     }
     if "kv_lora_rank" in sizes:  # a latent attention's heads have their own keys, and widths of other names
         sizes = {name: value for name, value in sizes.items() if name not in ("num_key_value_heads", "head_dim")}
         sizes |= {name: HEADS for name in ("num_key_value_heads",) if name in defaults}
-    return {"model_type": family.model_type} | sizes
+    return completed(family) | sizes
+
+
+def completed(family: Family) -> dict[str, Any]:
+    """Return the default config of a family, with the sizes that its class needs and leaves out."""
+    defaults = known.keys(family.model_type)
+    missing = {name: SMALL[name] for name in _LEFT_OUT & family.keys if defaults.get(name) == [None]}
+    return {"model_type": family.model_type} | missing
