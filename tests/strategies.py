@@ -484,7 +484,7 @@ POOLERS = st.builds(Pooler, activation=ACTIVATIONS)
 EXTRAS = st.builds(
     Extra,
     name=st.sampled_from(("contact.weight", "contact.bias", "unused_bias")),
-    axes=st.lists(SIZES | st.sampled_from(get_args(Axis)), max_size=3).map(tuple),
+    axes=st.lists(SIZES | st.sampled_from(get_args(Axis)), min_size=1, max_size=3).map(tuple),
     component=st.sampled_from(("embedding", "head", "other")),
     storage=st.sampled_from(("trainable", "frozen", "buffer")),
 )

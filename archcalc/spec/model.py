@@ -118,7 +118,7 @@ class Extra(Part, frozen=True, kw_only=True):
     """
 
     name: Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]*(\.[a-z0-9_]+)*$", max_length=100)]
-    axes: Annotated[tuple[Size | Axis, ...], msgspec.Meta(max_length=8)]
+    axes: Annotated[tuple[Size | Axis, ...], msgspec.Meta(min_length=1, max_length=8)]
     component: Literal["embedding", "head", "other"] = "other"
     storage: Literal["trainable", "frozen", "buffer"] = "trainable"
 

@@ -47,6 +47,7 @@ BASE = {"model_type": "llama"} | LLAMA
             {"rope_scaling": {"type": "longrope"}},
             "rope_scaling.short_factor: found None; allowed: a list of numbers > 0",
         ),
+        ({"rope_scaling": {"type": "ntk"}}, "rope_scaling.type: found 'ntk'; allowed: default, "),
         ({"rope_scaling": {"rope_type": []}}, "rope_scaling.rope_type: found a list; allowed: default, "),
         ({"rope_scaling": LLAMA3 | {"factor": "8"}}, "rope_scaling.factor: found '8'; allowed: a number > 0"),
         ({"rope_scaling": {"type": "linear"}}, "rope_scaling.factor: found None; allowed: a number > 0"),
