@@ -92,7 +92,7 @@ def _parameters(family: Family) -> dict[str, State]:
 
 
 def _has_same_tensors(config: dict[str, Any]) -> bool:
-    from archcalc.hf import family_of, from_config
+    from archcalc.hf import from_config, tensor_map
     from archcalc.hf.reference import build_reference, reference_shapes
     from archcalc.ledger.build import build
     from archcalc.spec.document import decode
@@ -100,7 +100,7 @@ def _has_same_tensors(config: dict[str, Any]) -> bool:
     theirs, _ = reference_shapes(build_reference(config))
     ledger = build(decode(from_config(config)))
     ours = {tensor.name: tensor.shape for tensor in ledger.tensors() if tensor.kind != "buffer"}
-    return family_of(config["model_type"]).tensors_for(config).shapes(ours) == theirs
+    return tensor_map(config).shapes(ours) == theirs
 
 
 def _run(family: Family) -> dict[str, State]:

@@ -78,7 +78,7 @@ def _against_transformers(spec: Spec) -> Comparison:
     ledger, config = build_ledger(spec), to_config(spec)
     ours = {tensor.name: tensor.shape for tensor in ledger.tensors() if tensor.kind != "buffer"}
     shapes, _ = reference_shapes(build_reference(config))
-    expected = tensor_map(config["model_type"], config).shapes(ours)
+    expected = tensor_map(config).shapes(ours)
     n_parameters = sum(math.prod(shape) for shape in shapes.values())
     found = [*differences(_text(expected), _text(shapes)), *_total(ledger.total(), n_parameters)]
     seconds = time.perf_counter() - start

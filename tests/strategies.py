@@ -427,11 +427,13 @@ def stacks(draw: st.DrawFn, place: Place = Place(), decodes: bool = True) -> Sta
     stated = draw(st.booleans())
     if stated and draw(st.booleans()):
         found[-1] = Run(count=None, pattern=found[-1].pattern, share_weights=found[-1].share_weights)
+    embed_norm = draw(optional(NORMS))
     return Stack(
         n_layers=n_layers if stated else None,
         runs=_named(found) if draw(st.booleans()) else tuple(found),
         position=draw(optional(LEARNED | SINUSOIDAL)),
-        embed_norm=draw(optional(NORMS)),
+        embed_norm=embed_norm,
+        embed_norm_reads=draw(st.sampled_from(("sum", "tokens"))) if embed_norm else "sum",
         final_norm=draw(optional(NORMS)),
         n_mtp=draw(st.sampled_from((0, 1, 2))) if decodes else 0,
     )

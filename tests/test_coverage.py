@@ -42,7 +42,7 @@ def test_a_type_that_is_read_is_exact(name: str) -> None:
 def test_what_is_wrong_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """A family that reads one width for another, and one whose norms add another number."""
     template = dict(family_of("llama").template)
-    monkeypatch.setattr("archcalc.hf.family.Family.tensors_for", lambda self, data: family_of("glm").tensors)
+    monkeypatch.setattr("archcalc.hf.tensor_map", lambda config: family_of("glm").tensors)
     assert covered("llama").parameters == "differs"
     monkeypatch.undo()
     changed = template | {"embedding": {"scale": 2.0}}

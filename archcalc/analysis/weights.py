@@ -72,7 +72,11 @@ def role_of(row: Row, tied: bool = False) -> Role:
         return "vector"
     if row.path == TOKEN_TABLE:
         return "tied" if tied else "embedding"
-    if ".experts." in row.path:
+    if row.path.startswith("embed.tables."):
+        return "types"
+    if row.path.startswith("extras."):
+        return "table"
+    if ".experts." in row.path and len(row.shape) > 2:  # an arm of a layer may be called experts too
         return "experts"
     return _ROLES.get(row.path.split(".")[-2], "linear") if row.path != HEAD_MATRIX else "head"
 

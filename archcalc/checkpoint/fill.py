@@ -125,7 +125,7 @@ def _rows(move: Move, target: Target, opened: Files) -> None:
 def _groups(spec: Spec, move: Move) -> int:
     """The heads by which a row's order tells its parts apart: of keys, or its own where it is turned."""
     if move.held.order not in ("by_head", "turned"):
-        return 1
+        return 4 if move.held.order == "in_four" else 1
     place = re.search(r"layers\.(\d+)\.(\w+)\.", move.held.ours[0])
     stack = spec.decoder or spec.encoder
     assert place and stack, "only layers have heads"  # noqa: PT018

@@ -117,9 +117,8 @@ def _of_folder(folder: Path, label: str) -> Checkpoint:
         family.check_to_run(config)
     except InputError as error:
         raise error.within(str(folder / "config.json")) from None
-    return _checked(
-        document, weights_of(folder), family.tensors_for(config), family.spelling.of(config), label, folder, None
-    )
+    form = family.form(config)
+    return _checked(document, weights_of(folder), form.tensors, form.spelling.of(config), label, folder, None)
 
 
 def _checked(

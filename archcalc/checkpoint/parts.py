@@ -51,5 +51,6 @@ _ORDERS: dict[str, Callable[[int, Tensor, Sequence[Tensor], int], list[Pair]]] =
     "whole": _whole,
     "alternate": _alternate,
     "by_head": _by_head,
+    "in_four": _by_head,
     "turned": _turned,
 }

@@ -33,7 +33,7 @@ def from_config(config: dict[str, Any]) -> Document:
     from archcalc.hf import classes
 
     data, assumed = classes.resolved(config)
-    document = family_of(data.get("model_type")).document(data)
+    document = family_of(data.get("model_type")).form(data).document(data)
     return classes.with_assumed(document, assumed)
 
 
@@ -54,9 +54,10 @@ def to_config(spec: Spec) -> dict[str, Any]:
     raise InputError(f"no Hugging Face model has the architecture of {spec.name!r}", allowed=_COVERAGE)
 
 
-def tensor_map(model_type: str, config: dict[str, Any] | None = None) -> TensorMap:
-    """Which parameters of a model type, of this config or of its default one, hold which canonical tensors."""
-    return family_of(model_type).tensors_for(config or {})
+def tensor_map(source: str | dict[str, Any]) -> TensorMap:
+    """Return which parameters hold which canonical tensors, of a model type's first class or of a config's."""
+    config = {"model_type": source} if isinstance(source, str) else source
+    return family_of(config.get("model_type")).form(config).tensors
 
 
 def model_types() -> list[str]:
@@ -86,7 +87,9 @@ def _unread(model_type: str) -> str:
 def _candidates(spec: Spec) -> Iterator[dict[str, Any]]:
     """Yield a config from each class that has a place for everything its template names."""
     for model_type in registry.model_types(spec.family):
-        yield from family_of(model_type).configs(spec)
+        family = family_of(model_type)
+        for form in (family, *family.forms):
+            yield from form.configs(spec)
     if spec.family == "encoder" and not spec.predicts_tokens:
         # An encoder that is a class of an encoder-decoder's type.
         for model_type in registry.model_types("encoder-decoder"):

@@ -140,7 +140,7 @@ def _exported(config: Any, module: Any) -> Iterator[Any]:
     """Yield the models that a module exports for a config."""
     for name in getattr(module, "__all__", ()):
         model = getattr(module, name)
-        if getattr(model, "config_class", None) is config and not name.endswith("PreTrainedModel"):
+        if getattr(model, "config_class", None) is config and "pretrained" not in name.lower():
             yield model
 
 

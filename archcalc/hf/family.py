@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, wraps
 from typing import Any
 
@@ -33,8 +33,8 @@ class Family:
     `must_to_run`: keys that change logits and nothing that is counted: files with other values are refused.
     `also`: what is written where no field says it, because the class's default may not fit.
     `spelling`: how published files differ from the class's names. `gguf`: how GGUF files say it.
-    `decoder_class`: the class that is written for a decoder, where the others are encoders.
-    `tensors_of`: the map of a config's tensors, where one map does not serve all.
+    `forms`: other rows of this type, for its other classes or for what `when` says of a config.
+    `tensors_of`: the map of a config's tensors, where its layers decide their names.
     `class_heads`: what takes the place of the template's fields in the type's other classes, by kind (`known.classes`).
     """
 
@@ -48,16 +48,30 @@ class Family:
     also: Mapping[str, Any] = field(default_factory=dict)
     spelling: Spelling = Spelling()  # noqa: RUF009 - frozen
     gguf: GgufMap | None = None
-    decoder_class: str | None = None
     must_to_run: tuple[Must, ...] = ()
+    forms: tuple[Family, ...] = ()
+    when: Callable[[Mapping[str, Any]], bool] | None = None
     tensors_of: Callable[[Config], TensorMap] | None = None
     class_heads: Mapping[str, Template] = field(default_factory=dict)
 
+    def form(self, data: Mapping[str, Any]) -> Family:
+        """Return the row that reads a config, one of its forms or itself, with the config's own tensors."""
+        found = next((form for form in self.forms if form._reads(data, self)), self)
+        return replace(found, tensors=found.tensors_of(Config(data))) if found.tensors_of else found
+
+    def _reads(self, data: Mapping[str, Any], main: Family) -> bool:
+        """Return whether this form of `main` reads a config: by `when`, else by its class, else by its stacks."""
+        if self.when:
+            return self.when(data)
+        stated = data.get("architectures")
+        if stated:
+            return isinstance(stated, list) and stated[0] in self.classes
+        both = data.get("is_encoder_decoder", main.is_encoder_decoder)
+        return both is self.is_encoder_decoder and both is not main.is_encoder_decoder
+
     @property
     def stacks(self) -> str:
-        """Which stacks its specs have: 'decoder', 'encoder', either of them, or 'encoder-decoder'."""
-        if self.decoder_class:
-            return "either"
+        """Which stacks its specs have: 'decoder', 'encoder' or 'encoder-decoder'."""
         return "-".join(name for name in ("encoder", "decoder") if name in self.template)
 
     @cached_property
@@ -91,7 +105,7 @@ class Family:
         template = self._template(config)
         raise_all([*self._refused(config), *self._unsupported(config)])
         document: Document = {"name": self._name(data)} | read(template, config)
-        return document | self._provenance(config, document)
+        return document | self._provenance(config)
 
     def config(self, spec: Spec) -> dict[str, Any]:
         """Return the first config of `configs`. Raises MismatchError where there is none."""
@@ -103,7 +117,7 @@ class Family:
     def configs(self, spec: Spec) -> Iterator[dict[str, Any]]:
         """Yield configs, each of one class, that may give a resolved spec: reading one back shows whether it does."""
         document = msgspec.to_builtins(spec)
-        own = {self._language_model(spec.family): self.template} if spec.predicts_tokens else {}
+        own = {self.classes[0]: self.template} if spec.predicts_tokens else {}
         for name, template in (own | self.others).items():
             draft = Draft()
             try:
@@ -113,24 +127,16 @@ class Family:
             head = {"model_type": self.model_type, "architectures": [name]}
             yield head | ({"is_encoder_decoder": True} if self.is_encoder_decoder else {}) | dict(self.also) | draft
 
-    def _language_model(self, family: str) -> str:
-        """Return the class whose head predicts tokens, of a decoder or of another spec."""
-        return self.decoder_class if self.decoder_class and family == "decoder" else self.classes[0]
-
-    def tensors_for(self, data: Mapping[str, Any]) -> TensorMap:
-        """The map of a config's tensors: the family's, unless which layers there are decides it."""
-        return self.tensors_of(Config(data)) if self.tensors_of else self.tensors
-
     def check_to_run(self, data: Mapping[str, Any]) -> None:
         """Raise InputError for a config that is counted and cannot be run."""
         for rule in self.must_to_run:
             rule.check(Config(data))
 
-    def _provenance(self, config: Config, document: Document) -> Document:
+    def _provenance(self, config: Config) -> Document:
         """Return what the document says of ignored keys, and what was assumed of the class and of absent keys."""
         assumed = []
         if not config.data.get("architectures"):
-            assumed.append(f"the class {self._language_model('encoder' if document.get('encoder') else 'decoder')}")
+            assumed.append(f"the class {self.classes[0]}")
         if config.ignored:
             assumed += self._misspelled(config)
         return (

@@ -23,7 +23,7 @@ def build_reference(config: dict[str, Any]) -> Any:
     is not installed. No code but that of the installed package is run.
     """
     config, _ = resolved(config)
-    family = family_of(config.get("model_type"))
+    family = family_of(config.get("model_type")).form(config)
     require("transformers", does="building the reference model", extra="oracle")
     import torch
     import transformers

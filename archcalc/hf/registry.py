@@ -34,8 +34,7 @@ def index() -> dict[str, Any]:
 def model_types(stacks: str | None = None) -> list[str]:
     """Every model type, or those with these stacks: 'decoder', 'encoder', 'encoder-decoder'."""
     groups = [group for module in index()["families"].values() for group in module.items()]
-    kins = {stacks} if stacks == "encoder-decoder" else {stacks, "either"}
-    return [model_type for kin, group in groups for model_type in group if stacks is None or kin in kins]
+    return list(dict.fromkeys(name for kin, group in groups for name in group if stacks in (None, kin)))
 
 
 def find(model_type: str) -> Family | None:
@@ -71,7 +70,8 @@ def scan() -> dict[str, Any]:
     families: dict[str, dict[str, list[str]]] = {}
     gguf: dict[str, str] = {}
     for module, family in _families():
-        families.setdefault(module, {}).setdefault(family.stacks, []).append(family.model_type)
+        for stacks in dict.fromkeys(form.stacks for form in (family, *family.forms)):
+            families.setdefault(module, {}).setdefault(stacks, []).append(family.model_type)
         if family.gguf:
             gguf[family.gguf.name] = family.model_type
     return {"families": families, "gguf": gguf}

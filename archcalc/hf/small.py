@@ -9,7 +9,7 @@ from archcalc.hf import known
 if TYPE_CHECKING:
     from archcalc.hf.family import Family
 
-WIDTH, HEADS, D_HEAD, FFN, EXPERT, LAYERS, VOCABULARY, CONTEXT, WINDOW = 32, 4, 8, 56, 24, 4, 96, 64, 6
+WIDTH, HEADS, D_HEAD, FFN, EXPERT, LAYERS, VOCABULARY, CONTEXT, WINDOW = 32, 4, 8, 56, 24, 3, 96, 64, 6
 
 # The value of each key that holds a size, by what it counts.
 _SIZES: tuple[tuple[int, str], ...] = (
@@ -18,6 +18,7 @@ _SIZES: tuple[tuple[int, str], ...] = (
     (HEADS, "num_attention_heads n_head n_heads num_heads encoder_attention_heads decoder_attention_heads"),
     (HEADS // 2, "num_key_value_heads num_kv_heads"),
     (D_HEAD, "head_dim d_kv"),
+    (D_HEAD // 2, "rotary_dim"),
     (FFN, "intermediate_size n_inner ffn_dim d_ff encoder_ffn_dim decoder_ffn_dim hidden_dim ffn_hidden_size"),
     (EXPERT, "moe_intermediate_size expert_ffn_hidden_size shared_expert_intermediate_size d_expert"),
     (LAYERS, "num_hidden_layers n_layer n_layers num_layers encoder_layers decoder_layers num_decoder_layers"),
@@ -68,6 +69,8 @@ def small(family: Family) -> dict[str, Any]:
     if "kv_lora_rank" in sizes:  # a latent attention's heads have their own keys, and widths of other names
         sizes = {name: value for name, value in sizes.items() if name not in ("num_key_value_heads", "head_dim")}
         sizes |= {name: HEADS for name in ("num_key_value_heads",) if name in defaults}
+    if "attention_types" in defaults:  # it names every layer by default
+        sizes = {name: value for name, value in sizes.items() if value != LAYERS}
     return completed(family) | sizes
 
 

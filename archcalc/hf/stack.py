@@ -361,15 +361,20 @@ def _period(kinds: Sequence[str]) -> int:
     return len(kinds) - border[-1]
 
 
-def _layers(stack: Document) -> list[str]:
-    """Each layer of a resolved stack's document, without its name, as text (by which they can be told apart)."""
-    fixed = sum(run["count"] or 0 for run in stack["runs"])
-    layers: list[str] = []
+def layers_of(stack: Document) -> list[Document]:
+    """Return each layer's document, in order."""
+    fixed = sum(run.get("count") or 0 for run in stack["runs"])
+    layers: list[Document] = []
     for run in stack["runs"]:
-        texts = [json.dumps(layer | {"name": None}) for layer in run["pattern"]]
-        count = run["count"] or stack["n_layers"] - fixed
-        layers += [texts[index % len(texts)] for index in range(count)]
+        count = run.get("count") or stack["n_layers"] - fixed
+        layers += [run["pattern"][index % len(run["pattern"])] for index in range(count)]
     return layers
+
+
+def _layers(stack: Document) -> list[str]:
+    """Return each layer's document, without its name, as text (by which they can be told apart)."""
+    texts = {id(layer): json.dumps(layer | {"name": None}) for run in stack["runs"] for layer in run["pattern"]}
+    return [texts[id(layer)] for layer in layers_of(stack)]
 
 
 @final

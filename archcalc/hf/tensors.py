@@ -14,7 +14,7 @@ from typing import Any, Literal
 from archcalc.errors import ArchcalcError
 
 Shape = tuple[int, ...]
-Order = Literal["whole", "alternate", "by_head", "turned"]
+Order = Literal["whole", "alternate", "by_head", "in_four", "turned"]
 
 
 class TensorMapError(ArchcalcError):
@@ -28,10 +28,10 @@ class Holds:
     """`name` holds the canonical tensors `ours`: one as it is, or several joined along `axis` of theirs.
 
     `order`: one after the other; or row by row in turn (gpt-oss); or head by head in turn (GPT-NeoX: a kv head's
-    queries, its key, its value); or turned, the rows that rotate together side by side (LLaMA in GGUF). `transposed`
-    swaps the last two axes of the result (GPT-2's Conv1D is [in, out]). `beside`: another canonical tensor without
-    which it is not this row that holds them. `plus`: what is stored is more than ours by so much. `as_row`: stored as
-    a matrix of one row (ERNIE's corrections).
+    queries, its key, its value); or in four blocks, a quarter of each (CodeGen); or turned, the rows that rotate
+    together side by side (LLaMA in GGUF). `transposed` swaps the last two axes of the result (GPT-2's Conv1D is
+    [in, out]). `beside`: another canonical tensor without which it is not this row that holds them. `plus`: what is
+    stored is more than ours by so much. `as_row`: stored as a matrix of one row (ERNIE's corrections).
     """
 
     name: str

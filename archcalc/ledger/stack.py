@@ -112,7 +112,8 @@ class StackReader(msgspec.Struct, frozen=True):
         x = yield from self.placed(embedding.read(part, d, self.span.queries, self.how))
         if self.stack.position:
             yield from self.placed(embedding.POSITIONS[type(self.stack.position)](self.stack.position, d, x))
-        x = yield from self.placed(norm.leaves(self.stack.embed_norm, "embed_norm", x.new("sum"), here))
+        read = x.new(self.stack.embed_norm_reads)
+        x = yield from self.placed(norm.leaves(self.stack.embed_norm, "embed_norm", read, here))
         x = yield from self.placed(dropped(x, here.dropout.embedding, here, "embedding", "embed.dropout"))
         yield from self.placed(embedding.widened(part, d, x))
 

@@ -49,6 +49,7 @@ class Layers(nn.Module):
         width = summed_width(model)
         self.positions = POSITIONS[type(stack.position)](stack.position, model, width) if stack.position else None
         self.embed_norm = norm(stack.embed_norm, width) if stack.embed_norm else None
+        self.norms_tokens = stack.embed_norm_reads == "tokens"
         self.relative_bias = _relative_bias(layers)
         self.rotary = _rotary(layers, model)
         self.layers = nn.ModuleDict({owner: Block(layers[int(owner)], model) for owner in dict.fromkeys(self.owners)})
@@ -90,9 +91,11 @@ class Layers(nn.Module):
         `standing` is where the tokens stand in their texts, [T] or [B, T]; `rows` are those of further tables.
         """
         x_BTW: Tensor = embed(ids_BT, types_BT, rows, padding_BT)
+        if self.embed_norm is not None and self.norms_tokens:
+            x_BTW = self.embed_norm(x_BTW)
         if self.positions is not None:
             x_BTW = x_BTW + self.positions(standing).to(x_BTW.dtype)
-        if self.embed_norm is not None:
+        if self.embed_norm is not None and not self.norms_tokens:
             x_BTW = self.embed_norm(x_BTW)
         x_BTD = embed.widened(F.dropout(x_BTW, self.dropout, self.training and self.how.dropout))
         return tap(f"{self.prefix}embed", x_BTD)

@@ -82,14 +82,16 @@ class Run(Part, frozen=True, kw_only=True):
 class Stack(Part, frozen=True, kw_only=True):
     """Layers one after another, with what stands before the first and after the last.
 
-    `n_layers` left out is the sum of the runs. `n_mtp`: multi-token-prediction modules (DeepSeek-V3, section 2.2), each
-    a projection of two states into one, a layer like the stack's last, and norms.
+    `n_layers` left out is the sum of the runs. `embed_norm_reads`: the sum of tokens and positions, or the tokens,
+    which positions then join (BlenderbotSmall's decoder). `n_mtp`: multi-token-prediction modules (DeepSeek-V3,
+    section 2.2), each a projection of two states into one, a layer like the stack's last, and norms.
     """
 
     n_layers: LayerCount | None = None
     runs: Annotated[tuple[Run, ...], msgspec.Meta(min_length=1, max_length=1000)]
     position: TablePosition | None = None
     embed_norm: Norm | None = None
+    embed_norm_reads: Literal["sum", "tokens"] = "sum"
     final_norm: Norm | None = None
     n_mtp: Count = 0
 

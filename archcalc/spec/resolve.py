@@ -105,6 +105,9 @@ def _stack(stack: Stack, spec: Spec, role: str) -> Stack:
     )
     if stack.n_mtp and role == "encoder":
         raise InputError("an encoder predicts no next tokens", where="encoder.n_mtp", allowed="0")
+    if stack.embed_norm is None and stack.embed_norm_reads != "sum":
+        where = f"{role}.embed_norm_reads"
+        raise InputError(f"{stack.embed_norm_reads!r}, but there is no embed_norm", where=where, allowed="'sum'")
     _check_names(runs, role)
     _check_shared_tables(runs, role)
     n_layers = _n_layers(stack, role)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 from typing import Any
 
 import torch
 import transformers
+from transformers.models.mpt.modeling_mpt import build_mpt_alibi_tensor
 
 from archcalc.hf import family_of
 from tests.hf.tiny import TINY
@@ -53,8 +55,13 @@ CONFIGS: dict[str, dict[str, Any]] = {
 }
 # Falcon's eager attention of transformers 5.23 adds ALiBi twice: in the mask, and beside it.
 FUSED = ("falcon with ALiBi",)
-# Marian's and RoFormer's tables of positions and ESM's frequencies are not trained.
-FIXED = ("embed_positions", "inv_freq")
+# What is not trained: tables of positions, and frequencies.
+FIXED = {
+    "marian": ("embed_positions",),
+    "pegasus": ("embed_positions",),
+    "roformer": ("embed_positions",),
+    "esm": ("inv_freq",),
+}
 
 
 def random_model(name: str, **more: Any) -> Any:
@@ -65,10 +72,14 @@ def random_model(name: str, **more: Any) -> Any:
     config._attn_implementation = "sdpa" if name in FUSED else "eager"
     config._experts_implementation = "eager"
     torch.manual_seed(1)
-    kind = (config.architectures or family_of(model_type).classes)[0]
-    model = getattr(transformers, kind)(config).eval()
+    family = family_of(model_type).form(CONFIGS[name])
+    model = getattr(transformers, family.classes[0])(config).eval()
+    if model_type == "mpt":
+        # The class of transformers 5.23 leaves `alibi_bias_max` unread.
+        slopes = config.attn_config.alibi_bias_max
+        model.transformer.build_mpt_alibi_tensor = partial(build_mpt_alibi_tensor, alibi_bias_max=slopes)
     with torch.no_grad():
         for key, tensor in model.state_dict().items():
-            if not any(word in key for word in FIXED) or model_type == "opt":
+            if not any(word in key for word in FIXED.get(model_type, ())):
                 tensor.normal_(std=0.3)
     return model

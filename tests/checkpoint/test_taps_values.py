@@ -46,7 +46,7 @@ def test_states_and_patterns_are_those_of_transformers(name: str, tmp_path: Path
     theirs = random_model(name)
     theirs.save_pretrained(tmp_path)
     ours = open_checkpoint(str(tmp_path)).load()
-    ids, source = torch.randint(1, 96, (2, 11)), torch.randint(1, 96, (2, 7))
+    ids, source = torch.randint(6, 96, (2, 11)), torch.randint(6, 96, (2, 7))
     asked = {"output_hidden_states": True, "output_attentions": True}
     if theirs.config.is_encoder_decoder:
         wanted: Any = theirs(input_ids=source, decoder_input_ids=ids, **asked)

@@ -48,7 +48,7 @@ def test_its_own_family_can_write_it(name: str) -> None:
     from archcalc.hf import family_of
 
     spec = spec_of(CONFIGS[name])
-    written = family_of(CONFIGS[name]["model_type"]).config(spec)
+    written = family_of(CONFIGS[name]["model_type"]).form(CONFIGS[name]).config(spec)
     assert same_architecture(spec_of(written), spec)
 
 

@@ -541,6 +541,8 @@ def test_tables_that_are_not_learned_keep_nothing():
 
 def test_an_embedding_norm_reads_the_sum():
     assert around(stack={"embed_norm": LN})[1] == f"embed_norm: sum, {STATES}, bf16"
+    late = {"embed_norm": LN, "embed_norm_reads": "tokens", "position": {"kind": "sinusoidal"}}
+    assert around(stack=late)[1] == f"embed_norm: tokens, {STATES}, bf16"
 
 
 def test_heads():

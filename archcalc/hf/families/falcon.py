@@ -1,98 +1,99 @@
 """Falcon: both parts side by side; the newer architecture has key-value heads and, mostly, a norm for each part."""
 
-from archcalc.hf.config import Config, Kind
+from dataclasses import replace
+
+from archcalc.hf.config import Kind
 from archcalc.hf.family import Family
-from archcalc.hf.lens import Cases, Key, Must, Template
+from archcalc.hf.lens import Cases, Key, Template
 from archcalc.hf.rope import Rope
 from archcalc.hf.spellings import Spelling
-from archcalc.hf.stack import Stack
-from archcalc.hf.tensors import joined, renamed, same, table
-from archcalc.hf.vocabulary import QKV, activation, biases, dropout, flag, layernorm, layers, size, tied
+from archcalc.hf.templates.gpt_like import Sizes, gpt_layer, gpt_like, inner
+from archcalc.hf.tensors import Holds, TensorMap, joined, renamed, same, table
+from archcalc.hf.vocabulary import QKV, activation, biases, dropout, flag, keys, layernorm, layers, size, tied
 
-WIDTH = size("hidden_size", 4544, others=("n_embed",))
-HEADS = size("num_attention_heads", 71)
-CONTEXT = size("max_position_embeddings", 2048)
+SIZES = Sizes(
+    size("vocab_size", 65024),
+    size("max_position_embeddings", 2048),
+    size("hidden_size", 4544, others=("n_embed",)),
+    layers(32),
+    size("num_attention_heads", 71),
+)
+HEADS = SIZES.n_heads
 NORM = layernorm(1e-5, "layer_norm_epsilon")
 BIAS = flag("bias", False)
-ALIBI = {"kind": "alibi", "scaled": True}
 ONE_OR_TWO = Key("num_ln_in_parallel_attn", Kind(lambda value: type(value) is int and value in (1, 2), "1 or 2"), 2, 2)
-
-
-def four_times(config: Config) -> int:
-    """The feed-forward's width where none is stated."""
-    return 4 * int(WIDTH.read(config))
+POSITION = Cases(flag("alibi", False), {False: Rope(n_ctx=SIZES.n_ctx), True: {"kind": "alibi", "scaled": True}})
 
 
 def layer(placement: Template, n_kv_heads: Template) -> Template:
-    """A layer of either architecture."""
-    return {
-        "norm": NORM,
-        "placement": placement,
-        "attention": {
-            "kind": "gqa",
-            "n_heads": HEADS,
-            "n_kv_heads": n_kv_heads,
-            **biases(BIAS),
-            "position": Cases(
-                flag("alibi", False), {False: Rope(n_ctx=CONTEXT), True: {"kind": "alibi", "scaled": True}}
-            ),
-        },
-        "ffn": {
-            "kind": "plain",
-            "d_ff": size("ffn_hidden_size", four_times, null=four_times),
-            "activation": activation("gelu", "activation"),
-            "bias": BIAS,
-        },
-    }
+    """Return a layer of either architecture."""
+    return gpt_layer(
+        SIZES,
+        norm=NORM,
+        placement=placement,
+        attention=biases(BIAS) | {"n_kv_heads": n_kv_heads, "position": POSITION},
+        d_ff=inner(SIZES, "ffn_hidden_size"),
+        activation=activation("gelu", "activation"),
+        ffn_bias=BIAS,
+    )
 
 
-OLDER = layer("parallel", Cases(flag("multi_query", True), {True: 1, False: HEADS}))
+OLDER = layer(
+    Cases(flag("parallel_attn", True), {True: "parallel", False: "pre"}),
+    Cases(flag("multi_query", True), {True: 1, False: HEADS}),
+)
 NEWER = layer(Cases(ONE_OR_TWO, {2: "parallel_two", 1: "parallel"}), size("num_kv_heads", HEADS.read, null=HEADS.read))
 
-TEMPLATE = {
-    "vocab_size": size("vocab_size", 65024),
-    "n_ctx": CONTEXT,
-    "d_model": WIDTH,
-    "decoder": Stack(
-        count=layers(32),
-        kinds={"layer": Cases(flag("new_decoder_architecture", False), {False: OLDER, True: NEWER})},
-        around={"final_norm": NORM},
-    ),
-    "head": tied(True),
-    "dropout": {
+TEMPLATE = gpt_like(
+    SIZES,
+    Cases(flag("new_decoder_architecture", False), {False: OLDER, True: NEWER}),
+    around={"final_norm": NORM},
+    head=tied(True),
+    dropout={
         "attention": dropout("attention_dropout", 0.0, null=0.0),
         "residual": dropout("hidden_dropout", 0.0, null=0.0),
     },
-}
-
-TENSORS = table(
-    renamed({"embed.tokens": "word_embeddings", "final_norm": "ln_f"}, name="transformer."),
-    joined(
-        QKV,
-        "transformer.h.{i}.self_attention.query_key_value",
-        order="by_head",
-    ),
-    renamed(
-        {"attn.out": "self_attention.dense", "ffn.up": "mlp.dense_h_to_4h", "ffn.down": "mlp.dense_4h_to_h"},
-        "layers.{i}.",
-        "transformer.h.{i}.",
-    ),
-    same("layers.{i}.attn_norm", "transformer.h.{i}.ln_attn", beside="layers.{i}.ffn_norm.weight"),
-    same("layers.{i}.attn_norm", "transformer.h.{i}.input_layernorm"),
-    same("layers.{i}.ffn_norm", "transformer.h.{i}.ln_mlp"),
-    same("head", "lm_head"),
 )
 
-FAMILIES = (
-    Family(
-        "falcon",
-        ("FalconForCausalLM",),
-        TEMPLATE,
-        TENSORS,
-        must=(Must("parallel_attn", (True,)), Must("apply_residual_connection_post_layernorm", (False,))),
-        spelling=Spelling(
-            renamed={r"^(?=h\.|word_embeddings\.|word_embeddings_layernorm\.|ln_f\.)": "transformer."},
-            copies={"lm_head.weight": "transformer.word_embeddings.weight"},
+
+def tensors(*norms: tuple[Holds, ...]) -> TensorMap:
+    """Return the tensors; what the `norms` of a layer are called depends on how many there are, and where."""
+    return table(
+        *norms,
+        renamed({"embed.tokens": "word_embeddings", "final_norm": "ln_f"}, name="transformer."),
+        joined(QKV, "transformer.h.{i}.self_attention.query_key_value", order="by_head"),
+        renamed(
+            {"attn.out": "self_attention.dense", "ffn.up": "mlp.dense_h_to_4h", "ffn.down": "mlp.dense_4h_to_h"},
+            "layers.{i}.",
+            "transformer.h.{i}.",
         ),
+        same("layers.{i}.attn_norm", "transformer.h.{i}.input_layernorm"),
+        same("head", "lm_head"),
+    )
+
+
+TWO = (
+    *same("layers.{i}.attn_norm", "transformer.h.{i}.ln_attn", beside="layers.{i}.ffn_norm.weight"),
+    *same("layers.{i}.ffn_norm", "transformer.h.{i}.ln_mlp"),
+)
+ONE_BY_ONE = same("layers.{i}.ffn_norm", "transformer.h.{i}.post_attention_layernorm")
+
+FALCON = Family(
+    "falcon",
+    ("FalconForCausalLM",),
+    TEMPLATE,
+    tensors(TWO),
+    # A key of the code that Falcon first came with, which the class does not have.
+    harmless=keys("apply_residual_connection_post_layernorm"),
+    spelling=Spelling(
+        renamed={r"^(?=h\.|word_embeddings\.|word_embeddings_layernorm\.|ln_f\.)": "transformer."},
+        copies={"lm_head.weight": "transformer.word_embeddings.weight"},
     ),
 )
+SERIAL = replace(
+    FALCON,
+    tensors=tensors(ONE_BY_ONE),
+    when=lambda data: data.get("parallel_attn") is False and not data.get("new_decoder_architecture"),
+)
+
+FAMILIES = (replace(FALCON, forms=(SERIAL,)),)

@@ -1,65 +1,197 @@
-"""GPT-2, and what is built like it (GPT-3 apart from its sparse attention)."""
+"""GPT-2, and the decoders whose configs are written in its words."""
 
-from archcalc.hf.config import Config
 from archcalc.hf.family import Family
-from archcalc.hf.gguf_map import BLOCK, OUTSIDE, GgufMap
-from archcalc.hf.lens import Must
+from archcalc.hf.gguf_map import BLOCK, GgufMap
+from archcalc.hf.gguf_map import OUTSIDE as GGUF_OUTSIDE
+from archcalc.hf.lens import Cases, Given, Template
+from archcalc.hf.scaled import ByDepth
 from archcalc.hf.spellings import MASKS, Spelling
 from archcalc.hf.stack import Stack
-from archcalc.hf.tensors import joined, renamed, same, table
-from archcalc.hf.vocabulary import QKV, activation, biases, dropout, keys, layernorm, layers, size, tied
+from archcalc.hf.templates.gpt_like import (
+    decoder_of,
+    gpt2_dropout,
+    gpt2_sizes,
+    gpt_layer,
+    gpt_like,
+    inner,
+)
+from archcalc.hf.tensors import Holds, TensorMap, joined, renamed, same, table
+from archcalc.hf.vocabulary import QKV, activation, biases, dropout, flag, keys, layernorm, size, tied
 
-WIDTH = size("n_embd", 768, others=("hidden_size",))
 NORM = layernorm(1e-5, "layer_norm_epsilon")
+# The scores are not scaled at all if `scale_attn_weights` is false.
+SCALE = Cases(flag("scale_attn_weights", True), {True: None, False: 1.0})
+SUMMARY = keys(
+    "summary_type summary_use_proj summary_activation summary_proj_to_labels summary_first_dropout"
+    " reorder_and_upcast_attn n_ctx"
+)
+LEARNED = {"position": {"kind": "learned"}, "final_norm": NORM}
+OUTSIDE = {"embed.tokens": "wte", "positions": "wpe", "final_norm": "ln_f"}
 
 
-def four_times(config: Config) -> int:
-    """The feed-forward's width where none is stated."""
-    return 4 * int(WIDTH.read(config))
+def gpt2() -> Template:
+    """Return GPT-2's template."""
+    sizes = gpt2_sizes(50257, 1024, 768, 12, 12)
+    layer = gpt_layer(
+        sizes,
+        norm=NORM,
+        attention=biases(True) | {"scale": SCALE},
+        d_ff=inner(sizes),
+        activation=activation("gelu_new", "activation_function"),
+    )
+    stack = Stack(sizes.n_layers, {"layer": layer}, around=LEARNED)
+    by_depth = Cases(
+        flag("scale_attn_by_inverse_layer_idx", False), {False: stack, True: ByDepth(stack, sizes.head_width)}
+    )
+    return decoder_of(sizes, by_depth, tied(True), gpt2_dropout(0.1))
 
 
-TEMPLATE = {
-    "vocab_size": size("vocab_size", 50257),
-    "n_ctx": size("n_positions", 1024, others=("max_position_embeddings",)),
-    "d_model": WIDTH,
-    "decoder": Stack(
-        count=layers(12, "n_layer", others=("num_hidden_layers",)),
-        kinds={
-            "layer": {
-                "norm": NORM,
-                "attention": {
-                    "kind": "gqa",
-                    "n_heads": size("n_head", 12, others=("num_attention_heads",)),
-                    **biases(True),
-                },
-                "ffn": {
-                    "kind": "plain",
-                    "d_ff": size("n_inner", four_times, null=four_times),
-                    "activation": activation("gelu_new", "activation_function"),
-                    "bias": True,
-                },
-            }
+def gpt_bigcode() -> Template:
+    """Return GPT-BigCode's template: GPT-2 with one key-value head."""
+    sizes = gpt2_sizes(50257, 1024, 768, 12, 12)
+    n_kv_heads = Cases(flag("multi_query", True), {True: 1, False: sizes.n_heads})
+    layer = gpt_layer(
+        sizes,
+        norm=NORM,
+        attention=biases(True) | {"n_kv_heads": n_kv_heads, "scale": SCALE},
+        d_ff=inner(sizes),
+        activation=activation("gelu_pytorch_tanh", "activation_function"),
+    )
+    return gpt_like(sizes, layer, around=LEARNED, head=tied(True), dropout=gpt2_dropout(0.1))
+
+
+def openai_gpt() -> Template:
+    """Return GPT's template: norms after each part, and none at the end."""
+    sizes = gpt2_sizes(40478, 512, 768, 12, 12)
+    layer = gpt_layer(
+        sizes,
+        norm=NORM,
+        placement="post",
+        attention=biases(True),
+        d_ff=Given(sizes.four_times),
+        # The word gelu means the tanh approximation in this class alone.
+        activation=activation("gelu", "afn", {"gelu": "gelu_tanh", "relu": "relu", "silu": "silu", "swish": "silu"}),
+    )
+    around = {"position": {"kind": "learned"}, "final_norm": None}
+    return gpt_like(sizes, layer, around=around, head=tied(True), dropout=gpt2_dropout(0.1))
+
+
+def gptj() -> Template:
+    """Return GPT-J's template: both parts side by side after one norm, the first `rotary_dim` of each head rotated."""
+    sizes = gpt2_sizes(50400, 2048, 4096, 28, 16)
+    rope = {"kind": "rope", "theta": 10_000.0, "interleaved": True, "d_rotary": size("rotary_dim", 64)}
+    layer = gpt_layer(
+        sizes,
+        norm=NORM,
+        placement="parallel",
+        attention=biases(False) | {"position": rope},
+        d_ff=inner(sizes),
+        activation=activation("gelu_new", "activation_function"),
+    )
+    head = tied(False) | {"bias": True}
+    return gpt_like(sizes, layer, around={"final_norm": NORM}, head=head, dropout=gpt2_dropout(0.0))
+
+
+def ctrl() -> Template:
+    """Return CTRL's template: computed sinusoids beside an embedding that is multiplied by √d_model."""
+    sizes = gpt2_sizes(246534, 256, 1280, 48, 16)
+    layer = gpt_layer(
+        sizes,
+        norm={"kind": "layernorm", "eps": 1e-6},
+        attention=biases(True),
+        d_ff=size("dff", 8192),
+        activation="relu",
+    )
+    return gpt_like(
+        sizes,
+        layer,
+        around={
+            "position": {"kind": "sinusoidal", "order": "halves"},
+            "final_norm": layernorm(1e-6, "layer_norm_epsilon"),
         },
-        around={"position": {"kind": "learned"}, "final_norm": NORM},
-    ),
-    "head": tied(True),
-    "dropout": {
-        "embedding": dropout("embd_pdrop", 0.1),
-        "attention": dropout("attn_pdrop", 0.1),
-        "residual": dropout("resid_pdrop", 0.1),
-    },
-}
+        embedding={"scale": Given(sizes.root)},
+        head=tied(True) | {"bias": True},
+        dropout={"embedding": dropout("embd_pdrop", 0.1), "residual": dropout("resid_pdrop", 0.1)},
+    )
 
-TENSORS = table(
-    renamed({"embed.tokens": "wte", "positions": "wpe", "final_norm": "ln_f"}, name="transformer."),
-    renamed({"attn_norm": "ln_1", "ffn_norm": "ln_2"}, "layers.{i}.", "transformer.h.{i}."),
+
+def parts(*, transposed: bool) -> tuple[Holds, ...]:
+    """Return what GPT-2's layers hold besides the fused queries, keys and values."""
+    here, there = "layers.{i}.", "transformer.h.{i}."
+    matrices = {"attn.out": "attn.c_proj", "ffn.up": "mlp.c_fc", "ffn.down": "mlp.c_proj"}
+    return (
+        *renamed({"attn_norm": "ln_1", "ffn_norm": "ln_2"}, here, there),
+        *renamed(matrices, here, there, transposed=transposed),
+    )
+
+
+GPT2 = table(
+    renamed(OUTSIDE, name="transformer."),
     joined(QKV, "transformer.h.{i}.attn.c_attn", transposed=True),
-    same("layers.{i}.attn.out", "transformer.h.{i}.attn.c_proj", transposed=True),
-    same("layers.{i}.ffn.up", "transformer.h.{i}.mlp.c_fc", transposed=True),
-    same("layers.{i}.ffn.down", "transformer.h.{i}.mlp.c_proj", transposed=True),
+    parts(transposed=True),
+    same("head", "lm_head"),
+)
+BIGCODE = table(
+    renamed(OUTSIDE, name="transformer."),
+    joined(QKV, "transformer.h.{i}.attn.c_attn", order="by_head"),
+    parts(transposed=False),
+    same("head", "lm_head"),
+)
+OPENAI = table(
+    renamed({"embed.tokens": "tokens_embed", "positions": "positions_embed"}, name="transformer."),
+    joined(QKV, "transformer.h.{i}.attn.c_attn", transposed=True),
+    parts(transposed=True),
+    same("head", "lm_head"),
+)
+CTRL = table(
+    renamed({"embed.tokens": "w", "final_norm": "layernorm"}, name="transformer."),
+    renamed(
+        {
+            "attn.q": "multi_head_attention.Wq",
+            "attn.k": "multi_head_attention.Wk",
+            "attn.v": "multi_head_attention.Wv",
+            "attn.out": "multi_head_attention.dense",
+            "attn_norm": "layernorm1",
+            "ffn.up": "ffn.0",
+            "ffn.down": "ffn.2",
+            "ffn_norm": "layernorm2",
+        },
+        "layers.{i}.",
+        "transformer.h.{i}.",
+    ),
     same("head", "lm_head"),
 )
 
+
+def gptj_tensors(*attention: tuple[Holds, ...]) -> TensorMap:
+    """Return GPT-J's tensors, with those of its `attention`."""
+    return table(
+        renamed(OUTSIDE, name="transformer."),
+        *attention,
+        renamed(
+            {"attn.out": "attn.out_proj", "attn_norm": "ln_1", "ffn.up": "mlp.fc_in", "ffn.down": "mlp.fc_out"},
+            "layers.{i}.",
+            "transformer.h.{i}.",
+        ),
+        same("head", "lm_head"),
+    )
+
+
+GPTJ = gptj_tensors(
+    renamed({"attn.q": "q_proj", "attn.k": "k_proj", "attn.v": "v_proj"}, "layers.{i}.", "transformer.h.{i}.attn.")
+)
+# Each of four blocks holds a quarter of the queries' rows, then of the values' and of the keys'.
+CODEGEN = gptj_tensors(
+    joined(tuple(f"layers.{{i}}.attn.{part}" for part in "qvk"), "transformer.h.{i}.attn.qkv_proj", order="in_four")
+)
+# GPT-J's files say so of what its class always does.
+GPTJ_KEYS = SUMMARY | keys("rotary scale_attn_weights rope_scaling rope_parameters")
+
+SPELLING = Spelling(
+    renamed={r"^(?=h\.|wte\.|wpe\.|ln_f\.)": "transformer."},
+    copies={"lm_head.weight": "transformer.wte.weight"},
+    left=MASKS,
+)
 GGUF = GgufMap(
     "gpt2",
     {
@@ -71,7 +203,7 @@ GGUF = GgufMap(
         "attention.layer_norm_epsilon": "layer_norm_epsilon",
     },
     table(
-        OUTSIDE,
+        GGUF_OUTSIDE,
         renamed({"positions": "position_embd"}),
         joined(QKV, "blk.{i}.attn_qkv"),
         renamed({"attn.out": "attn_output", "attn_norm": "attn_norm"}, *BLOCK),
@@ -80,21 +212,39 @@ GGUF = GgufMap(
 )
 
 FAMILIES = (
+    Family("gpt2", ("GPT2LMHeadModel",), gpt2(), GPT2, harmless=SUMMARY, spelling=SPELLING, gguf=GGUF),
+    Family("gpt-sw3", ("GPT2LMHeadModel",), gpt2(), GPT2, harmless=SUMMARY, spelling=SPELLING),
     Family(
-        "gpt2",
-        ("GPT2LMHeadModel",),
-        TEMPLATE,
-        TENSORS,
-        must=(Must("scale_attn_weights", (True,)), Must("scale_attn_by_inverse_layer_idx", (False,))),
-        harmless=keys(
-            "n_ctx reorder_and_upcast_attn summary_type summary_use_proj summary_activation summary_proj_to_labels"
-            " summary_first_dropout"
-        ),
+        "gpt_bigcode",
+        ("GPTBigCodeForCausalLM",),
+        gpt_bigcode(),
+        BIGCODE,
+        harmless=SUMMARY | keys("attention_softmax_in_fp32 scale_attention_softmax_in_fp32 num_key_value_heads"),
+        spelling=SPELLING,
+    ),
+    Family(
+        "openai-gpt",
+        ("OpenAIGPTLMHeadModel",),
+        openai_gpt(),
+        OPENAI,
+        harmless=SUMMARY,
         spelling=Spelling(
-            renamed={r"^(?=h\.|wte\.|wpe\.|ln_f\.)": "transformer."},
-            copies={"lm_head.weight": "transformer.wte.weight"},
+            renamed={r"^(?=h\.|tokens_embed\.|positions_embed\.)": "transformer."},
+            copies={"lm_head.weight": "transformer.tokens_embed.weight"},
             left=MASKS,
         ),
-        gguf=GGUF,
+    ),
+    Family("gptj", ("GPTJForCausalLM",), gptj(), GPTJ, harmless=GPTJ_KEYS, spelling=SPELLING),
+    Family("codegen", ("CodeGenForCausalLM",), gptj(), CODEGEN, harmless=GPTJ_KEYS, spelling=SPELLING),
+    Family(
+        "ctrl",
+        ("CTRLLMHeadModel",),
+        ctrl(),
+        CTRL,
+        harmless=SUMMARY,
+        spelling=Spelling(
+            renamed={r"^(?=h\.|w\.|layernorm\.)": "transformer."},
+            copies={"lm_head.weight": "transformer.w.weight"},
+        ),
     ),
 )

@@ -1,81 +1,162 @@
-"""GPT-NeoX and Pythia: both parts side by side, each after a norm of its own; a quarter of each head turned."""
+"""GPT-NeoX and Pythia: both parts side by side, each after a norm of its own; a quarter of each head rotated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, final
 
 from archcalc.hf.config import Config
 from archcalc.hf.family import Family
-from archcalc.hf.lens import Cases
+from archcalc.hf.lens import Cases, Draft, Key, Lens, MismatchError, Template
 from archcalc.hf.rope import Rope
 from archcalc.hf.spellings import MASKS, Spelling
-from archcalc.hf.stack import Stack
-from archcalc.hf.tensors import joined, renamed, same, table
+from archcalc.hf.stack import Schedule, Stack
+from archcalc.hf.templates.gpt_like import Sizes, decoder_of, gpt_layer, gpt_like
+from archcalc.hf.tensors import Holds, TensorMap, joined, renamed, same, table
 from archcalc.hf.vocabulary import QKV, activation, biases, dropout, flag, layernorm, layers, size, tied
 
-WIDTH = size("hidden_size", 6144)
-HEADS = size("num_attention_heads", 64)
-CONTEXT = size("max_position_embeddings", 2048)
 NORM = layernorm(1e-5, "layer_norm_eps")
-DROPOUT = dropout("hidden_dropout", 0.0)
+AROUND = {"final_norm": NORM}
 
 
-def head_width(config: Config) -> int:
-    """The width of a head."""
-    return int(WIDTH.read(config) // HEADS.read(config))
+def sizes_of(vocab_size: int, width: int, n_layers: int, n_heads: int) -> Sizes:
+    """Return the sizes under GPT-NeoX's names."""
+    return Sizes(
+        size("vocab_size", vocab_size),
+        size("max_position_embeddings", 2048),
+        size("hidden_size", width),
+        layers(n_layers),
+        size("num_attention_heads", n_heads),
+    )
 
 
-TEMPLATE = {
-    "vocab_size": size("vocab_size", 50432),
-    "n_ctx": CONTEXT,
-    "d_model": WIDTH,
-    "decoder": Stack(
-        count=layers(44),
-        kinds={
-            "layer": {
-                "norm": NORM,
-                "placement": Cases(flag("use_parallel_residual", True), {True: "parallel_two", False: "pre"}),
-                "attention": {
-                    "kind": "gqa",
-                    "n_heads": HEADS,
-                    **biases(flag("attention_bias", True)),
-                    "position": Rope(
-                        n_ctx=CONTEXT, base="rotary_emb_base", share="rotary_pct", shared=0.25, width=head_width
-                    ),
-                },
-                "ffn": {
-                    "kind": "plain",
-                    "d_ff": size("intermediate_size", 24576),
-                    "activation": activation("gelu"),
-                    "bias": True,
-                },
-            }
-        },
-        around={"final_norm": NORM},
-    ),
-    "head": tied(False),
-    "dropout": {"embedding": DROPOUT, "attention": dropout("attention_dropout", 0.0), "residual": DROPOUT},
-}
+def rope(sizes: Sizes, share: float) -> Rope:
+    """Return rotary positions under GPT-NeoX's names."""
+    return Rope(n_ctx=sizes.n_ctx, base="rotary_emb_base", share="rotary_pct", shared=share, width=sizes.head_width)
 
-TENSORS = table(
-    renamed({"embed.tokens": "embed_in", "final_norm": "final_layer_norm"}, name="gpt_neox."),
-    joined(
-        QKV,
-        "gpt_neox.layers.{i}.attention.query_key_value",
-        order="by_head",
-    ),
-    renamed(
-        {
-            "attn.out": "attention.dense",
-            "attn_norm": "input_layernorm",
-            "ffn.up": "mlp.dense_h_to_4h",
-            "ffn.down": "mlp.dense_4h_to_h",
-            "ffn_norm": "post_attention_layernorm",
-        },
-        "layers.{i}.",
-        "gpt_neox.layers.{i}.",
-    ),
-    same("head", "lm_head"),
+
+def dropouts(attention: float) -> Template:
+    """Return dropout; the hidden states' is that of the embedding too."""
+    hidden = dropout("hidden_dropout", 0.0)
+    return {"embedding": hidden, "attention": dropout("attention_dropout", attention), "residual": hidden}
+
+
+def gpt_neox() -> Template:
+    """Return GPT-NeoX's template."""
+    sizes = sizes_of(50432, 6144, 44, 64)
+    layer = gpt_layer(
+        sizes,
+        norm=NORM,
+        placement=Cases(flag("use_parallel_residual", True), {True: "parallel_two", False: "pre"}),
+        attention=biases(flag("attention_bias", True)) | {"position": rope(sizes, 0.25)},
+        d_ff=size("intermediate_size", 24576),
+        activation=activation("gelu"),
+    )
+    return gpt_like(sizes, layer, around=AROUND, head=tied(False), dropout=dropouts(0.0))
+
+
+@final
+@dataclass(frozen=True)
+class Multiple(Lens):
+    """A width that is stated as a whole multiple of another."""
+
+    factor: Key
+    width: Key
+
+    def names(self) -> Iterator[str]:
+        """Yield the factor's."""
+        yield from self.factor.names()
+
+    def read(self, config: Config) -> int:
+        """Return the product."""
+        return int(self.factor.read(config) * self.width.read(config))
+
+    def write(self, value: Any, draft: Draft) -> None:
+        """Write the factor."""
+        width = draft[self.width.name]
+        if value % width:
+            raise MismatchError(self.factor.name)
+        draft.put(self.factor.name, value // width)
+
+
+@final
+@dataclass(frozen=True)
+class LastApart(Schedule):
+    """All layers are alike but the last."""
+
+    def names(self) -> Iterator[str]:
+        """Yield none."""
+        yield from ()
+
+    def read(self, config: Config, n_layers: int) -> list[str]:
+        """Return 'layer', then 'last'."""
+        return ["layer"] * (n_layers - 1) + ["last"]
+
+    def write(self, kinds: Sequence[str], draft: Draft) -> None:
+        """Write nothing: reading back shows whether they are."""
+
+
+def japanese() -> Template:
+    """Return GPT-NeoX-Japanese's template: one bias, on the output of the last layer's attention."""
+    sizes = sizes_of(32000, 2560, 32, 32)
+
+    def layer(out_bias: bool) -> Template:
+        return gpt_layer(
+            sizes,
+            norm=NORM,
+            attention={"out_bias": out_bias, "position": rope(sizes, 1.0)},
+            d_ff=Multiple(size("intermediate_multiple_size", 4), sizes.width),
+            activation=activation("gelu"),
+            ffn_bias=False,
+        )
+
+    stack = Stack(sizes.n_layers, {"layer": layer(False), "last": layer(True)}, LastApart(), AROUND)
+    return decoder_of(sizes, stack, tied(True), dropouts(0.1))
+
+
+def tensors(base: str, head: str, *first: Holds) -> TensorMap:
+    """Return the tensors under the base model's name; `first` are those of odd names."""
+    return table(
+        *first,
+        renamed({"embed.tokens": "embed_in", "final_norm": "final_layer_norm"}, name=f"{base}."),
+        joined(QKV, f"{base}.layers.{{i}}.attention.query_key_value", order="by_head"),
+        renamed(
+            {
+                "attn.out": "attention.dense",
+                "attn_norm": "input_layernorm",
+                "ffn.up": "mlp.dense_h_to_4h",
+                "ffn.down": "mlp.dense_4h_to_h",
+                "ffn_norm": "post_attention_layernorm",
+            },
+            "layers.{i}.",
+            f"{base}.layers.{{i}}.",
+        ),
+        same("head", head),
+    )
+
+
+JAPANESE = tensors(
+    "gpt_neox_japanese",
+    "embed_out",
+    Holds("gpt_neox_japanese.layers.{i}.attention.dense_bias", ("layers.{i}.attn.out.bias",)),
 )
 
-SPELLING = Spelling(
-    renamed={r"^embed_out\.": "lm_head."}, copies={"lm_head.weight": "gpt_neox.embed_in.weight"}, left=MASKS
+FAMILIES = (
+    Family(
+        "gpt_neox",
+        ("GPTNeoXForCausalLM",),
+        gpt_neox(),
+        tensors("gpt_neox", "lm_head"),
+        spelling=Spelling(
+            renamed={r"^embed_out\.": "lm_head."}, copies={"lm_head.weight": "gpt_neox.embed_in.weight"}, left=MASKS
+        ),
+    ),
+    Family(
+        "gpt_neox_japanese",
+        ("GPTNeoXJapaneseForCausalLM",),
+        japanese(),
+        JAPANESE,
+        spelling=Spelling(copies={"embed_out.weight": "gpt_neox_japanese.embed_in.weight"}, left=MASKS),
+    ),
 )
-
-FAMILIES = (Family("gpt_neox", ("GPTNeoXForCausalLM",), TEMPLATE, TENSORS, spelling=SPELLING),)

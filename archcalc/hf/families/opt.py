@@ -1,99 +1,181 @@
-"""OPT: learned positions with two rows more; the 350m has norms after each part and a narrower token table."""
+"""OPT, and BioGPT and XGLM after it: learned or computed positions that start two rows late, each projection apart."""
 
 from archcalc.hf.config import Config
 from archcalc.hf.family import Family
-from archcalc.hf.lens import Cases, Given
+from archcalc.hf.lens import Cases, Given, Template
 from archcalc.hf.spellings import Spelling
-from archcalc.hf.stack import Stack
-from archcalc.hf.tensors import renamed, same, table
-from archcalc.hf.vocabulary import Narrow, activation, biases, dropout, flag, keys, layers, size
+from archcalc.hf.templates.gpt_like import Sizes, gpt_layer, gpt_like, root_scaled
+from archcalc.hf.tensors import TensorMap, renamed, same, table
+from archcalc.hf.vocabulary import Narrow, activation, biases, dropout, flag, keys, layers, size, tied
 
-WIDTH = size("hidden_size", 768)
-BIAS = flag("enable_bias", True)
-AFFINE = flag("layer_norm_elementwise_affine", True)
-BEFORE = flag("do_layer_norm_before", True)
-NORM = {"kind": "layernorm", "weight": AFFINE, "bias": AFFINE, "eps": 1e-5}
-
-NARROW = size("word_embed_proj_dim", WIDTH.read, null=WIDTH.read)
-TIED = flag("tie_word_embeddings", True)
+# What these classes leave at torch's default.
+NORM = {"kind": "layernorm", "eps": 1e-5}
 
 
-def read_width(config: Config) -> int | None:
-    """The width that an untied head reads, where that is not the model's."""
-    width: int = NARROW.read(config)
-    return None if TIED.read(config) or width == WIDTH.read(config) else width
+def opt() -> Template:
+    """Return OPT's template; the 350m has norms after each part and a narrower token table."""
+    sizes = Sizes(
+        size("vocab_size", 50272),
+        size("max_position_embeddings", 2048),
+        size("hidden_size", 768),
+        layers(12),
+        size("num_attention_heads", 12),
+    )
+    bias, before = flag("enable_bias", True), flag("do_layer_norm_before", True)
+    affine = flag("layer_norm_elementwise_affine", True)
+    norm = NORM | {"weight": affine, "bias": affine}
+    layer = gpt_layer(
+        sizes,
+        norm=norm,
+        placement=Cases(before, {True: "pre", False: "post"}),
+        attention=biases(bias),
+        d_ff=size("ffn_dim", 3072),
+        activation=activation("relu", "activation_function"),
+        ffn_bias=bias,
+    )
+    last = Cases(flag("_remove_final_layer_norm", False), {False: norm, True: None})
+    width = sizes.width
+    d_embed, tie = size("word_embed_proj_dim", width.read, null=width.read), flag("tie_word_embeddings", True)
 
+    def head_width(config: Config) -> int | None:
+        """Return the width that an untied head reads, where that is not the model's."""
+        narrow: int = d_embed.read(config)
+        return None if tie.read(config) or narrow == width.read(config) else narrow
 
-TEMPLATE = {
-    "vocab_size": size("vocab_size", 50272),
-    "n_ctx": size("max_position_embeddings", 2048),
-    "d_model": WIDTH,
-    "embedding": {
-        "factor": Narrow(NARROW, WIDTH, {"bias": False, "widen": "before_positions"}),
-    },
-    "decoder": Stack(
-        count=layers(12),
-        kinds={
-            "layer": {
-                "norm": NORM,
-                "placement": Cases(BEFORE, {True: "pre", False: "post"}),
-                "attention": {"kind": "gqa", "n_heads": size("num_attention_heads", 12), **biases(BIAS)},
-                "ffn": {
-                    "kind": "plain",
-                    "d_ff": size("ffn_dim", 3072),
-                    "activation": activation("relu", "activation_function"),
-                    "bias": BIAS,
-                },
-            }
-        },
+    return gpt_like(
+        sizes,
+        layer,
         around={
             "position": {"kind": "learned", "n_extra": 2},
-            "final_norm": Cases(
-                BEFORE, {True: Cases(flag("_remove_final_layer_norm", False), {False: NORM, True: None}), False: None}
-            ),
+            "final_norm": Cases(before, {True: last, False: None}),
         },
-    ),
-    "head": {"tied": TIED, "d_in": Given(read_width)},
-    "dropout": {"attention": dropout("attention_dropout", 0.0), "residual": dropout("dropout", 0.1)},
-}
+        embedding={"factor": Narrow(d_embed, width, {"bias": False, "widen": "before_positions"})},
+        head={"tied": tie, "d_in": Given(head_width)},
+        dropout={"attention": dropout("attention_dropout", 0.0), "residual": dropout("dropout", 0.1)},
+    )
 
-TENSORS = table(
-    renamed(
-        {
-            "embed.tokens": "embed_tokens",
-            "embed.project": "project_in",
-            "positions": "embed_positions",
-            "final_norm": "final_layer_norm",
-            "head.project": "project_out",
+
+def biogpt() -> Template:
+    """Return BioGPT's template."""
+    sizes = Sizes(
+        size("vocab_size", 42384),
+        size("max_position_embeddings", 1024),
+        size("hidden_size", 1024),
+        layers(24),
+        size("num_attention_heads", 16),
+    )
+    layer = gpt_layer(
+        sizes,
+        norm=NORM,
+        attention=biases(True),
+        d_ff=size("intermediate_size", 4096),
+        activation=activation("gelu"),
+    )
+    hidden = dropout("hidden_dropout_prob", 0.1)
+    return gpt_like(
+        sizes,
+        layer,
+        around={"position": {"kind": "learned", "n_extra": 2}, "final_norm": NORM},
+        embedding=root_scaled(sizes, True),
+        head=tied(True),
+        dropout={
+            "embedding": hidden,
+            "attention": dropout("attention_probs_dropout_prob", 0.1),
+            "residual": hidden,
+            "ffn": dropout("activation_dropout", 0.0),
         },
-        name="model.decoder.",
-    ),
-    renamed(
-        {
-            "attn.q": "self_attn.q_proj",
-            "attn.k": "self_attn.k_proj",
-            "attn.v": "self_attn.v_proj",
-            "attn.out": "self_attn.out_proj",
-            "attn_norm": "self_attn_layer_norm",
-            "ffn.up": "fc1",
-            "ffn.down": "fc2",
-            "ffn_norm": "final_layer_norm",
+    )
+
+
+def xglm() -> Template:
+    """Return XGLM's template: fairseq's sinusoids, computed."""
+    sizes = Sizes(
+        size("vocab_size", 256008),
+        size("max_position_embeddings", 2048),
+        size("d_model", 1024, others=("hidden_size",)),
+        layers(24, "num_layers", others=("num_hidden_layers",)),
+        size("attention_heads", 16, others=("num_attention_heads",)),
+    )
+    layer = gpt_layer(
+        sizes,
+        norm=NORM,
+        attention=biases(True),
+        d_ff=size("ffn_dim", 4096),
+        activation=activation("gelu", "activation_function"),
+    )
+    rate = dropout("dropout", 0.1)
+    return gpt_like(
+        sizes,
+        layer,
+        around={"position": {"kind": "sinusoidal", "order": "fairseq", "n_extra": 2}, "final_norm": NORM},
+        embedding=root_scaled(sizes, True),
+        head=tied(True),
+        dropout={
+            "embedding": rate,
+            "attention": dropout("attention_dropout", 0.1),
+            "residual": rate,
+            "ffn": dropout("activation_dropout", 0.0),
         },
-        "layers.{i}.",
-        "model.decoder.layers.{i}.",
-    ),
-    same("head", "lm_head"),
-)
+    )
+
+
+def tensors(base: str, head: str, last: str) -> TensorMap:
+    """Return the tensors under the base model's name; `last` is what it calls its last norm."""
+    return table(
+        renamed(
+            {
+                "embed.tokens": "embed_tokens",
+                "embed.project": "project_in",
+                "positions": "embed_positions",
+                "final_norm": last,
+                "head.project": "project_out",
+            },
+            name=f"{base}.",
+        ),
+        renamed(
+            {
+                "attn.q": "self_attn.q_proj",
+                "attn.k": "self_attn.k_proj",
+                "attn.v": "self_attn.v_proj",
+                "attn.out": "self_attn.out_proj",
+                "attn_norm": "self_attn_layer_norm",
+                "ffn.up": "fc1",
+                "ffn.down": "fc2",
+                "ffn_norm": "final_layer_norm",
+            },
+            "layers.{i}.",
+            f"{base}.layers.{{i}}.",
+        ),
+        same("head", head),
+    )
+
 
 FAMILIES = (
     Family(
         "opt",
         ("OPTForCausalLM",),
-        TEMPLATE,
-        TENSORS,
+        opt(),
+        tensors("model.decoder", "lm_head", "final_layer_norm"),
         harmless=keys("layerdrop activation_dropout init_std"),
         spelling=Spelling(
             renamed={r"^(?=decoder\.)": "model."}, copies={"lm_head.weight": "model.decoder.embed_tokens.weight"}
         ),
+    ),
+    Family(
+        "biogpt",
+        ("BioGptForCausalLM",),
+        biogpt(),
+        tensors("biogpt", "output_projection", "layer_norm"),
+        # Its norms have torch's epsilon whatever the config says.
+        harmless=keys("layerdrop layer_norm_eps"),
+        spelling=Spelling(copies={"output_projection.weight": "biogpt.embed_tokens.weight"}),
+    ),
+    Family(
+        "xglm",
+        ("XGLMForCausalLM",),
+        xglm(),
+        tensors("model", "lm_head", "layer_norm"),
+        harmless=keys("layerdrop"),
+        spelling=Spelling(copies={"lm_head.weight": "model.embed_tokens.weight"}),
     ),
 )

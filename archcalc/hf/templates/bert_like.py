@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, final
 
 from archcalc.hf.config import Config
@@ -128,10 +128,10 @@ class BertLike:
 def bert_like(model_type: str, *classes: str, **switches: Any) -> Family:
     """Return a family whose config has BERT's keys; `switches` are those of BertLike."""
     row = BertLike(model_type=model_type, classes=classes, **switches)
-    return Family(
+    encoder = Family(
         row.model_type,
         row.classes,
-        _template(row),
+        _template(row, "encoder"),
         _tensors(row, row.names),
         tensors_of=_grouped(row),
         must=row.must,
@@ -139,18 +139,32 @@ def bert_like(model_type: str, *classes: str, **switches: Any) -> Family:
         harmless=keys(row.harmless),
         also=row.also,
         spelling=_spelling(row),
-        decoder_class=row.classes[-1] if row.is_causal else None,
         class_heads=_heads(row),
+    )
+    if row.is_causal is None:
+        return encoder
+    not_causal = Must(row.is_causal.name, (False, None) if row.is_causal.null is False else (False,))
+    return replace(encoder, must=(*row.must, not_causal), forms=(_decoder(row, row.is_causal.name, encoder),))
+
+
+def _decoder(row: BertLike, is_causal: str, encoder: Family) -> Family:
+    """Return the form of the configs that make a decoder of the stack; a class for them comes last."""
+    return replace(
+        encoder,
+        classes=row.classes[::-1],
+        template=_template(row, "decoder"),
+        must=(*row.must, Must(is_causal, (True,))),
+        also={**row.also, is_causal: True},
+        when=lambda data: data.get(is_causal) is True,
     )
 
 
-def _template(row: BertLike) -> Template:
-    stack = _stack(row)
+def _template(row: BertLike, stack: str) -> Template:
     return {
         "vocab_size": row.vocab_size,
         "d_model": row.d_model,
         "embedding": _embedding(row),
-        **({"encoder": stack} if row.is_causal is None else _either(stack, row.is_causal)),
+        stack: _stack(row),
         "head": _head(row),
         **_extras(row),
         "dropout": {"embedding": row.dropout, "attention": row.attention_dropout, "residual": row.dropout},
@@ -209,14 +223,6 @@ def _with_second_bias(row: BertLike, extras: tuple[Mapping[str, Any], ...]) -> T
     """Return extras, with the second bias of an untied head where there are two."""
     plain = tuple(dict(one) for one in extras)
     return Cases(TIED, {True: plain, False: (*plain, SECOND_BIAS)}) if row.head_names.bias_twice else plain
-
-
-def _either(stack: Template, is_causal: Key) -> Template:
-    """One stack, a decoder where the config says so."""
-    return {
-        "encoder": Cases(is_causal, {False: stack, True: None}),
-        "decoder": Cases(is_causal, {True: stack, False: None}),
-    }
 
 
 def _stack(row: BertLike) -> Stack | Shared:

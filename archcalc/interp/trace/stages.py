@@ -75,11 +75,14 @@ def _embedded(spec: Spec, stack: Stack, prefix: str, ids: str) -> Iterator[Step]
     for table in part.tables:
         if table.default_row is not None:
             found = f"{found} + rows(embed.tables.{table.name}, {table.default_row})"
+    normed = stack.embed_norm is not None and stack.embed_norm_reads == "tokens"
+    if normed:
+        found = f"norm({found}, {prefix}embed_norm)"
     if stack.position is not None:
         what = _positions(stack.position, f"{prefix}positions")
         yield Step(f"{prefix}positions", "positions", what)
         found = f"{found} + {prefix}positions"
-    if stack.embed_norm is not None:
+    if stack.embed_norm is not None and not normed:
         found = f"norm({found}, {prefix}embed_norm)"
     if part.factor and part.factor.widen == "after_positions":
         found = f"linear({found}, embed.project)"

@@ -25,6 +25,12 @@ def norm(part: Norm) -> Said:
     return Said(_NORMS[type(part)], (), "norm")
 
 
+def embed_norm(part: Norm, reads: str, say: Words) -> Said:
+    """The norm on the embedding, which may leave positions out."""
+    said = norm(part)
+    return said if reads == "sum" else Said(said.title, (say("diagram.before_positions"),), said.component)
+
+
 def part(arm: Arm, d_model: int, say: Words, *, is_causal: bool) -> Said:
     """A layer's part: what it is, its sizes, and what limits what it looks at."""
     component = variant(arm.part).component

@@ -32,7 +32,7 @@ class Column:
         self._slots = [slots(group.layer, spec.d_model, say, is_causal=is_causal) for group in drawn]
         self._heads = [self._head(group) for group in drawn]
         self._before = [said.embedding(spec, stack.position, say)]
-        self._before += [said.norm(stack.embed_norm)] if stack.embed_norm else []
+        self._before += [said.embed_norm(stack.embed_norm, stack.embed_norm_reads, say)] if stack.embed_norm else []
         self._after = [said.norm(stack.final_norm)] if stack.final_norm else []
         self.left = left
         self._branch = self._branch_width()

@@ -18,6 +18,7 @@ WORDS: Sentences = {
     "token_dropout": ("masked tokens as zeros, rescaled", "被掩盖的词元置零并重新缩放"),
     "learned": ("+ learned positions: {n} × {width}", "+ 可学习位置：{n} × {width}"),
     "sinusoidal": ("+ sinusoidal positions", "+ 正弦位置"),
+    "before_positions": ("before positions join", "在加入位置之前"),
     "layers_all": ("{n} × {name}", "{n} × {name}"),
     "layers_some": ("{n} of {all} × {name}: layers {turns}", "{all} 层中的 {n} 层 {name}：第 {turns} 层"),
     "layers": ("layer", "层"),

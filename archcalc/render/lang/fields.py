@@ -112,6 +112,12 @@ _STACK: Sentences = {
     "runs": ("runs of layers, one after another", "依次排列的各段层"),
     "position": ("a table of positions added to the embeddings", "加到嵌入上的位置表"),
     "embed_norm": ("a norm on the embeddings, before the first layer", "第一层之前对嵌入的归一化"),
+    "embed_norm_reads": ("what that norm reads", "该归一化的输入"),
+    "embed_norm_reads.sum": ("the sum of tokens and positions", "词元与位置之和"),
+    "embed_norm_reads.tokens": (
+        "the tokens, which positions then join (BlenderbotSmall's decoder)",
+        "仅词元，位置随后加入（BlenderbotSmall 的解码器）",
+    ),
     "final_norm": ("a norm after the last layer", "最后一层之后的归一化"),
     "n_mtp": (
         "modules that predict tokens further ahead (DeepSeek-V3), each with a layer of its own",

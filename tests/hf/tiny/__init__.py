@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.hf.tiny import bert_like, llama_like, mla_like, moe_like
+from tests.hf.tiny import bart_like, bert_like, gpt_like, llama_like, mla_like, moe_like, t5_like
 
 TINY: dict[str, dict[str, Any]] = {
     **llama_like.CONFIGS,
     **bert_like.CONFIGS,
     **mla_like.CONFIGS,
     **moe_like.CONFIGS,
+    **gpt_like.CONFIGS,
+    **bart_like.CONFIGS,
+    **t5_like.CONFIGS,
 }
 # What classes need that cannot be built from their defaults.
 NEEDS: dict[str, dict[str, Any]] = {**bert_like.NEEDS, **mla_like.NEEDS, **moe_like.NEEDS}

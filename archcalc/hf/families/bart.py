@@ -1,0 +1,158 @@
+"""BART, and the encoder-decoders whose configs are written in its words."""
+
+from dataclasses import replace
+
+from archcalc.hf.config import COUNT
+from archcalc.hf.family import Family
+from archcalc.hf.lens import Cases, Key, Must, Template, Via
+from archcalc.hf.templates.bart_like import Bart, Defaults, Names, bart_like, decoder_alone
+from archcalc.hf.vocabulary import flag, keys, size
+
+LEARNED = {"kind": "learned"}
+TWO_ROWS_LATE = {"kind": "learned", "n_extra": 2}
+STORED = {"kind": "sinusoidal", "stored": True, "order": "halves"}
+LARGE = Defaults(50265, 1024, 1024, (12, 12), 16, 4096)
+
+BLENDERBOT = Defaults(8008, 128, 2560, (2, 24), 32, 10240)
+SMALL_BLENDERBOT = Defaults(50265, 512, 512, (8, 8), 16, 2048)
+PLBART = Defaults(50005, 1024, 768, (6, 6), 12, 3072, scale_embedding=True, attention_dropout=0.1)
+M2M = Defaults(128112, 1024, 1024, (12, 12), 16, 4096, activation="relu", scale_embedding=True, attention_dropout=0.1)
+MARIAN = Defaults(58101, 1024, 1024, (12, 12), 16, 4096)
+# Keys of the parts that hear and speak, which the text-to-text class does not have.
+SPEECH = keys(
+    "t2u_vocab_size char_vocab_size max_new_tokens speech_encoder_layers speech_encoder_attention_heads"
+    " speech_encoder_intermediate_size speech_encoder_hidden_act speech_encoder_dropout add_adapter"
+    " speech_encoder_layerdrop feature_projection_input_dim num_conv_pos_embeddings num_conv_pos_embedding_groups"
+    " adaptor_kernel_size adaptor_stride adaptor_dropout num_adapter_layers position_embeddings_type"
+    " rotary_embedding_base max_source_positions conv_depthwise_kernel_size left_max_position_embeddings"
+    " right_max_position_embeddings speech_encoder_chunk_size speech_encoder_left_chunk_num t2u_bos_token_id"
+    " t2u_pad_token_id t2u_eos_token_id t2u_decoder_start_token_id t2u_max_new_tokens t2u_encoder_layers"
+    " t2u_encoder_ffn_dim t2u_encoder_attention_heads t2u_decoder_layers t2u_decoder_ffn_dim"
+    " t2u_decoder_attention_heads t2u_max_position_embeddings t2u_variance_predictor_embed_dim"
+    " t2u_variance_predictor_hidden_dim t2u_variance_predictor_kernel_size t2u_variance_pred_dropout sampling_rate"
+    " upsample_initial_channel upsample_rates upsample_kernel_sizes resblock_kernel_sizes resblock_dilation_sizes"
+    " leaky_relu_slope unit_hifi_gan_vocab_size unit_embed_dim lang_embed_dim spkr_embed_dim vocoder_num_langs"
+    " vocoder_num_spkrs variance_predictor_kernel_size var_pred_dropout vocoder_offset layer_norm_eps"
+)
+SEAMLESS = Names(
+    outside="",
+    base="text_",
+    cross="cross_attention",
+    ffn="ffn.",
+    ffn_norm="ffn_layer_norm",
+    width=("hidden_size",),
+    main="decoder",
+)
+
+
+def fairseq(padding: int) -> dict[str, Template]:
+    """Return fairseq's sinusoids: the first position is the row after that of the padding token."""
+    row = Via(Key("pad_token_id", COUNT, padding), lambda index: index + 1, lambda n_extra: n_extra - 1)
+    return {"kind": "sinusoidal", "order": "fairseq", "n_extra": row}
+
+
+TROCR = Bart(
+    Defaults(50265, 512, 1024, (12, 12), 16, 4096),
+    Cases(flag("use_learned_position_embeddings", True), {True: TWO_ROWS_LATE, False: fairseq(1)}),
+    embed_norm=flag("layernorm_embedding", True),
+    names=Names(main="decoder"),
+)
+
+
+def seamless(model_type: str, text_to_text: str, n_ctx: int) -> Family:
+    """Return the text-to-text class of a model type whose other classes hear or speak."""
+    defaults = Defaults(
+        256102, n_ctx, 1024, (24, 24), 16, 8192, activation="relu", scale_embedding=True, attention_dropout=0.1
+    )
+    bart = Bart(defaults, fairseq(0), "pre", embed_norm=False, final_norm=True, logits_bias=False, names=SEAMLESS)
+    return replace(bart_like(model_type, text_to_text, None, bart, harmless=SPEECH), class_heads={"Model": None})
+
+
+def fixed(before: bool, embedding: bool, last: bool) -> tuple[Must, ...]:
+    """Return the rules for the options of fairseq, of which a class has built one choice alone."""
+    return (
+        Must("normalize_before", (before,)),
+        Must("normalize_embedding", (embedding,)),
+        Must("add_final_layer_norm", (last,)),
+    )
+
+
+# Joins the others once a decoder may keep its cross-attention without an encoder.
+TROCR_ALONE = decoder_alone("trocr", "TrOCRForCausalLM", TROCR, head="output_projection")
+
+FAMILIES = (
+    bart_like(
+        "bart",
+        "BartForConditionalGeneration",
+        "BartForCausalLM",
+        Bart(LARGE, TWO_ROWS_LATE),
+        fixed(before=False, embedding=True, last=False),
+    ),
+    bart_like(
+        "mbart",
+        "MBartForConditionalGeneration",
+        "MBartForCausalLM",
+        Bart(LARGE, TWO_ROWS_LATE, "pre", final_norm=True),
+        fixed(before=True, embedding=True, last=True),
+    ),
+    bart_like(
+        "pegasus",
+        "PegasusForConditionalGeneration",
+        "PegasusForCausalLM",
+        Bart(LARGE, STORED, "pre", embed_norm=False, final_norm=True),
+        (*fixed(before=True, embedding=False, last=True), Must("static_position_embeddings", (True,))),
+    ),
+    bart_like(
+        "blenderbot",
+        "BlenderbotForConditionalGeneration",
+        "BlenderbotForCausalLM",
+        Bart(BLENDERBOT, LEARNED, "pre", embed_norm=False, final_norm=True),
+        fixed(before=True, embedding=False, last=True),
+    ),
+    bart_like(
+        "blenderbot-small",
+        "BlenderbotSmallForConditionalGeneration",
+        "BlenderbotSmallForCausalLM",
+        Bart(SMALL_BLENDERBOT, LEARNED, norms_tokens="decoder"),
+        fixed(before=False, embedding=True, last=False),
+    ),
+    bart_like(
+        "plbart",
+        "PLBartForConditionalGeneration",
+        "PLBartForCausalLM",
+        Bart(PLBART, TWO_ROWS_LATE),
+        fixed(before=False, embedding=True, last=False),
+    ),
+    bart_like(
+        "mvp",
+        "MvpForConditionalGeneration",
+        "MvpForCausalLM",
+        Bart(replace(LARGE, vocab_size=50267), TWO_ROWS_LATE),
+        fixed(before=False, embedding=True, last=False),
+        (Must("use_prompt", (False,)),),
+        harmless=keys("prompt_length prompt_mid_dim"),
+    ),
+    bart_like(
+        "m2m_100",
+        "M2M100ForConditionalGeneration",
+        None,
+        Bart(M2M, fairseq(1), "pre", embed_norm=False, final_norm=True, logits_bias=False),
+        (*fixed(before=True, embedding=False, last=True), Must("static_position_embeddings", (True,))),
+    ),
+    seamless("seamless_m4t", "SeamlessM4TForTextToText", 1024),
+    seamless("seamless_m4t_v2", "SeamlessM4Tv2ForTextToText", 4096),
+    bart_like(
+        "marian",
+        "MarianMTModel",
+        "MarianForCausalLM",
+        Bart(MARIAN, STORED, embed_norm=False),
+        (
+            *fixed(before=False, embedding=False, last=False),
+            Must("static_position_embeddings", (True,)),
+            Must("decoder_vocab_size", (size("vocab_size", 58101), None)),
+        ),
+        (Must("share_encoder_decoder_embeddings", (True,)),),
+        # By default these are the last rows of a table of 58,101.
+        also={"pad_token_id": 0, "decoder_start_token_id": 0},
+    ),
+)

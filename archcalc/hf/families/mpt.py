@@ -1,0 +1,98 @@
+"""MPT: ALiBi, no biases, LayerNorms without one; the attention's keys stand in a mapping of their own."""
+
+from archcalc.hf.config import POSITIVE
+from archcalc.hf.family import Family
+from archcalc.hf.lens import Given, Key, Must, Via
+from archcalc.hf.nested import Inside, Within
+from archcalc.hf.spellings import Spelling
+from archcalc.hf.templates.gpt_like import Sizes, gpt_layer, gpt_like
+from archcalc.hf.tensors import joined, renamed, same, table
+from archcalc.hf.vocabulary import QKV, dropout, keys, layernorm, layers, size, tied
+
+SIZES = Sizes(
+    size("vocab_size", 50368),
+    size("max_seq_len", 2048),
+    size("d_model", 2048, others=("hidden_size",)),
+    layers(24, "n_layers", others=("num_hidden_layers",)),
+    size("n_heads", 16, others=("num_attention_heads",)),
+)
+NORM = layernorm(1e-5, "layer_norm_epsilon", bias=False)
+
+
+def whole(key: Key) -> Via:
+    """Return a number that is written without a fraction, if it has none: the class takes such alone."""
+    return Via(key, float, lambda value: int(value) if value == int(value) else value)
+
+
+RATE = Inside("attn_config", whole(dropout("attn_pdrop", 0.0)))
+
+TEMPLATE = gpt_like(
+    SIZES,
+    gpt_layer(
+        SIZES,
+        norm=NORM,
+        attention={
+            "position": {
+                "kind": "alibi",
+                "max_bias": Inside("attn_config", whole(Key("alibi_bias_max", POSITIVE, 8.0))),
+            },
+            "clip": Inside("attn_config", Key("clip_qkv", POSITIVE, None, null=None)),
+            "scale": Inside("attn_config", Key("softmax_scale", POSITIVE, None, null=None)),
+        },
+        # The class multiplies by four whatever `expansion_ratio` says.
+        d_ff=Given(SIZES.four_times),
+        activation="gelu",
+        ffn_bias=False,
+    ),
+    around={"final_norm": NORM},
+    head=tied(True),
+    dropout={"attention": RATE, "residual": RATE},
+)
+
+TENSORS = table(
+    renamed({"embed.tokens": "wte", "final_norm": "norm_f"}, name="transformer."),
+    joined(QKV, "transformer.blocks.{i}.attn.Wqkv"),
+    renamed(
+        {
+            "attn.out": "attn.out_proj",
+            "attn_norm": "norm_1",
+            "ffn.up": "ffn.up_proj",
+            "ffn.down": "ffn.down_proj",
+            "ffn_norm": "norm_2",
+        },
+        "layers.{i}.",
+        "transformer.blocks.{i}.",
+    ),
+    same("head", "lm_head"),
+)
+
+FAMILIES = (
+    Family(
+        "mpt",
+        ("MptForCausalLM",),
+        TEMPLATE,
+        TENSORS,
+        must=(
+            Within(
+                "attn_config",
+                (),
+                rules=(
+                    Must("attn_type", ("multihead_attention",)),
+                    Must("qk_ln", (False,)),
+                    Must("prefix_lm", (False,)),
+                    Must("alibi", (True,)),
+                ),
+                known=keys("attn_pdrop softmax_scale alibi_bias_max clip_qkv"),
+                harmless=keys("attn_impl attn_uses_sequence_id"),
+            ),
+            Must("expansion_ratio", (4,)),
+            Must("logit_scale", (None,)),
+        ),
+        # The class has neither biases nor positions of its own, whatever these say.
+        harmless=keys("no_bias learned_pos_emb emb_pdrop resid_pdrop embedding_fraction init_device norm_type"),
+        spelling=Spelling(
+            renamed={r"^(?=blocks\.|wte\.|norm_f\.)": "transformer."},
+            copies={"lm_head.weight": "transformer.wte.weight"},
+        ),
+    ),
+)

@@ -1,0 +1,60 @@
+"""Keys inside a mapping of the config."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, final
+
+from archcalc.hf.config import MAPPING, Config
+from archcalc.hf.harmless import HARMLESS, PLAIN
+from archcalc.hf.lens import Draft, Lens, Must, Template, read, write
+
+# What every config of transformers has, and a nested one too.
+_OF_CONFIGS = frozenset({"model_type", "architectures", "is_encoder_decoder"})
+
+
+@final
+@dataclass(frozen=True)
+class Inside(Lens):
+    """A template whose keys stand in the mapping under `name`; a mapping that is absent or null is empty."""
+
+    name: str
+    template: Template
+
+    def names(self) -> Iterator[str]:
+        """Yield the mapping's own."""
+        yield self.name
+
+    def inner(self, config: Config) -> Config:
+        """Return the mapping."""
+        found = config.get(self.name, MAPPING) if config.data.get(self.name) is not None else {}
+        return config.nested(found, config.where(self.name))
+
+    def read(self, config: Config) -> Any:
+        """Return the template, filled from the mapping."""
+        return read(self.template, self.inner(config))
+
+    def write(self, value: Any, draft: Draft) -> None:
+        """Write the mapping's keys beside those that it has."""
+        inner = Draft(draft.get(self.name, {}))
+        write(self.template, value, inner)
+        draft[self.name] = dict(inner)
+
+
+@final
+@dataclass(frozen=True)
+class Within(Must):
+    """What a mapping inside the config may hold: keys that are read, keys that change no number, and rules."""
+
+    rules: tuple[Must, ...] = ()
+    known: frozenset[str] = frozenset()
+    harmless: frozenset[str] = frozenset()
+
+    def check(self, config: Config) -> None:
+        """Raise InputError for a value that a rule does not allow; note the keys that are not known."""
+        inner = Inside(self.name, None).inner(config)
+        rules = (*PLAIN, *self.rules)
+        inner.ignore_but({*self.known, *(rule.name for rule in rules), *HARMLESS, *_OF_CONFIGS, *self.harmless})
+        for rule in rules:
+            rule.check(inner)

@@ -1,0 +1,47 @@
+"""Scores whose scale depends on the layer's depth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, final
+
+from archcalc.hf.config import Config
+from archcalc.hf.lens import Draft, Lens, MismatchError
+from archcalc.hf.stack import Stack, layers_of
+from archcalc.spec.document import Document
+
+
+@final
+@dataclass(frozen=True)
+class ByDepth(Lens):
+    """A stack whose scores are divided by 1, 2, 3 … from its first layer on; `width` gives the width of a head."""
+
+    stack: Stack
+    width: Callable[[Config], int]
+
+    def names(self) -> Iterator[str]:
+        """Yield the stack's."""
+        yield from self.stack.names()
+
+    def read(self, config: Config) -> Document:
+        """Return the stack with a run for each layer."""
+        document = self.stack.read(config)
+        plain = self.width(config) ** -0.5
+        runs = []
+        for index, layer in enumerate(layers_of(document)):
+            attention = layer["attention"]
+            scale = (attention["scale"] or plain) / (index + 1) if index else attention["scale"]
+            runs.append({"count": 1, "pattern": [layer | {"attention": attention | {"scale": scale}}]})
+        return document | {"runs": runs}
+
+    def write(self, value: Any, draft: Draft) -> None:
+        """Write the stack with every layer scaled as the first; reading back shows whether the others follow."""
+        layers = layers_of(value) if isinstance(value, dict) else []
+        if any(layer["attention"] is None for layer in layers):
+            raise MismatchError
+        runs = []
+        for layer in layers:
+            attention = layer["attention"] | {"scale": layers[0]["attention"].get("scale")}
+            runs.append({"count": 1, "pattern": [layer | {"attention": attention}]})
+        self.stack.write({**value, "runs": runs} if isinstance(value, dict) else value, draft)

@@ -1,0 +1,269 @@
+"""BART and its relatives: encoder-decoders with biases everywhere, whose sides have keys of their own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from archcalc.hf.config import Config
+from archcalc.hf.family import Family
+from archcalc.hf.lens import Cases, Given, Key, Lens, Must, Template
+from archcalc.hf.spellings import Spelling
+from archcalc.hf.stack import Stack
+from archcalc.hf.tensors import Holds, TensorMap, renamed, same, table
+from archcalc.hf.vocabulary import activation, biases, dropout, flag, keys, layers, size, tied
+
+NORM: dict[str, Any] = {"kind": "layernorm", "eps": 1e-5}
+TABLES = ("encoder.positions.weight", "decoder.positions.weight")
+BUFFER = "head.bias_buffer"
+IGNORED = keys(
+    "encoder_layerdrop decoder_layerdrop classif_dropout classifier_dropout extra_pos_embeddings add_bias_logits"
+    " force_bos_token_to_be_generated"
+)
+
+# What a config says of the encoder, read by a class that has none.
+OF_ENCODERS = keys(
+    "encoder_layers encoder_ffn_dim encoder_attention_heads num_hidden_layers num_attention_heads"
+    " share_encoder_decoder_embeddings use_prompt"
+)
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What a class of BART's kind takes where its config says nothing."""
+
+    vocab_size: int
+    n_ctx: int
+    width: int
+    n_layers: tuple[int, int]
+    n_heads: int
+    d_ff: int
+    activation: str = "gelu"
+    scale_embedding: bool = False
+    attention_dropout: float = 0.0
+
+
+@dataclass(frozen=True)
+class Names:
+    """What a class calls things: `outside` stands before the token table, `base` before 'encoder' and 'decoder'.
+
+    `cross`: cross-attention. `ffn`: before the feed-forward's projections. `ffn_norm`: its norm. `width`: the keys of
+    the model's width. `main`: the side whose layers and heads have a name without it too.
+    """
+
+    outside: str = "model."
+    base: str = "model."
+    cross: str = "encoder_attn"
+    ffn: str = ""
+    ffn_norm: str = "final_layer_norm"
+    width: tuple[str, ...] = ("d_model", "hidden_size")
+    main: str = "encoder"
+
+    def layer(self) -> dict[str, str]:
+        """Return the names of a layer's parts."""
+        attentions = {"attn": "self_attn", "cross": self.cross}
+        parts = {"q": "q_proj", "k": "k_proj", "v": "v_proj", "out": "out_proj"}
+        projections = {
+            f"{ours}.{part}": f"{there}.{name}" for ours, there in attentions.items() for part, name in parts.items()
+        }
+        norms = {f"{ours}_norm": f"{there}_layer_norm" for ours, there in attentions.items()}
+        ffn = {"ffn.up": f"{self.ffn}fc1", "ffn.down": f"{self.ffn}fc2", "ffn_norm": self.ffn_norm}
+        return projections | norms | ffn
+
+
+@dataclass(frozen=True)
+class Bart:
+    """The switches of a class of BART's kind.
+
+    `position`: the table beside the tokens. `placement`: where norms stand. `embed_norm`: whether there is a norm on
+    the embedding; `final_norm`: whether there is one after the last layer. `norms_tokens`: the side whose embedding
+    norm leaves positions out. `logits_bias`: whether a stored buffer is added to the logits. `names`: what the class
+    calls its parts.
+    """
+
+    defaults: Defaults
+    position: Template
+    placement: str = "post"
+    embed_norm: Lens | bool = True
+    final_norm: bool = False
+    norms_tokens: str | None = None
+    logits_bias: bool = True
+    names: Names = Names()
+
+    @property
+    def width(self) -> Key:
+        """Return the key of the model's width."""
+        name, *others = self.names.width
+        return size(name, self.defaults.width, others=tuple(others))
+
+    @property
+    def stored(self) -> bool:
+        """Return whether the table of positions is a fixed parameter."""
+        return isinstance(self.position, Mapping) and bool(self.position.get("stored"))
+
+    def root(self, config: Config) -> float:
+        """Return √d_model."""
+        return math.sqrt(self.width.read(config))
+
+    def layer(self, side: str) -> dict[str, Any]:
+        """Return a layer of the encoder or the decoder."""
+        others = ("num_attention_heads",) if side == self.names.main else ()
+        n_heads = size(f"{side}_attention_heads", self.defaults.n_heads, others=others)
+        attention = {"kind": "gqa", "n_heads": n_heads, **biases(True)}
+        return {
+            "norm": NORM,
+            "placement": self.placement,
+            "attention": attention,
+            "cross": attention if side == "decoder" else None,
+            "ffn": {
+                "kind": "plain",
+                "d_ff": size(f"{side}_ffn_dim", self.defaults.d_ff),
+                "activation": activation(self.defaults.activation, "activation_function"),
+                "bias": True,
+            },
+        }
+
+    def stack(self, side: str) -> Stack:
+        """Return the encoder or the decoder."""
+        n_layers = self.defaults.n_layers[side == "decoder"]
+        others = ("num_hidden_layers",) if side == self.names.main else ()
+        around = {
+            "position": self.position,
+            **(self.norm_of_tokens() if side == self.norms_tokens else {"embed_norm": _if(self.embed_norm)}),
+            "final_norm": _if(self.final_norm),
+        }
+        return Stack(layers(n_layers, f"{side}_layers", others=others), {"layer": self.layer(side)}, around=around)
+
+    @property
+    def scaled(self) -> Key:
+        """Return whether the embedding is multiplied by √d_model."""
+        return flag("scale_embedding", self.defaults.scale_embedding)
+
+    def norm_of_tokens(self) -> dict[str, Template]:
+        """Return a norm of tokens that the class does not scale: after ours, d_model times the epsilon is the same."""
+        larger = Given(lambda config: NORM["eps"] * self.width.read(config))
+        eps = Cases(self.scaled, {False: NORM["eps"], True: larger})
+        return {"embed_norm": NORM | {"eps": eps}, "embed_norm_reads": "tokens"}
+
+    def template(self) -> dict[str, Template]:
+        """Return the template of the encoder-decoder."""
+        buffer = {"bias_buffer": Given(True)} if self.logits_bias else {}
+        encoder, decoder = self.stack("encoder"), self.stack("decoder")
+        return self.causal() | {"encoder": encoder, "decoder": decoder, "head": tied(True) | buffer}
+
+    def causal(self) -> dict[str, Template]:
+        """Return the template of the decoder alone."""
+        rate = dropout("dropout", 0.1)
+        return {
+            "vocab_size": size("vocab_size", self.defaults.vocab_size),
+            "n_ctx": size("max_position_embeddings", self.defaults.n_ctx),
+            "d_model": self.width,
+            "embedding": {"scale": Cases(self.scaled, {False: None, True: Given(self.root)})},
+            "decoder": self.stack("decoder"),
+            "head": tied(True),
+            "dropout": {
+                "embedding": rate,
+                "attention": dropout("attention_dropout", self.defaults.attention_dropout),
+                "residual": rate,
+                "ffn": dropout("activation_dropout", 0.0),
+            },
+        }
+
+    def side(self, side: str, ours: str) -> tuple[Holds, ...]:
+        """Return the tensors of the encoder or the decoder, whose own names begin with `ours`."""
+        outside = {"positions": "embed_positions", "embed_norm": "layernorm_embedding", "final_norm": "layer_norm"}
+        base = f"{self.names.base}{side}."
+        return (
+            *renamed(outside, ours, base),
+            *renamed(self.names.layer(), f"{ours}layers.{{i}}.", f"{base}layers.{{i}}."),
+        )
+
+    def tensors(self) -> TensorMap:
+        """Return the tensors of the encoder-decoder."""
+        return table(
+            same("embed.tokens", f"{self.names.outside}shared"),
+            self.side("encoder", "encoder."),
+            self.side("decoder", "decoder."),
+            same("head", "lm_head"),
+            Holds("final_logits_bias", (BUFFER,)),
+        )
+
+    def causal_tensors(self, head: str) -> TensorMap:
+        """Return the tensors of the decoder alone, whose head's matrix is called `head`."""
+        return table(
+            same("embed.tokens", f"{self.names.base}decoder.embed_tokens"), self.side("decoder", ""), same("head", head)
+        )
+
+    def causal_spelling(self, head: str) -> Spelling:
+        """Return how files spell the tensors of the decoder alone."""
+        return Spelling(
+            copies={f"{head}.weight": f"{self.names.base}decoder.embed_tokens.weight"},
+            computed=("positions.weight",) if self.stored else (),
+        )
+
+    def spelling(self) -> Spelling:
+        """Return how files spell the tensors of the encoder-decoder."""
+        names = self.names
+        tables = (f"{names.base}encoder.embed_tokens", f"{names.base}decoder.embed_tokens", "lm_head")
+        return Spelling(
+            copies={f"{name}.weight": f"{names.outside}shared.weight" for name in tables},
+            # They are not saved where they are fixed.
+            computed=(*(TABLES if self.stored else ()), BUFFER),
+        )
+
+
+def _if(there: Lens | bool) -> Template:
+    """Return a norm, if there is one; a lens says so by the config."""
+    return (NORM if there else None) if isinstance(there, bool) else Cases(there, {True: NORM, False: None})
+
+
+def decoder_alone(
+    model_type: str,
+    causal: str,
+    bart: Bart,
+    must: tuple[Must, ...] = (),
+    harmless: frozenset[str] = frozenset(),
+    head: str = "lm_head",
+) -> Family:
+    """Return the row of the class `causal`, a decoder that keeps its cross-attention though there is no encoder."""
+    return Family(
+        model_type,
+        (causal,),
+        bart.causal(),
+        bart.causal_tensors(head),
+        must,
+        IGNORED | OF_ENCODERS | harmless,
+        spelling=bart.causal_spelling(head),
+    )
+
+
+def bart_like(
+    model_type: str,
+    conditional: str,
+    causal: str | None,
+    bart: Bart,
+    must: tuple[Must, ...] = (),
+    must_pair: tuple[Must, ...] = (),
+    harmless: frozenset[str] = frozenset(),
+    also: Mapping[str, Any] | None = None,
+) -> Family:
+    """Return the row of a model type whose encoder-decoder is the class `conditional`, its decoder alone `causal`.
+
+    `must_pair`: rules for the encoder-decoder alone.
+    """
+    alone = decoder_alone(model_type, causal, bart, must, harmless) if causal else None
+    return Family(
+        model_type,
+        (conditional,),
+        bart.template(),
+        bart.tensors(),
+        # Untied, each side has a table of its own, and there is a fourth that nothing reads.
+        (Must("is_decoder", (False,)), Must("tie_word_embeddings", (True,)), *must, *must_pair),
+        IGNORED | harmless,
+        is_encoder_decoder=True,
+        spelling=bart.spelling(),
+        also=also or {},
+        forms=(alone,) if alone else (),
+    )

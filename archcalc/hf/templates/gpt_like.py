@@ -1,0 +1,112 @@
+"""GPT-2 and its relatives: decoders of LayerNorms and a plain feed-forward."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from archcalc.hf.config import Config
+from archcalc.hf.lens import Cases, Given, Key, Lens, Template
+from archcalc.hf.stack import Stack
+from archcalc.hf.vocabulary import dropout, flag, layers, size
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The keys of a decoder's sizes, with their class defaults."""
+
+    vocab_size: Key
+    n_ctx: Key
+    width: Key
+    n_layers: Key
+    n_heads: Key
+
+    def four_times(self, config: Config) -> int:
+        """Return the feed-forward's width where none is stated."""
+        return 4 * int(self.width.read(config))
+
+    def head_width(self, config: Config) -> int:
+        """Return the width of a head."""
+        return int(self.width.read(config) // self.n_heads.read(config))
+
+    def root(self, config: Config) -> float:
+        """Return √d_model."""
+        return math.sqrt(self.width.read(config))
+
+
+def gpt2_sizes(vocab_size: int, n_ctx: int, width: int, n_layers: int, n_heads: int) -> Sizes:
+    """Return the sizes under GPT-2's names."""
+    return Sizes(
+        size("vocab_size", vocab_size),
+        size("n_positions", n_ctx, others=("max_position_embeddings",)),
+        size("n_embd", width, others=("hidden_size",)),
+        layers(n_layers, "n_layer", others=("num_hidden_layers",)),
+        size("n_head", n_heads, others=("num_attention_heads",)),
+    )
+
+
+def gpt2_dropout(p: float) -> Template:
+    """Return dropout under GPT-2's names, `p` everywhere by default."""
+    return {
+        "embedding": dropout("embd_pdrop", p),
+        "attention": dropout("attn_pdrop", p),
+        "residual": dropout("resid_pdrop", p),
+    }
+
+
+def root_scaled(sizes: Sizes, default: bool) -> Template:
+    """Return an embedding that is multiplied by √d_model if `scale_embedding`."""
+    return {"scale": Cases(flag("scale_embedding", default), {False: None, True: Given(sizes.root)})}
+
+
+def inner(sizes: Sizes, name: str = "n_inner") -> Key:
+    """Return the key of a feed-forward's width, four times the model's where it is null."""
+    return size(name, sizes.four_times, null=sizes.four_times)
+
+
+def gpt_layer(
+    sizes: Sizes,
+    *,
+    norm: Template,
+    attention: Template,
+    d_ff: Template,
+    activation: Template,
+    placement: Template = "pre",
+    ffn_bias: Any = True,
+) -> dict[str, Template]:
+    """Return a layer; `attention` is what its attention has besides heads."""
+    return {
+        "norm": norm,
+        "placement": placement,
+        "attention": {"kind": "gqa", "n_heads": sizes.n_heads, **attention},
+        "ffn": {"kind": "plain", "d_ff": d_ff, "activation": activation, "bias": ffn_bias},
+    }
+
+
+def gpt_like(
+    sizes: Sizes,
+    layer: Template,
+    *,
+    around: Template,
+    head: Template,
+    dropout: Template,
+    embedding: Template = None,
+) -> dict[str, Template]:
+    """Return the template of a decoder whose layers are all alike."""
+    return decoder_of(sizes, Stack(sizes.n_layers, {"layer": layer}, around=around), head, dropout, embedding)
+
+
+def decoder_of(
+    sizes: Sizes, stack: Lens, head: Template, dropout: Template, embedding: Template = None
+) -> dict[str, Template]:
+    """Return the template of a model with one stack."""
+    return {
+        "vocab_size": sizes.vocab_size,
+        "n_ctx": sizes.n_ctx,
+        "d_model": sizes.width,
+        **({} if embedding is None else {"embedding": embedding}),
+        "decoder": stack,
+        "head": head,
+        "dropout": dropout,
+    }

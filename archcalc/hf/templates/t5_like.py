@@ -1,0 +1,149 @@
+"""T5 and its relatives: relative biases, unscaled scores, RMSNorms before each part, no biases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, final
+
+from archcalc.hf.config import FLAG, TEXT, Config
+from archcalc.hf.family import Family
+from archcalc.hf.lens import Cases, Draft, Key, Lens, Must, Template, Word, read, write
+from archcalc.hf.spellings import Spelling
+from archcalc.hf.stack import Stack
+from archcalc.hf.tensors import Holds, TensorMap, renamed, same, table
+from archcalc.hf.vocabulary import ACTIVATIONS, dropout, layers, rmsnorm, size
+
+WIDTH = size("d_model", 512, others=("hidden_size",))
+NORM = rmsnorm(1e-6, "layer_norm_epsilon")
+SPELLING = Spelling(
+    copies={f"{part}.weight": "shared.weight" for part in ("encoder.embed_tokens", "decoder.embed_tokens", "lm_head")},
+    # transformers 5 ties every head of T5 and then saves none.
+    absent={"lm_head.weight": "shared.weight"},
+    left={r"decoder\.block\.0\.layer\.1\.EncDecAttention\.relative_attention_bias\.weight": "never read"},
+)
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What a class of T5's kind takes where its config says nothing."""
+
+    vocab_size: int
+    d_ff: int
+    n_layers: int
+    n_heads: int
+    feed_forward: str
+
+
+@final
+@dataclass(frozen=True)
+class FeedForward(Lens):
+    """Plain or gated, as one word says together with the activation; two more keys may say otherwise."""
+
+    d_ff: Key
+    default: str
+
+    def names(self) -> Iterator[str]:
+        """Yield the keys."""
+        yield from self.d_ff.names()
+        yield from ("feed_forward_proj", "is_gated_act", "dense_act_fn")
+
+    def read(self, config: Config) -> Any:
+        """Return a feed-forward."""
+        stated = read(self._by_word(), config)
+        gated = Key("is_gated_act", FLAG, stated["kind"] == "gated").read(config)
+        kind = {"kind": "gated" if gated else "plain"}
+        if "dense_act_fn" in config.data:
+            kind["activation"] = Word(Key("dense_act_fn", TEXT), ACTIVATIONS).read(config)
+        return stated | kind
+
+    def write(self, value: Any, draft: Draft) -> None:
+        """Write the word."""
+        write(self._by_word(), value, draft)
+
+    def _by_word(self) -> Template:
+        plain = {word: {"kind": "plain", "d_ff": self.d_ff, "activation": ours} for word, ours in ACTIVATIONS.items()}
+        # The word gelu means the tanh approximation where it is gated, and there alone.
+        meanings = ACTIVATIONS | {"gelu": "gelu_tanh"}
+        gated = {f"gated-{word}": {"kind": "gated", "d_ff": self.d_ff, "activation": a} for word, a in meanings.items()}
+        cases = plain | gated
+        return Cases(Word(Key("feed_forward_proj", TEXT, self.default), {word: word for word in cases}), cases)
+
+
+def template(defaults: Defaults, head: Template, shared: str) -> dict[str, Template]:
+    """Return a type's template. `shared`: whether one table of biases serves a 'stack', or a 'layer'."""
+    ffn = FeedForward(size("d_ff", defaults.d_ff), defaults.feed_forward)
+    depth = layers(defaults.n_layers, "num_layers", others=("num_hidden_layers",))
+    attention: dict[str, Any] = {
+        "kind": "gqa",
+        "n_heads": size("num_heads", defaults.n_heads, others=("num_attention_heads",)),
+        "d_head": size("d_kv", 64, others=("head_dim",)),
+        "scale": 1.0,
+    }
+    position = {
+        "kind": "relative",
+        "n_buckets": size("relative_attention_num_buckets", 32),
+        "max_distance": size("relative_attention_max_distance", 128),
+        "shared": shared,
+    }
+    layer = {"norm": NORM, "attention": attention | {"position": position}}
+    around = {"final_norm": NORM}
+    return {
+        "vocab_size": size("vocab_size", defaults.vocab_size),
+        # What it was trained on: the biases set no bound.
+        "n_ctx": size("n_positions", 512),
+        "d_model": WIDTH,
+        "encoder": Stack(count=depth, kinds={"layer": layer | {"ffn": ffn}}, around=around),
+        "decoder": Stack(
+            count=layers(depth.read, "num_decoder_layers", null=depth.read),
+            kinds={"layer": layer | {"cross": attention, "ffn": ffn}},
+            around=around,
+        ),
+        "head": head,
+        "dropout": dict.fromkeys(("embedding", "attention", "residual", "ffn"), dropout("dropout_rate", 0.1)),
+    }
+
+
+def tensors() -> TensorMap:
+    """Return the tensors."""
+    return table(
+        same("embed.tokens", "shared"),
+        _stack("encoder", {"attn": "0.SelfAttention"}, ffn=1),
+        _stack("decoder", {"attn": "0.SelfAttention", "cross": "1.EncDecAttention"}, ffn=2),
+        same("head", "lm_head"),
+    )
+
+
+def _stack(stack: str, parts: dict[str, str], ffn: int) -> tuple[Holds, ...]:
+    """Return a stack's tensors; the feed-forward is its layers' part number `ffn`."""
+    layer, block = f"{stack}.layers.{{i}}.", f"{stack}.block.{{i}}.layer."
+    attention = {
+        f"{part}.{name}": f"{there}.{name[0]}" for part, there in parts.items() for name in ("q", "k", "v", "out")
+    }
+    norms = {f"{part}_norm": there.split(".")[0] + ".layer_norm" for part, there in parts.items()}
+    dense = f"{ffn}.DenseReluDense."
+    bias = "layer.0.SelfAttention.relative_attention_bias"
+    return (
+        *renamed(attention | norms | {"ffn_norm": f"{ffn}.layer_norm"}, layer, block),
+        *renamed({"ffn.gate": f"{dense}wi_0"}, layer, block),
+        *renamed({"ffn.up": f"{dense}wi_1"}, layer, block, beside=f"{layer}ffn.gate.weight"),
+        *renamed({"ffn.up": f"{dense}wi", "ffn.down": f"{dense}wo"}, layer, block),
+        *same(f"{layer}attn.relative_bias", f"{stack}.block.{{i}}.{bias}"),
+        *same(f"{stack}.relative_bias", f"{stack}.block.0.{bias}"),
+        *same(f"{stack}.final_norm", f"{stack}.final_layer_norm"),
+    )
+
+
+def t5_like(
+    model_type: str, classes: tuple[str, ...], defaults: Defaults, head: Template, shared: str = "stack"
+) -> Family:
+    """Return the row of a model type."""
+    return Family(
+        model_type,
+        classes,
+        template(defaults, head, shared),
+        tensors(),
+        (Must("is_decoder", (False,)),),
+        is_encoder_decoder=True,
+        spelling=SPELLING,
+    )
