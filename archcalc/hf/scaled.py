@@ -27,7 +27,7 @@ class ByDepth(Lens):
     def read(self, config: Config) -> Document:
         """Return the stack with a run for each layer."""
         document = self.stack.read(config)
-        plain = self.width(config) ** -0.5
+        plain = max(1, self.width(config)) ** -0.5  # more heads than channels are refused with the spec
         runs = []
         for index, layer in enumerate(layers_of(document)):
             attention = layer["attention"]
