@@ -160,16 +160,16 @@ class Rope(Lens):
             return self._of_kind(config)
         for name in ("rope_scaling", "rope_parameters"):
             if config.data.get(name) is not None and (found := config.get(name, MAPPING)):
-                return Config(found, config.where(name))
-        return Config(dict(self.default or {}), "rope_parameters")
+                return config.nested(found, config.where(name))
+        return config.nested(dict(self.default or {}), "rope_parameters")
 
     def _of_kind(self, config: Config) -> Config:
         """The mapping of this kind of layers; the older `rope_scaling` speaks of the global ones alone."""
-        stated = Config(Key("rope_parameters", MAPPING, {}, null={}).read(config), "rope_parameters")
-        stated.only({"full_attention", "sliding_attention"})
+        stated = config.nested(Key("rope_parameters", MAPPING, {}, null={}).read(config), "rope_parameters")
+        stated.ignore_but(("full_attention", "sliding_attention"))
         of_kind = Key(self.kind, MAPPING, {}, null={}).read(stated)
         older = Key("rope_scaling", MAPPING, {}, null={}).read(config) if self.kind == "full_attention" else {}
-        return Config(of_kind | older, "rope_scaling" if older else stated.where(self.kind))
+        return config.nested(of_kind | older, "rope_scaling" if older else stated.where(self.kind))
 
     def _kind(self, stated: Config) -> Document | None:
         """The template of the scaling that is stated. Raises InputError for one that we cannot express."""
@@ -180,7 +180,7 @@ class Rope(Lens):
             raise stated.error(name or "rope_type", rope_type, ", ".join(self.scalings), hint)
         kind = self.scalings[rope_type]
         known = {key.name for key in (kind or {}).values() if isinstance(key, Key)}
-        stated.only(_ALWAYS | known, _UNUSED | self.beside)
+        stated.ignore_but(_ALWAYS | known | _UNUSED | self.beside)
         return kind
 
     def stated_theta(self, config: Config) -> float:

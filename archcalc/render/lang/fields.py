@@ -63,6 +63,12 @@ _SPEC: Sentences = {
     "extras": ("tensors that the model's class holds and no logits use", "模型类持有但 logits 不使用的张量"),
     "dropout": ("what training drops at random, by place", "训练时各处随机丢弃的比例"),
     "claims": ("published figures, checked against this spec", "与本规格核对的已发表数字"),
+    "provenance": ("what reading the file left aside or assumed", "读取文件时忽略或假定的内容"),
+}
+_PROVENANCE: Sentences = {
+    "": ("what reading a file left aside or assumed", "读取文件时忽略或假定的内容"),
+    "ignored": ("keys that the model's class does not know", "模型类不认识的键"),
+    "assumed": ("what the file does not state", "文件未说明而假定的内容"),
 }
 _EMBEDDING: Sentences = {
     "": ("the token table", "词元表"),
@@ -620,6 +626,7 @@ _CLAIM: Sentences = {
 
 _PARTS: dict[str, Sentences] = {
     "Spec": _SPEC,
+    "Provenance": _PROVENANCE,
     "Embedding": _EMBEDDING,
     "Factor": _FACTORISED,
     "Table": _TABLE,
