@@ -25,6 +25,7 @@ from typing import Any
 import torch
 import transformers
 from torch import Tensor, nn
+from transformers.activations import ACT2CLS
 
 from archcalc.checkpoint import open_checkpoint
 from archcalc.errors import InputError
@@ -33,10 +34,8 @@ from archcalc.hf import family_of
 TOLERANCE = 1e-4
 Draw = dict[str, Any]
 
-ACTIVATIONS = (
-    "gelu gelu_10 gelu_fast gelu_new gelu_python gelu_pytorch_tanh gelu_python_tanh gelu_accurate hardswish leaky_relu"
-    " linear mish quick_gelu relu relu2 relu6 sigmoid silu swish tanh laplace sqrtsoftplus"
-).split()
+# Those of transformers that learn nothing.
+ACTIVATIONS = tuple(word for word in ACT2CLS if word not in ("prelu", "xielu"))
 WORDS = ("sliding_attention", "full_attention")
 FLAGS = (False, True)
 VOCAB = {"vocab_size": 96}
@@ -46,13 +45,16 @@ SIZES = VOCAB | {"hidden_size": 32, "num_attention_heads": 4}
 OF_ALL = {"tie_word_embeddings": FLAGS, "initializer_range": (0.5,), "use_cache": FLAGS}
 OF_LLAMA = OF_ALL | {
     "num_hidden_layers": (1, 2, 3, 4, 5),
-    "num_key_value_heads": (1, 2, 4),
+    "num_key_value_heads": (None, 1, 2, 4),
+    "hidden_size": (24, 32, 48),
+    "num_attention_heads": (4, 8),
+    "intermediate_size": (24, 40, 56),
     "hidden_act": ACTIVATIONS,
     "rms_norm_eps": (1e-6, 1e-5, 1e-2),
     "rope_theta": (500.0, 10000, 1e6),
     "attention_dropout": (0.0, 0.1),
 }
-HEADS = {"head_dim": (6, 8, 12, 20)}
+HEADS = {"head_dim": (None, 6, 8, 12, 20)}
 BIAS = {"attention_bias": FLAGS}
 WINDOW = {"sliding_window": (None, 1, 4, 64)}
 QWEN_WINDOW = WINDOW | {"use_sliding_window": FLAGS, "max_window_layers": (0, 1, 2, 28)}
@@ -63,11 +65,15 @@ OF_BERT = OF_ALL | {
     "hidden_act": ACTIVATIONS,
     "layer_norm_eps": (1e-12, 1e-5, 1e-1),
     "type_vocab_size": (1, 2, 5),
+    "hidden_size": (24, 32, 48),
+    "num_attention_heads": (2, 4, 8),
+    "position_embedding_type": ("absolute",),
     "max_position_embeddings": (40, 64),
     "pad_token_id": (None, 0, 3),
 }
 OF_T5 = OF_ALL | {
     "d_kv": (6, 8, 12),
+    "num_heads": (2, 3, 4),
     "num_decoder_layers": (1, 2, 3),
     "relative_attention_num_buckets": (4, 8, 32),
     "relative_attention_max_distance": (9, 20, 128),
@@ -80,6 +86,8 @@ SWITCHES: dict[str, dict[str, tuple[Any, ...]]] = {
     | {
         "n_layer": (1, 2, 4),
         "n_inner": (None, 24, 50),
+        "n_embd": (24, 32),
+        "n_head": (2, 8),
         "activation_function": ACTIVATIONS,
         "layer_norm_epsilon": (1e-5, 1e-1),
         "scale_attn_weights": FLAGS,
@@ -111,7 +119,7 @@ SWITCHES: dict[str, dict[str, tuple[Any, ...]]] = {
         "sliding_window": (1, 4, 64),
         "final_logit_softcapping": (None, 3.0, 30.0),
         "attn_logit_softcapping": (None, 2.0, 50.0),
-        "use_bidirectional_attention": (None, False),
+        "use_bidirectional_attention": (None, False, True),
     },
     "deepseek_v3": {key: values for key, values in OF_LLAMA.items() if key != "num_key_value_heads"}
     | BIAS
@@ -185,7 +193,12 @@ SWITCHES: dict[str, dict[str, tuple[Any, ...]]] = {
     },
     "bert": OF_BERT | {"is_decoder": FLAGS, "classifier_dropout": (None, 0.1)},
     "albert": OF_BERT
-    | {"embedding_size": (20, 32), "num_hidden_groups": (1, 2, 3), "inner_group_num": (1, 2), "num_hidden_layers": (3, 4)},
+    | {
+        "embedding_size": (20, 32),
+        "num_hidden_groups": (1, 2, 3),
+        "inner_group_num": (1, 2),
+        "num_hidden_layers": (3, 4, 5),
+    },
     "t5": OF_T5 | {"scale_decoder_outputs": FLAGS},
     "mt5": OF_T5,
     "marian": OF_ALL
@@ -262,7 +275,7 @@ def rope_of(model_type: str, config: Draw, random: Random) -> Draw:
     if random.random() < (0.5 if model_type in SHARES else 0.1):
         share = random.choice((0.25, 0.5, 1.0))
         drawn[key] = share
-    width = config.get("head_dim", config["hidden_size"] // config["num_attention_heads"])
+    width = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
     width = config.get("qk_rope_head_dim", width)
     pairs = int(width * (share if model_type in SHARES else 1.0)) // 2
     scaling = SCALINGS[random.choice(list(SCALINGS))](random, pairs)
@@ -338,7 +351,7 @@ def logits_of(model: nn.Module, ids: Tensor, source: Tensor, is_theirs: bool) ->
 
 
 def outcome(theirs: Any, wanted: Tensor, ids: Tensor, source: Tensor, drawn: Draw) -> str:
-    """Return 'equal', 'wrong …' or 'refused …' of a model as transformers saves it, and of its config as it is drawn."""
+    """Return what becomes of a model as transformers saves it and, if that is equal, of its config as it is drawn."""
     with tempfile.TemporaryDirectory(dir=Path("/dev/shm") if Path("/dev/shm").is_dir() else None) as folder:
         theirs.save_pretrained(folder)
         saved = differs(folder, wanted, ids, source)
@@ -348,7 +361,7 @@ def outcome(theirs: Any, wanted: Tensor, ids: Tensor, source: Tensor, drawn: Dra
 
 
 def differs(folder: str, wanted: Tensor, ids: Tensor, source: Tensor) -> str:
-    """Return what becomes of a saved model."""
+    """Return 'equal', 'wrong …' or 'refused …' of a saved model."""
     try:
         ours = open_checkpoint(folder).load()
     except InputError as error:

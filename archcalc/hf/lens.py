@@ -359,5 +359,5 @@ class Must:
         # True is 1 to Python, and 7 may stand for 7.0.
         alike = (choice for choice in choices if isinstance(choice, bool) == isinstance(value, bool))
         if not any(value == choice for choice in alike):
-            words = " or ".join("null" if choice is None else str(choice).lower() for choice in choices)
-            raise config.error(self.name, value, words)
+            words = ["null" if choice is None else str(choice).lower() for choice in choices]
+            raise config.error(self.name, value, " or ".join(dict.fromkeys(words)))
