@@ -119,7 +119,8 @@ SWITCHES: dict[str, dict[str, tuple[Any, ...]]] = {
         "sliding_window": (1, 4, 64),
         "final_logit_softcapping": (None, 3.0, 30.0),
         "attn_logit_softcapping": (None, 2.0, 50.0),
-        "use_bidirectional_attention": (None, False, True),
+        # True means nothing to the eager kernel, and something to others.
+        "use_bidirectional_attention": (None, False),
     },
     "deepseek_v3": {key: values for key, values in OF_LLAMA.items() if key != "num_key_value_heads"}
     | BIAS
