@@ -57,6 +57,7 @@ from archcalc.spec.position import (
     Sinusoidal,
     YarnScaling,
 )
+from archcalc.spec.provenance import Provenance
 from archcalc.spec.resolve import resolve
 
 # Mostly primes, so that a size taken for another changes every count.
@@ -614,6 +615,7 @@ CLAIMS = st.builds(
     where=st.just("table 1"),
     verdict=st.sampled_from(("holds", "truncates", "differs")),
 )
+PROVENANCES = st.sampled_from((Provenance(), Provenance(ignored=("use_mrope",)), Provenance(assumed=("the head",))))
 FAMILIES: st.SearchStrategy[Family] = st.sampled_from(get_args(Family))
 
 
@@ -696,5 +698,6 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     Extra: EXTRAS,
     Dropout: DROPOUTS,
     Claim: CLAIMS,
+    Provenance: PROVENANCES,
     Spec: specs(),
 }

@@ -28,8 +28,8 @@ def _stretch(config: Config) -> float:
 # Our fields of each scaling, and the keys they stand under. None: no scaling at all.
 _SCALINGS: dict[str, Document | None] = {
     "default": None,
-    # Nothing changes up to max_position_embeddings, and a spec's context ends there.
-    "dynamic": None,
+    # Goes by the context that the model has, whatever is said of one before it.
+    "dynamic": {"kind": "dynamic", "factor": _FACTOR, "n_ctx_original": Key(_CONTEXT_NOW, SIZE)},
     "linear": {"kind": "linear", "factor": _FACTOR},
     "llama3": {
         "kind": "llama3",
@@ -136,6 +136,7 @@ class Rope(Lens):
         if self.width is not None:
             parameters["partial_rotary_factor"] = _share_of(value["d_rotary"], self.width(Config(draft)))
         write(self.interleaved, value["interleaved"], draft)
+        parameters.pop(_CONTEXT_NOW, None)  # reading back shows whether it is the model's
         self._put(draft, {name: item for name, item in parameters.items() if item is not None})
 
     def _contexts(self, config: Config, stated: Config) -> Document:
@@ -160,16 +161,16 @@ class Rope(Lens):
             return self._of_kind(config)
         for name in ("rope_scaling", "rope_parameters"):
             if config.data.get(name) is not None and (found := config.get(name, MAPPING)):
-                return Config(found, config.where(name))
-        return Config(dict(self.default or {}), "rope_parameters")
+                return config.nested(found, config.where(name))
+        return config.nested(dict(self.default or {}), "rope_parameters")
 
     def _of_kind(self, config: Config) -> Config:
         """The mapping of this kind of layers; the older `rope_scaling` speaks of the global ones alone."""
-        stated = Config(Key("rope_parameters", MAPPING, {}, null={}).read(config), "rope_parameters")
-        stated.only({"full_attention", "sliding_attention"})
+        stated = config.nested(Key("rope_parameters", MAPPING, {}, null={}).read(config), "rope_parameters")
+        stated.ignore_but(("full_attention", "sliding_attention"))
         of_kind = Key(self.kind, MAPPING, {}, null={}).read(stated)
         older = Key("rope_scaling", MAPPING, {}, null={}).read(config) if self.kind == "full_attention" else {}
-        return Config(of_kind | older, "rope_scaling" if older else stated.where(self.kind))
+        return config.nested(of_kind | older, "rope_scaling" if older else stated.where(self.kind))
 
     def _kind(self, stated: Config) -> Document | None:
         """The template of the scaling that is stated. Raises InputError for one that we cannot express."""
@@ -180,7 +181,7 @@ class Rope(Lens):
             raise stated.error(name or "rope_type", rope_type, ", ".join(self.scalings), hint)
         kind = self.scalings[rope_type]
         known = {key.name for key in (kind or {}).values() if isinstance(key, Key)}
-        stated.only(_ALWAYS | known, _UNUSED | self.beside)
+        stated.ignore_but(_ALWAYS | known | _UNUSED | self.beside)
         return kind
 
     def stated_theta(self, config: Config) -> float:

@@ -277,7 +277,7 @@ class Stack(Lens):
         order = []
         for label, (kind, data) in zip(_labels(kinds, own), zip(kinds, own, strict=True), strict=True):
             if label not in documents:
-                documents[label] = read(self.kinds[kind], Config({**config.data, **data}, config.path))
+                documents[label] = read(self.kinds[kind], config.nested({**config.data, **data}, config.path))
             order.append(label)
         # Kinds that the config makes alike (a window of null) are one.
         alike = {label: next(other for other in documents if documents[other] == documents[label]) for label in order}

@@ -25,13 +25,15 @@ class LayerReader(msgspec.Struct, frozen=True):
 
     def part(self, arm: Arm, x: Tensor) -> Forward[Tensor]:
         """The output of one arm's part, before any residual."""
-        here = structs.replace(self.here, arm=arm.name, shared={})
-        if arm.reads == "shared":
-            here = structs.replace(here, shared={arm.name: self.here.shared[arm.name]})
-        own = structs.replace(here, source=None)
-        here = structs.replace(here, span=CROSS) if arm.reads == "source" else own
-        leaves: Forward[Tensor] = reading(arm.part, "ledger")(arm.part, self.symbols[arm.name], x, here)
+        leaves: Forward[Tensor] = reading(arm.part, "ledger")(arm.part, self.symbols[arm.name], x, self._pass(arm))
         return (yield from under(f"{self.here.at}{arm.name}.", leaves))
+
+    def _pass(self, arm: Arm) -> Pass:
+        """The pass with what this arm reads, and nothing that others read."""
+        if arm.reads == "source":
+            return structs.replace(self.here, arm=arm.name, span=CROSS, shared={})
+        shared = {arm.name: self.here.shared[arm.name]} if arm.reads == "shared" else {}
+        return structs.replace(self.here, arm=arm.name, source=None, shared=shared)
 
     def normed(self, part: Norm | None, name: str | None, x: Tensor) -> Forward[Tensor]:
         """The states through the norm of this name; as they are, where there is none."""

@@ -67,9 +67,8 @@ class Layer(Part, frozen=True, kw_only=True):
     pre: x + f(norm(x)) · post: norm(x + f(x)) · sandwich: x + norm(f(norm(x))) · output: x + norm(f(x)) ·
     parallel: x + attention(norm(x)) + ffn(norm(x)), one norm · parallel_two: the same with a norm each.
     `scale`, `skip` and `skip_reads` are every branch's, `cross_reads` is the cross-attention's `reads`. What the
-    short form cannot say stands in `branches` instead. `archcalc.spec.branches` gives the branches of either form.
-    A layer that `shares` keys and values does so in its `attention`, or in the arms that say that they read shared
-    ones.
+    short form cannot say stands in `branches` instead. `archcalc.spec.branches` gives the branches of either form. A
+    layer that `shares` keys and values does so in its `attention`, or in the arms that say that they read shared ones.
     """
 
     name: Name | None = None

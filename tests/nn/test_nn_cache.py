@@ -166,8 +166,9 @@ def formula(spec: Spec, batch: int, capacity: int, source: int) -> int:
         part = arm.part
         if isinstance(part, LatentAttention):
             total += capacity * (part.kv_rank + part.d_rope)
-        if isinstance(part, Attention) and arm.reads not in ("shared", "nothing"):
-            tokens = source if arm.reads == "source" else min(capacity, part.window or capacity)
+        if isinstance(part, Attention):
+            own = {"stream": min(capacity, part.window or capacity), "source": source, "shared": 0, "nothing": 0}
+            tokens = own[arm.reads]
             total += part.n_kv_heads * (part.d_head + (part.d_value or part.d_head)) * tokens
     return batch * total
 

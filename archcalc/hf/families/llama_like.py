@@ -4,11 +4,12 @@ import math
 from dataclasses import replace
 from typing import Any
 
-from archcalc.hf.config import LAYERS_OR_NONE, Config
+from archcalc.hf.config import LAYERS_OR_NONE, TEXT, Config
 from archcalc.hf.family import derived
 from archcalc.hf.gguf_map import BLOCK, HEAD_DIM, PERMUTED, QK, SIZES, STRAIGHT, GgufMap
 from archcalc.hf.gguf_map import EXPERT_KEYS as GGUF_EXPERTS
-from archcalc.hf.lens import Cases, Equal, Given, Key, Lens, Must, Unless, Via
+from archcalc.hf.heads import LABELS
+from archcalc.hf.lens import Cases, Equal, Given, Key, Lens, Must, Unless, Via, Word
 from archcalc.hf.rope import Rope, StatedTemperature, StretchedTheta
 from archcalc.hf.stack import Bare, Listed
 from archcalc.hf.templates.decoder import BIASED, GATE_UP, LAYER, MLP_BIAS, OUT_NORMS, WINDOWS, decoder, windows
@@ -90,9 +91,6 @@ LLAMA = decoder(
     "LlamaForCausalLM",
     attention=BIASED,
     ffn={"bias": MLP_BIAS},
-    # Said by some configs of models in LLaMA's form; the class knows neither.
-    must=(Must("rope_interleaved", (False,)), Must("activation", ("swiglu",))),
-    harmless=keys("is_llama_config max_sequence_length"),
     gguf=GgufMap("llama", SIZES | HEAD_DIM | GGUF_EXPERTS, PERMUTED, more=llama_gguf, factors=True),
 )
 ARCEE = derived(
@@ -106,7 +104,6 @@ ARCEE = derived(
     act="relu2",
     ffn={"kind": "plain", "bias": MLP_BIAS},
     gguf=None,
-    must=(),
 )
 INTERNLM3 = derived(
     LLAMA,
@@ -121,7 +118,6 @@ INTERNLM3 = derived(
     attention=biases(flag("attention_bias", False, others=("qkv_bias",))),
     ffn={"bias": flag("mlp_bias", False, others=("bias",))},
     gguf=None,
-    must=(),
 )
 IQUESTCODER = derived(
     LLAMA,
@@ -152,7 +148,6 @@ SEED_OSS = derived(
     attention=biases(flag("attention_bias", True)) | {"out_bias": flag("attention_out_bias", False)},
     drop={"attention": dropout("attention_dropout", 0.1), "residual": dropout("residual_dropout", 0.1)},
     gguf=None,
-    must=(),
 )
 ERNIE = derived(
     LLAMA,
@@ -174,7 +169,6 @@ ERNIE = derived(
     ffn={"bias": flag("use_bias", False)},
     drop={},
     gguf=None,
-    must=(),
 )
 HELIUM = derived(
     LLAMA,
@@ -197,7 +191,14 @@ HELIUM = derived(
     ),
     attention=BIASED | {"out_bias": False},
     gguf=None,
-    must=(),
+)
+EUROBERT_LABELS = Cases(
+    Word(Key("classifier_pooling", TEXT, "late"), {"late": "late", "mean": "mean", "bos": "bos"}),
+    {
+        "late": {"n_labels": LABELS, "reads": "mean", "picks": "after"},
+        "mean": {"n_labels": LABELS, "reads": "mean", "picks": "before"},
+        "bos": {"n_labels": LABELS, "reads": "first", "picks": "before"},
+    },
 )
 EUROBERT = derived(
     LLAMA,
@@ -212,10 +213,13 @@ EUROBERT = derived(
     n_ctx=8192,
     norm=rmsnorm(1e-5),
     head={"bias": MLP_BIAS},
+    class_heads={
+        "ForSequenceClassification": {
+            "head": {"bias": True, "transform": {"activation": "gelu"}, "labels": EUROBERT_LABELS}
+        }
+    },
     gguf=None,
-    must=(),
     also=NO_PADDING,
-    harmless=keys("classifier_pooling"),
 )
 SMOLLM3 = derived(
     LLAMA,
@@ -237,7 +241,6 @@ SMOLLM3 = derived(
     },
     schedule=Bare(),
     gguf=None,
-    must=(),
     harmless=keys("max_window_layers"),
     also=NO_PADDING,
 )
