@@ -60,7 +60,7 @@ def same(source: Any, grid: Grid, **asked: Any) -> int:
     return len(rows)
 
 
-DERIVED = ("d_head", "n_kv_heads", "d_rotary", "d_shared")
+DERIVED = ("d_head", "n_kv_heads", "d_rotary", "d_shared", "d_source")
 
 
 def left_out(document: Any, fields: tuple[str, ...]) -> Any:
