@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from archcalc.hf.config import AMOUNT, COUNT, INDICES, LAYER_OR_LAST, LAYERS_OR_NONE, MAPPING, SIZE, TEXT, Config, Kind
 from archcalc.hf.families.llama_like import GEMMA_NORMS, PATTERN, QWEN_WINDOW, root_of_width, sliding, window
