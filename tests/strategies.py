@@ -26,7 +26,8 @@ from archcalc.spec.attention import (
 from archcalc.spec.base import Activation, Part
 from archcalc.spec.claim import Claim
 from archcalc.spec.ffn import AnyFfn, Gated, MoE, Plain
-from archcalc.spec.layer import Arm, Branch, Layer, Placement, Run, Stack
+from archcalc.spec.groups import key_indices, weight_indices
+from archcalc.spec.layer import Arm, Branch, Layer, Placement, Run, Shares, Stack
 from archcalc.spec.model import (
     Axis,
     Dropout,
@@ -76,11 +77,12 @@ ANY_ACTIVATION = st.sampled_from((*get_args(Activation), *_CLAMPED[:2], "xielu")
 
 @dataclass(frozen=True)
 class Place:
-    """What a part must agree with: its model's width, its stack's bias table, whether a source may be attended to."""
+    """What a part must agree with: its model's width, its stack's bias table, whether a source is there or missed."""
 
     d_model: int = 6
     table: tuple[int, RelativeBias] = (3, RelativeBias(n_buckets=8, max_distance=12))
     crosses: bool = False
+    idles: bool = False
     d_rotary: int = 2
 
 
@@ -359,7 +361,8 @@ def arms(draw: st.DrawFn, name: str, place: Place = Place(), source: bool = Fals
     """An arm of this name, with a norm of its own if asked for one."""
     own = {"ffn": FFNS, "experts": FFNS, "more": any_attentions(place) | FFNS}.get(name, any_attentions(place))
     part = draw(attentions(place, cross=True) if source else own)
-    return Arm(name=name, part=part, norm=draw(NORMS) if norm else None, reads="source" if source else "stream")
+    reads = "stream" if not source else "nothing" if place.idles else "source"
+    return Arm(name=name, part=part, norm=draw(NORMS) if norm else None, reads=reads)
 
 
 @st.composite
@@ -380,24 +383,25 @@ def branches(draw: st.DrawFn, names: tuple[str, ...] = ("attn",), place: Place =
 # The arms of each branch of a layer; in one that attends to a source, 'cross' does.
 EXPLICIT = st.sampled_from(((("attn", "mixer"), ("ffn",)), (("attn",), ("ffn", "experts"), ("more",)), (("more",),)))
 CROSSING = st.sampled_from(((("attn",), ("cross", "ffn")), (("cross",),), (("attn", "cross"), ("ffn",))))
+IDLING = st.sampled_from(((("attn",), ("cross",), ("ffn",)), (("attn", "mixer"), ("cross",)), (("cross",), ("ffn",))))
 
 
 @st.composite
 def explicit_layers(draw: st.DrawFn, place: Place, crosses: bool) -> Layer:
     """A layer that states its branches."""
-    groups = draw(CROSSING if crosses else EXPLICIT)
+    groups = draw(IDLING if crosses and place.idles else CROSSING if crosses else EXPLICIT)
     return Layer(branches=tuple(draw(branches(group, place, "cross" if crosses else "")) for group in groups))
 
 
 @st.composite
 def layers(draw: st.DrawFn, place: Place = Place(), cross: bool | None = None) -> Layer:
     """A layer in either form; `cross` says whether it attends to a source, if that is not to be drawn."""
-    crosses = (draw(st.booleans()) if cross is None else cross) and place.crosses
+    crosses = (draw(st.booleans()) if cross is None else cross) and (place.crosses or place.idles)
     if draw(st.integers(0, 3)) == 0:
         return draw(explicit_layers(place, crosses))
     placement = draw(st.sampled_from(get_args(Placement)[:4] if crosses else get_args(Placement)))
     parts = draw(st.sampled_from(("attention ffn", "attention", "ffn", "")))
-    if placement.startswith("parallel") or not (parts or crosses):
+    if placement.startswith("parallel") or not (parts or (crosses and not place.idles)):
         parts = "attention ffn"
     has_norm_in = placement in ("pre", "sandwich", "parallel")
     return Layer(
@@ -407,6 +411,7 @@ def layers(draw: st.DrawFn, place: Place = Place(), cross: bool | None = None) -
         **draw(RESIDUALS),
         attention=draw(any_attentions(place)) if "attention" in parts else None,
         cross=draw(attentions(place, cross=True)) if crosses else None,
+        cross_reads="nothing" if crosses and place.idles else "source",
         ffn=draw(FFNS) if "ffn" in parts else None,
     )
 
@@ -418,12 +423,79 @@ def runs(draw: st.DrawFn, place: Place = Place(), cross: bool | None = None) -> 
 
 
 @st.composite
+def sharers(draw: st.DrawFn, found: list[Run]) -> list[Run]:
+    """A run of layers that share weights, or keys and values, of a layer of those found; none where none can."""
+    turns = [layer for run in found for layer in (run.pattern * run.count)[: run.count]]
+    owners, lenders = weight_indices(stack := Stack(runs=tuple(found), n_layers=len(turns))), key_indices(stack)
+    makers = [i for i, layer in enumerate(turns) if lenders[i] is None and _lendable(layer)]
+    if makers and draw(st.integers(0, 2)):
+        turn = draw(st.sampled_from(makers))
+        more = draw(st.lists(readers(turns[turn], turn), min_size=1, max_size=2))
+    else:
+        turn = draw(st.sampled_from(sorted(set(owners))))
+        more = [
+            Layer(**_fields(turns[turn]) | {"name": None, "shares": Shares(weights=turn, keys_values=lenders[turn])})
+        ]
+    run = Run(count=draw(st.integers(1, 3)), pattern=tuple(more), share_weights=draw(st.booleans()))
+    return [*found, run]
+
+
+@st.composite
+def readers(draw: st.DrawFn, layer: Layer, turn: int) -> Layer:
+    """The layer as one that reads keys and values of the layer at this turn, with other heads and norms of queries."""
+    fields = _fields(layer) | {"name": None, "shares": Shares(keys_values=turn)}
+    if not layer.branches:
+        return Layer(**fields | {"attention": draw(queries(layer.attention))})
+    lent = _lendable(layer)
+    which = draw(st.lists(st.sampled_from(lent), min_size=1, unique=True))
+    changed = [
+        Branch(
+            **_fields(branch)
+            | {"arms": tuple([draw(_reader(arm)) if arm.name in which else arm for arm in branch.arms])}
+        )
+        for branch in layer.branches
+    ]
+    return Layer(**fields | {"branches": tuple(changed)})
+
+
+def _lendable(layer: Layer) -> list[str]:
+    """The arms whose keys and values a later layer may read."""
+    if not layer.branches:
+        return ["attn"] if isinstance(layer.attention, Attention) else []
+    every = [arm for branch in layer.branches for arm in branch.arms]
+    return [arm.name for arm in every if arm.reads == "stream" and isinstance(arm.part, Attention)]
+
+
+def _reader(arm: Arm) -> st.SearchStrategy[Arm]:
+    return queries(arm.part).map(lambda part: Arm(**_fields(arm) | {"part": part, "reads": "shared"}))
+
+
+@st.composite
+def queries(draw: st.DrawFn, part: Attention) -> Attention:
+    """An attention that may read the keys and values that this one makes."""
+    fields = _fields(part) | {"k_bias": False, "v_bias": False, "value_scale": None}
+    fields |= {"softcap": draw(SOFTCAPS), "sinks": draw(st.booleans()), "qk_norm": draw(optional(QK_NORMS))}
+    if part.d_head is not None and (not isinstance(part.position, RelativeBias)):
+        n_kv_heads = part.n_kv_heads or part.n_heads
+        fields |= {"n_kv_heads": n_kv_heads, "n_heads": n_kv_heads * draw(st.sampled_from((1, 2, 3)))}
+    return Attention(**fields)
+
+
+def _fields(part: Part) -> dict[str, object]:
+    return {field: getattr(part, field) for field in part.__struct_fields__}
+
+
+@st.composite
 def stacks(draw: st.DrawFn, place: Place = Place(), decodes: bool = True) -> Stack:
     """A stack; if it may cross, a layer of it does."""
     found = draw(st.lists(runs(place), min_size=1, max_size=2))
+    if draw(st.integers(0, 5)) == 0:
+        found = draw(sharers(found))
     if place.crosses:
         found.append(draw(runs(place, cross=True)))
     n_layers = sum(run.count for run in found)
+    last = found[-1].pattern[(found[-1].count - 1) % len(found[-1].pattern)]
+    reads_keys = last.shares is not None and last.shares.keys_values is not None
     stated = draw(st.booleans())
     if stated and draw(st.booleans()):
         found[-1] = Run(count=None, pattern=found[-1].pattern, share_weights=found[-1].share_weights)
@@ -435,7 +507,7 @@ def stacks(draw: st.DrawFn, place: Place = Place(), decodes: bool = True) -> Sta
         embed_norm=embed_norm,
         embed_norm_reads=draw(st.sampled_from(("sum", "tokens"))) if embed_norm else "sum",
         final_norm=draw(optional(NORMS)),
-        n_mtp=draw(st.sampled_from((0, 1, 2))) if decodes else 0,
+        n_mtp=draw(st.sampled_from((0, 1, 2))) if decodes and not reads_keys else 0,
     )
 
 
@@ -557,6 +629,7 @@ def specs(draw: st.DrawFn, family: Family | None = None, per_token: bool = False
             d_model,
             (draw(st.sampled_from((3, 6, 2))), draw(RELATIVE)),
             crosses=role != family and role == "decoder",
+            idles=family == "decoder" and draw(st.integers(0, 3)) == 0,
             d_rotary=draw(st.sampled_from((2, 4))),
         )
         for role in family.split("-")
@@ -612,6 +685,7 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     Branch: branches(),
     Layer: layers(),
     Run: runs(),
+    Shares: st.builds(Shares, weights=st.none() | st.integers(0, 3), keys_values=st.integers(0, 3)),
     Stack: stacks(),
     Factor: FACTORISED,
     Table: TABLES,

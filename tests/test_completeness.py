@@ -61,7 +61,13 @@ def test_a_record_names_functions_that_are_there(kind: type[Part]):
     for path in filter(None, paths.values()):
         module, _, name = path.partition(":")
         assert callable(getattr(import_module(module), name)), path
-    assert {name for name, path in paths.items() if path is None} <= {"cache", "source_cache", "rank", "fast"}
+    assert {name for name, path in paths.items() if path is None} <= {
+        "cache",
+        "source_cache",
+        "query_module",
+        "rank",
+        "fast",
+    }
     assert record.mixes_tokens == (record.cache is not None) == (record.component != "ffn")
     assert (record.heads is not None) == (record.component == "attention")
 

@@ -97,6 +97,12 @@ class Family(msgspec.Struct, frozen=True, dict=True):
         kinds = {name: kind for name, kind in known.classes(self.model_type).items() if name not in self.classes}
         return {name: {**self.template, **heads[kind]} for name, kind in kinds.items() if heads.get(kind)}
 
+    @cached_property
+    def _rules(self) -> tuple[Must, ...]:
+        """The rules of every config and its own; a key that its template reads is under no rule of every config."""
+        own = set(names(self.template))
+        return (*(rule for rule in PLAIN if rule.name not in own), *self.must)
+
     def document(self, data: Mapping[str, Any]) -> Document:
         """The document of a config. Raises InputError naming the config's own field."""
         config = Config(data)
@@ -153,7 +159,7 @@ class Family(msgspec.Struct, frozen=True, dict=True):
 
     def _refused(self, config: Config) -> Iterator[InputError]:
         """Yield the error of each rule that a config breaks."""
-        for rule in (*PLAIN, *self.must):
+        for rule in self._rules:
             try:
                 rule.check(config)
             except InputError as error:

@@ -34,7 +34,7 @@ class LabelCount(Lens, msgspec.Struct, frozen=True):
         draft.put(self.count.name, value)
 
 
-def scores(n_labels: Any, *, bias: bool = True, **labels: Any) -> Template:
+def scores(n_labels: Any, *, bias: Template = True, **labels: Any) -> Template:
     """Return a head that scores labels."""
     return {"bias": bias, "labels": {"n_labels": n_labels, **labels}}
 
@@ -49,6 +49,7 @@ ENCODER: Template = {"decoder": None}
 # What takes the place of the language model's own fields, in the classes that most model types of one form have.
 ONE_STACK: Mapping[str, Template] = {
     "Model": NONE,
+    "DecoderModel": NONE,
     "ForSequenceClassification": {"head": scores(LABELS, bias=False, reads="last", picks="after")},
     "ForTokenClassification": EVERY_TOKEN,
     "ForQuestionAnswering": ENDS,

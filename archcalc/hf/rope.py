@@ -84,7 +84,8 @@ class Rope(Lens, msgspec.Struct, frozen=True):
     nothing is said. `n_ctx` is the key of the context, from which a scaling may take the one before it. `kind` is the
     word of the layers whose parameters stand under it, where each kind of layer has its own; `base` is None where the
     theta stands nowhere else. `scalings`: the fields of each scaling that the class has. `widens`: where the part that
-    is turned is odd, the class turns one dimension more, at the frequencies of the odd width.
+    is turned is odd, the class turns one dimension more, at the frequencies of the odd width. `beside`: keys that stand
+    among the rotation's, and that others read, or nobody.
     """
 
     theta: float = 10_000.0
@@ -98,6 +99,7 @@ class Rope(Lens, msgspec.Struct, frozen=True):
     kind: str = ""
     scalings: Mapping[str, Document | None] = msgspec.field(default_factory=lambda: _SCALINGS)
     widens: bool = False
+    beside: frozenset[str] = frozenset()
 
     def names(self) -> Iterator[str]:
         """Both spellings' keys."""
@@ -107,7 +109,7 @@ class Rope(Lens, msgspec.Struct, frozen=True):
 
     def read(self, config: Config) -> Document:
         """A position of kind rope."""
-        stated = self._stated(config)
+        stated = self.stated(config)
         kind = self._kind(stated)
         position = {"kind": "rope", "theta": self._theta(config, stated), "interleaved": read(self.interleaved, config)}
         if kind is not None:
@@ -154,8 +156,8 @@ class Rope(Lens, msgspec.Struct, frozen=True):
             raise MismatchError
         draft["rope_parameters"] = {**others, self.kind: parameters}
 
-    def _stated(self, config: Config) -> Config:
-        """The mapping that speaks of rotary positions, by whichever name; transformers prefers the older."""
+    def stated(self, config: Config) -> Config:
+        """Return the mapping that speaks of rotary positions, by whichever name; transformers prefers the older."""
         if self.kind:
             return self._of_kind(config)
         for name in ("rope_scaling", "rope_parameters"):
@@ -180,8 +182,16 @@ class Rope(Lens, msgspec.Struct, frozen=True):
             raise stated.error(name or "rope_type", rope_type, ", ".join(self.scalings), hint)
         kind = self.scalings[rope_type]
         known = {key.name for key in (kind or {}).values() if isinstance(key, Key)}
-        stated.ignore_but(_ALWAYS | known | _UNUSED)
+        stated.ignore_but(_ALWAYS | known | _UNUSED | self.beside)
         return kind
+
+    def stated_theta(self, config: Config) -> float:
+        """Return the theta that is stated, or the class's."""
+        return self._theta(config, self.stated(config))
+
+    def context_before(self, config: Config) -> int:
+        """Return the context before the scaling's stretch."""
+        return int(self._contexts(config, self.stated(config))[_CONTEXT_BEFORE])
 
     def _theta(self, config: Config, stated: Config) -> float:
         outside = Key(self.base, POSITIVE, self.theta, null=self.theta).read(config) if self.base else self.theta
@@ -244,6 +254,62 @@ class Rotates(Lens, msgspec.Struct, frozen=True):
         """The null."""
         if not value:
             draft["rope_parameters"] = {**draft.get("rope_parameters", {}), self.kind: None}
+
+
+@final
+class StretchedTheta(Lens, msgspec.Struct, frozen=True):
+    """A rotary position whose theta a fixed `alpha` stretches, beside the word "dynamic" (HunYuan)."""
+
+    rope: Rope
+    width: Callable[[Config], int]
+
+    def names(self) -> Iterator[str]:
+        """Those of the rotation."""
+        yield from self.rope.names()
+
+    def read(self, config: Config) -> Document:
+        """The position with theta · alpha^(d / (d − 2)), or without an alpha as it stands."""
+        stated = self.rope.stated(config)
+        rope_type = stated.data.get("rope_type", stated.data.get("type"))
+        alpha = Key("alpha", POSITIVE, None, null=None).read(stated)
+        if rope_type != "dynamic" or alpha is None:
+            return self.rope.read(config)
+        width = self.width(config)
+        theta = self.rope.stated_theta(config) * alpha ** (width / (width - 2))
+        return self.rope.read(Config({"rope_parameters": {"rope_theta": theta}}, config.path))
+
+    def write(self, value: Any, draft: Draft) -> None:
+        """The theta as it is."""
+        self.rope.write(value, draft)
+
+
+@final
+class StatedTemperature(Lens, msgspec.Struct, frozen=True):
+    """A query that grows with the log of its position, by a factor among the rotation's keys (Ministral 3)."""
+
+    rope: Rope
+    name: str = "llama_4_scaling_beta"
+
+    def names(self) -> Iterator[str]:
+        """Those of the rotation."""
+        yield from self.rope.names()
+
+    def read(self, config: Config) -> Document | None:
+        """A temperature of kind log; a factor of 0 is none."""
+        factor = Key(self.name, AMOUNT).read(self.rope.stated(config))
+        return {"kind": "log", "factor": factor, "n_tokens": self.rope.context_before(config)} if factor else None
+
+    def write(self, value: Any, draft: Draft) -> None:
+        """The factor and the context before the stretch, beside the rotation that is written already."""
+        parameters = Draft(draft["rope_parameters"])
+        if value is None:
+            parameters.put(self.name, 0)
+        elif value["kind"] == "log":
+            parameters.put(self.name, value["factor"])
+            parameters.put(_CONTEXT_BEFORE, value["n_tokens"])
+        else:
+            raise MismatchError
+        draft["rope_parameters"] = dict(parameters)
 
 
 def _share_of(d_rotary: int, width: int) -> float:

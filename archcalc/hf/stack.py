@@ -178,6 +178,28 @@ class Sparse(Schedule, msgspec.Struct, frozen=True):
 
 
 @final
+class FirstApart(Schedule, msgspec.Struct, frozen=True):
+    """A schedule whose first layer is of a kind of its own: "first_global" (ModernBERT)."""
+
+    rest: Schedule
+
+    def names(self) -> Iterator[str]:
+        """Those of the schedule."""
+        yield from self.rest.names()
+
+    def read(self, config: Config, n_layers: int) -> list[str]:
+        """The first kind apart."""
+        first, *kinds = self.rest.read(config, n_layers)
+        return [f"first_{first}", *kinds]
+
+    def write(self, kinds: Sequence[str], draft: Draft) -> None:
+        """The kinds of all."""
+        if [kind.startswith("first_") for kind in kinds] != [True] + [False] * (len(kinds) - 1):
+            raise MismatchError
+        self.rest.write([kind.removeprefix("first_") for kind in kinds], draft)
+
+
+@final
 class Bare(Schedule, msgspec.Struct, frozen=True):
     """`no_rope_layers` says which layers rotate (1) and which are bare (0), `layer_types` which slide (SmolLM3)."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from archcalc.ledger import norm
 from archcalc.ledger.algebra import Poly
 from archcalc.ledger.core import Heads, core
-from archcalc.ledger.forward import Pass, saved
+from archcalc.ledger.forward import Pair, Pass, saved
 from archcalc.ledger.leaves import Cache, Elementwise, Forward, Saved, Weight
 from archcalc.ledger.linear import linear
 from archcalc.ledger.rope import rotated
@@ -17,18 +17,20 @@ from archcalc.spec.position import Alibi, RelativeBias, Rope
 
 
 def leaves(part: Attention, d: Symbols, x: Tensor, here: Pass) -> Forward[Tensor]:
-    """Projections, biases, q/k norms, sinks, gate; scores and weighted values."""
+    """Projections, biases, q/k norms, sinks, gate; scores and weighted values. Shared keys and values are there."""
     span, states = here.span, here.source or x
     window = d.window if part.window else None
     d_value = d.d_head if part.d_value is None else d.d_value
     q = yield from _queries(part, d, x, here)
-    k = yield from _turned(part, "k", d.n_kv_heads, part.k_bias, d, states, here)
-    v = yield from _values(part, d, d_value, states, here)
+    k, v = here.shared.get(here.arm) or (yield from _keys_values(part, d, d_value, states, here))
+    lends, shares = here.arm in here.lent, here.arm in here.shared
+    if lends:
+        here.lent[here.arm] = k, v
     if part.sinks:
         yield Weight("sinks", (d.n_heads,), "attention")
     if _own_table(part):
         yield Weight("relative_bias.weight", (d.n_buckets, d.n_heads), "position")
-    if cached := span.cached(window):
+    if (cached := span.cached(window)) and not shares:
         yield Cache("keys", (d.n_kv_heads, cached, d.d_head))
         yield Cache("values", (d.n_kv_heads, cached, d_value))
     heads = Heads(
@@ -42,6 +44,7 @@ def leaves(part: Attention, d: Symbols, x: Tensor, here: Pass) -> Forward[Tensor
         softcap=part.softcap is not None,
         sinks=part.sinks,
         uneven=part.d_value is not None,
+        as_it_is=(lends or shares) and part.has_key_for_each,
     )
     y = yield from core(heads, q, k, v, here)
     if part.gate:
@@ -49,6 +52,13 @@ def leaves(part: Attention, d: Symbols, x: Tensor, here: Pass) -> Forward[Tensor
     if part.out_norm:
         y = yield from norm.leaves(part.out_norm, "out_norm", y, here)
     return (yield from linear("out", y, d.d_model, "attention", bias=part.out_bias))
+
+
+def _keys_values(part: Attention, d: Symbols, d_value: Poly, states: Tensor, here: Pass) -> Forward[Pair]:
+    """What a cache of the layer holds, and what later layers may read."""
+    k = yield from _turned(part, "k", d.n_kv_heads, part.k_bias, d, states, here)
+    v = yield from _values(part, d, d_value, states, here)
+    return k, v
 
 
 def _own_table(part: Attention) -> RelativeBias | None:

@@ -18,7 +18,8 @@ from archcalc.spec.position import Alibi, RelativeBias
 class Heads(msgspec.Struct, frozen=True, kw_only=True):
     """What a core must know of its attention. `shown`: how many tokens a window shows, by which its mask is known.
 
-    `own_table`: a learned bias that no other layer shares. `uneven`: values have a width of their own.
+    `own_table`: a learned bias that no other layer shares. `uneven`: values have a width of their own. `as_it_is`: keys
+    and values serve several layers, and each head of queries has its own of them, so that there is no copy of them.
     """
 
     n_heads: Poly
@@ -31,6 +32,7 @@ class Heads(msgspec.Struct, frozen=True, kw_only=True):
     softcap: bool = False
     sinks: bool = False
     uneven: bool = False
+    as_it_is: bool = False
 
 
 Core = Callable[[Heads, Tensor, Tensor, Tensor, Pass], Forward[Tensor]]
@@ -141,6 +143,8 @@ def _each(heads: Heads, width: Poly, x: Tensor) -> tuple[Poly, ...]:
 
 def _repeated(x: Tensor, heads: Heads, width: Poly, here: Pass) -> Tensor:
     """Keys or values with each head repeated for the query heads that share it."""
+    if heads.as_it_is:
+        return x
     return x.new(f"{x.label} of each head", *_each(heads, width, x))
 
 

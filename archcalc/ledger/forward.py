@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 
 import msgspec
 from msgspec import structs
@@ -14,12 +14,16 @@ from archcalc.ledger.tokens import Span
 from archcalc.spec.execution import Execution
 from archcalc.spec.model import Dropout
 
+Pair = tuple[Tensor, Tensor]
+
 
 class Pass(msgspec.Struct, frozen=True):
     """One forward pass through a stack: how it is carried out, what its layers attend to, what they share.
 
     `at` is the prefix of its layers' names. `source` are the states that cross-attention reads. `made` holds what
     depends on positions alone and serves all layers alike: masks, angles, biases.
+    `shared` are keys and values of an earlier layer that this one reads, by arm; `lent` takes in those that it makes,
+    of the arms that stand in it. `arm` is the one at hand.
     """
 
     how: Execution
@@ -28,6 +32,9 @@ class Pass(msgspec.Struct, frozen=True):
     at: str = ""
     source: Tensor | None = None
     made: dict[Hashable, Tensor] = {}
+    shared: Mapping[str, Pair] = {}
+    lent: dict[str, Pair | None] = {}
+    arm: str = ""
 
     def once(self, key: Hashable, make: Callable[[], Tensor]) -> Tensor:
         """The tensor of this key, made when it is first asked for."""

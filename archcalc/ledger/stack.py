@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
+from operator import index
 from typing import TypeVar
 
 import msgspec
@@ -10,7 +11,7 @@ from msgspec import structs
 
 from archcalc.ledger import embedding, layer, norm
 from archcalc.ledger.algebra import ONE, Poly
-from archcalc.ledger.forward import Keeper, Pass, dropped, recomputed, saved
+from archcalc.ledger.forward import Keeper, Pair, Pass, dropped, recomputed, saved
 from archcalc.ledger.leaves import Entry, Forward, Leaf, Weight, mapped
 from archcalc.ledger.symbols import Symbols, Table
 from archcalc.ledger.tensors import Tensor
@@ -19,7 +20,7 @@ from archcalc.spec.attention import stack_bias, stored_rope
 from archcalc.spec.base import Part
 from archcalc.spec.branches import parts
 from archcalc.spec.execution import Execution
-from archcalc.spec.groups import Group, groups
+from archcalc.spec.groups import Group, groups, lent_arms, shared_arms
 from archcalc.spec.layer import Stack
 from archcalc.spec.model import Spec
 
@@ -52,12 +53,13 @@ class StackReader(msgspec.Struct, frozen=True):
     groups: tuple[Group, ...]
     how: Execution
     keep: Keeper
+    lent_arms: Mapping[int, tuple[str, ...]]
 
     @classmethod
     def of(cls, spec: Spec, prefix: str, how: Execution, *, training: bool) -> StackReader:
         """The reader of the stack with this prefix."""
         stack = spec.stacks[prefix]
-        return cls(spec, stack, prefix, groups(stack), how, Keeper(training))
+        return cls(spec, stack, prefix, groups(stack), how, Keeper(training), lent_arms(stack))
 
     def owner(self, group: Group | None = None, slot: str = "") -> str:
         """What the sizes of a group's slot are called after, where they need it: 'decoder.moe', 'encoder.cross'."""
@@ -128,11 +130,16 @@ class StackReader(msgspec.Struct, frozen=True):
     def _layers(self, table: Table, d: Symbols, here: Pass) -> Iterator[Placed]:
         """The leaves of the layers; groups that have the same one share its row."""
         having: dict[Entry, list[Group]] = {}
+        lent: dict[int, Mapping[str, Pair]] = {}
         for group in self.groups:
-            for leaf in self.kept(self._layer(table, group, d, here)):
+            own = self._sharing(group, here, lent)
+            for leaf in self.kept(self._layer(table, group, d, own)):
+                if isinstance(leaf, Weight) and not group.indices:
+                    continue  # an earlier layer's, which has its row
                 members = having.setdefault(leaf, [])
                 assert group not in members, f"a layer has no leaf twice: {leaf.name}"
                 members.append(group)
+            lent |= {turn: self._lasting(turn, own.lent) for turn in group.turns if turn in self.lent_arms}
         places: dict[tuple[str, ...], Placed] = {}
         for leaf, members in having.items():
             names = tuple(group.name for group in members)
@@ -157,7 +164,31 @@ class StackReader(msgspec.Struct, frozen=True):
         made = layer.leaves(group.layer, self._symbols(table, group), x, here)
         if here.how.recompute != "full":
             return made
-        return recomputed("layers.{i}", "other", made, (x, here.source) if here.source else (x,))
+        read = [x for pair in here.shared.values() for x in pair]
+        return recomputed("layers.{i}", "other", made, (x, here.source, *read) if here.source else (x, *read))
+
+    def _sharing(self, group: Group, here: Pass, lent: Mapping[int, Mapping[str, Pair]]) -> Pass:
+        """The pass of a group's layers: with the keys and values that they share, and the arms of which they lend."""
+        names = [name for turn in group.turns for name in self.lent_arms.get(turn, ())]
+        shares = group.layer.shares
+        lender = None if shares is None else shares.keys_values
+        shared = {} if lender is None else {name: lent[index(lender)][name] for name in shared_arms(group.layer)}
+        return structs.replace(here, shared=shared, lent=dict.fromkeys(names))
+
+    def _lasting(self, turn: int, lent: Mapping[str, Pair | None]) -> dict[str, Pair]:
+        """The keys and values of one layer, as later ones keep them: once for them all, unless it has kept them."""
+        found = {}
+        for name, pair in lent.items():
+            assert pair is not None, "a layer that lends has made them"
+            keys, values = (
+                self._lasting_tensor(x, f"{what} of layer {turn}")
+                for x, what in zip(pair, ("keys", "values"), strict=True)
+            )
+            found[name] = keys, values
+        return found
+
+    def _lasting_tensor(self, x: Tensor, label: str) -> Tensor:
+        return x if x.storage in self.keep.seen else Tensor(label, x.axes, x.dtype, once=True)
 
     def _turns(self, members: list[Group], d: Symbols) -> Poly:
         """How many layers these groups have, as a formula."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -49,6 +49,7 @@ class Attention(nn.Module):
     gate: Linear | None
     gate_bias: nn.Parameter | None
     relative_bias: BiasTable | None
+    makes_keys: ClassVar[bool] = True
 
     def __init__(self, part: spec.Attention, model: Spec) -> None:
         super().__init__()
@@ -72,11 +73,12 @@ class Attention(nn.Module):
             self.relative_bias = BiasTable(part.position, part.n_heads)
             self.softmax = replace(self.softmax, bias=self._own_bias)
         self.q = Linear(model.d_model, self.n_heads * self.d_head, bias=part.q_bias)
-        self.k = Linear(model.d_model, self.n_kv_heads * self.d_head, bias=part.k_bias)
-        self.v = Linear(model.d_model, self.n_kv_heads * self.d_value, bias=part.v_bias)
+        if self.makes_keys:
+            self.k = Linear(model.d_model, self.n_kv_heads * self.d_head, bias=part.k_bias)
+            self.v = Linear(model.d_model, self.n_kv_heads * self.d_value, bias=part.v_bias)
         self.out = Linear(self.n_heads * self.d_value, model.d_model, bias=part.out_bias)
         self.q_norm = self._qk_norm(self.n_heads)
-        self.k_norm = self._qk_norm(self.n_kv_heads)
+        self.k_norm = self._qk_norm(self.n_kv_heads) if self.makes_keys else None
         self.sinks = nn.Parameter(torch.empty(self.n_heads)) if part.sinks else None
         self.gate = self.gate_bias = None
         if part.gate is not None:
@@ -180,6 +182,12 @@ class Attention(nn.Module):
     def _split(x_BTZ: Tensor, width: int) -> Tensor:
         """[B, T, heads · width] to [B, heads, T, width]."""
         return x_BTZ.view(*x_BTZ.shape[:-1], -1, width).transpose(1, 2)
+
+
+class QueryAttention(Attention):
+    """The same without keys and values of its own: it reads those that an earlier layer has made."""
+
+    makes_keys = False
 
 
 def _relative(sight: Sight, n_heads: int) -> Tensor:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -33,7 +34,8 @@ class Sight:
     cross-attention. `padding` [B, S] is True where a key is padding; the queries are the last of the keys if these are
     their `own` text.
     `whole` is the sight of all keys, if this is one of the last alone.
-    With a cache, `held` is what the layer at hand keeps of the `past` tokens read before.
+    With a cache, `held` is what the layer at hand keeps of the `past` tokens read before. `shared` are keys and values
+    that an earlier layer has made; `lend` takes those of this layer for later ones.
     What depends on positions alone (masks, angles, biases) is made once and serves all layers alike.
     """
 
@@ -49,11 +51,24 @@ class Sight:
     padding: Tensor | None = None
     own: bool = True
     whole: Sight | None = None
+    shared: Pair | None = None
+    lend: Callable[[Pair], None] | None = None
     _made: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def joined(self, make: Callable[[], Pair]) -> Pair:
-        """Keys and values, or what stands for them, of all that is looked at: made now, held from before, or both."""
-        return self.held.joined(make, self.past) if isinstance(self.held, Pairs) else make()
+        """Keys and values, or what stands for them, of all that is looked at: made now, held from before, or both.
+
+        Shared ones are there already. Those that are lent lie by head while gradients are kept, so that layers keep
+        them once and no copies.
+        """
+        if self.shared is not None:
+            return self.shared
+        first, second = self.held.joined(make, self.past) if isinstance(self.held, Pairs) else make()
+        if self.lend is not None:
+            if first.requires_grad or second.requires_grad:
+                first, second = first.contiguous(), second.contiguous()
+            self.lend((first, second))
+        return first, second
 
     def of_last(self, n_keys: int) -> Sight:
         """The same sight of the last keys alone: a layer with a window holds no others."""
@@ -176,7 +191,7 @@ class Sight:
     def _of_last(self, n_keys: int) -> Sight:
         padding_BS = None if self.padding is None else self.padding[:, -n_keys:]
         keys_S = self.key_positions[-n_keys:]
-        whole = replace(self, held=None, _made={})  # not itself: it would hold on to what it is held by
+        whole = replace(self, held=None, shared=None, lend=None, _made={})  # not itself, nor what it would hold on to
         return replace(whole, key_positions=keys_S, padding=padding_BS, whole=whole, _made={})
 
     def _distance(self) -> Tensor:
@@ -214,24 +229,29 @@ class Penalty:
 class View:
     """What a layer's parts look at: its own tokens, and the source where there is one.
 
-    `held` is what each arm of the layer at hand keeps of tokens read before, by its name.
+    Of the layer at hand, by the names of its arms: `held` is what each keeps of tokens read before, `shared` are the
+    keys and values of an earlier layer that it reads, `lent` takes in those of the arms that stand in it.
     """
 
     own: Sight
     source: Sight | None = None
     held: Mapping[str, Held] = field(default_factory=dict)
-
-    def holding(self, held: Mapping[str, Held]) -> View:
-        """The same view from a layer whose parts keep this."""
-        return View(self.own, self.source, held)
+    shared: Mapping[str, Pair] = field(default_factory=dict)
+    lent: dict[str, Pair | None] = field(default_factory=dict)
 
     def of(self, arm: Arm) -> Sight:
         """What one arm of the layer looks at."""
-        sight = self.own if arm.reads == "stream" else self.source
+        sight = self.source if arm.reads == "source" else self.own
         assert sight is not None, "a layer that attends to a source is given one"
-        return replace(sight, held=self.held[arm.name]) if arm.name in self.held else sight
+        if arm.name in self.held:
+            sight = replace(sight, held=self.held[arm.name])
+        if arm.name in self.shared:
+            sight = replace(sight, shared=self.shared[arm.name])
+        if arm.name in self.lent:
+            sight = replace(sight, lend=partial(self.lent.__setitem__, arm.name))
+        return sight
 
-    def anew(self, states: Tensor | None) -> View:
-        """The same view, of which nothing is made yet, with the source's states handed in."""
+    def anew(self, states: Tensor | None, shared: Mapping[str, Pair]) -> View:
+        """The same view, of which nothing is made yet, with the source's states and what it shares handed in."""
         source = self.source and replace(self.source.anew(), states=states)
-        return View(self.own.anew(), source)
+        return View(self.own.anew(), source, shared=shared, lent=dict.fromkeys(self.lent))

@@ -128,7 +128,7 @@ def _fused(backend: SDPBackend) -> Callable[..., Tensor]:
             # The CPU's kernel lays its result out as the queries are: by token, it is read on without a copy.
             q_BNTH = q_BNTH.transpose(1, 2).contiguous().transpose(1, 2)
         # Where one pair alone is turned, torch.cat may lay the heads last, which no fused kernel reads.
-        q_BNTH, k_BNSH = (x if x.stride(-1) == 1 else x.contiguous() for x in (q_BNTH, k_BNSH))
+        q_BNTH, k_BNSH, v_BNSU = (x if x.stride(-1) == 1 else x.contiguous() for x in (q_BNTH, k_BNSH, v_BNSU))
         with sdpa_kernel([backend]):
             return F.scaled_dot_product_attention(
                 q_BNTH, k_BNSH, v_BNSU, mask, dropout, is_causal=triangle, scale=part.scale

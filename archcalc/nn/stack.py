@@ -5,7 +5,8 @@ Axes: B batch, T tokens, S the source's tokens, D model, W the width at which to
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -28,7 +29,7 @@ from archcalc.spec import Spec
 from archcalc.spec.attention import Attention, stack_bias, stored_rope
 from archcalc.spec.branches import arms
 from archcalc.spec.execution import Execution
-from archcalc.spec.groups import layers_of, weight_indices
+from archcalc.spec.groups import key_indices, layers_of, lent_arms, shared_arms, weight_indices
 from archcalc.spec.layer import Layer, Stack
 
 
@@ -46,6 +47,8 @@ class Layers(nn.Module):
         self.prefix = prefix  # of its tensors' names and its sites'
         self.causal, self.dropout, self.how = causal, model.dropout.embedding, Execution()
         layers, self.owners = layers_of(stack), [str(owner) for owner in weight_indices(stack)]
+        self.lenders, self.lent_arms = key_indices(stack), lent_arms(stack)
+        self.shared_arms = [shared_arms(layer) for layer in layers]
         width = summed_width(model)
         self.positions = POSITIONS[type(stack.position)](stack.position, model, width) if stack.position else None
         self.embed_norm = norm(stack.embed_norm, width) if stack.embed_norm else None
@@ -58,12 +61,19 @@ class Layers(nn.Module):
 
     def run(self, x_BTD: Tensor, view: View, cache: Cache | None = None) -> Tensor:
         """States [B, T, D] through every layer, not yet through the final norm; the cache takes them in."""
-        for turn, owner in enumerate(self.owners):
-            seen = view if cache is None else view.holding(cache.layers[turn])
+        for turn, (owner, seen) in enumerate(zip(self.owners, self.views(view, cache), strict=True)):
             x_BTD = within(f"{self.prefix}layers.{turn}", through, self.layers[owner], x_BTD, seen, self.how)
         if cache is not None:
             cache.past += x_BTD.shape[1]
         return x_BTD
+
+    def views(self, view: View, cache: Cache | None = None) -> Iterator[View]:
+        """What the layer of each turn looks at, in their order: some of it has been made by those before it."""
+        lent: dict[int, Any] = {turn: dict.fromkeys(names) for turn, names in self.lent_arms.items()}
+        for turn, lender in enumerate(self.lenders):
+            held = {} if cache is None else cache.layers[turn]
+            shared = {} if lender is None else {name: lent[lender][name] for name in self.shared_arms[turn]}
+            yield replace(view, held=held, shared=shared, lent=lent.get(turn, {}))
 
     def keep(self, source_BSD: Tensor, cache: Cache, padding_BS: Tensor | None = None) -> None:
         """Fill the cache with what every cross-attention makes of the source's states, and begin anew after it."""

@@ -83,6 +83,11 @@ class Attention(Part, frozen=True, kw_only=True, tag_field="kind", tag="gqa"):
     gate: Gate | None = None
     out_norm: Norm | None = None
 
+    @property
+    def has_key_for_each(self) -> bool:
+        """Whether every head of queries has keys and values of its own."""
+        return self.n_kv_heads is None or self.n_kv_heads == self.n_heads
+
 
 class LatentAttention(Part, frozen=True, kw_only=True, tag_field="kind", tag="mla"):
     """Multi-head latent attention (DeepSeek-V2, Liu et al. 2024, section 2.1).

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import operator
+
 import msgspec
 
 from archcalc.errors import InputError
+from archcalc.spec.branches import arms
 from archcalc.spec.layer import Layer, Stack
 
 
 class Group(msgspec.Struct, frozen=True):
     """Layers that are alike.
 
-    `turns` are their indices in the stack; `indices` those of them that own weights (fewer where weights are shared).
+    `turns` are their indices in the stack; `indices` those of them that own weights (fewer where weights are shared,
+    none where they are an earlier layer's).
     """
 
     name: str
@@ -47,6 +51,30 @@ def weight_indices(stack: Stack) -> list[int]:
     return [owner for _, _, owner in _turns(stack)]
 
 
+def key_indices(stack: Stack) -> list[int | None]:
+    """For the layer at each index, the index of the layer whose keys and values it reads; None for its own."""
+    return [_shared(layer, "keys_values") for layer in layers_of(stack)]
+
+
+def lent_arms(stack: Stack) -> dict[int, tuple[str, ...]]:
+    """The layers whose keys and values later ones read, each with the arms that make them."""
+    lent: dict[int, dict[str, None]] = {}
+    for layer, lender in zip(layers_of(stack), key_indices(stack), strict=True):
+        if lender is not None:
+            lent.setdefault(lender, {}).update(dict.fromkeys(shared_arms(layer)))
+    return {lender: tuple(names) for lender, names in lent.items()}
+
+
+def shared_arms(layer: Layer) -> list[str]:
+    """The arms of a layer that read an earlier layer's keys and values."""
+    return [arm.name for arm in arms(layer) if arm.reads == "shared"]
+
+
+def _shared(layer: Layer, field: str) -> int | None:
+    found = None if layer.shares is None else getattr(layer.shares, field)
+    return None if found is None else operator.index(found)
+
+
 def _turns(stack: Stack) -> list[tuple[int, int, int]]:
     """(run, position in its pattern, index of the layer that owns the weights) of the layer at each index."""
     turns: list[tuple[int, int, int]] = []
@@ -54,7 +82,8 @@ def _turns(stack: Stack) -> list[tuple[int, int, int]]:
         start = len(turns)
         for k in range(count):
             p = k % len(run.pattern)
-            turns.append((r, p, start + (p if run.share_weights else k)))
+            shared = _shared(run.pattern[p], "weights")
+            turns.append((r, p, start + (p if run.share_weights else k) if shared is None else shared))
     return turns
 
 

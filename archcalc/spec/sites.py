@@ -14,10 +14,10 @@ import msgspec
 
 from archcalc.errors import InputError, nearest, shown
 from archcalc.spec.attention import Attention, LatentAttention
-from archcalc.spec.branches import arm_norm, branches, names, stream_names
+from archcalc.spec.branches import arm_norm, computed, names, stream_names
 from archcalc.spec.ffn import Gated, MoE, Plain
 from archcalc.spec.groups import layers_of
-from archcalc.spec.layer import Branch, Layer
+from archcalc.spec.layer import Branch, Layer, Reads
 from archcalc.spec.model import Spec
 from archcalc.spec.position import Alibi, RelativeBias, Rope
 from archcalc.spec.variants import reading
@@ -103,7 +103,7 @@ def _bare(name: str, what: str, sizes: Sizes, of_source: bool = False) -> Site:
 
 def _layer(layer: Layer, width: Sizes) -> Iterator[Site]:
     yield _bare("resid_pre", "the residual stream that the layer reads", width)
-    for branch, left in zip(branches(layer), stream_names(layer), strict=True):
+    for branch, left in zip(computed(layer), stream_names(layer), strict=True):
         yield from _branch(branch, width)
         if left != "resid_post":
             yield _bare(left, "the residual stream between two branches", width)
@@ -117,7 +117,7 @@ def _branch(branch: Branch, width: Sizes) -> Iterator[Site]:
     for arm in branch.arms:
         if name := arm_norm(arm):
             yield _bare(name, "the states, normed", width)
-        for point in reading(arm.part, "sites")(arm.part, width, arm.reads == "source"):
+        for point in reading(arm.part, "sites")(arm.part, width, arm.reads):
             yield msgspec.structs.replace(point, name=f"{arm.name}.{point.name}")
     if own.arms_sum:
         yield _bare(own.arms_sum, "the sum of the branch's arms, before the norm", width)
@@ -128,22 +128,25 @@ def _branch(branch: Branch, width: Sizes) -> Iterator[Site]:
         yield _bare(own.norm_after, "the states, normed", width)
 
 
-def _attention(part: Attention, width: Sizes, crosses: bool) -> Iterator[Site]:
+def _attention(part: Attention, width: Sizes, reads: Reads) -> Iterator[Site]:
+    """Its points; where keys and values are shared, theirs are the earlier layer's alone."""
     assert part.n_kv_heads is not None and part.d_head is not None, "the spec is resolved"  # noqa: PT018
     heads, kv_heads = {"N": part.n_heads, "H": part.d_head}, {"K": part.n_kv_heads, "H": part.d_head}
     d_value = part.d_head if part.d_value is None else part.d_value
     made = "".join(f", {word}" for word in _query_words(part))
+    crosses, axis = reads == "source", "H" if part.d_value is None else "U"
     axes, whose = ("BKSH", "the source's") if crosses else ("BKTH", "the tokens'")
     yield Site(name="q", axes="BNTH", what=f"queries{made}", sizes=heads)
-    yield Site(name="k", axes=axes, what=f"{whose} keys{made}: what a cache holds", sizes=kv_heads, of_source=crosses)
-    axis = "H" if part.d_value is None else "U"
-    yield Site(
-        name="v",
-        axes=axes.replace("H", axis),
-        what=f"{whose} values: what a cache holds",
-        sizes={"K": part.n_kv_heads, axis: d_value},
-        of_source=crosses,
-    )
+    if reads != "shared":
+        keys = f"{whose} keys{made}: what a cache holds"
+        yield Site(name="k", axes=axes, what=keys, sizes=kv_heads, of_source=crosses)
+        yield Site(
+            name="v",
+            axes=axes.replace("H", axis),
+            what=f"{whose} values: what a cache holds",
+            sizes={"K": part.n_kv_heads, axis: d_value},
+            of_source=crosses,
+        )
     capped, biased = part.softcap is not None, isinstance(part.position, Alibi | RelativeBias)
     done = {"scaled": True, "capped": capped, "biased": biased}
     yield from _softmax(part.n_heads, d_value, axis, done, part.window, crosses)
@@ -161,7 +164,7 @@ def _query_words(part: Attention) -> list[str]:
     return turned + normed if late else normed + turned
 
 
-def _latent_attention(part: LatentAttention, width: Sizes, crosses: bool) -> Iterator[Site]:
+def _latent_attention(part: LatentAttention, width: Sizes, reads: Reads) -> Iterator[Site]:
     heads = {"N": part.n_heads, "H": part.d_nope + part.d_rope}
     yield Site(
         name="latent", axes="BTC", what="the tokens' latent, normed: what a cache holds", sizes={"C": part.kv_rank}
@@ -173,7 +176,7 @@ def _latent_attention(part: LatentAttention, width: Sizes, crosses: bool) -> Ite
         name="v", axes="BNSU", what="values, made anew of every latent", sizes={"N": part.n_heads, "U": part.d_v}
     )
     yield Site(name="q", axes="BNTH", what="queries, their last d_rope turned", sizes=heads)
-    yield from _softmax(part.n_heads, part.d_v, "U", {"scaled": True}, None, crosses)
+    yield from _softmax(part.n_heads, part.d_v, "U", {"scaled": True}, None, reads == "source")
     yield _bare("out", "what attention makes of the states", width)
 
 
@@ -197,12 +200,12 @@ def _softmax(
     yield Site(name="values", axes=f"BNT{axis}", what=what, sizes={"N": n_heads, axis: d_value})
 
 
-def _dense(part: Plain | Gated, width: Sizes, crosses: bool) -> Iterator[Site]:
+def _dense(part: Plain | Gated, width: Sizes, reads: Reads) -> Iterator[Site]:
     yield Site(name="hidden", axes="BTF", what="hidden units, activated and gated", sizes={"F": part.d_ff})
     yield _bare("out", "what the feed-forward makes of the states", width)
 
 
-def _mixture(part: MoE, width: Sizes, crosses: bool) -> Iterator[Site]:
+def _mixture(part: MoE, width: Sizes, reads: Reads) -> Iterator[Site]:
     """Hidden units of routed experts have no site: which token stands where differs from kernel to kernel."""
     chosen = {"k": part.n_active}
     yield Site(name="router", axes="BTE", what="a logit for each expert", sizes={"E": part.n_experts})

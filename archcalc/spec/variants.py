@@ -35,10 +35,11 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
 
     `component`: what its dropout masks are counted under. `mixes_tokens`: its module takes an attention context.
     `resolve(part, spec, where)` fills it in. `ledger(part, symbols, x, pass)` yields its leaves. `module(part, spec)`
-    builds it. `cache(part, room)` is what it keeps between steps of its own tokens, `source_cache` of a source.
-    `sites(part, width, reads_source)` are its named points, `steps(part, where)` their formulas. `label` says it in a
-    diagram. `heads` are for the papers' conventions. `rank(part, n)` is the part that one of n ranks has, `split` the
-    axes that are split. `fast(module)` is its form for one token.
+    builds it, `query_module` one whose keys and values are an earlier layer's. `cache(part, room)` is what it keeps
+    between steps of its own tokens, `source_cache` of a source. `sites(part, width, reads)` are its named
+    points, `steps(part, where)` their formulas. `label` says it in a diagram. `heads` are for the papers' conventions.
+    `rank(part, n)` is the part that one of n ranks has, `split` the axes that are split. `fast(module)` is its form for
+    one token.
     """
 
     component: Literal["attention", "ffn", "mixer"]
@@ -46,6 +47,7 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
     resolve: str
     ledger: str
     module: str
+    query_module: str | None
     cache: str | None
     source_cache: str | None
     sites: str
@@ -66,6 +68,7 @@ VARIANTS: dict[type[Part], Variant] = {
         resolve="archcalc.spec.resolve:_attention",
         ledger="archcalc.ledger.attention:leaves",
         module="archcalc.nn.attention:Attention",
+        query_module="archcalc.nn.attention:QueryAttention",
         cache="archcalc.nn.attention:own_cache",
         source_cache="archcalc.nn.attention:source_cache",
         sites="archcalc.spec.sites:_attention",
@@ -83,6 +86,7 @@ VARIANTS: dict[type[Part], Variant] = {
         resolve="archcalc.spec.resolve:_latent",
         ledger="archcalc.ledger.latent_attention:leaves",
         module="archcalc.nn.mla:LatentAttention",
+        query_module=None,
         cache="archcalc.nn.mla:own_cache",
         source_cache=None,
         sites="archcalc.spec.sites:_latent_attention",
@@ -99,6 +103,7 @@ VARIANTS: dict[type[Part], Variant] = {
         resolve="archcalc.spec.resolve:_dense",
         ledger="archcalc.ledger.ffn:plain",
         module="archcalc.nn.ffn:Plain",
+        query_module=None,
         cache=None,
         source_cache=None,
         sites="archcalc.spec.sites:_dense",
@@ -115,6 +120,7 @@ VARIANTS: dict[type[Part], Variant] = {
         resolve="archcalc.spec.resolve:_dense",
         ledger="archcalc.ledger.ffn:gated",
         module="archcalc.nn.ffn:Gated",
+        query_module=None,
         cache=None,
         source_cache=None,
         sites="archcalc.spec.sites:_dense",
@@ -131,6 +137,7 @@ VARIANTS: dict[type[Part], Variant] = {
         resolve="archcalc.spec.resolve:_moe",
         ledger="archcalc.ledger.moe:leaves",
         module="archcalc.nn.moe:MoE",
+        query_module=None,
         cache=None,
         source_cache=None,
         sites="archcalc.spec.sites:_mixture",
@@ -163,7 +170,7 @@ def heads_of(layer: Layer) -> list[Heads]:
     found = []
     for arm in arms(layer):
         record = variant(arm.part)
-        if arm.reads == "source" or not record.mixes_tokens:
+        if arm.reads != "stream" or not record.mixes_tokens:
             continue
         if record.heads is None:
             raise InputError("the paper does not say what such a layer costs", where=arm.name, allowed="attention")

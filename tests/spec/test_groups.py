@@ -86,7 +86,9 @@ def test_groups_partition_the_layers(made: Stack):
     for group in found:
         assert all(every[index] == group.layer for index in group.turns)
         assert set(group.indices) <= set(group.turns)
-        assert {owners[index] for index in group.turns} == set(group.indices)
+        shared = group.layer.shares.weights if group.layer.shares else None
+        assert {owners[index] for index in group.turns} == ({shared} - {None} or set(group.indices))
+        assert shared is None or not group.indices
     assert len({group.name for group in found}) == len(found)
 
 

@@ -77,9 +77,6 @@ def fixed(before: bool, embedding: bool, last: bool) -> tuple[Must, ...]:
     )
 
 
-# Joins the others once a decoder may keep its cross-attention without an encoder.
-TROCR_ALONE = decoder_alone("trocr", "TrOCRForCausalLM", TROCR, head="output_projection")
-
 FAMILIES = (
     bart_like(
         "bart",
@@ -155,4 +152,5 @@ FAMILIES = (
         # By default these are the last rows of a table of 58,101.
         also={"pad_token_id": 0, "decoder_start_token_id": 0},
     ),
+    decoder_alone("trocr", "TrOCRForCausalLM", TROCR, head="output_projection"),
 )

@@ -62,7 +62,8 @@ class Where:
     """Where a part stands: `at` is before its steps' names, `of` before its weights'; `read` is the step that it reads.
 
     `source` is what cross-attention makes keys and values of, "" for the part's own text. `hides`: keys after a query
-    are hidden from it.
+    are hidden from it. `keys` is before the names of the steps that are its keys and values: an earlier layer's, where
+    they are shared.
     """
 
     at: str
@@ -70,11 +71,18 @@ class Where:
     read: str
     source: str
     hides: bool
+    keys: str
+
+    @property
+    def makes_keys(self) -> bool:
+        """Whether keys and values are steps of this part."""
+        return self.keys == self.at
 
 
 def _attention(part: Attention, w: Where) -> Rows:
     states = w.source or w.read
-    for name, kind, x, n in (("q", "queries", w.read, part.n_heads), ("k", "keys", states, part.n_kv_heads)):
+    projected = ("q", "queries", w.read, part.n_heads), ("k", "keys", states, part.n_kv_heads)
+    for name, kind, x, n in projected if w.makes_keys else projected[:1]:
         made = f"linear({x}, {w.of}{name})"
         when, over = (part.qk_norm.when, part.qk_norm.over) if part.qk_norm is not None else ("", "")
         if over == "full":
@@ -85,10 +93,11 @@ def _attention(part: Attention, w: Where) -> Rows:
         made = _turned(part, _clamped(part, made))
         made = f"norm({made}, {w.of}{name}_norm)" if when == "after" else made
         yield name, kind, _tempered(part.temperature, made) if name == "q" else made
-    yield "v", "values", _values(part, f"heads(linear({states}, {w.of}v), {part.n_kv_heads})")
+    if w.makes_keys:
+        yield "v", "values", _values(part, f"heads(linear({states}, {w.of}v), {part.n_kv_heads})")
     assert part.d_head is not None, "the spec is resolved"
     scale = part.d_head**-0.5 if part.scale is None else part.scale
-    found = f"dot({w.at}q, {w.at}k) · {scale:.7g}"
+    found = f"dot({w.at}q, {w.keys}k) · {scale:.7g}"
     if part.softcap is not None:
         found = f"capped({found}, {part.softcap:g})"
     if isinstance(part.position, Alibi):
@@ -149,7 +158,7 @@ def _latent(part: LatentAttention, w: Where) -> Rows:
 def _softmaxed(scores: str, w: Where, *, hides: bool, sinks: bool) -> Rows:
     yield "scores", "scores", f"masked({scores})" if hides else scores
     yield "pattern", "pattern", f"softmax({w.at}scores{f', {w.of}sinks' if sinks else ''})"
-    yield "values", "weighted", f"mix({w.at}pattern, {w.at}v)"
+    yield "values", "weighted", f"mix({w.at}pattern, {w.keys}v)"
 
 
 def _plain(part: Plain, w: Where) -> Rows:

@@ -67,7 +67,7 @@ def softmax_of(model: Any, trace: Trace, part: str, *, head: int = 0, query: int
     sinks_N = getattr(module, "sinks", None)
     sink = None if sinks_N is None else float(sinks_N[head])
     stages = [
-        *_scored(trace, module.softmax, sight, part, head, query),
+        *_scored(trace, module.softmax, sight, part, f"{_lender(stack, part)}.k", head, query),
         _stage("masked", "masked(x)", scores_S, sink),
         *_shared(scores_S.float(), sink, trace[f"{part}.pattern"][head, query]),
     ]
@@ -75,9 +75,9 @@ def softmax_of(model: Any, trace: Trace, part: str, *, head: int = 0, query: int
     return Softmaxed(part, head, query, tuple(hidden), tuple(stages))
 
 
-def _scored(trace: Trace, how: Softmax, sight: Sight, part: str, head: int, query: int) -> Iterator[Stage]:
+def _scored(trace: Trace, how: Softmax, sight: Sight, part: str, keys: str, head: int, query: int) -> Iterator[Stage]:
     """From products to scores that nothing is hidden from yet, in the order in which the model's own come about."""
-    q_NTH, k_KSH = trace[f"{part}.q"], trace[f"{part}.k"]
+    q_NTH, k_KSH = trace[f"{part}.q"], trace[keys]
     x_S = k_KSH[head * k_KSH.shape[0] // how.n_heads] @ q_NTH[head, query]
     yield _stage("dots", "dot(q, k)", x_S)
     x_S = x_S * how.scale
@@ -125,6 +125,14 @@ def _of(model: Any, part: str) -> tuple[Layers, Any, str]:
     turn, _, slot = place.partition(".")
     stack = model.get_submodule(prefix.removesuffix("."))
     return stack, stack.layers[stack.owners[int(turn)]], slot
+
+
+def _lender(stack: Layers, part: str) -> str:
+    """The part whose keys this one reads: itself, or that of an earlier layer."""
+    before, _, place = part.rpartition("layers.")
+    turn, _, arm = place.partition(".")
+    lender = stack.lenders[int(turn)] if arm in stack.shared_arms[int(turn)] else turn
+    return f"{before}layers.{lender}.{arm}"
 
 
 def _sight(stack: Layers, trace: Trace, part: str) -> Sight:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from archcalc.interp.trace.parts import Rows, Where
 from archcalc.spec import Spec
-from archcalc.spec.branches import arm_norm, branches, names, stream_names
-from archcalc.spec.groups import layers_of, weight_indices
+from archcalc.spec.branches import arm_norm, computed, names, stream_names
+from archcalc.spec.groups import key_indices, layers_of, weight_indices
 from archcalc.spec.layer import Arm, Branch, Layer, Stack
 from archcalc.spec.model import Reads
 from archcalc.spec.norm import LayerNorm, Norm
@@ -42,11 +42,12 @@ def _steps(spec: Spec) -> Iterator[Step]:
         ids = f"{prefix}ids" if prefix else "ids"
         yield Step(ids, "ids", "")
         yield from _embedded(spec, stack, prefix, ids)
-        last, owners = f"{prefix}embed", weight_indices(stack)
+        last, owners, lenders = f"{prefix}embed", weight_indices(stack), key_indices(stack)
         for turn, layer in enumerate(layers_of(stack)):
             at = f"{prefix}layers.{turn}."
             of, hides = f"{prefix}layers.{owners[turn]}.", stack is spec.decoder
-            yield from _Layer(layer, at, of, source, hides).steps(last)
+            lender = f"{prefix}layers.{lenders[turn]}."
+            yield from _Layer(layer, at, of, source, hides, lender).steps(last)
             last = f"{at}resid_post"
         if stack.final_norm is not None:
             for name, kind, formula in _normed(stack.final_norm, f"{prefix}final_norm", last, f"{prefix}final_norm"):
@@ -131,7 +132,7 @@ _PICKED: dict[Reads, str] = {
 class _Layer:
     """A layer's steps: `at` is before their names, `of` before its weights', `source` what cross-attention reads.
 
-    `hides`: it is a decoder's.
+    `hides`: it is a decoder's. `lender` is before the names of the steps whose keys and values it shares.
     """
 
     layer: Layer
@@ -139,11 +140,12 @@ class _Layer:
     of: str
     source: str
     hides: bool
+    lender: str
 
     def steps(self, last: str) -> Iterator[Step]:
         yield self._step("resid_pre", "residual", last)
         now = f"{self.at}resid_pre"
-        for branch, left in zip(branches(self.layer), stream_names(self.layer), strict=True):
+        for branch, left in zip(computed(self.layer), stream_names(self.layer), strict=True):
             yield from self._branch(branch, now, left)
             now = f"{self.at}{left}"
 
@@ -187,7 +189,8 @@ class _Layer:
 
     def _part(self, arm: Arm, read: str) -> Iterator[Step]:
         source, hides = (self.source, False) if arm.reads == "source" else ("", self.hides)
-        where = Where(f"{self.at}{arm.name}.", f"{self.of}{arm.name}.", read, source, hides)
+        keys = self.lender if arm.reads == "shared" else self.at
+        where = Where(f"{self.at}{arm.name}.", f"{self.of}{arm.name}.", read, source, hides, f"{keys}{arm.name}.")
         for name, kind, formula in reading(arm.part, "steps")(arm.part, where):
             yield self._step(f"{arm.name}.{name}", kind, formula)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import groupby
 from typing import Final
 
@@ -97,7 +98,17 @@ class Column:
         else:
             told = {"n": exact(n), "all": exact(all_), "name": name, "turns": ranges(group.turns)}
             first = say("diagram.layers_some", **told)
-        return (first,) if group.own_weights or n == 1 else (first, say("diagram.shared"))
+        return (first, *self._shared(group))
+
+    def _shared(self, group: Group) -> Iterator[str]:
+        """What layers have of each other, and of an earlier one."""
+        say, shares = self._say, group.layer.shares
+        if shares is not None and shares.weights is not None:
+            yield say("diagram.shared_weights", layer=shares.weights)
+        elif not group.own_weights and len(group.turns) > 1:
+            yield say("diagram.shared")
+        if shares is not None and shares.keys_values is not None:
+            yield say("diagram.shared_keys", layer=shares.keys_values)
 
     def _branch_width(self) -> float:
         """As wide as the widest part of the column asks for."""

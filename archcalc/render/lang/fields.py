@@ -15,9 +15,9 @@ _ACTIVATIONS: Sentences = {
     "gelu_10": ("gelu, clamped to ±10", "限制在 ±10 之内的 gelu"),
     "quick_gelu": ("gelu, approximated as x·σ(1.702x)", "gelu 的近似 x·σ(1.702x)"),
     "silu": ("x·σ(x), also called swish", "x·σ(x)，又称 swish"),
-    "hardswish": ("x · relu6(x + 3) / 6", "x · relu6(x + 3) / 6"),
-    "mish": ("x · tanh(ln(1 + eˣ))", "x · tanh(ln(1 + eˣ))"),
-    "sigmoid": ("1 / (1 + e⁻ˣ)", "1 / (1 + e⁻ˣ)"),
+    "hardswish": ("x · relu6(x + 3) / 6", "x · relu6(x + 3) / 6，swish 的分段近似"),
+    "mish": ("x · tanh(ln(1 + eˣ))", "x · tanh(ln(1 + eˣ))，平滑的激活函数"),
+    "sigmoid": ("1 / (1 + e⁻ˣ)", "1 / (1 + e⁻ˣ)，S 形函数"),
     "tanh": ("the hyperbolic tangent", "双曲正切"),
     "clamped_swish": (
         "quick_gelu held to 7 at most (gpt-oss); as a mapping, with numbers of its own",
@@ -165,11 +165,29 @@ _LAYER: Sentences = {
         "how a decoder looks at the encoder's states; none: not at all",
         "解码器如何关注编码器的状态；无：不关注",
     ),
+    "cross_reads": ("what cross-attention looks at", "交叉注意力关注什么"),
+    "cross_reads.source": ("the encoder's states", "编码器的状态"),
+    "cross_reads.nothing": (
+        "nothing: it is stored, never computed (BartForCausalLM)",
+        "无：仅存储，不参与计算（BartForCausalLM）",
+    ),
     "ffn": ("the feed-forward network, each token by itself; none: none", "逐词元的前馈网络；无：没有"),
     **_RESIDUAL,
     "branches": (
         "residual branches one by one, in place of the fields above",
         "逐个写出的残差分支，代替以上各字段",
+    ),
+    "shares": ("what it has of an earlier layer; none: nothing", "取自之前某层的内容；无：没有"),
+}
+_SHARES: Sentences = {
+    "": ("what a layer has of an earlier one", "某层取自之前某层的内容"),
+    "weights": (
+        "the index of the layer whose weights it uses (Zamba); none: its own",
+        "所用权重来自哪一层的序号（Zamba）；无：用自己的",
+    ),
+    "keys_values": (
+        "the index of the layer whose keys and values it reads (Gemma 3n); none: its own",
+        "所读的键和值来自哪一层的序号（Gemma 3n）；无：用自己的",
     ),
 }
 _BRANCH: Sentences = {
@@ -194,6 +212,8 @@ _ARM: Sentences = {
     "reads": ("what keys and values are computed from", "键和值由何计算"),
     "reads.stream": ("the layer's own stream", "本层自己的残差流"),
     "reads.source": ("the encoder's states", "编码器的状态"),
+    "reads.shared": ("nothing: those of an earlier layer are read", "不计算：读取之前某层的键和值"),
+    "reads.nothing": ("nothing: stored, never computed", "无：仅存储，不参与计算"),
 }
 _LAYER_NORM: Sentences = {
     "": ("centred and divided by the standard deviation", "减去均值再除以标准差"),
@@ -613,6 +633,7 @@ _PARTS: dict[str, Sentences] = {
     "TokenDropout": _TOKEN_DROPOUT,
     "Stack": _STACK,
     "Run": _RUN,
+    "Shares": _SHARES,
     "Layer": _LAYER,
     "Branch": _BRANCH,
     "Arm": _ARM,

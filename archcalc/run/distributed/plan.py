@@ -26,6 +26,8 @@ from archcalc.spec.variants import VARIANTS, reading, readings, variant
 
 _WIDE = {f"{name}.{kind}" for name in ("gate", "up") for kind in ("weight", "bias")}
 
+_SHARING = [record for record in VARIANTS.values() if record.query_module is not None]
+
 # The axis along which a tensor of a module is split; a module's other tensors are whole on every rank.
 SPLIT: dict[type[nn.Module], Mapping[str, int]] = {
     **{
@@ -33,6 +35,7 @@ SPLIT: dict[type[nn.Module], Mapping[str, int]] = {
         for module, record in zip(readings("module"), VARIANTS.values(), strict=True)
         if record.split
     },
+    **{module: record.split for module, record in zip(readings("query_module"), _SHARING, strict=True)},
     Experts: dict.fromkeys(_WIDE, 1) | {"down.weight": 2},
     Head: {"weight": 0, "bias": 0},
     Embedding: {"tokens.weight": 0},

@@ -7,7 +7,6 @@ Axes: B batch, T tokens, D model, K kv heads, H head width, n last places.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, cast
 
@@ -17,22 +16,10 @@ from torch import Tensor
 from archcalc.nn.attention import Attention
 from archcalc.nn.block import Block
 from archcalc.nn.cache import Cache
-from archcalc.nn.held import Pair, Pairs
 from archcalc.nn.model import SingleStack
 from archcalc.nn.sight import View
 from archcalc.spec.branches import arm_norm, names
 from archcalc.spec.variants import variant
-
-
-class Given(Pairs):
-    """Keys and values that are there already."""
-
-    def __init__(self, pair: Pair) -> None:
-        self.pair = pair
-
-    def joined(self, make: Callable[[], Pair], past: int) -> Pair:
-        """They themselves; nothing is made."""
-        return self.pair
 
 
 class Prefill:
@@ -60,9 +47,10 @@ class Prefill:
         places_T = torch.arange(cache.past, cache.past + ids_BT.shape[1])
         view = model.view_after(cache, places_T)
         x_BTD = model.embedded(model.embed, ids_BT, None, places_T)
-        for owner, held in zip(model.owners[:-1], cache.layers[:-1], strict=True):
-            x_BTD = model.layers[owner](x_BTD, view.holding(held))
-        x_BnD = _last_places(self.last, x_BTD, view.holding(cache.layers[-1]), n_last)
+        views = model.views(view, cache)
+        for owner, seen in zip(model.owners[:-1], views, strict=False):
+            x_BTD = model.layers[owner](x_BTD, seen)
+        x_BnD = _last_places(self.last, x_BTD, next(views), n_last)
         cache.past += len(places_T)
         return x_BnD
 
@@ -73,7 +61,7 @@ def prefill_of(model: Any) -> Prefill | None:
         return None
     last = cast(Block, model.layers[model.owners[-1]])
     first, *others = last.arms
-    plain = isinstance(last.get_submodule(first.name), Attention) and first.reads == "stream"
+    plain = isinstance(last.get_submodule(first.name), Attention) and first.reads != "source"
     alone = not any(variant(arm.part).mixes_tokens for arm in others)
     return Prefill(model, last) if plain and alone else None
 
@@ -84,6 +72,6 @@ def _last_places(block: Block, x_BTD: Tensor, view: View, n_last: int) -> Tensor
     attention, own = cast(Attention, block.get_submodule(arm.name)), view.of(arm)
     read_BTD = block.normed(arm_norm(arm), block.normed(names(branch).norm_in, x_BTD))
     pair = own.joined(lambda: attention.keys_values(read_BTD, own))
-    seen = replace(own, positions=own.positions[-n_last:], held=Given(pair), in_order=False, _made={})
+    seen = replace(own, positions=own.positions[-n_last:], held=None, shared=pair, in_order=False, _made={})
     y_BnD: Tensor = block(x_BTD[:, -n_last:], View(seen))
     return y_BnD
