@@ -348,7 +348,7 @@ class Must(msgspec.Struct, frozen=True):
         value = config.data[self.name]
         choices = [item.read(config) if isinstance(item, Lens) else item for item in self.allowed]
         if not any(equal(value, choice) for choice in choices):
-            raise config.error(self.name, value, " or ".join(map(_word, choices)))
+            raise config.error(self.name, value, " or ".join(dict.fromkeys(map(_word, choices))))
 
 
 def _word(value: Any) -> str:

@@ -31,8 +31,8 @@ def _stretch(config: Config) -> float:
 # Our fields of each scaling, and the keys they stand under. None: no scaling at all.
 _SCALINGS: dict[str, Document | None] = {
     "default": None,
-    # Nothing changes up to max_position_embeddings, and a spec's context ends there.
-    "dynamic": None,
+    # Goes by the context that the model has, whatever is said of one before it.
+    "dynamic": {"kind": "dynamic", "factor": _FACTOR, "n_ctx_original": Key(_CONTEXT_NOW, SIZE)},
     "linear": {"kind": "linear", "factor": _FACTOR},
     "llama3": {
         "kind": "llama3",
@@ -138,6 +138,7 @@ class Rope(Lens, msgspec.Struct, frozen=True):
         if self.width is not None:
             parameters["partial_rotary_factor"] = _share_of(value["d_rotary"], self.width(Config(draft)))
         write(self.interleaved, value["interleaved"], draft)
+        parameters.pop(_CONTEXT_NOW, None)  # reading back shows whether it is the model's
         self._put(draft, {name: item for name, item in parameters.items() if item is not None})
 
     def _contexts(self, config: Config, stated: Config) -> Document:

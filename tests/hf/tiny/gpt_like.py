@@ -36,5 +36,7 @@ CONFIGS = {
     "falcon:serial": SMALL | {"parallel_attn": False, "bias": True, "multi_query": False},
     "bloom:skips normed": {"vocab_size": 96, "hidden_size": 32, "n_layer": 3, "n_head": 4}
     | {"apply_residual_connection_post_layernorm": True, "tie_word_embeddings": False},
+    "gpt2:laplace": GPT2 | {"activation_function": "laplace"},
+    "opt:root of softplus": SMALL | {"ffn_dim": 40, "activation_function": "sqrtsoftplus"},
     "opt:untied": SMALL | {"ffn_dim": 40, "max_position_embeddings": 64, "tie_word_embeddings": False},
 }

@@ -57,6 +57,7 @@ MODERN = BASE | {"pad_token_id": 0, "norm_eps": 0.03, "local_attention": 6}
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "llama:partial": RMS | {"partial_rotary_factor": 0.5},
+    "llama:dynamic": RMS | {"rope_scaling": {"type": "dynamic", "factor": 2.5}},
     "llama:own heads": RMS | {"head_dim": 20} | THETA,
     "mistral:layer types": RMS | {"sliding_window": 5} | MIXED,
     "qwen2:own heads": RMS | {"head_dim": 12},
