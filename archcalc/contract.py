@@ -47,5 +47,10 @@ def report(
         "flops": found["flops"],
         "memory": found["memory"],
         "kinds": dict(KINDS),
-        "provenance": {"source": sources, "archcalc": __version__},
+        "provenance": {
+            "source": sources,
+            "archcalc": __version__,
+            "ignored": list(spec.provenance.ignored),
+            "assumed": list(spec.provenance.assumed),
+        },
     }

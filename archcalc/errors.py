@@ -36,6 +36,10 @@ class InputError(ArchcalcError):
         return InputError(self.problem, allowed=self.allowed, where=self.where, file=self.file or file)
 
 
+class RefusedError(InputError):
+    """A config that transformers itself cannot build."""
+
+
 class MissingExtraError(ArchcalcError):
     """Something that an optional part of the package would do."""
 
@@ -63,9 +67,9 @@ def shown(value: object, limit: int = 60) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def nearest(word: str, words: Iterable[str]) -> str:
-    """' (did you mean …?)' if one of `words` is close to `word`, else nothing."""
+def nearest(word: str, words: Iterable[str], cutoff: float = 0.6) -> str:
+    """' (did you mean …?)' if one of `words` is as close to `word` as `cutoff`, from 0 to 1; else nothing."""
     import difflib
 
-    close = difflib.get_close_matches(word, list(words), n=1)
+    close = difflib.get_close_matches(word, list(words), n=1, cutoff=cutoff)
     return f" (did you mean {close[0]!r}?)" if close else ""

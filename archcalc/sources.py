@@ -32,10 +32,13 @@ __all__ = ["document_of", "load", "locate"]
 MAX_BASES = 10
 
 # What is said of a model is not true of the next one that is built on it.
-_NOT_INHERITED: Document = {"title": "", "note": "", "claims": []}
+_NOT_INHERITED: Document = {"title": "", "note": "", "claims": [], "provenance": {}}
+
+# A document that has one of these is meant as a spec.
+_IS_SPEC = {"encoder", "decoder", "n_ctx"}
 
 # What a document says about the model, and not of its architecture.
-_ABOUT = ("name", "title", "source", "note", "claims")
+_ABOUT = ("name", "title", "source", "note", "claims", "provenance")
 
 
 def load(source: str | os.PathLike[str] | Document, changes: Document | None = None) -> Spec:
@@ -98,6 +101,10 @@ def _understood(data: Any, seen: tuple[str, ...]) -> Document:
 
         return from_config(data)
     if "base" not in data:
+        if not _IS_SPEC & data.keys():
+            from archcalc.hf.other_files import check
+
+            check(data)
         return data
     base = data["base"]
     if not isinstance(base, str):

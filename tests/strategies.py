@@ -57,6 +57,7 @@ from archcalc.spec.position import (
     Sinusoidal,
     YarnScaling,
 )
+from archcalc.spec.provenance import Provenance
 from archcalc.spec.resolve import resolve
 
 # Mostly primes, so that a size taken for another changes every count.
@@ -76,11 +77,12 @@ ANY_ACTIVATION = st.sampled_from((*get_args(Activation), *_CLAMPED[:2], "xielu")
 
 @dataclass(frozen=True)
 class Place:
-    """What a part must agree with: its model's width, its stack's bias table, whether a source may be attended to."""
+    """What a part must agree with: its model's width, its stack's bias table, whether a source is there or missed."""
 
     d_model: int = 6
     table: tuple[int, RelativeBias] = (3, RelativeBias(n_buckets=8, max_distance=12))
     crosses: bool = False
+    idles: bool = False
     d_rotary: int = 2
 
 
@@ -359,7 +361,8 @@ def arms(draw: st.DrawFn, name: str, place: Place = Place(), source: bool = Fals
     """An arm of this name, with a norm of its own if asked for one."""
     own = {"ffn": FFNS, "experts": FFNS, "more": any_attentions(place) | FFNS}.get(name, any_attentions(place))
     part = draw(attentions(place, cross=True) if source else own)
-    return Arm(name=name, part=part, norm=draw(NORMS) if norm else None, reads="source" if source else "stream")
+    reads = "stream" if not source else "nothing" if place.idles else "source"
+    return Arm(name=name, part=part, norm=draw(NORMS) if norm else None, reads=reads)
 
 
 @st.composite
@@ -380,24 +383,25 @@ def branches(draw: st.DrawFn, names: tuple[str, ...] = ("attn",), place: Place =
 # The arms of each branch of a layer; in one that attends to a source, 'cross' does.
 EXPLICIT = st.sampled_from(((("attn", "mixer"), ("ffn",)), (("attn",), ("ffn", "experts"), ("more",)), (("more",),)))
 CROSSING = st.sampled_from(((("attn",), ("cross", "ffn")), (("cross",),), (("attn", "cross"), ("ffn",))))
+IDLING = st.sampled_from(((("attn",), ("cross",), ("ffn",)), (("attn", "mixer"), ("cross",)), (("cross",), ("ffn",))))
 
 
 @st.composite
 def explicit_layers(draw: st.DrawFn, place: Place, crosses: bool) -> Layer:
     """A layer that states its branches."""
-    groups = draw(CROSSING if crosses else EXPLICIT)
+    groups = draw(IDLING if crosses and place.idles else CROSSING if crosses else EXPLICIT)
     return Layer(branches=tuple(draw(branches(group, place, "cross" if crosses else "")) for group in groups))
 
 
 @st.composite
 def layers(draw: st.DrawFn, place: Place = Place(), cross: bool | None = None) -> Layer:
     """A layer in either form; `cross` says whether it attends to a source, if that is not to be drawn."""
-    crosses = (draw(st.booleans()) if cross is None else cross) and place.crosses
+    crosses = (draw(st.booleans()) if cross is None else cross) and (place.crosses or place.idles)
     if draw(st.integers(0, 3)) == 0:
         return draw(explicit_layers(place, crosses))
     placement = draw(st.sampled_from(get_args(Placement)[:4] if crosses else get_args(Placement)))
     parts = draw(st.sampled_from(("attention ffn", "attention", "ffn", "")))
-    if placement.startswith("parallel") or not (parts or crosses):
+    if placement.startswith("parallel") or not (parts or (crosses and not place.idles)):
         parts = "attention ffn"
     has_norm_in = placement in ("pre", "sandwich", "parallel")
     return Layer(
@@ -407,6 +411,7 @@ def layers(draw: st.DrawFn, place: Place = Place(), cross: bool | None = None) -
         **draw(RESIDUALS),
         attention=draw(any_attentions(place)) if "attention" in parts else None,
         cross=draw(attentions(place, cross=True)) if crosses else None,
+        cross_reads="nothing" if crosses and place.idles else "source",
         ffn=draw(FFNS) if "ffn" in parts else None,
     )
 
@@ -610,6 +615,7 @@ CLAIMS = st.builds(
     where=st.just("table 1"),
     verdict=st.sampled_from(("holds", "truncates", "differs")),
 )
+PROVENANCES = st.sampled_from((Provenance(), Provenance(ignored=("use_mrope",)), Provenance(assumed=("the head",))))
 FAMILIES: st.SearchStrategy[Family] = st.sampled_from(get_args(Family))
 
 
@@ -623,6 +629,7 @@ def specs(draw: st.DrawFn, family: Family | None = None, per_token: bool = False
             d_model,
             (draw(st.sampled_from((3, 6, 2))), draw(RELATIVE)),
             crosses=role != family and role == "decoder",
+            idles=family == "decoder" and draw(st.integers(0, 3)) == 0,
             d_rotary=draw(st.sampled_from((2, 4))),
         )
         for role in family.split("-")
@@ -691,5 +698,6 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     Extra: EXTRAS,
     Dropout: DROPOUTS,
     Claim: CLAIMS,
+    Provenance: PROVENANCES,
     Spec: specs(),
 }

@@ -38,6 +38,8 @@ COSTS: dict[Pointwise, tuple[int, str]] = {
     "mish": (5, "exponential, sum, logarithm, tanh, product"),
     "sigmoid": (4, "negative, exponential, sum, quotient"),
     "tanh": (1, "tanh"),
+    "laplace": (5, "difference, quotient, erf, sum, product"),
+    "sqrt_softplus": (4, "exponential, sum, logarithm, root"),
     "clamped_swish": (6, "minimum, product, exponential, sum, quotient, product"),
     "identity": (0, "nothing"),
     "xielu": (12, "comparison, minimum, exponential, two differences, five products, two sums"),

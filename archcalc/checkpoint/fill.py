@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from archcalc.checkpoint import quantised
-from archcalc.checkpoint.parts import pairs
+from archcalc.checkpoint.parts import OF_HEADS, pairs
 from archcalc.checkpoint.plan import Move, Plan
 from archcalc.checkpoint.read import DTYPES, Files, chunks, whole
 from archcalc.checkpoint.target import Target
@@ -67,7 +67,7 @@ def _copy(move: Move, ours: Sequence[Target | None], n_groups: int, opened: File
         return  # an expert's row, which another process has
     if move.stored.dtype in DTYPES:
         _from(whole(opened, move.stored), move, targets, n_groups, opened)
-    elif len(targets) == 1 and move.held.order != "turned" and not move.held.transposed:
+    elif len(targets) == 1 and move.held.order not in OF_HEADS and not move.held.transposed:
         _rows(move, targets[0], opened)
     else:
         every_row = slice(0, prod(move.stored.shape[:-1]))
@@ -123,14 +123,14 @@ def _rows(move: Move, target: Target, opened: Files) -> None:
 
 
 def _groups(spec: Spec, move: Move) -> int:
-    """The heads by which a row's order tells its parts apart: of keys, or its own where it is turned."""
-    if move.held.order not in ("by_head", "turned"):
+    """The heads by which a row's order tells its parts apart: of keys, or its own where it is within each head."""
+    if move.held.order not in ("by_head", *OF_HEADS):
         return 4 if move.held.order == "in_four" else 1
     place = re.search(r"layers\.(\d+)\.(\w+)\.", move.held.ours[0])
     stack = spec.decoder or spec.encoder
     assert place and stack, "only layers have heads"  # noqa: PT018
     attention = parts(layers_of(stack)[int(place[1])])[place[2]]
-    heads = attention.n_heads if ".attn.q." in move.held.ours[0] and move.held.order == "turned" else None
+    heads = attention.n_heads if ".attn.q." in move.held.ours[0] and move.held.order in OF_HEADS else None
     return int(heads or getattr(attention, "n_kv_heads", None) or attention.n_heads)
 
 

@@ -13,12 +13,14 @@ from torch import Tensor
 from archcalc.hf.tensors import Holds
 
 Pair = tuple[Tensor, Tensor]
+# Orders within each head of one tensor.
+OF_HEADS = ("turned", "swapped")
 
 
 def pairs(held: Holds, stored: Tensor, ours: Sequence[Tensor], n_groups: int = 1) -> list[Pair]:
     """Views of `ours` and of what is stored. `n_groups`: the heads by which rows are told apart."""
     whole = stored.transpose(-1, -2) if held.transposed else stored.squeeze(0) if held.as_row else stored
-    if len(ours) == 1 and held.order != "turned":
+    if len(ours) == 1 and held.order not in OF_HEADS:
         return [(ours[0], whole)]
     return _ORDERS[held.order](held.axis, whole, ours, n_groups)
 
@@ -47,10 +49,17 @@ def _turned(axis: int, whole: Tensor, ours: Sequence[Tensor], n_groups: int) -> 
     return [(torch.unflatten(part, 0, (n_groups, 2, -1)), torch.unflatten(whole, 0, (n_groups, -1, 2)).transpose(1, 2))]
 
 
+def _swapped(axis: int, whole: Tensor, ours: Sequence[Tensor], n_groups: int) -> list[Pair]:
+    """The halves of each head exchanged."""
+    (part,) = ours
+    return [(torch.unflatten(part, 0, (n_groups, 2, -1)), torch.unflatten(whole, 0, (n_groups, 2, -1)).flip(1))]
+
+
 _ORDERS: dict[str, Callable[[int, Tensor, Sequence[Tensor], int], list[Pair]]] = {
     "whole": _whole,
     "alternate": _alternate,
     "by_head": _by_head,
     "in_four": _by_head,
     "turned": _turned,
+    "swapped": _swapped,
 }

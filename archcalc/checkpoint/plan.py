@@ -14,7 +14,7 @@ from archcalc.hf.tensors import Holds, Shape, TensorMap, TensorMapError
 
 @dataclass(frozen=True)
 class Move:
-    """A stored tensor, and what of ours it holds; `row` where that is one expert's row of ours."""
+    """A stored tensor, and what of ours it holds; `row` where that is one expert's or one head's row of ours."""
 
     stored: Stored
     held: Holds
@@ -59,7 +59,7 @@ def _named(stored: Mapping[str, Stored], spelling: Spelling) -> dict[str, Stored
 
 
 def _moves(held: Holds, named: Mapping[str, Stored], shapes: Mapping[str, Shape], spelling: Spelling) -> Iterator[Move]:
-    """What fills the tensors of one row: a tensor, one for each expert, or another's copy."""
+    """What fills the tensors of one row: a tensor, one for each expert or head, or another's copy."""
     ours = [shapes[name] for name in held.ours]
     each = _each(held.name, spelling)
     instead = spelling.absent.get(held.name, "")
@@ -68,6 +68,10 @@ def _moves(held: Holds, named: Mapping[str, Stored], shapes: Mapping[str, Shape]
             for row in range(shape[0]):
                 expert = name.replace("{e}", str(row))
                 yield Move(_of_shape(expert, shape[1:], named), Holds(expert, (part,)), row)
+        return
+    if each_row := held.rows(ours[0]):
+        for row, name in enumerate(each_row):
+            yield Move(_of_shape(name, ours[0][1:], named), Holds(name, held.ours), row)
         return
     yield Move(_of_shape(held.name, held.shape(ours), named, instead), held)
 

@@ -33,6 +33,7 @@ COMMANDS = {
     "taps": ("taps", "The places of a forward pass that can be read and written."),
     "tokenize": ("tokenize", "How tokenizers split a text, and what their vocabularies cost."),
     "app": ("app", "The dashboard, in a browser."),
+    "coverage": ("coverage", "Which model types are read, compared with transformers."),
     "presets": ("presets", "The models that come with archcalc."),
     "new": ("new", "Start a spec of your own from a commented template."),
     "schema": ("schema", "The JSON Schema of a spec, for editors."),

@@ -5,6 +5,7 @@ Nothing here imports transformers but `reference`, and a config's own family is 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -27,9 +28,13 @@ def from_config(config: dict[str, Any]) -> Document:
     """The document of a Hugging Face config.
 
     Raises InputError naming the config's field: for a model type that is not known, a value that is not allowed, or
-    a key that is neither read nor known to change nothing.
+    a setting that the model's class knows and this package does not.
     """
-    return family_of(config.get("model_type")).form(config).document(config)
+    from archcalc.hf import classes
+
+    data, assumed = classes.resolved(config)
+    document = family_of(data.get("model_type")).form(data).document(data)
+    return classes.with_assumed(document, assumed)
 
 
 def to_config(spec: Spec) -> dict[str, Any]:
@@ -65,19 +70,27 @@ def family_of(model_type: Any) -> Family:
     if not isinstance(model_type, str):
         raise InputError(f"found {shown(model_type)}", where="model_type", allowed=_COVERAGE)
     if (family := registry.find(model_type)) is None:
-        hint = nearest(model_type, model_types())
-        raise InputError(f"found {shown(model_type)}{hint}", where="model_type", allowed=_COVERAGE)
+        raise InputError(_unread(model_type), where="model_type", allowed=_COVERAGE)
     return family
 
 
-def _candidates(spec: Spec) -> Iterator[dict[str, Any]]:
-    """A config from each family that finds a place for everything its template names."""
-    from archcalc.hf.lens import MismatchError
+def _unread(model_type: str) -> str:
+    """Return what is wrong with a model type; a suggestion only for what can be no other model's name."""
+    from archcalc.hf import known
 
+    if model_type in known.model_types():
+        return f"{shown(model_type)} is a model of transformers that is not read yet"
+    digits = [name for name in model_types() if re.sub(r"\D", "", name) == re.sub(r"\D", "", model_type)]
+    return f"found {shown(model_type)}{nearest(model_type, digits, cutoff=0.85)}"
+
+
+def _candidates(spec: Spec) -> Iterator[dict[str, Any]]:
+    """Yield a config from each class that has a place for everything its template names."""
     for model_type in registry.model_types(spec.family):
         family = family_of(model_type)
         for form in (family, *family.forms):
-            try:
-                yield form.config(spec)
-            except MismatchError:
-                continue
+            yield from form.configs(spec)
+    if spec.family == "encoder" and not spec.predicts_tokens:
+        # An encoder that is a class of an encoder-decoder's type.
+        for model_type in registry.model_types("encoder-decoder"):
+            yield from family_of(model_type).configs(spec)

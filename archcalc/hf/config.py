@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from archcalc.errors import InputError, nearest, shown
+from archcalc.errors import InputError, shown
 
 MAX_SIZE = 2**32
 MAX_LAYERS = 100_000
@@ -53,10 +53,18 @@ MAPPING = Kind(lambda value: isinstance(value, dict), "a mapping")
 
 
 class Config:
-    """A config's mapping, or one nested in it; `path` is where it stands ('' for the whole)."""
+    """A config's mapping, or one nested in it; `path` is where it stands ('' for the whole).
 
-    def __init__(self, data: Mapping[str, Any], path: str = "") -> None:
+    `ignored` collects the keys, nested ones too, that no class of the model type knows.
+    """
+
+    def __init__(self, data: Mapping[str, Any], path: str = "", ignored: dict[str, None] | None = None) -> None:
         self.data, self.path = data, path
+        self.ignored: dict[str, None] = {} if ignored is None else ignored
+
+    def nested(self, data: Mapping[str, Any], path: str) -> Config:
+        """Return a mapping inside this one."""
+        return Config(data, path, self.ignored)
 
     def where(self, name: str) -> str:
         """A key's full path."""
@@ -85,10 +93,19 @@ class Config:
         """The error of a value that is not allowed under a key."""
         return InputError(f"found {shown(found)}{hint}", where=self.where(name), allowed=allowed)
 
-    def only(self, known: set[str], harmless: frozenset[str] = frozenset()) -> None:
-        """Raise InputError if there is a key that is neither read nor harmless."""
-        for name in self.data:
-            if name not in known and name not in harmless:
-                hint = nearest(str(name), sorted(known))
-                allowed = "keys that this model type has" if len(known) > 20 else ", ".join(sorted(known))
-                raise InputError(f"unknown key {shown(name)}{hint}", where=self.path, allowed=allowed)
+    def ignore_but(self, known: Iterable[str]) -> None:
+        """Note every key that is none of these."""
+        self.ignored.update({self.where(str(name)): None for name in self.data if name not in known})
+
+
+def equal(value: Any, other: Any) -> bool:
+    """Return whether two values of a config are the same: 7 may stand for 7.0, but True not for 1."""
+    return isinstance(value, bool) == isinstance(other, bool) and bool(value == other)
+
+
+def raise_all(faults: Sequence[InputError]) -> None:
+    """Raise one InputError that names every fault, if there is any."""
+    if len(faults) > 1:
+        raise InputError(f"{len(faults)} settings are not supported: " + ". ".join(map(str, faults)))
+    if faults:
+        raise faults[0]

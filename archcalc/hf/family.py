@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, wraps
 from typing import Any
 
 import msgspec
 
-from archcalc.errors import InputError, shown
-from archcalc.hf.config import Config
+from archcalc.errors import InputError
+from archcalc.hf import known
+from archcalc.hf.config import Config, raise_all
 from archcalc.hf.gguf_map import GgufMap
 from archcalc.hf.harmless import HARMLESS, PLAIN
-from archcalc.hf.lens import Draft, Must, Template, names, read, write
+from archcalc.hf.heads import ONE_STACK, TWO_STACKS
+from archcalc.hf.lens import Draft, MismatchError, Must, Template, names, read, write
 from archcalc.hf.spellings import Spelling
 from archcalc.hf.tensors import TensorMap
 from archcalc.spec.document import Document
@@ -33,6 +35,7 @@ class Family:
     `spelling`: how published files differ from the class's names. `gguf`: how GGUF files say it.
     `forms`: other rows of this type, for its other classes or for what `when` says of a config.
     `tensors_of`: the map of a config's tensors, where its layers decide their names.
+    `class_heads`: what takes the place of the template's fields in the type's other classes, by kind (`known.classes`).
     """
 
     model_type: str
@@ -49,6 +52,7 @@ class Family:
     forms: tuple[Family, ...] = ()
     when: Callable[[Mapping[str, Any]], bool] | None = None
     tensors_of: Callable[[Config], TensorMap] | None = None
+    class_heads: Mapping[str, Template] = field(default_factory=dict)
 
     def form(self, data: Mapping[str, Any]) -> Family:
         """Return the row that reads a config, one of its forms or itself, with the config's own tensors."""
@@ -71,44 +75,120 @@ class Family:
         return "-".join(name for name in ("encoder", "decoder") if name in self.template)
 
     @cached_property
-    def _known(self) -> set[str]:
-        return {*names(self.template), *(rule.name for rule in (*self.must, *self.must_to_run, *PLAIN)), *_KEYS_OF_ALL}
+    def keys(self) -> set[str]:
+        """Every key that is read or checked."""
+        rules = (*self.must, *self.must_to_run, *PLAIN)
+        return {
+            *names(self.template),
+            *names(self._heads),
+            *(rule.name for rule in rules),
+            *_KEYS_OF_ALL,
+        }
+
+    @property
+    def _heads(self) -> dict[str, Template]:
+        """What each kind of class has in the place of the template's fields; None: it is not read."""
+        return {**(TWO_STACKS if self.is_encoder_decoder else ONE_STACK), **self.class_heads}
+
+    @cached_property
+    def others(self) -> dict[str, Template]:
+        """The classes of this type that are no language models, each with its template."""
+        heads = self._heads
+        kinds = {name: kind for name, kind in known.classes(self.model_type).items() if name not in self.classes}
+        return {name: {**self.template, **heads[kind]} for name, kind in kinds.items() if heads.get(kind)}
+
+    @cached_property
+    def _rules(self) -> tuple[Must, ...]:
+        """The rules of every config and its own; a key that its template reads is under no rule of every config."""
+        own = set(names(self.template))
+        return (*(rule for rule in PLAIN if rule.name not in own), *self.must)
 
     def document(self, data: Mapping[str, Any]) -> Document:
         """The document of a config. Raises InputError naming the config's own field."""
         config = Config(data)
-        config.only(self._known, HARMLESS | self.harmless)
         if not data.get("architectures"):  # a class that is named decides by itself
             Must("is_encoder_decoder", (self.is_encoder_decoder,)).check(config)
-        self._check_class(data)
-        for rule in (*PLAIN, *self.must):
-            rule.check(config)
-        document: Document = {"name": self._name(data)} | read(self.template, config)
-        return document
+        template = self._template(config)
+        raise_all([*self._refused(config), *self._unsupported(config)])
+        document: Document = {"name": self._name(data)} | read(template, config)
+        return document | self._provenance(config)
 
     def config(self, spec: Spec) -> dict[str, Any]:
-        """The config that may give a resolved spec; reading it back shows whether it does.
+        """Return the first config of `configs`. Raises MismatchError where there is none."""
+        found = next(self.configs(spec), None)
+        if found is None:
+            raise MismatchError
+        return found
 
-        Raises MismatchError where none can.
-        """
-        draft = Draft()
-        write(self.template, msgspec.to_builtins(spec), draft)
-        head = {"model_type": self.model_type, "architectures": [self.classes[0]]}
-        return head | ({"is_encoder_decoder": True} if self.is_encoder_decoder else {}) | dict(self.also) | draft
+    def configs(self, spec: Spec) -> Iterator[dict[str, Any]]:
+        """Yield configs, each of one class, that may give a resolved spec: reading one back shows whether it does."""
+        document = msgspec.to_builtins(spec)
+        own = {self.classes[0]: self.template} if spec.predicts_tokens else {}
+        for name, template in (own | self.others).items():
+            draft = Draft()
+            try:
+                write(template, document, draft)
+            except MismatchError:
+                continue
+            head = {"model_type": self.model_type, "architectures": [name]}
+            yield head | ({"is_encoder_decoder": True} if self.is_encoder_decoder else {}) | dict(self.also) | draft
 
     def check_to_run(self, data: Mapping[str, Any]) -> None:
         """Raise InputError for a config that is counted and cannot be run."""
         for rule in self.must_to_run:
             rule.check(Config(data))
 
-    def _check_class(self, data: Mapping[str, Any]) -> None:
-        """Another head or none at all is another number of weights."""
-        stated = data.get("architectures")
-        if stated is None or stated == []:
-            return
-        if not isinstance(stated, list) or len(stated) != 1 or stated[0] not in self.classes:
-            found = stated[0] if isinstance(stated, list) and len(stated) == 1 else stated
-            raise InputError(f"found {shown(found)}", where="architectures", allowed=", ".join(self.classes))
+    def _provenance(self, config: Config) -> Document:
+        """Return what the document says of ignored keys, and what was assumed of the class and of absent keys."""
+        assumed = []
+        if not config.data.get("architectures"):
+            assumed.append(f"the class {self.classes[0]}")
+        if config.ignored:
+            assumed += self._misspelled(config)
+        return (
+            {"provenance": {"ignored": list(config.ignored), "assumed": assumed}} if config.ignored or assumed else {}
+        )
+
+    def _misspelled(self, config: Config) -> Iterator[str]:
+        """Yield what to say of each ignored key that is nearly one which is absent."""
+        from difflib import get_close_matches
+
+        for name in config.ignored:
+            for key in get_close_matches(name, self.keys - config.data.keys(), n=1, cutoff=0.9):
+                yield f"the default of {key}, which the file may mean by {name}"
+
+    def _refused(self, config: Config) -> Iterator[InputError]:
+        """Yield the error of each rule that a config breaks."""
+        for rule in self._rules:
+            try:
+                rule.check(config)
+            except InputError as error:
+                yield error
+
+    def _unsupported(self, config: Config) -> Iterator[InputError]:
+        """Yield the error of each key that the class alone knows, unless at its default; note what it ignores."""
+        others = [name for name in config.data if name not in self.keys | HARMLESS | self.harmless]
+        defaults = known.keys(self.model_type) if others else {}
+        for name in others:
+            if name not in defaults:
+                config.ignored[str(name)] = None
+            else:
+                try:
+                    Must(name, tuple(defaults[name])).check(config)
+                except InputError as error:
+                    yield error
+
+    def _template(self, config: Config) -> Template:
+        """Return the template of the class that a config names. Raises InputError for one that is not read."""
+        stated = config.data.get("architectures")
+        if not stated:
+            return self.template
+        name = stated[0] if isinstance(stated, list) and len(stated) == 1 else stated
+        if isinstance(name, str) and name in self.classes:
+            return self.template
+        if not isinstance(name, str) or name not in self.others:
+            raise config.error("architectures", name, ", ".join((*self.classes, *self.others)))
+        return self.others[name]
 
     def _name(self, data: Mapping[str, Any]) -> str:
         """What the spec is called: the config's own name for where it came from, if it has one."""

@@ -14,7 +14,7 @@ from archcalc.errors import InputError, nearest, shown
 from archcalc.formats.gguf_file import Header, read_numbers
 from archcalc.hf.gguf_map import GgufMap
 from archcalc.hf.gguf_rope import FACTORS, scaling_of
-from archcalc.hf.registry import find_gguf, index
+from archcalc.hf.registry import find, find_gguf, index
 from archcalc.hf.spellings import Spelling
 from archcalc.hf.tensors import TensorMap
 
@@ -53,7 +53,8 @@ def config_of(header: Header) -> dict[str, Any]:
             raise InputError("is a tensor that this architecture does not have", where=FACTORS)
         config["rope_scaling"] = _scaling(header, name, config)
     _follows(header, name, config)
-    return config
+    family = find(config["model_type"])
+    return config | ({"architectures": [family.classes[0]]} if family else {})
 
 
 def _positive(value: Any, where: str) -> None:

@@ -7,6 +7,7 @@ adapter makes sure of by reading back what was written.
 
 from __future__ import annotations
 
+import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final, final
 
 from archcalc.errors import nearest
-from archcalc.hf.config import Config, Kind
+from archcalc.hf.config import Config, Kind, equal
 
 Template = Any
 
@@ -356,8 +357,12 @@ class Must:
             return
         value = config.data[self.name]
         choices = [item.read(config) if isinstance(item, Lens) else item for item in self.allowed]
-        # True is 1 to Python, and 7 may stand for 7.0.
-        alike = (choice for choice in choices if isinstance(choice, bool) == isinstance(value, bool))
-        if not any(value == choice for choice in alike):
-            words = " or ".join("null" if choice is None else str(choice).lower() for choice in choices)
-            raise config.error(self.name, value, words)
+        if not any(equal(value, choice) for choice in choices):
+            raise config.error(self.name, value, " or ".join(dict.fromkeys(map(_word, choices))))
+
+
+def _word(value: Any) -> str:
+    """Return a value as a config writes it."""
+    if isinstance(value, str | list | dict):
+        return value if isinstance(value, str) else json.dumps(value)
+    return "null" if value is None else str(value).lower()

@@ -29,7 +29,7 @@ class Inside(Lens):
     def inner(self, config: Config) -> Config:
         """Return the mapping."""
         found = config.get(self.name, MAPPING) if config.data.get(self.name) is not None else {}
-        return Config(found, config.where(self.name))
+        return config.nested(found, config.where(self.name))
 
     def read(self, config: Config) -> Any:
         """Return the template, filled from the mapping."""
@@ -52,9 +52,9 @@ class Within(Must):
     harmless: frozenset[str] = frozenset()
 
     def check(self, config: Config) -> None:
-        """Raise InputError for an unknown key in the mapping, or for a value that a rule does not allow."""
+        """Raise InputError for a value that a rule does not allow; note the keys that are not known."""
         inner = Inside(self.name, None).inner(config)
         rules = (*PLAIN, *self.rules)
-        inner.only({*self.known, *(rule.name for rule in rules)}, HARMLESS | _OF_CONFIGS | self.harmless)
+        inner.ignore_but({*self.known, *(rule.name for rule in rules), *HARMLESS, *_OF_CONFIGS, *self.harmless})
         for rule in rules:
             rule.check(inner)

@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from logging import ERROR
 from typing import Any
 
-from archcalc.errors import InputError
+from archcalc.errors import RefusedError
 from archcalc.extras import require
 from archcalc.hf import family_of
+from archcalc.hf.classes import resolved
 from archcalc.hf.tensors import Shape
 
 
@@ -21,6 +22,7 @@ def build_reference(config: dict[str, Any]) -> Any:
     Raises InputError for what this package cannot read or transformers refuses, MissingExtraError where transformers
     is not installed. No code but that of the installed package is run.
     """
+    config, _ = resolved(config)
     family = family_of(config.get("model_type")).form(config)
     require("transformers", does="building the reference model", extra="oracle")
     import torch
@@ -28,19 +30,21 @@ def build_reference(config: dict[str, Any]) -> Any:
 
     stated = config.get("architectures") or ()
     # Only classes that the family lists: a config does not choose what is looked up.
-    known = [name for name in (*stated, *family.classes) if name in family.classes and hasattr(transformers, name)]
+    listed = {*family.classes, *family.others}
+    known = [name for name in (*stated, *family.classes) if name in listed and hasattr(transformers, name)]
     rest = {name: value for name, value in copy.deepcopy(config).items() if name != "model_type"}
-    with _quiet():
+    with quiet():
         try:
             settings = transformers.AutoConfig.for_model(family.model_type, **rest)
             with torch.device("meta"):
                 model = getattr(transformers, known[0])(settings)
         except Exception as error:
-            raise InputError(f"transformers refuses it: {_line(error)}", where="config") from None
+            raise RefusedError(f"transformers refuses it: {_line(error)}", where="config") from None
     if config.get("tie_word_embeddings") is False and settings.tie_word_embeddings:
         # T5's class ties the head whatever the file says; the checkpoints that say so have one of their own.
         head = model.get_output_embeddings()
-        head.weight = torch.nn.Parameter(torch.empty_like(head.weight))
+        if head is not None:
+            head.weight = torch.nn.Parameter(torch.empty_like(head.weight))
     return model
 
 
@@ -64,15 +68,19 @@ def _line(error: Exception) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """No warnings: what transformers has to say of a config is about how it would be run."""
-    from transformers.utils import logging
+def quiet() -> Iterator[None]:
+    """Silence warnings: what transformers has to say of a config is about how it would be run."""
+    import transformers
 
-    before = logging.get_verbosity()
+    logging: Any = transformers.utils.logging
+    before, had_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity(ERROR)
+    logging.disable_progress_bar()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
         logging.set_verbosity(before)
+        if had_bars:
+            logging.enable_progress_bar()

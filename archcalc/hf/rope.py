@@ -28,8 +28,8 @@ def _stretch(config: Config) -> float:
 # Our fields of each scaling, and the keys they stand under. None: no scaling at all.
 _SCALINGS: dict[str, Document | None] = {
     "default": None,
-    # Nothing changes up to max_position_embeddings, and a spec's context ends there.
-    "dynamic": None,
+    # Goes by the context that the model has, whatever is said of one before it.
+    "dynamic": {"kind": "dynamic", "factor": _FACTOR, "n_ctx_original": Key(_CONTEXT_NOW, SIZE)},
     "linear": {"kind": "linear", "factor": _FACTOR},
     "llama3": {
         "kind": "llama3",
@@ -82,7 +82,8 @@ class Rope(Lens):
     nothing is said. `n_ctx` is the key of the context, from which a scaling may take the one before it. `kind` is the
     word of the layers whose parameters stand under it, where each kind of layer has its own; `base` is None where the
     theta stands nowhere else. `scalings`: the fields of each scaling that the class has. `widens`: where the part that
-    is turned is odd, the class turns one dimension more, at the frequencies of the odd width.
+    is turned is odd, the class turns one dimension more, at the frequencies of the odd width. `beside`: keys that stand
+    among the rotation's, and that others read, or nobody.
     """
 
     theta: float = 10_000.0
@@ -96,6 +97,7 @@ class Rope(Lens):
     kind: str = ""
     scalings: Mapping[str, Document | None] = field(default_factory=lambda: _SCALINGS)
     widens: bool = False
+    beside: frozenset[str] = frozenset()
 
     def names(self) -> Iterator[str]:
         """Both spellings' keys."""
@@ -105,7 +107,7 @@ class Rope(Lens):
 
     def read(self, config: Config) -> Document:
         """A position of kind rope."""
-        stated = self._stated(config)
+        stated = self.stated(config)
         kind = self._kind(stated)
         position = {"kind": "rope", "theta": self._theta(config, stated), "interleaved": read(self.interleaved, config)}
         if kind is not None:
@@ -134,6 +136,7 @@ class Rope(Lens):
         if self.width is not None:
             parameters["partial_rotary_factor"] = _share_of(value["d_rotary"], self.width(Config(draft)))
         write(self.interleaved, value["interleaved"], draft)
+        parameters.pop(_CONTEXT_NOW, None)  # reading back shows whether it is the model's
         self._put(draft, {name: item for name, item in parameters.items() if item is not None})
 
     def _contexts(self, config: Config, stated: Config) -> Document:
@@ -152,22 +155,22 @@ class Rope(Lens):
             raise MismatchError
         draft["rope_parameters"] = {**others, self.kind: parameters}
 
-    def _stated(self, config: Config) -> Config:
-        """The mapping that speaks of rotary positions, by whichever name; transformers prefers the older."""
+    def stated(self, config: Config) -> Config:
+        """Return the mapping that speaks of rotary positions, by whichever name; transformers prefers the older."""
         if self.kind:
             return self._of_kind(config)
         for name in ("rope_scaling", "rope_parameters"):
             if config.data.get(name) is not None and (found := config.get(name, MAPPING)):
-                return Config(found, config.where(name))
-        return Config(dict(self.default or {}), "rope_parameters")
+                return config.nested(found, config.where(name))
+        return config.nested(dict(self.default or {}), "rope_parameters")
 
     def _of_kind(self, config: Config) -> Config:
         """The mapping of this kind of layers; the older `rope_scaling` speaks of the global ones alone."""
-        stated = Config(Key("rope_parameters", MAPPING, {}, null={}).read(config), "rope_parameters")
-        stated.only({"full_attention", "sliding_attention"})
+        stated = config.nested(Key("rope_parameters", MAPPING, {}, null={}).read(config), "rope_parameters")
+        stated.ignore_but(("full_attention", "sliding_attention"))
         of_kind = Key(self.kind, MAPPING, {}, null={}).read(stated)
         older = Key("rope_scaling", MAPPING, {}, null={}).read(config) if self.kind == "full_attention" else {}
-        return Config(of_kind | older, "rope_scaling" if older else stated.where(self.kind))
+        return config.nested(of_kind | older, "rope_scaling" if older else stated.where(self.kind))
 
     def _kind(self, stated: Config) -> Document | None:
         """The template of the scaling that is stated. Raises InputError for one that we cannot express."""
@@ -178,8 +181,16 @@ class Rope(Lens):
             raise stated.error(name or "rope_type", rope_type, ", ".join(self.scalings), hint)
         kind = self.scalings[rope_type]
         known = {key.name for key in (kind or {}).values() if isinstance(key, Key)}
-        stated.only(_ALWAYS | known, _UNUSED)
+        stated.ignore_but(_ALWAYS | known | _UNUSED | self.beside)
         return kind
+
+    def stated_theta(self, config: Config) -> float:
+        """Return the theta that is stated, or the class's."""
+        return self._theta(config, self.stated(config))
+
+    def context_before(self, config: Config) -> int:
+        """Return the context before the scaling's stretch."""
+        return int(self._contexts(config, self.stated(config))[_CONTEXT_BEFORE])
 
     def _theta(self, config: Config, stated: Config) -> float:
         outside = Key(self.base, POSITIVE, self.theta, null=self.theta).read(config) if self.base else self.theta
@@ -244,6 +255,64 @@ class Rotates(Lens):
         """The null."""
         if not value:
             draft["rope_parameters"] = {**draft.get("rope_parameters", {}), self.kind: None}
+
+
+@final
+@dataclass(frozen=True)
+class StretchedTheta(Lens):
+    """A rotary position whose theta a fixed `alpha` stretches, beside the word "dynamic" (HunYuan)."""
+
+    rope: Rope
+    width: Callable[[Config], int]
+
+    def names(self) -> Iterator[str]:
+        """Those of the rotation."""
+        yield from self.rope.names()
+
+    def read(self, config: Config) -> Document:
+        """The position with theta · alpha^(d / (d − 2)), or without an alpha as it stands."""
+        stated = self.rope.stated(config)
+        rope_type = stated.data.get("rope_type", stated.data.get("type"))
+        alpha = Key("alpha", POSITIVE, None, null=None).read(stated)
+        if rope_type != "dynamic" or alpha is None:
+            return self.rope.read(config)
+        width = self.width(config)
+        theta = self.rope.stated_theta(config) * alpha ** (width / (width - 2))
+        return self.rope.read(Config({"rope_parameters": {"rope_theta": theta}}, config.path))
+
+    def write(self, value: Any, draft: Draft) -> None:
+        """The theta as it is."""
+        self.rope.write(value, draft)
+
+
+@final
+@dataclass(frozen=True)
+class StatedTemperature(Lens):
+    """A query that grows with the log of its position, by a factor among the rotation's keys (Ministral 3)."""
+
+    rope: Rope
+    name: str = "llama_4_scaling_beta"
+
+    def names(self) -> Iterator[str]:
+        """Those of the rotation."""
+        yield from self.rope.names()
+
+    def read(self, config: Config) -> Document | None:
+        """A temperature of kind log; a factor of 0 is none."""
+        factor = Key(self.name, AMOUNT).read(self.rope.stated(config))
+        return {"kind": "log", "factor": factor, "n_tokens": self.rope.context_before(config)} if factor else None
+
+    def write(self, value: Any, draft: Draft) -> None:
+        """The factor and the context before the stretch, beside the rotation that is written already."""
+        parameters = Draft(draft["rope_parameters"])
+        if value is None:
+            parameters.put(self.name, 0)
+        elif value["kind"] == "log":
+            parameters.put(self.name, value["factor"])
+            parameters.put(_CONTEXT_BEFORE, value["n_tokens"])
+        else:
+            raise MismatchError
+        draft["rope_parameters"] = dict(parameters)
 
 
 def _share_of(d_rotary: int, width: int) -> float:

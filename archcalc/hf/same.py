@@ -11,9 +11,19 @@ from archcalc.spec.ffn import MoE
 from archcalc.spec.groups import layers_of, weight_indices
 from archcalc.spec.layer import Layer, Stack
 from archcalc.spec.model import Spec
+from archcalc.spec.provenance import Provenance
 
 # What a spec is called, and what is said about it.
-_ASIDE = {"name": "-", "title": "", "source": (), "note": "", "claims": (), "encoder": None, "decoder": None}
+_ASIDE = {
+    "name": "-",
+    "title": "",
+    "source": (),
+    "note": "",
+    "claims": (),
+    "provenance": Provenance(),
+    "encoder": None,
+    "decoder": None,
+}
 
 
 def same_architecture(one: Spec, other: Spec) -> bool:

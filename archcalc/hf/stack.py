@@ -183,6 +183,29 @@ class Sparse(Schedule):
 
 @final
 @dataclass(frozen=True)
+class FirstApart(Schedule):
+    """A schedule whose first layer is of a kind of its own: "first_global" (ModernBERT)."""
+
+    rest: Schedule
+
+    def names(self) -> Iterator[str]:
+        """Those of the schedule."""
+        yield from self.rest.names()
+
+    def read(self, config: Config, n_layers: int) -> list[str]:
+        """The first kind apart."""
+        first, *kinds = self.rest.read(config, n_layers)
+        return [f"first_{first}", *kinds]
+
+    def write(self, kinds: Sequence[str], draft: Draft) -> None:
+        """The kinds of all."""
+        if [kind.startswith("first_") for kind in kinds] != [True] + [False] * (len(kinds) - 1):
+            raise MismatchError
+        self.rest.write([kind.removeprefix("first_") for kind in kinds], draft)
+
+
+@final
+@dataclass(frozen=True)
 class Bare(Schedule):
     """`no_rope_layers` says which layers rotate (1) and which are bare (0), `layer_types` which slide (SmolLM3)."""
 
@@ -254,7 +277,7 @@ class Stack(Lens):
         order = []
         for label, (kind, data) in zip(_labels(kinds, own), zip(kinds, own, strict=True), strict=True):
             if label not in documents:
-                documents[label] = read(self.kinds[kind], Config({**config.data, **data}, config.path))
+                documents[label] = read(self.kinds[kind], config.nested({**config.data, **data}, config.path))
             order.append(label)
         # Kinds that the config makes alike (a window of null) are one.
         alike = {label: next(other for other in documents if documents[other] == documents[label]) for label in order}

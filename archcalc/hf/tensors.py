@@ -14,7 +14,7 @@ from typing import Any, Literal
 from archcalc.errors import ArchcalcError
 
 Shape = tuple[int, ...]
-Order = Literal["whole", "alternate", "by_head", "in_four", "turned"]
+Order = Literal["whole", "alternate", "by_head", "in_four", "turned", "swapped"]
 
 
 class TensorMapError(ArchcalcError):
@@ -29,9 +29,11 @@ class Holds:
 
     `order`: one after the other; or row by row in turn (gpt-oss); or head by head in turn (GPT-NeoX: a kv head's
     queries, its key, its value); or in four blocks, a quarter of each (CodeGen); or turned, the rows that rotate
-    together side by side (LLaMA in GGUF). `transposed` swaps the last two axes of the result (GPT-2's Conv1D is
-    [in, out]). `beside`: another canonical tensor without which it is not this row that holds them. `plus`: what is
-    stored is more than ours by so much. `as_row`: stored as a matrix of one row (ERNIE's corrections).
+    together side by side (LLaMA in GGUF); or swapped, the halves of each head exchanged (NanoChat, which rotates the
+    other way). `transposed` swaps the last two axes of the result (GPT-2's Conv1D is [in, out]). `beside`: another
+    canonical tensor without which it is not this row that holds them. `plus`: what is stored is more than ours by so
+    much. `as_row`: stored as a matrix of one row (ERNIE's corrections). `{e}` in the name: each row of ours is a tensor
+    of its own (StableLM's norms of each head).
     """
 
     name: str
@@ -76,6 +78,15 @@ class Holds:
             joined[-1], joined[-2] = joined[-2], joined[-1]
         return (1, *joined) if self.as_row else tuple(joined)
 
+    def rows(self, shape: Shape) -> list[str]:
+        """The names of the tensors that hold a row each of one of this shape, if there is one for each."""
+        return [self.name.replace("{e}", str(row)) for row in range(shape[0])] if "{e}" in self.name else []
+
+    def stored(self, shapes: Sequence[Shape]) -> dict[str, Shape]:
+        """The shapes of what is stored, from those of its parts, by name."""
+        whole = self.shape(shapes)
+        return dict.fromkeys(self.rows(whole), whole[1:]) or {self.name: whole}
+
 
 @dataclass(frozen=True)
 class TensorMap:
@@ -108,7 +119,10 @@ class TensorMap:
 
     def shapes(self, ours: Mapping[str, Shape]) -> dict[str, Shape]:
         """Hugging Face's names and shapes of canonical tensors. Raises TensorMapError for one that has no place."""
-        return {held.name: held.shape([ours[name] for name in held.ours]) for held in self.placed(ours)}
+        helds = self.placed(ours)
+        return {
+            name: shape for held in helds for name, shape in held.stored([ours[part] for part in held.ours]).items()
+        }
 
 
 def same(

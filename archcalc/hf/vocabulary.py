@@ -26,6 +26,8 @@ ACTIVATIONS = {
     "mish": "mish",
     "sigmoid": "sigmoid",
     "tanh": "tanh",
+    "laplace": "laplace",
+    "sqrtsoftplus": "sqrt_softplus",
     "linear": "identity",
     "swish": "silu",
     "gelu_python": "gelu",

@@ -59,6 +59,18 @@ def _gelu_10(name: str, component: Component, x: Tensor) -> Forward[Tensor]:
     return y.new("clamped")
 
 
+def _laplace(name: str, component: Component, x: Tensor) -> Forward[Tensor]:
+    """The error function keeps its input, which is not that of the whole."""
+    yield Saved(name, x.new("scaled"), component)
+    return x.new("activated")
+
+
+def _sqrt_softplus(name: str, component: Component, x: Tensor) -> Forward[Tensor]:
+    """The softplus keeps its input, the root its result."""
+    yield Saved(name, x, component)
+    return (yield from _of_result(name, component, x))
+
+
 def _identity(name: str, component: Component, x: Tensor) -> Forward[Tensor]:
     yield from ()
     return x
@@ -101,6 +113,8 @@ ACTIVATIONS: dict[ActivationName, Step] = {
     "mish": _of_input,
     "sigmoid": _of_result,
     "tanh": _of_result,
+    "laplace": _laplace,
+    "sqrt_softplus": _sqrt_softplus,
     "clamped_swish": _clamped,
     "identity": _identity,
     "xielu": _xielu,

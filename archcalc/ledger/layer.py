@@ -7,11 +7,11 @@ from msgspec import structs
 
 from archcalc.ledger import norm
 from archcalc.ledger.forward import Pass, dropped
-from archcalc.ledger.leaves import Forward, under
+from archcalc.ledger.leaves import Forward, Weight, drained, under
 from archcalc.ledger.symbols import Symbols
 from archcalc.ledger.tensors import Tensor
 from archcalc.ledger.tokens import CROSS
-from archcalc.spec.branches import BranchNames, arm_norm, branches, names
+from archcalc.spec.branches import BranchNames, arm_norm, branches, is_idle, names
 from archcalc.spec.layer import Arm, Branch, Layer
 from archcalc.spec.norm import Norm
 from archcalc.spec.variants import reading, variant
@@ -49,8 +49,19 @@ def leaves(layer: Layer, symbols: dict[str, Symbols], x: Tensor, here: Pass) -> 
     """A layer's leaves, from the states it reads to those it gives. `symbols` holds each arm's dimensions."""
     reader = LayerReader(symbols, here)
     for branch in branches(layer):
-        x = yield from _branch(reader, branch, x)
+        if is_idle(branch):
+            yield from _stored(reader, branch, x)
+        else:
+            x = yield from _branch(reader, branch, x)
     return x
+
+
+def _stored(reader: LayerReader, branch: Branch, x: Tensor) -> Forward[None]:
+    """The weights of a branch that no forward pass goes through."""
+    found, _ = drained(_branch(reader, branch, x))
+    for leaf in found:
+        if isinstance(leaf, Weight):
+            yield leaf
 
 
 def _branch(reader: LayerReader, branch: Branch, x: Tensor) -> Forward[Tensor]:

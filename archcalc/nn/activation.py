@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from archcalc.spec import activation as spec
 from archcalc.spec.base import Activation
 
+LAPLACE_MEAN, LAPLACE_DEVIATION = 0.707107, 0.282095  # √(1/2) and √(1/(4π)), as the reference code has them
 SHARPNESS = 1.702  # the sigmoid that comes nearest to gelu (Hendrycks & Gimpel 2016, section 2)
 
 Function = Callable[[Tensor], Tensor]
@@ -37,6 +38,16 @@ def gelu_10(x: Tensor) -> Tensor:
 def quick_gelu(x: Tensor) -> Tensor:
     """x · σ(1.702 x): the sigmoid approximation of gelu (Hendrycks & Gimpel 2016, section 2)."""
     return x * torch.sigmoid(SHARPNESS * x)
+
+
+def laplace(x: Tensor) -> Tensor:
+    """A normal distribution's function, near relu² in the middle (Ma et al. 2022, eq. 16)."""
+    return 0.5 * (1.0 + torch.erf((x - LAPLACE_MEAN) / (LAPLACE_DEVIATION * math.sqrt(2.0))))
+
+
+def sqrt_softplus(x: Tensor) -> Tensor:
+    """√(ln(1 + eˣ)) (DeepSeek-V4)."""
+    return F.softplus(x).sqrt()
 
 
 def identity(x: Tensor) -> Tensor:
@@ -104,6 +115,8 @@ ACTIVATIONS: dict[Activation, Function] = {
     "mish": F.mish,
     "sigmoid": torch.sigmoid,
     "tanh": torch.tanh,
+    "laplace": laplace,
+    "sqrt_softplus": sqrt_softplus,
     "clamped_swish": ClampedSwish(spec.ClampedSwish()),
     "identity": identity,
 }

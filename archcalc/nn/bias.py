@@ -61,7 +61,8 @@ def buckets(distance_TS: Tensor, part: spec.RelativeBias, causal: bool) -> Tenso
 
 def _one_sided(distance_TS: Tensor, n_buckets: int, max_distance: int) -> Tensor:
     n_exact = max(n_buckets // 2, 1)
-    octaves = math.log(max(max_distance, n_exact + 1) / n_exact)
+    # Where the last bucket lies before the single distances end, steps lead back, as in the reference code.
+    octaves = math.log((max_distance if max_distance != n_exact else n_exact + 1) / n_exact)
     steps_TS = (distance_TS.clamp(min=1).float() / n_exact).log() / octaves * (n_buckets - n_exact)
-    far_TS = (n_exact + steps_TS.long()).clamp(max=n_buckets - 1)
+    far_TS = (n_exact + steps_TS.long()).clamp(0, n_buckets - 1)
     return torch.where(distance_TS < n_exact, distance_TS.clamp(max=n_buckets - 1), far_TS)

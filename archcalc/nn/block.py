@@ -12,33 +12,41 @@ from archcalc.nn.norm import norm
 from archcalc.nn.sight import View
 from archcalc.nn.taps.points import tap, within
 from archcalc.spec import Spec
-from archcalc.spec.branches import BranchNames, arm_norm, arms, branches, names, norms, stream_names
+from archcalc.spec.branches import BranchNames, arm_norm, arms, branches, computed, names, norms, stream_names
 from archcalc.spec.execution import Execution
 from archcalc.spec.layer import Arm, Branch, Layer, Reads
 from archcalc.spec.variants import reading, variant
 
 # Which record of a variant builds an arm's module, by what it reads.
-_MODULES: dict[Reads, str] = {"stream": "module", "source": "module", "shared": "query_module"}
+_MODULES: dict[Reads, str] = {
+    "stream": "module",
+    "source": "module",
+    "shared": "query_module",
+    "nothing": "module",
+}
 
 
 class Block(nn.Module):
-    """One layer of a stack; `archcalc.spec.layer.Branch` says what each branch computes."""
+    """One layer of a stack; `archcalc.spec.layer.Branch` says what each branch computes.
+
+    `branches` and `arms` are those that a forward pass goes through; an idle one has its modules all the same.
+    """
 
     def __init__(self, layer: Layer, model: Spec) -> None:
         super().__init__()
-        self.branches, self.stream_names = branches(layer), stream_names(layer)
+        self.branches, self.stream_names = computed(layer), stream_names(layer)
         self.names = [names(branch) for branch in self.branches]
         self.mixing = {arm.name for arm in arms(layer) if variant(arm.part).mixes_tokens}
         self.dropout, self.how = model.dropout.residual, Execution()
         for arm in arms(layer):
             self.add_module(arm.name, reading(arm.part, _MODULES[arm.reads])(arm.part, model))
-        for branch in self.branches:
+        for branch in branches(layer):
             for name, part in norms(branch):
                 self.add_module(name, norm(part, model.d_model))
 
     @property
     def arms(self) -> tuple[Arm, ...]:
-        """Every arm, in their order."""
+        """Every arm that is computed, in their order."""
         return tuple(arm for branch in self.branches for arm in branch.arms)
 
     def forward(self, x_BTD: Tensor, view: View) -> Tensor:

@@ -15,7 +15,7 @@ from archcalc.formats.cache_types import cache_type
 from archcalc.nn.held import Held, Room, Source
 from archcalc.nn.padding import checked_text, extended
 from archcalc.spec import Spec
-from archcalc.spec.branches import arms
+from archcalc.spec.branches import computed
 from archcalc.spec.groups import layers_of
 from archcalc.spec.layer import Layer, Stack
 from archcalc.spec.variants import reading
@@ -123,7 +123,7 @@ def allocate(
 
 def _layer(layer: Layer, room: Room) -> dict[str, Held]:
     """What one turn of a layer keeps, by the name of the arm; a feed-forward keeps nothing."""
-    own = [arm for arm in arms(layer) if arm.reads != "shared"]
+    own = [arm for branch in computed(layer) for arm in branch.arms if arm.reads != "shared"]
     allocators = {arm.name: (arm.part, reading(arm.part, _CACHES[arm.reads])) for arm in own}
     return {name: allocator(part, room) for name, (part, allocator) in allocators.items() if allocator is not None}
 

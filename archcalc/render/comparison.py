@@ -14,7 +14,7 @@ from archcalc.spec import Spec
 from archcalc.spec.document import flat
 
 _TOTALS = ("total", "untied", "active", "non_embedding")
-_NOT_ARCHITECTURE = ("name", "title", "source", "note", "claims")
+_NOT_ARCHITECTURE = ("name", "title", "source", "note", "claims", "provenance")
 
 
 def figures(found: Summary) -> dict[str, int]:

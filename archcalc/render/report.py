@@ -68,7 +68,13 @@ def _stack_in_words(stack: Stack, role: str) -> str:
 
 def _summary(subject: ModelWorkload) -> list[Block]:
     ledger = subject.ledger
-    return [_breakdown(ledger), _totals(ledger), _work(subject), _closed_form(ledger)]
+    return [_breakdown(ledger), _totals(ledger), _work(subject), _closed_form(ledger), *_reading(subject.spec)]
+
+
+def _reading(spec: Spec) -> list[Block]:
+    """Return what reading the source left aside or assumed, if anything."""
+    notes = spec.provenance.notes
+    return [Text("Read from the file", notes)] if notes else []
 
 
 def _work(subject: ModelWorkload) -> Table:

@@ -43,6 +43,16 @@ def branches(layer: Layer) -> tuple[Branch, ...]:
     return tuple(_branch(layer, places, group) for group in ([arms] if places.in_parallel else [[arm] for arm in arms]))
 
 
+def is_idle(branch: Branch) -> bool:
+    """Return whether the branch is stored and never computed: its arms read nothing."""
+    return all(arm.reads == "nothing" for arm in branch.arms)
+
+
+def computed(layer: Layer) -> tuple[Branch, ...]:
+    """Return the branches that a forward pass goes through, in their order."""
+    return tuple(branch for branch in branches(layer) if not is_idle(branch))
+
+
 def arms(layer: Layer) -> tuple[Arm, ...]:
     """Return every arm of the layer, in their order."""
     return tuple(arm for branch in branches(layer) for arm in branch.arms)
@@ -105,15 +115,15 @@ def norms(branch: Branch) -> Iterator[tuple[str, Norm]]:
 
 
 def stream_names(layer: Layer) -> list[str]:
-    """Return what the residual stream is called after each branch: `resid_mid`…, after the last `resid_post`."""
-    firsts = [branch.arms[0].name for branch in branches(layer)]
+    """Return what the residual stream is called after each computed branch: `resid_mid`…, at last `resid_post`."""
+    firsts = [branch.arms[0].name for branch in computed(layer)]
     return ["resid_mid" if name == "attn" else f"resid_mid_{name}" for name in firsts[:-1]] + ["resid_post"]
 
 
 def _short_arms(layer: Layer) -> list[Arm]:
     norm = layer.norm if PLACEMENTS[layer.placement].each_arm else None
     named = {"attn": layer.attention, "cross": layer.cross, "ffn": layer.ffn}
-    reads: dict[str, Reads] = {"cross": "source"}
+    reads: dict[str, Reads] = {"cross": layer.cross_reads}
     if layer.shares is not None and layer.shares.keys_values is not None:
         reads["attn"] = "shared"
     return [

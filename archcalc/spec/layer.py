@@ -14,7 +14,7 @@ from archcalc.spec.position import TablePosition
 
 Placement = Literal["pre", "post", "sandwich", "output", "parallel", "parallel_two"]
 Skip = Literal["stream", "normed"]
-Reads = Literal["stream", "source", "shared"]
+Reads = Literal["stream", "source", "shared", "nothing"]
 Name = Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9_]{0,30}$")]
 AnyPart = AnyAttention | AnyFfn
 
@@ -23,7 +23,8 @@ class Arm(Part, frozen=True, kw_only=True):
     """One part of a branch; its tensors are named after `name`. `norm` is the arm's own, before the part.
 
     `reads` says what keys and values are made of: the layer's own stream, or the states of the source stack; or that
-    they are shared: those of an earlier layer's arm of this name, which the layer's `shares` points to.
+    they are shared: those of an earlier layer's arm of this name, which the layer's `shares` points to. An arm that
+    reads nothing is stored and never computed: a decoder may keep cross-attention so (BartForCausalLM).
     """
 
     name: Name
@@ -65,9 +66,9 @@ class Layer(Part, frozen=True, kw_only=True):
     attention or feed-forward, `placement` reads:
     pre: x + f(norm(x)) · post: norm(x + f(x)) · sandwich: x + norm(f(norm(x))) · output: x + norm(f(x)) ·
     parallel: x + attention(norm(x)) + ffn(norm(x)), one norm · parallel_two: the same with a norm each.
-    `scale`, `skip` and `skip_reads` are those of every branch. What the short form cannot say stands in `branches`
-    instead of it. `archcalc.spec.branches` gives the branches of either form. A layer that `shares` keys and values
-    does so in its `attention`, or in the arms that say that they read shared ones.
+    `scale`, `skip` and `skip_reads` are every branch's, `cross_reads` is the cross-attention's `reads`. What the
+    short form cannot say stands in `branches` instead. `archcalc.spec.branches` gives the branches of either form. A
+    layer that `shares` keys and values does so in its `attention`, or in the arms that say that they read shared ones.
     """
 
     name: Name | None = None
@@ -75,6 +76,7 @@ class Layer(Part, frozen=True, kw_only=True):
     placement: Placement = "pre"
     attention: AnyAttention | None = None
     cross: Attention | None = None
+    cross_reads: Literal["source", "nothing"] = "source"
     ffn: AnyFfn | None = None
     scale: Positive = 1.0
     skip: Positive = 1.0

@@ -10,6 +10,7 @@ from archcalc.spec.base import Activation, Count, Part, Positive, Probability, S
 from archcalc.spec.claim import Claim
 from archcalc.spec.layer import Stack
 from archcalc.spec.norm import Norm
+from archcalc.spec.provenance import Provenance
 
 Family = Literal["decoder", "encoder", "encoder-decoder"]
 
@@ -149,6 +150,7 @@ class Spec(Part, frozen=True, kw_only=True):
     extras: tuple[Extra, ...] = ()
     dropout: Dropout = Dropout()
     claims: tuple[Claim, ...] = ()
+    provenance: Provenance = Provenance()
 
     @property
     def family(self) -> Family:

@@ -13,7 +13,7 @@ from archcalc.errors import InputError
 from archcalc.spec.activation import with_numbers
 from archcalc.spec.attention import Attention, LatentAttention, stack_bias, stored_rope
 from archcalc.spec.base import Part
-from archcalc.spec.branches import PLACEMENTS, arms
+from archcalc.spec.branches import PLACEMENTS, arms, computed
 from archcalc.spec.ffn import Gated, MoE, Plain
 from archcalc.spec.layer import Arm, Branch, Layer, Run, Stack
 from archcalc.spec.model import Head, Spec
@@ -192,14 +192,18 @@ def _layer(layer: Layer, spec: Spec, role: str, where: str) -> Layer:
             f"{layer.placement!r} has no norm before its parts", where=f"{where}.skip_reads", allowed="stream"
         )
     if layer.cross:
-        _check_source(layer.cross, spec, role, f"{where}.cross")
+        _check_source(layer.cross, layer.cross_reads, spec, role, f"{where}.cross")
+    elif layer.cross_reads != "source":
+        raise InputError("there is no cross", where=f"{where}.cross_reads", allowed="source")
+    if not computed(layer):
+        raise InputError("nothing of the layer is computed", where=f"{where}.cross_reads", allowed="source")
     filled = {slot: _filled(part, spec, f"{where}.{slot}") for slot, part in slots.items() if part is not None}
     return msgspec.structs.replace(layer, **filled)
 
 
 def _explicit(layer: Layer, spec: Spec, role: str, where: str) -> Layer:
     """A layer that states its branches; the fields of the short form stand at their defaults."""
-    for field in ("norm", "placement", "attention", "cross", "ffn", "scale", "skip", "skip_reads"):
+    for field in ("norm", "placement", "attention", "cross", "cross_reads", "ffn", "scale", "skip", "skip_reads"):
         if getattr(layer, field) != getattr(Layer(), field):
             raise InputError("is stated beside branches", where=f"{where}.{field}", allowed="one of the two forms")
     branches = tuple(_branch(each, spec, role, f"{where}.branches[{i}]") for i, each in enumerate(layer.branches))
@@ -209,7 +213,12 @@ def _explicit(layer: Layer, spec: Spec, role: str, where: str) -> Layer:
             raise InputError(
                 f"two arms are named {name!r}", where=f"{where}.branches", allowed="a name of its own each"
             )
-    return msgspec.structs.replace(layer, branches=branches)
+    filled = msgspec.structs.replace(layer, branches=branches)
+    if not computed(filled):
+        raise InputError(
+            "nothing of the layer is computed", where=f"{where}.branches", allowed="an arm that reads the stream"
+        )
+    return filled
 
 
 def _branch(branch: Branch, spec: Spec, role: str, where: str) -> Branch:
@@ -219,22 +228,28 @@ def _branch(branch: Branch, spec: Spec, role: str, where: str) -> Branch:
         )
     if branch.skip_reads == "normed" and not branch.norm_in:
         raise InputError("there is no norm_in to read", where=f"{where}.skip_reads", allowed="stream")
+    if len({arm.reads == "nothing" for arm in branch.arms}) > 1:
+        raise InputError("some arms read nothing", where=f"{where}.arms", allowed="a branch of their own for these")
     found = tuple(_arm(arm, spec, role, f"{where}.arms[{a}]") for a, arm in enumerate(branch.arms))
     return msgspec.structs.replace(branch, arms=found)
 
 
 def _arm(arm: Arm, spec: Spec, role: str, where: str) -> Arm:
-    if arm.reads == "source":
-        _check_source(arm.part, spec, role, where)
+    if arm.reads in ("source", "nothing"):
+        _check_source(arm.part, arm.reads, spec, role, where)
     return msgspec.structs.replace(arm, part=_filled(arm.part, spec, f"{where}.part"))
 
 
-def _check_source(part: Any, spec: Spec, role: str, where: str) -> None:
-    """Raise InputError where a part cannot attend to a source."""
+def _check_source(part: Any, reads: str, spec: Spec, role: str, where: str) -> None:
+    """Raise InputError where a part cannot attend to a source, or is idle though there is one."""
     if not isinstance(part, Attention):
         raise InputError("does not attend to a source", where=where, allowed="a mapping of kind gqa")
-    if spec.encoder is None:
-        raise InputError("there is no encoder to attend to", where=where, allowed="an 'encoder' stack")
+    if spec.encoder is None and reads == "source":
+        raise InputError(
+            "there is no encoder to attend to", where=where, allowed="an 'encoder' stack, or to read nothing"
+        )
+    if spec.encoder is not None and reads == "nothing":
+        raise InputError("reads nothing beside an encoder", where=where, allowed="to read the source")
     if role == "encoder":
         raise InputError("an encoder attends to itself alone", where=where, allowed="null")
     if part.position:

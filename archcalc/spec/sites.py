@@ -14,7 +14,7 @@ import msgspec
 
 from archcalc.errors import InputError, nearest, shown
 from archcalc.spec.attention import Attention, LatentAttention
-from archcalc.spec.branches import arm_norm, branches, names, stream_names
+from archcalc.spec.branches import arm_norm, computed, names, stream_names
 from archcalc.spec.ffn import Gated, MoE, Plain
 from archcalc.spec.groups import layers_of
 from archcalc.spec.layer import Branch, Layer, Reads
@@ -103,7 +103,7 @@ def _bare(name: str, what: str, sizes: Sizes, of_source: bool = False) -> Site:
 
 def _layer(layer: Layer, width: Sizes) -> Iterator[Site]:
     yield _bare("resid_pre", "the residual stream that the layer reads", width)
-    for branch, left in zip(branches(layer), stream_names(layer), strict=True):
+    for branch, left in zip(computed(layer), stream_names(layer), strict=True):
         yield from _branch(branch, width)
         if left != "resid_post":
             yield _bare(left, "the residual stream between two branches", width)

@@ -55,6 +55,23 @@ def test_logits_are_those_of_transformers(name: str, tmp_path: Path) -> None:
 
 
 @torch.no_grad()
+def test_a_dynamic_scaling_reaches_beyond_the_context(tmp_path: Path) -> None:
+    """Keys stay in the cache as they were rotated, so steps are compared with steps."""
+    theirs = random_model("llama dynamic", max_position_embeddings=8)
+    theirs.save_pretrained(tmp_path)
+    ours = open_checkpoint(str(tmp_path)).load()
+    ids = torch.randint(96, (2, 11))
+    theirs_cache, steps = None, []
+    for step in ids.split(1, 1):
+        found = theirs(step, past_key_values=theirs_cache, use_cache=True)
+        theirs_cache = found.past_key_values
+        steps.append(found.logits)
+    assert_close(stepwise(ours, ids, None), torch.cat(steps, 1))
+    assert_close(ours(ids), theirs(ids).logits)
+    assert (ours(ids) - stepwise(ours, ids, None)).abs().max() > 1e-3
+
+
+@torch.no_grad()
 def test_bf16_is_loaded_as_it_is_or_widened(tmp_path: Path) -> None:
     theirs = random_model("llama").to(torch.bfloat16)
     theirs.save_pretrained(tmp_path)

@@ -25,6 +25,7 @@ ARGUMENTS = {
     "diff": ["tiny", "happy"],
     "compare": ["tiny", "happy", "t5-small"],
     "verify": ["tiny", "happy"],
+    "coverage": ["arcee"],
     "next": ["happy", "--random-weights", "--ids", "0,1,2", "--ids", "0,2", "--top-k", "3"],
     "demo": ["softmax"],
     "trace": ["happy"],

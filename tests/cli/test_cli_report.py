@@ -28,7 +28,7 @@ KEYS: dict[str, set[str]] = {
     "flops": {"forward", "forward_causal", "backward", "train_step"},
     "memory": {"weights_bytes", "kv_cache_bytes", "state_bytes"},
     "kinds": set(),
-    "provenance": {"source", "archcalc"},
+    "provenance": {"source", "archcalc", "ignored", "assumed"},
 }
 COMPONENTS = {"embedding", "position", "attention", "ffn", "mixer", "norm", "head", "other"}
 

@@ -66,7 +66,6 @@ CONFIGS: dict[str, dict] = {
         "llama:grouped": LLAMA | {"num_key_value_heads": 2, "rope_theta": 500000, "rope_scaling": LLAMA3},
         "llama:biased": LLAMA | {"attention_bias": True, "mlp_bias": True, "tie_word_embeddings": True},
         "llama:wide heads": LLAMA | {"head_dim": 20, "rope_scaling": {"type": "linear", "factor": 2.0}},
-        "llama:dynamic": LLAMA | {"rope_scaling": {"type": "dynamic", "factor": 2.0}},
         "mistral:default": {},
         "mistral:window": LLAMA | {"num_key_value_heads": 4, "sliding_window": 16},
         "mistral:full": LLAMA | {"num_key_value_heads": 2, "sliding_window": None},

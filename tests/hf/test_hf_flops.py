@@ -35,7 +35,7 @@ NO_MODEL = {
     "tiny-seq2seq": "norms before, learned positions, no biases",
 }
 # Their positions are read off a mask of two axes; the others' masks may be made whole, and spread over all keys.
-MASK_BY_TOKEN = {"opt", "bloom", "falcon", "openai-gpt", "mvp", "xglm"}
+MASK_BY_TOKEN = {"opt", "bloom", "falcon", "openai-gpt", "mvp", "xglm", "trocr"}
 # It multiplies its embeddings by the mask, so it gets none.
 NO_MASK = {"esm"}
 # Classes that have no cache, or whose windowed layers keep every key in theirs.

@@ -202,6 +202,8 @@ ACTIVATED = {
     "mish": (["{}"], "activated"),
     "sigmoid": (["activated"], "activated"),
     "tanh": (["activated"], "activated"),
+    "laplace": (["scaled"], "activated"),
+    "sqrt_softplus": (["{}", "activated"], "activated"),
     "identity": ([], "{}"),
 }
 

@@ -24,7 +24,6 @@ EQUIVALENT: dict[tuple[str, str], str] = {
     ("algebra.py", "_place: ('n_layers', 'n_mtp') → ('n_layers', 'n_mtp', 'n_mtp')"): SAME_PREFIXES,
     ("rope.py", "rotated: (here.span, part) → (here.span, here.span, part)"): SAME_KEY,
     ("rope.py", "rotated: (here.span, part) → (here.span, part, part)"): SAME_KEY,
-    ("stack.py", "StackReader._relative_bias: 'attn' → 'attnx'"): "of all slots the cross-attention's alone is named",
     ("stack.py", "StackReader.owner: '.' → '.x'"): "no stack's name ends in x",
     ("stack.py", "StackReader.owner: 'layers' → 'layersx'"): (
         "the owner's name shows only where owners disagree, and this one alone states what it states"

@@ -84,6 +84,7 @@ RECORD = Variant(
     resolve="tests.nn.ema:as_it_is",
     ledger="tests.nn.ema:leaves",
     module="tests.nn.ema:Module",
+    query_module=None,
     cache="tests.nn.ema:cache",
     source_cache=None,
     sites="tests.nn.ema:sites",

@@ -20,7 +20,7 @@ from archcalc.nn.quantised import Plain
 from archcalc.sources import load
 from archcalc.spec import Spec
 from archcalc.spec.attention import Attention, LatentAttention
-from archcalc.spec.branches import arms
+from archcalc.spec.branches import arms, computed
 from archcalc.spec.execution import Execution
 from archcalc.spec.groups import layers_of, weight_indices
 from tests.nn import test_nn_transformers as theirs
@@ -166,8 +166,9 @@ def formula(spec: Spec, batch: int, capacity: int, source: int) -> int:
         part = arm.part
         if isinstance(part, LatentAttention):
             total += capacity * (part.kv_rank + part.d_rope)
-        if isinstance(part, Attention) and arm.reads != "shared":
-            tokens = source if arm.reads == "source" else min(capacity, part.window or capacity)
+        if isinstance(part, Attention):
+            own = {"stream": min(capacity, part.window or capacity), "source": source, "shared": 0, "nothing": 0}
+            tokens = own[arm.reads]
             total += part.n_kv_heads * (part.d_head + (part.d_value or part.d_head)) * tokens
     return batch * total
 
@@ -387,7 +388,7 @@ def test_scores_have_a_column_for_each_key_that_a_layer_holds(spec: Spec, batch:
     expected: dict[str, int] = {}
     stack, prefix = spec.decoder, "decoder." if spec.encoder else ""
     for owner, layer in zip(weight_indices(stack), layers_of(stack), strict=True):
-        for arm in arms(layer):
+        for arm in (arm for branch in computed(layer) for arm in branch.arms):
             if isinstance(arm.part, Attention | LatentAttention):
                 name, of_source = f"{prefix}layers.{owner}.{arm.name}", source * (arm.reads == "source")
                 expected[name] = expected.get(name, 0) + products(arm.part, batch, new, past, of_source)

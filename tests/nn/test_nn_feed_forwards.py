@@ -260,7 +260,7 @@ def test_a_mixture_with_clamped_gates() -> None:
 
 
 # Our word for each of theirs that has another.
-WORDS = {"identity": "linear", "gelu_tanh": "gelu_pytorch_tanh"}
+WORDS = {"identity": "linear", "gelu_tanh": "gelu_pytorch_tanh", "sqrt_softplus": "sqrtsoftplus"}
 
 
 @pytest.mark.parametrize("word", [word for word in ACTIVATIONS if word != "clamped_swish"])

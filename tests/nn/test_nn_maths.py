@@ -194,13 +194,14 @@ def test_alibi_grows_with_distance() -> None:
 
 
 @pytest.mark.parametrize("causal", [True, False])
-@pytest.mark.parametrize(("n_buckets", "max_distance"), [(32, 128), (8, 20), (16, 64)])
+@pytest.mark.parametrize(("n_buckets", "max_distance"), [(32, 128), (8, 20), (16, 64), (32, 9)])
 def test_relative_buckets_are_t5s(causal: bool, n_buckets: int, max_distance: int) -> None:
     places = torch.arange(200)
     relative = places - places.unsqueeze(-1)  # key minus query
     theirs = T5Attention._relative_position_bucket(relative, not causal, n_buckets, max_distance)
     ours = bias.buckets(-relative, RelativeBias(n_buckets=n_buckets, max_distance=max_distance), causal)
-    assert torch.equal(ours, theirs)
+    # Steps that lead back may end before the first row, where the class stops with an error.
+    assert torch.equal(ours, theirs.clamp(min=0))
 
 
 @pytest.mark.parametrize("n_buckets", [1, 2, 3])

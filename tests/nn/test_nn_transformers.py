@@ -492,8 +492,41 @@ def albert() -> Case:
     return Case("AlbertForMaskedLM", config, spec, names, inputs=["input_ids", "token_type_ids"])
 
 
+def bart_alone() -> Case:
+    """A decoder that keeps its cross-attention: without a source, neither it nor its norm is computed."""
+    attention = {"kind": "gqa", "n_heads": 4} | BIASES
+    layer = {
+        "norm": LN,
+        "placement": "post",
+        "attention": attention,
+        "cross": attention,
+        "cross_reads": "nothing",
+        "ffn": {"kind": "plain", "d_ff": 31, "activation": "gelu", "bias": True},
+    }
+    names = {
+        r"embed\.tokens": "model.decoder.embed_tokens",
+        r"embed_norm": "model.decoder.layernorm_embedding",
+        r"positions": "model.decoder.embed_positions",
+        r"layers\.(\d+)\.attn\.out": r"model.decoder.layers.\1.self_attn.out_proj",
+        r"layers\.(\d+)\.attn\.([qkv])": r"model.decoder.layers.\1.self_attn.\2_proj",
+        r"layers\.(\d+)\.cross\.out": r"model.decoder.layers.\1.encoder_attn.out_proj",
+        r"layers\.(\d+)\.cross\.([qkv])": r"model.decoder.layers.\1.encoder_attn.\2_proj",
+        r"layers\.(\d+)\.ffn\.up": r"model.decoder.layers.\1.fc1",
+        r"layers\.(\d+)\.ffn\.down": r"model.decoder.layers.\1.fc2",
+        r"layers\.(\d+)\.attn_norm": r"model.decoder.layers.\1.self_attn_layer_norm",
+        r"layers\.(\d+)\.cross_norm": r"model.decoder.layers.\1.encoder_attn_layer_norm",
+        r"layers\.(\d+)\.ffn_norm": r"model.decoder.layers.\1.final_layer_norm",
+    }
+    config = {"vocab_size": 37, "max_position_embeddings": 24, "d_model": 24, "decoder_layers": 3}
+    config |= {"decoder_attention_heads": 4, "decoder_ffn_dim": 31, "activation_function": "gelu"}
+    position = {"kind": "learned", "n_extra": 2}
+    spec = decoder(layer, position=position, embed_norm=LN, head={"tied": True})
+    return Case("BartForCausalLM", config, spec, names)
+
+
 CASES = [
     llama,
+    bart_alone,
     gpt2,
     gemma2,
     t5,

@@ -171,6 +171,30 @@ def test_a_mistake_gets_one_line(path: str, value: Any, start: str, says: str):
     assert message.isprintable()
 
 
+IDLE = {"norm": NORM, "attention": GQA, "cross": GQA, "cross_reads": "nothing"}
+IDLE_ARM = {"arms": [{"name": "cross", "part": GQA, "reads": "nothing"}]}
+
+
+@pytest.mark.parametrize(
+    ("layer", "found"),
+    [
+        (IDLE | {"cross": None}, r"cross_reads: there is no cross; allowed: source"),
+        (IDLE | {"attention": None}, r"cross_reads: nothing of the layer is computed"),
+        ({"branches": [IDLE_ARM]}, r"branches: nothing of the layer is computed"),
+        (
+            {"branches": [{"arms": [*IDLE_ARM["arms"], {"name": "attn", "part": GQA}]}]},
+            r"branches\[0\]\.arms: some arms read nothing",
+        ),
+    ],
+)
+def test_an_idle_cross_attention_knows_its_bounds(layer: dict[str, Any], found: str):
+    load(changed("decoder.runs.0.pattern", [IDLE]))
+    with pytest.raises(InputError, match=found):
+        load(changed("decoder.runs.0.pattern", [layer]))
+    with pytest.raises(InputError, match=r"cross: reads nothing beside an encoder"):
+        load(cross() | {"decoder": {"runs": [{"count": 1, "pattern": [IDLE]}]}})
+
+
 def cross(**changes: Any) -> dict[str, Any]:
     """An encoder-decoder whose decoder layer's cross-attention is changed."""
     layer = {"norm": NORM, "attention": GQA, "cross": GQA | changes}

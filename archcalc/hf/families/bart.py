@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from archcalc.hf.config import COUNT
+from archcalc.hf.family import Family
 from archcalc.hf.lens import Cases, Key, Must, Template, Via
 from archcalc.hf.templates.bart_like import Bart, Defaults, Names, bart_like, decoder_alone
 from archcalc.hf.vocabulary import flag, keys, size
@@ -58,12 +59,13 @@ TROCR = Bart(
 )
 
 
-def seamless(n_ctx: int) -> Bart:
-    """Return the text-to-text part of a model that speaks."""
+def seamless(model_type: str, text_to_text: str, n_ctx: int) -> Family:
+    """Return the text-to-text class of a model type whose other classes hear or speak."""
     defaults = Defaults(
         256102, n_ctx, 1024, (24, 24), 16, 8192, activation="relu", scale_embedding=True, attention_dropout=0.1
     )
-    return Bart(defaults, fairseq(0), "pre", embed_norm=False, final_norm=True, logits_bias=False, names=SEAMLESS)
+    bart = Bart(defaults, fairseq(0), "pre", embed_norm=False, final_norm=True, logits_bias=False, names=SEAMLESS)
+    return replace(bart_like(model_type, text_to_text, None, bart, harmless=SPEECH), class_heads={"Model": None})
 
 
 def fixed(before: bool, embedding: bool, last: bool) -> tuple[Must, ...]:
@@ -74,9 +76,6 @@ def fixed(before: bool, embedding: bool, last: bool) -> tuple[Must, ...]:
         Must("add_final_layer_norm", (last,)),
     )
 
-
-# Joins the others once a decoder may keep its cross-attention without an encoder.
-TROCR_ALONE = decoder_alone("trocr", "TrOCRForCausalLM", TROCR, head="output_projection")
 
 FAMILIES = (
     bart_like(
@@ -137,8 +136,8 @@ FAMILIES = (
         Bart(M2M, fairseq(1), "pre", embed_norm=False, final_norm=True, logits_bias=False),
         (*fixed(before=True, embedding=False, last=True), Must("static_position_embeddings", (True,))),
     ),
-    bart_like("seamless_m4t", "SeamlessM4TForTextToText", None, seamless(1024), harmless=SPEECH),
-    bart_like("seamless_m4t_v2", "SeamlessM4Tv2ForTextToText", None, seamless(4096), harmless=SPEECH),
+    seamless("seamless_m4t", "SeamlessM4TForTextToText", 1024),
+    seamless("seamless_m4t_v2", "SeamlessM4Tv2ForTextToText", 4096),
     bart_like(
         "marian",
         "MarianMTModel",
@@ -153,4 +152,5 @@ FAMILIES = (
         # By default these are the last rows of a table of 58,101.
         also={"pad_token_id": 0, "decoder_start_token_id": 0},
     ),
+    decoder_alone("trocr", "TrOCRForCausalLM", TROCR, head="output_projection"),
 )

@@ -6,6 +6,7 @@ from typing import Any, final
 
 from archcalc.hf.config import COUNT, SIZE, TEXT, Config
 from archcalc.hf.family import derived
+from archcalc.hf.heads import scores
 from archcalc.hf.lens import Cases, Draft, Given, Key, Lens, Must, Word
 from archcalc.hf.rope import Rope
 from archcalc.hf.templates.bert_like import (
@@ -80,6 +81,7 @@ BERT_GENERATION = derived(
     MEGATRON,
     "bert-generation",
     "BertGenerationDecoder",
+    pooler=None,
     vocab_size=size("vocab_size", 50358),
     n_types=None,
     embed_norm=True,
@@ -225,12 +227,18 @@ MPNET = derived(
     harmless="type_vocab_size",
 )
 
+# Tells of each token whether it was replaced.
+DISCRIMINATOR = {"head": scores(1) | {"transform": {"activation": activation("gelu"), "bias": True}}}
+
 # One vocabulary bias, tied or not.
 ELECTRA = derived(
     BERT,
     "electra",
     "ElectraForMaskedLM",
     "ElectraForCausalLM",
+    pooler=None,
+    classifier="gelu",
+    class_heads={"ForPreTraining": DISCRIMINATOR},
     root="electra",
     d_model=size("hidden_size", 256),
     n_heads=size("num_attention_heads", 4),
@@ -252,6 +260,8 @@ DISTILBERT = derived(
     BERT,
     "distilbert",
     "DistilBertForMaskedLM",
+    pooler=None,
+    classifier="relu",
     root="distilbert",
     d_model=size("dim", 768, others=("hidden_size",)),
     n_layers=layers(6, "n_layers", others=("num_hidden_layers",)),
@@ -289,6 +299,7 @@ ALBERT = derived(
     BERT,
     "albert",
     "AlbertForMaskedLM",
+    class_heads={"ForPreTraining": None},
     root="albert",
     vocab_size=size("vocab_size", 30000),
     d_model=size("hidden_size", 4096),
@@ -372,6 +383,7 @@ NOMIC = derived(
     BERT,
     "nomic_bert",
     "NomicBertForMaskedLM",
+    pooler=None,
     root="nomic_bert",
     vocab_size=size("vocab_size", 30528),
     n_ctx=size("max_position_embeddings", 2048),
@@ -449,6 +461,9 @@ XLM = derived(
     BERT,
     "xlm",
     "XLMWithLMHeadModel",
+    pooler=None,
+    classifier=None,
+    class_heads={"ForQuestionAnswering": None},
     root="transformer",
     vocab_size=size("vocab_size", 30145, others=("n_words",)),
     d_model=WIDTH,
@@ -576,6 +591,9 @@ ROFORMER = derived(
     "roformer",
     "RoFormerForMaskedLM",
     "RoFormerForCausalLM",
+    pooler=None,
+    classifier=activation("gelu"),
+    class_heads={"ForMultipleChoice": {"head": scores(1, reads="last")}},
     root="roformer",
     vocab_size=size("vocab_size", 50000),
     n_ctx=size("max_position_embeddings", 1536),
@@ -602,6 +620,7 @@ GTE = derived(
     JINA,
     "gte",
     "GteForMaskedLM",
+    pooler=None,
     root="gte",
     vocab_size=size("vocab_size", 250048),
     n_ctx=size("max_position_embeddings", 8192),

@@ -1,7 +1,7 @@
 """BLOOM: ALiBi and a norm on the embedding."""
 
 from archcalc.hf.family import Family
-from archcalc.hf.lens import Cases, Given
+from archcalc.hf.lens import Cases, Given, Must
 from archcalc.hf.spellings import Spelling
 from archcalc.hf.templates.gpt_like import Sizes, gpt_layer, gpt_like
 from archcalc.hf.tensors import joined, renamed, same, table
@@ -58,8 +58,10 @@ FAMILIES = (
         ("BloomForCausalLM",),
         TEMPLATE,
         TENSORS,
+        # Slices of a projection are added up without its bias.
+        must_to_run=(Must("slow_but_exact", (False, Given(lambda config: config.data.get("pretraining_tp", 1) == 1))),),
         harmless=keys(
-            "n_inner slow_but_exact offset_alibi attention_softmax_in_fp32 bias_dropout_fusion masked_softmax_fusion"
+            "n_inner offset_alibi attention_softmax_in_fp32 bias_dropout_fusion masked_softmax_fusion"
             " skip_bias_add skip_bias_add_qkv"
         ),
         spelling=Spelling(

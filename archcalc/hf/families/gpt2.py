@@ -13,6 +13,7 @@ from archcalc.hf.templates.gpt_like import (
     gpt2_sizes,
     gpt_layer,
     gpt_like,
+    idle_cross,
     inner,
 )
 from archcalc.hf.tensors import Holds, TensorMap, joined, renamed, same, table
@@ -38,7 +39,7 @@ def gpt2() -> Template:
         attention=biases(True) | {"scale": SCALE},
         d_ff=inner(sizes),
         activation=activation("gelu_new", "activation_function"),
-    )
+    ) | idle_cross(sizes)
     stack = Stack(sizes.n_layers, {"layer": layer}, around=LEARNED)
     by_depth = Cases(
         flag("scale_attn_by_inverse_layer_idx", False), {False: stack, True: ByDepth(stack, sizes.head_width)}
@@ -56,7 +57,7 @@ def gpt_bigcode() -> Template:
         attention=biases(True) | {"n_kv_heads": n_kv_heads, "scale": SCALE},
         d_ff=inner(sizes),
         activation=activation("gelu_pytorch_tanh", "activation_function"),
-    )
+    ) | idle_cross(sizes)
     return gpt_like(sizes, layer, around=LEARNED, head=tied(True), dropout=gpt2_dropout(0.1))
 
 
@@ -119,9 +120,11 @@ def parts(*, transposed: bool) -> tuple[Holds, ...]:
     """Return what GPT-2's layers hold besides the fused queries, keys and values."""
     here, there = "layers.{i}.", "transformer.h.{i}."
     matrices = {"attn.out": "attn.c_proj", "ffn.up": "mlp.c_fc", "ffn.down": "mlp.c_proj"}
+    cross = {"cross.q": "crossattention.q_attn", "cross.out": "crossattention.c_proj"}
     return (
-        *renamed({"attn_norm": "ln_1", "ffn_norm": "ln_2"}, here, there),
-        *renamed(matrices, here, there, transposed=transposed),
+        *renamed({"attn_norm": "ln_1", "cross_norm": "ln_cross_attn", "ffn_norm": "ln_2"}, here, there),
+        *renamed(matrices | cross, here, there, transposed=transposed),
+        *joined(("layers.{i}.cross.k", "layers.{i}.cross.v"), f"{there}crossattention.c_attn", transposed=transposed),
     )
 
 

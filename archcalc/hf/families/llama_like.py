@@ -4,11 +4,13 @@ import math
 from dataclasses import replace
 from typing import Any
 
-from archcalc.hf.config import LAYERS_OR_NONE, Config
+from archcalc.hf.config import LAYERS_OR_NONE, TEXT, Config
 from archcalc.hf.family import derived
 from archcalc.hf.gguf_map import BLOCK, HEAD_DIM, PERMUTED, QK, SIZES, STRAIGHT, GgufMap
 from archcalc.hf.gguf_map import EXPERT_KEYS as GGUF_EXPERTS
-from archcalc.hf.lens import Cases, Equal, Given, Key, Must, Unless, Via
+from archcalc.hf.heads import LABELS
+from archcalc.hf.lens import Cases, Equal, Given, Key, Lens, Must, Unless, Via, Word
+from archcalc.hf.rope import Rope, StatedTemperature, StretchedTheta
 from archcalc.hf.stack import Bare, Listed
 from archcalc.hf.templates.decoder import BIASED, GATE_UP, LAYER, MLP_BIAS, OUT_NORMS, WINDOWS, decoder, windows
 from archcalc.hf.tensors import joined, renamed, same, table
@@ -89,9 +91,6 @@ LLAMA = decoder(
     "LlamaForCausalLM",
     attention=BIASED,
     ffn={"bias": MLP_BIAS},
-    # Said by some configs of models in LLaMA's form; the class knows neither.
-    must=(Must("rope_interleaved", (False,)), Must("activation", ("swiglu",))),
-    harmless=keys("is_llama_config max_sequence_length"),
     gguf=GgufMap("llama", SIZES | HEAD_DIM | GGUF_EXPERTS, PERMUTED, more=llama_gguf, factors=True),
 )
 ARCEE = derived(
@@ -105,7 +104,6 @@ ARCEE = derived(
     act="relu2",
     ffn={"kind": "plain", "bias": MLP_BIAS},
     gguf=None,
-    must=(),
 )
 INTERNLM3 = derived(
     LLAMA,
@@ -120,7 +118,6 @@ INTERNLM3 = derived(
     attention=biases(flag("attention_bias", False, others=("qkv_bias",))),
     ffn={"bias": flag("mlp_bias", False, others=("bias",))},
     gguf=None,
-    must=(),
 )
 IQUESTCODER = derived(
     LLAMA,
@@ -151,7 +148,6 @@ SEED_OSS = derived(
     attention=biases(flag("attention_bias", True)) | {"out_bias": flag("attention_out_bias", False)},
     drop={"attention": dropout("attention_dropout", 0.1), "residual": dropout("residual_dropout", 0.1)},
     gguf=None,
-    must=(),
 )
 ERNIE = derived(
     LLAMA,
@@ -173,7 +169,6 @@ ERNIE = derived(
     ffn={"bias": flag("use_bias", False)},
     drop={},
     gguf=None,
-    must=(),
 )
 HELIUM = derived(
     LLAMA,
@@ -196,7 +191,14 @@ HELIUM = derived(
     ),
     attention=BIASED | {"out_bias": False},
     gguf=None,
-    must=(),
+)
+EUROBERT_LABELS = Cases(
+    Word(Key("classifier_pooling", TEXT, "late"), {"late": "late", "mean": "mean", "bos": "bos"}),
+    {
+        "late": {"n_labels": LABELS, "reads": "mean", "picks": "after"},
+        "mean": {"n_labels": LABELS, "reads": "mean", "picks": "before"},
+        "bos": {"n_labels": LABELS, "reads": "first", "picks": "before"},
+    },
 )
 EUROBERT = derived(
     LLAMA,
@@ -211,10 +213,13 @@ EUROBERT = derived(
     n_ctx=8192,
     norm=rmsnorm(1e-5),
     head={"bias": MLP_BIAS},
+    class_heads={
+        "ForSequenceClassification": {
+            "head": {"bias": True, "transform": {"activation": "gelu"}, "labels": EUROBERT_LABELS}
+        }
+    },
     gguf=None,
-    must=(),
     also=NO_PADDING,
-    harmless=keys("classifier_pooling"),
 )
 SMOLLM3 = derived(
     LLAMA,
@@ -236,9 +241,54 @@ SMOLLM3 = derived(
     },
     schedule=Bare(),
     gguf=None,
-    must=(),
     harmless=keys("max_window_layers"),
     also=NO_PADDING,
+)
+BITNET = decoder(
+    "bitnet",
+    "BitNetForCausalLM",
+    vocab=128256,
+    width=2560,
+    d_ff=6912,
+    depth=30,
+    heads=20,
+    kv=5,
+    norm=rmsnorm(1e-5),
+    act="relu2",
+    theta=500_000.0,
+    attention=BIASED | {"out_norm": rmsnorm(1e-5)},
+    ffn={"down_norm": rmsnorm(1e-5)},
+    tensors=(
+        LLAMA_DENSE,
+        renamed({"attn.out_norm": "self_attn.attn_sub_norm", "ffn.down_norm": "mlp.ffn_sub_norm"}, *LAYER),
+    ),
+)
+HUNYUAN_HEAD = size("head_dim", None, null=None)
+
+
+def hunyuan_head(config: Config) -> int:
+    """The width of a head."""
+    derived = size("hidden_size", 4096).read(config) // size("num_attention_heads", 32).read(config)
+    return int(HUNYUAN_HEAD.read(config) or derived)
+
+
+def stretched(rope: Rope) -> StretchedTheta:
+    """A rotation with HunYuan's alpha."""
+    return StretchedTheta(replace(rope, beside=keys("alpha")), hunyuan_head)
+
+
+HUNYUAN = decoder(
+    "hunyuan_v1_dense",
+    "HunYuanDenseV1ForCausalLM",
+    vocab=290943,
+    norm=rmsnorm(1e-5),
+    attention=BIASED | {"qk_norm": {"norm": rmsnorm(1e-5), "over": "head", "when": "after"}},
+    kinds={"layer": {"position": stretched}},
+    tensors=(
+        LLAMA_DENSE,
+        renamed({"attn.q_norm": "self_attn.query_layernorm", "attn.k_norm": "self_attn.key_layernorm"}, *LAYER),
+    ),
+    harmless=keys("eod_token_id"),
 )
 
 # ----------------------------------------------------------------------------------------------------------- Mistral
@@ -261,6 +311,42 @@ MINISTRAL = derived(
     kinds=sliding(4096),
     schedule=Listed(WINDOWS, if_window),
     harmless=frozenset(),
+)
+MINISTRAL3_ROPE: dict[str, Any] = {
+    "n_ctx": size("max_position_embeddings", 262144),
+    "default": {
+        "type": "yarn",
+        "rope_theta": 1_000_000.0,
+        "factor": 16.0,
+        "original_max_position_embeddings": 16384,
+        "beta_fast": 32.0,
+        "beta_slow": 1.0,
+        "mscale_all_dim": 1.0,
+        "mscale": 1.0,
+        "llama_4_scaling_beta": 0.1,
+    },
+    "beside": keys("llama_4_scaling_beta max_position_embeddings"),
+}
+MINISTRAL3 = decoder(
+    "ministral3",
+    "Ministral3ForCausalLM",
+    vocab=131072,
+    d_ff=14336,
+    depth=34,
+    kv=8,
+    d_head=size("head_dim", 128, null=None),
+    n_ctx=262144,
+    norm=rmsnorm(1e-5),
+    attention={"window": window(None)},
+    kinds={
+        "layer": {
+            "position": lambda rope: replace(rope, **MINISTRAL3_ROPE),
+            "temperature": StatedTemperature(Rope(**MINISTRAL3_ROPE)),
+        }
+    },
+    # Read for the layout of caches alone.
+    harmless=keys("layer_types"),
+    also={"pad_token_id": None},
 )
 CWM = decoder(
     "cwm",
@@ -444,6 +530,19 @@ GEMMA2 = decoder(
     ),
 )
 VAULTGEMMA = derived(GEMMA2, "vaultgemma", "VaultGemmaForCausalLM", layer={}, gguf=None, must=())
+# The window of a class that looks both ways is half on each side.
+HALF_WINDOW = Via(size("sliding_window", 4096), lambda size: size // 2 + 1, lambda window: 2 * (window - 1))
+
+
+def gemma3_kinds(window: Lens) -> dict[str, Any]:
+    """Global layers and sliding ones, each with its own theta."""
+    local = {"kind": "sliding_attention", "theta": 10_000.0, "base": "rope_local_base_freq"}
+    return {
+        "global": {"window": None},
+        "sliding": {"window": window, "position": lambda rope: replace(rope, **local)},
+    }
+
+
 GEMMA3 = derived(
     GEMMA2,
     "gemma3_text",
@@ -457,15 +556,7 @@ GEMMA3 = derived(
         "qk_norm": "head",
         "scale": Via(positive("query_pre_attn_scalar", 256), lambda width: width**-0.5, score_width),
     },
-    kinds={
-        "global": {"window": None},
-        "sliding": {
-            "window": window(4096),
-            "position": lambda rope: replace(
-                rope, kind="sliding_attention", theta=10_000.0, base="rope_local_base_freq"
-            ),
-        },
-    },
+    kinds=gemma3_kinds(window(4096)),
     schedule=windows(Key("sliding_window_pattern", LAYERS_OR_NONE, 6, others=("_sliding_window_pattern",))),
     head={"softcap": positive("final_logit_softcapping", None, null=None)},
     tensors=(LLAMA_OUTSIDE, LLAMA_ATTENTION, QK_NORMS, GEMMA_NORMS, LLAMA_FFN),
@@ -473,6 +564,16 @@ GEMMA3 = derived(
     harmless=keys("attn_logit_softcapping cache_implementation hidden_act"),
     gguf=None,
 )
+GEMMA3_ENCODER = derived(
+    GEMMA3,
+    "gemma3_text",
+    stack="encoder",
+    kinds=gemma3_kinds(HALF_WINDOW),
+    when=lambda data: bool(data.get("use_bidirectional_attention")),
+    must=(Must("use_bidirectional_attention", (True,)),),
+    also={"use_bidirectional_attention": True},
+)
+GEMMA3 = derived(GEMMA3, "gemma3_text", forms=(GEMMA3_ENCODER,))
 
 # --------------------------------------------------------------------------------------------------------------- GLM
 
@@ -567,6 +668,8 @@ OLMO3 = derived(
 
 # ------------------------------------------------------------------------------------------------------------ Cohere
 
+# Every head has a weight of its own.
+NORM_OF_EACH = {"norm": layernorm(1e-5, "layer_norm_eps", bias=False), "over": "each"}
 COHERE = decoder(
     "cohere",
     "CohereForCausalLM",
@@ -581,18 +684,19 @@ COHERE = decoder(
     rope={"interleaved": True},
     tie=True,
     layer={"placement": "parallel"},
-    attention=BIASED,
+    attention=BIASED | {"qk_norm": Cases(flag("use_qk_norm", False, null=False), {False: None, True: NORM_OF_EACH})},
     head={"scale": positive("logit_scale", 0.0625, null=None)},
-    must=(Must("use_qk_norm", (False, None)),),
+    tensors=(LLAMA_DENSE, QK_NORMS),
 )
 COHERE2 = derived(
     COHERE,
     "cohere2",
     "Cohere2ForCausalLM",
     theta=10_000.0,
+    attention=BIASED,
     kinds={"global": {"window": None, "position": None}, "sliding": {"window": window(4096)}},
     schedule=windows(PATTERN),
-    must=(),
+    tensors=(LLAMA_DENSE,),
 )
 
 # ------------------------------------------------------------------------------------------- with LayerNorms and biases
@@ -649,9 +753,15 @@ STABLELM = decoder(
     norm=layernorm(1e-5, "layer_norm_eps"),
     partial=0.25,
     layer={"placement": Cases(flag("use_parallel_residual", False), {False: "pre", True: "parallel"})},
-    attention=dict.fromkeys(("q_bias", "k_bias", "v_bias"), flag("use_qkv_bias", False)),
+    attention=dict.fromkeys(("q_bias", "k_bias", "v_bias"), flag("use_qkv_bias", False))
+    | {"qk_norm": Cases(flag("qk_layernorm", False), {False: None, True: NORM_OF_EACH})},
     drop={"attention": dropout("attention_dropout", 0.0), "residual": dropout("hidden_dropout", 0.0)},
-    must=(Must("qk_layernorm", (False,)),),
+    tensors=(
+        LLAMA_DENSE,
+        renamed(
+            {"attn.q_norm": "self_attn.q_layernorm.norms.{e}", "attn.k_norm": "self_attn.k_layernorm.norms.{e}"}, *LAYER
+        ),
+    ),
 )
 PHI_NORMS = {"attn.q_norm": "self_attn.q_layernorm", "attn.k_norm": "self_attn.k_layernorm"}
 LAYER_QK_NORM = {"norm": layernorm(1e-5, "layer_norm_eps"), "over": "head"}
@@ -745,4 +855,7 @@ FAMILIES = (
     STABLELM,
     STARCODER2,
     VAULTGEMMA,
+    BITNET,
+    HUNYUAN,
+    MINISTRAL3,
 )

@@ -6,11 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 from archcalc.hf.config import AMOUNT, COUNT, INDICES, LAYER_OR_LAST, LAYERS_OR_NONE, MAPPING, SIZE, TEXT, Config, Kind
-from archcalc.hf.families.llama_like import GEMMA_NORMS, PATTERN, QWEN_WINDOW, root_of_width, sliding, window
+from archcalc.hf.families.granite_like import MULTIPLIERS, OWN_THETAS, SINKS
+from archcalc.hf.families.llama_like import GEMMA_NORMS, PATTERN, QWEN_WINDOW, root_of_width, sliding, stretched, window
 from archcalc.hf.family import derived
 from archcalc.hf.gguf_map import EXPERT_KEYS, HEAD_DIM, SIZES, STRAIGHT, GgufMap
 from archcalc.hf.lens import REQUIRED, Cases, Given, Key, Must, Unless, Via, Word
-from archcalc.hf.rope import MSCALES, OwnTheta, Rotates
+from archcalc.hf.rope import MSCALES, Rotates
 from archcalc.hf.spellings import TIED, TIED_EXPERTS
 from archcalc.hf.stack import INDEX, Both, DenseFirst, Interval, Listed, Schedule, Sparse
 from archcalc.hf.templates.decoder import BIASED, LAYER, MLP_BIAS, OUT_NORMS, WINDOWS, crossed, decoder, windows
@@ -74,7 +75,6 @@ SHARED_EXPERT = renamed(
     "layers.{i}.ffn.shared.",
     "model.layers.{i}.mlp.shared_expert.",
 )
-SINKS = Holds("model.layers.{i}.self_attn.sinks", ("layers.{i}.attn.sinks",))
 GATE, UP, DOWN = (f"layers.{{i}}.ffn.experts.{part}" for part in ("gate", "up", "down"))
 EXPERTS = "model.layers.{i}.mlp.experts"
 
@@ -864,12 +864,6 @@ GRANITE_SHARED_TENSORS = (
     joined(("layers.{i}.ffn.shared.gate", "layers.{i}.ffn.shared.up"), "model.layers.{i}.shared_mlp.input_linear"),
     same("layers.{i}.ffn.shared.down", "model.layers.{i}.shared_mlp.output_linear"),
 )
-GRANITE_SCALES: dict[str, Any] = {
-    "layer": {"scale": positive("residual_multiplier", 1.0)},
-    "attention": BIASED | {"scale": positive("attention_multiplier", 1.0)},
-    "outside": {"embedding": {"scale": positive("embedding_multiplier", 1.0)}},
-    "head": {"scale": Via(positive("logits_scaling", 1.0), lambda scale: 1 / scale, lambda scale: 1 / scale)},
-}
 GRANITE_MOE = decoder(
     "granitemoe",
     "GraniteMoeForCausalLM",
@@ -883,7 +877,7 @@ GRANITE_MOE = decoder(
             r"\.block_sparse_moe\.router\.layer\.": ".block_sparse_moe.router.",
         },
     ),
-    **GRANITE_SCALES,
+    **MULTIPLIERS,
 )
 GRANITE_MOE_SHARED = derived(
     GRANITE_MOE,
@@ -896,14 +890,8 @@ GRANITE_MOE_SWA = derived(
     GRANITE_MOE_SHARED,
     "granitemoe_swa",
     "GraniteMoeSWAForCausalLM",
-    attention={**GRANITE_SCALES["attention"], "sinks": True},
-    kinds={
-        "global": {"window": None, "position": OwnTheta},
-        "sliding": {"window": size("sliding_window", 128), "position": OwnTheta},
-    },
-    schedule=windows(4, full=0),
-    lists={"layer_rope_theta": "layer_rope_theta"},
     tensors=(*GRANITE_TENSORS, *GRANITE_SHARED_TENSORS, SINKS),
+    **OWN_THETAS,
 )
 
 # ------------------------------------------------------------------------------------------- gated, by kinds, by layer
@@ -1075,6 +1063,7 @@ HUNYUAN_MOE = decoder(
         normalise=True,
         n_shared=1,
     ),
+    kinds={"layer": {"position": stretched}},
     lists={"moe_topk": "num_experts_per_tok"},
     tensors=(
         LLAMA_OUTSIDE,

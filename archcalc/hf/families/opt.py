@@ -4,7 +4,7 @@ from archcalc.hf.config import Config
 from archcalc.hf.family import Family
 from archcalc.hf.lens import Cases, Given, Template
 from archcalc.hf.spellings import Spelling
-from archcalc.hf.templates.gpt_like import Sizes, gpt_layer, gpt_like, root_scaled
+from archcalc.hf.templates.gpt_like import Sizes, gpt_layer, gpt_like, idle_cross, root_scaled
 from archcalc.hf.tensors import TensorMap, renamed, same, table
 from archcalc.hf.vocabulary import Narrow, activation, biases, dropout, flag, keys, layers, size, tied
 
@@ -102,7 +102,7 @@ def xglm() -> Template:
         attention=biases(True),
         d_ff=size("ffn_dim", 4096),
         activation=activation("gelu", "activation_function"),
-    )
+    ) | idle_cross(sizes)
     rate = dropout("dropout", 0.1)
     return gpt_like(
         sizes,
@@ -139,6 +139,11 @@ def tensors(base: str, head: str, last: str) -> TensorMap:
                 "attn.v": "self_attn.v_proj",
                 "attn.out": "self_attn.out_proj",
                 "attn_norm": "self_attn_layer_norm",
+                "cross.q": "encoder_attn.q_proj",
+                "cross.k": "encoder_attn.k_proj",
+                "cross.v": "encoder_attn.v_proj",
+                "cross.out": "encoder_attn.out_proj",
+                "cross_norm": "encoder_attn_layer_norm",
                 "ffn.up": "fc1",
                 "ffn.down": "fc2",
                 "ffn_norm": "final_layer_norm",

@@ -12,7 +12,7 @@ T5_HEAD = Cases(
     flag("tie_word_embeddings", True),
     {
         True: {"tied": True, "scale": Cases(flag("scale_decoder_outputs", True), {False: None, True: SCALE})},
-        False: {"tied": False, "scale": None},
+        False: {"tied": False, "scale": Cases(flag("scale_decoder_outputs", False), {False: None, True: SCALE})},
     },
 )
 # No head of mT5's class is scaled, tied or not.

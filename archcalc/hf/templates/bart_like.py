@@ -107,8 +107,8 @@ class Bart:
         """Return √d_model."""
         return math.sqrt(self.width.read(config))
 
-    def layer(self, side: str) -> dict[str, Any]:
-        """Return a layer of the encoder or the decoder."""
+    def layer(self, side: str, *, alone: bool = False) -> dict[str, Any]:
+        """Return a layer of the encoder or the decoder, which `alone` keeps its cross-attention."""
         others = ("num_attention_heads",) if side == self.names.main else ()
         n_heads = size(f"{side}_attention_heads", self.defaults.n_heads, others=others)
         attention = {"kind": "gqa", "n_heads": n_heads, **biases(True)}
@@ -117,6 +117,7 @@ class Bart:
             "placement": self.placement,
             "attention": attention,
             "cross": attention if side == "decoder" else None,
+            "cross_reads": "nothing" if alone else "source",
             "ffn": {
                 "kind": "plain",
                 "d_ff": size(f"{side}_ffn_dim", self.defaults.d_ff),
@@ -125,8 +126,8 @@ class Bart:
             },
         }
 
-    def stack(self, side: str) -> Stack:
-        """Return the encoder or the decoder."""
+    def stack(self, side: str, *, alone: bool = False) -> Stack:
+        """Return the encoder or the decoder, `alone` without an encoder."""
         n_layers = self.defaults.n_layers[side == "decoder"]
         others = ("num_hidden_layers",) if side == self.names.main else ()
         around = {
@@ -134,7 +135,8 @@ class Bart:
             **(self.norm_of_tokens() if side == self.norms_tokens else {"embed_norm": _if(self.embed_norm)}),
             "final_norm": _if(self.final_norm),
         }
-        return Stack(layers(n_layers, f"{side}_layers", others=others), {"layer": self.layer(side)}, around=around)
+        kinds = {"layer": self.layer(side, alone=alone)}
+        return Stack(layers(n_layers, f"{side}_layers", others=others), kinds, around=around)
 
     @property
     def scaled(self) -> Key:
@@ -161,7 +163,7 @@ class Bart:
             "n_ctx": size("max_position_embeddings", self.defaults.n_ctx),
             "d_model": self.width,
             "embedding": {"scale": Cases(self.scaled, {False: None, True: Given(self.root)})},
-            "decoder": self.stack("decoder"),
+            "decoder": self.stack("decoder", alone=True),
             "head": tied(True),
             "dropout": {
                 "embedding": rate,
@@ -225,6 +227,7 @@ def decoder_alone(
     bart: Bart,
     must: tuple[Must, ...] = (),
     harmless: frozenset[str] = frozenset(),
+    also: Mapping[str, Any] | None = None,
     head: str = "lm_head",
 ) -> Family:
     """Return the row of the class `causal`, a decoder that keeps its cross-attention though there is no encoder."""
@@ -236,6 +239,7 @@ def decoder_alone(
         must,
         IGNORED | OF_ENCODERS | harmless,
         spelling=bart.causal_spelling(head),
+        also=also or {},
     )
 
 
@@ -253,7 +257,7 @@ def bart_like(
 
     `must_pair`: rules for the encoder-decoder alone.
     """
-    alone = decoder_alone(model_type, causal, bart, must, harmless) if causal else None
+    alone = decoder_alone(model_type, causal, bart, must, harmless, also) if causal else None
     return Family(
         model_type,
         (conditional,),

@@ -8,6 +8,7 @@ from typing import Any, final
 
 from archcalc.hf.config import Config
 from archcalc.hf.family import Family, builder
+from archcalc.hf.heads import EVERY_TOKEN, LABELS, NONE, scores
 from archcalc.hf.lens import Cases, Draft, Key, Lens, MismatchError, Must, Template, names, read, write
 from archcalc.hf.spellings import GAMMA, Spelling
 from archcalc.hf.stack import Shared, Stack
@@ -17,6 +18,17 @@ from archcalc.hf.vocabulary import flag, keys
 TIED = flag("tie_word_embeddings", True)
 # Where a head is untied, its class keeps the bias that it was tied to.
 SECOND_BIAS = {"name": "second_bias", "axes": ("vocab_size",), "component": "head", "storage": "trainable"}
+
+# What a class that was trained to tell whether one sentence follows another holds for it.
+SENTENCE_PAIR = tuple(
+    {"name": name, "axes": axes, "component": "other", "storage": "trainable"}
+    for name, axes in {
+        "pooler.weight": ("d_model", "d_model"),
+        "pooler.bias": ("d_model",),
+        "relation.weight": (2, "d_model"),
+        "relation.bias": (2,),
+    }.items()
+)
 
 # Modules by the canonical names they hold, as BERT's port names them.
 AROUND = {
@@ -60,8 +72,10 @@ class BertLike:
     beside those that all have. `head_activation`: that of the head's transform (left out: the layers').
     `head_width`: what an untied head's matrix reads. `head_first`: transformers names a tied table after the head.
     `tables`, `token_dropout`: the embedding's, where the class has a key for them. `extras`: what the class holds and
-    no logits use. `stored_names`, `stored_rows`: how files name modules, and what they fuse. `computed`: canonical
-    names of what follows from the config. The others are fields of `Family`.
+    no logits use. `pooler`: the activation of the bare model's pooler (None: it has none); `classifier`: that of the
+    dense layer before a text's labels; `class_heads`: of further classes. `stored_names`, `stored_rows`: how files
+    name modules, and what they fuse. `computed`: canonical names of what follows from the config. The others are fields
+    of `Family`.
     """
 
     model_type: str
@@ -90,6 +104,9 @@ class BertLike:
     tied: Template = TIED
     head_width: Template = None
     transform: bool = True
+    pooler: Template = "tanh"
+    classifier: Template = "tanh"
+    class_heads: Mapping[str, Template] = field(default_factory=dict)
     extras: tuple[Mapping[str, Any], ...] = ()
     head_activation: str | None = None
     dropout: Key
@@ -122,6 +139,7 @@ def bert_like(model_type: str, *classes: str, **switches: Any) -> Family:
         harmless=keys(row.harmless),
         also=row.also,
         spelling=_spelling(row),
+        class_heads=_heads(row),
     )
     if row.is_causal is None:
         return encoder
@@ -169,11 +187,42 @@ def _head(row: BertLike) -> Template:
     return head | {"d_in": width}
 
 
+def _heads(row: BertLike) -> dict[str, Template]:
+    """Return what the other classes hold: all pool but those that score tokens."""
+    pooled: dict[str, Any] = {"reads": "pooled" if row.classifier else "first"}
+    choice = row.pooler or row.classifier
+    kept: dict[str, Template] = {"extras": tuple(dict(one) for one in row.extras)} if row.extras else {}
+    no_extras: dict[str, Template] = {"extras": ()} if row.head_names.bias_twice else {}
+    heads = {
+        "Model": NONE | _pooler(row.pooler),
+        "Encoder": NONE | _pooler(row.pooler),
+        "ForSequenceClassification": {"head": scores(LABELS, **pooled)} | _pooler(row.classifier),
+        "ForTokenClassification": EVERY_TOKEN,
+        "ForQuestionAnswering": EVERY_TOKEN,
+        "ForQuestionAnsweringSimple": EVERY_TOKEN,
+    }
+    if choice:
+        heads["ForMultipleChoice"] = {"head": scores(1, reads="pooled")} | _pooler(choice)
+        heads["ForNextSentencePrediction"] = {"head": scores(2, reads="pooled")} | _pooler(choice)
+    if row.pooler:
+        heads["ForPreTraining"] = {"extras": _with_second_bias(row, (*row.extras, *SENTENCE_PAIR))}
+    every = heads | dict(row.class_heads)
+    return {kind: head and no_extras | kept | head for kind, head in every.items()}
+
+
+def _pooler(act: Template) -> Template:
+    return {"pooler": {"activation": act}} if act else {}
+
+
 def _extras(row: BertLike) -> Template:
-    extras = tuple(dict(one) for one in row.extras)
-    if row.head_names.bias_twice:
-        return {"extras": Cases(TIED, {True: extras, False: (*extras, SECOND_BIAS)})}
+    extras = _with_second_bias(row, row.extras)
     return {"extras": extras} if extras else {}
+
+
+def _with_second_bias(row: BertLike, extras: tuple[Mapping[str, Any], ...]) -> Template:
+    """Return extras, with the second bias of an untied head where there are two."""
+    plain = tuple(dict(one) for one in extras)
+    return Cases(TIED, {True: plain, False: (*plain, SECOND_BIAS)}) if row.head_names.bias_twice else plain
 
 
 def _stack(row: BertLike) -> Stack | Shared:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from archcalc.hf.config import Config
-from archcalc.hf.family import Family, builder
+from archcalc.hf.family import Family, Row, builder
 from archcalc.hf.lens import Key, Lens, Template
 from archcalc.hf.rope import Rope
 from archcalc.hf.spellings import TIED
@@ -71,6 +71,7 @@ def decoder(
     drop: Mapping[str, Any] | None = None,
     stack: str = "decoder",
     tensors: tuple[Any, ...] = LLAMA_DENSE,
+    forms: tuple[Row, ...] = (),
     **row: Any,
 ) -> Family:
     """Return a family whose config has LLaMA's keys. Each number is the class's default.
@@ -80,7 +81,7 @@ def decoder(
     rotation. `feed`: a feed-forward that is none of LLaMA's at all; `feeds`: one for each kind of layer (None:
     LLaMA's). `d_head` None: the key may be left out, and is then width / heads. `partial`: the default of
     `partial_rotary_factor`, where the class reads it. `lists`, `by_index`: as of `Stack`. `wire` turns a kind's layer
-    into one with explicit branches. `row`: the row's own fields.
+    into one with explicit branches. `forms`: rows of the type's other forms. `row`: the row's own fields.
     """
     n_heads, d_model = size("num_attention_heads", heads), size("hidden_size", width)
     context = size("max_position_embeddings", n_ctx)
@@ -126,7 +127,8 @@ def decoder(
         "dropout": {"attention": dropout("attention_dropout", 0.0, null=0.0)} if drop is None else drop,
         **outside,
     }
-    return Family(model_type, classes, template, table(*tensors), **{"spelling": TIED, **row})
+    more = {"spelling": TIED, "forms": tuple(form.family for form in forms), **row}
+    return Family(model_type, classes, template, table(*tensors), **more)
 
 
 def crossed(kinds: Mapping[str, Any], feeds: Mapping[str, Template]) -> dict[str, Any]:

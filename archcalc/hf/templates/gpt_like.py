@@ -9,7 +9,7 @@ from typing import Any
 from archcalc.hf.config import Config
 from archcalc.hf.lens import Cases, Given, Key, Lens, Template
 from archcalc.hf.stack import Stack
-from archcalc.hf.vocabulary import dropout, flag, layers, size
+from archcalc.hf.vocabulary import biases, dropout, flag, layers, size
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,16 @@ def gpt_layer(
         "placement": placement,
         "attention": {"kind": "gqa", "n_heads": sizes.n_heads, **attention},
         "ffn": {"kind": "plain", "d_ff": d_ff, "activation": activation, "bias": ffn_bias},
+    }
+
+
+def idle_cross(sizes: Sizes) -> dict[str, Template]:
+    """Return the cross-attention that a layer keeps without an encoder if `add_cross_attention`, with biases."""
+    attention = {"kind": "gqa", "n_heads": sizes.n_heads, **biases(True)}
+    is_kept = flag("add_cross_attention", False)
+    return {
+        "cross": Cases(is_kept, {False: None, True: attention}),
+        "cross_reads": Cases(is_kept, {False: "source", True: "nothing"}),
     }
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from archcalc.interp.trace.parts import Rows, Where
 from archcalc.spec import Spec
-from archcalc.spec.branches import arm_norm, branches, names, stream_names
+from archcalc.spec.branches import arm_norm, computed, names, stream_names
 from archcalc.spec.groups import key_indices, layers_of, weight_indices
 from archcalc.spec.layer import Arm, Branch, Layer, Stack
 from archcalc.spec.model import Reads
@@ -145,7 +145,7 @@ class _Layer:
     def steps(self, last: str) -> Iterator[Step]:
         yield self._step("resid_pre", "residual", last)
         now = f"{self.at}resid_pre"
-        for branch, left in zip(branches(self.layer), stream_names(self.layer), strict=True):
+        for branch, left in zip(computed(self.layer), stream_names(self.layer), strict=True):
             yield from self._branch(branch, now, left)
             now = f"{self.at}{left}"
 

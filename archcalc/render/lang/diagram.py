@@ -51,6 +51,7 @@ WORDS: Sentences = {
     "mqa": ("multi-query attention", "多查询注意力"),
     "mla": ("latent attention (MLA)", "潜在注意力（MLA）"),
     "cross": ("cross-attention", "交叉注意力"),
+    "idle": ("stored, never computed", "仅存储，不参与计算"),
     "scale": ("× {value}", "× {value}"),
     "heads": ("{n} heads × {width}", "{n} 个头 × {width}"),
     "kv_heads": ("{n} key/value heads", "{n} 个键/值头"),

@@ -15,10 +15,12 @@ _ACTIVATIONS: Sentences = {
     "gelu_10": ("gelu, clamped to ±10", "限制在 ±10 之内的 gelu"),
     "quick_gelu": ("gelu, approximated as x·σ(1.702x)", "gelu 的近似 x·σ(1.702x)"),
     "silu": ("x·σ(x), also called swish", "x·σ(x)，又称 swish"),
-    "hardswish": ("x · relu6(x + 3) / 6", "x · relu6(x + 3) / 6"),
-    "mish": ("x · tanh(ln(1 + eˣ))", "x · tanh(ln(1 + eˣ))"),
-    "sigmoid": ("1 / (1 + e⁻ˣ)", "1 / (1 + e⁻ˣ)"),
+    "hardswish": ("x · relu6(x + 3) / 6", "x · relu6(x + 3) / 6，swish 的分段近似"),
+    "mish": ("x · tanh(ln(1 + eˣ))", "x · tanh(ln(1 + eˣ))，平滑的激活函数"),
+    "sigmoid": ("1 / (1 + e⁻ˣ)", "1 / (1 + e⁻ˣ)，S 形函数"),
     "tanh": ("the hyperbolic tangent", "双曲正切"),
+    "laplace": ("a normal distribution's Φ, near relu squared (MEGA)", "正态分布函数 Φ，近似 relu 的平方（MEGA）"),
+    "sqrt_softplus": ("√ln(1 + eˣ)", "√ln(1 + eˣ)"),
     "clamped_swish": (
         "quick_gelu held to 7 at most (gpt-oss); as a mapping, with numbers of its own",
         "上限为 7 的 quick_gelu（gpt-oss）；写成映射时可另给数值",
@@ -63,6 +65,12 @@ _SPEC: Sentences = {
     "extras": ("tensors that the model's class holds and no logits use", "模型类持有但 logits 不使用的张量"),
     "dropout": ("what training drops at random, by place", "训练时各处随机丢弃的比例"),
     "claims": ("published figures, checked against this spec", "与本规格核对的已发表数字"),
+    "provenance": ("what reading the file left aside or assumed", "读取文件时忽略或假定的内容"),
+}
+_PROVENANCE: Sentences = {
+    "": ("what reading a file left aside or assumed", "读取文件时忽略或假定的内容"),
+    "ignored": ("keys that the model's class does not know", "模型类不认识的键"),
+    "assumed": ("what the file does not state", "文件未说明而假定的内容"),
 }
 _EMBEDDING: Sentences = {
     "": ("the token table", "词元表"),
@@ -159,6 +167,12 @@ _LAYER: Sentences = {
         "how a decoder looks at the encoder's states; none: not at all",
         "解码器如何关注编码器的状态；无：不关注",
     ),
+    "cross_reads": ("what cross-attention looks at", "交叉注意力关注什么"),
+    "cross_reads.source": ("the encoder's states", "编码器的状态"),
+    "cross_reads.nothing": (
+        "nothing: it is stored, never computed (BartForCausalLM)",
+        "无：仅存储，不参与计算（BartForCausalLM）",
+    ),
     "ffn": ("the feed-forward network, each token by itself; none: none", "逐词元的前馈网络；无：没有"),
     **_RESIDUAL,
     "branches": (
@@ -201,6 +215,7 @@ _ARM: Sentences = {
     "reads.stream": ("the layer's own stream", "本层自己的残差流"),
     "reads.source": ("the encoder's states", "编码器的状态"),
     "reads.shared": ("nothing: those of an earlier layer are read", "不计算：读取之前某层的键和值"),
+    "reads.nothing": ("nothing: stored, never computed", "无：仅存储，不参与计算"),
 }
 _LAYER_NORM: Sentences = {
     "": ("centred and divided by the standard deviation", "减去均值再除以标准差"),
@@ -613,6 +628,7 @@ _CLAIM: Sentences = {
 
 _PARTS: dict[str, Sentences] = {
     "Spec": _SPEC,
+    "Provenance": _PROVENANCE,
     "Embedding": _EMBEDDING,
     "Factor": _FACTORISED,
     "Table": _TABLE,

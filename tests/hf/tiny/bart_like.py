@@ -14,6 +14,17 @@ SIDES = {
     "max_position_embeddings": 64,
 }
 SEAMLESS = {"hidden_size" if name == "d_model" else name: value for name, value in SIDES.items()}
+# The classes of their decoders alone.
+ALONE = {
+    "bart": "BartForCausalLM",
+    "mbart": "MBartForCausalLM",
+    "pegasus": "PegasusForCausalLM",
+    "blenderbot": "BlenderbotForCausalLM",
+    "blenderbot-small": "BlenderbotSmallForCausalLM",
+    "plbart": "PLBartForCausalLM",
+    "mvp": "MvpForCausalLM",
+    "marian": "MarianForCausalLM",
+}
 TYPES = ("bart", "mbart", "pegasus", "blenderbot", "blenderbot-small", "plbart", "mvp", "m2m_100")
 
 CONFIGS = {
@@ -21,5 +32,11 @@ CONFIGS = {
     "m2m_100:padding": SIDES | {"pad_token_id": 4},
     **{f"{name}:small": SEAMLESS | {"activation_function": "gelu"} for name in ("seamless_m4t", "seamless_m4t_v2")},
     "bart:relu": SIDES | {"activation_function": "relu"},
+    **{
+        f"{name}:alone": SIDES | {"architectures": [kind], "is_encoder_decoder": False, "pad_token_id": 0}
+        for name, kind in ALONE.items()
+    },
+    "trocr:small": SIDES | {"scale_embedding": True},
+    "trocr:sinusoids": SIDES | {"use_learned_position_embeddings": False, "layernorm_embedding": False},
     "plbart:unscaled": SIDES | {"scale_embedding": False},
 }

@@ -11,6 +11,8 @@ CONFIGS = {
     "gpt2:unscaled": GPT2 | {"scale_attn_weights": False},
     "gpt2:by depth": GPT2 | {"scale_attn_by_inverse_layer_idx": True},
     "gpt2:by depth, unscaled": GPT2 | {"scale_attn_by_inverse_layer_idx": True, "scale_attn_weights": False},
+    "gpt2:crossing": GPT2 | {"add_cross_attention": True},
+    "gpt_bigcode:crossing": GPT2 | {"add_cross_attention": True, "multi_query": False},
     "gpt-sw3:small": GPT2 | {"n_inner": 50},
     "gpt_bigcode:small": GPT2 | {"n_inner": 50, "scale_attn_weights": False},
     "gpt_bigcode:all heads": GPT2 | {"multi_query": False, "activation_function": "relu", "tie_word_embeddings": False},
@@ -29,8 +31,12 @@ CONFIGS = {
     "xglm:small": {"vocab_size": 96, "d_model": 32, "num_layers": 3, "attention_heads": 4, "ffn_dim": 40},
     "xglm:unscaled": {"vocab_size": 96, "d_model": 32, "num_layers": 2, "attention_heads": 4, "ffn_dim": 40}
     | {"scale_embedding": False, "activation_function": "relu"},
+    "xglm:crossing": {"vocab_size": 96, "d_model": 32, "num_layers": 2, "attention_heads": 4, "ffn_dim": 40}
+    | {"add_cross_attention": True},
     "falcon:serial": SMALL | {"parallel_attn": False, "bias": True, "multi_query": False},
     "bloom:skips normed": {"vocab_size": 96, "hidden_size": 32, "n_layer": 3, "n_head": 4}
     | {"apply_residual_connection_post_layernorm": True, "tie_word_embeddings": False},
+    "gpt2:laplace": GPT2 | {"activation_function": "laplace"},
+    "opt:root of softplus": SMALL | {"ffn_dim": 40, "activation_function": "sqrtsoftplus"},
     "opt:untied": SMALL | {"ffn_dim": 40, "max_position_embeddings": 64, "tie_word_embeddings": False},
 }

@@ -35,10 +35,29 @@ BY_KIND = {
     }
 }
 GEMMA = RMS | {"head_dim": 12, "sliding_window": 5, "query_pre_attn_scalar": 7}
+MULTIPLIED = RMS | {
+    "embedding_multiplier": 3.0,
+    "logits_scaling": 0.4,
+    "residual_multiplier": 0.7,
+    "attention_multiplier": 0.2,
+}
+# A context that was stretched, and queries that grow within eleven tokens.
+GROWING = {
+    "rope_parameters": {
+        "rope_type": "yarn",
+        "rope_theta": 77.0,
+        "factor": 16.0,
+        "original_max_position_embeddings": 4,
+        "llama_4_scaling_beta": 0.6,
+    }
+}
+ALPHA = {"rope_scaling": {"type": "dynamic", "alpha": 50.0, "factor": 1.0}, "rope_theta": 77.0}
+MODERN = BASE | {"pad_token_id": 0, "norm_eps": 0.03, "local_attention": 6}
 
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "llama:partial": RMS | {"partial_rotary_factor": 0.5},
+    "llama:dynamic": RMS | {"rope_scaling": {"type": "dynamic", "factor": 2.5}},
     "llama:own heads": RMS | {"head_dim": 20} | THETA,
     "mistral:layer types": RMS | {"sliding_window": 5} | MIXED,
     "qwen2:own heads": RMS | {"head_dim": 12},
@@ -46,10 +65,62 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "mixtral:layer types": RMS | {"num_local_experts": 5, "sliding_window": 5} | MIXED,
     "phi:scaled": LAYER | {"rope_parameters": LLAMA3 | {"partial_rotary_factor": 0.5}},
     "gemma2:own caps": GEMMA | {"attn_logit_softcapping": 2.0, "final_logit_softcapping": None},
+    "apertus:default switches": RMS,
+    "apertus:other activation": RMS | {"hidden_act": "relu2", "attention_bias": True} | THETA,
+    "apertus:stretched": RMS | {"tie_word_embeddings": True, "rope_parameters": LLAMA3},
+    "bitnet:plain": RMS,
+    "bitnet:biased": RMS | {"attention_bias": True, "tie_word_embeddings": True} | THETA,
+    "granite:plain": RMS,
+    "granite:multiplied": MULTIPLIED | BIASED | THETA,
+    "granite_swa:windows": MULTIPLIED | {"sliding_window": 5, "tie_word_embeddings": False},
+    "granite_swa:thetas": MULTIPLIED | {"sliding_window": 5, "layer_rope_theta": [20.0, 0, 300.0, 0]} | MIXED | BIASED,
+    "hunyuan_v1_dense:plain": RMS | {"head_dim": 8} | THETA,
+    "hunyuan_v1_dense:own heads": RMS | {"head_dim": 12, "attention_bias": True, "tie_word_embeddings": True},
+    "hunyuan_v1_dense:alpha": RMS | {"head_dim": 8} | ALPHA,
+    "hyperclovax:default switches": RMS,
+    "hyperclovax:multiplied": MULTIPLIED | BIASED | {"head_dim": 12, "tie_word_embeddings": True} | THETA,
+    "hyperclovax:without norms after": MULTIPLIED | {"use_post_norm": False},
+    "ministral3:default switches": RMS | {"head_dim": 8},
+    "ministral3:growing": RMS | {"head_dim": 12, "sliding_window": 5} | GROWING,
+    "nanochat:default switches": BASE | {"rms_norm_eps": 0.03},
+    "nanochat:biased": RMS | {"attention_bias": True, "final_logit_softcapping": 2.0} | THETA,
+    "nanochat:uncapped": RMS | {"final_logit_softcapping": None, "tie_word_embeddings": True},
+    "nemotron:default switches": GROUPED | {"norm_eps": 0.03},
+    "nemotron:biased": GROUPED | {"norm_eps": 0.03, "head_dim": 12, "partial_rotary_factor": 0.34} | BIASED,
+    "nemotron:odd": GROUPED | {"norm_eps": 0.03, "head_dim": 12, "partial_rotary_factor": 0.25},
+    "nemotron:tied": GROUPED | {"tie_word_embeddings": True, "hidden_act": "gelu"} | THETA,
+    "modernbert:default switches": MODERN,
+    "modernbert:biased": MODERN
+    | {"classifier_bias": True, "norm_bias": True, "classifier_activation": "relu", "hidden_activation": "silu"}
+    | {"tie_word_embeddings": False, "global_rope_theta": 30.0, "local_rope_theta": 9.0}
+    | BIASED,
+    "modernbert:unbiased head": MODERN | {"decoder_bias": False, "local_attention": 5, "global_attn_every_n_layers": 2},
+    "modernbert:mixed": MODERN
+    | {"layer_types": ["sliding_attention", "full_attention", "sliding_attention", "full_attention"]}
+    | BY_KIND,
+    "modernbert-decoder:default switches": MODERN,
+    "modernbert-decoder:biased": MODERN
+    | {"classifier_bias": True, "norm_bias": True, "tie_word_embeddings": False, "local_attention": 9}
+    | BIASED
+    | BY_KIND,
+    "modernbert-decoder:mixed": MODERN
+    | {"layer_types": ["sliding_attention", "full_attention", "full_attention", "sliding_attention"]}
+    | {"decoder_bias": False, "local_rope_theta": 9.0},
+    "ultrabert:default switches": RMS | {"sliding_window": 3, "prediction_head_size": 20},
+    "ultrabert:biased": RMS
+    | {"sliding_window": 2, "prediction_head_size": 20, "head_dim": 12, "tie_word_embeddings": True}
+    | BIASED
+    | MIXED
+    | BY_KIND,
+    "ultrabert:older spelling": RMS
+    | {"attention_windows": [0, 2, 2, 0], "rope_theta": [300.0, 20.0, 20.0, 300.0], "prediction_head_size": 20},
+    "esmc:plain": BASE,
+    "esmc:biased": BASE | {"tie_word_embeddings": True} | BIASED | THETA,
     "arcee:plain": RMS,
     "arcee:biased": RMS | BIASED | {"head_dim": 12},
     "cohere:default switches": LAYER | {"logit_scale": 0.3},
     "cohere:untied": LAYER | {"tie_word_embeddings": False, "attention_bias": True} | THETA,
+    "cohere:normed queries": LAYER | {"use_qk_norm": True, "logit_scale": 0.3},
     "cohere2:pattern": LAYER | {"sliding_window": 5, "sliding_window_pattern": 2, "logit_scale": 2.0},
     "cohere2:mixed": LAYER | {"sliding_window": 5, "attention_bias": True} | MIXED,
     "cwm:default switches": RMS | {"head_dim": 12, "sliding_window": 5},
@@ -67,6 +138,8 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "gemma3_text:older ropes": GEMMA
     | {"rope_theta": 900.0, "rope_local_base_freq": 30.0, "rope_scaling": {"rope_type": "linear", "factor": 8.0}},
     "gemma3_text:capped": GEMMA | {"attn_logit_softcapping": 2.0, "final_logit_softcapping": 3.0} | MIXED,
+    "gemma3_text:both ways": GEMMA | {"use_bidirectional_attention": True, "sliding_window": 6} | BY_KIND,
+    "gemma3_text:both ways, mixed": GEMMA | {"use_bidirectional_attention": True, "sliding_window": 3} | MIXED,
     "glm:default switches": RMS | {"head_dim": 12},
     "glm:unbiased": RMS | {"head_dim": 12, "attention_bias": False, "partial_rotary_factor": 0.34},
     "glm4:default switches": RMS | {"head_dim": 12},
@@ -97,6 +170,9 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "smollm3:mixed": RMS | {"no_rope_layers": [0, 1, 0, 1], "sliding_window": 5, "use_sliding_window": True} | MIXED,
     "stablelm:plain": LAYER,
     "stablelm:parallel": LAYER | {"use_parallel_residual": True, "use_qkv_bias": True, "partial_rotary_factor": 0.5},
+    "stablelm:normed queries": LAYER | {"qk_layernorm": True},
+    "stablelm:normed queries, parallel": LAYER
+    | {"qk_layernorm": True, "use_parallel_residual": True, "num_key_value_heads": 1, "partial_rotary_factor": 0.5},
     "starcoder2:default switches": GROUPED | {"norm_epsilon": 0.03},
     "starcoder2:sliding": GROUPED | {"sliding_window": 5, "use_bias": False, "tie_word_embeddings": False} | THETA,
     "vaultgemma:plain": GEMMA,

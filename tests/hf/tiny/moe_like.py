@@ -94,6 +94,9 @@ CONFIGS: dict[str, dict[str, Any]] = {
     | {"shared_intermediate_size": 20, "sliding_window": 5, "layer_rope_theta": [500.0, 0, 20.0, 0]},
     "hunyuan_v1_moe:one expert": RMS | HEAD,
     "hunyuan_v1_moe:experts": TOP_2 | HEAD | {"num_experts": 6, "attention_bias": True} | THETA,
+    "hunyuan_v1_moe:alpha": RMS
+    | HEAD
+    | {"rope_scaling": {"type": "dynamic", "alpha": 50.0, "factor": 1.0}, "rope_theta": 77.0},
     "hunyuan_v1_moe:by layer": RMS | HEAD | {"num_experts": 6, "moe_topk": [2, 1, 1, 4]},
     "hy_v3:default switches": HY_V3,
     "hy_v3:mixed": HY_V3 | BIASED | FEEDS | {"num_shared_experts": 2, "enable_moe_fp32_combine": False} | THETA,

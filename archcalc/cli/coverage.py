@@ -1,0 +1,27 @@
+"""`archcalc coverage`."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from archcalc.cli.options import output
+from archcalc.coverage import covered, model_types
+from archcalc.render.coverage import data, page
+from archcalc.render.output import Format, emit
+
+
+@click.command("coverage")
+@click.argument("pattern", default="*")
+@output
+def command(pattern: str, form: Format, output: str | None, no_color: bool) -> None:
+    """Compare every model type with transformers: parameters, FLOPs, logits, cached decoding.
+
+    PATTERN is part of a model type's name (qwen), or a pattern (qwen*). Each type is built small, with random weights,
+    which takes about a second.
+    """
+    names = model_types(pattern)
+    with click.progressbar(names, label="comparing", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
+        found = [covered(name) for name in bar]
+    emit(lambda: page(found), lambda: data(found), form, output=output, color=not no_color)

@@ -1,0 +1,313 @@
+"""Encoders like LLaMA whose heads have a transform: ModernBERT (and its decoder), UltraBERT, ESM C."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, final
+
+from archcalc.hf.config import POSITIVE, SIZE, Config, Kind
+from archcalc.hf.families.llama_like import NO_PADDING
+from archcalc.hf.family import derived
+from archcalc.hf.lens import Draft, Equal, Given, Key, Lens, Must, Via
+from archcalc.hf.rope import Rope
+from archcalc.hf.spellings import Spelling
+from archcalc.hf.stack import FirstApart, Listed
+from archcalc.hf.templates.decoder import BIASED, LAYER, MLP_BIAS, WINDOWS, decoder, windows
+from archcalc.hf.tensors import joined, renamed, same
+from archcalc.hf.vocabulary import (
+    LLAMA_ATTENTION,
+    LLAMA_DENSE,
+    LLAMA_FFN,
+    LLAMA_NORMS,
+    LLAMA_OUTSIDE,
+    QK_NORMS,
+    QKV,
+    activation,
+    dropout,
+    flag,
+    keys,
+    layernorm,
+    layers,
+    size,
+)
+from archcalc.spec.document import Document
+
+# -------------------------------------------------------------------------------------------------------- ModernBERT
+
+
+def without_first_norm(kind: str, layer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Let the first layer's attention read the states as the embedding's norm left them."""
+    if not kind.startswith("first_"):
+        return layer
+    arms = {name: ({"name": name, "part": layer[part]},) for name, part in (("attn", "attention"), ("ffn", "ffn"))}
+    return {
+        "branches": (
+            {"norm_in": None, "arms": arms["attn"]},
+            {"norm_in": layer["norm"], "arms": arms["ffn"]},
+        )
+    }
+
+
+def kinds(window: Lens) -> dict[str, Any]:
+    """Global layers and sliding ones with their own thetas, the first of them apart."""
+    both = {
+        "global": {"window": None},
+        "sliding": {
+            "window": window,
+            "position": lambda rope: replace(rope, kind="sliding_attention", theta=10_000.0, base="local_rope_theta"),
+        },
+    }
+    return {f"first_{name}": kind for name, kind in both.items()} | both
+
+
+NORM = layernorm(1e-5, "norm_eps", bias=flag("norm_bias", False))
+PERIOD = Key("global_attn_every_n_layers", SIZE, 3)
+WIDTH = size("local_attention", 128)
+OUTSIDE = renamed(
+    {
+        "embed.tokens": "model.embeddings.tok_embeddings",
+        "embed_norm": "model.embeddings.norm",
+        "final_norm": "model.final_norm",
+    }
+)
+INSIDE = (
+    *renamed({"attn_norm": "attn_norm", "ffn_norm": "mlp_norm", "attn.out": "attn.Wo", "ffn.down": "mlp.Wo"}, *LAYER),
+    *joined(("layers.{i}.ffn.gate", "layers.{i}.ffn.up"), "model.layers.{i}.mlp.Wi"),
+)
+
+
+def spelling(head: str) -> Spelling:
+    """A tied head may be stored a second time."""
+    return Spelling(copies={f"{head}.weight": "model.embeddings.tok_embeddings.weight"})
+
+
+MODERNBERT = decoder(
+    "modernbert",
+    "ModernBertForMaskedLM",
+    stack="encoder",
+    vocab=50368,
+    n_ctx=8192,
+    width=768,
+    depth=22,
+    heads=12,
+    d_head=Given(None),
+    d_ff=1152,
+    act=activation("gelu", "hidden_activation"),
+    norm=NORM,
+    theta=160_000.0,
+    rope={"kind": "full_attention", "base": "global_rope_theta"},
+    tie=True,
+    head={
+        "bias": flag("decoder_bias", True),
+        "transform": {
+            "activation": activation("gelu", "classifier_activation"),
+            "norm": NORM,
+            "bias": flag("classifier_bias", False),
+        },
+    },
+    attention=BIASED | {"n_kv_heads": Given(None)},
+    ffn={"bias": MLP_BIAS},
+    # What is left and right of a token is within half the width.
+    kinds=kinds(Via(WIDTH, lambda width: width // 2 + 1, lambda window: 2 * (window - 1))),
+    schedule=FirstApart(windows(PERIOD, full=0)),
+    wire=without_first_norm,
+    around={"embed_norm": NORM},
+    drop={
+        "embedding": dropout("embedding_dropout", 0.0),
+        "attention": dropout("attention_dropout", 0.0),
+        "ffn": dropout("mlp_dropout", 0.0),
+    },
+    tensors=(
+        OUTSIDE,
+        joined(QKV, "model.layers.{i}.attn.Wqkv"),
+        INSIDE,
+        renamed({"head.transform": "head.dense", "head.norm": "head.norm"}),
+        same("head", "decoder"),
+    ),
+    # transformers lets it stretch both kinds' rotations; a window of its own would set the local width.
+    must=(Must("rope_scaling", (None,)), Must("sliding_window", (None,))),
+    harmless=keys(
+        "classifier_pooling deterministic_flash_attn sparse_prediction sparse_pred_ignore_index"
+        " initializer_cutoff_factor reference_compile repad_logits_with_grad"
+    ),
+    also=NO_PADDING,
+    spelling=spelling("decoder"),
+)
+MODERNBERT_DECODER = derived(
+    MODERNBERT,
+    "modernbert-decoder",
+    "ModernBertDecoderForCausalLM",
+    stack="decoder",
+    kinds=kinds(Via(WIDTH, lambda width: width // 2, lambda window: 2 * window)),
+    tensors=(
+        OUTSIDE,
+        renamed({f"attn.{part}": f"attn.{part}_proj" for part in "qkv"}, *LAYER),
+        INSIDE,
+        renamed({"head.transform": "lm_head.dense", "head.norm": "lm_head.norm"}),
+        same("head", "decoder"),
+    ),
+    must=(Must("rope_scaling", (None,)),),
+    # Its window follows from the local width, whatever is said of it.
+    harmless=keys("initializer_cutoff_factor sliding_window"),
+    also={"pad_token_id": 0},
+)
+
+# --------------------------------------------------------------------------------------------------------- UltraBERT
+
+WINDOW_OR_NONE = Kind(
+    lambda value: isinstance(value, list) and all(item is None or (type(item) is int and item >= 0) for item in value),
+    "a list of windows",
+)
+OLDER_WINDOWS = Key("attention_windows", WINDOW_OR_NONE, None, null=None)
+
+
+def older_window(config: Config, index: int) -> str:
+    """A layer slides that has a window, in the older spelling; else all but every third do."""
+    older = OLDER_WINDOWS.read(config)
+    if older is None:
+        return "sliding" if (index + 1) % 3 else "global"
+    return "sliding" if older[index] else "global"
+
+
+@final
+@dataclass(frozen=True)
+class OlderWindow(Lens):
+    """A window's size: that of the first layer which has one in the older spelling, or else the key's."""
+
+    key: Key
+
+    def names(self) -> Iterator[str]:
+        """Both keys."""
+        yield from (*self.key.names(), *OLDER_WINDOWS.names())
+
+    def read(self, config: Config) -> int:
+        """The window, which counts the token itself."""
+        older = next(filter(None, OLDER_WINDOWS.read(config) or ()), None)
+        return int(older or self.key.read(config)) + 1
+
+    def write(self, value: Any, draft: Draft) -> None:
+        """The newer key."""
+        self.key.write(None if value is None else value - 1, draft)
+
+
+THETAS = Key("rope_theta", Kind(lambda value: isinstance(value, list), "a list of thetas"), None, null=None)
+SCHEDULE = Listed(WINDOWS, older_window, (OLDER_WINDOWS,))
+
+
+@final
+@dataclass(frozen=True)
+class OlderThetas(Lens):
+    """A rotary position of a kind of layers whose theta may stand in a list with one for each layer."""
+
+    rope: Rope
+
+    def names(self) -> Iterator[str]:
+        """Those of the rotation, and the list's."""
+        yield from (*self.rope.names(), *THETAS.names())
+
+    def read(self, config: Config) -> Document:
+        """The position; the list counts where nothing newer is said."""
+        thetas = THETAS.read(config)
+        if thetas is None or config.data.get("rope_parameters") is not None:
+            return self.rope.read(config)
+        for index, theta in enumerate(thetas):
+            if not POSITIVE.allows(theta):
+                raise config.error(f"rope_theta[{index}]", theta, POSITIVE.words)
+        words = {kind: word for word, kind in WINDOWS.items()}
+        kinds = [words[kind] for kind in SCHEDULE.read(config, DEPTH.read(config))]
+        stated = {kind: {"rope_theta": theta} for kind, theta in zip(kinds, thetas, strict=False)}
+        return self.rope.read(Config({**config.data, "rope_parameters": stated}, config.path))
+
+    def write(self, value: Any, draft: Draft) -> None:
+        """The newer key."""
+        self.rope.write(value, draft)
+
+
+DEPTH = layers(32)
+ULTRABERT = decoder(
+    "ultrabert",
+    "UltrabertForMaskedLM",
+    stack="encoder",
+    n_ctx=32768,
+    theta=2_560_000.0,
+    rope={"kind": "full_attention", "base": None},
+    attention=BIASED,
+    ffn={"bias": MLP_BIAS},
+    kinds={
+        "global": {"window": None, "position": OlderThetas},
+        "sliding": {
+            "window": OlderWindow(size("sliding_window", 128)),
+            "position": lambda rope: OlderThetas(replace(rope, kind="sliding_attention", theta=10_000.0)),
+        },
+    },
+    schedule=SCHEDULE,
+    head={
+        "transform": {
+            "activation": "gelu_tanh",
+            "norm": None,
+            "bias": False,
+            "d_hidden": size("prediction_head_size", 768),
+        }
+    },
+    tensors=(
+        same("head", "head.decoder"),
+        LLAMA_DENSE,
+        renamed({"head.transform": "head.linear1", "head.transform_out": "head.linear2"}),
+    ),
+    harmless=keys("classifier_pooling"),
+    spelling=Spelling(
+        renamed={r"^ultrabert\.": "model.", r"^cls\.": "head.decoder."},
+        copies={"head.decoder.weight": "model.embed_tokens.weight"},
+    ),
+)
+
+# ------------------------------------------------------------------------------------------------------------- ESM C
+
+HEADS = size("num_attention_heads", 40)
+
+
+def head_of_model(config: Config) -> int:
+    """The heads together are as wide as the model."""
+    return int(size("hidden_size", 2560).read(config) // HEADS.read(config))
+
+
+def by_depth(config: Config) -> float:
+    """What each residual branch is multiplied by: 1 at 36 layers."""
+    return 1 / math.sqrt(layers(80).read(config) / 36)
+
+
+FIXED_NORM = {"kind": "layernorm", "eps": 1e-5}
+NORM_WITHOUT_BIAS = FIXED_NORM | {"bias": False}
+ESMC = decoder(
+    "esmc",
+    "EsmcForMaskedLM",
+    stack="encoder",
+    vocab=64,
+    width=2560,
+    d_ff=6912,
+    depth=80,
+    heads=40,
+    d_head=Equal(size("head_dim", head_of_model, null=head_of_model), head_of_model),
+    norm=FIXED_NORM,
+    layer={"scale": Given(by_depth)},
+    attention=BIASED
+    | {
+        "n_kv_heads": Equal(size("num_key_value_heads", HEADS.read, null=HEADS.read), HEADS.read),
+        "qk_norm": {"norm": NORM_WITHOUT_BIAS, "over": "full"},
+    },
+    ffn={"bias": MLP_BIAS},
+    around={"final_norm": NORM_WITHOUT_BIAS},
+    head={"tied": False, "bias": True, "transform": {"activation": "gelu", "norm": FIXED_NORM}},
+    tensors=(
+        tuple(
+            replace(row, name=row.name.replace("model.", "esmc.", 1))
+            for row in (*LLAMA_OUTSIDE[:-2], *LLAMA_ATTENTION, *QK_NORMS, *LLAMA_NORMS, *LLAMA_FFN)
+        ),
+        renamed({"head.transform": "lm_head.dense", "head.norm": "lm_head.layer_norm", "head": "lm_head.decoder"}),
+    ),
+    # The class never ties its head.
+    harmless=keys("tie_word_embeddings mask_token_id"),
+    spelling=Spelling(),
+)
+
+FAMILIES = (MODERNBERT, MODERNBERT_DECODER, ULTRABERT, ESMC)

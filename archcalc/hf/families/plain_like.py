@@ -1,0 +1,94 @@
+"""Decoders like LLaMA whose feed-forwards have two matrices."""
+
+from archcalc.hf.families.llama_like import NO_PADDING
+from archcalc.hf.templates.decoder import BIASED, LAYER, MLP_BIAS, decoder
+from archcalc.hf.tensors import Holds, renamed
+from archcalc.hf.vocabulary import (
+    ACTIVATIONS,
+    LLAMA_ATTENTION,
+    LLAMA_DENSE,
+    LLAMA_FFN,
+    LLAMA_OUTSIDE,
+    QK_NORMS,
+    activation,
+    layernorm,
+    positive,
+    rmsnorm,
+)
+
+XIELU = tuple(
+    Holds(f"model.layers.{{i}}.mlp.act_fn.{name}", (f"layers.{{i}}.ffn.activation.{name}",))
+    for name in ("alpha_p", "alpha_n", "beta", "eps")
+)
+APERTUS = decoder(
+    "apertus",
+    "ApertusForCausalLM",
+    vocab=131072,
+    d_ff=14336,
+    n_ctx=65536,
+    norm=rmsnorm(1e-5),
+    theta=12_000_000.0,
+    rope={
+        "default": {
+            "rope_type": "llama3",
+            "factor": 8.0,
+            "original_max_position_embeddings": 8192,
+            "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0,
+        }
+    },
+    act=activation("xielu", meanings=ACTIVATIONS | {"xielu": "xielu"}),
+    attention=BIASED | {"qk_norm": "head"},
+    ffn={"kind": "plain"},
+    tensors=(
+        LLAMA_OUTSIDE,
+        LLAMA_ATTENTION,
+        QK_NORMS,
+        renamed({"attn_norm": "attention_layernorm", "ffn_norm": "feedforward_layernorm"}, *LAYER),
+        LLAMA_FFN,
+        XIELU,
+    ),
+)
+
+UNWEIGHTED = rmsnorm(1e-6, weight=False)
+NANOCHAT = decoder(
+    "nanochat",
+    "NanoChatForCausalLM",
+    vocab=50304,
+    width=768,
+    d_ff=8192,
+    depth=12,
+    heads=6,
+    norm=UNWEIGHTED,
+    act="relu2",
+    attention=BIASED | {"qk_norm": {"norm": UNWEIGHTED, "over": "head", "when": "after"}},
+    ffn={"kind": "plain"},
+    around={"embed_norm": UNWEIGHTED},
+    head={"softcap": positive("final_logit_softcapping", 15.0, null=None)},
+    tensors=(
+        LLAMA_OUTSIDE,
+        # Its heads rotate the other way: with their halves exchanged they rotate as all others do.
+        renamed({"attn.q": "self_attn.q_proj", "attn.k": "self_attn.k_proj"}, *LAYER, order="swapped"),
+        renamed({"attn.v": "self_attn.v_proj", "attn.out": "self_attn.o_proj"}, *LAYER),
+        renamed({"ffn.up": "mlp.fc1", "ffn.down": "mlp.fc2"}, *LAYER),
+    ),
+    also=NO_PADDING,
+)
+NEMOTRON = decoder(
+    "nemotron",
+    "NemotronForCausalLM",
+    vocab=256000,
+    width=6144,
+    d_ff=24576,
+    heads=48,
+    n_ctx=4096,
+    norm=layernorm(1e-5, "norm_eps", unit_offset=True),
+    act="relu2",
+    partial=0.5,
+    rope={"widens": True},
+    attention=BIASED,
+    ffn={"kind": "plain", "bias": MLP_BIAS},
+    tensors=(LLAMA_DENSE,),
+)
+
+FAMILIES = (APERTUS, NANOCHAT, NEMOTRON)

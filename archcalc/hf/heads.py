@@ -1,0 +1,62 @@
+"""What the classes of a model type hold besides their stacks, by the kind of head that a class's name ends with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, final
+
+from archcalc.hf.config import MAPPING, SIZE, Config
+from archcalc.hf.lens import Draft, Key, Lens, Template
+
+
+@final
+@dataclass(frozen=True)
+class LabelCount(Lens):
+    """How many labels there are: as many as `id2label` names, else `num_labels`."""
+
+    names_of: Key = Key("id2label", MAPPING, None, null=None)  # noqa: RUF009 - frozen
+    count: Key = Key("num_labels", SIZE, 2, null=2)  # noqa: RUF009 - frozen
+
+    def names(self) -> Iterator[str]:
+        """Return both keys."""
+        yield from (self.names_of.name, self.count.name)
+
+    def read(self, config: Config) -> int:
+        """Return the number of labels. Raises InputError where `id2label` is empty."""
+        named = self.names_of.read(config)
+        if named is not None and not named:
+            raise config.error(self.names_of.name, named, "a label at least")
+        return len(named) if named else int(self.count.read(config))
+
+    def write(self, value: Any, draft: Draft) -> None:
+        """Put the number."""
+        draft.put(self.count.name, value)
+
+
+def scores(n_labels: Any, *, bias: bool = True, **labels: Any) -> Template:
+    """Return a head that scores labels."""
+    return {"bias": bias, "labels": {"n_labels": n_labels, **labels}}
+
+
+LABELS = LabelCount()
+EVERY_TOKEN: Template = {"head": scores(LABELS)}
+NONE: Template = {"head": None}
+
+ENDS: Template = {"head": scores(2)}
+ENCODER: Template = {"decoder": None}
+
+# What takes the place of the language model's own fields, in the classes that most model types of one form have.
+ONE_STACK: Mapping[str, Template] = {
+    "Model": NONE,
+    "ForSequenceClassification": {"head": scores(LABELS, bias=False, reads="last", picks="after")},
+    "ForTokenClassification": EVERY_TOKEN,
+    "ForQuestionAnswering": ENDS,
+}
+TWO_STACKS: Mapping[str, Template] = {
+    "Model": NONE,
+    "EncoderModel": NONE | ENCODER,
+    "ForSequenceClassification": {"head": scores(LABELS, reads="last") | {"transform": {"activation": "tanh"}}},
+    "ForTokenClassification": EVERY_TOKEN | ENCODER,
+    "ForQuestionAnswering": ENDS,
+}

@@ -1,0 +1,102 @@
+"""What each class of a model type holds, against transformers."""
+
+from __future__ import annotations
+
+import pytest
+import transformers
+from hf_configs import CONFIGS, LLAMA
+
+import archcalc
+from archcalc.errors import InputError
+from archcalc.hf import family_of, from_config, known, model_types, to_config
+from archcalc.hf.reference import build_reference
+from archcalc.hf.same import same_architecture
+from archcalc.ledger.build import build
+from archcalc.spec.document import decode
+
+# Classes that hold parts of another kind: labels of pairs of sentences, spans, two heads at once, speech.
+NOT_READ = {
+    "AlbertForPreTraining",
+    "FlaubertForMultipleChoice",
+    "FlaubertForQuestionAnswering",
+    "GPT2DoubleHeadsModel",
+    "JevForDecision",
+    "OpenAIGPTDoubleHeadsModel",
+    "SeamlessM4TForSpeechToSpeech",
+    "SeamlessM4TForSpeechToText",
+    "SeamlessM4TForTextToSpeech",
+    "SeamlessM4TModel",
+    "SeamlessM4TTextToUnitForConditionalGeneration",
+    "SeamlessM4TTextToUnitModel",
+    "SeamlessM4Tv2ForSpeechToSpeech",
+    "SeamlessM4Tv2ForSpeechToText",
+    "SeamlessM4Tv2ForTextToSpeech",
+    "SeamlessM4Tv2Model",
+    "XLMForMultipleChoice",
+    "XLMForQuestionAnswering",
+}
+
+
+def smallest(model_type: str) -> dict:
+    """A config with small sizes."""
+    named = [config for name, config in CONFIGS.items() if name.split(":")[0] == model_type and len(config) > 3]
+    return min(named, key=len)
+
+
+def read_classes(model_type: str) -> list[str]:
+    family = family_of(model_type)
+    return [*family.classes, *family.others, *(form.classes[0] for form in family.forms)]
+
+
+@pytest.mark.parametrize("model_type", model_types())
+def test_every_class_counts_what_transformers_builds(model_type: str) -> None:
+    config = {key: value for key, value in smallest(model_type).items() if key not in ("model_type", "architectures")}
+    for name in read_classes(model_type):
+        if not hasattr(transformers, name):
+            continue
+        # An answer has two ends.
+        n_labels = {"num_labels": 2 if "QuestionAnswering" in name else 3}
+        causal = next((form.also for form in family_of(model_type).forms if name == form.classes[0]), {})
+        stated = {"model_type": model_type, "architectures": [name]} | config | n_labels | causal
+        if family_of(model_type).is_encoder_decoder and name.endswith("ForCausalLM"):
+            with pytest.raises(InputError, match="no encoder to attend to"):
+                decode(from_config(stated))
+            continue
+        spec = decode(from_config(stated))
+        assert build(spec).total() == sum(p.numel() for p in build_reference(stated).parameters()), name
+        assert same_architecture(decode(from_config(to_config(spec))), spec), name
+
+
+def test_every_other_class_is_named_here() -> None:
+    others = {name for model_type in model_types() for name in known.classes(model_type)}
+    read = {name for model_type in model_types() for name in read_classes(model_type)}
+    assert others - read == NOT_READ
+
+
+@pytest.mark.parametrize(
+    ("more", "n_labels"),
+    [({}, 2), ({"num_labels": 5}, 5), ({"id2label": {"0": "a", "1": "b", "2": "c"}, "num_labels": 5}, 3)],
+    ids=str,
+)
+def test_labels_are_counted_as_transformers_does(more: dict, n_labels: int) -> None:
+    config = {"model_type": "llama", "architectures": ["LlamaForSequenceClassification"]} | LLAMA | more
+    assert decode(from_config(config)).head.labels.n_labels == n_labels
+
+
+def test_labels_that_are_none_are_refused() -> None:
+    config = {"model_type": "llama", "architectures": ["LlamaForSequenceClassification"], "id2label": {}}
+    with pytest.raises(InputError, match="id2label: found a mapping; allowed: a label at least"):
+        from_config(config)
+
+
+def test_without_a_class_the_language_model_is_assumed() -> None:
+    assert archcalc.load({"model_type": "llama"}).provenance.assumed == ("the class LlamaForCausalLM",)
+    assert archcalc.load({"model_type": "bert"}).provenance.assumed == ("the class BertForMaskedLM",)
+    assert archcalc.load({"model_type": "bert", "is_decoder": True}).provenance.assumed == (
+        "the class BertLMHeadModel",
+    )
+
+
+def test_a_class_of_another_type_is_refused() -> None:
+    with pytest.raises(InputError, match="architectures: found 'BertModel'; allowed: LlamaForCausalLM, Llama"):
+        from_config({"model_type": "llama", "architectures": ["BertModel"]})
