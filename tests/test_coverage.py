@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from msgspec.structs import force_setattr
 
 from archcalc.cli.main import cli
 from archcalc.coverage import CHECKS, covered, model_types
@@ -46,11 +47,11 @@ def test_what_is_wrong_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     assert covered("llama").parameters == "differs"
     monkeypatch.undo()
     changed = template | {"embedding": {"scale": 2.0}}
-    object.__setattr__(family_of("llama"), "template", changed)
+    force_setattr(family_of("llama"), "template", changed)
     try:
         found = covered("llama")
     finally:
-        object.__setattr__(family_of("llama"), "template", template)
+        force_setattr(family_of("llama"), "template", template)
     assert (found.parameters, found.logits, found.cache) == ("exact", "differs", "differs")
 
 

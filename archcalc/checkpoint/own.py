@@ -21,7 +21,7 @@ from archcalc.spec import Spec
 from archcalc.spec.written import as_yaml
 
 
-class AsNamed(TensorMap):
+class AsNamed(TensorMap, frozen=True):
     """Every tensor held under its own name."""
 
     def placed(self, names: Iterable[str]) -> Iterator[Holds]:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from archcalc.errors import InputError, nearest, shown
 from archcalc.hf import registry
-from archcalc.spec.document import Document
 
 if TYPE_CHECKING:
     from archcalc.hf.family import Family
     from archcalc.hf.tensors import TensorMap
+    from archcalc.spec.document import Document
     from archcalc.spec.model import Spec
 
 # The list of names is long: it is printed where it is asked for.

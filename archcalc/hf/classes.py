@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from archcalc.errors import InputError, shown
-from archcalc.spec.document import Document
+
+if TYPE_CHECKING:
+    from archcalc.spec.document import Document
 
 # Names of classes that transformers, or the code beside published weights, had earlier.
 ALIASES = {

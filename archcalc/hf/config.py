@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from archcalc.errors import InputError, shown
 
@@ -14,8 +15,7 @@ MAX_LAYERS = 100_000
 MAX_NUMBER = 1e30
 
 
-@dataclass(frozen=True)
-class Kind:
+class Kind(msgspec.Struct, frozen=True):
     """What a key's value may be: a test for it, and the words for an error."""
 
     allows: Callable[[Any], bool]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from functools import cached_property, wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -18,14 +17,15 @@ from archcalc.hf.heads import ONE_STACK, TWO_STACKS
 from archcalc.hf.lens import Draft, MismatchError, Must, Template, names, read, write
 from archcalc.hf.spellings import Spelling
 from archcalc.hf.tensors import TensorMap
-from archcalc.spec.document import Document
-from archcalc.spec.model import Spec
+
+if TYPE_CHECKING:
+    from archcalc.spec.document import Document
+    from archcalc.spec.model import Spec
 
 _KEYS_OF_ALL = frozenset({"model_type", "architectures", "is_encoder_decoder"})
 
 
-@dataclass(frozen=True)
-class Family:
+class Family(msgspec.Struct, frozen=True, dict=True):
     """How configs of one `model_type` and documents of specs become each other.
 
     `classes`: the transformers classes whose tensors these are, the first being the one that is written.
@@ -45,19 +45,19 @@ class Family:
     must: tuple[Must, ...] = ()
     harmless: frozenset[str] = frozenset()
     is_encoder_decoder: bool = False
-    also: Mapping[str, Any] = field(default_factory=dict)
-    spelling: Spelling = Spelling()  # noqa: RUF009 - frozen
+    also: Mapping[str, Any] = {}
+    spelling: Spelling = Spelling()
     gguf: GgufMap | None = None
     must_to_run: tuple[Must, ...] = ()
     forms: tuple[Family, ...] = ()
     when: Callable[[Mapping[str, Any]], bool] | None = None
     tensors_of: Callable[[Config], TensorMap] | None = None
-    class_heads: Mapping[str, Template] = field(default_factory=dict)
+    class_heads: Mapping[str, Template] = {}
 
     def form(self, data: Mapping[str, Any]) -> Family:
         """Return the row that reads a config, one of its forms or itself, with the config's own tensors."""
         found = next((form for form in self.forms if form._reads(data, self)), self)
-        return replace(found, tensors=found.tensors_of(Config(data))) if found.tensors_of else found
+        return msgspec.structs.replace(found, tensors=found.tensors_of(Config(data))) if found.tensors_of else found
 
     def _reads(self, data: Mapping[str, Any], main: Family) -> bool:
         """Return whether this form of `main` reads a config: by `when`, else by its class, else by its stacks."""
@@ -196,8 +196,7 @@ class Family:
         return name if isinstance(name, str) and 0 < len(name) <= 200 else self.model_type
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(msgspec.Struct, frozen=True, dict=True):
     """A family that is built when its configs are read: a template's builder, and the switches it is called with."""
 
     model_type: str

@@ -6,8 +6,9 @@ Source: llama.cpp gguf-py/gguf/constants.py (keys, tensors' names) and convert_h
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from archcalc.hf.tensors import TensorMap, renamed, same, table
 
@@ -15,8 +16,7 @@ if TYPE_CHECKING:
     from archcalc.formats.gguf_file import Header
 
 
-@dataclass(frozen=True)
-class GgufMap:
+class GgufMap(msgspec.Struct, frozen=True):
     """A `general.architecture`: its keys (GGUF's → the config's), its tensors, and keys with a fixed value.
 
     `more`: what of the config follows from the header otherwise. `factors`: whether the file may hold
@@ -26,7 +26,7 @@ class GgufMap:
     name: str
     keys: Mapping[str, str]
     tensors: TensorMap
-    fixed: Mapping[str, Any] = field(default_factory=dict)
+    fixed: Mapping[str, Any] = {}
     more: Callable[[Header, dict[str, Any]], dict[str, Any]] = lambda header, config: {}
     factors: bool = False
 

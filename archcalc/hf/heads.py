@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, final
+
+import msgspec
 
 from archcalc.hf.config import MAPPING, SIZE, Config
 from archcalc.hf.lens import Draft, Key, Lens, Template
 
 
 @final
-@dataclass(frozen=True)
-class LabelCount(Lens):
+class LabelCount(Lens, msgspec.Struct, frozen=True):
     """How many labels there are: as many as `id2label` names, else `num_labels`."""
 
-    names_of: Key = Key("id2label", MAPPING, None, null=None)  # noqa: RUF009 - frozen
-    count: Key = Key("num_labels", SIZE, 2, null=2)  # noqa: RUF009 - frozen
+    names_of: Key = Key("id2label", MAPPING, None, null=None)
+    count: Key = Key("num_labels", SIZE, 2, null=2)
 
     def names(self) -> Iterator[str]:
         """Return both keys."""
@@ -34,7 +34,7 @@ class LabelCount(Lens):
         draft.put(self.count.name, value)
 
 
-def scores(n_labels: Any, *, bias: bool = True, **labels: Any) -> Template:
+def scores(n_labels: Any, *, bias: Template = True, **labels: Any) -> Template:
     """Return a head that scores labels."""
     return {"bias": bias, "labels": {"n_labels": n_labels, **labels}}
 
@@ -49,6 +49,7 @@ ENCODER: Template = {"decoder": None}
 # What takes the place of the language model's own fields, in the classes that most model types of one form have.
 ONE_STACK: Mapping[str, Template] = {
     "Model": NONE,
+    "DecoderModel": NONE,
     "ForSequenceClassification": {"head": scores(LABELS, bias=False, reads="last", picks="after")},
     "ForTokenClassification": EVERY_TOKEN,
     "ForQuestionAnswering": ENDS,

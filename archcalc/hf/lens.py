@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Final, final
+
+import msgspec
 
 from archcalc.errors import nearest
 from archcalc.hf.config import Config, Kind, equal
@@ -34,20 +34,20 @@ class Draft(dict[str, Any]):
         self[name] = value
 
 
-class Lens(ABC):
+class Lens:
     """A place in a template that one or more of a config's keys decide."""
 
-    @abstractmethod
     def names(self) -> Iterator[str]:
         """Every key it may read, in all spellings."""
+        raise NotImplementedError
 
-    @abstractmethod
     def read(self, config: Config) -> Any:
         """What stands at this place in the document of `config`."""
+        raise NotImplementedError
 
-    @abstractmethod
     def write(self, value: Any, draft: Draft) -> None:
         """Put into `draft` the keys that make `read` give `value`. Raises MismatchError where none do."""
+        raise NotImplementedError
 
 
 def names(template: Template) -> Iterator[str]:
@@ -100,8 +100,7 @@ REFUSED: Final = _Mark()
 
 
 @final
-@dataclass(frozen=True)
-class Key(Lens):
+class Key(Lens, msgspec.Struct, frozen=True):
     """The value of one key.
 
     `default` is what the key means where it is absent, `null` where it is null: a value, or a function of the config.
@@ -137,8 +136,7 @@ class Key(Lens):
 
 
 @final
-@dataclass(frozen=True)
-class Via(Lens):
+class Via(Lens, msgspec.Struct, frozen=True):
     """A value computed from one key's, and back."""
 
     key: Lens
@@ -160,8 +158,7 @@ class Via(Lens):
 
 
 @final
-@dataclass(frozen=True)
-class Word(Lens):
+class Word(Lens, msgspec.Struct, frozen=True):
     """One of a config's words, in ours; where several mean the same, the first is written."""
 
     key: Key
@@ -188,8 +185,7 @@ class Word(Lens):
 
 
 @final
-@dataclass(frozen=True)
-class Given(Lens):
+class Given(Lens, msgspec.Struct, frozen=True):
     """What follows from the rest of the config: a value, or a function of it.
 
     Nothing is written for it, and any value is let pass: reading back shows whether it followed.
@@ -210,8 +206,7 @@ class Given(Lens):
 
 
 @final
-@dataclass(frozen=True)
-class Cases(Lens):
+class Cases(Lens, msgspec.Struct, frozen=True):
     """A template for each value that another lens may give."""
 
     on: Lens
@@ -242,8 +237,7 @@ class Cases(Lens):
 
 
 @final
-@dataclass(frozen=True)
-class Unless(Lens):
+class Unless(Lens, msgspec.Struct, frozen=True):
     """`null` where a key is null, or has another value that says as much (`empty`); else `other`."""
 
     key: Key
@@ -274,8 +268,7 @@ class Unless(Lens):
 
 
 @final
-@dataclass(frozen=True)
-class Equal(Lens):
+class Equal(Lens, msgspec.Struct, frozen=True):
     """A key whose value must be what follows from the others: `to` computes that."""
 
     key: Key
@@ -298,8 +291,7 @@ class Equal(Lens):
 
 
 @final
-@dataclass(frozen=True)
-class Times(Lens):
+class Times(Lens, msgspec.Struct, frozen=True):
     """A key's number times what follows from the rest of the config."""
 
     key: Key
@@ -323,8 +315,7 @@ class Times(Lens):
 
 
 @final
-@dataclass(frozen=True)
-class Twice(Lens):
+class Twice(Lens, msgspec.Struct, frozen=True):
     """A key whose value is written under a second name too, whose own default may not fit."""
 
     key: Key
@@ -344,8 +335,7 @@ class Twice(Lens):
         draft.put(self.second, value)
 
 
-@dataclass(frozen=True)
-class Must:
+class Must(msgspec.Struct, frozen=True):
     """A key that transformers has a choice of, but of which only some values are ours: anything else is an error."""
 
     name: str

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, final
+
+import msgspec
 
 from archcalc.hf.config import MAPPING, Config
 from archcalc.hf.harmless import HARMLESS, PLAIN
@@ -15,8 +16,7 @@ _OF_CONFIGS = frozenset({"model_type", "architectures", "is_encoder_decoder"})
 
 
 @final
-@dataclass(frozen=True)
-class Inside(Lens):
+class Inside(Lens, msgspec.Struct, frozen=True):
     """A template whose keys stand in the mapping under `name`; a mapping that is absent or null is empty."""
 
     name: str
@@ -43,8 +43,7 @@ class Inside(Lens):
 
 
 @final
-@dataclass(frozen=True)
-class Within(Must):
+class Within(Must, frozen=True):
     """What a mapping inside the config may hold: keys that are read, keys that change no number, and rules."""
 
     rules: tuple[Must, ...] = ()

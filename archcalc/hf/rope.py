@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
+
+import msgspec
 
 from archcalc.errors import nearest
 from archcalc.hf.config import AMOUNT, FACTORS, FLAG, MAPPING, POSITIVE, SHARE, SIZE, Config
 from archcalc.hf.lens import Draft, Key, Lens, MismatchError, read, write
-from archcalc.spec.document import Document
+
+if TYPE_CHECKING:
+    from archcalc.spec.document import Document
 
 CONTEXT = Key("max_position_embeddings", SIZE)
 
@@ -73,8 +76,7 @@ _UNUSED = frozenset({_CONTEXT_BEFORE, "factor", "finetuned"})
 
 
 @final
-@dataclass(frozen=True)
-class Rope(Lens):
+class Rope(Lens, msgspec.Struct, frozen=True):
     """The `position` of an attention with rotary embedding.
 
     `theta` is the class's default. `share` is the key of the part of each head's width that is turned, where the class
@@ -95,7 +97,7 @@ class Rope(Lens):
     width: Callable[[Config], int] | None = None
     base: str | None = "rope_theta"
     kind: str = ""
-    scalings: Mapping[str, Document | None] = field(default_factory=lambda: _SCALINGS)
+    scalings: Mapping[str, Document | None] = msgspec.field(default_factory=lambda: _SCALINGS)
     widens: bool = False
     beside: frozenset[str] = frozenset()
 
@@ -207,12 +209,11 @@ class Rope(Lens):
 
 
 @final
-@dataclass(frozen=True)
-class OwnTheta(Lens):
+class OwnTheta(Lens, msgspec.Struct, frozen=True):
     """A rotary position whose theta is the layer's own, if one is said; a theta of 0 is no position (Granite)."""
 
     rope: Rope
-    key: Key = Key("layer_rope_theta", AMOUNT, None, null=None)  # noqa: RUF009 - frozen
+    key: Key = Key("layer_rope_theta", AMOUNT, None, null=None)
 
     def names(self) -> Iterator[str]:
         """Those of both."""
@@ -235,8 +236,7 @@ class OwnTheta(Lens):
 
 
 @final
-@dataclass(frozen=True)
-class Rotates(Lens):
+class Rotates(Lens, msgspec.Struct, frozen=True):
     """Whether layers of a kind rotate: a null among `rope_parameters` says that they do not (Beam)."""
 
     kind: str
@@ -258,8 +258,7 @@ class Rotates(Lens):
 
 
 @final
-@dataclass(frozen=True)
-class StretchedTheta(Lens):
+class StretchedTheta(Lens, msgspec.Struct, frozen=True):
     """A rotary position whose theta a fixed `alpha` stretches, beside the word "dynamic" (HunYuan)."""
 
     rope: Rope
@@ -286,8 +285,7 @@ class StretchedTheta(Lens):
 
 
 @final
-@dataclass(frozen=True)
-class StatedTemperature(Lens):
+class StatedTemperature(Lens, msgspec.Struct, frozen=True):
     """A query that grows with the log of its position, by a factor among the rotation's keys (Ministral 3)."""
 
     rope: Rope

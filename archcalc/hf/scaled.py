@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
+
+import msgspec
 
 from archcalc.hf.config import Config
 from archcalc.hf.lens import Draft, Lens, MismatchError
 from archcalc.hf.stack import Stack, layers_of
-from archcalc.spec.document import Document
+
+if TYPE_CHECKING:
+    from archcalc.spec.document import Document
 
 
 @final
-@dataclass(frozen=True)
-class ByDepth(Lens):
+class ByDepth(Lens, msgspec.Struct, frozen=True):
     """A stack whose scores are divided by 1, 2, 3 … from its first layer on; `width` gives the width of a head."""
 
     stack: Stack

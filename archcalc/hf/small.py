@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from archcalc.errors import InputError
 from archcalc.hf import known
 
 if TYPE_CHECKING:
@@ -50,7 +51,14 @@ _OTHERS = {
     "mask_token_id": 4,
     "query_pre_attn_scalar": D_HEAD,
 }
-_LEFT_OUT = {"vocab_size", "head_dim", "n_routed_experts", "num_experts_per_tok", "n_shared_experts"}
+_LEFT_OUT = {
+    "vocab_size",
+    "head_dim",
+    "num_key_value_heads",
+    "n_routed_experts",
+    "num_experts_per_tok",
+    "n_shared_experts",
+}
 TOKENS = ("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id")
 SMALL: dict[str, int] = {name: size for size, names in _SIZES for name in names.split()} | _OTHERS
 
@@ -64,18 +72,29 @@ def small(family: Family) -> dict[str, Any]:
     sizes = {
         name: value
         for name, value in SMALL.items()
-        if name in TOKENS or any(type(default) is int for default in defaults.get(name, ()))
+        if name in {*TOKENS, *completed(family)} or any(type(default) is int for default in defaults.get(name, ()))
     }
     if "kv_lora_rank" in sizes:  # a latent attention's heads have their own keys, and widths of other names
         sizes = {name: value for name, value in sizes.items() if name not in ("num_key_value_heads", "head_dim")}
         sizes |= {name: HEADS for name in ("num_key_value_heads",) if name in defaults}
     if "attention_types" in defaults:  # it names every layer by default
         sizes = {name: value for name, value in sizes.items() if value != LAYERS}
-    return completed(family) | sizes
+    config = completed(family) | sizes
+    try:
+        family.document(config)
+    except InputError as error:
+        if error.where != "num_key_value_heads":
+            raise
+        return config | {"num_key_value_heads": HEADS}
+    return config
 
 
 def completed(family: Family) -> dict[str, Any]:
     """Return the default config of a family, with the sizes that its class needs and leaves out."""
     defaults = known.keys(family.model_type)
     missing = {name: SMALL[name] for name in _LEFT_OUT & family.keys if defaults.get(name) == [None]}
+    heads, width = (defaults.get(name, [None])[0] for name in ("num_attention_heads", "hidden_size"))
+    if heads and width:
+        follow = {"head_dim": width // heads, "num_key_value_heads": heads}
+        missing |= {name: value for name, value in follow.items() if name in missing}
     return {"model_type": family.model_type} | missing

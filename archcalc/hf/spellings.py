@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any
+
+import msgspec
 
 from archcalc.hf.tensors import Holds, TensorMap
 
@@ -13,8 +14,7 @@ Names = Mapping[str, str]
 MAX_FURTHER = 64
 
 
-@dataclass(frozen=True)
-class Spelling:
+class Spelling(msgspec.Struct, frozen=True):
     """What stands in files beside, or instead of, the class's own names.
 
     `renamed`: patterns of stored names → the class's. `one_by_one`: the class's stack → what is stored for each `{e}`
@@ -25,12 +25,12 @@ class Spelling:
     `further`: the config's key that counts modules which stand after the last layer as if they were layers.
     """
 
-    renamed: Names = field(default_factory=dict)
-    one_by_one: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    copies: Names = field(default_factory=dict)
-    absent: Names = field(default_factory=dict)
+    renamed: Names = {}
+    one_by_one: Mapping[str, tuple[str, ...]] = {}
+    copies: Names = {}
+    absent: Names = {}
     computed: tuple[str, ...] = ()
-    left: Names = field(default_factory=dict)
+    left: Names = {}
     fused: tuple[Holds, ...] = ()
     further: str | None = None
 
@@ -43,7 +43,7 @@ class Spelling:
     def rows(self, tensors: TensorMap, stored: Container[str]) -> TensorMap:
         """The class's map, or that of files which fuse what the class has apart; `stored` are the class's names."""
         fused = tuple(row for row in self.fused if row.name.replace("{i}", "0") in stored)
-        return replace(tensors, entries=(*fused, *tensors.entries)) if fused else tensors
+        return msgspec.structs.replace(tensors, entries=(*fused, *tensors.entries)) if fused else tensors
 
     def why_left(self, name: str) -> str | None:
         """Why a tensor that the model has no place for may be there; None where it may not."""
@@ -56,7 +56,7 @@ class Spelling:
             return self
         first = config.get("num_hidden_layers", 0)
         further = {rf"model\.layers\.{i}\..*": "predicts further tokens" for i in range(first, first + n_further)}
-        return replace(self, left=dict(self.left) | further)
+        return msgspec.structs.replace(self, left=dict(self.left) | further)
 
 
 _LEFT = {
@@ -74,4 +74,4 @@ ONE_BY_ONE = {
 }
 # A tied head may be stored a second time.
 TIED = Spelling(copies={"lm_head.weight": "model.embed_tokens.weight"})
-TIED_EXPERTS = replace(TIED, one_by_one=ONE_BY_ONE)
+TIED_EXPERTS = msgspec.structs.replace(TIED, one_by_one=ONE_BY_ONE)

@@ -3,37 +3,38 @@
 from __future__ import annotations
 
 import json
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
+
+import msgspec
 
 from archcalc.hf.config import FLAG, INDICES, SIZE, WORDS, Config
 from archcalc.hf.lens import Draft, Key, Lens, MismatchError, Template, names, read, write
-from archcalc.spec.document import Document
+
+if TYPE_CHECKING:
+    from archcalc.spec.document import Document
 
 INDEX = "(index of the layer)"
 
 
-class Schedule(ABC):
+class Schedule:
     """Which kind the layer at each index is of."""
 
-    @abstractmethod
     def names(self) -> Iterator[str]:
         """The keys it may read."""
+        raise NotImplementedError
 
-    @abstractmethod
     def read(self, config: Config, n_layers: int) -> list[str]:
         """The kind of each layer."""
+        raise NotImplementedError
 
-    @abstractmethod
     def write(self, kinds: Sequence[str], draft: Draft) -> None:
         """The keys that give these kinds. Raises MismatchError where none do."""
+        raise NotImplementedError
 
 
 @final
-@dataclass(frozen=True)
-class Uniform(Schedule):
+class Uniform(Schedule, msgspec.Struct, frozen=True):
     """All layers are of one kind."""
 
     kind: str = "layer"
@@ -51,8 +52,7 @@ class Uniform(Schedule):
 
 
 @final
-@dataclass(frozen=True)
-class Listed(Schedule):
+class Listed(Schedule, msgspec.Struct, frozen=True):
     """`layer_types`: a word for each layer; `otherwise` says the kind of a layer where the list is left out."""
 
     words: Mapping[str, str]
@@ -84,8 +84,7 @@ class Listed(Schedule):
 
 
 @final
-@dataclass(frozen=True)
-class Both(Schedule):
+class Both(Schedule, msgspec.Struct, frozen=True):
     """One schedule for the attentions and one for the feed-forwards: "global_moe"."""
 
     attention: Schedule
@@ -109,8 +108,7 @@ class Both(Schedule):
 
 
 @final
-@dataclass(frozen=True)
-class Interval(Schedule):
+class Interval(Schedule, msgspec.Struct, frozen=True):
     """A mixture of experts in every `step`-th layer from `start` to `end` (ERNIE); an end of -1 is the last layer."""
 
     start: Key
@@ -137,8 +135,7 @@ class Interval(Schedule):
 
 
 @final
-@dataclass(frozen=True)
-class DenseFirst(Schedule):
+class DenseFirst(Schedule, msgspec.Struct, frozen=True):
     """So many dense layers, then mixtures of experts (DeepSeek)."""
 
     count: Key
@@ -158,8 +155,7 @@ class DenseFirst(Schedule):
 
 
 @final
-@dataclass(frozen=True)
-class Sparse(Schedule):
+class Sparse(Schedule, msgspec.Struct, frozen=True):
     """Every `step`-th layer is a mixture of experts, except those listed as dense (Qwen MoE)."""
 
     step: Key
@@ -182,8 +178,7 @@ class Sparse(Schedule):
 
 
 @final
-@dataclass(frozen=True)
-class FirstApart(Schedule):
+class FirstApart(Schedule, msgspec.Struct, frozen=True):
     """A schedule whose first layer is of a kind of its own: "first_global" (ModernBERT)."""
 
     rest: Schedule
@@ -205,14 +200,13 @@ class FirstApart(Schedule):
 
 
 @final
-@dataclass(frozen=True)
-class Bare(Schedule):
+class Bare(Schedule, msgspec.Struct, frozen=True):
     """`no_rope_layers` says which layers rotate (1) and which are bare (0), `layer_types` which slide (SmolLM3)."""
 
     key: str = "no_rope_layers"
-    interval: Key = Key("no_rope_layer_interval", SIZE, 4)  # noqa: RUF009 - frozen
-    flag: Key = Key("use_sliding_window", FLAG, False)  # noqa: RUF009 - frozen
-    window: Key = Key("sliding_window", SIZE, None, null=None)  # noqa: RUF009 - frozen
+    interval: Key = Key("no_rope_layer_interval", SIZE, 4)
+    flag: Key = Key("use_sliding_window", FLAG, False)
+    window: Key = Key("sliding_window", SIZE, None, null=None)
     types: str = "layer_types"
 
     def names(self) -> Iterator[str]:
@@ -242,8 +236,7 @@ class Bare(Schedule):
 
 
 @final
-@dataclass(frozen=True)
-class Stack(Lens):
+class Stack(Lens, msgspec.Struct, frozen=True):
     """A stack: `count` layers, each of one of `kinds` as `schedule` says, and what stands `around` them.
 
     The name of a kind becomes its layers' name where a stack has several. A layer is matched with the kinds in their
@@ -257,7 +250,7 @@ class Stack(Lens):
     kinds: Mapping[str, Template]
     schedule: Schedule = Uniform()
     around: Template = None
-    lists: Mapping[str, str] = field(default_factory=dict)
+    lists: Mapping[str, str] = {}
     by_index: bool = False
 
     def names(self) -> Iterator[str]:
@@ -401,8 +394,7 @@ def _layers(stack: Document) -> list[str]:
 
 
 @final
-@dataclass(frozen=True)
-class Shared(Lens):
+class Shared(Lens, msgspec.Struct, frozen=True):
     """ALBERT's stack: `n_groups` groups of `n_inner` layers, and `count` turns divided among the groups in their order.
 
     A group's layers keep their weights in all its turns.

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
+
+import msgspec
 
 from archcalc.errors import ArchcalcError
 
@@ -23,8 +24,7 @@ class TensorMapError(ArchcalcError):
     exit_code = 1
 
 
-@dataclass(frozen=True)
-class Holds:
+class Holds(msgspec.Struct, frozen=True, dict=True):
     """`name` holds the canonical tensors `ours`: one as it is, or several joined along `axis` of theirs.
 
     `order`: one after the other; or row by row in turn (gpt-oss); or head by head in turn (GPT-NeoX: a kv head's
@@ -58,7 +58,7 @@ class Holds:
         return None
 
     def _at(self, index: str) -> Holds:
-        return replace(
+        return msgspec.structs.replace(
             self,
             name=self.name.replace("{i}", index),
             ours=tuple(name.replace("{i}", index) for name in self.ours),
@@ -88,8 +88,7 @@ class Holds:
         return dict.fromkeys(self.rows(whole), whole[1:]) or {self.name: whole}
 
 
-@dataclass(frozen=True)
-class TensorMap:
+class TensorMap(msgspec.Struct, frozen=True):
     """All of a family's tensors. `unmapped`: those of Hugging Face's that no spec holds, each with the reason."""
 
     entries: tuple[Holds, ...]

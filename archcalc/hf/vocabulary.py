@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
+
+import msgspec
 
 from archcalc.hf.config import FLAG, LAYERS, POSITIVE, PROBABILITY, SIZE, TEXT, Config
 from archcalc.hf.lens import Draft, Key, Lens, Template, Word
 from archcalc.hf.tensors import Holds, renamed, same
-from archcalc.spec.document import Document
+
+if TYPE_CHECKING:
+    from archcalc.spec.document import Document
 
 # The names of transformers' activations that are functions we have; of those that mean the same, the first is written.
 ACTIVATIONS = {
@@ -89,8 +92,7 @@ def biases(which: Any) -> dict[str, Any]:
 
 
 @final
-@dataclass(frozen=True)
-class Narrow(Lens):
+class Narrow(Lens, msgspec.Struct, frozen=True):
     """The factor of a token table that may be narrower than the model; none where the two widths are the same."""
 
     key: Key

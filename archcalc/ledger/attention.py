@@ -40,6 +40,7 @@ def leaves(part: Attention, d: Symbols, x: Tensor, here: Pass) -> Forward[Tensor
         window=window,
         shown=part.window,
         bias=type(part.position) if isinstance(part.position, Alibi | RelativeBias) else None,
+        n_biased=part.n_heads if isinstance(part.position, Alibi | RelativeBias) else None,
         own_table=_own_table(part),
         softcap=part.softcap is not None,
         sinks=part.sinks,

@@ -16,7 +16,8 @@ from archcalc.spec.position import Alibi, RelativeBias
 
 
 class Heads(msgspec.Struct, frozen=True, kw_only=True):
-    """What a core must know of its attention. `shown`: how many tokens a window shows, by which its mask is known.
+    """What a core must know of its attention. `shown`: how many tokens a window shows, and `n_biased` how many heads
+    have a bias: by these a mask is known.
 
     `own_table`: a learned bias that no other layer shares. `uneven`: values have a width of their own. `as_it_is`: keys
     and values serve several layers, and each head of queries has its own of them, so that there is no copy of them.
@@ -28,6 +29,7 @@ class Heads(msgspec.Struct, frozen=True, kw_only=True):
     window: Poly | None = None
     shown: int | None = None
     bias: type[Alibi | RelativeBias] | None = None
+    n_biased: int | None = None
     own_table: RelativeBias | None = None
     softcap: bool = False
     sinks: bool = False
@@ -103,7 +105,7 @@ def _flash(heads: Heads, q: Tensor, k: Tensor, v: Tensor, here: Pass) -> Forward
     if on_cpu:
         k, v = _repeated(k, heads, heads.width, here), _repeated(v, heads, heads.v_width, here)
     if on_cpu and (heads.window or heads.bias):
-        key = ("added", here.span, heads.shown, heads.bias, heads.n_heads)
+        key = ("added", here.span, heads.shown, heads.bias, heads.n_biased)
         yield Saved("mask", here.once(key, lambda: _mask(heads, here, here.how.dtype)), "attention")
     yield from saved("core", "attention", q, k, v)
     yield _product("scores", heads, heads.width, here)

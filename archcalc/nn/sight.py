@@ -118,7 +118,8 @@ class Sight:
 
         [T, S], with a bias [1, N, T, S], with padding [B, 1, T, S], with both [B, N, T, S].
         """
-        return self._once(("added", window, bias, n_heads, dtype), lambda: self._added(window, bias, n_heads, dtype))
+        key = ("added", window, bias, n_heads if bias else None, dtype)
+        return self._once(key, lambda: self._added(window, bias, n_heads, dtype))
 
     def anew(self) -> Sight:
         """The same sight, of which nothing is made yet."""

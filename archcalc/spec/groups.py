@@ -59,6 +59,8 @@ def key_indices(stack: Stack) -> list[int | None]:
 def lent_arms(stack: Stack) -> dict[int, tuple[str, ...]]:
     """The layers whose keys and values later ones read, each with the arms that make them."""
     lent: dict[int, dict[str, None]] = {}
+    if not any(layer.shares for run in stack.runs for layer in run.pattern):
+        return {}
     for layer, lender in zip(layers_of(stack), key_indices(stack), strict=True):
         if lender is not None:
             lent.setdefault(lender, {}).update(dict.fromkeys(shared_arms(layer)))
@@ -79,11 +81,11 @@ def _turns(stack: Stack) -> list[tuple[int, int, int]]:
     """(run, position in its pattern, index of the layer that owns the weights) of the layer at each index."""
     turns: list[tuple[int, int, int]] = []
     for r, (run, count) in enumerate(zip(stack.runs, run_counts(stack), strict=True)):
-        start = len(turns)
+        start, shared = len(turns), [_shared(layer, "weights") for layer in run.pattern]
         for k in range(count):
             p = k % len(run.pattern)
-            shared = _shared(run.pattern[p], "weights")
-            turns.append((r, p, start + (p if run.share_weights else k) if shared is None else shared))
+            owner = shared[p]
+            turns.append((r, p, start + (p if run.share_weights else k) if owner is None else owner))
     return turns
 
 

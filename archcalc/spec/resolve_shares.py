@@ -20,12 +20,20 @@ _ALIKE = ("n_kv_heads", "d_head", "window", "position")
 
 def check_shares(stack: Stack, role: str) -> None:
     """Raise InputError for a reference of a resolved stack that points to no such layer, or to one that differs."""
+    for r, run in enumerate(stack.runs):
+        for p, layer in enumerate(run.pattern):
+            _check_stated(layer, f"{role}.runs[{r}].pattern[{p}]")
+    if any(layer.shares for run in stack.runs for layer in run.pattern):
+        _check_references(stack, role)
+
+
+def _check_references(stack: Stack, role: str) -> None:
+    """Raise InputError for a layer that is pointed to and does not have what is shared."""
     layers, start = layers_of(stack), 0
     owners, lenders = weight_indices(stack), key_indices(stack)
     for r, (run, count) in enumerate(zip(stack.runs, run_counts(stack), strict=True)):
         for p, layer in enumerate(run.pattern):
             where = f"{role}.runs[{r}].pattern[{p}]"
-            _check_stated(layer, where)
             if layer.shares is None or p >= count:
                 continue
             turn = start + p

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archcalc.errors import InputError
-from archcalc.hf import from_config, to_config
+from archcalc.hf import family_of, from_config, to_config
 from archcalc.spec import Spec
 from archcalc.spec.document import decode
 from tests.hf.hf_configs import CONFIGS, LLAMA, LLAMA3
@@ -163,3 +163,12 @@ def test_any_value_is_read_or_refused(data: st.DataObject) -> None:
     spec = outcome(lambda: decode(from_config(config)))
     if isinstance(spec, Spec):
         outcome(lambda: to_config(spec))
+
+
+def test_slices_that_lose_a_bias_are_counted_and_not_run() -> None:
+    config = CONFIGS["bloom:small"] | {"slow_but_exact": True}
+    family = family_of("bloom")
+    family.check_to_run(config)
+    assert from_config(config | {"pretraining_tp": 2}) == from_config(CONFIGS["bloom:small"])
+    with pytest.raises(InputError, match="slow_but_exact: found True; allowed: false"):
+        family.check_to_run(config | {"pretraining_tp": 2})

@@ -41,7 +41,6 @@ class Deviation(msgspec.Struct, frozen=True):
 
 
 DEVIATIONS = (
-    Deviation("not read yet: a key that changes nothing", "unknown key 'attention_bias'", ("Phi-3.5-mini (128k)",)),
     Deviation(
         "not read yet: untied, each side has a token table of its own, and a fourth is never read",
         "tie_word_embeddings: found False",

@@ -17,6 +17,7 @@ from archcalc.run.loading.source import open_source
 from archcalc.spec import Spec
 from tests.interp import happy_weights
 from tests.interp.recompute import Interpreter
+from tests.spec.test_shares import LAYER, of, reading
 from tests.strategies import specs
 
 RMS = {"kind": "rmsnorm"}
@@ -47,6 +48,8 @@ LEARNED = {"final_norm": LN, "position": {"kind": "learned"}}
 CAPPED = GQA | {"softcap": 3.0, "scale": 0.4}
 SPECS = {
     "happy": load("happy"),
+    "shared keys": of(LAYER, reading(LAYER, 0), reading(LAYER, 0, n_heads=2)),
+    "shared weights": of(LAYER, LAYER | {"shares": {"weights": 0}}),
     "llama": spec_of(RMS, ROPE, GATED, stack={"final_norm": RMS}, head={"tied": True}),
     "gpt2": spec_of(LN, BIASED, plain("gelu_tanh", bias=True), stack=LEARNED),
     "gemma2": spec_of(

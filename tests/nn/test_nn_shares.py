@@ -18,9 +18,11 @@ from archcalc.run.pack import pack
 from archcalc.run.pack.prefill import Prefill
 from archcalc.spec import Spec
 from archcalc.spec.execution import Execution
+from archcalc.spec.workload import workload
 from tests.nn.test_nn_cache import cached, drawn, filled, inputs, new_cache
 from tests.spec.test_shares import FFN, LAYER, RMS, WINDOW, of, reading
 from tests.strategies import specs
+from tests.test_activations import measured, stated
 
 PLAIN = {"norm": RMS, "attention": {"kind": "gqa", "n_heads": 4, "n_kv_heads": 2, "d_head": 3}}
 MANY = {"norm": RMS, "attention": {"kind": "gqa", "n_heads": 4, "d_head": 3}}
@@ -128,6 +130,16 @@ def test_recomputed_gradients_are_the_same(spec: Spec, recompute: Any) -> None:
     for name, gradient in found[0].items():
         torch.testing.assert_close(found[1][name], gradient)
     assert all(gradient.abs().sum() > 0 for gradient in found[0].values())
+
+
+@shared
+@pytest.mark.parametrize("attention", ["eager", "math", "flash"])
+@pytest.mark.parametrize("recompute", ["none", "selective", "full"])
+def test_what_is_lent_is_kept_once(spec: Spec, attention: Any, recompute: Any) -> None:
+    for dtype in ("fp32", "bf16"):
+        how = Execution(dtype=dtype, attention=attention, recompute=recompute, device="cpu")
+        work = workload(spec, batch=2, seq=5)
+        assert stated(spec, work, how) == measured(spec, work, how)
 
 
 def test_keys_learn_from_the_layers_that_read_them() -> None:

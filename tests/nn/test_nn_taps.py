@@ -23,7 +23,7 @@ from archcalc.sources import load
 from archcalc.spec import Spec
 from archcalc.spec.branches import computed, names, stream_names
 from archcalc.spec.execution import Execution, Kernel
-from archcalc.spec.groups import layers_of
+from archcalc.spec.groups import key_indices, layers_of, shared_arms
 from archcalc.spec.workload import workload
 from tests.nn.test_nn_cache import (
     GQA,
@@ -160,7 +160,7 @@ def test_patterns_are_the_softmax_of_scores_and_weigh_the_values(spec: Spec, ker
             scores = torch.cat((scores, sinks), -1)
         expected = (scores - scores.logsumexp(-1, keepdim=True)).exp()
         assert (pattern - expected[..., : pattern.shape[-1]]).abs().max() <= 1e-6
-        v, values = found[name.replace("scores", "v")], found[name.replace("scores", "values")]
+        v, values = found[_values_of(spec, name)], found[name.replace("scores", "values")]
         v = v.repeat_interleave(values.shape[1] // v.shape[1], 1)
         assert (values - pattern @ v).abs().max() <= 1e-5 * v.abs().max()
 
@@ -173,6 +173,15 @@ def _owner(spec: Spec, name: str) -> str:
     turn, slot, _ = after.split(".")
     (stack,) = (own.stack for own in spec.stacks if own.prefix == before)
     return f"{before}layers.{weight_indices(stack)[int(turn)]}.{slot}"
+
+
+def _values_of(spec: Spec, name: str) -> str:
+    """The site of the values that an attention reads: its own, or those of the layer whose values it shares."""
+    before, _, after = name.partition("layers.")
+    turn, slot, _ = after.split(".")
+    lender = key_indices(spec.stacks[before])[int(turn)]
+    reads = slot in shared_arms(layers_of(spec.stacks[before])[int(turn)])
+    return f"{before}layers.{lender if reads else turn}.{slot}.v"
 
 
 @pytest.mark.parametrize("kernel", KERNELS)

@@ -82,6 +82,7 @@ def test_zambas_block_is_counted_once_and_computed_at_every_place() -> None:
         if tensor.name.startswith("layers.1.")
     )
     assert whole.total() - ledger.total() == 2 * block
+    assert {row.group for row in ledger.rows if row.indices == (1,)} == {"like_1"}
     for rows in ("matmuls", "caches"):
         one, other_ = (
             sum(row.formula.at(each.at(workload(spec, seq=5))) for row in getattr(each, rows))

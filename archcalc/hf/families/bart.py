@@ -1,6 +1,6 @@
 """BART, and the encoder-decoders whose configs are written in its words."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from archcalc.hf.config import COUNT
 from archcalc.hf.family import Family

@@ -1,8 +1,9 @@
 """BERT and its kin, a row each: what a row leaves out is as in BERT, or as in the row it derives from."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, final
+
+import msgspec
 
 from archcalc.hf.config import COUNT, SIZE, TEXT, Config
 from archcalc.hf.family import derived
@@ -430,8 +431,7 @@ ERNIE = derived(
 
 
 @final
-@dataclass(frozen=True)
-class Languages(Lens):
+class Languages(Lens, msgspec.Struct, frozen=True):
     """XLM's table of languages, which only tokens that name theirs read; one language needs none."""
 
     n_langs: Key

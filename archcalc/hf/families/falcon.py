@@ -1,6 +1,6 @@
 """Falcon: both parts side by side; the newer architecture has key-value heads and, mostly, a norm for each part."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from archcalc.hf.config import Kind
 from archcalc.hf.family import Family

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, final
+
+import msgspec
 
 from archcalc.hf.config import MAX_LAYERS, SIZE, Config, Kind
 from archcalc.hf.family import Family
@@ -35,8 +36,7 @@ PATTERN = Kind(_is_pattern, "[[[global or local, …], times], …]")
 
 
 @final
-@dataclass(frozen=True)
-class AttentionTypes(Schedule):
+class AttentionTypes(Schedule, msgspec.Struct, frozen=True):
     """`attention_types`: words and how often they are repeated. `attention_layers` is the same list, expanded."""
 
     def names(self) -> Iterator[str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, final
+
+import msgspec
 
 from archcalc.hf.config import Config
 from archcalc.hf.family import Family
@@ -57,8 +58,7 @@ def gpt_neox() -> Template:
 
 
 @final
-@dataclass(frozen=True)
-class Multiple(Lens):
+class Multiple(Lens, msgspec.Struct, frozen=True):
     """A width that is stated as a whole multiple of another."""
 
     factor: Key
@@ -81,8 +81,7 @@ class Multiple(Lens):
 
 
 @final
-@dataclass(frozen=True)
-class LastApart(Schedule):
+class LastApart(Schedule, msgspec.Struct, frozen=True):
     """All layers are alike but the last."""
 
     def names(self) -> Iterator[str]:

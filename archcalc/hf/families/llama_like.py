@@ -1,8 +1,9 @@
 """LLaMA, and the dense decoders that are LLaMA with differences: a row each."""
 
 import math
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from archcalc.hf.config import LAYERS_OR_NONE, TEXT, Config
 from archcalc.hf.family import derived

@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from archcalc.hf.config import COUNT, LAYERS_OR_NONE, TEXT, Config
 from archcalc.hf.families.moe_like import CORRECTED, experts, layers_that

@@ -1,14 +1,18 @@
 """Encoders like LLaMA whose heads have a transform: ModernBERT (and its decoder), UltraBERT, ESM C."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
-from archcalc.hf.config import POSITIVE, SIZE, Config, Kind
+import msgspec
+
+from archcalc.hf.config import POSITIVE, SIZE, TEXT, Config, Kind
 from archcalc.hf.families.llama_like import NO_PADDING
 from archcalc.hf.family import derived
-from archcalc.hf.lens import Draft, Equal, Given, Key, Lens, Must, Via
+from archcalc.hf.heads import LABELS, scores
+from archcalc.hf.lens import Draft, Equal, Given, Key, Lens, Must, Via, Word
 from archcalc.hf.rope import Rope
 from archcalc.hf.spellings import Spelling
 from archcalc.hf.stack import FirstApart, Listed
@@ -30,7 +34,9 @@ from archcalc.hf.vocabulary import (
     layers,
     size,
 )
-from archcalc.spec.document import Document
+
+if TYPE_CHECKING:
+    from archcalc.spec.document import Document
 
 # -------------------------------------------------------------------------------------------------------- ModernBERT
 
@@ -54,7 +60,9 @@ def kinds(window: Lens) -> dict[str, Any]:
         "global": {"window": None},
         "sliding": {
             "window": window,
-            "position": lambda rope: replace(rope, kind="sliding_attention", theta=10_000.0, base="local_rope_theta"),
+            "position": lambda rope: msgspec.structs.replace(
+                rope, kind="sliding_attention", theta=10_000.0, base="local_rope_theta"
+            ),
         },
     }
     return {f"first_{name}": kind for name, kind in both.items()} | both
@@ -81,6 +89,14 @@ def spelling(head: str) -> Spelling:
     return Spelling(copies={f"{head}.weight": "model.embeddings.tok_embeddings.weight"})
 
 
+TRANSFORM = {
+    "activation": activation("gelu", "classifier_activation"),
+    "norm": NORM,
+    "bias": flag("classifier_bias", False),
+}
+# Which state of a text its labels are scored from.
+POOLED = Word(Key("classifier_pooling", TEXT, "cls"), {"cls": "first", "mean": "mean"})
+
 MODERNBERT = decoder(
     "modernbert",
     "ModernBertForMaskedLM",
@@ -97,13 +113,12 @@ MODERNBERT = decoder(
     theta=160_000.0,
     rope={"kind": "full_attention", "base": "global_rope_theta"},
     tie=True,
-    head={
-        "bias": flag("decoder_bias", True),
-        "transform": {
-            "activation": activation("gelu", "classifier_activation"),
-            "norm": NORM,
-            "bias": flag("classifier_bias", False),
-        },
+    head={"bias": flag("decoder_bias", True), "transform": TRANSFORM},
+    class_heads={
+        "ForSequenceClassification": {"head": scores(LABELS, reads=POOLED) | {"transform": TRANSFORM}},
+        "ForTokenClassification": {"head": scores(LABELS) | {"transform": TRANSFORM}},
+        "ForQuestionAnswering": {"head": scores(LABELS) | {"transform": TRANSFORM}},
+        "ForMultipleChoice": {"head": scores(1, reads=POOLED) | {"transform": TRANSFORM}},
     },
     attention=BIASED | {"n_kv_heads": Given(None)},
     ffn={"bias": MLP_BIAS},
@@ -127,7 +142,7 @@ MODERNBERT = decoder(
     # transformers lets it stretch both kinds' rotations; a window of its own would set the local width.
     must=(Must("rope_scaling", (None,)), Must("sliding_window", (None,))),
     harmless=keys(
-        "classifier_pooling deterministic_flash_attn sparse_prediction sparse_pred_ignore_index"
+        "deterministic_flash_attn sparse_prediction sparse_pred_ignore_index"
         " initializer_cutoff_factor reference_compile repad_logits_with_grad"
     ),
     also=NO_PADDING,
@@ -138,7 +153,15 @@ MODERNBERT_DECODER = derived(
     "modernbert-decoder",
     "ModernBertDecoderForCausalLM",
     stack="decoder",
-    kinds=kinds(Via(WIDTH, lambda width: width // 2, lambda window: 2 * window)),
+    class_heads={
+        "ForSequenceClassification": {
+            "head": scores(LABELS, bias=flag("classifier_bias", False), reads="last", picks="after")
+            | {"transform": TRANSFORM}
+        }
+    },
+    # Half the local width, unless the window is stated.
+    kinds=kinds(size("sliding_window", lambda config: WIDTH.read(config) // 2)),
+    also={"pad_token_id": 0},
     tensors=(
         OUTSIDE,
         renamed({f"attn.{part}": f"attn.{part}_proj" for part in "qkv"}, *LAYER),
@@ -147,9 +170,7 @@ MODERNBERT_DECODER = derived(
         same("head", "decoder"),
     ),
     must=(Must("rope_scaling", (None,)),),
-    # Its window follows from the local width, whatever is said of it.
-    harmless=keys("initializer_cutoff_factor sliding_window"),
-    also={"pad_token_id": 0},
+    harmless=keys("initializer_cutoff_factor local_attention"),
 )
 
 # --------------------------------------------------------------------------------------------------------- UltraBERT
@@ -170,8 +191,7 @@ def older_window(config: Config, index: int) -> str:
 
 
 @final
-@dataclass(frozen=True)
-class OlderWindow(Lens):
+class OlderWindow(Lens, msgspec.Struct, frozen=True):
     """A window's size: that of the first layer which has one in the older spelling, or else the key's."""
 
     key: Key
@@ -195,8 +215,7 @@ SCHEDULE = Listed(WINDOWS, older_window, (OLDER_WINDOWS,))
 
 
 @final
-@dataclass(frozen=True)
-class OlderThetas(Lens):
+class OlderThetas(Lens, msgspec.Struct, frozen=True):
     """A rotary position of a kind of layers whose theta may stand in a list with one for each layer."""
 
     rope: Rope
@@ -237,7 +256,9 @@ ULTRABERT = decoder(
         "global": {"window": None, "position": OlderThetas},
         "sliding": {
             "window": OlderWindow(size("sliding_window", 128)),
-            "position": lambda rope: OlderThetas(replace(rope, kind="sliding_attention", theta=10_000.0)),
+            "position": lambda rope: OlderThetas(
+                msgspec.structs.replace(rope, kind="sliding_attention", theta=10_000.0)
+            ),
         },
     },
     schedule=SCHEDULE,
@@ -254,7 +275,7 @@ ULTRABERT = decoder(
         LLAMA_DENSE,
         renamed({"head.transform": "head.linear1", "head.transform_out": "head.linear2"}),
     ),
-    harmless=keys("classifier_pooling"),
+    class_heads={"ForSequenceClassification": {"head": scores(LABELS, reads=POOLED)}},
     spelling=Spelling(
         renamed={r"^ultrabert\.": "model.", r"^cls\.": "head.decoder."},
         copies={"head.decoder.weight": "model.embed_tokens.weight"},
@@ -282,6 +303,9 @@ ESMC = decoder(
     "esmc",
     "EsmcForMaskedLM",
     stack="encoder",
+    class_heads={
+        "ForSequenceClassification": {"head": scores(LABELS, reads="pooled"), "pooler": {"activation": "tanh"}}
+    },
     vocab=64,
     width=2560,
     d_ff=6912,
@@ -300,7 +324,7 @@ ESMC = decoder(
     head={"tied": False, "bias": True, "transform": {"activation": "gelu", "norm": FIXED_NORM}},
     tensors=(
         tuple(
-            replace(row, name=row.name.replace("model.", "esmc.", 1))
+            msgspec.structs.replace(row, name=row.name.replace("model.", "esmc.", 1))
             for row in (*LLAMA_OUTSIDE[:-2], *LLAMA_ATTENTION, *QK_NORMS, *LLAMA_NORMS, *LLAMA_FFN)
         ),
         renamed({"head.transform": "lm_head.dense", "head.norm": "lm_head.layer_norm", "head": "lm_head.decoder"}),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from archcalc.hf.config import Config
 from archcalc.hf.family import Family
@@ -30,8 +31,7 @@ OF_ENCODERS = keys(
 )
 
 
-@dataclass(frozen=True)
-class Defaults:
+class Defaults(msgspec.Struct, frozen=True):
     """What a class of BART's kind takes where its config says nothing."""
 
     vocab_size: int
@@ -45,8 +45,7 @@ class Defaults:
     attention_dropout: float = 0.0
 
 
-@dataclass(frozen=True)
-class Names:
+class Names(msgspec.Struct, frozen=True):
     """What a class calls things: `outside` stands before the token table, `base` before 'encoder' and 'decoder'.
 
     `cross`: cross-attention. `ffn`: before the feed-forward's projections. `ffn_norm`: its norm. `width`: the keys of
@@ -73,8 +72,7 @@ class Names:
         return projections | norms | ffn
 
 
-@dataclass(frozen=True)
-class Bart:
+class Bart(msgspec.Struct, frozen=True):
     """The switches of a class of BART's kind.
 
     `position`: the table beside the tokens. `placement`: where norms stand. `embed_norm`: whether there is a norm on

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any, final
+
+import msgspec
 
 from archcalc.hf.config import Config
 from archcalc.hf.family import Family, builder
@@ -49,8 +50,7 @@ LAYER = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class HeadNames:
+class HeadNames(msgspec.Struct, frozen=True, kw_only=True):
     """The modules of a head, and its bias.
 
     `bias_twice`: the bias stands beside the decoder's own, which is tied to it only where the decoder's matrix is tied.
@@ -63,8 +63,7 @@ class HeadNames:
     norm: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class BertLike:
+class BertLike(msgspec.Struct, frozen=True, kw_only=True):
     """The switches of a model type.
 
     `root`: the name of the base model in the tensors' names. `is_causal`: the key that makes a decoder of the stack.
@@ -106,7 +105,7 @@ class BertLike:
     transform: bool = True
     pooler: Template = "tanh"
     classifier: Template = "tanh"
-    class_heads: Mapping[str, Template] = field(default_factory=dict)
+    class_heads: Mapping[str, Template] = {}
     extras: tuple[Mapping[str, Any], ...] = ()
     head_activation: str | None = None
     dropout: Key
@@ -117,9 +116,9 @@ class BertLike:
     must: tuple[Must, ...] = ()
     must_to_run: tuple[Must, ...] = ()
     harmless: str = ""
-    also: Mapping[str, Any] = field(default_factory=dict)
-    left: Mapping[str, str] = field(default_factory=dict)
-    stored_names: Mapping[str, str] = field(default_factory=dict)
+    also: Mapping[str, Any] = {}
+    left: Mapping[str, str] = {}
+    stored_names: Mapping[str, str] = {}
     stored_rows: tuple[Holds, ...] = ()
     computed: tuple[str, ...] = ()
 
@@ -144,12 +143,14 @@ def bert_like(model_type: str, *classes: str, **switches: Any) -> Family:
     if row.is_causal is None:
         return encoder
     not_causal = Must(row.is_causal.name, (False, None) if row.is_causal.null is False else (False,))
-    return replace(encoder, must=(*row.must, not_causal), forms=(_decoder(row, row.is_causal.name, encoder),))
+    return msgspec.structs.replace(
+        encoder, must=(*row.must, not_causal), forms=(_decoder(row, row.is_causal.name, encoder),)
+    )
 
 
 def _decoder(row: BertLike, is_causal: str, encoder: Family) -> Family:
     """Return the form of the configs that make a decoder of the stack; a class for them comes last."""
-    return replace(
+    return msgspec.structs.replace(
         encoder,
         classes=row.classes[::-1],
         template=_template(row, "decoder"),
@@ -305,8 +306,7 @@ def _spelling(row: BertLike) -> Spelling:
 
 
 @final
-@dataclass(frozen=True)
-class One(Lens):
+class One(Lens, msgspec.Struct, frozen=True):
     """A tuple of one item."""
 
     item: Template
@@ -327,8 +327,7 @@ class One(Lens):
 
 
 @final
-@dataclass(frozen=True)
-class RowsBefore(Lens):
+class RowsBefore(Lens, msgspec.Struct, frozen=True):
     """The rows of a table of positions that stand before position 0: the padding token's, and those before it."""
 
     pad: Lens
@@ -348,8 +347,7 @@ class RowsBefore(Lens):
 
 
 @final
-@dataclass(frozen=True)
-class RowsAfter(Lens):
+class RowsAfter(Lens, msgspec.Struct, frozen=True):
     """A context of the rows that remain after those `before` (fairseq's way to number positions)."""
 
     rows: Key

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from archcalc.hf.config import Config
 from archcalc.hf.lens import Cases, Given, Key, Lens, Template
@@ -12,8 +13,7 @@ from archcalc.hf.stack import Stack
 from archcalc.hf.vocabulary import biases, dropout, flag, layers, size
 
 
-@dataclass(frozen=True)
-class Sizes:
+class Sizes(msgspec.Struct, frozen=True):
     """The keys of a decoder's sizes, with their class defaults."""
 
     vocab_size: Key

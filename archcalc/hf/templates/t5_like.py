@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, final
+
+import msgspec
 
 from archcalc.hf.config import FLAG, TEXT, Config
 from archcalc.hf.family import Family
@@ -24,8 +25,7 @@ SPELLING = Spelling(
 )
 
 
-@dataclass(frozen=True)
-class Defaults:
+class Defaults(msgspec.Struct, frozen=True):
     """What a class of T5's kind takes where its config says nothing."""
 
     vocab_size: int
@@ -36,8 +36,7 @@ class Defaults:
 
 
 @final
-@dataclass(frozen=True)
-class FeedForward(Lens):
+class FeedForward(Lens, msgspec.Struct, frozen=True):
     """Plain or gated, as one word says together with the activation; two more keys may say otherwise."""
 
     d_ff: Key

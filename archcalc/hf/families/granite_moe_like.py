@@ -1,0 +1,88 @@
+"""Granite with experts."""
+
+from typing import Any
+
+from msgspec.structs import replace
+
+from archcalc.hf.config import COUNT
+from archcalc.hf.families.granite_like import MULTIPLIERS, OWN_THETAS, SINKS
+from archcalc.hf.families.moe_like import (
+    DOWN,
+    GATE,
+    UP,
+    experts,
+)
+from archcalc.hf.family import derived
+from archcalc.hf.lens import Given, Key, Unless
+from archcalc.hf.spellings import TIED
+from archcalc.hf.templates.decoder import decoder
+from archcalc.hf.tensors import Holds, joined, same
+from archcalc.hf.vocabulary import (
+    LLAMA_ATTENTION,
+    LLAMA_NORMS,
+    LLAMA_OUTSIDE,
+    size,
+)
+
+
+def granite_experts(**shared: Any) -> dict[str, Any]:
+    """Return Granite's mixture, and the experts that all tokens take."""
+    return experts(
+        size("num_local_experts", 8),
+        size("num_experts_per_tok", 2),
+        size("intermediate_size", 11008),
+        choose="logits",
+        weigh="softmax",
+        **shared,
+    )
+
+
+GRANITE_SHARED = Key("shared_intermediate_size", COUNT, 0)
+SHARED_IF_WIDE = {
+    "n_shared": Given(lambda config: int(GRANITE_SHARED.read(config) > 0)),
+    "d_shared": Unless(GRANITE_SHARED, None, GRANITE_SHARED, empty=0),
+}
+GRANITE_EXPERTS = "model.layers.{i}.block_sparse_moe"
+GRANITE_TENSORS = (
+    LLAMA_OUTSIDE,
+    LLAMA_ATTENTION,
+    LLAMA_NORMS,
+    same("layers.{i}.ffn.router", f"{GRANITE_EXPERTS}.router"),
+    Holds(f"{GRANITE_EXPERTS}.experts.gate_up_proj", (f"{GATE}.weight", f"{UP}.weight"), 1),
+    Holds(f"{GRANITE_EXPERTS}.experts.down_proj", (f"{DOWN}.weight",)),
+)
+GRANITE_SHARED_TENSORS = (
+    joined(("layers.{i}.ffn.shared.gate", "layers.{i}.ffn.shared.up"), "model.layers.{i}.shared_mlp.input_linear"),
+    same("layers.{i}.ffn.shared.down", "model.layers.{i}.shared_mlp.output_linear"),
+)
+GRANITE_MOE = decoder(
+    "granitemoe",
+    "GraniteMoeForCausalLM",
+    feed=granite_experts(),
+    tensors=GRANITE_TENSORS,
+    spelling=replace(
+        TIED,
+        renamed={
+            r"\.block_sparse_moe\.input_linear\.weight$": ".block_sparse_moe.experts.gate_up_proj",
+            r"\.block_sparse_moe\.output_linear\.weight$": ".block_sparse_moe.experts.down_proj",
+            r"\.block_sparse_moe\.router\.layer\.": ".block_sparse_moe.router.",
+        },
+    ),
+    **MULTIPLIERS,
+)
+GRANITE_MOE_SHARED = derived(
+    GRANITE_MOE,
+    "granitemoeshared",
+    "GraniteMoeSharedForCausalLM",
+    feed=granite_experts(**SHARED_IF_WIDE),
+    tensors=(*GRANITE_TENSORS, *GRANITE_SHARED_TENSORS),
+)
+GRANITE_MOE_SWA = derived(
+    GRANITE_MOE_SHARED,
+    "granitemoe_swa",
+    "GraniteMoeSWAForCausalLM",
+    tensors=(*GRANITE_TENSORS, *GRANITE_SHARED_TENSORS, SINKS),
+    **OWN_THETAS,
+)
+
+FAMILIES = (GRANITE_MOE, GRANITE_MOE_SHARED, GRANITE_MOE_SWA)

@@ -1,0 +1,402 @@
+"""Decoders with experts whose layers differ in more than that: gates, windows, heads or widths by kind or by layer."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from msgspec.structs import replace
+
+from archcalc.hf.config import AMOUNT, LAYERS_OR_NONE, MAPPING, SIZE, Config, Kind
+from archcalc.hf.families.granite_like import SINKS
+from archcalc.hf.families.llama_like import GEMMA_NORMS, root_of_width, stretched
+from archcalc.hf.families.moe_like import (
+    CORRECTED,
+    GROUPED,
+    bare,
+    experts,
+    layers_that,
+)
+from archcalc.hf.lens import REQUIRED, Cases, Given, Key, Must, Unless, Via, Word
+from archcalc.hf.rope import Rotates
+from archcalc.hf.spellings import TIED_EXPERTS
+from archcalc.hf.stack import INDEX, Both, DenseFirst, Listed, Schedule
+from archcalc.hf.templates.decoder import BIASED, LAYER, WINDOWS, crossed, decoder, windows
+from archcalc.hf.tensors import Holds, renamed, same
+from archcalc.hf.vocabulary import (
+    CORRECTION,
+    LLAMA_ATTENTION,
+    LLAMA_DENSE,
+    LLAMA_EXPERTS,
+    LLAMA_FFN,
+    LLAMA_NORMS,
+    LLAMA_OUTSIDE,
+    QK_NORMS,
+    SHARED_EXPERTS,
+    flag,
+    keys,
+    layers,
+    positive,
+    rmsnorm,
+    size,
+)
+
+
+def unless_said(share: float) -> Callable[[Config], float]:
+    """Return the part of a head that turns where nothing at all is said of rotations; else it is all of it."""
+    return lambda config: share if config.data.get("rope_parameters") is None else 1.0
+
+
+def unless_scaled(share: float, kind: str) -> Callable[[Config], float]:
+    """Return the part of a head that turns where a kind of layers says none; all of it, if its rotation is scaled."""
+
+    def part(config: Config) -> float:
+        parameters = Key("rope_parameters", MAPPING, {}, null={}).read(config)
+        stated = Key(kind, MAPPING, {}, null={}).read(Config(parameters, "rope_parameters"))
+        return share if stated.get("rope_type", stated.get("type", "default")) == "default" else 1.0
+
+    return part
+
+
+GATED = renamed({"attn.gate": "self_attn.gate_proj"}, *LAYER)
+AFMOE = decoder(
+    "afmoe",
+    "AfmoeForCausalLM",
+    vocab=200192,
+    n_ctx=16384,
+    width=2048,
+    heads=16,
+    d_head=size("head_dim", 128),
+    d_ff=6144,
+    norm=rmsnorm(1e-5),
+    layer={"placement": "sandwich"},
+    attention=BIASED | {"qk_norm": "head", "gate": {"over": "channel", "activation": "sigmoid"}},
+    schedule=Both(
+        windows(Key("global_attn_every_n_layers", SIZE, 4)),
+        DenseFirst(Key("num_dense_layers", LAYERS_OR_NONE, 1)),
+    ),
+    outside={
+        "embedding": {"scale": Cases(flag("mup_enabled", False), {False: None, True: root_of_width(2048)["scale"]})}
+    },
+    tensors=(
+        LLAMA_OUTSIDE,
+        LLAMA_ATTENTION,
+        QK_NORMS,
+        GATED,
+        renamed(
+            {
+                "attn_norm": "input_layernorm",
+                "attn_out_norm": "post_attention_layernorm",
+                "ffn_norm": "pre_mlp_layernorm",
+                "ffn_out_norm": "post_mlp_layernorm",
+            },
+            *LAYER,
+        ),
+        LLAMA_FFN,
+        same("layers.{i}.ffn.router", "model.layers.{i}.mlp.router.gate"),
+        LLAMA_EXPERTS,
+        SHARED_EXPERTS,
+        replace(CORRECTION, name="model.layers.{i}.mlp.expert_bias"),
+    ),
+    # Said by some configs; the class has no choice.
+    must=(
+        Must("score_func", ("sigmoid",)),
+        Must("route_norm", (True,)),
+        Must("n_group", (1,)),
+        Must("topk_group", (1,)),
+    ),
+    spelling=TIED_EXPERTS,
+    **crossed(
+        bare(1024),
+        {
+            "dense": None,
+            "moe": experts(
+                size("num_experts", 64),
+                size("num_experts_per_tok", 6),
+                size("moe_intermediate_size", 1408),
+                choose="sigmoid",
+                correction="parameter",
+                normalise=True,
+                scale=positive("route_scale", 1.0),
+                n_shared=size("num_shared_experts", 2),
+            ),
+        },
+    ),
+)
+
+
+def unrotated(kind: str, default: bool) -> dict[str, Any]:
+    """Return what is of a kind of Beam's layers: without a rotation, their queries grow with the position."""
+    rotates = Rotates(kind, default)
+    grows = {"kind": "power", "exponent": 0.1, "n_tokens": 2048, "from_one": True}
+    return {
+        "position": lambda rope: Cases(rotates, {True: replace(rope, kind=kind), False: None}),
+        "temperature": Cases(rotates, {True: None, False: grows}),
+    }
+
+
+def scaled_by_depth(kind: str, layer: Mapping[str, Any]) -> dict[str, Any]:
+    """Weigh each sum so that all that came before counts alike (Beam): the n-th is √((n-1)/n)·x + √(1/n)·f(x)."""
+    norm, first = layer["norm"], {"attn": 2, "ffn": 3}
+
+    def branch(name: str, part: Any) -> dict[str, Any]:
+        def number(config: Config) -> int:
+            return int(2 * config.data[INDEX] + first[name])
+
+        return {
+            "norm_in": norm,
+            "arms": ({"name": name, "part": part},),
+            "norm_out": norm,
+            "scale": Given(lambda config: 1 / math.sqrt(number(config))),
+            "skip": Given(lambda config: math.sqrt((number(config) - 1) / number(config))),
+        }
+
+    return {"branches": (branch("attn", layer["attention"]), branch("ffn", layer["ffn"]))}
+
+
+DEPTH_52 = layers(52)
+BEAM = decoder(
+    "beam",
+    "BeamForCausalLM",
+    vocab=151936,
+    n_ctx=8192,
+    width=5120,
+    depth=52,
+    heads=48,
+    kv=8,
+    d_head=size("head_dim", 128),
+    d_ff=20480,
+    rope={"base": None},
+    wire=scaled_by_depth,
+    by_index=True,
+    attention=BIASED | {"qk_norm": "head", "gate": {"over": "channel", "activation": "sigmoid", "bias": True}},
+    schedule=Both(
+        Listed(
+            WINDOWS,
+            lambda config, index: "sliding" if (index + 1) % 6 and index != DEPTH_52.read(config) - 1 else "global",
+            (DEPTH_52,),
+        ),
+        layers_that(lambda config, index: index < 3),
+    ),
+    head={"softcap": positive("final_logit_softcapping", 30.0, null=None)},
+    tensors=(
+        LLAMA_OUTSIDE,
+        LLAMA_ATTENTION,
+        QK_NORMS,
+        GATED,
+        Holds("model.layers.{i}.self_attn.gate_bias", ("layers.{i}.attn.gate_bias",)),
+        GEMMA_NORMS,
+        LLAMA_FFN,
+        LLAMA_EXPERTS,
+        CORRECTION,
+    ),
+    spelling=TIED_EXPERTS,
+    **crossed(
+        {
+            "global": {"window": None, **unrotated("full_attention", False)},
+            "sliding": {"window": size("sliding_window", 512), **unrotated("sliding_attention", True)},
+        },
+        {
+            "dense": None,
+            "moe": experts(
+                size("num_experts", 256),
+                size("num_experts_per_tok", 8),
+                size("moe_intermediate_size", 2560),
+                **CORRECTED,
+                n_groups=size("n_group", 8),
+                n_active_groups=size("topk_group", 4),
+                normalise=flag("norm_topk_prob", True),
+                scale=positive("routed_scaling_factor", 2.5),
+            ),
+        },
+    ),
+)
+HUNYUAN_MOE = decoder(
+    "hunyuan_v1_moe",
+    "HunYuanMoEV1ForCausalLM",
+    vocab=290943,
+    norm=rmsnorm(1e-5),
+    attention=BIASED | {"qk_norm": {"norm": rmsnorm(1e-5), "over": "head", "when": "after"}},
+    feed=experts(
+        size("num_experts", 1, others=("num_local_experts",)),
+        size("num_experts_per_tok", 1, others=("moe_topk",)),
+        size("intermediate_size", 11008),
+        choose="softmax",
+        normalise=True,
+        n_shared=1,
+    ),
+    kinds={"layer": {"position": stretched}},
+    lists={"moe_topk": "num_experts_per_tok"},
+    tensors=(
+        LLAMA_OUTSIDE,
+        LLAMA_ATTENTION,
+        renamed({"attn.q_norm": "self_attn.query_layernorm", "attn.k_norm": "self_attn.key_layernorm"}, *LAYER),
+        LLAMA_NORMS,
+        same("layers.{i}.ffn.router", "model.layers.{i}.mlp.gate.wg"),
+        LLAMA_EXPERTS,
+        renamed(
+            {"gate": "gate_proj", "up": "up_proj", "down": "down_proj"},
+            "layers.{i}.ffn.shared.",
+            "model.layers.{i}.mlp.shared_mlp.",
+        ),
+    ),
+    harmless=keys("eod_token_id"),
+    spelling=TIED_EXPERTS,
+)
+GATING = Kind(lambda value: type(value) is bool or isinstance(value, str), "true, false or a word")
+SOFTCAP = Key("moe_router_logit_softcapping", AMOUNT, 0.0)
+LAGUNA = decoder(
+    "laguna",
+    "LagunaForCausalLM",
+    vocab=100352,
+    n_ctx=131072,
+    width=2048,
+    depth=40,
+    heads=48,
+    kv=8,
+    d_head=size("head_dim", 128),
+    d_ff=8192,
+    theta=500_000.0,
+    rope={"kind": "full_attention", "base": None, "widens": True},
+    partial=unless_said(0.5),
+    attention=BIASED
+    | {
+        "qk_norm": "head",
+        "gate": {
+            "over": Word(
+                Key("gating", GATING, True),
+                {True: "head", "per-head": "head", "per-element": "channel", False: "channel"},
+            ),
+            "activation": "softplus",
+        },
+    },
+    lists={"num_attention_heads_per_layer": "num_attention_heads"},
+    schedule=Both(windows(1), layers_that(lambda config, index: index == 0)),
+    tensors=(
+        LLAMA_DENSE,
+        QK_NORMS,
+        renamed({"attn.gate": "self_attn.g_proj"}, *LAYER),
+        LLAMA_EXPERTS,
+        SHARED_EXPERTS,
+        CORRECTION,
+    ),
+    must=(Must("moe_apply_router_weight_on_input", (False,)),),
+    spelling=replace(
+        TIED_EXPERTS,
+        renamed={
+            r"\.mlp\.experts\.e_score_correction_bias$": ".mlp.gate.e_score_correction_bias",
+            r"\.mlp\.shared_expert\.": ".mlp.shared_experts.",
+        },
+    ),
+    **crossed(
+        {
+            "global": {"window": None},
+            "sliding": {
+                "window": size("sliding_window", 512),
+                "position": lambda rope: replace(rope, kind="sliding_attention", theta=10_000.0, shared=1.0),
+            },
+        },
+        {
+            "dense": None,
+            "moe": experts(
+                size("num_experts", 256),
+                size("num_experts_per_tok", 8),
+                size("moe_intermediate_size", 512),
+                choose="sigmoid",
+                correction="parameter",
+                normalise=True,
+                scale=positive("moe_routed_scaling_factor", 1.0),
+                router_softcap=Unless(SOFTCAP, None, SOFTCAP, empty=0.0),
+                n_shared=1,
+                d_shared=size("shared_expert_intermediate_size", 512),
+            ),
+        },
+    ),
+)
+MIMO_KV = size("num_key_value_heads", 4)
+# The older word counts the tokens before the query's own.
+MIMO_BEFORE = size("sliding_window_size", None, null=None)
+MIMO_WINDOW = Cases(
+    Via(MIMO_BEFORE, lambda before: True, lambda _: REQUIRED),
+    {None: size("sliding_window", 129), True: Via(MIMO_BEFORE, lambda before: before + 1, lambda all_: all_ - 1)},
+)
+MIMO_SLIDING_KV = Via(MIMO_KV, lambda heads: 2 * heads, lambda heads: heads // 2)
+MIMO_WINDOWS = Listed(WINDOWS, lambda config, index: "sliding" if index and (index + 1) % 6 else "global")
+MIMO_FEEDS = layers_that(lambda config, index: index == 0)
+
+
+def mimo_pattern(kind: str, schedule: Schedule) -> Callable[[Config], list[int]]:
+    """Return the list of 1 for layers of a kind, 0 for others, as the published file has it."""
+    return lambda config: [int(found == kind) for found in schedule.read(config, layers(48).read(config))]
+
+
+MIMO = decoder(
+    "mimo_v2_flash",
+    "MiMoV2FlashForCausalLM",
+    vocab=152576,
+    n_ctx=131072,
+    depth=48,
+    heads=64,
+    d_head=size("head_dim", 192),
+    d_ff=16384,
+    norm=rmsnorm(1e-5),
+    theta=5_000_000.0,
+    rope={"kind": "full_attention", "base": None, "widens": True},
+    partial=unless_scaled(0.334, "full_attention"),
+    attention=dict.fromkeys(("q_bias", "k_bias", "v_bias"), flag("attention_bias", False))
+    | {"d_value": size("v_head_dim", 128), "value_scale": positive("attention_value_scale", 0.707, null=None)},
+    schedule=Both(MIMO_WINDOWS, MIMO_FEEDS),
+    tensors=(LLAMA_DENSE, SINKS, LLAMA_EXPERTS, CORRECTION),
+    # Said by published configs; the class has no choice.
+    must=(
+        Must("scoring_func", ("sigmoid",)),
+        Must("topk_method", ("noaux_tc",)),
+        Must("n_shared_experts", (None,)),
+        Must("add_swa_attention_sink_bias", (True,)),
+        Must("add_full_attention_sink_bias", (False,)),
+        Must("layernorm_epsilon", (positive("rms_norm_eps", 1e-5),)),
+        Must("rope_theta", (5_000_000,)),
+        Must("swa_rope_theta", (10_000,)),
+        Must("swa_num_attention_heads", (size("num_attention_heads", 64),)),
+        Must("swa_num_key_value_heads", (MIMO_SLIDING_KV,)),
+        Must("swa_head_dim", (size("head_dim", 192),)),
+        Must("swa_v_head_dim", (size("v_head_dim", 128),)),
+        Must("hybrid_layer_pattern", (Given(mimo_pattern("sliding", MIMO_WINDOWS)),)),
+        Must("moe_layer_freq", (Given(mimo_pattern("moe", MIMO_FEEDS)),)),
+    ),
+    harmless=keys("attention_chunk_size"),
+    spelling=replace(
+        TIED_EXPERTS,
+        renamed={r"\.self_attn\.attention_sink_bias$": ".self_attn.sinks"},
+        left={r"model\.mtp\..*": "predicts further tokens"},
+    ),
+    **crossed(
+        {
+            "global": {"window": None, "sinks": False, "n_kv_heads": MIMO_KV},
+            "sliding": {
+                "window": MIMO_WINDOW,
+                "sinks": True,
+                "n_kv_heads": MIMO_SLIDING_KV,
+                "position": lambda rope: replace(
+                    rope,
+                    kind="sliding_attention",
+                    theta=10_000.0,
+                    shared=unless_scaled(0.334, "sliding_attention"),
+                ),
+            },
+        },
+        {
+            "dense": None,
+            "moe": experts(
+                size("n_routed_experts", 256, others=("num_local_experts",)),
+                size("num_experts_per_tok", 8),
+                size("moe_intermediate_size", 2048),
+                **CORRECTED,
+                **GROUPED,
+                normalise=flag("norm_topk_prob", True),
+                scale=positive("routed_scaling_factor", 1.0, null=1.0),
+            ),
+        },
+    ),
+)
+
+FAMILIES = (AFMOE, BEAM, HUNYUAN_MOE, LAGUNA, MIMO)
