@@ -59,6 +59,7 @@ FUSED = ("falcon with ALiBi",)
 FIXED = {
     "marian": ("embed_positions",),
     "pegasus": ("embed_positions",),
+    "fsmt": ("embed_positions",),
     "roformer": ("embed_positions",),
     "esm": ("inv_freq",),
 }

@@ -35,7 +35,7 @@ NO_MODEL = {
     "tiny-seq2seq": "norms before, learned positions, no biases",
 }
 # Their positions are read off a mask of two axes; the others' masks may be made whole, and spread over all keys.
-MASK_BY_TOKEN = {"opt", "bloom", "falcon", "openai-gpt", "mvp", "xglm", "trocr"}
+MASK_BY_TOKEN = {"opt", "bloom", "falcon", "openai-gpt", "mvp", "xglm", "trocr", "fsmt"}
 # It multiplies its embeddings by the mask, so it gets none.
 NO_MASK = {"esm"}
 # Classes that have no cache, or whose windowed layers keep every key in theirs.
@@ -45,6 +45,7 @@ LENGTHS = "it looks whether a text is longer than its input"
 NOT_ON_META = {
     "llama:dynamic": "its rope looks at the positions themselves to see how far they reach",
     "mvp:small": "its mask is looked into",
+    "mvp:untied": "its mask is looked into",
     "phimoe:longrope": "its rope looks whether a text is longer than its first context",
     "ibert": "it looks whether the ranges of its activations are numbers",
     "xlm": LENGTHS,

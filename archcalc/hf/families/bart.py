@@ -1,11 +1,14 @@
 """BART, and the encoder-decoders whose configs are written in its words."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from msgspec.structs import replace
 
-from archcalc.hf.config import COUNT
+from archcalc.hf.config import COUNT, Config
 from archcalc.hf.family import Family
-from archcalc.hf.lens import Cases, Key, Must, Template, Via
-from archcalc.hf.templates.bart_like import Bart, Defaults, Names, bart_like, decoder_alone
+from archcalc.hf.lens import Cases, Key, Must, Template, Twice, Via
+from archcalc.hf.templates.bart_like import Bart, Defaults, Names, OwnVocabulary, bart_like, decoder_alone
 from archcalc.hf.vocabulary import flag, keys, size
 
 LEARNED = {"kind": "learned"}
@@ -77,6 +80,78 @@ def fixed(before: bool, embedding: bool, last: bool) -> tuple[Must, ...]:
     )
 
 
+FSMT = Bart(
+    Defaults(42024, 1024, 1024, (12, 12), 16, 4096, activation="relu", scale_embedding=True),
+    fairseq(1) | {"stored": True},
+    embed_norm=False,
+    logits_bias=False,
+    names=Names(outside="model.", head="model.decoder.output_projection"),
+    vocabulary=size("tgt_vocab_size", 42024, others=("vocab_size",)),
+    source_vocabulary=OwnVocabulary(size("src_vocab_size", 42024), "tgt_vocab_size"),
+    is_tied=False,
+)
+
+
+def marian() -> Family:
+    """Return Marian's row, with one vocabulary for both sides or two."""
+
+    def fallback(config: Config) -> Any:
+        return vocabulary.read(config)
+
+    vocabulary = size("vocab_size", 58101)
+    of_decoder = size("decoder_vocab_size", fallback, null=fallback)
+    layout = (*fixed(before=False, embedding=False, last=False), Must("static_position_embeddings", (True,)))
+    one = Must("decoder_vocab_size", (vocabulary, None))
+    # By default these are the last rows of a table of 58,101.
+    also = {"pad_token_id": 0, "decoder_start_token_id": 0}
+    shared = Bart(MARIAN, STORED, embed_norm=False)
+    two = replace(
+        shared,
+        vocabulary=of_decoder,
+        source_vocabulary=OwnVocabulary(vocabulary, "decoder_vocab_size"),
+        apart=True,
+    )
+    apart = bart_like(
+        "marian",
+        "MarianMTModel",
+        None,
+        two,
+        (*layout, Must("share_encoder_decoder_embeddings", (False,))),
+        also=also | {"share_encoder_decoder_embeddings": False},
+    )
+    # Tied, the head is the decoder's table, whatever its own vocabulary would be.
+    tied = decoder_alone(
+        "marian",
+        "MarianForCausalLM",
+        replace(shared, vocabulary=Twice(of_decoder, "vocab_size")),
+        layout,
+        also=also,
+    )
+    return bart_like(
+        "marian",
+        "MarianMTModel",
+        "MarianForCausalLM",
+        shared,
+        (*layout, one),
+        (Must("share_encoder_decoder_embeddings", (True,)),),
+        also=also,
+        forms=(replace(apart, when=_has_two_tables), replace(tied, when=_is_tied_alone)),
+    )
+
+
+def _is_alone(data: Mapping[str, Any]) -> bool:
+    stated = data.get("architectures")
+    return stated == ["MarianForCausalLM"] if stated else data.get("is_encoder_decoder") is False
+
+
+def _has_two_tables(data: Mapping[str, Any]) -> bool:
+    return not _is_alone(data) and data.get("share_encoder_decoder_embeddings") is False
+
+
+def _is_tied_alone(data: Mapping[str, Any]) -> bool:
+    return _is_alone(data) and data.get("tie_word_embeddings", True) is True
+
+
 FAMILIES = (
     bart_like(
         "bart",
@@ -138,19 +213,7 @@ FAMILIES = (
     ),
     seamless("seamless_m4t", "SeamlessM4TForTextToText", 1024),
     seamless("seamless_m4t_v2", "SeamlessM4Tv2ForTextToText", 4096),
-    bart_like(
-        "marian",
-        "MarianMTModel",
-        "MarianForCausalLM",
-        Bart(MARIAN, STORED, embed_norm=False),
-        (
-            *fixed(before=False, embedding=False, last=False),
-            Must("static_position_embeddings", (True,)),
-            Must("decoder_vocab_size", (size("vocab_size", 58101), None)),
-        ),
-        (Must("share_encoder_decoder_embeddings", (True,)),),
-        # By default these are the last rows of a table of 58,101.
-        also={"pad_token_id": 0, "decoder_start_token_id": 0},
-    ),
+    marian(),
+    bart_like("fsmt", "FSMTForConditionalGeneration", None, FSMT, harmless=keys("langs")),
     decoder_alone("trocr", "TrOCRForCausalLM", TROCR, head="output_projection"),
 )

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, final
 
 import msgspec
 
 from archcalc.hf.config import Config
 from archcalc.hf.family import Family
-from archcalc.hf.lens import Cases, Given, Key, Lens, Must, Template
+from archcalc.hf.lens import Cases, Draft, Given, Key, Lens, Must, Template
 from archcalc.hf.spellings import Spelling
 from archcalc.hf.stack import Stack
 from archcalc.hf.tensors import Holds, TensorMap, renamed, same, table
-from archcalc.hf.vocabulary import activation, biases, dropout, flag, keys, layers, size, tied
+from archcalc.hf.vocabulary import activation, biases, dropout, flag, keys, layers, size
 
 NORM: dict[str, Any] = {"kind": "layernorm", "eps": 1e-5}
 TABLES = ("encoder.positions.weight", "decoder.positions.weight")
@@ -45,11 +45,31 @@ class Defaults(msgspec.Struct, frozen=True):
     attention_dropout: float = 0.0
 
 
+@final
+class OwnVocabulary(Lens, msgspec.Struct, frozen=True):
+    """The encoder's vocabulary under a key; null stands for the model's, which is under the key `of_model`."""
+
+    key: Key
+    of_model: str
+
+    def names(self) -> Iterator[str]:
+        """Yield the key's."""
+        yield from self.key.names()
+
+    def read(self, config: Config) -> Any:
+        """Return the key's value."""
+        return self.key.read(config)
+
+    def write(self, value: Any, draft: Draft) -> None:
+        """Write the key, as the model's vocabulary is written where there is none of its own."""
+        self.key.write(draft[self.of_model] if value is None else value, draft)
+
+
 class Names(msgspec.Struct, frozen=True):
     """What a class calls things: `outside` stands before the token table, `base` before 'encoder' and 'decoder'.
 
     `cross`: cross-attention. `ffn`: before the feed-forward's projections. `ffn_norm`: its norm. `width`: the keys of
-    the model's width. `main`: the side whose layers and heads have a name without it too.
+    the model's width. `main`: the side whose layers and heads have a name without it too. `head`: the head's matrix.
     """
 
     outside: str = "model."
@@ -59,6 +79,7 @@ class Names(msgspec.Struct, frozen=True):
     ffn_norm: str = "final_layer_norm"
     width: tuple[str, ...] = ("d_model", "hidden_size")
     main: str = "encoder"
+    head: str = "lm_head"
 
     def layer(self) -> dict[str, str]:
         """Return the names of a layer's parts."""
@@ -78,7 +99,8 @@ class Bart(msgspec.Struct, frozen=True):
     `position`: the table beside the tokens. `placement`: where norms stand. `embed_norm`: whether there is a norm on
     the embedding; `final_norm`: whether there is one after the last layer. `norms_tokens`: the side whose embedding
     norm leaves positions out. `logits_bias`: whether a stored buffer is added to the logits. `names`: what the class
-    calls its parts.
+    calls its parts. `vocabulary`: the key of the decoder's, `source_vocabulary` that of the encoder's, if there are
+    two: then no table is shared by both sides. `apart`: they have tables of their own even if the head is tied.
     """
 
     defaults: Defaults
@@ -89,6 +111,15 @@ class Bart(msgspec.Struct, frozen=True):
     norms_tokens: str | None = None
     logits_bias: bool = True
     names: Names = Names()
+    vocabulary: Lens | None = None
+    source_vocabulary: OwnVocabulary | None = None
+    apart: bool = False
+    is_tied: bool = True
+
+    @property
+    def tied(self) -> Key:
+        """Return whether the head's matrix is the token table."""
+        return flag("tie_word_embeddings", self.is_tied)
 
     @property
     def width(self) -> Key:
@@ -151,18 +182,33 @@ class Bart(msgspec.Struct, frozen=True):
         """Return the template of the encoder-decoder."""
         buffer = {"bias_buffer": Given(True)} if self.logits_bias else {}
         encoder, decoder = self.stack("encoder"), self.stack("decoder")
-        return self.causal() | {"encoder": encoder, "decoder": decoder, "head": tied(True) | buffer}
+        encoder = msgspec.structs.replace(encoder, around={**encoder.around, **self.of_source()})
+        sides = {"encoder": encoder, "decoder": decoder, "head": {"tied": self.tied} | buffer}
+        # Untied, each side has a table of its own, and the one that both would share is there and never read.
+        shared = {"name": "shared.weight", "axes": ("vocab_size", "d_model"), "component": "embedding"}
+        extras = Cases(self.tied, {True: (), False: (shared,)})
+        return self.causal() | sides | ({} if self.source_vocabulary else {"extras": extras})
+
+    def of_source(self) -> dict[str, Template]:
+        """Return the encoder's own token table, with a vocabulary that may be its own."""
+        own = {"embedding": self.embedding, "vocab_size": self.source_vocabulary}
+        return own if self.apart else {name: Cases(self.tied, {True: None, False: part}) for name, part in own.items()}
+
+    @property
+    def embedding(self) -> dict[str, Template]:
+        """Return how tokens are embedded."""
+        return {"scale": Cases(self.scaled, {False: None, True: Given(self.root)})}
 
     def causal(self) -> dict[str, Template]:
         """Return the template of the decoder alone."""
         rate = dropout("dropout", 0.1)
         return {
-            "vocab_size": size("vocab_size", self.defaults.vocab_size),
+            "vocab_size": self.vocabulary or size("vocab_size", self.defaults.vocab_size),
             "n_ctx": size("max_position_embeddings", self.defaults.n_ctx),
             "d_model": self.width,
-            "embedding": {"scale": Cases(self.scaled, {False: None, True: Given(self.root)})},
+            "embedding": self.embedding,
             "decoder": self.stack("decoder", alone=True),
-            "head": tied(True),
+            "head": {"tied": self.tied},
             "dropout": {
                 "embedding": rate,
                 "attention": dropout("attention_dropout", self.defaults.attention_dropout),
@@ -182,11 +228,16 @@ class Bart(msgspec.Struct, frozen=True):
 
     def tensors(self) -> TensorMap:
         """Return the tensors of the encoder-decoder."""
+        own, base = "encoder.embed.tokens.weight", self.names.base
+        shared = () if self.source_vocabulary else same("embed.tokens", f"{self.names.outside}shared")
         return table(
-            same("embed.tokens", f"{self.names.outside}shared"),
+            Holds(f"{base}decoder.embed_tokens.weight", ("embed.tokens.weight",), beside="" if not shared else own),
+            Holds(f"{base}encoder.embed_tokens.weight", (own,)),
+            shared,
+            Holds(f"{self.names.outside}shared.weight", ("extras.shared.weight",)),
             self.side("encoder", "encoder."),
             self.side("decoder", "decoder."),
-            same("head", "lm_head"),
+            same("head", self.names.head),
             Holds("final_logits_bias", (BUFFER,)),
         )
 
@@ -206,9 +257,11 @@ class Bart(msgspec.Struct, frozen=True):
     def spelling(self) -> Spelling:
         """Return how files spell the tensors of the encoder-decoder."""
         names = self.names
-        tables = (f"{names.base}encoder.embed_tokens", f"{names.base}decoder.embed_tokens", "lm_head")
+        of_encoder, of_decoder = (f"{names.base}{side}.embed_tokens" for side in ("encoder", "decoder"))
+        table_ = of_decoder if self.source_vocabulary else f"{names.outside}shared"
+        sides = (*(() if self.apart else (of_encoder,)), *(() if self.source_vocabulary else (of_decoder,)))
         return Spelling(
-            copies={f"{name}.weight": f"{names.outside}shared.weight" for name in tables},
+            copies={f"{name}.weight": f"{table_}.weight" for name in (*sides, names.head)},
             # They are not saved where they are fixed.
             computed=(*(TABLES if self.stored else ()), BUFFER),
         )
@@ -250,6 +303,7 @@ def bart_like(
     must_pair: tuple[Must, ...] = (),
     harmless: frozenset[str] = frozenset(),
     also: Mapping[str, Any] | None = None,
+    forms: tuple[Family, ...] = (),
 ) -> Family:
     """Return the row of a model type whose encoder-decoder is the class `conditional`, its decoder alone `causal`.
 
@@ -261,11 +315,10 @@ def bart_like(
         (conditional,),
         bart.template(),
         bart.tensors(),
-        # Untied, each side has a table of its own, and there is a fourth that nothing reads.
-        (Must("is_decoder", (False,)), Must("tie_word_embeddings", (True,)), *must, *must_pair),
+        (Must("is_decoder", (False,)), *must, *must_pair),
         IGNORED | harmless,
         is_encoder_decoder=True,
         spelling=bart.spelling(),
         also=also or {},
-        forms=(alone,) if alone else (),
+        forms=(*forms, *((alone,) if alone else ())),
     )

@@ -14,6 +14,9 @@ SIDES = {
     "max_position_embeddings": 64,
 }
 SEAMLESS = {"hidden_size" if name == "d_model" else name: value for name, value in SIDES.items()}
+MARIAN = SIDES | {"share_encoder_decoder_embeddings": False, "decoder_vocab_size": 96, "pad_token_id": 0}
+# With a cache, the class takes each text for its last token alone and leaves the causal mask out.
+FSMT = {name: value for name, value in SIDES.items() if name != "vocab_size"} | {"use_cache": False}
 # The classes of their decoders alone.
 ALONE = {
     "bart": "BartForCausalLM",
@@ -36,6 +39,12 @@ CONFIGS = {
         f"{name}:alone": SIDES | {"architectures": [kind], "is_encoder_decoder": False, "pad_token_id": 0}
         for name, kind in ALONE.items()
     },
+    **{f"{name}:untied": SIDES | {"tie_word_embeddings": False, "scale_embedding": True} for name in TYPES},
+    "seamless_m4t:untied": SEAMLESS | {"tie_word_embeddings": False},
+    "marian:two tables": MARIAN | {"vocab_size": 99, "scale_embedding": True},
+    "marian:untied": MARIAN | {"vocab_size": 99, "tie_word_embeddings": False},
+    "fsmt:small": FSMT | {"src_vocab_size": 99, "tgt_vocab_size": 96},
+    "fsmt:tied": FSMT | {"src_vocab_size": 96, "tgt_vocab_size": 96, "tie_word_embeddings": True},
     "trocr:small": SIDES | {"scale_embedding": True},
     "trocr:sinusoids": SIDES | {"use_learned_position_embeddings": False, "layernorm_embedding": False},
     "plbart:unscaled": SIDES | {"scale_embedding": False},
