@@ -11,6 +11,7 @@ from itertools import product
 from typing import get_args
 
 from hypothesis import strategies as st
+from msgspec import structs
 
 from archcalc.spec import Spec
 from archcalc.spec.activation import ClampedSwish
@@ -25,23 +26,11 @@ from archcalc.spec.attention import (
 )
 from archcalc.spec.base import Activation, Part
 from archcalc.spec.claim import Claim
+from archcalc.spec.embedding import Embedding, Factor, Table, TokenDropout
 from archcalc.spec.ffn import AnyFfn, Gated, MoE, Plain
 from archcalc.spec.groups import key_indices, weight_indices
 from archcalc.spec.layer import Arm, Branch, Layer, Placement, Run, Shares, Stack
-from archcalc.spec.model import (
-    Axis,
-    Dropout,
-    Embedding,
-    Extra,
-    Factor,
-    Family,
-    Head,
-    Labels,
-    Pooler,
-    Table,
-    TokenDropout,
-    Transform,
-)
+from archcalc.spec.model import Axis, Dropout, Extra, Family, Head, Labels, Pooler, Transform
 from archcalc.spec.norm import LayerNorm, Norm, RMSNorm
 from archcalc.spec.position import (
     Alibi,
@@ -259,6 +248,7 @@ def attentions(draw: st.DrawFn, place: Place = Place(), cross: bool = False) -> 
         **draw(ATTENTION_FLAGS),
         **draw(MORE_OF_ATTENTION),
         temperature=None if cross else draw(TEMPERATURES),
+        d_source=draw(optional(SIZES)) if cross and place.idles else None,
     )
 
 
@@ -619,14 +609,25 @@ PROVENANCES = st.sampled_from((Provenance(), Provenance(ignored=("use_mrope",)),
 FAMILIES: st.SearchStrategy[Family] = st.sampled_from(get_args(Family))
 
 
+# What an encoder has of its own; its vocabulary and context are the larger, so that texts are of both.
+OWN_SIZES = (
+    st.just({})
+    | st.fixed_dictionaries({"n_ctx": st.sampled_from((20, 23))})
+    | st.fixed_dictionaries(
+        {"embedding": embeddings()},
+        optional={"d_model": SIZES, "n_ctx": st.sampled_from((20, 23)), "vocab_size": st.sampled_from((31, 37))},
+    )
+)
+
+
 @st.composite
 def specs(draw: st.DrawFn, family: Family | None = None, per_token: bool = False) -> Spec:
     """A resolved spec, of this family if one is named; with `per_token` what it gives is of each token."""
     family = family or draw(FAMILIES)
-    d_model = draw(SIZES)
+    d_model, of_source = draw(SIZES), draw(OWN_SIZES) if family == "encoder-decoder" else {}
     places = {
         role: Place(
-            d_model,
+            of_source.get("d_model", d_model) if role == "encoder" else d_model,
             (draw(st.sampled_from((3, 6, 2))), draw(RELATIVE)),
             crosses=role != family and role == "decoder",
             idles=family == "decoder" and draw(st.integers(0, 3)) == 0,
@@ -639,6 +640,8 @@ def specs(draw: st.DrawFn, family: Family | None = None, per_token: bool = False
     labels = head.labels if head else None
     pools = labels.reads == "pooled" if labels else head is None and not (decodes or per_token) and draw(st.booleans())
     drawn = {role: draw(stacks(place, decodes=role == "decoder" and not labels)) for role, place in places.items()}
+    if of_source:
+        drawn["encoder"] = structs.replace(drawn["encoder"], **of_source)
     spec = Spec(
         name="drawn",
         vocab_size=draw(st.sampled_from((17, 23, 29))),

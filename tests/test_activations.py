@@ -83,7 +83,7 @@ def test_what_experts_keep_where_choices_are_split(
     spec: Spec, dtype: str, recompute: Recompute, dropout: bool, batch: int, seq: int
 ) -> None:
     """With numbers: how many tokens an expert gets depends on them, what is kept in all does not."""
-    assume(any(isinstance(layer.ffn, MoE) for stack in spec.stacks.values() for layer in layers_of(stack)))
+    assume(any(isinstance(layer.ffn, MoE) for own in spec.stacks for layer in layers_of(own.stack)))
     work = fitting(spec, seq, batch=batch)
     how = Execution(dtype=dtype, experts="split", device="cpu", recompute=recompute, dropout=dropout)
     assert stated(spec, work, how) == measured(spec, work, how, real=True)

@@ -52,13 +52,15 @@ DEPTH = 5  # layers of a preset that are gone through one by one: all kinds of i
 
 def shallow(name: str) -> Spec:
     """A preset with its first layers alone: the rest are the same again, which `test_whole_presets` goes through."""
-    return load(name, {"n_layers": min(DEPTH, *(len(layers_of(stack)) for stack in load(name).stacks.values()))})
+    return load(
+        name, {"n_layers": min(DEPTH, *(len(layers_of(stack)) for stack in (own.stack for own in load(name).stacks)))}
+    )
 
 
 @pytest.mark.parametrize("name", presets.names())
 def test_the_first_layers_are_of_all_kinds(name: str) -> None:
     whole, part = (
-        {prefix: {*map(repr, layers_of(stack))} for prefix, stack in spec.stacks.items()}
+        {prefix: {*map(repr, layers_of(stack))} for prefix, stack in ((own.prefix, own.stack) for own in spec.stacks)}
         for spec in (load(name), shallow(name))
     )
     assert whole == part

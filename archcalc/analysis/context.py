@@ -84,8 +84,7 @@ def context(spec: Spec, phase: Phase, up_to: int | None = None) -> Context:
 
 def most_tokens(spec: Spec) -> int | None:
     """How many tokens a table of positions has rows for; None if there is no table."""
-    has_table = any(stack.has_table for stack in spec.stacks.values())
-    return spec.n_ctx if has_table else None
+    return min((each.model.n_ctx for each in spec.stacks if each.stack.has_table), default=None)
 
 
 def _sizes(phase: Phase, tokens: int) -> dict[str, int]:

@@ -47,8 +47,8 @@ def by_layer(spec: Spec, ops: list[OpFlops]) -> list[LayerFlops]:
 def _kinds(spec: Spec) -> dict[str, str]:
     """What every layer is called where layers differ, by its path."""
     found: dict[str, str] = {}
-    for prefix, stack in spec.stacks.items():
-        alike = groups(stack)
+    for each in spec.stacks:
+        prefix, alike = each.prefix, groups(each.stack)
         names = {turn: group.name if len(alike) > 1 else "" for group in alike for turn in group.turns}
         found |= {f"{prefix}layers.{turn}": names[turn] for turn in sorted(names)}
     return found

@@ -139,7 +139,7 @@ def _computed(spec: Spec, name: str, shape: tuple[int, ...]) -> Tensor:
     if name == "head.bias_buffer":
         return torch.zeros(shape)
     *role, table, _ = name.split(".")
-    stack = spec.stacks["".join(f"{part}." for part in role)]
+    (stack,) = (each.stack for each in spec.stacks if each.prefix == "".join(f"{part}." for part in role))
     if table == "rotary":
         found = (stored_rope(part) for layer in layers_of(stack) for part in parts(layer).values())
         return rope.table_rows(next(filter(None, found)), shape[0])

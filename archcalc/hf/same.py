@@ -36,8 +36,8 @@ def same_architecture(one: Spec, other: Spec) -> bool:
     # A stored buffer that joins the logits is zeros in a model that has none.
     one, other = (_without_buffer(spec) for spec in (one, other))
     bare = [msgspec.to_builtins(msgspec.structs.replace(spec, **_ASIDE)) for spec in (one, other)]
-    stacks = zip(one.stacks.values(), other.stacks.values(), strict=True)
-    return _close(*bare) and all(_same_stack(*pair) for pair in stacks)
+    stacks = zip(one.stacks, other.stacks, strict=True)
+    return _close(*bare) and all(_same_stack(a.stack, b.stack) for a, b in stacks)
 
 
 def _without_buffer(spec: Spec) -> Spec:

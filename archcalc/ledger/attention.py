@@ -18,7 +18,7 @@ from archcalc.spec.position import Alibi, RelativeBias, Rope
 
 def leaves(part: Attention, d: Symbols, x: Tensor, here: Pass) -> Forward[Tensor]:
     """Projections, biases, q/k norms, sinks, gate; scores and weighted values. Shared keys and values are there."""
-    span, states = here.span, here.source or x
+    span, states = here.span, _states(part, d, x, here)
     window = d.window if part.window else None
     d_value = d.d_head if part.d_value is None else d.d_value
     q = yield from _queries(part, d, x, here)
@@ -60,6 +60,13 @@ def _keys_values(part: Attention, d: Symbols, d_value: Poly, states: Tensor, her
     k = yield from _turned(part, "k", d.n_kv_heads, part.k_bias, d, states, here)
     v = yield from _values(part, d, d_value, states, here)
     return k, v
+
+
+def _states(part: Attention, d: Symbols, x: Tensor, here: Pass) -> Tensor:
+    """What keys and values are made of: the source's states, or its own; or those of a source that is missed."""
+    if here.source is None and part.d_source:
+        return x.new("source states", *x.axes[:-1], d.d_source)
+    return here.source or x
 
 
 def _own_table(part: Attention) -> RelativeBias | None:

@@ -27,10 +27,9 @@ def build(spec: Spec, how: Execution | None = None) -> Ledger:
     training, how = how is not None, how or Execution()
     table = Table()
     table.state("", {"vocab_size": spec.vocab_size, "n_ctx": spec.n_ctx, "d_model": spec.d_model})
-    table.state_part("", spec.embedding)
-    table.state("", {f"n_rows[{one.name}]": one.n_rows for one in spec.embedding.tables})
+    embedding.state(table, "", spec.embedding)
     table.state_part("head", spec.head)
-    stacks = [StackReader.of(spec, prefix, how, training=training) for prefix in spec.stacks]
+    stacks = [StackReader.of(each, how, training=training) for each in spec.stacks]
     for stack in stacks:
         stack.state(table)
     return _ledger(_placed(spec, stacks, table), spec, table)
@@ -39,11 +38,13 @@ def build(spec: Spec, how: Execution | None = None) -> Ledger:
 def _placed(spec: Spec, stacks: list[StackReader], table: Table) -> Iterator[tuple[str, Placed]]:
     """Every leaf with its stack's prefix, in the order of a forward pass."""
     d = table.symbols("")
-    has_source = spec.family == "encoder-decoder"
-    own = under("embed.", embedding.leaves(spec.embedding, d, has_source=has_source))
+    readers = [stack for stack in stacks if stack.stack.embedding is None]
+    tokens = Poly.sum(stack.span.queries for stack in reversed(readers))
+    own = under("embed.", embedding.leaves(spec.embedding, d, tokens))
     yield from (("", placed) for placed in stacks[0].placed(own))
     source = None
     for stack in stacks:
+        yield from ((stack.prefix, placed) for placed in stack.own_embedding(table))
         leaves, made = drained(stack.leaves(table, source))
         yield from ((stack.prefix, leaf) for leaf in leaves)
         source = structs.replace(made, label="source states", once=True)

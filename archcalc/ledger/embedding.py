@@ -7,24 +7,29 @@ from typing import Any
 
 from archcalc.ledger.algebra import ONE, Poly
 from archcalc.ledger.leaves import Forward, Matmul, Saved, Weight
-from archcalc.ledger.symbols import Symbols
+from archcalc.ledger.symbols import Symbols, Table
 from archcalc.ledger.tensors import Tensor
-from archcalc.ledger.tokens import BATCH, SEQ, SOURCE_NEW
+from archcalc.ledger.tokens import BATCH
+from archcalc.spec.embedding import Embedding
 from archcalc.spec.execution import Execution
-from archcalc.spec.model import Embedding
 from archcalc.spec.position import Learned, Sinusoidal
 
 
-def leaves(part: Embedding, d: Symbols, *, has_source: bool) -> Forward[None]:
-    """The model's own embedding, which the tokens of a source pass too."""
+def state(table: Table, owner: str, part: Embedding | None) -> None:
+    """Record the sizes of an embedding."""
+    table.state_part(owner, part)
+    table.state(owner, {f"n_rows[{one.name}]": one.n_rows for one in part.tables} if part else {})
+
+
+def leaves(part: Embedding, d: Symbols, tokens: Poly) -> Forward[None]:
+    """An embedding that so many tokens pass: those of a source too, unless it has one of its own."""
     yield Weight("tokens.weight", (d.vocab_size, d.d_embed if part.factor else d.d_model), "embedding")
     if part.n_token_types:
         yield Weight("types.weight", (d.n_token_types, summed_width(part, d)), "embedding")
-    for table in part.tables:
-        rows = d[f"n_rows[{table.name}]"]
-        yield Weight(f"tables.{table.name}.weight", (rows, summed_width(part, d)), "embedding")
+    for one in part.tables:
+        rows = d[f"n_rows[{one.name}]"]
+        yield Weight(f"tables.{one.name}.weight", (rows, summed_width(part, d)), "embedding")
     if part.factor:
-        tokens = SEQ + SOURCE_NEW if has_source else SEQ
         yield Weight("project.weight", (d.d_model, d.d_embed), "embedding")
         if part.factor.bias:
             yield Weight("project.bias", (d.d_model,), "embedding")
@@ -42,9 +47,9 @@ def read(part: Embedding, d: Symbols, tokens: Poly, how: Execution) -> Forward[T
         x = yield from _widened(x, d)
     if part.n_token_types:
         yield Saved("embed.types", ids.new("token types"), "embedding")
-    for table in part.tables:
-        if table.default_row is not None:
-            yield Saved(f"embed.tables.{table.name}", ids.new(f"rows of {table.name}"), "embedding")
+    for one in part.tables:
+        if one.default_row is not None:
+            yield Saved(f"embed.tables.{one.name}", ids.new(f"rows of {one.name}"), "embedding")
     return x
 
 

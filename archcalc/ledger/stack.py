@@ -12,7 +12,7 @@ from msgspec import structs
 from archcalc.ledger import embedding, layer, norm
 from archcalc.ledger.algebra import ONE, Poly
 from archcalc.ledger.forward import Keeper, Pair, Pass, dropped, recomputed, saved
-from archcalc.ledger.leaves import Entry, Forward, Leaf, Weight, mapped
+from archcalc.ledger.leaves import Entry, Forward, Leaf, Weight, mapped, under
 from archcalc.ledger.symbols import Symbols, Table
 from archcalc.ledger.tensors import Tensor
 from archcalc.ledger.tokens import BATCH, DECODER, ENCODER, SOURCE_ENCODER, Span
@@ -22,12 +22,9 @@ from archcalc.spec.branches import parts
 from archcalc.spec.execution import Execution
 from archcalc.spec.groups import Group, groups, lent_arms, shared_arms
 from archcalc.spec.layer import Stack
-from archcalc.spec.model import Spec
+from archcalc.spec.model import OWN, ModelStack, Spec
 
 T = TypeVar("T")
-
-# What the layers of a stack attend to of their own tokens, by its prefix, or by the family of a model of one stack.
-SPANS = {"decoder": DECODER, "encoder": ENCODER, "encoder.": SOURCE_ENCODER, "decoder.": DECODER}
 
 
 class Placed(msgspec.Struct, frozen=True):
@@ -48,18 +45,26 @@ class StackReader(msgspec.Struct, frozen=True):
     """One stack of a spec, with the names of its dimensions and the way it is carried out."""
 
     spec: Spec
-    stack: Stack
-    prefix: str
+    own: ModelStack
     groups: tuple[Group, ...]
     how: Execution
     keep: Keeper
     lent_arms: Mapping[int, tuple[str, ...]]
 
     @classmethod
-    def of(cls, spec: Spec, prefix: str, how: Execution, *, training: bool) -> StackReader:
-        """The reader of the stack with this prefix."""
-        stack = spec.stacks[prefix]
-        return cls(spec, stack, prefix, groups(stack), how, Keeper(training), lent_arms(stack))
+    def of(cls, own: ModelStack, how: Execution, *, training: bool) -> StackReader:
+        """The reader of a stack."""
+        return cls(own.model, own, groups(own.stack), how, Keeper(training), lent_arms(own.stack))
+
+    @property
+    def stack(self) -> Stack:
+        """The stack itself."""
+        return self.own.stack
+
+    @property
+    def prefix(self) -> str:
+        """What the names of its leaves begin with."""
+        return self.own.prefix
 
     def owner(self, group: Group | None = None, slot: str = "") -> str:
         """What the sizes of a group's slot are called after, where they need it: 'decoder.moe', 'encoder.cross'."""
@@ -70,6 +75,9 @@ class StackReader(msgspec.Struct, frozen=True):
 
     def state(self, table: Table) -> None:
         """Record every size of the stack."""
+        own = {field: getattr(self.stack, field) for field in OWN if field != "embedding"}
+        table.state(self.owner(), {field: size for field, size in own.items() if size is not None})
+        embedding.state(table, self.owner(), self.stack.embedding)
         table.state_part(self.owner(), self.stack.position)
         if self.stack.n_mtp:
             table.state(self.owner(), {"n_mtp": self.stack.n_mtp})
@@ -84,7 +92,7 @@ class StackReader(msgspec.Struct, frozen=True):
         d = table.symbols(self.owner(), "")
         for group in self.groups:
             if hasattr(parts(group.layer).get("attn"), "n_heads"):
-                yield self._turns([group], d) * table.symbols(self.owner(group, "attn"), "").n_heads
+                yield self._turns([group], d) * table.symbols(self.owner(group, "attn"), self.owner(), "").n_heads
 
     def leaves(self, table: Table, source: Tensor | None) -> Generator[Placed, None, Tensor]:
         """Every leaf of the stack, which may read a `source`; returns the states that it gives."""
@@ -102,7 +110,13 @@ class StackReader(msgspec.Struct, frozen=True):
     @property
     def span(self) -> Span:
         """What its layers attend to of their own tokens."""
-        return SPANS[self.prefix or self.spec.family]
+        return DECODER if self.own.is_causal else SOURCE_ENCODER if self.own.is_source else ENCODER
+
+    def own_embedding(self, table: Table) -> Iterator[Placed]:
+        """The leaves of an embedding that no other stack reads."""
+        if self.stack.embedding:
+            own = embedding.leaves(self.stack.embedding, table.symbols(self.owner(), ""), self.span.queries)
+            yield from self.placed(under("embed.", own))
 
     def _states(self, d: Symbols) -> Tensor:
         """The residual stream somewhere between two layers."""
@@ -215,7 +229,7 @@ class StackReader(msgspec.Struct, frozen=True):
         """Sines and cosines of every position, one table for the stack where its layers read one."""
         for group, name, part in self._parts():
             if stored_rope(part):
-                d = table.symbols(self.owner(group, name), "")
+                d = table.symbols(self.owner(group, name), self.owner(), "")
                 yield Placed(Weight("rotary.weight", (d.n_ctx, d.d_rotary), "position", kind="frozen"))
                 return
 
@@ -239,4 +253,4 @@ class StackReader(msgspec.Struct, frozen=True):
             yield Placed(leaf, "mtp", tuple(range(self.stack.n_mtp)), repeats=d.n_mtp)
 
     def _symbols(self, table: Table, group: Group) -> dict[str, Symbols]:
-        return {name: table.symbols(self.owner(group, name), "") for name in parts(group.layer)}
+        return {name: table.symbols(self.owner(group, name), self.owner(), "") for name in parts(group.layer)}

@@ -74,8 +74,9 @@ class Attention(nn.Module):
             self.softmax = replace(self.softmax, bias=self._own_bias)
         self.q = Linear(model.d_model, self.n_heads * self.d_head, bias=part.q_bias)
         if self.makes_keys:
-            self.k = Linear(model.d_model, self.n_kv_heads * self.d_head, bias=part.k_bias)
-            self.v = Linear(model.d_model, self.n_kv_heads * self.d_value, bias=part.v_bias)
+            d_source = part.d_source or model.d_model
+            self.k = Linear(d_source, self.n_kv_heads * self.d_head, bias=part.k_bias)
+            self.v = Linear(d_source, self.n_kv_heads * self.d_value, bias=part.v_bias)
         self.out = Linear(self.n_heads * self.d_value, model.d_model, bias=part.out_bias)
         self.q_norm = self._qk_norm(self.n_heads)
         self.k_norm = self._qk_norm(self.n_kv_heads) if self.makes_keys else None

@@ -17,7 +17,8 @@ from archcalc.nn.padding import checked_text, extended
 from archcalc.spec import Spec
 from archcalc.spec.branches import computed
 from archcalc.spec.groups import layers_of
-from archcalc.spec.layer import Layer, Stack
+from archcalc.spec.layer import Layer
+from archcalc.spec.model import ModelStack
 from archcalc.spec.variants import reading
 
 
@@ -114,7 +115,7 @@ def allocate(
     if dtype is not None and format is not None:
         raise InputError(f"found {dtype} and {format!r}", where="cache", allowed="a dtype or a format")
     _check_sizes(batch=batch, capacity=capacity)
-    _check_table(spec, spec.decoder, capacity, "capacity")
+    _check_table(spec.stacks[-1], capacity, "capacity")
     n_source = _source(spec, capacity, source)
     kind = None if format is None else cache_type(format, "cache")
     room = Room(batch, capacity, n_source, dtype or torch.get_default_dtype(), torch.device(device), kind)
@@ -140,7 +141,7 @@ def _source(spec: Spec, capacity: int, source: int | None) -> int:
         return 0
     found = capacity if source is None else source
     _check_sizes(source=found)
-    _check_table(spec, spec.encoder, found, "source")
+    _check_table(spec.stacks[0], found, "source")
     return found
 
 
@@ -150,11 +151,11 @@ def _check_sizes(**sizes: int) -> None:
             raise InputError(f"found {size}", where=name, allowed="1 or more")
 
 
-def _check_table(spec: Spec, stack: Stack, tokens: int, where: str) -> None:
+def _check_table(each: ModelStack, tokens: int, where: str) -> None:
     """A table of positions has no row for a token beyond it."""
-    if stack.has_table and tokens > spec.n_ctx:
+    if each.stack.has_table and tokens > each.model.n_ctx:
         raise InputError(
             f"{tokens:,} tokens are more than the table of positions has",
             where=where,
-            allowed=f"up to {spec.n_ctx:,}",
+            allowed=f"up to {each.model.n_ctx:,}",
         )

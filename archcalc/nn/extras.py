@@ -38,9 +38,9 @@ def _size(axis: int | spec.Axis, model: Spec) -> int:
     if not isinstance(axis, str):
         return axis
     if axis == "n_layers":
-        return sum(len(layers_of(stack)) for stack in model.stacks.values())
+        return sum(len(layers_of(each.stack)) for each in model.stacks)
     if axis == "all_heads":
-        attentions = (parts(layer).get("attn") for stack in model.stacks.values() for layer in layers_of(stack))
+        attentions = (parts(layer).get("attn") for each in model.stacks for layer in layers_of(each.stack))
         return sum(getattr(attention, "n_heads", 0) for attention in attentions)
     size: int = getattr(model, axis)
     return size

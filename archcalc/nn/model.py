@@ -26,12 +26,13 @@ from archcalc.spec import Spec
 class SingleStack(Layers):
     """A decoder (causal) or an encoder (bidirectional) with its embedding and, if it has one, its head."""
 
+    embed: Embedding
     head: Head | None
     pooler: Pooler | None
 
     def __init__(self, spec: Spec) -> None:
-        (stack,) = spec.stacks.values()
-        super().__init__(stack, spec, causal=spec.encoder is None)
+        (stack,) = spec.stacks
+        super().__init__(stack)
         self.spec = spec
         self.embed = Embedding(spec)
         self.head = Head(spec.head, spec) if spec.head else None
@@ -118,11 +119,9 @@ class EncoderDecoder(nn.Module):
 
     def __init__(self, spec: Spec) -> None:
         super().__init__()
-        assert spec.encoder and spec.decoder, "both stacks are there"  # noqa: PT018
         self.spec = spec
         self.embed = Embedding(spec)
-        self.encoder = Layers(spec.encoder, spec, causal=False, prefix="encoder.")
-        self.decoder = Layers(spec.decoder, spec, causal=True, prefix="decoder.")
+        self.encoder, self.decoder = map(Layers, spec.stacks)
         self.head = Head(spec.head, spec) if spec.head else None
         self.extras = Extras(spec.extras, spec)
 
@@ -170,7 +169,8 @@ class EncoderDecoder(nn.Module):
             cache.admit_source(source_ids_BS)
         view = self.encoder.view(_places(source_ids_BS), padding_BT=padding_BS)
         stand(view.own)
-        x_BSD = self.encoder.embedded(self.embed, source_ids_BS, None, view.own.standing, padding_BT=padding_BS)
+        embed = self.embed if self.encoder.embed is None else self.encoder.embed
+        x_BSD = self.encoder.embedded(embed, source_ids_BS, None, view.own.standing, padding_BT=padding_BS)
         states_BSD = self.encoder.final(self.encoder.run(x_BSD, view))
         if cache is not None:
             self.decoder.keep(states_BSD, cache, padding_BS)

@@ -30,7 +30,8 @@ from archcalc.spec.attention import Attention, stack_bias, stored_rope
 from archcalc.spec.branches import arms
 from archcalc.spec.execution import Execution
 from archcalc.spec.groups import key_indices, layers_of, lent_arms, shared_arms, weight_indices
-from archcalc.spec.layer import Layer, Stack
+from archcalc.spec.layer import Layer
+from archcalc.spec.model import ModelStack
 
 
 class Layers(nn.Module):
@@ -39,13 +40,16 @@ class Layers(nn.Module):
     Where layers share weights, their owner alone is a module and takes each turn.
     """
 
+    embed: Embedding | None
     relative_bias: RelativeBias | None
     rotary: RotaryTable | None
 
-    def __init__(self, stack: Stack, model: Spec, causal: bool, prefix: str = "") -> None:
+    def __init__(self, own: ModelStack) -> None:
         super().__init__()
-        self.prefix = prefix  # of its tensors' names and its sites'
-        self.causal, self.dropout, self.how = causal, model.dropout.embedding, Execution()
+        stack, model = own.stack, own.model
+        self.prefix = own.prefix  # of its tensors' names and its sites'
+        self.causal, self.dropout, self.how = own.is_causal, model.dropout.embedding, Execution()
+        self.embed = Embedding(model) if stack.embedding else None
         layers, self.owners = layers_of(stack), [str(owner) for owner in weight_indices(stack)]
         self.lenders, self.lent_arms = key_indices(stack), lent_arms(stack)
         self.shared_arms = [shared_arms(layer) for layer in layers]

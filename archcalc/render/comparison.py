@@ -99,7 +99,7 @@ def compare_page(specs: Sequence[Spec]) -> Page:
     columns = (Column(""), *(Column(name, "count") for name in names(specs)))
     found = [figures(summary(build(spec))) for spec in specs]
     sizes = [(name, *(getattr(spec, name) for spec in specs)) for name in ("vocab_size", "n_ctx", "d_model")]
-    depths = ("n_layers", *(sum(stack.n_layers or 0 for stack in spec.stacks.values()) for spec in specs))
+    depths = ("n_layers", *(sum(each.stack.n_layers or 0 for each in spec.stacks) for spec in specs))
     rows = [(name, *(each[name] for each in found)) for name in found[0] if any(each[name] for each in found)]
     return Page("Parameters side by side", "", [Table("", columns, [*sizes, depths, *rows], n_sums=len(_TOTALS))])
 

@@ -19,6 +19,7 @@ from archcalc.render.page import Block, Box, Column, Page, Picture, Table, Text,
 from archcalc.spec import Spec
 from archcalc.spec.groups import groups
 from archcalc.spec.layer import Stack
+from archcalc.spec.model import ModelStack
 from archcalc.units import exact, human_bytes
 
 View = Literal["summary", "weights", "layers", "largest"]
@@ -52,18 +53,27 @@ def treemap(ledger: Ledger) -> Treemap:
 
 
 def _subtitle(spec: Spec) -> str:
-    stacks = " + ".join(_stack_in_words(stack, role.rstrip(".")) for role, stack in spec.stacks.items())
+    stacks = " + ".join(map(_stack_in_words, spec.stacks))
     words = (spec.name, spec.family, stacks, f"d_model {spec.d_model}", f"vocabulary {exact(spec.vocab_size)}")
     return " · ".join((*words, f"context {exact(spec.n_ctx)}"))
 
 
-def _stack_in_words(stack: Stack, role: str) -> str:
+def _stack_in_words(each: ModelStack) -> str:
+    stack, role = each.stack, each.prefix.rstrip(".")
     kinds = groups(stack)
     parts = ", ".join(f"{len(group.turns)} {group.name}" for group in kinds)
     if len(kinds) > MAX_KINDS:
         parts = f"of {len(kinds)} kinds"
     layers = "layer" if stack.n_layers == 1 else "layers"
-    return f"{stack.n_layers} {role + ' ' if role else ''}{layers}" + (f" ({parts})" if len(kinds) > 1 else "")
+    kinds_in_words = f" ({parts})" if len(kinds) > 1 else ""
+    return f"{stack.n_layers} {role + ' ' if role else ''}{layers}" + kinds_in_words + _own_sizes(stack)
+
+
+def _own_sizes(stack: Stack) -> str:
+    """The sizes that a stack has of its own."""
+    named = {"d_model": stack.d_model, "vocabulary": stack.vocab_size, "context": stack.n_ctx}
+    own = [f"{name} {exact(size)}" for name, size in named.items() if size is not None]
+    return f" (own {', '.join(own)})" if own else ""
 
 
 def _summary(subject: ModelWorkload) -> list[Block]:

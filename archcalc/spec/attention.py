@@ -61,6 +61,7 @@ class Attention(Part, frozen=True, kw_only=True, tag_field="kind", tag="gqa"):
     split is no part of the spec. `scale` multiplies the scores (left out: 1/√d_head), `value_scale` the values.
     Values are `d_value` wide (left out: d_head). `clip`: queries, keys and values are clamped to ±clip after a norm
     that comes before the rotation. `out_norm` stands between the heads (gated, if they are) and the out projection.
+    `d_source` is the width of a source that is not as wide as the layer.
     """
 
     n_heads: Size
@@ -82,6 +83,7 @@ class Attention(Part, frozen=True, kw_only=True, tag_field="kind", tag="gqa"):
     temperature: Temperature | None = None
     gate: Gate | None = None
     out_norm: Norm | None = None
+    d_source: Size | None = None
 
     @property
     def has_key_for_each(self) -> bool:

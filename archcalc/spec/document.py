@@ -113,13 +113,12 @@ def _copied(value: Any) -> Any:
 
 
 def _places(full: Document, tail: list[str]) -> Iterator[tuple[Any, Any, tuple[str, ...]]]:
-    """Every (holder, key, path) whose path ends in `tail`; the root's own field alone, if the root has it."""
+    """Every (holder, key, path) whose path ends in `tail`; the one that starts at the root alone, if there is one."""
     if len(tail) == 1 and tail[0] in full:
         yield full, tail[0], (tail[0],)
         return
-    for place in _walk(full, ()):
-        if list(place[2][-len(tail) :]) == tail:
-            yield place
+    found = [place for place in _walk(full, ()) if list(place[2][-len(tail) :]) == tail]
+    yield from [place for place in found if len(place[2]) == len(tail)] or found
 
 
 def _walk(node: Any, path: tuple[str, ...]) -> Iterator[tuple[Any, Any, tuple[str, ...]]]:

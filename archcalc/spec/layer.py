@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 import msgspec
 
 from archcalc.spec.attention import AnyAttention, Attention, stored_rope
-from archcalc.spec.base import Count, LayerCount, Part, Positive
+from archcalc.spec.base import Count, LayerCount, Part, Positive, Size
+from archcalc.spec.embedding import Embedding
 from archcalc.spec.ffn import AnyFfn
 from archcalc.spec.norm import Norm
 from archcalc.spec.position import TablePosition
@@ -102,6 +103,8 @@ class Stack(Part, frozen=True, kw_only=True):
     `n_layers` left out is the sum of the runs. `embed_norm_reads`: the sum of tokens and positions, or the tokens,
     which positions then join (BlenderbotSmall's decoder). `n_mtp`: multi-token-prediction modules (DeepSeek-V3,
     section 2.2), each a projection of two states into one, a layer like the stack's last, and norms.
+    An encoder beside a decoder may have an `embedding` of its own (else it reads the decoder's, the model's), and a
+    vocabulary, context and width that differ from the model's; left out, they are the model's.
     """
 
     n_layers: LayerCount | None = None
@@ -111,6 +114,10 @@ class Stack(Part, frozen=True, kw_only=True):
     embed_norm_reads: Literal["sum", "tokens"] = "sum"
     final_norm: Norm | None = None
     n_mtp: Count = 0
+    embedding: Embedding | None = None
+    vocab_size: Size | None = None
+    n_ctx: Size | None = None
+    d_model: Size | None = None
 
     @property
     def has_table(self) -> bool:

@@ -6,55 +6,17 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from archcalc.spec.base import Activation, Count, Part, Positive, Probability, Size
+from archcalc.spec.base import Activation, Part, Positive, Probability, Size
 from archcalc.spec.claim import Claim
+from archcalc.spec.embedding import Embedding
 from archcalc.spec.layer import Stack
 from archcalc.spec.norm import Norm
 from archcalc.spec.provenance import Provenance
 
 Family = Literal["decoder", "encoder", "encoder-decoder"]
-
-
-class Factor(Part, frozen=True, kw_only=True):
-    """A token table narrower than the model, and the projection that widens it.
-
-    `widen` says when: before positions and the embedding norm are added (OPT-350m) or after them (ALBERT).
-    """
-
-    d_embed: Size
-    bias: bool = False
-    widen: Literal["before_positions", "after_positions"] = "before_positions"
-
-
-class Table(Part, frozen=True, kw_only=True):
-    """A further table whose rows join the tokens' (ERNIE's task types, XLM's languages).
-
-    `default_row` is what every token reads if no rows are named; None: then nothing is added.
-    """
-
-    name: Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9_]{0,30}$")]
-    n_rows: Size
-    default_row: Count | None = 0
-
-
-class TokenDropout(Part, frozen=True, kw_only=True):
-    """Masked tokens embed as zeros, and the rest is rescaled by (1 − share) / (1 − share of masked tokens) (ESM-2).
-
-    `share` is how many tokens were masked in training: 0.15 · 0.8.
-    """
-
-    mask_id: Count
-    share: Probability = 0.12
-
-
-class Embedding(Part, frozen=True, kw_only=True):
-    """The token table; one table serves both stacks of an encoder-decoder. `scale` multiplies what it gives."""
-
-    factor: Factor | None = None
-    n_token_types: Count = 0
-    tables: tuple[Table, ...] = ()
-    scale: Positive | None = None
-    token_dropout: TokenDropout | None = None
+Role = Literal["encoder", "decoder"]
+# The fields of the model that a stack may have of its own.
+OWN = ("d_model", "n_ctx", "vocab_size", "embedding")
 
 
 class Transform(Part, frozen=True, kw_only=True):
@@ -171,9 +133,44 @@ class Spec(Part, frozen=True, kw_only=True):
         return labels.reads != "every" if labels else self.head is None and self.pooler is not None
 
     @property
-    def stacks(self) -> dict[str, Stack]:
-        """The stacks by the prefix of their tensors' names: none if there is one, else 'encoder.' and 'decoder.'."""
-        named = {"encoder": self.encoder, "decoder": self.decoder}
-        present = {name: stack for name, stack in named.items() if stack is not None}
-        prefixed = len(present) > 1
-        return {f"{name}." if prefixed else "": stack for name, stack in present.items()}
+    def stacks(self) -> tuple[ModelStack, ...]:
+        """The stacks in the order in which they are run; the last one's states are the model's."""
+        named: dict[Role, Stack | None] = {"encoder": self.encoder, "decoder": self.decoder}
+        present = {role: stack for role, stack in named.items() if stack is not None}
+        is_pair = len(present) > 1
+        return tuple(ModelStack(role, stack, self, is_pair) for role, stack in present.items())
+
+
+class ModelStack(msgspec.Struct, frozen=True):
+    """A stack in its place in a whole model, of which it is one of two if `is_pair`."""
+
+    role: Role
+    stack: Stack
+    whole: Spec
+    is_pair: bool
+
+    @property
+    def prefix(self) -> str:
+        """What its tensors and sites begin with: nothing if it is alone, else its role."""
+        return f"{self.role}." if self.is_pair else ""
+
+    @property
+    def is_causal(self) -> bool:
+        """Whether a token sees those before it alone."""
+        return self.role == "decoder"
+
+    @property
+    def is_source(self) -> bool:
+        """Whether another stack attends to its states."""
+        return self.is_pair and self.role == "encoder"
+
+    @property
+    def embed_prefix(self) -> str:
+        """What the tensors of the embedding that it reads begin with."""
+        return f"{self.prefix}embed." if self.stack.embedding else "embed."
+
+    @property
+    def model(self) -> Spec:
+        """The model in this stack's own sizes, with its own embedding."""
+        own = {field: value for field in OWN if (value := getattr(self.stack, field)) is not None}
+        return msgspec.structs.replace(self.whole, **own) if own else self.whole

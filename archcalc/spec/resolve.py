@@ -14,9 +14,10 @@ from archcalc.spec.activation import with_numbers
 from archcalc.spec.attention import Attention, LatentAttention, stack_bias, stored_rope
 from archcalc.spec.base import Part
 from archcalc.spec.branches import PLACEMENTS, arms, computed
+from archcalc.spec.embedding import Embedding
 from archcalc.spec.ffn import Gated, MoE, Plain
-from archcalc.spec.layer import Arm, Branch, Layer, Run, Stack
-from archcalc.spec.model import Head, Spec
+from archcalc.spec.layer import Arm, Branch, Layer, Reads, Run, Stack
+from archcalc.spec.model import OWN, Head, ModelStack, Spec
 from archcalc.spec.position import (
     DynamicScaling,
     Llama3Scaling,
@@ -35,11 +36,8 @@ def resolve(spec: Spec) -> Spec:
     """
     if spec.encoder is None and spec.decoder is None:
         raise InputError("neither an encoder nor a decoder", where="encoder", allowed="a stack in either or both")
-    stacks = {
-        role: _stack(stack, spec, role)
-        for role, stack in (("encoder", spec.encoder), ("decoder", spec.decoder))
-        if stack is not None
-    }
+    spec = msgspec.structs.replace(spec, **{each.role: _own_sizes(each) for each in spec.stacks})
+    stacks = {each.role: _stack(each.stack, each.model, each.role) for each in spec.stacks}
     if spec.family == "encoder-decoder":
         layers = [layer for run in stacks["decoder"].runs for layer in run.pattern]
         if not any(arm.reads == "source" for layer in layers for arm in arms(layer)):
@@ -48,20 +46,46 @@ def resolve(spec: Spec) -> Spec:
     return msgspec.structs.replace(spec, **stacks)
 
 
+def _own_sizes(each: ModelStack) -> Stack:
+    """The stack with those of its own sizes that are not the model's."""
+    stack, whole = each.stack, each.whole
+    for field in OWN:
+        if getattr(stack, field) is not None and not each.is_source:
+            where = f"{each.role}.{field}"
+            raise InputError("is the model's", where=where, allowed=f"{field!r} of the model, or of an encoder beside")
+    own = {field: getattr(stack, field) for field in OWN if field != "embedding"}
+    own = {field: None if size == getattr(whole, field) else size for field, size in own.items()}
+    for field in ("d_model", "vocab_size"):
+        if own[field] is not None and stack.embedding is None:
+            raise InputError(
+                "differs from that of the table that it reads",
+                where=f"{each.role}.{field}",
+                allowed=f"{getattr(whole, field)}, or an embedding of its own",
+            )
+    return msgspec.structs.replace(stack, **own)
+
+
 def _check_ending(spec: Spec) -> None:
     """Embedding tables, head, pooler and extras agree with each other and with the stacks."""
-    _check_once([table.name for table in spec.embedding.tables], "embedding.tables")
     _check_once([extra.name for extra in spec.extras], "extras")
-    for t, table in enumerate(spec.embedding.tables):
-        if table.default_row is not None and table.default_row >= table.n_rows:
-            where = f"embedding.tables[{t}].default_row"
-            raise InputError(f"{table.default_row} of {table.n_rows} rows", where=where, allowed="a row of the table")
+    _check_tables(spec.embedding, "embedding")
+    if spec.encoder and spec.encoder.embedding:
+        _check_tables(spec.encoder.embedding, "encoder.embedding")
     if spec.embedding.token_dropout and spec.decoder:
         raise InputError("a decoder reads a text bit by bit", where="embedding.token_dropout", allowed="null")
     if spec.pooler and (spec.decoder or spec.predicts_tokens):
         raise InputError("nothing reads it", where="pooler", allowed="an encoder alone, without a head or with labels")
     if spec.head:
         _check_head(spec.head, spec)
+
+
+def _check_tables(part: Embedding, where: str) -> None:
+    """Further tables have names of their own, and the rows that are read of them."""
+    _check_once([table.name for table in part.tables], f"{where}.tables")
+    for t, table in enumerate(part.tables):
+        if table.default_row is not None and table.default_row >= table.n_rows:
+            row = f"{where}.tables[{t}].default_row"
+            raise InputError(f"{table.default_row} of {table.n_rows} rows", where=row, allowed="a row of the table")
 
 
 def _check_head(head: Head, spec: Spec) -> None:
@@ -191,13 +215,16 @@ def _layer(layer: Layer, spec: Spec, role: str, where: str) -> Layer:
         raise InputError(
             f"{layer.placement!r} has no norm before its parts", where=f"{where}.skip_reads", allowed="stream"
         )
-    if layer.cross:
-        _check_source(layer.cross, layer.cross_reads, spec, role, f"{where}.cross")
-    elif layer.cross_reads != "source":
+    if layer.cross is None and layer.cross_reads != "source":
         raise InputError("there is no cross", where=f"{where}.cross_reads", allowed="source")
     if not computed(layer):
         raise InputError("nothing of the layer is computed", where=f"{where}.cross_reads", allowed="source")
-    filled = {slot: _filled(part, spec, f"{where}.{slot}") for slot, part in slots.items() if part is not None}
+    reads: dict[str, Reads] = {"cross": layer.cross_reads}
+    filled = {
+        slot: _filled(_sourced(part, reads.get(slot, "stream"), spec, role, f"{where}.{slot}"), spec, f"{where}.{slot}")
+        for slot, part in slots.items()
+        if part is not None
+    }
     return msgspec.structs.replace(layer, **filled)
 
 
@@ -235,12 +262,31 @@ def _branch(branch: Branch, spec: Spec, role: str, where: str) -> Branch:
 
 
 def _arm(arm: Arm, spec: Spec, role: str, where: str) -> Arm:
-    if arm.reads in ("source", "nothing"):
-        _check_source(arm.part, arm.reads, spec, role, where)
-    return msgspec.structs.replace(arm, part=_filled(arm.part, spec, f"{where}.part"))
+    part = _sourced(arm.part, arm.reads, spec, role, where)
+    return msgspec.structs.replace(arm, part=_filled(part, spec, f"{where}.part"))
 
 
-def _check_source(part: Any, reads: str, spec: Spec, role: str, where: str) -> None:
+def _sourced(part: Any, reads: Reads, spec: Spec, role: str, where: str) -> Any:
+    """The part with the width of the source that it attends to, if that is not the layer's."""
+    if reads in ("source", "nothing"):
+        _check_source(part, reads, spec, role, where)
+        return msgspec.structs.replace(part, d_source=_source_width(part, reads, spec, where))
+    if getattr(part, "d_source", None) is not None:
+        raise InputError("attends to no source", where=f"{where}.d_source", allowed="null")
+    return part
+
+
+def _source_width(part: Attention, reads: Reads, spec: Spec, where: str) -> int | None:
+    width = part.d_source
+    if reads == "source":
+        assert spec.encoder is not None, "there is something to attend to"
+        width = spec.encoder.d_model or spec.d_model
+        if part.d_source not in (None, width):
+            raise InputError(f"found {part.d_source}", where=f"{where}.d_source", allowed=f"the encoder's {width}")
+    return None if width == spec.d_model else width
+
+
+def _check_source(part: Any, reads: Reads, spec: Spec, role: str, where: str) -> None:
     """Raise InputError where a part cannot attend to a source, or is idle though there is one."""
     if not isinstance(part, Attention):
         raise InputError("does not attend to a source", where=where, allowed="a mapping of kind gqa")

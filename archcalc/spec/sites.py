@@ -69,9 +69,9 @@ def sites(spec: Spec) -> tuple[Site, ...]:
 
 
 def _sites(spec: Spec) -> Iterator[Site]:
-    width = {"D": spec.d_model}
-    for prefix, stack in spec.stacks.items():
-        of_source = prefix == "encoder."
+    for each in spec.stacks:
+        prefix, stack, of_source = each.prefix, each.stack, each.is_source
+        width = {"D": each.model.d_model}
         yield _bare(
             f"{prefix}embed", "tokens, types and positions, summed: what the first layer reads", width, of_source
         )

@@ -170,7 +170,7 @@ def heads_of(layer: Layer) -> list[Heads]:
     found = []
     for arm in arms(layer):
         record = variant(arm.part)
-        if arm.reads != "stream" or not record.mixes_tokens:
+        if arm.reads in ("source", "nothing") or not record.mixes_tokens:
             continue
         if record.heads is None:
             raise InputError("the paper does not say what such a layer costs", where=arm.name, allowed="attention")

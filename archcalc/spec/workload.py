@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from archcalc.errors import InputError, shown
 from archcalc.spec.base import Count, Part, Size
-from archcalc.spec.model import Spec
+from archcalc.spec.model import ModelStack, Spec
 
 DEFAULT_SEQ_TOKENS = 2048
 
@@ -54,18 +54,26 @@ def completed(spec: Spec, batch: int, seq: int | None, past: int, source_seq: in
         raise InputError("an encoder caches nothing", where="past", allowed="0")
     if source_seq is not None and spec.family != "encoder-decoder":
         raise InputError("there is no encoder beside a decoder", where="source_seq", allowed="left out")
-    source = (seq if source_seq is None else source_seq) if spec.family == "encoder-decoder" else 1
+    source = _source(spec.stacks[0], seq, source_seq)
     _check_positions(spec, past + seq, source)
     return Workload(batch=batch, seq=seq, past=past, source_seq=source)
 
 
+def _source(first: ModelStack, seq: int, source_seq: int | None) -> int:
+    """The source's tokens: as many as the text's where they are left out, or as its own table has rows for."""
+    if not first.is_source:
+        return 1
+    own = min(seq, first.model.n_ctx) if first.stack.has_table and first.stack.n_ctx else seq
+    return own if source_seq is None else source_seq
+
+
 def _check_positions(spec: Spec, target_tokens: int, source_tokens: int) -> None:
     """A table of positions has no row for a token beyond it."""
-    for prefix, stack in spec.stacks.items():
-        tokens = source_tokens if prefix == "encoder." else target_tokens
-        if stack.has_table and tokens > spec.n_ctx:
+    for each in spec.stacks:
+        tokens, n_ctx = source_tokens if each.is_source else target_tokens, each.model.n_ctx
+        if each.stack.has_table and tokens > n_ctx:
             raise InputError(
                 f"{tokens:,} tokens are more than the table of positions has",
-                where="source_seq" if prefix == "encoder." else "seq",
-                allowed=f"up to {spec.n_ctx:,}, past included",
+                where="source_seq" if each.is_source else "seq",
+                allowed=f"up to {n_ctx:,}, past included",
             )

@@ -28,7 +28,11 @@ def test_layers_add_up_and_stand_in_turn(spec: Spec, seq: int) -> None:
     assert sum(line.forward for line in found.values()) == whole["forward"]
     assert sum(line.forward_causal for line in found.values()) == whole["forward_causal"]
     assert sum(line.backward for line in found.values()) == whole["backward"]
-    in_turn = [f"{prefix}layers.{i}" for prefix, stack in spec.stacks.items() for i in range(stack.n_layers or 0)]
+    in_turn = [
+        f"{prefix}layers.{i}"
+        for prefix, stack in ((own.prefix, own.stack) for own in spec.stacks)
+        for i in range(stack.n_layers or 0)
+    ]
     assert [label for label in found if "layers." in label] == in_turn
     costs = defaultdict(set)
     for label, line in found.items():

@@ -47,7 +47,7 @@ class Interpreter:
 
     def __init__(self, spec: Spec, weights: Mapping[str, Tensor], theta: float = 10_000.0) -> None:
         self.spec, self.weights, self.theta = spec, weights, theta
-        (first, *_) = spec.stacks.values()
+        first = spec.stacks[0].stack
         self.unit_offset = getattr(first.runs[0].pattern[0].norm, "unit_offset", False)
 
     def value(self, formula: str, known: Mapping[str, Tensor]) -> Tensor:

@@ -32,7 +32,7 @@ LAWS = settings(max_examples=40)
 
 
 def layers(spec: Spec) -> list[Any]:
-    return [layer for stack in spec.stacks.values() for layer in layers_of(stack)]
+    return [layer for stack in (own.stack for own in spec.stacks) for layer in layers_of(stack)]
 
 
 def counts(ledger: Ledger) -> dict[str, tuple[tuple[int, ...], str]]:

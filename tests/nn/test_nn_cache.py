@@ -23,6 +23,7 @@ from archcalc.spec.attention import Attention, LatentAttention
 from archcalc.spec.branches import arms, computed
 from archcalc.spec.execution import Execution
 from archcalc.spec.groups import layers_of, weight_indices
+from archcalc.spec.model import ModelStack
 from tests.nn import test_nn_transformers as theirs
 from tests.nn.flop_truth import counted, decode, prefill
 from tests.strategies import DECODERS, specs
@@ -59,9 +60,12 @@ def one_layer(attention: dict[str, Any], **more: Any) -> Spec:
 
 def lengths(spec: Spec) -> tuple[int, int]:
     """Tokens of the text and of the source that the tables of positions allow."""
-    tables = {name: stack.has_table for name, stack in spec.stacks.items()}
-    longest = {name: spec.n_ctx if table else SEQ for name, table in tables.items()}
-    return min(SEQ, longest.get("decoder.", longest.get("", SEQ))), min(SOURCE, longest.get("encoder.", SOURCE))
+    longest = [min(most, own.model.n_ctx) if own.stack.has_table else most for own, most in _most(spec)]
+    return longest[-1], longest[0] if len(longest) == 2 else SOURCE
+
+
+def _most(spec: Spec) -> list[tuple[ModelStack, int]]:
+    return [(own, SOURCE if own.is_source else SEQ) for own in spec.stacks]
 
 
 def cached(model: Any, ids: Tensor, source: list[Tensor], cache: Cache, chunks: list[int]) -> Tensor:

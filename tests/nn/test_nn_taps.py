@@ -125,7 +125,7 @@ def test_shapes_of_a_pass_with_a_cache(spec: Spec, data: st.DataObject) -> None:
 def test_the_residual_stream_is_the_sum_of_what_joins_it(spec: Spec) -> None:
     model = made(spec)
     found = taps.record(model, *ids_of(spec))
-    for prefix, stack in spec.stacks.items():
+    for prefix, stack in ((own.prefix, own.stack) for own in spec.stacks):
         before = found[f"{prefix}embed"]
         for turn, layer in enumerate(layers_of(stack)):
             here = {name.removeprefix(f"{prefix}layers.{turn}."): x for name, x in found.items()}
@@ -171,7 +171,8 @@ def _owner(spec: Spec, name: str) -> str:
 
     before, _, after = name.partition("layers.")
     turn, slot, _ = after.split(".")
-    return f"{before}layers.{weight_indices(spec.stacks[before])[int(turn)]}.{slot}"
+    (stack,) = (own.stack for own in spec.stacks if own.prefix == before)
+    return f"{before}layers.{weight_indices(stack)[int(turn)]}.{slot}"
 
 
 def _values_of(spec: Spec, name: str) -> str:

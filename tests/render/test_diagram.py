@@ -33,7 +33,7 @@ def check(spec: Spec, lang: str) -> None:
         apart = a.x + a.width <= b.x or b.x + b.width <= a.x or a.bottom <= b.y or b.bottom <= a.y
         assert apart, (a.said, b.said)
     frames = [shape for shape in shapes if isinstance(shape, Frame)]
-    assert len(frames) == sum(min(len(groups(stack)), MOST_KINDS) for stack in spec.stacks.values())
+    assert len(frames) == sum(min(len(groups(stack)), MOST_KINDS) for stack in (own.stack for own in spec.stacks))
     for frame in frames:
         assert max(map(text_width, frame.lines)) + frame.inset <= frame.width
     for wire in (shape for shape in shapes if isinstance(shape, Wire)):

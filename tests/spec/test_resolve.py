@@ -64,7 +64,7 @@ def test_the_open_run_takes_what_remains():
 @given(specs())
 def test_every_size_is_explicit_and_resolving_again_changes_nothing(spec: Spec):
     assert resolve(spec) == spec
-    for stack in spec.stacks.values():
+    for stack in (own.stack for own in spec.stacks):
         assert stack.n_layers == len(layers_of(stack))
         for layer in layers_of(stack):
             for part in (layer.attention, layer.cross):

@@ -201,7 +201,7 @@ def layer_sizes(spec: Spec, work: Workload) -> list[dict[str, int]]:
     """
     if spec.family != "decoder":
         raise InputError(f"{spec.name} is an {spec.family}", where="conventions", allowed="a decoder")
-    (stack,) = spec.stacks.values()
+    stack = spec.stacks[0].stack
     shared = {"seq": work.seq, "batch": work.batch, "d_model": spec.d_model, "vocab_size": spec.vocab_size}
     return [{**shared, "n_heads": sum(heads.n_heads for heads in heads_of(layer))} for layer in layers_of(stack)]
 

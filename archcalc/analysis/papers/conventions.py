@@ -140,7 +140,7 @@ def counted(spec: Spec, ledger: Ledger, work: Workload) -> list[Counted]:
 
 def _shape(spec: Spec, ledger: Ledger, work: Workload) -> Shape:
     flops = flops_summary(ledger, work)
-    (stack,) = spec.stacks.values()
+    stack = spec.stacks[0].stack
     layers = layers_of(stack)
     return Shape(
         params=params_summary(ledger),

@@ -112,7 +112,8 @@ class _Values:
 
     def tokens(self, step: Step) -> Tensor:
         prefix = step.name.removesuffix("tokens")
-        x: Tensor = self.model.embed.scaled(self.ids[f"{prefix}ids"])
+        (embed,) = (each.embed_prefix for each in self.model.spec.stacks if each.prefix == prefix)
+        x: Tensor = self.model.get_submodule(embed.rstrip(".")).scaled(self.ids[f"{prefix}ids"])
         return x
 
     def positions(self, step: Step) -> Tensor:

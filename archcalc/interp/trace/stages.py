@@ -13,8 +13,8 @@ from archcalc.interp.trace.parts import Rows, Where
 from archcalc.spec import Spec
 from archcalc.spec.branches import arm_norm, computed, names, stream_names
 from archcalc.spec.groups import key_indices, layers_of, weight_indices
-from archcalc.spec.layer import Arm, Branch, Layer, Stack
-from archcalc.spec.model import Reads
+from archcalc.spec.layer import Arm, Branch, Layer
+from archcalc.spec.model import ModelStack, Reads
 from archcalc.spec.norm import LayerNorm, Norm
 from archcalc.spec.position import Sinusoidal, TablePosition
 from archcalc.spec.variants import reading
@@ -37,15 +37,16 @@ def steps(spec: Spec) -> tuple[Step, ...]:
 
 def _steps(spec: Spec) -> Iterator[Step]:
     last = ""
-    for prefix, stack in spec.stacks.items():
+    for each in spec.stacks:
+        prefix, stack = each.prefix, each.stack
         source, last = last, ""
         ids = f"{prefix}ids" if prefix else "ids"
         yield Step(ids, "ids", "")
-        yield from _embedded(spec, stack, prefix, ids)
+        yield from _embedded(each, ids)
         last, owners, lenders = f"{prefix}embed", weight_indices(stack), key_indices(stack)
         for turn, layer in enumerate(layers_of(stack)):
             at = f"{prefix}layers.{turn}."
-            of, hides = f"{prefix}layers.{owners[turn]}.", stack is spec.decoder
+            of, hides = f"{prefix}layers.{owners[turn]}.", each.is_causal
             lender = f"{prefix}layers.{lenders[turn]}."
             yield from _Layer(layer, at, of, source, hides, lender).steps(last)
             last = f"{at}resid_post"
@@ -62,20 +63,20 @@ def _steps(spec: Spec) -> Iterator[Step]:
         yield Step("choice", "choice", "top(probabilities, 1)")
 
 
-def _embedded(spec: Spec, stack: Stack, prefix: str, ids: str) -> Iterator[Step]:
-    part = spec.embedding
+def _embedded(each: ModelStack, ids: str) -> Iterator[Step]:
+    part, stack, prefix, embed = each.model.embedding, each.stack, each.prefix, each.embed_prefix
     times = "" if part.scale is None else f" · {part.scale:.7g}"
     if part.token_dropout:
         times += f" · rescaled({ids}, {part.token_dropout.mask_id}, {part.token_dropout.share:.7g})"
-    yield Step(f"{prefix}tokens", "tokens", f"rows(embed.tokens, {ids}){times}")
+    yield Step(f"{prefix}tokens", "tokens", f"rows({embed}tokens, {ids}){times}")
     found = f"{prefix}tokens"
     if part.factor and part.factor.widen == "before_positions":
-        found = f"linear({found}, embed.project)"
+        found = f"linear({found}, {embed}project)"
     if part.n_token_types:
-        found = f"{found} + rows(embed.types, 0)"
+        found = f"{found} + rows({embed}types, 0)"
     for table in part.tables:
         if table.default_row is not None:
-            found = f"{found} + rows(embed.tables.{table.name}, {table.default_row})"
+            found = f"{found} + rows({embed}tables.{table.name}, {table.default_row})"
     normed = stack.embed_norm is not None and stack.embed_norm_reads == "tokens"
     if normed:
         found = f"norm({found}, {prefix}embed_norm)"
@@ -86,7 +87,7 @@ def _embedded(spec: Spec, stack: Stack, prefix: str, ids: str) -> Iterator[Step]
     if stack.embed_norm is not None and not normed:
         found = f"norm({found}, {prefix}embed_norm)"
     if part.factor and part.factor.widen == "after_positions":
-        found = f"linear({found}, embed.project)"
+        found = f"linear({found}, {embed}project)"
     yield Step(f"{prefix}embed", "embed", found)
 
 

@@ -46,7 +46,8 @@ class Edit:
     def _name(self, spec: Spec) -> str:
         if self.layer is None:
             return self.site
-        for prefix, stack in spec.stacks.items():
+        for each in spec.stacks:
+            prefix, stack = each.prefix, each.stack
             if self.site.startswith(prefix):
                 n_layers = stack.n_layers or 0
                 if isinstance(self.layer, bool) or not isinstance(self.layer, int) or not 0 <= self.layer < n_layers:
@@ -55,7 +56,7 @@ class Edit:
         raise InputError(
             f"{shown(self.site)} is in no stack",
             where="site",
-            allowed=f"{' or '.join(map(repr, spec.stacks))} before it",
+            allowed=f"{' or '.join(repr(each.prefix) for each in spec.stacks)} before it",
         )
 
 

@@ -27,11 +27,10 @@ def drawing(spec: Spec, say: Words = ENGLISH) -> tuple[list[Shape], float, float
     """The shapes of a spec's diagram, and the width and height that they take."""
     columns: dict[str, Column] = {}
     left: float = MARGIN
-    for role, stack in (("decoder", spec.decoder), ("encoder", spec.encoder)):
-        if stack is not None:
-            columns[role] = column = Column(spec, stack, role, left, MARGIN, say)
-            column.draw()
-            left += column.width + BETWEEN
+    for each in reversed(spec.stacks):
+        columns[each.role] = column = Column(each, left, MARGIN, say)
+        column.draw()
+        left += column.width + BETWEEN
     if len(columns) == 2:
         _reads(columns["decoder"], columns["encoder"])
     last = next(iter(columns.values()))

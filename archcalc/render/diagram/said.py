@@ -35,7 +35,7 @@ def part(arm: Arm, d_model: int, say: Words, *, is_causal: bool) -> Said:
     """A layer's part: what it is, its sizes, and what limits what it looks at."""
     component = variant(arm.part).component
     title, lines = reading(arm.part, "label")(arm.part, d_model, say)
-    if arm.reads != "stream":
+    if arm.reads in ("source", "nothing"):
         idle = [say("diagram.idle")] if arm.reads == "nothing" else []
         return Said(say("diagram.cross"), (*lines, *idle), component)
     seen = [say("diagram.causal")] if is_causal and variant(arm.part).mixes_tokens else []

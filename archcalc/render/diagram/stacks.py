@@ -11,8 +11,7 @@ from archcalc.render.diagram.layers import BRANCH, GAP, Placed, Slot, place, slo
 from archcalc.render.diagram.shapes import LINE, Box, Frame, Label, Said, Wire, text_width
 from archcalc.render.lang import Words
 from archcalc.spec.groups import Group, groups
-from archcalc.spec.layer import Stack
-from archcalc.spec.model import Spec
+from archcalc.spec.model import ModelStack
 from archcalc.units import exact
 
 # Room on each side of a frame's content, and left of the trunk.
@@ -25,9 +24,9 @@ MOST_KINDS, MOST_RANGES = 6, 3
 class Column:
     """One stack from its tokens to its last state, below `top` and right of `left`."""
 
-    def __init__(self, spec: Spec, stack: Stack, role: str, left: float, top: float, say: Words) -> None:
-        self._spec, self._stack, self._say, self._role = spec, stack, say, role
-        is_causal = role == "decoder"
+    def __init__(self, own: ModelStack, left: float, top: float, say: Words) -> None:
+        self._own, self._spec, self._stack, self._say = own, own.model, own.stack, say
+        spec, stack, is_causal = self._spec, self._stack, own.is_causal
         self._groups = groups(stack)
         drawn = self._groups[:MOST_KINDS]
         self._slots = [slots(group.layer, spec.d_model, say, is_causal=is_causal) for group in drawn]
@@ -53,7 +52,7 @@ class Column:
     def draw(self) -> None:
         """Lay it out, from the top down."""
         say, at = self._say, self.placed
-        tokens = "T" if self._role == "decoder" or self._spec.decoder is None else "S"
+        tokens = "S" if self._own.is_source else "T"
         label = say("diagram.source_tokens" if tokens == "S" else "diagram.tokens")
         at.shapes.append(Label(self.trunk + 10, at.y + 12, label))
         self.embedding, *_ = [self.box(one) for one in self._before]

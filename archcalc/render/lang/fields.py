@@ -125,6 +125,13 @@ _STACK: Sentences = {
         "modules that predict tokens further ahead (DeepSeek-V3), each with a layer of its own",
         "预测更后面词元的模块数（DeepSeek-V3），每个自带一层",
     ),
+    "embedding": (
+        "an encoder's own token table, beside a decoder; none: it reads the decoder's",
+        "编码器（与解码器并存时）自己的词元表；无：读取解码器的",
+    ),
+    "vocab_size": ("tokens that it knows; none: the model's", "该栈的词表大小；无：与模型相同"),
+    "n_ctx": ("tokens that it was trained for; none: the model's", "该栈训练时的上下文长度；无：与模型相同"),
+    "d_model": ("width of its states; none: the model's", "该栈状态的宽度；无：与模型相同"),
 }
 _RUN: Sentences = {
     "": ("layers that repeat a pattern", "重复同一模式的一段层"),
@@ -272,6 +279,10 @@ _ATTENTION: Sentences = {
         "各头的输出乘以由该层输入得到的门；无：不乘",
     ),
     "out_norm": ("a norm between the heads and the out projection", "各头与输出投影之间的归一化"),
+    "d_source": (
+        "width of a source that differs from the layer's; none: the same",
+        "源的宽度（若与本层不同）；无：相同",
+    ),
 }
 _GATE: Sentences = {
     "": ("a gate on what the heads give", "作用于各头输出的门"),

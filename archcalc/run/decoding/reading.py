@@ -115,5 +115,6 @@ def check(spec: Spec, prompts: Sequence[Ids]) -> None:
         where = "prompt" if len(prompts) == 1 else f"prompt {number + 1}"
         if not ids:
             raise InputError("has no tokens", where=where, allowed="one or more")
-        if wrong := [token for token in ids if not 0 <= token < spec.vocab_size]:
-            raise InputError(f"found id {wrong[0]}", where=where, allowed=f"0 to {spec.vocab_size - 1:,}")
+        vocab_size = spec.stacks[0].model.vocab_size
+        if wrong := [token for token in ids if not 0 <= token < vocab_size]:
+            raise InputError(f"found id {wrong[0]}", where=where, allowed=f"0 to {vocab_size - 1:,}")

@@ -62,16 +62,15 @@ def rows_of_head(part: Attention, path: str) -> int:
 
 def check(found: Spec, n: int) -> None:
     """Raise InputError if `n` ranks cannot share the heads of a spec."""
-    for stack in found.stacks.values():
-        for layer in layers_of(stack):
+    for each in found.stacks:
+        for layer in layers_of(each.stack):
             for arm in arms(layer):
                 part_of_rank(arm.part, n)
 
 
 def of_rank(found: Spec, n: int) -> Spec:
     """The spec with the heads that one of `n` ranks has: what its caches are made by."""
-    stacks = {"encoder": found.encoder, "decoder": found.decoder}
-    return structs.replace(found, **{role: _stack(stack, n) for role, stack in stacks.items() if stack})
+    return structs.replace(found, **{each.role: _stack(each.stack, n) for each in found.stacks})
 
 
 def part_of_rank(part: Any, n: int) -> Any:

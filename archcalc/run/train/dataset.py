@@ -69,10 +69,16 @@ def of_task(spec: Spec, task: Task, settings: Settings) -> Lesson:
     """Sequences to copy or to turn round, for an encoder-decoder."""
     if spec.family != "encoder-decoder" or not spec.predicts_tokens:
         raise InputError("is for an encoder-decoder with a head", where="--task", allowed="--text FILE")
-    if settings.seq > spec.n_ctx:
-        raise InputError(f"found {settings.seq:,}", where="--seq", allowed=f"up to the context's {spec.n_ctx:,}")
+    n_ctx = min(each.model.n_ctx for each in spec.stacks)
+    if settings.seq > n_ctx:
+        raise InputError(f"found {settings.seq:,}", where="--seq", allowed=f"up to the context's {n_ctx:,}")
     files = {"generation_config.json": json.dumps({"decoder_start_token_id": START_ID}).encode()}
-    return Lesson(spec, Sequences(settings, spec.vocab_size, reverse=task == "reverse"), task, files)
+    return Lesson(
+        spec,
+        Sequences(settings, min(each.model.vocab_size for each in spec.stacks), reverse=task == "reverse"),
+        task,
+        files,
+    )
 
 
 def _split(text: str) -> tuple[str, str]:

@@ -60,7 +60,7 @@ def same(source: Any, grid: Grid, **asked: Any) -> int:
     return len(rows)
 
 
-DERIVED = ("d_head", "n_kv_heads", "d_rotary", "d_shared")
+DERIVED = ("d_head", "n_kv_heads", "d_rotary", "d_shared", "d_source")
 
 
 def left_out(document: Any, fields: tuple[str, ...]) -> Any:
@@ -107,7 +107,7 @@ def grids(draw: st.DrawFn, spec: Spec) -> Grid:
         grid[draw(st.sampled_from(flags))] = [True, False]
     crosses, caches = spec.family == "encoder-decoder", spec.family != "encoder"
     work = ["batch", "seq", *["past"] * caches, *["source_seq"] * crosses]
-    tokens = st.integers(1, 4) if any(stack.position for stack in spec.stacks.values()) else st.integers(2**31, 2**40)
+    tokens = st.integers(1, 4) if any(own.stack.position for own in spec.stacks) else st.integers(2**31, 2**40)
     for field in draw(st.lists(st.sampled_from(work), max_size=2, unique=True)):
         grid[field] = draw(st.lists(st.integers(LEAST[field], 9) | tokens, min_size=1, max_size=3))
     fields = draw(st.permutations(list(grid)))

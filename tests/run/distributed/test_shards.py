@@ -66,7 +66,7 @@ def test_each_rank_of_a_preset_holds_what_the_calculator_says(name: str, engine:
 
 def _norms_whole_widths(spec: Spec) -> bool:
     """Whether a norm without weights is over all heads, or over all hidden units."""
-    layers = [layer for stack in spec.stacks.values() for layer in layers_of(stack)]
+    layers = [layer for stack in (own.stack for own in spec.stacks) for layer in layers_of(stack)]
     parts = [arm.part for layer in layers for arm in arms(layer)]
     norms = [part.qk_norm for part in parts if isinstance(part, Attention) and part.qk_norm is not None]
     whole = [one.norm for one in norms if one.over == "full"]
