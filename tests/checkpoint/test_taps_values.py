@@ -17,6 +17,8 @@ from tests.checkpoint.made import CONFIGS, FUSED, random_model
 PROJECTED = ("opt", "opt with norms after")  # their last hidden states are those behind the projection before the head
 # Their attentions are those before the sinks take their share.
 BEFORE_SINKS = ("granite_swa", "granitemoe_swa")
+# The class of transformers 5.23 fails when it is asked for its attentions.
+FAILS = ("flaubert with norms before",)
 ALIKE = ("llama biased and tied", "qwen2", "qwen3", "phi with normed queries", "mt5", "gpt_neox in series")
 
 
@@ -40,7 +42,7 @@ def check_patterns(found: taps.Recording, part: str, patterns: Sequence[Tensor])
         assert near(found[f"{before}{'.' * bool(before)}layers.{layer}.{slot}.pattern"], pattern)
 
 
-@pytest.mark.parametrize("name", [name for name in CONFIGS if name not in FUSED + ALIKE])
+@pytest.mark.parametrize("name", [name for name in CONFIGS if name not in FUSED + ALIKE + FAILS])
 @torch.no_grad()
 def test_states_and_patterns_are_those_of_transformers(name: str, tmp_path: Path) -> None:
     theirs = random_model(name)

@@ -96,7 +96,7 @@ def grids(draw: st.DrawFn, spec: Spec) -> Grid:
     said = {path: value for path, value in flat(spec).items() if path.split(".")[0] not in ABOUT}
     sizes = [path for path, value in said.items() if type(value) is int and path != "encoder.n_mtp"]
     flags = [path for path, value in said.items() if type(value) is bool]
-    named = sorted({path.split(".")[-1] for path in sizes})
+    named = sorted({path.split(".")[-1] for path in sizes} - set("0123456789"))
     grid: Grid = {}
     for field in draw(st.lists(st.sampled_from(named) | st.sampled_from(sizes), min_size=1, max_size=3, unique=True)):
         last = field.split(".")[-1]
