@@ -47,6 +47,7 @@ NOT_ON_META = {
     "mvp:small": "its mask is looked into",
     "mvp:untied": "its mask is looked into",
     "phimoe:longrope": "its rope looks whether a text is longer than its first context",
+    "fsmt": "torch's counter asks for the gradient of a tensor that has none",
     "ibert": "it looks whether the ranges of its activations are numbers",
     "xlm": LENGTHS,
     "flaubert": LENGTHS,
@@ -147,5 +148,5 @@ def test_small_models_of_every_family(name: str) -> None:
 
 @pytest.mark.parametrize("name", LEFT_OUT)
 def test_what_is_left_out_cannot_be_run_on_meta(name: str) -> None:
-    with pytest.raises(RuntimeError, match="meta"):
+    with pytest.raises((RuntimeError, AssertionError), match=r"meta|gradient function"):
         counted(decode(from_config(CONFIGS[name])), CONFIGS[name], SHORT)

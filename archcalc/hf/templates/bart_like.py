@@ -226,14 +226,20 @@ class Bart(msgspec.Struct, frozen=True):
             *renamed(self.names.layer(), f"{ours}layers.{{i}}.", f"{base}layers.{{i}}."),
         )
 
+    @property
+    def shared(self) -> str:
+        """Return what the class calls the table of the head, if that is tied."""
+        if self.apart:
+            return f"{self.names.base}decoder.embed_tokens"
+        return f"{self.names.base}encoder.embed_tokens" if self.source_vocabulary else f"{self.names.outside}shared"
+
     def tensors(self) -> TensorMap:
         """Return the tensors of the encoder-decoder."""
         own, base = "encoder.embed.tokens.weight", self.names.base
-        shared = () if self.source_vocabulary else same("embed.tokens", f"{self.names.outside}shared")
         return table(
-            Holds(f"{base}decoder.embed_tokens.weight", ("embed.tokens.weight",), beside="" if not shared else own),
+            Holds(f"{base}decoder.embed_tokens.weight", ("embed.tokens.weight",), beside=own),
             Holds(f"{base}encoder.embed_tokens.weight", (own,)),
-            shared,
+            same("embed.tokens", self.shared),
             Holds(f"{self.names.outside}shared.weight", ("extras.shared.weight",)),
             self.side("encoder", "encoder."),
             self.side("decoder", "decoder."),
@@ -258,10 +264,13 @@ class Bart(msgspec.Struct, frozen=True):
         """Return how files spell the tensors of the encoder-decoder."""
         names = self.names
         of_encoder, of_decoder = (f"{names.base}{side}.embed_tokens" for side in ("encoder", "decoder"))
-        table_ = of_decoder if self.source_vocabulary else f"{names.outside}shared"
-        sides = (*(() if self.apart else (of_encoder,)), *(() if self.source_vocabulary else (of_decoder,)))
+        tables = set() if self.apart else {of_encoder, of_decoder}
         return Spelling(
-            copies={f"{name}.weight": f"{table_}.weight" for name in (*sides, names.head)},
+            copies={
+                f"{name}.weight": f"{self.shared}.weight" for name in (*sorted(tables - {self.shared}), names.head)
+            },
+            # The encoder's table is saved under the decoder's name alone where they are one.
+            absent={f"{of_encoder}.weight": f"{of_decoder}.weight"} if self.shared == of_encoder else {},
             # They are not saved where they are fixed.
             computed=(*(TABLES if self.stored else ()), BUFFER),
         )
