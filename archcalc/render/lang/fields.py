@@ -20,7 +20,7 @@ _ACTIVATIONS: Sentences = {
     "sigmoid": ("1 / (1 + e⁻ˣ)", "1 / (1 + e⁻ˣ)，S 形函数"),
     "tanh": ("the hyperbolic tangent", "双曲正切"),
     "laplace": ("a normal distribution's Φ, near relu squared (MEGA)", "正态分布函数 Φ，近似 relu 的平方（MEGA）"),
-    "sqrt_softplus": ("√ln(1 + eˣ)", "√ln(1 + eˣ)"),
+    "sqrt_softplus": ("√ln(1 + eˣ)", "√ln(1 + eˣ)，softplus 的平方根"),
     "clamped_swish": (
         "quick_gelu held to 7 at most (gpt-oss); as a mapping, with numbers of its own",
         "上限为 7 的 quick_gelu（gpt-oss）；写成映射时可另给数值",
