@@ -101,7 +101,9 @@ def test_standard_input() -> None:
 def test_interrupted(tmp_path: Path) -> None:
     fifo = tmp_path / "fifo.yaml"
     os.mkfifo(fifo)
+    heard = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background is begun deaf to it
     process = subprocess.Popen([*PROGRAM, "report", str(fifo)], stderr=subprocess.PIPE, text=True)  # noqa: S603
+    signal.signal(signal.SIGINT, heard)
     with open(fifo, "wb", buffering=0) as held:  # opens once the other end is there, which then waits
         held.write(b"name: x\n")
         time.sleep(0.2)
