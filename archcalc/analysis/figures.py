@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from archcalc.analysis.memory import BYTES, Dtype
-from archcalc.analysis.params import EMBEDDING, HEAD_MATRIX, TOKEN_TABLE
+from archcalc.analysis.params import EMBEDDING, HEAD_MATRIX, SOURCE_TABLE, TOKEN_TABLE
 from archcalc.ledger.algebra import Poly
 from archcalc.ledger.leaves import COMPONENTS
 from archcalc.ledger.types import KeptRow, Ledger, MatmulRow, Row
@@ -30,13 +30,13 @@ def params_figures(ledger: Ledger) -> list[Figure]:
     """Every total of parameters and every component."""
     rows = ledger.counted
     tied = Poly.sum(row.formula for row in ledger.tied)
-    reads = () if ledger.tied else (TOKEN_TABLE,)
+    reads = (SOURCE_TABLE,) if ledger.tied else (SOURCE_TABLE, TOKEN_TABLE)
     return [
         Figure("total", ledger.formula()),
         Figure("untied", ledger.formula() + tied),
         Figure("active", _active(rows)),
         Figure("active_without_input_embedding", _active(rows, *reads)),
-        Figure("active_without_embedding_and_head", _active(rows, TOKEN_TABLE, HEAD_MATRIX)),
+        Figure("active_without_embedding_and_head", _active(rows, SOURCE_TABLE, TOKEN_TABLE, HEAD_MATRIX)),
         Figure("non_embedding", Poly.sum(row.formula for row in rows if row.component not in EMBEDDING)),
         *(Figure(name, _of_kind(ledger, kind)) for kind, name in _KINDS.items()),
         *(_component(component, rows) for component in COMPONENTS),

@@ -14,8 +14,8 @@ from archcalc.ledger.types import Ledger, Row
 if TYPE_CHECKING:
     import pandas as pd
 
-# The two tensors that accountings leave out by name, and the components that "non-embedding" leaves out whole.
-TOKEN_TABLE, HEAD_MATRIX = "embed.tokens.weight", "head.weight"
+# The tensors that accountings leave out by name, and the components that "non-embedding" leaves out whole.
+TOKEN_TABLE, SOURCE_TABLE, HEAD_MATRIX = "embed.tokens.weight", "encoder.embed.tokens.weight", "head.weight"
 EMBEDDING: tuple[Component, ...] = ("embedding", "position", "head")
 
 
@@ -50,13 +50,13 @@ def summary(ledger: Ledger) -> Summary:
     total = ledger.total()
     assert sum(by_component.values()) == total, "every counted row has one component"
     active = sum(row.active for row in ledger.counted)
-    table, head = _named(ledger.rows, TOKEN_TABLE), _named(ledger.rows, HEAD_MATRIX)
+    table, source, head = (_named(ledger.rows, name) for name in (TOKEN_TABLE, SOURCE_TABLE, HEAD_MATRIX))
     return {
         "total": total,
         "untied": total + sum(row.total for row in ledger.tied),
         "active": active,
-        "active_without_input_embedding": active - (0 if ledger.tied else table),
-        "active_without_embedding_and_head": active - table - head,
+        "active_without_input_embedding": active - source - (0 if ledger.tied else table),
+        "active_without_embedding_and_head": active - source - table - head,
         "non_embedding": total - sum(by_component[component] for component in EMBEDDING),
         "trainable": by_kind["trainable"],
         "frozen": by_kind["frozen"],

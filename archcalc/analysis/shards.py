@@ -86,7 +86,12 @@ def split_bytes(found: Iterable[Shards], kinds: Iterable[str] | None = None) -> 
 
 
 def _of_heads(row: Row, sizes: Mapping[str, int], n: int) -> int | None:
-    """Which axis tensor parallelism splits; heads are never cut, and those of keys and values may be on every rank."""
+    """Which axis tensor parallelism splits; heads are never cut, and those of keys and values may be on every rank.
+
+    Every rank has all buffers, and all tensors that no forward pass reads.
+    """
+    if row.kind == "buffer" or row.path.startswith("extras."):
+        return None
     for place, axis in enumerate(row.weight.axes):
         for name in sorted(axis.symbols()):
             field = name.partition("[")[0]

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from archcalc.analysis.params import HEAD_MATRIX, TOKEN_TABLE
+from archcalc.analysis.params import HEAD_MATRIX, SOURCE_TABLE, TOKEN_TABLE
 from archcalc.errors import InputError
 from archcalc.formats.dtypes import Format, named
 from archcalc.formats.gguf_types import Mix, Place
@@ -72,7 +72,9 @@ def role_of(row: Row, tied: bool = False) -> Role:
         return "vector"
     if row.path == TOKEN_TABLE:
         return "tied" if tied else "embedding"
-    if row.path.startswith("embed.tables."):
+    if row.path == SOURCE_TABLE:
+        return "embedding"
+    if row.path.removeprefix("encoder.").startswith("embed.tables."):
         return "types"
     if row.path.startswith("extras."):
         return "table"

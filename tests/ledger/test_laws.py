@@ -23,6 +23,7 @@ from archcalc.spec.branches import arms
 from archcalc.spec.document import decode, encode, override
 from archcalc.spec.ffn import MoE
 from archcalc.spec.groups import layers_of
+from archcalc.spec.model import ModelStack
 from archcalc.spec.resolve import resolve
 from tests.ledger import published
 from tests.ledger.formulas import value
@@ -131,10 +132,20 @@ def test_sequences_and_sizes_without_weights_change_no_count(spec: Spec):
 def test_a_wider_vocabulary_costs_a_table_and_a_head(spec: Spec, times: int):
     more = structs.replace(spec, vocab_size=spec.vocab_size * times)
     growth = build(more).total() - build(spec).total()
-    width = spec.embedding.factor.d_embed if spec.embedding.factor else spec.d_model
+    width = sum(map(_table_width, (spec.stacks[-1], *_own_tables(spec))))
     head = spec.head if spec.predicts_tokens else None
     per_token = width + (0 if head is None else head.bias + (0 if head.tied else head.d_in or spec.d_model))
     assert growth - (_in_extras(more) - _in_extras(spec)) == (times - 1) * spec.vocab_size * per_token
+
+
+def _table_width(own: ModelStack) -> int:
+    factor = own.model.embedding.factor
+    return factor.d_embed if factor else own.model.d_model
+
+
+def _own_tables(spec: Spec) -> list[ModelStack]:
+    """The stacks with a table of their own for the model's vocabulary."""
+    return [own for own in spec.stacks if own.stack.embedding and own.stack.vocab_size is None]
 
 
 def _in_extras(spec: Spec) -> int:

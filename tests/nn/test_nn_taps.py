@@ -24,6 +24,7 @@ from archcalc.spec import Spec
 from archcalc.spec.branches import computed, names, stream_names
 from archcalc.spec.execution import Execution, Kernel
 from archcalc.spec.groups import key_indices, layers_of, shared_arms
+from archcalc.spec.layer import Stack
 from archcalc.spec.workload import workload
 from tests.nn.test_nn_cache import (
     GQA,
@@ -171,16 +172,21 @@ def _owner(spec: Spec, name: str) -> str:
 
     before, _, after = name.partition("layers.")
     turn, slot, _ = after.split(".")
-    (stack,) = (own.stack for own in spec.stacks if own.prefix == before)
-    return f"{before}layers.{weight_indices(stack)[int(turn)]}.{slot}"
+    return f"{before}layers.{weight_indices(_stack(spec, before))[int(turn)]}.{slot}"
+
+
+def _stack(spec: Spec, prefix: str) -> Stack:
+    (stack,) = (own.stack for own in spec.stacks if own.prefix == prefix)
+    return stack
 
 
 def _values_of(spec: Spec, name: str) -> str:
     """The site of the values that an attention reads: its own, or those of the layer whose values it shares."""
     before, _, after = name.partition("layers.")
     turn, slot, _ = after.split(".")
-    lender = key_indices(spec.stacks[before])[int(turn)]
-    reads = slot in shared_arms(layers_of(spec.stacks[before])[int(turn)])
+    stack = _stack(spec, before)
+    lender = key_indices(stack)[int(turn)]
+    reads = slot in shared_arms(layers_of(stack)[int(turn)])
     return f"{before}layers.{lender if reads else turn}.{slot}.v"
 
 

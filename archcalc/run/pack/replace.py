@@ -13,6 +13,7 @@ from archcalc.nn.attention import Attention
 from archcalc.nn.ffn import Gated
 from archcalc.nn.head import Head
 from archcalc.nn.linear import Linear
+from archcalc.nn.model import EncoderDecoder
 from archcalc.nn.moe import MoE
 from archcalc.nn.norm import RMSNorm
 from archcalc.run.pack.allocator import give_back
@@ -37,6 +38,9 @@ def replace(model: Any, quantize: str | None) -> None:
     tied = head is not None and weight_VW is None
     if tied or quantize:
         embed.tokens = PackedTable(stored_as(TABLES[quantize], embed.tokens.weight))
+    source: Any = model.encoder.embed if isinstance(model, EncoderDecoder) else None
+    if source is not None and quantize:
+        source.tokens = PackedTable(stored_as(TABLES[quantize], source.tokens.weight))
     if head is not None:
         read = embed.tokens.panels if weight_VW is None else stored_as(TABLES[quantize], weight_VW)
         head.weight = None
@@ -63,10 +67,11 @@ def _norm(norm: RMSNorm, pack: Pack) -> nn.Module:
 
 def _together(module: nn.Module, pack: Pack) -> nn.Module:
     """Some of the Linears as parts of one matrix."""
-    names = TOGETHER[type(module)]
-    linears = [cast(Linear, module.get_submodule(name)) for name in names]
-    whole, start = pack(torch.cat([linear.weight for linear in linears])), 0
-    for name, linear in zip(names, linears, strict=True):
+    linears = {name: cast(Linear, module.get_submodule(name)) for name in TOGETHER[type(module)]}
+    if len({linear.in_features for linear in linears.values()}) > 1:  # a source of another width
+        return _itself(module, pack)
+    whole, start = pack(torch.cat([linear.weight for linear in linears.values()])), 0
+    for name, linear in linears.items():
         setattr(module, name, PackedLinear(whole.part(start, linear.out_features), _bias(linear), whole))
         start += linear.out_features
     give_back()
