@@ -130,7 +130,7 @@ def _caches(ledger: Ledger, work: Workload, dtype: str) -> Iterator[dict[str, An
 def _component(ledger: Ledger, cache: CacheRow) -> str:
     """What the module that keeps it belongs to, as the products that it computes itself do."""
     module, turns = cache.path.rpartition(".")[0], set(cache.turns)
-    own = (row for row in ledger.matmuls if row.path.rpartition(".")[0] == module and turns <= set(row.turns))
+    own = (row for row in ledger.matmuls if row.path.rpartition(".")[0] == module and turns & set(row.turns))
     return next(row.component for row in own)
 
 
