@@ -17,6 +17,7 @@ from archcalc.spec.document import decode
 # Classes that hold parts of another kind: labels of pairs of sentences, spans, two heads at once, speech.
 NOT_READ = {
     "AlbertForPreTraining",
+    "FSMTModel",
     "FlaubertForMultipleChoice",
     "FlaubertForQuestionAnswering",
     "GPT2DoubleHeadsModel",
