@@ -28,7 +28,7 @@ class InputError(ArchcalcError):
         return printable(line)
 
     def at(self, where: str) -> InputError:
-        """Return the same error, told of another place."""
+        """Return the same error at another place."""
         return InputError(self.problem, allowed=self.allowed, where=where, file=self.file)
 
     def within(self, file: str) -> InputError:

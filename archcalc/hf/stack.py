@@ -388,7 +388,7 @@ def layers_of(stack: Document) -> list[Document]:
 
 
 def _layers(stack: Document) -> list[str]:
-    """Return each layer's document, without its name, as text (by which they can be told apart)."""
+    """Return each layer's document, without its name, as text: two layers differ where their texts do."""
     texts = {id(layer): json.dumps(layer | {"name": None}) for run in stack["runs"] for layer in run["pattern"]}
     return [texts[id(layer)] for layer in layers_of(stack)]
 

@@ -88,7 +88,7 @@ def _clamped(name: str, component: Component, x: Tensor) -> Forward[Tensor]:
 
 
 def _xielu(name: str, component: Component, x: Tensor) -> Forward[Tensor]:
-    """Written out: each product keeps both sides, the choice where x is positive; each α is a number made anew."""
+    """Written out: each product keeps both sides, the choice where x is positive; each α is one new number."""
     for alpha in ("alpha_p", "alpha_n"):
         yield Weight(f"{name}.{alpha}", (ONE,), component)
     for number in ("beta", "eps"):

@@ -12,7 +12,7 @@ from archcalc.ledger.leaves import Forward, Matmul, Saved, Weight
 from archcalc.ledger.linear import linear
 from archcalc.ledger.symbols import Symbols
 from archcalc.ledger.tensors import Tensor
-from archcalc.spec.model import Head, Pooler, Reads, Transform
+from archcalc.spec.model import Head, HeadReads, Pooler, Transform
 
 
 def leaves(head: Head, d: Symbols, x: Tensor, width: Poly, here: Pass) -> Forward[Tensor]:
@@ -81,7 +81,7 @@ def _mean(x: Tensor) -> Tensor:
     return x.new("mean", x.axes[0], x.axes[-1])
 
 
-PICKS: dict[Reads, Callable[[Tensor], Tensor]] = {
+PICKS: dict[HeadReads, Callable[[Tensor], Tensor]] = {
     "every": _every,
     "pooled": _every,
     "first": _one,

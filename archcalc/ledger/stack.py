@@ -22,7 +22,7 @@ from archcalc.spec.branches import parts
 from archcalc.spec.execution import Execution
 from archcalc.spec.groups import Group, groups, lent_arms, shared_arms
 from archcalc.spec.layer import Stack
-from archcalc.spec.model import OWN, ModelStack, Spec
+from archcalc.spec.model import OWN_SIZES, ModelStack, Spec
 
 T = TypeVar("T")
 
@@ -75,7 +75,7 @@ class StackReader(msgspec.Struct, frozen=True):
 
     def state(self, table: Table) -> None:
         """Record every size of the stack."""
-        own = {field: getattr(self.stack, field) for field in OWN if field != "embedding"}
+        own = {field: getattr(self.stack, field) for field in OWN_SIZES}
         table.state(self.owner(), {field: size for field, size in own.items() if size is not None})
         embedding.state(table, self.owner(), self.stack.embedding)
         table.state_part(self.owner(), self.stack.position)

@@ -55,7 +55,7 @@ def mean(x_BTD: Tensor, padding_BT: Tensor | None) -> Tensor:
     return (x_BTD * shown_BT1).sum(1, keepdim=True) / shown_BT1.sum(1, keepdim=True)
 
 
-PICKS: dict[spec.Reads, Pick] = {"every": every, "pooled": every, "first": first, "last": last, "mean": mean}
+PICKS: dict[spec.HeadReads, Pick] = {"every": every, "pooled": every, "first": first, "last": last, "mean": mean}
 
 
 def _at(x_BTD: Tensor, places_B: Tensor) -> Tensor:

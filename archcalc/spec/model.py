@@ -16,7 +16,8 @@ from archcalc.spec.provenance import Provenance
 Family = Literal["decoder", "encoder", "encoder-decoder"]
 Role = Literal["encoder", "decoder"]
 # The fields of the model that a stack may have of its own.
-OWN = ("d_model", "n_ctx", "vocab_size", "embedding")
+OWN_SIZES = ("d_model", "n_ctx", "vocab_size")
+OWN = (*OWN_SIZES, "embedding")
 
 
 class Transform(Part, frozen=True, kw_only=True):
@@ -31,7 +32,7 @@ class Transform(Part, frozen=True, kw_only=True):
     d_hidden: Size | None = None
 
 
-Reads = Literal["every", "first", "last", "mean", "pooled"]
+HeadReads = Literal["every", "first", "last", "mean", "pooled"]
 
 
 class Labels(Part, frozen=True, kw_only=True):
@@ -42,7 +43,7 @@ class Labels(Part, frozen=True, kw_only=True):
     """
 
     n_labels: Size
-    reads: Reads = "every"
+    reads: HeadReads = "every"
     picks: Literal["before", "after"] = "before"
 
 

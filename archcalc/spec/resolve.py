@@ -17,7 +17,7 @@ from archcalc.spec.branches import PLACEMENTS, arms, computed
 from archcalc.spec.embedding import Embedding
 from archcalc.spec.ffn import Gated, MoE, Plain
 from archcalc.spec.layer import Arm, Branch, Layer, Reads, Run, Stack
-from archcalc.spec.model import OWN, Head, ModelStack, Spec
+from archcalc.spec.model import OWN, OWN_SIZES, Head, ModelStack, Spec
 from archcalc.spec.position import (
     DynamicScaling,
     Llama3Scaling,
@@ -53,7 +53,7 @@ def _own_sizes(each: ModelStack) -> Stack:
         if getattr(stack, field) is not None and not each.is_source:
             where = f"{each.role}.{field}"
             raise InputError("is the model's", where=where, allowed=f"{field!r} of the model, or of an encoder beside")
-    own = {field: getattr(stack, field) for field in OWN if field != "embedding"}
+    own = {field: getattr(stack, field) for field in OWN_SIZES}
     own = {field: None if size == getattr(whole, field) else size for field, size in own.items()}
     for field in ("d_model", "vocab_size"):
         if own[field] is not None and stack.embedding is None:

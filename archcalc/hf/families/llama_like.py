@@ -561,7 +561,7 @@ GEMMA3 = derived(
     schedule=windows(Key("sliding_window_pattern", LAYERS_OR_NONE, 6, others=("_sliding_window_pattern",))),
     head={"softcap": positive("final_logit_softcapping", None, null=None)},
     tensors=(LLAMA_OUTSIDE, LLAMA_ATTENTION, QK_NORMS, GEMMA_NORMS, LLAMA_FFN),
-    # Its attention has no cap, whatever is said of one.
+    # Its attention has no cap, even if the config sets one.
     harmless=keys("attn_logit_softcapping cache_implementation hidden_act"),
     gguf=None,
 )

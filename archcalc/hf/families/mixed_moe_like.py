@@ -42,7 +42,7 @@ from archcalc.hf.vocabulary import (
 
 
 def unless_said(share: float) -> Callable[[Config], float]:
-    """Return the part of a head that turns where nothing at all is said of rotations; else it is all of it."""
+    """Return the share of a head that turns: a default where the config sets no rotation, else all of it."""
     return lambda config: share if config.data.get("rope_parameters") is None else 1.0
 
 

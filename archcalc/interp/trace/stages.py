@@ -14,7 +14,7 @@ from archcalc.spec import Spec
 from archcalc.spec.branches import arm_norm, computed, names, stream_names
 from archcalc.spec.groups import key_indices, layers_of, weight_indices
 from archcalc.spec.layer import Arm, Branch, Layer
-from archcalc.spec.model import ModelStack, Reads
+from archcalc.spec.model import HeadReads, ModelStack
 from archcalc.spec.norm import LayerNorm, Norm
 from archcalc.spec.position import Sinusoidal, TablePosition
 from archcalc.spec.variants import reading
@@ -120,7 +120,7 @@ def _logits(spec: Spec, last: str) -> str:
 
 
 # What a head for labels reads of the states.
-_PICKED: dict[Reads, str] = {
+_PICKED: dict[HeadReads, str] = {
     "every": "{}",
     "pooled": "{}",
     "first": "place({}, 0)",
