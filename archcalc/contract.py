@@ -37,7 +37,7 @@ def report(
     if spec.family == "encoder-decoder":
         asked["source_seq"] = work.source_seq
     found = figures(ledger, work, dtype)
-    sources = spec.source if isinstance(spec.source, str) else list(spec.source)
+    about, read = spec.about, spec.about.provenance
     return {
         "schema": SCHEMA,
         "name": spec.name,
@@ -48,9 +48,9 @@ def report(
         "memory": found["memory"],
         "kinds": dict(KINDS),
         "provenance": {
-            "source": sources,
+            "source": about.source if isinstance(about.source, str) else list(about.source),
             "archcalc": __version__,
-            "ignored": list(spec.provenance.ignored),
-            "assumed": list(spec.provenance.assumed),
+            "ignored": list(read.ignored),
+            "assumed": list(read.assumed),
         },
     }

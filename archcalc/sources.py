@@ -24,21 +24,15 @@ from archcalc.locations import (
     locate,
 )
 from archcalc.spec import Spec
-from archcalc.spec.document import Document, decode, override
+from archcalc.spec.document import Document, decode, gathered, override
 from archcalc.spec.text import MAX_BYTES, parse
 
 __all__ = ["document_of", "load", "locate"]
 
 MAX_BASES = 10
 
-# What is said of a model is not true of the next one that is built on it.
-_NOT_INHERITED: Document = {"title": "", "note": "", "claims": [], "provenance": {}}
-
 # A document that has one of these is meant as a spec.
 _IS_SPEC = {"encoder", "decoder", "n_ctx"}
-
-# What a document says about the model, and not of its architecture.
-_ABOUT = ("name", "title", "source", "note", "claims", "provenance")
 
 
 def load(source: str | os.PathLike[str] | Document, changes: Document | None = None) -> Spec:
@@ -65,9 +59,12 @@ def document_of(source: str | os.PathLike[str] | Document | Location) -> Documen
 
 def _titled(document: Document, changes: Document) -> Document:
     """The title says what was changed of the architecture, so that no page passes for the published model's."""
-    said = ", ".join(f"{key}={_as_written(value)}" for key, value in changes.items() if key not in _ABOUT)
-    title = document["title"] or document["name"]
-    return document | {"title": f"{title} with {said}"} if said and isinstance(title, str) else document
+    of_architecture = {key: changes[key] for key in gathered(changes) if key.partition(".")[0] not in ("name", "about")}
+    said = ", ".join(f"{key}={_as_written(value)}" for key, value in of_architecture.items())
+    about = document["about"]
+    if not said or not isinstance(about, dict):
+        return document
+    return document | {"about": about | {"title": f"{about['title'] or document['name']} with {said}"}}
 
 
 def _as_written(value: Any) -> str:
@@ -105,12 +102,18 @@ def _understood(data: Any, seen: tuple[str, ...]) -> Document:
             from archcalc.hf.other_files import check
 
             check(data)
-        return data
+        return gathered(data)
     base = data["base"]
     if not isinstance(base, str):
         raise InputError(f"found {shown(base)}", where="base", allowed="the name or path of another spec")
     differs = {key: value for key, value in data.items() if key != "base"}
-    return override(_document(_located_base(base, seen), seen) | _NOT_INHERITED, differs)
+    return override(_inherited(_document(_located_base(base, seen), seen)), differs)
+
+
+def _inherited(document: Document) -> Document:
+    """A base without what is true of it alone: only where its sizes come from holds for what is built on it."""
+    about = document.get("about")
+    return document | {"about": {"source": about.get("source", []) if isinstance(about, dict) else []}}
 
 
 def _located_base(base: str, seen: tuple[str, ...]) -> Location:

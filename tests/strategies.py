@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from archcalc.spec import Spec
+from archcalc.spec.about import About, Provenance
 from archcalc.spec.activation import ClampedSwish
 from archcalc.spec.attention import (
     AnyAttention,
@@ -46,7 +47,6 @@ from archcalc.spec.position import (
     Sinusoidal,
     YarnScaling,
 )
-from archcalc.spec.provenance import Provenance
 from archcalc.spec.resolve import resolve
 
 # Mostly primes, so that a size taken for another changes every count.
@@ -606,6 +606,14 @@ CLAIMS = st.builds(
     verdict=st.sampled_from(("holds", "truncates", "differs")),
 )
 PROVENANCES = st.sampled_from((Provenance(), Provenance(ignored=("use_mrope",)), Provenance(assumed=("the head",))))
+ABOUTS = st.builds(
+    About,
+    title=st.sampled_from(("", "A model")),
+    source=st.sampled_from(((), "a paper", ("a paper", "a file"))),
+    note=st.sampled_from(("", "a note")),
+    claims=optional(CLAIMS).map(lambda claim: () if claim is None else (claim,)),
+    provenance=PROVENANCES,
+)
 FAMILIES: st.SearchStrategy[Family] = st.sampled_from(get_args(Family))
 
 
@@ -644,6 +652,7 @@ def specs(draw: st.DrawFn, family: Family | None = None, per_token: bool = False
         drawn["encoder"] = structs.replace(drawn["encoder"], **of_source)
     spec = Spec(
         name="drawn",
+        about=draw(ABOUTS),
         vocab_size=draw(st.sampled_from((17, 23, 29))),
         n_ctx=draw(st.sampled_from((9, 5, 19, 1))),
         d_model=d_model,
@@ -701,6 +710,7 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     Extra: EXTRAS,
     Dropout: DROPOUTS,
     Claim: CLAIMS,
+    About: ABOUTS,
     Provenance: PROVENANCES,
     Spec: specs(),
 }

@@ -102,14 +102,14 @@ def test_router_correction_is_a_buffer() -> None:
 def test_name_is_the_files_and_there_are_title_and_source(name: str) -> None:
     spec = load(name)
     assert spec.name == name
-    assert spec.title
-    sources = (spec.source,) if isinstance(spec.source, str) else spec.source
+    assert spec.about.title
+    sources = spec.about.sources
     assert sources
     assert all(source.strip() for source in sources)
 
 
 def test_no_two_presets_share_a_title() -> None:
-    titles = [load(name).title for name in presets.names()]
+    titles = [load(name).about.title for name in presets.names()]
     assert len(set(titles)) == len(titles)
 
 
@@ -128,14 +128,14 @@ def test_claims_get_their_recorded_verdict(name: str) -> None:
 
 @each_preset
 def test_claims_are_told_apart_and_say_where_they_stand(name: str) -> None:
-    claims = load(name).claims
+    claims = load(name).about.claims
     assert len({claim.id for claim in claims}) == len(claims)
     assert all(claim.where for claim in claims)
 
 
 @each_preset
 def test_a_figure_that_differs_says_why(name: str) -> None:
-    assert [claim.id for claim in load(name).claims if claim.verdict == "differs" and not claim.note] == []
+    assert [claim.id for claim in load(name).about.claims if claim.verdict == "differs" and not claim.note] == []
 
 
 @pytest.mark.parametrize("name", presets.SHORT)

@@ -21,7 +21,7 @@ def command(form: Format, output: str | None, no_color: bool) -> None:
     rows = []
     for spec in specs:
         found = summary(build(spec))
-        source = spec.source if isinstance(spec.source, str) else "; ".join(spec.source)
+        source = "; ".join(spec.about.sources)
         rows.append((spec.name, spec.family, found["total"], found["total"], found["active"], source))
     columns = (
         Column("preset"),

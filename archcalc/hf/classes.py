@@ -55,9 +55,9 @@ def resolved(config: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
 
 def with_assumed(document: Document, assumed: list[str]) -> Document:
     """Return a document whose provenance says what was assumed too."""
-    provenance = document.get("provenance", {})
+    provenance = document.get("about", {}).get("provenance", {})
     both = [*assumed, *provenance.get("assumed", ())]
-    return document | ({"provenance": provenance | {"assumed": both}} if both else {})
+    return document | ({"about": {"provenance": provenance | {"assumed": both}}} if both else {})
 
 
 def _check_parts(config: Mapping[str, Any]) -> None:

@@ -111,7 +111,7 @@ class Family(msgspec.Struct, frozen=True, dict=True):
         template = self._template(config)
         raise_all([*self._refused(config), *self._unsupported(config)])
         document: Document = {"name": self._name(data)} | read(template, config)
-        return document | self._provenance(config)
+        return document | self._about(config)
 
     def config(self, spec: Spec) -> dict[str, Any]:
         """Return the first config of `configs`. Raises MismatchError where there is none."""
@@ -138,16 +138,16 @@ class Family(msgspec.Struct, frozen=True, dict=True):
         for rule in self.must_to_run:
             rule.check(Config(data))
 
-    def _provenance(self, config: Config) -> Document:
+    def _about(self, config: Config) -> Document:
         """Return what the document says of ignored keys, and what was assumed of the class and of absent keys."""
         assumed = []
         if not config.data.get("architectures"):
             assumed.append(f"the class {self.classes[0]}")
         if config.ignored:
             assumed += self._misspelled(config)
-        return (
-            {"provenance": {"ignored": list(config.ignored), "assumed": assumed}} if config.ignored or assumed else {}
-        )
+        if not config.ignored and not assumed:
+            return {}
+        return {"about": {"provenance": {"ignored": list(config.ignored), "assumed": assumed}}}
 
     def _misspelled(self, config: Config) -> Iterator[str]:
         """Yield what to say of each ignored key that is nearly one which is absent."""

@@ -7,20 +7,16 @@ from typing import Any
 
 import msgspec
 
+from archcalc.spec.about import About
 from archcalc.spec.ffn import MoE
 from archcalc.spec.groups import layers_of, weight_indices
 from archcalc.spec.layer import Layer, Stack
 from archcalc.spec.model import Spec
-from archcalc.spec.provenance import Provenance
 
 # What a spec is called, and what is said about it.
 _ASIDE = {
     "name": "-",
-    "title": "",
-    "source": (),
-    "note": "",
-    "claims": (),
-    "provenance": Provenance(),
+    "about": About(),
     "encoder": None,
     "decoder": None,
 }

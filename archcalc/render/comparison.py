@@ -14,7 +14,7 @@ from archcalc.spec import Spec
 from archcalc.spec.document import flat
 
 _TOTALS = ("total", "untied", "active", "non_embedding")
-_NOT_ARCHITECTURE = ("name", "title", "source", "note", "claims", "provenance")
+_NOT_ARCHITECTURE = ("name", "about")
 
 
 def figures(found: Summary) -> dict[str, int]:
@@ -46,7 +46,7 @@ def _titles(left: Spec, right: Spec) -> list[str]:
     """Both by name; by title where only that tells them apart."""
     if left.name != right.name:
         return [left.name, right.name]
-    return [spec.title or spec.name for spec in (left, right)]
+    return [spec.label for spec in (left, right)]
 
 
 def _differences(left: Spec, right: Spec) -> Table:

@@ -59,7 +59,7 @@ def page(spec: Spec, found: Context) -> Page:
     subtitle = f"{spec.name} · {_phase(found)} · 2 FLOPs a multiply-accumulate, matmuls alone: exact"
     table = Table("Forward FLOPs", columns, rows)
     text = Text("", [*in_words(found), *notes(found)])
-    return Page(f"{spec.title or spec.name}: cost against context length", subtitle, [table, text])
+    return Page(f"{spec.label}: cost against context length", subtitle, [table, text])
 
 
 def _phase(found: Context) -> str:

@@ -42,7 +42,7 @@ def page(subject: ModelWorkload, wanted: str | None, say: Words = ENGLISH) -> Pa
 
 
 def _page(spec: Spec, blocks: Sequence[Block], say: Words) -> Page:
-    return Page(spec.title or spec.name, say("explain.subtitle", name=spec.name), blocks, say.lang)
+    return Page(spec.label, say("explain.subtitle", name=spec.name), blocks, say.lang)
 
 
 def table_page(subject: ModelWorkload, wanted: str | None, say: Words = ENGLISH) -> Page:

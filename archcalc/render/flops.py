@@ -36,7 +36,7 @@ def page(found: WorkloadFlops, view: View) -> Page:
     if any("latent" in row.cache.name for row in found.ledger.caches):
         notes.append(LATENT_NOTE)
     blocks.append(Text("", notes))
-    return Page(f"{spec.title or spec.name}: FLOPs", subtitle(spec, work), blocks)
+    return Page(f"{spec.label}: FLOPs", subtitle(spec, work), blocks)
 
 
 def _elementwise(found: list[ElementwiseFlops]) -> Table:

@@ -15,7 +15,7 @@ def page(spec: Spec, found: Growth) -> Page:
     columns = (Column("context", "count"), Column("cache bytes", "count"), Column("", "human"))
     rows = [(tokens, size, human_bytes(size)) for tokens, size in found.points]
     subtitle = f"{spec.name} · batch {exact(found.batch)} · cache {found.dtype} · exact"
-    return Page(f"{spec.title or spec.name}: the cache as the context grows", subtitle, [Table("", columns, rows)])
+    return Page(f"{spec.label}: the cache as the context grows", subtitle, [Table("", columns, rows)])
 
 
 def data(found: Growth) -> dict[str, Any]:

@@ -27,7 +27,7 @@ def page(subject: AdapterSetup) -> Page:
         Text("", [_share(subject, found), *notes(recipe, subject.optimiser, whole)]),
     ]
     words = (spec.name, f"targets {named(subject.targets)}", f"weights {subject.form}", recipe.name)
-    return Page(f"{spec.title or spec.name}: LoRA of rank {exact(subject.rank)}", " · ".join(words), blocks)
+    return Page(f"{spec.label}: LoRA of rank {exact(subject.rank)}", " · ".join(words), blocks)
 
 
 _TITLES = {"weights": "adapters"}

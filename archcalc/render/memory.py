@@ -31,7 +31,7 @@ def page(
         blocks = [_WEIGHTS[view](ledger, dtype), *([_caches(kept, cache_dtype)] if kept else [])]
     blocks.append(_each(work, kept, sum(more)) if kept else Text("", ["nothing is cached"]))
     subtitle = f"{spec.name} · batch {exact(work.batch)} · {exact(work.past + work.seq)} tokens"
-    return Page(f"{spec.title or spec.name}: memory", subtitle, blocks)
+    return Page(f"{spec.label}: memory", subtitle, blocks)
 
 
 def _weights(ledger: Ledger, dtype: str) -> Table:

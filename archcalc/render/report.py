@@ -34,7 +34,7 @@ MAX_KINDS = 6
 def page(subject: ModelWorkload, view: View) -> Page:
     """The report of a model in one of its views."""
     spec = subject.spec
-    return Page(spec.title or spec.name, _subtitle(spec), _VIEWS[view](subject))
+    return Page(spec.label, _subtitle(spec), _VIEWS[view](subject))
 
 
 def full_page(subject: ModelWorkload) -> Page:
@@ -43,7 +43,7 @@ def full_page(subject: ModelWorkload) -> Page:
 
     spec, blocks = subject.spec, [block for view in VIEWS for block in _VIEWS[view](subject)]
     drawn: list[Block] = [treemap(subject.ledger), Picture("Layers", diagram(spec))]
-    return Page(spec.title or spec.name, _subtitle(spec), [blocks[0], *drawn, *blocks[1:]])
+    return Page(spec.label, _subtitle(spec), [blocks[0], *drawn, *blocks[1:]])
 
 
 def treemap(ledger: Ledger) -> Treemap:
@@ -83,7 +83,7 @@ def _summary(subject: ModelWorkload) -> list[Block]:
 
 def _reading(spec: Spec) -> list[Block]:
     """Return what reading the source left aside or assumed, if anything."""
-    notes = spec.provenance.notes
+    notes = spec.about.provenance.notes
     return [Text("Read from the file", notes)] if notes else []
 
 

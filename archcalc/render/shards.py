@@ -22,7 +22,7 @@ Held = tuple[list[Shards], list[Shards]]
 def page(spec: Spec, ledger: Ledger, work: Workload, engine: Engine, n: int, dtypes: tuple[Dtype, Dtype]) -> Page:
     """Each rank's bytes, and every tensor's on the first and the last; `dtypes`: of the weights and of the cache."""
     held = _held(ledger, work, engine, n, dtypes)
-    title = f"{spec.title or spec.name}: memory on {n} ranks of {ENGINE_NAMES[engine]}"
+    title = f"{spec.label}: memory on {n} ranks of {ENGINE_NAMES[engine]}"
     subtitle = (
         f"{spec.name} · weights {dtypes[0]}, cache {dtypes[1]} · batch {exact(work.batch)}"
         f" · {exact(work.past + work.seq)} tokens · exact"

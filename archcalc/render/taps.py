@@ -108,7 +108,7 @@ def page(spec: Spec, found: Sequence[Site], work: Workload) -> Page:
     used = {axis for kind in kinds for axis in kind.site.axes}
     legend = ", ".join(f"{axis} {word}" for axis, word in AXES.items() if axis in used)
     return Page(
-        f"{spec.title or spec.name}: what can be read and written",
+        f"{spec.label}: what can be read and written",
         _subtitle(spec, work),
         [Table("Sites, in the order of the pass", columns, rows, n_sums=1), Text("", [f"Axes: {legend}.", *NOTES])],
     )

@@ -53,7 +53,7 @@ def page(subject: TrainingSetup, view: View = "components") -> Page:
         blocks += render_conventions.blocks(compared(spec, work))
     blocks.append(Text("", notes(subject.recipe, subject.optimiser, whole)))
     words = (spec.name, subject.recipe.name, subject.optimiser.name, stored(subject.precision), _tokens(work))
-    return Page(f"{spec.title or spec.name}: training memory", " · ".join(words), blocks)
+    return Page(f"{spec.label}: training memory", " · ".join(words), blocks)
 
 
 def _peak(subject: TrainingSetup, lines: list[Kept]) -> tuple[list[Moment], Moment | None, int | None]:

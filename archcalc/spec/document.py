@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from archcalc.errors import InputError, nearest, shown
+from archcalc.spec.about import About
 from archcalc.spec.model import Spec
 from archcalc.spec.resolve import resolve
 
@@ -28,7 +29,7 @@ def decode(document: Document) -> Spec:
 def convert(document: Document) -> Spec:
     """The Spec of a document as it is written, what it leaves out not filled in; see `decode`."""
     try:
-        spec = msgspec.convert(document, Spec)
+        spec = msgspec.convert(gathered(document), Spec)
         msgspec.json.encode(spec)
     except msgspec.ValidationError as error:
         from archcalc.spec.explain import explained
@@ -37,6 +38,18 @@ def convert(document: Document) -> Spec:
     except UnicodeEncodeError as error:
         raise InputError(f"the text {shown(error.object)} holds half a character", allowed="Unicode text") from None
     return spec
+
+
+def gathered(document: Document) -> Document:
+    """The document with what it says about the model under `about`; a file may say `title: …` at its top as well."""
+    loose = {key: document[key] for key in About.__struct_fields__ if key in document}
+    about = document.get("about", {})
+    if not loose or not isinstance(about, dict):
+        return document
+    if twice := loose.keys() & about.keys():
+        key = min(twice)
+        raise InputError(f"stands here and as about.{key}", where=key, allowed="one of them")
+    return {key: value for key, value in document.items() if key not in loose} | {"about": about | loose}
 
 
 def encode(spec: Spec) -> Document:
@@ -73,7 +86,7 @@ def override(document: Document, changes: Document) -> Document:
     the one it finds, unless its `kind` differs; a list takes the old one's place.
     """
     full: Document = msgspec.json.decode(msgspec.json.encode(convert(document)))
-    for key, value in changes.items():
+    for key, value in gathered(changes).items():
         if not isinstance(key, str):
             raise InputError(f"the key {shown(key)} is not text", allowed="names as keys")
         places = meant(full, key, value)

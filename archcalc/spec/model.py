@@ -6,12 +6,11 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from archcalc.spec.about import About
 from archcalc.spec.base import Activation, Part, Positive, Probability, Size
-from archcalc.spec.claim import Claim
 from archcalc.spec.embedding import Embedding
 from archcalc.spec.layer import Stack
 from archcalc.spec.norm import Norm
-from archcalc.spec.provenance import Provenance
 
 Family = Literal["decoder", "encoder", "encoder-decoder"]
 Role = Literal["encoder", "decoder"]
@@ -99,9 +98,7 @@ class Spec(Part, frozen=True, kw_only=True):
     """One transformer, whole. After loading every size is explicit (`archcalc.spec.resolve`)."""
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
-    title: str = ""
-    source: str | tuple[str, ...] = ()
-    note: str = ""
+    about: About = About()
     vocab_size: Size
     n_ctx: Size
     d_model: Size
@@ -112,8 +109,11 @@ class Spec(Part, frozen=True, kw_only=True):
     pooler: Pooler | None = None
     extras: tuple[Extra, ...] = ()
     dropout: Dropout = Dropout()
-    claims: tuple[Claim, ...] = ()
-    provenance: Provenance = Provenance()
+
+    @property
+    def label(self) -> str:
+        """What pages call the model: its title, else its name."""
+        return self.about.title or self.name
 
     @property
     def family(self) -> Family:

@@ -20,6 +20,7 @@ def json_schema(meanings: Mapping[str, str] | None = None) -> dict[str, Any]:
         part, _, field = name.partition(".")
         if field in (fields := definitions[part]["properties"]):
             fields[field] = {"description": meaning} | fields[field]
+    definitions["Spec"]["properties"] |= definitions["About"]["properties"]  # which a file may say at its top as well
     based = {
         "type": "object",
         "description": "Another spec, by name or path, and the fields that differ: by name, or by the tail of a path.",

@@ -40,7 +40,7 @@ ERRORS = {
     "report gpt3 --set n_layers=4k": "gpt3: decoder.n_layers: found '4k'; allowed: an integer",
     "report gpt3 --set n_heads=7": "d_model 12288 is not divisible by n_heads 7; allowed: d_head stated",
     "report gpt3 --set n_layers=[1,2": "--set n_layers: not valid YAML or JSON",
-    "report gpt3 --set title={}": "gpt3: title: found a mapping; allowed: text",
+    "report gpt3 --set title={}": "gpt3: about.title: found a mapping; allowed: text",
     "report gpt3 --set vocab_size=99999999999": "vocab_size: found 99999999999; allowed: an integer from 1 to 4294",
     "report gpt3 --set decoder=null": "allowed: a stack in either or both",
     "report gpt3 -o folder": "'folder' is a directory",

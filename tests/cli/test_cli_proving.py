@@ -122,7 +122,7 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch, good: Good) -> None:
 
 def test_all_claims_get_the_verdict_on_record(good: Good) -> None:
     found = json.loads(good("claims", "-f", "json"))
-    of_models = sum(len(load(name).claims) for name in presets.names())
+    of_models = sum(len(load(name).about.claims) for name in presets.names())
     assert len(found) == of_models + sum(len(published_tables.load(name).claims) for name in presets.papers())
     assert all(one["agrees"] for one in found)
 
@@ -153,7 +153,7 @@ def test_a_wrong_claim_is_one_line(tmp_path: Path, cli: Cli) -> None:
     (tmp_path / "x.yaml").write_text(yaml.safe_dump({"base": "tiny", "claims": [claim]}))
     found = cli("claims", "x.yaml")
     assert (found.code, found.out, found.err.count("\n")) == (2, "", 1)
-    assert "claims[0].quantity" in found.err
+    assert "about.claims[0].quantity" in found.err
 
 
 def test_a_model_without_claims(good: Good) -> None:

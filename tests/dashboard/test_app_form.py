@@ -10,7 +10,7 @@ import msgspec.inspect as inspect
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from archcalc.dashboard.form import NOT_EDITED, kinds, lists, parts
+from archcalc.dashboard.form import kinds, lists, parts
 from archcalc.dashboard.form.faults import fault_of
 from archcalc.sources import document_of
 from archcalc.spec.differences import differences
@@ -78,11 +78,11 @@ def fields_of(kind: inspect.Type, value: Any, path: Path) -> set[str]:
         elif isinstance(member, inspect.StructType) and isinstance(value, dict):
             if member.tag_field and value[member.tag_field] != member.tag:
                 continue
-            for field in member.fields:
+            for field in filter(parts.is_edited, member.fields):
                 here, inner = (*path, field.name), value[field.name]
                 is_single = len(members(field.type)) == 1 and isinstance(field.type, inspect.StructType)
                 own |= fields_of(field.type, inner, here)
-                own |= set() if isinstance(inner, list) or is_single else {name(*here)}
+                own |= set() if parts.holds_list(field) or is_single else {name(*here)}
     return own
 
 
@@ -94,7 +94,7 @@ def test_every_field_has_its_widget(preset: str) -> None:
     assert isinstance(spec, inspect.StructType)
     plain = {field.name for field in spec.fields if parts.is_plain(field)}
     assert widgets(at) == {name(field) for field in plain}
-    for field in (field for field in spec.fields if parts.holds_parts(field) and field.name not in NOT_EDITED):
+    for field in (field for field in spec.fields if parts.holds_parts(field)):
         chooser = {name(field.name)} if len(members(field.type)) > 1 else set()
         assert widgets(shown(at, field.name)) == chooser | fields_of(field.type, document[field.name], (field.name,)), (
             field.name
@@ -254,7 +254,7 @@ def choices(document: Document) -> list[tuple[Path, str]]:
     return [
         (path, kind)
         for path, type_, _ in places(document)
-        if path and path[0] != "claims" and any(isinstance(member, inspect.StructType) for member in members(type_))
+        if path and path[0] != "about" and any(isinstance(member, inspect.StructType) for member in members(type_))
         for kind in kinds.kinds(type_)
     ]
 

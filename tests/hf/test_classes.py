@@ -87,9 +87,9 @@ def test_labels_that_are_none_are_refused() -> None:
 
 
 def test_without_a_class_the_language_model_is_assumed() -> None:
-    assert archcalc.load({"model_type": "llama"}).provenance.assumed == ("the class LlamaForCausalLM",)
-    assert archcalc.load({"model_type": "bert"}).provenance.assumed == ("the class BertForMaskedLM",)
-    assert archcalc.load({"model_type": "bert", "is_decoder": True}).provenance.assumed == (
+    assert archcalc.load({"model_type": "llama"}).about.provenance.assumed == ("the class LlamaForCausalLM",)
+    assert archcalc.load({"model_type": "bert"}).about.provenance.assumed == ("the class BertForMaskedLM",)
+    assert archcalc.load({"model_type": "bert", "is_decoder": True}).about.provenance.assumed == (
         "the class BertLMHeadModel",
     )
 

@@ -55,21 +55,21 @@ def test_one_line_is_decoded() -> None:
 def test_a_key_that_the_class_does_not_know_is_ignored_and_reported(config: dict) -> None:
     key = list(config)[1]
     spec = decode(from_config(config))
-    assert spec.provenance.ignored == (str(key),)
+    assert spec.about.provenance.ignored == (str(key),)
     plain = decode(from_config({"model_type": config["model_type"]}))
     assert archcalc.report(spec)["params"] == archcalc.report(plain)["params"]
     assert archcalc.report(spec)["provenance"]["ignored"] == [str(key)]
-    assert plain.provenance.ignored == ()
+    assert plain.about.provenance.ignored == ()
 
 
 def test_a_nested_key_is_reported_by_its_path() -> None:
     spec = decode(from_config(BASE | {"rope_scaling": LLAMA3 | {"facto": 1}}))
-    assert spec.provenance.ignored == ("rope_scaling.facto",)
+    assert spec.about.provenance.ignored == ("rope_scaling.facto",)
 
 
 def test_what_may_be_a_misspelling_says_which_default_stands() -> None:
     spec = decode(from_config({"model_type": "llama", "hiden_size": 512}))
-    assert spec.provenance.notes == [
+    assert spec.about.provenance.notes == [
         "ignored: hiden_size",
         "assumed: the class LlamaForCausalLM; the default of hidden_size, which the file may mean by hiden_size",
     ]
@@ -87,11 +87,11 @@ def test_the_report_says_it_once(tmp_path) -> None:
 def test_a_base_passes_nothing_of_its_file_on(tmp_path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(BASE | {"use_mrope": False}))
     (tmp_path / "mine.yaml").write_text("base: ./config.json\nname: mine\n")
-    assert archcalc.load(tmp_path / "mine.yaml").provenance.ignored == ()
+    assert archcalc.load(tmp_path / "mine.yaml").about.provenance.ignored == ()
 
 
 def test_a_known_key_at_its_default_passes() -> None:
-    assert decode(from_config(GPT2 | {"reorder_and_upcast_attn": False})).provenance.ignored == ()
+    assert decode(from_config(GPT2 | {"reorder_and_upcast_attn": False})).about.provenance.ignored == ()
 
 
 def test_every_setting_that_is_not_supported_is_named_at_once() -> None:

@@ -16,6 +16,7 @@ from archcalc.render.diagram.stacks import MOST_KINDS, ranges
 from archcalc.render.lang import LANGS, words
 from archcalc.sources import load
 from archcalc.spec import Spec
+from archcalc.spec.about import About
 from archcalc.spec.groups import groups
 from archcalc.units import exact
 from tests.strategies import specs
@@ -75,7 +76,7 @@ def test_a_layers_numbers_stand_in_it(name: str, told: tuple[str, ...]) -> None:
 
 
 def test_a_hostile_name_is_only_a_name() -> None:
-    spec = msgspec.structs.replace(load("tiny"), title='</title><script>alert("1")</script>\x1b')
+    spec = msgspec.structs.replace(load("tiny"), about=About(title='</title><script>alert("1")</script>\x1b'))
     assert "<script" not in diagram(spec)
     ElementTree.fromstring(diagram(spec))  # noqa: S314 - our own text
 

@@ -12,6 +12,7 @@ from archcalc import presets
 from archcalc.errors import InputError
 from archcalc.sources import load
 from archcalc.spec import Spec
+from archcalc.spec.about import About
 from archcalc.spec.document import decode, encode, flat, override
 from archcalc.spec.text import parse
 from tests.spec.documents import LAYER, changed, small
@@ -146,14 +147,39 @@ def test_a_base_is_changed_in_what_differs(tmp_path):
     path = tmp_path / "wide.yaml"
     path.write_text("base: tiny\nname: wide\nd_ff: 1024\ndecoder: {final_norm: {eps: 0.5}}")
     wide, tiny = flat(load(path)), flat(load("tiny"))
-    changed_keys = {key for key in wide if wide[key] != tiny[key]} - {"title"}
+    changed_keys = {key for key in wide if wide[key] != tiny[key]} - {"about.title"}
     assert changed_keys == {"name", f"{LAYER}.ffn.d_ff", "decoder.final_norm.eps"}
+
+
+def test_what_is_about_the_model_may_stand_at_the_top():
+    loose = decode(
+        changed(
+            "title",
+            "A",
+        )
+        | {"source": ["a", "b"], "note": "n"}
+    )
+    assert loose == decode(changed("about", {"title": "A", "source": ["a", "b"], "note": "n"}))
+    assert loose.label == "A"
+    assert flat(decode(override(encode(loose), {"title": "B"})))["about.title"] == "B"
+    assert decode(override(encode(loose), {"note": "m"})).about.sources == ("a", "b")
+    with pytest.raises(InputError, match=r"title: stands here and as about\.title"):
+        decode(changed("about", {"title": "A"}) | {"title": "B"})
+
+
+@pytest.mark.parametrize("key", ["about", "title"])
+def test_what_is_about_a_base_is_not_inherited_but_for_its_sources(key, tmp_path):
+    said = {"title": "A", "source": "p. 1", "note": "n", "provenance": {"assumed": ["x"]}}
+    base = changed("about", said) if key == "about" else changed("title", "A") | said
+    (tmp_path / "a.yaml").write_text(str(base))
+    (tmp_path / "b.yaml").write_text(f"base: {tmp_path}/a.yaml\nname: b")
+    assert load(tmp_path / "b.yaml").about == About(source="p. 1")
 
 
 def test_claims_are_not_inherited(tmp_path):
     claim = {"id": "a", "quantity": "total", "value": "1 B", "where": "p. 1", "verdict": "holds"}
     (tmp_path / "a.yaml").write_text(str(changed("claims", [claim])))
     (tmp_path / "b.yaml").write_text(f"base: {tmp_path}/a.yaml\nn_ctx: 8")
-    assert len(load(tmp_path / "a.yaml").claims) == 1
-    assert load(tmp_path / "b.yaml").claims == ()
+    assert len(load(tmp_path / "a.yaml").about.claims) == 1
+    assert load(tmp_path / "b.yaml").about.claims == ()
     assert load(tmp_path / "b.yaml").n_ctx == 8

@@ -67,7 +67,7 @@ def check(spec: Spec, ledger: Ledger) -> list[Checked]:
     >>> {one.shown for one in check(spec, build(spec)) if one.claim.quantity == "total" and one.claim.value == "175 B"}
     {'174.60 B'}
     """
-    return [_checked(claim, spec, ledger, f"claims[{i}]") for i, claim in enumerate(spec.claims)]
+    return [_checked(claim, spec, ledger, f"about.claims[{i}]") for i, claim in enumerate(spec.about.claims)]
 
 
 def _checked(claim: Claim, spec: Spec, ledger: Ledger, path: str) -> Checked:

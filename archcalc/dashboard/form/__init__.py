@@ -18,7 +18,6 @@ from archcalc.spec.shape import Path, in_dots, spec_type
 
 __all__ = ["form"]
 
-NOT_EDITED: Final = ("provenance",)
 FIRST: Final = ""  # the section of what is in no part: name and sizes
 
 
@@ -33,7 +32,7 @@ def form(document: Document, key: str, *, on_change: Callable[[Document], None] 
     drawn = Form(key, document, say, on_change)
     spec = spec_type()
     assert isinstance(spec, inspect.StructType)
-    names = [FIRST, *(field.name for field in spec.fields if holds_parts(field) and field.name not in NOT_EDITED)]
+    names = [FIRST, *(field.name for field in spec.fields if holds_parts(field))]
     top = st.container()
     section = parts.pick(drawn, (), names, lambda name: _called(drawn, spec, name), say("app_form.section"))
     _section(drawn, spec, section)

@@ -15,11 +15,14 @@ from archcalc.dashboard.form.kinds import NONE, kinds, name_of, switched
 from archcalc.dashboard.form.places import part_at
 from archcalc.dashboard.form.state import Form
 from archcalc.dashboard.session import plain
+from archcalc.spec.about import Provenance
 from archcalc.spec.base import Part
 from archcalc.spec.document import Document
 from archcalc.spec.shape import Path, members, value_at
 
 MARK: Final = ":material/error: "
+# What is found when a file is read, and is nobody's to state.
+NOT_EDITED: Final = (Provenance,)
 Drawn = Callable[[], None]
 
 # What stands where a part is none: no fields.
@@ -36,6 +39,11 @@ def holds_list(told: inspect.Field) -> bool:
     """Whether a field holds a list of parts."""
     items = [member.item_type for member in members(told.type) if isinstance(member, inspect.VarTupleType)]
     return any(isinstance(item, inspect.StructType) for item in items)
+
+
+def is_edited(told: inspect.Field) -> bool:
+    """Whether a visitor may change the part that a field holds."""
+    return not any(isinstance(member, inspect.StructType) and member.cls in NOT_EDITED for member in members(told.type))
 
 
 def is_plain(told: inspect.Field) -> bool:
@@ -62,7 +70,7 @@ def row(form: Form, kind: inspect.StructType, path: Path, value: dict[str, Any],
 
 def inside(form: Form, kind: inspect.StructType, path: Path, value: dict[str, Any], depth: int) -> None:
     """The parts of a part, and its lists of them."""
-    for told in filter(holds_parts, kind.fields):
+    for told in filter(is_edited, filter(holds_parts, kind.fields)):
         within(form, kind, told, (*path, told.name), value.get(told.name), depth)
     for told in filter(holds_list, kind.fields):
         items(form, kind, told, (*path, told.name), value.get(told.name) or [])

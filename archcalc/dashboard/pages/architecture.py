@@ -44,7 +44,7 @@ def page() -> None:
 
 def _headlines(about: ModelWorkload) -> None:
     found = _contract(about)
-    st.markdown(f"**{plain(about.spec.title or about.spec.name)}**")
+    st.markdown(f"**{plain(about.spec.label)}**")
     figures.show(_figures(found))
     _files(about, found)
 

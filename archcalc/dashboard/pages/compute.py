@@ -17,7 +17,7 @@ _TRAIN: Final = "train"
 def page() -> None:
     """The phase, and what belongs to it."""
     say_, spec = say(), subject.chosen().spec
-    st.markdown(f"**{plain(spec.title or spec.name)}**")
+    st.markdown(f"**{plain(spec.label)}**")
     phase: Any = choice(
         st.segmented_control, say_("app_compute.phase"), (*PHASES, _TRAIN), "app_compute.phase_", key="compute_phase"
     )

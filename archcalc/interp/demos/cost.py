@@ -35,7 +35,7 @@ def run() -> Cost:
     """Llama 3 8B, whose attention overtakes its FFN at 16,385 tokens."""
     spec = load(PRESET)
     found = context(spec, "prefill")
-    return Cost(spec.title or spec.name, tuple(map(_at, found.points)), found.crossing, found.crossing_causal)
+    return Cost(spec.label, tuple(map(_at, found.points)), found.crossing, found.crossing_causal)
 
 
 def _at(point: Point) -> At:

@@ -60,7 +60,7 @@ def chart(spec: Spec, found: Context) -> dict[str, Any]:
     low, high = min(values) / 1.6, max(values) * 1.25
     return {
         **FRAME,
-        "title": title(f"{spec.title or spec.name}: what a token costs as the context grows", _subtitle(found)),
+        "title": title(f"{spec.label}: what a token costs as the context grows", _subtitle(found)),
         "encoding": {"x": _x(found), "y": _y(low, high)},
         "layer": [*_paths(drawn_lines), *_names(drawn_lines, found.up_to, low, high), *_crossings(found, low)],
     }

@@ -22,7 +22,7 @@ def components(found: WorkloadFlops, say: Words = ENGLISH) -> dict[str, Any]:
     passes = _PASSES[:2] if found.work.past else _PASSES
     bars = [_pass(name, parts, say) for name in passes]
     colors = {say(f"common.component.{name}"): color for name, color in COMPONENT_COLORS.items()}
-    heading = say("cost.flops_by_component", name=found.spec.title or found.spec.name)
+    heading = say("cost.flops_by_component", name=found.spec.label)
     return stacked(heading, [subtitle(found.spec, found.work)], bars, colors, unit="FLOPs", axis="FLOPs")
 
 
@@ -56,7 +56,7 @@ def conventions(found: WorkloadFlops, say: Words = ENGLISH) -> dict[str, Any]:
         **FRAME,
         "height": 0.7 * BAR * len(values),
         "title": title(
-            say("cost.conventions_title", name=found.spec.title or found.spec.name),
+            say("cost.conventions_title", name=found.spec.label),
             [subtitle(found.spec, found.work)],
         ),
         "data": {"values": values},

@@ -23,7 +23,7 @@ def chart(spec: Spec, found: Growth, weights: tuple[str, int], say: Words = ENGL
     values += [_value(tokens, weights[1], names[1]) for tokens in ends]
     drawn = [value["size"] for value in values]
     powers = [tokens for tokens, _ in found.points if not tokens & (tokens - 1)]
-    heading = say("cost.growth_title", name=spec.title or spec.name)
+    heading = say("cost.growth_title", name=spec.label)
     tooltip = [{"field": field, "type": "nominal", "title": field} for field in ("of", "context", "exact")]
     return {
         **FRAME,

@@ -39,7 +39,7 @@ def running(
     colors = {say(f"common.component.{name}"): color for name, color in COMPONENT_COLORS.items()}
     tokens = exact(work.past + work.seq)
     small = say("cost.memory_small", dtype=dtypes[0], cache=dtypes[1], batch=exact(work.batch), tokens=tokens)
-    heading = say("cost.memory_title", name=spec.title or spec.name)
+    heading = say("cost.memory_title", name=spec.label)
     return stacked(heading, [small], bars, {**colors, cache: CACHE_COLOR}, unit="bytes", axis=say("cost.bytes"))
 
 
@@ -50,7 +50,7 @@ def kept(subject: TrainingSetup, found: Mapping[Recompute, StepMemory], say: Wor
         Bar(say("cost.recompute", policy=policy), {names[part]: size for part, size in _parts(memory).items()})
         for policy, memory in found.items()
     ]
-    heading = say("cost.kept_title", name=subject.spec.title or subject.spec.name)
+    heading = say("cost.kept_title", name=subject.spec.label)
     colors = dict(zip(names.values(), COLORS, strict=False))
     return stacked(heading, [_told(subject)], bars, colors, unit="bytes", axis=say("cost.bytes"))
 
@@ -70,7 +70,7 @@ def peaks(subject: TrainingSetup, found: Mapping[Recompute, StepMemory], say: Wo
         for policy, moment in fullest.items()
     ]
     small = [f"{policy}: {human_bytes(moment.total)}, {moment.name}" for policy, moment in fullest.items()]
-    heading = say("cost.peak_title", name=subject.spec.title or subject.spec.name)
+    heading = say("cost.peak_title", name=subject.spec.label)
     # Gradients, states and activations have the colours of the figure above.
     colors = dict(zip(names.values(), (COLORS[0], COLORS[1], COLORS[3], COLORS[4], COLORS[5]), strict=True))
     return stacked(heading, small, bars, colors, unit="bytes", axis=say("cost.bytes"))
@@ -89,7 +89,7 @@ def ranks(spec: Spec, found: dict[str, Any], say: Words = ENGLISH) -> dict[str, 
         for rank in found["ranks"]
     ]
     engine = shards.ENGINE_NAMES[found["engine"]]
-    heading = say("cost.ranks_title", name=spec.title or spec.name, n=len(bars), engine=engine)
+    heading = say("cost.ranks_title", name=spec.label, n=len(bars), engine=engine)
     colors = dict(zip(names.values(), (COLORS[0], COLORS[1], CACHE_COLOR), strict=True))
     small = say("cost.ranks_small", dtype=found["dtype"], cache=found["cache_dtype"])
     return stacked(heading, [small], bars, colors, unit="bytes", axis=say("cost.bytes"))

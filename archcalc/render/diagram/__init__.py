@@ -20,7 +20,7 @@ def diagram(spec: Spec, say: Words = ENGLISH) -> str:
     An encoder stands right of the decoder that reads it. Ink is the page's own colour, so that it fits either ground.
     """
     shapes, width, height = drawing(spec, say)
-    return as_svg(shapes, width, height, say("diagram.title", name=spec.title or spec.name))
+    return as_svg(shapes, width, height, say("diagram.title", name=spec.label))
 
 
 def drawing(spec: Spec, say: Words = ENGLISH) -> tuple[list[Shape], float, float]:

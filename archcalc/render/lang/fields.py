@@ -45,9 +45,7 @@ _ORIGINAL = ("tokens of context before the stretch", "放大之前的上下文�
 _SPEC: Sentences = {
     "": ("one transformer, whole", "一个完整的 Transformer"),
     "name": ("the model's short name, up to 200 characters", "模型的短名，最多 200 个字符"),
-    "title": ("the model's name as pages show it; empty: the short name", "页面上显示的模型名；留空则用短名"),
-    "source": ("where the figures come from: one source, or several", "各项数据的出处，一个或多个"),
-    "note": ("a remark for readers; it changes no figure", "给读者的说明；不影响任何数字"),
+    "about": ("what is said about the model; it changes no figure", "关于模型的说明；不影响任何数字"),
     "vocab_size": ("tokens in the vocabulary: rows of the token table", "词表中的词元数，即词元表的行数"),
     "n_ctx": ("context length: the most tokens that the model may see", "上下文长度：模型最多能看到的词元数"),
     "d_model": ("width of the residual stream: numbers for each token", "残差流的宽度：每个词元的数值个数"),
@@ -64,6 +62,12 @@ _SPEC: Sentences = {
     ),
     "extras": ("tensors that the model's class holds and no logits use", "模型类持有但 logits 不使用的张量"),
     "dropout": ("what training drops at random, by place", "训练时各处随机丢弃的比例"),
+}
+_ABOUT: Sentences = {
+    "": ("what is said about the model; it changes no figure", "关于模型的说明；不影响任何数字"),
+    "title": ("the model's name as pages show it; empty: the short name", "页面上显示的模型名；留空则用短名"),
+    "source": ("where the figures come from: one source, or several", "各项数据的出处，一个或多个"),
+    "note": ("a remark for readers", "给读者的说明"),
     "claims": ("published figures, checked against this spec", "与本规格核对的已发表数字"),
     "provenance": ("what reading the file left aside or assumed", "读取文件时忽略或假定的内容"),
 }
@@ -639,6 +643,7 @@ _CLAIM: Sentences = {
 
 _PARTS: dict[str, Sentences] = {
     "Spec": _SPEC,
+    "About": _ABOUT,
     "Provenance": _PROVENANCE,
     "Embedding": _EMBEDDING,
     "Factor": _FACTORISED,

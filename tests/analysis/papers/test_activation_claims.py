@@ -14,6 +14,7 @@ from archcalc.errors import InputError
 from archcalc.ledger.build import build
 from archcalc.sources import load
 from archcalc.spec import Spec
+from archcalc.spec.about import About
 from archcalc.spec.claim import Claim
 
 # Table 3: heads, width, layers; sequences and devices of a step, and table 5's seconds, MFU and HFU.
@@ -28,7 +29,7 @@ each_model = pytest.mark.parametrize("name", TABLES)
 
 def checked(spec: Spec, quantity: str, value: str, accounting: str) -> Checked:
     claim = Claim(id="x", quantity=quantity, value=value, where="here", verdict="holds", accounting=accounting)
-    (found,) = check(structs.replace(spec, claims=(claim,)), build(spec))
+    (found,) = check(structs.replace(spec, about=About(claims=(claim,))), build(spec))
     return found
 
 
@@ -47,7 +48,7 @@ def test_the_presets_are_table_3s(name: str) -> None:
 @each_model
 def test_table_5_is_on_record(name: str) -> None:
     _, _, _, sequences, devices, seconds, mfu, hfu = TABLES[name]
-    claims = {claim.quantity: claim.value for claim in load(name).claims if claim.where == "Table 5"}
+    claims = {claim.quantity: claim.value for claim in load(name).about.claims if claim.where == "Table 5"}
     inputs = f"{sequences}:{devices}:{seconds}:312"
     assert claims == {f"mfu:{inputs}": mfu, f"hfu:{inputs}": hfu}
 
@@ -130,12 +131,22 @@ def test_a_real_models_dropout_decides_what_the_ledger_has() -> None:
             "stored once",
             r"claims\[0\]\.accounting: .*no accounting 'stored once'; allowed: K",
         ),
-        ("mfu:1:2:3", "5 %", LEDGER, r"claims\[0\]\.quantity: found '1:2:3'; allowed: SEQUENCES:DEVICES:SECONDS:TERA"),
+        (
+            "mfu:1:2:3",
+            "5 %",
+            LEDGER,
+            r"claims\[0\]\.quantity: found '1:2:3'; allowed: SEQUENCES:DEVICES:SECONDS:TERA",
+        ),
         ("mfu:1:2:0:4", "5 %", LEDGER, r"claims\[0\]\.quantity: found '1:2:0:4'"),
         ("mfu:1:2:x:4", "5 %", LEDGER, r"claims\[0\]\.quantity: found '1:2:x:4'"),
         ("hfu:1:2:1.2.3:4", "5 %", LEDGER, r"claims\[0\]\.quantity: found '1:2:1\.2\.3:4'"),
         (f"hfu:1:2:{'9' * 5000}:4", "5 %", LEDGER, r"claims\[0\]\.quantity: found"),
-        ("of_baseline:full recomputation:0", "5 %", PAPER, r"claims\[0\]\.quantity: found .*allowed: LINE:DEVICES"),
+        (
+            "of_baseline:full recomputation:0",
+            "5 %",
+            PAPER,
+            r"claims\[0\]\.quantity: found .*allowed: LINE:DEVICES",
+        ),
         ("of_baseline:full recomputation", "5 %", PAPER, r"claims\[0\]\.quantity: found"),
         ("of_baseline:full recomputation:1.5", "5 %", PAPER, r"claims\[0\]\.quantity: found"),
         ("times_less:full recomputing:8", "5", PAPER, r"there is no line .*did you mean 'full recomputation'"),
@@ -154,5 +165,5 @@ def test_others_than_decoders_are_refused() -> None:
 def test_names_stand_for_one_quantity_and_one_accounting() -> None:
     assert not {*QUANTITIES} & ({*PLAIN} | {*NAMED} | {*FACTS})
     assert not {PAPER, GPU, LEDGER, EARLY_STOP} & {*ACCOUNTINGS}
-    used = {claim.quantity.partition(":")[0] for name in presets.names() for claim in load(name).claims}
+    used = {claim.quantity.partition(":")[0] for name in presets.names() for claim in load(name).about.claims}
     assert {*QUANTITIES} <= used

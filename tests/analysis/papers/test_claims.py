@@ -15,6 +15,7 @@ from archcalc.analysis.params import summary
 from archcalc.errors import InputError
 from archcalc.ledger.build import build
 from archcalc.sources import load
+from archcalc.spec.about import About
 from archcalc.spec.claim import Claim, Verdict
 
 # --- what is printed ---
@@ -149,7 +150,7 @@ def test_in_unit(figure: int | Fraction, value: str, shown: str) -> None:
 
 def checked(model: str, quantity: str, value: str, accounting: str = "stored once") -> Checked:
     claim = Claim(id="x", quantity=quantity, value=value, where="here", verdict="holds", accounting=accounting)
-    spec = msgspec.structs.replace(load(model), claims=(claim,))
+    spec = msgspec.structs.replace(load(model), about=About(claims=(claim,)))
     (found,) = check(spec, build(spec))
     return found
 
@@ -286,7 +287,7 @@ def test_quantities_agree_with_the_summary(name: str) -> None:
 )
 def test_a_wrong_record_is_noticed(value: str, recorded: Verdict, agrees: bool) -> None:
     claim = Claim(id="x", quantity="total", value=value, where="here", verdict=recorded)
-    spec = msgspec.structs.replace(load("gpt3-175b"), claims=(claim,))
+    spec = msgspec.structs.replace(load("gpt3-175b"), about=About(claims=(claim,)))
     assert check(spec, build(spec))[0].agrees_with_record is agrees
 
 
@@ -303,27 +304,27 @@ def test_no_claims_no_work() -> None:
 @pytest.mark.parametrize(
     ("quantity", "value", "accounting", "where", "says"),
     [
-        ("totl", "1", "stored once", "claims[0].quantity", "did you mean 'total'"),
-        ("", "1", "stored once", "claims[0].quantity", "there is no quantity ''"),
-        ("total:", "1", "stored once", "claims[0].quantity", "there is no quantity"),
-        ("component", "1", "stored once", "claims[0].quantity", "component:NAME"),
-        ("component:atention", "1", "stored once", "claims[0].quantity", "did you mean 'attention'"),
-        ("share:all", "1 %", "stored once", "claims[0].quantity", "there is no component 'all'"),
-        ("tensor:attn.w.weight", "1", "stored once", "claims[0].quantity", "there is no tensor 'attn.w.weight'"),
-        ("tensor:weight", "1", "stored once", "claims[0].quantity", "a longer name"),
-        ("per_head:ffn.up.weight", "1", "stored once", "claims[0].quantity", "not divided among heads"),
-        ("field:d_modle", "1", "stored once", "claims[0].quantity", "did you mean 'd_model'"),
-        ("field:decoder.runs.7", "1", "stored once", "claims[0].quantity", "there is no field"),
-        ("field:decoder.runs.²", "1", "stored once", "claims[0].quantity", "there is no field"),
-        ("field:decoder", "1", "stored once", "claims[0].quantity", "a field that is a number"),
-        ("field:head.tied", "1", "stored once", "claims[0].quantity", "a field that is a number"),
-        ("field:name", "1", "stored once", "claims[0].quantity", "a field that is a number"),
-        ("field:__class__", "1", "stored once", "claims[0].quantity", "there is no field"),
-        ("total", "1", "storde once", "claims[0].accounting", "did you mean 'stored once'"),
-        ("field:d_model", "1", "weights alone", "claims[0].accounting", "the same in all"),
-        ("total", "174.6 GB", "stored once", "claims[0].value", "found '174.6 GB'"),
-        ("total", "1 %", "stored once", "claims[0].value", "without unit"),
-        ("share:ffn", "66", "stored once", "claims[0].value", "a figure in %"),
+        ("totl", "1", "stored once", "about.claims[0].quantity", "did you mean 'total'"),
+        ("", "1", "stored once", "about.claims[0].quantity", "there is no quantity ''"),
+        ("total:", "1", "stored once", "about.claims[0].quantity", "there is no quantity"),
+        ("component", "1", "stored once", "about.claims[0].quantity", "component:NAME"),
+        ("component:atention", "1", "stored once", "about.claims[0].quantity", "did you mean 'attention'"),
+        ("share:all", "1 %", "stored once", "about.claims[0].quantity", "there is no component 'all'"),
+        ("tensor:attn.w.weight", "1", "stored once", "about.claims[0].quantity", "there is no tensor 'attn.w.weight'"),
+        ("tensor:weight", "1", "stored once", "about.claims[0].quantity", "a longer name"),
+        ("per_head:ffn.up.weight", "1", "stored once", "about.claims[0].quantity", "not divided among heads"),
+        ("field:d_modle", "1", "stored once", "about.claims[0].quantity", "did you mean 'd_model'"),
+        ("field:decoder.runs.7", "1", "stored once", "about.claims[0].quantity", "there is no field"),
+        ("field:decoder.runs.²", "1", "stored once", "about.claims[0].quantity", "there is no field"),
+        ("field:decoder", "1", "stored once", "about.claims[0].quantity", "a field that is a number"),
+        ("field:head.tied", "1", "stored once", "about.claims[0].quantity", "a field that is a number"),
+        ("field:name", "1", "stored once", "about.claims[0].quantity", "a field that is a number"),
+        ("field:__class__", "1", "stored once", "about.claims[0].quantity", "there is no field"),
+        ("total", "1", "storde once", "about.claims[0].accounting", "did you mean 'stored once'"),
+        ("field:d_model", "1", "weights alone", "about.claims[0].accounting", "the same in all"),
+        ("total", "174.6 GB", "stored once", "about.claims[0].value", "found '174.6 GB'"),
+        ("total", "1 %", "stored once", "about.claims[0].value", "without unit"),
+        ("share:ffn", "66", "stored once", "about.claims[0].value", "a figure in %"),
     ],
 )
 def test_what_cannot_be_checked_is_refused_with_its_path(

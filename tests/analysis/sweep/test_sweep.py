@@ -22,7 +22,7 @@ from archcalc.spec.workload import LEAST
 from tests.strategies import SIZES, specs
 
 LAW = settings(max_examples=80)
-ABOUT = ("name", "title", "source", "note", "claims")
+ABOUT = ("name", "about")
 Grid = dict[str, list[Any]]
 
 

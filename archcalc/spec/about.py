@@ -1,0 +1,37 @@
+"""What a spec says about the model that is not its architecture: no figure depends on it."""
+
+from __future__ import annotations
+
+from archcalc.spec.base import Part
+from archcalc.spec.claim import Claim
+
+
+class Provenance(Part, frozen=True, kw_only=True):
+    """What reading a file left aside or assumed.
+
+    `ignored`: keys that the model's class does not know. `assumed`: what the file does not state.
+    """
+
+    ignored: tuple[str, ...] = ()
+    assumed: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> list[str]:
+        """Return a line for each kind of remark that there is."""
+        named = {"ignored": ", ".join(self.ignored), "assumed": "; ".join(self.assumed)}
+        return [f"{kind}: {items}" for kind, items in named.items() if items]
+
+
+class About(Part, frozen=True, kw_only=True):
+    """The model's title, where its figures come from, a note, published figures, and how its file was read."""
+
+    title: str = ""
+    source: str | tuple[str, ...] = ()
+    note: str = ""
+    claims: tuple[Claim, ...] = ()
+    provenance: Provenance = Provenance()
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Return the sources, one or many, as a tuple."""
+        return (self.source,) if isinstance(self.source, str) else self.source
