@@ -11,6 +11,7 @@ from archcalc.analysis.flops import OpFlops, by_op
 from archcalc.errors import InputError
 from archcalc.ledger.build import build
 from archcalc.ledger.types import Ledger
+from archcalc.spec.groups import has_table
 from archcalc.spec.model import Spec
 from archcalc.spec.workload import Workload, workload
 
@@ -84,7 +85,7 @@ def context(spec: Spec, phase: Phase, up_to: int | None = None) -> Context:
 
 def most_tokens(spec: Spec) -> int | None:
     """How many tokens a table of positions has rows for; None if there is no table."""
-    return min((each.model.n_ctx for each in spec.stacks if each.stack.has_table), default=None)
+    return min((each.model.n_ctx for each in spec.stacks if has_table(each.stack)), default=None)
 
 
 def _sizes(phase: Phase, tokens: int) -> dict[str, int]:

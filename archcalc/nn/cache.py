@@ -16,7 +16,7 @@ from archcalc.nn.held import Held, Room, Source
 from archcalc.nn.padding import checked_text, extended
 from archcalc.spec import Spec
 from archcalc.spec.branches import computed
-from archcalc.spec.groups import layers_of
+from archcalc.spec.groups import has_table, layers_of
 from archcalc.spec.layer import Layer
 from archcalc.spec.model import ModelStack
 from archcalc.spec.variants import reading
@@ -153,7 +153,7 @@ def _check_sizes(**sizes: int) -> None:
 
 def _check_table(each: ModelStack, tokens: int, where: str) -> None:
     """A table of positions has no row for a token beyond it."""
-    if each.stack.has_table and tokens > each.model.n_ctx:
+    if has_table(each.stack) and tokens > each.model.n_ctx:
         raise InputError(
             f"{tokens:,} tokens are more than the table of positions has",
             where=where,

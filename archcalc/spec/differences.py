@@ -6,7 +6,7 @@ import copy
 from collections.abc import Iterator
 from typing import Any
 
-from archcalc.spec.document import Document, meant, merges
+from archcalc.spec.document import Document, gathered, meant, merges
 from archcalc.spec.shape import Path, compact, filled, type_at, value_at
 
 
@@ -16,7 +16,7 @@ def differences(base: Document, changed: Document) -> Document:
     A field is named by the shortest tail of its path that names only places where this value is new, so that a change
     in all layers is one entry. `changed` need not be valid, as long as its fields are the spec's.
     """
-    now, wanted = filled(base), filled(changed)
+    now, wanted = filled(gathered(base)), filled(gathered(changed))
     found: Document = {}
     # What takes a whole part's place comes first: it leaves fewer places that a name could mean.
     for path in sorted(_changed(now, wanted, ()), key=lambda path: not isinstance(value_at(wanted, path), dict | list)):

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec.inspect as inspect
 
 from archcalc.errors import InputError, nearest, shown
+from archcalc.spec.about import About
 from archcalc.spec.shape import holder, keys_of, type_at, value_at
 
 _PROBLEM = re.compile(r"^(?P<what>.*?)(?: - at (?P<key>`key` in )?`(?P<path>\$.*)`)?$", re.DOTALL)
@@ -82,7 +83,7 @@ def _any_of(words: list[str]) -> str:
 
 
 def _unknown(field: str, path: str, kind: inspect.Type | None) -> InputError:
-    names = _words(kind)
+    names = _words(kind) + ([] if path else list(About.__struct_fields__))  # which a file may say at its top
     return InputError(f"unknown key {shown(field)}{nearest(field, names)}", where=path, allowed=", ".join(names))
 
 

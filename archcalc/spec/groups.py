@@ -7,6 +7,7 @@ import operator
 import msgspec
 
 from archcalc.errors import InputError
+from archcalc.spec.attention import stored_rope
 from archcalc.spec.branches import arms
 from archcalc.spec.layer import Layer, Stack
 
@@ -44,6 +45,12 @@ def run_counts(stack: Stack) -> list[int]:
 def layers_of(stack: Stack) -> list[Layer]:
     """The layer at each index of a resolved stack."""
     return [stack.runs[r].pattern[p] for r, p, _ in _turns(stack)]
+
+
+def has_table(stack: Stack) -> bool:
+    """Whether positions end where the rows of a table do: beside the embedding, or of stored angles."""
+    found = (arm.part for run in stack.runs for layer in run.pattern for arm in arms(layer))
+    return (stack.position is not None and stack.position.is_table) or any(map(stored_rope, found))
 
 
 def weight_indices(stack: Stack) -> list[int]:

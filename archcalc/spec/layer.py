@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from archcalc.spec.attention import AnyAttention, Attention, stored_rope
+from archcalc.spec.attention import AnyAttention, Attention
 from archcalc.spec.base import Count, LayerCount, Part, Positive, Size
 from archcalc.spec.embedding import Embedding
 from archcalc.spec.ffn import AnyFfn
@@ -118,11 +118,3 @@ class Stack(Part, frozen=True, kw_only=True):
     vocab_size: Size | None = None
     n_ctx: Size | None = None
     d_model: Size | None = None
-
-    @property
-    def has_table(self) -> bool:
-        """Whether positions end where the rows of a table do: beside the embedding, or of stored angles."""
-        layers = [layer for run in self.runs for layer in run.pattern]
-        arms = [arm.part for layer in layers for branch in layer.branches for arm in branch.arms]
-        has_angles = any(stored_rope(part) for part in (*arms, *(layer.attention for layer in layers)))
-        return has_angles or (self.position is not None and self.position.is_table)

@@ -1,6 +1,6 @@
 """Make every size of a spec explicit, and refuse a spec whose fields contradict each other.
 
-One function per part variant fills in and checks what that variant states; `resolve` walks the spec.
+This is the walk over stacks, layers and branches; `resolve_parts` has the function of each part's variant.
 """
 
 from __future__ import annotations
@@ -10,21 +10,12 @@ from typing import Any
 import msgspec.structs
 
 from archcalc.errors import InputError
-from archcalc.spec.activation import with_numbers
-from archcalc.spec.attention import Attention, LatentAttention, stack_bias, stored_rope
+from archcalc.spec.attention import Attention, stack_bias, stored_rope
 from archcalc.spec.base import Part
 from archcalc.spec.branches import PLACEMENTS, arms, computed
 from archcalc.spec.embedding import Embedding
-from archcalc.spec.ffn import Gated, MoE, Plain
 from archcalc.spec.layer import Arm, Branch, Layer, Reads, Run, Stack
 from archcalc.spec.model import OWN, OWN_SIZES, Head, ModelStack, Spec
-from archcalc.spec.position import (
-    DynamicScaling,
-    Llama3Scaling,
-    LongRopeScaling,
-    Rope,
-    RopeScaling,
-)
 from archcalc.spec.resolve_shares import check_shares
 from archcalc.spec.variants import reading
 
@@ -198,8 +189,14 @@ def _check_shared_tables(runs: tuple[Run, ...], role: str) -> None:
 
 
 def _layer(layer: Layer, spec: Spec, role: str, where: str) -> Layer:
-    if layer.branches:
-        return _explicit(layer, spec, role, where)
+    found = (_explicit if layer.branches else _short)(layer, spec, role, where)
+    if not computed(found):
+        raise InputError("nothing of the layer is computed", where=where, allowed="a part that does not read nothing")
+    return found
+
+
+def _short(layer: Layer, spec: Spec, role: str, where: str) -> Layer:
+    """A layer in the short form: attention, cross-attention and feed-forward about one kind of norm."""
     slots: dict[str, Any] = {"attention": layer.attention, "cross": layer.cross, "ffn": layer.ffn}
     if not any(slots.values()):
         raise InputError("a layer without any part", where=where, allowed="attention, cross or ffn, or branches")
@@ -217,8 +214,6 @@ def _layer(layer: Layer, spec: Spec, role: str, where: str) -> Layer:
         )
     if layer.cross is None and layer.cross_reads != "source":
         raise InputError("there is no cross", where=f"{where}.cross_reads", allowed="source")
-    if not computed(layer):
-        raise InputError("nothing of the layer is computed", where=f"{where}.cross_reads", allowed="source")
     reads: dict[str, Reads] = {"cross": layer.cross_reads}
     filled = {
         slot: _filled(_sourced(part, reads.get(slot, "stream"), spec, role, f"{where}.{slot}"), spec, f"{where}.{slot}")
@@ -240,12 +235,7 @@ def _explicit(layer: Layer, spec: Spec, role: str, where: str) -> Layer:
             raise InputError(
                 f"two arms are named {name!r}", where=f"{where}.branches", allowed="a name of its own each"
             )
-    filled = msgspec.structs.replace(layer, branches=branches)
-    if not computed(filled):
-        raise InputError(
-            "nothing of the layer is computed", where=f"{where}.branches", allowed="an arm that reads the stream"
-        )
-    return filled
+    return msgspec.structs.replace(layer, branches=branches)
 
 
 def _branch(branch: Branch, spec: Spec, role: str, where: str) -> Branch:
@@ -309,157 +299,3 @@ def _check_source(part: Any, reads: Reads, spec: Spec, role: str, where: str) ->
 def _filled(part: Part, spec: Spec, where: str) -> Any:
     """The part with what it leaves out filled in, by its variant's own function."""
     return reading(part, "resolve")(part, spec, where)
-
-
-def _attention(part: Attention, spec: Spec, where: str) -> Attention:
-    n_kv_heads = part.n_kv_heads or part.n_heads
-    if part.n_heads % n_kv_heads:
-        raise InputError(
-            f"{n_kv_heads} does not divide n_heads {part.n_heads}",
-            where=f"{where}.n_kv_heads",
-            allowed="a divisor of n_heads",
-        )
-    if part.d_head is None and spec.d_model % part.n_heads:
-        raise InputError(
-            f"left out, and d_model {spec.d_model} is not divisible by n_heads {part.n_heads}",
-            where=f"{where}.d_head",
-            allowed="d_head stated, or an n_heads that divides d_model",
-        )
-    d_head = part.d_head or spec.d_model // part.n_heads
-    position = part.position
-    if isinstance(position, Rope):
-        position = _rope(position, d_head, f"{where}.position")
-        _check_turned_values(position, part.d_value or d_head, f"{where}.position.values")
-    if part.qk_norm and part.qk_norm.over == "full" and part.qk_norm.when == "after":
-        raise InputError(
-            "all heads at once are normed before they are turned",
-            where=f"{where}.qk_norm.when",
-            allowed="before, or over head or each",
-        )
-    return msgspec.structs.replace(part, n_kv_heads=n_kv_heads, d_head=d_head, position=position)
-
-
-def _check_turned_values(rope: Rope, width: int, where: str) -> None:
-    if rope.values and rope.d_rotary is not None and rope.d_rotary > width:
-        raise InputError(
-            f"d_rotary {rope.d_rotary} is more than values' width of {width}", where=where, allowed="false"
-        )
-
-
-def _rope(rope: Rope, width: int, where: str) -> Rope:
-    d_rotary = rope.d_rotary or width
-    if d_rotary > width or d_rotary % 2:
-        raise InputError(
-            f"{d_rotary} of a width of {width} cannot be turned in pairs",
-            where=f"{where}.d_rotary",
-            allowed=f"an even number up to {width}",
-        )
-    if isinstance(ramp := rope.scaling, Llama3Scaling) and ramp.low_freq_factor >= ramp.high_freq_factor:
-        raise InputError(
-            f"{ramp.high_freq_factor:g} is not above low_freq_factor {ramp.low_freq_factor:g}",
-            where=f"{where}.scaling.high_freq_factor",
-            allowed="a larger number",
-        )
-    if rope.scaling is not None:
-        _check_pairs(rope.scaling, d_rotary, f"{where}.scaling")
-    if rope.stored and rope.scaling is not None:
-        raise InputError("a stored table has no scaling", where=f"{where}.scaling", allowed="null")
-    return msgspec.structs.replace(rope, d_rotary=d_rotary)
-
-
-def _check_pairs(scaling: RopeScaling, d_rotary: int, where: str) -> None:
-    """A factor for each pair that is turned; NTK's exponent d / (d − 2) needs two pairs or more."""
-    if isinstance(scaling, LongRopeScaling):
-        for field in ("short", "long"):
-            if 2 * (n := len(getattr(scaling, field))) != d_rotary:
-                raise InputError(
-                    f"{n} factors for {d_rotary} turned dimensions",
-                    where=f"{where}.{field}",
-                    allowed=f"{d_rotary // 2}: one for each pair",
-                )
-    if isinstance(scaling, DynamicScaling) and d_rotary < 4:
-        raise InputError(f"d_rotary is {d_rotary}", where=where, allowed="dynamic for a d_rotary of 4 or more")
-    if isinstance(scaling, LongRopeScaling) and scaling.attention_factor is None and scaling.n_ctx_original < 2:
-        raise InputError("there is no ln 1 to divide by", where=f"{where}.n_ctx_original", allowed="2 or more")
-
-
-def _latent(part: LatentAttention, spec: Spec, where: str) -> LatentAttention:
-    position = _rope(part.position, part.d_rope, f"{where}.position")
-    for field in ("stored", "values"):
-        if getattr(position, field):
-            raise InputError("latent attention has neither", where=f"{where}.position.{field}", allowed="false")
-    if position.d_rotary != part.d_rope:
-        raise InputError(
-            f"{position.d_rotary} differs from d_rope", where=f"{where}.position.d_rotary", allowed=str(part.d_rope)
-        )
-    return msgspec.structs.replace(part, position=position)
-
-
-def _moe(part: MoE, spec: Spec, where: str) -> MoE:
-    if part.n_active > part.n_experts:
-        raise InputError(
-            f"{part.n_active} of {part.n_experts} experts", where=f"{where}.n_active", allowed=f"1 to {part.n_experts}"
-        )
-    if part.n_experts % part.n_groups:
-        raise InputError(
-            f"{part.n_groups} does not divide n_experts {part.n_experts}",
-            where=f"{where}.n_groups",
-            allowed="a divisor of n_experts",
-        )
-    if part.n_active_groups > part.n_groups:
-        raise InputError(
-            f"{part.n_active_groups} of {part.n_groups} groups",
-            where=f"{where}.n_active_groups",
-            allowed=f"1 to {part.n_groups}",
-        )
-    if part.n_active > part.n_active_groups * (part.n_experts // part.n_groups):
-        raise InputError(
-            f"{part.n_active} experts do not fit into {part.n_active_groups} groups",
-            where=f"{where}.n_active",
-            allowed="fewer, or more n_active_groups",
-        )
-    _check_shared(part, where)
-    _check_router(part, where)
-    activation, of_shared = (
-        with_numbers(part.activation),
-        part.shared_activation and with_numbers(part.shared_activation),
-    )
-    filled: dict[str, Any] = {"activation": activation}
-    filled["shared_activation"] = None if of_shared == activation else of_shared
-    if part.n_groups > 1:
-        filled["group_score"] = part.group_score or ("best" if part.correction == "none" else "two_best")
-    if part.weigh == "sparsemixer":
-        filled["jitter"] = 0.01 if part.jitter is None else part.jitter
-    if part.n_shared:
-        filled["d_shared"] = part.d_shared or part.d_expert
-        filled["shared_bias"] = part.expert_bias if part.shared_bias is None else part.shared_bias
-    return msgspec.structs.replace(part, **filled)
-
-
-def _check_shared(part: MoE, where: str) -> None:
-    """Refuse what is said of shared experts where there are none."""
-    if part.n_shared:
-        return
-    left_out = {"d_shared": None, "shared_activation": None, "shared_bias": None, "shared_gate": False}
-    for field, unset in (left_out | {"shared_combine": "sum"}).items():
-        if getattr(part, field) != unset:
-            raise InputError("there are no shared experts", where=f"{where}.{field}", allowed="n_shared of 1 or more")
-
-
-def _check_router(part: MoE, where: str) -> None:
-    """Refuse what the router would not use."""
-    if part.choose == "logits" and part.weigh == "score":
-        raise InputError(
-            "'score', but logits are no weights", where=f"{where}.weigh", allowed="softmax, sigmoid, sparsemixer"
-        )
-    if part.group_score and part.n_groups == 1:
-        raise InputError("there are no groups", where=f"{where}.group_score", allowed="n_groups of 2 or more")
-    if part.jitter is not None and part.weigh != "sparsemixer":
-        raise InputError(f"{part.weigh!r} knows no jitter", where=f"{where}.jitter", allowed="weigh: sparsemixer")
-    if part.normalise_min and not part.normalise:
-        raise InputError("the weights are not normalised", where=f"{where}.normalise_min", allowed="normalise: true")
-
-
-def _dense(part: Plain | Gated, spec: Spec, where: str) -> Plain | Gated:
-    down_bias = None if part.down_bias == part.bias else part.down_bias
-    return msgspec.structs.replace(part, activation=with_numbers(part.activation), down_bias=down_bias)

@@ -128,7 +128,7 @@ def _branch(branch: Branch, width: Sizes) -> Iterator[Site]:
         yield _bare(own.norm_after, "the states, normed", width)
 
 
-def _attention(part: Attention, width: Sizes, reads: Reads) -> Iterator[Site]:
+def attention(part: Attention, width: Sizes, reads: Reads) -> Iterator[Site]:
     """Its points; where keys and values are shared, theirs are the earlier layer's alone."""
     assert part.n_kv_heads is not None and part.d_head is not None, "the spec is resolved"  # noqa: PT018
     heads, kv_heads = {"N": part.n_heads, "H": part.d_head}, {"K": part.n_kv_heads, "H": part.d_head}
@@ -164,7 +164,8 @@ def _query_words(part: Attention) -> list[str]:
     return turned + normed if late else normed + turned
 
 
-def _latent_attention(part: LatentAttention, width: Sizes, reads: Reads) -> Iterator[Site]:
+def latent_attention(part: LatentAttention, width: Sizes, reads: Reads) -> Iterator[Site]:
+    """Yield the points of latent attention."""
     heads = {"N": part.n_heads, "H": part.d_nope + part.d_rope}
     yield Site(
         name="latent", axes="BTC", what="the tokens' latent, normed: what a cache holds", sizes={"C": part.kv_rank}
@@ -200,12 +201,13 @@ def _softmax(
     yield Site(name="values", axes=f"BNT{axis}", what=what, sizes={"N": n_heads, axis: d_value})
 
 
-def _dense(part: Plain | Gated, width: Sizes, reads: Reads) -> Iterator[Site]:
+def dense(part: Plain | Gated, width: Sizes, reads: Reads) -> Iterator[Site]:
+    """Yield the points of a feed-forward."""
     yield Site(name="hidden", axes="BTF", what="hidden units, activated and gated", sizes={"F": part.d_ff})
     yield _bare("out", "what the feed-forward makes of the states", width)
 
 
-def _mixture(part: MoE, width: Sizes, reads: Reads) -> Iterator[Site]:
+def mixture(part: MoE, width: Sizes, reads: Reads) -> Iterator[Site]:
     """Hidden units of routed experts have no site: which token stands where differs from kernel to kernel."""
     chosen = {"k": part.n_active}
     yield Site(name="router", axes="BTE", what="a logit for each expert", sizes={"E": part.n_experts})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from archcalc.errors import InputError, shown
 from archcalc.spec.base import Count, Part, Size
+from archcalc.spec.groups import has_table
 from archcalc.spec.model import ModelStack, Spec
 
 DEFAULT_SEQ_TOKENS = 2048
@@ -63,7 +64,7 @@ def _source(first: ModelStack, seq: int, source_seq: int | None) -> int:
     """The source's tokens: as many as the text's where they are left out, or as its own table has rows for."""
     if not first.is_source:
         return 1
-    own = min(seq, first.model.n_ctx) if first.stack.has_table and first.stack.n_ctx else seq
+    own = min(seq, first.model.n_ctx) if has_table(first.stack) and first.stack.n_ctx else seq
     return own if source_seq is None else source_seq
 
 
@@ -71,7 +72,7 @@ def _check_positions(spec: Spec, target_tokens: int, source_tokens: int) -> None
     """A table of positions has no row for a token beyond it."""
     for each in spec.stacks:
         tokens, n_ctx = source_tokens if each.is_source else target_tokens, each.model.n_ctx
-        if each.stack.has_table and tokens > n_ctx:
+        if has_table(each.stack) and tokens > n_ctx:
             raise InputError(
                 f"{tokens:,} tokens are more than the table of positions has",
                 where="source_seq" if each.is_source else "seq",

@@ -22,7 +22,7 @@ from archcalc.spec import Spec
 from archcalc.spec.attention import Attention, LatentAttention
 from archcalc.spec.branches import arms, computed
 from archcalc.spec.execution import Execution
-from archcalc.spec.groups import layers_of, weight_indices
+from archcalc.spec.groups import has_table, layers_of, weight_indices
 from archcalc.spec.model import ModelStack
 from tests.nn import test_nn_transformers as theirs
 from tests.nn.flop_truth import counted, decode, prefill
@@ -60,7 +60,7 @@ def one_layer(attention: dict[str, Any], **more: Any) -> Spec:
 
 def lengths(spec: Spec) -> tuple[int, int]:
     """Tokens of the text and of the source that the tables of positions allow."""
-    longest = [min(most, own.model.n_ctx) if own.stack.has_table else most for own, most in _most(spec)]
+    longest = [min(most, own.model.n_ctx) if has_table(own.stack) else most for own, most in _most(spec)]
     return longest[-1], longest[0] if len(longest) == 2 else SOURCE
 
 

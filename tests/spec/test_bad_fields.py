@@ -23,7 +23,8 @@ INTEGER = "an integer from 1 to 4294967296"
 # (where, what is written there, what the message starts with, what else it says)
 BAD: list[tuple[str, Any, str, str]] = [
     # Names.
-    ("d_modle", 16, "unknown key 'd_modle' (did you mean 'd_model'?)", "allowed: name, title"),
+    ("d_modle", 16, "unknown key 'd_modle' (did you mean 'd_model'?)", "allowed: name, about"),
+    ("titel", "A", "unknown key 'titel' (did you mean 'title'?)", "dropout, title, source"),
     ("decoder.n_layer", 2, "decoder: unknown key 'n_layer' (did you mean 'n_layers'?)", "allowed: n_layers, runs"),
     (f"{ATTENTION}.n_kv_head", 2, f"{PLACE}.attention: unknown key 'n_kv_head'", "(did you mean 'n_kv_heads'?)"),
     (f"{FFN}.dff", 64, f"{PLACE}.ffn: unknown key 'dff'", "(did you mean 'd_ff'?); allowed: kind, d_ff"),
@@ -70,8 +71,8 @@ BAD: list[tuple[str, Any, str, str]] = [
     ("name", "x" * 201, "name: found 'xxxxx", "…; allowed: text of 1 to 200 characters"),
     ("name", "half \ud800", r"the text 'half \ud800' holds half a character", "Unicode"),
     (f"{LAYER}.name", "Big Layer", f"{PLACE}.name: found 'Big Layer'", "lower-case letters, digits and _"),
-    ("source", 5, "source: found 5", "text, or a list"),
-    ("source", ["a", 3], "source[1]: found 3", "text"),
+    ("source", 5, "about.source: found 5", "text, or a list"),
+    ("source", ["a", 3], "about.source[1]: found 3", "text"),
     ("claims", {}, "about.claims: found a mapping", "a list"),
     ("claims", [{}], "about.claims[0]: the required field 'id' is missing", "text"),
     ("decoder", [], "decoder: found an empty list", "a mapping, or null"),
@@ -179,8 +180,8 @@ IDLE_ARM = {"arms": [{"name": "cross", "part": GQA, "reads": "nothing"}]}
     ("layer", "found"),
     [
         (IDLE | {"cross": None}, r"cross_reads: there is no cross; allowed: source"),
-        (IDLE | {"attention": None}, r"cross_reads: nothing of the layer is computed"),
-        ({"branches": [IDLE_ARM]}, r"branches: nothing of the layer is computed"),
+        (IDLE | {"attention": None}, r"nothing of the layer is computed"),
+        ({"branches": [IDLE_ARM]}, r"nothing of the layer is computed"),
         (
             {"branches": [{"arms": [*IDLE_ARM["arms"], {"name": "attn", "part": GQA}]}]},
             r"branches\[0\]\.arms: some arms read nothing",

@@ -79,7 +79,8 @@ class Where:
         return self.keys == self.at
 
 
-def _attention(part: Attention, w: Where) -> Rows:
+def attention(part: Attention, w: Where) -> Rows:
+    """Yield the steps of attention over keys and values of all heads."""
     states = w.source or w.read
     projected = ("q", "queries", w.read, part.n_heads), ("k", "keys", states, part.n_kv_heads)
     for name, kind, x, n in projected if w.makes_keys else projected[:1]:
@@ -139,7 +140,8 @@ def _tempered(part: Temperature | None, x: str) -> str:
     return f"{function}_tempered({x}{places}, {by:.7g}, {part.n_tokens})"
 
 
-def _latent(part: LatentAttention, w: Where) -> Rows:
+def latent(part: LatentAttention, w: Where) -> Rows:
+    """Yield the steps of latent attention."""
     down = f"linear({w.read}, {w.of}kv_down)"
     yield "latent", "latent", f"norm(first({down}, {part.kv_rank}), {w.of}kv_down_norm)"
     yield "k_shared", "keys", f"turned(heads(last({down}, {part.d_rope}), 1), {part.d_rope})"
@@ -161,13 +163,15 @@ def _softmaxed(scores: str, w: Where, *, hides: bool, sinks: bool) -> Rows:
     yield "values", "weighted", f"mix({w.at}pattern, {w.keys}v)"
 
 
-def _plain(part: Plain, w: Where) -> Rows:
+def plain_ffn(part: Plain, w: Where) -> Rows:
+    """Yield the steps of a feed-forward of two matrices."""
     yield "up", "up", f"linear({w.read}, {w.of}up)"
     yield "hidden", "hidden", activated(part.activation, f"{w.at}up", f"{w.of}activation")
     yield "out", "fed", _down(part, w)
 
 
-def _gated(part: Gated, w: Where) -> Rows:
+def gated_ffn(part: Gated, w: Where) -> Rows:
+    """Yield the steps of a feed-forward of three matrices."""
     yield "gate", "up", f"linear({w.read}, {w.of}gate)"
     yield "up", "up", f"linear({w.read}, {w.of}up)"
     yield "hidden", "hidden", gated(part.activation, f"{w.at}gate", f"{w.at}up", f"{w.of}activation")
@@ -196,7 +200,8 @@ def gated(part: AnyActivation, gate: str, up: str, module: str) -> str:
     return f"{activated(part, gate, module)} · {up}"
 
 
-def _mixture(part: MoE, w: Where) -> Rows:
+def mixture(part: MoE, w: Where) -> Rows:
+    """Yield the steps of a mixture of experts."""
     yield "router", "router", f"linear({w.read}, {w.of}router)"
     logits = f"{w.at}router"
     if part.router_softcap is not None:

@@ -96,7 +96,8 @@ def pooler(part: Pooler, say: Words) -> Said:
     return Said(say("diagram.pooler"), (say("diagram.pooler_of", activation=part.activation),), "other")
 
 
-def _softmax(part: Attention, d_model: int, say: Words) -> tuple[str, list[str]]:
+def attention(part: Attention, d_model: int, say: Words) -> tuple[str, list[str]]:
+    """Return the heading and the lines of attention."""
     n_kv_heads, width = part.n_kv_heads or part.n_heads, part.d_head or 0
     kind = "mha" if n_kv_heads == part.n_heads else "mqa" if n_kv_heads == 1 else "gqa"
     lines = [say("diagram.heads", n=exact(part.n_heads), width=exact(width))]
@@ -115,7 +116,8 @@ def _softmax(part: Attention, d_model: int, say: Words) -> tuple[str, list[str]]
     return say(f"diagram.{kind}"), lines + [" · ".join(words) for words in (more, after) if words]
 
 
-def _latent(part: LatentAttention, d_model: int, say: Words) -> tuple[str, list[str]]:
+def latent(part: LatentAttention, d_model: int, say: Words) -> tuple[str, list[str]]:
+    """Return the heading and the lines of latent attention."""
     latents = {"kv": exact(part.kv_rank), "q": exact(part.q_rank or 0)}
     lines = [
         f"{say('diagram.heads', n=exact(part.n_heads), width=exact(part.d_nope + part.d_rope))}",
@@ -139,7 +141,8 @@ def _positions(part: Rope | Alibi | RelativeBias | None, width: int, say: Words)
         yield say("diagram.alibi")
 
 
-def _dense(part: Plain | Gated, d_model: int, say: Words) -> tuple[str, list[str]]:
+def dense(part: Plain | Gated, d_model: int, say: Words) -> tuple[str, list[str]]:
+    """Return the heading and the lines of a feed-forward."""
     kind = "gated" if isinstance(part, Gated) else "plain"
     lines = [say("diagram.widths", width=exact(d_model), inner=exact(part.d_ff)), _activation(part.activation)]
     return say(f"diagram.{kind}"), lines + ([norm(part.down_norm).title] if part.down_norm else [])
@@ -151,7 +154,8 @@ def _activation(part: AnyActivation) -> str:
     return part
 
 
-def _moe(part: MoE, d_model: int, say: Words) -> tuple[str, list[str]]:
+def moe(part: MoE, d_model: int, say: Words) -> tuple[str, list[str]]:
+    """Return the heading and the lines of a mixture of experts."""
     chosen = say("diagram.experts", active=exact(part.n_active), n=exact(part.n_experts))
     lines = [chosen, say("diagram.widths", width=exact(d_model), inner=exact(part.d_expert))]
     lines.append(_activation(part.activation))

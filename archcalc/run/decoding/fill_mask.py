@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from archcalc.errors import InputError
 from archcalc.spec import Spec
+from archcalc.spec.groups import has_table
 
 Filling = tuple[int, float]
 
@@ -65,4 +66,4 @@ def _check_types(spec: Spec, ids: Sequence[int], token_types: Sequence[int]) -> 
 
 
 def _has_table(spec: Spec) -> bool:
-    return bool(spec.encoder and spec.encoder.has_table)
+    return bool(spec.encoder and has_table(spec.encoder))

@@ -119,7 +119,7 @@ class Joined:
         return y_BO if self.bias is None else y_BO + self.bias
 
 
-def _query(attention: Attention) -> Query | None:
+def query(attention: Attention) -> Query | None:
     """The attention for one query, unless more is done to queries, keys, values or scores than it knows."""
     asked, part = attention.softmax, attention.part
     more = (asked.bias, asked.softcap, attention.sinks, *(getattr(part, field) for field in _UNKNOWN))
@@ -137,7 +137,8 @@ def _turns_otherwise(part: Any) -> bool:
     return late or (isinstance(part.position, Rope) and (part.position.stored or part.position.values))
 
 
-def _gated(ffn: Gated) -> Form:
+def gated_ffn(ffn: Gated) -> Form:
+    """Return a feed-forward of three matrices, the first two of them read as one."""
     read, down = Joined(ffn, "gate", "up"), Joined(ffn, "down")
 
     def run(x_BD: Tensor, moment: Moment) -> Tensor:
@@ -148,7 +149,8 @@ def _gated(ffn: Gated) -> Form:
     return run
 
 
-def _as_it_is(module: nn.Module) -> Form:
+def as_it_is(module: nn.Module) -> Form:
+    """Return the module's own forward pass as its form for one token."""
     return lambda x_BD, moment: cast(Tensor, module.forward(x_BD.unsqueeze(1))).squeeze(1)
 
 
