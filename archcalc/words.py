@@ -1,6 +1,6 @@
 """Messages: sentences with values, translated when they are printed. Plain text is data and is never translated.
 
-A message is named by its English text, which is the key of the catalogues: archcalc/locale/LANG/LC_MESSAGES/archcalc.po.
+The English text of a message is its key in the catalogues (archcalc/locale/LANG/LC_MESSAGES/archcalc.po).
 `python -m tests.catalogs` extracts the messages of the package into them and compiles them.
 """
 

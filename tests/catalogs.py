@@ -64,9 +64,13 @@ def as_po(catalog: Catalog) -> bytes:
     """Return a catalogue as the text of a .po file, sorted, without what differs from day to day."""
     file = io.BytesIO()
     pofile.write_po(file, catalog, width=120, sort_output=True, omit_header=True)
-    plural = f"Plural-Forms: {catalog.plural_forms}"
-    header = f'msgid ""\nmsgstr ""\n"Language: {catalog.locale}\\n"\n"Content-Type: text/plain; charset=utf-8\\n"\n"{plural}\\n"\n\n'
-    return header.encode() + file.getvalue()
+    fields = (
+        f"Language: {catalog.locale}",
+        "Content-Type: text/plain; charset=utf-8",
+        f"Plural-Forms: {catalog.plural_forms}",
+    )
+    header = "".join(f'"{field}\\n"\n' for field in fields)
+    return f'msgid ""\nmsgstr ""\n{header}\n'.encode() + file.getvalue()
 
 
 def as_mo(catalog: Catalog) -> bytes:

@@ -20,7 +20,8 @@ TITLES = {
 WHAT_TO_SEE = {
     "softmax": msg(
         "Softmax makes probabilities of any numbers: each in (0, 1), their sum 1, their order kept, gaps widened. "
-        "Argmax takes the largest; sampling takes each as often as its probability says. A low temperature comes near to argmax, a high one to even odds. Of two logits softmax is the logistic function of their difference."
+        "Argmax takes the largest; sampling takes each as often as its probability says. A low temperature comes near "
+        "to argmax, a high one to even odds. Of two logits softmax is the logistic function of their difference."
     ),
     "dropout": msg(
         "In training a value is dropped with probability p, and what stays is scaled by 1/(1 − p): no draw is the "
@@ -28,15 +29,18 @@ WHAT_TO_SEE = {
     ),
     "positions": msg(
         "Attention is a weighted sum over a set. Without positions, swapping the two tokens before the last one "
-        "changes nothing at all after it; with them it does. A causal mask tells the order too, but only from the second layer on: there the first token has seen one token, and the second two."
+        "changes nothing at all after it; with them it does. A causal mask tells the order too, but only from the "
+        "second layer on: there the first token has seen one token, and the second two."
     ),
     "step": msg(
-        "The gradient of the loss with respect to the logits is what the model said less what is right, p − y. "
-        "From it follow the gradients of the head; one step against them raises the right token's probability, and the loss falls. Autograd finds the same."
+        "The gradient of the loss with respect to the logits is what the model said less what is right, p − y. From "
+        "it follow the gradients of the head; one step against them raises the right token's probability, and the "
+        "loss falls. Autograd finds the same."
     ),
     "cost": msg(
-        "The feed-forward network costs the same for every token. Attention's projections do too, but its scores "
-        "and values meet every token of the text: what a token costs grows with the length, what the text costs with its square, and attention overtakes."
+        "The feed-forward network costs the same for every token. Attention's projections do too, but its scores and "
+        "values meet every token of the text: what a token costs grows with the length, what the text costs with its "
+        "square, and attention overtakes."
     ),
 }
 _CASES = {

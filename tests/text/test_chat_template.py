@@ -1,5 +1,6 @@
 """Chat templates: as transformers renders them, and one line for a hostile or broken one."""
 
+# ruff: noqa: E501 (a template's spaces count, so its lines stay whole)
 from __future__ import annotations
 
 from typing import Any
