@@ -6,10 +6,11 @@ import click
 
 from archcalc import presets
 from archcalc.analysis.papers.claims import Checked, check
+from archcalc.cli.language import emit
 from archcalc.cli.options import load_source, output, source
 from archcalc.ledger.build import build
 from archcalc.render.claims import data, page
-from archcalc.render.output import Format, emit
+from archcalc.render.output import Format
 
 
 @click.command("claims")

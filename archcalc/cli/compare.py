@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import click
 
+from archcalc.cli.language import emit
 from archcalc.cli.options import load_source, output, settings, source
 from archcalc.contract import report
 from archcalc.render.comparison import compare_page
-from archcalc.render.output import Format, emit
+from archcalc.render.output import Format
 
 
 @click.command("compare")

@@ -6,10 +6,11 @@ import sys
 
 import click
 
+from archcalc.cli.language import emit
 from archcalc.cli.options import output
 from archcalc.coverage import covered, model_types
 from archcalc.render.coverage import data, page
-from archcalc.render.output import Format, emit
+from archcalc.render.output import Format
 
 
 @click.command("coverage")

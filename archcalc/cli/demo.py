@@ -6,20 +6,19 @@ from functools import partial
 
 import click
 
-from archcalc.cli.options import lang, output
+from archcalc.cli.language import current, emit
+from archcalc.cli.options import output
 from archcalc.extras import require
 from archcalc.interp.demos import DEMOS, run
 from archcalc.render import demos
-from archcalc.render.output import Format, emit
-from archcalc.words import translator
+from archcalc.render.output import Format
 
 
 @click.command("demo")
 @click.argument("name", required=False)
 @click.option("--seed", type=click.IntRange(0), help="Of weights and of what is drawn (default: 0).")
-@lang
 @output
-def command(name: str | None, seed: int | None, lang: str, form: Format, output: str | None, no_color: bool) -> None:
+def command(name: str | None, seed: int | None, form: Format, output: str | None, no_color: bool) -> None:
     """Small demonstrations of what a transformer does, computed as they are shown.
 
     NAME is softmax, dropout, positions, step or cost; without one they are listed.
@@ -30,7 +29,7 @@ def command(name: str | None, seed: int | None, lang: str, form: Format, output:
       archcalc demo positions --lang zh
       archcalc demo step --format html -o step.html
     """
-    say, show = translator(lang), partial(emit, form=form, output=output, color=not no_color)
+    say, show = current(), partial(emit, form=form, output=output, color=not no_color)
     if name is None:
         if seed is not None:
             raise click.UsageError("--seed belongs to a demonstration; allowed: with NAME")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import click
 
+from archcalc.cli.language import emit
 from archcalc.cli.options import SOURCE, load_source, output, settings
 from archcalc.render.comparison import diff_data, diff_page
-from archcalc.render.output import Format, emit
+from archcalc.render.output import Format
 
 
 @click.command("diff")

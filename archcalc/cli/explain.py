@@ -7,13 +7,13 @@ import click
 from archcalc.analysis.formulas import formulas
 from archcalc.analysis.memory import BYTES, Dtype
 from archcalc.analysis.model_workload import ModelWorkload
-from archcalc.cli.options import lang, load_source, output, settings, sizes, source
+from archcalc.cli.language import current, emit
+from archcalc.cli.options import load_source, output, settings, sizes, source
 from archcalc.ledger.build import build
 from archcalc.render import explain
-from archcalc.render.output import Format, emit
+from archcalc.render.output import Format
 from archcalc.spec.execution import Execution
 from archcalc.spec.workload import workload
-from archcalc.words import translator
 
 
 @click.command("explain")
@@ -22,7 +22,6 @@ from archcalc.words import translator
 @sizes
 @click.option("--dtype", type=click.Choice(list(BYTES)), default="bf16", show_default=True, help="Weights and caches.")
 @settings
-@lang
 @output
 def command(
     source: str,
@@ -33,7 +32,6 @@ def command(
     source_seq: int | None,
     dtype: Dtype,
     settings: tuple[str, ...],
-    lang: str,
     form: Format,
     output: str | None,
     no_color: bool,
@@ -49,6 +47,6 @@ def command(
     # What autograd keeps is asked of a training step, which has no past and computes in no fp8.
     how = None if past or dtype == "fp8" else Execution(dtype=dtype)
     subject = ModelWorkload(spec, build(spec, how), work, dtype)
+    say = current()
     page = explain.table_page if form == "csv" else explain.page
-    say = translator(lang)
     emit(lambda: page(subject, row, say), lambda: formulas(subject, row), form, output=output, color=not no_color)

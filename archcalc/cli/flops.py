@@ -9,11 +9,12 @@ from click.core import ParameterSource
 
 from archcalc.analysis.context import PHASES, Phase, context
 from archcalc.analysis.workload_flops import workload_flops
+from archcalc.cli.language import emit
 from archcalc.cli.options import FILE, load_source, output, recomputation, settings, sizes, source
 from archcalc.errors import InputError
 from archcalc.render import context as pages
 from archcalc.render import flops
-from archcalc.render.output import Format, emit, write
+from archcalc.render.output import Format, write
 from archcalc.spec import Spec
 from archcalc.spec.execution import Execution, Recompute
 from archcalc.spec.workload import workload

@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 from msgspec import structs
 
+from archcalc.cli.language import emit
 from archcalc.cli.options import F, load_source, output, recomputation, settings, sizes, source
 from archcalc.cli.parallel import engines
 from archcalc.errors import InputError
@@ -17,7 +18,7 @@ from archcalc.extras import require
 from archcalc.formats.cache_types import CACHE_TYPES
 from archcalc.ledger.build import build
 from archcalc.render.memory import VIEWS, View
-from archcalc.render.output import Format, emit
+from archcalc.render.output import Format
 from archcalc.render.peak import MEASURES, Measure
 from archcalc.spec import Spec
 from archcalc.spec.execution import Device, Experts, Kernel

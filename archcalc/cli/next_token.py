@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from archcalc.cli.options import FILE, SOURCE, lang, output
+from archcalc.cli.language import current, emit
+from archcalc.cli.options import FILE, SOURCE, output
 from archcalc.cli.running import Holding, drawing, holding
 from archcalc.errors import InputError
-from archcalc.render.output import Format, emit, write
+from archcalc.render.output import Format, write
 from archcalc.run.decoding.prompts import prompt_ids
-from archcalc.words import translator
 
 if TYPE_CHECKING:
     from archcalc.run.decoding.sampling import Sampling
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 @click.option("--plot", type=FILE, help="The probabilities as bars, as .html, .png or .svg.")
 @drawing
 @holding
-@lang
 @output
 def command(
     source: str,
@@ -36,7 +35,6 @@ def command(
     sampling: Sampling,
     holding: Holding,
     seed: int,
-    lang: str,
     form: Format,
     output: str | None,
     no_color: bool,
@@ -65,7 +63,7 @@ def command(
         raise InputError(f"found {len(contexts)}", where=where, allowed=f"1 or {MOST}, to be set side by side")
     ready = holding.ready(found, work_of(found.spec, contexts, 1))
     made = next_tokens(ready.model, contexts, top=top, sampling=sampling, start_id=found.start_id)
-    asked, say = list(prompts or id_lists), translator(lang)
+    asked, say = list(prompts or id_lists), current()
     if plot:
         from archcalc.render.charts.file import as_file
         from archcalc.render.charts.next_token import chart

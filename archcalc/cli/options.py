@@ -10,13 +10,13 @@ import click
 from click.shell_completion import CompletionItem
 
 from archcalc import presets
+from archcalc.cli.language import lang
 from archcalc.errors import InputError
 from archcalc.render.output import FORMATS, Format, by_suffix
 from archcalc.sources import load
 from archcalc.spec import Spec
 from archcalc.spec.execution import Recompute
 from archcalc.spec.settings import changes
-from archcalc.words import LANGS
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -63,7 +63,7 @@ def settings(command: F) -> F:
 
 
 def output(command: F) -> F:
-    """`--format`, `--output`, `--no-color`; the command is told the format that the file's name asks for."""
+    """`--format`, `--output`, `--no-color`, `--lang`; the command is told the format that the file's name asks for."""
 
     @wraps(command)
     def told(*args: Any, form: Format | None, output: str | None, **others: Any) -> Any:
@@ -83,19 +83,7 @@ def output(command: F) -> F:
         ),
     ):
         wrapped = option(wrapped)
-    return wrapped
-
-
-def lang(command: F) -> F:
-    """`--lang`: the language that a page speaks, told as its name."""
-    return click.option(
-        "--lang",
-        type=click.Choice(LANGS),
-        default="en",
-        envvar="ARCHCALC_LANG",
-        show_default=True,
-        help="English or 中文; else as $ARCHCALC_LANG says.",
-    )(command)
+    return lang(wrapped)
 
 
 def sizes(command: F) -> F:

@@ -6,9 +6,10 @@ import click
 
 from archcalc import presets
 from archcalc.analysis.params import summary
+from archcalc.cli.language import emit
 from archcalc.cli.options import output
 from archcalc.ledger.build import build
-from archcalc.render.output import Format, emit
+from archcalc.render.output import Format
 from archcalc.render.page import Column, Page, Table
 from archcalc.sources import load
 

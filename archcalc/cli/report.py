@@ -8,9 +8,10 @@ import click
 
 from archcalc.analysis.memory import BYTES, Dtype
 from archcalc.analysis.model_workload import ModelWorkload
+from archcalc.cli.language import emit
 from archcalc.cli.options import load_source, output, settings, sizes, source
 from archcalc.ledger.build import build
-from archcalc.render.output import Format, emit
+from archcalc.render.output import Format
 from archcalc.render.page import Page
 from archcalc.render.report import VIEWS, View, full_page, page
 from archcalc.spec.workload import workload

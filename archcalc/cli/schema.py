@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
+from archcalc.cli.language import emit
 from archcalc.cli.options import FILE
 from archcalc.render.meanings import MEANINGS
-from archcalc.render.output import emit
 from archcalc.render.page import Page
 from archcalc.spec.schema import json_schema
 

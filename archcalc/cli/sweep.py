@@ -10,9 +10,10 @@ from typing import Any
 import click
 
 from archcalc.analysis.memory import BYTES, Dtype
+from archcalc.cli.language import emit
 from archcalc.cli.options import output, settings, sizes, source
 from archcalc.errors import InputError, shown
-from archcalc.render.output import Format, emit
+from archcalc.render.output import Format
 from archcalc.spec.settings import changes
 from archcalc.spec.text import parse
 

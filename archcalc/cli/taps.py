@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import click
 
+from archcalc.cli.language import emit
 from archcalc.cli.options import load_source, output, settings, sizes, source
 from archcalc.render import taps
-from archcalc.render.output import Format, emit
+from archcalc.render.output import Format
 from archcalc.spec.sites import named
 from archcalc.spec.workload import workload
 

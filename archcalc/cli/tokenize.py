@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import click
 
+from archcalc.cli.language import emit
 from archcalc.cli.options import output
 from archcalc.errors import InputError
 from archcalc.extras import require
-from archcalc.render.output import Format, emit, write
+from archcalc.render.output import Format, write
 from archcalc.render.tokenize import data, page
 
 if TYPE_CHECKING:

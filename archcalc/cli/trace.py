@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
-from archcalc.cli.options import SOURCE, lang, output
+from archcalc.cli.language import current, emit
+from archcalc.cli.options import SOURCE, output
 from archcalc.cli.running import Holding, holding
-from archcalc.render.output import Format, emit, emit_text
+from archcalc.render.output import Format, emit_text
 from archcalc.run.decoding.prompts import prompt_ids
-from archcalc.words import translator
 
 
 @click.command("trace")
@@ -20,7 +20,6 @@ from archcalc.words import translator
 @click.option("--position", type=click.IntRange(0), help="The place to look at (default: the last).")
 @click.option("--full/--summary", default=None, help="All numbers, or norms and the largest (default: by the size).")
 @holding
-@lang
 @output
 def command(
     source: str,
@@ -30,7 +29,6 @@ def command(
     full: bool | None,
     holding: Holding,
     seed: int,
-    lang: str,
     form: Format,
     output: str | None,
     no_color: bool,
@@ -64,11 +62,11 @@ def command(
     told = asked(found, read)
     model = holding.ready(found, told.work, packed=False).model
     made = trace(model, told.ids, told.target, position=position)
-    is_full, say = pages.is_small(made) if full is None else full, translator(lang)
+    is_full, say = pages.is_small(made) if full is None else full, current()
     held = published.held(example, made) if example else []
 
     def data() -> dict[str, Any]:
-        return pages.data(found.label, made, found.piece, full=is_full, held=held, lang=lang)
+        return pages.data(found.label, made, found.piece, full=is_full, held=held, lang=say.lang)
 
     if form == "html":
         emit_text(as_html(data(), say), output)

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from archcalc.cli.language import emit
 from archcalc.cli.options import FILE, output, settings, source
 from archcalc.cli.parallel import parallel
 from archcalc.errors import InputError
 from archcalc.extras import require_running
-from archcalc.render.output import Format, emit, write
+from archcalc.render.output import Format, write
 from archcalc.spec.settings import changes
 
 if TYPE_CHECKING:

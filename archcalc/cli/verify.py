@@ -7,10 +7,11 @@ import sys
 import click
 
 from archcalc import presets
+from archcalc.cli.language import emit
 from archcalc.cli.options import load_source, output, settings, source
 from archcalc.errors import InputError
 from archcalc.proof import Comparison, verify
-from archcalc.render.output import Format, emit
+from archcalc.render.output import Format
 from archcalc.render.verify import data, page
 
 

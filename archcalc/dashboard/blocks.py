@@ -15,7 +15,6 @@ from archcalc.render.html import as_html, table_as_html
 from archcalc.render.page import Block, Page, Picture, Table, Text, Treemap
 from archcalc.render.page import shown as cell
 from archcalc.render.text import as_csv, as_markdown
-from archcalc.render.translate import block_in
 from archcalc.words import msg
 
 # Longer tables scroll in a frame of their own, where they can be sorted and searched.
@@ -36,7 +35,7 @@ def show(page: Page, *, name: str, data: Callable[[], Any] | None = None) -> Non
 
 def table(block: Table, name: str) -> None:
     """A table under its title, in the visitor's language, and its files, which are those of the command line."""
-    shown = block_in(block, say())
+    shown = say().within(block)
     _titled(shown)
     if len(shown.rows) <= LONG:
         st.html(table_as_html(shown))
@@ -64,19 +63,19 @@ def as_json(data: Any) -> str:
 
 def records(block: Table) -> list[dict[str, Any]]:
     """A table's rows as objects of raw values by heading; columns that say another's number in words are left out."""
-    kept = [(i, column.heading) for i, column in enumerate(block.columns) if not column.says_another]
+    kept = [(i, str(column.heading)) for i, column in enumerate(block.columns) if not column.says_another]
     return [{heading: row[i] for i, heading in kept} for row in block.rows]
 
 
 def _titled(block: Block) -> None:
     if block.title:
-        st.subheader(plain(block.title), anchor=False)
+        st.subheader(plain(str(block.title)), anchor=False)
 
 
 def _text(block: Text, name: str) -> None:
-    shown = block_in(block, say())
+    shown = say().within(block)
     _titled(shown)
-    st.html(f'<pre class="ac-lines">{escape(chr(10).join(shown.lines))}</pre>')
+    st.html(f'<pre class="ac-lines">{escape(chr(10).join(map(str, shown.lines)))}</pre>')
 
 
 def _nothing(block: Treemap | Picture, name: str) -> None:
@@ -96,4 +95,4 @@ def _frame(block: Table) -> Any:
     import pandas as pd
 
     rows = [[cell(column, value) for column, value in zip(block.columns, row, strict=True)] for row in block.rows]
-    return pd.DataFrame(rows, columns=[column.heading or " " * i for i, column in enumerate(block.columns)])
+    return pd.DataFrame(rows, columns=[str(column.heading) or " " * i for i, column in enumerate(block.columns)])

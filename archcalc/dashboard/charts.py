@@ -11,7 +11,6 @@ from archcalc.dashboard.saving import files, save
 from archcalc.dashboard.session import is_dark, plain, say
 from archcalc.render.charts.file import as_bytes
 from archcalc.render.charts.frame import dark, on_page
-from archcalc.render.translate import chart_in
 from archcalc.words import msg
 
 _FILES = {".html": "text/html", ".png": "image/png", ".svg": "image/svg+xml"}
@@ -19,7 +18,7 @@ _FILES = {".html": "text/html", ".png": "image/png", ".svg": "image/svg+xml"}
 
 def show(chart: dict[str, Any], *, name: str) -> None:
     """A Vega-Lite chart under its title, and a menu with its files, drawn when asked for; `name` is theirs."""
-    said = chart_in(chart, say())
+    said = say().within(chart)
     _titled(said.get("title"))
     drawn = on_page(said)
     st.vega_lite_chart(dark(drawn) if is_dark() else drawn, theme=None, width="stretch", key=f"chart_{name}")

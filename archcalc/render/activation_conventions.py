@@ -8,6 +8,7 @@ from archcalc.analysis.activations import sureness
 from archcalc.analysis.papers.activation_conventions import SOURCE, Compared
 from archcalc.render.page import Block, Column, Table, Text
 from archcalc.spec.execution import Execution
+from archcalc.words import msg
 
 LETTERS = "s tokens, b sequences, h = d_model, a heads, v words, t devices that share a layer."
 
@@ -19,13 +20,13 @@ def blocks(found: Compared) -> list[Block]:
 
 def _sides(found: Compared) -> Table:
     columns = (
-        Column("recomputed"),
-        Column("layers, paper", "count"),
-        Column("ledger", "count"),
-        Column("off", "change"),
-        Column("all, paper", "count"),
-        Column("ledger", "count"),
-        Column("off", "change"),
+        Column(msg("recomputed")),
+        Column(msg("layers, paper"), "count"),
+        Column(msg("ledger"), "count"),
+        Column(msg("off"), "change"),
+        Column(msg("all, paper"), "count"),
+        Column(msg("ledger"), "count"),
+        Column(msg("off"), "change"),
     )
     rows = [
         (
@@ -39,7 +40,9 @@ def _sides(found: Compared) -> Table:
         )
         for one in found.sides
     ]
-    return Table(f"Kept activations by sections 4 and 5, bytes ({_manner(found.how)})", columns, rows)
+    return Table(
+        msg("Kept activations by sections 4 and 5, bytes ({_manner})", _manner=_manner(found.how)), columns, rows
+    )
 
 
 def _manner(how: Execution) -> str:
@@ -48,34 +51,39 @@ def _manner(how: Execution) -> str:
 
 def _lines(found: Compared) -> Table:
     columns = (
-        Column("tensor"),
-        Column("paper, a layer"),
-        Column("paper", "count"),
-        Column("ledger", "count"),
-        Column("paper − ledger", "signed"),
-        Column("ledger's formula"),
-        Column("why"),
+        Column(msg("tensor")),
+        Column(msg("paper, a layer")),
+        Column(msg("paper"), "count"),
+        Column(msg("ledger"), "count"),
+        Column(msg("paper − ledger"), "signed"),
+        Column(msg("ledger's formula")),
+        Column(msg("why")),
     )
     rows: list[tuple[Any, ...]] = [
         (one.name, one.paper, one.paper_bytes, one.exact_bytes, one.off, one.exact, one.note) for one in found.lines
     ]
     paper, exact = (sum(getattr(one, side) for one in found.lines) for side in ("paper_bytes", "exact_bytes"))
-    last = ("total", "", paper, exact, paper - exact, "", "")
-    return Table(f"Tensor by tensor, recomputed: {found.how.recompute}", columns, [*rows, last], n_sums=1)
+    last = (msg("total"), "", paper, exact, paper - exact, "", "")
+    return Table(
+        msg("Tensor by tensor, recomputed: {recompute}", recompute=found.how.recompute),
+        columns,
+        [*rows, last],
+        n_sums=1,
+    )
 
 
 def _shares(found: Compared) -> Table:
     columns = (
-        Column("configuration"),
-        Column("a layer's bytes"),
-        Column("all layers", "count"),
-        Column("of the baseline", "percent"),
+        Column(msg("configuration")),
+        Column(msg("a layer's bytes")),
+        Column(msg("all layers"), "count"),
+        Column(msg("of the baseline"), "percent"),
     )
     rows = [
         (one.configuration.name, one.configuration.formula, round(one.layers_bytes), float(one.of_baseline))
         for one in found.shares
     ]
-    return Table(f"The paper's table 2, on each of {found.tensor} devices", columns, rows)
+    return Table(msg("The paper's table 2, on each of {tensor} devices", tensor=found.tensor), columns, rows)
 
 
 def data(found: Compared) -> dict[str, Any]:

@@ -16,8 +16,9 @@ from archcalc.spec import Spec
 from archcalc.spec.execution import Device, Execution, Kernel, Recompute
 from archcalc.spec.workload import Workload
 from archcalc.units import human_bytes
+from archcalc.words import msg
 
-_BYTES = (Column("bytes", "count"), Column("", "human"), Column("share", "percent"))
+_BYTES = (Column(msg("bytes"), "count"), Column("", "human"), Column(msg("share"), "percent"))
 
 # The ways that are set side by side: what each keeps in all.
 _WAYS: tuple[tuple[Kernel, Device], ...] = (("eager", "meta"), ("math", "meta"), ("flash", "cpu"), ("flash", "cuda"))
@@ -38,8 +39,8 @@ def _components(kept: list[KeptBytes], how: Execution) -> Table:
     whole = totals(kept)
     total = whole["total_bytes"]
     rows = [_line(name, found, total) for name, found in whole["by_component"].items()]
-    rows += [_line("of it tokens × tokens", whole["square_bytes"], total), _line("total", total, total)]
-    return Table(_title(how), (Column("component"), *_BYTES), rows, n_sums=2)
+    rows += [_line(msg("of it tokens × tokens"), whole["square_bytes"], total), _line(msg("total"), total, total)]
+    return Table(_title(how), (Column(msg("component")), *_BYTES), rows, n_sums=2)
 
 
 def _line(name: str, found: int, total: int) -> tuple[Any, ...]:
@@ -48,13 +49,13 @@ def _line(name: str, found: int, total: int) -> tuple[Any, ...]:
 
 def _tensors(kept: list[KeptBytes], how: Execution) -> Table:
     columns = (
-        Column("kept by"),
-        Column("tensor"),
-        Column("as"),
-        Column("layers", "count"),
-        Column("in each", "count"),
+        Column(msg("kept by")),
+        Column(msg("tensor")),
+        Column(msg("as")),
+        Column(msg("layers"), "count"),
+        Column(msg("in each"), "count"),
         *_BYTES,
-        Column("formula"),
+        Column(msg("formula")),
     )
     total = totals(kept)["total_bytes"]
     rows: list[tuple[Any, ...]] = [
@@ -71,16 +72,16 @@ def _tensors(kept: list[KeptBytes], how: Execution) -> Table:
         )
         for one in kept
     ]
-    last = ("total", "", "", None, None, total, human_bytes(total), 1.0, "")
+    last = (msg("total"), "", "", None, None, total, human_bytes(total), 1.0, "")
     return Table(_title(how), columns, [*rows, last], n_sums=1)
 
 
 def _layers(kept: list[KeptBytes], how: Execution) -> Table:
     lines = per_layer(kept)
     total, square = sum(line[1] for line in lines), sum(line[2] for line in lines)
-    columns = (Column("layer"), *_BYTES, Column("tokens × tokens", "count"))
+    columns = (Column(msg("layer")), *_BYTES, Column(msg("tokens × tokens"), "count"))
     rows = [(*_line(label, found, total), squares) for label, found, squares in lines]
-    return Table(_title(how), columns, [*rows, (*_line("total", total, total), square)], n_sums=1)
+    return Table(_title(how), columns, [*rows, (*_line(msg("total"), total, total), square)], n_sums=1)
 
 
 _VIEWS: dict[View, Callable[[list[KeptBytes], Execution], Table]] = {
@@ -92,20 +93,25 @@ _VIEWS: dict[View, Callable[[list[KeptBytes], Execution], Table]] = {
 
 def _ways(spec: Spec, work: Workload, how: Execution) -> Table:
     """Kernels down, recomputation across."""
-    columns = (Column("attention"), Column("on"), *(Column(f"recompute {r}", "human") for r in get_args(Recompute)))
+    columns = (
+        Column(msg("attention")),
+        Column(msg("on")),
+        *(Column(msg("recompute {r}", r=r), "human") for r in get_args(Recompute)),
+    )
     rows = []
     for kernel, device in _WAYS:
         ways = [structs.replace(how, attention=kernel, device=device, recompute=r) for r in get_args(Recompute)]
         found = [human_bytes(summary(build(spec, way), work)["total_bytes"]) for way in ways]
         rows.append((kernel, f"{device} ({sureness(ways[0])})", *found))
-    return Table("Other ways", columns, rows)
+    return Table(msg("Other ways"), columns, rows)
 
 
 def _notes(how: Execution) -> list[str]:
     split = "sorted and split by expert" if how.experts == "split" else "each with a copy of its expert's matrices"
     return [
-        "What autograd keeps between the forward and the backward pass of the model itself: each storage once,"
-        " parameters and the loss apart.",
+        msg(
+            "What autograd keeps between the forward and the backward pass of the model itself: each storage once, parameters and the loss apart."
+        ),
         f"Dropout {'as the spec says' if how.dropout else 'off'}; a mixture's choices {split}. What a kernel cannot do"
         " (dropout or latent attention by the CPU's flash, softcaps, sinks) is done by math or eager attention.",
     ]

@@ -6,18 +6,19 @@ from typing import Any
 
 from archcalc.analysis.papers.claims import Checked
 from archcalc.render.page import Block, Column, Page, Table, Text
+from archcalc.words import msg
 
 # The claims, each with the name of what it is about.
 Found = list[tuple[str, Checked]]
 
 COLUMNS = (
-    Column("model"),
-    Column("quantity"),
-    Column("published", "words"),
-    Column("exact here", "words"),
-    Column("verdict"),
-    Column("counted"),
-    Column("where published"),
+    Column(msg("model")),
+    Column(msg("quantity")),
+    Column(msg("published"), "words"),
+    Column(msg("exact here"), "words"),
+    Column(msg("verdict")),
+    Column(msg("counted")),
+    Column(msg("where published")),
 )
 
 _WORDS = {"holds": "hold", "truncates": "truncate", "differs": "differ"}
@@ -31,11 +32,11 @@ def page(found: Found) -> Page:
     ]
     blocks: list[Block] = [Table("", COLUMNS, rows)]
     if notes := [_note(*one) for one in found if one[1].claim.note]:
-        blocks.append(Text("Notes", notes))
+        blocks.append(Text(msg("Notes"), notes))
     counts = {word: sum(one.verdict == verdict for _, one in found) for verdict, word in _WORDS.items()}
     claims = f"{len(found)} {'claim' if len(found) == 1 else 'claims'}: "
     subtitle = claims + ", ".join(f"{n} {word}" for word, n in counts.items()) if found else "none is recorded"
-    return Page("Published figures", subtitle, blocks)
+    return Page(msg("Published figures"), subtitle, blocks)
 
 
 def _verdict(one: Checked) -> str:

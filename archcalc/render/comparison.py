@@ -12,6 +12,7 @@ from archcalc.ledger.leaves import COMPONENTS
 from archcalc.render.page import Block, Column, Page, Table, Text
 from archcalc.spec import Spec
 from archcalc.spec.document import flat
+from archcalc.words import msg
 
 _TOTALS = ("total", "untied", "active", "non_embedding")
 _NOT_ARCHITECTURE = ("name", "about")
@@ -28,11 +29,11 @@ def diff_page(left: Spec, right: Spec) -> Page:
     blocks: list[Block] = [_differences(left, right)]
     fields = changed_fields(left, right)
     if fields:
-        columns = (Column("field"), *map(Column, names((left, right))))
-        blocks.append(Table("Fields that differ", columns, [(path, _text(a), _text(b)) for path, a, b in fields]))
+        columns = (Column(msg("field")), *map(Column, names((left, right))))
+        blocks.append(Table(msg("Fields that differ"), columns, [(path, _text(a), _text(b)) for path, a, b in fields]))
     else:
-        blocks.append(Text("", ["the architectures are the same"]))
-    return Page(" → ".join(_titles(left, right)), "parameters, component by component", blocks)
+        blocks.append(Text("", [msg("the architectures are the same")]))
+    return Page(" → ".join(_titles(left, right)), msg("parameters, component by component"), blocks)
 
 
 def names(specs: Sequence[Spec]) -> list[str]:
@@ -52,10 +53,10 @@ def _titles(left: Spec, right: Spec) -> list[str]:
 def _differences(left: Spec, right: Spec) -> Table:
     a, b = (figures(summary(build(spec))) for spec in (left, right))
     columns = (
-        Column("parameters"),
+        Column(msg("parameters")),
         *(Column(name, "count") for name in names((left, right))),
-        Column("difference", "signed"),
-        Column("change", "change"),
+        Column(msg("difference"), "signed"),
+        Column(msg("change"), "change"),
     )
     rows = [
         (name, a[name], b[name], b[name] - a[name], (b[name] - a[name]) / a[name] if a[name] else None)
@@ -101,7 +102,7 @@ def compare_page(specs: Sequence[Spec]) -> Page:
     sizes = [(name, *(getattr(spec, name) for spec in specs)) for name in ("vocab_size", "n_ctx", "d_model")]
     depths = ("n_layers", *(sum(each.stack.n_layers or 0 for each in spec.stacks) for spec in specs))
     rows = [(name, *(each[name] for each in found)) for name in found[0] if any(each[name] for each in found)]
-    return Page("Parameters side by side", "", [Table("", columns, [*sizes, depths, *rows], n_sums=len(_TOTALS))])
+    return Page(msg("Parameters side by side"), "", [Table("", columns, [*sizes, depths, *rows], n_sums=len(_TOTALS))])
 
 
 def _text(value: Any) -> str:

@@ -10,6 +10,7 @@ from archcalc.render.flops import LATENT_NOTE
 from archcalc.render.page import Column, Page, Table, Text
 from archcalc.spec import Spec
 from archcalc.units import exact
+from archcalc.words import msg
 
 # What is counted, of the pairs of tokens.
 EVERY, ATTENDED = "every key held", "causal, attended pairs alone"
@@ -49,17 +50,17 @@ def page(spec: Spec, found: Context) -> Page:
     """The numbers of the plot: forward FLOPs at each length, by part."""
     named = parts(found)
     columns = (
-        Column("context", "count"),
+        Column(msg("context"), "count"),
         *(Column(NAMES.get(part, part), "count") for part in named),
-        *([Column(f"{PAIRS}, causal", "count")] if found.is_causal else []),
-        Column("total", "count"),
+        *([Column(msg("{PAIRS}, causal", PAIRS=PAIRS), "count")] if found.is_causal else []),
+        Column(msg("total"), "count"),
         Column("", "human"),
     )
     rows = [_row(point, named, is_causal=found.is_causal) for point in found.points]
     subtitle = f"{spec.name} · {_phase(found)} · 2 FLOPs a multiply-accumulate, matmuls alone: exact"
-    table = Table("Forward FLOPs", columns, rows)
+    table = Table(msg("Forward FLOPs"), columns, rows)
     text = Text("", [*in_words(found), *notes(found)])
-    return Page(f"{spec.label}: cost against context length", subtitle, [table, text])
+    return Page(msg("{label}: cost against context length", label=spec.label), subtitle, [table, text])
 
 
 def _phase(found: Context) -> str:

@@ -12,6 +12,7 @@ from archcalc.render.comparison import names
 from archcalc.render.page import Column, Page, Table
 from archcalc.spec import Spec
 from archcalc.units import exact
+from archcalc.words import msg
 
 _FIGURES = {"flops": "FLOPs", "memory": "bytes"}
 
@@ -39,4 +40,4 @@ def page(specs: Sequence[Spec], found: Sequence[dict[str, Any]]) -> Page:
     ]
     work = found[0]["workload"]
     title = f"{exact(work['batch'])} × {exact(work['seq'])} tokens, {work['dtype']}"
-    return Page("A workload's costs side by side", "exact", [Table(title, columns, rows)])
+    return Page(msg("A workload's costs side by side"), msg("exact"), [Table(title, columns, rows)])

@@ -94,10 +94,10 @@ def _softmax(found: Any, say: Translator) -> list[Block]:
     columns = (
         Column(say(msg("token"))),
         Column("z", "decimal"),
-        Column("exp(z)", "decimal"),
-        Column("softmax(z)", "decimal"),
+        Column(msg("exp(z)"), "decimal"),
+        Column(msg("softmax(z)"), "decimal"),
         Column("", "bar"),
-        Column("argmax", "count"),
+        Column(msg("argmax"), "count"),
         Column(say(msg("drawn, of {n:,}", n=found.n_draws)), "decimal"),
     )
     told = zip(found.logits, found.exps, found.probabilities, found.argmax, found.frequencies, strict=True)

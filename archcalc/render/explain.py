@@ -92,7 +92,7 @@ def _page(spec: Spec, blocks: Sequence[Block], say: Translator) -> Page:
 
 def table_page(subject: ModelWorkload, wanted: str | None, say: Translator = ENGLISH) -> Page:
     """The same as a table, for programs: what it is called, its formula and its value, by the same names anywhere."""
-    columns = (Column("figure"), Column("formula"), Column("value", "count"))
+    columns = (Column(msg("figure")), Column(msg("formula")), Column(msg("value"), "count"))
     rows = [(name, found["formula"], found["value"]) for name, found in formulas(subject, wanted).items()]
     return _page(subject.spec, [Table("", columns, rows)], say)
 

@@ -15,13 +15,19 @@ from archcalc.render.page import Block, Column, Page, Table, Text
 from archcalc.spec import Spec
 from archcalc.spec.workload import Workload
 from archcalc.units import exact
+from archcalc.words import msg
 
 View = Literal["components", "ops", "layers"]
 VIEWS: tuple[View, ...] = ("components", "ops", "layers")
 
 LATENT_NOTE = "Latent attention makes keys and values anew of every cached latent (kv_up runs over all keys held)."
 
-_COUNTS = (Column("forward", "count"), Column("", "human"), Column("causal", "count"), Column("backward", "count"))
+_COUNTS = (
+    Column(msg("forward"), "count"),
+    Column("", "human"),
+    Column(msg("causal"), "count"),
+    Column(msg("backward"), "count"),
+)
 
 
 def page(found: WorkloadFlops, view: View) -> Page:
@@ -32,11 +38,11 @@ def page(found: WorkloadFlops, view: View) -> Page:
         blocks.append(_step(found))
     if found.papers:
         blocks.append(conventions_table(found.papers))
-    notes = ["2 FLOPs a multiply-accumulate, matmuls alone: exact. Backward is twice forward."]
+    notes = [msg("2 FLOPs a multiply-accumulate, matmuls alone: exact. Backward is twice forward.")]
     if any("latent" in row.cache.name for row in found.ledger.caches):
         notes.append(LATENT_NOTE)
     blocks.append(Text("", notes))
-    return Page(f"{spec.label}: FLOPs", subtitle(spec, work), blocks)
+    return Page(msg("{label}: FLOPs", label=spec.label), subtitle(spec, work), blocks)
 
 
 def _elementwise(found: list[ElementwiseFlops]) -> Table:
@@ -44,20 +50,20 @@ def _elementwise(found: list[ElementwiseFlops]) -> Table:
     rows: list[tuple[Any, ...]] = [(kind, cost, cost, *COSTS[kind]) for kind, cost in by_kind(found).items()]
     total = sum(one.forward for one in found)
     columns = (
-        Column("operation"),
-        Column("forward", "count"),
+        Column(msg("operation")),
+        Column(msg("forward"), "count"),
         Column("", "human"),
-        Column("a number", "count"),
-        Column("which are"),
+        Column(msg("a number"), "count"),
+        Column(msg("which are")),
     )
-    return Table("Elementwise (modelled)", columns, [*rows, ("total", total, total, None, "")], n_sums=1)
+    return Table(msg("Elementwise (modelled)"), columns, [*rows, (msg("total"), total, total, None, "")], n_sums=1)
 
 
 def _step(found: WorkloadFlops) -> Table:
     """A training step, and what its checkpoints compute again: as torch does it, and as textbooks count it."""
     whole, more = totals(found.ops), again(found.ops)
-    lines = [("forward", whole["forward"]), ("backward", whole["backward"])]
-    sums = [("step", whole["train_step"])]
+    lines = [(msg("forward"), whole["forward"]), (msg("backward"), whole["backward"])]
+    sums = [(msg("step"), whole["train_step"])]
     if found.how.recompute != "none":
         lines += [("again, early stop", more["early_stop"]), ("again, to the end", more["to_the_end"])]
         sums = [
@@ -65,8 +71,15 @@ def _step(found: WorkloadFlops) -> Table:
             ("step, to the end", whole["train_step"] + more["to_the_end"]),
         ]
     rows = [(name, count, count, count / whole["train_step"]) for name, count in (*lines, *sums)]
-    columns = (Column("part"), Column("FLOPs", "count"), Column("", "human"), Column("of a plain step", "percent"))
-    return Table(f"A training step: recompute {found.how.recompute}", columns, rows, n_sums=len(sums))
+    columns = (
+        Column(msg("part")),
+        Column(msg("FLOPs"), "count"),
+        Column("", "human"),
+        Column(msg("of a plain step"), "percent"),
+    )
+    return Table(
+        msg("A training step: recompute {recompute}", recompute=found.how.recompute), columns, rows, n_sums=len(sums)
+    )
 
 
 def subtitle(spec: Spec, work: Workload) -> str:
@@ -79,17 +92,25 @@ def subtitle(spec: Spec, work: Workload) -> str:
 
 def _components(spec: Spec, ops: list[OpFlops]) -> Table:
     whole = totals(ops)
-    lines = [*by_component(ops).items(), ("total", whole)]
+    lines = [*by_component(ops).items(), (msg("total"), whole)]
     rows = [
         (name, f["forward"], f["forward"], f["forward_causal"], f["backward"], f["forward"] / whole["forward"])
         for name, f in lines
     ]
-    return Table("By component", (Column("component"), *_COUNTS, Column("share", "percent")), rows, n_sums=1)
+    return Table(
+        msg("By component"), (Column(msg("component")), *_COUNTS, Column(msg("share"), "percent")), rows, n_sums=1
+    )
 
 
 def _ops(spec: Spec, ops: list[OpFlops]) -> Table:
     whole = totals(ops)
-    columns = (Column("op"), Column("layers", "count"), *_COUNTS, Column("share", "percent"), Column("formula"))
+    columns = (
+        Column(msg("op")),
+        Column(msg("layers"), "count"),
+        *_COUNTS,
+        Column(msg("share"), "percent"),
+        Column(msg("formula")),
+    )
     rows: list[tuple[Any, ...]] = [
         (
             path_in_group(op.row.path, op.row.group),
@@ -103,13 +124,13 @@ def _ops(spec: Spec, ops: list[OpFlops]) -> Table:
         )
         for op in ops
     ]
-    last = ("total", None, whole["forward"], whole["forward"], whole["forward_causal"], whole["backward"], 1.0, "")
-    return Table("By op", columns, [*rows, last], n_sums=1)
+    last = (msg("total"), None, whole["forward"], whole["forward"], whole["forward_causal"], whole["backward"], 1.0, "")
+    return Table(msg("By op"), columns, [*rows, last], n_sums=1)
 
 
 def _layers(spec: Spec, ops: list[OpFlops]) -> Table:
     whole, lines = totals(ops), by_layer(spec, ops)
-    columns = (Column("layer"), Column("kind"), *_COUNTS, Column("share", "percent"))
+    columns = (Column(msg("layer")), Column(msg("kind")), *_COUNTS, Column(msg("share"), "percent"))
     rows: list[tuple[Any, ...]] = [
         (
             line.label,
@@ -122,8 +143,8 @@ def _layers(spec: Spec, ops: list[OpFlops]) -> Table:
         )
         for line in lines
     ]
-    last = ("total", "", whole["forward"], whole["forward"], whole["forward_causal"], whole["backward"], 1.0)
-    return Table("Layer by layer", columns, [*rows, last], n_sums=1)
+    last = (msg("total"), "", whole["forward"], whole["forward"], whole["forward_causal"], whole["backward"], 1.0)
+    return Table(msg("Layer by layer"), columns, [*rows, last], n_sums=1)
 
 
 _VIEWS: dict[View, Callable[[Spec, list[OpFlops]], Table]] = {
@@ -136,17 +157,17 @@ _VIEWS: dict[View, Callable[[Spec, list[OpFlops]], Table]] = {
 def conventions_table(found: list[Counted]) -> Table:
     """A line for each way to count a training step."""
     columns = (
-        Column("convention"),
-        Column("training step", "count"),
+        Column(msg("convention")),
+        Column(msg("training step"), "count"),
         Column("", "human"),
-        Column("off exact", "change"),
-        Column("formula"),
-        Column("source"),
+        Column(msg("off exact"), "change"),
+        Column(msg("formula")),
+        Column(msg("source")),
     )
     rows = [
         (c.convention.name, c.train_step, c.train_step, c.off, c.convention.formula, c.convention.source) for c in found
     ]
-    return Table("A training step, as papers count it", columns, rows)
+    return Table(msg("A training step, as papers count it"), columns, rows)
 
 
 def data(found: WorkloadFlops) -> dict[str, Any]:

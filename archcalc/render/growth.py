@@ -8,14 +8,15 @@ from archcalc.analysis.growth import Growth
 from archcalc.render.page import Column, Page, Table
 from archcalc.spec import Spec
 from archcalc.units import exact, human_bytes
+from archcalc.words import msg
 
 
 def page(spec: Spec, found: Growth) -> Page:
     """A row for each length."""
-    columns = (Column("context", "count"), Column("cache bytes", "count"), Column("", "human"))
+    columns = (Column(msg("context"), "count"), Column(msg("cache bytes"), "count"), Column("", "human"))
     rows = [(tokens, size, human_bytes(size)) for tokens, size in found.points]
     subtitle = f"{spec.name} · batch {exact(found.batch)} · cache {found.dtype} · exact"
-    return Page(f"{spec.label}: the cache as the context grows", subtitle, [Table("", columns, rows)])
+    return Page(msg("{label}: the cache as the context grows", label=spec.label), subtitle, [Table("", columns, rows)])
 
 
 def data(found: Growth) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from archcalc.ledger.types import Row
 from archcalc.render.page import Block, Column, Page, Table, Text
 from archcalc.render.training import PartRow, notes, part_rows, parts_table, sizes
 from archcalc.units import exact, percent
+from archcalc.words import msg
 
 
 def page(subject: AdapterSetup) -> Page:
@@ -27,7 +28,9 @@ def page(subject: AdapterSetup) -> Page:
         Text("", [_share(subject, found), *notes(recipe, subject.optimiser, whole)]),
     ]
     words = (spec.name, f"targets {named(subject.targets)}", f"weights {subject.form}", recipe.name)
-    return Page(f"{spec.label}: LoRA of rank {exact(subject.rank)}", " · ".join(words), blocks)
+    return Page(
+        msg("{label}: LoRA of rank {rank}", label=spec.label, rank=exact(subject.rank)), " · ".join(words), blocks
+    )
 
 
 _TITLES = {"weights": "adapters"}
@@ -46,12 +49,12 @@ def _share(subject: AdapterSetup, found: Tuned) -> str:
 
 def _adapters(found: Tuned) -> Table:
     columns = (
-        Column("adapter"),
-        Column("layers", "count"),
-        Column("shape"),
-        Column("parameters", "count"),
-        Column("share", "percent"),
-        Column("formula"),
+        Column(msg("adapter")),
+        Column(msg("layers"), "count"),
+        Column(msg("shape")),
+        Column(msg("parameters"), "count"),
+        Column(msg("share"), "percent"),
+        Column(msg("formula")),
     )
     rows: list[tuple[Any, ...]] = [
         (
@@ -64,7 +67,7 @@ def _adapters(found: Tuned) -> Table:
         )
         for line in found.adapters
     ]
-    return Table("Adapters", columns, [*rows, ("total", None, "", found.trainable, 1.0, "")], n_sums=1)
+    return Table(msg("Adapters"), columns, [*rows, (msg("total"), None, "", found.trainable, 1.0, "")], n_sums=1)
 
 
 def _shape(row: Row) -> str:

@@ -15,6 +15,7 @@ from archcalc.render.page import Block, Column, Page, Table, Text
 from archcalc.spec import Spec
 from archcalc.spec.workload import Workload
 from archcalc.units import exact, human_bytes
+from archcalc.words import msg
 
 View = Literal["components", "tensors", "layers"]
 VIEWS: tuple[View, ...] = get_args(View)
@@ -29,9 +30,9 @@ def page(
         blocks: list[Block] = [_layers(ledger, work, cache_dtype)]
     else:
         blocks = [_WEIGHTS[view](ledger, dtype), *([_caches(kept, cache_dtype)] if kept else [])]
-    blocks.append(_each(work, kept, sum(more)) if kept else Text("", ["nothing is cached"]))
+    blocks.append(_each(work, kept, sum(more)) if kept else Text("", [msg("nothing is cached")]))
     subtitle = f"{spec.name} · batch {exact(work.batch)} · {exact(work.past + work.seq)} tokens"
-    return Page(f"{spec.label}: memory", subtitle, blocks)
+    return Page(msg("{label}: memory", label=spec.label), subtitle, blocks)
 
 
 def _weights(ledger: Ledger, dtype: str) -> Table:
@@ -43,20 +44,25 @@ def _weights(ledger: Ledger, dtype: str) -> Table:
         for component, form, payload, overhead in lines
     ]
     columns = (
-        Column("component"),
-        Column("stored as"),
-        Column("payload bytes", "count"),
-        Column("scales and zeros", "count"),
+        Column(msg("component")),
+        Column(msg("stored as")),
+        Column(msg("payload bytes"), "count"),
+        Column(msg("scales and zeros"), "count"),
         Column("", "human"),
-        Column("share", "percent"),
+        Column(msg("share"), "percent"),
     )
-    return Table(f"Weights: {dtype}", columns, [*rows, ("total", "", *sums, human_bytes(sum(sums)), 1.0)], n_sums=1)
+    return Table(
+        msg("Weights: {dtype}", dtype=dtype),
+        columns,
+        [*rows, (msg("total"), "", *sums, human_bytes(sum(sums)), 1.0)],
+        n_sums=1,
+    )
 
 
 _SPLIT = (
-    Column("payload bytes", "count"),
-    Column("scales and zeros", "count"),
-    Column("total bytes", "count"),
+    Column(msg("payload bytes"), "count"),
+    Column(msg("scales and zeros"), "count"),
+    Column(msg("total bytes"), "count"),
     Column("", "human"),
 )
 
@@ -67,13 +73,13 @@ def _tensors(ledger: Ledger, dtype: str) -> Table:
     counted = [line for line in lines if line.kind != "buffer"]
     sums = sum(line.payload_bytes for line in counted), sum(line.overhead_bytes for line in counted)
     columns = (
-        Column("weight"),
-        Column("stored as"),
-        Column("layers", "count"),
-        Column("payload bytes", "count"),
-        Column("scales and zeros", "count"),
+        Column(msg("weight")),
+        Column(msg("stored as")),
+        Column(msg("layers"), "count"),
+        Column(msg("payload bytes"), "count"),
+        Column(msg("scales and zeros"), "count"),
         Column("", "human"),
-        Column("share", "percent"),
+        Column(msg("share"), "percent"),
     )
     rows: list[tuple[Any, ...]] = [
         (
@@ -87,15 +93,15 @@ def _tensors(ledger: Ledger, dtype: str) -> Table:
         )
         for line in lines
     ]
-    last = ("total", "", None, *sums, human_bytes(sum(sums)), 1.0)
-    return Table(f"Weights: {dtype}", columns, [*rows, last], n_sums=1)
+    last = (msg("total"), "", None, *sums, human_bytes(sum(sums)), 1.0)
+    return Table(msg("Weights: {dtype}", dtype=dtype), columns, [*rows, last], n_sums=1)
 
 
 _WEIGHTS: dict[View, Callable[[Ledger, str], Table]] = {"components": _weights, "tensors": _tensors}
 
 
 def _caches(kept: list[CacheBytes], dtype: str) -> Table:
-    columns = (Column("cache"), Column("layers", "count"), *_SPLIT, Column("bytes by formula"))
+    columns = (Column(msg("cache")), Column(msg("layers"), "count"), *_SPLIT, Column(msg("bytes by formula")))
     rows: list[tuple[Any, ...]] = [
         (
             path_in_group(one.row.path, one.row.group),
@@ -106,11 +112,11 @@ def _caches(kept: list[CacheBytes], dtype: str) -> Table:
         for one in kept
     ]
     sums = _split(sum(one.payload_bytes for one in kept), sum(one.overhead_bytes for one in kept))
-    return Table(_title(dtype), columns, [*rows, ("total", None, *sums, "")], n_sums=1)
+    return Table(_title(dtype), columns, [*rows, (msg("total"), None, *sums, "")], n_sums=1)
 
 
 def _layers(ledger: Ledger, work: Workload, dtype: str) -> Table:
-    columns = (Column("layer"), *_SPLIT, Column("one more token", "count"))
+    columns = (Column(msg("layer")), *_SPLIT, Column(msg("one more token"), "count"))
     found = by_layer(ledger, work, dtype)
     rows: list[tuple[Any, ...]] = [
         (str(one.turn), *_split(one.payload_bytes, one.overhead_bytes), one.next_token_bytes // work.batch)
@@ -118,7 +124,7 @@ def _layers(ledger: Ledger, work: Workload, dtype: str) -> Table:
     ]
     sums = _split(sum(one.payload_bytes for one in found), sum(one.overhead_bytes for one in found))
     more = sum(one.next_token_bytes for one in found) // work.batch
-    return Table(_title(dtype), columns, [*rows, ("total", *sums, more)], n_sums=1)
+    return Table(_title(dtype), columns, [*rows, (msg("total"), *sums, more)], n_sums=1)
 
 
 def _split(payload: int, overhead: int) -> tuple[int, int, int, str]:

@@ -10,9 +10,11 @@ from io import UnsupportedOperation
 from typing import Any, Literal
 
 import click
+from msgspec import structs
 
 from archcalc.errors import InputError, shown
 from archcalc.render.page import Page
+from archcalc.words import ENGLISH, Translator
 
 Format = Literal["table", "json", "csv", "md", "html"]
 FORMATS: tuple[Format, ...] = ("table", "json", "csv", "md", "html")
@@ -65,19 +67,24 @@ def emit(
     *,
     output: str | None = None,
     color: bool = True,
+    say: Translator = ENGLISH,
 ) -> None:
     """Print or write a page in a format; `data` is what JSON shows of it. The file '-' is standard output.
 
-    Of the two, only what the format asks for is made. Raises InputError where it cannot be written; of a file, nothing
-    half-written is left behind.
+    Only tables, Markdown and HTML speak a language: JSON and CSV are for programs. Of page and data, only what the
+    format asks for is made. Raises InputError where it cannot be written; of a file, nothing half-written is left
+    behind.
     """
-    is_printed = output in (None, "-")
-    if form == "table" and is_printed:
+    if form == "json":
+        emit_text(_json(data()), output)
+        return
+    made = page() if form == "csv" or say.lang == "en" else say.within(structs.replace(page(), lang=say.lang))
+    if form == "table" and output in (None, "-"):
         from archcalc.render.terminal import as_text, is_plain, width
 
-        _print(as_text(page(), width()), plain=is_plain(color))
+        _print(as_text(made, width()), plain=is_plain(color))
         return
-    emit_text(_json(data()) if form == "json" else _TEXTS[form](page()), output)
+    emit_text(_TEXTS[form](made), output)
 
 
 def emit_text(text: str, output: str | None) -> None:

@@ -1,4 +1,6 @@
-"""A page as data: tables of raw values and lines of text. Each way of printing decides how a value looks."""
+"""A page as data: tables of raw values and lines of text, messages or plain. Each way of printing decides how a value
+looks, and in which language (`archcalc.words`).
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ from typing import Any, Literal
 import msgspec
 
 from archcalc.units import exact, human
+from archcalc.words import Message
 
 CellKind = Literal["text", "words", "count", "human", "percent", "seconds", "signed", "change", "decimal", "bar"]
 
@@ -19,7 +22,7 @@ BAR = 20
 class Column(msgspec.Struct, frozen=True):
     """A column's heading, and what its values are."""
 
-    heading: str
+    heading: str | Message
     kind: CellKind = "text"
 
     @property
@@ -36,7 +39,7 @@ class Column(msgspec.Struct, frozen=True):
 class Table(msgspec.Struct, frozen=True):
     """Rows of raw values under columns. None is an empty cell; the last `n_sums` rows are sums."""
 
-    title: str
+    title: str | Message
     columns: tuple[Column, ...]
     rows: Sequence[Sequence[Any]]
     n_sums: int = 0
@@ -45,8 +48,8 @@ class Table(msgspec.Struct, frozen=True):
 class Text(msgspec.Struct, frozen=True):
     """Lines under a heading."""
 
-    title: str
-    lines: Sequence[str]
+    title: str | Message
+    lines: Sequence[str | Message]
 
 
 class Box(msgspec.Struct, frozen=True):
@@ -60,14 +63,14 @@ class Box(msgspec.Struct, frozen=True):
 class Treemap(msgspec.Struct, frozen=True):
     """Areas in proportion to values; only pages that can draw show it."""
 
-    title: str
+    title: str | Message
     boxes: Sequence[Box]
 
 
 class Picture(msgspec.Struct, frozen=True):
     """A drawing as an SVG element of our own making; only pages that can draw show it."""
 
-    title: str
+    title: str | Message
     svg: str
 
 
@@ -77,8 +80,8 @@ Block = Table | Text | Treemap | Picture
 class Page(msgspec.Struct, frozen=True):
     """What one command shows, and the language that it speaks."""
 
-    title: str
-    subtitle: str = ""
+    title: str | Message
+    subtitle: str | Message = ""
     blocks: Sequence[Block] = ()
     lang: str = "en"
 

@@ -9,6 +9,7 @@ from msgspec import structs
 from archcalc.analysis.peak import Moment, peak
 from archcalc.render.page import Block, Column, Table, Text
 from archcalc.units import human_bytes
+from archcalc.words import msg
 
 Measure = Literal["fake", "process"]
 MEASURES: tuple[Measure, ...] = get_args(Measure)
@@ -23,15 +24,15 @@ def blocks(moments: list[Moment], tracked: Moment | None, grown_bytes: int | Non
         found.append(_tracked(top, tracked))
     if grown_bytes is not None:
         line = f"{human_bytes(grown_bytes)} that a process grew by, the model says {_off(top.total, grown_bytes)}"
-        found.append(Text("Measured on this machine", [line]))
+        found.append(Text(msg("Measured on this machine"), [line]))
     return found
 
 
 def _moments(moments: list[Moment], top: Moment) -> Table:
     columns = (
-        Column("moment"),
+        Column(msg("moment")),
         *(Column(category, "human") for category in CATEGORIES),
-        Column("bytes", "count"),
+        Column(msg("bytes"), "count"),
         Column("", "human"),
     )
     rows: list[tuple[Any, ...]] = [
@@ -39,24 +40,26 @@ def _moments(moments: list[Moment], top: Moment) -> Table:
         for moment in moments
     ]
     last = (f"peak: {top.name}", *rows[moments.index(top)][1:])
-    return Table("Peak of a step (modelled)", columns, [*rows, last], n_sums=1)
+    return Table(msg("Peak of a step (modelled)"), columns, [*rows, last], n_sums=1)
 
 
 def _tracked(top: Moment, tracked: Moment) -> Table:
     """What torch's tracker saw at its fullest moment, by category."""
     columns = (
-        Column("category"),
-        Column("modelled", "count"),
-        Column("measured", "count"),
-        Column("modelled − measured", "signed"),
-        Column("off", "change"),
+        Column(msg("category")),
+        Column(msg("modelled"), "count"),
+        Column(msg("measured"), "count"),
+        Column(msg("modelled − measured"), "signed"),
+        Column(msg("off"), "change"),
     )
     pairs = [(c, getattr(top, c), getattr(tracked, c)) for c in CATEGORIES]
     rows = [
         (name, ours, theirs, ours - theirs, ours / theirs - 1 if theirs else None)
-        for name, ours, theirs in [*pairs, ("total", top.total, tracked.total)]
+        for name, ours, theirs in [*pairs, (msg("total"), top.total, tracked.total)]
     ]
-    return Table("The peak, held against PyTorch's memory tracker on fake CPU tensors (measured)", columns, rows, 1)
+    return Table(
+        msg("The peak, held against PyTorch's memory tracker on fake CPU tensors (measured)"), columns, rows, 1
+    )
 
 
 def _off(ours: int, theirs: int) -> str:

@@ -21,6 +21,7 @@ from archcalc.spec.groups import groups
 from archcalc.spec.layer import Stack
 from archcalc.spec.model import ModelStack
 from archcalc.units import exact, human_bytes
+from archcalc.words import msg
 
 View = Literal["summary", "weights", "layers", "largest"]
 VIEWS: tuple[View, ...] = ("summary", "weights", "layers", "largest")
@@ -42,14 +43,14 @@ def full_page(subject: ModelWorkload) -> Page:
     from archcalc.render.diagram import diagram
 
     spec, blocks = subject.spec, [block for view in VIEWS for block in _VIEWS[view](subject)]
-    drawn: list[Block] = [treemap(subject.ledger), Picture("Layers", diagram(spec))]
+    drawn: list[Block] = [treemap(subject.ledger), Picture(msg("Layers"), diagram(spec))]
     return Page(spec.label, _subtitle(spec), [blocks[0], *drawn, *blocks[1:]])
 
 
 def treemap(ledger: Ledger) -> Treemap:
     """Each weight's share of the parameters, as an area."""
     boxes = [Box(path_pattern(row.path), row.total, row.component) for row in ledger.counted]
-    return Treemap("Where the parameters are", boxes)
+    return Treemap(msg("Where the parameters are"), boxes)
 
 
 def _subtitle(spec: Spec) -> str:
@@ -64,7 +65,7 @@ def _stack_in_words(each: ModelStack) -> str:
     parts = ", ".join(f"{len(group.turns)} {group.name}" for group in kinds)
     if len(kinds) > MAX_KINDS:
         parts = f"of {len(kinds)} kinds"
-    layers = "layer" if stack.n_layers == 1 else "layers"
+    layers = msg("layer") if stack.n_layers == 1 else msg("layers")
     kinds_in_words = f" ({parts})" if len(kinds) > 1 else ""
     return f"{stack.n_layers} {role + ' ' if role else ''}{layers}" + kinds_in_words + _own_sizes(stack)
 
@@ -84,7 +85,7 @@ def _summary(subject: ModelWorkload) -> list[Block]:
 def _reading(spec: Spec) -> list[Block]:
     """Return what reading the source left aside or assumed, if anything."""
     notes = spec.about.provenance.notes
-    return [Text("Read from the file", notes)] if notes else []
+    return [Text(msg("Read from the file"), notes)] if notes else []
 
 
 def _work(subject: ModelWorkload) -> Table:
@@ -94,13 +95,13 @@ def _work(subject: ModelWorkload) -> Table:
     after = f" after {exact(work.past)}" if work.past else ""
     source = f", source {exact(work.source_seq)}" if subject.spec.family == "encoder-decoder" else ""
     rows = [
-        _flops("forward", flops["forward"], "every key that a layer holds"),
-        _flops("forward, causal", flops["forward_causal"], "the pairs that are attended"),
-        _flops("training step", flops["train_step"], "forward and backward"),
-        _bytes("weights", memory["weights_bytes"], dtype),
-        _bytes("KV cache", memory["kv_cache_bytes"], f"{dtype}, after {exact(work.past + work.seq)} tokens"),
+        _flops(msg("forward"), flops["forward"], msg("every key that a layer holds")),
+        _flops(msg("forward, causal"), flops["forward_causal"], msg("the pairs that are attended")),
+        _flops(msg("training step"), flops["train_step"], msg("forward and backward")),
+        _bytes(msg("weights"), memory["weights_bytes"], dtype),
+        _bytes(msg("KV cache"), memory["kv_cache_bytes"], f"{dtype}, after {exact(work.past + work.seq)} tokens"),
     ]
-    columns = (Column("cost"), Column("exact", "count"), Column("", "human"), Column("what it counts"))
+    columns = (Column(msg("cost")), Column(msg("exact"), "count"), Column("", "human"), Column(msg("what it counts")))
     title = f"Workload: {exact(work.batch)} × {exact(work.seq)} tokens{after}{source}"
     return Table(title, columns, [row for row in rows if row[1]])
 
@@ -108,27 +109,27 @@ def _work(subject: ModelWorkload) -> Table:
 def _breakdown(ledger: Ledger) -> Table:
     """Components and their shares; of a tied model in both accountings, so that either published split is found."""
     lines = shares(ledger)
-    total = Share.sum("total", lines)
+    total = Share.sum(msg("total"), lines)
     sums = [total]
     columns: list[tuple[Column, Callable[[Share], Any]]] = [
-        (Column("component"), lambda line: line.label),
-        (Column("parameters", "count"), lambda line: line.stored_once),
+        (Column(msg("component")), lambda line: line.label),
+        (Column(msg("parameters"), "count"), lambda line: line.stored_once),
         (Column("", "human"), lambda line: line.stored_once),
     ]
     if total.biases:
         columns[1:1] = [
-            (Column("weights", "count"), lambda line: line.stored_once - line.biases),
-            (Column("biases", "count"), lambda line: line.biases),
+            (Column(msg("weights"), "count"), lambda line: line.stored_once - line.biases),
+            (Column(msg("biases"), "count"), lambda line: line.biases),
         ]
-    once, apart = ("stored once", "head apart") if ledger.tied else ("share", "")
+    once, apart = (msg("stored once"), msg("head apart")) if ledger.tied else (msg("share"), "")
     columns.append((Column(once, "percent"), lambda line: line.stored_once / total.stored_once))
     if ledger.tied:
         columns.append((Column(apart, "percent"), lambda line: line.head_apart / total.head_apart))
         ends = [line for line in lines if line.label in ("embedding", "head")]
-        sums = [Share.sum("embedding + head", ends), total]
+        sums = [Share.sum(msg("embedding + head"), ends), total]
         lines = [msgspec.structs.replace(line, label="head (tied)") if line.label == "head" else line for line in lines]
     rows = [[value(line) for _, value in columns] for line in (*lines, *sums)]
-    return Table("Parameters", tuple(column for column, _ in columns), rows, n_sums=len(sums))
+    return Table(msg("Parameters"), tuple(column for column, _ in columns), rows, n_sums=len(sums))
 
 
 def _flops(cost: str, count: int, meaning: str) -> tuple[Any, ...]:
@@ -142,23 +143,26 @@ def _bytes(cost: str, count: int, meaning: str) -> tuple[Any, ...]:
 def _totals(ledger: Ledger) -> Table:
     found = summary(ledger)
     lines = [
-        ("total", found["total"], "every stored tensor once"),
-        ("non-embedding", found["non_embedding"], "without embedding, positions, head"),
+        (msg("total"), found["total"], msg("every stored tensor once")),
+        (msg("non-embedding"), found["non_embedding"], msg("without embedding, positions, head")),
     ]
     if ledger.tied:
-        lines.insert(1, ("head counted apart", found["untied"], "the tied head as a matrix of its own"))
+        lines.insert(1, (msg("head counted apart"), found["untied"], msg("the tied head as a matrix of its own")))
     if found["active"] != found["total"]:
         lines += [
-            ("active", found["active"], "what one token uses, embedding and head included"),
-            ("… less input embedding", found["active_without_input_embedding"], ""),
-            ("… less embedding and head", found["active_without_embedding_and_head"], ""),
+            (msg("active"), found["active"], msg("what one token uses, embedding and head included")),
+            (msg("… less input embedding"), found["active_without_input_embedding"], ""),
+            (msg("… less embedding and head"), found["active_without_embedding_and_head"], ""),
         ]
     if found["frozen"]:
-        lines += [("trainable", found["trainable"], ""), ("frozen", found["frozen"], "stored, not trained")]
+        lines += [
+            (msg("trainable"), found["trainable"], ""),
+            (msg("frozen"), found["frozen"], msg("stored, not trained")),
+        ]
     if found["buffers"]:
-        lines.append(("buffers", found["buffers"], "stored beside the parameters, in no total"))
-    columns = (Column("count"), Column("exact", "count"), Column("", "human"), Column("what it counts"))
-    return Table("Totals", columns, [(label, count, count, meaning) for label, count, meaning in lines])
+        lines.append((msg("buffers"), found["buffers"], msg("stored beside the parameters, in no total")))
+    columns = (Column(msg("count")), Column(msg("exact"), "count"), Column("", "human"), Column(msg("what it counts")))
+    return Table(msg("Totals"), columns, [(label, count, count, meaning) for label, count, meaning in lines])
 
 
 def _closed_form(ledger: Ledger) -> Text:
@@ -168,22 +172,22 @@ def _closed_form(ledger: Ledger) -> Text:
         lines.append("with " + ", ".join(map(str, where)))
     if len(lines) <= 2:
         lines.append(f"in letters: {in_letters(rewriter.simplify(formula))}")
-    return Text("Closed form", lines)
+    return Text(msg("Closed form"), lines)
 
 
 def _weights(subject: ModelWorkload) -> list[Block]:
     ledger = subject.ledger
     total, rewriter = ledger.total(), Rewriter(ledger)
     columns = (
-        Column("weight"),
-        Column("component"),
-        Column("axes"),
-        Column("shape"),
-        Column("each", "count"),
-        Column("layers", "count"),
-        Column("total", "count"),
-        Column("share", "percent"),
-        Column("formula"),
+        Column(msg("weight")),
+        Column(msg("component")),
+        Column(msg("axes")),
+        Column(msg("shape")),
+        Column(msg("each"), "count"),
+        Column(msg("layers"), "count"),
+        Column(msg("total"), "count"),
+        Column(msg("share"), "percent"),
+        Column(msg("formula")),
     )
     rows = [
         (
@@ -199,8 +203,8 @@ def _weights(subject: ModelWorkload) -> list[Block]:
         )
         for row in ledger.rows
     ]
-    sums = [("total", "", "", "", None, None, total, 1.0, "")]
-    return [Table("Weights", columns, [*rows, *sums], n_sums=1)]
+    sums = [(msg("total"), "", "", "", None, None, total, 1.0, "")]
+    return [Table(msg("Weights"), columns, [*rows, *sums], n_sums=1)]
 
 
 def _layers(subject: ModelWorkload) -> list[Block]:
@@ -208,12 +212,12 @@ def _layers(subject: ModelWorkload) -> list[Block]:
     lines, total = per_layer(ledger), ledger.total()
     used = [component for component in COMPONENTS if any(line.by_component[component] for line in lines)]
     columns = (
-        Column("layer"),
-        Column("kind"),
+        Column(msg("layer")),
+        Column(msg("kind")),
         *(Column(component, "count") for component in used),
-        Column("total", "count"),
-        Column("active", "count"),
-        Column("share", "percent"),
+        Column(msg("total"), "count"),
+        Column(msg("active"), "count"),
+        Column(msg("share"), "percent"),
     )
     rows = [
         (
@@ -227,25 +231,25 @@ def _layers(subject: ModelWorkload) -> list[Block]:
         for line in lines
     ]
     sums = [sum(line.by_component[component] for line in lines) for component in used]
-    last = ("total", "", *sums, total, sum(line.active for line in lines), 1.0)
-    return [Table("Layer by layer", columns, [*rows, last], n_sums=1)]
+    last = (msg("total"), "", *sums, total, sum(line.active for line in lines), 1.0)
+    return [Table(msg("Layer by layer"), columns, [*rows, last], n_sums=1)]
 
 
 def _largest(subject: ModelWorkload) -> list[Block]:
     ledger = subject.ledger
     columns = (
-        Column("tensor"),
-        Column("axes"),
-        Column("shape"),
-        Column("elements", "count"),
+        Column(msg("tensor")),
+        Column(msg("axes")),
+        Column(msg("shape")),
+        Column(msg("elements"), "count"),
         Column("", "human"),
-        Column("how many", "count"),
+        Column(msg("how many"), "count"),
     )
     rows = [
         (row_label(row), axes_text(row), " × ".join(map(str, row.shape)), row.count, row.count, row.layers)
         for row in largest(ledger, N_LARGEST)
     ]
-    return [Table("Largest tensors", columns, rows)]
+    return [Table(msg("Largest tensors"), columns, rows)]
 
 
 _VIEWS: dict[View, Callable[[ModelWorkload], list[Block]]] = {

@@ -13,6 +13,7 @@ from archcalc.render.page import Column, Page, Table
 from archcalc.spec import Spec
 from archcalc.spec.workload import Workload
 from archcalc.units import exact, human_bytes
+from archcalc.words import msg
 
 ENGINE_NAMES: dict[Engine, str] = {"tp": "tensor parallelism", "fsdp": "FSDP"}
 _PARAMETERS, _BUFFERS = ("trainable", "frozen"), ("buffer",)
@@ -27,7 +28,7 @@ def page(spec: Spec, ledger: Ledger, work: Workload, engine: Engine, n: int, dty
         f"{spec.name} · weights {dtypes[0]}, cache {dtypes[1]} · batch {exact(work.batch)}"
         f" · {exact(work.past + work.seq)} tokens · exact"
     )
-    return Page(title, subtitle, [_ranks(held, n), _tensors("Tensors", held[0]), _tensors("Cache", held[1])])
+    return Page(title, subtitle, [_ranks(held, n), _tensors(msg("Tensors"), held[0]), _tensors(msg("Cache"), held[1])])
 
 
 def data(ledger: Ledger, work: Workload, engine: Engine, n: int, dtypes: tuple[Dtype, Dtype]) -> dict[str, Any]:
@@ -59,25 +60,25 @@ def _rows(held: Held, n: int) -> list[tuple[int, int, int, int]]:
 
 def _ranks(held: Held, n: int) -> Table:
     columns = (
-        Column("rank"),
-        Column("weights", "count"),
-        Column("buffers", "count"),
-        Column("cache", "count"),
-        Column("total bytes", "count"),
+        Column(msg("rank")),
+        Column(msg("weights"), "count"),
+        Column(msg("buffers"), "count"),
+        Column(msg("cache"), "count"),
+        Column(msg("total bytes"), "count"),
         Column("", "human"),
     )
     rows = [(str(rank), *parts, sum(parts), human_bytes(sum(parts))) for rank, *parts in _rows(held, n)]
-    return Table("Bytes on each rank", columns, rows)
+    return Table(msg("Bytes on each rank"), columns, rows)
 
 
 def _tensors(title: str, found: Sequence[Shards]) -> Table:
     columns = (
-        Column("tensor"),
-        Column("layers", "count"),
-        Column("split along"),
-        Column("first rank", "count"),
-        Column("last rank", "count"),
-        Column("first rank's bytes by formula"),
+        Column(msg("tensor")),
+        Column(msg("layers"), "count"),
+        Column(msg("split along")),
+        Column(msg("first rank"), "count"),
+        Column(msg("last rank"), "count"),
+        Column(msg("first rank's bytes by formula")),
     )
     rows = [(path_pattern(one.path), one.layers, _axis(one), one.bytes[0], one.bytes[-1], one.formula) for one in found]
     return Table(title, columns, rows)

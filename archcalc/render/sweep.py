@@ -11,6 +11,7 @@ from archcalc.analysis.sweep.grid import Swept
 from archcalc.errors import InputError
 from archcalc.render.output import Format
 from archcalc.render.page import Block, Column, Page, Table, Text
+from archcalc.words import msg
 
 # What fits beside the fields in a table; CSV and JSON have every figure.
 SHOWN = ("params.total", "params.active", "flops.forward", "memory.weights_bytes", "memory.kv_cache_bytes")
@@ -41,10 +42,14 @@ def page(source: str, found: Swept) -> Page:
     table = Table("", (*fields, *(Column(name, "count") for name in found.figures)), Rows(columns))
     blocks: list[Block] = [table]
     if lines := left_out(found):
-        blocks.append(Text("Left out", lines))
+        blocks.append(Text(msg("Left out"), lines))
     over = " × ".join(axis.field for axis in found.axes)
     counts = f"{len(found.cells):,} of {math.prod(found.shape):,} combinations"
-    return Page(f"{source} over {over}", f"{counts}; every figure is exact", blocks)
+    return Page(
+        msg("{source} over {over}", source=source, over=over),
+        msg("{counts}; every figure is exact", counts=counts),
+        blocks,
+    )
 
 
 def left_out(found: Swept) -> list[str]:

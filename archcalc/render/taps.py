@@ -14,6 +14,7 @@ from archcalc.spec import Spec
 from archcalc.spec.sites import Site
 from archcalc.spec.workload import Workload
 from archcalc.units import exact
+from archcalc.words import msg
 
 AXES = {
     "B": "batch",
@@ -83,13 +84,13 @@ def page(spec: Spec, found: Sequence[Site], work: Workload) -> Page:
     """What can be read and written in a forward pass over a workload."""
     kinds = alike(found, work)
     columns = (
-        Column("site"),
-        Column("layers"),
-        Column("axes"),
-        Column("shape"),
-        Column("numbers", "human"),
-        Column("reading"),
-        Column("what"),
+        Column(msg("site")),
+        Column(msg("layers")),
+        Column(msg("axes")),
+        Column(msg("shape")),
+        Column(msg("numbers"), "human"),
+        Column(msg("reading")),
+        Column(msg("what")),
     )
     rows: list[tuple[Any, ...]] = [
         (
@@ -108,9 +109,12 @@ def page(spec: Spec, found: Sequence[Site], work: Workload) -> Page:
     used = {axis for kind in kinds for axis in kind.site.axes}
     legend = ", ".join(f"{axis} {word}" for axis, word in AXES.items() if axis in used)
     return Page(
-        f"{spec.label}: what can be read and written",
+        msg("{label}: what can be read and written", label=spec.label),
         _subtitle(spec, work),
-        [Table("Sites, in the order of the pass", columns, rows, n_sums=1), Text("", [f"Axes: {legend}.", *NOTES])],
+        [
+            Table(msg("Sites, in the order of the pass"), columns, rows, n_sums=1),
+            Text("", [f"Axes: {legend}.", *NOTES]),
+        ],
     )
 
 
@@ -146,7 +150,7 @@ def ranges(layers: Sequence[int]) -> str:
 
 
 def _reading(site: Site) -> str:
-    return "recomputed" if site.recomputed else "free"
+    return msg("recomputed") if site.recomputed else "free"
 
 
 def _subtitle(spec: Spec, work: Workload) -> str:

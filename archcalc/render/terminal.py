@@ -49,14 +49,14 @@ def is_plain(color: bool) -> bool:
 
 def as_text(page: Page, width: int = PIPE_WIDTH) -> str:
     """The page in lines no wider than `width`, but for a number that is; bold and dim as ANSI codes."""
-    lines = [_bold(piece) for piece in _pieces(_clean(page.title), width)]
-    lines += [_dim(piece) for piece in _pieces(_clean(page.subtitle), width) if piece]
+    lines = [_bold(piece) for piece in _pieces(_clean(str(page.title)), width)]
+    lines += [_dim(piece) for piece in _pieces(_clean(str(page.subtitle)), width) if piece]
     for block in page.blocks:
         if isinstance(block, Table) and block.rows:
-            lines += ["", *_titled(block.title, table_lines(block, width), width)]
+            lines += ["", *_titled(str(block.title), table_lines(block, width), width)]
         elif isinstance(block, Text):
-            folded = [part for line in block.lines for part in _folded(_clean(line), width)]
-            lines += ["", *_titled(block.title, folded, width)]
+            folded = [part for line in block.lines for part in _folded(_clean(str(line)), width)]
+            lines += ["", *_titled(str(block.title), folded, width)]
     return "\n".join(lines) + "\n"
 
 
@@ -85,7 +85,7 @@ def table_lines(table: Table, width: int) -> list[str]:
     cells = [
         [_clean(shown(column, value)) for column, value in zip(table.columns, row, strict=True)] for row in table.rows
     ]
-    head = [_clean(column.heading) for column in table.columns]
+    head = [_clean(str(column.heading)) for column in table.columns]
     by_column = list(zip(*cells, strict=True)) if cells else [()] * len(head)
     widths = [
         max(min(_columns(heading), WORDS), *map(_columns, column), 0)

@@ -10,6 +10,7 @@ from typing import Any
 
 from archcalc.errors import printable
 from archcalc.render.page import Page, Table, Text, shown
+from archcalc.words import Message
 
 
 def as_csv(page: Page) -> str:
@@ -21,33 +22,33 @@ def as_csv(page: Page) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     kept = [not column.says_another for column in table.columns]
-    writer.writerow(_raw(column.heading) for column in compress(table.columns, kept))
+    writer.writerow(_raw(str(column.heading)) for column in compress(table.columns, kept))
     writer.writerows(map(_raw, compress(row, kept)) for row in table.rows)
     return out.getvalue()
 
 
 def _raw(value: Any) -> Any:
     """The value, control characters escaped, which few readers of CSV survive."""
-    return printable(value) if isinstance(value, str) else value
+    return printable(str(value)) if isinstance(value, str | Message) else value
 
 
 def as_markdown(page: Page) -> str:
     """The page with its tables in pipes."""
-    parts = [f"# {_escaped(page.title)}"]
+    parts = [f"# {_escaped(str(page.title))}"]
     if page.subtitle:
-        parts.append(_escaped(page.subtitle))
+        parts.append(_escaped(str(page.subtitle)))
     for block in page.blocks:
         if isinstance(block, Table):
-            parts += ([f"## {_escaped(block.title)}"] if block.title else []) + [_markdown_table(block)]
+            parts += ([f"## {_escaped(str(block.title))}"] if block.title else []) + [_markdown_table(block)]
         elif isinstance(block, Text):
-            lines = "\n".join(f"- {_escaped(line)}" for line in block.lines)
-            parts += ([f"## {_escaped(block.title)}"] if block.title else []) + [lines]
+            lines = "\n".join(f"- {_escaped(str(line))}" for line in block.lines)
+            parts += ([f"## {_escaped(str(block.title))}"] if block.title else []) + [lines]
     return "\n\n".join(parts) + "\n"
 
 
 def _markdown_table(table: Table) -> str:
     lines = [
-        [column.heading for column in table.columns],
+        [str(column.heading) for column in table.columns],
         ["---:" if column.right else "---" for column in table.columns],
         *([shown(column, value) for column, value in zip(table.columns, row, strict=True)] for row in table.rows),
     ]

@@ -6,17 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 from archcalc.errors import printable
 from archcalc.render.page import Block, Column, Page, Table, Text
+from archcalc.words import msg
 
 if TYPE_CHECKING:
     from archcalc.text.measurement import Measurement, Sample
 
 COLUMNS = (
-    Column("tokenizer"),
-    Column("vocabulary", "count"),
-    Column("embedding parameters", "count"),
-    Column("tokens", "count"),
-    Column("characters per token", "words"),
-    Column("gives the text back"),
+    Column(msg("tokenizer")),
+    Column(msg("vocabulary"), "count"),
+    Column(msg("embedding parameters"), "count"),
+    Column(msg("tokens"), "count"),
+    Column(msg("characters per token"), "words"),
+    Column(msg("gives the text back")),
 )
 
 UNKNOWN = ("[UNK]", "<unk>")
@@ -31,7 +32,7 @@ def page(sample: Sample, found: list[Measurement]) -> Page:
             one.embedding,
             one.n_tokens,
             f"{one.per_token:.2f}" if one.per_token else "",
-            "yes" if one.lost is None else f"no: {one.lost}",
+            msg("yes") if one.lost is None else f"no: {one.lost}",
         )
         for one in found
     ]
@@ -39,7 +40,7 @@ def page(sample: Sample, found: list[Measurement]) -> Page:
     measured = f"tokens of {sample.of}, {len(sample.text):,} characters; {width}; exact"
     blocks: list[Block] = [Table("", COLUMNS, rows)]
     blocks += [Text(f"{one.name}: {_count(len(one.splits))}", [_split(one), _ids(one)]) for one in found]
-    return Page(f"Splits of {sample.sentence!r}", measured, blocks)
+    return Page(msg("Splits of {sentence}", sentence=repr(sample.sentence)), measured, blocks)
 
 
 def _count(n: int) -> str:

@@ -23,6 +23,7 @@ from archcalc.render.page import Block, Column, Page, Table, Text
 from archcalc.spec.execution import Execution
 from archcalc.spec.workload import Workload
 from archcalc.units import exact, human_bytes
+from archcalc.words import msg
 
 TITLES: dict[Part, str] = {
     "weights": "weights",
@@ -53,7 +54,7 @@ def page(subject: TrainingSetup, view: View = "components") -> Page:
         blocks += render_conventions.blocks(compared(spec, work))
     blocks.append(Text("", notes(subject.recipe, subject.optimiser, whole)))
     words = (spec.name, subject.recipe.name, subject.optimiser.name, stored(subject.precision), _tokens(work))
-    return Page(f"{spec.label}: training memory", " · ".join(words), blocks)
+    return Page(msg("{label}: training memory", label=spec.label), " · ".join(words), blocks)
 
 
 def _peak(subject: TrainingSetup, lines: list[Kept]) -> tuple[list[Moment], Moment | None, int | None]:
@@ -93,17 +94,17 @@ def parts_table(rows: Sequence[PartRow], n_parameters: int, title: str = "Kept f
     """Parts and their sum, which is that of the rows."""
     total = sum(size for *_, size in rows)
     columns = (
-        Column("part"),
-        Column("stored as"),
-        Column("bytes", "count"),
+        Column(msg("part")),
+        Column(msg("stored as")),
+        Column(msg("bytes"), "count"),
         Column("", "human"),
-        Column("share", "percent"),
-        Column("bytes a parameter", "words"),
+        Column(msg("share"), "percent"),
+        Column(msg("bytes a parameter"), "words"),
     )
     lines = [
         (part, form, size, human_bytes(size), size / total, _each(size, n_parameters)) for part, form, size in rows
     ]
-    last = ("total", "", total, human_bytes(total), 1.0, _each(total, n_parameters))
+    last = (msg("total"), "", total, human_bytes(total), 1.0, _each(total, n_parameters))
     return Table(title, columns, [*lines, last], n_sums=1)
 
 
@@ -116,14 +117,14 @@ def components(lines: Sequence[Kept]) -> Table:
     """A row for each component, a column for each part."""
     whole = totals(lines)
     columns = (
-        Column("component"),
+        Column(msg("component")),
         *(Column(title, "count") for title in TITLES.values()),
-        Column("bytes", "count"),
+        Column(msg("bytes"), "count"),
         Column("", "human"),
-        Column("share", "percent"),
+        Column(msg("share"), "percent"),
     )
-    rows = [_component(name, own, whole) for name, own in [*by_component(lines).items(), ("total", whole)]]
-    return Table("Kept from step to step, by component", columns, rows, n_sums=1)
+    rows = [_component(name, own, whole) for name, own in [*by_component(lines).items(), (msg("total"), whole)]]
+    return Table(msg("Kept from step to step, by component"), columns, rows, n_sums=1)
 
 
 def _component(name: str, own: Totals, whole: Totals) -> tuple[Any, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from archcalc.render.page import Column, Page, Table, Text
+from archcalc.words import msg
 
 KINDS = {
     "steps": "exact",
@@ -23,15 +24,15 @@ def data(found: dict[str, Any]) -> dict[str, Any]:
 
 
 COLUMNS = (
-    Column("steps", "count"),
-    Column("tokens", "count"),
-    Column("FLOPs", "human"),
-    Column("time", "seconds"),
-    Column("tokens/s", "count"),
-    Column("last loss", "decimal"),
-    Column("held out, nats", "decimal"),
-    Column("a character", "decimal"),
-    Column("right", "percent"),
+    Column(msg("steps"), "count"),
+    Column(msg("tokens"), "count"),
+    Column(msg("FLOPs"), "human"),
+    Column(msg("time"), "seconds"),
+    Column(msg("tokens/s"), "count"),
+    Column(msg("last loss"), "decimal"),
+    Column(msg("held out, nats"), "decimal"),
+    Column(msg("a character"), "decimal"),
+    Column(msg("right"), "percent"),
 )
 
 
@@ -49,7 +50,7 @@ def page(found: dict[str, Any]) -> Page:
         held["nats_per_character"],
         held["right"],
     )
-    by_kind = {kind: [name for name, one in KINDS.items() if one == kind] for kind in ("exact", "measured")}
+    by_kind = {kind: [name for name, one in KINDS.items() if one == kind] for kind in (msg("exact"), msg("measured"))}
     said = "; ".join(f"{kind}: {', '.join(names).replace('_', ' ')}" for kind, names in by_kind.items())
-    note = Text("The model", [f"{found['checkpoint']}: archcalc generate {found['checkpoint']} --prompt …"])
-    return Page(f"{found['model']}, trained", said, [Table("", COLUMNS, [row]), note])
+    note = Text(msg("The model"), [f"{found['checkpoint']}: archcalc generate {found['checkpoint']} --prompt …"])
+    return Page(msg("{found}, trained", found=found["model"]), said, [Table("", COLUMNS, [row]), note])

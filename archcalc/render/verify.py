@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from archcalc.proof import Comparison
 from archcalc.render.page import Block, Column, Page, Table, Text
+from archcalc.words import msg
 
 # The comparisons of each source, by its name.
 Found = list[tuple[str, list[Comparison]]]
@@ -12,12 +13,12 @@ Found = list[tuple[str, list[Comparison]]]
 def page(found: Found, against: str | None = None) -> Page:
     """Which readings were compared, and what differs; `against` is the third reading that was asked for."""
     columns = (
-        Column("model"),
-        Column("compared"),
-        Column("tensors", "count"),
-        Column("parameters", "count"),
-        Column("time", "seconds"),
-        Column("result"),
+        Column(msg("model")),
+        Column(msg("compared")),
+        Column(msg("tensors"), "count"),
+        Column(msg("parameters"), "count"),
+        Column(msg("time"), "seconds"),
+        Column(msg("result")),
     )
     rows = [
         (name, f"{c.left} = {c.right}", c.n_tensors, c.n_parameters, c.seconds, _verdict(c))
@@ -34,12 +35,12 @@ def page(found: Found, against: str | None = None) -> Page:
         if not c.holds
     ]
     if skipped := [name for name, comparisons in found if against and len(comparisons) == 1]:
-        wrong.append(Text(f"No such architecture in {against}", skipped))
-    return Page("Two independent readings of each spec, tensor by tensor", "", [Table("", columns, rows), *wrong])
+        wrong.append(Text(msg("No such architecture in {against}", against=against), skipped))
+    return Page(msg("Two independent readings of each spec, tensor by tensor"), "", [Table("", columns, rows), *wrong])
 
 
 def _verdict(comparison: Comparison) -> str:
-    return "equal" if comparison.holds else f"{len(comparison.differences)} differ"
+    return msg("equal") if comparison.holds else f"{len(comparison.differences)} differ"
 
 
 def data(found: Found) -> list[dict[str, object]]:

@@ -16,6 +16,7 @@ from archcalc.render.charts.frame import FAINT, FRAME, HEIGHT, INK, WIDTH, at_po
 from archcalc.render.context import NAMES, in_words, notes, parts
 from archcalc.spec import Spec
 from archcalc.units import exact
+from archcalc.words import msg
 
 MANY_DECADES = 5
 # Pixels between two labels, one under the other; and that a number of tokens takes.
@@ -100,7 +101,7 @@ def _x(found: Context) -> dict[str, Any]:
     return {
         "field": "tokens",
         "type": "quantitative",
-        "title": "context length, tokens",
+        "title": msg("context length, tokens"),
         "scale": {"type": "log", "base": 2, "domain": [lengths[0], lengths[-1]], "nice": False},
         "axis": {"values": powers, "format": ",d", "grid": False, "labelFlush": False},
     }
@@ -110,7 +111,7 @@ def _y(low: float, high: float) -> dict[str, Any]:
     return {
         "field": "flops",
         "type": "quantitative",
-        "title": "forward FLOPs per token",
+        "title": msg("forward FLOPs per token"),
         "scale": {"type": "log", "domain": [low, high], "nice": False},
         "axis": {"values": ticks(low, high), "labelExpr": "replace(format(datum.value, '~s'), /([kMGTP])$/, ' $1')"},
     }
@@ -143,7 +144,7 @@ def _path(line: Line) -> dict[str, Any]:
     values = [{"tokens": tokens, "flops": value, "of": line.name} for tokens, value in line.values]
     tooltip = [
         {"field": "of", "type": "nominal", "title": "of"},
-        {"field": "tokens", "type": "quantitative", "title": "tokens", "format": ",d"},
+        {"field": "tokens", "type": "quantitative", "title": msg("tokens"), "format": ",d"},
         {"field": "flops", "type": "quantitative", "title": "FLOPs per token", "format": ",.2~f"},
     ]
     return {"data": {"values": values}, "mark": mark, "encoding": {"tooltip": tooltip}}

@@ -71,7 +71,7 @@ def conventions(found: WorkloadFlops, say: Translator = ENGLISH) -> dict[str, An
             {
                 "mark": {"type": "bar", "height": {"band": 0.7}},
                 "encoding": {
-                    "x": size | {"title": "FLOPs", "axis": axis},
+                    "x": size | {"title": msg("FLOPs"), "axis": axis},
                     "color": {
                         "field": "by",
                         "type": "nominal",

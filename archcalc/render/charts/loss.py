@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from archcalc.render.charts.frame import FRAME, title
+from archcalc.words import msg
 
 LEARNED, HELD_OUT = "learned from", "held out"
 COLORS = ("#0072B2", "#D55E00")
@@ -28,7 +29,7 @@ def loss_curve(name: str, losses: Sequence[float], held_out: Sequence[tuple[int,
         "data": {"values": values},
         "mark": {"type": "line", "tooltip": True, "strokeWidth": 2},
         "encoding": {
-            "x": {"field": "step", "type": "quantitative", "title": "step", "axis": {"grid": False}},
+            "x": {"field": "step", "type": "quantitative", "title": msg("step"), "axis": {"grid": False}},
             "y": {"field": "nats", "type": "quantitative", "title": "nats", "scale": {"zero": False}},
             "color": {
                 "field": "of",
