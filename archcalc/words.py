@@ -6,7 +6,7 @@ The English text of a message is its key in the catalogues (archcalc/locale/LANG
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -55,6 +55,16 @@ def plural(one: str, many: str, /, **values: Any) -> Message:
 def in_context(context: str, text: str, /, **values: Any) -> Message:
     """Return a message whose text other places use with another meaning."""
     return Message(text, values, context=context)
+
+
+def joined(separator: str, parts: Iterable[str | Message]) -> Message:
+    """Return the parts one after another, each in the language of the reader.
+
+    >>> str(joined(" · ", ["gpt2", msg("{n:,} tokens", n=5)]))
+    'gpt2 · 5 tokens'
+    """
+    named = {f"part_{i}": part for i, part in enumerate(parts)}
+    return Message(separator.join(f"{{{name}}}" for name in named), named)
 
 
 class Translator(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ from click.core import ParameterSource
 
 from archcalc.analysis.context import PHASES, Phase, context
 from archcalc.analysis.workload_flops import workload_flops
-from archcalc.cli.language import emit
+from archcalc.cli.language import current, emit
 from archcalc.cli.options import FILE, load_source, output, recomputation, settings, sizes, source
 from archcalc.errors import InputError
 from archcalc.render import context as pages
@@ -93,5 +93,5 @@ def _plot(spec: Spec, path: str, phase: Phase, up_to: int | None, show: partial[
     from archcalc.render.charts.context import drawn
 
     found = context(spec, phase, up_to)
-    write(path, drawn(path, spec, found))
+    write(path, drawn(path, spec, found, current()))
     show(lambda: pages.page(spec, found), lambda: pages.data(found))

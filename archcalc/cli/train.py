@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from archcalc.cli.language import emit
+from archcalc.cli.language import current, emit
 from archcalc.cli.options import FILE, output, settings, source
 from archcalc.cli.parallel import parallel
 from archcalc.errors import InputError
@@ -186,7 +186,7 @@ def _write_losses(session: Session, plot: str | None) -> None:
         from archcalc.render.charts.loss import loss_curve
 
         name = session.lesson.spec.name
-        write(plot, as_file(plot, lambda: loss_curve(name, run.losses, [line[:2] for line in run.held_out])))
+        write(plot, as_file(plot, lambda: loss_curve(name, run.losses, [line[:2] for line in run.held_out]), current()))
 
 
 def _figures(session: Session) -> dict[str, Any]:

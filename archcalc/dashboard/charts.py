@@ -24,7 +24,7 @@ def show(chart: dict[str, Any], *, name: str) -> None:
     st.vega_lite_chart(dark(drawn) if is_dark() else drawn, theme=None, width="stretch", key=f"chart_{name}")
     with files(say()(msg("Save the chart"))):
         for suffix, kind in _FILES.items():
-            save(suffix[1:].upper(), partial(as_bytes, chart, suffix), f"{name}{suffix}", kind)
+            save(suffix[1:].upper(), partial(as_bytes, said, suffix), f"{name}{suffix}", kind)
 
 
 def _titled(title: Any) -> None:

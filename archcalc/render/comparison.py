@@ -9,12 +9,20 @@ from typing import Any
 from archcalc.analysis.params import Summary, summary
 from archcalc.ledger.build import build
 from archcalc.ledger.leaves import COMPONENTS
+from archcalc.render.names import COMPONENT_NAMES
 from archcalc.render.page import Block, Column, Page, Table, Text
 from archcalc.spec import Spec
 from archcalc.spec.document import flat
-from archcalc.words import msg
+from archcalc.words import Message, msg
 
 _TOTALS = ("total", "untied", "active", "non_embedding")
+_FIGURE_NAMES: dict[str, Message] = {
+    **COMPONENT_NAMES,
+    "total": msg("total"),
+    "untied": msg("untied"),
+    "active": msg("active"),
+    "non_embedding": msg("non_embedding"),
+}
 _NOT_ARCHITECTURE = ("name", "about")
 
 
@@ -59,7 +67,7 @@ def _differences(left: Spec, right: Spec) -> Table:
         Column(msg("change"), "change"),
     )
     rows = [
-        (name, a[name], b[name], b[name] - a[name], (b[name] - a[name]) / a[name] if a[name] else None)
+        (_FIGURE_NAMES[name], a[name], b[name], b[name] - a[name], (b[name] - a[name]) / a[name] if a[name] else None)
         for name in a
         if a[name] or b[name]
     ]
@@ -101,7 +109,9 @@ def compare_page(specs: Sequence[Spec]) -> Page:
     found = [figures(summary(build(spec))) for spec in specs]
     sizes = [(name, *(getattr(spec, name) for spec in specs)) for name in ("vocab_size", "n_ctx", "d_model")]
     depths = ("n_layers", *(sum(each.stack.n_layers or 0 for each in spec.stacks) for spec in specs))
-    rows = [(name, *(each[name] for each in found)) for name in found[0] if any(each[name] for each in found)]
+    rows = [
+        (_FIGURE_NAMES[name], *(each[name] for each in found)) for name in found[0] if any(each[name] for each in found)
+    ]
     return Page(msg("Parameters side by side"), "", [Table("", columns, [*sizes, depths, *rows], n_sums=len(_TOTALS))])
 
 

@@ -7,14 +7,21 @@ from typing import Any
 from archcalc.analysis.context import ATTENTION, LEAST, PAIRS, PROJECTIONS, Context, Point
 from archcalc.ledger.leaves import COMPONENTS
 from archcalc.render.flops import LATENT_NOTE
+from archcalc.render.names import COMPONENT_NAMES
 from archcalc.render.page import Column, Page, Table, Text
 from archcalc.spec import Spec
-from archcalc.units import exact
-from archcalc.words import msg
+from archcalc.words import Message, joined, msg
 
 # What is counted, of the pairs of tokens.
-EVERY, ATTENDED = "every key held", "causal, attended pairs alone"
-NAMES = {"ffn": "FFN"}
+EVERY, ATTENDED = msg("every key held"), msg("causal, attended pairs alone")
+# The names of the parts of the cost.
+NAMES: dict[str, Message] = {
+    **COMPONENT_NAMES,
+    "ffn": msg("FFN"),
+    PROJECTIONS: msg("attention's projections"),
+    PAIRS: msg("attention's scores and values"),
+}
+_PHASES = {"prefill": msg("prefill of the whole context"), "decode": msg("one token, the context in the cache")}
 
 
 def parts(found: Context) -> list[str]:
@@ -22,25 +29,28 @@ def parts(found: Context) -> list[str]:
     return [part for part in (*ATTENTION, *COMPONENTS) if part in found.points[-1].forward]
 
 
-def in_words(found: Context) -> list[str]:
+def in_words(found: Context) -> list[Message]:
     """Where attention overtakes the FFN: with all keys, and with attended pairs alone, where that is elsewhere."""
     if not found.has_ffn:
-        return ["there is no FFN to overtake"]
+        return [msg("there is no FFN to overtake")]
     if not found.is_causal or found.crossing == found.crossing_causal:
         return [_sentence(found, found.crossing)]
     crossings = ((found.crossing, EVERY), (found.crossing_causal, ATTENDED))
-    return [f"{_sentence(found, tokens)}: {counted}" for tokens, counted in crossings]
+    return [
+        msg("{sentence}: {counted}", sentence=_sentence(found, tokens), counted=counted)
+        for tokens, counted in crossings
+    ]
 
 
-def _sentence(found: Context, tokens: int | None) -> str:
+def _sentence(found: Context, tokens: int | None) -> Message:
     if tokens is None:
-        return f"attention never overtakes the FFN within {exact(found.up_to)} tokens"
+        return msg("attention never overtakes the FFN within {n:,} tokens", n=found.up_to)
     if tokens == LEAST[found.phase]:
-        return "attention costs more than the FFN from the first token on"
-    return f"attention overtakes the FFN at {exact(tokens)} tokens"
+        return msg("attention costs more than the FFN from the first token on")
+    return msg("attention overtakes the FFN at {n:,} tokens", n=tokens)
 
 
-def notes(found: Context) -> list[str]:
+def notes(found: Context) -> list[str | Message]:
     """What a reader of the numbers should know: that latent attention's projections grow, where they do."""
     first, last = (point.forward.get(PROJECTIONS, 0) / point.new for point in (found.points[0], found.points[-1]))
     return [LATENT_NOTE] if last > first else []
@@ -51,20 +61,17 @@ def page(spec: Spec, found: Context) -> Page:
     named = parts(found)
     columns = (
         Column(msg("context"), "count"),
-        *(Column(NAMES.get(part, part), "count") for part in named),
-        *([Column(msg("{PAIRS}, causal", PAIRS=PAIRS), "count")] if found.is_causal else []),
+        *(Column(NAMES[part], "count") for part in named),
+        *([Column(msg("{part}, causal", part=NAMES[PAIRS]), "count")] if found.is_causal else []),
         Column(msg("total"), "count"),
         Column("", "human"),
     )
     rows = [_row(point, named, is_causal=found.is_causal) for point in found.points]
-    subtitle = f"{spec.name} · {_phase(found)} · 2 FLOPs a multiply-accumulate, matmuls alone: exact"
+    exact = msg("2 FLOPs a multiply-accumulate, matmuls alone: exact")
+    subtitle = joined(" · ", (spec.name, _PHASES[found.phase], exact))
     table = Table(msg("Forward FLOPs"), columns, rows)
     text = Text("", [*in_words(found), *notes(found)])
     return Page(msg("{label}: cost against context length", label=spec.label), subtitle, [table, text])
-
-
-def _phase(found: Context) -> str:
-    return {"prefill": "prefill of the whole context", "decode": "one token, the context in the cache"}[found.phase]
 
 
 def _row(point: Point, named: list[str], *, is_causal: bool) -> tuple[Any, ...]:
@@ -79,7 +86,7 @@ def data(found: Context) -> dict[str, Any]:
         "phase": found.phase,
         "up_to": found.up_to,
         "attention_overtakes_ffn_at": {"forward": found.crossing, "forward_causal": found.crossing_causal},
-        "in_words": in_words(found),
+        "in_words": [str(line) for line in in_words(found)],
         "points": [
             {
                 "tokens": point.tokens,

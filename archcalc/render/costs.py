@@ -11,10 +11,17 @@ from archcalc.errors import InputError
 from archcalc.render.comparison import names
 from archcalc.render.page import Column, Page, Table
 from archcalc.spec import Spec
-from archcalc.units import exact
 from archcalc.words import msg
 
-_FIGURES = {"flops": "FLOPs", "memory": "bytes"}
+_FIGURES = {
+    ("flops", "forward"): msg("forward FLOPs"),
+    ("flops", "forward_causal"): msg("forward causal FLOPs"),
+    ("flops", "backward"): msg("backward FLOPs"),
+    ("flops", "train_step"): msg("train step FLOPs"),
+    ("memory", "weights_bytes"): msg("weights bytes"),
+    ("memory", "kv_cache_bytes"): msg("kv cache bytes"),
+    ("memory", "state_bytes"): msg("state bytes"),
+}
 
 
 def data(specs: Sequence[Spec], *, batch: int, seq: int, dtype: Dtype) -> list[dict[str, Any]]:
@@ -33,11 +40,10 @@ def page(specs: Sequence[Spec], found: Sequence[dict[str, Any]]) -> Page:
     """A row for each of the reports' figures that any model has, a column for each model."""
     columns = (Column(""), *(Column(name, "count") for name in names(specs)))
     rows = [
-        (f"{figure.removesuffix('_bytes').replace('_', ' ')} {unit}", *(each[part][figure] for each in found))
-        for part, unit in _FIGURES.items()
-        for figure in found[0][part]
+        (name, *(each[part][figure] for each in found))
+        for (part, figure), name in _FIGURES.items()
         if any(each[part][figure] for each in found)
     ]
     work = found[0]["workload"]
-    title = f"{exact(work['batch'])} × {exact(work['seq'])} tokens, {work['dtype']}"
+    title = msg("{batch:,} × {seq:,} tokens, {dtype}", batch=work["batch"], seq=work["seq"], dtype=work["dtype"])
     return Page(msg("A workload's costs side by side"), msg("exact"), [Table(title, columns, rows)])

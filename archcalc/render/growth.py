@@ -7,15 +7,16 @@ from typing import Any
 from archcalc.analysis.growth import Growth
 from archcalc.render.page import Column, Page, Table
 from archcalc.spec import Spec
-from archcalc.units import exact, human_bytes
-from archcalc.words import msg
+from archcalc.units import human_bytes
+from archcalc.words import joined, msg
 
 
 def page(spec: Spec, found: Growth) -> Page:
     """A row for each length."""
     columns = (Column(msg("context"), "count"), Column(msg("cache bytes"), "count"), Column("", "human"))
     rows = [(tokens, size, human_bytes(size)) for tokens, size in found.points]
-    subtitle = f"{spec.name} · batch {exact(found.batch)} · cache {found.dtype} · exact"
+    asked = msg("batch {n:,}", n=found.batch), msg("cache {dtype}", dtype=found.dtype), msg("exact")
+    subtitle = joined(" · ", (spec.name, *asked))
     return Page(msg("{label}: the cache as the context grows", label=spec.label), subtitle, [Table("", columns, rows)])
 
 

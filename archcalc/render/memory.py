@@ -11,11 +11,12 @@ from archcalc.analysis.row_names import path_in_group, path_pattern
 from archcalc.analysis.weights import by_component, weights, weights_bytes
 from archcalc.formats.cache_types import cache_type
 from archcalc.ledger.types import Ledger
+from archcalc.render.names import COMPONENT_NAMES
 from archcalc.render.page import Block, Column, Page, Table, Text
 from archcalc.spec import Spec
 from archcalc.spec.workload import Workload
-from archcalc.units import exact, human_bytes
-from archcalc.words import msg
+from archcalc.units import human_bytes
+from archcalc.words import Message, joined, msg
 
 View = Literal["components", "tensors", "layers"]
 VIEWS: tuple[View, ...] = get_args(View)
@@ -31,7 +32,7 @@ def page(
     else:
         blocks = [_WEIGHTS[view](ledger, dtype), *([_caches(kept, cache_dtype)] if kept else [])]
     blocks.append(_each(work, kept, sum(more)) if kept else Text("", [msg("nothing is cached")]))
-    subtitle = f"{spec.name} · batch {exact(work.batch)} · {exact(work.past + work.seq)} tokens"
+    subtitle = joined(" · ", (spec.name, msg("batch {n:,}", n=work.batch), msg("{n:,} tokens", n=work.past + work.seq)))
     return Page(msg("{label}: memory", label=spec.label), subtitle, blocks)
 
 
@@ -40,7 +41,14 @@ def _weights(ledger: Ledger, dtype: str) -> Table:
     lines = by_component(ledger, dtype)
     sums = sum(payload for _, _, payload, _ in lines), sum(overhead for *_, overhead in lines)
     rows: list[tuple[Any, ...]] = [
-        (component, form, payload, overhead, human_bytes(payload + overhead), (payload + overhead) / sum(sums))
+        (
+            COMPONENT_NAMES[component],
+            form,
+            payload,
+            overhead,
+            human_bytes(payload + overhead),
+            (payload + overhead) / sum(sums),
+        )
         for component, form, payload, overhead in lines
     ]
     columns = (
@@ -131,10 +139,12 @@ def _split(payload: int, overhead: int) -> tuple[int, int, int, str]:
     return payload, overhead, payload + overhead, human_bytes(payload + overhead)
 
 
-def _title(dtype: str) -> str:
+def _title(dtype: str) -> Message:
     """The format's name, and what it is where the name does not say."""
     kind = cache_type(dtype)
-    return f"Cache in {dtype}: {kind.title}" if kind.scale else f"Cache in {dtype}"
+    if kind.scale:
+        return msg("Cache in {dtype}: {title}", dtype=dtype, title=kind.title)
+    return msg("Cache in {dtype}", dtype=dtype)
 
 
 def _each(work: Workload, kept: list[CacheBytes], more: int) -> Text:
@@ -142,8 +152,8 @@ def _each(work: Workload, kept: list[CacheBytes], more: int) -> Text:
     return Text(
         "",
         [
-            f"a sequence of {exact(tokens)} tokens keeps {human_bytes(total // work.batch)}",
-            f"one more token keeps {exact(more // work.batch)} bytes",
+            msg("a sequence of {tokens:,} tokens keeps {size}", tokens=tokens, size=human_bytes(total // work.batch)),
+            msg("one more token keeps {size:,} bytes", size=more // work.batch),
         ],
     )
 

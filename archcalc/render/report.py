@@ -15,18 +15,27 @@ from archcalc.analysis.params import Share, largest, per_layer, shares, summary
 from archcalc.analysis.row_names import axes_text, path_pattern, row_label
 from archcalc.ledger.leaves import COMPONENTS
 from archcalc.ledger.types import Ledger
+from archcalc.render.names import COMPONENT_NAMES
 from archcalc.render.page import Block, Box, Column, Page, Picture, Table, Text, Treemap
 from archcalc.spec import Spec
 from archcalc.spec.groups import groups
 from archcalc.spec.layer import Stack
 from archcalc.spec.model import ModelStack
 from archcalc.units import exact, human_bytes
-from archcalc.words import msg
+from archcalc.words import Message, joined, msg, plural
 
 View = Literal["summary", "weights", "layers", "largest"]
 VIEWS: tuple[View, ...] = ("summary", "weights", "layers", "largest")
 
 N_LARGEST = 12
+
+# The lines of the breakdown.
+_LINES: dict[str, Message] = {
+    **COMPONENT_NAMES,
+    "head (tied)": msg("head (tied)"),
+    "embedding + head": msg("embedding + head"),
+    "total": msg("total"),
+}
 
 # More kinds of layers than these are counted and not listed.
 MAX_KINDS = 6
@@ -53,28 +62,43 @@ def treemap(ledger: Ledger) -> Treemap:
     return Treemap(msg("Where the parameters are"), boxes)
 
 
-def _subtitle(spec: Spec) -> str:
-    stacks = " + ".join(map(_stack_in_words, spec.stacks))
-    words = (spec.name, spec.family, stacks, f"d_model {spec.d_model}", f"vocabulary {exact(spec.vocab_size)}")
-    return " · ".join((*words, f"context {exact(spec.n_ctx)}"))
+def _subtitle(spec: Spec) -> Message:
+    words = (
+        spec.name,
+        spec.family,
+        joined(" + ", map(_stack_in_words, spec.stacks)),
+        f"d_model {spec.d_model}",
+        msg("vocabulary {n:,}", n=spec.vocab_size),
+        msg("context {n:,}", n=spec.n_ctx),
+    )
+    return joined(" · ", words)
 
 
-def _stack_in_words(each: ModelStack) -> str:
+def _stack_in_words(each: ModelStack) -> Message:
     stack, role = each.stack, each.prefix.rstrip(".")
-    kinds = groups(stack)
-    parts = ", ".join(f"{len(group.turns)} {group.name}" for group in kinds)
+    assert stack.n_layers is not None, "the spec is resolved"
+    layers = plural("{n} layer", "{n} layers", n=stack.n_layers)
+    if role:
+        layers = plural("{n} {role} layer", "{n} {role} layers", n=stack.n_layers, role=role)
+    kinds, own = groups(stack), _own_sizes(stack)
     if len(kinds) > MAX_KINDS:
-        parts = f"of {len(kinds)} kinds"
-    layers = msg("layer") if stack.n_layers == 1 else msg("layers")
-    kinds_in_words = f" ({parts})" if len(kinds) > 1 else ""
-    return f"{stack.n_layers} {role + ' ' if role else ''}{layers}" + kinds_in_words + _own_sizes(stack)
+        layers = msg("{layers} (of {n} kinds)", layers=layers, n=len(kinds))
+    elif len(kinds) > 1:
+        named = ", ".join(f"{len(group.turns)} {group.name}" for group in kinds)
+        layers = msg("{layers} ({kinds})", layers=layers, kinds=named)
+    return msg("{layers} (own {sizes})", layers=layers, sizes=joined(", ", own)) if own else layers
 
 
-def _own_sizes(stack: Stack) -> str:
+def _own_sizes(stack: Stack) -> list[str | Message]:
     """The sizes that a stack has of its own."""
-    named = {"d_model": stack.d_model, "vocabulary": stack.vocab_size, "context": stack.n_ctx}
-    own = [f"{name} {exact(size)}" for name, size in named.items() if size is not None]
-    return f" (own {', '.join(own)})" if own else ""
+    own: list[str | Message] = []
+    if stack.d_model is not None:
+        own.append(f"d_model {exact(stack.d_model)}")
+    if stack.vocab_size is not None:
+        own.append(msg("vocabulary {n:,}", n=stack.vocab_size))
+    if stack.n_ctx is not None:
+        own.append(msg("context {n:,}", n=stack.n_ctx))
+    return own
 
 
 def _summary(subject: ModelWorkload) -> list[Block]:
@@ -92,27 +116,41 @@ def _work(subject: ModelWorkload) -> Table:
     """What the workload costs, at a glance."""
     work, dtype = subject.work, subject.dtype
     flops, memory = flops_summary(subject.ledger, work), memory_summary(subject.ledger, work, dtype)
-    after = f" after {exact(work.past)}" if work.past else ""
-    source = f", source {exact(work.source_seq)}" if subject.spec.family == "encoder-decoder" else ""
     rows = [
-        _flops(msg("forward"), flops["forward"], msg("every key that a layer holds")),
-        _flops(msg("forward, causal"), flops["forward_causal"], msg("the pairs that are attended")),
-        _flops(msg("training step"), flops["train_step"], msg("forward and backward")),
-        _bytes(msg("weights"), memory["weights_bytes"], dtype),
-        _bytes(msg("KV cache"), memory["kv_cache_bytes"], f"{dtype}, after {exact(work.past + work.seq)} tokens"),
+        _flops(msg("forward FLOPs"), flops["forward"], msg("every key that a layer holds")),
+        _flops(msg("forward, causal FLOPs"), flops["forward_causal"], msg("the pairs that are attended")),
+        _flops(msg("training step FLOPs"), flops["train_step"], msg("forward and backward")),
+        _bytes(msg("weights bytes"), memory["weights_bytes"], dtype),
+        _bytes(
+            msg("KV cache bytes"),
+            memory["kv_cache_bytes"],
+            msg("{dtype}, after {tokens:,} tokens", dtype=dtype, tokens=work.past + work.seq),
+        ),
     ]
     columns = (Column(msg("cost")), Column(msg("exact"), "count"), Column("", "human"), Column(msg("what it counts")))
-    title = f"Workload: {exact(work.batch)} × {exact(work.seq)} tokens{after}{source}"
-    return Table(title, columns, [row for row in rows if row[1]])
+    return Table(_asked(subject), columns, [row for row in rows if row[1]])
+
+
+def _asked(subject: ModelWorkload) -> Message:
+    """The workload in words."""
+    work = subject.work
+    sizes = {"batch": work.batch, "seq": work.seq, "past": work.past, "source": work.source_seq}
+    if subject.spec.family == "encoder-decoder":
+        if work.past:
+            return msg("Workload: {batch:,} × {seq:,} tokens after {past:,}, source {source:,}", **sizes)
+        return msg("Workload: {batch:,} × {seq:,} tokens, source {source:,}", **sizes)
+    if work.past:
+        return msg("Workload: {batch:,} × {seq:,} tokens after {past:,}", **sizes)
+    return msg("Workload: {batch:,} × {seq:,} tokens", **sizes)
 
 
 def _breakdown(ledger: Ledger) -> Table:
     """Components and their shares; of a tied model in both accountings, so that either published split is found."""
     lines = shares(ledger)
-    total = Share.sum(msg("total"), lines)
+    total = Share.sum("total", lines)
     sums = [total]
     columns: list[tuple[Column, Callable[[Share], Any]]] = [
-        (Column(msg("component")), lambda line: line.label),
+        (Column(msg("component")), lambda line: _LINES[line.label]),
         (Column(msg("parameters"), "count"), lambda line: line.stored_once),
         (Column("", "human"), lambda line: line.stored_once),
     ]
@@ -126,23 +164,23 @@ def _breakdown(ledger: Ledger) -> Table:
     if ledger.tied:
         columns.append((Column(apart, "percent"), lambda line: line.head_apart / total.head_apart))
         ends = [line for line in lines if line.label in ("embedding", "head")]
-        sums = [Share.sum(msg("embedding + head"), ends), total]
+        sums = [Share.sum("embedding + head", ends), total]
         lines = [msgspec.structs.replace(line, label="head (tied)") if line.label == "head" else line for line in lines]
     rows = [[value(line) for _, value in columns] for line in (*lines, *sums)]
     return Table(msg("Parameters"), tuple(column for column, _ in columns), rows, n_sums=len(sums))
 
 
-def _flops(cost: str, count: int, meaning: str) -> tuple[Any, ...]:
-    return f"{cost} FLOPs", count, count, meaning
+def _flops(cost: Message, count: int, meaning: Message) -> tuple[Any, ...]:
+    return cost, count, count, meaning
 
 
-def _bytes(cost: str, count: int, meaning: str) -> tuple[Any, ...]:
-    return f"{cost} bytes", count, human_bytes(count), meaning
+def _bytes(cost: Message, count: int, meaning: str | Message) -> tuple[Any, ...]:
+    return cost, count, human_bytes(count), meaning
 
 
 def _totals(ledger: Ledger) -> Table:
     found = summary(ledger)
-    lines = [
+    lines: list[tuple[Message, int, str | Message]] = [
         (msg("total"), found["total"], msg("every stored tensor once")),
         (msg("non-embedding"), found["non_embedding"], msg("without embedding, positions, head")),
     ]
@@ -167,11 +205,11 @@ def _totals(ledger: Ledger) -> Table:
 
 def _closed_form(ledger: Ledger) -> Text:
     rewriter, formula = Rewriter(ledger), ledger.formula()
-    lines = rewriter.steps(formula, numbers=False)
+    lines: list[str | Message] = [*rewriter.steps(formula, numbers=False)]
     if where := rewriter.used(formula):
-        lines.append("with " + ", ".join(map(str, where)))
+        lines.append(msg("with {relations}", relations=", ".join(map(str, where))))
     if len(lines) <= 2:
-        lines.append(f"in letters: {in_letters(rewriter.simplify(formula))}")
+        lines.append(msg("in letters: {formula}", formula=in_letters(rewriter.simplify(formula))))
     return Text(msg("Closed form"), lines)
 
 
@@ -192,7 +230,7 @@ def _weights(subject: ModelWorkload) -> list[Block]:
     rows = [
         (
             row_label(row),
-            row.component,
+            COMPONENT_NAMES[row.component],
             axes_text(row),
             " × ".join(map(str, row.shape)),
             row.count,
@@ -214,7 +252,7 @@ def _layers(subject: ModelWorkload) -> list[Block]:
     columns = (
         Column(msg("layer")),
         Column(msg("kind")),
-        *(Column(component, "count") for component in used),
+        *(Column(COMPONENT_NAMES[component], "count") for component in used),
         Column(msg("total"), "count"),
         Column(msg("active"), "count"),
         Column(msg("share"), "percent"),

@@ -16,7 +16,7 @@ from archcalc.render.charts.frame import FAINT, FRAME, HEIGHT, INK, WIDTH, at_po
 from archcalc.render.context import NAMES, in_words, notes, parts
 from archcalc.spec import Spec
 from archcalc.units import exact
-from archcalc.words import msg
+from archcalc.words import ENGLISH, Message, Translator, msg
 
 MANY_DECADES = 5
 # Pixels between two labels, one under the other; and that a number of tokens takes.
@@ -35,10 +35,17 @@ _COLORS = {
 _BOLD = ("attention", "ffn")
 
 
+_NAMES = NAMES | {PROJECTIONS: msg("projections"), PAIRS: msg("scores and values")}
+_PHASES = {
+    "prefill": msg("Prefill of the whole context; forward FLOPs of matmuls, 2 a multiply-accumulate, exact"),
+    "decode": msg("Decode, the context in the cache; forward FLOPs of matmuls, 2 a multiply-accumulate, exact"),
+}
+
+
 class Line(msgspec.Struct, frozen=True):
     """One line of the figure: FLOPs of a token by context length."""
 
-    name: str
+    name: Message
     part: str
     is_causal: bool
     values: tuple[tuple[int, float], ...]
@@ -49,9 +56,9 @@ class Line(msgspec.Struct, frozen=True):
         return self.values[-1][1]
 
 
-def drawn(path: str, spec: Spec, found: Context) -> bytes:
+def drawn(path: str, spec: Spec, found: Context, say: Translator = ENGLISH) -> bytes:
     """The figure of cost as the bytes of a file of this name; raises as `as_file` does."""
-    return as_file(path, lambda: chart(spec, found))
+    return as_file(path, lambda: chart(spec, found), say)
 
 
 def chart(spec: Spec, found: Context) -> dict[str, Any]:
@@ -61,7 +68,7 @@ def chart(spec: Spec, found: Context) -> dict[str, Any]:
     low, high = min(values) / 1.6, max(values) * 1.25
     return {
         **FRAME,
-        "title": title(f"{spec.label}: what a token costs as the context grows", _subtitle(found)),
+        "title": title(msg("{label}: what a token costs as the context grows", label=spec.label), _subtitle(found)),
         "encoding": {"x": _x(found), "y": _y(low, high)},
         "layer": [*_paths(drawn_lines), *_names(drawn_lines, found.up_to, low, high), *_crossings(found, low)],
     }
@@ -80,7 +87,8 @@ def lines(found: Context) -> list[Line]:
 
 
 def _line(found: Context, part: str, of: list[str], *, causal: bool) -> Line:
-    name = NAMES.get(part, part).removeprefix("attention's ") + (", causal" if causal else "")
+    name = _NAMES[part]
+    name = msg("{part}, causal", part=name) if causal else name
 
     def each(point: Point) -> float:
         cost = point.causal if causal else point.forward
@@ -89,10 +97,8 @@ def _line(found: Context, part: str, of: list[str], *, causal: bool) -> Line:
     return Line(name, part, causal, tuple((p.tokens, each(p)) for p in found.points if each(p)))
 
 
-def _subtitle(found: Context) -> list[str]:
-    phase = {"prefill": "Prefill of the whole context", "decode": "Decode, the context in the cache"}[found.phase]
-    words = [sentence[0].upper() + sentence[1:] for sentence in in_words(found)]
-    return [*words, f"{phase}; forward FLOPs of matmuls, 2 a multiply-accumulate, exact", *notes(found)]
+def _subtitle(found: Context) -> list[str | Message]:
+    return [*in_words(found), _PHASES[found.phase], *notes(found)]
 
 
 def _x(found: Context) -> dict[str, Any]:
@@ -143,9 +149,9 @@ def _path(line: Line) -> dict[str, Any]:
     }
     values = [{"tokens": tokens, "flops": value, "of": line.name} for tokens, value in line.values]
     tooltip = [
-        {"field": "of", "type": "nominal", "title": "of"},
+        {"field": "of", "type": "nominal", "title": msg("of")},
         {"field": "tokens", "type": "quantitative", "title": msg("tokens"), "format": ",d"},
-        {"field": "flops", "type": "quantitative", "title": "FLOPs per token", "format": ",.2~f"},
+        {"field": "flops", "type": "quantitative", "title": msg("FLOPs per token"), "format": ",.2~f"},
     ]
     return {"data": {"values": values}, "mark": mark, "encoding": {"tooltip": tooltip}}
 

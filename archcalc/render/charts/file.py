@@ -10,6 +10,7 @@ from typing import Any
 
 from archcalc.errors import InputError, shown
 from archcalc.extras import require
+from archcalc.words import ENGLISH, Translator
 
 Chart = dict[str, Any]
 
@@ -42,8 +43,8 @@ def _svg(chart: Chart) -> bytes:
 _WAYS: dict[str, Callable[[Chart], bytes]] = {".html": _html, ".htm": _html, ".png": _png, ".svg": _svg}
 
 
-def as_file(path: str, chart: Callable[[], Chart]) -> bytes:
-    """A chart as the bytes of a file of this name.
+def as_file(path: str, chart: Callable[[], Chart], say: Translator = ENGLISH) -> bytes:
+    """A chart as the bytes of a file of this name, in the language of `say`.
 
     Raises InputError for a name with another suffix, MissingExtraError where the extra is not installed.
     """
@@ -51,7 +52,7 @@ def as_file(path: str, chart: Callable[[], Chart]) -> bytes:
     if way is None:
         raise InputError(f"found {shown(path)}", where="--plot", allowed="a name that ends in .html, .png or .svg")
     require_plot()
-    return way(chart())
+    return way(say.within(chart()))
 
 
 def as_bytes(chart: Chart, suffix: str) -> bytes:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
+
+from archcalc.words import Message
 
 WIDTH, HEIGHT = 720, 420
 FONT = "Helvetica Neue, Helvetica, Arial, Liberation Sans, PingFang SC, Microsoft YaHei, Noto Sans CJK SC, sans-serif"
@@ -65,11 +68,11 @@ _DARK: Final = {
 }
 
 
-def title(text: str, subtitle: list[str]) -> dict[str, Any]:
+def title(text: str | Message, subtitle: Sequence[str | Message]) -> dict[str, Any]:
     """A chart's title, with lines of small print under it."""
     return {
         "text": text,
-        "subtitle": subtitle,
+        "subtitle": list(subtitle),
         "anchor": "start",
         "frame": "group",
         "fontSize": 19,
@@ -82,7 +85,7 @@ def title(text: str, subtitle: list[str]) -> dict[str, Any]:
     }
 
 
-def at_point(at: dict[str, Any], words: str, **style: Any) -> dict[str, Any]:
+def at_point(at: dict[str, Any], words: str | Message, **style: Any) -> dict[str, Any]:
     """Words on a halo of white, so that they are read where they cross a line."""
     mark = {"type": "text", "text": words, "align": "left", "baseline": "middle", "fontSize": 13, **style}
     halo = mark | {"stroke": "white", "strokeWidth": 4, "strokeJoin": "round"}
