@@ -48,8 +48,6 @@ def commands() -> str:
 def names() -> str:
     """Return what mkdocstrings fills in for each public name: functions, then classes."""
     public = [name for name in archcalc.__all__ if not name.startswith("_")]
-    functions = [name for name in public if name.islower()]
-    classes = [name for name in public if name not in functions]
-    return "\n\n".join(
-        ["## Functions", *map("::: archcalc.{}".format, functions), "## Classes", *map("::: archcalc.{}".format, classes)]
-    )
+    functions = [f"::: archcalc.{name}" for name in public if name.islower()]
+    classes = [f"::: archcalc.{name}" for name in public if not name.islower()]
+    return "\n\n".join(["## Functions", *functions, "## Classes", *classes])
