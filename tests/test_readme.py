@@ -6,6 +6,7 @@ import doctest
 import re
 import shlex
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +196,14 @@ def test_the_commands_of_a_page_run(where: str, capsys: pytest.CaptureFixture[st
         elif line not in NOT_RUN:
             assert program == "archcalc", f"{line}: run it here, or say in NOT_RUN why not"
             assert run(args) == 0, (line, capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_and_name_exists(page: str) -> None:
+    text = BLOCK.sub("", PAGES[page])
+    assert set(re.findall(r"`archcalc ([a-z-]+)", text)) <= set(NAMES)
+    names = set(re.findall(r"`archcalc\.(\w+)", text))
+    assert {name for name in names if name not in archcalc.__all__ and not find_spec(f"archcalc.{name}")} == set()
 
 
 @pytest.mark.parametrize(("page", "name", "text"), SPECS)
