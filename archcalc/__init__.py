@@ -1,9 +1,10 @@
 """Exact numbers of any transformer, explained and proven.
 
->>> import archcalc
->>> spec = archcalc.load("gpt3")
->>> archcalc.report(spec)["params"]["total"]
-174604259328
+Examples:
+    >>> import archcalc
+    >>> spec = archcalc.load("gpt3")
+    >>> archcalc.report(spec)["params"]["total"]
+    174604259328
 
 Importing this package costs next to nothing: each name below is looked up when it is first used.
 """
@@ -177,13 +178,15 @@ def load_model(
       what the decoder reads of them. Then `model(ids, cache=cache)` runs the decoder alone.
     - `model.spec`: the architecture.
 
-    >>> model = archcalc.load_model("tiny")  # doctest: +SKIP
-    >>> model(torch.tensor([[1, 2, 3]])).shape  # doctest: +SKIP
-    torch.Size([1, 3, 4096])
-
     Raises InputError for a source without weights or with broken ones, an unknown dtype, and a device that is not
     there; TooLargeError, before anything is allocated, for a model that does not fit; MissingExtraError where what
     runs a model is not installed.
+
+    Examples:
+        >>> import torch
+        >>> model = archcalc.load_model("tiny")
+        >>> model(torch.tensor([[1, 2, 3]])).shape
+        torch.Size([1, 3, 2048])
     """
     from archcalc.extras import require_running
 
@@ -198,10 +201,11 @@ def generate(source: str | Ready, prompt: str | Sequence[int], **options: Any) -
 
     The options are those of `archcalc.run.decoding.generate.generate`.
 
-    >>> archcalc.generate("./SmolLM2-135M", "The capital of France is", max_tokens=8).text  # doctest: +SKIP
-    ' Paris. It is the capital of'
-
     Raises MissingExtraError where what runs a model is not installed.
+
+    Examples:
+        >>> archcalc.generate("tiny", "And God said", max_tokens=8).text
+        ', I will not do it: but'
     """
     from archcalc.extras import require_running
 
