@@ -13,5 +13,10 @@ def lines(command: str, python: str) -> None:
     Behind a button: what colours code is large, and a page that shows none need not wait for it.
     """
     with st.popover(say()("app.same"), icon=":material/content_copy:", width="stretch"):
-        st.code(command, language="bash", wrap_lines=True)
-        st.code(python, language="python", wrap_lines=True)
+        code(command, python)
+
+
+def code(command: str, python: str) -> None:
+    """The lines themselves, for a menu."""
+    st.code(command, language="bash", wrap_lines=True)
+    st.code(python, language="python", wrap_lines=True)

@@ -85,11 +85,13 @@ def choose() -> None:
     Ends the page where there is nothing that could be mended in a form.
     """
     say_ = say()
-    way = choice(st.segmented_control, say_("app.from"), _WAYS, "app.from_", key="from")
-    left, right = st.columns([3, 2], vertical_alignment="top")
-    # Drawn first, so that it is there where the source cannot be read.
-    right.text_input(say_("app.set"), key="set", help=say_("app.set_help"), placeholder="n_layers=48", **KEPT)
-    with left:
+    row = st.container(horizontal=True, key="chooser")
+    with row:
+        way = choice(st.segmented_control, say_("app.from"), _WAYS, "app.from_", key="from")
+        place = st.container(key="source") if way == "preset" else None
+        # Drawn before the source is read, so that it is there where that fails.
+        st.text_input(say_("app.set"), key="set", help=say_("app.set_help"), placeholder="n_layers=48", **KEPT)
+    with place or st.container():
         source, document = _SOURCES[way]()
     st.session_state[_CHOSEN] = _read(source, document)
 

@@ -87,7 +87,7 @@ def rectangles(boxes: Sequence[Box], width: float = WIDTH, height: float = HEIGH
 
 def _rectangle(box: Box, area: Area, total: int) -> Rectangle:
     title = f"{box.label}: {exact(box.value)} = {percent(box.value, total)}"
-    name = box.label.removeprefix("layers.*.")
+    name = box.label.replace("layers.*.", "")
     return Rectangle(area, _color(box.family), name, human(box.value), title)
 
 
