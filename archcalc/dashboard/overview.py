@@ -41,7 +41,9 @@ def _tile(tile: Rectangle) -> str:
     at = tile.area
     sides = {"left": at.x / _WIDTH, "top": at.y / _HEIGHT, "width": at.width / _WIDTH, "height": at.height / _HEIGHT}
     style = ";".join(f"{side}:{100 * share:.3f}%" for side, share in sides.items())
-    words = f"<b>{escape(tile.name.removesuffix('.weight'))}</b><span>{escape(tile.size)}</span>"
+    # Right to left, so that a long name is cut at its beginning: its end tells tiles apart.
+    name = f'<b dir="rtl"><bdi dir="ltr">{escape(tile.name.removesuffix(".weight"))}</bdi></b>'
+    words = f"{name}<span>{escape(tile.size)}</span>"
     return f'<div style="{style};background-color:{tile.color}" title="{escape(tile.title)}">{words}</div>'
 
 

@@ -35,7 +35,7 @@ h1 { font-size: 1.7rem !important; } h3 { font-size: 1.1rem !important; }
   .ac-headline dl > div { display: flex; flex-wrap: wrap; align-items: baseline; gap: 0 .6rem;
   padding-bottom: .3rem; } }
 .ac-overview { display: flex; flex-wrap: wrap; gap: 1rem 2rem; align-items: flex-start; }
-.ac-overview > :first-child { flex: 1 1 22rem; min-width: 0; } .ac-overview > :last-child { max-width: 100%; }
+.ac-overview > :first-child { flex: 1 1 20rem; min-width: 0; } .ac-overview > :last-child { max-width: 100%; }
 .ac-overview .ac-scroll { max-height: 48.5rem; overflow-y: auto; scrollbar-width: thin; }
 .ac-overview h3 { margin: 0; padding: 0 0 .5rem; font-weight: 600; }
 .ac-overview .ac-lines { margin: 0; font-size: .775rem; }
@@ -43,7 +43,8 @@ h1 { font-size: 1.7rem !important; } h3 { font-size: 1.1rem !important; }
 .ac-map > div { position: absolute; overflow: hidden; container-type: size; color: #111;
   border: solid transparent; border-width: 0 1px 1px 0; background-clip: padding-box; }
 .ac-map b, .ac-map span { display: block; overflow: hidden; text-overflow: ellipsis; white-space: nowrap;
-  padding: 0 .35rem; font-size: .75rem; line-height: 1.3; } .ac-map b { padding-top: .25rem; font-weight: 600; }
+  padding: 0 .35rem; font-size: .75rem; line-height: 1.3; }
+.ac-map b { padding-top: .25rem; font-weight: 600; text-align: left; }
 @container (max-width: 3rem) or (max-height: 1.25rem) { .ac-map b, .ac-map span { display: none; } }
 @container (max-height: 2.5rem) { .ac-map span { display: none; } }
 .ac-legend { display: flex; flex-wrap: wrap; gap: .1rem 1rem; list-style: none; margin: .5rem 0 1rem !important;

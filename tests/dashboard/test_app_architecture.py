@@ -93,6 +93,14 @@ def test_the_landing_example_changes_nothing() -> None:
     assert not at.query_params
 
 
+@pytest.mark.parametrize("view", VIEWS[1:])
+def test_a_view_changes_no_field(view: str) -> None:
+    at = opened("architecture", view=view)
+    assert at.text_input(key="set").value == ""
+    assert set(at.query_params) == {"view"}
+    assert "174,604,259,328" in html(at)
+
+
 @pytest.mark.parametrize("model", ["gpt3-175b", "deepseek-v3", "t5-small", "bert-base"])
 def test_the_picture_has_every_weight_and_every_component(model: str) -> None:
     at, ledger = opened("architecture", model=model), build(archcalc.load(model))
