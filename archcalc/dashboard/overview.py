@@ -22,6 +22,8 @@ from archcalc.units import exact, percent
 
 # The shape that the treemap is laid out for; the page stretches it.
 _WIDTH, _HEIGHT = 480, 340
+# Letters of a product that fits on a line of a narrow page.
+_LONG = 30
 
 
 def show(about: ModelWorkload) -> None:
@@ -61,9 +63,15 @@ def _entry(component: str, parameters: int, ledger: Ledger) -> str:
 
 
 def _formula(ledger: Ledger) -> str:
-    title, lines = say()("app_architecture.closed_form"), escape("\n".join(formula_lines(ledger)))
+    title, lines = say()("app_architecture.closed_form"), "\n".join(map(_breakable, formula_lines(ledger)))
     where = "".join(f"<li>{escape(line)}</li>" for line in _where(ledger))
     return f'<h3>{escape(title)}</h3><pre class="ac-lines">{lines}</pre><ul class="ac-legend">{where}</ul>'
+
+
+def _breakable(line: str) -> str:
+    """The line as HTML; a product too long for a narrow page may be broken between its factors."""
+    terms = map(escape, line.split(" "))
+    return " ".join(term.replace("·", "·<wbr>") if len(term) > _LONG else term for term in terms)
 
 
 def formula_lines(ledger: Ledger) -> list[str]:

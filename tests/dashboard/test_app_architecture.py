@@ -127,6 +127,9 @@ def test_the_closed_form_is_one_line_and_comes_to_the_total() -> None:
 def test_a_long_formula_has_a_line_for_each_kind_of_layer() -> None:
     lines = formula_lines(build(archcalc.load("deepseek-v3")))
     assert lines[-2:] == ["= 656,569,532,416 + 1,189,085,184 + 11,414,421,504 + 1,853,365,248", "= 671,026,404,352"]
+    page = html(opened("architecture", model="deepseek-v3"))
+    assert "\n".join(lines) in page.replace("<wbr>", "")
+    assert "d_model·<wbr>n_layers[moe]·<wbr>(3·<wbr>n_experts·<wbr>d_expert + 3·n_shared·d_shared" in page
 
 
 def test_a_config_is_read_and_marked_up_names_are_only_names() -> None:
