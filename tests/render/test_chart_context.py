@@ -81,10 +81,8 @@ def test_what_is_said() -> None:
 
 
 def test_latent_attention_is_explained_where_its_projections_grow() -> None:
-    growing, flat = (
-        ENGLISH.within(chart(load("deepseek-v3"), context(load("deepseek-v3"), phase)))
-        for phase in ("decode", "prefill")
-    )
+    spec = load("deepseek-v3")
+    growing, flat = (ENGLISH.within(chart(spec, context(spec, phase))) for phase in ("decode", "prefill"))
     assert "anew" in growing["title"]["subtitle"][-1]
     assert "anew" not in "".join(flat["title"]["subtitle"])
 
