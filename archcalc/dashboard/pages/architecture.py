@@ -111,7 +111,8 @@ def _formulas(about: ModelWorkload) -> None:
         key="row",
         help=say_(
             msg(
-                "As in the report's JSON (total, attention, flops.forward), or a path: attn.q, layers.3.attn.q.weight, layers.*.ffn.*. Empty: the figures that people ask for first."
+                "As in the report's JSON (total, attention, flops.forward), or a path: attn.q, "
+                "layers.3.attn.q.weight, layers.*.ffn.*. Empty: the figures that people ask for first."
             )
         ),
         placeholder="attention",
