@@ -47,7 +47,7 @@ def render(
     `apply_chat_template(tokenize=False)` of transformers. InputError if there is no template, or it fails.
     """
     if template is None:
-        raise InputError("the tokenizer has no chat template", allowed="a plain prompt (archcalc generate --prompt)")
+        raise InputError("the tokenizer has no chat template", allowed="a plain prompt (archcalc generate)")
     told = {"tools": None, "documents": None, "bos_token": bos, "eos_token": eos, **names}
     told |= {"messages": list(messages), "add_generation_prompt": add_generation_prompt}
     try:
