@@ -95,7 +95,7 @@ def test_what_a_mask_hides_is_said_key_by_key() -> None:
         assert number in shown, number
     good(at.slider(key="trace_query").set_value(2).run())
     assert "Nothing is masked" in texts(at)
-    assert "softmax_of(model, found, 'layers.0.attn', head=0, query=2)" in texts(at)
+    assert "archcalc.trace.softmax(model, found, 'layers.0.attn', head=0, query=2)" in texts(at)
 
 
 def test_what_comes_next_and_any_token_of_it() -> None:
