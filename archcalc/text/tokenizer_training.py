@@ -56,7 +56,7 @@ def read_text(path: str) -> str:
 
 
 def train(kind: Kind, text: str, vocab_size: int, *, whole: bool = True, progress: bool = False) -> Subwords:
-    """A tokenizer of `vocab_size` tokens, [UNK] among them where it has one.
+    """Return a tokenizer of `vocab_size` tokens that is trained on a text, [UNK] among them where it has one.
 
     `whole`: InputError if the text does not give as many; else what it gives. InputError always if the characters
     alone are more than `vocab_size` (of words and characters the most frequent are kept, so theirs is never too small).
