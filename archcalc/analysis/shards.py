@@ -97,11 +97,11 @@ def _of_heads(row: Row, sizes: Mapping[str, int], n: int) -> int | None:
             field = name.partition("[")[0]
             if field in (_HEADS, _KV_HEADS):
                 if "_norm." in row.path and len(row.weight.axes) == 1:
-                    raise InputError("all heads are normed at once", where="tp", allowed="fsdp")
+                    raise InputError("all heads are normed at once", where="tp", allowed="`fsdp`")
                 return place if _shared(field, sizes[name], n) else None
             if field in SPLIT:
                 if row.component == "norm":
-                    raise InputError("hidden units are normed over their whole width", where="tp", allowed="fsdp")
+                    raise InputError("hidden units are normed over their whole width", where="tp", allowed="`fsdp`")
                 return place
     return None
 

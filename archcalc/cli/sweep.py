@@ -84,13 +84,13 @@ def _grid(over: tuple[str, ...]) -> dict[str, list[Any]]:
         field, sign, text = axis.partition("=")
         field = field.strip()
         if not sign or not field or not text.strip():
-            raise InputError(f"found {shown(axis)}", where="--over", allowed="FIELD=VALUES")
+            raise InputError(f"found {shown(axis)}", where="over", allowed="FIELD=VALUES")
         if field in grid:
-            raise InputError("stands twice", where=f"--over {field}", allowed="each field once")
+            raise InputError("stands twice", where=f"over {field}", allowed="each field once")
         try:
             grid[field] = _values(text)
         except InputError as error:
-            raise InputError(error.problem, where=f"--over {field}", allowed=error.allowed) from None
+            raise InputError(error.problem, where=f"over {field}", allowed=error.allowed) from None
     return grid
 
 
@@ -119,7 +119,7 @@ def _check_once(grid: dict[str, list[Any]], set_fields: dict[str, Any], work: di
     fixed = {*set_fields, *(name for name, value in work.items() if value not in (None, _DEFAULTS.get(name)))}
     for field in grid:
         if field in fixed:
-            raise InputError("is also set to one value", where=f"--over {field}", allowed="one of the two")
+            raise InputError("is also set to one value", where=f"over {field}", allowed="one of the two")
 
 
 _DEFAULTS = {"batch": 1, "past": 0}

@@ -138,7 +138,9 @@ def _settings(text: str) -> tuple[str, ...]:
     try:
         return tuple(shlex.split(text))
     except ValueError as error:
-        raise InputError(f"found {shown(text)} ({error})", where="--set", allowed="FIELD=VALUE …") from None
+        raise InputError(
+            f"found {shown(text)} ({error})", where=say()(msg("Changed fields")), allowed="FIELD=VALUE …"
+        ) from None
 
 
 def _preset() -> tuple[str, Document]:

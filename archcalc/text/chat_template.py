@@ -41,13 +41,13 @@ def render(
     add_generation_prompt: bool = True,
     **names: Any,
 ) -> str:
-    """The text of a conversation; `messages` are mappings with a role and a content.
+    """Return the text of a conversation; `messages` are mappings with a role and a content.
 
     `names` are what else a template may ask for (tools, documents, a switch of its own). Equal to
     `apply_chat_template(tokenize=False)` of transformers. InputError if there is no template, or it fails.
     """
     if template is None:
-        raise InputError("the tokenizer has no chat template", allowed="a plain prompt (archcalc generate --prompt)")
+        raise InputError("the tokenizer has no chat template", allowed="a plain prompt (archcalc generate)")
     told = {"tools": None, "documents": None, "bos_token": bos, "eos_token": eos, **names}
     told |= {"messages": list(messages), "add_generation_prompt": add_generation_prompt}
     try:

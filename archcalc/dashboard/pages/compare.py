@@ -144,8 +144,7 @@ def _diff(found: list[Compared]) -> None:
     b = named[right.selectbox(say()(msg("To")), list(named), index=1, key="compare_right", **KEPT)]
     page = comparison.diff_page(a.spec, b.spec)
     blocks.show(page, name="diff", data=lambda: comparison.diff_data(a.spec, b.spec))
-    python = "from archcalc.render.comparison import diff_data\n\ndiff_data(*specs)"
-    same.lines(f"archcalc diff {a.file} {b.words}", _python([a, b], python))
+    same.lines(f"archcalc diff {a.file} {b.words}", _python([a, b], "archcalc.diff(*specs)"))
     _say_of_file([a])
 
 

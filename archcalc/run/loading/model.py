@@ -10,7 +10,8 @@ import torch
 from archcalc.errors import InputError, nearest, shown
 from archcalc.run.devices import device_of
 from archcalc.run.loading.memory_check import NAMES
-from archcalc.run.loading.source import open_source
+from archcalc.run.loading.source import Opened, open_source
+from archcalc.spec import Spec
 
 DTYPES: dict[str, torch.dtype] = {name: dtype for dtype, name in NAMES.items()}
 
@@ -26,6 +27,11 @@ def load_model(
     if packed and place.type != "cpu":
         raise InputError(f"found True on {place.type}", where="packed", allowed="True on the CPU alone")
     return open_source(os.fspath(source)).load(None, device=place, dtype=chosen, packed=packed).model
+
+
+def random_model(spec: Spec, *, seed: int = 0) -> Any:
+    """Return the model of a spec with random weights; see `archcalc.random_model`."""
+    return Opened(spec, spec.name, None, None).load(None, seed=seed, packed=False).model
 
 
 def _dtype(name: str) -> torch.dtype:

@@ -80,8 +80,8 @@ def process_peak(spec: Spec, work: Workload, how: Execution, needed_bytes: int, 
     if needed_bytes > free:
         raise InputError(
             f"{spec.name} needs about {needed_bytes / 1e9:.1f} GB; {free / 1e9:.1f} GB are free here",
-            where="--measure process",
-            allowed="a smaller model or workload, or --measure fake",
+            where="measure process",
+            allowed="a smaller model or workload, or `measure` fake",
         )
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:
@@ -106,7 +106,7 @@ def _high_water_bytes() -> int:
             entries = dict(line.split(":", 1) for line in file)
     except OSError:
         raise InputError(
-            f"there is no {path} here", where="--measure process", allowed="Linux, or --measure fake"
+            f"there is no {path} here", where="measure process", allowed="Linux, or `measure` fake"
         ) from None
     return int(entries["VmHWM"].split()[0]) * 1024
 
@@ -146,7 +146,7 @@ def _loss(model: nn.Module, logits_BTV: Tensor, ids_BT: Tensor) -> Tensor:
 
 def _optimiser(name: str, model: nn.Module) -> torch.optim.Optimizer:
     if name not in OPTIMISERS:
-        raise InputError(f"{name!r} is not measured", where="--optimizer", allowed=", ".join(OPTIMISERS))
+        raise InputError(f"{name!r} is not measured", where="optimizer", allowed=", ".join(OPTIMISERS))
     return OPTIMISERS[name](model.parameters())
 
 
