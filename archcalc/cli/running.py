@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from archcalc.cli.language import current
 from archcalc.cli.options import F
 from archcalc.errors import InputError, printable
 from archcalc.extras import require_running
 from archcalc.spec.settings import changes
 from archcalc.units import human_bytes
+from archcalc.words import Message, msg
 
 if TYPE_CHECKING:
     from archcalc.run.decoding.timing import Timing
@@ -62,7 +64,7 @@ class Holding:
             torch.set_num_threads(self.threads)
         n_bytes = found.checkpoint.n_bytes if found.checkpoint else 0
         hidden = not n_bytes or not sys.stderr.isatty()
-        with click.progressbar(length=n_bytes, label="loading", file=sys.stderr, hidden=hidden) as bar:
+        with click.progressbar(length=n_bytes, label=current()(msg("loading")), file=sys.stderr, hidden=hidden) as bar:
             return found.load(
                 work,
                 device=self.device,
@@ -146,17 +148,26 @@ def harmless(text: str) -> str:
     return "".join(c if c in "\n\t" or c.isprintable() or (c.isspace() and ord(c) > 31) else printable(c) for c in text)
 
 
-def speed(timing: Timing, ready: Ready) -> str:
-    """One line of how fast it was, as measured."""
-    line = f"measured: {timing.n_prompt_tokens:,} tokens read, the first written after {timing.first_seconds:.3f} s"
+def speed(timing: Timing, ready: Ready) -> Message:
+    """Return how fast it was, as measured."""
+    read = {"tokens": timing.n_prompt_tokens, "seconds": timing.first_seconds}
     rate, steps = timing.tokens_per_second, timing.steps_per_second
     if rate is None or steps is None:
-        return line
-    line += f"; then {rate:,.1f} tokens/s"
+        return msg("measured: {tokens:,} tokens read, the first written after {seconds:.3f} s", **read)
     from archcalc.run.loading.weight_traffic import step_bytes
 
     limit = ready.bandwidth
     if limit is None:
-        return line
-    share = 100 * steps * step_bytes(ready.model, timing.n_rows) / limit
-    return f"{line}, {share:.0f} % of the {human_bytes(round(limit))}/s that memory gives"
+        return msg(
+            "measured: {tokens:,} tokens read, the first written after {seconds:.3f} s; then {rate:,.1f} tokens/s",
+            **read,
+            rate=rate,
+        )
+    return msg(
+        "measured: {tokens:,} tokens read, the first written after {seconds:.3f} s; then {rate:,.1f} tokens/s, "
+        "{share:.0f} % of the {limit}/s that memory gives",
+        **read,
+        rate=rate,
+        share=100 * steps * step_bytes(ready.model, timing.n_rows) / limit,
+        limit=human_bytes(round(limit)),
+    )

@@ -10,12 +10,13 @@ from typing import Any
 import click
 
 from archcalc.analysis.memory import BYTES, Dtype
-from archcalc.cli.language import emit
+from archcalc.cli.language import current, emit, note
 from archcalc.cli.options import output, settings, sizes, source
 from archcalc.errors import InputError, shown
 from archcalc.render.output import Format
 from archcalc.spec.settings import changes
 from archcalc.spec.text import parse
+from archcalc.words import msg
 
 RANGE = re.compile(r"(\d{1,18}):(\d{1,18})(?::([1-9]\d{0,17}))?")
 PATIENCE_SECONDS = 1.0
@@ -74,7 +75,7 @@ def command(
     emit(lambda: sweep.page(source, found), lambda: sweep.data(source, found), form, output=output, color=not no_color)
     if form == "csv":
         for line in sweep.left_out(found):
-            click.echo(f"archcalc: {line}", err=True)
+            note(line)
 
 
 def _grid(over: tuple[str, ...]) -> dict[str, list[Any]]:
@@ -135,7 +136,8 @@ class _Progress:
     def __call__(self, share: float) -> None:
         if self._is_wanted and time.monotonic() - self._start > PATIENCE_SECONDS:
             self._is_shown = True
-            click.echo(f"\r{share:4.0%} of the combinations", nl=False, err=True)
+            line = current()(msg("{share:4.0%} of the combinations", share=share))
+            click.echo(f"\r{line}", nl=False, err=True)
 
     def clear(self) -> None:
         """Leave nothing on the line."""

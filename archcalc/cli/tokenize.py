@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import click
 
-from archcalc.cli.language import emit
+from archcalc.cli.language import emit, note
 from archcalc.cli.options import output
 from archcalc.errors import InputError
 from archcalc.extras import require
 from archcalc.render.output import Format, write
 from archcalc.render.tokenize import data, page
+from archcalc.words import msg
 
 if TYPE_CHECKING:
     from archcalc.text.measurement import Sample
@@ -83,7 +84,7 @@ def _of_sources(given: tuple[str, ...], text: str | None, d_model: int) -> tuple
         )
     from archcalc.text.measurement import Sample
 
-    return _named(sources), Sample(sentence, sentence, "the text", d_model)
+    return _named(sources), Sample(sentence, sentence, msg("the text"), d_model)
 
 
 def _named(sources: tuple[str, ...]) -> dict[str, Tokenizer]:
@@ -116,7 +117,7 @@ def _of_training(
             tokenizers[one] = asked if one == kind else training.train(one, text, vocab_size, whole=False)
         except InputError as error:
             reason = InputError(error.problem, allowed=error.allowed)
-            click.echo(f"archcalc: {one} is left out: {reason}", err=True)
+            note(msg("{kind} is left out: {error}", kind=one, error=reason))
     if sentence is None:
         sentence = next(line.strip() for line in text.splitlines() if line.strip())
     return tokenizers, Sample(sentence, text, given[0], d_model)

@@ -21,6 +21,7 @@ from tokenizers import Tokenizer as Backend
 from archcalc.errors import InputError
 from archcalc.text.tokenizer import UNKNOWN as NAMES_OF_UNKNOWN
 from archcalc.text.tokenizer import Subwords, Tokenizer, subwords
+from archcalc.words import Message, plural
 
 Kind = Literal["bpe", "wordpiece", "unigram", "char", "word"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -35,9 +36,22 @@ class Loss(Struct, frozen=True):
     given: str  # the text around the first difference
     back: str  # what came back there
 
+    @property
+    def message(self) -> str | Message:
+        """Return it in words."""
+        changed = f"{self.given!r} → {self.back!r}"
+        if not self.n_unknown:
+            return changed
+        return plural(
+            "{n:,} character → {unknown}; {changed}",
+            "{n:,} characters → {unknown}; {changed}",
+            n=self.n_unknown,
+            unknown=UNKNOWN,
+            changed=changed,
+        )
+
     def __str__(self) -> str:
-        unknown = f"{self.n_unknown:,} character{'s' * (self.n_unknown != 1)} → {UNKNOWN}; " if self.n_unknown else ""
-        return f"{unknown}{self.given!r} → {self.back!r}"
+        return str(self.message)
 
 
 def read_text(path: str) -> str:

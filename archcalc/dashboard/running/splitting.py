@@ -34,7 +34,7 @@ def show(name: str) -> None:
     others = [other for other in runnable() if other != name]
     beside = st.multiselect(say_(msg("Beside the tokenizers of")), others, max_selections=3, key="run_beside", **KEPT)
     tokenizers = {one: _tokenizer(one) for one in (name, *beside)}
-    sample = Sample(text, text, "the text", held.opened(name).spec.d_model)
+    sample = Sample(text, text, msg("the text"), held.opened(name).spec.d_model)
     found = measure_all(tokenizers, sample)
     page = tokenize.page(sample, found)
     for one in found:

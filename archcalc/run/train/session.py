@@ -25,6 +25,7 @@ from archcalc.spec import Spec
 from archcalc.spec.execution import Execution
 from archcalc.spec.workload import workload
 from archcalc.units import human_bytes
+from archcalc.words import Message, msg
 
 if TYPE_CHECKING:
     from archcalc.run.devices import Ranks
@@ -39,7 +40,7 @@ class Session:
     lesson: Lesson
     folder: Path
     run: Run
-    notes: list[str] = field(default_factory=list)
+    notes: list[Message] = field(default_factory=list)
     newest: Path | None = None
     writes: bool = True
 
@@ -128,7 +129,7 @@ def _resumed(found: Session, there: list[Path]) -> Session:
         try:
             run = restore(path, found.lesson.spec, found.model, found.stepper)
         except InputError as error:
-            found.notes.append(f"passed over: {error}")
+            found.notes.append(msg("passed over: {error}", error=error))
             continue
         _check_same(run, found.run, path)
         found.run, found.newest = run, path
