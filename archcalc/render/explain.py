@@ -10,9 +10,9 @@ from archcalc.analysis.closed_form import MAX_TERMS, Relation, Rewriter
 from archcalc.analysis.figures import Figure, flops_figures, memory_figures, telling
 from archcalc.analysis.formulas import formulas, workload_rewriter
 from archcalc.analysis.lookup import NamedRow, look_up
-from archcalc.analysis.memory import BYTES
 from archcalc.analysis.model_workload import ModelWorkload
 from archcalc.analysis.row_names import axes_text, path_in_group
+from archcalc.formats.element_types import element_bytes
 from archcalc.ledger.algebra import Poly
 from archcalc.ledger.leaves import COMPONENTS
 from archcalc.ledger.types import CacheRow, Ledger, MatmulRow, Row
@@ -94,7 +94,7 @@ def _figure(figure: Figure, subject: ModelWorkload, rewriter: Rewriter, say: Wor
 
 def _meaning(figure: Figure, subject: ModelWorkload, say: Words) -> str:
     """What a figure counts: of a component it names it, of bytes it says how large each element is."""
-    size = BYTES[subject.dtype]
+    size = element_bytes(subject.dtype)
     each = say("explain.byte" if size == 1 else "explain.bytes", n=size)
     component = figure.name.removeprefix("flops.")
     named = say(f"common.component.{component}") if component in COMPONENTS else ""
@@ -161,7 +161,7 @@ def _product(row: MatmulRow, rewriter: Rewriter, say: Words) -> Text:
 
 
 def _cache(row: CacheRow, subject: ModelWorkload, rewriter: Rewriter, say: Words) -> Text:
-    size, over = BYTES[subject.dtype], _over(max(1, len(row.turns)), say)
+    size, over = element_bytes(subject.dtype), _over(max(1, len(row.turns)), say)
     held = f"{size} · {_value(row.formula, rewriter)} = {_value(size * row.formula, rewriter)}"
     lines = [
         _axes(row.cache.axes, rewriter.ledger.sizes, say("explain.cache_axes")),
