@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from archcalc.analysis.memory import BYTES, Dtype
+from archcalc.analysis.memory import DTYPES, Dtype
 from archcalc.cli.language import current, emit, note
 from archcalc.cli.options import output, settings, sizes, source
 from archcalc.errors import InputError, shown
@@ -35,7 +35,7 @@ PATIENCE_SECONDS = 1.0
     "--figures", metavar="NAME,…", help="Of the report: params.total, or flops for all of them (csv, json: all)."
 )
 @sizes
-@click.option("--dtype", type=click.Choice(list(BYTES)), default="bf16", show_default=True, help="Weights and caches.")
+@click.option("--dtype", type=click.Choice(DTYPES), default="bf16", show_default=True, help="Weights and caches.")
 @settings
 @output
 def command(

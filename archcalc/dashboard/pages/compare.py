@@ -11,7 +11,7 @@ import streamlit as st
 
 from archcalc import presets
 from archcalc.analysis.context import FAR_TOKENS, most_tokens
-from archcalc.analysis.memory import BYTES
+from archcalc.analysis.memory import DTYPES
 from archcalc.contract import report
 from archcalc.dashboard import blocks, charts, same, subject
 from archcalc.dashboard.computing import sizes
@@ -41,7 +41,7 @@ _VIEW_NAMES: Final = {
 }
 
 _USUAL: Final = ["llama-3-70b", "deepseek-v3"]
-_DTYPES: Final = ("bf16", *(dtype for dtype in BYTES if dtype != "bf16"))
+_DTYPES: Final = ("bf16", *(dtype for dtype in DTYPES if dtype != "bf16"))
 
 
 class Compared(msgspec.Struct, frozen=True):

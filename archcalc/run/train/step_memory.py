@@ -19,12 +19,12 @@ from archcalc.analysis.peak import Moment
 from archcalc.errors import InputError, MissingExtraError
 from archcalc.extras import require
 from archcalc.nn import build
+from archcalc.nn.dtypes import torch_dtype
 from archcalc.run.devices import free_memory
 from archcalc.spec import Spec
 from archcalc.spec.execution import Execution
 from archcalc.spec.workload import Workload
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adamw": torch.optim.AdamW,
     "sgd": torch.optim.SGD,
@@ -53,7 +53,7 @@ def tracked_peak(spec: Spec, work: Workload, how: Execution, optimiser: str = "a
         from torch.distributed._tools.mem_tracker import MemTracker
     except ImportError:
         raise MissingExtraError("torch.distributed's memory tracker", "model") from None
-    model = build(spec, "meta", DTYPES[how.dtype], how=how).train()
+    model = build(spec, "meta", torch_dtype(how.dtype), how=how).train()
     with FakeTensorMode():
         put_on_cpu(model)
         step = _Step(spec, model, work, _optimiser(optimiser, model))
@@ -91,7 +91,7 @@ def process_peak(spec: Spec, work: Workload, how: Execution, needed_bytes: int, 
 def _grown(spec: Spec, work: Workload, how: Execution, optimiser: str) -> int:
     _warm_up()
     before = _high_water_bytes()
-    model = build(spec, "cpu", DTYPES[how.dtype], how=how).train()
+    model = build(spec, "cpu", torch_dtype(how.dtype), how=how).train()
     step = _Step(spec, model, work, _optimiser(optimiser, model))
     step()
     step()
