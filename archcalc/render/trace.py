@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from math import isinf
 from typing import TYPE_CHECKING, Any
 
+from archcalc.interp.trace.functions import FUNCTIONS
 from archcalc.render.lang import ENGLISH, Words
 from archcalc.render.page import Block, Column, Page, Table, Text
 
@@ -26,8 +27,6 @@ def page(
     label: str, trace: Trace, spelled: Spelled, *, full: bool, held: Sequence[Held] = (), say: Words = ENGLISH
 ) -> Page:
     """Every step with its formula and its numbers at the place that is looked at, part by part."""
-    from archcalc.interp.trace.parts import FUNCTIONS
-
     last = next(reversed(trace.ids.values()))
     blocks: list[Block] = [read_table(trace, spelled, say)]
     for title, own in parts_of(trace, say):
@@ -36,7 +35,7 @@ def page(
     if "choice" in {one.step.name for one in trace.steps}:
         blocks.append(next_table(trace, spelled, say))
     blocks += _printed(held, say)
-    blocks.append(Text(say("trace.functions"), [f"{name}: {say(f'trace.function.{name}')}" for name in FUNCTIONS]))
+    blocks.append(Text(say("trace.functions"), [f"{called}: {meaning(called, say)}" for called in FUNCTIONS]))
     token = repr(spelled(last[trace.position]))
     subtitle = say("trace.subtitle", position=trace.position, token=token)
     return Page(say("trace.title", model=label), subtitle, blocks, say.lang)
@@ -46,14 +45,12 @@ def data(
     label: str, trace: Trace, spelled: Spelled, *, full: bool, held: Sequence[Held] = (), lang: str = "en"
 ) -> dict[str, Any]:
     """The same as plain data, whatever the language: each step's whole value, or a summary of it where it is large."""
-    from archcalc.interp.trace.parts import FUNCTIONS
-
     return {
         "model": label,
         "ids": trace.ids,
         "tokens": {name: [spelled(token) for token in ids] for name, ids in trace.ids.items()},
         "position": trace.position,
-        "functions": FUNCTIONS,
+        "functions": {called: meaning(called) for called in FUNCTIONS},
         "steps": [_plain(one, trace, full) for one in trace.steps],
         "published": [
             {"step": one.printed.step, "published": one.printed.published, "found": one.found, "is_so": one.is_so}
@@ -64,9 +61,15 @@ def data(
     }
 
 
+def meaning(called: str, say: Words = ENGLISH) -> str:
+    """Return what a function that formulas are written in computes."""
+    return say(f"trace.function.{called}")
+
+
 def _plain(one: Traced, trace: Trace, full: bool) -> dict[str, Any]:
     step = one.step
-    made: dict[str, Any] = {"name": step.name, "kind": step.kind, "formula": step.formula, "axes": one.axes}
+    formula = str(step.formula or "")
+    made: dict[str, Any] = {"name": step.name, "kind": step.kind, "formula": formula, "axes": one.axes}
     made["shape"] = list(one.value.shape)
     if full:
         return made | {"value": _finite(one.value.tolist())}
@@ -110,8 +113,8 @@ def _value_head(trace: Trace, say: Words) -> str:
 
 def _row(one: Traced, trace: Trace, full: bool, say: Words) -> tuple[str, str, str]:
     own = f"{one.step.layer}." if one.step.layer else ""
-    name, formula = one.step.name.removeprefix(own), one.step.formula
-    return name, formula.replace(own, "") if own else formula, _numbers(one, trace.position, full, say)
+    formula = one.step.formula.text(within=own) if one.step.formula else ""
+    return one.step.name.removeprefix(own), formula, _numbers(one, trace.position, full, say)
 
 
 def _numbers(one: Traced, position: int, full: bool, say: Words) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -21,7 +20,6 @@ MOST_PLACES, MOST_WIDE, MOST_TOKENS = 16, 32, 12
 # Kinds of steps whose values name something; axes of heads.
 _NAMING: Final = ("ids", "chosen", "choice")
 _HEADS: Final = "NK1"
-_FUNCTION: Final = re.compile(r"(\w+)\(")
 
 
 class Look(msgspec.Struct, frozen=True):
@@ -99,14 +97,6 @@ def printed_table(held: Held, say: Words = ENGLISH) -> Table:
     columns = [Column(str(i), "decimal") for i in range(len(held.found))]
     rows = [(say("trace.published"), *held.printed.published), (say("trace.found"), *held.found)]
     return Table("", (Column(say("trace.printed")), *columns), rows)
-
-
-def functions_of(formula: str, say: Words = ENGLISH) -> list[tuple[str, str]]:
-    """The functions that a formula is written in, and what each does."""
-    from archcalc.interp.trace.parts import FUNCTIONS
-
-    used = set(_FUNCTION.findall(formula))
-    return [(name, say(f"trace.function.{name}")) for name in FUNCTIONS if used & set(_FUNCTION.findall(name))]
 
 
 def _flat(trace: Trace, one: Traced, value: Any, look: Look) -> tuple[Any, str, int | None]:

@@ -9,11 +9,12 @@ import streamlit as st
 from archcalc.dashboard import blocks, charts
 from archcalc.dashboard.session import KEPT, plain, say
 from archcalc.dashboard.tracing.made import Made
+from archcalc.interp.trace.functions import functions_of
 from archcalc.interp.trace.reads import read_by
 from archcalc.interp.trace.run import Trace, Traced
 from archcalc.render.charts.heat_map import heat_map
-from archcalc.render.trace import parts_of
-from archcalc.render.trace_stage import MOST_WIDE, Look, as_table, functions_of, matrix, n_heads, n_wide, printed_table
+from archcalc.render.trace import meaning, parts_of
+from archcalc.render.trace_stage import MOST_WIDE, Look, as_table, matrix, n_heads, n_wide, printed_table
 
 _STAGE: Final = "trace_stage"
 _PART: Final = "_trace_part"
@@ -76,7 +77,8 @@ def _said(one: Traced) -> None:
     st.markdown(plain(say_(f"trace.kind.{one.step.kind}")))
     if one.step.formula:
         st.code(f"{one.step.name} = {one.step.formula}", language=None, wrap_lines=True)
-        st.caption("  \n".join(plain(f"{name}: {what}") for name, what in functions_of(one.step.formula, say_)))
+        called = functions_of(one.step.formula)
+        st.caption("  \n".join(plain(f"{name}: {meaning(name, say_)}") for name in called))
     if one.step.kind in ("scores", "pattern"):
         st.caption(plain(say_("app_trace.mask")))
 
