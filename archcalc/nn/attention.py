@@ -20,7 +20,7 @@ from archcalc.nn.norm import HeadNorm, norm
 from archcalc.nn.quantised import Store
 from archcalc.nn.rope import rotate
 from archcalc.nn.sight import Penalty, Sight
-from archcalc.nn.softmax import Bias, Softmax, attend
+from archcalc.nn.softmax import Attend, Bias, Softmax, attend
 from archcalc.nn.taps.points import tap
 from archcalc.nn.wide import widened
 from archcalc.spec import Spec
@@ -49,12 +49,13 @@ class Attention(nn.Module):
     gate: Linear | None
     gate_bias: nn.Parameter | None
     relative_bias: BiasTable | None
+    attend: Attend
     makes_keys: ClassVar[bool] = True
 
     def __init__(self, part: spec.Attention, model: Spec) -> None:
         super().__init__()
         assert part.n_kv_heads is not None and part.d_head is not None, "the spec is resolved"  # noqa: PT018
-        self.part, self.how = part, Execution()
+        self.part, self.how, self.attend = part, Execution(), attend
         self.n_heads, self.n_kv_heads, self.d_head = part.n_heads, part.n_kv_heads, part.d_head
         self.d_value = part.d_head if part.d_value is None else part.d_value
         self.relative_bias = None
@@ -95,7 +96,7 @@ class Attention(nn.Module):
         states_BSD = x_BTD if sight.states is None else sight.states.view_as(sight.states)
         k_BKSH, v_BKSU = sight.joined(lambda: self.keys_values(states_BSD, sight))
         sight = sight.of_last(k_BKSH.shape[2])
-        y_BNTU = attend(
+        y_BNTU = self.attend(
             self.softmax, q_BNTH, k_BKSH, v_BKSU, sight, self.how, sinks_N=self.sinks, training=self.training
         )
         return self.output(y_BNTU, x_BTD)
