@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from archcalc import build, load
 from archcalc.errors import InputError
 from archcalc.interp.trace.expression import Call, nodes
-from archcalc.interp.trace.functions import FUNCTIONS
 from archcalc.interp.trace.run import trace
 from archcalc.interp.trace.stages import steps
 from archcalc.nn.taps import sites
+from archcalc.render.trace_words import FUNCTIONS
 from archcalc.run.loading.source import open_source
 from archcalc.spec import Spec
 from tests.interp import happy_weights
@@ -30,7 +30,7 @@ GQA = {"kind": "gqa", "n_heads": 4, "n_kv_heads": 2}
 ROPE = GQA | {"position": {"kind": "rope"}}
 
 
-EXPLAINED = {*OPERATORS, *(name for names in FUNCTIONS.values() for name in names)}
+EXPLAINED = {*OPERATORS, *(name for explained in FUNCTIONS.values() for name in explained.names)}
 
 
 def plain(activation: str, **more: Any) -> dict[str, Any]:

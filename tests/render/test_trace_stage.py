@@ -11,24 +11,25 @@ from hypothesis import given, settings
 
 from archcalc import build
 from archcalc.interp.trace.expression import Module, Value, call
-from archcalc.interp.trace.functions import FUNCTIONS, functions_of
 from archcalc.interp.trace.run import Trace, trace
 from archcalc.render.charts.file import as_bytes
 from archcalc.render.charts.frame import dark
 from archcalc.render.charts.heat_map import Matrix, heat_map
-from archcalc.render.lang import sentences, words
 from archcalc.render.trace_stage import (
     MOST_PLACES,
     MOST_TOKENS,
     MOST_WIDE,
     Look,
     as_table,
+    functions_of,
     in_short,
     matrix,
     n_heads,
 )
+from archcalc.render.trace_words import FUNCTIONS
 from archcalc.run.loading.source import Opened, open_source
 from archcalc.spec import Spec
+from archcalc.words import translator
 from tests.strategies import specs
 
 HAPPY = ("<SOS>", "我", "很", "开心", "<EOS>")
@@ -43,7 +44,7 @@ def happy() -> tuple[Opened, Trace]:
 def found(happy: tuple[Opened, Trace], name: str, look: Look = Look(), lang: str = "en") -> Matrix:  # noqa: B008
     opened, traced = happy
     one = next(one for one in traced.steps if one.step.name == name)
-    return matrix(traced, one, opened.piece, look, words(lang))
+    return matrix(traced, one, opened.piece, look, translator(lang))
 
 
 def test_a_pattern_hides_what_its_mask_hides(happy: tuple[Opened, Trace]) -> None:
@@ -98,11 +99,10 @@ def test_every_step_of_every_architecture_is_a_matrix(spec: Spec) -> None:
 
 
 def test_what_functions_do_is_said_in_every_language() -> None:
-    said = {name.removeprefix("function."): told for name, told in sentences("trace").items() if "function." in name}
-    assert list(said) == list(FUNCTIONS)
-    assert all(f"{name}(" in called or "…" in called for called, names in FUNCTIONS.items() for name in names)
+    for called, explained in FUNCTIONS.items():
+        assert "…" in called or all(f"{name}(" in called for name in explained.names)
     formula = call("gelu", call("linear", Value("layers.0.resid_mid"), Module("layers.0.ffn.up")))
-    assert functions_of(formula) == ["linear(x, m)", "relu(x), silu(x), gelu(x) …"]
+    assert [name for name, _ in functions_of(formula)] == ["linear(x, m)", "relu(x), silu(x), gelu(x) …"]
 
 
 MATRIX = Matrix(

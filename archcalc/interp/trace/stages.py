@@ -1,7 +1,7 @@
 """The steps of a forward pass, from its spec: a name, and a formula over the steps before it.
 
-Formulas are written in the functions of `functions.FUNCTIONS`. Steps that are sites of archcalc.spec.sites carry the
-site's name.
+Formulas are written in the functions of archcalc.render.trace_words. Steps that are sites of archcalc.spec.sites carry
+the site's name.
 """
 
 from __future__ import annotations
