@@ -83,7 +83,10 @@ def __dir__() -> list[str]:
 
 
 def params(spec: Spec) -> pd.DataFrame:
-    """A DataFrame with a row for each weight of a spec (see `archcalc.analysis.params.frame`)."""
+    """A DataFrame with a row for each weight of a spec (see `archcalc.analysis.params.frame`).
+
+    Like all functions that return a DataFrame, it raises MissingExtraError without pandas (the extra `frames`).
+    """
     from archcalc.analysis.params import frame
     from archcalc.ledger.build import build as build_ledger
 

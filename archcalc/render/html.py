@@ -6,11 +6,11 @@ from functools import cache
 from typing import Any
 
 import msgspec
-import squarify
 from jinja2 import Environment, PackageLoader, Template
 from markupsafe import Markup
 
 from archcalc.render.charts.frame import COMPONENT_COLORS
+from archcalc.render.charts.squares import Area, squarified
 from archcalc.render.page import Block, Box, Page, Picture, Table, Text, Treemap, shown
 from archcalc.units import exact, human
 
@@ -77,18 +77,15 @@ def rectangles(boxes: Any) -> list[Rectangle]:
     """Squarified areas (Bruls et al. 2000), the largest first; boxes too small to see are left out."""
     total = sum(box.value for box in boxes)
     kept = sorted((box for box in boxes if box.value > total / 1e6), key=lambda box: -box.value)
-    sizes = squarify.normalize_sizes([box.value for box in kept], WIDTH, HEIGHT)
-    return [
-        _rectangle(box, area, total)
-        for box, area in zip(kept, squarify.squarify(sizes, 0, 0, WIDTH, HEIGHT), strict=True)
-    ]
+    areas = squarified([box.value for box in kept], Area(0, 0, WIDTH, HEIGHT))
+    return [_rectangle(box, area, total) for box, area in zip(kept, areas, strict=True)]
 
 
-def _rectangle(box: Box, area: dict[str, float], total: int) -> Rectangle:
+def _rectangle(box: Box, area: Area, total: int) -> Rectangle:
     title = f"{box.label}: {exact(box.value)} = {100 * box.value / total:.2f} %"
     color = COMPONENT_COLORS.get(box.family, "#BBBBBB")
     short = f"{box.label.removeprefix('layers.*.')} {human(box.value)}"
-    return Rectangle(area["x"], area["y"], area["dx"], area["dy"], color, short, title)
+    return Rectangle(*area, color, short, title)
 
 
 def _legend(block: Treemap) -> list[tuple[str, str]]:

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
-import squarify
 
 from archcalc.analysis.row_names import axes_text, row_label
 from archcalc.errors import InputError, nearest, shown
 from archcalc.ledger.leaves import COMPONENTS
 from archcalc.ledger.types import Ledger, Row
 from archcalc.render.charts.frame import COMPONENT_COLORS, FAINT, FRAME, HEIGHT, WIDTH, title
+from archcalc.render.charts.squares import Area, squarified
 from archcalc.render.lang import ENGLISH, Words
 from archcalc.units import exact, percent
 
@@ -113,12 +113,12 @@ def _words(field: str, line: int) -> dict[str, Any]:
     }
 
 
-def _placed(tile: Tile, place: dict[str, float], whole: int, say: Words) -> dict[str, Any]:
+def _placed(tile: Tile, place: Area, whole: int, say: Words) -> dict[str, Any]:
     return {
-        "x": place["x"],
-        "x2": place["x"] + place["dx"],
-        "y": place["y"],
-        "y2": place["y"] + place["dy"],
+        "x": place.x,
+        "x2": place.x + place.width,
+        "y": place.y,
+        "y2": place.y + place.height,
         "name": tile.name,
         "component": tile.component,
         "shape": tile.shape,
@@ -129,27 +129,21 @@ def _placed(tile: Tile, place: dict[str, float], whole: int, say: Words) -> dict
     }
 
 
-def _layout(found: Sequence[Tile]) -> list[tuple[Tile, dict[str, float]]]:
-    """Squarified areas (Bruls et al. 2000): of components first, of each one's weights within it."""
+def _layout(found: Sequence[Tile]) -> list[tuple[Tile, Area]]:
+    """Squarified areas: of components first, of each one's weights within it."""
+    whole = Area(0, 0, WIDTH, HEIGHT)
     components = list(dict.fromkeys(tile.component for tile in found))
     if len(components) == 1:
-        return _squares(found, 0, 0, WIDTH, HEIGHT)
+        return _squares(found, whole)
     groups = [[tile for tile in found if tile.component == component] for component in components]
     sums = [Tile(group[0].component, sum(tile.parameters for tile in group), "") for group in groups]
     of = dict(zip(components, groups, strict=True))
-    return [
-        inner
-        for whole, at in _squares(sums, 0, 0, WIDTH, HEIGHT)
-        for inner in _squares(of[whole.name], at["x"], at["y"], at["dx"], at["dy"])
-    ]
+    return [inner for tile, area in _squares(sums, whole) for inner in _squares(of[tile.name], area)]
 
 
-def _squares(
-    found: Iterable[Tile], x: float, y: float, width: float, height: float
-) -> list[tuple[Tile, dict[str, float]]]:
+def _squares(found: Iterable[Tile], whole: Area) -> list[tuple[Tile, Area]]:
     ordered = sorted(found, key=lambda tile: -tile.parameters)
-    sizes = squarify.normalize_sizes([tile.parameters for tile in ordered], width, height)
-    return list(zip(ordered, squarify.squarify(sizes, x, y, width, height), strict=True))
+    return list(zip(ordered, squarified([tile.parameters for tile in ordered], whole), strict=True))
 
 
 def _tensors(row: Row) -> Iterable[Tile]:
