@@ -12,7 +12,7 @@ from archcalc.errors import InputError, nearest, shown
 from archcalc.ledger.leaves import COMPONENTS
 from archcalc.ledger.types import Ledger, Row
 from archcalc.render.charts.frame import COMPONENT_COLORS, FAINT, FRAME, HEIGHT, WIDTH, title
-from archcalc.render.charts.squares import Area, squarified
+from archcalc.render.charts.treemap_layout import Area, layout
 from archcalc.render.lang import ENGLISH, Words
 from archcalc.units import exact, percent
 
@@ -60,7 +60,8 @@ def treemap(ledger: Ledger, within: Sequence[str] = (), say: Words = ENGLISH) ->
     whole = sum(tile.parameters for tile in found)
     here = " › ".join((say("treemap.all"), *within))
     said = say("treemap.sum", n=exact(whole), share=percent(whole, ledger.total()))
-    values = [_placed(tile, place, whole, say) for tile, place in _layout(found)]
+    areas = layout([(tile.component, tile.parameters) for tile in found], WIDTH, HEIGHT)
+    values = [_placed(tile, area, whole) for tile, area in zip(found, areas, strict=True)]
     used = [component for component in COMPONENTS if any(tile.component == component for tile in found)]
     colors = {"domain": used, "range": [COMPONENT_COLORS.get(component, FAINT) for component in used]}
     scale = {"nice": False, "zero": False}
@@ -113,12 +114,12 @@ def _words(field: str, line: int) -> dict[str, Any]:
     }
 
 
-def _placed(tile: Tile, place: Area, whole: int, say: Words) -> dict[str, Any]:
+def _placed(tile: Tile, area: Area, whole: int) -> dict[str, Any]:
     return {
-        "x": place.x,
-        "x2": place.x + place.width,
-        "y": place.y,
-        "y2": place.y + place.height,
+        "x": area.x,
+        "x2": area.x + area.width,
+        "y": area.y,
+        "y2": area.y + area.height,
         "name": tile.name,
         "component": tile.component,
         "shape": tile.shape,
@@ -127,23 +128,6 @@ def _placed(tile: Tile, place: Area, whole: int, say: Words) -> dict[str, Any]:
         "human": exact(tile.parameters),
         "share": percent(tile.parameters, whole),
     }
-
-
-def _layout(found: Sequence[Tile]) -> list[tuple[Tile, Area]]:
-    """Squarified areas: of components first, of each one's weights within it."""
-    whole = Area(0, 0, WIDTH, HEIGHT)
-    components = list(dict.fromkeys(tile.component for tile in found))
-    if len(components) == 1:
-        return _squares(found, whole)
-    groups = [[tile for tile in found if tile.component == component] for component in components]
-    sums = [Tile(group[0].component, sum(tile.parameters for tile in group), "") for group in groups]
-    of = dict(zip(components, groups, strict=True))
-    return [inner for tile, area in _squares(sums, whole) for inner in _squares(of[tile.name], area)]
-
-
-def _squares(found: Iterable[Tile], whole: Area) -> list[tuple[Tile, Area]]:
-    ordered = sorted(found, key=lambda tile: -tile.parameters)
-    return list(zip(ordered, squarified([tile.parameters for tile in ordered], whole), strict=True))
 
 
 def _tensors(row: Row) -> Iterable[Tile]:

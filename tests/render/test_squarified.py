@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archcalc.render.charts.squares import Area, squarified
+from archcalc.render.charts.treemap_layout import Area, squarified
 
 SIDES = st.floats(1, 10_000)
 VALUES = st.lists(st.integers(1, 1000), min_size=1, max_size=60).map(lambda values: sorted(values, reverse=True))

@@ -1,10 +1,12 @@
-"""The layout of a treemap: areas in proportion to values, close to squares (Bruls et al. 2000)."""
+"""The layout of every treemap: areas in proportion to sizes, close to squares (Bruls et al. 2000)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
+
+Name = TypeVar("Name")
 
 
 class Area(NamedTuple):
@@ -18,6 +20,28 @@ class Area(NamedTuple):
     def transposed(self) -> Area:
         """Return the area with its axes exchanged."""
         return Area(self.y, self.x, self.height, self.width)
+
+
+def layout(sizes: Sequence[tuple[str, int]], width: float, height: float) -> list[Area]:
+    """Return an area for each (group, size), in the same order: areas in proportion to sizes, groups contiguous.
+
+    The groups are placed first, then each group's members inside it. Sizes are positive.
+    """
+    members: dict[str, list[int]] = {}
+    for index, (group, _) in enumerate(sizes):
+        members.setdefault(group, []).append(index)
+    sums = {group: sum(sizes[index][1] for index in of) for group, of in members.items()}
+    groups = _squares(sums, Area(0, 0, width, height))
+    areas: dict[int, Area] = {}
+    for group, of in members.items():
+        areas |= _squares({index: sizes[index][1] for index in of}, groups[group])
+    return [areas[index] for index in range(len(sizes))]
+
+
+def _squares(sizes: Mapping[Name, int], whole: Area) -> dict[Name, Area]:
+    """Divide an area, the largest part first."""
+    names = sorted(sizes, key=lambda name: -sizes[name])
+    return dict(zip(names, squarified([sizes[name] for name in names], whole), strict=True))
 
 
 def squarified(values: Sequence[int], whole: Area) -> list[Area]:
