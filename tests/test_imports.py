@@ -16,8 +16,8 @@ PACKAGE = Path(__file__).parents[1] / "archcalc"
 
 # Each may import itself and what stands before it.
 HOUSE = (
-    "_version", "errors", "units", "extras", "spec", "formats", "presets", "locations", "hf", "sources", "text",
-    "ledger", "analysis", "contract", "nn", "checkpoint", "run", "interp", "proof", "coverage", "render",
+    "_version", "words", "errors", "units", "extras", "spec", "formats", "presets", "locations", "hf", "sources",
+    "text", "ledger", "analysis", "contract", "nn", "checkpoint", "run", "interp", "proof", "coverage", "render",
     "dashboard", "cli", "__main__",
 )  # fmt: skip
 # Two readings of a spec that share nothing but the spec.

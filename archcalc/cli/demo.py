@@ -10,8 +10,8 @@ from archcalc.cli.options import lang, output
 from archcalc.extras import require
 from archcalc.interp.demos import DEMOS, run
 from archcalc.render import demos
-from archcalc.render.lang import words
 from archcalc.render.output import Format, emit
+from archcalc.words import translator
 
 
 @click.command("demo")
@@ -30,7 +30,7 @@ def command(name: str | None, seed: int | None, lang: str, form: Format, output:
       archcalc demo positions --lang zh
       archcalc demo step --format html -o step.html
     """
-    say, show = words(lang), partial(emit, form=form, output=output, color=not no_color)
+    say, show = translator(lang), partial(emit, form=form, output=output, color=not no_color)
     if name is None:
         if seed is not None:
             raise click.UsageError("--seed belongs to a demonstration; allowed: with NAME")

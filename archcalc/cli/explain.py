@@ -10,10 +10,10 @@ from archcalc.analysis.model_workload import ModelWorkload
 from archcalc.cli.options import lang, load_source, output, settings, sizes, source
 from archcalc.ledger.build import build
 from archcalc.render import explain
-from archcalc.render.lang import words
 from archcalc.render.output import Format, emit
 from archcalc.spec.execution import Execution
 from archcalc.spec.workload import workload
+from archcalc.words import translator
 
 
 @click.command("explain")
@@ -50,5 +50,5 @@ def command(
     how = None if past or dtype == "fp8" else Execution(dtype=dtype)
     subject = ModelWorkload(spec, build(spec, how), work, dtype)
     page = explain.table_page if form == "csv" else explain.page
-    say = words(lang)
+    say = translator(lang)
     emit(lambda: page(subject, row, say), lambda: formulas(subject, row), form, output=output, color=not no_color)

@@ -9,9 +9,9 @@ import click
 from archcalc.cli.options import FILE, SOURCE, lang, output
 from archcalc.cli.running import Holding, drawing, holding
 from archcalc.errors import InputError
-from archcalc.render.lang import words
 from archcalc.render.output import Format, emit, write
 from archcalc.run.decoding.prompts import prompt_ids
+from archcalc.words import translator
 
 if TYPE_CHECKING:
     from archcalc.run.decoding.sampling import Sampling
@@ -65,7 +65,7 @@ def command(
         raise InputError(f"found {len(contexts)}", where=where, allowed=f"1 or {MOST}, to be set side by side")
     ready = holding.ready(found, work_of(found.spec, contexts, 1))
     made = next_tokens(ready.model, contexts, top=top, sampling=sampling, start_id=found.start_id)
-    asked, say = list(prompts or id_lists), words(lang)
+    asked, say = list(prompts or id_lists), translator(lang)
     if plot:
         from archcalc.render.charts.file import as_file
         from archcalc.render.charts.next_token import chart

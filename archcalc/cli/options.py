@@ -11,12 +11,12 @@ from click.shell_completion import CompletionItem
 
 from archcalc import presets
 from archcalc.errors import InputError
-from archcalc.render.lang import LANGS
 from archcalc.render.output import FORMATS, Format, by_suffix
 from archcalc.sources import load
 from archcalc.spec import Spec
 from archcalc.spec.execution import Recompute
 from archcalc.spec.settings import changes
+from archcalc.words import LANGS
 
 F = TypeVar("F", bound=Callable[..., Any])
 

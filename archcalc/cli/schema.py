@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from archcalc.cli.options import FILE
-from archcalc.render.lang import ENGLISH, sentences
+from archcalc.render.meanings import MEANINGS
 from archcalc.render.output import emit
 from archcalc.render.page import Page
 from archcalc.spec.schema import json_schema
@@ -22,4 +22,4 @@ def command(output: str | None) -> None:
 
 def _described() -> dict[str, Any]:
     """The schema, each field described by what the dashboard's form says of it."""
-    return json_schema({name: ENGLISH(f"fields.{name}") for name in sentences("fields")})
+    return json_schema({name: str(meaning) for name, meaning in MEANINGS.items()})

@@ -8,9 +8,9 @@ import click
 
 from archcalc.cli.options import SOURCE, lang, output
 from archcalc.cli.running import Holding, holding
-from archcalc.render.lang import words
 from archcalc.render.output import Format, emit, emit_text
 from archcalc.run.decoding.prompts import prompt_ids
+from archcalc.words import translator
 
 
 @click.command("trace")
@@ -64,7 +64,7 @@ def command(
     told = asked(found, read)
     model = holding.ready(found, told.work, packed=False).model
     made = trace(model, told.ids, told.target, position=position)
-    is_full, say = pages.is_small(made) if full is None else full, words(lang)
+    is_full, say = pages.is_small(made) if full is None else full, translator(lang)
     held = published.held(example, made) if example else []
 
     def data() -> dict[str, Any]:

@@ -16,6 +16,7 @@ from archcalc.render.page import Block, Page, Picture, Table, Text, Treemap
 from archcalc.render.page import shown as cell
 from archcalc.render.text import as_csv, as_markdown
 from archcalc.render.translate import block_in
+from archcalc.words import msg
 
 # Longer tables scroll in a frame of their own, where they can be sorted and searched.
 LONG: Final = 60
@@ -41,15 +42,15 @@ def table(block: Table, name: str) -> None:
         st.html(table_as_html(shown))
     else:
         st.dataframe(_frame(shown), hide_index=True, height=480, key=f"frame_{name}")
-        st.caption(say()("app.rows", n=f"{len(block.rows):,}"))
-    with files(say()("app.save_table")):
+        st.caption(say()(msg("{n} rows", n=f"{len(block.rows):,}")))
+    with files(say()(msg("Save the table"))):
         save("CSV", lambda: as_csv(Page("", "", [block])).encode(), f"{name}.csv", "text/csv")
         save("JSON", lambda: as_json(records(block)).encode(), f"{name}.json", "application/json")
 
 
 def save_page(page: Page, *, name: str, data: Callable[[], Any]) -> None:
     """The page's own files, as the command line's --format and --output write them."""
-    with files(say()("app.save_page")):
+    with files(say()(msg("Save all of it"))):
         save("HTML", lambda: as_html(page).encode(), f"{name}.page.html", "text/html")
         save("JSON", lambda: as_json(data()).encode(), f"{name}.page.json", "application/json")
         save("CSV", lambda: as_csv(page).encode(), f"{name}.page.csv", "text/csv")

@@ -12,6 +12,7 @@ from archcalc.dashboard.session import is_dark, plain, say
 from archcalc.render.charts.file import as_bytes
 from archcalc.render.charts.frame import dark, on_page
 from archcalc.render.translate import chart_in
+from archcalc.words import msg
 
 _FILES = {".html": "text/html", ".png": "image/png", ".svg": "image/svg+xml"}
 
@@ -22,7 +23,7 @@ def show(chart: dict[str, Any], *, name: str) -> None:
     _titled(said.get("title"))
     drawn = on_page(said)
     st.vega_lite_chart(dark(drawn) if is_dark() else drawn, theme=None, width="stretch", key=f"chart_{name}")
-    with files(say()("app.save_chart")):
+    with files(say()(msg("Save the chart"))):
         for suffix, kind in _FILES.items():
             save(suffix[1:].upper(), partial(as_bytes, chart, suffix), f"{name}{suffix}", kind)
 

@@ -9,6 +9,7 @@ import msgspec
 import streamlit as st
 
 from archcalc.dashboard.session import say
+from archcalc.render.names import SURENESS
 
 
 class Figure(msgspec.Struct, frozen=True):
@@ -26,7 +27,7 @@ def show(figures: Iterable[Figure]) -> None:
 
 
 def _one(figure: Figure) -> str:
-    words = " · ".join(part for part in (figure.human, say()(f"common.{figure.kind}")) if part)
+    words = " · ".join(part for part in (figure.human, say()(SURENESS[figure.kind])) if part)
     return (
         f'<div><dt>{escape(figure.label)}</dt><dd class="ac-exact">{escape(figure.exact)}</dd>'
         f'<dd class="ac-human">{escape(words)}</dd></div>'

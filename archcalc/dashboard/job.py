@@ -10,6 +10,7 @@ from typing import TypeVar
 import streamlit as st
 
 from archcalc.dashboard.session import say
+from archcalc.words import msg
 
 T = TypeVar("T")
 
@@ -40,7 +41,7 @@ def run(label: str, work: Callable[[], T], *, key: str, progress: Progress | Non
     """
     place = st.empty()
     with place.container(horizontal=True, vertical_alignment="center"):
-        st.button(say()("app.stop"), icon=":material/stop_circle:", key=f"stop_{key}")
+        st.button(say()(msg("Stop")), icon=":material/stop_circle:", key=f"stop_{key}")
         told = st.empty()
     pool, begun = ThreadPoolExecutor(1), time.monotonic()
     try:

@@ -11,6 +11,7 @@ from archcalc.dashboard.saving import files, save
 from archcalc.dashboard.session import is_dark, say
 from archcalc.render.charts.file import svg_as_png
 from archcalc.render.charts.frame import INK, dark
+from archcalc.words import msg
 
 _PAGE: Final = """<!doctype html><meta charset="utf-8"><style>:root {{ color-scheme: light dark }}</style>{svg}"""
 
@@ -23,7 +24,7 @@ def show(svg: str, *, name: str) -> None:
     source = f"data:image/svg+xml;base64,{b64encode(inked.encode()).decode()}"
     label = svg.partition('aria-label="')[2].partition('"')[0]
     st.html(f'<div class="ac-scroll" tabindex="0"><img alt="{label}" src="{source}"></div>')
-    with files(say()("app.save_chart")):
+    with files(say()(msg("Save the chart"))):
         save("HTML", lambda: _PAGE.format(svg=svg).encode(), f"{name}.html", "text/html")
         save("PNG", lambda: svg_as_png(svg.replace("currentColor", INK)), f"{name}.png", "image/png")
         save("SVG", lambda: svg.replace("currentColor", INK).encode(), f"{name}.svg", "image/svg+xml")

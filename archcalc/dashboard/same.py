@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from archcalc.dashboard.session import say
+from archcalc.words import msg
 
 
 def lines(command: str, python: str) -> None:
@@ -12,6 +13,8 @@ def lines(command: str, python: str) -> None:
 
     Behind a button: what colours code is large, and a page that shows none need not wait for it.
     """
-    with st.popover(say()("app.same"), icon=":material/content_copy:", width="stretch"):
+    with st.popover(
+        say()(msg("The same on the command line and in Python")), icon=":material/content_copy:", width="stretch"
+    ):
         st.code(command, language="bash", wrap_lines=True)
         st.code(python, language="python", wrap_lines=True)

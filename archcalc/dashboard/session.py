@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import streamlit as st
 
-from archcalc.render.lang import LANGS, Words, words
+from archcalc.words import LANGS, Message, Translator, msg, translator
 
 Body = Callable[[], None]
 
@@ -35,19 +35,19 @@ def lang() -> str:
     return str(st.session_state.get("lang") or LANGS[0])
 
 
-def say() -> Words:
+def say() -> Translator:
     """The words of that language."""
-    return words(lang())
+    return translator(lang())
 
 
-def choice(draw: Callable[..., Any], label: str, options: Sequence[str], names: str, *, key: str, **more: Any) -> str:
-    """One of `options`, whose names are words: 'app.from_' and the option itself. The first is the default.
+def choice(draw: Callable[..., Any], label: str, names: Mapping[str, Message], *, key: str, **more: Any) -> str:
+    """Return the option of `names` that is chosen, which the visitor sees by its name. The first is the default.
 
     `draw` is st.segmented_control, st.radio or st.selectbox. A widget that streamlit binds to the URL would put the
     translated name there; so the option itself is put there by hand.
     """
     say_ = say()
-    return _choice(draw, label, options, lambda option: say_(f"{names}{option}"), key=key, **more)
+    return _choice(draw, label, tuple(names), lambda option: say_(names[option]), key=key, **more)
 
 
 def _choice(
@@ -79,7 +79,16 @@ def text_in_link(label: str, key: str, first: str = "", **more: Any) -> str:
     size = len(text.encode("utf-8", "surrogatepass"))
     link(key, text if size <= LINK_BYTES and text != first else "")
     if size > LINK_BYTES:
-        st.caption(say()("app.text_too_long", size=f"{size:,}", limit=f"{LINK_BYTES:,}"))
+        st.caption(
+            say()(
+                msg(
+                    "{size} bytes: more than the {limit} that go into the link, so a reload of the link will not "
+                    "bring it back.",
+                    size=f"{size:,}",
+                    limit=f"{LINK_BYTES:,}",
+                )
+            )
+        )
     return text
 
 

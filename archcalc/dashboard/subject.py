@@ -20,6 +20,13 @@ from archcalc.spec import Spec
 from archcalc.spec.document import Document, override
 from archcalc.spec.settings import changes
 from archcalc.spec.text import MAX_BYTES, parse
+from archcalc.words import msg
+
+_FROM: Final = {
+    "preset": msg("Preset"),
+    "text": msg("YAML or config.json"),
+    "file": msg("Upload"),
+}
 
 DEFAULT: Final = "gpt3-175b"
 _CHOSEN: Final = "_chosen"
@@ -85,10 +92,18 @@ def choose() -> None:
     Ends the page where there is nothing that could be mended in a form.
     """
     say_ = say()
-    way = choice(st.segmented_control, say_("app.from"), _WAYS, "app.from_", key="from")
+    way = choice(st.segmented_control, say_(msg("Architecture from")), _FROM, key="from")
     left, right = st.columns([3, 2], vertical_alignment="top")
     # Drawn first, so that it is there where the source cannot be read.
-    right.text_input(say_("app.set"), key="set", help=say_("app.set_help"), placeholder="n_layers=48", **KEPT)
+    right.text_input(
+        say_(msg("Changed fields")),
+        key="set",
+        help=say_(
+            msg("As on the command line after --set: n_layers=48 ffn.bias=true. The form below writes them here.")
+        ),
+        placeholder="n_layers=48",
+        **KEPT,
+    )
     with left:
         source, document = _SOURCES[way]()
     st.session_state[_CHOSEN] = _read(source, document)
@@ -126,7 +141,7 @@ def _settings(text: str) -> tuple[str, ...]:
 
 def _preset() -> tuple[str, Document]:
     names = presets.names()
-    name = st.selectbox(say()("app.preset"), names, index=names.index(DEFAULT), key="model", **KEPT)
+    name = st.selectbox(say()(msg("Preset")), names, index=names.index(DEFAULT), key="model", **KEPT)
     return name, document_of_preset(name)
 
 
@@ -140,9 +155,15 @@ def document_of_preset(name: str) -> Document:
 
 def _text() -> tuple[str, Document]:
     say_ = say()
-    text = text_in_link(say_("app.text"), "yaml", help=say_("app.text_help"), height=220, max_chars=MAX_BYTES)
+    text = text_in_link(
+        say_(msg("A spec as YAML, or a Hugging Face config.json")),
+        "yaml",
+        help=say_(msg("Ctrl+Enter reads it. `base: gpt3` with the fields that differ will do.")),
+        height=220,
+        max_chars=MAX_BYTES,
+    )
     if not text.strip():
-        st.info(say_("app.text_empty"))
+        st.info(say_(msg("Paste a spec above.")))
         st.stop()
     return _understood(text.encode("utf-8", "surrogateescape"), "text")
 
@@ -150,12 +171,12 @@ def _text() -> tuple[str, Document]:
 def _file() -> tuple[str, Document]:
     """The uploaded file. It is kept in memory, in this session, where the widget would lose it with the page."""
     say_, limit = say(), MAX_BYTES >> 20
-    label = say_("app.file", limit=limit)
+    label = say_(msg("A spec (.yaml) or a config.json, up to {limit} MB", limit=limit))
     st.file_uploader(label, type=_FILE_TYPES, max_upload_size=limit, key="file", on_change=_uploaded)
-    st.caption(say_("app.file_apart"))
+    st.caption(say_(msg("A file that you upload is no part of the link: it stays in this session.")))
     held: tuple[str, bytes] | None = st.session_state.get(_UPLOADED)
     if held is None:
-        st.info(say_("app.file_none"))
+        st.info(say_(msg("Choose a file above.")))
         st.stop()
     name, data = held
     st.caption(f":material/description: {plain(name)}")

@@ -11,18 +11,33 @@ from archcalc.render import verify as page_of
 from archcalc.spec import Spec
 from archcalc.spec.written import as_yaml
 from archcalc.units import exact
+from archcalc.words import msg
 
 
 def show(spec: Spec) -> None:
     """The button that begins, and what was found of this very spec."""
     say_, key = say(), f"verified_{hash(as_yaml(spec))}"
-    st.caption(say_("app_architecture.verify_why"))
-    against = st.toggle(
-        say_("app_architecture.against"), key="against", help=say_("app_architecture.against_help"), **KEPT
+    st.caption(
+        say_(
+            msg(
+                "Every stored tensor is compared by name, shape and kind: the numbers above on one side, a PyTorch "
+                "model built from the same spec on the other. Nothing is allocated."
+            )
+        )
     )
-    if st.button(say_("app_architecture.verify_start"), type="primary", icon=":material/verified:"):
+    against = st.toggle(
+        say_(msg("Against transformers too")),
+        key="against",
+        help=say_(
+            msg("A third reading: the model that transformers builds of the same architecture, where it has one.")
+        ),
+        **KEPT,
+    )
+    if st.button(
+        say_(msg("Build the model on the meta device and compare")), type="primary", icon=":material/verified:"
+    ):
         third = "transformers" if against else None
-        st.session_state[key] = job.run(say_("app_architecture.verify_runs"), lambda: _verified(spec, third), key=key)
+        st.session_state[key] = job.run(say_(msg("Building and comparing…")), lambda: _verified(spec, third), key=key)
     if key in st.session_state:
         _found(spec, st.session_state[key])
     chosen = subject.chosen()
@@ -46,7 +61,10 @@ def _found(spec: Spec, found: page_of.Found) -> None:
     for comparison in found[0][1]:
         if comparison.holds:
             numbers = {"tensors": exact(comparison.n_tensors), "parameters": exact(comparison.n_parameters)}
-            st.success(say_("app_architecture.equal", **numbers), icon=":material/check_circle:")
+            st.success(
+                say_(msg("Equal: {tensors} tensors, {parameters} parameters.", **numbers)),
+                icon=":material/check_circle:",
+            )
         else:
-            st.error(say_("app_architecture.unequal", n=exact(len(comparison.differences))))
+            st.error(say_(msg("{n} tensors differ.", n=exact(len(comparison.differences)))))
     blocks.show(page_of.page(found), name=f"{spec.name}.verify", data=lambda: page_of.data(found))

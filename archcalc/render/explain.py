@@ -16,14 +16,59 @@ from archcalc.analysis.row_names import axes_text, path_in_group
 from archcalc.ledger.algebra import Poly
 from archcalc.ledger.leaves import COMPONENTS
 from archcalc.ledger.types import CacheRow, Ledger, MatmulRow, Row
-from archcalc.render.lang import ENGLISH, Words
+from archcalc.render.names import COMPONENT_NAMES, KIND_NAMES
 from archcalc.render.page import Block, Column, Page, Table, Text
 from archcalc.render.symbols import in_words
 from archcalc.spec import Spec
 from archcalc.units import exact
+from archcalc.words import ENGLISH, Translator, msg, plural
+
+_PARTS = {
+    "weights": msg("weights"),
+    "biases": msg("biases"),
+    "tokens_by_weights": msg("tokens by weights"),
+    "tokens_by_tokens": msg("tokens by tokens"),
+    "others": msg("others"),
+}
+# Each figure of the report: what it counts.
+_FIGURES = {
+    "total": msg("every stored tensor once"),
+    "untied": msg("the tied head's matrix counted beside the table"),
+    "active": msg("what one token uses, embedding and head included"),
+    "active_without_input_embedding": msg("what one token uses beyond its embedding"),
+    "active_without_embedding_and_head": msg("what one token uses beyond its embedding and the head"),
+    "non_embedding": msg("without embedding, positions and head"),
+    "trainable": msg("what training changes"),
+    "frozen": msg("stored and counted, not trained"),
+    "buffers": msg("stored beside the parameters, in no total"),
+    "flops.forward": msg("every key that a layer holds is multiplied"),
+    "flops.forward_causal": msg("only the pairs that are attended"),
+    "flops.backward": msg("each product twice: for its input's gradient and its weight's"),
+    "flops.train_step": msg("forward and backward"),
+    "memory.weights_bytes": msg("all parameters in {dtype}, {bytes} each"),
+    "memory.kv_cache_bytes": msg("all keys and values kept, in {dtype}, {bytes} each"),
+    "memory.state_bytes": msg("the state of recurrent layers"),
+    "memory.activations_bytes": msg("what autograd keeps of a training step, eagerly"),
+    "embedding": msg("all of the component {component}"),
+    "position": msg("all of the component {component}"),
+    "attention": msg("all of the component {component}"),
+    "ffn": msg("all of the component {component}"),
+    "mixer": msg("all of the component {component}"),
+    "norm": msg("all of the component {component}"),
+    "head": msg("all of the component {component}"),
+    "other": msg("all of the component {component}"),
+    "flops.embedding": msg("forward, all of the component {component}"),
+    "flops.position": msg("forward, all of the component {component}"),
+    "flops.attention": msg("forward, all of the component {component}"),
+    "flops.ffn": msg("forward, all of the component {component}"),
+    "flops.mixer": msg("forward, all of the component {component}"),
+    "flops.norm": msg("forward, all of the component {component}"),
+    "flops.head": msg("forward, all of the component {component}"),
+    "flops.other": msg("forward, all of the component {component}"),
+}
 
 
-def page(subject: ModelWorkload, wanted: str | None, say: Words = ENGLISH) -> Page:
+def page(subject: ModelWorkload, wanted: str | None, say: Translator = ENGLISH) -> Page:
     """The formulas of all totals of parameters, FLOPs and memory in short; or of what is called `wanted`.
 
     `wanted` is a figure of the report ('total', 'attention', 'flops.forward', 'memory.kv_cache_bytes'), or the path of
@@ -41,11 +86,11 @@ def page(subject: ModelWorkload, wanted: str | None, say: Words = ENGLISH) -> Pa
     return _page(subject.spec, [*blocks, *_symbols(rewriter.ledger, shown, say)], say)
 
 
-def _page(spec: Spec, blocks: Sequence[Block], say: Words) -> Page:
-    return Page(spec.label, say("explain.subtitle", name=spec.name), blocks, say.lang)
+def _page(spec: Spec, blocks: Sequence[Block], say: Translator) -> Page:
+    return Page(spec.label, say(msg("{name}: how each figure comes about", name=spec.name)), blocks, say.lang)
 
 
-def table_page(subject: ModelWorkload, wanted: str | None, say: Words = ENGLISH) -> Page:
+def table_page(subject: ModelWorkload, wanted: str | None, say: Translator = ENGLISH) -> Page:
     """The same as a table, for programs: what it is called, its formula and its value, by the same names anywhere."""
     columns = (Column("figure"), Column("formula"), Column("value", "count"))
     rows = [(name, found["formula"], found["value"]) for name, found in formulas(subject, wanted).items()]
@@ -58,55 +103,55 @@ def _of_work(subject: ModelWorkload) -> Iterator[Figure]:
     yield from (figure for figure in memory_figures(subject.ledger, subject.dtype) if figure.formula.terms)
 
 
-def _in_short(subject: ModelWorkload, rewriter: Rewriter, say: Words) -> Text:
+def _in_short(subject: ModelWorkload, rewriter: Rewriter, say: Translator) -> Text:
     """A line for each figure of a workload, what is a multiple of another as that."""
     known = telling(subject.ledger)[:1]
     lines = []
     for figure in _of_work(subject):
         equation = f"{_terms(figure, known, rewriter, say)} = {_value(figure.formula, rewriter)}"
-        lines.append(say("explain.named", name=figure.name, formula=equation))
+        lines.append(say(msg("{name}: {formula}", name=figure.name, formula=equation)))
         known.append(figure)
     used = dict.fromkeys(relation for figure in known[1:] for relation in rewriter.used(figure.formula))
-    return Text(say("explain.flops_and_memory"), [*lines, *_with(used, say)])
+    return Text(say(msg("FLOPs and memory")), [*lines, *_with(used, say)])
 
 
-def _terms(figure: Figure, known: Iterable[Figure], rewriter: Rewriter, say: Words) -> str:
+def _terms(figure: Figure, known: Iterable[Figure], rewriter: Rewriter, say: Translator) -> str:
     for other in known:
         for factor in range(1, 5):
             if figure.formula == factor * other.formula:
                 return f"{factor}·{other.name}"
     simple = rewriter.simplify(figure.formula)
-    return str(simple) if len(simple.terms) <= MAX_TERMS else say("explain.terms", n=len(simple.terms))
+    return str(simple) if len(simple.terms) <= MAX_TERMS else say(msg("a sum of {n} terms", n=len(simple.terms)))
 
 
 def _value(formula: Poly, rewriter: Rewriter) -> str:
     return exact(formula.at(rewriter.ledger.sizes))
 
 
-def _figure(figure: Figure, subject: ModelWorkload, rewriter: Rewriter, say: Words) -> Text:
-    parts = [(say(f"explain.part.{name}"), formula) for name, formula in figure.parts if formula.terms]
-    lines = [say("explain.named", name=name, formula=rewriter.equation(formula)) for name, formula in parts]
+def _figure(figure: Figure, subject: ModelWorkload, rewriter: Rewriter, say: Translator) -> Text:
+    parts = [(say(_PARTS[name]), formula) for name, formula in figure.parts if formula.terms]
+    lines = [say(msg("{name}: {formula}", name=name, formula=rewriter.equation(formula))) for name, formula in parts]
     lines = lines if len(parts) > 1 else []
-    lines += rewriter.steps(figure.formula) if figure.formula.terms else [say("explain.none")]
-    title = say("explain.titled", name=figure.name, meaning=_meaning(figure, subject, say))
+    lines += rewriter.steps(figure.formula) if figure.formula.terms else [say(msg("0: the model has none"))]
+    title = say(msg("{name}: {meaning}", name=figure.name, meaning=_meaning(figure, subject, say)))
     return Text(title, [*lines, *_with(rewriter.used(figure.formula), say)])
 
 
-def _meaning(figure: Figure, subject: ModelWorkload, say: Words) -> str:
+def _meaning(figure: Figure, subject: ModelWorkload, say: Translator) -> str:
     """What a figure counts: of a component it names it, of bytes it says how large each element is."""
     size = BYTES[subject.dtype]
-    each = say("explain.byte" if size == 1 else "explain.bytes", n=size)
+    each = plural("{n} byte", "{n} bytes", n=size)
     component = figure.name.removeprefix("flops.")
-    named = say(f"common.component.{component}") if component in COMPONENTS else ""
-    return say(f"explain.figure.{figure.name}", component=named, dtype=subject.dtype, bytes=each)
+    named = COMPONENT_NAMES[component] if component in COMPONENTS else ""
+    return say(_FIGURES[figure.name].fill(component=named, dtype=subject.dtype, bytes=each))
 
 
-def _with(relations: Iterable[Relation], say: Words) -> list[str]:
+def _with(relations: Iterable[Relation], say: Translator) -> list[str]:
     """The line that says what of the sizes a formula draws on, if anything."""
-    return [say("common.with", relations=drawn)] if (drawn := ", ".join(map(str, relations))) else []
+    return [say(msg("with {relations}", relations=drawn))] if (drawn := ", ".join(map(str, relations))) else []
 
 
-def _row(named: NamedRow, subject: ModelWorkload, rewriter: Rewriter, say: Words) -> Text:
+def _row(named: NamedRow, subject: ModelWorkload, rewriter: Rewriter, say: Translator) -> Text:
     match named.row:
         case Row() as row:
             return _weight(row, subject.ledger, rewriter, say)
@@ -121,55 +166,60 @@ def _formulas(row: Row | MatmulRow | CacheRow) -> list[Poly]:
     return [row.formula, row.causal_formula] if isinstance(row, MatmulRow) else [row.formula]
 
 
-def _weight(row: Row, ledger: Ledger, rewriter: Rewriter, say: Words) -> Text:
+def _weight(row: Row, ledger: Ledger, rewriter: Rewriter, say: Translator) -> Text:
     lines = [
-        f"{say('explain.axes')} {axes_text(row)} = {list(row.shape)}",
-        say("explain.each", formula=f"{_each(row.weight.axes)} = {exact(row.count)}"),
-        say("explain.named", name=_over(row.layers, say), formula=rewriter.equation(row.formula)),
+        f"{say(msg('axes'))} {axes_text(row)} = {list(row.shape)}",
+        say(msg("each: {formula}", formula=f"{_each(row.weight.axes)} = {exact(row.count)}")),
+        say(msg("{name}: {formula}", name=_over(row.layers, say), formula=rewriter.equation(row.formula))),
     ]
     if row.weight.active_axes:
-        lines.append(say("explain.active_part", formula=rewriter.equation(row.active_formula)))
+        lines.append(say(msg("active: {formula}", formula=rewriter.equation(row.active_formula))))
     lines += [*_with(rewriter.used(row.formula), say), _share(row, ledger, say)]
-    kind, component = say(f"common.kind.{row.kind}"), say(f"common.component.{row.component}")
-    return Text(say("explain.weight", name=_label(row, say), component=component, kind=kind), lines)
+    kind, component = KIND_NAMES[row.kind], COMPONENT_NAMES[row.component]
+    return Text(say(msg("{name}: {component}, {kind}", name=_label(row, say), component=component, kind=kind)), lines)
 
 
-def _label(row: Row, say: Words) -> str:
+def _label(row: Row, say: Translator) -> str:
     """A row's path, with its layers where not all have it, and its kind where that is not trainable."""
-    kind = "" if row.kind == "trainable" else f" ({say(f'common.kind.{row.kind}')})"
+    kind = "" if row.kind == "trainable" else f" ({say(KIND_NAMES[row.kind])})"
     return path_in_group(row.path, row.group) + kind
 
 
-def _product(row: MatmulRow, rewriter: Rewriter, say: Words) -> Text:
+def _product(row: MatmulRow, rewriter: Rewriter, say: Translator) -> Text:
     """A matrix product's FLOPs: with all keys that are held, and with the pairs that are attended."""
     sizes, every = rewriter.ledger.sizes, row.matmul.axes
     lines = [
-        _axes(every, sizes, say("explain.axes")),
-        say("explain.each", formula=f"2 · {_each(every)} = {exact(row.formula.at(sizes) // row.layers)}"),
-        say("explain.named", name=_over(row.layers, say), formula=rewriter.equation(row.formula)),
+        _axes(every, sizes, say(msg("axes"))),
+        say(msg("each: {formula}", formula=f"2 · {_each(every)} = {exact(row.formula.at(sizes) // row.layers)}")),
+        say(msg("{name}: {formula}", name=_over(row.layers, say), formula=rewriter.equation(row.formula))),
     ]
     if row.matmul.causal_axes:
         lines += [
-            _axes(row.matmul.causal_axes, sizes, say("explain.causal_axes")),
-            say("explain.causal", formula=rewriter.equation(row.causal_formula)),
+            _axes(row.matmul.causal_axes, sizes, say(msg("causal axes"))),
+            say(msg("causal: {formula}", formula=rewriter.equation(row.causal_formula))),
         ]
     lines += _with(rewriter.used(row.formula), say)
     whole = sum(each.formula.at(sizes) for each in rewriter.ledger.matmuls)
-    lines.append(say("explain.share", percent=100 * row.formula.at(sizes) / whole, whole=exact(whole)))
-    component = say(f"common.component.{row.component}")
-    return Text(say("explain.product", name=path_in_group(row.path, row.group), component=component), lines)
+    lines.append(
+        say(msg("{percent:.4f} % of {whole}", percent=100 * row.formula.at(sizes) / whole, whole=exact(whole)))
+    )
+    component = COMPONENT_NAMES[row.component]
+    return Text(
+        say(msg("{name}: {component}, product, FLOPs", name=path_in_group(row.path, row.group), component=component)),
+        lines,
+    )
 
 
-def _cache(row: CacheRow, subject: ModelWorkload, rewriter: Rewriter, say: Words) -> Text:
+def _cache(row: CacheRow, subject: ModelWorkload, rewriter: Rewriter, say: Translator) -> Text:
     size, over = BYTES[subject.dtype], _over(max(1, len(row.turns)), say)
     held = f"{size} · {_value(row.formula, rewriter)} = {_value(size * row.formula, rewriter)}"
     lines = [
-        _axes(row.cache.axes, rewriter.ledger.sizes, say("explain.cache_axes")),
-        say("explain.elements", over=over, formula=rewriter.equation(row.formula)),
-        say("explain.in_dtype", dtype=subject.dtype, formula=held),
+        _axes(row.cache.axes, rewriter.ledger.sizes, say(msg("axes of each sequence"))),
+        say(msg("elements {over}: {formula}", over=over, formula=rewriter.equation(row.formula))),
+        say(msg("in {dtype}: {formula}", dtype=subject.dtype, formula=held)),
         *_with(rewriter.used(row.formula), say),
     ]
-    return Text(say("explain.cache", name=path_in_group(row.path, row.group)), lines)
+    return Text(say(msg("{name}: cache, bytes", name=path_in_group(row.path, row.group))), lines)
 
 
 def _axes(found: Sequence[Poly], sizes: Any, name: str) -> str:
@@ -180,19 +230,19 @@ def _each(found: Sequence[Poly]) -> str:
     return " · ".join(axis.factored() for axis in found)
 
 
-def _over(layers: int, say: Words) -> str:
-    return say("explain.over_layer" if layers == 1 else "explain.over_layers", n=layers)
+def _over(layers: int, say: Translator) -> str:
+    return say(plural("over {n} layer", "over {n} layers", n=layers))
 
 
-def _share(row: Row, ledger: Ledger, say: Words) -> str:
+def _share(row: Row, ledger: Ledger, say: Translator) -> str:
     if row in ledger.tied:
-        return say("explain.tied")
+        return say(msg("tied: stored once, as the token table; counted only where the head is counted apart (untied)"))
     if not row.counted:
-        return say("explain.buffer")
-    return say("explain.share", percent=100 * row.total / ledger.total(), whole=exact(ledger.total()))
+        return say(msg("a buffer: stored, but in no total"))
+    return say(msg("{percent:.4f} % of {whole}", percent=100 * row.total / ledger.total(), whole=exact(ledger.total())))
 
 
-def _symbols(ledger: Ledger, shown: Iterable[Poly], say: Words) -> list[Block]:
+def _symbols(ledger: Ledger, shown: Iterable[Poly], say: Translator) -> list[Block]:
     """The model's dimensions; and where a formula names them, the workload's."""
     named = set().union(*(formula.symbols() for formula in shown))
     work = {symbol for symbol in named if is_of_work(symbol)}
@@ -200,5 +250,5 @@ def _symbols(ledger: Ledger, shown: Iterable[Poly], say: Words) -> list[Block]:
     own = named - work | windows
     own.update(*(row.formula.symbols() | row.active_formula.symbols() for row in ledger.rows))
     stated = ", ".join(f"{name} = {ledger.sizes[name]}" for name in sorted(own))
-    blocks: list[Block] = [Text(say("explain.dimensions"), [stated])]
-    return [*blocks, Text(say("explain.workload"), in_words(work, ledger.sizes, say))] if work else blocks
+    blocks: list[Block] = [Text(say(msg("Dimensions")), [stated])]
+    return [*blocks, Text(say(msg("Workload")), in_words(work, ledger.sizes, say))] if work else blocks

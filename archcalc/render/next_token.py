@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from archcalc.errors import shown
-from archcalc.render.lang import ENGLISH, Words
 from archcalc.render.page import Block, Column, Page, Table, Text
 from archcalc.units import exact
+from archcalc.words import ENGLISH, Translator, in_context, msg
 
 if TYPE_CHECKING:
     from archcalc.interp.next_token import Context, Next, Place
@@ -27,16 +27,21 @@ KINDS = {
 Spelled = Callable[[int], str]
 
 
-def page(label: str, found: Next, prompts: list[str], spelled: Spelled, say: Words = ENGLISH) -> Page:
+def page(label: str, found: Next, prompts: list[str], spelled: Spelled, say: Translator = ENGLISH) -> Page:
     """The likeliest tokens with their probabilities and ranks, what each distribution is like, how far two are apart.
 
     `prompts` are the contexts as they were told, `spelled` gives a token's text.
     """
     named = zip(NAMES, found.contexts, prompts, strict=False)
-    told = [say("next.context", name=name, text=shown(text, 200), n=exact(len(one.ids))) for name, one, text in named]
-    blocks: list[Block] = [Text(say("next.contexts"), told), _tokens(found, spelled, say), _figures(found, say)]
-    subtitle = say("next.subtitle", how=how(found, say))
-    return Page(say("next.title", model=label), subtitle, [*blocks, *_apart(found, say)], say.lang)
+    told = [
+        say(msg("{name}: {text} ({n} tokens)", name=name, text=shown(text, 200), n=exact(len(one.ids))))
+        for name, one, text in named
+    ]
+    blocks: list[Block] = [Text(say(msg("Contexts")), told), _tokens(found, spelled, say), _figures(found, say)]
+    subtitle = say(msg("{how}; measured, the softmax in float64", how=how(found, say)))
+    return Page(
+        say(msg("{model}: which token comes next", model=label)), subtitle, [*blocks, *_apart(found, say)], say.lang
+    )
 
 
 def data(label: str, found: Next, prompts: list[str], spelled: Spelled) -> dict[str, Any]:
@@ -55,34 +60,34 @@ def is_plain(found: Next) -> bool:
     return told.temperature == told.repetition_penalty == 1 and told.top_k is told.top_p is told.min_p is None
 
 
-def how(found: Next, say: Words) -> str:
+def how(found: Next, say: Translator) -> str:
     """What is drawn by, in words."""
     if is_plain(found):
-        return say("next.plain")
+        return say(msg("the model's own distribution"))
     told = msgspec.structs.asdict(found.sampling)
     neutral = {"repetition_penalty": 1}
     settings = [f"{name} = {value:g}" for name, value in told.items() if value not in (None, neutral.get(name))]
-    return say("next.drawn", settings=", ".join(settings))
+    return say(msg("drawn with {settings}", settings=", ".join(settings)))
 
 
-def _tokens(found: Next, spelled: Spelled, say: Words) -> Table:
+def _tokens(found: Next, spelled: Spelled, say: Translator) -> Table:
     """A row a token: of each context its probability, as drawn and, where that differs, as the model has it."""
     own = not is_plain(found)
-    columns = [Column(say("common.token")), Column(say("common.id"), "words")]
+    columns = [Column(say(msg("token"))), Column(say(msg("id")), "words")]
     for name in NAMES[: len(found.contexts)]:
         columns += _columns(name if len(found.contexts) > 1 else "", own, say)
     rows = [
         (_quoted(spelled(token.id)), token.id, *(value for place in token.places for value in _cells(place, own)))
         for token in found.tokens
     ]
-    return Table(say("next.next"), tuple(columns), rows)
+    return Table(say(msg("The next token")), tuple(columns), rows)
 
 
-def _columns(name: str, own: bool, say: Words) -> list[Column]:
+def _columns(name: str, own: bool, say: Translator) -> list[Column]:
     """Those of one context; of the only one, without its name."""
-    probability = say("next.p", name=name) if name else say("common.probability")
-    models = say("next.own_in", name=name) if name else say("next.own")
-    rank = say("next.rank_in", name=name) if name else say("next.rank")
+    probability = say(msg("p in {name}", name=name)) if name else say(msg("probability"))
+    models = say(msg("model's own in {name}", name=name)) if name else say(msg("model's own"))
+    rank = say(msg("rank in {name}", name=name)) if name else say(in_context("place", "rank"))
     more = [Column(models, "decimal")] if own else []
     return [Column(probability, "decimal"), Column("", "bar"), *more, Column(rank, "count")]
 
@@ -96,33 +101,38 @@ def _cells(place: Place, own: bool) -> tuple[float | int, ...]:
     return (place.probability, place.probability, *more, place.rank)
 
 
-def _figures(found: Next, say: Words) -> Table:
+def _figures(found: Next, say: Translator) -> Table:
     """What each distribution is like; what a cut keeps, where one may."""
     lines: list[tuple[str, Callable[[Context], str]]] = [
-        (say("next.entropy_nats"), lambda one: f"{one.entropy_nats:.4f}"),
-        (say("next.entropy_bits"), lambda one: f"{one.entropy_bits:.4f}"),
+        (say(msg("entropy, nats")), lambda one: f"{one.entropy_nats:.4f}"),
+        (say(msg("entropy, bits")), lambda one: f"{one.entropy_bits:.4f}"),
     ]
     if not is_plain(found):
         lines += [
-            (say("next.model_entropy_nats"), lambda one: f"{one.model_entropy_nats:.4f}"),
-            (say("next.n_kept", n=found.n_vocab), lambda one: exact(one.n_kept)),
-            (say("next.kept"), lambda one: f"{one.kept:.4f}"),
+            (say(msg("entropy of the model's own, nats")), lambda one: f"{one.model_entropy_nats:.4f}"),
+            (say(msg("tokens that may be drawn, of {n:,}", n=found.n_vocab)), lambda one: exact(one.n_kept)),
+            (say(msg("their probability before the cut")), lambda one: f"{one.kept:.4f}"),
         ]
-    columns = [Column(say("next.figure")), *(Column(name, "words") for name in NAMES[: len(found.contexts)])]
+    columns = [Column(say(msg("figure"))), *(Column(name, "words") for name in NAMES[: len(found.contexts)])]
     rows = [(label, *map(value, found.contexts)) for label, value in lines]
-    return Table(say("next.figures"), tuple(columns), rows)
+    return Table(say(msg("The distributions")), tuple(columns), rows)
 
 
-def _apart(found: Next, say: Words) -> list[Block]:
+def _apart(found: Next, say: Translator) -> list[Block]:
     if found.apart is None:
         return []
     (a, b), apart = NAMES, found.apart
     lines = [
-        say("next.total_variation", value=f"{apart.total_variation:.4f}"),
-        say("next.kl", a=a, b=b, value=_nats(apart.kl_nats)),
-        say("next.kl", a=b, b=a, value=_nats(apart.kl_back_nats)),
+        say(
+            msg(
+                "total variation {value}: 0 where they are alike, 1 where they share no token",
+                value=f"{apart.total_variation:.4f}",
+            )
+        ),
+        say(msg("KL({a}‖{b}) = {value} nats", a=a, b=b, value=_nats(apart.kl_nats))),
+        say(msg("KL({a}‖{b}) = {value} nats", a=b, b=a, value=_nats(apart.kl_back_nats))),
     ]
-    return [Text(say("next.apart", a=a, b=b), lines)]
+    return [Text(say(msg("Between {a} and {b}", a=a, b=b)), lines)]
 
 
 def _nats(value: float | None) -> str:

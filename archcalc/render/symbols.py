@@ -4,11 +4,49 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+import msgspec
+
 from archcalc.analysis.atoms import ATOMS, STATED
-from archcalc.render.lang import Words
+from archcalc.words import Message, Translator, msg
 
 
-def in_words(symbols: Iterable[str], sizes: Mapping[str, int], say: Words) -> list[str]:
+class SymbolWords(msgspec.Struct, frozen=True):
+    """What a symbol means, and what it comes to without and with a window."""
+
+    meaning: Message
+    formula: Message | None
+    windowed: Message | None
+
+
+SYMBOL_WORDS = {
+    "keys": SymbolWords(
+        msg("tokens that a layer holds, the new ones added"), msg("seq + past"), msg("seq + min(past, {w} − 1)")
+    ),
+    "cached": SymbolWords(
+        msg("tokens that a layer keeps for the next step"), msg("seq + past"), msg("min(seq + past, {w})")
+    ),
+    "pairs": SymbolWords(
+        msg("pairs of a query and a key that are attended"),
+        msg("seq·past + seq·(seq + 1)/2"),
+        msg("sum of min(past + t, {w}) over t = 1 … seq"),
+    ),
+    "near": SymbolWords(
+        msg("pairs of tokens less than a window apart"),
+        None,
+        msg("sum of min(t, {w}) + min(seq − t + 1, {w}) − 1 over t = 1 … seq"),
+    ),
+    "source_near": SymbolWords(
+        msg("pairs of the source's tokens less than a window apart"),
+        None,
+        msg("sum of min(t, {w}) + min(source_new − t + 1, {w}) − 1 over t = 1 … source_new"),
+    ),
+    "source_new": SymbolWords(
+        msg("tokens of the source that are read now"), msg("source_seq if past = 0, else 0"), None
+    ),
+}
+
+
+def in_words(symbols: Iterable[str], sizes: Mapping[str, int], say: Translator) -> list[str]:
     """What a workload states, on one line, and a line for each of its other symbols, with their values in `sizes`."""
     named = sorted(symbols)
     atoms = [symbol for symbol in named if symbol.partition("(")[0] in ATOMS]
@@ -17,8 +55,9 @@ def in_words(symbols: Iterable[str], sizes: Mapping[str, int], say: Words) -> li
     return [", ".join(f"{name} = {sizes[name]}" for name in stated), *(_line(atom, sizes, say) for atom in atoms)]
 
 
-def _line(symbol: str, sizes: Mapping[str, int], say: Words) -> str:
+def _line(symbol: str, sizes: Mapping[str, int], say: Translator) -> str:
     kind, _, window = symbol.partition("(")
-    atom = f"explain.atom.{kind}"
-    formula = say(f"{atom}.windowed", w=window[:-1]) if window else say(f"{atom}.formula")
-    return say("explain.titled", name=f"{symbol} = {formula} = {sizes[symbol]:,}", meaning=say(atom))
+    atom = SYMBOL_WORDS[kind]
+    formula = atom.windowed.fill(w=window[:-1]) if window and atom.windowed else atom.formula
+    assert formula is not None, "the ledger names no other"
+    return say(msg("{name}: {meaning}", name=f"{symbol} = {say(formula)} = {sizes[symbol]:,}", meaning=atom.meaning))

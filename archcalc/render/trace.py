@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from math import isinf
 from typing import TYPE_CHECKING, Any
 
-from archcalc.render.lang import ENGLISH, Words
 from archcalc.render.page import Block, Column, Page, Table, Text
+from archcalc.render.trace_words import FUNCTION_MEANINGS
+from archcalc.words import ENGLISH, Translator, in_context, msg
 
 if TYPE_CHECKING:
     from archcalc.interp.trace.published import Held
@@ -23,7 +24,7 @@ def is_small(trace: Trace) -> bool:
 
 
 def page(
-    label: str, trace: Trace, spelled: Spelled, *, full: bool, held: Sequence[Held] = (), say: Words = ENGLISH
+    label: str, trace: Trace, spelled: Spelled, *, full: bool, held: Sequence[Held] = (), say: Translator = ENGLISH
 ) -> Page:
     """Every step with its formula and its numbers at the place that is looked at, part by part."""
     from archcalc.interp.trace.parts import FUNCTIONS
@@ -31,15 +32,21 @@ def page(
     last = next(reversed(trace.ids.values()))
     blocks: list[Block] = [read_table(trace, spelled, say)]
     for title, own in parts_of(trace, say):
-        columns = (Column(say("trace.step")), Column(say("trace.formula")), Column(_value_head(trace, say)))
+        columns = (
+            Column(say(in_context("of a trace", "step"))),
+            Column(say(msg("formula"))),
+            Column(_value_head(trace, say)),
+        )
         blocks.append(Table(title, columns, [_row(one, trace, full, say) for one in own]))
     if "choice" in {one.step.name for one in trace.steps}:
         blocks.append(next_table(trace, spelled, say))
     blocks += _printed(held, say)
-    blocks.append(Text(say("trace.functions"), [f"{name}: {say(f'trace.function.{name}')}" for name in FUNCTIONS]))
+    blocks.append(Text(say(msg("Functions")), [f"{name}: {say(FUNCTION_MEANINGS[name])}" for name in FUNCTIONS]))
     token = repr(spelled(last[trace.position]))
-    subtitle = say("trace.subtitle", position=trace.position, token=token)
-    return Page(say("trace.title", model=label), subtitle, blocks, say.lang)
+    subtitle = say(
+        msg("values at place {position} ({token}), measured; formulas exact", position=trace.position, token=token)
+    )
+    return Page(say(msg("{model}: a forward pass step by step", model=label)), subtitle, blocks, say.lang)
 
 
 def data(
@@ -81,14 +88,14 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and isinf(value) else value
 
 
-def read_table(trace: Trace, spelled: Spelled, say: Words = ENGLISH) -> Table:
+def read_table(trace: Trace, spelled: Spelled, say: Translator = ENGLISH) -> Table:
     """Every token that is read, and its place."""
-    columns = (Column(say("trace.place"), "words"), Column(say("common.id"), "words"), Column(say("common.token")))
+    columns = (Column(say(msg("place")), "words"), Column(say(msg("id")), "words"), Column(say(msg("token"))))
     rows = [(place, token, repr(spelled(token))) for ids in trace.ids.values() for place, token in enumerate(ids)]
-    return Table(say("trace.tokens_read"), columns, rows)
+    return Table(say(msg("What is read")), columns, rows)
 
 
-def parts_of(trace: Trace, say: Words = ENGLISH) -> list[tuple[str, list[Traced]]]:
+def parts_of(trace: Trace, say: Translator = ENGLISH) -> list[tuple[str, list[Traced]]]:
     """The steps before the layers, of each layer, and after them; those of each stack apart."""
     parts: list[tuple[str, list[Traced]]] = []
     seen_layer = False
@@ -97,29 +104,35 @@ def parts_of(trace: Trace, say: Words = ENGLISH) -> list[tuple[str, list[Traced]
             seen_layer = False
             continue
         seen_layer = seen_layer or bool(one.step.layer)
-        title = one.step.layer or say("trace.after" if seen_layer else "trace.before")
+        title = one.step.layer or say(msg("After the layers") if seen_layer else msg("Before the layers"))
         if not parts or parts[-1][0] != title:
             parts.append((title, []))
         parts[-1][1].append(one)
     return parts
 
 
-def _value_head(trace: Trace, say: Words) -> str:
-    return say("trace.value", position=trace.position)
+def _value_head(trace: Trace, say: Translator) -> str:
+    return say(msg("value at place {position}", position=trace.position))
 
 
-def _row(one: Traced, trace: Trace, full: bool, say: Words) -> tuple[str, str, str]:
+def _row(one: Traced, trace: Trace, full: bool, say: Translator) -> tuple[str, str, str]:
     own = f"{one.step.layer}." if one.step.layer else ""
     name, formula = one.step.name.removeprefix(own), one.step.formula
     return name, formula.replace(own, "") if own else formula, _numbers(one, trace.position, full, say)
 
 
-def _numbers(one: Traced, position: int, full: bool, say: Words) -> str:
+def _numbers(one: Traced, position: int, full: bool, say: Translator) -> str:
     here = one.at(position)
     if full and here.numel() <= MOST:
         return _vector(here.tolist())
     norm, largest = _summary(one, position)
-    return say("trace.norm_of", norm=f"{norm:.3f}", largest=", ".join(f"[{i}] {x:.3f}" for i, x in largest))
+    return say(
+        msg(
+            "‖x‖ = {norm}; largest: {largest}",
+            norm=f"{norm:.3f}",
+            largest=", ".join(f"[{i}] {x:.3f}" for i, x in largest),
+        )
+    )
 
 
 def _summary(one: Traced, position: int) -> tuple[float, list[tuple[int, float]]]:
@@ -135,32 +148,35 @@ def _vector(value: Any) -> str:
     return str(value) if isinstance(value, int) else ("−∞" if isinf(value) else f"{round(value, 3) + 0.0:.3f}")
 
 
-def next_table(trace: Trace, spelled: Spelled, say: Words = ENGLISH) -> Table:
+def next_table(trace: Trace, spelled: Spelled, say: Translator = ENGLISH) -> Table:
     """The likeliest tokens after the place that is looked at."""
     probabilities = trace["probabilities"][trace.position]
     best = probabilities.topk(min(TOP, probabilities.numel()))
     columns = (
-        Column(say("common.token")),
-        Column(say("common.id"), "words"),
-        Column(say("common.probability"), "decimal"),
+        Column(say(msg("token"))),
+        Column(say(msg("id")), "words"),
+        Column(say(msg("probability")), "decimal"),
         Column("", "bar"),
     )
     pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-    return Table(say("trace.next"), columns, [(repr(spelled(token)), token, p, p) for token, p in pairs])
+    return Table(say(msg("What comes next")), columns, [(repr(spelled(token)), token, p, p) for token, p in pairs])
 
 
-def _printed(held: Sequence[Held], say: Words) -> list[Block]:
+def _printed(held: Sequence[Held], say: Translator) -> list[Block]:
     if not held:
         return []
-    columns = tuple(Column(say(f"trace.{name}")) for name in ("step", "published", "found", "verdict"))
+    columns = tuple(
+        Column(say(name))
+        for name in (in_context("of a trace", "step"), msg("printed"), msg("computed"), msg("verdict"))
+    )
     rows = [
         (
             one.printed.step,
             "[" + ", ".join(f"{x:g}" for x in one.printed.published) + "]",
             _vector(one.found),
-            say("trace.so" if one.is_so else "trace.not_so"),
+            say(msg("as printed") if one.is_so else msg("not so")),
         )
         for one in held
     ]
     why = [f"{one.printed.step}: {getattr(one.printed, say.lang)}" for one in held if one.printed.en]
-    return [Table(say("trace.printed"), columns, rows), Text(say("trace.why"), why)]
+    return [Table(say(msg("As texts print it")), columns, rows), Text(say(msg("Where it cannot be so")), why)]

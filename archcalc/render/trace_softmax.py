@@ -6,28 +6,36 @@ from collections.abc import Sequence
 from math import isinf
 from typing import TYPE_CHECKING, Any
 
-from archcalc.render.lang import ENGLISH, Words
 from archcalc.render.page import Column, Table
+from archcalc.render.trace_words import SOFTMAX_STAGES
+from archcalc.words import ENGLISH, Translator, in_context, msg
 
 if TYPE_CHECKING:
     from archcalc.interp.trace.softmax import Softmaxed, Stage
 
 
-def table(found: Softmaxed, keys: Sequence[str], say: Words = ENGLISH) -> Table:
+def table(found: Softmaxed, keys: Sequence[str], say: Translator = ENGLISH) -> Table:
     """Every stage; `keys` are the keys' names. A key that the mask hides is named so, wherever its score is −∞."""
     has_sink = any(stage.sink is not None for stage in found.stages)
-    more = [say("trace.sink")] if has_sink else []
-    columns = [Column(say("trace.step")), Column(say("trace.formula"))]
+    more = [say(msg("sink"))] if has_sink else []
+    columns = [Column(say(in_context("of a trace", "step"))), Column(say(msg("formula")))]
     columns += [Column(name, "decimal") for name in (*keys, *more)]
     rows = [_row(stage, found.hidden, has_sink, say) for stage in found.stages]
-    title = say("trace.softmax_of", part=found.part, head=found.head, query=found.query)
+    title = say(
+        msg(
+            "Softmax step by step: {part}, head {head}, query {query}",
+            part=found.part,
+            head=found.head,
+            query=found.query,
+        )
+    )
     return Table(title, tuple(columns), rows)
 
 
-def _row(stage: Stage, hidden: Sequence[bool], has_sink: bool, say: Words) -> tuple[Any, ...]:
+def _row(stage: Stage, hidden: Sequence[bool], has_sink: bool, say: Translator) -> tuple[Any, ...]:
     values: list[Any] = [
-        f"−∞ ({say('trace.masked')})" if isinf(x) and is_hidden else x
+        f"−∞ ({say(in_context('cell', 'masked'))})" if isinf(x) and is_hidden else x
         for x, is_hidden in zip(stage.values, hidden, strict=False)
     ]
     values += [None] * (len(hidden) - len(values))  # a sum stands once
-    return say(f"trace.softmax_{stage.name}"), stage.formula, *values, *([stage.sink] if has_sink else [])
+    return say(SOFTMAX_STAGES[stage.name]), stage.formula, *values, *([stage.sink] if has_sink else [])

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from archcalc.render.charts.heat_map import Matrix
-from archcalc.render.lang import ENGLISH, Words
 from archcalc.render.page import Column, Table
 from archcalc.render.trace import Spelled
+from archcalc.render.trace_words import FUNCTION_MEANINGS
+from archcalc.words import ENGLISH, Translator, in_context, msg
 
 if TYPE_CHECKING:
     from archcalc.interp.trace.published import Held
@@ -56,7 +57,7 @@ def in_short(text: str) -> str:
     return text if text.isprintable() and text == text.strip() else repr(text)
 
 
-def matrix(trace: Trace, one: Traced, spelled: Spelled, look: Look = Look(), say: Words = ENGLISH) -> Matrix:  # noqa: B008
+def matrix(trace: Trace, one: Traced, spelled: Spelled, look: Look = Look(), say: Translator = ENGLISH) -> Matrix:  # noqa: B008
     """What a step made, as rows and columns."""
     value, axes, head = _flat(trace, one, one.value, look)
     n_rows, n_columns = value.shape
@@ -65,48 +66,55 @@ def matrix(trace: Trace, one: Traced, spelled: Spelled, look: Look = Look(), say
     rows = _around(here if axes[0] in "TS" else None, n_rows)
     columns, column_names = _columns(trace, one, spelled, axes, value, look)
     cells = _cells(value, _masked(trace, one, look), rows, columns)
-    notes = [say("trace.hatched")] if any(None in row for row in cells) else []
+    notes = [say(msg("hatched: masked, which is −∞ and not zero"))] if any(None in row for row in cells) else []
     if len(rows) < n_rows or len(columns) < n_columns:
         counts = {"rows": len(rows), "of_rows": n_rows, "columns": len(columns), "of_columns": n_columns}
-        notes.append(say("trace.part_of", **{name: f"{count:,}" for name, count in counts.items()}))
+        notes.append(
+            say(
+                msg(
+                    "{rows} of {of_rows} rows and {columns} of {of_columns} columns are shown.",
+                    **{name: f"{count:,}" for name, count in counts.items()},
+                )
+            )
+        )
     attends = axes[1] == "S"
     return Matrix(
-        title=one.step.name if head is None else say("trace.head", name=one.step.name, head=head),
+        title=one.step.name if head is None else say(msg("{name}, head {head}", name=one.step.name, head=head)),
         notes=tuple(notes),
         rows=tuple(row_names[i] for i in rows) if axes[0] != " " else ("",),
         columns=column_names,
         values=cells,
-        row_title=say("trace.query") if attends else "",
-        column_title=say("trace.key") if attends else "",
-        hidden=say("trace.masked"),
+        row_title=say(msg("query")) if attends else "",
+        column_title=say(msg("key")) if attends else "",
+        hidden=say(in_context("cell", "masked")),
         here=None if here is None else list(rows).index(here),
         are_numbers=one.step.kind in _NAMING,
     )
 
 
-def as_table(found: Matrix, say: Words = ENGLISH) -> Table:
+def as_table(found: Matrix, say: Translator = ENGLISH) -> Table:
     """A matrix as a table; what a mask hides is said."""
     columns = [Column(name, "count" if found.are_numbers else "decimal") for name in found.columns]
     rows = [
         (name, *(found.hidden if x is None else x for x in row))
         for name, row in zip(found.rows, found.values, strict=True)
     ]
-    return Table("", (Column(found.row_title or say("trace.place")), *columns), rows)
+    return Table("", (Column(found.row_title or say(msg("place"))), *columns), rows)
 
 
-def printed_table(held: Held, say: Words = ENGLISH) -> Table:
+def printed_table(held: Held, say: Translator = ENGLISH) -> Table:
     """What texts print of a step beside what is computed, number by number."""
     columns = [Column(str(i), "decimal") for i in range(len(held.found))]
-    rows = [(say("trace.published"), *held.printed.published), (say("trace.found"), *held.found)]
-    return Table("", (Column(say("trace.printed")), *columns), rows)
+    rows = [(say(msg("printed")), *held.printed.published), (say(msg("computed")), *held.found)]
+    return Table("", (Column(say(msg("As texts print it"))), *columns), rows)
 
 
-def functions_of(formula: str, say: Words = ENGLISH) -> list[tuple[str, str]]:
+def functions_of(formula: str, say: Translator = ENGLISH) -> list[tuple[str, str]]:
     """The functions that a formula is written in, and what each does."""
     from archcalc.interp.trace.parts import FUNCTIONS
 
     used = set(_FUNCTION.findall(formula))
-    return [(name, say(f"trace.function.{name}")) for name in FUNCTIONS if used & set(_FUNCTION.findall(name))]
+    return [(name, say(FUNCTION_MEANINGS[name])) for name in FUNCTIONS if used & set(_FUNCTION.findall(name))]
 
 
 def _flat(trace: Trace, one: Traced, value: Any, look: Look) -> tuple[Any, str, int | None]:

@@ -8,19 +8,19 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, TypeVar
 
-from archcalc.render.lang import Words
 from archcalc.render.lang.pages import WORDS
 from archcalc.render.page import Column, Table, Text
+from archcalc.words import Translator
 
 B = TypeVar("B", Table, Text)
 
 
-def block_in(block: B, say: Words) -> B:
+def block_in(block: B, say: Translator) -> B:
     """A block with its title, headings, cells of words and lines in the language of `say`; numbers as they are."""
     return block if say.lang == "en" else _BLOCKS[type(block)](block)
 
 
-def chart_in(chart: dict[str, Any], say: Words) -> dict[str, Any]:
+def chart_in(chart: dict[str, Any], say: Translator) -> dict[str, Any]:
     """The chart with its titles and those of its axes in the language of `say`."""
     return chart if say.lang == "en" else {key: _within(key, value) for key, value in chart.items()}
 

@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from archcalc.dashboard.pages import PAGES, Entry
 from archcalc.dashboard.serve import SETTINGS
-from archcalc.render.lang import LANGS, words
+from archcalc.words import LANGS, translator
 from tests.dashboard.app import html
 
 ROOT = Path(__file__).parents[2]
@@ -25,7 +25,7 @@ def test_a_checkout_is_served_as_a_wheel_is() -> None:
 @pytest.mark.parametrize("entry", PAGES, ids=lambda entry: entry.path)
 def test_each_page_is_a_module_with_a_title(entry: Entry) -> None:
     assert callable(import_module(f"archcalc.dashboard.pages.{entry.module}").page)
-    assert all(words(lang)(entry.title) for lang in LANGS)
+    assert all(translator(lang)(entry.title) for lang in LANGS)
 
 
 def test_nothing_stands_beside_the_served_script() -> None:

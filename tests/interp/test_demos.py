@@ -15,11 +15,11 @@ from archcalc.interp.demos import DEMOS, made, run, step
 from archcalc.ledger.build import build
 from archcalc.render import demos
 from archcalc.render.html import as_html
-from archcalc.render.lang import LANGS, words
 from archcalc.render.page import Table
 from archcalc.render.terminal import as_text
 from archcalc.sources import load
 from archcalc.spec.workload import Workload
+from archcalc.words import LANGS, translator
 
 SEEDS = range(4)
 
@@ -132,7 +132,7 @@ def test_cost_is_the_ledgers_and_crosses_where_it_says() -> None:
 @pytest.mark.parametrize("lang", LANGS)
 @pytest.mark.parametrize("name", DEMOS)
 def test_every_demonstration_fills_one_screen_in_every_language(name: str, lang: str) -> None:
-    found, say = run(name), words(lang)
+    found, say = run(name), translator(lang)
     page = demos.page(name, found, say)
     lines = as_text(page, 80).splitlines()
     assert len(lines) <= 32
@@ -145,7 +145,7 @@ def test_every_demonstration_fills_one_screen_in_every_language(name: str, lang:
 @pytest.mark.parametrize("name", DEMOS)
 def test_data_has_the_same_keys_and_numbers_in_every_language(name: str) -> None:
     found = run(name)
-    english, chinese = (demos.data(name, found, words(lang)) for lang in LANGS)
+    english, chinese = (demos.data(name, found, translator(lang)) for lang in LANGS)
     told = {"title", "see"}
     assert {key for key in english if english[key] != chinese[key]} == told
     assert list(english) == list(chinese)

@@ -13,17 +13,17 @@ from archcalc import presets
 from archcalc.render.diagram import diagram, drawing
 from archcalc.render.diagram.shapes import Box, Frame, Plus, Wire, text_width
 from archcalc.render.diagram.stacks import MOST_KINDS, ranges
-from archcalc.render.lang import LANGS, words
 from archcalc.sources import load
 from archcalc.spec import Spec
 from archcalc.spec.about import About
 from archcalc.spec.groups import groups
 from archcalc.units import exact
+from archcalc.words import LANGS, translator
 from tests.strategies import specs
 
 
 def check(spec: Spec, lang: str) -> None:
-    shapes, width, height = drawing(spec, words(lang))
+    shapes, width, height = drawing(spec, translator(lang))
     boxes = [shape for shape in shapes if isinstance(shape, Box)]
     for box in boxes:
         assert box.x >= 0
@@ -39,7 +39,7 @@ def check(spec: Spec, lang: str) -> None:
         assert max(map(text_width, frame.lines)) + frame.inset <= frame.width
     for wire in (shape for shape in shapes if isinstance(shape, Wire)):
         assert all(a[0] == b[0] or a[1] == b[1] for a, b in zip(wire.points, wire.points[1:], strict=False)), wire
-    ElementTree.fromstring(diagram(spec, words(lang)))  # noqa: S314 - our own text
+    ElementTree.fromstring(diagram(spec, translator(lang)))  # noqa: S314 - our own text
 
 
 @settings(max_examples=60)

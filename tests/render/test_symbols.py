@@ -11,13 +11,12 @@ from hypothesis import strategies as st
 from archcalc.analysis.atoms import ATOMS, STATED, is_of_work
 from archcalc.ledger import tokens
 from archcalc.ledger.tokens import with_work
-from archcalc.render.lang import LANGS, sentences, words
-from archcalc.render.symbols import in_words
+from archcalc.render.symbols import SYMBOL_WORDS, in_words
 from archcalc.spec.workload import Workload
+from archcalc.words import LANGS, translator
 
-TOLD = sentences("explain")
-SYMBOLS = [symbol for kind in ATOMS for symbol, form in ((kind, "formula"), (f"{kind}(window[a])", "windowed"))
-           if f"atom.{kind}.{form}" in TOLD]  # fmt: skip
+SYMBOLS = [symbol for kind, said in SYMBOL_WORDS.items()
+           for symbol, form in ((kind, said.formula), (f"{kind}(window[a])", said.windowed)) if form]  # fmt: skip
 SUM = re.compile(r"sum of (?P<term>.*) over t = 1 … (?P<last>\w+)|(?P<summand>.*) 对 t = 1 … (?P<end>\w+) 求和")
 LINE = re.compile(r"(\S+) = (.*) = (\d+)[:：].+")
 
@@ -43,7 +42,7 @@ def test_what_is_said_is_what_is_computed(
 ) -> None:
     work = Workload(batch=2, seq=seq, past=past, source_seq=source)
     sizes = with_work({"window[a]": window}, work, [symbol])
-    stated, line = in_words([symbol], sizes, words(lang))
+    stated, line = in_words([symbol], sizes, translator(lang))
     assert stated.startswith(f"batch = 2, seq = {seq}, past = {past}")
     assert stated.endswith(f", source_seq = {source}") == ("source" in symbol)
     name, formula, value = LINE.fullmatch(line).groups()  # type: ignore[union-attr]
@@ -52,7 +51,7 @@ def test_what_is_said_is_what_is_computed(
 
 
 def test_every_symbol_has_its_words() -> None:
-    assert {kind for kind in ATOMS if f"atom.{kind}" not in TOLD} == set()
+    assert set(SYMBOL_WORDS) == set(ATOMS)
     assert len(SYMBOLS) == 9
 
 

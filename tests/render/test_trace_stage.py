@@ -15,7 +15,6 @@ from archcalc.interp.trace.run import Trace, trace
 from archcalc.render.charts.file import as_bytes
 from archcalc.render.charts.frame import dark
 from archcalc.render.charts.heat_map import Matrix, heat_map
-from archcalc.render.lang import sentences, words
 from archcalc.render.trace_stage import (
     MOST_PLACES,
     MOST_TOKENS,
@@ -27,8 +26,10 @@ from archcalc.render.trace_stage import (
     matrix,
     n_heads,
 )
+from archcalc.render.trace_words import FUNCTION_MEANINGS
 from archcalc.run.loading.source import Opened, open_source
 from archcalc.spec import Spec
+from archcalc.words import translator
 from tests.strategies import specs
 
 HAPPY = ("<SOS>", "我", "很", "开心", "<EOS>")
@@ -43,7 +44,7 @@ def happy() -> tuple[Opened, Trace]:
 def found(happy: tuple[Opened, Trace], name: str, look: Look = Look(), lang: str = "en") -> Matrix:  # noqa: B008
     opened, traced = happy
     one = next(one for one in traced.steps if one.step.name == name)
-    return matrix(traced, one, opened.piece, look, words(lang))
+    return matrix(traced, one, opened.piece, look, translator(lang))
 
 
 def test_a_pattern_hides_what_its_mask_hides(happy: tuple[Opened, Trace]) -> None:
@@ -98,8 +99,7 @@ def test_every_step_of_every_architecture_is_a_matrix(spec: Spec) -> None:
 
 
 def test_what_functions_do_is_said_in_every_language() -> None:
-    said = {name.removeprefix("function."): told for name, told in sentences("trace").items() if "function." in name}
-    assert {name: english for name, (english, _) in said.items()} == FUNCTIONS
+    assert {name: str(meaning) for name, meaning in FUNCTION_MEANINGS.items()} == FUNCTIONS
     formula = "gelu(linear(layers.0.resid_mid, layers.0.ffn.up))"
     assert [name for name, _ in functions_of(formula)] == ["linear(x, m)", "relu(x), silu(x), gelu(x) …"]
 

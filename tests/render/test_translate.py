@@ -13,7 +13,6 @@ from archcalc.analysis.papers.claims import check
 from archcalc.analysis.workload_flops import workload_flops
 from archcalc.ledger.build import build
 from archcalc.render import claims, flops, report
-from archcalc.render.lang import words
 from archcalc.render.lang.pages import WORDS
 from archcalc.render.page import Block, Column, Page, Table, Text
 from archcalc.render.report import VIEWS
@@ -21,8 +20,9 @@ from archcalc.render.translate import block_in, chart_in, said
 from archcalc.sources import load
 from archcalc.spec.execution import Execution
 from archcalc.spec.workload import workload
+from archcalc.words import translator
 
-ZH = words("zh")
+ZH = translator("zh")
 CHINESE = re.compile("[\u4e00-\u9fff]")
 MODELS = ("gpt3-175b", "deepseek-v3", "t5-small", "bert-base", "gemma-2-9b")
 # What has no words, or is somebody else's: formulas, paths, axes and shapes; where a figure was published and how its
@@ -84,7 +84,7 @@ def test_numbers_and_kinds_stay() -> None:
             assert [column.kind for column in shown.columns] == [column.kind for column in block.columns]
             for row, other in zip(block.rows, shown.rows, strict=True):
                 assert [a for a in row if not isinstance(a, str)] == [b for b in other if not isinstance(b, str)]
-            assert block_in(block, words("en")) is block
+            assert block_in(block, translator("en")) is block
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ import pytest
 from archcalc.errors import InputError
 from archcalc.ledger.build import build
 from archcalc.render.diagram import diagram
-from archcalc.render.lang import words
 from archcalc.sources import load
 from archcalc.spec import Spec
 from archcalc.spec.groups import groups, key_indices, lent_arms, weight_indices
 from archcalc.spec.sites import sites
 from archcalc.spec.workload import workload
+from archcalc.words import translator
 
 RMS = {"kind": "rmsnorm"}
 GQA = {
@@ -112,7 +112,7 @@ def test_a_reader_has_no_points_of_keys_and_values() -> None:
 
 
 def test_a_diagram_says_what_is_shared() -> None:
-    drawn = diagram(of(LAYER, WINDOW, reading(WINDOW, 1), LAYER | {"shares": {"weights": 0}}), words("en"))
+    drawn = diagram(of(LAYER, WINDOW, reading(WINDOW, 1), LAYER | {"shares": {"weights": 0}}), translator("en"))
     assert "keys and values of layer 1" in drawn
     assert "with the weights of layer 0" in drawn
 

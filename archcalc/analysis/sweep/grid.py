@@ -128,7 +128,7 @@ def arrays(
         runner = Runner(document, changes or {}, axes, work or {}, dtype)
         todo, done, refused = np.ones(shape, bool), _Collected(shape, figures), list[Refused]()
         while todo.any():
-            path = Path(shape, tuple(map(int, np.unravel_index(int(todo.argmax()), shape))))
+            path = Path(shape, tuple(map(int, np.unravel_index(int(np.argmax(todo)), shape))))
             found = runner.run(path)
             index, mask = path.cells()
             part = np.ix_(*index)
@@ -139,7 +139,7 @@ def arrays(
             else:
                 done.add(dict(_flat(found)), index, mask)
             if progress:
-                progress(1 - np.count_nonzero(todo) / todo.size)
+                progress(1 - int(np.count_nonzero(todo)) / todo.size)
     except InputError as error:
         raise error.within("" if isinstance(source, dict | Spec) else str(source)) from None
     return Swept(axes, *done.joined(), tuple(refused))

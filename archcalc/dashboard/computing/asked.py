@@ -18,6 +18,23 @@ from archcalc.ledger.build import build
 from archcalc.ledger.types import Ledger
 from archcalc.spec import Spec
 from archcalc.spec.workload import Workload, workload
+from archcalc.words import in_context, msg
+
+_VIEW_NAMES: Final = {
+    "flops": msg("FLOPs"),
+    "context": msg("Cost against context"),
+    "memory": msg("Weights and cache"),
+    "growth": msg("Cache against context"),
+    "ranks": in_context("view", "Ranks"),
+    "training": msg("Training memory"),
+    "conventions": msg("FLOPs conventions"),
+}
+_ROW_NAMES: Final = {
+    "components": msg("Component"),
+    "ops": msg("Op"),
+    "layers": msg("Layer"),
+    "tensors": msg("Tensor"),
+}
 
 USUAL: Final = "bf16"
 ROWS_OF_FLOPS, ROWS_OF_BYTES = "compute_flops_rows", "compute_rows"
@@ -45,11 +62,11 @@ def ask(phase: Phase) -> Running:
     spec, say_ = subject.chosen().spec, say()
     given = sizes.asked(spec, phase, "compute")
     left, right = st.columns(2)
-    stored = left.selectbox(say_("app_compute.dtype"), _first(USUAL, FORMATS), key="compute_dtype", **KEPT)
+    stored = left.selectbox(say_(msg("Weights stored as (dtype)")), _first(USUAL, FORMATS), key="compute_dtype", **KEPT)
     cached = USUAL
     if spec.decoder:
         cached = right.selectbox(
-            say_("app_compute.cache_dtype"), _first(USUAL, CACHE_TYPES), key="compute_cache_dtype", **KEPT
+            say_(msg("Cache stored as (dtype)")), _first(USUAL, CACHE_TYPES), key="compute_cache_dtype", **KEPT
         )
     return Running(spec, build(spec), phase, workload(spec, **given), given, (stored, cached))
 
@@ -64,9 +81,8 @@ def view_of(views: tuple[str, ...], key: str) -> str:
     say_ = say()
     return choice(
         st.segmented_control,
-        say_("app_compute.view"),
-        views,
-        "app_compute.view_",
+        say_(msg("View")),
+        {view: _VIEW_NAMES[view] for view in views},
         key=key,
         label_visibility="collapsed",
     )
@@ -74,4 +90,5 @@ def view_of(views: tuple[str, ...], key: str) -> str:
 
 def rows(views: tuple[str, ...], key: str) -> str:
     """What a row of the tables is; tables that have other rows have another key."""
-    return choice(st.segmented_control, say()("app_compute.rows"), views, "app_compute.rows_", key=key)
+    names = {view: _ROW_NAMES[view] for view in views}
+    return choice(st.segmented_control, say()(msg("A row of the tables is")), names, key=key)

@@ -10,7 +10,7 @@ import streamlit as st
 from archcalc.analysis.context import FAR_TOKENS, Phase, context, most_tokens
 from archcalc.analysis.flops import totals
 from archcalc.analysis.growth import growth
-from archcalc.analysis.shards import ENGINES, Engine
+from archcalc.analysis.shards import Engine
 from archcalc.analysis.workload_flops import workload_flops
 from archcalc.dashboard import blocks, charts, figures, same, subject
 from archcalc.dashboard.computing import sizes
@@ -23,8 +23,19 @@ from archcalc.render import flops, memory, shards
 from archcalc.render import growth as growth_pages
 from archcalc.spec.execution import Execution
 from archcalc.units import exact, human, human_bytes
+from archcalc.words import msg
 
 # More ranks than these are told by the table alone.
+_ENGINES: Final = {
+    "tp": msg("Tensor parallelism"),
+    "fsdp": msg("FSDP"),
+}
+_BYTES: Final = {
+    "weights_bytes": msg("Bytes of the weights, {dtype}"),
+    "kv_cache_bytes": msg("Bytes of the KV cache, {dtype}"),
+    "next_token_bytes": msg("Bytes of one more token, {dtype}"),
+}
+
 MOST_BARS: Final = 16
 
 
@@ -44,11 +55,14 @@ def _headlines(now: Running) -> list[Figure]:
     bytes_ = (("weights_bytes", now.dtypes[0]), ("kv_cache_bytes", now.dtypes[1]), ("next_token_bytes", now.dtypes[1]))
     return [
         *(
-            Figure(say_(f"app_compute.{name}"), exact(counts[name]), human(counts[name]))
-            for name in ("forward", "forward_causal")
+            Figure(say_(label), exact(count), human(count))
+            for label, count in (
+                (msg("Forward FLOPs, all keys held"), counts["forward"]),
+                (msg("Forward FLOPs, causal"), counts["forward_causal"]),
+            )
         ),
         *(
-            Figure(say_(f"app_compute.{name}", dtype=dtype), exact(sized[name]), human_bytes(sized[name]))
+            Figure(say_(_BYTES[name].fill(dtype=dtype)), exact(sized[name]), human_bytes(sized[name]))
             for name, dtype in bytes_
             if sized[name]
         ),
@@ -90,7 +104,7 @@ def _context(now: Running) -> None:
 def _up_to(now: Running) -> int | None:
     """How far the context goes."""
     far = most_tokens(now.spec) or max(now.spec.n_ctx, FAR_TOKENS)
-    return sizes.size(say()("app_compute.up_to"), "compute_up_to", default=far, least=2, most=far)
+    return sizes.size(say()(msg("Up to so many tokens")), "compute_up_to", default=far, least=2, most=far)
 
 
 def _memory(now: Running) -> None:
@@ -132,10 +146,8 @@ def _ranks(now: Running) -> None:
     say_, name, chosen = say(), f"{now.spec.name}.ranks", subject.chosen()
     left, right = st.columns(2)
     with left:
-        engine: Any = choice(
-            st.segmented_control, say_("app_compute.engine"), ENGINES, "app_compute.engine_", key="compute_engine"
-        )
-    n = int(right.number_input(say_("app_compute.ranks"), 1, 4096, 2, key="compute_ranks", **KEPT))
+        engine: Any = choice(st.segmented_control, say_(msg("Shared by")), _ENGINES, key="compute_engine")
+    n = int(right.number_input(say_(msg("Ranks")), 1, 4096, 2, key="compute_ranks", **KEPT))
     dtypes: Any = now.dtypes
     found = shards.data(now.ledger, now.work, engine, n, dtypes)
     if n <= MOST_BARS:

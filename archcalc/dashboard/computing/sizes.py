@@ -11,6 +11,14 @@ from archcalc.dashboard.session import KEPT, say
 from archcalc.spec import Spec
 from archcalc.spec.workload import workload
 from archcalc.units import exact
+from archcalc.words import msg
+
+_SIZES: Final = {
+    "batch": msg("Batch (sequences)"),
+    "seq": msg("Context (new tokens, seq)"),
+    "past": msg("Past (tokens in the cache)"),
+    "source_seq": msg("Source (tokens, source_seq)"),
+}
 
 MOST: Final = 2**40
 MOST_SEQUENCES: Final = 4096
@@ -27,7 +35,7 @@ def size(label: str, key: str, *, default: int, least: int, most: int) -> int | 
     # The slider has no state of its own: it is put where the number is, and writes what it is moved to there.
     st.session_state[slider] = now
     st.select_slider(
-        say()("app_compute.slider", size=label),
+        say()(msg("{size}, on a logarithmic scale", size=label)),
         marks(least, most, now),
         format_func=exact,
         key=slider,
@@ -70,7 +78,7 @@ def asked(spec: Spec, phase: str, prefix: str) -> Sizes:
     found: Sizes = {"seq": 1, "past": usual - 1} if phase == "decode" else {}
     for column, (name, (default, least, most)) in zip(st.columns(len(wanted)), wanted.items(), strict=True):
         with column:
-            given = size(say_(f"app_compute.{name}"), f"{prefix}_{name}", default=default, least=least, most=most)
+            given = size(say_(_SIZES[name]), f"{prefix}_{name}", default=default, least=least, most=most)
         if given is not None:
             found[name] = given
     return found

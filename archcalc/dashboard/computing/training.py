@@ -24,6 +24,16 @@ from archcalc.render.page import Page
 from archcalc.spec.execution import Device, Execution, Experts, Kernel, Recompute
 from archcalc.spec.workload import workload
 from archcalc.units import exact, human, human_bytes
+from archcalc.words import msg
+
+_HEADLINES: Final = {
+    "train_step": msg("FLOPs of a training step"),
+    "again": msg("FLOPs computed again"),
+    "kept": msg("Bytes from step to step"),
+    "saved": msg("Bytes of saved activations"),
+    "step_bytes": msg("Bytes of both together"),
+    "peak": msg("Bytes at the peak"),
+}
 
 USUAL: Final = {"recipe": "mixed", "optimizer": "adamw", "recompute": "none", "attention": "eager", "experts": "split"}
 
@@ -57,7 +67,7 @@ def _asked() -> Training:
     spec, say_ = subject.chosen().spec, say()
     given = sizes.asked(spec, "train", "compute")
     recipe, dtype, optimiser, recompute = _precision()
-    with st.expander(say_("app_compute.more")):
+    with st.expander(say_(msg("How the step is carried out"))):
         way = _way()
     dropout = way.pop("dropout")
     step = {"recompute": recompute, "dropout": dropout}
@@ -73,17 +83,15 @@ def _precision() -> tuple[str, str, str, str]:
     """The recipe, the weights' dtype in it, the optimiser, what is computed again."""
     say_, columns = say(), st.columns(4)
     recipe = columns[0].selectbox(
-        say_("app_compute.recipe"), list(RECIPES), key="compute_recipe", help=_titles(RECIPES), **KEPT
+        say_(msg("Precision recipe")), list(RECIPES), key="compute_recipe", help=_titles(RECIPES), **KEPT
     )
     # Each recipe has dtypes of its own, and so a widget.
     dtypes = RECIPES[recipe].dtypes
-    dtype = columns[1].selectbox(say_("app_compute.train_dtype"), dtypes, key=f"compute_dtype_{recipe}", **KEPT)
+    dtype = columns[1].selectbox(say_(msg("Weights in (dtype)")), dtypes, key=f"compute_dtype_{recipe}", **KEPT)
     optimiser = columns[2].selectbox(
-        say_("app_compute.optimiser"), list(OPTIMISERS), key="compute_optimizer", help=_titles(OPTIMISERS), **KEPT
+        say_(msg("Optimiser")), list(OPTIMISERS), key="compute_optimizer", help=_titles(OPTIMISERS), **KEPT
     )
-    recompute = columns[3].selectbox(
-        say_("app_compute.recompute"), get_args(Recompute), key="compute_recompute", **KEPT
-    )
+    recompute = columns[3].selectbox(say_(msg("Recompute")), get_args(Recompute), key="compute_recompute", **KEPT)
     return recipe, dtype, optimiser, recompute
 
 
@@ -94,19 +102,19 @@ def _titles(named: Any) -> str:
 def _way() -> dict[str, Any]:
     """How the step is carried out."""
     say_, columns = say(), st.columns(4, vertical_alignment="bottom")
-    attention = columns[0].selectbox(say_("app_compute.attention"), get_args(Kernel), key="compute_attention", **KEPT)
+    attention = columns[0].selectbox(say_(msg("Attention kernel")), get_args(Kernel), key="compute_attention", **KEPT)
     device = columns[1].selectbox(
-        say_("app_compute.device"),
+        say_(msg("Kernels of")),
         get_args(Device),
         index=None,
-        placeholder=say_("app_compute.device_none"),
+        placeholder=say_(msg("as the kernel needs")),
         key="compute_device",
         **KEPT,
     )
     experts = columns[2].selectbox(
-        say_("app_compute.experts"), get_args(Experts), index=1, key="compute_experts", **KEPT
+        say_(msg("A mixture's experts")), get_args(Experts), index=1, key="compute_experts", **KEPT
     )
-    dropout = columns[3].toggle(say_("app_compute.dropout"), value=True, key="compute_dropout", **KEPT)
+    dropout = columns[3].toggle(say_(msg("Dropout as the spec says")), value=True, key="compute_dropout", **KEPT)
     return {"attention": attention, "device": device, "experts": experts, "dropout": dropout}
 
 
@@ -122,8 +130,8 @@ def _headlines(now: Training) -> list[Figure]:
         ("peak", peak["peak_bytes"], peak["kind"]),
     ]
     return [
-        *(Figure(say_(f"app_compute.{name}"), exact(count), human(count)) for name, count in flops_.items() if count),
-        *(Figure(say_(f"app_compute.{name}"), exact(size), human_bytes(size), kind) for name, size, kind in bytes_),
+        *(Figure(say_(_HEADLINES[name]), exact(count), human(count)) for name, count in flops_.items() if count),
+        *(Figure(say_(_HEADLINES[name]), exact(size), human_bytes(size), kind) for name, size, kind in bytes_),
     ]
 
 
@@ -138,7 +146,7 @@ def _kept(now: Training) -> None:
     view: Any = rows(memory.VIEWS, ROWS_OF_BYTES)
     about, papers = now.subject, {}
     if about.spec.family == "decoder":
-        paper = st.toggle(say_("app_compute.paper"), key="compute_paper", **KEPT)
+        paper = st.toggle(say_(msg("Saved activations as a paper counts them, too")), key="compute_paper", **KEPT)
         about, papers = msgspec.structs.replace(about, conventions=paper), {"conventions": True} if paper else {}
     blocks.show(training.page(about, view), name=name, data=lambda: training.data(about))
     asked = {**now.sizes, **now.kept, **_not_usual(now.step)}

@@ -15,6 +15,7 @@ from archcalc.dashboard.form.state import Form
 from archcalc.dashboard.session import plain
 from archcalc.spec.document import Document
 from archcalc.spec.shape import Path, in_dots, spec_type
+from archcalc.words import in_context, msg
 
 __all__ = ["form"]
 
@@ -34,7 +35,7 @@ def form(document: Document, key: str, *, on_change: Callable[[Document], None] 
     assert isinstance(spec, inspect.StructType)
     names = [FIRST, *(field.name for field in spec.fields if holds_parts(field))]
     top = st.container()
-    section = parts.pick(drawn, (), names, lambda name: _called(drawn, spec, name), say("app_form.section"))
+    section = parts.pick(drawn, (), names, lambda name: _called(drawn, spec, name), say(msg("Part of the model")))
     _section(drawn, spec, section)
     if drawn.fault is not None and not drawn.is_told:
         with top:
@@ -46,7 +47,13 @@ def _section(drawn: Form, spec: inspect.StructType, name: str) -> None:
     if name == FIRST:
         parts.row(drawn, spec, (), drawn.document)
         apart = ", ".join(field.name for field in spec.fields if holds_list(field))
-        st.caption(drawn.say("app_form.apart", fields=plain(apart)))
+        st.caption(
+            drawn.say(
+                msg(
+                    "Not in this form: {fields}. They stay as they are; paste YAML to change them.", fields=plain(apart)
+                )
+            )
+        )
         return
     told = next(field for field in spec.fields if field.name == name)
     parts.within(drawn, spec, told, (name,), drawn.document.get(name), depth=-1)
@@ -57,7 +64,7 @@ def _called(drawn: Form, spec: inspect.StructType, name: str) -> str:
     own = [field.name for field in spec.fields if parts.is_plain(field)]
     path = drawn.fault.path[:1] if drawn.fault is not None else ("",)
     is_wrong = drawn.fault is not None and (path == (name,) or (name == FIRST and (not path or path[0] in own)))
-    return (MARK if is_wrong else "") + (name or drawn.say("app_form.first"))
+    return (MARK if is_wrong else "") + (name or drawn.say(in_context("section", "model")))
 
 
 def _elsewhere(drawn: Form, names: list[str]) -> None:
@@ -66,7 +73,9 @@ def _elsewhere(drawn: Form, names: list[str]) -> None:
     assert fault is not None
     place = in_dots(fault.path)
     message = (
-        drawn.say("app_form.elsewhere", place=plain(place), message=plain(fault.message)) if place else fault.message
+        drawn.say(msg("{place}: {message}", place=plain(place), message=plain(fault.message)))
+        if place
+        else fault.message
     )
     st.markdown(f":material/error: :red[{message}]")
 
@@ -75,7 +84,7 @@ def _elsewhere(drawn: Form, names: list[str]) -> None:
             drawn.held.open[path] = chosen
 
     if fault.path:
-        st.button(drawn.say("app_form.go"), key=f"{drawn.key}.go", on_click=pressed, type="tertiary")
+        st.button(drawn.say(msg("Show the field")), key=f"{drawn.key}.go", on_click=pressed, type="tertiary")
 
 
 def _way(path: Path, names: list[str]) -> list[tuple[Path, str | int]]:

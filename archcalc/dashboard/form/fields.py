@@ -14,10 +14,11 @@ from archcalc.dashboard.form.places import suits
 from archcalc.dashboard.form.state import Form
 from archcalc.dashboard.session import plain
 from archcalc.errors import InputError
-from archcalc.render.lang import Words
+from archcalc.render.meanings import MEANINGS
 from archcalc.spec.settings import as_text
 from archcalc.spec.shape import Kind, Path, members
 from archcalc.spec.text import parse
+from archcalc.words import Translator, msg
 
 WIDTH: Final = 152  # pixels: two stand side by side on a telephone, in a border
 _EXACT: Final = 2**53 - 1  # integers beyond this are not a browser's
@@ -64,7 +65,7 @@ def _number(form: Form, told: inspect.Field, path: Path, value: Any, words: dict
 
 def _emptied(form: Form, value: Any, is_optional: bool) -> dict[str, Any]:
     """How a number's widget is drawn that may be empty."""
-    hint = {"placeholder": form.say("app_form.none")} if is_optional else {}
+    hint = {"placeholder": form.say(msg("none"))} if is_optional else {}
     return hint | ({"value": None} if is_optional or value is None else {})
 
 
@@ -73,7 +74,7 @@ def _toggle(form: Form, told: inspect.Field, path: Path, value: Any, words: dict
 
 
 def _text(form: Form, told: inspect.Field, path: Path, value: Any, words: dict[str, Any], is_optional: bool) -> None:
-    hint = form.say("app_form.none") if is_optional else None
+    hint = form.say(msg("none")) if is_optional else None
     wide = words | {"width": 2 * WIDTH + 16}
     st.text_input(**wide, placeholder=hint, **form.widget(path, value or "", lambda text: text or _empty(is_optional)))
 
@@ -130,7 +131,7 @@ def raw(form: Form, told: inspect.Field, path: Path, value: Any) -> None:
     _raw(form, told, path, value, {"label": told.name, "width": WIDTH}, False)
 
 
-def meaning(say: Words, part: inspect.StructType, told: inspect.Field) -> str:
+def meaning(say: Translator, part: inspect.StructType, told: inspect.Field) -> str:
     """What a field means, and each of its choices."""
     return _meaning(say, part.cls.__name__, told.name, tuple(_choices(part, told)))
 
@@ -143,7 +144,7 @@ def _choices(part: inspect.StructType, told: inspect.Field) -> list[tuple[str, s
 
 
 @lru_cache(maxsize=1024)
-def _meaning(say: Words, part: str, name: str, choices: tuple[tuple[str, str], ...]) -> str:
-    lines = [plain(say(f"fields.{part}.{name}"))]
-    lines += [f"- **{plain(choice)}**: {plain(say(f'fields.{words}'))}" for choice, words in choices]
+def _meaning(say: Translator, part: str, name: str, choices: tuple[tuple[str, str], ...]) -> str:
+    lines = [plain(say(MEANINGS[f"{part}.{name}"]))]
+    lines += [f"- **{plain(choice)}**: {plain(say(MEANINGS[words]))}" for choice, words in choices]
     return "\n".join([lines[0], "", *lines[1:]]) if len(lines) > 1 else lines[0]

@@ -19,6 +19,15 @@ from archcalc.spec.about import Provenance
 from archcalc.spec.base import Part
 from archcalc.spec.document import Document
 from archcalc.spec.shape import Path, members, value_at
+from archcalc.words import msg
+
+_BUTTONS: Final = {
+    "add": msg("Add"),
+    "double": msg("Duplicate"),
+    "remove": msg("Remove"),
+    "up": msg("Move up"),
+    "down": msg("Move down"),
+}
 
 MARK: Final = ":material/error: "
 # What is found when a file is read, and is nobody's to state.
@@ -107,7 +116,7 @@ def _kind(form: Form, told: inspect.Field, path: Path, now: str, help_: str) -> 
 
     def shown(name: str) -> str:
         option = options[name]
-        return form.say("app_form.none") if option is None else name if option.tag else form.say("app_form.stated")
+        return form.say(msg("none")) if option is None else name if option.tag else form.say(msg("stated"))
 
     st.selectbox(told.name, list(options), format_func=shown, help=help_, width=WIDTH, key=key, on_change=changed)
 
@@ -135,7 +144,7 @@ def _called(form: Form, path: Path, item: Any) -> str:
     """An item by its number and name, marked if something is wrong in it."""
     name = item.get("name") if isinstance(item, dict) else None
     mark = MARK if form.fault is not None and form.fault.within(path) else ""
-    return mark + (form.say("app_form.item", n=path[-1], name=name) if name else str(path[-1]))
+    return mark + (form.say(msg("{n}: {name}", n=path[-1], name=name)) if name else str(path[-1]))
 
 
 def pick(form: Form, path: Path, options: list[Any], called: Callable[[Any], str], label: str) -> Any:
@@ -177,5 +186,5 @@ def _button(
         form.held.open[path[:-1]] = then
         form.put(change(form.held.now, path))
 
-    label = form.say(f"app_form.{name}")
+    label = form.say(_BUTTONS[name])
     st.button(label, key=f"{form.name(path)}.{name}", on_click=pressed, disabled=is_off, type="tertiary")

@@ -14,9 +14,9 @@ import streamlit as st
 
 from archcalc.dashboard.form.faults import Fault, fault_of
 from archcalc.dashboard.form.places import replaced
-from archcalc.render.lang import Words
 from archcalc.spec.document import Document
 from archcalc.spec.shape import Path, filled, in_dots
+from archcalc.words import Translator
 
 Told = Callable[[Document], None] | None
 
@@ -35,7 +35,7 @@ class Held(msgspec.Struct):
 class Form:
     """One drawing of the form: where its state is, the words it speaks, what is wrong with the document."""
 
-    def __init__(self, key: str, document: Document, say: Words, told: Told) -> None:
+    def __init__(self, key: str, document: Document, say: Translator, told: Told) -> None:
         self.key, self.say, self._told = key, say, told
         self._held(document)
         self.document = self.held.now

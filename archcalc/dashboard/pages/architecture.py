@@ -14,17 +14,29 @@ from archcalc.dashboard.errors import told
 from archcalc.dashboard.figures import Figure
 from archcalc.dashboard.session import KEPT, choice, lang, plain, say
 from archcalc.render import explain, report
-from archcalc.render.lang import words
 from archcalc.units import exact, human, human_bytes
+from archcalc.words import msg, translator
+
+_VIEW_NAMES: Final = {
+    "parameters": msg("Parameters"),
+    "map": msg("Treemap"),
+    "diagram": msg("Diagram"),
+    "weights": msg("Weights"),
+    "layers": msg("Layers"),
+    "formulas": msg("Formulas"),
+    "claims": msg("Claims"),
+    "verify": msg("Verify"),
+    "form": msg("Edit"),
+}
 
 _FORM: Final = "form"
 _HEADLINES: Final = (
-    ("app_architecture.total", "params", "total", human),
-    ("app_architecture.active", "params", "active", human),
-    ("app_architecture.non_embedding", "params", "non_embedding", human),
-    ("app_architecture.forward", "flops", "forward", human),
-    ("app_architecture.weights", "memory", "weights_bytes", human_bytes),
-    ("app_architecture.cache", "memory", "kv_cache_bytes", human_bytes),
+    (msg("Parameters"), "params", "total", human),
+    (msg("Active per token"), "params", "active", human),
+    (msg("Without embedding, positions, head"), "params", "non_embedding", human),
+    (msg("FLOPs of a forward pass"), "flops", "forward", human),
+    (msg("Bytes of the weights, bf16"), "memory", "weights_bytes", human_bytes),
+    (msg("Bytes of the KV cache"), "memory", "kv_cache_bytes", human_bytes),
 )
 
 
@@ -32,9 +44,8 @@ def page() -> None:
     """Headlines, then the view that is chosen; of what is no architecture, the form alone."""
     if subject.is_valid():
         _headlines(subject.report_subject())
-    label, names = say()("app_architecture.view"), "app_architecture.view_"
-    views = (*_VIEWS, _FORM)
-    view = choice(st.segmented_control, label, views, names, key="view", label_visibility="collapsed")
+    label = say()(msg("View"))
+    view = choice(st.segmented_control, label, _VIEW_NAMES, key="view", label_visibility="collapsed")
     if view == _FORM:
         _form()
         return
@@ -73,7 +84,7 @@ def _files(about: ModelWorkload, found: dict[str, Any]) -> None:
 
     row = st.container(horizontal=True)
     row.download_button(
-        say_("app_architecture.save_report"),
+        say_(msg("Report (HTML)")),
         lambda: as_html(report.full_page(about)).encode(),
         f"{name}.html",
         "text/html",
@@ -81,7 +92,7 @@ def _files(about: ModelWorkload, found: dict[str, Any]) -> None:
         on_click="ignore",
     )
     row.download_button(
-        say_("app_architecture.save_json"),
+        say_(msg("Report (JSON)")),
         lambda: blocks.as_json(found).encode(),
         f"{name}.json",
         "application/json",
@@ -89,7 +100,7 @@ def _files(about: ModelWorkload, found: dict[str, Any]) -> None:
         on_click="ignore",
     )
     row.download_button(
-        say_("app_architecture.save_spec"),
+        say_(msg("Spec (YAML)")),
         lambda: as_yaml(about.spec).encode(),
         f"{name}.yaml",
         "application/yaml",
@@ -111,11 +122,11 @@ def _map(about: ModelWorkload) -> None:
     from archcalc.render.charts.treemap import steps, treemap
 
     within: tuple[str, ...] = ()
-    for depth in range(2):
+    for depth, label in enumerate((msg("Look into a component"), msg("Look into a weight, down to each tensor"))):
         choices = steps(about.ledger, within)
         if not choices:
             break
-        step = st.pills(say()(f"app_architecture.into_{depth}"), choices, key=f"into_{depth}", **KEPT)
+        step = st.pills(say()(label), choices, key=f"into_{depth}", **KEPT)
         if step is None:
             break
         within = (*within, step)
@@ -141,10 +152,19 @@ def _layers(about: ModelWorkload) -> None:
 def _formulas(about: ModelWorkload) -> None:
     say_ = say()
     row = st.text_input(
-        say_("app_architecture.row"), key="row", help=say_("app_architecture.row_help"), placeholder="attention", **KEPT
+        say_(msg("Figure or weight")),
+        key="row",
+        help=say_(
+            msg(
+                "As in the report's JSON (total, attention, flops.forward), or a path: attn.q, "
+                "layers.3.attn.q.weight, layers.*.ffn.*. Empty: the figures that people ask for first."
+            )
+        ),
+        placeholder="attention",
+        **KEPT,
     )
     wanted = row.strip() or None
-    page = explain.page(about, wanted, words(lang()))
+    page = explain.page(about, wanted, translator(lang()))
     blocks.show(page, name=f"{about.spec.name}.explain", data=lambda: formulas(about, wanted))
 
 

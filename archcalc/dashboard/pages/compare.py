@@ -21,8 +21,25 @@ from archcalc.render import comparison, costs
 from archcalc.sources import load
 from archcalc.spec import Spec
 from archcalc.spec.workload import workload
+from archcalc.words import msg
 
 FEWEST, MOST = 2, 6
+_LENGTHS: Final = {
+    "count": msg("Parameters"),
+    "share": msg("Share of the model"),
+}
+_SCALES: Final = {
+    "linear": msg("Linear"),
+    "log": msg("Logarithmic"),
+}
+
+_VIEW_NAMES: Final = {
+    "table": msg("Table"),
+    "bars": msg("Bars"),
+    "costs": msg("Costs of a workload"),
+    "diff": msg("What differs"),
+}
+
 _USUAL: Final = ["llama-3-70b", "deepseek-v3"]
 _DTYPES: Final = ("bf16", *(dtype for dtype in BYTES if dtype != "bf16"))
 
@@ -43,10 +60,12 @@ def page() -> None:
     """Which ones, then the view that is chosen."""
     found, say_ = _chosen(), say()
     if not FEWEST <= len(found) <= MOST:
-        st.warning(say_("app_compare.how_many", n=len(found)), icon=":material/rule:")
+        st.warning(
+            say_(msg("Two to six architectures can be compared; {n} chosen.", n=len(found))), icon=":material/rule:"
+        )
         return
-    label, names = say_("app_compare.view"), "app_compare.view_"
-    view = choice(st.segmented_control, label, tuple(_VIEWS), names, key="compare_view", label_visibility="collapsed")
+    label = say_(msg("View"))
+    view = choice(st.segmented_control, label, _VIEW_NAMES, key="compare_view", label_visibility="collapsed")
     with told():
         _VIEWS[view](found)
 
@@ -54,8 +73,12 @@ def page() -> None:
 def _chosen() -> list[Compared]:
     """The architecture of the moment, unless it is left out or chosen again, and presets."""
     say_, own = say(), subject.chosen()
-    names = st.multiselect(say_("app_compare.models"), presets.names(), default=_USUAL, key="compare_models", **KEPT)
-    with_own = st.toggle(say_("app_compare.own", name=own.spec.name), value=True, key="compare_own", **KEPT)
+    names = st.multiselect(
+        say_(msg("Presets to compare")), presets.names(), default=_USUAL, key="compare_models", **KEPT
+    )
+    with_own = st.toggle(
+        say_(msg("With the architecture above: {name}", name=own.spec.name)), value=True, key="compare_own", **KEPT
+    )
     found = [_preset(name) for name in names]
     if with_own and own.spec not in [one.spec for one in found]:
         file = shlex.quote(f"./{own.spec.name}.yaml" if own.settings else own.source)
@@ -80,14 +103,11 @@ def _bars(found: list[Compared]) -> None:
 
     say_, row = say(), st.container(horizontal=True)
     with row:
-        of: Any = choice(
-            st.segmented_control, say_("app_compare.of"), ("count", "share"), "app_compare.of_", key="compare_of"
-        )
+        of: Any = choice(st.segmented_control, say_(msg("Length of a bar")), _LENGTHS, key="compare_of")
         scale: Any = choice(
             st.segmented_control,
-            say_("app_compare.scale"),
-            ("linear", "log"),
-            "app_compare.scale_",
+            say_(msg("Scale")),
+            _SCALES,
             key="compare_scale",
         )
     specs = [one.spec for one in found]
@@ -101,10 +121,14 @@ def _costs(found: list[Compared]) -> None:
     usual = min(workload(spec).seq for spec in specs)
     far = min(most_tokens(spec) or max(spec.n_ctx, FAR_TOKENS) for spec in specs)
     with columns[0]:
-        batch = sizes.size(say_("app_compute.batch"), "compare_batch", default=1, least=1, most=sizes.MOST_SEQUENCES)
+        batch = sizes.size(
+            say_(msg("Batch (sequences)")), "compare_batch", default=1, least=1, most=sizes.MOST_SEQUENCES
+        )
     with columns[1]:
-        seq = sizes.size(say_("app_compute.seq"), "compare_seq", default=usual, least=1, most=far)
-    dtype: Any = columns[2].selectbox(say_("app_compare.dtype"), _DTYPES, key="compare_dtype", **KEPT)
+        seq = sizes.size(say_(msg("Context (new tokens, seq)")), "compare_seq", default=usual, least=1, most=far)
+    dtype: Any = columns[2].selectbox(
+        say_(msg("Weights and caches stored as (dtype)")), _DTYPES, key="compare_dtype", **KEPT
+    )
     asked: dict[str, Any] = {"batch": batch or 1, "seq": seq or usual, "dtype": dtype}
     data = costs.data(specs, **asked)
     blocks.show(costs.page(specs, data), name="compare.costs", data=lambda: data)
@@ -116,8 +140,8 @@ def _costs(found: list[Compared]) -> None:
 def _diff(found: list[Compared]) -> None:
     named = dict(zip(comparison.names([one.spec for one in found]), found, strict=True))
     left, right = st.columns(2)
-    a = named[left.selectbox(say()("app_compare.left"), list(named), key="compare_left", **KEPT)]
-    b = named[right.selectbox(say()("app_compare.right"), list(named), index=1, key="compare_right", **KEPT)]
+    a = named[left.selectbox(say()(msg("From")), list(named), key="compare_left", **KEPT)]
+    b = named[right.selectbox(say()(msg("To")), list(named), index=1, key="compare_right", **KEPT)]
     page = comparison.diff_page(a.spec, b.spec)
     blocks.show(page, name="diff", data=lambda: comparison.diff_data(a.spec, b.spec))
     python = "from archcalc.render.comparison import diff_data\n\ndiff_data(*specs)"
@@ -135,7 +159,14 @@ def _say_of_file(found: list[Compared]) -> None:
     """Where the file comes from, if there is one."""
     for one in found:
         if one.file != one.words:
-            st.caption(say()("app_compare.file", file=f"`{one.file}`"))
+            st.caption(
+                say()(
+                    msg(
+                        "{file} is the architecture above with its changed fields, as its page saves it.",
+                        file=f"`{one.file}`",
+                    )
+                )
+            )
 
 
 def _python(found: list[Compared], then: str) -> str:

@@ -6,10 +6,16 @@ from typing import Any, Final
 
 import streamlit as st
 
-from archcalc.analysis.context import PHASES
 from archcalc.dashboard import subject
 from archcalc.dashboard.errors import told
 from archcalc.dashboard.session import choice, plain, say
+from archcalc.words import msg
+
+_PHASE_NAMES: Final = {
+    "prefill": msg("Prefill"),
+    "decode": msg("Decode"),
+    "train": msg("Training step"),
+}
 
 _TRAIN: Final = "train"
 
@@ -18,9 +24,7 @@ def page() -> None:
     """The phase, and what belongs to it."""
     say_, spec = say(), subject.chosen().spec
     st.markdown(f"**{plain(spec.label)}**")
-    phase: Any = choice(
-        st.segmented_control, say_("app_compute.phase"), (*PHASES, _TRAIN), "app_compute.phase_", key="compute_phase"
-    )
+    phase: Any = choice(st.segmented_control, say_(msg("Phase")), _PHASE_NAMES, key="compute_phase")
     with told():
         if phase == _TRAIN:
             from archcalc.dashboard.computing import training

@@ -14,16 +14,33 @@ from archcalc.dashboard.session import choice, plain, say
 from archcalc.dashboard.tracing import made as making
 from archcalc.dashboard.tracing import source
 from archcalc.errors import ArchcalcError
+from archcalc.words import msg
 
 if TYPE_CHECKING:
     from archcalc.dashboard.tracing.made import Made
     from archcalc.interp.trace.run import Trace
 
 
+_VIEW_NAMES: Final = {
+    "stages": msg("Step by step"),
+    "attention": msg("Attention and softmax"),
+    "next": msg("What comes next"),
+}
+
+
 def page() -> None:
     """The model and its text, then the view that is chosen, then the files."""
     say_ = say()
-    st.markdown(plain(say_("app_trace.about")))
+    st.markdown(
+        plain(
+            say_(
+                msg(
+                    "A real forward pass of a small model, step by step: every number is the model's own, "
+                    "measured; every formula is exact."
+                )
+            )
+        )
+    )
     wanted = source.chosen()
     made = _made(wanted)
     _view(wanted, made, _looked_at(made))
@@ -34,8 +51,8 @@ def _view(wanted: source.Wanted, made: Made, trace: Trace) -> None:
     """The view that is chosen, drawn anew alone where only it changes: a step takes no new look at the model."""
     from archcalc.dashboard.tracing import ending
 
-    label, names = say()("app_trace.view"), "app_trace.view_"
-    view = choice(st.segmented_control, label, tuple(_VIEWS), names, key="trace_view", label_visibility="collapsed")
+    label = say()(msg("View"))
+    view = choice(st.segmented_control, label, _VIEW_NAMES, key="trace_view", label_visibility="collapsed")
     further = ""
     with told():
         further = _VIEWS[view](made, trace)
@@ -52,11 +69,11 @@ def _made(wanted: source.Wanted) -> Made:
         return found
     # True in the one run of the page that a press of the job's button begins.
     if st.session_state.get("stop_trace"):
-        st.info(say()("app_trace.stopped"))
-        st.button(say()("app_trace.again"), key="trace_again")
+        st.info(say()(msg("Stopped.")))
+        st.button(say()(msg("Trace it after all")), key="trace_again")
         st.stop()
     try:
-        return job.run(say()("app_trace.making"), lambda: making.made(*asked), key="trace")
+        return job.run(say()(msg("Loading and tracing…")), lambda: making.made(*asked), key="trace")
     except ArchcalcError as error:
         tell(error)
         st.stop()
@@ -70,13 +87,13 @@ def _looked_at(made: Made) -> Trace:
     chooser, read = st.columns([2, 3], vertical_alignment="center")
     if place:
         # Not kept for a return to the page: by then the text may be another, with another last place.
-        label = say_("app_trace.position")
+        label = say_(msg("Position that is looked at"))
         place = int(chooser.slider(label, 0, place, place, key="trace_position", bind="query-params"))
     texts = [
         [plain(in_short(made.opened.piece(token)) or str(token)) for token in ids] for ids in made.trace.ids.values()
     ]
     texts[-1][place] = f"**{texts[-1][place]}**"
-    read.markdown(f"{plain(say_('app_trace.reads'))} {' → '.join(map(' · '.join, texts))}")
+    read.markdown(f"{plain(say_(msg('It reads:')))} {' → '.join(map(' · '.join, texts))}")
     return replace(made.trace, position=place)
 
 

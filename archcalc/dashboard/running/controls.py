@@ -10,6 +10,7 @@ import streamlit as st
 
 from archcalc.dashboard.models import runnable
 from archcalc.dashboard.session import KEPT, choice, say, text_in_link
+from archcalc.words import msg
 
 if TYPE_CHECKING:
     from archcalc.run.decoding.sampling import Sampling
@@ -18,7 +19,11 @@ if TYPE_CHECKING:
 PROMPT: Final = "In the beginning"
 # The logits of so many tokens are kept for the page.
 MOST_TOKENS: Final = 256
-_QUANTIZE: Final = ("none", "int8", "int4")
+_QUANTIZE: Final = {
+    "none": msg("fp32, as they are"),
+    "int8": msg("8 bits"),
+    "int4": msg("4 bits"),
+}
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -52,21 +57,21 @@ class Asked(msgspec.Struct, frozen=True):
 
 def model() -> str:
     """The model, of those that can be run."""
-    return str(st.selectbox(say()("app_run.model"), list(runnable()), index=_first(), key="run_model", **KEPT))
+    return str(st.selectbox(say()(msg("Model")), list(runnable()), index=_first(), key="run_model", **KEPT))
 
 
 def asked(name: str) -> Asked:
     """The text and its length; as `draw` the settings that `sampling` reads, but for those that change nothing."""
     say_ = say()
-    prompt = text_in_link(say_("app_run.prompt"), "run_prompt", PROMPT, height=90)
+    prompt = text_in_link(say_(msg("Prompt")), "run_prompt", PROMPT, height=90)
     left, middle, right = st.columns(3)
     with left:
-        n = st.slider(say_("app_run.max_tokens"), 1, MOST_TOKENS, 64, key="run_max_tokens", **KEPT)
+        n = st.slider(say_(msg("Tokens, at most")), 1, MOST_TOKENS, 64, key="run_max_tokens", **KEPT)
     with middle:
-        seed = st.number_input(say_("app_run.seed"), 0, 2**31 - 1, 0, key="run_seed", **KEPT)
+        seed = st.number_input(say_(msg("Seed")), 0, 2**31 - 1, 0, key="run_seed", **KEPT)
     with right:
-        label, names = say_("app_run.quantize"), "app_run.quantize_"
-        held: Any = choice(st.segmented_control, label, _QUANTIZE, names, key="run_quantize")
+        label = say_(msg("Matrices held in"))
+        held: Any = choice(st.segmented_control, label, _QUANTIZE, key="run_quantize")
     return Asked(name, None if held == "none" else held, prompt, int(n), int(seed), _draw())
 
 
@@ -83,27 +88,29 @@ def _draw() -> dict[str, Any]:
     with columns[0]:
         found: dict[str, Any] = {
             "temperature": st.slider(
-                say_("app_run.temperature"),
+                say_(msg("Temperature")),
                 0.0,
                 2.0,
                 0.8,
                 0.05,
                 key="run_temperature",
-                help=say_("app_run.hot"),
+                help=say_(msg("Divides the logits; 0 takes the likeliest token.")),
                 **KEPT,
             )
         }
     with columns[1]:
         found["top_k"] = st.number_input(
-            say_("app_run.top_k"), 1, None, None, key="run_top_k", placeholder=say_("app_run.off"), **KEPT
+            say_(msg("Top-k: the likeliest k")), 1, None, None, key="run_top_k", placeholder=say_(msg("off")), **KEPT
         )
     with columns[2]:
-        top_p = st.slider(say_("app_run.top_p"), 0.05, 1.0, 1.0, 0.05, key="run_top_p", **KEPT)
+        top_p = st.slider(say_(msg("Top-p: up to this sum")), 0.05, 1.0, 1.0, 0.05, key="run_top_p", **KEPT)
         found["top_p"] = top_p if top_p < 1 else None
     with columns[3]:
-        found["min_p"] = st.slider(say_("app_run.min_p"), 0.0, 1.0, 0.0, 0.01, key="run_min_p", **KEPT) or None
+        found["min_p"] = (
+            st.slider(say_(msg("Min-p: of the likeliest")), 0.0, 1.0, 0.0, 0.01, key="run_min_p", **KEPT) or None
+        )
     with columns[4]:
-        penalty = st.slider(say_("app_run.penalty"), 1.0, 2.0, 1.0, 0.05, key="run_penalty", **KEPT)
+        penalty = st.slider(say_(msg("Repetition penalty")), 1.0, 2.0, 1.0, 0.05, key="run_penalty", **KEPT)
         found["repetition_penalty"] = penalty if penalty > 1 else None
     return {name: value for name, value in found.items() if value is not None}
 

@@ -9,6 +9,7 @@ from archcalc.dashboard.models import runnable
 from archcalc.dashboard.session import say
 from archcalc.dashboard.shared import Shared
 from archcalc.extras import require_running
+from archcalc.words import msg
 
 if TYPE_CHECKING:
     from archcalc.run.loading.source import Opened, Quantize, Ready
@@ -38,7 +39,7 @@ def ready(name: str, quantize: Quantize | None, work: Workload) -> Ready:
     there = _READY.get(key)
     if there is not None:
         return there
-    label = say()("app_run.loading", model=name)
+    label = say()(msg("Loading {model}…", model=name))
     progress = job.Progress(found.checkpoint.n_bytes if found.checkpoint else 0)
 
     def load() -> Ready:

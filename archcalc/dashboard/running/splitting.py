@@ -15,6 +15,7 @@ from archcalc.errors import InputError
 from archcalc.render import tokenize
 from archcalc.render.page import Column, Page, Table
 from archcalc.render.text import visible
+from archcalc.words import msg
 
 if TYPE_CHECKING:
     from archcalc.text.measurement import Measurement
@@ -28,9 +29,9 @@ def show(name: str) -> None:
     from archcalc.text.measurement import Sample, measure_all
 
     say_ = say()
-    text = text_in_link(say_("app_run.text"), "run_text", TEXT, height=90)
+    text = text_in_link(say_(msg("Text")), "run_text", TEXT, height=90)
     others = [other for other in runnable() if other != name]
-    beside = st.multiselect(say_("app_run.beside"), others, max_selections=3, key="run_beside", **KEPT)
+    beside = st.multiselect(say_(msg("Beside the tokenizers of")), others, max_selections=3, key="run_beside", **KEPT)
     tokenizers = {one: _tokenizer(one) for one in (name, *beside)}
     sample = Sample(text, text, "the text", held.opened(name).spec.d_model)
     found = measure_all(tokenizers, sample)
@@ -55,9 +56,9 @@ def _tokens(one: Measurement) -> None:
     say_ = say()
     columns = (
         Column("#", "words"),
-        Column(say_("common.id"), "words"),
-        Column(say_("app_run.piece")),
-        Column(say_("app_run.part")),
+        Column(say_(msg("id")), "words"),
+        Column(say_(msg("in the vocabulary"))),
+        Column(say_(msg("of the text"))),
     )
     rows = [(i + 1, token, piece, visible(part)) for i, (token, piece, part) in enumerate(one.splits)]
     blocks.show(Page("", "", [Table(f"{one.name}: {len(rows)}", columns, rows)]), name=f"{one.name}.tokens")

@@ -13,6 +13,7 @@ from archcalc.dashboard.running.writing import Written
 from archcalc.dashboard.session import KEPT, say
 from archcalc.render import next_token as page_of
 from archcalc.render.text import visible
+from archcalc.words import msg
 
 if TYPE_CHECKING:
     from archcalc.interp.next_token import Next
@@ -26,14 +27,14 @@ def show(found: Written, asked: Asked) -> None:
     if not ids:
         return
     say_ = say()
-    st.subheader(say_("app_run.tokens"), anchor=False)
+    st.subheader(say_(msg("Token by token: how likely the model held each")), anchor=False)
     place = int(st.session_state.get("run_place") or 1) if len(ids) > 1 else 1
     place = min(place, len(ids))
     st.html(_chips(found, asked, place - 1))
     if len(ids) > 1:
         if st.session_state.get("run_place", 1) > len(ids):
             st.session_state["run_place"] = len(ids)
-        place = int(st.slider(say_("app_run.place"), 1, len(ids), 1, key="run_place", **KEPT))
+        place = int(st.slider(say_(msg("Token that is looked at")), 1, len(ids), 1, key="run_place", **KEPT))
     _runners_up(found, asked, place - 1)
 
 
@@ -47,7 +48,7 @@ def _runners_up(found: Written, asked: Asked, place: int) -> None:
     charts.show(chart(here, chosen, piece, say_), name=f"{asked.model.replace('/', '.')}.token.{place + 1}")
     context = found.asked.prompt + "".join(map(piece, found.completion.ids[:place]))
     page = page_of.page(opened.label, here, [context], piece, say_)
-    with st.expander(say_("app_run.as_table")):
+    with st.expander(say_(msg("As a table"))):
         blocks.show(page, name="run.next", data=lambda: page_of.data(opened.label, here, [context], piece))
 
 

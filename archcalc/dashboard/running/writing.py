@@ -12,6 +12,7 @@ from archcalc.dashboard.running import held
 from archcalc.dashboard.running.controls import Asked, sampling
 from archcalc.dashboard.session import say
 from archcalc.errors import InputError
+from archcalc.words import msg
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,7 +52,7 @@ def write(asked: Asked) -> None:
     """
     begun = _begun(asked)
     st.session_state[_KEY] = begun
-    st.button(say()("app.stop"), icon=":material/stop_circle:", key="run_stop")
+    st.button(say()(msg("Stop")), icon=":material/stop_circle:", key="run_stop")
     place, shown = st.empty(), 0.0
     for _ in begun.made:
         now = time.monotonic()

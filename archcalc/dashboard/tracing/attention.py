@@ -13,6 +13,8 @@ from archcalc.interp.trace.softmax import parts, softmax_of
 from archcalc.render import trace_softmax
 from archcalc.render.charts.heat_map import heat_map
 from archcalc.render.trace_stage import Look, matrix, n_heads, places
+from archcalc.render.trace_words import MASKED_CELL
+from archcalc.words import msg
 
 # Heads side by side, and how many at once.
 _ROW, _MOST = 3, 12
@@ -24,11 +26,15 @@ def show(made: Made, trace: Trace) -> str:
     """The patterns of one attention, head by head, and the softmax of a query; the lines of Python that give it."""
     say_, every = say(), parts(trace)
     if not every:
-        st.info(say_("app_trace.no_attention"))
+        st.info(say_(msg("This model has no attention with a softmax.")))
         return ""
-    part = str(st.selectbox(say_("app_trace.attention"), every, key="trace_attention", **KEPT))
+    part = str(st.selectbox(say_(msg("Attention")), every, key="trace_attention", **KEPT))
     pattern = next(one for one in trace.steps if one.step.name == f"{part}.pattern")
-    st.caption(f"{plain(say_('app_trace.reading'))} {plain(say_('app_trace.mask'))}")
+    reading = (
+        msg("Queries down, keys across: each row is where one place looks, in shares that sum to 1."),
+        MASKED_CELL,
+    )
+    st.caption(plain(" ".join(map(say_, reading))))
     _patterns(made, trace, pattern)
     return _softmax(made, trace, pattern, part)
 
@@ -37,7 +43,7 @@ def _patterns(made: Made, trace: Trace, pattern: Traced) -> None:
     """A heat map a head; of many heads, a dozen from one on."""
     heads, first = n_heads(trace, pattern), 0
     if heads > _MOST:
-        label = say()("app_trace.first_head", n=_MOST)
+        label = say()(msg("Heads from here on, {n} at once", n=_MOST))
         first = int(st.slider(label, 0, heads - _MOST, step=1, key="trace_first_head", **KEPT))
     shown = range(first, min(first + _MOST, heads))
     for begin in range(0, len(shown), _ROW):
@@ -55,15 +61,25 @@ def _softmax(made: Made, trace: Trace, pattern: Traced, part: str) -> str:
     names, keys = places(trace, pattern, made.opened.piece), places(trace, pattern, made.opened.piece, keys=True)
     choosers = iter(st.columns(2) if heads > 1 else [st.container()])
     if heads > 1:
-        head = int(next(choosers).slider(say_("app_trace.head"), 0, heads - 1, key="trace_head", **KEPT))
+        head = int(next(choosers).slider(say_(msg("Head")), 0, heads - 1, key="trace_head", **KEPT))
     if queries > 1:
-        label = say_("app_trace.query")
+        label = say_(msg("Query, by its place"))
         query = int(next(choosers).slider(label, 0, queries - 1, query, key="trace_query", bind="query-params"))
-    st.caption(plain(say_("app_trace.query_is", token=names[query])))
+    st.caption(plain(say_(msg("Query {token}; a column is a key.", token=names[query]))))
     told = f"head={head}, query={query}"
     found = softmax_of(made.model, trace, part, head=head, query=query)
     blocks.table(trace_softmax.table(found, keys, say_), "trace_softmax")
     hidden = [key for key, is_hidden in zip(keys, found.hidden, strict=True) if is_hidden]
-    said = say_("app_trace.hidden", keys=", ".join(hidden)) if hidden else say_("app_trace.sees_all")
+    said = (
+        say_(
+            msg(
+                "Masked: {keys}. The causal mask, or a window, hides these keys from this query: their scores are "
+                "−∞ and they take no part in the softmax.",
+                keys=", ".join(hidden),
+            )
+        )
+        if hidden
+        else say_(msg("Nothing is masked: this query sees every key."))
+    )
     st.markdown(plain(said))
     return f"from archcalc.interp.trace.softmax import softmax_of\n\nsoftmax_of(model, found, {part!r}, {told})"

@@ -14,17 +14,17 @@ from archcalc.dashboard.tracing.made import Made
 from archcalc.interp.trace.run import Trace
 from archcalc.interp.trace.target import target
 from archcalc.render import trace as pages
-from archcalc.render.lang import words
 from archcalc.render.page import Page
 from archcalc.render.text import as_csv, as_markdown
 from archcalc.render.trace_page import as_html
+from archcalc.words import msg, translator
 
 
 def show(made: Made, trace: Trace) -> str:
     """The likeliest tokens, and the one that is asked for; the lines of Python that give these."""
     say_, names = say(), {one.step.name for one in trace.steps}
     if "choice" not in names:
-        st.info(say_("app_trace.no_head"))
+        st.info(say_(msg("This model has no head: it says no next token.")))
         return ""
     blocks.table(pages.next_table(trace, made.opened.piece, say_), "trace_next")
     return _target(made, trace)
@@ -32,19 +32,19 @@ def show(made: Made, trace: Trace) -> str:
 
 def _target(made: Made, trace: Trace) -> str:
     """One token's probability and rank, whichever it is."""
-    label, most = say()("app_trace.target"), made.opened.spec.vocab_size - 1
+    label, most = say()(msg("Target token, by its id")), made.opened.spec.vocab_size - 1
     token = st.number_input(label, 0, most, value=None, step=1, key="trace_target", **KEPT)
     if token is None:
         return 'found["probabilities"][found.position]'
     found = target(trace, int(token))
     told = {"token": repr(made.opened.piece(found.id)), "p": f"{found.probability:.6g}", "rank": f"{found.rank:,}"}
-    st.markdown(plain(say()("app_trace.target_is", **told)))
+    st.markdown(plain(say()(msg("{token}: probability {p}, rank {rank}.", **told))))
     return f"from archcalc.interp.trace.target import target\n\ntarget(found, {token})"
 
 
 def files(made: Made, trace: Trace, name: str) -> None:
     """Everything as the command line writes it."""
-    st.markdown(plain(say()("app_trace.files")))
+    st.markdown(plain(say()(msg("The whole trace as one file:"))))
     with st.container(horizontal=True):
         for form, text in texts(made, trace, lang()).items():
             file = f"{name}.{form}"
@@ -57,7 +57,7 @@ _KINDS: Final = {"html": "text/html", "json": "application/json", "csv": "text/c
 
 def texts(made: Made, trace: Trace, lang: str) -> dict[str, Callable[[], str]]:
     """What `archcalc trace` writes of the same, by format."""
-    label, spelled, say_ = made.opened.label, made.opened.piece, words(lang)
+    label, spelled, say_ = made.opened.label, made.opened.piece, translator(lang)
     full, held = pages.is_small(trace), made.held(trace)
 
     def page() -> Page:

@@ -16,8 +16,14 @@ from archcalc.dashboard.session import KEPT, choice, say
 from archcalc.dashboard.tracing.made import IDS, PROMPT, Made, Source
 from archcalc.interp.trace.published import example_of
 from archcalc.spec.settings import changes
+from archcalc.words import msg
 
 # They go into the link.
+_FROM: Final = {
+    "weights": msg("Trained"),
+    "random": msg("Random"),
+}
+
 MOST_CHARACTERS: Final = 2000
 
 
@@ -34,23 +40,23 @@ def chosen() -> Wanted:
     say_ = say()
     left, right = st.columns([2, 3])
     with left:
-        way = choice(st.segmented_control, say_("app_trace.from"), tuple(_WAYS), "app_trace.from_", key="trace_from")
+        way = choice(st.segmented_control, say_(msg("Weights")), _FROM, key="trace_from")
     with right if way == "weights" else st.container():
         source = _WAYS[way]()
     example = None if source.is_random else example_of(source.name)
     left, right = st.columns([3, 2])
     prompt = left.text_input(
-        say_("app_trace.prompt"),
+        say_(msg("Prompt")),
         key="trace_prompt",
-        help=say_("app_trace.prompt_help"),
+        help=say_(msg("Empty: the published prompt of the worked example, or a few words where there is none.")),
         placeholder=example.prompt if example else PROMPT,
         max_chars=MOST_CHARACTERS,
         **KEPT,
     )
     ids = right.text_input(
-        say_("app_trace.ids"),
+        say_(msg("Or token ids")),
         key="trace_ids",
-        help=say_("app_trace.ids_help"),
+        help=say_(msg("As on the command line: 0,1,2")),
         placeholder=IDS,
         max_chars=MOST_CHARACTERS,
         **KEPT,
@@ -62,13 +68,13 @@ def _trained() -> Source:
     there = runnable()
     # Worked examples first.
     names = sorted(there, key=lambda name: example_of(there[name]) is None)
-    return Source(there[st.selectbox(say()("app_trace.model"), names, key="trace_model", **KEPT)])
+    return Source(there[st.selectbox(say()(msg("Model")), names, key="trace_model", **KEPT)])
 
 
 def _random() -> Source:
     """Any architecture, chosen as on the other pages."""
     subject.choose()
-    found, label = subject.chosen(), say()("app_trace.seed")
+    found, label = subject.chosen(), say()(msg("Seed"))
     seed = st.number_input(label, min_value=0, max_value=2**31 - 1, value=0, key="trace_seed", **KEPT)
     return Source(found.source, json.dumps(found.base), found.settings, int(seed))
 

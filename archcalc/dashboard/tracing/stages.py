@@ -14,6 +14,8 @@ from archcalc.interp.trace.run import Trace, Traced
 from archcalc.render.charts.heat_map import heat_map
 from archcalc.render.trace import parts_of
 from archcalc.render.trace_stage import MOST_WIDE, Look, as_table, functions_of, matrix, n_heads, n_wide, printed_table
+from archcalc.render.trace_words import MASKED_CELL, STEP_KINDS
+from archcalc.words import Message, msg
 
 _STAGE: Final = "trace_stage"
 _PART: Final = "_trace_part"
@@ -27,14 +29,14 @@ def show(made: Made, trace: Trace) -> str:
     look = _look(trace, one)
     before, after = st.columns(2)
     with before:
-        st.caption(say()("app_trace.before"))
+        st.caption(say()(msg("Before: what it reads")))
         read = read_by(trace, one)
         for i, other in enumerate(read):
             _matrix(made, trace, other, look, f"before_{i}")
         if not read:
-            st.caption(say()("app_trace.reads_nothing"))
+            st.caption(say()(msg("Nothing that was computed before.")))
     with after:
-        st.caption(say()("app_trace.after"))
+        st.caption(say()(msg("After: what it makes")))
         _matrix(made, trace, one, look, "after")
         _printed(made, trace, one)
     return f"found[{one.step.name!r}]"
@@ -46,14 +48,14 @@ def _stood_at(trace: Trace) -> int:
     where, slider = st.columns([1, 2], vertical_alignment="bottom")
     if st.session_state.get(_STAGE, 1) > n:
         st.session_state[_STAGE] = n  # of a model with more steps
-    at = int(slider.slider(say_("app_trace.stage", n=n), 1, n, key=_STAGE, **KEPT))
+    at = int(slider.slider(say_(msg("Step, of {n}", n=n)), 1, n, key=_STAGE, **KEPT))
     starts = {title: trace.steps.index(own[0]) + 1 for title, own in parts_of(trace, say_)}
     st.session_state[_PART] = next((title for title in reversed(starts) if starts[title] <= at), next(iter(starts)))
-    where.selectbox(say_("app_trace.part"), list(starts), key=_PART, on_change=_go_to_part, args=(starts,))
+    where.selectbox(say_(msg("Part")), list(starts), key=_PART, on_change=_go_to_part, args=(starts,))
     with st.container(horizontal=True, vertical_alignment="center"):
-        _button("back", -1, disabled=at == 1)
-        _button("on", 1, disabled=at == n)
-        st.toggle(say_("app_trace.tables"), key=_TABLES, **KEPT)
+        _button("back", msg("Previous"), -1, disabled=at == 1)
+        _button("on", msg("Next"), 1, disabled=at == n)
+        st.toggle(say_(msg("Tables too")), key=_TABLES, **KEPT)
     return at
 
 
@@ -61,8 +63,8 @@ def _go_to_part(starts: dict[str, int]) -> None:
     st.session_state[_STAGE] = starts[st.session_state[_PART]]
 
 
-def _button(name: str, by: int, *, disabled: bool) -> None:
-    st.button(say()(f"app_trace.{name}"), key=f"trace_{name}", on_click=_move, args=(by,), disabled=disabled)
+def _button(name: str, label: Message, by: int, *, disabled: bool) -> None:
+    st.button(say()(label), key=f"trace_{name}", on_click=_move, args=(by,), disabled=disabled)
 
 
 def _move(by: int) -> None:
@@ -73,12 +75,12 @@ def _said(one: Traced) -> None:
     """A step's name, what it is in words, its formula, and what the formula's functions do."""
     say_ = say()
     st.subheader(plain(one.step.name), anchor=False)
-    st.markdown(plain(say_(f"trace.kind.{one.step.kind}")))
+    st.markdown(plain(say_(STEP_KINDS[one.step.kind])))
     if one.step.formula:
         st.code(f"{one.step.name} = {one.step.formula}", language=None, wrap_lines=True)
         st.caption("  \n".join(plain(f"{name}: {what}") for name, what in functions_of(one.step.formula, say_)))
     if one.step.kind in ("scores", "pattern"):
-        st.caption(plain(say_("app_trace.mask")))
+        st.caption(plain(say_(MASKED_CELL)))
 
 
 def _look(trace: Trace, one: Traced) -> Look:
@@ -88,10 +90,12 @@ def _look(trace: Trace, one: Traced) -> Look:
     wide = max(n_wide(other) for other in together)
     head = start = 0
     if heads > 1:
-        head = int(st.slider(say_("app_trace.head"), 0, heads - 1, key="trace_head", **KEPT))
+        head = int(st.slider(say_(msg("Head")), 0, heads - 1, key="trace_head", **KEPT))
     if wide > MOST_WIDE:
         last = wide - MOST_WIDE
-        start = int(st.slider(say_("app_trace.start"), 0, last, step=MOST_WIDE // 4, key="trace_start", **KEPT))
+        start = int(
+            st.slider(say_(msg("Dimensions from here on")), 0, last, step=MOST_WIDE // 4, key="trace_start", **KEPT)
+        )
     return Look(head, start)
 
 
@@ -108,6 +112,6 @@ def _printed(made: Made, trace: Trace, one: Traced) -> None:
     for held in made.held(trace):
         if held.printed.step == one.step.name:
             blocks.table(printed_table(held, say_), "trace_printed")
-            (st.success if held.is_so else st.warning)(say_("trace.so" if held.is_so else "trace.not_so"))
+            (st.success if held.is_so else st.warning)(say_(msg("as printed") if held.is_so else msg("not so")))
             if held.printed.en:
                 st.markdown(plain(getattr(held.printed, say_.lang)))

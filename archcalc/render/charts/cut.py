@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from archcalc.errors import shown
 from archcalc.render.charts.frame import FRAME, INK, title
-from archcalc.render.lang import ENGLISH, Words
+from archcalc.words import ENGLISH, Translator, msg
 
 if TYPE_CHECKING:
     from archcalc.interp.next_token import Next
@@ -16,7 +16,7 @@ KEPT, CUT = "#0072B2", "#BBBBBB"
 BAR = 20
 
 
-def chart(found: Next, came: int, spelled: Callable[[int], str], say: Words = ENGLISH) -> dict[str, Any]:
+def chart(found: Next, came: int, spelled: Callable[[int], str], say: Translator = ENGLISH) -> dict[str, Any]:
     """The Vega-Lite chart of the one context of `found`: a bar a token as it is drawn, a tick where the model had it.
 
     A token that is cut has no bar, and says so; `came` is the token that stands there in the text.
@@ -28,23 +28,47 @@ def chart(found: Next, came: int, spelled: Callable[[int], str], say: Words = EN
             "drawn": token.places[0].probability,
             "own": token.places[0].model_probability,
             "rank": token.places[0].rank,
-            "of": say("cut.drawn") if token.places[0].probability else say("cut.cut"),
-            "note": say("cut.this") if token.id == came else "" if token.places[0].probability else say("cut.cut"),
+            "of": say(msg("may be drawn")) if token.places[0].probability else say(msg("cut")),
+            "note": say(msg("this came"))
+            if token.id == came
+            else ""
+            if token.places[0].probability
+            else say(msg("cut")),
         }
         for token in found.tokens
     ]
-    words = [say("cut.kept", n=f"{context.n_kept:,}", kept=f"{100 * context.kept:.1f} %")]
+    words = [
+        say(
+            msg(
+                "{n} tokens may be drawn: they have {kept} of the probability before the cuts",
+                n=f"{context.n_kept:,}",
+                kept=f"{100 * context.kept:.1f} %",
+            )
+        )
+    ]
     place = next((token.places[0] for token in found.tokens if token.id == came), None)
     if place is not None:
-        words.append(say("cut.came", token=shown(spelled(came)), p=f"{100 * place.probability:.1f} %"))
-    colors = {"domain": [say("cut.drawn"), say("cut.cut")], "range": [KEPT, CUT]}
+        words.append(
+            say(
+                msg(
+                    "what came: {token}, {p} likely as drawn now",
+                    token=shown(spelled(came)),
+                    p=f"{100 * place.probability:.1f} %",
+                )
+            )
+        )
+    colors = {"domain": [say(msg("may be drawn")), say(msg("cut"))], "range": [KEPT, CUT]}
     tooltip = [{"field": name, "type": "nominal"} for name in ("token", "of", "rank")]
     tooltip += [{"field": name, "type": "quantitative", "format": ".4%"} for name in ("drawn", "own")]
-    along = {"type": "quantitative", "title": say("cut.axis"), "axis": {"format": "%", "tickCount": 5}}
+    along = {
+        "type": "quantitative",
+        "title": say(msg("probability: bars as drawn, ticks the model's own")),
+        "axis": {"format": "%", "tickCount": 5},
+    }
     return {
         **FRAME,
         "height": BAR * len(values),
-        "title": title(say("cut.title"), words),
+        "title": title(say(msg("What could come here")), words),
         "data": {"values": values},
         "encoding": {"y": {"field": "token", "type": "nominal", "title": None, "sort": None}, "tooltip": tooltip},
         "layer": [

@@ -9,30 +9,36 @@ from archcalc.analysis.workload_flops import WorkloadFlops
 from archcalc.render.charts.frame import COMPONENT_COLORS, FRAME, INK, title
 from archcalc.render.charts.stacked import BAR, LABELS, ON_COLOR, Bar, stacked
 from archcalc.render.flops import subtitle
-from archcalc.render.lang import ENGLISH, Words
+from archcalc.render.names import COMPONENT_NAMES
 from archcalc.units import exact
+from archcalc.words import ENGLISH, Translator, msg
 
-_PASSES = ("forward", "forward_causal", "backward", "train_step")
+_PASSES = {
+    "forward": msg("forward, all keys"),
+    "forward_causal": msg("forward, causal"),
+    "backward": msg("backward"),
+    "train_step": msg("training step"),
+}
 _EXACT, _PAPER = "#56B4E9", "#999999"
 
 
-def components(found: WorkloadFlops, say: Words = ENGLISH) -> dict[str, Any]:
+def components(found: WorkloadFlops, say: Translator = ENGLISH) -> dict[str, Any]:
     """A bar for each pass over the model, cut into components; of what has a past, forward alone."""
     parts = by_component(found.ops)
-    passes = _PASSES[:2] if found.work.past else _PASSES
+    passes = list(_PASSES)[:2] if found.work.past else list(_PASSES)
     bars = [_pass(name, parts, say) for name in passes]
-    colors = {say(f"common.component.{name}"): color for name, color in COMPONENT_COLORS.items()}
-    heading = say("cost.flops_by_component", name=found.spec.label)
+    colors = {say(COMPONENT_NAMES[name]): color for name, color in COMPONENT_COLORS.items()}
+    heading = say(msg("{name}: FLOPs by component", name=found.spec.label))
     return stacked(heading, [subtitle(found.spec, found.work)], bars, colors, unit="FLOPs", axis="FLOPs")
 
 
-def _pass(name: str, parts: Any, say: Words) -> Bar:
+def _pass(name: str, parts: Any, say: Translator) -> Bar:
     each: dict[str, Flops] = parts
-    sizes = {say(f"common.component.{part}"): int(flops[name]) for part, flops in each.items()}  # type: ignore[literal-required]
-    return Bar(say(f"cost.{name}"), sizes)
+    sizes = {say(COMPONENT_NAMES[part]): int(flops[name]) for part, flops in each.items()}  # type: ignore[literal-required]
+    return Bar(say(_PASSES[name]), sizes)
 
 
-def conventions(found: WorkloadFlops, say: Words = ENGLISH) -> dict[str, Any]:
+def conventions(found: WorkloadFlops, say: Translator = ENGLISH) -> dict[str, Any]:
     """A bar for each way to count a training step; a line down from the exact one."""
     values = [
         {
@@ -41,13 +47,13 @@ def conventions(found: WorkloadFlops, say: Words = ENGLISH) -> dict[str, Any]:
             "exact": exact(one.train_step),
             "off": f"{one.off:+.2%}",
             "formula": one.convention.formula,
-            "by": say("cost.by_ledger" if one.convention.is_exact else "cost.by_paper"),
+            "by": say(msg("exact") if one.convention.is_exact else msg("a paper's formula")),
         }
         for one in found.papers
     ]
     tooltip = [{"field": field, "type": "nominal", "title": field} for field in ("way", "exact", "off", "formula")]
     colors = {
-        "domain": [say("cost.by_ledger"), say("cost.by_paper")],
+        "domain": [say(msg("exact")), say(msg("a paper's formula"))],
         "range": [_EXACT, _PAPER],
     }
     size = {"field": "flops", "type": "quantitative"}
@@ -56,7 +62,7 @@ def conventions(found: WorkloadFlops, say: Words = ENGLISH) -> dict[str, Any]:
         **FRAME,
         "height": 0.7 * BAR * len(values),
         "title": title(
-            say("cost.conventions_title", name=found.spec.label),
+            say(msg("{name}: a training step's FLOPs, as papers count them", name=found.spec.label)),
             [subtitle(found.spec, found.work)],
         ),
         "data": {"values": values},

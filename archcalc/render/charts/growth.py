@@ -8,40 +8,40 @@ from archcalc.analysis.growth import Growth
 from archcalc.render.charts.context import ticks
 from archcalc.render.charts.frame import FRAME, title
 from archcalc.render.charts.stacked import LABELS
-from archcalc.render.lang import ENGLISH, Words
 from archcalc.spec import Spec
 from archcalc.units import exact
+from archcalc.words import ENGLISH, Translator, msg
 
 _COLORS = ("#0072B2", "#D55E00")
 
 
-def chart(spec: Spec, found: Growth, weights: tuple[str, int], say: Words = ENGLISH) -> dict[str, Any]:
+def chart(spec: Spec, found: Growth, weights: tuple[str, int], say: Translator = ENGLISH) -> dict[str, Any]:
     """The Vega-Lite chart, both axes logarithmic; `weights`: what they are stored as, and their bytes."""
-    names = [say("cost.cache_in", dtype=found.dtype), say("cost.weights_in", dtype=weights[0])]
+    names = [say(msg("KV cache, {dtype}", dtype=found.dtype)), say(msg("weights, {dtype}", dtype=weights[0]))]
     ends = (found.points[0][0], found.points[-1][0])
     values = [_value(tokens, size, names[0]) for tokens, size in found.points]
     values += [_value(tokens, weights[1], names[1]) for tokens in ends]
     drawn = [value["size"] for value in values]
     powers = [tokens for tokens, _ in found.points if not tokens & (tokens - 1)]
-    heading = say("cost.growth_title", name=spec.label)
+    heading = say(msg("{name}: the KV cache as the context grows", name=spec.label))
     tooltip = [{"field": field, "type": "nominal", "title": field} for field in ("of", "context", "exact")]
     return {
         **FRAME,
-        "title": title(heading, [say("cost.growth_small", batch=exact(found.batch))]),
+        "title": title(heading, [say(msg("sequences: {batch}; exact", batch=exact(found.batch)))]),
         "data": {"values": values},
         "mark": {"type": "line", "strokeWidth": 2.5, "point": {"size": 40}, "tooltip": True},
         "encoding": {
             "x": {
                 "field": "tokens",
                 "type": "quantitative",
-                "title": say("cost.context"),
+                "title": say(msg("context length, tokens")),
                 "scale": {"type": "log", "base": 2, "domain": list(ends), "nice": False},
                 "axis": {"values": powers, "format": ",d", "grid": False, "labelOverlap": True, "labelSeparation": 8},
             },
             "y": {
                 "field": "size",
                 "type": "quantitative",
-                "title": say("cost.bytes"),
+                "title": say(msg("bytes")),
                 "scale": {"type": "log", "nice": False},
                 "axis": {"labelExpr": LABELS["bytes"], "values": ticks(min(drawn) / 2, max(drawn) * 2)},
             },

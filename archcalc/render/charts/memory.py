@@ -13,46 +13,75 @@ from archcalc.ledger.types import Ledger
 from archcalc.render import shards
 from archcalc.render.charts.frame import COMPONENT_COLORS
 from archcalc.render.charts.stacked import COLORS, Bar, stacked
-from archcalc.render.lang import ENGLISH, Words
+from archcalc.render.names import COMPONENT_NAMES
 from archcalc.render.peak import CATEGORIES
 from archcalc.render.training import stored
 from archcalc.spec import Spec
 from archcalc.spec.execution import Recompute
 from archcalc.spec.workload import Workload
 from archcalc.units import exact, human_bytes
+from archcalc.words import ENGLISH, Translator, msg
 
 CACHE_COLOR: Final = "#0072B2"
-_RANKS: Final = ("weights", "buffers", "kv_cache")
+_RANKS: Final = {
+    "weights": msg("weights"),
+    "buffers": msg("buffers"),
+    "kv_cache": msg("KV cache"),
+}
+_KEPT: Final = {
+    "weights": msg("weights"),
+    "buffers": msg("buffers"),
+    "gradients": msg("gradients"),
+    "master": msg("master copy"),
+    "optimiser": msg("optimiser states"),
+    "saved": msg("saved activations"),
+}
+_PEAK: Final = {
+    "title": msg("{name}: a training step's fullest moment, by recompute policy (modelled)"),
+    "weights": msg("weights, copy, buffers"),
+    "gradients": msg("gradients"),
+    "optimiser": msg("optimiser states"),
+    "activations": msg("activations"),
+    "temporary": msg("workspace"),
+}
 
 
 def running(
-    spec: Spec, ledger: Ledger, work: Workload, dtypes: tuple[str, str], say: Words = ENGLISH
+    spec: Spec, ledger: Ledger, work: Workload, dtypes: tuple[str, str], say: Translator = ENGLISH
 ) -> dict[str, Any]:
     """The weights by component, and the cache; `dtypes`: of the weights and of the cache."""
     parts: dict[str, int] = {}
     for component, _, payload, overhead in by_component(ledger, dtypes[0]):
-        name = say(f"common.component.{component}")
+        name = say(COMPONENT_NAMES[component])
         parts[name] = parts.get(name, 0) + payload + overhead
-    cache = say("cost.cache")
+    cache = say(msg("KV cache"))
     kept = {cache: sum(one.total_bytes for one in caches(ledger, work, dtypes[1]))}
-    bars = [Bar(say("cost.weights"), parts), *([Bar(cache, kept)] if kept[cache] else [])]
-    colors = {say(f"common.component.{name}"): color for name, color in COMPONENT_COLORS.items()}
+    bars = [Bar(say(msg("weights")), parts), *([Bar(cache, kept)] if kept[cache] else [])]
+    colors = {say(COMPONENT_NAMES[name]): color for name, color in COMPONENT_COLORS.items()}
     tokens = exact(work.past + work.seq)
-    small = say("cost.memory_small", dtype=dtypes[0], cache=dtypes[1], batch=exact(work.batch), tokens=tokens)
-    heading = say("cost.memory_title", name=spec.label)
-    return stacked(heading, [small], bars, {**colors, cache: CACHE_COLOR}, unit="bytes", axis=say("cost.bytes"))
+    small = say(
+        msg(
+            "weights {dtype}, cache {cache}, {batch} × {tokens} tokens, exact",
+            dtype=dtypes[0],
+            cache=dtypes[1],
+            batch=exact(work.batch),
+            tokens=tokens,
+        )
+    )
+    heading = say(msg("{name}: memory to run", name=spec.label))
+    return stacked(heading, [small], bars, {**colors, cache: CACHE_COLOR}, unit="bytes", axis=say(msg("bytes")))
 
 
-def kept(subject: TrainingSetup, found: Mapping[Recompute, StepMemory], say: Words = ENGLISH) -> dict[str, Any]:
+def kept(subject: TrainingSetup, found: Mapping[Recompute, StepMemory], say: Translator = ENGLISH) -> dict[str, Any]:
     """What a training step keeps, a bar for each policy of what is computed again."""
-    names = {part: say(f"cost.{part}") for part in (*PARTS, "saved")}
+    names = {part: say(_KEPT[part]) for part in (*PARTS, "saved")}
     bars = [
-        Bar(say("cost.recompute", policy=policy), {names[part]: size for part, size in _parts(memory).items()})
+        Bar(say(msg("recompute {policy}", policy=policy)), {names[part]: size for part, size in _parts(memory).items()})
         for policy, memory in found.items()
     ]
-    heading = say("cost.kept_title", name=subject.spec.label)
+    heading = say(msg("{name}: what a training step keeps, by recompute policy", name=subject.spec.label))
     colors = dict(zip(names.values(), COLORS, strict=False))
-    return stacked(heading, [_told(subject)], bars, colors, unit="bytes", axis=say("cost.bytes"))
+    return stacked(heading, [_told(subject)], bars, colors, unit="bytes", axis=say(msg("bytes")))
 
 
 def _parts(memory: StepMemory) -> dict[str, int]:
@@ -61,19 +90,23 @@ def _parts(memory: StepMemory) -> dict[str, int]:
     return {**{part: size for part, size in lasting.items() if size}, "saved": memory.saved_bytes}
 
 
-def peaks(subject: TrainingSetup, found: Mapping[Recompute, StepMemory], say: Words = ENGLISH) -> dict[str, Any]:
+def peaks(subject: TrainingSetup, found: Mapping[Recompute, StepMemory], say: Translator = ENGLISH) -> dict[str, Any]:
     """The fullest moment of a training step, modelled, a bar for each policy of what is computed again."""
-    names = {category: say(f"cost.peak_{category}") for category in CATEGORIES}
+    names = {category: say(_PEAK[category]) for category in CATEGORIES}
     fullest = {policy: memory.peak for policy, memory in found.items()}
     bars = [
-        Bar(say("cost.recompute", policy=policy), {name: getattr(moment, part) for part, name in names.items()})
+        Bar(
+            say(msg("recompute {policy}", policy=policy)), {name: getattr(moment, part) for part, name in names.items()}
+        )
         for policy, moment in fullest.items()
     ]
     small = [f"{policy}: {human_bytes(moment.total)}, {moment.name}" for policy, moment in fullest.items()]
-    heading = say("cost.peak_title", name=subject.spec.label)
+    heading = say(
+        msg("{name}: a training step's fullest moment, by recompute policy (modelled)", name=subject.spec.label)
+    )
     # Gradients, states and activations have the colours of the figure above.
     colors = dict(zip(names.values(), (COLORS[0], COLORS[1], COLORS[3], COLORS[4], COLORS[5]), strict=True))
-    return stacked(heading, small, bars, colors, unit="bytes", axis=say("cost.bytes"))
+    return stacked(heading, small, bars, colors, unit="bytes", axis=say(msg("bytes")))
 
 
 def _told(subject: TrainingSetup) -> str:
@@ -81,15 +114,15 @@ def _told(subject: TrainingSetup) -> str:
     return " · ".join((subject.recipe.name, subject.optimiser.name, stored(subject.precision), work))
 
 
-def ranks(spec: Spec, found: dict[str, Any], say: Words = ENGLISH) -> dict[str, Any]:
+def ranks(spec: Spec, found: dict[str, Any], say: Translator = ENGLISH) -> dict[str, Any]:
     """What each rank holds, from the page's data."""
-    names = {part: say(f"cost.{part}") for part in _RANKS}
+    names = {part: say(name) for part, name in _RANKS.items()}
     bars = [
-        Bar(say("cost.rank", n=rank["rank"]), {name: rank[f"{part}_bytes"] for part, name in names.items()})
+        Bar(say(msg("rank {n}", n=rank["rank"])), {name: rank[f"{part}_bytes"] for part, name in names.items()})
         for rank in found["ranks"]
     ]
     engine = shards.ENGINE_NAMES[found["engine"]]
-    heading = say("cost.ranks_title", name=spec.label, n=len(bars), engine=engine)
+    heading = say(msg("{name}: memory on each of {n} ranks, {engine}", name=spec.label, n=len(bars), engine=engine))
     colors = dict(zip(names.values(), (COLORS[0], COLORS[1], CACHE_COLOR), strict=True))
-    small = say("cost.ranks_small", dtype=found["dtype"], cache=found["cache_dtype"])
-    return stacked(heading, [small], bars, colors, unit="bytes", axis=say("cost.bytes"))
+    small = say(msg("weights {dtype}, cache {cache}, exact", dtype=found["dtype"], cache=found["cache_dtype"]))
+    return stacked(heading, [small], bars, colors, unit="bytes", axis=say(msg("bytes")))

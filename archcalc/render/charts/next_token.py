@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from archcalc.errors import shown
 from archcalc.render.charts.frame import FRAME, title
-from archcalc.render.lang import ENGLISH, Words
 from archcalc.render.next_token import NAMES, Spelled, how
+from archcalc.words import ENGLISH, Translator, msg
 
 if TYPE_CHECKING:
     from archcalc.interp.next_token import Next
@@ -16,7 +16,7 @@ COLORS = ("#0072B2", "#D55E00")
 BAR = 22
 
 
-def chart(label: str, found: Next, prompts: list[str], spelled: Spelled, say: Words = ENGLISH) -> dict[str, Any]:
+def chart(label: str, found: Next, prompts: list[str], spelled: Spelled, say: Translator = ENGLISH) -> dict[str, Any]:
     """The Vega-Lite chart of probabilities as they are drawn; the contexts are told by colour."""
     named = [f"{name}: {shown(text)}" for name, text in zip(NAMES, prompts, strict=False)]
     values = [
@@ -28,11 +28,14 @@ def chart(label: str, found: Next, prompts: list[str], spelled: Spelled, say: Wo
     return {
         **FRAME,
         "height": BAR * len(values) + BAR,
-        "title": title(say("next.next"), [label, say("next.subtitle", how=how(found, say))]),
+        "title": title(
+            say(msg("The next token")),
+            [label, say(msg("{how}; measured, the softmax in float64", how=how(found, say)))],
+        ),
         "data": {"values": values},
         "mark": {"type": "bar", "tooltip": True},
         "encoding": {
-            "x": {"field": "p", "type": "quantitative", "title": say("common.probability"), "axis": {"tickCount": 6}},
+            "x": {"field": "p", "type": "quantitative", "title": say(msg("probability")), "axis": {"tickCount": 6}},
             "y": {"field": "token", "type": "nominal", "title": None, "sort": None},
             "yOffset": {"field": "of", "type": "nominal", "sort": named},
             "color": {"field": "of", "type": "nominal", "title": None, "scale": colors, "legend": {"orient": "top"}},

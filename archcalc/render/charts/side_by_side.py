@@ -12,21 +12,24 @@ from archcalc.ledger.leaves import COMPONENTS
 from archcalc.render.charts.frame import FRAME, title
 from archcalc.render.charts.stacked import COLORS, LABELS, NARROW
 from archcalc.render.comparison import names
-from archcalc.render.lang import ENGLISH, Words
+from archcalc.render.names import COMPONENT_NAMES
 from archcalc.spec import Spec
 from archcalc.units import exact
+from archcalc.words import ENGLISH, Translator, msg
 
 Scale = Literal["linear", "log"]
 BAR: Final = 15
 
 
-def chart(specs: Sequence[Spec], scale: Scale = "linear", say: Words = ENGLISH, *, of_share: bool) -> dict[str, Any]:
+def chart(
+    specs: Sequence[Spec], scale: Scale = "linear", say: Translator = ENGLISH, *, of_share: bool
+) -> dict[str, Any]:
     """The Vega-Lite chart of parameters by component, or of each component's share of its own model."""
     named, found = names(specs), [summary(build(spec)) for spec in specs]
     used = [component for component in COMPONENTS if any(each["by_component"][component] for each in found)]
     values: list[dict[str, Any]] = [
         {
-            "component": say(f"common.component.{component}"),
+            "component": say(COMPONENT_NAMES[component]),
             "model": name,
             "size": count / each["total"] if of_share else float(count),
             "exact": exact(count),
@@ -47,18 +50,18 @@ def chart(specs: Sequence[Spec], scale: Scale = "linear", say: Words = ENGLISH, 
     tooltip = [
         {"field": field, "type": "nominal", "title": field} for field in ("model", "component", "exact", "share")
     ]
-    how = say("cost.of_share" if of_share else "cost.of_count")
+    how = say(msg("share of each model's own total, exact") if of_share else msg("parameters, stored once, exact"))
     return {
         **FRAME,
         "height": {"step": BAR},
-        "title": title(say("cost.compare_title"), [how]),
+        "title": title(say(msg("Parameters by component")), [how]),
         "data": {"values": values},
         "mark": {"type": "bar", "tooltip": True},
         "encoding": {
             "x": {
                 "field": "size",
                 "type": "quantitative",
-                "title": say("cost.share" if of_share else "cost.parameters"),
+                "title": say(msg("share of the model's parameters") if of_share else msg("parameters")),
                 "scale": {"type": scale, "domainMin": least},
                 "axis": axis,
             },

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -13,10 +13,19 @@ from archcalc.ledger.leaves import COMPONENTS
 from archcalc.ledger.types import Ledger, Row
 from archcalc.render.charts.frame import COMPONENT_COLORS, FAINT, FRAME, HEIGHT, WIDTH, title
 from archcalc.render.charts.treemap_layout import Area, layout
-from archcalc.render.lang import ENGLISH, Words
 from archcalc.units import exact, percent
+from archcalc.words import ENGLISH, Translator, msg
 
 # More tensors than these are drawn several to a tile.
+_TOOLTIP: Final = {
+    "name": msg("tensor"),
+    "component": msg("component"),
+    "shape": msg("shape"),
+    "axes": msg("axes"),
+    "parameters": msg("parameters"),
+    "share": msg("share of what is shown"),
+}
+
 MOST_TILES = 2000
 
 
@@ -54,12 +63,12 @@ def steps(ledger: Ledger, within: Sequence[str] = ()) -> list[str]:
     return [row_label(row) for row in rows if row.component == within[0] and row.layers > 1]
 
 
-def treemap(ledger: Ledger, within: Sequence[str] = (), say: Words = ENGLISH) -> dict[str, Any]:
+def treemap(ledger: Ledger, within: Sequence[str] = (), say: Translator = ENGLISH) -> dict[str, Any]:
     """The Vega-Lite chart of these tiles, areas in proportion to parameters; raises as `tiles` does."""
     found = tiles(ledger, within)
     whole = sum(tile.parameters for tile in found)
-    here = " › ".join((say("treemap.all"), *within))
-    said = say("treemap.sum", n=exact(whole), share=percent(whole, ledger.total()))
+    here = " › ".join((say(msg("Where the parameters are")), *within))
+    said = say(msg("{n} parameters, exact; {share} of the model", n=exact(whole), share=percent(whole, ledger.total())))
     areas = layout([(tile.component, tile.parameters) for tile in found], WIDTH, HEIGHT)
     values = [_placed(tile, area, whole) for tile, area in zip(found, areas, strict=True)]
     used = [component for component in COMPONENTS if any(tile.component == component for tile in found)]
@@ -69,10 +78,7 @@ def treemap(ledger: Ledger, within: Sequence[str] = (), say: Words = ENGLISH) ->
         "x": {"field": "x", "type": "quantitative", "axis": None, "scale": {"domain": [0, WIDTH], **scale}},
         "y": {"field": "y", "type": "quantitative", "axis": None, "scale": {"domain": [HEIGHT, 0], **scale}},
     }
-    tooltip = [
-        {"field": name, "type": "nominal", "title": say(f"treemap.{name}")}
-        for name in ("name", "component", "shape", "axes", "parameters", "share")
-    ]
+    tooltip = [{"field": name, "type": "nominal", "title": say(title)} for name, title in _TOOLTIP.items()]
     legend = {"orient": "bottom", "title": None, "columns": 4} if len(used) > 1 else None
     return {
         **FRAME,

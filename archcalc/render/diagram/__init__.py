@@ -6,24 +6,24 @@ from archcalc.render.diagram import said
 from archcalc.render.diagram.layers import GAP
 from archcalc.render.diagram.shapes import Label, Said, Shape, Wire, as_svg
 from archcalc.render.diagram.stacks import Column
-from archcalc.render.lang import ENGLISH, Words
 from archcalc.spec import Spec
 from archcalc.units import exact
+from archcalc.words import ENGLISH, Translator, msg
 
 # Around all, and between two stacks.
 MARGIN, BETWEEN = 26, 60
 
 
-def diagram(spec: Spec, say: Words = ENGLISH) -> str:
+def diagram(spec: Spec, say: Translator = ENGLISH) -> str:
     """A resolved spec as an SVG element, of its own size in pixels: every kind of layer once, sizes in words.
 
     An encoder stands right of the decoder that reads it. Ink is the page's own colour, so that it fits either ground.
     """
     shapes, width, height = drawing(spec, say)
-    return as_svg(shapes, width, height, say("diagram.title", name=spec.label))
+    return as_svg(shapes, width, height, say(msg("{name}: its layers, as the spec says them", name=spec.label)))
 
 
-def drawing(spec: Spec, say: Words = ENGLISH) -> tuple[list[Shape], float, float]:
+def drawing(spec: Spec, say: Translator = ENGLISH) -> tuple[list[Shape], float, float]:
     """The shapes of a spec's diagram, and the width and height that they take."""
     columns: dict[str, Column] = {}
     left: float = MARGIN
@@ -41,7 +41,7 @@ def drawing(spec: Spec, say: Words = ENGLISH) -> tuple[list[Shape], float, float
     return shapes, left - BETWEEN + MARGIN, max(column.placed.y for column in columns.values()) + MARGIN
 
 
-def _end(spec: Spec, column: Column, say: Words) -> None:
+def _end(spec: Spec, column: Column, say: Translator) -> None:
     """Head and logits, or the states themselves; further tokens' modules."""
     at, stack = column.placed, spec.decoder
     words = _ends(spec, say)
@@ -57,16 +57,16 @@ def _end(spec: Spec, column: Column, say: Words) -> None:
     at.shapes += [Wire(((column.trunk, at.y), (column.trunk, at.y + GAP))), Label(column.trunk + 10, at.y + 16, words)]
     at.y += GAP
     if stack is not None and stack.n_mtp:
-        column.box(Said(say("diagram.mtp", n=stack.n_mtp)))
+        column.box(Said(say(msg("{n} × module for a further token", n=stack.n_mtp))))
 
 
-def _ends(spec: Spec, say: Words) -> str:
+def _ends(spec: Spec, say: Translator) -> str:
     """What the model gives, and its axes."""
     axes = "B" if spec.reads_text else "B × T"
     if spec.head is None:
-        return say("diagram.hidden", axes=axes, width=exact(spec.d_model))
+        return say(msg("states: {axes} × {width}", axes=axes, width=exact(spec.d_model)))
     labels = spec.head.labels
-    return say("diagram.logits", axes=axes, vocab=exact(labels.n_labels if labels else spec.vocab_size))
+    return say(msg("logits: {axes} × {vocab}", axes=axes, vocab=exact(labels.n_labels if labels else spec.vocab_size)))
 
 
 def _reads(decoder: Column, encoder: Column) -> None:

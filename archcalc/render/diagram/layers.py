@@ -8,10 +8,10 @@ import msgspec
 
 from archcalc.render.diagram import said
 from archcalc.render.diagram.shapes import Box, Plus, Said, Shape, Wire
-from archcalc.render.lang import Words
 from archcalc.spec.branches import branches
 from archcalc.spec.layer import Branch, Layer
 from archcalc.spec.norm import Norm
+from archcalc.words import Translator, msg
 
 GAP: Final = 22
 # From the trunk to the boxes beside it, and between two of those.
@@ -45,15 +45,15 @@ class Placed(msgspec.Struct):
     reads: list[Box]
 
 
-def slots(layer: Layer, d_model: int, say: Words, *, is_causal: bool) -> list[Slot]:
+def slots(layer: Layer, d_model: int, say: Translator, *, is_causal: bool) -> list[Slot]:
     """A layer's slots in the order in which its stream comes by them: one for each residual branch."""
     return [_slot(branch, d_model, say, is_causal=is_causal) for branch in branches(layer)]
 
 
-def _slot(branch: Branch, d_model: int, say: Words, *, is_causal: bool) -> Slot:
+def _slot(branch: Branch, d_model: int, say: Translator, *, is_causal: bool) -> Slot:
     chains = [(*_norms(arm.norm), said.part(arm, d_model, say, is_causal=is_causal)) for arm in branch.arms]
     before, out, after = map(_norms, (branch.norm_in, branch.norm_out, branch.norm_after))
-    scale = () if branch.scale == 1 else (Said(say("diagram.scale", value=f"{branch.scale:.4g}"), (), "other"),)
+    scale = () if branch.scale == 1 else (Said(say(msg("× {value}", value=f"{branch.scale:.4g}")), (), "other"),)
     if len(chains) == 1:
         chains, before = [(*before, *chains[0], *out, *scale)], ()
     readers = tuple(i for i, arm in enumerate(branch.arms) if arm.reads == "source")

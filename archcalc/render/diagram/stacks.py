@@ -9,10 +9,10 @@ from typing import Final
 from archcalc.render.diagram import said
 from archcalc.render.diagram.layers import BRANCH, GAP, Placed, Slot, place, slots
 from archcalc.render.diagram.shapes import LINE, Box, Frame, Label, Said, Wire, text_width
-from archcalc.render.lang import Words
 from archcalc.spec.groups import Group, groups
 from archcalc.spec.model import ModelStack
 from archcalc.units import exact
+from archcalc.words import Translator, msg
 
 # Room on each side of a frame's content, and left of the trunk.
 SIDE: Final = 18
@@ -24,7 +24,7 @@ MOST_KINDS, MOST_RANGES = 6, 3
 class Column:
     """One stack from its tokens to its last state, below `top` and right of `left`."""
 
-    def __init__(self, own: ModelStack, left: float, top: float, say: Words) -> None:
+    def __init__(self, own: ModelStack, left: float, top: float, say: Translator) -> None:
         self._own, self._spec, self._stack, self._say = own, own.model, own.stack, say
         spec, stack, is_causal = self._spec, self._stack, own.is_causal
         self._groups = groups(stack)
@@ -53,17 +53,19 @@ class Column:
         """Lay it out, from the top down."""
         say, at = self._say, self.placed
         tokens = "S" if self._own.is_source else "T"
-        label = say("diagram.source_tokens" if tokens == "S" else "diagram.tokens")
+        label = say(msg("source token ids: B × S") if tokens == "S" else msg("token ids: B × T"))
         at.shapes.append(Label(self.trunk + 10, at.y + 12, label))
         self.embedding, *_ = [self.box(one) for one in self._before]
         width = exact(self._spec.d_model)
-        at.shapes.append(Label(self.trunk + 10, at.y + 16, say("diagram.states", tokens=tokens, width=width)))
+        at.shapes.append(
+            Label(self.trunk + 10, at.y + 16, say(msg("B × {tokens} × {width}", tokens=tokens, width=width)))
+        )
         at.shapes.append(Wire(((self.trunk, at.y), (self.trunk, at.y + GAP)), has_arrow=False))
         at.y += GAP
         for head, group in zip(self._heads, self._slots, strict=True):
             self._frame(head, group)
         if hidden := len(self._groups) - len(self._slots):
-            self.box(Said(say("diagram.more", n=hidden)))
+            self.box(Said(say(msg("… and {n} more kinds of layers", n=hidden))))
         for one in self._after:
             self.box(one)
 
@@ -91,23 +93,23 @@ class Column:
 
     def _head(self, group: Group) -> tuple[str, ...]:
         say, n, all_ = self._say, len(group.turns), self._stack.n_layers or 0
-        name = say("diagram.layers") if group.name == "layers" else group.name
+        name = say(msg("layer")) if group.name == "layers" else group.name
         if n == all_:
-            first = say("diagram.layers_all", n=exact(n), name=name)
+            first = say(msg("{n} × {name}", n=exact(n), name=name))
         else:
             told = {"n": exact(n), "all": exact(all_), "name": name, "turns": ranges(group.turns)}
-            first = say("diagram.layers_some", **told)
+            first = say(msg("{n} of {all} × {name}: layers {turns}", **told))
         return (first, *self._shared(group))
 
     def _shared(self, group: Group) -> Iterator[str]:
         """What layers have of each other, and of an earlier one."""
         say, shares = self._say, group.layer.shares
         if shares is not None and shares.weights is not None:
-            yield say("diagram.shared_weights", layer=shares.weights)
+            yield say(msg("with the weights of layer {layer}", layer=shares.weights))
         elif not group.own_weights and len(group.turns) > 1:
-            yield say("diagram.shared")
+            yield say(msg("one set of weights for all"))
         if shares is not None and shares.keys_values is not None:
-            yield say("diagram.shared_keys", layer=shares.keys_values)
+            yield say(msg("keys and values of layer {layer}", layer=shares.keys_values))
 
     def _branch_width(self) -> float:
         """As wide as the widest part of the column asks for."""

@@ -1,0 +1,29 @@
+"""What components, kinds of tensors and the sureness of figures are called."""
+
+from __future__ import annotations
+
+from archcalc.words import Message, msg
+
+COMPONENT_NAMES: dict[str, Message] = {
+    "embedding": msg("embedding"),
+    "position": msg("position"),
+    "attention": msg("attention"),
+    "ffn": msg("ffn"),
+    "mixer": msg("mixer"),
+    "norm": msg("norm"),
+    "head": msg("head"),
+    "other": msg("other"),
+}
+
+KIND_NAMES: dict[str, Message] = {
+    "trainable": msg("trainable"),
+    "frozen": msg("frozen"),
+    "buffer": msg("buffer"),
+}
+
+# How sure a figure is.
+SURENESS: dict[str, Message] = {
+    "exact": msg("exact"),
+    "measured": msg("measured"),
+    "modelled": msg("modelled"),
+}

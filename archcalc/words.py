@@ -1,0 +1,120 @@
+"""Messages: sentences with values, translated when they are printed. Plain text is data and is never translated.
+
+The English text of a message is its key in the catalogues (archcalc/locale/LANG/LC_MESSAGES/archcalc.po).
+`python -m tests.catalogs` extracts the messages of the package into them and compiles them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+LANGS: Final = ("en", "zh")
+DOMAIN: Final = "archcalc"
+LOCALE: Final = Path(__file__).parent / "locale"
+
+T = TypeVar("T")
+
+
+class Message(msgspec.Struct, frozen=True):
+    """A sentence in English and the values of its places, which may be messages themselves.
+
+    `plural` is the sentence for a value `n` other than 1. `context` tells apart messages of one text.
+
+    >>> str(msg("{n:,} tokens", n=2048))
+    '2,048 tokens'
+    """
+
+    text: str
+    values: Mapping[str, Any] = {}
+    plural: str = ""
+    context: str = ""
+
+    def __str__(self) -> str:
+        return ENGLISH(self)
+
+    def fill(self, **values: Any) -> Message:
+        """Return the message with these values."""
+        return msgspec.structs.replace(self, values={**self.values, **values})
+
+
+def msg(text: str, /, **values: Any) -> Message:
+    """Return the message of an English text, its places in braces filled with `values`."""
+    return Message(text, values)
+
+
+def plural(one: str, many: str, /, **values: Any) -> Message:
+    """Return a message that is `one` where the value `n` is 1, else `many`."""
+    return Message(one, values, plural=many)
+
+
+def in_context(context: str, text: str, /, **values: Any) -> Message:
+    """Return a message whose text other places use with another meaning."""
+    return Message(text, values, context=context)
+
+
+class Translator(msgspec.Struct, frozen=True):
+    """One language: called with a message it returns the sentence, and any other text as it is.
+
+    >>> translator("zh")(msg("{n} layers in all", n=96))
+    '共 96 层'
+    """
+
+    lang: str
+
+    def __call__(self, said: str | Message) -> str:
+        """Return the text of a message in this language."""
+        if not isinstance(said, Message):
+            return said
+        values = {name: self(value) if isinstance(value, Message) else value for name, value in said.values.items()}
+        return _sentence(said, self.lang).format(**values)
+
+    def within(self, value: T) -> T:
+        """Return a structure, such as a page or a chart, with every message in it as text."""
+        return _replaced(value, self)  # type: ignore[no-any-return]
+
+
+def _sentence(said: Message, lang: str) -> str:
+    is_one = not said.plural or said.values["n"] == 1
+    if lang == "en":
+        return said.text if is_one else said.plural
+    catalog = _catalog(lang)
+    if said.plural:
+        return str(catalog.ngettext(said.text, said.plural, said.values["n"]))
+    return str(catalog.pgettext(said.context, said.text) if said.context else catalog.gettext(said.text))
+
+
+@cache
+def _catalog(lang: str) -> Any:
+    import gettext
+
+    return gettext.translation(DOMAIN, str(LOCALE), [lang])
+
+
+def _replaced(value: Any, say: Callable[[Message], str]) -> Any:
+    if isinstance(value, Message):
+        return say(value)
+    if isinstance(value, msgspec.Struct):
+        fields = {field: getattr(value, field) for field in value.__struct_fields__}
+        changed = {field: new for field, old in fields.items() if (new := _replaced(old, say)) is not old}
+        return msgspec.structs.replace(value, **changed) if changed else value
+    if isinstance(value, dict):
+        return {_replaced(key, say): _replaced(inner, say) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_replaced(inner, say) for inner in value]
+    if type(value) is tuple:
+        return tuple(_replaced(inner, say) for inner in value)
+    return value
+
+
+def translator(lang: str) -> Translator:
+    """Return the translator of one of `LANGS`."""
+    assert lang in LANGS, lang
+    return Translator(lang)
+
+
+ENGLISH: Final = Translator("en")

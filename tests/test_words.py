@@ -1,0 +1,75 @@
+"""Messages and their catalogues: every message of the code is translated, with the same places, and nothing else is."""
+
+from __future__ import annotations
+
+import ast
+import re
+import string
+from pathlib import Path
+
+import pytest
+
+from archcalc.words import ENGLISH, LANGS, Message, in_context, msg, plural, translator
+from tests import catalogs
+
+CHINESE = re.compile("[\u4e00-\u9fff]")
+LOGISTIC = "softmax({a}, {b}) = {p:.4f}, {q:.4f}; logistic({a} − {b}) = 1 / (1 + exp(−{x})) = {logistic:.4f}"
+# Formulas of names, without a word.
+FORMULAS = {"seq + past", "seq + min(past, {w} − 1)", "min(seq + past, {w})", "seq·past + seq·(seq + 1)/2", LOGISTIC}
+
+
+def places(text: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
+
+
+@pytest.mark.parametrize("lang", LANGS[1:])
+def test_the_catalogue_is_that_of_the_code(lang: str) -> None:
+    """Else run `python -m tests.catalogs`, translate what is new, and run it again."""
+    assert catalogs.path_of(lang, "po").read_bytes() == catalogs.as_po(catalogs.updated(lang))
+    assert catalogs.path_of(lang, "mo").read_bytes() == catalogs.compiled(lang)
+
+
+@pytest.mark.parametrize("lang", LANGS[1:])
+def test_every_message_is_translated_with_the_same_places(lang: str) -> None:
+    found = [message for message in catalogs.read(lang) if message.id]
+    assert len(found) > 800
+    for message in found:
+        (english, *_), translated = ((x,) if isinstance(x, str) else tuple(x) for x in (message.id, message.string))
+        assert not message.fuzzy, english
+        for text in translated:
+            assert places(english) == places(text), english
+            assert "" not in places(english), f"{english}: places have names"
+            assert not CHINESE.search(english), english
+            words = re.sub(r"\{.*?\}", "", english)
+            assert text, english
+            assert english in FORMULAS or CHINESE.search(text) or not re.search("[a-z]{3}.* .*[a-z]{3}", words), (
+                f"{english} is not translated"
+            )
+
+
+def test_texts_of_messages_are_literals() -> None:
+    """What the catalogues are extracted by: a text that is put together would never be found in them."""
+    for path in sorted(catalogs.PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in catalogs.MAKERS:
+                is_maker = path == Path(catalogs.PACKAGE, "words.py")
+                assert is_maker or all(isinstance(text, ast.Constant) for text in node.args), (path, node.lineno)
+
+
+def test_a_message_is_translated_when_it_is_printed() -> None:
+    said, chinese = plural("over {n} layer", "over {n} layers", n=96), translator("zh")
+    assert str(said) == ENGLISH(said) == "over 96 layers"
+    assert str(said.fill(n=1)) == "over 1 layer"
+    assert chinese(said) == "共 96 层"
+    assert chinese("over 96 layers") == "over 96 layers"
+    assert chinese(msg("{n} tokens", n=5)) != chinese(in_context("place", "rank")) != chinese(msg("rank"))
+    nested = msg("{name}: {meaning}", name="x", meaning=msg("weights"))
+    assert chinese(nested) == f"x：{chinese(msg('weights'))}"
+    assert chinese.within({"a": [msg("weights"), "weights", 3], "b": (nested,)}) == {
+        "a": ["权重", "weights", 3],
+        "b": (chinese(nested),),
+    }
+
+
+def test_a_message_without_translation_is_english() -> None:
+    assert translator("zh")(Message("no such {thing}", {"thing": "message"})) == "no such message"
