@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 from msgspec import structs
 
-from archcalc.cli.language import emit
+from archcalc.cli.language import current, emit
 from archcalc.cli.options import F, load_source, output, recomputation, settings, sizes, source
 from archcalc.cli.parallel import engines
 from archcalc.errors import InputError
@@ -23,6 +23,7 @@ from archcalc.render.peak import MEASURES, Measure
 from archcalc.spec import Spec
 from archcalc.spec.execution import Device, Experts, Kernel
 from archcalc.spec.workload import workload
+from archcalc.words import msg
 
 if TYPE_CHECKING:
     from archcalc.analysis.shards import Engine
@@ -202,7 +203,7 @@ def _measured(subject: TrainingSetup, measure: Measure) -> TrainingSetup:
         raise InputError("no GPU is measured", where="--device", allowed="meta, cpu")
     spec, work, name = subject.spec, subject.work, subject.optimiser.name
     if sys.stderr.isatty():
-        click.echo("measuring two steps …", err=True)
+        click.echo(current()(msg("measuring two steps …")), err=True)
     if measure == "fake":
         how = structs.replace(subject.how, device="cpu", experts="gather")
         return structs.replace(subject, how=how, tracked=tracked_peak(spec, work, how, name))

@@ -43,7 +43,13 @@ def page(found: Sequence[Covered]) -> Page:
         (one.model_type, one.class_name, one.stacks, *(STATES[getattr(one, check)] for check in CHECKS), _missing(one))
         for one in found
     ]
-    sums = (msg("{n} model types", n=len(found)), "", in_context("of a check", "exact:"), *(f"{exact[check]}" for check in CHECKS), "")
+    sums = (
+        msg("{n} model types", n=len(found)),
+        "",
+        in_context("of a check", "exact:"),
+        *(f"{exact[check]}" for check in CHECKS),
+        "",
+    )
     return Page(msg("Model types"), NOTE, [Table("", columns, [*rows, sums], n_sums=1)])
 
 
