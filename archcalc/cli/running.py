@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from functools import wraps
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import click
 
@@ -13,6 +13,7 @@ from archcalc.cli.language import current
 from archcalc.cli.options import F
 from archcalc.errors import InputError, printable
 from archcalc.extras import require_running
+from archcalc.spec.execution import ActivationDtype
 from archcalc.spec.settings import changes
 from archcalc.units import human_bytes
 from archcalc.words import Message, msg
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from archcalc.run.loading.source import Opened, Quantize, Ready
     from archcalc.spec.workload import Workload
 
-DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
-
 
 @dataclass(frozen=True)
 class Holding:
@@ -32,7 +31,7 @@ class Holding:
 
     random_weights: bool
     settings: tuple[str, ...]
-    dtype: str | None
+    dtype: ActivationDtype | None
     device: str
     quantize: Quantize | None
     threads: int | None
@@ -46,11 +45,11 @@ class Holding:
 
         if self.settings and not self.random_weights:
             problem = "found changes of an architecture whose weights are given"
-            raise InputError(problem, where="--set", allowed="with --random-weights")
+            raise InputError(problem, where="settings", allowed="with `random_weights`")
         try:
             return open_source(source, random_weights=self.random_weights, changes=changes(self.settings))
         except NoWeightsError as error:
-            allowed = f"{error.allowed}; or --random-weights"
+            allowed = f"{error.allowed}; or `random_weights`"
             raise InputError(error.problem, file=error.file, allowed=allowed) from None
 
     def ready(self, found: Opened, work: Workload, ranks: Ranks | None = None, *, packed: bool = True) -> Ready:
@@ -60,6 +59,8 @@ class Holding:
         """
         import torch
 
+        from archcalc.nn.dtypes import torch_dtype
+
         if self.threads:
             torch.set_num_threads(self.threads)
         n_bytes = found.checkpoint.n_bytes if found.checkpoint else 0
@@ -68,7 +69,7 @@ class Holding:
             return found.load(
                 work,
                 device=self.device,
-                dtype=getattr(torch, DTYPES[self.dtype]) if self.dtype else None,
+                dtype=torch_dtype(self.dtype) if self.dtype else None,
                 quantize=self.quantize,
                 seed=self.seed,
                 progress=bar.update,
@@ -91,7 +92,11 @@ def holding(command: F) -> F:
         click.option("--threads", type=click.IntRange(1), help="Of the CPU (default: as many as torch takes)."),
         click.option("--quantize", type=click.Choice(["int8", "int4"]), help="Hold matrices in so many bits (cpu)."),
         click.option("--device", default="cpu", show_default=True, metavar="DEVICE", help="cpu, cuda, cuda:1 …"),
-        click.option("--dtype", type=click.Choice(list(DTYPES)), help="Default: fp32 on the cpu, elsewhere as stored."),
+        click.option(
+            "--dtype",
+            type=click.Choice(get_args(ActivationDtype)),
+            help="Default: fp32 on the cpu, elsewhere as stored.",
+        ),
         click.option("--set", "settings", metavar="FIELD=VALUE", multiple=True, help="Of random weights: a field."),
         click.option("--random-weights", is_flag=True, help="Weights drawn by --seed, of a preset or a spec."),
     ):

@@ -124,7 +124,7 @@ def _lesson(spec: Spec, text: str | None, task: Any, tokenizer: str, told: Setti
     from archcalc.text.tokenizer_training import read_text
 
     if (text is None) == (task is None):
-        raise InputError("neither" if text is None else "both", where="--text, --task", allowed="one of them")
+        raise InputError("neither" if text is None else "both", where="text, task", allowed="one of them")
     return of_task(spec, task, told) if text is None else of_text(spec, read_text(text), tokenizer, told)
 
 

