@@ -70,7 +70,7 @@ def joined(separator: str, parts: Iterable[str | Message]) -> Message:
 class Translator(msgspec.Struct, frozen=True):
     """One language: called with a message it returns the sentence, and any other text as it is.
 
-    >>> translator("zh")(plural("over {n} layer", "over {n} layers", n=96))
+    >>> translator("zh")(msg("{n} layers in all", n=96))
     '共 96 层'
     """
 
