@@ -12,6 +12,7 @@ import msgspec
 from archcalc.errors import InputError, RefusedError, shown
 from archcalc.extras import require
 from archcalc.hf.small import completed, small
+from archcalc.words import msg
 
 if TYPE_CHECKING:
     from archcalc.hf.family import Family
@@ -48,7 +49,9 @@ def model_types(pattern: str = "*") -> list[str]:
     found = [name for name in known.model_types() if fnmatchcase(name, wanted)]
     if not found:
         raise InputError(
-            f"no model type matches {shown(pattern)}", where="pattern", allowed="part of a name, such as 'qwen'"
+            msg("no model type matches {pattern}", pattern=shown(pattern)),
+            where="pattern",
+            allowed=msg("part of a name, such as 'qwen'"),
         )
     return found
 
@@ -60,8 +63,8 @@ def covered(model_type: str) -> Covered:
     small model with random weights: FLOPs as PyTorch counts them, logits to 1e-4 of their largest, and the same token
     by token through the cache. Raises MissingExtraError where transformers or torch is not installed.
     """
-    require("transformers", does="comparing with transformers", extra="oracle")
-    require("torch", does="comparing with transformers", extra="model")
+    require("transformers", does=msg("comparing with transformers"), extra="oracle")
+    require("torch", does=msg("comparing with transformers"), extra="model")
     from archcalc.hf import known, registry
 
     family = registry.find(model_type)
@@ -75,7 +78,7 @@ def covered(model_type: str) -> Covered:
             states |= compare(family)
         except RefusedError as error:
             states |= dict.fromkeys(checks, "not checked")
-            missing.append(error.problem)
+            missing.append(str(error.problem))
         except InputError as error:
             states |= dict.fromkeys(checks, "refused")
             missing.append(str(InputError(error.problem, allowed=error.allowed, where=error.where)))

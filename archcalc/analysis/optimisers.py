@@ -17,6 +17,7 @@ from archcalc.errors import InputError, nearest, shown
 from archcalc.formats.policy import Role
 from archcalc.ledger.algebra import Poly, product
 from archcalc.ledger.types import Row
+from archcalc.words import msg
 
 # torch keeps a step count of each tensor as a float32 scalar.
 STEP_BYTES = 4
@@ -230,5 +231,8 @@ OPTIMISERS: dict[str, Optimiser] = {
 def named(name: str) -> Optimiser:
     """The optimiser of that name. InputError with the nearest name if there is none."""
     if name not in OPTIMISERS:
-        raise InputError(f"no optimiser {shown(name)}{nearest(name, OPTIMISERS)}", allowed=", ".join(OPTIMISERS))
+        raise InputError(
+            msg("no optimiser {name}{hint}", name=shown(name), hint=nearest(name, OPTIMISERS)),
+            allowed=", ".join(OPTIMISERS),
+        )
     return OPTIMISERS[name]

@@ -24,6 +24,7 @@ from archcalc.errors import InputError, nearest, shown
 from archcalc.sources import document_of
 from archcalc.spec import Spec
 from archcalc.spec.document import Document, encode
+from archcalc.words import msg
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -143,19 +144,22 @@ def arrays(
 def _axes(grid: Grid) -> tuple[Axis, ...]:
     axes = tuple(Axis(place, field, _values(field, grid[field])) for place, field in enumerate(grid))
     if not axes:
-        raise InputError("no field to sweep over", allowed="one or more, each with its values")
+        raise InputError(msg("no field to sweep over"), allowed=msg("one or more, each with its values"))
     for axis in axes:
         if not axis.values:
-            raise InputError("no values", where=axis.field, allowed="one or more")
+            raise InputError(msg("no values"), where=axis.field, allowed=msg("one or more"))
     if (cells := math.prod(len(axis.values) for axis in axes)) > MAX_CELLS:
-        raise InputError(f"a grid of {cells:,} combinations", allowed=f"up to {MAX_CELLS:,}")
+        raise InputError(
+            msg("a grid of {cells:,} combinations", cells=cells),
+            allowed=msg("up to {MAX_CELLS:,}", MAX_CELLS=MAX_CELLS),
+        )
     return axes
 
 
 def _values(field: str, values: Iterable[Any]) -> tuple[Any, ...]:
     """The values of an axis, of an endless one no more than show that it is too long."""
     if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
-        raise InputError(f"found {shown(values)}", where=field, allowed="a list of values")
+        raise InputError(msg("found {values}", values=shown(values)), where=field, allowed=msg("a list of values"))
     return tuple(map(_plain, islice(values, MAX_CELLS + 1)))
 
 
@@ -205,7 +209,9 @@ class _Collected:
         for name in self._wanted:
             if not any(_names(name, figure) for figure in found):
                 raise InputError(
-                    f"no figure {shown(name)}{nearest(name, found)}", where="figures", allowed=", ".join(found)
+                    msg("no figure {name}{hint}", name=shown(name), hint=nearest(name, found)),
+                    where="figures",
+                    allowed=", ".join(found),
                 )
         return [figure for figure in found if any(_names(name, figure) for name in self._wanted)]
 

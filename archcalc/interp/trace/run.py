@@ -17,6 +17,7 @@ from archcalc.interp.trace.stages import Step, steps
 from archcalc.nn import taps
 from archcalc.spec.model import ModelStack
 from archcalc.spec.sites import sites
+from archcalc.words import msg
 
 
 @dataclass(frozen=True)
@@ -76,13 +77,17 @@ def trace(model: Any, ids: list[int], target: list[int] | None = None, *, positi
     spec = model.spec
     texts = {"encoder.ids": ids, "decoder.ids": target or []} if target is not None else {"ids": ids}
     if len(texts) != len(spec.stacks):
-        raise InputError("reads a source and a target", where=spec.name, allowed="both")
+        raise InputError(msg("reads a source and a target"), where=spec.name, allowed=msg("both"))
     for where, each, text in zip(("ids", "target"), spec.stacks, texts.values(), strict=False):
         check_ids(each, text, where)
     n_places = len(next(reversed(texts.values())))
     position = n_places - 1 if position is None else position
     if not 0 <= position < n_places:
-        raise InputError(f"found {position}", where="position", allowed=f"0 to {n_places - 1}")
+        raise InputError(
+            msg("found {position}", position=position),
+            where="position",
+            allowed=msg("0 to {n_places}", n_places=n_places - 1),
+        )
     tensors = {name: torch.tensor([text], device=model.embed.tokens.weight.device) for name, text in texts.items()}
     recorded = taps.record(model, *tensors.values())
     every = steps(spec)
