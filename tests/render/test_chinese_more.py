@@ -154,7 +154,7 @@ def test_coverage() -> None:
         for state in coverage.STATES
         if state != "not read"
     ]
-    shown = coverage.page([*found, Covered("total", "head", "", missing="not read yet")])
+    shown = coverage.page([*found, Covered("total", "head", "", missing=msg("not read yet"))])
     check(shown)
     rows = CHINESE.within(shown).blocks[0].rows
     assert [tuple(row[:3]) for row in rows[:-1]] == [("exact", "none", "decoder")] * 5 + [("total", "head", "")]
@@ -186,6 +186,7 @@ def test_sweeps() -> None:
     shown = sweep.page("total", found)
     check(shown)
     assert len(shown.blocks) == 2
+    assert str(shown.blocks[1].lines[0]).endswith(found.refused[0].reason)
     assert CHINESE.within(shown).blocks[1].lines[0].startswith("略去 4 种，首个为 n_heads=5, d_ff=64：")
 
 
