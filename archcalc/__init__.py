@@ -117,6 +117,8 @@ def params(spec: Spec) -> pd.DataFrame:
     The columns are path, group, component, kind ('trainable', 'frozen' or 'buffer'), axes, shape, count, layers, total,
     share, active, formula. `count` is of one layer, `total` of all; `active` is without the experts that a token does
     not use. All but the buffers sum to the report's totals.
+
+    As all functions that return a DataFrame, it raises MissingExtraError without pandas (the extra `frames`).
     """
     from archcalc.analysis.params import frame
     from archcalc.ledger.build import build as build_ledger

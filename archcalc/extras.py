@@ -14,6 +14,16 @@ def require(package: str, *, does: str | Message, extra: str) -> None:
         raise MissingExtraError(does, extra)
 
 
+def require_pandas() -> None:
+    """Raise MissingExtraError if pandas is not installed."""
+    require("pandas", does="making a DataFrame", extra="frames")
+
+
+def require_numpy() -> None:
+    """Raise MissingExtraError if numpy is not installed."""
+    require("numpy", does="a sweep", extra="frames")
+
+
 def require_running() -> None:
     """Raise MissingExtraError if a package is not installed that running a model takes."""
     for package in ("torch", "tokenizers", "safetensors", "gguf", "psutil"):

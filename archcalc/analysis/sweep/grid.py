@@ -20,6 +20,7 @@ from archcalc.analysis.report import KINDS
 from archcalc.analysis.sweep.cell_values import INT64, Path, Varied, at
 from archcalc.analysis.sweep.runner import Axis, Runner
 from archcalc.errors import InputError, nearest, shown
+from archcalc.extras import require_numpy, require_pandas
 from archcalc.sources import document_of
 from archcalc.spec import Spec
 from archcalc.spec.document import Document, encode
@@ -94,8 +95,10 @@ def sweep(
     'params.total', or 'flops' for all of them.
 
     Combinations that `load` or `report` refuse have no row: `attrs["refused"]` says how many, why, and which is the
-    first. Raises InputError for a field that there is not and a value that the field never has.
+    first. Raises InputError for a field that there is not and a value that the field never has; MissingExtraError
+    without pandas.
     """
+    require_pandas()
     import pandas as pd
 
     work = {"batch": batch, "seq": seq, "past": past, "source_seq": source_seq}
@@ -119,7 +122,11 @@ def arrays(
     figures: Sequence[str] | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Swept:
-    """The figures of `sweep` as arrays, of int64 or of Python's integers; `progress` is told the share that is done."""
+    """The figures of `sweep` as arrays, of int64 or of Python's integers; `progress` is told the share that is done.
+
+    Raises MissingExtraError without numpy.
+    """
+    require_numpy()
     import numpy as np
 
     check_dtype(dtype)
@@ -130,7 +137,7 @@ def arrays(
         runner = Runner(document, changes or {}, axes, work or {}, dtype)
         todo, done, refused = np.ones(shape, bool), _Collected(shape, figures), list[Refused]()
         while todo.any():
-            path = Path(shape, tuple(map(int, np.unravel_index(int(todo.argmax()), shape))))
+            path = Path(shape, tuple(map(int, np.unravel_index(int(np.argmax(todo)), shape))))
             found = runner.run(path)
             index, mask = path.cells()
             part = np.ix_(*index)
@@ -141,7 +148,7 @@ def arrays(
             else:
                 done.add(dict(_flat(found)), index, mask)
             if progress:
-                progress(1 - np.count_nonzero(todo) / todo.size)
+                progress(1 - int(np.count_nonzero(todo)) / todo.size)
     except InputError as error:
         raise error.within("" if isinstance(source, dict | Spec) else str(source)) from None
     return Swept(axes, *done.joined(), tuple(refused))

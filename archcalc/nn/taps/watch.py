@@ -138,5 +138,8 @@ def checked_spec(model: Any) -> Spec:
 
 
 def _runs_otherwise(module: nn.Module, kinds: tuple[Any, ...]) -> bool:
-    """Whether a part with points in its forward has another forward."""
-    return any(isinstance(module, kind) and type(module).forward is not kind.forward for kind in kinds)
+    """Return whether a part with points in its forward has another forward, or another kernel."""
+    from archcalc.nn.softmax import attend
+
+    has_other_forward = any(isinstance(module, kind) and type(module).forward is not kind.forward for kind in kinds)
+    return has_other_forward or getattr(module, "attend", attend) is not attend
