@@ -76,8 +76,8 @@ class Translator(msgspec.Struct, frozen=True):
 
     `names` are what the parameters are called that sentences have in backticks, such as the options that set them.
 
-    >>> translator("zh")(msg("{n} layers in all", n=96))
-    '共 96 层'
+    >>> translator("zh")(msg("{n:,} tokens", n=96))
+    '96 个词元'
     """
 
     lang: str
@@ -107,7 +107,7 @@ class Translator(msgspec.Struct, frozen=True):
 
 def _sentence(said: Message, lang: str) -> str:
     is_one = not said.plural or said.values["n"] == 1
-    if lang == "en":
+    if lang == "en" or not said.text:  # of nothing, gettext knows the head of the catalogue
         return said.text if is_one else said.plural
     catalog = _catalog(lang)
     if said.plural:

@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 from msgspec import structs
 
-from archcalc.cli.language import emit
+from archcalc.cli.language import current, emit
 from archcalc.cli.options import F, load_source, output, recomputation, settings, sizes, source
 from archcalc.cli.parallel import engines
 from archcalc.errors import InputError
@@ -207,7 +207,7 @@ def _measured(subject: TrainingSetup, measure: Measure) -> TrainingSetup:
         raise InputError(msg("no GPU is measured"), where="device", allowed=msg("meta, cpu"))
     spec, work, name = subject.spec, subject.work, subject.optimiser.name
     if sys.stderr.isatty():
-        click.echo("measuring two steps …", err=True)
+        click.echo(current()(msg("measuring two steps …")), err=True)
     if measure == "fake":
         how = structs.replace(subject.how, device="cpu", experts="gather")
         return structs.replace(subject, how=how, tracked=tracked_peak(spec, work, how, name))
