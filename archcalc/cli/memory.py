@@ -204,7 +204,7 @@ def _measured(subject: TrainingSetup, measure: Measure) -> TrainingSetup:
             allowed=msg("`recipe` pure"),
         )
     if subject.how.device == "cuda":
-        raise InputError(msg("no GPU is measured"), where="device", allowed=msg("meta, cpu"))
+        raise InputError(msg("no GPU is measured"), where="device", allowed="meta, cpu")
     spec, work, name = subject.spec, subject.work, subject.optimiser.name
     if sys.stderr.isatty():
         click.echo(current()(msg("measuring two steps …")), err=True)
