@@ -23,13 +23,13 @@ def report(
     dtype: Dtype = "bf16",
     source_seq: int | None = None,
 ) -> dict[str, Any]:
-    """Everything archcalc says of a spec and a workload, as plain data.
+    """Return the figures of a spec and a workload as plain data, as `archcalc report --format json` prints them.
 
-    Keys: schema, name, family, params (see `analysis.params.Summary`), workload, flops (`analysis.flops.Flops`), memory
-    (`analysis.memory.Memory`), kinds (how sure each figure is), provenance. `seq` is min(2048, n_ctx) if left out; of
-    an encoder-decoder it is the target's length, and the source's unless `source_seq` says another.
+    Keys: schema, name, family, params (counts), workload, flops, memory (bytes), kinds (how sure each figure is),
+    provenance. Keys may be added in a later release and are never removed. `seq` is min(2048, n_ctx) if left out; of an
+    encoder-decoder it is the target's length, and the source's unless `source_seq` says another.
 
-    Raises InputError for a workload that the model cannot have.
+    Raises InputError for an unknown dtype, and a workload that the model cannot have.
     """
     check_dtype(dtype)
     ledger, work = build(spec), workload(spec, batch=batch, seq=seq, past=past, source_seq=source_seq)

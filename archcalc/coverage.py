@@ -48,7 +48,7 @@ def model_types(pattern: str = "*") -> list[str]:
     found = [name for name in known.model_types() if fnmatchcase(name, wanted)]
     if not found:
         raise InputError(
-            f"no model type matches {shown(pattern)}", where="PATTERN", allowed="part of a name, such as 'qwen'"
+            f"no model type matches {shown(pattern)}", where="pattern", allowed="part of a name, such as 'qwen'"
         )
     return found
 

@@ -1,14 +1,31 @@
-"""The errors a user can cause. Each prints as one line; the CLI turns them into an exit code."""
+"""The errors a user can cause. Each prints as one line; the CLI turns them into an exit code.
+
+An error names parameters of the library, never options of the command line. In a text, a parameter is in backticks.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
+
+_IN_BACKTICKS = re.compile(r"`(\w+)`")
+_IN_PLACE = re.compile(r"(?:^|(?<=, ))\w+(?=$|[, ])")  # 'tp, fsdp', 'settings n_layers'
 
 
 class ArchcalcError(Exception):
     """Anything a user's input or machine can cause; `exit_code` is what the CLI ends with."""
 
     exit_code = 2
+
+    def rename_parameters(self, names: Mapping[str, str]) -> None:
+        """Replace the names of parameters, such as by the options that set them.
+
+        >>> error = InputError("found 3", where="tp", allowed="1, 2, or `fsdp`")
+        >>> error.rename_parameters({"tp": "--tp", "fsdp": "--fsdp"})
+        >>> str(error)
+        '--tp: found 3; allowed: 1, 2, or --fsdp'
+        """
+        self.args = tuple(_renamed(one, names) if isinstance(one, str) else one for one in self.args)
 
 
 class InputError(ArchcalcError):
@@ -27,9 +44,11 @@ class InputError(ArchcalcError):
         line = place + self.problem + (f"; allowed: {self.allowed}" if self.allowed else "")
         return printable(line)
 
-    def at(self, where: str) -> InputError:
-        """Return the same error at another place."""
-        return InputError(self.problem, allowed=self.allowed, where=where, file=self.file)
+    def rename_parameters(self, names: Mapping[str, str]) -> None:
+        """Replace the names of parameters in all texts, and in the place unless it is a field of a file."""
+        self.problem, self.allowed = _renamed(self.problem, names), _renamed(self.allowed, names)
+        if not self.file:
+            self.where = _IN_PLACE.sub(lambda found: names.get(found[0], found[0]), self.where)
 
     def within(self, file: str) -> InputError:
         """The same error, told of the file it was met in."""
@@ -45,6 +64,10 @@ class MissingExtraError(ArchcalcError):
 
     def __init__(self, does: str, extra: str) -> None:
         super().__init__(f"{does} needs the extra '{extra}': pip install 'archcalc[{extra}]'")
+
+
+def _renamed(text: str, names: Mapping[str, str]) -> str:
+    return _IN_BACKTICKS.sub(lambda found: names.get(found[1], found[0]), text)
 
 
 def printable(text: str) -> str:
@@ -63,7 +86,7 @@ def shown(value: object, limit: int = 60) -> str:
         return "a mapping"
     if isinstance(value, list | tuple):
         return "a list"
-    text = repr(value)
+    text = repr(value).replace("`", r"\x60")  # what is in backticks is a parameter
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 

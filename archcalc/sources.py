@@ -36,7 +36,7 @@ _IS_SPEC = {"encoder", "decoder", "n_ctx"}
 
 
 def load(source: str | os.PathLike[str] | Document, changes: Document | None = None) -> Spec:
-    """The Spec that `source` stands for, with `changes` (field → value) applied.
+    """Return the Spec that `source` stands for, with `changes` (field → value) applied.
 
     A source is a path (YAML, config.json or a folder with one, a GGUF file), a preset's name, a Hugging Face repo id,
     '-' for standard input, or a dict that says what such a file would.

@@ -113,7 +113,7 @@ def main() -> None:
         with served(sys.executable, "-m", "archcalc", "app", "--port", str(PORT), "--no-browser") as address:
             cold = first_paint(browser, address, "174,604,259,328")
             print(f"{'the first visitor of all':58}        {cold[0]:6.0f} ms   whole {cold[1]:6.0f} ms")
-            for view in ("parameters", "map", "diagram"):
+            for view in ("overview", "map", "diagram"):
                 both = [first_paint(browser, f"{address}/?view={view}", "174,604,259,328") for _ in range(rounds)]
                 told(f"architecture, {view}: total is there", [there for there, _ in both])
                 told(f"architecture, {view}: drawn to its end", [whole for _, whole in both])

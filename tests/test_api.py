@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import doctest
+import inspect
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
+from click.testing import CliRunner
 
 import archcalc
 from archcalc import presets
+from archcalc.cli.main import cli
 
 ROOT = Path(__file__).parents[1]
 
@@ -22,6 +27,32 @@ def test_every_public_name_is_there_and_listed() -> None:
     for name in archcalc.__all__:
         assert getattr(archcalc, name) is getattr(archcalc, name)
     assert {"load", "report", "params", "build", "verify", "Spec", "InputError"} <= set(archcalc.__all__)
+
+
+@pytest.mark.parametrize("name", ["taps", "trace", "text"])
+def test_a_namespace(name: str) -> None:
+    namespace = getattr(archcalc, name)
+    assert dir(namespace) == namespace.__all__ == sorted(namespace.__all__, key=lambda each: (each.islower(), each))
+    assert all(getattr(namespace, each) is getattr(namespace, each) for each in namespace.__all__)
+    with pytest.raises(AttributeError, match=f"module 'archcalc.{name}' has no attribute 'reprot'"):
+        namespace.reprot  # noqa: B018
+    assert doctest.testmod(namespace).failed == 0
+
+
+def test_whatever_is_public_says_what_it_is() -> None:
+    places = [archcalc, archcalc.taps, archcalc.trace, archcalc.text]
+    public = {f"{place.__name__}.{name}": getattr(place, name) for place in places for name in place.__all__}
+    del public["archcalc.__version__"]
+    assert [name for name, value in public.items() if not inspect.getdoc(value)] == []
+
+
+def test_a_namespace_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("archcalc.extras.find_spec", lambda package: None)
+    for name, call in {"taps": "record", "trace": "run", "text": "open_tokenizer"}.items():
+        namespace = getattr(archcalc, name)
+        monkeypatch.delitem(vars(namespace), call, raising=False)
+        with pytest.raises(archcalc.MissingExtraError, match="pip install"):
+            getattr(namespace, call)
 
 
 def test_an_unknown_name() -> None:
@@ -36,6 +67,8 @@ def test_names_are_looked_up_when_first_used() -> None:
 import sys, archcalc
 assert not {"msgspec", "yaml", "torch", "pandas"} & set(sys.modules), "at first"
 assert "load" not in vars(archcalc)
+archcalc.taps, archcalc.trace, archcalc.text
+assert not {"msgspec", "torch", "tokenizers"} & set(sys.modules), "for the namespaces"
 total = archcalc.report(archcalc.load("gpt3"))["params"]["total"]
 assert "load" in vars(archcalc)
 assert not {"torch", "pandas", "numpy"} & set(sys.modules), "for a report"
@@ -91,6 +124,57 @@ def test_build_takes_no_memory_until_it_is_asked_to() -> None:
     assert sum(parameter.numel() for parameter in module.parameters()) == 174_604_259_328
     real = archcalc.build(archcalc.load("tiny"), device="cpu", dtype=torch.float32)
     assert {(parameter.device.type, parameter.dtype) for parameter in real.parameters()} == {("cpu", torch.float32)}
+
+
+def test_figures_are_the_command_lines() -> None:
+    def printed(line: str) -> object:
+        done = CliRunner().invoke(cli, [*line.split(), "--format", "json"])
+        assert done.exit_code == 0, done.output
+        return json.loads(done.stdout)
+
+    spec, other = archcalc.load("tiny"), archcalc.load("tiny", {"n_layers": 2})
+    step = archcalc.training_memory(spec, batch=2, seq=8, recipe="pure", optimizer="sgd", recompute="full")
+    line = "memory tiny --train --batch 2 --seq 8 --recipe pure --optimizer sgd --recompute full"
+    assert json.loads(json.dumps(step)) == printed(line)
+    assert archcalc.ranks(spec, "tp", 2, seq=8, dtype="fp32") == printed("memory tiny --tp 2 --seq 8 --dtype fp32")
+    assert archcalc.diff(spec, other)["params"]["total"]["difference"] < 0
+    assert archcalc.diff(spec, spec) == printed("diff tiny tiny")
+    exact = archcalc.conventions(spec, seq=8)[0].train_step
+    assert exact == archcalc.report(spec, seq=8)["flops"]["train_step"]
+    (last,) = archcalc.growth(spec, batch=2, up_to=8).points[-1:]
+    assert last == (8, archcalc.report(spec, batch=2, seq=8)["memory"]["kv_cache_bytes"])
+    assert archcalc.context(spec, "decode", up_to=8).points[-1].tokens == 8
+
+
+@pytest.mark.parametrize("call", [archcalc.training_memory, archcalc.activations])
+def test_no_training_step_follows_a_cache(call: Callable[..., object]) -> None:
+    with pytest.raises(archcalc.InputError, match="past: what follows a cache is not trained"):
+        call(archcalc.load("tiny"), past=3, seq=1)
+
+
+def test_random_weights_are_those_of_their_seed() -> None:
+    spec = archcalc.load("tiny", {"n_layers": 1})
+    first, again, other = (archcalc.random_model(spec, seed=seed) for seed in (1, 1, 2))
+    ids = torch.tensor([[1, 2, 3]])
+    assert torch.equal(first(ids), again(ids))
+    assert not torch.equal(first(ids), other(ids))
+    assert not first.training
+    assert not any(weight.requires_grad for weight in first.parameters())
+    with pytest.raises(archcalc.TooLargeError, match="gpt3-175b needs"):
+        archcalc.random_model(archcalc.load("gpt3"))
+
+
+@pytest.mark.parametrize(
+    ("ids", "target", "problem"),
+    [
+        ([1, 9999], None, "ids: found id 9999; allowed: ids from 0 to 2,047, 1 to 256 of them"),
+        ([], None, "ids: has 0 tokens"),
+        ([1], [2], "tiny: reads a source and a target"),
+    ],
+)
+def test_a_trace_of_what_cannot_be_read(ids: list[int], target: list[int] | None, problem: str) -> None:
+    with pytest.raises(archcalc.InputError, match=problem):
+        archcalc.trace.run(archcalc.load_model("tiny"), ids, target)
 
 
 def test_verify() -> None:

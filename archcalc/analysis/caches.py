@@ -8,7 +8,8 @@ from math import gcd, lcm
 
 import msgspec
 
-from archcalc.formats.cache_types import BITS, CacheType, cache_type
+from archcalc.formats.cache_types import CacheType, cache_type
+from archcalc.formats.element_types import ELEMENT_TYPES, element_bytes
 from archcalc.ledger.algebra import Poly, product
 from archcalc.ledger.types import CacheRow, Ledger
 from archcalc.spec.workload import Workload
@@ -118,13 +119,13 @@ def by_layer(ledger: Ledger, work: Workload, dtype: str) -> list[LayerBytes]:
 
 def _bytes(row: CacheRow, kind: CacheType, sizes: Mapping[str, int]) -> CacheBytes:
     kind.check(int(row.cache.axes[-1].at(sizes)), row.path.replace("{i}", "*"))
-    payload, overhead = Share(row.formula * BITS[kind.element], 8).reduced(), _overhead(row, kind)
+    payload, overhead = Share(row.formula * ELEMENT_TYPES[kind.element].bits, 8).reduced(), _overhead(row, kind)
     return CacheBytes(row, payload.at(sizes), overhead.at(sizes), payload, overhead)
 
 
 def _overhead(row: CacheRow, kind: CacheType) -> Share:
     """The scale and zero point of each group, or of each whole width."""
-    each = BITS[kind.scale] // 8 * (1 + kind.zero) if kind.scale else 0
+    each = element_bytes(kind.scale) * (1 + kind.zero) if kind.scale else 0
     if kind.group:
         return Share(row.formula * each, kind.group).reduced()
     return Share(product((Poly.symbol("batch"), *row.cache.axes[:-1], row.repeats)) * each)

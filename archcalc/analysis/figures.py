@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from archcalc.analysis.memory import BYTES, Dtype
+from archcalc.analysis.memory import Dtype
 from archcalc.analysis.params import EMBEDDING, HEAD_MATRIX, SOURCE_TABLE, TOKEN_TABLE
+from archcalc.formats.element_types import element_bytes
 from archcalc.ledger.algebra import Poly
 from archcalc.ledger.leaves import COMPONENTS
 from archcalc.ledger.types import KeptRow, Ledger, MatmulRow, Row
@@ -60,9 +61,9 @@ def memory_figures(ledger: Ledger, dtype: Dtype) -> list[Figure]:
     """Bytes of the weights, and of what a workload leaves in the cache, in a plain dtype."""
     cached = Poly.sum(row.formula for row in ledger.caches)
     return [
-        Figure("memory.weights_bytes", BYTES[dtype] * ledger.formula()),
-        Figure("memory.kv_cache_bytes", BYTES[dtype] * cached),
-        Figure("memory.state_bytes", Poly.sum(row.bytes_formula(BYTES[dtype]) for row in ledger.states)),
+        Figure("memory.weights_bytes", element_bytes(dtype) * ledger.formula()),
+        Figure("memory.kv_cache_bytes", element_bytes(dtype) * cached),
+        Figure("memory.state_bytes", Poly.sum(row.bytes_formula(element_bytes(dtype)) for row in ledger.states)),
         *([_activations(ledger.kept)] if ledger.kept else []),
     ]
 

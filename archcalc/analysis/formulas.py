@@ -9,8 +9,9 @@ from msgspec import structs
 from archcalc.analysis.closed_form import Rewriter
 from archcalc.analysis.figures import figures
 from archcalc.analysis.lookup import NamedRow, look_up
-from archcalc.analysis.memory import BYTES, Dtype
+from archcalc.analysis.memory import Dtype
 from archcalc.analysis.model_workload import ModelWorkload
+from archcalc.formats.element_types import element_bytes
 from archcalc.ledger.algebra import Poly
 from archcalc.ledger.types import CacheRow, MatmulRow, Row
 
@@ -47,7 +48,7 @@ def workload_rewriter(subject: ModelWorkload) -> Rewriter:
 def _of_row(row: Row | MatmulRow | CacheRow, dtype: Dtype, rewriter: Rewriter) -> Formula:
     """Parameters of a weight, FLOPs of a product, bytes of a cache."""
     if isinstance(row, CacheRow):
-        return _formula(BYTES[dtype] * row.formula, rewriter)
+        return _formula(element_bytes(dtype) * row.formula, rewriter)
     found = _formula(row.formula, rewriter)
     if isinstance(row, MatmulRow):
         causal = _formula(row.causal_formula, rewriter)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypedDict
+from typing import Literal, TypedDict, get_args
 
 from archcalc.errors import InputError, nearest, shown
+from archcalc.formats.element_types import element_bytes
 from archcalc.ledger.types import Ledger
 from archcalc.spec.workload import Workload
 
 Dtype = Literal["fp32", "fp16", "bf16", "fp8"]
-BYTES: dict[Dtype, int] = {"fp32": 4, "fp16": 2, "bf16": 2, "fp8": 1}
+DTYPES: tuple[Dtype, ...] = get_args(Dtype)
 
 
 def check_dtype(dtype: str) -> None:
     """Raises InputError for a dtype that is none."""
-    if dtype not in BYTES:
-        raise InputError(f"found {shown(dtype)}{nearest(str(dtype), BYTES)}", where="dtype", allowed=", ".join(BYTES))
+    if dtype not in DTYPES:
+        raise InputError(f"found {shown(dtype)}{nearest(str(dtype), DTYPES)}", where="dtype", allowed=", ".join(DTYPES))
 
 
 class Memory(TypedDict):
@@ -34,8 +35,8 @@ def summary(ledger: Ledger, work: Workload, dtype: Dtype) -> Memory:
     """The totals of a workload in a dtype."""
     sizes = ledger.at(work)
     return {
-        "weights_bytes": ledger.total() * BYTES[dtype],
-        "kv_cache_bytes": sum(row.elements(sizes) for row in ledger.caches) * BYTES[dtype],
+        "weights_bytes": ledger.total() * element_bytes(dtype),
+        "kv_cache_bytes": sum(row.elements(sizes) for row in ledger.caches) * element_bytes(dtype),
         "state_bytes": state_bytes(ledger, work, dtype),
     }
 
@@ -43,4 +44,4 @@ def summary(ledger: Ledger, work: Workload, dtype: Dtype) -> Memory:
 def state_bytes(ledger: Ledger, work: Workload, dtype: Dtype) -> int:
     """The bytes of all recurrent states, whatever the length of the text."""
     sizes = ledger.at(work)
-    return sum(row.bytes_formula(BYTES[dtype]).at(sizes) for row in ledger.states)
+    return sum(row.bytes_formula(element_bytes(dtype)).at(sizes) for row in ledger.states)

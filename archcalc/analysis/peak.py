@@ -14,8 +14,8 @@ import msgspec
 from archcalc.analysis.activations import KeptBytes, by_tensor
 from archcalc.analysis.params import TOKEN_TABLE
 from archcalc.analysis.training import Kept
+from archcalc.formats.element_types import element_bytes
 from archcalc.ledger.build import build
-from archcalc.ledger.tensors import ELEMENT_BYTES
 from archcalc.spec import Spec
 from archcalc.spec.execution import Execution
 from archcalc.spec.sites import sites
@@ -57,7 +57,7 @@ class _Step:
     """A step's figures."""
 
     def __init__(self, spec: Spec, work: Workload, how: Execution, lines: list[Kept]) -> None:
-        self.element = ELEMENT_BYTES[how.dtype]
+        self.element = element_bytes(how.dtype)
         self.weights = sum(line.weights + line.master for line in lines)
         self.gradients = sum(line.gradients for line in lines)
         self.states = sum(line.optimiser + line.states.steps for line in lines)

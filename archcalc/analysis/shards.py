@@ -13,8 +13,9 @@ from typing import Literal, get_args
 
 import msgspec
 
-from archcalc.analysis.memory import BYTES, Dtype, check_dtype
+from archcalc.analysis.memory import Dtype, check_dtype
 from archcalc.errors import InputError
+from archcalc.formats.element_types import element_bytes
 from archcalc.ledger.algebra import ONE, Poly, product
 from archcalc.ledger.tokens import BATCH
 from archcalc.ledger.types import Ledger, Row
@@ -51,8 +52,8 @@ def weights(ledger: Ledger, engine: Engine, n: int, dtype: Dtype) -> list[Shards
         axes = row.weight.axes
         place = _PLACES[engine](row, ledger.sizes, n)
         each = _each(axes, place, ledger.sizes, n)
-        size = BYTES[dtype] * row.layers
-        text = _text(axes, place, ledger.sizes, n, BYTES[dtype] * row.repeats)
+        size = element_bytes(dtype) * row.layers
+        text = _text(axes, place, ledger.sizes, n, element_bytes(dtype) * row.repeats)
         split = None if place is None else axes[place]
         found.append(Shards(row.path, row.kind, row.layers, split, text, tuple(size * count for count in each)))
     return found
@@ -72,8 +73,8 @@ def caches(ledger: Ledger, work: Workload, engine: Engine, n: int, dtype: Dtype)
         n_heads = int(axes[place].at(sizes)) if place is not None else 0
         each = _each(axes, place, sizes, min(n, n_heads) if n_heads else n)
         each = tuple(each[rank * len(each) // n] for rank in range(n))
-        size, n_split = BYTES[dtype] * len(row.turns), min(n, n_heads)
-        text = _text(axes, place, sizes, n_split or n, BYTES[dtype] * row.repeats)
+        size, n_split = element_bytes(dtype) * len(row.turns), min(n, n_heads)
+        text = _text(axes, place, sizes, n_split or n, element_bytes(dtype) * row.repeats)
         split = None if place is None else axes[place]
         found.append(Shards(row.path, "cache", len(row.turns), split, text, tuple(size * count for count in each)))
     return found
@@ -97,11 +98,11 @@ def _of_heads(row: Row, sizes: Mapping[str, int], n: int) -> int | None:
             field = name.partition("[")[0]
             if field in (_HEADS, _KV_HEADS):
                 if "_norm." in row.path and len(row.weight.axes) == 1:
-                    raise InputError("all heads are normed at once", where="tp", allowed="fsdp")
+                    raise InputError("all heads are normed at once", where="tp", allowed="`fsdp`")
                 return place if _shared(field, sizes[name], n) else None
             if field in SPLIT:
                 if row.component == "norm":
-                    raise InputError("hidden units are normed over their whole width", where="tp", allowed="fsdp")
+                    raise InputError("hidden units are normed over their whole width", where="tp", allowed="`fsdp`")
                 return place
     return None
 

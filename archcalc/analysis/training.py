@@ -11,9 +11,10 @@ from typing import Literal, get_args
 
 import msgspec
 
-from archcalc.analysis.memory import BYTES, Dtype
+from archcalc.analysis.memory import Dtype
 from archcalc.analysis.optimisers import Optimiser, StateBytes
 from archcalc.errors import InputError, nearest, shown
+from archcalc.formats.element_types import element_bytes
 from archcalc.ledger.algebra import Poly
 from archcalc.ledger.leaves import COMPONENTS, Component
 from archcalc.ledger.types import Row
@@ -138,15 +139,15 @@ def _kept(row: Row, precision: Precision, optimiser: Optimiser) -> Kept:
     trained = row.total if row.kind == "trainable" else 0
     return Kept(
         row,
-        weights=row.total * BYTES[precision.weights],
-        gradients=trained * BYTES[precision.gradients],
+        weights=row.total * element_bytes(precision.weights),
+        gradients=trained * element_bytes(precision.gradients),
         master=trained * _master_bytes(precision),
-        states=optimiser.of(row, BYTES[precision.stepped]),
+        states=optimiser.of(row, element_bytes(precision.stepped)),
     )
 
 
 def _master_bytes(precision: Precision) -> int:
-    return BYTES[precision.master] if precision.master else 0
+    return element_bytes(precision.master) if precision.master else 0
 
 
 class Totals(msgspec.Struct, frozen=True):
@@ -189,12 +190,12 @@ def by_component(lines: Sequence[Kept]) -> dict[Component | Literal["buffers"], 
 def formulas(rows: Sequence[Row], precision: Precision, optimiser: Optimiser) -> dict[Part, Poly | None]:
     """Each part in symbols; None where it is no polynomial, as states in blocks are not."""
     trained = [row for row in rows if row.kind == "trainable"]
-    states = [optimiser.formula(row, BYTES[precision.stepped]) for row in trained]
+    states = [optimiser.formula(row, element_bytes(precision.stepped)) for row in trained]
     known = [state for state in states if state is not None]
     every, of_trained = (Poly.sum(row.formula for row in some) for some in (rows, trained))
     return {
-        "weights": BYTES[precision.weights] * every,
-        "gradients": BYTES[precision.gradients] * of_trained,
+        "weights": element_bytes(precision.weights) * every,
+        "gradients": element_bytes(precision.gradients) * of_trained,
         "master": _master_bytes(precision) * of_trained,
         "optimiser": Poly.sum(known) if len(known) == len(states) else None,
     }

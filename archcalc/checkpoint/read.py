@@ -10,10 +10,14 @@ import torch
 from torch import Tensor
 
 from archcalc.errors import InputError, shown
+from archcalc.formats.element_types import ELEMENT_TYPES, ElementName
 from archcalc.formats.stored import Stored
+from archcalc.nn.dtypes import torch_dtype
 
 CHUNK_BYTES = 1 << 20
-DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+# What is read as it lies in a file, by the file's word for it.
+PLAIN: tuple[ElementName, ...] = ("fp64", "fp32", "fp16", "bf16")
+DTYPES = {ELEMENT_TYPES[name].safetensors: torch_dtype(name) for name in PLAIN}
 
 
 class Files:

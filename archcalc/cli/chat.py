@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from archcalc.cli.language import current, lang, note
 from archcalc.cli.options import SOURCE
 from archcalc.cli.running import Holding, harmless, holding, sampling, speed
 from archcalc.errors import InputError
+from archcalc.words import msg
 
 if TYPE_CHECKING:
     from archcalc.run.decoding.chat import Chat
@@ -28,6 +30,7 @@ _CONTEXT = 4096
 @sampling
 @holding
 @click.option("-q", "--quiet", is_flag=True, help="Nothing about speed on standard error.")
+@lang
 def command(
     source: str,
     prompts: tuple[str, ...],
@@ -57,7 +60,7 @@ def command(
             sys.stdout.flush()
         click.echo()
         if not quiet:
-            click.echo(speed(chat.timing, ready), err=True)
+            click.echo(current()(speed(chat.timing, ready)), err=True)
 
     if prompts:
         for text in prompts:
@@ -77,7 +80,7 @@ def _converse(chat: Chat, answer: Callable[[str], None]) -> None:
             except KeyboardInterrupt:
                 click.echo()
             except InputError as error:
-                click.echo(f"archcalc: {error} (/reset begins anew)", err=True)
+                note(msg("{error} (/reset begins anew)", error=error))
 
 
 def _line() -> str | None:

@@ -6,11 +6,12 @@ import sys
 
 import click
 
-from archcalc.cli.language import emit
+from archcalc.cli.language import current, emit
 from archcalc.cli.options import output
 from archcalc.coverage import covered, model_types
 from archcalc.render.coverage import data, page
 from archcalc.render.output import Format
+from archcalc.words import msg
 
 
 @click.command("coverage")
@@ -23,6 +24,7 @@ def command(pattern: str, form: Format, output: str | None, no_color: bool) -> N
     which takes about a second.
     """
     names = model_types(pattern)
-    with click.progressbar(names, label="comparing", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
+    label, hidden = current()(msg("comparing")), not sys.stderr.isatty()
+    with click.progressbar(names, label=label, file=sys.stderr, hidden=hidden) as bar:
         found = [covered(name) for name in bar]
     emit(lambda: page(found), lambda: data(found), form, output=output, color=not no_color)

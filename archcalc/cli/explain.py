@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from archcalc.analysis.formulas import formulas
-from archcalc.analysis.memory import BYTES, Dtype
+from archcalc.analysis.memory import DTYPES, Dtype
 from archcalc.analysis.model_workload import ModelWorkload
 from archcalc.cli.language import current, emit
 from archcalc.cli.options import load_source, output, settings, sizes, source
@@ -20,7 +20,7 @@ from archcalc.spec.workload import workload
 @source()
 @click.argument("row", required=False)
 @sizes
-@click.option("--dtype", type=click.Choice(list(BYTES)), default="bf16", show_default=True, help="Weights and caches.")
+@click.option("--dtype", type=click.Choice(DTYPES), default="bf16", show_default=True, help="Weights and caches.")
 @settings
 @output
 def command(

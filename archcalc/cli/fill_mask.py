@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from archcalc.cli.language import current, lang
 from archcalc.cli.options import FILE, SOURCE
 from archcalc.cli.running import Holding, harmless, holding
 from archcalc.errors import InputError
 from archcalc.render.output import write
 from archcalc.run.decoding.prompts import prompt_ids
+from archcalc.words import msg
 
 if TYPE_CHECKING:
     from archcalc.run.decoding.fill_mask import Filling
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 @holding
 @click.option("-f", "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option("-o", "--output", type=FILE, help="Write to this file instead.")
+@lang
 def command(
     source: str,
     prompt: str | None,
@@ -70,7 +73,7 @@ def _mask(found: Opened, mask_id: int | None) -> int:
     """The mask's id, as asked for or as the tokenizer knows it."""
     known = found.tokenizer.mask_id if found.tokenizer and mask_id is None else mask_id
     if known is None:
-        raise InputError("no tokenizer says which token is the mask", where="--mask-id", allowed="a token id")
+        raise InputError("no tokenizer says which token is the mask", where="mask_id", allowed="a token id")
     return known
 
 
@@ -83,7 +86,7 @@ def _as_text(found: Opened, places: list[int], filled: list[list[Filling]]) -> s
     blocks = []
     for place, best in zip(places, filled, strict=True):
         lines = [f"  {p:.4f}  {token:>8}  {harmless(_shown(found, token))}".rstrip() for token, p in best]
-        blocks.append("\n".join([f"mask at token {place}", *lines]))
+        blocks.append("\n".join([current()(msg("mask at token {place}", place=place)), *lines]))
     return "\n\n".join(blocks)
 
 

@@ -68,7 +68,7 @@ def command(
         _plot(spec, plot, phase, up_to, show)
         return
     if past and recompute != "none":
-        raise InputError("what follows a cache is not trained", where="--recompute", allowed="without --past")
+        raise InputError("what follows a cache is not trained", where="recompute", allowed="without `past`")
     how = Execution(recompute=recompute, dropout=dropout)
     work = workload(spec, batch=batch, seq=seq, past=past, source_seq=source_seq)
     found = workload_flops(spec, work, how, conventions=conventions)
@@ -81,12 +81,8 @@ def _check_options(asked: click.Context, plot: str | None) -> None:
     for name in unused:
         if asked.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             problem = "there is no plot" if plot is None else "a plot runs over context lengths, in FLOPs of a token"
-            allowed = "with --plot FILE" if plot is None else "--phase, --up-to"
-            raise InputError(problem, where=_option(name), allowed=allowed)
-
-
-def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+            allowed = "with `plot` FILE" if plot is None else "`phase`, `up_to`"
+            raise InputError(problem, where=name, allowed=allowed)
 
 
 def _plot(spec: Spec, path: str, phase: Phase, up_to: int | None, show: partial[None]) -> None:

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from archcalc.cli.language import current, lang
 from archcalc.cli.options import FILE, SOURCE
 from archcalc.cli.parallel import parallel
 from archcalc.cli.running import Holding, harmless, holding, sampling, speed
 from archcalc.render.output import write
 from archcalc.run.decoding.prompts import prompt_ids
+from archcalc.words import msg
 
 if TYPE_CHECKING:
     from archcalc.run.decoding.generation import Generation
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 @click.option("-q", "--quiet", is_flag=True, help="Nothing about speed on standard error.")
 @click.option("-f", "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option("-o", "--output", type=FILE, help="Write to this file instead, once all is there.")
+@lang
 def command(
     source: str,
     prompts: tuple[str, ...],
@@ -83,7 +86,7 @@ def command(
     heads = list(prompts) or [" ".join(map(str, row)) + " " for row in ids]
     _FORMS[form](made, heads, output)
     if not quiet:
-        click.echo(speed(made.timing, ready), err=True)
+        click.echo(current()(speed(made.timing, ready)), err=True)
 
 
 def _as_text(made: Generation, heads: list[str], output: str | None) -> None:
@@ -115,9 +118,8 @@ def _as_json(made: Generation, heads: list[str], output: str | None) -> None:
 
 def completed(made: Generation) -> None:
     """Let it run to its end, with a bar on a terminal."""
-    with click.progressbar(
-        length=made.max_tokens, label="generating", file=sys.stderr, hidden=not sys.stderr.isatty()
-    ) as bar:
+    label, hidden = current()(msg("generating")), not sys.stderr.isatty()
+    with click.progressbar(length=made.max_tokens, label=label, file=sys.stderr, hidden=hidden) as bar:
         for _ in made:
             bar.update(made.timing.n_steps - bar.pos)
         bar.update(made.max_tokens - bar.pos)

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from archcalc.render import output
-from archcalc.words import ENGLISH, LANGS, Translator, translator
+from archcalc.words import ENGLISH, LANGS, Message, Translator, translator
 
 F = TypeVar("F", bound=Callable[..., Any])
 _KEY: Final = "archcalc.lang"
@@ -46,3 +46,8 @@ def current() -> Translator:
 def emit(*page: Any, **how: Any) -> None:
     """Print a page in the language of the command; see `archcalc.render.output.emit`."""
     output.emit(*page, **how, say=current())
+
+
+def note(said: Message) -> None:
+    """Print a message on standard error, in the language of the command."""
+    click.echo(f"archcalc: {current()(said)}", err=True)

@@ -9,7 +9,7 @@ from importlib import import_module
 import click
 
 from archcalc._version import __version__
-from archcalc.errors import ArchcalcError, InputError, nearest, printable
+from archcalc.errors import ArchcalcError, nearest, printable
 from archcalc.render.output import discard_output
 
 # Name → (module in this package, what the list of commands says).
@@ -78,13 +78,13 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run the command; an error of a parameter names the option that set it."""
+        """Run the command; an error names options where the library names parameters."""
         try:
             return super().invoke(ctx)
-        except InputError as error:
-            command = self.get_command(ctx, ctx.invoked_subcommand or "")
-            option = _options(command).get(error.where) if command and not error.file else None
-            raise error.at(option) if option else error from None
+        except ArchcalcError as error:
+            if command := self.get_command(ctx, ctx.invoked_subcommand or ""):
+                error.rename_parameters(_options(command))
+            raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list of commands, from the table alone."""
@@ -93,9 +93,18 @@ class LazyGroup(click.Group):
 
 
 def _options(command: click.Command) -> dict[str, str]:
-    """Parameter → its long option."""
-    options = [param for param in command.params if isinstance(param, click.Option) and param.name]
-    return {str(one.name): next((name for name in one.opts if name.startswith("--")), one.opts[0]) for one in options}
+    """Return what a command calls each parameter: its long option, or the argument as in the usage line.
+
+    An option stands under its own name too: `optimizer` for --optimizer, whatever its parameter is called.
+    """
+    found: dict[str, str] = {}
+    for param in command.params:
+        if isinstance(param, click.Option):
+            option = next((name for name in param.opts if name.startswith("--")), param.opts[0])
+            found |= dict.fromkeys((str(param.name), option.lstrip("-").replace("-", "_")), option)
+        else:
+            found[str(param.name)] = param.human_readable_name
+    return found
 
 
 @click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})

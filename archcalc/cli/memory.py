@@ -35,7 +35,6 @@ _CARRYING_OUT = {"attention", "device", "experts", "recompute", "dropout"}
 _TRAINING = {"batch", "seq", "source_seq", "view", "conventions", "measure", *_STATIC, *_CARRYING_OUT}
 _SHARING = {"batch", "seq", "past", "source_seq", "cache_dtype", "tp", "fsdp"}
 _ADAPTING = {"targets", *_STATIC}
-_OPTIONS = {"optimiser": "--optimizer", "source_seq": "--source-seq", "cache_dtype": "--cache-dtype"}
 
 
 def training(command: F) -> F:
@@ -137,7 +136,6 @@ def _job(asked: dict[str, Any]) -> Any:
     context = click.get_current_context()
     for name in asked.keys() - used - {"dtype", "train", "rank"}:
         if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
-            option = _OPTIONS.get(name, f"--{name}")
             mode = (
                 "with --train"
                 if train
@@ -147,7 +145,7 @@ def _job(asked: dict[str, Any]) -> Any:
                 if shared
                 else "without --train or --lora"
             )
-            raise InputError(f"{option} has no effect {mode}", allowed=f"to leave out {option}")
+            raise InputError(f"`{name}` has no effect {mode}", allowed=f"to leave out `{name}`")
     return job
 
 
@@ -164,7 +162,7 @@ def _shared(spec: Spec, asked: dict[str, Any], show: partial[None]) -> None:
     from archcalc.render import shards
 
     if asked["tp"] is not None and asked["fsdp"] is not None:
-        raise InputError("both", where="--tp, --fsdp", allowed="one of them")
+        raise InputError("both", where="tp, fsdp", allowed="one of them")
     sizes = {name: asked[name] for name in ("batch", "seq", "past", "source_seq")}
     engine: Engine = "fsdp" if asked["tp"] is None else "tp"
     dtypes: Any = (asked["dtype"] or "bf16", asked["cache_dtype"])
@@ -197,9 +195,9 @@ def _measured(subject: TrainingSetup, measure: Measure) -> TrainingSetup:
     from archcalc.run.train.step_memory import process_peak, tracked_peak
 
     if subject.precision.master or subject.precision.gradients != subject.precision.weights:
-        raise InputError(f"a step with the recipe {subject.recipe.name!r} is not measured", allowed="--recipe pure")
+        raise InputError(f"a step with the recipe {subject.recipe.name!r} is not measured", allowed="`recipe` pure")
     if subject.how.device == "cuda":
-        raise InputError("no GPU is measured", where="--device", allowed="meta, cpu")
+        raise InputError("no GPU is measured", where="device", allowed="meta, cpu")
     spec, work, name = subject.spec, subject.work, subject.optimiser.name
     if sys.stderr.isatty():
         click.echo("measuring two steps …", err=True)

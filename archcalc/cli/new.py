@@ -8,16 +8,19 @@ from pathlib import Path
 
 import click
 
+from archcalc.cli.language import current, lang
 from archcalc.errors import InputError, shown
 from archcalc.presets import folder
 from archcalc.render.output import write
 from archcalc.sources import load
 from archcalc.spec.text import parse
+from archcalc.words import msg
 
 
 @click.command("new")
 @click.argument("name")
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file instead.")
+@lang
 def command(name: str, output: Path | None) -> None:
     """Write NAME.yaml, a small model's spec with every choice explained in comments, ready to be changed."""
     path = Path(name)
@@ -29,7 +32,7 @@ def command(name: str, output: Path | None) -> None:
     text = template.replace("name: my-model", f"name: {_in_yaml(called)}", 1)
     load(parse(text.encode()))
     write(str(file), text, replace=False)
-    click.echo(f"wrote {file}; try: archcalc report {_as_typed(file)}")
+    click.echo(current()(msg("wrote {file}; try: archcalc report {typed}", file=file, typed=_as_typed(file))))
 
 
 def _in_yaml(name: str) -> str:

@@ -59,7 +59,7 @@ def command(
     from archcalc.run.decoding.generation import work_of
 
     if len(contexts) > MOST:
-        where = "--prompt" if prompts else "--ids"
+        where = "prompt" if prompts else "ids"
         raise InputError(f"found {len(contexts)}", where=where, allowed=f"1 or {MOST}, to be set side by side")
     ready = holding.ready(found, work_of(found.spec, contexts, 1))
     made = next_tokens(ready.model, contexts, top=top, sampling=sampling, start_id=found.start_id)

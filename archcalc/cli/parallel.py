@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from functools import wraps
 from typing import Any, cast
@@ -37,7 +37,7 @@ def parallel(command: F) -> F:
     @wraps(command)
     def told(*args: Any, tp: int | None, fsdp: bool, timeout: int, **options: Any) -> Any:
         if tp is not None and fsdp:
-            raise InputError("both", where="--tp, --fsdp", allowed="one of them")
+            raise InputError("both", where="tp, fsdp", allowed="one of them")
         if tp is None and not fsdp:
             _check_alone()
             return command(*args, ranks=None, **options)
@@ -74,7 +74,7 @@ def _check_alone() -> None:
     """Without the options, each process that torchrun started would do the same."""
     if "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         n = os.environ["WORLD_SIZE"]
-        raise InputError(f"torchrun started {n} processes for one job", allowed=f"--tp {n}, --fsdp")
+        raise InputError(f"torchrun started {n} processes for one job", allowed=f"`tp` {n}, `fsdp`")
 
 
 @contextmanager
@@ -92,8 +92,14 @@ def _told_once() -> Iterator[None]:
 
 class _OtherRankError(ArchcalcError):
     def __init__(self, rank: int, error: ArchcalcError) -> None:
-        super().__init__(f"rank {rank}: {error}")
-        self.exit_code = error.exit_code
+        super().__init__(rank, error)
+        self.rank, self.error, self.exit_code = rank, error, error.exit_code
+
+    def __str__(self) -> str:
+        return f"rank {self.rank}: {self.error}"
+
+    def rename_parameters(self, names: Mapping[str, str]) -> None:
+        self.error.rename_parameters(names)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from archcalc.ledger.build import build
 from archcalc.render.output import Format
 from archcalc.render.page import Column, Page, Table
 from archcalc.sources import load
+from archcalc.words import in_context, joined, msg
 
 
 @click.command("presets")
@@ -25,15 +26,17 @@ def command(form: Format, output: str | None, no_color: bool) -> None:
         source = "; ".join(spec.about.sources)
         rows.append((spec.name, spec.family, found["total"], found["total"], found["active"], source))
     columns = (
-        Column("preset"),
-        Column("family"),
-        Column("parameters", "count"),
+        Column(msg("preset")),
+        Column(msg("family")),
+        Column(msg("parameters"), "count"),
         Column("", "human"),
-        Column("active", "human"),
-        Column("source"),
+        Column(msg("active"), "human"),
+        Column(in_context("of a preset", "source")),
     )
-    short = ", ".join(f"{name} is short for {full}" for name, full in presets.SHORT.items())
+    short = joined(
+        ", ", (msg("{name} is short for {full}", name=name, full=full) for name, full in presets.SHORT.items())
+    )
     keys = ("name", "family", "total", "active", "source")
     data = [dict(zip(keys, (*row[:3], *row[4:]), strict=True)) for row in rows]
-    page = Page("Presets", short, [Table("", columns, rows)])
+    page = Page(msg("Presets"), short, [Table("", columns, rows)])
     emit(lambda: page, lambda: data, form, output=output, color=not no_color)

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from archcalc.analysis.memory import BYTES, Dtype
+from archcalc.analysis.memory import DTYPES, Dtype
 from archcalc.analysis.model_workload import ModelWorkload
 from archcalc.cli.language import emit
 from archcalc.cli.options import load_source, output, settings, sizes, source
@@ -21,7 +21,7 @@ from archcalc.spec.workload import workload
 @source()
 @click.option("--view", type=click.Choice(VIEWS), default=None, help="What to show (default: summary; html: all).")
 @sizes
-@click.option("--dtype", type=click.Choice(list(BYTES)), default="bf16", show_default=True, help="Weights and caches.")
+@click.option("--dtype", type=click.Choice(DTYPES), default="bf16", show_default=True, help="Weights and caches.")
 @settings
 @output
 def command(

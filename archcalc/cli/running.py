@@ -5,23 +5,24 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from functools import wraps
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import click
 
+from archcalc.cli.language import current
 from archcalc.cli.options import F
 from archcalc.errors import InputError, printable
 from archcalc.extras import require_running
+from archcalc.spec.execution import ActivationDtype
 from archcalc.spec.settings import changes
 from archcalc.units import human_bytes
+from archcalc.words import Message, msg
 
 if TYPE_CHECKING:
     from archcalc.run.decoding.timing import Timing
     from archcalc.run.devices import Ranks
     from archcalc.run.loading.source import Opened, Quantize, Ready
     from archcalc.spec.workload import Workload
-
-DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Holding:
 
     random_weights: bool
     settings: tuple[str, ...]
-    dtype: str | None
+    dtype: ActivationDtype | None
     device: str
     quantize: Quantize | None
     threads: int | None
@@ -44,11 +45,11 @@ class Holding:
 
         if self.settings and not self.random_weights:
             problem = "found changes of an architecture whose weights are given"
-            raise InputError(problem, where="--set", allowed="with --random-weights")
+            raise InputError(problem, where="settings", allowed="with `random_weights`")
         try:
             return open_source(source, random_weights=self.random_weights, changes=changes(self.settings))
         except NoWeightsError as error:
-            allowed = f"{error.allowed}; or --random-weights"
+            allowed = f"{error.allowed}; or `random_weights`"
             raise InputError(error.problem, file=error.file, allowed=allowed) from None
 
     def ready(self, found: Opened, work: Workload, ranks: Ranks | None = None, *, packed: bool = True) -> Ready:
@@ -58,15 +59,17 @@ class Holding:
         """
         import torch
 
+        from archcalc.nn.dtypes import torch_dtype
+
         if self.threads:
             torch.set_num_threads(self.threads)
         n_bytes = found.checkpoint.n_bytes if found.checkpoint else 0
         hidden = not n_bytes or not sys.stderr.isatty()
-        with click.progressbar(length=n_bytes, label="loading", file=sys.stderr, hidden=hidden) as bar:
+        with click.progressbar(length=n_bytes, label=current()(msg("loading")), file=sys.stderr, hidden=hidden) as bar:
             return found.load(
                 work,
                 device=self.device,
-                dtype=getattr(torch, DTYPES[self.dtype]) if self.dtype else None,
+                dtype=torch_dtype(self.dtype) if self.dtype else None,
                 quantize=self.quantize,
                 seed=self.seed,
                 progress=bar.update,
@@ -89,7 +92,11 @@ def holding(command: F) -> F:
         click.option("--threads", type=click.IntRange(1), help="Of the CPU (default: as many as torch takes)."),
         click.option("--quantize", type=click.Choice(["int8", "int4"]), help="Hold matrices in so many bits (cpu)."),
         click.option("--device", default="cpu", show_default=True, metavar="DEVICE", help="cpu, cuda, cuda:1 …"),
-        click.option("--dtype", type=click.Choice(list(DTYPES)), help="Default: fp32 on the cpu, elsewhere as stored."),
+        click.option(
+            "--dtype",
+            type=click.Choice(get_args(ActivationDtype)),
+            help="Default: fp32 on the cpu, elsewhere as stored.",
+        ),
         click.option("--set", "settings", metavar="FIELD=VALUE", multiple=True, help="Of random weights: a field."),
         click.option("--random-weights", is_flag=True, help="Weights drawn by --seed, of a preset or a spec."),
     ):
@@ -146,17 +153,26 @@ def harmless(text: str) -> str:
     return "".join(c if c in "\n\t" or c.isprintable() or (c.isspace() and ord(c) > 31) else printable(c) for c in text)
 
 
-def speed(timing: Timing, ready: Ready) -> str:
-    """One line of how fast it was, as measured."""
-    line = f"measured: {timing.n_prompt_tokens:,} tokens read, the first written after {timing.first_seconds:.3f} s"
+def speed(timing: Timing, ready: Ready) -> Message:
+    """Return how fast it was, as measured."""
+    read = {"tokens": timing.n_prompt_tokens, "seconds": timing.first_seconds}
     rate, steps = timing.tokens_per_second, timing.steps_per_second
     if rate is None or steps is None:
-        return line
-    line += f"; then {rate:,.1f} tokens/s"
+        return msg("measured: {tokens:,} tokens read, the first written after {seconds:.3f} s", **read)
     from archcalc.run.loading.weight_traffic import step_bytes
 
     limit = ready.bandwidth
     if limit is None:
-        return line
-    share = 100 * steps * step_bytes(ready.model, timing.n_rows) / limit
-    return f"{line}, {share:.0f} % of the {human_bytes(round(limit))}/s that memory gives"
+        return msg(
+            "measured: {tokens:,} tokens read, the first written after {seconds:.3f} s; then {rate:,.1f} tokens/s",
+            **read,
+            rate=rate,
+        )
+    return msg(
+        "measured: {tokens:,} tokens read, the first written after {seconds:.3f} s; then {rate:,.1f} tokens/s, "
+        "{share:.0f} % of the {limit}/s that memory gives",
+        **read,
+        rate=rate,
+        share=100 * steps * step_bytes(ready.model, timing.n_rows) / limit,
+        limit=human_bytes(round(limit)),
+    )

@@ -9,13 +9,14 @@ from typing import Any
 
 import click
 
-from archcalc.analysis.memory import BYTES, Dtype
-from archcalc.cli.language import emit
+from archcalc.analysis.memory import DTYPES, Dtype
+from archcalc.cli.language import current, emit, note
 from archcalc.cli.options import output, settings, sizes, source
 from archcalc.errors import InputError, shown
 from archcalc.render.output import Format
 from archcalc.spec.settings import changes
 from archcalc.spec.text import parse
+from archcalc.words import msg
 
 RANGE = re.compile(r"(\d{1,18}):(\d{1,18})(?::([1-9]\d{0,17}))?")
 PATIENCE_SECONDS = 1.0
@@ -34,7 +35,7 @@ PATIENCE_SECONDS = 1.0
     "--figures", metavar="NAME,…", help="Of the report: params.total, or flops for all of them (csv, json: all)."
 )
 @sizes
-@click.option("--dtype", type=click.Choice(list(BYTES)), default="bf16", show_default=True, help="Weights and caches.")
+@click.option("--dtype", type=click.Choice(DTYPES), default="bf16", show_default=True, help="Weights and caches.")
 @settings
 @output
 def command(
@@ -74,7 +75,7 @@ def command(
     emit(lambda: sweep.page(source, found), lambda: sweep.data(source, found), form, output=output, color=not no_color)
     if form == "csv":
         for line in sweep.left_out(found):
-            click.echo(f"archcalc: {line}", err=True)
+            note(line)
 
 
 def _grid(over: tuple[str, ...]) -> dict[str, list[Any]]:
@@ -84,13 +85,13 @@ def _grid(over: tuple[str, ...]) -> dict[str, list[Any]]:
         field, sign, text = axis.partition("=")
         field = field.strip()
         if not sign or not field or not text.strip():
-            raise InputError(f"found {shown(axis)}", where="--over", allowed="FIELD=VALUES")
+            raise InputError(f"found {shown(axis)}", where="over", allowed="FIELD=VALUES")
         if field in grid:
-            raise InputError("stands twice", where=f"--over {field}", allowed="each field once")
+            raise InputError("stands twice", where=f"over {field}", allowed="each field once")
         try:
             grid[field] = _values(text)
         except InputError as error:
-            raise InputError(error.problem, where=f"--over {field}", allowed=error.allowed) from None
+            raise InputError(error.problem, where=f"over {field}", allowed=error.allowed) from None
     return grid
 
 
@@ -119,7 +120,7 @@ def _check_once(grid: dict[str, list[Any]], set_fields: dict[str, Any], work: di
     fixed = {*set_fields, *(name for name, value in work.items() if value not in (None, _DEFAULTS.get(name)))}
     for field in grid:
         if field in fixed:
-            raise InputError("is also set to one value", where=f"--over {field}", allowed="one of the two")
+            raise InputError("is also set to one value", where=f"over {field}", allowed="one of the two")
 
 
 _DEFAULTS = {"batch": 1, "past": 0}
@@ -135,7 +136,8 @@ class _Progress:
     def __call__(self, share: float) -> None:
         if self._is_wanted and time.monotonic() - self._start > PATIENCE_SECONDS:
             self._is_shown = True
-            click.echo(f"\r{share:4.0%} of the combinations", nl=False, err=True)
+            line = current()(msg("{share:4.0%} of the combinations", share=share))
+            click.echo(f"\r{line}", nl=False, err=True)
 
     def clear(self) -> None:
         """Leave nothing on the line."""

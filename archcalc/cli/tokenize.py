@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import click
 
-from archcalc.cli.language import emit
+from archcalc.cli.language import emit, note
 from archcalc.cli.options import output
 from archcalc.errors import InputError
 from archcalc.extras import require
 from archcalc.render.output import Format, write
 from archcalc.render.tokenize import data, page
+from archcalc.words import msg
 
 if TYPE_CHECKING:
     from archcalc.text.measurement import Sample
@@ -57,8 +58,8 @@ def command(
     require("tokenizers", does="tokenizing", extra="run")
     if kind is None:
         if vocab_size is not None or save is not None:
-            option = "--save" if vocab_size is None else "--vocab-size"
-            raise InputError(f"{option} has no effect without --train", allowed=f"to leave out {option}")
+            name = "save" if vocab_size is None else "vocab_size"
+            raise InputError(f"`{name}` has no effect without `train`", allowed=f"to leave out `{name}`")
         tokenizers, sample = _of_sources(given, text, d_model or _usual_width())
     else:
         tokenizers, sample = _of_training(kind, given, text, vocab_size or 1000, d_model or _usual_width(), save)
@@ -83,7 +84,7 @@ def _of_sources(given: tuple[str, ...], text: str | None, d_model: int) -> tuple
         )
     from archcalc.text.measurement import Sample
 
-    return _named(sources), Sample(sentence, sentence, "the text", d_model)
+    return _named(sources), Sample(sentence, sentence, msg("the text"), d_model)
 
 
 def _named(sources: tuple[str, ...]) -> dict[str, Tokenizer]:
@@ -101,7 +102,7 @@ def _of_training(
     """All kinds trained on one text; the one asked for must reach its size, and is what --save writes."""
     if len(given) != 1:
         problem = "no file to train on" if not given else f"found {len(given)} files to train on"
-        raise InputError(problem, where="--train", allowed="one text file, and what to split by --text")
+        raise InputError(problem, where="train", allowed="one text file, and what to split by `text`")
     from archcalc.text import tokenizer_training as training
     from archcalc.text.measurement import Sample
 
@@ -115,7 +116,8 @@ def _of_training(
         try:
             tokenizers[one] = asked if one == kind else training.train(one, text, vocab_size, whole=False)
         except InputError as error:
-            click.echo(f"archcalc: {one} is left out: {error}", err=True)
+            reason = InputError(error.problem, allowed=error.allowed)
+            note(msg("{kind} is left out: {error}", kind=one, error=reason))
     if sentence is None:
         sentence = next(line.strip() for line in text.splitlines() if line.strip())
     return tokenizers, Sample(sentence, text, given[0], d_model)

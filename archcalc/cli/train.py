@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from archcalc.cli.language import current, emit
+from archcalc.cli.language import current, emit, note
 from archcalc.cli.options import FILE, output, settings, source
 from archcalc.cli.parallel import parallel
 from archcalc.errors import InputError
 from archcalc.extras import require_running
 from archcalc.render.output import Format, write
 from archcalc.spec.settings import changes
+from archcalc.words import Message, msg
 
 if TYPE_CHECKING:
     from archcalc.run.devices import Ranks
@@ -99,8 +100,8 @@ def command(
     session = begin(
         lesson, told, folder, device=ranks.device if ranks else device_of(device), resume=resume, ranks=ranks
     )
-    for note in session.notes:
-        click.echo(f"archcalc: {note}", err=True)
+    for passed_over in session.notes:
+        note(passed_over)
     _train(session, quiet)
     if session.writes:
         _write_losses(session, plot)
@@ -123,7 +124,7 @@ def _lesson(spec: Spec, text: str | None, task: Any, tokenizer: str, told: Setti
     from archcalc.text.tokenizer_training import read_text
 
     if (text is None) == (task is None):
-        raise InputError("neither" if text is None else "both", where="--text, --task", allowed="one of them")
+        raise InputError("neither" if text is None else "both", where="text, task", allowed="one of them")
     return of_task(spec, task, told) if text is None else of_text(spec, read_text(text), tokenizer, told)
 
 
@@ -135,10 +136,10 @@ def _train(session: Session, quiet: bool) -> None:
     with click.progressbar(length=last, file=sys.stderr, hidden=not is_seen, show_pos=True) as bar:
         bar.update(first)
         for step, found in session:
-            bar.label = rate.line(step)
+            bar.label = current()(rate.line(step))
             bar.update(1)
             if found is not None and not quiet:
-                click.echo("\r" * is_seen + rate.line(step) + _held_out(found), err=True)
+                click.echo("\r" * is_seen + current()(_held_out(rate.line(step), found)), err=True)
 
 
 class _Rate:
@@ -151,20 +152,31 @@ class _Rate:
         self.peak = matmul_flops(next(session.model.parameters()).device)
         self.seconds: list[float] = []
 
-    def line(self, step: Step) -> str:
+    def line(self, step: Step) -> Message:
         """Loss, tokens a second and the share of the machine's speed over the last steps, as measured."""
         self.seconds = [*self.seconds[-19:], step.seconds]
         seconds = sum(self.seconds) / len(self.seconds)
-        tokens = self.settings.batch * self.settings.seq / seconds
-        share = 100 * self.flops / seconds / self.peak
-        return f"measured at step {step.number:,}: loss {step.loss:.3f}, {tokens:,.0f} tokens/s, MFU {share:.0f} %"
+        return msg(
+            "measured at step {step:,}: loss {loss:.3f}, {rate:,.0f} tokens/s, MFU {share:.0f} %",
+            step=step.number,
+            loss=step.loss,
+            rate=self.settings.batch * self.settings.seq / seconds,
+            share=100 * self.flops / seconds / self.peak,
+        )
 
 
-def _held_out(found: HeldOut) -> str:
-    line = f"; held out {found.nats:.3f} nats"
-    if found.nats_a_character is not None:
-        line += f", {found.nats_a_character:.3f} a character"
-    return f"{line}, {100 * found.right:.1f} % right"
+def _held_out(line: Message, found: HeldOut) -> Message:
+    """The line with what was found of the text that is held out."""
+    right = 100 * found.right
+    if found.nats_a_character is None:
+        return msg("{line}; held out {nats:.3f} nats, {right:.1f} % right", line=line, nats=found.nats, right=right)
+    return msg(
+        "{line}; held out {nats:.3f} nats, {per_character:.3f} a character, {right:.1f} % right",
+        line=line,
+        nats=found.nats,
+        per_character=found.nats_a_character,
+        right=right,
+    )
 
 
 def _step_flops(session: Session) -> int:

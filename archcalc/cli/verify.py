@@ -7,12 +7,13 @@ import sys
 import click
 
 from archcalc import presets
-from archcalc.cli.language import emit
+from archcalc.cli.language import current, emit
 from archcalc.cli.options import load_source, output, settings, source
 from archcalc.errors import InputError
 from archcalc.proof import Comparison, verify
 from archcalc.render.output import Format
 from archcalc.render.verify import data, page
+from archcalc.words import msg
 
 
 @click.command("verify")
@@ -37,7 +38,8 @@ def command(
     names = tuple(presets.names()) if every else sources
     if bool(sources) == every:
         raise InputError("SOURCE and --all" if every else "nothing to verify", allowed="SOURCE..., or --all")
-    with click.progressbar(names, label="verifying", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
+    label, hidden = current()(msg("verifying")), not sys.stderr.isatty()
+    with click.progressbar(names, label=label, file=sys.stderr, hidden=hidden) as bar:
         found = [(name, _verified(name, settings, against, skips=every)) for name in bar]
     emit(lambda: page(found, against), lambda: data(found), form, output=output, color=not no_color)
     return 0 if all(comparison.holds for _, comparisons in found for comparison in comparisons) else 1

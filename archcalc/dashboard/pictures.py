@@ -18,13 +18,16 @@ _PAGE: Final = """<!doctype html><meta charset="utf-8"><style>:root {{ color-sch
 
 def show(svg: str, *, name: str) -> None:
     """An SVG element whose ink is currentColor, and its files. A page narrower than the drawing scrolls it."""
-    ink = dark({"ink": INK})["ink"] if is_dark() else INK
-    inked = svg.replace("currentColor", ink)
-    # As an image, since the page lets no foreign SVG stand in it.
-    source = f"data:image/svg+xml;base64,{b64encode(inked.encode()).decode()}"
-    label = svg.partition('aria-label="')[2].partition('"')[0]
-    st.html(f'<div class="ac-scroll" tabindex="0"><img alt="{label}" src="{source}"></div>')
+    st.html(image(svg))
     with files(say()(msg("Save the chart"))):
         save("HTML", lambda: _PAGE.format(svg=svg).encode(), f"{name}.html", "text/html")
         save("PNG", lambda: svg_as_png(svg.replace("currentColor", INK)), f"{name}.png", "image/png")
         save("SVG", lambda: svg.replace("currentColor", INK).encode(), f"{name}.svg", "image/svg+xml")
+
+
+def image(svg: str) -> str:
+    """The drawing as HTML, in the page's ink: as an image, since the page lets no foreign SVG stand in it."""
+    ink = dark({"ink": INK})["ink"] if is_dark() else INK
+    source = f"data:image/svg+xml;base64,{b64encode(svg.replace('currentColor', ink).encode()).decode()}"
+    label = svg.partition('aria-label="')[2].partition('"')[0]
+    return f'<div class="ac-scroll" tabindex="0"><img alt="{label}" src="{source}"></div>'

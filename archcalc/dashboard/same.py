@@ -16,5 +16,10 @@ def lines(command: str, python: str) -> None:
     with st.popover(
         say()(msg("The same on the command line and in Python")), icon=":material/content_copy:", width="stretch"
     ):
-        st.code(command, language="bash", wrap_lines=True)
-        st.code(python, language="python", wrap_lines=True)
+        code(command, python)
+
+
+def code(command: str, python: str) -> None:
+    """The lines themselves, for a menu."""
+    st.code(command, language="bash", wrap_lines=True)
+    st.code(python, language="python", wrap_lines=True)

@@ -62,4 +62,4 @@ def _check_free(host: str, port: int) -> None:
             pass
     except (OSError, OverflowError) as error:
         problem = f"{host}:{port} cannot be served at ({getattr(error, 'strerror', None) or error})"
-        raise InputError(problem, where="--port", allowed="a free one") from None
+        raise InputError(problem, where="port", allowed="a free one") from None

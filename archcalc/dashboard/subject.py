@@ -92,19 +92,21 @@ def choose() -> None:
     Ends the page where there is nothing that could be mended in a form.
     """
     say_ = say()
-    way = choice(st.segmented_control, say_(msg("Architecture from")), _FROM, key="from")
-    left, right = st.columns([3, 2], vertical_alignment="top")
-    # Drawn first, so that it is there where the source cannot be read.
-    right.text_input(
-        say_(msg("Changed fields")),
-        key="set",
-        help=say_(
-            msg("As on the command line after --set: n_layers=48 ffn.bias=true. The form below writes them here.")
-        ),
-        placeholder="n_layers=48",
-        **KEPT,
-    )
-    with left:
+    row = st.container(horizontal=True, key="chooser")
+    with row:
+        way = choice(st.segmented_control, say_(msg("Architecture from")), _FROM, key="from")
+        place = st.container(key="source") if way == "preset" else None
+        # Drawn before the source is read, so that it is there where that fails.
+        st.text_input(
+            say_(msg("Changed fields")),
+            key="set",
+            help=say_(
+                msg("As on the command line after --set: n_layers=48 ffn.bias=true. The form below writes them here.")
+            ),
+            placeholder="n_layers=48",
+            **KEPT,
+        )
+    with place or st.container():
         source, document = _SOURCES[way]()
     st.session_state[_CHOSEN] = _read(source, document)
 
@@ -136,7 +138,9 @@ def _settings(text: str) -> tuple[str, ...]:
     try:
         return tuple(shlex.split(text))
     except ValueError as error:
-        raise InputError(f"found {shown(text)} ({error})", where="--set", allowed="FIELD=VALUE …") from None
+        raise InputError(
+            f"found {shown(text)} ({error})", where=say()(msg("Changed fields")), allowed="FIELD=VALUE …"
+        ) from None
 
 
 def _preset() -> tuple[str, Document]:

@@ -14,10 +14,7 @@ from typing import Literal
 import msgspec
 
 from archcalc.errors import InputError, nearest
-
-Element = Literal["fp32", "fp16", "bf16", "fp8", "int8", "int4"]
-Shared = Literal["fp32", "fp16", "bf16"]
-BITS: dict[Element, int] = {"fp32": 32, "fp16": 16, "bf16": 16, "fp8": 8, "int8": 8, "int4": 4}
+from archcalc.formats.element_types import ELEMENT_TYPES, ElementName
 
 
 class CacheType(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,10 +26,10 @@ class CacheType(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     title: str
-    element: Element
+    element: ElementName
     source: str
     checked_against: str
-    scale: Shared | Literal[""] = ""
+    scale: ElementName | Literal[""] = ""
     zero: bool = False
     group: int = 0
 
@@ -40,7 +37,7 @@ class CacheType(msgspec.Struct, frozen=True, kw_only=True):
         """Raise InputError if a tensor of this width cannot be stored so."""
         if self.group and width % self.group:
             raise self._refused(width, where, f"widths divisible by {self.group}")
-        if width * BITS[self.element] % 8:
+        if width * ELEMENT_TYPES[self.element].bits % 8:
             raise self._refused(width, where, "even widths: two to a byte")
 
     def _refused(self, width: int, where: str, allowed: str) -> InputError:
@@ -53,7 +50,7 @@ _VLLM = "vLLM kv_cache_dtype"
 _LMDEPLOY = "LMDeploy lmdeploy/pytorch/engine/cache_engine.py, quant_policy"
 
 
-def _plain(element: Element, title: str, source: str) -> CacheType:
+def _plain(element: ElementName, title: str, source: str) -> CacheType:
     return CacheType(name=element, title=title, element=element, source=source, checked_against=_TORCH)
 
 

@@ -12,6 +12,7 @@ import msgspec
 
 from archcalc.errors import InputError, nearest
 from archcalc.formats import gguf_types
+from archcalc.formats.element_types import ElementName, element_bytes
 from archcalc.formats.gguf_types import Mix
 from archcalc.formats.layouts import (
     Bytes,
@@ -86,11 +87,11 @@ _GGUF = Policy(
 )
 
 
-def _plain(name: str, title: str, element: int, source: str) -> Format:
+def _plain(name: str, title: str, source: str, element: ElementName) -> Format:
     return Format(
         name=name,
         title=title,
-        layout=Plain(element),
+        layout=Plain(element_bytes(element)),
         policy=EVERYTHING,
         source=source,
         checked_against="torch: nbytes of tensors",
@@ -99,11 +100,13 @@ def _plain(name: str, title: str, element: int, source: str) -> Format:
 
 _OCP_FP8 = "OCP 8-bit Floating Point Specification (OFP8) 1.0, 2023"
 _PLAIN = (
-    _plain("fp32", "IEEE 754 single precision", 4, "IEEE 754-2019, binary32"),
-    _plain("tf32", "TensorFloat-32, a way to multiply: stored as fp32", 4, "NVIDIA A100 architecture whitepaper, 2020"),
-    _plain("fp16", "IEEE 754 half precision", 2, "IEEE 754-2019, binary16"),
-    _plain("bf16", "bfloat16", 2, "Kalamkar et al. 2019, arXiv:1905.12322"),
-    _plain("fp8", "either fp8, every tensor, no scales", 1, _OCP_FP8),
+    _plain("fp32", "IEEE 754 single precision", "IEEE 754-2019, binary32", "fp32"),
+    _plain(
+        "tf32", "TensorFloat-32, a way to multiply: stored as fp32", "NVIDIA A100 architecture whitepaper, 2020", "fp32"
+    ),
+    _plain("fp16", "IEEE 754 half precision", "IEEE 754-2019, binary16", "fp16"),
+    _plain("bf16", "bfloat16", "Kalamkar et al. 2019, arXiv:1905.12322", "bf16"),
+    _plain("fp8", "either fp8, every tensor, no scales", _OCP_FP8, "fp8"),
 )
 
 

@@ -11,14 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from archcalc.errors import InputError, shown
+from archcalc.formats.element_types import ELEMENT_TYPES
 from archcalc.formats.stored import Stored
 
 MAX_HEADER_BYTES = 100_000_000
 # Bytes of one number. What is not one number to a byte or more (F4, F6) is never a plain tensor's.
-BYTES = {
-    "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "F8_E8M0": 1, "C64": 8,
-    "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U64": 8, "U32": 4, "U16": 2, "U8": 1, "BOOL": 1,
-}  # fmt: skip
+BYTES = {one.safetensors: one.bits // 8 for one in ELEMENT_TYPES.values() if one.safetensors}
 
 
 def read_header(path: Path) -> dict[str, Stored]:

@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 import msgspec
 
+from archcalc.formats.element_types import ElementName
 from archcalc.ledger.algebra import ONE, Poly
 from archcalc.ledger.forward import Pass, dropped, recomputed, saved
 from archcalc.ledger.leaves import Elementwise, Forward, Matmul, Saved
-from archcalc.ledger.tensors import ElementType, Tensor
+from archcalc.ledger.tensors import Tensor
 from archcalc.ledger.tokens import BATCH
 from archcalc.spec.execution import Kernel
 from archcalc.spec.position import Alibi, RelativeBias
@@ -150,7 +151,7 @@ def _repeated(x: Tensor, heads: Heads, width: Poly, here: Pass) -> Tensor:
     return x.new(f"{x.label} of each head", *_each(heads, width, x))
 
 
-def _mask(heads: Heads, here: Pass, dtype: ElementType) -> Tensor:
+def _mask(heads: Heads, here: Pass, dtype: ElementName) -> Tensor:
     """Who sees whom; with a linear bias, for each head."""
     square = here.span.queries, here.span.keys(heads.window)
     return Tensor("mask", (heads.n_heads, *square) if heads.bias and dtype != "bool" else square, dtype)

@@ -8,8 +8,9 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 import msgspec
 from msgspec import structs
 
+from archcalc.formats.element_types import ElementName
 from archcalc.ledger.leaves import Component, Elementwise, Entry, Forward, Kept, Leaf, Matmul, Saved, drained
-from archcalc.ledger.tensors import ElementType, Tensor
+from archcalc.ledger.tensors import Tensor
 from archcalc.ledger.tokens import Span
 from archcalc.spec.execution import Execution
 from archcalc.spec.model import Dropout
@@ -43,7 +44,7 @@ class Pass(msgspec.Struct, frozen=True):
         return self.made[key]
 
     @property
-    def statistics(self) -> ElementType:
+    def statistics(self) -> ElementName:
         """What a LayerNorm's means and deviations are kept in: torch's CPU kernel follows its input."""
         return self.how.dtype if self.how.device == "cpu" else "fp32"
 

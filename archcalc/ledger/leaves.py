@@ -12,8 +12,9 @@ from typing import Literal, TypeVar
 import msgspec
 from msgspec import structs
 
+from archcalc.formats.element_types import ElementName
 from archcalc.ledger.algebra import Poly
-from archcalc.ledger.tensors import ElementType, Tensor
+from archcalc.ledger.tensors import Tensor
 from archcalc.spec.activation import ActivationName
 
 Component = Literal["embedding", "position", "attention", "ffn", "mixer", "norm", "head", "other"]
@@ -82,7 +83,7 @@ class State(msgspec.Struct, frozen=True):
 
     name: str
     axes: tuple[Poly, ...]
-    dtype: ElementType | None = None
+    dtype: ElementName | None = None
 
 
 class Saved(msgspec.Struct, frozen=True):
@@ -99,7 +100,7 @@ class Kept(msgspec.Struct, frozen=True):
     name: str
     label: str
     axes: tuple[Poly, ...]
-    dtype: ElementType
+    dtype: ElementName
     component: Component
 
 

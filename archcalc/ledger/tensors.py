@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import msgspec
 
+from archcalc.formats.element_types import ElementName
 from archcalc.ledger.algebra import Poly
-
-ElementType = Literal["fp32", "bf16", "fp16", "int64", "bool"]
-ELEMENT_BYTES: dict[ElementType, int] = {"fp32": 4, "bf16": 2, "fp16": 2, "int64": 8, "bool": 1}
 
 
 class Tensor(msgspec.Struct, frozen=True, eq=False):
@@ -20,7 +16,7 @@ class Tensor(msgspec.Struct, frozen=True, eq=False):
 
     label: str
     axes: tuple[Poly, ...]
-    dtype: ElementType
+    dtype: ElementName
     once: bool = False
     of: Tensor | None = None
 
@@ -29,11 +25,11 @@ class Tensor(msgspec.Struct, frozen=True, eq=False):
         """The tensor whose memory this is."""
         return self.of or self
 
-    def new(self, label: str, *axes: Poly, dtype: ElementType | None = None) -> Tensor:
+    def new(self, label: str, *axes: Poly, dtype: ElementName | None = None) -> Tensor:
         """A new tensor made from this one, with its axes and its dtype unless told others."""
         return Tensor(label, axes or self.axes, dtype or self.dtype)
 
-    def as_dtype(self, dtype: ElementType) -> Tensor:
+    def as_dtype(self, dtype: ElementName) -> Tensor:
         """A copy in this dtype; the tensor itself, where it has it."""
         return self if dtype == self.dtype else Tensor(self.label, self.axes, dtype)
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
+from archcalc.formats.element_types import element_bytes
 from archcalc.ledger.algebra import Poly, product
 from archcalc.ledger.leaves import Cache, Component, Elementwise, Kept, Kind, Matmul, State, Weight
-from archcalc.ledger.tensors import ELEMENT_BYTES
 from archcalc.ledger.tokens import BATCH, with_work
 from archcalc.spec.workload import Workload
 
@@ -171,7 +171,7 @@ class StateRow(msgspec.Struct, frozen=True):
 
     def bytes_formula(self, model_bytes: int) -> Poly:
         """Bytes, of all layers and sequences, where a number of the model takes `model_bytes`."""
-        each = ELEMENT_BYTES[self.state.dtype] if self.state.dtype else model_bytes
+        each = element_bytes(self.state.dtype) if self.state.dtype else model_bytes
         return each * product((BATCH, *self.state.axes, self.repeats))
 
 
@@ -197,11 +197,11 @@ class KeptRow(msgspec.Struct, frozen=True):
     @property
     def formula(self) -> Poly:
         """Bytes, of all layers and sequences."""
-        return ELEMENT_BYTES[self.kept.dtype] * product((*self.kept.axes, self.repeats))
+        return element_bytes(self.kept.dtype) * product((*self.kept.axes, self.repeats))
 
     def bytes(self, sizes: Mapping[str, Any]) -> Any:
         """The value of `formula`."""
-        return ELEMENT_BYTES[self.kept.dtype] * _value(self.kept.axes, self.repeats, sizes)
+        return element_bytes(self.kept.dtype) * _value(self.kept.axes, self.repeats, sizes)
 
 
 def _counts_tokens(axis: Poly) -> bool:

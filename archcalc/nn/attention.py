@@ -58,6 +58,7 @@ class Attention(nn.Module):
         self.n_heads, self.n_kv_heads, self.d_head = part.n_heads, part.n_kv_heads, part.d_head
         self.d_value = part.d_head if part.d_value is None else part.d_value
         self.relative_bias = None
+        self.attend = attend  # a function of its own, so that a packed model may put a faster one in its place
         scale = part.d_head**-0.5 if part.scale is None else part.scale
         self.softmax = Softmax(
             n_heads=part.n_heads,
@@ -95,7 +96,7 @@ class Attention(nn.Module):
         states_BSD = x_BTD if sight.states is None else sight.states.view_as(sight.states)
         k_BKSH, v_BKSU = sight.joined(lambda: self.keys_values(states_BSD, sight))
         sight = sight.of_last(k_BKSH.shape[2])
-        y_BNTU = attend(
+        y_BNTU = self.attend(
             self.softmax, q_BNTH, k_BKSH, v_BKSU, sight, self.how, sinks_N=self.sinks, training=self.training
         )
         return self.output(y_BNTU, x_BTD)

@@ -11,17 +11,11 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from archcalc.formats.cache_types import CacheType, Element, Shared
+from archcalc.formats.cache_types import CacheType
+from archcalc.nn.dtypes import torch_dtype
 
 Shape = tuple[int, ...]
 
-FLOATS: dict[Element, torch.dtype] = {
-    "fp32": torch.float32,
-    "fp16": torch.float16,
-    "bf16": torch.bfloat16,
-    "fp8": torch.float8_e4m3fn,
-}
-_SHARED: dict[Shared, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 FP8 = (torch.float8_e4m3fn, torch.float8_e5m2)
 
 
@@ -89,7 +83,7 @@ class Scaled(Store):
 
     def __init__(self, kind: CacheType, shape: Shape) -> None:
         self.n_groups = _n_groups(kind, shape)
-        self.tensors = _zeros(shape, shape[-1], FLOATS[kind.element]), _scales(kind, shape, self.n_groups)
+        self.tensors = _zeros(shape, shape[-1], torch_dtype(kind.element)), _scales(kind, shape, self.n_groups)
 
     def encode(self, x: Tensor) -> tuple[Tensor, ...]:
         """fp8 [B, …, S, W] and scales [B, …, S, G]."""
@@ -162,8 +156,9 @@ def store(kind: CacheType, shape: Shape, device: torch.device) -> Store:
     """An empty store of tensors [B, …, S, W]. InputError if the width does not suit the type."""
     kind.check(shape[-1], "cache")
     with device:
-        if kind.element in FLOATS:
-            return Scaled(kind, shape) if kind.scale else Plain(_zeros(shape, shape[-1], FLOATS[kind.element]))
+        dtype = torch_dtype(kind.element)
+        if dtype.is_floating_point:
+            return Scaled(kind, shape) if kind.scale else Plain(_zeros(shape, shape[-1], dtype))
         return Integers(kind, shape)
 
 
@@ -178,7 +173,7 @@ def _zeros(shape: Shape, width: int, dtype: torch.dtype) -> Tensor:
 
 def _scales(kind: CacheType, shape: Shape, n_groups: int) -> Tensor:
     assert kind.scale, "a type without scales has no use for them"
-    return _zeros(shape, n_groups, _SHARED[kind.scale])
+    return _zeros(shape, n_groups, torch_dtype(kind.scale))
 
 
 def _grouped(x: Tensor, n_groups: int) -> Tensor:

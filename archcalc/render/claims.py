@@ -6,7 +6,8 @@ from typing import Any
 
 from archcalc.analysis.papers.claims import Checked
 from archcalc.render.page import Block, Column, Page, Table, Text
-from archcalc.words import msg
+from archcalc.spec.claim import Verdict
+from archcalc.words import Message, joined, msg, plural
 
 # The claims, each with the name of what it is about.
 Found = list[tuple[str, Checked]]
@@ -21,27 +22,61 @@ COLUMNS = (
     Column(msg("where published")),
 )
 
-_WORDS = {"holds": "hold", "truncates": "truncate", "differs": "differ"}
+VERDICTS: dict[Verdict, Message] = {
+    "holds": msg("holds"),
+    "truncates": msg("truncates"),
+    "differs": msg("differs"),
+}
+# The accountings that are words; others are formulas, or name a paper.
+ACCOUNTING_NAMES: dict[str, Message] = {
+    "stored once": msg("stored once"),
+    "head counted apart": msg("head counted apart"),
+    "weights alone": msg("weights alone"),
+    "weights alone, head apart": msg("weights alone, head apart"),
+    "without biases": msg("without biases"),
+    "without positions": msg("without positions"),
+    "without head": msg("without head"),
+    "without input embedding": msg("without input embedding"),
+    "without embedding and head": msg("without embedding and head"),
+    "ledger": msg("ledger"),
+    "ledger, GPU modelled": msg("ledger, GPU modelled"),
+    "ledger, early stop": msg("ledger, early stop"),
+}
 
 
 def page(found: Found) -> Page:
     """Every claim with its verdict, their notes below."""
     rows = [
-        (name, one.claim.quantity, one.claim.value, one.shown, _verdict(one), one.accounting, one.claim.where)
+        (name, one.claim.quantity, one.claim.value, one.shown, _verdict(one), _named(one.accounting), one.claim.where)
         for name, one in found
     ]
     blocks: list[Block] = [Table("", COLUMNS, rows)]
     if notes := [_note(*one) for one in found if one[1].claim.note]:
         blocks.append(Text(msg("Notes"), notes))
-    counts = {word: sum(one.verdict == verdict for _, one in found) for verdict, word in _WORDS.items()}
-    claims = f"{len(found)} {'claim' if len(found) == 1 else 'claims'}: "
-    subtitle = claims + ", ".join(f"{n} {word}" for word, n in counts.items()) if found else "none is recorded"
-    return Page(msg("Published figures"), subtitle, blocks)
+    return Page(msg("Published figures"), _counts(found) if found else msg("none is recorded"), blocks)
 
 
-def _verdict(one: Checked) -> str:
-    elsewhere = f" (holds: {', '.join(one.holds_in)})" if one.verdict == "differs" and one.holds_in else ""
-    return one.verdict + elsewhere + ("" if one.agrees_with_record else f" ≠ recorded {one.claim.verdict!r}")
+def _counts(found: Found) -> Message:
+    """How many claims there are of each verdict."""
+    return plural(
+        "{n} claim: {holds} hold, {truncates} truncate, {differs} differ",
+        "{n} claims: {holds} hold, {truncates} truncate, {differs} differ",
+        n=len(found),
+        **{verdict: sum(one.verdict == verdict for _, one in found) for verdict in VERDICTS},
+    )
+
+
+def _named(accounting: str) -> str | Message:
+    return ACCOUNTING_NAMES.get(accounting, accounting)
+
+
+def _verdict(one: Checked) -> Message:
+    verdict = VERDICTS[one.verdict]
+    if one.verdict == "differs" and one.holds_in:
+        verdict = msg("differs (holds: {accountings})", accountings=joined(", ", map(_named, one.holds_in)))
+    if one.agrees_with_record:
+        return verdict
+    return msg("{verdict} ≠ recorded '{recorded}'", verdict=verdict, recorded=VERDICTS[one.claim.verdict])
 
 
 def _note(name: str, one: Checked) -> str:

@@ -8,33 +8,53 @@ from typing import Any
 
 import msgspec
 
-from archcalc.coverage import CHECKS, Covered
+from archcalc.coverage import CHECKS, Covered, State
 from archcalc.render.page import Column, Page, Table
-from archcalc.words import msg
+from archcalc.words import Message, in_context, msg
 
-NOTE = (
+NOTE = msg(
     "Compared with transformers: every tensor's name and shape; FLOPs; logits to 1e-4 of their largest; and the same "
     "token by token. Made by 'archcalc coverage'."
 )
+STATES: dict[State, Message] = {
+    "exact": in_context("of a check", "exact"),
+    "differs": msg("differs"),
+    "refused": msg("refused"),
+    "not checked": msg("not checked"),
+    "not read": msg("not read"),
+    "none": in_context("of a check", "none"),
+}
 
 
 def page(found: Sequence[Covered]) -> Page:
     """Return a row for each model type, and how many are exact."""
     exact = Counter(check for one in found for check in CHECKS if getattr(one, check) == "exact")
-    heads = (msg("parameters"), msg("FLOPs"), "logits", "cached decoding")
     columns = (
         Column(msg("model type")),
         Column(msg("class")),
         Column(msg("stacks")),
-        *map(Column, heads),
+        Column(msg("parameters")),
+        Column(msg("FLOPs")),
+        Column("logits"),
+        Column(msg("cached decoding")),
         Column(msg("missing")),
     )
     rows: list[Sequence[Any]] = [
-        (one.model_type, one.class_name, one.stacks, *(getattr(one, check) for check in CHECKS), one.missing)
+        (one.model_type, one.class_name, one.stacks, *(STATES[getattr(one, check)] for check in CHECKS), _missing(one))
         for one in found
     ]
-    sums = (f"{len(found)} model types", "", "exact:", *(f"{exact[check]}" for check in CHECKS), "")
+    sums = (
+        msg("{n} model types", n=len(found)),
+        "",
+        in_context("of a check", "exact:"),
+        *(f"{exact[check]}" for check in CHECKS),
+        "",
+    )
     return Page(msg("Model types"), NOTE, [Table("", columns, [*rows, sums], n_sums=1)])
+
+
+def _missing(one: Covered) -> str | Message:
+    return msg("not read yet") if one.parameters == "not read" else one.missing
 
 
 def data(found: Sequence[Covered]) -> list[dict[str, Any]]:

@@ -10,9 +10,9 @@ from archcalc.analysis.closed_form import MAX_TERMS, Relation, Rewriter
 from archcalc.analysis.figures import Figure, flops_figures, memory_figures, telling
 from archcalc.analysis.formulas import formulas, workload_rewriter
 from archcalc.analysis.lookup import NamedRow, look_up
-from archcalc.analysis.memory import BYTES
 from archcalc.analysis.model_workload import ModelWorkload
 from archcalc.analysis.row_names import axes_text, path_in_group
+from archcalc.formats.element_types import element_bytes
 from archcalc.ledger.algebra import Poly
 from archcalc.ledger.leaves import COMPONENTS
 from archcalc.ledger.types import CacheRow, Ledger, MatmulRow, Row
@@ -139,7 +139,7 @@ def _figure(figure: Figure, subject: ModelWorkload, rewriter: Rewriter, say: Tra
 
 def _meaning(figure: Figure, subject: ModelWorkload, say: Translator) -> str:
     """What a figure counts: of a component it names it, of bytes it says how large each element is."""
-    size = BYTES[subject.dtype]
+    size = element_bytes(subject.dtype)
     each = plural("{n} byte", "{n} bytes", n=size)
     component = figure.name.removeprefix("flops.")
     named = COMPONENT_NAMES[component] if component in COMPONENTS else ""
@@ -211,7 +211,7 @@ def _product(row: MatmulRow, rewriter: Rewriter, say: Translator) -> Text:
 
 
 def _cache(row: CacheRow, subject: ModelWorkload, rewriter: Rewriter, say: Translator) -> Text:
-    size, over = BYTES[subject.dtype], _over(max(1, len(row.turns)), say)
+    size, over = element_bytes(subject.dtype), _over(max(1, len(row.turns)), say)
     held = f"{size} · {_value(row.formula, rewriter)} = {_value(size * row.formula, rewriter)}"
     lines = [
         _axes(row.cache.axes, rewriter.ledger.sizes, say(msg("axes of each sequence"))),

@@ -2,36 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 import msgspec
-import squarify
 from jinja2 import Environment, PackageLoader, Template
 from markupsafe import Markup
 
 from archcalc.render.charts.frame import COMPONENT_COLORS
+from archcalc.render.charts.treemap_layout import Area, layout
 from archcalc.render.page import Block, Box, Page, Picture, Table, Text, Treemap, shown
-from archcalc.units import exact, human
+from archcalc.units import exact, human, percent
 
 WIDTH, HEIGHT = 960.0, 480.0
 
 
 class Rectangle(msgspec.Struct, frozen=True):
-    """A placed box, in SVG units."""
+    """A placed box of a treemap."""
 
-    x: float
-    y: float
-    width: float
-    height: float
+    area: Area
     color: str
-    label: str
+    name: str
+    size: str
     title: str
+
+    @property
+    def label(self) -> str:
+        """What is written inside."""
+        return f"{self.name} {self.size}"
 
     @property
     def fits_label(self) -> bool:
         """Whether the label can be read inside."""
-        return self.height > 16 and self.width > 7 * len(self.label)
+        return self.area.height > 16 and self.area.width > 7 * len(self.label)
 
 
 def as_html(page: Page) -> str:
@@ -73,24 +77,24 @@ def _described(block: Block) -> dict[str, Any]:
     }
 
 
-def rectangles(boxes: Any) -> list[Rectangle]:
-    """Squarified areas (Bruls et al. 2000), the largest first; boxes too small to see are left out."""
+def rectangles(boxes: Sequence[Box], width: float = WIDTH, height: float = HEIGHT) -> list[Rectangle]:
+    """Place boxes on a treemap, each family together; boxes too small to see are left out."""
     total = sum(box.value for box in boxes)
-    kept = sorted((box for box in boxes if box.value > total / 1e6), key=lambda box: -box.value)
-    sizes = squarify.normalize_sizes([box.value for box in kept], WIDTH, HEIGHT)
-    return [
-        _rectangle(box, area, total)
-        for box, area in zip(kept, squarify.squarify(sizes, 0, 0, WIDTH, HEIGHT), strict=True)
-    ]
+    kept = [box for box in boxes if box.value > total / 1e6]
+    areas = layout([(box.family, box.value) for box in kept], width, height)
+    return [_rectangle(box, area, total) for box, area in zip(kept, areas, strict=True)]
 
 
-def _rectangle(box: Box, area: dict[str, float], total: int) -> Rectangle:
-    title = f"{box.label}: {exact(box.value)} = {100 * box.value / total:.2f} %"
-    color = COMPONENT_COLORS.get(box.family, "#BBBBBB")
-    short = f"{box.label.removeprefix('layers.*.')} {human(box.value)}"
-    return Rectangle(area["x"], area["y"], area["dx"], area["dy"], color, short, title)
+def _rectangle(box: Box, area: Area, total: int) -> Rectangle:
+    title = f"{box.label}: {exact(box.value)} = {percent(box.value, total)}"
+    name = box.label.replace("layers.*.", "")
+    return Rectangle(area, _color(box.family), name, human(box.value), title)
 
 
 def _legend(block: Treemap) -> list[tuple[str, str]]:
     families = dict.fromkeys(box.family for box in block.boxes)
-    return [(family, COMPONENT_COLORS.get(family, "#BBBBBB")) for family in families]
+    return [(family, _color(family)) for family in families]
+
+
+def _color(family: str) -> str:
+    return COMPONENT_COLORS.get(family, COMPONENT_COLORS["other"])

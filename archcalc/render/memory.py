@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 from archcalc.analysis.caches import CacheBytes, by_layer, caches, next_token
-from archcalc.analysis.memory import BYTES, state_bytes
+from archcalc.analysis.memory import DTYPES, state_bytes
 from archcalc.analysis.row_names import path_in_group, path_pattern
 from archcalc.analysis.weights import by_component, weights, weights_bytes
 from archcalc.formats.cache_types import cache_type
@@ -168,7 +168,7 @@ def data(ledger: Ledger, work: Workload, dtype: str, cache_dtype: str) -> dict[s
         "next_token_bytes": sum(more) // work.batch,
         "dtype": dtype,
         "cache_dtype": cache_dtype,
-        "state_bytes": state_bytes(ledger, work, dtype if dtype in BYTES else "bf16"),
+        "state_bytes": state_bytes(ledger, work, dtype if dtype in DTYPES else "bf16"),
         "weights": [
             {
                 "weight": path_pattern(line.path),

@@ -98,7 +98,7 @@ def emit_text(text: str, output: str | None) -> None:
 def _print(text: str, *, plain: bool) -> None:
     """Print to standard output, bold and dim only on a terminal."""
     if sys.stdout is None:
-        raise InputError("standard output is closed", allowed="an open one, or --output FILE")
+        raise InputError("standard output is closed", allowed="an open one, or `output` FILE")
     try:
         click.echo(text, nl=False, color=False if plain else None)
     except BrokenPipeError:

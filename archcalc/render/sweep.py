@@ -11,7 +11,7 @@ from archcalc.analysis.sweep.grid import Swept
 from archcalc.errors import InputError
 from archcalc.render.output import Format
 from archcalc.render.page import Block, Column, Page, Table, Text
-from archcalc.words import msg
+from archcalc.words import Message, msg
 
 # What fits beside the fields in a table; CSV and JSON have every figure.
 SHOWN = ("params.total", "params.active", "flops.forward", "memory.weights_bytes", "memory.kv_cache_bytes")
@@ -28,10 +28,10 @@ def wanted(form: Format) -> Sequence[str] | None:
 def check(found: Swept, form: Format) -> None:
     """Raises InputError where there is no row, or more than the format is good for."""
     if not len(found.cells):
-        raise InputError(f"no combination is left; the first is refused: {found.refused[0].reason}", where="--over")
+        raise InputError(f"no combination is left; the first is refused: {found.refused[0].reason}", where="over")
     if (most := MOST_ROWS.get(form)) and len(found.cells) > most:
         raise InputError(
-            f"{len(found.cells):,} rows", where=f"--format {form}", allowed=f"up to {most:,}, or --format csv for all"
+            f"{len(found.cells):,} rows", where=f"format {form}", allowed=f"up to {most:,}, or `format` csv for all"
         )
 
 
@@ -44,18 +44,22 @@ def page(source: str, found: Swept) -> Page:
     if lines := left_out(found):
         blocks.append(Text(msg("Left out"), lines))
     over = " × ".join(axis.field for axis in found.axes)
-    counts = f"{len(found.cells):,} of {math.prod(found.shape):,} combinations"
     return Page(
         msg("{source} over {over}", source=source, over=over),
-        msg("{counts}; every figure is exact", counts=counts),
+        msg("{n:,} of {total:,} combinations; every figure is exact", n=len(found.cells), total=math.prod(found.shape)),
         blocks,
     )
 
 
-def left_out(found: Swept) -> list[str]:
+def left_out(found: Swept) -> list[Message]:
     """A line for each reason to refuse combinations."""
     return [
-        f"{each.cells:,} left out, the first at {_said(each.first)}: {each.reason}"
+        msg(
+            "{n:,} left out, the first at {fields}: {reason}",
+            n=each.cells,
+            fields=_said(each.first),
+            reason=each.reason,
+        )
         for each in sorted(found.refused, key=lambda each: -each.cells)
     ]
 

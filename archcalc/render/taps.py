@@ -14,29 +14,35 @@ from archcalc.spec import Spec
 from archcalc.spec.sites import Site
 from archcalc.spec.workload import Workload
 from archcalc.units import exact
-from archcalc.words import msg
+from archcalc.words import Message, in_context, joined, msg
 
-AXES = {
-    "B": "batch",
-    "T": "tokens of the pass",
-    "S": "key tokens",
-    "V": "vocabulary",
-    "Y": "labels",
-    "P": "the one place of a whole text",
+AXES: dict[str, str | Message] = {
+    "B": msg("batch"),
+    "T": msg("tokens of the pass"),
+    "S": msg("key tokens"),
+    "V": msg("vocabulary"),
+    "Y": msg("labels"),
+    "P": msg("the one place of a whole text"),
     "D": "d_model",
-    "N": "heads",
-    "K": "key and value heads",
-    "H": "head width",
-    "U": "value width",
+    "N": msg("heads"),
+    "K": msg("key and value heads"),
+    "H": msg("head width"),
+    "U": msg("value width"),
     "C": "kv_rank",
     "R": "d_rope",
-    "F": "feed-forward width",
-    "E": "experts",
-    "k": "chosen experts",
+    "F": msg("feed-forward width"),
+    "E": msg("experts"),
+    "k": msg("chosen experts"),
 }
 NOTES = (
-    "Shapes are exact. What is read costs its memory alone; scores and patterns are computed beside the kernel, unless",
-    "that is the eager one. In Python: taps.record(model, ids, sites=…), taps.edit(model, taps.Edit(site, layer, fn)).",
+    msg(
+        "Shapes are exact. What is read costs its memory alone; scores and patterns are computed beside the kernel, "
+        "unless"
+    ),
+    msg(
+        "that is the eager one. In Python: taps.record(model, ids, sites=…), taps.edit(model, taps.Edit(site, layer, "
+        "fn))."
+    ),
 )
 
 
@@ -85,7 +91,7 @@ def page(spec: Spec, found: Sequence[Site], work: Workload) -> Page:
     kinds = alike(found, work)
     columns = (
         Column(msg("site")),
-        Column(msg("layers")),
+        Column(in_context("by number", "layers")),
         Column(msg("axes")),
         Column(msg("shape")),
         Column(msg("numbers"), "human"),
@@ -105,15 +111,15 @@ def page(spec: Spec, found: Sequence[Site], work: Workload) -> Page:
         for kind in kinds
     ]
     every = sum(prod(kind.shape) * max(1, len(kind.layers)) for kind in kinds)
-    rows.append(("all, in every layer", "", "", "", every, "", ""))
+    rows.append((msg("all, in every layer"), "", "", "", every, "", ""))
     used = {axis for kind in kinds for axis in kind.site.axes}
-    legend = ", ".join(f"{axis} {word}" for axis, word in AXES.items() if axis in used)
+    legend = joined(", ", (joined(" ", pair) for pair in AXES.items() if pair[0] in used))
     return Page(
         msg("{label}: what can be read and written", label=spec.label),
         _subtitle(spec, work),
         [
             Table(msg("Sites, in the order of the pass"), columns, rows, n_sums=1),
-            Text("", [f"Axes: {legend}.", *NOTES]),
+            Text("", [msg("Axes: {legend}.", legend=legend), *NOTES]),
         ],
     )
 
@@ -127,7 +133,7 @@ def data(spec: Spec, found: Sequence[Site], work: Workload) -> list[dict[str, An
             "axes": kind.site.axes,
             "shape": list(kind.shape),
             "recomputed": kind.site.recomputed,
-            "what": kind.site.what,
+            "what": str(kind.site.what),
             "kind": "exact",
         }
         for kind in alike(found, work)
@@ -149,12 +155,17 @@ def ranges(layers: Sequence[int]) -> str:
     return ", ".join(words[:3] + ["…"] * (len(words) > 3))
 
 
-def _reading(site: Site) -> str:
-    return msg("recomputed") if site.recomputed else "free"
+def _reading(site: Site) -> Message:
+    return msg("recomputed") if site.recomputed else in_context("cost", "free")
 
 
-def _subtitle(spec: Spec, work: Workload) -> str:
-    words = [spec.name, f"batch {exact(work.batch)}", f"{exact(work.seq)} new tokens", f"{exact(work.past)} past"]
+def _subtitle(spec: Spec, work: Workload) -> Message:
+    words: list[str | Message] = [
+        spec.name,
+        msg("batch {n:,}", n=work.batch),
+        msg("{n:,} new tokens", n=work.seq),
+        msg("{n:,} past", n=work.past),
+    ]
     if spec.family == "encoder-decoder":
-        words.append(f"source {exact(work.source_seq)}")
-    return " · ".join(words)
+        words.append(msg("source {n:,}", n=work.source_seq))
+    return joined(" · ", words)

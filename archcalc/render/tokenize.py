@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from archcalc.errors import printable
 from archcalc.render.page import Block, Column, Page, Table, Text
-from archcalc.words import msg
+from archcalc.words import Message, in_context, msg, plural
 
 if TYPE_CHECKING:
     from archcalc.text.measurement import Measurement, Sample
@@ -32,25 +32,29 @@ def page(sample: Sample, found: list[Measurement]) -> Page:
             one.embedding,
             one.n_tokens,
             f"{one.per_token:.2f}" if one.per_token else "",
-            msg("yes") if one.lost is None else f"no: {one.lost}",
+            msg("yes") if one.lost is None else msg("no: {lost}", lost=one.lost),
         )
         for one in found
     ]
-    width = f"embedding of d_model {sample.d_model:,} (--d-model)"
-    measured = f"tokens of {sample.of}, {len(sample.text):,} characters; {width}; exact"
+    measured = msg(
+        "tokens of {of}, {n:,} characters; embedding of d_model {d_model:,} (--d-model); exact",
+        of=sample.of,
+        n=len(sample.text),
+        d_model=sample.d_model,
+    )
     blocks: list[Block] = [Table("", COLUMNS, rows)]
-    blocks += [Text(f"{one.name}: {_count(len(one.splits))}", [_split(one), _ids(one)]) for one in found]
+    blocks += [Text(_title(one), [_split(one), _ids(one)]) for one in found]
     return Page(msg("Splits of {sentence}", sentence=repr(sample.sentence)), measured, blocks)
 
 
-def _count(n: int) -> str:
-    return f"{n:,} token{'s' * (n != 1)}"
+def _title(one: Measurement) -> Message:
+    return plural("{name}: {n:,} token", "{name}: {n:,} tokens", name=one.name, n=len(one.splits))
 
 
-def _split(one: Measurement) -> str:
+def _split(one: Measurement) -> str | Message:
     """The tokens between bars; a part of a character by its name, what is unknown with what it becomes."""
     if not one.splits:
-        return "nothing"
+        return in_context("of an empty text", "nothing")
     parts = (f"{part}→{piece}" if piece in UNKNOWN else part for _, piece, part in one.splits)
     return printable("│" + "│".join(parts) + "│")
 
@@ -63,7 +67,7 @@ def data(sample: Sample, found: list[Measurement]) -> dict[str, Any]:
     """The same, as plain data."""
     return {
         "text": sample.sentence,
-        "measured_on": sample.of,
+        "measured_on": str(sample.of),
         "n_characters": len(sample.text),
         "d_model": sample.d_model,
         "kind": "exact",
@@ -75,7 +79,7 @@ def data(sample: Sample, found: list[Measurement]) -> dict[str, Any]:
                 "n_tokens": one.n_tokens,
                 "characters_per_token": one.per_token,
                 "lossless": one.lost is None,
-                "lost": one.lost,
+                "lost": None if one.lost is None else str(one.lost),
                 "tokens": [{"id": i, "token": piece, "text": part} for i, piece, part in one.splits],
             }
             for one in found

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from archcalc.render.names import SURENESS
 from archcalc.render.page import Column, Page, Table, Text
-from archcalc.words import msg
+from archcalc.words import Message, joined, msg
 
 KINDS = {
     "steps": "exact",
@@ -15,6 +16,15 @@ KINDS = {
     "tokens_per_second": "measured",
     "loss": "measured",
     "held_out": "measured",
+}
+NAMES: dict[str, Message] = {
+    "steps": msg("steps"),
+    "tokens": msg("tokens"),
+    "flops": msg("flops"),
+    "seconds": msg("seconds"),
+    "tokens_per_second": msg("tokens per second"),
+    "loss": msg("loss"),
+    "held_out": msg("held out"),
 }
 
 
@@ -50,7 +60,14 @@ def page(found: dict[str, Any]) -> Page:
         held["nats_per_character"],
         held["right"],
     )
-    by_kind = {kind: [name for name, one in KINDS.items() if one == kind] for kind in (msg("exact"), msg("measured"))}
-    said = "; ".join(f"{kind}: {', '.join(names).replace('_', ' ')}" for kind, names in by_kind.items())
     note = Text(msg("The model"), [f"{found['checkpoint']}: archcalc generate {found['checkpoint']} --prompt …"])
-    return Page(msg("{found}, trained", found=found["model"]), said, [Table("", COLUMNS, [row]), note])
+    return Page(msg("{found}, trained", found=found["model"]), _sureness(), [Table("", COLUMNS, [row]), note])
+
+
+def _sureness() -> Message:
+    """Which figures are exact, and which are measured."""
+    by_kind = {kind: [NAMES[name] for name, one in KINDS.items() if one == kind] for kind in ("exact", "measured")}
+    return joined(
+        "; ",
+        (msg("{kind}: {names}", kind=SURENESS[kind], names=joined(", ", names)) for kind, names in by_kind.items()),
+    )

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from archcalc.proof import Comparison
+from archcalc.proof import Comparison, Difference
 from archcalc.render.page import Block, Column, Page, Table, Text
-from archcalc.words import msg
+from archcalc.words import Message, joined, msg
 
 # The comparisons of each source, by its name.
 Found = list[tuple[str, list[Comparison]]]
+
+READINGS: dict[str, str | Message] = {
+    "ledger": msg("ledger"),
+    "module": msg("module"),
+    "transformers": "transformers",
+}
 
 
 def page(found: Found, against: str | None = None) -> Page:
@@ -21,15 +27,12 @@ def page(found: Found, against: str | None = None) -> Page:
         Column(msg("result")),
     )
     rows = [
-        (name, f"{c.left} = {c.right}", c.n_tensors, c.n_parameters, c.seconds, _verdict(c))
+        (name, joined(" = ", _readings(c)), c.n_tensors, c.n_parameters, c.seconds, _verdict(c))
         for name, comparisons in found
         for c in comparisons
     ]
     wrong: list[Block] = [
-        Text(
-            f"{name}: {c.left} ≠ {c.right}",
-            [f"{d.name}: {d.ours or 'absent'} ≠ {d.theirs or 'absent'}" for d in c.differences],
-        )
+        Text(msg("{name}: {readings}", name=name, readings=joined(" ≠ ", _readings(c))), [*map(_line, c.differences)])
         for name, comparisons in found
         for c in comparisons
         if not c.holds
@@ -39,8 +42,17 @@ def page(found: Found, against: str | None = None) -> Page:
     return Page(msg("Two independent readings of each spec, tensor by tensor"), "", [Table("", columns, rows), *wrong])
 
 
-def _verdict(comparison: Comparison) -> str:
-    return msg("equal") if comparison.holds else f"{len(comparison.differences)} differ"
+def _readings(comparison: Comparison) -> tuple[str | Message, str | Message]:
+    return READINGS[comparison.left], READINGS[comparison.right]
+
+
+def _line(one: Difference) -> Message:
+    sides = joined(" ≠ ", (one.ours or msg("absent"), one.theirs or msg("absent")))
+    return msg("{name}: {sides}", name=one.name, sides=sides)
+
+
+def _verdict(comparison: Comparison) -> Message:
+    return msg("equal") if comparison.holds else msg("{n} differ", n=len(comparison.differences))
 
 
 def data(found: Found) -> list[dict[str, object]]:

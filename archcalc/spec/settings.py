@@ -19,11 +19,11 @@ def changes(settings: tuple[str, ...]) -> Document:
         field, sign, text = setting.partition("=")
         field = field.strip()
         if not sign or not field:
-            raise InputError(f"found {shown(setting)}", where="--set", allowed="FIELD=VALUE")
+            raise InputError(f"found {shown(setting)}", where="settings", allowed="FIELD=VALUE")
         try:
             found[field] = parse(text.encode("utf-8", "surrogateescape")) if text.strip() else ""
         except InputError as error:
-            raise InputError(error.problem, where=f"--set {field}", allowed=error.allowed) from None
+            raise InputError(error.problem, where=f"settings {field}", allowed=error.allowed) from None
     return found
 
 

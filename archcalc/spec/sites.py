@@ -22,8 +22,30 @@ from archcalc.spec.model import Spec
 from archcalc.spec.position import Alibi, RelativeBias, Rope
 from archcalc.spec.variants import reading
 from archcalc.spec.workload import Workload
+from archcalc.words import Message, msg
 
 Sizes = dict[str, int]
+
+# Whether attention reads the source → its keys, the same normed or turned, and its values in words.
+_KEYS = {
+    False: msg("the tokens' keys: what a cache holds"),
+    True: msg("the source's keys: what a cache holds"),
+}
+_KEYS_DONE = {
+    False: msg("the tokens' keys, {done}: what a cache holds"),
+    True: msg("the source's keys, {done}: what a cache holds"),
+}
+_VALUES = {
+    False: msg("the tokens' values: what a cache holds"),
+    True: msg("the source's values: what a cache holds"),
+}
+# Whether scores are capped and biased → the scores in words.
+_SCORES = {
+    (False, False): msg("how well keys fit queries, scaled; −∞ where hidden"),
+    (True, False): msg("how well keys fit queries, scaled, capped; −∞ where hidden"),
+    (False, True): msg("how well keys fit queries, scaled, biased; −∞ where hidden"),
+    (True, True): msg("how well keys fit queries, scaled, capped, biased; −∞ where hidden"),
+}
 
 
 class Site(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,7 +58,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     axes: str
-    what: str
+    what: str | Message
     sizes: Sizes
     layer: int | None = None
     recomputed: bool = False
@@ -58,7 +80,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def sites(spec: Spec) -> tuple[Site, ...]:
-    """Every site of a resolved spec, in the order in which a forward pass comes by them.
+    """Return every site of a resolved spec, in the order in which a forward pass comes by them.
 
     >>> from archcalc.sources import load
     >>> found = {site.name: site for site in sites(load("gpt3-175b"))}
@@ -72,9 +94,8 @@ def _sites(spec: Spec) -> Iterator[Site]:
     for each in spec.stacks:
         prefix, stack, of_source = each.prefix, each.stack, each.is_source
         width = {"D": each.model.d_model}
-        yield _bare(
-            f"{prefix}embed", "tokens, types and positions, summed: what the first layer reads", width, of_source
-        )
+        embedded = msg("tokens, types and positions, summed: what the first layer reads")
+        yield _bare(f"{prefix}embed", embedded, width, of_source)
         for turn, layer in enumerate(layers_of(stack)):
             for point in _layer(layer, width):
                 yield msgspec.structs.replace(
@@ -84,48 +105,47 @@ def _sites(spec: Spec) -> Iterator[Site]:
                     of_source=of_source or point.of_source,
                 )
         if stack.final_norm is not None:
-            yield _bare(f"{prefix}final_norm", "the last layer's states, normed", width, of_source)
+            yield _bare(f"{prefix}final_norm", msg("the last layer's states, normed"), width, of_source)
     if spec.pooler is not None:
-        yield Site(name="pooled", axes="BPD", what="the first token's state, pooled", sizes={"P": 1} | width)
+        yield Site(name="pooled", axes="BPD", what=msg("the first token's state, pooled"), sizes={"P": 1} | width)
     if spec.predicts_tokens:
-        yield Site(
-            name="logits", axes="BTV", what="a score for each token of the vocabulary", sizes={"V": spec.vocab_size}
-        )
+        scores = msg("a score for each token of the vocabulary")
+        yield Site(name="logits", axes="BTV", what=scores, sizes={"V": spec.vocab_size})
     elif spec.head is not None and spec.head.labels is not None:
         axes = "BPY" if spec.reads_text else "BTY"
         sizes = {"P": 1, "Y": spec.head.labels.n_labels}
-        yield Site(name="logits", axes=axes, what="a score for each label", sizes=sizes)
+        yield Site(name="logits", axes=axes, what=msg("a score for each label"), sizes=sizes)
 
 
-def _bare(name: str, what: str, sizes: Sizes, of_source: bool = False) -> Site:
+def _bare(name: str, what: Message, sizes: Sizes, of_source: bool = False) -> Site:
     return Site(name=name, axes="BTD", what=what, sizes=sizes, of_source=of_source)
 
 
 def _layer(layer: Layer, width: Sizes) -> Iterator[Site]:
-    yield _bare("resid_pre", "the residual stream that the layer reads", width)
+    yield _bare("resid_pre", msg("the residual stream that the layer reads"), width)
     for branch, left in zip(computed(layer), stream_names(layer), strict=True):
         yield from _branch(branch, width)
         if left != "resid_post":
-            yield _bare(left, "the residual stream between two branches", width)
-    yield _bare("resid_post", "the residual stream that the layer leaves", width)
+            yield _bare(left, msg("the residual stream between two branches"), width)
+    yield _bare("resid_post", msg("the residual stream that the layer leaves"), width)
 
 
 def _branch(branch: Branch, width: Sizes) -> Iterator[Site]:
     own = names(branch)
     if own.norm_in:
-        yield _bare(own.norm_in, "the states, normed", width)
+        yield _bare(own.norm_in, msg("the states, normed"), width)
     for arm in branch.arms:
         if name := arm_norm(arm):
-            yield _bare(name, "the states, normed", width)
+            yield _bare(name, msg("the states, normed"), width)
         for point in reading(arm.part, "sites")(arm.part, width, arm.reads):
             yield msgspec.structs.replace(point, name=f"{arm.name}.{point.name}")
     if own.arms_sum:
-        yield _bare(own.arms_sum, "the sum of the branch's arms, before the norm", width)
+        yield _bare(own.arms_sum, msg("the sum of the branch's arms, before the norm"), width)
     if own.norm_out:
-        yield _bare(own.norm_out, "the branch's output, normed: it joins the residual stream", width)
+        yield _bare(own.norm_out, msg("the branch's output, normed: it joins the residual stream"), width)
     if own.sum and own.norm_after:
-        yield _bare(own.sum, "the residual stream and what joins it, before the norm", width)
-        yield _bare(own.norm_after, "the states, normed", width)
+        yield _bare(own.sum, msg("the residual stream and what joins it, before the norm"), width)
+        yield _bare(own.norm_after, msg("the states, normed"), width)
 
 
 def attention(part: Attention, width: Sizes, reads: Reads) -> Iterator[Site]:
@@ -133,61 +153,60 @@ def attention(part: Attention, width: Sizes, reads: Reads) -> Iterator[Site]:
     assert part.n_kv_heads is not None and part.d_head is not None, "the spec is resolved"  # noqa: PT018
     heads, kv_heads = {"N": part.n_heads, "H": part.d_head}, {"K": part.n_kv_heads, "H": part.d_head}
     d_value = part.d_head if part.d_value is None else part.d_value
-    made = "".join(f", {word}" for word in _query_words(part))
     crosses, axis = reads == "source", "H" if part.d_value is None else "U"
-    axes, whose = ("BKSH", "the source's") if crosses else ("BKTH", "the tokens'")
-    yield Site(name="q", axes="BNTH", what=f"queries{made}", sizes=heads)
+    queries, keys = msg("queries"), _KEYS[crosses]
+    if done := _done(part):
+        queries, keys = msg("queries, {done}", done=done), _KEYS_DONE[crosses].fill(done=done)
+    yield Site(name="q", axes="BNTH", what=queries, sizes=heads)
     if reads != "shared":
-        keys = f"{whose} keys{made}: what a cache holds"
+        axes = "BKSH" if crosses else "BKTH"
         yield Site(name="k", axes=axes, what=keys, sizes=kv_heads, of_source=crosses)
         yield Site(
             name="v",
             axes=axes.replace("H", axis),
-            what=f"{whose} values: what a cache holds",
+            what=_VALUES[crosses],
             sizes={"K": part.n_kv_heads, axis: d_value},
             of_source=crosses,
         )
     capped, biased = part.softcap is not None, isinstance(part.position, Alibi | RelativeBias)
-    done = {"scaled": True, "capped": capped, "biased": biased}
-    yield from _softmax(part.n_heads, d_value, axis, done, part.window, crosses)
+    yield from _softmax(part.n_heads, d_value, axis, _SCORES[capped, biased], part.window, crosses)
     if part.gate is not None:
         over, size = ("1", 1) if part.gate.over == "head" else (axis, d_value)
-        what = "what each head's values are multiplied with"
+        what = msg("what each head's values are multiplied with")
         yield Site(name="gate", axes=f"BNT{over}", what=what, sizes={"N": part.n_heads, over: size})
-    yield _bare("out", "what attention makes of the states", width)
+    yield _bare("out", msg("what attention makes of the states"), width)
 
 
-def _query_words(part: Attention) -> list[str]:
+def _done(part: Attention) -> Message | None:
     """What is done to queries and keys, in its order."""
-    normed, turned = ["normed"] * (part.qk_norm is not None), ["turned"] * isinstance(part.position, Rope)
-    late = part.qk_norm is not None and part.qk_norm.when == "after"
-    return turned + normed if late else normed + turned
+    is_turned = isinstance(part.position, Rope)
+    if part.qk_norm is None:
+        return msg("turned") if is_turned else None
+    if not is_turned:
+        return msg("normed")
+    return msg("turned, normed") if part.qk_norm.when == "after" else msg("normed, turned")
 
 
 def latent_attention(part: LatentAttention, width: Sizes, reads: Reads) -> Iterator[Site]:
     """Yield the points of latent attention."""
     heads = {"N": part.n_heads, "H": part.d_nope + part.d_rope}
-    yield Site(
-        name="latent", axes="BTC", what="the tokens' latent, normed: what a cache holds", sizes={"C": part.kv_rank}
-    )
-    shared = "the tokens' turned key that all heads share: what a cache holds"
+    latent = msg("the tokens' latent, normed: what a cache holds")
+    yield Site(name="latent", axes="BTC", what=latent, sizes={"C": part.kv_rank})
+    shared = msg("the tokens' turned key that all heads share: what a cache holds")
     yield Site(name="k_shared", axes="B1TR", what=shared, sizes={"1": 1, "R": part.d_rope})
-    yield Site(name="k", axes="BNSH", what="keys, made anew of every latent", sizes=heads)
-    yield Site(
-        name="v", axes="BNSU", what="values, made anew of every latent", sizes={"N": part.n_heads, "U": part.d_v}
-    )
-    yield Site(name="q", axes="BNTH", what="queries, their last d_rope turned", sizes=heads)
-    yield from _softmax(part.n_heads, part.d_v, "U", {"scaled": True}, None, reads == "source")
-    yield _bare("out", "what attention makes of the states", width)
+    yield Site(name="k", axes="BNSH", what=msg("keys, made anew of every latent"), sizes=heads)
+    values = msg("values, made anew of every latent")
+    yield Site(name="v", axes="BNSU", what=values, sizes={"N": part.n_heads, "U": part.d_v})
+    yield Site(name="q", axes="BNTH", what=msg("queries, their last d_rope turned"), sizes=heads)
+    yield from _softmax(part.n_heads, part.d_v, "U", _SCORES[False, False], None, reads == "source")
+    yield _bare("out", msg("what attention makes of the states"), width)
 
 
 def _softmax(
-    n_heads: int, d_value: int, axis: str, done: dict[str, bool], window: int | None, crosses: bool
+    n_heads: int, d_value: int, axis: str, scores: Message, window: int | None, crosses: bool
 ) -> Iterator[Site]:
-    """What every softmax attention has; `done` says what is done to its scores."""
-    words = ", ".join(word for word, is_so in done.items() if is_so)
-    scores = f"how well keys fit queries, {words}; −∞ where hidden"
-    for name, what in {"scores": scores, "pattern": "the softmax of the scores"}.items():
+    """Yield what every softmax attention has; `scores` says what is done to its scores."""
+    for name, what in {"scores": scores, "pattern": msg("the softmax of the scores")}.items():
         yield Site(
             name=name,
             axes="BNTS",
@@ -197,28 +216,29 @@ def _softmax(
             sees_source=crosses,
             window=window,
         )
-    what = "each head's values, weighed by its pattern"
+    what = msg("each head's values, weighed by its pattern")
     yield Site(name="values", axes=f"BNT{axis}", what=what, sizes={"N": n_heads, axis: d_value})
 
 
 def dense(part: Plain | Gated, width: Sizes, reads: Reads) -> Iterator[Site]:
     """Yield the points of a feed-forward."""
-    yield Site(name="hidden", axes="BTF", what="hidden units, activated and gated", sizes={"F": part.d_ff})
-    yield _bare("out", "what the feed-forward makes of the states", width)
+    yield Site(name="hidden", axes="BTF", what=msg("hidden units, activated and gated"), sizes={"F": part.d_ff})
+    yield _bare("out", msg("what the feed-forward makes of the states"), width)
 
 
 def mixture(part: MoE, width: Sizes, reads: Reads) -> Iterator[Site]:
     """Hidden units of routed experts have no site: which token stands where differs from kernel to kernel."""
     chosen = {"k": part.n_active}
-    yield Site(name="router", axes="BTE", what="a logit for each expert", sizes={"E": part.n_experts})
-    yield Site(name="chosen", axes="BTk", what="the chosen experts' numbers (integers)", sizes=chosen)
-    yield Site(name="weights", axes="BTk", what="how the chosen experts are weighed", sizes=chosen)
-    yield Site(name="experts", axes="BTkD", what="what each chosen expert makes, not yet weighed", sizes=chosen | width)
+    yield Site(name="router", axes="BTE", what=msg("a logit for each expert"), sizes={"E": part.n_experts})
+    yield Site(name="chosen", axes="BTk", what=msg("the chosen experts' numbers (integers)"), sizes=chosen)
+    yield Site(name="weights", axes="BTk", what=msg("how the chosen experts are weighed"), sizes=chosen)
+    made = msg("what each chosen expert makes, not yet weighed")
+    yield Site(name="experts", axes="BTkD", what=made, sizes=chosen | width)
     if part.n_shared:
         assert part.d_shared is not None, "the spec is resolved"
         hidden = {"F": part.n_shared * part.d_shared}
-        yield Site(name="shared.hidden", axes="BTF", what="the shared experts' hidden units", sizes=hidden)
-    yield _bare("out", "what the feed-forward makes of the states", width)
+        yield Site(name="shared.hidden", axes="BTF", what=msg("the shared experts' hidden units"), sizes=hidden)
+    yield _bare("out", msg("what the feed-forward makes of the states"), width)
 
 
 def named(spec: Spec, pattern: str) -> list[Site]:

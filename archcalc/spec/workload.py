@@ -29,7 +29,7 @@ class Workload(Part, frozen=True, kw_only=True):
 def workload(
     spec: Spec, *, batch: int = 1, seq: int | None = None, past: int = 0, source_seq: int | None = None
 ) -> Workload:
-    """The workload of a spec, what is left out filled in: `seq` is min(2048, n_ctx), `source_seq` is `seq`.
+    """Return the workload of a spec, what is left out filled in: `seq` is min(2048, n_ctx), `source_seq` is `seq`.
 
     Raises InputError for sizes that are not positive, a past where nothing is cached, a source where nothing reads
     one, or more tokens than the model has positions for.

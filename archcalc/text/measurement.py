@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from archcalc.text.tokenizer import Tokenizer
+from archcalc.words import Message
 
 
 class Sample(Struct, frozen=True):
@@ -14,7 +15,7 @@ class Sample(Struct, frozen=True):
 
     sentence: str
     text: str
-    of: str
+    of: str | Message
     d_model: int
 
 
@@ -26,7 +27,7 @@ class Measurement(Struct, frozen=True):
     embedding: int
     n_tokens: int
     n_characters: int
-    lost: str | None
+    lost: str | Message | None
     splits: list[tuple[int, str, str]]  # id, the vocabulary's name for it, the part of the sentence
 
     @property
@@ -52,6 +53,6 @@ def measure(name: str, tokenizer: Tokenizer, sample: Sample) -> Measurement:
         embedding=tokenizer.n_vocab * sample.d_model,
         n_tokens=len(tokenizer.encode(sample.text, special=False)),
         n_characters=len(sample.text),
-        lost=None if lost is None else str(lost),
+        lost=None if lost is None else lost.message,
         splits=splits,
     )

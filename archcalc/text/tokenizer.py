@@ -160,7 +160,7 @@ class Bytes(Tokenizer):
     def __post_init__(self) -> None:
         if self.n_vocab < 256:
             raise InputError(
-                f"a vocabulary of {self.n_vocab} has no room for bytes", allowed="256 or more, or token ids by --ids"
+                f"a vocabulary of {self.n_vocab} has no room for bytes", allowed="256 or more, or token ids by `ids`"
             )
 
     def encode(self, text: str, *, special: bool = True) -> list[int]:

@@ -21,6 +21,7 @@ from tokenizers import Tokenizer as Backend
 from archcalc.errors import InputError
 from archcalc.text.tokenizer import UNKNOWN as NAMES_OF_UNKNOWN
 from archcalc.text.tokenizer import Subwords, Tokenizer, subwords
+from archcalc.words import Message, plural
 
 Kind = Literal["bpe", "wordpiece", "unigram", "char", "word"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -35,9 +36,22 @@ class Loss(Struct, frozen=True):
     given: str  # the text around the first difference
     back: str  # what came back there
 
+    @property
+    def message(self) -> str | Message:
+        """Return it in words."""
+        changed = f"{self.given!r} → {self.back!r}"
+        if not self.n_unknown:
+            return changed
+        return plural(
+            "{n:,} character → {unknown}; {changed}",
+            "{n:,} characters → {unknown}; {changed}",
+            n=self.n_unknown,
+            unknown=UNKNOWN,
+            changed=changed,
+        )
+
     def __str__(self) -> str:
-        unknown = f"{self.n_unknown:,} character{'s' * (self.n_unknown != 1)} → {UNKNOWN}; " if self.n_unknown else ""
-        return f"{unknown}{self.given!r} → {self.back!r}"
+        return str(self.message)
 
 
 def read_text(path: str) -> str:
@@ -56,7 +70,7 @@ def read_text(path: str) -> str:
 
 
 def train(kind: Kind, text: str, vocab_size: int, *, whole: bool = True, progress: bool = False) -> Subwords:
-    """A tokenizer of `vocab_size` tokens, [UNK] among them where it has one.
+    """Return a tokenizer of `vocab_size` tokens that is trained on a text, [UNK] among them where it has one.
 
     `whole`: InputError if the text does not give as many; else what it gives. InputError always if the characters
     alone are more than `vocab_size` (of words and characters the most frequent are kept, so theirs is never too small).
@@ -65,10 +79,10 @@ def train(kind: Kind, text: str, vocab_size: int, *, whole: bool = True, progres
     found = backend.get_vocab_size()
     if found > vocab_size:
         problem = f"a vocabulary of {vocab_size:,} has no room for this text's characters ({kind})"
-        raise InputError(problem, allowed=f"--vocab-size of {found:,} or more")
+        raise InputError(problem, where="vocab_size", allowed=f"{found:,} or more")
     if found < vocab_size and whole:
         problem = f"the text is too small for {vocab_size:,} tokens ({kind})"
-        raise InputError(problem, allowed=f"--vocab-size of {found:,} or less, or a longer text")
+        raise InputError(problem, where="vocab_size", allowed=f"{found:,} or less, or a longer text")
     return subwords(backend, label=kind)
 
 
@@ -100,7 +114,8 @@ def _lines(text: str) -> Iterator[str]:
 def _bpe(text: str, vocab_size: int, progress: bool) -> Backend:
     """256 bytes, then a token for each merge."""
     if vocab_size < 256:
-        raise InputError(f"a vocabulary of {vocab_size} has no room for 256 bytes (bpe)", allowed="256 or more")
+        problem = f"a vocabulary of {vocab_size} has no room for 256 bytes (bpe)"
+        raise InputError(problem, where="vocab_size", allowed="256 or more")
     backend = Backend(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
@@ -145,7 +160,7 @@ def _unigram(text: str, vocab_size: int, progress: bool) -> Backend:
     least_size = 1 + len(set(text.replace(" ", "▁")) | {"▁"})
     if vocab_size < least_size:
         problem = f"a vocabulary of {vocab_size:,} has no room for this text's characters (unigram)"
-        raise InputError(problem, allowed=f"--vocab-size of {least_size:,} or more")
+        raise InputError(problem, where="vocab_size", allowed=f"{least_size:,} or more")
     trainer = trainers.UnigramTrainer(
         vocab_size=vocab_size, special_tokens=[UNKNOWN], unk_token=UNKNOWN, show_progress=progress
     )

@@ -17,7 +17,7 @@ WIDE, NARROW, HEIGHT = 1280, 390, 1500
 SCALE = 0.5
 
 PAGES = {
-    "architecture": "/?model=llama-3-8b&view=diagram",
+    "architecture": "/?model=llama-3-8b",
     "treemap": "/?model=gpt3-175b&view=map",
     "compute": "/compute?model=llama-3-8b&compute_view=context",
     "compare": "/compare?compare_models=llama-3-70b&compare_models=deepseek-v3&compare_view=bars",

@@ -12,7 +12,7 @@ from msgspec import structs
 
 import archcalc
 from archcalc.analysis.caches import by_layer, caches, next_token
-from archcalc.analysis.memory import BYTES, Dtype, summary
+from archcalc.analysis.memory import DTYPES, Dtype, summary
 from archcalc.errors import InputError
 from archcalc.formats.cache_types import CACHE_TYPES
 from archcalc.ledger.build import build
@@ -118,7 +118,7 @@ def test_a_misfit_names_the_tensor() -> None:
 
 
 @settings(max_examples=100)
-@given(specs(), st.sampled_from(list(BYTES)), st.integers(1, 3))
+@given(specs(), st.sampled_from(DTYPES), st.integers(1, 3))
 def test_the_contract_agrees(spec: Spec, dtype: Dtype, batch: int) -> None:
     ledger, work = build(spec), workload(spec, batch=batch)
     assert summary(ledger, work, dtype)["kv_cache_bytes"] == sum(one.total_bytes for one in caches(ledger, work, dtype))

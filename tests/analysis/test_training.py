@@ -12,7 +12,6 @@ from torch import nn
 
 import archcalc
 from archcalc.analysis import optimisers, params
-from archcalc.analysis.memory import BYTES
 from archcalc.analysis.training import (
     PARTS,
     RECIPES,
@@ -25,6 +24,7 @@ from archcalc.analysis.training import (
     totals,
 )
 from archcalc.errors import InputError
+from archcalc.formats.element_types import element_bytes
 from archcalc.ledger.build import build
 from archcalc.nn.build import build as build_module
 from archcalc.spec.model import Spec
@@ -47,7 +47,7 @@ def real(spec: Spec, precision: Precision, optimiser: str) -> Totals:
     model = build_module(spec, device="cpu", dtype=TORCH[precision.weights])
     trained = [p for p in model.parameters() if p.requires_grad]
     copies = [p.detach().to(TORCH[precision.master]) for p in trained] if precision.master else []
-    states = sum_of(list(in_model(spec, optimiser, BYTES[precision.stepped]).values()))
+    states = sum_of(list(in_model(spec, optimiser, element_bytes(precision.stepped)).values()))
     return Totals(
         weights=nbytes([tensor.detach() for tensor in model.state_dict().values()]),
         gradients=nbytes([torch.zeros_like(p, dtype=TORCH[precision.gradients]) for p in trained]),

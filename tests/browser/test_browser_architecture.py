@@ -37,6 +37,16 @@ def test_a_preset_shows_its_exact_total(page: Page) -> None:
     expect(page.get_by_text("8,030,261,248").first).to_be_visible()
 
 
+def test_the_first_screen_is_the_answer_and_a_picture_and_nothing_is_changed(page: Page) -> None:
+    visit(page, "/")
+    expect(page.get_by_role("heading", name="GPT-3 175B has 174,604,259,328 parameters.")).to_be_in_viewport()
+    expect(page.get_by_role("img", name="Where the parameters are")).to_be_in_viewport(ratio=1)
+    expect(page.get_by_role("img", name="GPT-3 175B").last).to_be_in_viewport()
+    expect(page.get_by_text("12·L·d² + C·d + 13·L·d + V·d + 2·d = 174,604,259,328")).to_be_visible()
+    expect(page.get_by_role("textbox", name="Changed fields")).to_have_value("")
+    assert urlsplit(page.url)[2:] == ("/", "", "")
+
+
 def test_changed_fields_are_followed_and_told_where_they_are_wrong(page: Page) -> None:
     visit(page, "/?model=gpt3-175b")
     field = page.get_by_role("textbox", name="Changed fields")
@@ -99,12 +109,14 @@ def test_an_upload_stays_out_of_the_link_and_is_limited(page: Page, tmp_path: Pa
 
 def test_files_are_the_command_lines(page: Page) -> None:
     visit(page, "/?model=gpt2&set=n_layers%3D13")
+    page.get_by_role("button", name="Export").click()
     whole = saved(page, page.get_by_role("button", name="Report (HTML)"))
     assert whole.decode() == printed("report", "gpt2", "--set", "n_layers=13", "--format", "html")
     data = saved(page, page.get_by_role("button", name="Report (JSON)"))
     assert json.loads(data) == archcalc.report(archcalc.load("gpt2", {"n_layers": 13}))
     spec = saved(page, page.get_by_role("button", name="Spec (YAML)"))
     assert archcalc.load(yaml.safe_load(spec)) == archcalc.load("gpt2", {"n_layers": 13})
+    page.keyboard.press("Escape")
     press(page, "Weights")
     expect(page.get_by_role("heading", name="Weights")).to_be_visible()
     table = saved(page, page.get_by_role("button", name="CSV", exact=True).first)
@@ -143,6 +155,11 @@ def test_a_narrow_page_needs_no_scrolling_sideways(page: Page) -> None:
     page.set_viewport_size({"width": 390, "height": 844})
     visit(page, "/")
     expect(page.get_by_text("174,604,259,328").first).to_be_visible()
+    expect(page.get_by_role("img", name="Where the parameters are")).to_be_in_viewport()
+    for shown in (".ac-headline", ".ac-map", ".ac-legend"):
+        box = page.locator(shown).first.bounding_box()
+        assert box
+        assert 0 <= box["x"] <= box["x"] + box["width"] <= 390
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 

@@ -35,5 +35,5 @@ def test_a_mistake_stands_beside_its_field_and_can_be_mended(page: Page) -> None
     field.fill("780")
     field.press("Enter")
     expect(page.get_by_role("alert")).to_have_count(0)
-    press(page, "Parameters")
+    press(page, "Overview")
     expect(page.get_by_role("heading", name="Totals")).to_be_visible()

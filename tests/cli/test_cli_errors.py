@@ -151,6 +151,8 @@ def test_input_that_cannot_be_read_is_one_line_even_in_memory(capsys: pytest.Cap
         ("generate tiny -p x --device abacus", "archcalc: --device: found 'abacus'"),
         ("generate tiny -p x --set n_layers=1", "archcalc: --set: found changes"),
         ("generate gpt2 -p x", "repo id; or --random-weights"),
+        ("coverage nothing", "archcalc: PATTERN: no model type matches 'nothing'"),
+        ("train tiny --task copy", "archcalc: --task: is for an encoder-decoder with a head; allowed: --text"),
     ],
 )
 def test_an_error_of_a_parameter_names_its_option(cli: Cli, args: str, line: str) -> None:

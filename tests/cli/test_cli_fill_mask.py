@@ -15,6 +15,7 @@ from tokenizers.processors import TemplateProcessing
 from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
 from archcalc.cli.fill_mask import command
+from archcalc.cli.main import cli
 from archcalc.errors import InputError
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "paris", "is", "in", "france", "a", "city"]
@@ -81,4 +82,4 @@ def test_what_cannot_be_is_refused(folder: Path, asked: list[str], found: str) -
 
 def test_a_preset_has_no_tokenizer_that_knows_a_mask() -> None:
     with pytest.raises(InputError, match="--mask-id"):
-        CliRunner().invoke(command, ["bert-base", "--random-weights", "--ids", "1,2"], catch_exceptions=False)
+        CliRunner().invoke(cli, ["fill-mask", "bert-base", "--random-weights", "--ids", "1,2"], catch_exceptions=False)

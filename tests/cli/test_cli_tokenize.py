@@ -146,8 +146,11 @@ def test_nothing_splits_into_nothing(good: Callable[..., str], sources: tuple[st
         (["--train", "bpe", "a.txt", "b.txt"], "--train: found 2 files to train on"),
         (["--train", "bpe", "none.txt"], "none.txt: cannot be read (No such file or directory)"),
         (["--train", "bpe", "latin.txt"], "latin.txt: is not UTF-8 (byte 1); allowed: a text in UTF-8"),
-        (["--train", "bpe", "a.txt", "--vocab-size", "100"], "a vocabulary of 100 has no room for 256 bytes (bpe)"),
-        (["--train", "bpe", "a.txt"], "the text is too small for 1,000 tokens (bpe); allowed: --vocab-size of "),
+        (
+            ["--train", "bpe", "a.txt", "--vocab-size", "100"],
+            "--vocab-size: a vocabulary of 100 has no room for 256 bytes",
+        ),
+        (["--train", "bpe", "a.txt"], "--vocab-size: the text is too small for 1,000 tokens (bpe); allowed: 303"),
         (["--train", "char", "a.txt"], "Invalid value for '--train'"),
     ],
 )

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 import archcalc
+from archcalc.analysis.row_names import path_pattern
+from archcalc.dashboard.overview import formula_lines
 from archcalc.dashboard.session import LINK_BYTES
+from archcalc.ledger.build import build
 from tests.dashboard.app import html, opened, printed, python
 
-VIEWS = ("parameters", "map", "diagram", "weights", "layers", "formulas", "claims", "verify", "form")
+VIEWS = ("overview", "map", "diagram", "weights", "layers", "formulas", "claims", "verify", "form")
 
 
 def mistakes(at: AppTest) -> list[str]:
@@ -46,12 +50,95 @@ def test_a_mistake_in_pasted_text_is_one_line_and_the_text_stays(text: str, told
     assert at.text_area(key="yaml_text").value == text
 
 
+def shown_lines(at: AppTest) -> dict[str, tuple[str, str]]:
+    """The lines under the headline: what it is of → the number, and what is said of it."""
+    return {
+        label: (number, more)
+        for label, number, more in re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd><dd>(.*?)</dd>", html(at))
+    }
+
+
+def test_the_page_opens_on_the_answer_and_its_costs() -> None:
+    at = opened("architecture")
+    assert "<h2>GPT-3 175B has <strong>174,604,259,328</strong> parameters.</h2>" in html(at)
+    assert shown_lines(at) == {
+        "Active per token": ("174,604,259,328", "parameters · all of them · exact"),
+        "Weights in bf16": ("349,208,518,656", "bytes · 349.2 GB · exact"),
+        "KV cache of 2,048 tokens": ("9,663,676,416", "bytes · 9.664 GB · exact"),
+        "Forward pass over 2,048 tokens": ("734,804,261,732,352", "FLOPs · 734.8 T · exact"),
+    }
+
+
+def test_a_mixture_activates_a_part_an_encoder_keeps_no_cache_and_a_source_is_counted() -> None:
+    lines = shown_lines(opened("architecture", model="deepseek-v3"))
+    assert lines["Active per token"] == ("37,552,282,624", "parameters · 5.60 % · exact")
+    assert not any("cache" in label for label in shown_lines(opened("architecture", model="bert-base")))
+    assert "Forward pass over 512 source and 512 target tokens" in shown_lines(opened("architecture", model="t5-small"))
+
+
+def test_the_headline_is_chinese_too() -> None:
+    at = opened("architecture", model="gpt2", lang="zh")
+    assert "<h2>GPT-2 Small 共有 <strong>124,439,808</strong> 个参数。</h2>" in html(at)
+    assert list(shown_lines(at)) == [
+        "每个词元激活",
+        "权重（bf16）",
+        "KV 缓存（1,024 个词元）",
+        "前向计算（1,024 个词元）",
+    ]
+
+
+def test_the_landing_example_changes_nothing() -> None:
+    at = opened("architecture")
+    assert at.text_input(key="set").value == ""
+    assert not at.query_params
+
+
+@pytest.mark.parametrize("view", VIEWS[1:])
+def test_a_view_changes_no_field(view: str) -> None:
+    at = opened("architecture", view=view)
+    assert at.text_input(key="set").value == ""
+    assert set(at.query_params) == {"view"}
+    assert "174,604,259,328" in html(at)
+
+
+@pytest.mark.parametrize("model", ["gpt3-175b", "deepseek-v3", "t5-small", "bert-base"])
+def test_the_picture_has_every_weight_and_every_component(model: str) -> None:
+    at, ledger = opened("architecture", model=model), build(archcalc.load(model))
+    tiles = dict(re.findall(r'%;background-color:#\w+" title="(.*?): ([\d,]+) = ', html(at)))
+    rows = {path_pattern(row.path): row.total for row in ledger.counted}
+    assert set(tiles) == {name for name, total in rows.items() if total > ledger.total() / 1e6}
+    assert all(int(tiles[name].replace(",", "")) == rows[name] for name in tiles)
+    shares = re.findall(r'<li title="([\d,]+)"><i ', html(at))
+    assert sum(int(share.replace(",", "")) for share in shares) == ledger.total()
+    assert "data:image/svg+xml;base64," in html(at)
+
+
+def test_the_closed_form_is_one_line_and_comes_to_the_total() -> None:
+    line = "12·L·d² + C·d + 13·L·d + V·d + 2·d = 174,604,259,328"
+    page = html(opened("architecture"))
+    assert page.count(line) == 1
+    assert "<li>L = n_layers = 96</li><li>d = d_model = 12,288</li>" in page
+    assert "<li>with n_kv_heads = n_heads, n_heads·d_head = d_model, d_ff = 4·d_model</li>" in page
+    (formula, *_), sizes = formula_lines(build(archcalc.load("gpt3"))), {"L": 96, "d": 12288, "C": 2048, "V": 50257}
+    product, _, total = formula.replace("·", "*").replace("²", "**2").replace(",", "").partition(" = ")
+    assert eval(product, sizes) == int(total)  # noqa: S307
+
+
+def test_a_long_formula_has_a_line_for_each_kind_of_layer() -> None:
+    lines = formula_lines(build(archcalc.load("deepseek-v3")))
+    assert lines[-2:] == ["= 656,569,532,416 + 1,189,085,184 + 11,414,421,504 + 1,853,365,248", "= 671,026,404,352"]
+    page = html(opened("architecture", model="deepseek-v3"))
+    assert "\n".join(lines) in page.replace("<wbr>", "")
+    assert "d_model·<wbr>n_layers[moe]·<wbr>(3·<wbr>n_experts·<wbr>d_expert + 3·n_shared·d_shared" in page
+
+
 def test_a_config_is_read_and_marked_up_names_are_only_names() -> None:
     at = opened("architecture", **{"from": "text", "yaml": '{"model_type": "gpt2"}'})
     assert f"{archcalc.report(archcalc.load({'model_type': 'gpt2'}))['params']['total']:,}" in html(at)
-    at = opened("architecture", **{"from": "text", "yaml": "base: gpt2\nname: '<b>x</b>'\ntitle: '**y** $z$'"})
-    assert at.markdown[0].value == r"**\*\*y\*\* \$z\$**"
+    at = opened("architecture", **{"from": "text", "yaml": "base: gpt2\nname: '<b>x</b>'\ntitle: '**y** <i>z</i>'"})
+    assert "<h2>**y** &lt;i&gt;z&lt;/i&gt; has <strong>124,439,808</strong> parameters.</h2>" in html(at)
     assert "<b>x</b>" not in html(at)
+    assert "<i>z</i>" not in html(at)
 
 
 def test_long_text_stays_out_of_the_link_and_the_page_says_so() -> None:

@@ -95,7 +95,7 @@ def test_what_a_mask_hides_is_said_key_by_key() -> None:
         assert number in shown, number
     good(at.slider(key="trace_query").set_value(2).run())
     assert "Nothing is masked" in texts(at)
-    assert "softmax_of(model, found, 'layers.0.attn', head=0, query=2)" in texts(at)
+    assert "archcalc.trace.softmax(model, found, 'layers.0.attn', head=0, query=2)" in texts(at)
 
 
 def test_what_comes_next_and_any_token_of_it() -> None:
@@ -116,8 +116,8 @@ def test_it_speaks_chinese() -> None:
     ("told", "says"),
     [
         ({"trace_ids": "0,9"}, "prompt: found id 9; allowed: ids from 0 to 4, 1 to 4 of them"),
-        ({"trace_ids": "x"}, "--ids: found 'x'"),
-        ({"trace_ids": "1", "trace_prompt": "我"}, "--prompt, --ids: both; allowed: one of them"),
+        ({"trace_ids": "x"}, "ids: found 'x'"),
+        ({"trace_ids": "1", "trace_prompt": "我"}, "prompt, ids: both; allowed: one of them"),
         ({"trace_from": "random", "model": "gpt2-xl"}, "of weights in fp32; allowed: up to 2.000 GB on this page"),
     ],
 )

@@ -7,9 +7,10 @@ import sys
 
 import pytest
 
-from archcalc.analysis.memory import BYTES
+from archcalc.analysis.memory import DTYPES
 from archcalc.errors import InputError
-from archcalc.formats.cache_types import BITS, CACHE_TYPES, CacheType, cache_type
+from archcalc.formats.cache_types import CACHE_TYPES, CacheType, cache_type
+from archcalc.formats.element_types import element_bytes
 
 
 @pytest.mark.parametrize("entry", CACHE_TYPES.values(), ids=lambda entry: entry.name)
@@ -25,12 +26,13 @@ def test_types_are_complete(entry: CacheType) -> None:
 
 
 def test_every_element_can_be_chosen() -> None:
-    assert {entry.element for entry in CACHE_TYPES.values()} == set(BITS)
+    assert {entry.element for entry in CACHE_TYPES.values()} == {"fp32", "fp16", "bf16", "fp8", "int8", "int4"}
 
 
 def test_plain_types_are_the_dtypes_of_a_report() -> None:
-    plain = {entry.name: BITS[entry.element] // 8 for entry in CACHE_TYPES.values() if not entry.scale}
-    assert plain == BYTES
+    plain = {entry.name: element_bytes(entry.element) for entry in CACHE_TYPES.values() if not entry.scale}
+    assert plain == {"fp32": 4, "fp16": 2, "bf16": 2, "fp8": 1}
+    assert tuple(plain) == DTYPES
 
 
 @pytest.mark.parametrize(

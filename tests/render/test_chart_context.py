@@ -14,13 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archcalc import presets
-from archcalc.analysis.context import PHASES, Phase, context
+from archcalc.analysis.context import PHASES, Context, Phase, context
 from archcalc.errors import InputError, MissingExtraError
 from archcalc.render.charts.context import LINE, apart, chart, drawn, lines
 from archcalc.render.charts.frame import HEIGHT
 from archcalc.render.context import in_words
 from archcalc.sources import load
 from archcalc.spec.document import decode
+from archcalc.words import ENGLISH
 
 
 def marks(layer: dict[str, Any]) -> list[dict[str, Any]]:
@@ -45,8 +46,8 @@ def test_lines_are_the_points(name: str, phase: Phase) -> None:
     if phase == "decode" and spec.decoder is None:
         return
     found = context(spec, phase)
-    made = chart(spec, found)
-    by_name = {line.name: dict(line.values) for line in lines(found)}
+    made = ENGLISH.within(chart(spec, found))
+    by_name = {str(line.name): dict(line.values) for line in lines(found)}
     for point in found.points:
         parts = ("projections", "scores and values")
         whole = by_name["attention"][point.tokens]
@@ -59,24 +60,29 @@ def test_lines_are_the_points(name: str, phase: Phase) -> None:
     marked = [mark["data"]["values"][0]["tokens"] for mark in marks(made) if mark["mark"]["type"] == "rule"]
     assert marked == [tokens for tokens in shown if tokens and tokens > 2]
     subtitle = " ".join(made["title"]["subtitle"]).lower()
-    assert all(sentence.lower() in subtitle for sentence in in_words(found))
+    assert all(str(sentence).lower() in subtitle for sentence in in_words(found))
     assert json.loads(json.dumps(made)) == made
 
 
+def said(found: Context) -> list[str]:
+    return [str(sentence) for sentence in in_words(found)]
+
+
 def test_what_is_said() -> None:
-    every, causal = in_words(context(load("llama-3-8b"), "prefill"))
+    every, causal = said(context(load("llama-3-8b"), "prefill"))
     assert every == "attention overtakes the FFN at 16,385 tokens: every key held"
     assert causal == "attention overtakes the FFN at 32,768 tokens: causal, attended pairs alone"
-    assert in_words(context(load("gpt3"), "prefill")) == ["attention never overtakes the FFN within 2,048 tokens"]
-    assert in_words(context(load("happy"), "prefill")) == ["attention costs more than the FFN from the first token on"]
+    assert said(context(load("gpt3"), "prefill")) == ["attention never overtakes the FFN within 2,048 tokens"]
+    assert said(context(load("happy"), "prefill")) == ["attention costs more than the FFN from the first token on"]
     norm, attention = {"kind": "layernorm"}, {"kind": "gqa", "n_heads": 2}
     stack = {"n_layers": 1, "runs": [{"pattern": [{"norm": norm, "attention": attention}]}]}
     document = {"name": "x", "vocab_size": 9, "n_ctx": 16, "d_model": 4, "decoder": stack}
-    assert in_words(context(decode(document), "prefill")) == ["there is no FFN to overtake"]
+    assert said(context(decode(document), "prefill")) == ["there is no FFN to overtake"]
 
 
 def test_latent_attention_is_explained_where_its_projections_grow() -> None:
-    growing, flat = (chart(load("deepseek-v3"), context(load("deepseek-v3"), phase)) for phase in ("decode", "prefill"))
+    spec = load("deepseek-v3")
+    growing, flat = (ENGLISH.within(chart(spec, context(spec, phase))) for phase in ("decode", "prefill"))
     assert "anew" in growing["title"]["subtitle"][-1]
     assert "anew" not in "".join(flat["title"]["subtitle"])
 
@@ -129,13 +135,13 @@ def test_the_shortest_contexts(phase: Phase, up_to: int) -> None:
     spec = load("tiny")
     found = context(spec, phase, up_to)
     assert drawn("x.svg", spec, found).startswith(b"<svg")
-    assert json.dumps(chart(spec, found))
+    assert json.dumps(ENGLISH.within(chart(spec, found)))
 
 
 @pytest.mark.parametrize("path", ["x.jpg", "x", "-", "png"])
 def test_other_suffixes_are_refused(path: str) -> None:
     spec = load("tiny")
-    with pytest.raises(InputError, match=r"--plot: found .*; allowed: a name that ends in \.html, \.png or \.svg"):
+    with pytest.raises(InputError, match=r"^plot: found .*; allowed: a name that ends in \.html, \.png or \.svg"):
         drawn(path, spec, context(spec, "prefill"))
 
 

@@ -3,6 +3,7 @@
 # ruff: noqa: E501 (a template's spaces count, so its lines stay whole)
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,13 +11,16 @@ from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
 from archcalc.errors import InputError
-from archcalc.text.chat_template import LONGEST, MOST_STEPS, render
+from archcalc.text import template_process
+from archcalc.text.chat_template import MAX_CHARACTERS, MAX_PROBLEM, MEMORY_MIB, SECONDS, render
 
 MESSAGES = [
     {"role": "system", "content": "Be <brief> & exact: é 😀"},
     {"role": "user", "content": "  Call :1234567890 or %1234567890d "},
     {"role": "assistant", "content": "Done.", "tool_calls": [{"name": "add", "arguments": {"a": 1, "b": [2.5, None]}}]},
     {"role": "user", "content": "And then?"},
+    {"role": "assistant", "content": "Now.", "reasoning": "Hm."},
+    {"role": "assistant", "content": "Now.", "thinking": "Hm.", "reasoning_content": None},
 ]
 # Our own, after the styles that are published: ChatML, Llama 2's turns, Llama 3's headers, tools as JSON, training marks.
 TEMPLATES = {
@@ -56,7 +60,10 @@ TEMPLATES = {
     "{% else %}{{ m.content }}{% endif %}{% endfor %}",
     "undefined": "{{ nothing }}{% for x in nothing %}{{ x }}{% else %}empty{% endfor %}{{ messages[0].nothing is defined }}"
     "{% if nothing is not defined %}{% set nothing = 'set' %}{% endif %}{{ nothing }}",
-    "date": "{{ strftime_now('%Y-%m-%d') }}",
+    "date": "{{ strftime_now('%Y-%m-%d, %B, é') }}",
+    "reasoning": "{% for m in messages %}{{ m.thinking }}/{{ m.reasoning_content }}/{{ m.reasoning }};{% endfor %}",
+    "types": "{{ dict.fromkeys('ab') }}{{ dict([('a', 1)], b=2) }}{{ namespace({'a': 1}, self=2).self }}{{ 10**10**10 }}",
+    "modules on demand": "{{ messages[1].content | wordwrap(9) }}{{ messages | pprint }}{{ 'http://a.b' | urlize }}",
 }
 
 
@@ -77,6 +84,8 @@ def test_what_else_a_template_asks_for():
     assert render("{{ thinking }}{{ tools[0].name }}", MESSAGES, thinking=True, tools=[{"name": "add"}]) == "Trueadd"
 
 
+TIME = f"takes more than {SECONDS} s of processor time"
+MEMORY = f"takes more than {MEMORY_MIB} MiB of memory"
 HOSTILE: dict[str, tuple[str, str]] = {
     "classes": ("{{ ''.__class__.__mro__ }}", "tries what is not safe"),
     "builtins": ("{{ raise_exception.__globals__.os }}", "tries what is not safe"),
@@ -86,32 +95,35 @@ HOSTILE: dict[str, tuple[str, str]] = {
     "files": ("{% include '/etc/passwd' %}", "fails"),
     "loops": (
         "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
-        "more than 200,000 steps",
+        TIME,
     ),
     "calls": (
         "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(60) }}",
-        "more than 200",
+        TIME,
     ),
     "recursion": ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", r"asks for too much \(RecursionError\)"),
-    "repetition": ("{{ 'a' * 10**10 }}", "writes more than"),
-    "repetition from the right": ("{{ 10**10 * 'a' }}", "writes more than"),
-    "powers": ("{{ 10**10**10 }}", "writes more than"),
+    "repetition": ("{{ 'a' * 10**10 }}", MEMORY),
+    "repetition from the right": ("{{ 10**10 * 'a' }}", MEMORY),
+    "powers": ("{{ 10 ** (10**10) }}", TIME),
     "doubling by ~": (
         "{% set n = namespace(s='ab') %}{% for i in range(99) %}{% set n.s = n.s ~ n.s %}{% endfor %}",
-        "writes more than",
+        MEMORY,
     ),
     "doubling by +": (
         "{% set n = namespace(s='ab') %}{% for i in range(99) %}{% set n.s = n.s + n.s %}{% endfor %}",
-        "writes more than",
+        MEMORY,
     ),
-    "width": ("{{ '%9999999999d' % 1 }}", "writes more than"),
-    "width by format": ("{{ '{:>9999999999}'.format(1) }}", "writes more than"),
-    "width by a filter": ("{{ 'a' | center(10**9) }}", "writes more than"),
-    "width by a method": ("{{ 'a'.ljust(10**9) }}", "writes more than"),
-    "output": ("{% for i in range(9999) %}" + "x" * 1000 + "{% endfor %}", f"more than {LONGEST:,} characters"),
+    "width": ("{{ '%9999999999d' % 1 }}", MEMORY),
+    "width by format": ("{{ '{:>9999999999}'.format(1) }}", MEMORY),
+    "width by a filter": ("{{ 'a' | center(10**9) }}", MEMORY),
+    "width by a method": ("{{ 'a'.ljust(10**9) }}", MEMORY),
+    "output": (
+        "{% for i in range(9999) %}" + "x" * 1000 + "{% endfor %}",
+        f"writes more than {MAX_CHARACTERS:,} characters",
+    ),
     "output in a block": (
         "{% set x %}{% for i in range(99999) %}{{ 'ab' * 2000 }}{% endfor %}{% endset %}",
-        "writes more than",
+        MEMORY,
     ),
     "grammar": ("{% if %}", "fails"),
     "unfinished": ("{% for m in messages %}", "fails"),
@@ -119,6 +131,8 @@ HOSTILE: dict[str, tuple[str, str]] = {
     "past the end": ("{{ messages[9].role }}", "fails"),
     "kinds": ("{{ 1 + 'a' }}", r"fails \(TypeError"),
     "division": ("{{ 1 // 0 }}", r"fails \(ZeroDivisionError"),
+    "a range": ("{{ range(10**9) }}", r"asks for too much \(OverflowError\)"),
+    "a long filler": ("{{ lipsum(n=10**9) }}", TIME),
     "powers of words": ("{{ 2 ** 'a' }}", r"fails \(TypeError"),
 }
 
@@ -131,12 +145,31 @@ def test_a_template_that_must_not_run_is_told_in_one_line(name: str):
     assert "\n" not in str(caught.value)
 
 
-def test_as_many_steps_as_allowed_are_taken():
-    template = "{% for a in range(n) %}{% for b in range(1000) %}{% endfor %}{% endfor %}done"
-    n = (MOST_STEPS - 1) // 1002  # a step, a call of range and a thousand steps each
-    assert render(template, [], n=n) == "done"
-    with pytest.raises(InputError, match="steps"):
-        render(template, [], n=n + 1)
+def test_many_steps_are_far_from_the_limit():
+    """200,000 steps and 2,000 messages: 0.1 s of the processor time allowed."""
+    loops = "{% for a in range(200) %}{% for b in range(1000) %}{% endfor %}{% endfor %}"
+    assert render(loops + TEMPLATES["chatml"], MESSAGES[:1] * 2000).count("<|im_end|>") == 2000
+
+
+def test_a_long_complaint_is_cut():
+    with pytest.raises(InputError) as caught:
+        render("{{ raise_exception('no' * 10**6) }}", MESSAGES)
+    assert len(str(caught.value)) < MAX_PROBLEM + 100
+
+
+def test_limits_are_those_of_one_rendering():
+    for _ in range(2):
+        with pytest.raises(InputError, match=MEMORY):
+            render(HOSTILE["repetition"][0], MESSAGES)
+        assert render("{{ messages | length }}", MESSAGES) == str(len(MESSAGES))
+
+
+def test_a_killed_process_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    program = tmp_path / "program.py"
+    program.write_text("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    monkeypatch.setattr(template_process, "__file__", str(program))
+    with pytest.raises(InputError, match=r"^the chat template cannot be rendered: its process ended with -9$"):
+        render("", MESSAGES)
 
 
 def test_objects_are_out_of_reach():

@@ -79,7 +79,9 @@ def sweep(
     source_seq: int | None = None,
     figures: Sequence[str] | None = None,
 ) -> pd.DataFrame:
-    """A DataFrame with a row for each combination of the grid's values: the swept fields, then each figure of a report.
+    """Return a DataFrame with a row for each combination of the grid's values.
+
+    The columns are the swept fields, then each figure of a report, in its units.
 
     A row holds what `report(load(source, changes | row), batch=…, …)` says, integer for integer. A key of the grid is a
     field of the spec as `load`'s changes name it, or batch, seq, past or source_seq. What a source leaves out is

@@ -10,7 +10,6 @@ import streamlit as st
 from archcalc.analysis.context import FAR_TOKENS, Phase, context, most_tokens
 from archcalc.analysis.flops import totals
 from archcalc.analysis.growth import growth
-from archcalc.analysis.shards import Engine
 from archcalc.analysis.workload_flops import workload_flops
 from archcalc.dashboard import blocks, charts, figures, same, subject
 from archcalc.dashboard.computing import sizes
@@ -93,11 +92,10 @@ def _context(now: Running) -> None:
     charts.show(chart(now.spec, found), name=name)
     blocks.show(context_pages.page(now.spec, found), name=name, data=lambda: context_pages.data(found))
     asked: dict[str, Any] = {"plot": f"{name}.html", "phase": now.phase, **({"up_to": up_to} if up_to else {})}
-    last = "" if up_to is None else f", {up_to}"
+    last = "" if up_to is None else f", up_to={up_to}"
     same.lines(
         f"archcalc flops {chosen.words}{sizes.in_words(asked)}",
-        "import archcalc\nfrom archcalc.analysis.context import context\n\n"
-        f"context({chosen.load_line}, {now.phase!r}{last})",
+        f"import archcalc\n\nspec = {chosen.load_line}\narchcalc.context(spec, {now.phase!r}{last})",
     )
 
 
@@ -134,9 +132,8 @@ def _growth(now: Running) -> None:
     lengths = " ".join(str(tokens) for tokens, _ in found.points)
     same.lines(
         f"for n in {lengths}; do archcalc memory {chosen.words} --seq $n{sizes.in_words(asked)}; done",
-        "import archcalc\nfrom archcalc.analysis.growth import growth\nfrom archcalc.ledger.build import build\n\n"
-        f"spec = {chosen.load_line}\n"
-        f"growth(spec, build(spec), {now.work.batch}, {now.dtypes[1]!r}, {found.points[-1][0]})",
+        f"import archcalc\n\nspec = {chosen.load_line}\n"
+        f"archcalc.growth(spec{sizes.in_python(asked)}, up_to={found.points[-1][0]})",
     )
 
 
@@ -156,15 +153,8 @@ def _ranks(now: Running) -> None:
     asked = {engine: n, **now.sizes, **now.stored}
     same.lines(
         f"archcalc memory {chosen.words}{sizes.in_words(asked)}",
-        _python_of_ranks(engine, n, now),
-    )
-
-
-def _python_of_ranks(engine: Engine, n: int, now: Running) -> str:
-    return (
-        "import archcalc\nfrom archcalc.ledger.build import build\nfrom archcalc.render.shards import data\n\n"
-        f"spec = {subject.chosen().load_line}\nwork = archcalc.workload(spec{sizes.in_python(now.sizes)})\n"
-        f"data(build(spec), work, {engine!r}, {n}, {now.dtypes!r})"
+        f"import archcalc\n\nspec = {chosen.load_line}\n"
+        f"archcalc.ranks(spec, {engine!r}, {n}{sizes.in_python({**now.sizes, **now.stored})})",
     )
 
 

@@ -180,11 +180,7 @@ def _same_flops(now: Training, more: str) -> None:
     chosen = subject.chosen()
     sized = sizes.in_python(now.sizes)
     if more:
-        python = (
-            "import archcalc\nfrom archcalc.analysis.papers.conventions import counted\n"
-            f"from archcalc.ledger.build import build\n\nspec = {chosen.load_line}\n"
-            f"counted(spec, build(spec), archcalc.workload(spec{sized}))"
-        )
+        python = f"import archcalc\n\nspec = {chosen.load_line}\narchcalc.conventions(spec{sized})"
     else:
         python = f'import archcalc\n\nspec = {chosen.load_line}\narchcalc.report(spec{sized})["flops"]'
     asked = {**now.sizes, **_not_usual(now.step)}
@@ -192,13 +188,8 @@ def _same_flops(now: Training, more: str) -> None:
 
 
 def _python_of_memory(now: Training) -> str:
-    asked = {"optimiser" if name == "optimizer" else name: value for name, value in now.kept.items()}
-    return (
-        "import archcalc\nfrom archcalc.analysis.training_setup import training_setup\n"
-        "from archcalc.render.training import data\n\n"
-        f"spec = {subject.chosen().load_line}\nwork = archcalc.workload(spec{sizes.in_python(now.sizes)})\n"
-        f"data(training_setup(spec, work{sizes.in_python({**asked, **_not_usual(now.step)})}))"
-    )
+    asked = sizes.in_python({**now.sizes, **now.kept, **_not_usual(now.step)})
+    return f"import archcalc\n\nspec = {subject.chosen().load_line}\narchcalc.training_memory(spec{asked})"
 
 
 def _not_usual(step: dict[str, Any]) -> dict[str, Any]:

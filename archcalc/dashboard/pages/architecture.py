@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+import msgspec
 import streamlit as st
 
 from archcalc.analysis.formulas import formulas
 from archcalc.analysis.model_workload import ModelWorkload
-from archcalc.dashboard import blocks, charts, figures, same, subject
+from archcalc.dashboard import blocks, charts, export, headline, overview, subject
 from archcalc.dashboard.errors import told
-from archcalc.dashboard.figures import Figure
-from archcalc.dashboard.session import KEPT, choice, lang, plain, say
+from archcalc.dashboard.session import KEPT, choice, lang, say
 from archcalc.render import explain, report
-from archcalc.units import exact, human, human_bytes
+from archcalc.render.page import Text
 from archcalc.words import msg, translator
 
 _VIEW_NAMES: Final = {
-    "parameters": msg("Parameters"),
+    "overview": msg("Overview"),
     "map": msg("Treemap"),
     "diagram": msg("Diagram"),
     "weights": msg("Weights"),
@@ -30,34 +30,27 @@ _VIEW_NAMES: Final = {
 }
 
 _FORM: Final = "form"
-_HEADLINES: Final = (
-    (msg("Parameters"), "params", "total", human),
-    (msg("Active per token"), "params", "active", human),
-    (msg("Without embedding, positions, head"), "params", "non_embedding", human),
-    (msg("FLOPs of a forward pass"), "flops", "forward", human),
-    (msg("Bytes of the weights, bf16"), "memory", "weights_bytes", human_bytes),
-    (msg("Bytes of the KV cache"), "memory", "kv_cache_bytes", human_bytes),
-)
 
 
 def page() -> None:
-    """Headlines, then the view that is chosen; of what is no architecture, the form alone."""
-    if subject.is_valid():
-        _headlines(subject.report_subject())
-    label = say()(msg("View"))
-    view = choice(st.segmented_control, label, _VIEW_NAMES, key="view", label_visibility="collapsed")
+    """The answer, then the view that is chosen; of what is no architecture, the form alone."""
+    about = subject.report_subject() if subject.is_valid() else None
+    found = _contract(about) if about else None
+    if about and found:
+        headline.show(about.spec.label, found)
+    row = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
+    with row:
+        view = _view()
+    if about and found:
+        with row:
+            export.show(about, found)
     if view == _FORM:
         _form()
-        return
-    with told():
-        _VIEWS[view](subject.report_subject())
-
-
-def _headlines(about: ModelWorkload) -> None:
-    found = _contract(about)
-    st.markdown(f"**{plain(about.spec.label)}**")
-    figures.show(_figures(found))
-    _files(about, found)
+    elif about is None:
+        st.stop()
+    else:
+        with told():
+            _VIEWS[view](about)
 
 
 def _contract(about: ModelWorkload) -> dict[str, Any]:
@@ -66,55 +59,17 @@ def _contract(about: ModelWorkload) -> dict[str, Any]:
     return contract(about.spec)
 
 
-def _figures(found: dict[str, Any]) -> list[Figure]:
-    """What is nothing (an encoder's cache), or says the total again, is left out."""
-    say_, total = say(), found["params"]["total"]
-    return [
-        Figure(say_(label), exact(count), in_words(count), found["kinds"].get(f"{part}.{name}", "exact"))
-        for label, part, name, in_words in _HEADLINES
-        if (count := found[part][name]) and (name != "active" or count != total)
-    ]
+def _view() -> str:
+    return choice(st.segmented_control, say()(msg("View")), _VIEW_NAMES, key="view", label_visibility="collapsed")
 
 
-def _files(about: ModelWorkload, found: dict[str, Any]) -> None:
-    """The whole report, and the spec, as files; the lines that give the same."""
-    chosen, say_, name = subject.chosen(), say(), about.spec.name
-    from archcalc.render.html import as_html
-    from archcalc.spec.written import as_yaml
-
-    row = st.container(horizontal=True)
-    row.download_button(
-        say_(msg("Report (HTML)")),
-        lambda: as_html(report.full_page(about)).encode(),
-        f"{name}.html",
-        "text/html",
-        icon=":material/description:",
-        on_click="ignore",
-    )
-    row.download_button(
-        say_(msg("Report (JSON)")),
-        lambda: blocks.as_json(found).encode(),
-        f"{name}.json",
-        "application/json",
-        icon=":material/data_object:",
-        on_click="ignore",
-    )
-    row.download_button(
-        say_(msg("Spec (YAML)")),
-        lambda: as_yaml(about.spec).encode(),
-        f"{name}.yaml",
-        "application/yaml",
-        icon=":material/edit_document:",
-        on_click="ignore",
-    )
-    same.lines(
-        f"archcalc report {chosen.words}",
-        f"import archcalc\n\nspec = {chosen.load_line}\narchcalc.report(spec)",
-    )
-
-
-def _parameters(about: ModelWorkload) -> None:
-    blocks.show(report.page(about, "summary"), name=f"{about.spec.name}.report")
+def _overview(about: ModelWorkload) -> None:
+    """The picture and the formula, then the report's tables and notes; its closed form is the formula above."""
+    overview.show(about)
+    found = report.page(about, "summary")
+    closed_form = next(block for block in found.blocks if isinstance(block, Text))
+    rest = [block for block in found.blocks if block is not closed_form]
+    blocks.show(msgspec.structs.replace(found, blocks=rest), name=f"{about.spec.name}.report")
 
 
 def _map(about: ModelWorkload) -> None:
@@ -194,7 +149,7 @@ def _form() -> None:
 
 
 _VIEWS: Final[dict[str, Callable[[ModelWorkload], None]]] = {
-    "parameters": _parameters,
+    "overview": _overview,
     "map": _map,
     "diagram": _diagram,
     "weights": _weights,

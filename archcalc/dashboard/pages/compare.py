@@ -11,7 +11,7 @@ import streamlit as st
 
 from archcalc import presets
 from archcalc.analysis.context import FAR_TOKENS, most_tokens
-from archcalc.analysis.memory import BYTES
+from archcalc.analysis.memory import DTYPES
 from archcalc.contract import report
 from archcalc.dashboard import blocks, charts, same, subject
 from archcalc.dashboard.computing import sizes
@@ -41,7 +41,7 @@ _VIEW_NAMES: Final = {
 }
 
 _USUAL: Final = ["llama-3-70b", "deepseek-v3"]
-_DTYPES: Final = ("bf16", *(dtype for dtype in BYTES if dtype != "bf16"))
+_DTYPES: Final = ("bf16", *(dtype for dtype in DTYPES if dtype != "bf16"))
 
 
 class Compared(msgspec.Struct, frozen=True):
@@ -144,8 +144,7 @@ def _diff(found: list[Compared]) -> None:
     b = named[right.selectbox(say()(msg("To")), list(named), index=1, key="compare_right", **KEPT)]
     page = comparison.diff_page(a.spec, b.spec)
     blocks.show(page, name="diff", data=lambda: comparison.diff_data(a.spec, b.spec))
-    python = "from archcalc.render.comparison import diff_data\n\ndiff_data(*specs)"
-    same.lines(f"archcalc diff {a.file} {b.words}", _python([a, b], python))
+    same.lines(f"archcalc diff {a.file} {b.words}", _python([a, b], "archcalc.diff(*specs)"))
     _say_of_file([a])
 
 

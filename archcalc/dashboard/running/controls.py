@@ -39,7 +39,7 @@ class Asked(msgspec.Struct, frozen=True):
     @property
     def words(self) -> str:
         """The command line that writes the same."""
-        told = ["archcalc generate", shlex.quote(_source(self.model)), f"--prompt {shlex.quote(self.prompt)}"]
+        told = ["archcalc generate", shlex.quote(source_of(self.model)), f"--prompt {shlex.quote(self.prompt)}"]
         told.append(f"--max-tokens {self.max_tokens} --seed {self.seed}")
         told += [f"--{name.replace('_', '-')} {value}" for name, value in self.draw.items()]
         return " ".join(told + ([f"--quantize {self.quantize}"] if self.quantize else []))
@@ -51,7 +51,7 @@ class Asked(msgspec.Struct, frozen=True):
         if self.quantize:
             more["quantize"] = self.quantize
         told = ", ".join(f"{name}={value!r}" for name, value in more.items())
-        call = f"archcalc.generate({_source(self.model)!r}, {self.prompt!r}, {told})"
+        call = f"archcalc.generate({source_of(self.model)!r}, {self.prompt!r}, {told})"
         return f"import archcalc\n\nprint({call}.text)"
 
 
@@ -115,7 +115,7 @@ def _draw() -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _source(name: str) -> str:
+def source_of(name: str) -> str:
     """A model as other ways in are told it: what lies in the server's folder by its place there."""
     return name if runnable().get(name) == name else f"./{name}"
 

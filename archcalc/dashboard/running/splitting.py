@@ -10,6 +10,7 @@ import streamlit as st
 from archcalc.dashboard import blocks, same
 from archcalc.dashboard.models import runnable
 from archcalc.dashboard.running import held
+from archcalc.dashboard.running.controls import source_of
 from archcalc.dashboard.session import KEPT, say, text_in_link
 from archcalc.errors import InputError
 from archcalc.render import tokenize
@@ -33,14 +34,14 @@ def show(name: str) -> None:
     others = [other for other in runnable() if other != name]
     beside = st.multiselect(say_(msg("Beside the tokenizers of")), others, max_selections=3, key="run_beside", **KEPT)
     tokenizers = {one: _tokenizer(one) for one in (name, *beside)}
-    sample = Sample(text, text, "the text", held.opened(name).spec.d_model)
+    sample = Sample(text, text, msg("the text"), held.opened(name).spec.d_model)
     found = measure_all(tokenizers, sample)
     page = tokenize.page(sample, found)
     for one in found:
         _tokens(one)
     blocks.show(page, name="tokenize", data=lambda: tokenize.data(sample, found))
-    names = " ".join(shlex.quote(runnable()[one] if runnable()[one] == one else f"./{one}") for one in tokenizers)
-    python = f"from archcalc.run.loading.source import open_source\n\nopen_source({name!r}).tokenizer.encode({text!r})"
+    names = " ".join(shlex.quote(source_of(one)) for one in tokenizers)
+    python = f"import archcalc\n\narchcalc.text.open_tokenizer({source_of(name)!r}).encode({text!r})"
     same.lines(f"archcalc tokenize {names} --text {shlex.quote(text)}", python)
 
 

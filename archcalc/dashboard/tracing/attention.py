@@ -82,4 +82,4 @@ def _softmax(made: Made, trace: Trace, pattern: Traced, part: str) -> str:
         else say_(msg("Nothing is masked: this query sees every key."))
     )
     st.markdown(plain(said))
-    return f"from archcalc.interp.trace.softmax import softmax_of\n\nsoftmax_of(model, found, {part!r}, {told})"
+    return f"archcalc.trace.softmax(model, found, {part!r}, {told})"

@@ -39,7 +39,7 @@ def _target(made: Made, trace: Trace) -> str:
     found = target(trace, int(token))
     told = {"token": repr(made.opened.piece(found.id)), "p": f"{found.probability:.6g}", "rank": f"{found.rank:,}"}
     st.markdown(plain(say()(msg("{token}: probability {p}, rank {rank}.", **told))))
-    return f"from archcalc.interp.trace.target import target\n\ntarget(found, {token})"
+    return f"archcalc.trace.target(found, {token})"
 
 
 def files(made: Made, trace: Trace, name: str) -> None:

@@ -101,19 +101,12 @@ def command(wanted: Wanted, made: Made, position: int | None) -> str:
 def python(wanted: Wanted, made: Made, position: int | None) -> str:
     """The lines of Python that trace the same."""
     source = wanted.source
-    told = [repr(source.name)]
     if source.is_random:
-        told.append("random_weights=True")
-    if source.settings:
-        told.append(f"changes={changes(source.settings)!r}")
-    seed = f", seed={source.seed}" if source.is_random else ""
+        changed = changes(source.settings)
+        spec = f"archcalc.load({source.name!r}" + (f", {changed!r})" if changed else ")")
+        model = f"archcalc.random_model({spec}, seed={source.seed})"
+    else:
+        model = f"archcalc.load_model({source.name!r})"
+    texts = ", ".join(map(repr, made.trace.ids.values()))
     place = "" if position is None else f", position={position}"
-    ids = next(iter(made.trace.ids.values()))
-    return f"""from archcalc.interp.trace.asked import asked
-from archcalc.interp.trace.run import trace
-from archcalc.run.loading.source import open_source
-
-opened = open_source({", ".join(told)})
-told = asked(opened, {ids})
-model = opened.load(told.work, packed=False{seed}).model
-found = trace(model, told.ids, told.target{place})"""
+    return f"import archcalc\n\nmodel = {model}\nfound = archcalc.trace.run(model, {texts}{place})"

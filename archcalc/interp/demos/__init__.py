@@ -30,7 +30,7 @@ def run(name: str, seed: int | None = None) -> Demo:
         raise InputError(f"no demonstration is called {shown(name)}{nearest(name, DEMOS)}", allowed=", ".join(DEMOS))
     if seed is not None and not DEMOS[name]:
         drawn = ", ".join(one for one, is_drawn in DEMOS.items() if is_drawn)
-        raise InputError(f"nothing of {name} is drawn", where="--seed", allowed=f"with {drawn}")
+        raise InputError(f"nothing of {name} is drawn", where="seed", allowed=f"with {drawn}")
     module = import_module(f"archcalc.interp.demos.{name}")
     found: Demo = module.run(seed or 0) if DEMOS[name] else module.run()
     return found

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import prod
 
 from archcalc.errors import InputError
+from archcalc.interp.trace.run import check_ids
 from archcalc.run.loading.source import Opened
 from archcalc.spec import Spec
 from archcalc.spec.sites import sites
@@ -32,12 +33,7 @@ def asked(found: Opened, ids: list[int]) -> Asked:
     crosses = found.spec.family == "encoder-decoder"
     if crosses and found.start_id is None:
         raise InputError("not known", where="decoder_start_token_id", allowed="a token id that the decoder begins with")
-    model = found.spec.stacks[0].model
-    wrong = [token for token in ids if not 0 <= token < model.vocab_size]
-    if wrong or not 0 < len(ids) <= model.n_ctx:
-        problem = f"found id {wrong[0]}" if wrong else f"has {len(ids):,} tokens"
-        allowed = f"ids from 0 to {model.vocab_size - 1:,}, 1 to {model.n_ctx:,} of them"
-        raise InputError(problem, where="prompt", allowed=allowed)
+    check_ids(found.spec.stacks[0], ids, "prompt")
     work = Workload(batch=1, seq=1, source_seq=len(ids)) if crosses else Workload(batch=1, seq=len(ids))
     return Asked(ids, [found.start_id] if crosses and found.start_id is not None else None, work)
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from archcalc.errors import InputError
 from archcalc.interp.trace.stages import Step, steps
 from archcalc.nn import taps
+from archcalc.spec.model import ModelStack
 from archcalc.spec.sites import sites
 
 
@@ -52,17 +53,32 @@ class Trace:
         return next(one.value for one in self.steps if one.step.name == name)
 
 
+def check_ids(stack: ModelStack, ids: list[int], where: str) -> None:
+    """Raise InputError for ids that are not of the vocabulary, too many or none."""
+    model = stack.model
+    wrong = [token for token in ids if not 0 <= token < model.vocab_size]
+    if wrong or not 0 < len(ids) <= model.n_ctx:
+        problem = f"found id {wrong[0]}" if wrong else f"has {len(ids):,} tokens"
+        allowed = f"ids from 0 to {model.vocab_size - 1:,}, 1 to {model.n_ctx:,} of them"
+        raise InputError(problem, where=where, allowed=allowed)
+
+
 @torch.no_grad()
 def trace(model: Any, ids: list[int], target: list[int] | None = None, *, position: int | None = None) -> Trace:
-    """Every step of a pass of a canonical module over one text, and its value.
+    """Return every step of a pass over one text, with its value.
 
-    An encoder-decoder reads `ids` as its source and `target` as far as it is written. `position` is the last place if
-    left out. Raises InputError for a place that is not there, and a model that is packed.
+    `model` is one of `archcalc.load_model` or `archcalc.random_model`. An encoder-decoder reads `ids` as its source and
+    `target` as far as it is written. `position` is the place that is looked at, the last if left out.
+
+    `found[name]` is a step's value without the batch ([T, D] of the residual stream), `found.steps` has each with its
+    formula. Raises InputError for ids and a place that are not there, and a model that is packed.
     """
     spec = model.spec
     texts = {"encoder.ids": ids, "decoder.ids": target or []} if target is not None else {"ids": ids}
     if len(texts) != len(spec.stacks):
         raise InputError("reads a source and a target", where=spec.name, allowed="both")
+    for where, each, text in zip(("ids", "target"), spec.stacks, texts.values(), strict=False):
+        check_ids(each, text, where)
     n_places = len(next(reversed(texts.values())))
     position = n_places - 1 if position is None else position
     if not 0 <= position < n_places:

@@ -47,17 +47,19 @@ class Softmaxed:
 
 
 def parts(trace: Trace) -> tuple[str, ...]:
-    """The attentions of a trace: `layers.0.attn`, `decoder.layers.3.cross` …"""
+    """Return the names of the attentions of a trace: `layers.0.attn`, `decoder.layers.3.cross` …"""
     return tuple(one.step.name.removesuffix(".pattern") for one in trace.steps if one.step.kind == "pattern")
 
 
 @torch.no_grad()
 def softmax_of(model: Any, trace: Trace, part: str, *, head: int = 0, query: int | None = None) -> Softmaxed:
-    """The softmax of one query token in one head of an attention (Vaswani et al. 2017, eq. 1), less its largest first.
+    """Return the softmax of one query in one head of an attention, stage by stage (Vaswani et al. 2017, eq. 1).
 
-    Scores and shares are those that the trace recorded; what leads to them is worked out of the recorded queries and
-    keys, what lies between them of the scores. `query` is the place that the trace looks at if left out, or the last of
-    a shorter text. Raises InputError for a part, a head or a place that is not there.
+    The largest score is subtracted first. Scores and shares are those that the trace recorded; stages before the scores
+    are computed from the recorded queries and keys, stages between from the scores. Each stage has a value for each
+    key. `query` is the place that the trace looks at if left out, or the last of a shorter text.
+
+    Raises InputError for a part, a head or a place that is not there.
     """
     query = _checked(trace, part, head, query)
     stack, block, slot = _of(model, part)

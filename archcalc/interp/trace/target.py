@@ -21,7 +21,10 @@ class Target:
 
 
 def target(trace: Trace, token: int) -> Target:
-    """Raises InputError for a token that the vocabulary has not."""
+    """Return the probability and rank of a token after the place that a trace looks at.
+
+    Raises InputError for a token that is not in the vocabulary.
+    """
     p_V = trace["probabilities"][trace.position]
     if not 0 <= token < len(p_V):
         raise InputError(f"found {token}", where="target", allowed=f"0 to {len(p_V) - 1:,}")

@@ -50,7 +50,7 @@ def as_file(path: str, chart: Callable[[], Chart], say: Translator = ENGLISH) ->
     """
     way = _WAYS.get(os.path.splitext(path)[1].lower())
     if way is None:
-        raise InputError(f"found {shown(path)}", where="--plot", allowed="a name that ends in .html, .png or .svg")
+        raise InputError(f"found {shown(path)}", where="plot", allowed="a name that ends in .html, .png or .svg")
     require_plot()
     return way(say.within(chart()))
 

@@ -8,7 +8,7 @@ from typing import Any
 from archcalc.render.charts.frame import FRAME, title
 from archcalc.words import msg
 
-LEARNED, HELD_OUT = "learned from", "held out"
+LEARNED, HELD_OUT = msg("learned from"), msg("held out")
 COLORS = ("#0072B2", "#D55E00")
 MOST_POINTS = 1000
 
@@ -22,10 +22,12 @@ def loss_curve(name: str, losses: Sequence[float], held_out: Sequence[tuple[int,
     parts = [losses[start : start + every] for start in range(0, len(losses), every)]
     values = [{"step": 1 + i * every, "nats": sum(part) / len(part), "of": LEARNED} for i, part in enumerate(parts)]
     values += [{"step": step, "nats": nats, "of": HELD_OUT} for step, nats in held_out]
-    said = f"cross-entropy in nats a target, measured; {len(losses):,} steps"
+    subtitle = [msg("cross-entropy in nats a target, measured; {n:,} steps", n=len(losses))]
+    if every > 1:
+        subtitle.append(msg("each point the mean of {every} steps", every=every))
     return {
         **FRAME,
-        "title": title(f"{name}: loss", [said] + ([f"each point the mean of {every} steps"] if every > 1 else [])),
+        "title": title(msg("{name}: loss", name=name), subtitle),
         "data": {"values": values},
         "mark": {"type": "line", "tooltip": True, "strokeWidth": 2},
         "encoding": {

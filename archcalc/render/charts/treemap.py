@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
-import squarify
 
 from archcalc.analysis.row_names import axes_text, row_label
 from archcalc.errors import InputError, nearest, shown
 from archcalc.ledger.leaves import COMPONENTS
 from archcalc.ledger.types import Ledger, Row
 from archcalc.render.charts.frame import COMPONENT_COLORS, FAINT, FRAME, HEIGHT, WIDTH, title
+from archcalc.render.charts.treemap_layout import Area, layout
 from archcalc.units import exact, percent
 from archcalc.words import ENGLISH, Translator, msg
 
@@ -69,7 +69,8 @@ def treemap(ledger: Ledger, within: Sequence[str] = (), say: Translator = ENGLIS
     whole = sum(tile.parameters for tile in found)
     here = " › ".join((say(msg("Where the parameters are")), *within))
     said = say(msg("{n} parameters, exact; {share} of the model", n=exact(whole), share=percent(whole, ledger.total())))
-    values = [_placed(tile, place, whole, say) for tile, place in _layout(found)]
+    areas = layout([(tile.component, tile.parameters) for tile in found], WIDTH, HEIGHT)
+    values = [_placed(tile, area, whole) for tile, area in zip(found, areas, strict=True)]
     used = [component for component in COMPONENTS if any(tile.component == component for tile in found)]
     colors = {"domain": used, "range": [COMPONENT_COLORS.get(component, FAINT) for component in used]}
     scale = {"nice": False, "zero": False}
@@ -119,12 +120,12 @@ def _words(field: str, line: int) -> dict[str, Any]:
     }
 
 
-def _placed(tile: Tile, place: dict[str, float], whole: int, say: Translator) -> dict[str, Any]:
+def _placed(tile: Tile, area: Area, whole: int) -> dict[str, Any]:
     return {
-        "x": place["x"],
-        "x2": place["x"] + place["dx"],
-        "y": place["y"],
-        "y2": place["y"] + place["dy"],
+        "x": area.x,
+        "x2": area.x + area.width,
+        "y": area.y,
+        "y2": area.y + area.height,
         "name": tile.name,
         "component": tile.component,
         "shape": tile.shape,
@@ -133,29 +134,6 @@ def _placed(tile: Tile, place: dict[str, float], whole: int, say: Translator) ->
         "human": exact(tile.parameters),
         "share": percent(tile.parameters, whole),
     }
-
-
-def _layout(found: Sequence[Tile]) -> list[tuple[Tile, dict[str, float]]]:
-    """Squarified areas (Bruls et al. 2000): of components first, of each one's weights within it."""
-    components = list(dict.fromkeys(tile.component for tile in found))
-    if len(components) == 1:
-        return _squares(found, 0, 0, WIDTH, HEIGHT)
-    groups = [[tile for tile in found if tile.component == component] for component in components]
-    sums = [Tile(group[0].component, sum(tile.parameters for tile in group), "") for group in groups]
-    of = dict(zip(components, groups, strict=True))
-    return [
-        inner
-        for whole, at in _squares(sums, 0, 0, WIDTH, HEIGHT)
-        for inner in _squares(of[whole.name], at["x"], at["y"], at["dx"], at["dy"])
-    ]
-
-
-def _squares(
-    found: Iterable[Tile], x: float, y: float, width: float, height: float
-) -> list[tuple[Tile, dict[str, float]]]:
-    ordered = sorted(found, key=lambda tile: -tile.parameters)
-    sizes = squarify.normalize_sizes([tile.parameters for tile in ordered], width, height)
-    return list(zip(ordered, squarify.squarify(sizes, x, y, width, height), strict=True))
 
 
 def _tensors(row: Row) -> Iterable[Tile]:

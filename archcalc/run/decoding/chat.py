@@ -26,9 +26,9 @@ class Chat:
     def __init__(self, ready: Ready, *, n_ctx: int | None = None, system: str | None = None) -> None:
         tokenizer, spec = ready.opened.tokenizer, ready.opened.spec
         if spec.family != "decoder":
-            raise InputError(f"is an {spec.family}", where="SOURCE", allowed="a decoder")
+            raise InputError(f"is an {spec.family}", where="source", allowed="a decoder")
         if tokenizer is None or tokenizer.chat_template is None:
-            raise InputError("its tokenizer has no chat template", where="SOURCE", allowed="a model made for chat")
+            raise InputError("its tokenizer has no chat template", where="source", allowed="a model made for chat")
         self._ready, self._tokenizer, self._template = ready, tokenizer, tokenizer.chat_template
         self.n_ctx, self._system = n_ctx or spec.n_ctx, system
         self._cache: Cache | None = None

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 def prompt_ids(found: Opened, prompts: Sequence[str], id_lists: Sequence[str]) -> list[list[int]]:
     """The token ids of texts, or of lists of ids: one or the other."""
     if bool(prompts) == bool(id_lists):
-        raise InputError("both" if prompts else "neither", where="--prompt, --ids", allowed="one of them")
+        raise InputError("both" if prompts else "neither", where="prompt, ids", allowed="one of them")
     if id_lists:
         return [_ids(text) for text in id_lists]
     if found.tokenizer is None:
-        raise InputError("there is no tokenizer", where="--prompt", allowed="--ids")
+        raise InputError("there is no tokenizer", where="prompt", allowed="`ids`")
     return [found.tokenizer.encode(text) for text in prompts]
 
 
@@ -26,4 +26,4 @@ def _ids(text: str) -> list[int]:
     try:
         return [int(part) for part in text.replace(",", " ").split()]
     except ValueError:
-        raise InputError(f"found {shown(text)}", where="--ids", allowed="integers with commas between") from None
+        raise InputError(f"found {shown(text)}", where="ids", allowed="integers with commas between") from None

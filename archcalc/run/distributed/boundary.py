@@ -34,7 +34,9 @@ class OwnPenalty:
 class Vocabulary(Table):
     """The rows of a rank's tokens; of the others' it knows nothing, and the sum over ranks has all."""
 
-    mesh: DeviceMesh
+    def __init__(self, table: Table, mesh: DeviceMesh) -> None:
+        super().__init__(table.num_embeddings, table.embedding_dim, device="meta")
+        self.weight, self.mesh = table.weight, mesh
 
     def forward(self, ids_BT: Tensor) -> Tensor:
         """Rows [B, T, W] of token ids [B, T]."""

@@ -41,12 +41,11 @@ def joined(engine: Engine, n: int | None, device: str, seconds: float) -> Iterat
     Raises InputError without torchrun, for another number of processes than it started, or a device that is not there;
     LostRankError where another process ends, or does not answer within so many seconds, or torchrun ends this one.
     """
-    where = f"--{engine}"
     if not (there := started()):
         asked = f"torchrun --nproc-per-node {n or 'N'} -m archcalc …"
-        raise InputError("asks for several processes, and this is one", where=where, allowed=asked)
+        raise InputError("asks for several processes, and this is one", where=engine, allowed=asked)
     if n not in (None, there):
-        raise InputError(f"found {n}, and torchrun started {there}", where=where, allowed=str(there))
+        raise InputError(f"found {n}, and torchrun started {there}", where=engine, allowed=str(there))
     here, processes = _device(device), list[tuple[str, int]]()
     _on_end(_end)
     try:
@@ -59,7 +58,7 @@ def joined(engine: Engine, n: int | None, device: str, seconds: float) -> Iterat
             raise
         _wake(processes)
         raise LostRankError(
-            f"another process has ended, or did not answer within {seconds:g} s (--timeout): {_what(error)}"
+            f"another process has ended, or did not answer within {seconds:g} s (`timeout`): {_what(error)}"
         ) from None
     finally:
         _on_end(signal.SIG_IGN)  # what went wrong is told before this process ends

@@ -33,6 +33,9 @@ SUMMED = tuple(part for part in plan.SPLIT if part not in (Head, Embedding, Rela
 def parallelise(model: Any, mesh: DeviceMesh) -> None:
     """Make a module, on the meta device, this rank's part of itself. Raises InputError as `plan.check` does."""
     plan.check(model.spec, mesh.size())
+    for part in list(model.modules()):
+        if isinstance(part, Embedding):
+            part.tokens = Vocabulary(part.tokens, mesh)
     readers: dict[nn.Module, dict[str, Reader]] = {}
     for part in model.modules():
         if type(part) in plan.SPLIT and part not in readers:
@@ -123,9 +126,6 @@ def _adapt(part: Any, mesh: DeviceMesh) -> None:
     """What a part does otherwise on one rank of several."""
     if isinstance(part, Attention | LatentAttention):
         _own_heads(part, mesh)
-    if isinstance(part, Embedding):
-        part.tokens.__class__ = Vocabulary
-        part.tokens.mesh = mesh  # type: ignore[assignment]
     if isinstance(part, Head):
         part.first_row = mesh.get_local_rank() * -(-part.n_out // mesh.size())
         part.register_forward_pre_hook(lambda _, args: (copied(args[0], mesh), *args[1:]))

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import torch
 
-from archcalc.analysis.memory import BYTES, Dtype, summary
+from archcalc.analysis.memory import Dtype, summary
 from archcalc.analysis.shards import caches, split_bytes, weights
 from archcalc.errors import ArchcalcError
+from archcalc.formats.element_types import element_bytes
 from archcalc.ledger.build import build
+from archcalc.nn.dtypes import MODEL_DTYPES
 from archcalc.run.devices import Ranks, free_memory
 from archcalc.spec import Spec
 from archcalc.spec.workload import Workload
 from archcalc.units import human_bytes
 
 # The names that the ledger's figures go by.
-NAMES: dict[torch.dtype, Dtype] = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
+NAMES: dict[torch.dtype, Dtype] = {dtype: name for name, dtype in MODEL_DTYPES.items()}
 
 
 class TooLargeError(ArchcalcError):
@@ -24,7 +26,7 @@ class TooLargeError(ArchcalcError):
 def check(spec: Spec, work: Workload | None, dtype: torch.dtype, device: torch.device) -> None:
     """Raise TooLargeError if a spec's weights, and the caches of a workload, are more than the device has free."""
     ledger, name, free_bytes = build(spec), NAMES[dtype], free_memory(device)
-    needed = ledger.total() * BYTES[name]
+    needed = ledger.total() * element_bytes(name)
     needs = f"{human_bytes(needed)} of weights in {name}"
     if work is not None:
         cache_bytes = summary(ledger, work, name)["kv_cache_bytes"]

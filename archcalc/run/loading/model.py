@@ -8,11 +8,10 @@ from typing import Any
 import torch
 
 from archcalc.errors import InputError, nearest, shown
+from archcalc.nn.dtypes import MODEL_DTYPES
 from archcalc.run.devices import device_of
-from archcalc.run.loading.memory_check import NAMES
-from archcalc.run.loading.source import open_source
-
-DTYPES: dict[str, torch.dtype] = {name: dtype for dtype, name in NAMES.items()}
+from archcalc.run.loading.source import Opened, open_source
+from archcalc.spec import Spec
 
 
 def load_model(
@@ -28,8 +27,14 @@ def load_model(
     return open_source(os.fspath(source)).load(None, device=place, dtype=chosen, packed=packed).model
 
 
+def random_model(spec: Spec, *, seed: int = 0) -> Any:
+    """Return the model of a spec with random weights; see `archcalc.random_model`."""
+    return Opened(spec, spec.name, None, None).load(None, seed=seed, packed=False).model
+
+
 def _dtype(name: str) -> torch.dtype:
-    if name not in DTYPES:
-        hint = nearest(name, DTYPES) if isinstance(name, str) else ""
-        raise InputError(f"found {shown(name)}{hint}", where="dtype", allowed=", ".join(map(repr, DTYPES)))
-    return DTYPES[name]
+    for known, dtype in MODEL_DTYPES.items():
+        if name == known:
+            return dtype
+    hint = nearest(name, MODEL_DTYPES) if isinstance(name, str) else ""
+    raise InputError(f"found {shown(name)}{hint}", where="dtype", allowed=", ".join(map(repr, MODEL_DTYPES)))

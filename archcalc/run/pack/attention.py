@@ -10,33 +10,32 @@ from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from archcalc.nn.attention import Attention
 from archcalc.nn.sight import Sight
+from archcalc.nn.softmax import Softmax, attend
+from archcalc.spec.execution import Execution
 
 BLOCK = 64  # queries
 TOKENS = range(2 * BLOCK, 1025)  # of a prompt whose scores stay in a CPU's cache; PyTorch's kernel is faster beyond
 
 
-class PackedAttention(Attention):
-    """The same attention, for prompts of a few hundred tokens in blocks of queries."""
-
-    def __init__(self, attention: Attention) -> None:
-        nn.Module.__init__(self)
-        self.__dict__.update(attention.__dict__)
-        asked = self.softmax
-        more = asked.bias, asked.softcap, asked.window, self.sinks
-        self.plain = all(each is None for each in more)
-
-    def forward(self, x_BTD: Tensor, sight: Sight) -> Tensor:
-        """States [B, T, D] to states [B, T, D], by what `sight` lets them see."""
-        if not (self.plain and sight.is_triangle and x_BTD.shape[1] in TOKENS):
-            return super().forward(x_BTD, sight)
-        q_BNTH = self.queries(x_BTD, sight)
-        k_BKTH, v_BKTH = sight.joined(lambda: self.keys_values(x_BTD, sight))
-        y_BNTH = in_blocks(q_BNTH, k_BKTH, v_BKTH, self.softmax.scale)
-        return self.output(y_BNTH, x_BTD)
+def attend_in_blocks(
+    part: Softmax,
+    q_BNTH: Tensor,
+    k_BKSH: Tensor,
+    v_BKSU: Tensor,
+    sight: Sight,
+    how: Execution,
+    *,
+    sinks_N: Tensor | None = None,
+    training: bool = False,
+) -> Tensor:
+    """Return what `attend` does: in blocks for prompts of a few hundred tokens, else by its kernels."""
+    plain = all(each is None for each in (part.bias, part.softcap, part.window, sinks_N))
+    if plain and sight.is_triangle and q_BNTH.shape[2] in TOKENS:
+        return in_blocks(q_BNTH, k_BKSH, v_BKSU, part.scale)
+    return attend(part, q_BNTH, k_BKSH, v_BKSU, sight, how, sinks_N=sinks_N, training=training)
 
 
 def in_blocks(q_BNTH: Tensor, k_BKTH: Tensor, v_BKTU: Tensor, scale: float) -> Tensor:

@@ -17,7 +17,7 @@ from archcalc.nn.model import EncoderDecoder
 from archcalc.nn.moe import MoE
 from archcalc.nn.norm import RMSNorm
 from archcalc.run.pack.allocator import give_back
-from archcalc.run.pack.attention import PackedAttention
+from archcalc.run.pack.attention import attend_in_blocks
 from archcalc.run.pack.formats import MATRICES, TABLES, stored_as
 from archcalc.run.pack.linear import PackedHead, PackedLinear, PackedTable
 from archcalc.run.pack.norm import FusedRMSNorm
@@ -79,7 +79,8 @@ def _together(module: nn.Module, pack: Pack) -> nn.Module:
 
 
 def _attention(attention: Attention, pack: Pack) -> nn.Module:
-    return PackedAttention(cast(Attention, _together(attention, pack)))
+    attention.attend = attend_in_blocks
+    return _together(attention, pack)
 
 
 def _mixture(mixture: MoE, pack: Pack) -> nn.Module:

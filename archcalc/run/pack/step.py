@@ -25,7 +25,6 @@ from archcalc.nn.ffn import Gated
 from archcalc.nn.held import Held, Pair, Pairs
 from archcalc.nn.model import SingleStack
 from archcalc.nn.quantised import Plain as PlainStore
-from archcalc.run.pack.attention import PackedAttention
 from archcalc.run.pack.linear import PackedLinear
 from archcalc.spec.branches import norms
 from archcalc.spec.layer import Arm
@@ -124,7 +123,7 @@ def query(attention: Attention) -> Query | None:
     asked, part = attention.softmax, attention.part
     more = (asked.bias, asked.softcap, attention.sinks, *(getattr(part, field) for field in _UNKNOWN))
     plain = all(each is None for each in more) and not _turns_otherwise(part)
-    return Query(attention) if plain and type(attention) is PackedAttention else None
+    return Query(attention) if plain and type(attention) is Attention else None
 
 
 # Fields of an attention that the short form does not know: where one is set, it steps aside.

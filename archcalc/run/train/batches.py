@@ -65,7 +65,7 @@ class NextTokens(Batches):
         self.ids, self.held, self.n_characters = torch.tensor(ids), torch.tensor(held), n_characters
         if len(ids) <= settings.seq or len(held) < 2:
             found = f"has {len(ids):,} tokens to learn from and {len(held):,} held out"
-            raise InputError(found, where="text", allowed=f"more than the {settings.seq:,} of --seq, and 2")
+            raise InputError(found, where="text", allowed=f"more than the {settings.seq:,} of `seq`, and 2")
 
     def batch(self, step: int) -> Batch:
         """Windows that begin anywhere."""
@@ -96,7 +96,7 @@ class MaskedTokens(Batches):
         self.ids, self.held, self.mask_id, self.vocab_size = torch.tensor(ids), torch.tensor(held), mask_id, vocab_size
         if min(len(ids), len(held)) < settings.seq:
             found = f"has {len(ids):,} tokens to learn from and {len(held):,} held out"
-            raise InputError(found, where="text", allowed=f"the {settings.seq:,} of --seq each")
+            raise InputError(found, where="text", allowed=f"the {settings.seq:,} of `seq` each")
 
     def batch(self, step: int) -> Batch:
         """Windows that begin anywhere."""

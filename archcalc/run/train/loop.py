@@ -77,7 +77,7 @@ def steps(
         norm = _clip(weights, settings.clip)
         nats = _number(found)
         if not math.isfinite(nats + norm):
-            raise DivergedError(f"the loss of step {step + 1:,} is {nats}: try a lower --lr, or a longer --warmup")
+            raise DivergedError(f"the loss of step {step + 1:,} is {nats}: try a lower `lr`, or a longer `warmup`")
         stepper.step()
         yield Step(step + 1, nats, rate(settings, step), norm, time.perf_counter() - began)
 

@@ -25,6 +25,7 @@ from archcalc.spec import Spec
 from archcalc.spec.execution import Execution
 from archcalc.spec.workload import workload
 from archcalc.units import human_bytes
+from archcalc.words import Message, msg
 
 if TYPE_CHECKING:
     from archcalc.run.devices import Ranks
@@ -39,7 +40,7 @@ class Session:
     lesson: Lesson
     folder: Path
     run: Run
-    notes: list[str] = field(default_factory=list)
+    notes: list[Message] = field(default_factory=list)
     newest: Path | None = None
     writes: bool = True
 
@@ -80,7 +81,7 @@ def begin(
     check_room(lesson.spec, settings, device, ranks)
     there = kept(folder)
     if there and not resume:
-        raise InputError("holds a run already", file=str(folder), allowed="--resume, or another folder")
+        raise InputError("holds a run already", file=str(folder), allowed="`resume`, or another folder")
     if resume and not there:
         raise InputError("holds no run to go on from", file=str(folder), allowed="a folder with checkpoints")
     how = Execution(dtype="fp32", device="cuda" if device.type == "cuda" else "cpu")
@@ -128,7 +129,7 @@ def _resumed(found: Session, there: list[Path]) -> Session:
         try:
             run = restore(path, found.lesson.spec, found.model, found.stepper)
         except InputError as error:
-            found.notes.append(f"passed over: {error}")
+            found.notes.append(msg("passed over: {error}", error=error))
             continue
         _check_same(run, found.run, path)
         found.run, found.newest = run, path
@@ -140,6 +141,6 @@ def _check_same(run: Run, asked: Run, path: Path) -> None:
     for name in Settings.__struct_fields__:
         was, now = getattr(run.settings, name), getattr(asked.settings, name)
         if was != now:
-            raise InputError(f"found {now}", where=f"--{name.replace('_', '-')}", allowed=f"{was}, as in {path}")
+            raise InputError(f"found {now}", where=name, allowed=f"{was}, as in {path}")
     if run.data != asked.data:
         raise InputError("learned from another text", file=str(path), allowed="the text that the run began with")

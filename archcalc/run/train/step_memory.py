@@ -19,12 +19,12 @@ from archcalc.analysis.peak import Moment
 from archcalc.errors import InputError, MissingExtraError
 from archcalc.extras import require
 from archcalc.nn import build
+from archcalc.nn.dtypes import torch_dtype
 from archcalc.run.devices import free_memory
 from archcalc.spec import Spec
 from archcalc.spec.execution import Execution
 from archcalc.spec.workload import Workload
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adamw": torch.optim.AdamW,
     "sgd": torch.optim.SGD,
@@ -53,7 +53,7 @@ def tracked_peak(spec: Spec, work: Workload, how: Execution, optimiser: str = "a
         from torch.distributed._tools.mem_tracker import MemTracker
     except ImportError:
         raise MissingExtraError("torch.distributed's memory tracker", "model") from None
-    model = build(spec, "meta", DTYPES[how.dtype], how=how).train()
+    model = build(spec, "meta", torch_dtype(how.dtype), how=how).train()
     with FakeTensorMode():
         put_on_cpu(model)
         step = _Step(spec, model, work, _optimiser(optimiser, model))
@@ -80,8 +80,8 @@ def process_peak(spec: Spec, work: Workload, how: Execution, needed_bytes: int, 
     if needed_bytes > free:
         raise InputError(
             f"{spec.name} needs about {needed_bytes / 1e9:.1f} GB; {free / 1e9:.1f} GB are free here",
-            where="--measure process",
-            allowed="a smaller model or workload, or --measure fake",
+            where="measure process",
+            allowed="a smaller model or workload, or `measure` fake",
         )
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:
@@ -91,7 +91,7 @@ def process_peak(spec: Spec, work: Workload, how: Execution, needed_bytes: int, 
 def _grown(spec: Spec, work: Workload, how: Execution, optimiser: str) -> int:
     _warm_up()
     before = _high_water_bytes()
-    model = build(spec, "cpu", DTYPES[how.dtype], how=how).train()
+    model = build(spec, "cpu", torch_dtype(how.dtype), how=how).train()
     step = _Step(spec, model, work, _optimiser(optimiser, model))
     step()
     step()
@@ -106,7 +106,7 @@ def _high_water_bytes() -> int:
             entries = dict(line.split(":", 1) for line in file)
     except OSError:
         raise InputError(
-            f"there is no {path} here", where="--measure process", allowed="Linux, or --measure fake"
+            f"there is no {path} here", where="measure process", allowed="Linux, or `measure` fake"
         ) from None
     return int(entries["VmHWM"].split()[0]) * 1024
 
@@ -146,7 +146,7 @@ def _loss(model: nn.Module, logits_BTV: Tensor, ids_BT: Tensor) -> Tensor:
 
 def _optimiser(name: str, model: nn.Module) -> torch.optim.Optimizer:
     if name not in OPTIMISERS:
-        raise InputError(f"{name!r} is not measured", where="--optimizer", allowed=", ".join(OPTIMISERS))
+        raise InputError(f"{name!r} is not measured", where="optimizer", allowed=", ".join(OPTIMISERS))
     return OPTIMISERS[name](model.parameters())
 
 

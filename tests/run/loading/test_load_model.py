@@ -11,9 +11,9 @@ import pytest
 import torch
 
 import archcalc
+from archcalc.nn.dtypes import MODEL_DTYPES
 from archcalc.run.loading import memory_check
 from archcalc.run.loading.memory_check import TooLargeError
-from archcalc.run.loading.model import DTYPES
 from tests.checkpoint.made import random_model
 
 IDS, SOURCE = torch.tensor([[5, 7, 11, 2, 9], [3, 1, 4, 1, 5]]), torch.tensor([[8, 6, 7], [9, 2, 6]])
@@ -83,7 +83,7 @@ def test_an_encoder_decoder_wants_a_source(saved: Any) -> None:
         model(None, cache=model.new_cache(2, 5))
 
 
-@pytest.mark.parametrize(("name", "dtype"), list(DTYPES.items()))
+@pytest.mark.parametrize(("name", "dtype"), list(MODEL_DTYPES.items()))
 def test_dtypes(name: str, dtype: torch.dtype) -> None:
     model = archcalc.load_model("tiny", dtype=name)
     assert {parameter.dtype for parameter in model.parameters()} == {dtype}

@@ -94,7 +94,7 @@ def test_a_loss_that_is_no_number_ends_it_before_the_weights_take_it_in() -> Non
     with torch.no_grad():
         model.final_norm.weight[0] = math.nan
     before = {name: weight.clone() for name, weight in model.named_parameters()}
-    with pytest.raises(DivergedError, match=r"the loss of step 1 is nan: try a lower --lr"):
+    with pytest.raises(DivergedError, match=r"the loss of step 1 is nan: try a lower `lr`, or a longer `warmup`"):
         next(steps(model, batches(SETTINGS), optimiser(model, SETTINGS), SETTINGS))
     assert all(
         torch.equal(
