@@ -12,7 +12,7 @@ import msgspec
 from archcalc.ledger.leaves import Pointwise
 from archcalc.ledger.types import ElementwiseRow, Ledger
 from archcalc.spec.workload import Workload
-from archcalc.words import Message, msg
+from archcalc.words import Message, in_context, msg
 
 # Operations for each number, and what they are.
 COSTS: dict[Pointwise, tuple[int, Message]] = {
@@ -42,7 +42,7 @@ COSTS: dict[Pointwise, tuple[int, Message]] = {
     "laplace": (5, msg("difference, quotient, erf, sum, product")),
     "sqrt_softplus": (4, msg("exponential, sum, logarithm, root")),
     "clamped_swish": (6, msg("minimum, product, exponential, sum, quotient, product")),
-    "identity": (0, msg("nothing")),
+    "identity": (0, in_context("operation", "nothing")),
     "xielu": (12, msg("comparison, minimum, exponential, two differences, five products, two sums")),
 }
 

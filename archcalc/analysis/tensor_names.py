@@ -71,8 +71,6 @@ _AROUND: Final[tuple[tuple[re.Pattern[str], Callable[[str], Message]], ...]] = (
     (re.compile(r"values of layer (\d+)"), lambda layer: msg("values of layer {n}", n=layer)),
     (re.compile("rows of (.+)"), lambda table: msg("rows of {table}", table=table)),
 )
-# A tensor that lasts over all layers of a stack stands for itself: 'decoder.mask 2'.
-_LASTING: Final = re.compile(r"(encoder\.|decoder\.|)(.+?)( \d+|)")
 
 
 def tensor_name(label: str) -> str | Message:
@@ -88,8 +86,12 @@ def tensor_name(label: str) -> str | Message:
 
 
 def keeper_name(path: str, label: str, group: str = "") -> str | Message:
-    """Return the path of what keeps a tensor of this label, with the layers that have it where not all do."""
-    found = _LASTING.fullmatch(path)
-    if not found or found[2] != label or isinstance(name := tensor_name(label), str):
+    """Return the path of what keeps a tensor of this label, with the layers that have it where not all do.
+
+    A tensor that lasts over all layers of a stack stands for itself: 'decoder.mask 2'.
+    """
+    name = tensor_name(label)
+    found = re.fullmatch(rf"(encoder\.|decoder\.|){re.escape(label)}( \d+|)", path)
+    if not found or isinstance(name, str):
         return path_in_group(path, group)
-    return joined("", (found[1], name, path_in_group(found[3], group)))
+    return joined("", (found[1], name, path_in_group(found[2], group)))

@@ -9,7 +9,7 @@ from archcalc.analysis.papers.activation_conventions import SOURCE, Compared
 from archcalc.render.names import RECOMPUTE_NAMES, SURENESS
 from archcalc.render.page import Block, Column, Table, Text
 from archcalc.spec.execution import Execution
-from archcalc.words import Message, msg
+from archcalc.words import Message, in_context, msg
 
 LETTERS = msg(
     "{source}. s tokens, b sequences, h = d_model, a heads, v words, t devices that share a layer.", source=SOURCE
@@ -26,10 +26,10 @@ def _sides(found: Compared) -> Table:
         Column(msg("recomputed")),
         Column(msg("layers, paper"), "count"),
         Column(msg("ledger"), "count"),
-        Column(msg("off"), "change"),
+        Column(in_context("difference", "off"), "change"),
         Column(msg("all, paper"), "count"),
         Column(msg("ledger"), "count"),
-        Column(msg("off"), "change"),
+        Column(in_context("difference", "off"), "change"),
     )
     rows = [
         (

@@ -181,7 +181,7 @@ def conventions_table(found: list[Counted]) -> Table:
         Column("", "human"),
         Column(msg("off exact"), "change"),
         Column(msg("formula")),
-        Column(msg("source")),
+        Column(in_context("of a figure", "source")),
     )
     rows = [
         (c.convention.name, c.train_step, c.train_step, c.off, c.convention.formula, c.convention.source) for c in found

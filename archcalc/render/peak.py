@@ -9,7 +9,7 @@ from msgspec import structs
 from archcalc.analysis.peak import Moment, peak
 from archcalc.render.page import Block, Column, Table, Text
 from archcalc.units import human_bytes
-from archcalc.words import Message, msg
+from archcalc.words import Message, in_context, msg
 
 Measure = Literal["fake", "process"]
 MEASURES: tuple[Measure, ...] = get_args(Measure)
@@ -56,7 +56,7 @@ def _tracked(top: Moment, tracked: Moment) -> Table:
         Column(msg("modelled"), "count"),
         Column(msg("measured"), "count"),
         Column(msg("modelled − measured"), "signed"),
-        Column(msg("off"), "change"),
+        Column(in_context("difference", "off"), "change"),
     )
     pairs = [(CATEGORY_NAMES[c], getattr(top, c), getattr(tracked, c)) for c in CATEGORIES]
     rows = [

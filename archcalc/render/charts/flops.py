@@ -11,7 +11,7 @@ from archcalc.render.charts.stacked import BAR, LABELS, ON_COLOR, Bar, stacked
 from archcalc.render.flops import subtitle
 from archcalc.render.names import COMPONENT_NAMES
 from archcalc.units import exact
-from archcalc.words import ENGLISH, Translator, msg
+from archcalc.words import ENGLISH, Translator, in_context, msg
 
 _PASSES = {
     "forward": msg("forward, all keys"),
@@ -22,7 +22,7 @@ _PASSES = {
 _TOOLTIP = {
     "way": msg("way"),
     "exact": msg("exact"),
-    "off": msg("off"),
+    "off": in_context("difference", "off"),
     "formula": msg("formula"),
 }
 _EXACT, _PAPER = "#56B4E9", "#999999"
