@@ -117,6 +117,8 @@ def params(spec: Spec) -> pd.DataFrame:
     The columns are path, group, component, kind ('trainable', 'frozen' or 'buffer'), axes, shape, count, layers, total,
     share, active, formula. `count` is of one layer, `total` of all; `active` is without the experts that a token does
     not use. All but the buffers sum to the report's totals.
+
+    As all functions that return a DataFrame, it raises MissingExtraError without pandas (the extra `frames`).
     """
     from archcalc.analysis.params import frame
     from archcalc.ledger.build import build as build_ledger
@@ -309,10 +311,11 @@ def diff(left: Spec, right: Spec) -> dict[str, Any]:
 def _trained(spec: Spec, work: Workload | None, sizes: dict[str, Any]) -> Workload:
     """The workload of a training step. Raises InputError if it has a past."""
     from archcalc.errors import InputError
+    from archcalc.words import msg
 
     asked = _asked(spec, work, sizes)
     if asked.past:
-        raise InputError("what follows a cache is not trained", where="past", allowed="0")
+        raise InputError(msg("what follows a cache is not trained"), where="past", allowed="0")
     return asked
 
 
@@ -320,11 +323,12 @@ def _asked(spec: Spec, work: Workload | None, sizes: dict[str, Any]) -> Workload
     """The workload, told whole or by its sizes. Raises InputError if it is told twice."""
     from archcalc.errors import InputError
     from archcalc.spec.workload import workload
+    from archcalc.words import msg
 
     if work is None:
         return workload(spec, **sizes)
     if sizes:
-        raise InputError("a workload and sizes of one", where=", ".join(sizes), allowed="either")
+        raise InputError(msg("a workload and sizes of one"), where=", ".join(sizes), allowed=msg("either"))
     return work
 
 
@@ -340,8 +344,9 @@ def build(
     Raises MissingExtraError where torch is not installed.
     """
     from archcalc.extras import require
+    from archcalc.words import msg
 
-    require("torch", does="building the PyTorch model", extra="model")
+    require("torch", does=msg("building the PyTorch model"), extra="model")
     from archcalc.nn.build import build as build_module
 
     return build_module(spec, device=device, dtype=dtype, how=how)

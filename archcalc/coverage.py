@@ -12,6 +12,7 @@ import msgspec
 from archcalc.errors import InputError, RefusedError, shown
 from archcalc.extras import require
 from archcalc.hf.small import completed, small
+from archcalc.words import Message, joined, msg
 
 if TYPE_CHECKING:
     from archcalc.hf.family import Family
@@ -34,7 +35,7 @@ class Covered(msgspec.Struct, frozen=True):
     flops: State = "not read"
     logits: State = "not read"
     cache: State = "not read"
-    missing: str = ""
+    missing: str | Message = ""
 
 
 def model_types(pattern: str = "*") -> list[str]:
@@ -48,7 +49,9 @@ def model_types(pattern: str = "*") -> list[str]:
     found = [name for name in known.model_types() if fnmatchcase(name, wanted)]
     if not found:
         raise InputError(
-            f"no model type matches {shown(pattern)}", where="pattern", allowed="part of a name, such as 'qwen'"
+            msg("no model type matches {pattern}", pattern=shown(pattern)),
+            where="pattern",
+            allowed=msg("part of a name, such as 'qwen'"),
         )
     return found
 
@@ -60,16 +63,16 @@ def covered(model_type: str) -> Covered:
     small model with random weights: FLOPs as PyTorch counts them, logits to 1e-4 of their largest, and the same token
     by token through the cache. Raises MissingExtraError where transformers or torch is not installed.
     """
-    require("transformers", does="comparing with transformers", extra="oracle")
-    require("torch", does="comparing with transformers", extra="model")
+    require("transformers", does=msg("comparing with transformers"), extra="oracle")
+    require("torch", does=msg("comparing with transformers"), extra="model")
     from archcalc.hf import known, registry
 
     family = registry.find(model_type)
     if family is None:
         named = [name for name, kind in known.classes(model_type).items() if kind in LANGUAGE_MODELS]
-        return Covered(model_type, next(iter(named), ""), "", missing="not read yet")
+        return Covered(model_type, next(iter(named), ""), "", missing=msg("not read yet"))
     states: dict[str, Any] = {}
-    missing: list[str] = []
+    missing: list[str | Message | InputError] = []
     for checks, compare in ((CHECKS[:1], _parameters), (CHECKS[1:], _run)):
         try:
             states |= compare(family)
@@ -78,11 +81,12 @@ def covered(model_type: str) -> Covered:
             missing.append(error.problem)
         except InputError as error:
             states |= dict.fromkeys(checks, "refused")
-            missing.append(str(InputError(error.problem, allowed=error.allowed, where=error.where)))
+            missing.append(InputError(error.problem, allowed=error.allowed, where=error.where))
         except Exception as error:  # whatever a class of transformers raises on a small config
             states |= dict.fromkeys(checks, "not checked")
             missing.append(f"transformers: {' '.join(str(error).split())[:120]}")
-    return Covered(model_type, family.classes[0], family.stacks, **states, missing="; ".join(dict.fromkeys(missing)))
+    reasons = joined("; ", {str(one): one for one in missing}.values()) if missing else ""
+    return Covered(model_type, family.classes[0], family.stacks, **states, missing=reasons)
 
 
 def _parameters(family: Family) -> dict[str, State]:

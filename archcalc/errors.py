@@ -8,7 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-_IN_BACKTICKS = re.compile(r"`(\w+)`")
+from msgspec import structs
+
+from archcalc.words import ENGLISH, Message, Translator, msg
+
 _IN_PLACE = re.compile(r"(?:^|(?<=, ))\w+(?=$|[, ])")  # 'tp, fsdp', 'settings n_layers'
 
 
@@ -17,15 +20,30 @@ class ArchcalcError(Exception):
 
     exit_code = 2
 
+    def __init__(self, problem: str | Message) -> None:
+        self.problem = problem
+        self.names: Mapping[str, str] = {}
+        super().__init__(problem)
+
+    def __str__(self) -> str:
+        return self.text(ENGLISH)
+
+    def text(self, say: Translator) -> str:
+        """Return the error as one line in a language."""
+        return printable(self._named(say)(self.problem))
+
+    def _named(self, say: Translator) -> Translator:
+        return structs.replace(say, names=self.names)
+
     def rename_parameters(self, names: Mapping[str, str]) -> None:
         """Replace the names of parameters, such as by the options that set them.
 
-        >>> error = InputError("found 3", where="tp", allowed="1, 2, or `fsdp`")
+        >>> error = InputError("found 3", where="tp", allowed=msg("1, 2, or `fsdp`"))
         >>> error.rename_parameters({"tp": "--tp", "fsdp": "--fsdp"})
         >>> str(error)
         '--tp: found 3; allowed: 1, 2, or --fsdp'
         """
-        self.args = tuple(_renamed(one, names) if isinstance(one, str) else one for one in self.args)
+        self.names = names
 
 
 class InputError(ArchcalcError):
@@ -35,20 +53,20 @@ class InputError(ArchcalcError):
     'a.yaml: decoder.n_layers: -3 is not allowed; allowed: 1 or more'
     """
 
-    def __init__(self, problem: str, *, allowed: str = "", where: str = "", file: str = "") -> None:
-        self.problem, self.allowed, self.where, self.file = problem, allowed, where, file
+    def __init__(
+        self, problem: str | Message, *, allowed: str | Message = "", where: str | Message = "", file: str = ""
+    ) -> None:
+        self.allowed, self.where, self.file = allowed, str(where), file
         super().__init__(problem)
 
-    def __str__(self) -> str:
-        place = "".join(f"{part}: " for part in (self.file, self.where) if part)
-        line = place + self.problem + (f"; allowed: {self.allowed}" if self.allowed else "")
+    def text(self, say: Translator) -> str:
+        """Return the error as one line: file, place, problem, what is allowed. Fields of a file are not renamed."""
+        say = self._named(say)
+        where = self.where if self.file else _IN_PLACE.sub(lambda found: self.names.get(found[0], found[0]), self.where)
+        line = "".join(f"{part}: " for part in (self.file, where) if part) + say(self.problem)
+        if self.allowed:
+            line = say(msg("{problem}; allowed: {allowed}", problem=line, allowed=self.allowed))
         return printable(line)
-
-    def rename_parameters(self, names: Mapping[str, str]) -> None:
-        """Replace the names of parameters in all texts, and in the place unless it is a field of a file."""
-        self.problem, self.allowed = _renamed(self.problem, names), _renamed(self.allowed, names)
-        if not self.file:
-            self.where = _IN_PLACE.sub(lambda found: names.get(found[0], found[0]), self.where)
 
     def within(self, file: str) -> InputError:
         """The same error, told of the file it was met in."""
@@ -62,12 +80,8 @@ class RefusedError(InputError):
 class MissingExtraError(ArchcalcError):
     """Something that an optional part of the package would do."""
 
-    def __init__(self, does: str, extra: str) -> None:
+    def __init__(self, does: str | Message, extra: str) -> None:
         super().__init__(f"{does} needs the extra '{extra}': pip install 'archcalc[{extra}]'")
-
-
-def _renamed(text: str, names: Mapping[str, str]) -> str:
-    return _IN_BACKTICKS.sub(lambda found: names.get(found[1], found[0]), text)
 
 
 def printable(text: str) -> str:
@@ -75,24 +89,24 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
 
 
-def shown(value: object, limit: int = 60) -> str:
+def shown(value: object, limit: int = 60) -> str | Message:
     """A value as a message shows it: its repr, cut at `limit` characters.
 
     Ints that Python refuses to print in full are described by their length.
     """
     if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 200:
-        return f"an integer of {value.bit_length()} bits"
+        return msg("an integer of {n} bits", n=value.bit_length())
     if isinstance(value, dict):
-        return "a mapping"
+        return msg("a mapping")
     if isinstance(value, list | tuple):
-        return "a list"
-    text = repr(value).replace("`", r"\x60")  # what is in backticks is a parameter
+        return msg("a list")
+    text = repr(value)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def nearest(word: str, words: Iterable[str], cutoff: float = 0.6) -> str:
+def nearest(word: str, words: Iterable[str], cutoff: float = 0.6) -> str | Message:
     """' (did you mean …?)' if one of `words` is as close to `word` as `cutoff`, from 0 to 1; else nothing."""
     import difflib
 
     close = difflib.get_close_matches(word, list(words), n=1, cutoff=cutoff)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+    return msg(" (did you mean {name}?)", name=repr(close[0])) if close else ""

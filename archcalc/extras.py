@@ -5,15 +5,26 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 from archcalc.errors import MissingExtraError
+from archcalc.words import Message, msg
 
 
-def require(package: str, *, does: str, extra: str) -> None:
+def require(package: str, *, does: str | Message, extra: str) -> None:
     """Raise MissingExtraError, naming the extra that brings it, if a package is not installed."""
     if find_spec(package) is None:
         raise MissingExtraError(does, extra)
 
 
+def require_pandas() -> None:
+    """Raise MissingExtraError if pandas is not installed."""
+    require("pandas", does="making a DataFrame", extra="frames")
+
+
+def require_numpy() -> None:
+    """Raise MissingExtraError if numpy is not installed."""
+    require("numpy", does="a sweep", extra="frames")
+
+
 def require_running() -> None:
     """Raise MissingExtraError if a package is not installed that running a model takes."""
     for package in ("torch", "tokenizers", "safetensors", "gguf", "psutil"):
-        require(package, does="running a model", extra="run")
+        require(package, does=msg("running a model"), extra="run")

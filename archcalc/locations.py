@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from archcalc import presets
 from archcalc.errors import InputError, nearest, shown
+from archcalc.words import Message, msg
 
 # What says the architecture in a folder: of our own layout, or of Hugging Face's.
 SPEC_FILE, CONFIG_FILE = "spec.yaml", "config.json"
@@ -67,7 +68,7 @@ class Pickle(Struct, frozen=True):
     def refusal(self) -> InputError:
         """The error of whoever wants to read it."""
         problem = "a pickle can run code when it is read"
-        return InputError(problem, allowed="safetensors or .gguf", file=self.text)
+        return InputError(problem, allowed=msg("safetensors or .gguf"), file=self.text)
 
 
 class Preset(Struct, frozen=True):
@@ -122,11 +123,11 @@ def locate(text: str, *, bare_paths: bool = False) -> Location:
     if _is_repo_id(text):
         return Repo(text)
     if "/" in text or _suffix(text) in FILE_SUFFIXES:
-        raise InputError("no such file", file=text, allowed="a path that exists, or a Hugging Face repo id")
+        raise InputError(msg("no such file"), file=text, allowed=msg("a path that exists, or a Hugging Face repo id"))
     raise InputError(
-        f"no preset is called {shown(text)}{_hint(text)}",
+        msg("no preset is called {value}{hint}", value=shown(text), hint=_hint(text)),
         file=text,
-        allowed="a preset ('archcalc presets' lists them), a path, or a Hugging Face repo id",
+        allowed=msg("a preset ('archcalc presets' lists them), a path, or a Hugging Face repo id"),
     )
 
 
@@ -152,10 +153,10 @@ def _suffix(text: str) -> str:
     return os.path.splitext(text)[1].lower()
 
 
-def _hint(text: str) -> str:
+def _hint(text: str) -> str | Message:
     """' (did you mean …?)': a file here, which the source would name with a slash, or a preset."""
     here = (f"./{text}/{CONFIG_FILE}", f"./{text}.yaml", f"./{text}.json", f"./{text}")
     files = [name for name in here if text.strip(".") and "\0" not in text and os.path.isfile(name)]
     if files:
-        return f" (did you mean {files[0].removesuffix(f'/{CONFIG_FILE}')!r}?)"
+        return msg(" (did you mean {name}?)", name=repr(files[0].removesuffix(f"/{CONFIG_FILE}")))
     return nearest(text, [*presets.names(), *presets.SHORT])

@@ -11,10 +11,10 @@ SHORT = {"gpt3": "gpt3-175b"}
 
 @cache
 def folder() -> str:
-    """Where the presets lie: inside the installed package, or beside it in a checkout."""
+    """Return where the presets lie: `data` in an installed package, `presets` beside the package in a checkout."""
     package = os.path.dirname(os.path.abspath(__file__))
-    places = (os.path.join(place, "presets") for place in (package, os.path.dirname(package)))
-    return next(place for place in places if os.path.isdir(place))
+    installed = os.path.join(package, "data")
+    return installed if os.path.isdir(installed) else os.path.join(os.path.dirname(package), "presets")
 
 
 def names() -> list[str]:

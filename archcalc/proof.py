@@ -11,6 +11,7 @@ import msgspec
 from archcalc.extras import require
 from archcalc.ledger.build import build as build_ledger
 from archcalc.spec import Spec
+from archcalc.words import msg
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -53,7 +54,7 @@ def verify(spec: Spec, *, against: str | None = None) -> list[Comparison]:
 
 
 def _against_module(spec: Spec) -> Comparison:
-    require("torch", does="verifying against the PyTorch model", extra="model")
+    require("torch", does=msg("verifying against the PyTorch model"), extra="model")
     from archcalc.nn.build import build as build_module
 
     start = time.perf_counter()
@@ -71,7 +72,7 @@ def _against_module(spec: Spec) -> Comparison:
 
 
 def _against_transformers(spec: Spec) -> Comparison:
-    require("transformers", does="verifying against transformers", extra="oracle")
+    require("transformers", does=msg("verifying against transformers"), extra="oracle")
     from archcalc.hf import tensor_map, to_config
     from archcalc.hf.reference import build_reference, reference_shapes
 

@@ -26,6 +26,7 @@ from archcalc.locations import (
 from archcalc.spec import Spec
 from archcalc.spec.document import Document, decode, gathered, override
 from archcalc.spec.text import MAX_BYTES, parse
+from archcalc.words import msg
 
 __all__ = ["document_of", "load", "locate"]
 
@@ -71,7 +72,7 @@ def _as_written(value: Any) -> str:
     """A value as a file would say it; of what holds others, only that it does."""
     if isinstance(value, dict | list):
         return "{…}" if isinstance(value, dict) else "[…]"
-    return value if isinstance(value, str) else shown(value).lower().replace("none", "null")
+    return value if isinstance(value, str) else str(shown(value)).lower().replace("none", "null")
 
 
 def _document(location: Location, seen: tuple[str, ...]) -> Document:
@@ -92,7 +93,9 @@ def _document(location: Location, seen: tuple[str, ...]) -> Document:
 def _understood(data: Any, seen: tuple[str, ...]) -> Document:
     """Plain data as a spec's document: a Hugging Face config translated, a base merged with what differs."""
     if not isinstance(data, dict):
-        raise InputError(f"found {shown(data)}", allowed="a mapping: a spec, or a Hugging Face config")
+        raise InputError(
+            msg("found {data}", data=shown(data)), allowed=msg("a mapping: a spec, or a Hugging Face config")
+        )
     if "model_type" in data:
         from archcalc.hf import from_config
 
@@ -105,7 +108,9 @@ def _understood(data: Any, seen: tuple[str, ...]) -> Document:
         return gathered(data)
     base = data["base"]
     if not isinstance(base, str):
-        raise InputError(f"found {shown(base)}", where="base", allowed="the name or path of another spec")
+        raise InputError(
+            msg("found {base}", base=shown(base)), where="base", allowed=msg("the name or path of another spec")
+        )
     differs = {key: value for key, value in data.items() if key != "base"}
     return override(_inherited(_document(_located_base(base, seen), seen)), differs)
 
@@ -119,7 +124,11 @@ def _inherited(document: Document) -> Document:
 def _located_base(base: str, seen: tuple[str, ...]) -> Location:
     text = _beside(base, seen)
     if text in seen or len(seen) >= MAX_BASES:
-        raise InputError(f"{shown(text)} leads back to itself", where="base", allowed="bases that come to an end")
+        raise InputError(
+            msg("{value} leads back to itself", value=shown(text)),
+            where="base",
+            allowed=msg("bases that come to an end"),
+        )
     try:
         return locate(text)
     except InputError as error:
@@ -166,7 +175,7 @@ def _read(location: Location) -> bytes:
     match location:
         case Stdin():
             if sys.stdin is None:
-                raise InputError("standard input is closed", allowed="an open one")
+                raise InputError(msg("standard input is closed"), allowed=msg("an open one"))
             return sys.stdin.buffer.read(MAX_BYTES + 1)
         case Repo(text=repo_id):
             from archcalc.hf.hub import config_path
@@ -176,7 +185,7 @@ def _read(location: Location) -> bytes:
             return _bytes(folder.file, text, f"is a folder, whose {CONFIG_FILE} ")
         case Safetensors(text=text):
             expected = f"the folder that it lies in, with a {CONFIG_FILE}"
-            raise InputError("has weights, and does not say their architecture", file=text, allowed=expected)
+            raise InputError(msg("has weights, and does not say their architecture"), file=text, allowed=expected)
         case Pickle():
             raise location.refusal
         case Preset() | SpecFile() | ConfigFile() | Gguf():
@@ -188,4 +197,6 @@ def _bytes(path: str, text: str, what: str = "") -> bytes:
         with open(path, "rb") as file:
             return file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise InputError(f"{what}cannot be read ({error.strerror})", file=text) from None
+        raise InputError(
+            msg("{what}cannot be read ({strerror})", what=what, strerror=error.strerror), file=text
+        ) from None

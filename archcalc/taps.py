@@ -19,7 +19,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from archcalc._lazy import lookup
-from archcalc.extras import require
 
 if TYPE_CHECKING:
     from archcalc.nn.taps import EagerAttentionWarning, Edit, Recording, Site, edit, record, sites
@@ -28,7 +27,10 @@ __all__ = ["EagerAttentionWarning", "Edit", "Recording", "Site", "edit", "record
 
 
 def _check() -> None:
-    require("torch", does="looking into a model", extra="model")
+    from archcalc.extras import require
+    from archcalc.words import msg
+
+    require("torch", does=msg("looking into a model"), extra="model")
 
 
 __getattr__ = lookup(__name__, {name: f"archcalc.nn.taps:{name}" for name in __all__}, _check)

@@ -19,7 +19,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from archcalc._lazy import lookup
-from archcalc.extras import require
 
 if TYPE_CHECKING:
     from archcalc.interp.trace.run import Trace, Traced
@@ -47,7 +46,10 @@ _HOMES = {
 
 
 def _check() -> None:
-    require("torch", does="tracing a model", extra="model")
+    from archcalc.extras import require
+    from archcalc.words import msg
+
+    require("torch", does=msg("tracing a model"), extra="model")
 
 
 __getattr__ = lookup(__name__, _HOMES, _check)

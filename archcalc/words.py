@@ -6,6 +6,7 @@ The English text of a message is its key in the catalogues (archcalc/locale/LANG
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
@@ -18,6 +19,7 @@ DOMAIN: Final = "archcalc"
 LOCALE: Final = Path(__file__).parent / "locale"
 
 T = TypeVar("T")
+_IN_BACKTICKS = re.compile(r"`(\w+)`")
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -60,31 +62,46 @@ def in_context(context: str, text: str, /, **values: Any) -> Message:
     return Message(text, values, context=context)
 
 
-def joined(separator: str, parts: Iterable[str | Message]) -> Message:
+def joined(separator: str | Message, parts: Iterable[str | Message | Exception]) -> Message:
     """Return the parts one after another, each in the language of the reader.
 
     >>> str(joined(" · ", ["gpt2", msg("{n:,} tokens", n=5)]))
     'gpt2 · 5 tokens'
     """
-    named = {f"part_{i}": part for i, part in enumerate(parts)}
-    return Message(separator.join(f"{{{name}}}" for name in named), named)
+    values: dict[str, Any] = {}
+    for i, part in enumerate(parts):
+        values |= ({f"separator_{i}": separator} if i else {}) | {f"part_{i}": part}
+    return Message("".join(f"{{{name}}}" for name in values), values)
 
 
 class Translator(msgspec.Struct, frozen=True):
     """One language: called with a message it returns the sentence, and any other text as it is.
 
-    >>> translator("zh")(msg("{n} layers in all", n=96))
-    '共 96 层'
+    `names` are what the parameters are called that sentences have in backticks, such as the options that set them.
+
+    >>> translator("zh")(msg("{n:,} tokens", n=96))
+    '96 个词元'
     """
 
     lang: str
+    names: Mapping[str, str] = {}
 
     def __call__(self, said: str | Message) -> str:
         """Return the text of a message in this language."""
         if not isinstance(said, Message):
             return said
-        values = {name: self(value) if isinstance(value, Message) else value for name, value in said.values.items()}
-        return _sentence(said, self.lang).format(**values)
+        values = {name: self._told(value) for name, value in said.values.items()}
+        return self._named(_sentence(said, self.lang)).format(**values)
+
+    def _named(self, sentence: str) -> str:
+        return _IN_BACKTICKS.sub(lambda found: self.names.get(found[1], found[0]), sentence) if self.names else sentence
+
+    def _told(self, value: Any) -> Any:
+        """Return a value that is a message, or an error that has one, as text."""
+        if isinstance(value, Message):
+            return self(value)
+        text = getattr(value, "text", None)
+        return text(self) if isinstance(value, Exception) and text else value
 
     def within(self, value: T) -> T:
         """Return a structure, such as a page or a chart, with every message in it as text."""
@@ -93,7 +110,7 @@ class Translator(msgspec.Struct, frozen=True):
 
 def _sentence(said: Message, lang: str) -> str:
     is_one = not said.plural or said.values["n"] == 1
-    if lang == "en":
+    if lang == "en" or not said.text:  # of nothing, gettext knows the head of the catalogue
         return said.text if is_one else said.plural
     catalog = _catalog(lang)
     if said.plural:

@@ -1,6 +1,6 @@
 """How long a report takes, beside the fastest peer; how long a report and a proof take inside Python, and what memory.
 
-    pip install '.[model,bench]' && python bench/startup.py
+    pip install '.[model]' --group bench && python bench/startup.py
 
 Commands are run in turn (ours, theirs, ours, …), so that a machine whose speed drifts treats both alike; the ratio is
 the median over the pairs. Nothing here is a test: the figures depend on the machine.

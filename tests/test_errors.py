@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from archcalc.errors import ArchcalcError, InputError, shown
+from archcalc.words import msg
 
 PACKAGE = Path(__file__).parents[1] / "archcalc"
 MODULES = [path for path in sorted(PACKAGE.rglob("*.py")) if path.relative_to(PACKAGE).parts[0] != "cli"]
@@ -69,15 +70,15 @@ def test_the_lint_sees_no_option_elsewhere() -> None:
 @pytest.mark.parametrize(
     ("error", "line"),
     [
-        (InputError("found 3", where="tp", allowed="1, or `fsdp`"), "--tp: found 3; allowed: 1, or --fsdp"),
+        (InputError("found 3", where="tp", allowed=msg("1, or `fsdp`")), "--tp: found 3; allowed: 1, or --fsdp"),
         (InputError("both", where="tp, fsdp"), "--tp, --fsdp: both"),
         (InputError("is no YAML", where="settings n_layers"), "--set n_layers: is no YAML"),
         (InputError("found 3", where="decoder.seq"), "decoder.seq: found 3"),
         (InputError("found 3", where="seq.tp"), "seq.tp: found 3"),
-        (InputError("more than `seq`", where="seq", file="a.yaml"), "a.yaml: seq: more than --seq"),
-        (InputError("`other` and seq"), "`other` and seq"),
-        (InputError(f"found {shown('`tp`')}", where="tp"), r"--tp: found '\x60tp\x60'"),
-        (ArchcalcError("lower `seq`"), "lower --seq"),
+        (InputError(msg("more than `seq`"), where="seq", file="a.yaml"), "a.yaml: seq: more than --seq"),
+        (InputError(msg("`other` and seq")), "`other` and seq"),
+        (InputError(msg("found {found}", found=shown("`tp`")), where="tp"), "--tp: found '`tp`'"),
+        (ArchcalcError(msg("lower `seq`")), "lower --seq"),
     ],
 )
 def test_the_command_line_renames_parameters(error: ArchcalcError, line: str) -> None:

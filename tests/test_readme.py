@@ -64,7 +64,7 @@ NOT_RUN = {
     "python3 -m venv .venv && .venv/bin/pip install -q . && .venv/bin/archcalc report gpt3": CI,
     "python3 -m venv .venv && .venv/bin/pip install -q -c constraints.txt -e '.[dev]' && .venv/bin/pytest -n 2": CI,
     "python3 -m venv .venv && .venv/bin/pip install -q -c constraints.txt -e '.[dev]'": CI,
-    "pip install -q -e '.[docs]'": CI,
+    "pip install -q --group docs": CI,
     "mkdocs build --strict": CI,
     "mkdocs serve": SERVER,
 }

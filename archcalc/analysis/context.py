@@ -14,6 +14,7 @@ from archcalc.ledger.types import Ledger
 from archcalc.spec.groups import has_table
 from archcalc.spec.model import Spec
 from archcalc.spec.workload import Workload, workload
+from archcalc.words import msg
 
 Phase = Literal["prefill", "decode"]
 PHASES: tuple[Phase, ...] = ("prefill", "decode")
@@ -70,12 +71,12 @@ def context(spec: Spec, phase: Phase, up_to: int | None = None) -> Context:
     Raises InputError for a decode step of an encoder, or for more tokens than there are positions for.
     """
     if phase == "decode" and spec.decoder is None:
-        raise InputError("an encoder caches nothing", where="phase", allowed="prefill")
+        raise InputError(msg("an encoder caches nothing"), where="phase", allowed=msg("prefill"))
     most = most_tokens(spec)
     up_to = (most or max(spec.n_ctx, FAR_TOKENS)) if up_to is None else up_to
     if up_to < LEAST[phase] or (most and up_to > most):
         allowed = f"from {LEAST[phase]} to {most:,}, the table of positions" if most else f"{LEAST[phase]} or more"
-        raise InputError(f"found {up_to}", where="up_to", allowed=allowed)
+        raise InputError(msg("found {up_to}", up_to=up_to), where="up_to", allowed=allowed)
     workload(spec, **_sizes(phase, up_to))  # refuses what cannot be
     ledger = build(spec)
     crossings = [_crossing(ledger, phase, up_to, causal=causal) for causal in (False, True)]

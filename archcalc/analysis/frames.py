@@ -12,6 +12,7 @@ from archcalc.analysis.caches import caches
 from archcalc.analysis.closed_form import Rewriter
 from archcalc.analysis.flops import by_op
 from archcalc.analysis.weights import WeightBytes, weights
+from archcalc.extras import require_pandas
 from archcalc.ledger.algebra import product
 from archcalc.ledger.types import CacheRow, Ledger, Row
 from archcalc.spec.execution import Execution
@@ -136,6 +137,7 @@ def _component(ledger: Ledger, cache: CacheRow) -> str:
 
 def _frame(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
     """Whole numbers whose sum is beyond 64 bits as Python's, which do not wrap."""
+    require_pandas()
     import pandas as pd
 
     found = pd.DataFrame(rows)

@@ -10,6 +10,7 @@ from archcalc.errors import InputError
 from archcalc.ledger.types import Ledger
 from archcalc.spec.model import Spec
 from archcalc.spec.workload import Workload, workload
+from archcalc.words import msg
 
 
 class Growth(msgspec.Struct, frozen=True):
@@ -27,7 +28,7 @@ def growth(spec: Spec, ledger: Ledger, batch: int, dtype: str, up_to: int | None
     Raises InputError where nothing is cached, or for more tokens than there are positions for.
     """
     if not ledger.caches:
-        raise InputError(f"{spec.name} caches nothing", allowed="a decoder")
+        raise InputError(msg("{name} caches nothing", name=spec.name), allowed=msg("a decoder"))
     up_to = (most_tokens(spec) or max(spec.n_ctx, FAR_TOKENS)) if up_to is None else up_to
     workload(spec, batch=batch, seq=up_to)  # refuses what cannot be
     first = min(FIRST_TOKENS, up_to)

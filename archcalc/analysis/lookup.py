@@ -12,6 +12,7 @@ from archcalc.analysis.memory import Dtype
 from archcalc.analysis.row_names import path_in_group, path_pattern, row_label
 from archcalc.errors import InputError, nearest, shown
 from archcalc.ledger.types import CacheRow, Ledger, MatmulRow, Row
+from archcalc.words import msg
 
 
 class NamedRow(msgspec.Struct, frozen=True):
@@ -64,8 +65,12 @@ def look_up(ledger: Ledger, dtype: Dtype, wanted: str) -> tuple[list[Figure], li
     named = [figure.name for figure in every]
     known = named + [name for row in named_rows(ledger) for name in (row.name, row.path)]
     raise InputError(
-        f"no figure, weight, product or cache is called {shown(wanted)}{nearest(wanted, known)}",
-        allowed=", ".join(named) + ", or (part of) a path",
+        msg(
+            "no figure, weight, product or cache is called {wanted}{hint}",
+            wanted=shown(wanted),
+            hint=nearest(wanted, known),
+        ),
+        allowed=msg("{figures}, or (part of) a path", figures=", ".join(named)),
     )
 
 

@@ -22,6 +22,7 @@ from archcalc.ledger.algebra import Poly, product
 from archcalc.ledger.leaves import Weight
 from archcalc.ledger.types import Ledger, Row
 from archcalc.spec import Spec
+from archcalc.words import msg
 
 ALL_LINEAR = "all-linear"
 MAX_RANK = 2**20
@@ -71,7 +72,11 @@ def adapters(ledger: Ledger, rank: int, targets: Targets = ALL_LINEAR) -> list[R
     Raises InputError for a rank that is not positive, a target that nothing is called, a pattern that matches nothing.
     """
     if isinstance(rank, bool) or not isinstance(rank, int) or not 1 <= rank <= MAX_RANK:
-        raise InputError(f"found {shown(rank)}", where="rank", allowed=f"an integer from 1 to {MAX_RANK:,}")
+        raise InputError(
+            msg("found {rank}", rank=shown(rank)),
+            where="rank",
+            allowed=msg("an integer from 1 to {MAX_RANK:,}", MAX_RANK=MAX_RANK),
+        )
     rows = [row for row in ledger.rows if _may_be_adapted(row)]
     is_target = _chooser(targets, rows)
     sizes = {**ledger.sizes, "rank": rank}
@@ -110,13 +115,15 @@ def _chooser(targets: Targets, rows: Sequence[Row]) -> Callable[[str, Row], bool
     if isinstance(targets, str):
         test = _linear if targets == ALL_LINEAR else _pattern(targets)
         if not any(test(module, row) for row in rows for module in modules(row)):
-            raise InputError(f"{shown(targets)} is no matrix here", where="targets", allowed=_allowed(rows))
+            raise InputError(
+                msg("{targets} is no matrix here", targets=shown(targets)), where="targets", allowed=_allowed(rows)
+            )
         return test
     for target in targets:
         if not any(_is_called(module, row, target) for row in rows for module in modules(row)):
             raise _unknown(target, rows)
     if not targets:
-        raise InputError("no target is named", where="targets", allowed=_allowed(rows))
+        raise InputError(msg("no target is named"), where="targets", allowed=_allowed(rows))
     return lambda module, row: any(_is_called(module, row, target) for target in targets)
 
 
@@ -130,7 +137,9 @@ def _pattern(pattern: str) -> Callable[[str, Row], bool]:
         compiled = re.compile(pattern)
     except re.error as error:
         raise InputError(
-            f"the pattern {shown(pattern)} does not parse ({error})", where="targets", allowed="a regular expression"
+            msg("the pattern {pattern} does not parse ({error})", pattern=shown(pattern), error=error),
+            where="targets",
+            allowed=msg("a regular expression"),
         ) from None
     return lambda module, row: role_of(row) != "experts" and compiled.fullmatch(module) is not None
 
@@ -146,7 +155,9 @@ def _is_called(module: str, row: Row, target: str) -> bool:
 def _unknown(target: str, rows: Sequence[Row]) -> InputError:
     names = [name for row in rows for name in (_short(row), row.path.removesuffix(".weight"))]
     return InputError(
-        f"no matrix is called {shown(target)}{nearest(target, names)}", where="targets", allowed=_allowed(rows)
+        msg("no matrix is called {target}{hint}", target=shown(target), hint=nearest(target, names)),
+        where="targets",
+        allowed=_allowed(rows),
     )
 
 

@@ -8,6 +8,7 @@ from archcalc.errors import InputError, nearest, shown
 from archcalc.formats.element_types import element_bytes
 from archcalc.ledger.types import Ledger
 from archcalc.spec.workload import Workload
+from archcalc.words import msg
 
 Dtype = Literal["fp32", "fp16", "bf16", "fp8"]
 DTYPES: tuple[Dtype, ...] = get_args(Dtype)
@@ -16,7 +17,11 @@ DTYPES: tuple[Dtype, ...] = get_args(Dtype)
 def check_dtype(dtype: str) -> None:
     """Raises InputError for a dtype that is none."""
     if dtype not in DTYPES:
-        raise InputError(f"found {shown(dtype)}{nearest(str(dtype), DTYPES)}", where="dtype", allowed=", ".join(DTYPES))
+        raise InputError(
+            msg("found {dtype}{hint}", dtype=shown(dtype), hint=nearest(str(dtype), DTYPES)),
+            where="dtype",
+            allowed=", ".join(DTYPES),
+        )
 
 
 class Memory(TypedDict):

@@ -243,5 +243,8 @@ OPTIMISERS: dict[str, Optimiser] = {
 def named(name: str) -> Optimiser:
     """The optimiser of that name. InputError with the nearest name if there is none."""
     if name not in OPTIMISERS:
-        raise InputError(f"no optimiser {shown(name)}{nearest(name, OPTIMISERS)}", allowed=", ".join(OPTIMISERS))
+        raise InputError(
+            msg("no optimiser {name}{hint}", name=shown(name), hint=nearest(name, OPTIMISERS)),
+            allowed=", ".join(OPTIMISERS),
+        )
     return OPTIMISERS[name]

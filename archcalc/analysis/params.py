@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypedDict, get_args
 
 import msgspec
 
+from archcalc.extras import require_pandas
 from archcalc.ledger.leaves import COMPONENTS, Component, Kind
 from archcalc.ledger.types import Ledger, Row
 
@@ -163,6 +164,7 @@ def frame(ledger: Ledger) -> pd.DataFrame:
 
     `share` is of the total; a buffer's is 0, for no total has it.
     """
+    require_pandas()
     import pandas as pd
 
     from archcalc.analysis.closed_form import Rewriter

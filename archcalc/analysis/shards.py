@@ -20,6 +20,7 @@ from archcalc.ledger.algebra import ONE, Poly, product
 from archcalc.ledger.tokens import BATCH
 from archcalc.ledger.types import Ledger, Row
 from archcalc.spec.workload import Workload
+from archcalc.words import msg
 
 Engine = Literal["tp", "fsdp"]
 ENGINES: tuple[Engine, ...] = get_args(Engine)
@@ -98,11 +99,13 @@ def _of_heads(row: Row, sizes: Mapping[str, int], n: int) -> int | None:
             field = name.partition("[")[0]
             if field in (_HEADS, _KV_HEADS):
                 if "_norm." in row.path and len(row.weight.axes) == 1:
-                    raise InputError("all heads are normed at once", where="tp", allowed="`fsdp`")
+                    raise InputError(msg("all heads are normed at once"), where="tp", allowed=msg("`fsdp`"))
                 return place if _shared(field, sizes[name], n) else None
             if field in SPLIT:
                 if row.component == "norm":
-                    raise InputError("hidden units are normed over their whole width", where="tp", allowed="`fsdp`")
+                    raise InputError(
+                        msg("hidden units are normed over their whole width"), where="tp", allowed=msg("`fsdp`")
+                    )
                 return place
     return None
 
@@ -119,7 +122,11 @@ def _shared(field: str, n_heads: int, n: int) -> bool:
     """Whether `n` ranks have heads of their own; False if each has a copy. InputError if they can have neither."""
     if n_heads % n and (field == _HEADS or n % n_heads):
         divisors = ", ".join(str(d) for d in range(1, n_heads + 1) if n_heads % d == 0)
-        raise InputError(f"found {n}, which does not divide {field} = {n_heads}", where="tp", allowed=divisors)
+        raise InputError(
+            msg("found {n}, which does not divide {field} = {n_heads}", n=n, field=field, n_heads=n_heads),
+            where="tp",
+            allowed=divisors,
+        )
     return n_heads % n == 0
 
 
@@ -150,4 +157,4 @@ def _names(axis: Poly) -> set[str]:
 
 def _check_ranks(n: int, engine: Engine) -> None:
     if n < 1:
-        raise InputError(f"found {n}", where=engine, allowed="1 or more")
+        raise InputError(msg("found {n}", n=n), where=engine, allowed=msg("1 or more"))

@@ -56,7 +56,11 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
             if dtype in (None, weights):
                 return Precision(weights, self.gradients or weights, self.master)
         allowed = ", ".join(self.dtypes)
-        raise InputError(f"the recipe {self.name!r} has no weights in {shown(dtype)}", where="dtype", allowed=allowed)
+        raise InputError(
+            msg("the recipe {name} has no weights in {dtype}", name=repr(self.name), dtype=shown(dtype)),
+            where="dtype",
+            allowed=allowed,
+        )
 
 
 RECIPES: dict[str, Recipe] = {
@@ -98,7 +102,9 @@ def recipe(name: str | None = None, dtype: str | None = None) -> Recipe:
     if name is None:
         return next((one for one in RECIPES.values() if dtype is None or dtype in one.dtypes), RECIPES["pure"])
     if name not in RECIPES:
-        raise InputError(f"no recipe {shown(name)}{nearest(name, RECIPES)}", allowed=", ".join(RECIPES))
+        raise InputError(
+            msg("no recipe {name}{hint}", name=shown(name), hint=nearest(name, RECIPES)), allowed=", ".join(RECIPES)
+        )
     return RECIPES[name]
 
 

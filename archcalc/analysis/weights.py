@@ -18,6 +18,7 @@ from archcalc.formats.gguf_types import Mix, Place
 from archcalc.formats.policy import Role
 from archcalc.ledger.leaves import COMPONENTS, Component, Kind
 from archcalc.ledger.types import Ledger, Row
+from archcalc.words import msg
 
 
 class WeightBytes(msgspec.Struct, frozen=True):
@@ -48,7 +49,12 @@ def weights(ledger: Ledger, format: str, rest: str = "") -> list[WeightBytes]:  
     model = _Model(ledger)
     if chosen.mix and chosen.mix.by_layer and model.n_stacks > 1:
         raise InputError(
-            f"{format!r} chooses by layer, and this model has {model.n_stacks} stacks", allowed="one stack"
+            msg(
+                "{format} chooses by layer, and this model has {n_stacks} stacks",
+                format=repr(format),
+                n_stacks=model.n_stacks,
+            ),
+            allowed=msg("one stack"),
         )
     return [line for row in ledger.rows for line in _lines(model, row, chosen, rest)]
 

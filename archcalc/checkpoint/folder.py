@@ -12,6 +12,7 @@ from archcalc.formats.safetensors_file import read_header
 from archcalc.formats.stored import Stored
 from archcalc.locations import CONFIG_FILE, PICKLES
 from archcalc.spec.text import MAX_BYTES, parse
+from archcalc.words import msg
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 MAX_INDEX_BYTES = 100_000_000
@@ -24,16 +25,16 @@ def config_of(folder: Path) -> dict[str, Any]:
         with open(path, "rb") as file:
             config = parse(file.read(MAX_BYTES + 1))
         if not isinstance(config, dict):
-            raise InputError(f"found {shown(config)}", allowed="a Hugging Face config")
+            raise InputError(msg("found {config}", config=shown(config)), allowed=msg("a Hugging Face config"))
         if how := config.get("quantization_config"):
             method = how.get("quant_method") if isinstance(how, dict) else how
             raise InputError(
-                f"the weights are quantised ({shown(method)})",
+                msg("the weights are quantised ({method})", method=shown(method)),
                 where="quantization_config",
-                allowed="F64, F32, F16 or BF16",
+                allowed=msg("F64, F32, F16 or BF16"),
             )
     except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror})", file=str(path)) from None
+        raise InputError(msg("cannot be read ({strerror})", strerror=error.strerror), file=str(path)) from None
     except InputError as error:
         raise error.within(str(path)) from None
     return config
@@ -48,11 +49,15 @@ def weights_of(folder: Path) -> dict[str, Stored]:
     pickles = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLES)
     if pickles:
         raise InputError(
-            f"has {shown(pickles[0])} and no safetensors: a pickle can run code when it is read",
-            allowed="model.safetensors, into which it can be converted",
+            msg("has {pickles} and no safetensors: a pickle can run code when it is read", pickles=shown(pickles[0])),
+            allowed=msg("model.safetensors, into which it can be converted"),
             file=str(folder),
         )
-    raise InputError("has no weights", allowed=f"{SINGLE}, or {INDEX} and its shards", file=str(folder))
+    raise InputError(
+        msg("has no weights"),
+        allowed=msg("{SINGLE}, or {INDEX} and its shards", SINGLE=SINGLE, INDEX=INDEX),
+        file=str(folder),
+    )
 
 
 def _sharded(folder: Path, index: Path) -> dict[str, Stored]:
@@ -60,19 +65,27 @@ def _sharded(folder: Path, index: Path) -> dict[str, Stored]:
     headers: dict[str, Mapping[str, Stored]] = {}
     for name in sorted(set(places.values())):
         if name != Path(name).name or "\\" in name or "\0" in name or not name.endswith(".safetensors"):
-            raise InputError(f"names the shard {shown(name)}", allowed="a .safetensors file beside it", file=str(index))
+            raise InputError(
+                msg("names the shard {name}", name=shown(name)),
+                allowed=msg("a .safetensors file beside it"),
+                file=str(index),
+            )
         if not (folder / name).is_file():
-            raise InputError(f"names the shard {shown(name)}, which is not there", file=str(index))
+            raise InputError(msg("names the shard {name}, which is not there", name=shown(name)), file=str(index))
         headers[name] = read_header(folder / name)
     for tensor, name in places.items():
         if tensor not in headers[name]:
             where = shown(tensor, 200)
-            raise InputError(f"is not in {shown(name)}, where the index has it", where=where, file=str(index))
+            raise InputError(
+                msg("is not in {name}, where the index has it", name=shown(name)), where=where, file=str(index)
+            )
     for name, header in headers.items():
         for tensor in header:
             if places.get(tensor) != name:
                 where = shown(tensor, 200)
-                raise InputError("is in the shard, but not there in the index", where=where, file=str(folder / name))
+                raise InputError(
+                    msg("is in the shard, but not there in the index"), where=where, file=str(folder / name)
+                )
     return {tensor: headers[name][tensor] for tensor, name in places.items()}
 
 
@@ -83,10 +96,10 @@ def _places(index: Path) -> dict[str, str]:
             text = file.read(MAX_INDEX_BYTES + 1)
         data = json.loads(text) if len(text) <= MAX_INDEX_BYTES else None
     except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror})", file=str(index)) from None
+        raise InputError(msg("cannot be read ({strerror})", strerror=error.strerror), file=str(index)) from None
     except (ValueError, RecursionError):
         data = None
     places = data.get("weight_map") if isinstance(data, dict) else None
     if not isinstance(places, dict) or not places or not all(isinstance(name, str) for name in places.values()):
-        raise InputError("is no index", allowed="a JSON with weight_map: tensor → shard", file=str(index))
+        raise InputError(msg("is no index"), allowed=msg("a JSON with weight_map: tensor → shard"), file=str(index))
     return places

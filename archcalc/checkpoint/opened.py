@@ -28,6 +28,7 @@ from archcalc.locations import Folder, Gguf, Location, Pickle, Preset, Repo, loc
 from archcalc.nn import build
 from archcalc.sources import document_of
 from archcalc.spec.document import decode
+from archcalc.words import msg
 
 if TYPE_CHECKING:
     from archcalc.spec import Spec
@@ -96,7 +97,7 @@ def open_checkpoint(source: str | Location) -> Checkpoint:
             raise pickle.refusal
         case other:
             expected = "a folder with safetensors, a .gguf file, a Hugging Face repo id"
-            raise NoWeightsError("has no weights", file=other.text, allowed=expected)
+            raise NoWeightsError(msg("has no weights"), file=other.text, allowed=expected)
 
 
 def _of_gguf(path: Path, label: str) -> Checkpoint:
@@ -156,7 +157,7 @@ def _refuse_quantised(stored: Mapping[str, Stored], spelling: Spelling) -> None:
     for one in stored.values():
         if one.dtype not in DTYPES and not spelling.why_left(spelling.name(one.name)):
             raise InputError(
-                f"is stored as {one.dtype}: quantised weights are not read",
+                msg("is stored as {dtype}: quantised weights are not read", dtype=one.dtype),
                 where=shown(one.name, 200),
                 allowed=", ".join(DTYPES),
                 file=str(one.file),

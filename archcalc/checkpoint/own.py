@@ -19,6 +19,7 @@ from archcalc.hf.tensors import Holds, TensorMap
 from archcalc.locations import SPEC_FILE
 from archcalc.spec import Spec
 from archcalc.spec.written import as_yaml
+from archcalc.words import msg
 
 
 class AsNamed(TensorMap, frozen=True):
@@ -53,7 +54,7 @@ def write(folder: Path, contents: Mapping[str, bytes]) -> None:
     Raises InputError where the folder is there already or cannot be written; nothing is left then.
     """
     if os.path.lexists(folder):
-        raise InputError("is there already", file=str(folder), allowed="the name of a new folder")
+        raise InputError(msg("is there already"), file=str(folder), allowed=msg("the name of a new folder"))
     partial = folder.with_name(f".{folder.name}.partial")
     try:
         shutil.rmtree(partial, ignore_errors=True)
@@ -67,7 +68,7 @@ def write(folder: Path, contents: Mapping[str, bytes]) -> None:
         _settle(folder.parent)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
-        raise InputError(f"cannot be written ({error.strerror})", file=str(folder)) from None
+        raise InputError(msg("cannot be written ({strerror})", strerror=error.strerror), file=str(folder)) from None
 
 
 def _settle(folder: Path) -> None:

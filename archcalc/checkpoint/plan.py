@@ -10,6 +10,7 @@ from archcalc.errors import InputError, shown
 from archcalc.formats.stored import Stored
 from archcalc.hf.spellings import Spelling
 from archcalc.hf.tensors import Holds, Shape, TensorMap, TensorMapError
+from archcalc.words import msg
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def plan(stored: Mapping[str, Stored], shapes: Mapping[str, Shape], tensors: Ten
     try:
         helds = list(spelling.rows(tensors, named).placed(shapes))
     except TensorMapError as error:
-        raise InputError(f"this architecture has no place in the family's files: {error}") from None
+        raise InputError(msg("this architecture has no place in the family's files: {error}", error=error)) from None
     computed = [held for held in helds if held.name not in named and set(held.ours) <= set(spelling.computed)]
     moves = [move for held in helds if held not in computed for move in _moves(held, named, shapes, spelling)]
     used = {move.stored.name for move in moves}
@@ -53,7 +54,9 @@ def _named(stored: Mapping[str, Stored], spelling: Spelling) -> dict[str, Stored
     for one in stored.values():
         name = spelling.name(one.name)
         if name in named:
-            raise InputError(f"is {shown(named[name].name, 200)} in another spelling", where=shown(one.name, 200))
+            raise InputError(
+                msg("is {name} in another spelling", name=shown(named[name].name, 200)), where=shown(one.name, 200)
+            )
         named[name] = one
     return named
 
@@ -88,9 +91,13 @@ def _each(name: str, spelling: Spelling) -> tuple[str, ...]:
 def _of_shape(name: str, shape: Shape, named: Mapping[str, Stored], instead: str = "") -> Stored:
     found = named.get(name) or named.get(instead)
     if found is None:
-        raise InputError("is missing", where=shown(name, 200), allowed=f"a tensor of shape {list(shape)}")
+        raise InputError(
+            msg("is missing"), where=shown(name, 200), allowed=msg("a tensor of shape {shape}", shape=list(shape))
+        )
     if found.shape != shape:
-        raise InputError(f"has shape {list(found.shape)}", where=shown(found.name, 200), allowed=str(list(shape)))
+        raise InputError(
+            msg("has shape {shape}", shape=list(found.shape)), where=shown(found.name, 200), allowed=str(list(shape))
+        )
     return found
 
 
@@ -104,11 +111,16 @@ def _rest(
         if original is not None:
             if (original.shape, original.dtype) != (one.shape, one.dtype):
                 raise InputError(
-                    f"has shape {list(one.shape)} in {one.dtype}, but is tied to {shown(original.name, 200)}",
+                    msg(
+                        "has shape {shape} in {dtype}, but is tied to {name}",
+                        shape=list(one.shape),
+                        dtype=one.dtype,
+                        name=shown(original.name, 200),
+                    ),
                     where=shown(one.name, 200),
-                    allowed=f"{list(original.shape)} in {original.dtype}",
+                    allowed=msg("{shape} in {dtype}", shape=list(original.shape), dtype=original.dtype),
                 )
             same.append((one, original))
         elif spelling.why_left(name) is None:
-            raise InputError("is a tensor that this architecture does not have", where=shown(one.name, 200))
+            raise InputError(msg("is a tensor that this architecture does not have"), where=shown(one.name, 200))
     return tuple(same)

@@ -13,6 +13,7 @@ from archcalc.errors import InputError, shown
 from archcalc.formats.element_types import ELEMENT_TYPES, ElementName
 from archcalc.formats.stored import Stored
 from archcalc.nn.dtypes import torch_dtype
+from archcalc.words import msg
 
 CHUNK_BYTES = 1 << 20
 # What is read as it lies in a file, by the file's word for it.
@@ -33,10 +34,10 @@ class Files:
                 with open(stored.file, "rb") as file:
                     self._maps[stored.file] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
             except (OSError, ValueError) as error:
-                raise InputError(f"cannot be read ({error})", file=str(stored.file)) from None
+                raise InputError(msg("cannot be read ({error})", error=error), file=str(stored.file)) from None
         found = self._maps[stored.file]
         if stored.start + stored.n_bytes > len(found):
-            raise InputError("the file has become shorter", where=shown(stored.name, 200), file=str(stored.file))
+            raise InputError(msg("the file has become shorter"), where=shown(stored.name, 200), file=str(stored.file))
         return found
 
     def forget(self, stored: Stored) -> None:
@@ -86,7 +87,9 @@ def check_same(opened: Files, one: Stored, other: Stored) -> None:
         if ours != b[other.start + part.start : other.start + part.stop]:
             where = shown(one.name, 200)
             raise InputError(
-                f"is tied to {shown(other.name, 200)} and differs from it", where=where, file=str(one.file)
+                msg("is tied to {name} and differs from it", name=shown(other.name, 200)),
+                where=where,
+                file=str(one.file),
             )
     for stored in (one, other):
         opened.forget(stored)

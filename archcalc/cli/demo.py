@@ -12,6 +12,7 @@ from archcalc.extras import require
 from archcalc.interp.demos import DEMOS, run
 from archcalc.render import demos
 from archcalc.render.output import Format
+from archcalc.words import msg
 
 
 @click.command("demo")
@@ -36,6 +37,6 @@ def command(name: str | None, seed: int | None, form: Format, output: str | None
         show(lambda: demos.listing(DEMOS, say), lambda: demos.listing_data(DEMOS, say))
         return
     if DEMOS.get(name):
-        require("torch", does="running a demonstration", extra="model")
+        require("torch", does=msg("running a demonstration"), extra="model")
     found = run(name, seed)
     show(lambda: demos.page(name, found, say), lambda: demos.data(name, found, say))

@@ -73,7 +73,7 @@ def _mask(found: Opened, mask_id: int | None) -> int:
     """The mask's id, as asked for or as the tokenizer knows it."""
     known = found.tokenizer.mask_id if found.tokenizer and mask_id is None else mask_id
     if known is None:
-        raise InputError("no tokenizer says which token is the mask", where="mask_id", allowed="a token id")
+        raise InputError(msg("no tokenizer says which token is the mask"), where="mask_id", allowed=msg("a token id"))
     return known
 
 

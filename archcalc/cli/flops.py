@@ -18,6 +18,7 @@ from archcalc.render.output import Format, write
 from archcalc.spec import Spec
 from archcalc.spec.execution import Execution, Recompute
 from archcalc.spec.workload import workload
+from archcalc.words import msg
 
 # A plot runs over workloads; one workload is what the others ask for.
 _OF_A_PLOT = ("phase", "up_to")
@@ -68,7 +69,7 @@ def command(
         _plot(spec, plot, phase, up_to, show)
         return
     if past and recompute != "none":
-        raise InputError("what follows a cache is not trained", where="recompute", allowed="without `past`")
+        raise InputError(msg("what follows a cache is not trained"), where="recompute", allowed=msg("without `past`"))
     how = Execution(recompute=recompute, dropout=dropout)
     work = workload(spec, batch=batch, seq=seq, past=past, source_seq=source_seq)
     found = workload_flops(spec, work, how, conventions=conventions)

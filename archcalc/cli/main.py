@@ -9,6 +9,7 @@ from importlib import import_module
 import click
 
 from archcalc._version import __version__
+from archcalc.cli.language import current
 from archcalc.errors import ArchcalcError, nearest, printable
 from archcalc.render.output import discard_output
 
@@ -52,6 +53,14 @@ SOURCE is a preset, a YAML spec, a Hugging Face config.json (or a folder with on
 """
 
 
+class _SpokenError(click.ClickException):
+    """An error in the language of the command that it ended."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.code = exit_code
+
+
 class LazyGroup(click.Group):
     """Imports a command's module when it is called, so that `--help` and errors cost nothing else."""
 
@@ -84,7 +93,7 @@ class LazyGroup(click.Group):
         except ArchcalcError as error:
             if command := self.get_command(ctx, ctx.invoked_subcommand or ""):
                 error.rename_parameters(_options(command))
-            raise
+            raise _SpokenError(error.text(current()), error.exit_code) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list of commands, from the table alone."""
@@ -126,10 +135,12 @@ def run(args: Sequence[str] | None = None) -> int:
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
         return 0
+    except _SpokenError as error:
+        return _fail(error.format_message(), error.code)
     except click.ClickException as error:
         return _fail(error.format_message(), 2)
     except ArchcalcError as error:
-        return _fail(str(error), error.exit_code)
+        return _fail(error.text(current()), error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         return _fail("interrupted", 130)
     except OSError as error:

@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 from msgspec import structs
 
-from archcalc.cli.language import emit
+from archcalc.cli.language import current, emit
 from archcalc.cli.options import F, load_source, output, recomputation, settings, sizes, source
 from archcalc.cli.parallel import engines
 from archcalc.errors import InputError
@@ -23,6 +23,7 @@ from archcalc.render.peak import MEASURES, Measure
 from archcalc.spec import Spec
 from archcalc.spec.execution import Device, Experts, Kernel
 from archcalc.spec.workload import workload
+from archcalc.words import msg
 
 if TYPE_CHECKING:
     from archcalc.analysis.shards import Engine
@@ -129,7 +130,7 @@ def _job(asked: dict[str, Any]) -> Any:
     """What is asked for. InputError for an option that it has no use for."""
     train, adapt = asked["train"], asked["rank"] is not None
     if train and adapt:
-        raise InputError("--train and --lora are two jobs", allowed="one of them")
+        raise InputError(msg("--train and --lora are two jobs"), allowed=msg("one of them"))
     shared = not (train or adapt) and (asked["tp"] is not None or asked["fsdp"] is not None)
     job, used = (_training, _TRAINING) if train else (_adapters, _ADAPTING) if adapt else (_running, _RUNNING)
     job, used = (_shared, _SHARING) if shared else (job, used)
@@ -145,7 +146,10 @@ def _job(asked: dict[str, Any]) -> Any:
                 if shared
                 else "without --train or --lora"
             )
-            raise InputError(f"`{name}` has no effect {mode}", allowed=f"to leave out `{name}`")
+            raise InputError(
+                msg("`{name}` has no effect {mode}", name=name, mode=mode),
+                allowed=msg("to leave out `{name}`", name=name),
+            )
     return job
 
 
@@ -162,7 +166,7 @@ def _shared(spec: Spec, asked: dict[str, Any], show: partial[None]) -> None:
     from archcalc.render import shards
 
     if asked["tp"] is not None and asked["fsdp"] is not None:
-        raise InputError("both", where="tp, fsdp", allowed="one of them")
+        raise InputError(msg("both"), where="tp, fsdp", allowed=msg("one of them"))
     sizes = {name: asked[name] for name in ("batch", "seq", "past", "source_seq")}
     engine: Engine = "fsdp" if asked["tp"] is None else "tp"
     dtypes: Any = (asked["dtype"] or "bf16", asked["cache_dtype"])
@@ -190,17 +194,20 @@ def _training(spec: Spec, asked: dict[str, Any], show: partial[None]) -> None:
 
 def _measured(subject: TrainingSetup, measure: Measure) -> TrainingSetup:
     """The same with the peak of a real step, whose optimiser steps on the weights themselves."""
-    require("torch", does="measuring a step", extra="model")
+    require("torch", does=msg("measuring a step"), extra="model")
     from archcalc.analysis.peak import moments, peak
     from archcalc.run.train.step_memory import process_peak, tracked_peak
 
     if subject.precision.master or subject.precision.gradients != subject.precision.weights:
-        raise InputError(f"a step with the recipe {subject.recipe.name!r} is not measured", allowed="`recipe` pure")
+        raise InputError(
+            msg("a step with the recipe {name} is not measured", name=repr(subject.recipe.name)),
+            allowed=msg("`recipe` pure"),
+        )
     if subject.how.device == "cuda":
-        raise InputError("no GPU is measured", where="device", allowed="meta, cpu")
+        raise InputError(msg("no GPU is measured"), where="device", allowed=msg("meta, cpu"))
     spec, work, name = subject.spec, subject.work, subject.optimiser.name
     if sys.stderr.isatty():
-        click.echo("measuring two steps …", err=True)
+        click.echo(current()(msg("measuring two steps …")), err=True)
     if measure == "fake":
         how = structs.replace(subject.how, device="cpu", experts="gather")
         return structs.replace(subject, how=how, tracked=tracked_peak(spec, work, how, name))

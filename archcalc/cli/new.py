@@ -26,7 +26,7 @@ def command(name: str, output: Path | None) -> None:
     path = Path(name)
     called = path.stem if path.suffix in (".yaml", ".yml") else path.name
     if not called.strip(".") or not called.isprintable() or name.endswith("/"):
-        raise InputError(f"found {shown(name)}", where="NAME", allowed="a name such as 'my-model'")
+        raise InputError(msg("found {name}", name=shown(name)), where="NAME", allowed=msg("a name such as 'my-model'"))
     file = output or path.with_name(path.name if path.suffix in (".yaml", ".yml") else f"{path.name}.yaml")
     template = Path(folder(), "template.yaml").read_text(encoding="utf-8")
     text = template.replace("name: my-model", f"name: {_in_yaml(called)}", 1)

@@ -12,6 +12,7 @@ from archcalc.cli.running import Holding, drawing, holding
 from archcalc.errors import InputError
 from archcalc.render.output import Format, write
 from archcalc.run.decoding.prompts import prompt_ids
+from archcalc.words import msg
 
 if TYPE_CHECKING:
     from archcalc.run.decoding.sampling import Sampling
@@ -60,7 +61,11 @@ def command(
 
     if len(contexts) > MOST:
         where = "prompt" if prompts else "ids"
-        raise InputError(f"found {len(contexts)}", where=where, allowed=f"1 or {MOST}, to be set side by side")
+        raise InputError(
+            msg("found {n_contexts}", n_contexts=len(contexts)),
+            where=where,
+            allowed=msg("1 or {MOST}, to be set side by side", MOST=MOST),
+        )
     ready = holding.ready(found, work_of(found.spec, contexts, 1))
     made = next_tokens(ready.model, contexts, top=top, sampling=sampling, start_id=found.start_id)
     asked, say = list(prompts or id_lists), current()

@@ -17,6 +17,7 @@ from archcalc.sources import load
 from archcalc.spec import Spec
 from archcalc.spec.execution import Recompute
 from archcalc.spec.settings import changes
+from archcalc.words import msg
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -30,7 +31,7 @@ class Source(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         """The source as it is; standard input can be read only once."""
         if value == "-" and ctx is not None:
             if ctx.meta.get("archcalc.stdin"):
-                raise InputError("'-' stands twice", allowed="standard input once, and other sources by name")
+                raise InputError(msg("'-' stands twice"), allowed=msg("standard input once, and other sources by name"))
             ctx.meta["archcalc.stdin"] = True
         return value
 

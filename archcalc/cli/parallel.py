@@ -14,6 +14,7 @@ import click
 from archcalc.cli.options import F
 from archcalc.errors import ArchcalcError, InputError
 from archcalc.extras import require_running
+from archcalc.words import msg
 
 GRACE_SECONDS = 3  # torchrun ends a job within a fraction of one after the first rank has ended
 
@@ -37,7 +38,7 @@ def parallel(command: F) -> F:
     @wraps(command)
     def told(*args: Any, tp: int | None, fsdp: bool, timeout: int, **options: Any) -> Any:
         if tp is not None and fsdp:
-            raise InputError("both", where="tp, fsdp", allowed="one of them")
+            raise InputError(msg("both"), where="tp, fsdp", allowed=msg("one of them"))
         if tp is None and not fsdp:
             _check_alone()
             return command(*args, ranks=None, **options)
@@ -74,7 +75,7 @@ def _check_alone() -> None:
     """Without the options, each process that torchrun started would do the same."""
     if "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         n = os.environ["WORLD_SIZE"]
-        raise InputError(f"torchrun started {n} processes for one job", allowed=f"`tp` {n}, `fsdp`")
+        raise InputError(msg("torchrun started {n} processes for one job", n=n), allowed=msg("`tp` {n}, `fsdp`", n=n))
 
 
 @contextmanager
@@ -92,11 +93,8 @@ def _told_once() -> Iterator[None]:
 
 class _OtherRankError(ArchcalcError):
     def __init__(self, rank: int, error: ArchcalcError) -> None:
-        super().__init__(rank, error)
-        self.rank, self.error, self.exit_code = rank, error, error.exit_code
-
-    def __str__(self) -> str:
-        return f"rank {self.rank}: {self.error}"
+        super().__init__(msg("rank {rank}: {error}", rank=rank, error=error))
+        self.error, self.exit_code = error, error.exit_code
 
     def rename_parameters(self, names: Mapping[str, str]) -> None:
         self.error.rename_parameters(names)

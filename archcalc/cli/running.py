@@ -45,11 +45,11 @@ class Holding:
 
         if self.settings and not self.random_weights:
             problem = "found changes of an architecture whose weights are given"
-            raise InputError(problem, where="settings", allowed="with `random_weights`")
+            raise InputError(problem, where="settings", allowed=msg("with `random_weights`"))
         try:
             return open_source(source, random_weights=self.random_weights, changes=changes(self.settings))
         except NoWeightsError as error:
-            allowed = f"{error.allowed}; or `random_weights`"
+            allowed = msg("{places}; or `random_weights`", places=error.allowed)
             raise InputError(error.problem, file=error.file, allowed=allowed) from None
 
     def ready(self, found: Opened, work: Workload, ranks: Ranks | None = None, *, packed: bool = True) -> Ready:

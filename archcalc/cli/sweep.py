@@ -85,9 +85,9 @@ def _grid(over: tuple[str, ...]) -> dict[str, list[Any]]:
         field, sign, text = axis.partition("=")
         field = field.strip()
         if not sign or not field or not text.strip():
-            raise InputError(f"found {shown(axis)}", where="over", allowed="FIELD=VALUES")
+            raise InputError(msg("found {axis}", axis=shown(axis)), where="over", allowed=msg("FIELD=VALUES"))
         if field in grid:
-            raise InputError("stands twice", where=f"over {field}", allowed="each field once")
+            raise InputError(msg("stands twice"), where=f"over {field}", allowed=msg("each field once"))
         try:
             grid[field] = _values(text)
         except InputError as error:
@@ -111,7 +111,10 @@ def _piece(piece: str) -> list[Any]:
     first, last, step = (int(number or 1) for number in match.groups())
     values = range(first, last + 1, step)
     if not values or len(values) > MAX_CELLS:
-        raise InputError(f"{piece!r} has {len(values):,} values", allowed=f"FIRST:LAST:STEP with up to {MAX_CELLS:,}")
+        raise InputError(
+            msg("{piece} has {n_values:,} values", piece=repr(piece), n_values=len(values)),
+            allowed=msg("FIRST:LAST:STEP with up to {MAX_CELLS:,}", MAX_CELLS=MAX_CELLS),
+        )
     return list(values)
 
 
@@ -120,7 +123,7 @@ def _check_once(grid: dict[str, list[Any]], set_fields: dict[str, Any], work: di
     fixed = {*set_fields, *(name for name, value in work.items() if value not in (None, _DEFAULTS.get(name)))}
     for field in grid:
         if field in fixed:
-            raise InputError("is also set to one value", where=f"over {field}", allowed="one of the two")
+            raise InputError(msg("is also set to one value"), where=f"over {field}", allowed=msg("one of the two"))
 
 
 _DEFAULTS = {"batch": 1, "past": 0}

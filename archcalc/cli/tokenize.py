@@ -55,11 +55,14 @@ def command(
     same text.
     A vocabulary costs parameters (vocabulary × d_model in the embedding) and saves tokens.
     """
-    require("tokenizers", does="tokenizing", extra="run")
+    require("tokenizers", does=msg("tokenizing"), extra="run")
     if kind is None:
         if vocab_size is not None or save is not None:
             name = "save" if vocab_size is None else "vocab_size"
-            raise InputError(f"`{name}` has no effect without `train`", allowed=f"to leave out `{name}`")
+            raise InputError(
+                msg("`{name}` has no effect without `train`", name=name),
+                allowed=msg("to leave out `{name}`", name=name),
+            )
         tokenizers, sample = _of_sources(given, text, d_model or _usual_width())
     else:
         tokenizers, sample = _of_training(kind, given, text, vocab_size or 1000, d_model or _usual_width(), save)
@@ -80,7 +83,7 @@ def _of_sources(given: tuple[str, ...], text: str | None, d_model: int) -> tuple
     sources, sentence = (given, text) if text is not None else (given[:-1], given[-1] if given else None)
     if not sources or sentence is None:
         raise InputError(
-            "a source and a text are needed", allowed='archcalc tokenize SOURCE "text", or --train KIND FILE'
+            msg("a source and a text are needed"), allowed=msg('archcalc tokenize SOURCE "text", or --train KIND FILE')
         )
     from archcalc.text.measurement import Sample
 
@@ -90,7 +93,7 @@ def _of_sources(given: tuple[str, ...], text: str | None, d_model: int) -> tuple
 def _named(sources: tuple[str, ...]) -> dict[str, Tokenizer]:
     twice = next((source for i, source in enumerate(sources) if source in sources[:i]), None)
     if twice is not None:
-        raise InputError(f"{twice!r} stands twice", allowed="each source once")
+        raise InputError(msg("{twice} stands twice", twice=repr(twice)), allowed=msg("each source once"))
     from archcalc.text.open import open_tokenizer
 
     return {source: open_tokenizer(source) for source in sources}
@@ -102,7 +105,7 @@ def _of_training(
     """All kinds trained on one text; the one asked for must reach its size, and is what --save writes."""
     if len(given) != 1:
         problem = "no file to train on" if not given else f"found {len(given)} files to train on"
-        raise InputError(problem, where="train", allowed="one text file, and what to split by `text`")
+        raise InputError(problem, where="train", allowed=msg("one text file, and what to split by `text`"))
     from archcalc.text import tokenizer_training as training
     from archcalc.text.measurement import Sample
 

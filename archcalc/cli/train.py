@@ -124,7 +124,9 @@ def _lesson(spec: Spec, text: str | None, task: Any, tokenizer: str, told: Setti
     from archcalc.text.tokenizer_training import read_text
 
     if (text is None) == (task is None):
-        raise InputError("neither" if text is None else "both", where="text, task", allowed="one of them")
+        raise InputError(
+            msg("neither") if text is None else msg("both"), where="text, task", allowed=msg("one of them")
+        )
     return of_task(spec, task, told) if text is None else of_text(spec, read_text(text), tokenizer, told)
 
 

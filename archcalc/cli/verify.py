@@ -37,7 +37,9 @@ def command(
     """
     names = tuple(presets.names()) if every else sources
     if bool(sources) == every:
-        raise InputError("SOURCE and --all" if every else "nothing to verify", allowed="SOURCE..., or --all")
+        raise InputError(
+            msg("SOURCE and --all") if every else msg("nothing to verify"), allowed=msg("SOURCE..., or --all")
+        )
     label, hidden = current()(msg("verifying")), not sys.stderr.isatty()
     with click.progressbar(names, label=label, file=sys.stderr, hidden=hidden) as bar:
         found = [(name, _verified(name, settings, against, skips=every)) for name in bar]

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import streamlit as st
 
-from archcalc.dashboard.session import plain
+from archcalc.dashboard.session import plain, say
 from archcalc.errors import ArchcalcError
 
 
@@ -22,4 +22,4 @@ def told() -> Iterator[None]:
 
 def tell(error: ArchcalcError) -> None:
     """An error's line, as text: nothing in it is read as Markdown."""
-    st.error(plain(str(error)), icon=":material/error:")
+    st.error(plain(error.text(say())), icon=":material/error:")

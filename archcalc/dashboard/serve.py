@@ -12,6 +12,7 @@ from typing import Final
 
 from archcalc.errors import InputError
 from archcalc.extras import require
+from archcalc.words import msg
 
 # Where the pages look for checkpoints; set by --models alone, since what it names can be opened by every visitor.
 MODELS_VARIABLE: Final = "ARCHCALC_MODELS"
@@ -33,7 +34,7 @@ def serve(host: str, port: int, models: Path | None, *, opens: bool) -> None:
 
     Raises InputError for a port that is taken or not allowed, MissingExtraError where streamlit is not installed.
     """
-    require("streamlit", does="the dashboard", extra="app")
+    require("streamlit", does=msg("the dashboard"), extra="app")
     _check_free(host, port)
     if models is not None:
         os.environ[MODELS_VARIABLE] = str(models.resolve())
@@ -62,4 +63,4 @@ def _check_free(host: str, port: int) -> None:
             pass
     except (OSError, OverflowError) as error:
         problem = f"{host}:{port} cannot be served at ({getattr(error, 'strerror', None) or error})"
-        raise InputError(problem, where="port", allowed="a free one") from None
+        raise InputError(problem, where="port", allowed=msg("a free one")) from None

@@ -139,7 +139,9 @@ def _settings(text: str) -> tuple[str, ...]:
         return tuple(shlex.split(text))
     except ValueError as error:
         raise InputError(
-            f"found {shown(text)} ({error})", where=say()(msg("Changed fields")), allowed="FIELD=VALUE …"
+            msg("found {value} ({error})", value=shown(text), error=error),
+            where=say()(msg("Changed fields")),
+            allowed=msg("FIELD=VALUE …"),
         ) from None
 
 
@@ -208,9 +210,11 @@ def _whole(data: bytes) -> Document:
 
     found: Any = parse(data)
     if not isinstance(found, dict):
-        raise InputError(f"found {shown(found)}", allowed="a mapping: a spec, or a Hugging Face config")
+        raise InputError(
+            msg("found {found}", found=shown(found)), allowed=msg("a mapping: a spec, or a Hugging Face config")
+        )
     if isinstance(base := found.get("base"), str) and presets.path_of(base) is None:
-        raise InputError(f"found {shown(base)}", where="base", allowed="the name of a preset")
+        raise InputError(msg("found {base}", base=shown(base)), where="base", allowed=msg("the name of a preset"))
     return document_of(found)
 
 

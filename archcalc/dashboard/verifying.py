@@ -49,7 +49,7 @@ def show(spec: Spec) -> None:
 
 
 def _verified(spec: Spec, against: str | None) -> page_of.Found:
-    require("torch", does="building the model", extra="model")
+    require("torch", does=msg("building the model"), extra="model")
     from archcalc.proof import verify
 
     return [(spec.name, verify(spec, against=against))]

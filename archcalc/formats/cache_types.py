@@ -15,6 +15,7 @@ import msgspec
 
 from archcalc.errors import InputError, nearest
 from archcalc.formats.element_types import ELEMENT_TYPES, ElementName
+from archcalc.words import msg
 
 
 class CacheType(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,7 +42,9 @@ class CacheType(msgspec.Struct, frozen=True, kw_only=True):
             raise self._refused(width, where, "even widths: two to a byte")
 
     def _refused(self, width: int, where: str, allowed: str) -> InputError:
-        return InputError(f"{self.name} cannot hold a width of {width}", where=where, allowed=allowed)
+        return InputError(
+            msg("{name} cannot hold a width of {width}", name=self.name, width=width), where=where, allowed=allowed
+        )
 
 
 _TORCH = "torch: nbytes of the cache that our module allocates"
@@ -140,6 +143,8 @@ def cache_type(name: str, where: str = "") -> CacheType:
     """The type of that name. InputError with the nearest name if there is none."""
     if name not in CACHE_TYPES:
         raise InputError(
-            f"no cache format {name!r}{nearest(name, CACHE_TYPES)}", where=where, allowed=", ".join(CACHE_TYPES)
+            msg("no cache format {name}{hint}", name=repr(name), hint=nearest(name, CACHE_TYPES)),
+            where=where,
+            allowed=", ".join(CACHE_TYPES),
         )
     return CACHE_TYPES[name]

@@ -29,6 +29,7 @@ from archcalc.formats.layouts import (
     bytes_of,
 )
 from archcalc.formats.policy import EVERYTHING, ROLES, Policy, Role
+from archcalc.words import msg
 
 
 class Format(msgspec.Struct, frozen=True, kw_only=True):
@@ -290,5 +291,8 @@ FORMATS: dict[str, Format] = {
 def named(name: str) -> Format:
     """The format of that name. InputError with the nearest name if there is none."""
     if name not in FORMATS:
-        raise InputError(f"no storage format {name!r}{nearest(name, FORMATS)}", allowed=", ".join(FORMATS))
+        raise InputError(
+            msg("no storage format {name}{hint}", name=repr(name), hint=nearest(name, FORMATS)),
+            allowed=", ".join(FORMATS),
+        )
     return FORMATS[name]

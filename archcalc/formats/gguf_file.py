@@ -16,6 +16,7 @@ from typing import Any
 from archcalc.errors import InputError, shown
 from archcalc.formats.gguf_types import BLOCKS
 from archcalc.formats.stored import Stored
+from archcalc.words import msg
 
 VERSIONS = (2, 3)
 MAX_AXES = 4
@@ -41,11 +42,11 @@ def read_header(path: Path) -> Header:
     try:
         with open(path, "rb") as file:
             if file.read(4) != b"GGUF":
-                raise InputError("does not begin with GGUF", allowed="a GGUF file")
+                raise InputError(msg("does not begin with GGUF"), allowed=msg("a GGUF file"))
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 return _header(_Bytes(data), path)
     except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror})", file=str(path)) from None
+        raise InputError(msg("cannot be read ({strerror})", strerror=error.strerror), file=str(path)) from None
     except InputError as error:
         raise error.within(str(path)) from None
 
@@ -54,15 +55,15 @@ def read_numbers(stored: Stored) -> tuple[float, ...]:
     """All of a small tensor that is stored as F32. Raises InputError naming it if it is not, or cannot be read."""
     where, file = shown(stored.name, 200), str(stored.file)
     if stored.dtype != "F32":
-        raise InputError(f"is stored as {stored.dtype}", where=where, allowed="F32", file=file)
+        raise InputError(msg("is stored as {dtype}", dtype=stored.dtype), where=where, allowed="F32", file=file)
     try:
         with open(stored.file, "rb") as opened:
             opened.seek(stored.start)
             data = opened.read(stored.n_bytes)
     except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror})", where=where, file=file) from None
+        raise InputError(msg("cannot be read ({strerror})", strerror=error.strerror), where=where, file=file) from None
     if len(data) < stored.n_bytes:
-        raise InputError("the file has become shorter", where=where, file=file)
+        raise InputError(msg("the file has become shorter"), where=where, file=file)
     return struct.unpack(f"<{len(data) // 4}f", data)
 
 
@@ -76,7 +77,14 @@ class _Bytes:
         """So many numbers."""
         n_bytes = struct.calcsize(f"<{code}") * count
         if n_bytes > self.size - self.at:
-            raise InputError(f"is cut short: {shown(n_bytes)} bytes are wanted at byte {self.at} of {self.size}")
+            raise InputError(
+                msg(
+                    "is cut short: {n_bytes} bytes are wanted at byte {at} of {size}",
+                    n_bytes=shown(n_bytes),
+                    at=self.at,
+                    size=self.size,
+                )
+            )
         found = struct.unpack_from(f"<{count}{code}", self.data, self.at)
         self.at += n_bytes
         return found
@@ -99,26 +107,30 @@ class _Bytes:
         if kind == _STRING:
             return self.text()
         if kind != _ARRAY:
-            raise InputError(f"is of kind {kind}", where=where, allowed="the kinds 0 to 12")
+            raise InputError(msg("is of kind {kind}", kind=kind), where=where, allowed=msg("the kinds 0 to 12"))
         inner, count = self.number("I"), self.number("Q")
         if inner in _SCALARS:
             self.room(count, struct.calcsize(_SCALARS[inner]), where)
             return list(self.take(_SCALARS[inner], count))
         if inner != _STRING:
-            raise InputError(f"is a list of kind {inner}", where=where, allowed="lists of numbers or texts")
+            raise InputError(
+                msg("is a list of kind {inner}", inner=inner), where=where, allowed=msg("lists of numbers or texts")
+            )
         self.room(count, 8, where)
         return [self.text() for _ in range(count)]
 
     def room(self, count: int, each: int, what: str) -> None:
         """Raise InputError unless so many things of at least so many bytes may be left."""
         if count * each > self.size - self.at:
-            raise InputError(f"{shown(count)} entries cannot stand in {self.size} bytes", where=what)
+            raise InputError(
+                msg("{count} entries cannot stand in {size} bytes", count=shown(count), size=self.size), where=what
+            )
 
 
 def _header(data: _Bytes, path: Path) -> Header:
     version = data.number("I")
     if version not in VERSIONS:
-        raise InputError(f"is of GGUF version {version}", allowed=", ".join(map(str, VERSIONS)))
+        raise InputError(msg("is of GGUF version {version}", version=version), allowed=", ".join(map(str, VERSIONS)))
     n_tensors, n_keys = data.take("Q", 2)
     data.room(n_keys, 13, "metadata")
     data.room(n_tensors, 25, "tensors")
@@ -126,17 +138,21 @@ def _header(data: _Bytes, path: Path) -> Header:
     for _ in range(n_keys):
         key = data.text()
         if key in metadata:
-            raise InputError("stands there twice", where=shown(key, 200))
-        metadata[key] = data.value(shown(key, 200), data.number("I"))
+            raise InputError(msg("stands there twice"), where=shown(key, 200))
+        metadata[key] = data.value(str(shown(key, 200)), data.number("I"))
     infos = [_info(data) for _ in range(n_tensors)]
     alignment = metadata.get("general.alignment", 32)
     if type(alignment) is not int or not 0 < alignment <= 2**20 or alignment & (alignment - 1):
-        raise InputError(f"found {shown(alignment)}", where="general.alignment", allowed="a power of two")
+        raise InputError(
+            msg("found {alignment}", alignment=shown(alignment)),
+            where="general.alignment",
+            allowed=msg("a power of two"),
+        )
     start = -(-data.at // alignment) * alignment
     tensors: dict[str, Stored] = {}
     for name, shape, kind, offset in infos:
         if name in tensors:
-            raise InputError("stands there twice", where=shown(name, 200))
+            raise InputError(msg("stands there twice"), where=shown(name, 200))
         tensors[name] = _stored(name, path, shape, kind, start + offset, data.size)
     return Header(metadata, _apart(tensors))
 
@@ -144,21 +160,36 @@ def _header(data: _Bytes, path: Path) -> Header:
 def _info(data: _Bytes) -> tuple[str, tuple[int, ...], int, int]:
     name, n_axes = data.text(), data.number("I")
     if n_axes > MAX_AXES:
-        raise InputError(f"has {n_axes} axes", where=shown(name, 200), allowed=f"at most {MAX_AXES}")
+        raise InputError(
+            msg("has {n_axes} axes", n_axes=n_axes),
+            where=shown(name, 200),
+            allowed=msg("at most {MAX_AXES}", MAX_AXES=MAX_AXES),
+        )
     return name, data.take("Q", n_axes)[::-1], data.number("I"), data.number("Q")
 
 
 def _stored(name: str, path: Path, shape: tuple[int, ...], kind: int, start: int, size: int) -> Stored:
     where = shown(name, 200)
     if kind not in TYPES:
-        raise InputError(f"is of type {kind}, which is not read", where=where, allowed=", ".join(TYPES.values()))
+        raise InputError(
+            msg("is of type {kind}, which is not read", kind=kind), where=where, allowed=", ".join(TYPES.values())
+        )
     block = BLOCKS[TYPES[kind]]
     if not shape or shape[-1] % block.block:
-        raise InputError(f"has shape {list(shape)}", where=where, allowed=f"rows of whole blocks of {block.block}")
+        raise InputError(
+            msg("has shape {shape}", shape=list(shape)),
+            where=where,
+            allowed=msg("rows of whole blocks of {block}", block=block.block),
+        )
     n_bytes = prod(shape) // block.block * block.size
     if start + n_bytes > size:
         raise InputError(
-            f"lies at bytes {shown(start)} to {shown(start + n_bytes)}, the file has {size}: it is cut short or broken",
+            msg(
+                "lies at bytes {start} to {start_2}, the file has {size}: it is cut short or broken",
+                start=shown(start),
+                start_2=shown(start + n_bytes),
+                size=size,
+            ),
             where=where,
         )
     return Stored(name, path, TYPES[kind], shape, start, n_bytes)
@@ -168,6 +199,6 @@ def _apart(tensors: dict[str, Stored]) -> dict[str, Stored]:
     end = 0
     for one in sorted(tensors.values(), key=lambda tensor: (tensor.start, tensor.n_bytes)):
         if one.start < end:
-            raise InputError("overlaps another", where=shown(one.name, 200))
+            raise InputError(msg("overlaps another"), where=shown(one.name, 200))
         end = one.start + one.n_bytes
     return tensors

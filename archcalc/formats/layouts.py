@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import msgspec
 
 from archcalc.errors import InputError
+from archcalc.words import msg
 
 Shape = Sequence[int]
 
@@ -137,7 +138,10 @@ Layout = Plain | PerTensor | PerRow | Tiled | Grouped | Words | Nested | RowBloc
 def bytes_of(layout: Layout, shape: Shape, where: str = "", name: str = "this format") -> Bytes:
     """The bytes of a tensor. InputError, naming tensor and format, if its shape does not divide as the layout needs."""
     if problem := _misfit(layout, shape):
-        raise InputError(f"{name} needs {problem}, and the tensor is {list(shape)}", where=where)
+        raise InputError(
+            msg("{name} needs {problem}, and the tensor is {shape}", name=name, problem=problem, shape=list(shape)),
+            where=where,
+        )
     if isinstance(layout, Plain):
         return Bytes(math.prod(shape) * layout.element)
     if isinstance(layout, RowBlocks):

@@ -13,6 +13,7 @@ from typing import Any
 from archcalc.errors import InputError, shown
 from archcalc.formats.element_types import ELEMENT_TYPES
 from archcalc.formats.stored import Stored
+from archcalc.words import msg
 
 MAX_HEADER_BYTES = 100_000_000
 # Bytes of one number. What is not one number to a byte or more (F4, F6) is never a plain tensor's.
@@ -28,13 +29,16 @@ def read_header(path: Path) -> dict[str, Stored]:
             length = int.from_bytes(file.read(8), "little")
             if size < 8 or length > min(size - 8, MAX_HEADER_BYTES):
                 raise InputError(
-                    f"its header is said to have {length} bytes, the file has {size}",
-                    allowed=f"a whole safetensors file, its header at most {MAX_HEADER_BYTES} bytes",
+                    msg("its header is said to have {length} bytes, the file has {size}", length=length, size=size),
+                    allowed=msg(
+                        "a whole safetensors file, its header at most {MAX_HEADER_BYTES} bytes",
+                        MAX_HEADER_BYTES=MAX_HEADER_BYTES,
+                    ),
                 )
             text = file.read(length)
         return _tensors(_parsed(text), path, 8 + length, size)
     except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror})", file=str(path)) from None
+        raise InputError(msg("cannot be read ({strerror})", strerror=error.strerror), file=str(path)) from None
     except InputError as error:
         raise error.within(str(path)) from None
 
@@ -42,7 +46,7 @@ def read_header(path: Path) -> dict[str, Stored]:
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise InputError("its header says a name twice", allowed="each name once")
+        raise InputError(msg("its header says a name twice"), allowed=msg("each name once"))
     return found
 
 
@@ -50,9 +54,9 @@ def _parsed(text: bytes) -> dict[str, Any]:
     try:
         header = json.loads(text.decode("utf-8"), object_pairs_hook=_once)
     except (ValueError, RecursionError):
-        raise InputError("its header is no JSON", allowed="a safetensors file") from None
+        raise InputError(msg("its header is no JSON"), allowed=msg("a safetensors file")) from None
     if not isinstance(header, dict):
-        raise InputError(f"its header is {shown(header)}", allowed="a mapping of tensors")
+        raise InputError(msg("its header is {header}", header=shown(header)), allowed=msg("a mapping of tensors"))
     return {name: entry for name, entry in header.items() if name != "__metadata__"}
 
 
@@ -62,33 +66,47 @@ def _tensors(header: dict[str, Any], path: Path, start: int, size: int) -> dict[
     for tensor in sorted(found.values(), key=lambda one: (one.start, one.n_bytes)):
         if tensor.start != end:
             what = "overlaps another" if tensor.start < end else f"leaves {tensor.start - end} bytes before it unused"
-            raise InputError(f"{what}, at offset {tensor.start - start}", where=shown(tensor.name))
+            raise InputError(
+                msg("{what}, at offset {start}", what=what, start=tensor.start - start), where=shown(tensor.name)
+            )
         end += tensor.n_bytes
     if end != size:
-        raise InputError(f"its tensors end at byte {end}, the file at {size}", allowed="a file of its tensors alone")
+        raise InputError(
+            msg("its tensors end at byte {end}, the file at {size}", end=end, size=size),
+            allowed=msg("a file of its tensors alone"),
+        )
     return found
 
 
 def _tensor(name: str, entry: Any, path: Path, start: int, size: int) -> Stored:
     where = shown(name, 200)
     if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
-        raise InputError(f"is {shown(entry)}", where=where, allowed="dtype, shape and data_offsets")
+        raise InputError(
+            msg("is {entry}", entry=shown(entry)), where=where, allowed=msg("dtype, shape and data_offsets")
+        )
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(dtype, str) or dtype not in BYTES:
-        raise InputError(f"dtype {shown(dtype)} is not known", where=where, allowed=", ".join(BYTES))
+        raise InputError(msg("dtype {dtype} is not known", dtype=shown(dtype)), where=where, allowed=", ".join(BYTES))
     if not _counts(shape) or len(shape) > 16:
-        raise InputError("its shape is no list of sizes", where=where, allowed="a list of integers ≥ 0")
+        raise InputError(msg("its shape is no list of sizes"), where=where, allowed=msg("a list of integers ≥ 0"))
     if not _counts(offsets) or len(offsets) != 2:
-        raise InputError("its offsets are no pair", where=where, allowed="two integers ≥ 0")
+        raise InputError(msg("its offsets are no pair"), where=where, allowed=msg("two integers ≥ 0"))
     first, last = offsets
     if not first <= last <= size - start:
         raise InputError(
-            f"lies at bytes {shown(first)} to {shown(last)}, the file has {size - start}: it is cut short or broken",
+            msg(
+                "lies at bytes {first} to {last}, the file has {size}: it is cut short or broken",
+                first=shown(first),
+                last=shown(last),
+                size=size - start,
+            ),
             where=where,
         )
     if last - first != prod(shape) * BYTES[dtype]:
         needs = prod(shape) * BYTES[dtype]
-        raise InputError(f"has {last - first} bytes, its shape needs {shown(needs)}", where=where)
+        raise InputError(
+            msg("has {last} bytes, its shape needs {needs}", last=last - first, needs=shown(needs)), where=where
+        )
     return Stored(name, path, dtype, tuple(shape), start + first, last - first)
 
 

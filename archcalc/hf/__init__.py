@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from archcalc.errors import InputError, nearest, shown
 from archcalc.hf import registry
+from archcalc.words import msg
 
 if TYPE_CHECKING:
     from archcalc.hf.family import Family
@@ -51,7 +52,9 @@ def to_config(spec: Spec) -> dict[str, Any]:
                 return config
         except InputError:
             continue
-    raise InputError(f"no Hugging Face model has the architecture of {spec.name!r}", allowed=_COVERAGE)
+    raise InputError(
+        msg("no Hugging Face model has the architecture of {name}", name=repr(spec.name)), allowed=_COVERAGE
+    )
 
 
 def tensor_map(source: str | dict[str, Any]) -> TensorMap:
@@ -68,7 +71,7 @@ def model_types() -> list[str]:
 def family_of(model_type: Any) -> Family:
     """The family of a model type. Raises InputError if it is not known."""
     if not isinstance(model_type, str):
-        raise InputError(f"found {shown(model_type)}", where="model_type", allowed=_COVERAGE)
+        raise InputError(msg("found {model_type}", model_type=shown(model_type)), where="model_type", allowed=_COVERAGE)
     if (family := registry.find(model_type)) is None:
         raise InputError(_unread(model_type), where="model_type", allowed=_COVERAGE)
     return family

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from archcalc.errors import InputError, shown
+from archcalc.words import msg
 
 if TYPE_CHECKING:
     from archcalc.spec.document import Document
@@ -29,7 +30,9 @@ def stated(data: Mapping[str, Any]) -> str | None:
     if name is None or name == []:
         return None
     if not isinstance(name, str):
-        raise InputError(f"found {shown(name)}", where="architectures", allowed="the name of one class")
+        raise InputError(
+            msg("found {name}", name=shown(name)), where="architectures", allowed=msg("the name of one class")
+        )
     return ALIASES.get(name, name)
 
 
@@ -65,7 +68,11 @@ def _check_parts(config: Mapping[str, Any]) -> None:
     parts = [name for name in config if name.endswith("_config") and isinstance(config[name], dict)]
     if "text_config" in parts and len(parts) > 1:
         raise InputError(
-            f"{shown(config['model_type'])} is a model of several parts ({', '.join(parts)}), which is not read yet. "
-            "Put its text_config into a file of its own to read its language model",
+            msg(
+                "{config} is a model of several parts ({parts}), which is not read yet. Put its text_config into a "
+                "file of its own to read its language model",
+                config=shown(config["model_type"]),
+                parts=", ".join(parts),
+            ),
             where="model_type",
         )

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from archcalc.errors import InputError, shown
+from archcalc.words import Message, joined, msg
 
 MAX_SIZE = 2**32
 MAX_LAYERS = 100_000
@@ -76,9 +77,14 @@ class Config:
         for other in present[1:]:
             if self.data[other] != self.data[present[0]]:
                 raise InputError(
-                    f"{shown(self.data[other])}, but {present[0]} is {shown(self.data[present[0]])}",
+                    msg(
+                        "{data}, but {present} is {data_2}",
+                        data=shown(self.data[other]),
+                        present=present[0],
+                        data_2=shown(self.data[present[0]]),
+                    ),
                     where=self.where(other),
-                    allowed="one value under both names",
+                    allowed=msg("one value under both names"),
                 )
         return present[0] if present else None
 
@@ -89,9 +95,11 @@ class Config:
             raise self.error(name, value, kind.words)
         return value
 
-    def error(self, name: str, found: Any, allowed: str, hint: str = "") -> InputError:
+    def error(self, name: str, found: Any, allowed: str | Message, hint: str | Message = "") -> InputError:
         """The error of a value that is not allowed under a key."""
-        return InputError(f"found {shown(found)}{hint}", where=self.where(name), allowed=allowed)
+        return InputError(
+            msg("found {found}{hint}", found=shown(found), hint=hint), where=self.where(name), allowed=allowed
+        )
 
     def ignore_but(self, known: Iterable[str]) -> None:
         """Note every key that is none of these."""
@@ -106,6 +114,6 @@ def equal(value: Any, other: Any) -> bool:
 def raise_all(faults: Sequence[InputError]) -> None:
     """Raise one InputError that names every fault, if there is any."""
     if len(faults) > 1:
-        raise InputError(f"{len(faults)} settings are not supported: " + ". ".join(map(str, faults)))
+        raise InputError(msg("{n} settings are not supported: {faults}", n=len(faults), faults=joined(". ", faults)))
     if faults:
         raise faults[0]

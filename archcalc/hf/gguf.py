@@ -17,6 +17,7 @@ from archcalc.hf.gguf_rope import FACTORS, scaling_of
 from archcalc.hf.registry import find, find_gguf, index
 from archcalc.hf.spellings import Spelling
 from archcalc.hf.tensors import TensorMap
+from archcalc.words import msg
 
 TOKENS, HEAD = "token_embd.weight", "output.weight"
 # Read by `_follows`, or said for others' use.
@@ -39,7 +40,7 @@ def config_of(header: Header) -> dict[str, Any]:
     name, model_type, how = _named(header)
     config = {"model_type": model_type} | _translated(header, name, how)
     if TOKENS not in header.tensors:
-        raise InputError("is missing", where=TOKENS, allowed="a table of the vocabulary")
+        raise InputError(msg("is missing"), where=TOKENS, allowed=msg("a table of the vocabulary"))
     config["vocab_size"] = header.tensors[TOKENS].shape[0]
     config["tie_word_embeddings"] = HEAD not in header.tensors
     config |= how.fixed
@@ -50,7 +51,7 @@ def config_of(header: Header) -> dict[str, Any]:
     config |= how.more(header, config)
     if FACTORS in header.tensors:
         if not how.factors:
-            raise InputError("is a tensor that this architecture does not have", where=FACTORS)
+            raise InputError(msg("is a tensor that this architecture does not have"), where=FACTORS)
         config["rope_scaling"] = _scaling(header, name, config)
     _follows(header, name, config)
     family = find(config["model_type"])
@@ -60,9 +61,11 @@ def config_of(header: Header) -> dict[str, Any]:
 def _positive(value: Any, where: str) -> None:
     """Raise InputError for what cannot be a size: the family would divide by it, or take a default of its own."""
     if value is None:
-        raise InputError("is missing", where=where, allowed="a number")
+        raise InputError(msg("is missing"), where=where, allowed=msg("a number"))
     if type(value) is not int or value < 1:
-        raise InputError(f"found {shown(value)}", where=where, allowed="a whole number, at least 1")
+        raise InputError(
+            msg("found {value}", value=shown(value)), where=where, allowed=msg("a whole number, at least 1")
+        )
 
 
 def _translated(header: Header, name: str, how: GgufMap) -> dict[str, Any]:
@@ -77,7 +80,9 @@ def _translated(header: Header, name: str, how: GgufMap) -> dict[str, Any]:
             scaling[_SCALING[short]] = _plain(value)
         elif not key.startswith(_ASIDE) and short not in (*_FOLLOW, *_SCALING_UNUSED):
             allowed = ", ".join((*how.keys, *_SCALING, *_FOLLOW))
-            raise InputError(f"is a key that is not understood{nearest(short, how.keys)}", where=key, allowed=allowed)
+            raise InputError(
+                msg("is a key that is not understood{hint}", hint=nearest(short, how.keys)), where=key, allowed=allowed
+            )
     if "factor" in scaling:  # llama.cpp src/llama-model.cpp: a factor of no type is a linear one
         scaling.setdefault("rope_type", "linear")
     return config | ({"rope_scaling": scaling} if scaling.get("rope_type", "none") != "none" else {})
@@ -96,9 +101,13 @@ def _named(header: Header) -> tuple[str, str, GgufMap]:
     if family is None or family.gguf is None or not isinstance(name, str):
         known = index()["gguf"]
         hint = nearest(name, known) if isinstance(name, str) else ""
-        raise InputError(f"found {shown(name)}{hint}", where="general.architecture", allowed=", ".join(known))
+        raise InputError(
+            msg("found {name}{hint}", name=shown(name), hint=hint),
+            where="general.architecture",
+            allowed=", ".join(known),
+        )
     if header.metadata.get("split.count", 0) not in (0, 1):
-        raise InputError("is one of several parts", where="split.count", allowed="a whole model in one file")
+        raise InputError(msg("is one of several parts"), where="split.count", allowed=msg("a whole model in one file"))
     return name, family.model_type, family.gguf
 
 
@@ -106,13 +115,19 @@ def _scaling(header: Header, name: str, config: Mapping[str, Any]) -> dict[str, 
     """The `rope_scaling` whose factors stand in the file, and no parameter of it (Llama 3.1)."""
     for key in ("rope.scaling.type", "rope.scaling.factor"):
         if header.metadata.get(f"{name}.{key}", "none") != "none":
-            raise InputError(f"scales positions beside {FACTORS}", where=f"{name}.{key}", allowed="one of the two")
+            raise InputError(
+                msg("scales positions beside {FACTORS}", FACTORS=FACTORS),
+                where=f"{name}.{key}",
+                allowed=msg("one of the two"),
+            )
     stored, d_head, theta = header.tensors[FACTORS], _d_head(config), config.get("rope_theta", 10_000.0)
     if not isinstance(d_head, int) or d_head < 2 or stored.shape != (d_head // 2,):
         allowed = f"a factor for each pair of a head's dimensions, which has {shown(d_head)}"
-        raise InputError(f"has shape {list(stored.shape)}", where=FACTORS, allowed=allowed)
+        raise InputError(msg("has shape {shape}", shape=list(stored.shape)), where=FACTORS, allowed=allowed)
     if not isinstance(theta, int | float) or not theta > 1:
-        raise InputError(f"found {shown(theta)}", where=f"{name}.rope.freq_base", allowed="a number above 1")
+        raise InputError(
+            msg("found {theta}", theta=shown(theta)), where=f"{name}.rope.freq_base", allowed=msg("a number above 1")
+        )
     return scaling_of([_plain(factor) for factor in read_numbers(stored)], theta)
 
 
@@ -129,7 +144,7 @@ def _follows(header: Header, name: str, config: Mapping[str, Any]) -> None:
     for key, value in expected.items():
         found = header.metadata.get(f"{name}.{key}", value)
         if value is not None and found != value:
-            raise InputError(f"found {shown(found)}", where=f"{name}.{key}", allowed=shown(value))
+            raise InputError(msg("found {found}", found=shown(found)), where=f"{name}.{key}", allowed=shown(value))
 
 
 def _plain(value: Any) -> Any:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from archcalc.errors import InputError
+from archcalc.words import msg
 
 FACTORS = "rope_freqs.weight"
 # What Meta published for every model of the family; `factor` alone differs among them.
@@ -26,15 +27,30 @@ def scaling_of(factors_R: Sequence[float], theta: float) -> dict[str, Any]:
     """
     for pair, found in enumerate(factors_R):
         if not 0 < found < math.inf:
-            raise InputError(f"divides the frequency of pair {pair} by {found}", where=FACTORS, allowed="above 0")
+            raise InputError(
+                msg("divides the frequency of pair {pair} by {found}", pair=pair, found=found),
+                where=FACTORS,
+                allowed=msg("above 0"),
+            )
     factor = max(factors_R)
     for pair, (found, share) in enumerate(zip(factors_R, _shares(factor, theta, len(factors_R)), strict=True)):
         if abs(1 / found - share) > ROUNDING:
             raise InputError(
-                f"divides the frequency of pair {pair} by {found:.7g}, which Llama 3.1 with factor {factor:.7g} "
-                f"divides by {1 / share:.7g}",
+                msg(
+                    "divides the frequency of pair {pair} by {found:.7g}, which Llama 3.1 with factor {factor:.7g} "
+                    "divides by {value:.7g}",
+                    pair=pair,
+                    found=found,
+                    factor=factor,
+                    value=1 / share,
+                ),
                 where=FACTORS,
-                allowed=f"those of low_freq_factor {LOW:g}, high_freq_factor {HIGH:g} and {N_CTX_ORIGINAL} tokens",
+                allowed=msg(
+                    "those of low_freq_factor {LOW:g}, high_freq_factor {HIGH:g} and {N_CTX_ORIGINAL} tokens",
+                    LOW=LOW,
+                    HIGH=HIGH,
+                    N_CTX_ORIGINAL=N_CTX_ORIGINAL,
+                ),
             )
     return {
         "rope_type": "llama3",

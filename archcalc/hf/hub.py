@@ -6,6 +6,7 @@ from pathlib import Path
 
 from archcalc.errors import InputError, shown
 from archcalc.extras import require
+from archcalc.words import msg
 
 _FILE = "config.json"
 # What a tokenizer and a model are made of: no pickle, no code.
@@ -31,7 +32,7 @@ def config_path(repo_id: str) -> Path:
 
     Raises InputError if it cannot be had, MissingExtraError where huggingface_hub is not installed.
     """
-    require("huggingface_hub", does="reading a config from the Hugging Face hub", extra="hub")
+    require("huggingface_hub", does=msg("reading a config from the Hugging Face hub"), extra="hub")
     try:
         return _fetched(repo_id)
     except Exception as error:

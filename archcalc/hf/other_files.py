@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from archcalc.errors import InputError, shown
+from archcalc.words import msg
 
 Data = Mapping[str, Any]
 
@@ -54,7 +55,7 @@ def check(data: Data) -> None:
         if data.keys() >= set(keys):
             raise InputError(sentence(data))
     if has_sizes or "architectures" in data:
-        raise InputError(f"is missing. {_model_type(data)}", where="model_type")
+        raise InputError(msg("is missing. {model_type}", model_type=_model_type(data)), where="model_type")
 
 
 def _model_type(data: Data) -> str:

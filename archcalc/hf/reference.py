@@ -14,6 +14,7 @@ from archcalc.extras import require
 from archcalc.hf import family_of
 from archcalc.hf.classes import resolved
 from archcalc.hf.tensors import Shape
+from archcalc.words import msg
 
 
 def build_reference(config: dict[str, Any]) -> Any:
@@ -24,7 +25,7 @@ def build_reference(config: dict[str, Any]) -> Any:
     """
     config, _ = resolved(config)
     family = family_of(config.get("model_type")).form(config)
-    require("transformers", does="building the reference model", extra="oracle")
+    require("transformers", does=msg("building the reference model"), extra="oracle")
     import torch
     import transformers
 
@@ -39,7 +40,7 @@ def build_reference(config: dict[str, Any]) -> Any:
             with torch.device("meta"):
                 model = getattr(transformers, known[0])(settings)
         except Exception as error:
-            raise RefusedError(f"transformers refuses it: {_line(error)}", where="config") from None
+            raise RefusedError(msg("transformers refuses it: {line}", line=_line(error)), where="config") from None
     if config.get("tie_word_embeddings") is False and settings.tie_word_embeddings:
         # T5's class ties the head whatever the file says; the checkpoints that say so have one of their own.
         head = model.get_output_embeddings()

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 from archcalc.errors import ArchcalcError
+from archcalc.words import msg
 
 Shape = tuple[int, ...]
 Order = Literal["whole", "alternate", "by_head", "in_four", "turned", "swapped"]
@@ -72,7 +73,9 @@ class Holds(msgspec.Struct, frozen=True, dict=True):
             if len(other) != len(joined) or any(
                 a != b for k, (a, b) in enumerate(zip(joined, other, strict=True)) if k != self.axis
             ):
-                raise TensorMapError(f"{' and '.join(self.ours)} cannot be joined: {list(map(list, shapes))}")
+                raise TensorMapError(
+                    msg("{ours} cannot be joined: {map}", ours=" and ".join(self.ours), map=list(map(list, shapes)))
+                )
             joined[self.axis] += other[self.axis]
         if self.transposed:
             joined[-1], joined[-2] = joined[-2], joined[-1]
@@ -106,7 +109,9 @@ class TensorMap(msgspec.Struct, frozen=True):
             found = self._holder(first, present)
             for part in found.ours:
                 if part not in left:
-                    raise TensorMapError(f"{found.name} holds {part}, which is not there or is held twice")
+                    raise TensorMapError(
+                        msg("{name} holds {part}, which is not there or is held twice", name=found.name, part=part)
+                    )
                 del left[part]
             yield found
 
@@ -114,7 +119,7 @@ class TensorMap(msgspec.Struct, frozen=True):
         found = (entry.match(name, names) for entry in self.entries)
         if held := next(filter(None, found), None):
             return held
-        raise TensorMapError(f"nothing holds {name}")
+        raise TensorMapError(msg("nothing holds {name}", name=name))
 
     def shapes(self, ours: Mapping[str, Shape]) -> dict[str, Shape]:
         """Hugging Face's names and shapes of canonical tensors. Raises TensorMapError for one that has no place."""

@@ -17,6 +17,7 @@ from archcalc.errors import InputError
 from archcalc.interp.distributions import divergence, entropy, in_bits, ranks, total_variation
 from archcalc.run.decoding.reading import start
 from archcalc.run.decoding.sampling import Sampling, check_finite, distribution, penalised
+from archcalc.words import msg
 
 MOST = 2
 PLAIN = Sampling(temperature=1.0)
@@ -85,7 +86,11 @@ def next_tokens(
     for what the model cannot read; NotNumbersError where its logits are none.
     """
     if not 1 <= len(contexts) <= MOST:
-        raise InputError(f"found {len(contexts)}", where="contexts", allowed=f"1 or {MOST}, to be set side by side")
+        raise InputError(
+            msg("found {n_contexts}", n_contexts=len(contexts)),
+            where="contexts",
+            allowed=msg("1 or {MOST}, to be set side by side", MOST=MOST),
+        )
     readings = [start(model, [ids], 1, start_id) for ids in contexts]
     logits_CV = torch.cat([reading.logits_BV for reading in readings]).double().cpu()
     seen = [set(ids) for reading in readings for ids in reading.texts]

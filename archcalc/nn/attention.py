@@ -20,7 +20,7 @@ from archcalc.nn.norm import HeadNorm, norm
 from archcalc.nn.quantised import Store
 from archcalc.nn.rope import rotate
 from archcalc.nn.sight import Penalty, Sight
-from archcalc.nn.softmax import Bias, Softmax, attend
+from archcalc.nn.softmax import Attend, Bias, Softmax, attend
 from archcalc.nn.taps.points import tap
 from archcalc.nn.wide import widened
 from archcalc.spec import Spec
@@ -49,6 +49,7 @@ class Attention(nn.Module):
     gate: Linear | None
     gate_bias: nn.Parameter | None
     relative_bias: BiasTable | None
+    attend: Attend
     makes_keys: ClassVar[bool] = True
 
     def __init__(self, part: spec.Attention, model: Spec) -> None:

@@ -20,6 +20,7 @@ from archcalc.spec.groups import has_table, layers_of
 from archcalc.spec.layer import Layer
 from archcalc.spec.model import ModelStack
 from archcalc.spec.variants import reading
+from archcalc.words import msg
 
 
 @dataclass
@@ -49,12 +50,14 @@ class Cache:
         self._check_batch(ids_BT)
         if self.past + ids_BT.shape[1] > self.room.capacity:
             raise InputError(
-                f"{self.past + ids_BT.shape[1]:,} tokens are more than the cache has room for",
+                msg("{past:,} tokens are more than the cache has room for", past=self.past + ids_BT.shape[1]),
                 where="capacity",
-                allowed=f"up to {self.room.capacity:,}, past included",
+                allowed=msg("up to {capacity:,}, past included", capacity=self.room.capacity),
             )
         if self.room.source and not self.n_source:
-            raise InputError("the cache has seen no source", where="source", allowed="a source that is read first")
+            raise InputError(
+                msg("the cache has seen no source"), where="source", allowed=msg("a source that is read first")
+            )
         padding_BS = extended(self.padding, self.past, padding_BT, ids_BT)
         if padding_BT is not None and padding_BS is not None:
             checked_text(padding_BS)
@@ -65,9 +68,9 @@ class Cache:
         self._check_batch(ids_BS)
         if ids_BS.shape[1] > self.room.source:
             raise InputError(
-                f"{ids_BS.shape[1]:,} tokens are more than the cache has room for",
+                msg("{shape:,} tokens are more than the cache has room for", shape=ids_BS.shape[1]),
                 where="source",
-                allowed=f"up to {self.room.source:,}",
+                allowed=msg("up to {source:,}", source=self.room.source),
             )
 
     def reorder(self, rows_B: Tensor) -> None:
@@ -84,7 +87,11 @@ class Cache:
 
     def _check_batch(self, ids: Tensor) -> None:
         if len(ids) != self.room.batch:
-            raise InputError(f"{len(ids)} sequences", where="batch", allowed=f"the cache's {self.room.batch}")
+            raise InputError(
+                msg("{n_ids} sequences", n_ids=len(ids)),
+                where="batch",
+                allowed=msg("the cache's {batch}", batch=self.room.batch),
+            )
 
 
 def allocate(
@@ -111,9 +118,13 @@ def allocate(
     2433024
     """
     if spec.decoder is None:
-        raise InputError("an encoder caches nothing", where="cache", allowed="a model with a decoder")
+        raise InputError(msg("an encoder caches nothing"), where="cache", allowed=msg("a model with a decoder"))
     if dtype is not None and format is not None:
-        raise InputError(f"found {dtype} and {format!r}", where="cache", allowed="a dtype or a format")
+        raise InputError(
+            msg("found {dtype} and {format}", dtype=dtype, format=repr(format)),
+            where="cache",
+            allowed=msg("a dtype or a format"),
+        )
     _check_sizes(batch=batch, capacity=capacity)
     _check_table(spec.stacks[-1], capacity, "capacity")
     n_source = _source(spec, capacity, source)
@@ -137,7 +148,7 @@ def _source(spec: Spec, capacity: int, source: int | None) -> int:
     """How many tokens of a source there must be room for."""
     if spec.encoder is None:
         if source is not None:
-            raise InputError("there is no encoder beside the decoder", where="source", allowed="left out")
+            raise InputError(msg("there is no encoder beside the decoder"), where="source", allowed=msg("left out"))
         return 0
     found = capacity if source is None else source
     _check_sizes(source=found)
@@ -148,14 +159,14 @@ def _source(spec: Spec, capacity: int, source: int | None) -> int:
 def _check_sizes(**sizes: int) -> None:
     for name, size in sizes.items():
         if size < 1:
-            raise InputError(f"found {size}", where=name, allowed="1 or more")
+            raise InputError(msg("found {size}", size=size), where=name, allowed=msg("1 or more"))
 
 
 def _check_table(each: ModelStack, tokens: int, where: str) -> None:
     """A table of positions has no row for a token beyond it."""
     if has_table(each.stack) and tokens > each.model.n_ctx:
         raise InputError(
-            f"{tokens:,} tokens are more than the table of positions has",
+            msg("{tokens:,} tokens are more than the table of positions has", tokens=tokens),
             where=where,
-            allowed=f"up to {each.model.n_ctx:,}",
+            allowed=msg("up to {n_ctx:,}", n_ctx=each.model.n_ctx),
         )

@@ -21,6 +21,7 @@ from archcalc.nn.pooler import Pooler
 from archcalc.nn.stack import Layers
 from archcalc.nn.taps.points import passing, stand, tap
 from archcalc.spec import Spec
+from archcalc.words import msg
 
 
 class SingleStack(Layers):
@@ -63,7 +64,7 @@ class SingleStack(Layers):
         """
         if positions is not None and (cache is not None or padding_BT is not None):
             found = "with a cache, tokens stand where it ends; with padding, where that ends"
-            raise InputError(found, where="positions", allowed="left out")
+            raise InputError(found, where="positions", allowed=msg("left out"))
         check_places(self.spec, n_logits)
         padding_BT = checked(padding_BT, ids_BT)
         with _graph(cache), passing(self):
@@ -144,7 +145,7 @@ class EncoderDecoder(nn.Module):
         check_places(self.spec, n_logits)
         source_ids_BS, target_ids_BT = _source_and_target(source_ids_BS, target_ids_BT, cache)
         if source_ids_BS is None and source_padding_BS is not None:
-            raise InputError("the cache knows its source's", where="source_padding", allowed="left out")
+            raise InputError(msg("the cache knows its source's"), where="source_padding", allowed=msg("left out"))
         with _graph(cache), passing(self):
             source_BSD = None
             if source_ids_BS is not None:
@@ -246,9 +247,11 @@ def _source_and_target(
     if target_ids_BT is None:
         source_ids_BS, target_ids_BT = None, source_ids_BS
     if target_ids_BT is None:
-        raise InputError("there are no ids", where="target", allowed="ids")
+        raise InputError(msg("there are no ids"), where="target", allowed=msg("ids"))
     if source_ids_BS is None and cache is None:
-        raise InputError("there is nothing to attend to", where="source", allowed="a source, or a cache of one")
+        raise InputError(
+            msg("there is nothing to attend to"), where="source", allowed=msg("a source, or a cache of one")
+        )
     return source_ids_BS, target_ids_BT
 
 
@@ -263,7 +266,7 @@ def _last(x_BTD: Tensor, n_logits: int | None) -> Tensor:
     if n_logits is None:
         return x_BTD
     if n_logits < 1:
-        raise InputError(f"found {n_logits}", where="n_logits", allowed="1 or more")
+        raise InputError(msg("found {n_logits}", n_logits=n_logits), where="n_logits", allowed=msg("1 or more"))
     return x_BTD[:, -n_logits:]
 
 
@@ -278,7 +281,11 @@ def _places(ids_BT: Tensor, cache: Cache | None = None, padding_BT: Tensor | Non
 def check_places(spec: Spec, n_logits: int | None) -> None:
     """Raise InputError where some places' logits are asked for and a model gives one state's of a whole text."""
     if n_logits is not None and spec.reads_text:
-        raise InputError(f"found {n_logits}", where="n_logits", allowed="left out: the whole text is read as one")
+        raise InputError(
+            msg("found {n_logits}", n_logits=n_logits),
+            where="n_logits",
+            allowed=msg("left out: the whole text is read as one"),
+        )
 
 
 def _read(model: SingleStack | EncoderDecoder, x_BTD: Tensor, padding_BT: Tensor | None = None) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from archcalc.errors import InputError
+from archcalc.words import msg
 
 
 def checked(padding_BT: Tensor | None, ids_BT: Tensor, where: str = "padding") -> Tensor | None:
@@ -21,26 +22,32 @@ def checked(padding_BT: Tensor | None, ids_BT: Tensor, where: str = "padding") -
         return None
     if padding_BT.shape != ids_BT.shape or padding_BT.dtype != torch.bool:
         found = f"found {list(padding_BT.shape)} of {padding_BT.dtype}"
-        raise InputError(found, where=where, allowed=f"{list(ids_BT.shape)} of torch.bool")
+        raise InputError(found, where=where, allowed=msg("{shape} of torch.bool", shape=list(ids_BT.shape)))
     if padding_BT.is_meta:
         return padding_BT
     if not padding_BT.any():
         return None
     if bool((_begins(padding_BT).sum(1) > 1).any()):
-        raise InputError("padding stands between tokens of a row", where=where, allowed="before or after them")
+        raise InputError(
+            msg("padding stands between tokens of a row"), where=where, allowed=msg("before or after them")
+        )
     return padding_BT
 
 
 def checked_text(padding_BS: Tensor) -> None:
     """Raise InputError if padding stands after a token where further tokens may come."""
     if not padding_BS.is_meta and bool((padding_BS[:, 1:] & ~padding_BS[:, :-1]).any()):
-        raise InputError("padding stands after tokens of a row", where="padding", allowed="before them (on the left)")
+        raise InputError(
+            msg("padding stands after tokens of a row"), where="padding", allowed=msg("before them (on the left)")
+        )
 
 
 def checked_source(padding_BS: Tensor | None) -> None:
     """Raise InputError if a row is padding alone: there would be nothing to attend to."""
     if padding_BS is not None and not padding_BS.is_meta and bool(padding_BS.all(1).any()):
-        raise InputError("a row is padding alone", where="source_padding", allowed="at least one token in each row")
+        raise InputError(
+            msg("a row is padding alone"), where="source_padding", allowed=msg("at least one token in each row")
+        )
 
 
 def standing(padding_BS: Tensor) -> Tensor:

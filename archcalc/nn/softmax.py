@@ -42,6 +42,10 @@ class Softmax:
     uneven: bool = False
 
 
+# What computes an attention's values: `attend`, or what stands in for it.
+Attend = Callable[..., Tensor]
+
+
 def attend(
     part: Softmax,
     q_BNTH: Tensor,

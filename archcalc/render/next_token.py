@@ -93,7 +93,7 @@ def _columns(name: str, own: bool, say: Translator) -> list[Column]:
 
 
 def _quoted(text: str) -> str:
-    return shown(text) if text else ""
+    return str(shown(text)) if text else ""
 
 
 def _cells(place: Place, own: bool) -> tuple[float | int, ...]:

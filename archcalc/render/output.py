@@ -14,7 +14,7 @@ from msgspec import structs
 
 from archcalc.errors import InputError, shown
 from archcalc.render.page import Page
-from archcalc.words import ENGLISH, Translator
+from archcalc.words import ENGLISH, Translator, msg
 
 Format = Literal["table", "json", "csv", "md", "html"]
 FORMATS: tuple[Format, ...] = ("table", "json", "csv", "md", "html")
@@ -98,14 +98,14 @@ def emit_text(text: str, output: str | None) -> None:
 def _print(text: str, *, plain: bool) -> None:
     """Print to standard output, bold and dim only on a terminal."""
     if sys.stdout is None:
-        raise InputError("standard output is closed", allowed="an open one, or `output` FILE")
+        raise InputError(msg("standard output is closed"), allowed=msg("an open one, or `output` FILE"))
     try:
         click.echo(text, nl=False, color=False if plain else None)
     except BrokenPipeError:
         discard_output()  # the reader (head, less) has enough
     except OSError as error:
         discard_output()
-        raise InputError(f"standard output cannot be written ({error.strerror})") from None
+        raise InputError(msg("standard output cannot be written ({strerror})", strerror=error.strerror)) from None
 
 
 def discard_output() -> None:
@@ -119,9 +119,13 @@ def write(path: str, content: str | bytes, *, replace: bool = True) -> None:
     """Write a file whole or not at all. With `replace=False` an existing file is an InputError."""
     whole = content.encode() if isinstance(content, str) else content
     if os.path.isdir(path) or not path:
-        raise InputError(f"found {shown(path)}" if not path else "is a folder", file=path, allowed="the name of a file")
+        raise InputError(
+            msg("found {path}", path=shown(path)) if not path else msg("is a folder"),
+            file=path,
+            allowed=msg("the name of a file"),
+        )
     if not replace and os.path.exists(path):
-        raise InputError("is there already", file=path, allowed="the name of a new file")
+        raise InputError(msg("is there already"), file=path, allowed=msg("the name of a new file"))
     try:
         if os.path.exists(path):
             with open(path, "ab") as file:
@@ -131,7 +135,7 @@ def write(path: str, content: str | bytes, *, replace: bool = True) -> None:
                     return
         _write_whole(os.path.realpath(path), whole)
     except OSError as error:
-        raise InputError(f"cannot be written ({error.strerror})", file=path) from None
+        raise InputError(msg("cannot be written ({strerror})", strerror=error.strerror), file=path) from None
 
 
 def _write_whole(path: str, content: bytes) -> None:

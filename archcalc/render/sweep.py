@@ -28,10 +28,14 @@ def wanted(form: Format) -> Sequence[str] | None:
 def check(found: Swept, form: Format) -> None:
     """Raises InputError where there is no row, or more than the format is good for."""
     if not len(found.cells):
-        raise InputError(f"no combination is left; the first is refused: {found.refused[0].reason}", where="over")
+        raise InputError(
+            msg("no combination is left; the first is refused: {reason}", reason=found.refused[0].reason), where="over"
+        )
     if (most := MOST_ROWS.get(form)) and len(found.cells) > most:
         raise InputError(
-            f"{len(found.cells):,} rows", where=f"format {form}", allowed=f"up to {most:,}, or `format` csv for all"
+            msg("{n_cells:,} rows", n_cells=len(found.cells)),
+            where=f"format {form}",
+            allowed=msg("up to {most:,}, or `format` csv for all", most=most),
         )
 
 
@@ -58,7 +62,7 @@ def left_out(found: Swept) -> list[Message]:
             "{n:,} left out, the first at {fields}: {reason}",
             n=each.cells,
             fields=_said(each.first),
-            reason=each.reason,
+            reason=each.error,
         )
         for each in sorted(found.refused, key=lambda each: -each.cells)
     ]

@@ -7,7 +7,7 @@ from math import isinf
 from typing import TYPE_CHECKING, Any
 
 from archcalc.render.page import Block, Column, Page, Table, Text
-from archcalc.render.trace_words import FUNCTION_MEANINGS
+from archcalc.render.trace_words import FUNCTIONS
 from archcalc.words import ENGLISH, Translator, in_context, msg
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ def page(
     label: str, trace: Trace, spelled: Spelled, *, full: bool, held: Sequence[Held] = (), say: Translator = ENGLISH
 ) -> Page:
     """Every step with its formula and its numbers at the place that is looked at, part by part."""
-    from archcalc.interp.trace.parts import FUNCTIONS
-
     last = next(reversed(trace.ids.values()))
     blocks: list[Block] = [read_table(trace, spelled, say)]
     for title, own in parts_of(trace, say):
@@ -41,7 +39,8 @@ def page(
     if "choice" in {one.step.name for one in trace.steps}:
         blocks.append(next_table(trace, spelled, say))
     blocks += _printed(held, say)
-    blocks.append(Text(say(msg("Functions")), [f"{name}: {say(FUNCTION_MEANINGS[name])}" for name in FUNCTIONS]))
+    functions = [f"{called}: {say(explained.meaning)}" for called, explained in FUNCTIONS.items()]
+    blocks.append(Text(say(msg("Functions")), functions))
     token = repr(spelled(last[trace.position]))
     subtitle = say(
         msg("values at place {position} ({token}), measured; formulas exact", position=trace.position, token=token)
@@ -53,14 +52,12 @@ def data(
     label: str, trace: Trace, spelled: Spelled, *, full: bool, held: Sequence[Held] = (), lang: str = "en"
 ) -> dict[str, Any]:
     """The same as plain data, whatever the language: each step's whole value, or a summary of it where it is large."""
-    from archcalc.interp.trace.parts import FUNCTIONS
-
     return {
         "model": label,
         "ids": trace.ids,
         "tokens": {name: [spelled(token) for token in ids] for name, ids in trace.ids.items()},
         "position": trace.position,
-        "functions": FUNCTIONS,
+        "functions": {called: str(explained.meaning) for called, explained in FUNCTIONS.items()},
         "steps": [_plain(one, trace, full) for one in trace.steps],
         "published": [
             {"step": one.printed.step, "published": one.printed.published, "found": one.found, "is_so": one.is_so}
@@ -73,7 +70,8 @@ def data(
 
 def _plain(one: Traced, trace: Trace, full: bool) -> dict[str, Any]:
     step = one.step
-    made: dict[str, Any] = {"name": step.name, "kind": step.kind, "formula": step.formula, "axes": one.axes}
+    formula = str(step.formula or "")
+    made: dict[str, Any] = {"name": step.name, "kind": step.kind, "formula": formula, "axes": one.axes}
     made["shape"] = list(one.value.shape)
     if full:
         return made | {"value": _finite(one.value.tolist())}
@@ -117,8 +115,8 @@ def _value_head(trace: Trace, say: Translator) -> str:
 
 def _row(one: Traced, trace: Trace, full: bool, say: Translator) -> tuple[str, str, str]:
     own = f"{one.step.layer}." if one.step.layer else ""
-    name, formula = one.step.name.removeprefix(own), one.step.formula
-    return name, formula.replace(own, "") if own else formula, _numbers(one, trace.position, full, say)
+    formula = one.step.formula.text(within=own) if one.step.formula else ""
+    return one.step.name.removeprefix(own), formula, _numbers(one, trace.position, full, say)
 
 
 def _numbers(one: Traced, position: int, full: bool, say: Translator) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from archcalc.render.trace_words import FUNCTION_MEANINGS, STEP_KINDS
+from archcalc.render.trace_words import FUNCTIONS, STEP_KINDS
 from archcalc.words import Translator, in_context, msg
 
 # What the page says, by the names that the template has for it.
@@ -48,7 +48,7 @@ def as_html(data: dict[str, Any], say: Translator) -> str:
         lang=say.lang,
         title=say(msg("{model}: a forward pass step by step", model=data["model"])),
         subtitle=subtitle,
-        functions={name: say(FUNCTION_MEANINGS[name]) for name in data["functions"]},
+        functions={name: say(FUNCTIONS[name].meaning) for name in data["functions"]},
         words=told | {"token": say(msg("token")), "probability": say(msg("probability"))},
         softmax=run("softmax", 0),
     )

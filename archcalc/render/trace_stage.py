@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from archcalc.interp.trace.expression import Call, Expression, nodes
 from archcalc.render.charts.heat_map import Matrix
 from archcalc.render.page import Column, Table
 from archcalc.render.trace import Spelled
-from archcalc.render.trace_words import FUNCTION_MEANINGS
+from archcalc.render.trace_words import FUNCTIONS
 from archcalc.words import ENGLISH, Translator, in_context, msg
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ MOST_PLACES, MOST_WIDE, MOST_TOKENS = 16, 32, 12
 # Kinds of steps whose values name something; axes of heads.
 _NAMING: Final = ("ids", "chosen", "choice")
 _HEADS: Final = "NK1"
-_FUNCTION: Final = re.compile(r"(\w+)\(")
 
 
 class Look(msgspec.Struct, frozen=True):
@@ -109,12 +108,11 @@ def printed_table(held: Held, say: Translator = ENGLISH) -> Table:
     return Table("", (Column(say(msg("As texts print it"))), *columns), rows)
 
 
-def functions_of(formula: str, say: Translator = ENGLISH) -> list[tuple[str, str]]:
-    """The functions that a formula is written in, and what each does."""
-    from archcalc.interp.trace.parts import FUNCTIONS
-
-    used = set(_FUNCTION.findall(formula))
-    return [(name, say(FUNCTION_MEANINGS[name])) for name in FUNCTIONS if used & set(_FUNCTION.findall(name))]
+def functions_of(formula: Expression, say: Translator = ENGLISH) -> list[tuple[str, str]]:
+    """Return how the functions of a formula are called, and what each computes."""
+    used = {node.function for node in nodes(formula) if isinstance(node, Call)}
+    every = FUNCTIONS.items()
+    return [(called, say(explained.meaning)) for called, explained in every if not used.isdisjoint(explained.names)]
 
 
 def _flat(trace: Trace, one: Traced, value: Any, look: Look) -> tuple[Any, str, int | None]:

@@ -11,6 +11,7 @@ import torch
 
 from archcalc.analysis.shards import Engine
 from archcalc.errors import InputError
+from archcalc.words import msg
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
@@ -47,13 +48,17 @@ def device_of(name: str | torch.device) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise InputError(f"found {name!r}", where="device", allowed="cpu, cuda, cuda:0 …") from None
+        raise InputError(
+            msg("found {name}", name=repr(name)), where="device", allowed=msg("cpu, cuda, cuda:0 …")
+        ) from None
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise InputError(
-            f"found {name}, which is not here", where="device", allowed="cpu, or one of this machine's GPUs"
+            msg("found {name}, which is not here", name=name),
+            where="device",
+            allowed=msg("cpu, or one of this machine's GPUs"),
         )
     if device.type not in ("cpu", "cuda"):
-        raise InputError(f"found {device.type}", where="device", allowed="cpu, cuda, cuda:0 …")
+        raise InputError(msg("found {type}", type=device.type), where="device", allowed=msg("cpu, cuda, cuda:0 …"))
     return device
 
 

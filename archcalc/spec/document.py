@@ -14,6 +14,7 @@ from archcalc.errors import InputError, nearest, shown
 from archcalc.spec.about import About
 from archcalc.spec.model import Spec
 from archcalc.spec.resolve import resolve
+from archcalc.words import msg
 
 Document = dict[str, Any]
 
@@ -36,7 +37,9 @@ def convert(document: Document) -> Spec:
 
         raise explained(str(error), document) from None
     except UnicodeEncodeError as error:
-        raise InputError(f"the text {shown(error.object)} holds half a character", allowed="Unicode text") from None
+        raise InputError(
+            msg("the text {object} holds half a character", object=shown(error.object)), allowed=msg("Unicode text")
+        ) from None
     return spec
 
 
@@ -48,7 +51,7 @@ def gathered(document: Document) -> Document:
         return document
     if twice := loose.keys() & about.keys():
         key = min(twice)
-        raise InputError(f"stands here and as about.{key}", where=key, allowed="one of them")
+        raise InputError(msg("stands here and as about.{key}", key=key), where=key, allowed=msg("one of them"))
     return {key: value for key, value in document.items() if key not in loose} | {"about": about | loose}
 
 
@@ -88,10 +91,13 @@ def override(document: Document, changes: Document) -> Document:
     full: Document = msgspec.json.decode(msgspec.json.encode(convert(document)))
     for key, value in gathered(changes).items():
         if not isinstance(key, str):
-            raise InputError(f"the key {shown(key)} is not text", allowed="names as keys")
+            raise InputError(msg("the key {key} is not text", key=shown(key)), allowed=msg("names as keys"))
         places = meant(full, key, value)
         if not places:
-            raise InputError(f"there is no field {key!r} here{nearest(key, _field_names(full))}", where=key)
+            raise InputError(
+                msg("there is no field {key} here{hint}", key=repr(key), hint=nearest(key, _field_names(full))),
+                where=key,
+            )
         for holder, field, _ in places:
             holder[field] = _merged(holder[field], value)
     return full

@@ -6,6 +6,7 @@ from typing import Literal
 
 from archcalc.errors import InputError
 from archcalc.spec.base import Part
+from archcalc.words import msg
 
 ActivationDtype = Literal["fp32", "bf16", "fp16"]
 Device = Literal["meta", "cpu", "cuda"]
@@ -35,4 +36,6 @@ class Execution(Part, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         """Raise InputError for a kernel that the device does not have."""
         if self.attention == "flash" and self.device == "meta":
-            raise InputError("there is no flash kernel on meta", where="attention", allowed="cpu or cuda as the device")
+            raise InputError(
+                msg("there is no flash kernel on meta"), where="attention", allowed=msg("cpu or cuda as the device")
+            )

@@ -6,6 +6,7 @@ Imported only when there is an error to explain.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec.inspect as inspect
@@ -13,6 +14,7 @@ import msgspec.inspect as inspect
 from archcalc.errors import InputError, nearest, shown
 from archcalc.spec.about import About
 from archcalc.spec.shape import holder, keys_of, type_at, value_at
+from archcalc.words import Message, joined, msg
 
 _PROBLEM = re.compile(r"^(?P<what>.*?)(?: - at (?P<key>`key` in )?`(?P<path>\$.*)`)?$", re.DOTALL)
 _FIELD = re.compile(r"`(?P<field>.*)`", re.DOTALL)
@@ -26,65 +28,76 @@ def explained(message: str, document: Any) -> InputError:
     keys = keys_of(path)
     if match["key"]:
         key = next(key for key in value_at(document, keys) if not isinstance(key, str))
-        return InputError(f"the key {shown(key)} is not text", where=path, allowed="names as keys")
+        return InputError(msg("the key {key} is not text", key=shown(key)), where=path, allowed=msg("names as keys"))
     if "unknown field" in what:
         return _unknown(_name_in(what), path, holder(type_at(document, keys), value_at(document, keys)))
     if "missing required field" in what:
         field = _name_in(what)
         allowed = in_words(type_at(document, (*keys, field)))
-        return InputError(f"the required field {field!r} is missing", where=path, allowed=allowed)
+        return InputError(msg("the required field {field} is missing", field=repr(field)), where=path, allowed=allowed)
     kind = type_at(document, keys)
     found = value_at(document, keys)
     hint = nearest(found, _words(kind)) if isinstance(found, str) else ""
-    return InputError(f"found {_as_written(found)}{hint}", where=path, allowed=in_words(kind))
+    return InputError(
+        msg("found {as_written}{hint}", as_written=_as_written(found), hint=hint), where=path, allowed=in_words(kind)
+    )
 
 
-def _as_written(value: Any) -> str:
+def _as_written(value: Any) -> str | Message:
     """A value as a file would say it."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
-    return "an empty list" if value == [] else shown(value)
+    return msg("an empty list") if value == [] else shown(value)
 
 
-def in_words(kind: inspect.Type | None) -> str:
-    """What values a type takes, for a person."""
+_PLAIN: dict[type, str | Message] = {inspect.BoolType: msg("true or false"), inspect.NoneType: "null"}
+
+
+def in_words(kind: inspect.Type | None) -> str | Message:
+    """Return what values a type takes, for a person."""
+    if (plain := _PLAIN.get(type(kind))) is not None:
+        return plain
     match kind:
         case inspect.IntType(ge=ge, le=le):
-            return f"an integer from {ge} to {le}"
-        case inspect.FloatType(gt=gt, ge=ge, lt=lt, le=le):
-            bounds = [
-                f"{sign} {bound:g}" for sign, bound in ((">", gt), ("≥", ge), ("<", lt), ("≤", le)) if bound is not None
-            ]
-            return " and ".join([f"a number {bounds[0]}", *bounds[1:]]) if bounds else "a number"
-        case inspect.BoolType():
-            return "true or false"
-        case inspect.StrType(pattern=pattern, max_length=most):
-            bounded = f"text of 1 to {most} characters" if most else "text"
-            return "lower-case letters, digits and _, up to 31, a letter first" if pattern else bounded
-        case inspect.NoneType():
-            return "null"
+            return msg("an integer from {least} to {most}", least=ge, most=le)
+        case inspect.FloatType():
+            return _number(kind)
+        case inspect.StrType(pattern=str()):
+            return msg("lower-case letters, digits and _, up to 31, a letter first")
+        case inspect.StrType(max_length=most):
+            return msg("text of 1 to {most} characters", most=most) if most else msg("text")
         case inspect.LiteralType(values=values):
             return ", ".join(map(str, values))
         case inspect.UnionType(types=types):
-            return _any_of([in_words(member) for member in types])
+            return _any_of(types)
         case inspect.StructType(tag=tag):
-            return f"a mapping of kind {tag}" if tag else "a mapping"
+            return msg("a mapping of kind {kinds}", kinds=tag) if tag else msg("a mapping")
         case inspect.VarTupleType(max_length=most):
-            return f"a list of 1 to {most} items" if most else "a list"
+            return msg("a list of 1 to {most} items", most=most) if most else msg("a list")
     return ""
 
 
-def _any_of(words: list[str]) -> str:
-    """'a mapping of kind x', 'a mapping of kind y', 'null' → 'a mapping of kind x or y, or null'."""
-    start = "a mapping of kind "
-    kinds = [word.removeprefix(start) for word in words if word.startswith(start)]
-    others = [word for word in words if not word.startswith(start)]
-    return ", or ".join(([start + " or ".join(kinds)] if kinds else []) + others)
+def _number(kind: inspect.FloatType) -> Message:
+    signs = ((">", kind.gt), ("≥", kind.ge), ("<", kind.lt), ("≤", kind.le))
+    bounds = [f"{sign} {bound:g}" for sign, bound in signs if bound is not None]
+    return msg("a number {bounds}", bounds=joined(msg(" and "), bounds)) if bounds else msg("a number")
+
+
+def _any_of(types: Iterable[inspect.Type]) -> Message:
+    """Kinds of mappings as one, then whatever else: 'a mapping of kind x or y, or null'."""
+    tags = [str(member.tag) for member in types if isinstance(member, inspect.StructType) and member.tag]
+    mappings = [msg("a mapping of kind {kinds}", kinds=joined(msg(" or "), tags))] if tags else []
+    others = [in_words(member) for member in types if getattr(member, "tag", None) is None]
+    return joined(msg(", or "), [*mappings, *others])
 
 
 def _unknown(field: str, path: str, kind: inspect.Type | None) -> InputError:
     names = _words(kind) + ([] if path else list(About.__struct_fields__))  # which a file may say at its top
-    return InputError(f"unknown key {shown(field)}{nearest(field, names)}", where=path, allowed=", ".join(names))
+    return InputError(
+        msg("unknown key {field}{hint}", field=shown(field), hint=nearest(field, names)),
+        where=path,
+        allowed=", ".join(names),
+    )
 
 
 def _name_in(what: str) -> str:

@@ -10,6 +10,7 @@ from archcalc.errors import InputError
 from archcalc.spec.attention import stored_rope
 from archcalc.spec.branches import arms
 from archcalc.spec.layer import Layer, Stack
+from archcalc.words import msg
 
 
 class Group(msgspec.Struct, frozen=True):
@@ -117,5 +118,8 @@ def groups(stack: Stack) -> tuple[Group, ...]:
     names = [group.name for group in found]
     for name in names:
         if names.count(name) > 1:
-            raise InputError(f"two layers that differ are both named {name!r}", allowed="a name of its own for each")
+            raise InputError(
+                msg("two layers that differ are both named {name}", name=repr(name)),
+                allowed=msg("a name of its own for each"),
+            )
     return tuple(found)

@@ -18,6 +18,7 @@ from archcalc.spec.position import (
     Rope,
     RopeScaling,
 )
+from archcalc.words import msg
 
 
 def attention(part: Attention, spec: Spec, where: str) -> Attention:
@@ -25,15 +26,19 @@ def attention(part: Attention, spec: Spec, where: str) -> Attention:
     n_kv_heads = part.n_kv_heads or part.n_heads
     if part.n_heads % n_kv_heads:
         raise InputError(
-            f"{n_kv_heads} does not divide n_heads {part.n_heads}",
+            msg("{n_kv_heads} does not divide n_heads {n_heads}", n_kv_heads=n_kv_heads, n_heads=part.n_heads),
             where=f"{where}.n_kv_heads",
-            allowed="a divisor of n_heads",
+            allowed=msg("a divisor of n_heads"),
         )
     if part.d_head is None and spec.d_model % part.n_heads:
         raise InputError(
-            f"left out, and d_model {spec.d_model} is not divisible by n_heads {part.n_heads}",
+            msg(
+                "left out, and d_model {d_model} is not divisible by n_heads {n_heads}",
+                d_model=spec.d_model,
+                n_heads=part.n_heads,
+            ),
             where=f"{where}.d_head",
-            allowed="d_head stated, or an n_heads that divides d_model",
+            allowed=msg("d_head stated, or an n_heads that divides d_model"),
         )
     d_head = part.d_head or spec.d_model // part.n_heads
     position = part.position
@@ -42,9 +47,9 @@ def attention(part: Attention, spec: Spec, where: str) -> Attention:
         _check_turned_values(position, part.d_value or d_head, f"{where}.position.values")
     if part.qk_norm and part.qk_norm.over == "full" and part.qk_norm.when == "after":
         raise InputError(
-            "all heads at once are normed before they are turned",
+            msg("all heads at once are normed before they are turned"),
             where=f"{where}.qk_norm.when",
-            allowed="before, or over head or each",
+            allowed=msg("before, or over head or each"),
         )
     return msgspec.structs.replace(part, n_kv_heads=n_kv_heads, d_head=d_head, position=position)
 
@@ -52,7 +57,9 @@ def attention(part: Attention, spec: Spec, where: str) -> Attention:
 def _check_turned_values(rope: Rope, width: int, where: str) -> None:
     if rope.values and rope.d_rotary is not None and rope.d_rotary > width:
         raise InputError(
-            f"d_rotary {rope.d_rotary} is more than values' width of {width}", where=where, allowed="false"
+            msg("d_rotary {d_rotary} is more than values' width of {width}", d_rotary=rope.d_rotary, width=width),
+            where=where,
+            allowed="false",
         )
 
 
@@ -60,20 +67,24 @@ def _rope(rope: Rope, width: int, where: str) -> Rope:
     d_rotary = rope.d_rotary or width
     if d_rotary > width or d_rotary % 2:
         raise InputError(
-            f"{d_rotary} of a width of {width} cannot be turned in pairs",
+            msg("{d_rotary} of a width of {width} cannot be turned in pairs", d_rotary=d_rotary, width=width),
             where=f"{where}.d_rotary",
-            allowed=f"an even number up to {width}",
+            allowed=msg("an even number up to {width}", width=width),
         )
     if isinstance(ramp := rope.scaling, Llama3Scaling) and ramp.low_freq_factor >= ramp.high_freq_factor:
         raise InputError(
-            f"{ramp.high_freq_factor:g} is not above low_freq_factor {ramp.low_freq_factor:g}",
+            msg(
+                "{high_freq_factor:g} is not above low_freq_factor {low_freq_factor:g}",
+                high_freq_factor=ramp.high_freq_factor,
+                low_freq_factor=ramp.low_freq_factor,
+            ),
             where=f"{where}.scaling.high_freq_factor",
-            allowed="a larger number",
+            allowed=msg("a larger number"),
         )
     if rope.scaling is not None:
         _check_pairs(rope.scaling, d_rotary, f"{where}.scaling")
     if rope.stored and rope.scaling is not None:
-        raise InputError("a stored table has no scaling", where=f"{where}.scaling", allowed="null")
+        raise InputError(msg("a stored table has no scaling"), where=f"{where}.scaling", allowed="null")
     return msgspec.structs.replace(rope, d_rotary=d_rotary)
 
 
@@ -83,14 +94,20 @@ def _check_pairs(scaling: RopeScaling, d_rotary: int, where: str) -> None:
         for field in ("short", "long"):
             if 2 * (n := len(getattr(scaling, field))) != d_rotary:
                 raise InputError(
-                    f"{n} factors for {d_rotary} turned dimensions",
+                    msg("{n} factors for {d_rotary} turned dimensions", n=n, d_rotary=d_rotary),
                     where=f"{where}.{field}",
-                    allowed=f"{d_rotary // 2}: one for each pair",
+                    allowed=msg("{d_rotary}: one for each pair", d_rotary=d_rotary // 2),
                 )
     if isinstance(scaling, DynamicScaling) and d_rotary < 4:
-        raise InputError(f"d_rotary is {d_rotary}", where=where, allowed="dynamic for a d_rotary of 4 or more")
+        raise InputError(
+            msg("d_rotary is {d_rotary}", d_rotary=d_rotary),
+            where=where,
+            allowed=msg("dynamic for a d_rotary of 4 or more"),
+        )
     if isinstance(scaling, LongRopeScaling) and scaling.attention_factor is None and scaling.n_ctx_original < 2:
-        raise InputError("there is no ln 1 to divide by", where=f"{where}.n_ctx_original", allowed="2 or more")
+        raise InputError(
+            msg("there is no ln 1 to divide by"), where=f"{where}.n_ctx_original", allowed=msg("2 or more")
+        )
 
 
 def latent(part: LatentAttention, spec: Spec, where: str) -> LatentAttention:
@@ -98,10 +115,12 @@ def latent(part: LatentAttention, spec: Spec, where: str) -> LatentAttention:
     position = _rope(part.position, part.d_rope, f"{where}.position")
     for field in ("stored", "values"):
         if getattr(position, field):
-            raise InputError("latent attention has neither", where=f"{where}.position.{field}", allowed="false")
+            raise InputError(msg("latent attention has neither"), where=f"{where}.position.{field}", allowed="false")
     if position.d_rotary != part.d_rope:
         raise InputError(
-            f"{position.d_rotary} differs from d_rope", where=f"{where}.position.d_rotary", allowed=str(part.d_rope)
+            msg("{d_rotary} differs from d_rope", d_rotary=position.d_rotary),
+            where=f"{where}.position.d_rotary",
+            allowed=str(part.d_rope),
         )
     return msgspec.structs.replace(part, position=position)
 
@@ -110,25 +129,31 @@ def moe(part: MoE, spec: Spec, where: str) -> MoE:
     """Return a mixture with its shared experts' width, its group score and its jitter."""
     if part.n_active > part.n_experts:
         raise InputError(
-            f"{part.n_active} of {part.n_experts} experts", where=f"{where}.n_active", allowed=f"1 to {part.n_experts}"
+            msg("{n_active} of {n_experts} experts", n_active=part.n_active, n_experts=part.n_experts),
+            where=f"{where}.n_active",
+            allowed=msg("1 to {n_experts}", n_experts=part.n_experts),
         )
     if part.n_experts % part.n_groups:
         raise InputError(
-            f"{part.n_groups} does not divide n_experts {part.n_experts}",
+            msg("{n_groups} does not divide n_experts {n_experts}", n_groups=part.n_groups, n_experts=part.n_experts),
             where=f"{where}.n_groups",
-            allowed="a divisor of n_experts",
+            allowed=msg("a divisor of n_experts"),
         )
     if part.n_active_groups > part.n_groups:
         raise InputError(
-            f"{part.n_active_groups} of {part.n_groups} groups",
+            msg("{n_active_groups} of {n_groups} groups", n_active_groups=part.n_active_groups, n_groups=part.n_groups),
             where=f"{where}.n_active_groups",
-            allowed=f"1 to {part.n_groups}",
+            allowed=msg("1 to {n_groups}", n_groups=part.n_groups),
         )
     if part.n_active > part.n_active_groups * (part.n_experts // part.n_groups):
         raise InputError(
-            f"{part.n_active} experts do not fit into {part.n_active_groups} groups",
+            msg(
+                "{n_active} experts do not fit into {n_active_groups} groups",
+                n_active=part.n_active,
+                n_active_groups=part.n_active_groups,
+            ),
             where=f"{where}.n_active",
-            allowed="fewer, or more n_active_groups",
+            allowed=msg("fewer, or more n_active_groups"),
         )
     _check_shared(part, where)
     _check_router(part, where)
@@ -155,21 +180,31 @@ def _check_shared(part: MoE, where: str) -> None:
     left_out = {"d_shared": None, "shared_activation": None, "shared_bias": None, "shared_gate": False}
     for field, unset in (left_out | {"shared_combine": "sum"}).items():
         if getattr(part, field) != unset:
-            raise InputError("there are no shared experts", where=f"{where}.{field}", allowed="n_shared of 1 or more")
+            raise InputError(
+                msg("there are no shared experts"), where=f"{where}.{field}", allowed=msg("n_shared of 1 or more")
+            )
 
 
 def _check_router(part: MoE, where: str) -> None:
     """Refuse what the router would not use."""
     if part.choose == "logits" and part.weigh == "score":
         raise InputError(
-            "'score', but logits are no weights", where=f"{where}.weigh", allowed="softmax, sigmoid, sparsemixer"
+            msg("'score', but logits are no weights"),
+            where=f"{where}.weigh",
+            allowed=msg("softmax, sigmoid, sparsemixer"),
         )
     if part.group_score and part.n_groups == 1:
-        raise InputError("there are no groups", where=f"{where}.group_score", allowed="n_groups of 2 or more")
+        raise InputError(msg("there are no groups"), where=f"{where}.group_score", allowed=msg("n_groups of 2 or more"))
     if part.jitter is not None and part.weigh != "sparsemixer":
-        raise InputError(f"{part.weigh!r} knows no jitter", where=f"{where}.jitter", allowed="weigh: sparsemixer")
+        raise InputError(
+            msg("{weigh} knows no jitter", weigh=repr(part.weigh)),
+            where=f"{where}.jitter",
+            allowed=msg("weigh: sparsemixer"),
+        )
     if part.normalise_min and not part.normalise:
-        raise InputError("the weights are not normalised", where=f"{where}.normalise_min", allowed="normalise: true")
+        raise InputError(
+            msg("the weights are not normalised"), where=f"{where}.normalise_min", allowed=msg("normalise: true")
+        )
 
 
 def dense(part: Plain | Gated, spec: Spec, where: str) -> Plain | Gated:

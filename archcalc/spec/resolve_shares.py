@@ -11,6 +11,7 @@ from archcalc.spec.attention import Attention
 from archcalc.spec.branches import arms
 from archcalc.spec.groups import key_indices, layers_of, run_counts, weight_indices
 from archcalc.spec.layer import Arm, Layer, Shares, Stack
+from archcalc.words import msg
 
 # What makes keys and values, and would be read by nothing where these are shared.
 _UNREAD = ("k_bias", "v_bias", "value_scale")
@@ -46,7 +47,9 @@ def _check_references(stack: Stack, role: str) -> None:
         start += count
     if stack.n_mtp and lenders[-1] is not None:
         raise InputError(
-            "its layers are like the stack's last, which shares keys and values", where=f"{role}.n_mtp", allowed="0"
+            msg("its layers are like the stack's last, which shares keys and values"),
+            where=f"{role}.n_mtp",
+            allowed="0",
         )
 
 
@@ -54,36 +57,50 @@ def _check_stated(layer: Layer, where: str) -> None:
     """`shares` and the arms that read shared keys and values go together."""
     shares, readers = layer.shares, [arm for arm in arms(layer) if arm.reads == "shared"]
     if shares == Shares():
-        raise InputError("neither weights nor keys_values", where=f"{where}.shares", allowed="one of them, or null")
+        raise InputError(
+            msg("neither weights nor keys_values"), where=f"{where}.shares", allowed=msg("one of them, or null")
+        )
     if (shares is not None and shares.keys_values is not None) != bool(readers):
         raise InputError(
-            "keys_values and an attention that reads shared ones go together",
+            msg("keys_values and an attention that reads shared ones go together"),
             where=f"{where}.shares",
-            allowed="'keys_values' with an attention, or with an arm that 'reads: shared'",
+            allowed=msg("'keys_values' with an attention, or with an arm that 'reads: shared'"),
         )
     for arm in readers:
         if not isinstance(arm.part, Attention):
             raise InputError(
-                f"{arm.name!r} makes its own keys and values", where=f"{where}.shares.keys_values", allowed="kind gqa"
+                msg("{name} makes its own keys and values", name=repr(arm.name)),
+                where=f"{where}.shares.keys_values",
+                allowed=msg("kind gqa"),
             )
         for field in _UNREAD:
             if getattr(arm.part, field):
                 raise InputError(
-                    f"{arm.name!r} shares keys and values and states {field}", where=where, allowed="left out"
+                    msg("{name} shares keys and values and states {field}", name=repr(arm.name), field=field),
+                    where=where,
+                    allowed=msg("left out"),
                 )
 
 
 def _check_before(found: int, turn: int, where: str) -> None:
     if found >= turn:
-        raise InputError(f"layer {found} is not before layer {turn}", where=where, allowed=f"less than {turn}")
+        raise InputError(
+            msg("layer {found} is not before layer {turn}", found=found, turn=turn),
+            where=where,
+            allowed=msg("less than {turn}", turn=turn),
+        )
 
 
 def _check_weights(layer: Layer, owner: Layer, has_own: bool, where: str) -> None:
     where = f"{where}.shares.weights"
     if not has_own:
-        raise InputError("that layer has no weights of its own", where=where, allowed="the layer that has them")
+        raise InputError(
+            msg("that layer has no weights of its own"), where=where, allowed=msg("the layer that has them")
+        )
     if _bare(layer) != _bare(owner):
-        raise InputError("that layer is not the same otherwise", where=where, allowed="a layer with equal fields")
+        raise InputError(
+            msg("that layer is not the same otherwise"), where=where, allowed=msg("a layer with equal fields")
+        )
 
 
 def _bare(layer: Layer) -> tuple[Layer, Any]:
@@ -101,14 +118,18 @@ def _check_keys_values(layer: Layer, lender: Layer, where: str) -> None:
 def _check_lent(arm: Arm, lent: Arm | None, where: str) -> None:
     if lent is None or lent.reads != "stream" or not isinstance(lent.part, Attention):
         raise InputError(
-            f"that layer makes no keys and values in {arm.name!r}", where=where, allowed="a layer whose attention does"
+            msg("that layer makes no keys and values in {name}", name=repr(arm.name)),
+            where=where,
+            allowed=msg("a layer whose attention does"),
         )
     differ = [field for field in _ALIKE if getattr(arm.part, field) != getattr(lent.part, field)]
     if _value_width(arm.part) != _value_width(lent.part):
         differ.append("d_value")
     if differ:
         raise InputError(
-            f"that layer's {arm.name!r} differs in {', '.join(differ)}", where=where, allowed="a layer that agrees"
+            msg("that layer's {name} differs in {differ}", name=repr(arm.name), differ=", ".join(differ)),
+            where=where,
+            allowed=msg("a layer that agrees"),
         )
 
 

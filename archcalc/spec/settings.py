@@ -10,6 +10,7 @@ import yaml
 from archcalc.errors import InputError, shown
 from archcalc.spec.document import Document
 from archcalc.spec.text import FLOAT, parse
+from archcalc.words import msg
 
 
 def changes(settings: tuple[str, ...]) -> Document:
@@ -19,7 +20,9 @@ def changes(settings: tuple[str, ...]) -> Document:
         field, sign, text = setting.partition("=")
         field = field.strip()
         if not sign or not field:
-            raise InputError(f"found {shown(setting)}", where="settings", allowed="FIELD=VALUE")
+            raise InputError(
+                msg("found {setting}", setting=shown(setting)), where="settings", allowed=msg("FIELD=VALUE")
+            )
         try:
             found[field] = parse(text.encode("utf-8", "surrogateescape")) if text.strip() else ""
         except InputError as error:

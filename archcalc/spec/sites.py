@@ -247,8 +247,12 @@ def named(spec: Spec, pattern: str) -> list[Site]:
     found = [site for site in every if site.name == pattern or fnmatchcase(site.name, pattern)]
     if not found:
         raise InputError(
-            f"{shown(pattern)} is no site{nearest(pattern, [site.name for site in every])}",
+            msg(
+                "{pattern} is no site{hint}",
+                pattern=shown(pattern),
+                hint=nearest(pattern, [site.name for site in every]),
+            ),
             where=spec.name,
-            allowed="what `archcalc taps` lists",
+            allowed=msg("what `archcalc taps` lists"),
         )
     return found

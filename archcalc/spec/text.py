@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from archcalc.errors import InputError, shown
+from archcalc.words import msg
 
 MAX_BYTES = 4 << 20
 MAX_NODES = 200_000
@@ -34,9 +35,13 @@ class _Loader(_Base):  # type: ignore[valid-type, misc]
                 continue
             key = self.construct_object(key_node, deep=deep)
             if not isinstance(key, str):
-                raise InputError(f"the key {shown(key)} is not text", where=line, allowed="names as keys")
+                raise InputError(
+                    msg("the key {key} is not text", key=shown(key)), where=line, allowed=msg("names as keys")
+                )
             if key in own:
-                raise InputError(f"the key {shown(key)} stands twice", where=line, allowed="each key once")
+                raise InputError(
+                    msg("the key {key} stands twice", key=shown(key)), where=line, allowed=msg("each key once")
+                )
             own[key] = self.construct_object(value_node, deep=deep)
         return merged | own
 
@@ -47,10 +52,16 @@ class _Loader(_Base):  # type: ignore[valid-type, misc]
         merged: dict[str, Any] = {}
         for mapping in mappings:
             if not isinstance(mapping, dict):
-                raise InputError(f"'<<' merges {shown(mapping)}", where=line, allowed="a mapping, or a list of them")
+                raise InputError(
+                    msg("'<<' merges {mapping}", mapping=shown(mapping)),
+                    where=line,
+                    allowed=msg("a mapping, or a list of them"),
+                )
             self.n_merged += len(mapping) + 1
             if self.n_merged > MAX_NODES:
-                raise InputError("merges too many values", where=line, allowed=f"up to {MAX_NODES:,}")
+                raise InputError(
+                    msg("merges too many values"), where=line, allowed=msg("up to {MAX_NODES:,}", MAX_NODES=MAX_NODES)
+                )
             merged = mapping | merged
         return merged
 
@@ -65,20 +76,26 @@ def parse(data: bytes) -> Any:
     Raises InputError with the line for text that is neither, is too large, or nests or repeats itself without end.
     """
     if len(data) > MAX_BYTES:
-        raise InputError(f"{len(data):,} bytes", allowed=f"up to {MAX_BYTES:,}")
+        raise InputError(
+            msg("{n_data:,} bytes", n_data=len(data)), allowed=msg("up to {MAX_BYTES:,}", MAX_BYTES=MAX_BYTES)
+        )
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise InputError("not text in UTF-8", allowed="YAML or JSON") from None
+        raise InputError(msg("not text in UTF-8"), allowed=msg("YAML or JSON")) from None
     if not text.strip():
-        raise InputError("empty", allowed="YAML or JSON")
+        raise InputError(msg("empty"), allowed=msg("YAML or JSON"))
     try:
         value = _from_json(text) if text.lstrip().startswith("{") else _from_yaml(text)
     except RecursionError:
-        raise InputError("nested too deeply, or inside itself", allowed=f"{MAX_DEPTH} levels") from None
+        raise InputError(
+            msg("nested too deeply, or inside itself"), allowed=msg("{MAX_DEPTH} levels", MAX_DEPTH=MAX_DEPTH)
+        ) from None
     except ValueError as error:
         problem = "an integer of too many digits" if "integer string" in str(error) else str(error)
-        raise InputError(f"a value that cannot be read ({problem})", allowed="YAML or JSON") from None
+        raise InputError(
+            msg("a value that cannot be read ({problem})", problem=problem), allowed=msg("YAML or JSON")
+        ) from None
     _check_size(value)
     return value
 
@@ -97,10 +114,10 @@ def _check_events(text: str) -> None:
     for event in yaml.parse(text, Loader=_Loader):
         if tag := getattr(event, "tag", None):
             where = f"line {event.start_mark.line + 1}" if event.start_mark else ""
-            raise InputError(f"the tag {shown(tag)}", where=where, allowed="plain data without tags")
+            raise InputError(msg("the tag {tag}", tag=shown(tag)), where=where, allowed=msg("plain data without tags"))
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:
-            raise InputError("nested too deeply", allowed=f"{MAX_DEPTH} levels")
+            raise InputError(msg("nested too deeply"), allowed=msg("{MAX_DEPTH} levels", MAX_DEPTH=MAX_DEPTH))
 
 
 def _from_json(text: str) -> Any:
@@ -118,7 +135,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(mapping) < len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
-        raise InputError(f"the key {shown(twice)} stands twice", allowed="each key once")
+        raise InputError(msg("the key {twice} stands twice", twice=shown(twice)), allowed=msg("each key once"))
     return mapping
 
 
@@ -127,10 +144,12 @@ def _syntax_error(error: yaml.YAMLError) -> InputError:
     problem = getattr(error, "problem", None) or str(error).splitlines()[0]
     where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
     if "recursive" in problem:
-        return InputError("a value that stands inside itself", where=where, allowed="values that come to an end")
+        return InputError(
+            msg("a value that stands inside itself"), where=where, allowed=msg("values that come to an end")
+        )
     if "nesting depth" in problem:  # libyaml's own limit, since PyYAML 6.0.4
-        return InputError("nested too deeply", allowed=f"{MAX_DEPTH} levels")
-    return InputError(f"not valid YAML or JSON: {problem}", where=where)
+        return InputError(msg("nested too deeply"), allowed=msg("{MAX_DEPTH} levels", MAX_DEPTH=MAX_DEPTH))
+    return InputError(msg("not valid YAML or JSON: {problem}", problem=problem), where=where)
 
 
 def _check_size(value: Any) -> None:
@@ -145,7 +164,7 @@ def _check_size(value: Any) -> None:
         ]
         n_nodes += len(level)
         if n_nodes > MAX_NODES:
-            raise InputError("expands to too many values", allowed=f"up to {MAX_NODES:,}")
+            raise InputError(msg("expands to too many values"), allowed=msg("up to {MAX_NODES:,}", MAX_NODES=MAX_NODES))
         if not level:
             return
-    raise InputError("nested too deeply, or inside itself", allowed=f"{MAX_DEPTH} levels")
+    raise InputError(msg("nested too deeply, or inside itself"), allowed=msg("{MAX_DEPTH} levels", MAX_DEPTH=MAX_DEPTH))

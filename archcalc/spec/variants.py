@@ -20,6 +20,7 @@ from archcalc.spec.base import Part
 from archcalc.spec.branches import arms
 from archcalc.spec.ffn import Gated, MoE, Plain
 from archcalc.spec.layer import Layer
+from archcalc.words import msg
 
 
 class Heads(msgspec.Struct, frozen=True):
@@ -173,7 +174,9 @@ def heads_of(layer: Layer) -> list[Heads]:
         if arm.reads in ("source", "nothing") or not record.mixes_tokens:
             continue
         if record.heads is None:
-            raise InputError("the paper does not say what such a layer costs", where=arm.name, allowed="attention")
+            raise InputError(
+                msg("the paper does not say what such a layer costs"), where=arm.name, allowed=msg("attention")
+            )
         found.append(record.heads(arm.part))
     return found
 

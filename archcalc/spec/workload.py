@@ -6,6 +6,7 @@ from archcalc.errors import InputError, shown
 from archcalc.spec.base import Count, Part, Size
 from archcalc.spec.groups import has_table
 from archcalc.spec.model import ModelStack, Spec
+from archcalc.words import msg
 
 DEFAULT_SEQ_TOKENS = 2048
 
@@ -45,16 +46,20 @@ def check_size(name: str, value: object) -> None:
         return
     least = LEAST[name]
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= 2**40:
-        raise InputError(f"found {shown(value)}", where=name, allowed=f"an integer from {least} to 2^40")
+        raise InputError(
+            msg("found {value}", value=shown(value)),
+            where=name,
+            allowed=msg("an integer from {least} to 2^40", least=least),
+        )
 
 
 def completed(spec: Spec, batch: int, seq: int | None, past: int, source_seq: int | None) -> Workload:
     """The workload of a spec from sizes that are each allowed; see `workload`."""
     seq = min(DEFAULT_SEQ_TOKENS, spec.n_ctx) if seq is None else seq
     if past and spec.family == "encoder":
-        raise InputError("an encoder caches nothing", where="past", allowed="0")
+        raise InputError(msg("an encoder caches nothing"), where="past", allowed="0")
     if source_seq is not None and spec.family != "encoder-decoder":
-        raise InputError("there is no encoder beside a decoder", where="source_seq", allowed="left out")
+        raise InputError(msg("there is no encoder beside a decoder"), where="source_seq", allowed=msg("left out"))
     source = _source(spec.stacks[0], seq, source_seq)
     _check_positions(spec, past + seq, source)
     return Workload(batch=batch, seq=seq, past=past, source_seq=source)
@@ -74,7 +79,7 @@ def _check_positions(spec: Spec, target_tokens: int, source_tokens: int) -> None
         tokens, n_ctx = source_tokens if each.is_source else target_tokens, each.model.n_ctx
         if has_table(each.stack) and tokens > n_ctx:
             raise InputError(
-                f"{tokens:,} tokens are more than the table of positions has",
+                msg("{tokens:,} tokens are more than the table of positions has", tokens=tokens),
                 where="source_seq" if each.is_source else "seq",
-                allowed=f"up to {n_ctx:,}, past included",
+                allowed=msg("up to {n_ctx:,}, past included", n_ctx=n_ctx),
             )

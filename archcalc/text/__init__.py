@@ -13,7 +13,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from archcalc._lazy import lookup
-from archcalc.extras import require
 
 if TYPE_CHECKING:
     from archcalc.text.chat_template import render as render_chat
@@ -33,7 +32,10 @@ _HOMES = {
 
 
 def _check() -> None:
-    require("tokenizers", does="tokenizing", extra="run")
+    from archcalc.extras import require
+    from archcalc.words import msg
+
+    require("tokenizers", does=msg("tokenizing"), extra="run")
 
 
 __getattr__ = lookup(__name__, _HOMES, _check)

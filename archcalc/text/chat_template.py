@@ -16,6 +16,7 @@ from typing import Any
 
 from archcalc.errors import InputError
 from archcalc.text import template_process
+from archcalc.words import msg
 
 SECONDS = 2  # of processor time; to start Python and render 2,000 messages takes 0.1
 MEMORY_MIB = 256  # of address space, of which Python itself takes 25
@@ -42,7 +43,7 @@ def render(
     exceeds a limit.
     """
     if template is None:
-        raise InputError("the tokenizer has no chat template", allowed="a plain prompt (archcalc generate)")
+        raise InputError(msg("the tokenizer has no chat template"), allowed=msg("a plain prompt (archcalc generate)"))
     variables = {"tools": None, "documents": None, "bos_token": bos, "eos_token": eos, **names}
     variables |= {"messages": list(map(_with_reasoning, messages)), "add_generation_prompt": add_generation_prompt}
     request = json.dumps([template, variables, SECONDS, MEMORY_MIB, MAX_CHARACTERS], default=_plain)
@@ -55,7 +56,7 @@ def render(
     )
     output = child.stdout.decode("utf-8", "surrogatepass")
     if child.returncode:
-        raise InputError(f"the chat template {_problem(child.returncode, output)}")
+        raise InputError(msg("the chat template {problem}", problem=_problem(child.returncode, output)))
     return output
 
 

@@ -12,6 +12,7 @@ from archcalc.extras import require
 from archcalc.locations import ConfigFile, Folder, Gguf, Location, Preset, Repo, locate
 from archcalc.text import tokenizer_folder, tokenizer_gguf
 from archcalc.text.tokenizer import Tokenizer
+from archcalc.words import msg
 
 
 def open_tokenizer(source: str | Location) -> Tokenizer:
@@ -30,7 +31,7 @@ def open_tokenizer(source: str | Location) -> Tokenizer:
             return of_folder(snapshot_path(repo_id, weights=False))
         case other:
             expected = "a folder with tokenizer.json, a tokenizer.json, a .gguf file, a repo id"
-            raise InputError("has no tokenizer", file=other.text, allowed=expected)
+            raise InputError(msg("has no tokenizer"), file=other.text, allowed=expected)
 
 
 def of_folder(path: str | PathLike[str]) -> Tokenizer:
@@ -50,7 +51,7 @@ def of_gguf(metadata: Mapping[str, Any], *, label: str = "GGUF") -> Tokenizer:
 
 
 def _of_gguf_file(path: Path, label: str) -> Tokenizer:
-    require("gguf", does="reading a GGUF file", extra="run")
+    require("gguf", does=msg("reading a GGUF file"), extra="run")
     from archcalc.formats.gguf_file import read_header
 
     try:

@@ -11,6 +11,7 @@ from typing import Any, final
 from tokenizers import Tokenizer as Backend
 
 from archcalc.errors import InputError, shown
+from archcalc.words import msg
 
 UNFINISHED = "�"  # what a decoder puts where bytes are no character, or not yet
 UNKNOWN = ("[UNK]", "<unk>")  # what vocabularies call the token for all that they have not
@@ -106,7 +107,7 @@ class Subwords(Tokenizer):
             raise
         except Exception as error:  # the library raises nothing more special
             problem = f"{shown(text)} has no tokens in the vocabulary ({error})"
-            raise InputError(problem, where="text", allowed="a text of its tokens") from None
+            raise InputError(problem, where="text", allowed=msg("a text of its tokens")) from None
 
     def stream(self) -> Stream:
         """Exact for every sequence of ids that a text encodes to; see `Window` for the others."""
@@ -160,7 +161,8 @@ class Bytes(Tokenizer):
     def __post_init__(self) -> None:
         if self.n_vocab < 256:
             raise InputError(
-                f"a vocabulary of {self.n_vocab} has no room for bytes", allowed="256 or more, or token ids by `ids`"
+                msg("a vocabulary of {n_vocab} has no room for bytes", n_vocab=self.n_vocab),
+                allowed=msg("256 or more, or token ids by `ids`"),
             )
 
     def encode(self, text: str, *, special: bool = True) -> list[int]:
@@ -209,7 +211,7 @@ def unicode(text: str) -> str:
         text.encode()
     except UnicodeEncodeError as error:
         raise InputError(
-            f"the text is no Unicode: U+{ord(text[error.start]):04X} stands alone", allowed="UTF-8"
+            msg("the text is no Unicode: U+{ord:04X} stands alone", ord=ord(text[error.start])), allowed=msg("UTF-8")
         ) from None
     return text
 

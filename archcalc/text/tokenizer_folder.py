@@ -14,6 +14,7 @@ from tokenizers import Tokenizer as Backend
 
 from archcalc.errors import InputError, shown
 from archcalc.text.tokenizer import Subwords, subwords
+from archcalc.words import msg
 
 NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 GPT2_CLASSES = (None, "GPT2Tokenizer", "GPT2TokenizerFast")  # whose vocab.json and merges.txt say all
@@ -56,9 +57,9 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         found = msgspec.json.decode(_bytes(path))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f"is no JSON ({error})", file=str(path)) from None
+        raise InputError(msg("is no JSON ({error})", error=error), file=str(path)) from None
     if not isinstance(found, dict):
-        raise InputError(f"found {shown(found)}", file=str(path), allowed="a mapping")
+        raise InputError(msg("found {found}", found=shown(found)), file=str(path), allowed=msg("a mapping"))
     return found
 
 
@@ -66,7 +67,7 @@ def _bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror})", file=str(path)) from None
+        raise InputError(msg("cannot be read ({strerror})", strerror=error.strerror), file=str(path)) from None
 
 
 def _backend(file: Path, folder: Path, config: dict[str, Any]) -> Backend:
@@ -74,21 +75,25 @@ def _backend(file: Path, folder: Path, config: dict[str, Any]) -> Backend:
         try:
             return Backend.from_str(_bytes(file).decode())
         except Exception as error:  # the library raises bare Exceptions
-            raise InputError(f"is no tokenizer ({error})", file=str(file)) from None
+            raise InputError(msg("is no tokenizer ({error})", error=error), file=str(file)) from None
     if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
         return _gpt2(folder, config)
-    raise InputError("has no tokenizer", file=str(folder), allowed="tokenizer.json, or vocab.json and merges.txt")
+    raise InputError(
+        msg("has no tokenizer"), file=str(folder), allowed=msg("tokenizer.json, or vocab.json and merges.txt")
+    )
 
 
 def _gpt2(folder: Path, config: dict[str, Any]) -> Backend:
     """GPT-2's, whose two files leave nothing open. Of other classes they do not say how a text is parted first."""
     if (kind := config.get("tokenizer_class")) not in GPT2_CLASSES:
         problem = f"vocab.json and merges.txt alone do not say how a {shown(kind)} splits"
-        raise InputError(problem, file=str(folder), allowed="tokenizer.json")
+        raise InputError(problem, file=str(folder), allowed=msg("tokenizer.json"))
     try:
         model = models.BPE.from_file(str(folder / "vocab.json"), str(folder / "merges.txt"))
     except Exception as error:  # the library raises bare Exceptions
-        raise InputError(f"vocab.json and merges.txt are no tokenizer ({error})", file=str(folder)) from None
+        raise InputError(
+            msg("vocab.json and merges.txt are no tokenizer ({error})", error=error), file=str(folder)
+        ) from None
     backend = Backend(model)
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=bool(config.get("add_prefix_space", False)))
     backend.decoder = decoders.ByteLevel()
@@ -114,7 +119,7 @@ def _listed(config: dict[str, Any], folder: Path) -> Iterator[AddedToken]:
         found = [_added(listed[key]) for key in sorted(listed, key=int)]
     except (AttributeError, TypeError, ValueError, LookupError):
         file = str(folder / "tokenizer_config.json")
-        raise InputError("is no mapping of ids", where="added_tokens_decoder", file=file) from None
+        raise InputError(msg("is no mapping of ids"), where="added_tokens_decoder", file=file) from None
     yield from found
 
 
@@ -156,7 +161,12 @@ def eos_ids_of(folder: Path, named: int | None) -> list[int]:
         if found is not None:
             listed = found if isinstance(found, list) else [found]
             if not all(type(one) is int and one >= 0 for one in listed):
-                raise InputError(f"found {shown(found)}", where="eos_token_id", file=str(folder / file), allowed="ids")
+                raise InputError(
+                    msg("found {found}", found=shown(found)),
+                    where="eos_token_id",
+                    file=str(folder / file),
+                    allowed=msg("ids"),
+                )
             return listed
     return [] if named is None else [named]
 
@@ -167,7 +177,7 @@ def _chat_template(folder: Path, config: dict[str, Any]) -> str | None:
         try:
             return _bytes(file).decode()
         except UnicodeDecodeError:
-            raise InputError("is not UTF-8", file=str(file)) from None
+            raise InputError(msg("is not UTF-8"), file=str(file)) from None
     found = config.get("chat_template")
     if isinstance(found, list):
         named = {one.get("name"): one.get("template") for one in found if isinstance(one, dict)}
@@ -175,4 +185,6 @@ def _chat_template(folder: Path, config: dict[str, Any]) -> str | None:
     if found is None or isinstance(found, str):
         return found
     file = folder / "tokenizer_config.json"
-    raise InputError(f"found {shown(found)}", where="chat_template", file=os.fspath(file), allowed="a template")
+    raise InputError(
+        msg("found {found}", found=shown(found)), where="chat_template", file=os.fspath(file), allowed=msg("a template")
+    )

@@ -18,6 +18,7 @@ from archcalc.errors import InputError, nearest, shown
 from archcalc.text.pretokenizers import PRE_TOKENIZERS
 from archcalc.text.tokenizer import Subwords, subwords
 from archcalc.text.tokenizer_folder import around_text
+from archcalc.words import msg
 
 KEY = "tokenizer.ggml."
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED = 1, 2, 3, 4  # of `token_type`
@@ -39,7 +40,7 @@ class Embedded(Struct, frozen=True):
         """A true or false."""
         found = self.get(key, default)
         if not isinstance(found, bool):
-            raise InputError(f"found {shown(found)}", where=KEY + key, allowed="true, false")
+            raise InputError(msg("found {found}", found=shown(found)), where=KEY + key, allowed=msg("true, false"))
         return found
 
     def id(self, key: str) -> int | None:
@@ -47,7 +48,7 @@ class Embedded(Struct, frozen=True):
         found = self.get(f"{key}_token_id")
         if found is not None and not (type(found) is int and 0 <= found < len(self.tokens)):
             allowed = f"0 to {len(self.tokens) - 1}"
-            raise InputError(f"found {shown(found)}", where=f"{KEY}{key}_token_id", allowed=allowed)
+            raise InputError(msg("found {found}", found=shown(found)), where=f"{KEY}{key}_token_id", allowed=allowed)
         return found
 
     def named(self, key: str, default: str | None = None) -> tuple[str, int] | None:
@@ -62,9 +63,13 @@ class Embedded(Struct, frozen=True):
         found = self.get(key)
         if not isinstance(found, list | tuple) or not all(isinstance(one, kind) for one in found):
             problem = "is not there" if found is None else f"found {shown(found)}"
-            raise InputError(problem, where=KEY + key, allowed=f"a list of {kind.__name__}")
+            raise InputError(problem, where=KEY + key, allowed=msg("a list of {name__}", name__=kind.__name__))
         if length is not None and len(found) != length:
-            raise InputError(f"has {len(found):,} entries", where=KEY + key, allowed=f"{length:,}, one for each token")
+            raise InputError(
+                msg("has {n_found:,} entries", n_found=len(found)),
+                where=KEY + key,
+                allowed=msg("{length:,}, one for each token", length=length),
+            )
         return list(found)
 
     def vocabulary(self) -> dict[str, int]:
@@ -76,16 +81,22 @@ def read(metadata: Mapping[str, Any], label: str) -> Subwords:
     """The tokenizer of a file's metadata. InputError for a kind that is not in the tables, or what is broken."""
     kind = metadata.get(KEY + "model")
     if kind is None:
-        raise InputError("the file carries no tokenizer", where=KEY + "model", allowed="one of " + ", ".join(KINDS))
+        raise InputError(
+            msg("the file carries no tokenizer"),
+            where=KEY + "model",
+            allowed=msg("one of {kinds}", kinds=", ".join(KINDS)),
+        )
     if not isinstance(kind, str) or kind not in KINDS:
-        raise InputError(f"{shown(kind)} is not known", where=KEY + "model", allowed=", ".join(KINDS))
+        raise InputError(msg("{kind} is not known", kind=shown(kind)), where=KEY + "model", allowed=", ".join(KINDS))
     found = _embedded(metadata)
     try:
         backend = KINDS[kind](found)
     except InputError:
         raise
     except Exception as error:  # the library raises bare Exceptions
-        raise InputError(f"the vocabulary is no {kind} ({error})", where=KEY + "tokens") from None
+        raise InputError(
+            msg("the vocabulary is no {kind} ({error})", kind=kind, error=error), where=KEY + "tokens"
+        ) from None
     for token in _added(found):
         (backend.add_special_tokens if token.special else backend.add_tokens)([token])
     return _with_facts(backend, found, label)
@@ -95,10 +106,14 @@ def _embedded(metadata: Mapping[str, Any]) -> Embedded:
     bare = Embedded(metadata, [], [])
     tokens = bare.list_of("tokens", str)
     if not tokens:
-        raise InputError("is empty", where=KEY + "tokens")
+        raise InputError(msg("is empty"), where=KEY + "tokens")
     if len(set(tokens)) < len(tokens):
         (twice, n), *_ = Counter(tokens).most_common(1)
-        raise InputError(f"{shown(twice)} stands there {n:,} times", where=KEY + "tokens", allowed="each token once")
+        raise InputError(
+            msg("{twice} stands there {n:,} times", twice=shown(twice), n=n),
+            where=KEY + "tokens",
+            allowed=msg("each token once"),
+        )
     has_types = bare.get("token_type") is not None
     types = bare.list_of("token_type", int, len(tokens)) if has_types else [NORMAL] * len(tokens)
     return Embedded(metadata, tokens, types)
@@ -107,7 +122,11 @@ def _embedded(metadata: Mapping[str, Any]) -> Embedded:
 def _with_facts(backend: Backend, found: Embedded, label: str) -> Subwords:
     template = found.metadata.get("tokenizer.chat_template")
     if not (template is None or isinstance(template, str)):
-        raise InputError(f"found {shown(template)}", where="tokenizer.chat_template", allowed="a template")
+        raise InputError(
+            msg("found {template}", template=shown(template)),
+            where="tokenizer.chat_template",
+            allowed=msg("a template"),
+        )
     ends = (found.id("eos"), found.id("eot"))
     return subwords(
         backend,
@@ -139,7 +158,11 @@ def _byte_level_bpe(found: Embedded) -> Backend:
     name = found.get("pre", "default")
     if not isinstance(name, str) or name not in PRE_TOKENIZERS:
         near = nearest(name, PRE_TOKENIZERS) if isinstance(name, str) else ""
-        raise InputError(f"{shown(name)} is not known{near}", where=KEY + "pre", allowed=", ".join(PRE_TOKENIZERS))
+        raise InputError(
+            msg("{name} is not known{near}", name=shown(name), near=near),
+            where=KEY + "pre",
+            allowed=", ".join(PRE_TOKENIZERS),
+        )
     pre = PRE_TOKENIZERS[name]
     model = models.BPE(found.vocabulary(), _merges(found), ignore_merges=pre.ignore_merges)
     backend = Backend(model)
@@ -159,7 +182,11 @@ def _merges(found: Embedded) -> list[tuple[str, str]]:
     merges = [(one[:cut], one[cut + 1 :]) for one in listed if (cut := one.find(" ", 1)) > 0]
     if len(merges) < len(listed):
         broken = next(one for one in listed if one.find(" ", 1) < 1)
-        raise InputError(f"found {shown(broken)}", where=KEY + "merges", allowed="two tokens and a space between")
+        raise InputError(
+            msg("found {broken}", broken=shown(broken)),
+            where=KEY + "merges",
+            allowed=msg("two tokens and a space between"),
+        )
     return merges
 
 
@@ -208,7 +235,7 @@ def _word_piece(found: Embedded) -> Backend:
     vocabulary = {rename[token]: i for i, token in enumerate(found.tokens)}
     unknown = found.named("unknown", "[UNK]")
     if unknown is None or unknown[0] not in vocabulary:
-        raise InputError("names no control token", where=KEY + "unknown_token_id", allowed="the id of [UNK]")
+        raise InputError(msg("names no control token"), where=KEY + "unknown_token_id", allowed=msg("the id of [UNK]"))
     model = models.WordPiece(vocabulary, unk_token=unknown[0], max_input_chars_per_word=100)
     backend = Backend(model)
     backend.normalizer = normalizers.BertNormalizer(lowercase=True)

@@ -21,7 +21,7 @@ from tokenizers import Tokenizer as Backend
 from archcalc.errors import InputError
 from archcalc.text.tokenizer import UNKNOWN as NAMES_OF_UNKNOWN
 from archcalc.text.tokenizer import Subwords, Tokenizer, subwords
-from archcalc.words import Message, plural
+from archcalc.words import Message, msg, plural
 
 Kind = Literal["bpe", "wordpiece", "unigram", "char", "word"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -59,13 +59,15 @@ def read_text(path: str) -> str:
     try:
         found = Path(path).read_bytes()
     except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror})", file=path) from None
+        raise InputError(msg("cannot be read ({strerror})", strerror=error.strerror), file=path) from None
     try:
         text = found.decode()
     except UnicodeDecodeError as error:
-        raise InputError(f"is not UTF-8 (byte {error.start:,})", file=path, allowed="a text in UTF-8") from None
+        raise InputError(
+            msg("is not UTF-8 (byte {start:,})", start=error.start), file=path, allowed=msg("a text in UTF-8")
+        ) from None
     if not text.strip():
-        raise InputError("has no text", file=path, allowed="a text to train on")
+        raise InputError(msg("has no text"), file=path, allowed=msg("a text to train on"))
     return text
 
 
@@ -79,10 +81,10 @@ def train(kind: Kind, text: str, vocab_size: int, *, whole: bool = True, progres
     found = backend.get_vocab_size()
     if found > vocab_size:
         problem = f"a vocabulary of {vocab_size:,} has no room for this text's characters ({kind})"
-        raise InputError(problem, where="vocab_size", allowed=f"{found:,} or more")
+        raise InputError(problem, where="vocab_size", allowed=msg("{found:,} or more", found=found))
     if found < vocab_size and whole:
         problem = f"the text is too small for {vocab_size:,} tokens ({kind})"
-        raise InputError(problem, where="vocab_size", allowed=f"{found:,} or less, or a longer text")
+        raise InputError(problem, where="vocab_size", allowed=msg("{found:,} or less, or a longer text", found=found))
     return subwords(backend, label=kind)
 
 
@@ -115,7 +117,7 @@ def _bpe(text: str, vocab_size: int, progress: bool) -> Backend:
     """256 bytes, then a token for each merge."""
     if vocab_size < 256:
         problem = f"a vocabulary of {vocab_size} has no room for 256 bytes (bpe)"
-        raise InputError(problem, where="vocab_size", allowed="256 or more")
+        raise InputError(problem, where="vocab_size", allowed=msg("256 or more"))
     backend = Backend(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
@@ -160,14 +162,20 @@ def _unigram(text: str, vocab_size: int, progress: bool) -> Backend:
     least_size = 1 + len(set(text.replace(" ", "▁")) | {"▁"})
     if vocab_size < least_size:
         problem = f"a vocabulary of {vocab_size:,} has no room for this text's characters (unigram)"
-        raise InputError(problem, where="vocab_size", allowed=f"{least_size:,} or more")
+        raise InputError(problem, where="vocab_size", allowed=msg("{least_size:,} or more", least_size=least_size))
     trainer = trainers.UnigramTrainer(
         vocab_size=vocab_size, special_tokens=[UNKNOWN], unk_token=UNKNOWN, show_progress=progress
     )
     try:
         backend.train_from_iterator(_lines(text), trainer)
     except Exception as error:  # the library raises bare Exceptions
-        raise InputError(f"no vocabulary of {vocab_size:,} comes of this text ({error}) (unigram)") from None
+        raise InputError(
+            msg(
+                "no vocabulary of {vocab_size:,} comes of this text ({error}) (unigram)",
+                vocab_size=vocab_size,
+                error=error,
+            )
+        ) from None
     pieces = {piece: score for piece, score in json.loads(backend.to_str())["model"]["vocab"] if piece != UNKNOWN}
     least = min(pieces.values())
     n_characters = sum(len(piece) == 1 for piece in pieces)

@@ -5,9 +5,8 @@ Names become what stood there, modules their weights; nothing of the model's for
 
 from __future__ import annotations
 
-import ast
 import math
-import re
+import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from archcalc.interp.trace.expression import Call, Expression, Module, Parameter, Value
 from archcalc.spec import Spec
 
-NAME = re.compile(r"(?<![\w.])[A-Za-z_][\w.]*")
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": torch.relu,
     "silu": F.silu,
@@ -30,16 +29,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-# Which arguments of a function name a module; all others are values.
-MODULES = {
-    "rows": (0,),
-    "linear": (1, 2),
-    "scaled": (1,),
-    "norm": (1,),
-    "experts": (2,),
-    "by_head": (0,),
-    "xielu": (1,),
-}
+OPERATORS: dict[str, Callable[[Any, Any], Any]] = {"+": operator.add, "−": operator.sub, "·": operator.mul}
 
 
 class Interpreter:
@@ -50,38 +40,24 @@ class Interpreter:
         first = spec.stacks[0].stack
         self.unit_offset = getattr(first.runs[0].pattern[0].norm, "unit_offset", False)
 
-    def value(self, formula: str, known: Mapping[str, Tensor]) -> Tensor:
+    def value(self, formula: Expression, known: Mapping[str, Tensor]) -> Tensor:
         """What a formula comes to."""
-        names: list[str] = []
-
-        def numbered(match: re.Match[str]) -> str:
-            names.append(match[0])
-            return f"name_{len(names) - 1}"
-
-        tree = ast.parse(NAME.sub(numbered, formula).replace("·", "*"), mode="eval")
         text = next(reversed([value for name, value in known.items() if name.endswith("ids")]), torch.zeros(0))
-        known = dict(known) | {"places": torch.arange(len(text))}
-        found: Tensor = self._of(tree.body, names, known)
+        found: Tensor = self._of(formula, {**known, "places": torch.arange(len(text))})
         return found
 
-    def _of(self, node: ast.expr, names: list[str], known: Mapping[str, Tensor]) -> Any:
-        if isinstance(node, ast.Constant):
-            return node.value
-        if isinstance(node, ast.Name):
-            name = _named(node, names)
-            return known[name] if name in known else self.weights[name]
-        if isinstance(node, ast.UnaryOp):
-            return -self._of(node.operand, names, known)
-        if isinstance(node, ast.BinOp):
-            a, b = self._of(node.left, names, known), self._of(node.right, names, known)
-            return a + b if isinstance(node.op, ast.Add) else a * b
-        assert isinstance(node, ast.Call), ast.dump(node)
-        function = _named(node.func, names)
-        arguments = [
-            _named(one, names) if i in MODULES.get(function, ()) else self._of(one, names, known)
-            for i, one in enumerate(node.args)
-        ]
-        return (ACTIVATIONS.get(function) or getattr(self, function))(*arguments)
+    def _of(self, node: Expression | float, known: Mapping[str, Tensor]) -> Any:
+        match node:
+            case Value(name):
+                return known[name]
+            case Parameter(name):
+                return self.weights[name]
+            case Module(name):
+                return name
+            case Call(function, arguments):
+                found = OPERATORS.get(function) or ACTIVATIONS.get(function) or getattr(self, function)
+                return found(*(self._of(argument, known) for argument in arguments))
+        return node
 
     def _weight(self, name: str, kind: str = "weight") -> Tensor | None:
         return self.weights.get(f"{name}.{kind}")
@@ -89,8 +65,8 @@ class Interpreter:
     def rows(self, table: str, ids: Tensor) -> Tensor:
         return self.weights[f"{table}.weight"][ids]
 
-    def linear(self, x: Tensor, module: str, bias: str | None = None) -> Tensor:
-        b = self._weight(module, "bias") if bias is None else self.weights[bias]
+    def linear(self, x: Tensor, module: str, bias: Tensor | None = None) -> Tensor:
+        b = self._weight(module, "bias") if bias is None else bias
         y = x @ self.weights[f"{module}.weight"].T
         return y if b is None else y + b
 
@@ -124,8 +100,8 @@ class Interpreter:
     def clamped(self, x: Tensor, c: float) -> Tensor:
         return torch.where(x > c, c, torch.where(x < -c, -c, x))
 
-    def by_head(self, name: str) -> Tensor:
-        return self.weights[name][:, None, None]
+    def by_head(self, x: Tensor) -> Tensor:
+        return x[:, None, None]
 
     def log_tempered(self, x: Tensor, places: Tensor, a: float, n: int) -> Tensor:
         return x * (1 + a * torch.log(1.0 + places // n))[:, None]
@@ -248,8 +224,3 @@ class Interpreter:
     def top(self, x: Tensor, n: int) -> Tensor:
         found = x.topk(n, -1).indices
         return found[..., 0] if n == 1 else found
-
-
-def _named(node: ast.expr, names: list[str]) -> str:
-    assert isinstance(node, ast.Name), ast.dump(node)
-    return names[int(node.id.removeprefix("name_"))]

@@ -10,13 +10,15 @@ from hypothesis import given, settings
 
 from archcalc import build, load
 from archcalc.errors import InputError
+from archcalc.interp.trace.expression import Call, nodes
 from archcalc.interp.trace.run import trace
 from archcalc.interp.trace.stages import steps
 from archcalc.nn.taps import sites
+from archcalc.render.trace_words import FUNCTIONS
 from archcalc.run.loading.source import open_source
 from archcalc.spec import Spec
 from tests.interp import happy_weights
-from tests.interp.recompute import Interpreter
+from tests.interp.recompute import OPERATORS, Interpreter
 from tests.spec.test_shares import LAYER, of, reading
 from tests.strategies import specs
 
@@ -26,6 +28,9 @@ GQA = {"kind": "gqa", "n_heads": 4, "n_kv_heads": 2}
 
 
 ROPE = GQA | {"position": {"kind": "rope"}}
+
+
+EXPLAINED = {*OPERATORS, *(name for explained in FUNCTIONS.values() for name in explained.names)}
 
 
 def plain(activation: str, **more: Any) -> dict[str, Any]:
@@ -121,7 +126,7 @@ def test_every_value_follows_from_those_before_it(name: str) -> None:
     found = trace(model, *texts)
     interpreter, known = Interpreter(spec, model.state_dict()), {}
     for one in found.steps:
-        if one.step.formula:
+        if one.step.formula is not None:
             made = interpreter.value(one.step.formula, known)
             torch.testing.assert_close(
                 made, one.value, rtol=2e-4, atol=2e-5, msg=f"{one.step.name} = {one.step.formula}"
@@ -143,7 +148,10 @@ def test_any_spec_is_traced_through_all_its_sites(spec: Spec) -> None:
     for one in found.steps:
         assert len(one.axes) == one.value.dim(), one.step.name
     for step in steps(spec):
-        assert step.formula or step.kind == "ids"
+        assert (step.formula is None) == (step.kind == "ids")
+        for node in nodes(step.formula):
+            if isinstance(node, Call):
+                assert node.function in EXPLAINED, f"{step.name} = {step.formula}"
 
 
 def test_happys_weights_are_those_that_are_solved_for() -> None:

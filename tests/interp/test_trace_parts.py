@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from archcalc import build, load
 from archcalc.errors import InputError
 from archcalc.interp.trace.asked import asked, recorded_bytes
-from archcalc.interp.trace.reads import read_by, values_in
+from archcalc.interp.trace.reads import read_by
 from archcalc.interp.trace.run import Trace, trace
 from archcalc.interp.trace.softmax import Softmaxed, parts, softmax_of
 from archcalc.interp.trace.target import target
@@ -132,9 +132,15 @@ def test_a_step_reads_what_its_formula_names_and_no_weights() -> None:
 
 
 def test_of_shared_weights_a_module_is_no_step() -> None:
-    formula = "heads(norm(linear(layers.2.resid_pre, layers.0.attn.q), layers.0.attn.q_norm), 2)"
-    assert list(values_in(formula)) == ["layers.2.resid_pre"]
-    assert list(values_in("rows(embed.tokens, ids) · 4")) == ["ids"]
+    _, found = made(SPECS["shared weights"], [1, 2])
+    steps = {one.step.name: one for one in found.steps}
+    query = steps["layers.1.attn.q"]
+    assert str(query.step.formula) == (
+        "turned(norm(heads(linear(layers.1.attn_norm, layers.0.attn.q), 4), layers.0.attn.q_norm), 2)"
+    )
+    assert [one.step.name for one in read_by(found, query)] == ["layers.1.attn_norm"]
+    assert [one.step.name for one in read_by(found, steps["tokens"])] == ["ids"]
+    assert read_by(found, steps["ids"]) == ()
 
 
 def test_what_is_asked_is_what_there_is_room_for() -> None:

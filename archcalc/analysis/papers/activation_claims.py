@@ -31,6 +31,7 @@ from archcalc.ledger.leaves import Again
 from archcalc.spec.execution import Recompute
 from archcalc.spec.model import Spec
 from archcalc.spec.workload import Workload, workload
+from archcalc.words import msg
 
 Figures = dict[str, int | Fraction]
 
@@ -143,11 +144,13 @@ def _times_less(model: Model, arguments: str) -> Figures:
 def _of_baseline(model: Model, arguments: str) -> Fraction:
     name, _, devices = arguments.rpartition(":")
     if not (devices.isdecimal() and _is_number(devices)):
-        raise InputError(f"found {shown(arguments)}", allowed="LINE:DEVICES")
+        raise InputError(msg("found {arguments}", arguments=shown(arguments)), allowed=msg("LINE:DEVICES"))
     found = {str(one.configuration.name): one.of_baseline for one in shares(model.layers, int(devices))}
     if name not in found:
         names = [str(one.name) for one in TABLE_2]
-        raise InputError(f"there is no line {shown(name)}{nearest(name, names)}", allowed=", ".join(names))
+        raise InputError(
+            msg("there is no line {name}{hint}", name=shown(name), hint=nearest(name, names)), allowed=", ".join(names)
+        )
     return found[name]
 
 
@@ -174,7 +177,7 @@ def _utilization(model: Model, arguments: str, flops: int) -> Fraction:
 def _numbers(text: str, count: int, form: str) -> list[Fraction]:
     parts = text.split(":")
     if len(parts) != count or not all(_is_number(part) for part in parts):
-        raise InputError(f"found {shown(text)}", allowed=form)
+        raise InputError(msg("found {value}", value=shown(text)), allowed=form)
     return [Fraction(part) for part in parts]
 
 
@@ -187,7 +190,10 @@ def _recompute(name: str) -> Recompute:
     for way in ways:
         if way == name:
             return way
-    raise InputError(f"there is no recomputation {shown(name)}{nearest(name, ways)}", allowed=", ".join(ways))
+    raise InputError(
+        msg("there is no recomputation {name}{hint}", name=shown(name), hint=nearest(name, ways)),
+        allowed=", ".join(ways),
+    )
 
 
 PERCENT: dict[str, Callable[[Model, str], Figures]] = {

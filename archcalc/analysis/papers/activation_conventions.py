@@ -204,7 +204,11 @@ def layer_sizes(spec: Spec, work: Workload) -> list[dict[str, int]]:
     Raises InputError for what is no decoder: the formulas do not say what an encoder would keep.
     """
     if spec.family != "decoder":
-        raise InputError(f"{spec.name} is an {spec.family}", where="conventions", allowed="a decoder")
+        raise InputError(
+            msg("{name} is an {family}", name=spec.name, family=spec.family),
+            where="conventions",
+            allowed=msg("a decoder"),
+        )
     stack = spec.stacks[0].stack
     shared = {"seq": work.seq, "batch": work.batch, "d_model": spec.d_model, "vocab_size": spec.vocab_size}
     return [{**shared, "n_heads": sum(heads.n_heads for heads in heads_of(layer))} for layer in layers_of(stack)]

@@ -18,6 +18,7 @@ from archcalc.ledger.leaves import COMPONENTS
 from archcalc.ledger.types import Ledger, Row
 from archcalc.spec.claim import Claim, Verdict
 from archcalc.spec.model import Spec
+from archcalc.words import msg
 
 Figure = int | Fraction
 
@@ -96,7 +97,10 @@ def parse(value: str) -> Printed:
     """
     match = _NUMBER.fullmatch(value)
     if match is None:
-        raise InputError(f"found {shown(value)}", allowed="a figure as printed, such as '174.6 B', '0.7 %', '12,288'")
+        raise InputError(
+            msg("found {value}", value=shown(value)),
+            allowed=msg("a figure as printed, such as '174.6 B', '0.7 %', '12,288'"),
+        )
     rest = match["rest"] or ""
     return Printed(int(match["whole"].replace(",", "") + rest), len(rest), match["unit"] or "")
 
@@ -111,7 +115,9 @@ def _printed(claim: Claim, path: str) -> Printed:
     if is_share != (printed.unit == "%") or printed.unit in BYTE_UNITS:
         allowed = "a figure in %" if is_share else "a figure without unit, or in K, M, B or T"
         raise InputError(
-            f"found {shown(claim.value)} for {shown(claim.quantity)}", allowed=allowed, where=f"{path}.value"
+            msg("found {value} for {quantity}", value=shown(claim.value), quantity=shown(claim.quantity)),
+            allowed=allowed,
+            where=f"{path}.value",
         )
     return printed
 
@@ -233,7 +239,8 @@ def _known(component: str) -> str:
     if component in COMPONENTS:
         return component
     raise InputError(
-        f"there is no component {shown(component)}{nearest(component, COMPONENTS)}", allowed=", ".join(COMPONENTS)
+        msg("there is no component {component}{hint}", component=shown(component), hint=nearest(component, COMPONENTS)),
+        allowed=", ".join(COMPONENTS),
     )
 
 
@@ -243,7 +250,9 @@ def _rows(counting: Counting, name: str) -> list[Row]:
     found = [row for row in rows if row.path == name or row.path.endswith(f".{name}")]
     if not found:
         paths = [row.path for row in rows]
-        raise InputError(f"there is no tensor {shown(name)}{nearest(name, [*paths, *_tails(paths)])}")
+        raise InputError(
+            msg("there is no tensor {name}{hint}", name=shown(name), hint=nearest(name, [*paths, *_tails(paths)]))
+        )
     return found
 
 
@@ -268,13 +277,18 @@ def _n_heads(row: Row, name: str) -> int:
     symbols = {symbol for axis in row.weight.axes for symbol in axis.symbols()}
     heads = [symbol for symbol in symbols if symbol.partition("[")[0] in ("n_heads", "n_kv_heads")]
     if not heads:
-        raise InputError(f"{shown(name)} is not divided among heads", allowed="a projection of attention")
+        raise InputError(
+            msg("{name} is not divided among heads", name=shown(name)), allowed=msg("a projection of attention")
+        )
     return row.sizes[heads[0]]
 
 
 def _alike(counts: set[int], name: str) -> int:
     if len(counts) > 1:
-        raise InputError(f"tensors of {len(counts)} sizes are called {shown(name)}", allowed="a longer name, for one")
+        raise InputError(
+            msg("tensors of {n_counts} sizes are called {name}", n_counts=len(counts), name=shown(name)),
+            allowed=msg("a longer name, for one"),
+        )
     return counts.pop()
 
 
@@ -284,7 +298,10 @@ def _field(counting: Counting, name: str) -> Figure:
     for key in name.split("."):
         value = _item(value, key, name)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InputError(f"the field {shown(name)} holds {shown(value)}", allowed="a field that is a number")
+        raise InputError(
+            msg("the field {name} holds {value}", name=shown(name), value=shown(value)),
+            allowed=msg("a field that is a number"),
+        )
     return value if isinstance(value, int) else Fraction(repr(value))
 
 
@@ -293,7 +310,10 @@ def _item(holder: Any, key: str, name: str) -> Any:
         return holder[int(key)]
     fields = holder.__struct_fields__ if isinstance(holder, msgspec.Struct) else ()
     if key not in fields:
-        raise InputError(f"there is no field {shown(name)}{nearest(key, fields)}", allowed=", ".join(fields))
+        raise InputError(
+            msg("there is no field {name}{hint}", name=shown(name), hint=nearest(key, fields)),
+            allowed=", ".join(fields),
+        )
     return getattr(holder, key)
 
 
@@ -314,13 +334,19 @@ def _figures(claim: Claim, spec: Spec, ledger: Ledger, path: str) -> dict[str, F
         return _activation_figures(claim, spec, path)
     if claim.accounting not in ACCOUNTINGS:
         raise InputError(
-            f"there is no accounting {shown(claim.accounting)}{nearest(claim.accounting, ACCOUNTINGS)}",
+            msg(
+                "there is no accounting {accounting}{hint}",
+                accounting=shown(claim.accounting),
+                hint=nearest(claim.accounting, ACCOUNTINGS),
+            ),
             where=f"{path}.accounting",
             allowed=", ".join(ACCOUNTINGS),
         )
     if kind in FACTS and claim.accounting != "stored once":
         raise InputError(
-            f"{shown(claim.quantity)} is the same in all of them", where=f"{path}.accounting", allowed="none stated"
+            msg("{quantity} is the same in all of them", quantity=shown(claim.quantity)),
+            where=f"{path}.accounting",
+            allowed=msg("none stated"),
         )
     accountings = ["stored once"] if kind in FACTS else [*ACCOUNTINGS]
     try:
@@ -340,7 +366,12 @@ def _activation_figures(claim: Claim, spec: Spec, path: str) -> dict[str, Figure
         raise InputError(error.problem, allowed=error.allowed, where=f"{path}.quantity") from None
     if claim.accounting not in found:
         raise InputError(
-            f"{shown(claim.quantity)} has no accounting {shown(claim.accounting)}{nearest(claim.accounting, found)}",
+            msg(
+                "{quantity} has no accounting {accounting}{hint}",
+                quantity=shown(claim.quantity),
+                accounting=shown(claim.accounting),
+                hint=nearest(claim.accounting, found),
+            ),
             where=f"{path}.accounting",
             allowed=", ".join(found),
         )
@@ -354,4 +385,7 @@ def _figure(quantity: str, counting: Counting) -> Figure:
     if colon and (find := (NAMED | FACTS).get(kind)):
         return find(counting, name)
     names = [*PLAIN, *(f"{kind}:NAME" for kind in NAMED | FACTS), *activation_claims.QUANTITIES]
-    raise InputError(f"there is no quantity {shown(quantity)}{nearest(quantity, names)}", allowed=", ".join(names))
+    raise InputError(
+        msg("there is no quantity {quantity}{hint}", quantity=shown(quantity), hint=nearest(quantity, names)),
+        allowed=", ".join(names),
+    )

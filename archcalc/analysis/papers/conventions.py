@@ -136,7 +136,11 @@ def counted(spec: Spec, ledger: Ledger, work: Workload) -> list[Counted]:
     Raises InputError for what is no decoder: none of the formulas says what an encoder would cost.
     """
     if spec.family != "decoder":
-        raise InputError(f"{spec.name} is an {spec.family}", where="conventions", allowed="a decoder")
+        raise InputError(
+            msg("{name} is an {family}", name=spec.name, family=spec.family),
+            where="conventions",
+            allowed=msg("a decoder"),
+        )
     shape = _shape(spec, ledger, work)
     return [Counted(convention, convention.count(shape), 3 * shape.forward) for convention in CONVENTIONS]
 

@@ -21,6 +21,7 @@ from archcalc.ledger.leaves import Weight
 from archcalc.ledger.types import Row
 from archcalc.spec.claim import Claim
 from archcalc.spec.text import parse as parse_yaml
+from archcalc.words import msg
 
 
 class Paper(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -55,7 +56,9 @@ def _checked(paper: Paper, claim: Claim, path: str) -> Checked:
     kind, _, arguments = claim.quantity.partition(":")
     if kind not in QUANTITIES:
         raise InputError(
-            f"there is no quantity {shown(claim.quantity)}{nearest(kind, QUANTITIES)}",
+            msg(
+                "there is no quantity {quantity}{hint}", quantity=shown(claim.quantity), hint=nearest(kind, QUANTITIES)
+            ),
             where=f"{path}.quantity",
             allowed=", ".join(QUANTITIES),
         )
@@ -74,7 +77,11 @@ def _printed(claim: Claim, path: str) -> Printed:
     except InputError as error:
         raise InputError(error.problem, allowed=error.allowed, where=f"{path}.value") from None
     if printed.unit not in BYTE_UNITS:
-        raise InputError(f"found {shown(claim.value)}", where=f"{path}.value", allowed="a figure in kB, MB, GB or TB")
+        raise InputError(
+            msg("found {value}", value=shown(claim.value)),
+            where=f"{path}.value",
+            allowed=msg("a figure in kB, MB, GB or TB"),
+        )
     return printed
 
 
@@ -88,7 +95,10 @@ def _device_bytes(paper: Paper, arguments: str) -> tuple[Fraction, str]:
     size, _, rest = arguments.partition(":")
     stage, _, devices = rest.partition(":")
     if not devices.isdecimal() or int(devices) < 1:
-        raise InputError(f"found {shown(arguments)}", allowed="SIZE:STAGE:DEVICES, such as '7.5 B:os:64'")
+        raise InputError(
+            msg("found {arguments}", arguments=shown(arguments)),
+            allowed=msg("SIZE:STAGE:DEVICES, such as '7.5 B:os:64'"),
+        )
     printed, split = parse(size), zero.stage_of(stage)
     row = _of_size(int(printed.digits * printed.step))
     whole = totals(kept([row], recipe(paper.recipe).precision(), optimisers.named(paper.optimiser)))

@@ -11,6 +11,7 @@ from typing import Literal, get_args
 
 from archcalc.analysis.training import PARTS, Part, Totals
 from archcalc.errors import InputError, nearest, shown
+from archcalc.words import msg
 
 Stage = Literal["none", "os", "os+g", "os+g+p"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
@@ -38,4 +39,6 @@ def stage_of(name: str) -> Stage:
     for stage in STAGES:
         if stage == name:
             return stage
-    raise InputError(f"there is no stage {shown(name)}{nearest(name, STAGES)}", allowed=", ".join(STAGES))
+    raise InputError(
+        msg("there is no stage {name}{hint}", name=shown(name), hint=nearest(name, STAGES)), allowed=", ".join(STAGES)
+    )

@@ -14,16 +14,17 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from msgspec import structs
 
 from archcalc.analysis.memory import Dtype, check_dtype
 from archcalc.analysis.report import KINDS
 from archcalc.analysis.sweep.cell_values import INT64, Path, Varied, at
 from archcalc.analysis.sweep.runner import Axis, Runner
 from archcalc.errors import InputError, nearest, shown
+from archcalc.extras import require_numpy, require_pandas
 from archcalc.sources import document_of
 from archcalc.spec import Spec
 from archcalc.spec.document import Document, encode
+from archcalc.words import msg
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,8 +39,13 @@ class Refused(msgspec.Struct, frozen=True):
     """Cells that are no model or no workload: how many, why, and the first of them by its fields."""
 
     cells: int
-    reason: str
+    error: InputError
     first: dict[str, Any]
+
+    @property
+    def reason(self) -> str:
+        """Return the error in English."""
+        return str(self.error)
 
 
 class Swept(msgspec.Struct, frozen=True):
@@ -89,15 +95,19 @@ def sweep(
     'params.total', or 'flops' for all of them.
 
     Combinations that `load` or `report` refuse have no row: `attrs["refused"]` says how many, why, and which is the
-    first. Raises InputError for a field that there is not and a value that the field never has.
+    first. Raises InputError for a field that there is not and a value that the field never has; MissingExtraError
+    without pandas.
     """
+    require_pandas()
     import pandas as pd
 
     work = {"batch": batch, "seq": seq, "past": past, "source_seq": source_seq}
     found = arrays(source, grid, changes=changes, work=work, dtype=dtype, figures=figures)
     frame = pd.DataFrame(found.fields() | found.figures, copy=False)
     frame.attrs["cells"] = math.prod(found.shape)
-    frame.attrs["refused"] = [structs.asdict(refused) for refused in found.refused]
+    frame.attrs["refused"] = [
+        {"cells": each.cells, "reason": each.reason, "first": each.first} for each in found.refused
+    ]
     frame.attrs["kinds"] = dict(KINDS)
     return frame
 
@@ -112,7 +122,11 @@ def arrays(
     figures: Sequence[str] | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Swept:
-    """The figures of `sweep` as arrays, of int64 or of Python's integers; `progress` is told the share that is done."""
+    """The figures of `sweep` as arrays, of int64 or of Python's integers; `progress` is told the share that is done.
+
+    Raises MissingExtraError without numpy.
+    """
+    require_numpy()
     import numpy as np
 
     check_dtype(dtype)
@@ -123,18 +137,18 @@ def arrays(
         runner = Runner(document, changes or {}, axes, work or {}, dtype)
         todo, done, refused = np.ones(shape, bool), _Collected(shape, figures), list[Refused]()
         while todo.any():
-            path = Path(shape, tuple(map(int, np.unravel_index(int(todo.argmax()), shape))))
+            path = Path(shape, tuple(map(int, np.unravel_index(int(np.argmax(todo)), shape))))
             found = runner.run(path)
             index, mask = path.cells()
             part = np.ix_(*index)
             assert (todo[part] >= mask).all(), "a cell takes one path"
             todo[part] &= ~mask
             if isinstance(found, InputError):
-                refused.append(Refused(int(np.count_nonzero(mask)), str(found), {a.field: a.at(path) for a in axes}))
+                refused.append(Refused(int(np.count_nonzero(mask)), found, {a.field: a.at(path) for a in axes}))
             else:
                 done.add(dict(_flat(found)), index, mask)
             if progress:
-                progress(1 - np.count_nonzero(todo) / todo.size)
+                progress(1 - int(np.count_nonzero(todo)) / todo.size)
     except InputError as error:
         raise error.within("" if isinstance(source, dict | Spec) else str(source)) from None
     return Swept(axes, *done.joined(), tuple(refused))
@@ -143,19 +157,22 @@ def arrays(
 def _axes(grid: Grid) -> tuple[Axis, ...]:
     axes = tuple(Axis(place, field, _values(field, grid[field])) for place, field in enumerate(grid))
     if not axes:
-        raise InputError("no field to sweep over", allowed="one or more, each with its values")
+        raise InputError(msg("no field to sweep over"), allowed=msg("one or more, each with its values"))
     for axis in axes:
         if not axis.values:
-            raise InputError("no values", where=axis.field, allowed="one or more")
+            raise InputError(msg("no values"), where=axis.field, allowed=msg("one or more"))
     if (cells := math.prod(len(axis.values) for axis in axes)) > MAX_CELLS:
-        raise InputError(f"a grid of {cells:,} combinations", allowed=f"up to {MAX_CELLS:,}")
+        raise InputError(
+            msg("a grid of {cells:,} combinations", cells=cells),
+            allowed=msg("up to {MAX_CELLS:,}", MAX_CELLS=MAX_CELLS),
+        )
     return axes
 
 
 def _values(field: str, values: Iterable[Any]) -> tuple[Any, ...]:
     """The values of an axis, of an endless one no more than show that it is too long."""
     if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
-        raise InputError(f"found {shown(values)}", where=field, allowed="a list of values")
+        raise InputError(msg("found {values}", values=shown(values)), where=field, allowed=msg("a list of values"))
     return tuple(map(_plain, islice(values, MAX_CELLS + 1)))
 
 
@@ -205,7 +222,9 @@ class _Collected:
         for name in self._wanted:
             if not any(_names(name, figure) for figure in found):
                 raise InputError(
-                    f"no figure {shown(name)}{nearest(name, found)}", where="figures", allowed=", ".join(found)
+                    msg("no figure {name}{hint}", name=shown(name), hint=nearest(name, found)),
+                    where="figures",
+                    allowed=", ".join(found),
                 )
         return [figure for figure in found if any(_names(name, figure) for name in self._wanted)]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from archcalc.dashboard.form.places import part_at
-from archcalc.errors import InputError, printable
+from archcalc.dashboard.session import say
+from archcalc.errors import InputError
 from archcalc.spec.document import Document, decode
 from archcalc.spec.shape import Path, keys_of, type_at, value_at
 
@@ -26,8 +27,7 @@ def fault_of(document: Document) -> Fault | None:
     try:
         decode(document)
     except InputError as error:
-        message = printable(error.problem + (f"; allowed: {error.allowed}" if error.allowed else ""))
-        return Fault(_place(document, error), message)
+        return Fault(_place(document, error), InputError(error.problem, allowed=error.allowed).text(say()))
     return None
 
 
@@ -43,6 +43,6 @@ def _place(document: Document, error: InputError) -> Path:
     except (KeyError, IndexError, TypeError):
         return path
     part = part_at(type_at(document, path), value)
-    fields = part.fields if part is not None and "is missing" in error.problem else ()
+    fields = part.fields if part is not None and "is missing" in str(error) else ()
     missing = [field.name for field in fields if field.required and field.name not in value]
     return (*path, missing[0]) if missing else path

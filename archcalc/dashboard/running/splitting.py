@@ -48,7 +48,7 @@ def show(name: str) -> None:
 def _tokenizer(name: str) -> Tokenizer:
     found = held.opened(name).tokenizer
     if found is None:
-        raise InputError("there is no tokenizer", where=name, allowed="a model that has one")
+        raise InputError(msg("there is no tokenizer"), where=name, allowed=msg("a model that has one"))
     return found
 
 

@@ -71,7 +71,7 @@ def text(found: Written, place: Any) -> None:
 def _begun(asked: Asked) -> Written:
     opened, drawn = held.opened(asked.model), sampling(asked)
     if opened.tokenizer is None:
-        raise InputError("there is no tokenizer", where=asked.model, allowed="a model that has one")
+        raise InputError(msg("there is no tokenizer"), where=asked.model, allowed=msg("a model that has one"))
     from archcalc.run.decoding.generation import Generation, work_of
 
     ids = [opened.tokenizer.encode(asked.prompt)]

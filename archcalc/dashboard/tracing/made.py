@@ -15,6 +15,7 @@ from archcalc.run.decoding.prompts import prompt_ids
 from archcalc.spec import Spec
 from archcalc.spec.settings import changes
 from archcalc.units import human_bytes
+from archcalc.words import msg
 
 if TYPE_CHECKING:
     from archcalc.interp.trace.asked import Asked
@@ -116,8 +117,16 @@ def _check_small(spec: Spec, told: Asked) -> None:
     weights_bytes = summary(build(spec), told.work, "fp32")["weights_bytes"]
     if weights_bytes > MOST_WEIGHTS_BYTES:
         problem = f"needs {human_bytes(weights_bytes)} of weights in fp32"
-        raise InputError(problem, where=spec.name, allowed=f"up to {human_bytes(MOST_WEIGHTS_BYTES)} on this page")
+        raise InputError(
+            problem,
+            where=spec.name,
+            allowed=msg("up to {MOST_WEIGHTS_BYTES} on this page", MOST_WEIGHTS_BYTES=human_bytes(MOST_WEIGHTS_BYTES)),
+        )
     trace_bytes = recorded_bytes(spec, told.work)
     if trace_bytes > MOST_TRACE_BYTES:
         problem = f"{len(told.ids):,} tokens make a trace of {human_bytes(trace_bytes)}"
-        raise InputError(problem, where="prompt", allowed=f"up to {human_bytes(MOST_TRACE_BYTES)} on this page")
+        raise InputError(
+            problem,
+            where="prompt",
+            allowed=msg("up to {MOST_TRACE_BYTES} on this page", MOST_TRACE_BYTES=human_bytes(MOST_TRACE_BYTES)),
+        )

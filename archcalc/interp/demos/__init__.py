@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from archcalc.errors import InputError, nearest, shown
+from archcalc.words import msg
 
 # Name → whether anything of it is drawn, by a seed.
 DEMOS: Final = {"softmax": True, "dropout": True, "positions": True, "step": True, "cost": False}
@@ -27,10 +28,15 @@ def run(name: str, seed: int | None = None) -> Demo:
     Raises InputError for a name that is none, and for a seed where nothing is drawn.
     """
     if name not in DEMOS:
-        raise InputError(f"no demonstration is called {shown(name)}{nearest(name, DEMOS)}", allowed=", ".join(DEMOS))
+        raise InputError(
+            msg("no demonstration is called {name}{hint}", name=shown(name), hint=nearest(name, DEMOS)),
+            allowed=", ".join(DEMOS),
+        )
     if seed is not None and not DEMOS[name]:
         drawn = ", ".join(one for one, is_drawn in DEMOS.items() if is_drawn)
-        raise InputError(f"nothing of {name} is drawn", where="seed", allowed=f"with {drawn}")
+        raise InputError(
+            msg("nothing of {name} is drawn", name=name), where="seed", allowed=msg("with {drawn}", drawn=drawn)
+        )
     module = import_module(f"archcalc.interp.demos.{name}")
     found: Demo = module.run(seed or 0) if DEMOS[name] else module.run()
     return found

@@ -11,6 +11,7 @@ from archcalc.run.loading.source import Opened
 from archcalc.spec import Spec
 from archcalc.spec.sites import sites
 from archcalc.spec.workload import Workload
+from archcalc.words import msg
 
 FLOAT_BYTES = 4
 
@@ -32,7 +33,9 @@ def asked(found: Opened, ids: list[int]) -> Asked:
     """
     crosses = found.spec.family == "encoder-decoder"
     if crosses and found.start_id is None:
-        raise InputError("not known", where="decoder_start_token_id", allowed="a token id that the decoder begins with")
+        raise InputError(
+            msg("not known"), where="decoder_start_token_id", allowed=msg("a token id that the decoder begins with")
+        )
     check_ids(found.spec.stacks[0], ids, "prompt")
     work = Workload(batch=1, seq=1, source_seq=len(ids)) if crosses else Workload(batch=1, seq=len(ids))
     return Asked(ids, [found.start_id] if crosses and found.start_id is not None else None, work)

@@ -13,10 +13,12 @@ import torch
 from torch import Tensor
 
 from archcalc.errors import InputError
+from archcalc.interp.trace.expression import Name, nodes
 from archcalc.interp.trace.stages import Step, steps
 from archcalc.nn import taps
 from archcalc.spec.model import ModelStack
 from archcalc.spec.sites import sites
+from archcalc.words import msg
 
 
 @dataclass(frozen=True)
@@ -76,13 +78,17 @@ def trace(model: Any, ids: list[int], target: list[int] | None = None, *, positi
     spec = model.spec
     texts = {"encoder.ids": ids, "decoder.ids": target or []} if target is not None else {"ids": ids}
     if len(texts) != len(spec.stacks):
-        raise InputError("reads a source and a target", where=spec.name, allowed="both")
+        raise InputError(msg("reads a source and a target"), where=spec.name, allowed=msg("both"))
     for where, each, text in zip(("ids", "target"), spec.stacks, texts.values(), strict=False):
         check_ids(each, text, where)
     n_places = len(next(reversed(texts.values())))
     position = n_places - 1 if position is None else position
     if not 0 <= position < n_places:
-        raise InputError(f"found {position}", where="position", allowed=f"0 to {n_places - 1}")
+        raise InputError(
+            msg("found {position}", position=position),
+            where="position",
+            allowed=msg("0 to {n_places}", n_places=n_places - 1),
+        )
     tensors = {name: torch.tensor([text], device=model.embed.tokens.weight.device) for name, text in texts.items()}
     recorded = taps.record(model, *tensors.values())
     every = steps(spec)
@@ -108,9 +114,8 @@ class _Values:
     def __init__(self, model: Any, recorded: taps.Recording, ids: dict[str, Tensor], every: tuple[Step, ...]) -> None:
         self.model, self.recorded, self.ids = model, recorded, ids
         self.made: dict[str, Tensor] = {}
-        # The module that scales what is normalised is named by the step after it.
-        scaled = (step.formula.removeprefix("scaled(")[:-1] for step in every if step.kind == "norm")
-        self.norms = dict(pair.split(", ") for pair in scaled)
+        # The module that scales what is normalized is named by the step after it.
+        self.norms = dict(_names(step) for step in every if step.kind == "norm")
 
     def of(self, step: Step) -> Tensor:
         """The value of a step, without the batch."""
@@ -140,13 +145,13 @@ class _Values:
 
     def up(self, step: Step) -> Tensor:
         """Before the activation: of the module itself, on what it read."""
-        read, module = step.formula.removeprefix("linear(").removesuffix(")").split(", ")
+        read, module = _names(step)
         x: Tensor = self.model.get_submodule(module)(self.recorded[read])
         return x
 
     def normalised(self, step: Step) -> Tensor:
         """What the norm's own module gives without its weights."""
-        read, _, _ = step.formula.partition("(")[2].rpartition(", ")
+        (read,) = _names(step)
         module = self.model.get_submodule(self.norms[step.name])
         bare = copy(module)
         bare._parameters = dict.fromkeys(module._parameters)
@@ -158,6 +163,11 @@ class _Values:
 
     def choice(self, step: Step) -> Tensor:
         return self.made["probabilities"].argmax(-1)
+
+
+def _names(step: Step) -> list[str]:
+    """Return the names in a step's formula: what it reads, then what it reads that by."""
+    return [node.name for node in nodes(step.formula) if isinstance(node, Name)]
 
 
 _OTHERS = {

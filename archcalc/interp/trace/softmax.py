@@ -17,6 +17,7 @@ from archcalc.interp.trace.run import Trace
 from archcalc.nn.sight import Sight
 from archcalc.nn.softmax import Softmax, softcapped
 from archcalc.nn.stack import Layers
+from archcalc.words import msg
 
 Name = Literal["dots", "scaled", "capped", "biased", "masked", "shifted", "exps", "sum", "shares"]
 
@@ -111,13 +112,19 @@ def _stage(name: Name, formula: str, values: Tensor, sink: float | None = None) 
 def _checked(trace: Trace, part: str, head: int, query: int | None) -> int:
     """The place of the query, once part, head and place are known to be there."""
     if part not in parts(trace):
-        raise InputError(f"found {shown(part)}", where="part", allowed=", ".join(parts(trace)) or "none: no attention")
+        raise InputError(
+            msg("found {part}", part=shown(part)), where="part", allowed=", ".join(parts(trace)) or "none: no attention"
+        )
     n_heads, n_places, _ = trace[f"{part}.scores"].shape
     if not 0 <= head < n_heads:
-        raise InputError(f"found {head}", where="head", allowed=f"0 to {n_heads - 1}")
+        raise InputError(
+            msg("found {head}", head=head), where="head", allowed=msg("0 to {n_heads}", n_heads=n_heads - 1)
+        )
     query = min(trace.position, n_places - 1) if query is None else query
     if not 0 <= query < n_places:
-        raise InputError(f"found {query}", where="query", allowed=f"0 to {n_places - 1}")
+        raise InputError(
+            msg("found {query}", query=query), where="query", allowed=msg("0 to {n_places}", n_places=n_places - 1)
+        )
     return query
 
 

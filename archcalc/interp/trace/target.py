@@ -9,6 +9,7 @@ import torch
 from archcalc.errors import InputError
 from archcalc.interp.distributions import ranks
 from archcalc.interp.trace.run import Trace
+from archcalc.words import msg
 
 
 @dataclass(frozen=True)
@@ -27,5 +28,7 @@ def target(trace: Trace, token: int) -> Target:
     """
     p_V = trace["probabilities"][trace.position]
     if not 0 <= token < len(p_V):
-        raise InputError(f"found {token}", where="target", allowed=f"0 to {len(p_V) - 1:,}")
+        raise InputError(
+            msg("found {token}", token=token), where="target", allowed=msg("0 to {n_p_V:,}", n_p_V=len(p_V) - 1)
+        )
     return Target(token, float(p_V[token]), ranks(p_V, torch.tensor([token]))[0])

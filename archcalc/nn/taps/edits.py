@@ -16,6 +16,7 @@ from archcalc.nn.taps.points import unwatched
 from archcalc.nn.taps.positions import At, among, checked
 from archcalc.spec import Spec
 from archcalc.spec.sites import Site, named
+from archcalc.words import msg
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Edit:
         """The sites that it changes. Raises InputError if there are none, or they have no keys to choose from."""
         found = named(spec, self._name(spec))
         if self.keys is not None and (wrong := [site.name for site in found if site.axes[-1] != "S"]):
-            raise InputError("its columns are not keys", where=f"{wrong[0]}: keys", allowed="left out")
+            raise InputError(msg("its columns are not keys"), where=f"{wrong[0]}: keys", allowed=msg("left out"))
         return found
 
     def _name(self, spec: Spec) -> str:
@@ -51,12 +52,16 @@ class Edit:
             if self.site.startswith(prefix):
                 n_layers = stack.n_layers or 0
                 if isinstance(self.layer, bool) or not isinstance(self.layer, int) or not 0 <= self.layer < n_layers:
-                    raise InputError(f"found {shown(self.layer)}", where="layer", allowed=f"0 to {n_layers - 1}")
+                    raise InputError(
+                        msg("found {layer}", layer=shown(self.layer)),
+                        where="layer",
+                        allowed=msg("0 to {n_layers}", n_layers=n_layers - 1),
+                    )
                 return f"{prefix}layers.{self.layer}.{self.site.removeprefix(prefix)}"
         raise InputError(
-            f"{shown(self.site)} is in no stack",
+            msg("{site} is in no stack", site=shown(self.site)),
             where="site",
-            allowed=f"{' or '.join(repr(each.prefix) for each in spec.stacks)} before it",
+            allowed=msg("{names} before it", names=" or ".join(repr(each.prefix) for each in spec.stacks)),
         )
 
 
@@ -104,5 +109,7 @@ def _check(site: Site, x: Tensor, y: object) -> None:
         return
     found = f"{list(y.shape)} of {y.dtype} on {y.device}" if isinstance(y, Tensor) else shown(y)
     raise InputError(
-        f"the edit returns {found}", where=site.name, allowed=f"{list(x.shape)} of {x.dtype} on {x.device}"
+        msg("the edit returns {found}", found=found),
+        where=site.name,
+        allowed=msg("{shape} of {dtype} on {device}", shape=list(x.shape), dtype=x.dtype, device=x.device),
     )

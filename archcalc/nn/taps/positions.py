@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from archcalc.errors import InputError, shown
+from archcalc.words import msg
 
 At = int | slice | Collection[int] | None
 Places = tuple[int, ...] | slice
@@ -31,7 +32,7 @@ def checked(at: At, where: str) -> Places | None:
         return slice(start, stop, step)
     except (TypeError, ValueError):
         allowed = "places in the text from 0 on: a number, several, a slice, or None for all"
-        raise InputError(f"found {shown(at)}", where=where, allowed=allowed) from None
+        raise InputError(msg("found {at}", at=shown(at)), where=where, allowed=allowed) from None
 
 
 def _number(found: SupportsIndex) -> int:

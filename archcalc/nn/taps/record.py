@@ -16,6 +16,7 @@ from archcalc.errors import InputError
 from archcalc.nn.taps.edits import Edit
 from archcalc.nn.taps.watch import Watch, checked_spec, watching
 from archcalc.spec.sites import Site, named
+from archcalc.words import msg
 
 
 class Recording(Mapping[str, Tensor]):
@@ -47,7 +48,9 @@ class Recording(Mapping[str, Tensor]):
         """Where the keys of its columns stand: [S] or [B, S]. Raises InputError for a site without an axis of keys."""
         keys = self._places[name][1]
         if keys is None:
-            raise InputError("has no axis of keys", where=name, allowed="scores, patterns, and keys of all tokens")
+            raise InputError(
+                msg("has no axis of keys"), where=name, allowed=msg("scores, patterns, and keys of all tokens")
+            )
         return keys
 
     def take(self, site: Site, x: Tensor, standing: Tensor, keys: Tensor | None) -> None:
@@ -77,7 +80,9 @@ def record(
     with watching(Watch(model, edits, names, found.take)), torch.set_grad_enabled(grad):
         found.logits = model(*ids, **more)
     if missed := [name for name in wanted if name in names and name not in found]:
-        raise InputError("this pass does not come by it", where=missed[0], allowed="a pass that reads the source")
+        raise InputError(
+            msg("this pass does not come by it"), where=missed[0], allowed=msg("a pass that reads the source")
+        )
     return found
 
 

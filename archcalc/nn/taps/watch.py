@@ -18,6 +18,7 @@ from archcalc.nn.taps.points import BEGIN, Pass, opened
 from archcalc.spec import Spec
 from archcalc.spec.sites import Site, sites
 from archcalc.spec.variants import readings
+from archcalc.words import msg
 
 # Told of a site: the value that goes on, where its tokens stand, and where its keys do.
 Seen = Callable[[Site, Tensor, Tensor, Tensor | None], None]
@@ -101,7 +102,7 @@ class Watches:
             return None
         if any(part.training and part.how.recompute != "none" for part in watches[0].parts):
             found = "the backward pass would come by edits again"
-            raise InputError(found, where="recompute", allowed="'none' while a model is watched in training")
+            raise InputError(found, where="recompute", allowed=msg("'none' while a model is watched in training"))
         return Watched(watches)
 
 
@@ -131,11 +132,14 @@ def checked_spec(model: Any) -> Spec:
     is_whole = isinstance(model, EncoderDecoder | SingleStack)
     if not is_whole or any(_runs_otherwise(module, kinds) for module in model.modules()):
         found = f"found {type(model).__name__}, whose parts run without taps"
-        raise InputError(found, where="model", allowed="a model as it is built or loaded, not packed")
+        raise InputError(found, where="model", allowed=msg("a model as it is built or loaded, not packed"))
     spec: Spec = model.spec
     return spec
 
 
 def _runs_otherwise(module: nn.Module, kinds: tuple[Any, ...]) -> bool:
-    """Whether a part with points in its forward has another forward."""
-    return any(isinstance(module, kind) and type(module).forward is not kind.forward for kind in kinds)
+    """Return whether a part with points in its forward has another forward, or another kernel."""
+    from archcalc.nn.softmax import attend
+
+    has_other_forward = any(isinstance(module, kind) and type(module).forward is not kind.forward for kind in kinds)
+    return has_other_forward or getattr(module, "attend", attend) is not attend

@@ -10,7 +10,7 @@ from typing import Any
 
 from archcalc.errors import InputError, shown
 from archcalc.extras import require
-from archcalc.words import ENGLISH, Translator
+from archcalc.words import ENGLISH, Translator, msg
 
 Chart = dict[str, Any]
 
@@ -50,7 +50,9 @@ def as_file(path: str, chart: Callable[[], Chart], say: Translator = ENGLISH) ->
     """
     way = _WAYS.get(os.path.splitext(path)[1].lower())
     if way is None:
-        raise InputError(f"found {shown(path)}", where="plot", allowed="a name that ends in .html, .png or .svg")
+        raise InputError(
+            msg("found {path}", path=shown(path)), where="plot", allowed=msg("a name that ends in .html, .png or .svg")
+        )
     require_plot()
     return way(say.within(chart()))
 
@@ -63,7 +65,7 @@ def as_bytes(chart: Chart, suffix: str) -> bytes:
 
 def require_plot() -> None:
     """Raise MissingExtraError where no plot can be drawn."""
-    require("vl_convert", does="drawing a plot", extra="plot")
+    require("vl_convert", does=msg("drawing a plot"), extra="plot")
 
 
 def svg_as_png(svg: str) -> bytes:

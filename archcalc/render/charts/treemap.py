@@ -154,5 +154,8 @@ def _named(rows: list[Row], names: list[str], wanted: str) -> list[Row]:
     found = [row for row, name in zip(rows, names, strict=True) if name == wanted]
     if not found:
         allowed = ", ".join(dict.fromkeys(names))
-        raise InputError(f"nothing is called {shown(wanted)} here{nearest(wanted, names)}", allowed=allowed)
+        raise InputError(
+            msg("nothing is called {wanted} here{hint}", wanted=shown(wanted), hint=nearest(wanted, names)),
+            allowed=allowed,
+        )
     return found

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from archcalc.errors import InputError
 from archcalc.run.decoding.reading import Ids, Reading, check, start
+from archcalc.words import msg
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def beam_search(
     """
     for name, size in {"beams": beams, "max_tokens": max_tokens}.items():
         if size < 1:
-            raise InputError(f"found {size}", where=name, allowed="1 or more")
+            raise InputError(msg("found {size}", size=size), where=name, allowed=msg("1 or more"))
     check(model.spec, prompts)
     # One beam has no other to be held against: its end is the end.
     early_stopping = early_stopping or beams == 1

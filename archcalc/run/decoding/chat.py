@@ -15,6 +15,7 @@ from archcalc.run.decoding.timing import Timing
 from archcalc.run.decoding.transcript import Transcript
 from archcalc.run.loading.source import Ready
 from archcalc.text.chat_template import render
+from archcalc.words import msg
 
 
 class Chat:
@@ -26,9 +27,11 @@ class Chat:
     def __init__(self, ready: Ready, *, n_ctx: int | None = None, system: str | None = None) -> None:
         tokenizer, spec = ready.opened.tokenizer, ready.opened.spec
         if spec.family != "decoder":
-            raise InputError(f"is an {spec.family}", where="source", allowed="a decoder")
+            raise InputError(msg("is an {family}", family=spec.family), where="source", allowed=msg("a decoder"))
         if tokenizer is None or tokenizer.chat_template is None:
-            raise InputError("its tokenizer has no chat template", where="source", allowed="a model made for chat")
+            raise InputError(
+                msg("its tokenizer has no chat template"), where="source", allowed=msg("a model made for chat")
+            )
         self._ready, self._tokenizer, self._template = ready, tokenizer, tokenizer.chat_template
         self.n_ctx, self._system = n_ctx or spec.n_ctx, system
         self._cache: Cache | None = None
@@ -52,7 +55,11 @@ class Chat:
         asked = [*self.messages, {"role": "user", "content": text}]
         ids = self._ids(asked)
         if len(ids) >= self.n_ctx:
-            raise InputError(f"{len(ids):,} tokens", where="conversation", allowed=f"fewer than {self.n_ctx:,}")
+            raise InputError(
+                msg("{n_ids:,} tokens", n_ids=len(ids)),
+                where="conversation",
+                allowed=msg("fewer than {n_ctx:,}", n_ctx=self.n_ctx),
+            )
         row = Transcript(self._ready.stream(), eos_ids=self._ready.opened.eos_ids)
         self.timing = Timing(len(ids) - self._n_known(ids))
         try:

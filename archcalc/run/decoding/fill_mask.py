@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from archcalc.errors import InputError
 from archcalc.spec import Spec
 from archcalc.spec.groups import has_table
+from archcalc.words import msg
 
 Filling = tuple[int, float]
 
@@ -42,17 +43,32 @@ def fill_mask(
 def check(spec: Spec, ids: Sequence[int], mask_id: int, top: int = 5, token_types: Sequence[int] | None = None) -> None:
     """Raise InputError if `fill_mask` would: all that it asks can be told before there are weights."""
     if spec.family != "encoder":
-        raise InputError(f"found a model of the family {spec.family}", allowed="an encoder, which sees both sides")
+        raise InputError(
+            msg("found a model of the family {family}", family=spec.family),
+            allowed=msg("an encoder, which sees both sides"),
+        )
     if not spec.predicts_tokens:
-        raise InputError("the model has no head, which would name tokens", allowed="an encoder with a head")
+        raise InputError(msg("the model has no head, which would name tokens"), allowed=msg("an encoder with a head"))
     if top < 1:
-        raise InputError(f"found {top}", where="top", allowed="1 or more")
+        raise InputError(msg("found {top}", top=top), where="top", allowed=msg("1 or more"))
     if wrong := [token for token in ids if not 0 <= token < spec.vocab_size]:
-        raise InputError(f"found id {wrong[0]}", where="ids", allowed=f"0 to {spec.vocab_size - 1:,}")
+        raise InputError(
+            msg("found id {wrong}", wrong=wrong[0]),
+            where="ids",
+            allowed=msg("0 to {vocab_size:,}", vocab_size=spec.vocab_size - 1),
+        )
     if mask_id not in ids:
-        raise InputError("there is no mask in the text", where="ids", allowed=f"at least one token {mask_id}")
+        raise InputError(
+            msg("there is no mask in the text"),
+            where="ids",
+            allowed=msg("at least one token {mask_id}", mask_id=mask_id),
+        )
     if len(ids) > spec.n_ctx and _has_table(spec):
-        raise InputError(f"has {len(ids):,} tokens", where="ids", allowed=f"up to the context's {spec.n_ctx:,}")
+        raise InputError(
+            msg("has {n_ids:,} tokens", n_ids=len(ids)),
+            where="ids",
+            allowed=msg("up to the context's {n_ctx:,}", n_ctx=spec.n_ctx),
+        )
     if token_types is not None:
         _check_types(spec, ids, token_types)
 
@@ -60,9 +76,17 @@ def check(spec: Spec, ids: Sequence[int], mask_id: int, top: int = 5, token_type
 def _check_types(spec: Spec, ids: Sequence[int], token_types: Sequence[int]) -> None:
     n_types = spec.embedding.n_token_types
     if len(token_types) != len(ids):
-        raise InputError(f"found {len(token_types)}", where="token_types", allowed=f"{len(ids)}, one for each token")
+        raise InputError(
+            msg("found {n_token_types}", n_token_types=len(token_types)),
+            where="token_types",
+            allowed=msg("{n_ids}, one for each token", n_ids=len(ids)),
+        )
     if wrong := [kind for kind in token_types if not 0 <= kind < n_types]:
-        raise InputError(f"found type {wrong[0]}", where="token_types", allowed=f"less than the model's {n_types}")
+        raise InputError(
+            msg("found type {wrong}", wrong=wrong[0]),
+            where="token_types",
+            allowed=msg("less than the model's {n_types}", n_types=n_types),
+        )
 
 
 def _has_table(spec: Spec) -> bool:

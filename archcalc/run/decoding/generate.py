@@ -10,6 +10,7 @@ from archcalc.errors import InputError
 from archcalc.run.decoding.generation import Completion, Generation, work_of
 from archcalc.run.decoding.sampling import Sampling
 from archcalc.run.loading.source import Opened, Quantize, Ready, open_source
+from archcalc.words import msg
 
 
 def generate(
@@ -70,5 +71,5 @@ def _ids(found: Opened, prompt: str | Sequence[int]) -> list[int]:
     if not isinstance(prompt, str):
         return list(prompt)
     if found.tokenizer is None:
-        raise InputError("there is no tokenizer", where="prompt", allowed="token ids")
+        raise InputError(msg("there is no tokenizer"), where="prompt", allowed=msg("token ids"))
     return found.tokenizer.encode(prompt)

@@ -16,6 +16,7 @@ from archcalc.run.decoding.transcript import Ended, Transcript
 from archcalc.run.loading.source import Numbers, Ready
 from archcalc.spec import Spec
 from archcalc.spec.workload import Workload
+from archcalc.words import msg
 
 
 class Completion(msgspec.Struct, frozen=True):
@@ -59,7 +60,9 @@ class Generation:
         self.max_tokens = min(max_tokens, room(ready.opened.spec, prompts))
         self._sampling, self._seed, self._beams, self._watch = sampling or Sampling(), seed, beams, watch
         if beams is not None and self._sampling != Sampling():
-            raise InputError("searches for the likeliest text", where="beams", allowed="temperature 0, no penalty")
+            raise InputError(
+                msg("searches for the likeliest text"), where="beams", allowed=msg("temperature 0, no penalty")
+            )
         self._eos_ids = eos_ids = () if ignore_eos else ready.opened.eos_ids
         self._rows = [
             Transcript(Numbers() if as_ids else ready.stream(), eos_ids=eos_ids, stops=stops) for _ in prompts

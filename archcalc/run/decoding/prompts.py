@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from archcalc.errors import InputError, shown
+from archcalc.words import msg
 
 if TYPE_CHECKING:
     from archcalc.run.loading.source import Opened
@@ -14,11 +15,11 @@ if TYPE_CHECKING:
 def prompt_ids(found: Opened, prompts: Sequence[str], id_lists: Sequence[str]) -> list[list[int]]:
     """The token ids of texts, or of lists of ids: one or the other."""
     if bool(prompts) == bool(id_lists):
-        raise InputError("both" if prompts else "neither", where="prompt, ids", allowed="one of them")
+        raise InputError(msg("both") if prompts else msg("neither"), where="prompt, ids", allowed=msg("one of them"))
     if id_lists:
         return [_ids(text) for text in id_lists]
     if found.tokenizer is None:
-        raise InputError("there is no tokenizer", where="prompt", allowed="`ids`")
+        raise InputError(msg("there is no tokenizer"), where="prompt", allowed=msg("`ids`"))
     return [found.tokenizer.encode(text) for text in prompts]
 
 
@@ -26,4 +27,6 @@ def _ids(text: str) -> list[int]:
     try:
         return [int(part) for part in text.replace(",", " ").split()]
     except ValueError:
-        raise InputError(f"found {shown(text)}", where="ids", allowed="integers with commas between") from None
+        raise InputError(
+            msg("found {value}", value=shown(text)), where="ids", allowed=msg("integers with commas between")
+        ) from None

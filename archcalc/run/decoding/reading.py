@@ -15,6 +15,7 @@ from torch import Tensor
 from archcalc.errors import InputError
 from archcalc.nn.cache import Cache
 from archcalc.spec import Spec
+from archcalc.words import msg
 
 Ids = Sequence[int]
 
@@ -91,7 +92,9 @@ def start(model: Any, prompts: Sequence[Ids], max_tokens: int, start_id: int | N
         capacity = max(map(len, prompts)) + max_tokens
         return DecoderReading(model, model.new_cache(len(prompts), capacity), prompts)
     if start_id is None:
-        raise InputError("not known", where="decoder_start_token_id", allowed="a token id that the decoder begins with")
+        raise InputError(
+            msg("not known"), where="decoder_start_token_id", allowed=msg("a token id that the decoder begins with")
+        )
     cache = model.new_cache(len(prompts), 1 + max_tokens, source=max(map(len, prompts)))
     return EncoderDecoderReading(model, cache, prompts, start_id)
 
@@ -103,18 +106,26 @@ def room(spec: Spec, prompts: Sequence[Ids]) -> int:
     """
     longest = max(map(len, prompts)) if spec.encoder is None else 1
     if longest >= spec.n_ctx:
-        raise InputError(f"has {longest:,} tokens", where="prompt", allowed=f"fewer than the context's {spec.n_ctx:,}")
+        raise InputError(
+            msg("has {longest:,} tokens", longest=longest),
+            where="prompt",
+            allowed=msg("fewer than the context's {n_ctx:,}", n_ctx=spec.n_ctx),
+        )
     return spec.n_ctx - longest
 
 
 def check(spec: Spec, prompts: Sequence[Ids]) -> None:
     """Raise InputError for a model that does not go on with texts, or a prompt that it cannot read."""
     if spec.decoder is None or not spec.predicts_tokens:
-        raise InputError("it does not say which token comes next", allowed="a decoder with a head")
+        raise InputError(msg("it does not say which token comes next"), allowed=msg("a decoder with a head"))
     for number, ids in enumerate(prompts):
         where = "prompt" if len(prompts) == 1 else f"prompt {number + 1}"
         if not ids:
-            raise InputError("has no tokens", where=where, allowed="one or more")
+            raise InputError(msg("has no tokens"), where=where, allowed=msg("one or more"))
         vocab_size = spec.stacks[0].model.vocab_size
         if wrong := [token for token in ids if not 0 <= token < vocab_size]:
-            raise InputError(f"found id {wrong[0]}", where=where, allowed=f"0 to {vocab_size - 1:,}")
+            raise InputError(
+                msg("found id {wrong}", wrong=wrong[0]),
+                where=where,
+                allowed=msg("0 to {vocab_size:,}", vocab_size=vocab_size - 1),
+            )

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from archcalc.errors import ArchcalcError, InputError
+from archcalc.words import msg
 
 
 class NotNumbersError(ArchcalcError):
@@ -48,9 +49,9 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True):
         for name, (holds, allowed) in _RANGES.items():
             value = getattr(self, name)
             if value is not None and not holds(value):
-                raise InputError(f"found {value}", where=name, allowed=allowed)
+                raise InputError(msg("found {value}", value=value), where=name, allowed=allowed)
         if self.is_greedy and (idle := [name for name in CUTS if getattr(self, name) is not None]):
-            raise InputError("has no effect at temperature 0", where=idle[0], allowed="a temperature above 0")
+            raise InputError(msg("has no effect at temperature 0"), where=idle[0], allowed=msg("a temperature above 0"))
 
     @property
     def is_greedy(self) -> bool:
@@ -97,7 +98,7 @@ def check_finite(largest_B: Tensor) -> None:
     """Raise NotNumbersError unless the largest logit of each row is a number."""
     if not all(map(math.isfinite, largest_B.tolist())):
         raise NotNumbersError(
-            "the model's logits are not finite numbers: its weights are broken, or too coarse a dtype"
+            msg("the model's logits are not finite numbers: its weights are broken, or too coarse a dtype")
         )
 
 

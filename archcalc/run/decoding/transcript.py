@@ -7,6 +7,7 @@ from typing import Literal
 
 from archcalc.errors import InputError
 from archcalc.text.tokenizer import Stream
+from archcalc.words import msg
 
 Ended = Literal["eos", "stop", "length"]
 
@@ -20,7 +21,7 @@ class Transcript:
 
     def __init__(self, decode: Stream, *, eos_ids: Sequence[int] = (), stops: Sequence[str] = ()) -> None:
         if "" in stops:
-            raise InputError("found an empty text", where="stop", allowed="one or more characters")
+            raise InputError(msg("found an empty text"), where="stop", allowed=msg("one or more characters"))
         self.ids: list[int] = []
         self.text = ""
         self.ended: Ended = "length"

@@ -18,6 +18,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from archcalc.analysis.shards import Engine
 from archcalc.errors import ArchcalcError, InputError
 from archcalc.run.devices import Ranks, device_of
+from archcalc.words import msg
 
 BACKENDS = {"cpu": "gloo", "cuda": "nccl"}
 _SAID_BY_TORCH = ("gloo", "nccl", "timed out", "timeout", "connection", "store", "socket", "process group")
@@ -43,9 +44,11 @@ def joined(engine: Engine, n: int | None, device: str, seconds: float) -> Iterat
     """
     if not (there := started()):
         asked = f"torchrun --nproc-per-node {n or 'N'} -m archcalc …"
-        raise InputError("asks for several processes, and this is one", where=engine, allowed=asked)
+        raise InputError(msg("asks for several processes, and this is one"), where=engine, allowed=asked)
     if n not in (None, there):
-        raise InputError(f"found {n}, and torchrun started {there}", where=engine, allowed=str(there))
+        raise InputError(
+            msg("found {n}, and torchrun started {there}", n=n, there=there), where=engine, allowed=str(there)
+        )
     here, processes = _device(device), list[tuple[str, int]]()
     _on_end(_end)
     try:
@@ -58,7 +61,11 @@ def joined(engine: Engine, n: int | None, device: str, seconds: float) -> Iterat
             raise
         _wake(processes)
         raise LostRankError(
-            f"another process has ended, or did not answer within {seconds:g} s (`timeout`): {_what(error)}"
+            msg(
+                "another process has ended, or did not answer within {seconds:g} s (`timeout`): {what}",
+                seconds=seconds,
+                what=_what(error),
+            )
         ) from None
     finally:
         _on_end(signal.SIG_IGN)  # what went wrong is told before this process ends
@@ -75,7 +82,7 @@ def _on_end(do: Any) -> None:
 def _end(*_: Any) -> NoReturn:
     """Say so, once."""
     _on_end(signal.SIG_IGN)
-    raise LostRankError("another process has ended, or torchrun itself was told to: it sent SIGTERM")
+    raise LostRankError(msg("another process has ended, or torchrun itself was told to: it sent SIGTERM"))
 
 
 def _processes() -> list[tuple[str, int]]:

@@ -23,6 +23,7 @@ from archcalc.spec.branches import arms, with_parts
 from archcalc.spec.groups import layers_of
 from archcalc.spec.layer import Layer, Stack
 from archcalc.spec.variants import VARIANTS, reading, readings, variant
+from archcalc.words import msg
 
 _WIDE = {f"{name}.{kind}" for name in ("gate", "up") for kind in ("weight", "bias")}
 
@@ -77,7 +78,7 @@ def part_of_rank(part: Any, n: int) -> Any:
     """The part of one of `n` ranks: with its share of the heads, where it has any. InputError if they cannot share."""
     share = reading(part, "rank")
     if share is None and variant(part).mixes_tokens and n > 1:
-        raise InputError("its layers hold a part that ranks cannot share", where="tp", allowed="`fsdp`")
+        raise InputError(msg("its layers hold a part that ranks cannot share"), where="tp", allowed=msg("`fsdp`"))
     return part if share is None else share(part, n)
 
 
@@ -89,7 +90,9 @@ def attention_of_rank(part: spec.Attention, n: int) -> spec.Attention:
         raise _refused(n, f"its {n_kv_heads} heads of keys and values, nor be a multiple of them", n_kv_heads)
     if part.out_norm or (part.qk_norm and part.qk_norm.over == "full"):
         what = "what heads give is" if part.out_norm else "queries and keys are"
-        raise InputError(f"{what} normed over all heads, which no rank has", where="tp", allowed="`fsdp`")
+        raise InputError(
+            msg("{what} normed over all heads, which no rank has", what=what), where="tp", allowed=msg("`fsdp`")
+        )
     return structs.replace(part, n_heads=part.n_heads // n, n_kv_heads=max(1, n_kv_heads // n))
 
 
@@ -103,7 +106,7 @@ def dense_of_rank(part: ffn.Plain | ffn.Gated, n: int) -> ffn.Plain | ffn.Gated:
     """The same feed-forward: its width is split tensor by tensor."""
     if part.down_norm and n > 1:
         raise InputError(
-            "hidden units are normed over their whole width, which no rank has", where="tp", allowed="`fsdp`"
+            msg("hidden units are normed over their whole width, which no rank has"), where="tp", allowed=msg("`fsdp`")
         )
     return part
 
@@ -115,7 +118,7 @@ def _check_heads(n_heads: int, n: int) -> None:
 
 def _refused(n: int, of: str, size: int) -> InputError:
     divisors = ", ".join(str(d) for d in range(1, size + 1) if size % d == 0)
-    return InputError(f"found {n}, which does not divide {of}", where="tp", allowed=divisors)
+    return InputError(msg("found {n}, which does not divide {of}", n=n, of=of), where="tp", allowed=divisors)
 
 
 def _stack(stack: Stack, n: int) -> Stack:

@@ -1,13 +1,13 @@
 """A canonical module made one rank of a tensor-parallel model: its weights are DTensors, its forward as it was.
 
-A module asks for `self.weight` and gets what its rank has of it. What enters a split part is copied to it, what
-leaves it is summed over ranks; the token table is split by vocabulary, and the head's logits are gathered.
+A module's parameters become `RankParameters`, so `self.weight` is what its rank has of it. What enters a split part is
+copied to it, what leaves it is summed over ranks; the token table is split by vocabulary, and the head's logits are
+gathered.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -24,8 +24,8 @@ from archcalc.nn.sight import Penalty
 from archcalc.run.distributed import plan
 from archcalc.run.distributed.boundary import Border, OwnPenalty, Vocabulary
 from archcalc.run.distributed.collectives import copied, gathered
+from archcalc.run.distributed.parameters import RankParameters, Reader
 
-Reader = Callable[[DTensor], Tensor]
 # Parts whose results are sums over ranks.
 SUMMED = tuple(part for part in plan.SPLIT if part not in (Head, Embedding, RelativeBias))
 
@@ -38,6 +38,8 @@ def parallelise(model: Any, mesh: DeviceMesh) -> None:
             part.tokens = Vocabulary(part.tokens, mesh)
     readers: dict[nn.Module, dict[str, Reader]] = {}
     for part in model.modules():
+        if isinstance(part, Embedding):
+            part.tokens = Vocabulary(part.tokens, mesh)
         if type(part) in plan.SPLIT and part not in readers:
             _split(part, mesh, readers)
     for module in model.modules():
@@ -47,7 +49,7 @@ def parallelise(model: Any, mesh: DeviceMesh) -> None:
     for part in list(model.modules()):
         _adapt(part, mesh)
     for module, own in readers.items():
-        _read_by(module, own)
+        module._parameters = RankParameters(module._parameters, own)
     model.spec = plan.of_rank(model.spec, mesh.size())
 
 
@@ -106,20 +108,6 @@ def _part(whole: Tensor, axis: int, mesh: DeviceMesh) -> Tensor:
     each = -(-whole.shape[axis] // mesh.size())
     first = min(each * mesh.get_local_rank(), whole.shape[axis])
     return whole.narrow(axis, first, min(each, whole.shape[axis] - first))
-
-
-def _read_by(module: nn.Module, readers: dict[str, Reader]) -> None:
-    """Let a module that asks for a parameter get what its reader makes of it; its class stays its own otherwise."""
-    own = {name: reader for name, reader in readers.items() if module._parameters[name] is not None}
-    if own:
-        made = {name: property(partial(_read, name=name, reader=reader)) for name, reader in own.items()}
-        module.__class__ = type(type(module).__name__, (type(module),), made)
-
-
-def _read(module: nn.Module, name: str, reader: Reader) -> Tensor:
-    weight = module._parameters[name]
-    assert isinstance(weight, DTensor), "a parameter of a rank is distributed"
-    return reader(weight)
 
 
 def _adapt(part: Any, mesh: DeviceMesh) -> None:

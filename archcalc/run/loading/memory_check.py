@@ -14,6 +14,7 @@ from archcalc.run.devices import Ranks, free_memory
 from archcalc.spec import Spec
 from archcalc.spec.workload import Workload
 from archcalc.units import human_bytes
+from archcalc.words import msg
 
 # The names that the ledger's figures go by.
 NAMES: dict[torch.dtype, Dtype] = {dtype: name for name, dtype in MODEL_DTYPES.items()}
@@ -33,7 +34,15 @@ def check(spec: Spec, work: Workload | None, dtype: torch.dtype, device: torch.d
         needed += cache_bytes
         needs += f" and {human_bytes(cache_bytes)} of cache for {work.batch} × {work.past + work.seq:,} tokens"
     if needed > free_bytes:
-        raise TooLargeError(f"{spec.name} needs {needs}; {human_bytes(free_bytes)} are free on {device.type}")
+        raise TooLargeError(
+            msg(
+                "{name} needs {needs}; {free_bytes} are free on {type}",
+                name=spec.name,
+                needs=needs,
+                free_bytes=human_bytes(free_bytes),
+                type=device.type,
+            )
+        )
 
 
 def check_parts(spec: Spec, work: Workload | None, dtype: torch.dtype, ranks: Ranks, *, copies: int = 1) -> None:
@@ -48,6 +57,13 @@ def check_parts(spec: Spec, work: Workload | None, dtype: torch.dtype, ranks: Ra
     free_bytes = free_memory(ranks.device) // (ranks.n_here if ranks.device.type == "cpu" else 1)
     if needed > free_bytes:
         raise TooLargeError(
-            f"{spec.name} needs {human_bytes(needed)} in {name} on each of {ranks.n} ranks;"
-            f" {human_bytes(free_bytes)} are free for one on {ranks.device.type}"
+            msg(
+                "{name} needs {needed} in {name_2} on each of {n} ranks; {free_bytes} are free for one on {type}",
+                name=spec.name,
+                needed=human_bytes(needed),
+                name_2=name,
+                n=ranks.n,
+                free_bytes=human_bytes(free_bytes),
+                type=ranks.device.type,
+            )
         )

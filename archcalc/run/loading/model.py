@@ -12,6 +12,7 @@ from archcalc.nn.dtypes import MODEL_DTYPES
 from archcalc.run.devices import device_of
 from archcalc.run.loading.source import Opened, open_source
 from archcalc.spec import Spec
+from archcalc.words import msg
 
 
 def load_model(
@@ -20,10 +21,16 @@ def load_model(
     """Load the model of a source, in eval mode and without gradients; see `archcalc.load_model`."""
     chosen = _dtype(dtype)
     if packed and chosen != torch.float32:
-        raise InputError(f"found {dtype!r} for a packed model", where="dtype", allowed="'fp32', or packed=False")
+        raise InputError(
+            msg("found {dtype} for a packed model", dtype=repr(dtype)),
+            where="dtype",
+            allowed=msg("'fp32', or packed=False"),
+        )
     place = device_of(device)
     if packed and place.type != "cpu":
-        raise InputError(f"found True on {place.type}", where="packed", allowed="True on the CPU alone")
+        raise InputError(
+            msg("found True on {type}", type=place.type), where="packed", allowed=msg("True on the CPU alone")
+        )
     return open_source(os.fspath(source)).load(None, device=place, dtype=chosen, packed=packed).model
 
 
@@ -37,4 +44,8 @@ def _dtype(name: str) -> torch.dtype:
         if name == known:
             return dtype
     hint = nearest(name, MODEL_DTYPES) if isinstance(name, str) else ""
-    raise InputError(f"found {shown(name)}{hint}", where="dtype", allowed=", ".join(map(repr, MODEL_DTYPES)))
+    raise InputError(
+        msg("found {name}{hint}", name=shown(name), hint=hint),
+        where="dtype",
+        allowed=", ".join(map(repr, MODEL_DTYPES)),
+    )

@@ -25,6 +25,7 @@ from archcalc.spec.workload import Workload
 from archcalc.text.open import of_folder, of_gguf
 from archcalc.text.tokenizer import Bytes, Stream, Tokenizer
 from archcalc.text.tokenizer_folder import eos_ids_of
+from archcalc.words import msg
 
 Quantize = Literal["int8", "int4"]
 Progress = Callable[[int], None]
@@ -67,12 +68,14 @@ class Opened:
         """
         place = device_of(device) if ranks is None else ranks.device
         if quantize and place.type != "cpu":
-            raise InputError(f"found {place.type}", where="quantize", allowed="on the cpu alone")
+            raise InputError(msg("found {type}", type=place.type), where="quantize", allowed=msg("on the cpu alone"))
         if quantize and not packed:
-            raise InputError("found a model that is not packed", where="quantize", allowed="left out")
+            raise InputError(msg("found a model that is not packed"), where="quantize", allowed=msg("left out"))
         dtype = dtype or self._dtype(place)
         if dtype not in memory_check.NAMES:
-            raise InputError(f"found {dtype}", where="dtype", allowed=", ".join(map(str, memory_check.NAMES)))
+            raise InputError(
+                msg("found {dtype}", dtype=dtype), where="dtype", allowed=", ".join(map(str, memory_check.NAMES))
+            )
         if ranks is not None:
             return self._spread(work, dtype, quantize, seed, progress, ranks)
         memory_check.check(self.spec, work, dtype, place)
@@ -104,7 +107,7 @@ class Opened:
         from archcalc.run.distributed.parts import targets
 
         if quantize:
-            raise InputError("found with several ranks", where="quantize", allowed="one process")
+            raise InputError(msg("found with several ranks"), where="quantize", allowed=msg("one process"))
         memory_check.check_parts(self.spec, work, dtype, ranks)
         model = build(self.spec, dtype=dtype).eval().requires_grad_(False)
         spread(model, ranks)
@@ -165,7 +168,9 @@ def open_source(source: str | Document, *, random_weights: bool = False, changes
         )
     if changes:
         raise InputError(
-            "found changes of an architecture whose weights are given", where="changes", allowed="random_weights=True"
+            msg("found changes of an architecture whose weights are given"),
+            where="changes",
+            allowed=msg("random_weights=True"),
         )
     return _with_weights(open_checkpoint(str(source)))
 

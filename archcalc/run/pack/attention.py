@@ -28,12 +28,12 @@ def attend_in_blocks(
     sight: Sight,
     how: Execution,
     *,
-    sinks_N: Tensor | None = None,
-    training: bool = False,
+    sinks_N: Tensor | None,
+    training: bool,
 ) -> Tensor:
-    """Return what `attend` does: in blocks for prompts of a few hundred tokens, else by its kernels."""
-    plain = all(each is None for each in (part.bias, part.softcap, part.window, sinks_N))
-    if plain and sight.is_triangle and q_BNTH.shape[2] in TOKENS:
+    """Return what `archcalc.nn.softmax.attend` does: of prompts of a few hundred tokens in blocks of queries."""
+    is_plain = all(each is None for each in (part.bias, part.softcap, part.window, sinks_N))
+    if is_plain and sight.is_triangle and q_BNTH.shape[2] in TOKENS:
         return in_blocks(q_BNTH, k_BKSH, v_BKSU, part.scale)
     return attend(part, q_BNTH, k_BKSH, v_BKSU, sight, how, sinks_N=sinks_N, training=training)
 

@@ -14,6 +14,7 @@ from archcalc.run.pack.prefill import prefill_of
 from archcalc.run.pack.replace import replace
 from archcalc.run.pack.step import step_of
 from archcalc.spec.execution import Execution
+from archcalc.words import msg
 
 _HOW = Execution(dtype="fp32", attention="flash", experts="split", device="cpu")
 
@@ -59,7 +60,11 @@ def pack(model: nn.Module, *, quantize: Literal["int8", "int4"] | None = None) -
     """
     devices = {str(parameter.device) for parameter in model.parameters()}
     if devices - {"cpu"}:
-        raise InputError(f"found weights on {', '.join(sorted(devices))}", where="pack", allowed="a model on the CPU")
+        raise InputError(
+            msg("found weights on {devices}", devices=", ".join(sorted(devices))),
+            where="pack",
+            allowed=msg("a model on the CPU"),
+        )
     model.requires_grad_(False).eval()
     with torch.no_grad():
         replace(model, quantize)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from archcalc.errors import InputError
 from archcalc.run.train.settings import Settings, generator
+from archcalc.words import msg
 
 NO_TARGET = -100  # of PyTorch's cross-entropy
 MASKED_SHARE, AS_MASK, AS_ANY = 0.15, 0.8, 0.1  # Devlin et al. 2019, section 3.1
@@ -65,7 +66,9 @@ class NextTokens(Batches):
         self.ids, self.held, self.n_characters = torch.tensor(ids), torch.tensor(held), n_characters
         if len(ids) <= settings.seq or len(held) < 2:
             found = f"has {len(ids):,} tokens to learn from and {len(held):,} held out"
-            raise InputError(found, where="text", allowed=f"more than the {settings.seq:,} of `seq`, and 2")
+            raise InputError(
+                found, where="text", allowed=msg("more than the {seq:,} of `seq`, and 2", seq=settings.seq)
+            )
 
     def batch(self, step: int) -> Batch:
         """Windows that begin anywhere."""
@@ -96,7 +99,7 @@ class MaskedTokens(Batches):
         self.ids, self.held, self.mask_id, self.vocab_size = torch.tensor(ids), torch.tensor(held), mask_id, vocab_size
         if min(len(ids), len(held)) < settings.seq:
             found = f"has {len(ids):,} tokens to learn from and {len(held):,} held out"
-            raise InputError(found, where="text", allowed=f"the {settings.seq:,} of `seq` each")
+            raise InputError(found, where="text", allowed=msg("the {seq:,} of `seq` each", seq=settings.seq))
 
     def batch(self, step: int) -> Batch:
         """Windows that begin anywhere."""

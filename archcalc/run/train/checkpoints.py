@@ -25,6 +25,7 @@ from archcalc.errors import InputError, shown
 from archcalc.run.distributed.parts import like, targets
 from archcalc.run.train.settings import Settings
 from archcalc.spec import Spec
+from archcalc.words import msg
 
 STATES, RUN, SUMS = "optimiser.safetensors", "run.json", "sums.json"
 PREFIX, N_KEPT = "step-", 2
@@ -87,16 +88,16 @@ def restore(path: Path, spec: Spec, model: nn.Module, stepper: torch.optim.Optim
     try:
         run, states = msgspec.json.decode(contents[RUN], type=Run), unpacked(contents[STATES])
     except (SafetensorError, msgspec.DecodeError, KeyError) as error:
-        raise InputError(f"is no checkpoint of a run ({shown(str(error))})", file=str(path)) from None
+        raise InputError(msg("is no checkpoint of a run ({error})", error=shown(str(error))), file=str(path)) from None
     checkpoint = open_checkpoint(str(path))
     if checkpoint.spec != spec:
-        raise InputError("is of another spec", file=str(path), allowed="the spec that the run began with")
+        raise InputError(msg("is of another spec"), file=str(path), allowed=msg("the spec that the run began with"))
     weights = checkpoint.load(dtype=next(model.parameters()).dtype).state_dict()
     trained = dict(_trained(model, stepper))
     for key, value in states.items():
         name, _, kind = key.rpartition(":")
         if name not in trained or value.shape != (() if kind == "step" else trained[name].shape):
-            raise InputError(f"{shown(key, 200)} is no state of these weights", file=str(path / STATES))
+            raise InputError(msg("{key} is no state of these weights", key=shown(key, 200)), file=str(path / STATES))
     with torch.no_grad():
         for name, target in targets(model).items():
             target.put(0, 0, weights[name])
@@ -112,12 +113,12 @@ def _read(path: Path) -> dict[str, bytes]:
         sums = msgspec.json.decode((path / SUMS).read_bytes(), type=dict[str, str])
         contents = {name: (path / Path(name).name).read_bytes() for name in sums}
     except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror})", file=str(path)) from None
+        raise InputError(msg("cannot be read ({strerror})", strerror=error.strerror), file=str(path)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"is broken ({shown(str(error))})", file=str(path / SUMS)) from None
+        raise InputError(msg("is broken ({error})", error=shown(str(error))), file=str(path / SUMS)) from None
     for name, content in contents.items():
         if hashlib.sha256(content).hexdigest() != sums[name]:
-            raise InputError("is not what was written", file=str(path / name))
+            raise InputError(msg("is not what was written"), file=str(path / name))
     return contents
 
 

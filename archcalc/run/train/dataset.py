@@ -19,6 +19,7 @@ from archcalc.spec.document import decode, encode
 from archcalc.text.open import of_folder
 from archcalc.text.tokenizer import Subwords, subwords
 from archcalc.text.tokenizer_training import TRAINERS, as_json
+from archcalc.words import msg
 
 HELD_OUT = 0.05  # of a text: its end
 MASK = "[MASK]"
@@ -46,9 +47,15 @@ def of_text(spec: Spec, text: str, tokenizer: str, settings: Settings) -> Lesson
     short, a tokenizer that is none, a model that texts are not for.
     """
     if spec.family == "encoder-decoder" or not spec.predicts_tokens:
-        raise InputError("it is not trained on a text", where=spec.name, allowed="`task`, or a model with a head")
+        raise InputError(
+            msg("it is not trained on a text"), where=spec.name, allowed=msg("`task`, or a model with a head")
+        )
     if settings.seq > spec.n_ctx:
-        raise InputError(f"found {settings.seq:,}", where="seq", allowed=f"up to the context's {spec.n_ctx:,}")
+        raise InputError(
+            msg("found {seq:,}", seq=settings.seq),
+            where="seq",
+            allowed=msg("up to the context's {n_ctx:,}", n_ctx=spec.n_ctx),
+        )
     shown, held = _split(text)
     masks = spec.family == "encoder"
     found = _tokenizer(tokenizer, shown, spec.vocab_size, masks)
@@ -68,10 +75,14 @@ def of_text(spec: Spec, text: str, tokenizer: str, settings: Settings) -> Lesson
 def of_task(spec: Spec, task: Task, settings: Settings) -> Lesson:
     """Sequences to copy or to turn round, for an encoder-decoder."""
     if spec.family != "encoder-decoder" or not spec.predicts_tokens:
-        raise InputError("is for an encoder-decoder with a head", where="task", allowed="`text`")
+        raise InputError(msg("is for an encoder-decoder with a head"), where="task", allowed=msg("`text`"))
     n_ctx = min(each.model.n_ctx for each in spec.stacks)
     if settings.seq > n_ctx:
-        raise InputError(f"found {settings.seq:,}", where="seq", allowed=f"up to the context's {n_ctx:,}")
+        raise InputError(
+            msg("found {seq:,}", seq=settings.seq),
+            where="seq",
+            allowed=msg("up to the context's {n_ctx:,}", n_ctx=n_ctx),
+        )
     files = {"generation_config.json": json.dumps({"decoder_start_token_id": START_ID}).encode()}
     return Lesson(
         spec,
@@ -98,7 +109,11 @@ def _tokenizer(kind: str, text: str, vocab_size: int, masks: bool) -> Subwords:
         assert isinstance(given, Subwords), "a file holds subwords"
         backend = given.backend
     else:
-        raise InputError(f"found {kind!r}", where="tokenizer", allowed="bpe, char, or the path of a tokenizer.json")
+        raise InputError(
+            msg("found {kind}", kind=repr(kind)),
+            where="tokenizer",
+            allowed=msg("bpe, char, or the path of a tokenizer.json"),
+        )
     if masks and backend.token_to_id(MASK) is None:
         backend.add_special_tokens([AddedToken(MASK, special=True)])
     return subwords(backend, label=kind)

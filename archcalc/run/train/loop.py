@@ -16,6 +16,7 @@ from archcalc.checkpoint.target import whole
 from archcalc.errors import ArchcalcError
 from archcalc.run.train.batches import NO_TARGET, Batch, Batches
 from archcalc.run.train.settings import Settings, rate, seed_of
+from archcalc.words import msg
 
 
 class DivergedError(ArchcalcError):
@@ -77,7 +78,13 @@ def steps(
         norm = _clip(weights, settings.clip)
         nats = _number(found)
         if not math.isfinite(nats + norm):
-            raise DivergedError(f"the loss of step {step + 1:,} is {nats}: try a lower `lr`, or a longer `warmup`")
+            raise DivergedError(
+                msg(
+                    "the loss of step {step:,} is {nats}: try a lower `lr`, or a longer `warmup`",
+                    step=step + 1,
+                    nats=nats,
+                )
+            )
         stepper.step()
         yield Step(step + 1, nats, rate(settings, step), norm, time.perf_counter() - began)
 

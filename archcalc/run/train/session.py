@@ -81,9 +81,9 @@ def begin(
     check_room(lesson.spec, settings, device, ranks)
     there = kept(folder)
     if there and not resume:
-        raise InputError("holds a run already", file=str(folder), allowed="`resume`, or another folder")
+        raise InputError(msg("holds a run already"), file=str(folder), allowed=msg("`resume`, or another folder"))
     if resume and not there:
-        raise InputError("holds no run to go on from", file=str(folder), allowed="a folder with checkpoints")
+        raise InputError(msg("holds no run to go on from"), file=str(folder), allowed=msg("a folder with checkpoints"))
     how = Execution(dtype="fp32", device="cuda" if device.type == "cuda" else "cpu")
     model = _first(lesson.spec, seed_of(settings.seed, "weights"), device, how, ranks)
     found = Session(model, optimiser(model, settings), lesson, folder, Run(settings=settings, data=lesson.data))
@@ -118,8 +118,16 @@ def check_room(spec: Spec, settings: Settings, device: torch.device, ranks: Rank
     needed, free = peak(moments(spec, work, how, lines)).total, free_memory(device)
     if needed > free:
         raise TooLargeError(
-            f"{spec.name} needs about {human_bytes(needed)} for a step of {settings.batch} × {settings.seq:,} tokens"
-            f" (modelled); {human_bytes(free)} are free on {device.type}"
+            msg(
+                "{name} needs about {needed} for a step of {batch} × {seq:,} tokens (modelled); {free} are free on "
+                "{type}",
+                name=spec.name,
+                needed=human_bytes(needed),
+                batch=settings.batch,
+                seq=settings.seq,
+                free=human_bytes(free),
+                type=device.type,
+            )
         )
 
 
@@ -134,13 +142,17 @@ def _resumed(found: Session, there: list[Path]) -> Session:
         _check_same(run, found.run, path)
         found.run, found.newest = run, path
         return found
-    raise InputError(f"has no whole checkpoint ({found.notes[0]})", file=str(found.folder))
+    raise InputError(msg("has no whole checkpoint ({notes})", notes=found.notes[0]), file=str(found.folder))
 
 
 def _check_same(run: Run, asked: Run, path: Path) -> None:
     for name in Settings.__struct_fields__:
         was, now = getattr(run.settings, name), getattr(asked.settings, name)
         if was != now:
-            raise InputError(f"found {now}", where=name, allowed=f"{was}, as in {path}")
+            raise InputError(
+                msg("found {now}", now=now), where=name, allowed=msg("{was}, as in {path}", was=was, path=path)
+            )
     if run.data != asked.data:
-        raise InputError("learned from another text", file=str(path), allowed="the text that the run began with")
+        raise InputError(
+            msg("learned from another text"), file=str(path), allowed=msg("the text that the run began with")
+        )

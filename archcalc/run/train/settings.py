@@ -9,6 +9,7 @@ import msgspec
 import torch
 
 from archcalc.errors import InputError
+from archcalc.words import msg
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,12 +35,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "seq", "every"):
             if getattr(self, name) < 1:
-                raise InputError(f"found {getattr(self, name)}", where=name, allowed="1 or more")
+                raise InputError(
+                    msg("found {getattr}", getattr=getattr(self, name)), where=name, allowed=msg("1 or more")
+                )
         for name in ("lr", "clip"):
             if not 0 < getattr(self, name) < math.inf:
-                raise InputError(f"found {getattr(self, name)}", where=name, allowed="above 0")
+                raise InputError(
+                    msg("found {getattr}", getattr=getattr(self, name)), where=name, allowed=msg("above 0")
+                )
         if not 0 <= self.warmup <= self.steps:
-            raise InputError(f"found {self.warmup}", where="warmup", allowed=f"0 to the {self.steps:,} steps")
+            raise InputError(
+                msg("found {warmup}", warmup=self.warmup),
+                where="warmup",
+                allowed=msg("0 to the {steps:,} steps", steps=self.steps),
+            )
 
 
 def rate(settings: Settings, step: int) -> float:

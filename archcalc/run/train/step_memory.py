@@ -24,6 +24,7 @@ from archcalc.run.devices import free_memory
 from archcalc.spec import Spec
 from archcalc.spec.execution import Execution
 from archcalc.spec.workload import Workload
+from archcalc.words import msg
 
 OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adamw": torch.optim.AdamW,
@@ -52,7 +53,7 @@ def tracked_peak(spec: Spec, work: Workload, how: Execution, optimiser: str = "a
     try:
         from torch.distributed._tools.mem_tracker import MemTracker
     except ImportError:
-        raise MissingExtraError("torch.distributed's memory tracker", "model") from None
+        raise MissingExtraError(msg("torch.distributed's memory tracker"), "model") from None
     model = build(spec, "meta", torch_dtype(how.dtype), how=how).train()
     with FakeTensorMode():
         put_on_cpu(model)
@@ -75,13 +76,18 @@ def process_peak(spec: Spec, work: Workload, how: Execution, needed_bytes: int, 
     what threads and kernels take for themselves is still part of it. Raises InputError where `needed_bytes`
     are more than the machine has free.
     """
-    require("psutil", does="measuring a process", extra="run")
+    require("psutil", does=msg("measuring a process"), extra="run")
     free = free_memory(torch.device("cpu"))
     if needed_bytes > free:
         raise InputError(
-            f"{spec.name} needs about {needed_bytes / 1e9:.1f} GB; {free / 1e9:.1f} GB are free here",
+            msg(
+                "{name} needs about {needed_bytes:.1f} GB; {free:.1f} GB are free here",
+                name=spec.name,
+                needed_bytes=needed_bytes / 1000000000.0,
+                free=free / 1000000000.0,
+            ),
             where="measure process",
-            allowed="a smaller model or workload, or `measure` fake",
+            allowed=msg("a smaller model or workload, or `measure` fake"),
         )
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:
@@ -106,7 +112,7 @@ def _high_water_bytes() -> int:
             entries = dict(line.split(":", 1) for line in file)
     except OSError:
         raise InputError(
-            f"there is no {path} here", where="measure process", allowed="Linux, or `measure` fake"
+            msg("there is no {path} here", path=path), where="measure process", allowed=msg("Linux, or `measure` fake")
         ) from None
     return int(entries["VmHWM"].split()[0]) * 1024
 
@@ -146,7 +152,9 @@ def _loss(model: nn.Module, logits_BTV: Tensor, ids_BT: Tensor) -> Tensor:
 
 def _optimiser(name: str, model: nn.Module) -> torch.optim.Optimizer:
     if name not in OPTIMISERS:
-        raise InputError(f"{name!r} is not measured", where="optimizer", allowed=", ".join(OPTIMISERS))
+        raise InputError(
+            msg("{name} is not measured", name=repr(name)), where="optimizer", allowed=", ".join(OPTIMISERS)
+        )
     return OPTIMISERS[name](model.parameters())
 
 
