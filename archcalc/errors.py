@@ -84,6 +84,11 @@ class MissingExtraError(ArchcalcError):
         super().__init__(f"{does} needs the extra '{extra}': pip install 'archcalc[{extra}]'")
 
 
+def parameter(name: str) -> Message:
+    """Return the name of a parameter as a message has it: `rename_parameters` renames it."""
+    return Message(f"`{name}`")
+
+
 def printable(text: str) -> str:
     """`text` on one line, control characters escaped, so that a hostile file cannot drive a terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)

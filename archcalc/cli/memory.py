@@ -13,7 +13,7 @@ from msgspec import structs
 from archcalc.cli.language import current, emit
 from archcalc.cli.options import F, load_source, output, recomputation, settings, sizes, source
 from archcalc.cli.parallel import engines
-from archcalc.errors import InputError
+from archcalc.errors import InputError, parameter
 from archcalc.extras import require
 from archcalc.formats.cache_types import CACHE_TYPES
 from archcalc.ledger.build import build
@@ -147,8 +147,8 @@ def _job(asked: dict[str, Any]) -> Any:
                 else "without --train or --lora"
             )
             raise InputError(
-                msg("`{name}` has no effect {mode}", name=name, mode=mode),
-                allowed=msg("to leave out `{name}`", name=name),
+                msg("{name} has no effect {mode}", name=parameter(name), mode=mode),
+                allowed=msg("to leave out {name}", name=parameter(name)),
             )
     return job
 
@@ -204,7 +204,7 @@ def _measured(subject: TrainingSetup, measure: Measure) -> TrainingSetup:
             allowed=msg("`recipe` pure"),
         )
     if subject.how.device == "cuda":
-        raise InputError(msg("no GPU is measured"), where="device", allowed=msg("meta, cpu"))
+        raise InputError(msg("no GPU is measured"), where="device", allowed="meta, cpu")
     spec, work, name = subject.spec, subject.work, subject.optimiser.name
     if sys.stderr.isatty():
         click.echo(current()(msg("measuring two steps …")), err=True)
