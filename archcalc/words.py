@@ -39,6 +39,9 @@ class Message(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         return ENGLISH(self)
 
+    def __hash__(self) -> int:
+        return hash((self.text, self.plural, self.context))  # values may have no hash
+
     def fill(self, **values: Any) -> Message:
         """Return the message with these values."""
         return msgspec.structs.replace(self, values={**self.values, **values})
