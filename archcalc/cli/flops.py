@@ -18,7 +18,7 @@ from archcalc.render.output import Format, write
 from archcalc.spec import Spec
 from archcalc.spec.execution import Execution, Recompute
 from archcalc.spec.workload import workload
-from archcalc.words import msg
+from archcalc.words import Message, msg
 
 # A plot runs over workloads; one workload is what the others ask for.
 _OF_A_PLOT = ("phase", "up_to")
@@ -81,8 +81,11 @@ def _check_options(asked: click.Context, plot: str | None) -> None:
     unused = _OF_A_PLOT if plot is None else _OF_A_WORKLOAD
     for name in unused:
         if asked.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            problem = "there is no plot" if plot is None else "a plot runs over context lengths, in FLOPs of a token"
-            allowed = "with `plot` FILE" if plot is None else "`phase`, `up_to`"
+            problem = msg("there is no plot")
+            allowed: str | Message = msg("with `plot` FILE")
+            if plot is not None:
+                problem = msg("a plot runs over context lengths, in FLOPs of a token")
+                allowed = msg("`phase`, `up_to`")
             raise InputError(problem, where=name, allowed=allowed)
 
 
