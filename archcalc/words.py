@@ -15,6 +15,8 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 LANGS: Final = ("en", "zh")
+# The environment variable that says which of them to speak.
+VARIABLE: Final = "ARCHCALC_LANG"
 DOMAIN: Final = "archcalc"
 LOCALE: Final = Path(__file__).parent / "locale"
 

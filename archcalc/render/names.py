@@ -24,7 +24,7 @@ KIND_NAMES: dict[str, Message] = {
 
 # How sure a figure is.
 SURENESS: dict[str, Message] = {
-    "exact": msg("exact"),
+    "exact": in_context("of a figure", "exact"),
     "measured": msg("measured"),
     "modelled": msg("modelled"),
 }
