@@ -26,7 +26,7 @@ IDS = ["--random-weights", "--ids", "1,2,3"]
 TRAINING = ["--text", __file__, "--steps", "1", "--seq", "8", "--batch", "2", "--set", "n_layers=1"]
 
 
-@pytest.mark.parametrize("name", PRINTING)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_takes_a_language(name: str) -> None:
     command = import_module(f"archcalc.cli.{COMMANDS[name][0]}").command
     (option,) = (each for each in command.params if isinstance(each, click.Option) and "--lang" in each.opts)
