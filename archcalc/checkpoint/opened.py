@@ -115,7 +115,7 @@ def _of_folder(folder: Path, label: str) -> Checkpoint:
     try:
         document, (config, _) = from_config(config), resolved(config)
         family = family_of(config["model_type"])
-        family.check_to_run(config)
+        family.check_runnable(config)
     except InputError as error:
         raise error.within(str(folder / "config.json")) from None
     form = family.form(config)
@@ -155,7 +155,7 @@ def _shapes(spec: Spec) -> dict[str, Shape]:
 
 def _refuse_quantised(stored: Mapping[str, Stored], spelling: Spelling) -> None:
     for one in stored.values():
-        if one.dtype not in DTYPES and not spelling.why_left(spelling.name(one.name)):
+        if one.dtype not in DTYPES and not spelling.unused_reason(spelling.name(one.name)):
             raise InputError(
                 msg("is stored as {dtype}: quantised weights are not read", dtype=one.dtype),
                 where=shown(one.name, 200),

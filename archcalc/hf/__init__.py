@@ -43,12 +43,12 @@ def to_config(spec: Spec) -> dict[str, Any]:
 
     Raises InputError if none has.
     """
-    from archcalc.hf.same import same_architecture
+    from archcalc.hf.equivalence import is_same_architecture
     from archcalc.spec.document import decode
 
     for config in _candidates(spec):
         try:
-            if same_architecture(decode(from_config(config)), spec):
+            if is_same_architecture(decode(from_config(config)), spec):
                 return config
         except InputError:
             continue
@@ -79,9 +79,9 @@ def family_of(model_type: Any) -> Family:
 
 def _unread(model_type: str) -> str:
     """Return what is wrong with a model type; a suggestion only for what can be no other model's name."""
-    from archcalc.hf import known
+    from archcalc.hf import upstream
 
-    if model_type in known.model_types():
+    if model_type in upstream.model_types():
         return f"{shown(model_type)} is a model of transformers that is not read yet"
     digits = [name for name in model_types() if re.sub(r"\D", "", name) == re.sub(r"\D", "", model_type)]
     return f"found {shown(model_type)}{nearest(model_type, digits, cutoff=0.85)}"

@@ -41,14 +41,14 @@ def resolved(config: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
 
     A model type that only code beside the weights knows is read as that of its class (Kimi-K2's is DeepSeek-V3's).
     """
-    from archcalc.hf import known, registry
+    from archcalc.hf import registry, upstream
 
     name, model_type = stated(config), config.get("model_type")
     data = config | ({"architectures": [name]} if name else {})
-    if not isinstance(model_type, str) or model_type in registry.model_types() or model_type in known.model_types():
+    if not isinstance(model_type, str) or model_type in registry.model_types() or model_type in upstream.model_types():
         return data, []
     _check_parts(config)
-    types = [found for found in known.types_of(name or "") if found in registry.model_types()]
+    types = [found for found in upstream.types_of(name or "") if found in registry.model_types()]
     if not types:
         return data, []
     # Some types share the class that is called after another.

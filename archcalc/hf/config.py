@@ -16,15 +16,15 @@ MAX_LAYERS = 100_000
 MAX_NUMBER = 1e30
 
 
-class Kind(msgspec.Struct, frozen=True):
+class ValueType(msgspec.Struct, frozen=True):
     """What a key's value may be: a test for it, and the words for an error."""
 
     allows: Callable[[Any], bool]
     words: str
 
 
-def _integer(low: int, high: int) -> Kind:
-    return Kind(lambda value: type(value) is int and low <= value <= high, f"an integer from {low} to {high}")
+def _integer(low: int, high: int) -> ValueType:
+    return ValueType(lambda value: type(value) is int and low <= value <= high, f"an integer from {low} to {high}")
 
 
 def _number(value: Any) -> bool:
@@ -36,21 +36,23 @@ COUNT = _integer(0, MAX_SIZE)
 LAYERS = _integer(1, MAX_LAYERS)
 LAYERS_OR_NONE = _integer(0, MAX_LAYERS)
 LAYER_OR_LAST = _integer(-1, MAX_LAYERS)
-FLAG = Kind(lambda value: type(value) is bool, "true or false")
-TEXT = Kind(lambda value: isinstance(value, str), "text")
-POSITIVE = Kind(lambda value: _number(value) and 0 < value <= MAX_NUMBER, "a number > 0")
-AMOUNT = Kind(lambda value: _number(value) and 0 <= value <= MAX_NUMBER, "a number ≥ 0")
-PROBABILITY = Kind(lambda value: _number(value) and 0 <= value < 1, "a number ≥ 0 and < 1")
-SHARE = Kind(lambda value: _number(value) and 0 < value <= 1, "a number > 0 and ≤ 1")
-FACTORS = Kind(
+FLAG = ValueType(lambda value: type(value) is bool, "true or false")
+TEXT = ValueType(lambda value: isinstance(value, str), "text")
+POSITIVE = ValueType(lambda value: _number(value) and 0 < value <= MAX_NUMBER, "a number > 0")
+AMOUNT = ValueType(lambda value: _number(value) and 0 <= value <= MAX_NUMBER, "a number ≥ 0")
+PROBABILITY = ValueType(lambda value: _number(value) and 0 <= value < 1, "a number ≥ 0 and < 1")
+SHARE = ValueType(lambda value: _number(value) and 0 < value <= 1, "a number > 0 and ≤ 1")
+FACTORS = ValueType(
     lambda value: isinstance(value, list) and all(POSITIVE.allows(item) for item in value), "a list of numbers > 0"
 )
-WORDS = Kind(lambda value: isinstance(value, list) and all(isinstance(item, str) for item in value), "a list of words")
-INDICES = Kind(
+WORDS = ValueType(
+    lambda value: isinstance(value, list) and all(isinstance(item, str) for item in value), "a list of words"
+)
+INDICES = ValueType(
     lambda value: isinstance(value, list) and all(LAYERS_OR_NONE.allows(item) for item in value),
     "a list of layers' indices",
 )
-MAPPING = Kind(lambda value: isinstance(value, dict), "a mapping")
+MAPPING = ValueType(lambda value: isinstance(value, dict), "a mapping")
 
 
 class Config:
@@ -88,7 +90,7 @@ class Config:
                 )
         return present[0] if present else None
 
-    def get(self, name: str, kind: Kind) -> Any:
+    def get(self, name: str, kind: ValueType) -> Any:
         """The value of a key that is present. Raises InputError unless it is of that kind."""
         value = self.data[name]
         if not kind.allows(value):

@@ -1,4 +1,4 @@
-"""Extract what transformers' classes know of a config, without running a model: the data of `known.json`."""
+"""Extract what transformers' classes know of a config, without running a model: the data of `upstream.json`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
-from archcalc.hf.harmless import HARMLESS
+from archcalc.hf.irrelevant_keys import IRRELEVANT
 
 # The mappings whose model types read and predict text.
 _MAPPINGS = ("CAUSAL_LM", "MASKED_LM", "SEQ_TO_SEQ_CAUSAL_LM")
@@ -22,7 +22,7 @@ _NESTED = ("blt", "dbrx", "encoder-decoder", "esm", "mpt", "t5gemma")
 _ASIDE = {"architectures", "is_encoder_decoder", "model_type"}
 
 
-def known(model_types: list[str]) -> dict[str, Any]:
+def class_data(model_types: list[str]) -> dict[str, Any]:
     """Return what is known of `model_types` and of every other text model of the installed transformers.
 
     A key stands with the values that mean its default; those that change no number are left out. A class stands with
@@ -31,7 +31,7 @@ def known(model_types: list[str]) -> dict[str, Any]:
     return {name: _type(name) for name in sorted({*model_types, *_text_types()})}
 
 
-def lines(data: dict[str, Any]) -> str:
+def to_json_lines(data: dict[str, Any]) -> str:
     """Return the data as JSON with a line for each model type."""
     rows = [f'"{name}": {json.dumps(value, separators=(",", ":"), sort_keys=True)}' for name, value in data.items()]
     return "{\n" + ",\n".join(rows) + "\n}\n"
@@ -61,7 +61,7 @@ def _type(model_type: str) -> dict[str, Any]:
 
 def _relevant(keys: dict[str, Any]) -> dict[str, Any]:
     """Leave out what is no key of a config, and what changes no number."""
-    return {name: values for name, values in keys.items() if name not in HARMLESS | _ASIDE and name[0] != "_"}
+    return {name: values for name, values in keys.items() if name not in IRRELEVANT | _ASIDE and name[0] != "_"}
 
 
 def _offered(model_type: str) -> list[Any]:

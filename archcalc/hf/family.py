@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from archcalc.errors import InputError
-from archcalc.hf import known
+from archcalc.hf import upstream
 from archcalc.hf.config import Config, raise_all
 from archcalc.hf.gguf_map import GgufMap
-from archcalc.hf.harmless import HARMLESS, PLAIN
 from archcalc.hf.heads import ONE_STACK, TWO_STACKS
-from archcalc.hf.lens import Draft, MismatchError, Must, Template, names, read, write
+from archcalc.hf.irrelevant_keys import COMMON_CONSTRAINTS, IRRELEVANT
+from archcalc.hf.lens import ConfigDraft, Constraint, MismatchError, Template, names, read, write
 from archcalc.hf.spellings import Spelling
 from archcalc.hf.tensors import TensorMap
 
@@ -35,20 +35,20 @@ class Family(msgspec.Struct, frozen=True, dict=True):
     `spelling`: how published files differ from the class's names. `gguf`: how GGUF files say it.
     `forms`: other rows of this type, for its other classes or for what `when` says of a config.
     `tensors_of`: the map of a config's tensors, where its layers decide their names.
-    `class_heads`: what takes the place of the template's fields in the type's other classes, by kind (`known.classes`).
+    `class_heads`: what takes the place of the template's fields in the type's other classes, by kind (`upstream`).
     """
 
     model_type: str
     classes: tuple[str, ...]
     template: Template
     tensors: TensorMap
-    must: tuple[Must, ...] = ()
-    harmless: frozenset[str] = frozenset()
+    constraints: tuple[Constraint, ...] = ()
+    irrelevant: frozenset[str] = frozenset()
     is_encoder_decoder: bool = False
-    also: Mapping[str, Any] = {}
+    fixed_keys: Mapping[str, Any] = {}
     spelling: Spelling = Spelling()
     gguf: GgufMap | None = None
-    must_to_run: tuple[Must, ...] = ()
+    run_constraints: tuple[Constraint, ...] = ()
     forms: tuple[Family, ...] = ()
     when: Callable[[Mapping[str, Any]], bool] | None = None
     tensors_of: Callable[[Config], TensorMap] | None = None
@@ -77,7 +77,7 @@ class Family(msgspec.Struct, frozen=True, dict=True):
     @cached_property
     def keys(self) -> set[str]:
         """Every key that is read or checked."""
-        rules = (*self.must, *self.must_to_run, *PLAIN)
+        rules = (*self.constraints, *self.run_constraints, *COMMON_CONSTRAINTS)
         return {
             *names(self.template),
             *names(self._heads),
@@ -91,23 +91,23 @@ class Family(msgspec.Struct, frozen=True, dict=True):
         return {**(TWO_STACKS if self.is_encoder_decoder else ONE_STACK), **self.class_heads}
 
     @cached_property
-    def others(self) -> dict[str, Template]:
+    def other_classes(self) -> dict[str, Template]:
         """The classes of this type that are no language models, each with its template."""
         heads = self._heads
-        kinds = {name: kind for name, kind in known.classes(self.model_type).items() if name not in self.classes}
+        kinds = {name: kind for name, kind in upstream.classes(self.model_type).items() if name not in self.classes}
         return {name: {**self.template, **heads[kind]} for name, kind in kinds.items() if heads.get(kind)}
 
     @cached_property
-    def _rules(self) -> tuple[Must, ...]:
+    def _rules(self) -> tuple[Constraint, ...]:
         """The rules of every config and its own; a key that its template reads is under no rule of every config."""
         own = set(names(self.template))
-        return (*(rule for rule in PLAIN if rule.name not in own), *self.must)
+        return (*(rule for rule in COMMON_CONSTRAINTS if rule.name not in own), *self.constraints)
 
     def document(self, data: Mapping[str, Any]) -> Document:
         """The document of a config. Raises InputError naming the config's own field."""
         config = Config(data)
         if not data.get("architectures"):  # a class that is named decides by itself
-            Must("is_encoder_decoder", (self.is_encoder_decoder,)).check(config)
+            Constraint("is_encoder_decoder", (self.is_encoder_decoder,)).check(config)
         template = self._template(config)
         raise_all([*self._refused(config), *self._unsupported(config)])
         document: Document = {"name": self._name(data)} | read(template, config)
@@ -124,18 +124,20 @@ class Family(msgspec.Struct, frozen=True, dict=True):
         """Yield configs, each of one class, that may give a resolved spec: reading one back shows whether it does."""
         document = msgspec.to_builtins(spec)
         own = {self.classes[0]: self.template} if spec.predicts_tokens else {}
-        for name, template in (own | self.others).items():
-            draft = Draft()
+        for name, template in (own | self.other_classes).items():
+            draft = ConfigDraft()
             try:
                 write(template, document, draft)
             except MismatchError:
                 continue
             head = {"model_type": self.model_type, "architectures": [name]}
-            yield head | ({"is_encoder_decoder": True} if self.is_encoder_decoder else {}) | dict(self.also) | draft
+            yield (
+                head | ({"is_encoder_decoder": True} if self.is_encoder_decoder else {}) | dict(self.fixed_keys) | draft
+            )
 
-    def check_to_run(self, data: Mapping[str, Any]) -> None:
+    def check_runnable(self, data: Mapping[str, Any]) -> None:
         """Raise InputError for a config that is counted and cannot be run."""
-        for rule in self.must_to_run:
+        for rule in self.run_constraints:
             rule.check(Config(data))
 
     def _about(self, config: Config) -> Document:
@@ -167,14 +169,14 @@ class Family(msgspec.Struct, frozen=True, dict=True):
 
     def _unsupported(self, config: Config) -> Iterator[InputError]:
         """Yield the error of each key that the class alone knows, unless at its default; note what it ignores."""
-        others = [name for name in config.data if name not in self.keys | HARMLESS | self.harmless]
-        defaults = known.keys(self.model_type) if others else {}
-        for name in others:
+        other_classes = [name for name in config.data if name not in self.keys | IRRELEVANT | self.irrelevant]
+        defaults = upstream.keys(self.model_type) if other_classes else {}
+        for name in other_classes:
             if name not in defaults:
                 config.ignored[str(name)] = None
             else:
                 try:
-                    Must(name, tuple(defaults[name])).check(config)
+                    Constraint(name, tuple(defaults[name])).check(config)
                 except InputError as error:
                     yield error
 
@@ -186,9 +188,9 @@ class Family(msgspec.Struct, frozen=True, dict=True):
         name = stated[0] if isinstance(stated, list) and len(stated) == 1 else stated
         if isinstance(name, str) and name in self.classes:
             return self.template
-        if not isinstance(name, str) or name not in self.others:
-            raise config.error("architectures", name, ", ".join((*self.classes, *self.others)))
-        return self.others[name]
+        if not isinstance(name, str) or name not in self.other_classes:
+            raise config.error("architectures", name, ", ".join((*self.classes, *self.other_classes)))
+        return self.other_classes[name]
 
     def _name(self, data: Mapping[str, Any]) -> str:
         """What the spec is called: the config's own name for where it came from, if it has one."""
@@ -196,7 +198,7 @@ class Family(msgspec.Struct, frozen=True, dict=True):
         return name if isinstance(name, str) and 0 < len(name) <= 200 else self.model_type
 
 
-class Row(msgspec.Struct, frozen=True, dict=True):
+class FamilyRow(msgspec.Struct, frozen=True, dict=True):
     """A family that is built when its configs are read: a template's builder, and the switches it is called with."""
 
     model_type: str
@@ -210,16 +212,16 @@ class Row(msgspec.Struct, frozen=True, dict=True):
         return self.build(self.model_type, *self.classes, **self.switches)
 
 
-def builder(build: Callable[..., Family]) -> Callable[..., Row]:
+def row_builder(build: Callable[..., Family]) -> Callable[..., FamilyRow]:
     """Let calls of a template's builder return rows, which are built later, and from which other rows can derive."""
 
     @wraps(build)
-    def row(model_type: str, *classes: str, **switches: Any) -> Row:
-        return Row(model_type, classes, build, switches)
+    def row(model_type: str, *classes: str, **switches: Any) -> FamilyRow:
+        return FamilyRow(model_type, classes, build, switches)
 
     return row
 
 
-def derived(parent: Row, model_type: str, *classes: str, **changes: Any) -> Row:
+def derive(parent: FamilyRow, model_type: str, *classes: str, **changes: Any) -> FamilyRow:
     """Return a row that differs from `parent` in its class and in switches of its template or its own fields."""
-    return Row(model_type, classes or parent.classes, parent.build, {**parent.switches, **changes})
+    return FamilyRow(model_type, classes or parent.classes, parent.build, {**parent.switches, **changes})

@@ -90,8 +90,8 @@ def _translated(header: Header, name: str, how: GgufMap) -> dict[str, Any]:
 
 def tensors_of(header: Header) -> tuple[TensorMap, Spelling]:
     """Where a file's tensors stand, and what may stand beside them."""
-    left = {re.escape(FACTORS): "follows from the scaling of positions that was told from it"}
-    return _named(header)[2].tensors, Spelling(left=left)
+    unused = {re.escape(FACTORS): "follows from the scaling of positions that was told from it"}
+    return _named(header)[2].tensors, Spelling(unused=unused)
 
 
 def _named(header: Header) -> tuple[str, str, GgufMap]:

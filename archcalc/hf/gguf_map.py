@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from archcalc.hf.tensors import TensorMap, renamed, same, table
+from archcalc.hf.tensors import TensorMap, module, modules, table
 
 if TYPE_CHECKING:
     from archcalc.formats.gguf_file import Header
@@ -31,7 +31,7 @@ class GgufMap(msgspec.Struct, frozen=True):
     factors: bool = False
 
 
-OUTSIDE = (*renamed({"embed.tokens": "token_embd", "final_norm": "output_norm"}), *same("head", "output"))
+OUTSIDE = (*modules({"embed.tokens": "token_embd", "final_norm": "output_norm"}), *module("head", "output"))
 BLOCK = ("layers.{i}.", "blk.{i}.")
 QK = {"attn.q": "attn_q", "attn.k": "attn_k"}
 QK_NORMS = {"attn.q_norm": "attn_q_norm", "attn.k_norm": "attn_k_norm"}
@@ -44,8 +44,8 @@ EXPERTS = {
     "ffn.router": "ffn_gate_inp",
 }
 # The converter permutes LLaMA's q and k so that the rows that rotate together stand side by side.
-PERMUTED = table(OUTSIDE, renamed(QK, *BLOCK, order="turned"), renamed(ATTENTION | FFN | EXPERTS, *BLOCK))
-STRAIGHT = table(OUTSIDE, renamed(QK | QK_NORMS | ATTENTION | FFN | EXPERTS, *BLOCK))
+PERMUTED = table(OUTSIDE, modules(QK, *BLOCK, order="turned"), modules(ATTENTION | FFN | EXPERTS, *BLOCK))
+STRAIGHT = table(OUTSIDE, modules(QK | QK_NORMS | ATTENTION | FFN | EXPERTS, *BLOCK))
 
 SIZES = {
     "block_count": "num_hidden_layers",

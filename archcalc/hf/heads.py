@@ -8,7 +8,7 @@ from typing import Any, final
 import msgspec
 
 from archcalc.hf.config import MAPPING, SIZE, Config
-from archcalc.hf.lens import Draft, Key, Lens, Template
+from archcalc.hf.lens import ConfigDraft, Key, Lens, Template
 
 
 @final
@@ -29,7 +29,7 @@ class LabelCount(Lens, msgspec.Struct, frozen=True):
             raise config.error(self.names_of.name, named, "a label at least")
         return len(named) if named else int(self.count.read(config))
 
-    def write(self, value: Any, draft: Draft) -> None:
+    def write(self, value: Any, draft: ConfigDraft) -> None:
         """Put the number."""
         draft.put(self.count.name, value)
 

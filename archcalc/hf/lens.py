@@ -15,7 +15,7 @@ from typing import Any, Final, final
 import msgspec
 
 from archcalc.errors import nearest
-from archcalc.hf.config import Config, Kind, equal
+from archcalc.hf.config import Config, ValueType, equal
 
 Template = Any
 
@@ -24,7 +24,7 @@ class MismatchError(Exception):
     """A document that a template cannot express."""
 
 
-class Draft(dict[str, Any]):
+class ConfigDraft(dict[str, Any]):
     """A config being written."""
 
     def put(self, name: str, value: Any) -> None:
@@ -45,7 +45,7 @@ class Lens:
         """What stands at this place in the document of `config`."""
         raise NotImplementedError
 
-    def write(self, value: Any, draft: Draft) -> None:
+    def write(self, value: Any, draft: ConfigDraft) -> None:
         """Put into `draft` the keys that make `read` give `value`. Raises MismatchError where none do."""
         raise NotImplementedError
 
@@ -73,7 +73,7 @@ def read(template: Template, config: Config) -> Any:
     return template
 
 
-def write(template: Template, value: Any, draft: Draft) -> None:
+def write(template: Template, value: Any, draft: ConfigDraft) -> None:
     """Collect in `draft` the keys that make a template give `value`. Raises MismatchError where none do."""
     if isinstance(template, Lens):
         template.write(value, draft)
@@ -91,12 +91,12 @@ def write(template: Template, value: Any, draft: Draft) -> None:
         raise MismatchError
 
 
-class _Mark:
+class _Sentinel:
     """A value that no config holds."""
 
 
-REQUIRED: Final = _Mark()
-REFUSED: Final = _Mark()
+REQUIRED: Final = _Sentinel()
+REFUSED: Final = _Sentinel()
 
 
 @final
@@ -108,18 +108,18 @@ class Key(Lens, msgspec.Struct, frozen=True):
     """
 
     name: str
-    kind: Kind
+    kind: ValueType
     default: Any = REQUIRED
     null: Any = REFUSED
-    others: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
 
     def names(self) -> Iterator[str]:
         """Its spellings."""
-        yield from (self.name, *self.others)
+        yield from (self.name, *self.aliases)
 
     def read(self, config: Config) -> Any:
         """The key's value, its type checked."""
-        name = config.find((self.name, *self.others))
+        name = config.find((self.name, *self.aliases))
         value = config.data[name] if name else None
         instead = self.null if name else self.default
         if value is not None or instead is REFUSED:
@@ -128,7 +128,7 @@ class Key(Lens, msgspec.Struct, frozen=True):
             raise config.error(self.name, None, self.kind.words)
         return instead(config) if callable(instead) else instead
 
-    def write(self, value: Any, draft: Draft) -> None:
+    def write(self, value: Any, draft: ConfigDraft) -> None:
         """The key itself."""
         if value is None and self.null is REFUSED:
             raise MismatchError(self.name)
@@ -136,7 +136,7 @@ class Key(Lens, msgspec.Struct, frozen=True):
 
 
 @final
-class Via(Lens, msgspec.Struct, frozen=True):
+class Conversion(Lens, msgspec.Struct, frozen=True):
     """A value computed from one key's, and back."""
 
     key: Lens
@@ -152,13 +152,13 @@ class Via(Lens, msgspec.Struct, frozen=True):
         value = self.key.read(config)
         return None if value is None else self.there(value)
 
-    def write(self, value: Any, draft: Draft) -> None:
+    def write(self, value: Any, draft: ConfigDraft) -> None:
         """Back."""
         self.key.write(None if value is None else self.back(value), draft)
 
 
 @final
-class Word(Lens, msgspec.Struct, frozen=True):
+class Choice(Lens, msgspec.Struct, frozen=True):
     """One of a config's words, in ours; where several mean the same, the first is written."""
 
     key: Key
@@ -176,7 +176,7 @@ class Word(Lens, msgspec.Struct, frozen=True):
             raise config.error(self.key.name, word, ", ".join(words), nearest(word, words))
         return self.meanings[word]
 
-    def write(self, value: Any, draft: Draft) -> None:
+    def write(self, value: Any, draft: ConfigDraft) -> None:
         """The first word with this meaning."""
         word = next((word for word, meaning in self.meanings.items() if meaning == value), None)
         if word is None:
@@ -185,7 +185,7 @@ class Word(Lens, msgspec.Struct, frozen=True):
 
 
 @final
-class Given(Lens, msgspec.Struct, frozen=True):
+class ImpliedValue(Lens, msgspec.Struct, frozen=True):
     """What follows from the rest of the config: a value, or a function of it.
 
     Nothing is written for it, and any value is let pass: reading back shows whether it followed.
@@ -201,7 +201,7 @@ class Given(Lens, msgspec.Struct, frozen=True):
         """The value, or the function's."""
         return self.value(config) if callable(self.value) else self.value
 
-    def write(self, value: Any, draft: Draft) -> None:
+    def write(self, value: Any, draft: ConfigDraft) -> None:
         """Nothing."""
 
 
@@ -222,10 +222,10 @@ class Cases(Lens, msgspec.Struct, frozen=True):
         """The deciding value's template, filled."""
         return read(self.cases[self.on.read(config)], config)
 
-    def write(self, value: Any, draft: Draft) -> None:
+    def write(self, value: Any, draft: ConfigDraft) -> None:
         """The first case that can express the value."""
         for decided, template in self.cases.items():
-            attempt = Draft(draft)
+            attempt = ConfigDraft(draft)
             try:
                 self.on.write(decided, attempt)
                 write(template, value, attempt)
@@ -237,7 +237,7 @@ class Cases(Lens, msgspec.Struct, frozen=True):
 
 
 @final
-class Unless(Lens, msgspec.Struct, frozen=True):
+class NullCases(Lens, msgspec.Struct, frozen=True):
     """`null` where a key is null, or has another value that says as much (`empty`); else `other`."""
 
     key: Key
@@ -255,20 +255,20 @@ class Unless(Lens, msgspec.Struct, frozen=True):
         """The one that the key chooses."""
         return read(self.null if self.key.read(config) == self.empty else self.other, config)
 
-    def write(self, value: Any, draft: Draft) -> None:
+    def write(self, value: Any, draft: ConfigDraft) -> None:
         """`other` if that can say it, else `null` and the key."""
-        attempt = Draft(draft)
+        attempt = ConfigDraft(draft)
         try:
             write(self.other, value, attempt)
         except MismatchError:
-            attempt = Draft(draft)
+            attempt = ConfigDraft(draft)
             attempt.put(self.key.name, self.empty)
             write(self.null, value, attempt)
         draft.update(attempt)
 
 
 @final
-class Equal(Lens, msgspec.Struct, frozen=True):
+class RedundantKey(Lens, msgspec.Struct, frozen=True):
     """A key whose value must be what follows from the others: `to` computes that."""
 
     key: Key
@@ -285,13 +285,13 @@ class Equal(Lens, msgspec.Struct, frozen=True):
             raise config.error(self.key.name, value, str(expected))
         return value
 
-    def write(self, value: Any, draft: Draft) -> None:
+    def write(self, value: Any, draft: ConfigDraft) -> None:
         """The key's."""
         self.key.write(value, draft)
 
 
 @final
-class Times(Lens, msgspec.Struct, frozen=True):
+class ScaledKey(Lens, msgspec.Struct, frozen=True):
     """A key's number times what follows from the rest of the config."""
 
     key: Key
@@ -305,7 +305,7 @@ class Times(Lens, msgspec.Struct, frozen=True):
         """The product."""
         return self.key.read(config) * self.factor(config)
 
-    def write(self, value: Any, draft: Draft) -> None:
+    def write(self, value: Any, draft: ConfigDraft) -> None:
         """The quotient, by the keys that are written so far."""
         if value is None:
             raise MismatchError(self.key.name)
@@ -315,7 +315,7 @@ class Times(Lens, msgspec.Struct, frozen=True):
 
 
 @final
-class Twice(Lens, msgspec.Struct, frozen=True):
+class DuplicateKey(Lens, msgspec.Struct, frozen=True):
     """A key whose value is written under a second name too, whose own default may not fit."""
 
     key: Key
@@ -329,13 +329,13 @@ class Twice(Lens, msgspec.Struct, frozen=True):
         """The key's value, whatever stands under the second name."""
         return self.key.read(config)
 
-    def write(self, value: Any, draft: Draft) -> None:
+    def write(self, value: Any, draft: ConfigDraft) -> None:
         """Both."""
         self.key.write(value, draft)
         draft.put(self.second, value)
 
 
-class Must(msgspec.Struct, frozen=True):
+class Constraint(msgspec.Struct, frozen=True):
     """A key that transformers has a choice of, but of which only some values are ours: anything else is an error."""
 
     name: str

@@ -60,10 +60,10 @@ def check(data: Data) -> None:
 
 def _model_type(data: Data) -> str:
     """Return the advice which model type to add."""
-    from archcalc.hf import classes, known
+    from archcalc.hf import classes, upstream
 
     stated = classes.stated(data)
-    if stated and (types := known.types_of(stated)):
+    if stated and (types := upstream.types_of(stated)):
         return f'Add "model_type": {_quoted(types)}, which has the class {stated}'
     return f'Add one, for example "model_type": "{_likely(data)}"'
 
@@ -75,6 +75,6 @@ def _quoted(types: list[str]) -> str:
 
 def _likely(data: Data) -> str:
     """Return the model type whose class knows most of the keys."""
-    from archcalc.hf import known
+    from archcalc.hf import upstream
 
-    return max(_EXAMPLES, key=lambda name: len(known.keys(name).keys() & data.keys()))
+    return max(_EXAMPLES, key=lambda name: len(upstream.keys(name).keys() & data.keys()))

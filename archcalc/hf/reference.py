@@ -31,7 +31,7 @@ def build_reference(config: dict[str, Any]) -> Any:
 
     stated = config.get("architectures") or ()
     # Only classes that the family lists: a config does not choose what is looked up.
-    listed = {*family.classes, *family.others}
+    listed = {*family.classes, *family.other_classes}
     known = [name for name in (*stated, *family.classes) if name in listed and hasattr(transformers, name)]
     rest = {name: value for name, value in copy.deepcopy(config).items() if name != "model_type"}
     with quiet():

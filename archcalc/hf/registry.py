@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 if TYPE_CHECKING:
-    from archcalc.hf.family import Family, Row
+    from archcalc.hf.family import Family, FamilyRow
 
 FOLDER = os.path.join(os.path.dirname(__file__), "families")
 INDEX = os.path.join(FOLDER, "index.json")
@@ -59,9 +59,9 @@ def modules() -> list[str]:
     return sorted(names, key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
 
 
-def rows_of(module: str) -> tuple[Row | Family, ...]:
+def rows_of(module: str) -> tuple[FamilyRow | Family, ...]:
     """The rows of a module."""
-    rows: tuple[Row | Family, ...] = import_module(f"archcalc.hf.families.{module}").FAMILIES
+    rows: tuple[FamilyRow | Family, ...] = import_module(f"archcalc.hf.families.{module}").FAMILIES
     return rows
 
 
@@ -83,7 +83,7 @@ def _families() -> Iterator[tuple[str, Family]]:
             yield module, _built(row)
 
 
-def _built(row: Row | Family) -> Family:
+def _built(row: FamilyRow | Family) -> Family:
     from archcalc.hf.family import Family
 
     return row if isinstance(row, Family) else row.family

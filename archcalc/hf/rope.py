@@ -9,7 +9,7 @@ import msgspec
 
 from archcalc.errors import nearest
 from archcalc.hf.config import AMOUNT, FACTORS, FLAG, MAPPING, POSITIVE, SHARE, SIZE, Config
-from archcalc.hf.lens import Draft, Key, Lens, MismatchError, read, write
+from archcalc.hf.lens import ConfigDraft, Key, Lens, MismatchError, read, write
 
 if TYPE_CHECKING:
     from archcalc.spec.document import Document
@@ -76,7 +76,7 @@ _UNUSED = frozenset({_CONTEXT_BEFORE, "factor", "finetuned"})
 
 
 @final
-class Rope(Lens, msgspec.Struct, frozen=True):
+class RopeLens(Lens, msgspec.Struct, frozen=True):
     """The `position` of an attention with rotary embedding.
 
     `theta` is the class's default. `share` is the key of the part of each head's width that is turned, where the class
@@ -92,18 +92,18 @@ class Rope(Lens, msgspec.Struct, frozen=True):
     interleaved: bool | Lens = False
     default: Document | None = None
     n_ctx: Key = CONTEXT
-    share: str = "partial_rotary_factor"
-    shared: float | Callable[[Config], float] = 1.0
+    share_key: str = "partial_rotary_factor"
+    default_share: float | Callable[[Config], float] = 1.0
     width: Callable[[Config], int] | None = None
-    base: str | None = "rope_theta"
+    theta_key: str | None = "rope_theta"
     kind: str = ""
     scalings: Mapping[str, Document | None] = msgspec.field(default_factory=lambda: _SCALINGS)
-    widens: bool = False
-    beside: frozenset[str] = frozenset()
+    rounds_up: bool = False
+    extra_keys: frozenset[str] = frozenset()
 
     def names(self) -> Iterator[str]:
         """Both spellings' keys."""
-        yield from ("rope_parameters", "rope_scaling", _CONTEXT_BEFORE, self.share, *filter(None, [self.base]))
+        yield from ("rope_parameters", "rope_scaling", _CONTEXT_BEFORE, self.share_key, *filter(None, [self.theta_key]))
         if isinstance(self.interleaved, Lens):
             yield from self.interleaved.names()
 
@@ -114,23 +114,23 @@ class Rope(Lens, msgspec.Struct, frozen=True):
         position = {"kind": "rope", "theta": self._theta(config, stated), "interleaved": read(self.interleaved, config)}
         if kind is not None:
             position["scaling"] = read(kind, Config({**stated.data, **self._contexts(config, stated)}, stated.path))
-        share = self._share(config, stated)
-        if self.width is not None and share != 1.0:
-            position["d_rotary"] = width = int(self.width(config) * share)
-            if width % 2 and self.widens and kind is None:
+        share_key = self._share(config, stated)
+        if self.width is not None and share_key != 1.0:
+            position["d_rotary"] = width = int(self.width(config) * share_key)
+            if width % 2 and self.rounds_up and kind is None:
                 position |= {"d_rotary": width + 1, "theta": position["theta"] ** ((width + 1) / width)}
-        elif share != 1.0 and kind is not None:
+        elif share_key != 1.0 and kind is not None:
             # A class that has no partial rotation ignores the share, but for scalings, which then do not fit its heads.
             inside = "partial_rotary_factor" in stated.data
-            holder, name = (stated, "partial_rotary_factor") if inside else (config, self.share)
-            raise holder.error(name, share, "1.0, which rotates the whole head")
+            holder, name = (stated, "partial_rotary_factor") if inside else (config, self.share_key)
+            raise holder.error(name, share_key, "1.0, which rotates the whole head")
         return position
 
-    def write(self, value: Any, draft: Draft) -> None:
+    def write(self, value: Any, draft: ConfigDraft) -> None:
         """`rope_parameters`, the newer spelling."""
         if not isinstance(value, dict) or value.get("kind") != "rope":
             raise MismatchError
-        parameters = Draft(rope_theta=value["theta"])
+        parameters = ConfigDraft(rope_theta=value["theta"])
         rope_type, kind = self._written(value.get("scaling"))
         parameters["rope_type"] = rope_type
         if kind is not None:
@@ -147,7 +147,7 @@ class Rope(Lens, msgspec.Struct, frozen=True):
         inside = stated.data.get(_CONTEXT_BEFORE, now)
         return {_CONTEXT_NOW: now, _CONTEXT_BEFORE: Key(_CONTEXT_BEFORE, SIZE, inside, null=inside).read(config)}
 
-    def _put(self, draft: Draft, parameters: Document) -> None:
+    def _put(self, draft: ConfigDraft, parameters: Document) -> None:
         """Beside those of the other kinds of layers, or alone."""
         if not self.kind:
             draft.put("rope_parameters", parameters)
@@ -183,7 +183,7 @@ class Rope(Lens, msgspec.Struct, frozen=True):
             raise stated.error(name or "rope_type", rope_type, ", ".join(self.scalings), hint)
         kind = self.scalings[rope_type]
         known = {key.name for key in (kind or {}).values() if isinstance(key, Key)}
-        stated.ignore_but(_ALWAYS | known | _UNUSED | self.beside)
+        stated.ignore_but(_ALWAYS | known | _UNUSED | self.extra_keys)
         return kind
 
     def stated_theta(self, config: Config) -> float:
@@ -195,11 +195,13 @@ class Rope(Lens, msgspec.Struct, frozen=True):
         return int(self._contexts(config, self.stated(config))[_CONTEXT_BEFORE])
 
     def _theta(self, config: Config, stated: Config) -> float:
-        outside = Key(self.base, POSITIVE, self.theta, null=self.theta).read(config) if self.base else self.theta
+        outside = (
+            Key(self.theta_key, POSITIVE, self.theta, null=self.theta).read(config) if self.theta_key else self.theta
+        )
         return float(Key("rope_theta", POSITIVE, outside, null=outside).read(stated))
 
     def _share(self, config: Config, stated: Config) -> float:
-        outside = Key(self.share, SHARE, self.shared, null=self.shared).read(config)
+        outside = Key(self.share_key, SHARE, self.default_share, null=self.default_share).read(config)
         return float(Key("partial_rotary_factor", SHARE, outside, null=outside).read(stated))
 
     def _written(self, scaling: Document | None) -> tuple[str, Document | None]:
@@ -209,10 +211,10 @@ class Rope(Lens, msgspec.Struct, frozen=True):
 
 
 @final
-class OwnTheta(Lens, msgspec.Struct, frozen=True):
+class LayerTheta(Lens, msgspec.Struct, frozen=True):
     """A rotary position whose theta is the layer's own, if one is said; a theta of 0 is no position (Granite)."""
 
-    rope: Rope
+    rope: RopeLens
     key: Key = Key("layer_rope_theta", AMOUNT, None, null=None)
 
     def names(self) -> Iterator[str]:
@@ -226,7 +228,7 @@ class OwnTheta(Lens, msgspec.Struct, frozen=True):
             return None
         return self.rope.read(config) | ({} if own is None else {"theta": float(own)})
 
-    def write(self, value: Any, draft: Draft) -> None:
+    def write(self, value: Any, draft: ConfigDraft) -> None:
         """The layer's own theta, beside the class's, which no layer then reads."""
         if value is None:
             draft.put(self.key.name, 0)
@@ -236,7 +238,7 @@ class OwnTheta(Lens, msgspec.Struct, frozen=True):
 
 
 @final
-class Rotates(Lens, msgspec.Struct, frozen=True):
+class RotationFlag(Lens, msgspec.Struct, frozen=True):
     """Whether layers of a kind rotate: a null among `rope_parameters` says that they do not (Beam)."""
 
     kind: str
@@ -251,17 +253,17 @@ class Rotates(Lens, msgspec.Struct, frozen=True):
         stated = Key("rope_parameters", MAPPING, {}, null={}).read(config)
         return stated[self.kind] is not None if self.kind in stated else self.default
 
-    def write(self, value: Any, draft: Draft) -> None:
+    def write(self, value: Any, draft: ConfigDraft) -> None:
         """The null."""
         if not value:
             draft["rope_parameters"] = {**draft.get("rope_parameters", {}), self.kind: None}
 
 
 @final
-class StretchedTheta(Lens, msgspec.Struct, frozen=True):
+class NtkAlphaRope(Lens, msgspec.Struct, frozen=True):
     """A rotary position whose theta a fixed `alpha` stretches, beside the word "dynamic" (HunYuan)."""
 
-    rope: Rope
+    rope: RopeLens
     width: Callable[[Config], int]
 
     def names(self) -> Iterator[str]:
@@ -279,16 +281,16 @@ class StretchedTheta(Lens, msgspec.Struct, frozen=True):
         theta = self.rope.stated_theta(config) * alpha ** (width / (width - 2))
         return self.rope.read(Config({"rope_parameters": {"rope_theta": theta}}, config.path))
 
-    def write(self, value: Any, draft: Draft) -> None:
+    def write(self, value: Any, draft: ConfigDraft) -> None:
         """The theta as it is."""
         self.rope.write(value, draft)
 
 
 @final
-class StatedTemperature(Lens, msgspec.Struct, frozen=True):
+class LogTemperature(Lens, msgspec.Struct, frozen=True):
     """A query that grows with the log of its position, by a factor among the rotation's keys (Ministral 3)."""
 
-    rope: Rope
+    rope: RopeLens
     name: str = "llama_4_scaling_beta"
 
     def names(self) -> Iterator[str]:
@@ -300,9 +302,9 @@ class StatedTemperature(Lens, msgspec.Struct, frozen=True):
         factor = Key(self.name, AMOUNT).read(self.rope.stated(config))
         return {"kind": "log", "factor": factor, "n_tokens": self.rope.context_before(config)} if factor else None
 
-    def write(self, value: Any, draft: Draft) -> None:
+    def write(self, value: Any, draft: ConfigDraft) -> None:
         """The factor and the context before the stretch, beside the rotation that is written already."""
-        parameters = Draft(draft["rope_parameters"])
+        parameters = ConfigDraft(draft["rope_parameters"])
         if value is None:
             parameters.put(self.name, 0)
         elif value["kind"] == "log":
@@ -315,7 +317,7 @@ class StatedTemperature(Lens, msgspec.Struct, frozen=True):
 
 def _share_of(d_rotary: int, width: int) -> float:
     """The share of `width` that `int` takes back to `d_rotary`."""
-    share = d_rotary / width
-    while int(width * share) < d_rotary:
-        share += 2**-53
-    return share
+    share_key = d_rotary / width
+    while int(width * share_key) < d_rotary:
+        share_key += 2**-53
+    return share_key

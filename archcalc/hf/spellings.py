@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
-from archcalc.hf.tensors import Holds, TensorMap
+from archcalc.hf.tensors import TensorEntry, TensorMap
 
 Names = Mapping[str, str]
-MAX_FURTHER = 64
+MAX_MTP = 64
 
 
 class Spelling(msgspec.Struct, frozen=True):
@@ -25,18 +25,18 @@ class Spelling(msgspec.Struct, frozen=True):
     `further`: the config's key that counts modules which stand after the last layer as if they were layers.
     """
 
-    renamed: Names = {}
-    one_by_one: Mapping[str, tuple[str, ...]] = {}
+    renames: Names = {}
+    per_expert: Mapping[str, tuple[str, ...]] = {}
     copies: Names = {}
     absent: Names = {}
     computed: tuple[str, ...] = ()
-    left: Names = {}
-    fused: tuple[Holds, ...] = ()
-    further: str | None = None
+    unused: Names = {}
+    fused: tuple[TensorEntry, ...] = ()
+    mtp_key: str | None = None
 
     def name(self, stored: str) -> str:
         """The class's name of a stored tensor."""
-        for pattern, name in self.renamed.items():
+        for pattern, name in self.renames.items():
             stored = re.sub(pattern, name, stored)
         return stored
 
@@ -45,21 +45,23 @@ class Spelling(msgspec.Struct, frozen=True):
         fused = tuple(row for row in self.fused if row.name.replace("{i}", "0") in stored)
         return msgspec.structs.replace(tensors, entries=(*fused, *tensors.entries)) if fused else tensors
 
-    def why_left(self, name: str) -> str | None:
+    def unused_reason(self, name: str) -> str | None:
         """Why a tensor that the model has no place for may be there; None where it may not."""
-        return next((why for pattern, why in (_LEFT | dict(self.left)).items() if re.fullmatch(pattern, name)), None)
+        return next(
+            (why for pattern, why in (_UNUSED | dict(self.unused)).items() if re.fullmatch(pattern, name)), None
+        )
 
     def of(self, config: Mapping[str, Any]) -> Spelling:
         """This, with the modules named that a config's own count adds after the last layer."""
-        n_further = config.get(self.further) if self.further else 0
-        if type(n_further) is not int or n_further > MAX_FURTHER:
+        n_further = config.get(self.mtp_key) if self.mtp_key else 0
+        if type(n_further) is not int or n_further > MAX_MTP:
             return self
         first = config.get("num_hidden_layers", 0)
-        further = {rf"model\.layers\.{i}\..*": "predicts further tokens" for i in range(first, first + n_further)}
-        return msgspec.structs.replace(self, left=dict(self.left) | further)
+        mtp_key = {rf"model\.layers\.{i}\..*": "predicts further tokens" for i in range(first, first + n_further)}
+        return msgspec.structs.replace(self, unused=dict(self.unused) | mtp_key)
 
 
-_LEFT = {
+_UNUSED = {
     r"(.*\.)?rotary_emb\.inv_freq": "follows from the config",
     r"(.*\.)?position_ids": "0, 1, 2, …",
 }
@@ -68,10 +70,10 @@ MASKS = {
 }
 GAMMA = {r"LayerNorm\.gamma$": "LayerNorm.weight", r"LayerNorm\.beta$": "LayerNorm.bias"}
 _EXPERTS = "model.layers.{i}.mlp.experts."
-ONE_BY_ONE = {
+PER_EXPERT = {
     f"{_EXPERTS}gate_up_proj": (f"{_EXPERTS}{{e}}.gate_proj.weight", f"{_EXPERTS}{{e}}.up_proj.weight"),
     f"{_EXPERTS}down_proj": (f"{_EXPERTS}{{e}}.down_proj.weight",),
 }
 # A tied head may be stored a second time.
 TIED = Spelling(copies={"lm_head.weight": "model.embed_tokens.weight"})
-TIED_EXPERTS = msgspec.structs.replace(TIED, one_by_one=ONE_BY_ONE)
+TIED_EXPERTS = msgspec.structs.replace(TIED, per_expert=PER_EXPERT)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, final
 import msgspec
 
 from archcalc.hf.config import FLAG, INDICES, SIZE, WORDS, Config
-from archcalc.hf.lens import Draft, Key, Lens, MismatchError, Template, names, read, write
+from archcalc.hf.lens import ConfigDraft, Key, Lens, MismatchError, Template, names, read, write
 
 if TYPE_CHECKING:
     from archcalc.spec.document import Document
@@ -28,13 +28,13 @@ class Schedule:
         """The kind of each layer."""
         raise NotImplementedError
 
-    def write(self, kinds: Sequence[str], draft: Draft) -> None:
+    def write(self, kinds: Sequence[str], draft: ConfigDraft) -> None:
         """The keys that give these kinds. Raises MismatchError where none do."""
         raise NotImplementedError
 
 
 @final
-class Uniform(Schedule, msgspec.Struct, frozen=True):
+class UniformSchedule(Schedule, msgspec.Struct, frozen=True):
     """All layers are of one kind."""
 
     kind: str = "layer"
@@ -47,28 +47,28 @@ class Uniform(Schedule, msgspec.Struct, frozen=True):
         """That kind, throughout."""
         return [self.kind] * n_layers
 
-    def write(self, kinds: Sequence[str], draft: Draft) -> None:
+    def write(self, kinds: Sequence[str], draft: ConfigDraft) -> None:
         """Nothing: reading back shows whether they are."""
 
 
 @final
-class Listed(Schedule, msgspec.Struct, frozen=True):
+class ListSchedule(Schedule, msgspec.Struct, frozen=True):
     """`layer_types`: a word for each layer; `otherwise` says the kind of a layer where the list is left out."""
 
     words: Mapping[str, str]
-    otherwise: Callable[[Config, int], str]
-    also: tuple[Key, ...] = ()
+    default: Callable[[Config, int], str]
+    default_keys: tuple[Key, ...] = ()
     key: str = "layer_types"
 
     def names(self) -> Iterator[str]:
         """The list, and what `otherwise` reads."""
         yield self.key
-        yield from (name for key in self.also for name in key.names())
+        yield from (name for key in self.default_keys for name in key.names())
 
     def read(self, config: Config, n_layers: int) -> list[str]:
         """The words' kinds. Raises InputError for another word, or another length than the layers'."""
         if config.data.get(self.key) is None:
-            return [self.otherwise(config, index) for index in range(n_layers)]
+            return [self.default(config, index) for index in range(n_layers)]
         words = config.get(self.key, WORDS)
         if len(words) != n_layers:
             raise config.error(self.key, f"{len(words)} words", f"{n_layers}, one for each layer")
@@ -77,14 +77,14 @@ class Listed(Schedule, msgspec.Struct, frozen=True):
                 raise config.error(f"{self.key}[{index}]", word, ", ".join(self.words))
         return [self.words[word] for word in words]
 
-    def write(self, kinds: Sequence[str], draft: Draft) -> None:
+    def write(self, kinds: Sequence[str], draft: ConfigDraft) -> None:
         """The list."""
         words = {kind: word for word, kind in self.words.items()}
         draft.put(self.key, [words[kind] for kind in kinds])
 
 
 @final
-class Both(Schedule, msgspec.Struct, frozen=True):
+class CombinedSchedule(Schedule, msgspec.Struct, frozen=True):
     """One schedule for the attentions and one for the feed-forwards: "global_moe"."""
 
     attention: Schedule
@@ -100,7 +100,7 @@ class Both(Schedule, msgspec.Struct, frozen=True):
         pairs = zip(self.attention.read(config, n_layers), self.ffn.read(config, n_layers), strict=True)
         return ["_".join(pair) for pair in pairs]
 
-    def write(self, kinds: Sequence[str], draft: Draft) -> None:
+    def write(self, kinds: Sequence[str], draft: ConfigDraft) -> None:
         """Each by its own schedule."""
         pairs = [kind.rpartition("_") for kind in kinds]
         self.attention.write([attention for attention, _, _ in pairs], draft)
@@ -108,7 +108,7 @@ class Both(Schedule, msgspec.Struct, frozen=True):
 
 
 @final
-class Interval(Schedule, msgspec.Struct, frozen=True):
+class IntervalSchedule(Schedule, msgspec.Struct, frozen=True):
     """A mixture of experts in every `step`-th layer from `start` to `end` (ERNIE); an end of -1 is the last layer."""
 
     start: Key
@@ -126,7 +126,7 @@ class Interval(Schedule, msgspec.Struct, frozen=True):
         last = n_layers - 1 if end == -1 else end
         return ["dense" if (index + 1) % step or not start <= index <= last else "moe" for index in range(n_layers)]
 
-    def write(self, kinds: Sequence[str], draft: Draft) -> None:
+    def write(self, kinds: Sequence[str], draft: ConfigDraft) -> None:
         """The first mixture, the last, and what lies between two; reading back shows whether that is all."""
         sparse = [index for index, kind in enumerate(kinds) if kind == "moe"]
         draft.put(self.start.name, sparse[0] if sparse else len(kinds))
@@ -135,7 +135,7 @@ class Interval(Schedule, msgspec.Struct, frozen=True):
 
 
 @final
-class DenseFirst(Schedule, msgspec.Struct, frozen=True):
+class DenseFirstSchedule(Schedule, msgspec.Struct, frozen=True):
     """So many dense layers, then mixtures of experts (DeepSeek)."""
 
     count: Key
@@ -149,13 +149,13 @@ class DenseFirst(Schedule, msgspec.Struct, frozen=True):
         count = min(self.count.read(config), n_layers)
         return ["dense"] * count + ["moe"] * (n_layers - count)
 
-    def write(self, kinds: Sequence[str], draft: Draft) -> None:
+    def write(self, kinds: Sequence[str], draft: ConfigDraft) -> None:
         """How many are dense."""
         draft.put(self.count.name, kinds.index("moe") if "moe" in kinds else len(kinds))
 
 
 @final
-class Sparse(Schedule, msgspec.Struct, frozen=True):
+class SparseSchedule(Schedule, msgspec.Struct, frozen=True):
     """Every `step`-th layer is a mixture of experts, except those listed as dense (Qwen MoE)."""
 
     step: Key
@@ -171,14 +171,14 @@ class Sparse(Schedule, msgspec.Struct, frozen=True):
         step, dense = self.step.read(config), set(self.dense.read(config))
         return ["dense" if index in dense or (index + 1) % step else "moe" for index in range(n_layers)]
 
-    def write(self, kinds: Sequence[str], draft: Draft) -> None:
+    def write(self, kinds: Sequence[str], draft: ConfigDraft) -> None:
         """The list alone says it all."""
         draft.put(self.step.name, 1)
         draft.put(self.dense.name, [index for index, kind in enumerate(kinds) if kind == "dense"])
 
 
 @final
-class FirstApart(Schedule, msgspec.Struct, frozen=True):
+class FirstLayerSchedule(Schedule, msgspec.Struct, frozen=True):
     """A schedule whose first layer is of a kind of its own: "first_global" (ModernBERT)."""
 
     rest: Schedule
@@ -192,7 +192,7 @@ class FirstApart(Schedule, msgspec.Struct, frozen=True):
         first, *kinds = self.rest.read(config, n_layers)
         return [f"first_{first}", *kinds]
 
-    def write(self, kinds: Sequence[str], draft: Draft) -> None:
+    def write(self, kinds: Sequence[str], draft: ConfigDraft) -> None:
         """The kinds of all."""
         if [kind.startswith("first_") for kind in kinds] != [True] + [False] * (len(kinds) - 1):
             raise MismatchError
@@ -200,7 +200,7 @@ class FirstApart(Schedule, msgspec.Struct, frozen=True):
 
 
 @final
-class Bare(Schedule, msgspec.Struct, frozen=True):
+class NoRopeSchedule(Schedule, msgspec.Struct, frozen=True):
     """`no_rope_layers` says which layers rotate (1) and which are bare (0), `layer_types` which slide (SmolLM3)."""
 
     key: str = "no_rope_layers"
@@ -223,11 +223,13 @@ class Bare(Schedule, msgspec.Struct, frozen=True):
             raise config.error(self.key, rotates, f"{n_layers} numbers, 1 for a layer that rotates, 0 for one that not")
         windowed = self.flag.read(config) and self.window.read(config)
         words = {"full_attention": "", "sliding_attention": "_sliding"}
-        slides = Listed(words, lambda _, index: "_sliding" if windowed and not rotates[index] else "", key=self.types)
+        slides = ListSchedule(
+            words, lambda _, index: "_sliding" if windowed and not rotates[index] else "", key=self.types
+        )
         types = slides.read(config, n_layers)
         return [("rotary" if turns else "bare") + slide for turns, slide in zip(rotates, types, strict=True)]
 
-    def write(self, kinds: Sequence[str], draft: Draft) -> None:
+    def write(self, kinds: Sequence[str], draft: ConfigDraft) -> None:
         """Both lists."""
         draft.put(self.key, [int(kind.startswith("rotary")) for kind in kinds])
         slides = [kind.endswith("sliding") for kind in kinds]
@@ -236,7 +238,7 @@ class Bare(Schedule, msgspec.Struct, frozen=True):
 
 
 @final
-class Stack(Lens, msgspec.Struct, frozen=True):
+class StackLens(Lens, msgspec.Struct, frozen=True):
     """A stack: `count` layers, each of one of `kinds` as `schedule` says, and what stands `around` them.
 
     The name of a kind becomes its layers' name where a stack has several. A layer is matched with the kinds in their
@@ -248,8 +250,8 @@ class Stack(Lens, msgspec.Struct, frozen=True):
 
     count: Key
     kinds: Mapping[str, Template]
-    schedule: Schedule = Uniform()
-    around: Template = None
+    schedule: Schedule = UniformSchedule()
+    stack_fields: Template = None
     lists: Mapping[str, str] = {}
     by_index: bool = False
 
@@ -258,7 +260,7 @@ class Stack(Lens, msgspec.Struct, frozen=True):
         yield from self.count.names()
         yield from self.schedule.names()
         yield from names(self.kinds)
-        yield from names(self.around)
+        yield from names(self.stack_fields)
         yield from self.lists
 
     def read(self, config: Config) -> Document:
@@ -278,7 +280,7 @@ class Stack(Lens, msgspec.Struct, frozen=True):
         if len(set(order)) > 1:
             documents = {label: {"name": label} | layer for label, layer in documents.items()}
         runs = [run | {"pattern": [documents[label] for label in run["pattern"]]} for run in runs_of(order)]
-        return {"n_layers": n_layers, "runs": runs, **read(self.around or {}, config)}
+        return {"n_layers": n_layers, "runs": runs, **read(self.stack_fields or {}, config)}
 
     def _own(self, config: Config, n_layers: int) -> list[dict[str, Any]]:
         """What each layer reads beside the config: its items of the lists, and its index."""
@@ -293,7 +295,7 @@ class Stack(Lens, msgspec.Struct, frozen=True):
                 raise config.error(key, items, "a list, or null")
         return own
 
-    def write(self, value: Any, draft: Draft) -> None:
+    def write(self, value: Any, draft: ConfigDraft) -> None:
         """The keys of each layer's kind, of their order, and of what is around them."""
         if value is None:
             raise MismatchError
@@ -307,26 +309,26 @@ class Stack(Lens, msgspec.Struct, frozen=True):
             elif None not in items:
                 draft.put(key, items)
         self.schedule.write(kinds, draft)
-        write(self.around or {}, value, draft)
+        write(self.stack_fields or {}, value, draft)
 
-    def _kinds(self, layers: Sequence[str], draft: Draft) -> tuple[list[str], list[Draft]]:
+    def _kinds(self, layers: Sequence[str], draft: ConfigDraft) -> tuple[list[str], list[ConfigDraft]]:
         """Each layer's kind, and the keys of its own; the keys of all are put into the draft."""
-        found: dict[tuple[str, int], tuple[str, Draft]] = {}
+        found: dict[tuple[str, int], tuple[str, ConfigDraft]] = {}
         places = [(text, index if self.by_index else 0) for index, text in enumerate(layers)]
         for text, index in dict.fromkeys(places):
             found[text, index] = self._kind(json.loads(text), index, draft)
         return [found[place][0] for place in places], [found[place][1] for place in places]
 
-    def _kind(self, layer: Document, index: int, draft: Draft) -> tuple[str, Draft]:
+    def _kind(self, layer: Document, index: int, draft: ConfigDraft) -> tuple[str, ConfigDraft]:
         """The first kind that a layer can be, and the keys of its own; the others are put into the draft."""
         for kind, template in self.kinds.items():
-            attempt = Draft(draft, **({INDEX: index} if self.by_index else {}))
+            attempt = ConfigDraft(draft, **({INDEX: index} if self.by_index else {}))
             try:
                 write(template, layer, attempt)
             except MismatchError:
                 continue
             attempt.pop(INDEX, None)
-            own = Draft({name: attempt.pop(name) for name in self.lists.values() if name in attempt})
+            own = ConfigDraft({name: attempt.pop(name) for name in self.lists.values() if name in attempt})
             draft.update(attempt)
             return kind, own
         raise MismatchError
@@ -368,13 +370,13 @@ def runs_of(kinds: Sequence[str]) -> list[dict[str, Any]]:
 
 def _period(kinds: Sequence[str]) -> int:
     """The shortest pattern that these kinds cycle through, its last turn perhaps cut short (Knuth, Morris, Pratt)."""
-    border = [0] * len(kinds)
+    prefix_lengths = [0] * len(kinds)
     for index in range(1, len(kinds)):
-        length = border[index - 1]
+        length = prefix_lengths[index - 1]
         while length and kinds[index] != kinds[length]:
-            length = border[length - 1]
-        border[index] = length + (kinds[index] == kinds[length])
-    return len(kinds) - border[-1]
+            length = prefix_lengths[length - 1]
+        prefix_lengths[index] = length + (kinds[index] == kinds[length])
+    return len(kinds) - prefix_lengths[-1]
 
 
 def layers_of(stack: Document) -> list[Document]:
@@ -394,7 +396,7 @@ def _layers(stack: Document) -> list[str]:
 
 
 @final
-class Shared(Lens, msgspec.Struct, frozen=True):
+class SharedStackLens(Lens, msgspec.Struct, frozen=True):
     """ALBERT's stack: `n_groups` groups of `n_inner` layers, and `count` turns divided among the groups in their order.
 
     A group's layers keep their weights in all its turns.
@@ -404,14 +406,14 @@ class Shared(Lens, msgspec.Struct, frozen=True):
     n_groups: Key
     n_inner: Key
     layer: Template
-    around: Template
+    stack_fields: Template
 
     def names(self) -> Iterator[str]:
         """The three counts, and all that a layer and what is around them read."""
         for part in (self.count, self.n_groups, self.n_inner):
             yield from part.names()
         yield from names(self.layer)
-        yield from names(self.around)
+        yield from names(self.stack_fields)
 
     def read(self, config: Config) -> Document:
         """A run for each group. Raises InputError where a group has no turn."""
@@ -420,7 +422,7 @@ class Shared(Lens, msgspec.Struct, frozen=True):
             {"count": n_turns * len(pattern), "pattern": pattern, "share_weights": True}
             for n_turns in self.turns(config)
         ]
-        return {"n_layers": sum(run["count"] for run in runs), "runs": runs, **read(self.around, config)}
+        return {"n_layers": sum(run["count"] for run in runs), "runs": runs, **read(self.stack_fields, config)}
 
     def turns(self, config: Config) -> list[int]:
         """How many turns each group has."""
@@ -437,7 +439,7 @@ class Shared(Lens, msgspec.Struct, frozen=True):
             yield from ((start + place, group, place) for place in range(n_inner))
             start += n_turns * n_inner
 
-    def write(self, value: Any, draft: Draft) -> None:
+    def write(self, value: Any, draft: ConfigDraft) -> None:
         """The counts, and the keys of the first group's first layer: reading back shows whether all are like it."""
         runs = value["runs"] if value else ()
         if not runs or not all(run["share_weights"] for run in runs):
@@ -447,4 +449,4 @@ class Shared(Lens, msgspec.Struct, frozen=True):
         draft.put(self.count.name, value["n_layers"] // n_inner)
         draft.put(self.n_groups.name, len(runs))
         draft.put(self.n_inner.name, n_inner)
-        write(self.around, value, draft)
+        write(self.stack_fields, value, draft)

@@ -25,13 +25,13 @@ class TensorMapError(ArchcalcError):
     exit_code = 1
 
 
-class Holds(msgspec.Struct, frozen=True, dict=True):
+class TensorEntry(msgspec.Struct, frozen=True, dict=True):
     """`name` holds the canonical tensors `ours`: one as it is, or several joined along `axis` of theirs.
 
     `order`: one after the other; or row by row in turn (gpt-oss); or head by head in turn (GPT-NeoX: a kv head's
     queries, its key, its value); or in four blocks, a quarter of each (CodeGen); or turned, the rows that rotate
     together side by side (LLaMA in GGUF); or swapped, the halves of each head exchanged (NanoChat, which rotates the
-    other way). `transposed` swaps the last two axes of the result (GPT-2's Conv1D is [in, out]). `beside`: another
+    other way). `transposed` swaps the last two axes of the result (GPT-2's Conv1D is [in, out]). `requires`: another
     canonical tensor without which it is not this row that holds them. `plus`: what is stored is more than ours by so
     much. `as_row`: stored as a matrix of one row (ERNIE's corrections). `{e}` in the name: each row of ours is a tensor
     of its own (StableLM's norms of each head).
@@ -42,7 +42,7 @@ class Holds(msgspec.Struct, frozen=True, dict=True):
     axis: int = 0
     order: Order = "whole"
     transposed: bool = False
-    beside: str = ""
+    requires: str = ""
     plus: float = 0.0
     as_row: bool = False
 
@@ -50,20 +50,20 @@ class Holds(msgspec.Struct, frozen=True, dict=True):
     def _patterns(self) -> tuple[re.Pattern[str], ...]:
         return tuple(re.compile(re.escape(name).replace(r"\{i\}", r"(\d+)")) for name in self.ours)
 
-    def match(self, name: str, names: Container[str]) -> Holds | None:
+    def match(self, name: str, names: Container[str]) -> TensorEntry | None:
         """This row for the layer that a canonical name speaks of, if it holds that tensor of these."""
         for pattern in self._patterns:
             if match := pattern.fullmatch(name):
                 found = self._at("".join(match.groups()))
-                return found if not found.beside or found.beside in names else None
+                return found if not found.requires or found.requires in names else None
         return None
 
-    def _at(self, index: str) -> Holds:
+    def _at(self, index: str) -> TensorEntry:
         return msgspec.structs.replace(
             self,
             name=self.name.replace("{i}", index),
             ours=tuple(name.replace("{i}", index) for name in self.ours),
-            beside=self.beside.replace("{i}", index),
+            requires=self.requires.replace("{i}", index),
         )
 
     def shape(self, shapes: Sequence[Shape]) -> Shape:
@@ -94,28 +94,28 @@ class Holds(msgspec.Struct, frozen=True, dict=True):
 class TensorMap(msgspec.Struct, frozen=True):
     """All of a family's tensors. `unmapped`: those of Hugging Face's that no spec holds, each with the reason."""
 
-    entries: tuple[Holds, ...]
+    entries: tuple[TensorEntry, ...]
     unmapped: Mapping[str, str]
 
-    def placed(self, names: Iterable[str]) -> Iterator[Holds]:
+    def placed(self, names: Iterable[str]) -> Iterator[TensorEntry]:
         """What holds each of these canonical tensors, every tensor exactly once.
 
         Raises TensorMapError naming a tensor that nothing holds, or a part whose others are missing.
         """
-        left = dict.fromkeys(names)
-        present = frozenset(left)
-        while left:
-            first = next(iter(left))
+        remaining = dict.fromkeys(names)
+        present = frozenset(remaining)
+        while remaining:
+            first = next(iter(remaining))
             found = self._holder(first, present)
             for part in found.ours:
-                if part not in left:
+                if part not in remaining:
                     raise TensorMapError(
                         msg("{name} holds {part}, which is not there or is held twice", name=found.name, part=part)
                     )
-                del left[part]
+                del remaining[part]
             yield found
 
-    def _holder(self, name: str, names: Container[str]) -> Holds:
+    def _holder(self, name: str, names: Container[str]) -> TensorEntry:
         found = (entry.match(name, names) for entry in self.entries)
         if held := next(filter(None, found), None):
             return held
@@ -129,30 +129,34 @@ class TensorMap(msgspec.Struct, frozen=True):
         }
 
 
-def same(
-    ours: str, name: str, *, transposed: bool = False, beside: str = "", order: Order = "whole", plus: float = 0.0
-) -> tuple[Holds, Holds]:
+def module(
+    ours: str, name: str, *, transposed: bool = False, requires: str = "", order: Order = "whole", plus: float = 0.0
+) -> tuple[TensorEntry, TensorEntry]:
     """A module's weight and bias; only the weight of a `transposed` one is."""
     return (
-        Holds(f"{name}.weight", (f"{ours}.weight",), transposed=transposed, beside=beside, order=order, plus=plus),
-        Holds(f"{name}.bias", (f"{ours}.bias",), beside=beside, order=order),
+        TensorEntry(
+            f"{name}.weight", (f"{ours}.weight",), transposed=transposed, requires=requires, order=order, plus=plus
+        ),
+        TensorEntry(f"{name}.bias", (f"{ours}.bias",), requires=requires, order=order),
     )
 
 
-def joined(ours: Sequence[str], name: str, *, order: Order = "whole", transposed: bool = False) -> tuple[Holds, Holds]:
+def fused_modules(
+    ours: Sequence[str], name: str, *, order: Order = "whole", transposed: bool = False
+) -> tuple[TensorEntry, TensorEntry]:
     """Several modules' weights and biases in one, joined along what they give."""
     return (
-        Holds(f"{name}.weight", tuple(f"{part}.weight" for part in ours), order=order, transposed=transposed),
-        Holds(f"{name}.bias", tuple(f"{part}.bias" for part in ours), order=order),
+        TensorEntry(f"{name}.weight", tuple(f"{part}.weight" for part in ours), order=order, transposed=transposed),
+        TensorEntry(f"{name}.bias", tuple(f"{part}.bias" for part in ours), order=order),
     )
 
 
-def table(*rows: tuple[Holds, ...] | Holds, unmapped: Mapping[str, str] | None = None) -> TensorMap:
+def table(*rows: tuple[TensorEntry, ...] | TensorEntry, unmapped: Mapping[str, str] | None = None) -> TensorMap:
     """A map of these rows."""
     entries = [entry for row in rows for entry in (row if isinstance(row, tuple) else (row,))]
     return TensorMap(tuple(entries), unmapped or {})
 
 
-def renamed(pairs: Mapping[str, str], ours: str = "", name: str = "", **how: Any) -> tuple[Holds, ...]:
+def modules(pairs: Mapping[str, str], ours: str = "", name: str = "", **how: Any) -> tuple[TensorEntry, ...]:
     """A row for each pair of modules, each name under its prefix, `how` it is held said to `same`."""
-    return tuple(entry for here, there in pairs.items() for entry in same(ours + here, name + there, **how))
+    return tuple(entry for here, there in pairs.items() for entry in module(ours + here, name + there, **how))

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, final
 import msgspec
 
 from archcalc.hf.config import FLAG, LAYERS, POSITIVE, PROBABILITY, SIZE, TEXT, Config
-from archcalc.hf.lens import Draft, Key, Lens, Template, Word
-from archcalc.hf.tensors import Holds, renamed, same
+from archcalc.hf.lens import Choice, ConfigDraft, Key, Lens, Template
+from archcalc.hf.tensors import TensorEntry, module, modules
 
 if TYPE_CHECKING:
     from archcalc.spec.document import Document
@@ -71,9 +71,9 @@ def positive(name: str, default: Any, **how: Any) -> Key:
     return Key(name, POSITIVE, default, **how)
 
 
-def activation(default: str, name: str = "hidden_act", meanings: Mapping[str, str] = ACTIVATIONS) -> Word:
+def activation(default: str, name: str = "hidden_act", meanings: Mapping[str, str] = ACTIVATIONS) -> Choice:
     """The feed-forward's activation function."""
-    return Word(Key(name, TEXT, default), meanings)
+    return Choice(Key(name, TEXT, default), meanings)
 
 
 def rmsnorm(eps: float, name: str = "rms_norm_eps", **fixed: Any) -> Template:
@@ -92,7 +92,7 @@ def biases(which: Any) -> dict[str, Any]:
 
 
 @final
-class Narrow(Lens, msgspec.Struct, frozen=True):
+class EmbeddingFactor(Lens, msgspec.Struct, frozen=True):
     """The factor of a token table that may be narrower than the model; none where the two widths are the same."""
 
     key: Key
@@ -108,7 +108,7 @@ class Narrow(Lens, msgspec.Struct, frozen=True):
         d_embed = self.key.read(config)
         return None if d_embed == self.width.read(config) else {"d_embed": d_embed, **self.factor}
 
-    def write(self, value: Any, draft: Draft) -> None:
+    def write(self, value: Any, draft: ConfigDraft) -> None:
         """The width: the model's, where there is no factor."""
         draft.put(self.key.name, value["d_embed"] if value else draft[self.width.name])
 
@@ -123,35 +123,35 @@ QKV = ("layers.{i}.attn.q", "layers.{i}.attn.k", "layers.{i}.attn.v")
 
 # Tensors as LLaMA's port names them, which most later families follow.
 LLAMA_OUTSIDE = (
-    *renamed({"embed.tokens": "embed_tokens", "final_norm": "norm"}, name="model."),
-    *same("head", "lm_head"),
+    *modules({"embed.tokens": "embed_tokens", "final_norm": "norm"}, name="model."),
+    *module("head", "lm_head"),
 )
-LLAMA_ATTENTION = renamed(
+LLAMA_ATTENTION = modules(
     {"attn.q": "q_proj", "attn.k": "k_proj", "attn.v": "v_proj", "attn.out": "o_proj"},
     "layers.{i}.",
     "model.layers.{i}.self_attn.",
 )
-QK_NORMS = renamed({"attn.q_norm": "q_norm", "attn.k_norm": "k_norm"}, "layers.{i}.", "model.layers.{i}.self_attn.")
-LLAMA_NORMS = renamed(
+QK_NORMS = modules({"attn.q_norm": "q_norm", "attn.k_norm": "k_norm"}, "layers.{i}.", "model.layers.{i}.self_attn.")
+LLAMA_NORMS = modules(
     {"attn_norm": "input_layernorm", "ffn_norm": "post_attention_layernorm"}, "layers.{i}.", "model.layers.{i}."
 )
-LLAMA_FFN = renamed(
+LLAMA_FFN = modules(
     {"gate": "gate_proj", "up": "up_proj", "down": "down_proj"}, "layers.{i}.ffn.", "model.layers.{i}.mlp."
 )
 LLAMA_EXPERTS = (
-    Holds(
+    TensorEntry(
         "model.layers.{i}.mlp.experts.gate_up_proj",
         ("layers.{i}.ffn.experts.gate.weight", "layers.{i}.ffn.experts.up.weight"),
         axis=1,
     ),
-    Holds("model.layers.{i}.mlp.experts.down_proj", ("layers.{i}.ffn.experts.down.weight",)),
-    *same("layers.{i}.ffn.router", "model.layers.{i}.mlp.gate"),
+    TensorEntry("model.layers.{i}.mlp.experts.down_proj", ("layers.{i}.ffn.experts.down.weight",)),
+    *module("layers.{i}.ffn.router", "model.layers.{i}.mlp.gate"),
 )
 LLAMA_DENSE = (*LLAMA_OUTSIDE, *LLAMA_ATTENTION, *LLAMA_NORMS, *LLAMA_FFN)
 # Experts that every token takes, and the numbers that correct the choice of the others.
-SHARED_EXPERTS = renamed(
+SHARED_EXPERTS = modules(
     {"gate": "gate_proj", "up": "up_proj", "down": "down_proj"},
     "layers.{i}.ffn.shared.",
     "model.layers.{i}.mlp.shared_experts.",
 )
-CORRECTION = Holds("model.layers.{i}.mlp.gate.e_score_correction_bias", ("layers.{i}.ffn.correction_bias",))
+CORRECTION = TensorEntry("model.layers.{i}.mlp.gate.e_score_correction_bias", ("layers.{i}.ffn.correction_bias",))

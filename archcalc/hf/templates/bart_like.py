@@ -10,28 +10,28 @@ import msgspec
 
 from archcalc.hf.config import Config
 from archcalc.hf.family import Family
-from archcalc.hf.lens import Cases, Draft, Given, Key, Lens, Must, Template
+from archcalc.hf.lens import Cases, ConfigDraft, Constraint, ImpliedValue, Key, Lens, Template
 from archcalc.hf.spellings import Spelling
-from archcalc.hf.stack import Stack
-from archcalc.hf.tensors import Holds, TensorMap, renamed, same, table
+from archcalc.hf.stack import StackLens
+from archcalc.hf.tensors import TensorEntry, TensorMap, module, modules, table
 from archcalc.hf.vocabulary import activation, biases, dropout, flag, keys, layers, size
 
 NORM: dict[str, Any] = {"kind": "layernorm", "eps": 1e-5}
 TABLES = ("encoder.positions.weight", "decoder.positions.weight")
 BUFFER = "head.bias_buffer"
-IGNORED = keys(
+IRRELEVANT_KEYS = keys(
     "encoder_layerdrop decoder_layerdrop classif_dropout classifier_dropout extra_pos_embeddings add_bias_logits"
     " force_bos_token_to_be_generated"
 )
 
 # What a config says of the encoder, read by a class that has none.
-OF_ENCODERS = keys(
+ENCODER_KEYS = keys(
     "encoder_layers encoder_ffn_dim encoder_attention_heads num_hidden_layers num_attention_heads"
     " share_encoder_decoder_embeddings use_prompt"
 )
 
 
-class Defaults(msgspec.Struct, frozen=True):
+class BartDefaults(msgspec.Struct, frozen=True):
     """What a class of BART's kind takes where its config says nothing."""
 
     vocab_size: int
@@ -46,11 +46,11 @@ class Defaults(msgspec.Struct, frozen=True):
 
 
 @final
-class OwnVocabulary(Lens, msgspec.Struct, frozen=True):
+class SourceVocabulary(Lens, msgspec.Struct, frozen=True):
     """The encoder's vocabulary under a key; null stands for the model's, which is under the key `of_model`."""
 
     key: Key
-    of_model: str
+    shared_key: str
 
     def names(self) -> Iterator[str]:
         """Yield the key's."""
@@ -60,12 +60,12 @@ class OwnVocabulary(Lens, msgspec.Struct, frozen=True):
         """Return the key's value."""
         return self.key.read(config)
 
-    def write(self, value: Any, draft: Draft) -> None:
+    def write(self, value: Any, draft: ConfigDraft) -> None:
         """Write the key, as the model's vocabulary is written where there is none of its own."""
-        self.key.write(draft[self.of_model] if value is None else value, draft)
+        self.key.write(draft[self.shared_key] if value is None else value, draft)
 
 
-class Names(msgspec.Struct, frozen=True):
+class PartNames(msgspec.Struct, frozen=True):
     """What a class calls things: `outside` stands before the token table, `base` before 'encoder' and 'decoder'.
 
     `cross`: cross-attention. `ffn`: before the feed-forward's projections. `ffn_norm`: its norm. `width`: the keys of
@@ -93,7 +93,7 @@ class Names(msgspec.Struct, frozen=True):
         return projections | norms | ffn
 
 
-class Bart(msgspec.Struct, frozen=True):
+class BartSwitches(msgspec.Struct, frozen=True):
     """The switches of a class of BART's kind.
 
     `position`: the table beside the tokens. `placement`: where norms stand. `embed_norm`: whether there is a norm on
@@ -103,17 +103,17 @@ class Bart(msgspec.Struct, frozen=True):
     two: then no table is shared by both sides. `apart`: they have tables of their own even if the head is tied.
     """
 
-    defaults: Defaults
+    defaults: BartDefaults
     position: Template
     placement: str = "post"
     embed_norm: Lens | bool = True
     final_norm: bool = False
-    norms_tokens: str | None = None
-    logits_bias: bool = True
-    names: Names = Names()
+    positionless_norm: str | None = None
+    has_logits_bias: bool = True
+    names: PartNames = PartNames()
     vocabulary: Lens | None = None
-    source_vocabulary: OwnVocabulary | None = None
-    apart: bool = False
+    source_vocabulary: SourceVocabulary | None = None
+    has_own_tables: bool = False
     is_tied: bool = True
 
     @property
@@ -124,8 +124,8 @@ class Bart(msgspec.Struct, frozen=True):
     @property
     def width(self) -> Key:
         """Return the key of the model's width."""
-        name, *others = self.names.width
-        return size(name, self.defaults.width, others=tuple(others))
+        name, *aliases = self.names.width
+        return size(name, self.defaults.width, aliases=tuple(aliases))
 
     @property
     def stored(self) -> bool:
@@ -138,8 +138,8 @@ class Bart(msgspec.Struct, frozen=True):
 
     def layer(self, side: str, *, alone: bool = False) -> dict[str, Any]:
         """Return a layer of the encoder or the decoder, which `alone` keeps its cross-attention."""
-        others = ("num_attention_heads",) if side == self.names.main else ()
-        n_heads = size(f"{side}_attention_heads", self.defaults.n_heads, others=others)
+        aliases = ("num_attention_heads",) if side == self.names.main else ()
+        n_heads = size(f"{side}_attention_heads", self.defaults.n_heads, aliases=aliases)
         attention = {"kind": "gqa", "n_heads": n_heads, **biases(True)}
         return {
             "norm": NORM,
@@ -155,17 +155,17 @@ class Bart(msgspec.Struct, frozen=True):
             },
         }
 
-    def stack(self, side: str, *, alone: bool = False) -> Stack:
+    def stack(self, side: str, *, alone: bool = False) -> StackLens:
         """Return the encoder or the decoder, `alone` without an encoder."""
         n_layers = self.defaults.n_layers[side == "decoder"]
-        others = ("num_hidden_layers",) if side == self.names.main else ()
-        around = {
+        aliases = ("num_hidden_layers",) if side == self.names.main else ()
+        stack_fields = {
             "position": self.position,
-            **(self.norm_of_tokens() if side == self.norms_tokens else {"embed_norm": _if(self.embed_norm)}),
+            **(self.norm_of_tokens() if side == self.positionless_norm else {"embed_norm": _if(self.embed_norm)}),
             "final_norm": _if(self.final_norm),
         }
         kinds = {"layer": self.layer(side, alone=alone)}
-        return Stack(layers(n_layers, f"{side}_layers", others=others), kinds, around=around)
+        return StackLens(layers(n_layers, f"{side}_layers", aliases=aliases), kinds, stack_fields=stack_fields)
 
     @property
     def scaled(self) -> Key:
@@ -174,30 +174,34 @@ class Bart(msgspec.Struct, frozen=True):
 
     def norm_of_tokens(self) -> dict[str, Template]:
         """Return a norm of tokens that the class does not scale: after ours, d_model times the epsilon is the same."""
-        larger = Given(lambda config: NORM["eps"] * self.width.read(config))
+        larger = ImpliedValue(lambda config: NORM["eps"] * self.width.read(config))
         eps = Cases(self.scaled, {False: NORM["eps"], True: larger})
         return {"embed_norm": NORM | {"eps": eps}, "embed_norm_reads": "tokens"}
 
     def template(self) -> dict[str, Template]:
         """Return the template of the encoder-decoder."""
-        buffer = {"bias_buffer": Given(True)} if self.logits_bias else {}
+        buffer = {"bias_buffer": ImpliedValue(True)} if self.has_logits_bias else {}
         encoder, decoder = self.stack("encoder"), self.stack("decoder")
-        encoder = msgspec.structs.replace(encoder, around={**encoder.around, **self.of_source()})
+        encoder = msgspec.structs.replace(encoder, stack_fields={**encoder.stack_fields, **self.source_embedding()})
         sides = {"encoder": encoder, "decoder": decoder, "head": {"tied": self.tied} | buffer}
         # Untied, each side has a table of its own, and the one that both would share is there and never read.
         shared = {"name": "shared.weight", "axes": ("vocab_size", "d_model"), "component": "embedding"}
         extras = Cases(self.tied, {True: (), False: (shared,)})
         return self.causal() | sides | ({} if self.source_vocabulary else {"extras": extras})
 
-    def of_source(self) -> dict[str, Template]:
+    def source_embedding(self) -> dict[str, Template]:
         """Return the encoder's own token table, with a vocabulary that may be its own."""
         own = {"embedding": self.embedding, "vocab_size": self.source_vocabulary}
-        return own if self.apart else {name: Cases(self.tied, {True: None, False: part}) for name, part in own.items()}
+        return (
+            own
+            if self.has_own_tables
+            else {name: Cases(self.tied, {True: None, False: part}) for name, part in own.items()}
+        )
 
     @property
     def embedding(self) -> dict[str, Template]:
         """Return how tokens are embedded."""
-        return {"scale": Cases(self.scaled, {False: None, True: Given(self.root)})}
+        return {"scale": Cases(self.scaled, {False: None, True: ImpliedValue(self.root)})}
 
     def causal(self) -> dict[str, Template]:
         """Return the template of the decoder alone."""
@@ -217,19 +221,19 @@ class Bart(msgspec.Struct, frozen=True):
             },
         }
 
-    def side(self, side: str, ours: str) -> tuple[Holds, ...]:
+    def side(self, side: str, ours: str) -> tuple[TensorEntry, ...]:
         """Return the tensors of the encoder or the decoder, whose own names begin with `ours`."""
         outside = {"positions": "embed_positions", "embed_norm": "layernorm_embedding", "final_norm": "layer_norm"}
         base = f"{self.names.base}{side}."
         return (
-            *renamed(outside, ours, base),
-            *renamed(self.names.layer(), f"{ours}layers.{{i}}.", f"{base}layers.{{i}}."),
+            *modules(outside, ours, base),
+            *modules(self.names.layer(), f"{ours}layers.{{i}}.", f"{base}layers.{{i}}."),
         )
 
     @property
     def shared(self) -> str:
         """Return what the class calls the table of the head, if that is tied."""
-        if self.apart:
+        if self.has_own_tables:
             return f"{self.names.base}decoder.embed_tokens"
         return f"{self.names.base}encoder.embed_tokens" if self.source_vocabulary else f"{self.names.outside}shared"
 
@@ -237,20 +241,22 @@ class Bart(msgspec.Struct, frozen=True):
         """Return the tensors of the encoder-decoder."""
         own, base = "encoder.embed.tokens.weight", self.names.base
         return table(
-            Holds(f"{base}decoder.embed_tokens.weight", ("embed.tokens.weight",), beside=own),
-            Holds(f"{base}encoder.embed_tokens.weight", (own,)),
-            same("embed.tokens", self.shared),
-            Holds(f"{self.names.outside}shared.weight", ("extras.shared.weight",)),
+            TensorEntry(f"{base}decoder.embed_tokens.weight", ("embed.tokens.weight",), requires=own),
+            TensorEntry(f"{base}encoder.embed_tokens.weight", (own,)),
+            module("embed.tokens", self.shared),
+            TensorEntry(f"{self.names.outside}shared.weight", ("extras.shared.weight",)),
             self.side("encoder", "encoder."),
             self.side("decoder", "decoder."),
-            same("head", self.names.head),
-            Holds("final_logits_bias", (BUFFER,)),
+            module("head", self.names.head),
+            TensorEntry("final_logits_bias", (BUFFER,)),
         )
 
     def causal_tensors(self, head: str) -> TensorMap:
         """Return the tensors of the decoder alone, whose head's matrix is called `head`."""
         return table(
-            same("embed.tokens", f"{self.names.base}decoder.embed_tokens"), self.side("decoder", ""), same("head", head)
+            module("embed.tokens", f"{self.names.base}decoder.embed_tokens"),
+            self.side("decoder", ""),
+            module("head", head),
         )
 
     def causal_spelling(self, head: str) -> Spelling:
@@ -264,7 +270,7 @@ class Bart(msgspec.Struct, frozen=True):
         """Return how files spell the tensors of the encoder-decoder."""
         names = self.names
         of_encoder, of_decoder = (f"{names.base}{side}.embed_tokens" for side in ("encoder", "decoder"))
-        tables = set() if self.apart else {of_encoder, of_decoder}
+        tables = set() if self.has_own_tables else {of_encoder, of_decoder}
         return Spelling(
             copies={
                 f"{name}.weight": f"{self.shared}.weight" for name in (*sorted(tables - {self.shared}), names.head)
@@ -284,10 +290,10 @@ def _if(there: Lens | bool) -> Template:
 def decoder_alone(
     model_type: str,
     causal: str,
-    bart: Bart,
-    must: tuple[Must, ...] = (),
-    harmless: frozenset[str] = frozenset(),
-    also: Mapping[str, Any] | None = None,
+    bart: BartSwitches,
+    constraints: tuple[Constraint, ...] = (),
+    irrelevant: frozenset[str] = frozenset(),
+    fixed_keys: Mapping[str, Any] | None = None,
     head: str = "lm_head",
 ) -> Family:
     """Return the row of the class `causal`, a decoder that keeps its cross-attention though there is no encoder."""
@@ -296,10 +302,10 @@ def decoder_alone(
         (causal,),
         bart.causal(),
         bart.causal_tensors(head),
-        must,
-        IGNORED | OF_ENCODERS | harmless,
+        constraints,
+        IRRELEVANT_KEYS | ENCODER_KEYS | irrelevant,
         spelling=bart.causal_spelling(head),
-        also=also or {},
+        fixed_keys=fixed_keys or {},
     )
 
 
@@ -307,27 +313,27 @@ def bart_like(
     model_type: str,
     conditional: str,
     causal: str | None,
-    bart: Bart,
-    must: tuple[Must, ...] = (),
-    must_pair: tuple[Must, ...] = (),
-    harmless: frozenset[str] = frozenset(),
-    also: Mapping[str, Any] | None = None,
+    bart: BartSwitches,
+    constraints: tuple[Constraint, ...] = (),
+    pair_constraints: tuple[Constraint, ...] = (),
+    irrelevant: frozenset[str] = frozenset(),
+    fixed_keys: Mapping[str, Any] | None = None,
     forms: tuple[Family, ...] = (),
 ) -> Family:
     """Return the row of a model type whose encoder-decoder is the class `conditional`, its decoder alone `causal`.
 
     `must_pair`: rules for the encoder-decoder alone.
     """
-    alone = decoder_alone(model_type, causal, bart, must, harmless, also) if causal else None
+    alone = decoder_alone(model_type, causal, bart, constraints, irrelevant, fixed_keys) if causal else None
     return Family(
         model_type,
         (conditional,),
         bart.template(),
         bart.tensors(),
-        (Must("is_decoder", (False,)), *must, *must_pair),
-        IGNORED | harmless,
+        (Constraint("is_decoder", (False,)), *constraints, *pair_constraints),
+        IRRELEVANT_KEYS | irrelevant,
         is_encoder_decoder=True,
         spelling=bart.spelling(),
-        also=also or {},
+        fixed_keys=fixed_keys or {},
         forms=(*forms, *((alone,) if alone else ())),
     )

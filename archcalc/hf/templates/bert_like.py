@@ -8,12 +8,12 @@ from typing import Any, final
 import msgspec
 
 from archcalc.hf.config import Config
-from archcalc.hf.family import Family, builder
+from archcalc.hf.family import Family, row_builder
 from archcalc.hf.heads import EVERY_TOKEN, LABELS, NONE, scores
-from archcalc.hf.lens import Cases, Draft, Key, Lens, MismatchError, Must, Template, names, read, write
+from archcalc.hf.lens import Cases, ConfigDraft, Constraint, Key, Lens, MismatchError, Template, names, read, write
 from archcalc.hf.spellings import GAMMA, Spelling
-from archcalc.hf.stack import Shared, Stack
-from archcalc.hf.tensors import Holds, TensorMap, renamed, table
+from archcalc.hf.stack import SharedStackLens, StackLens
+from archcalc.hf.tensors import TensorEntry, TensorMap, modules, table
 from archcalc.hf.vocabulary import flag, keys
 
 TIED = flag("tie_word_embeddings", True)
@@ -32,13 +32,13 @@ SENTENCE_PAIR = tuple(
 )
 
 # Modules by the canonical names they hold, as BERT's port names them.
-AROUND = {
+EMBEDDING_NAMES = {
     "embed.tokens": "{root}.embeddings.word_embeddings",
     "embed.types": "{root}.embeddings.token_type_embeddings",
     "positions": "{root}.embeddings.position_embeddings",
     "embed_norm": "{root}.embeddings.LayerNorm",
 }
-LAYER = {
+LAYER_NAMES = {
     "layers.{i}.attn.q": "{root}.encoder.layer.{i}.attention.self.query",
     "layers.{i}.attn.k": "{root}.encoder.layer.{i}.attention.self.key",
     "layers.{i}.attn.v": "{root}.encoder.layer.{i}.attention.self.value",
@@ -58,12 +58,12 @@ class HeadNames(msgspec.Struct, frozen=True, kw_only=True):
 
     decoder: str
     bias: str
-    bias_twice: bool = False
+    has_decoder_bias: bool = False
     transform: str = ""
     norm: str = ""
 
 
-class BertLike(msgspec.Struct, frozen=True, kw_only=True):
+class BertSwitches(msgspec.Struct, frozen=True, kw_only=True):
     """The switches of a model type.
 
     `root`: the name of the base model in the tensors' names. `is_causal`: the key that makes a decoder of the stack.
@@ -98,7 +98,7 @@ class BertLike(msgspec.Struct, frozen=True, kw_only=True):
     final_norm: bool = False
     attention: Mapping[str, Any]
     ffn: Mapping[str, Any]
-    is_causal: Key | None
+    causal_key: Key | None
     groups: tuple[Key, Key] | None = None
     tied: Template = TIED
     head_width: Template = None
@@ -112,55 +112,55 @@ class BertLike(msgspec.Struct, frozen=True, kw_only=True):
     attention_dropout: Key
     names: Mapping[str, str]
     head_names: HeadNames
-    head_first: bool = False
-    must: tuple[Must, ...] = ()
-    must_to_run: tuple[Must, ...] = ()
-    harmless: str = ""
-    also: Mapping[str, Any] = {}
-    left: Mapping[str, str] = {}
+    is_stored_as_head: bool = False
+    constraints: tuple[Constraint, ...] = ()
+    run_constraints: tuple[Constraint, ...] = ()
+    irrelevant: str = ""
+    fixed_keys: Mapping[str, Any] = {}
+    unused: Mapping[str, str] = {}
     stored_names: Mapping[str, str] = {}
-    stored_rows: tuple[Holds, ...] = ()
+    fused_entries: tuple[TensorEntry, ...] = ()
     computed: tuple[str, ...] = ()
 
 
-@builder
+@row_builder
 def bert_like(model_type: str, *classes: str, **switches: Any) -> Family:
     """Return a family whose config has BERT's keys; `switches` are those of BertLike."""
-    row = BertLike(model_type=model_type, classes=classes, **switches)
+    row = BertSwitches(model_type=model_type, classes=classes, **switches)
     encoder = Family(
         row.model_type,
         row.classes,
         _template(row, "encoder"),
         _tensors(row, row.names),
         tensors_of=_grouped(row),
-        must=row.must,
-        must_to_run=row.must_to_run,
-        harmless=keys(row.harmless),
-        also=row.also,
+        constraints=row.constraints,
+        run_constraints=row.run_constraints,
+        irrelevant=keys(row.irrelevant),
+        fixed_keys=row.fixed_keys,
         spelling=_spelling(row),
         class_heads=_heads(row),
     )
-    if row.is_causal is None:
+    if row.causal_key is None:
         return encoder
-    not_causal = Must(row.is_causal.name, (False, None) if row.is_causal.null is False else (False,))
+    not_causal = Constraint(row.causal_key.name, (False, None) if row.causal_key.null is False else (False,))
     return msgspec.structs.replace(
-        encoder, must=(*row.must, not_causal), forms=(_decoder(row, row.is_causal.name, encoder),)
+        encoder, constraints=(*row.constraints, not_causal), forms=(_decoder(row, row.causal_key.name, encoder),)
     )
 
 
-def _decoder(row: BertLike, is_causal: str, encoder: Family) -> Family:
+def _decoder(row: BertSwitches, causal_key: str, encoder: Family) -> Family:
     """Return the form of the configs that make a decoder of the stack; a class for them comes last."""
     return msgspec.structs.replace(
         encoder,
         classes=row.classes[::-1],
         template=_template(row, "decoder"),
-        must=(*row.must, Must(is_causal, (True,))),
-        also={**row.also, is_causal: True},
-        when=lambda data: data.get(is_causal) is True,
+        constraints=(*row.constraints, Constraint(causal_key, (True,))),
+        fixed_keys={**row.fixed_keys, causal_key: True},
+        when=lambda data: data.get(causal_key) is True,
     )
 
 
-def _template(row: BertLike, stack: str) -> Template:
+def _template(row: BertSwitches, stack: str) -> Template:
     return {
         "vocab_size": row.vocab_size,
         "d_model": row.d_model,
@@ -174,12 +174,12 @@ def _template(row: BertLike, stack: str) -> Template:
     }
 
 
-def _embedding(row: BertLike) -> Template:
-    beside = {"factor": row.factor, "tables": row.tables, "token_dropout": row.token_dropout}
-    return {"n_token_types": row.n_types or 0} | {name: part for name, part in beside.items() if part is not None}
+def _embedding(row: BertSwitches) -> Template:
+    optional = {"factor": row.factor, "tables": row.tables, "token_dropout": row.token_dropout}
+    return {"n_token_types": row.n_types or 0} | {name: part for name, part in optional.items() if part is not None}
 
 
-def _head(row: BertLike) -> Template:
+def _head(row: BertSwitches) -> Template:
     transform = {"activation": row.head_activation or row.activation, "norm": row.norm} if row.transform else None
     head = {"tied": row.tied, "bias": True, "transform": transform}
     if row.head_width is None:
@@ -188,12 +188,12 @@ def _head(row: BertLike) -> Template:
     return head | {"d_in": width}
 
 
-def _heads(row: BertLike) -> dict[str, Template]:
+def _heads(row: BertSwitches) -> dict[str, Template]:
     """Return what the other classes hold: all pool but those that score tokens."""
     pooled: dict[str, Any] = {"reads": "pooled" if row.classifier else "first"}
     choice = row.pooler or row.classifier
     kept: dict[str, Template] = {"extras": tuple(dict(one) for one in row.extras)} if row.extras else {}
-    no_extras: dict[str, Template] = {"extras": ()} if row.head_names.bias_twice else {}
+    no_extras: dict[str, Template] = {"extras": ()} if row.head_names.has_decoder_bias else {}
     heads = {
         "Model": NONE | _pooler(row.pooler),
         "Encoder": NONE | _pooler(row.pooler),
@@ -215,32 +215,32 @@ def _pooler(act: Template) -> Template:
     return {"pooler": {"activation": act}} if act else {}
 
 
-def _extras(row: BertLike) -> Template:
+def _extras(row: BertSwitches) -> Template:
     extras = _with_second_bias(row, row.extras)
     return {"extras": extras} if extras else {}
 
 
-def _with_second_bias(row: BertLike, extras: tuple[Mapping[str, Any], ...]) -> Template:
+def _with_second_bias(row: BertSwitches, extras: tuple[Mapping[str, Any], ...]) -> Template:
     """Return extras, with the second bias of an untied head where there are two."""
     plain = tuple(dict(one) for one in extras)
-    return Cases(TIED, {True: plain, False: (*plain, SECOND_BIAS)}) if row.head_names.bias_twice else plain
+    return Cases(TIED, {True: plain, False: (*plain, SECOND_BIAS)}) if row.head_names.has_decoder_bias else plain
 
 
-def _stack(row: BertLike) -> Stack | Shared:
+def _stack(row: BertSwitches) -> StackLens | SharedStackLens:
     layer = {
         "norm": row.norm,
         "placement": row.placement,
         "attention": {"kind": "gqa", "n_heads": row.n_heads, **row.attention},
         "ffn": {"d_ff": row.d_ff, "activation": row.activation, **row.ffn},
     }
-    around = {
+    stack_fields = {
         "position": row.positions,
         "embed_norm": _perhaps(row.embed_norm, row.norm),
         "final_norm": row.norm if row.final_norm else None,
     }
     if row.groups:
-        return Shared(row.n_layers, *row.groups, layer, around)
-    return Stack(count=row.n_layers, kinds={"layer": layer}, around=around)
+        return SharedStackLens(row.n_layers, *row.groups, layer, stack_fields)
+    return StackLens(count=row.n_layers, kinds={"layer": layer}, stack_fields=stack_fields)
 
 
 def _perhaps(is_there: bool | Lens, part: Template) -> Template:
@@ -250,10 +250,10 @@ def _perhaps(is_there: bool | Lens, part: Template) -> Template:
     return part if is_there else None
 
 
-def _grouped(row: BertLike) -> Callable[[Config], TensorMap] | None:
+def _grouped(row: BertSwitches) -> Callable[[Config], TensorMap] | None:
     """The tensors of a config's groups, whose layers' indices follow from it."""
     stack = _stack(row)
-    if not isinstance(stack, Shared):
+    if not isinstance(stack, SharedStackLens):
         return None
 
     def tensors(config: Config) -> TensorMap:
@@ -268,45 +268,45 @@ def _grouped(row: BertLike) -> Callable[[Config], TensorMap] | None:
     return tensors
 
 
-def _tensors(row: BertLike, names: Mapping[str, str]) -> TensorMap:
+def _tensors(row: BertSwitches, names: Mapping[str, str]) -> TensorMap:
     head = row.head_names
     named = {ours: name.replace("{root}", row.root) for ours, name in names.items()}
     inside = {"head.transform": head.transform, "head.norm": head.norm} if row.transform else {}
     decoder = f"{head.decoder}.weight"
     first = (
-        Holds(f"{named['embed.tokens']}.weight", ("embed.tokens.weight",), beside="head.weight"),
-        Holds(decoder, ("embed.tokens.weight",)),
+        TensorEntry(f"{named['embed.tokens']}.weight", ("embed.tokens.weight",), requires="head.weight"),
+        TensorEntry(decoder, ("embed.tokens.weight",)),
     )
     untied = (
-        Holds(f"{head.decoder}.bias", ("head.bias",), beside="head.weight"),
-        Holds(head.bias, ("extras.second_bias",)),
+        TensorEntry(f"{head.decoder}.bias", ("head.bias",), requires="head.weight"),
+        TensorEntry(head.bias, ("extras.second_bias",)),
     )
     return table(
-        first if row.head_first else (),
-        untied if head.bias_twice else (),
-        renamed(named | inside),
-        Holds(head.bias, ("head.bias",)),
-        Holds(decoder, ("head.weight",)),
+        first if row.is_stored_as_head else (),
+        untied if head.has_decoder_bias else (),
+        modules(named | inside),
+        TensorEntry(head.bias, ("head.bias",)),
+        TensorEntry(decoder, ("head.weight",)),
     )
 
 
-def _spelling(row: BertLike) -> Spelling:
+def _spelling(row: BertSwitches) -> Spelling:
     """Tied tensors may be stored under either name; a pooler and heads of pre-training are left out."""
     head = row.head_names
     decoder, tokens = f"{head.decoder}.weight", row.names["embed.tokens"].replace("{root}", row.root) + ".weight"
-    copies = {tokens: decoder} if row.head_first else {decoder: tokens}
+    copies = {tokens: decoder} if row.is_stored_as_head else {decoder: tokens}
     return Spelling(
-        renamed=GAMMA | dict(row.stored_names),
-        copies=copies | ({f"{head.decoder}.bias": head.bias} if head.bias_twice else {}),
-        absent={decoder: tokens} if row.head_first else {},
+        renames=GAMMA | dict(row.stored_names),
+        copies=copies | ({f"{head.decoder}.bias": head.bias} if head.has_decoder_bias else {}),
+        absent={decoder: tokens} if row.is_stored_as_head else {},
         computed=row.computed,
-        left={rf"{row.root}\.pooler\..*": "the pooler, which the masked-LM class does not have", **row.left},
-        fused=row.stored_rows,
+        unused={rf"{row.root}\.pooler\..*": "the pooler, which the masked-LM class does not have", **row.unused},
+        fused=row.fused_entries,
     )
 
 
 @final
-class One(Lens, msgspec.Struct, frozen=True):
+class SingleItem(Lens, msgspec.Struct, frozen=True):
     """A tuple of one item."""
 
     item: Template
@@ -319,7 +319,7 @@ class One(Lens, msgspec.Struct, frozen=True):
         """The item, filled."""
         return (read(self.item, config),)
 
-    def write(self, value: Any, draft: Draft) -> None:
+    def write(self, value: Any, draft: ConfigDraft) -> None:
         """The item. Raises MismatchError where there is none, or more."""
         if not isinstance(value, tuple) or len(value) != 1:
             raise MismatchError
@@ -327,7 +327,7 @@ class One(Lens, msgspec.Struct, frozen=True):
 
 
 @final
-class RowsBefore(Lens, msgspec.Struct, frozen=True):
+class PaddingRows(Lens, msgspec.Struct, frozen=True):
     """The rows of a table of positions that stand before position 0: the padding token's, and those before it."""
 
     pad: Lens
@@ -341,17 +341,17 @@ class RowsBefore(Lens, msgspec.Struct, frozen=True):
         pad = self.pad.read(config)
         return 0 if pad is None else pad + 1
 
-    def write(self, value: Any, draft: Draft) -> None:
+    def write(self, value: Any, draft: ConfigDraft) -> None:
         """The padding token."""
         self.pad.write(value - 1 if value else None, draft)
 
 
 @final
-class RowsAfter(Lens, msgspec.Struct, frozen=True):
+class ContextAfterPadding(Lens, msgspec.Struct, frozen=True):
     """A context of the rows that remain after those `before` (fairseq's way to number positions)."""
 
     rows: Key
-    before: RowsBefore
+    before: PaddingRows
 
     def names(self) -> Iterator[str]:
         """The keys of the rows and of the padding token."""
@@ -367,6 +367,6 @@ class RowsAfter(Lens, msgspec.Struct, frozen=True):
         n_ctx: int = rows - before
         return n_ctx
 
-    def write(self, value: Any, draft: Draft) -> None:
+    def write(self, value: Any, draft: ConfigDraft) -> None:
         """All rows, once the padding token is written."""
         draft.put(self.rows.name, value + self.before.read(Config(draft)))

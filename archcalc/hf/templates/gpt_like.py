@@ -8,12 +8,12 @@ from typing import Any
 import msgspec
 
 from archcalc.hf.config import Config
-from archcalc.hf.lens import Cases, Given, Key, Lens, Template
-from archcalc.hf.stack import Stack
+from archcalc.hf.lens import Cases, ImpliedValue, Key, Lens, Template
+from archcalc.hf.stack import StackLens
 from archcalc.hf.vocabulary import biases, dropout, flag, layers, size
 
 
-class Sizes(msgspec.Struct, frozen=True):
+class SizeKeys(msgspec.Struct, frozen=True):
     """The keys of a decoder's sizes, with their class defaults."""
 
     vocab_size: Key
@@ -35,14 +35,14 @@ class Sizes(msgspec.Struct, frozen=True):
         return math.sqrt(self.width.read(config))
 
 
-def gpt2_sizes(vocab_size: int, n_ctx: int, width: int, n_layers: int, n_heads: int) -> Sizes:
+def gpt2_sizes(vocab_size: int, n_ctx: int, width: int, n_layers: int, n_heads: int) -> SizeKeys:
     """Return the sizes under GPT-2's names."""
-    return Sizes(
+    return SizeKeys(
         size("vocab_size", vocab_size),
-        size("n_positions", n_ctx, others=("max_position_embeddings",)),
-        size("n_embd", width, others=("hidden_size",)),
-        layers(n_layers, "n_layer", others=("num_hidden_layers",)),
-        size("n_head", n_heads, others=("num_attention_heads",)),
+        size("n_positions", n_ctx, aliases=("max_position_embeddings",)),
+        size("n_embd", width, aliases=("hidden_size",)),
+        layers(n_layers, "n_layer", aliases=("num_hidden_layers",)),
+        size("n_head", n_heads, aliases=("num_attention_heads",)),
     )
 
 
@@ -55,18 +55,18 @@ def gpt2_dropout(p: float) -> Template:
     }
 
 
-def root_scaled(sizes: Sizes, default: bool) -> Template:
+def root_scaled(sizes: SizeKeys, default: bool) -> Template:
     """Return an embedding that is multiplied by √d_model if `scale_embedding`."""
-    return {"scale": Cases(flag("scale_embedding", default), {False: None, True: Given(sizes.root)})}
+    return {"scale": Cases(flag("scale_embedding", default), {False: None, True: ImpliedValue(sizes.root)})}
 
 
-def inner(sizes: Sizes, name: str = "n_inner") -> Key:
+def inner(sizes: SizeKeys, name: str = "n_inner") -> Key:
     """Return the key of a feed-forward's width, four times the model's where it is null."""
     return size(name, sizes.four_times, null=sizes.four_times)
 
 
 def gpt_layer(
-    sizes: Sizes,
+    sizes: SizeKeys,
     *,
     norm: Template,
     attention: Template,
@@ -84,7 +84,7 @@ def gpt_layer(
     }
 
 
-def idle_cross(sizes: Sizes) -> dict[str, Template]:
+def idle_cross(sizes: SizeKeys) -> dict[str, Template]:
     """Return the cross-attention that a layer keeps without an encoder if `add_cross_attention`, with biases."""
     attention = {"kind": "gqa", "n_heads": sizes.n_heads, **biases(True)}
     is_kept = flag("add_cross_attention", False)
@@ -95,20 +95,22 @@ def idle_cross(sizes: Sizes) -> dict[str, Template]:
 
 
 def gpt_like(
-    sizes: Sizes,
+    sizes: SizeKeys,
     layer: Template,
     *,
-    around: Template,
+    stack_fields: Template,
     head: Template,
     dropout: Template,
     embedding: Template = None,
 ) -> dict[str, Template]:
     """Return the template of a decoder whose layers are all alike."""
-    return decoder_of(sizes, Stack(sizes.n_layers, {"layer": layer}, around=around), head, dropout, embedding)
+    return decoder_of(
+        sizes, StackLens(sizes.n_layers, {"layer": layer}, stack_fields=stack_fields), head, dropout, embedding
+    )
 
 
 def decoder_of(
-    sizes: Sizes, stack: Lens, head: Template, dropout: Template, embedding: Template = None
+    sizes: SizeKeys, stack: Lens, head: Template, dropout: Template, embedding: Template = None
 ) -> dict[str, Template]:
     """Return the template of a model with one stack."""
     return {

@@ -22,7 +22,7 @@ _ASIDE = {
 }
 
 
-def same_architecture(one: Spec, other: Spec) -> bool:
+def is_same_architecture(one: Spec, other: Spec) -> bool:
     """Whether two resolved specs are the same, names, sources and claims aside, however their runs are told.
 
     Numbers may differ by a rounding error: 1/√512 is written down in more than one way.

@@ -8,15 +8,15 @@ from typing import Any, final
 import msgspec
 
 from archcalc.hf.config import MAPPING, Config
-from archcalc.hf.harmless import HARMLESS, PLAIN
-from archcalc.hf.lens import Draft, Lens, Must, Template, read, write
+from archcalc.hf.irrelevant_keys import COMMON_CONSTRAINTS, IRRELEVANT
+from archcalc.hf.lens import ConfigDraft, Constraint, Lens, Template, read, write
 
 # What every config of transformers has, and a nested one too.
 _OF_CONFIGS = frozenset({"model_type", "architectures", "is_encoder_decoder"})
 
 
 @final
-class Inside(Lens, msgspec.Struct, frozen=True):
+class NestedTemplate(Lens, msgspec.Struct, frozen=True):
     """A template whose keys stand in the mapping under `name`; a mapping that is absent or null is empty."""
 
     name: str
@@ -35,25 +35,25 @@ class Inside(Lens, msgspec.Struct, frozen=True):
         """Return the template, filled from the mapping."""
         return read(self.template, self.inner(config))
 
-    def write(self, value: Any, draft: Draft) -> None:
+    def write(self, value: Any, draft: ConfigDraft) -> None:
         """Write the mapping's keys beside those that it has."""
-        inner = Draft(draft.get(self.name, {}))
+        inner = ConfigDraft(draft.get(self.name, {}))
         write(self.template, value, inner)
         draft[self.name] = dict(inner)
 
 
 @final
-class Within(Must, frozen=True):
+class NestedConstraint(Constraint, frozen=True):
     """What a mapping inside the config may hold: keys that are read, keys that change no number, and rules."""
 
-    rules: tuple[Must, ...] = ()
+    rules: tuple[Constraint, ...] = ()
     known: frozenset[str] = frozenset()
-    harmless: frozenset[str] = frozenset()
+    irrelevant: frozenset[str] = frozenset()
 
     def check(self, config: Config) -> None:
         """Raise InputError for a value that a rule does not allow; note the keys that are not known."""
-        inner = Inside(self.name, None).inner(config)
-        rules = (*PLAIN, *self.rules)
-        inner.ignore_but({*self.known, *(rule.name for rule in rules), *HARMLESS, *_OF_CONFIGS, *self.harmless})
+        inner = NestedTemplate(self.name, None).inner(config)
+        rules = (*COMMON_CONSTRAINTS, *self.rules)
+        inner.ignore_but({*self.known, *(rule.name for rule in rules), *IRRELEVANT, *_OF_CONFIGS, *self.irrelevant})
         for rule in rules:
             rule.check(inner)

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any, final
 import msgspec
 
 from archcalc.hf.config import Config
-from archcalc.hf.lens import Draft, Lens, MismatchError
-from archcalc.hf.stack import Stack, layers_of
+from archcalc.hf.lens import ConfigDraft, Lens, MismatchError
+from archcalc.hf.stack import StackLens, layers_of
 
 if TYPE_CHECKING:
     from archcalc.spec.document import Document
 
 
 @final
-class ByDepth(Lens, msgspec.Struct, frozen=True):
+class DepthScaledStackLens(Lens, msgspec.Struct, frozen=True):
     """A stack whose scores are divided by 1, 2, 3 … from its first layer on; `width` gives the width of a head."""
 
-    stack: Stack
+    stack: StackLens
     width: Callable[[Config], int]
 
     def names(self) -> Iterator[str]:
@@ -37,7 +37,7 @@ class ByDepth(Lens, msgspec.Struct, frozen=True):
             runs.append({"count": 1, "pattern": [layer | {"attention": attention | {"scale": scale}}]})
         return document | {"runs": runs}
 
-    def write(self, value: Any, draft: Draft) -> None:
+    def write(self, value: Any, draft: ConfigDraft) -> None:
         """Write the stack with every layer scaled as the first; reading back shows whether the others follow."""
         layers = layers_of(value) if isinstance(value, dict) else []
         if any(layer["attention"] is None for layer in layers):

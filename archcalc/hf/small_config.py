@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from archcalc.errors import InputError
-from archcalc.hf import known
+from archcalc.hf import upstream
 
 if TYPE_CHECKING:
     from archcalc.hf.family import Family
@@ -63,23 +63,24 @@ TOKENS = ("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_i
 SMALL: dict[str, int] = {name: size for size, names in _SIZES for name in names.split()} | _OTHERS
 
 
-def small(family: Family) -> dict[str, Any]:
+def small_config(family: Family) -> dict[str, Any]:
     """Return a config of a family in which every size that its class knows is small, unless it is left out by default.
 
     A vocabulary is always stated, and so are what some classes leave out by default, where the family reads it.
     """
-    defaults = known.keys(family.model_type)
+    defaults = upstream.keys(family.model_type)
     sizes = {
         name: value
         for name, value in SMALL.items()
-        if name in {*TOKENS, *completed(family)} or any(type(default) is int for default in defaults.get(name, ()))
+        if name in {*TOKENS, *complete_config(family)}
+        or any(type(default) is int for default in defaults.get(name, ()))
     }
     if "kv_lora_rank" in sizes:  # a latent attention's heads have their own keys, and widths of other names
         sizes = {name: value for name, value in sizes.items() if name not in ("num_key_value_heads", "head_dim")}
         sizes |= {name: HEADS for name in ("num_key_value_heads",) if name in defaults}
     if "attention_types" in defaults:  # it names every layer by default
         sizes = {name: value for name, value in sizes.items() if value != LAYERS}
-    config = completed(family) | sizes
+    config = complete_config(family) | sizes
     try:
         family.document(config)
     except InputError as error:
@@ -89,9 +90,9 @@ def small(family: Family) -> dict[str, Any]:
     return config
 
 
-def completed(family: Family) -> dict[str, Any]:
+def complete_config(family: Family) -> dict[str, Any]:
     """Return the default config of a family, with the sizes that its class needs and leaves out."""
-    defaults = known.keys(family.model_type)
+    defaults = upstream.keys(family.model_type)
     missing = {name: SMALL[name] for name in _LEFT_OUT & family.keys if defaults.get(name) == [None]}
     heads, width = (defaults.get(name, [None])[0] for name in ("num_attention_heads", "hidden_size"))
     if heads and width:

@@ -1,6 +1,6 @@
 """What transformers' classes know of a config: the keys of each model type with their defaults, and its classes.
 
-`known.json` is generated with transformers (`python -m archcalc.hf`) and has a line for each model type, so that
+`upstream.json` is generated with transformers (`python -m archcalc.hf`) and has a line for each model type, so that
 reading a config decodes one of them.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-FILE = os.path.join(os.path.dirname(__file__), "known.json")
+FILE = os.path.join(os.path.dirname(__file__), "upstream.json")
 
 
 def keys(model_type: str) -> dict[str, list[Any]]:
