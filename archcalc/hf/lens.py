@@ -1,8 +1,8 @@
-"""Two-way readings: a template is a spec's document with lenses where a config's values go.
+"""Templates that are read and written: a spec's document with lenses where a config's values go.
 
-`read` fills a template from a config; `write` matches a document against the template and collects the config.
-A mapping in a template speaks of the fields it names alone: what it leaves out must stand at its default, which the
-adapter makes sure of by reading back what was written.
+`read` fills a template from a config; `write` matches a document with the template and collects the config's keys. A
+mapping in a template covers only the fields that it names: the others must have their defaults, which the caller checks
+by reading the written config back.
 """
 
 from __future__ import annotations
@@ -21,37 +21,37 @@ Template = Any
 
 
 class MismatchError(Exception):
-    """A document that a template cannot express."""
+    """A template cannot express this document."""
 
 
 class ConfigDraft(dict[str, Any]):
-    """A config being written."""
+    """A config that is being written."""
 
     def put(self, name: str, value: Any) -> None:
-        """Set a key; MismatchError if two places of the document want different values of it."""
+        """Set a key. Raises MismatchError if it already has another value."""
         if name in self and self[name] != value:
             raise MismatchError(name)
         self[name] = value
 
 
 class Lens:
-    """A place in a template that one or more of a config's keys decide."""
+    """A place in a template whose value depends on one or more of a config's keys."""
 
     def names(self) -> Iterator[str]:
-        """Every key it may read, in all spellings."""
+        """Yield every key that this lens may read, in all spellings."""
         raise NotImplementedError
 
     def read(self, config: Config) -> Any:
-        """What stands at this place in the document of `config`."""
+        """Return the value at this place in the document of `config`."""
         raise NotImplementedError
 
     def write(self, value: Any, draft: ConfigDraft) -> None:
-        """Put into `draft` the keys that make `read` give `value`. Raises MismatchError where none do."""
+        """Put the keys from which `read` returns `value` into `draft`. Raises MismatchError if there are none."""
         raise NotImplementedError
 
 
 def names(template: Template) -> Iterator[str]:
-    """Every key that a template may read."""
+    """Yield every key that a template may read."""
     if isinstance(template, Lens):
         yield from template.names()
     elif isinstance(template, Mapping):
@@ -63,7 +63,7 @@ def names(template: Template) -> Iterator[str]:
 
 
 def read(template: Template, config: Config) -> Any:
-    """The document that a template makes of a config."""
+    """Return a template's document of a config."""
     if isinstance(template, Lens):
         return template.read(config)
     if isinstance(template, Mapping):
@@ -74,7 +74,7 @@ def read(template: Template, config: Config) -> Any:
 
 
 def write(template: Template, value: Any, draft: ConfigDraft) -> None:
-    """Collect in `draft` the keys that make a template give `value`. Raises MismatchError where none do."""
+    """Put the keys from which the template gives `value` into `draft`. Raises MismatchError if there are none."""
     if isinstance(template, Lens):
         template.write(value, draft)
     elif isinstance(template, Mapping):
@@ -92,7 +92,7 @@ def write(template: Template, value: Any, draft: ConfigDraft) -> None:
 
 
 class _Sentinel:
-    """A value that no config holds."""
+    """A value that no config contains."""
 
 
 REQUIRED: Final = _Sentinel()
@@ -103,33 +103,33 @@ REFUSED: Final = _Sentinel()
 class Key(Lens, msgspec.Struct, frozen=True):
     """The value of one key.
 
-    `default` is what the key means where it is absent, `null` where it is null: a value, or a function of the config.
-    Without `null`, null is refused. `others` are further spellings.
+    `default` is the meaning of an absent key, `null` that of a null: a value, or a function of the config. Without
+    `null`, a null is refused. `aliases` are other spellings.
     """
 
     name: str
-    kind: ValueType
+    value_type: ValueType
     default: Any = REQUIRED
     null: Any = REFUSED
     aliases: tuple[str, ...] = ()
 
     def names(self) -> Iterator[str]:
-        """Its spellings."""
+        """Yield its spellings."""
         yield from (self.name, *self.aliases)
 
     def read(self, config: Config) -> Any:
-        """The key's value, its type checked."""
+        """Return the value. Raises InputError unless it has the key's type."""
         name = config.find((self.name, *self.aliases))
         value = config.data[name] if name else None
-        instead = self.null if name else self.default
-        if value is not None or instead is REFUSED:
-            return config.get(name or self.name, self.kind)
-        if instead is REQUIRED:
-            raise config.error(self.name, None, self.kind.words)
-        return instead(config) if callable(instead) else instead
+        fallback = self.null if name else self.default
+        if value is not None or fallback is REFUSED:
+            return config.get(name or self.name, self.value_type)
+        if fallback is REQUIRED:
+            raise config.error(self.name, None, self.value_type.description)
+        return fallback(config) if callable(fallback) else fallback
 
     def write(self, value: Any, draft: ConfigDraft) -> None:
-        """The key itself."""
+        """Put the key itself."""
         if value is None and self.null is REFUSED:
             raise MismatchError(self.name)
         draft.put(self.name, value)
@@ -137,47 +137,47 @@ class Key(Lens, msgspec.Struct, frozen=True):
 
 @final
 class Conversion(Lens, msgspec.Struct, frozen=True):
-    """A value computed from one key's, and back."""
+    """A value computed from another lens's, with the inverse. A null stays null."""
 
     key: Lens
-    there: Callable[[Any], Any]
-    back: Callable[[Any], Any]
+    forward: Callable[[Any], Any]
+    inverse: Callable[[Any], Any]
 
     def names(self) -> Iterator[str]:
-        """The key's."""
+        """Yield the lens's keys."""
         yield from self.key.names()
 
     def read(self, config: Config) -> Any:
-        """There; null stays null."""
+        """Return the converted value."""
         value = self.key.read(config)
-        return None if value is None else self.there(value)
+        return None if value is None else self.forward(value)
 
     def write(self, value: Any, draft: ConfigDraft) -> None:
-        """Back."""
-        self.key.write(None if value is None else self.back(value), draft)
+        """Put the inverse."""
+        self.key.write(None if value is None else self.inverse(value), draft)
 
 
 @final
 class Choice(Lens, msgspec.Struct, frozen=True):
-    """One of a config's words, in ours; where several mean the same, the first is written."""
+    """One of a config's words, mapped to ours. If several words have one meaning, the first is written."""
 
     key: Key
     meanings: Mapping[Any, Any]
 
     def names(self) -> Iterator[str]:
-        """The key's."""
+        """Yield the key's spellings."""
         yield from self.key.names()
 
     def read(self, config: Config) -> Any:
-        """What the word means. Raises InputError for a word that is none of these."""
+        """Return the meaning of the word. Raises InputError for an unknown word."""
         word = self.key.read(config)
         if word not in self.meanings:
-            words = [str(known).lower() if isinstance(known, bool) else known for known in self.meanings]
+            words = [str(word).lower() if isinstance(word, bool) else word for word in self.meanings]
             raise config.error(self.key.name, word, ", ".join(words), nearest(word, words))
         return self.meanings[word]
 
     def write(self, value: Any, draft: ConfigDraft) -> None:
-        """The first word with this meaning."""
+        """Put the first word with this meaning."""
         word = next((word for word, meaning in self.meanings.items() if meaning == value), None)
         if word is None:
             raise MismatchError(self.key.name)
@@ -186,48 +186,48 @@ class Choice(Lens, msgspec.Struct, frozen=True):
 
 @final
 class ImpliedValue(Lens, msgspec.Struct, frozen=True):
-    """What follows from the rest of the config: a value, or a function of it.
+    """A constant, or a function of the rest of the config.
 
-    Nothing is written for it, and any value is let pass: reading back shows whether it followed.
+    Nothing is written for it, and any value passes: reading the written config back shows whether it was implied.
     """
 
     value: Any
 
     def names(self) -> Iterator[str]:
-        """None of its own: its function reads keys that stand elsewhere in the template."""
+        """Yield none: the function reads keys that other lenses of the template name."""
         yield from ()
 
     def read(self, config: Config) -> Any:
-        """The value, or the function's."""
+        """Return the constant, or the function's value."""
         return self.value(config) if callable(self.value) else self.value
 
     def write(self, value: Any, draft: ConfigDraft) -> None:
-        """Nothing."""
+        """Put nothing."""
 
 
 @final
 class Cases(Lens, msgspec.Struct, frozen=True):
-    """A template for each value that another lens may give."""
+    """A template for each value of another lens."""
 
     on: Lens
     cases: Mapping[Any, Template]
 
     def names(self) -> Iterator[str]:
-        """Those of the deciding lens and of every case."""
+        """Yield the keys of the deciding lens and of every case."""
         yield from self.on.names()
         for template in self.cases.values():
             yield from names(template)
 
     def read(self, config: Config) -> Any:
-        """The deciding value's template, filled."""
+        """Return the document of the case that the config selects."""
         return read(self.cases[self.on.read(config)], config)
 
     def write(self, value: Any, draft: ConfigDraft) -> None:
-        """The first case that can express the value."""
-        for decided, template in self.cases.items():
+        """Put the keys of the first case that can express the value."""
+        for case, template in self.cases.items():
             attempt = ConfigDraft(draft)
             try:
-                self.on.write(decided, attempt)
+                self.on.write(case, attempt)
                 write(template, value, attempt)
             except MismatchError:
                 continue
@@ -238,7 +238,7 @@ class Cases(Lens, msgspec.Struct, frozen=True):
 
 @final
 class NullCases(Lens, msgspec.Struct, frozen=True):
-    """`null` where a key is null, or has another value that says as much (`empty`); else `other`."""
+    """`null` if the key's value is `empty` (by default a null), otherwise `other`."""
 
     key: Key
     null: Template
@@ -246,17 +246,17 @@ class NullCases(Lens, msgspec.Struct, frozen=True):
     empty: Any = None
 
     def names(self) -> Iterator[str]:
-        """The key's, and those of both."""
+        """Yield the key's spellings and the keys of both cases."""
         yield from self.key.names()
         yield from names(self.null)
         yield from names(self.other)
 
     def read(self, config: Config) -> Any:
-        """The one that the key chooses."""
+        """Return the document of the case that the key selects."""
         return read(self.null if self.key.read(config) == self.empty else self.other, config)
 
     def write(self, value: Any, draft: ConfigDraft) -> None:
-        """`other` if that can say it, else `null` and the key."""
+        """Put the keys of `other` if it can express the value, otherwise those of `null`."""
         attempt = ConfigDraft(draft)
         try:
             write(self.other, value, attempt)
@@ -269,44 +269,44 @@ class NullCases(Lens, msgspec.Struct, frozen=True):
 
 @final
 class RedundantKey(Lens, msgspec.Struct, frozen=True):
-    """A key whose value must be what follows from the others: `to` computes that."""
+    """A key whose value must equal the one that `expected` computes from the other keys."""
 
     key: Key
-    to: Callable[[Config], Any]
+    expected: Callable[[Config], Any]
 
     def names(self) -> Iterator[str]:
-        """The key's."""
+        """Yield the key's spellings."""
         yield from self.key.names()
 
     def read(self, config: Config) -> Any:
-        """The key's value. Raises InputError where it is another."""
-        value, expected = self.key.read(config), self.to(config)
+        """Return the value. Raises InputError if it is not the expected one."""
+        value, expected = self.key.read(config), self.expected(config)
         if value != expected:
             raise config.error(self.key.name, value, str(expected))
         return value
 
     def write(self, value: Any, draft: ConfigDraft) -> None:
-        """The key's."""
+        """Put the key."""
         self.key.write(value, draft)
 
 
 @final
 class ScaledKey(Lens, msgspec.Struct, frozen=True):
-    """A key's number times what follows from the rest of the config."""
+    """A key's number times a factor that depends on the rest of the config."""
 
     key: Key
     factor: Callable[[Config], float]
 
     def names(self) -> Iterator[str]:
-        """The key's."""
+        """Yield the key's spellings."""
         yield from self.key.names()
 
     def read(self, config: Config) -> Any:
-        """The product."""
+        """Return the product."""
         return self.key.read(config) * self.factor(config)
 
     def write(self, value: Any, draft: ConfigDraft) -> None:
-        """The quotient, by the keys that are written so far."""
+        """Put the quotient. The keys that decide the factor must be in the draft already."""
         if value is None:
             raise MismatchError(self.key.name)
         number = value / self.factor(Config(draft))
@@ -316,27 +316,27 @@ class ScaledKey(Lens, msgspec.Struct, frozen=True):
 
 @final
 class DuplicateKey(Lens, msgspec.Struct, frozen=True):
-    """A key whose value is written under a second name too, whose own default may not fit."""
+    """A key that is also written as `second`, whose own default may not fit."""
 
     key: Key
     second: str
 
     def names(self) -> Iterator[str]:
-        """Both."""
+        """Yield both names."""
         yield from (*self.key.names(), self.second)
 
     def read(self, config: Config) -> Any:
-        """The key's value, whatever stands under the second name."""
+        """Return the value of the first key; the second is not read."""
         return self.key.read(config)
 
     def write(self, value: Any, draft: ConfigDraft) -> None:
-        """Both."""
+        """Put both keys."""
         self.key.write(value, draft)
         draft.put(self.second, value)
 
 
 class Constraint(msgspec.Struct, frozen=True):
-    """A key that transformers has a choice of, but of which only some values are ours: anything else is an error."""
+    """A key of which only some values are supported. Any other value is an error."""
 
     name: str
     allowed: tuple[Any, ...]
@@ -348,10 +348,10 @@ class Constraint(msgspec.Struct, frozen=True):
         value = config.data[self.name]
         choices = [item.read(config) if isinstance(item, Lens) else item for item in self.allowed]
         if not any(equal(value, choice) for choice in choices):
-            raise config.error(self.name, value, " or ".join(dict.fromkeys(map(_word, choices))))
+            raise config.error(self.name, value, " or ".join(dict.fromkeys(map(_json_text, choices))))
 
 
-def _word(value: Any) -> str:
+def _json_text(value: Any) -> str:
     """Return a value as a config writes it."""
     if isinstance(value, str | list | dict):
         return value if isinstance(value, str) else json.dumps(value)

@@ -1,4 +1,4 @@
-"""How published checkpoints spell tensors that the class of transformers calls otherwise, family by family, as data."""
+"""Tensor names in published files that differ from those of transformers' classes, as data for each family."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ MAX_MTP = 64
 
 
 class Spelling(msgspec.Struct, frozen=True):
-    """What stands in files beside, or instead of, the class's own names.
+    """How files name and store tensors differently from the class.
 
-    `renamed`: patterns of stored names → the class's. `one_by_one`: the class's stack → what is stored for each `{e}`
-    of it, joined as the stack's row says. `copies`: a name under which another tensor may be stored a second time.
-    `absent`: what stands for a tensor that is not stored. `computed`: those that follow from the config.
-    `left`: patterns of what no forward pass reads, each with the reason.
-    `fused`: rows of files that hold in one what the class has apart.
-    `further`: the config's key that counts modules which stand after the last layer as if they were layers.
+    - `renames`: patterns of stored names → the class's names
+    - `per_expert`: the class's stacked tensor → the tensors stored for each expert `{e}`, joined as the entry says
+    - `copies`: a name under which another tensor may be stored again
+    - `absent`: the tensor to use instead of one that is not stored
+    - `computed`: canonical tensors that follow from the config
+    - `unused`: patterns of tensors that no forward pass reads, each with the reason
+    - `fused`: entries of files that join tensors which the class stores separately
+    - `mtp_key`: the config's key that counts modules for multi-token prediction, stored as if they were further layers
     """
 
     renames: Names = {}
@@ -35,24 +37,24 @@ class Spelling(msgspec.Struct, frozen=True):
     mtp_key: str | None = None
 
     def name(self, stored: str) -> str:
-        """The class's name of a stored tensor."""
+        """Return the class's name of a stored tensor."""
         for pattern, name in self.renames.items():
             stored = re.sub(pattern, name, stored)
         return stored
 
     def rows(self, tensors: TensorMap, stored: Container[str]) -> TensorMap:
-        """The class's map, or that of files which fuse what the class has apart; `stored` are the class's names."""
+        """Return the map for these `stored` names (the class's): with fused entries if the file has fused tensors."""
         fused = tuple(row for row in self.fused if row.name.replace("{i}", "0") in stored)
         return msgspec.structs.replace(tensors, entries=(*fused, *tensors.entries)) if fused else tensors
 
     def unused_reason(self, name: str) -> str | None:
-        """Why a tensor that the model has no place for may be there; None where it may not."""
+        """Return why the file may have a tensor that the model does not; None if it may not."""
         return next(
             (why for pattern, why in (_UNUSED | dict(self.unused)).items() if re.fullmatch(pattern, name)), None
         )
 
     def of(self, config: Mapping[str, Any]) -> Spelling:
-        """This, with the modules named that a config's own count adds after the last layer."""
+        """Return this spelling with the names of the prediction modules that the config counts."""
         n_further = config.get(self.mtp_key) if self.mtp_key else 0
         if type(n_further) is not int or n_further > MAX_MTP:
             return self

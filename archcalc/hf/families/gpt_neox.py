@@ -39,7 +39,7 @@ def rope(sizes: SizeKeys, share: float) -> RopeLens:
         theta_key="rotary_emb_base",
         share_key="rotary_pct",
         default_share=share,
-        width=sizes.head_width,
+        head_width=sizes.head_width,
     )
 
 

@@ -537,7 +537,7 @@ HALF_WINDOW = Conversion(size("sliding_window", 4096), lambda size: size // 2 + 
 
 def gemma3_kinds(window: Lens) -> dict[str, Any]:
     """Global layers and sliding ones, each with its own theta."""
-    local = {"kind": "sliding_attention", "theta": 10_000.0, "theta_key": "rope_local_base_freq"}
+    local = {"layer_kind": "sliding_attention", "theta": 10_000.0, "theta_key": "rope_local_base_freq"}
     return {
         "global": {"window": None},
         "sliding": {"window": window, "position": lambda rope: replace(rope, **local)},
@@ -551,7 +551,7 @@ GEMMA3 = derive(
     vocab=262208,
     n_ctx=131072,
     theta=1_000_000.0,
-    rope={"kind": "full_attention"},
+    rope={"layer_kind": "full_attention"},
     attention=BIASED
     | {
         "qk_norm": "head",
@@ -656,12 +656,12 @@ OLMO3 = derive(
     "olmo3",
     "Olmo3ForCausalLM",
     theta=500_000.0,
-    rope={"kind": "full_attention"},
+    rope={"layer_kind": "full_attention"},
     kinds={
         "global": {"window": None},
         "sliding": {
             "window": window(4096),
-            "position": lambda rope: replace(rope, kind="sliding_attention", theta_key=None),
+            "position": lambda rope: replace(rope, layer_kind="sliding_attention", theta_key=None),
         },
     },
     schedule=windows(4),

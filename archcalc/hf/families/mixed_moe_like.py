@@ -129,7 +129,7 @@ def unrotated(kind: str, default: bool) -> dict[str, Any]:
     rotates = RotationFlag(kind, default)
     grows = {"kind": "power", "exponent": 0.1, "n_tokens": 2048, "from_one": True}
     return {
-        "position": lambda rope: Cases(rotates, {True: replace(rope, kind=kind), False: None}),
+        "position": lambda rope: Cases(rotates, {True: replace(rope, layer_kind=kind), False: None}),
         "temperature": Cases(rotates, {True: None, False: grows}),
     }
 
@@ -256,7 +256,7 @@ LAGUNA = decoder(
     d_head=size("head_dim", 128),
     d_ff=8192,
     theta=500_000.0,
-    rope={"kind": "full_attention", "theta_key": None, "rounds_up": True},
+    rope={"layer_kind": "full_attention", "theta_key": None, "rounds_up": True},
     partial=unless_said(0.5),
     attention=BIASED
     | {
@@ -292,7 +292,9 @@ LAGUNA = decoder(
             "global": {"window": None},
             "sliding": {
                 "window": size("sliding_window", 512),
-                "position": lambda rope: replace(rope, kind="sliding_attention", theta=10_000.0, default_share=1.0),
+                "position": lambda rope: replace(
+                    rope, layer_kind="sliding_attention", theta=10_000.0, default_share=1.0
+                ),
             },
         },
         {
@@ -343,7 +345,7 @@ MIMO = decoder(
     d_ff=16384,
     norm=rmsnorm(1e-5),
     theta=5_000_000.0,
-    rope={"kind": "full_attention", "theta_key": None, "rounds_up": True},
+    rope={"layer_kind": "full_attention", "theta_key": None, "rounds_up": True},
     partial=unless_scaled(0.334, "full_attention"),
     attention=dict.fromkeys(("q_bias", "k_bias", "v_bias"), flag("attention_bias", False))
     | {"d_value": size("v_head_dim", 128), "value_scale": positive("attention_value_scale", 0.707, null=None)},
@@ -381,7 +383,7 @@ MIMO = decoder(
                 "n_kv_heads": MIMO_SLIDING_KV,
                 "position": lambda rope: replace(
                     rope,
-                    kind="sliding_attention",
+                    layer_kind="sliding_attention",
                     theta=10_000.0,
                     default_share=unless_scaled(0.334, "sliding_attention"),
                 ),

@@ -61,7 +61,7 @@ def kinds(window: Lens) -> dict[str, Any]:
         "sliding": {
             "window": window,
             "position": lambda rope: msgspec.structs.replace(
-                rope, kind="sliding_attention", theta=10_000.0, theta_key="local_rope_theta"
+                rope, layer_kind="sliding_attention", theta=10_000.0, theta_key="local_rope_theta"
             ),
         },
     }
@@ -111,7 +111,7 @@ MODERNBERT = decoder(
     act=activation("gelu", "hidden_activation"),
     norm=NORM,
     theta=160_000.0,
-    rope={"kind": "full_attention", "theta_key": "global_rope_theta"},
+    rope={"layer_kind": "full_attention", "theta_key": "global_rope_theta"},
     tie=True,
     head={"bias": flag("decoder_bias", True), "transform": TRANSFORM},
     class_heads={
@@ -231,7 +231,7 @@ class ThetaList(Lens, msgspec.Struct, frozen=True):
             return self.rope.read(config)
         for index, theta in enumerate(thetas):
             if not POSITIVE.allows(theta):
-                raise config.error(f"rope_theta[{index}]", theta, POSITIVE.words)
+                raise config.error(f"rope_theta[{index}]", theta, POSITIVE.description)
         words = {kind: word for word, kind in WINDOWS.items()}
         kinds = [words[kind] for kind in SCHEDULE.read(config, DEPTH.read(config))]
         stated = {kind: {"rope_theta": theta} for kind, theta in zip(kinds, thetas, strict=False)}
@@ -249,14 +249,16 @@ ULTRABERT = decoder(
     stack="encoder",
     n_ctx=32768,
     theta=2_560_000.0,
-    rope={"kind": "full_attention", "theta_key": None},
+    rope={"layer_kind": "full_attention", "theta_key": None},
     attention=BIASED,
     ffn={"bias": MLP_BIAS},
     kinds={
         "global": {"window": None, "position": ThetaList},
         "sliding": {
             "window": WindowList(size("sliding_window", 128)),
-            "position": lambda rope: ThetaList(msgspec.structs.replace(rope, kind="sliding_attention", theta=10_000.0)),
+            "position": lambda rope: ThetaList(
+                msgspec.structs.replace(rope, layer_kind="sliding_attention", theta=10_000.0)
+            ),
         },
     },
     schedule=SCHEDULE,

@@ -11,7 +11,7 @@ from archcalc.hf.families.llama_like import PATTERN, QWEN_WINDOW, sliding, windo
 from archcalc.hf.family import derive
 from archcalc.hf.gguf_map import EXPERT_KEYS, HEAD_DIM, SIZES, STRAIGHT, GgufMap
 from archcalc.hf.lens import REQUIRED, Cases, Choice, Constraint, Conversion, ImpliedValue, Key, NullCases
-from archcalc.hf.rope import MSCALES
+from archcalc.hf.rope import PHI_SCALINGS
 from archcalc.hf.spellings import TIED, TIED_EXPERTS
 from archcalc.hf.stack import CombinedSchedule, DenseFirstSchedule, IntervalSchedule, ListSchedule, SparseSchedule
 from archcalc.hf.templates.decoder import BIASED, LAYER, MLP_BIAS, OUT_NORMS, WINDOWS, cross_product, decoder, windows
@@ -296,7 +296,7 @@ MELLUM = decoder(
     d_head=size("head_dim", 128),
     d_ff=7168,
     theta=500_000.0,
-    rope={"kind": "full_attention", "theta_key": None},
+    rope={"layer_kind": "full_attention", "theta_key": None},
     attention=BIASED | {"qk_norm": "head"},
     schedule=CombinedSchedule(windows(1), layers_that(lambda config, index: False)),
     tensors=(LLAMA_DENSE, QK_NORMS, LLAMA_EXPERTS),
@@ -308,7 +308,7 @@ MELLUM = decoder(
             "global": {"window": None},
             "sliding": {
                 "window": window(1024),
-                "position": lambda rope: replace(rope, kind="sliding_attention", theta=10_000.0),
+                "position": lambda rope: replace(rope, layer_kind="sliding_attention", theta=10_000.0),
             },
         },
         {
@@ -737,7 +737,7 @@ PHIMOE = derive(
     vocab=32064,
     norm=layernorm(1e-5, "rms_norm_eps"),
     attention=BIASED | {"window": window(None)},
-    rope={"scalings": MSCALES},
+    rope={"scalings": PHI_SCALINGS},
     head={"bias": flag("lm_head_bias", False)},
     base_ffn=experts(
         size("num_local_experts", 16),

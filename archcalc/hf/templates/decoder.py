@@ -90,7 +90,7 @@ def decoder(
     def head_width(config: Config) -> int:
         return int(head_key.read(config) or d_model.read(config) // n_heads.read(config))
 
-    turned: dict[str, Any] = {} if partial is None else {"default_share": partial, "width": head_width}
+    turned: dict[str, Any] = {} if partial is None else {"default_share": partial, "head_width": head_width}
     grouped = {
         "kind": "gqa",
         "n_heads": n_heads,
