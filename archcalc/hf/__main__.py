@@ -1,4 +1,4 @@
-"""Write the index of model types, and what transformers knows of them: `python -m archcalc.hf`, after adding a row."""
+"""Write the index of model types and the data of transformers' classes: `python -m archcalc.hf`, after adding a row."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""Keys that may stand in any config.json and change no number: noise of training, tokenizing, generating, saving."""
+"""Keys of any config.json that change no number: of training, tokenizing, generating and saving."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ assistant_lookbehind num_assistant_tokens num_assistant_tokens_schedule target_l
 
 IRRELEVANT = frozenset(" ".join((_SAVING, _TRAINING, _TOKENIZING, _GENERATING)).split())
 
-# Keys of every config that would change the model where they are set.
+# Keys of every config that would change the model if they were set.
 COMMON_CONSTRAINTS = (
     Constraint("add_cross_attention", (False, None)),
     Constraint("cross_attention_hidden_size", (None,)),

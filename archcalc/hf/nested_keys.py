@@ -11,19 +11,19 @@ from archcalc.hf.config import MAPPING, Config
 from archcalc.hf.irrelevant_keys import COMMON_CONSTRAINTS, IRRELEVANT
 from archcalc.hf.lens import ConfigDraft, Constraint, Lens, Template, read, write
 
-# What every config of transformers has, and a nested one too.
-_OF_CONFIGS = frozenset({"model_type", "architectures", "is_encoder_decoder"})
+# Keys of every config of transformers, also of nested ones.
+_CONFIG_KEYS = frozenset({"model_type", "architectures", "is_encoder_decoder"})
 
 
 @final
 class NestedTemplate(Lens, msgspec.Struct, frozen=True):
-    """A template whose keys stand in the mapping under `name`; a mapping that is absent or null is empty."""
+    """A template whose keys are in the mapping `name`. An absent or null mapping is empty."""
 
     name: str
     template: Template
 
     def names(self) -> Iterator[str]:
-        """Yield the mapping's own."""
+        """Yield the key of the mapping."""
         yield self.name
 
     def inner(self, config: Config) -> Config:
@@ -32,11 +32,11 @@ class NestedTemplate(Lens, msgspec.Struct, frozen=True):
         return config.nested(found, config.where(self.name))
 
     def read(self, config: Config) -> Any:
-        """Return the template, filled from the mapping."""
+        """Return the template's document of the mapping."""
         return read(self.template, self.inner(config))
 
     def write(self, value: Any, draft: ConfigDraft) -> None:
-        """Write the mapping's keys beside those that it has."""
+        """Put the template's keys into the mapping."""
         inner = ConfigDraft(draft.get(self.name, {}))
         write(self.template, value, inner)
         draft[self.name] = dict(inner)
@@ -44,16 +44,17 @@ class NestedTemplate(Lens, msgspec.Struct, frozen=True):
 
 @final
 class NestedConstraint(Constraint, frozen=True):
-    """What a mapping inside the config may hold: keys that are read, keys that change no number, and rules."""
+    """Constraints on a mapping inside the config: `known` keys are read, `irrelevant` ones have no effect."""
 
-    rules: tuple[Constraint, ...] = ()
+    constraints: tuple[Constraint, ...] = ()
     known: frozenset[str] = frozenset()
     irrelevant: frozenset[str] = frozenset()
 
     def check(self, config: Config) -> None:
-        """Raise InputError for a value that a rule does not allow; note the keys that are not known."""
+        """Raise InputError for a value that is not allowed; note unknown keys as ignored."""
         inner = NestedTemplate(self.name, None).inner(config)
-        rules = (*COMMON_CONSTRAINTS, *self.rules)
-        inner.ignore_but({*self.known, *(rule.name for rule in rules), *IRRELEVANT, *_OF_CONFIGS, *self.irrelevant})
-        for rule in rules:
-            rule.check(inner)
+        constraints = (*COMMON_CONSTRAINTS, *self.constraints)
+        constrained = {constraint.name for constraint in constraints}
+        inner.ignore_but(self.known | constrained | IRRELEVANT | _CONFIG_KEYS | self.irrelevant)
+        for constraint in constraints:
+            constraint.check(inner)

@@ -11,7 +11,7 @@ import msgspec
 from archcalc.hf.tensors import TensorEntry, TensorMap
 
 Names = Mapping[str, str]
-MAX_MTP = 64
+MAX_MTP_MODULES = 64
 
 
 class Spelling(msgspec.Struct, frozen=True):
@@ -50,20 +50,21 @@ class Spelling(msgspec.Struct, frozen=True):
     def unused_reason(self, name: str) -> str | None:
         """Return why the file may have a tensor that the model does not; None if it may not."""
         return next(
-            (why for pattern, why in (_UNUSED | dict(self.unused)).items() if re.fullmatch(pattern, name)), None
+            (reason for pattern, reason in (_ALWAYS_UNUSED | dict(self.unused)).items() if re.fullmatch(pattern, name)),
+            None,
         )
 
     def of(self, config: Mapping[str, Any]) -> Spelling:
         """Return this spelling with the names of the prediction modules that the config counts."""
-        n_further = config.get(self.mtp_key) if self.mtp_key else 0
-        if type(n_further) is not int or n_further > MAX_MTP:
+        n_modules = config.get(self.mtp_key) if self.mtp_key else 0
+        if type(n_modules) is not int or n_modules > MAX_MTP_MODULES:
             return self
         first = config.get("num_hidden_layers", 0)
-        mtp_key = {rf"model\.layers\.{i}\..*": "predicts further tokens" for i in range(first, first + n_further)}
-        return msgspec.structs.replace(self, unused=dict(self.unused) | mtp_key)
+        mtp = {rf"model\.layers\.{i}\..*": "predicts further tokens" for i in range(first, first + n_modules)}
+        return msgspec.structs.replace(self, unused=dict(self.unused) | mtp)
 
 
-_UNUSED = {
+_ALWAYS_UNUSED = {
     r"(.*\.)?rotary_emb\.inv_freq": "follows from the config",
     r"(.*\.)?position_ids": "0, 1, 2, …",
 }
@@ -76,6 +77,6 @@ PER_EXPERT = {
     f"{_EXPERTS}gate_up_proj": (f"{_EXPERTS}{{e}}.gate_proj.weight", f"{_EXPERTS}{{e}}.up_proj.weight"),
     f"{_EXPERTS}down_proj": (f"{_EXPERTS}{{e}}.down_proj.weight",),
 }
-# A tied head may be stored a second time.
+# Some files also store a tied head.
 TIED = Spelling(copies={"lm_head.weight": "model.embed_tokens.weight"})
 TIED_EXPERTS = msgspec.structs.replace(TIED, per_expert=PER_EXPERT)

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from archcalc.hf.config import LAYERS_OR_NONE, TEXT, Config
 from archcalc.hf.family import derive
-from archcalc.hf.gguf_map import BLOCK, HEAD_DIM, PERMUTED, QK, SIZES, STRAIGHT, GgufMap
+from archcalc.hf.gguf_map import BLOCK, HEAD_DIM, PERMUTED, QK, SIZES, UNPERMUTED, GgufMap
 from archcalc.hf.gguf_map import EXPERT_KEYS as GGUF_EXPERTS
 from archcalc.hf.heads import LABELS
 from archcalc.hf.lens import Cases, Choice, Constraint, Conversion, ImpliedValue, Key, Lens, NullCases, RedundantKey
@@ -92,7 +92,7 @@ LLAMA = decoder(
     "LlamaForCausalLM",
     attention=BIASED,
     ffn={"bias": MLP_BIAS},
-    gguf=GgufMap("llama", SIZES | HEAD_DIM | GGUF_EXPERTS, PERMUTED, more=llama_gguf, factors=True),
+    gguf=GgufMap("llama", SIZES | HEAD_DIM | GGUF_EXPERTS, PERMUTED, config_keys=llama_gguf, has_rope_factors=True),
 )
 ARCEE = derive(
     LLAMA,
@@ -386,7 +386,7 @@ QWEN2 = decoder(
     kv=32,
     d_ff=22016,
     attention={"q_bias": True, "k_bias": True, "v_bias": True},
-    gguf=GgufMap("qwen2", SIZES, STRAIGHT),
+    gguf=GgufMap("qwen2", SIZES, UNPERMUTED),
     **QWEN_KINDS,
 )
 QWEN3 = decoder(
@@ -399,7 +399,7 @@ QWEN3 = decoder(
     d_ff=22016,
     attention=BIASED | {"qk_norm": "head"},
     tensors=(LLAMA_DENSE, QK_NORMS),
-    gguf=GgufMap("qwen3", SIZES | HEAD_DIM, STRAIGHT),
+    gguf=GgufMap("qwen3", SIZES | HEAD_DIM, UNPERMUTED),
     **QWEN_KINDS,
 )
 PATTERN = Key("sliding_window_pattern", LAYERS_OR_NONE, 4)
@@ -527,7 +527,7 @@ GEMMA2 = decoder(
             modules({"ffn.gate": "ffn_gate", "ffn.up": "ffn_up", "ffn.down": "ffn_down"}, *BLOCK),
             modules(GEMMA_GGUF_NORMS, *BLOCK, plus=1.0),
         ),
-        more=gemma2_gguf,
+        config_keys=gemma2_gguf,
     ),
 )
 VAULTGEMMA = derive(GEMMA2, "vaultgemma", "VaultGemmaForCausalLM", layer={}, gguf=None, constraints=())

@@ -9,7 +9,7 @@ from archcalc.hf.config import COUNT, INDICES, LAYER_OR_LAST, LAYERS_OR_NONE, TE
 from archcalc.hf.families.granite_like import SINKS
 from archcalc.hf.families.llama_like import PATTERN, QWEN_WINDOW, sliding, window
 from archcalc.hf.family import derive
-from archcalc.hf.gguf_map import EXPERT_KEYS, HEAD_DIM, SIZES, STRAIGHT, GgufMap
+from archcalc.hf.gguf_map import EXPERT_KEYS, HEAD_DIM, SIZES, UNPERMUTED, GgufMap
 from archcalc.hf.lens import REQUIRED, Cases, Choice, Constraint, Conversion, ImpliedValue, Key, NullCases
 from archcalc.hf.rope import PHI_SCALINGS
 from archcalc.hf.spellings import TIED, TIED_EXPERTS
@@ -188,7 +188,7 @@ QWEN3_MOE = decoder(
     irrelevant=keys("max_window_layers layer_types"),
     spelling=TIED_EXPERTS,
     # llama.cpp src/models/qwen3moe.cpp: the weights of the chosen experts always sum to 1.
-    gguf=GgufMap("qwen3moe", SIZES | HEAD_DIM | EXPERT_KEYS, STRAIGHT, fixed={"norm_topk_prob": True}),
+    gguf=GgufMap("qwen3moe", SIZES | HEAD_DIM | EXPERT_KEYS, UNPERMUTED, fixed={"norm_topk_prob": True}),
 )
 
 # gpt-oss stores experts [in, out], gate and up in turn.

@@ -76,7 +76,7 @@ FAMILIES = (
             NestedConstraint(
                 "attn_config",
                 (),
-                rules=(
+                constraints=(
                     Constraint("attn_type", ("multihead_attention",)),
                     Constraint("qk_ln", (False,)),
                     Constraint("prefix_lm", (False,)),
