@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 class GgufMap(msgspec.Struct, frozen=True):
     """A `general.architecture`: its keys (GGUF's → the config's), its tensors, and `fixed` keys of the config.
 
-    `config_keys` returns further keys of the config from a header. `has_rope_factors`: the file may have `rope_freqs.weight`, which
-    divides the frequency of each pair.
+    `config_keys` returns further keys of the config from a header. `has_rope_factors`: the file may have
+    `rope_freqs.weight`, which divides the frequency of each pair.
     """
 
     name: str

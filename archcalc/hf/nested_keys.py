@@ -44,7 +44,7 @@ class NestedTemplate(Lens, msgspec.Struct, frozen=True):
 
 @final
 class NestedConstraint(Constraint, frozen=True):
-    """Constraints on a mapping inside the config: `known` keys are read, `irrelevant` ones have no effect."""
+    """Constraints on a mapping in the config. Its `known` keys are read; its `irrelevant` ones have no effect."""
 
     constraints: tuple[Constraint, ...] = ()
     known: frozenset[str] = frozenset()

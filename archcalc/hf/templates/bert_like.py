@@ -1,4 +1,4 @@
-"""The template of BERT and its kin: a row's switches become the family of a model type."""
+"""The template of BERT-like families: its switches, and the family that they build."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from archcalc.hf.tensors import TensorEntry, TensorMap, modules, table
 from archcalc.hf.vocabulary import flag, keys
 
 TIED = flag("tie_word_embeddings", True)
-# Where a head is untied, its class keeps the bias that it was tied to.
-SECOND_BIAS = {"name": "second_bias", "axes": ("vocab_size",), "component": "head", "storage": "trainable"}
+# With an untied head, the class keeps both the head's bias and the decoder's own.
+DECODER_BIAS = {"name": "second_bias", "axes": ("vocab_size",), "component": "head", "storage": "trainable"}
 
-# What a class that was trained to tell whether one sentence follows another holds for it.
+# Tensors of a class that also predicts whether one sentence follows another.
 SENTENCE_PAIR = tuple(
     {"name": name, "axes": axes, "component": "other", "storage": "trainable"}
     for name, axes in {
@@ -31,7 +31,7 @@ SENTENCE_PAIR = tuple(
     }.items()
 )
 
-# Modules by the canonical names they hold, as BERT's port names them.
+# Canonical names → module names of BERT's class.
 EMBEDDING_NAMES = {
     "embed.tokens": "{root}.embeddings.word_embeddings",
     "embed.types": "{root}.embeddings.token_type_embeddings",
@@ -51,9 +51,9 @@ LAYER_NAMES = {
 
 
 class HeadNames(msgspec.Struct, frozen=True, kw_only=True):
-    """The modules of a head, and its bias.
+    """The names of a head's modules and of its bias.
 
-    `bias_twice`: the bias stands beside the decoder's own, which is tied to it only where the decoder's matrix is tied.
+    `has_decoder_bias`: the decoder has a bias too, which is tied to `bias` only if the decoder's matrix is tied.
     """
 
     decoder: str
@@ -64,17 +64,22 @@ class HeadNames(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BertSwitches(msgspec.Struct, frozen=True, kw_only=True):
-    """The switches of a model type.
+    """The switches of a BERT-like model type. Those that are not listed are fields of `Family`.
 
-    `root`: the name of the base model in the tensors' names. `is_causal`: the key that makes a decoder of the stack.
-    `groups`: the keys of ALBERT's groups and of the layers in each. `attention`, `ffn`: fields of a layer's parts
-    beside those that all have. `head_activation`: that of the head's transform (left out: the layers').
-    `head_width`: what an untied head's matrix reads. `head_first`: transformers names a tied table after the head.
-    `tables`, `token_dropout`: the embedding's, where the class has a key for them. `extras`: what the class holds and
-    no logits use. `pooler`: the activation of the bare model's pooler (None: it has none); `classifier`: that of the
-    dense layer before a text's labels; `class_heads`: of further classes. `stored_names`, `stored_rows`: how files
-    name modules, and what they fuse. `computed`: canonical names of what follows from the config. The others are fields
-    of `Family`.
+    - `root`: the base model's name in tensor names
+    - `causal_key`: the key that turns the stack into a decoder
+    - `groups`: ALBERT's keys for the number of groups and of layers in each
+    - `attention`, `ffn`: further fields of a layer's parts
+    - `head_activation`: the activation of the head's transform; None: the layers'
+    - `head_width`: the input width of an untied head
+    - `is_stored_as_head`: transformers names a tied table after the head
+    - `tables`, `token_dropout`: fields of the embedding, if the class has keys for them
+    - `extras`: tensors that the logits do not depend on
+    - `pooler`: the activation of the bare model's pooler; None: it has no pooler
+    - `classifier`: the activation of the dense layer before the labels of a text
+    - `class_heads`: heads of further classes
+    - `stored_names`, `fused_entries`: modules that files name differently, or fuse
+    - `computed`: canonical tensors that follow from the config
     """
 
     model_type: str
@@ -125,14 +130,14 @@ class BertSwitches(msgspec.Struct, frozen=True, kw_only=True):
 
 @row_builder
 def bert_like(model_type: str, *classes: str, **switches: Any) -> Family:
-    """Return a family whose config has BERT's keys; `switches` are those of BertLike."""
+    """Return a family whose config has BERT's keys. `switches` are those of BertSwitches."""
     row = BertSwitches(model_type=model_type, classes=classes, **switches)
     encoder = Family(
         row.model_type,
         row.classes,
         _template(row, "encoder"),
         _tensors(row, row.names),
-        tensors_of=_grouped(row),
+        tensors_of=_grouped_tensors(row),
         constraints=row.constraints,
         run_constraints=row.run_constraints,
         irrelevant=keys(row.irrelevant),
@@ -149,7 +154,7 @@ def bert_like(model_type: str, *classes: str, **switches: Any) -> Family:
 
 
 def _decoder(row: BertSwitches, causal_key: str, encoder: Family) -> Family:
-    """Return the form of the configs that make a decoder of the stack; a class for them comes last."""
+    """Return the form for configs that make the stack a decoder. The class for them is the last one."""
     return msgspec.structs.replace(
         encoder,
         classes=row.classes[::-1],
@@ -169,7 +174,7 @@ def _template(row: BertSwitches, stack: str) -> Template:
         "head": _head(row),
         **_extras(row),
         "dropout": {"embedding": row.dropout, "attention": row.attention_dropout, "residual": row.dropout},
-        # After the stack, from whose position it may follow.
+        # Last, because a draft needs the stack's position first.
         "n_ctx": row.n_ctx,
     }
 
@@ -189,15 +194,15 @@ def _head(row: BertSwitches) -> Template:
 
 
 def _heads(row: BertSwitches) -> dict[str, Template]:
-    """Return what the other classes hold: all pool but those that score tokens."""
-    pooled: dict[str, Any] = {"reads": "pooled" if row.classifier else "first"}
+    """Return the heads of the other classes: all pool, except those that score tokens."""
+    reads: dict[str, Any] = {"reads": "pooled" if row.classifier else "first"}
     choice = row.pooler or row.classifier
-    kept: dict[str, Template] = {"extras": tuple(dict(one) for one in row.extras)} if row.extras else {}
+    extras: dict[str, Template] = {"extras": tuple(dict(extra) for extra in row.extras)} if row.extras else {}
     no_extras: dict[str, Template] = {"extras": ()} if row.head_names.has_decoder_bias else {}
     heads = {
         "Model": NONE | _pooler(row.pooler),
         "Encoder": NONE | _pooler(row.pooler),
-        "ForSequenceClassification": {"head": scores(LABELS, **pooled)} | _pooler(row.classifier),
+        "ForSequenceClassification": {"head": scores(LABELS, **reads)} | _pooler(row.classifier),
         "ForTokenClassification": EVERY_TOKEN,
         "ForQuestionAnswering": EVERY_TOKEN,
         "ForQuestionAnsweringSimple": EVERY_TOKEN,
@@ -206,9 +211,9 @@ def _heads(row: BertSwitches) -> dict[str, Template]:
         heads["ForMultipleChoice"] = {"head": scores(1, reads="pooled")} | _pooler(choice)
         heads["ForNextSentencePrediction"] = {"head": scores(2, reads="pooled")} | _pooler(choice)
     if row.pooler:
-        heads["ForPreTraining"] = {"extras": _with_second_bias(row, (*row.extras, *SENTENCE_PAIR))}
-    every = heads | dict(row.class_heads)
-    return {kind: head and no_extras | kept | head for kind, head in every.items()}
+        heads["ForPreTraining"] = {"extras": _with_decoder_bias(row, (*row.extras, *SENTENCE_PAIR))}
+    all_heads = heads | dict(row.class_heads)
+    return {kind: head and no_extras | extras | head for kind, head in all_heads.items()}
 
 
 def _pooler(act: Template) -> Template:
@@ -216,14 +221,14 @@ def _pooler(act: Template) -> Template:
 
 
 def _extras(row: BertSwitches) -> Template:
-    extras = _with_second_bias(row, row.extras)
+    extras = _with_decoder_bias(row, row.extras)
     return {"extras": extras} if extras else {}
 
 
-def _with_second_bias(row: BertSwitches, extras: tuple[Mapping[str, Any], ...]) -> Template:
-    """Return extras, with the second bias of an untied head where there are two."""
-    plain = tuple(dict(one) for one in extras)
-    return Cases(TIED, {True: plain, False: (*plain, SECOND_BIAS)}) if row.head_names.has_decoder_bias else plain
+def _with_decoder_bias(row: BertSwitches, extras: tuple[Mapping[str, Any], ...]) -> Template:
+    """Return the extras, with the decoder's own bias if the head is untied."""
+    plain = tuple(dict(extra) for extra in extras)
+    return Cases(TIED, {True: plain, False: (*plain, DECODER_BIAS)}) if row.head_names.has_decoder_bias else plain
 
 
 def _stack(row: BertSwitches) -> StackLens | SharedStackLens:
@@ -235,7 +240,7 @@ def _stack(row: BertSwitches) -> StackLens | SharedStackLens:
     }
     stack_fields = {
         "position": row.positions,
-        "embed_norm": _perhaps(row.embed_norm, row.norm),
+        "embed_norm": _optional(row.embed_norm, row.norm),
         "final_norm": row.norm if row.final_norm else None,
     }
     if row.groups:
@@ -243,15 +248,15 @@ def _stack(row: BertSwitches) -> StackLens | SharedStackLens:
     return StackLens(count=row.n_layers, kinds={"layer": layer}, stack_fields=stack_fields)
 
 
-def _perhaps(is_there: bool | Lens, part: Template) -> Template:
-    """A part that is there, is not, or is where the config says so."""
-    if isinstance(is_there, Lens):
-        return Cases(is_there, {True: part, False: None})
-    return part if is_there else None
+def _optional(condition: bool | Lens, part: Template) -> Template:
+    """Return a part that is there, is not, or depends on the config."""
+    if isinstance(condition, Lens):
+        return Cases(condition, {True: part, False: None})
+    return part if condition else None
 
 
-def _grouped(row: BertSwitches) -> Callable[[Config], TensorMap] | None:
-    """The tensors of a config's groups, whose layers' indices follow from it."""
+def _grouped_tensors(row: BertSwitches) -> Callable[[Config], TensorMap] | None:
+    """Return a function from a config to the tensors of its groups, because their layers' indices depend on it."""
     stack = _stack(row)
     if not isinstance(stack, SharedStackLens):
         return None
@@ -270,28 +275,28 @@ def _grouped(row: BertSwitches) -> Callable[[Config], TensorMap] | None:
 
 def _tensors(row: BertSwitches, names: Mapping[str, str]) -> TensorMap:
     head = row.head_names
-    named = {ours: name.replace("{root}", row.root) for ours, name in names.items()}
-    inside = {"head.transform": head.transform, "head.norm": head.norm} if row.transform else {}
+    module_names = {ours: name.replace("{root}", row.root) for ours, name in names.items()}
+    head_modules = {"head.transform": head.transform, "head.norm": head.norm} if row.transform else {}
     decoder = f"{head.decoder}.weight"
-    first = (
-        TensorEntry(f"{named['embed.tokens']}.weight", ("embed.tokens.weight",), requires="head.weight"),
+    tied_entries = (
+        TensorEntry(f"{module_names['embed.tokens']}.weight", ("embed.tokens.weight",), requires="head.weight"),
         TensorEntry(decoder, ("embed.tokens.weight",)),
     )
-    untied = (
+    untied_entries = (
         TensorEntry(f"{head.decoder}.bias", ("head.bias",), requires="head.weight"),
         TensorEntry(head.bias, ("extras.second_bias",)),
     )
     return table(
-        first if row.is_stored_as_head else (),
-        untied if head.has_decoder_bias else (),
-        modules(named | inside),
+        tied_entries if row.is_stored_as_head else (),
+        untied_entries if head.has_decoder_bias else (),
+        modules(module_names | head_modules),
         TensorEntry(head.bias, ("head.bias",)),
         TensorEntry(decoder, ("head.weight",)),
     )
 
 
 def _spelling(row: BertSwitches) -> Spelling:
-    """Tied tensors may be stored under either name; a pooler and heads of pre-training are left out."""
+    """Return the spelling: tied tensors have either name, and files may have a pooler and heads of pre-training."""
     head = row.head_names
     decoder, tokens = f"{head.decoder}.weight", row.names["embed.tokens"].replace("{root}", row.root) + ".weight"
     copies = {tokens: decoder} if row.is_stored_as_head else {decoder: tokens}
@@ -312,15 +317,15 @@ class SingleItem(Lens, msgspec.Struct, frozen=True):
     item: Template
 
     def names(self) -> Iterator[str]:
-        """The item's."""
+        """Yield the item's keys."""
         yield from names(self.item)
 
     def read(self, config: Config) -> tuple[Any]:
-        """The item, filled."""
+        """Return the item's document in a tuple."""
         return (read(self.item, config),)
 
     def write(self, value: Any, draft: ConfigDraft) -> None:
-        """The item. Raises MismatchError where there is none, or more."""
+        """Put the item's keys. Raises MismatchError unless there is one item."""
         if not isinstance(value, tuple) or len(value) != 1:
             raise MismatchError
         write(self.item, value[0], draft)
@@ -328,38 +333,38 @@ class SingleItem(Lens, msgspec.Struct, frozen=True):
 
 @final
 class PaddingRows(Lens, msgspec.Struct, frozen=True):
-    """The rows of a table of positions that stand before position 0: the padding token's, and those before it."""
+    """The number of rows of a position table before position 0: up to the padding token's."""
 
     pad: Lens
 
     def names(self) -> Iterator[str]:
-        """The padding token's key."""
+        """Yield the padding token's key."""
         yield from self.pad.names()
 
     def read(self, config: Config) -> int:
-        """How many rows; without a padding token, none."""
+        """Return the number of rows; 0 without a padding token."""
         pad = self.pad.read(config)
         return 0 if pad is None else pad + 1
 
     def write(self, value: Any, draft: ConfigDraft) -> None:
-        """The padding token."""
+        """Put the padding token."""
         self.pad.write(value - 1 if value else None, draft)
 
 
 @final
 class ContextAfterPadding(Lens, msgspec.Struct, frozen=True):
-    """A context of the rows that remain after those `before` (fairseq's way to number positions)."""
+    """The context length of a table whose first rows, `before`, are no positions (fairseq's numbering)."""
 
     rows: Key
     before: PaddingRows
 
     def names(self) -> Iterator[str]:
-        """The keys of the rows and of the padding token."""
+        """Yield the keys of the rows and of the padding token."""
         yield from self.rows.names()
         yield from self.before.names()
 
     def read(self, config: Config) -> int:
-        """Rows that are positions. Raises InputError where none is."""
+        """Return the number of positions. Raises InputError if there are none."""
         rows, before = self.rows.read(config), self.before.read(config)
         if rows <= before:
             allowed = f"more than {before}, for positions start after the padding token"
@@ -368,5 +373,5 @@ class ContextAfterPadding(Lens, msgspec.Struct, frozen=True):
         return n_ctx
 
     def write(self, value: Any, draft: ConfigDraft) -> None:
-        """All rows, once the padding token is written."""
+        """Put the number of all rows. The padding token must be in the draft already."""
         draft.put(self.rows.name, value + self.before.read(Config(draft)))

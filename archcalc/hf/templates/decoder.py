@@ -1,4 +1,4 @@
-"""The template of LLaMA and what is built like it: rotary attention, a feed-forward, norms, in one stack."""
+"""The template of LLaMA-like decoders: one stack with rotary attention, a feed-forward and norms."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ WINDOWS = {"sliding_attention": "sliding", "full_attention": "global"}
 
 
 def windows(period: int | Key, full: int = -1) -> ListSchedule:
-    """Return `layer_types`, or else one global layer in each `period`, at index `full` of it."""
+    """Return the schedule `layer_types`; by default one layer in each `period`, at index `full` of it, is global."""
 
     def default(config: Config, index: int) -> str:
-        every = period if isinstance(period, int) else period.read(config)
-        return "sliding" if every and (index - full) % every else "global"
+        n_period = period if isinstance(period, int) else period.read(config)
+        return "sliding" if n_period and (index - full) % n_period else "global"
 
     return ListSchedule(WINDOWS, default, (period,) if isinstance(period, Key) else ())
 
@@ -76,12 +76,17 @@ def decoder(
 ) -> Family:
     """Return a family whose config has LLaMA's keys. Each number is the class's default.
 
-    `layer`, `attention`, `ffn`, `around` (the stack), `head` and `outside` (the model) are what differs from LLaMA.
-    `kinds`: what of `attention` differs by kind of layer. `attend`: an attention that is none of LLaMA's but for its
-    rotation. `feed`: a feed-forward that is none of LLaMA's at all; `feeds`: one for each kind of layer (None:
-    LLaMA's). `d_head` None: the key may be left out, and is then width / heads. `partial`: the default of
-    `partial_rotary_factor`, where the class reads it. `lists`, `by_index`: as of `Stack`. `wire` turns a kind's layer
-    into one with explicit branches. `forms`: rows of the type's other forms. `row`: the row's own fields.
+    - `layer`, `attention`, `ffn`, `stack_fields`, `head`, `model_fields`: fields that differ from LLaMA's
+    - `kinds`: fields of `attention` that differ by kind of layer
+    - `base_attention`: an attention that replaces LLaMA's, except for its rotary position
+    - `base_ffn`: a feed-forward that replaces LLaMA's
+    - `ffn_kinds`: one for each kind of layer; None: LLaMA's
+    - `d_head` None: the key may be left out and is then width / heads
+    - `partial`: the default of `partial_rotary_factor`, if the class reads it
+    - `lists`, `by_index`: as in `StackLens`
+    - `to_branches`: turns a kind's layer into one with explicit branches
+    - `forms`: rows of the type's other forms
+    - `row`: further fields of `Family`
     """
     n_heads, d_model = size("num_attention_heads", heads), size("hidden_size", width)
     context = size("max_position_embeddings", n_ctx)
@@ -90,18 +95,18 @@ def decoder(
     def head_width(config: Config) -> int:
         return int(head_key.read(config) or d_model.read(config) // n_heads.read(config))
 
-    turned: dict[str, Any] = {} if partial is None else {"default_share": partial, "head_width": head_width}
-    grouped = {
+    partial_rotation: dict[str, Any] = {} if partial is None else {"default_share": partial, "head_width": head_width}
+    llama_attention = {
         "kind": "gqa",
         "n_heads": n_heads,
         "n_kv_heads": size("num_key_value_heads", kv or n_heads.read, null=n_heads.read),
         "d_head": head_key,
     }
-    position = RopeLens(theta=theta, n_ctx=context, **turned, **rope)
-    attn = {**(base_attention or grouped), "position": position, **attention}
+    position = RopeLens(theta=theta, n_ctx=context, **partial_rotation, **rope)
+    attn = {**(base_attention or llama_attention), "position": position, **attention}
     if attn.get("qk_norm") in ("head", "full"):
         attn["qk_norm"] = {"norm": norm, "over": attn["qk_norm"]}
-    fed = base_ffn or {
+    feed_forward = base_ffn or {
         "kind": "gated",
         "d_ff": size("intermediate_size", d_ff),
         "activation": activation(act) if isinstance(act, str) else act,
@@ -109,9 +114,15 @@ def decoder(
     }
     blocks = {
         name: to_branches(
-            name, {"norm": norm, **layer, "attention": attn | _at(more, attn), "ffn": ffn_kinds.get(name) or fed}
+            name,
+            {
+                "norm": norm,
+                **layer,
+                "attention": attn | _kind_fields(fields, attn),
+                "ffn": ffn_kinds.get(name) or feed_forward,
+            },
         )
-        for name, more in (kinds or {name: {} for name in ffn_kinds} or {"layer": {}}).items()
+        for name, fields in (kinds or {name: {} for name in ffn_kinds} or {"layer": {}}).items()
     }
     template = {
         "vocab_size": size("vocab_size", vocab),
@@ -129,12 +140,12 @@ def decoder(
         "dropout": {"attention": dropout("attention_dropout", 0.0, null=0.0)} if dropouts is None else dropouts,
         **model_fields,
     }
-    more = {"spelling": TIED, "forms": tuple(form.family for form in forms), **row}
-    return Family(model_type, classes, template, table(*tensors), **more)
+    fields = {"spelling": TIED, "forms": tuple(form.family for form in forms), **row}
+    return Family(model_type, classes, template, table(*tensors), **fields)
 
 
 def cross_product(kinds: Mapping[str, Any], ffn_kinds: Mapping[str, Template]) -> dict[str, Any]:
-    """Return `kinds` and `feeds` of layers that have one of each, named after both: "global_moe"."""
+    """Return `kinds` and `ffn_kinds` of layers with one of each, named after both: "global_moe"."""
     pairs = {f"{kind}_{ffn}": (kind, ffn) for kind in kinds for ffn in ffn_kinds}
     return {
         "kinds": {name: kinds[kind] for name, (kind, _) in pairs.items()},
@@ -142,7 +153,7 @@ def cross_product(kinds: Mapping[str, Any], ffn_kinds: Mapping[str, Template]) -
     }
 
 
-def _at(more: Mapping[str, Any], attn: Mapping[str, Any]) -> dict[str, Any]:
-    """A kind's own switches; its `position` may be a function of the common one."""
-    position = more.get("position")
-    return {**more, "position": position(attn["position"])} if callable(position) else dict(more)
+def _kind_fields(fields: Mapping[str, Any], attn: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a kind's own fields. Its `position` may be a function of the common one."""
+    position = fields.get("position")
+    return {**fields, "position": position(attn["position"])} if callable(position) else dict(fields)

@@ -1,4 +1,4 @@
-"""GPT-2 and its relatives: decoders of LayerNorms and a plain feed-forward."""
+"""GPT-like decoders: LayerNorms and a plain feed-forward."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from archcalc.hf.vocabulary import biases, dropout, flag, layers, size
 
 
 class SizeKeys(msgspec.Struct, frozen=True):
-    """The keys of a decoder's sizes, with their class defaults."""
+    """The keys of a decoder's sizes, with the class's defaults."""
 
     vocab_size: Key
     n_ctx: Key
@@ -23,7 +23,7 @@ class SizeKeys(msgspec.Struct, frozen=True):
     n_heads: Key
 
     def four_times(self, config: Config) -> int:
-        """Return the feed-forward's width where none is stated."""
+        """Return the default width of the feed-forward."""
         return 4 * int(self.width.read(config))
 
     def head_width(self, config: Config) -> int:
@@ -75,7 +75,7 @@ def gpt_layer(
     placement: Template = "pre",
     ffn_bias: Any = True,
 ) -> dict[str, Template]:
-    """Return a layer; `attention` is what its attention has besides heads."""
+    """Return a layer. `attention` has the fields of its attention except the number of heads."""
     return {
         "norm": norm,
         "placement": placement,
@@ -85,7 +85,7 @@ def gpt_layer(
 
 
 def idle_cross(sizes: SizeKeys) -> dict[str, Template]:
-    """Return the cross-attention that a layer keeps without an encoder if `add_cross_attention`, with biases."""
+    """Return the cross-attention, with biases, that a layer has without an encoder if `add_cross_attention` is set."""
     attention = {"kind": "gqa", "n_heads": sizes.n_heads, **biases(True)}
     is_kept = flag("add_cross_attention", False)
     return {
@@ -103,7 +103,7 @@ def gpt_like(
     dropout: Template,
     embedding: Template = None,
 ) -> dict[str, Template]:
-    """Return the template of a decoder whose layers are all alike."""
+    """Return the template of a decoder with equal layers."""
     return decoder_of(
         sizes, StackLens(sizes.n_layers, {"layer": layer}, stack_fields=stack_fields), head, dropout, embedding
     )

@@ -1,4 +1,4 @@
-"""T5 and its relatives: relative biases, unscaled scores, RMSNorms before each part, no biases."""
+"""T5-like encoder-decoders: relative biases, unscaled scores, RMSNorms before each part, no biases."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ WIDTH = size("d_model", 512, aliases=("hidden_size",))
 NORM = rmsnorm(1e-6, "layer_norm_epsilon")
 SPELLING = Spelling(
     copies={f"{part}.weight": "shared.weight" for part in ("encoder.embed_tokens", "decoder.embed_tokens", "lm_head")},
-    # transformers 5 ties every head of T5 and then saves none.
+    # transformers 5 ties every head of T5 and does not save it.
     absent={"lm_head.weight": "shared.weight"},
     unused={r"decoder\.block\.0\.layer\.1\.EncDecAttention\.relative_attention_bias\.weight": "never read"},
 )
 
 
 class T5Defaults(msgspec.Struct, frozen=True):
-    """What a class of T5's kind takes where its config says nothing."""
+    """Defaults of a T5-like class."""
 
     vocab_size: int
     d_ff: int
@@ -37,7 +37,7 @@ class T5Defaults(msgspec.Struct, frozen=True):
 
 @final
 class T5FeedForward(Lens, msgspec.Struct, frozen=True):
-    """Plain or gated, as one word says together with the activation; two more keys may say otherwise."""
+    """A feed-forward whose kind and activation are one word. Two more keys may override it."""
 
     d_ff: Key
     default: str
@@ -49,20 +49,20 @@ class T5FeedForward(Lens, msgspec.Struct, frozen=True):
 
     def read(self, config: Config) -> Any:
         """Return a feed-forward."""
-        stated = read(self._by_word(), config)
-        gated = Key("is_gated_act", FLAG, stated["kind"] == "gated").read(config)
-        kind = {"kind": "gated" if gated else "plain"}
+        ffn = read(self._by_word(), config)
+        is_gated = Key("is_gated_act", FLAG, ffn["kind"] == "gated").read(config)
+        kind = {"kind": "gated" if is_gated else "plain"}
         if "dense_act_fn" in config.data:
             kind["activation"] = Choice(Key("dense_act_fn", TEXT), ACTIVATIONS).read(config)
-        return stated | kind
+        return ffn | kind
 
     def write(self, value: Any, draft: ConfigDraft) -> None:
-        """Write the word."""
+        """Put the word."""
         write(self._by_word(), value, draft)
 
     def _by_word(self) -> Template:
         plain = {word: {"kind": "plain", "d_ff": self.d_ff, "activation": ours} for word, ours in ACTIVATIONS.items()}
-        # The word gelu means the tanh approximation where it is gated, and there alone.
+        # In a gated feed-forward only, the word gelu means the tanh approximation.
         meanings = ACTIVATIONS | {"gelu": "gelu_tanh"}
         gated = {f"gated-{word}": {"kind": "gated", "d_ff": self.d_ff, "activation": a} for word, a in meanings.items()}
         cases = plain | gated
@@ -70,7 +70,7 @@ class T5FeedForward(Lens, msgspec.Struct, frozen=True):
 
 
 def template(defaults: T5Defaults, head: Template, shared: str) -> dict[str, Template]:
-    """Return a type's template. `shared`: whether one table of biases serves a 'stack', or a 'layer'."""
+    """Return a type's template. `shared`: one table of biases for each 'stack', or for each 'layer'."""
     ffn = T5FeedForward(size("d_ff", defaults.d_ff), defaults.feed_forward)
     depth = layers(defaults.n_layers, "num_layers", aliases=("num_hidden_layers",))
     attention: dict[str, Any] = {
@@ -89,7 +89,7 @@ def template(defaults: T5Defaults, head: Template, shared: str) -> dict[str, Tem
     stack_fields = {"final_norm": NORM}
     return {
         "vocab_size": size("vocab_size", defaults.vocab_size),
-        # What it was trained on: the biases set no bound.
+        # The training length: relative biases set no limit.
         "n_ctx": size("n_positions", 512),
         "d_model": WIDTH,
         "encoder": StackLens(count=depth, kinds={"layer": layer | {"ffn": ffn}}, stack_fields=stack_fields),
@@ -114,12 +114,12 @@ def tensors() -> TensorMap:
 
 
 def _stack(stack: str, parts: dict[str, str], ffn: int) -> tuple[TensorEntry, ...]:
-    """Return a stack's tensors; the feed-forward is its layers' part number `ffn`."""
+    """Return a stack's tensors. The feed-forward is part number `ffn` of a layer."""
     layer, block = f"{stack}.layers.{{i}}.", f"{stack}.block.{{i}}.layer."
     attention = {
-        f"{part}.{name}": f"{there}.{name[0]}" for part, there in parts.items() for name in ("q", "k", "v", "out")
+        f"{part}.{name}": f"{theirs}.{name[0]}" for part, theirs in parts.items() for name in ("q", "k", "v", "out")
     }
-    norms = {f"{part}_norm": there.split(".")[0] + ".layer_norm" for part, there in parts.items()}
+    norms = {f"{part}_norm": theirs.split(".")[0] + ".layer_norm" for part, theirs in parts.items()}
     dense = f"{ffn}.DenseReluDense."
     bias = "layer.0.SelfAttention.relative_attention_bias"
     return (
