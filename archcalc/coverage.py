@@ -11,7 +11,7 @@ import msgspec
 
 from archcalc.errors import InputError, RefusedError, shown
 from archcalc.extras import require
-from archcalc.hf.small import completed, small
+from archcalc.hf.small_config import complete_config, small_config
 from archcalc.words import Message, joined, msg
 
 if TYPE_CHECKING:
@@ -43,10 +43,10 @@ def model_types(pattern: str = "*") -> list[str]:
 
     Raises InputError where there is none.
     """
-    from archcalc.hf import known
+    from archcalc.hf import upstream
 
     wanted = pattern if "*" in pattern else f"*{pattern}*"
-    found = [name for name in known.model_types() if fnmatchcase(name, wanted)]
+    found = [name for name in upstream.model_types() if fnmatchcase(name, wanted)]
     if not found:
         raise InputError(
             msg("no model type matches {pattern}", pattern=shown(pattern)),
@@ -65,11 +65,11 @@ def covered(model_type: str) -> Covered:
     """
     require("transformers", does=msg("comparing with transformers"), extra="oracle")
     require("torch", does=msg("comparing with transformers"), extra="model")
-    from archcalc.hf import known, registry
+    from archcalc.hf import registry, upstream
 
     family = registry.find(model_type)
     if family is None:
-        named = [name for name, kind in known.classes(model_type).items() if kind in LANGUAGE_MODELS]
+        named = [name for name, kind in upstream.classes(model_type).items() if kind in LANGUAGE_MODELS]
         return Covered(model_type, next(iter(named), ""), "", missing=msg("not read yet"))
     states: dict[str, Any] = {}
     missing: list[str | Message | InputError] = []
@@ -91,7 +91,7 @@ def covered(model_type: str) -> Covered:
 
 def _parameters(family: Family) -> dict[str, State]:
     """Compare the tensors of the default config and of a small one."""
-    same = all(_has_same_tensors(config) for config in (completed(family), small(family)))
+    same = all(_has_same_tensors(config) for config in (complete_config(family), small_config(family)))
     return {"parameters": "exact" if same else "differs"}
 
 
@@ -145,7 +145,7 @@ def _random(family: Family) -> Any:
     from archcalc.hf.reference import quiet
 
     with quiet():
-        settings = transformers.AutoConfig.for_model(**small(family))
+        settings = transformers.AutoConfig.for_model(**small_config(family))
         settings._attn_implementation = "eager"
         settings._experts_implementation = "eager"
         settings.use_cache = False  # FSMT masks nothing of a text that it reads into a cache

@@ -12,9 +12,9 @@ from msgspec.structs import force_setattr
 from archcalc.cli.main import cli
 from archcalc.coverage import CHECKS, covered, model_types
 from archcalc.errors import InputError
-from archcalc.hf import family_of, from_config, known
+from archcalc.hf import family_of, from_config, upstream
 from archcalc.hf import model_types as read_types
-from archcalc.hf.small import small
+from archcalc.hf.small_config import small_config
 from archcalc.spec.document import decode
 
 PAGE = Path(__file__).parents[1] / "docs" / "models.md"
@@ -27,7 +27,7 @@ def rows() -> dict[str, list[str]]:
 
 def test_every_model_type_is_on_the_page() -> None:
     page = rows()
-    assert set(known.model_types()) <= page.keys()
+    assert set(upstream.model_types()) <= page.keys()
     assert [name for name in read_types() if "not read" in page[name]] == [], "run archcalc coverage -o docs/models.md"
     assert [name for name, cells in page.items() if "differs" in cells] == []
 
@@ -57,7 +57,7 @@ def test_what_is_wrong_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_small_configs_are_small_and_whole() -> None:
     for name in read_types():
-        spec = decode(from_config(small(family_of(name))))
+        spec = decode(from_config(small_config(family_of(name))))
         assert spec.vocab_size == 96
         assert spec.d_model <= 64
 
@@ -65,7 +65,7 @@ def test_small_configs_are_small_and_whole() -> None:
 def test_the_command() -> None:
     result = CliRunner().invoke(cli, ["coverage", "olmo*", "-f", "json"])
     found = {one["model_type"]: one for one in json.loads(result.stdout)}
-    assert list(found) == [name for name in known.model_types() if name.startswith("olmo")]
+    assert list(found) == [name for name in upstream.model_types() if name.startswith("olmo")]
     assert found["olmo2"]["logits"] == "exact"
     assert found["olmo_hybrid"]["missing"] == "not read yet"
     assert found["olmo_hybrid"]["class_name"].startswith("Olmo")

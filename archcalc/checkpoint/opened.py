@@ -21,7 +21,7 @@ from archcalc.checkpoint.target import Target
 from archcalc.errors import InputError, shown
 from archcalc.formats.stored import Stored
 from archcalc.hf import family_of, from_config
-from archcalc.hf.classes import resolved
+from archcalc.hf.classes import resolve
 from archcalc.hf.spellings import Spelling
 from archcalc.hf.tensors import Shape, TensorMap
 from archcalc.locations import Folder, Gguf, Location, Pickle, Preset, Repo, locate
@@ -113,9 +113,9 @@ def _of_folder(folder: Path, label: str) -> Checkpoint:
         return _checked(document, weights_of(folder), AS_NAMED, Spelling(), label, folder, None)
     config = config_of(folder)
     try:
-        document, (config, _) = from_config(config), resolved(config)
+        document, (config, _) = from_config(config), resolve(config)
         family = family_of(config["model_type"])
-        family.check_to_run(config)
+        family.check_runnable(config)
     except InputError as error:
         raise error.within(str(folder / "config.json")) from None
     form = family.form(config)
@@ -155,7 +155,7 @@ def _shapes(spec: Spec) -> dict[str, Shape]:
 
 def _refuse_quantised(stored: Mapping[str, Stored], spelling: Spelling) -> None:
     for one in stored.values():
-        if one.dtype not in DTYPES and not spelling.why_left(spelling.name(one.name)):
+        if one.dtype not in DTYPES and not spelling.unused_reason(spelling.name(one.name)):
             raise InputError(
                 msg("is stored as {dtype}: quantised weights are not read", dtype=one.dtype),
                 where=shown(one.name, 200),

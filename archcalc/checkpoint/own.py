@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from archcalc.checkpoint.folder import SINGLE
 from archcalc.checkpoint.target import whole
 from archcalc.errors import InputError
-from archcalc.hf.tensors import Holds, TensorMap
+from archcalc.hf.tensors import TensorEntry, TensorMap
 from archcalc.locations import SPEC_FILE
 from archcalc.spec import Spec
 from archcalc.spec.written import as_yaml
@@ -25,9 +25,9 @@ from archcalc.words import msg
 class AsNamed(TensorMap, frozen=True):
     """Every tensor held under its own name."""
 
-    def placed(self, names: Iterable[str]) -> Iterator[Holds]:
+    def placed(self, names: Iterable[str]) -> Iterator[TensorEntry]:
         """A row for each tensor."""
-        return (Holds(name, (name,)) for name in names)
+        return (TensorEntry(name, (name,)) for name in names)
 
 
 AS_NAMED = AsNamed((), {})

@@ -1,4 +1,4 @@
-"""Which part of a stored tensor is which of ours: what `archcalc.hf.tensors.Holds` joins, taken apart, as views.
+"""Which part of a stored tensor is which of ours: what `archcalc.hf.tensors.TensorEntry` joins, taken apart, as views.
 
 Each order gives pairs of views, ours and the stored, of one shape; copying the second into the first loads it.
 """
@@ -10,14 +10,14 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from archcalc.hf.tensors import Holds
+from archcalc.hf.tensors import TensorEntry
 
 Pair = tuple[Tensor, Tensor]
 # Orders within each head of one tensor.
 OF_HEADS = ("turned", "swapped")
 
 
-def pairs(held: Holds, stored: Tensor, ours: Sequence[Tensor], n_groups: int = 1) -> list[Pair]:
+def pairs(held: TensorEntry, stored: Tensor, ours: Sequence[Tensor], n_groups: int = 1) -> list[Pair]:
     """Views of `ours` and of what is stored. `n_groups`: the heads by which rows are told apart."""
     whole = stored.transpose(-1, -2) if held.transposed else stored.squeeze(0) if held.as_row else stored
     if len(ours) == 1 and held.order not in OF_HEADS:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from archcalc.errors import InputError, shown
 from archcalc.formats.stored import Stored
 from archcalc.hf.spellings import Spelling
-from archcalc.hf.tensors import Holds, Shape, TensorMap, TensorMapError
+from archcalc.hf.tensors import Shape, TensorEntry, TensorMap, TensorMapError
 from archcalc.words import msg
 
 
@@ -18,7 +18,7 @@ class Move:
     """A stored tensor, and what of ours it holds; `row` where that is one expert's or one head's row of ours."""
 
     stored: Stored
-    held: Holds
+    held: TensorEntry
     row: int | None = None
 
 
@@ -61,7 +61,9 @@ def _named(stored: Mapping[str, Stored], spelling: Spelling) -> dict[str, Stored
     return named
 
 
-def _moves(held: Holds, named: Mapping[str, Stored], shapes: Mapping[str, Shape], spelling: Spelling) -> Iterator[Move]:
+def _moves(
+    held: TensorEntry, named: Mapping[str, Stored], shapes: Mapping[str, Shape], spelling: Spelling
+) -> Iterator[Move]:
     """What fills the tensors of one row: a tensor, one for each expert or head, or another's copy."""
     ours = [shapes[name] for name in held.ours]
     each = _each(held.name, spelling)
@@ -70,11 +72,11 @@ def _moves(held: Holds, named: Mapping[str, Stored], shapes: Mapping[str, Shape]
         for name, part, shape in zip(each, held.ours, ours, strict=True):
             for row in range(shape[0]):
                 expert = name.replace("{e}", str(row))
-                yield Move(_of_shape(expert, shape[1:], named), Holds(expert, (part,)), row)
+                yield Move(_of_shape(expert, shape[1:], named), TensorEntry(expert, (part,)), row)
         return
     if each_row := held.rows(ours[0]):
         for row, name in enumerate(each_row):
-            yield Move(_of_shape(name, ours[0][1:], named), Holds(name, held.ours), row)
+            yield Move(_of_shape(name, ours[0][1:], named), TensorEntry(name, held.ours), row)
         return
     yield Move(_of_shape(held.name, held.shape(ours), named, instead), held)
 
@@ -82,7 +84,7 @@ def _moves(held: Holds, named: Mapping[str, Stored], shapes: Mapping[str, Shape]
 def _each(name: str, spelling: Spelling) -> tuple[str, ...]:
     """The names of one expert's tensors, `{e}` for the expert, where files have them beside the stacked one."""
     if index := re.search(r"\.(\d+)\.", name):
-        for stacked, each in spelling.one_by_one.items():
+        for stacked, each in spelling.per_expert.items():
             if stacked.replace("{i}", index[1]) == name:
                 return tuple(one.replace("{i}", index[1]) for one in each)
     return ()
@@ -121,6 +123,6 @@ def _rest(
                     allowed=msg("{shape} in {dtype}", shape=list(original.shape), dtype=original.dtype),
                 )
             same.append((one, original))
-        elif spelling.why_left(name) is None:
+        elif spelling.unused_reason(name) is None:
             raise InputError(msg("is a tensor that this architecture does not have"), where=shown(one.name, 200))
     return tuple(same)

@@ -1,18 +1,18 @@
-"""A small config of a model type: the class's own choices, with sizes that a test can afford."""
+"""Small configs of a model type: the class's own choices with small sizes, for tests."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from archcalc.errors import InputError
-from archcalc.hf import known
+from archcalc.hf import upstream
 
 if TYPE_CHECKING:
     from archcalc.hf.family import Family
 
 WIDTH, HEADS, D_HEAD, FFN, EXPERT, LAYERS, VOCABULARY, CONTEXT, WINDOW = 32, 4, 8, 56, 24, 3, 96, 64, 6
 
-# The value of each key that holds a size, by what it counts.
+# Values of the keys for sizes.
 _SIZES: tuple[tuple[int, str], ...] = (
     (VOCABULARY, "vocab_size"),
     (WIDTH, "hidden_size n_embd n_embed d_model dim emb_dim embedding_size word_embed_proj_dim"),
@@ -26,7 +26,7 @@ _SIZES: tuple[tuple[int, str], ...] = (
     (CONTEXT, "max_position_embeddings n_positions n_ctx max_seq_len original_max_position_embeddings"),
     (WINDOW, "sliding_window window_size local_attention"),
 )
-_OTHERS = {
+_OTHER_VALUES = {
     # Experts.
     "num_experts": 8,
     "num_local_experts": 8,
@@ -43,7 +43,7 @@ _OTHERS = {
     "qk_nope_head_dim": 10,
     "qk_rope_head_dim": 6,
     "v_head_dim": 14,
-    # Tokens: inside the vocabulary, and not among those that are drawn.
+    # Special tokens: inside the vocabulary, and not among those that tests draw.
     "pad_token_id": 1,
     "bos_token_id": 2,
     "eos_token_id": 3,
@@ -51,7 +51,7 @@ _OTHERS = {
     "mask_token_id": 4,
     "query_pre_attn_scalar": D_HEAD,
 }
-_LEFT_OUT = {
+_OPTIONAL = {
     "vocab_size",
     "head_dim",
     "num_key_value_heads",
@@ -60,26 +60,27 @@ _LEFT_OUT = {
     "n_shared_experts",
 }
 TOKENS = ("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id")
-SMALL: dict[str, int] = {name: size for size, names in _SIZES for name in names.split()} | _OTHERS
+SMALL: dict[str, int] = {name: size for size, names in _SIZES for name in names.split()} | _OTHER_VALUES
 
 
-def small(family: Family) -> dict[str, Any]:
-    """Return a config of a family in which every size that its class knows is small, unless it is left out by default.
+def small_config(family: Family) -> dict[str, Any]:
+    """Return a config of a family in which every size that its class has by default is small.
 
-    A vocabulary is always stated, and so are what some classes leave out by default, where the family reads it.
+    It always states a vocabulary, and the sizes that the family reads and some classes leave out by default.
     """
-    defaults = known.keys(family.model_type)
+    defaults = upstream.keys(family.model_type)
     sizes = {
         name: value
         for name, value in SMALL.items()
-        if name in {*TOKENS, *completed(family)} or any(type(default) is int for default in defaults.get(name, ()))
+        if name in {*TOKENS, *complete_config(family)}
+        or any(type(default) is int for default in defaults.get(name, ()))
     }
-    if "kv_lora_rank" in sizes:  # a latent attention's heads have their own keys, and widths of other names
+    if "kv_lora_rank" in sizes:  # Latent attention has a key for each head, and other names for widths.
         sizes = {name: value for name, value in sizes.items() if name not in ("num_key_value_heads", "head_dim")}
         sizes |= {name: HEADS for name in ("num_key_value_heads",) if name in defaults}
-    if "attention_types" in defaults:  # it names every layer by default
+    if "attention_types" in defaults:  # By default this key lists every layer.
         sizes = {name: value for name, value in sizes.items() if value != LAYERS}
-    config = completed(family) | sizes
+    config = complete_config(family) | sizes
     try:
         family.document(config)
     except InputError as error:
@@ -89,12 +90,12 @@ def small(family: Family) -> dict[str, Any]:
     return config
 
 
-def completed(family: Family) -> dict[str, Any]:
+def complete_config(family: Family) -> dict[str, Any]:
     """Return the default config of a family, with the sizes that its class needs and leaves out."""
-    defaults = known.keys(family.model_type)
-    missing = {name: SMALL[name] for name in _LEFT_OUT & family.keys if defaults.get(name) == [None]}
+    defaults = upstream.keys(family.model_type)
+    missing = {name: SMALL[name] for name in _OPTIONAL & family.keys if defaults.get(name) == [None]}
     heads, width = (defaults.get(name, [None])[0] for name in ("num_attention_heads", "hidden_size"))
     if heads and width:
-        follow = {"head_dim": width // heads, "num_key_value_heads": heads}
-        missing |= {name: value for name, value in follow.items() if name in missing}
+        implied = {"head_dim": width // heads, "num_key_value_heads": heads}
+        missing |= {name: value for name, value in implied.items() if name in missing}
     return {"model_type": family.model_type} | missing

@@ -1,4 +1,4 @@
-"""Whether two specs are one architecture under different names."""
+"""Compare the architectures of two specs, whatever their names."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from archcalc.spec.groups import layers_of, weight_indices
 from archcalc.spec.layer import Layer, Stack
 from archcalc.spec.model import Spec
 
-# What a spec is called, and what is said about it.
-_ASIDE = {
+# Fields that are not compared, or that `_same_stack` compares.
+_UNCOMPARED = {
     "name": "-",
     "about": About(),
     "encoder": None,
@@ -22,46 +22,48 @@ _ASIDE = {
 }
 
 
-def same_architecture(one: Spec, other: Spec) -> bool:
-    """Whether two resolved specs are the same, names, sources and claims aside, however their runs are told.
+def is_same_architecture(one: Spec, other: Spec) -> bool:
+    """Return whether two resolved specs have the same architecture, ignoring names, sources and claims.
 
-    Numbers may differ by a rounding error: 1/√512 is written down in more than one way.
+    Layers are compared one by one, however their runs are written. Numbers may differ by a rounding error, because
+    configs write numbers such as 1/√512 with different digits.
     """
     if one.family != other.family:
         return False
-    # A stored buffer that joins the logits is zeros in a model that has none.
-    one, other = (_without_buffer(spec) for spec in (one, other))
-    bare = [msgspec.to_builtins(msgspec.structs.replace(spec, **_ASIDE)) for spec in (one, other)]
+    # The buffer of a logits bias is all zeros, so a model without one is equivalent.
+    one, other = (_without_bias_buffer(spec) for spec in (one, other))
+    documents = [msgspec.to_builtins(msgspec.structs.replace(spec, **_UNCOMPARED)) for spec in (one, other)]
     stacks = zip(one.stacks, other.stacks, strict=True)
-    return _close(*bare) and all(_same_stack(a.stack, b.stack) for a, b in stacks)
+    return _close(*documents) and all(_same_stack(a.stack, b.stack) for a, b in stacks)
 
 
-def _without_buffer(spec: Spec) -> Spec:
+def _without_bias_buffer(spec: Spec) -> Spec:
     head = msgspec.structs.replace(spec.head, bias_buffer=False) if spec.head else None
     return msgspec.structs.replace(spec, head=head)
 
 
 def _same_stack(one: Stack, other: Stack) -> bool:
-    """The same layers one by one, using the same weights, with the same around them."""
+    """Return whether two stacks have equal layers, weight sharing and other fields."""
     if one.n_layers != other.n_layers or weight_indices(one) != weight_indices(other):
         return False
-    # Layers of a kind are met many times and compared once.
+    # Most layers are equal, and each pair is compared once.
     pairs = set(zip(layers_of(one), layers_of(other), strict=True))
-    around = [msgspec.to_builtins(stack) | {"runs": None} for stack in (one, other)]
-    return _close(*around) and all(_close(_layer(a), _layer(b)) for a, b in pairs)
+    other_fields = [msgspec.to_builtins(stack) | {"runs": None} for stack in (one, other)]
+    return _close(*other_fields) and all(_close(_layer(a), _layer(b)) for a, b in pairs)
 
 
 def _layer(layer: Layer) -> Any:
-    """Nameless, and with one of the ways to say the same of a router."""
+    """Return a layer without its name, its router in a standard form."""
     ffn = _router(layer.ffn) if isinstance(layer.ffn, MoE) else layer.ffn
     return msgspec.to_builtins(msgspec.structs.replace(layer, name=None, ffn=ffn))
 
 
 def _router(part: MoE) -> MoE:
-    """The mixture with its weights said by scores, where that is the same.
+    """Return the mixture with its weights given by scores, if that is equivalent.
 
-    Softmax and sigmoid keep the order of the logits: without corrections, and where a group's best expert stands for
-    it, all three choose alike. A softmax of the chosen logits is the softmax of all, made to sum to 1.
+    Softmax and sigmoid keep the order of the logits. So all three ways to choose are equivalent if there are no
+    corrections and a group is scored by its best expert. A softmax of the chosen logits equals the softmax of all
+    logits, normalized to sum to 1.
     """
     replace = msgspec.structs.replace
     if part.weigh == "softmax":
@@ -76,7 +78,7 @@ def _router(part: MoE) -> MoE:
 
 
 def _close(one: Any, other: Any) -> bool:
-    """Equal, but for the last digits of numbers that are no counts."""
+    """Return whether two values are equal, floats up to a rounding error."""
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(_close(one[key], other[key]) for key in one)
     if isinstance(one, float) and isinstance(other, float):

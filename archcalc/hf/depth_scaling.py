@@ -1,4 +1,4 @@
-"""Scores whose scale depends on the layer's depth."""
+"""Stacks whose attention scores are scaled by the depth of the layer."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from typing import TYPE_CHECKING, Any, final
 import msgspec
 
 from archcalc.hf.config import Config
-from archcalc.hf.lens import Draft, Lens, MismatchError
-from archcalc.hf.stack import Stack, layers_of
+from archcalc.hf.lens import ConfigDraft, Lens, MismatchError
+from archcalc.hf.stack import StackLens, layers_of
 
 if TYPE_CHECKING:
     from archcalc.spec.document import Document
 
 
 @final
-class ByDepth(Lens, msgspec.Struct, frozen=True):
-    """A stack whose scores are divided by 1, 2, 3 … from its first layer on; `width` gives the width of a head."""
+class DepthScaledStackLens(Lens, msgspec.Struct, frozen=True):
+    """A stack that divides the scores of its n-th layer by n. `width` returns the width of a head."""
 
-    stack: Stack
+    stack: StackLens
     width: Callable[[Config], int]
 
     def names(self) -> Iterator[str]:
-        """Yield the stack's."""
+        """Yield the stack's keys."""
         yield from self.stack.names()
 
     def read(self, config: Config) -> Document:
         """Return the stack with a run for each layer."""
         document = self.stack.read(config)
-        plain = max(1, self.width(config)) ** -0.5  # more heads than channels are refused with the spec
+        plain = max(1, self.width(config)) ** -0.5  # A spec with more heads than channels is refused later.
         runs = []
         for index, layer in enumerate(layers_of(document)):
             attention = layer["attention"]
@@ -37,8 +37,8 @@ class ByDepth(Lens, msgspec.Struct, frozen=True):
             runs.append({"count": 1, "pattern": [layer | {"attention": attention | {"scale": scale}}]})
         return document | {"runs": runs}
 
-    def write(self, value: Any, draft: Draft) -> None:
-        """Write the stack with every layer scaled as the first; reading back shows whether the others follow."""
+    def write(self, value: Any, draft: ConfigDraft) -> None:
+        """Put the stack with the first layer's scale everywhere. Reading back shows whether the others follow."""
         layers = layers_of(value) if isinstance(value, dict) else []
         if any(layer["attention"] is None for layer in layers):
             raise MismatchError

@@ -6,35 +6,35 @@ import json
 
 import pytest
 from click.testing import CliRunner
-from hf_configs import LLAMA, LLAMA3
 
 import archcalc
 from archcalc.cli.main import cli
 from archcalc.errors import InputError
-from archcalc.hf import extract, from_config, known, model_types
+from archcalc.hf import extract, from_config, model_types, upstream
 from archcalc.spec.document import decode
+from tests.hf.hf_configs import LLAMA, LLAMA3
 
 BASE = {"model_type": "llama"} | LLAMA
 GPT2 = {"model_type": "gpt2", "n_layer": 2}
 
 
 def test_the_data_is_what_transformers_says() -> None:
-    with open(known.FILE, encoding="utf-8") as file:
-        assert file.read() == extract.lines(extract.known(model_types())), "run python -m archcalc.hf"
+    with open(upstream.FILE, encoding="utf-8") as file:
+        assert file.read() == extract.to_json_lines(extract.class_data(model_types())), "run python -m archcalc.hf"
 
 
 def test_every_model_type_that_is_read_is_known() -> None:
-    assert set(model_types()) <= set(known.model_types())
-    assert all(known.keys(name) and known.classes(name) for name in model_types())
+    assert set(model_types()) <= set(upstream.model_types())
+    assert all(upstream.keys(name) and upstream.classes(name) for name in model_types())
 
 
 def test_one_line_is_decoded() -> None:
-    assert known.keys("llama")["head_dim"] == [None, 128]
-    assert known.keys("gpt2")["scale_attn_by_inverse_layer_idx"] == [False]
-    assert known.keys("lama") == known.classes("lama") == {}
-    assert known.classes("llama")["LlamaModel"] == "Model"
-    assert "llama" in known.types_of("LlamaModel")
-    assert known.types_of("Nothing") == known.types_of('x"') == []
+    assert upstream.keys("llama")["head_dim"] == [None, 128]
+    assert upstream.keys("gpt2")["scale_attn_by_inverse_layer_idx"] == [False]
+    assert upstream.keys("lama") == upstream.classes("lama") == {}
+    assert upstream.classes("llama")["LlamaModel"] == "Model"
+    assert "llama" in upstream.types_of("LlamaModel")
+    assert upstream.types_of("Nothing") == upstream.types_of('x"') == []
 
 
 @pytest.mark.parametrize(

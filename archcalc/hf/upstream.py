@@ -1,7 +1,7 @@
-"""What transformers' classes know of a config: the keys of each model type with their defaults, and its classes.
+"""Keys, defaults and classes of each model type in transformers.
 
-`known.json` is generated with transformers (`python -m archcalc.hf`) and has a line for each model type, so that
-reading a config decodes one of them.
+`upstream.json` is generated with transformers (`python -m archcalc.hf`). It has a line for each model type, and reading
+a config decodes only one of them.
 """
 
 from __future__ import annotations
@@ -13,29 +13,29 @@ from typing import Any
 
 import msgspec
 
-FILE = os.path.join(os.path.dirname(__file__), "known.json")
+FILE = os.path.join(os.path.dirname(__file__), "upstream.json")
 
 
 def keys(model_type: str) -> dict[str, list[Any]]:
     """Return each key that the class of a model type defines or reads, with the values that mean its default.
 
-    Keys that change no number of any model are left out. Empty for a model type that is not known.
+    Keys that change no number of any model are left out. Empty for an unknown model type.
     """
     return dict(_entry(model_type).get("keys", {}))
 
 
 def classes(model_type: str) -> dict[str, str]:
-    """Return the classes of a model type, each with the suffix that says its kind ('Model', 'ForCausalLM')."""
+    """Return the classes of a model type, each with its kind, the suffix of its name ('Model', 'ForCausalLM')."""
     return dict(_entry(model_type).get("classes", {}))
 
 
 def model_types() -> list[str]:
-    """Return every model type of transformers that reads text."""
+    """Return every text model type of transformers."""
     return re.findall(r'^"([^"]+)"', _text().decode(), re.MULTILINE)
 
 
 def types_of(class_name: str) -> list[str]:
-    """Return the model types that have a class of this name."""
+    """Return the model types that have a class with this name."""
     if not class_name.isidentifier():
         return []
     return re.findall(rf'^"([^"]+)":.*"{class_name}":', _text().decode(), re.MULTILINE)
@@ -48,7 +48,7 @@ def _text() -> bytes:
 
 
 def _entry(model_type: str) -> dict[str, Any]:
-    """Return what the line of a model type holds; empty where there is none."""
+    """Return the entry of a model type; empty if there is none."""
     text, start = _text(), f"\n{msgspec.json.encode(model_type).decode()}: ".encode()
     at = text.find(start)
     if at < 0:

@@ -1,8 +1,8 @@
-"""Keys that may stand in any config.json and change no number: noise of training, tokenizing, generating, saving."""
+"""Keys of any config.json that change no number: of training, tokenizing, generating and saving."""
 
 from __future__ import annotations
 
-from archcalc.hf.lens import Must
+from archcalc.hf.lens import Constraint
 
 _SAVING = """
 _name_or_path name_or_path _commit_hash transformers_version auto_map custom_pipelines torch_dtype dtype use_bfloat16
@@ -32,13 +32,13 @@ suppress_tokens begin_suppress_tokens exponential_decay_length_penalty assistant
 assistant_lookbehind num_assistant_tokens num_assistant_tokens_schedule target_lookbehind cache_implementation
 """
 
-HARMLESS = frozenset(" ".join((_SAVING, _TRAINING, _TOKENIZING, _GENERATING)).split())
+IRRELEVANT = frozenset(" ".join((_SAVING, _TRAINING, _TOKENIZING, _GENERATING)).split())
 
-# Keys of every config that would change the model where they are set.
-PLAIN = (
-    Must("add_cross_attention", (False, None)),
-    Must("cross_attention_hidden_size", (None,)),
-    Must("per_layer_config", (None,)),
-    Must("pruned_heads", ({}, None)),
-    Must("tie_encoder_decoder", (False, None)),
+# Keys of every config that would change the model if they were set.
+COMMON_CONSTRAINTS = (
+    Constraint("add_cross_attention", (False, None)),
+    Constraint("cross_attention_hidden_size", (None,)),
+    Constraint("per_layer_config", (None,)),
+    Constraint("pruned_heads", ({}, None)),
+    Constraint("tie_encoder_decoder", (False, None)),
 )
