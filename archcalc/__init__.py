@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from archcalc.proof import verify
     from archcalc.run.decoding.generation import Completion
     from archcalc.run.loading.memory_check import TooLargeError
-    from archcalc.run.loading.source import Ready
+    from archcalc.run.loading.source import LoadedModel
     from archcalc.sources import load
     from archcalc.spec import Spec
     from archcalc.spec.execution import Device, Execution, Experts, Kernel, Recompute
@@ -404,7 +404,7 @@ def random_model(spec: Spec, *, seed: int = 0) -> Any:
     return draw(spec, seed=seed)
 
 
-def generate(source: str | Ready, prompt: str | Sequence[int], **options: Any) -> Completion:
+def generate(source: str | LoadedModel, prompt: str | Sequence[int], **options: Any) -> Completion:
     """Return what a model generates after a prompt: its `text`, its `ids`, and `ended`, why it ended.
 
     `source` is one of `load_model`, or any architecture with `random_weights=True`. The prompt is a text or token ids.

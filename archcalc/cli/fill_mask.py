@@ -16,8 +16,8 @@ from archcalc.run.decoding.prompts import prompt_ids
 from archcalc.words import msg
 
 if TYPE_CHECKING:
-    from archcalc.run.decoding.fill_mask import Filling
-    from archcalc.run.loading.source import Opened
+    from archcalc.run.decoding.fill_mask import MaskPrediction
+    from archcalc.run.loading.source import ModelSource
 
 
 @click.command("fill-mask")
@@ -69,7 +69,7 @@ def command(
         write(output, text + "\n")
 
 
-def _mask(found: Opened, mask_id: int | None) -> int:
+def _mask(found: ModelSource, mask_id: int | None) -> int:
     """The mask's id, as asked for or as the tokenizer knows it."""
     known = found.tokenizer.mask_id if found.tokenizer and mask_id is None else mask_id
     if known is None:
@@ -77,11 +77,11 @@ def _mask(found: Opened, mask_id: int | None) -> int:
     return known
 
 
-def _shown(found: Opened, token: int) -> str:
+def _shown(found: ModelSource, token: int) -> str:
     return found.tokenizer.decode([token], special=True) if found.tokenizer else ""
 
 
-def _as_text(found: Opened, places: list[int], filled: list[list[Filling]]) -> str:
+def _as_text(found: ModelSource, places: list[int], filled: list[list[MaskPrediction]]) -> str:
     """A block for each mask, a line for each token: its probability, its id, its text."""
     blocks = []
     for place, best in zip(places, filled, strict=True):
@@ -90,7 +90,7 @@ def _as_text(found: Opened, places: list[int], filled: list[list[Filling]]) -> s
     return "\n\n".join(blocks)
 
 
-def _as_json(found: Opened, places: list[int], filled: list[list[Filling]]) -> str:
+def _as_json(found: ModelSource, places: list[int], filled: list[list[MaskPrediction]]) -> str:
     masks = [
         {"place": place, "best": [{"id": token, "text": _shown(found, token), "probability": p} for token, p in best]}
         for place, best in zip(places, filled, strict=True)

@@ -67,11 +67,11 @@ def command(
       archcalc generate tiny --random-weights --ids 1,2,3 --max-tokens 8
       torchrun --nproc-per-node 2 -m archcalc generate ./Llama --prompt "Once" --tp 2
     """
-    from archcalc.run.decoding.generation import Generation, work_of
+    from archcalc.run.decoding.generation import Generation, generation_workload
 
     found = holding.opened(source)
     ids = prompt_ids(found, prompts, id_lists)
-    ready = holding.ready(found, work_of(found.spec, ids, max_tokens, beams or 1), ranks)
+    ready = holding.ready(found, generation_workload(found.spec, ids, max_tokens, beams or 1), ranks)
     made = Generation(
         ready,
         ids,
@@ -108,11 +108,15 @@ def _as_json(made: Generation, heads: list[str], output: str | None) -> None:
     import msgspec
 
     completed(made)
-    prompts = made.ready.opened.tokenizer and heads
+    prompts = made.loaded_model.source.tokenizer and heads
     completions = [msgspec.to_builtins(each) for each in made.completions]
     for each, head in zip(completions, prompts or (), strict=False):
         each["prompt"] = head
-    data = {"model": made.ready.opened.label, "completions": completions, "timing": msgspec.to_builtins(made.timing)}
+    data = {
+        "model": made.loaded_model.source.label,
+        "completions": completions,
+        "timing": msgspec.to_builtins(made.timing),
+    }
     _put(json.dumps(data, ensure_ascii=False, indent=2) + "\n", output)
 
 

@@ -57,7 +57,7 @@ def command(
 
     from archcalc.interp.next_token import MOST, next_tokens
     from archcalc.render import next_token as pages
-    from archcalc.run.decoding.generation import work_of
+    from archcalc.run.decoding.generation import generation_workload
 
     if len(contexts) > MOST:
         where = "prompt" if prompts else "ids"
@@ -66,7 +66,7 @@ def command(
             where=where,
             allowed=msg("1 or {MOST}, to be set side by side", MOST=MOST),
         )
-    ready = holding.ready(found, work_of(found.spec, contexts, 1))
+    ready = holding.ready(found, generation_workload(found.spec, contexts, 1))
     made = next_tokens(ready.model, contexts, top=top, sampling=sampling, start_id=found.start_id)
     asked, say = list(prompts or id_lists), current()
     if plot:

@@ -43,9 +43,9 @@ def parallel(command: F) -> F:
             _check_alone()
             return command(*args, ranks=None, **options)
         require_running()
-        from archcalc.run.distributed.launch import joined
+        from archcalc.run.distributed.launch import process_group
 
-        with _told_once(), joined("fsdp" if fsdp else "tp", tp, options["device"], timeout) as ranks:
+        with _told_once(), process_group("fsdp" if fsdp else "tp", tp, options["device"], timeout) as ranks:
             if ranks.rank:
                 options["output"] = None
                 with _silent():

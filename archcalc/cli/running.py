@@ -21,7 +21,7 @@ from archcalc.words import Message, msg
 if TYPE_CHECKING:
     from archcalc.run.decoding.timing import Timing
     from archcalc.run.devices import Ranks
-    from archcalc.run.loading.source import Opened, Quantize, Ready
+    from archcalc.run.loading.source import LoadedModel, ModelSource, Quantize
     from archcalc.spec.workload import Workload
 
 
@@ -37,10 +37,10 @@ class Holding:
     threads: int | None
     seed: int
 
-    def opened(self, source: str) -> Opened:
+    def opened(self, source: str) -> ModelSource:
         """The source, before its weights are loaded."""
         require_running()
-        from archcalc.checkpoint.opened import NoWeightsError
+        from archcalc.checkpoint.checkpoint import NoWeightsError
         from archcalc.run.loading.source import open_source
 
         if self.settings and not self.random_weights:
@@ -52,7 +52,9 @@ class Holding:
             allowed = msg("{places}; or `random_weights`", places=error.allowed)
             raise InputError(error.problem, file=error.file, allowed=allowed) from None
 
-    def ready(self, found: Opened, work: Workload, ranks: Ranks | None = None, *, packed: bool = True) -> Ready:
+    def ready(
+        self, found: ModelSource, work: Workload, ranks: Ranks | None = None, *, packed: bool = True
+    ) -> LoadedModel:
         """The model in memory, or this rank's part of it, with a bar on a terminal while it loads.
 
         Not `packed`, it is one that can be looked into.
@@ -153,7 +155,7 @@ def harmless(text: str) -> str:
     return "".join(c if c in "\n\t" or c.isprintable() or (c.isspace() and ord(c) > 31) else printable(c) for c in text)
 
 
-def speed(timing: Timing, ready: Ready) -> Message:
+def speed(timing: Timing, ready: LoadedModel) -> Message:
     """Return how fast it was, as measured."""
     read = {"tokens": timing.n_prompt_tokens, "seconds": timing.first_seconds}
     rate, steps = timing.tokens_per_second, timing.steps_per_second

@@ -19,8 +19,8 @@ from archcalc.words import Message, msg
 
 if TYPE_CHECKING:
     from archcalc.run.devices import Ranks
-    from archcalc.run.train.dataset import Lesson
-    from archcalc.run.train.loop import HeldOut, Step
+    from archcalc.run.train.dataset import Dataset
+    from archcalc.run.train.loop import TrainingStep, ValidationResult
     from archcalc.run.train.session import Session
     from archcalc.run.train.settings import Settings
     from archcalc.spec import Spec
@@ -88,7 +88,7 @@ def command(
     import torch
 
     from archcalc.run.devices import device_of
-    from archcalc.run.train.session import begin
+    from archcalc.run.train.session import open_session
     from archcalc.sources import load
 
     if threads:
@@ -97,13 +97,13 @@ def command(
     told = _settings(spec, numbers)
     lesson = _lesson(spec, text, task, tokenizer, told)
     folder = Path(out or f"runs/{spec.name}")
-    session = begin(
+    session = open_session(
         lesson, told, folder, device=ranks.device if ranks else device_of(device), resume=resume, ranks=ranks
     )
     for passed_over in session.notes:
         note(passed_over)
     _train(session, quiet)
-    if session.writes:
+    if session.is_writer:
         _write_losses(session, plot)
     from archcalc.render.training_run import data, page
 
@@ -119,7 +119,7 @@ def _settings(spec: Spec, numbers: dict[str, Any]) -> Settings:
     return Settings(**defaults | {name: value for name, value in numbers.items() if value is not None})
 
 
-def _lesson(spec: Spec, text: str | None, task: Any, tokenizer: str, told: Settings) -> Lesson:
+def _lesson(spec: Spec, text: str | None, task: Any, tokenizer: str, told: Settings) -> Dataset:
     from archcalc.run.train.dataset import of_task, of_text
     from archcalc.text.tokenizer_training import read_text
 
@@ -154,7 +154,7 @@ class _Rate:
         self.peak = matmul_flops(next(session.model.parameters()).device)
         self.seconds: list[float] = []
 
-    def line(self, step: Step) -> Message:
+    def line(self, step: TrainingStep) -> Message:
         """Loss, tokens a second and the share of the machine's speed over the last steps, as measured."""
         self.seconds = [*self.seconds[-19:], step.seconds]
         seconds = sum(self.seconds) / len(self.seconds)
@@ -167,16 +167,16 @@ class _Rate:
         )
 
 
-def _held_out(line: Message, found: HeldOut) -> Message:
+def _held_out(line: Message, found: ValidationResult) -> Message:
     """The line with what was found of the text that is held out."""
-    right = 100 * found.right
-    if found.nats_a_character is None:
+    right = 100 * found.accuracy
+    if found.nats_per_character is None:
         return msg("{line}; held out {nats:.3f} nats, {right:.1f} % right", line=line, nats=found.nats, right=right)
     return msg(
         "{line}; held out {nats:.3f} nats, {per_character:.3f} a character, {right:.1f} % right",
         line=line,
         nats=found.nats,
-        per_character=found.nats_a_character,
+        per_character=found.nats_per_character,
         right=right,
     )
 
@@ -186,7 +186,7 @@ def _step_flops(session: Session) -> int:
     from archcalc.contract import report
 
     told = session.run.settings
-    return int(report(session.lesson.spec, batch=told.batch, seq=told.seq)["flops"]["train_step"])
+    return int(report(session.dataset.spec, batch=told.batch, seq=told.seq)["flops"]["train_step"])
 
 
 def _write_losses(session: Session, plot: str | None) -> None:
@@ -199,7 +199,7 @@ def _write_losses(session: Session, plot: str | None) -> None:
         from archcalc.render.charts.file import as_file
         from archcalc.render.charts.loss import loss_curve
 
-        name = session.lesson.spec.name
+        name = session.dataset.spec.name
         write(plot, as_file(plot, lambda: loss_curve(name, run.losses, [line[:2] for line in run.held_out]), current()))
 
 
@@ -209,8 +209,8 @@ def _figures(session: Session) -> dict[str, Any]:
     tokens = run.step * told.batch * told.seq
     step, nats, per_character, right = run.held_out[-1]
     return {
-        "model": session.lesson.spec.name,
-        "checkpoint": str(session.newest),
+        "model": session.dataset.spec.name,
+        "checkpoint": str(session.last_checkpoint),
         "steps": run.step,
         "tokens": tokens,
         "flops": _step_flops(session) * run.step,

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from archcalc.errors import InputError
 from archcalc.interp.distributions import divergence, entropy, in_bits, ranks, total_variation
-from archcalc.run.decoding.reading import start
-from archcalc.run.decoding.sampling import Sampling, check_finite, distribution, penalised
+from archcalc.run.decoding.decoding_state import prefill
+from archcalc.run.decoding.sampling import Sampling, check_finite, distribution, penalize
 from archcalc.words import msg
 
 MOST = 2
@@ -83,7 +83,7 @@ def next_tokens(
     """The `top` likeliest tokens after one context or two, each read alone, drawn as `sampling` says.
 
     `start_id` is the first token of an encoder-decoder's texts. Raises InputError for no context or more than two, and
-    for what the model cannot read; NotNumbersError where its logits are none.
+    for what the model cannot read; NonFiniteLogitsError where its logits are none.
     """
     if not 1 <= len(contexts) <= MOST:
         raise InputError(
@@ -91,9 +91,9 @@ def next_tokens(
             where="contexts",
             allowed=msg("1 or {MOST}, to be set side by side", MOST=MOST),
         )
-    readings = [start(model, [ids], 1, start_id) for ids in contexts]
+    readings = [prefill(model, [ids], 1, start_id) for ids in contexts]
     logits_CV = torch.cat([reading.logits_BV for reading in readings]).double().cpu()
-    seen = [set(ids) for reading in readings for ids in reading.texts]
+    seen = [set(ids) for reading in readings for ids in reading.token_ids]
     return of_logits(logits_CV, seen, contexts, top=top, sampling=sampling)
 
 
@@ -108,7 +108,7 @@ def of_logits(
     """The same of logits that are there; `seen` are the ids that a repetition penalty falls on."""
     check_finite(logits_CV.amax(-1))
     model_CV = distribution(logits_CV, PLAIN)
-    penalised_CV = penalised(logits_CV, seen, sampling.repetition_penalty)
+    penalised_CV = penalize(logits_CV, seen, sampling.repetition_penalty)
     drawn_CV = distribution(penalised_CV, sampling)
     # What the cuts choose from: the same temperature, nothing cut. At 0 the likeliest is cut from the model's own.
     uncut_CV = distribution(penalised_CV, Sampling(temperature=sampling.temperature or 1.0))

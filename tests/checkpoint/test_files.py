@@ -18,7 +18,7 @@ from torch import Tensor
 from archcalc.checkpoint import open_checkpoint
 from archcalc.errors import InputError
 from archcalc.formats import gguf_file, safetensors_file
-from tests.checkpoint.made import random_model
+from tests.checkpoint.random_models import random_model
 
 Q = "model.layers.1.self_attn.q_proj.weight"
 

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from archcalc.checkpoint import open_checkpoint
-from archcalc.checkpoint.parts import pairs
+from archcalc.checkpoint.tensor_views import view_pairs
 from archcalc.hf import tensor_map
 from archcalc.hf.tensors import TensorEntry
 from archcalc.spec import Spec
 from archcalc.spec.groups import layers_of
-from tests.checkpoint.made import CONFIGS, random_model
+from tests.checkpoint.random_models import CONFIGS, random_model
 
 
 def groups(spec: Spec, held: TensorEntry) -> int:
@@ -62,7 +62,7 @@ def test_gradients_are_those_of_transformers(name: str, tmp_path: Path) -> None:
             continue
         stored = whole(held, expected, found[held.ours[0]].shape)
         if stored is not None:
-            parts = pairs(held, stored, [found[part] for part in held.ours], groups(checkpoint.spec, held))
+            parts = view_pairs(held, stored, [found[part] for part in held.ours], groups(checkpoint.spec, held))
             for a, b in parts:
                 assert (a - b).abs().max() <= 2e-5 * b.abs().max() + noise, held.name
             n_compared += len(held.ours)

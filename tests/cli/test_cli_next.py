@@ -12,7 +12,7 @@ import pytest
 
 from archcalc.interp.demos import DEMOS
 from tests.cli.conftest import Cli
-from tests.run.decoding.talker import talker
+from tests.run.decoding.chat_model import save_chat_model
 
 Good = Callable[..., str]
 RANDOM = ["next", "tiny", "--random-weights", "--set", "n_layers=1"]
@@ -20,7 +20,7 @@ RANDOM = ["next", "tiny", "--random-weights", "--set", "n_layers=1"]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(talker(tmp_path_factory.mktemp("next")))
+    return str(save_chat_model(tmp_path_factory.mktemp("next")))
 
 
 def test_two_contexts_stand_side_by_side(good: Good, folder: str) -> None:

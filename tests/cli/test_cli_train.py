@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from archcalc import generate, load, report
-from tests.run.train.toys import TEXT
+from tests.run.train.small_specs import TEXT
 
 SMALL = {"n_layers": 1, "d_model": 16, "n_heads": 2, "n_kv_heads": 1, "d_head": 8, "d_ff": 24}
 HOW = ["--text", "text.txt", "--tokenizer", "char", "--seq", "16", "--batch", "2", "--quiet"]

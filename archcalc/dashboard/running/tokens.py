@@ -41,7 +41,7 @@ def show(found: Written, asked: Asked) -> None:
 def _runners_up(found: Written, asked: Asked, place: int) -> None:
     from archcalc.render.charts.cut import chart
 
-    say_, opened = say(), found.made.ready.opened
+    say_, opened = say(), found.made.loaded_model.source
     chosen = found.completion.ids[place]
     here = at(found, asked, place)
     piece = opened.piece
@@ -63,7 +63,7 @@ def at(found: Written, asked: Asked, place: int) -> Next:
 
 def _chips(found: Written, asked: Asked, place: int) -> str:
     """Every token over its probability in the model's own distribution; the darker, the likelier."""
-    piece = found.made.ready.opened.piece
+    piece = found.made.loaded_model.source.piece
     told = zip(found.completion.ids, _probabilities(found), strict=False)
     chips = "".join(_chip(visible(piece(token)), p, i == place) for i, (token, p) in enumerate(told))
     return f'<div class="ac-chips" role="list">{chips}</div>'

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from archcalc.interp.trace.asked import Asked
     from archcalc.interp.trace.published import Example, Held
     from archcalc.interp.trace.run import Trace
-    from archcalc.run.loading.source import Opened, Ready
+    from archcalc.run.loading.source import LoadedModel, ModelSource
 
 # What is read where nothing is told and no worked example comes with the weights.
 PROMPT, IDS = "In the beginning", "1,2,3"
@@ -50,7 +50,7 @@ class Made:
     `example` is the worked example that it is a trace of, if it is one.
     """
 
-    opened: Opened
+    opened: ModelSource
     model: Any
     trace: Trace
     example: Example | None
@@ -64,7 +64,7 @@ class Made:
         return published.held(self.example, trace) if self.example else []
 
 
-_MODELS: Final[Shared[Ready]] = Shared(3)
+_MODELS: Final[Shared[LoadedModel]] = Shared(3)
 _MADE: Final[Shared[Made]] = Shared(12)
 
 
@@ -100,7 +100,7 @@ def _made(source: Source, prompt: str | None, ids: str | None) -> Made:
     return Made(opened, ready.model, found, example, prompt, ids)
 
 
-def _opened(source: Source) -> Opened:
+def _opened(source: Source) -> ModelSource:
     from archcalc.run.loading.source import open_source
 
     if not source.is_random:

@@ -7,7 +7,7 @@ from math import prod
 
 from archcalc.errors import InputError
 from archcalc.interp.trace.run import check_ids
-from archcalc.run.loading.source import Opened
+from archcalc.run.loading.source import ModelSource
 from archcalc.spec import Spec
 from archcalc.spec.sites import sites
 from archcalc.spec.workload import Workload
@@ -25,7 +25,7 @@ class Asked:
     work: Workload
 
 
-def asked(found: Opened, ids: list[int]) -> Asked:
+def asked(found: ModelSource, ids: list[int]) -> Asked:
     """What a trace over these ids reads: of an encoder-decoder the source, its target begun.
 
     Raises InputError for ids that are not of the vocabulary, too many or none, and where it is not known with which

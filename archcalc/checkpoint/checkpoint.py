@@ -1,4 +1,4 @@
-"""A checkpoint: its architecture, and where each of its weights lies, checked before anything is allocated."""
+"""A checkpoint: its architecture and the location of each weight, checked before anything is allocated."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from archcalc.checkpoint.fill import Progress, fill, filled
-from archcalc.checkpoint.folder import config_of, weights_of
-from archcalc.checkpoint.own import AS_NAMED, is_own
-from archcalc.checkpoint.plan import Plan, plan
-from archcalc.checkpoint.read import DTYPES, Files, check_same, files
-from archcalc.checkpoint.target import Target
+from archcalc.checkpoint.fill import Progress, fill, load_module
+from archcalc.checkpoint.folder import read_config, read_headers
+from archcalc.checkpoint.load_plan import Plan, make_plan
+from archcalc.checkpoint.memory_map import DTYPES, FileMaps, check_equal, file_maps
+from archcalc.checkpoint.native import CANONICAL_NAMES, is_native
+from archcalc.checkpoint.tensor_shard import TensorShard
 from archcalc.errors import InputError, shown
 from archcalc.formats.stored import Stored
 from archcalc.hf import family_of, from_config
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Weights in files. `dtype`: what they are stored as (fp32 for quantised GGUF); `gguf`: a GGUF file's metadata."""
+    """Weights in files. `dtype`: the stored one, fp32 for quantized GGUF; `gguf`: a GGUF file's metadata."""
 
     spec: Spec
     label: str
@@ -49,40 +49,40 @@ class Checkpoint:
     def load(
         self, device: str = "cpu", dtype: torch.dtype | None = None, progress: Progress | None = None
     ) -> nn.Module:
-        """The canonical module with these weights, in eval mode and without gradients.
+        """Return the canonical module with these weights, in eval mode and without gradients.
 
-        `dtype` is the stored one if left out; `progress` is told of bytes as they are read, `n_bytes` in all. Raises
-        InputError for copies that are not equal, before anything is allocated.
+        `dtype` defaults to the stored one. `progress` is called with newly read bytes, `n_bytes` in all.
+        Raise InputError if tied copies differ, before anything is allocated.
         """
-        with self._opened() as opened:
-            return filled(self.spec, self._plan, opened, device, dtype or self.dtype, progress)
+        with self._verified_maps() as maps:
+            return load_module(self.spec, self._plan, maps, device, dtype or self.dtype, progress)
 
-    def fill(self, targets: Mapping[str, Target], progress: Progress | None = None) -> None:
-        """Bring the weights into what one of several processes holds of them, by their canonical names.
+    def fill(self, targets: Mapping[str, TensorShard], progress: Progress | None = None) -> None:
+        """Fill the given tensors or shards, by canonical name, holding one chunk more than them in memory.
 
-        No more than that, and a chunk beside it, is in memory at once. Raises InputError as `load` does.
+        Raise InputError as `load` does.
         """
-        with self._opened() as opened:
-            fill(self.spec, self._plan, opened, targets, progress)
+        with self._verified_maps() as maps:
+            fill(self.spec, self._plan, maps, targets, progress)
 
     @contextmanager
-    def _opened(self) -> Iterator[Files]:
-        """The files, whose copies are equal."""
-        with files() as opened:
+    def _verified_maps(self) -> Iterator[FileMaps]:
+        """Yield maps of the files after checking that tied copies are equal."""
+        with file_maps() as maps:
             for pair in self._plan.same:
-                check_same(opened, *pair)
-            yield opened
+                check_equal(maps, *pair)
+            yield maps
 
 
 class NoWeightsError(InputError):
-    """A source that describes an architecture and has no weights of it."""
+    """A source that describes an architecture but has no weights."""
 
 
 def open_checkpoint(source: str | Location) -> Checkpoint:
-    """Return the checkpoint in a folder in Hugging Face layout, in a GGUF file, in a repository, or of a preset.
+    """Return the checkpoint of a Hugging Face folder, a GGUF file, a repository, or a preset.
 
-    Only headers are read. Raises InputError, in one line, for whatever is not a whole checkpoint of an architecture
-    that is known: the file, the tensor, what was found and what is expected; NoWeightsError where it has no weights.
+    Read headers only. Raise InputError if it is not a complete checkpoint of a known architecture, NoWeightsError if it
+    has no weights.
     """
     match locate(source, bare_paths=True) if isinstance(source, str) else source:
         case Folder(text=text, path=path) | Preset(text=text, weights=Folder(path=path)):
@@ -101,17 +101,17 @@ def open_checkpoint(source: str | Location) -> Checkpoint:
 
 
 def _of_gguf(path: Path, label: str) -> Checkpoint:
-    from archcalc.checkpoint.gguf import read_gguf
+    from archcalc.checkpoint.gguf_architecture import read_gguf
 
     document, header, spelling, tensors = read_gguf(path)
-    return _checked(document, header.tensors, tensors, spelling, label, None, header.metadata)
+    return _checkpoint(document, header.tensors, tensors, spelling, label, None, header.metadata)
 
 
 def _of_folder(folder: Path, label: str) -> Checkpoint:
-    if is_own(folder):
+    if is_native(folder):
         document = document_of(Folder(str(folder), str(folder)))
-        return _checked(document, weights_of(folder), AS_NAMED, Spelling(), label, folder, None)
-    config = config_of(folder)
+        return _checkpoint(document, read_headers(folder), CANONICAL_NAMES, Spelling(), label, folder, None)
+    config = read_config(folder)
     try:
         document, (config, _) = from_config(config), resolve(config)
         family = family_of(config["model_type"])
@@ -119,10 +119,10 @@ def _of_folder(folder: Path, label: str) -> Checkpoint:
     except InputError as error:
         raise error.within(str(folder / "config.json")) from None
     form = family.form(config)
-    return _checked(document, weights_of(folder), form.tensors, form.spelling.of(config), label, folder, None)
+    return _checkpoint(document, read_headers(folder), form.tensors, form.spelling.of(config), label, folder, None)
 
 
-def _checked(
+def _checkpoint(
     document: dict[str, Any],
     stored: Mapping[str, Stored],
     tensors: TensorMap,
@@ -131,34 +131,34 @@ def _checked(
     folder: Path | None,
     metadata: Mapping[str, Any] | None,
 ) -> Checkpoint:
-    """The checkpoint, every tensor of it in its place."""
+    """Return the checkpoint whose tensors all have a place in the spec."""
     try:
         spec = decode(document)
         if metadata is None:
-            _refuse_quantised(stored, spelling)
-        found = plan(stored, _shapes(spec), tensors, spelling)
+            _refuse_quantized(stored, spelling)
+        load_plan = make_plan(stored, _shapes(spec), tensors, spelling)
     except InputError as error:
         raise error.within(label) from None
     sizes: Counter[torch.dtype] = Counter()
-    for move in found.moves:
+    for move in load_plan.moves:
         sizes[DTYPES.get(move.stored.dtype, torch.float32)] += move.stored.n_bytes
     dtype = max(sizes, key=lambda kind: sizes[kind])
-    if metadata is not None and any(move.stored.dtype not in DTYPES for move in found.moves):
+    if metadata is not None and any(move.stored.dtype not in DTYPES for move in load_plan.moves):
         dtype = torch.float32
-    return Checkpoint(spec, label, folder, metadata, dtype, sizes.total(), found)
+    return Checkpoint(spec, label, folder, metadata, dtype, sizes.total(), load_plan)
 
 
 def _shapes(spec: Spec) -> dict[str, Shape]:
-    """Ours, from a module on the meta device."""
+    """Return the shapes of the canonical tensors, from a module on the meta device."""
     return {name: tuple(tensor.shape) for name, tensor in build(spec).state_dict().items()}
 
 
-def _refuse_quantised(stored: Mapping[str, Stored], spelling: Spelling) -> None:
-    for one in stored.values():
-        if one.dtype not in DTYPES and not spelling.unused_reason(spelling.name(one.name)):
+def _refuse_quantized(stored: Mapping[str, Stored], spelling: Spelling) -> None:
+    for tensor in stored.values():
+        if tensor.dtype not in DTYPES and not spelling.unused_reason(spelling.name(tensor.name)):
             raise InputError(
-                msg("is stored as {dtype}: quantised weights are not read", dtype=one.dtype),
-                where=shown(one.name, 200),
+                msg("is stored as {dtype}: quantised weights are not read", dtype=tensor.dtype),
+                where=shown(tensor.name, 200),
                 allowed=", ".join(DTYPES),
-                file=str(one.file),
+                file=str(tensor.file),
             )

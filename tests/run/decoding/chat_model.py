@@ -15,7 +15,7 @@ TEMPLATE = (
 )
 
 
-def talker(folder: Path, template: str | None = TEMPLATE) -> Path:
+def save_chat_model(folder: Path, template: str | None = TEMPLATE) -> Path:
     """The folder, with a model of random weights and a byte-level tokenizer in it."""
     more = {} if template is None else {"chat_template": template}
     saved("byte-level", folder, **more)

@@ -1,4 +1,4 @@
-"""A GGUF file's architecture and tensors."""
+"""Read the architecture and the tensor names of a GGUF file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from archcalc.spec.document import Document
 
 
 def read_gguf(path: Path) -> tuple[Document, Header, Spelling, TensorMap]:
-    """The document of a file's architecture, its header, and where its tensors stand. Raises InputError as they do."""
+    """Return a file's spec document, header, spelling and tensor map. Raise InputError as these do."""
     header = read_header(path)
     try:
         tensors, spelling = tensors_of(header)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 
 from archcalc import build, load
 from archcalc.checkpoint import open_checkpoint
-from archcalc.checkpoint.own import files, write
+from archcalc.checkpoint.native import file_contents, write
 from archcalc.errors import InputError
 from archcalc.spec import Spec
 from tests.strategies import specs
@@ -23,7 +23,7 @@ def test_any_spec_comes_back(spec: Spec) -> None:
     model = build(spec, "cpu")
     with tempfile.TemporaryDirectory() as there:
         folder = Path(there) / "saved"
-        write(folder, files(model, spec))
+        write(folder, file_contents(model, spec))
         assert load(str(folder)) == spec
         found = open_checkpoint(str(folder))
         loaded = found.load()
@@ -54,6 +54,6 @@ def test_what_is_there_is_not_written_over(tmp_path: Path) -> None:
 
 def test_a_tensor_under_another_name_is_told(tmp_path: Path) -> None:
     spec, other = load("happy"), load("happy", {"d_model": 4})
-    write(tmp_path / "a", files(build(other, "cpu"), spec))
+    write(tmp_path / "a", file_contents(build(other, "cpu"), spec))
     with pytest.raises(InputError, match=r"a: 'positions\.weight': has shape \[4, 4\]; allowed: \[4, 3\]"):
         open_checkpoint(str(tmp_path / "a"))

@@ -1,6 +1,6 @@
-"""Our own layout of a checkpoint: a folder with spec.yaml, model.safetensors under canonical names, tokenizer.json.
+"""archcalc's own checkpoint layout: a folder with spec.yaml, model.safetensors (canonical names) and tokenizer.json.
 
-Any spec has a place in it, whatever classes others have; tied weights are stored once.
+It can hold any spec; tied weights are stored once.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from archcalc.checkpoint.folder import SINGLE
-from archcalc.checkpoint.target import whole
+from archcalc.checkpoint.tensor_shard import full_tensor
 from archcalc.errors import InputError
 from archcalc.hf.tensors import TensorEntry, TensorMap
 from archcalc.locations import SPEC_FILE
@@ -22,36 +22,36 @@ from archcalc.spec.written import as_yaml
 from archcalc.words import msg
 
 
-class AsNamed(TensorMap, frozen=True):
-    """Every tensor held under its own name."""
+class CanonicalNames(TensorMap, frozen=True):
+    """The tensor map of the native layout: every tensor under its own name."""
 
     def placed(self, names: Iterable[str]) -> Iterator[TensorEntry]:
-        """A row for each tensor."""
+        """Return one row per tensor."""
         return (TensorEntry(name, (name,)) for name in names)
 
 
-AS_NAMED = AsNamed((), {})
+CANONICAL_NAMES = CanonicalNames((), {})
 
 
-def is_own(folder: Path) -> bool:
-    """Whether a folder has this layout."""
+def is_native(folder: Path) -> bool:
+    """Return whether a folder has the native layout."""
     return (folder / SPEC_FILE).is_file()
 
 
-def files(model: nn.Module, spec: Spec) -> dict[str, bytes]:
-    """A canonical module's weights and its spec, as the files that hold them."""
-    from safetensors.torch import save as packed
+def file_contents(model: nn.Module, spec: Spec) -> dict[str, bytes]:
+    """Return the files of a canonical module and its spec, name → content."""
+    from safetensors.torch import save
 
     weights: dict[str, Tensor] = {
-        name: whole(tensor.detach()).contiguous() for name, tensor in model.state_dict().items()
+        name: full_tensor(tensor.detach()).contiguous() for name, tensor in model.state_dict().items()
     }
-    return {SPEC_FILE: as_yaml(spec).encode(), SINGLE: packed(weights, metadata={"format": "pt"})}
+    return {SPEC_FILE: as_yaml(spec).encode(), SINGLE: save(weights, metadata={"format": "pt"})}
 
 
 def write(folder: Path, contents: Mapping[str, bytes]) -> None:
-    """Write files (name → content) as a new folder, whole or not at all.
+    """Write files (name → content) as a new folder, atomically.
 
-    Raises InputError where the folder is there already or cannot be written; nothing is left then.
+    Raise InputError if the folder exists or cannot be written; no partial folder is left.
     """
     if os.path.lexists(folder):
         raise InputError(msg("is there already"), file=str(folder), allowed=msg("the name of a new folder"))
@@ -65,14 +65,14 @@ def write(folder: Path, contents: Mapping[str, bytes]) -> None:
                 file.flush()
                 os.fsync(file.fileno())
         os.replace(partial, folder)
-        _settle(folder.parent)
+        _sync_folder(folder.parent)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise InputError(msg("cannot be written ({strerror})", strerror=error.strerror), file=str(folder)) from None
 
 
-def _settle(folder: Path) -> None:
-    """Let the new name outlast a loss of power."""
+def _sync_folder(folder: Path) -> None:
+    """Flush a folder's entries to disk, so that a rename survives a power loss."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
