@@ -238,8 +238,9 @@ def conventions(spec: Spec, work: Workload | None = None, **sizes: Any) -> list[
 def context(spec: Spec, phase: Literal["prefill", "decode"] = "prefill", up_to: int | None = None) -> Context:
     """Return the FLOPs of a prefill or a decode step along the context length, and where attention overtakes the FFN.
 
-    `points` have the FLOPs by part at powers of two of tokens, up to `up_to` (default: n_ctx). `crossing` is the fewest
-    tokens at which attention costs more than the FFN, None if it never does.
+    `points` have the FLOPs by part at powers of two of tokens, up to `up_to` (default: n_ctx, or at least 131,072
+    without a position table). `crossing` is the fewest tokens at which attention costs more than the FFN, None if it
+    never does.
 
     >>> import archcalc
     >>> archcalc.context(archcalc.load("llama-3-8b")).crossing
@@ -255,7 +256,8 @@ def context(spec: Spec, phase: Literal["prefill", "decode"] = "prefill", up_to: 
 def growth(spec: Spec, *, batch: int = 1, cache_dtype: str = "bf16", up_to: int | None = None) -> Growth:
     """Return the bytes of the KV cache as the context grows.
 
-    `points` are pairs (tokens per sequence, bytes of the batch) at powers of two up to `up_to` (default: n_ctx).
+    `points` are pairs (tokens per sequence, bytes of the batch) at powers of two up to `up_to`, whose default is that
+    of `context`.
 
     >>> import archcalc
     >>> archcalc.growth(archcalc.load("llama-3-8b"), up_to=8192).points[-1]

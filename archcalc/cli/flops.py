@@ -35,7 +35,7 @@ _WORKLOAD_OPTIONS = ("batch", "seq", "past", "source_seq", "view", "conventions"
 @recomputation
 @click.option("--plot", type=FILE, help="Plot FLOPs per token against context length (.html, .png or .svg).")
 @click.option("--phase", type=click.Choice(PHASES), default="prefill", show_default=True, help="Phase of the plot.")
-@click.option("--up-to", type=int, help="Longest context of the plot, in tokens (default: n_ctx).")
+@click.option("--up-to", type=int, help="Longest context of the plot (default: n_ctx, or at least 131072 without a position table).")
 @settings
 @output
 @click.pass_context
