@@ -12,7 +12,7 @@ import msgspec
 from archcalc.errors import InputError, RefusedError, shown
 from archcalc.extras import require
 from archcalc.hf.small import completed, small
-from archcalc.words import msg
+from archcalc.words import Message, joined, msg
 
 if TYPE_CHECKING:
     from archcalc.hf.family import Family
@@ -35,7 +35,7 @@ class ModelTypeCoverage(msgspec.Struct, frozen=True):
     flops: State = "not read"
     logits: State = "not read"
     cache: State = "not read"
-    missing: str = ""
+    missing: str | Message = ""
 
 
 def model_types(pattern: str = "*") -> list[str]:
@@ -70,24 +70,23 @@ def model_type_coverage(model_type: str) -> ModelTypeCoverage:
     family = registry.find(model_type)
     if family is None:
         classes = [name for name, kind in known.classes(model_type).items() if kind in LANGUAGE_MODELS]
-        return ModelTypeCoverage(model_type, next(iter(classes), ""), "", missing="not read yet")
+        return ModelTypeCoverage(model_type, next(iter(classes), ""), "", missing=msg("not read yet"))
     states: dict[str, Any] = {}
-    missing: list[str] = []
+    missing: list[str | Message | InputError] = []
     for checks, compare in ((CHECKS[:1], _parameters), (CHECKS[1:], _run)):
         try:
             states |= compare(family)
         except RefusedError as error:
             states |= dict.fromkeys(checks, "not checked")
-            missing.append(str(error.problem))
+            missing.append(error.problem)
         except InputError as error:
             states |= dict.fromkeys(checks, "refused")
-            missing.append(str(InputError(error.problem, allowed=error.allowed, where=error.where)))
+            missing.append(InputError(error.problem, allowed=error.allowed, where=error.where))
         except Exception as error:  # transformers may raise anything on a small config
             states |= dict.fromkeys(checks, "not checked")
             missing.append(f"transformers: {' '.join(str(error).split())[:120]}")
-    return ModelTypeCoverage(
-        model_type, family.classes[0], family.stacks, **states, missing="; ".join(dict.fromkeys(missing))
-    )
+    reasons = joined("; ", {str(reason): reason for reason in missing}.values()) if missing else ""
+    return ModelTypeCoverage(model_type, family.classes[0], family.stacks, **states, missing=reasons)
 
 
 def _parameters(family: Family) -> dict[str, State]:

@@ -86,6 +86,11 @@ class MissingExtraError(ArchcalcError):
         super().__init__(f"{does} needs the extra '{extra}': pip install 'archcalc[{extra}]'")
 
 
+def parameter(name: str) -> Message:
+    """Return the name of a parameter as a message has it: `rename_parameters` renames it."""
+    return Message(f"`{name}`")
+
+
 def printable(text: str) -> str:
     """Return the text on one line with control characters escaped, so that a hostile file cannot control a terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
+
+from archcalc.cli.language import current, lang
+from archcalc.words import VARIABLE
 
 
 @click.command("app")
@@ -17,9 +21,11 @@ import click
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Folder with checkpoints that visitors may run.",
 )
+@lang
 @click.option("--browser/--no-browser", default=None, help="Open a browser (default: if stdout is a terminal).")
 def command(port: int, host: str, models: Path | None, browser: bool | None) -> None:
     """Start the dashboard, a web page with the same numbers. Ctrl-C stops it."""
     from archcalc.dashboard.serve import opens_here, serve
 
+    os.environ[VARIABLE] = current().lang  # the default language of visitors
     serve(host, port, models, opens=opens_here() if browser is None else browser)

@@ -18,7 +18,7 @@ from archcalc.render.output import Format, write
 from archcalc.spec import Spec
 from archcalc.spec.execution import Execution, Recompute
 from archcalc.spec.workload import workload
-from archcalc.words import msg
+from archcalc.words import Message, msg
 
 # The plot is over workloads, the tables are of one workload.
 _PLOT_OPTIONS = ("phase", "up_to")
@@ -35,7 +35,11 @@ _WORKLOAD_OPTIONS = ("batch", "seq", "past", "source_seq", "view", "conventions"
 @recomputation
 @click.option("--plot", type=FILE, help="Plot FLOPs per token against context length (.html, .png or .svg).")
 @click.option("--phase", type=click.Choice(PHASES), default="prefill", show_default=True, help="Phase of the plot.")
-@click.option("--up-to", type=int, help="Longest context of the plot (default: n_ctx, or at least 131072 without a position table).")
+@click.option(
+    "--up-to",
+    type=int,
+    help="Longest context of the plot (default: n_ctx, or at least 131072 without a position table).",
+)
 @settings
 @output
 @click.pass_context
@@ -83,8 +87,11 @@ def _check_options(ctx: click.Context, plot: str | None) -> None:
     unused = _PLOT_OPTIONS if plot is None else _WORKLOAD_OPTIONS
     for name in unused:
         if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            problem = "there is no plot" if plot is None else "a plot runs over context lengths, in FLOPs of a token"
-            allowed = "with `plot` FILE" if plot is None else "`phase`, `up_to`"
+            problem = msg("there is no plot")
+            allowed: str | Message = msg("with `plot` FILE")
+            if plot is not None:
+                problem = msg("a plot runs over context lengths, in FLOPs of a token")
+                allowed = msg("`phase`, `up_to`")
             raise InputError(problem, where=name, allowed=allowed)
 
 

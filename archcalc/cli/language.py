@@ -9,11 +9,10 @@ from typing import Any, Final, TypeVar
 import click
 
 from archcalc.render import output
-from archcalc.words import ENGLISH, LANGS, Message, Translator, translator
+from archcalc.words import ENGLISH, LANGS, VARIABLE, Message, Translator, translator
 
 F = TypeVar("F", bound=Callable[..., Any])
 _KEY: Final = "archcalc.lang"
-VARIABLE: Final = "ARCHCALC_LANG"
 
 
 def _store(ctx: click.Context, param: click.Parameter, value: str) -> None:

@@ -10,10 +10,10 @@ import click
 from click.core import ParameterSource
 from msgspec import structs
 
-from archcalc.cli.language import emit
+from archcalc.cli.language import current, emit
 from archcalc.cli.options import F, load_source, output, recomputation, settings, sizes, source
 from archcalc.cli.parallel import engines
-from archcalc.errors import InputError
+from archcalc.errors import InputError, parameter
 from archcalc.extras import require
 from archcalc.formats.cache_types import CACHE_TYPES
 from archcalc.ledger.build import build
@@ -154,8 +154,8 @@ def _job(options: dict[str, Any]) -> Any:
                 else "without --train or --lora"
             )
             raise InputError(
-                msg("`{name}` has no effect {mode}", name=name, mode=mode),
-                allowed=msg("to leave out `{name}`", name=name),
+                msg("{name} has no effect {mode}", name=parameter(name), mode=mode),
+                allowed=msg("to leave out {name}", name=parameter(name)),
             )
     return job
 
@@ -211,10 +211,10 @@ def _with_measured_peak(setup: TrainingSetup, measure: Measure) -> TrainingSetup
             allowed=msg("`recipe` pure"),
         )
     if setup.how.device == "cuda":
-        raise InputError(msg("no GPU is measured"), where="device", allowed=msg("meta, cpu"))
+        raise InputError(msg("no GPU is measured"), where="device", allowed="meta, cpu")
     spec, work, name = setup.spec, setup.work, setup.optimiser.name
     if sys.stderr.isatty():
-        click.echo("measuring two steps …", err=True)
+        click.echo(current()(msg("measuring two steps …")), err=True)
     if measure == "fake":
         how = structs.replace(setup.how, device="cpu", experts="gather")
         return structs.replace(setup, how=how, tracked=tracked_peak(spec, work, how, name))

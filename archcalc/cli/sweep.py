@@ -96,7 +96,7 @@ def _grid(over: tuple[str, ...]) -> dict[str, list[Any]]:
         field, sign, text = axis.partition("=")
         field = field.strip()
         if not sign or not field or not text.strip():
-            raise InputError(msg("found {axis}", axis=shown(axis)), where="over", allowed=msg("FIELD=VALUES"))
+            raise InputError(msg("found {axis}", axis=shown(axis)), where="over", allowed="FIELD=VALUES")
         if field in grid:
             raise InputError(msg("stands twice"), where=f"over {field}", allowed=msg("each field once"))
         try:

@@ -9,7 +9,7 @@ import click
 
 from archcalc.cli.language import emit, note
 from archcalc.cli.options import output
-from archcalc.errors import InputError
+from archcalc.errors import InputError, parameter
 from archcalc.extras import require
 from archcalc.render.output import Format, write
 from archcalc.render.tokenize import data, page
@@ -57,8 +57,8 @@ def command(
         if vocab_size is not None or save is not None:
             name = "save" if vocab_size is None else "vocab_size"
             raise InputError(
-                msg("`{name}` has no effect without `train`", name=name),
-                allowed=msg("to leave out `{name}`", name=name),
+                msg("{name} has no effect without `train`", name=parameter(name)),
+                allowed=msg("to leave out {name}", name=parameter(name)),
             )
         tokenizers, sample = _from_sources(arguments, text, d_model or _default_width())
     else:

@@ -40,7 +40,7 @@ def page(found: Sequence[ModelTypeCoverage]) -> Page:
         Column(msg("missing")),
     )
     rows: list[Sequence[Any]] = [
-        (one.model_type, one.class_name, one.stacks, *(STATES[getattr(one, check)] for check in CHECKS), _missing(one))
+        (one.model_type, one.class_name, one.stacks, *(STATES[getattr(one, check)] for check in CHECKS), one.missing)
         for one in found
     ]
     sums = (
@@ -53,10 +53,6 @@ def page(found: Sequence[ModelTypeCoverage]) -> Page:
     return Page(msg("Model types"), NOTE, [Table("", columns, [*rows, sums], n_sums=1)])
 
 
-def _missing(one: ModelTypeCoverage) -> str | Message:
-    return msg("not read yet") if one.parameters == "not read" else one.missing
-
-
 def data(found: Sequence[ModelTypeCoverage]) -> list[dict[str, Any]]:
     """The same, as plain data."""
-    return [msgspec.to_builtins(one) for one in found]
+    return [msgspec.to_builtins(msgspec.structs.replace(one, missing=str(one.missing))) for one in found]

@@ -87,7 +87,7 @@ def _gpt2(folder: Path, config: dict[str, Any]) -> Backend:
     """GPT-2's, whose two files leave nothing open. Of other classes they do not say how a text is parted first."""
     if (kind := config.get("tokenizer_class")) not in GPT2_CLASSES:
         problem = f"vocab.json and merges.txt alone do not say how a {shown(kind)} splits"
-        raise InputError(problem, file=str(folder), allowed=msg("tokenizer.json"))
+        raise InputError(problem, file=str(folder), allowed="tokenizer.json")
     try:
         model = models.BPE.from_file(str(folder / "vocab.json"), str(folder / "merges.txt"))
     except Exception as error:  # the library raises bare Exceptions

@@ -40,7 +40,7 @@ class Embedded(Struct, frozen=True):
         """A true or false."""
         found = self.get(key, default)
         if not isinstance(found, bool):
-            raise InputError(msg("found {found}", found=shown(found)), where=KEY + key, allowed=msg("true, false"))
+            raise InputError(msg("found {found}", found=shown(found)), where=KEY + key, allowed="true, false")
         return found
 
     def id(self, key: str) -> int | None:

@@ -170,7 +170,7 @@ def open_source(source: str | Document, *, random_weights: bool = False, changes
         raise InputError(
             msg("found changes of an architecture whose weights are given"),
             where="changes",
-            allowed=msg("random_weights=True"),
+            allowed="random_weights=True",
         )
     return _with_weights(open_checkpoint(str(source)))
 

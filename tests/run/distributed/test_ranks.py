@@ -91,4 +91,4 @@ def test_a_job_of_another_size_is_refused(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     done = CliRunner().invoke(cli, [*CALL, *call])
-    assert str(done.exception).startswith(line)
+    assert done.output.startswith(f"Error: {line}")
