@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from msgspec.structs import force_setattr
 
 from archcalc.cli.main import cli
-from archcalc.coverage import CHECKS, covered, model_types
+from archcalc.coverage import CHECKS, model_type_coverage, model_types
 from archcalc.errors import InputError
 from archcalc.hf import family_of, from_config, upstream
 from archcalc.hf import model_types as read_types
@@ -34,7 +34,7 @@ def test_every_model_type_is_on_the_page() -> None:
 
 @pytest.mark.parametrize("name", ["llama", "bert", "t5", "deepseek_v3"])
 def test_a_type_that_is_read_is_exact(name: str) -> None:
-    found = covered(name)
+    found = model_type_coverage(name)
     states = {check: getattr(found, check) for check in CHECKS}
     assert states == dict.fromkeys(CHECKS, "exact") | ({"cache": "none"} if name == "bert" else {})
     assert found.missing == ""
@@ -44,12 +44,12 @@ def test_what_is_wrong_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """A family that reads one width for another, and one whose norms add another number."""
     template = dict(family_of("llama").template)
     monkeypatch.setattr("archcalc.hf.tensor_map", lambda config: family_of("glm").tensors)
-    assert covered("llama").parameters == "differs"
+    assert model_type_coverage("llama").parameters == "differs"
     monkeypatch.undo()
     changed = template | {"embedding": {"scale": 2.0}}
     force_setattr(family_of("llama"), "template", changed)
     try:
-        found = covered("llama")
+        found = model_type_coverage("llama")
     finally:
         force_setattr(family_of("llama"), "template", template)
     assert (found.parameters, found.logits, found.cache) == ("exact", "differs", "differs")

@@ -90,6 +90,6 @@ def test_a_conversation_that_is_too_long_says_how_to_go_on(capsys: pytest.Captur
     for lang, ending in (("en", " (/reset begins anew)"), ("zh", "（输入 /reset 重新开始）")):
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv(VARIABLE, lang)
-            patch.setattr(chat, "_line", iter(["one", None]).__next__)
-            chat._converse(None, answer)  # type: ignore[arg-type]
+            patch.setattr(chat, "_next_line", iter(["one", None]).__next__)
+            chat._read_turns(None, answer)  # type: ignore[arg-type]
         assert capsys.readouterr().err == f"archcalc: one: is full{ending}\n"

@@ -90,7 +90,7 @@ def test_a_plot_has_a_bar_for_each_token_in_each_context(good: Good, folder: str
         (["next", "gpt3", "-p", "a"], "has no weights"),
         (["next", "bert-base", "--random-weights", "--ids", "1"], "allowed: a decoder with a head"),
         (["demo", "softmx"], "did you mean 'softmax'"),
-        (["demo", "cost", "--seed", "1"], "nothing of cost is drawn"),
+        (["demo", "cost", "--seed", "1"], "the demonstration cost is not random"),
         (["demo", "--seed", "1"], "allowed: with NAME"),
         (["demo", "step", "--lang", "fr"], "'fr' is not one of"),
     ],

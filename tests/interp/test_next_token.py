@@ -13,7 +13,7 @@ from torch.distributions import Categorical, kl_divergence
 
 from archcalc.errors import InputError
 from archcalc.interp.distributions import divergence, entropy, in_bits, ranks, total_variation
-from archcalc.interp.next_token import Next, next_tokens, of_logits
+from archcalc.interp.next_token import NextTokens, next_tokens, of_logits
 from archcalc.run.decoding.sampling import NonFiniteLogitsError, Sampling, distribution
 from archcalc.run.loading.source import open_source
 from archcalc.spec.workload import Workload
@@ -26,7 +26,7 @@ def double(*values: float) -> torch.Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
 
-def of(*rows: list[float], **asked: object) -> Next:
+def of(*rows: list[float], **asked: object) -> NextTokens:
     seen = asked.pop("seen", [set() for _ in rows])
     return of_logits(torch.tensor(rows, dtype=torch.float64), seen, [[0]] * len(rows), **asked)  # type: ignore[arg-type]
 

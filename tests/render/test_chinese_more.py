@@ -10,7 +10,7 @@ import pytest
 from archcalc import presets
 from archcalc.analysis.papers import activation_claims, claims, published_tables
 from archcalc.analysis.sweep.grid import arrays
-from archcalc.coverage import CHECKS, Covered
+from archcalc.coverage import CHECKS, ModelTypeCoverage
 from archcalc.ledger.build import build
 from archcalc.proof import Comparison, Difference
 from archcalc.render import claims as claim_pages
@@ -89,11 +89,11 @@ def test_proofs() -> None:
 
 def test_coverage() -> None:
     found = [
-        Covered("exact", "none", "decoder", **dict.fromkeys(CHECKS, state), missing="refused")
+        ModelTypeCoverage("exact", "none", "decoder", **dict.fromkeys(CHECKS, state), missing="refused")
         for state in coverage.STATES
         if state != "not read"
     ]
-    shown = coverage.page([*found, Covered("total", "head", "", missing=msg("not read yet"))])
+    shown = coverage.page([*found, ModelTypeCoverage("total", "head", "", missing=msg("not read yet"))])
     check(shown)
     rows = CHINESE.within(shown).blocks[0].rows
     assert [tuple(row[:3]) for row in rows[:-1]] == [("exact", "none", "decoder")] * 5 + [("total", "head", "")]

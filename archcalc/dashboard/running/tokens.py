@@ -16,7 +16,7 @@ from archcalc.render.text import visible
 from archcalc.words import msg
 
 if TYPE_CHECKING:
-    from archcalc.interp.next_token import Next
+    from archcalc.interp.next_token import NextTokens
 
 TOP: Final = 20
 
@@ -52,7 +52,7 @@ def _runners_up(found: Written, asked: Asked, place: int) -> None:
         blocks.show(page, name="run.next", data=lambda: page_of.data(opened.label, here, [context], piece))
 
 
-def at(found: Written, asked: Asked, place: int) -> Next:
+def at(found: Written, asked: Asked, place: int) -> NextTokens:
     """What might have come at a place of the text, drawn as `asked` says."""
     from archcalc.interp.next_token import of_logits
 

@@ -1,4 +1,4 @@
-"""What a model is asked to be traced on, checked before its weights are loaded."""
+"""The input of a trace, checked before weights are loaded."""
 
 from __future__ import annotations
 
@@ -17,32 +17,31 @@ FLOAT_BYTES = 4
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A text's ids, the target's where there is one (begun, and no more), and what such a pass takes room for."""
+class TraceInput:
+    """The ids of the text, the start of the target (of an encoder-decoder), and the workload of the pass."""
 
     ids: list[int]
     target: list[int] | None
     work: Workload
 
 
-def asked(found: ModelSource, ids: list[int]) -> Asked:
-    """What a trace over these ids reads: of an encoder-decoder the source, its target begun.
+def trace_input(source: ModelSource, ids: list[int]) -> TraceInput:
+    """Return the input of a trace over these ids. For an encoder-decoder they are the source.
 
-    Raises InputError for ids that are not of the vocabulary, too many or none, and where it is not known with which
-    token a target begins.
+    Raises InputError for no ids, too many, ids outside the vocabulary, and an unknown decoder start token.
     """
-    crosses = found.spec.family == "encoder-decoder"
-    if crosses and found.start_id is None:
+    is_seq2seq = source.spec.family == "encoder-decoder"
+    if is_seq2seq and source.start_id is None:
         raise InputError(
             msg("not known"), where="decoder_start_token_id", allowed=msg("a token id that the decoder begins with")
         )
-    check_ids(found.spec.stacks[0], ids, "prompt")
-    work = Workload(batch=1, seq=1, source_seq=len(ids)) if crosses else Workload(batch=1, seq=len(ids))
-    return Asked(ids, [found.start_id] if crosses and found.start_id is not None else None, work)
+    check_ids(source.spec.stacks[0], ids, "prompt")
+    work = Workload(batch=1, seq=1, source_seq=len(ids)) if is_seq2seq else Workload(batch=1, seq=len(ids))
+    return TraceInput(ids, [source.start_id] if is_seq2seq and source.start_id is not None else None, work)
 
 
 def recorded_bytes(spec: Spec, work: Workload) -> int:
-    """Bytes that the sites of a pass take in float32: most of what its trace holds.
+    """Return the bytes of all recorded sites in float32, which are most of a trace.
 
     >>> from archcalc.sources import load
     >>> recorded_bytes(load("happy"), Workload(batch=1, seq=3))

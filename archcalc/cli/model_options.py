@@ -1,4 +1,4 @@
-"""Options of the commands that run a model, and the model that they ask for."""
+"""Options of the commands that run a model, and the model they select."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Holding:
-    """Which model is asked for, and how it is held; `seed` is that of random weights."""
+class ModelOptions:
+    """How a source becomes a model in memory; `seed` is that of random weights."""
 
     random_weights: bool
     settings: tuple[str, ...]
@@ -37,8 +37,8 @@ class Holding:
     threads: int | None
     seed: int
 
-    def opened(self, source: str) -> ModelSource:
-        """The source, before its weights are loaded."""
+    def open(self, source: str) -> ModelSource:
+        """Return the source, before its weights are loaded."""
         require_running()
         from archcalc.checkpoint.checkpoint import NoWeightsError
         from archcalc.run.loading.source import open_source
@@ -52,12 +52,12 @@ class Holding:
             allowed = msg("{places}; or `random_weights`", places=error.allowed)
             raise InputError(error.problem, file=error.file, allowed=allowed) from None
 
-    def ready(
-        self, found: ModelSource, work: Workload, ranks: Ranks | None = None, *, packed: bool = True
+    def load(
+        self, opened: ModelSource, work: Workload, ranks: Ranks | None = None, *, packed: bool = True
     ) -> LoadedModel:
-        """The model in memory, or this rank's part of it, with a bar on a terminal while it loads.
+        """Return the model in memory, or this rank's shard, with a progress bar on a terminal.
 
-        Not `packed`, it is one that can be looked into.
+        A `packed` model is faster but cannot be traced or edited.
         """
         import torch
 
@@ -65,10 +65,10 @@ class Holding:
 
         if self.threads:
             torch.set_num_threads(self.threads)
-        n_bytes = found.checkpoint.n_bytes if found.checkpoint else 0
+        n_bytes = opened.checkpoint.n_bytes if opened.checkpoint else 0
         hidden = not n_bytes or not sys.stderr.isatty()
         with click.progressbar(length=n_bytes, label=current()(msg("loading")), file=sys.stderr, hidden=hidden) as bar:
-            return found.load(
+            return opened.load(
                 work,
                 device=self.device,
                 dtype=torch_dtype(self.dtype) if self.dtype else None,
@@ -80,46 +80,56 @@ class Holding:
             )
 
 
-def holding(command: F) -> F:
-    """`--random-weights`, `--set`, `--dtype`, `--device`, `--quantize`, `--threads`, `--seed`, told as one Holding."""
+def model_options(command: F) -> F:
+    """Add the options that select and load a model, passed as one ModelOptions, and `--seed`."""
 
     @wraps(command)
-    def told(*args: Any, **options: Any) -> Any:
-        own = {name: options.pop(name) for name in Holding.__dataclass_fields__ if name != "seed"}
-        return command(*args, holding=Holding(seed=options["seed"], **own), **options)
+    def wrapper(*args: Any, **options: Any) -> Any:
+        values = {name: options.pop(name) for name in ModelOptions.__dataclass_fields__ if name != "seed"}
+        return command(*args, model_options=ModelOptions(seed=options["seed"], **values), **options)
 
-    wrapped = cast(F, told)
+    wrapped = cast(F, wrapper)
     for option in (
-        click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of what is drawn."),
-        click.option("--threads", type=click.IntRange(1), help="Of the CPU (default: as many as torch takes)."),
-        click.option("--quantize", type=click.Choice(["int8", "int4"]), help="Hold matrices in so many bits (cpu)."),
-        click.option("--device", default="cpu", show_default=True, metavar="DEVICE", help="cpu, cuda, cuda:1 …"),
+        click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Random seed."),
+        click.option("--threads", type=click.IntRange(1), help="CPU threads (default: torch's)."),
+        click.option("--quantize", type=click.Choice(["int8", "int4"]), help="Quantize matrices (CPU only)."),
+        click.option(
+            "--device", default="cpu", show_default=True, metavar="DEVICE", help="Device: cpu, cuda, cuda:1 …"
+        ),
         click.option(
             "--dtype",
             type=click.Choice(get_args(ActivationDtype)),
-            help="Default: fp32 on the cpu, elsewhere as stored.",
+            help="Dtype (default: fp32 on the CPU, elsewhere as stored).",
         ),
-        click.option("--set", "settings", metavar="FIELD=VALUE", multiple=True, help="Of random weights: a field."),
-        click.option("--random-weights", is_flag=True, help="Weights drawn by --seed, of a preset or a spec."),
+        click.option(
+            "--set",
+            "settings",
+            metavar="FIELD=VALUE",
+            multiple=True,
+            help="With --random-weights: override a field; repeatable.",
+        ),
+        click.option("--random-weights", is_flag=True, help="Use random weights (from --seed) for any architecture."),
     ):
         wrapped = option(wrapped)
     return wrapped
 
 
 def sampling(command: F) -> F:
-    """`--temperature`, the cuts and `--repetition-penalty`, told as one Sampling: to ask for a cut is to draw."""
-    return _sampled(command, 0.0, "0: the likeliest token (default; with a cut, 1).")
+    """Add the options of sampling, passed as one Sampling: greedy by default, temperature 1 with a cut."""
+    return _sampling_options(
+        command, 0.0, "Sampling temperature; 0 is greedy (default: 0, or 1 with a top-k, top-p or min-p)."
+    )
 
 
-def drawing(command: F) -> F:
-    """The same options where nothing is drawn but shown: what the model says itself, unless told otherwise."""
-    return _sampled(command, 1.0, "Divides the logits; 0: the likeliest token has it all (default: 1).")
+def distribution_options(command: F) -> F:
+    """Add the same options for showing a distribution: by default the model's own, at temperature 1."""
+    return _sampling_options(command, 1.0, "Sampling temperature; 0 is greedy (default: 1).")
 
 
-def _sampled(command: F, default: float, said: str) -> F:
+def _sampling_options(command: F, default: float, temperature_help: str) -> F:
 
     @wraps(command)
-    def told(
+    def wrapper(
         *args: Any,
         temperature: float | None,
         top_k: int | None,
@@ -133,47 +143,55 @@ def _sampled(command: F, default: float, said: str) -> F:
 
         if temperature is None:
             temperature = default if top_k is top_p is min_p is None else 1.0
-        chosen = Sampling(
+        settings = Sampling(
             temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, repetition_penalty=repetition_penalty
         )
-        return command(*args, sampling=chosen, **options)
+        return command(*args, sampling=settings, **options)
 
-    wrapped = cast(F, told)
+    wrapped = cast(F, wrapper)
     for option in (
-        click.option("--repetition-penalty", type=float, default=1.0, show_default=True, help="Of tokens seen before."),
-        click.option("--min-p", type=float, help="Only tokens of this share of the likeliest one's probability."),
-        click.option("--top-p", type=float, help="Only the fewest tokens whose probabilities sum to this."),
-        click.option("--top-k", type=int, help="Only so many of the likeliest tokens."),
-        click.option("--temperature", type=float, help=said),
+        click.option(
+            "--repetition-penalty",
+            type=float,
+            default=1.0,
+            show_default=True,
+            help="Penalty for tokens already in the text; 1 is none.",
+        ),
+        click.option(
+            "--min-p", type=float, help="Keep tokens with at least this share of the top token's probability."
+        ),
+        click.option("--top-p", type=float, help="Keep the fewest tokens whose probabilities sum to this."),
+        click.option("--top-k", type=int, help="Keep this many of the likeliest tokens."),
+        click.option("--temperature", type=float, help=temperature_help),
     ):
         wrapped = option(wrapped)
     return wrapped
 
 
-def harmless(text: str) -> str:
-    """Text for a terminal: what a model writes may not drive it."""
+def escape_controls(text: str) -> str:
+    """Return generated text with control characters escaped, as they would control the terminal."""
     return "".join(c if c in "\n\t" or c.isprintable() or (c.isspace() and ord(c) > 31) else printable(c) for c in text)
 
 
-def speed(timing: Timing, ready: LoadedModel) -> Message:
-    """Return how fast it was, as measured."""
-    read = {"tokens": timing.n_prompt_tokens, "seconds": timing.first_seconds}
+def speed_message(timing: Timing, ready: LoadedModel) -> Message:
+    """Return the measured speed as a message."""
+    prefill = {"tokens": timing.n_prompt_tokens, "seconds": timing.first_seconds}
     rate, steps = timing.tokens_per_second, timing.steps_per_second
     if rate is None or steps is None:
-        return msg("measured: {tokens:,} tokens read, the first written after {seconds:.3f} s", **read)
+        return msg("measured: {tokens:,} tokens read, the first written after {seconds:.3f} s", **prefill)
     from archcalc.run.loading.weight_traffic import step_bytes
 
     limit = ready.bandwidth
     if limit is None:
         return msg(
             "measured: {tokens:,} tokens read, the first written after {seconds:.3f} s; then {rate:,.1f} tokens/s",
-            **read,
+            **prefill,
             rate=rate,
         )
     return msg(
         "measured: {tokens:,} tokens read, the first written after {seconds:.3f} s; then {rate:,.1f} tokens/s, "
         "{share:.0f} % of the {limit}/s that memory gives",
-        **read,
+        **prefill,
         rate=rate,
         share=100 * steps * step_bytes(ready.model, timing.n_rows) / limit,
         limit=human_bytes(round(limit)),
