@@ -157,7 +157,7 @@ def _refuse_quantized(stored: Mapping[str, Stored], spelling: Spelling) -> None:
     for tensor in stored.values():
         if tensor.dtype not in DTYPES and not spelling.unused_reason(spelling.name(tensor.name)):
             raise InputError(
-                msg("is stored as {dtype}: quantised weights are not read", dtype=tensor.dtype),
+                msg("is stored as {dtype}: quantized weights are not read", dtype=tensor.dtype),
                 where=shown(tensor.name, 200),
                 allowed=", ".join(DTYPES),
                 file=str(tensor.file),

@@ -30,7 +30,7 @@ def read_config(folder: Path) -> dict[str, Any]:
             is_mapping = isinstance(quantization, dict)
             method = quantization.get("quant_method") if is_mapping else quantization
             raise InputError(
-                msg("the weights are quantised ({method})", method=shown(method)),
+                msg("the weights are quantized ({method})", method=shown(method)),
                 where="quantization_config",
                 allowed=msg("F64, F32, F16 or BF16"),
             )

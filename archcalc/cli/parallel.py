@@ -43,6 +43,7 @@ def parallel(command: F) -> F:
             _check_single_process()
             return command(*args, ranks=None, **options)
         require_running()
+        from archcalc.run.distributed.launch import process_group
 
         with _report_errors_once(), process_group("fsdp" if fsdp else "tp", tp, options["device"], timeout) as ranks:
             if ranks.rank:

@@ -110,7 +110,7 @@ def _vocabulary(metadata: Mapping[str, Any]) -> GgufVocabulary:
     if len(set(tokens)) < len(tokens):
         (duplicate, n), *_ = Counter(tokens).most_common(1)
         raise InputError(
-            msg("{twice} stands there {n:,} times", twice=shown(duplicate), n=n),
+            msg("{twice} occurs {n:,} times", twice=shown(duplicate), n=n),
             where=KEY + "tokens",
             allowed=msg("each token once"),
         )

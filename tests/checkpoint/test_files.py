@@ -69,7 +69,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "int8": (
         lambda f: changed(f, lambda t: t.update({Q: t[Q].to(torch.int8)})),
-        f"model.safetensors: '{Q}': is stored as I8: quantised",
+        f"model.safetensors: '{Q}': is stored as I8: quantized",
     ),
     "quantised": (lambda f: config(f, quantization_config={"quant_method": "gptq"}), "config.json: .*'gptq'"),
     "empty": (lambda f: cut(f, 0), "its header is said to have 0 bytes, the file has 0"),

@@ -117,7 +117,7 @@ def free_context(spec: Spec, prompts: Sequence[Ids]) -> int:
 def check_prompts(spec: Spec, prompts: Sequence[Ids]) -> None:
     """Raise InputError if the model does not continue texts, or cannot read a prompt."""
     if spec.decoder is None or not spec.predicts_tokens:
-        raise InputError(msg("it does not say which token comes next"), allowed=msg("a decoder with a head"))
+        raise InputError(msg("it does not predict the next token"), allowed=msg("a decoder with a head"))
     for number, ids in enumerate(prompts):
         where = "prompt" if len(prompts) == 1 else f"prompt {number + 1}"
         if not ids:

@@ -61,7 +61,7 @@ class Generation:
         self._sampling, self._seed, self._beams, self._on_logits = sampling or Sampling(), seed, beams, on_logits
         if beams is not None and self._sampling != Sampling():
             raise InputError(
-                msg("searches for the likeliest text"), where="beams", allowed=msg("temperature 0, no penalty")
+                msg("beam search does not sample"), where="beams", allowed=msg("temperature 0, no penalty")
             )
         self._eos_ids = eos_ids = () if ignore_eos else loaded_model.source.eos_ids
         self._rows = [

@@ -82,7 +82,7 @@ def _on_sigterm(handler: Any) -> None:
 def _raise_lost_rank(*_: Any) -> NoReturn:
     """Report the lost rank, once."""
     _on_sigterm(signal.SIG_IGN)
-    raise LostRankError(msg("another process has ended, or torchrun itself was told to: it sent SIGTERM"))
+    raise LostRankError(msg("another process has ended, or torchrun is ending: it sent SIGTERM"))
 
 
 def _processes() -> list[tuple[str, int]]:

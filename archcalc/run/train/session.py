@@ -85,7 +85,7 @@ def open_session(
     if folders and not resume:
         raise InputError(msg("holds a run already"), file=str(folder), allowed=msg("`resume`, or another folder"))
     if resume and not folders:
-        raise InputError(msg("holds no run to go on from"), file=str(folder), allowed=msg("a folder with checkpoints"))
+        raise InputError(msg("holds no run to resume"), file=str(folder), allowed=msg("a folder with checkpoints"))
     execution = Execution(dtype="fp32", device="cuda" if device.type == "cuda" else "cpu")
     model = _initial_model(dataset.spec, seed_of(settings.seed, "weights"), device, execution, ranks)
     run = RunState(settings=settings, data=dataset.fingerprint)
@@ -140,7 +140,7 @@ def _resume(session: Session, folders: list[Path]) -> Session:
         try:
             run = restore(path, session.dataset.spec, session.model, session.optimizer)
         except InputError as error:
-            session.notes.append(msg("passed over: {error}", error=error))
+            session.notes.append(msg("skipped: {error}", error=error))
             continue
         _check_same(run, session.run, path)
         session.run, session.last_checkpoint = run, path

@@ -103,7 +103,7 @@ def test_a_run_is_not_mixed_with_another(tmp_path: Path) -> None:
     whole(tmp_path)
     with pytest.raises(InputError, match=r"holds a run already; allowed: `resume`, or another folder"):
         open_session(dataset(), SETTINGS, tmp_path, device=CPU)
-    with pytest.raises(InputError, match=r"holds no run to go on from"):
+    with pytest.raises(InputError, match=r"holds no run to resume"):
         open_session(dataset(), SETTINGS, tmp_path / "new", device=CPU, resume=True)
     longer = Settings(steps=9, batch=3, seq=16, warmup=2, every=2)
     with pytest.raises(InputError, match=r"^steps: found 9; allowed: 7, as in .*step-00000007"):
@@ -112,7 +112,7 @@ def test_a_run_is_not_mixed_with_another(tmp_path: Path) -> None:
         open_session(
             of_text(decoder(), TEXT.replace("cat", "tac"), "bpe", SETTINGS), SETTINGS, tmp_path, device=CPU, resume=True
         )
-    with pytest.raises(InputError, match=r"has no whole checkpoint \(passed over: .*step-00000007: is of another spec"):
+    with pytest.raises(InputError, match=r"has no whole checkpoint \(skipped: .*step-00000007: is of another spec"):
         open_session(dataset(n_layers=1), SETTINGS, tmp_path, device=CPU, resume=True)
 
 
