@@ -26,6 +26,7 @@ from archcalc.spec.attention import (
     QkNorm,
 )
 from archcalc.spec.base import Activation, Part
+from archcalc.spec.branches import parts
 from archcalc.spec.claim import Claim
 from archcalc.spec.embedding import Embedding, Factor, Table, TokenDropout
 from archcalc.spec.ffn import AnyFfn, Gated, MoE, Plain
@@ -650,6 +651,8 @@ def specs(draw: st.DrawFn, family: Family | None = None, per_token: bool = False
     drawn = {role: draw(stacks(place, decodes=role == "decoder" and not labels)) for role, place in places.items()}
     if of_source:
         drawn["encoder"] = structs.replace(drawn["encoder"], **of_source)
+    layers = [layer for stack in drawn.values() for run in stack.runs for layer in run.pattern]
+    has_heads = any("attn" in parts(layer) for layer in layers)
     spec = Spec(
         name="drawn",
         about=draw(ABOUTS),
@@ -659,7 +662,7 @@ def specs(draw: st.DrawFn, family: Family | None = None, per_token: bool = False
         embedding=draw(embeddings(not decodes)),
         head=head,
         pooler=draw(POOLERS) if pools else None,
-        extras=draw(st.just(()) | EVERY_EXTRA),
+        extras=tuple(extra for extra in draw(st.just(()) | EVERY_EXTRA) if has_heads or "all_heads" not in extra.axes),
         dropout=draw(DROPOUTS),
         **drawn,
     )

@@ -12,7 +12,7 @@ import msgspec.structs
 from archcalc.errors import InputError
 from archcalc.spec.attention import Attention, stack_bias, stored_rope
 from archcalc.spec.base import Part
-from archcalc.spec.branches import PLACEMENTS, arms, computed
+from archcalc.spec.branches import PLACEMENTS, arms, computed, parts
 from archcalc.spec.embedding import Embedding
 from archcalc.spec.layer import Arm, Branch, Layer, Reads, Run, Stack
 from archcalc.spec.model import OWN, OWN_SIZES, Head, ModelStack, Spec
@@ -67,7 +67,7 @@ def _own_sizes(each: ModelStack) -> Stack:
 
 def _check_ending(spec: Spec) -> None:
     """Embedding tables, head, pooler and extras agree with each other and with the stacks."""
-    _check_once([extra.name for extra in spec.extras], "extras")
+    _check_extras(spec)
     _check_tables(spec.embedding, "embedding")
     if spec.encoder and spec.encoder.embedding:
         _check_tables(spec.encoder.embedding, "encoder.embedding")
@@ -79,6 +79,16 @@ def _check_ending(spec: Spec) -> None:
         )
     if spec.head:
         _check_head(spec.head, spec)
+
+
+def _check_extras(spec: Spec) -> None:
+    """Further tensors have names of their own, and no axis of a model without heads is its heads."""
+    _check_once([extra.name for extra in spec.extras], "extras")
+    layers = [layer for each in spec.stacks for run in each.stack.runs for layer in run.pattern]
+    has_heads = any("attn" in parts(layer) for layer in layers)
+    for i, extra in enumerate(spec.extras):
+        if "all_heads" in extra.axes and not has_heads:
+            raise InputError(msg("the model has no heads"), where=f"extras[{i}].axes", allowed=msg("other axes"))
 
 
 def _check_tables(part: Embedding, where: str) -> None:

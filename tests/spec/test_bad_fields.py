@@ -217,3 +217,12 @@ def test_cross_attention_knows_its_bounds():
 def test_keys_are_text(document: dict[Any, Any]):
     with pytest.raises(InputError, match="is not text; allowed: names as keys"):
         load(document)
+
+
+def test_an_extra_is_as_wide_as_heads_where_there_are_some():
+    extra = [{"name": "contact.weight", "axes": [1, "all_heads"]}]
+    assert load(changed("extras", extra)).extras
+    ffn = {"kind": "plain", "d_ff": 8, "activation": "gelu"}
+    headless = changed("decoder.runs.0.pattern", [{"norm": NORM, "ffn": ffn}])
+    with pytest.raises(InputError, match=r"extras\[0\]\.axes: the model has no heads; allowed: other axes"):
+        load(headless | {"extras": extra})
