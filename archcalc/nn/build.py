@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from archcalc.nn.execution import carry_out
-from archcalc.nn.initial import initialise
+from archcalc.nn.execution import set_execution
+from archcalc.nn.initialization import initialize
 from archcalc.nn.model import EncoderDecoder, SingleStack
 from archcalc.spec import Spec
 from archcalc.spec.execution import Execution
@@ -17,7 +17,7 @@ def build(
     device: str | torch.device = "meta",
     dtype: torch.dtype | None = None,
     *,
-    how: Execution | None = None,
+    execution: Execution | None = None,
 ) -> nn.Module:
     """The spec's architecture as PyTorch modules, their weights named as docs/architecture.md says.
 
@@ -32,11 +32,11 @@ def build(
     """
     with torch.device("meta"):
         model = EncoderDecoder(spec) if spec.family == "encoder-decoder" else SingleStack(spec)
-    if how is not None:
-        carry_out(model, how)
+    if execution is not None:
+        set_execution(model, execution)
     if dtype is not None:
         model.to(dtype)
     if torch.device(device).type != "meta":
         model.to_empty(device=device)
-        initialise(model)
+        initialize(model)
     return model

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from archcalc.errors import InputError
 from archcalc.formats.cache_types import cache_type
-from archcalc.nn.held import Held, Room, Source
-from archcalc.nn.padding import checked_text, extended
+from archcalc.nn.arm_cache import ArmCache, CacheConfig, SourceCache
+from archcalc.nn.padding import check_left_padding, extend_padding
 from archcalc.spec import Spec
 from archcalc.spec.branches import computed
 from archcalc.spec.groups import has_table, layers_of
@@ -33,8 +33,8 @@ class Cache:
     gradient flows through it: a forward pass with a cache keeps no graph.
     """
 
-    room: Room
-    layers: list[dict[str, Held]]
+    config: CacheConfig
+    layers: list[dict[str, ArmCache]]
     past: int = 0
     n_source: int = 0
     padding: Tensor | None = None
@@ -43,34 +43,36 @@ class Cache:
     @property
     def nbytes(self) -> int:
         """The bytes that its tensors take, filled or not."""
-        return sum(tensor.nbytes for layer in self.layers for held in layer.values() for tensor in held.tensors)
+        return sum(
+            tensor.nbytes for layer in self.layers for arm_cache in layer.values() for tensor in arm_cache.tensors
+        )
 
     def admit(self, ids_BT: Tensor, padding_BT: Tensor | None = None) -> None:
         """Take note of which of the next ids [B, T] are padding; InputError if they cannot be the next."""
         self._check_batch(ids_BT)
-        if self.past + ids_BT.shape[1] > self.room.capacity:
+        if self.past + ids_BT.shape[1] > self.config.capacity:
             raise InputError(
                 msg("{past:,} tokens are more than the cache has room for", past=self.past + ids_BT.shape[1]),
                 where="capacity",
-                allowed=msg("up to {capacity:,}, past included", capacity=self.room.capacity),
+                allowed=msg("up to {capacity:,}, past included", capacity=self.config.capacity),
             )
-        if self.room.source and not self.n_source:
+        if self.config.source_capacity and not self.n_source:
             raise InputError(
                 msg("the cache has seen no source"), where="source", allowed=msg("a source that is read first")
             )
-        padding_BS = extended(self.padding, self.past, padding_BT, ids_BT)
+        padding_BS = extend_padding(self.padding, self.past, padding_BT, ids_BT)
         if padding_BT is not None and padding_BS is not None:
-            checked_text(padding_BS)
+            check_left_padding(padding_BS)
         self.padding = padding_BS
 
     def admit_source(self, ids_BS: Tensor) -> None:
         """Raise InputError if these ids [B, S] cannot be the source."""
         self._check_batch(ids_BS)
-        if ids_BS.shape[1] > self.room.source:
+        if ids_BS.shape[1] > self.config.source_capacity:
             raise InputError(
                 msg("{shape:,} tokens are more than the cache has room for", shape=ids_BS.shape[1]),
                 where="source",
-                allowed=msg("up to {source:,}", source=self.room.source),
+                allowed=msg("up to {source:,}", source=self.config.source_capacity),
             )
 
     def reorder(self, rows_B: Tensor) -> None:
@@ -80,17 +82,17 @@ class Cache:
         """
         self._check_batch(rows_B)
         for layer in self.layers:
-            for held in layer.values():
-                held.reorder(rows_B, self.n_source if isinstance(held, Source) else self.past)
+            for arm_cache in layer.values():
+                arm_cache.reorder(rows_B, self.n_source if isinstance(arm_cache, SourceCache) else self.past)
         self.padding = None if self.padding is None else self.padding[rows_B]
         self.source_padding = None if self.source_padding is None else self.source_padding[rows_B]
 
     def _check_batch(self, ids: Tensor) -> None:
-        if len(ids) != self.room.batch:
+        if len(ids) != self.config.batch:
             raise InputError(
                 msg("{n_ids} sequences", n_ids=len(ids)),
                 where="batch",
-                allowed=msg("the cache's {batch}", batch=self.room.batch),
+                allowed=msg("the cache's {batch}", batch=self.config.batch),
             )
 
 
@@ -127,33 +129,39 @@ def allocate(
         )
     _check_sizes(batch=batch, capacity=capacity)
     _check_table(spec.stacks[-1], capacity, "capacity")
-    n_source = _source(spec, capacity, source)
-    kind = None if format is None else cache_type(format, "cache")
-    room = Room(batch, capacity, n_source, dtype or torch.get_default_dtype(), torch.device(device), kind)
-    return Cache(room, [_layer(layer, room) for layer in layers_of(spec.decoder)])
+    n_source = _source_capacity(spec, capacity, source)
+    format_type = None if format is None else cache_type(format, "cache")
+    config = CacheConfig(
+        batch, capacity, n_source, dtype or torch.get_default_dtype(), torch.device(device), format_type
+    )
+    return Cache(config, [_layer_caches(layer, config) for layer in layers_of(spec.decoder)])
 
 
-def _layer(layer: Layer, room: Room) -> dict[str, Held]:
+def _layer_caches(layer: Layer, config: CacheConfig) -> dict[str, ArmCache]:
     """What one turn of a layer keeps, by the name of the arm; a feed-forward keeps nothing."""
-    own = [arm for branch in computed(layer) for arm in branch.arms if arm.reads != "shared"]
-    allocators = {arm.name: (arm.part, reading(arm.part, _CACHES[arm.reads])) for arm in own}
-    return {name: allocator(part, room) for name, (part, allocator) in allocators.items() if allocator is not None}
+    arms = [arm for branch in computed(layer) for arm in branch.arms if arm.reads != "shared"]
+    allocations = {arm.name: (arm.part, reading(arm.part, _CACHE_READINGS[arm.reads])) for arm in arms}
+    return {
+        name: allocate_arm(part, config)
+        for name, (part, allocate_arm) in allocations.items()
+        if allocate_arm is not None
+    }
 
 
 # Which record of a variant says what an arm keeps, by what it reads.
-_CACHES = {"stream": "cache", "source": "source_cache"}
+_CACHE_READINGS = {"stream": "cache", "source": "source_cache"}
 
 
-def _source(spec: Spec, capacity: int, source: int | None) -> int:
+def _source_capacity(spec: Spec, capacity: int, source: int | None) -> int:
     """How many tokens of a source there must be room for."""
     if spec.encoder is None:
         if source is not None:
             raise InputError(msg("there is no encoder beside the decoder"), where="source", allowed=msg("left out"))
         return 0
-    found = capacity if source is None else source
-    _check_sizes(source=found)
-    _check_table(spec.stacks[0], found, "source")
-    return found
+    n_tokens = capacity if source is None else source
+    _check_sizes(source=n_tokens)
+    _check_table(spec.stacks[0], n_tokens, "source")
+    return n_tokens
 
 
 def _check_sizes(**sizes: int) -> None:
@@ -162,11 +170,11 @@ def _check_sizes(**sizes: int) -> None:
             raise InputError(msg("found {size}", size=size), where=name, allowed=msg("1 or more"))
 
 
-def _check_table(each: ModelStack, tokens: int, where: str) -> None:
+def _check_table(model_stack: ModelStack, tokens: int, where: str) -> None:
     """A table of positions has no row for a token beyond it."""
-    if has_table(each.stack) and tokens > each.model.n_ctx:
+    if has_table(model_stack.stack) and tokens > model_stack.model.n_ctx:
         raise InputError(
             msg("{tokens:,} tokens are more than the table of positions has", tokens=tokens),
             where=where,
-            allowed=msg("up to {n_ctx:,}", n_ctx=each.model.n_ctx),
+            allowed=msg("up to {n_ctx:,}", n_ctx=model_stack.model.n_ctx),
         )

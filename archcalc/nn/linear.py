@@ -1,4 +1,4 @@
-"""The layers of torch that hold matrices, without their initialisers: `archcalc.nn.initial` fills them."""
+"""The layers of torch that hold matrices, without their initialisers: `archcalc.nn.initialization` fills them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Linear(nn.Linear):
         """Leave the weights as they are."""
 
 
-class Table(nn.Embedding):
+class EmbeddingTable(nn.Embedding):
     """A table [rows, width] read by index; left unfilled."""
 
     def reset_parameters(self) -> None:
@@ -36,6 +36,6 @@ class ExpertLinear(nn.Module):
         y_Co = torch.bmm(self.weight[experts_C], x_Ci.unsqueeze(-1)).squeeze(-1)
         return y_Co if self.bias is None else y_Co + self.bias[experts_C]
 
-    def of(self, x_ci: Tensor, expert: int) -> Tensor:
+    def apply_expert(self, x_ci: Tensor, expert: int) -> Tensor:
         """[c, out] of the inputs [c, in] of one expert."""
         return F.linear(x_ci, self.weight[expert], None if self.bias is None else self.bias[expert])

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from archcalc.errors import InputError
 from archcalc.nn.cache import Cache, allocate
 from archcalc.nn.embedding import Embedding
-from archcalc.nn.extras import Extras
+from archcalc.nn.extra_tensors import ExtraTensors
 from archcalc.nn.head import Head
-from archcalc.nn.padding import checked, checked_source
+from archcalc.nn.padding import check_padding, check_source_padding
 from archcalc.nn.pooler import Pooler
 from archcalc.nn.stack import Layers
-from archcalc.nn.taps.points import passing, stand, tap
+from archcalc.nn.taps.points import observed_pass, set_token_context, tap
 from archcalc.spec import Spec
 from archcalc.words import msg
 
@@ -38,7 +38,7 @@ class SingleStack(Layers):
         self.embed = Embedding(spec)
         self.head = Head(spec.head, spec) if spec.head else None
         self.pooler = Pooler(spec.pooler, spec) if spec.pooler else None
-        self.extras = Extras(spec.extras, spec)
+        self.extras = ExtraTensors(spec.extras, spec)
 
     def forward(
         self,
@@ -65,11 +65,11 @@ class SingleStack(Layers):
         if positions is not None and (cache is not None or padding_BT is not None):
             found = "with a cache, tokens stand where it ends; with padding, where that ends"
             raise InputError(found, where="positions", allowed=msg("left out"))
-        check_places(self.spec, n_logits)
-        padding_BT = checked(padding_BT, ids_BT)
-        with _graph(cache), passing(self):
+        check_n_logits(self.spec, n_logits)
+        padding_BT = check_padding(padding_BT, ids_BT)
+        with _grad_mode(cache), observed_pass(self):
             states_BTD = self._states(ids_BT, token_types_BT, positions, cache, padding_BT, rows)
-            return _read(self, self.final(_last(states_BTD, n_logits)), padding_BT)
+            return _outputs(self, self.apply_final_norm(_last_states(states_BTD, n_logits)), padding_BT)
 
     def new_cache(
         self,
@@ -87,12 +87,12 @@ class SingleStack(Layers):
         """
         return _new_cache(self, batch, capacity, None, dtype, format, device)
 
-    def predict_further(self, ids_BT: Tensor) -> list[Tensor]:
+    def multi_token_logits(self, ids_BT: Tensor) -> list[Tensor]:
         """For each multi-token module m, logits [B, T − 1 − m, V]: at place t, of token t + 2 + m."""
-        positions_T = _places(ids_BT)
-        with passing(self):
+        positions_T = _next_positions(ids_BT)
+        with observed_pass(self):
             states_BTD = self._states(ids_BT, None, None, None, None)
-        return [_read(self, x) for x in self.further(self.embed, ids_BT, states_BTD, positions_T, None)]
+        return [_outputs(self, x) for x in self.mtp_states(self.embed, ids_BT, states_BTD, positions_T, None)]
 
     def _states(
         self,
@@ -103,14 +103,14 @@ class SingleStack(Layers):
         padding_BT: Tensor | None,
         rows: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
-        places_T = _places(ids_BT, cache, padding_BT) if positions is None else positions
+        positions_T = _next_positions(ids_BT, cache, padding_BT) if positions is None else positions
         if cache is None:
-            view = self.view(places_T, in_order=positions is None, padding_BT=padding_BT)
+            context = self.layer_context(positions_T, is_in_order=positions is None, padding_BT=padding_BT)
         else:
-            view = self.view_after(cache, places_T)
-        stand(view.own)
-        x_BTD = self.embedded(self.embed, ids_BT, types_BT, view.own.standing, rows, padding_BT)
-        return self.run(x_BTD, view, cache)
+            context = self.cached_context(cache, positions_T)
+        set_token_context(context.own)
+        x_BTD = self.input_states(self.embed, ids_BT, types_BT, context.own.token_positions, rows, padding_BT)
+        return self.run(x_BTD, context, cache)
 
 
 class EncoderDecoder(nn.Module):
@@ -124,7 +124,7 @@ class EncoderDecoder(nn.Module):
         self.embed = Embedding(spec)
         self.encoder, self.decoder = map(Layers, spec.stacks)
         self.head = Head(spec.head, spec) if spec.head else None
-        self.extras = Extras(spec.extras, spec)
+        self.extras = ExtraTensors(spec.extras, spec)
 
     def forward(
         self,
@@ -142,17 +142,17 @@ class EncoderDecoder(nn.Module):
         the source is padded, which the cache remembers; `n_logits` gives the target's last so many places alone. Raises
         InputError for tokens that the cache has no room for, and for padding between tokens.
         """
-        check_places(self.spec, n_logits)
+        check_n_logits(self.spec, n_logits)
         source_ids_BS, target_ids_BT = _source_and_target(source_ids_BS, target_ids_BT, cache)
         if source_ids_BS is None and source_padding_BS is not None:
             raise InputError(msg("the cache knows its source's"), where="source_padding", allowed=msg("left out"))
-        with _graph(cache), passing(self):
+        with _grad_mode(cache), observed_pass(self):
             source_BSD = None
             if source_ids_BS is not None:
-                source_padding_BS = _source_padding(source_padding_BS, source_ids_BS)
-                source_BSD = self._encoded(source_ids_BS, source_padding_BS, cache)
+                source_padding_BS = _checked_source_padding(source_padding_BS, source_ids_BS)
+                source_BSD = self._encode(source_ids_BS, source_padding_BS, cache)
             states_BTD = self._states(target_ids_BT, source_BSD, cache, source_padding_BS)
-            return _read(self, self.decoder.final(_last(states_BTD, n_logits)))
+            return _outputs(self, self.decoder.apply_final_norm(_last_states(states_BTD, n_logits)))
 
     def encode(
         self, source_ids_BS: Tensor, *, cache: Cache | None = None, source_padding_BS: Tensor | None = None
@@ -162,19 +162,21 @@ class EncoderDecoder(nn.Module):
         A `cache` takes in what the decoder makes of them and which of them are padding, and begins anew: the target's
         next token is its first.
         """
-        with _graph(cache), passing(self):
-            return self._encoded(source_ids_BS, _source_padding(source_padding_BS, source_ids_BS), cache)
+        with _grad_mode(cache), observed_pass(self):
+            return self._encode(source_ids_BS, _checked_source_padding(source_padding_BS, source_ids_BS), cache)
 
-    def _encoded(self, source_ids_BS: Tensor, padding_BS: Tensor | None, cache: Cache | None) -> Tensor:
+    def _encode(self, source_ids_BS: Tensor, padding_BS: Tensor | None, cache: Cache | None) -> Tensor:
         if cache is not None:
             cache.admit_source(source_ids_BS)
-        view = self.encoder.view(_places(source_ids_BS), padding_BT=padding_BS)
-        stand(view.own)
+        context = self.encoder.layer_context(_next_positions(source_ids_BS), padding_BT=padding_BS)
+        set_token_context(context.own)
         embed = self.embed if self.encoder.embed is None else self.encoder.embed
-        x_BSD = self.encoder.embedded(embed, source_ids_BS, None, view.own.standing, padding_BT=padding_BS)
-        states_BSD = self.encoder.final(self.encoder.run(x_BSD, view))
+        x_BSD = self.encoder.input_states(
+            embed, source_ids_BS, None, context.own.token_positions, padding_BT=padding_BS
+        )
+        states_BSD = self.encoder.apply_final_norm(self.encoder.run(x_BSD, context))
         if cache is not None:
-            self.decoder.keep(states_BSD, cache, padding_BS)
+            self.decoder.cache_source(states_BSD, cache, padding_BS)
         return states_BSD
 
     def new_cache(
@@ -194,13 +196,13 @@ class EncoderDecoder(nn.Module):
         """
         return _new_cache(self, batch, capacity, source, dtype, format, device)
 
-    def predict_further(self, source_ids_BS: Tensor, target_ids_BT: Tensor) -> list[Tensor]:
+    def multi_token_logits(self, source_ids_BS: Tensor, target_ids_BT: Tensor) -> list[Tensor]:
         """For each multi-token module m, logits [B, T − 1 − m, V]: at place t, of token t + 2 + m."""
-        source_BSD, positions_T = self.encode(source_ids_BS), _places(target_ids_BT)
-        with passing(self):
+        source_BSD, positions_T = self.encode(source_ids_BS), _next_positions(target_ids_BT)
+        with observed_pass(self):
             states_BTD = self._states(target_ids_BT, source_BSD, None, None)
-        further = self.decoder.further(self.embed, target_ids_BT, states_BTD, positions_T, source_BSD)
-        return [_read(self, x_BTD) for x_BTD in further]
+        states = self.decoder.mtp_states(self.embed, target_ids_BT, states_BTD, positions_T, source_BSD)
+        return [_outputs(self, x_BTD) for x_BTD in states]
 
     def _states(
         self,
@@ -209,14 +211,14 @@ class EncoderDecoder(nn.Module):
         cache: Cache | None,
         source_padding_BS: Tensor | None,
     ) -> Tensor:
-        decoder, positions_T = self.decoder, _places(target_ids_BT, cache)
+        decoder, positions_T = self.decoder, _next_positions(target_ids_BT, cache)
         if cache is None:
-            view = decoder.view(positions_T, source_BSD, source_padding_BS=source_padding_BS)
+            context = decoder.layer_context(positions_T, source_BSD, source_padding_BS=source_padding_BS)
         else:
-            view = decoder.view_after(cache, positions_T)
-        stand(view.own)
-        x_BTD = decoder.embedded(self.embed, target_ids_BT, None, positions_T)
-        return decoder.run(x_BTD, view, cache)
+            context = decoder.cached_context(cache, positions_T)
+        set_token_context(context.own)
+        x_BTD = decoder.input_states(self.embed, target_ids_BT, None, positions_T)
+        return decoder.run(x_BTD, context, cache)
 
 
 def _new_cache(
@@ -235,7 +237,7 @@ def _new_cache(
     return allocate(model.spec, batch, capacity, source=source, dtype=dtype, format=format, device=device)
 
 
-def _graph(cache: Cache | None) -> AbstractContextManager[object]:
+def _grad_mode(cache: Cache | None) -> AbstractContextManager[object]:
     """A cache holds numbers and no graph, so with one none is kept."""
     return nullcontext() if cache is None else torch.no_grad()
 
@@ -255,13 +257,13 @@ def _source_and_target(
     return source_ids_BS, target_ids_BT
 
 
-def _source_padding(padding_BS: Tensor | None, ids_BS: Tensor) -> Tensor | None:
-    padding_BS = checked(padding_BS, ids_BS, "source_padding")
-    checked_source(padding_BS)
+def _checked_source_padding(padding_BS: Tensor | None, ids_BS: Tensor) -> Tensor | None:
+    padding_BS = check_padding(padding_BS, ids_BS, "source_padding")
+    check_source_padding(padding_BS)
     return padding_BS
 
 
-def _last(x_BTD: Tensor, n_logits: int | None) -> Tensor:
+def _last_states(x_BTD: Tensor, n_logits: int | None) -> Tensor:
     """The states of the last so many places, all if it is left out."""
     if n_logits is None:
         return x_BTD
@@ -270,7 +272,7 @@ def _last(x_BTD: Tensor, n_logits: int | None) -> Tensor:
     return x_BTD[:, -n_logits:]
 
 
-def _places(ids_BT: Tensor, cache: Cache | None = None, padding_BT: Tensor | None = None) -> Tensor:
+def _next_positions(ids_BT: Tensor, cache: Cache | None = None, padding_BT: Tensor | None = None) -> Tensor:
     """0 … T − 1, where the ids are; with a cache, the next places after what it has read."""
     if cache is None:
         return torch.arange(ids_BT.shape[1], device=ids_BT.device)
@@ -278,7 +280,7 @@ def _places(ids_BT: Tensor, cache: Cache | None = None, padding_BT: Tensor | Non
     return torch.arange(cache.past, cache.past + ids_BT.shape[1], device=ids_BT.device)
 
 
-def check_places(spec: Spec, n_logits: int | None) -> None:
+def check_n_logits(spec: Spec, n_logits: int | None) -> None:
     """Raise InputError where some places' logits are asked for and a model gives one state's of a whole text."""
     if n_logits is not None and spec.reads_text:
         raise InputError(
@@ -288,7 +290,7 @@ def check_places(spec: Spec, n_logits: int | None) -> None:
         )
 
 
-def _read(model: SingleStack | EncoderDecoder, x_BTD: Tensor, padding_BT: Tensor | None = None) -> Tensor:
+def _outputs(model: SingleStack | EncoderDecoder, x_BTD: Tensor, padding_BT: Tensor | None = None) -> Tensor:
     """What the model's pooler and head make of the last states, or those themselves."""
     if isinstance(model, SingleStack) and model.pooler is not None:
         x_BTD = tap("pooled", model.pooler(x_BTD, padding_BT))

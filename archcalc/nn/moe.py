@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from archcalc.nn.activation import activation, gated
 from archcalc.nn.ffn import Gated, Plain
 from archcalc.nn.linear import ExpertLinear, Linear
-from archcalc.nn.taps.points import tap, within
-from archcalc.nn.wide import widened
+from archcalc.nn.taps.points import tap, tap_scope
+from archcalc.nn.upcast import upcast
 from archcalc.spec import Spec
 from archcalc.spec import ffn as spec
 from archcalc.spec.execution import Execution
@@ -100,11 +100,11 @@ class MoE(nn.Module):
     def __init__(self, part: spec.MoE, model: Spec) -> None:
         super().__init__()
         self.part = part
-        self.how: Execution | None = None  # left to the device, until someone says how
+        self.execution: Execution | None = None  # left to the device, until someone says how
         self.router = Linear(model.d_model, part.n_experts, bias=part.router_bias)
         _CORRECTIONS[part.correction](self, part.n_experts)
         self.experts = Experts(part, model)
-        self.shared = _shared(part, model)
+        self.shared = _shared_ffn(part, model)
         self.shared_gate = Linear(model.d_model, 1, bias=False) if part.shared_gate else None
 
     def forward(self, x_BTD: Tensor) -> Tensor:
@@ -115,18 +115,18 @@ class MoE(nn.Module):
         y_BTD = y_BTD.view_as(x_BTD)
         if self.shared is None:
             return y_BTD
-        y_BTD = y_BTD + self._shared_part(x_BTD)
+        y_BTD = y_BTD + self._shared_output(x_BTD)
         return y_BTD / 2 if self.part.shared_combine == "average" else y_BTD
 
     def route(self, x_QD: Tensor) -> tuple[Tensor, Tensor]:
         """The chosen experts' weights and their indices, both [Q, k], of states [Q, D]; weights in float32 at least."""
         part = self.part
-        logits_QE = widened(tap("router", self.router(x_QD)))
+        logits_QE = upcast(tap("router", self.router(x_QD)))
         if part.router_softcap is not None:
             logits_QE = part.router_softcap * torch.tanh(logits_QE / part.router_softcap)
         by_score = part.weigh == "score"
         scores_QE = SCORES[part.choose](logits_QE if by_score else logits_QE.detach())
-        experts_Qk = tap("chosen", self._choice(scores_QE.detach()).topk(part.n_active, dim=-1).indices)
+        experts_Qk = tap("chosen", self._choice_scores(scores_QE.detach()).topk(part.n_active, dim=-1).indices)
         weights_Qk = scores_QE.gather(-1, experts_Qk) if by_score else WEIGHTS[part.weigh](part, logits_QE, experts_Qk)
         if part.normalise:
             weights_Qk = weights_Qk / self._divisor(weights_Qk.sum(-1, keepdim=True))
@@ -135,7 +135,7 @@ class MoE(nn.Module):
     def _divisor(self, sum_Q1: Tensor) -> Tensor:
         return sum_Q1 + 1e-20 if self.part.normalise_min is None else sum_Q1.clamp(min=self.part.normalise_min)
 
-    def _choice(self, scores_QE: Tensor) -> Tensor:
+    def _choice_scores(self, scores_QE: Tensor) -> Tensor:
         """The scores that the choice goes by: corrected, and −∞ outside the best groups."""
         if self.correction_bias is not None:
             scores_QE = scores_QE + self.correction_bias
@@ -143,34 +143,37 @@ class MoE(nn.Module):
             return scores_QE
         scores_QGe = scores_QE.view(len(scores_QE), self.part.n_groups, -1)
         best_Qg = self._group_scores(scores_QGe).topk(self.part.n_active_groups, dim=-1).indices
-        closed_QG = torch.ones_like(scores_QGe[..., 0], dtype=torch.bool).scatter(-1, best_Qg, False)
-        return scores_QGe.masked_fill(closed_QG.unsqueeze(-1), -torch.inf).flatten(-2)
+        excluded_QG = torch.ones_like(scores_QGe[..., 0], dtype=torch.bool).scatter(-1, best_Qg, False)
+        return scores_QGe.masked_fill(excluded_QG.unsqueeze(-1), -torch.inf).flatten(-2)
 
     def _group_scores(self, scores_QGe: Tensor) -> Tensor:
         """A group's score [Q, G]: its best expert's, or its two best, summed (DeepSeek's reference code)."""
         n_best = 2 if self.part.group_score == "two_best" else 1
         return scores_QGe.topk(min(n_best, scores_QGe.shape[-1]), dim=-1).values.sum(-1)
 
-    def _shared_part(self, x_BTD: Tensor) -> Tensor:
+    def _shared_output(self, x_BTD: Tensor) -> Tensor:
         assert self.shared is not None, "asked for only where it exists"
-        y_BTD: Tensor = within("shared", self.shared, x_BTD)
+        y_BTD: Tensor = tap_scope("shared", self.shared, x_BTD)
         return y_BTD if self.shared_gate is None else y_BTD * torch.sigmoid(self.shared_gate(x_BTD))
 
 
-def _of_output(mixture: MoE, x_QD: Tensor, weights_Qk1: Tensor, experts_Qk: Tensor) -> Tensor:
+def _weigh_outputs(mixture: MoE, x_QD: Tensor, weights_Qk1: Tensor, experts_Qk: Tensor) -> Tensor:
     """The sum over the chosen experts of what each makes, weighed."""
-    y_QkD = tap("experts", mixture.experts(x_QD, experts_Qk, mixture.how))
+    y_QkD = tap("experts", mixture.experts(x_QD, experts_Qk, mixture.execution))
     return (y_QkD * weights_Qk1.to(y_QkD.dtype)).sum(-2)
 
 
-def _of_input(mixture: MoE, x_QD: Tensor, weights_Qk1: Tensor, experts_Qk: Tensor) -> Tensor:
+def _weigh_inputs(mixture: MoE, x_QD: Tensor, weights_Qk1: Tensor, experts_Qk: Tensor) -> Tensor:
     """The sum over the chosen experts of what each makes of its weighed input: each choice is a token of its own."""
     x_CD = (x_QD.unsqueeze(-2) * weights_Qk1.to(x_QD.dtype)).flatten(0, 1)
-    y_CD = mixture.experts(x_CD, experts_Qk.view(-1, 1), mixture.how)
+    y_CD = mixture.experts(x_CD, experts_Qk.view(-1, 1), mixture.execution)
     return tap("experts", y_CD.view(*experts_Qk.shape, -1)).sum(-2)
 
 
-_WEIGHING: dict[str, Callable[[MoE, Tensor, Tensor, Tensor], Tensor]] = {"output": _of_output, "input": _of_input}
+_WEIGHING: dict[str, Callable[[MoE, Tensor, Tensor, Tensor], Tensor]] = {
+    "output": _weigh_outputs,
+    "input": _weigh_inputs,
+}
 
 
 class Experts(nn.Module):
@@ -180,18 +183,20 @@ class Experts(nn.Module):
 
     def __init__(self, part: spec.MoE, model: Spec) -> None:
         super().__init__()
-        inner = (part.n_experts, model.d_model, part.d_expert, part.expert_bias)
+        sizes = (part.n_experts, model.d_model, part.d_expert, part.expert_bias)
         self.dropout = model.dropout.ffn
         self.activation = activation(part.activation)
-        self.gate = ExpertLinear(*inner) if part.gated else None
-        self.up = ExpertLinear(*inner)
+        self.gate = ExpertLinear(*sizes) if part.gated else None
+        self.up = ExpertLinear(*sizes)
         self.down = ExpertLinear(part.n_experts, part.d_expert, model.d_model, part.expert_bias)
 
-    def forward(self, x_QD: Tensor, experts_Qk: Tensor, how: Execution | None) -> Tensor:
+    def forward(self, x_QD: Tensor, experts_Qk: Tensor, execution: Execution | None) -> Tensor:
         """What each token's chosen experts make of it: [Q, k, D] of states [Q, D] and indices [Q, k]."""
-        if how is None:
-            how = Execution(experts="gather" if x_QD.is_meta else "split")
-        y_CD = FORMULATIONS[how.experts](self, x_QD, experts_Qk, self.dropout if self.training and how.dropout else 0.0)
+        if execution is None:
+            execution = Execution(experts="gather" if x_QD.is_meta else "split")
+        y_CD = FORMULATIONS[execution.experts](
+            self, x_QD, experts_Qk, self.dropout if self.training and execution.dropout else 0.0
+        )
         return y_CD.view(*experts_Qk.shape, -1)
 
     def run(self, x_CD: Tensor, linear: Callable[[ExpertLinear, Tensor], Tensor], dropout: float) -> Tensor:
@@ -203,7 +208,7 @@ class Experts(nn.Module):
         return linear(self.down, F.dropout(hidden_CF, dropout, dropout > 0))
 
 
-def _gathered(experts: Experts, x_QD: Tensor, experts_Qk: Tensor, dropout: float) -> Tensor:
+def _gather(experts: Experts, x_QD: Tensor, experts_Qk: Tensor, dropout: float) -> Tensor:
     """Every choice with a copy of its expert's matrices: gather, then bmm."""
     x_CD, experts_C = x_QD.repeat_interleave(experts_Qk.shape[-1], 0), experts_Qk.flatten()
     return experts.run(x_CD, lambda matrix, x: cast(Tensor, matrix(x, experts_C)), dropout)
@@ -214,18 +219,20 @@ def _split(experts: Experts, x_QD: Tensor, experts_Qk: Tensor, dropout: float) -
     experts_C = experts_Qk.flatten()
     order_C = experts_C.argsort(stable=True)
     x_CD = x_QD[order_C // experts_Qk.shape[-1]]
-    made, first = [], 0
+    outputs, first = [], 0
     for expert, count in enumerate(experts_C.bincount(minlength=len(experts.up.weight)).tolist()):
         if count:
-            made.append(experts.run(x_CD[first : first + count], partial(ExpertLinear.of, expert=expert), dropout))
+            outputs.append(
+                experts.run(x_CD[first : first + count], partial(ExpertLinear.apply_expert, expert=expert), dropout)
+            )
         first += count
-    return torch.cat(made)[order_C.argsort()]
+    return torch.cat(outputs)[order_C.argsort()]
 
 
-FORMULATIONS: dict[str, Callable[[Experts, Tensor, Tensor, float], Tensor]] = {"gather": _gathered, "split": _split}
+FORMULATIONS: dict[str, Callable[[Experts, Tensor, Tensor, float], Tensor]] = {"gather": _gather, "split": _split}
 
 
-def _shared(part: spec.MoE, model: Spec) -> Plain | Gated | None:
+def _shared_ffn(part: spec.MoE, model: Spec) -> Plain | Gated | None:
     """The shared experts as one feed-forward, or none."""
     if not part.n_shared:
         return None

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from msgspec import structs
 from torch import Tensor, nn
 
-from archcalc.nn.wide import widened
+from archcalc.nn.upcast import upcast
 from archcalc.spec import norm as spec
 
 
@@ -47,12 +47,12 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The same shape, normed."""
-        wide = widened(x)
-        normed = wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + self.eps)
+        x_float = upcast(x)
+        normed = x_float * torch.rsqrt(x_float.pow(2).mean(-1, keepdim=True) + self.eps)
         if self.weight is None:
             return normed.to(x.dtype)
         if self.unit_offset:
-            return (normed * (1.0 + widened(self.weight))).to(x.dtype)
+            return (normed * (1.0 + upcast(self.weight))).to(x.dtype)
         return self.weight * normed.to(x.dtype)
 
 

@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from archcalc.nn.linear import Table
+from archcalc.nn.linear import EmbeddingTable
 from archcalc.spec import Spec
 from archcalc.spec import position as spec
 
 
-class Learned(Table):
+class Learned(EmbeddingTable):
     """A trained table [n_ctx + n_extra, W]; the extra rows stand first (OPT's and RoBERTa's code)."""
 
     def __init__(self, part: spec.Learned, model: Spec, width: int) -> None:
@@ -74,13 +74,13 @@ def sinusoids(positions_T: Tensor, width: int) -> Tensor:
     return torch.stack((angles.sin(), angles.cos()), -1).flatten(-2)[..., :width]
 
 
-def halves(positions_T: Tensor, width: int) -> Tensor:
+def half_sinusoids(positions_T: Tensor, width: int) -> Tensor:
     """[T, W]: the same columns, sines before cosines (CTRL's and Marian's code)."""
     rows = sinusoids(positions_T, width)
     return torch.cat((rows[..., 0::2], rows[..., 1::2]), -1)
 
 
-def fairseq(positions_T: Tensor, width: int) -> Tensor:
+def fairseq_sinusoids(positions_T: Tensor, width: int) -> Tensor:
     """[T, W]: sines, then cosines, of wavelengths from 2π to exactly 10,000·2π; an odd width ends in zeros."""
     half = width // 2
     steps = torch.arange(half, device=positions_T.device).float() * -(math.log(10_000.0) / max(half - 1, 1))
@@ -90,8 +90,8 @@ def fairseq(positions_T: Tensor, width: int) -> Tensor:
 
 ORDERS: dict[str, Callable[[Tensor, int], Tensor]] = {
     "alternating": sinusoids,
-    "halves": halves,
-    "fairseq": fairseq,
+    "halves": half_sinusoids,
+    "fairseq": fairseq_sinusoids,
 }
 
 

@@ -40,11 +40,11 @@ class RotaryTable(nn.Module):
 
 def table_rows(part: Rope, n_rows: int, device: torch.device | str = "cpu") -> Tensor:
     """The first rows [n_rows, 2·R] of a stored table."""
-    cosines, sines = tables(part, torch.arange(n_rows, device=device))
+    cosines, sines = rotary_tables(part, torch.arange(n_rows, device=device))
     return torch.cat((sines, cosines), -1)
 
 
-def tables(rope: Rope, positions_T: Tensor) -> tuple[Tensor, Tensor]:
+def rotary_tables(rope: Rope, positions_T: Tensor) -> tuple[Tensor, Tensor]:
     """Cosines and sines [T, R] of a rope's angles at `positions_T`, in float32 (Su et al. 2021, eq. 34).
 
     Scalings that depend on the length go by the last of these positions.
@@ -54,15 +54,15 @@ def tables(rope: Rope, positions_T: Tensor) -> tuple[Tensor, Tensor]:
     return angles_TR.cos() * factor, angles_TR.sin() * factor
 
 
-def rotate(x_BNTH: Tensor, turn: tuple[Tensor, Tensor], interleaved: bool) -> Tensor:
+def rotate(x_BNTH: Tensor, cos_sin: tuple[Tensor, Tensor], interleaved: bool) -> Tensor:
     """Queries or keys [B, N, T, H], the first 2·R of their width turned by (cosines, sines) [T, R] of their dtype."""
-    cos_TR, sin_TR = turn
+    cos_TR, sin_TR = cos_sin
     width = 2 * cos_TR.shape[-1]
-    turned, kept = x_BNTH[..., :width], x_BNTH[..., width:]
-    a, b = (turned[..., 0::2], turned[..., 1::2]) if interleaved else turned.chunk(2, dim=-1)
+    rotated, rest = x_BNTH[..., :width], x_BNTH[..., width:]
+    a, b = (rotated[..., 0::2], rotated[..., 1::2]) if interleaved else rotated.chunk(2, dim=-1)
     a, b = a * cos_TR - b * sin_TR, b * cos_TR + a * sin_TR
-    turned = torch.stack((a, b), -1).flatten(-2) if interleaved else torch.cat((a, b), -1)
-    return torch.cat((turned, kept), -1) if kept.shape[-1] else turned
+    rotated = torch.stack((a, b), -1).flatten(-2) if interleaved else torch.cat((a, b), -1)
+    return torch.cat((rotated, rest), -1) if rest.shape[-1] else rotated
 
 
 def softmax_scale(rope: Rope) -> float:
@@ -89,10 +89,10 @@ def _linear(scaling: LinearScaling, rope: Rope, frequencies_R: Tensor, positions
 
 def _llama3(scaling: Llama3Scaling, rope: Rope, frequencies_R: Tensor, positions_T: Tensor) -> tuple[Tensor, Factor]:
     """Llama 3.1's reference code, `apply_scaling`: by how often a pair turns within the original context."""
-    turns_R = scaling.n_ctx_original * frequencies_R / (2 * math.pi)
+    rotations_R = scaling.n_ctx_original * frequencies_R / (2 * math.pi)
     low, high = scaling.low_freq_factor, scaling.high_freq_factor
-    kept_R = (turns_R - low) / (high - low) if high != low else turns_R > low
-    return _blend(frequencies_R, kept_R * torch.ones_like(turns_R), scaling.factor), 1.0
+    original_share_R = (rotations_R - low) / (high - low) if high != low else rotations_R > low
+    return _blend(frequencies_R, original_share_R * torch.ones_like(rotations_R), scaling.factor), 1.0
 
 
 def _yarn(scaling: YarnScaling, rope: Rope, frequencies_R: Tensor, positions_T: Tensor) -> tuple[Tensor, Factor]:
@@ -104,14 +104,14 @@ def _yarn(scaling: YarnScaling, rope: Rope, frequencies_R: Tensor, positions_T: 
     low, high = max(low, 0), min(high, rope.d_rotary - 1)
     high = high + 0.001 if low == high else high
     pairs_R = torch.arange(len(frequencies_R), device=frequencies_R.device).float()
-    kept_R = 1 - (pairs_R - low) / (high - low)
-    return _blend(frequencies_R, kept_R, scaling.factor), _yarn_factor(scaling)
+    original_share_R = 1 - (pairs_R - low) / (high - low)
+    return _blend(frequencies_R, original_share_R, scaling.factor), _yarn_factor(scaling)
 
 
-def _yarn_pair(scaling: YarnScaling, rope: Rope, turns: float) -> float:
+def _yarn_pair(scaling: YarnScaling, rope: Rope, n_rotations: float) -> float:
     """The pair, a fraction, that turns so often within the original context (Peng et al. 2023, eq. 13 solved)."""
     assert rope.d_rotary is not None, "the spec is resolved"
-    wavelength = scaling.n_ctx_original / (2 * math.pi * turns)
+    wavelength = scaling.n_ctx_original / (2 * math.pi * n_rotations)
     return rope.d_rotary * math.log(wavelength) / (2 * math.log(rope.theta))
 
 
@@ -153,16 +153,16 @@ def _dynamic(scaling: DynamicScaling, rope: Rope, frequencies_R: Tensor, positio
     """The NTK-aware base of bloc97 and emozilla: theta times a power of how much longer the text is."""
     assert rope.d_rotary is not None, "the spec is resolved"
     n_tokens = (positions_T.max() + 1).clamp(min=scaling.n_ctx_original)
-    times = scaling.factor * n_tokens / scaling.n_ctx_original - (scaling.factor - 1)
-    theta = rope.theta * times ** (rope.d_rotary / (rope.d_rotary - 2))
+    ratio = scaling.factor * n_tokens / scaling.n_ctx_original - (scaling.factor - 1)
+    theta = rope.theta * ratio ** (rope.d_rotary / (rope.d_rotary - 2))
     exponents_R = torch.arange(0, rope.d_rotary, 2, device=positions_T.device).float() / rope.d_rotary
     return 1.0 / theta**exponents_R, 1.0
 
 
-def _blend(frequencies_R: Tensor, kept_R: Tensor, factor: float) -> Tensor:
+def _blend(frequencies_R: Tensor, original_share_R: Tensor, factor: float) -> Tensor:
     """Frequencies kept where `kept_R` is 1 or more, divided by `factor` where it is 0 or less, mixed between."""
-    kept_R = kept_R.clamp(0, 1)
-    return frequencies_R / factor * (1 - kept_R) + frequencies_R * kept_R
+    original_share_R = original_share_R.clamp(0, 1)
+    return frequencies_R / factor * (1 - original_share_R) + frequencies_R * original_share_R
 
 
 _SCALINGS: dict[type, Callable[[Any, Rope, Tensor, Tensor], tuple[Tensor, Factor]]] = {

@@ -49,8 +49,8 @@ def run(seed: int = 0) -> Dropout:
     """The same vector: once as it is, and often with some of it dropped."""
     made = model(LAYER, seed)
     block, x_BTD = made.layers["0"], made.embed(torch.tensor([[1]]))
-    fed_BTD = block.part(block.arms[-1], block.normed("ffn_norm", x_BTD), made.view(torch.arange(1)))
-    at_inference_BTD = block.eval().dropped(fed_BTD)
+    fed_BTD = block.run_arm(block.arms[-1], block.apply_norm("ffn_norm", x_BTD), made.layer_context(torch.arange(1)))
+    at_inference_BTD = block.eval().apply_dropout(fed_BTD)
     draws_BTD = _drawn(block, fed_BTD.expand(N_DRAWS, -1, -1), seed)
     return Dropout(
         P,
@@ -68,7 +68,7 @@ def run(seed: int = 0) -> Dropout:
 def _drawn(block: Any, x_BTD: torch.Tensor, seed: int) -> torch.Tensor:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        y_BTD: torch.Tensor = block.train().dropped(x_BTD)
+        y_BTD: torch.Tensor = block.train().apply_dropout(x_BTD)
     return y_BTD
 
 

@@ -134,7 +134,7 @@ class _Values:
     def tokens(self, step: Step) -> Tensor:
         prefix = step.name.removesuffix("tokens")
         (embed,) = (each.embed_prefix for each in self.model.spec.stacks if each.prefix == prefix)
-        x: Tensor = self.model.get_submodule(embed.rstrip(".")).scaled(self.ids[f"{prefix}ids"])
+        x: Tensor = self.model.get_submodule(embed.rstrip(".")).token_rows(self.ids[f"{prefix}ids"])
         return x
 
     def positions(self, step: Step) -> Tensor:

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from archcalc.errors import InputError, shown
 from archcalc.interp.trace.run import Trace
-from archcalc.nn.sight import Sight
-from archcalc.nn.softmax import Softmax, softcapped
+from archcalc.nn.attention_context import AttentionContext
+from archcalc.nn.softmax import SoftmaxConfig, softcap
 from archcalc.nn.stack import Layers
 from archcalc.words import msg
 
@@ -66,7 +66,7 @@ def softmax_of(model: Any, trace: Trace, part: str, *, head: int = 0, query: int
     stack, block, slot = _of(model, part)
     sight, scores_S = _sight(stack, trace, part), trace[f"{part}.scores"][head, query]
     module = getattr(block, slot)
-    hidden_TS = sight.hidden(module.softmax.window)
+    hidden_TS = sight.hidden_mask(module.softmax.window)
     sinks_N = getattr(module, "sinks", None)
     sink = None if sinks_N is None else float(sinks_N[head])
     stages = [
@@ -78,7 +78,9 @@ def softmax_of(model: Any, trace: Trace, part: str, *, head: int = 0, query: int
     return Softmaxed(part, head, query, tuple(hidden), tuple(stages))
 
 
-def _scored(trace: Trace, how: Softmax, sight: Sight, part: str, keys: str, head: int, query: int) -> Iterator[Stage]:
+def _scored(
+    trace: Trace, how: SoftmaxConfig, sight: AttentionContext, part: str, keys: str, head: int, query: int
+) -> Iterator[Stage]:
     """From products to scores that nothing is hidden from yet, in the order in which the model's own come about."""
     q_NTH, k_KSH = trace[f"{part}.q"], trace[keys]
     x_S = k_KSH[head * k_KSH.shape[0] // how.n_heads] @ q_NTH[head, query]
@@ -86,7 +88,7 @@ def _scored(trace: Trace, how: Softmax, sight: Sight, part: str, keys: str, head
     x_S = x_S * how.scale
     yield _stage("scaled", f"x · {how.scale:.7g}", x_S)
     if how.softcap is not None:
-        x_S = softcapped(x_S, how.softcap)
+        x_S = softcap(x_S, how.softcap)
         yield _stage("capped", f"capped(x, {how.softcap:g})", x_S)
     bias_NTS = how.bias(sight, how.n_heads) if how.bias else None
     if bias_NTS is not None:
@@ -144,10 +146,10 @@ def _lender(stack: Layers, part: str) -> str:
     return f"{before}layers.{lender}.{arm}"
 
 
-def _sight(stack: Layers, trace: Trace, part: str) -> Sight:
+def _sight(stack: Layers, trace: Trace, part: str) -> AttentionContext:
     """What the part's queries look at: the same that the model makes for a whole text."""
     _, n_queries, n_keys = trace[f"{part}.scores"].shape
     device = next(stack.parameters()).device
     places_T = torch.arange(n_queries, device=device)
-    view = stack.view(places_T, torch.empty(1, n_keys, 0, device=device) if part.endswith("cross") else None)
+    view = stack.layer_context(places_T, torch.empty(1, n_keys, 0, device=device) if part.endswith("cross") else None)
     return view.own if view.source is None else view.source

@@ -45,7 +45,7 @@ class Reading(ABC):
         """Read these ids; the logits [B, V] after the last of them."""
 
     def _tensor(self, rows: Sequence[Any]) -> Tensor:
-        return torch.tensor(rows, device=self.cache.room.device)
+        return torch.tensor(rows, device=self.cache.config.device)
 
     def _batch(self, texts: Sequence[Ids]) -> tuple[Tensor, Tensor | None]:
         """Texts as one tensor [B, T], the shorter ones padded on the left, and where they are padded, if any is."""

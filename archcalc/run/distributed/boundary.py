@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 
-from archcalc.nn.linear import Table
-from archcalc.nn.sight import Penalty, Sight
+from archcalc.nn.attention_context import AlibiBias, AttentionContext
+from archcalc.nn.linear import EmbeddingTable
 from archcalc.run.distributed.collectives import copied, summed
 
 
@@ -22,19 +22,19 @@ from archcalc.run.distributed.collectives import copied, summed
 class OwnPenalty:
     """ALiBi's penalties of a rank's own heads, of `n_heads` in all."""
 
-    penalty: Penalty
+    penalty: AlibiBias
     n_heads: int
     rank: int
 
-    def __call__(self, sight: Sight, n_own: int) -> Tensor:
+    def __call__(self, sight: AttentionContext, n_own: int) -> Tensor:
         """The penalty [N, T, S] of these heads."""
         return self.penalty(sight, self.n_heads).narrow(0, self.rank * n_own, n_own)
 
 
-class Vocabulary(Table):
+class Vocabulary(EmbeddingTable):
     """The rows of a rank's tokens; of the others' it knows nothing, and the sum over ranks has all."""
 
-    def __init__(self, table: Table, mesh: DeviceMesh) -> None:
+    def __init__(self, table: EmbeddingTable, mesh: DeviceMesh) -> None:
         super().__init__(table.num_embeddings, table.embedding_dim, device="meta")
         self.weight, self.mesh = table.weight, mesh
 
@@ -77,6 +77,6 @@ class Border:
     def _entered(self, arg: Any) -> Any:
         if isinstance(arg, Tensor) and arg.is_floating_point():
             return copied(arg, self.mesh)
-        if isinstance(arg, Sight) and arg.states is not None:
+        if isinstance(arg, AttentionContext) and arg.states is not None:
             return dataclasses.replace(arg, states=copied(arg.states, self.mesh))
         return arg

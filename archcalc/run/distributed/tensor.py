@@ -16,11 +16,11 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Replicate, Shard
 
 from archcalc.nn.attention import Attention
+from archcalc.nn.attention_context import AlibiBias
 from archcalc.nn.bias import RelativeBias
 from archcalc.nn.embedding import Embedding
 from archcalc.nn.head import Head
 from archcalc.nn.mla import LatentAttention
-from archcalc.nn.sight import Penalty
 from archcalc.run.distributed import plan
 from archcalc.run.distributed.boundary import Border, OwnPenalty, Vocabulary
 from archcalc.run.distributed.collectives import copied, gathered
@@ -127,7 +127,7 @@ def _adapt(part: Any, mesh: DeviceMesh) -> None:
 def _own_heads(part: Any, mesh: DeviceMesh) -> None:
     n, whole = mesh.size(), part.softmax
     bias = whole.bias
-    if isinstance(bias, Penalty):
+    if isinstance(bias, AlibiBias):
         bias = OwnPenalty(bias, whole.n_heads, mesh.get_local_rank())
     part.part = plan.part_of_rank(part.part, n)
     part.softmax = dataclasses.replace(whole, n_heads=part.part.n_heads, bias=bias)

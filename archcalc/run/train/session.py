@@ -95,10 +95,10 @@ def _first(spec: Spec, seed: int, device: torch.device, how: Execution, ranks: R
     """The model before its first step: the same weights of a seed, on however many ranks."""
     if ranks is None:
         torch.manual_seed(seed)
-        return build(spec, device, torch.float32, how=how)
+        return build(spec, device, torch.float32, execution=how)
     from archcalc.run.distributed.load import draw, spread
 
-    model = build(spec, dtype=torch.float32, how=how)
+    model = build(spec, dtype=torch.float32, execution=how)
     spread(model, ranks)
     draw(model, seed)
     return model

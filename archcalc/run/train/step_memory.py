@@ -54,7 +54,7 @@ def tracked_peak(spec: Spec, work: Workload, how: Execution, optimiser: str = "a
         from torch.distributed._tools.mem_tracker import MemTracker
     except ImportError:
         raise MissingExtraError(msg("torch.distributed's memory tracker"), "model") from None
-    model = build(spec, "meta", torch_dtype(how.dtype), how=how).train()
+    model = build(spec, "meta", torch_dtype(how.dtype), execution=how).train()
     with FakeTensorMode():
         put_on_cpu(model)
         step = _Step(spec, model, work, _optimiser(optimiser, model))
@@ -97,7 +97,7 @@ def process_peak(spec: Spec, work: Workload, how: Execution, needed_bytes: int, 
 def _grown(spec: Spec, work: Workload, how: Execution, optimiser: str) -> int:
     _warm_up()
     before = _high_water_bytes()
-    model = build(spec, "cpu", torch_dtype(how.dtype), how=how).train()
+    model = build(spec, "cpu", torch_dtype(how.dtype), execution=how).train()
     step = _Step(spec, model, work, _optimiser(optimiser, model))
     step()
     step()

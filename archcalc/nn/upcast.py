@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 
-def wide_dtype(dtype: torch.dtype) -> torch.dtype:
+def upcast_dtype(dtype: torch.dtype) -> torch.dtype:
     """float32 of what is narrower; float64 stays float64."""
     return torch.promote_types(dtype, torch.float32)
 
 
-def widened(x: Tensor) -> Tensor:
+def upcast(x: Tensor) -> Tensor:
     """The same numbers, in float32 at least."""
-    return x.to(wide_dtype(x.dtype))
+    return x.to(upcast_dtype(x.dtype))

@@ -16,15 +16,15 @@ _ZEROS = {"bias", "sinks", "correction_bias", "gate_bias", "bias_buffer"}
 
 
 @torch.no_grad()
-def initialise(model: nn.Module) -> None:
+def initialize(model: nn.Module) -> None:
     """Fill every parameter and buffer of a model on a real device."""
     for module in model.modules():
         own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
         for name, tensor in own:
-            first_values(module, name, tensor)
+            initialize_tensor(module, name, tensor)
 
 
-def first_values(module: nn.Module, name: str, tensor: Tensor) -> None:
+def initialize_tensor(module: nn.Module, name: str, tensor: Tensor) -> None:
     """Fill a tensor as the parameter or buffer of this name in this module begins."""
     if name in _ZEROS:
         tensor.zero_()

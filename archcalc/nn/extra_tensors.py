@@ -11,7 +11,7 @@ from archcalc.spec.branches import parts
 from archcalc.spec.groups import layers_of
 
 
-class Extras(nn.Module):
+class ExtraTensors(nn.Module):
     """Holds each extra under its name; a dot in a name is a module of its own."""
 
     def __init__(self, parts: tuple[spec.Extra, ...], model: Spec) -> None:
@@ -38,9 +38,11 @@ def _size(axis: int | spec.Axis, model: Spec) -> int:
     if not isinstance(axis, str):
         return axis
     if axis == "n_layers":
-        return sum(len(layers_of(each.stack)) for each in model.stacks)
+        return sum(len(layers_of(model_stack.stack)) for model_stack in model.stacks)
     if axis == "all_heads":
-        attentions = (parts(layer).get("attn") for each in model.stacks for layer in layers_of(each.stack))
+        attentions = (
+            parts(layer).get("attn") for model_stack in model.stacks for layer in layers_of(model_stack.stack)
+        )
         return sum(getattr(attention, "n_heads", 0) for attention in attentions)
     size: int = getattr(model, axis)
     return size
