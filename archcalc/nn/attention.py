@@ -1,4 +1,4 @@
-"""Grouped-query attention, to oneself or to a source.
+"""Grouped-query attention, to its own tokens or to a source.
 
 Axes: B batch, T query tokens, S key tokens, D model, N heads, K kv heads, H head width, U value width.
 """
@@ -28,7 +28,7 @@ from archcalc.spec import attention as spec
 from archcalc.spec.execution import Execution
 from archcalc.spec.position import Alibi, RelativeBias, Rope
 
-# What each kind of position adds to the scores, [N, T, S], if these are scaled so.
+# The bias [N, T, S] of each kind of position, given the scale of the scores.
 _BIASES: dict[type, Callable[[Any, float], Bias | None]] = {
     type(None): lambda position, scale: None,
     Rope: lambda position, scale: None,
@@ -59,7 +59,7 @@ class Attention(nn.Module):
         self.n_heads, self.n_kv_heads, self.d_head = part.n_heads, part.n_kv_heads, part.d_head
         self.d_value = part.d_head if part.d_value is None else part.d_value
         self.relative_bias = None
-        self.attend = attend  # a function of its own, so that a packed model may put a faster one in its place
+        self.attend = attend  # an attribute, which a packed model replaces
         scale = part.d_head**-0.5 if part.scale is None else part.scale
         self.softmax = SoftmaxConfig(
             n_heads=part.n_heads,
@@ -91,9 +91,9 @@ class Attention(nn.Module):
         self.out_norm = norm(part.out_norm, self.n_heads * self.d_value) if part.out_norm else None
 
     def forward(self, x_BTD: Tensor, context: AttentionContext) -> Tensor:
-        """States [B, T, D] to states [B, T, D], by what `sight` lets them see."""
+        """Map states [B, T, D] to states [B, T, D]."""
         q_BNTH = self.queries(x_BTD, context)
-        # As a view, of which keys' and values' gradients are summed before those of other layers: so are FSDP's.
+        # Through a view, gradients of keys and values are summed before those of other layers, as FSDP sums them.
         states_BSD = x_BTD if context.states is None else context.states.view_as(context.states)
         k_BKSH, v_BKSU = context.keys_values(lambda: self.keys_values(states_BSD, context))
         context = context.last_keys(k_BKSH.shape[2])
@@ -103,14 +103,14 @@ class Attention(nn.Module):
         return self.output(y_BNTU, x_BTD)
 
     def queries(self, x_BTD: Tensor, context: AttentionContext) -> Tensor:
-        """Queries [B, N, T, H], normed, turned and at their position's temperature."""
+        """Return queries [B, N, T, H]: normed, rotated, and scaled by temperature."""
         q_BNTH = self._project_heads(self.q(x_BTD), self.q_norm, context)
         if self.part.temperature is not None:
             q_BNTH = q_BNTH * context.temperatures(self.part.temperature, q_BNTH.dtype)
         return tap("q", q_BNTH)
 
     def keys_values(self, states_BSD: Tensor, context: AttentionContext) -> tuple[Tensor, Tensor]:
-        """Keys [B, K, S, H], normed and turned, and values [B, K, S, U]: what a cache of this layer holds."""
+        """Return keys [B, K, S, H], normed and rotated, and values [B, K, S, U], as a cache stores them."""
         k_BKSH = self._project_heads(self.k(states_BSD), self.k_norm, context)
         v_BKSU = self._clip(self._split(self.v(states_BSD), self.d_value))
         if self.part.value_scale is not None:
@@ -120,7 +120,7 @@ class Attention(nn.Module):
         return tap("k", k_BKSH, context), tap("v", v_BKSU, context)
 
     def output(self, y_BNTU: Tensor, x_BTD: Tensor) -> Tensor:
-        """What the layer adds [B, T, D], of its heads' values: gated by what it read, normed, projected."""
+        """Return the output [B, T, D] of the heads' values: gated, normed, projected."""
         y_BNTU = tap("values", y_BNTU)
         if self.gate is not None:
             y_BNTU = y_BNTU * tap("gate", self._gate(self.gate(x_BTD)))
@@ -129,7 +129,7 @@ class Attention(nn.Module):
         return y_BTD
 
     def source_keys_values(self, states_BSD: Tensor, context: AttentionContext) -> tuple[Tensor, Tensor]:
-        """`keys_values` of a source, for a cache that is filled before any forward pass: an entry of its own."""
+        """Return `keys_values` of a source; a method of its own, so that FSDP can hook it."""
         return self.keys_values(states_BSD, context)
 
     def _qk_norm(self, n_heads: int) -> nn.Module | None:
@@ -141,7 +141,7 @@ class Attention(nn.Module):
         return norm(self.part.qk_norm.norm, over[self.part.qk_norm.over])
 
     def _project_heads(self, x_BTZ: Tensor, qk_norm: nn.Module | None, context: AttentionContext) -> Tensor:
-        """Queries or keys [B, heads, T, H] of their projection: normed, clamped and turned, or normed after that."""
+        """Return queries or keys [B, heads, T, H] of a projection: clipped, and normed before or after rotation."""
         x_BNTH = self._apply_qk_norm(x_BTZ, qk_norm) if self._has_qk_norm("before") else self._split(x_BTZ, self.d_head)
         x_BNTH = self._clip(x_BNTH)
         if isinstance(self.part.position, Rope):
@@ -154,7 +154,7 @@ class Attention(nn.Module):
         return self.part.qk_norm is not None and self.part.qk_norm.when == when
 
     def _apply_qk_norm(self, x_BTZ: Tensor, qk_norm: nn.Module | None) -> Tensor:
-        """[B, T, heads · H] to [B, heads, T, H], normed over all heads before or over each after."""
+        """Map [B, T, heads · H] to [B, heads, T, H], normed over all heads before the split or over each after."""
         assert self.part.qk_norm is not None and qk_norm is not None, "there is a norm"  # noqa: PT018
         if self.part.qk_norm.over == "full":
             return self._split(qk_norm(x_BTZ), self.d_head)
@@ -163,32 +163,32 @@ class Attention(nn.Module):
 
     def _rotate(self, x_BNTH: Tensor, context: AttentionContext) -> Tensor:
         position = self.part.position
-        assert isinstance(position, Rope), "asked for only where there is one"
+        assert isinstance(position, Rope), "called only where there is one"
         return rotate(x_BNTH, context.rotary_tables(position, x_BNTH.dtype), position.interleaved)
 
     def _clip(self, x: Tensor) -> Tensor:
         return x if self.part.clip is None else x.clamp(-self.part.clip, self.part.clip)
 
     def _gate(self, x_BTZ: Tensor) -> Tensor:
-        """Gates [B, N, T, U], or [B, N, T, 1] of whole heads."""
-        assert self.part.gate is not None, "asked for only where there is one"
+        """Return gates [B, N, T, U], or [B, N, T, 1] of whole heads."""
+        assert self.part.gate is not None, "called only where there is one"
         x_BNTU = self._split(x_BTZ, x_BTZ.shape[-1] // self.n_heads)
         if self.gate_bias is not None:
             x_BNTU = x_BNTU + self.gate_bias.view(-1, 1, 1)
         return _GATES[self.part.gate.activation](x_BNTU)
 
     def _layer_bias(self, context: AttentionContext, n_heads: int) -> Tensor:
-        assert self.relative_bias is not None, "asked for only where there is one"
+        assert self.relative_bias is not None, "called only where there is one"
         return context.layer_bias(self.relative_bias)
 
     @staticmethod
     def _split(x_BTZ: Tensor, width: int) -> Tensor:
-        """[B, T, heads · width] to [B, heads, T, width]."""
+        """Map [B, T, heads · width] to [B, heads, T, width]."""
         return x_BTZ.view(*x_BTZ.shape[:-1], -1, width).transpose(1, 2)
 
 
 class QueryAttention(Attention):
-    """The same without keys and values of its own: it reads those that an earlier layer has made."""
+    """Attention without keys and values of its own: it reads those of an earlier layer."""
 
     has_keys = False
 
@@ -198,12 +198,12 @@ def _stack_bias(context: AttentionContext, n_heads: int) -> Tensor:
 
 
 def token_cache(part: spec.Attention, config: CacheConfig) -> TokenCache:
-    """Room for keys [B, K, S, H] and values [B, K, S, U]: of all tokens, or of as many as the window shows."""
+    """Return a cache of keys [B, K, S, H] and values [B, K, S, U]: of all tokens, or of one window."""
     return TokenCache(*_stores(part, config, min(config.capacity, part.window or config.capacity)))
 
 
 def source_cache(part: spec.Attention, config: CacheConfig) -> SourceCache:
-    """Room for the keys [B, K, S, H] and values [B, K, S, U] of a source."""
+    """Return a cache of the keys [B, K, S, H] and values [B, K, S, U] of a source."""
     return SourceCache(*_stores(part, config, config.source_capacity))
 
 

@@ -17,7 +17,7 @@ from archcalc.spec.execution import Execution
 from archcalc.spec.layer import Arm, Branch, Layer, Reads
 from archcalc.spec.variants import reading, variant
 
-# Which record of a variant builds an arm's module, by what it reads.
+# The key of a variant's record that builds an arm's module, by what the arm reads.
 _MODULES: dict[Reads, str] = {
     "stream": "module",
     "source": "module",
@@ -27,9 +27,9 @@ _MODULES: dict[Reads, str] = {
 
 
 class Block(nn.Module):
-    """One layer of a stack; `archcalc.spec.layer.Branch` says what each branch computes.
+    """One layer of a stack; `archcalc.spec.layer.Branch` defines what each branch computes.
 
-    `branches` and `arms` are those that a forward pass goes through; an idle one has its modules all the same.
+    `branches` and `arms` are those that a forward pass computes; an idle one still has its modules.
     """
 
     def __init__(self, layer: Layer, model: Spec) -> None:
@@ -46,18 +46,18 @@ class Block(nn.Module):
 
     @property
     def arms(self) -> tuple[Arm, ...]:
-        """Every arm that is computed, in their order."""
+        """All computed arms, in order."""
         return tuple(arm for branch in self.branches for arm in branch.arms)
 
     def forward(self, x_BTD: Tensor, context: LayerContext) -> Tensor:
-        """States [B, T, D] to states [B, T, D]."""
+        """Map states [B, T, D] to states [B, T, D]."""
         x_BTD = tap("resid_pre", x_BTD)
         for branch, branch_names, stream_name in zip(self.branches, self.branch_names, self.stream_names, strict=True):
             x_BTD = tap(stream_name, self.run_branch(branch, branch_names, x_BTD, context))
         return x_BTD
 
     def run_branch(self, branch: Branch, branch_names: BranchNames, x_BTD: Tensor, context: LayerContext) -> Tensor:
-        """The residual stream [B, T, D] after a branch whose norms have these names."""
+        """Return the residual stream [B, T, D] after a branch whose norms have these names."""
         read_BTD = self.apply_norm(branch_names.norm_in, x_BTD)
         skip_BTD = read_BTD if branch.skip_reads == "normed" else x_BTD
         sum_BTD = _sum([multiply(skip_BTD, branch.skip), *self.arm_outputs(branch, branch_names, read_BTD, context)])
@@ -70,7 +70,7 @@ class Block(nn.Module):
     def arm_outputs(
         self, branch: Branch, branch_names: BranchNames, read_BTD: Tensor, context: LayerContext
     ) -> list[Tensor]:
-        """What the arms add to the residual stream, [B, T, D] each: the norm of their sum, or each by itself."""
+        """Return what the arms add to the residual stream, [B, T, D] each: the norm of their sum, or each by itself."""
         outputs = [self.run_arm(arm, self.apply_norm(arm_norm(arm), read_BTD), context) for arm in branch.arms]
         if branch_names.norm_out is not None:
             sum_BTD = _sum(outputs)
@@ -79,26 +79,26 @@ class Block(nn.Module):
         return [self.apply_dropout(multiply(y_BTD, branch.scale)) for y_BTD in outputs]
 
     def run_arm(self, arm: Arm, x_BTD: Tensor, context: LayerContext) -> Tensor:
-        """The output of one arm's part [B, T, D], before any residual."""
+        """Return the output of one arm [B, T, D], before any residual."""
         arguments = (context.for_arm(arm),) if arm.name in self.token_mixers else ()
         y_BTD: Tensor = tap_scope(arm.name, self.get_submodule(arm.name), x_BTD, *arguments)
         return tap(f"{arm.name}.out", y_BTD)
 
     def apply_norm(self, name: str | None, x_BTD: Tensor) -> Tensor:
-        """The states through the norm of this name; as they are, where there is none."""
+        """Return the states after the norm of this name; None leaves them as they are."""
         if name is None:
             return x_BTD
         y_BTD: Tensor = self.get_submodule(name)(x_BTD)
         return tap(name, y_BTD)
 
     def apply_dropout(self, y_BTD: Tensor) -> Tensor:
-        """What is about to join the residual stream, some of it dropped in training."""
+        """Apply residual dropout in training."""
         return F.dropout(y_BTD, self.dropout, self.training and self.execution.dropout)
 
 
-def multiply(x: Tensor, times: float) -> Tensor:
-    """A tensor times a number; itself, for 1."""
-    return x if times == 1 else x * times
+def multiply(x: Tensor, factor: float) -> Tensor:
+    """Return a tensor times a number; the tensor itself for 1."""
+    return x if factor == 1 else x * factor
 
 
 def _sum(tensors: list[Tensor]) -> Tensor:

@@ -1,4 +1,4 @@
-"""A Spec's model."""
+"""Build the model of a Spec."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def build(
     *,
     execution: Execution | None = None,
 ) -> nn.Module:
-    """The spec's architecture as PyTorch modules, their weights named as docs/architecture.md says.
+    """Return the architecture as PyTorch modules, with weights named as in docs/architecture.md.
 
-    On the meta device nothing is allocated, whatever the size. On a real one the weights take their first values
-    (matrices normal with deviation 0.02, norms the identity, biases zero). `dtype` is torch's default if left out.
-    `how` chooses kernels and recomputation (its own dtype and device are the ledger's alone); left out, all is eager,
-    and experts are gathered on meta and split on a real device.
+    The meta device allocates nothing, whatever the size. On a real device weights are initialized (matrices normal with
+    deviation 0.02, norms to the identity, biases to zero). `dtype` defaults to torch's. `execution` chooses kernels and
+    recomputation (its own dtype and device concern the ledger alone); by default all is eager, and experts are gathered
+    on meta and split on a real device.
 
     >>> from archcalc.sources import load
     >>> sum(p.numel() for p in build(load("gpt3-175b")).parameters())

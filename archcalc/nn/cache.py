@@ -1,4 +1,4 @@
-"""A model's cache: what its decoder keeps of the tokens it has read, layer by layer.
+"""The cache of a model's decoder, layer by layer.
 
 Axes: B batch, T new tokens.
 """
@@ -25,12 +25,12 @@ from archcalc.words import msg
 
 @dataclass
 class Cache:
-    """A decoder's cache, made by `allocate` or a model's `new_cache`; a forward pass that is given it extends it.
+    """A decoder's cache, from `allocate` or a model's `new_cache`; a forward pass with it extends it.
 
-    `layers` holds, for each turn of a layer (shared weights or not), what its `attn` and its `cross` keep. `past`
-    tokens have been read, and `n_source` of the source; `padding` [B, past] and `source_padding` [B, n_source] tell
-    which of them pad, None if none does. Where the next stand follows from these, so `past = 0` begins anew. No
-    gradient flows through it: a forward pass with a cache keeps no graph.
+    `layers` has, for each turn of a layer (weights shared or not), the caches of its arms by name. `past` tokens have
+    been read, and `n_source` of the source; `padding` [B, past] and `source_padding` [B, n_source] mark padding, None
+    without any. The positions of the next tokens follow from these, so `past = 0` resets the cache. It holds no graph:
+    a forward pass with a cache has no gradients.
     """
 
     config: CacheConfig
@@ -42,13 +42,13 @@ class Cache:
 
     @property
     def nbytes(self) -> int:
-        """The bytes that its tensors take, filled or not."""
+        """Bytes of the allocated tensors, whether filled or not."""
         return sum(
             tensor.nbytes for layer in self.layers for arm_cache in layer.values() for tensor in arm_cache.tensors
         )
 
     def admit(self, ids_BT: Tensor, padding_BT: Tensor | None = None) -> None:
-        """Take note of which of the next ids [B, T] are padding; InputError if they cannot be the next."""
+        """Record which of the next ids [B, T] are padding. Raises InputError if they do not fit."""
         self._check_batch(ids_BT)
         if self.past + ids_BT.shape[1] > self.config.capacity:
             raise InputError(
@@ -66,7 +66,7 @@ class Cache:
         self.padding = padding_BS
 
     def admit_source(self, ids_BS: Tensor) -> None:
-        """Raise InputError if these ids [B, S] cannot be the source."""
+        """Raise InputError if these ids [B, S] do not fit as the source."""
         self._check_batch(ids_BS)
         if ids_BS.shape[1] > self.config.source_capacity:
             raise InputError(
@@ -76,9 +76,9 @@ class Cache:
             )
 
     def reorder(self, rows_B: Tensor) -> None:
-        """Put row rows_B[b] of all that is kept in row b's place, as a beam search goes on from its best.
+        """Replace row b of everything with row rows_B[b], as beam search does.
 
-        Raises InputError if they are not as many as the cache's sequences.
+        Raises InputError if their number is not the batch size.
         """
         self._check_batch(rows_B)
         for layer in self.layers:
@@ -106,12 +106,12 @@ def allocate(
     format: str | None = None,  # noqa: A002
     device: str | torch.device = "meta",
 ) -> Cache:
-    """An empty cache for `batch` sequences of up to `capacity` tokens, and `source` tokens of a source.
+    """Return an empty cache for `batch` sequences of up to `capacity` tokens, and `source` tokens of a source.
 
-    `format`, one of `formats.cache_types`, says how it is stored: tokens are quantised when they are written. Without
-    it, it is in `dtype`, torch's default if that is left out. `source` is `capacity` where there is an encoder beside
-    the decoder. Raises InputError for an encoder alone, for more tokens than a table of positions has rows, and for a
-    format that the widths do not suit.
+    `format`, one of `formats.cache_types`, is its storage: tokens are quantized as they are written. Without it tokens
+    are stored in `dtype`, by default torch's. `source` defaults to `capacity` if there is an encoder. Raises InputError
+    for an encoder alone, for more tokens than a position table has rows, and for a format that does not suit the
+    widths.
 
     >>> from archcalc.sources import load
     >>> allocate(load("gpt3-175b"), 1, 1, dtype=torch.bfloat16).nbytes  # 2·96 layers·12,288 wide·2 bytes
@@ -138,9 +138,9 @@ def allocate(
 
 
 def _layer_caches(layer: Layer, config: CacheConfig) -> dict[str, ArmCache]:
-    """What one turn of a layer keeps, by the name of the arm; a feed-forward keeps nothing."""
+    """Return the caches of one turn of a layer, by arm; a feed-forward has none."""
     arms = [arm for branch in computed(layer) for arm in branch.arms if arm.reads != "shared"]
-    allocations = {arm.name: (arm.part, reading(arm.part, _CACHE_READINGS[arm.reads])) for arm in arms}
+    allocations = {arm.name: (arm.part, reading(arm.part, _CACHE_KEYS[arm.reads])) for arm in arms}
     return {
         name: allocate_arm(part, config)
         for name, (part, allocate_arm) in allocations.items()
@@ -148,12 +148,12 @@ def _layer_caches(layer: Layer, config: CacheConfig) -> dict[str, ArmCache]:
     }
 
 
-# Which record of a variant says what an arm keeps, by what it reads.
-_CACHE_READINGS = {"stream": "cache", "source": "source_cache"}
+# The key of a variant's record that allocates an arm's cache, by what the arm reads.
+_CACHE_KEYS = {"stream": "cache", "source": "source_cache"}
 
 
 def _source_capacity(spec: Spec, capacity: int, source: int | None) -> int:
-    """How many tokens of a source there must be room for."""
+    """Return the number of source tokens to allocate."""
     if spec.encoder is None:
         if source is not None:
             raise InputError(msg("there is no encoder beside the decoder"), where="source", allowed=msg("left out"))
@@ -171,7 +171,7 @@ def _check_sizes(**sizes: int) -> None:
 
 
 def _check_table(model_stack: ModelStack, tokens: int, where: str) -> None:
-    """A table of positions has no row for a token beyond it."""
+    """Raise InputError for more tokens than a position table has rows."""
     if has_table(model_stack.stack) and tokens > model_stack.model.n_ctx:
         raise InputError(
             msg("{tokens:,} tokens are more than the table of positions has", tokens=tokens),

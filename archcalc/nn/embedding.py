@@ -1,4 +1,4 @@
-"""Tokens to states: the table, token types, and the projection of a narrow table.
+"""Tokens to states: the token table, token types, and the projection of a narrow table.
 
 Axes: B batch, T tokens, W the width at which tokens, types and positions are summed, D model.
 """
@@ -15,7 +15,7 @@ from archcalc.spec import Spec
 
 
 class Embedding(nn.Module):
-    """The token table [V, d_embed or D], which both stacks of an encoder-decoder use."""
+    """The token table [V, d_embed or D], shared by both stacks of an encoder-decoder."""
 
     types: EmbeddingTable | None
     tables: nn.ModuleDict
@@ -40,9 +40,9 @@ class Embedding(nn.Module):
         rows: Mapping[str, Tensor] | None = None,
         padding_BT: Tensor | None = None,
     ) -> Tensor:
-        """Tokens plus their types [B, T, W]; types left out are type 0 (BERT; Devlin et al. 2018, section 3).
+        """Return tokens plus their types [B, T, W]; the type defaults to 0 (BERT; Devlin et al. 2018, section 3).
 
-        `rows` are the rows [B, T] that are read of further tables, by their names.
+        `rows` are row indices [B, T] of further tables, by name.
         """
         x_BTW = self._project_at(self.token_rows(ids_BT, padding_BT), "before_positions")
         if self.types is not None:
@@ -56,27 +56,27 @@ class Embedding(nn.Module):
         return x_BTW
 
     def to_model_width(self, x_BTW: Tensor) -> Tensor:
-        """[B, T, D] of the sum [B, T, W] of tokens, types and positions (ALBERT; Lan et al. 2019, section 3.1)."""
+        """Project the sum of tokens, types and positions to [B, T, D] (ALBERT; Lan et al. 2019, section 3.1)."""
         return self._project_at(x_BTW, "after_positions")
 
     def token_states(self, ids_BT: Tensor) -> Tensor:
-        """The tokens' own states [B, T, D], without types or positions."""
+        """Return the states [B, T, D] of tokens without types or positions."""
         return self.to_model_width(self._project_at(self.token_rows(ids_BT), "before_positions"))
 
     def token_rows(self, ids_BT: Tensor, padding_BT: Tensor | None = None) -> Tensor:
-        """The table's rows, scaled."""
+        """Return the scaled rows of the token table."""
         x: Tensor = self.tokens(ids_BT)
         return self._apply_token_dropout(x if self.scale is None else x * self.scale, ids_BT, padding_BT)
 
     def _apply_token_dropout(self, x_BTW: Tensor, ids_BT: Tensor, padding_BT: Tensor | None) -> Tensor:
-        """Masked tokens as zeros, the others larger the more are masked (ESM-2, Lin et al. 2022, its code)."""
+        """Zero masked tokens, and scale the others up to compensate (ESM-2, Lin et al. 2022, its code)."""
         part = self.part.token_dropout
         if part is None:
             return x_BTW
         is_text_BT = torch.ones_like(ids_BT, dtype=torch.bool) if padding_BT is None else ~padding_BT
         is_masked_BT = is_text_BT & (ids_BT == part.mask_id)
         n_text_B1, n_masked_B1 = is_text_BT.sum(1, keepdim=True), is_masked_BT.sum(1, keepdim=True)
-        # All masked, a row has nothing to rescale.
+        # The clamp avoids 0 / 0 in a row that is masked altogether.
         factors_B1 = (1 - part.share) * n_text_B1 / (n_text_B1 - n_masked_B1).clamp(min=1)
         factors_BT = torch.where(is_masked_BT, 0.0, factors_B1)
         return x_BTW * factors_BT.unsqueeze(-1).to(x_BTW.dtype)
@@ -89,6 +89,6 @@ class Embedding(nn.Module):
 
 
 def summed_width(model: Spec) -> int:
-    """The width at which tokens, types and positions are summed and normed."""
+    """Return the width at which tokens, types and positions are summed and normed."""
     factor = model.embedding.factor
     return factor.d_embed if factor and factor.widen == "after_positions" else model.d_model

@@ -1,4 +1,4 @@
-"""The ways in which a model's forward pass can be carried out; all compute the same."""
+"""Set how a model's forward pass is executed; results do not depend on it."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from archcalc.spec.execution import Execution
 
 
 def set_execution(model: nn.Module, execution: Execution) -> None:
-    """Have every part of a model run in this way from now on."""
+    """Set kernels and recomputation of every part of a model."""
     for module in model.modules():
         if hasattr(module, "execution"):
             module.execution = execution  # type: ignore[assignment]
 
 
 def run_layer(block: nn.Module, x_BTD: Tensor, context: LayerContext, execution: Execution) -> Tensor:
-    """A layer's states [B, T, D]; in training it may keep its inputs alone, and is run again in the backward pass.
+    """Return a layer's states [B, T, D]; with full recomputation, training saves its inputs and recomputes the rest.
 
-    Keys and values that it shares are inputs, those that it lends are outputs.
+    Keys and values that it reads from an earlier layer are inputs, those that it lends are outputs.
     """
     y_BTD: Tensor
     if execution.recompute != "full" or not block.training:

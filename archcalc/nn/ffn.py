@@ -31,7 +31,7 @@ class Plain(nn.Module):
         self.down = Linear(part.d_ff, model.d_model, bias=spec.has_down_bias(part))
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        """States [B, T, D] to states [B, T, D]."""
+        """Map states [B, T, D] to states [B, T, D]."""
         return project_down(self, tap("hidden", self.activation(self.up(x_BTD))))
 
 
@@ -50,12 +50,12 @@ class Gated(nn.Module):
         self.down = Linear(part.d_ff, model.d_model, bias=spec.has_down_bias(part))
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        """States [B, T, D] to states [B, T, D]."""
+        """Map states [B, T, D] to states [B, T, D]."""
         return project_down(self, tap("hidden", gated(self.activation, self.gate(x_BTD), self.up(x_BTD))))
 
 
 def project_down(ffn: Plain | Gated, hidden_BTF: Tensor) -> Tensor:
-    """States [B, T, D] of hidden units [B, T, F]: dropout, perhaps a norm, the last matrix."""
+    """Return states [B, T, D] of hidden units [B, T, F]: dropout, a norm if there is one, the last matrix."""
     hidden_BTF = F.dropout(hidden_BTF, ffn.dropout, ffn.training and ffn.execution.dropout)
     y_BTD: Tensor = ffn.down(hidden_BTF if ffn.down_norm is None else ffn.down_norm(hidden_BTF))
     return y_BTD

@@ -1,4 +1,4 @@
-"""The last states to logits.
+"""Logits of the last states.
 
 Axes: B batch, T tokens, D model, W the width that the matrix reads, O logits: V of the vocabulary, or labels.
 """
@@ -30,7 +30,7 @@ class Head(nn.Module):
 
     def __init__(self, part: spec.Head, model: Spec) -> None:
         super().__init__()
-        self.part, self.first_row = part, 0  # of its matrix, where several processes share one
+        self.part, self.first_row = part, 0  # first_row: of this process's part of the matrix
         self.n_out = part.labels.n_labels if part.labels else model.vocab_size
         factor = model.embedding.factor if part.tied else None
         narrow_width = factor.d_embed if factor else part.d_in
@@ -51,7 +51,7 @@ class Head(nn.Module):
         self.pick_after: Pick = pick if picks_logits else all_tokens
 
     def forward(self, x_BTD: Tensor, tokens_VW: Tensor, padding_BT: Tensor | None = None) -> Tensor:
-        """Logits [B, T, O] of states [B, T, D], or [B, 1, O] of a text's one state.
+        """Return logits [B, T, O] of states [B, T, D], or [B, 1, O] if the text has one state.
 
         `tokens_VW` is the token table, used if the head is tied.
         """
@@ -65,11 +65,11 @@ class Head(nn.Module):
         return self.pick_after(logits_BTO, padding_BT)
 
     def scores(self, x_BTW: Tensor, tokens_VW: Tensor) -> Tensor:
-        """The matrix's product [B, T, O] with the narrowed states, and its bias."""
+        """Return the matrix's product [B, T, O] with projected states, plus its bias."""
         return F.linear(x_BTW, tokens_VW if self.weight is None else self.weight, self.bias)
 
     def _project_down(self, x_BTD: Tensor) -> Tensor:
-        """[B, T, W]: transformed, projected, or as it is."""
+        """Return [B, T, W]: transformed, projected, or unchanged."""
         if self.project is not None:
             x_BTW: Tensor = self.project(x_BTD)
             return x_BTW

@@ -1,4 +1,4 @@
-"""First values of a model's weights: matrices normal (0.02), norms the identity, biases and sinks zero."""
+"""Initialization: matrices normal (0.02), norms to the identity, biases and sinks to zero."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ZEROS = {"bias", "sinks", "correction_bias", "gate_bias", "bias_buffer"}
 
 @torch.no_grad()
 def initialize(model: nn.Module) -> None:
-    """Fill every parameter and buffer of a model on a real device."""
+    """Initialize every parameter and buffer of a model on a real device."""
     for module in model.modules():
         own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
         for name, tensor in own:
@@ -25,7 +25,7 @@ def initialize(model: nn.Module) -> None:
 
 
 def initialize_tensor(module: nn.Module, name: str, tensor: Tensor) -> None:
-    """Fill a tensor as the parameter or buffer of this name in this module begins."""
+    """Initialize the parameter or buffer of this name in this module."""
     if name in _ZEROS:
         tensor.zero_()
     elif isinstance(module, HeadNorm | LayerNorm | RMSNorm):

@@ -25,7 +25,7 @@ from archcalc.words import msg
 
 
 class SingleStack(Layers):
-    """A decoder (causal) or an encoder (bidirectional) with its embedding and, if it has one, its head."""
+    """A decoder (causal) or an encoder (bidirectional) with its embedding and its head, if it has one."""
 
     embed: Embedding
     head: Head | None
@@ -51,16 +51,15 @@ class SingleStack(Layers):
         padding_BT: Tensor | None = None,
         n_logits: int | None = None,
     ) -> Tensor:
-        """Logits [B, T, V] of token ids [B, T]; without a head, the last states [B, T, D].
+        """Return logits [B, T, V] of token ids [B, T]; without a head, the last states [B, T, D].
 
-        Labels have logits of their own number, [B, T, labels] or, of a whole text, [B, labels]; a pooler without a
-        head gives [B, D]. `rows` [B, T] are read of the embedding's further tables, by name.
-        `positions` [T] are the tokens' places, 0 … T − 1 if left out. With a `cache` they are the next after what it
-        has read, and it takes them in; then no graph is kept for gradients.
-        `padding_BT` is True where a row is padded, before or after its tokens (with a cache, which remembers it, before
-        them): a row's tokens count from its first and see no padding; what comes out at padding means nothing.
-        `n_logits` gives the last so many places alone. Raises InputError for tokens that the cache has no room for, and
-        for padding between tokens.
+        A labels head gives [B, T, labels] or, for whole texts, [B, labels]; a pooler without a head gives [B, D].
+        `rows` are row indices [B, T] of the embedding's further tables, by name. `positions` [T] default to 0 … T − 1.
+        With a `cache` they follow its tokens, it is extended, and no graph is kept for gradients. `padding_BT` is True
+        at padding, before or after a row's tokens (with a cache, which remembers it, only before): positions count from
+        a row's first token, no token attends to padding, and the outputs at padding are meaningless. `n_logits` limits
+        the output to the last positions. Raises InputError for tokens beyond the cache's capacity, and for padding
+        between tokens.
         """
         if positions is not None and (cache is not None or padding_BT is not None):
             found = "with a cache, tokens stand where it ends; with padding, where that ends"
@@ -80,15 +79,15 @@ class SingleStack(Layers):
         format: str | None = None,  # noqa: A002
         device: str | torch.device | None = None,
     ) -> Cache:
-        """An empty cache for `batch` sequences of up to `capacity` tokens.
+        """Return an empty cache for `batch` sequences of up to `capacity` tokens.
 
-        In the weights' dtype and on their device, if nothing else is said; stored as `format` if that is given. Raises
-        InputError as `allocate` does.
+        By default in the weights' dtype and on their device; stored as `format` if given. Raises InputError as
+        `allocate` does.
         """
         return _new_cache(self, batch, capacity, None, dtype, format, device)
 
     def multi_token_logits(self, ids_BT: Tensor) -> list[Tensor]:
-        """For each multi-token module m, logits [B, T − 1 − m, V]: at place t, of token t + 2 + m."""
+        """Return, for each multi-token module m, logits [B, T − 1 − m, V]: at t, of token t + 2 + m."""
         positions_T = _next_positions(ids_BT)
         with observed_pass(self):
             states_BTD = self._states(ids_BT, None, None, None, None)
@@ -135,12 +134,12 @@ class EncoderDecoder(nn.Module):
         source_padding_BS: Tensor | None = None,
         n_logits: int | None = None,
     ) -> Tensor:
-        """Logits [B, T, V] of the target's ids [B, T], given the source's [B, S]; without a head, states [B, T, D].
+        """Return logits [B, T, V] of the target's ids [B, T] and the source's [B, S]; without a head, states [B, T, D].
 
-        With a `cache` that has read its source, `model(ids, cache=cache)` or `model(None, ids, cache=cache)` takes the
-        target's next ids: the decoder alone runs, and no graph is kept for gradients. `source_padding_BS` is True where
-        the source is padded, which the cache remembers; `n_logits` gives the target's last so many places alone. Raises
-        InputError for tokens that the cache has no room for, and for padding between tokens.
+        With a `cache` that has read its source, `model(ids, cache=cache)` or `model(None, ids, cache=cache)` reads the
+        target's next ids: only the decoder runs, and no graph is kept for gradients. `source_padding_BS` is True at
+        padding of the source, which the cache remembers; `n_logits` limits the output to the target's last positions.
+        Raises InputError for tokens beyond the cache's capacity, and for padding between tokens.
         """
         check_n_logits(self.spec, n_logits)
         source_ids_BS, target_ids_BT = _source_and_target(source_ids_BS, target_ids_BT, cache)
@@ -157,10 +156,10 @@ class EncoderDecoder(nn.Module):
     def encode(
         self, source_ids_BS: Tensor, *, cache: Cache | None = None, source_padding_BS: Tensor | None = None
     ) -> Tensor:
-        """The encoder's states [B, S, D]: what every cross-attention reads.
+        """Return the encoder's states [B, S, D], which every cross-attention reads.
 
-        A `cache` takes in what the decoder makes of them and which of them are padding, and begins anew: the target's
-        next token is its first.
+        A `cache` stores the decoder's keys and values of them and their padding, and is reset: the target's next token
+        is its first.
         """
         with _grad_mode(cache), observed_pass(self):
             return self._encode(source_ids_BS, _checked_source_padding(source_padding_BS, source_ids_BS), cache)
@@ -189,15 +188,15 @@ class EncoderDecoder(nn.Module):
         format: str | None = None,  # noqa: A002
         device: str | torch.device | None = None,
     ) -> Cache:
-        """An empty cache for `batch` targets of up to `capacity` tokens and their sources of up to `source`.
+        """Return an empty cache for `batch` targets of up to `capacity` tokens and sources of up to `source` tokens.
 
-        In the weights' dtype and on their device, if nothing else is said; stored as `format` if that is given.
-        `source` left out is `capacity`. Raises InputError as `allocate` does.
+        By default in the weights' dtype and on their device; stored as `format` if given. `source` defaults to
+        `capacity`. Raises InputError as `allocate` does.
         """
         return _new_cache(self, batch, capacity, source, dtype, format, device)
 
     def multi_token_logits(self, source_ids_BS: Tensor, target_ids_BT: Tensor) -> list[Tensor]:
-        """For each multi-token module m, logits [B, T − 1 − m, V]: at place t, of token t + 2 + m."""
+        """Return, for each multi-token module m, logits [B, T − 1 − m, V]: at t, of token t + 2 + m."""
         source_BSD, positions_T = self.encode(source_ids_BS), _next_positions(target_ids_BT)
         with observed_pass(self):
             states_BTD = self._states(target_ids_BT, source_BSD, None, None)
@@ -238,14 +237,14 @@ def _new_cache(
 
 
 def _grad_mode(cache: Cache | None) -> AbstractContextManager[object]:
-    """A cache holds numbers and no graph, so with one none is kept."""
+    """Return torch.no_grad() with a cache, which holds no graph."""
     return nullcontext() if cache is None else torch.no_grad()
 
 
 def _source_and_target(
     source_ids_BS: Tensor | None, target_ids_BT: Tensor | None, cache: Cache | None
 ) -> tuple[Tensor | None, Tensor]:
-    """Of two tensors of ids the source and the target; one alone is the target of a cache that has read its source."""
+    """Return the source's and the target's ids; one tensor alone is the target of a cache with a source."""
     if target_ids_BT is None:
         source_ids_BS, target_ids_BT = None, source_ids_BS
     if target_ids_BT is None:
@@ -264,7 +263,7 @@ def _checked_source_padding(padding_BS: Tensor | None, ids_BS: Tensor) -> Tensor
 
 
 def _last_states(x_BTD: Tensor, n_logits: int | None) -> Tensor:
-    """The states of the last so many places, all if it is left out."""
+    """Return the states of the last `n_logits` positions; all if None."""
     if n_logits is None:
         return x_BTD
     if n_logits < 1:
@@ -273,7 +272,7 @@ def _last_states(x_BTD: Tensor, n_logits: int | None) -> Tensor:
 
 
 def _next_positions(ids_BT: Tensor, cache: Cache | None = None, padding_BT: Tensor | None = None) -> Tensor:
-    """0 … T − 1, where the ids are; with a cache, the next places after what it has read."""
+    """Return 0 … T − 1; with a cache, the positions after its tokens."""
     if cache is None:
         return torch.arange(ids_BT.shape[1], device=ids_BT.device)
     cache.admit(ids_BT, padding_BT)
@@ -281,7 +280,7 @@ def _next_positions(ids_BT: Tensor, cache: Cache | None = None, padding_BT: Tens
 
 
 def check_n_logits(spec: Spec, n_logits: int | None) -> None:
-    """Raise InputError where some places' logits are asked for and a model gives one state's of a whole text."""
+    """Raise InputError if `n_logits` is set and the model returns one state of a whole text."""
     if n_logits is not None and spec.reads_text:
         raise InputError(
             msg("found {n_logits}", n_logits=n_logits),
@@ -291,7 +290,7 @@ def check_n_logits(spec: Spec, n_logits: int | None) -> None:
 
 
 def _outputs(model: SingleStack | EncoderDecoder, x_BTD: Tensor, padding_BT: Tensor | None = None) -> Tensor:
-    """What the model's pooler and head make of the last states, or those themselves."""
+    """Return the output of the model's pooler and head; the states if it has neither."""
     if isinstance(model, SingleStack) and model.pooler is not None:
         x_BTD = tap("pooled", model.pooler(x_BTD, padding_BT))
     if model.head is not None:

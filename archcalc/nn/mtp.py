@@ -18,7 +18,7 @@ from archcalc.spec.layer import Stack
 
 
 class Mtp(nn.Module):
-    """Predicts one token further than the module before it (DeepSeek-V3, Liu et al. 2024, section 2.2, eq. 21–23)."""
+    """A module that predicts one token further (DeepSeek-V3, Liu et al. 2024, section 2.2, eq. 21–23)."""
 
     def __init__(self, stack: Stack, model: Spec) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class Mtp(nn.Module):
         self.final_norm = norm(norm_part, model.d_model) if norm_part else None
 
     def forward(self, x_BTD: Tensor, tokens_BTD: Tensor, context: LayerContext) -> tuple[Tensor, Tensor]:
-        """This module's states and what the head reads of them, from the states and tokens before; all [B, T, D]."""
+        """Return this module's states and those that the head reads, from earlier states and tokens; all [B, T, D]."""
         joined_BTZ = torch.cat((_apply(self.hidden_norm, x_BTD), _apply(self.token_norm, tokens_BTD)), -1)
         y_BTD: Tensor = self.layer(self.project(joined_BTZ), context)
         return y_BTD, _apply(self.final_norm, y_BTD)

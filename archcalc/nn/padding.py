@@ -1,4 +1,4 @@
-"""Rows of a batch that are shorter than the batch: which places are padding, and where the other tokens stand.
+"""Padding of a batch's shorter rows, and the positions of its tokens.
 
 Axes: B batch, T tokens, S all tokens so far.
 """
@@ -13,10 +13,10 @@ from archcalc.words import msg
 
 
 def check_padding(padding_BT: Tensor | None, ids_BT: Tensor, where: str = "padding") -> Tensor | None:
-    """The padding, or None if there is none; what it holds is not looked at on meta.
+    """Return the padding, or None if there is none; on meta its values are not checked.
 
-    Raises InputError for a shape or a dtype that is not the ids', and for padding between a row's tokens, which would
-    be as far apart as they stand.
+    Raises InputError for a shape or a dtype that does not match the ids', and for padding between a row's tokens, which
+    would change their distances.
     """
     if padding_BT is None:
         return None
@@ -35,7 +35,7 @@ def check_padding(padding_BT: Tensor | None, ids_BT: Tensor, where: str = "paddi
 
 
 def check_left_padding(padding_BS: Tensor) -> None:
-    """Raise InputError if padding stands after a token where further tokens may come."""
+    """Raise InputError if padding follows a token where more tokens may come."""
     if not padding_BS.is_meta and bool((padding_BS[:, 1:] & ~padding_BS[:, :-1]).any()):
         raise InputError(
             msg("padding stands after tokens of a row"), where="padding", allowed=msg("before them (on the left)")
@@ -51,14 +51,14 @@ def check_source_padding(padding_BS: Tensor | None) -> None:
 
 
 def token_positions(padding_BS: Tensor) -> Tensor:
-    """Where each token stands in its own row [B, S], whose first is at 0, as is what pads before it."""
+    """Return each token's position in its own row [B, S]; left padding is at 0, as the first token."""
     return ((~padding_BS).cumsum(1) - 1).clamp(min=0)
 
 
 def extend_padding(
     past_padding_BS: Tensor | None, past: int, padding_BT: Tensor | None, ids_BT: Tensor
 ) -> Tensor | None:
-    """The padding of the `past` tokens read before and of the new ones; None if none is padding."""
+    """Return the padding of the `past` tokens and of the new ones; None if there is none."""
     if padding_BT is None and (past_padding_BS is None or past == 0):
         return None
     no_padding_BT = torch.zeros_like(ids_BT, dtype=torch.bool)
@@ -69,5 +69,5 @@ def extend_padding(
 
 
 def _run_starts(padding_BT: Tensor) -> Tensor:
-    """True where a run of tokens begins."""
+    """Return True where a run of tokens begins."""
     return ~padding_BT & torch.nn.functional.pad(padding_BT[:, :-1], (1, 0), value=True)

@@ -1,4 +1,4 @@
-"""One state of a whole text: a token's, the mean, or a dense layer on the first token's.
+"""One state of a whole text: a token's, the mean, or a dense layer of the first token's.
 
 Axes: B batch, T tokens, D model.
 """
@@ -26,29 +26,29 @@ class Pooler(Linear):
         self.part = part
 
     def forward(self, x_BTD: Tensor, padding_BT: Tensor | None = None) -> Tensor:
-        """[B, 1, D] of the last states [B, T, D]."""
+        """Map the last states [B, T, D] to [B, 1, D]."""
         return ACTIVATIONS[self.part.activation](super().forward(first_token(x_BTD, padding_BT)))
 
 
 def all_tokens(x_BTD: Tensor, padding_BT: Tensor | None) -> Tensor:
-    """All states as they are."""
+    """Return all states."""
     return x_BTD
 
 
 def first_token(x_BTD: Tensor, padding_BT: Tensor | None) -> Tensor:
-    """The state [B, 1, D] of each row's first token."""
+    """Return the state [B, 1, D] of each row's first token."""
     return x_BTD[:, :1] if padding_BT is None else _select(x_BTD, (~padding_BT).int().argmax(1))
 
 
 def last_token(x_BTD: Tensor, padding_BT: Tensor | None) -> Tensor:
-    """The state [B, 1, D] of each row's last token."""
+    """Return the state [B, 1, D] of each row's last token."""
     if padding_BT is None:
         return x_BTD[:, -1:]
     return _select(x_BTD, padding_BT.shape[1] - 1 - (~padding_BT).int().flip(1).argmax(1))
 
 
 def mean_state(x_BTD: Tensor, padding_BT: Tensor | None) -> Tensor:
-    """The mean [B, 1, D] over each row's tokens."""
+    """Return the mean [B, 1, D] over each row's tokens."""
     if padding_BT is None:
         return x_BTD.mean(1, keepdim=True)
     is_token_BT1 = (~padding_BT).unsqueeze(-1)

@@ -1,6 +1,6 @@
 """Rotary positions (Su et al. 2021) and their scalings.
 
-Axes: B batch, N heads, T tokens, H head width, R half the turned width: one angle for each pair of dimensions.
+Axes: B batch, N heads, T tokens, H head width, R half the rotated width: one angle for each pair of dimensions.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from archcalc.spec import Spec
 from archcalc.spec.position import DynamicScaling, LinearScaling, Llama3Scaling, LongRopeScaling, Rope, YarnScaling
 
-# A factor on cosines and sines: one number, of some scalings by how many tokens there are.
+# The factor of cosines and sines: a number, or a tensor if it depends on the number of tokens.
 Factor = Tensor | float
 
 
 class RotaryTable(nn.Module):
-    """Sines, then cosines, of every position as a frozen table [n_ctx, 2·R] that a stack's layers share (RoFormer)."""
+    """Sines, then cosines, of every position as a frozen table [n_ctx, 2·R], shared by a stack's layers (RoFormer)."""
 
     def __init__(self, part: Rope, model: Spec) -> None:
         super().__init__()
@@ -29,25 +29,25 @@ class RotaryTable(nn.Module):
         self.weight = nn.Parameter(torch.empty(model.n_ctx, part.d_rotary), requires_grad=False)
 
     def forward(self, positions_T: Tensor) -> tuple[Tensor, Tensor]:
-        """Cosines and sines [T, R] at positions [T]."""
+        """Return cosines and sines [T, R] at positions [T]."""
         sines_TR, cosines_TR = self.weight[positions_T].chunk(2, -1)
         return cosines_TR, sines_TR
 
     def values(self, device: torch.device | str) -> Tensor:
-        """What the table holds, whichever device it is on."""
+        """Return the table's values, on this device."""
         return table_rows(self.part, len(self.weight), device)
 
 
 def table_rows(part: Rope, n_rows: int, device: torch.device | str = "cpu") -> Tensor:
-    """The first rows [n_rows, 2·R] of a stored table."""
+    """Return the first rows [n_rows, 2·R] of a stored table."""
     cosines, sines = rotary_tables(part, torch.arange(n_rows, device=device))
     return torch.cat((sines, cosines), -1)
 
 
 def rotary_tables(rope: Rope, positions_T: Tensor) -> tuple[Tensor, Tensor]:
-    """Cosines and sines [T, R] of a rope's angles at `positions_T`, in float32 (Su et al. 2021, eq. 34).
+    """Return cosines and sines [T, R] of a rope's angles at `positions_T`, in float32 (Su et al. 2021, eq. 34).
 
-    Scalings that depend on the length go by the last of these positions.
+    Scalings that depend on the length use the last of these positions.
     """
     frequencies_R, factor = _frequencies(rope, positions_T)
     angles_TR = positions_T.float().unsqueeze(-1) * frequencies_R
@@ -55,7 +55,7 @@ def rotary_tables(rope: Rope, positions_T: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def rotate(x_BNTH: Tensor, cos_sin: tuple[Tensor, Tensor], interleaved: bool) -> Tensor:
-    """Queries or keys [B, N, T, H], the first 2·R of their width turned by (cosines, sines) [T, R] of their dtype."""
+    """Rotate the first 2·R dimensions of queries or keys [B, N, T, H] by (cosines, sines) [T, R] of their dtype."""
     cos_TR, sin_TR = cos_sin
     width = 2 * cos_TR.shape[-1]
     rotated, rest = x_BNTH[..., :width], x_BNTH[..., width:]
@@ -66,14 +66,14 @@ def rotate(x_BNTH: Tensor, cos_sin: tuple[Tensor, Tensor], interleaved: bool) ->
 
 
 def softmax_scale(rope: Rope) -> float:
-    """What DeepSeek multiplies attention's scale by: its factor of mscale_all_dim, squared (its reference code)."""
+    """Return DeepSeek's factor on attention's scale: that of mscale_all_dim, squared (its reference code)."""
     if not isinstance(rope.scaling, YarnScaling) or rope.scaling.mscale_all_dim is None:
         return 1.0
     return _mscale(rope.scaling.factor, rope.scaling.mscale_all_dim) ** 2
 
 
 def _frequencies(rope: Rope, positions_T: Tensor) -> tuple[Tensor, Factor]:
-    """Radians a token [R], and the factor on cosines and sines."""
+    """Return radians per token [R], and the factor on cosines and sines."""
     assert rope.d_rotary is not None, "the spec is resolved"
     exponents_R = torch.arange(0, rope.d_rotary, 2, device=positions_T.device).float() / rope.d_rotary
     frequencies_R = 1.0 / rope.theta**exponents_R
@@ -83,12 +83,12 @@ def _frequencies(rope: Rope, positions_T: Tensor) -> tuple[Tensor, Factor]:
 
 
 def _linear(scaling: LinearScaling, rope: Rope, frequencies_R: Tensor, positions_T: Tensor) -> tuple[Tensor, Factor]:
-    """Chen et al. 2023, eq. 4."""
+    """Divide all frequencies (Chen et al. 2023, eq. 4)."""
     return frequencies_R / scaling.factor, 1.0
 
 
 def _llama3(scaling: Llama3Scaling, rope: Rope, frequencies_R: Tensor, positions_T: Tensor) -> tuple[Tensor, Factor]:
-    """Llama 3.1's reference code, `apply_scaling`: by how often a pair turns within the original context."""
+    """Scale by a pair's rotations within the original context (Llama 3.1's reference code, `apply_scaling`)."""
     rotations_R = scaling.n_ctx_original * frequencies_R / (2 * math.pi)
     low, high = scaling.low_freq_factor, scaling.high_freq_factor
     original_share_R = (rotations_R - low) / (high - low) if high != low else rotations_R > low
@@ -96,7 +96,7 @@ def _llama3(scaling: Llama3Scaling, rope: Rope, frequencies_R: Tensor, positions
 
 
 def _yarn(scaling: YarnScaling, rope: Rope, frequencies_R: Tensor, positions_T: Tensor) -> tuple[Tensor, Factor]:
-    """Peng et al. 2023, section 3.2; a ramp between the pairs that turn beta_fast and beta_slow times."""
+    """Blend along a ramp from pairs that rotate beta_fast times to beta_slow (Peng et al. 2023, section 3.2)."""
     assert rope.d_rotary is not None, "the spec is resolved"
     low, high = (_yarn_pair(scaling, rope, beta) for beta in (scaling.beta_fast, scaling.beta_slow))
     if scaling.truncate:
@@ -109,14 +109,14 @@ def _yarn(scaling: YarnScaling, rope: Rope, frequencies_R: Tensor, positions_T: 
 
 
 def _yarn_pair(scaling: YarnScaling, rope: Rope, n_rotations: float) -> float:
-    """The pair, a fraction, that turns so often within the original context (Peng et al. 2023, eq. 13 solved)."""
+    """Return the fractional pair with `n_rotations` in the original context (Peng et al. 2023, eq. 13 solved)."""
     assert rope.d_rotary is not None, "the spec is resolved"
     wavelength = scaling.n_ctx_original / (2 * math.pi * n_rotations)
     return rope.d_rotary * math.log(wavelength) / (2 * math.log(rope.theta))
 
 
 def _yarn_factor(scaling: YarnScaling) -> float:
-    """The factor on cosines and sines (Peng et al. 2023, eq. 15), as stated or as DeepSeek states it."""
+    """Return the factor on cosines and sines (Peng et al. 2023, eq. 15), as stated or as DeepSeek states it."""
     if scaling.attention_factor is not None:
         return scaling.attention_factor
     if scaling.mscale and scaling.mscale_all_dim:
@@ -150,7 +150,7 @@ def _longrope_factor(scaling: LongRopeScaling) -> float:
 
 
 def _dynamic(scaling: DynamicScaling, rope: Rope, frequencies_R: Tensor, positions_T: Tensor) -> tuple[Tensor, Factor]:
-    """The NTK-aware base of bloc97 and emozilla: theta times a power of how much longer the text is."""
+    """Scale theta by a power of the text's relative length (the NTK-aware base of bloc97 and emozilla)."""
     assert rope.d_rotary is not None, "the spec is resolved"
     n_tokens = (positions_T.max() + 1).clamp(min=scaling.n_ctx_original)
     ratio = scaling.factor * n_tokens / scaling.n_ctx_original - (scaling.factor - 1)
@@ -160,7 +160,7 @@ def _dynamic(scaling: DynamicScaling, rope: Rope, frequencies_R: Tensor, positio
 
 
 def _blend(frequencies_R: Tensor, original_share_R: Tensor, factor: float) -> Tensor:
-    """Frequencies kept where `kept_R` is 1 or more, divided by `factor` where it is 0 or less, mixed between."""
+    """Return frequencies where the share is 1 or more, divided by `factor` where it is 0 or less, mixed between."""
     original_share_R = original_share_R.clamp(0, 1)
     return frequencies_R / factor * (1 - original_share_R) + frequencies_R * original_share_R
 

@@ -1,4 +1,4 @@
-"""Softmax attention once queries, keys and values are there, by kernel.
+"""Softmax attention of queries, keys and values, by kernel.
 
 Axes: B batch, N heads, K kv heads, T query tokens, S key tokens, H query and key width, U value width.
 """
@@ -19,17 +19,17 @@ from archcalc.nn.taps.points import is_edited, is_read, tap, warn_eager
 from archcalc.nn.upcast import upcast_dtype
 from archcalc.spec.execution import Execution, Kernel
 
-# A bias on the scores [N, T, S], of this many heads; None if there is none.
+# Returns the bias [N, T, S] of `n_heads` heads; None if there is none.
 Bias = Callable[[AttentionContext, int], Tensor | None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class SoftmaxConfig:
-    """What one attention asks of its softmax.
+    """The softmax of one attention.
 
-    Scores are multiplied with `scale`, capped to ±softcap by a tanh (Gemma 2, section 2), biased, and hidden beyond the
-    `window`. A sink is a score without a value that joins the softmax (gpt-oss). `learned`: the bias has a gradient;
-    `uneven`: values have a width of their own.
+    Scores are multiplied by `scale`, capped to ±softcap by a tanh (Gemma 2, section 2), biased, and hidden beyond the
+    `window`. A sink is a score without a value that joins the softmax (gpt-oss). `is_bias_learned`: the bias has a
+    gradient; `has_value_width`: values have a width of their own.
     """
 
     n_heads: int
@@ -42,7 +42,7 @@ class SoftmaxConfig:
     has_value_width: bool = False
 
 
-# What computes an attention's values: `attend`, or what stands in for it.
+# `attend` or a replacement of it.
 Attend = Callable[..., Tensor]
 
 
@@ -57,10 +57,10 @@ def attend(
     sinks_N: Tensor | None = None,
     training: bool = False,
 ) -> Tensor:
-    """Each head's values [B, N, T, U], averaged by its softmaxed scores (Vaswani et al. 2017, eq. 1).
+    """Return each head's values [B, N, T, U], averaged by its softmaxed scores (Vaswani et al. 2017, eq. 1).
 
-    By the kernel that `how` names, or the one that takes its place where it cannot do this attention, or where scores
-    are edited. Scores that are read alone are computed beside it.
+    The kernel is the one that `execution` names, or its fallback where it does not support this attention, or where
+    scores are edited. Scores that are only recorded are computed next to it.
     """
     dropout = config.dropout if training and execution.dropout else 0.0
     kernel = _kernel(config, execution, dropout, sinks_N)
@@ -81,14 +81,15 @@ def attend(
 
 
 def softcap(x: Tensor, cap: float) -> Tensor:
-    """cap · tanh(x / cap): about x where that is small, never beyond ±cap."""
+    """Return cap · tanh(x / cap): near x where that is small, never beyond ±cap."""
     return torch.tanh(x / cap) * cap
 
 
 def _kernel(config: SoftmaxConfig, execution: Execution, dropout: float, sinks_N: Tensor | None) -> Kernel:
-    """PyTorch's fused attention knows no softcap and no sinks, and a learned bias would be copied for every layer.
+    """Return the kernel to use.
 
-    The CPU's flash kernel drops nothing and wants values as wide as keys.
+    PyTorch's fused attention supports no softcap and no sinks, and would copy a learned bias for every layer. The CPU's
+    flash kernel supports no dropout and needs values as wide as keys.
     """
     if execution.attention == "eager" or config.softcap is not None or sinks_N is not None or config.is_bias_learned:
         return "eager"
@@ -104,7 +105,7 @@ def _eager(
     sinks_N: Tensor | None,
     dropout: float,
 ) -> Tensor:
-    """Every product written out."""
+    """Compute every product explicitly."""
     weights_BNTS = _pattern(config, q_BNTH, k_BNSH, v_BNSU.dtype, context, sinks_N)
     return F.dropout(weights_BNTS, dropout, dropout > 0) @ v_BNSU
 
@@ -117,7 +118,7 @@ def _pattern(
     context: AttentionContext,
     sinks_N: Tensor | None,
 ) -> Tensor:
-    """How much of each key's value each query takes [B, N, T, S]; the softmax is in float32 at least."""
+    """Return attention weights [B, N, T, S]; the softmax is in float32 at least."""
     scores_BNTS = q_BNTH @ k_BNSH.transpose(-1, -2) * config.scale
     if config.softcap is not None:
         scores_BNTS = softcap(scores_BNTS, config.softcap)
@@ -132,7 +133,7 @@ def _pattern(
 
 
 def _fused(backend: SDPBackend) -> Callable[..., Tensor]:
-    """PyTorch's scaled_dot_product_attention by this backend."""
+    """Return PyTorch's scaled_dot_product_attention with this backend."""
 
     def run(
         config: SoftmaxConfig,
@@ -146,9 +147,9 @@ def _fused(backend: SDPBackend) -> Callable[..., Tensor]:
         is_causal = context.is_causal_square and config.window is None and config.bias is None
         mask = None if is_causal else context.additive_mask(config.window, config.bias, config.n_heads, q_BNTH.dtype)
         if q_BNTH.device.type == "cpu":
-            # The CPU's kernel lays its result out as the queries are: by token, it is read on without a copy.
+            # The CPU's kernel lays out its result like the queries; by token, the next matrix reads it without a copy.
             q_BNTH = q_BNTH.transpose(1, 2).contiguous().transpose(1, 2)
-        # Where one pair alone is turned, torch.cat may lay the heads last, which no fused kernel reads.
+        # If one pair alone is rotated, torch.cat may lay out heads last, which no fused kernel reads.
         q_BNTH, k_BNSH, v_BNSU = (x if x.stride(-1) == 1 else x.contiguous() for x in (q_BNTH, k_BNSH, v_BNSU))
         with sdpa_kernel([backend]):
             return F.scaled_dot_product_attention(
@@ -166,7 +167,7 @@ KERNELS: dict[Kernel, Callable[..., Tensor]] = {
 
 
 def _repeat_kv_heads(x_BKSH: Tensor, n_heads: int) -> Tensor:
-    """[B, N, S, H]: each kv head repeated for the query heads that share it."""
+    """Return [B, N, S, H]: each kv head repeated for its query heads."""
     n_each = n_heads // x_BKSH.shape[1]
     return x_BKSH if n_each == 1 else x_BKSH.repeat_interleave(n_each, dim=1)
 

@@ -1,4 +1,4 @@
-"""Layers one after another, with what stands about them.
+"""A stack of layers with its embedding, positions and norms.
 
 Axes: B batch, T tokens, S the source's tokens, D model, W the width at which tokens and positions are summed.
 """
@@ -37,7 +37,7 @@ from archcalc.spec.model import ModelStack
 class Layers(nn.Module):
     """A stack, causal or bidirectional.
 
-    Where layers share weights, their owner alone is a module and takes each turn.
+    If layers share weights, only their owner is a module, and it runs in each of their turns.
     """
 
     embed: Embedding | None
@@ -47,7 +47,7 @@ class Layers(nn.Module):
     def __init__(self, model_stack: ModelStack) -> None:
         super().__init__()
         stack, model = model_stack.stack, model_stack.model
-        self.prefix = model_stack.prefix  # of its tensors' names and its sites'
+        self.prefix = model_stack.prefix  # of the names of its tensors and sites
         self.is_causal, self.dropout, self.execution = model_stack.is_causal, model.dropout.embedding, Execution()
         self.embed = Embedding(model) if stack.embedding else None
         layers, self.owners = layers_of(stack), [str(owner) for owner in weight_indices(stack)]
@@ -64,7 +64,7 @@ class Layers(nn.Module):
         self.mtp = nn.ModuleList(Mtp(stack, model) for _ in range(stack.n_mtp)) if stack.n_mtp else None
 
     def run(self, x_BTD: Tensor, context: LayerContext, cache: Cache | None = None) -> Tensor:
-        """States [B, T, D] through every layer, not yet through the final norm; the cache takes them in."""
+        """Return states [B, T, D] after every layer, before the final norm; the cache, if any, is extended."""
         for turn, (owner, layer_context) in enumerate(
             zip(self.owners, self.layer_contexts(context, cache), strict=True)
         ):
@@ -76,7 +76,7 @@ class Layers(nn.Module):
         return x_BTD
 
     def layer_contexts(self, context: LayerContext, cache: Cache | None = None) -> Iterator[LayerContext]:
-        """What the layer of each turn looks at, in their order: some of it has been made by those before it."""
+        """Yield the context of the layer of each turn; later ones read keys and values lent by earlier layers."""
         lent_pairs: dict[int, Any] = {turn: dict.fromkeys(names) for turn, names in self.lent_arms.items()}
         for turn, lender in enumerate(self.lenders):
             caches = {} if cache is None else cache.layers[turn]
@@ -84,7 +84,7 @@ class Layers(nn.Module):
             yield replace(context, caches=caches, shared_pairs=shared_pairs, lent_pairs=lent_pairs.get(turn, {}))
 
     def cache_source(self, source_BSD: Tensor, cache: Cache, padding_BS: Tensor | None = None) -> None:
-        """Fill the cache with what every cross-attention makes of the source's states, and begin anew after it."""
+        """Fill the cache with the source's keys and values of every cross-attention, and reset its target."""
         source_positions_S = torch.arange(source_BSD.shape[1], device=source_BSD.device)
         context = AttentionContext(source_positions_S, source_positions_S, False, padding=padding_BS, is_self=False)
         for turn, owner in enumerate(self.owners):
@@ -106,9 +106,9 @@ class Layers(nn.Module):
         rows: Mapping[str, Tensor] | None = None,
         padding_BT: Tensor | None = None,
     ) -> Tensor:
-        """What the first layer reads [B, T, D]: tokens, types and positions, normed, dropped and widened.
+        """Return the first layer's input [B, T, D]: tokens, types and positions, normed, dropped out, at model width.
 
-        `standing` is where the tokens stand in their texts, [T] or [B, T]; `rows` are those of further tables.
+        `positions` are those of the tokens in their texts, [T] or [B, T]; `rows` are row indices of further tables.
         """
         x_BTW: Tensor = embed(ids_BT, types_BT, rows, padding_BT)
         if self.embed_norm is not None and self.norms_tokens_alone:
@@ -121,7 +121,7 @@ class Layers(nn.Module):
         return tap(f"{self.prefix}embed", x_BTD)
 
     def apply_final_norm(self, x_BTD: Tensor) -> Tensor:
-        """The last layer's states [B, T, D] through the final norm, where there is one."""
+        """Return the last layer's states [B, T, D] after the final norm, if there is one."""
         return x_BTD if self.final_norm is None else tap(f"{self.prefix}final_norm", self.final_norm(x_BTD))
 
     def layer_context(
@@ -133,7 +133,7 @@ class Layers(nn.Module):
         padding_BT: Tensor | None = None,
         source_padding_BS: Tensor | None = None,
     ) -> LayerContext:
-        """What the layers look at from these positions, which are 0 … T − 1 if they are `in_order`."""
+        """Return the context of a pass without cache; positions are 0 … T − 1 if `is_in_order`."""
         own = AttentionContext(
             positions_T,
             positions_T,
@@ -144,7 +144,7 @@ class Layers(nn.Module):
             padding=padding_BT,
         )
         if self.relative_bias is not None and self.execution.recompute != "full":
-            own.stack_bias()  # a checkpoint that made it would not make it a second time
+            own.stack_bias()  # computed outside checkpoints, which would compute it once more
         if source_BSD is None:
             return LayerContext(own)
         source_positions_S = torch.arange(source_BSD.shape[1], device=source_BSD.device)
@@ -156,7 +156,7 @@ class Layers(nn.Module):
         )
 
     def cached_context(self, cache: Cache, positions_T: Tensor) -> LayerContext:
-        """What the layers look at from these positions, the next of what is cached."""
+        """Return the context of a pass over the positions that follow the cached ones."""
         key_positions_S = torch.arange(cache.past + len(positions_T), device=positions_T.device)
         own = AttentionContext(
             positions_T,
@@ -178,10 +178,10 @@ class Layers(nn.Module):
     def mtp_states(
         self, embed: Embedding, ids_BT: Tensor, x_BTD: Tensor, positions_T: Tensor, source_BSD: Tensor | None
     ) -> list[Tensor]:
-        """For each multi-token module m, what the head reads of it: [B, T − 1 − m, D].
+        """Return, for each multi-token module m, the states that the head reads: [B, T − 1 − m, D].
 
-        `x_BTD` are the states before the final norm. Module m joins the states before it with the embeddings of the
-        tokens m + 1 places on, so each has a place less than the one before; one that would have none is left out.
+        `x_BTD` are the states before the final norm. Module m joins the states of the module before it with the
+        embeddings of the tokens m + 1 positions later, so each has one position less; modules without any are left out.
         """
         states = []
         for m, module in zip(range(ids_BT.shape[1] - 1), self.mtp or (), strict=False):
@@ -193,7 +193,7 @@ class Layers(nn.Module):
 
 
 def _relative_bias(layers: list[Layer]) -> RelativeBias | None:
-    """The stack's table, if any of its layers uses one."""
+    """Return the stack's bias table, if a layer uses it."""
     for part in (arm.part for layer in layers for arm in arms(layer)):
         if isinstance(part, Attention) and (position := stack_bias(part)) is not None:
             return RelativeBias(position, part.n_heads)
@@ -201,7 +201,7 @@ def _relative_bias(layers: list[Layer]) -> RelativeBias | None:
 
 
 def _rotary(layers: list[Layer], model: Spec) -> RotaryTable | None:
-    """The stack's table of angles, if any of its layers reads one."""
+    """Return the stack's table of rotary angles, if a layer reads it."""
     for part in (arm.part for layer in layers for arm in arms(layer)):
         if (position := stored_rope(part)) is not None:
             return RotaryTable(position, model)

@@ -177,7 +177,7 @@ def _scale_low(data: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _affine(groups: Tensor) -> tuple[Tensor, Tensor]:
-    """Return scale and middle [..., 1] in bfloat16, rounded up so that −8 … 7 cover the whole group."""
+    """Return scale and middle [..., 1] in bfloat16; the scale is rounded up so that −8 … 7 cover the group."""
     low, high = groups.amin(-1, keepdim=True), groups.amax(-1, keepdim=True)
     middle = (low + (high - low) * (8 / 15)).bfloat16()
     needed = torch.maximum((high - middle.float()) / 7, (middle.float() - low) / 8)
