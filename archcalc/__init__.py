@@ -6,14 +6,14 @@ Examples:
     >>> archcalc.report(spec)["params"]["total"]
     174604259328
 
-Public are the names in `__all__` and the namespaces among them: `archcalc.taps` reads and edits a forward pass,
-`archcalc.trace` goes through one step by step, `archcalc.text` has tokenizers and chat templates. All other modules are
-private and may change in any release.
+The public API is `__all__`, including three namespaces: `archcalc.taps` reads and edits activations, `archcalc.trace`
+traces a forward pass step by step, `archcalc.text` has tokenizers and chat templates. All other modules are private and
+may change in any release.
 
-What a user can cause is an ArchcalcError: InputError where an argument or a file cannot be used, MissingExtraError
-where an optional package is not installed, TooLargeError where a model does not fit into memory. They name parameters.
+Errors that a user can cause are ArchcalcErrors: InputError for an invalid argument or file, MissingExtraError for a
+missing optional package, TooLargeError for a model that does not fit into memory.
 
-Importing this package costs next to nothing: each name below is looked up when it is first used.
+Names are imported when they are first used, so importing this package is fast.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from archcalc.proof import verify
     from archcalc.run.decoding.generation import Completion
     from archcalc.run.loading.memory_check import TooLargeError
-    from archcalc.run.loading.source import Ready
+    from archcalc.run.loading.source import LoadedModel
     from archcalc.sources import load
     from archcalc.spec import Spec
     from archcalc.spec.execution import Device, Execution, Experts, Kernel, Recompute
@@ -115,10 +115,10 @@ def params(spec: Spec) -> pd.DataFrame:
     """Return a DataFrame with a row for each weight.
 
     The columns are path, group, component, kind ('trainable', 'frozen' or 'buffer'), axes, shape, count, layers, total,
-    share, active, formula. `count` is of one layer, `total` of all; `active` is without the experts that a token does
-    not use. All but the buffers sum to the report's totals.
+    share, active, formula. `count` is for one layer, `total` for all layers; `active` leaves out the experts that a
+    token does not use. All rows except buffers sum to the totals of the report.
 
-    As all functions that return a DataFrame, it raises MissingExtraError without pandas (the extra `frames`).
+    Like all functions that return a DataFrame, it raises MissingExtraError without pandas (the extra `frames`).
     """
     from archcalc.analysis.params import frame
     from archcalc.ledger.build import build as build_ledger
@@ -134,12 +134,12 @@ def flops(spec: Spec, work: Workload | None = None, **sizes: Any) -> pd.DataFram
 
     The workload is `work`, or `archcalc.workload(spec, **sizes)` with the sizes batch, seq, past, source_seq.
 
-    Raises InputError for a workload that the model cannot have.
+    Raises InputError for an invalid workload.
     """
     from archcalc.analysis.frames import flops as frame
     from archcalc.ledger.build import build as build_ledger
 
-    return frame(build_ledger(spec), _asked(spec, work, sizes))
+    return frame(build_ledger(spec), _workload(spec, work, sizes))
 
 
 def memory(
@@ -148,17 +148,17 @@ def memory(
     """Return a DataFrame with a row for each weight and each cache of a workload.
 
     The columns are path, group, what ('weight', 'buffer' or 'cache'), component, format, layers, elements, bytes,
-    formula, kind. Bytes are over all layers and sequences, with scales and zeros of the format.
+    formula, kind. Bytes are over all layers and sequences, with the scales and zero points of the format.
 
-    `dtype` is a format of weights ('bf16', 'nf4', 'q4_k_m' …), `cache_dtype` one of caches. The workload is given as to
-    `flops`.
+    `dtype` is the format of the weights ('bf16', 'nf4', 'q4_k_m' …), `cache_dtype` that of the KV cache. The workload
+    is given as in `flops`.
 
-    Raises InputError for a format that is unknown or does not fit a tensor's shape, and as `flops` does.
+    Raises InputError for a format that is unknown or does not fit a tensor's shape, and as in `flops`.
     """
     from archcalc.analysis.frames import memory as frame
     from archcalc.ledger.build import build as build_ledger
 
-    return frame(build_ledger(spec), _asked(spec, work, sizes), dtype, cache_dtype)
+    return frame(build_ledger(spec), _workload(spec, work, sizes), dtype, cache_dtype)
 
 
 def activations(spec: Spec, work: Workload | None = None, how: Execution | None = None, **sizes: Any) -> pd.DataFrame:
@@ -167,17 +167,16 @@ def activations(spec: Spec, work: Workload | None = None, how: Execution | None 
     The columns are path (of the operation that saves it), tensor, group, component, dtype, layers, bytes, square
     (whether it grows with the square of the sequence), formula, kind. Bytes are over all layers.
 
-    `how` says how the step is carried out (`archcalc.Execution`): eagerly in bf16, if left out. The workload is given
-    as to `flops`.
+    `how` is an `archcalc.Execution` (default: eager, bf16). The workload is given as in `flops`.
 
-    Raises InputError for a workload with a past, and as `flops` does.
+    Raises InputError for a workload with a past, and as in `flops`.
     """
     from archcalc.analysis.frames import activations as frame
     from archcalc.ledger.build import build as build_ledger
     from archcalc.spec.execution import Execution
 
-    asked, how = _trained(spec, work, sizes), how or Execution()
-    return frame(build_ledger(spec, how), asked, how)
+    training_work, how = _training_workload(spec, work, sizes), how or Execution()
+    return frame(build_ledger(spec, how), training_work, how)
 
 
 def training_memory(
@@ -196,21 +195,20 @@ def training_memory(
 ) -> dict[str, Any]:
     """Return the bytes of a training step, as `archcalc memory --train --format json` prints them.
 
-    Exact are those kept from step to step ("weights_bytes", "gradients_bytes", "master_bytes", "optimizer_bytes",
+    Exact are the persistent bytes ("weights_bytes", "gradients_bytes", "master_bytes", "optimizer_bytes",
     "total_bytes", "by_component", "weights") and the saved activations ("activations"); "peak" is modelled.
 
-    `recipe` is 'mixed', 'megatron', 'pure' or 'autocast', `dtype` that of the weights in it; left out, it is the first
-    that has weights of this dtype. The other choices are those of `archcalc.Execution`. The workload is given as to
-    `flops`.
+    `recipe` is 'mixed', 'megatron', 'pure' or 'autocast', by default the first with weights in `dtype`. The other
+    options are those of `archcalc.Execution`. The workload is given as in `flops`.
 
-    Raises InputError for an unknown name, weights that a recipe does not have, and as `activations` does.
+    Raises InputError for an unknown name, a dtype that the recipe does not support, and as in `activations`.
     """
     from archcalc.analysis.training_setup import training_setup
     from archcalc.render.training import data
 
     setup = training_setup(
         spec,
-        _trained(spec, work, sizes),
+        _training_workload(spec, work, sizes),
         recipe=recipe,
         dtype=dtype,
         optimiser=optimizer,
@@ -224,52 +222,53 @@ def training_memory(
 
 
 def conventions(spec: Spec, work: Workload | None = None, **sizes: Any) -> list[Counted]:
-    """Return the FLOPs of a training step by each convention of a paper: 6N, Kaplan, Chinchilla, PaLM, Megatron.
+    """Return the FLOPs of a training step by the conventions of papers: 6N, Kaplan, Chinchilla, PaLM, Megatron.
 
-    Each has `convention` (name, formula, source), `train_step` in FLOPs, and `off`, its difference from the exact count
-    as a fraction. The workload is given as to `flops`.
+    Each has `convention` (name, formula, source), `train_step` in FLOPs, and `off`, its relative difference from the
+    exact count. The workload is given as in `flops`.
 
-    Raises InputError for a model that is not a decoder, and as `flops` does.
+    Raises InputError for a model that is not a decoder, and as in `flops`.
     """
     from archcalc.analysis.papers.conventions import counted
     from archcalc.ledger.build import build as build_ledger
 
-    return counted(spec, build_ledger(spec), _asked(spec, work, sizes))
+    return counted(spec, build_ledger(spec), _workload(spec, work, sizes))
 
 
 def context(spec: Spec, phase: Literal["prefill", "decode"] = "prefill", up_to: int | None = None) -> Context:
     """Return the FLOPs of a prefill or a decode step along the context length, and where attention overtakes the FFN.
 
-    `points` have the FLOPs by part at powers of two of tokens, up to `up_to`: the table of positions, if left out.
-    `crossing` is the fewest tokens at which attention costs more than the FFN, None if it never does.
+    `points` have the FLOPs by part at powers of two of tokens, up to `up_to` (default: n_ctx, or at least 131,072
+    without a position table). `crossing` is the fewest tokens at which attention costs more than the FFN, None if it
+    never does.
 
     >>> import archcalc
     >>> archcalc.context(archcalc.load("llama-3-8b")).crossing
     16385
 
-    Raises InputError for a decode step of an encoder, or more tokens than there are positions for.
+    Raises InputError for a decode step of an encoder, and for more tokens than positions.
     """
-    from archcalc.analysis.context import context as along
+    from archcalc.analysis.context import context as context_flops
 
-    return along(spec, phase, up_to)
+    return context_flops(spec, phase, up_to)
 
 
 def growth(spec: Spec, *, batch: int = 1, cache_dtype: str = "bf16", up_to: int | None = None) -> Growth:
-    """Return the bytes of the cache as the context grows.
+    """Return the bytes of the KV cache as the context grows.
 
-    `points` are pairs of tokens in each sequence and bytes of all sequences, at powers of two up to `up_to`: the table
-    of positions, if left out.
+    `points` are pairs (tokens per sequence, bytes of the batch) at powers of two up to `up_to`, whose default is that
+    of `context`.
 
     >>> import archcalc
     >>> archcalc.growth(archcalc.load("llama-3-8b"), up_to=8192).points[-1]
     (8192, 1073741824)
 
-    Raises InputError where nothing is cached, for an unknown format, or more tokens than there are positions for.
+    Raises InputError for a model without a cache, an unknown format, and more tokens than positions.
     """
-    from archcalc.analysis.growth import growth as along
+    from archcalc.analysis.growth import growth as cache_growth
     from archcalc.ledger.build import build as build_ledger
 
-    return along(spec, build_ledger(spec), batch, cache_dtype, up_to)
+    return cache_growth(spec, build_ledger(spec), batch, cache_dtype, up_to)
 
 
 def ranks(
@@ -282,45 +281,44 @@ def ranks(
     cache_dtype: str = "bf16",
     **sizes: Any,
 ) -> dict[str, Any]:
-    """Return the bytes that each of `n` ranks holds, as `archcalc memory --tp N --format json` prints them.
+    """Return the bytes on each of `n` ranks, as `archcalc memory --tp N --format json` prints them.
 
-    "ranks" has the totals of each; "weights" and "caches" each tensor, the axis that is split, and its bytes on each
-    rank. `engine` is 'tp' (tensor parallel) or 'fsdp'. The workload is given as to `flops`.
+    "ranks" has the totals per rank; "weights" and "caches" have, for each tensor, the axis that is split and its bytes
+    on each rank. `engine` is 'tp' (tensor parallel) or 'fsdp'. The workload is given as in `flops`.
 
-    Raises InputError for a format without a fixed number of bytes, heads that `n` ranks cannot share, and as `flops`
-    does.
+    Raises InputError for a format without a fixed number of bytes, heads that `n` does not divide, and as in `flops`.
     """
     from archcalc.ledger.build import build as build_ledger
     from archcalc.render.shards import data
 
     dtypes: Any = (dtype, cache_dtype)
-    return data(build_ledger(spec), _asked(spec, work, sizes), engine, n, dtypes)
+    return data(build_ledger(spec), _workload(spec, work, sizes), engine, n, dtypes)
 
 
 def diff(left: Spec, right: Spec) -> dict[str, Any]:
-    """Return what differs between two models, as `archcalc diff --format json` prints it.
+    """Return the differences between two models, as `archcalc diff --format json` prints them.
 
-    "params" has both counts of each component and their difference, right less left; "fields" the path and both values
-    of each field that differs.
+    "params" has both counts of each component and their difference (right − left); "fields" has the path and both
+    values of each field that differs.
     """
     from archcalc.render.comparison import diff_data
 
     return diff_data(left, right)
 
 
-def _trained(spec: Spec, work: Workload | None, sizes: dict[str, Any]) -> Workload:
-    """The workload of a training step. Raises InputError if it has a past."""
+def _training_workload(spec: Spec, work: Workload | None, sizes: dict[str, Any]) -> Workload:
+    """Return the workload of a training step. Raises InputError if it has a past."""
     from archcalc.errors import InputError
     from archcalc.words import msg
 
-    asked = _asked(spec, work, sizes)
-    if asked.past:
+    training_work = _workload(spec, work, sizes)
+    if training_work.past:
         raise InputError(msg("what follows a cache is not trained"), where="past", allowed="0")
-    return asked
+    return training_work
 
 
-def _asked(spec: Spec, work: Workload | None, sizes: dict[str, Any]) -> Workload:
-    """The workload, told whole or by its sizes. Raises InputError if it is told twice."""
+def _workload(spec: Spec, work: Workload | None, sizes: dict[str, Any]) -> Workload:
+    """Return `work`, or the workload with these sizes. Raises InputError if both are given."""
     from archcalc.errors import InputError
     from archcalc.spec.workload import workload
     from archcalc.words import msg
@@ -337,11 +335,10 @@ def build(
 ) -> torch.nn.Module:
     """Return the architecture as a PyTorch module; on the meta device it takes no memory.
 
-    `model(ids)` returns logits [B, T, V] of token ids [B, T], as that of `load_model` does. The weights are those that
-    PyTorch initializes a module with. `how` says by which kernels it runs and what is recomputed in training; left out,
-    all is eager.
+    `model(ids)` returns logits [B, T, V] of token ids [B, T], as for `load_model`. The weights have PyTorch's default
+    initialization. `how` selects kernels and activation checkpointing (default: eager, none).
 
-    Raises MissingExtraError where torch is not installed.
+    Raises MissingExtraError if torch is not installed.
     """
     from archcalc.extras import require
     from archcalc.words import msg
@@ -357,21 +354,19 @@ def load_model(
 ) -> Any:
     """Return the PyTorch model of a source with its weights, in eval mode and without gradients.
 
-    `source` is a folder in Hugging Face layout, a .gguf file, a repo id, or a preset that comes with weights.
-    `dtype` is 'fp32', 'bf16' or 'fp16'. A `packed` model runs faster: float32 on the CPU alone, its matrices laid out
-    anew.
+    `source` is a folder in Hugging Face layout, a .gguf file, a repo id, or a preset with weights. `dtype` is 'fp32',
+    'bf16' or 'fp16'. A `packed` model has its matrices rearranged for speed, in float32 on the CPU only.
 
     - `model(ids)`: logits [B, T, V] of token ids [B, T] (states [B, T, D] of a model without a head);
-      of an encoder-decoder `model(source_ids, ids)`.
-    - `model.new_cache(batch, capacity)`: an empty cache for `batch` rows of up to `capacity` tokens. With
-      `model(ids, cache=cache)` the ids are the next after those that the cache has read, and it takes them in.
-    - `model.encode(source_ids, cache=cache)`: of an encoder-decoder, the encoder's states [B, S, D]; the cache takes in
-      what the decoder reads of them. Then `model(ids, cache=cache)` runs the decoder alone.
+      `model(source_ids, ids)` for an encoder-decoder.
+    - `model.new_cache(batch, capacity)`: an empty KV cache for `batch` rows of up to `capacity` tokens.
+      `model(ids, cache=cache)` continues after the cached tokens and appends to the cache.
+    - `model.encode(source_ids, cache=cache)`: the encoder states [B, S, D] of an encoder-decoder; the cache stores
+      their cross-attention keys and values. Then `model(ids, cache=cache)` runs the decoder only.
     - `model.spec`: the architecture.
 
-    Raises InputError for a source without weights or with broken ones, an unknown dtype, and a device that is not
-    there; TooLargeError, before anything is allocated, for a model that does not fit; MissingExtraError where what
-    runs a model is not installed.
+    Raises InputError for missing or invalid weights, an unknown dtype, and an unavailable device; TooLargeError, before
+    anything is allocated, for a model that does not fit; MissingExtraError if a required package is not installed.
 
     Examples:
         >>> import torch
@@ -390,11 +385,11 @@ def load_model(
 def random_model(spec: Spec, *, seed: int = 0) -> Any:
     """Return the PyTorch model of a spec with random float32 weights on the CPU, in eval mode and without gradients.
 
-    It is called as that of `load_model`; equal seeds give equal weights. `archcalc trace SOURCE --random-weights` looks
-    into the same.
+    Its interface is that of `load_model`; equal seeds give equal weights. `archcalc trace SOURCE --random-weights`
+    traces the same model.
 
-    Raises TooLargeError, before anything is allocated, for a model that does not fit; MissingExtraError where what runs
-    a model is not installed.
+    Raises TooLargeError, before anything is allocated, for a model that does not fit; MissingExtraError if a required
+    package is not installed.
     """
     from archcalc.extras import require_running
 
@@ -404,17 +399,16 @@ def random_model(spec: Spec, *, seed: int = 0) -> Any:
     return draw(spec, seed=seed)
 
 
-def generate(source: str | Ready, prompt: str | Sequence[int], **options: Any) -> Completion:
-    """Return what a model generates after a prompt: its `text`, its `ids`, and `ended`, why it ended.
+def generate(source: str | LoadedModel, prompt: str | Sequence[int], **options: Any) -> Completion:
+    """Return the completion of a prompt: `text`, `ids`, and `ended`, the reason why it ended.
 
-    `source` is one of `load_model`, or any architecture with `random_weights=True`. The prompt is a text or token ids.
-    Options: `max_tokens` (128), `temperature` (0: the likeliest token), `top_k`, `top_p`, `min_p`,
-    `repetition_penalty` (1), `seed` (0), `stops` (texts), `ignore_eos`, `beams`, `device` ('cpu'), `dtype` (of torch),
-    `quantize` ('int8', 'int4').
+    `source` is as for `load_model`, or any architecture with `random_weights=True`. The prompt is a text or token ids.
+    Options: `max_tokens` (128), `temperature` (0: greedy), `top_k`, `top_p`, `min_p`, `repetition_penalty` (1),
+    `seed` (0), `stops` (texts), `ignore_eos`, `beams`, `device` ('cpu'), `dtype` (of torch), `quantize` ('int8',
+    'int4').
 
-    Raises InputError for a source without weights or with broken ones, a prompt that the model cannot read, and options
-    that contradict each other; TooLargeError for a model that does not fit; MissingExtraError where what runs a model
-    is not installed.
+    Raises InputError for missing or invalid weights, a prompt that the model cannot read, and conflicting options;
+    TooLargeError for a model that does not fit; MissingExtraError if a required package is not installed.
 
     Examples:
         >>> archcalc.generate("tiny", "And God said", max_tokens=8).text

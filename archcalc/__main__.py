@@ -1,4 +1,4 @@
-"""The entry of the command line (`archcalc`, `python -m archcalc`): here only so that an early Ctrl-C is quiet too."""
+"""The entry point of the command line (`archcalc`, `python -m archcalc`), which also handles an early Ctrl-C."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Public namespaces whose names are looked up when they are first used, so that importing one costs nothing."""
+"""Public namespaces with lazily imported names, so that importing a namespace costs nothing."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 def lookup(namespace: str, homes: Mapping[str, str], check: Callable[[], None]) -> Callable[[str], Any]:
     """Return the `__getattr__` of a namespace.
 
-    `homes` says where a name comes from, as 'module:name'. `check` raises MissingExtraError where something that the
-    namespace takes is not installed.
+    `homes` maps each public name to 'module:name'. `check` raises MissingExtraError if a package that the namespace
+    needs is not installed.
     """
 
     def look_up(name: str) -> Any:

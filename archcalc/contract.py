@@ -1,4 +1,4 @@
-"""The one object that `report --format json` prints and `archcalc.report` returns; its keys are a contract."""
+"""The object that `report --format json` prints and `archcalc.report` returns; its keys are a contract."""
 
 from __future__ import annotations
 
@@ -25,32 +25,32 @@ def report(
 ) -> dict[str, Any]:
     """Return the figures of a spec and a workload as plain data, as `archcalc report --format json` prints them.
 
-    Keys: schema, name, family, params (counts), workload, flops, memory (bytes), kinds (how sure each figure is),
-    provenance. Keys may be added in a later release and are never removed. `seq` is min(2048, n_ctx) if left out; of an
-    encoder-decoder it is the target's length, and the source's unless `source_seq` says another.
+    Keys: schema, name, family, params (counts), workload, flops, memory (bytes), kinds (exact, measured or modelled),
+    provenance. Keys may be added in later releases and are never removed. `seq` defaults to min(2048, n_ctx). For an
+    encoder-decoder it is the target length, and also the source length unless `source_seq` is given.
 
-    Raises InputError for an unknown dtype, and a workload that the model cannot have.
+    Raises InputError for an unknown dtype and an invalid workload.
     """
     check_dtype(dtype)
     ledger, work = build(spec), workload(spec, batch=batch, seq=seq, past=past, source_seq=source_seq)
-    asked: dict[str, Any] = {"batch": work.batch, "seq": work.seq, "past": work.past, "dtype": dtype}
+    workload_data: dict[str, Any] = {"batch": work.batch, "seq": work.seq, "past": work.past, "dtype": dtype}
     if spec.family == "encoder-decoder":
-        asked["source_seq"] = work.source_seq
-    found = figures(ledger, work, dtype)
-    about, read = spec.about, spec.about.provenance
+        workload_data["source_seq"] = work.source_seq
+    values = figures(ledger, work, dtype)
+    about, provenance = spec.about, spec.about.provenance
     return {
         "schema": SCHEMA,
         "name": spec.name,
         "family": spec.family,
-        "params": found["params"],
-        "workload": asked,
-        "flops": found["flops"],
-        "memory": found["memory"],
+        "params": values["params"],
+        "workload": workload_data,
+        "flops": values["flops"],
+        "memory": values["memory"],
         "kinds": dict(KINDS),
         "provenance": {
             "source": about.source if isinstance(about.source, str) else list(about.source),
             "archcalc": __version__,
-            "ignored": list(read.ignored),
-            "assumed": list(read.assumed),
+            "ignored": list(provenance.ignored),
+            "assumed": list(provenance.assumed),
         },
     }

@@ -1,4 +1,4 @@
-"""What is read of each model type, found by holding it against transformers."""
+"""Compare every supported model type with transformers."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ import msgspec
 
 from archcalc.errors import InputError, RefusedError, shown
 from archcalc.extras import require
-from archcalc.hf.small import completed, small
-from archcalc.words import msg
+from archcalc.hf.small_config import complete_config, small_config
+from archcalc.words import Message, joined, msg
 
 if TYPE_CHECKING:
     from archcalc.hf.family import Family
 
 State = Literal["exact", "differs", "refused", "not checked", "not read", "none"]
-# What is compared, in the order in which one presumes the other.
+# The comparisons, in the order in which each depends on the one before.
 CHECKS = ("parameters", "flops", "logits", "cache")
 LANGUAGE_MODELS = ("ForCausalLM", "ForMaskedLM", "LMHeadModel", "ForConditionalGeneration", "ModelWithLMHead")
 TOLERANCE = 1e-4
 N_TOKENS = 11
 
 
-class Covered(msgspec.Struct, frozen=True):
-    """A model type: its class, its stacks, the state of each check, and what is missing."""
+class ModelTypeCoverage(msgspec.Struct, frozen=True):
+    """A model type: its class, its stacks, the result of each check, and the reasons of checks that failed."""
 
     model_type: str
     class_name: str
@@ -35,62 +35,63 @@ class Covered(msgspec.Struct, frozen=True):
     flops: State = "not read"
     logits: State = "not read"
     cache: State = "not read"
-    missing: str = ""
+    missing: str | Message = ""
 
 
 def model_types(pattern: str = "*") -> list[str]:
-    """Return the model types of transformers that read text, and that match a pattern or have it in their name.
+    """Return the text model types of transformers that match a glob or contain it.
 
-    Raises InputError where there is none.
+    Raises InputError for no match.
     """
-    from archcalc.hf import known
+    from archcalc.hf import upstream
 
-    wanted = pattern if "*" in pattern else f"*{pattern}*"
-    found = [name for name in known.model_types() if fnmatchcase(name, wanted)]
-    if not found:
+    glob = pattern if "*" in pattern else f"*{pattern}*"
+    names = [name for name in upstream.model_types() if fnmatchcase(name, glob)]
+    if not names:
         raise InputError(
             msg("no model type matches {pattern}", pattern=shown(pattern)),
             where="pattern",
             allowed=msg("part of a name, such as 'qwen'"),
         )
-    return found
+    return names
 
 
-def covered(model_type: str) -> Covered:
-    """Return the state of a model type.
+def model_type_coverage(model_type: str) -> ModelTypeCoverage:
+    """Return the results of all checks of a model type.
 
-    Parameters: the tensors of the class's default config, by name and shape, and of a small one. The rest is of that
-    small model with random weights: FLOPs as PyTorch counts them, logits to 1e-4 of their largest, and the same token
-    by token through the cache. Raises MissingExtraError where transformers or torch is not installed.
+    Parameters: names and shapes of the tensors, for the default config of the class and a small one. The others use
+    the small model with random weights. FLOPs are those that PyTorch counts. Logits agree to 1e-4 of the largest, for
+    the whole text and token by token with the KV cache. Raises MissingExtraError without transformers or torch.
     """
     require("transformers", does=msg("comparing with transformers"), extra="oracle")
     require("torch", does=msg("comparing with transformers"), extra="model")
-    from archcalc.hf import known, registry
+    from archcalc.hf import registry, upstream
 
     family = registry.find(model_type)
     if family is None:
-        named = [name for name, kind in known.classes(model_type).items() if kind in LANGUAGE_MODELS]
-        return Covered(model_type, next(iter(named), ""), "", missing="not read yet")
+        classes = [name for name, kind in upstream.classes(model_type).items() if kind in LANGUAGE_MODELS]
+        return ModelTypeCoverage(model_type, next(iter(classes), ""), "", missing=msg("not read yet"))
     states: dict[str, Any] = {}
-    missing: list[str] = []
+    missing: list[str | Message | InputError] = []
     for checks, compare in ((CHECKS[:1], _parameters), (CHECKS[1:], _run)):
         try:
             states |= compare(family)
         except RefusedError as error:
             states |= dict.fromkeys(checks, "not checked")
-            missing.append(str(error.problem))
+            missing.append(error.problem)
         except InputError as error:
             states |= dict.fromkeys(checks, "refused")
-            missing.append(str(InputError(error.problem, allowed=error.allowed, where=error.where)))
-        except Exception as error:  # whatever a class of transformers raises on a small config
+            missing.append(InputError(error.problem, allowed=error.allowed, where=error.where))
+        except Exception as error:  # transformers may raise anything on a small config
             states |= dict.fromkeys(checks, "not checked")
             missing.append(f"transformers: {' '.join(str(error).split())[:120]}")
-    return Covered(model_type, family.classes[0], family.stacks, **states, missing="; ".join(dict.fromkeys(missing)))
+    reasons = joined("; ", {str(reason): reason for reason in missing}.values()) if missing else ""
+    return ModelTypeCoverage(model_type, family.classes[0], family.stacks, **states, missing=reasons)
 
 
 def _parameters(family: Family) -> dict[str, State]:
     """Compare the tensors of the default config and of a small one."""
-    same = all(_has_same_tensors(config) for config in (completed(family), small(family)))
+    same = all(_has_same_tensors(config) for config in (complete_config(family), small_config(family)))
     return {"parameters": "exact" if same else "differs"}
 
 
@@ -117,37 +118,37 @@ def _run(family: Family) -> dict[str, State]:
     from archcalc.spec.workload import workload
 
     with torch.no_grad(), tempfile.TemporaryDirectory() as folder:
-        theirs = _random(family)
+        theirs = _random_reference(family)
         with quiet():
             theirs.save_pretrained(folder)
-        opened = open_checkpoint(folder)
-        ours = opened.load()
+        checkpoint = open_checkpoint(folder)
+        ours = checkpoint.load()
         ids = torch.randint(6, 96, (2, N_TOKENS))
-        source = torch.randint(6, 96, (2, N_TOKENS)) if opened.spec.family == "encoder-decoder" else None
-        wanted, flops = _counted(theirs, ids, source)
-        counted = summary(build(opened.spec), workload(opened.spec, batch=2, seq=N_TOKENS))["forward"]
-        found = ours(ids) if source is None else ours(source, ids)
+        source = torch.randint(6, 96, (2, N_TOKENS)) if checkpoint.spec.family == "encoder-decoder" else None
+        expected, flops = _logits_and_flops(theirs, ids, source)
+        our_flops = summary(build(checkpoint.spec), workload(checkpoint.spec, batch=2, seq=N_TOKENS))["forward"]
+        logits = ours(ids) if source is None else ours(source, ids)
         states: dict[str, State] = {
-            "flops": "exact" if counted == flops else "differs",
-            "logits": _close(found, wanted),
+            "flops": "exact" if our_flops == flops else "differs",
+            "logits": _close(logits, expected),
         }
-        if opened.spec.decoder is None:
+        if checkpoint.spec.decoder is None:
             return states | {"cache": "none"}
-        return states | {"cache": _close(_stepwise(ours, ids, source), wanted)}
+        return states | {"cache": _close(_cached_logits(ours, ids, source), expected)}
 
 
-def _random(family: Family) -> Any:
-    """Return transformers' small model of a family in fp32, its trained weights random and its kernels eager."""
+def _random_reference(family: Family) -> Any:
+    """Return a small fp32 model of transformers with random trainable weights and eager kernels."""
     import torch
     import transformers
 
     from archcalc.hf.reference import quiet
 
     with quiet():
-        settings = transformers.AutoConfig.for_model(**small(family))
+        settings = transformers.AutoConfig.for_model(**small_config(family))
         settings._attn_implementation = "eager"
         settings._experts_implementation = "eager"
-        settings.use_cache = False  # FSMT masks nothing of a text that it reads into a cache
+        settings.use_cache = False  # FSMT applies no causal mask when it fills a cache
         torch.manual_seed(1)
         model = getattr(transformers, family.classes[0])(settings).eval()
     for weight in model.parameters():
@@ -156,8 +157,8 @@ def _random(family: Family) -> Any:
     return model
 
 
-def _counted(model: Any, ids: Any, source: Any) -> tuple[Any, int]:
-    """Return a model's logits, and the FLOPs that PyTorch counts."""
+def _logits_and_flops(model: Any, ids: Any, source: Any) -> tuple[Any, int]:
+    """Return the logits of a model and the FLOPs that PyTorch counts."""
     from torch.utils.flop_counter import FlopCounterMode
 
     inputs = {"input_ids": ids} if source is None else {"input_ids": source, "decoder_input_ids": ids}
@@ -166,8 +167,8 @@ def _counted(model: Any, ids: Any, source: Any) -> tuple[Any, int]:
     return logits, counter.get_total_flops()
 
 
-def _stepwise(model: Any, ids: Any, source: Any) -> Any:
-    """Return the logits of a model that reads one token at a time."""
+def _cached_logits(model: Any, ids: Any, source: Any) -> Any:
+    """Return the logits of a model that reads one token at a time with a KV cache."""
     import torch
 
     cache = model.new_cache(len(ids), N_TOKENS)

@@ -1,6 +1,6 @@
-"""The errors a user can cause. Each prints as one line; the CLI turns them into an exit code.
+"""The errors that a user can cause. Each is printed as one line; the CLI maps them to exit codes.
 
-An error names parameters of the library, never options of the command line. In a text, a parameter is in backticks.
+Errors name parameters of the library, never command-line options. In texts, parameters are in backticks.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from msgspec import structs
 
 from archcalc.words import ENGLISH, Message, Translator, msg
 
-_IN_PLACE = re.compile(r"(?:^|(?<=, ))\w+(?=$|[, ])")  # 'tp, fsdp', 'settings n_layers'
+_PARAMETER = re.compile(r"(?:^|(?<=, ))\w+(?=$|[, ])")  # 'tp, fsdp', 'settings n_layers'
 
 
 class ArchcalcError(Exception):
-    """Anything a user's input or machine can cause; `exit_code` is what the CLI ends with."""
+    """Base class of all errors caused by input or environment; `exit_code` is that of the CLI."""
 
     exit_code = 2
 
@@ -29,14 +29,14 @@ class ArchcalcError(Exception):
         return self.text(ENGLISH)
 
     def text(self, say: Translator) -> str:
-        """Return the error as one line in a language."""
+        """Return the error as one line in the language of the translator."""
         return printable(self._named(say)(self.problem))
 
     def _named(self, say: Translator) -> Translator:
         return structs.replace(say, names=self.names)
 
     def rename_parameters(self, names: Mapping[str, str]) -> None:
-        """Replace the names of parameters, such as by the options that set them.
+        """Replace parameter names in the text, such as by the options that set them.
 
         >>> error = InputError("found 3", where="tp", allowed=msg("1, 2, or `fsdp`"))
         >>> error.rename_parameters({"tp": "--tp", "fsdp": "--fsdp"})
@@ -47,7 +47,7 @@ class ArchcalcError(Exception):
 
 
 class InputError(ArchcalcError):
-    """A source, a field or an option that cannot be used.
+    """An invalid source, field or argument.
 
     >>> str(InputError("-3 is not allowed", allowed="1 or more", where="decoder.n_layers", file="a.yaml"))
     'a.yaml: decoder.n_layers: -3 is not allowed; allowed: 1 or more'
@@ -60,39 +60,46 @@ class InputError(ArchcalcError):
         super().__init__(problem)
 
     def text(self, say: Translator) -> str:
-        """Return the error as one line: file, place, problem, what is allowed. Fields of a file are not renamed."""
+        """Return the error as one line: file, place, problem, allowed values. Fields of a file are not renamed."""
         say = self._named(say)
-        where = self.where if self.file else _IN_PLACE.sub(lambda found: self.names.get(found[0], found[0]), self.where)
+        where = (
+            self.where if self.file else _PARAMETER.sub(lambda match: self.names.get(match[0], match[0]), self.where)
+        )
         line = "".join(f"{part}: " for part in (self.file, where) if part) + say(self.problem)
         if self.allowed:
             line = say(msg("{problem}; allowed: {allowed}", problem=line, allowed=self.allowed))
         return printable(line)
 
     def within(self, file: str) -> InputError:
-        """The same error, told of the file it was met in."""
+        """Return the error with the file in which it occurred, unless it has one."""
         return InputError(self.problem, allowed=self.allowed, where=self.where, file=self.file or file)
 
 
 class RefusedError(InputError):
-    """A config that transformers itself cannot build."""
+    """A config that transformers cannot build either."""
 
 
 class MissingExtraError(ArchcalcError):
-    """Something that an optional part of the package would do."""
+    """A task that needs an optional package which is not installed."""
 
     def __init__(self, does: str | Message, extra: str) -> None:
         super().__init__(f"{does} needs the extra '{extra}': pip install 'archcalc[{extra}]'")
 
 
+def parameter(name: str) -> Message:
+    """Return the name of a parameter as a message has it: `rename_parameters` renames it."""
+    return Message(f"`{name}`")
+
+
 def printable(text: str) -> str:
-    """`text` on one line, control characters escaped, so that a hostile file cannot drive a terminal."""
+    """Return the text on one line with control characters escaped, so that a hostile file cannot control a terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
 
 
 def shown(value: object, limit: int = 60) -> str | Message:
-    """A value as a message shows it: its repr, cut at `limit` characters.
+    """Return the repr of a value for a message, cut at `limit` characters.
 
-    Ints that Python refuses to print in full are described by their length.
+    Very large ints are described by their length, mappings and lists by their type.
     """
     if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 200:
         return msg("an integer of {n} bits", n=value.bit_length())
@@ -105,7 +112,7 @@ def shown(value: object, limit: int = 60) -> str | Message:
 
 
 def nearest(word: str, words: Iterable[str], cutoff: float = 0.6) -> str | Message:
-    """' (did you mean …?)' if one of `words` is as close to `word` as `cutoff`, from 0 to 1; else nothing."""
+    """Return ' (did you mean …?)' with the closest of `words`, or '' if none is as similar as `cutoff` (0 to 1)."""
     import difflib
 
     close = difflib.get_close_matches(word, list(words), n=1, cutoff=cutoff)

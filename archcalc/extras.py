@@ -1,4 +1,4 @@
-"""Packages that only some jobs need."""
+"""Checks for optional packages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from archcalc.words import Message, msg
 
 
 def require(package: str, *, does: str | Message, extra: str) -> None:
-    """Raise MissingExtraError, naming the extra that brings it, if a package is not installed."""
+    """Raise MissingExtraError, naming the extra, if a package is not installed; `does` is the task that needs it."""
     if find_spec(package) is None:
         raise MissingExtraError(does, extra)
 
@@ -25,6 +25,6 @@ def require_numpy() -> None:
 
 
 def require_running() -> None:
-    """Raise MissingExtraError if a package is not installed that running a model takes."""
+    """Raise MissingExtraError if a package needed to run a model is not installed."""
     for package in ("torch", "tokenizers", "safetensors", "gguf", "psutil"):
         require(package, does=msg("running a model"), extra="run")

@@ -1,4 +1,4 @@
-"""What a source's text stands for, decided once: a preset, a file, a folder, a repository, standard input."""
+"""Classify the text of a source: preset, file, folder, hub repository or standard input."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from archcalc import presets
 from archcalc.errors import InputError, nearest, shown
 from archcalc.words import Message, msg
 
-# What says the architecture in a folder: of our own layout, or of Hugging Face's.
+# The file with the architecture in a folder: our layout, or that of Hugging Face.
 SPEC_FILE, CONFIG_FILE = "spec.yaml", "config.json"
 GGUF, SAFETENSORS, PICKLES = ".gguf", ".safetensors", (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-# What ends in one of these is a file's name, and no repository's.
+# A text with one of these suffixes is a file name, never a repository.
 FILE_SUFFIXES = (".yaml", ".yml", ".json", GGUF, SAFETENSORS, *PICKLES)
 
 
 class SpecFile(Struct, frozen=True):
-    """A file that is read as YAML."""
+    """A YAML spec; also any other file without a known suffix."""
 
     text: str
     path: str
@@ -32,47 +32,47 @@ class ConfigFile(Struct, frozen=True):
 
 
 class Folder(Struct, frozen=True):
-    """A folder, in our own layout or in Hugging Face's."""
+    """A folder, in our layout or that of Hugging Face."""
 
     text: str
     path: str
 
     @property
     def file(self) -> str:
-        """The path of the file in it that says the architecture, there or not."""
+        """The path of the file with the architecture, which may not exist."""
         own = os.path.join(self.path, SPEC_FILE)
         return own if os.path.isfile(own) else os.path.join(self.path, CONFIG_FILE)
 
 
 class Gguf(Struct, frozen=True):
-    """A GGUF file: architecture, weights and tokenizer in one."""
+    """A GGUF file: architecture, weights and tokenizer."""
 
     text: str
     path: str
 
 
 class Safetensors(Struct, frozen=True):
-    """A safetensors file by itself: weights, and nothing that says their architecture."""
+    """A single safetensors file: weights without an architecture."""
 
     text: str
     path: str
 
 
 class Pickle(Struct, frozen=True):
-    """A file that PyTorch pickled, which is never read."""
+    """A pickle file of PyTorch, which is never read."""
 
     text: str
     path: str
 
     @property
     def refusal(self) -> InputError:
-        """The error of whoever wants to read it."""
+        """The error for an attempt to read it."""
         problem = "a pickle can run code when it is read"
         return InputError(problem, allowed=msg("safetensors or .gguf"), file=self.text)
 
 
 class Preset(Struct, frozen=True):
-    """A preset: its file, and the folder with its weights where they come with archcalc."""
+    """A preset: its file, and the folder of its weights if they come with archcalc."""
 
     text: str
     path: str
@@ -80,7 +80,7 @@ class Preset(Struct, frozen=True):
 
 
 class Repo(Struct, frozen=True):
-    """A repository of the Hugging Face hub."""
+    """A repository on the Hugging Face hub."""
 
     text: str
 
@@ -102,24 +102,24 @@ _BY_SUFFIX: dict[str, type[ConfigFile | Gguf | Safetensors | Pickle]] = {
 
 
 def locate(text: str, *, bare_paths: bool = False) -> Location:
-    """Return what the text of a source stands for; nothing is read or fetched.
+    """Return the location that a source text denotes, without reading or downloading it.
 
-    It is '-', a path that exists and has a slash or a suffix, a preset's name, or else a repo id. With `bare_paths` it
-    may be a path that has neither, too, where no preset is called so.
+    Tried in order: '-', an existing path with a slash or a suffix, a preset's name, a repo id. With `bare_paths`, an
+    existing path with neither slash nor suffix is tried after the presets.
 
-    Raises InputError for what is none of them.
+    Raises InputError for any other text.
     """
     if text == "-":
         return Stdin()
     path = os.path.expanduser(text)
     exists = "\0" not in text and os.path.exists(path)
     if exists and (has_path_form(text) or _is_checkout(text, path)):
-        return _at(text, path)
+        return _path_location(text, path)
     if preset := presets.path_of(text):
         weights = presets.weights_path(text)
         return Preset(text, preset, Folder(text, weights) if weights else None)
     if exists and bare_paths:
-        return _at(text, path)
+        return _path_location(text, path)
     if _is_repo_id(text):
         return Repo(text)
     if "/" in text or _suffix(text) in FILE_SUFFIXES:
@@ -132,11 +132,11 @@ def locate(text: str, *, bare_paths: bool = False) -> Location:
 
 
 def has_path_form(text: str) -> bool:
-    """Return whether a text is looked for as a path first: it has a slash or a suffix."""
+    """Return whether a text is tried as a path first: it has a slash or a suffix."""
     return "/" in text or bool(_suffix(text))
 
 
-def _at(text: str, path: str) -> Location:
+def _path_location(text: str, path: str) -> Location:
     return Folder(text, path) if os.path.isdir(path) else _BY_SUFFIX.get(_suffix(text), SpecFile)(text, path)
 
 
@@ -154,9 +154,9 @@ def _suffix(text: str) -> str:
 
 
 def _hint(text: str) -> str | Message:
-    """' (did you mean …?)': a file here, which the source would name with a slash, or a preset."""
-    here = (f"./{text}/{CONFIG_FILE}", f"./{text}.yaml", f"./{text}.json", f"./{text}")
-    files = [name for name in here if text.strip(".") and "\0" not in text and os.path.isfile(name)]
+    """Return ' (did you mean …?)' with a file in the current folder, or a preset with a similar name."""
+    candidates = (f"./{text}/{CONFIG_FILE}", f"./{text}.yaml", f"./{text}.json", f"./{text}")
+    files = [name for name in candidates if text.strip(".") and "\0" not in text and os.path.isfile(name)]
     if files:
         return msg(" (did you mean {name}?)", name=repr(files[0].removesuffix(f"/{CONFIG_FILE}")))
-    return nearest(text, [*presets.names(), *presets.SHORT])
+    return nearest(text, [*presets.names(), *presets.ALIASES])

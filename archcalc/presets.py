@@ -1,30 +1,30 @@
-"""The presets that come with archcalc: YAML files, found in an installed wheel and in a checkout alike."""
+"""The presets that come with archcalc: YAML files in the installed wheel or in the checkout."""
 
 from __future__ import annotations
 
 import os
 from functools import cache
 
-# Names people type for a preset that is called something longer.
-SHORT = {"gpt3": "gpt3-175b"}
+# Short names of presets.
+ALIASES = {"gpt3": "gpt3-175b"}
 
 
 @cache
 def folder() -> str:
-    """Return where the presets lie: `data` in an installed package, `presets` beside the package in a checkout."""
+    """Return the folder of the presets: `data` in an installed package, `presets` beside the package in a checkout."""
     package = os.path.dirname(os.path.abspath(__file__))
     installed = os.path.join(package, "data")
     return installed if os.path.isdir(installed) else os.path.join(os.path.dirname(package), "presets")
 
 
 def names() -> list[str]:
-    """All presets' names, sorted."""
+    """Return the names of all presets, sorted."""
     return _names("models")
 
 
 def path_of(name: str) -> str | None:
-    """The file of the preset called `name` (or of what `name` is short for), if there is one."""
-    name = SHORT.get(name, name)
+    """Return the file of a preset by its name or alias, or None."""
+    name = ALIASES.get(name, name)
     if not name or any(c in name for c in "/\\\0") or name.startswith("."):
         return None
     path = os.path.join(folder(), "models", f"{name}.yaml")
@@ -32,18 +32,18 @@ def path_of(name: str) -> str | None:
 
 
 def weights_path(name: str) -> str | None:
-    """The folder with the weights that come with a preset, if any do."""
-    path = os.path.join(folder(), "weights", SHORT.get(name, name))
+    """Return the folder of the weights that come with a preset, or None."""
+    path = os.path.join(folder(), "weights", ALIASES.get(name, name))
     return path if path_of(name) and os.path.isdir(path) else None
 
 
 def papers() -> list[str]:
-    """The papers whose tables are about no one model, sorted."""
+    """Return the names of the papers whose tables are not about one model, sorted."""
     return _names("papers")
 
 
 def paper_path(name: str) -> str:
-    """The file of one of `papers`."""
+    """Return the file of one of `papers`."""
     return os.path.join(folder(), "papers", f"{name}.yaml")
 
 

@@ -1,4 +1,4 @@
-"""The readings of a spec held against each other: the only file that sees both the ledger and the modules."""
+"""Compare the readings of a spec; the only module that imports both the ledger and the PyTorch modules."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """A tensor on which two readings disagree; None where a reading does not have it."""
+    """A tensor on which two readings disagree; None if a reading lacks it."""
 
     name: str
     ours: str | None
@@ -25,7 +25,7 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 class Comparison(msgspec.Struct, frozen=True):
-    """What was compared with what, how much of it there was, and every difference."""
+    """The result of comparing two readings: sizes and every difference."""
 
     left: str
     right: str
@@ -41,11 +41,12 @@ class Comparison(msgspec.Struct, frozen=True):
 
 
 def verify(spec: Spec, *, against: str | None = None) -> list[Comparison]:
-    """Compare the ledger with our module on the meta device, and with `against='transformers'` with its model too.
+    """Compare the ledger with our PyTorch module on the meta device, and optionally with the model of transformers.
 
-    Every stored tensor is compared by name, shape and kind. Return a comparison for each: `holds`, `differences` (name,
-    ours, theirs), `n_tensors`, `n_parameters`, `seconds`. Raises MissingExtraError where torch (or transformers) is
-    not installed, InputError where transformers has no model of this architecture.
+    Every stored tensor is compared by name, shape and kind. Returns a comparison for each reading: `holds`,
+    `differences` (name, ours, theirs), `n_tensors`, `n_parameters`, `seconds`. `against='transformers'` adds the second
+    comparison. Raises MissingExtraError without torch or transformers, InputError if transformers lacks the
+    architecture.
     """
     comparisons = [_against_module(spec)]
     if against == "transformers":
@@ -67,8 +68,8 @@ def _against_module(spec: Spec) -> Comparison:
     }
     theirs |= {name: f"{list(buffer.shape)} buffer" for name, buffer in module.named_buffers()}
     n_parameters = sum(parameter.numel() for parameter in module.parameters())
-    found = [*differences(ours, theirs), *_total(ledger.total(), n_parameters)]
-    return Comparison("ledger", "module", len(ours), n_parameters, time.perf_counter() - start, tuple(found))
+    all_differences = [*differences(ours, theirs), *_total_difference(ledger.total(), n_parameters)]
+    return Comparison("ledger", "module", len(ours), n_parameters, time.perf_counter() - start, tuple(all_differences))
 
 
 def _against_transformers(spec: Spec) -> Comparison:
@@ -82,21 +83,24 @@ def _against_transformers(spec: Spec) -> Comparison:
     shapes, _ = reference_shapes(build_reference(config))
     expected = tensor_map(config).shapes(ours)
     n_parameters = sum(math.prod(shape) for shape in shapes.values())
-    found = [*differences(_text(expected), _text(shapes)), *_total(ledger.total(), n_parameters)]
+    all_differences = [
+        *differences(_as_text(expected), _as_text(shapes)),
+        *_total_difference(ledger.total(), n_parameters),
+    ]
     seconds = time.perf_counter() - start
-    return Comparison("ledger", "transformers", len(shapes), n_parameters, seconds, tuple(found))
+    return Comparison("ledger", "transformers", len(shapes), n_parameters, seconds, tuple(all_differences))
 
 
 def differences(ours: Mapping[str, str], theirs: Mapping[str, str]) -> list[Difference]:
-    """Every name that only one side has, or of which the two say different things."""
+    """Return a difference for each name that one side lacks or that has different values."""
     names = sorted(ours.keys() | theirs.keys())
     pairs = ((name, ours.get(name), theirs.get(name)) for name in names)
     return [Difference(name, left, right) for name, left, right in pairs if left != right]
 
 
-def _total(ours: int, theirs: int) -> list[Difference]:
+def _total_difference(ours: int, theirs: int) -> list[Difference]:
     return [] if ours == theirs else [Difference("(total)", str(ours), str(theirs))]
 
 
-def _text(shapes: Shapes) -> dict[str, str]:
+def _as_text(shapes: Shapes) -> dict[str, str]:
     return {name: str(list(shape)) for name, shape in shapes.items()}

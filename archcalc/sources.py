@@ -1,4 +1,4 @@
-"""The one door: whatever stands for an architecture becomes a Spec here."""
+"""Load a Spec from any source: preset, YAML, config.json, GGUF, hub repository, dict or standard input."""
 
 from __future__ import annotations
 
@@ -32,66 +32,68 @@ __all__ = ["document_of", "load", "locate"]
 
 MAX_BASES = 10
 
-# A document that has one of these is meant as a spec.
-_IS_SPEC = {"encoder", "decoder", "n_ctx"}
+# A document with one of these keys is a spec.
+_SPEC_KEYS = {"encoder", "decoder", "n_ctx"}
 
 
 def load(source: str | os.PathLike[str] | Document, changes: Document | None = None) -> Spec:
-    """Return the Spec that `source` stands for, with `changes` (field → value) applied.
+    """Return the Spec of a source, with `changes` (field → value) applied.
 
     A source is a path (YAML, config.json or a folder with one, a GGUF file), a preset's name, a Hugging Face repo id,
-    '-' for standard input, or a dict that says what such a file would.
+    '-' for standard input, or a dict with the content of such a file.
 
-    Raises InputError, in one line, for whatever is not a valid architecture.
+    Raises InputError for anything that is not a valid architecture.
     """
     try:
-        found = document_of(source)
-        return decode(_titled(override(found, changes), changes) if changes else found)
+        document = document_of(source)
+        return decode(_with_title(override(document, changes), changes) if changes else document)
     except InputError as error:
-        raise (_fault_of_base(source) or error).within("" if isinstance(source, dict) else str(source)) from None
+        raise (_base_error(source) or error).within("" if isinstance(source, dict) else str(source)) from None
 
 
 def document_of(source: str | os.PathLike[str] | Document | Location) -> Document:
-    """The full document that a source stands for, a config translated and its bases followed; see `load`."""
+    """Return the full document of a source (see `load`): configs are translated, bases merged."""
     if isinstance(source, dict):
-        return _understood(source, ())
+        return _as_document(source, ())
     return _document(locate(str(source)) if isinstance(source, str | os.PathLike) else source, ())
 
 
-def _titled(document: Document, changes: Document) -> Document:
-    """The title says what was changed of the architecture, so that no page passes for the published model's."""
-    of_architecture = {key: changes[key] for key in gathered(changes) if key.partition(".")[0] not in ("name", "about")}
-    said = ", ".join(f"{key}={_as_written(value)}" for key, value in of_architecture.items())
+def _with_title(document: Document, changes: Document) -> Document:
+    """Return the document with the changes in its title, so that it is not mistaken for the published model."""
+    architecture_changes = {
+        key: changes[key] for key in gathered(changes) if key.partition(".")[0] not in ("name", "about")
+    }
+    suffix = ", ".join(f"{key}={_yaml_text(value)}" for key, value in architecture_changes.items())
     about = document["about"]
-    if not said or not isinstance(about, dict):
+    if not suffix or not isinstance(about, dict):
         return document
-    return document | {"about": about | {"title": f"{about['title'] or document['name']} with {said}"}}
+    return document | {"about": about | {"title": f"{about['title'] or document['name']} with {suffix}"}}
 
 
-def _as_written(value: Any) -> str:
-    """A value as a file would say it; of what holds others, only that it does."""
+def _yaml_text(value: Any) -> str:
+    """Return a value as YAML, with the content of mappings and lists left out."""
     if isinstance(value, dict | list):
         return "{…}" if isinstance(value, dict) else "[…]"
     return value if isinstance(value, str) else str(shown(value)).lower().replace("none", "null")
 
 
 def _document(location: Location, seen: tuple[str, ...]) -> Document:
-    """The full document of a located source, its bases followed."""
+    """Return the full document of a location, with its bases merged."""
     seen = (*seen, location.text)
     if isinstance(location, Gguf):
         from archcalc.formats.gguf_file import read_header
         from archcalc.hf.gguf import config_of
 
-        return _understood(config_of(read_header(Path(location.path))), seen)
+        return _as_document(config_of(read_header(Path(location.path))), seen)
     data = _read(location)
     try:
-        return _understood(parse(data), seen)
+        return _as_document(parse(data), seen)
     except InputError as error:
         raise error.within(location.text) from None
 
 
-def _understood(data: Any, seen: tuple[str, ...]) -> Document:
-    """Plain data as a spec's document: a Hugging Face config translated, a base merged with what differs."""
+def _as_document(data: Any, seen: tuple[str, ...]) -> Document:
+    """Return plain data as the document of a spec: Hugging Face configs are translated, a base is merged."""
     if not isinstance(data, dict):
         raise InputError(
             msg("found {data}", data=shown(data)), allowed=msg("a mapping: a spec, or a Hugging Face config")
@@ -101,7 +103,7 @@ def _understood(data: Any, seen: tuple[str, ...]) -> Document:
 
         return from_config(data)
     if "base" not in data:
-        if not _IS_SPEC & data.keys():
+        if not _SPEC_KEYS & data.keys():
             from archcalc.hf.other_files import check
 
             check(data)
@@ -111,18 +113,18 @@ def _understood(data: Any, seen: tuple[str, ...]) -> Document:
         raise InputError(
             msg("found {base}", base=shown(base)), where="base", allowed=msg("the name or path of another spec")
         )
-    differs = {key: value for key, value in data.items() if key != "base"}
-    return override(_inherited(_document(_located_base(base, seen), seen)), differs)
+    overrides = {key: value for key, value in data.items() if key != "base"}
+    return override(_inherited(_document(_base_location(base, seen), seen)), overrides)
 
 
 def _inherited(document: Document) -> Document:
-    """A base without what is true of it alone: only where its sizes come from holds for what is built on it."""
+    """Return a base without its own metadata; only the source of its sizes also applies to derived specs."""
     about = document.get("about")
     return document | {"about": {"source": about.get("source", []) if isinstance(about, dict) else []}}
 
 
-def _located_base(base: str, seen: tuple[str, ...]) -> Location:
-    text = _beside(base, seen)
+def _base_location(base: str, seen: tuple[str, ...]) -> Location:
+    text = _base_path(base, seen)
     if text in seen or len(seen) >= MAX_BASES:
         raise InputError(
             msg("{value} leads back to itself", value=shown(text)),
@@ -135,17 +137,17 @@ def _located_base(base: str, seen: tuple[str, ...]) -> Location:
         raise InputError(error.problem, where="base", allowed=error.allowed) from None
 
 
-def _beside(base: str, seen: tuple[str, ...]) -> str:
-    """A base as its file means it: a path that leads somewhere from there, else what it says anywhere."""
+def _base_path(base: str, seen: tuple[str, ...]) -> str:
+    """Return a base as a path relative to the file that names it if that exists, else unchanged."""
     folder = os.path.dirname(os.path.expanduser(seen[-1])) if seen else ""
     path = os.path.join(os.curdir, os.path.normpath(os.path.join(folder, os.path.expanduser(base))))
     return path if has_path_form(base) and "\0" not in path and os.path.exists(path) else base
 
 
-def _fault_of_base(source: str | os.PathLike[str] | Document, seen: tuple[str, ...] = ()) -> InputError | None:
-    """What is wrong with a source's base by itself, told of that file; None where the source is at fault.
+def _base_error(source: str | os.PathLike[str] | Document, seen: tuple[str, ...] = ()) -> InputError | None:
+    """Return the error of a source's base by itself, or None if the base is valid.
 
-    Asked only when something is: that a base is right need not be found out each time.
+    Called only after an error, since checking the base by itself on every load would be slow.
     """
     base = _base_of(source)
     if base is None or base in seen:
@@ -153,17 +155,17 @@ def _fault_of_base(source: str | os.PathLike[str] | Document, seen: tuple[str, .
     try:
         decode(document_of(base))
     except InputError as error:
-        return (_fault_of_base(base, (*seen, base)) or error).within(base)
+        return (_base_error(base, (*seen, base)) or error).within(base)
     return None
 
 
 def _base_of(source: str | os.PathLike[str] | Document) -> str | None:
-    """The base that a source names, where both can be read."""
+    """Return the base that a source names, or None if one of them cannot be read."""
     try:
         data = source if isinstance(source, dict) else parse(_read(locate(str(source))))
         if not isinstance(data, dict) or not isinstance(data.get("base"), str):
             return None
-        base = _beside(data["base"], () if isinstance(source, dict) else (str(source),))
+        base = _base_path(data["base"], () if isinstance(source, dict) else (str(source),))
         _read(locate(base))
     except InputError:
         return None
@@ -171,7 +173,7 @@ def _base_of(source: str | os.PathLike[str] | Document) -> str | None:
 
 
 def _read(location: Location) -> bytes:
-    """The bytes of what says an architecture."""
+    """Return the bytes of the file with the architecture."""
     match location:
         case Stdin():
             if sys.stdin is None:

@@ -1,8 +1,8 @@
-"""Named points of a forward pass, read and edited: `archcalc.taps`.
+"""Read and edit named points (sites) of a forward pass: `archcalc.taps`.
 
-The functions take a model of `archcalc.load_model`, `archcalc.build` or `archcalc.random_model`, not a packed one, and
-leave it as it was. `archcalc taps SOURCE` lists the sites of a model. Positions are places in the text, with a cache
-or without one.
+The functions take a model from `archcalc.load_model`, `archcalc.build` or `archcalc.random_model` that is not packed,
+and leave it unchanged. `archcalc taps SOURCE` lists the sites of a model. Positions count from the start of the text,
+with or without a KV cache.
 
 >>> import archcalc, torch
 >>> model, ids_BT = archcalc.load_model("tiny"), torch.tensor([[1, 2, 3, 4]])

@@ -1,4 +1,4 @@
-"""Counts printed for people: exact with separators, or rounded with a unit."""
+"""Format counts and bytes: exact with separators, or rounded with a unit."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ _BYTES = tuple((10**power, unit) for power, unit in zip(range(24, 0, -3), "YZEPT
 
 
 def exact(count: int) -> str:
-    """174604259328 → '174,604,259,328'."""
+    """Return a count with separators: 174604259328 → '174,604,259,328'."""
     return f"{count:,}"
 
 
 def human(count: int) -> str:
-    """Four significant digits and a unit: 174604259328 → '174.6 B', 12288 → '12.29 K', 999 → '999'."""
+    """Return a count with four significant digits: 174604259328 → '174.6 B', 12288 → '12.29 K', 999 → '999'."""
     return _scaled(count, _COUNTS).strip()
 
 
 def human_bytes(count: int) -> str:
-    """Bytes in decimal units: 349208518656 → '349.2 GB'."""
+    """Return bytes in decimal units: 349208518656 → '349.2 GB'."""
     return f"{_scaled(count, _BYTES)}B"
 
 
 def _scaled(count: int, units: tuple[tuple[int, str], ...]) -> str:
     for size, unit in units:
-        # What would round up to 1000 of a unit is one of the next.
+        # A value that would round to 1000 is printed in the next unit.
         if count * 10_000 >= size * 9_999.5:
             value = count / size
             return f"{value:#.4g} {unit}" if value < 1000 else f"{value:.0f} {unit}"
@@ -31,5 +31,5 @@ def _scaled(count: int, units: tuple[tuple[int, str], ...]) -> str:
 
 
 def percent(part: int, whole: int) -> str:
-    """A share with two decimals: '33.21 %'; '-' of nothing."""
+    """Return a share with two decimals, such as '33.21 %'; '-' if `whole` is 0."""
     return f"{100 * part / whole:.2f} %" if whole else "-"

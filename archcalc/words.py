@@ -15,6 +15,8 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 LANGS: Final = ("en", "zh")
+# The environment variable that says which of them to speak.
+VARIABLE: Final = "ARCHCALC_LANG"
 DOMAIN: Final = "archcalc"
 LOCALE: Final = Path(__file__).parent / "locale"
 
@@ -38,6 +40,9 @@ class Message(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         return ENGLISH(self)
+
+    def __hash__(self) -> int:
+        return hash((self.text, self.plural, self.context))  # values may have no hash
 
     def fill(self, **values: Any) -> Message:
         """Return the message with these values."""
@@ -76,8 +81,8 @@ class Translator(msgspec.Struct, frozen=True):
 
     `names` are what the parameters are called that sentences have in backticks, such as the options that set them.
 
-    >>> translator("zh")(msg("{n} layers in all", n=96))
-    '共 96 层'
+    >>> translator("zh")(msg("{n:,} tokens", n=96))
+    '96 个词元'
     """
 
     lang: str
@@ -107,7 +112,7 @@ class Translator(msgspec.Struct, frozen=True):
 
 def _sentence(said: Message, lang: str) -> str:
     is_one = not said.plural or said.values["n"] == 1
-    if lang == "en":
+    if lang == "en" or not said.text:  # of nothing, gettext knows the head of the catalogue
         return said.text if is_one else said.plural
     catalog = _catalog(lang)
     if said.plural:

@@ -10,11 +10,11 @@ from click.testing import CliRunner
 from msgspec.structs import force_setattr
 
 from archcalc.cli.main import cli
-from archcalc.coverage import CHECKS, covered, model_types
+from archcalc.coverage import CHECKS, model_type_coverage, model_types
 from archcalc.errors import InputError
-from archcalc.hf import family_of, from_config, known
+from archcalc.hf import family_of, from_config, upstream
 from archcalc.hf import model_types as read_types
-from archcalc.hf.small import small
+from archcalc.hf.small_config import small_config
 from archcalc.spec.document import decode
 
 PAGE = Path(__file__).parents[1] / "docs" / "models.md"
@@ -27,14 +27,14 @@ def rows() -> dict[str, list[str]]:
 
 def test_every_model_type_is_on_the_page() -> None:
     page = rows()
-    assert set(known.model_types()) <= page.keys()
+    assert set(upstream.model_types()) <= page.keys()
     assert [name for name in read_types() if "not read" in page[name]] == [], "run archcalc coverage -o docs/models.md"
     assert [name for name, cells in page.items() if "differs" in cells] == []
 
 
 @pytest.mark.parametrize("name", ["llama", "bert", "t5", "deepseek_v3"])
 def test_a_type_that_is_read_is_exact(name: str) -> None:
-    found = covered(name)
+    found = model_type_coverage(name)
     states = {check: getattr(found, check) for check in CHECKS}
     assert states == dict.fromkeys(CHECKS, "exact") | ({"cache": "none"} if name == "bert" else {})
     assert found.missing == ""
@@ -44,12 +44,12 @@ def test_what_is_wrong_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """A family that reads one width for another, and one whose norms add another number."""
     template = dict(family_of("llama").template)
     monkeypatch.setattr("archcalc.hf.tensor_map", lambda config: family_of("glm").tensors)
-    assert covered("llama").parameters == "differs"
+    assert model_type_coverage("llama").parameters == "differs"
     monkeypatch.undo()
     changed = template | {"embedding": {"scale": 2.0}}
     force_setattr(family_of("llama"), "template", changed)
     try:
-        found = covered("llama")
+        found = model_type_coverage("llama")
     finally:
         force_setattr(family_of("llama"), "template", template)
     assert (found.parameters, found.logits, found.cache) == ("exact", "differs", "differs")
@@ -57,7 +57,7 @@ def test_what_is_wrong_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_small_configs_are_small_and_whole() -> None:
     for name in read_types():
-        spec = decode(from_config(small(family_of(name))))
+        spec = decode(from_config(small_config(family_of(name))))
         assert spec.vocab_size == 96
         assert spec.d_model <= 64
 
@@ -65,7 +65,7 @@ def test_small_configs_are_small_and_whole() -> None:
 def test_the_command() -> None:
     result = CliRunner().invoke(cli, ["coverage", "olmo*", "-f", "json"])
     found = {one["model_type"]: one for one in json.loads(result.stdout)}
-    assert list(found) == [name for name in known.model_types() if name.startswith("olmo")]
+    assert list(found) == [name for name in upstream.model_types() if name.startswith("olmo")]
     assert found["olmo2"]["logits"] == "exact"
     assert found["olmo_hybrid"]["missing"] == "not read yet"
     assert found["olmo_hybrid"]["class_name"].startswith("Olmo")

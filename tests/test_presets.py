@@ -138,9 +138,9 @@ def test_a_figure_that_differs_says_why(name: str) -> None:
     assert [claim.id for claim in load(name).about.claims if claim.verdict == "differs" and not claim.note] == []
 
 
-@pytest.mark.parametrize("name", presets.SHORT)
+@pytest.mark.parametrize("name", presets.ALIASES)
 def test_short_names_stand_for_presets(name: str) -> None:
-    assert load(name) == load(presets.SHORT[name])
+    assert load(name) == load(presets.ALIASES[name])
 
 
 @pytest.mark.parametrize(

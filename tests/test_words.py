@@ -15,7 +15,14 @@ from tests import catalogs
 CHINESE = re.compile("[\u4e00-\u9fff]")
 LOGISTIC = "softmax({a}, {b}) = {p:.4f}, {q:.4f}; logistic({a} − {b}) = 1 / (1 + exp(−{x})) = {logistic:.4f}"
 # Formulas of names, without a word.
-FORMULAS = {"seq + past", "seq + min(past, {w} − 1)", "min(seq + past, {w})", "seq·past + seq·(seq + 1)/2", LOGISTIC}
+FORMULAS = {
+    "seq + past",
+    "seq + min(past, {w} − 1)",
+    "min(seq + past, {w})",
+    "seq·past + seq·(seq + 1)/2",
+    LOGISTIC,
+    "`recipe` pure",
+}
 
 
 def places(text: str) -> set[str]:

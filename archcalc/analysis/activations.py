@@ -14,6 +14,7 @@ from archcalc.ledger.leaves import COMPONENTS, Component
 from archcalc.ledger.types import KeptRow, Ledger
 from archcalc.spec.execution import Execution
 from archcalc.spec.workload import Workload
+from archcalc.words import Message, msg
 
 Sureness = Literal["exact", "modelled"]
 
@@ -75,16 +76,16 @@ def _by_stack(kept: list[KeptBytes]) -> dict[str, int]:
     return found
 
 
-def per_layer(kept: list[KeptBytes]) -> list[tuple[str, int, int]]:
+def per_layer(kept: list[KeptBytes]) -> list[tuple[str | Message, int, int]]:
     """(layer, bytes, bytes of the square term) for each turn of a layer, and one line for what stands outside."""
     lines: dict[str, tuple[int, int]] = {}
     for one in kept:
         prefix, layered, _ = one.row.path.partition("{i}")
         square = one.layer_bytes if one.row.is_square else 0
-        for label in [f"{prefix}{turn}" for turn in one.row.turns] if layered else ["outside the layers"]:
+        for label in [f"{prefix}{turn}" for turn in one.row.turns] if layered else [""]:
             total, squares = lines.get(label, (0, 0))
             lines[label] = total + one.layer_bytes, squares + square
-    return [(label, *sums) for label, sums in lines.items()]
+    return [(label or msg("outside the layers"), *sums) for label, sums in lines.items()]
 
 
 def sureness(how: Execution) -> Sureness:

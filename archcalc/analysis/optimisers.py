@@ -17,7 +17,7 @@ from archcalc.errors import InputError, nearest, shown
 from archcalc.formats.policy import Role
 from archcalc.ledger.algebra import Poly, product
 from archcalc.ledger.types import Row
-from archcalc.words import msg
+from archcalc.words import Message, msg
 
 # torch keeps a step count of each tensor as a float32 scalar.
 STEP_BYTES = 4
@@ -98,7 +98,7 @@ class Optimiser(msgspec.Struct, frozen=True, kw_only=True):
     """Which states an optimiser keeps of each tensor, and of hidden matrices where it treats them apart."""
 
     name: str
-    title: str
+    title: Message
     states: tuple[State, ...]
     counts_steps: bool = True
     hidden: Hidden | None = None
@@ -154,11 +154,21 @@ _MATRICES: tuple[Role, ...] = ("linear", "router", "gate", "experts")
 _MUON = "torch.optim.Muon (2-D parameters alone); Jordan et al. 2024, kellerjordan.github.io/posts/muon"
 
 
-def _torchao(name: str, bits: int, block: int, levels: int, title: str) -> Optimiser:
+_LEVELS = msg(
+    "AdamW, two moments in {bits} bits with {levels} fp32 levels each (torchao), blocks of {block} with fp32 scales;"
+    " below 4,096 elements, or with a block left over, AdamW"
+)
+_FP8 = msg(
+    "AdamW, two moments in fp8 e4m3 (torchao), blocks of {block} with fp32 scales;"
+    " below 4,096 elements, or with a block left over, AdamW"
+)
+
+
+def _torchao(name: str, blocks: Blocks, title: Message) -> Optimiser:
     return Optimiser(
         name=name,
-        title=f"{title}, blocks of {block} with fp32 scales; below 4,096 elements, or with a block left over, AdamW",
-        states=(Blocks(bits, block, levels),) * 2,
+        title=title.fill(bits=blocks.bits, levels=blocks.levels, block=blocks.block),
+        states=(blocks,) * 2,
         source="torchao 0.18 optim/adam.py _new_buffer, optim/subclass_*.py",
         checked_against="torchao: inner tensors of its states after a step",
     )
@@ -169,32 +179,32 @@ OPTIMISERS: dict[str, Optimiser] = {
     for entry in (
         Optimiser(
             name="adamw",
-            title="AdamW, two moments in the dtype of what it steps on",
+            title=msg("AdamW, two moments in the dtype of what it steps on"),
             states=_ADAM,
             source="Loshchilov and Hutter 2017, arXiv:1711.05101; torch.optim.AdamW",
             checked_against="torch: its states after a step",
         ),
         Optimiser(
             name="adamw-fp32",
-            title="AdamW, two moments in fp32 whatever it steps on (Apex's FusedAdam)",
+            title=msg("AdamW, two moments in fp32 whatever it steps on (Apex's FusedAdam)"),
             states=(Like(4), Like(4)),
             counts_steps=False,
             source="NVIDIA Apex optimizers/fused_adam.py: moments as float, one step count a group",
             checked_against="torch: AdamW's states of fp32 copies",
         ),
-        _torchao("adamw8bit", 8, 256, 256, "AdamW, two moments in 8 bits with 256 fp32 levels each (torchao)"),
-        _torchao("adamw4bit", 4, 128, 16, "AdamW, two moments in 4 bits with 16 fp32 levels each (torchao)"),
-        _torchao("adamwfp8", 8, 256, 0, "AdamW, two moments in fp8 e4m3 (torchao)"),
+        _torchao("adamw8bit", Blocks(8, 256, 256), _LEVELS),
+        _torchao("adamw4bit", Blocks(4, 128, 16), _LEVELS),
+        _torchao("adamwfp8", Blocks(8, 256, 0), _FP8),
         Optimiser(
             name="adafactor",
-            title="Adafactor, a row and a column of the second moment for each matrix, no momentum",
+            title=msg("Adafactor, a row and a column of the second moment for each matrix, no momentum"),
             states=(Factors(),),
             source="Shazeer and Stern 2018, arXiv:1804.04235; torch.optim.Adafactor",
             checked_against="torch: its states after a step",
         ),
         Optimiser(
             name="muon",
-            title="Muon, one momentum for each hidden matrix; AdamW for tables, head, vectors and stacked experts",
+            title=msg("Muon, one momentum for each hidden matrix; AdamW for tables, head, vectors and stacked experts"),
             states=_ADAM,
             hidden=Hidden(_MATRICES, (Like(),)),
             source=_MUON,
@@ -202,7 +212,9 @@ OPTIMISERS: dict[str, Optimiser] = {
         ),
         Optimiser(
             name="muon-experts",
-            title="Muon, one momentum for each hidden matrix and each expert's; AdamW for tables, head and vectors",
+            title=msg(
+                "Muon, one momentum for each hidden matrix and each expert's; AdamW for tables, head and vectors"
+            ),
             states=_ADAM,
             hidden=Hidden(_MATRICES, (Like(),), stacked=True),
             source=f"{_MUON}; each expert's matrix as a parameter: Liu et al. 2025 (Moonlight), arXiv:2502.16982",
@@ -210,7 +222,7 @@ OPTIMISERS: dict[str, Optimiser] = {
         ),
         Optimiser(
             name="sgd",
-            title="SGD without momentum, which keeps nothing",
+            title=msg("SGD without momentum, which keeps nothing"),
             states=(),
             counts_steps=False,
             source="torch.optim.SGD",
@@ -218,7 +230,7 @@ OPTIMISERS: dict[str, Optimiser] = {
         ),
         Optimiser(
             name="sgd-momentum",
-            title="SGD with momentum",
+            title=msg("SGD with momentum"),
             states=(Like(),),
             counts_steps=False,
             source="torch.optim.SGD (momentum_buffer)",

@@ -20,6 +20,7 @@ from archcalc.spec import Spec
 from archcalc.spec.execution import Execution
 from archcalc.spec.sites import sites
 from archcalc.spec.workload import Workload
+from archcalc.words import Message, msg
 
 
 class Moment(msgspec.Struct, frozen=True):
@@ -29,7 +30,7 @@ class Moment(msgspec.Struct, frozen=True):
     an operation of that moment makes.
     """
 
-    name: str
+    name: str | Message
     weights: int
     gradients: int
     optimiser: int
@@ -73,7 +74,7 @@ class _Step:
     def moments(self) -> list[Moment]:
         return [self._loss(), self._last_layer(), self._first_layer(), self._embedding(), self._optimiser()]
 
-    def _at(self, name: str, gradients: int, activations: int, temporary: int) -> Moment:
+    def _at(self, name: Message, gradients: int, activations: int, temporary: int) -> Moment:
         return Moment(name, self.weights, gradients, self.states, activations, temporary)
 
     @property
@@ -83,27 +84,27 @@ class _Step:
 
     def _loss(self) -> Moment:
         """The gradient of the loss at its logarithms, and from it that at the logits: both in float32."""
-        return self._at("the loss's gradient", 0, self.saved + self.logits + 4 * self.n_logits, 8 * self.n_logits)
+        return self._at(msg("the loss's gradient"), 0, self.saved + self.logits + 4 * self.n_logits, 8 * self.n_logits)
 
     def _last_layer(self) -> Moment:
         """Every layer's activations are there, those of the last one made again if they had been dropped."""
         head = self.table if self.is_tied else 0
-        return self._at("the last layer's backward", 0, self.saved + self.logits, self.again + self.made + head)
+        return self._at(msg("the last layer's backward"), 0, self.saved + self.logits, self.again + self.made + head)
 
     def _first_layer(self) -> Moment:
         """All gradients but the table's and the layer's own are there, and its activations."""
         head = self.table if self.is_tied else 0
         made = self.gradients - self.table - self.first
-        return self._at("the first layer's backward", made, self.logits, self.again + self.made + head)
+        return self._at(msg("the first layer's backward"), made, self.logits, self.again + self.made + head)
 
     def _embedding(self) -> Moment:
         """The table's gradient; of a tied one that of the head is added to it, which makes a third."""
         temporary = 3 * self.table if self.is_tied else self.table
-        return self._at("the embedding's backward", self.gradients - self.table, self.logits, temporary)
+        return self._at(msg("the embedding's backward"), self.gradients - self.table, self.logits, temporary)
 
     def _optimiser(self) -> Moment:
         """All gradients; the step of one tensor after another makes two as large."""
-        return self._at("the optimiser's step", self.gradients, self.logits, 2 * self.largest)
+        return self._at(msg("the optimiser's step"), self.gradients, self.logits, 2 * self.largest)
 
 
 def _dropped(spec: Spec, work: Workload, how: Execution, kept: list[KeptBytes]) -> tuple[int, int]:

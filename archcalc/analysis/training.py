@@ -18,7 +18,7 @@ from archcalc.formats.element_types import element_bytes
 from archcalc.ledger.algebra import Poly
 from archcalc.ledger.leaves import COMPONENTS, Component
 from archcalc.ledger.types import Row
-from archcalc.words import msg
+from archcalc.words import Message, msg
 
 Part = Literal["weights", "gradients", "master", "optimiser"]
 PARTS: tuple[Part, ...] = get_args(Part)
@@ -44,7 +44,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     name: str
-    title: str
+    title: Message
     dtypes: tuple[Dtype, ...]
     gradients: Dtype | None = None
     master: Dtype | None = None
@@ -68,14 +68,14 @@ RECIPES: dict[str, Recipe] = {
     for entry in (
         Recipe(
             name="mixed",
-            title="mixed precision: weights and gradients in 16 bits, the optimiser steps on an fp32 copy",
+            title=msg("mixed precision: weights and gradients in 16 bits, the optimiser steps on an fp32 copy"),
             dtypes=("bf16", "fp16"),
             master="fp32",
             source="Micikevicius et al. 2017, arXiv:1710.03740; Rajbhandari et al. 2020 (ZeRO), arXiv:1910.02054, 3.1",
         ),
         Recipe(
             name="megatron",
-            title="mixed precision with gradients gathered in fp32",
+            title=msg("mixed precision with gradients gathered in fp32"),
             dtypes=("bf16", "fp16"),
             gradients="fp32",
             master="fp32",
@@ -83,13 +83,13 @@ RECIPES: dict[str, Recipe] = {
         ),
         Recipe(
             name="pure",
-            title="one dtype for all, no copy",
+            title=msg("one dtype for all, no copy"),
             dtypes=("bf16", "fp16", "fp32"),
             source="torch: model.to(dtype), trained as it is",
         ),
         Recipe(
             name="autocast",
-            title="torch.autocast: all that lasts is in fp32, products are computed in 16 bits",
+            title=msg("torch.autocast: all that lasts is in fp32, products are computed in 16 bits"),
             dtypes=("fp32",),
             source="torch.autocast: parameters stay as they are, and so do their gradients",
         ),

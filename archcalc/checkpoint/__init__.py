@@ -1,5 +1,5 @@
-"""Weights of files → nn: safetensors folders, GGUF files, repositories of the Hugging Face hub."""
+"""Load weights into modules: safetensors folders, GGUF files, Hugging Face repositories."""
 
-from archcalc.checkpoint.opened import Checkpoint, open_checkpoint
+from archcalc.checkpoint.checkpoint import Checkpoint, open_checkpoint
 
 __all__ = ["Checkpoint", "open_checkpoint"]

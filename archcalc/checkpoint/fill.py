@@ -1,4 +1,4 @@
-"""A model's weights filled from files, a chunk at a time."""
+"""Fill a model's weights from files, a chunk at a time."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from archcalc.checkpoint import quantised
-from archcalc.checkpoint.parts import OF_HEADS, pairs
-from archcalc.checkpoint.plan import Move, Plan
-from archcalc.checkpoint.read import DTYPES, Files, chunks, whole
-from archcalc.checkpoint.target import Target
+from archcalc.checkpoint import gguf_blocks
+from archcalc.checkpoint.load_plan import Move, Plan
+from archcalc.checkpoint.memory_map import DTYPES, FileMaps, chunks, stored_tensor
+from archcalc.checkpoint.tensor_shard import TensorShard
+from archcalc.checkpoint.tensor_views import WITHIN_HEADS, view_pairs
 from archcalc.nn import build, position, rope
 from archcalc.spec import Spec
 from archcalc.spec.attention import stored_rope
@@ -24,124 +24,128 @@ from archcalc.spec.position import Sinusoidal
 Progress = Callable[[int], None]
 
 
-def filled(
-    spec: Spec, moves: Plan, opened: Files, device: str, dtype: torch.dtype, progress: Progress | None
+def load_module(
+    spec: Spec, load_plan: Plan, maps: FileMaps, device: str, dtype: torch.dtype, progress: Progress | None
 ) -> nn.Module:
-    """The spec's module with the numbers that `moves` brings; of the target dtype, and nothing else allocated."""
+    """Return the module of a spec on a device, filled as planned. Only its own weights are allocated."""
     model = build(spec, dtype=dtype)
     _allocate(model, device)
-    targets = {name: Target.of(tensor) for name, tensor in model.state_dict(keep_vars=True).items()}
-    fill(spec, moves, opened, targets, progress)
+    shards = {name: TensorShard.of(tensor) for name, tensor in model.state_dict(keep_vars=True).items()}
+    fill(spec, load_plan, maps, shards, progress)
     return model.eval().requires_grad_(False)
 
 
 @torch.no_grad()
-def fill(spec: Spec, moves: Plan, opened: Files, ours: Mapping[str, Target], progress: Progress | None) -> None:
-    """Bring the numbers of `moves` into what there is of ours, a chunk at a time."""
-    for move in moves.moves:
-        targets = [ours[name] if move.row is None else ours[name].row(move.row) for name in move.held.ours]
-        _copy(move, targets, _groups(spec, move), opened)
+def fill(
+    spec: Spec, load_plan: Plan, maps: FileMaps, shards: Mapping[str, TensorShard], progress: Progress | None
+) -> None:
+    """Fill the given tensors or shards as planned, a chunk at a time."""
+    for move in load_plan.moves:
+        names = move.mapping.ours
+        targets = [shards[name] if move.row is None else shards[name].row(move.row) for name in names]
+        _copy(move, targets, _n_groups(spec, move), maps)
         if progress:
             progress(move.stored.n_bytes)
-    for name in moves.computed:
-        ours[name].put(0, 0, _computed(spec, name, ours[name].shape))
+    for name in load_plan.computed:
+        shards[name].put(0, 0, _computed_values(spec, name, shards[name].shape))
 
 
 def _allocate(model: nn.Module, device: str) -> None:
-    """Room for every weight, what is shared once. `to_empty` would, on its first use, import 35 MB of sympy."""
-    room: dict[int, Tensor] = {}
+    """Allocate every parameter and buffer, shared ones once."""
+    # `to_empty` imports sympy on its first use: 35 MB.
+    storages: dict[int, Tensor] = {}
     for module in model.modules():
         for own in (module._parameters, module._buffers):
             for name, old in own.items():
-                if old is not None and id(old) not in room:
+                if old is not None and id(old) not in storages:
                     new = torch.empty(old.shape, dtype=old.dtype, device=device)
-                    room[id(old)] = nn.Parameter(new, old.requires_grad) if isinstance(old, nn.Parameter) else new
+                    storages[id(old)] = nn.Parameter(new, old.requires_grad) if isinstance(old, nn.Parameter) else new
                 if old is not None:
-                    own[name] = room[id(old)]  # type: ignore[assignment]
+                    own[name] = storages[id(old)]  # type: ignore[assignment]
 
 
-def _copy(move: Move, ours: Sequence[Target | None], n_groups: int, opened: Files) -> None:
-    """One stored tensor into what it holds."""
-    targets = [target for target in ours if target is not None]
-    if len(targets) < len(ours):
-        return  # an expert's row, which another process has
+def _copy(move: Move, local_targets: Sequence[TensorShard | None], n_groups: int, maps: FileMaps) -> None:
+    """Copy one stored tensor into the tensors that it holds."""
+    targets = [target for target in local_targets if target is not None]
+    if len(targets) < len(local_targets):
+        return  # another process holds this expert's row
     if move.stored.dtype in DTYPES:
-        _from(whole(opened, move.stored), move, targets, n_groups, opened)
-    elif len(targets) == 1 and move.held.order not in OF_HEADS and not move.held.transposed:
-        _rows(move, targets[0], opened)
+        _copy_whole(stored_tensor(maps, move.stored), move, targets, n_groups, maps)
+    elif len(targets) == 1 and move.mapping.order not in WITHIN_HEADS and not move.mapping.transposed:
+        _copy_blocks(move, targets[0], maps)
     else:
         every_row = slice(0, prod(move.stored.shape[:-1]))
-        stored = quantised.rows(opened, move.stored, every_row).view(move.stored.shape)
-        _from(stored, move, targets, n_groups, opened)
+        stored = gguf_blocks.dequantized_rows(maps, move.stored, every_row).view(move.stored.shape)
+        _copy_whole(stored, move, targets, n_groups, maps)
     for target in targets:
-        if move.held.plus:
-            target.local.sub_(move.held.plus)
+        if move.mapping.plus:
+            target.local.sub_(move.mapping.plus)
 
 
-def _from(stored: Tensor, move: Move, targets: list[Target], n_groups: int, opened: Files) -> None:
-    """Out of a tensor, as it stands in its file, into what it holds."""
+def _copy_whole(stored: Tensor, move: Move, targets: list[TensorShard], n_groups: int, maps: FileMaps) -> None:
+    """Copy a stored tensor that is mapped or dequantized as a whole."""
     shapes = [torch.empty(target.shape, device="meta") for target in targets]
-    for target, (_, numbers) in zip(targets, pairs(move.held, stored, shapes, n_groups), strict=True):
+    for target, (_, numbers) in zip(targets, view_pairs(move.mapping, stored, shapes, n_groups), strict=True):
         if not target.shape:
             target.put(0, 0, numbers)
         elif numbers.dim() > len(target.shape):
-            _by_group(target, numbers, move.held.axis, n_groups)
+            _copy_by_head(target, numbers, move.mapping.axis, n_groups)
         else:
-            _in_chunks(target, numbers, 1 if move.held.transposed and numbers.dim() == 2 else 0, move, opened)
-    opened.forget(move.stored)
+            _copy_in_chunks(target, numbers, 1 if move.mapping.transposed and numbers.dim() == 2 else 0, move, maps)
+    maps.release(move.stored)
 
 
-def _in_chunks(target: Target, numbers: Tensor, axis: int, move: Move, opened: Files) -> None:
+def _copy_in_chunks(target: TensorShard, numbers: Tensor, axis: int, move: Move, maps: FileMaps) -> None:
     for part in chunks(target.shape[axis], numbers.numel() * numbers.element_size()):
         if target.holds(axis, part):
             target.put(axis, part.start, numbers.narrow(axis, part.start, part.stop - part.start))
-            opened.forget(move.stored)
+            maps.release(move.stored)
 
 
-def _by_group(target: Target, numbers: Tensor, axis: int, n_groups: int) -> None:
-    """Numbers whose `axis` is taken apart by heads, a head at a time."""
-    each = target.shape[axis] // n_groups
+def _copy_by_head(target: TensorShard, numbers: Tensor, axis: int, n_groups: int) -> None:
+    """Copy values whose `axis` is split into heads, one head at a time."""
+    width = target.shape[axis] // n_groups
     for group in range(n_groups):
-        if target.holds(axis, slice(group * each, (group + 1) * each)):
-            shape = (*target.shape[:axis], each, *target.shape[axis + 1 :])
-            target.put(axis, group * each, numbers.select(axis, group).reshape(shape))
+        if target.holds(axis, slice(group * width, (group + 1) * width)):
+            shape = (*target.shape[:axis], width, *target.shape[axis + 1 :])
+            target.put(axis, group * width, numbers.select(axis, group).reshape(shape))
 
 
-def _rows(move: Move, target: Target, opened: Files) -> None:
-    """Out of blocks, some rows at a time (all axes but the last taken as one, if that is all here)."""
+def _copy_blocks(move: Move, target: TensorShard, maps: FileMaps) -> None:
+    """Dequantize and copy some rows at a time; leading axes are flattened if this process holds all of them."""
     width = target.shape[-1] if target.shape else 1
     if len(target.shape) > 2 and target.local.shape != target.shape:
         every_row = slice(0, prod(target.shape[:-1]))
-        target.put(0, 0, quantised.rows(opened, move.stored, every_row).view(target.shape))
-        opened.forget(move.stored)
+        target.put(0, 0, gguf_blocks.dequantized_rows(maps, move.stored, every_row).view(target.shape))
+        maps.release(move.stored)
         return
-    rows = target if len(target.shape) == 2 else Target.of(target.local.view(-1, width))
+    rows = target if len(target.shape) == 2 else TensorShard.of(target.local.view(-1, width))
     for part in chunks(rows.shape[0], prod(rows.shape) * 4):
         if rows.holds(0, part):
-            rows.put(0, part.start, quantised.rows(opened, move.stored, part))
-            opened.forget(move.stored)
+            rows.put(0, part.start, gguf_blocks.dequantized_rows(maps, move.stored, part))
+            maps.release(move.stored)
 
 
-def _groups(spec: Spec, move: Move) -> int:
-    """The heads by which a row's order tells its parts apart: of keys, or its own where it is within each head."""
-    if move.held.order not in ("by_head", *OF_HEADS):
-        return 4 if move.held.order == "in_four" else 1
-    place = re.search(r"layers\.(\d+)\.(\w+)\.", move.held.ours[0])
+def _n_groups(spec: Spec, move: Move) -> int:
+    """Return the number of heads by which rows are ordered: key heads, or the tensor's own within each head."""
+    if move.mapping.order not in ("by_head", *WITHIN_HEADS):
+        return 4 if move.mapping.order == "in_four" else 1
+    match = re.search(r"layers\.(\d+)\.(\w+)\.", move.mapping.ours[0])
     stack = spec.decoder or spec.encoder
-    assert place and stack, "only layers have heads"  # noqa: PT018
-    attention = parts(layers_of(stack)[int(place[1])])[place[2]]
-    heads = attention.n_heads if ".attn.q." in move.held.ours[0] and move.held.order in OF_HEADS else None
+    assert match and stack, "only layers have heads"  # noqa: PT018
+    attention = parts(layers_of(stack)[int(match[1])])[match[2]]
+    heads = attention.n_heads if ".attn.q." in move.mapping.ours[0] and move.mapping.order in WITHIN_HEADS else None
     return int(heads or getattr(attention, "n_kv_heads", None) or attention.n_heads)
 
 
-def _computed(spec: Spec, name: str, shape: tuple[int, ...]) -> Tensor:
-    """What follows from the spec: a table of positions, or of a stack's rotary angles; a bias of logits that is 0."""
+def _computed_values(spec: Spec, name: str, shape: tuple[int, ...]) -> Tensor:
+    """Return a tensor that follows from the spec: sinusoids, stored rotary angles, or a zero bias."""
     if name == "head.bias_buffer":
         return torch.zeros(shape)
-    *role, table, _ = name.split(".")
-    (stack,) = (each.stack for each in spec.stacks if each.prefix == "".join(f"{part}." for part in role))
+    *prefix, table, _ = name.split(".")
+    (stack,) = (each.stack for each in spec.stacks if each.prefix == "".join(f"{part}." for part in prefix))
     if table == "rotary":
-        found = (stored_rope(part) for layer in layers_of(stack) for part in parts(layer).values())
-        return rope.table_rows(next(filter(None, found)), shape[0])
+        ropes = (stored_rope(part) for layer in layers_of(stack) for part in parts(layer).values())
+        return rope.table_rows(next(filter(None, ropes)), shape[0])
     assert isinstance(stack.position, Sinusoidal), "only sinusoids follow from the spec"
     return position.table_rows(stack.position, shape[0], shape[1])

@@ -1,4 +1,4 @@
-"""A folder in Hugging Face layout: which files hold the weights, and what their headers say."""
+"""Read a folder in Hugging Face layout: its config, and the headers of its weight files."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 MAX_INDEX_BYTES = 100_000_000
 
 
-def config_of(folder: Path) -> dict[str, Any]:
-    """The folder's config.json. Raises InputError where there is none, or its weights are said to be quantised."""
+def read_config(folder: Path) -> dict[str, Any]:
+    """Return the folder's config.json. Raise InputError if there is none or the weights are quantized."""
     path = folder / CONFIG_FILE
     try:
         with open(path, "rb") as file:
             config = parse(file.read(MAX_BYTES + 1))
         if not isinstance(config, dict):
             raise InputError(msg("found {config}", config=shown(config)), allowed=msg("a Hugging Face config"))
-        if how := config.get("quantization_config"):
-            method = how.get("quant_method") if isinstance(how, dict) else how
+        if quantization := config.get("quantization_config"):
+            is_mapping = isinstance(quantization, dict)
+            method = quantization.get("quant_method") if is_mapping else quantization
             raise InputError(
-                msg("the weights are quantised ({method})", method=shown(method)),
+                msg("the weights are quantized ({method})", method=shown(method)),
                 where="quantization_config",
                 allowed=msg("F64, F32, F16 or BF16"),
             )
@@ -40,8 +41,8 @@ def config_of(folder: Path) -> dict[str, Any]:
     return config
 
 
-def weights_of(folder: Path) -> dict[str, Stored]:
-    """The tensors of a folder's safetensors files by name, one file or all that the index names."""
+def read_headers(folder: Path) -> dict[str, Stored]:
+    """Return the tensors of a folder's safetensors files by name: of one file, or of all in its index."""
     if (folder / SINGLE).is_file():
         return read_header(folder / SINGLE)
     if (folder / INDEX).is_file():
@@ -61,9 +62,9 @@ def weights_of(folder: Path) -> dict[str, Stored]:
 
 
 def _sharded(folder: Path, index: Path) -> dict[str, Stored]:
-    places = _places(index)
+    shards = _read_index(index)
     headers: dict[str, Mapping[str, Stored]] = {}
-    for name in sorted(set(places.values())):
+    for name in sorted(set(shards.values())):
         if name != Path(name).name or "\\" in name or "\0" in name or not name.endswith(".safetensors"):
             raise InputError(
                 msg("names the shard {name}", name=shown(name)),
@@ -73,7 +74,7 @@ def _sharded(folder: Path, index: Path) -> dict[str, Stored]:
         if not (folder / name).is_file():
             raise InputError(msg("names the shard {name}, which is not there", name=shown(name)), file=str(index))
         headers[name] = read_header(folder / name)
-    for tensor, name in places.items():
+    for tensor, name in shards.items():
         if tensor not in headers[name]:
             where = shown(tensor, 200)
             raise InputError(
@@ -81,16 +82,16 @@ def _sharded(folder: Path, index: Path) -> dict[str, Stored]:
             )
     for name, header in headers.items():
         for tensor in header:
-            if places.get(tensor) != name:
+            if shards.get(tensor) != name:
                 where = shown(tensor, 200)
                 raise InputError(
                     msg("is in the shard, but not there in the index"), where=where, file=str(folder / name)
                 )
-    return {tensor: headers[name][tensor] for tensor, name in places.items()}
+    return {tensor: headers[name][tensor] for tensor, name in shards.items()}
 
 
-def _places(index: Path) -> dict[str, str]:
-    """Tensor → shard. Raises InputError for what is no index."""
+def _read_index(index: Path) -> dict[str, str]:
+    """Return the index as tensor → shard. Raise InputError if it is not one."""
     try:
         with open(index, "rb") as file:
             text = file.read(MAX_INDEX_BYTES + 1)
@@ -99,7 +100,7 @@ def _places(index: Path) -> dict[str, str]:
         raise InputError(msg("cannot be read ({strerror})", strerror=error.strerror), file=str(index)) from None
     except (ValueError, RecursionError):
         data = None
-    places = data.get("weight_map") if isinstance(data, dict) else None
-    if not isinstance(places, dict) or not places or not all(isinstance(name, str) for name in places.values()):
+    shards = data.get("weight_map") if isinstance(data, dict) else None
+    if not isinstance(shards, dict) or not shards or not all(isinstance(name, str) for name in shards.values()):
         raise InputError(msg("is no index"), allowed=msg("a JSON with weight_map: tensor → shard"), file=str(index))
-    return places
+    return shards

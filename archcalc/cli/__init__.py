@@ -1,1 +1,1 @@
-"""The command line: parse, call, show."""
+"""The command line: parse arguments, call the library, print the result."""

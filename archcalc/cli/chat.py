@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from archcalc.cli.language import current, lang, note
+from archcalc.cli.model_options import ModelOptions, escape_controls, model_options, sampling, speed_message
 from archcalc.cli.options import SOURCE
-from archcalc.cli.running import Holding, harmless, holding, sampling, speed
 from archcalc.errors import InputError
 from archcalc.words import msg
 
@@ -23,13 +23,22 @@ _CONTEXT = 4096
 
 @click.command("chat")
 @click.argument("source", type=SOURCE)
-@click.option("-p", "--prompt", "prompts", multiple=True, metavar="TEXT", help="Say this and end; several are turns.")
-@click.option("--system", metavar="TEXT", help="What the model is told before all else.")
-@click.option("-n", "--max-tokens", type=click.IntRange(1), default=512, show_default=True, help="Of an answer.")
-@click.option("--context", type=click.IntRange(2), help=f"Tokens of a conversation (default: {_CONTEXT}, or n_ctx).")
+@click.option(
+    "-p",
+    "--prompt",
+    "prompts",
+    multiple=True,
+    metavar="TEXT",
+    help="Send this message and exit; repeat for several turns.",
+)
+@click.option("--system", metavar="TEXT", help="System prompt.")
+@click.option(
+    "-n", "--max-tokens", type=click.IntRange(1), default=512, show_default=True, help="Maximum tokens per reply."
+)
+@click.option("--context", type=click.IntRange(2), help=f"Context length (default: {_CONTEXT}, or n_ctx if smaller).")
 @sampling
-@holding
-@click.option("-q", "--quiet", is_flag=True, help="Nothing about speed on standard error.")
+@model_options
+@click.option("-q", "--quiet", is_flag=True, help="Do not print speed on standard error.")
 @lang
 def command(
     source: str,
@@ -38,40 +47,41 @@ def command(
     max_tokens: int,
     context: int | None,
     sampling: Sampling,
-    holding: Holding,
+    model_options: ModelOptions,
     seed: int,
     quiet: bool,
 ) -> None:
-    """Talk with a model that was made for it, through its tokenizer's own chat template.
+    """Chat with an instruction-tuned model, using the chat template of its tokenizer.
 
-    A line is a turn. Ctrl-C cuts an answer short, Ctrl-D ends; /reset forgets what was said.
+    SOURCE is a folder in Hugging Face layout, a .gguf file or a repo id. Each input line is a turn. Ctrl-C interrupts
+    the reply, Ctrl-D exits, /reset clears the conversation.
     """
     from archcalc.run.decoding.chat import Chat
     from archcalc.spec.workload import workload
 
-    found = holding.opened(source)
-    n_ctx = min(context or _CONTEXT, found.spec.n_ctx)
-    ready = holding.ready(found, workload(found.spec, seq=n_ctx))
+    opened = model_options.open(source)
+    n_ctx = min(context or _CONTEXT, opened.spec.n_ctx)
+    ready = model_options.load(opened, workload(opened.spec, seq=n_ctx))
     chat = Chat(ready, n_ctx=n_ctx, system=system)
 
     def answer(text: str) -> None:
         for piece in chat.say(text, max_tokens=max_tokens, sampling=sampling, seed=seed):
-            click.echo(harmless(piece), nl=False)
+            click.echo(escape_controls(piece), nl=False)
             sys.stdout.flush()
         click.echo()
         if not quiet:
-            click.echo(current()(speed(chat.timing, ready)), err=True)
+            click.echo(current()(speed_message(chat.timing, ready)), err=True)
 
     if prompts:
         for text in prompts:
             answer(text)
     else:
-        _converse(chat, answer)
+        _read_turns(chat, answer)
 
 
-def _converse(chat: Chat, answer: Callable[[str], None]) -> None:
-    """Lines of standard input, until it ends."""
-    while (text := _line()) is not None:
+def _read_turns(chat: Chat, answer: Callable[[str], None]) -> None:
+    """Answer the lines of standard input until it ends."""
+    while (text := _next_line()) is not None:
         if text == "/reset":
             chat.reset()
         elif text:
@@ -83,8 +93,8 @@ def _converse(chat: Chat, answer: Callable[[str], None]) -> None:
                 note(msg("{error} (/reset begins anew)", error=error))
 
 
-def _line() -> str | None:
-    """The next line without its end, asked for on a terminal; None at the end."""
+def _next_line() -> str | None:
+    """Return the next line without its end, with a prompt on a terminal; None at the end of input."""
     try:
         if sys.stdin.isatty():
             return input("> ").strip()

@@ -17,22 +17,22 @@ from archcalc.render.output import Format
 @source(required=False)
 @output
 def command(source: str | None, form: Format, output: str | None, no_color: bool) -> int:
-    """Published figures held against the exact ones: whether each holds, counted in which way, and the exact figure.
+    """Check published figures against the exact ones: the verdict, the way of counting, and the exact figure.
 
-    SOURCE may also be a paper whose tables are of no one model: zero. Without SOURCE, those of every preset and paper.
-    Ends with 1 if a verdict differs from the one on record.
+    SOURCE may also be a paper whose tables are not about one model (zero). Without SOURCE, all presets and papers are
+    checked. The exit code is 1 if a verdict differs from the recorded one.
     """
-    named = [source] if source else [*presets.names(), *presets.papers()]
-    found = [(name, checked) for given in named for name, checked in _checked(given)]
-    emit(lambda: page(found), lambda: data(found), form, output=output, color=not no_color)
-    return 0 if all(checked.agrees_with_record for _, checked in found) else 1
+    sources = [source] if source else [*presets.names(), *presets.papers()]
+    results = [(name, claim) for one_source in sources for name, claim in _check(one_source)]
+    emit(lambda: page(results), lambda: data(results), form, output=output, color=not no_color)
+    return 0 if all(claim.agrees_with_record for _, claim in results) else 1
 
 
-def _checked(source: str) -> list[tuple[str, Checked]]:
-    """The claims of a paper or of a source, each with the name of what it is about."""
+def _check(source: str) -> list[tuple[str, Checked]]:
+    """Return the checked claims of a paper or of a source, each with the name of the paper or model."""
     if source in presets.papers():
         from archcalc.analysis.papers import published_tables
 
-        return [(source, checked) for checked in published_tables.check(published_tables.load(source))]
+        return [(source, claim) for claim in published_tables.check(published_tables.load(source))]
     spec = load_source(source)
-    return [(spec.name, checked) for checked in check(spec, build(spec))]
+    return [(spec.name, claim) for claim in check(spec, build(spec))]

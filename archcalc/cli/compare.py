@@ -18,6 +18,6 @@ from archcalc.render.output import Format
 def command(
     sources: tuple[str, ...], settings: tuple[str, ...], form: Format, output: str | None, no_color: bool
 ) -> None:
-    """Many models, one column each. `--set` is applied to all of them."""
+    """Compare several models, one column each. --set applies to all of them."""
     specs = [load_source(name, settings) for name in sources]
     emit(lambda: compare_page(specs), lambda: [report(spec) for spec in specs], form, output=output, color=not no_color)

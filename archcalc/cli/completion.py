@@ -12,9 +12,9 @@ from archcalc.cli.language import lang
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @lang
 def command(shell: str) -> None:
-    """A script that completes commands, options and presets: `eval "$(archcalc completion bash)"`."""
+    """Print a script that completes commands, options and presets: eval "$(archcalc completion bash)"."""
     from archcalc.cli.main import cli
 
-    kind = get_completion_class(shell)
-    assert kind is not None, "the choices are the shells that click knows"
-    click.echo(kind(cli, {}, "archcalc", "_ARCHCALC_COMPLETE").source())
+    completion = get_completion_class(shell)
+    assert completion is not None, "the choices are the shells that click knows"
+    click.echo(completion(cli, {}, "archcalc", "_ARCHCALC_COMPLETE").source())

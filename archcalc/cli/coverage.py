@@ -8,7 +8,7 @@ import click
 
 from archcalc.cli.language import current, emit
 from archcalc.cli.options import output
-from archcalc.coverage import covered, model_types
+from archcalc.coverage import model_type_coverage, model_types
 from archcalc.render.coverage import data, page
 from archcalc.render.output import Format
 from archcalc.words import msg
@@ -20,11 +20,11 @@ from archcalc.words import msg
 def command(pattern: str, form: Format, output: str | None, no_color: bool) -> None:
     """Compare every model type with transformers: parameters, FLOPs, logits, cached decoding.
 
-    PATTERN is part of a model type's name (qwen), or a pattern (qwen*). Each type is built small, with random weights,
-    which takes about a second.
+    PATTERN is part of a model type's name (qwen) or a glob (qwen*). Each type is built as a small model with random
+    weights, which takes about a second.
     """
     names = model_types(pattern)
     label, hidden = current()(msg("comparing")), not sys.stderr.isatty()
     with click.progressbar(names, label=label, file=sys.stderr, hidden=hidden) as bar:
-        found = [covered(name) for name in bar]
-    emit(lambda: page(found), lambda: data(found), form, output=output, color=not no_color)
+        results = [model_type_coverage(name) for name in bar]
+    emit(lambda: page(results), lambda: data(results), form, output=output, color=not no_color)

@@ -17,12 +17,12 @@ from archcalc.words import msg
 
 @click.command("demo")
 @click.argument("name", required=False)
-@click.option("--seed", type=click.IntRange(0), help="Of weights and of what is drawn (default: 0).")
+@click.option("--seed", type=click.IntRange(0), help="Random seed (default: 0).")
 @output
 def command(name: str | None, seed: int | None, form: Format, output: str | None, no_color: bool) -> None:
-    """Small demonstrations of what a transformer does, computed as they are shown.
+    """Run a small demonstration of how a transformer works.
 
-    NAME is softmax, dropout, positions, step or cost; without one they are listed.
+    NAME is softmax, dropout, positions, step or cost. Without NAME, the demonstrations are listed.
 
     \b
     Examples:
@@ -38,5 +38,5 @@ def command(name: str | None, seed: int | None, form: Format, output: str | None
         return
     if DEMOS.get(name):
         require("torch", does=msg("running a demonstration"), extra="model")
-    found = run(name, seed)
-    show(lambda: demos.page(name, found, say), lambda: demos.data(name, found, say))
+    result = run(name, seed)
+    show(lambda: demos.page(name, result, say), lambda: demos.data(name, result, say))

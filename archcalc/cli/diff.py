@@ -16,6 +16,6 @@ from archcalc.render.output import Format
 @settings
 @output
 def command(left: str, right: str, settings: tuple[str, ...], form: Format, output: str | None, no_color: bool) -> None:
-    """What differs between A and B: parameters by component, then fields. `--set` is applied to B alone."""
+    """Compare models A and B: parameters by component, then fields that differ. --set applies to B only."""
     a, b = load_source(left), load_source(right, settings)
     emit(lambda: diff_page(a, b), lambda: diff_data(a, b), form, output=output, color=not no_color)

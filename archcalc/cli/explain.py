@@ -20,7 +20,9 @@ from archcalc.spec.workload import workload
 @source()
 @click.argument("row", required=False)
 @sizes
-@click.option("--dtype", type=click.Choice(DTYPES), default="bf16", show_default=True, help="Weights and caches.")
+@click.option(
+    "--dtype", type=click.Choice(DTYPES), default="bf16", show_default=True, help="Dtype of weights and KV cache."
+)
 @settings
 @output
 def command(
@@ -36,15 +38,15 @@ def command(
     output: str | None,
     no_color: bool,
 ) -> None:
-    """Each figure's formula, in symbols and in numbers.
+    """Show the formula of each figure, in symbols and in numbers.
 
-    ROW is a figure as the report's JSON calls it (total, active, attention, flops.forward, flops.attention,
-    memory.kv_cache_bytes …), memory.activations_bytes, or the path of a weight, a product or a cache, or part of one
-    ('attn.q', 'layers.3.attn.q.weight', 'layers.*.attn.scores', 'layers.*.ffn.*').
+    ROW is the name of a figure in the JSON report (total, active, attention, flops.forward, flops.attention,
+    memory.kv_cache_bytes …), memory.activations_bytes, or the path of a weight, matrix product or cache. A path may be
+    partial or a glob ('attn.q', 'layers.3.attn.q.weight', 'layers.*.attn.scores', 'layers.*.ffn.*').
     """
     spec = load_source(source, settings)
     work = workload(spec, batch=batch, seq=seq, past=past, source_seq=source_seq)
-    # What autograd keeps is asked of a training step, which has no past and computes in no fp8.
+    # Saved activations belong to a training step, which has no past and does not compute in fp8.
     how = None if past or dtype == "fp8" else Execution(dtype=dtype)
     subject = ModelWorkload(spec, build(spec, how), work, dtype)
     say = current()

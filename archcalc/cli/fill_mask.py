@@ -8,27 +8,27 @@ from typing import TYPE_CHECKING
 import click
 
 from archcalc.cli.language import current, lang
+from archcalc.cli.model_options import ModelOptions, escape_controls, model_options
 from archcalc.cli.options import FILE, SOURCE
-from archcalc.cli.running import Holding, harmless, holding
 from archcalc.errors import InputError
 from archcalc.render.output import write
 from archcalc.run.decoding.prompts import prompt_ids
 from archcalc.words import msg
 
 if TYPE_CHECKING:
-    from archcalc.run.decoding.fill_mask import Filling
-    from archcalc.run.loading.source import Opened
+    from archcalc.run.decoding.fill_mask import MaskPrediction
+    from archcalc.run.loading.source import ModelSource
 
 
 @click.command("fill-mask")
 @click.argument("source", type=SOURCE)
-@click.option("-p", "--prompt", metavar="TEXT", help="A text with the tokenizer's mask in it, such as [MASK].")
-@click.option("--ids", metavar="1,2,3", help="The same as token ids.")
-@click.option("--mask-id", type=click.IntRange(0), help="The token that stands for a mask (default: the tokenizer's).")
-@click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="How many tokens for each mask.")
-@holding
+@click.option("-p", "--prompt", metavar="TEXT", help="Text with the mask token of the tokenizer, such as [MASK].")
+@click.option("--ids", metavar="1,2,3", help="Input as token ids, instead of --prompt.")
+@click.option("--mask-id", type=click.IntRange(0), help="Id of the mask token (default: the tokenizer's).")
+@click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="Tokens to list for each mask.")
+@model_options
 @click.option("-f", "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
-@click.option("-o", "--output", type=FILE, help="Write to this file instead.")
+@click.option("-o", "--output", type=FILE, help="Write to this file instead of standard output.")
 @lang
 def command(
     source: str,
@@ -36,66 +36,69 @@ def command(
     ids: str | None,
     mask_id: int | None,
     top: int,
-    holding: Holding,
+    model_options: ModelOptions,
     seed: int,
     form: str,
     output: str | None,
 ) -> None:
-    """The likeliest tokens in the place of each mask, by an encoder's real weights.
+    """Predict the likeliest tokens for each mask, with the weights of an encoder.
 
     SOURCE is a folder in Hugging Face layout (config.json, safetensors, tokenizer.json) or a repo id. With
-    --random-weights it is any encoder's architecture.
+    --random-weights it is any encoder architecture.
 
     \b
     Examples:
       archcalc fill-mask ./bert-base-uncased --prompt "The capital of France is [MASK]."
       archcalc fill-mask bert-base-uncased --random-weights --ids 101,103,102 --mask-id 103 --top 3
     """
-    found = holding.opened(source)
-    (row,) = prompt_ids(found, [] if prompt is None else [prompt], [] if ids is None else [ids])
-    mask = _mask(found, mask_id)
+    opened = model_options.open(source)
+    (row,) = prompt_ids(opened, [] if prompt is None else [prompt], [] if ids is None else [ids])
+    mask = _mask_id(opened, mask_id)
 
     from archcalc.run.decoding.fill_mask import check, fill_mask
     from archcalc.spec.workload import Workload
 
-    check(found.spec, row, mask, top)
-    model = holding.ready(found, Workload(batch=1, seq=len(row))).model
-    filled = fill_mask(model, row, mask, top)
-    places = [place for place, token in enumerate(row) if token == mask]
-    text = _FORMS[form](found, places, filled)
+    check(opened.spec, row, mask, top)
+    model = model_options.load(opened, Workload(batch=1, seq=len(row))).model
+    predictions = fill_mask(model, row, mask, top)
+    positions = [position for position, token in enumerate(row) if token == mask]
+    text = _FORMS[form](opened, positions, predictions)
     if output in (None, "-"):
         click.echo(text)
     else:
         write(output, text + "\n")
 
 
-def _mask(found: Opened, mask_id: int | None) -> int:
-    """The mask's id, as asked for or as the tokenizer knows it."""
-    known = found.tokenizer.mask_id if found.tokenizer and mask_id is None else mask_id
-    if known is None:
+def _mask_id(opened: ModelSource, mask_id: int | None) -> int:
+    """Return the given id of the mask token, or the tokenizer's. Raises InputError without either."""
+    mask = opened.tokenizer.mask_id if opened.tokenizer and mask_id is None else mask_id
+    if mask is None:
         raise InputError(msg("no tokenizer says which token is the mask"), where="mask_id", allowed=msg("a token id"))
-    return known
+    return mask
 
 
-def _shown(found: Opened, token: int) -> str:
-    return found.tokenizer.decode([token], special=True) if found.tokenizer else ""
+def _token_text(opened: ModelSource, token: int) -> str:
+    return opened.tokenizer.decode([token], special=True) if opened.tokenizer else ""
 
 
-def _as_text(found: Opened, places: list[int], filled: list[list[Filling]]) -> str:
-    """A block for each mask, a line for each token: its probability, its id, its text."""
+def _as_text(opened: ModelSource, positions: list[int], predictions: list[list[MaskPrediction]]) -> str:
+    """Return a block for each mask with a line for each token: its probability, id and text."""
     blocks = []
-    for place, best in zip(places, filled, strict=True):
-        lines = [f"  {p:.4f}  {token:>8}  {harmless(_shown(found, token))}".rstrip() for token, p in best]
-        blocks.append("\n".join([current()(msg("mask at token {place}", place=place)), *lines]))
+    for position, best in zip(positions, predictions, strict=True):
+        lines = [f"  {p:.4f}  {token:>8}  {escape_controls(_token_text(opened, token))}".rstrip() for token, p in best]
+        blocks.append("\n".join([current()(msg("mask at token {place}", place=position)), *lines]))
     return "\n\n".join(blocks)
 
 
-def _as_json(found: Opened, places: list[int], filled: list[list[Filling]]) -> str:
+def _as_json(opened: ModelSource, positions: list[int], predictions: list[list[MaskPrediction]]) -> str:
     masks = [
-        {"place": place, "best": [{"id": token, "text": _shown(found, token), "probability": p} for token, p in best]}
-        for place, best in zip(places, filled, strict=True)
+        {
+            "place": position,
+            "best": [{"id": token, "text": _token_text(opened, token), "probability": p} for token, p in best],
+        }
+        for position, best in zip(positions, predictions, strict=True)
     ]
-    return json.dumps({"model": found.label, "masks": masks}, ensure_ascii=False, indent=2)
+    return json.dumps({"model": opened.label, "masks": masks}, ensure_ascii=False, indent=2)
 
 
 _FORMS = {"text": _as_text, "json": _as_json}

@@ -18,27 +18,33 @@ from archcalc.render.output import Format, write
 from archcalc.spec import Spec
 from archcalc.spec.execution import Execution, Recompute
 from archcalc.spec.workload import workload
-from archcalc.words import msg
+from archcalc.words import Message, msg
 
-# A plot runs over workloads; one workload is what the others ask for.
-_OF_A_PLOT = ("phase", "up_to")
-_OF_A_WORKLOAD = ("batch", "seq", "past", "source_seq", "view", "conventions", "recompute", "dropout")
+# The plot is over workloads, the tables are of one workload.
+_PLOT_OPTIONS = ("phase", "up_to")
+_WORKLOAD_OPTIONS = ("batch", "seq", "past", "source_seq", "view", "conventions", "recompute", "dropout")
 
 
 @click.command("flops")
 @source()
 @sizes
-@click.option("--view", type=click.Choice(flops.VIEWS), default="components", show_default=True, help="What a row is.")
-@click.option("--conventions", is_flag=True, help="A training step as papers count it, beside the exact count.")
+@click.option(
+    "--view", type=click.Choice(flops.VIEWS), default="components", show_default=True, help="What each row shows."
+)
+@click.option("--conventions", is_flag=True, help="Add the FLOPs of a training step as papers count them.")
 @recomputation
-@click.option("--plot", type=FILE, help="Draw cost against context length into this file: .html, .png or .svg.")
-@click.option("--phase", type=click.Choice(PHASES), default="prefill", show_default=True, help="Of the plot.")
-@click.option("--up-to", type=int, help="Tokens that the plot ends at (default: as far as positions go).")
+@click.option("--plot", type=FILE, help="Plot FLOPs per token against context length (.html, .png or .svg).")
+@click.option("--phase", type=click.Choice(PHASES), default="prefill", show_default=True, help="Phase of the plot.")
+@click.option(
+    "--up-to",
+    type=int,
+    help="Longest context of the plot (default: n_ctx, or at least 131072 without a position table).",
+)
 @settings
 @output
 @click.pass_context
 def command(
-    asked: click.Context,
+    ctx: click.Context,
     source: str,
     batch: int,
     seq: int | None,
@@ -56,13 +62,13 @@ def command(
     output: str | None,
     no_color: bool,
 ) -> None:
-    """A workload's FLOPs, exact: forward (all keys held, and only those attended) and backward, by component, op or
-    layer; and what a training step computes again under checkpoints.
+    """Show the exact FLOPs of a workload, forward and backward, by component, operation or layer.
 
-    A prefill is `--seq N`; a decode step `--seq 1 --past N`. With `--plot`, what a token costs as the context grows,
-    and where attention overtakes the FFN.
+    Forward FLOPs are counted over all keys in the cache and, separately, over attended keys only (causal). With
+    --recompute, a training step includes what activation checkpointing recomputes. --seq N is a prefill, --seq 1
+    --past N a decode step. --plot shows the cost per token as the context grows, and where attention overtakes the FFN.
     """
-    _check_options(asked, plot)
+    _check_options(ctx, plot)
     spec = load_source(source, settings)
     show = partial(emit, form=form, output=output, color=not no_color)
     if plot is not None:
@@ -72,23 +78,26 @@ def command(
         raise InputError(msg("what follows a cache is not trained"), where="recompute", allowed=msg("without `past`"))
     how = Execution(recompute=recompute, dropout=dropout)
     work = workload(spec, batch=batch, seq=seq, past=past, source_seq=source_seq)
-    found = workload_flops(spec, work, how, conventions=conventions)
-    show(lambda: flops.page(found, view), lambda: flops.data(found))
+    counts = workload_flops(spec, work, how, conventions=conventions)
+    show(lambda: flops.page(counts, view), lambda: flops.data(counts))
 
 
-def _check_options(asked: click.Context, plot: str | None) -> None:
-    """No option is accepted and then unused."""
-    unused = _OF_A_PLOT if plot is None else _OF_A_WORKLOAD
+def _check_options(ctx: click.Context, plot: str | None) -> None:
+    """Raise InputError for an option that would have no effect."""
+    unused = _PLOT_OPTIONS if plot is None else _WORKLOAD_OPTIONS
     for name in unused:
-        if asked.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            problem = "there is no plot" if plot is None else "a plot runs over context lengths, in FLOPs of a token"
-            allowed = "with `plot` FILE" if plot is None else "`phase`, `up_to`"
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            problem = msg("there is no plot")
+            allowed: str | Message = msg("with `plot` FILE")
+            if plot is not None:
+                problem = msg("a plot runs over context lengths, in FLOPs of a token")
+                allowed = msg("`phase`, `up_to`")
             raise InputError(problem, where=name, allowed=allowed)
 
 
 def _plot(spec: Spec, path: str, phase: Phase, up_to: int | None, show: partial[None]) -> None:
     from archcalc.render.charts.context import drawn
 
-    found = context(spec, phase, up_to)
-    write(path, drawn(path, spec, found, current()))
-    show(lambda: pages.page(spec, found), lambda: pages.data(found))
+    costs = context(spec, phase, up_to)
+    write(path, drawn(path, spec, costs, current()))
+    show(lambda: pages.page(spec, costs), lambda: pages.data(costs))

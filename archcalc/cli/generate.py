@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from archcalc.cli.language import current, lang
+from archcalc.cli.model_options import ModelOptions, escape_controls, model_options, sampling, speed_message
 from archcalc.cli.options import FILE, SOURCE
 from archcalc.cli.parallel import parallel
-from archcalc.cli.running import Holding, harmless, holding, sampling, speed
 from archcalc.render.output import write
 from archcalc.run.decoding.prompts import prompt_ids
 from archcalc.words import msg
@@ -25,18 +25,20 @@ if TYPE_CHECKING:
 
 @click.command("generate")
 @click.argument("source", type=SOURCE)
-@click.option("-p", "--prompt", "prompts", multiple=True, metavar="TEXT", help="To go on from; several are a batch.")
-@click.option("--ids", "id_lists", multiple=True, metavar="1,2,3", help="The same as token ids; ids come out.")
-@click.option("-n", "--max-tokens", type=click.IntRange(1), default=128, show_default=True, help="At most, of each.")
-@click.option("--stop", "stops", multiple=True, metavar="TEXT", help="End before this text; any number of them.")
-@click.option("--ignore-eos", is_flag=True, help="Go on after an end-of-text token.")
-@click.option("--beams", type=click.IntRange(1), help="Search with so many for the likeliest text.")
+@click.option("-p", "--prompt", "prompts", multiple=True, metavar="TEXT", help="Prompt; repeat for a batch.")
+@click.option("--ids", "id_lists", multiple=True, metavar="1,2,3", help="Prompt as token ids; the output is ids too.")
+@click.option(
+    "-n", "--max-tokens", type=click.IntRange(1), default=128, show_default=True, help="Maximum new tokens per prompt."
+)
+@click.option("--stop", "stops", multiple=True, metavar="TEXT", help="Stop before this text; repeatable.")
+@click.option("--ignore-eos", is_flag=True, help="Continue after an end-of-text token.")
+@click.option("--beams", type=click.IntRange(1), help="Beam search with this many beams.")
 @parallel
 @sampling
-@holding
-@click.option("-q", "--quiet", is_flag=True, help="Nothing about speed on standard error.")
+@model_options
+@click.option("-q", "--quiet", is_flag=True, help="Do not print speed on standard error.")
 @click.option("-f", "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
-@click.option("-o", "--output", type=FILE, help="Write to this file instead, once all is there.")
+@click.option("-o", "--output", type=FILE, help="Write to this file when generation is complete.")
 @lang
 def command(
     source: str,
@@ -47,17 +49,17 @@ def command(
     ignore_eos: bool,
     beams: int | None,
     sampling: Sampling,
-    holding: Holding,
+    model_options: ModelOptions,
     seed: int,
     quiet: bool,
     form: str,
     output: str | None,
     ranks: Ranks | None,
 ) -> None:
-    """Go on from a prompt with a model's real weights; the text is printed as it comes.
+    """Generate text from a prompt; it is printed as it is generated.
 
-    SOURCE is a folder in Hugging Face layout (config.json, safetensors, tokenizer.json), a .gguf file, or a repo id.
-    With --random-weights it is any architecture, and a prompt's bytes are its tokens.
+    SOURCE is a folder in Hugging Face layout (config.json, safetensors, tokenizer.json), a .gguf file, a repo id, or a
+    preset with weights. With --random-weights it is any architecture, and the bytes of the prompt are its tokens.
 
     \b
     Examples:
@@ -67,12 +69,12 @@ def command(
       archcalc generate tiny --random-weights --ids 1,2,3 --max-tokens 8
       torchrun --nproc-per-node 2 -m archcalc generate ./Llama --prompt "Once" --tp 2
     """
-    from archcalc.run.decoding.generation import Generation, work_of
+    from archcalc.run.decoding.generation import Generation, generation_workload
 
-    found = holding.opened(source)
-    ids = prompt_ids(found, prompts, id_lists)
-    ready = holding.ready(found, work_of(found.spec, ids, max_tokens, beams or 1), ranks)
-    made = Generation(
+    opened = model_options.open(source)
+    ids = prompt_ids(opened, prompts, id_lists)
+    ready = model_options.load(opened, generation_workload(opened.spec, ids, max_tokens, beams or 1), ranks)
+    generation = Generation(
         ready,
         ids,
         max_tokens=max_tokens,
@@ -84,45 +86,49 @@ def command(
         beams=beams,
     )
     heads = list(prompts) or [" ".join(map(str, row)) + " " for row in ids]
-    _FORMS[form](made, heads, output)
+    _FORMS[form](generation, heads, output)
     if not quiet:
-        click.echo(current()(speed(made.timing, ready)), err=True)
+        click.echo(current()(speed_message(generation.timing, ready)), err=True)
 
 
-def _as_text(made: Generation, heads: list[str], output: str | None) -> None:
-    """One text as it comes; several, or into a file, when all are there, each after its prompt."""
+def _as_text(generation: Generation, heads: list[str], output: str | None) -> None:
+    """Stream one text; print several, or write a file, when all are complete, each after its prompt."""
     if len(heads) == 1 and output in (None, "-"):
         click.echo(heads[0], nl=False)
-        for _, piece in made:
-            click.echo(harmless(piece), nl=False)
+        for _, piece in generation:
+            click.echo(escape_controls(piece), nl=False)
             sys.stdout.flush()
         click.echo()
         return
-    completed(made)
-    texts = (head + harmless(each.text) for head, each in zip(heads, made.completions, strict=True))
+    _run_to_end(generation)
+    texts = (head + escape_controls(each.text) for head, each in zip(heads, generation.completions, strict=True))
     _put("\n\n".join(texts) + "\n", output)
 
 
-def _as_json(made: Generation, heads: list[str], output: str | None) -> None:
-    """Everything, when all is there."""
+def _as_json(generation: Generation, heads: list[str], output: str | None) -> None:
+    """Print or write all completions and timings as JSON."""
     import msgspec
 
-    completed(made)
-    prompts = made.ready.opened.tokenizer and heads
-    completions = [msgspec.to_builtins(each) for each in made.completions]
+    _run_to_end(generation)
+    prompts = generation.loaded_model.source.tokenizer and heads
+    completions = [msgspec.to_builtins(each) for each in generation.completions]
     for each, head in zip(completions, prompts or (), strict=False):
         each["prompt"] = head
-    data = {"model": made.ready.opened.label, "completions": completions, "timing": msgspec.to_builtins(made.timing)}
+    data = {
+        "model": generation.loaded_model.source.label,
+        "completions": completions,
+        "timing": msgspec.to_builtins(generation.timing),
+    }
     _put(json.dumps(data, ensure_ascii=False, indent=2) + "\n", output)
 
 
-def completed(made: Generation) -> None:
-    """Let it run to its end, with a bar on a terminal."""
+def _run_to_end(generation: Generation) -> None:
+    """Run the generation to its end, with a progress bar on a terminal."""
     label, hidden = current()(msg("generating")), not sys.stderr.isatty()
-    with click.progressbar(length=made.max_tokens, label=label, file=sys.stderr, hidden=hidden) as bar:
-        for _ in made:
-            bar.update(made.timing.n_steps - bar.pos)
-        bar.update(made.max_tokens - bar.pos)
+    with click.progressbar(length=generation.max_tokens, label=label, file=sys.stderr, hidden=hidden) as bar:
+        for _ in generation:
+            bar.update(generation.timing.n_steps - bar.pos)
+        bar.update(generation.max_tokens - bar.pos)
 
 
 def _put(text: str, output: str | None) -> None:

@@ -1,4 +1,4 @@
-"""`--lang`: the language that a command speaks."""
+"""`--lang`: the language of the output."""
 
 from __future__ import annotations
 
@@ -9,19 +9,18 @@ from typing import Any, Final, TypeVar
 import click
 
 from archcalc.render import output
-from archcalc.words import ENGLISH, LANGS, Message, Translator, translator
+from archcalc.words import ENGLISH, LANGS, VARIABLE, Message, Translator, translator
 
 F = TypeVar("F", bound=Callable[..., Any])
 _KEY: Final = "archcalc.lang"
-VARIABLE: Final = "ARCHCALC_LANG"
 
 
-def _keep(ctx: click.Context, param: click.Parameter, value: str) -> None:
+def _store(ctx: click.Context, param: click.Parameter, value: str) -> None:
     ctx.find_root().meta[_KEY] = value
 
 
 def lang(command: F) -> F:
-    """`--lang`; `current` reads what it says."""
+    """Add the option `--lang`, which `current` reads."""
     return click.option(
         "--lang",
         type=click.Choice(LANGS),
@@ -30,24 +29,24 @@ def lang(command: F) -> F:
         show_default=True,
         is_eager=True,
         expose_value=False,
-        callback=_keep,
-        help="English or 中文; else as $ARCHCALC_LANG says.",
+        callback=_store,
+        help="Language of the output; $ARCHCALC_LANG sets the default.",
     )(command)
 
 
 def current() -> Translator:
-    """Return the translator of the command that runs, or of the environment where none does."""
+    """Return the translator for the language of the running command, or of the environment outside a command."""
     context = click.get_current_context(silent=True)
-    stated = context.find_root().meta.get(_KEY) if context else None
-    found = stated or os.environ.get(VARIABLE, "en")
-    return translator(found) if found in LANGS else ENGLISH
+    option = context.find_root().meta.get(_KEY) if context else None
+    code = option or os.environ.get(VARIABLE, "en")
+    return translator(code) if code in LANGS else ENGLISH
 
 
-def emit(*page: Any, **how: Any) -> None:
+def emit(*args: Any, **options: Any) -> None:
     """Print a page in the language of the command; see `archcalc.render.output.emit`."""
-    output.emit(*page, **how, say=current())
+    output.emit(*args, **options, say=current())
 
 
-def note(said: Message) -> None:
+def note(message: Message) -> None:
     """Print a message on standard error, in the language of the command."""
-    click.echo(f"archcalc: {current()(said)}", err=True)
+    click.echo(f"archcalc: {current()(message)}", err=True)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from archcalc.cli.language import current, emit
+from archcalc.cli.model_options import ModelOptions, distribution_options, model_options
 from archcalc.cli.options import FILE, SOURCE, output
-from archcalc.cli.running import Holding, drawing, holding
 from archcalc.errors import InputError
 from archcalc.render.output import Format, write
 from archcalc.run.decoding.prompts import prompt_ids
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 @click.command("next")
 @click.argument("source", type=SOURCE)
-@click.option("-p", "--prompt", "prompts", multiple=True, metavar="TEXT", help="A context; two stand side by side.")
-@click.option("--ids", "id_lists", multiple=True, metavar="1,2,3", help="The same as token ids.")
-@click.option("--top", type=click.IntRange(1), default=10, show_default=True, help="How many tokens of each context.")
-@click.option("--plot", type=FILE, help="The probabilities as bars, as .html, .png or .svg.")
-@drawing
-@holding
+@click.option("-p", "--prompt", "prompts", multiple=True, metavar="TEXT", help="Context; give two to compare them.")
+@click.option("--ids", "id_lists", multiple=True, metavar="1,2,3", help="Context as token ids.")
+@click.option("--top", type=click.IntRange(1), default=10, show_default=True, help="Tokens to list per context.")
+@click.option("--plot", type=FILE, help="Bar chart of the probabilities (.html, .png or .svg).")
+@distribution_options
+@model_options
 @output
 def command(
     source: str,
@@ -34,16 +34,17 @@ def command(
     top: int,
     plot: str | None,
     sampling: Sampling,
-    holding: Holding,
+    model_options: ModelOptions,
     seed: int,
     form: Format,
     output: str | None,
     no_color: bool,
 ) -> None:
-    """Which token comes next, and how likely each is: after one context, or after two side by side.
+    """Show the probabilities of the next token, after one context or two.
 
-    SOURCE is what `archcalc generate` goes on with. --temperature and the cuts show what would be drawn by, and what
-    they keep. Entropies are in nats and bits; two contexts are compared by total variation and by KL divergence.
+    SOURCE is as for `archcalc generate`. --temperature, --top-k, --top-p and --min-p show the sampling distribution and
+    how much probability it keeps. Entropies are in nats and bits. Two contexts are compared by total variation and KL
+    divergence.
 
     \b
     Examples:
@@ -52,31 +53,31 @@ def command(
       archcalc next model.gguf --prompt "Once upon a" --temperature 0.7 --top-p 0.9
       archcalc next tiny --random-weights --ids 1,2,3
     """
-    found = holding.opened(source)
-    contexts = prompt_ids(found, prompts, id_lists)
+    opened = model_options.open(source)
+    contexts = prompt_ids(opened, prompts, id_lists)
 
-    from archcalc.interp.next_token import MOST, next_tokens
+    from archcalc.interp.next_token import MAX_CONTEXTS, next_tokens
     from archcalc.render import next_token as pages
-    from archcalc.run.decoding.generation import work_of
+    from archcalc.run.decoding.generation import generation_workload
 
-    if len(contexts) > MOST:
+    if len(contexts) > MAX_CONTEXTS:
         where = "prompt" if prompts else "ids"
         raise InputError(
             msg("found {n_contexts}", n_contexts=len(contexts)),
             where=where,
-            allowed=msg("1 or {MOST}, to be set side by side", MOST=MOST),
+            allowed=msg("1 or {n}", n=MAX_CONTEXTS),
         )
-    ready = holding.ready(found, work_of(found.spec, contexts, 1))
-    made = next_tokens(ready.model, contexts, top=top, sampling=sampling, start_id=found.start_id)
-    asked, say = list(prompts or id_lists), current()
+    ready = model_options.load(opened, generation_workload(opened.spec, contexts, 1))
+    result = next_tokens(ready.model, contexts, top=top, sampling=sampling, start_id=opened.start_id)
+    contexts_text, say = list(prompts or id_lists), current()
     if plot:
         from archcalc.render.charts.file import as_file
         from archcalc.render.charts.next_token import chart
 
-        write(plot, as_file(plot, lambda: chart(found.label, made, asked, found.piece, say)))
+        write(plot, as_file(plot, lambda: chart(opened.label, result, contexts_text, opened.piece, say)))
     emit(
-        lambda: pages.page(found.label, made, asked, found.piece, say),
-        lambda: pages.data(found.label, made, asked, found.piece),
+        lambda: pages.page(opened.label, result, contexts_text, opened.piece, say),
+        lambda: pages.data(opened.label, result, contexts_text, opened.piece),
         form,
         output=output,
         color=not no_color,

@@ -23,12 +23,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Source(click.ParamType):  # type: ignore[type-arg,unused-ignore]
-    """Whatever stands for an architecture; completes to presets and files."""
+    """A source of an architecture; completes to presets and files."""
 
     name = "source"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The source as it is; standard input can be read only once."""
+        """Return the source unchanged. Raises InputError for a second '-', as standard input can be read only once."""
         if value == "-" and ctx is not None:
             if ctx.meta.get("archcalc.stdin"):
                 raise InputError(msg("'-' stands twice"), allowed=msg("standard input once, and other sources by name"))
@@ -36,9 +36,9 @@ class Source(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         return value
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Presets that begin so, or else files: a shell's script for files drops what was found before."""
-        named = [name for name in (*presets.names(), *presets.SHORT) if name.startswith(incomplete)]
-        return [CompletionItem(incomplete, type="file"), *map(CompletionItem, named)]
+        """Return files and matching presets; files come first, as the shell script for files drops earlier items."""
+        matches = [name for name in (*presets.names(), *presets.ALIASES) if name.startswith(incomplete)]
+        return [CompletionItem(incomplete, type="file"), *map(CompletionItem, matches)]
 
 
 SOURCE = Source()
@@ -46,41 +46,41 @@ FILE = click.Path(dir_okay=False, allow_dash=True)
 
 
 def source(*, many: bool = False, required: bool = True) -> Callable[[F], F]:
-    """The argument SOURCE, or SOURCES."""
+    """Return the decorator that adds the argument SOURCE, or SOURCE... with `many`."""
     if many:
         return click.argument("sources", metavar="SOURCE...", type=SOURCE, nargs=-1, required=required)
     return click.argument("source", metavar="SOURCE" if required else "[SOURCE]", type=SOURCE, required=required)
 
 
 def settings(command: F) -> F:
-    """`--set FIELD=VALUE`, any number of times."""
+    """Add the repeatable option `--set FIELD=VALUE`."""
     return click.option(
         "--set",
         "settings",
         metavar="FIELD=VALUE",
         multiple=True,
-        help="Override a field of the spec, by its name or the tail of its path (n_layers=48, ffn.bias=true).",
+        help="Override a field by its name or the end of its path (n_layers=48, ffn.bias=true); repeatable.",
     )(command)
 
 
 def output(command: F) -> F:
-    """`--format`, `--output`, `--no-color`, `--lang`; the command is told the format that the file's name asks for."""
+    """Add `--format`, `--output`, `--no-color`, `--lang`; without `--format`, the suffix of the file decides."""
 
     @wraps(command)
-    def told(*args: Any, form: Format | None, output: str | None, **others: Any) -> Any:
+    def wrapper(*args: Any, form: Format | None, output: str | None, **others: Any) -> Any:
         return command(*args, form=form or by_suffix(output), output=output, **others)
 
-    wrapped = cast(F, told)
+    wrapped = cast(F, wrapper)
     for option in (
-        click.option("--no-color", is_flag=True, help="No bold or dim, even on a terminal."),
-        click.option("-o", "--output", type=FILE, help="Write to this file instead."),
+        click.option("--no-color", is_flag=True, help="No bold or dim text, even on a terminal."),
+        click.option("-o", "--output", type=FILE, help="Write to this file instead of standard output."),
         click.option(
             "-f",
             "--format",
             "form",
             type=click.Choice(FORMATS),
             default=None,
-            help="How to print: as the output file's suffix says, unless told here; else a table.",
+            help="Output format (default: from the suffix of --output, else table).",
         ),
     ):
         wrapped = option(wrapped)
@@ -88,27 +88,29 @@ def output(command: F) -> F:
 
 
 def sizes(command: F) -> F:
-    """`--batch`, `--seq`, `--past`, `--source-seq`: the workload."""
+    """Add `--batch`, `--seq`, `--past`, `--source-seq`: the workload."""
     for option in (
-        click.option("--source-seq", type=int, help="Tokens of the source, of an encoder-decoder (default: as --seq)."),
-        click.option("--past", type=int, default=0, show_default=True, help="Tokens cached before."),
-        click.option("--seq", type=int, help="New tokens of each sequence (default: 2048, or n_ctx if that is less)."),
-        click.option("--batch", type=int, default=1, show_default=True, help="Sequences."),
+        click.option("--source-seq", type=int, help="Source tokens of an encoder-decoder (default: as --seq)."),
+        click.option("--past", type=int, default=0, show_default=True, help="Tokens already in the KV cache."),
+        click.option("--seq", type=int, help="New tokens per sequence (default: 2048, or n_ctx if smaller)."),
+        click.option("--batch", type=int, default=1, show_default=True, help="Batch size."),
     ):
         command = option(command)
     return command
 
 
 def recomputation(command: F) -> F:
-    """`--recompute`, `--dropout/--no-dropout`: how a training step is carried out."""
+    """Add `--recompute` and `--dropout/--no-dropout` of a training step."""
     for option in (
-        click.option("--dropout/--no-dropout", default=True, show_default=True, help="As the spec says, or none."),
+        click.option(
+            "--dropout/--no-dropout", default=True, show_default=True, help="Use the dropout of the spec, or none."
+        ),
         click.option(
             "--recompute",
             type=click.Choice(get_args(Recompute)),
             default="none",
             show_default=True,
-            help="What a backward pass computes again: nothing, attention's core, whole layers.",
+            help="Activation checkpointing: recompute nothing, the attention core, or whole layers.",
         ),
     ):
         command = option(command)
@@ -116,5 +118,5 @@ def recomputation(command: F) -> F:
 
 
 def load_source(name: str, settings: tuple[str, ...] = ()) -> Spec:
-    """The Spec of a source, its settings applied."""
+    """Return the Spec of a source with its settings applied."""
     return load(name, changes(settings))

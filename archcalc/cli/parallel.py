@@ -1,4 +1,4 @@
-"""`--tp`, `--fsdp`, `--timeout`: a command on several processes, started by torchrun, that speaks with one voice."""
+"""`--tp`, `--fsdp`, `--timeout`: commands on several processes under torchrun, of which rank 0 prints."""
 
 from __future__ import annotations
 
@@ -16,43 +16,43 @@ from archcalc.errors import ArchcalcError, InputError
 from archcalc.extras import require_running
 from archcalc.words import msg
 
-GRACE_SECONDS = 3  # torchrun ends a job within a fraction of one after the first rank has ended
+GRACE_SECONDS = 3  # torchrun ends the job well within this time after the first rank has failed
 
 
 def engines(command: F) -> F:
-    """`--tp`, `--fsdp`, told as an engine and its ranks: (engine, n), None without."""
+    """Add `--tp` and `--fsdp` with a number of ranks, for commands that compute their memory."""
     for option in (
-        click.option("--fsdp", type=click.IntRange(1), metavar="N", help="Bytes on each of N ranks of FSDP."),
-        click.option("--tp", type=click.IntRange(1), metavar="N", help="Bytes on each of N tensor-parallel ranks."),
+        click.option("--fsdp", type=click.IntRange(1), metavar="N", help="Memory of each of N FSDP ranks."),
+        click.option("--tp", type=click.IntRange(1), metavar="N", help="Memory of each of N tensor-parallel ranks."),
     ):
         command = option(command)
     return command
 
 
 def parallel(command: F) -> F:
-    """The command runs on the processes that torchrun started, told as `ranks`; None where it is one.
+    """Run the command on the processes that torchrun started, passed as `ranks`; None for a single process.
 
-    Rank 0 alone prints and writes. An error that all meet is told once: the others leave it to rank 0.
+    Only rank 0 prints and writes. An error that all ranks raise is reported once, by rank 0.
     """
 
     @wraps(command)
-    def told(*args: Any, tp: int | None, fsdp: bool, timeout: int, **options: Any) -> Any:
+    def wrapper(*args: Any, tp: int | None, fsdp: bool, timeout: int, **options: Any) -> Any:
         if tp is not None and fsdp:
             raise InputError(msg("both"), where="tp, fsdp", allowed=msg("one of them"))
         if tp is None and not fsdp:
-            _check_alone()
+            _check_single_process()
             return command(*args, ranks=None, **options)
         require_running()
-        from archcalc.run.distributed.launch import joined
+        from archcalc.run.distributed.launch import process_group
 
-        with _told_once(), joined("fsdp" if fsdp else "tp", tp, options["device"], timeout) as ranks:
+        with _report_errors_once(), process_group("fsdp" if fsdp else "tp", tp, options["device"], timeout) as ranks:
             if ranks.rank:
                 options["output"] = None
-                with _silent():
+                with _discard_output():
                     return command(*args, ranks=ranks, **options)
             return command(*args, ranks=ranks, **options)
 
-    wrapped = cast(F, told)
+    wrapped = cast(F, wrapper)
     for option in (
         click.option(
             "--timeout",
@@ -60,27 +60,27 @@ def parallel(command: F) -> F:
             default=60,
             show_default=True,
             metavar="SECONDS",
-            help="How long a rank waits for the others before the job ends.",
+            help="How long a rank waits for the others before the job fails.",
         ),
-        click.option("--fsdp", is_flag=True, help="Under torchrun: every weight in shards, gathered when it is used."),
+        click.option("--fsdp", is_flag=True, help="Under torchrun: shard all weights (FSDP)."),
         click.option(
-            "--tp", type=click.IntRange(1), metavar="N", help="Under torchrun: heads and widths shared by N ranks."
+            "--tp", type=click.IntRange(1), metavar="N", help="Under torchrun: tensor parallelism over N ranks."
         ),
     ):
         wrapped = option(wrapped)
     return wrapped
 
 
-def _check_alone() -> None:
-    """Without the options, each process that torchrun started would do the same."""
+def _check_single_process() -> None:
+    """Raise InputError under torchrun without these options, where every process would do the same work."""
     if "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         n = os.environ["WORLD_SIZE"]
         raise InputError(msg("torchrun started {n} processes for one job", n=n), allowed=msg("`tp` {n}, `fsdp`", n=n))
 
 
 @contextmanager
-def _told_once() -> Iterator[None]:
-    """Errors of other ranks are told late: of what rank 0 meets too, torchrun has ended the job by then."""
+def _report_errors_once() -> Iterator[None]:
+    """Delay the errors of other ranks, so that torchrun ends the job first if rank 0 raises the same error."""
     rank = int(os.environ.get("RANK", "0"))
     try:
         yield
@@ -101,6 +101,6 @@ class _OtherRankError(ArchcalcError):
 
 
 @contextmanager
-def _silent() -> Iterator[None]:
-    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+def _discard_output() -> Iterator[None]:
+    with open(os.devnull, "w") as null, redirect_stdout(null), redirect_stderr(null):
         yield

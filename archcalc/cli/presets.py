@@ -18,13 +18,13 @@ from archcalc.words import in_context, joined, msg
 @click.command("presets")
 @output
 def command(form: Format, output: str | None, no_color: bool) -> None:
-    """The models that come with archcalc, with their parameters and where their sizes were published."""
+    """List the models that come with archcalc, with their parameters and the source of their sizes."""
     specs = [load(name) for name in presets.names()]
     rows = []
     for spec in specs:
-        found = summary(build(spec))
+        counts = summary(build(spec))
         source = "; ".join(spec.about.sources)
-        rows.append((spec.name, spec.family, found["total"], found["total"], found["active"], source))
+        rows.append((spec.name, spec.family, counts["total"], counts["total"], counts["active"], source))
     columns = (
         Column(msg("preset")),
         Column(msg("family")),
@@ -34,7 +34,7 @@ def command(form: Format, output: str | None, no_color: bool) -> None:
         Column(in_context("of a preset", "source")),
     )
     short = joined(
-        ", ", (msg("{name} is short for {full}", name=name, full=full) for name, full in presets.SHORT.items())
+        ", ", (msg("{name} is short for {full}", name=name, full=full) for name, full in presets.ALIASES.items())
     )
     keys = ("name", "family", "total", "active", "source")
     data = [dict(zip(keys, (*row[:3], *row[4:]), strict=True)) for row in rows]

@@ -19,9 +19,11 @@ from archcalc.spec.workload import workload
 
 @click.command("report")
 @source()
-@click.option("--view", type=click.Choice(VIEWS), default=None, help="What to show (default: summary; html: all).")
+@click.option("--view", type=click.Choice(VIEWS), default=None, help="What to show (default: summary, or all in HTML).")
 @sizes
-@click.option("--dtype", type=click.Choice(DTYPES), default="bf16", show_default=True, help="Weights and caches.")
+@click.option(
+    "--dtype", type=click.Choice(DTYPES), default="bf16", show_default=True, help="Dtype of weights and KV cache."
+)
 @settings
 @output
 def command(
@@ -37,21 +39,21 @@ def command(
     output: str | None,
     no_color: bool,
 ) -> None:
-    """A model's parameters: totals, shares in both accountings, the closed form; every weight, layer or large tensor.
+    """Show the parameters of a model, and the FLOPs and memory of a workload.
 
-    Below them, FLOPs and memory of a workload. CSV holds the view's table with exact numbers; JSON is one object,
-    whatever the view.
+    --view chooses the table: the summary with totals, shares and the closed form, or every weight, layer or large
+    tensor. CSV contains that table with exact numbers. The JSON object does not depend on --view.
     """
     spec = load_source(source, settings)
-    asked: dict[str, Any] = {"batch": batch, "seq": seq, "past": past, "source_seq": source_seq}
+    workload_sizes: dict[str, Any] = {"batch": batch, "seq": seq, "past": past, "source_seq": source_seq}
 
-    def shown() -> Page:
-        subject = ModelWorkload(spec, build(spec), workload(spec, **asked), dtype)
+    def report_page() -> Page:
+        subject = ModelWorkload(spec, build(spec), workload(spec, **workload_sizes), dtype)
         return full_page(subject) if form == "html" and view is None else page(subject, view or "summary")
 
     def data() -> dict[str, Any]:
         from archcalc.contract import report
 
-        return report(spec, dtype=dtype, **asked)
+        return report(spec, dtype=dtype, **workload_sizes)
 
-    emit(shown, data, form, output=output, color=not no_color)
+    emit(report_page, data, form, output=output, color=not no_color)

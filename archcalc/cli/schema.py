@@ -14,13 +14,13 @@ from archcalc.spec.schema import json_schema
 
 
 @click.command("schema")
-@click.option("-o", "--output", type=FILE, help="Write to this file instead.")
+@click.option("-o", "--output", type=FILE, help="Write to this file instead of standard output.")
 @lang
 def command(output: str | None) -> None:
-    """The JSON Schema of a spec, for editors that check and complete YAML as it is typed."""
-    emit(lambda: Page("schema"), _described, "json", output=output)
+    """Print the JSON Schema of a spec, for editors that validate and complete YAML."""
+    emit(lambda: Page("schema"), _schema, "json", output=output)
 
 
-def _described() -> dict[str, Any]:
-    """The schema, each field described by what the dashboard's form says of it."""
+def _schema() -> dict[str, Any]:
+    """Return the schema with the descriptions of the dashboard's form."""
     return json_schema({name: str(meaning) for name, meaning in MEANINGS.items()})

@@ -19,7 +19,7 @@ from archcalc.spec.text import parse
 from archcalc.words import msg
 
 RANGE = re.compile(r"(\d{1,18}):(\d{1,18})(?::([1-9]\d{0,17}))?")
-PATIENCE_SECONDS = 1.0
+QUIET_SECONDS = 1.0
 
 
 @click.command("sweep")
@@ -29,13 +29,17 @@ PATIENCE_SECONDS = 1.0
     metavar="FIELD=VALUES",
     multiple=True,
     required=True,
-    help="A field as in --set, or batch, seq, past, source_seq; values 12,24,48 or FIRST:LAST:STEP, both ends in.",
+    help="Field as in --set, or batch, seq, past, source_seq; values 12,24,48 or FIRST:LAST:STEP (inclusive).",
 )
 @click.option(
-    "--figures", metavar="NAME,…", help="Of the report: params.total, or flops for all of them (csv, json: all)."
+    "--figures",
+    metavar="NAME,…",
+    help="Figures of the report to show: params.total, or a group such as flops (default in csv and json: all).",
 )
 @sizes
-@click.option("--dtype", type=click.Choice(DTYPES), default="bf16", show_default=True, help="Weights and caches.")
+@click.option(
+    "--dtype", type=click.Choice(DTYPES), default="bf16", show_default=True, help="Dtype of weights and KV cache."
+)
 @settings
 @output
 def command(
@@ -52,14 +56,15 @@ def command(
     output: str | None,
     no_color: bool,
 ) -> None:
-    """Every combination of some fields' values, a row each, exact.
+    """Show exact figures for every combination of field values, one row each.
 
-    Combinations that are no model (heads that do not divide d_model) are left out, and counted.
+    Invalid combinations (heads that do not divide d_model) are left out and counted.
 
     \b
-    archcalc sweep gpt3 --over d_model=4096:12288:4096 --over n_layers=48,96
-    archcalc sweep llama-3-8b --over seq=1024,8192 --over n_kv_heads=1,8,32 --figures memory,flops.forward
-    archcalc sweep gpt3 --over d_model=128:12800:128 --over n_layers=1:100 --over d_ff=512:51200:512 -o grid.csv
+    Examples:
+      archcalc sweep gpt3 --over d_model=4096:12288:4096 --over n_layers=48,96
+      archcalc sweep llama-3-8b --over seq=1024,8192 --over n_kv_heads=1,8,32 --figures memory,flops.forward
+      archcalc sweep gpt3 --over d_model=128:12800:128 --over n_layers=1:100 --over d_ff=512:51200:512 -o grid.csv
     """
     from archcalc.analysis.sweep.grid import arrays
     from archcalc.render import sweep
@@ -67,25 +72,31 @@ def command(
     grid, set_fields = _grid(over), changes(settings)
     work = {"batch": batch, "seq": seq, "past": past, "source_seq": source_seq}
     _check_once(grid, set_fields, work)
-    asked = [name.strip() for name in figures.split(",")] if figures else sweep.wanted(form)
-    with_progress = _Progress()
-    found = arrays(source, grid, changes=set_fields, work=work, dtype=dtype, figures=asked, progress=with_progress)
-    with_progress.clear()
-    sweep.check(found, form)
-    emit(lambda: sweep.page(source, found), lambda: sweep.data(source, found), form, output=output, color=not no_color)
+    names = [name.strip() for name in figures.split(",")] if figures else sweep.wanted(form)
+    progress = _Progress()
+    results = arrays(source, grid, changes=set_fields, work=work, dtype=dtype, figures=names, progress=progress)
+    progress.clear()
+    sweep.check(results, form)
+    emit(
+        lambda: sweep.page(source, results),
+        lambda: sweep.data(source, results),
+        form,
+        output=output,
+        color=not no_color,
+    )
     if form == "csv":
-        for line in sweep.left_out(found):
+        for line in sweep.left_out(results):
             note(line)
 
 
 def _grid(over: tuple[str, ...]) -> dict[str, list[Any]]:
-    """'d_model=1024:8192:1024', 'n_layers=12,24' … as a mapping of lists."""
+    """Return 'd_model=1024:8192:1024', 'n_layers=12,24' … as a mapping of lists."""
     grid: dict[str, list[Any]] = {}
     for axis in over:
         field, sign, text = axis.partition("=")
         field = field.strip()
         if not sign or not field or not text.strip():
-            raise InputError(msg("found {axis}", axis=shown(axis)), where="over", allowed=msg("FIELD=VALUES"))
+            raise InputError(msg("found {axis}", axis=shown(axis)), where="over", allowed="FIELD=VALUES")
         if field in grid:
             raise InputError(msg("stands twice"), where=f"over {field}", allowed=msg("each field once"))
         try:
@@ -96,10 +107,10 @@ def _grid(over: tuple[str, ...]) -> dict[str, list[Any]]:
 
 
 def _values(text: str) -> list[Any]:
-    """Values between commas, ranges with both ends; with brackets among them, a YAML list."""
+    """Return comma-separated values and inclusive ranges; text with brackets or quotes is parsed as a YAML list."""
     if set(text) & set("{['\""):
-        found: list[Any] = parse(f"[{text}]".encode("utf-8", "surrogateescape"))
-        return found
+        values: list[Any] = parse(f"[{text}]".encode("utf-8", "surrogateescape"))
+        return values
     return [value for piece in text.split(",") for value in _piece(piece.strip())]
 
 
@@ -119,10 +130,10 @@ def _piece(piece: str) -> list[Any]:
 
 
 def _check_once(grid: dict[str, list[Any]], set_fields: dict[str, Any], work: dict[str, int | None]) -> None:
-    """A field is swept, or set to one value."""
-    fixed = {*set_fields, *(name for name, value in work.items() if value not in (None, _DEFAULTS.get(name)))}
+    """Raise InputError for a field that is both swept and set to one value."""
+    constants = {*set_fields, *(name for name, value in work.items() if value not in (None, _DEFAULTS.get(name)))}
     for field in grid:
-        if field in fixed:
+        if field in constants:
             raise InputError(msg("is also set to one value"), where=f"over {field}", allowed=msg("one of the two"))
 
 
@@ -130,19 +141,19 @@ _DEFAULTS = {"batch": 1, "past": 0}
 
 
 class _Progress:
-    """The share that is done, on a terminal's standard error, of what takes longer than a second."""
+    """Print progress on a terminal's standard error, for sweeps of more than a second."""
 
     def __init__(self) -> None:
-        self._start, self._is_shown = time.monotonic(), False
-        self._is_wanted = sys.stderr is not None and sys.stderr.isatty()
+        self._start, self._has_output = time.monotonic(), False
+        self._is_enabled = sys.stderr is not None and sys.stderr.isatty()
 
     def __call__(self, share: float) -> None:
-        if self._is_wanted and time.monotonic() - self._start > PATIENCE_SECONDS:
-            self._is_shown = True
+        if self._is_enabled and time.monotonic() - self._start > QUIET_SECONDS:
+            self._has_output = True
             line = current()(msg("{share:4.0%} of the combinations", share=share))
             click.echo(f"\r{line}", nl=False, err=True)
 
     def clear(self) -> None:
-        """Leave nothing on the line."""
-        if self._is_shown:
+        """Clear the line."""
+        if self._has_output:
             click.echo(f"\r{'':30}\r", nl=False, err=True)

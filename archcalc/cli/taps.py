@@ -30,10 +30,10 @@ def command(
     output: str | None,
     no_color: bool,
 ) -> None:
-    """The named places of a forward pass that can be read and written, with their axes and shapes.
+    """List the named points (sites) of a forward pass that can be read and edited, with axes and shapes.
 
-    SITE is a name, or one like it with * ('layers.3.*', '*.attn.pattern'); left out, all are listed. With --past, the
-    shapes are those of a pass with a cache: a layer with a window gives the keys that it holds.
+    SITE is a name or a glob ('layers.3.*', '*.attn.pattern'); the default is all. With --past, the shapes are those of
+    a pass with a KV cache, where a sliding-window layer has only the keys in its window.
 
     \b
     Examples:
@@ -42,10 +42,10 @@ def command(
     """
     spec = load_source(source, settings)
     work = workload(spec, batch=batch, seq=seq, past=past, source_seq=source_seq)
-    found = named(spec, site)
+    sites = named(spec, site)
     emit(
-        lambda: taps.page(spec, found, work),
-        lambda: taps.data(spec, found, work),
+        lambda: taps.page(spec, sites, work),
+        lambda: taps.data(spec, sites, work),
         form,
         output=output,
         color=not no_color,

@@ -7,19 +7,21 @@ from typing import Any
 import click
 
 from archcalc.cli.language import current, emit
+from archcalc.cli.model_options import ModelOptions, model_options
 from archcalc.cli.options import SOURCE, output
-from archcalc.cli.running import Holding, holding
 from archcalc.render.output import Format, emit_text
 from archcalc.run.decoding.prompts import prompt_ids
 
 
 @click.command("trace")
 @click.argument("source", type=SOURCE)
-@click.option("-p", "--prompt", "prompt", metavar="TEXT", help="What is read (an encoder-decoder: its source).")
-@click.option("--ids", metavar="1,2,3", help="The same as token ids.")
-@click.option("--position", type=click.IntRange(0), help="The place to look at (default: the last).")
-@click.option("--full/--summary", default=None, help="All numbers, or norms and the largest (default: by the size).")
-@holding
+@click.option("-p", "--prompt", "prompt", metavar="TEXT", help="Input text (of an encoder-decoder, the source).")
+@click.option("--ids", metavar="1,2,3", help="Input as token ids, instead of --prompt.")
+@click.option("--position", type=click.IntRange(0), help="Token position to show (default: the last).")
+@click.option(
+    "--full/--summary", default=None, help="Print all values, or norms and largest values (default: by model size)."
+)
+@model_options
 @output
 def command(
     source: str,
@@ -27,16 +29,16 @@ def command(
     ids: str | None,
     position: int | None,
     full: bool | None,
-    holding: Holding,
+    model_options: ModelOptions,
     seed: int,
     form: Format,
     output: str | None,
     no_color: bool,
 ) -> None:
-    """Watch a forward pass: every step from tokens to the choice, its formula, and its numbers.
+    """Trace a forward pass: every step from tokens to the next token, with its formula and values.
 
-    SOURCE is what `archcalc generate` goes on with. The numbers are those of the model's own forward pass. As HTML it
-    is one page to step through.
+    SOURCE is a folder in Hugging Face layout, a .gguf file, a repo id, or a preset with weights. With --random-weights
+    it is any architecture. The values come from the model's own forward pass. The HTML output is one interactive page.
 
     \b
     Examples:
@@ -45,34 +47,34 @@ def command(
       archcalc trace tiny --prompt "In the beginning" --position 1
       archcalc trace ./SmolLM2-135M --prompt "The capital of France is" --format json
     """
-    found, example = holding.opened(source), None
+    opened, example = model_options.open(source), None
 
-    from archcalc.interp.trace import published
+    from archcalc.interp.trace import worked_example
 
-    if prompt is None and ids is None and not holding.random_weights:
-        example = published.example_of(source)
+    if prompt is None and ids is None and not model_options.random_weights:
+        example = worked_example.example_of(source)
         prompt = example.prompt if example else None
-    (read,) = prompt_ids(found, [prompt] if prompt is not None else [], [ids] if ids is not None else [])
+    (input_ids,) = prompt_ids(opened, [prompt] if prompt is not None else [], [ids] if ids is not None else [])
 
-    from archcalc.interp.trace.asked import asked
     from archcalc.interp.trace.run import trace
+    from archcalc.interp.trace.trace_input import trace_input
     from archcalc.render import trace as pages
     from archcalc.render.trace_page import as_html
 
-    told = asked(found, read)
-    model = holding.ready(found, told.work, packed=False).model
-    made = trace(model, told.ids, told.target, position=position)
-    is_full, say = pages.is_small(made) if full is None else full, current()
-    held = published.held(example, made) if example else []
+    inputs = trace_input(opened, input_ids)
+    model = model_options.load(opened, inputs.work, packed=False).model
+    result = trace(model, inputs.ids, inputs.target, position=position)
+    is_full, say = pages.is_small(result) if full is None else full, current()
+    checks = worked_example.step_checks(example, result) if example else []
 
     def data() -> dict[str, Any]:
-        return pages.data(found.label, made, found.piece, full=is_full, held=held, lang=say.lang)
+        return pages.data(opened.label, result, opened.piece, full=is_full, held=checks, lang=say.lang)
 
     if form == "html":
         emit_text(as_html(data(), say), output)
         return
     emit(
-        lambda: pages.page(found.label, made, found.piece, full=is_full, held=held, say=say),
+        lambda: pages.page(opened.label, result, opened.piece, full=is_full, held=checks, say=say),
         data,
         form,
         output=output,

@@ -18,8 +18,8 @@ from archcalc.words import msg
 
 @click.command("verify")
 @source(many=True, required=False)
-@click.option("--all", "every", is_flag=True, help="Every preset.")
-@click.option("--against", type=click.Choice(["transformers"]), help="A third reading beside ledger and module.")
+@click.option("--all", "every", is_flag=True, help="Verify every preset.")
+@click.option("--against", type=click.Choice(["transformers"]), help="Also compare with the model of transformers.")
 @settings
 @output
 def command(
@@ -31,9 +31,9 @@ def command(
     output: str | None,
     no_color: bool,
 ) -> int:
-    """Prove the numbers: the ledger against a PyTorch model of the same spec on the meta device.
+    """Check the numbers against a PyTorch model of the same spec, built on the meta device.
 
-    Every stored tensor is compared by name, shape and kind. Ends with 1 if any differs.
+    Every stored tensor is compared by name, shape and kind. The exit code is 1 if any differs.
     """
     names = tuple(presets.names()) if every else sources
     if bool(sources) == every:
@@ -42,17 +42,22 @@ def command(
         )
     label, hidden = current()(msg("verifying")), not sys.stderr.isatty()
     with click.progressbar(names, label=label, file=sys.stderr, hidden=hidden) as bar:
-        found = [(name, _verified(name, settings, against, skips=every)) for name in bar]
-    emit(lambda: page(found, against), lambda: data(found), form, output=output, color=not no_color)
-    return 0 if all(comparison.holds for _, comparisons in found for comparison in comparisons) else 1
+        results = [(name, _comparisons(name, settings, against, skip_unsupported=every)) for name in bar]
+    emit(lambda: page(results, against), lambda: data(results), form, output=output, color=not no_color)
+    return 0 if all(comparison.holds for _, comparisons in results for comparison in comparisons) else 1
 
 
-def _verified(name: str, settings: tuple[str, ...], against: str | None, *, skips: bool) -> list[Comparison]:
-    """The comparisons of one source; with `skips`, without those that its architecture has no other reading for."""
+def _comparisons(
+    name: str, settings: tuple[str, ...], against: str | None, *, skip_unsupported: bool
+) -> list[Comparison]:
+    """Return the comparisons of one source.
+
+    Raises InputError for an architecture that transformers lacks, unless `skip_unsupported` leaves that comparison out.
+    """
     spec = load_source(name, settings)
     try:
         return verify(spec, against=against)
     except InputError as error:
-        if not skips:
+        if not skip_unsupported:
             raise error.within(name) from None
     return verify(spec)

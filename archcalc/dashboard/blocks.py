@@ -15,7 +15,7 @@ from archcalc.render.html import as_html, table_as_html
 from archcalc.render.page import Block, Page, Picture, Table, Text, Treemap
 from archcalc.render.page import shown as cell
 from archcalc.render.text import as_csv, as_markdown
-from archcalc.words import msg
+from archcalc.words import ENGLISH, msg
 
 # Longer tables scroll in a frame of their own, where they can be sorted and searched.
 LONG: Final = 60
@@ -63,8 +63,9 @@ def as_json(data: Any) -> str:
 
 def records(block: Table) -> list[dict[str, Any]]:
     """A table's rows as objects of raw values by heading; columns that say another's number in words are left out."""
-    kept = [(i, str(column.heading)) for i, column in enumerate(block.columns) if not column.says_another]
-    return [{heading: row[i] for i, heading in kept} for row in block.rows]
+    english = ENGLISH.within(block)
+    kept = [(i, str(column.heading)) for i, column in enumerate(english.columns) if not column.says_another]
+    return [{heading: row[i] for i, heading in kept} for row in english.rows]
 
 
 def _titled(block: Block) -> None:

@@ -141,7 +141,7 @@ def _settings(text: str) -> tuple[str, ...]:
         raise InputError(
             msg("found {value} ({error})", value=shown(text), error=error),
             where=say()(msg("Changed fields")),
-            allowed=msg("FIELD=VALUE …"),
+            allowed="FIELD=VALUE …",
         ) from None
 
 

@@ -1,6 +1,6 @@
-"""Hugging Face configs: read as specs, written from specs, and their tensors' names.
+"""Hugging Face configs: read as specs, written from specs, with the names of their tensors.
 
-Nothing here imports transformers but `reference`, and a config's own family is the only one that is imported.
+Only `reference` imports transformers, and reading a config imports only the module of its own family.
 """
 
 from __future__ import annotations
@@ -19,36 +19,36 @@ if TYPE_CHECKING:
     from archcalc.spec.document import Document
     from archcalc.spec.model import Spec
 
-# The list of names is long: it is printed where it is asked for.
+# The list of model types is too long for an error.
 _COVERAGE = "a model type that 'archcalc coverage' lists"
 
 __all__ = ["family_of", "from_config", "model_types", "tensor_map", "to_config"]
 
 
 def from_config(config: dict[str, Any]) -> Document:
-    """The document of a Hugging Face config.
+    """Return the document of a Hugging Face config.
 
-    Raises InputError naming the config's field: for a model type that is not known, a value that is not allowed, or
-    a setting that the model's class knows and this package does not.
+    Raises InputError naming the config's field: for an unknown model type, a value that is not allowed, or a setting
+    that transformers' class knows and archcalc does not support.
     """
     from archcalc.hf import classes
 
-    data, assumed = classes.resolved(config)
+    data, assumptions = classes.resolve(config)
     document = family_of(data.get("model_type")).form(data).document(data)
-    return classes.with_assumed(document, assumed)
+    return classes.with_assumptions(document, assumptions)
 
 
 def to_config(spec: Spec) -> dict[str, Any]:
-    """The config of a model family that has exactly this architecture, whatever the spec is called.
+    """Return the config of a model family with exactly this architecture, whatever the spec's name.
 
-    Raises InputError if none has.
+    Raises InputError if no family has it.
     """
-    from archcalc.hf.same import same_architecture
+    from archcalc.hf.equivalence import is_same_architecture
     from archcalc.spec.document import decode
 
     for config in _candidates(spec):
         try:
-            if same_architecture(decode(from_config(config)), spec):
+            if is_same_architecture(decode(from_config(config)), spec):
                 return config
         except InputError:
             continue
@@ -64,12 +64,12 @@ def tensor_map(source: str | dict[str, Any]) -> TensorMap:
 
 
 def model_types() -> list[str]:
-    """All that can be read."""
+    """Return all model types that can be read."""
     return registry.model_types()
 
 
 def family_of(model_type: Any) -> Family:
-    """The family of a model type. Raises InputError if it is not known."""
+    """Return the family of a model type. Raises InputError if it is unknown."""
     if not isinstance(model_type, str):
         raise InputError(msg("found {model_type}", model_type=shown(model_type)), where="model_type", allowed=_COVERAGE)
     if (family := registry.find(model_type)) is None:
@@ -78,22 +78,22 @@ def family_of(model_type: Any) -> Family:
 
 
 def _unread(model_type: str) -> str:
-    """Return what is wrong with a model type; a suggestion only for what can be no other model's name."""
-    from archcalc.hf import known
+    """Return what is wrong with a model type. Suggest a name only if its digits are the same."""
+    from archcalc.hf import upstream
 
-    if model_type in known.model_types():
+    if model_type in upstream.model_types():
         return f"{shown(model_type)} is a model of transformers that is not read yet"
     digits = [name for name in model_types() if re.sub(r"\D", "", name) == re.sub(r"\D", "", model_type)]
     return f"found {shown(model_type)}{nearest(model_type, digits, cutoff=0.85)}"
 
 
 def _candidates(spec: Spec) -> Iterator[dict[str, Any]]:
-    """Yield a config from each class that has a place for everything its template names."""
+    """Yield a config of each class that can express the spec."""
     for model_type in registry.model_types(spec.family):
         family = family_of(model_type)
         for form in (family, *family.forms):
             yield from form.configs(spec)
     if spec.family == "encoder" and not spec.predicts_tokens:
-        # An encoder that is a class of an encoder-decoder's type.
+        # Some encoders are a class of an encoder-decoder's model type.
         for model_type in registry.model_types("encoder-decoder"):
             yield from family_of(model_type).configs(spec)

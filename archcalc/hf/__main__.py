@@ -1,17 +1,16 @@
-"""Write the index of model types, and what transformers knows of them: `python -m archcalc.hf`, after adding a row."""
+"""Write the index of model types and the data of transformers' classes: `python -m archcalc.hf`, after adding a row."""
 
 import json
 import sys
 from importlib.util import find_spec
 
-from archcalc.hf import known
-from archcalc.hf.extract import known as extracted
-from archcalc.hf.extract import lines
+from archcalc.hf import upstream
+from archcalc.hf.extract import class_data, to_json_lines
 from archcalc.hf.registry import INDEX, model_types, scan
 
 text = json.dumps(scan(), indent=1) + "\n"
 with open(INDEX, "w", encoding="utf-8") as file:
     file.write(text)
 if find_spec("transformers") and "--index" not in sys.argv:
-    with open(known.FILE, "w", encoding="utf-8") as file:
-        file.write(lines(extracted(model_types())))
+    with open(upstream.FILE, "w", encoding="utf-8") as file:
+        file.write(to_json_lines(class_data(model_types())))

@@ -1,4 +1,4 @@
-"""The class that a config's `architectures` names: as transformers calls it today, and of which kind it is."""
+"""The class that a config names in `architectures`, under its current name in transformers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from archcalc.words import msg
 if TYPE_CHECKING:
     from archcalc.spec.document import Document
 
-# Names of classes that transformers, or the code beside published weights, had earlier.
+# Former names of classes, in transformers or in the custom code of published weights.
 ALIASES = {
     "LLaMAForCausalLM": "LlamaForCausalLM",
     "LLaMaForCausalLM": "LlamaForCausalLM",
@@ -20,13 +20,13 @@ ALIASES = {
 }
 
 
-def stated(data: Mapping[str, Any]) -> str | None:
-    """Return the class that a config names, in a list or as text; None where it names none.
+def class_name(data: Mapping[str, Any]) -> str | None:
+    """Return the class that a config names, as a list or as text; None if it names none.
 
-    Raises InputError for what is no name, or more than one.
+    Raises InputError for several names, or something that is not a name.
     """
-    found = data.get("architectures")
-    name = found[0] if isinstance(found, list) and len(found) == 1 else found
+    names = data.get("architectures")
+    name = names[0] if isinstance(names, list) and len(names) == 1 else names
     if name is None or name == []:
         return None
     if not isinstance(name, str):
@@ -36,30 +36,30 @@ def stated(data: Mapping[str, Any]) -> str | None:
     return ALIASES.get(name, name)
 
 
-def resolved(config: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Return a config with today's names of its model type and class, and what was assumed for it.
+def resolve(config: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return a config with the current names of its model type and class, and the assumptions made for it.
 
-    A model type that only code beside the weights knows is read as that of its class (Kimi-K2's is DeepSeek-V3's).
+    A model type that only custom code knows is read as the model type of its class (Kimi-K2 as DeepSeek-V3).
     """
-    from archcalc.hf import known, registry
+    from archcalc.hf import registry, upstream
 
-    name, model_type = stated(config), config.get("model_type")
+    name, model_type = class_name(config), config.get("model_type")
     data = config | ({"architectures": [name]} if name else {})
-    if not isinstance(model_type, str) or model_type in registry.model_types() or model_type in known.model_types():
+    if not isinstance(model_type, str) or model_type in registry.model_types() or model_type in upstream.model_types():
         return data, []
     _check_parts(config)
-    types = [found for found in known.types_of(name or "") if found in registry.model_types()]
+    types = [each for each in upstream.types_of(name or "") if each in registry.model_types()]
     if not types:
         return data, []
-    # Some types share the class that is called after another.
-    own = next((found for found in types if str(name).lower().startswith(found.replace("_", ""))), types[0])
-    return data | {"model_type": own}, [f"model_type {own}, whose class is {name}"]
+    # Several types may share a class: prefer the one that it is named after.
+    first = next((each for each in types if str(name).lower().startswith(each.replace("_", ""))), types[0])
+    return data | {"model_type": first}, [f"model_type {first}, whose class is {name}"]
 
 
-def with_assumed(document: Document, assumed: list[str]) -> Document:
-    """Return a document whose provenance says what was assumed too."""
+def with_assumptions(document: Document, assumptions: list[str]) -> Document:
+    """Return a document with these assumptions added to its provenance."""
     provenance = document.get("about", {}).get("provenance", {})
-    both = [*assumed, *provenance.get("assumed", ())]
+    both = [*assumptions, *provenance.get("assumed", ())]
     return document | ({"about": {"provenance": provenance | {"assumed": both}}} if both else {})
 
 

@@ -1,4 +1,4 @@
-"""Extract what transformers' classes know of a config, without running a model: the data of `known.json`."""
+"""Extract keys, defaults and classes of transformers' configs, without running a model: the data of upstream.json."""
 
 from __future__ import annotations
 
@@ -12,109 +12,109 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
-from archcalc.hf.harmless import HARMLESS
+from archcalc.hf.irrelevant_keys import IRRELEVANT
 
-# The mappings whose model types read and predict text.
+# The mappings of model types that read and predict text.
 _MAPPINGS = ("CAUSAL_LM", "MASKED_LM", "SEQ_TO_SEQ_CAUSAL_LM")
-# Configs that hold others are of several models, but for these.
+# Configs that nest others describe several models, except these.
 _NESTED = ("blt", "dbrx", "encoder-decoder", "esm", "mpt", "t5gemma")
-# What every config says of its class and not of the model.
-_ASIDE = {"architectures", "is_encoder_decoder", "model_type"}
+# Keys of every config that describe its class and not the model.
+_CLASS_KEYS = {"architectures", "is_encoder_decoder", "model_type"}
 
 
-def known(model_types: list[str]) -> dict[str, Any]:
-    """Return what is known of `model_types` and of every other text model of the installed transformers.
+def class_data(model_types: list[str]) -> dict[str, Any]:
+    """Return the data of `model_types` and of every other text model in the installed transformers.
 
-    A key stands with the values that mean its default; those that change no number are left out. A class stands with
-    its kind: the suffix of its name.
+    `keys`: each key with the values that mean its default; keys that change no number are left out. `classes`: each
+    class with its kind, the suffix of its name.
     """
-    return {name: _type(name) for name in sorted({*model_types, *_text_types()})}
+    return {name: _entry(name) for name in sorted({*model_types, *_text_model_types()})}
 
 
-def lines(data: dict[str, Any]) -> str:
+def to_json_lines(data: dict[str, Any]) -> str:
     """Return the data as JSON with a line for each model type."""
     rows = [f'"{name}": {json.dumps(value, separators=(",", ":"), sort_keys=True)}' for name, value in data.items()]
     return "{\n" + ",\n".join(rows) + "\n}\n"
 
 
-def _text_types() -> Iterator[str]:
+def _text_model_types() -> Iterator[str]:
     from transformers import CONFIG_MAPPING
     from transformers.models.auto import modeling_auto
 
     for mapping in _MAPPINGS:
         for name in getattr(modeling_auto, f"MODEL_FOR_{mapping}_MAPPING_NAMES"):
-            whole = name in CONFIG_MAPPING and (name in _NESTED or not CONFIG_MAPPING[name].sub_configs)
-            if whole and _offered(name)[0].main_input_name == "input_ids":
+            is_single = name in CONFIG_MAPPING and (name in _NESTED or not CONFIG_MAPPING[name].sub_configs)
+            if is_single and _auto_classes(name)[0].main_input_name == "input_ids":
                 yield name
 
 
-def _type(model_type: str) -> dict[str, Any]:
+def _entry(model_type: str) -> dict[str, Any]:
     from transformers import CONFIG_MAPPING
 
     config = CONFIG_MAPPING[model_type]
-    offered = _offered(model_type)
-    module = import_module(offered[0].__module__)
-    keys = _relevant(_stated(config, module) | _defaults(config))
-    classes = sorted({model.__name__ for model in (*offered, *_exported(config, module))})
+    auto_classes = _auto_classes(model_type)
+    module = import_module(auto_classes[0].__module__)
+    keys = _relevant(_source_keys(config, module) | _defaults(config))
+    classes = sorted({model.__name__ for model in (*auto_classes, *_exported_models(config, module))})
     return {"keys": dict(sorted(keys.items())), "classes": {name: kind for name in classes if (kind := _kind(name))}}
 
 
 def _relevant(keys: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what is no key of a config, and what changes no number."""
-    return {name: values for name, values in keys.items() if name not in HARMLESS | _ASIDE and name[0] != "_"}
+    """Leave out names that are not keys of a config, and keys that change no number."""
+    return {name: values for name, values in keys.items() if name not in IRRELEVANT | _CLASS_KEYS and name[0] != "_"}
 
 
-def _offered(model_type: str) -> list[Any]:
-    """Return the classes that transformers builds for a model type, a language model first."""
+def _auto_classes(model_type: str) -> list[Any]:
+    """Return the classes that transformers builds for a model type, language models first."""
     import transformers
     from transformers.models.auto import modeling_auto
 
     mappings = {name: value for name, value in vars(modeling_auto).items() if name.endswith("MAPPING_NAMES")}
     first = [f"MODEL_FOR_{mapping}_MAPPING_NAMES" for mapping in _MAPPINGS]
-    named = [mappings[name].get(model_type) for name in dict.fromkeys((*first, *sorted(mappings)))]
-    flat = [name for names in named if names for name in ([names] if isinstance(names, str) else names)]
+    names_of_mappings = [mappings[name].get(model_type) for name in dict.fromkeys((*first, *sorted(mappings)))]
+    flat = [name for names in names_of_mappings if names for name in ([names] if isinstance(names, str) else names)]
     return [getattr(transformers, name) for name in dict.fromkeys(flat)]
 
 
 def _defaults(config: Any) -> dict[str, list[Any]]:
-    """Return each field's default, as it is declared and as an instance has it, under all of its names."""
+    """Return each field's defaults, as declared and as an instance has it, under all of its names."""
     instance = config()
-    saved = instance.to_dict()
+    written = instance.to_dict()
     declared = {field.name: field.default for field in dataclasses.fields(config)}
     values: dict[str, list[Any]] = {}
-    for name in dict.fromkeys((*declared, *saved)):
-        either = [values[name] for values in (declared, saved) if name in values and _is_json(values[name])]
+    for name in dict.fromkeys((*declared, *written)):
+        either = [values[name] for values in (declared, written) if name in values and _is_json(values[name])]
         values[name] = _distinct(either)
     aliases = {alias: values[name] for alias, name in config.attribute_map.items() if name in values}
     return aliases | values
 
 
-def _stated(config: Any, module: Any) -> dict[str, list[Any]]:
-    """Return what the sources of a config and its model read by name, each with the default that is stated there."""
+def _source_keys(config: Any, module: Any) -> dict[str, list[Any]]:
+    """Return the keys that the source code of a config and its model reads, each with the default stated there."""
     from transformers import PreTrainedConfig
 
-    saved = vars(config())
-    found: dict[str, list[Any]] = {}
+    instance = vars(config())
+    defaults: dict[str, list[Any]] = {}
     for source in (sys.modules[config.__module__], module):
         for name, default in _reads(ast.parse(inspect.getsource(source))):
             if callable(getattr(PreTrainedConfig, name, None)):
                 continue
-            value = saved.get(config.attribute_map.get(name, name), default)
-            found[name] = _distinct([*found.get(name, []), default, *([value] if _is_json(value) else [])])
-    return found
+            value = instance.get(config.attribute_map.get(name, name), default)
+            defaults[name] = _distinct([*defaults.get(name, []), default, *([value] if _is_json(value) else [])])
+    return defaults
 
 
 def _reads(tree: ast.AST) -> Iterator[tuple[str, Any]]:
-    """Yield each key that code reads of a config or of the keywords of one, and its default there, else None."""
+    """Yield each key that code reads from a config or its keyword arguments, with the default, or None."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and _is_config(node.value):
             yield node.attr, None
-        elif isinstance(node, ast.Call) and (found := _call(node)):
-            yield found
+        elif isinstance(node, ast.Call) and (key := _call(node)):
+            yield key
 
 
 def _call(node: ast.Call) -> tuple[str, Any] | None:
-    """Return the key and default of `getattr(config, …)`, `hasattr(config, …)`, `kwargs.pop(…)`, `kwargs.get(…)`."""
+    """Return key and default of `getattr(config, …)`, `hasattr(config, …)`, `kwargs.pop(…)`, `kwargs.get(…)`."""
     function, arguments = node.func, node.args
     if isinstance(function, ast.Name) and function.id in ("getattr", "hasattr") and _is_config(arguments[0]):
         arguments = arguments[1:]
@@ -136,7 +136,7 @@ def _is_config(node: ast.expr) -> bool:
     return name == "config" or name.endswith("_config")
 
 
-def _exported(config: Any, module: Any) -> Iterator[Any]:
+def _exported_models(config: Any, module: Any) -> Iterator[Any]:
     """Yield the models that a module exports for a config."""
     for name in getattr(module, "__all__", ()):
         model = getattr(module, name)
@@ -145,15 +145,15 @@ def _exported(config: Any, module: Any) -> Iterator[Any]:
 
 
 def _kind(name: str) -> str:
-    """Return what a class's name says of its head: 'Model', 'ForCausalLM', 'LMHeadModel'; '' where it is no model.
+    """Return the kind in a class's name: 'Model', 'ForCausalLM', 'LMHeadModel'; '' if it is not a model.
 
     >>> _kind("LlamaForSequenceClassification"), _kind("ReformerModelWithLMHead"), _kind("T5EncoderModel")
     ('ForSequenceClassification', 'ModelWithLMHead', 'EncoderModel')
     """
-    found = re.search(
+    match = re.search(
         r"(For(?!mer)[A-Z]\w+|(ModelWith|)LMHead(Model|)|(DoubleHeads|Encoder|Decoder|MT|)Model|Encoder|Decoder)$", name
     )
-    return found[0] if found else ""
+    return match[0] if match else ""
 
 
 def _is_json(value: Any) -> bool:
@@ -165,5 +165,5 @@ def _is_json(value: Any) -> bool:
 
 
 def _distinct(values: list[Any]) -> list[Any]:
-    """Return the values without repetition; True and 1 are two."""
+    """Return the values without duplicates; True and 1 are different."""
     return list({json.dumps(value, sort_keys=True): value for value in values}.values())

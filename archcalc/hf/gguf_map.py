@@ -1,6 +1,6 @@
-"""What a family's row says of its GGUF files: the architecture's name there, its keys, its tensors.
+"""The GGUF files of a family: the architecture's name, its keys, its tensors.
 
-Source: llama.cpp gguf-py/gguf/constants.py (keys, tensors' names) and convert_hf_to_gguf.py (what it changes).
+Source: llama.cpp gguf-py/gguf/constants.py (keys, tensor names) and convert_hf_to_gguf.py (what it changes).
 """
 
 from __future__ import annotations
@@ -10,28 +10,28 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from archcalc.hf.tensors import TensorMap, renamed, same, table
+from archcalc.hf.tensors import TensorMap, module, modules, table
 
 if TYPE_CHECKING:
     from archcalc.formats.gguf_file import Header
 
 
 class GgufMap(msgspec.Struct, frozen=True):
-    """A `general.architecture`: its keys (GGUF's → the config's), its tensors, and keys with a fixed value.
+    """A `general.architecture`: its keys (GGUF's → the config's), its tensors, and `fixed` keys of the config.
 
-    `more`: what of the config follows from the header otherwise. `factors`: whether the file may hold
-    `rope_freqs.weight`, which divides each pair's frequency.
+    `config_keys` returns further keys of the config from a header. `has_rope_factors`: the file may have
+    `rope_freqs.weight`, which divides the frequency of each pair.
     """
 
     name: str
     keys: Mapping[str, str]
     tensors: TensorMap
     fixed: Mapping[str, Any] = {}
-    more: Callable[[Header, dict[str, Any]], dict[str, Any]] = lambda header, config: {}
-    factors: bool = False
+    config_keys: Callable[[Header, dict[str, Any]], dict[str, Any]] = lambda header, config: {}
+    has_rope_factors: bool = False
 
 
-OUTSIDE = (*renamed({"embed.tokens": "token_embd", "final_norm": "output_norm"}), *same("head", "output"))
+OUTSIDE = (*modules({"embed.tokens": "token_embd", "final_norm": "output_norm"}), *module("head", "output"))
 BLOCK = ("layers.{i}.", "blk.{i}.")
 QK = {"attn.q": "attn_q", "attn.k": "attn_k"}
 QK_NORMS = {"attn.q_norm": "attn_q_norm", "attn.k_norm": "attn_k_norm"}
@@ -43,9 +43,9 @@ EXPERTS = {
     "ffn.experts.down": "ffn_down_exps",
     "ffn.router": "ffn_gate_inp",
 }
-# The converter permutes LLaMA's q and k so that the rows that rotate together stand side by side.
-PERMUTED = table(OUTSIDE, renamed(QK, *BLOCK, order="turned"), renamed(ATTENTION | FFN | EXPERTS, *BLOCK))
-STRAIGHT = table(OUTSIDE, renamed(QK | QK_NORMS | ATTENTION | FFN | EXPERTS, *BLOCK))
+# The converter permutes LLaMA's q and k, so that rows that rotate as a pair are neighbors.
+PERMUTED = table(OUTSIDE, modules(QK, *BLOCK, order="turned"), modules(ATTENTION | FFN | EXPERTS, *BLOCK))
+UNPERMUTED = table(OUTSIDE, modules(QK | QK_NORMS | ATTENTION | FFN | EXPERTS, *BLOCK))
 
 SIZES = {
     "block_count": "num_hidden_layers",

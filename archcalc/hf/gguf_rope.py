@@ -1,7 +1,7 @@
-"""Llama 3.1's scaling of rotary frequencies, told from the factors that GGUF files keep instead of its parameters.
+"""Llama 3.1's scaling of rotary frequencies, recovered from the factors that GGUF files store.
 
-llama.cpp's converter (convert_hf_to_gguf.py, LlamaModel.generate_extra_tensors) writes what each pair's frequency is
-divided by, and always takes 8192 tokens for the context before the stretch.
+llama.cpp's converter (convert_hf_to_gguf.py, LlamaModel.generate_extra_tensors) writes the divisor of each pair's
+frequency, and always assumes an original context of 8192 tokens.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from archcalc.errors import InputError
 from archcalc.words import msg
 
 FACTORS = "rope_freqs.weight"
-# What Meta published for every model of the family; `factor` alone differs among them.
+# Meta published these for every model of the family; only `factor` differs.
 LOW, HIGH, N_CTX_ORIGINAL = 1.0, 4.0, 8192
-# The share of a frequency that is left, 1 / factor: the converter computes it in 32 bits, which moves it by up to 6e-7.
-ROUNDING = 2.0**-19
+# Tolerance of 1 / factor: the converter computes it in 32 bits, with an error of up to 6e-7.
+TOLERANCE = 2.0**-19
 
 
 def scaling_of(factors_R: Sequence[float], theta: float) -> dict[str, Any]:
-    """The config's `rope_scaling` that divides the frequencies of `theta` by these factors, one for each pair.
+    """Return the config's `rope_scaling` that divides the frequencies of `theta` by these factors, one for each pair.
 
-    Raises InputError for factors that Llama 3.1's parameters do not give.
+    Raises InputError for factors that no parameters of Llama 3.1 give.
     """
     for pair, found in enumerate(factors_R):
         if not 0 < found < math.inf:
@@ -34,7 +34,7 @@ def scaling_of(factors_R: Sequence[float], theta: float) -> dict[str, Any]:
             )
     factor = max(factors_R)
     for pair, (found, share) in enumerate(zip(factors_R, _shares(factor, theta, len(factors_R)), strict=True)):
-        if abs(1 / found - share) > ROUNDING:
+        if abs(1 / found - share) > TOLERANCE:
             raise InputError(
                 msg(
                     "divides the frequency of pair {pair} by {found:.7g}, which Llama 3.1 with factor {factor:.7g} "
@@ -62,8 +62,8 @@ def scaling_of(factors_R: Sequence[float], theta: float) -> dict[str, Any]:
 
 
 def _shares(factor: float, theta: float, n_pairs: int) -> Iterator[float]:
-    """What is left of each pair's frequency (Llama 3.1's reference code, `apply_scaling`; see nn/rope.py)."""
+    """Yield the remaining share of each pair's frequency (Llama 3.1's code, `apply_scaling`; see nn/rope.py)."""
     for pair in range(n_pairs):
-        turns = N_CTX_ORIGINAL * theta ** (-pair / n_pairs) / (2 * math.pi)
-        kept = min(max((turns - LOW) / (HIGH - LOW), 0.0), 1.0)
-        yield (1 - kept) / factor + kept
+        n_rotations = N_CTX_ORIGINAL * theta ** (-pair / n_pairs) / (2 * math.pi)
+        weight = min(max((n_rotations - LOW) / (HIGH - LOW), 0.0), 1.0)
+        yield (1 - weight) / factor + weight

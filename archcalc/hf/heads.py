@@ -1,4 +1,4 @@
-"""What the classes of a model type hold besides their stacks, by the kind of head that a class's name ends with."""
+"""Heads of the classes of a model type, by the kind in the class's name."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from typing import Any, final
 import msgspec
 
 from archcalc.hf.config import MAPPING, SIZE, Config
-from archcalc.hf.lens import Draft, Key, Lens, Template
+from archcalc.hf.lens import ConfigDraft, Key, Lens, Template
 
 
 @final
 class LabelCount(Lens, msgspec.Struct, frozen=True):
-    """How many labels there are: as many as `id2label` names, else `num_labels`."""
+    """The number of labels: the length of `id2label`, else `num_labels`."""
 
     names_of: Key = Key("id2label", MAPPING, None, null=None)
     count: Key = Key("num_labels", SIZE, 2, null=2)
 
     def names(self) -> Iterator[str]:
-        """Return both keys."""
+        """Yield both keys."""
         yield from (self.names_of.name, self.count.name)
 
     def read(self, config: Config) -> int:
-        """Return the number of labels. Raises InputError where `id2label` is empty."""
-        named = self.names_of.read(config)
-        if named is not None and not named:
-            raise config.error(self.names_of.name, named, "a label at least")
-        return len(named) if named else int(self.count.read(config))
+        """Return the number of labels. Raises InputError if `id2label` is empty."""
+        labels = self.names_of.read(config)
+        if labels is not None and not labels:
+            raise config.error(self.names_of.name, labels, "a label at least")
+        return len(labels) if labels else int(self.count.read(config))
 
-    def write(self, value: Any, draft: Draft) -> None:
-        """Put the number."""
+    def write(self, value: Any, draft: ConfigDraft) -> None:
+        """Put `num_labels`."""
         draft.put(self.count.name, value)
 
 
@@ -46,7 +46,7 @@ NONE: Template = {"head": None}
 ENDS: Template = {"head": scores(2)}
 ENCODER: Template = {"decoder": None}
 
-# What takes the place of the language model's own fields, in the classes that most model types of one form have.
+# By kind of class, the fields that replace those of the language model. `Family.class_heads` adds to these.
 ONE_STACK: Mapping[str, Template] = {
     "Model": NONE,
     "DecoderModel": NONE,

@@ -1,4 +1,4 @@
-"""A repository's config.json, from the Hugging Face hub or from its cache."""
+"""The config.json of a repository, from the Hugging Face hub or its local cache."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from archcalc.extras import require
 from archcalc.words import msg
 
 _FILE = "config.json"
-# What a tokenizer and a model are made of: no pickle, no code.
+# Files of a tokenizer and of a model. Pickles and code are never downloaded.
 _TOKENIZER = (
     "config.json",
     "generation_config.json",
@@ -26,38 +26,38 @@ _MODEL = (*_TOKENIZER, "*.safetensors", "*.safetensors.index.json")
 
 
 def config_path(repo_id: str) -> Path:
-    """Where the config.json of a repository lies on disk, fetched if need be. Nothing else of it is read or run.
+    """Return the local path of a repository's config.json, downloaded if needed. Nothing else is read or run.
 
-    The cache serves where there is no network, or where HF_HUB_OFFLINE is set.
+    The cache is used if there is no network, or if HF_HUB_OFFLINE is set.
 
-    Raises InputError if it cannot be had, MissingExtraError where huggingface_hub is not installed.
+    Raises InputError if there is no config, MissingExtraError if huggingface_hub is not installed.
     """
     require("huggingface_hub", does=msg("reading a config from the Hugging Face hub"), extra="hub")
     try:
-        return _fetched(repo_id)
+        return _download(repo_id)
     except Exception as error:
-        # Besides the hub's own errors there are those of whatever HTTP library its version uses.
+        # The hub raises its own errors and those of its HTTP library, which depends on the version.
         allowed = "a repo id that exists, such as 'openai-community/gpt2'"
         raise InputError(f"{_problem(error)} ({shown(repo_id)})", allowed=allowed) from None
 
 
 def snapshot_path(repo_id: str, *, weights: bool = True) -> Path:
-    """The folder with a repository's config, tokenizer and safetensors files, fetched if need be; no other file of it.
+    """Return a folder with a repository's config, tokenizer and safetensors files, downloaded if needed.
 
-    Without `weights`, these are not fetched. Raises as `config_path` does, and InputError where the cache lacks what is
-    needed.
+    Without `weights`, no safetensors files are downloaded. Raises as `config_path` does, and InputError if the cache
+    lacks a file.
     """
     config_path(repo_id)
     from huggingface_hub import constants, snapshot_download
 
     try:
-        wanted = list(_MODEL if weights else _TOKENIZER)
-        return Path(snapshot_download(repo_id, allow_patterns=wanted, local_files_only=constants.HF_HUB_OFFLINE))
+        patterns = list(_MODEL if weights else _TOKENIZER)
+        return Path(snapshot_download(repo_id, allow_patterns=patterns, local_files_only=constants.HF_HUB_OFFLINE))
     except Exception as error:
         raise InputError(f"{_problem(error)} ({shown(repo_id)})") from None
 
 
-def _fetched(repo_id: str) -> Path:
+def _download(repo_id: str) -> Path:
     from huggingface_hub import (
         constants,
         get_hf_file_metadata,
@@ -69,22 +69,22 @@ def _fetched(repo_id: str) -> Path:
 
     cached = isinstance(try_to_load_from_cache(repo_id, _FILE), str)
     if not cached and not constants.HF_HUB_OFFLINE:
-        # Where there is no network this fails at once; a download would try again for half a minute.
+        # Without a network this fails at once; a download would retry for half a minute.
         get_hf_file_metadata(hf_hub_url(repo_id, _FILE), timeout=constants.HF_HUB_ETAG_TIMEOUT)
-    were_off = are_progress_bars_disabled()
+    were_disabled = are_progress_bars_disabled()
     disable_progress_bars()
     try:
         return Path(hf_hub_download(repo_id, _FILE))
     finally:
-        if not were_off:
+        if not were_disabled:
             enable_progress_bars()
 
 
 def _problem(error: Exception) -> str:
-    """What went wrong, in the user's words."""
+    """Return what is wrong, for the user."""
     from huggingface_hub import errors
 
-    # From the narrowest to the widest: these are subclasses of one another.
+    # Subclasses come before their base classes.
     cases: tuple[tuple[type[Exception], str], ...] = (
         (errors.HFValidationError, "not a Hugging Face repo id"),
         (errors.GatedRepoError, "this repository asks for a log-in ('hf auth login')"),

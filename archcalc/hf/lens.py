@@ -1,8 +1,8 @@
-"""Two-way readings: a template is a spec's document with lenses where a config's values go.
+"""Templates that are read and written: a spec's document with lenses where a config's values go.
 
-`read` fills a template from a config; `write` matches a document against the template and collects the config.
-A mapping in a template speaks of the fields it names alone: what it leaves out must stand at its default, which the
-adapter makes sure of by reading back what was written.
+`read` fills a template from a config; `write` matches a document with the template and collects the config's keys. A
+mapping in a template covers only the fields that it names: the others must have their defaults, which the caller checks
+by reading the written config back.
 """
 
 from __future__ import annotations
@@ -15,43 +15,43 @@ from typing import Any, Final, final
 import msgspec
 
 from archcalc.errors import nearest
-from archcalc.hf.config import Config, Kind, equal
+from archcalc.hf.config import Config, ValueType, equal
 
 Template = Any
 
 
 class MismatchError(Exception):
-    """A document that a template cannot express."""
+    """A template cannot express this document."""
 
 
-class Draft(dict[str, Any]):
-    """A config being written."""
+class ConfigDraft(dict[str, Any]):
+    """A config that is being written."""
 
     def put(self, name: str, value: Any) -> None:
-        """Set a key; MismatchError if two places of the document want different values of it."""
+        """Set a key. Raises MismatchError if it already has another value."""
         if name in self and self[name] != value:
             raise MismatchError(name)
         self[name] = value
 
 
 class Lens:
-    """A place in a template that one or more of a config's keys decide."""
+    """A place in a template whose value depends on one or more of a config's keys."""
 
     def names(self) -> Iterator[str]:
-        """Every key it may read, in all spellings."""
+        """Yield every key that this lens may read, in all spellings."""
         raise NotImplementedError
 
     def read(self, config: Config) -> Any:
-        """What stands at this place in the document of `config`."""
+        """Return the value at this place in the document of `config`."""
         raise NotImplementedError
 
-    def write(self, value: Any, draft: Draft) -> None:
-        """Put into `draft` the keys that make `read` give `value`. Raises MismatchError where none do."""
+    def write(self, value: Any, draft: ConfigDraft) -> None:
+        """Put the keys from which `read` returns `value` into `draft`. Raises MismatchError if there are none."""
         raise NotImplementedError
 
 
 def names(template: Template) -> Iterator[str]:
-    """Every key that a template may read."""
+    """Yield every key that a template may read."""
     if isinstance(template, Lens):
         yield from template.names()
     elif isinstance(template, Mapping):
@@ -63,7 +63,7 @@ def names(template: Template) -> Iterator[str]:
 
 
 def read(template: Template, config: Config) -> Any:
-    """The document that a template makes of a config."""
+    """Return a template's document of a config."""
     if isinstance(template, Lens):
         return template.read(config)
     if isinstance(template, Mapping):
@@ -73,8 +73,8 @@ def read(template: Template, config: Config) -> Any:
     return template
 
 
-def write(template: Template, value: Any, draft: Draft) -> None:
-    """Collect in `draft` the keys that make a template give `value`. Raises MismatchError where none do."""
+def write(template: Template, value: Any, draft: ConfigDraft) -> None:
+    """Put the keys from which the template gives `value` into `draft`. Raises MismatchError if there are none."""
     if isinstance(template, Lens):
         template.write(value, draft)
     elif isinstance(template, Mapping):
@@ -91,93 +91,93 @@ def write(template: Template, value: Any, draft: Draft) -> None:
         raise MismatchError
 
 
-class _Mark:
-    """A value that no config holds."""
+class _Sentinel:
+    """A value that no config contains."""
 
 
-REQUIRED: Final = _Mark()
-REFUSED: Final = _Mark()
+REQUIRED: Final = _Sentinel()
+REFUSED: Final = _Sentinel()
 
 
 @final
 class Key(Lens, msgspec.Struct, frozen=True):
     """The value of one key.
 
-    `default` is what the key means where it is absent, `null` where it is null: a value, or a function of the config.
-    Without `null`, null is refused. `others` are further spellings.
+    `default` is the meaning of an absent key, `null` that of a null: a value, or a function of the config. Without
+    `null`, a null is refused. `aliases` are other spellings.
     """
 
     name: str
-    kind: Kind
+    value_type: ValueType
     default: Any = REQUIRED
     null: Any = REFUSED
-    others: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
 
     def names(self) -> Iterator[str]:
-        """Its spellings."""
-        yield from (self.name, *self.others)
+        """Yield its spellings."""
+        yield from (self.name, *self.aliases)
 
     def read(self, config: Config) -> Any:
-        """The key's value, its type checked."""
-        name = config.find((self.name, *self.others))
+        """Return the value. Raises InputError unless it has the key's type."""
+        name = config.find((self.name, *self.aliases))
         value = config.data[name] if name else None
-        instead = self.null if name else self.default
-        if value is not None or instead is REFUSED:
-            return config.get(name or self.name, self.kind)
-        if instead is REQUIRED:
-            raise config.error(self.name, None, self.kind.words)
-        return instead(config) if callable(instead) else instead
+        fallback = self.null if name else self.default
+        if value is not None or fallback is REFUSED:
+            return config.get(name or self.name, self.value_type)
+        if fallback is REQUIRED:
+            raise config.error(self.name, None, self.value_type.description)
+        return fallback(config) if callable(fallback) else fallback
 
-    def write(self, value: Any, draft: Draft) -> None:
-        """The key itself."""
+    def write(self, value: Any, draft: ConfigDraft) -> None:
+        """Put the key itself."""
         if value is None and self.null is REFUSED:
             raise MismatchError(self.name)
         draft.put(self.name, value)
 
 
 @final
-class Via(Lens, msgspec.Struct, frozen=True):
-    """A value computed from one key's, and back."""
+class Conversion(Lens, msgspec.Struct, frozen=True):
+    """A value computed from another lens's, with the inverse. A null stays null."""
 
     key: Lens
-    there: Callable[[Any], Any]
-    back: Callable[[Any], Any]
+    forward: Callable[[Any], Any]
+    inverse: Callable[[Any], Any]
 
     def names(self) -> Iterator[str]:
-        """The key's."""
+        """Yield the lens's keys."""
         yield from self.key.names()
 
     def read(self, config: Config) -> Any:
-        """There; null stays null."""
+        """Return the converted value."""
         value = self.key.read(config)
-        return None if value is None else self.there(value)
+        return None if value is None else self.forward(value)
 
-    def write(self, value: Any, draft: Draft) -> None:
-        """Back."""
-        self.key.write(None if value is None else self.back(value), draft)
+    def write(self, value: Any, draft: ConfigDraft) -> None:
+        """Put the inverse."""
+        self.key.write(None if value is None else self.inverse(value), draft)
 
 
 @final
-class Word(Lens, msgspec.Struct, frozen=True):
-    """One of a config's words, in ours; where several mean the same, the first is written."""
+class Choice(Lens, msgspec.Struct, frozen=True):
+    """One of a config's words, mapped to ours. If several words have one meaning, the first is written."""
 
     key: Key
     meanings: Mapping[Any, Any]
 
     def names(self) -> Iterator[str]:
-        """The key's."""
+        """Yield the key's spellings."""
         yield from self.key.names()
 
     def read(self, config: Config) -> Any:
-        """What the word means. Raises InputError for a word that is none of these."""
+        """Return the meaning of the word. Raises InputError for an unknown word."""
         word = self.key.read(config)
         if word not in self.meanings:
-            words = [str(known).lower() if isinstance(known, bool) else known for known in self.meanings]
+            words = [str(word).lower() if isinstance(word, bool) else word for word in self.meanings]
             raise config.error(self.key.name, word, ", ".join(words), nearest(word, words))
         return self.meanings[word]
 
-    def write(self, value: Any, draft: Draft) -> None:
-        """The first word with this meaning."""
+    def write(self, value: Any, draft: ConfigDraft) -> None:
+        """Put the first word with this meaning."""
         word = next((word for word, meaning in self.meanings.items() if meaning == value), None)
         if word is None:
             raise MismatchError(self.key.name)
@@ -185,49 +185,49 @@ class Word(Lens, msgspec.Struct, frozen=True):
 
 
 @final
-class Given(Lens, msgspec.Struct, frozen=True):
-    """What follows from the rest of the config: a value, or a function of it.
+class ImpliedValue(Lens, msgspec.Struct, frozen=True):
+    """A constant, or a function of the rest of the config.
 
-    Nothing is written for it, and any value is let pass: reading back shows whether it followed.
+    Nothing is written for it, and any value passes: reading the written config back shows whether it was implied.
     """
 
     value: Any
 
     def names(self) -> Iterator[str]:
-        """None of its own: its function reads keys that stand elsewhere in the template."""
+        """Yield none: the function reads keys that other lenses of the template name."""
         yield from ()
 
     def read(self, config: Config) -> Any:
-        """The value, or the function's."""
+        """Return the constant, or the function's value."""
         return self.value(config) if callable(self.value) else self.value
 
-    def write(self, value: Any, draft: Draft) -> None:
-        """Nothing."""
+    def write(self, value: Any, draft: ConfigDraft) -> None:
+        """Put nothing."""
 
 
 @final
 class Cases(Lens, msgspec.Struct, frozen=True):
-    """A template for each value that another lens may give."""
+    """A template for each value of another lens."""
 
     on: Lens
     cases: Mapping[Any, Template]
 
     def names(self) -> Iterator[str]:
-        """Those of the deciding lens and of every case."""
+        """Yield the keys of the deciding lens and of every case."""
         yield from self.on.names()
         for template in self.cases.values():
             yield from names(template)
 
     def read(self, config: Config) -> Any:
-        """The deciding value's template, filled."""
+        """Return the document of the case that the config selects."""
         return read(self.cases[self.on.read(config)], config)
 
-    def write(self, value: Any, draft: Draft) -> None:
-        """The first case that can express the value."""
-        for decided, template in self.cases.items():
-            attempt = Draft(draft)
+    def write(self, value: Any, draft: ConfigDraft) -> None:
+        """Put the keys of the first case that can express the value."""
+        for case, template in self.cases.items():
+            attempt = ConfigDraft(draft)
             try:
-                self.on.write(decided, attempt)
+                self.on.write(case, attempt)
                 write(template, value, attempt)
             except MismatchError:
                 continue
@@ -237,8 +237,8 @@ class Cases(Lens, msgspec.Struct, frozen=True):
 
 
 @final
-class Unless(Lens, msgspec.Struct, frozen=True):
-    """`null` where a key is null, or has another value that says as much (`empty`); else `other`."""
+class NullCases(Lens, msgspec.Struct, frozen=True):
+    """`null` if the key's value is `empty` (by default a null), otherwise `other`."""
 
     key: Key
     null: Template
@@ -246,67 +246,67 @@ class Unless(Lens, msgspec.Struct, frozen=True):
     empty: Any = None
 
     def names(self) -> Iterator[str]:
-        """The key's, and those of both."""
+        """Yield the key's spellings and the keys of both cases."""
         yield from self.key.names()
         yield from names(self.null)
         yield from names(self.other)
 
     def read(self, config: Config) -> Any:
-        """The one that the key chooses."""
+        """Return the document of the case that the key selects."""
         return read(self.null if self.key.read(config) == self.empty else self.other, config)
 
-    def write(self, value: Any, draft: Draft) -> None:
-        """`other` if that can say it, else `null` and the key."""
-        attempt = Draft(draft)
+    def write(self, value: Any, draft: ConfigDraft) -> None:
+        """Put the keys of `other` if it can express the value, otherwise those of `null`."""
+        attempt = ConfigDraft(draft)
         try:
             write(self.other, value, attempt)
         except MismatchError:
-            attempt = Draft(draft)
+            attempt = ConfigDraft(draft)
             attempt.put(self.key.name, self.empty)
             write(self.null, value, attempt)
         draft.update(attempt)
 
 
 @final
-class Equal(Lens, msgspec.Struct, frozen=True):
-    """A key whose value must be what follows from the others: `to` computes that."""
+class RedundantKey(Lens, msgspec.Struct, frozen=True):
+    """A key whose value must equal the one that `expected` computes from the other keys."""
 
     key: Key
-    to: Callable[[Config], Any]
+    expected: Callable[[Config], Any]
 
     def names(self) -> Iterator[str]:
-        """The key's."""
+        """Yield the key's spellings."""
         yield from self.key.names()
 
     def read(self, config: Config) -> Any:
-        """The key's value. Raises InputError where it is another."""
-        value, expected = self.key.read(config), self.to(config)
+        """Return the value. Raises InputError if it is not the expected one."""
+        value, expected = self.key.read(config), self.expected(config)
         if value != expected:
             raise config.error(self.key.name, value, str(expected))
         return value
 
-    def write(self, value: Any, draft: Draft) -> None:
-        """The key's."""
+    def write(self, value: Any, draft: ConfigDraft) -> None:
+        """Put the key."""
         self.key.write(value, draft)
 
 
 @final
-class Times(Lens, msgspec.Struct, frozen=True):
-    """A key's number times what follows from the rest of the config."""
+class ScaledKey(Lens, msgspec.Struct, frozen=True):
+    """A key's number times a factor that depends on the rest of the config."""
 
     key: Key
     factor: Callable[[Config], float]
 
     def names(self) -> Iterator[str]:
-        """The key's."""
+        """Yield the key's spellings."""
         yield from self.key.names()
 
     def read(self, config: Config) -> Any:
-        """The product."""
+        """Return the product."""
         return self.key.read(config) * self.factor(config)
 
-    def write(self, value: Any, draft: Draft) -> None:
-        """The quotient, by the keys that are written so far."""
+    def write(self, value: Any, draft: ConfigDraft) -> None:
+        """Put the quotient. The keys that decide the factor must be in the draft already."""
         if value is None:
             raise MismatchError(self.key.name)
         number = value / self.factor(Config(draft))
@@ -315,28 +315,28 @@ class Times(Lens, msgspec.Struct, frozen=True):
 
 
 @final
-class Twice(Lens, msgspec.Struct, frozen=True):
-    """A key whose value is written under a second name too, whose own default may not fit."""
+class DuplicateKey(Lens, msgspec.Struct, frozen=True):
+    """A key that is also written as `second`, whose own default may not fit."""
 
     key: Key
     second: str
 
     def names(self) -> Iterator[str]:
-        """Both."""
+        """Yield both names."""
         yield from (*self.key.names(), self.second)
 
     def read(self, config: Config) -> Any:
-        """The key's value, whatever stands under the second name."""
+        """Return the value of the first key; the second is not read."""
         return self.key.read(config)
 
-    def write(self, value: Any, draft: Draft) -> None:
-        """Both."""
+    def write(self, value: Any, draft: ConfigDraft) -> None:
+        """Put both keys."""
         self.key.write(value, draft)
         draft.put(self.second, value)
 
 
-class Must(msgspec.Struct, frozen=True):
-    """A key that transformers has a choice of, but of which only some values are ours: anything else is an error."""
+class Constraint(msgspec.Struct, frozen=True):
+    """A key of which only some values are supported. Any other value is an error."""
 
     name: str
     allowed: tuple[Any, ...]
@@ -348,10 +348,10 @@ class Must(msgspec.Struct, frozen=True):
         value = config.data[self.name]
         choices = [item.read(config) if isinstance(item, Lens) else item for item in self.allowed]
         if not any(equal(value, choice) for choice in choices):
-            raise config.error(self.name, value, " or ".join(dict.fromkeys(map(_word, choices))))
+            raise config.error(self.name, value, " or ".join(dict.fromkeys(map(_json_text, choices))))
 
 
-def _word(value: Any) -> str:
+def _json_text(value: Any) -> str:
     """Return a value as a config writes it."""
     if isinstance(value, str | list | dict):
         return value if isinstance(value, str) else json.dumps(value)

@@ -1,4 +1,4 @@
-"""The transformers model of a config, on the meta device: names and shapes, and nothing allocated."""
+"""The transformers model of a config, on the meta device: names and shapes without memory."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ from typing import Any
 from archcalc.errors import RefusedError
 from archcalc.extras import require
 from archcalc.hf import family_of
-from archcalc.hf.classes import resolved
+from archcalc.hf.classes import resolve
 from archcalc.hf.tensors import Shape
 from archcalc.words import msg
 
 
 def build_reference(config: dict[str, Any]) -> Any:
-    """transformers' own model of a config, every parameter on the meta device.
+    """Return transformers' model of a config, with all parameters on the meta device.
 
-    Raises InputError for what this package cannot read or transformers refuses, MissingExtraError where transformers
-    is not installed. No code but that of the installed package is run.
+    Raises InputError if archcalc cannot read the config or transformers refuses it, MissingExtraError if transformers
+    is not installed. Only code of the installed package is run.
     """
-    config, _ = resolved(config)
+    config, _ = resolve(config)
     family = family_of(config.get("model_type")).form(config)
     require("transformers", does=msg("building the reference model"), extra="oracle")
     import torch
     import transformers
 
-    stated = config.get("architectures") or ()
-    # Only classes that the family lists: a config does not choose what is looked up.
-    listed = {*family.classes, *family.others}
-    known = [name for name in (*stated, *family.classes) if name in listed and hasattr(transformers, name)]
+    named = config.get("architectures") or ()
+    # Only classes of the family: a config must not choose which attribute of transformers is used.
+    known = {*family.classes, *family.other_classes}
+    candidates = [name for name in (*named, *family.classes) if name in known and hasattr(transformers, name)]
     rest = {name: value for name, value in copy.deepcopy(config).items() if name != "model_type"}
     with quiet():
         try:
-            settings = transformers.AutoConfig.for_model(family.model_type, **rest)
+            hf_config = transformers.AutoConfig.for_model(family.model_type, **rest)
             with torch.device("meta"):
-                model = getattr(transformers, known[0])(settings)
+                model = getattr(transformers, candidates[0])(hf_config)
         except Exception as error:
             raise RefusedError(msg("transformers refuses it: {line}", line=_line(error)), where="config") from None
-    if config.get("tie_word_embeddings") is False and settings.tie_word_embeddings:
-        # T5's class ties the head whatever the file says; the checkpoints that say so have one of their own.
+    if config.get("tie_word_embeddings") is False and hf_config.tie_word_embeddings:
+        # T5's class always ties the head, but checkpoints of files that say no have a head of their own.
         head = model.get_output_embeddings()
         if head is not None:
             head.weight = torch.nn.Parameter(torch.empty_like(head.weight))
@@ -50,7 +50,7 @@ def build_reference(config: dict[str, Any]) -> Any:
 
 
 def reference_shapes(model: Any) -> tuple[dict[str, Shape], dict[str, str]]:
-    """The shape of each of a model's parameters by its first name, and that first name by each other one."""
+    """Return the shape of each parameter by its first name, and the first name of each tied one."""
     shapes: dict[str, Shape] = {}
     firsts: dict[int, str] = {}
     ties: dict[str, str] = {}
@@ -64,13 +64,13 @@ def reference_shapes(model: Any) -> tuple[dict[str, Shape], dict[str, str]]:
 
 
 def _line(error: Exception) -> str:
-    """What an error says, on one line."""
+    """Return an error's text on one line."""
     return " ".join(str(error).split())[:300]
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence warnings: what transformers has to say of a config is about how it would be run."""
+    """Silence transformers' warnings, which are about running a model."""
     import transformers
 
     logging: Any = transformers.utils.logging

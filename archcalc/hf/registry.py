@@ -1,7 +1,7 @@
-"""Which module of `families/` has each model type, so that reading a config imports one of them.
+"""The module of `families/` for each model type, so that reading a config imports only one.
 
-`families/index.json` is generated: run `python -m archcalc.hf` after adding a row. A row that it misses is
-still found, by importing every module.
+`families/index.json` is generated: run `python -m archcalc.hf` after adding a row. A row that is not in the index is
+found by importing every module.
 """
 
 from __future__ import annotations
@@ -15,61 +15,61 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 if TYPE_CHECKING:
-    from archcalc.hf.family import Family, Row
+    from archcalc.hf.family import Family, FamilyRow
 
 FOLDER = os.path.join(os.path.dirname(__file__), "families")
 INDEX = os.path.join(FOLDER, "index.json")
-# Where two families could say the same architecture, the one in the earlier module is written.
-FIRST = ("gpt2", "llama_like", "moe_like", "bert_like")
+# If two families can express an architecture, the one in the earlier module is written.
+_FIRST_MODULES = ("gpt2", "llama_like", "moe_like", "bert_like")
 
 
 @cache
 def index() -> dict[str, Any]:
-    """The generated index: module → stacks → model types, and GGUF's architectures → model types."""
+    """Return the generated index: module → stacks → model types, and GGUF architectures → model types."""
     with open(INDEX, "rb") as file:
-        found: dict[str, Any] = msgspec.json.decode(file.read())
-    return found
+        data: dict[str, Any] = msgspec.json.decode(file.read())
+    return data
 
 
 def model_types(stacks: str | None = None) -> list[str]:
-    """Every model type, or those with these stacks: 'decoder', 'encoder', 'encoder-decoder'."""
+    """Return every model type, or those with these stacks: 'decoder', 'encoder', 'encoder-decoder'."""
     groups = [group for module in index()["families"].values() for group in module.items()]
-    return list(dict.fromkeys(name for kin, group in groups for name in group if stacks in (None, kin)))
+    return list(dict.fromkeys(name for own_stacks, group in groups for name in group if stacks in (None, own_stacks)))
 
 
 def find(model_type: str) -> Family | None:
-    """The family of a model type, if there is one."""
-    named = [name for name, groups in index()["families"].items() for group in groups.values() if model_type in group]
-    for module in named or modules():
+    """Return the family of a model type, or None."""
+    listed = [name for name, groups in index()["families"].items() for group in groups.values() if model_type in group]
+    for module in listed or modules():
         for row in rows_of(module):
             if row.model_type == model_type:
-                return _built(row)
+                return _family(row)
     return None
 
 
 def find_gguf(architecture: str) -> Family | None:
-    """The family of a GGUF file's `general.architecture`, if there is one."""
+    """Return the family of a GGUF file's `general.architecture`, or None."""
     model_type = index()["gguf"].get(architecture)
     return find(model_type) if model_type else None
 
 
 def modules() -> list[str]:
-    """The names of the modules that hold rows, in the order in which a config is written."""
+    """Return the names of the modules with rows, in the order in which they are tried for writing a config."""
     names = sorted(file[:-3] for file in os.listdir(FOLDER) if file.endswith(".py") and file != "__init__.py")
-    return sorted(names, key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
+    return sorted(names, key=lambda name: _FIRST_MODULES.index(name) if name in _FIRST_MODULES else len(_FIRST_MODULES))
 
 
-def rows_of(module: str) -> tuple[Row | Family, ...]:
-    """The rows of a module."""
-    rows: tuple[Row | Family, ...] = import_module(f"archcalc.hf.families.{module}").FAMILIES
+def rows_of(module: str) -> tuple[FamilyRow | Family, ...]:
+    """Return the rows of a module."""
+    rows: tuple[FamilyRow | Family, ...] = import_module(f"archcalc.hf.families.{module}").FAMILIES
     return rows
 
 
 def scan() -> dict[str, Any]:
-    """The index as the modules say it."""
+    """Return the index of the rows in all modules."""
     families: dict[str, dict[str, list[str]]] = {}
     gguf: dict[str, str] = {}
-    for module, family in _families():
+    for module, family in _all_families():
         for stacks in dict.fromkeys(form.stacks for form in (family, *family.forms)):
             families.setdefault(module, {}).setdefault(stacks, []).append(family.model_type)
         if family.gguf:
@@ -77,13 +77,13 @@ def scan() -> dict[str, Any]:
     return {"families": families, "gguf": gguf}
 
 
-def _families() -> Iterator[tuple[str, Family]]:
+def _all_families() -> Iterator[tuple[str, Family]]:
     for module in modules():
         for row in rows_of(module):
-            yield module, _built(row)
+            yield module, _family(row)
 
 
-def _built(row: Row | Family) -> Family:
+def _family(row: FamilyRow | Family) -> Family:
     from archcalc.hf.family import Family
 
     return row if isinstance(row, Family) else row.family

@@ -9,7 +9,7 @@ import msgspec
 
 from archcalc.errors import nearest
 from archcalc.hf.config import AMOUNT, FACTORS, FLAG, MAPPING, POSITIVE, SHARE, SIZE, Config
-from archcalc.hf.lens import Draft, Key, Lens, MismatchError, read, write
+from archcalc.hf.lens import ConfigDraft, Key, Lens, MismatchError, read, write
 
 if TYPE_CHECKING:
     from archcalc.spec.document import Document
@@ -17,34 +17,34 @@ if TYPE_CHECKING:
 CONTEXT = Key("max_position_embeddings", SIZE)
 
 _FACTOR = Key("factor", POSITIVE)
-_CONTEXT_BEFORE = "original_max_position_embeddings"
+_ORIGINAL_CONTEXT = "original_max_position_embeddings"
 
-# Where a scaling finds the model's context beside its own keys.
-_CONTEXT_NOW = "(context)"
-
-
-def _stretch(config: Config) -> float:
-    """How much longer the context is than before."""
-    return float(config.data[_CONTEXT_NOW] / config.get(_CONTEXT_BEFORE, SIZE))
+# The key under which a scaling's template reads the model's context length.
+_CURRENT_CONTEXT = "(context)"
 
 
-# Our fields of each scaling, and the keys they stand under. None: no scaling at all.
+def _context_ratio(config: Config) -> float:
+    """Return the context length divided by the original one."""
+    return float(config.data[_CURRENT_CONTEXT] / config.get(_ORIGINAL_CONTEXT, SIZE))
+
+
+# The fields of each scaling, with their keys. None: no scaling.
 _SCALINGS: dict[str, Document | None] = {
     "default": None,
-    # Goes by the context that the model has, whatever is said of one before it.
-    "dynamic": {"kind": "dynamic", "factor": _FACTOR, "n_ctx_original": Key(_CONTEXT_NOW, SIZE)},
+    # The class uses the model's context length, even if the config states an original one.
+    "dynamic": {"kind": "dynamic", "factor": _FACTOR, "n_ctx_original": Key(_CURRENT_CONTEXT, SIZE)},
     "linear": {"kind": "linear", "factor": _FACTOR},
     "llama3": {
         "kind": "llama3",
         "factor": _FACTOR,
         "low_freq_factor": Key("low_freq_factor", POSITIVE),
         "high_freq_factor": Key("high_freq_factor", POSITIVE),
-        "n_ctx_original": Key(_CONTEXT_BEFORE, SIZE),
+        "n_ctx_original": Key(_ORIGINAL_CONTEXT, SIZE),
     },
     "yarn": {
         "kind": "yarn",
         "factor": _FACTOR,
-        "n_ctx_original": Key(_CONTEXT_BEFORE, SIZE),
+        "n_ctx_original": Key(_ORIGINAL_CONTEXT, SIZE),
         "beta_fast": Key("beta_fast", POSITIVE, 32.0, null=32.0),
         "beta_slow": Key("beta_slow", POSITIVE, 1.0, null=1.0),
         "attention_factor": Key("attention_factor", POSITIVE, None, null=None),
@@ -54,15 +54,15 @@ _SCALINGS: dict[str, Document | None] = {
     },
     "longrope": {
         "kind": "longrope",
-        "factor": Key("factor", POSITIVE, _stretch, null=_stretch),
+        "factor": Key("factor", POSITIVE, _context_ratio, null=_context_ratio),
         "short": Key("short_factor", FACTORS),
         "long": Key("long_factor", FACTORS),
-        "n_ctx_original": Key(_CONTEXT_BEFORE, SIZE),
+        "n_ctx_original": Key(_ORIGINAL_CONTEXT, SIZE),
         "attention_factor": Key("attention_factor", POSITIVE, None, null=None),
     },
 }
-# PhiMoE says what cos and sin are scaled by, for short texts and for long ones.
-MSCALES: dict[str, Document | None] = {
+# PhiMoE states the factors of cosine and sine, for short and for long texts.
+PHI_SCALINGS: dict[str, Document | None] = {
     "default": None,
     "longrope": {
         **(_SCALINGS["longrope"] or {}),
@@ -70,164 +70,184 @@ MSCALES: dict[str, Document | None] = {
         "long_attention_factor": Key("long_mscale", POSITIVE),
     },
 }
-_ALWAYS = {"rope_type", "type", "rope_theta", "partial_rotary_factor"}
-# Kept by some configs beside scalings that do not use them.
-_UNUSED = frozenset({_CONTEXT_BEFORE, "factor", "finetuned"})
+_COMMON_KEYS = {"rope_type", "type", "rope_theta", "partial_rotary_factor"}
+# Some configs have these keys with scalings that do not use them.
+_UNUSED = frozenset({_ORIGINAL_CONTEXT, "factor", "finetuned"})
 
 
 @final
-class Rope(Lens, msgspec.Struct, frozen=True):
+class RopeLens(Lens, msgspec.Struct, frozen=True):
     """The `position` of an attention with rotary embedding.
 
-    `theta` is the class's default. `share` is the key of the part of each head's width that is turned, where the class
-    has one; its default stands in `shared`, and `width` gives the head's width. `default` is what the class takes where
-    nothing is said. `n_ctx` is the key of the context, from which a scaling may take the one before it. `kind` is the
-    word of the layers whose parameters stand under it, where each kind of layer has its own; `base` is None where the
-    theta stands nowhere else. `scalings`: the fields of each scaling that the class has. `widens`: where the part that
-    is turned is odd, the class turns one dimension more, at the frequencies of the odd width. `beside`: keys that stand
-    among the rotation's, and that others read, or nobody.
+    - `theta`: the class's default.
+    - `share_key`: the key of the rotated share of each head's width, with `default_share`. `head_width` returns that
+      width; None: the class always rotates the whole head.
+    - `default`: the class's parameters if the config has none.
+    - `n_ctx`: the key of the context length, which is also the default of a scaling's original length.
+    - `layer_kind`: the word of the layers whose parameters are nested under it, if each kind has its own.
+    - `theta_key`: an older key of theta, if there is one.
+    - `scalings`: the fields of each scaling that the class has.
+    - `rounds_up`: if the rotated width is odd, the class rotates one more dimension, with the odd width's frequencies.
+    - `extra_keys`: keys of the same mapping that other lenses read, or that have no effect.
     """
 
     theta: float = 10_000.0
     interleaved: bool | Lens = False
     default: Document | None = None
     n_ctx: Key = CONTEXT
-    share: str = "partial_rotary_factor"
-    shared: float | Callable[[Config], float] = 1.0
-    width: Callable[[Config], int] | None = None
-    base: str | None = "rope_theta"
-    kind: str = ""
+    share_key: str = "partial_rotary_factor"
+    default_share: float | Callable[[Config], float] = 1.0
+    head_width: Callable[[Config], int] | None = None
+    theta_key: str | None = "rope_theta"
+    layer_kind: str = ""
     scalings: Mapping[str, Document | None] = msgspec.field(default_factory=lambda: _SCALINGS)
-    widens: bool = False
-    beside: frozenset[str] = frozenset()
+    rounds_up: bool = False
+    extra_keys: frozenset[str] = frozenset()
 
     def names(self) -> Iterator[str]:
-        """Both spellings' keys."""
-        yield from ("rope_parameters", "rope_scaling", _CONTEXT_BEFORE, self.share, *filter(None, [self.base]))
+        """Yield the keys of both spellings."""
+        yield from (
+            "rope_parameters",
+            "rope_scaling",
+            _ORIGINAL_CONTEXT,
+            self.share_key,
+            *filter(None, [self.theta_key]),
+        )
         if isinstance(self.interleaved, Lens):
             yield from self.interleaved.names()
 
     def read(self, config: Config) -> Document:
-        """A position of kind rope."""
-        stated = self.stated(config)
-        kind = self._kind(stated)
-        position = {"kind": "rope", "theta": self._theta(config, stated), "interleaved": read(self.interleaved, config)}
-        if kind is not None:
-            position["scaling"] = read(kind, Config({**stated.data, **self._contexts(config, stated)}, stated.path))
-        share = self._share(config, stated)
-        if self.width is not None and share != 1.0:
-            position["d_rotary"] = width = int(self.width(config) * share)
-            if width % 2 and self.widens and kind is None:
+        """Return a position of kind rope."""
+        parameters = self.parameters(config)
+        scaling = self._scaling_template(parameters)
+        position = {
+            "kind": "rope",
+            "theta": self._theta(config, parameters),
+            "interleaved": read(self.interleaved, config),
+        }
+        if scaling is not None:
+            position["scaling"] = read(
+                scaling, Config({**parameters.data, **self._contexts(config, parameters)}, parameters.path)
+            )
+        share = self._share(config, parameters)
+        if self.head_width is not None and share != 1.0:
+            position["d_rotary"] = width = int(self.head_width(config) * share)
+            if width % 2 and self.rounds_up and scaling is None:
                 position |= {"d_rotary": width + 1, "theta": position["theta"] ** ((width + 1) / width)}
-        elif share != 1.0 and kind is not None:
-            # A class that has no partial rotation ignores the share, but for scalings, which then do not fit its heads.
-            inside = "partial_rotary_factor" in stated.data
-            holder, name = (stated, "partial_rotary_factor") if inside else (config, self.share)
-            raise holder.error(name, share, "1.0, which rotates the whole head")
+        elif share != 1.0 and scaling is not None:
+            # A class without partial rotation ignores the share, except in scalings, which then do not fit its heads.
+            is_nested = "partial_rotary_factor" in parameters.data
+            source, name = (parameters, "partial_rotary_factor") if is_nested else (config, self.share_key)
+            raise source.error(name, share, "1.0, which rotates the whole head")
         return position
 
-    def write(self, value: Any, draft: Draft) -> None:
-        """`rope_parameters`, the newer spelling."""
+    def write(self, value: Any, draft: ConfigDraft) -> None:
+        """Put `rope_parameters`, the newer spelling."""
         if not isinstance(value, dict) or value.get("kind") != "rope":
             raise MismatchError
-        parameters = Draft(rope_theta=value["theta"])
-        rope_type, kind = self._written(value.get("scaling"))
+        parameters = ConfigDraft(rope_theta=value["theta"])
+        rope_type, template = self._scaling_type(value.get("scaling"))
         parameters["rope_type"] = rope_type
-        if kind is not None:
-            write(kind, value["scaling"], parameters)
-        if self.width is not None:
-            parameters["partial_rotary_factor"] = _share_of(value["d_rotary"], self.width(Config(draft)))
+        if template is not None:
+            write(template, value["scaling"], parameters)
+        if self.head_width is not None:
+            parameters["partial_rotary_factor"] = _share_of(value["d_rotary"], self.head_width(Config(draft)))
         write(self.interleaved, value["interleaved"], draft)
-        parameters.pop(_CONTEXT_NOW, None)  # reading back shows whether it is the model's
+        parameters.pop(_CURRENT_CONTEXT, None)  # Reading back shows whether it is the model's.
         self._put(draft, {name: item for name, item in parameters.items() if item is not None})
 
-    def _contexts(self, config: Config, stated: Config) -> Document:
-        """The model's context and the one before it: beside the rotation's keys, among them, or the same."""
-        now = self.n_ctx.read(config)
-        inside = stated.data.get(_CONTEXT_BEFORE, now)
-        return {_CONTEXT_NOW: now, _CONTEXT_BEFORE: Key(_CONTEXT_BEFORE, SIZE, inside, null=inside).read(config)}
+    def _contexts(self, config: Config, parameters: Config) -> Document:
+        """Return the context length and the original one: from the config, from the scaling, or else the same."""
+        current = self.n_ctx.read(config)
+        nested = parameters.data.get(_ORIGINAL_CONTEXT, current)
+        return {
+            _CURRENT_CONTEXT: current,
+            _ORIGINAL_CONTEXT: Key(_ORIGINAL_CONTEXT, SIZE, nested, null=nested).read(config),
+        }
 
-    def _put(self, draft: Draft, parameters: Document) -> None:
-        """Beside those of the other kinds of layers, or alone."""
-        if not self.kind:
+    def _put(self, draft: ConfigDraft, parameters: Document) -> None:
+        """Put the parameters, nested under the kind of layers if there is one."""
+        if not self.layer_kind:
             draft.put("rope_parameters", parameters)
             return
         others = draft.get("rope_parameters", {})
-        if others.get(self.kind, parameters) != parameters:
+        if others.get(self.layer_kind, parameters) != parameters:
             raise MismatchError
-        draft["rope_parameters"] = {**others, self.kind: parameters}
+        draft["rope_parameters"] = {**others, self.layer_kind: parameters}
 
-    def stated(self, config: Config) -> Config:
-        """Return the mapping that speaks of rotary positions, by whichever name; transformers prefers the older."""
-        if self.kind:
-            return self._of_kind(config)
+    def parameters(self, config: Config) -> Config:
+        """Return the mapping with the rotary parameters, whatever its key. Like transformers, prefer the older key."""
+        if self.layer_kind:
+            return self._nested_parameters(config)
         for name in ("rope_scaling", "rope_parameters"):
-            if config.data.get(name) is not None and (found := config.get(name, MAPPING)):
-                return config.nested(found, config.where(name))
+            if config.data.get(name) is not None and (mapping := config.get(name, MAPPING)):
+                return config.nested(mapping, config.where(name))
         return config.nested(dict(self.default or {}), "rope_parameters")
 
-    def _of_kind(self, config: Config) -> Config:
-        """The mapping of this kind of layers; the older `rope_scaling` speaks of the global ones alone."""
-        stated = config.nested(Key("rope_parameters", MAPPING, {}, null={}).read(config), "rope_parameters")
-        stated.ignore_but(("full_attention", "sliding_attention"))
-        of_kind = Key(self.kind, MAPPING, {}, null={}).read(stated)
-        older = Key("rope_scaling", MAPPING, {}, null={}).read(config) if self.kind == "full_attention" else {}
-        return config.nested(of_kind | older, "rope_scaling" if older else stated.where(self.kind))
+    def _nested_parameters(self, config: Config) -> Config:
+        """Return the parameters of this kind of layers. The older `rope_scaling` applies to global layers only."""
+        parameters = config.nested(Key("rope_parameters", MAPPING, {}, null={}).read(config), "rope_parameters")
+        parameters.ignore_but(("full_attention", "sliding_attention"))
+        of_kind = Key(self.layer_kind, MAPPING, {}, null={}).read(parameters)
+        older = Key("rope_scaling", MAPPING, {}, null={}).read(config) if self.layer_kind == "full_attention" else {}
+        return config.nested(of_kind | older, "rope_scaling" if older else parameters.where(self.layer_kind))
 
-    def _kind(self, stated: Config) -> Document | None:
-        """The template of the scaling that is stated. Raises InputError for one that we cannot express."""
-        name = next((name for name in ("rope_type", "type") if stated.data.get(name) is not None), None)
-        rope_type = stated.data[name] if name else "default"
+    def _scaling_template(self, parameters: Config) -> Document | None:
+        """Return the template of the scaling. Raises InputError for one that the class does not have."""
+        name = next((name for name in ("rope_type", "type") if parameters.data.get(name) is not None), None)
+        rope_type = parameters.data[name] if name else "default"
         if not isinstance(rope_type, str) or rope_type not in self.scalings:
             hint = nearest(rope_type, self.scalings) if isinstance(rope_type, str) else ""
-            raise stated.error(name or "rope_type", rope_type, ", ".join(self.scalings), hint)
-        kind = self.scalings[rope_type]
-        known = {key.name for key in (kind or {}).values() if isinstance(key, Key)}
-        stated.ignore_but(_ALWAYS | known | _UNUSED | self.beside)
-        return kind
+            raise parameters.error(name or "rope_type", rope_type, ", ".join(self.scalings), hint)
+        template = self.scalings[rope_type]
+        scaling_keys = {key.name for key in (template or {}).values() if isinstance(key, Key)}
+        parameters.ignore_but(_COMMON_KEYS | scaling_keys | _UNUSED | self.extra_keys)
+        return template
 
-    def stated_theta(self, config: Config) -> float:
-        """Return the theta that is stated, or the class's."""
-        return self._theta(config, self.stated(config))
+    def theta_of(self, config: Config) -> float:
+        """Return the config's theta, or the class's."""
+        return self._theta(config, self.parameters(config))
 
-    def context_before(self, config: Config) -> int:
-        """Return the context before the scaling's stretch."""
-        return int(self._contexts(config, self.stated(config))[_CONTEXT_BEFORE])
+    def original_context(self, config: Config) -> int:
+        """Return the original context length of the scaling."""
+        return int(self._contexts(config, self.parameters(config))[_ORIGINAL_CONTEXT])
 
-    def _theta(self, config: Config, stated: Config) -> float:
-        outside = Key(self.base, POSITIVE, self.theta, null=self.theta).read(config) if self.base else self.theta
-        return float(Key("rope_theta", POSITIVE, outside, null=outside).read(stated))
+    def _theta(self, config: Config, parameters: Config) -> float:
+        default = (
+            Key(self.theta_key, POSITIVE, self.theta, null=self.theta).read(config) if self.theta_key else self.theta
+        )
+        return float(Key("rope_theta", POSITIVE, default, null=default).read(parameters))
 
-    def _share(self, config: Config, stated: Config) -> float:
-        outside = Key(self.share, SHARE, self.shared, null=self.shared).read(config)
-        return float(Key("partial_rotary_factor", SHARE, outside, null=outside).read(stated))
+    def _share(self, config: Config, parameters: Config) -> float:
+        default = Key(self.share_key, SHARE, self.default_share, null=self.default_share).read(config)
+        return float(Key("partial_rotary_factor", SHARE, default, null=default).read(parameters))
 
-    def _written(self, scaling: Document | None) -> tuple[str, Document | None]:
+    def _scaling_type(self, scaling: Document | None) -> tuple[str, Document | None]:
         if scaling is None:
             return "default", None
         return scaling["kind"], self.scalings.get(scaling["kind"])
 
 
 @final
-class OwnTheta(Lens, msgspec.Struct, frozen=True):
-    """A rotary position whose theta is the layer's own, if one is said; a theta of 0 is no position (Granite)."""
+class LayerTheta(Lens, msgspec.Struct, frozen=True):
+    """A rotary position with a theta for each layer. A theta of 0 means no position (Granite)."""
 
-    rope: Rope
+    rope: RopeLens
     key: Key = Key("layer_rope_theta", AMOUNT, None, null=None)
 
     def names(self) -> Iterator[str]:
-        """Those of both."""
+        """Yield the keys of the rotation and of the theta."""
         yield from (*self.rope.names(), *self.key.names())
 
     def read(self, config: Config) -> Document | None:
-        """The position with its own theta, or None."""
-        own = self.key.read(config)
-        if own == 0:
+        """Return the position with the layer's theta, or None."""
+        theta = self.key.read(config)
+        if theta == 0:
             return None
-        return self.rope.read(config) | ({} if own is None else {"theta": float(own)})
+        return self.rope.read(config) | ({} if theta is None else {"theta": float(theta)})
 
-    def write(self, value: Any, draft: Draft) -> None:
-        """The layer's own theta, beside the class's, which no layer then reads."""
+    def write(self, value: Any, draft: ConfigDraft) -> None:
+        """Put the layer's theta, and the class's default, which no layer reads then."""
         if value is None:
             draft.put(self.key.name, 0)
             return
@@ -236,85 +256,85 @@ class OwnTheta(Lens, msgspec.Struct, frozen=True):
 
 
 @final
-class Rotates(Lens, msgspec.Struct, frozen=True):
-    """Whether layers of a kind rotate: a null among `rope_parameters` says that they do not (Beam)."""
+class RotationFlag(Lens, msgspec.Struct, frozen=True):
+    """Whether a kind of layers has rotary positions: a null in `rope_parameters` means no (Beam)."""
 
-    kind: str
+    layer_kind: str
     default: bool
 
     def names(self) -> Iterator[str]:
-        """The mapping that speaks of all kinds."""
+        """Yield the key of the mapping."""
         yield "rope_parameters"
 
     def read(self, config: Config) -> bool:
-        """True or false."""
-        stated = Key("rope_parameters", MAPPING, {}, null={}).read(config)
-        return stated[self.kind] is not None if self.kind in stated else self.default
+        """Return whether this kind of layers rotates."""
+        parameters = Key("rope_parameters", MAPPING, {}, null={}).read(config)
+        return parameters[self.layer_kind] is not None if self.layer_kind in parameters else self.default
 
-    def write(self, value: Any, draft: Draft) -> None:
-        """The null."""
+    def write(self, value: Any, draft: ConfigDraft) -> None:
+        """Put a null if it does not."""
         if not value:
-            draft["rope_parameters"] = {**draft.get("rope_parameters", {}), self.kind: None}
+            draft["rope_parameters"] = {**draft.get("rope_parameters", {}), self.layer_kind: None}
 
 
 @final
-class StretchedTheta(Lens, msgspec.Struct, frozen=True):
-    """A rotary position whose theta a fixed `alpha` stretches, beside the word "dynamic" (HunYuan)."""
+class NtkAlphaRope(Lens, msgspec.Struct, frozen=True):
+    """A rotary position whose theta is scaled by a constant `alpha`, which configs call "dynamic" (HunYuan)."""
 
-    rope: Rope
-    width: Callable[[Config], int]
+    rope: RopeLens
+    head_width: Callable[[Config], int]
 
     def names(self) -> Iterator[str]:
-        """Those of the rotation."""
+        """Yield the keys of the rotation."""
         yield from self.rope.names()
 
     def read(self, config: Config) -> Document:
-        """The position with theta · alpha^(d / (d − 2)), or without an alpha as it stands."""
-        stated = self.rope.stated(config)
-        rope_type = stated.data.get("rope_type", stated.data.get("type"))
-        alpha = Key("alpha", POSITIVE, None, null=None).read(stated)
+        """Return the position with theta · alpha^(d / (d − 2)); without an alpha, with theta."""
+        parameters = self.rope.parameters(config)
+        rope_type = parameters.data.get("rope_type", parameters.data.get("type"))
+        alpha = Key("alpha", POSITIVE, None, null=None).read(parameters)
         if rope_type != "dynamic" or alpha is None:
             return self.rope.read(config)
-        width = self.width(config)
-        theta = self.rope.stated_theta(config) * alpha ** (width / (width - 2))
+        width = self.head_width(config)
+        theta = self.rope.theta_of(config) * alpha ** (width / (width - 2))
         return self.rope.read(Config({"rope_parameters": {"rope_theta": theta}}, config.path))
 
-    def write(self, value: Any, draft: Draft) -> None:
-        """The theta as it is."""
+    def write(self, value: Any, draft: ConfigDraft) -> None:
+        """Put the scaled theta, without an alpha."""
         self.rope.write(value, draft)
 
 
 @final
-class StatedTemperature(Lens, msgspec.Struct, frozen=True):
-    """A query that grows with the log of its position, by a factor among the rotation's keys (Ministral 3)."""
+class LogTemperature(Lens, msgspec.Struct, frozen=True):
+    """A query that grows with the log of its position, by a factor in the rotary parameters (Ministral 3)."""
 
-    rope: Rope
+    rope: RopeLens
     name: str = "llama_4_scaling_beta"
 
     def names(self) -> Iterator[str]:
-        """Those of the rotation."""
+        """Yield the keys of the rotation."""
         yield from self.rope.names()
 
     def read(self, config: Config) -> Document | None:
-        """A temperature of kind log; a factor of 0 is none."""
-        factor = Key(self.name, AMOUNT).read(self.rope.stated(config))
-        return {"kind": "log", "factor": factor, "n_tokens": self.rope.context_before(config)} if factor else None
+        """Return a temperature of kind log, or None if the factor is 0."""
+        factor = Key(self.name, AMOUNT).read(self.rope.parameters(config))
+        return {"kind": "log", "factor": factor, "n_tokens": self.rope.original_context(config)} if factor else None
 
-    def write(self, value: Any, draft: Draft) -> None:
-        """The factor and the context before the stretch, beside the rotation that is written already."""
-        parameters = Draft(draft["rope_parameters"])
+    def write(self, value: Any, draft: ConfigDraft) -> None:
+        """Put the factor and the original context length into the rotary parameters, which are in the draft already."""
+        parameters = ConfigDraft(draft["rope_parameters"])
         if value is None:
             parameters.put(self.name, 0)
         elif value["kind"] == "log":
             parameters.put(self.name, value["factor"])
-            parameters.put(_CONTEXT_BEFORE, value["n_tokens"])
+            parameters.put(_ORIGINAL_CONTEXT, value["n_tokens"])
         else:
             raise MismatchError
         draft["rope_parameters"] = dict(parameters)
 
 
 def _share_of(d_rotary: int, width: int) -> float:
-    """The share of `width` that `int` takes back to `d_rotary`."""
+    """Return the share of `width` that `int` rounds to `d_rotary`."""
     share = d_rotary / width
     while int(width * share) < d_rotary:
         share += 2**-53

@@ -1,4 +1,4 @@
-"""How published checkpoints spell tensors that the class of transformers calls otherwise, family by family, as data."""
+"""Tensor names in published files that differ from those of transformers' classes, as data for each family."""
 
 from __future__ import annotations
 
@@ -8,58 +8,63 @@ from typing import Any
 
 import msgspec
 
-from archcalc.hf.tensors import Holds, TensorMap
+from archcalc.hf.tensors import TensorEntry, TensorMap
 
 Names = Mapping[str, str]
-MAX_FURTHER = 64
+MAX_MTP_MODULES = 64
 
 
 class Spelling(msgspec.Struct, frozen=True):
-    """What stands in files beside, or instead of, the class's own names.
+    """How files name and store tensors differently from the class.
 
-    `renamed`: patterns of stored names → the class's. `one_by_one`: the class's stack → what is stored for each `{e}`
-    of it, joined as the stack's row says. `copies`: a name under which another tensor may be stored a second time.
-    `absent`: what stands for a tensor that is not stored. `computed`: those that follow from the config.
-    `left`: patterns of what no forward pass reads, each with the reason.
-    `fused`: rows of files that hold in one what the class has apart.
-    `further`: the config's key that counts modules which stand after the last layer as if they were layers.
+    - `renames`: patterns of stored names → the class's names
+    - `per_expert`: the class's stacked tensor → the tensors stored for each expert `{e}`, joined as the entry says
+    - `copies`: a name under which another tensor may be stored again
+    - `absent`: the tensor to use instead of one that is not stored
+    - `computed`: canonical tensors that follow from the config
+    - `unused`: patterns of tensors that no forward pass reads, each with the reason
+    - `fused`: entries of files that join tensors which the class stores separately
+    - `mtp_key`: the config's key that counts modules for multi-token prediction, stored as if they were further layers
     """
 
-    renamed: Names = {}
-    one_by_one: Mapping[str, tuple[str, ...]] = {}
+    renames: Names = {}
+    per_expert: Mapping[str, tuple[str, ...]] = {}
     copies: Names = {}
     absent: Names = {}
     computed: tuple[str, ...] = ()
-    left: Names = {}
-    fused: tuple[Holds, ...] = ()
-    further: str | None = None
+    unused: Names = {}
+    fused: tuple[TensorEntry, ...] = ()
+    mtp_key: str | None = None
 
     def name(self, stored: str) -> str:
-        """The class's name of a stored tensor."""
-        for pattern, name in self.renamed.items():
+        """Return the class's name of a stored tensor."""
+        for pattern, name in self.renames.items():
             stored = re.sub(pattern, name, stored)
         return stored
 
     def rows(self, tensors: TensorMap, stored: Container[str]) -> TensorMap:
-        """The class's map, or that of files which fuse what the class has apart; `stored` are the class's names."""
+        """Return the map for these `stored` names (the class's): with fused entries if the file has fused tensors."""
         fused = tuple(row for row in self.fused if row.name.replace("{i}", "0") in stored)
         return msgspec.structs.replace(tensors, entries=(*fused, *tensors.entries)) if fused else tensors
 
-    def why_left(self, name: str) -> str | None:
-        """Why a tensor that the model has no place for may be there; None where it may not."""
-        return next((why for pattern, why in (_LEFT | dict(self.left)).items() if re.fullmatch(pattern, name)), None)
+    def unused_reason(self, name: str) -> str | None:
+        """Return why the file may have a tensor that the model does not; None if it may not."""
+        return next(
+            (reason for pattern, reason in (_ALWAYS_UNUSED | dict(self.unused)).items() if re.fullmatch(pattern, name)),
+            None,
+        )
 
     def of(self, config: Mapping[str, Any]) -> Spelling:
-        """This, with the modules named that a config's own count adds after the last layer."""
-        n_further = config.get(self.further) if self.further else 0
-        if type(n_further) is not int or n_further > MAX_FURTHER:
+        """Return this spelling with the names of the prediction modules that the config counts."""
+        n_modules = config.get(self.mtp_key) if self.mtp_key else 0
+        if type(n_modules) is not int or n_modules > MAX_MTP_MODULES:
             return self
         first = config.get("num_hidden_layers", 0)
-        further = {rf"model\.layers\.{i}\..*": "predicts further tokens" for i in range(first, first + n_further)}
-        return msgspec.structs.replace(self, left=dict(self.left) | further)
+        mtp = {rf"model\.layers\.{i}\..*": "predicts further tokens" for i in range(first, first + n_modules)}
+        return msgspec.structs.replace(self, unused=dict(self.unused) | mtp)
 
 
-_LEFT = {
+_ALWAYS_UNUSED = {
     r"(.*\.)?rotary_emb\.inv_freq": "follows from the config",
     r"(.*\.)?position_ids": "0, 1, 2, …",
 }
@@ -68,10 +73,10 @@ MASKS = {
 }
 GAMMA = {r"LayerNorm\.gamma$": "LayerNorm.weight", r"LayerNorm\.beta$": "LayerNorm.bias"}
 _EXPERTS = "model.layers.{i}.mlp.experts."
-ONE_BY_ONE = {
+PER_EXPERT = {
     f"{_EXPERTS}gate_up_proj": (f"{_EXPERTS}{{e}}.gate_proj.weight", f"{_EXPERTS}{{e}}.up_proj.weight"),
     f"{_EXPERTS}down_proj": (f"{_EXPERTS}{{e}}.down_proj.weight",),
 }
-# A tied head may be stored a second time.
+# Some files also store a tied head.
 TIED = Spelling(copies={"lm_head.weight": "model.embed_tokens.weight"})
-TIED_EXPERTS = msgspec.structs.replace(TIED, one_by_one=ONE_BY_ONE)
+TIED_EXPERTS = msgspec.structs.replace(TIED, per_expert=PER_EXPERT)

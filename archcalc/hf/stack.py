@@ -1,4 +1,4 @@
-"""A stack's layers: how a config says which layer is of which kind, and the shortest runs that say the same."""
+"""Layers of a stack: the kind of each layer, and the shortest runs with these layers."""
 
 from __future__ import annotations
 
@@ -9,66 +9,70 @@ from typing import TYPE_CHECKING, Any, final
 import msgspec
 
 from archcalc.hf.config import FLAG, INDICES, SIZE, WORDS, Config
-from archcalc.hf.lens import Draft, Key, Lens, MismatchError, Template, names, read, write
+from archcalc.hf.lens import ConfigDraft, Key, Lens, MismatchError, Template, names, read, write
 
 if TYPE_CHECKING:
     from archcalc.spec.document import Document
 
+# The key under which a layer's template reads its index.
 INDEX = "(index of the layer)"
 
 
 class Schedule:
-    """Which kind the layer at each index is of."""
+    """The kind of each layer."""
 
     def names(self) -> Iterator[str]:
-        """The keys it may read."""
+        """Yield the keys that it may read."""
         raise NotImplementedError
 
     def read(self, config: Config, n_layers: int) -> list[str]:
-        """The kind of each layer."""
+        """Return the kind of each layer."""
         raise NotImplementedError
 
-    def write(self, kinds: Sequence[str], draft: Draft) -> None:
-        """The keys that give these kinds. Raises MismatchError where none do."""
+    def write(self, kinds: Sequence[str], draft: ConfigDraft) -> None:
+        """Put the keys that give these kinds. Raises MismatchError if there are none."""
         raise NotImplementedError
 
 
 @final
-class Uniform(Schedule, msgspec.Struct, frozen=True):
+class UniformSchedule(Schedule, msgspec.Struct, frozen=True):
     """All layers are of one kind."""
 
     kind: str = "layer"
 
     def names(self) -> Iterator[str]:
-        """None."""
+        """Yield none."""
         yield from ()
 
     def read(self, config: Config, n_layers: int) -> list[str]:
-        """That kind, throughout."""
+        """Return the kind once for each layer."""
         return [self.kind] * n_layers
 
-    def write(self, kinds: Sequence[str], draft: Draft) -> None:
-        """Nothing: reading back shows whether they are."""
+    def write(self, kinds: Sequence[str], draft: ConfigDraft) -> None:
+        """Put nothing: reading back shows whether all layers are of this kind."""
 
 
 @final
-class Listed(Schedule, msgspec.Struct, frozen=True):
-    """`layer_types`: a word for each layer; `otherwise` says the kind of a layer where the list is left out."""
+class ListSchedule(Schedule, msgspec.Struct, frozen=True):
+    """`layer_types`: a word for each layer. Without the list, `default` gives the kind of a layer by its index.
+
+    `default_keys` are the keys that `default` reads.
+    """
 
     words: Mapping[str, str]
-    otherwise: Callable[[Config, int], str]
-    also: tuple[Key, ...] = ()
+    default: Callable[[Config, int], str]
+    default_keys: tuple[Key, ...] = ()
     key: str = "layer_types"
 
     def names(self) -> Iterator[str]:
-        """The list, and what `otherwise` reads."""
+        """Yield the list's key and those that `default` reads."""
         yield self.key
-        yield from (name for key in self.also for name in key.names())
+        yield from (name for key in self.default_keys for name in key.names())
 
     def read(self, config: Config, n_layers: int) -> list[str]:
-        """The words' kinds. Raises InputError for another word, or another length than the layers'."""
+        """Return the kinds. Raises InputError for an unknown word, or unless there is one for each layer."""
         if config.data.get(self.key) is None:
-            return [self.otherwise(config, index) for index in range(n_layers)]
+            return [self.default(config, index) for index in range(n_layers)]
         words = config.get(self.key, WORDS)
         if len(words) != n_layers:
             raise config.error(self.key, f"{len(words)} words", f"{n_layers}, one for each layer")
@@ -77,57 +81,57 @@ class Listed(Schedule, msgspec.Struct, frozen=True):
                 raise config.error(f"{self.key}[{index}]", word, ", ".join(self.words))
         return [self.words[word] for word in words]
 
-    def write(self, kinds: Sequence[str], draft: Draft) -> None:
-        """The list."""
+    def write(self, kinds: Sequence[str], draft: ConfigDraft) -> None:
+        """Put the list."""
         words = {kind: word for word, kind in self.words.items()}
         draft.put(self.key, [words[kind] for kind in kinds])
 
 
 @final
-class Both(Schedule, msgspec.Struct, frozen=True):
-    """One schedule for the attentions and one for the feed-forwards: "global_moe"."""
+class CombinedSchedule(Schedule, msgspec.Struct, frozen=True):
+    """A schedule for attention and one for feed-forwards. Kinds are joined: "global_moe"."""
 
     attention: Schedule
     ffn: Schedule
 
     def names(self) -> Iterator[str]:
-        """Those of both."""
+        """Yield the keys of both."""
         yield from self.attention.names()
         yield from self.ffn.names()
 
     def read(self, config: Config, n_layers: int) -> list[str]:
-        """Both kinds in one word."""
+        """Return both kinds of each layer, joined."""
         pairs = zip(self.attention.read(config, n_layers), self.ffn.read(config, n_layers), strict=True)
         return ["_".join(pair) for pair in pairs]
 
-    def write(self, kinds: Sequence[str], draft: Draft) -> None:
-        """Each by its own schedule."""
+    def write(self, kinds: Sequence[str], draft: ConfigDraft) -> None:
+        """Put the keys of both."""
         pairs = [kind.rpartition("_") for kind in kinds]
         self.attention.write([attention for attention, _, _ in pairs], draft)
         self.ffn.write([ffn for _, _, ffn in pairs], draft)
 
 
 @final
-class Interval(Schedule, msgspec.Struct, frozen=True):
-    """A mixture of experts in every `step`-th layer from `start` to `end` (ERNIE); an end of -1 is the last layer."""
+class IntervalSchedule(Schedule, msgspec.Struct, frozen=True):
+    """Every `step`-th layer from `start` to `end` is a mixture of experts (ERNIE). An end of -1 is the last layer."""
 
     start: Key
     end: Key
     step: Key
 
     def names(self) -> Iterator[str]:
-        """Those of the three."""
+        """Yield the three keys."""
         for key in (self.start, self.end, self.step):
             yield from key.names()
 
     def read(self, config: Config, n_layers: int) -> list[str]:
-        """'moe' where the step falls within start and end."""
+        """Return 'moe' for every `step`-th layer from start to end, otherwise 'dense'."""
         start, end, step = (key.read(config) for key in (self.start, self.end, self.step))
         last = n_layers - 1 if end == -1 else end
         return ["dense" if (index + 1) % step or not start <= index <= last else "moe" for index in range(n_layers)]
 
-    def write(self, kinds: Sequence[str], draft: Draft) -> None:
-        """The first mixture, the last, and what lies between two; reading back shows whether that is all."""
+    def write(self, kinds: Sequence[str], draft: ConfigDraft) -> None:
+        """Put the first and last mixture, and the distance of the first two. Reading back shows if that is all."""
         sparse = [index for index, kind in enumerate(kinds) if kind == "moe"]
         draft.put(self.start.name, sparse[0] if sparse else len(kinds))
         draft.put(self.end.name, sparse[-1] if sparse else -1)
@@ -135,73 +139,73 @@ class Interval(Schedule, msgspec.Struct, frozen=True):
 
 
 @final
-class DenseFirst(Schedule, msgspec.Struct, frozen=True):
-    """So many dense layers, then mixtures of experts (DeepSeek)."""
+class DenseFirstSchedule(Schedule, msgspec.Struct, frozen=True):
+    """`count` dense layers, then mixtures of experts (DeepSeek)."""
 
     count: Key
 
     def names(self) -> Iterator[str]:
-        """The count's."""
+        """Yield the key of the count."""
         yield from self.count.names()
 
     def read(self, config: Config, n_layers: int) -> list[str]:
-        """'dense', then 'moe'."""
+        """Return 'dense' for the first layers, then 'moe'."""
         count = min(self.count.read(config), n_layers)
         return ["dense"] * count + ["moe"] * (n_layers - count)
 
-    def write(self, kinds: Sequence[str], draft: Draft) -> None:
-        """How many are dense."""
+    def write(self, kinds: Sequence[str], draft: ConfigDraft) -> None:
+        """Put the number of dense layers."""
         draft.put(self.count.name, kinds.index("moe") if "moe" in kinds else len(kinds))
 
 
 @final
-class Sparse(Schedule, msgspec.Struct, frozen=True):
+class SparseSchedule(Schedule, msgspec.Struct, frozen=True):
     """Every `step`-th layer is a mixture of experts, except those listed as dense (Qwen MoE)."""
 
     step: Key
     dense: Key
 
     def names(self) -> Iterator[str]:
-        """Step and list."""
+        """Yield the keys of the step and of the list."""
         yield from self.step.names()
         yield from self.dense.names()
 
     def read(self, config: Config, n_layers: int) -> list[str]:
-        """'moe' where the step falls and the list does not."""
+        """Return 'moe' for every `step`-th layer that is not listed, otherwise 'dense'."""
         step, dense = self.step.read(config), set(self.dense.read(config))
         return ["dense" if index in dense or (index + 1) % step else "moe" for index in range(n_layers)]
 
-    def write(self, kinds: Sequence[str], draft: Draft) -> None:
-        """The list alone says it all."""
+    def write(self, kinds: Sequence[str], draft: ConfigDraft) -> None:
+        """Put a step of 1, and list every dense layer."""
         draft.put(self.step.name, 1)
         draft.put(self.dense.name, [index for index, kind in enumerate(kinds) if kind == "dense"])
 
 
 @final
-class FirstApart(Schedule, msgspec.Struct, frozen=True):
+class FirstLayerSchedule(Schedule, msgspec.Struct, frozen=True):
     """A schedule whose first layer is of a kind of its own: "first_global" (ModernBERT)."""
 
     rest: Schedule
 
     def names(self) -> Iterator[str]:
-        """Those of the schedule."""
+        """Yield the keys of the inner schedule."""
         yield from self.rest.names()
 
     def read(self, config: Config, n_layers: int) -> list[str]:
-        """The first kind apart."""
+        """Return the inner schedule's kinds, the first with its prefix."""
         first, *kinds = self.rest.read(config, n_layers)
         return [f"first_{first}", *kinds]
 
-    def write(self, kinds: Sequence[str], draft: Draft) -> None:
-        """The kinds of all."""
+    def write(self, kinds: Sequence[str], draft: ConfigDraft) -> None:
+        """Put the keys of the inner schedule."""
         if [kind.startswith("first_") for kind in kinds] != [True] + [False] * (len(kinds) - 1):
             raise MismatchError
         self.rest.write([kind.removeprefix("first_") for kind in kinds], draft)
 
 
 @final
-class Bare(Schedule, msgspec.Struct, frozen=True):
-    """`no_rope_layers` says which layers rotate (1) and which are bare (0), `layer_types` which slide (SmolLM3)."""
+class NoRopeSchedule(Schedule, msgspec.Struct, frozen=True):
+    """`no_rope_layers` has 1 for a layer with rotary positions, else 0; `layer_types` has the windows (SmolLM3)."""
 
     key: str = "no_rope_layers"
     interval: Key = Key("no_rope_layer_interval", SIZE, 4)
@@ -210,134 +214,140 @@ class Bare(Schedule, msgspec.Struct, frozen=True):
     types: str = "layer_types"
 
     def names(self) -> Iterator[str]:
-        """Both lists, and what they follow from."""
+        """Yield the keys of both lists, and of their defaults."""
         yield from (self.key, self.interval.name, self.flag.name, self.window.name, self.types)
 
     def read(self, config: Config, n_layers: int) -> list[str]:
-        """'rotary', 'bare', 'rotary_sliding' or 'bare_sliding'."""
-        every = self.interval.read(config)
-        rotates = [int((index + 1) % every != 0) for index in range(n_layers)]
+        """Return 'rotary', 'bare', 'rotary_sliding' or 'bare_sliding' for each layer."""
+        interval = self.interval.read(config)
+        has_rope = [int((index + 1) % interval != 0) for index in range(n_layers)]
         if config.data.get(self.key) is not None:
-            rotates = config.get(self.key, INDICES)
-        if len(rotates) != n_layers or not set(rotates) <= {0, 1}:
-            raise config.error(self.key, rotates, f"{n_layers} numbers, 1 for a layer that rotates, 0 for one that not")
-        windowed = self.flag.read(config) and self.window.read(config)
+            has_rope = config.get(self.key, INDICES)
+        if len(has_rope) != n_layers or not set(has_rope) <= {0, 1}:
+            raise config.error(
+                self.key, has_rope, f"{n_layers} numbers, 1 for a layer with rotary positions, 0 for one without"
+            )
+        has_window = self.flag.read(config) and self.window.read(config)
         words = {"full_attention": "", "sliding_attention": "_sliding"}
-        slides = Listed(words, lambda _, index: "_sliding" if windowed and not rotates[index] else "", key=self.types)
-        types = slides.read(config, n_layers)
-        return [("rotary" if turns else "bare") + slide for turns, slide in zip(rotates, types, strict=True)]
+        windows = ListSchedule(
+            words, lambda _, index: "_sliding" if has_window and not has_rope[index] else "", key=self.types
+        )
+        types = windows.read(config, n_layers)
+        return [("rotary" if rotates else "bare") + window for rotates, window in zip(has_rope, types, strict=True)]
 
-    def write(self, kinds: Sequence[str], draft: Draft) -> None:
-        """Both lists."""
+    def write(self, kinds: Sequence[str], draft: ConfigDraft) -> None:
+        """Put both lists."""
         draft.put(self.key, [int(kind.startswith("rotary")) for kind in kinds])
-        slides = [kind.endswith("sliding") for kind in kinds]
-        draft.put(self.types, ["sliding_attention" if slide else "full_attention" for slide in slides])
-        draft.put(self.flag.name, any(slides))
+        is_sliding = [kind.endswith("sliding") for kind in kinds]
+        draft.put(self.types, ["sliding_attention" if sliding else "full_attention" for sliding in is_sliding])
+        draft.put(self.flag.name, any(is_sliding))
 
 
 @final
-class Stack(Lens, msgspec.Struct, frozen=True):
-    """A stack: `count` layers, each of one of `kinds` as `schedule` says, and what stands `around` them.
+class StackLens(Lens, msgspec.Struct, frozen=True):
+    """A stack: `count` layers, each of one of `kinds` by `schedule`, and `stack_fields`, the other fields of the stack.
 
-    The name of a kind becomes its layers' name where a stack has several. A layer is matched with the kinds in their
-    order, so one with a window of null stands before one whose window is a key.
+    The layers of a stack with several kinds are named after their kinds. A layer is written as the first kind that can
+    express it, so a kind with a window of null comes before one whose window is a key.
 
-    `lists`: keys that may hold a list, an item for each layer, and the name under which a layer's template reads its
-    own. A template may read the layer's index under `INDEX`, if `by_index`.
+    `lists`: keys that may have a list with an item for each layer, and the key under which a layer's template reads its
+    own item. With `by_index`, a template may read the index of the layer as `INDEX`.
     """
 
     count: Key
     kinds: Mapping[str, Template]
-    schedule: Schedule = Uniform()
-    around: Template = None
+    schedule: Schedule = UniformSchedule()
+    stack_fields: Template = None
     lists: Mapping[str, str] = {}
     by_index: bool = False
 
     def names(self) -> Iterator[str]:
-        """All that count, schedule, kinds and what is around them read."""
+        """Yield the keys of the count, the schedule, the kinds and the other fields."""
         yield from self.count.names()
         yield from self.schedule.names()
         yield from names(self.kinds)
-        yield from names(self.around)
+        yield from names(self.stack_fields)
         yield from self.lists
 
     def read(self, config: Config) -> Document:
-        """n_layers, runs, and what is around them."""
+        """Return the number of layers, the runs, and the other fields."""
         n_layers = self.count.read(config)
         kinds = self.schedule.read(config, n_layers)
-        own = self._own(config, n_layers)
+        layer_keys = self._layer_keys(config, n_layers)
         documents: dict[str, Document] = {}
         order = []
-        for label, (kind, data) in zip(_labels(kinds, own), zip(kinds, own, strict=True), strict=True):
+        for label, (kind, data) in zip(_labels(kinds, layer_keys), zip(kinds, layer_keys, strict=True), strict=True):
             if label not in documents:
                 documents[label] = read(self.kinds[kind], config.nested({**config.data, **data}, config.path))
             order.append(label)
-        # Kinds that the config makes alike (a window of null) are one.
-        alike = {label: next(other for other in documents if documents[other] == documents[label]) for label in order}
-        order = [alike[label] for label in order]
+        # Kinds with equal documents (a window of null) are one kind.
+        first_equal = {
+            label: next(other for other in documents if documents[other] == documents[label]) for label in order
+        }
+        order = [first_equal[label] for label in order]
         if len(set(order)) > 1:
             documents = {label: {"name": label} | layer for label, layer in documents.items()}
         runs = [run | {"pattern": [documents[label] for label in run["pattern"]]} for run in runs_of(order)]
-        return {"n_layers": n_layers, "runs": runs, **read(self.around or {}, config)}
+        return {"n_layers": n_layers, "runs": runs, **read(self.stack_fields or {}, config)}
 
-    def _own(self, config: Config, n_layers: int) -> list[dict[str, Any]]:
-        """What each layer reads beside the config: its items of the lists, and its index."""
-        own: list[dict[str, Any]] = [{INDEX: index} if self.by_index else {} for index in range(n_layers)]
+    def _layer_keys(self, config: Config, n_layers: int) -> list[dict[str, Any]]:
+        """Return the keys that each layer reads besides the config's: its items of the lists, and its index."""
+        layer_keys: list[dict[str, Any]] = [{INDEX: index} if self.by_index else {} for index in range(n_layers)]
         for key, name in self.lists.items():
             items = config.data.get(key)
             if isinstance(items, list):
                 if len(items) != n_layers:
                     raise config.error(key, f"{len(items)} items", f"{n_layers}, one for each layer")
-                own = [data | {key: item, name: item} for data, item in zip(own, items, strict=True)]
+                layer_keys = [data | {key: item, name: item} for data, item in zip(layer_keys, items, strict=True)]
             elif items is not None and (name == key or key not in names(self.kinds)):
                 raise config.error(key, items, "a list, or null")
-        return own
+        return layer_keys
 
-    def write(self, value: Any, draft: Draft) -> None:
-        """The keys of each layer's kind, of their order, and of what is around them."""
+    def write(self, value: Any, draft: ConfigDraft) -> None:
+        """Put the keys of the layers, their order, and the other fields."""
         if value is None:
             raise MismatchError
         layers = _layers(value)
         draft.put(self.count.name, len(layers))
-        kinds, own = self._kinds(layers, draft)
+        kinds, layer_keys = self._kinds(layers, draft)
         for key, name in self.lists.items():
-            items = [data.get(name) for data in own]
+            items = [data.get(name) for data in layer_keys]
             if name != key and len({json.dumps(item) for item in items}) == 1:
-                draft.update({name: items[0]} if name in own[0] else {})
+                draft.update({name: items[0]} if name in layer_keys[0] else {})
             elif None not in items:
                 draft.put(key, items)
         self.schedule.write(kinds, draft)
-        write(self.around or {}, value, draft)
+        write(self.stack_fields or {}, value, draft)
 
-    def _kinds(self, layers: Sequence[str], draft: Draft) -> tuple[list[str], list[Draft]]:
-        """Each layer's kind, and the keys of its own; the keys of all are put into the draft."""
-        found: dict[tuple[str, int], tuple[str, Draft]] = {}
+    def _kinds(self, layers: Sequence[str], draft: ConfigDraft) -> tuple[list[str], list[ConfigDraft]]:
+        """Return the kind of each layer and its own keys; put the common keys into the draft."""
+        results: dict[tuple[str, int], tuple[str, ConfigDraft]] = {}
         places = [(text, index if self.by_index else 0) for index, text in enumerate(layers)]
         for text, index in dict.fromkeys(places):
-            found[text, index] = self._kind(json.loads(text), index, draft)
-        return [found[place][0] for place in places], [found[place][1] for place in places]
+            results[text, index] = self._kind(json.loads(text), index, draft)
+        return [results[place][0] for place in places], [results[place][1] for place in places]
 
-    def _kind(self, layer: Document, index: int, draft: Draft) -> tuple[str, Draft]:
-        """The first kind that a layer can be, and the keys of its own; the others are put into the draft."""
+    def _kind(self, layer: Document, index: int, draft: ConfigDraft) -> tuple[str, ConfigDraft]:
+        """Return the first kind that can express a layer, and the layer's own keys; put the others into the draft."""
         for kind, template in self.kinds.items():
-            attempt = Draft(draft, **({INDEX: index} if self.by_index else {}))
+            attempt = ConfigDraft(draft, **({INDEX: index} if self.by_index else {}))
             try:
                 write(template, layer, attempt)
             except MismatchError:
                 continue
             attempt.pop(INDEX, None)
-            own = Draft({name: attempt.pop(name) for name in self.lists.values() if name in attempt})
+            layer_keys = ConfigDraft({name: attempt.pop(name) for name in self.lists.values() if name in attempt})
             draft.update(attempt)
-            return kind, own
+            return kind, layer_keys
         raise MismatchError
 
 
-def _labels(kinds: Sequence[str], own: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Each layer's kind, numbered where layers of a kind have something of their own."""
-    found: dict[str, list[str]] = {}
+def _labels(kinds: Sequence[str], layer_keys: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the kind of each layer, numbered if layers of one kind differ in their own keys."""
+    variants_by_kind: dict[str, list[str]] = {}
     labels = []
-    for kind, data in zip(kinds, own, strict=True):
-        variants, text = found.setdefault(kind, []), json.dumps(data)
+    for kind, data in zip(kinds, layer_keys, strict=True):
+        variants, text = variants_by_kind.setdefault(kind, []), json.dumps(data)
         if text not in variants:
             variants.append(text)
         number = variants.index(text)
@@ -346,99 +356,99 @@ def _labels(kinds: Sequence[str], own: Sequence[Mapping[str, Any]]) -> list[str]
 
 
 def runs_of(kinds: Sequence[str]) -> list[dict[str, Any]]:
-    """The shortest runs that say these kinds: one that cycles through a pattern, or stretches of like layers.
+    """Return the shortest runs with these kinds: one that repeats a pattern, or one for each group of equal layers.
 
     >>> runs_of(["dense", "moe", "moe"])
     [{'count': 1, 'pattern': ['dense']}, {'pattern': ['moe']}]
     >>> runs_of(["local", "global"] * 3)
     [{'pattern': ['local', 'global']}]
     """
-    stretches: list[list[str]] = []
+    groups: list[list[str]] = []
     for kind in kinds:
-        if stretches and stretches[-1][0] == kind:
-            stretches[-1].append(kind)
+        if groups and groups[-1][0] == kind:
+            groups[-1].append(kind)
         else:
-            stretches.append([kind])
+            groups.append([kind])
     period = _period(kinds)
-    if period <= len(stretches):
+    if period <= len(groups):
         return [{"pattern": list(kinds[:period])}]
-    counted = [{"count": len(stretch), "pattern": stretch[:1]} for stretch in stretches[:-1]]
-    return [*counted, {"pattern": stretches[-1][:1]}]
+    counted = [{"count": len(group), "pattern": group[:1]} for group in groups[:-1]]
+    return [*counted, {"pattern": groups[-1][:1]}]
 
 
 def _period(kinds: Sequence[str]) -> int:
-    """The shortest pattern that these kinds cycle through, its last turn perhaps cut short (Knuth, Morris, Pratt)."""
-    border = [0] * len(kinds)
+    """Return the length of the shortest repeated pattern; the last repetition may be cut (Knuth, Morris, Pratt)."""
+    prefix_lengths = [0] * len(kinds)
     for index in range(1, len(kinds)):
-        length = border[index - 1]
+        length = prefix_lengths[index - 1]
         while length and kinds[index] != kinds[length]:
-            length = border[length - 1]
-        border[index] = length + (kinds[index] == kinds[length])
-    return len(kinds) - border[-1]
+            length = prefix_lengths[length - 1]
+        prefix_lengths[index] = length + (kinds[index] == kinds[length])
+    return len(kinds) - prefix_lengths[-1]
 
 
 def layers_of(stack: Document) -> list[Document]:
-    """Return each layer's document, in order."""
-    fixed = sum(run.get("count") or 0 for run in stack["runs"])
+    """Return the document of each layer, in order."""
+    n_counted = sum(run.get("count") or 0 for run in stack["runs"])
     layers: list[Document] = []
     for run in stack["runs"]:
-        count = run.get("count") or stack["n_layers"] - fixed
+        count = run.get("count") or stack["n_layers"] - n_counted
         layers += [run["pattern"][index % len(run["pattern"])] for index in range(count)]
     return layers
 
 
 def _layers(stack: Document) -> list[str]:
-    """Return each layer's document, without its name, as text: two layers differ where their texts do."""
+    """Return the document of each layer, without its name, as JSON text: equal layers have equal texts."""
     texts = {id(layer): json.dumps(layer | {"name": None}) for run in stack["runs"] for layer in run["pattern"]}
     return [texts[id(layer)] for layer in layers_of(stack)]
 
 
 @final
-class Shared(Lens, msgspec.Struct, frozen=True):
-    """ALBERT's stack: `n_groups` groups of `n_inner` layers, and `count` turns divided among the groups in their order.
+class SharedStackLens(Lens, msgspec.Struct, frozen=True):
+    """ALBERT's stack: `n_groups` groups of `n_inner` layers, repeated `count` times in all, the groups in their order.
 
-    A group's layers keep their weights in all its turns.
+    All repetitions of a group share its weights.
     """
 
     count: Key
     n_groups: Key
     n_inner: Key
     layer: Template
-    around: Template
+    stack_fields: Template
 
     def names(self) -> Iterator[str]:
-        """The three counts, and all that a layer and what is around them read."""
+        """Yield the keys of the three counts, of a layer, and of the other fields."""
         for part in (self.count, self.n_groups, self.n_inner):
             yield from part.names()
         yield from names(self.layer)
-        yield from names(self.around)
+        yield from names(self.stack_fields)
 
     def read(self, config: Config) -> Document:
-        """A run for each group. Raises InputError where a group has no turn."""
+        """Return a run for each group. Raises InputError if a group would not be used."""
         pattern = [read(self.layer, config)] * self.n_inner.read(config)
         runs = [
-            {"count": n_turns * len(pattern), "pattern": pattern, "share_weights": True}
-            for n_turns in self.turns(config)
+            {"count": n_repetitions * len(pattern), "pattern": pattern, "share_weights": True}
+            for n_repetitions in self.repetitions(config)
         ]
-        return {"n_layers": sum(run["count"] for run in runs), "runs": runs, **read(self.around, config)}
+        return {"n_layers": sum(run["count"] for run in runs), "runs": runs, **read(self.stack_fields, config)}
 
-    def turns(self, config: Config) -> list[int]:
-        """How many turns each group has."""
+    def repetitions(self, config: Config) -> list[int]:
+        """Return how often each group is repeated."""
         count, n_groups = self.count.read(config), self.n_groups.read(config)
         if n_groups > count:
             raise config.error(self.n_groups.name, n_groups, f"at most {count}, so that each group has a turn")
-        groups = [int(turn / (count / n_groups)) for turn in range(count)]
+        groups = [int(index / (count / n_groups)) for index in range(count)]
         return [groups.count(group) for group in range(n_groups)]
 
     def places(self, config: Config) -> Iterator[tuple[int, int, int]]:
-        """The index of each layer that has weights, its group, and its place in that."""
+        """Yield the index of each layer that has weights, its group, and its place in the group."""
         start, n_inner = 0, self.n_inner.read(config)
-        for group, n_turns in enumerate(self.turns(config)):
+        for group, n_repetitions in enumerate(self.repetitions(config)):
             yield from ((start + place, group, place) for place in range(n_inner))
-            start += n_turns * n_inner
+            start += n_repetitions * n_inner
 
-    def write(self, value: Any, draft: Draft) -> None:
-        """The counts, and the keys of the first group's first layer: reading back shows whether all are like it."""
+    def write(self, value: Any, draft: ConfigDraft) -> None:
+        """Put the counts, and the keys of the first layer. Reading back shows whether all layers are equal."""
         runs = value["runs"] if value else ()
         if not runs or not all(run["share_weights"] for run in runs):
             raise MismatchError
@@ -447,4 +457,4 @@ class Shared(Lens, msgspec.Struct, frozen=True):
         draft.put(self.count.name, value["n_layers"] // n_inner)
         draft.put(self.n_groups.name, len(runs))
         draft.put(self.n_inner.name, n_inner)
-        write(self.around, value, draft)
+        write(self.stack_fields, value, draft)

@@ -1,6 +1,6 @@
-"""Which Hugging Face parameter holds which canonical tensors: a table for each family, read both ways.
+"""Maps between Hugging Face parameters and canonical tensors: a table for each family, used in both directions.
 
-In a table `{i}` stands for a layer's index, and a name without its last part (`weight`, `bias`) for both.
+In a table, `{i}` is the index of a layer. A name without its last part (`weight`, `bias`) means both.
 """
 
 from __future__ import annotations
@@ -20,21 +20,27 @@ Order = Literal["whole", "alternate", "by_head", "in_four", "turned", "swapped"]
 
 
 class TensorMapError(ArchcalcError):
-    """A tensor that has no place in a family's map."""
+    """A tensor is missing in a family's map."""
 
     exit_code = 1
 
 
-class Holds(msgspec.Struct, frozen=True, dict=True):
-    """`name` holds the canonical tensors `ours`: one as it is, or several joined along `axis` of theirs.
+class TensorEntry(msgspec.Struct, frozen=True, dict=True):
+    """The Hugging Face tensor `name`, made of the canonical tensors `ours`: one, or several joined along `axis`.
 
-    `order`: one after the other; or row by row in turn (gpt-oss); or head by head in turn (GPT-NeoX: a kv head's
-    queries, its key, its value); or in four blocks, a quarter of each (CodeGen); or turned, the rows that rotate
-    together side by side (LLaMA in GGUF); or swapped, the halves of each head exchanged (NanoChat, which rotates the
-    other way). `transposed` swaps the last two axes of the result (GPT-2's Conv1D is [in, out]). `beside`: another
-    canonical tensor without which it is not this row that holds them. `plus`: what is stored is more than ours by so
-    much. `as_row`: stored as a matrix of one row (ERNIE's corrections). `{e}` in the name: each row of ours is a tensor
-    of its own (StableLM's norms of each head).
+    `order` of joined tensors:
+
+    - `whole`: one after the other
+    - `alternate`: alternating rows (gpt-oss)
+    - `by_head`: for each kv head its queries, its key, its value (GPT-NeoX)
+    - `in_four`: four blocks with a quarter of each (CodeGen)
+    - `turned`: rows in the order of interleaved rotary pairs (LLaMA in GGUF)
+    - `swapped`: the halves of each head exchanged (NanoChat, which rotates in the opposite direction)
+
+    `transposed` swaps the last two axes of the result (GPT-2's Conv1D is [in, out]). `requires`: another canonical
+    tensor without which this entry does not apply. `plus`: the constant by which stored values exceed ours. `as_row`:
+    stored with a leading axis of length 1 (ERNIE's corrections). `{e}` in the name: each row of ours is a tensor of its
+    own (StableLM's norms of heads).
     """
 
     name: str
@@ -42,7 +48,7 @@ class Holds(msgspec.Struct, frozen=True, dict=True):
     axis: int = 0
     order: Order = "whole"
     transposed: bool = False
-    beside: str = ""
+    requires: str = ""
     plus: float = 0.0
     as_row: bool = False
 
@@ -50,24 +56,24 @@ class Holds(msgspec.Struct, frozen=True, dict=True):
     def _patterns(self) -> tuple[re.Pattern[str], ...]:
         return tuple(re.compile(re.escape(name).replace(r"\{i\}", r"(\d+)")) for name in self.ours)
 
-    def match(self, name: str, names: Container[str]) -> Holds | None:
-        """This row for the layer that a canonical name speaks of, if it holds that tensor of these."""
+    def match(self, name: str, names: Container[str]) -> TensorEntry | None:
+        """Return this entry for the layer of a canonical `name` if it contains that tensor, else None."""
         for pattern in self._patterns:
             if match := pattern.fullmatch(name):
-                found = self._at("".join(match.groups()))
-                return found if not found.beside or found.beside in names else None
+                entry = self._at("".join(match.groups()))
+                return entry if not entry.requires or entry.requires in names else None
         return None
 
-    def _at(self, index: str) -> Holds:
+    def _at(self, index: str) -> TensorEntry:
         return msgspec.structs.replace(
             self,
             name=self.name.replace("{i}", index),
             ours=tuple(name.replace("{i}", index) for name in self.ours),
-            beside=self.beside.replace("{i}", index),
+            requires=self.requires.replace("{i}", index),
         )
 
     def shape(self, shapes: Sequence[Shape]) -> Shape:
-        """The shape of the whole, from those of its parts."""
+        """Return the joined shape of these parts. Raises TensorMapError if they cannot be joined."""
         joined = list(shapes[0])
         for other in shapes[1:]:
             if len(other) != len(joined) or any(
@@ -82,77 +88,83 @@ class Holds(msgspec.Struct, frozen=True, dict=True):
         return (1, *joined) if self.as_row else tuple(joined)
 
     def rows(self, shape: Shape) -> list[str]:
-        """The names of the tensors that hold a row each of one of this shape, if there is one for each."""
+        """Return the name of each row's tensor for this shape; none if the tensor is stored whole."""
         return [self.name.replace("{e}", str(row)) for row in range(shape[0])] if "{e}" in self.name else []
 
     def stored(self, shapes: Sequence[Shape]) -> dict[str, Shape]:
-        """The shapes of what is stored, from those of its parts, by name."""
+        """Return the shapes of the stored tensors, by name, from those of the parts."""
         whole = self.shape(shapes)
         return dict.fromkeys(self.rows(whole), whole[1:]) or {self.name: whole}
 
 
 class TensorMap(msgspec.Struct, frozen=True):
-    """All of a family's tensors. `unmapped`: those of Hugging Face's that no spec holds, each with the reason."""
+    """All tensors of a family. `unmapped`: Hugging Face tensors that no spec has, each with the reason."""
 
-    entries: tuple[Holds, ...]
+    entries: tuple[TensorEntry, ...]
     unmapped: Mapping[str, str]
 
-    def placed(self, names: Iterable[str]) -> Iterator[Holds]:
-        """What holds each of these canonical tensors, every tensor exactly once.
+    def placed(self, names: Iterable[str]) -> Iterator[TensorEntry]:
+        """Yield the entries that contain these canonical tensors, each tensor exactly once.
 
-        Raises TensorMapError naming a tensor that nothing holds, or a part whose others are missing.
+        Raises TensorMapError for a tensor that no entry contains, or an entry with missing parts.
         """
-        left = dict.fromkeys(names)
-        present = frozenset(left)
-        while left:
-            first = next(iter(left))
-            found = self._holder(first, present)
-            for part in found.ours:
-                if part not in left:
+        remaining = dict.fromkeys(names)
+        present = frozenset(remaining)
+        while remaining:
+            first = next(iter(remaining))
+            entry = self._entry_of(first, present)
+            for part in entry.ours:
+                if part not in remaining:
                     raise TensorMapError(
-                        msg("{name} holds {part}, which is not there or is held twice", name=found.name, part=part)
+                        msg("{name} holds {part}, which is not there or is held twice", name=entry.name, part=part)
                     )
-                del left[part]
-            yield found
+                del remaining[part]
+            yield entry
 
-    def _holder(self, name: str, names: Container[str]) -> Holds:
-        found = (entry.match(name, names) for entry in self.entries)
-        if held := next(filter(None, found), None):
-            return held
+    def _entry_of(self, name: str, names: Container[str]) -> TensorEntry:
+        matches = (entry.match(name, names) for entry in self.entries)
+        if entry := next(filter(None, matches), None):
+            return entry
         raise TensorMapError(msg("nothing holds {name}", name=name))
 
     def shapes(self, ours: Mapping[str, Shape]) -> dict[str, Shape]:
-        """Hugging Face's names and shapes of canonical tensors. Raises TensorMapError for one that has no place."""
-        helds = self.placed(ours)
+        """Return the Hugging Face names and shapes of canonical tensors. Raises TensorMapError if one has no place."""
+        entries = self.placed(ours)
         return {
-            name: shape for held in helds for name, shape in held.stored([ours[part] for part in held.ours]).items()
+            name: shape
+            for entry in entries
+            for name, shape in entry.stored([ours[part] for part in entry.ours]).items()
         }
 
 
-def same(
-    ours: str, name: str, *, transposed: bool = False, beside: str = "", order: Order = "whole", plus: float = 0.0
-) -> tuple[Holds, Holds]:
-    """A module's weight and bias; only the weight of a `transposed` one is."""
+def module(
+    ours: str, name: str, *, transposed: bool = False, requires: str = "", order: Order = "whole", plus: float = 0.0
+) -> tuple[TensorEntry, TensorEntry]:
+    """Return the entries of a module's weight and bias. Only the weight is `transposed`."""
     return (
-        Holds(f"{name}.weight", (f"{ours}.weight",), transposed=transposed, beside=beside, order=order, plus=plus),
-        Holds(f"{name}.bias", (f"{ours}.bias",), beside=beside, order=order),
+        TensorEntry(
+            f"{name}.weight", (f"{ours}.weight",), transposed=transposed, requires=requires, order=order, plus=plus
+        ),
+        TensorEntry(f"{name}.bias", (f"{ours}.bias",), requires=requires, order=order),
     )
 
 
-def joined(ours: Sequence[str], name: str, *, order: Order = "whole", transposed: bool = False) -> tuple[Holds, Holds]:
-    """Several modules' weights and biases in one, joined along what they give."""
+def fused_modules(
+    ours: Sequence[str], name: str, *, order: Order = "whole", transposed: bool = False
+) -> tuple[TensorEntry, TensorEntry]:
+    """Return the entries of several modules' weights and biases, joined along their outputs."""
     return (
-        Holds(f"{name}.weight", tuple(f"{part}.weight" for part in ours), order=order, transposed=transposed),
-        Holds(f"{name}.bias", tuple(f"{part}.bias" for part in ours), order=order),
+        TensorEntry(f"{name}.weight", tuple(f"{part}.weight" for part in ours), order=order, transposed=transposed),
+        TensorEntry(f"{name}.bias", tuple(f"{part}.bias" for part in ours), order=order),
     )
 
 
-def table(*rows: tuple[Holds, ...] | Holds, unmapped: Mapping[str, str] | None = None) -> TensorMap:
-    """A map of these rows."""
+def table(*rows: tuple[TensorEntry, ...] | TensorEntry, unmapped: Mapping[str, str] | None = None) -> TensorMap:
+    """Return the map with these entries."""
     entries = [entry for row in rows for entry in (row if isinstance(row, tuple) else (row,))]
     return TensorMap(tuple(entries), unmapped or {})
 
 
-def renamed(pairs: Mapping[str, str], ours: str = "", name: str = "", **how: Any) -> tuple[Holds, ...]:
-    """A row for each pair of modules, each name under its prefix, `how` it is held said to `same`."""
-    return tuple(entry for here, there in pairs.items() for entry in same(ours + here, name + there, **how))
+def modules(pairs: Mapping[str, str], ours: str = "", name: str = "", **how: Any) -> tuple[TensorEntry, ...]:
+    """Return the entries of pairs of modules (ours: theirs), each name with its prefix, by `module(…, **how)`."""
+    return tuple(entry for part, stored in pairs.items() for entry in module(ours + part, name + stored, **how))

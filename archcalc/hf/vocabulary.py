@@ -1,4 +1,4 @@
-"""What many families' configs say in the same words. Defaults are the family's own: each call states them."""
+"""Keys, templates and tensor names that many families share. Each call states its family's own defaults."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, final
 import msgspec
 
 from archcalc.hf.config import FLAG, LAYERS, POSITIVE, PROBABILITY, SIZE, TEXT, Config
-from archcalc.hf.lens import Draft, Key, Lens, Template, Word
-from archcalc.hf.tensors import Holds, renamed, same
+from archcalc.hf.lens import Choice, ConfigDraft, Key, Lens, Template
+from archcalc.hf.tensors import TensorEntry, module, modules
 
 if TYPE_CHECKING:
     from archcalc.spec.document import Document
 
-# The names of transformers' activations that are functions we have; of those that mean the same, the first is written.
+# transformers' names of activations → ours. If several names mean one function, the first is written.
 ACTIVATIONS = {
     "silu": "silu",
     "gelu": "gelu",
@@ -42,116 +42,116 @@ ACTIVATIONS = {
 
 
 def keys(names: str) -> frozenset[str]:
-    """A family's harmless keys, written as words in one text."""
+    """Return keys that are written as words in one text."""
     return frozenset(names.split())
 
 
-def size(name: str, default: Any, **how: Any) -> Key:
-    """A key that holds a size."""
-    return Key(name, SIZE, default, **how)
+def size(name: str, default: Any, **options: Any) -> Key:
+    """Return a key for a size."""
+    return Key(name, SIZE, default, **options)
 
 
-def layers(default: Any, name: str = "num_hidden_layers", **how: Any) -> Key:
-    """How many layers."""
-    return Key(name, LAYERS, default, **how)
+def layers(default: Any, name: str = "num_hidden_layers", **options: Any) -> Key:
+    """Return the key for the number of layers."""
+    return Key(name, LAYERS, default, **options)
 
 
-def flag(name: str, default: bool, **how: Any) -> Key:
-    """A key that holds true or false."""
-    return Key(name, FLAG, default, **how)
+def flag(name: str, default: bool, **options: Any) -> Key:
+    """Return a key for true or false."""
+    return Key(name, FLAG, default, **options)
 
 
-def dropout(name: str, default: float, **how: Any) -> Key:
-    """A probability."""
-    return Key(name, PROBABILITY, default, **how)
+def dropout(name: str, default: float, **options: Any) -> Key:
+    """Return a key for a dropout probability."""
+    return Key(name, PROBABILITY, default, **options)
 
 
-def positive(name: str, default: Any, **how: Any) -> Key:
-    """A number above zero."""
-    return Key(name, POSITIVE, default, **how)
+def positive(name: str, default: Any, **options: Any) -> Key:
+    """Return a key for a number above zero."""
+    return Key(name, POSITIVE, default, **options)
 
 
-def activation(default: str, name: str = "hidden_act", meanings: Mapping[str, str] = ACTIVATIONS) -> Word:
-    """The feed-forward's activation function."""
-    return Word(Key(name, TEXT, default), meanings)
+def activation(default: str, name: str = "hidden_act", meanings: Mapping[str, str] = ACTIVATIONS) -> Choice:
+    """Return the lens of the feed-forward's activation function."""
+    return Choice(Key(name, TEXT, default), meanings)
 
 
 def rmsnorm(eps: float, name: str = "rms_norm_eps", **fixed: Any) -> Template:
-    """An RMSNorm with its epsilon under `name`."""
+    """Return an RMSNorm with its epsilon under `name`."""
     return {"kind": "rmsnorm", "eps": positive(name, eps), **fixed}
 
 
 def layernorm(eps: float, name: str, **fixed: Any) -> Template:
-    """A LayerNorm with its epsilon under `name`."""
+    """Return a LayerNorm with its epsilon under `name`."""
     return {"kind": "layernorm", "eps": positive(name, eps), **fixed}
 
 
-def biases(which: Any) -> dict[str, Any]:
-    """One answer for all four projections of an attention."""
-    return dict.fromkeys(("q_bias", "k_bias", "v_bias", "out_bias"), which)
+def biases(value: Any) -> dict[str, Any]:
+    """Return the same bias setting for all four projections of an attention."""
+    return dict.fromkeys(("q_bias", "k_bias", "v_bias", "out_bias"), value)
 
 
 @final
-class Narrow(Lens, msgspec.Struct, frozen=True):
-    """The factor of a token table that may be narrower than the model; none where the two widths are the same."""
+class EmbeddingFactor(Lens, msgspec.Struct, frozen=True):
+    """The factorization of a token table that may be narrower than the model; None if it is as wide."""
 
     key: Key
     width: Key
     factor: Mapping[str, Any]
 
     def names(self) -> Iterator[str]:
-        """The table's width."""
+        """Yield the key of the table's width."""
         yield from self.key.names()
 
     def read(self, config: Config) -> Document | None:
-        """A factor, or None."""
+        """Return the factorization, or None."""
         d_embed = self.key.read(config)
         return None if d_embed == self.width.read(config) else {"d_embed": d_embed, **self.factor}
 
-    def write(self, value: Any, draft: Draft) -> None:
-        """The width: the model's, where there is no factor."""
+    def write(self, value: Any, draft: ConfigDraft) -> None:
+        """Put the table's width, which is the model's if there is no factorization."""
         draft.put(self.key.name, value["d_embed"] if value else draft[self.width.name])
 
 
 def tied(default: bool) -> Template:
-    """A head whose matrix is the token table if the config says so."""
+    """Return a head that shares its matrix with the token table if the config says so."""
     return {"tied": flag("tie_word_embeddings", default)}
 
 
-# What one fused projection holds.
+# The parts of one fused projection.
 QKV = ("layers.{i}.attn.q", "layers.{i}.attn.k", "layers.{i}.attn.v")
 
-# Tensors as LLaMA's port names them, which most later families follow.
+# Tensor names of LLaMA's class, which most later classes follow.
 LLAMA_OUTSIDE = (
-    *renamed({"embed.tokens": "embed_tokens", "final_norm": "norm"}, name="model."),
-    *same("head", "lm_head"),
+    *modules({"embed.tokens": "embed_tokens", "final_norm": "norm"}, name="model."),
+    *module("head", "lm_head"),
 )
-LLAMA_ATTENTION = renamed(
+LLAMA_ATTENTION = modules(
     {"attn.q": "q_proj", "attn.k": "k_proj", "attn.v": "v_proj", "attn.out": "o_proj"},
     "layers.{i}.",
     "model.layers.{i}.self_attn.",
 )
-QK_NORMS = renamed({"attn.q_norm": "q_norm", "attn.k_norm": "k_norm"}, "layers.{i}.", "model.layers.{i}.self_attn.")
-LLAMA_NORMS = renamed(
+QK_NORMS = modules({"attn.q_norm": "q_norm", "attn.k_norm": "k_norm"}, "layers.{i}.", "model.layers.{i}.self_attn.")
+LLAMA_NORMS = modules(
     {"attn_norm": "input_layernorm", "ffn_norm": "post_attention_layernorm"}, "layers.{i}.", "model.layers.{i}."
 )
-LLAMA_FFN = renamed(
+LLAMA_FFN = modules(
     {"gate": "gate_proj", "up": "up_proj", "down": "down_proj"}, "layers.{i}.ffn.", "model.layers.{i}.mlp."
 )
 LLAMA_EXPERTS = (
-    Holds(
+    TensorEntry(
         "model.layers.{i}.mlp.experts.gate_up_proj",
         ("layers.{i}.ffn.experts.gate.weight", "layers.{i}.ffn.experts.up.weight"),
         axis=1,
     ),
-    Holds("model.layers.{i}.mlp.experts.down_proj", ("layers.{i}.ffn.experts.down.weight",)),
-    *same("layers.{i}.ffn.router", "model.layers.{i}.mlp.gate"),
+    TensorEntry("model.layers.{i}.mlp.experts.down_proj", ("layers.{i}.ffn.experts.down.weight",)),
+    *module("layers.{i}.ffn.router", "model.layers.{i}.mlp.gate"),
 )
 LLAMA_DENSE = (*LLAMA_OUTSIDE, *LLAMA_ATTENTION, *LLAMA_NORMS, *LLAMA_FFN)
-# Experts that every token takes, and the numbers that correct the choice of the others.
-SHARED_EXPERTS = renamed(
+# Experts that process every token, and the bias that corrects the choice of the others.
+SHARED_EXPERTS = modules(
     {"gate": "gate_proj", "up": "up_proj", "down": "down_proj"},
     "layers.{i}.ffn.shared.",
     "model.layers.{i}.mlp.shared_experts.",
 )
-CORRECTION = Holds("model.layers.{i}.mlp.gate.e_score_correction_bias", ("layers.{i}.ffn.correction_bias",))
+CORRECTION = TensorEntry("model.layers.{i}.mlp.gate.e_score_correction_bias", ("layers.{i}.ffn.correction_bias",))

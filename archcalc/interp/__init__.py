@@ -1,1 +1,1 @@
-"""Looking into a model at work: what it says next and why, computed by the real modules, as plain data."""
+"""Inspect a running model: next-token distributions, traces and demonstrations, as plain data from the real modules."""

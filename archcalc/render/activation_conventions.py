@@ -6,16 +6,19 @@ from typing import Any
 
 from archcalc.analysis.activations import sureness
 from archcalc.analysis.papers.activation_conventions import SOURCE, Compared
+from archcalc.render.names import RECOMPUTE_NAMES, SURENESS
 from archcalc.render.page import Block, Column, Table, Text
 from archcalc.spec.execution import Execution
-from archcalc.words import msg
+from archcalc.words import Message, in_context, msg
 
-LETTERS = "s tokens, b sequences, h = d_model, a heads, v words, t devices that share a layer."
+LETTERS = msg(
+    "{source}. s tokens, b sequences, h = d_model, a heads, v words, t devices that share a layer.", source=SOURCE
+)
 
 
 def blocks(found: Compared) -> list[Block]:
     """Totals by what is computed again, then tensor by tensor, then the paper's table 2."""
-    return [_sides(found), _lines(found), _shares(found), Text("", [f"{SOURCE}. {LETTERS}"])]
+    return [_sides(found), _lines(found), _shares(found), Text("", [LETTERS])]
 
 
 def _sides(found: Compared) -> Table:
@@ -23,14 +26,14 @@ def _sides(found: Compared) -> Table:
         Column(msg("recomputed")),
         Column(msg("layers, paper"), "count"),
         Column(msg("ledger"), "count"),
-        Column(msg("off"), "change"),
+        Column(in_context("difference", "off"), "change"),
         Column(msg("all, paper"), "count"),
         Column(msg("ledger"), "count"),
-        Column(msg("off"), "change"),
+        Column(in_context("difference", "off"), "change"),
     )
     rows = [
         (
-            one.recompute,
+            RECOMPUTE_NAMES[one.recompute],
             one.paper_layers,
             one.exact_layers,
             one.paper_layers / one.exact_layers - 1,
@@ -40,13 +43,17 @@ def _sides(found: Compared) -> Table:
         )
         for one in found.sides
     ]
-    return Table(
-        msg("Kept activations by sections 4 and 5, bytes ({_manner})", _manner=_manner(found.how)), columns, rows
+    return Table(_sides_title(found.how), columns, rows)
+
+
+def _sides_title(how: Execution) -> Message:
+    return msg(
+        "Kept activations by sections 4 and 5, bytes (ledger: {dtype}, {attention} attention, {device}, {sureness})",
+        dtype=how.dtype,
+        attention=how.attention,
+        device=how.device,
+        sureness=SURENESS[sureness(how)],
     )
-
-
-def _manner(how: Execution) -> str:
-    return f"ledger: {how.dtype}, {how.attention} attention, {how.device}, {sureness(how)}"
 
 
 def _lines(found: Compared) -> Table:
@@ -64,12 +71,8 @@ def _lines(found: Compared) -> Table:
     ]
     paper, exact = (sum(getattr(one, side) for one in found.lines) for side in ("paper_bytes", "exact_bytes"))
     last = (msg("total"), "", paper, exact, paper - exact, "", "")
-    return Table(
-        msg("Tensor by tensor, recomputed: {recompute}", recompute=found.how.recompute),
-        columns,
-        [*rows, last],
-        n_sums=1,
-    )
+    title = msg("Tensor by tensor, recomputed: {recompute}", recompute=RECOMPUTE_NAMES[found.how.recompute])
+    return Table(title, columns, [*rows, last], n_sums=1)
 
 
 def _shares(found: Compared) -> Table:
@@ -104,19 +107,19 @@ def data(found: Compared) -> dict[str, Any]:
         ],
         "tensors": [
             {
-                "tensor": one.name,
+                "tensor": str(one.name),
                 "paper_formula": one.paper,
                 "paper_bytes": one.paper_bytes,
                 "bytes": one.exact_bytes,
                 "formula": one.exact,
-                "note": one.note,
+                "note": str(one.note),
             }
             for one in found.lines
         ],
         "devices": found.tensor,
         "table_2": [
             {
-                "configuration": one.configuration.name,
+                "configuration": str(one.configuration.name),
                 "formula": one.configuration.formula,
                 "bytes_per_device": float(one.layers_bytes),
                 "of_baseline": float(one.of_baseline),

@@ -8,20 +8,26 @@ from typing import Any, get_args
 from msgspec import structs
 
 from archcalc.analysis.activations import KeptBytes, by_tensor, per_layer, summary, sureness, totals
-from archcalc.analysis.row_names import path_in_group, path_pattern
+from archcalc.analysis.row_names import path_pattern
+from archcalc.analysis.tensor_names import keeper_name, tensor_name
 from archcalc.ledger.build import build
 from archcalc.render.memory import View
+from archcalc.render.names import COMPONENT_NAMES, RECOMPUTE_NAMES, SURENESS
 from archcalc.render.page import Block, Column, Table, Text
 from archcalc.spec import Spec
-from archcalc.spec.execution import Device, Execution, Kernel, Recompute
+from archcalc.spec.execution import Device, Execution, Experts, Kernel, Recompute
 from archcalc.spec.workload import Workload
 from archcalc.units import human_bytes
-from archcalc.words import msg
+from archcalc.words import Message, in_context, msg
 
 _BYTES = (Column(msg("bytes"), "count"), Column("", "human"), Column(msg("share"), "percent"))
 
 # The ways that are set side by side: what each keeps in all.
 _WAYS: tuple[tuple[Kernel, Device], ...] = (("eager", "meta"), ("math", "meta"), ("flash", "cpu"), ("flash", "cuda"))
+_EXPERTS: dict[Experts, Message] = {
+    "split": msg("sorted and split by expert"),
+    "gather": msg("each with a copy of its expert's matrices"),
+}
 
 
 def blocks(spec: Spec, work: Workload, how: Execution, view: View) -> list[Block]:
@@ -30,20 +36,26 @@ def blocks(spec: Spec, work: Workload, how: Execution, view: View) -> list[Block
     return [_VIEWS[view](kept, how), _ways(spec, work, how), Text("", _notes(how))]
 
 
-def _title(how: Execution) -> str:
-    return f"Saved activations: {how.attention} attention, {how.dtype}, recompute {how.recompute} ({sureness(how)})"
+def _title(how: Execution) -> Message:
+    return msg(
+        "Saved activations: {attention} attention, {dtype}, recompute {recompute} ({sureness})",
+        attention=how.attention,
+        dtype=how.dtype,
+        recompute=RECOMPUTE_NAMES[how.recompute],
+        sureness=SURENESS[sureness(how)],
+    )
 
 
 def _components(kept: list[KeptBytes], how: Execution) -> Table:
     """By what keeps them; the square term of attention has a line of its own beside the components."""
     whole = totals(kept)
     total = whole["total_bytes"]
-    rows = [_line(name, found, total) for name, found in whole["by_component"].items()]
+    rows = [_line(COMPONENT_NAMES[name], found, total) for name, found in whole["by_component"].items()]
     rows += [_line(msg("of it tokens × tokens"), whole["square_bytes"], total), _line(msg("total"), total, total)]
     return Table(_title(how), (Column(msg("component")), *_BYTES), rows, n_sums=2)
 
 
-def _line(name: str, found: int, total: int) -> tuple[Any, ...]:
+def _line(name: str | Message, found: int, total: int) -> tuple[Any, ...]:
     return name, found, human_bytes(found), found / total if total else 0.0
 
 
@@ -60,8 +72,8 @@ def _tensors(kept: list[KeptBytes], how: Execution) -> Table:
     total = totals(kept)["total_bytes"]
     rows: list[tuple[Any, ...]] = [
         (
-            path_in_group(one.row.path, one.row.group),
-            one.row.kept.label,
+            keeper_name(one.row.path, one.row.kept.label, one.row.group),
+            tensor_name(one.row.kept.label),
             one.row.kept.dtype,
             len(one.row.turns) or None,
             one.layer_bytes,
@@ -96,24 +108,28 @@ def _ways(spec: Spec, work: Workload, how: Execution) -> Table:
     columns = (
         Column(msg("attention")),
         Column(msg("on")),
-        *(Column(msg("recompute {r}", r=r), "human") for r in get_args(Recompute)),
+        *(Column(msg("recompute {policy}", policy=RECOMPUTE_NAMES[r]), "human") for r in get_args(Recompute)),
     )
     rows = []
     for kernel, device in _WAYS:
         ways = [structs.replace(how, attention=kernel, device=device, recompute=r) for r in get_args(Recompute)]
         found = [human_bytes(summary(build(spec, way), work)["total_bytes"]) for way in ways]
-        rows.append((kernel, f"{device} ({sureness(ways[0])})", *found))
+        rows.append((kernel, msg("{name} ({sureness})", name=device, sureness=SURENESS[sureness(ways[0])]), *found))
     return Table(msg("Other ways"), columns, rows)
 
 
-def _notes(how: Execution) -> list[str]:
-    split = "sorted and split by expert" if how.experts == "split" else "each with a copy of its expert's matrices"
+def _notes(how: Execution) -> list[Message]:
     return [
         msg(
-            "What autograd keeps between the forward and the backward pass of the model itself: each storage once, parameters and the loss apart."
+            "What autograd keeps between the forward and the backward pass of the model itself: each storage once,"
+            " parameters and the loss apart."
         ),
-        f"Dropout {'as the spec says' if how.dropout else 'off'}; a mixture's choices {split}. What a kernel cannot do"
-        " (dropout or latent attention by the CPU's flash, softcaps, sinks) is done by math or eager attention.",
+        msg(
+            "Dropout {dropout}; a mixture's choices {experts}. What a kernel cannot do (dropout or latent attention"
+            " by the CPU's flash, softcaps, sinks) is done by math or eager attention.",
+            dropout=msg("as the spec says") if how.dropout else in_context("dropout", "off"),
+            experts=_EXPERTS[how.experts],
+        ),
     ]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from archcalc.coverage import CHECKS, Covered, State
+from archcalc.coverage import CHECKS, ModelTypeCoverage, State
 from archcalc.render.page import Column, Page, Table
 from archcalc.words import Message, in_context, msg
 
@@ -26,7 +26,7 @@ STATES: dict[State, Message] = {
 }
 
 
-def page(found: Sequence[Covered]) -> Page:
+def page(found: Sequence[ModelTypeCoverage]) -> Page:
     """Return a row for each model type, and how many are exact."""
     exact = Counter(check for one in found for check in CHECKS if getattr(one, check) == "exact")
     columns = (
@@ -40,7 +40,7 @@ def page(found: Sequence[Covered]) -> Page:
         Column(msg("missing")),
     )
     rows: list[Sequence[Any]] = [
-        (one.model_type, one.class_name, one.stacks, *(STATES[getattr(one, check)] for check in CHECKS), _missing(one))
+        (one.model_type, one.class_name, one.stacks, *(STATES[getattr(one, check)] for check in CHECKS), one.missing)
         for one in found
     ]
     sums = (
@@ -53,10 +53,6 @@ def page(found: Sequence[Covered]) -> Page:
     return Page(msg("Model types"), NOTE, [Table("", columns, [*rows, sums], n_sums=1)])
 
 
-def _missing(one: Covered) -> str | Message:
-    return msg("not read yet") if one.parameters == "not read" else one.missing
-
-
-def data(found: Sequence[Covered]) -> list[dict[str, Any]]:
+def data(found: Sequence[ModelTypeCoverage]) -> list[dict[str, Any]]:
     """The same, as plain data."""
-    return [msgspec.to_builtins(one) for one in found]
+    return [msgspec.to_builtins(msgspec.structs.replace(one, missing=str(one.missing))) for one in found]

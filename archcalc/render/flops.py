@@ -11,16 +11,29 @@ from archcalc.analysis.layers import by_layer
 from archcalc.analysis.papers.conventions import Counted
 from archcalc.analysis.row_names import path_in_group, path_pattern
 from archcalc.analysis.workload_flops import WorkloadFlops
+from archcalc.ledger.leaves import Pointwise
+from archcalc.render.names import COMPONENT_NAMES, RECOMPUTE_NAMES
 from archcalc.render.page import Block, Column, Page, Table, Text
 from archcalc.spec import Spec
 from archcalc.spec.workload import Workload
-from archcalc.units import exact
-from archcalc.words import msg
+from archcalc.words import Message, in_context, joined, msg
 
 View = Literal["components", "ops", "layers"]
 VIEWS: tuple[View, ...] = ("components", "ops", "layers")
 
-LATENT_NOTE = "Latent attention makes keys and values anew of every cached latent (kv_up runs over all keys held)."
+LATENT_NOTE = msg("Latent attention makes keys and values anew of every cached latent (kv_up runs over all keys held).")
+
+# Operations that are no function by name.
+_OPERATION_NAMES: dict[Pointwise, Message] = {
+    "layernorm": in_context("operation", "layernorm"),
+    "rmsnorm": in_context("operation", "rmsnorm"),
+    "rope": in_context("operation", "rope"),
+    "gate": in_context("operation", "gate"),
+    "clamped_gate": in_context("operation", "clamped_gate"),
+    "product": in_context("operation", "product"),
+    "clamp": in_context("operation", "clamp"),
+    "identity": in_context("operation", "identity"),
+}
 
 _COUNTS = (
     Column(msg("forward"), "count"),
@@ -47,7 +60,9 @@ def page(found: WorkloadFlops, view: View) -> Page:
 
 def _elementwise(found: list[ElementwiseFlops]) -> Table:
     """What stands on a line of its own, for its cost is a model."""
-    rows: list[tuple[Any, ...]] = [(kind, cost, cost, *COSTS[kind]) for kind, cost in by_kind(found).items()]
+    rows: list[tuple[Any, ...]] = [
+        (_OPERATION_NAMES.get(kind, kind), cost, cost, *COSTS[kind]) for kind, cost in by_kind(found).items()
+    ]
     total = sum(one.forward for one in found)
     columns = (
         Column(msg("operation")),
@@ -65,10 +80,10 @@ def _step(found: WorkloadFlops) -> Table:
     lines = [(msg("forward"), whole["forward"]), (msg("backward"), whole["backward"])]
     sums = [(msg("step"), whole["train_step"])]
     if found.how.recompute != "none":
-        lines += [("again, early stop", more["early_stop"]), ("again, to the end", more["to_the_end"])]
+        lines += [(msg("again, early stop"), more["early_stop"]), (msg("again, to the end"), more["to_the_end"])]
         sums = [
-            ("step, early stop", whole["train_step"] + more["early_stop"]),
-            ("step, to the end", whole["train_step"] + more["to_the_end"]),
+            (msg("step, early stop"), whole["train_step"] + more["early_stop"]),
+            (msg("step, to the end"), whole["train_step"] + more["to_the_end"]),
         ]
     rows = [(name, count, count, count / whole["train_step"]) for name, count in (*lines, *sums)]
     columns = (
@@ -77,22 +92,26 @@ def _step(found: WorkloadFlops) -> Table:
         Column("", "human"),
         Column(msg("of a plain step"), "percent"),
     )
-    return Table(
-        msg("A training step: recompute {recompute}", recompute=found.how.recompute), columns, rows, n_sums=len(sums)
-    )
+    title = msg("A training step: recompute {recompute}", recompute=RECOMPUTE_NAMES[found.how.recompute])
+    return Table(title, columns, rows, n_sums=len(sums))
 
 
-def subtitle(spec: Spec, work: Workload) -> str:
+def subtitle(spec: Spec, work: Workload) -> Message:
     """The model and the workload, in words."""
-    words = [spec.name, f"batch {exact(work.batch)}", f"{exact(work.seq)} new tokens", f"{exact(work.past)} past"]
+    words: list[str | Message] = [
+        spec.name,
+        msg("batch {n:,}", n=work.batch),
+        msg("{n:,} new tokens", n=work.seq),
+        msg("{n:,} past", n=work.past),
+    ]
     if spec.family == "encoder-decoder":
-        words.append(f"source {exact(work.source_seq)}")
-    return " · ".join(words)
+        words.append(msg("source {n:,}", n=work.source_seq))
+    return joined(" · ", words)
 
 
 def _components(spec: Spec, ops: list[OpFlops]) -> Table:
     whole = totals(ops)
-    lines = [*by_component(ops).items(), (msg("total"), whole)]
+    lines = [*((COMPONENT_NAMES[name], f) for name, f in by_component(ops).items()), (msg("total"), whole)]
     rows = [
         (name, f["forward"], f["forward"], f["forward_causal"], f["backward"], f["forward"] / whole["forward"])
         for name, f in lines
@@ -162,7 +181,7 @@ def conventions_table(found: list[Counted]) -> Table:
         Column("", "human"),
         Column(msg("off exact"), "change"),
         Column(msg("formula")),
-        Column(msg("source")),
+        Column(in_context("of a figure", "source")),
     )
     rows = [
         (c.convention.name, c.train_step, c.train_step, c.off, c.convention.formula, c.convention.source) for c in found
@@ -206,7 +225,12 @@ def data(found: WorkloadFlops) -> dict[str, Any]:
     }
     if found.papers:
         shown["conventions"] = [
-            {"name": c.convention.name, "train_step": c.train_step, "off": c.off, "source": c.convention.source}
+            {
+                "name": str(c.convention.name),
+                "train_step": c.train_step,
+                "off": c.off,
+                "source": str(c.convention.source),
+            }
             for c in found.papers
         ]
     return shown

@@ -8,32 +8,36 @@ import msgspec
 
 from archcalc.analysis.lora import AdapterSetup, Targets, Tuned
 from archcalc.analysis.row_names import path_in_group, path_pattern
-from archcalc.analysis.training import totals
+from archcalc.analysis.training import Part, totals
 from archcalc.ledger.types import Row
 from archcalc.render.page import Block, Column, Page, Table, Text
-from archcalc.render.training import PartRow, notes, part_rows, parts_table, sizes
+from archcalc.render.training import TITLES, PartRow, notes, part_rows, parts_table, sizes
 from archcalc.units import exact, percent
-from archcalc.words import msg
+from archcalc.words import Message, joined, msg
 
 
 def page(subject: AdapterSetup) -> Page:
     """The parts of what is kept, and every adapter."""
     found, spec, recipe = subject.tuned(), subject.spec, subject.recipe
     whole = totals(found.adapters)
-    parts: list[PartRow] = [("frozen weights", subject.form, found.base_bytes)]
-    parts += [(_TITLES.get(title, title), form, size) for title, form, size in part_rows(subject.precision, whole)]
+    frozen: PartRow = msg("frozen weights"), subject.form, found.base_bytes
+    parts = [frozen, *part_rows(subject.precision, whole, _TITLES)]
     blocks: list[Block] = [
         parts_table(parts, subject.ledger.total()),
         _adapters(found),
         Text("", [_share(subject, found), *notes(recipe, subject.optimiser, whole)]),
     ]
-    words = (spec.name, f"targets {named(subject.targets)}", f"weights {subject.form}", recipe.name)
-    return Page(
-        msg("{label}: LoRA of rank {rank}", label=spec.label, rank=exact(subject.rank)), " · ".join(words), blocks
+    words = (
+        spec.name,
+        msg("targets {names}", names=named(subject.targets)),
+        msg("weights {dtype}", dtype=subject.form),
+        recipe.name,
     )
+    title = msg("{label}: LoRA of rank {rank:,}", label=spec.label, rank=subject.rank)
+    return Page(title, joined(" · ", words), blocks)
 
 
-_TITLES = {"weights": "adapters"}
+_TITLES: dict[Part, Message] = {**TITLES, "weights": msg("adapters")}
 
 
 def named(targets: Targets) -> str:
@@ -41,10 +45,14 @@ def named(targets: Targets) -> str:
     return targets if isinstance(targets, str) else ",".join(targets)
 
 
-def _share(subject: AdapterSetup, found: Tuned) -> str:
+def _share(subject: AdapterSetup, found: Tuned) -> Message:
     every = subject.ledger.total() + found.trainable
-    share = percent(found.trainable, every)
-    return f"{exact(found.trainable)} of {exact(every)} parameters are trained: {share}"
+    return msg(
+        "{trained:,} of {total:,} parameters are trained: {share}",
+        trained=found.trainable,
+        total=every,
+        share=percent(found.trainable, every),
+    )
 
 
 def _adapters(found: Tuned) -> Table:

@@ -1,8 +1,9 @@
-"""What components, kinds of tensors and the sureness of figures are called."""
+"""What components, kinds of tensors, policies of recomputation and the sureness of figures are called."""
 
 from __future__ import annotations
 
-from archcalc.words import Message, msg
+from archcalc.spec.execution import Recompute
+from archcalc.words import Message, in_context, msg
 
 COMPONENT_NAMES: dict[str, Message] = {
     "embedding": msg("embedding"),
@@ -23,7 +24,13 @@ KIND_NAMES: dict[str, Message] = {
 
 # How sure a figure is.
 SURENESS: dict[str, Message] = {
-    "exact": msg("exact"),
+    "exact": in_context("of a figure", "exact"),
     "measured": msg("measured"),
     "modelled": msg("modelled"),
+}
+
+RECOMPUTE_NAMES: dict[Recompute, Message] = {
+    "none": in_context("recompute", "none"),
+    "selective": in_context("recompute", "selective"),
+    "full": in_context("recompute", "full"),
 }

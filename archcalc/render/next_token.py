@@ -13,7 +13,7 @@ from archcalc.units import exact
 from archcalc.words import ENGLISH, Translator, in_context, msg
 
 if TYPE_CHECKING:
-    from archcalc.interp.next_token import Context, Next, Place
+    from archcalc.interp.next_token import ContextDistribution, NextTokens, TokenProbability
 
 # What two contexts are called.
 NAMES = ("A", "B")
@@ -27,7 +27,7 @@ KINDS = {
 Spelled = Callable[[int], str]
 
 
-def page(label: str, found: Next, prompts: list[str], spelled: Spelled, say: Translator = ENGLISH) -> Page:
+def page(label: str, found: NextTokens, prompts: list[str], spelled: Spelled, say: Translator = ENGLISH) -> Page:
     """The likeliest tokens with their probabilities and ranks, what each distribution is like, how far two are apart.
 
     `prompts` are the contexts as they were told, `spelled` gives a token's text.
@@ -44,7 +44,7 @@ def page(label: str, found: Next, prompts: list[str], spelled: Spelled, say: Tra
     )
 
 
-def data(label: str, found: Next, prompts: list[str], spelled: Spelled) -> dict[str, Any]:
+def data(label: str, found: NextTokens, prompts: list[str], spelled: Spelled) -> dict[str, Any]:
     """The same as plain data, whatever the language."""
     plain: dict[str, Any] = msgspec.to_builtins(found)
     for context, text in zip(plain["contexts"], prompts, strict=True):
@@ -54,13 +54,13 @@ def data(label: str, found: Next, prompts: list[str], spelled: Spelled) -> dict[
     return {"model": label, **plain, "kinds": KINDS}
 
 
-def is_plain(found: Next) -> bool:
+def is_plain(found: NextTokens) -> bool:
     """Whether what is drawn by is the model's own distribution."""
     told = found.sampling
     return told.temperature == told.repetition_penalty == 1 and told.top_k is told.top_p is told.min_p is None
 
 
-def how(found: Next, say: Translator) -> str:
+def how(found: NextTokens, say: Translator) -> str:
     """What is drawn by, in words."""
     if is_plain(found):
         return say(msg("the model's own distribution"))
@@ -70,7 +70,7 @@ def how(found: Next, say: Translator) -> str:
     return say(msg("drawn with {settings}", settings=", ".join(settings)))
 
 
-def _tokens(found: Next, spelled: Spelled, say: Translator) -> Table:
+def _tokens(found: NextTokens, spelled: Spelled, say: Translator) -> Table:
     """A row a token: of each context its probability, as drawn and, where that differs, as the model has it."""
     own = not is_plain(found)
     columns = [Column(say(msg("token"))), Column(say(msg("id")), "words")]
@@ -96,14 +96,14 @@ def _quoted(text: str) -> str:
     return str(shown(text)) if text else ""
 
 
-def _cells(place: Place, own: bool) -> tuple[float | int, ...]:
+def _cells(place: TokenProbability, own: bool) -> tuple[float | int, ...]:
     more = (place.model_probability,) if own else ()
     return (place.probability, place.probability, *more, place.rank)
 
 
-def _figures(found: Next, say: Translator) -> Table:
+def _figures(found: NextTokens, say: Translator) -> Table:
     """What each distribution is like; what a cut keeps, where one may."""
-    lines: list[tuple[str, Callable[[Context], str]]] = [
+    lines: list[tuple[str, Callable[[ContextDistribution], str]]] = [
         (say(msg("entropy, nats")), lambda one: f"{one.entropy_nats:.4f}"),
         (say(msg("entropy, bits")), lambda one: f"{one.entropy_bits:.4f}"),
     ]
@@ -118,7 +118,7 @@ def _figures(found: Next, say: Translator) -> Table:
     return Table(say(msg("The distributions")), tuple(columns), rows)
 
 
-def _apart(found: Next, say: Translator) -> list[Block]:
+def _apart(found: NextTokens, say: Translator) -> list[Block]:
     if found.apart is None:
         return []
     (a, b), apart = NAMES, found.apart

@@ -9,11 +9,18 @@ from msgspec import structs
 from archcalc.analysis.peak import Moment, peak
 from archcalc.render.page import Block, Column, Table, Text
 from archcalc.units import human_bytes
-from archcalc.words import msg
+from archcalc.words import Message, in_context, msg
 
 Measure = Literal["fake", "process"]
 MEASURES: tuple[Measure, ...] = get_args(Measure)
 CATEGORIES = tuple(field for field in Moment.__struct_fields__ if field != "name")
+CATEGORY_NAMES: dict[str, Message] = {
+    "weights": msg("weights"),
+    "gradients": msg("gradients"),
+    "optimiser": msg("optimiser"),
+    "activations": msg("activations"),
+    "temporary": msg("temporary"),
+}
 
 
 def blocks(moments: list[Moment], tracked: Moment | None, grown_bytes: int | None) -> list[Block]:
@@ -23,15 +30,14 @@ def blocks(moments: list[Moment], tracked: Moment | None, grown_bytes: int | Non
     if tracked is not None:
         found.append(_tracked(top, tracked))
     if grown_bytes is not None:
-        line = f"{human_bytes(grown_bytes)} that a process grew by, the model says {_off(top.total, grown_bytes)}"
-        found.append(Text(msg("Measured on this machine"), [line]))
+        found.append(Text(msg("Measured on this machine"), [_grown(top.total, grown_bytes)]))
     return found
 
 
 def _moments(moments: list[Moment], top: Moment) -> Table:
     columns = (
         Column(msg("moment")),
-        *(Column(category, "human") for category in CATEGORIES),
+        *(Column(CATEGORY_NAMES[category], "human") for category in CATEGORIES),
         Column(msg("bytes"), "count"),
         Column("", "human"),
     )
@@ -39,7 +45,7 @@ def _moments(moments: list[Moment], top: Moment) -> Table:
         (moment.name, *(human_bytes(getattr(moment, c)) for c in CATEGORIES), moment.total, human_bytes(moment.total))
         for moment in moments
     ]
-    last = (f"peak: {top.name}", *rows[moments.index(top)][1:])
+    last = (msg("peak: {moment}", moment=top.name), *rows[moments.index(top)][1:])
     return Table(msg("Peak of a step (modelled)"), columns, [*rows, last], n_sums=1)
 
 
@@ -50,9 +56,9 @@ def _tracked(top: Moment, tracked: Moment) -> Table:
         Column(msg("modelled"), "count"),
         Column(msg("measured"), "count"),
         Column(msg("modelled − measured"), "signed"),
-        Column(msg("off"), "change"),
+        Column(in_context("difference", "off"), "change"),
     )
-    pairs = [(c, getattr(top, c), getattr(tracked, c)) for c in CATEGORIES]
+    pairs = [(CATEGORY_NAMES[c], getattr(top, c), getattr(tracked, c)) for c in CATEGORIES]
     rows = [
         (name, ours, theirs, ours - theirs, ours / theirs - 1 if theirs else None)
         for name, ours, theirs in [*pairs, (msg("total"), top.total, tracked.total)]
@@ -62,8 +68,13 @@ def _tracked(top: Moment, tracked: Moment) -> Table:
     )
 
 
-def _off(ours: int, theirs: int) -> str:
-    return f"{human_bytes(ours)} ({ours / theirs - 1:+.1%})"
+def _grown(ours: int, theirs: int) -> Message:
+    return msg(
+        "{measured} that a process grew by, the model says {modelled} ({off})",
+        measured=human_bytes(theirs),
+        modelled=human_bytes(ours),
+        off=f"{ours / theirs - 1:+.1%}",
+    )
 
 
 def data(moments: list[Moment], tracked: Moment | None, grown_bytes: int | None) -> dict[str, Any]:
@@ -71,7 +82,7 @@ def data(moments: list[Moment], tracked: Moment | None, grown_bytes: int | None)
     top = peak(moments)
     found: dict[str, Any] = {
         "peak_bytes": top.total,
-        "moment": top.name,
+        "moment": str(top.name),
         "moments": [_datum(moment) for moment in moments],
         "kind": "modelled",
     }
@@ -83,4 +94,4 @@ def data(moments: list[Moment], tracked: Moment | None, grown_bytes: int | None)
 
 
 def _datum(moment: Moment) -> dict[str, Any]:
-    return {**structs.asdict(moment), "total": moment.total}
+    return {**structs.asdict(moment), "name": str(moment.name), "total": moment.total}

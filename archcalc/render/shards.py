@@ -9,13 +9,14 @@ from archcalc.analysis.memory import Dtype
 from archcalc.analysis.row_names import path_pattern
 from archcalc.analysis.shards import Engine, Shards, caches, split_bytes, weights
 from archcalc.ledger.types import Ledger
+from archcalc.render.names import SURENESS
 from archcalc.render.page import Column, Page, Table
 from archcalc.spec import Spec
 from archcalc.spec.workload import Workload
-from archcalc.units import exact, human_bytes
-from archcalc.words import msg
+from archcalc.units import human_bytes
+from archcalc.words import Message, joined, msg
 
-ENGINE_NAMES: dict[Engine, str] = {"tp": "tensor parallelism", "fsdp": "FSDP"}
+ENGINE_NAMES: dict[Engine, Message] = {"tp": msg("tensor parallelism"), "fsdp": msg("FSDP")}
 _PARAMETERS, _BUFFERS = ("trainable", "frozen"), ("buffer",)
 Held = tuple[list[Shards], list[Shards]]
 
@@ -23,12 +24,19 @@ Held = tuple[list[Shards], list[Shards]]
 def page(spec: Spec, ledger: Ledger, work: Workload, engine: Engine, n: int, dtypes: tuple[Dtype, Dtype]) -> Page:
     """Each rank's bytes, and every tensor's on the first and the last; `dtypes`: of the weights and of the cache."""
     held = _held(ledger, work, engine, n, dtypes)
-    title = f"{spec.label}: memory on {n} ranks of {ENGINE_NAMES[engine]}"
-    subtitle = (
-        f"{spec.name} · weights {dtypes[0]}, cache {dtypes[1]} · batch {exact(work.batch)}"
-        f" · {exact(work.past + work.seq)} tokens · exact"
+    title = msg("{label}: memory on {n} ranks of {engine}", label=spec.label, n=n, engine=ENGINE_NAMES[engine])
+    words = (
+        spec.name,
+        msg("weights {dtype}, cache {cache}", dtype=dtypes[0], cache=dtypes[1]),
+        msg("batch {n:,}", n=work.batch),
+        msg("{n:,} tokens", n=work.past + work.seq),
+        SURENESS["exact"],
     )
-    return Page(title, subtitle, [_ranks(held, n), _tensors(msg("Tensors"), held[0]), _tensors(msg("Cache"), held[1])])
+    return Page(
+        title,
+        joined(" · ", words),
+        [_ranks(held, n), _tensors(msg("Tensors"), held[0]), _tensors(msg("Cache"), held[1])],
+    )
 
 
 def data(ledger: Ledger, work: Workload, engine: Engine, n: int, dtypes: tuple[Dtype, Dtype]) -> dict[str, Any]:
@@ -71,7 +79,7 @@ def _ranks(held: Held, n: int) -> Table:
     return Table(msg("Bytes on each rank"), columns, rows)
 
 
-def _tensors(title: str, found: Sequence[Shards]) -> Table:
+def _tensors(title: Message, found: Sequence[Shards]) -> Table:
     columns = (
         Column(msg("tensor")),
         Column(msg("layers"), "count"),

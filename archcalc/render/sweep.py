@@ -62,7 +62,7 @@ def left_out(found: Swept) -> list[Message]:
             "{n:,} left out, the first at {fields}: {reason}",
             n=each.cells,
             fields=_said(each.first),
-            reason=each.reason,
+            reason=each.error,
         )
         for each in sorted(found.refused, key=lambda each: -each.cells)
     ]

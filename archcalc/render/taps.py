@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from archcalc.render.flops import subtitle
 from archcalc.render.page import Column, Page, Table, Text
 from archcalc.spec import Spec
 from archcalc.spec.sites import Site
@@ -116,7 +117,7 @@ def page(spec: Spec, found: Sequence[Site], work: Workload) -> Page:
     legend = joined(", ", (joined(" ", pair) for pair in AXES.items() if pair[0] in used))
     return Page(
         msg("{label}: what can be read and written", label=spec.label),
-        _subtitle(spec, work),
+        subtitle(spec, work),
         [
             Table(msg("Sites, in the order of the pass"), columns, rows, n_sums=1),
             Text("", [msg("Axes: {legend}.", legend=legend), *NOTES]),
@@ -157,15 +158,3 @@ def ranges(layers: Sequence[int]) -> str:
 
 def _reading(site: Site) -> Message:
     return msg("recomputed") if site.recomputed else in_context("cost", "free")
-
-
-def _subtitle(spec: Spec, work: Workload) -> Message:
-    words: list[str | Message] = [
-        spec.name,
-        msg("batch {n:,}", n=work.batch),
-        msg("{n:,} new tokens", n=work.seq),
-        msg("{n:,} past", n=work.past),
-    ]
-    if spec.family == "encoder-decoder":
-        words.append(msg("source {n:,}", n=work.source_seq))
-    return joined(" · ", words)

@@ -31,8 +31,8 @@ def page(sample: Sample, found: list[Measurement]) -> Page:
             one.n_vocab,
             one.embedding,
             one.n_tokens,
-            f"{one.per_token:.2f}" if one.per_token else "",
-            msg("yes") if one.lost is None else msg("no: {lost}", lost=one.lost),
+            f"{one.characters_per_token:.2f}" if one.characters_per_token else "",
+            msg("yes") if one.mismatch is None else msg("no: {lost}", lost=one.mismatch),
         )
         for one in found
     ]
@@ -77,9 +77,9 @@ def data(sample: Sample, found: list[Measurement]) -> dict[str, Any]:
                 "vocab_size": one.n_vocab,
                 "embedding_parameters": one.embedding,
                 "n_tokens": one.n_tokens,
-                "characters_per_token": one.per_token,
-                "lossless": one.lost is None,
-                "lost": None if one.lost is None else str(one.lost),
+                "characters_per_token": one.characters_per_token,
+                "lossless": one.mismatch is None,
+                "lost": None if one.mismatch is None else str(one.mismatch),
                 "tokens": [{"id": i, "token": piece, "text": part} for i, piece, part in one.splits],
             }
             for one in found

@@ -11,8 +11,8 @@ from archcalc.render.trace_words import FUNCTIONS
 from archcalc.words import ENGLISH, Translator, in_context, msg
 
 if TYPE_CHECKING:
-    from archcalc.interp.trace.published import Held
-    from archcalc.interp.trace.run import Trace, Traced
+    from archcalc.interp.trace.run import Trace, TracedStep
+    from archcalc.interp.trace.worked_example import StepCheck
 
 SMALL, MOST, TOP = 20_000, 12, 5
 Spelled = Callable[[int], str]
@@ -24,7 +24,7 @@ def is_small(trace: Trace) -> bool:
 
 
 def page(
-    label: str, trace: Trace, spelled: Spelled, *, full: bool, held: Sequence[Held] = (), say: Translator = ENGLISH
+    label: str, trace: Trace, spelled: Spelled, *, full: bool, held: Sequence[StepCheck] = (), say: Translator = ENGLISH
 ) -> Page:
     """Every step with its formula and its numbers at the place that is looked at, part by part."""
     last = next(reversed(trace.ids.values()))
@@ -49,7 +49,7 @@ def page(
 
 
 def data(
-    label: str, trace: Trace, spelled: Spelled, *, full: bool, held: Sequence[Held] = (), lang: str = "en"
+    label: str, trace: Trace, spelled: Spelled, *, full: bool, held: Sequence[StepCheck] = (), lang: str = "en"
 ) -> dict[str, Any]:
     """The same as plain data, whatever the language: each step's whole value, or a summary of it where it is large."""
     return {
@@ -60,15 +60,20 @@ def data(
         "functions": {called: str(explained.meaning) for called, explained in FUNCTIONS.items()},
         "steps": [_plain(one, trace, full) for one in trace.steps],
         "published": [
-            {"step": one.printed.step, "published": one.printed.published, "found": one.found, "is_so": one.is_so}
-            | ({"why": getattr(one.printed, lang)} if one.printed.en else {})
+            {
+                "step": one.reference.step,
+                "published": one.reference.published,
+                "found": one.computed,
+                "is_so": one.is_equal,
+            }
+            | ({"why": getattr(one.reference, lang)} if one.reference.en else {})
             for one in held
         ],
         "kinds": {"value": "measured", "formula": "exact"},
     }
 
 
-def _plain(one: Traced, trace: Trace, full: bool) -> dict[str, Any]:
+def _plain(one: TracedStep, trace: Trace, full: bool) -> dict[str, Any]:
     step = one.step
     formula = str(step.formula or "")
     made: dict[str, Any] = {"name": step.name, "kind": step.kind, "formula": formula, "axes": one.axes}
@@ -93,9 +98,9 @@ def read_table(trace: Trace, spelled: Spelled, say: Translator = ENGLISH) -> Tab
     return Table(say(msg("What is read")), columns, rows)
 
 
-def parts_of(trace: Trace, say: Translator = ENGLISH) -> list[tuple[str, list[Traced]]]:
+def parts_of(trace: Trace, say: Translator = ENGLISH) -> list[tuple[str, list[TracedStep]]]:
     """The steps before the layers, of each layer, and after them; those of each stack apart."""
-    parts: list[tuple[str, list[Traced]]] = []
+    parts: list[tuple[str, list[TracedStep]]] = []
     seen_layer = False
     for one in trace.steps:
         if one.step.kind == "ids":
@@ -113,13 +118,13 @@ def _value_head(trace: Trace, say: Translator) -> str:
     return say(msg("value at place {position}", position=trace.position))
 
 
-def _row(one: Traced, trace: Trace, full: bool, say: Translator) -> tuple[str, str, str]:
+def _row(one: TracedStep, trace: Trace, full: bool, say: Translator) -> tuple[str, str, str]:
     own = f"{one.step.layer}." if one.step.layer else ""
     formula = one.step.formula.text(within=own) if one.step.formula else ""
     return one.step.name.removeprefix(own), formula, _numbers(one, trace.position, full, say)
 
 
-def _numbers(one: Traced, position: int, full: bool, say: Translator) -> str:
+def _numbers(one: TracedStep, position: int, full: bool, say: Translator) -> str:
     here = one.at(position)
     if full and here.numel() <= MOST:
         return _vector(here.tolist())
@@ -133,7 +138,7 @@ def _numbers(one: Traced, position: int, full: bool, say: Translator) -> str:
     )
 
 
-def _summary(one: Traced, position: int) -> tuple[float, list[tuple[int, float]]]:
+def _summary(one: TracedStep, position: int) -> tuple[float, list[tuple[int, float]]]:
     """The norm at a place, and the numbers furthest from zero with where they stand."""
     flat = one.at(position).flatten().float().nan_to_num(neginf=0.0)
     largest = flat.abs().topk(min(TOP, flat.numel())).indices.tolist()
@@ -160,7 +165,7 @@ def next_table(trace: Trace, spelled: Spelled, say: Translator = ENGLISH) -> Tab
     return Table(say(msg("What comes next")), columns, [(repr(spelled(token)), token, p, p) for token, p in pairs])
 
 
-def _printed(held: Sequence[Held], say: Translator) -> list[Block]:
+def _printed(held: Sequence[StepCheck], say: Translator) -> list[Block]:
     if not held:
         return []
     columns = tuple(
@@ -169,12 +174,12 @@ def _printed(held: Sequence[Held], say: Translator) -> list[Block]:
     )
     rows = [
         (
-            one.printed.step,
-            "[" + ", ".join(f"{x:g}" for x in one.printed.published) + "]",
-            _vector(one.found),
-            say(msg("as printed") if one.is_so else msg("not so")),
+            one.reference.step,
+            "[" + ", ".join(f"{x:g}" for x in one.reference.published) + "]",
+            _vector(one.computed),
+            say(msg("as printed") if one.is_equal else msg("not so")),
         )
         for one in held
     ]
-    why = [f"{one.printed.step}: {getattr(one.printed, say.lang)}" for one in held if one.printed.en]
+    why = [f"{one.reference.step}: {getattr(one.reference, say.lang)}" for one in held if one.reference.en]
     return [Table(say(msg("As texts print it")), columns, rows), Text(say(msg("Where it cannot be so")), why)]

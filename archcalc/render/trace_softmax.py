@@ -11,10 +11,10 @@ from archcalc.render.trace_words import SOFTMAX_STAGES
 from archcalc.words import ENGLISH, Translator, in_context, msg
 
 if TYPE_CHECKING:
-    from archcalc.interp.trace.softmax import Softmaxed, Stage
+    from archcalc.interp.trace.softmax import SoftmaxRow, SoftmaxStage
 
 
-def table(found: Softmaxed, keys: Sequence[str], say: Translator = ENGLISH) -> Table:
+def table(found: SoftmaxRow, keys: Sequence[str], say: Translator = ENGLISH) -> Table:
     """Every stage; `keys` are the keys' names. A key that the mask hides is named so, wherever its score is −∞."""
     has_sink = any(stage.sink is not None for stage in found.stages)
     more = [say(msg("sink"))] if has_sink else []
@@ -32,7 +32,7 @@ def table(found: Softmaxed, keys: Sequence[str], say: Translator = ENGLISH) -> T
     return Table(title, tuple(columns), rows)
 
 
-def _row(stage: Stage, hidden: Sequence[bool], has_sink: bool, say: Translator) -> tuple[Any, ...]:
+def _row(stage: SoftmaxStage, hidden: Sequence[bool], has_sink: bool, say: Translator) -> tuple[Any, ...]:
     values: list[Any] = [
         f"−∞ ({say(in_context('cell', 'masked'))})" if isinf(x) and is_hidden else x
         for x, is_hidden in zip(stage.values, hidden, strict=False)

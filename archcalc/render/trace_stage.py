@@ -14,8 +14,8 @@ from archcalc.render.trace_words import FUNCTIONS
 from archcalc.words import ENGLISH, Translator, in_context, msg
 
 if TYPE_CHECKING:
-    from archcalc.interp.trace.published import Held
-    from archcalc.interp.trace.run import Trace, Traced
+    from archcalc.interp.trace.run import Trace, TracedStep
+    from archcalc.interp.trace.worked_example import StepCheck
 
 # What is shown of more: places around the one that is looked at, dimensions, the likeliest tokens.
 MOST_PLACES, MOST_WIDE, MOST_TOKENS = 16, 32, 12
@@ -31,19 +31,19 @@ class Look(msgspec.Struct, frozen=True):
     start: int = 0
 
 
-def n_heads(trace: Trace, one: Traced) -> int:
+def n_heads(trace: Trace, one: TracedStep) -> int:
     """How many query heads the part of a step has; 1 where it has none."""
     if one.axes[0] not in _HEADS:
         return 1
     return int(trace[f"{one.step.name.rpartition('.')[0]}.scores"].shape[0])
 
 
-def n_wide(one: Traced) -> int:
+def n_wide(one: TracedStep) -> int:
     """How many dimensions a step's vectors have; 0 where these are tokens, or numbers of something."""
     return 0 if one.axes[-1] in "TSVYPk" else int(one.value.shape[-1])
 
 
-def places(trace: Trace, one: Traced, spelled: Spelled, *, keys: bool = False) -> list[str]:
+def places(trace: Trace, one: TracedStep, spelled: Spelled, *, keys: bool = False) -> list[str]:
     """What stands at each place of a step's text, or of its keys': '2 很'."""
     name = one.step.name
     is_source = name.startswith("encoder.") or (".cross." in name and (keys or one.axes[1] == "S"))
@@ -56,7 +56,7 @@ def in_short(text: str) -> str:
     return text if text.isprintable() and text == text.strip() else repr(text)
 
 
-def matrix(trace: Trace, one: Traced, spelled: Spelled, look: Look = Look(), say: Translator = ENGLISH) -> Matrix:  # noqa: B008
+def matrix(trace: Trace, one: TracedStep, spelled: Spelled, look: Look = Look(), say: Translator = ENGLISH) -> Matrix:  # noqa: B008
     """What a step made, as rows and columns."""
     value, axes, head = _flat(trace, one, one.value, look)
     n_rows, n_columns = value.shape
@@ -101,10 +101,10 @@ def as_table(found: Matrix, say: Translator = ENGLISH) -> Table:
     return Table("", (Column(found.row_title or say(msg("place"))), *columns), rows)
 
 
-def printed_table(held: Held, say: Translator = ENGLISH) -> Table:
+def printed_table(held: StepCheck, say: Translator = ENGLISH) -> Table:
     """What texts print of a step beside what is computed, number by number."""
-    columns = [Column(str(i), "decimal") for i in range(len(held.found))]
-    rows = [(say(msg("printed")), *held.printed.published), (say(msg("computed")), *held.found)]
+    columns = [Column(str(i), "decimal") for i in range(len(held.computed))]
+    rows = [(say(msg("printed")), *held.reference.published), (say(msg("computed")), *held.computed)]
     return Table("", (Column(say(msg("As texts print it"))), *columns), rows)
 
 
@@ -115,7 +115,7 @@ def functions_of(formula: Expression, say: Translator = ENGLISH) -> list[tuple[s
     return [(called, say(explained.meaning)) for called, explained in every if not used.isdisjoint(explained.names)]
 
 
-def _flat(trace: Trace, one: Traced, value: Any, look: Look) -> tuple[Any, str, int | None]:
+def _flat(trace: Trace, one: TracedStep, value: Any, look: Look) -> tuple[Any, str, int | None]:
     """A value as two axes: of one head, or at the place that is looked at; which head, where there are more."""
     axes = one.axes
     if len(axes) == 1:
@@ -128,7 +128,7 @@ def _flat(trace: Trace, one: Traced, value: Any, look: Look) -> tuple[Any, str, 
     return value[min(trace.position, len(value) - 1)], axes[1:], None
 
 
-def _masked(trace: Trace, one: Traced, look: Look) -> Any:
+def _masked(trace: Trace, one: TracedStep, look: Look) -> Any:
     """Where a mask hides a cell: there scores are −∞, and a pattern's share is nothing for that."""
     if one.step.kind not in ("scores", "pattern"):
         return None
@@ -148,7 +148,7 @@ def _cells(value: Any, masked: Any, rows: range, columns: list[int]) -> tuple[tu
 
 
 def _columns(
-    trace: Trace, one: Traced, spelled: Spelled, axes: str, value: Any, look: Look
+    trace: Trace, one: TracedStep, spelled: Spelled, axes: str, value: Any, look: Look
 ) -> tuple[list[int], tuple[str, ...]]:
     """Which columns are shown, and their names: keys around the place, the likeliest tokens, dimensions from one on."""
     n = value.shape[1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -19,19 +19,19 @@ from archcalc.render import activation_conventions as render_conventions
 from archcalc.render import activations as render_activations
 from archcalc.render import peak as render_peak
 from archcalc.render.memory import View
+from archcalc.render.names import COMPONENT_NAMES, RECOMPUTE_NAMES, SURENESS
 from archcalc.render.page import Block, Column, Page, Table, Text
 from archcalc.spec.execution import Execution
 from archcalc.spec.workload import Workload
 from archcalc.units import exact, human_bytes
-from archcalc.words import msg
+from archcalc.words import Message, joined, msg
 
-TITLES: dict[Part, str] = {
-    "weights": "weights",
-    "gradients": "gradients",
-    "master": "master copy",
-    "optimiser": "optimiser states",
+TITLES: dict[Part, Message] = {
+    "weights": msg("weights"),
+    "gradients": msg("gradients"),
+    "master": msg("master copy"),
+    "optimiser": msg("optimiser states"),
 }
-SAVED = "saved activations"
 
 
 def page(subject: TrainingSetup, view: View = "components") -> Page:
@@ -41,9 +41,9 @@ def page(subject: TrainingSetup, view: View = "components") -> Page:
     lasting = part_rows(subject.precision, whole)
     blocks: list[Block] = [
         parts_table(
-            [*lasting, (f"{SAVED}{_unsure(subject.how)}", _manner(subject.how), saved["total_bytes"])],
+            [*lasting, (_marked(msg("saved activations"), subject.how), _manner(subject.how), saved["total_bytes"])],
             subject.ledger.total(),
-            f"All that a training step keeps{_unsure(subject.how)}",
+            _marked(msg("All that a training step keeps"), subject.how),
         ),
         *render_activations.blocks(spec, work, subject.how, view),
         *render_peak.blocks(*_peak(subject, lines)),
@@ -54,43 +54,53 @@ def page(subject: TrainingSetup, view: View = "components") -> Page:
         blocks += render_conventions.blocks(compared(spec, work))
     blocks.append(Text("", notes(subject.recipe, subject.optimiser, whole)))
     words = (spec.name, subject.recipe.name, subject.optimiser.name, stored(subject.precision), _tokens(work))
-    return Page(msg("{label}: training memory", label=spec.label), " · ".join(words), blocks)
+    return Page(msg("{label}: training memory", label=spec.label), joined(" · ", words), blocks)
 
 
 def _peak(subject: TrainingSetup, lines: list[Kept]) -> tuple[list[Moment], Moment | None, int | None]:
     return moments(subject.spec, subject.work, subject.how, lines), subject.tracked, subject.grown_bytes
 
 
-def _manner(how: Execution) -> str:
-    return f"{how.dtype}, {how.attention} on {how.device}, recompute {how.recompute}"
+def _manner(how: Execution) -> Message:
+    return msg(
+        "{dtype}, {attention} on {device}, recompute {recompute}",
+        dtype=how.dtype,
+        attention=how.attention,
+        device=how.device,
+        recompute=RECOMPUTE_NAMES[how.recompute],
+    )
 
 
-def _unsure(how: Execution) -> str:
-    """How a part that is no exact figure is marked."""
-    return "" if activations.sureness(how) == "exact" else f" ({activations.sureness(how)})"
+def _marked(name: Message, how: Execution) -> Message:
+    """The name of a figure, marked where it is not exact."""
+    sureness = activations.sureness(how)
+    return name if sureness == "exact" else msg("{name} ({sureness})", name=name, sureness=SURENESS[sureness])
 
 
-def _tokens(work: Workload) -> str:
-    return f"{exact(work.batch)} × {exact(work.seq)} tokens"
+def _tokens(work: Workload) -> Message:
+    return msg("{batch:,} × {seq:,} tokens", batch=work.batch, seq=work.seq)
 
 
-def stored(precision: Precision) -> str:
+def stored(precision: Precision) -> Message:
     """The dtypes in words."""
-    master = f", copy {precision.master}" if precision.master else ""
-    return f"weights {precision.weights}, gradients {precision.gradients}{master}"
+    dtypes = msgspec.structs.asdict(precision)
+    if precision.master:
+        return msg("weights {weights}, gradients {gradients}, copy {master}", **dtypes)
+    return msg("weights {weights}, gradients {gradients}", **dtypes)
 
 
-PartRow = tuple[str, str, int]
+PartRow = tuple[Message, str | Message, int]
+KEPT = msg("Kept from step to step")
 
 
-def part_rows(precision: Precision, whole: Totals) -> list[PartRow]:
+def part_rows(precision: Precision, whole: Totals, titles: Mapping[Part, Message] = TITLES) -> list[PartRow]:
     """Each part that there is: its title, what it is stored as, its bytes."""
     dtypes = {"weights": precision.weights, "gradients": precision.gradients, "master": precision.master}
-    found = [(TITLES[part], dtypes.get(part) or "", int(getattr(whole, part))) for part in PARTS]
+    found: list[PartRow] = [(titles[part], dtypes.get(part) or "", int(getattr(whole, part))) for part in PARTS]
     return [row for row in found if row[2]]
 
 
-def parts_table(rows: Sequence[PartRow], n_parameters: int, title: str = "Kept from step to step") -> Table:
+def parts_table(rows: Sequence[PartRow], n_parameters: int, title: Message = KEPT) -> Table:
     """Parts and their sum, which is that of the rows."""
     total = sum(size for *_, size in rows)
     columns = (
@@ -123,23 +133,33 @@ def components(lines: Sequence[Kept]) -> Table:
         Column("", "human"),
         Column(msg("share"), "percent"),
     )
-    rows = [_component(name, own, whole) for name, own in [*by_component(lines).items(), (msg("total"), whole)]]
+    rows = [_component(_COMPONENTS[name], own, whole) for name, own in by_component(lines).items()]
+    rows.append(_component(msg("total"), whole, whole))
     return Table(msg("Kept from step to step, by component"), columns, rows, n_sums=1)
 
 
-def _component(name: str, own: Totals, whole: Totals) -> tuple[Any, ...]:
+_COMPONENTS: dict[str, Message] = {**COMPONENT_NAMES, "buffers": msg("buffers")}
+
+
+def _component(name: Message, own: Totals, whole: Totals) -> tuple[Any, ...]:
     sizes = (getattr(own, part) for part in PARTS)
     return (name, *sizes, own.total, human_bytes(own.total), own.total / whole.total)
 
 
-def notes(recipe: Recipe, optimiser: Optimiser, whole: Totals) -> list[str]:
+def notes(recipe: Recipe, optimiser: Optimiser, whole: Totals) -> list[Message]:
     """What the recipe and the optimiser are, and what is not counted."""
-    steps = f", {exact(whole.steps)} bytes of step counters on the host" if whole.steps else ""
-    return [
-        f"{recipe.name}: {recipe.title}",
-        f"{optimiser.name}: {optimiser.title}",
-        f"exact but where marked; not counted: the loss, gradients of activations, workspace{steps}",
-    ]
+    named = [msg("{name}: {meaning}", name=one.name, meaning=one.title) for one in (recipe, optimiser)]
+    return [*named, _not_counted(whole.steps)]
+
+
+def _not_counted(step_bytes: int) -> Message:
+    if step_bytes:
+        return msg(
+            "exact but where marked; not counted: the loss, gradients of activations, workspace,"
+            " {n:,} bytes of step counters on the host",
+            n=step_bytes,
+        )
+    return msg("exact but where marked; not counted: the loss, gradients of activations, workspace")
 
 
 def data(subject: TrainingSetup) -> dict[str, Any]:

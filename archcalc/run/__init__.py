@@ -1,1 +1,1 @@
-"""A model at work: loaded, decoding, training, on one device or several."""
+"""Run a model: load it, decode with it, train it, on one device or several."""

@@ -109,13 +109,13 @@ def _check_head(head: Head, spec: Spec) -> None:
         raise InputError(
             msg("a decoder has not {reads} at every step", reads=repr(labels.reads)),
             where="head.labels.reads",
-            allowed=msg("every, last"),
+            allowed="every, last",
         )
     if labels.picks == "after" and labels.reads in ("every", "pooled"):
         raise InputError(
             msg("nothing is picked of {reads}", reads=repr(labels.reads)),
             where="head.labels.picks",
-            allowed=msg("before"),
+            allowed="before",
         )
     if (labels.reads == "pooled") != (spec.pooler is not None):
         raise InputError(
@@ -153,7 +153,7 @@ def _stack(stack: Stack, spec: Spec, role: str) -> Stack:
         raise InputError(
             msg("{embed_norm_reads}, but there is no embed_norm", embed_norm_reads=repr(stack.embed_norm_reads)),
             where=where,
-            allowed=msg("'sum'"),
+            allowed="'sum'",
         )
     _check_names(runs, role)
     _check_shared_tables(runs, role)
@@ -251,13 +251,13 @@ def _short(layer: Layer, spec: Spec, role: str, where: str) -> Layer:
         raise InputError(
             msg("{placement} needs attention and ffn, and no cross", placement=repr(layer.placement)),
             where=f"{where}.placement",
-            allowed=msg("pre, post, …"),
+            allowed="pre, post, …",
         )
     if layer.skip_reads == "normed" and not PLACEMENTS[layer.placement].before:
         raise InputError(
             msg("{placement} has no norm before its parts", placement=repr(layer.placement)),
             where=f"{where}.skip_reads",
-            allowed=msg("stream"),
+            allowed="stream",
         )
     if layer.cross is None and layer.cross_reads != "source":
         raise InputError(msg("there is no cross"), where=f"{where}.cross_reads", allowed=msg("source"))
@@ -297,7 +297,7 @@ def _branch(branch: Branch, spec: Spec, role: str, where: str) -> Branch:
             allowed=msg("norm_in, or a norm of each arm"),
         )
     if branch.skip_reads == "normed" and not branch.norm_in:
-        raise InputError(msg("there is no norm_in to read"), where=f"{where}.skip_reads", allowed=msg("stream"))
+        raise InputError(msg("there is no norm_in to read"), where=f"{where}.skip_reads", allowed="stream")
     if len({arm.reads == "nothing" for arm in branch.arms}) > 1:
         raise InputError(
             msg("some arms read nothing"), where=f"{where}.arms", allowed=msg("a branch of their own for these")

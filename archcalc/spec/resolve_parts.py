@@ -191,7 +191,7 @@ def _check_router(part: MoE, where: str) -> None:
         raise InputError(
             msg("'score', but logits are no weights"),
             where=f"{where}.weigh",
-            allowed=msg("softmax, sigmoid, sparsemixer"),
+            allowed="softmax, sigmoid, sparsemixer",
         )
     if part.group_score and part.n_groups == 1:
         raise InputError(msg("there are no groups"), where=f"{where}.group_score", allowed=msg("n_groups of 2 or more"))
@@ -199,11 +199,11 @@ def _check_router(part: MoE, where: str) -> None:
         raise InputError(
             msg("{weigh} knows no jitter", weigh=repr(part.weigh)),
             where=f"{where}.jitter",
-            allowed=msg("weigh: sparsemixer"),
+            allowed="weigh: sparsemixer",
         )
     if part.normalise_min and not part.normalise:
         raise InputError(
-            msg("the weights are not normalised"), where=f"{where}.normalise_min", allowed=msg("normalise: true")
+            msg("the weights are not normalised"), where=f"{where}.normalise_min", allowed="normalise: true"
         )
 
 

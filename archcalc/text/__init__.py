@@ -1,4 +1,4 @@
-"""Text to token ids and back, and the templates that make a text of a conversation: `archcalc.text`.
+"""Tokenizers and chat templates: `archcalc.text`.
 
 >>> import archcalc
 >>> tokenizer = archcalc.text.open_tokenizer("tiny")

@@ -1,4 +1,4 @@
-"""Render a conversation as the text that a model was trained to continue, by its tokenizer's Jinja template.
+"""Render a conversation with a tokenizer's Jinja chat template.
 
 A template comes with a model's files, so it is untrusted code. It runs in Jinja's immutable sandbox, in a child process
 with limits on processor time and memory (`template_process.py`), and gets plain values only.
@@ -22,7 +22,7 @@ SECONDS = 2  # of processor time; to start Python and render 2,000 messages take
 MEMORY_MIB = 256  # of address space, of which Python itself takes 25
 MAX_CHARACTERS = 4_000_000  # of a rendered conversation
 MAX_PROBLEM = 1_000  # characters of a template's own complaint
-REASONING = ("reasoning_content", "thinking", "reasoning")  # names of one thing; templates read the first two
+REASONING = ("reasoning_content", "thinking", "reasoning")  # synonyms; templates read the first two
 
 Message = Mapping[str, Any]
 
@@ -38,8 +38,8 @@ def render(
 ) -> str:
     """Return the text of a conversation; `messages` are mappings with a role and a content.
 
-    `names` are further variables of the template (tools, documents, a switch of its own). Equal to
-    `apply_chat_template(tokenize=False)` of transformers. InputError if there is no template, or if it fails or
+    `names` are further variables of the template (tools, documents, its own switches). Equal to
+    `apply_chat_template(tokenize=False)` of transformers. Raise InputError if there is no template, or if it fails or
     exceeds a limit.
     """
     if template is None:
@@ -72,7 +72,7 @@ def _plain(value: Any) -> Any:
 
 
 def _problem(returncode: int, output: str) -> str:
-    """Return why there is no text."""
+    """Return the reason for a failure."""
     if returncode == template_process.REFUSED:
         return output[:MAX_PROBLEM]
     if returncode == -signal.SIGXCPU:

@@ -1,4 +1,4 @@
-"""What tokenizers make of a text, and what their vocabularies cost."""
+"""Measure tokenizers: how they split a text, and what their vocabularies cost."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from archcalc.words import Message
 
 
 class Sample(Struct, frozen=True):
-    """The sentence that tokenizers split, and the text that they are measured on; `of` says what that text is."""
+    """A sentence to split and a text to measure on; `of` describes the text."""
 
     sentence: str
     text: str
@@ -20,18 +20,18 @@ class Sample(Struct, frozen=True):
 
 
 class Measurement(Struct, frozen=True):
-    """One tokenizer's figures, all exact; `lost` says where a text does not come back."""
+    """One tokenizer's figures, all exact; `mismatch`: how the text differs after encoding and decoding, if it does."""
 
     name: str
     n_vocab: int
     embedding: int
     n_tokens: int
     n_characters: int
-    lost: str | Message | None
-    splits: list[tuple[int, str, str]]  # id, the vocabulary's name for it, the part of the sentence
+    mismatch: str | Message | None
+    splits: list[tuple[int, str, str]]  # id, vocabulary entry, part of the sentence
 
     @property
-    def per_token(self) -> float | None:
+    def characters_per_token(self) -> float | None:
         """Return the characters per token."""
         return self.n_characters / self.n_tokens if self.n_tokens else None
 
@@ -42,17 +42,17 @@ def measure_all(tokenizers: Mapping[str, Tokenizer], sample: Sample) -> list[Mea
 
 
 def measure(name: str, tokenizer: Tokenizer, sample: Sample) -> Measurement:
-    """Return what a tokenizer makes of a sample's sentence and text."""
-    from archcalc.text.tokenizer_training import loss
+    """Return how a tokenizer splits a sample's sentence and encodes its text."""
+    from archcalc.text.tokenizer_training import round_trip_mismatch
 
-    splits = [(one, tokenizer.piece(one), part) for one, part in tokenizer.splits(sample.sentence)]
-    lost = loss(tokenizer, sample.sentence) or loss(tokenizer, sample.text)
+    splits = [(token_id, tokenizer.piece(token_id), part) for token_id, part in tokenizer.splits(sample.sentence)]
+    mismatch = round_trip_mismatch(tokenizer, sample.sentence) or round_trip_mismatch(tokenizer, sample.text)
     return Measurement(
         name=name,
         n_vocab=tokenizer.n_vocab,
         embedding=tokenizer.n_vocab * sample.d_model,
         n_tokens=len(tokenizer.encode(sample.text, special=False)),
         n_characters=len(sample.text),
-        lost=None if lost is None else lost.message,
+        mismatch=None if mismatch is None else mismatch.message,
         splits=splits,
     )

@@ -1,4 +1,4 @@
-"""The tokenizer of a source: of a Hugging Face folder, or of a GGUF file's metadata."""
+"""Open the tokenizer of a source: a Hugging Face folder, or a GGUF file's metadata."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from archcalc.words import msg
 def open_tokenizer(source: str | Location) -> Tokenizer:
     """Return the tokenizer of a folder, a tokenizer.json, a GGUF file, a repository, or a preset's weights.
 
-    Raise InputError for a source that has none or a broken one; MissingExtraError where what reads it is not installed.
+    Raise InputError if the source has none or a broken one; MissingExtraError if the reader is not installed.
     """
     match locate(source, bare_paths=True) if isinstance(source, str) else source:
         case Folder(path=path) | ConfigFile(path=path) | Preset(weights=Folder(path=path)):
@@ -45,7 +45,7 @@ def of_folder(path: str | PathLike[str]) -> Tokenizer:
 def of_gguf(metadata: Mapping[str, Any], *, label: str = "GGUF") -> Tokenizer:
     """Return the tokenizer in a GGUF file's metadata, given as plain values.
 
-    Raise InputError for a kind that is not in the tables.
+    Raise InputError for an unknown kind.
     """
     return tokenizer_gguf.read(metadata, label)
 

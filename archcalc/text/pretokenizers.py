@@ -1,9 +1,9 @@
-"""How a byte-level BPE parts a text before it merges: GGUF's `tokenizer.ggml.pre` and what each name stands for.
+"""How a byte-level BPE splits a text before merging: the names of GGUF's `tokenizer.ggml.pre`.
 
-A name's patterns split one after another: each parts what the ones before left, matches and what lies between alike.
-Names and their kin are those of llama.cpp (src/llama-vocab.cpp); the patterns are those that each model was published
-with (the `pre_tokenizer` of its tokenizer.json), which llama.cpp rewrites where its own matcher lacks a construct.
-Not here, so refused: those that need more than patterns (kimi-k2, afmoe, superbpe, gemma4, chameleon, youtu).
+The patterns of a name apply in turn: each splits the parts that the previous ones left, into matches and the text
+between them. Names and aliases are those of llama.cpp (src/llama-vocab.cpp); patterns are those that each model was
+published with (`pre_tokenizer` in its tokenizer.json), which llama.cpp rewrites where its matcher lacks a construct.
+Refused, since patterns are not enough: kimi-k2, afmoe, superbpe, gemma4, chameleon, youtu.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from __future__ import annotations
 from msgspec import Struct
 
 
-class Pre(Struct, frozen=True):
-    """Patterns in the order they split, and what else a name stands for."""
+class PreTokenizer(Struct, frozen=True):
+    """Patterns in the order of application, and the other properties of a name."""
 
     patterns: tuple[str, ...]
-    adds_bos: bool = False  # where the file does not say
-    ignore_merges: bool = False  # a piece that is in the vocabulary is one token, whatever the merges
-    nfc: bool = False  # composes accents first
+    adds_bos: bool = False  # unless the file says otherwise
+    ignore_merges: bool = False  # a piece in the vocabulary is one token, regardless of merges
+    nfc: bool = False  # compose accents first
 
 
 # GPT-2 (openai/gpt-2, src/encoder.py).
@@ -65,34 +65,34 @@ _EXAONE_MOE = (
 # llama.cpp's own, for files from before the name was written down.
 _DEFAULT = (r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", r"[0-9][0-9][0-9]")
 
-_KINDS: tuple[tuple[str, Pre], ...] = (
-    ("default", Pre(_DEFAULT)),
+_KINDS: tuple[tuple[str, PreTokenizer], ...] = (
+    ("default", PreTokenizer(_DEFAULT)),
     (
         "gpt-2 phi-2 jina-es jina-de jina-v2-es jina-v2-de gigachat a.x-4.0 mellum modern-bert exaone4 mpt olmo jais "
         "trillion granite-docling",
-        Pre((GPT2,)),
+        PreTokenizer((GPT2,)),
     ),
-    ("smollm starcoder refact command-r codeshell exaone minerva-7b", Pre((r"\p{N}", GPT2))),
+    ("smollm starcoder refact command-r codeshell exaone minerva-7b", PreTokenizer((r"\p{N}", GPT2))),
     (
         "llama-bpe llama3 llama-v3 falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano",
-        Pre((LLAMA3,), adds_bos=True, ignore_merges=True),
+        PreTokenizer((LLAMA3,), adds_bos=True, ignore_merges=True),
     ),
-    ("dbrx smaug-bpe glm4 chatglm-bpe", Pre((LLAMA3,))),
-    ("qwen2 deepseek-r1-qwen", Pre((QWEN2,), nfc=True)),
-    ("stablelm2 megrez kormo f2llmv2 hunyuan solar-open grok-2", Pre((QWEN2,))),
-    ("qwen35", Pre((QWEN35,), nfc=True)),
-    ("gpt-4o llama4 kanana2 minimax-m2", Pre((GPT4O,))),
-    ("tekken", Pre((TEKKEN,), adds_bos=True, ignore_merges=True)),
-    ("tiny_aya", Pre((r"\d{1,3}(?=(?:\d{3})*\b)", GPT4O))),
-    ("deepseek-llm", Pre(_DEEPSEEK_LLM)),
-    ("deepseek-coder", Pre(_DEEPSEEK_CODER)),
-    ("deepseek-v3 hunyuan-dense joyai-llm", Pre(_DEEPSEEK_V3)),
-    ("falcon", Pre(_FALCON)),
-    ("poro-chat bloom gpt3-finnish", Pre((_BLOOM,))),
-    ("viking", Pre((_BLOOM, r"\p{N}"))),
-    ("bailingmoe bailingmoe2 llada-moe", Pre((_BAILING,))),
-    ("seed-coder", Pre((_SEED,))),
-    ("exaone-moe", Pre((_EXAONE_MOE,))),
+    ("dbrx smaug-bpe glm4 chatglm-bpe", PreTokenizer((LLAMA3,))),
+    ("qwen2 deepseek-r1-qwen", PreTokenizer((QWEN2,), nfc=True)),
+    ("stablelm2 megrez kormo f2llmv2 hunyuan solar-open grok-2", PreTokenizer((QWEN2,))),
+    ("qwen35", PreTokenizer((QWEN35,), nfc=True)),
+    ("gpt-4o llama4 kanana2 minimax-m2", PreTokenizer((GPT4O,))),
+    ("tekken", PreTokenizer((TEKKEN,), adds_bos=True, ignore_merges=True)),
+    ("tiny_aya", PreTokenizer((r"\d{1,3}(?=(?:\d{3})*\b)", GPT4O))),
+    ("deepseek-llm", PreTokenizer(_DEEPSEEK_LLM)),
+    ("deepseek-coder", PreTokenizer(_DEEPSEEK_CODER)),
+    ("deepseek-v3 hunyuan-dense joyai-llm", PreTokenizer(_DEEPSEEK_V3)),
+    ("falcon", PreTokenizer(_FALCON)),
+    ("poro-chat bloom gpt3-finnish", PreTokenizer((_BLOOM,))),
+    ("viking", PreTokenizer((_BLOOM, r"\p{N}"))),
+    ("bailingmoe bailingmoe2 llada-moe", PreTokenizer((_BAILING,))),
+    ("seed-coder", PreTokenizer((_SEED,))),
+    ("exaone-moe", PreTokenizer((_EXAONE_MOE,))),
 )
 
-PRE_TOKENIZERS: dict[str, Pre] = {name: pre for names, pre in _KINDS for name in names.split()}
+PRE_TOKENIZERS: dict[str, PreTokenizer] = {name: pre for names, pre in _KINDS for name in names.split()}

@@ -48,10 +48,10 @@ class PublicNamespace(Namespace):
 
 def environment() -> ImmutableSandboxedEnvironment:
     """Return the environment that published templates are written for, as in transformers."""
-    made = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols])
-    made.filters["tojson"] = tojson
-    made.globals |= {"raise_exception": raise_exception, "strftime_now": strftime_now, "namespace": PublicNamespace}
-    return made
+    sandbox = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols])
+    sandbox.filters["tojson"] = tojson
+    sandbox.globals |= {"raise_exception": raise_exception, "strftime_now": strftime_now, "namespace": PublicNamespace}
+    return sandbox
 
 
 def tojson(
@@ -72,14 +72,16 @@ def strftime_now(form: str) -> str:
 
 
 def limit(seconds: int, memory_mib: int) -> None:
-    """End this process after so many seconds of processor time, and refuse it more memory than that."""
+    """Limit this process's processor time and memory; it is ended beyond the first."""
     import resource  # not on Windows: there no template is rendered
 
     limits = {resource.RLIMIT_CORE: 0, resource.RLIMIT_CPU: seconds}
     if sys.platform != "darwin":  # macOS cannot bound the address space
         limits[resource.RLIMIT_AS] = memory_mib * 2**20
-    for kind, most in limits.items():
-        resource.setrlimit(kind, (most, most + 1))  # the soft limit of time ends it with SIGXCPU, the hard with SIGKILL
+    for kind, maximum in limits.items():
+        resource.setrlimit(
+            kind, (maximum, maximum + 1)
+        )  # the soft limit of time ends it with SIGXCPU, the hard with SIGKILL
 
 
 def problem(error: Exception) -> str:

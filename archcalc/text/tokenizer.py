@@ -1,4 +1,4 @@
-"""Text to token ids and back: what a tokenizer is, subwords, and plain bytes."""
+"""Tokenizers: the interface, subwords of the `tokenizers` library, and plain bytes."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from tokenizers import Tokenizer as Backend
 from archcalc.errors import InputError, shown
 from archcalc.words import msg
 
-UNFINISHED = "�"  # what a decoder puts where bytes are no character, or not yet
-UNKNOWN = ("[UNK]", "<unk>")  # what vocabularies call the token for all that they have not
+REPLACEMENT = "�"  # what a decoder writes for bytes that are not, or not yet, a character
+UNKNOWN = ("[UNK]", "<unk>")  # names of the unknown token
 
 
 class Stream(ABC):
-    """Decoding as ids arrive: a call gives the text that its id completes, '' while a character is unfinished."""
+    """Decodes ids as they arrive: a call returns the text that its id completes, '' while a character is incomplete."""
 
     @abstractmethod
     def __call__(self, token_id: int) -> str:
-        """The text that is settled by this id, and was not told before."""
+        """Return the text that this id completes and that was not returned before."""
 
     @abstractmethod
     def rest(self) -> str:
-        """What is held back at the end: the broken character that no further id will finish, mostly ''."""
+        """Return what remains at the end: an incomplete character, usually ''."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,116 +43,117 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def encode(self, text: str, *, special: bool = True) -> list[int]:
-        """The ids of a text. `special`: with what the tokenizer puts around one (BOS, [CLS] …).
+        """Return the ids of a text; `special` adds the tokens around it (BOS, [CLS] …).
 
-        A special token written out in the text is that token, either way. InputError if the text is not Unicode.
+        A special token written out in the text becomes that token in either case. InputError if the text is not
+        Unicode.
         """
 
     @abstractmethod
     def decode(self, ids: Sequence[int], *, special: bool = False) -> str:
-        """The text of some ids; `special`: special tokens written out, else left away."""
+        """Return the text of some ids, with or without special tokens."""
 
     @abstractmethod
     def piece(self, token_id: int) -> str:
-        """What the vocabulary itself calls an id; '' for one that it has not."""
+        """Return an id's entry in the vocabulary, '' if it has none."""
 
     @abstractmethod
     def splits(self, text: str) -> list[tuple[int, str]]:
-        """Each id of a text, with the part of the text that it stands for."""
+        """Return each id of a text with the part of the text that it stands for."""
 
     @abstractmethod
     def stream(self) -> Stream:
-        """Decoding id by id; special tokens are left away. The texts of a stream joined are `decode` of all its ids."""
+        """Return a decoder of ids as they arrive, without special tokens; joined, its texts equal `decode`."""
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Subwords(Tokenizer):
+class SubwordTokenizer(Tokenizer):
     """A tokenizer of the `tokenizers` library."""
 
     backend: Backend
-    skipped: frozenset[int] = field(default=frozenset())
+    special_ids: frozenset[int] = field(default=frozenset())
 
     def encode(self, text: str, *, special: bool = True) -> list[int]:
-        """As Hugging Face's own: `transformers` gives the same ids.
+        """Return the same ids as transformers.
 
-        Raises InputError for a text that its vocabulary has no tokens for.
+        Raise InputError for a text that the vocabulary has no tokens for.
         """
-        return list(self._encoded(text, special=special).ids)
+        return list(self._encode(text, special=special).ids)
 
     def decode(self, ids: Sequence[int], *, special: bool = False) -> str:
-        """Ids beyond the vocabulary (a padded table has such) stand for nothing."""
+        """Return the text; ids outside the vocabulary (of a padded table) are left out."""
         return str(self.backend.decode(list(ids), skip_special_tokens=not special))
 
     def piece(self, token_id: int) -> str:
-        """The entry of the vocabulary: 'Ġthe', '▁the', '##ing', '<0x0A>'."""
+        """Return the vocabulary entry: 'Ġthe', '▁the', '##ing', '<0x0A>'."""
         return self.backend.id_to_token(token_id) or ""
 
     def splits(self, text: str) -> list[tuple[int, str]]:
-        """Ids that share a character are shown by the vocabulary's own names, what is unknown as it stands."""
-        found = self._encoded(text, special=False)
-        starts = [start for start, _ in found.offsets[1:]] + [len(text)]
-        ends = [0] + [end for _, end in found.offsets[:-1]]
+        """Return ids with their text; ids that share a character have their vocabulary entries instead."""
+        encoding = self._encode(text, special=False)
+        starts = [start for start, _ in encoding.offsets[1:]] + [len(text)]
+        ends = [0] + [end for _, end in encoding.offsets[:-1]]
         parts = []
-        for one, (start, end), before, after in zip(found.ids, found.offsets, ends, starts, strict=False):
-            piece = self.piece(one)
-            is_apart = before <= start < end <= after
-            parts.append((one, text[start:end] if is_apart or piece in UNKNOWN else piece))
+        for token_id, (start, end), before, after in zip(encoding.ids, encoding.offsets, ends, starts, strict=False):
+            piece = self.piece(token_id)
+            is_separate = before <= start < end <= after
+            parts.append((token_id, text[start:end] if is_separate or piece in UNKNOWN else piece))
         return parts
 
-    def _encoded(self, text: str, *, special: bool) -> Any:
+    def _encode(self, text: str, *, special: bool) -> Any:
         try:
-            return self.backend.encode(unicode(text), add_special_tokens=special)
+            return self.backend.encode(check_unicode(text), add_special_tokens=special)
         except InputError:
             raise
-        except Exception as error:  # the library raises nothing more special
+        except Exception as error:  # the library raises bare Exceptions
             problem = f"{shown(text)} has no tokens in the vocabulary ({error})"
             raise InputError(problem, where="text", allowed=msg("a text of its tokens")) from None
 
     def stream(self) -> Stream:
-        """Exact for every sequence of ids that a text encodes to; see `Window` for the others."""
-        return Window(self.decode, self.skipped)
+        """Return a stream; it is exact for ids that a text encodes to (see `SubwordStream` for others)."""
+        return SubwordStream(self.decode, self.special_ids)
 
 
 @final
-class Window(Stream):
-    """Decodes the last few ids twice, without and with the new one; what differs is new.
+class SubwordStream(Stream):
+    """Decodes the last few ids with and without the new one; the difference is the new text.
 
-    A decoder may take the first id's leading space away, so a window begins with ids that are told already. Ids that
-    decode to nothing (special tokens) never enter it, or the space after them would be taken for the first one.
-    A text that ends in U+FFFD is held back until it is clear that no id finishes the character. Of ids that no text
-    encodes to, a decoder with byte fallback may turn a good character into U+FFFD after the fact; what was told stays.
+    A decoder may strip the first id's leading space, so the context begins with ids whose text was already returned.
+    Ids that decode to nothing (special tokens) stay out of it, or the space after them would count as the first. A text
+    that ends in U+FFFD is withheld until it is clear that no id completes the character. For ids that no text encodes
+    to, a decoder with byte fallback may later turn a complete character into U+FFFD; text that was returned stays.
     """
 
-    def __init__(self, decode: Callable[[Sequence[int]], str], skipped: frozenset[int]) -> None:
-        self._decode, self._skipped = decode, skipped
-        self._told: list[int] = []
-        self._held: list[int] = []
+    def __init__(self, decode: Callable[[Sequence[int]], str], special_ids: frozenset[int]) -> None:
+        self._decode, self._special_ids = decode, special_ids
+        self._context: list[int] = []
+        self._pending: list[int] = []
 
     def __call__(self, token_id: int) -> str:
-        """The text that is new, '' while it is unfinished."""
-        if token_id in self._skipped:
+        """Return the new text, '' while it is incomplete."""
+        if token_id in self._special_ids:
             return ""
-        self._held.append(token_id)
-        before, after = self._decode(self._told), self._decode(self._told + self._held)
-        if after.endswith(UNFINISHED) or len(after) <= len(before):
+        self._pending.append(token_id)
+        before, after = self._decode(self._context), self._decode(self._context + self._pending)
+        if after.endswith(REPLACEMENT) or len(after) <= len(before):
             return ""
-        self._told, self._held = self._held, []
+        self._context, self._pending = self._pending, []
         return after[len(before) :]
 
     def rest(self) -> str:
-        """The end of the text, broken as it is."""
-        before, after = self._decode(self._told), self._decode(self._told + self._held)
-        self._told, self._held = self._held, []
+        """Return the end of the text, incomplete as it may be."""
+        before, after = self._decode(self._context), self._decode(self._context + self._pending)
+        self._context, self._pending = self._pending, []
         return after[len(before) :]
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Bytes(Tokenizer):
-    """UTF-8 bytes for ids: a stand-in where a model has weights but no tokenizer. Ids above 255 show as U+FFFD.
+class ByteTokenizer(Tokenizer):
+    """UTF-8 bytes as ids, for models without a tokenizer. Ids above 255 decode to U+FFFD.
 
-    >>> Bytes(n_vocab=50257).encode("é")
+    >>> ByteTokenizer(n_vocab=50257).encode("é")
     [195, 169]
     """
 
@@ -166,47 +167,47 @@ class Bytes(Tokenizer):
             )
 
     def encode(self, text: str, *, special: bool = True) -> list[int]:
-        """One id a byte; there are no special tokens."""
-        return list(unicode(text).encode())
+        """Return one id per byte; there are no special tokens."""
+        return list(check_unicode(text).encode())
 
     def decode(self, ids: Sequence[int], *, special: bool = False) -> str:
-        """What the bytes say, U+FFFD where they are no UTF-8."""
+        """Return the text of the bytes, with U+FFFD where they are not UTF-8."""
         stream = self.stream()
         return "".join(map(stream, ids)) + stream.rest()
 
     def piece(self, token_id: int) -> str:
-        """'<0x41>' for 65."""
+        """Return '<0x41>' for 65."""
         return f"<0x{token_id:02X}>" if token_id < 256 else ""
 
     def splits(self, text: str) -> list[tuple[int, str]]:
-        """Bytes of a longer character by their names."""
-        return [(one, chr(one) if one < 128 else self.piece(one)) for one in self.encode(text)]
+        """Return each byte; those of a multi-byte character by name."""
+        return [(byte, chr(byte) if byte < 128 else self.piece(byte)) for byte in self.encode(text)]
 
     def stream(self) -> Stream:
-        """Exact for every sequence of ids."""
+        """Return a stream that is exact for every sequence of ids."""
         return ByteStream()
 
 
 @final
 class ByteStream(Stream):
-    """UTF-8 decoded byte by byte."""
+    """Decodes UTF-8 byte by byte."""
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def __call__(self, token_id: int) -> str:
-        """The character that this byte ends, if it does."""
+        """Return the character that this byte completes, if any."""
         if token_id > 255:
-            return self.rest() + UNFINISHED
+            return self.rest() + REPLACEMENT
         return self._decoder.decode(bytes([token_id]))
 
     def rest(self) -> str:
-        """U+FFFD if a character was cut off."""
+        """Return U+FFFD if a character is incomplete."""
         return self._decoder.decode(b"", final=True)
 
 
-def unicode(text: str) -> str:
-    """The text, if it can be written in UTF-8. InputError for half of a surrogate pair."""
+def check_unicode(text: str) -> str:
+    """Return the text if UTF-8 can encode it. Raise InputError for half of a surrogate pair."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -216,12 +217,19 @@ def unicode(text: str) -> str:
     return text
 
 
-def subwords(backend: Backend, *, label: str, eos_ids: Iterable[int] = (), **facts: Any) -> Subwords:
-    """A tokenizer over a `tokenizers` one, which must neither cut nor pad what it is given."""
+def make_subword_tokenizer(
+    backend: Backend, *, label: str, eos_ids: Iterable[int] = (), **attributes: Any
+) -> SubwordTokenizer:
+    """Return a tokenizer over a `tokenizers` one, with truncation and padding switched off."""
     backend.no_truncation()
     backend.no_padding()
-    skipped = frozenset(i for i, token in backend.get_added_tokens_decoder().items() if token.special)
+    special_ids = frozenset(i for i, token in backend.get_added_tokens_decoder().items() if token.special)
     n_vocab = 1 + max(backend.get_vocab(with_added_tokens=True).values(), default=-1)
-    return Subwords(
-        backend=backend, label=label, n_vocab=n_vocab, eos_ids=tuple(dict.fromkeys(eos_ids)), skipped=skipped, **facts
+    return SubwordTokenizer(
+        backend=backend,
+        label=label,
+        n_vocab=n_vocab,
+        eos_ids=tuple(dict.fromkeys(eos_ids)),
+        special_ids=special_ids,
+        **attributes,
     )

@@ -1,4 +1,4 @@
-"""A tokenizer as a Hugging Face folder has it: tokenizer.json, and the files that say which of its tokens is which."""
+"""Read a tokenizer from a Hugging Face folder: tokenizer.json, and the files that name its special tokens."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ from tokenizers import AddedToken, decoders, models, pre_tokenizers, processors
 from tokenizers import Tokenizer as Backend
 
 from archcalc.errors import InputError, shown
-from archcalc.text.tokenizer import Subwords, subwords
+from archcalc.text.tokenizer import SubwordTokenizer, make_subword_tokenizer
 from archcalc.words import msg
 
-NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
-GPT2_CLASSES = (None, "GPT2Tokenizer", "GPT2TokenizerFast")  # whose vocab.json and merges.txt say all
+TOKEN_FIELDS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+# Classes whose vocab.json and merges.txt define the whole tokenizer.
+GPT2_CLASSES = (None, "GPT2Tokenizer", "GPT2TokenizerFast")
 
 
-def read(path: str | PathLike[str]) -> Subwords:
-    """The tokenizer of a folder, or of a tokenizer.json alone. InputError names the file that is at fault."""
-    given = Path(path)
-    folder = given if given.is_dir() else given.parent
+def read(path: str | PathLike[str]) -> SubwordTokenizer:
+    """Return the tokenizer of a folder, or of a tokenizer.json alone. InputError names the broken file."""
+    location = Path(path)
+    folder = location if location.is_dir() else location.parent
     config = _config(folder)
-    whole = given if given.is_file() else folder / "tokenizer.json"
-    backend = _backend(whole, folder, config)
+    json_file = location if location.is_file() else folder / "tokenizer.json"
+    backend = _backend(json_file, folder, config)
     _add_tokens(backend, config, folder)
-    ids = {name: backend.token_to_id(text) for name in NAMED if (text := _content(config.get(name)))}
-    if not whole.is_file():
-        _put_around(backend, config, ids)
-    return subwords(
+    ids = {name: backend.token_to_id(text) for name in TOKEN_FIELDS if (text := _content(config.get(name)))}
+    if not json_file.is_file():
+        _add_bos_eos(backend, config, ids)
+    return make_subword_tokenizer(
         backend,
         label=str(path),
         eos_ids=eos_ids_of(folder, ids.get("eos_token")),
@@ -43,24 +44,24 @@ def read(path: str | PathLike[str]) -> Subwords:
 
 
 def _config(folder: Path) -> dict[str, Any]:
-    """tokenizer_config.json, with what older folders keep in special_tokens_map.json where it names no such token."""
+    """Return tokenizer_config.json, completed by special_tokens_map.json of older folders."""
     named = _json(folder / "special_tokens_map.json")
-    return {name: named[name] for name in NAMED if name in named} | {
+    return {name: named[name] for name in TOKEN_FIELDS if name in named} | {
         name: value for name, value in _json(folder / "tokenizer_config.json").items() if value is not None
     }
 
 
 def _json(path: Path) -> dict[str, Any]:
-    """A file's mapping, empty where there is no such file."""
+    """Return a file's mapping, empty if there is no file."""
     if not path.is_file():
         return {}
     try:
-        found = msgspec.json.decode(_bytes(path))
+        content = msgspec.json.decode(_bytes(path))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(msg("is no JSON ({error})", error=error), file=str(path)) from None
-    if not isinstance(found, dict):
-        raise InputError(msg("found {found}", found=shown(found)), file=str(path), allowed=msg("a mapping"))
-    return found
+    if not isinstance(content, dict):
+        raise InputError(msg("found {found}", found=shown(content)), file=str(path), allowed=msg("a mapping"))
+    return content
 
 
 def _bytes(path: Path) -> bytes:
@@ -84,10 +85,10 @@ def _backend(file: Path, folder: Path, config: dict[str, Any]) -> Backend:
 
 
 def _gpt2(folder: Path, config: dict[str, Any]) -> Backend:
-    """GPT-2's, whose two files leave nothing open. Of other classes they do not say how a text is parted first."""
+    """Return GPT-2's tokenizer; for other classes, these two files do not say how a text is split first."""
     if (kind := config.get("tokenizer_class")) not in GPT2_CLASSES:
         problem = f"vocab.json and merges.txt alone do not say how a {shown(kind)} splits"
-        raise InputError(problem, file=str(folder), allowed=msg("tokenizer.json"))
+        raise InputError(problem, file=str(folder), allowed="tokenizer.json")
     try:
         model = models.BPE.from_file(str(folder / "vocab.json"), str(folder / "merges.txt"))
     except Exception as error:  # the library raises bare Exceptions
@@ -101,10 +102,11 @@ def _gpt2(folder: Path, config: dict[str, Any]) -> Backend:
 
 
 def _add_tokens(backend: Backend, config: dict[str, Any], folder: Path) -> None:
-    """What the config adds to the vocabulary, in the order of its ids, then the named tokens that are in none."""
-    named = {_content(config.get(name)) for name in NAMED} - {None}
+    """Add the config's tokens in the order of their ids, then named tokens that the vocabulary lacks."""
+    named = {_content(config.get(name)) for name in TOKEN_FIELDS} - {None}
     known = {str(token.content) for token in backend.get_added_tokens_decoder().values()}
-    for token in [*_listed(config, folder), *(_added(config[name]) for name in NAMED if _content(config.get(name)))]:
+    named_tokens = (_added_token(config[name]) for name in TOKEN_FIELDS if _content(config.get(name)))
+    for token in [*_declared_tokens(config, folder), *named_tokens]:
         if token.content not in known:
             known.add(token.content)
             token.special = token.special or token.content in named
@@ -112,79 +114,82 @@ def _add_tokens(backend: Backend, config: dict[str, Any], folder: Path) -> None:
             add([token])
 
 
-def _listed(config: dict[str, Any], folder: Path) -> Iterator[AddedToken]:
-    """`added_tokens_decoder`, ascending. InputError for what is none."""
+def _declared_tokens(config: dict[str, Any], folder: Path) -> Iterator[AddedToken]:
+    """Yield `added_tokens_decoder`, by ascending id. Raise InputError if it is malformed."""
     listed = config.get("added_tokens_decoder", {})
     try:
-        found = [_added(listed[key]) for key in sorted(listed, key=int)]
+        tokens = [_added_token(listed[key]) for key in sorted(listed, key=int)]
     except (AttributeError, TypeError, ValueError, LookupError):
         file = str(folder / "tokenizer_config.json")
         raise InputError(msg("is no mapping of ids"), where="added_tokens_decoder", file=file) from None
-    yield from found
+    yield from tokens
 
 
-def _added(given: Any) -> AddedToken:
-    """A token as a string or as a mapping. A named one is special unless it says otherwise."""
-    if isinstance(given, str):
-        return AddedToken(given, special=True, normalized=False)
-    flags = {name: bool(given[name]) for name in ("single_word", "lstrip", "rstrip", "normalized") if name in given}
-    return AddedToken(given["content"], special=bool(given.get("special", False)), **flags)
+def _added_token(entry: Any) -> AddedToken:
+    """Return a token given as a string or a mapping. A named token is special unless it says otherwise."""
+    if isinstance(entry, str):
+        return AddedToken(entry, special=True, normalized=False)
+    flags = {name: bool(entry[name]) for name in ("single_word", "lstrip", "rstrip", "normalized") if name in entry}
+    return AddedToken(entry["content"], special=bool(entry.get("special", False)), **flags)
 
 
-def _content(given: Any) -> str | None:
-    found = given.get("content") if isinstance(given, dict) else given
-    return found if isinstance(found, str) and found else None
+def _content(entry: Any) -> str | None:
+    content = entry.get("content") if isinstance(entry, dict) else entry
+    return content if isinstance(content, str) and content else None
 
 
-def _put_around(backend: Backend, config: dict[str, Any], ids: dict[str, int | None]) -> None:
-    """BOS and EOS as the config says. A tokenizer.json says so itself, whatever the config has."""
-    around = {
+def _add_bos_eos(backend: Backend, config: dict[str, Any], ids: dict[str, int | None]) -> None:
+    """Add BOS and EOS as the config says; a tokenizer.json does so itself."""
+    sides = {
         side: (str(_content(config[f"{side}_token"])), token)
         for side in ("bos", "eos")
         if config.get(f"add_{side}_token") and (token := ids.get(f"{side}_token")) is not None
     }
-    backend.post_processor = around_text(around.get("bos"), around.get("eos"))
+    backend.post_processor = text_template(sides.get("bos"), sides.get("eos"))
 
 
-def around_text(before: tuple[str, int] | None, after: tuple[str, int] | None) -> processors.TemplateProcessing:
-    """Puts a token before and one after every text; each with its id, None for none."""
+def text_template(before: tuple[str, int] | None, after: tuple[str, int] | None) -> processors.TemplateProcessing:
+    """Return a post-processor that puts a token (text, id) before and after every text; None for no token."""
     parts = [before[0] if before else None, "$A", after[0] if after else None]
     return processors.TemplateProcessing(
         single=[part for part in parts if part], special_tokens=[one for one in (before, after) if one]
     )
 
 
-def eos_ids_of(folder: Path, named: int | None) -> list[int]:
-    """Where generation ends: as generation_config.json says, else config.json, else the tokenizer's EOS."""
+def eos_ids_of(folder: Path, tokenizer_eos_id: int | None) -> list[int]:
+    """Return the end tokens of generation_config.json, else of config.json, else the tokenizer's EOS."""
     for file in ("generation_config.json", "config.json"):
-        found = _json(folder / file).get("eos_token_id")
-        if found is not None:
-            listed = found if isinstance(found, list) else [found]
-            if not all(type(one) is int and one >= 0 for one in listed):
+        eos_token_id = _json(folder / file).get("eos_token_id")
+        if eos_token_id is not None:
+            eos_ids = eos_token_id if isinstance(eos_token_id, list) else [eos_token_id]
+            if not all(type(one) is int and one >= 0 for one in eos_ids):
                 raise InputError(
-                    msg("found {found}", found=shown(found)),
+                    msg("found {found}", found=shown(eos_token_id)),
                     where="eos_token_id",
                     file=str(folder / file),
                     allowed=msg("ids"),
                 )
-            return listed
-    return [] if named is None else [named]
+            return eos_ids
+    return [] if tokenizer_eos_id is None else [tokenizer_eos_id]
 
 
 def _chat_template(folder: Path, config: dict[str, Any]) -> str | None:
-    """chat_template.jinja, else the config's: one, or the one called 'default' among many."""
+    """Return chat_template.jinja, else the config's template, or its 'default' one among several."""
     if (file := folder / "chat_template.jinja").is_file():
         try:
             return _bytes(file).decode()
         except UnicodeDecodeError:
             raise InputError(msg("is not UTF-8"), file=str(file)) from None
-    found = config.get("chat_template")
-    if isinstance(found, list):
-        named = {one.get("name"): one.get("template") for one in found if isinstance(one, dict)}
-        found = named.get("default")
-    if found is None or isinstance(found, str):
-        return found
+    template = config.get("chat_template")
+    if isinstance(template, list):
+        named = {one.get("name"): one.get("template") for one in template if isinstance(one, dict)}
+        template = named.get("default")
+    if template is None or isinstance(template, str):
+        return template
     file = folder / "tokenizer_config.json"
     raise InputError(
-        msg("found {found}", found=shown(found)), where="chat_template", file=os.fspath(file), allowed=msg("a template")
+        msg("found {found}", found=shown(template)),
+        where="chat_template",
+        file=os.fspath(file),
+        allowed=msg("a template"),
     )

@@ -1,7 +1,7 @@
-"""The tokenizer that a GGUF file embeds: its kind by an explicit table, its vocabulary from the metadata.
+"""Read the tokenizer that a GGUF file embeds: its kind from a table, its vocabulary from the metadata.
 
-Keys and meanings: the GGUF specification (ggml-org/ggml, docs/gguf.md, "Tokenizer"); what a kind leaves out of the file
-is as llama.cpp has it (src/llama-vocab.cpp).
+Keys: the GGUF specification (ggml-org/ggml, docs/gguf.md, "Tokenizer"). What a file leaves to its kind is as in
+llama.cpp (src/llama-vocab.cpp).
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from tokenizers import Tokenizer as Backend
 
 from archcalc.errors import InputError, nearest, shown
 from archcalc.text.pretokenizers import PRE_TOKENIZERS
-from archcalc.text.tokenizer import Subwords, subwords
-from archcalc.text.tokenizer_folder import around_text
+from archcalc.text.tokenizer import SubwordTokenizer, make_subword_tokenizer
+from archcalc.text.tokenizer_folder import text_template
 from archcalc.words import msg
 
 KEY = "tokenizer.ggml."
@@ -25,60 +25,60 @@ NORMAL, UNKNOWN, CONTROL, USER_DEFINED = 1, 2, 3, 4  # of `token_type`
 SPACE = "▁"
 
 
-class Embedded(Struct, frozen=True):
-    """A file's vocabulary, checked: every list as long as `tokens`, every id in it."""
+class GgufVocabulary(Struct, frozen=True):
+    """A file's vocabulary, checked: every list is as long as `tokens`, every id is in it."""
 
     metadata: Mapping[str, Any]
     tokens: list[str]
     types: list[int]
 
     def get(self, key: str, default: Any = None) -> Any:
-        """The value of 'tokenizer.ggml.' + key."""
+        """Return the value of 'tokenizer.ggml.' + key."""
         return self.metadata.get(KEY + key, default)
 
     def flag(self, key: str, default: bool) -> bool:
-        """A true or false."""
-        found = self.get(key, default)
-        if not isinstance(found, bool):
-            raise InputError(msg("found {found}", found=shown(found)), where=KEY + key, allowed=msg("true, false"))
-        return found
+        """Return a boolean."""
+        value = self.get(key, default)
+        if not isinstance(value, bool):
+            raise InputError(msg("found {found}", found=shown(value)), where=KEY + key, allowed="true, false")
+        return value
 
     def id(self, key: str) -> int | None:
-        """A token's id. InputError for one that is not in the vocabulary."""
-        found = self.get(f"{key}_token_id")
-        if found is not None and not (type(found) is int and 0 <= found < len(self.tokens)):
+        """Return a token's id. Raise InputError if it is not in the vocabulary."""
+        token_id = self.get(f"{key}_token_id")
+        if token_id is not None and not (type(token_id) is int and 0 <= token_id < len(self.tokens)):
             allowed = f"0 to {len(self.tokens) - 1}"
-            raise InputError(msg("found {found}", found=shown(found)), where=f"{KEY}{key}_token_id", allowed=allowed)
-        return found
+            raise InputError(msg("found {found}", found=shown(token_id)), where=f"{KEY}{key}_token_id", allowed=allowed)
+        return token_id
 
     def named(self, key: str, default: str | None = None) -> tuple[str, int] | None:
-        """A token with its id; without one in the file, the one that is called `default`."""
-        found = self.id(key)
-        if found is None:
-            found = self.tokens.index(default) if default in self.tokens else None
-        return None if found is None else (self.tokens[found], found)
+        """Return a token with its id; if the file names none, the one called `default`."""
+        token_id = self.id(key)
+        if token_id is None:
+            token_id = self.tokens.index(default) if default in self.tokens else None
+        return None if token_id is None else (self.tokens[token_id], token_id)
 
     def list_of(self, key: str, kind: type, length: int | None = None) -> list[Any]:
-        """A list of one kind of value, of this length."""
-        found = self.get(key)
-        if not isinstance(found, list | tuple) or not all(isinstance(one, kind) for one in found):
-            problem = "is not there" if found is None else f"found {shown(found)}"
+        """Return a list of values of one type and, if given, of this length."""
+        values = self.get(key)
+        if not isinstance(values, list | tuple) or not all(isinstance(one, kind) for one in values):
+            problem = "is not there" if values is None else f"found {shown(values)}"
             raise InputError(problem, where=KEY + key, allowed=msg("a list of {name__}", name__=kind.__name__))
-        if length is not None and len(found) != length:
+        if length is not None and len(values) != length:
             raise InputError(
-                msg("has {n_found:,} entries", n_found=len(found)),
+                msg("has {n_found:,} entries", n_found=len(values)),
                 where=KEY + key,
                 allowed=msg("{length:,}, one for each token", length=length),
             )
-        return list(found)
+        return list(values)
 
     def vocabulary(self) -> dict[str, int]:
-        """Token → id."""
+        """Return token → id."""
         return {token: i for i, token in enumerate(self.tokens)}
 
 
-def read(metadata: Mapping[str, Any], label: str) -> Subwords:
-    """The tokenizer of a file's metadata. InputError for a kind that is not in the tables, or what is broken."""
+def read(metadata: Mapping[str, Any], label: str) -> SubwordTokenizer:
+    """Return the tokenizer of a file's metadata. Raise InputError if its kind is unknown or it is malformed."""
     kind = metadata.get(KEY + "model")
     if kind is None:
         raise InputError(
@@ -88,74 +88,74 @@ def read(metadata: Mapping[str, Any], label: str) -> Subwords:
         )
     if not isinstance(kind, str) or kind not in KINDS:
         raise InputError(msg("{kind} is not known", kind=shown(kind)), where=KEY + "model", allowed=", ".join(KINDS))
-    found = _embedded(metadata)
+    vocab = _vocabulary(metadata)
     try:
-        backend = KINDS[kind](found)
+        backend = KINDS[kind](vocab)
     except InputError:
         raise
     except Exception as error:  # the library raises bare Exceptions
         raise InputError(
             msg("the vocabulary is no {kind} ({error})", kind=kind, error=error), where=KEY + "tokens"
         ) from None
-    for token in _added(found):
+    for token in _added_tokens(vocab):
         (backend.add_special_tokens if token.special else backend.add_tokens)([token])
-    return _with_facts(backend, found, label)
+    return _with_special_ids(backend, vocab, label)
 
 
-def _embedded(metadata: Mapping[str, Any]) -> Embedded:
-    bare = Embedded(metadata, [], [])
-    tokens = bare.list_of("tokens", str)
+def _vocabulary(metadata: Mapping[str, Any]) -> GgufVocabulary:
+    empty = GgufVocabulary(metadata, [], [])
+    tokens = empty.list_of("tokens", str)
     if not tokens:
         raise InputError(msg("is empty"), where=KEY + "tokens")
     if len(set(tokens)) < len(tokens):
-        (twice, n), *_ = Counter(tokens).most_common(1)
+        (duplicate, n), *_ = Counter(tokens).most_common(1)
         raise InputError(
-            msg("{twice} stands there {n:,} times", twice=shown(twice), n=n),
+            msg("{twice} occurs {n:,} times", twice=shown(duplicate), n=n),
             where=KEY + "tokens",
             allowed=msg("each token once"),
         )
-    has_types = bare.get("token_type") is not None
-    types = bare.list_of("token_type", int, len(tokens)) if has_types else [NORMAL] * len(tokens)
-    return Embedded(metadata, tokens, types)
+    has_types = empty.get("token_type") is not None
+    types = empty.list_of("token_type", int, len(tokens)) if has_types else [NORMAL] * len(tokens)
+    return GgufVocabulary(metadata, tokens, types)
 
 
-def _with_facts(backend: Backend, found: Embedded, label: str) -> Subwords:
-    template = found.metadata.get("tokenizer.chat_template")
+def _with_special_ids(backend: Backend, vocab: GgufVocabulary, label: str) -> SubwordTokenizer:
+    template = vocab.metadata.get("tokenizer.chat_template")
     if not (template is None or isinstance(template, str)):
         raise InputError(
             msg("found {template}", template=shown(template)),
             where="tokenizer.chat_template",
             allowed=msg("a template"),
         )
-    ends = (found.id("eos"), found.id("eot"))
-    return subwords(
+    end_ids = (vocab.id("eos"), vocab.id("eot"))
+    return make_subword_tokenizer(
         backend,
         label=label,
-        eos_ids=[one for one in ends if one is not None],
-        bos_id=found.id("bos"),
-        pad_id=found.id("padding"),
-        mask_id=found.id("mask"),
+        eos_ids=[one for one in end_ids if one is not None],
+        bos_id=vocab.id("bos"),
+        pad_id=vocab.id("padding"),
+        mask_id=vocab.id("mask"),
         chat_template=template,
     )
 
 
-def _added(found: Embedded) -> Iterator[AddedToken]:
-    """Control tokens, the unknown one and those that users add: no part of a merge, found in a text as they stand."""
-    for token, kind in zip(found.tokens, found.types, strict=True):
+def _added_tokens(vocab: GgufVocabulary) -> Iterator[AddedToken]:
+    """Yield control, unknown and user-defined tokens, which are found in a text as they stand and never merged."""
+    for token, kind in zip(vocab.tokens, vocab.types, strict=True):
         if kind in (UNKNOWN, CONTROL, USER_DEFINED) and token:
             yield AddedToken(token, special=kind != USER_DEFINED, normalized=False)
 
 
-def _around(found: Embedded, *, bos: bool, eos: bool) -> processors.TemplateProcessing:
-    """BOS before and EOS after, where the file says so, or else the kind."""
-    before = found.named("bos") if found.flag("add_bos_token", bos) else None
-    after = found.named("eos") if found.flag("add_eos_token", eos) else None
-    return around_text(before, after)
+def _bos_eos(vocab: GgufVocabulary, *, bos: bool, eos: bool) -> processors.TemplateProcessing:
+    """Return a post-processor that adds BOS and EOS as the file says, or else its kind."""
+    before = vocab.named("bos") if vocab.flag("add_bos_token", bos) else None
+    after = vocab.named("eos") if vocab.flag("add_eos_token", eos) else None
+    return text_template(before, after)
 
 
-def _byte_level_bpe(found: Embedded) -> Backend:
-    """`gpt2`: merges over bytes written as printable characters, the text parted by one of PRE_TOKENIZERS first."""
-    name = found.get("pre", "default")
+def _byte_level_bpe(vocab: GgufVocabulary) -> Backend:
+    """`gpt2`: merges over bytes written as printable characters, after one of PRE_TOKENIZERS has split the text."""
+    name = vocab.get("pre", "default")
     if not isinstance(name, str) or name not in PRE_TOKENIZERS:
         near = nearest(name, PRE_TOKENIZERS) if isinstance(name, str) else ""
         raise InputError(
@@ -164,21 +164,21 @@ def _byte_level_bpe(found: Embedded) -> Backend:
             allowed=", ".join(PRE_TOKENIZERS),
         )
     pre = PRE_TOKENIZERS[name]
-    model = models.BPE(found.vocabulary(), _merges(found), ignore_merges=pre.ignore_merges)
+    model = models.BPE(vocab.vocabulary(), _merges(vocab), ignore_merges=pre.ignore_merges)
     backend = Backend(model)
     if pre.nfc:
         backend.normalizer = normalizers.NFC()
     splits = [pre_tokenizers.Split(Regex(pattern), "isolated") for pattern in pre.patterns]
-    as_bytes = pre_tokenizers.ByteLevel(add_prefix_space=found.flag("add_space_prefix", False), use_regex=False)
+    as_bytes = pre_tokenizers.ByteLevel(add_prefix_space=vocab.flag("add_space_prefix", False), use_regex=False)
     backend.pre_tokenizer = pre_tokenizers.Sequence([*splits, as_bytes])
     backend.decoder = decoders.ByteLevel()
-    backend.post_processor = _around(found, bos=pre.adds_bos, eos=False)
+    backend.post_processor = _bos_eos(vocab, bos=pre.adds_bos, eos=False)
     return backend
 
 
-def _merges(found: Embedded) -> list[tuple[str, str]]:
-    """'Ġ t' as a pair; a token may begin with a space."""
-    listed = found.list_of("merges", str)
+def _merges(vocab: GgufVocabulary) -> list[tuple[str, str]]:
+    """Return merges as pairs ('Ġ t'); a token may begin with a space."""
+    listed = vocab.list_of("merges", str)
     merges = [(one[:cut], one[cut + 1 :]) for one in listed if (cut := one.find(" ", 1)) > 0]
     if len(merges) < len(listed):
         broken = next(one for one in listed if one.find(" ", 1) < 1)
@@ -190,50 +190,50 @@ def _merges(found: Embedded) -> list[tuple[str, str]]:
     return merges
 
 
-def _sentencepiece_bpe(found: Embedded) -> Backend:
-    """`llama`: SentencePiece's BPE, merges by score, bytes for what the vocabulary has not (Llama 1 and 2, Mistral)."""
-    vocabulary = found.vocabulary()
-    unknown = found.named("unknown", "<unk>")
+def _sentencepiece_bpe(vocab: GgufVocabulary) -> Backend:
+    """`llama`: SentencePiece's BPE with merges by score and bytes for unknown characters (Llama 1 and 2, Mistral)."""
+    vocabulary = vocab.vocabulary()
+    unknown = vocab.named("unknown", "<unk>")
     has_bytes = all(f"<0x{byte:02X}>" in vocabulary for byte in range(256))
-    merges = _merges(found) if found.get("merges") is not None else list(_merges_by_score(found, vocabulary))
+    merges = _merges(vocab) if vocab.get("merges") is not None else list(_merges_by_score(vocab, vocabulary))
     backend = Backend(
         models.BPE(
             vocabulary, merges, unk_token=unknown[0] if unknown else None, fuse_unk=True, byte_fallback=has_bytes
         )
     )
-    prefix = found.flag("add_space_prefix", True)
-    # Before each part of a text that no special token is in, as llama.cpp does.
-    before: list[normalizers.Normalizer] = [normalizers.Prepend(SPACE)] if prefix else []
-    backend.normalizer = normalizers.Sequence([*before, normalizers.Replace(" ", SPACE)])
+    prefix = vocab.flag("add_space_prefix", True)
+    # Before each stretch of text between special tokens, as llama.cpp does.
+    prepend: list[normalizers.Normalizer] = [normalizers.Prepend(SPACE)] if prefix else []
+    backend.normalizer = normalizers.Sequence([*prepend, normalizers.Replace(" ", SPACE)])
     strip: list[decoders.Decoder] = [decoders.Strip(" ", 1, 0)] if prefix else []
     backend.decoder = decoders.Sequence(
         [decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse(), *strip]
     )
-    backend.post_processor = _around(found, bos=True, eos=False)
+    backend.post_processor = _bos_eos(vocab, bos=True, eos=False)
     return backend
 
 
-def _merges_by_score(found: Embedded, vocabulary: dict[str, int]) -> Iterator[tuple[str, str]]:
-    """Every way to put a token together from two others, the best token first.
+def _merges_by_score(vocab: GgufVocabulary, vocabulary: dict[str, int]) -> Iterator[tuple[str, str]]:
+    """Yield every pair that makes a token, best token first.
 
-    SentencePiece stores no merges: of all neighbours it joins those whose union has the best score.
+    SentencePiece stores no merges: it joins the neighbors whose union has the best score.
     """
-    scores = found.list_of("scores", float, len(found.tokens))
-    joinable = {token for token, kind in zip(found.tokens, found.types, strict=True) if kind == NORMAL}
+    scores = vocab.list_of("scores", float, len(vocab.tokens))
+    joinable = {token for token, kind in zip(vocab.tokens, vocab.types, strict=True) if kind == NORMAL}
     for token in sorted(joinable, key=lambda token: (-scores[vocabulary[token]], vocabulary[token])):
         for cut in range(1, len(token)):
             if token[:cut] in joinable and token[cut:] in joinable:
                 yield token[:cut], token[cut:]
 
 
-def _word_piece(found: Embedded) -> Backend:
-    """`bert`: GGUF writes the beginning of a word as '▁word' and what goes on as 'ing'; the library '##ing'."""
+def _word_piece(vocab: GgufVocabulary) -> Backend:
+    """`bert`: GGUF writes word starts as '▁word' and continuations as 'ing'; the library writes '##ing'."""
     rename = {
         token: token if kind != NORMAL else token[1:] if token.startswith(SPACE) else "##" + token
-        for token, kind in zip(found.tokens, found.types, strict=True)
+        for token, kind in zip(vocab.tokens, vocab.types, strict=True)
     }
-    vocabulary = {rename[token]: i for i, token in enumerate(found.tokens)}
-    unknown = found.named("unknown", "[UNK]")
+    vocabulary = {rename[token]: i for i, token in enumerate(vocab.tokens)}
+    unknown = vocab.named("unknown", "[UNK]")
     if unknown is None or unknown[0] not in vocabulary:
         raise InputError(msg("names no control token"), where=KEY + "unknown_token_id", allowed=msg("the id of [UNK]"))
     model = models.WordPiece(vocabulary, unk_token=unknown[0], max_input_chars_per_word=100)
@@ -241,31 +241,31 @@ def _word_piece(found: Embedded) -> Backend:
     backend.normalizer = normalizers.BertNormalizer(lowercase=True)
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     backend.decoder = decoders.WordPiece()
-    begin, end = found.named("cls", "[CLS]") or found.named("bos"), found.named("seperator", "[SEP]")
-    backend.post_processor = around_text(begin, end)
+    begin, end = vocab.named("cls", "[CLS]") or vocab.named("bos"), vocab.named("seperator", "[SEP]")
+    backend.post_processor = text_template(begin, end)
     return backend
 
 
-def _unigram(found: Embedded) -> Backend:
-    """`t5`: SentencePiece's Unigram, the likeliest split of all."""
-    scores = found.list_of("scores", float, len(found.tokens))
-    unknown = found.named("unknown", "<unk>")
-    model = models.Unigram(list(zip(found.tokens, scores, strict=True)), unknown[1] if unknown else None, False)
+def _unigram(vocab: GgufVocabulary) -> Backend:
+    """`t5`: SentencePiece's Unigram, the likeliest split."""
+    scores = vocab.list_of("scores", float, len(vocab.tokens))
+    unknown = vocab.named("unknown", "<unk>")
+    model = models.Unigram(list(zip(vocab.tokens, scores, strict=True)), unknown[1] if unknown else None, False)
     backend = Backend(model)
     steps: list[normalizers.Normalizer] = []
-    if charsmap := found.get("precompiled_charsmap"):
+    if charsmap := vocab.get("precompiled_charsmap"):
         steps.append(normalizers.Precompiled(bytes(one & 255 for one in charsmap)))
-    if found.flag("remove_extra_whitespaces", False):
+    if vocab.flag("remove_extra_whitespaces", False):
         steps += [normalizers.Strip(), normalizers.Replace(Regex(" {2,}"), " ")]
     backend.normalizer = normalizers.Sequence(steps)
-    scheme = "always" if found.flag("add_space_prefix", True) else "never"
+    scheme = "always" if vocab.flag("add_space_prefix", True) else "never"
     backend.pre_tokenizer = pre_tokenizers.Metaspace(SPACE, prepend_scheme=scheme)
     backend.decoder = decoders.Metaspace(SPACE, prepend_scheme=scheme)
-    backend.post_processor = _around(found, bos=False, eos=True)
+    backend.post_processor = _bos_eos(vocab, bos=False, eos=True)
     return backend
 
 
-KINDS: dict[str, Callable[[Embedded], Backend]] = {
+KINDS: dict[str, Callable[[GgufVocabulary], Backend]] = {
     "gpt2": _byte_level_bpe,
     "llama": _sentencepiece_bpe,
     "bert": _word_piece,

@@ -1,9 +1,9 @@
-"""Trains a tokenizer on a text: byte-level BPE, WordPiece, Unigram; characters and words beside them.
+"""Train a tokenizer on a text: byte-level BPE, WordPiece, Unigram, characters or words.
 
-The same text and size give the same tokenizer, byte for byte. The library's trainers alone do not: two of them walk
-hash tables whose order changes from run to run, so what they found is put in an order of its own.
+The same text and size give the same tokenizer, byte for byte. Two of the library's trainers walk hash tables whose
+order changes from run to run, so their results are sorted here.
 
-BPE: Sennrich et al. 2016 (1508.07909), over bytes as in GPT-2. WordPiece: Schuster and Nakajima 2012, as BERT has it.
+BPE: Sennrich et al. 2016 (1508.07909), over bytes as in GPT-2. WordPiece: Schuster and Nakajima 2012, as in BERT.
 Unigram: Kudo 2018 (1804.10959).
 """
 
@@ -20,17 +20,17 @@ from tokenizers import Tokenizer as Backend
 
 from archcalc.errors import InputError
 from archcalc.text.tokenizer import UNKNOWN as NAMES_OF_UNKNOWN
-from archcalc.text.tokenizer import Subwords, Tokenizer, subwords
+from archcalc.text.tokenizer import SubwordTokenizer, Tokenizer, make_subword_tokenizer
 from archcalc.words import Message, msg, plural
 
-Kind = Literal["bpe", "wordpiece", "unigram", "char", "word"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+TokenizerKind = Literal["bpe", "wordpiece", "unigram", "char", "word"]
+KINDS: tuple[TokenizerKind, ...] = get_args(TokenizerKind)
 UNKNOWN = "[UNK]"
 CONTEXT = 12  # characters shown on both sides of the first difference
 
 
-class Loss(Struct, frozen=True):
-    """What a tokenizer does not give back of a text."""
+class RoundTripMismatch(Struct, frozen=True):
+    """How a text differs after encoding and decoding."""
 
     n_unknown: int  # characters that became [UNK]
     given: str  # the text around the first difference
@@ -38,7 +38,7 @@ class Loss(Struct, frozen=True):
 
     @property
     def message(self) -> str | Message:
-        """Return it in words."""
+        """Return the difference in words."""
         changed = f"{self.given!r} → {self.back!r}"
         if not self.n_unknown:
             return changed
@@ -55,13 +55,13 @@ class Loss(Struct, frozen=True):
 
 
 def read_text(path: str) -> str:
-    """A text file, line ends as they are. InputError if it is empty or not UTF-8."""
+    """Return a text file with its line endings. Raise InputError if it is empty or not UTF-8."""
     try:
-        found = Path(path).read_bytes()
+        content = Path(path).read_bytes()
     except OSError as error:
         raise InputError(msg("cannot be read ({strerror})", strerror=error.strerror), file=path) from None
     try:
-        text = found.decode()
+        text = content.decode()
     except UnicodeDecodeError as error:
         raise InputError(
             msg("is not UTF-8 (byte {start:,})", start=error.start), file=path, allowed=msg("a text in UTF-8")
@@ -71,41 +71,45 @@ def read_text(path: str) -> str:
     return text
 
 
-def train(kind: Kind, text: str, vocab_size: int, *, whole: bool = True, progress: bool = False) -> Subwords:
-    """Return a tokenizer of `vocab_size` tokens that is trained on a text, [UNK] among them where it has one.
+def train(
+    kind: TokenizerKind, text: str, vocab_size: int, *, whole: bool = True, progress: bool = False
+) -> SubwordTokenizer:
+    """Return a tokenizer of `vocab_size` tokens, including [UNK] if it has one.
 
-    `whole`: InputError if the text does not give as many; else what it gives. InputError always if the characters
-    alone are more than `vocab_size` (of words and characters the most frequent are kept, so theirs is never too small).
+    Raise InputError if the text gives fewer tokens, unless `whole` is false, and if its characters alone exceed
+    `vocab_size` (word and character tokenizers keep the most frequent, so theirs never do).
     """
     backend = TRAINERS[kind](text, vocab_size, progress)
-    found = backend.get_vocab_size()
-    if found > vocab_size:
+    n_tokens = backend.get_vocab_size()
+    if n_tokens > vocab_size:
         problem = f"a vocabulary of {vocab_size:,} has no room for this text's characters ({kind})"
-        raise InputError(problem, where="vocab_size", allowed=msg("{found:,} or more", found=found))
-    if found < vocab_size and whole:
+        raise InputError(problem, where="vocab_size", allowed=msg("{found:,} or more", found=n_tokens))
+    if n_tokens < vocab_size and whole:
         problem = f"the text is too small for {vocab_size:,} tokens ({kind})"
-        raise InputError(problem, where="vocab_size", allowed=msg("{found:,} or less, or a longer text", found=found))
-    return subwords(backend, label=kind)
+        raise InputError(
+            problem, where="vocab_size", allowed=msg("{found:,} or less, or a longer text", found=n_tokens)
+        )
+    return make_subword_tokenizer(backend, label=kind)
 
 
-def as_json(tokenizer: Subwords) -> str:
-    """The content of its tokenizer.json."""
+def as_json(tokenizer: SubwordTokenizer) -> str:
+    """Return the content of its tokenizer.json."""
     return tokenizer.backend.to_str(pretty=True) + "\n"
 
 
-def loss(tokenizer: Tokenizer, text: str) -> Loss | None:
-    """What `tokenizer` does not give back of `text`; None if it gives back all of it."""
+def round_trip_mismatch(tokenizer: Tokenizer, text: str) -> RoundTripMismatch | None:
+    """Return how `text` differs after encoding and decoding; None if it does not."""
     ids = tokenizer.encode(text, special=False)
     back = tokenizer.decode(ids, special=True)
     if back == text:
         return None
     first = next((i for i, (a, b) in enumerate(zip(text, back, strict=False)) if a != b), min(len(text), len(back)))
     around = slice(max(0, first - CONTEXT), first + CONTEXT)
-    return Loss(_n_unknown(tokenizer, text), text[around], back[around])
+    return RoundTripMismatch(_n_unknown(tokenizer, text), text[around], back[around])
 
 
 def _n_unknown(tokenizer: Tokenizer, text: str) -> int:
-    """Characters that stand under a token for what is unknown."""
+    """Return the number of characters that became unknown tokens."""
     return sum(len(part) for one, part in tokenizer.splits(text) if tokenizer.piece(one) in NAMES_OF_UNKNOWN)
 
 
@@ -114,7 +118,7 @@ def _lines(text: str) -> Iterator[str]:
 
 
 def _bpe(text: str, vocab_size: int, progress: bool) -> Backend:
-    """256 bytes, then a token for each merge."""
+    """Train on bytes: 256 of them, then one token per merge."""
     if vocab_size < 256:
         problem = f"a vocabulary of {vocab_size} has no room for 256 bytes (bpe)"
         raise InputError(problem, where="vocab_size", allowed=msg("256 or more"))
@@ -128,9 +132,9 @@ def _bpe(text: str, vocab_size: int, progress: bool) -> Backend:
 
 
 def _wordpiece(text: str, vocab_size: int, progress: bool) -> Backend:
-    """[UNK], each character at a word's beginning and within, then a token for each merge.
+    """Train [UNK], each character at the start of and within words, then one token per merge.
 
-    The characters are given to the trainer in an order of ours; its own is a hash table's.
+    The trainer gets the characters in sorted order; its own order is that of a hash table.
     """
     splits = pre_tokenizers.BertPreTokenizer()
     words = {word for line in set(_lines(text)) for word, _ in splits.pre_tokenize_str(line)}
@@ -152,10 +156,10 @@ def _wordpiece(text: str, vocab_size: int, progress: bool) -> Backend:
 
 
 def _unigram(text: str, vocab_size: int, progress: bool) -> Backend:
-    """The likeliest pieces, by expectation maximisation, and every character.
+    """Train the likeliest pieces by expectation maximization, with every character.
 
-    Characters that are no piece of their own get the least score, and steps of 0.0001 above it in a hash table's order:
-    all of them get the least here. The rest differ in the last bits of their sums.
+    The trainer gives characters that are not pieces the lowest score plus steps of 0.0001 in a hash table's order; here
+    all of them get the lowest. Other scores are rounded, since they differ in the last bits of their sums.
     """
     backend = Backend(models.Unigram())
     backend.pre_tokenizer = pre_tokenizers.Metaspace()
@@ -179,14 +183,14 @@ def _unigram(text: str, vocab_size: int, progress: bool) -> Backend:
     pieces = {piece: score for piece, score in json.loads(backend.to_str())["model"]["vocab"] if piece != UNKNOWN}
     least = min(pieces.values())
     n_characters = sum(len(piece) == 1 for piece in pieces)
-    settled = {
+    scores = {
         piece: round(least if len(piece) == 1 and score <= least + 1e-4 * (n_characters + 1) else score, 6)
         for piece, score in pieces.items()
     }
-    room = vocab_size - 1 - n_characters  # the trainer does not stop where the characters fill it exactly
-    longer = sorted((piece for piece in settled if len(piece) > 1), key=lambda piece: (-settled[piece], piece))
-    kept = settled.keys() - set(longer[room:])
-    ordered = sorted(((piece, settled[piece]) for piece in kept), key=lambda one: (-one[1], one[0]))
+    n_longer = vocab_size - 1 - n_characters  # the trainer does not stop if the characters fill it exactly
+    longer = sorted((piece for piece in scores if len(piece) > 1), key=lambda piece: (-scores[piece], piece))
+    vocabulary = scores.keys() - set(longer[n_longer:])
+    ordered = sorted(((piece, scores[piece]) for piece in vocabulary), key=lambda one: (-one[1], one[0]))
     trained = Backend(models.Unigram([(UNKNOWN, 0.0), *ordered], 0, False))
     trained.pre_tokenizer = pre_tokenizers.Metaspace()
     trained.decoder = decoders.Metaspace()
@@ -194,18 +198,18 @@ def _unigram(text: str, vocab_size: int, progress: bool) -> Backend:
 
 
 def _char(text: str, vocab_size: int, progress: bool) -> Backend:
-    """[UNK] and the most frequent characters."""
-    backend = _levels(text, vocab_size, progress, pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated"))
+    """Keep [UNK] and the most frequent characters."""
+    backend = _word_level(text, vocab_size, progress, pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated"))
     backend.decoder = decoders.Fuse()
     return backend
 
 
 def _word(text: str, vocab_size: int, progress: bool) -> Backend:
-    """[UNK] and the most frequent words; of what lies between words nothing is kept."""
-    return _levels(text, vocab_size, progress, pre_tokenizers.Whitespace())
+    """Keep [UNK] and the most frequent words, nothing between words."""
+    return _word_level(text, vocab_size, progress, pre_tokenizers.Whitespace())
 
 
-def _levels(text: str, vocab_size: int, progress: bool, splits: pre_tokenizers.PreTokenizer) -> Backend:
+def _word_level(text: str, vocab_size: int, progress: bool, splits: pre_tokenizers.PreTokenizer) -> Backend:
     backend = Backend(models.WordLevel({UNKNOWN: 0}, unk_token=UNKNOWN))
     backend.pre_tokenizer = splits
     trainer = trainers.WordLevelTrainer(vocab_size=vocab_size, special_tokens=[UNKNOWN], show_progress=progress)
@@ -218,7 +222,7 @@ def _with_unknown(backend: Backend) -> Backend:
     return backend
 
 
-TRAINERS: dict[Kind, Callable[[str, int, bool], Backend]] = {
+TRAINERS: dict[TokenizerKind, Callable[[str, int, bool], Backend]] = {
     "bpe": _bpe,
     "wordpiece": _wordpiece,
     "unigram": _unigram,

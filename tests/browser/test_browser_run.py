@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 
 import archcalc
 from archcalc import presets
-from archcalc.checkpoint import own
+from archcalc.checkpoint import native
 from tests.browser.visiting import settled, visit
 
 # A box of code in sight with more than the prompt in it.
@@ -43,7 +43,9 @@ def slow(serve: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) ->
     folder, tiny = tmp_path_factory.mktemp("models"), Path(str(presets.weights_path("tiny")))
     spec = archcalc.load("tiny", {"name": "slow", "d_model": 768, "n_layers": 8, "d_head": 192, "d_ff": 3072})
     model = archcalc.build(spec, device="cpu")
-    own.write(folder / "slow", own.files(model, spec) | {"tokenizer.json": (tiny / "tokenizer.json").read_bytes()})
+    native.write(
+        folder / "slow", native.file_contents(model, spec) | {"tokenizer.json": (tiny / "tokenizer.json").read_bytes()}
+    )
     return serve("--models", str(folder))
 
 

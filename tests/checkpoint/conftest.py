@@ -8,7 +8,7 @@ import pytest
 import transformers
 from transformers.cache_utils import EncoderDecoderCache
 
-from tests.checkpoint.made import random_model
+from tests.checkpoint.random_models import random_model
 
 
 @pytest.fixture(autouse=True)

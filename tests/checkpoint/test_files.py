@@ -18,7 +18,7 @@ from torch import Tensor
 from archcalc.checkpoint import open_checkpoint
 from archcalc.errors import InputError
 from archcalc.formats import gguf_file, safetensors_file
-from tests.checkpoint.made import random_model
+from tests.checkpoint.random_models import random_model
 
 Q = "model.layers.1.self_attn.q_proj.weight"
 
@@ -69,7 +69,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "int8": (
         lambda f: changed(f, lambda t: t.update({Q: t[Q].to(torch.int8)})),
-        f"model.safetensors: '{Q}': is stored as I8: quantised",
+        f"model.safetensors: '{Q}': is stored as I8: quantized",
     ),
     "quantised": (lambda f: config(f, quantization_config={"quant_method": "gptq"}), "config.json: .*'gptq'"),
     "empty": (lambda f: cut(f, 0), "its header is said to have 0 bytes, the file has 0"),

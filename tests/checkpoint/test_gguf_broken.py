@@ -14,7 +14,7 @@ from gguf.quants import dequantize
 
 from archcalc.checkpoint import open_checkpoint
 from archcalc.errors import InputError
-from tests.checkpoint.made import random_model
+from tests.checkpoint.random_models import random_model
 from tests.checkpoint.test_gguf_logits import tensors
 
 Q = "blk.1.attn_q.weight"

@@ -16,7 +16,7 @@ from torch import Tensor
 from archcalc.checkpoint import open_checkpoint
 from archcalc.errors import InputError
 from archcalc.sources import load
-from tests.checkpoint.made import random_model
+from tests.checkpoint.random_models import random_model
 from tests.hf.llama3 import factors_of
 
 NAMES = {

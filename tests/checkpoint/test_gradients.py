@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 
 from archcalc.checkpoint import open_checkpoint
-from archcalc.checkpoint.parts import pairs
+from archcalc.checkpoint.tensor_views import view_pairs
 from archcalc.hf import tensor_map
-from archcalc.hf.tensors import Holds
+from archcalc.hf.tensors import TensorEntry
 from archcalc.spec import Spec
 from archcalc.spec.groups import layers_of
-from tests.checkpoint.made import CONFIGS, random_model
+from tests.checkpoint.random_models import CONFIGS, random_model
 
 
-def groups(spec: Spec, held: Holds) -> int:
+def groups(spec: Spec, held: TensorEntry) -> int:
     """Return by how many heads, or blocks, rows are told apart."""
     if held.order == "in_four":
         return 4
@@ -28,7 +28,7 @@ def groups(spec: Spec, held: Holds) -> int:
     return attention.n_heads if own else attention.n_kv_heads
 
 
-def whole(held: Holds, theirs: dict[str, Tensor], shape: tuple[int, ...]) -> Tensor | None:
+def whole(held: TensorEntry, theirs: dict[str, Tensor], shape: tuple[int, ...]) -> Tensor | None:
     """Return the gradient of what holds ours, its rows joined where each is a tensor of its own."""
     rows = held.rows(shape)
     return torch.stack([theirs[name] for name in rows]) if rows else theirs.get(held.name)
@@ -62,7 +62,7 @@ def test_gradients_are_those_of_transformers(name: str, tmp_path: Path) -> None:
             continue
         stored = whole(held, expected, found[held.ours[0]].shape)
         if stored is not None:
-            parts = pairs(held, stored, [found[part] for part in held.ours], groups(checkpoint.spec, held))
+            parts = view_pairs(held, stored, [found[part] for part in held.ours], groups(checkpoint.spec, held))
             for a, b in parts:
                 assert (a - b).abs().max() <= 2e-5 * b.abs().max() + noise, held.name
             n_compared += len(held.ours)

@@ -8,7 +8,7 @@ import pytest
 
 from archcalc.checkpoint import open_checkpoint
 from archcalc.errors import InputError
-from tests.checkpoint.made import random_model
+from tests.checkpoint.random_models import random_model
 from tests.hub_cache import cached
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from archcalc.checkpoint import open_checkpoint
 from archcalc.hf import model_types
-from tests.checkpoint.made import CONFIGS, random_model
+from tests.checkpoint.random_models import CONFIGS, random_model
 from tests.hf.tiny.bert_like import MASK
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from archcalc.checkpoint import open_checkpoint
 from archcalc.nn import taps
-from tests.checkpoint.made import CONFIGS, FUSED, random_model
+from tests.checkpoint.random_models import CONFIGS, FUSED, random_model
 
 PROJECTED = ("opt", "opt with norms after")  # their last hidden states are those behind the projection before the head
 # Their attentions are those before the sinks take their share.

@@ -81,5 +81,5 @@ def test_what_cannot_be_is_refused(folder: Path, asked: list[str], found: str) -
 
 
 def test_a_preset_has_no_tokenizer_that_knows_a_mask() -> None:
-    with pytest.raises(InputError, match="--mask-id"):
-        CliRunner().invoke(cli, ["fill-mask", "bert-base", "--random-weights", "--ids", "1,2"], catch_exceptions=False)
+    done = CliRunner().invoke(cli, ["fill-mask", "bert-base", "--random-weights", "--ids", "1,2"])
+    assert "--mask-id" in done.output

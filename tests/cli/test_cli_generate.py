@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.checkpoint.made import random_model
+from tests.checkpoint.random_models import random_model
 from tests.cli.conftest import Cli
-from tests.run.decoding.talker import talker
+from tests.run.decoding.chat_model import save_chat_model
 
 TINY = ["generate", "tiny", "--random-weights", "--set", "n_layers=1", "-n", "5", "-q"]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(talker(tmp_path_factory.mktemp("talker")))
+    return str(save_chat_model(tmp_path_factory.mktemp("talker")))
 
 
 def test_ids_in_ids_out(cli: Cli) -> None:

@@ -128,7 +128,7 @@ def test_a_training_says_what_is_kept(capsys: pytest.CaptureFixture[str]) -> Non
     ("args", "problem"),
     [
         ("--train --past 4", "--past has no effect with --train"),
-        ("--train --lora 4", "--train and --lora are two jobs"),
+        ("--train --lora 4", "--train and --lora exclude each other"),
         ("--recompute full", "--recompute has no effect without --train or --lora"),
         ("--train --attention flash --device meta", "attention: there is no flash kernel on meta"),
         ("--train --cache-dtype fp8", "--cache-dtype has no effect with --train"),

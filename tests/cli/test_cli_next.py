@@ -12,7 +12,7 @@ import pytest
 
 from archcalc.interp.demos import DEMOS
 from tests.cli.conftest import Cli
-from tests.run.decoding.talker import talker
+from tests.run.decoding.chat_model import save_chat_model
 
 Good = Callable[..., str]
 RANDOM = ["next", "tiny", "--random-weights", "--set", "n_layers=1"]
@@ -20,7 +20,7 @@ RANDOM = ["next", "tiny", "--random-weights", "--set", "n_layers=1"]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(talker(tmp_path_factory.mktemp("next")))
+    return str(save_chat_model(tmp_path_factory.mktemp("next")))
 
 
 def test_two_contexts_stand_side_by_side(good: Good, folder: str) -> None:
@@ -90,7 +90,7 @@ def test_a_plot_has_a_bar_for_each_token_in_each_context(good: Good, folder: str
         (["next", "gpt3", "-p", "a"], "has no weights"),
         (["next", "bert-base", "--random-weights", "--ids", "1"], "allowed: a decoder with a head"),
         (["demo", "softmx"], "did you mean 'softmax'"),
-        (["demo", "cost", "--seed", "1"], "nothing of cost is drawn"),
+        (["demo", "cost", "--seed", "1"], "the demonstration cost is not random"),
         (["demo", "--seed", "1"], "allowed: with NAME"),
         (["demo", "step", "--lang", "fr"], "'fr' is not one of"),
     ],

@@ -112,13 +112,13 @@ def test_slips(cli: Cli, args: tuple[str, ...], says: str) -> None:
 
 
 def test_progress_is_shown_of_long_sweeps_alone(capsys: pytest.CaptureFixture[str]) -> None:
-    shown = _Progress()
-    shown._is_wanted = True
-    shown(0.2)
-    shown.clear()
+    progress = _Progress()
+    progress._is_enabled = True
+    progress(0.2)
+    progress.clear()
     assert capsys.readouterr().err == ""
-    shown._start -= 60
-    shown(0.25)
+    progress._start -= 60
+    progress(0.25)
     assert capsys.readouterr().err == "\r 25% of the combinations"
-    shown.clear()
+    progress.clear()
     assert capsys.readouterr().err.endswith("\r")

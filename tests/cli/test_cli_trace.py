@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from archcalc.run.loading.source import open_source
-from tests.run.decoding.talker import talker
+from tests.run.decoding.chat_model import save_chat_model
 
 
 def test_the_worked_example_comes_out_as_printed_where_it_can(good: Callable[..., str]) -> None:
@@ -49,7 +49,7 @@ def test_both_languages_say_everything(lang: str, says: str, good: Callable[...,
 
 
 def test_a_large_model_is_told_by_norms(good: Callable[..., str], tmp_path: Any) -> None:
-    folder = str(talker(tmp_path / "talker"))
+    folder = str(save_chat_model(tmp_path / "talker"))
     found = json.loads(good("trace", folder, "--prompt", "once upon", "--summary", "-f", "json"))
     (step,) = [one for one in found["steps"] if one["name"] == "layers.1.resid_post"]
     assert "value" not in step

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from archcalc import generate, load, report
-from tests.run.train.toys import TEXT
+from tests.run.train.small_specs import TEXT
 
 SMALL = {"n_layers": 1, "d_model": 16, "n_heads": 2, "n_kv_heads": 1, "d_head": 8, "d_ff": 24}
 HOW = ["--text", "text.txt", "--tokenizer", "char", "--seq", "16", "--batch", "2", "--quiet"]
@@ -69,7 +69,7 @@ def test_a_process_killed_at_any_moment_goes_on(good: Callable[..., str], tmp_pa
         (["t5-small", "--text", "text.txt"], "t5-small: it is not trained on a text"),
         (["tiny", "--text", "text.txt", "--seq", "999"], "--seq: found 999; allowed: up to the context's 256"),
         (["tiny", "--text", "text.txt", "--lr", "-1"], "lr: found -1.0; allowed: above 0"),
-        (["tiny", *HOW, "--resume"], "runs/tiny: holds no run to go on from"),
+        (["tiny", *HOW, "--resume"], "runs/tiny: holds no run to resume"),
         (["tiny", *HOW, "--device", "cuda:9"], "device: found cuda:9, which is not here"),
         (["gpt3", "--text", "text.txt", "--tokenizer", "char"], "gpt3-175b needs about "),
     ],

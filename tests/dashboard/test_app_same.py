@@ -21,7 +21,7 @@ RANDOM = {"trace_from": "random", "model": "tiny-seq2seq", "set": "n_layers=1", 
 
 # (the function that shows the lines, its page, the link)
 CASES: list[tuple[str, str, dict[str, Any]]] = [
-    ("pages.architecture._files", "architecture", {"model": "tiny", "set": "n_layers=2"}),
+    ("export.show", "architecture", {"model": "tiny", "set": "n_layers=2"}),
     ("verifying.show", "architecture", {"model": "tiny", "view": "verify"}),
     ("computing.running._flops", "compute", {"model": "tiny", "compute_batch": 2}),
     ("computing.running._context", "compute", {"model": "tiny", "compute_view": "context", "compute_up_to": 64}),
@@ -58,7 +58,9 @@ def drawn(module: str, chooses: bool) -> None:
 
 
 def shows(node: ast.AST) -> bool:
-    return any(isinstance(each, ast.Call) and ast.unparse(each.func) == "same.lines" for each in ast.walk(node))
+    return any(
+        isinstance(each, ast.Call) and ast.unparse(each.func) in ("same.lines", "same.code") for each in ast.walk(node)
+    )
 
 
 def shown_by() -> set[str]:
@@ -121,6 +123,7 @@ def test_the_lines_are_public_and_run(
         shown[f"{caller.f_globals['__name__']}.{caller.f_code.co_name}"] = python
 
     monkeypatch.setattr(same, "lines", lines)
+    monkeypatch.setattr(same, "code", lines)
     at = AppTest.from_function(drawn, args=(module, module not in ("run", "trace")), default_timeout=600)
     at.query_params.update(link)
     at.run()

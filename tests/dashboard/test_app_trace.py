@@ -16,7 +16,7 @@ from archcalc.dashboard.tracing import made as making
 from archcalc.dashboard.tracing.made import Source
 from archcalc.dashboard.tracing.source import Wanted, command, python
 from archcalc.errors import InputError
-from tests.run.decoding.talker import talker
+from tests.run.decoding.chat_model import save_chat_model
 
 
 def drawn() -> None:
@@ -215,7 +215,7 @@ def test_the_lines_of_python_trace_the_same(source: Source, ids: str) -> None:
 
 
 def test_a_local_checkpoint_is_traced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = talker(tmp_path / "talker")
+    folder = save_chat_model(tmp_path / "talker")
     monkeypatch.setenv(MODELS_VARIABLE, str(tmp_path))
     at = opened(trace_model="talker", trace_prompt="once upon", trace_view="next")
     last = making.kept(Source(str(folder)), "once upon", "")

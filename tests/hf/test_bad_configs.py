@@ -168,7 +168,7 @@ def test_any_value_is_read_or_refused(data: st.DataObject) -> None:
 def test_slices_that_lose_a_bias_are_counted_and_not_run() -> None:
     config = CONFIGS["bloom:small"] | {"slow_but_exact": True}
     family = family_of("bloom")
-    family.check_to_run(config)
+    family.check_runnable(config)
     assert from_config(config | {"pretraining_tp": 2}) == from_config(CONFIGS["bloom:small"])
     with pytest.raises(InputError, match="slow_but_exact: found True; allowed: false"):
-        family.check_to_run(config | {"pretraining_tp": 2})
+        family.check_runnable(config | {"pretraining_tp": 2})

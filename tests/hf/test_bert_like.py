@@ -11,7 +11,7 @@ from archcalc.checkpoint import open_checkpoint
 from archcalc.errors import InputError
 from archcalc.hf import from_config, to_config
 from archcalc.spec.document import decode
-from tests.checkpoint.made import random_model
+from tests.checkpoint.random_models import random_model
 from tests.hf.tiny.bert_like import BERT, ESM, XLM
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 import transformers
-from hf_configs import CONFIGS, LLAMA
 
 import archcalc
 from archcalc.errors import InputError
-from archcalc.hf import family_of, from_config, known, model_types, to_config
+from archcalc.hf import family_of, from_config, model_types, to_config, upstream
+from archcalc.hf.equivalence import is_same_architecture
 from archcalc.hf.reference import build_reference
-from archcalc.hf.same import same_architecture
 from archcalc.ledger.build import build
 from archcalc.spec.document import decode
+from tests.hf.hf_configs import CONFIGS, LLAMA
 
 # Classes that hold parts of another kind: labels of pairs of sentences, spans, two heads at once, speech.
 NOT_READ = {
@@ -46,7 +46,7 @@ def smallest(model_type: str) -> dict:
 
 def read_classes(model_type: str) -> list[str]:
     family = family_of(model_type)
-    return [*family.classes, *family.others, *(form.classes[0] for form in family.forms)]
+    return [*family.classes, *family.other_classes, *(form.classes[0] for form in family.forms)]
 
 
 @pytest.mark.parametrize("model_type", model_types())
@@ -57,17 +57,17 @@ def test_every_class_counts_what_transformers_builds(model_type: str) -> None:
             continue
         # An answer has two ends.
         n_labels = {"num_labels": 2 if "QuestionAnswering" in name else 3}
-        causal = next((form.also for form in family_of(model_type).forms if name == form.classes[0]), {})
+        causal = next((form.fixed_keys for form in family_of(model_type).forms if name == form.classes[0]), {})
         stated = {"model_type": model_type, "architectures": [name]} | config | n_labels | causal
         spec = decode(from_config(stated))
         assert build(spec).total() == sum(p.numel() for p in build_reference(stated).parameters()), name
-        assert same_architecture(decode(from_config(to_config(spec))), spec), name
+        assert is_same_architecture(decode(from_config(to_config(spec))), spec), name
 
 
 def test_every_other_class_is_named_here() -> None:
-    others = {name for model_type in model_types() for name in known.classes(model_type)}
+    other_classes = {name for model_type in model_types() for name in upstream.classes(model_type)}
     read = {name for model_type in model_types() for name in read_classes(model_type)}
-    assert others - read == NOT_READ
+    assert other_classes - read == NOT_READ
 
 
 @pytest.mark.parametrize(

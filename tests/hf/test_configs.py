@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from archcalc import presets
 from archcalc.errors import InputError
 from archcalc.hf import from_config, model_types, to_config
-from archcalc.hf.same import same_architecture
+from archcalc.hf.equivalence import is_same_architecture
 from archcalc.hf.stack import runs_of
 from archcalc.sources import load
 from archcalc.spec import Spec
@@ -39,7 +39,7 @@ def test_every_family_has_a_config_here() -> None:
 def test_a_config_comes_back(name: str) -> None:
     spec = spec_of(CONFIGS[name])
     written = to_config(spec)
-    assert same_architecture(spec_of(written), spec)
+    assert is_same_architecture(spec_of(written), spec)
     assert to_config(spec_of(written)) == written
 
 
@@ -49,7 +49,7 @@ def test_its_own_family_can_write_it(name: str) -> None:
 
     spec = spec_of(CONFIGS[name])
     written = family_of(CONFIGS[name]["model_type"]).form(CONFIGS[name]).config(spec)
-    assert same_architecture(spec_of(written), spec)
+    assert is_same_architecture(spec_of(written), spec)
 
 
 @BY_NAME
@@ -61,7 +61,7 @@ def test_a_document_is_short_and_survives_encoding(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in presets.names() if name not in NO_FAMILY])
 def test_a_preset_becomes_a_config_and_comes_back(name: str) -> None:
     spec = load(name)
-    assert same_architecture(spec_of(to_config(spec)), spec)
+    assert is_same_architecture(spec_of(to_config(spec)), spec)
 
 
 def test_a_spec_that_no_family_has_is_refused_in_one_line() -> None:
@@ -76,7 +76,7 @@ def test_a_rounding_error_is_no_other_architecture() -> None:
     spec = spec_of({"model_type": "gemma2", "hidden_size": 3584})
     rounded = encode(spec) | {"embedding": {"scale": 59.86651818838307}}
     assert to_config(decode(rounded))["model_type"] == "gemma2"
-    assert not same_architecture(decode(encode(spec) | {"embedding": {"scale": 59.8665}}), spec)
+    assert not is_same_architecture(decode(encode(spec) | {"embedding": {"scale": 59.8665}}), spec)
 
 
 def test_old_and_new_spellings_of_rope_agree() -> None:
@@ -166,7 +166,7 @@ def test_any_order_of_layers_comes_back(words: list[str]) -> None:
     spec = spec_of(config)
     windows = [layer.attention.window for layer in layers_of(spec.decoder)]
     assert windows == [128 if word == "sliding_attention" else None for word in words]
-    assert same_architecture(spec_of(to_config(spec)), spec)
+    assert is_same_architecture(spec_of(to_config(spec)), spec)
 
 
 @given(st.integers(1, 9), st.lists(st.integers(0, 8), max_size=5), st.integers(1, 4))

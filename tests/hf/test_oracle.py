@@ -18,8 +18,8 @@ from msgspec import structs
 from archcalc.analysis import flops, params
 from archcalc.errors import InputError
 from archcalc.hf import from_config, model_types, tensor_map, to_config
+from archcalc.hf.equivalence import is_same_architecture
 from archcalc.hf.reference import build_reference, reference_shapes
-from archcalc.hf.same import same_architecture
 from archcalc.ledger.build import build
 from archcalc.ledger.types import Ledger
 from archcalc.spec import Spec
@@ -126,11 +126,11 @@ def differences(name: str, line: Line) -> Iterator[str]:
     yield from _totals(line, ledger)
     yield from _flops(line, spec, ledger)
     yield from _caches(line, spec, ledger)
-    if "tensors" in line and not same_architecture(decode(from_config(to_config(spec))), spec):
+    if "tensors" in line and not is_same_architecture(decode(from_config(to_config(spec))), spec):
         yield "another architecture once written and read again"
     if "config_resolved" in line and name not in FORGETS_THE_TIE:
         resolved = decode(from_config(config_of(line, "config_resolved")))
-        if not same_architecture(resolved, spec):
+        if not is_same_architecture(resolved, spec):
             yield "another architecture in transformers' spelling"
 
 
@@ -263,7 +263,7 @@ def test_defaults_are_those_of_the_classes() -> None:
         full = transformers.AutoConfig.for_model(model_type, **needs).to_dict()
         full = {key: value for key, value in full.items() if key != "architectures"}
         stated = decode(from_config({"model_type": model_type} | needs))
-        assert same_architecture(stated, decode(from_config(full))), model_type
+        assert is_same_architecture(stated, decode(from_config(full))), model_type
 
 
 def test_a_reference_that_cannot_be_is_refused_in_one_line() -> None:

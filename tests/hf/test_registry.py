@@ -6,7 +6,7 @@ import pytest
 
 from archcalc.hf import registry
 from archcalc.hf.families.llama_like import LLAMA
-from archcalc.hf.family import derived
+from archcalc.hf.family import derive
 from archcalc.spec.document import decode
 
 
@@ -27,9 +27,9 @@ def test_an_unknown_name_is_no_family() -> None:
 
 
 def test_a_row_derives_from_a_row() -> None:
-    child = derived(LLAMA, "child", "ChildForCausalLM", act="relu2", depth=3, must=()).family
+    child = derive(LLAMA, "child", "ChildForCausalLM", act="relu2", depth=3, constraints=()).family
     spec = decode(child.document({"model_type": "child"}))
     assert (spec.decoder.n_layers, spec.decoder.runs[0].pattern[0].ffn.activation) == (3, "relu2")
     assert spec.vocab_size == 32000
     assert child.classes == ("ChildForCausalLM",)
-    assert derived(LLAMA, "other").family.classes == ("LlamaForCausalLM",)
+    assert derive(LLAMA, "other").family.classes == ("LlamaForCausalLM",)

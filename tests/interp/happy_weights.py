@@ -103,13 +103,13 @@ def tokenizer_json() -> str:
 def files() -> dict[str, bytes]:
     """All that lies in the folder but the published stages."""
     from archcalc import build, load
-    from archcalc.checkpoint.own import files as own_files
+    from archcalc.checkpoint.native import file_contents
 
     spec = load("happy")
     model = build(spec, "cpu")
     model.load_state_dict(weights())
     config = json.dumps({"eos_token": "<EOS>"}) + "\n"
-    return own_files(model, spec) | {
+    return file_contents(model, spec) | {
         "tokenizer.json": tokenizer_json().encode(),
         "tokenizer_config.json": config.encode(),
     }

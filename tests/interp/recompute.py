@@ -83,6 +83,8 @@ class Interpreter:
             weight = weight[:, None]
         if weight is not None and self.unit_offset:
             weight = 1 + weight
+        if weight is not None and weight.dim() == 2:  # a weight of its own for each head
+            weight = weight[:, None]
         x = x if weight is None else x * weight
         return x if bias is None else x + bias
 

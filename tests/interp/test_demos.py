@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from archcalc.analysis.flops import by_component, by_op
 from archcalc.errors import InputError
-from archcalc.interp.demos import DEMOS, made, run, step
+from archcalc.interp.demos import DEMOS, run, small_model, step
 from archcalc.ledger.build import build
 from archcalc.render import demos
 from archcalc.render.html import as_html
@@ -92,7 +92,7 @@ def test_without_positions_swapped_tokens_are_the_same_to_the_last_bit(seed: int
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_step_by_hand_is_autograds(seed: int) -> None:
     found = run("step", seed)
-    model = made.model(step.PRESET, seed).requires_grad_(True)
+    model = small_model.small_model(step.PRESET, seed).requires_grad_(True)
     ids, right = torch.tensor([found.prompt]), torch.tensor([found.target])
     optimiser = torch.optim.SGD(model.head.parameters(), lr=found.learning_rate)
     loss = F.cross_entropy(model(ids)[:, -1], right)

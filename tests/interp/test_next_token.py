@@ -13,11 +13,11 @@ from torch.distributions import Categorical, kl_divergence
 
 from archcalc.errors import InputError
 from archcalc.interp.distributions import divergence, entropy, in_bits, ranks, total_variation
-from archcalc.interp.next_token import Next, next_tokens, of_logits
-from archcalc.run.decoding.sampling import NotNumbersError, Sampling, distribution
+from archcalc.interp.next_token import NextTokens, next_tokens, of_logits
+from archcalc.run.decoding.sampling import NonFiniteLogitsError, Sampling, distribution
 from archcalc.run.loading.source import open_source
 from archcalc.spec.workload import Workload
-from tests.run.decoding.talker import talker
+from tests.run.decoding.chat_model import save_chat_model
 
 LOGITS = st.lists(st.floats(-9, 9), min_size=4, max_size=4)
 
@@ -26,7 +26,7 @@ def double(*values: float) -> torch.Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
 
-def of(*rows: list[float], **asked: object) -> Next:
+def of(*rows: list[float], **asked: object) -> NextTokens:
     seen = asked.pop("seen", [set() for _ in rows])
     return of_logits(torch.tensor(rows, dtype=torch.float64), seen, [[0]] * len(rows), **asked)  # type: ignore[arg-type]
 
@@ -108,7 +108,7 @@ def test_tokens_come_in_the_order_in_which_they_are_drawn() -> None:
 
 
 def test_by_a_real_model_each_context_is_read_alone(tmp_path: Path) -> None:
-    opened = open_source(str(talker(tmp_path)))
+    opened = open_source(str(save_chat_model(tmp_path)))
     model = opened.load(Workload(batch=1, seq=9)).model
     contexts = [[5, 6, 7], [9, 7]]
     found = next_tokens(model, contexts, top=5)
@@ -128,5 +128,5 @@ def test_by_a_real_model_each_context_is_read_alone(tmp_path: Path) -> None:
 
 
 def test_logits_that_are_no_numbers_are_refused() -> None:
-    with pytest.raises(NotNumbersError):
+    with pytest.raises(NonFiniteLogitsError):
         of([1.0, math.nan])

@@ -12,7 +12,7 @@ from archcalc import build, load
 from archcalc.errors import InputError
 from archcalc.interp.trace.expression import Call, nodes
 from archcalc.interp.trace.run import trace
-from archcalc.interp.trace.stages import steps
+from archcalc.interp.trace.step_formulas import steps
 from archcalc.nn.taps import sites
 from archcalc.render.trace_words import FUNCTIONS
 from archcalc.run.loading.source import open_source

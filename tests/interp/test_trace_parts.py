@@ -11,11 +11,11 @@ from hypothesis import given, settings
 
 from archcalc import build, load
 from archcalc.errors import InputError
-from archcalc.interp.trace.asked import asked, recorded_bytes
-from archcalc.interp.trace.reads import read_by
 from archcalc.interp.trace.run import Trace, trace
-from archcalc.interp.trace.softmax import Softmaxed, parts, softmax_of
+from archcalc.interp.trace.softmax import SoftmaxRow, attentions, softmax_of
+from archcalc.interp.trace.step_inputs import step_inputs
 from archcalc.interp.trace.target import target
+from archcalc.interp.trace.trace_input import recorded_bytes, trace_input
 from archcalc.nn.taps import sites
 from archcalc.run.loading.source import open_source
 from archcalc.spec import Spec
@@ -33,7 +33,7 @@ def made(spec: Spec, *texts: list[int]) -> tuple[Any, Trace]:
     return model, trace(model, *texts)
 
 
-def rows(found: Softmaxed) -> dict[str, tuple[float, ...]]:
+def rows(found: SoftmaxRow) -> dict[str, tuple[float, ...]]:
     return {stage.name: stage.values for stage in found.stages}
 
 
@@ -65,7 +65,7 @@ def test_what_is_hidden_is_said() -> None:
 def test_every_attentions_stages_lead_from_one_to_the_next(spec: Spec) -> None:
     ids = [token % spec.vocab_size for token in range(min(spec.n_ctx, 4))]
     model, found = made(spec, ids, *([[0]] if spec.family == "encoder-decoder" else []))
-    for part in parts(found):
+    for part in attentions(found):
         for head in range(found[f"{part}.scores"].shape[0]):
             leads(model, found, part, head)
 
@@ -122,7 +122,7 @@ def test_a_step_reads_what_its_formula_names_and_no_weights() -> None:
     steps = {one.step.name: one for one in found.steps}
 
     def reads(name: str) -> list[str]:
-        return [one.step.name for one in read_by(found, steps[f"layers.1.{name}"])]
+        return [one.step.name for one in step_inputs(found, steps[f"layers.1.{name}"])]
 
     assert reads("attn.k") == ["layers.1.attn.latent", "layers.1.attn.k_shared"]
     assert reads("attn.scores") == ["layers.1.attn.q", "layers.1.attn.k"]
@@ -138,15 +138,15 @@ def test_of_shared_weights_a_module_is_no_step() -> None:
     assert str(query.step.formula) == (
         "turned(norm(heads(linear(layers.1.attn_norm, layers.0.attn.q), 4), layers.0.attn.q_norm), 2)"
     )
-    assert [one.step.name for one in read_by(found, query)] == ["layers.1.attn_norm"]
-    assert [one.step.name for one in read_by(found, steps["tokens"])] == ["ids"]
-    assert read_by(found, steps["ids"]) == ()
+    assert [one.step.name for one in step_inputs(found, query)] == ["layers.1.attn_norm"]
+    assert [one.step.name for one in step_inputs(found, steps["tokens"])] == ["ids"]
+    assert step_inputs(found, steps["ids"]) == ()
 
 
 def test_what_is_asked_is_what_there_is_room_for() -> None:
-    found = asked(open_source("happy"), [0, 1])
+    found = trace_input(open_source("happy"), [0, 1])
     assert (found.ids, found.target, found.work.seq) == ([0, 1], None, 2)
-    crossing = asked(open_source("tiny-seq2seq", random_weights=True), [1, 2, 3])
+    crossing = trace_input(open_source("tiny-seq2seq", random_weights=True), [1, 2, 3])
     assert (crossing.target, crossing.work.seq, crossing.work.source_seq) == ([0], 1, 3)
 
 

@@ -10,7 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd.graph import saved_tensors_hooks
 
 from archcalc.nn import build
-from archcalc.run.train.step_memory import put_on_cpu
+from archcalc.run.train.step_memory import to_fake_cpu
 from archcalc.spec import Spec
 from archcalc.spec.execution import Execution
 from archcalc.spec.workload import Workload
@@ -34,7 +34,7 @@ def kept(spec: Spec, work: Workload, execution: Execution, *, real: bool = False
     if real or execution.device == "meta":
         return _kept(model, _ids(spec, work, "cpu" if real else "meta"))
     with FakeTensorMode():
-        put_on_cpu(model)
+        to_fake_cpu(model)
         return _kept(model, _ids(spec, work, "cpu"))
 
 

@@ -13,7 +13,7 @@ from archcalc.errors import InputError
 from archcalc.ledger.build import build as build_ledger
 from archcalc.nn import build, taps
 from archcalc.nn.arm_cache import RecurrentState
-from archcalc.run.distributed import plan
+from archcalc.run.distributed import split_plan
 from archcalc.spec import Spec
 from archcalc.spec.sites import sites
 from archcalc.spec.workload import workload
@@ -97,4 +97,4 @@ def test_what_nobody_said_is_refused(ema_spec: Spec) -> None:
     with pytest.raises(InputError, match="the paper does not say"):
         counted(ema_spec, build_ledger(ema_spec), workload(ema_spec, seq=4))
     with pytest.raises(InputError, match="ranks cannot share"):
-        plan.check(ema_spec, 2)
+        split_plan.check(ema_spec, 2)

@@ -35,4 +35,4 @@ def test_a_gpus_figures_are_called_modelled() -> None:
     assert data(of("gpt2"))["kind"] == "modelled"
     assert data(of("gpt2", device="meta"))["kind"] == "exact"
     first = blocks(of("gpt2", device="meta"))[0]
-    assert first.title.endswith("(ledger: fp16, eager attention, meta, exact)")
+    assert str(first.title).endswith("(ledger: fp16, eager attention, meta, exact)")

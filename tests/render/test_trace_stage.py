@@ -27,7 +27,7 @@ from archcalc.render.trace_stage import (
     n_heads,
 )
 from archcalc.render.trace_words import FUNCTIONS
-from archcalc.run.loading.source import Opened, open_source
+from archcalc.run.loading.source import ModelSource, open_source
 from archcalc.spec import Spec
 from archcalc.words import translator
 from tests.strategies import specs
@@ -36,18 +36,18 @@ HAPPY = ("<SOS>", "我", "很", "开心", "<EOS>")
 
 
 @pytest.fixture(scope="module")
-def happy() -> tuple[Opened, Trace]:
+def happy() -> tuple[ModelSource, Trace]:
     opened = open_source("happy")
     return opened, trace(opened.checkpoint.load(), [0, 1, 2])
 
 
-def found(happy: tuple[Opened, Trace], name: str, look: Look = Look(), lang: str = "en") -> Matrix:  # noqa: B008
+def found(happy: tuple[ModelSource, Trace], name: str, look: Look = Look(), lang: str = "en") -> Matrix:  # noqa: B008
     opened, traced = happy
     one = next(one for one in traced.steps if one.step.name == name)
     return matrix(traced, one, opened.piece, look, translator(lang))
 
 
-def test_a_pattern_hides_what_its_mask_hides(happy: tuple[Opened, Trace]) -> None:
+def test_a_pattern_hides_what_its_mask_hides(happy: tuple[ModelSource, Trace]) -> None:
     pattern = found(happy, "layers.0.attn.pattern")
     assert pattern.rows == pattern.columns == ("0 <SOS>", "1 我", "2 很")
     assert [[x is None for x in row] for row in pattern.values] == [
@@ -61,7 +61,7 @@ def test_a_pattern_hides_what_its_mask_hides(happy: tuple[Opened, Trace]) -> Non
     assert found(happy, "layers.0.attn.pattern", lang="zh").hidden == "掩码"
 
 
-def test_logits_are_named_by_tokens_and_ids_are_numbers(happy: tuple[Opened, Trace]) -> None:
+def test_logits_are_named_by_tokens_and_ids_are_numbers(happy: tuple[ModelSource, Trace]) -> None:
     assert found(happy, "logits").columns == tuple(f"{token} {i}" for i, token in enumerate(HAPPY))
     ids = found(happy, "ids")
     assert (ids.values, ids.are_numbers) == (((0, 1, 2),), True)

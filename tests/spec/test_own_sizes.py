@@ -12,7 +12,7 @@ from archcalc.analysis.params import summary
 from archcalc.errors import InputError
 from archcalc.ledger.build import build as ledger_of
 from archcalc.nn import build
-from archcalc.run.decoding.reading import check
+from archcalc.run.decoding.decoding_state import check_prompts
 from archcalc.sources import load
 from archcalc.spec.workload import workload
 
@@ -47,9 +47,9 @@ def test_a_table_of_its_own_is_counted_beside_the_other() -> None:
 
 def test_ids_and_tokens_are_those_of_each_side() -> None:
     spec = load(pair(**OWN))
-    check(spec, [[12]])
+    check_prompts(spec, [[12]])
     with pytest.raises(InputError, match="found id 13; allowed: 0 to 12"):
-        check(spec, [[13]])
+        check_prompts(spec, [[13]])
     assert most_tokens(spec) == 5
     assert (workload(spec).seq, workload(spec).source_seq) == (8, 5)
     with pytest.raises(InputError, match="source_seq: 6 tokens are more than the table of positions has"):

@@ -16,7 +16,7 @@ from transformers import AutoTokenizer
 
 from archcalc.errors import InputError
 from archcalc.text.open import of_folder
-from archcalc.text.tokenizer import Bytes, Tokenizer
+from archcalc.text.tokenizer import ByteTokenizer, Tokenizer
 from tests.text.sample_tokenizers import MADE, NAMED, SPECIAL, TEXT, saved
 
 ODD = [*SPECIAL, "[MASK]", " ", "  ", "\n", "\r\n", "\t", "½", "'LL", "▁", "é", "👍🏽"]
@@ -225,7 +225,7 @@ def test_a_folder_without_a_tokenizer(tmp_path: Path):
 
 @given(text=st.text())
 def test_bytes_give_every_text_back(text: str):
-    ours = Bytes(n_vocab=300)
+    ours = ByteTokenizer(n_vocab=300)
     ids = ours.encode(text)
     assert ids == list(text.encode())
     stream = ours.stream()
@@ -235,7 +235,7 @@ def test_bytes_give_every_text_back(text: str):
 
 @given(ids=st.lists(st.integers(0, 400)))
 def test_bytes_decode_any_ids(ids: list[int]):
-    ours = Bytes(n_vocab=401)
+    ours = ByteTokenizer(n_vocab=401)
     stream = ours.stream()
     found = "".join(map(stream, ids)) + stream.rest()
     assert found == ours.decode(ids)
@@ -246,9 +246,9 @@ def test_bytes_decode_any_ids(ids: list[int]):
 
 
 def test_bytes_say_what_they_are_and_what_they_need():
-    assert "stand-in" in Bytes(n_vocab=256).label
+    assert "stand-in" in ByteTokenizer(n_vocab=256).label
     with pytest.raises(InputError, match="a vocabulary of 255 has no room for bytes; allowed: 256 or more"):
-        Bytes(n_vocab=255)
+        ByteTokenizer(n_vocab=255)
 
 
 def test_named_tokens_are_those_saved():

@@ -209,7 +209,7 @@ def test_the_chat_template_is_the_files():
         ({"pre": 3}, "tokenizer.ggml.pre: 3 is not known"),
         ({"tokens": None}, "tokenizer.ggml.tokens: is not there; allowed: a list of str"),
         ({"tokens": []}, "tokenizer.ggml.tokens: is empty"),
-        ({"tokens": ["a", "b", "a"]}, "tokenizer.ggml.tokens: 'a' stands there 2 times; allowed: each token once"),
+        ({"tokens": ["a", "b", "a"]}, "tokenizer.ggml.tokens: 'a' occurs 2 times; allowed: each token once"),
         ({"token_type": [1]}, "tokenizer.ggml.token_type: has 1 entries; allowed: 420, one for each token"),
         ({"merges": None}, "tokenizer.ggml.merges: is not there; allowed: a list of str"),
         ({"merges": ["ab"]}, "tokenizer.ggml.merges: found "),

@@ -144,10 +144,10 @@ def _times_less(model: Model, arguments: str) -> Figures:
 def _of_baseline(model: Model, arguments: str) -> Fraction:
     name, _, devices = arguments.rpartition(":")
     if not (devices.isdecimal() and _is_number(devices)):
-        raise InputError(msg("found {arguments}", arguments=shown(arguments)), allowed=msg("LINE:DEVICES"))
-    found = {one.configuration.name: one.of_baseline for one in shares(model.layers, int(devices))}
+        raise InputError(msg("found {arguments}", arguments=shown(arguments)), allowed="LINE:DEVICES")
+    found = {str(one.configuration.name): one.of_baseline for one in shares(model.layers, int(devices))}
     if name not in found:
-        names = [one.name for one in TABLE_2]
+        names = [str(one.name) for one in TABLE_2]
         raise InputError(
             msg("there is no line {name}{hint}", name=shown(name), hint=nearest(name, names)), allowed=", ".join(names)
         )

@@ -16,6 +16,7 @@ import msgspec
 from msgspec import structs
 
 from archcalc.analysis.activations import KeptBytes, by_tensor
+from archcalc.analysis.tensor_names import keeper_name, tensor_name
 from archcalc.errors import InputError
 from archcalc.ledger.algebra import Poly, product
 from archcalc.ledger.build import build
@@ -25,7 +26,7 @@ from archcalc.spec.groups import layers_of
 from archcalc.spec.model import Spec
 from archcalc.spec.variants import heads_of
 from archcalc.spec.workload import Workload
-from archcalc.words import msg
+from archcalc.words import Message, joined, msg
 
 SOURCE = "Korthikanti et al. 2022, arXiv:2205.05198"
 
@@ -49,12 +50,12 @@ class Term(msgspec.Struct, frozen=True):
     ledger calls the same tensor: the module and the tensor's label. `note` says why bytes may differ.
     """
 
-    name: str
+    name: Message
     factor: int
     numbers: Numbers
     kept: tuple[str, ...]
     split: bool = True
-    note: str = ""
+    note: str | Message = ""
 
     @property
     def formula(self) -> str:
@@ -72,47 +73,49 @@ class Term(msgspec.Struct, frozen=True):
         return self.numbers == "as²b"
 
 
-_MASK = "kept if there is dropout; on a GPU a byte a number, elsewhere a factor in the activations' dtype"
-_SOFTMAX = "in float32 where it is kept, whatever the dtype; a flash kernel keeps none"
-_WEIGHTS = "a flash kernel keeps none, the math kernel keeps it in float32"
-_DENSE = "of dense layers alone, and once where attention reads the same"
-_HEADS = "the paper has a·d_head = h, in 2 bytes a number"
-_NORM = "the paper has a LayerNorm in half precision"
-_WIDE = "the paper has d_ff = 4h, and an activation of one input; of dense layers alone"
+_MASK = msg("kept if there is dropout; on a GPU a byte a number, elsewhere a factor in the activations' dtype")
+_SOFTMAX = msg("in float32 where it is kept, whatever the dtype; a flash kernel keeps none")
+_WEIGHTS = msg("a flash kernel keeps none, the math kernel keeps it in float32")
+_DENSE = msg("of dense layers alone, and once where attention reads the same")
+_HEADS = msg("the paper has a·d_head = h, in 2 bytes a number")
+_NORM = msg("the paper has a LayerNorm in half precision")
+_WIDE = msg("the paper has d_ff = 4h, and an activation of one input; of dense layers alone")
 
 # Section 4.1, in the order of its text. Where tensor parallelism leaves a tensor whole: section 4.2.1.
 LAYER = (
-    Term("input of Q, K and V", 2, "sbh", ("attn.[qkv] *", "attn.*_down *"), split=False),
-    Term("Q, K and V", 6, "sbh", ("attn.scores *", "attn.values v*", "attn.core [qkv]*"), note=_HEADS),
-    Term("softmax", 2, "as²b", ("attn.softmax pattern*",), note=_SOFTMAX),
-    Term("softmax's dropout mask", 1, "as²b", ("attn.softmax dropout mask",), note=_MASK),
-    Term("what dropout leaves of it", 2, "as²b", ("attn.values pattern*",), note=_WEIGHTS),
-    Term("input of the output projection", 2, "sbh", ("attn.out *", "attn.core attended"), note=_HEADS),
-    Term("attention's dropout mask", 1, "sbh", ("attn.dropout *",), split=False, note=_MASK),
-    Term("input of the first linear", 2, "sbh", ("ffn.up *", "ffn.gate *"), split=False, note=_DENSE),
-    Term("input of GeLU", 8, "sbh", ("ffn.activation *",), note=_WIDE),
-    Term("input of the second linear", 8, "sbh", ("ffn.down *",), note=_WIDE),
-    Term("feed-forward's dropout mask", 1, "sbh", ("ffn.dropout *",), split=False, note=_MASK),
-    Term("inputs of both norms", 4, "sbh", ("attn_norm states", "ffn_norm states"), split=False, note=_NORM),
+    Term(msg("input of Q, K and V"), 2, "sbh", ("attn.[qkv] *", "attn.*_down *"), split=False),
+    Term(msg("Q, K and V"), 6, "sbh", ("attn.scores *", "attn.values v*", "attn.core [qkv]*"), note=_HEADS),
+    Term(msg("softmax"), 2, "as²b", ("attn.softmax pattern*",), note=_SOFTMAX),
+    Term(msg("softmax's dropout mask"), 1, "as²b", ("attn.softmax dropout mask",), note=_MASK),
+    Term(msg("what dropout leaves of it"), 2, "as²b", ("attn.values pattern*",), note=_WEIGHTS),
+    Term(msg("input of the output projection"), 2, "sbh", ("attn.out *", "attn.core attended"), note=_HEADS),
+    Term(msg("attention's dropout mask"), 1, "sbh", ("attn.dropout *",), split=False, note=_MASK),
+    Term(msg("input of the first linear"), 2, "sbh", ("ffn.up *", "ffn.gate *"), split=False, note=_DENSE),
+    Term(msg("input of GeLU"), 8, "sbh", ("ffn.activation *",), note=_WIDE),
+    Term(msg("input of the second linear"), 8, "sbh", ("ffn.down *",), note=_WIDE),
+    Term(msg("feed-forward's dropout mask"), 1, "sbh", ("ffn.dropout *",), split=False, note=_MASK),
+    Term(msg("inputs of both norms"), 4, "sbh", ("attn_norm states", "ffn_norm states"), split=False, note=_NORM),
 )
 
 # What full recomputation keeps of a layer, on every device: section 5.
-LAYER_INPUT = Term("input of the layer", 2, "sbh", (" states",), split=False)
+LAYER_INPUT = Term(msg("input of the layer"), 2, "sbh", (" states",), split=False)
 
 # Section 4.3. The first is kept for each micro-batch in flight; the others where the first stage is also the last.
-EMBEDDING = Term("embedding's dropout mask", 1, "sbh", ("embed.dropout *",), note=_MASK)
+EMBEDDING = Term(msg("embedding's dropout mask"), 1, "sbh", ("embed.dropout *",), note=_MASK)
 OUTPUT = (
-    Term("input of the last norm", 2, "sbh", ("final_norm states",), note=_NORM),
-    Term("input of the head", 2, "sbh", ("head.logits *",)),
-    Term("logits", 4, "sbv", (), note="kept in float32 by the loss, which is no part of the forward pass here"),
+    Term(msg("input of the last norm"), 2, "sbh", ("final_norm states",), note=_NORM),
+    Term(msg("input of the head"), 2, "sbh", ("head.logits *",)),
+    Term(
+        msg("logits"), 4, "sbv", (), note=msg("kept in float32 by the loss, which is no part of the forward pass here")
+    ),
 )
 
 # What the paper leaves out, by the first pattern that fits.
 LEFT_OUT = (
-    ("*norm mean", "2sb numbers a norm: small, left out by section 4"),
-    ("*norm 1/deviation", "2sb numbers a norm: small, left out by section 4"),
-    ("mask *", "one for all layers, left out"),
-    ("*", "not in the paper's list"),
+    ("*norm mean", msg("2sb numbers a norm: small, left out by section 4")),
+    ("*norm 1/deviation", msg("2sb numbers a norm: small, left out by section 4")),
+    ("mask *", msg("one for all layers, left out")),
+    ("*", msg("not in the paper's list")),
 )
 
 
@@ -132,7 +135,7 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
 class Configuration(msgspec.Struct, frozen=True):
     """A line of the paper's table 2: a name, the formula of a layer's bytes, the setting (`tensor` left to be said)."""
 
-    name: str
+    name: Message
     formula: str
     setting: Setting
     is_parallel: bool = True
@@ -143,16 +146,16 @@ class Configuration(msgspec.Struct, frozen=True):
 
 
 TABLE_2 = (
-    Configuration("no parallelism", "sbh(34 + 5as/h)", Setting(), is_parallel=False),
-    Configuration("tensor parallel (baseline)", "sbh(10 + 24/t + 5as/(ht))", Setting()),
-    Configuration("tensor + sequence parallel", "sbh(34/t + 5as/(ht))", Setting(sequence=True)),
-    Configuration("tensor parallel, selective recomputation", "sbh(10 + 24/t)", Setting(recompute="selective")),
+    Configuration(msg("no parallelism"), "sbh(34 + 5as/h)", Setting(), is_parallel=False),
+    Configuration(msg("tensor parallel (baseline)"), "sbh(10 + 24/t + 5as/(ht))", Setting()),
+    Configuration(msg("tensor + sequence parallel"), "sbh(34/t + 5as/(ht))", Setting(sequence=True)),
+    Configuration(msg("tensor parallel, selective recomputation"), "sbh(10 + 24/t)", Setting(recompute="selective")),
     Configuration(
-        "tensor + sequence parallel, selective recomputation",
+        msg("tensor + sequence parallel, selective recomputation"),
         "sbh·34/t",
         Setting(sequence=True, recompute="selective"),
     ),
-    Configuration("full recomputation", "2sbh", Setting(recompute="full")),
+    Configuration(msg("full recomputation"), "2sbh", Setting(recompute="full")),
 )
 BASELINE = TABLE_2[1]
 
@@ -217,12 +220,12 @@ def layer_sizes(spec: Spec, work: Workload) -> list[dict[str, int]]:
 class Line(msgspec.Struct, frozen=True):
     """A tensor of all layers: the paper's bytes and ours, '' and 0 where one of them has none."""
 
-    name: str
+    name: str | Message
     paper: str
     exact: str
     paper_bytes: int
     exact_bytes: int
-    note: str
+    note: str | Message
 
     @property
     def off(self) -> int:
@@ -303,9 +306,8 @@ def _lines(layers: list[dict[str, int]], recompute: Recompute, kept: list[KeptBy
 
 
 def _left_out(one: KeptBytes) -> Line:
-    name = place(one.row)
-    note = next(note for pattern, note in LEFT_OUT if fnmatchcase(name, pattern))
-    return Line(name, "", one.row.formula.text(), 0, one.total_bytes, note)
+    note = next(note for pattern, note in LEFT_OUT if fnmatchcase(place(one.row), pattern))
+    return Line(_place_name(one.row), "", one.row.formula.text(), 0, one.total_bytes, note)
 
 
 def _line(term: Term, layers: list[dict[str, int]], left: list[KeptBytes]) -> Line:
@@ -325,5 +327,14 @@ def is_of(term: Term, row: KeptRow) -> bool:
 
 def place(row: KeptRow) -> str:
     """The module within its layer, and the tensor's label: 'attn.out attended'."""
+    return f"{_module(row)} {row.kept.label}"
+
+
+def _module(row: KeptRow) -> str:
     _, layered, tail = row.path.partition("{i}")
-    return f"{tail.removeprefix('.') if layered else row.path} {row.kept.label.rpartition('{i}.')[2]}"
+    return tail.removeprefix(".") if layered else row.path
+
+
+def _place_name(row: KeptRow) -> Message:
+    """The same in the language of the reader."""
+    return joined(" ", (keeper_name(_module(row), row.kept.label), tensor_name(row.kept.label)))

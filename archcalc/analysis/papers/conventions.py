@@ -20,7 +20,7 @@ from archcalc.spec.groups import layers_of
 from archcalc.spec.model import Spec
 from archcalc.spec.variants import Heads, heads_of
 from archcalc.spec.workload import Workload
-from archcalc.words import msg
+from archcalc.words import Message, msg
 
 
 class Shape(msgspec.Struct, frozen=True):
@@ -42,9 +42,9 @@ class Shape(msgspec.Struct, frozen=True):
 class Convention(msgspec.Struct, frozen=True):
     """A way of counting: its name, its formula in words, where it stands, and FLOPs of a step by it."""
 
-    name: str
-    formula: str
-    source: str
+    name: str | Message
+    formula: str | Message
+    source: str | Message
     count: Callable[[Shape], int]
 
     @property
@@ -53,7 +53,7 @@ class Convention(msgspec.Struct, frozen=True):
         return self.source == _OWN
 
 
-_OWN = "this ledger"
+_OWN = msg("this ledger")
 
 
 def _six_n(s: Shape, which: Literal["total", "non_embedding", "active"]) -> int:
@@ -83,32 +83,34 @@ def _megatron(s: Shape) -> int:
 
 
 CONVENTIONS = (
-    Convention("exact, full", "every matmul, every key held", _OWN, lambda s: 3 * s.forward),
-    Convention("exact, causal", "every matmul, attended pairs alone", _OWN, lambda s: 3 * s.forward_causal),
-    Convention("6N, total", "6·total·tokens", "Kaplan et al. 2020, with all of N", lambda s: _six_n(s, "total")),
+    Convention(msg("exact, full"), msg("every matmul, every key held"), _OWN, lambda s: 3 * s.forward),
+    Convention(msg("exact, causal"), msg("every matmul, attended pairs alone"), _OWN, lambda s: 3 * s.forward_causal),
     Convention(
-        "6N, non-embedding",
+        msg("6N, total"), "6·total·tokens", msg("Kaplan et al. 2020, with all of N"), lambda s: _six_n(s, "total")
+    ),
+    Convention(
+        msg("6N, non-embedding"),
         "6·non_embedding·tokens",
         "Kaplan et al. 2020, arXiv:2001.08361, section 2.1",
         lambda s: _six_n(s, "non_embedding"),
     ),
-    Convention("6N, active", "6·active·tokens", "6N for mixtures of experts", lambda s: _six_n(s, "active")),
+    Convention(msg("6N, active"), "6·active·tokens", msg("6N for mixtures of experts"), lambda s: _six_n(s, "active")),
     Convention(
         "Kaplan",
-        "3·tokens·(2N + 2·L·n_ctx·d_attn), N non-embedding",
+        msg("3·tokens·(2N + 2·L·n_ctx·d_attn), N non-embedding"),
         "Kaplan et al. 2020, arXiv:2001.08361, Table 1",
         _kaplan,
     ),
     Convention("Chinchilla", "3·forward", "Hoffmann et al. 2022, arXiv:2203.15556, appendix F", _chinchilla),
     Convention(
         "PaLM",
-        "tokens·(6N + 12·L·H·Q·T), N total",
+        msg("tokens·(6N + 12·L·H·Q·T), N total"),
         "Chowdhery et al. 2022, arXiv:2204.02311, appendix B",
         _palm,
     ),
     Convention(
         "Megatron",
-        "72·B·s·l·h²·(1 + s/6h + V/12lh), no recomputation",
+        msg("72·B·s·l·h²·(1 + s/6h + V/12lh), no recomputation"),
         "Narayanan et al. 2021, arXiv:2104.04473, section 5.1",
         _megatron,
     ),

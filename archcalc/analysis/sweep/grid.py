@@ -14,7 +14,6 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from msgspec import structs
 
 from archcalc.analysis.memory import Dtype, check_dtype
 from archcalc.analysis.report import KINDS
@@ -40,8 +39,13 @@ class Refused(msgspec.Struct, frozen=True):
     """Cells that are no model or no workload: how many, why, and the first of them by its fields."""
 
     cells: int
-    reason: str
+    error: InputError
     first: dict[str, Any]
+
+    @property
+    def reason(self) -> str:
+        """Return the error in English."""
+        return str(self.error)
 
 
 class Swept(msgspec.Struct, frozen=True):
@@ -101,7 +105,9 @@ def sweep(
     found = arrays(source, grid, changes=changes, work=work, dtype=dtype, figures=figures)
     frame = pd.DataFrame(found.fields() | found.figures, copy=False)
     frame.attrs["cells"] = math.prod(found.shape)
-    frame.attrs["refused"] = [structs.asdict(refused) for refused in found.refused]
+    frame.attrs["refused"] = [
+        {"cells": each.cells, "reason": each.reason, "first": each.first} for each in found.refused
+    ]
     frame.attrs["kinds"] = dict(KINDS)
     return frame
 
@@ -138,7 +144,7 @@ def arrays(
             assert (todo[part] >= mask).all(), "a cell takes one path"
             todo[part] &= ~mask
             if isinstance(found, InputError):
-                refused.append(Refused(int(np.count_nonzero(mask)), str(found), {a.field: a.at(path) for a in axes}))
+                refused.append(Refused(int(np.count_nonzero(mask)), found, {a.field: a.at(path) for a in axes}))
             else:
                 done.add(dict(_flat(found)), index, mask)
             if progress:

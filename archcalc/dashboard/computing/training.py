@@ -96,7 +96,7 @@ def _precision() -> tuple[str, str, str, str]:
 
 
 def _titles(named: Any) -> str:
-    return "\n".join(f"- **{name}**: {one.title}" for name, one in named.items())
+    return "\n".join(f"- **{name}**: {say()(one.title)}" for name, one in named.items())
 
 
 def _way() -> dict[str, Any]:

@@ -18,7 +18,7 @@ from archcalc.render.meanings import MEANINGS
 from archcalc.spec.settings import as_text
 from archcalc.spec.shape import Kind, Path, members
 from archcalc.spec.text import parse
-from archcalc.words import Translator, msg
+from archcalc.words import Translator, msg, translator
 
 WIDTH: Final = 152  # pixels: two stand side by side on a telephone, in a border
 _EXACT: Final = 2**53 - 1  # integers beyond this are not a browser's
@@ -133,7 +133,7 @@ def raw(form: Form, told: inspect.Field, path: Path, value: Any) -> None:
 
 def meaning(say: Translator, part: inspect.StructType, told: inspect.Field) -> str:
     """What a field means, and each of its choices."""
-    return _meaning(say, part.cls.__name__, told.name, tuple(_choices(part, told)))
+    return _meaning(say.lang, part.cls.__name__, told.name, tuple(_choices(part, told)))
 
 
 def _choices(part: inspect.StructType, told: inspect.Field) -> list[tuple[str, str]]:
@@ -144,7 +144,8 @@ def _choices(part: inspect.StructType, told: inspect.Field) -> list[tuple[str, s
 
 
 @lru_cache(maxsize=1024)
-def _meaning(say: Translator, part: str, name: str, choices: tuple[tuple[str, str], ...]) -> str:
+def _meaning(lang: str, part: str, name: str, choices: tuple[tuple[str, str], ...]) -> str:
+    say = translator(lang)
     lines = [plain(say(MEANINGS[f"{part}.{name}"]))]
     lines += [f"- **{plain(choice)}**: {plain(say(MEANINGS[words]))}" for choice, words in choices]
     return "\n".join([lines[0], "", *lines[1:]]) if len(lines) > 1 else lines[0]

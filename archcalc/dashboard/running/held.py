@@ -12,15 +12,15 @@ from archcalc.extras import require_running
 from archcalc.words import msg
 
 if TYPE_CHECKING:
-    from archcalc.run.loading.source import Opened, Quantize, Ready
+    from archcalc.run.loading.source import LoadedModel, ModelSource, Quantize
     from archcalc.spec.workload import Workload
 
 # So many models are kept; what is longest unused makes room.
-_OPENED: Final[Shared[Opened]] = Shared(16)
-_READY: Final[Shared[Ready]] = Shared(2)
+_OPENED: Final[Shared[ModelSource]] = Shared(16)
+_READY: Final[Shared[LoadedModel]] = Shared(2)
 
 
-def opened(name: str) -> Opened:
+def opened(name: str) -> ModelSource:
     """A model of the list before its weights are loaded; raises as `open_source` does."""
     require_running()
     from archcalc.run.loading.source import open_source
@@ -29,11 +29,11 @@ def opened(name: str) -> Opened:
     return _OPENED.made(name, lambda: open_source(source))
 
 
-def ready(name: str, quantize: Quantize | None, work: Workload) -> Ready:
+def ready(name: str, quantize: Quantize | None, work: Workload) -> LoadedModel:
     """The model in memory; while it is loaded, how long that takes is shown, and it can be stopped.
 
     Passes through it share nothing but its weights, so that visitors run it side by side.
-    Raises as `Opened.load` does: TooLargeError before anything is allocated, if `work` does not fit.
+    Raises as `ModelSource.load` does: TooLargeError before anything is allocated, if `work` does not fit.
     """
     key, found = (name, quantize), opened(name)
     there = _READY.get(key)
@@ -42,7 +42,7 @@ def ready(name: str, quantize: Quantize | None, work: Workload) -> Ready:
     label = say()(msg("Loading {model}…", model=name))
     progress = job.Progress(found.checkpoint.n_bytes if found.checkpoint else 0)
 
-    def load() -> Ready:
+    def load() -> LoadedModel:
         return found.load(work, quantize=quantize, progress=progress)
 
     return job.run(label, lambda: _READY.made(key, load), key="load", progress=progress)

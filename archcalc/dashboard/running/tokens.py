@@ -16,7 +16,7 @@ from archcalc.render.text import visible
 from archcalc.words import msg
 
 if TYPE_CHECKING:
-    from archcalc.interp.next_token import Next
+    from archcalc.interp.next_token import NextTokens
 
 TOP: Final = 20
 
@@ -41,7 +41,7 @@ def show(found: Written, asked: Asked) -> None:
 def _runners_up(found: Written, asked: Asked, place: int) -> None:
     from archcalc.render.charts.cut import chart
 
-    say_, opened = say(), found.made.ready.opened
+    say_, opened = say(), found.made.loaded_model.source
     chosen = found.completion.ids[place]
     here = at(found, asked, place)
     piece = opened.piece
@@ -52,7 +52,7 @@ def _runners_up(found: Written, asked: Asked, place: int) -> None:
         blocks.show(page, name="run.next", data=lambda: page_of.data(opened.label, here, [context], piece))
 
 
-def at(found: Written, asked: Asked, place: int) -> Next:
+def at(found: Written, asked: Asked, place: int) -> NextTokens:
     """What might have come at a place of the text, drawn as `asked` says."""
     from archcalc.interp.next_token import of_logits
 
@@ -63,7 +63,7 @@ def at(found: Written, asked: Asked, place: int) -> Next:
 
 def _chips(found: Written, asked: Asked, place: int) -> str:
     """Every token over its probability in the model's own distribution; the darker, the likelier."""
-    piece = found.made.ready.opened.piece
+    piece = found.made.loaded_model.source.piece
     told = zip(found.completion.ids, _probabilities(found), strict=False)
     chips = "".join(_chip(visible(piece(token)), p, i == place) for i, (token, p) in enumerate(told))
     return f'<div class="ac-chips" role="list">{chips}</div>'

@@ -72,10 +72,10 @@ def _begun(asked: Asked) -> Written:
     opened, drawn = held.opened(asked.model), sampling(asked)
     if opened.tokenizer is None:
         raise InputError(msg("there is no tokenizer"), where=asked.model, allowed=msg("a model that has one"))
-    from archcalc.run.decoding.generation import Generation, work_of
+    from archcalc.run.decoding.generation import Generation, generation_workload
 
     ids = [opened.tokenizer.encode(asked.prompt)]
-    ready = held.ready(asked.model, asked.quantize, work_of(opened.spec, ids, asked.max_tokens))
+    ready = held.ready(asked.model, asked.quantize, generation_workload(opened.spec, ids, asked.max_tokens))
     logits: list[Tensor] = []
     made = Generation(
         ready,
@@ -83,6 +83,6 @@ def _begun(asked: Asked) -> Written:
         max_tokens=asked.max_tokens,
         sampling=drawn,
         seed=asked.seed,
-        watch=lambda logits_BV: logits.append(logits_BV[0].float().cpu().clone()),
+        on_logits=lambda logits_BV: logits.append(logits_BV[0].float().cpu().clone()),
     )
     return Written(asked, made, logits)

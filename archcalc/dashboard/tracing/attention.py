@@ -8,8 +8,8 @@ import streamlit as st
 from archcalc.dashboard import blocks, charts
 from archcalc.dashboard.session import KEPT, plain, say
 from archcalc.dashboard.tracing.made import Made
-from archcalc.interp.trace.run import Trace, Traced
-from archcalc.interp.trace.softmax import parts, softmax_of
+from archcalc.interp.trace.run import Trace, TracedStep
+from archcalc.interp.trace.softmax import attentions, softmax_of
 from archcalc.render import trace_softmax
 from archcalc.render.charts.heat_map import heat_map
 from archcalc.render.trace_stage import Look, matrix, n_heads, places
@@ -24,7 +24,7 @@ _FEW = 5
 
 def show(made: Made, trace: Trace) -> str:
     """The patterns of one attention, head by head, and the softmax of a query; the lines of Python that give it."""
-    say_, every = say(), parts(trace)
+    say_, every = say(), attentions(trace)
     if not every:
         st.info(say_(msg("This model has no attention with a softmax.")))
         return ""
@@ -39,7 +39,7 @@ def show(made: Made, trace: Trace) -> str:
     return _softmax(made, trace, pattern, part)
 
 
-def _patterns(made: Made, trace: Trace, pattern: Traced) -> None:
+def _patterns(made: Made, trace: Trace, pattern: TracedStep) -> None:
     """A heat map a head; of many heads, a dozen from one on."""
     heads, first = n_heads(trace, pattern), 0
     if heads > _MOST:
@@ -55,7 +55,7 @@ def _patterns(made: Made, trace: Trace, pattern: Traced) -> None:
                 charts.show(heat_map(found), name=f"trace_pattern_{head}")
 
 
-def _softmax(made: Made, trace: Trace, pattern: Traced, part: str) -> str:
+def _softmax(made: Made, trace: Trace, pattern: TracedStep, part: str) -> str:
     say_, (heads, queries, _) = say(), pattern.value.shape
     head, query = 0, min(trace.position, queries - 1)
     names, keys = places(trace, pattern, made.opened.piece), places(trace, pattern, made.opened.piece, keys=True)

@@ -18,10 +18,10 @@ from archcalc.units import human_bytes
 from archcalc.words import msg
 
 if TYPE_CHECKING:
-    from archcalc.interp.trace.asked import Asked
-    from archcalc.interp.trace.published import Example, Held
     from archcalc.interp.trace.run import Trace
-    from archcalc.run.loading.source import Opened, Ready
+    from archcalc.interp.trace.trace_input import TraceInput
+    from archcalc.interp.trace.worked_example import StepCheck, WorkedExample
+    from archcalc.run.loading.source import LoadedModel, ModelSource
 
 # What is read where nothing is told and no worked example comes with the weights.
 PROMPT, IDS = "In the beginning", "1,2,3"
@@ -50,21 +50,21 @@ class Made:
     `example` is the worked example that it is a trace of, if it is one.
     """
 
-    opened: Opened
+    opened: ModelSource
     model: Any
     trace: Trace
-    example: Example | None
+    example: WorkedExample | None
     prompt: str | None
     ids: str | None
 
-    def held(self, trace: Trace) -> list[Held]:
+    def held(self, trace: Trace) -> list[StepCheck]:
         """What texts print of the example, beside the trace looked at where they do."""
-        from archcalc.interp.trace import published
+        from archcalc.interp.trace import worked_example
 
-        return published.held(self.example, trace) if self.example else []
+        return worked_example.step_checks(self.example, trace) if self.example else []
 
 
-_MODELS: Final[Shared[Ready]] = Shared(3)
+_MODELS: Final[Shared[LoadedModel]] = Shared(3)
 _MADE: Final[Shared[Made]] = Shared(12)
 
 
@@ -83,24 +83,24 @@ def made(source: Source, prompt: str, ids: str) -> Made:
 
 def _made(source: Source, prompt: str | None, ids: str | None) -> Made:
     require_running()
-    from archcalc.interp.trace import published
-    from archcalc.interp.trace.asked import asked
+    from archcalc.interp.trace import worked_example
     from archcalc.interp.trace.run import trace
+    from archcalc.interp.trace.trace_input import trace_input
 
     opened, example = _opened(source), None
     if prompt is None and ids is None:
-        example = None if source.is_random else published.example_of(source.name)
+        example = None if source.is_random else worked_example.example_of(source.name)
         prompt = example.prompt if example else PROMPT if opened.tokenizer else None
         ids = None if prompt else IDS
     (read,) = prompt_ids(opened, [prompt] if prompt is not None else [], [ids] if ids is not None else [])
-    told = asked(opened, read)
+    told = trace_input(opened, read)
     _check_small(opened.spec, told)
     ready = _MODELS.made(source, lambda: opened.load(told.work, packed=False, seed=source.seed))
     found = trace(ready.model, told.ids, told.target)
     return Made(opened, ready.model, found, example, prompt, ids)
 
 
-def _opened(source: Source) -> Opened:
+def _opened(source: Source) -> ModelSource:
     from archcalc.run.loading.source import open_source
 
     if not source.is_random:
@@ -108,10 +108,10 @@ def _opened(source: Source) -> Opened:
     return open_source(json.loads(source.document), random_weights=True, changes=changes(source.settings))
 
 
-def _check_small(spec: Spec, told: Asked) -> None:
+def _check_small(spec: Spec, told: TraceInput) -> None:
     """Raise InputError for what takes more than a page's share of the machine."""
     from archcalc.analysis.memory import summary
-    from archcalc.interp.trace.asked import recorded_bytes
+    from archcalc.interp.trace.trace_input import recorded_bytes
     from archcalc.ledger.build import build
 
     weights_bytes = summary(build(spec), told.work, "fp32")["weights_bytes"]

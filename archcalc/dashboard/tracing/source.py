@@ -14,7 +14,7 @@ from archcalc.dashboard import subject
 from archcalc.dashboard.models import runnable
 from archcalc.dashboard.session import KEPT, choice, say
 from archcalc.dashboard.tracing.made import IDS, PROMPT, Made, Source
-from archcalc.interp.trace.published import example_of
+from archcalc.interp.trace.worked_example import example_of
 from archcalc.spec.settings import changes
 from archcalc.words import msg
 

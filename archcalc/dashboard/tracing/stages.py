@@ -9,8 +9,8 @@ import streamlit as st
 from archcalc.dashboard import blocks, charts
 from archcalc.dashboard.session import KEPT, plain, say
 from archcalc.dashboard.tracing.made import Made
-from archcalc.interp.trace.reads import read_by
-from archcalc.interp.trace.run import Trace, Traced
+from archcalc.interp.trace.run import Trace, TracedStep
+from archcalc.interp.trace.step_inputs import step_inputs
 from archcalc.render.charts.heat_map import heat_map
 from archcalc.render.trace import parts_of
 from archcalc.render.trace_stage import MOST_WIDE, Look, as_table, functions_of, matrix, n_heads, n_wide, printed_table
@@ -30,7 +30,7 @@ def show(made: Made, trace: Trace) -> str:
     before, after = st.columns(2)
     with before:
         st.caption(say()(msg("Before: what it reads")))
-        read = read_by(trace, one)
+        read = step_inputs(trace, one)
         for i, other in enumerate(read):
             _matrix(made, trace, other, look, f"before_{i}")
         if not read:
@@ -71,7 +71,7 @@ def _move(by: int) -> None:
     st.session_state[_STAGE] += by
 
 
-def _said(one: Traced) -> None:
+def _said(one: TracedStep) -> None:
     """A step's name, what it is in words, its formula, and what the formula's functions do."""
     say_ = say()
     st.subheader(plain(one.step.name), anchor=False)
@@ -83,9 +83,9 @@ def _said(one: Traced) -> None:
         st.caption(plain(say_(MASKED_CELL)))
 
 
-def _look(trace: Trace, one: Traced) -> Look:
+def _look(trace: Trace, one: TracedStep) -> Look:
     """Which head, and which dimensions, where there are more than are shown."""
-    say_, together = say(), (*read_by(trace, one), one)
+    say_, together = say(), (*step_inputs(trace, one), one)
     heads = max(n_heads(trace, other) for other in together)
     wide = max(n_wide(other) for other in together)
     head = start = 0
@@ -99,19 +99,19 @@ def _look(trace: Trace, one: Traced) -> Look:
     return Look(head, start)
 
 
-def _matrix(made: Made, trace: Trace, one: Traced, look: Look, name: str) -> None:
+def _matrix(made: Made, trace: Trace, one: TracedStep, look: Look, name: str) -> None:
     found = matrix(trace, one, made.opened.piece, look, say())
     charts.show(heat_map(found), name=f"trace_{name}")
     if st.session_state[_TABLES]:
         blocks.table(as_table(found, say()), f"trace_{name}_table")
 
 
-def _printed(made: Made, trace: Trace, one: Traced) -> None:
+def _printed(made: Made, trace: Trace, one: TracedStep) -> None:
     """What texts print of this step, and why it cannot be so where it is not."""
     say_ = say()
     for held in made.held(trace):
-        if held.printed.step == one.step.name:
+        if held.reference.step == one.step.name:
             blocks.table(printed_table(held, say_), "trace_printed")
-            (st.success if held.is_so else st.warning)(say_(msg("as printed") if held.is_so else msg("not so")))
-            if held.printed.en:
-                st.markdown(plain(getattr(held.printed, say_.lang)))
+            (st.success if held.is_equal else st.warning)(say_(msg("as printed") if held.is_equal else msg("not so")))
+            if held.reference.en:
+                st.markdown(plain(getattr(held.reference, say_.lang)))

@@ -7,20 +7,29 @@ from msgspec.structs import replace
 
 from archcalc.hf.config import COUNT, Config
 from archcalc.hf.family import Family
-from archcalc.hf.lens import Cases, Key, Must, Template, Twice, Via
-from archcalc.hf.templates.bart_like import Bart, Defaults, Names, OwnVocabulary, bart_like, decoder_alone
+from archcalc.hf.lens import Cases, Constraint, Conversion, DuplicateKey, Key, Template
+from archcalc.hf.templates.bart_like import (
+    BartDefaults,
+    BartSwitches,
+    PartNames,
+    SourceVocabulary,
+    bart_like,
+    decoder_alone,
+)
 from archcalc.hf.vocabulary import flag, keys, size
 
 LEARNED = {"kind": "learned"}
 TWO_ROWS_LATE = {"kind": "learned", "n_extra": 2}
 STORED = {"kind": "sinusoidal", "stored": True, "order": "halves"}
-LARGE = Defaults(50265, 1024, 1024, (12, 12), 16, 4096)
+LARGE = BartDefaults(50265, 1024, 1024, (12, 12), 16, 4096)
 
-BLENDERBOT = Defaults(8008, 128, 2560, (2, 24), 32, 10240)
-SMALL_BLENDERBOT = Defaults(50265, 512, 512, (8, 8), 16, 2048)
-PLBART = Defaults(50005, 1024, 768, (6, 6), 12, 3072, scale_embedding=True, attention_dropout=0.1)
-M2M = Defaults(128112, 1024, 1024, (12, 12), 16, 4096, activation="relu", scale_embedding=True, attention_dropout=0.1)
-MARIAN = Defaults(58101, 1024, 1024, (12, 12), 16, 4096)
+BLENDERBOT = BartDefaults(8008, 128, 2560, (2, 24), 32, 10240)
+SMALL_BLENDERBOT = BartDefaults(50265, 512, 512, (8, 8), 16, 2048)
+PLBART = BartDefaults(50005, 1024, 768, (6, 6), 12, 3072, scale_embedding=True, attention_dropout=0.1)
+M2M = BartDefaults(
+    128112, 1024, 1024, (12, 12), 16, 4096, activation="relu", scale_embedding=True, attention_dropout=0.1
+)
+MARIAN = BartDefaults(58101, 1024, 1024, (12, 12), 16, 4096)
 # Keys of the parts that hear and speak, which the text-to-text class does not have.
 SPEECH = keys(
     "t2u_vocab_size char_vocab_size max_new_tokens speech_encoder_layers speech_encoder_attention_heads"
@@ -37,7 +46,7 @@ SPEECH = keys(
     " leaky_relu_slope unit_hifi_gan_vocab_size unit_embed_dim lang_embed_dim spkr_embed_dim vocoder_num_langs"
     " vocoder_num_spkrs variance_predictor_kernel_size var_pred_dropout vocoder_offset layer_norm_eps"
 )
-SEAMLESS = Names(
+SEAMLESS = PartNames(
     outside="",
     base="text_",
     cross="cross_attention",
@@ -50,44 +59,46 @@ SEAMLESS = Names(
 
 def fairseq(padding: int) -> dict[str, Template]:
     """Return fairseq's sinusoids: the first position is the row after that of the padding token."""
-    row = Via(Key("pad_token_id", COUNT, padding), lambda index: index + 1, lambda n_extra: n_extra - 1)
+    row = Conversion(Key("pad_token_id", COUNT, padding), lambda index: index + 1, lambda n_extra: n_extra - 1)
     return {"kind": "sinusoidal", "order": "fairseq", "n_extra": row}
 
 
-TROCR = Bart(
-    Defaults(50265, 512, 1024, (12, 12), 16, 4096),
+TROCR = BartSwitches(
+    BartDefaults(50265, 512, 1024, (12, 12), 16, 4096),
     Cases(flag("use_learned_position_embeddings", True), {True: TWO_ROWS_LATE, False: fairseq(1)}),
     embed_norm=flag("layernorm_embedding", True),
-    names=Names(main="decoder"),
+    names=PartNames(main="decoder"),
 )
 
 
 def seamless(model_type: str, text_to_text: str, n_ctx: int) -> Family:
     """Return the text-to-text class of a model type whose other classes hear or speak."""
-    defaults = Defaults(
+    defaults = BartDefaults(
         256102, n_ctx, 1024, (24, 24), 16, 8192, activation="relu", scale_embedding=True, attention_dropout=0.1
     )
-    bart = Bart(defaults, fairseq(0), "pre", embed_norm=False, final_norm=True, logits_bias=False, names=SEAMLESS)
-    return replace(bart_like(model_type, text_to_text, None, bart, harmless=SPEECH), class_heads={"Model": None})
+    bart = BartSwitches(
+        defaults, fairseq(0), "pre", embed_norm=False, final_norm=True, has_logits_bias=False, names=SEAMLESS
+    )
+    return replace(bart_like(model_type, text_to_text, None, bart, irrelevant=SPEECH), class_heads={"Model": None})
 
 
-def fixed(before: bool, embedding: bool, last: bool) -> tuple[Must, ...]:
+def fixed(before: bool, embedding: bool, last: bool) -> tuple[Constraint, ...]:
     """Return the rules for the options of fairseq, of which a class has built one choice alone."""
     return (
-        Must("normalize_before", (before,)),
-        Must("normalize_embedding", (embedding,)),
-        Must("add_final_layer_norm", (last,)),
+        Constraint("normalize_before", (before,)),
+        Constraint("normalize_embedding", (embedding,)),
+        Constraint("add_final_layer_norm", (last,)),
     )
 
 
-FSMT = Bart(
-    Defaults(42024, 1024, 1024, (12, 12), 16, 4096, activation="relu", scale_embedding=True),
+FSMT = BartSwitches(
+    BartDefaults(42024, 1024, 1024, (12, 12), 16, 4096, activation="relu", scale_embedding=True),
     fairseq(1) | {"stored": True},
     embed_norm=False,
-    logits_bias=False,
-    names=Names(outside="model.", head="model.decoder.output_projection"),
-    vocabulary=size("tgt_vocab_size", 42024, others=("vocab_size",)),
-    source_vocabulary=OwnVocabulary(size("src_vocab_size", 42024), "tgt_vocab_size"),
+    has_logits_bias=False,
+    names=PartNames(outside="model.", head="model.decoder.output_projection"),
+    vocabulary=size("tgt_vocab_size", 42024, aliases=("vocab_size",)),
+    source_vocabulary=SourceVocabulary(size("src_vocab_size", 42024), "tgt_vocab_size"),
     is_tied=False,
 )
 
@@ -100,32 +111,32 @@ def marian() -> Family:
 
     vocabulary = size("vocab_size", 58101)
     of_decoder = size("decoder_vocab_size", fallback, null=fallback)
-    layout = (*fixed(before=False, embedding=False, last=False), Must("static_position_embeddings", (True,)))
-    one = Must("decoder_vocab_size", (vocabulary, None))
+    layout = (*fixed(before=False, embedding=False, last=False), Constraint("static_position_embeddings", (True,)))
+    one = Constraint("decoder_vocab_size", (vocabulary, None))
     # By default these are the last rows of a table of 58,101.
-    also = {"pad_token_id": 0, "decoder_start_token_id": 0}
-    shared = Bart(MARIAN, STORED, embed_norm=False)
+    fixed_keys = {"pad_token_id": 0, "decoder_start_token_id": 0}
+    shared = BartSwitches(MARIAN, STORED, embed_norm=False)
     two = replace(
         shared,
         vocabulary=of_decoder,
-        source_vocabulary=OwnVocabulary(vocabulary, "decoder_vocab_size"),
-        apart=True,
+        source_vocabulary=SourceVocabulary(vocabulary, "decoder_vocab_size"),
+        has_own_tables=True,
     )
-    apart = bart_like(
+    separate = bart_like(
         "marian",
         "MarianMTModel",
         None,
         two,
-        (*layout, Must("share_encoder_decoder_embeddings", (False,))),
-        also=also | {"share_encoder_decoder_embeddings": False},
+        (*layout, Constraint("share_encoder_decoder_embeddings", (False,))),
+        fixed_keys=fixed_keys | {"share_encoder_decoder_embeddings": False},
     )
     # Tied, the head is the decoder's table, whatever its own vocabulary would be.
     tied = decoder_alone(
         "marian",
         "MarianForCausalLM",
-        replace(shared, vocabulary=Twice(of_decoder, "vocab_size")),
+        replace(shared, vocabulary=DuplicateKey(of_decoder, "vocab_size")),
         layout,
-        also=also,
+        fixed_keys=fixed_keys,
     )
     return bart_like(
         "marian",
@@ -133,9 +144,9 @@ def marian() -> Family:
         "MarianForCausalLM",
         shared,
         (*layout, one),
-        (Must("share_encoder_decoder_embeddings", (True,)),),
-        also=also,
-        forms=(replace(apart, when=_has_two_tables), replace(tied, when=_is_tied_alone)),
+        (Constraint("share_encoder_decoder_embeddings", (True,)),),
+        fixed_keys=fixed_keys,
+        forms=(replace(separate, when=_has_two_tables), replace(tied, when=_is_tied_alone)),
     )
 
 
@@ -157,63 +168,63 @@ FAMILIES = (
         "bart",
         "BartForConditionalGeneration",
         "BartForCausalLM",
-        Bart(LARGE, TWO_ROWS_LATE),
+        BartSwitches(LARGE, TWO_ROWS_LATE),
         fixed(before=False, embedding=True, last=False),
     ),
     bart_like(
         "mbart",
         "MBartForConditionalGeneration",
         "MBartForCausalLM",
-        Bart(LARGE, TWO_ROWS_LATE, "pre", final_norm=True),
+        BartSwitches(LARGE, TWO_ROWS_LATE, "pre", final_norm=True),
         fixed(before=True, embedding=True, last=True),
     ),
     bart_like(
         "pegasus",
         "PegasusForConditionalGeneration",
         "PegasusForCausalLM",
-        Bart(LARGE, STORED, "pre", embed_norm=False, final_norm=True),
-        (*fixed(before=True, embedding=False, last=True), Must("static_position_embeddings", (True,))),
+        BartSwitches(LARGE, STORED, "pre", embed_norm=False, final_norm=True),
+        (*fixed(before=True, embedding=False, last=True), Constraint("static_position_embeddings", (True,))),
     ),
     bart_like(
         "blenderbot",
         "BlenderbotForConditionalGeneration",
         "BlenderbotForCausalLM",
-        Bart(BLENDERBOT, LEARNED, "pre", embed_norm=False, final_norm=True),
+        BartSwitches(BLENDERBOT, LEARNED, "pre", embed_norm=False, final_norm=True),
         fixed(before=True, embedding=False, last=True),
     ),
     bart_like(
         "blenderbot-small",
         "BlenderbotSmallForConditionalGeneration",
         "BlenderbotSmallForCausalLM",
-        Bart(SMALL_BLENDERBOT, LEARNED, norms_tokens="decoder"),
+        BartSwitches(SMALL_BLENDERBOT, LEARNED, positionless_norm="decoder"),
         fixed(before=False, embedding=True, last=False),
     ),
     bart_like(
         "plbart",
         "PLBartForConditionalGeneration",
         "PLBartForCausalLM",
-        Bart(PLBART, TWO_ROWS_LATE),
+        BartSwitches(PLBART, TWO_ROWS_LATE),
         fixed(before=False, embedding=True, last=False),
     ),
     bart_like(
         "mvp",
         "MvpForConditionalGeneration",
         "MvpForCausalLM",
-        Bart(replace(LARGE, vocab_size=50267), TWO_ROWS_LATE),
+        BartSwitches(replace(LARGE, vocab_size=50267), TWO_ROWS_LATE),
         fixed(before=False, embedding=True, last=False),
-        (Must("use_prompt", (False,)),),
-        harmless=keys("prompt_length prompt_mid_dim"),
+        (Constraint("use_prompt", (False,)),),
+        irrelevant=keys("prompt_length prompt_mid_dim"),
     ),
     bart_like(
         "m2m_100",
         "M2M100ForConditionalGeneration",
         None,
-        Bart(M2M, fairseq(1), "pre", embed_norm=False, final_norm=True, logits_bias=False),
-        (*fixed(before=True, embedding=False, last=True), Must("static_position_embeddings", (True,))),
+        BartSwitches(M2M, fairseq(1), "pre", embed_norm=False, final_norm=True, has_logits_bias=False),
+        (*fixed(before=True, embedding=False, last=True), Constraint("static_position_embeddings", (True,))),
     ),
     seamless("seamless_m4t", "SeamlessM4TForTextToText", 1024),
     seamless("seamless_m4t_v2", "SeamlessM4Tv2ForTextToText", 4096),
     marian(),
-    bart_like("fsmt", "FSMTForConditionalGeneration", None, FSMT, harmless=keys("langs")),
+    bart_like("fsmt", "FSMTForConditionalGeneration", None, FSMT, irrelevant=keys("langs")),
     decoder_alone("trocr", "TrOCRForCausalLM", TROCR, head="output_projection"),
 )

@@ -6,24 +6,35 @@ from typing import Any, final
 import msgspec
 
 from archcalc.hf.config import COUNT, SIZE, TEXT, Config
-from archcalc.hf.family import derived
+from archcalc.hf.family import derive
 from archcalc.hf.heads import scores
-from archcalc.hf.lens import Cases, Draft, Given, Key, Lens, Must, Word
-from archcalc.hf.rope import Rope
+from archcalc.hf.lens import Cases, Choice, ConfigDraft, Constraint, ImpliedValue, Key, Lens
+from archcalc.hf.rope import RopeLens
 from archcalc.hf.templates.bert_like import (
-    AROUND,
-    LAYER,
+    EMBEDDING_NAMES,
+    LAYER_NAMES,
+    ContextAfterPadding,
     HeadNames,
-    One,
-    RowsAfter,
-    RowsBefore,
+    PaddingRows,
+    SingleItem,
     bert_like,
 )
-from archcalc.hf.tensors import Holds, joined
-from archcalc.hf.vocabulary import QKV, Narrow, activation, biases, dropout, flag, layernorm, layers, positive, size
+from archcalc.hf.tensors import TensorEntry, fused_modules
+from archcalc.hf.vocabulary import (
+    QKV,
+    EmbeddingFactor,
+    activation,
+    biases,
+    dropout,
+    flag,
+    layernorm,
+    layers,
+    positive,
+    size,
+)
 
 # What transformers 5 does not read, and files of older versions may say.
-ABSOLUTE = Must("position_embedding_type", ("absolute",))
+ABSOLUTE = Constraint("position_embedding_type", ("absolute",))
 
 BERT = bert_like(
     "bert",
@@ -42,28 +53,28 @@ BERT = bert_like(
     positions={"kind": "learned"},
     attention=biases(True),
     ffn={"kind": "plain", "bias": True},
-    is_causal=flag("is_decoder", False, null=False),
+    causal_key=flag("is_decoder", False, null=False),
     dropout=dropout("hidden_dropout_prob", 0.1),
     attention_dropout=dropout("attention_probs_dropout_prob", 0.1),
-    names=AROUND | LAYER,
+    names=EMBEDDING_NAMES | LAYER_NAMES,
     head_names=HeadNames(
         decoder="cls.predictions.decoder",
         bias="cls.predictions.bias",
-        bias_twice=True,
+        has_decoder_bias=True,
         transform="cls.predictions.transform.dense",
         norm="cls.predictions.transform.LayerNorm",
     ),
-    must=(ABSOLUTE,),
-    harmless="directionality pooler_fc_size pooler_num_attention_heads pooler_num_fc_layers pooler_size_per_head"
+    constraints=(ABSOLUTE,),
+    irrelevant="directionality pooler_fc_size pooler_num_attention_heads pooler_num_fc_layers pooler_size_per_head"
     " pooler_type",
-    left={r"cls\.seq_relationship\..*": "the next-sentence head, which the masked-LM class does not have"},
+    unused={r"cls\.seq_relationship\..*": "the next-sentence head, which the masked-LM class does not have"},
 )
 PRE_NORMS = {
     "layers.{i}.attn_norm": "{root}.encoder.layer.{i}.attention.ln",
     "layers.{i}.ffn_norm": "{root}.encoder.layer.{i}.ln",
     "final_norm": "{root}.encoder.ln",
 }
-MEGATRON = derived(
+MEGATRON = derive(
     BERT,
     "megatron-bert",
     "MegatronBertForMaskedLM",
@@ -76,9 +87,9 @@ MEGATRON = derived(
     embed_norm=False,
     placement="pre",
     final_norm=True,
-    names=AROUND | LAYER | PRE_NORMS,
+    names=EMBEDDING_NAMES | LAYER_NAMES | PRE_NORMS,
 )
-BERT_GENERATION = derived(
+BERT_GENERATION = derive(
     MEGATRON,
     "bert-generation",
     "BertGenerationDecoder",
@@ -89,76 +100,76 @@ BERT_GENERATION = derived(
     placement="post",
     final_norm=False,
     transform=False,
-    names=AROUND | LAYER,
-    head_names=HeadNames(decoder="lm_head.decoder", bias="lm_head.bias", bias_twice=True),
-    harmless="type_vocab_size",
+    names=EMBEDDING_NAMES | LAYER_NAMES,
+    head_names=HeadNames(decoder="lm_head.decoder", bias="lm_head.bias", has_decoder_bias=True),
+    irrelevant="type_vocab_size",
 )
 
 # Positions start after the padding token's, and the head's activation is fixed.
-BEFORE = RowsBefore(Key("pad_token_id", COUNT, 1, null=None))
-ROBERTA = derived(
+BEFORE = PaddingRows(Key("pad_token_id", COUNT, 1, null=None))
+ROBERTA = derive(
     BERT,
     "roberta",
     "RobertaForMaskedLM",
     "RobertaForCausalLM",
     root="roberta",
     vocab_size=size("vocab_size", 50265),
-    n_ctx=RowsAfter(size("max_position_embeddings", 512), BEFORE),
+    n_ctx=ContextAfterPadding(size("max_position_embeddings", 512), BEFORE),
     positions={"kind": "learned", "n_extra": BEFORE},
     head_activation="gelu",
     head_names=HeadNames(
         decoder="lm_head.decoder",
         bias="lm_head.bias",
-        bias_twice=True,
+        has_decoder_bias=True,
         transform="lm_head.dense",
         norm="lm_head.layer_norm",
     ),
-    harmless="",
-    left={},
+    irrelevant="",
+    unused={},
 )
-CAMEMBERT = derived(
+CAMEMBERT = derive(
     ROBERTA,
     "camembert",
     "CamembertForMaskedLM",
     "CamembertForCausalLM",
     vocab_size=size("vocab_size", 30522),
-    head_first=True,
+    is_stored_as_head=True,
 )
-XLM_ROBERTA = derived(
+XLM_ROBERTA = derive(
     CAMEMBERT,
     "xlm-roberta",
     "XLMRobertaForMaskedLM",
     "XLMRobertaForCausalLM",
 )
-DATA2VEC = derived(
+DATA2VEC = derive(
     CAMEMBERT,
     "data2vec-text",
     "Data2VecTextForMaskedLM",
     "Data2VecTextForCausalLM",
     root="data2vec_text",
-    head_first=False,
+    is_stored_as_head=False,
 )
-IBERT = derived(
+IBERT = derive(
     DATA2VEC,
     "ibert",
     "IBertForMaskedLM",
     root="ibert",
-    is_causal=None,
+    causal_key=None,
     activation=activation("gelu", meanings={"gelu": "gelu"}),
-    must_to_run=(Must("quant_mode", (False,)),),
-    harmless="force_dequant",
-    left={
+    run_constraints=(Constraint("quant_mode", (False,)),),
+    irrelevant="force_dequant",
+    unused={
         r".*(_act|_activation|\.act|\.activation|_act\d)\.(x_min|x_max|act_scaling_factor)": "ranges of quantisation",
         r".*(_integer|_scaling_factor|\.LayerNorm\.shift)": "numbers of quantisation",
     },
 )
-XLM_ROBERTA_XL = derived(
+XLM_ROBERTA_XL = derive(
     ROBERTA,
     "xlm-roberta-xl",
     "XLMRobertaXLForMaskedLM",
     "XLMRobertaXLForCausalLM",
     vocab_size=size("vocab_size", 250880),
-    n_ctx=RowsAfter(size("max_position_embeddings", 514), BEFORE),
+    n_ctx=ContextAfterPadding(size("max_position_embeddings", 514), BEFORE),
     d_model=size("hidden_size", 2560),
     n_layers=layers(36),
     n_heads=size("num_attention_heads", 32),
@@ -168,15 +179,15 @@ XLM_ROBERTA_XL = derived(
     embed_norm=False,
     placement="pre",
     final_norm=True,
-    names=AROUND
-    | LAYER
+    names=EMBEDDING_NAMES
+    | LAYER_NAMES
     | {
         "layers.{i}.attn_norm": "{root}.encoder.layer.{i}.attention.self_attn_layer_norm",
         "layers.{i}.ffn_norm": "{root}.encoder.layer.{i}.LayerNorm",
         "final_norm": "{root}.encoder.LayerNorm",
     },
 )
-ROBERTA_PRE = derived(
+ROBERTA_PRE = derive(
     ROBERTA,
     "roberta-prelayernorm",
     "RobertaPreLayerNormForMaskedLM",
@@ -184,8 +195,8 @@ ROBERTA_PRE = derived(
     root="roberta_prelayernorm",
     placement="pre",
     final_norm=True,
-    names=AROUND
-    | LAYER
+    names=EMBEDDING_NAMES
+    | LAYER_NAMES
     | {
         "layers.{i}.attn_norm": "{root}.encoder.layer.{i}.attention.LayerNorm",
         "layers.{i}.ffn_norm": "{root}.encoder.layer.{i}.intermediate.LayerNorm",
@@ -194,14 +205,14 @@ ROBERTA_PRE = derived(
 )
 
 # The padding token is 1 whatever the config says.
-BEFORE_1 = RowsBefore(Given(1))
-MPNET = derived(
+BEFORE_1 = PaddingRows(ImpliedValue(1))
+MPNET = derive(
     ROBERTA,
     "mpnet",
     "MPNetForMaskedLM",
     root="mpnet",
     vocab_size=size("vocab_size", 30527),
-    n_ctx=RowsAfter(size("max_position_embeddings", 512), BEFORE_1),
+    n_ctx=ContextAfterPadding(size("max_position_embeddings", 512), BEFORE_1),
     n_types=None,
     positions={"kind": "learned", "n_extra": BEFORE_1},
     attention=biases(True)
@@ -212,9 +223,9 @@ MPNET = derived(
             "max_distance": 128,
         }
     },
-    is_causal=None,
-    names=AROUND
-    | LAYER
+    causal_key=None,
+    names=EMBEDDING_NAMES
+    | LAYER_NAMES
     | {
         "layers.{i}.attn.q": "{root}.encoder.layer.{i}.attention.attn.q",
         "layers.{i}.attn.k": "{root}.encoder.layer.{i}.attention.attn.k",
@@ -224,15 +235,15 @@ MPNET = derived(
         "relative_bias": "{root}.encoder.relative_attention_bias",
     },
     # transformers computes 32 buckets whatever the config says.
-    must_to_run=(Must("relative_attention_num_buckets", (32,)),),
-    harmless="type_vocab_size",
+    run_constraints=(Constraint("relative_attention_num_buckets", (32,)),),
+    irrelevant="type_vocab_size",
 )
 
 # Tells of each token whether it was replaced.
 DISCRIMINATOR = {"head": scores(1) | {"transform": {"activation": activation("gelu"), "bias": True}}}
 
 # One vocabulary bias, tied or not.
-ELECTRA = derived(
+ELECTRA = derive(
     BERT,
     "electra",
     "ElectraForMaskedLM",
@@ -244,9 +255,11 @@ ELECTRA = derived(
     d_model=size("hidden_size", 256),
     n_heads=size("num_attention_heads", 4),
     d_ff=size("intermediate_size", 1024),
-    factor=Narrow(size("embedding_size", 128), size("hidden_size", 256), {"bias": True, "widen": "after_positions"}),
+    factor=EmbeddingFactor(
+        size("embedding_size", 128), size("hidden_size", 256), {"bias": True, "widen": "after_positions"}
+    ),
     head_activation="gelu",
-    names=AROUND | LAYER | {"embed.project": "{root}.embeddings_project"},
+    names=EMBEDDING_NAMES | LAYER_NAMES | {"embed.project": "{root}.embeddings_project"},
     head_names=HeadNames(
         decoder="generator_lm_head",
         bias="generator_lm_head.bias",
@@ -254,27 +267,27 @@ ELECTRA = derived(
         norm="generator_predictions.LayerNorm",
     ),
     head_width=size("embedding_size", 128),
-    harmless="summary_type summary_use_proj summary_activation summary_last_dropout",
-    left={r"discriminator_predictions\..*": "the discriminator's head, which the generator does not have"},
+    irrelevant="summary_type summary_use_proj summary_activation summary_last_dropout",
+    unused={r"discriminator_predictions\..*": "the discriminator's head, which the generator does not have"},
 )
-DISTILBERT = derived(
+DISTILBERT = derive(
     BERT,
     "distilbert",
     "DistilBertForMaskedLM",
     pooler=None,
     classifier="relu",
     root="distilbert",
-    d_model=size("dim", 768, others=("hidden_size",)),
-    n_layers=layers(6, "n_layers", others=("num_hidden_layers",)),
-    n_heads=size("n_heads", 12, others=("num_attention_heads",)),
+    d_model=size("dim", 768, aliases=("hidden_size",)),
+    n_layers=layers(6, "n_layers", aliases=("num_hidden_layers",)),
+    n_heads=size("n_heads", 12, aliases=("num_attention_heads",)),
     d_ff=size("hidden_dim", 3072),
     activation=activation("gelu", "activation"),
     norm={"kind": "layernorm", "eps": 1e-12},
     n_types=None,
-    is_causal=None,
+    causal_key=None,
     dropout=dropout("dropout", 0.1),
     attention_dropout=dropout("attention_dropout", 0.1),
-    names=AROUND
+    names=EMBEDDING_NAMES
     | {
         "layers.{i}.attn.q": "{root}.transformer.layer.{i}.attention.q_lin",
         "layers.{i}.attn.k": "{root}.transformer.layer.{i}.attention.k_lin",
@@ -292,11 +305,11 @@ DISTILBERT = derived(
         flag("sinusoidal_pos_embds", False),
         {False: {"kind": "learned"}, True: {"kind": "sinusoidal", "stored": True}},
     ),
-    harmless="qa_dropout seq_classif_dropout",
-    left={},
+    irrelevant="qa_dropout seq_classif_dropout",
+    unused={},
 )
 
-ALBERT = derived(
+ALBERT = derive(
     BERT,
     "albert",
     "AlbertForMaskedLM",
@@ -308,11 +321,11 @@ ALBERT = derived(
     d_ff=size("intermediate_size", 16384),
     activation=activation("gelu_new"),
     factor={"d_embed": size("embedding_size", 128), "bias": True, "widen": "after_positions"},
-    is_causal=None,
+    causal_key=None,
     groups=(size("num_hidden_groups", 1), size("inner_group_num", 1)),
     dropout=dropout("hidden_dropout_prob", 0.0),
     attention_dropout=dropout("attention_probs_dropout_prob", 0.0),
-    names=AROUND
+    names=EMBEDDING_NAMES
     | {
         "embed.project": "{root}.encoder.embedding_hidden_mapping_in",
         "layers.{i}.attn.q": "{root}.encoder.albert_layer_groups.{g}.albert_layers.{j}.attention.query",
@@ -327,13 +340,13 @@ ALBERT = derived(
     head_names=HeadNames(
         decoder="predictions.decoder",
         bias="predictions.bias",
-        bias_twice=True,
+        has_decoder_bias=True,
         transform="predictions.dense",
         norm="predictions.LayerNorm",
     ),
     head_width=size("embedding_size", 128),
-    harmless="classifier_dropout_prob down_scale_factor gap_size layers_to_keep net_structure_type num_memory_blocks",
-    left={
+    irrelevant="classifier_dropout_prob down_scale_factor gap_size layers_to_keep net_structure_type num_memory_blocks",
+    unused={
         r"albert\.pooler_activation\..*": "the pooler, which the masked-LM class does not have",
         r"sop_classifier\..*": "the sentence-order head, which the masked-LM class does not have",
     },
@@ -361,7 +374,7 @@ STORED = {
     r"\.norm1\.": ".post_attention_layernorm.",
     r"\.norm2\.": ".post_mlp_layernorm.",
 }
-JINA = derived(
+JINA = derive(
     XLM_ROBERTA,
     "jina_embeddings_v3",
     "JinaEmbeddingsV3ForMaskedLM",
@@ -374,13 +387,13 @@ JINA = derived(
     norm=layernorm(1e-5, "layer_norm_eps"),
     n_types=size("type_vocab_size", 1),
     positions=None,
-    attention=biases(True) | {"position": Rope(20_000.0)},
-    is_causal=None,
-    names=AROUND | NEWER | PLAIN_FFN,
+    attention=biases(True) | {"position": RopeLens(20_000.0)},
+    causal_key=None,
+    names=EMBEDDING_NAMES | NEWER | PLAIN_FFN,
     stored_names=STORED,
-    stored_rows=joined(QKV, "roberta.layers.{i}.mixer.Wqkv"),
+    fused_entries=fused_modules(QKV, "roberta.layers.{i}.mixer.Wqkv"),
 )
-NOMIC = derived(
+NOMIC = derive(
     BERT,
     "nomic_bert",
     "NomicBertForMaskedLM",
@@ -390,29 +403,29 @@ NOMIC = derived(
     n_ctx=size("max_position_embeddings", 2048),
     activation=activation("silu"),
     positions=None,
-    attention=biases(False) | {"d_head": size("head_dim", None, null=None), "position": Rope(1_000.0)},
+    attention=biases(False) | {"d_head": size("head_dim", None, null=None), "position": RopeLens(1_000.0)},
     ffn={"kind": "gated", "bias": False},
-    is_causal=None,
+    causal_key=None,
     dropout=dropout("hidden_dropout_prob", 0.0),
     attention_dropout=dropout("attention_probs_dropout_prob", 0.0),
-    names=AROUND | NEWER | GATED_FFN,
+    names=EMBEDDING_NAMES | NEWER | GATED_FFN,
     head_names=HeadNames(
         decoder="cls.predictions.decoder",
         bias="cls.predictions.bias",
-        bias_twice=True,
+        has_decoder_bias=True,
         transform="cls.predictions.transform.dense",
         norm="cls.predictions.transform.layer_norm",
     ),
-    harmless="",
+    irrelevant="",
     stored_names=STORED
     | {
         r"\.mlp\.fc11\.": ".mlp.up_proj.",
         r"\.mlp\.fc12\.": ".mlp.gate_proj.",
         r"\.mlp\.fc2\.": ".mlp.down_proj.",
     },
-    stored_rows=joined(QKV, "nomic_bert.layers.{i}.attn.Wqkv"),
+    fused_entries=fused_modules(QKV, "nomic_bert.layers.{i}.attn.Wqkv"),
 )
-ERNIE = derived(
+ERNIE = derive(
     BERT,
     "ernie",
     "ErnieForMaskedLM",
@@ -422,16 +435,16 @@ ERNIE = derived(
         flag("use_task_id", False),
         {
             False: (),
-            True: One({"name": "task_types", "n_rows": size("task_type_vocab_size", 3), "default_row": 0}),
+            True: SingleItem({"name": "task_types", "n_rows": size("task_type_vocab_size", 3), "default_row": 0}),
         },
     ),
-    names=AROUND | LAYER | {"embed.tables.task_types": "{root}.embeddings.task_type_embeddings"},
-    harmless="task_type_vocab_size",
+    names=EMBEDDING_NAMES | LAYER_NAMES | {"embed.tables.task_types": "{root}.embeddings.task_type_embeddings"},
+    irrelevant="task_type_vocab_size",
 )
 
 
 @final
-class Languages(Lens, msgspec.Struct, frozen=True):
+class LanguageTable(Lens, msgspec.Struct, frozen=True):
     """XLM's table of languages, which only tokens that name theirs read; one language needs none."""
 
     n_langs: Key
@@ -445,7 +458,7 @@ class Languages(Lens, msgspec.Struct, frozen=True):
         n_langs = self.n_langs.read(config)
         return ({"name": "languages", "n_rows": n_langs, "default_row": None},) if n_langs > 1 else ()
 
-    def write(self, value: Any, draft: Draft) -> None:
+    def write(self, value: Any, draft: ConfigDraft) -> None:
         """The number of languages."""
         draft.put(self.n_langs.name, value[0]["n_rows"] if value else 1)
 
@@ -456,8 +469,8 @@ XLM_HARMLESS = (
     " summary_type summary_use_proj summary_activation summary_proj_to_labels summary_first_dropout n_langs"
     " id2lang lang2id"
 )
-WIDTH = size("emb_dim", 2048, others=("hidden_size",))
-XLM = derived(
+WIDTH = size("emb_dim", 2048, aliases=("hidden_size",))
+XLM = derive(
     BERT,
     "xlm",
     "XLMWithLMHeadModel",
@@ -465,18 +478,18 @@ XLM = derived(
     classifier=None,
     class_heads={"ForQuestionAnswering": None},
     root="transformer",
-    vocab_size=size("vocab_size", 30145, others=("n_words",)),
+    vocab_size=size("vocab_size", 30145, aliases=("n_words",)),
     d_model=WIDTH,
-    n_layers=layers(12, "n_layers", others=("num_hidden_layers",)),
-    n_heads=size("n_heads", 16, others=("num_attention_heads",)),
-    d_ff=Given(lambda config: 4 * WIDTH.read(config)),
+    n_layers=layers(12, "n_layers", aliases=("num_hidden_layers",)),
+    n_heads=size("n_heads", 16, aliases=("num_attention_heads",)),
+    d_ff=ImpliedValue(lambda config: 4 * WIDTH.read(config)),
     activation=Cases(flag("gelu_activation", True), {True: "gelu", False: "relu"}),
     n_types=None,
     positions=Cases(
         flag("sinusoidal_embeddings", False),
         {False: {"kind": "learned"}, True: {"kind": "sinusoidal", "stored": True}},
     ),
-    is_causal=flag("causal", False),
+    causal_key=flag("causal", False),
     transform=False,
     dropout=dropout("dropout", 0.1),
     attention_dropout=dropout("attention_dropout", 0.1),
@@ -495,23 +508,23 @@ XLM = derived(
         "layers.{i}.ffn_norm": "{root}.layer_norm2.{i}",
     },
     head_names=HeadNames(decoder="pred_layer.proj", bias="pred_layer.proj.bias"),
-    tables=Cases(flag("use_lang_emb", True), {True: Languages(size("n_langs", 1)), False: ()}),
-    must=(ABSOLUTE, Must("asm", (False,)), Must("is_encoder", (True,))),
-    harmless=XLM_HARMLESS,
-    left={},
+    tables=Cases(flag("use_lang_emb", True), {True: LanguageTable(size("n_langs", 1)), False: ()}),
+    constraints=(ABSOLUTE, Constraint("asm", (False,)), Constraint("is_encoder", (True,))),
+    irrelevant=XLM_HARMLESS,
+    unused={},
 )
-FLAUBERT = derived(
+FLAUBERT = derive(
     XLM,
     "flaubert",
     "FlaubertWithLMHeadModel",
     placement=Cases(flag("pre_norm", False), {False: "post", True: "pre"}),
-    harmless=f"{XLM_HARMLESS} layerdrop",
+    irrelevant=f"{XLM_HARMLESS} layerdrop",
 )
 
 # ESM: norms before, no types, positions of either kind.
-KIND = Word(Key("position_embedding_type", TEXT, "absolute"), {"absolute": "table", "rotary": "rope"})
-NO_PAD = RowsBefore(Key("pad_token_id", COUNT, None, null=None))
-ESM = derived(
+KIND = Choice(Key("position_embedding_type", TEXT, "absolute"), {"absolute": "table", "rotary": "rope"})
+NO_PAD = PaddingRows(Key("pad_token_id", COUNT, None, null=None))
+ESM = derive(
     ROBERTA_PRE,
     "esm",
     "EsmForMaskedLM",
@@ -520,7 +533,7 @@ ESM = derived(
     n_ctx=Cases(
         KIND,
         {
-            "table": RowsAfter(size("max_position_embeddings", 1026), NO_PAD),
+            "table": ContextAfterPadding(size("max_position_embeddings", 1026), NO_PAD),
             "rope": size("max_position_embeddings", 1026),
         },
     ),
@@ -538,8 +551,8 @@ ESM = derived(
         {"name": "contact_head.weight", "axes": (1, "all_heads"), "component": "other", "storage": "trainable"},
         {"name": "contact_head.bias", "axes": (1,), "component": "other", "storage": "trainable"},
     ),
-    names=AROUND
-    | LAYER
+    names=EMBEDDING_NAMES
+    | LAYER_NAMES
     | {
         "embed_norm": "{root}.embeddings.layer_norm",
         "layers.{i}.attn_norm": "{root}.encoder.layer.{i}.attention.LayerNorm",
@@ -550,15 +563,15 @@ ESM = derived(
     head_names=HeadNames(
         decoder="lm_head.decoder", bias="lm_head.bias", transform="lm_head.dense", norm="lm_head.layer_norm"
     ),
-    must=(),
-    harmless="is_folding_model esmfold_config vocab_list mask_token_id",
+    constraints=(),
+    irrelevant="is_folding_model esmfold_config vocab_list mask_token_id",
     # Without one, the class numbers no positions, though its rope needs none of these.
-    also={"pad_token_id": 1},
-    left={r".*rotary_embeddings\.inv_freq": "follows from the config"},
+    fixed_keys={"pad_token_id": 1},
+    unused={r".*rotary_embeddings\.inv_freq": "follows from the config"},
 )
 
 # A head of another width than the table, never tied.
-REMBERT = derived(
+REMBERT = derive(
     BERT,
     "rembert",
     "RemBertForMaskedLM",
@@ -574,19 +587,19 @@ REMBERT = derived(
     head_width=size("output_embedding_size", 1664),
     dropout=dropout("hidden_dropout_prob", 0.0),
     attention_dropout=dropout("attention_probs_dropout_prob", 0.0),
-    names=AROUND | LAYER | {"embed.project": "{root}.encoder.embedding_hidden_mapping_in"},
+    names=EMBEDDING_NAMES | LAYER_NAMES | {"embed.project": "{root}.encoder.embedding_hidden_mapping_in"},
     head_names=HeadNames(
         decoder="cls.predictions.decoder",
         bias="cls.predictions.decoder.bias",
         transform="cls.predictions.dense",
         norm="cls.predictions.LayerNorm",
     ),
-    harmless="tie_word_embeddings classifier_dropout_prob",
+    irrelevant="tie_word_embeddings classifier_dropout_prob",
 )
 
 ROFORMER_WIDTH = size("hidden_size", 768)
 ROFORMER_TABLE = size("embedding_size", ROFORMER_WIDTH.read, null=ROFORMER_WIDTH.read)
-ROFORMER = derived(
+ROFORMER = derive(
     BERT,
     "roformer",
     "RoFormerForMaskedLM",
@@ -598,7 +611,7 @@ ROFORMER = derived(
     vocab_size=size("vocab_size", 50000),
     n_ctx=size("max_position_embeddings", 1536),
     d_model=ROFORMER_WIDTH,
-    factor=Narrow(ROFORMER_TABLE, ROFORMER_WIDTH, {"bias": True, "widen": "after_positions"}),
+    factor=EmbeddingFactor(ROFORMER_TABLE, ROFORMER_WIDTH, {"bias": True, "widen": "after_positions"}),
     positions=None,
     attention=biases(True)
     | {
@@ -611,12 +624,14 @@ ROFORMER = derived(
         }
     },
     head_width=ROFORMER_TABLE,
-    names=AROUND | LAYER | {"embed.project": "{root}.embeddings_project", "rotary": "{root}.encoder.embed_positions"},
+    names=EMBEDDING_NAMES
+    | LAYER_NAMES
+    | {"embed.project": "{root}.embeddings_project", "rotary": "{root}.encoder.embed_positions"},
     computed=("rotary.weight",),
-    harmless="",
+    irrelevant="",
 )
 
-GTE = derived(
+GTE = derive(
     JINA,
     "gte",
     "GteForMaskedLM",
@@ -630,17 +645,17 @@ GTE = derived(
     d_ff=size("intermediate_size", 3072),
     norm=layernorm(1e-12, "layer_norm_eps"),
     n_types=Key("type_vocab_size", COUNT, 1),
-    attention=biases(True) | {"position": Rope(160_000.0)},
+    attention=biases(True) | {"position": RopeLens(160_000.0)},
     ffn={"kind": "gated", "bias": False, "down_bias": True},
     attention_dropout=dropout("attention_probs_dropout_prob", 0.0),
-    names=AROUND | NEWER | GATED_FFN,
+    names=EMBEDDING_NAMES | NEWER | GATED_FFN,
     head_names=HeadNames(
         decoder="lm_head.decoder",
         bias="lm_head.decoder.bias",
         transform="lm_head.dense",
         norm="lm_head.layer_norm",
     ),
-    head_first=False,
+    is_stored_as_head=False,
     stored_names={
         r"^new\.": "gte.",
         r"\.encoder\.layer\.": ".layers.",
@@ -649,9 +664,9 @@ GTE = derived(
         r"\.mlp_ln\.": ".post_mlp_layernorm.",
         r"^lm_head\.norm\.": "lm_head.layer_norm.",
     },
-    stored_rows=(
-        *joined(QKV, "gte.layers.{i}.attention.qkv_proj"),
-        Holds(
+    fused_entries=(
+        *fused_modules(QKV, "gte.layers.{i}.attention.qkv_proj"),
+        TensorEntry(
             "gte.layers.{i}.mlp.up_gate_proj.weight",
             ("layers.{i}.ffn.up.weight", "layers.{i}.ffn.gate.weight"),
         ),

@@ -2,27 +2,29 @@
 
 from msgspec.structs import replace
 
-from archcalc.hf.config import Kind
+from archcalc.hf.config import ValueType
 from archcalc.hf.family import Family
 from archcalc.hf.lens import Cases, Key, Template
-from archcalc.hf.rope import Rope
+from archcalc.hf.rope import RopeLens
 from archcalc.hf.spellings import Spelling
-from archcalc.hf.templates.gpt_like import Sizes, gpt_layer, gpt_like, inner
-from archcalc.hf.tensors import Holds, TensorMap, joined, renamed, same, table
+from archcalc.hf.templates.gpt_like import SizeKeys, gpt_layer, gpt_like, inner
+from archcalc.hf.tensors import TensorEntry, TensorMap, fused_modules, module, modules, table
 from archcalc.hf.vocabulary import QKV, activation, biases, dropout, flag, keys, layernorm, layers, size, tied
 
-SIZES = Sizes(
+SIZES = SizeKeys(
     size("vocab_size", 65024),
     size("max_position_embeddings", 2048),
-    size("hidden_size", 4544, others=("n_embed",)),
+    size("hidden_size", 4544, aliases=("n_embed",)),
     layers(32),
     size("num_attention_heads", 71),
 )
 HEADS = SIZES.n_heads
 NORM = layernorm(1e-5, "layer_norm_epsilon")
 BIAS = flag("bias", False)
-ONE_OR_TWO = Key("num_ln_in_parallel_attn", Kind(lambda value: type(value) is int and value in (1, 2), "1 or 2"), 2, 2)
-POSITION = Cases(flag("alibi", False), {False: Rope(n_ctx=SIZES.n_ctx), True: {"kind": "alibi", "scaled": True}})
+ONE_OR_TWO = Key(
+    "num_ln_in_parallel_attn", ValueType(lambda value: type(value) is int and value in (1, 2), "1 or 2"), 2, 2
+)
+POSITION = Cases(flag("alibi", False), {False: RopeLens(n_ctx=SIZES.n_ctx), True: {"kind": "alibi", "scaled": True}})
 
 
 def layer(placement: Template, n_kv_heads: Template) -> Template:
@@ -47,7 +49,7 @@ NEWER = layer(Cases(ONE_OR_TWO, {2: "parallel_two", 1: "parallel"}), size("num_k
 TEMPLATE = gpt_like(
     SIZES,
     Cases(flag("new_decoder_architecture", False), {False: OLDER, True: NEWER}),
-    around={"final_norm": NORM},
+    stack_fields={"final_norm": NORM},
     head=tied(True),
     dropout={
         "attention": dropout("attention_dropout", 0.0, null=0.0),
@@ -56,27 +58,27 @@ TEMPLATE = gpt_like(
 )
 
 
-def tensors(*norms: tuple[Holds, ...]) -> TensorMap:
+def tensors(*norms: tuple[TensorEntry, ...]) -> TensorMap:
     """Return the tensors; what the `norms` of a layer are called depends on how many there are, and where."""
     return table(
         *norms,
-        renamed({"embed.tokens": "word_embeddings", "final_norm": "ln_f"}, name="transformer."),
-        joined(QKV, "transformer.h.{i}.self_attention.query_key_value", order="by_head"),
-        renamed(
+        modules({"embed.tokens": "word_embeddings", "final_norm": "ln_f"}, name="transformer."),
+        fused_modules(QKV, "transformer.h.{i}.self_attention.query_key_value", order="by_head"),
+        modules(
             {"attn.out": "self_attention.dense", "ffn.up": "mlp.dense_h_to_4h", "ffn.down": "mlp.dense_4h_to_h"},
             "layers.{i}.",
             "transformer.h.{i}.",
         ),
-        same("layers.{i}.attn_norm", "transformer.h.{i}.input_layernorm"),
-        same("head", "lm_head"),
+        module("layers.{i}.attn_norm", "transformer.h.{i}.input_layernorm"),
+        module("head", "lm_head"),
     )
 
 
 TWO = (
-    *same("layers.{i}.attn_norm", "transformer.h.{i}.ln_attn", beside="layers.{i}.ffn_norm.weight"),
-    *same("layers.{i}.ffn_norm", "transformer.h.{i}.ln_mlp"),
+    *module("layers.{i}.attn_norm", "transformer.h.{i}.ln_attn", requires="layers.{i}.ffn_norm.weight"),
+    *module("layers.{i}.ffn_norm", "transformer.h.{i}.ln_mlp"),
 )
-ONE_BY_ONE = same("layers.{i}.ffn_norm", "transformer.h.{i}.post_attention_layernorm")
+PER_EXPERT = module("layers.{i}.ffn_norm", "transformer.h.{i}.post_attention_layernorm")
 
 FALCON = Family(
     "falcon",
@@ -84,15 +86,15 @@ FALCON = Family(
     TEMPLATE,
     tensors(TWO),
     # A key of the code that Falcon first came with, which the class does not have.
-    harmless=keys("apply_residual_connection_post_layernorm"),
+    irrelevant=keys("apply_residual_connection_post_layernorm"),
     spelling=Spelling(
-        renamed={r"^(?=h\.|word_embeddings\.|word_embeddings_layernorm\.|ln_f\.)": "transformer."},
+        renames={r"^(?=h\.|word_embeddings\.|word_embeddings_layernorm\.|ln_f\.)": "transformer."},
         copies={"lm_head.weight": "transformer.word_embeddings.weight"},
     ),
 )
 SERIAL = replace(
     FALCON,
-    tensors=tensors(ONE_BY_ONE),
+    tensors=tensors(PER_EXPERT),
     when=lambda data: data.get("parallel_attn") is False and not data.get("new_decoder_architecture"),
 )
 

@@ -1,12 +1,12 @@
 """GPT-2, and the decoders whose configs are written in its words."""
 
+from archcalc.hf.depth_scaling import DepthScaledStackLens
 from archcalc.hf.family import Family
 from archcalc.hf.gguf_map import BLOCK, GgufMap
 from archcalc.hf.gguf_map import OUTSIDE as GGUF_OUTSIDE
-from archcalc.hf.lens import Cases, Given, Template
-from archcalc.hf.scaled import ByDepth
+from archcalc.hf.lens import Cases, ImpliedValue, Template
 from archcalc.hf.spellings import MASKS, Spelling
-from archcalc.hf.stack import Stack
+from archcalc.hf.stack import StackLens
 from archcalc.hf.templates.gpt_like import (
     decoder_of,
     gpt2_dropout,
@@ -16,7 +16,7 @@ from archcalc.hf.templates.gpt_like import (
     idle_cross,
     inner,
 )
-from archcalc.hf.tensors import Holds, TensorMap, joined, renamed, same, table
+from archcalc.hf.tensors import TensorEntry, TensorMap, fused_modules, module, modules, table
 from archcalc.hf.vocabulary import QKV, activation, biases, dropout, flag, keys, layernorm, size, tied
 
 NORM = layernorm(1e-5, "layer_norm_epsilon")
@@ -40,9 +40,10 @@ def gpt2() -> Template:
         d_ff=inner(sizes),
         activation=activation("gelu_new", "activation_function"),
     ) | idle_cross(sizes)
-    stack = Stack(sizes.n_layers, {"layer": layer}, around=LEARNED)
+    stack = StackLens(sizes.n_layers, {"layer": layer}, stack_fields=LEARNED)
     by_depth = Cases(
-        flag("scale_attn_by_inverse_layer_idx", False), {False: stack, True: ByDepth(stack, sizes.head_width)}
+        flag("scale_attn_by_inverse_layer_idx", False),
+        {False: stack, True: DepthScaledStackLens(stack, sizes.head_width)},
     )
     return decoder_of(sizes, by_depth, tied(True), gpt2_dropout(0.1))
 
@@ -58,7 +59,7 @@ def gpt_bigcode() -> Template:
         d_ff=inner(sizes),
         activation=activation("gelu_pytorch_tanh", "activation_function"),
     ) | idle_cross(sizes)
-    return gpt_like(sizes, layer, around=LEARNED, head=tied(True), dropout=gpt2_dropout(0.1))
+    return gpt_like(sizes, layer, stack_fields=LEARNED, head=tied(True), dropout=gpt2_dropout(0.1))
 
 
 def openai_gpt() -> Template:
@@ -69,12 +70,12 @@ def openai_gpt() -> Template:
         norm=NORM,
         placement="post",
         attention=biases(True),
-        d_ff=Given(sizes.four_times),
+        d_ff=ImpliedValue(sizes.four_times),
         # The word gelu means the tanh approximation in this class alone.
         activation=activation("gelu", "afn", {"gelu": "gelu_tanh", "relu": "relu", "silu": "silu", "swish": "silu"}),
     )
-    around = {"position": {"kind": "learned"}, "final_norm": None}
-    return gpt_like(sizes, layer, around=around, head=tied(True), dropout=gpt2_dropout(0.1))
+    stack_fields = {"position": {"kind": "learned"}, "final_norm": None}
+    return gpt_like(sizes, layer, stack_fields=stack_fields, head=tied(True), dropout=gpt2_dropout(0.1))
 
 
 def gptj() -> Template:
@@ -90,7 +91,7 @@ def gptj() -> Template:
         activation=activation("gelu_new", "activation_function"),
     )
     head = tied(False) | {"bias": True}
-    return gpt_like(sizes, layer, around={"final_norm": NORM}, head=head, dropout=gpt2_dropout(0.0))
+    return gpt_like(sizes, layer, stack_fields={"final_norm": NORM}, head=head, dropout=gpt2_dropout(0.0))
 
 
 def ctrl() -> Template:
@@ -106,49 +107,51 @@ def ctrl() -> Template:
     return gpt_like(
         sizes,
         layer,
-        around={
+        stack_fields={
             "position": {"kind": "sinusoidal", "order": "halves"},
             "final_norm": layernorm(1e-6, "layer_norm_epsilon"),
         },
-        embedding={"scale": Given(sizes.root)},
+        embedding={"scale": ImpliedValue(sizes.root)},
         head=tied(True) | {"bias": True},
         dropout={"embedding": dropout("embd_pdrop", 0.1), "residual": dropout("resid_pdrop", 0.1)},
     )
 
 
-def parts(*, transposed: bool) -> tuple[Holds, ...]:
+def parts(*, transposed: bool) -> tuple[TensorEntry, ...]:
     """Return what GPT-2's layers hold besides the fused queries, keys and values."""
     here, there = "layers.{i}.", "transformer.h.{i}."
     matrices = {"attn.out": "attn.c_proj", "ffn.up": "mlp.c_fc", "ffn.down": "mlp.c_proj"}
     cross = {"cross.q": "crossattention.q_attn", "cross.out": "crossattention.c_proj"}
     return (
-        *renamed({"attn_norm": "ln_1", "cross_norm": "ln_cross_attn", "ffn_norm": "ln_2"}, here, there),
-        *renamed(matrices | cross, here, there, transposed=transposed),
-        *joined(("layers.{i}.cross.k", "layers.{i}.cross.v"), f"{there}crossattention.c_attn", transposed=transposed),
+        *modules({"attn_norm": "ln_1", "cross_norm": "ln_cross_attn", "ffn_norm": "ln_2"}, here, there),
+        *modules(matrices | cross, here, there, transposed=transposed),
+        *fused_modules(
+            ("layers.{i}.cross.k", "layers.{i}.cross.v"), f"{there}crossattention.c_attn", transposed=transposed
+        ),
     )
 
 
 GPT2 = table(
-    renamed(OUTSIDE, name="transformer."),
-    joined(QKV, "transformer.h.{i}.attn.c_attn", transposed=True),
+    modules(OUTSIDE, name="transformer."),
+    fused_modules(QKV, "transformer.h.{i}.attn.c_attn", transposed=True),
     parts(transposed=True),
-    same("head", "lm_head"),
+    module("head", "lm_head"),
 )
 BIGCODE = table(
-    renamed(OUTSIDE, name="transformer."),
-    joined(QKV, "transformer.h.{i}.attn.c_attn", order="by_head"),
+    modules(OUTSIDE, name="transformer."),
+    fused_modules(QKV, "transformer.h.{i}.attn.c_attn", order="by_head"),
     parts(transposed=False),
-    same("head", "lm_head"),
+    module("head", "lm_head"),
 )
 OPENAI = table(
-    renamed({"embed.tokens": "tokens_embed", "positions": "positions_embed"}, name="transformer."),
-    joined(QKV, "transformer.h.{i}.attn.c_attn", transposed=True),
+    modules({"embed.tokens": "tokens_embed", "positions": "positions_embed"}, name="transformer."),
+    fused_modules(QKV, "transformer.h.{i}.attn.c_attn", transposed=True),
     parts(transposed=True),
-    same("head", "lm_head"),
+    module("head", "lm_head"),
 )
 CTRL = table(
-    renamed({"embed.tokens": "w", "final_norm": "layernorm"}, name="transformer."),
-    renamed(
+    modules({"embed.tokens": "w", "final_norm": "layernorm"}, name="transformer."),
+    modules(
         {
             "attn.q": "multi_head_attention.Wq",
             "attn.k": "multi_head_attention.Wk",
@@ -162,38 +165,40 @@ CTRL = table(
         "layers.{i}.",
         "transformer.h.{i}.",
     ),
-    same("head", "lm_head"),
+    module("head", "lm_head"),
 )
 
 
-def gptj_tensors(*attention: tuple[Holds, ...]) -> TensorMap:
+def gptj_tensors(*attention: tuple[TensorEntry, ...]) -> TensorMap:
     """Return GPT-J's tensors, with those of its `attention`."""
     return table(
-        renamed(OUTSIDE, name="transformer."),
+        modules(OUTSIDE, name="transformer."),
         *attention,
-        renamed(
+        modules(
             {"attn.out": "attn.out_proj", "attn_norm": "ln_1", "ffn.up": "mlp.fc_in", "ffn.down": "mlp.fc_out"},
             "layers.{i}.",
             "transformer.h.{i}.",
         ),
-        same("head", "lm_head"),
+        module("head", "lm_head"),
     )
 
 
 GPTJ = gptj_tensors(
-    renamed({"attn.q": "q_proj", "attn.k": "k_proj", "attn.v": "v_proj"}, "layers.{i}.", "transformer.h.{i}.attn.")
+    modules({"attn.q": "q_proj", "attn.k": "k_proj", "attn.v": "v_proj"}, "layers.{i}.", "transformer.h.{i}.attn.")
 )
 # Each of four blocks holds a quarter of the queries' rows, then of the values' and of the keys'.
 CODEGEN = gptj_tensors(
-    joined(tuple(f"layers.{{i}}.attn.{part}" for part in "qvk"), "transformer.h.{i}.attn.qkv_proj", order="in_four")
+    fused_modules(
+        tuple(f"layers.{{i}}.attn.{part}" for part in "qvk"), "transformer.h.{i}.attn.qkv_proj", order="in_four"
+    )
 )
 # GPT-J's files say so of what its class always does.
 GPTJ_KEYS = SUMMARY | keys("rotary scale_attn_weights rope_scaling rope_parameters")
 
 SPELLING = Spelling(
-    renamed={r"^(?=h\.|wte\.|wpe\.|ln_f\.)": "transformer."},
+    renames={r"^(?=h\.|wte\.|wpe\.|ln_f\.)": "transformer."},
     copies={"lm_head.weight": "transformer.wte.weight"},
-    left=MASKS,
+    unused=MASKS,
 )
 GGUF = GgufMap(
     "gpt2",
@@ -207,22 +212,22 @@ GGUF = GgufMap(
     },
     table(
         GGUF_OUTSIDE,
-        renamed({"positions": "position_embd"}),
-        joined(QKV, "blk.{i}.attn_qkv"),
-        renamed({"attn.out": "attn_output", "attn_norm": "attn_norm"}, *BLOCK),
-        renamed({"ffn.up": "ffn_up", "ffn.down": "ffn_down", "ffn_norm": "ffn_norm"}, *BLOCK),
+        modules({"positions": "position_embd"}),
+        fused_modules(QKV, "blk.{i}.attn_qkv"),
+        modules({"attn.out": "attn_output", "attn_norm": "attn_norm"}, *BLOCK),
+        modules({"ffn.up": "ffn_up", "ffn.down": "ffn_down", "ffn_norm": "ffn_norm"}, *BLOCK),
     ),
 )
 
 FAMILIES = (
-    Family("gpt2", ("GPT2LMHeadModel",), gpt2(), GPT2, harmless=SUMMARY, spelling=SPELLING, gguf=GGUF),
-    Family("gpt-sw3", ("GPT2LMHeadModel",), gpt2(), GPT2, harmless=SUMMARY, spelling=SPELLING),
+    Family("gpt2", ("GPT2LMHeadModel",), gpt2(), GPT2, irrelevant=SUMMARY, spelling=SPELLING, gguf=GGUF),
+    Family("gpt-sw3", ("GPT2LMHeadModel",), gpt2(), GPT2, irrelevant=SUMMARY, spelling=SPELLING),
     Family(
         "gpt_bigcode",
         ("GPTBigCodeForCausalLM",),
         gpt_bigcode(),
         BIGCODE,
-        harmless=SUMMARY | keys("attention_softmax_in_fp32 scale_attention_softmax_in_fp32 num_key_value_heads"),
+        irrelevant=SUMMARY | keys("attention_softmax_in_fp32 scale_attention_softmax_in_fp32 num_key_value_heads"),
         spelling=SPELLING,
     ),
     Family(
@@ -230,23 +235,23 @@ FAMILIES = (
         ("OpenAIGPTLMHeadModel",),
         openai_gpt(),
         OPENAI,
-        harmless=SUMMARY,
+        irrelevant=SUMMARY,
         spelling=Spelling(
-            renamed={r"^(?=h\.|tokens_embed\.|positions_embed\.)": "transformer."},
+            renames={r"^(?=h\.|tokens_embed\.|positions_embed\.)": "transformer."},
             copies={"lm_head.weight": "transformer.tokens_embed.weight"},
-            left=MASKS,
+            unused=MASKS,
         ),
     ),
-    Family("gptj", ("GPTJForCausalLM",), gptj(), GPTJ, harmless=GPTJ_KEYS, spelling=SPELLING),
-    Family("codegen", ("CodeGenForCausalLM",), gptj(), CODEGEN, harmless=GPTJ_KEYS, spelling=SPELLING),
+    Family("gptj", ("GPTJForCausalLM",), gptj(), GPTJ, irrelevant=GPTJ_KEYS, spelling=SPELLING),
+    Family("codegen", ("CodeGenForCausalLM",), gptj(), CODEGEN, irrelevant=GPTJ_KEYS, spelling=SPELLING),
     Family(
         "ctrl",
         ("CTRLLMHeadModel",),
         ctrl(),
         CTRL,
-        harmless=SUMMARY,
+        irrelevant=SUMMARY,
         spelling=Spelling(
-            renamed={r"^(?=h\.|w\.|layernorm\.)": "transformer."},
+            renames={r"^(?=h\.|w\.|layernorm\.)": "transformer."},
             copies={"lm_head.weight": "transformer.w.weight"},
         ),
     ),

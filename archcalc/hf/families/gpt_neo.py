@@ -7,13 +7,13 @@ from typing import Any, final
 
 import msgspec
 
-from archcalc.hf.config import MAX_LAYERS, SIZE, Config, Kind
+from archcalc.hf.config import MAX_LAYERS, SIZE, Config, ValueType
 from archcalc.hf.family import Family
-from archcalc.hf.lens import Draft, Template
+from archcalc.hf.lens import ConfigDraft, Template
 from archcalc.hf.spellings import Spelling
-from archcalc.hf.stack import Schedule, Stack
-from archcalc.hf.templates.gpt_like import Sizes, decoder_of, gpt_layer, inner
-from archcalc.hf.tensors import renamed, same, table
+from archcalc.hf.stack import Schedule, StackLens
+from archcalc.hf.templates.gpt_like import SizeKeys, decoder_of, gpt_layer, inner
+from archcalc.hf.tensors import module, modules, table
 from archcalc.hf.vocabulary import activation, dropout, keys, layernorm, layers, size, tied
 
 WORDS = ("global", "local")
@@ -32,11 +32,11 @@ def _is_pattern(value: Any) -> bool:
     )
 
 
-PATTERN = Kind(_is_pattern, "[[[global or local, …], times], …]")
+PATTERN = ValueType(_is_pattern, "[[[global or local, …], times], …]")
 
 
 @final
-class AttentionTypes(Schedule, msgspec.Struct, frozen=True):
+class AttentionTypeSchedule(Schedule, msgspec.Struct, frozen=True):
     """`attention_types`: words and how often they are repeated. `attention_layers` is the same list, expanded."""
 
     def names(self) -> Iterator[str]:
@@ -56,17 +56,17 @@ class AttentionTypes(Schedule, msgspec.Struct, frozen=True):
             raise config.error("attention_layers", config.data["attention_layers"], "what attention_types says")
         return kinds
 
-    def write(self, kinds: Sequence[str], draft: Draft) -> None:
+    def write(self, kinds: Sequence[str], draft: ConfigDraft) -> None:
         """Write the words, each once."""
         draft.put("attention_types", [[list(kinds), 1]])
 
 
-SIZES = Sizes(
+SIZES = SizeKeys(
     size("vocab_size", 50257),
     size("max_position_embeddings", 2048),
     size("hidden_size", 2048),
-    layers(24, "num_layers", others=("num_hidden_layers",)),
-    size("num_heads", 16, others=("num_attention_heads",)),
+    layers(24, "num_layers", aliases=("num_hidden_layers",)),
+    size("num_heads", 16, aliases=("num_attention_heads",)),
 )
 NORM = layernorm(1e-5, "layer_norm_epsilon")
 
@@ -84,10 +84,10 @@ def layer(window: Any) -> Template:
 
 TEMPLATE = decoder_of(
     SIZES,
-    Stack(
+    StackLens(
         SIZES.n_layers,
         {"global": layer(None), "local": layer(size("window_size", 256))},
-        AttentionTypes(),
+        AttentionTypeSchedule(),
         {"position": {"kind": "learned"}, "final_norm": NORM},
     ),
     tied(True),
@@ -99,8 +99,8 @@ TEMPLATE = decoder_of(
 )
 
 TENSORS = table(
-    renamed({"embed.tokens": "wte", "positions": "wpe", "final_norm": "ln_f"}, name="transformer."),
-    renamed(
+    modules({"embed.tokens": "wte", "positions": "wpe", "final_norm": "ln_f"}, name="transformer."),
+    modules(
         {
             "attn.q": "attn.attention.q_proj",
             "attn.k": "attn.attention.k_proj",
@@ -114,7 +114,7 @@ TENSORS = table(
         "layers.{i}.",
         "transformer.h.{i}.",
     ),
-    same("head", "lm_head"),
+    module("head", "lm_head"),
 )
 
 FAMILIES = (
@@ -123,14 +123,14 @@ FAMILIES = (
         ("GPTNeoForCausalLM",),
         TEMPLATE,
         TENSORS,
-        harmless=keys(
+        irrelevant=keys(
             "summary_type summary_use_proj summary_activation summary_proj_to_labels summary_first_dropout"
             " gradient_checkpointing"
         ),
         spelling=Spelling(
-            renamed={r"^(?=h\.|wte\.|wpe\.|ln_f\.)": "transformer."},
+            renames={r"^(?=h\.|wte\.|wpe\.|ln_f\.)": "transformer."},
             copies={"lm_head.weight": "transformer.wte.weight"},
-            left={r"(.*\.)?attn\.attention\.(bias|masked_bias)": "the mask"},
+            unused={r"(.*\.)?attn\.attention\.(bias|masked_bias)": "the mask"},
         ),
     ),
 )

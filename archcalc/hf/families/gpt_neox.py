@@ -9,21 +9,21 @@ import msgspec
 
 from archcalc.hf.config import Config
 from archcalc.hf.family import Family
-from archcalc.hf.lens import Cases, Draft, Key, Lens, MismatchError, Template
-from archcalc.hf.rope import Rope
+from archcalc.hf.lens import Cases, ConfigDraft, Key, Lens, MismatchError, Template
+from archcalc.hf.rope import RopeLens
 from archcalc.hf.spellings import MASKS, Spelling
-from archcalc.hf.stack import Schedule, Stack
-from archcalc.hf.templates.gpt_like import Sizes, decoder_of, gpt_layer, gpt_like
-from archcalc.hf.tensors import Holds, TensorMap, joined, renamed, same, table
+from archcalc.hf.stack import Schedule, StackLens
+from archcalc.hf.templates.gpt_like import SizeKeys, decoder_of, gpt_layer, gpt_like
+from archcalc.hf.tensors import TensorEntry, TensorMap, fused_modules, module, modules, table
 from archcalc.hf.vocabulary import QKV, activation, biases, dropout, flag, layernorm, layers, size, tied
 
 NORM = layernorm(1e-5, "layer_norm_eps")
 AROUND = {"final_norm": NORM}
 
 
-def sizes_of(vocab_size: int, width: int, n_layers: int, n_heads: int) -> Sizes:
+def sizes_of(vocab_size: int, width: int, n_layers: int, n_heads: int) -> SizeKeys:
     """Return the sizes under GPT-NeoX's names."""
-    return Sizes(
+    return SizeKeys(
         size("vocab_size", vocab_size),
         size("max_position_embeddings", 2048),
         size("hidden_size", width),
@@ -32,9 +32,15 @@ def sizes_of(vocab_size: int, width: int, n_layers: int, n_heads: int) -> Sizes:
     )
 
 
-def rope(sizes: Sizes, share: float) -> Rope:
+def rope(sizes: SizeKeys, share: float) -> RopeLens:
     """Return rotary positions under GPT-NeoX's names."""
-    return Rope(n_ctx=sizes.n_ctx, base="rotary_emb_base", share="rotary_pct", shared=share, width=sizes.head_width)
+    return RopeLens(
+        n_ctx=sizes.n_ctx,
+        theta_key="rotary_emb_base",
+        share_key="rotary_pct",
+        default_share=share,
+        head_width=sizes.head_width,
+    )
 
 
 def dropouts(attention: float) -> Template:
@@ -54,11 +60,11 @@ def gpt_neox() -> Template:
         d_ff=size("intermediate_size", 24576),
         activation=activation("gelu"),
     )
-    return gpt_like(sizes, layer, around=AROUND, head=tied(False), dropout=dropouts(0.0))
+    return gpt_like(sizes, layer, stack_fields=AROUND, head=tied(False), dropout=dropouts(0.0))
 
 
 @final
-class Multiple(Lens, msgspec.Struct, frozen=True):
+class WidthMultiple(Lens, msgspec.Struct, frozen=True):
     """A width that is stated as a whole multiple of another."""
 
     factor: Key
@@ -72,7 +78,7 @@ class Multiple(Lens, msgspec.Struct, frozen=True):
         """Return the product."""
         return int(self.factor.read(config) * self.width.read(config))
 
-    def write(self, value: Any, draft: Draft) -> None:
+    def write(self, value: Any, draft: ConfigDraft) -> None:
         """Write the factor."""
         width = draft[self.width.name]
         if value % width:
@@ -81,7 +87,7 @@ class Multiple(Lens, msgspec.Struct, frozen=True):
 
 
 @final
-class LastApart(Schedule, msgspec.Struct, frozen=True):
+class LastLayerSchedule(Schedule, msgspec.Struct, frozen=True):
     """All layers are alike but the last."""
 
     def names(self) -> Iterator[str]:
@@ -92,7 +98,7 @@ class LastApart(Schedule, msgspec.Struct, frozen=True):
         """Return 'layer', then 'last'."""
         return ["layer"] * (n_layers - 1) + ["last"]
 
-    def write(self, kinds: Sequence[str], draft: Draft) -> None:
+    def write(self, kinds: Sequence[str], draft: ConfigDraft) -> None:
         """Write nothing: reading back shows whether they are."""
 
 
@@ -105,22 +111,22 @@ def japanese() -> Template:
             sizes,
             norm=NORM,
             attention={"out_bias": out_bias, "position": rope(sizes, 1.0)},
-            d_ff=Multiple(size("intermediate_multiple_size", 4), sizes.width),
+            d_ff=WidthMultiple(size("intermediate_multiple_size", 4), sizes.width),
             activation=activation("gelu"),
             ffn_bias=False,
         )
 
-    stack = Stack(sizes.n_layers, {"layer": layer(False), "last": layer(True)}, LastApart(), AROUND)
+    stack = StackLens(sizes.n_layers, {"layer": layer(False), "last": layer(True)}, LastLayerSchedule(), AROUND)
     return decoder_of(sizes, stack, tied(True), dropouts(0.1))
 
 
-def tensors(base: str, head: str, *first: Holds) -> TensorMap:
+def tensors(base: str, head: str, *first: TensorEntry) -> TensorMap:
     """Return the tensors under the base model's name; `first` are those of odd names."""
     return table(
         *first,
-        renamed({"embed.tokens": "embed_in", "final_norm": "final_layer_norm"}, name=f"{base}."),
-        joined(QKV, f"{base}.layers.{{i}}.attention.query_key_value", order="by_head"),
-        renamed(
+        modules({"embed.tokens": "embed_in", "final_norm": "final_layer_norm"}, name=f"{base}."),
+        fused_modules(QKV, f"{base}.layers.{{i}}.attention.query_key_value", order="by_head"),
+        modules(
             {
                 "attn.out": "attention.dense",
                 "attn_norm": "input_layernorm",
@@ -131,14 +137,14 @@ def tensors(base: str, head: str, *first: Holds) -> TensorMap:
             "layers.{i}.",
             f"{base}.layers.{{i}}.",
         ),
-        same("head", head),
+        module("head", head),
     )
 
 
 JAPANESE = tensors(
     "gpt_neox_japanese",
     "embed_out",
-    Holds("gpt_neox_japanese.layers.{i}.attention.dense_bias", ("layers.{i}.attn.out.bias",)),
+    TensorEntry("gpt_neox_japanese.layers.{i}.attention.dense_bias", ("layers.{i}.attn.out.bias",)),
 )
 
 FAMILIES = (
@@ -148,7 +154,7 @@ FAMILIES = (
         gpt_neox(),
         tensors("gpt_neox", "lm_head"),
         spelling=Spelling(
-            renamed={r"^embed_out\.": "lm_head."}, copies={"lm_head.weight": "gpt_neox.embed_in.weight"}, left=MASKS
+            renames={r"^embed_out\.": "lm_head."}, copies={"lm_head.weight": "gpt_neox.embed_in.weight"}, unused=MASKS
         ),
     ),
     Family(
@@ -156,6 +162,6 @@ FAMILIES = (
         ("GPTNeoXJapaneseForCausalLM",),
         japanese(),
         JAPANESE,
-        spelling=Spelling(copies={"embed_out.weight": "gpt_neox_japanese.embed_in.weight"}, left=MASKS),
+        spelling=Spelling(copies={"embed_out.weight": "gpt_neox_japanese.embed_in.weight"}, unused=MASKS),
     ),
 )

@@ -4,26 +4,26 @@ from typing import Any
 
 from archcalc.hf.config import Config
 from archcalc.hf.families.llama_like import window
-from archcalc.hf.family import derived
-from archcalc.hf.lens import Cases, Via
-from archcalc.hf.rope import OwnTheta
+from archcalc.hf.family import derive
+from archcalc.hf.lens import Cases, Conversion
+from archcalc.hf.rope import LayerTheta
 from archcalc.hf.templates.decoder import BIASED, LAYER, MLP_BIAS, decoder, windows
-from archcalc.hf.tensors import Holds, renamed
+from archcalc.hf.tensors import TensorEntry, modules
 from archcalc.hf.vocabulary import LLAMA_DENSE, flag, positive, rmsnorm, size
 
-SINKS = Holds("model.layers.{i}.self_attn.sinks", ("layers.{i}.attn.sinks",))
+SINKS = TensorEntry("model.layers.{i}.self_attn.sinks", ("layers.{i}.attn.sinks",))
 MULTIPLIERS: dict[str, Any] = {
     "layer": {"scale": positive("residual_multiplier", 1.0)},
     "attention": BIASED | {"scale": positive("attention_multiplier", 1.0)},
-    "outside": {"embedding": {"scale": positive("embedding_multiplier", 1.0)}},
-    "head": {"scale": Via(positive("logits_scaling", 1.0), lambda scale: 1 / scale, lambda scale: 1 / scale)},
+    "model_fields": {"embedding": {"scale": positive("embedding_multiplier", 1.0)}},
+    "head": {"scale": Conversion(positive("logits_scaling", 1.0), lambda scale: 1 / scale, lambda scale: 1 / scale)},
 }
 # Layers with windows, and with thetas of their own.
 OWN_THETAS: dict[str, Any] = {
     "attention": {**MULTIPLIERS["attention"], "sinks": True},
     "kinds": {
-        "global": {"window": None, "position": OwnTheta},
-        "sliding": {"window": window(128), "position": OwnTheta},
+        "global": {"window": None, "position": LayerTheta},
+        "sliding": {"window": window(128), "position": LayerTheta},
     },
     "schedule": windows(4, full=0),
     "lists": {"layer_rope_theta": "layer_rope_theta"},
@@ -37,7 +37,7 @@ def score_scale(config: Config) -> float:
 
 
 GRANITE = decoder("granite", "GraniteForCausalLM", ffn={"bias": MLP_BIAS}, **MULTIPLIERS)
-GRANITE_SWA = derived(
+GRANITE_SWA = derive(
     GRANITE,
     "granite_swa",
     "GraniteSWAForCausalLM",
@@ -53,7 +53,7 @@ GRANITE_SWA = derived(
     tensors=(LLAMA_DENSE, SINKS),
     **OWN_THETAS,
 )
-HYPERCLOVAX = derived(
+HYPERCLOVAX = derive(
     GRANITE,
     "hyperclovax",
     "HyperCLOVAXForCausalLM",
@@ -63,7 +63,7 @@ HYPERCLOVAX = derived(
     },
     attention=BIASED | {"scale": positive("attention_multiplier", score_scale, null=score_scale)},
     head={"scale": positive("logits_scaling", 1.0)},
-    tensors=(LLAMA_DENSE, renamed({"attn_out_norm": "post_norm1", "ffn_out_norm": "post_norm2"}, *LAYER)),
+    tensors=(LLAMA_DENSE, modules({"attn_out_norm": "post_norm1", "ffn_out_norm": "post_norm2"}, *LAYER)),
 )
 
 FAMILIES = (GRANITE, GRANITE_SWA, HYPERCLOVAX)

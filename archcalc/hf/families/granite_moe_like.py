@@ -12,11 +12,11 @@ from archcalc.hf.families.moe_like import (
     UP,
     experts,
 )
-from archcalc.hf.family import derived
-from archcalc.hf.lens import Given, Key, Unless
+from archcalc.hf.family import derive
+from archcalc.hf.lens import ImpliedValue, Key, NullCases
 from archcalc.hf.spellings import TIED
 from archcalc.hf.templates.decoder import decoder
-from archcalc.hf.tensors import Holds, joined, same
+from archcalc.hf.tensors import TensorEntry, fused_modules, module
 from archcalc.hf.vocabulary import (
     LLAMA_ATTENTION,
     LLAMA_NORMS,
@@ -39,30 +39,32 @@ def granite_experts(**shared: Any) -> dict[str, Any]:
 
 GRANITE_SHARED = Key("shared_intermediate_size", COUNT, 0)
 SHARED_IF_WIDE = {
-    "n_shared": Given(lambda config: int(GRANITE_SHARED.read(config) > 0)),
-    "d_shared": Unless(GRANITE_SHARED, None, GRANITE_SHARED, empty=0),
+    "n_shared": ImpliedValue(lambda config: int(GRANITE_SHARED.read(config) > 0)),
+    "d_shared": NullCases(GRANITE_SHARED, None, GRANITE_SHARED, empty=0),
 }
 GRANITE_EXPERTS = "model.layers.{i}.block_sparse_moe"
 GRANITE_TENSORS = (
     LLAMA_OUTSIDE,
     LLAMA_ATTENTION,
     LLAMA_NORMS,
-    same("layers.{i}.ffn.router", f"{GRANITE_EXPERTS}.router"),
-    Holds(f"{GRANITE_EXPERTS}.experts.gate_up_proj", (f"{GATE}.weight", f"{UP}.weight"), 1),
-    Holds(f"{GRANITE_EXPERTS}.experts.down_proj", (f"{DOWN}.weight",)),
+    module("layers.{i}.ffn.router", f"{GRANITE_EXPERTS}.router"),
+    TensorEntry(f"{GRANITE_EXPERTS}.experts.gate_up_proj", (f"{GATE}.weight", f"{UP}.weight"), 1),
+    TensorEntry(f"{GRANITE_EXPERTS}.experts.down_proj", (f"{DOWN}.weight",)),
 )
 GRANITE_SHARED_TENSORS = (
-    joined(("layers.{i}.ffn.shared.gate", "layers.{i}.ffn.shared.up"), "model.layers.{i}.shared_mlp.input_linear"),
-    same("layers.{i}.ffn.shared.down", "model.layers.{i}.shared_mlp.output_linear"),
+    fused_modules(
+        ("layers.{i}.ffn.shared.gate", "layers.{i}.ffn.shared.up"), "model.layers.{i}.shared_mlp.input_linear"
+    ),
+    module("layers.{i}.ffn.shared.down", "model.layers.{i}.shared_mlp.output_linear"),
 )
 GRANITE_MOE = decoder(
     "granitemoe",
     "GraniteMoeForCausalLM",
-    feed=granite_experts(),
+    base_ffn=granite_experts(),
     tensors=GRANITE_TENSORS,
     spelling=replace(
         TIED,
-        renamed={
+        renames={
             r"\.block_sparse_moe\.input_linear\.weight$": ".block_sparse_moe.experts.gate_up_proj",
             r"\.block_sparse_moe\.output_linear\.weight$": ".block_sparse_moe.experts.down_proj",
             r"\.block_sparse_moe\.router\.layer\.": ".block_sparse_moe.router.",
@@ -70,14 +72,14 @@ GRANITE_MOE = decoder(
     ),
     **MULTIPLIERS,
 )
-GRANITE_MOE_SHARED = derived(
+GRANITE_MOE_SHARED = derive(
     GRANITE_MOE,
     "granitemoeshared",
     "GraniteMoeSharedForCausalLM",
-    feed=granite_experts(**SHARED_IF_WIDE),
+    base_ffn=granite_experts(**SHARED_IF_WIDE),
     tensors=(*GRANITE_TENSORS, *GRANITE_SHARED_TENSORS),
 )
-GRANITE_MOE_SWA = derived(
+GRANITE_MOE_SWA = derive(
     GRANITE_MOE_SHARED,
     "granitemoe_swa",
     "GraniteMoeSWAForCausalLM",

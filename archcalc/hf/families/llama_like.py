@@ -6,15 +6,15 @@ from typing import Any
 from msgspec.structs import replace
 
 from archcalc.hf.config import LAYERS_OR_NONE, TEXT, Config
-from archcalc.hf.family import derived
-from archcalc.hf.gguf_map import BLOCK, HEAD_DIM, PERMUTED, QK, SIZES, STRAIGHT, GgufMap
+from archcalc.hf.family import derive
+from archcalc.hf.gguf_map import BLOCK, HEAD_DIM, PERMUTED, QK, SIZES, UNPERMUTED, GgufMap
 from archcalc.hf.gguf_map import EXPERT_KEYS as GGUF_EXPERTS
 from archcalc.hf.heads import LABELS
-from archcalc.hf.lens import Cases, Equal, Given, Key, Lens, Must, Unless, Via, Word
-from archcalc.hf.rope import Rope, StatedTemperature, StretchedTheta
-from archcalc.hf.stack import Bare, Listed
+from archcalc.hf.lens import Cases, Choice, Constraint, Conversion, ImpliedValue, Key, Lens, NullCases, RedundantKey
+from archcalc.hf.rope import LogTemperature, NtkAlphaRope, RopeLens
+from archcalc.hf.stack import ListSchedule, NoRopeSchedule
 from archcalc.hf.templates.decoder import BIASED, GATE_UP, LAYER, MLP_BIAS, OUT_NORMS, WINDOWS, decoder, windows
-from archcalc.hf.tensors import joined, renamed, same, table
+from archcalc.hf.tensors import fused_modules, module, modules, table
 from archcalc.hf.vocabulary import (
     ACTIVATIONS,
     LLAMA_ATTENTION,
@@ -55,7 +55,7 @@ def upper_layers(config: Config, index: int) -> str:
 
 QWEN_KINDS: dict[str, Any] = {
     "kinds": {"global": {"window": None}, "sliding": {"window": QWEN_WINDOW}},
-    "schedule": Listed(WINDOWS, upper_layers, (FULL_LAYERS,)),
+    "schedule": ListSchedule(WINDOWS, upper_layers, (FULL_LAYERS,)),
 }
 
 
@@ -92,9 +92,9 @@ LLAMA = decoder(
     "LlamaForCausalLM",
     attention=BIASED,
     ffn={"bias": MLP_BIAS},
-    gguf=GgufMap("llama", SIZES | HEAD_DIM | GGUF_EXPERTS, PERMUTED, more=llama_gguf, factors=True),
+    gguf=GgufMap("llama", SIZES | HEAD_DIM | GGUF_EXPERTS, PERMUTED, config_keys=llama_gguf, has_rope_factors=True),
 )
-ARCEE = derived(
+ARCEE = derive(
     LLAMA,
     "arcee",
     "ArceeForCausalLM",
@@ -106,7 +106,7 @@ ARCEE = derived(
     ffn={"kind": "plain", "bias": MLP_BIAS},
     gguf=None,
 )
-INTERNLM3 = derived(
+INTERNLM3 = derive(
     LLAMA,
     "internlm3",
     vocab=128512,
@@ -116,11 +116,11 @@ INTERNLM3 = derived(
     n_ctx=32768,
     norm=rmsnorm(1e-5),
     d_head=128,
-    attention=biases(flag("attention_bias", False, others=("qkv_bias",))),
-    ffn={"bias": flag("mlp_bias", False, others=("bias",))},
+    attention=biases(flag("attention_bias", False, aliases=("qkv_bias",))),
+    ffn={"bias": flag("mlp_bias", False, aliases=("bias",))},
     gguf=None,
 )
-IQUESTCODER = derived(
+IQUESTCODER = derive(
     LLAMA,
     "iquestcoder",
     vocab=76800,
@@ -133,9 +133,9 @@ IQUESTCODER = derived(
     norm=rmsnorm(1e-5),
     d_head=128,
     gguf=None,
-    must=(Must("clip_qkv", (None,)), Must("use_sliding_window", (False,))),
+    constraints=(Constraint("clip_qkv", (None,)), Constraint("use_sliding_window", (False,))),
 )
-SEED_OSS = derived(
+SEED_OSS = derive(
     LLAMA,
     "seed_oss",
     "SeedOssForCausalLM",
@@ -147,10 +147,10 @@ SEED_OSS = derived(
     n_ctx=524288,
     d_head=128,
     attention=biases(flag("attention_bias", True)) | {"out_bias": flag("attention_out_bias", False)},
-    drop={"attention": dropout("attention_dropout", 0.1), "residual": dropout("residual_dropout", 0.1)},
+    dropouts={"attention": dropout("attention_dropout", 0.1), "residual": dropout("residual_dropout", 0.1)},
     gguf=None,
 )
-ERNIE = derived(
+ERNIE = derive(
     LLAMA,
     "ernie4_5",
     "Ernie4_5ForCausalLM",
@@ -168,10 +168,10 @@ ERNIE = derived(
     rope={"interleaved": True},
     attention=biases(flag("use_bias", False)),
     ffn={"bias": flag("use_bias", False)},
-    drop={},
+    dropouts={},
     gguf=None,
 )
-HELIUM = derived(
+HELIUM = derive(
     LLAMA,
     "helium",
     "HeliumForCausalLM",
@@ -186,7 +186,7 @@ HELIUM = derived(
     theta=100_000.0,
     rope={"interleaved": True},
     # The out projection is as wide as the model.
-    d_head=Equal(
+    d_head=RedundantKey(
         size("head_dim", 128),
         lambda config: size("hidden_size", 2560).read(config) // size("num_attention_heads", 20).read(config),
     ),
@@ -194,14 +194,14 @@ HELIUM = derived(
     gguf=None,
 )
 EUROBERT_LABELS = Cases(
-    Word(Key("classifier_pooling", TEXT, "late"), {"late": "late", "mean": "mean", "bos": "bos"}),
+    Choice(Key("classifier_pooling", TEXT, "late"), {"late": "late", "mean": "mean", "bos": "bos"}),
     {
         "late": {"n_labels": LABELS, "reads": "mean", "picks": "after"},
         "mean": {"n_labels": LABELS, "reads": "mean", "picks": "before"},
         "bos": {"n_labels": LABELS, "reads": "first", "picks": "before"},
     },
 )
-EUROBERT = derived(
+EUROBERT = derive(
     LLAMA,
     "eurobert",
     "EuroBertForMaskedLM",
@@ -220,9 +220,9 @@ EUROBERT = derived(
         }
     },
     gguf=None,
-    also=NO_PADDING,
+    fixed_keys=NO_PADDING,
 )
-SMOLLM3 = derived(
+SMOLLM3 = derive(
     LLAMA,
     "smollm3",
     "SmolLM3ForCausalLM",
@@ -240,10 +240,10 @@ SMOLLM3 = derived(
         "rotary_sliding": {"window": window(None)},
         "bare_sliding": {"window": window(None), "position": None},
     },
-    schedule=Bare(),
+    schedule=NoRopeSchedule(),
     gguf=None,
-    harmless=keys("max_window_layers"),
-    also=NO_PADDING,
+    irrelevant=keys("max_window_layers"),
+    fixed_keys=NO_PADDING,
 )
 BITNET = decoder(
     "bitnet",
@@ -261,7 +261,7 @@ BITNET = decoder(
     ffn={"down_norm": rmsnorm(1e-5)},
     tensors=(
         LLAMA_DENSE,
-        renamed({"attn.out_norm": "self_attn.attn_sub_norm", "ffn.down_norm": "mlp.ffn_sub_norm"}, *LAYER),
+        modules({"attn.out_norm": "self_attn.attn_sub_norm", "ffn.down_norm": "mlp.ffn_sub_norm"}, *LAYER),
     ),
 )
 HUNYUAN_HEAD = size("head_dim", None, null=None)
@@ -269,13 +269,13 @@ HUNYUAN_HEAD = size("head_dim", None, null=None)
 
 def hunyuan_head(config: Config) -> int:
     """The width of a head."""
-    derived = size("hidden_size", 4096).read(config) // size("num_attention_heads", 32).read(config)
-    return int(HUNYUAN_HEAD.read(config) or derived)
+    derive = size("hidden_size", 4096).read(config) // size("num_attention_heads", 32).read(config)
+    return int(HUNYUAN_HEAD.read(config) or derive)
 
 
-def stretched(rope: Rope) -> StretchedTheta:
+def stretched(rope: RopeLens) -> NtkAlphaRope:
     """A rotation with HunYuan's alpha."""
-    return StretchedTheta(replace(rope, beside=keys("alpha")), hunyuan_head)
+    return NtkAlphaRope(replace(rope, extra_keys=keys("alpha")), hunyuan_head)
 
 
 HUNYUAN = decoder(
@@ -287,9 +287,9 @@ HUNYUAN = decoder(
     kinds={"layer": {"position": stretched}},
     tensors=(
         LLAMA_DENSE,
-        renamed({"attn.q_norm": "self_attn.query_layernorm", "attn.k_norm": "self_attn.key_layernorm"}, *LAYER),
+        modules({"attn.q_norm": "self_attn.query_layernorm", "attn.k_norm": "self_attn.key_layernorm"}, *LAYER),
     ),
-    harmless=keys("eod_token_id"),
+    irrelevant=keys("eod_token_id"),
 )
 
 # ----------------------------------------------------------------------------------------------------------- Mistral
@@ -302,16 +302,16 @@ MISTRAL = decoder(
     d_ff=14336,
     attention={"window": window(4096)},
     # Read for the layout of caches alone.
-    harmless=keys("layer_types"),
+    irrelevant=keys("layer_types"),
 )
-MINISTRAL = derived(
+MINISTRAL = derive(
     MISTRAL,
     "ministral",
     "MinistralForCausalLM",
     attention={},
     kinds=sliding(4096),
-    schedule=Listed(WINDOWS, if_window),
-    harmless=frozenset(),
+    schedule=ListSchedule(WINDOWS, if_window),
+    irrelevant=frozenset(),
 )
 MINISTRAL3_ROPE: dict[str, Any] = {
     "n_ctx": size("max_position_embeddings", 262144),
@@ -326,7 +326,7 @@ MINISTRAL3_ROPE: dict[str, Any] = {
         "mscale": 1.0,
         "llama_4_scaling_beta": 0.1,
     },
-    "beside": keys("llama_4_scaling_beta max_position_embeddings"),
+    "extra_keys": keys("llama_4_scaling_beta max_position_embeddings"),
 }
 MINISTRAL3 = decoder(
     "ministral3",
@@ -342,12 +342,12 @@ MINISTRAL3 = decoder(
     kinds={
         "layer": {
             "position": lambda rope: replace(rope, **MINISTRAL3_ROPE),
-            "temperature": StatedTemperature(Rope(**MINISTRAL3_ROPE)),
+            "temperature": LogTemperature(RopeLens(**MINISTRAL3_ROPE)),
         }
     },
     # Read for the layout of caches alone.
-    harmless=keys("layer_types"),
-    also={"pad_token_id": None},
+    irrelevant=keys("layer_types"),
+    fixed_keys={"pad_token_id": None},
 )
 CWM = decoder(
     "cwm",
@@ -386,7 +386,7 @@ QWEN2 = decoder(
     kv=32,
     d_ff=22016,
     attention={"q_bias": True, "k_bias": True, "v_bias": True},
-    gguf=GgufMap("qwen2", SIZES, STRAIGHT),
+    gguf=GgufMap("qwen2", SIZES, UNPERMUTED),
     **QWEN_KINDS,
 )
 QWEN3 = decoder(
@@ -399,7 +399,7 @@ QWEN3 = decoder(
     d_ff=22016,
     attention=BIASED | {"qk_norm": "head"},
     tensors=(LLAMA_DENSE, QK_NORMS),
-    gguf=GgufMap("qwen3", SIZES | HEAD_DIM, STRAIGHT),
+    gguf=GgufMap("qwen3", SIZES | HEAD_DIM, UNPERMUTED),
     **QWEN_KINDS,
 )
 PATTERN = Key("sliding_window_pattern", LAYERS_OR_NONE, 4)
@@ -415,7 +415,7 @@ EXAONE4 = decoder(
     tensors=(LLAMA_OUTSIDE, LLAMA_ATTENTION, QK_NORMS, OUT_NORMS, LLAMA_FFN),
     # Global layers do not rotate, unless all are global.
     kinds={
-        "global": {"window": None, "position": lambda rope: Unless(window(4096), rope, None)},
+        "global": {"window": None, "position": lambda rope: NullCases(window(4096), rope, None)},
         "sliding": {"window": window(4096)},
     },
     schedule=windows(PATTERN),
@@ -434,7 +434,7 @@ def score_width(scale: float) -> float:
 
 def root_of_width(default: int) -> dict[str, Any]:
     """An embedding that is scaled by the root of the model's width."""
-    return {"scale": Given(lambda config: math.sqrt(size("hidden_size", default).read(config)))}
+    return {"scale": ImpliedValue(lambda config: math.sqrt(size("hidden_size", default).read(config)))}
 
 
 def gemma2_gguf(header: Any, config: dict[str, Any]) -> dict[str, Any]:
@@ -450,7 +450,7 @@ GEMMA_GGUF_NORMS = {
     "ffn_norm": "ffn_norm",
     "ffn_out_norm": "post_ffw_norm",
 }
-GEMMA_NORMS = renamed(
+GEMMA_NORMS = modules(
     {
         "attn_norm": "input_layernorm",
         "attn_out_norm": "post_attention_layernorm",
@@ -460,7 +460,7 @@ GEMMA_NORMS = renamed(
     *LAYER,
 )
 TANH = activation("gelu_pytorch_tanh", "hidden_activation")
-CAUSAL = (Must("use_bidirectional_attention", (False, None)),)
+CAUSAL = (Constraint("use_bidirectional_attention", (False, None)),)
 
 GEMMA = decoder(
     "gemma",
@@ -478,9 +478,9 @@ GEMMA = decoder(
     act=activation("gelu_pytorch_tanh", meanings=ACTIVATIONS | {"gelu": "gelu_tanh"}),
     norm=GEMMA_NORM,
     attention=BIASED,
-    outside={"embedding": root_of_width(3072)},
-    must=CAUSAL,
-    harmless=keys("hidden_activation"),
+    model_fields={"embedding": root_of_width(3072)},
+    constraints=CAUSAL,
+    irrelevant=keys("hidden_activation"),
 )
 GEMMA2 = decoder(
     "gemma2",
@@ -500,16 +500,16 @@ GEMMA2 = decoder(
     attention=BIASED
     | {
         "softcap": positive("attn_logit_softcapping", 50.0, null=None),
-        "scale": Via(positive("query_pre_attn_scalar", 256), lambda width: width**-0.5, score_width),
+        "scale": Conversion(positive("query_pre_attn_scalar", 256), lambda width: width**-0.5, score_width),
     },
     kinds=sliding(4096),
     schedule=windows(2),
-    outside={"embedding": root_of_width(2304)},
+    model_fields={"embedding": root_of_width(2304)},
     head={"softcap": positive("final_logit_softcapping", 30.0, null=None)},
     tensors=(LLAMA_OUTSIDE, LLAMA_ATTENTION, GEMMA_NORMS, LLAMA_FFN),
-    must=CAUSAL,
+    constraints=CAUSAL,
     # The class reads hidden_activation, whatever hidden_act says; its caches are laid out by layer_types.
-    harmless=keys("hidden_act cache_implementation"),
+    irrelevant=keys("hidden_act cache_implementation"),
     gguf=GgufMap(
         "gemma2",
         SIZES
@@ -520,61 +520,61 @@ GEMMA2 = decoder(
             "final_logit_softcapping": "final_logit_softcapping",
         },
         table(
-            renamed({"embed.tokens": "token_embd"}),
-            same("head", "output"),
-            same("final_norm", "output_norm", plus=1.0),
-            renamed(QK | {"attn.v": "attn_v", "attn.out": "attn_output"}, *BLOCK),
-            renamed({"ffn.gate": "ffn_gate", "ffn.up": "ffn_up", "ffn.down": "ffn_down"}, *BLOCK),
-            renamed(GEMMA_GGUF_NORMS, *BLOCK, plus=1.0),
+            modules({"embed.tokens": "token_embd"}),
+            module("head", "output"),
+            module("final_norm", "output_norm", plus=1.0),
+            modules(QK | {"attn.v": "attn_v", "attn.out": "attn_output"}, *BLOCK),
+            modules({"ffn.gate": "ffn_gate", "ffn.up": "ffn_up", "ffn.down": "ffn_down"}, *BLOCK),
+            modules(GEMMA_GGUF_NORMS, *BLOCK, plus=1.0),
         ),
-        more=gemma2_gguf,
+        config_keys=gemma2_gguf,
     ),
 )
-VAULTGEMMA = derived(GEMMA2, "vaultgemma", "VaultGemmaForCausalLM", layer={}, gguf=None, must=())
+VAULTGEMMA = derive(GEMMA2, "vaultgemma", "VaultGemmaForCausalLM", layer={}, gguf=None, constraints=())
 # The window of a class that looks both ways is half on each side.
-HALF_WINDOW = Via(size("sliding_window", 4096), lambda size: size // 2 + 1, lambda window: 2 * (window - 1))
+HALF_WINDOW = Conversion(size("sliding_window", 4096), lambda size: size // 2 + 1, lambda window: 2 * (window - 1))
 
 
 def gemma3_kinds(window: Lens) -> dict[str, Any]:
     """Global layers and sliding ones, each with its own theta."""
-    local = {"kind": "sliding_attention", "theta": 10_000.0, "base": "rope_local_base_freq"}
+    local = {"layer_kind": "sliding_attention", "theta": 10_000.0, "theta_key": "rope_local_base_freq"}
     return {
         "global": {"window": None},
         "sliding": {"window": window, "position": lambda rope: replace(rope, **local)},
     }
 
 
-GEMMA3 = derived(
+GEMMA3 = derive(
     GEMMA2,
     "gemma3_text",
     "Gemma3ForCausalLM",
     vocab=262208,
     n_ctx=131072,
     theta=1_000_000.0,
-    rope={"kind": "full_attention"},
+    rope={"layer_kind": "full_attention"},
     attention=BIASED
     | {
         "qk_norm": "head",
-        "scale": Via(positive("query_pre_attn_scalar", 256), lambda width: width**-0.5, score_width),
+        "scale": Conversion(positive("query_pre_attn_scalar", 256), lambda width: width**-0.5, score_width),
     },
     kinds=gemma3_kinds(window(4096)),
-    schedule=windows(Key("sliding_window_pattern", LAYERS_OR_NONE, 6, others=("_sliding_window_pattern",))),
+    schedule=windows(Key("sliding_window_pattern", LAYERS_OR_NONE, 6, aliases=("_sliding_window_pattern",))),
     head={"softcap": positive("final_logit_softcapping", None, null=None)},
     tensors=(LLAMA_OUTSIDE, LLAMA_ATTENTION, QK_NORMS, GEMMA_NORMS, LLAMA_FFN),
     # Its attention has no cap, even if the config sets one.
-    harmless=keys("attn_logit_softcapping cache_implementation hidden_act"),
+    irrelevant=keys("attn_logit_softcapping cache_implementation hidden_act"),
     gguf=None,
 )
-GEMMA3_ENCODER = derived(
+GEMMA3_ENCODER = derive(
     GEMMA3,
     "gemma3_text",
     stack="encoder",
     kinds=gemma3_kinds(HALF_WINDOW),
     when=lambda data: bool(data.get("use_bidirectional_attention")),
-    must=(Must("use_bidirectional_attention", (True,)),),
-    also={"use_bidirectional_attention": True},
+    constraints=(Constraint("use_bidirectional_attention", (True,)),),
+    fixed_keys={"use_bidirectional_attention": True},
 )
-GEMMA3 = derived(GEMMA3, "gemma3_text", forms=(GEMMA3_ENCODER,))
+GEMMA3 = derive(GEMMA3, "gemma3_text", forms=(GEMMA3_ENCODER,))
 
 # --------------------------------------------------------------------------------------------------------------- GLM
 
@@ -592,9 +592,9 @@ GLM = decoder(
     partial=0.5,
     attention=biases(flag("attention_bias", True)) | {"out_bias": False},
     tensors=(LLAMA_OUTSIDE, LLAMA_ATTENTION, LLAMA_NORMS, GATE_UP),
-    also=NO_PADDING,
+    fixed_keys=NO_PADDING,
 )
-GLM4 = derived(
+GLM4 = derive(
     GLM,
     "glm4",
     "Glm4ForCausalLM",
@@ -603,7 +603,7 @@ GLM4 = derived(
         LLAMA_OUTSIDE,
         LLAMA_ATTENTION,
         LLAMA_NORMS,
-        renamed({"attn_out_norm": "post_self_attn_layernorm", "ffn_out_norm": "post_mlp_layernorm"}, *LAYER),
+        modules({"attn_out_norm": "post_self_attn_layernorm", "ffn_out_norm": "post_mlp_layernorm"}, *LAYER),
         GATE_UP,
     ),
 )
@@ -617,19 +617,19 @@ PHI3 = decoder(
     norm=rmsnorm(1e-5),
     partial=1.0,
     attention={"window": window(None)},
-    drop={
+    dropouts={
         "embedding": dropout("embd_pdrop", 0.0),
         "attention": dropout("attention_dropout", 0.0),
         "residual": dropout("resid_pdrop", 0.0),
     },
     tensors=(
         LLAMA_OUTSIDE,
-        joined(QKV, "model.layers.{i}.self_attn.qkv_proj"),
-        renamed({"attn.out": "self_attn.o_proj"}, *LAYER),
+        fused_modules(QKV, "model.layers.{i}.self_attn.qkv_proj"),
+        modules({"attn.out": "self_attn.o_proj"}, *LAYER),
         LLAMA_NORMS,
         GATE_UP,
     ),
-    also=NO_PADDING,
+    fixed_keys=NO_PADDING,
 )
 
 # -------------------------------------------------------------------------------------------------------------- OLMo
@@ -640,7 +640,7 @@ OLMO = decoder(
     vocab=50304,
     norm={"kind": "layernorm", "weight": False, "bias": False, "eps": 1e-5},
     attention=BIASED,
-    must=(Must("clip_qkv", (None,)),),
+    constraints=(Constraint("clip_qkv", (None,)),),
 )
 OLMO2 = decoder(
     "olmo2",
@@ -651,17 +651,17 @@ OLMO2 = decoder(
     attention=BIASED | {"qk_norm": "full"},
     tensors=(LLAMA_OUTSIDE, LLAMA_ATTENTION, QK_NORMS, OUT_NORMS, LLAMA_FFN),
 )
-OLMO3 = derived(
+OLMO3 = derive(
     OLMO2,
     "olmo3",
     "Olmo3ForCausalLM",
     theta=500_000.0,
-    rope={"kind": "full_attention"},
+    rope={"layer_kind": "full_attention"},
     kinds={
         "global": {"window": None},
         "sliding": {
             "window": window(4096),
-            "position": lambda rope: replace(rope, kind="sliding_attention", base=None),
+            "position": lambda rope: replace(rope, layer_kind="sliding_attention", theta_key=None),
         },
     },
     schedule=windows(4),
@@ -689,7 +689,7 @@ COHERE = decoder(
     head={"scale": positive("logit_scale", 0.0625, null=None)},
     tensors=(LLAMA_DENSE, QK_NORMS),
 )
-COHERE2 = derived(
+COHERE2 = derive(
     COHERE,
     "cohere2",
     "Cohere2ForCausalLM",
@@ -717,7 +717,7 @@ STARCODER2 = decoder(
     tie=True,
     attention=biases(flag("use_bias", True)) | {"window": window(None)},
     ffn={"kind": "plain", "bias": flag("use_bias", True)},
-    drop={
+    dropouts={
         "embedding": dropout("embedding_dropout", 0.0),
         "attention": dropout("attention_dropout", 0.0),
         "residual": dropout("residual_dropout", 0.0),
@@ -726,7 +726,7 @@ STARCODER2 = decoder(
         LLAMA_OUTSIDE,
         LLAMA_ATTENTION,
         LLAMA_NORMS,
-        renamed({"ffn.up": "mlp.c_fc", "ffn.down": "mlp.c_proj"}, *LAYER),
+        modules({"ffn.up": "mlp.c_fc", "ffn.down": "mlp.c_proj"}, *LAYER),
     ),
 )
 JAIS2 = decoder(
@@ -749,17 +749,17 @@ STABLELM = decoder(
     width=2560,
     d_ff=6912,
     kv=32,
-    d_head=Given(None),
+    d_head=ImpliedValue(None),
     n_ctx=4096,
     norm=layernorm(1e-5, "layer_norm_eps"),
     partial=0.25,
     layer={"placement": Cases(flag("use_parallel_residual", False), {False: "pre", True: "parallel"})},
     attention=dict.fromkeys(("q_bias", "k_bias", "v_bias"), flag("use_qkv_bias", False))
     | {"qk_norm": Cases(flag("qk_layernorm", False), {False: None, True: NORM_OF_EACH})},
-    drop={"attention": dropout("attention_dropout", 0.0), "residual": dropout("hidden_dropout", 0.0)},
+    dropouts={"attention": dropout("attention_dropout", 0.0), "residual": dropout("hidden_dropout", 0.0)},
     tensors=(
         LLAMA_DENSE,
-        renamed(
+        modules(
             {"attn.q_norm": "self_attn.q_layernorm.norms.{e}", "attn.k_norm": "self_attn.k_layernorm.norms.{e}"}, *LAYER
         ),
     ),
@@ -773,25 +773,25 @@ PERSIMMON = decoder(
     d_ff=16384,
     depth=36,
     heads=64,
-    d_head=Given(None),
+    d_head=ImpliedValue(None),
     n_ctx=16384,
     norm=layernorm(1e-5, "layer_norm_eps"),
     act="relu2",
     partial=0.5,
     attention=biases(True)
     | {
-        "n_kv_heads": Given(None),
+        "n_kv_heads": ImpliedValue(None),
         "qk_norm": Cases(flag("qk_layernorm", True), {False: None, True: LAYER_QK_NORM}),
     },
     ffn={"kind": "plain", "bias": True},
-    drop={"attention": dropout("attention_dropout", 0.0), "residual": dropout("hidden_dropout", 0.0)},
+    dropouts={"attention": dropout("attention_dropout", 0.0), "residual": dropout("hidden_dropout", 0.0)},
     tensors=(
-        renamed({"embed.tokens": "embed_tokens", "final_norm": "final_layernorm"}, name="model."),
-        same("head", "lm_head"),
-        joined(QKV, "model.layers.{i}.self_attn.query_key_value", order="by_head"),
-        renamed({"attn.out": "self_attn.dense", **PHI_NORMS}, *LAYER),
+        modules({"embed.tokens": "embed_tokens", "final_norm": "final_layernorm"}, name="model."),
+        module("head", "lm_head"),
+        fused_modules(QKV, "model.layers.{i}.self_attn.query_key_value", order="by_head"),
+        modules({"attn.out": "self_attn.dense", **PHI_NORMS}, *LAYER),
         LLAMA_NORMS,
-        renamed({"ffn.up": "mlp.dense_h_to_4h", "ffn.down": "mlp.dense_4h_to_h"}, *LAYER),
+        modules({"ffn.up": "mlp.dense_h_to_4h", "ffn.down": "mlp.dense_4h_to_h"}, *LAYER),
     ),
 )
 PHI = decoder(
@@ -809,17 +809,17 @@ PHI = decoder(
     attention=biases(True) | {"qk_norm": Cases(flag("qk_layernorm", False), {False: None, True: LAYER_QK_NORM})},
     ffn={"kind": "plain", "bias": True},
     head={"bias": True},
-    drop={
+    dropouts={
         "embedding": dropout("embd_pdrop", 0.0),
         "attention": dropout("attention_dropout", 0.0, null=0.0),
         "residual": dropout("resid_pdrop", 0.0),
     },
     tensors=(
-        renamed({"embed.tokens": "embed_tokens", "final_norm": "final_layernorm"}, name="model."),
-        same("head", "lm_head"),
-        renamed({f"attn.{part}": f"self_attn.{part}_proj" for part in "qkv"}, *LAYER),
-        renamed({"attn.out": "self_attn.dense", "attn_norm": "input_layernorm", **PHI_NORMS}, *LAYER),
-        renamed({"ffn.up": "mlp.fc1", "ffn.down": "mlp.fc2"}, *LAYER),
+        modules({"embed.tokens": "embed_tokens", "final_norm": "final_layernorm"}, name="model."),
+        module("head", "lm_head"),
+        modules({f"attn.{part}": f"self_attn.{part}_proj" for part in "qkv"}, *LAYER),
+        modules({"attn.out": "self_attn.dense", "attn_norm": "input_layernorm", **PHI_NORMS}, *LAYER),
+        modules({"ffn.up": "mlp.fc1", "ffn.down": "mlp.fc2"}, *LAYER),
     ),
 )
 

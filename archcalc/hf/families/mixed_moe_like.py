@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from archcalc.hf.config import AMOUNT, LAYERS_OR_NONE, MAPPING, SIZE, Config, Kind
+from archcalc.hf.config import AMOUNT, LAYERS_OR_NONE, MAPPING, SIZE, Config, ValueType
 from archcalc.hf.families.granite_like import SINKS
 from archcalc.hf.families.llama_like import GEMMA_NORMS, root_of_width, stretched
 from archcalc.hf.families.moe_like import (
@@ -16,12 +16,12 @@ from archcalc.hf.families.moe_like import (
     experts,
     layers_that,
 )
-from archcalc.hf.lens import REQUIRED, Cases, Given, Key, Must, Unless, Via, Word
-from archcalc.hf.rope import Rotates
+from archcalc.hf.lens import REQUIRED, Cases, Choice, Constraint, Conversion, ImpliedValue, Key, NullCases
+from archcalc.hf.rope import RotationFlag
 from archcalc.hf.spellings import TIED_EXPERTS
-from archcalc.hf.stack import INDEX, Both, DenseFirst, Listed, Schedule
-from archcalc.hf.templates.decoder import BIASED, LAYER, WINDOWS, crossed, decoder, windows
-from archcalc.hf.tensors import Holds, renamed, same
+from archcalc.hf.stack import INDEX, CombinedSchedule, DenseFirstSchedule, ListSchedule, Schedule
+from archcalc.hf.templates.decoder import BIASED, LAYER, WINDOWS, cross_product, decoder, windows
+from archcalc.hf.tensors import TensorEntry, module, modules
 from archcalc.hf.vocabulary import (
     CORRECTION,
     LLAMA_ATTENTION,
@@ -57,7 +57,7 @@ def unless_scaled(share: float, kind: str) -> Callable[[Config], float]:
     return part
 
 
-GATED = renamed({"attn.gate": "self_attn.gate_proj"}, *LAYER)
+GATED = modules({"attn.gate": "self_attn.gate_proj"}, *LAYER)
 AFMOE = decoder(
     "afmoe",
     "AfmoeForCausalLM",
@@ -70,11 +70,11 @@ AFMOE = decoder(
     norm=rmsnorm(1e-5),
     layer={"placement": "sandwich"},
     attention=BIASED | {"qk_norm": "head", "gate": {"over": "channel", "activation": "sigmoid"}},
-    schedule=Both(
+    schedule=CombinedSchedule(
         windows(Key("global_attn_every_n_layers", SIZE, 4)),
-        DenseFirst(Key("num_dense_layers", LAYERS_OR_NONE, 1)),
+        DenseFirstSchedule(Key("num_dense_layers", LAYERS_OR_NONE, 1)),
     ),
-    outside={
+    model_fields={
         "embedding": {"scale": Cases(flag("mup_enabled", False), {False: None, True: root_of_width(2048)["scale"]})}
     },
     tensors=(
@@ -82,7 +82,7 @@ AFMOE = decoder(
         LLAMA_ATTENTION,
         QK_NORMS,
         GATED,
-        renamed(
+        modules(
             {
                 "attn_norm": "input_layernorm",
                 "attn_out_norm": "post_attention_layernorm",
@@ -92,20 +92,20 @@ AFMOE = decoder(
             *LAYER,
         ),
         LLAMA_FFN,
-        same("layers.{i}.ffn.router", "model.layers.{i}.mlp.router.gate"),
+        module("layers.{i}.ffn.router", "model.layers.{i}.mlp.router.gate"),
         LLAMA_EXPERTS,
         SHARED_EXPERTS,
         replace(CORRECTION, name="model.layers.{i}.mlp.expert_bias"),
     ),
     # Said by some configs; the class has no choice.
-    must=(
-        Must("score_func", ("sigmoid",)),
-        Must("route_norm", (True,)),
-        Must("n_group", (1,)),
-        Must("topk_group", (1,)),
+    constraints=(
+        Constraint("score_func", ("sigmoid",)),
+        Constraint("route_norm", (True,)),
+        Constraint("n_group", (1,)),
+        Constraint("topk_group", (1,)),
     ),
     spelling=TIED_EXPERTS,
-    **crossed(
+    **cross_product(
         bare(1024),
         {
             "dense": None,
@@ -126,10 +126,10 @@ AFMOE = decoder(
 
 def unrotated(kind: str, default: bool) -> dict[str, Any]:
     """Return what is of a kind of Beam's layers: without a rotation, their queries grow with the position."""
-    rotates = Rotates(kind, default)
+    rotates = RotationFlag(kind, default)
     grows = {"kind": "power", "exponent": 0.1, "n_tokens": 2048, "from_one": True}
     return {
-        "position": lambda rope: Cases(rotates, {True: replace(rope, kind=kind), False: None}),
+        "position": lambda rope: Cases(rotates, {True: replace(rope, layer_kind=kind), False: None}),
         "temperature": Cases(rotates, {True: None, False: grows}),
     }
 
@@ -146,8 +146,8 @@ def scaled_by_depth(kind: str, layer: Mapping[str, Any]) -> dict[str, Any]:
             "norm_in": norm,
             "arms": ({"name": name, "part": part},),
             "norm_out": norm,
-            "scale": Given(lambda config: 1 / math.sqrt(number(config))),
-            "skip": Given(lambda config: math.sqrt((number(config) - 1) / number(config))),
+            "scale": ImpliedValue(lambda config: 1 / math.sqrt(number(config))),
+            "skip": ImpliedValue(lambda config: math.sqrt((number(config) - 1) / number(config))),
         }
 
     return {"branches": (branch("attn", layer["attention"]), branch("ffn", layer["ffn"]))}
@@ -165,12 +165,12 @@ BEAM = decoder(
     kv=8,
     d_head=size("head_dim", 128),
     d_ff=20480,
-    rope={"base": None},
-    wire=scaled_by_depth,
+    rope={"theta_key": None},
+    to_branches=scaled_by_depth,
     by_index=True,
     attention=BIASED | {"qk_norm": "head", "gate": {"over": "channel", "activation": "sigmoid", "bias": True}},
-    schedule=Both(
-        Listed(
+    schedule=CombinedSchedule(
+        ListSchedule(
             WINDOWS,
             lambda config, index: "sliding" if (index + 1) % 6 and index != DEPTH_52.read(config) - 1 else "global",
             (DEPTH_52,),
@@ -183,14 +183,14 @@ BEAM = decoder(
         LLAMA_ATTENTION,
         QK_NORMS,
         GATED,
-        Holds("model.layers.{i}.self_attn.gate_bias", ("layers.{i}.attn.gate_bias",)),
+        TensorEntry("model.layers.{i}.self_attn.gate_bias", ("layers.{i}.attn.gate_bias",)),
         GEMMA_NORMS,
         LLAMA_FFN,
         LLAMA_EXPERTS,
         CORRECTION,
     ),
     spelling=TIED_EXPERTS,
-    **crossed(
+    **cross_product(
         {
             "global": {"window": None, **unrotated("full_attention", False)},
             "sliding": {"window": size("sliding_window", 512), **unrotated("sliding_attention", True)},
@@ -216,9 +216,9 @@ HUNYUAN_MOE = decoder(
     vocab=290943,
     norm=rmsnorm(1e-5),
     attention=BIASED | {"qk_norm": {"norm": rmsnorm(1e-5), "over": "head", "when": "after"}},
-    feed=experts(
-        size("num_experts", 1, others=("num_local_experts",)),
-        size("num_experts_per_tok", 1, others=("moe_topk",)),
+    base_ffn=experts(
+        size("num_experts", 1, aliases=("num_local_experts",)),
+        size("num_experts_per_tok", 1, aliases=("moe_topk",)),
         size("intermediate_size", 11008),
         choose="softmax",
         normalise=True,
@@ -229,20 +229,20 @@ HUNYUAN_MOE = decoder(
     tensors=(
         LLAMA_OUTSIDE,
         LLAMA_ATTENTION,
-        renamed({"attn.q_norm": "self_attn.query_layernorm", "attn.k_norm": "self_attn.key_layernorm"}, *LAYER),
+        modules({"attn.q_norm": "self_attn.query_layernorm", "attn.k_norm": "self_attn.key_layernorm"}, *LAYER),
         LLAMA_NORMS,
-        same("layers.{i}.ffn.router", "model.layers.{i}.mlp.gate.wg"),
+        module("layers.{i}.ffn.router", "model.layers.{i}.mlp.gate.wg"),
         LLAMA_EXPERTS,
-        renamed(
+        modules(
             {"gate": "gate_proj", "up": "up_proj", "down": "down_proj"},
             "layers.{i}.ffn.shared.",
             "model.layers.{i}.mlp.shared_mlp.",
         ),
     ),
-    harmless=keys("eod_token_id"),
+    irrelevant=keys("eod_token_id"),
     spelling=TIED_EXPERTS,
 )
-GATING = Kind(lambda value: type(value) is bool or isinstance(value, str), "true, false or a word")
+GATING = ValueType(lambda value: type(value) is bool or isinstance(value, str), "true, false or a word")
 SOFTCAP = Key("moe_router_logit_softcapping", AMOUNT, 0.0)
 LAGUNA = decoder(
     "laguna",
@@ -256,13 +256,13 @@ LAGUNA = decoder(
     d_head=size("head_dim", 128),
     d_ff=8192,
     theta=500_000.0,
-    rope={"kind": "full_attention", "base": None, "widens": True},
+    rope={"layer_kind": "full_attention", "theta_key": None, "rounds_up": True},
     partial=unless_said(0.5),
     attention=BIASED
     | {
         "qk_norm": "head",
         "gate": {
-            "over": Word(
+            "over": Choice(
                 Key("gating", GATING, True),
                 {True: "head", "per-head": "head", "per-element": "channel", False: "channel"},
             ),
@@ -270,29 +270,31 @@ LAGUNA = decoder(
         },
     },
     lists={"num_attention_heads_per_layer": "num_attention_heads"},
-    schedule=Both(windows(1), layers_that(lambda config, index: index == 0)),
+    schedule=CombinedSchedule(windows(1), layers_that(lambda config, index: index == 0)),
     tensors=(
         LLAMA_DENSE,
         QK_NORMS,
-        renamed({"attn.gate": "self_attn.g_proj"}, *LAYER),
+        modules({"attn.gate": "self_attn.g_proj"}, *LAYER),
         LLAMA_EXPERTS,
         SHARED_EXPERTS,
         CORRECTION,
     ),
-    must=(Must("moe_apply_router_weight_on_input", (False,)),),
+    constraints=(Constraint("moe_apply_router_weight_on_input", (False,)),),
     spelling=replace(
         TIED_EXPERTS,
-        renamed={
+        renames={
             r"\.mlp\.experts\.e_score_correction_bias$": ".mlp.gate.e_score_correction_bias",
             r"\.mlp\.shared_expert\.": ".mlp.shared_experts.",
         },
     ),
-    **crossed(
+    **cross_product(
         {
             "global": {"window": None},
             "sliding": {
                 "window": size("sliding_window", 512),
-                "position": lambda rope: replace(rope, kind="sliding_attention", theta=10_000.0, shared=1.0),
+                "position": lambda rope: replace(
+                    rope, layer_kind="sliding_attention", theta=10_000.0, default_share=1.0
+                ),
             },
         },
         {
@@ -305,7 +307,7 @@ LAGUNA = decoder(
                 correction="parameter",
                 normalise=True,
                 scale=positive("moe_routed_scaling_factor", 1.0),
-                router_softcap=Unless(SOFTCAP, None, SOFTCAP, empty=0.0),
+                router_softcap=NullCases(SOFTCAP, None, SOFTCAP, empty=0.0),
                 n_shared=1,
                 d_shared=size("shared_expert_intermediate_size", 512),
             ),
@@ -316,11 +318,14 @@ MIMO_KV = size("num_key_value_heads", 4)
 # The older word counts the tokens before the query's own.
 MIMO_BEFORE = size("sliding_window_size", None, null=None)
 MIMO_WINDOW = Cases(
-    Via(MIMO_BEFORE, lambda before: True, lambda _: REQUIRED),
-    {None: size("sliding_window", 129), True: Via(MIMO_BEFORE, lambda before: before + 1, lambda all_: all_ - 1)},
+    Conversion(MIMO_BEFORE, lambda before: True, lambda _: REQUIRED),
+    {
+        None: size("sliding_window", 129),
+        True: Conversion(MIMO_BEFORE, lambda before: before + 1, lambda all_: all_ - 1),
+    },
 )
-MIMO_SLIDING_KV = Via(MIMO_KV, lambda heads: 2 * heads, lambda heads: heads // 2)
-MIMO_WINDOWS = Listed(WINDOWS, lambda config, index: "sliding" if index and (index + 1) % 6 else "global")
+MIMO_SLIDING_KV = Conversion(MIMO_KV, lambda heads: 2 * heads, lambda heads: heads // 2)
+MIMO_WINDOWS = ListSchedule(WINDOWS, lambda config, index: "sliding" if index and (index + 1) % 6 else "global")
 MIMO_FEEDS = layers_that(lambda config, index: index == 0)
 
 
@@ -340,36 +345,36 @@ MIMO = decoder(
     d_ff=16384,
     norm=rmsnorm(1e-5),
     theta=5_000_000.0,
-    rope={"kind": "full_attention", "base": None, "widens": True},
+    rope={"layer_kind": "full_attention", "theta_key": None, "rounds_up": True},
     partial=unless_scaled(0.334, "full_attention"),
     attention=dict.fromkeys(("q_bias", "k_bias", "v_bias"), flag("attention_bias", False))
     | {"d_value": size("v_head_dim", 128), "value_scale": positive("attention_value_scale", 0.707, null=None)},
-    schedule=Both(MIMO_WINDOWS, MIMO_FEEDS),
+    schedule=CombinedSchedule(MIMO_WINDOWS, MIMO_FEEDS),
     tensors=(LLAMA_DENSE, SINKS, LLAMA_EXPERTS, CORRECTION),
     # Said by published configs; the class has no choice.
-    must=(
-        Must("scoring_func", ("sigmoid",)),
-        Must("topk_method", ("noaux_tc",)),
-        Must("n_shared_experts", (None,)),
-        Must("add_swa_attention_sink_bias", (True,)),
-        Must("add_full_attention_sink_bias", (False,)),
-        Must("layernorm_epsilon", (positive("rms_norm_eps", 1e-5),)),
-        Must("rope_theta", (5_000_000,)),
-        Must("swa_rope_theta", (10_000,)),
-        Must("swa_num_attention_heads", (size("num_attention_heads", 64),)),
-        Must("swa_num_key_value_heads", (MIMO_SLIDING_KV,)),
-        Must("swa_head_dim", (size("head_dim", 192),)),
-        Must("swa_v_head_dim", (size("v_head_dim", 128),)),
-        Must("hybrid_layer_pattern", (Given(mimo_pattern("sliding", MIMO_WINDOWS)),)),
-        Must("moe_layer_freq", (Given(mimo_pattern("moe", MIMO_FEEDS)),)),
+    constraints=(
+        Constraint("scoring_func", ("sigmoid",)),
+        Constraint("topk_method", ("noaux_tc",)),
+        Constraint("n_shared_experts", (None,)),
+        Constraint("add_swa_attention_sink_bias", (True,)),
+        Constraint("add_full_attention_sink_bias", (False,)),
+        Constraint("layernorm_epsilon", (positive("rms_norm_eps", 1e-5),)),
+        Constraint("rope_theta", (5_000_000,)),
+        Constraint("swa_rope_theta", (10_000,)),
+        Constraint("swa_num_attention_heads", (size("num_attention_heads", 64),)),
+        Constraint("swa_num_key_value_heads", (MIMO_SLIDING_KV,)),
+        Constraint("swa_head_dim", (size("head_dim", 192),)),
+        Constraint("swa_v_head_dim", (size("v_head_dim", 128),)),
+        Constraint("hybrid_layer_pattern", (ImpliedValue(mimo_pattern("sliding", MIMO_WINDOWS)),)),
+        Constraint("moe_layer_freq", (ImpliedValue(mimo_pattern("moe", MIMO_FEEDS)),)),
     ),
-    harmless=keys("attention_chunk_size"),
+    irrelevant=keys("attention_chunk_size"),
     spelling=replace(
         TIED_EXPERTS,
-        renamed={r"\.self_attn\.attention_sink_bias$": ".self_attn.sinks"},
-        left={r"model\.mtp\..*": "predicts further tokens"},
+        renames={r"\.self_attn\.attention_sink_bias$": ".self_attn.sinks"},
+        unused={r"model\.mtp\..*": "predicts further tokens"},
     ),
-    **crossed(
+    **cross_product(
         {
             "global": {"window": None, "sinks": False, "n_kv_heads": MIMO_KV},
             "sliding": {
@@ -378,16 +383,16 @@ MIMO = decoder(
                 "n_kv_heads": MIMO_SLIDING_KV,
                 "position": lambda rope: replace(
                     rope,
-                    kind="sliding_attention",
+                    layer_kind="sliding_attention",
                     theta=10_000.0,
-                    shared=unless_scaled(0.334, "sliding_attention"),
+                    default_share=unless_scaled(0.334, "sliding_attention"),
                 ),
             },
         },
         {
             "dense": None,
             "moe": experts(
-                size("n_routed_experts", 256, others=("num_local_experts",)),
+                size("n_routed_experts", 256, aliases=("num_local_experts",)),
                 size("num_experts_per_tok", 8),
                 size("moe_intermediate_size", 2048),
                 **CORRECTED,

@@ -8,12 +8,12 @@ from msgspec.structs import replace
 
 from archcalc.hf.config import COUNT, LAYERS_OR_NONE, TEXT, Config
 from archcalc.hf.families.moe_like import CORRECTED, experts, layers_that
-from archcalc.hf.family import derived
-from archcalc.hf.lens import REQUIRED, Cases, Key, Must, Times, Twice, Word
+from archcalc.hf.family import derive
+from archcalc.hf.lens import REQUIRED, Cases, Choice, Constraint, DuplicateKey, Key, ScaledKey
 from archcalc.hf.spellings import TIED, TIED_EXPERTS
-from archcalc.hf.stack import DenseFirst
+from archcalc.hf.stack import DenseFirstSchedule
 from archcalc.hf.templates.decoder import MLP_BIAS, decoder
-from archcalc.hf.tensors import renamed, same
+from archcalc.hf.tensors import module, modules
 from archcalc.hf.vocabulary import (
     CORRECTION,
     LLAMA_EXPERTS,
@@ -38,7 +38,7 @@ def latent(heads: int, q_rank: int, kv_rank: int, d_nope: int, d_rope: int, d_v:
     """Return latent attention with these sizes by default."""
     return {
         "kind": "mla",
-        "n_heads": Twice(size("num_attention_heads", heads), "num_key_value_heads"),
+        "n_heads": DuplicateKey(size("num_attention_heads", heads), "num_key_value_heads"),
         "q_rank": size("q_lora_rank", q_rank, null=None),
         "kv_rank": size("kv_lora_rank", kv_rank),
         "d_nope": size("qk_nope_head_dim", d_nope),
@@ -56,7 +56,7 @@ def grouped(n_groups: int, n_active: int) -> dict[str, Any]:
     return {"n_groups": size("n_group", n_groups), "n_active_groups": size("topk_group", n_active)}
 
 
-LATENT = renamed(
+LATENT = modules(
     {
         "attn.q": "q_proj",
         "attn.q_down": "q_a_proj",
@@ -82,11 +82,11 @@ DEEPSEEK_V3 = decoder(
     depth=61,
     d_ff=18432,
     rope={"interleaved": flag("rope_interleave", True)},
-    attend=latent(128, q_rank=1536, kv_rank=512, d_nope=128, d_rope=64, d_v=128),
-    feeds={
+    base_attention=latent(128, q_rank=1536, kv_rank=512, d_nope=128, d_rope=64, d_v=128),
+    ffn_kinds={
         "dense": None,
         "moe": experts(
-            size("n_routed_experts", 256, others=("num_local_experts",)),
+            size("n_routed_experts", 256, aliases=("num_local_experts",)),
             size("num_experts_per_tok", 8),
             size("moe_intermediate_size", 2048),
             **CORRECTED,
@@ -96,18 +96,18 @@ DEEPSEEK_V3 = decoder(
             n_shared=Key("n_shared_experts", COUNT, 1),
         ),
     },
-    schedule=DenseFirst(Key("first_k_dense_replace", LAYERS_OR_NONE, 3)),
+    schedule=DenseFirstSchedule(Key("first_k_dense_replace", LAYERS_OR_NONE, 3)),
     tensors=MIXED,
-    must=(
-        Must("moe_layer_freq", (1,)),
-        Must("scoring_func", ("sigmoid",)),
-        Must("topk_method", ("noaux_tc",)),
+    constraints=(
+        Constraint("moe_layer_freq", (1,)),
+        Constraint("scoring_func", ("sigmoid",)),
+        Constraint("topk_method", ("noaux_tc",)),
     ),
     # And the modules for multi-token prediction, which no forward pass runs.
-    harmless=keys(f"{FOLLOWING} num_nextn_predict_layers num_mtp_layers ep_size aux_loss_alpha seq_aux"),
-    spelling=replace(TIED_EXPERTS, further="num_nextn_predict_layers"),
+    irrelevant=keys(f"{FOLLOWING} num_nextn_predict_layers num_mtp_layers ep_size aux_loss_alpha seq_aux"),
+    spelling=replace(TIED_EXPERTS, mtp_key="num_nextn_predict_layers"),
 )
-GLM4_MOE_LITE = derived(
+GLM4_MOE_LITE = derive(
     DEEPSEEK_V3,
     "glm4_moe_lite",
     "Glm4MoeLiteForCausalLM",
@@ -117,11 +117,11 @@ GLM4_MOE_LITE = derived(
     depth=47,
     d_ff=10240,
     norm=rmsnorm(1e-5),
-    attend=latent(20, q_rank=768, kv_rank=512, d_nope=192, d_rope=64, d_v=256),
-    feeds={
+    base_attention=latent(20, q_rank=768, kv_rank=512, d_nope=192, d_rope=64, d_v=256),
+    ffn_kinds={
         "dense": None,
         "moe": experts(
-            size("n_routed_experts", 64, others=("num_local_experts",)),
+            size("n_routed_experts", 64, aliases=("num_local_experts",)),
             size("num_experts_per_tok", 4),
             size("moe_intermediate_size", 1536),
             **CORRECTED,
@@ -133,12 +133,12 @@ GLM4_MOE_LITE = derived(
     },
     schedule=layers_that(lambda config, index: index == 0),
     # Said by some configs; the class has no choice.
-    must=(
-        Must("scoring_func", ("sigmoid",)),
-        Must("topk_method", ("noaux_tc",)),
-        Must("first_k_dense_replace", (1,)),
+    constraints=(
+        Constraint("scoring_func", ("sigmoid",)),
+        Constraint("topk_method", ("noaux_tc",)),
+        Constraint("first_k_dense_replace", (1,)),
     ),
-    harmless=keys(f"{FOLLOWING} num_nextn_predict_layers num_mtp_layers"),
+    irrelevant=keys(f"{FOLLOWING} num_nextn_predict_layers num_mtp_layers"),
 )
 YOUTU = decoder(
     "youtu",
@@ -149,15 +149,15 @@ YOUTU = decoder(
     d_ff=6144,
     tie=True,
     rope={"interleaved": flag("rope_interleave", True)},
-    attend=latent(16, q_rank=1536, kv_rank=512, d_nope=128, d_rope=64, d_v=128),
+    base_attention=latent(16, q_rank=1536, kv_rank=512, d_nope=128, d_rope=64, d_v=128),
     tensors=DENSE,
-    must=(Must("mlp_bias", (False,)),),
-    harmless=keys(f"{FOLLOWING} embedding_initializer_range"),
+    constraints=(Constraint("mlp_bias", (False,)),),
+    irrelevant=keys(f"{FOLLOWING} embedding_initializer_range"),
     spelling=TIED,
 )
 
 # A choice within groups, or none: "greedy" looks at no group.
-METHOD = Word(Key("topk_method", TEXT, "greedy"), {"greedy": "greedy", "group_limited_greedy": "groups"})
+METHOD = Choice(Key("topk_method", TEXT, "greedy"), {"greedy": "greedy", "group_limited_greedy": "groups"})
 
 
 def in_groups(name: str) -> Cases:
@@ -165,7 +165,7 @@ def in_groups(name: str) -> Cases:
     return Cases(METHOD, {"greedy": 1, "groups": size(name, REQUIRED)})
 
 
-DEEPSEEK_V2 = derived(
+DEEPSEEK_V2 = derive(
     DEEPSEEK_V3,
     "deepseek_v2",
     "DeepseekV2ForCausalLM",
@@ -175,12 +175,12 @@ DEEPSEEK_V2 = derived(
     depth=32,
     d_ff=11008,
     rope={"interleaved": True},
-    attend=latent(32, q_rank=1536, kv_rank=512, d_nope=128, d_rope=64, d_v=128),
+    base_attention=latent(32, q_rank=1536, kv_rank=512, d_nope=128, d_rope=64, d_v=128),
     ffn={"bias": MLP_BIAS},
-    feeds={
+    ffn_kinds={
         "dense": None,
         "moe": experts(
-            size("n_routed_experts", 64, others=("num_experts",)),
+            size("n_routed_experts", 64, aliases=("num_experts",)),
             size("num_experts_per_tok", REQUIRED),
             size("moe_intermediate_size", 1407),
             choose="softmax",
@@ -191,11 +191,11 @@ DEEPSEEK_V2 = derived(
             shared_bias=MLP_BIAS,
         ),
     },
-    schedule=DenseFirst(Key("first_k_dense_replace", LAYERS_OR_NONE, 0)),
+    schedule=DenseFirstSchedule(Key("first_k_dense_replace", LAYERS_OR_NONE, 0)),
     tensors=(*DENSE, LLAMA_EXPERTS, SHARED_EXPERTS),
-    must=(Must("moe_layer_freq", (1,)), Must("scoring_func", ("softmax",))),
+    constraints=(Constraint("moe_layer_freq", (1,)), Constraint("scoring_func", ("softmax",))),
     # The class never normalises, whatever is said.
-    harmless=keys(f"{FOLLOWING} norm_topk_prob ep_size aux_loss_alpha seq_aux"),
+    irrelevant=keys(f"{FOLLOWING} norm_topk_prob ep_size aux_loss_alpha seq_aux"),
     spelling=TIED_EXPERTS,
 )
 
@@ -208,7 +208,7 @@ def default_head(config: Config) -> int:
     return int(WIDTH.read(config) // size("num_attention_heads", 40).read(config))
 
 
-MINICPM3 = derived(
+MINICPM3 = derive(
     YOUTU,
     "minicpm3",
     "MiniCPM3ForCausalLM",
@@ -220,20 +220,20 @@ MINICPM3 = derived(
     norm=rmsnorm(1e-5),
     rope={},
     layer={
-        "scale": Times(
+        "scale": ScaledKey(
             positive("scale_depth", 1.4, null=lambda config: math.sqrt(DEPTH.read(config))),
             lambda config: 1 / math.sqrt(DEPTH.read(config)),
         )
     },
-    attend={
+    base_attention={
         **latent(40, q_rank=768, kv_rank=256, d_nope=64, d_rope=32, d_v=64),
         "d_v": size("v_head_dim", default_head, null=default_head),
     },
     ffn={"bias": MLP_BIAS},
-    outside={"embedding": {"scale": positive("scale_emb", 12.0)}},
-    head={"scale": Times(size("dim_model_base", 256, null=WIDTH.read), lambda config: 1 / WIDTH.read(config))},
-    must=(),
-    harmless=keys(FOLLOWING),
+    model_fields={"embedding": {"scale": positive("scale_emb", 12.0)}},
+    head={"scale": ScaledKey(size("dim_model_base", 256, null=WIDTH.read), lambda config: 1 / WIDTH.read(config))},
+    constraints=(),
+    irrelevant=keys(FOLLOWING),
 )
 
 
@@ -254,20 +254,20 @@ def normed_experts(kind: str, layer: Mapping[str, Any]) -> Mapping[str, Any]:
 # The older words for which layers are dense.
 FIRST_DENSE = Key("first_k_dense_replace", LAYERS_OR_NONE, 1)
 SPARSE_STEP = size("moe_layer_freq", 1)
-AXK1 = derived(
+AXK1 = derive(
     DEEPSEEK_V3,
     "axk1",
     "AXK1ForCausalLM",
     vocab=163840,
     n_ctx=32768,
-    attend={
+    base_attention={
         **latent(64, q_rank=1536, kv_rank=512, d_nope=128, d_rope=64, d_v=128),
         "q_rank": size("q_lora_rank", 1536),
     },
-    feeds={
+    ffn_kinds={
         "dense": None,
         "moe": experts(
-            size("n_routed_experts", 192, others=("num_local_experts",)),
+            size("n_routed_experts", 192, aliases=("num_local_experts",)),
             size("num_experts_per_tok", 8),
             size("moe_intermediate_size", 2048),
             **CORRECTED,
@@ -282,12 +282,12 @@ AXK1 = derived(
         FIRST_DENSE,
         SPARSE_STEP,
     ),
-    wire=normed_experts,
-    tensors=(*MIXED, same("layers.{i}.ffn_out_norm", "model.layers.{i}.mlp.post_mlp_layernorm")),
+    to_branches=normed_experts,
+    tensors=(*MIXED, module("layers.{i}.ffn_out_norm", "model.layers.{i}.mlp.post_mlp_layernorm")),
     # Said by some configs; the class has no choice.
-    must=(Must("scoring_func", ("sigmoid",)), Must("topk_method", ("noaux_tc",))),
-    harmless=keys(f"{FOLLOWING} num_nextn_predict_layers"),
-    spelling=replace(TIED_EXPERTS, renamed={r"(\.layers\.\d+)\.post_mlp_layernorm\.": r"\1.mlp.post_mlp_layernorm."}),
+    constraints=(Constraint("scoring_func", ("sigmoid",)), Constraint("topk_method", ("noaux_tc",))),
+    irrelevant=keys(f"{FOLLOWING} num_nextn_predict_layers"),
+    spelling=replace(TIED_EXPERTS, renames={r"(\.layers\.\d+)\.post_mlp_layernorm\.": r"\1.mlp.post_mlp_layernorm."}),
 )
 
 FAMILIES = (DEEPSEEK_V3, AXK1, DEEPSEEK_V2, GLM4_MOE_LITE, MINICPM3, YOUTU)

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any, final
 
 import msgspec
 
-from archcalc.hf.config import POSITIVE, SIZE, TEXT, Config, Kind
+from archcalc.hf.config import POSITIVE, SIZE, TEXT, Config, ValueType
 from archcalc.hf.families.llama_like import NO_PADDING
-from archcalc.hf.family import derived
+from archcalc.hf.family import derive
 from archcalc.hf.heads import LABELS, scores
-from archcalc.hf.lens import Draft, Equal, Given, Key, Lens, Must, Via, Word
-from archcalc.hf.rope import Rope
+from archcalc.hf.lens import Choice, ConfigDraft, Constraint, Conversion, ImpliedValue, Key, Lens, RedundantKey
+from archcalc.hf.rope import RopeLens
 from archcalc.hf.spellings import Spelling
-from archcalc.hf.stack import FirstApart, Listed
+from archcalc.hf.stack import FirstLayerSchedule, ListSchedule
 from archcalc.hf.templates.decoder import BIASED, LAYER, MLP_BIAS, WINDOWS, decoder, windows
-from archcalc.hf.tensors import joined, renamed, same
+from archcalc.hf.tensors import fused_modules, module, modules
 from archcalc.hf.vocabulary import (
     LLAMA_ATTENTION,
     LLAMA_DENSE,
@@ -61,7 +61,7 @@ def kinds(window: Lens) -> dict[str, Any]:
         "sliding": {
             "window": window,
             "position": lambda rope: msgspec.structs.replace(
-                rope, kind="sliding_attention", theta=10_000.0, base="local_rope_theta"
+                rope, layer_kind="sliding_attention", theta=10_000.0, theta_key="local_rope_theta"
             ),
         },
     }
@@ -71,7 +71,7 @@ def kinds(window: Lens) -> dict[str, Any]:
 NORM = layernorm(1e-5, "norm_eps", bias=flag("norm_bias", False))
 PERIOD = Key("global_attn_every_n_layers", SIZE, 3)
 WIDTH = size("local_attention", 128)
-OUTSIDE = renamed(
+OUTSIDE = modules(
     {
         "embed.tokens": "model.embeddings.tok_embeddings",
         "embed_norm": "model.embeddings.norm",
@@ -79,8 +79,8 @@ OUTSIDE = renamed(
     }
 )
 INSIDE = (
-    *renamed({"attn_norm": "attn_norm", "ffn_norm": "mlp_norm", "attn.out": "attn.Wo", "ffn.down": "mlp.Wo"}, *LAYER),
-    *joined(("layers.{i}.ffn.gate", "layers.{i}.ffn.up"), "model.layers.{i}.mlp.Wi"),
+    *modules({"attn_norm": "attn_norm", "ffn_norm": "mlp_norm", "attn.out": "attn.Wo", "ffn.down": "mlp.Wo"}, *LAYER),
+    *fused_modules(("layers.{i}.ffn.gate", "layers.{i}.ffn.up"), "model.layers.{i}.mlp.Wi"),
 )
 
 
@@ -95,7 +95,7 @@ TRANSFORM = {
     "bias": flag("classifier_bias", False),
 }
 # Which state of a text its labels are scored from.
-POOLED = Word(Key("classifier_pooling", TEXT, "cls"), {"cls": "first", "mean": "mean"})
+POOLED = Choice(Key("classifier_pooling", TEXT, "cls"), {"cls": "first", "mean": "mean"})
 
 MODERNBERT = decoder(
     "modernbert",
@@ -106,12 +106,12 @@ MODERNBERT = decoder(
     width=768,
     depth=22,
     heads=12,
-    d_head=Given(None),
+    d_head=ImpliedValue(None),
     d_ff=1152,
     act=activation("gelu", "hidden_activation"),
     norm=NORM,
     theta=160_000.0,
-    rope={"kind": "full_attention", "base": "global_rope_theta"},
+    rope={"layer_kind": "full_attention", "theta_key": "global_rope_theta"},
     tie=True,
     head={"bias": flag("decoder_bias", True), "transform": TRANSFORM},
     class_heads={
@@ -120,35 +120,35 @@ MODERNBERT = decoder(
         "ForQuestionAnswering": {"head": scores(LABELS) | {"transform": TRANSFORM}},
         "ForMultipleChoice": {"head": scores(1, reads=POOLED) | {"transform": TRANSFORM}},
     },
-    attention=BIASED | {"n_kv_heads": Given(None)},
+    attention=BIASED | {"n_kv_heads": ImpliedValue(None)},
     ffn={"bias": MLP_BIAS},
     # What is left and right of a token is within half the width.
-    kinds=kinds(Via(WIDTH, lambda width: width // 2 + 1, lambda window: 2 * (window - 1))),
-    schedule=FirstApart(windows(PERIOD, full=0)),
-    wire=without_first_norm,
-    around={"embed_norm": NORM},
-    drop={
+    kinds=kinds(Conversion(WIDTH, lambda width: width // 2 + 1, lambda window: 2 * (window - 1))),
+    schedule=FirstLayerSchedule(windows(PERIOD, full=0)),
+    to_branches=without_first_norm,
+    stack_fields={"embed_norm": NORM},
+    dropouts={
         "embedding": dropout("embedding_dropout", 0.0),
         "attention": dropout("attention_dropout", 0.0),
         "ffn": dropout("mlp_dropout", 0.0),
     },
     tensors=(
         OUTSIDE,
-        joined(QKV, "model.layers.{i}.attn.Wqkv"),
+        fused_modules(QKV, "model.layers.{i}.attn.Wqkv"),
         INSIDE,
-        renamed({"head.transform": "head.dense", "head.norm": "head.norm"}),
-        same("head", "decoder"),
+        modules({"head.transform": "head.dense", "head.norm": "head.norm"}),
+        module("head", "decoder"),
     ),
     # transformers lets it stretch both kinds' rotations; a window of its own would set the local width.
-    must=(Must("rope_scaling", (None,)), Must("sliding_window", (None,))),
-    harmless=keys(
+    constraints=(Constraint("rope_scaling", (None,)), Constraint("sliding_window", (None,))),
+    irrelevant=keys(
         "deterministic_flash_attn sparse_prediction sparse_pred_ignore_index"
         " initializer_cutoff_factor reference_compile repad_logits_with_grad"
     ),
-    also=NO_PADDING,
+    fixed_keys=NO_PADDING,
     spelling=spelling("decoder"),
 )
-MODERNBERT_DECODER = derived(
+MODERNBERT_DECODER = derive(
     MODERNBERT,
     "modernbert-decoder",
     "ModernBertDecoderForCausalLM",
@@ -161,21 +161,21 @@ MODERNBERT_DECODER = derived(
     },
     # Half the local width, unless the window is stated.
     kinds=kinds(size("sliding_window", lambda config: WIDTH.read(config) // 2)),
-    also={"pad_token_id": 0},
+    fixed_keys={"pad_token_id": 0},
     tensors=(
         OUTSIDE,
-        renamed({f"attn.{part}": f"attn.{part}_proj" for part in "qkv"}, *LAYER),
+        modules({f"attn.{part}": f"attn.{part}_proj" for part in "qkv"}, *LAYER),
         INSIDE,
-        renamed({"head.transform": "lm_head.dense", "head.norm": "lm_head.norm"}),
-        same("head", "decoder"),
+        modules({"head.transform": "lm_head.dense", "head.norm": "lm_head.norm"}),
+        module("head", "decoder"),
     ),
-    must=(Must("rope_scaling", (None,)),),
-    harmless=keys("initializer_cutoff_factor local_attention"),
+    constraints=(Constraint("rope_scaling", (None,)),),
+    irrelevant=keys("initializer_cutoff_factor local_attention"),
 )
 
 # --------------------------------------------------------------------------------------------------------- UltraBERT
 
-WINDOW_OR_NONE = Kind(
+WINDOW_OR_NONE = ValueType(
     lambda value: isinstance(value, list) and all(item is None or (type(item) is int and item >= 0) for item in value),
     "a list of windows",
 )
@@ -191,7 +191,7 @@ def older_window(config: Config, index: int) -> str:
 
 
 @final
-class OlderWindow(Lens, msgspec.Struct, frozen=True):
+class WindowList(Lens, msgspec.Struct, frozen=True):
     """A window's size: that of the first layer which has one in the older spelling, or else the key's."""
 
     key: Key
@@ -205,20 +205,20 @@ class OlderWindow(Lens, msgspec.Struct, frozen=True):
         older = next(filter(None, OLDER_WINDOWS.read(config) or ()), None)
         return int(older or self.key.read(config)) + 1
 
-    def write(self, value: Any, draft: Draft) -> None:
+    def write(self, value: Any, draft: ConfigDraft) -> None:
         """The newer key."""
         self.key.write(None if value is None else value - 1, draft)
 
 
-THETAS = Key("rope_theta", Kind(lambda value: isinstance(value, list), "a list of thetas"), None, null=None)
-SCHEDULE = Listed(WINDOWS, older_window, (OLDER_WINDOWS,))
+THETAS = Key("rope_theta", ValueType(lambda value: isinstance(value, list), "a list of thetas"), None, null=None)
+SCHEDULE = ListSchedule(WINDOWS, older_window, (OLDER_WINDOWS,))
 
 
 @final
-class OlderThetas(Lens, msgspec.Struct, frozen=True):
+class ThetaList(Lens, msgspec.Struct, frozen=True):
     """A rotary position of a kind of layers whose theta may stand in a list with one for each layer."""
 
-    rope: Rope
+    rope: RopeLens
 
     def names(self) -> Iterator[str]:
         """Those of the rotation, and the list's."""
@@ -231,13 +231,13 @@ class OlderThetas(Lens, msgspec.Struct, frozen=True):
             return self.rope.read(config)
         for index, theta in enumerate(thetas):
             if not POSITIVE.allows(theta):
-                raise config.error(f"rope_theta[{index}]", theta, POSITIVE.words)
+                raise config.error(f"rope_theta[{index}]", theta, POSITIVE.description)
         words = {kind: word for word, kind in WINDOWS.items()}
         kinds = [words[kind] for kind in SCHEDULE.read(config, DEPTH.read(config))]
         stated = {kind: {"rope_theta": theta} for kind, theta in zip(kinds, thetas, strict=False)}
         return self.rope.read(Config({**config.data, "rope_parameters": stated}, config.path))
 
-    def write(self, value: Any, draft: Draft) -> None:
+    def write(self, value: Any, draft: ConfigDraft) -> None:
         """The newer key."""
         self.rope.write(value, draft)
 
@@ -249,15 +249,15 @@ ULTRABERT = decoder(
     stack="encoder",
     n_ctx=32768,
     theta=2_560_000.0,
-    rope={"kind": "full_attention", "base": None},
+    rope={"layer_kind": "full_attention", "theta_key": None},
     attention=BIASED,
     ffn={"bias": MLP_BIAS},
     kinds={
-        "global": {"window": None, "position": OlderThetas},
+        "global": {"window": None, "position": ThetaList},
         "sliding": {
-            "window": OlderWindow(size("sliding_window", 128)),
-            "position": lambda rope: OlderThetas(
-                msgspec.structs.replace(rope, kind="sliding_attention", theta=10_000.0)
+            "window": WindowList(size("sliding_window", 128)),
+            "position": lambda rope: ThetaList(
+                msgspec.structs.replace(rope, layer_kind="sliding_attention", theta=10_000.0)
             ),
         },
     },
@@ -271,13 +271,13 @@ ULTRABERT = decoder(
         }
     },
     tensors=(
-        same("head", "head.decoder"),
+        module("head", "head.decoder"),
         LLAMA_DENSE,
-        renamed({"head.transform": "head.linear1", "head.transform_out": "head.linear2"}),
+        modules({"head.transform": "head.linear1", "head.transform_out": "head.linear2"}),
     ),
     class_heads={"ForSequenceClassification": {"head": scores(LABELS, reads=POOLED)}},
     spelling=Spelling(
-        renamed={r"^ultrabert\.": "model.", r"^cls\.": "head.decoder."},
+        renames={r"^ultrabert\.": "model.", r"^cls\.": "head.decoder."},
         copies={"head.decoder.weight": "model.embed_tokens.weight"},
     ),
 )
@@ -311,26 +311,26 @@ ESMC = decoder(
     d_ff=6912,
     depth=80,
     heads=40,
-    d_head=Equal(size("head_dim", head_of_model, null=head_of_model), head_of_model),
+    d_head=RedundantKey(size("head_dim", head_of_model, null=head_of_model), head_of_model),
     norm=FIXED_NORM,
-    layer={"scale": Given(by_depth)},
+    layer={"scale": ImpliedValue(by_depth)},
     attention=BIASED
     | {
-        "n_kv_heads": Equal(size("num_key_value_heads", HEADS.read, null=HEADS.read), HEADS.read),
+        "n_kv_heads": RedundantKey(size("num_key_value_heads", HEADS.read, null=HEADS.read), HEADS.read),
         "qk_norm": {"norm": NORM_WITHOUT_BIAS, "over": "full"},
     },
     ffn={"bias": MLP_BIAS},
-    around={"final_norm": NORM_WITHOUT_BIAS},
+    stack_fields={"final_norm": NORM_WITHOUT_BIAS},
     head={"tied": False, "bias": True, "transform": {"activation": "gelu", "norm": FIXED_NORM}},
     tensors=(
         tuple(
             msgspec.structs.replace(row, name=row.name.replace("model.", "esmc.", 1))
             for row in (*LLAMA_OUTSIDE[:-2], *LLAMA_ATTENTION, *QK_NORMS, *LLAMA_NORMS, *LLAMA_FFN)
         ),
-        renamed({"head.transform": "lm_head.dense", "head.norm": "lm_head.layer_norm", "head": "lm_head.decoder"}),
+        modules({"head.transform": "lm_head.dense", "head.norm": "lm_head.layer_norm", "head": "lm_head.decoder"}),
     ),
     # The class never ties its head.
-    harmless=keys("tie_word_embeddings mask_token_id"),
+    irrelevant=keys("tie_word_embeddings mask_token_id"),
     spelling=Spelling(),
 )
 

@@ -8,14 +8,14 @@ from msgspec.structs import replace
 from archcalc.hf.config import COUNT, INDICES, LAYER_OR_LAST, LAYERS_OR_NONE, TEXT, Config
 from archcalc.hf.families.granite_like import SINKS
 from archcalc.hf.families.llama_like import PATTERN, QWEN_WINDOW, sliding, window
-from archcalc.hf.family import derived
-from archcalc.hf.gguf_map import EXPERT_KEYS, HEAD_DIM, SIZES, STRAIGHT, GgufMap
-from archcalc.hf.lens import REQUIRED, Cases, Given, Key, Must, Unless, Via, Word
-from archcalc.hf.rope import MSCALES
+from archcalc.hf.family import derive
+from archcalc.hf.gguf_map import EXPERT_KEYS, HEAD_DIM, SIZES, UNPERMUTED, GgufMap
+from archcalc.hf.lens import REQUIRED, Cases, Choice, Constraint, Conversion, ImpliedValue, Key, NullCases
+from archcalc.hf.rope import PHI_SCALINGS
 from archcalc.hf.spellings import TIED, TIED_EXPERTS
-from archcalc.hf.stack import Both, DenseFirst, Interval, Listed, Sparse
-from archcalc.hf.templates.decoder import BIASED, LAYER, MLP_BIAS, OUT_NORMS, WINDOWS, crossed, decoder, windows
-from archcalc.hf.tensors import Holds, renamed, same
+from archcalc.hf.stack import CombinedSchedule, DenseFirstSchedule, IntervalSchedule, ListSchedule, SparseSchedule
+from archcalc.hf.templates.decoder import BIASED, LAYER, MLP_BIAS, OUT_NORMS, WINDOWS, cross_product, decoder, windows
+from archcalc.hf.tensors import TensorEntry, module, modules
 from archcalc.hf.vocabulary import (
     CORRECTION,
     LLAMA_ATTENTION,
@@ -46,15 +46,17 @@ def experts(n_experts: Key, n_active: Key, d_expert: Key, **more: Any) -> dict[s
     return {"kind": "moe", **sizes, "activation": activation("silu"), **more}
 
 
-def layers_that(are_dense: Callable[[Config, int], bool], *also: Key) -> Listed:
+def layers_that(are_dense: Callable[[Config, int], bool], *also: Key) -> ListSchedule:
     """Return the schedule `mlp_layer_types`, or else what `are_dense` says of a layer, from the keys `also`."""
     words = {"sparse": "moe", "dense": "dense"}
-    return Listed(words, lambda config, index: "dense" if are_dense(config, index) else "moe", also, "mlp_layer_types")
+    return ListSchedule(
+        words, lambda config, index: "dense" if are_dense(config, index) else "moe", also, "mlp_layer_types"
+    )
 
 
 CORRECTED = {"choose": "sigmoid", "correction": "buffer"}
 GROUPED = {"n_groups": size("n_group", 1), "n_active_groups": size("topk_group", 1)}
-SPARSE_STEP = Sparse(size("decoder_sparse_step", 1), Key("mlp_only_layers", INDICES, (), null=()))
+SPARSE_STEP = SparseSchedule(size("decoder_sparse_step", 1), Key("mlp_only_layers", INDICES, (), null=()))
 FIRST_DENSE = Key("first_k_dense_replace", LAYERS_OR_NONE, 1)
 DEPTH = layers(49)
 FULL_LAYERS = Key("max_window_layers", LAYERS_OR_NONE, 28)
@@ -66,10 +68,10 @@ COHERE_WIDTH = size("intermediate_size", 22528)
 COHERE_SHARED = Key("num_shared_experts", COUNT, 0)
 FIRST_DENSE_0 = Key("first_k_dense_replace", LAYERS_OR_NONE, 0)
 PREFIX_PATTERN = size("prefix_dense_sliding_window_pattern", 1)
-NO_PATTERN = Via(PREFIX_PATTERN, lambda period: period == 1, lambda none: 1 if none else 2)
+NO_PATTERN = Conversion(PREFIX_PATTERN, lambda period: period == 1, lambda none: 1 if none else 2)
 
-MLP_CORRECTION = Holds("model.layers.{i}.mlp.e_score_correction_bias", ("layers.{i}.ffn.correction_bias",))
-SHARED_EXPERT = renamed(
+MLP_CORRECTION = TensorEntry("model.layers.{i}.mlp.e_score_correction_bias", ("layers.{i}.ffn.correction_bias",))
+SHARED_EXPERT = modules(
     {"gate": "gate_proj", "up": "up_proj", "down": "down_proj"},
     "layers.{i}.ffn.shared.",
     "model.layers.{i}.mlp.shared_expert.",
@@ -126,7 +128,7 @@ def share_of_head(config: Config) -> float:
 
 MIXTRAL_SPELLING = replace(
     TIED_EXPERTS,
-    renamed={
+    renames={
         r"\.block_sparse_moe\.": ".mlp.",
         r"(\.experts\.\d+)\.w1\.": r"\1.gate_proj.",
         r"(\.experts\.\d+)\.w2\.": r"\1.down_proj.",
@@ -141,27 +143,27 @@ MIXTRAL = decoder(
     norm=rmsnorm(1e-5),
     theta=1_000_000.0,
     attention={"window": window(None)},
-    feed={
+    base_ffn={
         "kind": "moe",
-        "n_experts": size("num_local_experts", 8, others=("num_experts",)),
+        "n_experts": size("num_local_experts", 8, aliases=("num_experts",)),
         "n_active": size("num_experts_per_tok", 2),
         "d_expert": size("intermediate_size", 14336),
         "activation": activation("silu"),
-        "choose": Given("softmax"),
-        "normalise": Given(True),
+        "choose": ImpliedValue("softmax"),
+        "normalise": ImpliedValue(True),
     },
     tensors=(LLAMA_OUTSIDE, LLAMA_ATTENTION, LLAMA_NORMS, LLAMA_EXPERTS),
-    harmless=keys("router_jitter_noise layer_types"),
+    irrelevant=keys("router_jitter_noise layer_types"),
     spelling=MIXTRAL_SPELLING,
 )
 
 QWEN3_EXPERTS: dict[str, Any] = {
     "kind": "moe",
-    "n_experts": size("num_experts", 128, others=("num_local_experts",)),
+    "n_experts": size("num_experts", 128, aliases=("num_local_experts",)),
     "n_active": size("num_experts_per_tok", 8),
     "d_expert": size("moe_intermediate_size", 768),
     "activation": activation("silu"),
-    "choose": Given("softmax"),
+    "choose": ImpliedValue("softmax"),
     "normalise": flag("norm_topk_prob", False),
 }
 QWEN3_MOE = decoder(
@@ -174,19 +176,19 @@ QWEN3_MOE = decoder(
     kv=4,
     d_ff=6144,
     attention=BIASED | {"qk_norm": "head", "window": QWEN_WINDOW},
-    feeds={"moe": QWEN3_EXPERTS, "dense": None},
+    ffn_kinds={"moe": QWEN3_EXPERTS, "dense": None},
     schedule=SPARSE_STEP,
     tensors=(LLAMA_DENSE, QK_NORMS, LLAMA_EXPERTS),
     # Said by some configs; the class knows none of them.
-    must=(
-        Must("qkv_bias", (False,)),
-        Must("use_qk_norm", (True,)),
-        Must("shared_expert_intermediate_size", (0, None)),
+    constraints=(
+        Constraint("qkv_bias", (False,)),
+        Constraint("use_qk_norm", (True,)),
+        Constraint("shared_expert_intermediate_size", (0, None)),
     ),
-    harmless=keys("max_window_layers layer_types"),
+    irrelevant=keys("max_window_layers layer_types"),
     spelling=TIED_EXPERTS,
     # llama.cpp src/models/qwen3moe.cpp: the weights of the chosen experts always sum to 1.
-    gguf=GgufMap("qwen3moe", SIZES | HEAD_DIM | EXPERT_KEYS, STRAIGHT, fixed={"norm_topk_prob": True}),
+    gguf=GgufMap("qwen3moe", SIZES | HEAD_DIM | EXPERT_KEYS, UNPERMUTED, fixed={"norm_topk_prob": True}),
 )
 
 # gpt-oss stores experts [in, out], gate and up in turn.
@@ -215,10 +217,10 @@ GPT_OSS = decoder(
     attention=biases(flag("attention_bias", True)) | {"sinks": True},
     kinds=sliding(128),
     schedule=windows(2),
-    feed={
+    base_ffn={
         "kind": "moe",
-        "n_experts": size("num_local_experts", 128, others=("num_experts",)),
-        "n_active": size("num_experts_per_tok", 4, others=("experts_per_token",)),
+        "n_experts": size("num_local_experts", 128, aliases=("num_experts",)),
+        "n_active": size("num_experts_per_tok", 4, aliases=("experts_per_token",)),
         "d_expert": size("intermediate_size", 2880),
         "activation": {
             "kind": "clamped_swish",
@@ -235,14 +237,14 @@ GPT_OSS = decoder(
         LLAMA_ATTENTION,
         SINKS,
         LLAMA_NORMS,
-        same("layers.{i}.ffn.router", "model.layers.{i}.mlp.router"),
-        Holds(f"{EXPERTS}.gate_up_proj", (f"{GATE}.weight", f"{UP}.weight"), 1, "alternate", transposed=True),
-        Holds(f"{EXPERTS}.gate_up_proj_bias", (f"{GATE}.bias", f"{UP}.bias"), 1, "alternate"),
-        Holds(f"{EXPERTS}.down_proj", (f"{DOWN}.weight",), transposed=True),
-        Holds(f"{EXPERTS}.down_proj_bias", (f"{DOWN}.bias",)),
+        module("layers.{i}.ffn.router", "model.layers.{i}.mlp.router"),
+        TensorEntry(f"{EXPERTS}.gate_up_proj", (f"{GATE}.weight", f"{UP}.weight"), 1, "alternate", transposed=True),
+        TensorEntry(f"{EXPERTS}.gate_up_proj_bias", (f"{GATE}.bias", f"{UP}.bias"), 1, "alternate"),
+        TensorEntry(f"{EXPERTS}.down_proj", (f"{DOWN}.weight",), transposed=True),
+        TensorEntry(f"{EXPERTS}.down_proj_bias", (f"{DOWN}.bias",)),
     ),
     # The experts' activation is fixed, whatever hidden_act says.
-    harmless=keys("hidden_act initial_context_length"),
+    irrelevant=keys("hidden_act initial_context_length"),
 )
 
 # ------------------------------------------------------------------------------------- chosen by a softmax (Qwen, OLMo)
@@ -258,15 +260,15 @@ QWEN2_MOE = decoder(
     kv=16,
     d_ff=5632,
     attention=dict.fromkeys(("q_bias", "k_bias", "v_bias"), flag("qkv_bias", True)),
-    schedule=Both(Listed(WINDOWS, lower_layers, (FULL_LAYERS,)), SPARSE_STEP),
+    schedule=CombinedSchedule(ListSchedule(WINDOWS, lower_layers, (FULL_LAYERS,)), SPARSE_STEP),
     tensors=(
         LLAMA_DENSE,
         LLAMA_EXPERTS,
         SHARED_EXPERT,
-        same("layers.{i}.ffn.shared_gate", "model.layers.{i}.mlp.shared_expert_gate"),
+        module("layers.{i}.ffn.shared_gate", "model.layers.{i}.mlp.shared_expert_gate"),
     ),
     spelling=TIED_EXPERTS,
-    **crossed(
+    **cross_product(
         {"global": {"window": None}, "sliding": {"window": QWEN_WINDOW}},
         {
             "dense": None,
@@ -294,25 +296,25 @@ MELLUM = decoder(
     d_head=size("head_dim", 128),
     d_ff=7168,
     theta=500_000.0,
-    rope={"kind": "full_attention", "base": None},
+    rope={"layer_kind": "full_attention", "theta_key": None},
     attention=BIASED | {"qk_norm": "head"},
-    schedule=Both(windows(1), layers_that(lambda config, index: False)),
+    schedule=CombinedSchedule(windows(1), layers_that(lambda config, index: False)),
     tensors=(LLAMA_DENSE, QK_NORMS, LLAMA_EXPERTS),
     # Modules that predict further tokens, which no forward pass runs.
-    harmless=keys("num_mtp_layers num_nextn_predict_layers mtp_layer_types mtp_mlp_layer_types"),
+    irrelevant=keys("num_mtp_layers num_nextn_predict_layers mtp_layer_types mtp_mlp_layer_types"),
     spelling=TIED_EXPERTS,
-    **crossed(
+    **cross_product(
         {
             "global": {"window": None},
             "sliding": {
                 "window": window(1024),
-                "position": lambda rope: replace(rope, kind="sliding_attention", theta=10_000.0),
+                "position": lambda rope: replace(rope, layer_kind="sliding_attention", theta=10_000.0),
             },
         },
         {
             "dense": None,
             "moe": experts(
-                size("num_experts", 64, others=("num_local_experts",)),
+                size("num_experts", 64, aliases=("num_local_experts",)),
                 size("num_experts_per_tok", 8),
                 size("moe_intermediate_size", 896),
                 choose="softmax",
@@ -329,11 +331,11 @@ OLMOE = decoder(
     width=2048,
     depth=16,
     heads=16,
-    d_head=Given(None),
+    d_head=ImpliedValue(None),
     norm=rmsnorm(1e-5),
     attention=BIASED | {"qk_norm": "full", "clip": positive("clip_qkv", None, null=None)},
-    feed=experts(
-        size("num_experts", 64, others=("num_local_experts",)),
+    base_ffn=experts(
+        size("num_experts", 64, aliases=("num_local_experts",)),
         size("num_experts_per_tok", 8),
         size("intermediate_size", 2048),
         choose="softmax",
@@ -350,22 +352,22 @@ FLEX_OLMO = decoder(
     theta=500_000.0,
     layer={"placement": "output"},
     attention=BIASED | {"qk_norm": "full"},
-    feed=experts(
-        size("num_experts", 7, others=("num_local_experts",)),
+    base_ffn=experts(
+        size("num_experts", 7, aliases=("num_local_experts",)),
         size("num_experts_per_tok", 5),
         size("intermediate_size", 11008),
         choose="softmax",
         normalise=flag("norm_topk_prob", False),
     ),
     tensors=(LLAMA_OUTSIDE, LLAMA_ATTENTION, QK_NORMS, OUT_NORMS, LLAMA_EXPERTS),
-    also={"pad_token_id": None},
+    fixed_keys={"pad_token_id": None},
     spelling=TIED_EXPERTS,
 )
 ARIA = decoder(
     "aria_text",
     "AriaTextForCausalLM",
     attention=BIASED,
-    feed=experts(
+    base_ffn=experts(
         size("moe_num_experts", 8),
         size("moe_topk", 2),
         size("intermediate_size", 4096),
@@ -378,16 +380,16 @@ ARIA = decoder(
         LLAMA_OUTSIDE,
         LLAMA_ATTENTION,
         LLAMA_NORMS,
-        same("layers.{i}.ffn.router", "model.layers.{i}.mlp.router"),
-        Holds(f"{EXPERTS}.gate_up_proj", (f"{GATE}.weight", f"{UP}.weight"), 1, transposed=True),
-        Holds(f"{EXPERTS}.down_proj", (f"{DOWN}.weight",), transposed=True),
+        module("layers.{i}.ffn.router", "model.layers.{i}.mlp.router"),
+        TensorEntry(f"{EXPERTS}.gate_up_proj", (f"{GATE}.weight", f"{UP}.weight"), 1, transposed=True),
+        TensorEntry(f"{EXPERTS}.down_proj", (f"{DOWN}.weight",), transposed=True),
         SHARED_EXPERTS,
     ),
     # The class's experts know no other, whatever the shared ones have.
-    must=(Must("hidden_act", ("silu", "swish")),),
+    constraints=(Constraint("hidden_act", ("silu", "swish")),),
     spelling=replace(
         TIED,
-        renamed={r"(\.experts)\.fc1\.weight$": r"\1.gate_up_proj", r"(\.experts)\.fc2\.weight$": r"\1.down_proj"},
+        renames={r"(\.experts)\.fc1\.weight$": r"\1.gate_up_proj", r"(\.experts)\.fc2\.weight$": r"\1.down_proj"},
     ),
 )
 
@@ -402,19 +404,24 @@ DOTS1 = decoder(
     kv=32,
     d_ff=10944,
     attention=BIASED | {"qk_norm": "head"},
-    schedule=Both(
-        Listed(WINDOWS, above, (FULL_LAYERS_62,)), DenseFirst(Key("first_k_dense_replace", LAYERS_OR_NONE, 0))
+    schedule=CombinedSchedule(
+        ListSchedule(WINDOWS, above, (FULL_LAYERS_62,)),
+        DenseFirstSchedule(Key("first_k_dense_replace", LAYERS_OR_NONE, 0)),
     ),
     tensors=(LLAMA_DENSE, QK_NORMS, LLAMA_EXPERTS, SHARED_EXPERTS, CORRECTION),
     # Said by some configs; the class has no choice.
-    must=(Must("scoring_func", ("sigmoid",)), Must("topk_method", ("noaux_tc",)), Must("moe_layer_freq", (1,))),
+    constraints=(
+        Constraint("scoring_func", ("sigmoid",)),
+        Constraint("topk_method", ("noaux_tc",)),
+        Constraint("moe_layer_freq", (1,)),
+    ),
     spelling=TIED_EXPERTS,
-    **crossed(
+    **cross_product(
         sliding(4096),
         {
             "dense": None,
             "moe": experts(
-                size("n_routed_experts", REQUIRED, others=("num_local_experts",)),
+                size("n_routed_experts", REQUIRED, aliases=("num_local_experts",)),
                 size("num_experts_per_tok", REQUIRED),
                 size("moe_intermediate_size", 1408),
                 **CORRECTED,
@@ -438,13 +445,13 @@ GLM4_MOE = decoder(
     norm=rmsnorm(1e-5),
     d_head=size("head_dim", floor_head),
     partial=0.5,
-    rope={"widens": True},
+    rope={"rounds_up": True},
     attention=dict.fromkeys(("q_bias", "k_bias", "v_bias"), flag("attention_bias", False))
     | {"qk_norm": Cases(flag("use_qk_norm", False), {False: None, True: {"norm": rmsnorm(1e-5), "over": "head"}})},
-    feeds={
+    ffn_kinds={
         "dense": None,
         "moe": experts(
-            size("n_routed_experts", 128, others=("num_local_experts",)),
+            size("n_routed_experts", 128, aliases=("num_local_experts",)),
             size("num_experts_per_tok", 8),
             size("moe_intermediate_size", 1408),
             **CORRECTED,
@@ -454,10 +461,10 @@ GLM4_MOE = decoder(
             n_shared=size("n_shared_experts", 1),
         ),
     },
-    schedule=DenseFirst(Key("first_k_dense_replace", LAYERS_OR_NONE, 1)),
+    schedule=DenseFirstSchedule(Key("first_k_dense_replace", LAYERS_OR_NONE, 1)),
     tensors=(LLAMA_DENSE, QK_NORMS, LLAMA_EXPERTS, SHARED_EXPERTS, CORRECTION),
-    harmless=keys("num_nextn_predict_layers num_mtp_layers"),
-    spelling=replace(TIED_EXPERTS, further="num_nextn_predict_layers"),
+    irrelevant=keys("num_nextn_predict_layers num_mtp_layers"),
+    spelling=replace(TIED_EXPERTS, mtp_key="num_nextn_predict_layers"),
 )
 SOLAR_OPEN = decoder(
     "solar_open",
@@ -471,8 +478,8 @@ SOLAR_OPEN = decoder(
     norm=rmsnorm(1e-5),
     theta=1_000_000.0,
     attention=dict.fromkeys(("q_bias", "k_bias", "v_bias"), flag("attention_bias", False)),
-    feed=experts(
-        size("n_routed_experts", 128, others=("num_local_experts",)),
+    base_ffn=experts(
+        size("n_routed_experts", 128, aliases=("num_local_experts",)),
         size("num_experts_per_tok", 8),
         size("moe_intermediate_size", 1280),
         **CORRECTED,
@@ -482,9 +489,9 @@ SOLAR_OPEN = decoder(
         n_shared=size("n_shared_experts", 1),
     ),
     tensors=(LLAMA_OUTSIDE, LLAMA_ATTENTION, LLAMA_NORMS, LLAMA_EXPERTS, SHARED_EXPERTS, CORRECTION),
-    must=(Must("first_k_dense_replace", (0,)), Must("use_qk_norm", (False,))),
+    constraints=(Constraint("first_k_dense_replace", (0,)), Constraint("use_qk_norm", (False,))),
     # No layer is dense.
-    harmless=keys("intermediate_size"),
+    irrelevant=keys("intermediate_size"),
     spelling=TIED_EXPERTS,
 )
 EXAONE_MOE = decoder(
@@ -495,15 +502,15 @@ EXAONE_MOE = decoder(
     kv=32,
     norm=rmsnorm(1e-5),
     attention={"qk_norm": "head"},
-    schedule=Both(windows(PATTERN), layers_that(first_dense, FIRST_DENSE)),
+    schedule=CombinedSchedule(windows(PATTERN), layers_that(first_dense, FIRST_DENSE)),
     tensors=(LLAMA_DENSE, QK_NORMS, LLAMA_EXPERTS, SHARED_EXPERTS, CORRECTION),
-    harmless=keys("num_nextn_predict_layers"),
+    irrelevant=keys("num_nextn_predict_layers"),
     spelling=replace(
         TIED_EXPERTS,
-        renamed={r"\.mlp\.e_score_correction_bias$": ".mlp.gate.e_score_correction_bias"},
-        left={r"mtp\..*": "predicts further tokens"},
+        renames={r"\.mlp\.e_score_correction_bias$": ".mlp.gate.e_score_correction_bias"},
+        unused={r"mtp\..*": "predicts further tokens"},
     ),
-    **crossed(
+    **cross_product(
         bare(4096),
         {
             "dense": None,
@@ -534,10 +541,10 @@ HY_V3 = decoder(
     theta=11158840.0,
     attention=BIASED | {"qk_norm": "head"},
     ffn={"bias": MLP_BIAS},
-    feeds={
+    ffn_kinds={
         "dense": None,
         "moe": experts(
-            size("num_experts", 192, others=("num_local_experts",)),
+            size("num_experts", 192, aliases=("num_local_experts",)),
             size("num_experts_per_tok", 8),
             size("moe_intermediate_size", 1536),
             **CORRECTED,
@@ -550,17 +557,17 @@ HY_V3 = decoder(
     schedule=layers_that(lambda config, index: index == 0),
     tensors=(LLAMA_DENSE, QK_NORMS, LLAMA_EXPERTS, SHARED_EXPERTS, MLP_CORRECTION),
     # In which precision two sums are added.
-    harmless=keys("enable_moe_fp32_combine"),
+    irrelevant=keys("enable_moe_fp32_combine"),
     spelling=replace(
         TIED_EXPERTS,
-        renamed={
+        renames={
             r"\.mlp\.router\.gate\.": ".mlp.gate.",
             r"\.mlp\.expert_bias$": ".mlp.e_score_correction_bias",
             r"\.mlp\.shared_mlp\.": ".mlp.shared_experts.",
         },
     ),
 )
-MINIMAX_M2 = derived(
+MINIMAX_M2 = derive(
     MIXTRAL,
     "minimax_m2",
     "MiniMaxM2ForCausalLM",
@@ -574,10 +581,10 @@ MINIMAX_M2 = derived(
     norm=rmsnorm(1e-6),
     theta=5_000_000.0,
     partial=share_of_head,
-    rope={"widens": True},
+    rope={"rounds_up": True},
     attention={"qk_norm": "full"},
-    feed=experts(
-        size("num_local_experts", 256, others=("num_experts",)),
+    base_ffn=experts(
+        size("num_local_experts", 256, aliases=("num_experts",)),
         size("num_experts_per_tok", 8),
         size("intermediate_size", 1536),
         **CORRECTED,
@@ -585,14 +592,14 @@ MINIMAX_M2 = derived(
     ),
     tensors=(LLAMA_OUTSIDE, LLAMA_ATTENTION, QK_NORMS, LLAMA_NORMS, LLAMA_EXPERTS, MLP_CORRECTION),
     # Said by some configs; the class has no choice.
-    must=(
-        Must("scoring_func", ("sigmoid",)),
-        Must("use_qk_norm", (True,)),
-        Must("qk_norm_type", ("per_layer",)),
-        Must("use_routing_bias", (True,)),
-        Must("shared_intermediate_size", (0,)),
+    constraints=(
+        Constraint("scoring_func", ("sigmoid",)),
+        Constraint("use_qk_norm", (True,)),
+        Constraint("qk_norm_type", ("per_layer",)),
+        Constraint("use_routing_bias", (True,)),
+        Constraint("shared_intermediate_size", (0,)),
     ),
-    harmless=keys("router_jitter_noise rotary_dim use_mtp num_mtp_modules mtp_transformer_layers attn_type_list"),
+    irrelevant=keys("router_jitter_noise rotary_dim use_mtp num_mtp_modules mtp_transformer_layers attn_type_list"),
 )
 FLINT = decoder(
     "flint",
@@ -605,13 +612,13 @@ FLINT = decoder(
     d_head=size("head_dim", 128),
     d_ff=6144,
     attention=BIASED | {"qk_norm": "head", "sinks": True},
-    schedule=Both(
-        Listed(WINDOWS, all_but_fourths, (DEPTH,)),
-        Sparse(size("decoder_sparse_step", 1), Key("mlp_only_layers", INDICES, (0, 1), null=(0, 1))),
+    schedule=CombinedSchedule(
+        ListSchedule(WINDOWS, all_but_fourths, (DEPTH,)),
+        SparseSchedule(size("decoder_sparse_step", 1), Key("mlp_only_layers", INDICES, (0, 1), null=(0, 1))),
     ),
     tensors=(LLAMA_DENSE, QK_NORMS, SINKS, LLAMA_EXPERTS, SHARED_EXPERT),
-    spelling=replace(TIED_EXPERTS, renamed={r"\.self_attn\.softmax_offset$": ".self_attn.sinks"}),
-    **crossed(
+    spelling=replace(TIED_EXPERTS, renames={r"\.self_attn\.softmax_offset$": ".self_attn.sinks"}),
+    **cross_product(
         bare(513),
         {
             "dense": None,
@@ -645,22 +652,22 @@ ERNIE_MOE = decoder(
     attention=biases(USE_BIAS),
     ffn={"bias": USE_BIAS},
     head={"bias": USE_BIAS},
-    drop={},
-    feeds={
+    dropouts={},
+    ffn_kinds={
         "dense": None,
         "moe": experts(
-            size("moe_num_experts", 64, others=("num_experts",)),
-            size("moe_k", 6, others=("num_experts_per_tok",)),
+            size("moe_num_experts", 64, aliases=("num_experts",)),
+            size("moe_k", 6, aliases=("num_experts_per_tok",)),
             size("moe_intermediate_size", 1536),
             choose="softmax",
             correction="parameter",
             normalise=True,
             normalise_min=positive("moe_norm_min", 1e-12),
             n_shared=ERNIE_SHARED,
-            shared_bias=Unless(ERNIE_SHARED, None, USE_BIAS, empty=0),
+            shared_bias=NullCases(ERNIE_SHARED, None, USE_BIAS, empty=0),
         ),
     },
-    schedule=Interval(
+    schedule=IntervalSchedule(
         Key("moe_layer_start_index", LAYERS_OR_NONE, 1),
         Key("moe_layer_end_index", LAYER_OR_LAST, -1),
         size("moe_layer_interval", 1),
@@ -673,8 +680,8 @@ ERNIE_MOE = decoder(
     ),
     spelling=replace(
         TIED_EXPERTS,
-        renamed={r"\.mlp\.moe_statics\.": ".mlp.gate.moe_statics."},
-        left={r"(model\.)?mtp_.*": "predicts further tokens"},
+        renames={r"\.mlp\.moe_statics\.": ".mlp.gate.moe_statics."},
+        unused={r"(model\.)?mtp_.*": "predicts further tokens"},
     ),
 )
 KOLIBRI1 = decoder(
@@ -691,8 +698,8 @@ KOLIBRI1 = decoder(
     attention={"qk_norm": "head"},
     kinds=bare(513),
     schedule=windows(5),
-    feed=experts(
-        size("num_local_experts", 384, others=("num_experts",)),
+    base_ffn=experts(
+        size("num_local_experts", 384, aliases=("num_experts",)),
         size("num_experts_per_tok", 6),
         size("moe_intermediate_size", 512),
         choose="logits",
@@ -707,32 +714,32 @@ KOLIBRI1 = decoder(
         LLAMA_ATTENTION,
         QK_NORMS,
         LLAMA_NORMS,
-        renamed({"attn_out_norm": "post_self_attn_layernorm", "ffn_out_norm": "post_mlp_layernorm"}, *LAYER),
+        modules({"attn_out_norm": "post_self_attn_layernorm", "ffn_out_norm": "post_mlp_layernorm"}, *LAYER),
         LLAMA_EXPERTS,
         SHARED_EXPERTS,
         CORRECTION,
     ),
     # No layer is dense.
-    harmless=keys("intermediate_size"),
+    irrelevant=keys("intermediate_size"),
     spelling=replace(
         TIED_EXPERTS,
-        renamed={
+        renames={
             r"\.moe\.router\.expert_bias$": ".mlp.gate.e_score_correction_bias",
             r"\.post_attn_norm\.": ".post_self_attn_layernorm.",
             r"\.post_ffn_norm\.": ".post_mlp_layernorm.",
         },
     ),
 )
-PHIMOE = derived(
+PHIMOE = derive(
     MIXTRAL,
     "phimoe",
     "PhimoeForCausalLM",
     vocab=32064,
     norm=layernorm(1e-5, "rms_norm_eps"),
     attention=BIASED | {"window": window(None)},
-    rope={"scalings": MSCALES},
+    rope={"scalings": PHI_SCALINGS},
     head={"bias": flag("lm_head_bias", False)},
-    feed=experts(
+    base_ffn=experts(
         size("num_local_experts", 16),
         size("num_experts_per_tok", 2),
         size("intermediate_size", 6400),
@@ -744,13 +751,13 @@ PHIMOE = derived(
         LLAMA_OUTSIDE,
         LLAMA_ATTENTION,
         LLAMA_NORMS,
-        same("layers.{i}.ffn.router", "model.layers.{i}.mlp.router"),
+        module("layers.{i}.ffn.router", "model.layers.{i}.mlp.router"),
         LLAMA_EXPERTS,
     ),
     # Of training alone.
-    harmless=keys("input_jitter_noise"),
+    irrelevant=keys("input_jitter_noise"),
     spelling=replace(
-        MIXTRAL_SPELLING, renamed={r"\.block_sparse_moe\.gate\.": ".mlp.router.", **MIXTRAL_SPELLING.renamed}
+        MIXTRAL_SPELLING, renames={r"\.block_sparse_moe\.gate\.": ".mlp.router.", **MIXTRAL_SPELLING.renames}
     ),
 )
 COHERE2_MOE = decoder(
@@ -763,7 +770,7 @@ COHERE2_MOE = decoder(
     d_head=size("head_dim", 128),
     d_ff=22528,
     n_ctx=8192,
-    norm=Unless(
+    norm=NullCases(
         positive("rms_norm_eps", None, null=None),
         layernorm(1e-5, "layer_norm_eps", bias=False),
         rmsnorm(1e-5),
@@ -780,29 +787,31 @@ COHERE2_MOE = decoder(
         "sliding_moe": {"window": size("sliding_window", 4096)},
         "sliding_dense": {"window": size("sliding_window", 4096)},
     },
-    feeds=dict.fromkeys(
+    ffn_kinds=dict.fromkeys(
         ("global_moe", "sliding_moe"),
         experts(
             size("num_experts", 8),
             size("num_experts_per_tok", 2),
             COHERE_WIDTH,
             choose="logits",
-            weigh=Word(Key("expert_selection_fn", TEXT, "softmax"), {"softmax": "softmax", "sigmoid": "sigmoid"}),
+            weigh=Choice(Key("expert_selection_fn", TEXT, "softmax"), {"softmax": "softmax", "sigmoid": "sigmoid"}),
             normalise=Cases(
                 Key("expert_selection_fn", TEXT, "softmax"),
                 {"softmax": False, "sigmoid": flag("norm_topk_prob", True)},
             ),
             n_shared=COHERE_SHARED,
-            shared_combine=Unless(
+            shared_combine=NullCases(
                 COHERE_SHARED,
                 "sum",
-                Word(Key("shared_expert_combination_strategy", TEXT, "average"), {"average": "average", "sum": "sum"}),
+                Choice(
+                    Key("shared_expert_combination_strategy", TEXT, "average"), {"average": "average", "sum": "sum"}
+                ),
                 empty=0,
             ),
         ),
     ),
-    schedule=Both(
-        Listed(WINDOWS, cohere_window, (FIRST_DENSE_0, PREFIX_PATTERN, PATTERN)),
+    schedule=CombinedSchedule(
+        ListSchedule(WINDOWS, cohere_window, (FIRST_DENSE_0, PREFIX_PATTERN, PATTERN)),
         layers_that(lambda config, index: index < FIRST_DENSE_0.read(config), FIRST_DENSE_0),
     ),
     head={"scale": positive("logit_scale", 0.0625, null=None)},

@@ -2,29 +2,29 @@
 
 from archcalc.hf.config import POSITIVE
 from archcalc.hf.family import Family
-from archcalc.hf.lens import Given, Key, Must, Via
-from archcalc.hf.nested import Inside, Within
+from archcalc.hf.lens import Constraint, Conversion, ImpliedValue, Key
+from archcalc.hf.nested_keys import NestedConstraint, NestedTemplate
 from archcalc.hf.spellings import Spelling
-from archcalc.hf.templates.gpt_like import Sizes, gpt_layer, gpt_like
-from archcalc.hf.tensors import joined, renamed, same, table
+from archcalc.hf.templates.gpt_like import SizeKeys, gpt_layer, gpt_like
+from archcalc.hf.tensors import fused_modules, module, modules, table
 from archcalc.hf.vocabulary import QKV, dropout, keys, layernorm, layers, size, tied
 
-SIZES = Sizes(
+SIZES = SizeKeys(
     size("vocab_size", 50368),
     size("max_seq_len", 2048),
-    size("d_model", 2048, others=("hidden_size",)),
-    layers(24, "n_layers", others=("num_hidden_layers",)),
-    size("n_heads", 16, others=("num_attention_heads",)),
+    size("d_model", 2048, aliases=("hidden_size",)),
+    layers(24, "n_layers", aliases=("num_hidden_layers",)),
+    size("n_heads", 16, aliases=("num_attention_heads",)),
 )
 NORM = layernorm(1e-5, "layer_norm_epsilon", bias=False)
 
 
-def whole(key: Key) -> Via:
+def whole(key: Key) -> Conversion:
     """Return a number that is written without a fraction, if it has none: the class takes such alone."""
-    return Via(key, float, lambda value: int(value) if value == int(value) else value)
+    return Conversion(key, float, lambda value: int(value) if value == int(value) else value)
 
 
-RATE = Inside("attn_config", whole(dropout("attn_pdrop", 0.0)))
+RATE = NestedTemplate("attn_config", whole(dropout("attn_pdrop", 0.0)))
 
 TEMPLATE = gpt_like(
     SIZES,
@@ -34,25 +34,25 @@ TEMPLATE = gpt_like(
         attention={
             "position": {
                 "kind": "alibi",
-                "max_bias": Inside("attn_config", whole(Key("alibi_bias_max", POSITIVE, 8.0))),
+                "max_bias": NestedTemplate("attn_config", whole(Key("alibi_bias_max", POSITIVE, 8.0))),
             },
-            "clip": Inside("attn_config", Key("clip_qkv", POSITIVE, None, null=None)),
-            "scale": Inside("attn_config", Key("softmax_scale", POSITIVE, None, null=None)),
+            "clip": NestedTemplate("attn_config", Key("clip_qkv", POSITIVE, None, null=None)),
+            "scale": NestedTemplate("attn_config", Key("softmax_scale", POSITIVE, None, null=None)),
         },
         # The class multiplies by four whatever `expansion_ratio` says.
-        d_ff=Given(SIZES.four_times),
+        d_ff=ImpliedValue(SIZES.four_times),
         activation="gelu",
         ffn_bias=False,
     ),
-    around={"final_norm": NORM},
+    stack_fields={"final_norm": NORM},
     head=tied(True),
     dropout={"attention": RATE, "residual": RATE},
 )
 
 TENSORS = table(
-    renamed({"embed.tokens": "wte", "final_norm": "norm_f"}, name="transformer."),
-    joined(QKV, "transformer.blocks.{i}.attn.Wqkv"),
-    renamed(
+    modules({"embed.tokens": "wte", "final_norm": "norm_f"}, name="transformer."),
+    fused_modules(QKV, "transformer.blocks.{i}.attn.Wqkv"),
+    modules(
         {
             "attn.out": "attn.out_proj",
             "attn_norm": "norm_1",
@@ -63,7 +63,7 @@ TENSORS = table(
         "layers.{i}.",
         "transformer.blocks.{i}.",
     ),
-    same("head", "lm_head"),
+    module("head", "lm_head"),
 )
 
 FAMILIES = (
@@ -72,26 +72,26 @@ FAMILIES = (
         ("MptForCausalLM",),
         TEMPLATE,
         TENSORS,
-        must=(
-            Within(
+        constraints=(
+            NestedConstraint(
                 "attn_config",
                 (),
-                rules=(
-                    Must("attn_type", ("multihead_attention",)),
-                    Must("qk_ln", (False,)),
-                    Must("prefix_lm", (False,)),
-                    Must("alibi", (True,)),
+                constraints=(
+                    Constraint("attn_type", ("multihead_attention",)),
+                    Constraint("qk_ln", (False,)),
+                    Constraint("prefix_lm", (False,)),
+                    Constraint("alibi", (True,)),
                 ),
                 known=keys("attn_pdrop softmax_scale alibi_bias_max clip_qkv"),
-                harmless=keys("attn_impl attn_uses_sequence_id"),
+                irrelevant=keys("attn_impl attn_uses_sequence_id"),
             ),
-            Must("expansion_ratio", (4,)),
-            Must("logit_scale", (None,)),
+            Constraint("expansion_ratio", (4,)),
+            Constraint("logit_scale", (None,)),
         ),
         # The class has neither biases nor positions of its own, whatever these say.
-        harmless=keys("no_bias learned_pos_emb emb_pdrop resid_pdrop embedding_fraction init_device norm_type"),
+        irrelevant=keys("no_bias learned_pos_emb emb_pdrop resid_pdrop embedding_fraction init_device norm_type"),
         spelling=Spelling(
-            renamed={r"^(?=blocks\.|wte\.|norm_f\.)": "transformer."},
+            renames={r"^(?=blocks\.|wte\.|norm_f\.)": "transformer."},
             copies={"lm_head.weight": "transformer.wte.weight"},
         ),
     ),

@@ -2,11 +2,11 @@
 
 from archcalc.hf.config import Config
 from archcalc.hf.family import Family
-from archcalc.hf.lens import Cases, Given, Template
+from archcalc.hf.lens import Cases, ImpliedValue, Template
 from archcalc.hf.spellings import Spelling
-from archcalc.hf.templates.gpt_like import Sizes, gpt_layer, gpt_like, idle_cross, root_scaled
-from archcalc.hf.tensors import TensorMap, renamed, same, table
-from archcalc.hf.vocabulary import Narrow, activation, biases, dropout, flag, keys, layers, size, tied
+from archcalc.hf.templates.gpt_like import SizeKeys, gpt_layer, gpt_like, idle_cross, root_scaled
+from archcalc.hf.tensors import TensorMap, module, modules, table
+from archcalc.hf.vocabulary import EmbeddingFactor, activation, biases, dropout, flag, keys, layers, size, tied
 
 # What these classes leave at torch's default.
 NORM = {"kind": "layernorm", "eps": 1e-5}
@@ -14,7 +14,7 @@ NORM = {"kind": "layernorm", "eps": 1e-5}
 
 def opt() -> Template:
     """Return OPT's template; the 350m has norms after each part and a narrower token table."""
-    sizes = Sizes(
+    sizes = SizeKeys(
         size("vocab_size", 50272),
         size("max_position_embeddings", 2048),
         size("hidden_size", 768),
@@ -45,19 +45,19 @@ def opt() -> Template:
     return gpt_like(
         sizes,
         layer,
-        around={
+        stack_fields={
             "position": {"kind": "learned", "n_extra": 2},
             "final_norm": Cases(before, {True: last, False: None}),
         },
-        embedding={"factor": Narrow(d_embed, width, {"bias": False, "widen": "before_positions"})},
-        head={"tied": tie, "d_in": Given(head_width)},
+        embedding={"factor": EmbeddingFactor(d_embed, width, {"bias": False, "widen": "before_positions"})},
+        head={"tied": tie, "d_in": ImpliedValue(head_width)},
         dropout={"attention": dropout("attention_dropout", 0.0), "residual": dropout("dropout", 0.1)},
     )
 
 
 def biogpt() -> Template:
     """Return BioGPT's template."""
-    sizes = Sizes(
+    sizes = SizeKeys(
         size("vocab_size", 42384),
         size("max_position_embeddings", 1024),
         size("hidden_size", 1024),
@@ -75,7 +75,7 @@ def biogpt() -> Template:
     return gpt_like(
         sizes,
         layer,
-        around={"position": {"kind": "learned", "n_extra": 2}, "final_norm": NORM},
+        stack_fields={"position": {"kind": "learned", "n_extra": 2}, "final_norm": NORM},
         embedding=root_scaled(sizes, True),
         head=tied(True),
         dropout={
@@ -89,12 +89,12 @@ def biogpt() -> Template:
 
 def xglm() -> Template:
     """Return XGLM's template: fairseq's sinusoids, computed."""
-    sizes = Sizes(
+    sizes = SizeKeys(
         size("vocab_size", 256008),
         size("max_position_embeddings", 2048),
-        size("d_model", 1024, others=("hidden_size",)),
-        layers(24, "num_layers", others=("num_hidden_layers",)),
-        size("attention_heads", 16, others=("num_attention_heads",)),
+        size("d_model", 1024, aliases=("hidden_size",)),
+        layers(24, "num_layers", aliases=("num_hidden_layers",)),
+        size("attention_heads", 16, aliases=("num_attention_heads",)),
     )
     layer = gpt_layer(
         sizes,
@@ -107,7 +107,7 @@ def xglm() -> Template:
     return gpt_like(
         sizes,
         layer,
-        around={"position": {"kind": "sinusoidal", "order": "fairseq", "n_extra": 2}, "final_norm": NORM},
+        stack_fields={"position": {"kind": "sinusoidal", "order": "fairseq", "n_extra": 2}, "final_norm": NORM},
         embedding=root_scaled(sizes, True),
         head=tied(True),
         dropout={
@@ -122,7 +122,7 @@ def xglm() -> Template:
 def tensors(base: str, head: str, last: str) -> TensorMap:
     """Return the tensors under the base model's name; `last` is what it calls its last norm."""
     return table(
-        renamed(
+        modules(
             {
                 "embed.tokens": "embed_tokens",
                 "embed.project": "project_in",
@@ -132,7 +132,7 @@ def tensors(base: str, head: str, last: str) -> TensorMap:
             },
             name=f"{base}.",
         ),
-        renamed(
+        modules(
             {
                 "attn.q": "self_attn.q_proj",
                 "attn.k": "self_attn.k_proj",
@@ -151,7 +151,7 @@ def tensors(base: str, head: str, last: str) -> TensorMap:
             "layers.{i}.",
             f"{base}.layers.{{i}}.",
         ),
-        same("head", head),
+        module("head", head),
     )
 
 
@@ -161,9 +161,9 @@ FAMILIES = (
         ("OPTForCausalLM",),
         opt(),
         tensors("model.decoder", "lm_head", "final_layer_norm"),
-        harmless=keys("layerdrop activation_dropout init_std"),
+        irrelevant=keys("layerdrop activation_dropout init_std"),
         spelling=Spelling(
-            renamed={r"^(?=decoder\.)": "model."}, copies={"lm_head.weight": "model.decoder.embed_tokens.weight"}
+            renames={r"^(?=decoder\.)": "model."}, copies={"lm_head.weight": "model.decoder.embed_tokens.weight"}
         ),
     ),
     Family(
@@ -172,7 +172,7 @@ FAMILIES = (
         biogpt(),
         tensors("biogpt", "output_projection", "layer_norm"),
         # Its norms have torch's epsilon whatever the config says.
-        harmless=keys("layerdrop layer_norm_eps"),
+        irrelevant=keys("layerdrop layer_norm_eps"),
         spelling=Spelling(copies={"output_projection.weight": "biogpt.embed_tokens.weight"}),
     ),
     Family(
@@ -180,7 +180,7 @@ FAMILIES = (
         ("XGLMForCausalLM",),
         xglm(),
         tensors("model", "lm_head", "layer_norm"),
-        harmless=keys("layerdrop"),
+        irrelevant=keys("layerdrop"),
         spelling=Spelling(copies={"lm_head.weight": "model.embed_tokens.weight"}),
     ),
 )

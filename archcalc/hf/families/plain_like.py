@@ -2,7 +2,7 @@
 
 from archcalc.hf.families.llama_like import NO_PADDING
 from archcalc.hf.templates.decoder import BIASED, LAYER, MLP_BIAS, decoder
-from archcalc.hf.tensors import Holds, renamed
+from archcalc.hf.tensors import TensorEntry, modules
 from archcalc.hf.vocabulary import (
     ACTIVATIONS,
     LLAMA_ATTENTION,
@@ -17,7 +17,7 @@ from archcalc.hf.vocabulary import (
 )
 
 XIELU = tuple(
-    Holds(f"model.layers.{{i}}.mlp.act_fn.{name}", (f"layers.{{i}}.ffn.activation.{name}",))
+    TensorEntry(f"model.layers.{{i}}.mlp.act_fn.{name}", (f"layers.{{i}}.ffn.activation.{name}",))
     for name in ("alpha_p", "alpha_n", "beta", "eps")
 )
 APERTUS = decoder(
@@ -44,7 +44,7 @@ APERTUS = decoder(
         LLAMA_OUTSIDE,
         LLAMA_ATTENTION,
         QK_NORMS,
-        renamed({"attn_norm": "attention_layernorm", "ffn_norm": "feedforward_layernorm"}, *LAYER),
+        modules({"attn_norm": "attention_layernorm", "ffn_norm": "feedforward_layernorm"}, *LAYER),
         LLAMA_FFN,
         XIELU,
     ),
@@ -63,16 +63,16 @@ NANOCHAT = decoder(
     act="relu2",
     attention=BIASED | {"qk_norm": {"norm": UNWEIGHTED, "over": "head", "when": "after"}},
     ffn={"kind": "plain"},
-    around={"embed_norm": UNWEIGHTED},
+    stack_fields={"embed_norm": UNWEIGHTED},
     head={"softcap": positive("final_logit_softcapping", 15.0, null=None)},
     tensors=(
         LLAMA_OUTSIDE,
         # Its heads rotate the other way: with their halves exchanged they rotate as all others do.
-        renamed({"attn.q": "self_attn.q_proj", "attn.k": "self_attn.k_proj"}, *LAYER, order="swapped"),
-        renamed({"attn.v": "self_attn.v_proj", "attn.out": "self_attn.o_proj"}, *LAYER),
-        renamed({"ffn.up": "mlp.fc1", "ffn.down": "mlp.fc2"}, *LAYER),
+        modules({"attn.q": "self_attn.q_proj", "attn.k": "self_attn.k_proj"}, *LAYER, order="swapped"),
+        modules({"attn.v": "self_attn.v_proj", "attn.out": "self_attn.o_proj"}, *LAYER),
+        modules({"ffn.up": "mlp.fc1", "ffn.down": "mlp.fc2"}, *LAYER),
     ),
-    also=NO_PADDING,
+    fixed_keys=NO_PADDING,
 )
 NEMOTRON = decoder(
     "nemotron",
@@ -85,7 +85,7 @@ NEMOTRON = decoder(
     norm=layernorm(1e-5, "norm_eps", unit_offset=True),
     act="relu2",
     partial=0.5,
-    rope={"widens": True},
+    rope={"rounds_up": True},
     attention=BIASED,
     ffn={"kind": "plain", "bias": MLP_BIAS},
     tensors=(LLAMA_DENSE,),

@@ -1,11 +1,11 @@
 """T5, mT5 and UMT5; version 1.1 gates its feed-forward and has a head of its own."""
 
-from archcalc.hf.lens import Cases, Given
-from archcalc.hf.templates.t5_like import WIDTH, Defaults, t5_like
+from archcalc.hf.lens import Cases, ImpliedValue
+from archcalc.hf.templates.t5_like import WIDTH, T5Defaults, t5_like
 from archcalc.hf.vocabulary import flag
 
 # A tied head is scaled.
-SCALE = Given(lambda config: WIDTH.read(config) ** -0.5)
+SCALE = ImpliedValue(lambda config: WIDTH.read(config) ** -0.5)
 # transformers 5 ties every head of T5's kind when it reads a config. T5's class keeps what the file said under another
 # key, which is then the scale alone.
 T5_HEAD = Cases(
@@ -20,13 +20,13 @@ MT5_HEAD = {"tied": flag("tie_word_embeddings", True), "scale": None}
 UMT5_HEAD = Cases(
     flag("tie_word_embeddings", True), {True: {"tied": True, "scale": SCALE}, False: {"tied": False, "scale": None}}
 )
-MULTILINGUAL = Defaults(250112, 1024, 8, 6, "gated-gelu")
+MULTILINGUAL = T5Defaults(250112, 1024, 8, 6, "gated-gelu")
 
 FAMILIES = (
     t5_like(
         "t5",
         ("T5ForConditionalGeneration", "T5WithLMHeadModel"),
-        Defaults(32128, 2048, 6, 8, "relu"),
+        T5Defaults(32128, 2048, 6, 8, "relu"),
         T5_HEAD,
     ),
     t5_like("mt5", ("MT5ForConditionalGeneration",), MULTILINGUAL, MT5_HEAD),

@@ -1,1 +1,1 @@
-"""What many families share: each builder returns a row from its switches."""
+"""Templates of similar families: each builder returns a family from its switches."""

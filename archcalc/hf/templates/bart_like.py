@@ -1,4 +1,4 @@
-"""BART and its relatives: encoder-decoders with biases everywhere, whose sides have keys of their own."""
+"""BART-like encoder-decoders: biases everywhere, and separate keys for the encoder and the decoder."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ import msgspec
 
 from archcalc.hf.config import Config
 from archcalc.hf.family import Family
-from archcalc.hf.lens import Cases, Draft, Given, Key, Lens, Must, Template
+from archcalc.hf.lens import Cases, ConfigDraft, Constraint, ImpliedValue, Key, Lens, Template
 from archcalc.hf.spellings import Spelling
-from archcalc.hf.stack import Stack
-from archcalc.hf.tensors import Holds, TensorMap, renamed, same, table
+from archcalc.hf.stack import StackLens
+from archcalc.hf.tensors import TensorEntry, TensorMap, module, modules, table
 from archcalc.hf.vocabulary import activation, biases, dropout, flag, keys, layers, size
 
 NORM: dict[str, Any] = {"kind": "layernorm", "eps": 1e-5}
-TABLES = ("encoder.positions.weight", "decoder.positions.weight")
-BUFFER = "head.bias_buffer"
-IGNORED = keys(
+POSITION_TABLES = ("encoder.positions.weight", "decoder.positions.weight")
+LOGITS_BIAS = "head.bias_buffer"
+IRRELEVANT_KEYS = keys(
     "encoder_layerdrop decoder_layerdrop classif_dropout classifier_dropout extra_pos_embeddings add_bias_logits"
     " force_bos_token_to_be_generated"
 )
 
-# What a config says of the encoder, read by a class that has none.
-OF_ENCODERS = keys(
+# Keys about the encoder in configs of a decoder alone.
+ENCODER_KEYS = keys(
     "encoder_layers encoder_ffn_dim encoder_attention_heads num_hidden_layers num_attention_heads"
     " share_encoder_decoder_embeddings use_prompt"
 )
 
 
-class Defaults(msgspec.Struct, frozen=True):
-    """What a class of BART's kind takes where its config says nothing."""
+class BartDefaults(msgspec.Struct, frozen=True):
+    """Defaults of a BART-like class."""
 
     vocab_size: int
     n_ctx: int
@@ -46,30 +46,36 @@ class Defaults(msgspec.Struct, frozen=True):
 
 
 @final
-class OwnVocabulary(Lens, msgspec.Struct, frozen=True):
-    """The encoder's vocabulary under a key; null stands for the model's, which is under the key `of_model`."""
+class SourceVocabulary(Lens, msgspec.Struct, frozen=True):
+    """The key of the encoder's vocabulary; null means the model's vocabulary, whose key is `shared_key`."""
 
     key: Key
-    of_model: str
+    shared_key: str
 
     def names(self) -> Iterator[str]:
-        """Yield the key's."""
+        """Yield the key's spellings."""
         yield from self.key.names()
 
     def read(self, config: Config) -> Any:
         """Return the key's value."""
         return self.key.read(config)
 
-    def write(self, value: Any, draft: Draft) -> None:
-        """Write the key, as the model's vocabulary is written where there is none of its own."""
-        self.key.write(draft[self.of_model] if value is None else value, draft)
+    def write(self, value: Any, draft: ConfigDraft) -> None:
+        """Put the key, with the model's vocabulary if the encoder has none of its own."""
+        self.key.write(draft[self.shared_key] if value is None else value, draft)
 
 
-class Names(msgspec.Struct, frozen=True):
-    """What a class calls things: `outside` stands before the token table, `base` before 'encoder' and 'decoder'.
+class PartNames(msgspec.Struct, frozen=True):
+    """The names that a class gives to its parts.
 
-    `cross`: cross-attention. `ffn`: before the feed-forward's projections. `ffn_norm`: its norm. `width`: the keys of
-    the model's width. `main`: the side whose layers and heads have a name without it too. `head`: the head's matrix.
+    - `outside`: the prefix of the token table
+    - `base`: the prefix of 'encoder' and 'decoder'
+    - `cross`: cross-attention
+    - `ffn`: the prefix of the feed-forward's projections
+    - `ffn_norm`: the feed-forward's norm
+    - `width`: the keys of the model's width
+    - `main`: the stack whose numbers of layers and heads also have keys without the stack's name
+    - `head`: the head's matrix
     """
 
     outside: str = "model."
@@ -86,118 +92,128 @@ class Names(msgspec.Struct, frozen=True):
         attentions = {"attn": "self_attn", "cross": self.cross}
         parts = {"q": "q_proj", "k": "k_proj", "v": "v_proj", "out": "out_proj"}
         projections = {
-            f"{ours}.{part}": f"{there}.{name}" for ours, there in attentions.items() for part, name in parts.items()
+            f"{ours}.{part}": f"{theirs}.{name}" for ours, theirs in attentions.items() for part, name in parts.items()
         }
-        norms = {f"{ours}_norm": f"{there}_layer_norm" for ours, there in attentions.items()}
+        norms = {f"{ours}_norm": f"{theirs}_layer_norm" for ours, theirs in attentions.items()}
         ffn = {"ffn.up": f"{self.ffn}fc1", "ffn.down": f"{self.ffn}fc2", "ffn_norm": self.ffn_norm}
         return projections | norms | ffn
 
 
-class Bart(msgspec.Struct, frozen=True):
-    """The switches of a class of BART's kind.
+class BartSwitches(msgspec.Struct, frozen=True):
+    """The switches of a BART-like class.
 
-    `position`: the table beside the tokens. `placement`: where norms stand. `embed_norm`: whether there is a norm on
-    the embedding; `final_norm`: whether there is one after the last layer. `norms_tokens`: the side whose embedding
-    norm leaves positions out. `logits_bias`: whether a stored buffer is added to the logits. `names`: what the class
-    calls its parts. `vocabulary`: the key of the decoder's, `source_vocabulary` that of the encoder's, if there are
-    two: then no table is shared by both sides. `apart`: they have tables of their own even if the head is tied.
+    - `position`: the position table
+    - `placement`: the placement of norms
+    - `embed_norm`: whether the embedding has a norm
+    - `final_norm`: whether the last layer is followed by a norm
+    - `positionless_norm`: the stack whose embedding norm is applied before positions are added
+    - `has_logits_bias`: whether a stored buffer is added to the logits
+    - `names`: the class's names of its parts
+    - `vocabulary`, `source_vocabulary`: the keys of the decoder's and the encoder's vocabulary, if there are two; then
+      the stacks share no table
+    - `has_own_tables`: the stacks have separate tables even if the head is tied
     """
 
-    defaults: Defaults
+    defaults: BartDefaults
     position: Template
     placement: str = "post"
     embed_norm: Lens | bool = True
     final_norm: bool = False
-    norms_tokens: str | None = None
-    logits_bias: bool = True
-    names: Names = Names()
+    positionless_norm: str | None = None
+    has_logits_bias: bool = True
+    names: PartNames = PartNames()
     vocabulary: Lens | None = None
-    source_vocabulary: OwnVocabulary | None = None
-    apart: bool = False
+    source_vocabulary: SourceVocabulary | None = None
+    has_own_tables: bool = False
     is_tied: bool = True
 
     @property
-    def tied(self) -> Key:
-        """Return whether the head's matrix is the token table."""
+    def tie_key(self) -> Key:
+        """Return the key that ties the head to the token table."""
         return flag("tie_word_embeddings", self.is_tied)
 
     @property
     def width(self) -> Key:
         """Return the key of the model's width."""
-        name, *others = self.names.width
-        return size(name, self.defaults.width, others=tuple(others))
+        name, *aliases = self.names.width
+        return size(name, self.defaults.width, aliases=tuple(aliases))
 
     @property
-    def stored(self) -> bool:
-        """Return whether the table of positions is a fixed parameter."""
+    def has_fixed_positions(self) -> bool:
+        """Return whether the position table is a fixed parameter."""
         return isinstance(self.position, Mapping) and bool(self.position.get("stored"))
 
-    def root(self, config: Config) -> float:
+    def embedding_scale(self, config: Config) -> float:
         """Return √d_model."""
         return math.sqrt(self.width.read(config))
 
-    def layer(self, side: str, *, alone: bool = False) -> dict[str, Any]:
-        """Return a layer of the encoder or the decoder, which `alone` keeps its cross-attention."""
-        others = ("num_attention_heads",) if side == self.names.main else ()
-        n_heads = size(f"{side}_attention_heads", self.defaults.n_heads, others=others)
+    def layer(self, stack_name: str, *, is_alone: bool = False) -> dict[str, Any]:
+        """Return a layer of a stack. A decoder that `is_alone` keeps its cross-attention."""
+        aliases = ("num_attention_heads",) if stack_name == self.names.main else ()
+        n_heads = size(f"{stack_name}_attention_heads", self.defaults.n_heads, aliases=aliases)
         attention = {"kind": "gqa", "n_heads": n_heads, **biases(True)}
         return {
             "norm": NORM,
             "placement": self.placement,
             "attention": attention,
-            "cross": attention if side == "decoder" else None,
-            "cross_reads": "nothing" if alone else "source",
+            "cross": attention if stack_name == "decoder" else None,
+            "cross_reads": "nothing" if is_alone else "source",
             "ffn": {
                 "kind": "plain",
-                "d_ff": size(f"{side}_ffn_dim", self.defaults.d_ff),
+                "d_ff": size(f"{stack_name}_ffn_dim", self.defaults.d_ff),
                 "activation": activation(self.defaults.activation, "activation_function"),
                 "bias": True,
             },
         }
 
-    def stack(self, side: str, *, alone: bool = False) -> Stack:
-        """Return the encoder or the decoder, `alone` without an encoder."""
-        n_layers = self.defaults.n_layers[side == "decoder"]
-        others = ("num_hidden_layers",) if side == self.names.main else ()
-        around = {
-            "position": self.position,
-            **(self.norm_of_tokens() if side == self.norms_tokens else {"embed_norm": _if(self.embed_norm)}),
-            "final_norm": _if(self.final_norm),
-        }
-        kinds = {"layer": self.layer(side, alone=alone)}
-        return Stack(layers(n_layers, f"{side}_layers", others=others), kinds, around=around)
+    def stack(self, stack_name: str, *, is_alone: bool = False) -> StackLens:
+        """Return the encoder or the decoder, which `is_alone` if there is no encoder."""
+        n_layers = self.defaults.n_layers[stack_name == "decoder"]
+        aliases = ("num_hidden_layers",) if stack_name == self.names.main else ()
+        if stack_name == self.positionless_norm:
+            embed_norm = self.norm_of_tokens()
+        else:
+            embed_norm = {"embed_norm": _optional_norm(self.embed_norm)}
+        stack_fields = {"position": self.position, **embed_norm, "final_norm": _optional_norm(self.final_norm)}
+        kinds = {"layer": self.layer(stack_name, is_alone=is_alone)}
+        return StackLens(layers(n_layers, f"{stack_name}_layers", aliases=aliases), kinds, stack_fields=stack_fields)
 
     @property
-    def scaled(self) -> Key:
-        """Return whether the embedding is multiplied by √d_model."""
+    def scale_key(self) -> Key:
+        """Return the key that scales the embedding by √d_model."""
         return flag("scale_embedding", self.defaults.scale_embedding)
 
     def norm_of_tokens(self) -> dict[str, Template]:
-        """Return a norm of tokens that the class does not scale: after ours, d_model times the epsilon is the same."""
-        larger = Given(lambda config: NORM["eps"] * self.width.read(config))
-        eps = Cases(self.scaled, {False: NORM["eps"], True: larger})
+        """Return the embedding norm of a class that norms unscaled tokens.
+
+        Ours norms scaled ones, which is the same with d_model times the epsilon.
+        """
+        scaled_eps = ImpliedValue(lambda config: NORM["eps"] * self.width.read(config))
+        eps = Cases(self.scale_key, {False: NORM["eps"], True: scaled_eps})
         return {"embed_norm": NORM | {"eps": eps}, "embed_norm_reads": "tokens"}
 
     def template(self) -> dict[str, Template]:
         """Return the template of the encoder-decoder."""
-        buffer = {"bias_buffer": Given(True)} if self.logits_bias else {}
+        buffer = {"bias_buffer": ImpliedValue(True)} if self.has_logits_bias else {}
         encoder, decoder = self.stack("encoder"), self.stack("decoder")
-        encoder = msgspec.structs.replace(encoder, around={**encoder.around, **self.of_source()})
-        sides = {"encoder": encoder, "decoder": decoder, "head": {"tied": self.tied} | buffer}
-        # Untied, each side has a table of its own, and the one that both would share is there and never read.
+        encoder = msgspec.structs.replace(encoder, stack_fields={**encoder.stack_fields, **self.source_embedding()})
+        stacks = {"encoder": encoder, "decoder": decoder, "head": {"tied": self.tie_key} | buffer}
+        # Untied, each stack has a table of its own, and the shared table exists but is never read.
         shared = {"name": "shared.weight", "axes": ("vocab_size", "d_model"), "component": "embedding"}
-        extras = Cases(self.tied, {True: (), False: (shared,)})
-        return self.causal() | sides | ({} if self.source_vocabulary else {"extras": extras})
+        extras = Cases(self.tie_key, {True: (), False: (shared,)})
+        return self.causal() | stacks | ({} if self.source_vocabulary else {"extras": extras})
 
-    def of_source(self) -> dict[str, Template]:
+    def source_embedding(self) -> dict[str, Template]:
         """Return the encoder's own token table, with a vocabulary that may be its own."""
-        own = {"embedding": self.embedding, "vocab_size": self.source_vocabulary}
-        return own if self.apart else {name: Cases(self.tied, {True: None, False: part}) for name, part in own.items()}
+        fields = {"embedding": self.embedding, "vocab_size": self.source_vocabulary}
+        if self.has_own_tables:
+            return fields
+        return {name: Cases(self.tie_key, {True: None, False: field}) for name, field in fields.items()}
 
     @property
     def embedding(self) -> dict[str, Template]:
-        """Return how tokens are embedded."""
-        return {"scale": Cases(self.scaled, {False: None, True: Given(self.root)})}
+        """Return the fields of the token embedding."""
+        return {"scale": Cases(self.scale_key, {False: None, True: ImpliedValue(self.embedding_scale)})}
 
     def causal(self) -> dict[str, Template]:
         """Return the template of the decoder alone."""
@@ -207,8 +223,8 @@ class Bart(msgspec.Struct, frozen=True):
             "n_ctx": size("max_position_embeddings", self.defaults.n_ctx),
             "d_model": self.width,
             "embedding": self.embedding,
-            "decoder": self.stack("decoder", alone=True),
-            "head": {"tied": self.tied},
+            "decoder": self.stack("decoder", is_alone=True),
+            "head": {"tied": self.tie_key},
             "dropout": {
                 "embedding": rate,
                 "attention": dropout("attention_dropout", self.defaults.attention_dropout),
@@ -217,19 +233,19 @@ class Bart(msgspec.Struct, frozen=True):
             },
         }
 
-    def side(self, side: str, ours: str) -> tuple[Holds, ...]:
-        """Return the tensors of the encoder or the decoder, whose own names begin with `ours`."""
-        outside = {"positions": "embed_positions", "embed_norm": "layernorm_embedding", "final_norm": "layer_norm"}
-        base = f"{self.names.base}{side}."
+    def stack_tensors(self, stack_name: str, prefix: str) -> tuple[TensorEntry, ...]:
+        """Return the tensors of the encoder or the decoder, whose canonical names have this prefix."""
+        outer = {"positions": "embed_positions", "embed_norm": "layernorm_embedding", "final_norm": "layer_norm"}
+        base = f"{self.names.base}{stack_name}."
         return (
-            *renamed(outside, ours, base),
-            *renamed(self.names.layer(), f"{ours}layers.{{i}}.", f"{base}layers.{{i}}."),
+            *modules(outer, prefix, base),
+            *modules(self.names.layer(), f"{prefix}layers.{{i}}.", f"{base}layers.{{i}}."),
         )
 
     @property
-    def shared(self) -> str:
-        """Return what the class calls the table of the head, if that is tied."""
-        if self.apart:
+    def tied_table(self) -> str:
+        """Return the class's name of the table that a tied head uses."""
+        if self.has_own_tables:
             return f"{self.names.base}decoder.embed_tokens"
         return f"{self.names.base}encoder.embed_tokens" if self.source_vocabulary else f"{self.names.outside}shared"
 
@@ -237,69 +253,72 @@ class Bart(msgspec.Struct, frozen=True):
         """Return the tensors of the encoder-decoder."""
         own, base = "encoder.embed.tokens.weight", self.names.base
         return table(
-            Holds(f"{base}decoder.embed_tokens.weight", ("embed.tokens.weight",), beside=own),
-            Holds(f"{base}encoder.embed_tokens.weight", (own,)),
-            same("embed.tokens", self.shared),
-            Holds(f"{self.names.outside}shared.weight", ("extras.shared.weight",)),
-            self.side("encoder", "encoder."),
-            self.side("decoder", "decoder."),
-            same("head", self.names.head),
-            Holds("final_logits_bias", (BUFFER,)),
+            TensorEntry(f"{base}decoder.embed_tokens.weight", ("embed.tokens.weight",), requires=own),
+            TensorEntry(f"{base}encoder.embed_tokens.weight", (own,)),
+            module("embed.tokens", self.tied_table),
+            TensorEntry(f"{self.names.outside}shared.weight", ("extras.shared.weight",)),
+            self.stack_tensors("encoder", "encoder."),
+            self.stack_tensors("decoder", "decoder."),
+            module("head", self.names.head),
+            TensorEntry("final_logits_bias", (LOGITS_BIAS,)),
         )
 
     def causal_tensors(self, head: str) -> TensorMap:
-        """Return the tensors of the decoder alone, whose head's matrix is called `head`."""
+        """Return the tensors of the decoder alone. `head` is the class's name of the head's matrix."""
         return table(
-            same("embed.tokens", f"{self.names.base}decoder.embed_tokens"), self.side("decoder", ""), same("head", head)
+            module("embed.tokens", f"{self.names.base}decoder.embed_tokens"),
+            self.stack_tensors("decoder", ""),
+            module("head", head),
         )
 
     def causal_spelling(self, head: str) -> Spelling:
         """Return how files spell the tensors of the decoder alone."""
         return Spelling(
             copies={f"{head}.weight": f"{self.names.base}decoder.embed_tokens.weight"},
-            computed=("positions.weight",) if self.stored else (),
+            computed=("positions.weight",) if self.has_fixed_positions else (),
         )
 
     def spelling(self) -> Spelling:
         """Return how files spell the tensors of the encoder-decoder."""
         names = self.names
-        of_encoder, of_decoder = (f"{names.base}{side}.embed_tokens" for side in ("encoder", "decoder"))
-        tables = set() if self.apart else {of_encoder, of_decoder}
+        of_encoder, of_decoder = (f"{names.base}{stack_name}.embed_tokens" for stack_name in ("encoder", "decoder"))
+        tables = set() if self.has_own_tables else {of_encoder, of_decoder}
         return Spelling(
             copies={
-                f"{name}.weight": f"{self.shared}.weight" for name in (*sorted(tables - {self.shared}), names.head)
+                f"{name}.weight": f"{self.tied_table}.weight"
+                for name in (*sorted(tables - {self.tied_table}), names.head)
             },
-            # The encoder's table is saved under the decoder's name alone where they are one.
-            absent={f"{of_encoder}.weight": f"{of_decoder}.weight"} if self.shared == of_encoder else {},
-            # They are not saved where they are fixed.
-            computed=(*(TABLES if self.stored else ()), BUFFER),
+            # A common table is saved under the decoder's name only.
+            absent={f"{of_encoder}.weight": f"{of_decoder}.weight"} if self.tied_table == of_encoder else {},
+            # Fixed tables are not saved.
+            computed=(*(POSITION_TABLES if self.has_fixed_positions else ()), LOGITS_BIAS),
         )
 
 
-def _if(there: Lens | bool) -> Template:
-    """Return a norm, if there is one; a lens says so by the config."""
-    return (NORM if there else None) if isinstance(there, bool) else Cases(there, {True: NORM, False: None})
+def _optional_norm(condition: Lens | bool) -> Template:
+    """Return a norm if there is one; a lens decides by the config."""
+    return (NORM if condition else None) if isinstance(condition, bool) else Cases(condition, {True: NORM, False: None})
 
 
 def decoder_alone(
     model_type: str,
     causal: str,
-    bart: Bart,
-    must: tuple[Must, ...] = (),
-    harmless: frozenset[str] = frozenset(),
-    also: Mapping[str, Any] | None = None,
+    bart: BartSwitches,
+    constraints: tuple[Constraint, ...] = (),
+    irrelevant: frozenset[str] = frozenset(),
+    fixed_keys: Mapping[str, Any] | None = None,
     head: str = "lm_head",
 ) -> Family:
-    """Return the row of the class `causal`, a decoder that keeps its cross-attention though there is no encoder."""
+    """Return the row of the class `causal`: a decoder that keeps its cross-attention, although there is no encoder."""
     return Family(
         model_type,
         (causal,),
         bart.causal(),
         bart.causal_tensors(head),
-        must,
-        IGNORED | OF_ENCODERS | harmless,
+        constraints,
+        IRRELEVANT_KEYS | ENCODER_KEYS | irrelevant,
         spelling=bart.causal_spelling(head),
-        also=also or {},
+        fixed_keys=fixed_keys or {},
     )
 
 
@@ -307,27 +326,27 @@ def bart_like(
     model_type: str,
     conditional: str,
     causal: str | None,
-    bart: Bart,
-    must: tuple[Must, ...] = (),
-    must_pair: tuple[Must, ...] = (),
-    harmless: frozenset[str] = frozenset(),
-    also: Mapping[str, Any] | None = None,
+    bart: BartSwitches,
+    constraints: tuple[Constraint, ...] = (),
+    pair_constraints: tuple[Constraint, ...] = (),
+    irrelevant: frozenset[str] = frozenset(),
+    fixed_keys: Mapping[str, Any] | None = None,
     forms: tuple[Family, ...] = (),
 ) -> Family:
-    """Return the row of a model type whose encoder-decoder is the class `conditional`, its decoder alone `causal`.
+    """Return the row of a model type: `conditional` is its encoder-decoder class, `causal` its decoder alone.
 
-    `must_pair`: rules for the encoder-decoder alone.
+    `pair_constraints` apply to the encoder-decoder only.
     """
-    alone = decoder_alone(model_type, causal, bart, must, harmless, also) if causal else None
+    is_alone = decoder_alone(model_type, causal, bart, constraints, irrelevant, fixed_keys) if causal else None
     return Family(
         model_type,
         (conditional,),
         bart.template(),
         bart.tensors(),
-        (Must("is_decoder", (False,)), *must, *must_pair),
-        IGNORED | harmless,
+        (Constraint("is_decoder", (False,)), *constraints, *pair_constraints),
+        IRRELEVANT_KEYS | irrelevant,
         is_encoder_decoder=True,
         spelling=bart.spelling(),
-        also=also or {},
-        forms=(*forms, *((alone,) if alone else ())),
+        fixed_keys=fixed_keys or {},
+        forms=(*forms, *((is_alone,) if is_alone else ())),
     )

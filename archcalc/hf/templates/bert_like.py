@@ -1,4 +1,4 @@
-"""The template of BERT and its kin: a row's switches become the family of a model type."""
+"""The template of BERT-like families: its switches, and the family that they build."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any, final
 import msgspec
 
 from archcalc.hf.config import Config
-from archcalc.hf.family import Family, builder
+from archcalc.hf.family import Family, row_builder
 from archcalc.hf.heads import EVERY_TOKEN, LABELS, NONE, scores
-from archcalc.hf.lens import Cases, Draft, Key, Lens, MismatchError, Must, Template, names, read, write
+from archcalc.hf.lens import Cases, ConfigDraft, Constraint, Key, Lens, MismatchError, Template, names, read, write
 from archcalc.hf.spellings import GAMMA, Spelling
-from archcalc.hf.stack import Shared, Stack
-from archcalc.hf.tensors import Holds, TensorMap, renamed, table
+from archcalc.hf.stack import SharedStackLens, StackLens
+from archcalc.hf.tensors import TensorEntry, TensorMap, modules, table
 from archcalc.hf.vocabulary import flag, keys
 
 TIED = flag("tie_word_embeddings", True)
-# Where a head is untied, its class keeps the bias that it was tied to.
-SECOND_BIAS = {"name": "second_bias", "axes": ("vocab_size",), "component": "head", "storage": "trainable"}
+# With an untied head, the class keeps both the head's bias and the decoder's own.
+DECODER_BIAS = {"name": "second_bias", "axes": ("vocab_size",), "component": "head", "storage": "trainable"}
 
-# What a class that was trained to tell whether one sentence follows another holds for it.
+# Tensors of a class that also predicts whether one sentence follows another.
 SENTENCE_PAIR = tuple(
     {"name": name, "axes": axes, "component": "other", "storage": "trainable"}
     for name, axes in {
@@ -31,14 +31,14 @@ SENTENCE_PAIR = tuple(
     }.items()
 )
 
-# Modules by the canonical names they hold, as BERT's port names them.
-AROUND = {
+# Canonical names → module names of BERT's class.
+EMBEDDING_NAMES = {
     "embed.tokens": "{root}.embeddings.word_embeddings",
     "embed.types": "{root}.embeddings.token_type_embeddings",
     "positions": "{root}.embeddings.position_embeddings",
     "embed_norm": "{root}.embeddings.LayerNorm",
 }
-LAYER = {
+LAYER_NAMES = {
     "layers.{i}.attn.q": "{root}.encoder.layer.{i}.attention.self.query",
     "layers.{i}.attn.k": "{root}.encoder.layer.{i}.attention.self.key",
     "layers.{i}.attn.v": "{root}.encoder.layer.{i}.attention.self.value",
@@ -51,30 +51,35 @@ LAYER = {
 
 
 class HeadNames(msgspec.Struct, frozen=True, kw_only=True):
-    """The modules of a head, and its bias.
+    """The names of a head's modules and of its bias.
 
-    `bias_twice`: the bias stands beside the decoder's own, which is tied to it only where the decoder's matrix is tied.
+    `has_decoder_bias`: the decoder has a bias too, which is tied to `bias` only if the decoder's matrix is tied.
     """
 
     decoder: str
     bias: str
-    bias_twice: bool = False
+    has_decoder_bias: bool = False
     transform: str = ""
     norm: str = ""
 
 
-class BertLike(msgspec.Struct, frozen=True, kw_only=True):
-    """The switches of a model type.
+class BertSwitches(msgspec.Struct, frozen=True, kw_only=True):
+    """The switches of a BERT-like model type. Those that are not listed are fields of `Family`.
 
-    `root`: the name of the base model in the tensors' names. `is_causal`: the key that makes a decoder of the stack.
-    `groups`: the keys of ALBERT's groups and of the layers in each. `attention`, `ffn`: fields of a layer's parts
-    beside those that all have. `head_activation`: that of the head's transform (left out: the layers').
-    `head_width`: what an untied head's matrix reads. `head_first`: transformers names a tied table after the head.
-    `tables`, `token_dropout`: the embedding's, where the class has a key for them. `extras`: what the class holds and
-    no logits use. `pooler`: the activation of the bare model's pooler (None: it has none); `classifier`: that of the
-    dense layer before a text's labels; `class_heads`: of further classes. `stored_names`, `stored_rows`: how files
-    name modules, and what they fuse. `computed`: canonical names of what follows from the config. The others are fields
-    of `Family`.
+    - `root`: the base model's name in tensor names
+    - `causal_key`: the key that turns the stack into a decoder
+    - `groups`: ALBERT's keys for the number of groups and of layers in each
+    - `attention`, `ffn`: further fields of a layer's parts
+    - `head_activation`: the activation of the head's transform; None: the layers'
+    - `head_width`: the input width of an untied head
+    - `is_stored_as_head`: transformers names a tied table after the head
+    - `tables`, `token_dropout`: fields of the embedding, if the class has keys for them
+    - `extras`: tensors that the logits do not depend on
+    - `pooler`: the activation of the bare model's pooler; None: it has no pooler
+    - `classifier`: the activation of the dense layer before the labels of a text
+    - `class_heads`: heads of further classes
+    - `stored_names`, `fused_entries`: modules that files name differently, or fuse
+    - `computed`: canonical tensors that follow from the config
     """
 
     model_type: str
@@ -98,7 +103,7 @@ class BertLike(msgspec.Struct, frozen=True, kw_only=True):
     final_norm: bool = False
     attention: Mapping[str, Any]
     ffn: Mapping[str, Any]
-    is_causal: Key | None
+    causal_key: Key | None
     groups: tuple[Key, Key] | None = None
     tied: Template = TIED
     head_width: Template = None
@@ -112,55 +117,55 @@ class BertLike(msgspec.Struct, frozen=True, kw_only=True):
     attention_dropout: Key
     names: Mapping[str, str]
     head_names: HeadNames
-    head_first: bool = False
-    must: tuple[Must, ...] = ()
-    must_to_run: tuple[Must, ...] = ()
-    harmless: str = ""
-    also: Mapping[str, Any] = {}
-    left: Mapping[str, str] = {}
+    is_stored_as_head: bool = False
+    constraints: tuple[Constraint, ...] = ()
+    run_constraints: tuple[Constraint, ...] = ()
+    irrelevant: str = ""
+    fixed_keys: Mapping[str, Any] = {}
+    unused: Mapping[str, str] = {}
     stored_names: Mapping[str, str] = {}
-    stored_rows: tuple[Holds, ...] = ()
+    fused_entries: tuple[TensorEntry, ...] = ()
     computed: tuple[str, ...] = ()
 
 
-@builder
+@row_builder
 def bert_like(model_type: str, *classes: str, **switches: Any) -> Family:
-    """Return a family whose config has BERT's keys; `switches` are those of BertLike."""
-    row = BertLike(model_type=model_type, classes=classes, **switches)
+    """Return a family whose config has BERT's keys. `switches` are those of BertSwitches."""
+    row = BertSwitches(model_type=model_type, classes=classes, **switches)
     encoder = Family(
         row.model_type,
         row.classes,
         _template(row, "encoder"),
         _tensors(row, row.names),
-        tensors_of=_grouped(row),
-        must=row.must,
-        must_to_run=row.must_to_run,
-        harmless=keys(row.harmless),
-        also=row.also,
+        tensors_of=_grouped_tensors(row),
+        constraints=row.constraints,
+        run_constraints=row.run_constraints,
+        irrelevant=keys(row.irrelevant),
+        fixed_keys=row.fixed_keys,
         spelling=_spelling(row),
         class_heads=_heads(row),
     )
-    if row.is_causal is None:
+    if row.causal_key is None:
         return encoder
-    not_causal = Must(row.is_causal.name, (False, None) if row.is_causal.null is False else (False,))
+    not_causal = Constraint(row.causal_key.name, (False, None) if row.causal_key.null is False else (False,))
     return msgspec.structs.replace(
-        encoder, must=(*row.must, not_causal), forms=(_decoder(row, row.is_causal.name, encoder),)
+        encoder, constraints=(*row.constraints, not_causal), forms=(_decoder(row, row.causal_key.name, encoder),)
     )
 
 
-def _decoder(row: BertLike, is_causal: str, encoder: Family) -> Family:
-    """Return the form of the configs that make a decoder of the stack; a class for them comes last."""
+def _decoder(row: BertSwitches, causal_key: str, encoder: Family) -> Family:
+    """Return the form for configs that make the stack a decoder. The class for them is the last one."""
     return msgspec.structs.replace(
         encoder,
         classes=row.classes[::-1],
         template=_template(row, "decoder"),
-        must=(*row.must, Must(is_causal, (True,))),
-        also={**row.also, is_causal: True},
-        when=lambda data: data.get(is_causal) is True,
+        constraints=(*row.constraints, Constraint(causal_key, (True,))),
+        fixed_keys={**row.fixed_keys, causal_key: True},
+        when=lambda data: data.get(causal_key) is True,
     )
 
 
-def _template(row: BertLike, stack: str) -> Template:
+def _template(row: BertSwitches, stack: str) -> Template:
     return {
         "vocab_size": row.vocab_size,
         "d_model": row.d_model,
@@ -169,17 +174,17 @@ def _template(row: BertLike, stack: str) -> Template:
         "head": _head(row),
         **_extras(row),
         "dropout": {"embedding": row.dropout, "attention": row.attention_dropout, "residual": row.dropout},
-        # After the stack, from whose position it may follow.
+        # Last, because a draft needs the stack's position first.
         "n_ctx": row.n_ctx,
     }
 
 
-def _embedding(row: BertLike) -> Template:
-    beside = {"factor": row.factor, "tables": row.tables, "token_dropout": row.token_dropout}
-    return {"n_token_types": row.n_types or 0} | {name: part for name, part in beside.items() if part is not None}
+def _embedding(row: BertSwitches) -> Template:
+    optional = {"factor": row.factor, "tables": row.tables, "token_dropout": row.token_dropout}
+    return {"n_token_types": row.n_types or 0} | {name: part for name, part in optional.items() if part is not None}
 
 
-def _head(row: BertLike) -> Template:
+def _head(row: BertSwitches) -> Template:
     transform = {"activation": row.head_activation or row.activation, "norm": row.norm} if row.transform else None
     head = {"tied": row.tied, "bias": True, "transform": transform}
     if row.head_width is None:
@@ -188,16 +193,16 @@ def _head(row: BertLike) -> Template:
     return head | {"d_in": width}
 
 
-def _heads(row: BertLike) -> dict[str, Template]:
-    """Return what the other classes hold: all pool but those that score tokens."""
-    pooled: dict[str, Any] = {"reads": "pooled" if row.classifier else "first"}
+def _heads(row: BertSwitches) -> dict[str, Template]:
+    """Return the heads of the other classes: all pool, except those that score tokens."""
+    reads: dict[str, Any] = {"reads": "pooled" if row.classifier else "first"}
     choice = row.pooler or row.classifier
-    kept: dict[str, Template] = {"extras": tuple(dict(one) for one in row.extras)} if row.extras else {}
-    no_extras: dict[str, Template] = {"extras": ()} if row.head_names.bias_twice else {}
+    extras: dict[str, Template] = {"extras": tuple(dict(extra) for extra in row.extras)} if row.extras else {}
+    no_extras: dict[str, Template] = {"extras": ()} if row.head_names.has_decoder_bias else {}
     heads = {
         "Model": NONE | _pooler(row.pooler),
         "Encoder": NONE | _pooler(row.pooler),
-        "ForSequenceClassification": {"head": scores(LABELS, **pooled)} | _pooler(row.classifier),
+        "ForSequenceClassification": {"head": scores(LABELS, **reads)} | _pooler(row.classifier),
         "ForTokenClassification": EVERY_TOKEN,
         "ForQuestionAnswering": EVERY_TOKEN,
         "ForQuestionAnsweringSimple": EVERY_TOKEN,
@@ -206,54 +211,54 @@ def _heads(row: BertLike) -> dict[str, Template]:
         heads["ForMultipleChoice"] = {"head": scores(1, reads="pooled")} | _pooler(choice)
         heads["ForNextSentencePrediction"] = {"head": scores(2, reads="pooled")} | _pooler(choice)
     if row.pooler:
-        heads["ForPreTraining"] = {"extras": _with_second_bias(row, (*row.extras, *SENTENCE_PAIR))}
-    every = heads | dict(row.class_heads)
-    return {kind: head and no_extras | kept | head for kind, head in every.items()}
+        heads["ForPreTraining"] = {"extras": _with_decoder_bias(row, (*row.extras, *SENTENCE_PAIR))}
+    all_heads = heads | dict(row.class_heads)
+    return {kind: head and no_extras | extras | head for kind, head in all_heads.items()}
 
 
 def _pooler(act: Template) -> Template:
     return {"pooler": {"activation": act}} if act else {}
 
 
-def _extras(row: BertLike) -> Template:
-    extras = _with_second_bias(row, row.extras)
+def _extras(row: BertSwitches) -> Template:
+    extras = _with_decoder_bias(row, row.extras)
     return {"extras": extras} if extras else {}
 
 
-def _with_second_bias(row: BertLike, extras: tuple[Mapping[str, Any], ...]) -> Template:
-    """Return extras, with the second bias of an untied head where there are two."""
-    plain = tuple(dict(one) for one in extras)
-    return Cases(TIED, {True: plain, False: (*plain, SECOND_BIAS)}) if row.head_names.bias_twice else plain
+def _with_decoder_bias(row: BertSwitches, extras: tuple[Mapping[str, Any], ...]) -> Template:
+    """Return the extras, with the decoder's own bias if the head is untied."""
+    plain = tuple(dict(extra) for extra in extras)
+    return Cases(TIED, {True: plain, False: (*plain, DECODER_BIAS)}) if row.head_names.has_decoder_bias else plain
 
 
-def _stack(row: BertLike) -> Stack | Shared:
+def _stack(row: BertSwitches) -> StackLens | SharedStackLens:
     layer = {
         "norm": row.norm,
         "placement": row.placement,
         "attention": {"kind": "gqa", "n_heads": row.n_heads, **row.attention},
         "ffn": {"d_ff": row.d_ff, "activation": row.activation, **row.ffn},
     }
-    around = {
+    stack_fields = {
         "position": row.positions,
-        "embed_norm": _perhaps(row.embed_norm, row.norm),
+        "embed_norm": _optional(row.embed_norm, row.norm),
         "final_norm": row.norm if row.final_norm else None,
     }
     if row.groups:
-        return Shared(row.n_layers, *row.groups, layer, around)
-    return Stack(count=row.n_layers, kinds={"layer": layer}, around=around)
+        return SharedStackLens(row.n_layers, *row.groups, layer, stack_fields)
+    return StackLens(count=row.n_layers, kinds={"layer": layer}, stack_fields=stack_fields)
 
 
-def _perhaps(is_there: bool | Lens, part: Template) -> Template:
-    """A part that is there, is not, or is where the config says so."""
-    if isinstance(is_there, Lens):
-        return Cases(is_there, {True: part, False: None})
-    return part if is_there else None
+def _optional(condition: bool | Lens, part: Template) -> Template:
+    """Return a part that is there, is not, or depends on the config."""
+    if isinstance(condition, Lens):
+        return Cases(condition, {True: part, False: None})
+    return part if condition else None
 
 
-def _grouped(row: BertLike) -> Callable[[Config], TensorMap] | None:
-    """The tensors of a config's groups, whose layers' indices follow from it."""
+def _grouped_tensors(row: BertSwitches) -> Callable[[Config], TensorMap] | None:
+    """Return a function from a config to the tensors of its groups, because their layers' indices depend on it."""
     stack = _stack(row)
-    if not isinstance(stack, Shared):
+    if not isinstance(stack, SharedStackLens):
         return None
 
     def tensors(config: Config) -> TensorMap:
@@ -268,98 +273,98 @@ def _grouped(row: BertLike) -> Callable[[Config], TensorMap] | None:
     return tensors
 
 
-def _tensors(row: BertLike, names: Mapping[str, str]) -> TensorMap:
+def _tensors(row: BertSwitches, names: Mapping[str, str]) -> TensorMap:
     head = row.head_names
-    named = {ours: name.replace("{root}", row.root) for ours, name in names.items()}
-    inside = {"head.transform": head.transform, "head.norm": head.norm} if row.transform else {}
+    module_names = {ours: name.replace("{root}", row.root) for ours, name in names.items()}
+    head_modules = {"head.transform": head.transform, "head.norm": head.norm} if row.transform else {}
     decoder = f"{head.decoder}.weight"
-    first = (
-        Holds(f"{named['embed.tokens']}.weight", ("embed.tokens.weight",), beside="head.weight"),
-        Holds(decoder, ("embed.tokens.weight",)),
+    tied_entries = (
+        TensorEntry(f"{module_names['embed.tokens']}.weight", ("embed.tokens.weight",), requires="head.weight"),
+        TensorEntry(decoder, ("embed.tokens.weight",)),
     )
-    untied = (
-        Holds(f"{head.decoder}.bias", ("head.bias",), beside="head.weight"),
-        Holds(head.bias, ("extras.second_bias",)),
+    untied_entries = (
+        TensorEntry(f"{head.decoder}.bias", ("head.bias",), requires="head.weight"),
+        TensorEntry(head.bias, ("extras.second_bias",)),
     )
     return table(
-        first if row.head_first else (),
-        untied if head.bias_twice else (),
-        renamed(named | inside),
-        Holds(head.bias, ("head.bias",)),
-        Holds(decoder, ("head.weight",)),
+        tied_entries if row.is_stored_as_head else (),
+        untied_entries if head.has_decoder_bias else (),
+        modules(module_names | head_modules),
+        TensorEntry(head.bias, ("head.bias",)),
+        TensorEntry(decoder, ("head.weight",)),
     )
 
 
-def _spelling(row: BertLike) -> Spelling:
-    """Tied tensors may be stored under either name; a pooler and heads of pre-training are left out."""
+def _spelling(row: BertSwitches) -> Spelling:
+    """Return the spelling: tied tensors have either name, and files may have a pooler and heads of pre-training."""
     head = row.head_names
     decoder, tokens = f"{head.decoder}.weight", row.names["embed.tokens"].replace("{root}", row.root) + ".weight"
-    copies = {tokens: decoder} if row.head_first else {decoder: tokens}
+    copies = {tokens: decoder} if row.is_stored_as_head else {decoder: tokens}
     return Spelling(
-        renamed=GAMMA | dict(row.stored_names),
-        copies=copies | ({f"{head.decoder}.bias": head.bias} if head.bias_twice else {}),
-        absent={decoder: tokens} if row.head_first else {},
+        renames=GAMMA | dict(row.stored_names),
+        copies=copies | ({f"{head.decoder}.bias": head.bias} if head.has_decoder_bias else {}),
+        absent={decoder: tokens} if row.is_stored_as_head else {},
         computed=row.computed,
-        left={rf"{row.root}\.pooler\..*": "the pooler, which the masked-LM class does not have", **row.left},
-        fused=row.stored_rows,
+        unused={rf"{row.root}\.pooler\..*": "the pooler, which the masked-LM class does not have", **row.unused},
+        fused=row.fused_entries,
     )
 
 
 @final
-class One(Lens, msgspec.Struct, frozen=True):
+class SingleItem(Lens, msgspec.Struct, frozen=True):
     """A tuple of one item."""
 
     item: Template
 
     def names(self) -> Iterator[str]:
-        """The item's."""
+        """Yield the item's keys."""
         yield from names(self.item)
 
     def read(self, config: Config) -> tuple[Any]:
-        """The item, filled."""
+        """Return the item's document in a tuple."""
         return (read(self.item, config),)
 
-    def write(self, value: Any, draft: Draft) -> None:
-        """The item. Raises MismatchError where there is none, or more."""
+    def write(self, value: Any, draft: ConfigDraft) -> None:
+        """Put the item's keys. Raises MismatchError unless there is one item."""
         if not isinstance(value, tuple) or len(value) != 1:
             raise MismatchError
         write(self.item, value[0], draft)
 
 
 @final
-class RowsBefore(Lens, msgspec.Struct, frozen=True):
-    """The rows of a table of positions that stand before position 0: the padding token's, and those before it."""
+class PaddingRows(Lens, msgspec.Struct, frozen=True):
+    """The number of rows of a position table before position 0: up to the padding token's."""
 
     pad: Lens
 
     def names(self) -> Iterator[str]:
-        """The padding token's key."""
+        """Yield the padding token's key."""
         yield from self.pad.names()
 
     def read(self, config: Config) -> int:
-        """How many rows; without a padding token, none."""
+        """Return the number of rows; 0 without a padding token."""
         pad = self.pad.read(config)
         return 0 if pad is None else pad + 1
 
-    def write(self, value: Any, draft: Draft) -> None:
-        """The padding token."""
+    def write(self, value: Any, draft: ConfigDraft) -> None:
+        """Put the padding token."""
         self.pad.write(value - 1 if value else None, draft)
 
 
 @final
-class RowsAfter(Lens, msgspec.Struct, frozen=True):
-    """A context of the rows that remain after those `before` (fairseq's way to number positions)."""
+class ContextAfterPadding(Lens, msgspec.Struct, frozen=True):
+    """The context length of a table whose first rows, `before`, are no positions (fairseq's numbering)."""
 
     rows: Key
-    before: RowsBefore
+    before: PaddingRows
 
     def names(self) -> Iterator[str]:
-        """The keys of the rows and of the padding token."""
+        """Yield the keys of the rows and of the padding token."""
         yield from self.rows.names()
         yield from self.before.names()
 
     def read(self, config: Config) -> int:
-        """Rows that are positions. Raises InputError where none is."""
+        """Return the number of positions. Raises InputError if there are none."""
         rows, before = self.rows.read(config), self.before.read(config)
         if rows <= before:
             allowed = f"more than {before}, for positions start after the padding token"
@@ -367,6 +372,6 @@ class RowsAfter(Lens, msgspec.Struct, frozen=True):
         n_ctx: int = rows - before
         return n_ctx
 
-    def write(self, value: Any, draft: Draft) -> None:
-        """All rows, once the padding token is written."""
+    def write(self, value: Any, draft: ConfigDraft) -> None:
+        """Put the number of all rows. The padding token must be in the draft already."""
         draft.put(self.rows.name, value + self.before.read(Config(draft)))

@@ -1,4 +1,4 @@
-"""GPT-2 and its relatives: decoders of LayerNorms and a plain feed-forward."""
+"""GPT-like decoders: LayerNorms and a plain feed-forward."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 import msgspec
 
 from archcalc.hf.config import Config
-from archcalc.hf.lens import Cases, Given, Key, Lens, Template
-from archcalc.hf.stack import Stack
+from archcalc.hf.lens import Cases, ImpliedValue, Key, Lens, Template
+from archcalc.hf.stack import StackLens
 from archcalc.hf.vocabulary import biases, dropout, flag, layers, size
 
 
-class Sizes(msgspec.Struct, frozen=True):
-    """The keys of a decoder's sizes, with their class defaults."""
+class SizeKeys(msgspec.Struct, frozen=True):
+    """The keys of a decoder's sizes, with the class's defaults."""
 
     vocab_size: Key
     n_ctx: Key
@@ -23,7 +23,7 @@ class Sizes(msgspec.Struct, frozen=True):
     n_heads: Key
 
     def four_times(self, config: Config) -> int:
-        """Return the feed-forward's width where none is stated."""
+        """Return the default width of the feed-forward."""
         return 4 * int(self.width.read(config))
 
     def head_width(self, config: Config) -> int:
@@ -35,14 +35,14 @@ class Sizes(msgspec.Struct, frozen=True):
         return math.sqrt(self.width.read(config))
 
 
-def gpt2_sizes(vocab_size: int, n_ctx: int, width: int, n_layers: int, n_heads: int) -> Sizes:
+def gpt2_sizes(vocab_size: int, n_ctx: int, width: int, n_layers: int, n_heads: int) -> SizeKeys:
     """Return the sizes under GPT-2's names."""
-    return Sizes(
+    return SizeKeys(
         size("vocab_size", vocab_size),
-        size("n_positions", n_ctx, others=("max_position_embeddings",)),
-        size("n_embd", width, others=("hidden_size",)),
-        layers(n_layers, "n_layer", others=("num_hidden_layers",)),
-        size("n_head", n_heads, others=("num_attention_heads",)),
+        size("n_positions", n_ctx, aliases=("max_position_embeddings",)),
+        size("n_embd", width, aliases=("hidden_size",)),
+        layers(n_layers, "n_layer", aliases=("num_hidden_layers",)),
+        size("n_head", n_heads, aliases=("num_attention_heads",)),
     )
 
 
@@ -55,18 +55,18 @@ def gpt2_dropout(p: float) -> Template:
     }
 
 
-def root_scaled(sizes: Sizes, default: bool) -> Template:
+def root_scaled(sizes: SizeKeys, default: bool) -> Template:
     """Return an embedding that is multiplied by √d_model if `scale_embedding`."""
-    return {"scale": Cases(flag("scale_embedding", default), {False: None, True: Given(sizes.root)})}
+    return {"scale": Cases(flag("scale_embedding", default), {False: None, True: ImpliedValue(sizes.root)})}
 
 
-def inner(sizes: Sizes, name: str = "n_inner") -> Key:
+def inner(sizes: SizeKeys, name: str = "n_inner") -> Key:
     """Return the key of a feed-forward's width, four times the model's where it is null."""
     return size(name, sizes.four_times, null=sizes.four_times)
 
 
 def gpt_layer(
-    sizes: Sizes,
+    sizes: SizeKeys,
     *,
     norm: Template,
     attention: Template,
@@ -75,7 +75,7 @@ def gpt_layer(
     placement: Template = "pre",
     ffn_bias: Any = True,
 ) -> dict[str, Template]:
-    """Return a layer; `attention` is what its attention has besides heads."""
+    """Return a layer. `attention` has the fields of its attention except the number of heads."""
     return {
         "norm": norm,
         "placement": placement,
@@ -84,8 +84,8 @@ def gpt_layer(
     }
 
 
-def idle_cross(sizes: Sizes) -> dict[str, Template]:
-    """Return the cross-attention that a layer keeps without an encoder if `add_cross_attention`, with biases."""
+def idle_cross(sizes: SizeKeys) -> dict[str, Template]:
+    """Return the cross-attention, with biases, that a layer has without an encoder if `add_cross_attention` is set."""
     attention = {"kind": "gqa", "n_heads": sizes.n_heads, **biases(True)}
     is_kept = flag("add_cross_attention", False)
     return {
@@ -95,20 +95,22 @@ def idle_cross(sizes: Sizes) -> dict[str, Template]:
 
 
 def gpt_like(
-    sizes: Sizes,
+    sizes: SizeKeys,
     layer: Template,
     *,
-    around: Template,
+    stack_fields: Template,
     head: Template,
     dropout: Template,
     embedding: Template = None,
 ) -> dict[str, Template]:
-    """Return the template of a decoder whose layers are all alike."""
-    return decoder_of(sizes, Stack(sizes.n_layers, {"layer": layer}, around=around), head, dropout, embedding)
+    """Return the template of a decoder with equal layers."""
+    return decoder_of(
+        sizes, StackLens(sizes.n_layers, {"layer": layer}, stack_fields=stack_fields), head, dropout, embedding
+    )
 
 
 def decoder_of(
-    sizes: Sizes, stack: Lens, head: Template, dropout: Template, embedding: Template = None
+    sizes: SizeKeys, stack: Lens, head: Template, dropout: Template, embedding: Template = None
 ) -> dict[str, Template]:
     """Return the template of a model with one stack."""
     return {

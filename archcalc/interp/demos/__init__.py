@@ -1,7 +1,6 @@
-"""Small demonstrations, each a function over the project's own modules that returns what came out as plain data.
+"""Small demonstrations: functions that return plain data, computed by the package's own code.
 
-Nothing of them is written down beforehand: a softmax is the one that `generate` draws by, a dropout the one of a layer
-in training, FLOPs are the ledger's.
+The softmax is the one that `generate` samples with, the dropout that of a layer, FLOPs come from the ledger.
 """
 
 from __future__ import annotations
@@ -14,18 +13,18 @@ import msgspec
 from archcalc.errors import InputError, nearest, shown
 from archcalc.words import msg
 
-# Name → whether anything of it is drawn, by a seed.
+# Name → whether it is random, so that a seed applies.
 DEMOS: Final = {"softmax": True, "dropout": True, "positions": True, "step": True, "cost": False}
 
 
 class Demo(msgspec.Struct, frozen=True):
-    """What a demonstration came to."""
+    """The result of a demonstration."""
 
 
 def run(name: str, seed: int | None = None) -> Demo:
-    """The demonstration of this name; `seed` is 0 if left out.
+    """Return the result of a demonstration; the default seed is 0.
 
-    Raises InputError for a name that is none, and for a seed where nothing is drawn.
+    Raises InputError for an unknown name, and for a seed of a demonstration that is not random.
     """
     if name not in DEMOS:
         raise InputError(
@@ -33,10 +32,12 @@ def run(name: str, seed: int | None = None) -> Demo:
             allowed=", ".join(DEMOS),
         )
     if seed is not None and not DEMOS[name]:
-        drawn = ", ".join(one for one, is_drawn in DEMOS.items() if is_drawn)
+        random = ", ".join(demo for demo, is_random in DEMOS.items() if is_random)
         raise InputError(
-            msg("nothing of {name} is drawn", name=name), where="seed", allowed=msg("with {drawn}", drawn=drawn)
+            msg("the demonstration {name} is not random", name=name),
+            where="seed",
+            allowed=msg("with {names}", names=random),
         )
     module = import_module(f"archcalc.interp.demos.{name}")
-    found: Demo = module.run(seed or 0) if DEMOS[name] else module.run()
-    return found
+    result: Demo = module.run(seed or 0) if DEMOS[name] else module.run()
+    return result

@@ -1,4 +1,4 @@
-"""What a token costs as the context grows: attention's FLOPs and the feed-forward network's, from the ledger."""
+"""FLOPs of a token against the context length: attention and feed-forward network, from the ledger."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from archcalc.sources import load
 PRESET = "llama-3-8b"
 
 
-class At(Demo, frozen=True):
-    """Forward FLOPs of a token in a prefill of so many: attention's, of them its scores and values, and the FFN's."""
+class TokenCost(Demo, frozen=True):
+    """Forward FLOPs of a token in a prefill of `tokens`; `pairs_flops` are the scores and values within attention."""
 
     tokens: int
     attention_flops: int
@@ -18,27 +18,27 @@ class At(Demo, frozen=True):
     ffn_flops: int
 
 
-class Cost(Demo, frozen=True):
-    """Lengths, powers of two among them, and the fewest tokens at which attention costs more than the FFN.
+class CostDemo(Demo, frozen=True):
+    """Costs at several context lengths, and the fewest tokens at which attention costs more than the FFN.
 
-    `crossing` counts every key that a layer holds, `crossing_causal` only the pairs that are attended; None if there is
-    none up to the last length.
+    `crossing` counts every key that a layer holds, `crossing_causal` only the attended pairs; None if attention never
+    costs more, up to the longest context.
     """
 
     model: str
-    points: tuple[At, ...]
+    points: tuple[TokenCost, ...]
     crossing: int | None
     crossing_causal: int | None
 
 
-def run() -> Cost:
-    """Llama 3 8B, whose attention overtakes its FFN at 16,385 tokens."""
+def run() -> CostDemo:
+    """Return the costs of Llama 3 8B, whose attention overtakes its FFN at 16,385 tokens."""
     spec = load(PRESET)
-    found = context(spec, "prefill")
-    return Cost(spec.label, tuple(map(_at, found.points)), found.crossing, found.crossing_causal)
+    result = context(spec, "prefill")
+    return CostDemo(spec.label, tuple(map(_token_cost, result.points)), result.crossing, result.crossing_causal)
 
 
-def _at(point: Point) -> At:
-    """What the whole prefill costs, shared among its tokens: every token meets every key, so it divides."""
+def _token_cost(point: Point) -> TokenCost:
+    """Return the cost of a prefill per token, which is an integer, as every token is multiplied with every key."""
     cost = {part: count // point.new for part, count in point.forward.items()}
-    return At(point.tokens, sum(cost[part] for part in ATTENTION), cost[PAIRS], cost["ffn"])
+    return TokenCost(point.tokens, sum(cost[part] for part in ATTENTION), cost[PAIRS], cost["ffn"])

@@ -1,4 +1,4 @@
-"""Dropout in training and at inference (Srivastava et al. 2014): the same vector through a layer's own dropout.
+"""Dropout in training and at inference (Srivastava et al. 2014): one vector through a layer's dropout.
 
 Axes: B draws, T tokens (one), D model.
 """
@@ -10,11 +10,11 @@ from typing import Any
 import torch
 
 from archcalc.interp.demos import Demo
-from archcalc.interp.demos.made import model
+from archcalc.interp.demos.small_model import small_model
 from archcalc.spec.document import Document
 
 P = 0.25
-N_SHOWN, N_DRAWS = 3, 10_000
+N_EXAMPLES, N_DRAWS = 3, 10_000
 
 Row = tuple[float, ...]
 
@@ -26,11 +26,11 @@ LAYER: Document = {
 }  # fmt: skip
 
 
-class Dropout(Demo, frozen=True):
-    """What a feed-forward network gives to the residual stream, at inference and in training.
+class DropoutDemo(Demo, frozen=True):
+    """The output of a feed-forward network after dropout, at inference and in training.
 
-    In training each value is dropped with probability `p`, and what stays is multiplied with `scale` = 1 / (1 − p).
-    `mean` is that of `n_draws` draws, `deviation` the standard deviation that theory gives it, a value for each entry.
+    In training each value is dropped with probability `p`, and the others are multiplied by `scale` = 1 / (1 − p).
+    `mean` is over `n_draws` draws, `deviation` its standard deviation in theory; both have a value for each entry.
     """
 
     p: float
@@ -45,27 +45,27 @@ class Dropout(Demo, frozen=True):
 
 
 @torch.no_grad()
-def run(seed: int = 0) -> Dropout:
-    """The same vector: once as it is, and often with some of it dropped."""
-    made = model(LAYER, seed)
-    block, x_BTD = made.layers["0"], made.embed(torch.tensor([[1]]))
-    fed_BTD = block.run_arm(block.arms[-1], block.apply_norm("ffn_norm", x_BTD), made.layer_context(torch.arange(1)))
-    at_inference_BTD = block.eval().apply_dropout(fed_BTD)
-    draws_BTD = _drawn(block, fed_BTD.expand(N_DRAWS, -1, -1), seed)
-    return Dropout(
+def run(seed: int = 0) -> DropoutDemo:
+    """Return one vector at inference, and many draws of it in training."""
+    model = small_model(LAYER, seed)
+    block, x_BTD = model.layers["0"], model.embed(torch.tensor([[1]]))
+    y_BTD = block.run_arm(block.arms[-1], block.apply_norm("ffn_norm", x_BTD), model.layer_context(torch.arange(1)))
+    inference_BTD = block.eval().apply_dropout(y_BTD)
+    draws_BTD = _training_draws(block, y_BTD.expand(N_DRAWS, -1, -1), seed)
+    return DropoutDemo(
         P,
         1 / (1 - P),
         seed,
-        _row(at_inference_BTD),
-        tuple(map(_row, draws_BTD[:N_SHOWN])),
+        _row(inference_BTD),
+        tuple(map(_row, draws_BTD[:N_EXAMPLES])),
         N_DRAWS,
         _row(draws_BTD.mean(0)),
-        _row(fed_BTD.abs() * (P / (1 - P) / N_DRAWS) ** 0.5),
+        _row(y_BTD.abs() * (P / (1 - P) / N_DRAWS) ** 0.5),
         float((draws_BTD == 0).double().mean()),
     )
 
 
-def _drawn(block: Any, x_BTD: torch.Tensor, seed: int) -> torch.Tensor:
+def _training_draws(block: Any, x_BTD: torch.Tensor, seed: int) -> torch.Tensor:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         y_BTD: torch.Tensor = block.train().apply_dropout(x_BTD)
@@ -73,4 +73,4 @@ def _drawn(block: Any, x_BTD: torch.Tensor, seed: int) -> torch.Tensor:
 
 
 def _row(x: torch.Tensor) -> Row:
-    return tuple((x + 0.0).flatten().tolist())  # what is dropped is 0, never −0
+    return tuple((x + 0.0).flatten().tolist())  # turns −0 into 0

@@ -1,4 +1,4 @@
-"""Without positions attention is a sum over a set: swapped tokens give the same result at the last token.
+"""Attention without positions ignores order: swapping earlier tokens does not change the last token's logits.
 
 Axes: B batch, T tokens, V vocab.
 """
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from archcalc.interp.demos import Demo
-from archcalc.interp.demos.made import model
+from archcalc.interp.demos.small_model import small_model
 from archcalc.spec.document import Document
 
 IN_ORDER, SWAPPED = (1, 2, 3), (2, 1, 3)
@@ -20,9 +20,9 @@ _ROPE, _LEARNED = {"kind": "rope", "theta": 10000.0}, {"kind": "learned"}
 
 
 class Case(Demo, frozen=True):
-    """A model, and the logits after the last token of both orders.
+    """A model and its logits after the last token, for both orders.
 
-    `difference` is the largest between them; `same` whether it is no more than sums round to, of float64.
+    `difference` is the largest difference of a logit; `same`: it is at most the rounding error of float64 sums.
     """
 
     name: str
@@ -35,8 +35,8 @@ class Case(Demo, frozen=True):
     same: bool
 
 
-class Positions(Demo, frozen=True):
-    """The same tokens in two orders, the last one the same, through models that differ in one thing."""
+class PositionsDemo(Demo, frozen=True):
+    """Models that differ in one respect, on the same tokens in two orders with the same last token."""
 
     in_order: tuple[int, ...]
     swapped: tuple[int, ...]
@@ -45,10 +45,10 @@ class Positions(Demo, frozen=True):
     cases: tuple[Case, ...]
 
 
-# Sums in another order differ in their last bits, of 53.
+# The order of a sum changes its last bits, of 53.
 ROUNDING = 2.0**-40
 
-# Name → (stack, layers, positions beside the embedding, positions in attention).
+# Name → (stack, layers, position embedding, positions in attention).
 _CASES: dict[str, tuple[str, int, Document | None, Document | None]] = {
     "none": ("decoder", 1, None, None),
     "learned": ("decoder", 1, _LEARNED, None),
@@ -58,33 +58,32 @@ _CASES: dict[str, tuple[str, int, Document | None, Document | None]] = {
 }
 
 
-def run(seed: int = 0) -> Positions:
-    """Each case, with the weights of one seed."""
-    return Positions(IN_ORDER, SWAPPED, seed, ROUNDING, tuple(_case(name, seed) for name in _CASES))
+def run(seed: int = 0) -> PositionsDemo:
+    """Return the result of each case, with weights drawn from one seed."""
+    return PositionsDemo(IN_ORDER, SWAPPED, seed, ROUNDING, tuple(_case(name, seed) for name in _CASES))
 
 
 def document(name: str) -> Document:
-    """The architecture of a case."""
-    stack, n_layers, beside, inside = _CASES[name]
-    attention = {"kind": "gqa", "n_heads": 2} | ({"position": inside} if inside else {})
+    """Return the architecture of a case."""
+    stack, n_layers, embedded, in_attention = _CASES[name]
+    attention = {"kind": "gqa", "n_heads": 2} | ({"position": in_attention} if in_attention else {})
     layer = {
         "norm": {"kind": "layernorm"}, "placement": "pre", "attention": attention,
         "ffn": {"kind": "plain", "d_ff": 16, "activation": "gelu"},
     }  # fmt: skip
-    stacked = {"n_layers": n_layers, "runs": [{"pattern": [layer]}]} | ({"position": beside} if beside else {})
-    return {"name": name, "vocab_size": 6, "n_ctx": 4, "d_model": 8, stack: stacked}
+    layers = {"n_layers": n_layers, "runs": [{"pattern": [layer]}]} | ({"position": embedded} if embedded else {})
+    return {"name": name, "vocab_size": 6, "n_ctx": 4, "d_model": 8, stack: layers}
 
 
 def _case(name: str, seed: int) -> Case:
-    stack, n_layers, beside, inside = _CASES[name]
-    made = model(document(name), seed)
-    in_order, swapped = _last(made, IN_ORDER), _last(made, SWAPPED)
+    stack, n_layers, embedded, in_attention = _CASES[name]
+    model = small_model(document(name), seed)
+    in_order, swapped = _last_logits(model, IN_ORDER), _last_logits(model, SWAPPED)
     difference = max(abs(a - b) for a, b in zip(in_order, swapped, strict=True))
-    kind = (beside or inside or {"kind": "none"})["kind"]
+    kind = (embedded or in_attention or {"kind": "none"})["kind"]
     return Case(name, stack, kind, n_layers, in_order, swapped, difference, difference <= ROUNDING)
 
 
 @torch.no_grad()
-def _last(made: Any, ids: tuple[int, ...]) -> Row:
-    """The logits after the last token."""
-    return tuple(made(torch.tensor([ids]))[0, -1].tolist())
+def _last_logits(model: Any, ids: tuple[int, ...]) -> Row:
+    return tuple(model(torch.tensor([ids]))[0, -1].tolist())

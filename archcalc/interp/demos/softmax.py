@@ -1,4 +1,4 @@
-"""Logits to probabilities, to a choice: softmax, the logistic function, argmax, sampling, temperature."""
+"""From logits to a token: softmax, the logistic function, argmax, sampling, temperature."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ N_DRAWS = 1000
 Row = tuple[float, ...]
 
 
-class Tempered(Demo, frozen=True):
-    """The probabilities of the same logits at a temperature; at 0 all is the largest's."""
+class TemperatureRow(Demo, frozen=True):
+    """The probabilities at a temperature; at 0 the largest logit has probability 1."""
 
     temperature: float
     probabilities: Row
@@ -31,8 +31,8 @@ class Logistic(Demo, frozen=True):
     logistic: float
 
 
-class Softmax(Demo, frozen=True):
-    """Each stage from logits to draws, a value for each token."""
+class SoftmaxDemo(Demo, frozen=True):
+    """Each stage from logits to sampled tokens, with a value for each token."""
 
     logits: Row
     exps: Row
@@ -40,25 +40,25 @@ class Softmax(Demo, frozen=True):
     probabilities: Row
     argmax: Row
     logistic: Logistic
-    temperatures: tuple[Tempered, ...]
+    temperatures: tuple[TemperatureRow, ...]
     seed: int
     n_draws: int
     counts: tuple[int, ...]
     frequencies: Row
 
 
-def run(seed: int = 0) -> Softmax:
-    """Of the logits 2.0, 1.0 and 0.1: 0.659, 0.242, 0.099."""
+def run(seed: int = 0) -> SoftmaxDemo:
+    """Return each stage for the logits 2.0, 1.0 and 0.1, whose softmax is 0.659, 0.242, 0.099."""
     z_V = torch.tensor(LOGITS, dtype=torch.float64)
     p_V, counts = _softmax(LOGITS), _counts(seed)
-    return Softmax(
+    return SoftmaxDemo(
         LOGITS,
         tuple(z_V.exp().tolist()),
         float(z_V.exp().sum()),
         p_V,
         _softmax(LOGITS, 0.0),
         Logistic(LOGITS[0] - LOGITS[1], _softmax(LOGITS[:2]), float((z_V[0] - z_V[1]).sigmoid())),
-        tuple(_tempered(temperature) for temperature in TEMPERATURES),
+        tuple(_temperature_row(temperature) for temperature in TEMPERATURES),
         seed,
         N_DRAWS,
         counts,
@@ -67,19 +67,19 @@ def run(seed: int = 0) -> Softmax:
 
 
 def _softmax(logits: Row, temperature: float = 1.0) -> Row:
-    """As `generate` makes it of a model's logits."""
+    """Return the softmax, computed as in `generate`."""
     return tuple(
         distribution(torch.tensor([logits], dtype=torch.float64), Sampling(temperature=temperature))[0].tolist()
     )
 
 
-def _tempered(temperature: float) -> Tempered:
-    found = _softmax(LOGITS, temperature)
-    return Tempered(temperature, found, entropy(torch.tensor(found, dtype=torch.float64)))
+def _temperature_row(temperature: float) -> TemperatureRow:
+    probabilities = _softmax(LOGITS, temperature)
+    return TemperatureRow(temperature, probabilities, entropy(torch.tensor(probabilities, dtype=torch.float64)))
 
 
 def _counts(seed: int) -> tuple[int, ...]:
-    """How often each token comes, drawn as `generate` draws: one number of one generator for each."""
+    """Return how often each token is sampled, with one generator, as in `generate`."""
     p_BV = torch.tensor([_softmax(LOGITS)], dtype=torch.float64).expand(N_DRAWS, -1)
-    die = torch.Generator().manual_seed(seed)
-    return tuple(draw(p_BV, [die] * N_DRAWS).bincount(minlength=len(LOGITS)).tolist())
+    generator = torch.Generator().manual_seed(seed)
+    return tuple(draw(p_BV, [generator] * N_DRAWS).bincount(minlength=len(LOGITS)).tolist())

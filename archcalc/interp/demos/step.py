@@ -1,4 +1,4 @@
-"""One training step by hand: loss, gradient, new weights, new loss, each beside what autograd and the module give.
+"""One training step by hand: loss, gradient, new weights, new loss, compared with autograd and the module.
 
 Axes: B batch, T tokens, V vocab, D model.
 """
@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from archcalc.interp.demos import Demo
-from archcalc.interp.demos.made import model
+from archcalc.interp.demos.small_model import small_model
 
 PRESET = "happy"
 TOKENS = ("<SOS>", "我", "很", "开心", "<EOS>")
@@ -22,8 +22,8 @@ LEARNING_RATE = 0.5
 Row = tuple[float, ...]
 
 
-class Gradients(Demo, frozen=True):
-    """The largest difference between the gradients by hand and autograd's, of each tensor."""
+class GradientDifferences(Demo, frozen=True):
+    """The largest difference between the gradients by hand and by autograd, for each tensor."""
 
     logits: float
     weight: float
@@ -31,12 +31,12 @@ class Gradients(Demo, frozen=True):
     state: float
 
 
-class Step(Demo, frozen=True):
-    """A step of gradient descent on the head's matrix W and bias b, worked out from the last state h.
+class TrainingStepDemo(Demo, frozen=True):
+    """A step of gradient descent on the head's matrix W and bias b, computed from the last state h.
 
-    z = W·h + b, p = softmax(z), loss = −ln p[target]; ∂loss/∂z = p − y, y the target's one-hot vector; ∂loss/∂W =
-    (p − y)·hᵀ, ∂loss/∂b = p − y. Both losses are worked out by hand, and told by the module, before the step and after
-    it; `expected_change` is −learning_rate · |gradient|², what the loss would change by if it were a straight line.
+    z = W·h + b, p = softmax(z), loss = −ln p[target]. With y the target's one-hot vector, ∂loss/∂z = p − y,
+    ∂loss/∂W = (p − y)·hᵀ, ∂loss/∂b = p − y. The losses before and after the step are computed by hand and by the
+    module; `expected_change` is the first-order change of the loss, −learning_rate · |gradient|².
     """
 
     tokens: tuple[str, ...]
@@ -51,7 +51,7 @@ class Step(Demo, frozen=True):
     module_loss: float
     gradient: Row
     autograd: Row
-    differences: Gradients
+    differences: GradientDifferences
     new_logits: Row
     new_probabilities: Row
     new_loss: float
@@ -59,10 +59,10 @@ class Step(Demo, frozen=True):
     expected_change: float
 
 
-def run(seed: int = 0) -> Step:
-    """A decoder of one layer learns that 开心 follows <SOS> 我 很."""
-    made = model(PRESET, seed)
-    head, (h_D, z_V, loss, autograd) = made.head, _read(made)
+def run(seed: int = 0) -> TrainingStepDemo:
+    """Return the step in which a one-layer decoder learns that 开心 follows <SOS> 我 很."""
+    model = small_model(PRESET, seed)
+    head, (h_D, z_V, loss, autograd) = model.head, _forward_backward(model)
     w_VD, b_V = head.weight.detach().clone(), head.bias.detach().clone()
     p_V = z_V.softmax(-1)
     g_V = p_V - F.one_hot(torch.tensor(TARGET), len(TOKENS))
@@ -72,7 +72,7 @@ def run(seed: int = 0) -> Step:
     with torch.no_grad():
         head.weight -= LEARNING_RATE * autograd["weight"]
         head.bias -= LEARNING_RATE * autograd["bias"]
-    return Step(
+    return TrainingStepDemo(
         TOKENS,
         PROMPT,
         TARGET,
@@ -85,31 +85,33 @@ def run(seed: int = 0) -> Step:
         module_loss=loss,
         gradient=_row(g_V),
         autograd=_row(autograd["logits"]),
-        differences=Gradients(**{name: _apart(by_hand[name], autograd[name]) for name in by_hand}),
+        differences=GradientDifferences(
+            **{name: _largest_difference(by_hand[name], autograd[name]) for name in by_hand}
+        ),
         new_logits=_row(new_z_V),
         new_probabilities=_row(new_z_V.softmax(-1)),
         new_loss=float(-new_z_V.log_softmax(-1)[TARGET]),
-        new_module_loss=_read(made)[2],
+        new_module_loss=_forward_backward(model)[2],
         expected_change=-LEARNING_RATE * squares,
     )
 
 
-def _read(made: Any) -> tuple[Tensor, Tensor, float, dict[str, Tensor]]:
-    """After the prompt: the last state, its logits, the loss, and autograd's gradients of it by name."""
+def _forward_backward(model: Any) -> tuple[Tensor, Tensor, float, dict[str, Tensor]]:
+    """Return the state after the prompt [D], its logits [V], the loss, and the gradients of autograd by name."""
     states: list[Tensor] = []
-    made.requires_grad_(True)
-    hook = made.head.register_forward_pre_hook(lambda _, given: states.append(given[0]))
-    logits_BTV = made(torch.tensor([PROMPT]), n_logits=1)
+    model.requires_grad_(True)
+    hook = model.head.register_forward_pre_hook(lambda _, inputs: states.append(inputs[0]))
+    logits_BTV = model(torch.tensor([PROMPT]), n_logits=1)
     hook.remove()
     loss = F.cross_entropy(logits_BTV[0, -1], torch.tensor(TARGET))
-    watched = {"logits": logits_BTV, "weight": made.head.weight, "bias": made.head.bias, "state": states[0]}
-    found = dict(zip(watched, torch.autograd.grad(loss, list(watched.values())), strict=True))
-    found |= {name: found[name][0, -1] for name in ("logits", "state")}
-    return states[0].detach()[0, -1], logits_BTV.detach()[0, -1], float(loss.detach()), found
+    tensors = {"logits": logits_BTV, "weight": model.head.weight, "bias": model.head.bias, "state": states[0]}
+    gradients = dict(zip(tensors, torch.autograd.grad(loss, list(tensors.values())), strict=True))
+    gradients |= {name: gradients[name][0, -1] for name in ("logits", "state")}
+    return states[0].detach()[0, -1], logits_BTV.detach()[0, -1], float(loss.detach()), gradients
 
 
-def _apart(by_hand: Tensor, found: Tensor) -> float:
-    return float((by_hand - found).abs().max())
+def _largest_difference(by_hand: Tensor, autograd: Tensor) -> float:
+    return float((by_hand - autograd).abs().max())
 
 
 def _row(x: Tensor) -> Row:

@@ -1,1 +1,1 @@
-"""A forward pass step by step: what each step computes, of what, and what comes of it."""
+"""Trace a forward pass step by step: the formula, the inputs and the value of each step."""

@@ -1,4 +1,4 @@
-"""Formulas of a trace as data: steps build them, readers walk them, and they are printed last."""
+"""Formulas of a trace as expression trees, built by the steps and printed last."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 
 
 class Expression(msgspec.Struct, frozen=True):
-    """A formula. Numbers stand in it as they are.
+    """A formula; its operands are expressions and numbers.
 
     >>> x = Value("layers.0.ffn.up")
     >>> print(call("linear", (x + 1) * 0.5, Module("layers.0.ffn.down")))
@@ -19,7 +19,7 @@ class Expression(msgspec.Struct, frozen=True):
 
     @abstractmethod
     def text(self, within: str = "") -> str:
-        """Return the formula as it is printed, names without the prefix `within`."""
+        """Return the formula as text, names without the prefix `within`."""
 
     def __str__(self) -> str:
         return self.text()
@@ -35,17 +35,17 @@ class Expression(msgspec.Struct, frozen=True):
 
 
 class Name(Expression, frozen=True):
-    """Something that is called by its name."""
+    """A reference by name."""
 
     name: str
 
     def text(self, within: str = "") -> str:
-        """Return the name, without the prefix `within`."""
+        """Return the name without the prefix `within`."""
         return self.name.removeprefix(within)
 
 
 class Value(Name, frozen=True):
-    """The value of a step, or what the text itself says, such as `places`."""
+    """The value of a step, or a property of the text such as `places` (its positions)."""
 
 
 class Module(Name, frozen=True):
@@ -57,17 +57,17 @@ class Parameter(Name, frozen=True):
 
 
 class Call(Expression, frozen=True):
-    """A function of its arguments; `+`, `−` and `·` are functions of two."""
+    """A function and its arguments; `+`, `−` and `·` take two."""
 
     function: str
     arguments: tuple[Operand, ...]
 
     def text(self, within: str = "") -> str:
-        """Return the function and its arguments: between them what is infix, else before them."""
-        texts = [each.text(within) if isinstance(each, Expression) else _number(each) for each in self.arguments]
-        if self.function not in _BRACKETED:
+        """Return the call as text: `a + b` for infix functions, else `function(a, b)`."""
+        texts = [x.text(within) if isinstance(x, Expression) else _number(x) for x in self.arguments]
+        if self.function not in _INFIX:
             return f"{self.function}({', '.join(texts)})"
-        for i in _BRACKETED[self.function]:
+        for i in _INFIX[self.function]:
             if getattr(self.arguments[i], "function", "") in ("+", "−"):
                 texts[i] = f"({texts[i]})"
         return f" {self.function} ".join(texts)
@@ -75,8 +75,8 @@ class Call(Expression, frozen=True):
 
 Operand = Expression | float
 
-# What is written between its two arguments: which of them stand in brackets where they are sums.
-_BRACKETED: Final[dict[str, tuple[int, ...]]] = {"+": (), "−": (1,), "·": (0, 1)}
+# Infix functions → the arguments that need brackets if they are sums.
+_INFIX: Final[dict[str, tuple[int, ...]]] = {"+": (), "−": (1,), "·": (0, 1)}
 
 
 def call(function: str, *arguments: Operand) -> Call:
@@ -85,7 +85,7 @@ def call(function: str, *arguments: Operand) -> Call:
 
 
 def nodes(formula: Operand | None) -> Iterator[Expression]:
-    """Yield a formula and all that stands in it, in the order of its names; numbers are left out."""
+    """Yield a formula and its subexpressions, depth first; numbers are left out."""
     if isinstance(formula, Expression):
         yield formula
     if isinstance(formula, Call):

@@ -1,4 +1,4 @@
-"""The steps of a real pass with their values: of the model's own forward, or of its own modules.
+"""Run a model once and return the value of every step, recorded from its forward pass or computed by its modules.
 
 Axes: T tokens, D model.
 """
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from archcalc.errors import InputError
 from archcalc.interp.trace.expression import Name, nodes
-from archcalc.interp.trace.stages import Step, steps
+from archcalc.interp.trace.step_formulas import Step, steps
 from archcalc.nn import taps
 from archcalc.spec.model import ModelStack
 from archcalc.spec.sites import sites
@@ -22,18 +22,15 @@ from archcalc.words import msg
 
 
 @dataclass(frozen=True)
-class Traced:
-    """A step and what came of it: the axes are the site's without the batch, tokens first where nothing else is said.
-
-    `axes` names them, as archcalc.spec.sites does.
-    """
+class TracedStep:
+    """A step and its value without the batch; `axes` names its axes as archcalc.spec.sites does."""
 
     step: Step
     axes: str
     value: Tensor
 
     def at(self, position: int) -> Tensor:
-        """The value at one place, or at the last of a shorter text; whole where it has no axis of tokens."""
+        """Return the value at one position (at most the last), or the whole value if it has no token axis."""
         if "T" not in self.axes:
             return self.value
         axis = self.axes.index("T")
@@ -42,21 +39,21 @@ class Traced:
 
 @dataclass(frozen=True)
 class Trace:
-    """A pass over one text: its ids (of an encoder-decoder the source's and the target's), and every step.
+    """A forward pass over one text: its ids (of an encoder-decoder, source and target) and every step.
 
-    `position` is the place that is looked at: what comes next is said there.
+    `position` is the token position of interest, whose next token is predicted.
     """
 
     ids: dict[str, list[int]]
     position: int
-    steps: tuple[Traced, ...]
+    steps: tuple[TracedStep, ...]
 
     def __getitem__(self, name: str) -> Tensor:
-        return next(one.value for one in self.steps if one.step.name == name)
+        return next(traced.value for traced in self.steps if traced.step.name == name)
 
 
 def check_ids(stack: ModelStack, ids: list[int], where: str) -> None:
-    """Raise InputError for ids that are not of the vocabulary, too many or none."""
+    """Raise InputError for no ids, too many, or ids outside the vocabulary."""
     model = stack.model
     wrong = [token for token in ids if not 0 <= token < model.vocab_size]
     if wrong or not 0 < len(ids) <= model.n_ctx:
@@ -67,20 +64,20 @@ def check_ids(stack: ModelStack, ids: list[int], where: str) -> None:
 
 @torch.no_grad()
 def trace(model: Any, ids: list[int], target: list[int] | None = None, *, position: int | None = None) -> Trace:
-    """Return every step of a pass over one text, with its value.
+    """Return every step of a forward pass over one text, with its value.
 
-    `model` is one of `archcalc.load_model` or `archcalc.random_model`. An encoder-decoder reads `ids` as its source and
-    `target` as far as it is written. `position` is the place that is looked at, the last if left out.
+    `model` comes from `archcalc.load_model` or `archcalc.random_model`. An encoder-decoder reads `ids` as its source
+    and `target` as the tokens generated so far. `position` is the token position of interest (default: the last).
 
-    `found[name]` is a step's value without the batch ([T, D] of the residual stream), `found.steps` has each with its
-    formula. Raises InputError for ids and a place that are not there, and a model that is packed.
+    `trace[name]` is the value of a step without the batch ([T, D] for the residual stream); `trace.steps` has each
+    step with its formula. Raises InputError for invalid ids, a position out of range, and a packed model.
     """
     spec = model.spec
     texts = {"encoder.ids": ids, "decoder.ids": target or []} if target is not None else {"ids": ids}
     if len(texts) != len(spec.stacks):
         raise InputError(msg("reads a source and a target"), where=spec.name, allowed=msg("both"))
-    for where, each, text in zip(("ids", "target"), spec.stacks, texts.values(), strict=False):
-        check_ids(each, text, where)
+    for where, stack, text in zip(("ids", "target"), spec.stacks, texts.values(), strict=False):
+        check_ids(stack, text, where)
     n_places = len(next(reversed(texts.values())))
     position = n_places - 1 if position is None else position
     if not 0 <= position < n_places:
@@ -91,11 +88,13 @@ def trace(model: Any, ids: list[int], target: list[int] | None = None, *, positi
         )
     tensors = {name: torch.tensor([text], device=model.embed.tokens.weight.device) for name, text in texts.items()}
     recorded = taps.record(model, *tensors.values())
-    every = steps(spec)
-    found = _Values(model, recorded, tensors, every)
+    all_steps = steps(spec)
+    values = _StepValues(model, recorded, tensors, all_steps)
     axes = {site.name: site.axes.removeprefix("B") for site in sites(spec)}
     axes |= {"probabilities": axes["logits"], "choice": axes["logits"][:1]} if "logits" in axes else {}
-    traced = tuple(Traced(step, axes.get(step.name, _AXES.get(step.kind, "")), found.of(step)) for step in every)
+    traced = tuple(
+        TracedStep(step, axes.get(step.name, _AXES.get(step.kind, "")), values.value_of(step)) for step in all_steps
+    )
     return Trace(texts, position, traced)
 
 
@@ -108,20 +107,20 @@ _AXES = {
 }
 
 
-class _Values:
-    """What each step made: recorded, or of the model's own modules where it is no site."""
+class _StepValues:
+    """The value of each step: recorded if it is a site, else computed by the model's own modules."""
 
-    def __init__(self, model: Any, recorded: taps.Recording, ids: dict[str, Tensor], every: tuple[Step, ...]) -> None:
+    def __init__(self, model: Any, recorded: taps.Recording, ids: dict[str, Tensor], steps: tuple[Step, ...]) -> None:
         self.model, self.recorded, self.ids = model, recorded, ids
-        self.made: dict[str, Tensor] = {}
-        # The module that scales what is normalized is named by the step after it.
-        self.norms = dict(_names(step) for step in every if step.kind == "norm")
+        self.values: dict[str, Tensor] = {}
+        # A norm's module stands in the formula of the step that scales the normalized values.
+        self.norms = dict(_names(step) for step in steps if step.kind == "norm")
 
-    def of(self, step: Step) -> Tensor:
-        """The value of a step, without the batch."""
+    def value_of(self, step: Step) -> Tensor:
+        """Return the value of a step, without the batch."""
         is_site = step.name in self.recorded
-        value = self.recorded[step.name] if is_site else _OTHERS[step.kind](self, step)
-        self.made[step.name] = value
+        value = self.recorded[step.name] if is_site else _COMPUTE[step.kind](self, step)
+        self.values[step.name] = value
         return value[0].detach().cpu()
 
     def _stack(self, step: Step) -> Any:
@@ -133,49 +132,49 @@ class _Values:
 
     def tokens(self, step: Step) -> Tensor:
         prefix = step.name.removesuffix("tokens")
-        (embed,) = (each.embed_prefix for each in self.model.spec.stacks if each.prefix == prefix)
+        (embed,) = (stack.embed_prefix for stack in self.model.spec.stacks if stack.prefix == prefix)
         x: Tensor = self.model.get_submodule(embed.rstrip(".")).token_rows(self.ids[f"{prefix}ids"])
         return x
 
     def positions(self, step: Step) -> Tensor:
         prefix = step.name.removesuffix("positions")
-        places = torch.arange(self.ids[f"{prefix}ids"].shape[1], device=self.ids[f"{prefix}ids"].device)
-        x: Tensor = self._stack(step).positions(places)
+        positions_T = torch.arange(self.ids[f"{prefix}ids"].shape[1], device=self.ids[f"{prefix}ids"].device)
+        x: Tensor = self._stack(step).positions(positions_T)
         return x.unsqueeze(0) if x.dim() == 2 else x
 
     def up(self, step: Step) -> Tensor:
-        """Before the activation: of the module itself, on what it read."""
-        read, module = _names(step)
-        x: Tensor = self.model.get_submodule(module)(self.recorded[read])
+        """Return the values before the activation: the module applied to its recorded input."""
+        module_input, module = _names(step)
+        x: Tensor = self.model.get_submodule(module)(self.recorded[module_input])
         return x
 
     def normalised(self, step: Step) -> Tensor:
-        """What the norm's own module gives without its weights."""
-        (read,) = _names(step)
+        """Return the output of the norm's module without its weights."""
+        (norm_input,) = _names(step)
         module = self.model.get_submodule(self.norms[step.name])
-        bare = copy(module)
-        bare._parameters = dict.fromkeys(module._parameters)
-        x: Tensor = bare(self.recorded[read])
+        weightless = copy(module)
+        weightless._parameters = dict.fromkeys(module._parameters)
+        x: Tensor = weightless(self.recorded[norm_input])
         return x
 
     def probabilities(self, step: Step) -> Tensor:
         return self.recorded["logits"].float().softmax(-1)
 
     def choice(self, step: Step) -> Tensor:
-        return self.made["probabilities"].argmax(-1)
+        return self.values["probabilities"].argmax(-1)
 
 
 def _names(step: Step) -> list[str]:
-    """Return the names in a step's formula: what it reads, then what it reads that by."""
+    """Return the names in a step's formula: its input, then its module."""
     return [node.name for node in nodes(step.formula) if isinstance(node, Name)]
 
 
-_OTHERS = {
-    "ids": _Values.text,
-    "tokens": _Values.tokens,
-    "positions": _Values.positions,
-    "up": _Values.up,
-    "normalised": _Values.normalised,
-    "probabilities": _Values.probabilities,
-    "choice": _Values.choice,
+_COMPUTE = {
+    "ids": _StepValues.text,
+    "tokens": _StepValues.tokens,
+    "positions": _StepValues.positions,
+    "up": _StepValues.up,
+    "normalised": _StepValues.normalised,
+    "probabilities": _StepValues.probabilities,
+    "choice": _StepValues.choice,
 }

@@ -1,4 +1,4 @@
-"""One query's softmax taken apart: how each key's score comes about, and what share of attention it gets.
+"""The softmax of one attention query, stage by stage: from dot products to attention weights.
 
 Axes: N heads, T query tokens, S key tokens, H head width, K kv heads.
 """
@@ -23,11 +23,10 @@ Name = Literal["dots", "scaled", "capped", "biased", "masked", "shifted", "exps"
 
 
 @dataclass(frozen=True)
-class Stage:
-    """One row of the softmax: its formula over the row before, x, and a value for each key (−∞ where hidden).
+class SoftmaxStage:
+    """One stage: its formula over the stage before, x, and a value for each key, −∞ where masked.
 
-    `sink` is that of a score without a key which joins the softmax, None where there is none. Of the sum there is one
-    value.
+    The stage `sum` has one value. `sink` is the value of the attention sink, a score without a key; None without one.
     """
 
     name: Name
@@ -37,51 +36,51 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Softmaxed:
-    """A row of a pattern, stage by stage. `hidden`: which keys the mask hides from this query."""
+class SoftmaxRow:
+    """The attention weights of one query, stage by stage. `hidden`: whether the mask hides each key from this query."""
 
     part: str
     head: int
     query: int
     hidden: tuple[bool, ...]
-    stages: tuple[Stage, ...]
+    stages: tuple[SoftmaxStage, ...]
 
 
-def parts(trace: Trace) -> tuple[str, ...]:
+def attentions(trace: Trace) -> tuple[str, ...]:
     """Return the names of the attentions of a trace: `layers.0.attn`, `decoder.layers.3.cross` …"""
-    return tuple(one.step.name.removesuffix(".pattern") for one in trace.steps if one.step.kind == "pattern")
+    return tuple(traced.step.name.removesuffix(".pattern") for traced in trace.steps if traced.step.kind == "pattern")
 
 
 @torch.no_grad()
-def softmax_of(model: Any, trace: Trace, part: str, *, head: int = 0, query: int | None = None) -> Softmaxed:
+def softmax_of(model: Any, trace: Trace, part: str, *, head: int = 0, query: int | None = None) -> SoftmaxRow:
     """Return the softmax of one query in one head of an attention, stage by stage (Vaswani et al. 2017, eq. 1).
 
-    The largest score is subtracted first. Scores and shares are those that the trace recorded; stages before the scores
-    are computed from the recorded queries and keys, stages between from the scores. Each stage has a value for each
-    key. `query` is the place that the trace looks at if left out, or the last of a shorter text.
+    The largest score is subtracted first. Scores and attention weights are those that the trace recorded. Earlier
+    stages are computed from the recorded queries and keys, the stages between from the scores. Each stage has a value
+    for each key. `query` is a position (default: that of the trace, or the last one of a shorter text).
 
-    Raises InputError for a part, a head or a place that is not there.
+    Raises InputError for an unknown part, and for a head or a position out of range.
     """
-    query = _checked(trace, part, head, query)
-    stack, block, slot = _of(model, part)
+    query = _query_position(trace, part, head, query)
+    stack, block, arm = _locate(model, part)
     sight, scores_S = _sight(stack, trace, part), trace[f"{part}.scores"][head, query]
-    module = getattr(block, slot)
+    module = getattr(block, arm)
     hidden_TS = sight.hidden_mask(module.softmax.window)
     sinks_N = getattr(module, "sinks", None)
     sink = None if sinks_N is None else float(sinks_N[head])
     stages = [
-        *_scored(trace, module.softmax, sight, part, f"{_lender(stack, part)}.k", head, query),
+        *_score_stages(trace, module.softmax, sight, part, f"{_key_owner(stack, part)}.k", head, query),
         _stage("masked", "masked(x)", scores_S, sink),
-        *_shared(scores_S.float(), sink, trace[f"{part}.pattern"][head, query]),
+        *_weight_stages(scores_S.float(), sink, trace[f"{part}.pattern"][head, query]),
     ]
     hidden = [False] * len(scores_S) if hidden_TS is None else hidden_TS[query].tolist()
-    return Softmaxed(part, head, query, tuple(hidden), tuple(stages))
+    return SoftmaxRow(part, head, query, tuple(hidden), tuple(stages))
 
 
-def _scored(
+def _score_stages(
     trace: Trace, how: SoftmaxConfig, sight: AttentionContext, part: str, keys: str, head: int, query: int
-) -> Iterator[Stage]:
-    """From products to scores that nothing is hidden from yet, in the order in which the model's own come about."""
+) -> Iterator[SoftmaxStage]:
+    """Yield the stages from dot products to scores before the mask, in the model's order."""
     q_NTH, k_KSH = trace[f"{part}.q"], trace[keys]
     x_S = k_KSH[head * k_KSH.shape[0] // how.n_heads] @ q_NTH[head, query]
     yield _stage("dots", "dot(q, k)", x_S)
@@ -95,10 +94,10 @@ def _scored(
         yield _stage("biased", "x + bias", x_S + bias_NTS[head, query].cpu().to(x_S.dtype))
 
 
-def _shared(x_S: Tensor, sink: float | None, pattern_S: Tensor) -> Iterator[Stage]:
-    """From scores to shares; a sink takes part in the largest and in the sum."""
-    every = x_S if sink is None else torch.cat((x_S, x_S.new_tensor([sink])))
-    shifted = every - every.max()
+def _weight_stages(x_S: Tensor, sink: float | None, pattern_S: Tensor) -> Iterator[SoftmaxStage]:
+    """Yield the stages from scores to attention weights; a sink counts in the maximum and in the sum."""
+    with_sink = x_S if sink is None else torch.cat((x_S, x_S.new_tensor([sink])))
+    shifted = with_sink - with_sink.max()
     exps = shifted.exp()
     rows: tuple[tuple[Name, str, Tensor], ...] = (("shifted", "x − max x", shifted), ("exps", "eˣ", exps))
     for name, formula, row in rows:
@@ -107,15 +106,17 @@ def _shared(x_S: Tensor, sink: float | None, pattern_S: Tensor) -> Iterator[Stag
     yield _stage("shares", "eˣ / Σ eˣ", pattern_S)
 
 
-def _stage(name: Name, formula: str, values: Tensor, sink: float | None = None) -> Stage:
-    return Stage(name, formula, tuple(values.float().tolist()), sink)
+def _stage(name: Name, formula: str, values: Tensor, sink: float | None = None) -> SoftmaxStage:
+    return SoftmaxStage(name, formula, tuple(values.float().tolist()), sink)
 
 
-def _checked(trace: Trace, part: str, head: int, query: int | None) -> int:
-    """The place of the query, once part, head and place are known to be there."""
-    if part not in parts(trace):
+def _query_position(trace: Trace, part: str, head: int, query: int | None) -> int:
+    """Return the position of the query. Raises InputError for an unknown part, or a head or a query out of range."""
+    if part not in attentions(trace):
         raise InputError(
-            msg("found {part}", part=shown(part)), where="part", allowed=", ".join(parts(trace)) or "none: no attention"
+            msg("found {part}", part=shown(part)),
+            where="part",
+            allowed=", ".join(attentions(trace)) or "none: no attention",
         )
     n_heads, n_places, _ = trace[f"{part}.scores"].shape
     if not 0 <= head < n_heads:
@@ -130,26 +131,28 @@ def _checked(trace: Trace, part: str, head: int, query: int | None) -> int:
     return query
 
 
-def _of(model: Any, part: str) -> tuple[Layers, Any, str]:
-    """The stack that a part stands in, the block that has its weights, and which part of it this is."""
-    prefix, _, place = part.rpartition("layers.")
-    turn, _, slot = place.partition(".")
+def _locate(model: Any, part: str) -> tuple[Layers, Any, str]:
+    """Return the stack of a part, the block with its weights, and its name in the block."""
+    prefix, _, path = part.rpartition("layers.")
+    layer, _, arm = path.partition(".")
     stack = model.get_submodule(prefix.removesuffix("."))
-    return stack, stack.layers[stack.owners[int(turn)]], slot
+    return stack, stack.layers[stack.owners[int(layer)]], arm
 
 
-def _lender(stack: Layers, part: str) -> str:
-    """The part whose keys this one reads: itself, or that of an earlier layer."""
-    before, _, place = part.rpartition("layers.")
-    turn, _, arm = place.partition(".")
-    lender = stack.lenders[int(turn)] if arm in stack.shared_arms[int(turn)] else turn
-    return f"{before}layers.{lender}.{arm}"
+def _key_owner(stack: Layers, part: str) -> str:
+    """Return the part that computes the keys of this one: itself, or a part of an earlier layer."""
+    prefix, _, path = part.rpartition("layers.")
+    layer, _, arm = path.partition(".")
+    owner = stack.lenders[int(layer)] if arm in stack.shared_arms[int(layer)] else layer
+    return f"{prefix}layers.{owner}.{arm}"
 
 
 def _sight(stack: Layers, trace: Trace, part: str) -> AttentionContext:
-    """What the part's queries look at: the same that the model makes for a whole text."""
+    """Return the attention context of the part, the one that the model builds for a whole text."""
     _, n_queries, n_keys = trace[f"{part}.scores"].shape
     device = next(stack.parameters()).device
-    places_T = torch.arange(n_queries, device=device)
-    view = stack.layer_context(places_T, torch.empty(1, n_keys, 0, device=device) if part.endswith("cross") else None)
+    positions_T = torch.arange(n_queries, device=device)
+    view = stack.layer_context(
+        positions_T, torch.empty(1, n_keys, 0, device=device) if part.endswith("cross") else None
+    )
     return view.own if view.source is None else view.source

@@ -1,4 +1,4 @@
-"""One token as what may come next: its probability and its rank at the place that is looked at."""
+"""The probability and rank of one token as the next token."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from archcalc.words import msg
 
 @dataclass(frozen=True)
 class Target:
-    """A token after the place that a trace looks at; the likeliest has rank 1."""
+    """A token as the next one after the position of a trace; the likeliest token has rank 1."""
 
     id: int
     probability: float
@@ -22,9 +22,9 @@ class Target:
 
 
 def target(trace: Trace, token: int) -> Target:
-    """Return the probability and rank of a token after the place that a trace looks at.
+    """Return the probability and rank of a token after the position of the trace.
 
-    Raises InputError for a token that is not in the vocabulary.
+    Raises InputError for a token outside the vocabulary.
     """
     p_V = trace["probabilities"][trace.position]
     if not 0 <= token < len(p_V):

@@ -10,13 +10,13 @@ from archcalc.render.charts.frame import FRAME, INK, title
 from archcalc.words import ENGLISH, Translator, msg
 
 if TYPE_CHECKING:
-    from archcalc.interp.next_token import Next
+    from archcalc.interp.next_token import NextTokens
 
 KEPT, CUT = "#0072B2", "#BBBBBB"
 BAR = 20
 
 
-def chart(found: Next, came: int, spelled: Callable[[int], str], say: Translator = ENGLISH) -> dict[str, Any]:
+def chart(found: NextTokens, came: int, spelled: Callable[[int], str], say: Translator = ENGLISH) -> dict[str, Any]:
     """The Vega-Lite chart of the one context of `found`: a bar a token as it is drawn, a tick where the model had it.
 
     A token that is cut has no bar, and says so; `came` is the token that stands there in the text.

@@ -11,13 +11,19 @@ from archcalc.render.charts.stacked import BAR, LABELS, ON_COLOR, Bar, stacked
 from archcalc.render.flops import subtitle
 from archcalc.render.names import COMPONENT_NAMES
 from archcalc.units import exact
-from archcalc.words import ENGLISH, Translator, msg
+from archcalc.words import ENGLISH, Translator, in_context, msg
 
 _PASSES = {
     "forward": msg("forward, all keys"),
     "forward_causal": msg("forward, causal"),
     "backward": msg("backward"),
     "train_step": msg("training step"),
+}
+_TOOLTIP = {
+    "way": msg("way"),
+    "exact": msg("exact"),
+    "off": in_context("difference", "off"),
+    "formula": msg("formula"),
 }
 _EXACT, _PAPER = "#56B4E9", "#999999"
 
@@ -29,7 +35,9 @@ def components(found: WorkloadFlops, say: Translator = ENGLISH) -> dict[str, Any
     bars = [_pass(name, parts, say) for name in passes]
     colors = {say(COMPONENT_NAMES[name]): color for name, color in COMPONENT_COLORS.items()}
     heading = say(msg("{name}: FLOPs by component", name=found.spec.label))
-    return stacked(heading, [subtitle(found.spec, found.work)], bars, colors, unit="FLOPs", axis="FLOPs")
+    return stacked(
+        heading, [say(subtitle(found.spec, found.work))], bars, colors, unit="FLOPs", axis=say(msg("FLOPs")), say=say
+    )
 
 
 def _pass(name: str, parts: Any, say: Translator) -> Bar:
@@ -42,16 +50,16 @@ def conventions(found: WorkloadFlops, say: Translator = ENGLISH) -> dict[str, An
     """A bar for each way to count a training step; a line down from the exact one."""
     values = [
         {
-            "way": one.convention.name,
+            "way": say(one.convention.name),
             "flops": float(one.train_step),
             "exact": exact(one.train_step),
             "off": f"{one.off:+.2%}",
-            "formula": one.convention.formula,
+            "formula": say(one.convention.formula),
             "by": say(msg("exact") if one.convention.is_exact else msg("a paper's formula")),
         }
         for one in found.papers
     ]
-    tooltip = [{"field": field, "type": "nominal", "title": field} for field in ("way", "exact", "off", "formula")]
+    tooltip = [{"field": field, "type": "nominal", "title": say(name)} for field, name in _TOOLTIP.items()]
     colors = {
         "domain": [say(msg("exact")), say(msg("a paper's formula"))],
         "range": [_EXACT, _PAPER],
@@ -63,7 +71,7 @@ def conventions(found: WorkloadFlops, say: Translator = ENGLISH) -> dict[str, An
         "height": 0.7 * BAR * len(values),
         "title": title(
             say(msg("{name}: a training step's FLOPs, as papers count them", name=found.spec.label)),
-            [subtitle(found.spec, found.work)],
+            [say(subtitle(found.spec, found.work))],
         ),
         "data": {"values": values},
         "encoding": {"y": {"field": "way", "type": "nominal", "title": None, "sort": None}},
@@ -71,7 +79,7 @@ def conventions(found: WorkloadFlops, say: Translator = ENGLISH) -> dict[str, An
             {
                 "mark": {"type": "bar", "height": {"band": 0.7}},
                 "encoding": {
-                    "x": size | {"title": msg("FLOPs"), "axis": axis},
+                    "x": size | {"title": say(msg("FLOPs")), "axis": axis},
                     "color": {
                         "field": "by",
                         "type": "nominal",

@@ -32,7 +32,7 @@ def loss_curve(name: str, losses: Sequence[float], held_out: Sequence[tuple[int,
         "mark": {"type": "line", "tooltip": True, "strokeWidth": 2},
         "encoding": {
             "x": {"field": "step", "type": "quantitative", "title": msg("step"), "axis": {"grid": False}},
-            "y": {"field": "nats", "type": "quantitative", "title": "nats", "scale": {"zero": False}},
+            "y": {"field": "nats", "type": "quantitative", "title": msg("nats"), "scale": {"zero": False}},
             "color": {
                 "field": "of",
                 "type": "nominal",

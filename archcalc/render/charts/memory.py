@@ -13,14 +13,14 @@ from archcalc.ledger.types import Ledger
 from archcalc.render import shards
 from archcalc.render.charts.frame import COMPONENT_COLORS
 from archcalc.render.charts.stacked import COLORS, Bar, stacked
-from archcalc.render.names import COMPONENT_NAMES
+from archcalc.render.names import COMPONENT_NAMES, RECOMPUTE_NAMES
 from archcalc.render.peak import CATEGORIES
 from archcalc.render.training import stored
 from archcalc.spec import Spec
 from archcalc.spec.execution import Recompute
 from archcalc.spec.workload import Workload
 from archcalc.units import exact, human_bytes
-from archcalc.words import ENGLISH, Translator, msg
+from archcalc.words import ENGLISH, Message, Translator, joined, msg
 
 CACHE_COLOR: Final = "#0072B2"
 _RANKS: Final = {
@@ -37,7 +37,6 @@ _KEPT: Final = {
     "saved": msg("saved activations"),
 }
 _PEAK: Final = {
-    "title": msg("{name}: a training step's fullest moment, by recompute policy (modelled)"),
     "weights": msg("weights, copy, buffers"),
     "gradients": msg("gradients"),
     "optimiser": msg("optimiser states"),
@@ -69,19 +68,24 @@ def running(
         )
     )
     heading = say(msg("{name}: memory to run", name=spec.label))
-    return stacked(heading, [small], bars, {**colors, cache: CACHE_COLOR}, unit="bytes", axis=say(msg("bytes")))
+    return stacked(
+        heading, [small], bars, {**colors, cache: CACHE_COLOR}, unit="bytes", axis=say(msg("bytes")), say=say
+    )
 
 
 def kept(subject: TrainingSetup, found: Mapping[Recompute, StepMemory], say: Translator = ENGLISH) -> dict[str, Any]:
     """What a training step keeps, a bar for each policy of what is computed again."""
     names = {part: say(_KEPT[part]) for part in (*PARTS, "saved")}
     bars = [
-        Bar(say(msg("recompute {policy}", policy=policy)), {names[part]: size for part, size in _parts(memory).items()})
+        Bar(
+            say(msg("recompute {policy}", policy=RECOMPUTE_NAMES[policy])),
+            {names[part]: size for part, size in _parts(memory).items()},
+        )
         for policy, memory in found.items()
     ]
     heading = say(msg("{name}: what a training step keeps, by recompute policy", name=subject.spec.label))
     colors = dict(zip(names.values(), COLORS, strict=False))
-    return stacked(heading, [_told(subject)], bars, colors, unit="bytes", axis=say(msg("bytes")))
+    return stacked(heading, [say(_told(subject))], bars, colors, unit="bytes", axis=say(msg("bytes")), say=say)
 
 
 def _parts(memory: StepMemory) -> dict[str, int]:
@@ -96,22 +100,33 @@ def peaks(subject: TrainingSetup, found: Mapping[Recompute, StepMemory], say: Tr
     fullest = {policy: memory.peak for policy, memory in found.items()}
     bars = [
         Bar(
-            say(msg("recompute {policy}", policy=policy)), {name: getattr(moment, part) for part, name in names.items()}
+            say(msg("recompute {policy}", policy=RECOMPUTE_NAMES[policy])),
+            {name: getattr(moment, part) for part, name in names.items()},
         )
         for policy, moment in fullest.items()
     ]
-    small = [f"{policy}: {human_bytes(moment.total)}, {moment.name}" for policy, moment in fullest.items()]
+    small = [
+        say(
+            msg(
+                "{policy}: {size}, {moment}",
+                policy=RECOMPUTE_NAMES[policy],
+                size=human_bytes(moment.total),
+                moment=moment.name,
+            )
+        )
+        for policy, moment in fullest.items()
+    ]
     heading = say(
         msg("{name}: a training step's fullest moment, by recompute policy (modelled)", name=subject.spec.label)
     )
     # Gradients, states and activations have the colours of the figure above.
     colors = dict(zip(names.values(), (COLORS[0], COLORS[1], COLORS[3], COLORS[4], COLORS[5]), strict=True))
-    return stacked(heading, small, bars, colors, unit="bytes", axis=say(msg("bytes")))
+    return stacked(heading, small, bars, colors, unit="bytes", axis=say(msg("bytes")), say=say)
 
 
-def _told(subject: TrainingSetup) -> str:
+def _told(subject: TrainingSetup) -> Message:
     work = f"{exact(subject.work.batch)} × {exact(subject.work.seq)}"
-    return " · ".join((subject.recipe.name, subject.optimiser.name, stored(subject.precision), work))
+    return joined(" · ", (subject.recipe.name, subject.optimiser.name, stored(subject.precision), work))
 
 
 def ranks(spec: Spec, found: dict[str, Any], say: Translator = ENGLISH) -> dict[str, Any]:
@@ -125,4 +140,4 @@ def ranks(spec: Spec, found: dict[str, Any], say: Translator = ENGLISH) -> dict[
     heading = say(msg("{name}: memory on each of {n} ranks, {engine}", name=spec.label, n=len(bars), engine=engine))
     colors = dict(zip(names.values(), (COLORS[0], COLORS[1], CACHE_COLOR), strict=True))
     small = say(msg("weights {dtype}, cache {cache}, exact", dtype=found["dtype"], cache=found["cache_dtype"]))
-    return stacked(heading, [small], bars, colors, unit="bytes", axis=say(msg("bytes")))
+    return stacked(heading, [small], bars, colors, unit="bytes", axis=say(msg("bytes")), say=say)

@@ -10,13 +10,15 @@ from archcalc.render.next_token import NAMES, Spelled, how
 from archcalc.words import ENGLISH, Translator, msg
 
 if TYPE_CHECKING:
-    from archcalc.interp.next_token import Next
+    from archcalc.interp.next_token import NextTokens
 
 COLORS = ("#0072B2", "#D55E00")
 BAR = 22
 
 
-def chart(label: str, found: Next, prompts: list[str], spelled: Spelled, say: Translator = ENGLISH) -> dict[str, Any]:
+def chart(
+    label: str, found: NextTokens, prompts: list[str], spelled: Spelled, say: Translator = ENGLISH
+) -> dict[str, Any]:
     """The Vega-Lite chart of probabilities as they are drawn; the contexts are told by colour."""
     named = [f"{name}: {shown(text)}" for name, text in zip(NAMES, prompts, strict=False)]
     values = [

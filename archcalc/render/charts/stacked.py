@@ -9,6 +9,7 @@ import msgspec
 
 from archcalc.render.charts.frame import FRAME, title
 from archcalc.units import exact
+from archcalc.words import ENGLISH, Translator, msg
 
 Unit = Literal["FLOPs", "bytes", "parameters"]
 
@@ -30,6 +31,13 @@ LABELS: Final[dict[Unit, str]] = {
     "parameters": "replace(replace(format(datum.value, '~s'), /G$/, 'B'), /([kMBT])$/, ' $1')",
 }
 
+_TOOLTIP: Final = {
+    "bar": msg("bar"),
+    "part": msg("part"),
+    "exact": msg("exact"),
+    "share": msg("share"),
+}
+
 
 class Bar(msgspec.Struct, frozen=True):
     """One bar: its name, and the size of each of its parts."""
@@ -39,7 +47,14 @@ class Bar(msgspec.Struct, frozen=True):
 
 
 def stacked(
-    heading: str, small: list[str], bars: Sequence[Bar], colors: Mapping[str, str], *, unit: Unit, axis: str
+    heading: str,
+    small: list[str],
+    bars: Sequence[Bar],
+    colors: Mapping[str, str],
+    *,
+    unit: Unit,
+    axis: str,
+    say: Translator = ENGLISH,
 ) -> dict[str, Any]:
     """The Vega-Lite chart of some bars; `colors` names every part, in the order in which they stand.
 
@@ -65,7 +80,7 @@ def stacked(
     ]
     length = {"field": "size", "type": "quantitative", "title": axis, "stack": "zero"}
     ticks = {"tickCount": 5, "labelExpr": LABELS[unit], "labelOverlap": True, "labelSeparation": 8}
-    tooltip = [{"field": field, "type": "nominal", "title": field} for field in ("bar", "part", "exact", "share")]
+    tooltip = [{"field": field, "type": "nominal", "title": say(name)} for field, name in _TOOLTIP.items()]
     return {
         **FRAME,
         "height": BAR * len(bars),

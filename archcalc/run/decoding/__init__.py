@@ -1,1 +1,1 @@
-"""From prompts to texts: which token comes next, and how fast."""
+"""Decode: choose the next tokens after prompts, and time it."""

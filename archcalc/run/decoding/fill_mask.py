@@ -1,6 +1,6 @@
-"""What an encoder puts in the place of masked tokens (Devlin et al. 2018, section 3.1).
+"""Predict masked tokens with an encoder (Devlin et al. 2018, section 3.1).
 
-Axes: B batch of one, T tokens, M masked places, V vocab.
+Axes: B batch of one, T tokens, M masked positions, V vocab.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from archcalc.spec import Spec
 from archcalc.spec.groups import has_table
 from archcalc.words import msg
 
-Filling = tuple[int, float]
+MaskPrediction = tuple[int, float]
 
 
 @torch.inference_mode()
 def fill_mask(
     model: nn.Module, ids: Sequence[int], mask_id: int, top: int = 5, *, token_types: Sequence[int] | None = None
-) -> list[list[Filling]]:
-    """For each masked place in turn, the `top` likeliest tokens: (id, probability), best first.
+) -> list[list[MaskPrediction]]:
+    """Return, for each masked position in turn, the `top` likeliest tokens as (id, probability), best first.
 
-    `token_types` are all 0 if left out. Raises InputError for a text without a mask, ids beyond the vocabulary, types
-    that are not one for each token, and a model that is no encoder or has no head.
+    `token_types` default to 0. Raise InputError for a text without a mask, ids outside the vocabulary, token types that
+    do not match the tokens, and a model that is not an encoder with a head.
     """
     check(model.spec, ids, mask_id, top, token_types)  # type: ignore[arg-type]
     device = next(model.parameters()).device
@@ -41,7 +41,7 @@ def fill_mask(
 
 
 def check(spec: Spec, ids: Sequence[int], mask_id: int, top: int = 5, token_types: Sequence[int] | None = None) -> None:
-    """Raise InputError if `fill_mask` would: all that it asks can be told before there are weights."""
+    """Raise InputError if `fill_mask` would; this needs no weights."""
     if spec.family != "encoder":
         raise InputError(
             msg("found a model of the family {family}", family=spec.family),
@@ -63,7 +63,7 @@ def check(spec: Spec, ids: Sequence[int], mask_id: int, top: int = 5, token_type
             where="ids",
             allowed=msg("at least one token {mask_id}", mask_id=mask_id),
         )
-    if len(ids) > spec.n_ctx and _has_table(spec):
+    if len(ids) > spec.n_ctx and _has_position_table(spec):
         raise InputError(
             msg("has {n_ids:,} tokens", n_ids=len(ids)),
             where="ids",
@@ -89,5 +89,5 @@ def _check_types(spec: Spec, ids: Sequence[int], token_types: Sequence[int]) -> 
         )
 
 
-def _has_table(spec: Spec) -> bool:
+def _has_position_table(spec: Spec) -> bool:
     return bool(spec.encoder and has_table(spec.encoder))

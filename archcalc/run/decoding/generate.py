@@ -1,4 +1,4 @@
-"""One call from a source to a text."""
+"""`archcalc.generate`: from a source and a prompt to a text."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import torch
 
 from archcalc.errors import InputError
-from archcalc.run.decoding.generation import Completion, Generation, work_of
+from archcalc.run.decoding.generation import Completion, Generation, generation_workload
 from archcalc.run.decoding.sampling import Sampling
-from archcalc.run.loading.source import Opened, Quantize, Ready, open_source
+from archcalc.run.loading.source import LoadedModel, ModelSource, Quantize, open_source
 from archcalc.words import msg
 
 
 def generate(
-    source: str | Ready,
+    source: str | LoadedModel,
     prompt: str | Sequence[int],
     *,
     max_tokens: int = 128,
@@ -32,27 +32,30 @@ def generate(
     dtype: torch.dtype | None = None,
     quantize: Quantize | None = None,
 ) -> Completion:
-    """What a model writes after a prompt: a text, or token ids, which come out as ids.
+    """Return the continuation of a prompt: of a text as text, of token ids as ids.
 
-    `source` is a folder in Hugging Face layout, a .gguf file or a repo id, any architecture with `random_weights`, or a
-    model that is in memory already (`open_source(…).load(…)`), whose device, dtype and weights are then its own.
-    Greedy, unless a temperature is given. Several prompts at once, and text as it arrives: `Generation`.
+    `source` is a folder in Hugging Face layout, a .gguf file or a repo id; any architecture with `random_weights`; or a
+    model in memory (`open_source(…).load(…)`), whose device, dtype and weights are used as they are. Greedy, unless a
+    temperature is given. `Generation` continues several prompts at once and streams text.
 
-    Raises InputError for a source without weights or with broken ones, a prompt that it cannot read, and what does not
-    fit into memory.
+    Raise InputError for a source without weights or with broken ones, and for a prompt that the model cannot read;
+    TooLargeError if the model does not fit into memory.
     """
-    found = source.opened if isinstance(source, Ready) else open_source(source, random_weights=random_weights)
-    ids, as_ids = _ids(found, prompt), not isinstance(prompt, str)
-    if isinstance(source, Ready):
-        ready = source
+    if isinstance(source, LoadedModel):
+        model_source = source.source
     else:
-        work = work_of(found.spec, [ids], max_tokens, beams or 1)
-        ready = found.load(work, device=device, dtype=dtype, quantize=quantize, seed=seed)
+        model_source = open_source(source, random_weights=random_weights)
+    ids, as_ids = _ids(model_source, prompt), not isinstance(prompt, str)
+    if isinstance(source, LoadedModel):
+        loaded_model = source
+    else:
+        work = generation_workload(model_source.spec, [ids], max_tokens, beams or 1)
+        loaded_model = model_source.load(work, device=device, dtype=dtype, quantize=quantize, seed=seed)
     sampling = Sampling(
         temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, repetition_penalty=repetition_penalty
     )
-    made = Generation(
-        ready,
+    generation = Generation(
+        loaded_model,
         [ids],
         max_tokens=max_tokens,
         sampling=sampling,
@@ -62,14 +65,14 @@ def generate(
         as_ids=as_ids,
         beams=beams,
     )
-    for _ in made:
+    for _ in generation:
         pass
-    return made.completions[0]
+    return generation.completions[0]
 
 
-def _ids(found: Opened, prompt: str | Sequence[int]) -> list[int]:
+def _ids(source: ModelSource, prompt: str | Sequence[int]) -> list[int]:
     if not isinstance(prompt, str):
         return list(prompt)
-    if found.tokenizer is None:
+    if source.tokenizer is None:
         raise InputError(msg("there is no tokenizer"), where="prompt", allowed=msg("token ids"))
-    return found.tokenizer.encode(prompt)
+    return source.tokenizer.encode(prompt)

@@ -1,4 +1,4 @@
-"""What a model is told to read: texts, or token ids as one writes them down."""
+"""Prompts: texts, or token ids written as text."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from archcalc.errors import InputError, shown
 from archcalc.words import msg
 
 if TYPE_CHECKING:
-    from archcalc.run.loading.source import Opened
+    from archcalc.run.loading.source import ModelSource
 
 
-def prompt_ids(found: Opened, prompts: Sequence[str], id_lists: Sequence[str]) -> list[list[int]]:
-    """The token ids of texts, or of lists of ids: one or the other."""
+def prompt_ids(source: ModelSource, prompts: Sequence[str], id_lists: Sequence[str]) -> list[list[int]]:
+    """Return the token ids of prompts, given as texts or as lists of ids, not both."""
     if bool(prompts) == bool(id_lists):
         raise InputError(msg("both") if prompts else msg("neither"), where="prompt, ids", allowed=msg("one of them"))
     if id_lists:
         return [_ids(text) for text in id_lists]
-    if found.tokenizer is None:
+    if source.tokenizer is None:
         raise InputError(msg("there is no tokenizer"), where="prompt", allowed=msg("`ids`"))
-    return [found.tokenizer.encode(text) for text in prompts]
+    return [source.tokenizer.encode(text) for text in prompts]
 
 
 def _ids(text: str) -> list[int]:

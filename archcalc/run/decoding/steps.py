@@ -1,4 +1,4 @@
-"""Tokens after a prompt, one step at a time."""
+"""Decode one token per row and step."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from archcalc.run.decoding.reading import Reading
-from archcalc.run.decoding.sampling import Sampling, choose
+from archcalc.run.decoding.decoding_state import DecodingState
+from archcalc.run.decoding.sampling import Sampling, choose_tokens
 
-GoesOn = Callable[[int, int], bool]
-Watch = Callable[[torch.Tensor], None]
+ContinueRow = Callable[[int, int], bool]
+LogitsCallback = Callable[[torch.Tensor], None]
 
 
 def _always(row: int, token: int) -> bool:
@@ -18,35 +18,35 @@ def _always(row: int, token: int) -> bool:
 
 
 @torch.inference_mode()
-def steps(
-    reading: Reading,
+def decode_steps(
+    state: DecodingState,
     *,
     max_tokens: int,
     sampling: Sampling,
     seed: int = 0,
-    goes_on: GoesOn = _always,
-    watch: Watch | None = None,
+    continue_row: ContinueRow = _always,
+    on_logits: LogitsCallback | None = None,
 ) -> Iterator[list[int | None]]:
-    """At each step an id of each row, None of one that has ended; up to `max_tokens` steps.
+    """Yield the next id of each row, None for rows that have ended, for up to `max_tokens` steps.
 
-    `goes_on(row, id)` is asked for each id that comes whether its row goes on. Row b draws by a generator of its own,
-    seeded `seed` + b. `watch` is shown the logits [B, V] that each step chooses from.
-    Raises NotNumbersError where the logits are no numbers.
+    `continue_row(row, id)` returns whether a row continues after an id. Row b samples with its own generator, seeded
+    `seed` + b. `on_logits` is called with the logits [B, V] of each step. Raise NonFiniteLogitsError if they are not
+    finite.
     """
-    seen = [set(ids) for ids in reading.texts]
-    dice = [torch.Generator().manual_seed(seed + row) for row in range(len(seen))]
-    running = [True] * len(seen)
+    seen = [set(ids) for ids in state.token_ids]
+    generators = [torch.Generator().manual_seed(seed + row) for row in range(len(seen))]
+    is_running = [True] * len(seen)
     ids: list[int] = []
     for step in range(max_tokens):
         if step:
-            reading.read(ids)
-        if watch is not None:
-            watch(reading.logits_BV)
-        ids = choose(reading.logits_BV, sampling, seen, dice)
-        came = [token if runs else None for token, runs in zip(ids, running, strict=True)]
+            state.append(ids)
+        if on_logits is not None:
+            on_logits(state.logits_BV)
+        ids = choose_tokens(state.logits_BV, sampling, seen, generators)
+        step_ids = [token if is_row_running else None for token, is_row_running in zip(ids, is_running, strict=True)]
         for row, token in enumerate(ids):
             seen[row].add(token)
-            running[row] = running[row] and goes_on(row, token)
-        yield came
-        if not any(running):
+            is_running[row] = is_running[row] and continue_row(row, token)
+        yield step_ids
+        if not any(is_running):
             return

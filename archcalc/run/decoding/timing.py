@@ -1,4 +1,4 @@
-"""How fast tokens come, measured, and how near that is to what the memory allows."""
+"""Measure the speed of decoding."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-Step = list[int | None]
+StepIds = list[int | None]
 
 
 class Timing(msgspec.Struct):
-    """Seconds to the first token (the prompts are read in them), then of the decode steps, each a token of every row.
+    """Seconds to the first token, prefill included; then of the decode steps, each one token per row.
 
-    `n_decoded`: the tokens of those steps, of rows that had not ended.
+    `n_decoded`: tokens of those steps, without rows that had ended.
     """
 
     n_prompt_tokens: int = 0
@@ -23,19 +23,19 @@ class Timing(msgspec.Struct):
     n_decoded: int = 0
     decode_seconds: float = 0.0
 
-    def clocked(self, steps: Iterable[Step]) -> Iterator[Step]:
-        """The steps as they come, counted; what happens between one and the asking for the next is left out."""
-        waiting = iter(steps)
+    def timed(self, steps: Iterable[StepIds]) -> Iterator[StepIds]:
+        """Yield the steps, timed; the caller's time between two steps is not counted."""
+        iterator = iter(steps)
         while True:
-            began = time.perf_counter()
-            step = next(waiting, None)
-            seconds = time.perf_counter() - began
+            start = time.perf_counter()
+            step = next(iterator, None)
+            seconds = time.perf_counter() - start
             if step is None:
                 return
             self._count(step, seconds)
             yield step
 
-    def _count(self, step: Step, seconds: float) -> None:
+    def _count(self, step: StepIds, seconds: float) -> None:
         self.n_steps += 1
         if self.n_steps == 1:
             self.first_seconds = seconds
@@ -45,10 +45,10 @@ class Timing(msgspec.Struct):
 
     @property
     def tokens_per_second(self) -> float | None:
-        """Tokens of all rows a second, after the first; None where there was but one step."""
+        """Return the tokens of all rows per second after the first step; None if there was only one."""
         return self.n_decoded / self.decode_seconds if self.n_decoded else None
 
     @property
     def steps_per_second(self) -> float | None:
-        """Decode steps a second: each reads all the weights once, whatever the batch."""
+        """Return decode steps per second; each reads all weights once, for any batch size."""
         return (self.n_steps - 1) / self.decode_seconds if self.n_steps > 1 else None

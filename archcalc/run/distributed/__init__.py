@@ -1,1 +1,1 @@
-"""One model on several processes, by torch's own engines: tensor parallelism (DTensor) and FSDP2, under torchrun."""
+"""Run one model on several processes with torch's engines: tensor parallelism (DTensor) and FSDP2, under torchrun."""

@@ -1,4 +1,4 @@
-"""FSDP2 over a canonical module: every parameter split along its first axis, gathered layer by layer when used."""
+"""Shard a canonical module with FSDP2: split every parameter along its first axis, gather it when its layer runs."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from archcalc.nn.model import EncoderDecoder
 
 
 def shard(model: Any, mesh: DeviceMesh) -> None:
-    """Shard a module on the meta device: each layer is gathered on its own, what stands about them together.
+    """Shard a module on the meta device; each layer is gathered by itself, everything outside layers together.
 
-    What is called beside `forward` gathers too: a decoder's cache is filled by its cross-attentions alone.
+    Methods other than `forward` gather too: the cross-attentions that fill a decoder's cache.
     """
-    # What it warns of, a change of the model's result in place, nothing here does.
+    # It warns of changing the model's output in place, which nothing here does.
     warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
     blocks = [module for module in model.modules() if isinstance(module, Block)]
     for block in blocks:

@@ -1,4 +1,4 @@
-"""The parameters of a module on one rank of several."""
+"""The parameters of a module on one of several ranks."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ Reader = Callable[[DTensor], Tensor]
 
 
 class RankParameters(dict[str, Any]):
-    """Parameters as DTensors, of which `[name]` is what the module computes with.
+    """Parameters as DTensors; looking one up by name gives the local tensor that the module computes with.
 
-    `nn.Module` looks up `self.weight` by `[name]`. All that moves, saves or trains parameters goes through the items,
-    which are the DTensors themselves.
+    `nn.Module` looks up `self.weight` by `[name]`. What moves, saves or trains parameters uses the items: the DTensors.
     """
 
     def __init__(self, parameters: Mapping[str, Any], readers: Mapping[str, Reader]) -> None:

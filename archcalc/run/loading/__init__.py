@@ -1,1 +1,1 @@
-"""From a source to a model in memory: what it needs, whether that fits, its weights."""
+"""Load a model: open its source, check that it fits, fill its weights."""

@@ -1,4 +1,4 @@
-"""What cannot fit is refused before anything is allocated."""
+"""Refuse a model that does not fit into memory, before anything is allocated."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from archcalc.spec.workload import Workload
 from archcalc.units import human_bytes
 from archcalc.words import msg
 
-# The names that the ledger's figures go by.
-NAMES: dict[torch.dtype, Dtype] = {dtype: name for name, dtype in MODEL_DTYPES.items()}
+# The ledger's names of dtypes.
+DTYPE_NAMES: dict[torch.dtype, Dtype] = {dtype: name for name, dtype in MODEL_DTYPES.items()}
 
 
 class TooLargeError(ArchcalcError):
-    """A model that the machine has no room for."""
+    """A model that does not fit into the machine's memory."""
 
 
 def check(spec: Spec, work: Workload | None, dtype: torch.dtype, device: torch.device) -> None:
-    """Raise TooLargeError if a spec's weights, and the caches of a workload, are more than the device has free."""
-    ledger, name, free_bytes = build(spec), NAMES[dtype], free_memory(device)
+    """Raise TooLargeError if the weights of a spec and the caches of a workload exceed the device's free memory."""
+    ledger, name, free_bytes = build(spec), DTYPE_NAMES[dtype], free_memory(device)
     needed = ledger.total() * element_bytes(name)
     needs = f"{human_bytes(needed)} of weights in {name}"
     if work is not None:
@@ -45,16 +45,16 @@ def check(spec: Spec, work: Workload | None, dtype: torch.dtype, device: torch.d
         )
 
 
-def check_parts(spec: Spec, work: Workload | None, dtype: torch.dtype, ranks: Ranks, *, copies: int = 1) -> None:
-    """Raise TooLargeError if a rank's part of a model, so many times, and its caches are more than it has room for.
+def check_rank(spec: Spec, work: Workload | None, dtype: torch.dtype, ranks: Ranks, *, copies: int = 1) -> None:
+    """Raise TooLargeError if `copies` of a rank's part of a model, and its caches, exceed the rank's free memory.
 
-    A CPU's memory is shared by the ranks of its machine.
+    Ranks on one machine share the CPU's memory.
     """
-    ledger, name = build(spec), NAMES[dtype]
+    ledger, name = build(spec), DTYPE_NAMES[dtype]
     needed = copies * max(split_bytes(weights(ledger, ranks.engine, ranks.n, name)))
     if work is not None:
         needed += max(split_bytes(caches(ledger, work, ranks.engine, ranks.n, name)))
-    free_bytes = free_memory(ranks.device) // (ranks.n_here if ranks.device.type == "cpu" else 1)
+    free_bytes = free_memory(ranks.device) // (ranks.n_local if ranks.device.type == "cpu" else 1)
     if needed > free_bytes:
         raise TooLargeError(
             msg(

@@ -1,4 +1,4 @@
-"""The public way from a source to a model with its weights: `archcalc.load_model`."""
+"""`archcalc.load_model` and `archcalc.random_model`: from a source or a spec to a model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from archcalc.errors import InputError, nearest, shown
 from archcalc.nn.dtypes import MODEL_DTYPES
 from archcalc.run.devices import device_of
-from archcalc.run.loading.source import Opened, open_source
+from archcalc.run.loading.source import ModelSource, open_source
 from archcalc.spec import Spec
 from archcalc.words import msg
 
@@ -19,24 +19,24 @@ def load_model(
     source: str | os.PathLike[str], *, dtype: str = "fp32", device: str = "cpu", packed: bool = False
 ) -> Any:
     """Load the model of a source, in eval mode and without gradients; see `archcalc.load_model`."""
-    chosen = _dtype(dtype)
-    if packed and chosen != torch.float32:
+    torch_dtype = _dtype(dtype)
+    if packed and torch_dtype != torch.float32:
         raise InputError(
             msg("found {dtype} for a packed model", dtype=repr(dtype)),
             where="dtype",
             allowed=msg("'fp32', or packed=False"),
         )
-    place = device_of(device)
-    if packed and place.type != "cpu":
+    torch_device = device_of(device)
+    if packed and torch_device.type != "cpu":
         raise InputError(
-            msg("found True on {type}", type=place.type), where="packed", allowed=msg("True on the CPU alone")
+            msg("found True on {type}", type=torch_device.type), where="packed", allowed=msg("True on the CPU alone")
         )
-    return open_source(os.fspath(source)).load(None, device=place, dtype=chosen, packed=packed).model
+    return open_source(os.fspath(source)).load(None, device=torch_device, dtype=torch_dtype, packed=packed).model
 
 
 def random_model(spec: Spec, *, seed: int = 0) -> Any:
     """Return the model of a spec with random weights; see `archcalc.random_model`."""
-    return Opened(spec, spec.name, None, None).load(None, seed=seed, packed=False).model
+    return ModelSource(spec, spec.name, None, None).load(None, seed=seed, packed=False).model
 
 
 def _dtype(name: str) -> torch.dtype:

@@ -1,4 +1,4 @@
-"""A source opened to be run: first its architecture and tokenizer, then, once it is known to fit, its weights."""
+"""Open a source to run it: first its architecture and tokenizer; then, if it fits, its weights."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from archcalc.spec import Spec
 from archcalc.spec.document import Document
 from archcalc.spec.workload import Workload
 from archcalc.text.open import of_folder, of_gguf
-from archcalc.text.tokenizer import Bytes, Stream, Tokenizer
+from archcalc.text.tokenizer import ByteTokenizer, Stream, Tokenizer
 from archcalc.text.tokenizer_folder import eos_ids_of
 from archcalc.words import msg
 
@@ -32,11 +32,11 @@ Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True)
-class Opened:
-    """What is known of a source before its weights are loaded.
+class ModelSource:
+    """A source before its weights are loaded.
 
-    `checkpoint` is None where the weights are random. `eos_ids` end a text; `start_id` is the first token of an
-    encoder-decoder's.
+    `checkpoint` is None for random weights. `eos_ids` end a text; `start_id` is the first token of an encoder-decoder's
+    texts.
     """
 
     spec: Spec
@@ -57,43 +57,47 @@ class Opened:
         packed: bool = True,
         progress: Progress | None = None,
         ranks: Ranks | None = None,
-    ) -> Ready:
-        """Return the model on a device: `packed`, to run fast, or the canonical module, which taps can look into.
+    ) -> LoadedModel:
+        """Return the model on a device: `packed` for fast decoding, or the canonical module, which taps can read.
 
-        `seed` is that of random weights. `dtype` left out is float32 on the CPU, elsewhere the file's. `quantize`
-        stores matrices in 8 or 4 bits, on the CPU alone. With `ranks`, this process holds its part of the model.
+        `seed`: of random weights. `dtype` defaults to float32 on the CPU, elsewhere to the file's. `quantize` stores
+        matrices in 8 or 4 bits, on the CPU only. With `ranks`, this process holds its part of the model.
 
-        Raises TooLargeError, before anything is allocated, where the weights and the caches of `work` do not fit;
-        InputError for a device that is not there, and for weights that are not those of the architecture.
+        Raise TooLargeError, before anything is allocated, if the weights and the caches of `work` do not fit;
+        InputError for a missing device, or weights that do not match the architecture.
         """
-        place = device_of(device) if ranks is None else ranks.device
-        if quantize and place.type != "cpu":
-            raise InputError(msg("found {type}", type=place.type), where="quantize", allowed=msg("on the cpu alone"))
+        torch_device = device_of(device) if ranks is None else ranks.device
+        if quantize and torch_device.type != "cpu":
+            raise InputError(
+                msg("found {type}", type=torch_device.type), where="quantize", allowed=msg("on the cpu alone")
+            )
         if quantize and not packed:
             raise InputError(msg("found a model that is not packed"), where="quantize", allowed=msg("left out"))
-        dtype = dtype or self._dtype(place)
-        if dtype not in memory_check.NAMES:
+        dtype = dtype or self._dtype(torch_device)
+        if dtype not in memory_check.DTYPE_NAMES:
             raise InputError(
-                msg("found {dtype}", dtype=dtype), where="dtype", allowed=", ".join(map(str, memory_check.NAMES))
+                msg("found {dtype}", dtype=dtype), where="dtype", allowed=", ".join(map(str, memory_check.DTYPE_NAMES))
             )
         if ranks is not None:
-            return self._spread(work, dtype, quantize, seed, progress, ranks)
-        memory_check.check(self.spec, work, dtype, place)
+            return self._load_shard(work, dtype, quantize, seed, progress, ranks)
+        memory_check.check(self.spec, work, dtype, torch_device)
         if self.checkpoint is None:
             torch.manual_seed(seed)
-            model = build(self.spec, place, dtype).eval().requires_grad_(False)
+            model = build(self.spec, torch_device, dtype).eval().requires_grad_(False)
         else:
-            model = self.checkpoint.load(device=str(place), dtype=dtype, progress=progress)
-        return Ready(pack(model, quantize=quantize) if packed and place.type == "cpu" else model, self, place)
+            model = self.checkpoint.load(device=str(torch_device), dtype=dtype, progress=progress)
+        if packed and torch_device.type == "cpu":
+            model = pack(model, quantize=quantize)
+        return LoadedModel(model, self, torch_device)
 
     def piece(self, token: int) -> str:
-        """A token's text; what the vocabulary calls it where it is but part of a character; "" without a tokenizer."""
+        """Return a token's text, or its vocabulary entry if it is part of a character; "" without a tokenizer."""
         if self.tokenizer is None:
             return ""
         text = self.tokenizer.decode([token], special=True)
         return self.tokenizer.piece(token) if not text or "\ufffd" in text else text
 
-    def _spread(
+    def _load_shard(
         self,
         work: Workload | None,
         dtype: torch.dtype,
@@ -101,21 +105,21 @@ class Opened:
         seed: int,
         progress: Progress | None,
         ranks: Ranks,
-    ) -> Ready:
-        """This rank's part, once it is known that the parts of all ranks here fit."""
-        from archcalc.run.distributed.load import draw, spread
-        from archcalc.run.distributed.parts import targets
+    ) -> LoadedModel:
+        """Return this rank's part of the model, after checking that the parts of all local ranks fit."""
+        from archcalc.run.distributed.load import initialize, shard_model
+        from archcalc.run.distributed.local_shards import local_shards
 
         if quantize:
             raise InputError(msg("found with several ranks"), where="quantize", allowed=msg("one process"))
-        memory_check.check_parts(self.spec, work, dtype, ranks)
+        memory_check.check_rank(self.spec, work, dtype, ranks)
         model = build(self.spec, dtype=dtype).eval().requires_grad_(False)
-        spread(model, ranks)
+        shard_model(model, ranks)
         if self.checkpoint is None:
-            draw(model, seed)
+            initialize(model, seed)
         else:
-            self.checkpoint.fill(targets(model), progress)
-        return Ready(model, self, ranks.device, ranks.n)
+            self.checkpoint.fill(local_shards(model), progress)
+        return LoadedModel(model, self, ranks.device, ranks.n)
 
     def _dtype(self, device: torch.device) -> torch.dtype:
         if device.type == "cpu" or self.checkpoint is None:
@@ -124,79 +128,81 @@ class Opened:
 
 
 @dataclass(frozen=True)
-class Ready:
-    """A model that runs, or one of `n_ranks` parts of it, and what it was opened from."""
+class LoadedModel:
+    """A model in memory, or one of `n_ranks` parts of it, and its source."""
 
     model: Any
-    opened: Opened
+    source: ModelSource
     device: torch.device
     n_ranks: int = 1
 
     def stream(self) -> Stream:
-        """What turns one text's ids, as they come, into text; without a tokenizer, the numbers themselves."""
-        return Numbers() if self.opened.tokenizer is None else self.opened.tokenizer.stream()
+        """Return a decoder of ids as they arrive; without a tokenizer, it writes the ids themselves."""
+        return IdStream() if self.source.tokenizer is None else self.source.tokenizer.stream()
 
     @cached_property
     def bandwidth(self) -> float | None:
-        """Bytes a second that the device's memory gives, measured; None for want of room, or where ranks share it."""
+        """Return the measured memory bandwidth in bytes per second; None if memory is short or ranks share it."""
         return bandwidth(self.device) if self.n_ranks == 1 else None
 
 
-class Numbers(Stream):
-    """Ids as they are, for want of a tokenizer."""
+class IdStream(Stream):
+    """Writes ids as numbers, for models without a tokenizer."""
 
     def __call__(self, token_id: int) -> str:
-        """The id, and a space."""
+        """Return the id and a space."""
         return f"{token_id} "
 
     def rest(self) -> str:
-        """Nothing."""
+        """Return an empty text."""
         return ""
 
 
-def open_source(source: str | Document, *, random_weights: bool = False, changes: Document | None = None) -> Opened:
-    """What `source` stands for, to be run: a folder in Hugging Face layout, a .gguf file, or a repo id.
+def open_source(
+    source: str | Document, *, random_weights: bool = False, changes: Document | None = None
+) -> ModelSource:
+    """Return the model source of a Hugging Face folder, a .gguf file, or a repo id.
 
-    With `random_weights`, whatever stands for an architecture, a document too, with `changes` of it; its texts are read
-    as bytes, if its vocabulary has room for them. Raises InputError for a source without weights or with broken ones.
+    With `random_weights`, `source` may be any architecture or a document, with `changes` applied; texts are then read
+    as bytes if the vocabulary is large enough. Raise InputError for a source without weights or with broken ones.
     """
     if random_weights:
         spec = sources.load(source, changes)
-        tokenizer = Bytes(n_vocab=spec.vocab_size) if spec.vocab_size >= 256 else None
-        return Opened(
+        tokenizer = ByteTokenizer(n_vocab=spec.vocab_size) if spec.vocab_size >= 256 else None
+        return ModelSource(
             spec, f"{spec.name}, random weights", tokenizer, None, 0 if spec.encoder and spec.decoder else None
         )
     if changes:
         raise InputError(
             msg("found changes of an architecture whose weights are given"),
             where="changes",
-            allowed=msg("random_weights=True"),
+            allowed="random_weights=True",
         )
     return _with_weights(open_checkpoint(str(source)))
 
 
-def _with_weights(checkpoint: Checkpoint) -> Opened:
+def _with_weights(checkpoint: Checkpoint) -> ModelSource:
     tokenizer, folder = _tokenizer(checkpoint), checkpoint.folder
     eos_ids = tokenizer.eos_ids if tokenizer else ()
     if tokenizer is None and folder is not None:
         eos_ids = tuple(eos_ids_of(folder, None))
-    return Opened(checkpoint.spec, checkpoint.label, tokenizer, checkpoint, _start_id(folder), eos_ids)
+    return ModelSource(checkpoint.spec, checkpoint.label, tokenizer, checkpoint, _start_id(folder), eos_ids)
 
 
 def _tokenizer(checkpoint: Checkpoint) -> Tokenizer | None:
-    """The tokenizer that stands with the weights; None where there is none, and texts are ids."""
+    """Return the tokenizer beside the weights, None if there is none."""
     if checkpoint.gguf is not None:
         return of_gguf(checkpoint.gguf)
     folder = checkpoint.folder
-    there = folder is not None and any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json"))
-    return of_folder(folder) if folder and there else None
+    has_tokenizer = folder is not None and any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json"))
+    return of_folder(folder) if folder and has_tokenizer else None
 
 
 def _start_id(folder: Path | None) -> int | None:
-    """What an encoder-decoder's texts begin with, as its files say."""
+    """Return the first token of an encoder-decoder's texts, as its files state."""
     for name in ("generation_config.json", "config.json"):
         if folder and (path := folder / name).is_file():
-            found: Any = json.loads(path.read_text()).get("decoder_start_token_id")
-            if isinstance(found, int):
-                return found
+            start_id: Any = json.loads(path.read_text()).get("decoder_start_token_id")
+            if isinstance(start_id, int):
+                return start_id
     return None

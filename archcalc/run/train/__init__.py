@@ -1,1 +1,1 @@
-"""A model that learns: batches, a schedule, the loop, and checkpoints that it goes on from."""
+"""Train a model: batches, a schedule, the loop, and checkpoints to resume from."""

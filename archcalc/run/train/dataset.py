@@ -1,4 +1,4 @@
-"""A text made into what a model learns from: split, tokenized by a tokenizer trained on it or given."""
+"""Turn a text, or a toy task, into training and validation batches, with a tokenizer trained on the text or given."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ from archcalc.run.train.settings import Settings
 from archcalc.spec import Spec
 from archcalc.spec.document import decode, encode
 from archcalc.text.open import of_folder
-from archcalc.text.tokenizer import Subwords, subwords
+from archcalc.text.tokenizer import SubwordTokenizer, make_subword_tokenizer
 from archcalc.text.tokenizer_training import TRAINERS, as_json
 from archcalc.words import msg
 
-HELD_OUT = 0.05  # of a text: its end
+VALIDATION_SHARE = 0.05  # the end of a text
 MASK = "[MASK]"
 Task = Literal["copy", "reverse"]
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """What is learned, and by which spec: its vocabulary is the tokenizer's. `files` lie beside the weights.
+class Dataset:
+    """Batches, and the spec that learns from them, with the tokenizer's vocabulary.
 
-    `data` stands for the text and the tokens that it became.
+    `files` are saved beside the weights. `fingerprint` identifies the tokens of the text.
     """
 
     spec: Spec
     batches: Batches
-    data: str
+    fingerprint: str
     files: dict[str, bytes] = field(default_factory=dict)
 
 
-def of_text(spec: Spec, text: str, tokenizer: str, settings: Settings) -> Lesson:
-    """A text to go on with (a decoder), or to fill gaps of (an encoder).
+def of_text(spec: Spec, text: str, tokenizer: str, settings: Settings) -> Dataset:
+    """Return a text as a dataset: next tokens for a decoder, masked tokens for an encoder.
 
-    `tokenizer` is 'bpe' (of the spec's vocabulary, or as much of it as the text gives), 'char', or the path of a
-    tokenizer.json. It is trained on the part that is learned from alone. Raises InputError for a text that is too
-    short, a tokenizer that is none, a model that texts are not for.
+    `tokenizer` is 'bpe' (of the spec's vocabulary size, or as large as the text allows), 'char', or the path of a
+    tokenizer.json. It is trained on the training part alone. Raise InputError for a text that is too short, a broken
+    tokenizer, or a model that does not learn from texts.
     """
     if spec.family == "encoder-decoder" or not spec.predicts_tokens:
         raise InputError(
@@ -56,24 +56,26 @@ def of_text(spec: Spec, text: str, tokenizer: str, settings: Settings) -> Lesson
             where="seq",
             allowed=msg("up to the context's {n_ctx:,}", n_ctx=spec.n_ctx),
         )
-    shown, held = _split(text)
-    masks = spec.family == "encoder"
-    found = _tokenizer(tokenizer, shown, spec.vocab_size, masks)
-    ids, held_ids = (found.encode(part, special=False) for part in (shown, held))
-    spec = _with_vocabulary(spec, found.n_vocab)
-    files = {"tokenizer.json": as_json(found).encode()}
-    data = hashlib.sha256(json.dumps([ids, held_ids]).encode()).hexdigest()
-    if masks:
-        mask_id = found.backend.token_to_id(MASK)
+    train_text, validation_text = _split(text)
+    is_masked = spec.family == "encoder"
+    text_tokenizer = _tokenizer(tokenizer, train_text, spec.vocab_size, is_masked)
+    ids, validation_ids = (text_tokenizer.encode(part, special=False) for part in (train_text, validation_text))
+    spec = _with_vocabulary(spec, text_tokenizer.n_vocab)
+    files = {"tokenizer.json": as_json(text_tokenizer).encode()}
+    fingerprint = hashlib.sha256(json.dumps([ids, validation_ids]).encode()).hexdigest()
+    if is_masked:
+        mask_id = text_tokenizer.backend.token_to_id(MASK)
         assert mask_id is not None, "the tokenizer was given one"
         files["tokenizer_config.json"] = json.dumps({"mask_token": MASK}).encode()
-        return Lesson(spec, MaskedTokens(settings, ids, held_ids, mask_id, found.n_vocab), data, files)
-    n_characters = len(held) - len(found.decode(held_ids[:1]))
-    return Lesson(spec, NextTokens(settings, ids, held_ids, n_characters), data, files)
+        return Dataset(
+            spec, MaskedTokens(settings, ids, validation_ids, mask_id, text_tokenizer.n_vocab), fingerprint, files
+        )
+    n_characters = len(validation_text) - len(text_tokenizer.decode(validation_ids[:1]))
+    return Dataset(spec, NextTokens(settings, ids, validation_ids, n_characters), fingerprint, files)
 
 
-def of_task(spec: Spec, task: Task, settings: Settings) -> Lesson:
-    """Sequences to copy or to turn round, for an encoder-decoder."""
+def of_task(spec: Spec, task: Task, settings: Settings) -> Dataset:
+    """Return sequences to copy or reverse, for an encoder-decoder."""
     if spec.family != "encoder-decoder" or not spec.predicts_tokens:
         raise InputError(msg("is for an encoder-decoder with a head"), where="task", allowed=msg("`text`"))
     n_ctx = min(each.model.n_ctx for each in spec.stacks)
@@ -84,7 +86,7 @@ def of_task(spec: Spec, task: Task, settings: Settings) -> Lesson:
             allowed=msg("up to the context's {n_ctx:,}", n_ctx=n_ctx),
         )
     files = {"generation_config.json": json.dumps({"decoder_start_token_id": START_ID}).encode()}
-    return Lesson(
+    return Dataset(
         spec,
         Sequences(settings, min(each.model.vocab_size for each in spec.stacks), reverse=task == "reverse"),
         task,
@@ -93,30 +95,30 @@ def of_task(spec: Spec, task: Task, settings: Settings) -> Lesson:
 
 
 def _split(text: str) -> tuple[str, str]:
-    """What is learned from, and the end of it that is held out, from the beginning of a line where there is one."""
-    at = int(len(text) * (1 - HELD_OUT))
-    line = text.find("\n", at) + 1
-    at = line if 0 < line < len(text) else at
-    return text[:at], text[at:]
+    """Return the training text and the validation text, its end; split at a line break if possible."""
+    cut = int(len(text) * (1 - VALIDATION_SHARE))
+    line = text.find("\n", cut) + 1
+    cut = line if 0 < line < len(text) else cut
+    return text[:cut], text[cut:]
 
 
-def _tokenizer(kind: str, text: str, vocab_size: int, masks: bool) -> Subwords:
+def _tokenizer(kind: str, text: str, vocab_size: int, is_masked: bool) -> SubwordTokenizer:
     if kind in ("bpe", "char"):
-        room = vocab_size - masks if kind == "bpe" else len(set(text)) + 1
-        backend: Backend = TRAINERS["bpe" if kind == "bpe" else "char"](text, room, False)
+        size = vocab_size - is_masked if kind == "bpe" else len(set(text)) + 1
+        backend: Backend = TRAINERS["bpe" if kind == "bpe" else "char"](text, size, False)
     elif Path(kind).is_file():
-        given = of_folder(kind)
-        assert isinstance(given, Subwords), "a file holds subwords"
-        backend = given.backend
+        file_tokenizer = of_folder(kind)
+        assert isinstance(file_tokenizer, SubwordTokenizer), "a file holds subwords"
+        backend = file_tokenizer.backend
     else:
         raise InputError(
             msg("found {kind}", kind=repr(kind)),
             where="tokenizer",
             allowed=msg("bpe, char, or the path of a tokenizer.json"),
         )
-    if masks and backend.token_to_id(MASK) is None:
+    if is_masked and backend.token_to_id(MASK) is None:
         backend.add_special_tokens([AddedToken(MASK, special=True)])
-    return subwords(backend, label=kind)
+    return make_subword_tokenizer(backend, label=kind)
 
 
 def _with_vocabulary(spec: Spec, n_vocab: int) -> Spec:

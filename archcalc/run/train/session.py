@@ -1,4 +1,4 @@
-"""A run from its beginning, or from the checkpoint that it goes on from, to its end."""
+"""A training run, from the beginning or from a checkpoint."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from archcalc.errors import InputError
 from archcalc.ledger.build import build as build_ledger
 from archcalc.nn import build
 from archcalc.run.devices import free_memory
-from archcalc.run.loading.memory_check import TooLargeError, check_parts
-from archcalc.run.train.checkpoints import Run, keep, kept, restore
-from archcalc.run.train.dataset import Lesson
-from archcalc.run.train.loop import HeldOut, Step, held_out, optimiser, steps
+from archcalc.run.loading.memory_check import TooLargeError, check_rank
+from archcalc.run.train.checkpoints import RunState, checkpoint_folders, restore, save
+from archcalc.run.train.dataset import Dataset
+from archcalc.run.train.loop import TrainingStep, ValidationResult, adamw, train_steps, validate
 from archcalc.run.train.settings import Settings, seed_of
 from archcalc.spec import Spec
 from archcalc.spec.execution import Execution
@@ -33,37 +33,39 @@ if TYPE_CHECKING:
 
 @dataclass
 class Session:
-    """A model that learns, and what has come of it so far; `notes` are what a user should know of its beginning."""
+    """A model in training, and the state of its run; `notes` tell the user which checkpoints were skipped."""
 
     model: Any
-    stepper: torch.optim.Optimizer
-    lesson: Lesson
+    optimizer: torch.optim.Optimizer
+    dataset: Dataset
     folder: Path
-    run: Run
+    run: RunState
     notes: list[Message] = field(default_factory=list)
-    newest: Path | None = None
-    writes: bool = True
+    last_checkpoint: Path | None = None
+    is_writer: bool = True
 
-    def __iter__(self) -> Iterator[tuple[Step, HeldOut | None]]:
-        """Each step, and after every so many of them how good the model is by now; it is saved then."""
+    def __iter__(self) -> Iterator[tuple[TrainingStep, ValidationResult | None]]:
+        """Yield every step; every `settings.every` steps, also validate and save."""
         settings = self.run.settings
-        for step in steps(self.model, self.lesson.batches, self.stepper, settings, first=self.run.step):
-            self.run.losses.append(step.loss)  # in place: a copy each step would grow with the square of their number
+        for step in train_steps(self.model, self.dataset.batches, self.optimizer, settings, first=self.run.step):
+            self.run.losses.append(step.loss)  # in place: copying the list at each step would take quadratic time
             self.run = replace(self.run, step=step.number, seconds=self.run.seconds + step.seconds)
-            due = step.number % settings.every == 0 or step.number == settings.steps
-            yield step, self._saved() if due else None
+            is_due = step.number % settings.every == 0 or step.number == settings.steps
+            yield step, self._save() if is_due else None
 
-    def _saved(self) -> HeldOut:
-        found = held_out(self.model, self.lesson.batches.held_out(), self.lesson.batches.n_characters)
-        line = (self.run.step, found.nats, found.nats_a_character, found.right)
+    def _save(self) -> ValidationResult:
+        result = validate(self.model, self.dataset.batches.validation(), self.dataset.batches.n_characters)
+        line = (self.run.step, result.nats, result.nats_per_character, result.accuracy)
         self.run = replace(self.run, held_out=[*self.run.held_out, line])
-        shown = self.folder, self.run, self.model, self.lesson.spec, self.stepper, self.lesson.files
-        self.newest = keep(*shown, writes=self.writes)
-        return found
+        spec, files = self.dataset.spec, self.dataset.files
+        self.last_checkpoint = save(
+            self.folder, self.run, self.model, spec, self.optimizer, files, is_writer=self.is_writer
+        )
+        return result
 
 
-def begin(
-    lesson: Lesson,
+def open_session(
+    dataset: Dataset,
     settings: Settings,
     folder: Path,
     *,
@@ -71,51 +73,52 @@ def begin(
     resume: bool = False,
     ranks: Ranks | None = None,
 ) -> Session:
-    """A session in `folder`, from its newest checkpoint that is whole if it is to `resume`.
+    """Return a session in `folder`; with `resume`, from its last complete checkpoint.
 
-    With `ranks` the model is theirs: each is shown every batch, and the first writes.
+    With `ranks` they share the model: each gets every batch, and the first one writes.
 
-    Raises TooLargeError before anything is allocated if a step does not fit; InputError for a folder that has a run
-    already, or, resumed, none, one of other settings, or one that learned from something else.
+    Raise TooLargeError before anything is allocated if a step does not fit; InputError if the folder already has a run,
+    or, with `resume`, has none, or one with other settings or another dataset.
     """
-    check_room(lesson.spec, settings, device, ranks)
-    there = kept(folder)
-    if there and not resume:
+    check_memory(dataset.spec, settings, device, ranks)
+    folders = checkpoint_folders(folder)
+    if folders and not resume:
         raise InputError(msg("holds a run already"), file=str(folder), allowed=msg("`resume`, or another folder"))
-    if resume and not there:
-        raise InputError(msg("holds no run to go on from"), file=str(folder), allowed=msg("a folder with checkpoints"))
-    how = Execution(dtype="fp32", device="cuda" if device.type == "cuda" else "cpu")
-    model = _first(lesson.spec, seed_of(settings.seed, "weights"), device, how, ranks)
-    found = Session(model, optimiser(model, settings), lesson, folder, Run(settings=settings, data=lesson.data))
-    found.writes = ranks is None or ranks.rank == 0
-    return _resumed(found, there) if resume else found
+    if resume and not folders:
+        raise InputError(msg("holds no run to resume"), file=str(folder), allowed=msg("a folder with checkpoints"))
+    execution = Execution(dtype="fp32", device="cuda" if device.type == "cuda" else "cpu")
+    model = _initial_model(dataset.spec, seed_of(settings.seed, "weights"), device, execution, ranks)
+    run = RunState(settings=settings, data=dataset.fingerprint)
+    session = Session(model, adamw(model, settings), dataset, folder, run)
+    session.is_writer = ranks is None or ranks.rank == 0
+    return _resume(session, folders) if resume else session
 
 
-def _first(spec: Spec, seed: int, device: torch.device, how: Execution, ranks: Ranks | None) -> Any:
-    """The model before its first step: the same weights of a seed, on however many ranks."""
+def _initial_model(spec: Spec, seed: int, device: torch.device, execution: Execution, ranks: Ranks | None) -> Any:
+    """Return the model before its first step; a seed gives the same weights on any number of ranks."""
     if ranks is None:
         torch.manual_seed(seed)
-        return build(spec, device, torch.float32, execution=how)
-    from archcalc.run.distributed.load import draw, spread
+        return build(spec, device, torch.float32, execution=execution)
+    from archcalc.run.distributed.load import initialize, shard_model
 
-    model = build(spec, dtype=torch.float32, execution=how)
-    spread(model, ranks)
-    draw(model, seed)
+    model = build(spec, dtype=torch.float32, execution=execution)
+    shard_model(model, ranks)
+    initialize(model, seed)
     return model
 
 
-def check_room(spec: Spec, settings: Settings, device: torch.device, ranks: Ranks | None = None) -> None:
-    """Raise TooLargeError if a training step's modelled peak is more than the device has free.
+def check_memory(spec: Spec, settings: Settings, device: torch.device, ranks: Ranks | None = None) -> None:
+    """Raise TooLargeError if the modelled peak of a training step exceeds the device's free memory.
 
-    Of `ranks`, if what each keeps (weights, gradients, two states) is more than its share of that.
+    With `ranks`: if a rank's weights, gradients and two optimizer states exceed its share of that.
     """
     if ranks is not None:
-        check_parts(spec, None, torch.float32, ranks, copies=4)
+        check_rank(spec, None, torch.float32, ranks, copies=4)
         return
     work = workload(spec, batch=settings.batch, seq=settings.seq)
-    how = Execution(dtype="fp32", device="cuda" if device.type == "cuda" else "cpu")
+    execution = Execution(dtype="fp32", device="cuda" if device.type == "cuda" else "cpu")
     lines = training.kept(build_ledger(spec).rows, training.recipe("pure").precision("fp32"), optimisers.named("adamw"))
-    needed, free = peak(moments(spec, work, how, lines)).total, free_memory(device)
+    needed, free = peak(moments(spec, work, execution, lines)).total, free_memory(device)
     if needed > free:
         raise TooLargeError(
             msg(
@@ -131,28 +134,28 @@ def check_room(spec: Spec, settings: Settings, device: torch.device, ranks: Rank
         )
 
 
-def _resumed(found: Session, there: list[Path]) -> Session:
-    """From the newest checkpoint that is whole; what was passed over is noted."""
-    for path in reversed(there):
+def _resume(session: Session, folders: list[Path]) -> Session:
+    """Restore the last complete checkpoint; note the ones that were skipped."""
+    for path in reversed(folders):
         try:
-            run = restore(path, found.lesson.spec, found.model, found.stepper)
+            run = restore(path, session.dataset.spec, session.model, session.optimizer)
         except InputError as error:
-            found.notes.append(msg("passed over: {error}", error=error))
+            session.notes.append(msg("skipped: {error}", error=error))
             continue
-        _check_same(run, found.run, path)
-        found.run, found.newest = run, path
-        return found
-    raise InputError(msg("has no whole checkpoint ({notes})", notes=found.notes[0]), file=str(found.folder))
+        _check_same(run, session.run, path)
+        session.run, session.last_checkpoint = run, path
+        return session
+    raise InputError(msg("has no whole checkpoint ({notes})", notes=session.notes[0]), file=str(session.folder))
 
 
-def _check_same(run: Run, asked: Run, path: Path) -> None:
+def _check_same(run: RunState, requested: RunState, path: Path) -> None:
     for name in Settings.__struct_fields__:
-        was, now = getattr(run.settings, name), getattr(asked.settings, name)
-        if was != now:
+        saved, now = getattr(run.settings, name), getattr(requested.settings, name)
+        if saved != now:
             raise InputError(
-                msg("found {now}", now=now), where=name, allowed=msg("{was}, as in {path}", was=was, path=path)
+                msg("found {now}", now=now), where=name, allowed=msg("{was}, as in {path}", was=saved, path=path)
             )
-    if run.data != asked.data:
+    if run.data != requested.data:
         raise InputError(
             msg("learned from another text"), file=str(path), allowed=msg("the text that the run began with")
         )

@@ -1,4 +1,4 @@
-"""What a training run is told, and what follows from it step by step."""
+"""Settings of a training run, its learning-rate schedule and its random seeds."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from archcalc.words import msg
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """A run's numbers; a run that goes on from a checkpoint has the same.
+    """The settings of a run; a resumed run must have the same.
 
-    `lr` is the highest learning rate, `last_lr` the share of it at the end; `warmup` steps rise to it. `clip` bounds
-    the gradients' norm. `every` so many steps the run is saved and validated.
+    `lr` is the peak learning rate, `last_lr` the share of it at the end; `warmup` steps rise to it. `clip` bounds the
+    gradient norm. Every `every` steps the run is validated and saved.
     """
 
     steps: int
@@ -51,10 +51,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             )
 
 
-def rate(settings: Settings, step: int) -> float:
-    """The learning rate of a step, from 0: linear up to `lr`, then a cosine (Loshchilov and Hutter 2017) down.
+def learning_rate(settings: Settings, step: int) -> float:
+    """Return the learning rate of a step, counted from 0.
 
-    >>> [round(rate(Settings(steps=4, batch=1, seq=1, lr=1.0, warmup=2), step), 3) for step in range(4)]
+    Linear warm-up to `lr`, then cosine decay (Loshchilov and Hutter 2017).
+
+    >>> [round(learning_rate(Settings(steps=4, batch=1, seq=1, lr=1.0, warmup=2), step), 3) for step in range(4)]
     [0.5, 1.0, 1.0, 0.1]
     """
     if step < settings.warmup:
@@ -64,12 +66,12 @@ def rate(settings: Settings, step: int) -> float:
     return settings.lr * (settings.last_lr + (1 - settings.last_lr) * cosine)
 
 
-def generator(seed: int, *what: object) -> torch.Generator:
-    """Random numbers of one purpose and one step: what is drawn depends on these alone, so nothing needs to be kept."""
-    return torch.Generator().manual_seed(seed_of(seed, *what))
+def generator(seed: int, *purpose: object) -> torch.Generator:
+    """Return a generator for one purpose and step; it depends on these alone, so no state needs to be saved."""
+    return torch.Generator().manual_seed(seed_of(seed, *purpose))
 
 
-def seed_of(seed: int, *what: object) -> int:
-    """A seed of 63 bits for one purpose."""
-    text = "/".join(map(str, (seed, *what)))
+def seed_of(seed: int, *purpose: object) -> int:
+    """Return a 63-bit seed for one purpose."""
+    text = "/".join(map(str, (seed, *purpose)))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1

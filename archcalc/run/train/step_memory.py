@@ -1,6 +1,6 @@
-"""The memory of a real training step, measured: by PyTorch's tracker on fake tensors, or of a process.
+"""Measure the memory of a real training step: with PyTorch's tracker on fake tensors, or of a process.
 
-The only file that reaches into torch.distributed._tools, whose tracker is no public interface.
+Only this module uses torch.distributed._tools, whose tracker is not a public interface.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from archcalc.spec.execution import Execution
 from archcalc.spec.workload import Workload
 from archcalc.words import msg
 
-OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adamw": torch.optim.AdamW,
     "sgd": torch.optim.SGD,
     "sgd-momentum": lambda parameters: torch.optim.SGD(parameters, momentum=0.9),
@@ -34,7 +34,7 @@ OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 
 _M_MMAP_THRESHOLD = -3  # of malloc.h
 
-# The tracker's categories by ours.
+# The fields of `Moment`, and the tracker's categories in each.
 _CATEGORIES = {
     "weights": ("PARAM", "BUFFER"),
     "gradients": ("GRAD",),
@@ -44,37 +44,36 @@ _CATEGORIES = {
 }
 
 
-def tracked_peak(spec: Spec, work: Workload, how: Execution, optimiser: str = "adamw") -> Moment:
-    """The fullest moment of a second step, as torch's memory tracker sees it on fake CPU tensors: nothing is allocated.
+def tracked_peak(spec: Spec, work: Workload, execution: Execution, optimizer: str = "adamw") -> Moment:
+    """Return the peak of a second step, from torch's memory tracker on fake CPU tensors; nothing is allocated.
 
-    The optimiser steps on the weights themselves; the loss is cross-entropy in float32. Token ids are left out.
-    Raises InputError for an optimiser that is none of OPTIMISERS, MissingExtraError where this torch has no tracker.
+    The optimizer updates the weights directly; the loss is cross-entropy in float32. Token ids are not counted. Raise
+    InputError for an optimizer that is not in OPTIMIZERS, MissingExtraError if this torch has no tracker.
     """
     try:
         from torch.distributed._tools.mem_tracker import MemTracker
     except ImportError:
         raise MissingExtraError(msg("torch.distributed's memory tracker"), "model") from None
-    model = build(spec, "meta", torch_dtype(how.dtype), execution=how).train()
+    model = build(spec, "meta", torch_dtype(execution.dtype), execution=execution).train()
     with FakeTensorMode():
-        put_on_cpu(model)
-        step = _Step(spec, model, work, _optimiser(optimiser, model))
+        to_fake_cpu(model)
+        step = _TrainingStep(spec, model, work, _make_optimizer(optimizer, model))
         tracker = MemTracker()
-        tracker.track_external(model, step.optimiser, *step.ids)
+        tracker.track_external(model, step.optimizer, *step.ids)
         with tracker:
             step()
             tracker.reset_mod_stats()
             step()
-        (found,) = tracker.get_tracker_snapshot("peak").values()
-    sizes = {str(kind).rpartition(".")[2]: size for kind, size in found.items()}
+        (categories,) = tracker.get_tracker_snapshot("peak").values()
+    sizes = {str(kind).rpartition(".")[2]: size for kind, size in categories.items()}
     return Moment("tracked", **{ours: sum(sizes[kind] for kind in kinds) for ours, kinds in _CATEGORIES.items()})
 
 
-def process_peak(spec: Spec, work: Workload, how: Execution, needed_bytes: int, optimiser: str = "adamw") -> int:
-    """Bytes that a process of its own grows by in two steps on the CPU: its peak less what it had before the model.
+def process_peak(spec: Spec, work: Workload, execution: Execution, needed_bytes: int, optimizer: str = "adamw") -> int:
+    """Return the bytes by which a fresh process grows in two steps on the CPU: its peak minus its memory before.
 
-    A small step runs first, so that libraries are loaded, and freed memory is given back at once (glibc's mallopt);
-    what threads and kernels take for themselves is still part of it. Raises InputError where `needed_bytes`
-    are more than the machine has free.
+    A small step runs first to load libraries, and freed memory is returned at once (glibc's mallopt); what threads and
+    kernels allocate is included. Raise InputError if `needed_bytes` exceed the machine's free memory.
     """
     require("psutil", does=msg("measuring a process"), extra="run")
     free = free_memory(torch.device("cpu"))
@@ -91,21 +90,21 @@ def process_peak(spec: Spec, work: Workload, how: Execution, needed_bytes: int, 
         )
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:
-        return pool.apply(_grown, (spec, work, how, optimiser))
+        return pool.apply(_peak_growth, (spec, work, execution, optimizer))
 
 
-def _grown(spec: Spec, work: Workload, how: Execution, optimiser: str) -> int:
+def _peak_growth(spec: Spec, work: Workload, execution: Execution, optimizer: str) -> int:
     _warm_up()
     before = _high_water_bytes()
-    model = build(spec, "cpu", torch_dtype(how.dtype), execution=how).train()
-    step = _Step(spec, model, work, _optimiser(optimiser, model))
+    model = build(spec, "cpu", torch_dtype(execution.dtype), execution=execution).train()
+    step = _TrainingStep(spec, model, work, _make_optimizer(optimizer, model))
     step()
     step()
     return _high_water_bytes() - before
 
 
 def _high_water_bytes() -> int:
-    """The most that this process has held (getrusage would tell what it inherited from its parent)."""
+    """Return the peak memory of this process (getrusage would include its parent's)."""
     path = "/proc/self/status"
     try:
         with open(path, encoding="ascii") as file:
@@ -118,20 +117,20 @@ def _high_water_bytes() -> int:
 
 
 def _warm_up() -> None:
-    """Load what a step needs, and have freed memory given back: blocks from 64 KiB on are mapped, each for itself."""
+    """Load libraries, and make malloc map blocks of 64 KiB and more, so that freed memory is returned."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").mallopt(_M_MMAP_THRESHOLD, 64 * 1024)
-    small = nn.Linear(64, 64)
-    optimiser = torch.optim.AdamW(small.parameters())
-    F.cross_entropy(small(torch.zeros(64, 64)), torch.zeros(64, dtype=torch.long)).backward()  # type: ignore[no-untyped-call]
-    optimiser.step()
+    layer = nn.Linear(64, 64)
+    optimizer = torch.optim.AdamW(layer.parameters())
+    F.cross_entropy(layer(torch.zeros(64, 64)), torch.zeros(64, dtype=torch.long)).backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
 
 
-class _Step:
-    """A training step on zeros, as a loop would write it."""
+class _TrainingStep:
+    """A training step on zeros, as a plain loop would write it."""
 
-    def __init__(self, spec: Spec, model: nn.Module, work: Workload, optimiser: torch.optim.Optimizer) -> None:
-        self.model, self.optimiser = model, optimiser
+    def __init__(self, spec: Spec, model: nn.Module, work: Workload, optimizer: torch.optim.Optimizer) -> None:
+        self.model, self.optimizer = model, optimizer
         lengths = [work.source_seq, work.seq] if spec.family == "encoder-decoder" else [work.seq]
         self.ids = [torch.zeros(work.batch, length, dtype=torch.long) for length in lengths]
         self.logits: Tensor | None = None
@@ -139,27 +138,27 @@ class _Step:
     def __call__(self) -> None:
         self.logits = self.model(*self.ids)
         _loss(self.model, self.logits, self.ids[-1]).backward()  # type: ignore[no-untyped-call]
-        self.optimiser.step()
-        self.optimiser.zero_grad()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
 
 
 def _loss(model: nn.Module, logits_BTV: Tensor, ids_BT: Tensor) -> Tensor:
-    """Cross-entropy; of a model without a head the sum of its states."""
+    """Return the cross-entropy; without a head, the sum of the states."""
     if getattr(model, "head", None) is None:
         return logits_BTV.float().sum()
     return F.cross_entropy(logits_BTV.flatten(0, 1).float(), ids_BT.flatten())
 
 
-def _optimiser(name: str, model: nn.Module) -> torch.optim.Optimizer:
-    if name not in OPTIMISERS:
+def _make_optimizer(name: str, model: nn.Module) -> torch.optim.Optimizer:
+    if name not in OPTIMIZERS:
         raise InputError(
-            msg("{name} is not measured", name=repr(name)), where="optimizer", allowed=", ".join(OPTIMISERS)
+            msg("{name} is not measured", name=repr(name)), where="optimizer", allowed=", ".join(OPTIMIZERS)
         )
-    return OPTIMISERS[name](model.parameters())
+    return OPTIMIZERS[name](model.parameters())
 
 
-def put_on_cpu(model: nn.Module) -> None:
-    """Within a FakeTensorMode, fake CPU tensors in the place of a model's meta ones (`Module.to` cannot swap those)."""
+def to_fake_cpu(model: nn.Module) -> None:
+    """Within a FakeTensorMode, replace meta tensors of a model by fake CPU tensors (`Module.to` cannot)."""
     for module in model.modules():
         for name, parameter in module._parameters.items():
             if parameter is not None:

@@ -69,7 +69,7 @@ def by_hand(name: str, s: int, b: int, h: int, a: int, t: int) -> Fraction:
 @given(SIZES, DEVICES, st.sampled_from(TABLE_2))
 def test_the_terms_add_up_to_table_2(sizes: dict[str, int], t: int, line: Configuration) -> None:
     s, b, h, a = (sizes[name] for name in ("seq", "batch", "d_model", "n_heads"))
-    assert layer_bytes(sizes, line.at(t)) == by_hand(line.name, s, b, h, a, t)
+    assert layer_bytes(sizes, line.at(t)) == by_hand(str(line.name), s, b, h, a, t)
 
 
 def test_the_parts_are_the_papers() -> None:
@@ -133,7 +133,7 @@ def test_table_3s_models(name: str, square: Fraction) -> None:
 def test_figure_7s_shares() -> None:
     """By hand for 8 devices: GPT-3's baseline keeps 10 + 3 + 10 of a layer's sbh."""
     spec = load("megatron-175b")
-    found = {one.configuration.name: one.of_baseline for one in shares(layer_sizes(spec, workload(spec)), 8)}
+    found = {str(one.configuration.name): one.of_baseline for one in shares(layer_sizes(spec, workload(spec)), 8)}
     assert found["tensor parallel (baseline)"] == 1
     assert found["tensor + sequence parallel"] == Fraction(57, 92)
     assert found["tensor parallel, selective recomputation"] == Fraction(13, 23)
@@ -160,13 +160,15 @@ def polynomial(ledger: Ledger, term: Term | None) -> Poly:
 LAYERS, TOKENS = Poly.symbol("n_layers"), Poly.symbol("seq") * Poly.symbol("batch")
 
 
-@pytest.mark.parametrize("term", [term for term in LAYER if term.name != "softmax"], ids=lambda term: term.name)
+@pytest.mark.parametrize(
+    "term", [term for term in LAYER if str(term.name) != "softmax"], ids=lambda term: str(term.name)
+)
 def test_a_gpt_layer_keeps_what_the_paper_says(term: Term) -> None:
     assert polynomial(gpt(NEAREST), term) == term.bytes * LAYERS
 
 
 def test_a_gpt_layer_differs_in_its_softmax_and_its_norms_statistics() -> None:
-    (softmax,) = (term for term in LAYER if term.name == "softmax")
+    (softmax,) = (term for term in LAYER if str(term.name) == "softmax")
     assert polynomial(gpt(NEAREST), softmax) == 2 * softmax.bytes * LAYERS
     assert polynomial(gpt(NEAREST), None) == 16 * TOKENS * LAYERS
 
@@ -224,7 +226,7 @@ def of(name: str, **how: str) -> Compared:
 
 def test_what_is_left_of_a_gpt_is_small_and_said() -> None:
     found = of("gpt3")
-    left = {line.name: line for line in found.lines if not line.paper}
+    left = {str(line.name): line for line in found.lines if not line.paper}
     assert set(left) == {
         "embed.tokens token ids", "positions places", "mask mask", "attn_norm mean", "attn_norm 1/deviation",
         "ffn_norm mean", "ffn_norm 1/deviation", "final_norm mean", "final_norm 1/deviation",
@@ -243,7 +245,7 @@ def test_every_difference_is_explained(name: str, attention: str, recompute: str
 
 
 def test_a_gated_model_is_beyond_the_papers_terms() -> None:
-    lines = {line.name: line for line in of("llama-3-8b").lines}
+    lines = {str(line.name): line for line in of("llama-3-8b").lines}
     assert lines["input of GeLU"].exact_bytes != lines["input of GeLU"].paper_bytes
     assert lines["softmax's dropout mask"].exact_bytes == 0 < lines["softmax's dropout mask"].paper_bytes
 

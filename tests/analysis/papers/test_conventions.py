@@ -14,7 +14,7 @@ from archcalc.spec.workload import workload
 
 def by_name(spec: Spec, *, seq: int, batch: int = 1) -> dict[str, Counted]:
     ledger = build(spec)
-    return {c.convention.name: c for c in counted(spec, ledger, workload(spec, batch=batch, seq=seq))}
+    return {str(c.convention.name): c for c in counted(spec, ledger, workload(spec, batch=batch, seq=seq))}
 
 
 def chinchilla(n_layers: int, d_model: int, d_ff: int, n_heads: int, d_head: int) -> Spec:

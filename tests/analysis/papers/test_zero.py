@@ -120,7 +120,7 @@ def test_bad_claims(quantity: str, value: str, problem: str) -> None:
 
 def test_no_paper_hides_a_preset() -> None:
     assert presets.papers()
-    assert not set(presets.papers()) & ({*presets.names()} | {*presets.SHORT})
+    assert not set(presets.papers()) & ({*presets.names()} | {*presets.ALIASES})
     for name in presets.papers():
         paper = published_tables.load(name)
         assert paper.name == name

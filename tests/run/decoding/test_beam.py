@@ -188,7 +188,7 @@ def test_what_cannot_be_is_refused(wrong: dict[str, Any], found: str) -> None:
 
 
 def test_an_encoder_and_a_missing_start_are_refused() -> None:
-    with pytest.raises(InputError, match="which token comes next"):
+    with pytest.raises(InputError, match="does not predict the next token"):
         beam_search(build(load(theirs.bert().spec), "cpu"), [[1]], beams=1, max_tokens=1)
     with pytest.raises(InputError, match="decoder_start_token_id"):
         beam_search(build(load(theirs.t5().spec), "cpu"), [[1]], beams=1, max_tokens=1)

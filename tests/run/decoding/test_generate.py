@@ -9,22 +9,22 @@ import torch
 
 import archcalc
 from archcalc.errors import InputError
-from archcalc.run.decoding.generation import Generation, work_of
+from archcalc.run.decoding.generation import Generation, generation_workload
 from archcalc.run.decoding.sampling import Sampling
 from archcalc.run.loading.source import open_source
-from tests.run.decoding.talker import talker
+from tests.run.decoding.chat_model import save_chat_model
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(talker(tmp_path_factory.mktemp("talker")))
+    return str(save_chat_model(tmp_path_factory.mktemp("talker")))
 
 
 def test_a_text_goes_on_as_its_parts_make_it(folder: str) -> None:
     found = open_source(folder)
     assert found.tokenizer is not None
     ids = found.tokenizer.encode("Once upon")
-    ready = found.load(work_of(found.spec, [ids], 12))
+    ready = found.load(generation_workload(found.spec, [ids], 12))
     made = Generation(ready, [ids], max_tokens=12, sampling=Sampling(temperature=1.0, top_k=9), seed=3)
     for _ in made:
         pass
@@ -49,7 +49,7 @@ def test_what_cannot_be_read_is_one_line(folder: str) -> None:
     with pytest.raises(InputError, match=r"gpt2: has no weights"):
         archcalc.generate("gpt2", "x")
     found = open_source(folder)
-    bare = replace(found.load(work_of(found.spec, [[1]], 1)), opened=replace(found, tokenizer=None))
+    bare = replace(found.load(generation_workload(found.spec, [[1]], 1)), source=replace(found, tokenizer=None))
     with pytest.raises(InputError, match=r"prompt: there is no tokenizer; allowed: token ids"):
         archcalc.generate(bare, "x")
     with pytest.raises(InputError, match=r"dtype: found torch\.float64; allowed: torch\.float32, "):

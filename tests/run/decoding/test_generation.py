@@ -13,7 +13,7 @@ from archcalc.nn import build
 from archcalc.run.decoding.generation import Generation
 from archcalc.run.decoding.sampling import Sampling
 from archcalc.run.loading.memory_check import TooLargeError
-from archcalc.run.loading.source import Opened, Ready, open_source
+from archcalc.run.loading.source import LoadedModel, ModelSource, open_source
 from archcalc.run.loading.weight_traffic import step_bytes
 from archcalc.run.pack import pack
 from archcalc.spec.workload import Workload
@@ -21,12 +21,12 @@ from tests.nn import test_nn_transformers as theirs
 from tests.run.decoding.test_beam import CASES, both, generated, prompts_of
 
 
-def ready(ours: Any, start: int | None = None, ends: tuple[int, ...] = ()) -> Ready:
-    opened = Opened(ours.spec, "x", None, None, start, ends)
-    return Ready(pack(ours.requires_grad_(False)), opened, torch.device("cpu"))
+def ready(ours: Any, start: int | None = None, ends: tuple[int, ...] = ()) -> LoadedModel:
+    opened = ModelSource(ours.spec, "x", None, None, start, ends)
+    return LoadedModel(pack(ours.requires_grad_(False)), opened, torch.device("cpu"))
 
 
-def made(ready: Ready, prompts: list[list[int]], **how: Any) -> list[list[int]]:
+def made(ready: LoadedModel, prompts: list[list[int]], **how: Any) -> list[list[int]]:
     found = Generation(ready, prompts, **how)
     for _ in found:
         pass
@@ -61,7 +61,7 @@ def test_max_tokens_is_cut_to_the_context_and_end_tokens_can_be_ignored() -> Non
     model = ready(both(theirs.llama, 0)[1], None, tuple(range(37)))
     assert made(model, [[3, 4]], max_tokens=99) == [[]]
     (ids,) = made(model, [[3, 4]], max_tokens=99, ignore_eos=True)
-    assert len(ids) == model.opened.spec.n_ctx - 2
+    assert len(ids) == model.source.spec.n_ctx - 2
 
 
 def test_nothing_comes_after_a_stop() -> None:

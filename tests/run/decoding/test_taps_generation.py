@@ -10,21 +10,21 @@ import torch
 from archcalc.errors import InputError
 from archcalc.nn import taps
 from archcalc.nn.model import SingleStack
-from archcalc.run.decoding.generation import Generation, work_of
-from archcalc.run.loading.source import Ready, open_source
+from archcalc.run.decoding.generation import Generation, generation_workload
+from archcalc.run.loading.source import LoadedModel, open_source
 from archcalc.run.pack import PackedModel
 
 PROMPTS = [[5, 9, 77, 30], [8, 3]]
 CHANGES: dict[str, Any] = {"vocab_size": 300, "n_layers": 2}
 
 
-def opened(**how: Any) -> Ready:
+def opened(**how: Any) -> LoadedModel:
     found = open_source("tiny", random_weights=True, changes=CHANGES)
-    return found.load(work_of(found.spec, PROMPTS, 12), seed=3, **how)
+    return found.load(generation_workload(found.spec, PROMPTS, 12), seed=3, **how)
 
 
 @pytest.fixture
-def ready() -> Ready:
+def ready() -> LoadedModel:
     """Weights large enough that the likeliest token is another at every step."""
     found = opened(packed=False)
     with torch.no_grad():
@@ -33,16 +33,16 @@ def ready() -> Ready:
     return found
 
 
-def made(ready: Ready, prompts: list[list[int]], **how: Any) -> list[list[int]]:
+def made(ready: LoadedModel, prompts: list[list[int]], **how: Any) -> list[list[int]]:
     found = Generation(ready, prompts, max_tokens=10, ignore_eos=True, **how)
     for _ in found:
         pass
     return [one.ids for one in found.completions]
 
 
-def steering(ready: Ready, at: Any) -> taps.Edit:
+def steering(ready: LoadedModel, at: Any) -> taps.Edit:
     torch.manual_seed(4)
-    vector_D = 50 * torch.randn(ready.opened.spec.d_model)
+    vector_D = 50 * torch.randn(ready.source.spec.d_model)
     return taps.Edit("resid_post", 0, lambda x_BTD: x_BTD + vector_D, at=at)
 
 
@@ -55,7 +55,7 @@ def without_a_cache(model: Any, prompt: list[int]) -> list[int]:
 
 
 @pytest.mark.parametrize("at", [None, 1, 6, slice(5, None), [0, 7, 8]], ids=str)
-def test_an_edit_holds_for_prompt_and_generated_tokens(ready: Ready, at: Any) -> None:
+def test_an_edit_holds_for_prompt_and_generated_tokens(ready: LoadedModel, at: Any) -> None:
     """The shorter row is padded: its positions are its own."""
     plain = made(ready, PROMPTS)
     with taps.edit(ready.model, steering(ready, at)):
@@ -69,7 +69,7 @@ def test_an_edit_holds_for_prompt_and_generated_tokens(ready: Ready, at: Any) ->
         assert found[row][:n_same] == plain[row][:n_same]
 
 
-def test_beams_are_edited_too(ready: Ready) -> None:
+def test_beams_are_edited_too(ready: LoadedModel) -> None:
     plain = made(ready, PROMPTS, beams=3)
     with taps.edit(ready.model, steering(ready, slice(2, None))):
         assert made(ready, PROMPTS, beams=3) != plain

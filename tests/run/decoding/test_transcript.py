@@ -37,10 +37,10 @@ def told_of(row: Transcript, ids: list[int]) -> tuple[list[str], list[int]]:
     for token in ids:
         taken.append(token)
         goes_on = row.add(token)
-        told.append(row.told())
+        told.append(row.new_text())
         if not goes_on:
             break
-    return [*told, row.told(last=True)], taken
+    return [*told, row.new_text(last=True)], taken
 
 
 @given(
@@ -77,7 +77,7 @@ def test_an_empty_stop_string_is_refused() -> None:
 def test_the_clock_counts_steps_and_tokens_but_not_the_first_ones() -> None:
     timing = Timing(5, 2)
     assert timing.tokens_per_second is None
-    assert list(timing.clocked([[1, 2], [3, None], [4, None]])) == [[1, 2], [3, None], [4, None]]
+    assert list(timing.timed([[1, 2], [3, None], [4, None]])) == [[1, 2], [3, None], [4, None]]
     assert (timing.n_prompt_tokens, timing.n_steps, timing.n_decoded) == (5, 3, 2)
     assert timing.tokens_per_second == 2 / timing.decode_seconds
     assert timing.steps_per_second == 2 / timing.decode_seconds

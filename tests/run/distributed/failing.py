@@ -10,7 +10,7 @@ from typing import Any
 import archcalc.run.decoding.steps as steps
 from archcalc.cli.main import main
 
-choose, calls = steps.choose, []
+choose_tokens, calls = steps.choose_tokens, []
 FAILURES = {"ends": lambda: os._exit(7), "stalls": lambda: os.kill(os.getpid(), signal.SIGSTOP)}
 
 
@@ -18,8 +18,8 @@ def failing(*args: Any) -> list[int]:
     calls.append(1)
     if len(calls) == 3 and os.environ["RANK"] == "1":
         FAILURES[os.environ["FAILS"]]()
-    return choose(*args)
+    return choose_tokens(*args)
 
 
-steps.choose = failing
+steps.choose_tokens = failing
 main(sys.argv[1:])

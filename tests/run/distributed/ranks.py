@@ -15,18 +15,18 @@ from torch import Tensor, nn
 
 from archcalc import build, load
 from archcalc.analysis.shards import Engine
-from archcalc.checkpoint.target import whole
-from archcalc.run.decoding.reading import start
+from archcalc.checkpoint.tensor_shard import full_tensor
+from archcalc.run.decoding.decoding_state import prefill
 from archcalc.run.decoding.sampling import Sampling
-from archcalc.run.decoding.steps import steps as decoded
+from archcalc.run.decoding.steps import decode_steps
 from archcalc.run.devices import Ranks
-from archcalc.run.distributed.launch import joined
-from archcalc.run.distributed.load import spread
-from archcalc.run.distributed.parts import targets
+from archcalc.run.distributed.launch import process_group
+from archcalc.run.distributed.load import shard_model
+from archcalc.run.distributed.local_shards import local_shards
 from archcalc.run.train.batches import Batch, Batches
 from archcalc.run.train.dataset import of_text
-from archcalc.run.train.loop import optimiser, steps
-from archcalc.run.train.session import begin
+from archcalc.run.train.loop import adamw, train_steps
+from archcalc.run.train.session import open_session
 from archcalc.run.train.settings import Settings
 from archcalc.spec import Spec
 
@@ -100,7 +100,7 @@ class Given(Batches):
     def batch(self, step: int) -> Batch:
         return self.given
 
-    def held_out(self) -> Iterator[Batch]:
+    def validation(self) -> Iterator[Batch]:
         return iter(())
 
 
@@ -108,7 +108,7 @@ def check(rank: int, n: int, port: int, folder: Path) -> None:
     """Everything that rank `rank` of n checks; what does not hold is raised."""
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), RANK=str(rank), WORLD_SIZE=str(n))
     torch.set_num_threads(1)
-    with joined("tp", n, "cpu", 60) as ranks:
+    with process_group("tp", n, "cpu", 60) as ranks:
         for name, (source, changes) in SPECS.items():
             spec = load(source, changes)
             if name in CHECKED[n]["tp"]:
@@ -130,7 +130,7 @@ def check_tensor_parallel(name: str, spec: Spec, ranks: Ranks) -> None:
     largest = max(float(p.grad.abs().max()) for p in one.parameters() if p.grad is not None)
     for alone, shared in zip(one.parameters(), part.parameters(), strict=True):
         if alone.grad is not None:
-            assert (alone.grad - whole(shared.grad)).abs().max() <= 1e-5 * largest, (name, "gradients")
+            assert (alone.grad - full_tensor(shared.grad)).abs().max() <= 1e-5 * largest, (name, "gradients")
 
 
 def check_fully_sharded(name: str, spec: Spec, ranks: Ranks) -> None:
@@ -144,30 +144,30 @@ def check_fully_sharded(name: str, spec: Spec, ranks: Ranks) -> None:
     for model in (one, part):
         targets_BT = ids[-1] % model(*ids).shape[-1]
         learned = Given(told, Batch(ids, targets_BT))
-        losses.append([step.loss for step in steps(model, learned, optimiser(model, told), told)])
+        losses.append([step.loss for step in train_steps(model, learned, adamw(model, told), told)])
     assert losses[0] == losses[1], (name, "losses")
     for alone, shared in zip(one.parameters(), part.parameters(), strict=True):
-        assert torch.equal(alone, whole(shared.detach())), (name, "trained weights")
+        assert torch.equal(alone, full_tensor(shared.detach())), (name, "trained weights")
 
 
 def check_run(ranks: Ranks, folder: Path) -> None:
     """A run that was left and gone on with, on ranks, saves what an unbroken one of one process does."""
     told = Settings(steps=4, batch=2, seq=8, warmup=1, every=2)
     spec = load("gpt2", {**SMALL, "residual": 0.1})
-    lesson = of_text(spec, "In the beginning was the Word, and the Word was so. " * 9, "char", told)
-    alone = begin(lesson, told, folder / f"alone{ranks.rank}", device=ranks.device)
+    dataset = of_text(spec, "In the beginning was the Word, and the Word was so. " * 9, "char", told)
+    alone = open_session(dataset, told, folder / f"alone{ranks.rank}", device=ranks.device)
     assert [step.number for step, _ in alone] == [1, 2, 3, 4]
-    shared = begin(lesson, told, folder / "shared", device=ranks.device, ranks=ranks)
+    shared = open_session(dataset, told, folder / "shared", device=ranks.device, ranks=ranks)
     assert [step.number for step, _ in islice(shared, 2)] == [1, 2]
     dist.barrier()
-    resumed = begin(lesson, told, folder / "shared", device=ranks.device, ranks=ranks, resume=True)
+    resumed = open_session(dataset, told, folder / "shared", device=ranks.device, ranks=ranks, resume=True)
     assert [step.number for step, _ in resumed] == [3, 4]
     dist.barrier()
-    assert alone.newest is not None
-    assert resumed.newest is not None
+    assert alone.last_checkpoint is not None
+    assert resumed.last_checkpoint is not None
     assert resumed.run.losses == alone.run.losses
     for name in ("model.safetensors", "optimiser.safetensors"):
-        assert (resumed.newest / name).read_bytes() == (alone.newest / name).read_bytes(), name
+        assert (resumed.last_checkpoint / name).read_bytes() == (alone.last_checkpoint / name).read_bytes(), name
 
 
 def both(spec: Spec, ranks: Ranks) -> tuple[nn.Module, nn.Module]:
@@ -177,10 +177,10 @@ def both(spec: Spec, ranks: Ranks) -> tuple[nn.Module, nn.Module]:
     with torch.no_grad():
         for tensor in one.state_dict().values():
             tensor.normal_(std=0.2)
-    spread(part, ranks)
+    shard_model(part, ranks)
     numbers = one.state_dict()
     with torch.no_grad():
-        for name, target in targets(part).items():
+        for name, target in local_shards(part).items():
             target.put(0, 0, numbers[name])
     return one, part
 
@@ -207,5 +207,5 @@ def written(spec: Spec, model: Any) -> list[list[int | None]]:
     """What it goes on with after two prompts, the second the shorter."""
     if spec.decoder is None:
         return []
-    reading = start(model, [[1, 2, 3], [4, 5]], 6, 0)
-    return list(decoded(reading, max_tokens=6, sampling=Sampling()))
+    state = prefill(model, [[1, 2, 3], [4, 5]], 6, 0)
+    return list(decode_steps(state, max_tokens=6, sampling=Sampling()))

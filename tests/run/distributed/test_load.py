@@ -13,12 +13,12 @@ import transformers
 from archcalc import build, load
 from archcalc.analysis.shards import ENGINES, Engine
 from archcalc.checkpoint import open_checkpoint
-from archcalc.checkpoint.own import files, write
+from archcalc.checkpoint.native import file_contents, write
 from archcalc.errors import InputError
-from archcalc.run.distributed.load import spread
-from archcalc.run.distributed.parts import targets
-from tests.checkpoint.made import random_model
-from tests.run.distributed.alone import rank_of
+from archcalc.run.distributed.load import shard_model
+from archcalc.run.distributed.local_shards import local_shards
+from tests.checkpoint.random_models import random_model
+from tests.run.distributed.fake_group import rank_of
 
 # Whole, transposed and joined, joined by head, experts stacked and apart, experts with biases, MLA, two stacks.
 NAMES = ("llama", "gpt2", "gpt_neox", "mixtral", "gpt_oss", "deepseek_v3", "bert", "marian", "t5")
@@ -26,9 +26,9 @@ CODE = """
 import sys
 from archcalc import build, load
 from archcalc.checkpoint import open_checkpoint
-from archcalc.run.distributed.load import spread
-from archcalc.run.distributed.parts import targets
-from tests.run.distributed.alone import rank_of
+from archcalc.run.distributed.load import shard_model
+from archcalc.run.distributed.local_shards import local_shards
+from tests.run.distributed.fake_group import rank_of
 def bytes_of(field):
     lines = open("/proc/self/status").read().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
@@ -36,12 +36,12 @@ found = open_checkpoint(sys.argv[1])
 small = load("gpt2", {"n_layers": 1, "vocab_size": 8, "d_model": 8, "n_heads": 2, "d_ff": 8})
 engine, n_ranks = sys.argv[2], int(sys.argv[3])
 with rank_of(engine, 0, n_ranks, "cpu") as ranks:
-    spread(build(small), ranks)  # what torch imports on first use is none of the weights
+    shard_model(build(small), ranks)  # what torch imports on first use is none of the weights
     open("/proc/self/clear_refs", "w").write("5")  # the peak is counted from here on
     before = bytes_of("VmRSS")
     model = build(found.spec)
-    spread(model, ranks)
-    found.fill(targets(model))
+    shard_model(model, ranks)
+    found.fill(local_shards(model))
     print(bytes_of("VmHWM") - before, found.n_bytes)
 """
 
@@ -51,14 +51,14 @@ def quiet() -> None:
     transformers.utils.logging.disable_progress_bar()
 
 
-def check_parts(source: Path, engine: Engine, n: int) -> None:
+def check_shards(source: Path, engine: Engine, n: int) -> None:
     checkpoint = open_checkpoint(str(source))
     whole = checkpoint.load().state_dict()
     for rank in range(n):
         with rank_of(engine, rank, n, "cpu") as ranks:
             model = build(checkpoint.spec, dtype=checkpoint.dtype)
-            spread(model, ranks)
-            parts = targets(model)
+            shard_model(model, ranks)
+            parts = local_shards(model)
             for target in parts.values():
                 target.local.fill_(torch.nan)
             checkpoint.fill(parts)
@@ -72,7 +72,7 @@ def check_parts(source: Path, engine: Engine, n: int) -> None:
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_rank_reads_its_part(name: str, engine: Engine, tmp_path: Path) -> None:
     random_model(name).save_pretrained(tmp_path)
-    check_parts(tmp_path, engine, 2 if name == "deepseek_v3" else 4)
+    check_shards(tmp_path, engine, 2 if name == "deepseek_v3" else 4)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -87,9 +87,9 @@ def test_copies_that_differ_are_refused(engine: Engine, tmp_path: Path) -> None:
     checkpoint = open_checkpoint(str(tmp_path))
     with rank_of(engine, 0, 2, "cpu") as ranks:
         model = build(checkpoint.spec)
-        spread(model, ranks)
+        shard_model(model, ranks)
         with pytest.raises(InputError, match="is tied to"):
-            checkpoint.fill(targets(model))
+            checkpoint.fill(local_shards(model))
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="a peak is read from Linux's /proc")
@@ -98,7 +98,7 @@ def test_no_rank_ever_holds_the_whole(engine: Engine, tmp_path: Path) -> None:
     """Beside one rank of one, which does: so the peak that is read is a peak of weights."""
     changes = {"n_layers": 5, "d_model": 512, "n_heads": 8, "n_kv_heads": 8, "d_head": 64, "d_ff": 2048}
     spec = load("llama-3-8b", changes | {"vocab_size": 8192})
-    write(tmp_path / "made", files(build(spec, "cpu"), spec))
+    write(tmp_path / "made", file_contents(build(spec, "cpu"), spec))
     share = {}
     for n_ranks in (1, 2):
         call = [sys.executable, "-c", CODE, str(tmp_path / "made"), engine, str(n_ranks)]

@@ -13,15 +13,15 @@ from archcalc.analysis import shards
 from archcalc.errors import InputError
 from archcalc.ledger.build import build as build_ledger
 from archcalc.run.devices import Ranks
-from archcalc.run.distributed.load import draw, spread
-from archcalc.run.distributed.parts import local, target_of
+from archcalc.run.distributed.load import initialize, shard_model
+from archcalc.run.distributed.local_shards import local_shard, local_tensor
 from archcalc.spec import Spec
 from archcalc.spec.attention import Attention
 from archcalc.spec.branches import arms
 from archcalc.spec.ffn import Gated, Plain
 from archcalc.spec.groups import layers_of
 from archcalc.spec.workload import workload
-from tests.run.distributed.alone import rank_of
+from tests.run.distributed.fake_group import rank_of
 from tests.strategies import specs
 
 PRESETS = {
@@ -44,12 +44,12 @@ def check_bytes(spec: Spec, engine: shards.Engine, n: int) -> None:
         with rank_of(engine, rank, n) as ranks:
             model = build(spec)
             whole = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-            spread(model, ranks)
+            shard_model(model, ranks)
             held = model.state_dict(keep_vars=True)
             assert held.keys() == names.keys(), "what is tied stays one tensor"
             for name, tensor in held.items():
                 assert tuple(tensor.shape) == whole[name]
-                assert local(tensor).nbytes * names[name].layers == names[name].bytes[rank], (name, rank)
+                assert local_tensor(tensor).nbytes * names[name].layers == names[name].bytes[rank], (name, rank)
             if spec.decoder:
                 work = workload(spec, batch=2, seq=min(4, spec.n_ctx))
                 sizes = {"source": work.seq} if spec.encoder else {}
@@ -83,7 +83,7 @@ def test_each_rank_holds_what_the_calculator_says(spec: Spec, n: int, engine: sh
         shards.weights(build_ledger(spec), engine, n, "fp32")
     except InputError:
         with rank_of(engine, 0, n) as ranks, pytest.raises(InputError):
-            spread(build(spec), ranks)
+            shard_model(build(spec), ranks)
         return
     check_bytes(spec, engine, n)
 
@@ -110,10 +110,10 @@ def test_ranks_draw_what_one_process_draws(engine: shards.Engine) -> None:
     for rank in range(2):
         with rank_of(engine, rank, 2) as ranks:
             model = build(spec)
-            spread(model, Ranks(engine, ranks.mesh, torch.device("cpu")))
-            draw(model, 3)
+            shard_model(model, Ranks(engine, ranks.mesh, torch.device("cpu")))
+            initialize(model, 3)
             for name, tensor in model.state_dict(keep_vars=True).items():
-                target = target_of(tensor)
+                target = local_shard(tensor)
                 n_here = target.local.shape[target.axis]
                 assert torch.equal(target.local, whole[name].narrow(target.axis, target.first, n_here)), name
 
@@ -124,7 +124,7 @@ def test_a_tied_table_is_one_storage() -> None:
     assert spec.head.tied
     with rank_of("tp", 0, 2) as ranks:
         model = build(spec)
-        spread(model, Ranks("tp", ranks.mesh, torch.device("cpu")))
+        shard_model(model, Ranks("tp", ranks.mesh, torch.device("cpu")))
         seen = []
         model.head.register_forward_pre_hook(lambda _, args: seen.append(args[1]))
         model(torch.zeros(1, 1, dtype=torch.long))

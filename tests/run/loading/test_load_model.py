@@ -14,7 +14,7 @@ import archcalc
 from archcalc.nn.dtypes import MODEL_DTYPES
 from archcalc.run.loading import memory_check
 from archcalc.run.loading.memory_check import TooLargeError
-from tests.checkpoint.made import random_model
+from tests.checkpoint.random_models import random_model
 
 IDS, SOURCE = torch.tensor([[5, 7, 11, 2, 9], [3, 1, 4, 1, 5]]), torch.tensor([[8, 6, 7], [9, 2, 6]])
 PACKED = pytest.mark.parametrize("packed", [False, True])

@@ -30,9 +30,9 @@ def test_windows_of_a_text_and_what_comes_after() -> None:
 @pytest.mark.parametrize("n_held", [2, 7, 8, 9, 36, 40, 80])
 def test_every_held_out_token_but_the_first_is_a_target_once(n_held: int) -> None:
     batches = NextTokens(SETTINGS, range(100), range(n_held), 99)
-    targets = [token for batch in batches.held_out() for token in batch.targets_BT.flatten().tolist()]
+    targets = [token for batch in batches.validation() for token in batch.targets_BT.flatten().tolist()]
     assert targets == list(range(1, n_held))
-    for batch in batches.held_out():
+    for batch in batches.validation():
         assert torch.equal(batch.inputs[0] + 1, batch.targets_BT)
 
 
@@ -49,7 +49,7 @@ def test_masks_are_drawn_as_the_paper_says() -> None:
     # Five deviations of 20,000 draws, or of the 3,000 of them that are chosen.
     assert (shares - torch.tensor([0.15, 0.8, 0.1])).abs().max() < 0.04
     assert len(set(ids_BT[chosen_BT].tolist())) > 100, "the rest is any token"
-    assert [batch.inputs[0].shape for batch in batches.held_out()] == [(1, 100), (1, 100)]
+    assert [batch.inputs[0].shape for batch in batches.validation()] == [(1, 100), (1, 100)]
 
 
 def test_a_window_always_hides_something() -> None:
@@ -67,7 +67,7 @@ def test_sequences_are_copied_or_turned_round(reverse: bool) -> None:
     assert (begun_BT[:, 0] == 0).all()
     assert torch.equal(begun_BT[:, 1:], targets_BT[:, :-1])
     assert 1 <= source_BS.min() <= source_BS.max() <= 11
-    held = [batch.inputs[0] for batch in batches.held_out()]
+    held = [batch.inputs[0] for batch in batches.validation()]
     assert not any(torch.equal(one, batches.batch(step).inputs[0]) for one in held for step in range(10))
 
 

@@ -12,9 +12,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from archcalc import build, report
 from archcalc.errors import InputError
 from archcalc.run.train.batches import NextTokens
-from archcalc.run.train.loop import DivergedError, held_out, loss, optimiser, steps
-from archcalc.run.train.settings import Settings, rate, seed_of
-from tests.run.train.toys import decoder
+from archcalc.run.train.loop import DivergedError, adamw, loss, train_steps, validate
+from archcalc.run.train.settings import Settings, learning_rate, seed_of
+from tests.run.train.small_specs import decoder
 
 SETTINGS = Settings(steps=3, batch=2, seq=8, lr=0.01, warmup=1, clip=0.05, seed=4, every=2)
 
@@ -26,7 +26,7 @@ def batches(settings: Settings) -> NextTokens:
 
 def test_the_rate_rises_and_falls() -> None:
     told = Settings(steps=101, batch=1, seq=1, lr=2.0, last_lr=0.25, warmup=20)
-    rates = [rate(told, step) for step in range(101)]
+    rates = [learning_rate(told, step) for step in range(101)]
     assert rates[:20] == pytest.approx([2.0 * (step + 1) / 20 for step in range(20)])
     assert rates[20] == pytest.approx(2.0)
     assert rates[60] == pytest.approx((2.0 + 0.5) / 2)
@@ -41,7 +41,7 @@ def test_three_steps_by_hand() -> None:
     ours, theirs = build(spec, "cpu"), build(spec, "cpu")
     theirs.load_state_dict(ours.state_dict())
     given = batches(told)
-    found = list(steps(ours, given, optimiser(ours, told), told))
+    found = list(train_steps(ours, given, adamw(ours, told), told))
     weights = list(theirs.parameters())
     means, squares = ([torch.zeros_like(w) for w in weights] for _ in range(2))
     theirs.train()
@@ -57,11 +57,11 @@ def test_three_steps_by_hand() -> None:
         with torch.no_grad():
             for w, g, m, v in zip(weights, gradients, means, squares, strict=True):
                 g = g * told.clip / norm
-                w.mul_(1 - rate(told, step) * told.weight_decay * (w.dim() > 1))
+                w.mul_(1 - learning_rate(told, step) * told.weight_decay * (w.dim() > 1))
                 m.mul_(told.beta1).add_(g, alpha=1 - told.beta1)
                 v.mul_(told.beta2).add_(g * g, alpha=1 - told.beta2)
                 m_hat, v_hat = m / (1 - told.beta1 ** (step + 1)), v / (1 - told.beta2 ** (step + 1))
-                w.sub_(rate(told, step) * m_hat / (v_hat.sqrt() + 1e-8))
+                w.sub_(learning_rate(told, step) * m_hat / (v_hat.sqrt() + 1e-8))
     for a, b in zip(ours.parameters(), weights, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
 
@@ -79,14 +79,14 @@ def test_held_out_loss_is_the_mean_over_targets_whatever_the_windows() -> None:
     model, given = build(decoder(), "cpu").eval(), batches(SETTINGS)
     nats, right = [], []
     for start in range(0, 99, 8):
-        window = given.held[start : start + 9]
+        window = given.validation_ids[start : start + 9]
         logits = model(window[None, :-1])[0].log_softmax(-1)
         nats += (-logits.gather(-1, window[1:, None])).flatten().tolist()
         right += (logits.argmax(-1) == window[1:]).tolist()
-    found = held_out(model, given.held_out(), given.n_characters)
+    found = validate(model, given.validation(), given.n_characters)
     assert found.nats == pytest.approx(sum(nats) / 99, rel=1e-5)
-    assert found.nats_a_character == pytest.approx(sum(nats) / 250, rel=1e-5)
-    assert found.right == sum(right) / 99
+    assert found.nats_per_character == pytest.approx(sum(nats) / 250, rel=1e-5)
+    assert found.accuracy == sum(right) / 99
 
 
 def test_a_loss_that_is_no_number_ends_it_before_the_weights_take_it_in() -> None:
@@ -95,7 +95,7 @@ def test_a_loss_that_is_no_number_ends_it_before_the_weights_take_it_in() -> Non
         model.final_norm.weight[0] = math.nan
     before = {name: weight.clone() for name, weight in model.named_parameters()}
     with pytest.raises(DivergedError, match=r"the loss of step 1 is nan: try a lower `lr`, or a longer `warmup`"):
-        next(steps(model, batches(SETTINGS), optimiser(model, SETTINGS), SETTINGS))
+        next(train_steps(model, batches(SETTINGS), adamw(model, SETTINGS), SETTINGS))
     assert all(
         torch.equal(
             w,

@@ -11,22 +11,22 @@ import torch
 
 from archcalc.errors import InputError
 from archcalc.run.loading.memory_check import TooLargeError
-from archcalc.run.train.checkpoints import kept
-from archcalc.run.train.dataset import Lesson, of_task, of_text
-from archcalc.run.train.session import Session, begin
+from archcalc.run.train.checkpoints import checkpoint_folders
+from archcalc.run.train.dataset import Dataset, of_task, of_text
+from archcalc.run.train.session import Session, open_session
 from archcalc.run.train.settings import Settings
-from tests.run.train.toys import TEXT, decoder, encoder, sequences
+from tests.run.train.small_specs import TEXT, decoder, encoder, sequences
 
 SETTINGS = Settings(steps=7, batch=3, seq=16, warmup=2, every=2)
 CPU = torch.device("cpu")
 
 
-def lesson(settings: Settings = SETTINGS, **changes: object) -> Lesson:
+def dataset(settings: Settings = SETTINGS, **changes: object) -> Dataset:
     return of_text(decoder(**changes), TEXT, "bpe", settings)
 
 
 def whole(folder: Path) -> Session:
-    session = begin(lesson(), SETTINGS, folder, device=CPU)
+    session = open_session(dataset(), SETTINGS, folder, device=CPU)
     for _ in session:
         pass
     return session
@@ -40,10 +40,10 @@ def equal(a: Session, b: Session) -> bool:
 @pytest.mark.parametrize("killed_after", [3, 4, 5])
 def test_a_run_goes_on_bit_by_bit(killed_after: int, tmp_path: Path) -> None:
     unbroken = whole(tmp_path / "a")
-    broken = begin(lesson(), SETTINGS, tmp_path / "b", device=CPU)
+    broken = open_session(dataset(), SETTINGS, tmp_path / "b", device=CPU)
     for _ in islice(broken, killed_after):
         pass
-    resumed = begin(lesson(), SETTINGS, tmp_path / "b", device=CPU, resume=True)
+    resumed = open_session(dataset(), SETTINGS, tmp_path / "b", device=CPU, resume=True)
     assert resumed.run.step == killed_after // 2 * 2, "no more is lost than since the last checkpoint"
     for _ in resumed:
         pass
@@ -56,7 +56,7 @@ def test_a_run_goes_on_bit_by_bit(killed_after: int, tmp_path: Path) -> None:
 
 def test_the_last_two_are_kept(tmp_path: Path) -> None:
     whole(tmp_path)
-    assert [path.name for path in kept(tmp_path)] == ["step-00000006", "step-00000007"]
+    assert [path.name for path in checkpoint_folders(tmp_path)] == ["step-00000006", "step-00000007"]
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "optimiser.safetensors", "run.json", "sums.json"])
@@ -67,7 +67,7 @@ def test_a_broken_checkpoint_costs_no_earlier_one(name: str, how: str, tmp_path:
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     {"a byte": lambda: path.write_bytes(data), "cut": lambda: path.write_bytes(data[:99]), "gone": path.unlink}[how]()
-    resumed = begin(lesson(), SETTINGS, tmp_path / "a", device=CPU, resume=True)
+    resumed = open_session(dataset(), SETTINGS, tmp_path / "a", device=CPU, resume=True)
     assert len(resumed.notes) == 1
     assert "step-00000007" in str(resumed.notes[0])
     assert resumed.run.step == 6
@@ -77,7 +77,7 @@ def test_a_broken_checkpoint_costs_no_earlier_one(name: str, how: str, tmp_path:
 
 
 def test_a_full_disk_costs_no_earlier_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    session, full = begin(lesson(), SETTINGS, tmp_path, device=CPU), OSError(28, "No space left on device")
+    session, full = open_session(dataset(), SETTINGS, tmp_path, device=CPU), OSError(28, "No space left on device")
 
     def refuse(handle: int) -> None:
         raise full
@@ -88,32 +88,32 @@ def test_a_full_disk_costs_no_earlier_one(tmp_path: Path, monkeypatch: pytest.Mo
                 monkeypatch.setattr(os, "fsync", refuse)
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000002"]
     monkeypatch.undo()
-    assert begin(lesson(), SETTINGS, tmp_path, device=CPU, resume=True).run.step == 2
+    assert open_session(dataset(), SETTINGS, tmp_path, device=CPU, resume=True).run.step == 2
 
 
 def test_the_same_seed_gives_the_same_losses_and_another_others(tmp_path: Path) -> None:
     first, second = whole(tmp_path / "a"), whole(tmp_path / "b")
     assert first.run.losses == second.run.losses
     other = Settings(**{name: getattr(SETTINGS, name) for name in SETTINGS.__struct_fields__} | {"seed": 1})
-    third = begin(lesson(other), other, tmp_path / "c", device=CPU)
+    third = open_session(dataset(other), other, tmp_path / "c", device=CPU)
     assert [step.loss for step, _ in third] != first.run.losses
 
 
 def test_a_run_is_not_mixed_with_another(tmp_path: Path) -> None:
     whole(tmp_path)
     with pytest.raises(InputError, match=r"holds a run already; allowed: `resume`, or another folder"):
-        begin(lesson(), SETTINGS, tmp_path, device=CPU)
-    with pytest.raises(InputError, match=r"holds no run to go on from"):
-        begin(lesson(), SETTINGS, tmp_path / "new", device=CPU, resume=True)
+        open_session(dataset(), SETTINGS, tmp_path, device=CPU)
+    with pytest.raises(InputError, match=r"holds no run to resume"):
+        open_session(dataset(), SETTINGS, tmp_path / "new", device=CPU, resume=True)
     longer = Settings(steps=9, batch=3, seq=16, warmup=2, every=2)
     with pytest.raises(InputError, match=r"^steps: found 9; allowed: 7, as in .*step-00000007"):
-        begin(lesson(longer), longer, tmp_path, device=CPU, resume=True)
+        open_session(dataset(longer), longer, tmp_path, device=CPU, resume=True)
     with pytest.raises(InputError, match=r"learned from another text"):
-        begin(
+        open_session(
             of_text(decoder(), TEXT.replace("cat", "tac"), "bpe", SETTINGS), SETTINGS, tmp_path, device=CPU, resume=True
         )
-    with pytest.raises(InputError, match=r"has no whole checkpoint \(passed over: .*step-00000007: is of another spec"):
-        begin(lesson(n_layers=1), SETTINGS, tmp_path, device=CPU, resume=True)
+    with pytest.raises(InputError, match=r"has no whole checkpoint \(skipped: .*step-00000007: is of another spec"):
+        open_session(dataset(n_layers=1), SETTINGS, tmp_path, device=CPU, resume=True)
 
 
 def test_what_cannot_fit_is_refused_before_anything_is_allocated(tmp_path: Path) -> None:
@@ -121,13 +121,13 @@ def test_what_cannot_fit_is_refused_before_anything_is_allocated(tmp_path: Path)
     with pytest.raises(
         TooLargeError, match=r"tiny needs about .* for a step of 4096 × 16 tokens \(modelled\); .* free"
     ):
-        begin(lesson(large, n_layers=3000), large, tmp_path, device=CPU)
+        open_session(dataset(large, n_layers=3000), large, tmp_path, device=CPU)
 
 
 def test_an_encoder_learns_to_fill_gaps(tmp_path: Path) -> None:
     told = Settings(steps=100, batch=16, seq=16, lr=0.01, warmup=5, every=100)
     found = of_text(encoder(), TEXT, "char", told)
-    session = begin(found, told, tmp_path, device=CPU)
+    session = open_session(found, told, tmp_path, device=CPU)
     for _ in session:
         pass
     assert sum(session.run.losses[-5:]) / 5 < 0.85 * session.run.losses[0]
@@ -136,10 +136,10 @@ def test_an_encoder_learns_to_fill_gaps(tmp_path: Path) -> None:
 
 def test_sequences_are_turned_round_without_a_mistake(tmp_path: Path) -> None:
     told = Settings(steps=240, batch=48, seq=6, lr=4e-3, warmup=20, every=240, seed=1)
-    session = begin(of_task(sequences(), "reverse", told), told, tmp_path, device=CPU)
+    session = open_session(of_task(sequences(), "reverse", told), told, tmp_path, device=CPU)
     (*_, (_, found)) = session
     assert found is not None
-    assert found.right == 1.0
+    assert found.accuracy == 1.0
     source = torch.randint(1, 20, (50, 6), generator=torch.Generator().manual_seed(9))
     made = torch.zeros(50, 1, dtype=torch.long)
     with torch.no_grad():

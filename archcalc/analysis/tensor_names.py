@@ -1,0 +1,97 @@
+"""What saved tensors are called where people read them: in English as the ledger has them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+from archcalc.analysis.row_names import path_in_group
+from archcalc.words import Message, in_context, joined, msg
+
+_NAMES: Final = {
+    str(name): name
+    for name in (
+        in_context("tensor", "1 + weight"),
+        in_context("tensor", "1/deviation"),
+        in_context("tensor", "1/root of the mean square"),
+        in_context("tensor", "activated"),
+        in_context("tensor", "attended"),
+        in_context("tensor", "back in order"),
+        in_context("tensor", "buckets"),
+        in_context("tensor", "capped"),
+        in_context("tensor", "chosen experts"),
+        in_context("tensor", "clamped"),
+        in_context("tensor", "clamped up"),
+        in_context("tensor", "cosines and sines"),
+        in_context("tensor", "dropout mask"),
+        in_context("tensor", "gated"),
+        in_context("tensor", "hidden experts"),
+        in_context("tensor", "is positive"),
+        in_context("tensor", "keys"),
+        in_context("tensor", "log of the sums"),
+        in_context("tensor", "mask"),
+        in_context("tensor", "mean"),
+        in_context("tensor", "mixed"),
+        in_context("tensor", "normed"),
+        in_context("tensor", "pattern"),
+        in_context("tensor", "places"),
+        in_context("tensor", "queries"),
+        in_context("tensor", "rescaling"),
+        in_context("tensor", "scaled"),
+        in_context("tensor", "scaled keys"),
+        in_context("tensor", "scaled queries"),
+        in_context("tensor", "scores"),
+        in_context("tensor", "shares"),
+        in_context("tensor", "softmax of each choice"),
+        in_context("tensor", "sorted by expert"),
+        in_context("tensor", "source states"),
+        in_context("tensor", "squared"),
+        in_context("tensor", "states"),
+        in_context("tensor", "states of each choice"),
+        in_context("tensor", "sum"),
+        in_context("tensor", "sum of the arms"),
+        in_context("tensor", "sum of the shares"),
+        in_context("tensor", "sum of the shares, clamped"),
+        in_context("tensor", "tanh of the logits"),
+        in_context("tensor", "tanh of the scores"),
+        in_context("tensor", "temperatures"),
+        in_context("tensor", "token ids"),
+        in_context("tensor", "token types"),
+        in_context("tensor", "tokens"),
+        in_context("tensor", "values"),
+        in_context("tensor", "weights of each choice"),
+        in_context("tensor", "widened"),
+    )
+}
+# What stands around another name.
+_AROUND: Final[tuple[tuple[re.Pattern[str], Callable[[str], Message]], ...]] = (
+    (re.compile("(.+) of each head"), lambda name: msg("{tensor} of each head", tensor=tensor_name(name))),
+    (re.compile(r"keys of layer (\d+)"), lambda layer: msg("keys of layer {n}", n=layer)),
+    (re.compile(r"values of layer (\d+)"), lambda layer: msg("values of layer {n}", n=layer)),
+    (re.compile("rows of (.+)"), lambda table: msg("rows of {table}", table=table)),
+)
+
+
+def tensor_name(label: str) -> str | Message:
+    """Return the name of a tensor; a module's, whose result it is, stays.
+
+    >>> str(tensor_name("keys of each head")), tensor_name("q_down")
+    ('keys of each head', 'q_down')
+    """
+    for pattern, around in _AROUND:
+        if found := pattern.fullmatch(label):
+            return around(found[1])
+    return _NAMES.get(label, label)
+
+
+def keeper_name(path: str, label: str, group: str = "") -> str | Message:
+    """Return the path of what keeps a tensor of this label, with the layers that have it where not all do.
+
+    A tensor that lasts over all layers of a stack stands for itself: 'decoder.mask 2'.
+    """
+    name = tensor_name(label)
+    found = re.fullmatch(rf"(encoder\.|decoder\.|){re.escape(label)}( \d+|)", path)
+    if not found or isinstance(name, str):
+        return path_in_group(path, group)
+    return joined("", (found[1], name, path_in_group(found[2], group)))

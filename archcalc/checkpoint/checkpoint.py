@@ -1,0 +1,164 @@
+"""A checkpoint: its architecture and the location of each weight, checked before anything is allocated."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from archcalc.checkpoint.fill import Progress, fill, load_module
+from archcalc.checkpoint.folder import read_config, read_headers
+from archcalc.checkpoint.load_plan import Plan, make_plan
+from archcalc.checkpoint.memory_map import DTYPES, FileMaps, check_equal, file_maps
+from archcalc.checkpoint.native import CANONICAL_NAMES, is_native
+from archcalc.checkpoint.tensor_shard import TensorShard
+from archcalc.errors import InputError, shown
+from archcalc.formats.stored import Stored
+from archcalc.hf import family_of, from_config
+from archcalc.hf.classes import resolve
+from archcalc.hf.spellings import Spelling
+from archcalc.hf.tensors import Shape, TensorMap
+from archcalc.locations import Folder, Gguf, Location, Pickle, Preset, Repo, locate
+from archcalc.nn import build
+from archcalc.sources import document_of
+from archcalc.spec.document import decode
+from archcalc.words import msg
+
+if TYPE_CHECKING:
+    from archcalc.spec import Spec
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Weights in files. `dtype`: the stored one, fp32 for quantized GGUF; `gguf`: a GGUF file's metadata."""
+
+    spec: Spec
+    label: str
+    folder: Path | None
+    gguf: Mapping[str, Any] | None
+    dtype: torch.dtype
+    n_bytes: int
+    _plan: Plan
+
+    def load(
+        self, device: str = "cpu", dtype: torch.dtype | None = None, progress: Progress | None = None
+    ) -> nn.Module:
+        """Return the canonical module with these weights, in eval mode and without gradients.
+
+        `dtype` defaults to the stored one. `progress` is called with newly read bytes, `n_bytes` in all.
+        Raise InputError if tied copies differ, before anything is allocated.
+        """
+        with self._verified_maps() as maps:
+            return load_module(self.spec, self._plan, maps, device, dtype or self.dtype, progress)
+
+    def fill(self, targets: Mapping[str, TensorShard], progress: Progress | None = None) -> None:
+        """Fill the given tensors or shards, by canonical name, holding one chunk more than them in memory.
+
+        Raise InputError as `load` does.
+        """
+        with self._verified_maps() as maps:
+            fill(self.spec, self._plan, maps, targets, progress)
+
+    @contextmanager
+    def _verified_maps(self) -> Iterator[FileMaps]:
+        """Yield maps of the files after checking that tied copies are equal."""
+        with file_maps() as maps:
+            for pair in self._plan.same:
+                check_equal(maps, *pair)
+            yield maps
+
+
+class NoWeightsError(InputError):
+    """A source that describes an architecture but has no weights."""
+
+
+def open_checkpoint(source: str | Location) -> Checkpoint:
+    """Return the checkpoint of a Hugging Face folder, a GGUF file, a repository, or a preset.
+
+    Read headers only. Raise InputError if it is not a complete checkpoint of a known architecture, NoWeightsError if it
+    has no weights.
+    """
+    match locate(source, bare_paths=True) if isinstance(source, str) else source:
+        case Folder(text=text, path=path) | Preset(text=text, weights=Folder(path=path)):
+            return _of_folder(Path(path), text)
+        case Gguf(text=text, path=path):
+            return _of_gguf(Path(path), text)
+        case Repo(text=repo_id):
+            from archcalc.hf.hub import snapshot_path
+
+            return _of_folder(snapshot_path(repo_id), repo_id)
+        case Pickle() as pickle:
+            raise pickle.refusal
+        case other:
+            expected = "a folder with safetensors, a .gguf file, a Hugging Face repo id"
+            raise NoWeightsError(msg("has no weights"), file=other.text, allowed=expected)
+
+
+def _of_gguf(path: Path, label: str) -> Checkpoint:
+    from archcalc.checkpoint.gguf_architecture import read_gguf
+
+    document, header, spelling, tensors = read_gguf(path)
+    return _checkpoint(document, header.tensors, tensors, spelling, label, None, header.metadata)
+
+
+def _of_folder(folder: Path, label: str) -> Checkpoint:
+    if is_native(folder):
+        document = document_of(Folder(str(folder), str(folder)))
+        return _checkpoint(document, read_headers(folder), CANONICAL_NAMES, Spelling(), label, folder, None)
+    config = read_config(folder)
+    try:
+        document, (config, _) = from_config(config), resolve(config)
+        family = family_of(config["model_type"])
+        family.check_runnable(config)
+    except InputError as error:
+        raise error.within(str(folder / "config.json")) from None
+    form = family.form(config)
+    return _checkpoint(document, read_headers(folder), form.tensors, form.spelling.of(config), label, folder, None)
+
+
+def _checkpoint(
+    document: dict[str, Any],
+    stored: Mapping[str, Stored],
+    tensors: TensorMap,
+    spelling: Spelling,
+    label: str,
+    folder: Path | None,
+    metadata: Mapping[str, Any] | None,
+) -> Checkpoint:
+    """Return the checkpoint whose tensors all have a place in the spec."""
+    try:
+        spec = decode(document)
+        if metadata is None:
+            _refuse_quantized(stored, spelling)
+        load_plan = make_plan(stored, _shapes(spec), tensors, spelling)
+    except InputError as error:
+        raise error.within(label) from None
+    sizes: Counter[torch.dtype] = Counter()
+    for move in load_plan.moves:
+        sizes[DTYPES.get(move.stored.dtype, torch.float32)] += move.stored.n_bytes
+    dtype = max(sizes, key=lambda kind: sizes[kind])
+    if metadata is not None and any(move.stored.dtype not in DTYPES for move in load_plan.moves):
+        dtype = torch.float32
+    return Checkpoint(spec, label, folder, metadata, dtype, sizes.total(), load_plan)
+
+
+def _shapes(spec: Spec) -> dict[str, Shape]:
+    """Return the shapes of the canonical tensors, from a module on the meta device."""
+    return {name: tuple(tensor.shape) for name, tensor in build(spec).state_dict().items()}
+
+
+def _refuse_quantized(stored: Mapping[str, Stored], spelling: Spelling) -> None:
+    for tensor in stored.values():
+        if tensor.dtype not in DTYPES and not spelling.unused_reason(spelling.name(tensor.name)):
+            raise InputError(
+                msg("is stored as {dtype}: quantized weights are not read", dtype=tensor.dtype),
+                where=shown(tensor.name, 200),
+                allowed=", ".join(DTYPES),
+                file=str(tensor.file),
+            )

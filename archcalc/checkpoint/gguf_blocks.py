@@ -1,0 +1,24 @@
+"""Dequantize rows of the tensors that GGUF files store in blocks, with the `gguf` library."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from archcalc.checkpoint.memory_map import FileMaps
+from archcalc.formats.stored import Stored
+
+
+def dequantized_rows(maps: FileMaps, stored: Stored, row_range: slice) -> Tensor:
+    """Return a range of rows in fp32; all axes but the last are flattened into rows."""
+    import numpy as np
+    from gguf import GGMLQuantizationType
+    from gguf.quants import dequantize
+
+    n_rows = int(torch.Size(stored.shape[:-1]).numel())
+    row_bytes = stored.n_bytes // n_rows
+    first = stored.start + row_range.start * row_bytes
+    data = memoryview(maps.map(stored))[first : stored.start + row_range.stop * row_bytes]
+    blocks = np.frombuffer(data, dtype=np.uint8).reshape(row_range.stop - row_range.start, row_bytes)
+    with np.errstate(all="ignore"):  # broken scales give non-finite logits, which raise an error later
+        return torch.from_numpy(dequantize(blocks, GGMLQuantizationType[stored.dtype]))

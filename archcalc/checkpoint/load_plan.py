@@ -1,0 +1,134 @@
+"""Plan a load: match every canonical tensor with stored ones, and account for every stored one, before reading any."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from archcalc.errors import InputError, shown
+from archcalc.formats.stored import Stored
+from archcalc.hf.spellings import Spelling
+from archcalc.hf.tensors import Shape, TensorEntry, TensorMap, TensorMapError
+from archcalc.words import msg
+
+
+@dataclass(frozen=True)
+class Move:
+    """A stored tensor and the canonical ones that it holds; `row` if it is one expert's or head's row of them."""
+
+    stored: Stored
+    mapping: TensorEntry
+    row: int | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All copies of a load. `computed`: tensors that follow from the spec; `same`: pairs that must be equal."""
+
+    moves: tuple[Move, ...]
+    computed: tuple[str, ...]
+    same: tuple[tuple[Stored, Stored], ...]
+
+
+def make_plan(
+    stored: Mapping[str, Stored], shapes: Mapping[str, Shape], tensors: TensorMap, spelling: Spelling
+) -> Plan:
+    """Return how `stored` tensors fill canonical ones of these shapes.
+
+    Raise InputError naming the tensor that is missing, unexpected, duplicated or of another shape.
+    """
+    named = _by_class_name(stored, spelling)
+    try:
+        mappings = list(spelling.rows(tensors, named).placed(shapes))
+    except TensorMapError as error:
+        raise InputError(msg("this architecture has no place in the family's files: {error}", error=error)) from None
+    computed = [
+        mapping for mapping in mappings if mapping.name not in named and set(mapping.ours) <= set(spelling.computed)
+    ]
+    filled = [mapping for mapping in mappings if mapping not in computed]
+    moves = [move for mapping in filled for move in _moves(mapping, named, shapes, spelling)]
+    used_names = {move.stored.name for move in moves}
+    unused = {name: tensor for name, tensor in named.items() if tensor.name not in used_names}
+    same = _tied_copies(unused, named, spelling)
+    return Plan(tuple(moves), tuple(name for mapping in computed for name in mapping.ours), same)
+
+
+def _by_class_name(stored: Mapping[str, Stored], spelling: Spelling) -> dict[str, Stored]:
+    """Return the stored tensors by the names that the family's class uses."""
+    named: dict[str, Stored] = {}
+    for tensor in stored.values():
+        name = spelling.name(tensor.name)
+        if name in named:
+            raise InputError(
+                msg("is {name} in another spelling", name=shown(named[name].name, 200)), where=shown(tensor.name, 200)
+            )
+        named[name] = tensor
+    return named
+
+
+def _moves(
+    mapping: TensorEntry, named: Mapping[str, Stored], shapes: Mapping[str, Shape], spelling: Spelling
+) -> Iterator[Move]:
+    """Yield the moves that fill one row of the map: from one tensor, one per expert or head, or a tied copy."""
+    ours = [shapes[name] for name in mapping.ours]
+    expert_names = _expert_names(mapping.name, spelling)
+    fallback = spelling.absent.get(mapping.name, "")
+    if mapping.name not in named and expert_names and expert_names[0].replace("{e}", "0") in named:
+        for name, part, shape in zip(expert_names, mapping.ours, ours, strict=True):
+            for row in range(shape[0]):
+                expert = name.replace("{e}", str(row))
+                yield Move(_with_shape(expert, shape[1:], named), TensorEntry(expert, (part,)), row)
+        return
+    if row_names := mapping.rows(ours[0]):
+        for row, name in enumerate(row_names):
+            yield Move(_with_shape(name, ours[0][1:], named), TensorEntry(name, mapping.ours), row)
+        return
+    yield Move(_with_shape(mapping.name, mapping.shape(ours), named, fallback), mapping)
+
+
+def _expert_names(name: str, spelling: Spelling) -> tuple[str, ...]:
+    """Return the names of one expert's tensors, with `{e}` for the expert, if files may store them apart."""
+    if index := re.search(r"\.(\d+)\.", name):
+        for stacked, expert_names in spelling.per_expert.items():
+            if stacked.replace("{i}", index[1]) == name:
+                return tuple(tensor.replace("{i}", index[1]) for tensor in expert_names)
+    return ()
+
+
+def _with_shape(name: str, shape: Shape, named: Mapping[str, Stored], fallback: str = "") -> Stored:
+    tensor = named.get(name) or named.get(fallback)
+    if tensor is None:
+        raise InputError(
+            msg("is missing"), where=shown(name, 200), allowed=msg("a tensor of shape {shape}", shape=list(shape))
+        )
+    if tensor.shape != shape:
+        raise InputError(
+            msg("has shape {shape}", shape=list(tensor.shape)), where=shown(tensor.name, 200), allowed=str(list(shape))
+        )
+    return tensor
+
+
+def _tied_copies(
+    unused: Mapping[str, Stored], named: Mapping[str, Stored], spelling: Spelling
+) -> tuple[tuple[Stored, Stored], ...]:
+    """Return the unused tensors that are tied copies, with their originals. Raise InputError for any other."""
+    same = []
+    for name, tensor in unused.items():
+        original = named.get(spelling.copies.get(name, ""))
+        if original is not None:
+            if (original.shape, original.dtype) != (tensor.shape, tensor.dtype):
+                raise InputError(
+                    msg(
+                        "has shape {shape} in {dtype}, but is tied to {name}",
+                        shape=list(tensor.shape),
+                        dtype=tensor.dtype,
+                        name=shown(original.name, 200),
+                    ),
+                    where=shown(tensor.name, 200),
+                    allowed=msg("{shape} in {dtype}", shape=list(original.shape), dtype=original.dtype),
+                )
+            same.append((tensor, original))
+        elif spelling.unused_reason(name) is None:
+            raise InputError(msg("is a tensor that this architecture does not have"), where=shown(tensor.name, 200))
+    return tuple(same)

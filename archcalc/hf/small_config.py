@@ -1,0 +1,101 @@
+"""Small configs of a model type: the class's own choices with small sizes, for tests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from archcalc.errors import InputError
+from archcalc.hf import upstream
+
+if TYPE_CHECKING:
+    from archcalc.hf.family import Family
+
+WIDTH, HEADS, D_HEAD, FFN, EXPERT, LAYERS, VOCABULARY, CONTEXT, WINDOW = 32, 4, 8, 56, 24, 3, 96, 64, 6
+
+# Values of the keys for sizes.
+_SIZES: tuple[tuple[int, str], ...] = (
+    (VOCABULARY, "vocab_size"),
+    (WIDTH, "hidden_size n_embd n_embed d_model dim emb_dim embedding_size word_embed_proj_dim"),
+    (HEADS, "num_attention_heads n_head n_heads num_heads encoder_attention_heads decoder_attention_heads"),
+    (HEADS // 2, "num_key_value_heads num_kv_heads"),
+    (D_HEAD, "head_dim d_kv"),
+    (D_HEAD // 2, "rotary_dim"),
+    (FFN, "intermediate_size n_inner ffn_dim d_ff encoder_ffn_dim decoder_ffn_dim hidden_dim ffn_hidden_size"),
+    (EXPERT, "moe_intermediate_size expert_ffn_hidden_size shared_expert_intermediate_size d_expert"),
+    (LAYERS, "num_hidden_layers n_layer n_layers num_layers encoder_layers decoder_layers num_decoder_layers"),
+    (CONTEXT, "max_position_embeddings n_positions n_ctx max_seq_len original_max_position_embeddings"),
+    (WINDOW, "sliding_window window_size local_attention"),
+)
+_OTHER_VALUES = {
+    # Experts.
+    "num_experts": 8,
+    "num_local_experts": 8,
+    "n_routed_experts": 8,
+    "num_experts_per_tok": 2,
+    "n_shared_experts": 1,
+    "moe_topk": 2,
+    "n_group": 4,
+    "topk_group": 2,
+    "first_k_dense_replace": 1,
+    # Latent attention.
+    "q_lora_rank": 20,
+    "kv_lora_rank": 28,
+    "qk_nope_head_dim": 10,
+    "qk_rope_head_dim": 6,
+    "v_head_dim": 14,
+    # Special tokens: inside the vocabulary, and not among those that tests draw.
+    "pad_token_id": 1,
+    "bos_token_id": 2,
+    "eos_token_id": 3,
+    "decoder_start_token_id": 2,
+    "mask_token_id": 4,
+    "query_pre_attn_scalar": D_HEAD,
+}
+_OPTIONAL = {
+    "vocab_size",
+    "head_dim",
+    "num_key_value_heads",
+    "n_routed_experts",
+    "num_experts_per_tok",
+    "n_shared_experts",
+}
+TOKENS = ("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id")
+SMALL: dict[str, int] = {name: size for size, names in _SIZES for name in names.split()} | _OTHER_VALUES
+
+
+def small_config(family: Family) -> dict[str, Any]:
+    """Return a config of a family in which every size that its class has by default is small.
+
+    It always states a vocabulary, and the sizes that the family reads and some classes leave out by default.
+    """
+    defaults = upstream.keys(family.model_type)
+    sizes = {
+        name: value
+        for name, value in SMALL.items()
+        if name in {*TOKENS, *complete_config(family)}
+        or any(type(default) is int for default in defaults.get(name, ()))
+    }
+    if "kv_lora_rank" in sizes:  # Latent attention has a key for each head, and other names for widths.
+        sizes = {name: value for name, value in sizes.items() if name not in ("num_key_value_heads", "head_dim")}
+        sizes |= {name: HEADS for name in ("num_key_value_heads",) if name in defaults}
+    if "attention_types" in defaults:  # By default this key lists every layer.
+        sizes = {name: value for name, value in sizes.items() if value != LAYERS}
+    config = complete_config(family) | sizes
+    try:
+        family.document(config)
+    except InputError as error:
+        if error.where != "num_key_value_heads":
+            raise
+        return config | {"num_key_value_heads": HEADS}
+    return config
+
+
+def complete_config(family: Family) -> dict[str, Any]:
+    """Return the default config of a family, with the sizes that its class needs and leaves out."""
+    defaults = upstream.keys(family.model_type)
+    missing = {name: SMALL[name] for name in _OPTIONAL & family.keys if defaults.get(name) == [None]}
+    heads, width = (defaults.get(name, [None])[0] for name in ("num_attention_heads", "hidden_size"))
+    if heads and width:
+        implied = {"head_dim": width // heads, "num_key_value_heads": heads}
+        missing |= {name: value for name, value in implied.items() if name in missing}
+    return {"model_type": family.model_type} | missing

@@ -1,0 +1,254 @@
+"""FLOPs, training memory, adapters and shards in Chinese: no words stay English, and names and formulas stay."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, get_args
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec import structs
+
+from archcalc.analysis.lora import AdapterSetup
+from archcalc.analysis.optimisers import OPTIMISERS, named
+from archcalc.analysis.peak import moments, peak
+from archcalc.analysis.tensor_names import keeper_name, tensor_name
+from archcalc.analysis.training import RECIPES
+from archcalc.analysis.training_setup import TrainingSetup, by_recompute, training_setup
+from archcalc.analysis.workload_flops import workload_flops
+from archcalc.cli.main import cli
+from archcalc.dashboard import blocks
+from archcalc.ledger.build import build
+from archcalc.render import flops, lora, memory, shards, training
+from archcalc.render.charts import flops as flops_charts
+from archcalc.render.charts import memory as memory_charts
+from archcalc.render.page import Page, Table, Text
+from archcalc.sources import decode, load
+from archcalc.spec import Spec
+from archcalc.spec.execution import Execution, Recompute
+from archcalc.spec.workload import workload
+from archcalc.words import ENGLISH, Message, Translator, msg, translator
+from tests.strategies import specs
+
+CHINESE = translator("zh")
+CHARACTER = re.compile("[\u4e00-\u9fff]")
+MODELS = ("llama-3-8b", "deepseek-v3", "gpt2", "t5-small", "bert-base")
+# Terms that Chinese texts write in Latin letters, names of libraries, options and the letters of formulas.
+TERMS = {"CPU", "FLOPs", "FSDP", "GPU", "LoRA", "autograd", "dropout", "dtype", "logits", "softcap", "softmax", "tanh"}
+TERMS |= {"Adafactor", "AdamW", "Apex", "FusedAdam", "GeLU", "LayerNorm", "Muon", "PyTorch", "SGD", "autocast", "torch"}
+TERMS |= {"eager", "flash", "float", "fp", "math", "sinks", "torchao", "erf", "kv_up", "up", "Kaplan", "et", "al"}
+TERMS |= {"d_attn", "d_ff", "d_head", "d_model", "lh", "n_ctx", "sb", "tokens"}
+# In Chinese these stand in brackets after the Chinese word.
+IN_BRACKETS = re.compile("（[a-z_]+）")
+# Columns whose plain text is data: paths, kinds of layers, functions, formulas, citations, dtypes, kernels, shapes.
+DATA = {"op", "layer", "kind", "operation", "formula", "source", "convention", "tensor", "adapter", "shape", "as"}
+DATA |= {"kept by", "stored as", "attention", "split along", "first rank's bytes by formula", "ledger's formula"}
+DATA |= {"paper, a layer", "a layer's bytes"}
+
+
+def decoder(name: str) -> bool:
+    return load(name).family == "decoder"
+
+
+def setup(spec: Spec, **way: Any) -> TrainingSetup:
+    return training_setup(spec, workload(spec, seq=64), **way)
+
+
+def pages(spec: Spec) -> Iterator[Page]:
+    """Every view of every page, in every way to carry out a step that says something else."""
+    ledger, is_decoder = build(spec), spec.family == "decoder"
+    for recompute in get_args(Recompute):
+        how = Execution(recompute=recompute)
+        found = workload_flops(spec, workload(spec, seq=64), how, conventions=is_decoder)
+        yield from (flops.page(found, view) for view in flops.VIEWS)
+        for view in memory.VIEWS:
+            yield training.page(setup(spec, recompute=recompute, conventions=is_decoder), view)
+    measured = setup(spec, attention="flash", device="cuda", experts="gather", dropout=False, recipe="pure")
+    top = peak(moments(spec, measured.work, measured.how, measured.lines()))
+    measured = structs.replace(measured, tracked=structs.replace(top, name="tracked"), grown_bytes=top.total + 5)
+    yield from (training.page(measured, view) for view in memory.VIEWS)
+    for optimiser, recipe in zip([*OPTIMISERS], [*RECIPES] * 3, strict=False):
+        chosen = RECIPES[recipe]
+        given_ = ledger, 8, "all-linear", "bf16", chosen, chosen.precision(), named(optimiser)
+        yield lora.page(AdapterSetup(spec, *given_))
+        yield training.page(setup(spec, optimiser=optimiser, recipe=recipe))
+    yield shards.page(spec, ledger, workload(spec, seq=64), "fsdp", 3, ("bf16", "fp32"))
+
+
+def told(page: Page) -> Iterator[tuple[str, Any]]:
+    """Each text of a page, with the English heading that it stands under."""
+    yield from (("title", page.title), ("subtitle", page.subtitle))
+    for block in page.blocks:
+        assert isinstance(block, Table | Text)
+        yield "title", block.title
+        if isinstance(block, Text):
+            yield from (("line", line) for line in block.lines)
+            continue
+        yield from (("heading", column.heading) for column in block.columns)
+        for row in block.rows:
+            yield from (
+                (str(column.heading), value)
+                for column, value in zip(block.columns, row, strict=True)
+                if column.kind == "text"
+            )
+
+
+def data_of(message: Message) -> Iterator[str]:
+    for value in message.values.values():
+        if isinstance(value, Message):
+            yield from data_of(value)
+        else:
+            yield str(value)
+
+
+def latin_in(message: Message, say: Translator) -> set[str]:
+    """The words of Latin letters in a message, its data and terms apart."""
+    text = IN_BRACKETS.sub("", say(message))
+    for name in sorted(data_of(message), key=len, reverse=True):
+        text = text.replace(name, "")
+    return set(re.findall(r"[A-Za-z_]{2,}", text)) - TERMS
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_no_words_are_left_in_english(name: str) -> None:
+    n_messages = 0
+    for page in pages(load(name)):
+        for heading, said in told(page):
+            if isinstance(said, Message):
+                n_messages += 1
+                assert not latin_in(said, CHINESE), (heading, CHINESE(said))
+                assert CHARACTER.search(CHINESE(said)) or not latin_in(said, ENGLISH), str(said)
+            else:
+                assert heading in DATA or not re.search("[A-Za-z]{2}", str(said)), (heading, said)
+    assert n_messages > 1000
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_what_is_no_message_stays(name: str) -> None:
+    for page in pages(load(name)):
+        pairs = zip(told(page), told(CHINESE.within(page)), strict=True)
+        assert all(isinstance(before, Message) or before == after for (_, before), (_, after) in pairs)
+
+
+def layered(*names: str) -> Spec:
+    """A decoder whose layers carry these names, as its model does the last."""
+    attention = {"kind": "gqa", "n_heads": 2, "n_kv_heads": 2, "d_head": 4}
+    ffn = {"kind": "plain", "activation": "relu"}
+    norm = {"kind": "rmsnorm"}
+    pattern = [
+        {"name": name, "norm": norm, "attention": attention, "ffn": ffn | {"d_ff": 8 + i}}
+        for i, name in enumerate(names)
+    ]
+    return decode(
+        {
+            "name": names[-1],
+            "vocab_size": 11,
+            "n_ctx": 64,
+            "d_model": 8,
+            "decoder": {"n_layers": len(names), "runs": [{"pattern": pattern}], "final_norm": {"kind": "rmsnorm"}},
+            "head": {"tied": True},
+        }
+    )
+
+
+def test_layers_that_are_named_like_words_keep_their_names() -> None:
+    names = ("cache", "forward", "gradients", "mask", "none", "step", "head", "total")
+    spec = layered(*names)
+    found = workload_flops(spec, workload(spec, seq=64), Execution())
+    (table, *_) = CHINESE.within(flops.page(found, "layers")).blocks
+    assert isinstance(table, Table)
+    assert [row[1] for row in table.rows[: len(names)]] == list(names)
+    for page in pages(spec):
+        shown = [str(said) for _, said in told(CHINESE.within(page))]
+        assert shown[1].startswith("total · ")
+        groups = {one for _, said in told(page) for one in re.findall(r"\[(.+?)\]", str(said))}
+        assert groups == {one for text in shown for one in re.findall(r"\[(.+?)\]", text)}
+    ops = CHINESE.within(flops.page(found, "ops")).blocks[0]
+    assert isinstance(ops, Table)
+    assert {str(row[0]).partition("[")[2] for row in ops.rows if "ffn.up" in str(row[0])} == {f"{n}]" for n in names}
+
+
+@settings(max_examples=30)
+@given(specs(), st.sampled_from(["eager", "math"]), st.sampled_from(["gather", "split"]))
+def test_saved_tensors_have_names(spec: Spec, attention: Any, experts: Any) -> None:
+    """A label of more than one word is a message, and its English is the ledger's."""
+    for row in build(spec, Execution(attention=attention, experts=experts)).kept:
+        name, keeper = tensor_name(row.kept.label), keeper_name(row.path, row.kept.label, row.group)
+        assert str(name) == row.kept.label
+        assert isinstance(name, Message) or " " not in name or re.search("[·-]", name), name
+        assert str(keeper) == row.path.replace("{i}", "*") + (f" [{row.group}]" if row.group else "")
+        assert isinstance(keeper, Message) or " " not in row.path, row.path
+
+
+@pytest.mark.parametrize(
+    ("english", "chinese"),
+    [
+        (tensor_name("keys of each head"), "键（每个头）"),
+        (tensor_name("q_down"), "q_down"),
+        (keeper_name("decoder.mask 2", "mask", "sliding"), "decoder.掩码 2 [sliding]"),
+        (keeper_name("layers.{i}.attn.mask", "mask"), "layers.*.attn.mask"),
+        (keeper_name("keys of layer 3", "keys of layer 3"), "第 3 层的键"),
+    ],
+)
+def test_names_of_tensors(english: str | Message, chinese: str) -> None:
+    assert CHINESE(english) == chinese
+
+
+def texts(chart: Any, key: str = "") -> Iterator[str]:
+    """What a chart says: titles, small print, and values that are words."""
+    if isinstance(chart, dict):
+        for inner, value in chart.items():
+            yield from () if inner in ("config", "usermeta", "axis", "sort", "mark") else texts(value, inner)
+    elif isinstance(chart, list | tuple):
+        for value in chart:
+            yield from texts(value, key)
+    elif isinstance(chart, str) and key in {"text", "subtitle", "title", "bar", "part", "way", "by", "name", "domain"}:
+        yield chart
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_charts(name: str) -> None:
+    spec = load(name)
+    subject, ledger, work = setup(spec), build(spec), workload(spec, seq=64)
+    found = workload_flops(spec, work, Execution(), conventions=decoder(name))
+    held, steps = shards.data(ledger, work, "fsdp", 2, ("bf16", "bf16")), by_recompute(subject)
+    charts = [
+        flops_charts.components(found, CHINESE),
+        *([flops_charts.conventions(found, CHINESE)] if found.papers else []),
+        memory_charts.running(spec, ledger, work, ("bf16", "bf16"), CHINESE),
+        memory_charts.kept(subject, steps, CHINESE),
+        memory_charts.peaks(subject, steps, CHINESE),
+        memory_charts.ranks(spec, held, CHINESE),
+    ]
+    for chart in charts:
+        json.dumps(chart)
+        shown = {text for text in texts(chart) if re.search("[A-Za-z]{2}", text) and not CHARACTER.search(text)}
+        assert shown <= {"Kaplan", "Chinchilla", "PaLM", "Megatron"}, shown
+
+
+def test_the_language_changes_no_csv_and_no_json() -> None:
+    def output(*words: str) -> str:
+        found = CliRunner().invoke(cli, list(words))
+        assert found.exit_code == 0, found.output
+        return found.output
+
+    for words in (["flops", "gpt2", "--conventions"], ["memory", "gpt2", "--train", "--conventions"]):
+        for form in ("csv", "json"):
+            assert output(*words, "--format", form) == output(*words, "--format", form, "--lang", "zh")
+        for form in ("table", "md", "html"):
+            english, chinese = (output(*words, "--format", form, "--lang", lang) for lang in ("en", "zh"))
+            assert CHARACTER.search(chinese)
+            assert not CHARACTER.search(english)
+
+
+def test_a_table_saved_as_json_is_english() -> None:
+    page = training.page(setup(load("gpt2")))
+    table = page.blocks[0]
+    assert isinstance(table, Table)
+    last = json.loads(blocks.as_json(blocks.records(table)))[-1]
+    assert last["part"] == "total"
+    assert CHINESE(msg("total")) == "总计"
