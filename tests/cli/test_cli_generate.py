@@ -76,7 +76,7 @@ BAD = {
     "a cut without effect": ([*TINY, "--ids", "1", "--temperature", "0", "--top-k", "3"], "--top-k: has no effect"),
     "beams that draw": (
         [*TINY, "--ids", "1", "--beams", "2", "--temperature", "1"],
-        "beams: searches for the likeliest",
+        "beams: beam search does not sample",
     ),
     "an unknown device": ([*TINY, "--ids", "1", "--device", "abacus"], "device: found 'abacus'"),
     "another device": ([*TINY, "--ids", "1", "--device", "meta"], "device: found meta"),
