@@ -346,7 +346,7 @@ def build(
     require("torch", does=msg("building the PyTorch model"), extra="model")
     from archcalc.nn.build import build as build_module
 
-    return build_module(spec, device=device, dtype=dtype, how=how)
+    return build_module(spec, device=device, dtype=dtype, execution=how)
 
 
 def load_model(

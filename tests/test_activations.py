@@ -98,7 +98,7 @@ def again(spec: Spec, work: Workload, how: Execution, included: Callable[[str], 
 
 def counted_step(spec: Spec, work: Workload, how: Execution, *, early_stop: bool) -> int:
     """FLOPs of a forward and a backward pass, as torch counts them on meta."""
-    model = build_module(spec, how=how).train()
+    model = build_module(spec, execution=how).train()
     ids = [torch.zeros(work.batch, work.seq, dtype=torch.long, device="meta")]
     if spec.family == "encoder-decoder":
         ids.insert(0, torch.zeros(work.batch, work.source_seq, dtype=torch.long, device="meta"))

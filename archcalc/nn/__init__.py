@@ -1,4 +1,4 @@
-"""Every variant of the spec as hand-written PyTorch: the second reading, which proves the ledger's."""
+"""Every variant of the spec as PyTorch modules, written independently of the ledger to prove its numbers."""
 
 from archcalc.nn.build import build
 

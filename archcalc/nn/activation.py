@@ -14,44 +14,44 @@ from torch import Tensor, nn
 from archcalc.spec import activation as spec
 from archcalc.spec.base import Activation
 
-LAPLACE_MEAN, LAPLACE_DEVIATION = 0.707107, 0.282095  # √(1/2) and √(1/(4π)), as the reference code has them
-SHARPNESS = 1.702  # the sigmoid that comes nearest to gelu (Hendrycks & Gimpel 2016, section 2)
+LAPLACE_MEAN, LAPLACE_DEVIATION = 0.707107, 0.282095  # √(1/2) and √(1/(4π)), as in the reference code
+SHARPNESS = 1.702  # of the sigmoid nearest to gelu (Hendrycks & Gimpel 2016, section 2)
 
 Function = Callable[[Tensor], Tensor]
 
 
 def relu2(x: Tensor) -> Tensor:
-    """relu(x)² (So et al. 2021, section 3)."""
+    """Return relu(x)² (So et al. 2021, section 3)."""
     return F.relu(x).square()
 
 
 def gelu_tanh(x: Tensor) -> Tensor:
-    """The tanh approximation of gelu (Hendrycks & Gimpel 2016, section 2)."""
+    """Return the tanh approximation of gelu (Hendrycks & Gimpel 2016, section 2)."""
     return F.gelu(x, approximate="tanh")
 
 
 def gelu_10(x: Tensor) -> Tensor:
-    """Gelu, clamped to ±10 (Wu et al. 2020)."""
+    """Return gelu clamped to ±10 (Wu et al. 2020)."""
     return F.gelu(x).clamp(-10.0, 10.0)
 
 
 def quick_gelu(x: Tensor) -> Tensor:
-    """x · σ(1.702 x): the sigmoid approximation of gelu (Hendrycks & Gimpel 2016, section 2)."""
+    """Return x · σ(1.702 x), the sigmoid approximation of gelu (Hendrycks & Gimpel 2016, section 2)."""
     return x * torch.sigmoid(SHARPNESS * x)
 
 
 def laplace(x: Tensor) -> Tensor:
-    """A normal distribution's function, near relu² in the middle (Ma et al. 2022, eq. 16)."""
+    """Return a normal distribution function, near relu² in the middle (Ma et al. 2022, eq. 16)."""
     return 0.5 * (1.0 + torch.erf((x - LAPLACE_MEAN) / (LAPLACE_DEVIATION * math.sqrt(2.0))))
 
 
 def sqrt_softplus(x: Tensor) -> Tensor:
-    """√(ln(1 + eˣ)) (DeepSeek-V4)."""
+    """Return √(ln(1 + eˣ)) (DeepSeek-V4)."""
     return F.softplus(x).sqrt()
 
 
 def identity(x: Tensor) -> Tensor:
-    """The input itself."""
+    """Return the input."""
     return x
 
 
@@ -62,25 +62,25 @@ class ClampedSwish:
     part: spec.ClampedSwish
 
     def __call__(self, x: Tensor) -> Tensor:
-        """The same shape."""
+        """Return the activation, in the input's shape."""
         x = x.clamp(max=self.part.limit)
         return x * torch.sigmoid(self.part.alpha * x)
 
     def gated(self, up: Tensor) -> Tensor:
-        """What the gate multiplies: clamped too, and moved."""
+        """Return the factor of the gate: clamped and shifted."""
         return up.clamp(-self.part.limit, self.part.limit) + self.part.up_offset
 
 
 class Xielu(nn.Module):
     """α₊x² + βx for x > 0, else α₋(eˣ − 1 − x) + βx; both α are learned (Huang & Schlag 2024, eq. 9).
 
-    The α are the softplus of what is stored, α₋ plus β. β and the least that is left of a negative x are stored too.
+    The α are the softplus of the stored parameters, α₋ plus β. Buffers hold β and eps, an upper bound of negative x.
     """
 
     beta: Tensor
     eps: Tensor
 
-    # α₊ and α₋ of 0.8.
+    # Both α begin at 0.8.
     FIRST_VALUES: ClassVar = {
         "alpha_p": math.log(math.expm1(0.8)),
         "alpha_n": math.log(math.expm1(0.3)),
@@ -95,7 +95,7 @@ class Xielu(nn.Module):
             self.register_buffer(name, torch.empty(()))
 
     def forward(self, x: Tensor) -> Tensor:
-        """The same shape."""
+        """Return the activation, in the input's shape."""
         alpha_p, alpha_n = F.softplus(self.alpha_p), self.beta + F.softplus(self.alpha_n)
         below = (torch.expm1(torch.minimum(x, self.eps)) - x) * alpha_n + self.beta * x
         return torch.where(x > 0, alpha_p * x * x + self.beta * x, below)
@@ -123,12 +123,12 @@ ACTIVATIONS: dict[Activation, Function] = {
 
 
 def activation(part: spec.AnyActivation) -> Function:
-    """The function, or the module where it learns something."""
+    """Return the function, or a module if it has parameters."""
     if isinstance(part, spec.ClampedSwish):
         return ClampedSwish(part)
     return Xielu() if part == "xielu" else ACTIVATIONS[part]
 
 
 def gated(act: Function, gate: Tensor, up: Tensor) -> Tensor:
-    """act(gate) · up (Shazeer 2020, eq. 6), or how else the activation gates."""
+    """Return act(gate) · up (Shazeer 2020, eq. 6), or the activation's own gating."""
     return act(gate) * (act.gated(up) if isinstance(act, ClampedSwish) else up)

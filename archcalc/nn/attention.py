@@ -1,4 +1,4 @@
-"""Grouped-query attention, to oneself or to a source.
+"""Grouped-query attention, to its own tokens or to a source.
 
 Axes: B batch, T query tokens, S key tokens, D model, N heads, K kv heads, H head width, U value width.
 """
@@ -13,32 +13,32 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from archcalc.nn.arm_cache import CacheConfig, SourceCache, TokenCache
+from archcalc.nn.attention_context import AlibiBias, AttentionContext
 from archcalc.nn.bias import RelativeBias as BiasTable
-from archcalc.nn.held import Room, Source, Tokens
+from archcalc.nn.cache_store import Store
 from archcalc.nn.linear import Linear
 from archcalc.nn.norm import HeadNorm, norm
-from archcalc.nn.quantised import Store
 from archcalc.nn.rope import rotate
-from archcalc.nn.sight import Penalty, Sight
-from archcalc.nn.softmax import Attend, Bias, Softmax, attend
+from archcalc.nn.softmax import Attend, Bias, SoftmaxConfig, attend
 from archcalc.nn.taps.points import tap
-from archcalc.nn.wide import widened
+from archcalc.nn.upcast import upcast
 from archcalc.spec import Spec
 from archcalc.spec import attention as spec
 from archcalc.spec.execution import Execution
 from archcalc.spec.position import Alibi, RelativeBias, Rope
 
-# What each kind of position adds to the scores, [N, T, S], if these are scaled so.
+# The bias [N, T, S] of each kind of position, given the scale of the scores.
 _BIASES: dict[type, Callable[[Any, float], Bias | None]] = {
     type(None): lambda position, scale: None,
     Rope: lambda position, scale: None,
-    Alibi: lambda position, scale: Penalty(scale if position.scaled else 1.0, position.max_bias),
-    RelativeBias: lambda position, scale: _relative,
+    Alibi: lambda position, scale: AlibiBias(scale if position.scaled else 1.0, position.max_bias),
+    RelativeBias: lambda position, scale: _stack_bias,
 }
 
 _GATES: dict[str, Callable[[Tensor], Tensor]] = {
     "sigmoid": torch.sigmoid,
-    "softplus": lambda x: F.softplus(widened(x)).to(x.dtype),
+    "softplus": lambda x: F.softplus(upcast(x)).to(x.dtype),
 }
 
 
@@ -50,38 +50,38 @@ class Attention(nn.Module):
     gate_bias: nn.Parameter | None
     relative_bias: BiasTable | None
     attend: Attend
-    makes_keys: ClassVar[bool] = True
+    has_keys: ClassVar[bool] = True
 
     def __init__(self, part: spec.Attention, model: Spec) -> None:
         super().__init__()
         assert part.n_kv_heads is not None and part.d_head is not None, "the spec is resolved"  # noqa: PT018
-        self.part, self.how = part, Execution()
+        self.part, self.execution = part, Execution()
         self.n_heads, self.n_kv_heads, self.d_head = part.n_heads, part.n_kv_heads, part.d_head
         self.d_value = part.d_head if part.d_value is None else part.d_value
         self.relative_bias = None
-        self.attend = attend  # a function of its own, so that a packed model may put a faster one in its place
+        self.attend = attend  # an attribute, which a packed model replaces
         scale = part.d_head**-0.5 if part.scale is None else part.scale
-        self.softmax = Softmax(
+        self.softmax = SoftmaxConfig(
             n_heads=part.n_heads,
             scale=scale,
             dropout=model.dropout.attention,
             window=part.window,
             softcap=part.softcap,
             bias=_BIASES[type(part.position)](part.position, scale),
-            learned=isinstance(part.position, RelativeBias),
-            uneven=part.d_value is not None,
+            is_bias_learned=isinstance(part.position, RelativeBias),
+            has_value_width=part.d_value is not None,
         )
         if isinstance(part.position, RelativeBias) and part.position.shared == "layer":
             self.relative_bias = BiasTable(part.position, part.n_heads)
-            self.softmax = replace(self.softmax, bias=self._own_bias)
+            self.softmax = replace(self.softmax, bias=self._layer_bias)
         self.q = Linear(model.d_model, self.n_heads * self.d_head, bias=part.q_bias)
-        if self.makes_keys:
+        if self.has_keys:
             d_source = part.d_source or model.d_model
             self.k = Linear(d_source, self.n_kv_heads * self.d_head, bias=part.k_bias)
             self.v = Linear(d_source, self.n_kv_heads * self.d_value, bias=part.v_bias)
         self.out = Linear(self.n_heads * self.d_value, model.d_model, bias=part.out_bias)
         self.q_norm = self._qk_norm(self.n_heads)
-        self.k_norm = self._qk_norm(self.n_kv_heads) if self.makes_keys else None
+        self.k_norm = self._qk_norm(self.n_kv_heads) if self.has_keys else None
         self.sinks = nn.Parameter(torch.empty(self.n_heads)) if part.sinks else None
         self.gate = self.gate_bias = None
         if part.gate is not None:
@@ -90,37 +90,37 @@ class Attention(nn.Module):
             self.gate_bias = nn.Parameter(torch.empty(self.n_heads)) if part.gate.bias else None
         self.out_norm = norm(part.out_norm, self.n_heads * self.d_value) if part.out_norm else None
 
-    def forward(self, x_BTD: Tensor, sight: Sight) -> Tensor:
-        """States [B, T, D] to states [B, T, D], by what `sight` lets them see."""
-        q_BNTH = self.queries(x_BTD, sight)
-        # As a view, of which keys' and values' gradients are summed before those of other layers: so are FSDP's.
-        states_BSD = x_BTD if sight.states is None else sight.states.view_as(sight.states)
-        k_BKSH, v_BKSU = sight.joined(lambda: self.keys_values(states_BSD, sight))
-        sight = sight.of_last(k_BKSH.shape[2])
+    def forward(self, x_BTD: Tensor, context: AttentionContext) -> Tensor:
+        """Map states [B, T, D] to states [B, T, D]."""
+        q_BNTH = self.queries(x_BTD, context)
+        # Through a view, gradients of keys and values are summed before those of other layers, as FSDP sums them.
+        states_BSD = x_BTD if context.states is None else context.states.view_as(context.states)
+        k_BKSH, v_BKSU = context.keys_values(lambda: self.keys_values(states_BSD, context))
+        context = context.last_keys(k_BKSH.shape[2])
         y_BNTU = self.attend(
-            self.softmax, q_BNTH, k_BKSH, v_BKSU, sight, self.how, sinks_N=self.sinks, training=self.training
+            self.softmax, q_BNTH, k_BKSH, v_BKSU, context, self.execution, sinks_N=self.sinks, training=self.training
         )
         return self.output(y_BNTU, x_BTD)
 
-    def queries(self, x_BTD: Tensor, sight: Sight) -> Tensor:
-        """Queries [B, N, T, H], normed, turned and at their position's temperature."""
-        q_BNTH = self._turned(self.q(x_BTD), self.q_norm, sight)
+    def queries(self, x_BTD: Tensor, context: AttentionContext) -> Tensor:
+        """Return queries [B, N, T, H]: normed, rotated, and scaled by temperature."""
+        q_BNTH = self._project_heads(self.q(x_BTD), self.q_norm, context)
         if self.part.temperature is not None:
-            q_BNTH = q_BNTH * sight.temperatures(self.part.temperature, q_BNTH.dtype)
+            q_BNTH = q_BNTH * context.temperatures(self.part.temperature, q_BNTH.dtype)
         return tap("q", q_BNTH)
 
-    def keys_values(self, states_BSD: Tensor, sight: Sight) -> tuple[Tensor, Tensor]:
-        """Keys [B, K, S, H], normed and turned, and values [B, K, S, U]: what a cache of this layer holds."""
-        k_BKSH = self._turned(self.k(states_BSD), self.k_norm, sight)
-        v_BKSU = self._clamped(self._split(self.v(states_BSD), self.d_value))
+    def keys_values(self, states_BSD: Tensor, context: AttentionContext) -> tuple[Tensor, Tensor]:
+        """Return keys [B, K, S, H], normed and rotated, and values [B, K, S, U], as a cache stores them."""
+        k_BKSH = self._project_heads(self.k(states_BSD), self.k_norm, context)
+        v_BKSU = self._clip(self._split(self.v(states_BSD), self.d_value))
         if self.part.value_scale is not None:
             v_BKSU = v_BKSU * self.part.value_scale
         if isinstance(self.part.position, Rope) and self.part.position.values:
-            v_BKSU = self._rotated(v_BKSU, sight)
-        return tap("k", k_BKSH, sight), tap("v", v_BKSU, sight)
+            v_BKSU = self._rotate(v_BKSU, context)
+        return tap("k", k_BKSH, context), tap("v", v_BKSU, context)
 
     def output(self, y_BNTU: Tensor, x_BTD: Tensor) -> Tensor:
-        """What the layer adds [B, T, D], of its heads' values: gated by what it read, normed, projected."""
+        """Return the output [B, T, D] of the heads' values: gated, normed, projected."""
         y_BNTU = tap("values", y_BNTU)
         if self.gate is not None:
             y_BNTU = y_BNTU * tap("gate", self._gate(self.gate(x_BTD)))
@@ -128,9 +128,9 @@ class Attention(nn.Module):
         y_BTD: Tensor = self.out(y_BTZ if self.out_norm is None else self.out_norm(y_BTZ))
         return y_BTD
 
-    def of_source(self, states_BSD: Tensor, sight: Sight) -> tuple[Tensor, Tensor]:
-        """`keys_values` of a source, for a cache that is filled before any forward pass: an entry of its own."""
-        return self.keys_values(states_BSD, sight)
+    def source_keys_values(self, states_BSD: Tensor, context: AttentionContext) -> tuple[Tensor, Tensor]:
+        """Return `keys_values` of a source; a method of its own, so that FSDP can hook it."""
+        return self.keys_values(states_BSD, context)
 
     def _qk_norm(self, n_heads: int) -> nn.Module | None:
         if self.part.qk_norm is None:
@@ -140,75 +140,75 @@ class Attention(nn.Module):
         over = {"head": self.d_head, "full": n_heads * self.d_head}
         return norm(self.part.qk_norm.norm, over[self.part.qk_norm.over])
 
-    def _turned(self, x_BTZ: Tensor, normed: nn.Module | None, sight: Sight) -> Tensor:
-        """Queries or keys [B, heads, T, H] of their projection: normed, clamped and turned, or normed after that."""
-        x_BNTH = self._normed(x_BTZ, normed) if self._norms("before") else self._split(x_BTZ, self.d_head)
-        x_BNTH = self._clamped(x_BNTH)
+    def _project_heads(self, x_BTZ: Tensor, qk_norm: nn.Module | None, context: AttentionContext) -> Tensor:
+        """Return queries or keys [B, heads, T, H] of a projection: clipped, and normed before or after rotation."""
+        x_BNTH = self._apply_qk_norm(x_BTZ, qk_norm) if self._has_qk_norm("before") else self._split(x_BTZ, self.d_head)
+        x_BNTH = self._clip(x_BNTH)
         if isinstance(self.part.position, Rope):
-            x_BNTH = self._rotated(x_BNTH, sight)
-        if normed is not None and self._norms("after"):
-            x_BNTH = normed(x_BNTH)
+            x_BNTH = self._rotate(x_BNTH, context)
+        if qk_norm is not None and self._has_qk_norm("after"):
+            x_BNTH = qk_norm(x_BNTH)
         return x_BNTH
 
-    def _norms(self, when: str) -> bool:
+    def _has_qk_norm(self, when: str) -> bool:
         return self.part.qk_norm is not None and self.part.qk_norm.when == when
 
-    def _normed(self, x_BTZ: Tensor, normed: nn.Module | None) -> Tensor:
-        """[B, T, heads · H] to [B, heads, T, H], normed over all heads before or over each after."""
-        assert self.part.qk_norm is not None and normed is not None, "there is a norm"  # noqa: PT018
+    def _apply_qk_norm(self, x_BTZ: Tensor, qk_norm: nn.Module | None) -> Tensor:
+        """Map [B, T, heads · H] to [B, heads, T, H], normed over all heads before the split or over each after."""
+        assert self.part.qk_norm is not None and qk_norm is not None, "there is a norm"  # noqa: PT018
         if self.part.qk_norm.over == "full":
-            return self._split(normed(x_BTZ), self.d_head)
-        x_BNTH: Tensor = normed(self._split(x_BTZ, self.d_head))
+            return self._split(qk_norm(x_BTZ), self.d_head)
+        x_BNTH: Tensor = qk_norm(self._split(x_BTZ, self.d_head))
         return x_BNTH
 
-    def _rotated(self, x_BNTH: Tensor, sight: Sight) -> Tensor:
+    def _rotate(self, x_BNTH: Tensor, context: AttentionContext) -> Tensor:
         position = self.part.position
-        assert isinstance(position, Rope), "asked for only where there is one"
-        return rotate(x_BNTH, sight.turns(position, x_BNTH.dtype), position.interleaved)
+        assert isinstance(position, Rope), "called only where there is one"
+        return rotate(x_BNTH, context.rotary_tables(position, x_BNTH.dtype), position.interleaved)
 
-    def _clamped(self, x: Tensor) -> Tensor:
+    def _clip(self, x: Tensor) -> Tensor:
         return x if self.part.clip is None else x.clamp(-self.part.clip, self.part.clip)
 
     def _gate(self, x_BTZ: Tensor) -> Tensor:
-        """Gates [B, N, T, U], or [B, N, T, 1] of whole heads."""
-        assert self.part.gate is not None, "asked for only where there is one"
+        """Return gates [B, N, T, U], or [B, N, T, 1] of whole heads."""
+        assert self.part.gate is not None, "called only where there is one"
         x_BNTU = self._split(x_BTZ, x_BTZ.shape[-1] // self.n_heads)
         if self.gate_bias is not None:
             x_BNTU = x_BNTU + self.gate_bias.view(-1, 1, 1)
         return _GATES[self.part.gate.activation](x_BNTU)
 
-    def _own_bias(self, sight: Sight, n_heads: int) -> Tensor:
-        assert self.relative_bias is not None, "asked for only where there is one"
-        return sight.bias_of(self.relative_bias)
+    def _layer_bias(self, context: AttentionContext, n_heads: int) -> Tensor:
+        assert self.relative_bias is not None, "called only where there is one"
+        return context.layer_bias(self.relative_bias)
 
     @staticmethod
     def _split(x_BTZ: Tensor, width: int) -> Tensor:
-        """[B, T, heads · width] to [B, heads, T, width]."""
+        """Map [B, T, heads · width] to [B, heads, T, width]."""
         return x_BTZ.view(*x_BTZ.shape[:-1], -1, width).transpose(1, 2)
 
 
 class QueryAttention(Attention):
-    """The same without keys and values of its own: it reads those that an earlier layer has made."""
+    """Attention without keys and values of its own: it reads those of an earlier layer."""
 
-    makes_keys = False
-
-
-def _relative(sight: Sight, n_heads: int) -> Tensor:
-    return sight.relative()
+    has_keys = False
 
 
-def own_cache(part: spec.Attention, room: Room) -> Tokens:
-    """Room for keys [B, K, S, H] and values [B, K, S, U]: of all tokens, or of as many as the window shows."""
-    return Tokens(*_keys_values(part, room, min(room.capacity, part.window or room.capacity)))
+def _stack_bias(context: AttentionContext, n_heads: int) -> Tensor:
+    return context.stack_bias()
 
 
-def source_cache(part: spec.Attention, room: Room) -> Source:
-    """Room for the keys [B, K, S, H] and values [B, K, S, U] of a source."""
-    return Source(*_keys_values(part, room, room.source))
+def token_cache(part: spec.Attention, config: CacheConfig) -> TokenCache:
+    """Return a cache of keys [B, K, S, H] and values [B, K, S, U]: of all tokens, or of one window."""
+    return TokenCache(*_stores(part, config, min(config.capacity, part.window or config.capacity)))
 
 
-def _keys_values(part: spec.Attention, room: Room, n_tokens: int) -> tuple[Store, Store]:
+def source_cache(part: spec.Attention, config: CacheConfig) -> SourceCache:
+    """Return a cache of the keys [B, K, S, H] and values [B, K, S, U] of a source."""
+    return SourceCache(*_stores(part, config, config.source_capacity))
+
+
+def _stores(part: spec.Attention, config: CacheConfig, n_tokens: int) -> tuple[Store, Store]:
     assert part.n_kv_heads is not None and part.d_head is not None, "the spec is resolved"  # noqa: PT018
     widths = part.d_head, part.d_head if part.d_value is None else part.d_value
-    keys, values = (room.zeros(part.n_kv_heads, n_tokens, width) for width in widths)
+    keys, values = (config.empty_store(part.n_kv_heads, n_tokens, width) for width in widths)
     return keys, values

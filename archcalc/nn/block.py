@@ -8,16 +8,16 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from archcalc.nn.attention_context import LayerContext
 from archcalc.nn.norm import norm
-from archcalc.nn.sight import View
-from archcalc.nn.taps.points import tap, within
+from archcalc.nn.taps.points import tap, tap_scope
 from archcalc.spec import Spec
 from archcalc.spec.branches import BranchNames, arm_norm, arms, branches, computed, names, norms, stream_names
 from archcalc.spec.execution import Execution
 from archcalc.spec.layer import Arm, Branch, Layer, Reads
 from archcalc.spec.variants import reading, variant
 
-# Which record of a variant builds an arm's module, by what it reads.
+# The key of a variant's record that builds an arm's module, by what the arm reads.
 _MODULES: dict[Reads, str] = {
     "stream": "module",
     "source": "module",
@@ -27,17 +27,17 @@ _MODULES: dict[Reads, str] = {
 
 
 class Block(nn.Module):
-    """One layer of a stack; `archcalc.spec.layer.Branch` says what each branch computes.
+    """One layer of a stack; `archcalc.spec.layer.Branch` defines what each branch computes.
 
-    `branches` and `arms` are those that a forward pass goes through; an idle one has its modules all the same.
+    `branches` and `arms` are those that a forward pass computes; an idle one still has its modules.
     """
 
     def __init__(self, layer: Layer, model: Spec) -> None:
         super().__init__()
         self.branches, self.stream_names = computed(layer), stream_names(layer)
-        self.names = [names(branch) for branch in self.branches]
-        self.mixing = {arm.name for arm in arms(layer) if variant(arm.part).mixes_tokens}
-        self.dropout, self.how = model.dropout.residual, Execution()
+        self.branch_names = [names(branch) for branch in self.branches]
+        self.token_mixers = {arm.name for arm in arms(layer) if variant(arm.part).mixes_tokens}
+        self.dropout, self.execution = model.dropout.residual, Execution()
         for arm in arms(layer):
             self.add_module(arm.name, reading(arm.part, _MODULES[arm.reads])(arm.part, model))
         for branch in branches(layer):
@@ -46,53 +46,59 @@ class Block(nn.Module):
 
     @property
     def arms(self) -> tuple[Arm, ...]:
-        """Every arm that is computed, in their order."""
+        """All computed arms, in order."""
         return tuple(arm for branch in self.branches for arm in branch.arms)
 
-    def forward(self, x_BTD: Tensor, view: View) -> Tensor:
-        """States [B, T, D] to states [B, T, D]."""
+    def forward(self, x_BTD: Tensor, context: LayerContext) -> Tensor:
+        """Map states [B, T, D] to states [B, T, D]."""
         x_BTD = tap("resid_pre", x_BTD)
-        for branch, own, left in zip(self.branches, self.names, self.stream_names, strict=True):
-            x_BTD = tap(left, self.branch(branch, own, x_BTD, view))
+        for branch, branch_names, stream_name in zip(self.branches, self.branch_names, self.stream_names, strict=True):
+            x_BTD = tap(stream_name, self.run_branch(branch, branch_names, x_BTD, context))
         return x_BTD
 
-    def branch(self, branch: Branch, own: BranchNames, x_BTD: Tensor, view: View) -> Tensor:
-        """The residual stream [B, T, D] after a branch whose norms have these names."""
-        read_BTD = self.normed(own.norm_in, x_BTD)
+    def run_branch(self, branch: Branch, branch_names: BranchNames, x_BTD: Tensor, context: LayerContext) -> Tensor:
+        """Return the residual stream [B, T, D] after a branch whose norms have these names."""
+        read_BTD = self.apply_norm(branch_names.norm_in, x_BTD)
         skip_BTD = read_BTD if branch.skip_reads == "normed" else x_BTD
-        sum_BTD = _sum([scaled(skip_BTD, branch.skip), *self.joining(branch, own, read_BTD, view)])
-        return sum_BTD if own.sum is None else self.normed(own.norm_after, tap(own.sum, sum_BTD))
+        sum_BTD = _sum([multiply(skip_BTD, branch.skip), *self.arm_outputs(branch, branch_names, read_BTD, context)])
+        return (
+            sum_BTD
+            if branch_names.sum is None
+            else self.apply_norm(branch_names.norm_after, tap(branch_names.sum, sum_BTD))
+        )
 
-    def joining(self, branch: Branch, own: BranchNames, read_BTD: Tensor, view: View) -> list[Tensor]:
-        """What the arms add to the residual stream, [B, T, D] each: the norm of their sum, or each by itself."""
-        outputs = [self.part(arm, self.normed(arm_norm(arm), read_BTD), view) for arm in branch.arms]
-        if own.norm_out is not None:
-            summed_BTD = _sum(outputs)
-            summed_BTD = summed_BTD if own.arms_sum is None else tap(own.arms_sum, summed_BTD)
-            outputs = [self.normed(own.norm_out, summed_BTD)]
-        return [self.dropped(scaled(y_BTD, branch.scale)) for y_BTD in outputs]
+    def arm_outputs(
+        self, branch: Branch, branch_names: BranchNames, read_BTD: Tensor, context: LayerContext
+    ) -> list[Tensor]:
+        """Return what the arms add to the residual stream, [B, T, D] each: the norm of their sum, or each by itself."""
+        outputs = [self.run_arm(arm, self.apply_norm(arm_norm(arm), read_BTD), context) for arm in branch.arms]
+        if branch_names.norm_out is not None:
+            sum_BTD = _sum(outputs)
+            sum_BTD = sum_BTD if branch_names.arms_sum is None else tap(branch_names.arms_sum, sum_BTD)
+            outputs = [self.apply_norm(branch_names.norm_out, sum_BTD)]
+        return [self.apply_dropout(multiply(y_BTD, branch.scale)) for y_BTD in outputs]
 
-    def part(self, arm: Arm, x_BTD: Tensor, view: View) -> Tensor:
-        """The output of one arm's part [B, T, D], before any residual."""
-        context = (view.of(arm),) if arm.name in self.mixing else ()
-        y_BTD: Tensor = within(arm.name, self.get_submodule(arm.name), x_BTD, *context)
+    def run_arm(self, arm: Arm, x_BTD: Tensor, context: LayerContext) -> Tensor:
+        """Return the output of one arm [B, T, D], before any residual."""
+        arguments = (context.for_arm(arm),) if arm.name in self.token_mixers else ()
+        y_BTD: Tensor = tap_scope(arm.name, self.get_submodule(arm.name), x_BTD, *arguments)
         return tap(f"{arm.name}.out", y_BTD)
 
-    def normed(self, name: str | None, x_BTD: Tensor) -> Tensor:
-        """The states through the norm of this name; as they are, where there is none."""
+    def apply_norm(self, name: str | None, x_BTD: Tensor) -> Tensor:
+        """Return the states after the norm of this name; None leaves them as they are."""
         if name is None:
             return x_BTD
         y_BTD: Tensor = self.get_submodule(name)(x_BTD)
         return tap(name, y_BTD)
 
-    def dropped(self, y_BTD: Tensor) -> Tensor:
-        """What is about to join the residual stream, some of it dropped in training."""
-        return F.dropout(y_BTD, self.dropout, self.training and self.how.dropout)
+    def apply_dropout(self, y_BTD: Tensor) -> Tensor:
+        """Apply residual dropout in training."""
+        return F.dropout(y_BTD, self.dropout, self.training and self.execution.dropout)
 
 
-def scaled(x: Tensor, times: float) -> Tensor:
-    """A tensor times a number; itself, for 1."""
-    return x if times == 1 else x * times
+def multiply(x: Tensor, factor: float) -> Tensor:
+    """Return a tensor times a number; the tensor itself for 1."""
+    return x if factor == 1 else x * factor
 
 
 def _sum(tensors: list[Tensor]) -> Tensor:

@@ -1,4 +1,4 @@
-"""PyTorch's dtypes by the names that specs, files and figures use."""
+"""PyTorch dtypes by the names in specs, files and reports."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from archcalc.spec.execution import ActivationDtype
 
 
 def torch_dtype(name: ElementName) -> torch.dtype:
-    """Return the dtype that holds numbers of a type."""
+    """Return the dtype of an element type."""
     dtype = getattr(torch, ELEMENT_TYPES[name].torch)
     assert isinstance(dtype, torch.dtype), f"PyTorch has no dtype for {name}"
     return dtype

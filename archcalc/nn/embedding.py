@@ -1,4 +1,4 @@
-"""Tokens to states: the table, token types, and the projection of a narrow table.
+"""Tokens to states: the token table, token types, and the projection of a narrow table.
 
 Axes: B batch, T tokens, W the width at which tokens, types and positions are summed, D model.
 """
@@ -10,14 +10,14 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from archcalc.nn.linear import Linear, Table
+from archcalc.nn.linear import EmbeddingTable, Linear
 from archcalc.spec import Spec
 
 
 class Embedding(nn.Module):
-    """The token table [V, d_embed or D], which both stacks of an encoder-decoder use."""
+    """The token table [V, d_embed or D], shared by both stacks of an encoder-decoder."""
 
-    types: Table | None
+    types: EmbeddingTable | None
     tables: nn.ModuleDict
     project: Linear | None
 
@@ -25,10 +25,12 @@ class Embedding(nn.Module):
         super().__init__()
         part, factor = model.embedding, model.embedding.factor
         self.part, self.scale = part, part.scale
-        self.widens = factor.widen if factor else None
-        self.tokens = Table(model.vocab_size, factor.d_embed if factor else model.d_model)
-        self.types = Table(part.n_token_types, summed_width(model)) if part.n_token_types else None
-        self.tables = nn.ModuleDict({one.name: Table(one.n_rows, summed_width(model)) for one in part.tables})
+        self.projection_stage = factor.widen if factor else None
+        self.tokens = EmbeddingTable(model.vocab_size, factor.d_embed if factor else model.d_model)
+        self.types = EmbeddingTable(part.n_token_types, summed_width(model)) if part.n_token_types else None
+        self.tables = nn.ModuleDict(
+            {table.name: EmbeddingTable(table.n_rows, summed_width(model)) for table in part.tables}
+        )
         self.project = Linear(factor.d_embed, model.d_model, bias=factor.bias) if factor else None
 
     def forward(
@@ -38,55 +40,55 @@ class Embedding(nn.Module):
         rows: Mapping[str, Tensor] | None = None,
         padding_BT: Tensor | None = None,
     ) -> Tensor:
-        """Tokens plus their types [B, T, W]; types left out are type 0 (BERT; Devlin et al. 2018, section 3).
+        """Return tokens plus their types [B, T, W]; the type defaults to 0 (BERT; Devlin et al. 2018, section 3).
 
-        `rows` are the rows [B, T] that are read of further tables, by their names.
+        `rows` are row indices [B, T] of further tables, by name.
         """
-        x_BTW = self._widened(self.scaled(ids_BT, padding_BT), "before_positions")
+        x_BTW = self._project_at(self.token_rows(ids_BT, padding_BT), "before_positions")
         if self.types is not None:
             x_BTW = x_BTW + self.types(ids_BT * 0 if token_types_BT is None else token_types_BT)
-        for one in self.part.tables:
-            found_BT = (rows or {}).get(one.name)
-            if found_BT is None and one.default_row is not None:
-                found_BT = torch.full_like(ids_BT, one.default_row)
-            if found_BT is not None:
-                x_BTW = x_BTW + self.tables[one.name](found_BT)
+        for table in self.part.tables:
+            rows_BT = (rows or {}).get(table.name)
+            if rows_BT is None and table.default_row is not None:
+                rows_BT = torch.full_like(ids_BT, table.default_row)
+            if rows_BT is not None:
+                x_BTW = x_BTW + self.tables[table.name](rows_BT)
         return x_BTW
 
-    def widened(self, x_BTW: Tensor) -> Tensor:
-        """[B, T, D] of the sum [B, T, W] of tokens, types and positions (ALBERT; Lan et al. 2019, section 3.1)."""
-        return self._widened(x_BTW, "after_positions")
+    def to_model_width(self, x_BTW: Tensor) -> Tensor:
+        """Project the sum of tokens, types and positions to [B, T, D] (ALBERT; Lan et al. 2019, section 3.1)."""
+        return self._project_at(x_BTW, "after_positions")
 
-    def alone(self, ids_BT: Tensor) -> Tensor:
-        """The tokens' own states [B, T, D], without types or positions."""
-        return self.widened(self._widened(self.scaled(ids_BT), "before_positions"))
+    def token_states(self, ids_BT: Tensor) -> Tensor:
+        """Return the states [B, T, D] of tokens without types or positions."""
+        return self.to_model_width(self._project_at(self.token_rows(ids_BT), "before_positions"))
 
-    def scaled(self, ids_BT: Tensor, padding_BT: Tensor | None = None) -> Tensor:
-        """The table's rows, scaled."""
+    def token_rows(self, ids_BT: Tensor, padding_BT: Tensor | None = None) -> Tensor:
+        """Return the scaled rows of the token table."""
         x: Tensor = self.tokens(ids_BT)
-        return self._rescaled(x if self.scale is None else x * self.scale, ids_BT, padding_BT)
+        return self._apply_token_dropout(x if self.scale is None else x * self.scale, ids_BT, padding_BT)
 
-    def _rescaled(self, x_BTW: Tensor, ids_BT: Tensor, padding_BT: Tensor | None) -> Tensor:
-        """Masked tokens as zeros, the others larger the more are masked (ESM-2, Lin et al. 2022, its code)."""
+    def _apply_token_dropout(self, x_BTW: Tensor, ids_BT: Tensor, padding_BT: Tensor | None) -> Tensor:
+        """Zero masked tokens, and scale the others up to compensate (ESM-2, Lin et al. 2022, its code)."""
         part = self.part.token_dropout
         if part is None:
             return x_BTW
         is_text_BT = torch.ones_like(ids_BT, dtype=torch.bool) if padding_BT is None else ~padding_BT
         is_masked_BT = is_text_BT & (ids_BT == part.mask_id)
         n_text_B1, n_masked_B1 = is_text_BT.sum(1, keepdim=True), is_masked_BT.sum(1, keepdim=True)
-        # All masked, a row has nothing to rescale.
+        # The clamp avoids 0 / 0 in a row that is masked altogether.
         factors_B1 = (1 - part.share) * n_text_B1 / (n_text_B1 - n_masked_B1).clamp(min=1)
         factors_BT = torch.where(is_masked_BT, 0.0, factors_B1)
         return x_BTW * factors_BT.unsqueeze(-1).to(x_BTW.dtype)
 
-    def _widened(self, x: Tensor, moment: str) -> Tensor:
-        if self.project is None or self.widens != moment:
+    def _project_at(self, x: Tensor, stage: str) -> Tensor:
+        if self.project is None or self.projection_stage != stage:
             return x
         y: Tensor = self.project(x)
         return y
 
 
 def summed_width(model: Spec) -> int:
-    """The width at which tokens, types and positions are summed and normed."""
+    """Return the width at which tokens, types and positions are summed and normed."""
     factor = model.embedding.factor
     return factor.d_embed if factor and factor.widen == "after_positions" else model.d_model

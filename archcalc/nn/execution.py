@@ -1,38 +1,41 @@
-"""The ways in which a model's forward pass can be carried out; all compute the same."""
+"""Set how a model's forward pass is executed; results do not depend on it."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from archcalc.nn.held import Pair
-from archcalc.nn.sight import View
+from archcalc.nn.arm_cache import Pair
+from archcalc.nn.attention_context import LayerContext
 from archcalc.spec.execution import Execution
 
 
-def carry_out(model: nn.Module, how: Execution) -> None:
-    """Have every part of a model run in this way from now on."""
+def set_execution(model: nn.Module, execution: Execution) -> None:
+    """Set kernels and recomputation of every part of a model."""
     for module in model.modules():
-        if hasattr(module, "how"):
-            module.how = how  # type: ignore[assignment]
+        if hasattr(module, "execution"):
+            module.execution = execution  # type: ignore[assignment]
 
 
-def through(block: nn.Module, x_BTD: Tensor, view: View, how: Execution) -> Tensor:
-    """A layer's states [B, T, D]; in training it may keep its inputs alone, and is run again in the backward pass.
+def run_layer(block: nn.Module, x_BTD: Tensor, context: LayerContext, execution: Execution) -> Tensor:
+    """Return a layer's states [B, T, D]; with full recomputation, training saves its inputs and recomputes the rest.
 
-    Keys and values that it shares are inputs, those that it lends are outputs.
+    Keys and values that it reads from an earlier layer are inputs, those that it lends are outputs.
     """
     y_BTD: Tensor
-    if how.recompute != "full" or not block.training:
-        y_BTD = block(x_BTD, view)
+    if execution.recompute != "full" or not block.training:
+        y_BTD = block(x_BTD, context)
         return y_BTD
 
     def run(x_BTD: Tensor, states_BSD: Tensor | None, *flat: Tensor) -> tuple[Tensor, dict[str, Pair | None]]:
-        shared = dict(zip(view.shared, zip(flat[::2], flat[1::2], strict=True), strict=True))
-        again = view.anew(states_BSD, shared)
-        return block(x_BTD, again), again.lent
+        shared_pairs = dict(zip(context.shared_pairs, zip(flat[::2], flat[1::2], strict=True), strict=True))
+        fresh_context = context.without_memo(states_BSD, shared_pairs)
+        return block(x_BTD, fresh_context), fresh_context.lent_pairs
 
-    states_BSD, flat = view.source and view.source.states, [x for pair in view.shared.values() for x in pair]
-    y_BTD, lent = checkpoint(run, x_BTD, states_BSD, *flat, use_reentrant=False)
-    view.lent.update(lent)
+    states_BSD, flat = (
+        context.source and context.source.states,
+        [x for pair in context.shared_pairs.values() for x in pair],
+    )
+    y_BTD, lent_pairs = checkpoint(run, x_BTD, states_BSD, *flat, use_reentrant=False)
+    context.lent_pairs.update(lent_pairs)
     return y_BTD

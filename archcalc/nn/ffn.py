@@ -24,15 +24,15 @@ class Plain(nn.Module):
 
     def __init__(self, part: spec.Plain, model: Spec) -> None:
         super().__init__()
-        self.dropout, self.how = model.dropout.ffn, Execution()
+        self.dropout, self.execution = model.dropout.ffn, Execution()
         self.up = Linear(model.d_model, part.d_ff, bias=part.bias)
         self.activation = activation(part.activation)
         self.down_norm = norm(part.down_norm, part.d_ff) if part.down_norm else None
         self.down = Linear(part.d_ff, model.d_model, bias=spec.has_down_bias(part))
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        """States [B, T, D] to states [B, T, D]."""
-        return down(self, tap("hidden", self.activation(self.up(x_BTD))))
+        """Map states [B, T, D] to states [B, T, D]."""
+        return project_down(self, tap("hidden", self.activation(self.up(x_BTD))))
 
 
 class Gated(nn.Module):
@@ -42,7 +42,7 @@ class Gated(nn.Module):
 
     def __init__(self, part: spec.Gated, model: Spec) -> None:
         super().__init__()
-        self.dropout, self.how = model.dropout.ffn, Execution()
+        self.dropout, self.execution = model.dropout.ffn, Execution()
         self.gate = Linear(model.d_model, part.d_ff, bias=part.bias)
         self.up = Linear(model.d_model, part.d_ff, bias=part.bias)
         self.activation = activation(part.activation)
@@ -50,12 +50,12 @@ class Gated(nn.Module):
         self.down = Linear(part.d_ff, model.d_model, bias=spec.has_down_bias(part))
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        """States [B, T, D] to states [B, T, D]."""
-        return down(self, tap("hidden", gated(self.activation, self.gate(x_BTD), self.up(x_BTD))))
+        """Map states [B, T, D] to states [B, T, D]."""
+        return project_down(self, tap("hidden", gated(self.activation, self.gate(x_BTD), self.up(x_BTD))))
 
 
-def down(ffn: Plain | Gated, hidden_BTF: Tensor) -> Tensor:
-    """States [B, T, D] of hidden units [B, T, F]: dropout, perhaps a norm, the last matrix."""
-    hidden_BTF = F.dropout(hidden_BTF, ffn.dropout, ffn.training and ffn.how.dropout)
+def project_down(ffn: Plain | Gated, hidden_BTF: Tensor) -> Tensor:
+    """Return states [B, T, D] of hidden units [B, T, F]: dropout, a norm if there is one, the last matrix."""
+    hidden_BTF = F.dropout(hidden_BTF, ffn.dropout, ffn.training and ffn.execution.dropout)
     y_BTD: Tensor = ffn.down(hidden_BTF if ffn.down_norm is None else ffn.down_norm(hidden_BTF))
     return y_BTD

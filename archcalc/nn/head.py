@@ -1,4 +1,4 @@
-"""The last states to logits.
+"""Logits of the last states.
 
 Axes: B batch, T tokens, D model, W the width that the matrix reads, O logits: V of the vocabulary, or labels.
 """
@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from archcalc.nn.activation import ACTIVATIONS
 from archcalc.nn.linear import Linear
 from archcalc.nn.norm import norm
-from archcalc.nn.pooler import PICKS, Pick, every
-from archcalc.nn.softmax import softcapped
+from archcalc.nn.pooler import PICKS, Pick, all_tokens
+from archcalc.nn.softmax import softcap
 from archcalc.spec import Spec
 from archcalc.spec import model as spec
 
@@ -30,44 +30,46 @@ class Head(nn.Module):
 
     def __init__(self, part: spec.Head, model: Spec) -> None:
         super().__init__()
-        self.part, self.first_row = part, 0  # of its matrix, where several processes share one
+        self.part, self.first_row = part, 0  # first_row: of this process's part of the matrix
         self.n_out = part.labels.n_labels if part.labels else model.vocab_size
         factor = model.embedding.factor if part.tied else None
-        narrow = factor.d_embed if factor else part.d_in
-        width = narrow or model.d_model
-        self.project = Linear(model.d_model, width, bias=False) if narrow and not part.transform else None
-        change = part.transform
-        self.transform = Linear(model.d_model, change.d_hidden or width, bias=change.bias) if change else None
-        self.transform_out = Linear(change.d_hidden, width, change.bias) if change and change.d_hidden else None
-        self.norm = norm(change.norm, width) if change and change.norm else None
+        narrow_width = factor.d_embed if factor else part.d_in
+        width = narrow_width or model.d_model
+        self.project = Linear(model.d_model, width, bias=False) if narrow_width and not part.transform else None
+        transform = part.transform
+        self.transform = Linear(model.d_model, transform.d_hidden or width, bias=transform.bias) if transform else None
+        self.transform_out = (
+            Linear(transform.d_hidden, width, transform.bias) if transform and transform.d_hidden else None
+        )
+        self.norm = norm(transform.norm, width) if transform and transform.norm else None
         self.weight = None if part.tied else nn.Parameter(torch.empty(self.n_out, width))
         self.bias = nn.Parameter(torch.empty(self.n_out)) if part.bias else None
         self.register_buffer("bias_buffer", torch.empty(1, self.n_out) if part.bias_buffer else None)
-        pick = PICKS[part.labels.reads] if part.labels else every
-        is_late = part.labels is not None and part.labels.picks == "after"
-        self.before: Pick = every if is_late else pick
-        self.after: Pick = pick if is_late else every
+        pick = PICKS[part.labels.reads] if part.labels else all_tokens
+        picks_logits = part.labels is not None and part.labels.picks == "after"
+        self.pick_before: Pick = all_tokens if picks_logits else pick
+        self.pick_after: Pick = pick if picks_logits else all_tokens
 
     def forward(self, x_BTD: Tensor, tokens_VW: Tensor, padding_BT: Tensor | None = None) -> Tensor:
-        """Logits [B, T, O] of states [B, T, D], or [B, 1, O] of a text's one state.
+        """Return logits [B, T, O] of states [B, T, D], or [B, 1, O] if the text has one state.
 
         `tokens_VW` is the token table, used if the head is tied.
         """
-        x_BTD = self.before(x_BTD, padding_BT)
+        x_BTD = self.pick_before(x_BTD, padding_BT)
         x_BTD = x_BTD if self.part.scale is None else x_BTD * self.part.scale
-        logits_BTO = self.scores(self._narrowed(x_BTD), tokens_VW)
+        logits_BTO = self.scores(self._project_down(x_BTD), tokens_VW)
         if self.bias_buffer is not None:
             last = self.first_row + logits_BTO.shape[-1]
             logits_BTO = logits_BTO + self.bias_buffer[:, self.first_row : last]
-        logits_BTO = logits_BTO if self.part.softcap is None else softcapped(logits_BTO, self.part.softcap)
-        return self.after(logits_BTO, padding_BT)
+        logits_BTO = logits_BTO if self.part.softcap is None else softcap(logits_BTO, self.part.softcap)
+        return self.pick_after(logits_BTO, padding_BT)
 
     def scores(self, x_BTW: Tensor, tokens_VW: Tensor) -> Tensor:
-        """The matrix's product [B, T, O] with the narrowed states, and its bias."""
+        """Return the matrix's product [B, T, O] with projected states, plus its bias."""
         return F.linear(x_BTW, tokens_VW if self.weight is None else self.weight, self.bias)
 
-    def _narrowed(self, x_BTD: Tensor) -> Tensor:
-        """[B, T, W]: transformed, projected, or as it is."""
+    def _project_down(self, x_BTD: Tensor) -> Tensor:
+        """Return [B, T, W]: transformed, projected, or unchanged."""
         if self.project is not None:
             x_BTW: Tensor = self.project(x_BTD)
             return x_BTW

@@ -1,4 +1,4 @@
-"""The layers of torch that hold matrices, without their initialisers: `archcalc.nn.initial` fills them."""
+"""Torch's layers with matrices, left uninitialized: `archcalc.nn.initialization` fills them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from torch import Tensor, nn
 
 
 class Linear(nn.Linear):
-    """x·Wᵀ + b with W [out, in]; left unfilled."""
+    """x·Wᵀ + b with W [out, in]; uninitialized."""
 
     def reset_parameters(self) -> None:
         """Leave the weights as they are."""
 
 
-class Table(nn.Embedding):
-    """A table [rows, width] read by index; left unfilled."""
+class EmbeddingTable(nn.Embedding):
+    """A table [rows, width] read by index; uninitialized."""
 
     def reset_parameters(self) -> None:
         """Leave the table as it is."""
@@ -32,10 +32,10 @@ class ExpertLinear(nn.Module):
         self.bias = nn.Parameter(torch.empty(n_experts, d_out)) if bias else None
 
     def forward(self, x_Ci: Tensor, experts_C: Tensor) -> Tensor:
-        """[C, out] of the inputs [C, in], each by the expert whose index [C] goes with it: gather, then bmm."""
+        """Map inputs [C, in] to [C, out], each by the expert with its index in [C]: gather, then bmm."""
         y_Co = torch.bmm(self.weight[experts_C], x_Ci.unsqueeze(-1)).squeeze(-1)
         return y_Co if self.bias is None else y_Co + self.bias[experts_C]
 
-    def of(self, x_ci: Tensor, expert: int) -> Tensor:
-        """[c, out] of the inputs [c, in] of one expert."""
+    def apply_expert(self, x_ci: Tensor, expert: int) -> Tensor:
+        """Map inputs [c, in] of one expert to [c, out]."""
         return F.linear(x_ci, self.weight[expert], None if self.bias is None else self.bias[expert])

@@ -1,7 +1,7 @@
 """Multi-head latent attention.
 
-Axes: B batch, T query tokens, S key tokens, D model, N heads, C latent of keys and values, H width without position,
-R width with position, U value width.
+Axes: B batch, T query tokens, S key tokens, D model, N heads, C latent of keys and values, H width without position, R
+width with position, U value width.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import math
 import torch
 from torch import Tensor, nn
 
-from archcalc.nn.held import Room, Tokens
+from archcalc.nn.arm_cache import CacheConfig, TokenCache
+from archcalc.nn.attention_context import AttentionContext
 from archcalc.nn.linear import Linear
 from archcalc.nn.norm import norm
 from archcalc.nn.rope import rotate, softmax_scale
-from archcalc.nn.sight import Sight
-from archcalc.nn.softmax import Softmax, attend
+from archcalc.nn.softmax import SoftmaxConfig, attend
 from archcalc.nn.taps.points import tap
 from archcalc.spec import Spec
 from archcalc.spec import attention as spec
@@ -24,13 +24,13 @@ from archcalc.spec.execution import Execution
 
 
 class LatentAttention(nn.Module):
-    """Keys and values through one latent, their position beside it (DeepSeek-V2, Liu et al. 2024, section 2.1)."""
+    """Keys and values from one latent, positions in separate dimensions (DeepSeek-V2, Liu et al. 2024, section 2.1)."""
 
     def __init__(self, part: spec.LatentAttention, model: Spec) -> None:
         super().__init__()
-        self.part, self.how = part, Execution()
-        self.softmax = Softmax(
-            n_heads=part.n_heads, scale=latent_scale(part), dropout=model.dropout.attention, uneven=True
+        self.part, self.execution = part, Execution()
+        self.softmax = SoftmaxConfig(
+            n_heads=part.n_heads, scale=latent_scale(part), dropout=model.dropout.attention, has_value_width=True
         )
         d_query = part.n_heads * (part.d_nope + part.d_rope)
         if part.q_rank is None:
@@ -44,49 +44,53 @@ class LatentAttention(nn.Module):
         self.kv_up = Linear(part.kv_rank, part.n_heads * (part.d_nope + part.d_v), bias=False)
         self.out = Linear(part.n_heads * part.d_v, model.d_model, bias=part.out_bias)
 
-    def forward(self, x_BTD: Tensor, sight: Sight) -> Tensor:
-        """States [B, T, D] to states [B, T, D], by what `sight` lets them see."""
-        latent_BSC, k_B1SR = sight.joined(lambda: self.latent(x_BTD, sight))
+    def forward(self, x_BTD: Tensor, context: AttentionContext) -> Tensor:
+        """Map states [B, T, D] to states [B, T, D]."""
+        latent_BSC, k_B1SR = context.keys_values(lambda: self.latent(x_BTD, context))
         k_BNSQ, v_BNSU = self.keys_values(latent_BSC, k_B1SR)
-        k_BNSQ, v_BNSU = tap("k", k_BNSQ, sight), tap("v", v_BNSU, sight)
-        q_BNTQ = self.queries(x_BTD, sight)
-        y_BNTU = attend(self.softmax, q_BNTQ, k_BNSQ, v_BNSU, sight, self.how, training=self.training)
+        k_BNSQ, v_BNSU = tap("k", k_BNSQ, context), tap("v", v_BNSU, context)
+        q_BNTQ = self.queries(x_BTD, context)
+        y_BNTU = attend(self.softmax, q_BNTQ, k_BNSQ, v_BNSU, context, self.execution, training=self.training)
         y_BTD: Tensor = self.out(tap("values", y_BNTU).transpose(1, 2).flatten(2))
         return y_BTD
 
-    def queries(self, x_BTD: Tensor, sight: Sight) -> Tensor:
-        """Queries [B, N, T, H + R], their last R turned."""
+    def queries(self, x_BTD: Tensor, context: AttentionContext) -> Tensor:
+        """Return queries [B, N, T, H + R], their last R rotated."""
         part = self.part
         q = self.q(x_BTD) if part.q_rank is None else self.q_up(self.q_down_norm(self.q_down(x_BTD)))
         q_BNTQ = q.unflatten(-1, (part.n_heads, -1)).transpose(1, 2)
         q_BNTH, q_BNTR = q_BNTQ.split((part.d_nope, part.d_rope), dim=-1)
-        turned_BNTR = rotate(q_BNTR, sight.turns(part.position, q_BNTR.dtype), part.position.interleaved)
-        return tap("q", torch.cat((q_BNTH, turned_BNTR), -1))
+        rotated_BNTR = rotate(q_BNTR, context.rotary_tables(part.position, q_BNTR.dtype), part.position.interleaved)
+        return tap("q", torch.cat((q_BNTH, rotated_BNTR), -1))
 
-    def latent(self, x_BSD: Tensor, sight: Sight) -> tuple[Tensor, Tensor]:
-        """The latent [B, S, C] and the turned key that all heads share [B, 1, S, R]: what a cache holds."""
+    def latent(self, x_BSD: Tensor, context: AttentionContext) -> tuple[Tensor, Tensor]:
+        """Return the latent [B, S, C] and the rotated key of all heads [B, 1, S, R], as a cache stores them."""
         part = self.part
         latent_BSC, k_BSR = self.kv_down(x_BSD).split((part.kv_rank, part.d_rope), dim=-1)
-        turned_B1SR = rotate(k_BSR.unsqueeze(1), sight.turns(part.position, k_BSR.dtype), part.position.interleaved)
-        return tap("latent", self.kv_down_norm(latent_BSC)), tap("k_shared", turned_B1SR)
+        rotated_B1SR = rotate(
+            k_BSR.unsqueeze(1), context.rotary_tables(part.position, k_BSR.dtype), part.position.interleaved
+        )
+        return tap("latent", self.kv_down_norm(latent_BSC)), tap("k_shared", rotated_B1SR)
 
     def keys_values(self, latent_BSC: Tensor, k_B1SR: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys [B, N, S, H + R] and values [B, N, S, U] of the latent."""
+        """Return keys [B, N, S, H + R] and values [B, N, S, U] of the latent."""
         part = self.part
         kv_BNSZ = self.kv_up(latent_BSC).unflatten(-1, (part.n_heads, -1)).transpose(1, 2)
         k_BNSH, v_BNSU = kv_BNSZ.split((part.d_nope, part.d_v), dim=-1)
-        # Values in memory of their own: as a view they would keep the keys' half of it alive for the backward pass.
+        # Copied: as a view, values would keep the memory of the keys alive for the backward pass.
         v_BNSU = v_BNSU.clone(memory_format=torch.contiguous_format)
         return torch.cat((k_BNSH, k_B1SR.expand(-1, part.n_heads, -1, -1)), -1), v_BNSU
 
 
-def own_cache(part: spec.LatentAttention, room: Room) -> Tokens:
-    """Room for latents [B, S, C] and the keys that all heads share [B, 1, S, R]; heads are made anew at each step."""
-    return Tokens(room.zeros(room.capacity, part.kv_rank), room.zeros(1, room.capacity, part.d_rope))
+def token_cache(part: spec.LatentAttention, config: CacheConfig) -> TokenCache:
+    """Return a cache of latents [B, S, C] and shared keys [B, 1, S, R]; heads are recomputed at each step."""
+    return TokenCache(
+        config.empty_store(config.capacity, part.kv_rank), config.empty_store(1, config.capacity, part.d_rope)
+    )
 
 
 def latent_scale(part: spec.LatentAttention) -> float:
-    """What scores are multiplied with: the stated scale, or 1/√(H + R) times what yarn asks for."""
+    """Return the factor of the scores: the stated scale, or 1/√(H + R) times YaRN's factor."""
     if part.scale is not None:
         return part.scale
     return softmax_scale(part.position) / math.sqrt(part.d_nope + part.d_rope)

@@ -14,18 +14,18 @@ from torch import Tensor, nn
 from archcalc.errors import InputError
 from archcalc.nn.cache import Cache, allocate
 from archcalc.nn.embedding import Embedding
-from archcalc.nn.extras import Extras
+from archcalc.nn.extra_tensors import ExtraTensors
 from archcalc.nn.head import Head
-from archcalc.nn.padding import checked, checked_source
+from archcalc.nn.padding import check_padding, check_source_padding
 from archcalc.nn.pooler import Pooler
 from archcalc.nn.stack import Layers
-from archcalc.nn.taps.points import passing, stand, tap
+from archcalc.nn.taps.points import observed_pass, set_token_context, tap
 from archcalc.spec import Spec
 from archcalc.words import msg
 
 
 class SingleStack(Layers):
-    """A decoder (causal) or an encoder (bidirectional) with its embedding and, if it has one, its head."""
+    """A decoder (causal) or an encoder (bidirectional) with its embedding and its head, if it has one."""
 
     embed: Embedding
     head: Head | None
@@ -38,7 +38,7 @@ class SingleStack(Layers):
         self.embed = Embedding(spec)
         self.head = Head(spec.head, spec) if spec.head else None
         self.pooler = Pooler(spec.pooler, spec) if spec.pooler else None
-        self.extras = Extras(spec.extras, spec)
+        self.extras = ExtraTensors(spec.extras, spec)
 
     def forward(
         self,
@@ -51,25 +51,24 @@ class SingleStack(Layers):
         padding_BT: Tensor | None = None,
         n_logits: int | None = None,
     ) -> Tensor:
-        """Logits [B, T, V] of token ids [B, T]; without a head, the last states [B, T, D].
+        """Return logits [B, T, V] of token ids [B, T]; without a head, the last states [B, T, D].
 
-        Labels have logits of their own number, [B, T, labels] or, of a whole text, [B, labels]; a pooler without a
-        head gives [B, D]. `rows` [B, T] are read of the embedding's further tables, by name.
-        `positions` [T] are the tokens' places, 0 … T − 1 if left out. With a `cache` they are the next after what it
-        has read, and it takes them in; then no graph is kept for gradients.
-        `padding_BT` is True where a row is padded, before or after its tokens (with a cache, which remembers it, before
-        them): a row's tokens count from its first and see no padding; what comes out at padding means nothing.
-        `n_logits` gives the last so many places alone. Raises InputError for tokens that the cache has no room for, and
-        for padding between tokens.
+        A labels head gives [B, T, labels] or, for whole texts, [B, labels]; a pooler without a head gives [B, D].
+        `rows` are row indices [B, T] of the embedding's further tables, by name. `positions` [T] default to 0 … T − 1.
+        With a `cache` they follow its tokens, it is extended, and no graph is kept for gradients. `padding_BT` is True
+        at padding, before or after a row's tokens (with a cache, which remembers it, only before): positions count from
+        a row's first token, no token attends to padding, and the outputs at padding are meaningless. `n_logits` limits
+        the output to the last positions. Raises InputError for tokens beyond the cache's capacity, and for padding
+        between tokens.
         """
         if positions is not None and (cache is not None or padding_BT is not None):
             found = "with a cache, tokens stand where it ends; with padding, where that ends"
             raise InputError(found, where="positions", allowed=msg("left out"))
-        check_places(self.spec, n_logits)
-        padding_BT = checked(padding_BT, ids_BT)
-        with _graph(cache), passing(self):
+        check_n_logits(self.spec, n_logits)
+        padding_BT = check_padding(padding_BT, ids_BT)
+        with _grad_mode(cache), observed_pass(self):
             states_BTD = self._states(ids_BT, token_types_BT, positions, cache, padding_BT, rows)
-            return _read(self, self.final(_last(states_BTD, n_logits)), padding_BT)
+            return _outputs(self, self.apply_final_norm(_last_states(states_BTD, n_logits)), padding_BT)
 
     def new_cache(
         self,
@@ -80,19 +79,19 @@ class SingleStack(Layers):
         format: str | None = None,  # noqa: A002
         device: str | torch.device | None = None,
     ) -> Cache:
-        """An empty cache for `batch` sequences of up to `capacity` tokens.
+        """Return an empty cache for `batch` sequences of up to `capacity` tokens.
 
-        In the weights' dtype and on their device, if nothing else is said; stored as `format` if that is given. Raises
-        InputError as `allocate` does.
+        By default in the weights' dtype and on their device; stored as `format` if given. Raises InputError as
+        `allocate` does.
         """
         return _new_cache(self, batch, capacity, None, dtype, format, device)
 
-    def predict_further(self, ids_BT: Tensor) -> list[Tensor]:
-        """For each multi-token module m, logits [B, T − 1 − m, V]: at place t, of token t + 2 + m."""
-        positions_T = _places(ids_BT)
-        with passing(self):
+    def multi_token_logits(self, ids_BT: Tensor) -> list[Tensor]:
+        """Return, for each multi-token module m, logits [B, T − 1 − m, V]: at t, of token t + 2 + m."""
+        positions_T = _next_positions(ids_BT)
+        with observed_pass(self):
             states_BTD = self._states(ids_BT, None, None, None, None)
-        return [_read(self, x) for x in self.further(self.embed, ids_BT, states_BTD, positions_T, None)]
+        return [_outputs(self, x) for x in self.mtp_states(self.embed, ids_BT, states_BTD, positions_T, None)]
 
     def _states(
         self,
@@ -103,14 +102,14 @@ class SingleStack(Layers):
         padding_BT: Tensor | None,
         rows: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
-        places_T = _places(ids_BT, cache, padding_BT) if positions is None else positions
+        positions_T = _next_positions(ids_BT, cache, padding_BT) if positions is None else positions
         if cache is None:
-            view = self.view(places_T, in_order=positions is None, padding_BT=padding_BT)
+            context = self.layer_context(positions_T, is_in_order=positions is None, padding_BT=padding_BT)
         else:
-            view = self.view_after(cache, places_T)
-        stand(view.own)
-        x_BTD = self.embedded(self.embed, ids_BT, types_BT, view.own.standing, rows, padding_BT)
-        return self.run(x_BTD, view, cache)
+            context = self.cached_context(cache, positions_T)
+        set_token_context(context.own)
+        x_BTD = self.input_states(self.embed, ids_BT, types_BT, context.own.token_positions, rows, padding_BT)
+        return self.run(x_BTD, context, cache)
 
 
 class EncoderDecoder(nn.Module):
@@ -124,7 +123,7 @@ class EncoderDecoder(nn.Module):
         self.embed = Embedding(spec)
         self.encoder, self.decoder = map(Layers, spec.stacks)
         self.head = Head(spec.head, spec) if spec.head else None
-        self.extras = Extras(spec.extras, spec)
+        self.extras = ExtraTensors(spec.extras, spec)
 
     def forward(
         self,
@@ -135,46 +134,48 @@ class EncoderDecoder(nn.Module):
         source_padding_BS: Tensor | None = None,
         n_logits: int | None = None,
     ) -> Tensor:
-        """Logits [B, T, V] of the target's ids [B, T], given the source's [B, S]; without a head, states [B, T, D].
+        """Return logits [B, T, V] of the target's ids [B, T] and the source's [B, S]; without a head, states [B, T, D].
 
-        With a `cache` that has read its source, `model(ids, cache=cache)` or `model(None, ids, cache=cache)` takes the
-        target's next ids: the decoder alone runs, and no graph is kept for gradients. `source_padding_BS` is True where
-        the source is padded, which the cache remembers; `n_logits` gives the target's last so many places alone. Raises
-        InputError for tokens that the cache has no room for, and for padding between tokens.
+        With a `cache` that has read its source, `model(ids, cache=cache)` or `model(None, ids, cache=cache)` reads the
+        target's next ids: only the decoder runs, and no graph is kept for gradients. `source_padding_BS` is True at
+        padding of the source, which the cache remembers; `n_logits` limits the output to the target's last positions.
+        Raises InputError for tokens beyond the cache's capacity, and for padding between tokens.
         """
-        check_places(self.spec, n_logits)
+        check_n_logits(self.spec, n_logits)
         source_ids_BS, target_ids_BT = _source_and_target(source_ids_BS, target_ids_BT, cache)
         if source_ids_BS is None and source_padding_BS is not None:
             raise InputError(msg("the cache knows its source's"), where="source_padding", allowed=msg("left out"))
-        with _graph(cache), passing(self):
+        with _grad_mode(cache), observed_pass(self):
             source_BSD = None
             if source_ids_BS is not None:
-                source_padding_BS = _source_padding(source_padding_BS, source_ids_BS)
-                source_BSD = self._encoded(source_ids_BS, source_padding_BS, cache)
+                source_padding_BS = _checked_source_padding(source_padding_BS, source_ids_BS)
+                source_BSD = self._encode(source_ids_BS, source_padding_BS, cache)
             states_BTD = self._states(target_ids_BT, source_BSD, cache, source_padding_BS)
-            return _read(self, self.decoder.final(_last(states_BTD, n_logits)))
+            return _outputs(self, self.decoder.apply_final_norm(_last_states(states_BTD, n_logits)))
 
     def encode(
         self, source_ids_BS: Tensor, *, cache: Cache | None = None, source_padding_BS: Tensor | None = None
     ) -> Tensor:
-        """The encoder's states [B, S, D]: what every cross-attention reads.
+        """Return the encoder's states [B, S, D], which every cross-attention reads.
 
-        A `cache` takes in what the decoder makes of them and which of them are padding, and begins anew: the target's
-        next token is its first.
+        A `cache` stores the decoder's keys and values of them and their padding, and is reset: the target's next token
+        is its first.
         """
-        with _graph(cache), passing(self):
-            return self._encoded(source_ids_BS, _source_padding(source_padding_BS, source_ids_BS), cache)
+        with _grad_mode(cache), observed_pass(self):
+            return self._encode(source_ids_BS, _checked_source_padding(source_padding_BS, source_ids_BS), cache)
 
-    def _encoded(self, source_ids_BS: Tensor, padding_BS: Tensor | None, cache: Cache | None) -> Tensor:
+    def _encode(self, source_ids_BS: Tensor, padding_BS: Tensor | None, cache: Cache | None) -> Tensor:
         if cache is not None:
             cache.admit_source(source_ids_BS)
-        view = self.encoder.view(_places(source_ids_BS), padding_BT=padding_BS)
-        stand(view.own)
+        context = self.encoder.layer_context(_next_positions(source_ids_BS), padding_BT=padding_BS)
+        set_token_context(context.own)
         embed = self.embed if self.encoder.embed is None else self.encoder.embed
-        x_BSD = self.encoder.embedded(embed, source_ids_BS, None, view.own.standing, padding_BT=padding_BS)
-        states_BSD = self.encoder.final(self.encoder.run(x_BSD, view))
+        x_BSD = self.encoder.input_states(
+            embed, source_ids_BS, None, context.own.token_positions, padding_BT=padding_BS
+        )
+        states_BSD = self.encoder.apply_final_norm(self.encoder.run(x_BSD, context))
         if cache is not None:
-            self.decoder.keep(states_BSD, cache, padding_BS)
+            self.decoder.cache_source(states_BSD, cache, padding_BS)
         return states_BSD
 
     def new_cache(
@@ -187,20 +188,20 @@ class EncoderDecoder(nn.Module):
         format: str | None = None,  # noqa: A002
         device: str | torch.device | None = None,
     ) -> Cache:
-        """An empty cache for `batch` targets of up to `capacity` tokens and their sources of up to `source`.
+        """Return an empty cache for `batch` targets of up to `capacity` tokens and sources of up to `source` tokens.
 
-        In the weights' dtype and on their device, if nothing else is said; stored as `format` if that is given.
-        `source` left out is `capacity`. Raises InputError as `allocate` does.
+        By default in the weights' dtype and on their device; stored as `format` if given. `source` defaults to
+        `capacity`. Raises InputError as `allocate` does.
         """
         return _new_cache(self, batch, capacity, source, dtype, format, device)
 
-    def predict_further(self, source_ids_BS: Tensor, target_ids_BT: Tensor) -> list[Tensor]:
-        """For each multi-token module m, logits [B, T − 1 − m, V]: at place t, of token t + 2 + m."""
-        source_BSD, positions_T = self.encode(source_ids_BS), _places(target_ids_BT)
-        with passing(self):
+    def multi_token_logits(self, source_ids_BS: Tensor, target_ids_BT: Tensor) -> list[Tensor]:
+        """Return, for each multi-token module m, logits [B, T − 1 − m, V]: at t, of token t + 2 + m."""
+        source_BSD, positions_T = self.encode(source_ids_BS), _next_positions(target_ids_BT)
+        with observed_pass(self):
             states_BTD = self._states(target_ids_BT, source_BSD, None, None)
-        further = self.decoder.further(self.embed, target_ids_BT, states_BTD, positions_T, source_BSD)
-        return [_read(self, x_BTD) for x_BTD in further]
+        states = self.decoder.mtp_states(self.embed, target_ids_BT, states_BTD, positions_T, source_BSD)
+        return [_outputs(self, x_BTD) for x_BTD in states]
 
     def _states(
         self,
@@ -209,14 +210,14 @@ class EncoderDecoder(nn.Module):
         cache: Cache | None,
         source_padding_BS: Tensor | None,
     ) -> Tensor:
-        decoder, positions_T = self.decoder, _places(target_ids_BT, cache)
+        decoder, positions_T = self.decoder, _next_positions(target_ids_BT, cache)
         if cache is None:
-            view = decoder.view(positions_T, source_BSD, source_padding_BS=source_padding_BS)
+            context = decoder.layer_context(positions_T, source_BSD, source_padding_BS=source_padding_BS)
         else:
-            view = decoder.view_after(cache, positions_T)
-        stand(view.own)
-        x_BTD = decoder.embedded(self.embed, target_ids_BT, None, positions_T)
-        return decoder.run(x_BTD, view, cache)
+            context = decoder.cached_context(cache, positions_T)
+        set_token_context(context.own)
+        x_BTD = decoder.input_states(self.embed, target_ids_BT, None, positions_T)
+        return decoder.run(x_BTD, context, cache)
 
 
 def _new_cache(
@@ -235,15 +236,15 @@ def _new_cache(
     return allocate(model.spec, batch, capacity, source=source, dtype=dtype, format=format, device=device)
 
 
-def _graph(cache: Cache | None) -> AbstractContextManager[object]:
-    """A cache holds numbers and no graph, so with one none is kept."""
+def _grad_mode(cache: Cache | None) -> AbstractContextManager[object]:
+    """Return torch.no_grad() with a cache, which holds no graph."""
     return nullcontext() if cache is None else torch.no_grad()
 
 
 def _source_and_target(
     source_ids_BS: Tensor | None, target_ids_BT: Tensor | None, cache: Cache | None
 ) -> tuple[Tensor | None, Tensor]:
-    """Of two tensors of ids the source and the target; one alone is the target of a cache that has read its source."""
+    """Return the source's and the target's ids; one tensor alone is the target of a cache with a source."""
     if target_ids_BT is None:
         source_ids_BS, target_ids_BT = None, source_ids_BS
     if target_ids_BT is None:
@@ -255,14 +256,14 @@ def _source_and_target(
     return source_ids_BS, target_ids_BT
 
 
-def _source_padding(padding_BS: Tensor | None, ids_BS: Tensor) -> Tensor | None:
-    padding_BS = checked(padding_BS, ids_BS, "source_padding")
-    checked_source(padding_BS)
+def _checked_source_padding(padding_BS: Tensor | None, ids_BS: Tensor) -> Tensor | None:
+    padding_BS = check_padding(padding_BS, ids_BS, "source_padding")
+    check_source_padding(padding_BS)
     return padding_BS
 
 
-def _last(x_BTD: Tensor, n_logits: int | None) -> Tensor:
-    """The states of the last so many places, all if it is left out."""
+def _last_states(x_BTD: Tensor, n_logits: int | None) -> Tensor:
+    """Return the states of the last `n_logits` positions; all if None."""
     if n_logits is None:
         return x_BTD
     if n_logits < 1:
@@ -270,16 +271,16 @@ def _last(x_BTD: Tensor, n_logits: int | None) -> Tensor:
     return x_BTD[:, -n_logits:]
 
 
-def _places(ids_BT: Tensor, cache: Cache | None = None, padding_BT: Tensor | None = None) -> Tensor:
-    """0 … T − 1, where the ids are; with a cache, the next places after what it has read."""
+def _next_positions(ids_BT: Tensor, cache: Cache | None = None, padding_BT: Tensor | None = None) -> Tensor:
+    """Return 0 … T − 1; with a cache, the positions after its tokens."""
     if cache is None:
         return torch.arange(ids_BT.shape[1], device=ids_BT.device)
     cache.admit(ids_BT, padding_BT)
     return torch.arange(cache.past, cache.past + ids_BT.shape[1], device=ids_BT.device)
 
 
-def check_places(spec: Spec, n_logits: int | None) -> None:
-    """Raise InputError where some places' logits are asked for and a model gives one state's of a whole text."""
+def check_n_logits(spec: Spec, n_logits: int | None) -> None:
+    """Raise InputError if `n_logits` is set and the model returns one state of a whole text."""
     if n_logits is not None and spec.reads_text:
         raise InputError(
             msg("found {n_logits}", n_logits=n_logits),
@@ -288,8 +289,8 @@ def check_places(spec: Spec, n_logits: int | None) -> None:
         )
 
 
-def _read(model: SingleStack | EncoderDecoder, x_BTD: Tensor, padding_BT: Tensor | None = None) -> Tensor:
-    """What the model's pooler and head make of the last states, or those themselves."""
+def _outputs(model: SingleStack | EncoderDecoder, x_BTD: Tensor, padding_BT: Tensor | None = None) -> Tensor:
+    """Return the output of the model's pooler and head; the states if it has neither."""
     if isinstance(model, SingleStack) and model.pooler is not None:
         x_BTD = tap("pooled", model.pooler(x_BTD, padding_BT))
     if model.head is not None:

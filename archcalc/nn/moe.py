@@ -1,7 +1,7 @@
-"""Mixtures of experts, in two formulations that compute the same.
+"""Mixtures of experts, in two formulations with the same result.
 
 `gather` copies each chosen expert's matrices: no step depends on the data, so it runs on meta. `split` sorts the
-choices by expert and uses the matrices as they stand: what runs on a real device, unless told otherwise.
+choices by expert and uses the matrices in place: the default on a real device.
 
 Axes: B batch, T tokens, D model, F an expert's width, E experts, k chosen experts, Q all B·T tokens, G groups, C all
 Q·k choices.
@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from archcalc.nn.activation import activation, gated
 from archcalc.nn.ffn import Gated, Plain
 from archcalc.nn.linear import ExpertLinear, Linear
-from archcalc.nn.taps.points import tap, within
-from archcalc.nn.wide import widened
+from archcalc.nn.taps.points import tap, tap_scope
+from archcalc.nn.upcast import upcast
 from archcalc.spec import Spec
 from archcalc.spec import ffn as spec
 from archcalc.spec.execution import Execution
@@ -31,7 +31,7 @@ def _softmax(logits_QE: Tensor) -> Tensor:
     return logits_QE.softmax(-1)
 
 
-# What scores the experts are chosen by, of their logits.
+# The scores by which experts are chosen, of their logits.
 SCORES: dict[str, Callable[[Tensor], Tensor]] = {
     "softmax": _softmax,  # Fedus et al. 2021, eq. 1
     "sigmoid": torch.sigmoid,  # DeepSeek-V3, Liu et al. 2024, eq. 15
@@ -40,7 +40,7 @@ SCORES: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def _by_softmax(part: spec.MoE, logits_QE: Tensor, experts_Qk: Tensor) -> Tensor:
-    """Over the chosen alone (Shazeer et al. 2017, eq. 3)."""
+    """Return a softmax over the chosen experts alone (Shazeer et al. 2017, eq. 3)."""
     return logits_QE.gather(-1, experts_Qk).softmax(-1)
 
 
@@ -49,9 +49,9 @@ def _by_sigmoid(part: spec.MoE, logits_QE: Tensor, experts_Qk: Tensor) -> Tensor
 
 
 def _by_sparsemixer(part: spec.MoE, logits_QE: Tensor, experts_Qk: Tensor) -> Tensor:
-    """Each choice's share of a softmax over the logits near its own, the earlier choices left out.
+    """Return each choice's share of a softmax over the logits near its own, without the earlier choices.
 
-    GRIN, Liu et al. 2024, section 2.2, as it is at inference.
+    GRIN, Liu et al. 2024, section 2.2, at inference.
     """
     assert part.jitter is not None, "the spec is resolved"
     others_Q1E = logits_QE.unsqueeze(-2)
@@ -64,7 +64,7 @@ def _by_sparsemixer(part: spec.MoE, logits_QE: Tensor, experts_Qk: Tensor) -> Te
     return near_QkE.softmax(-1).gather(-1, experts_Qk.unsqueeze(-1)).squeeze(-1)
 
 
-# How the chosen experts are weighed, where that is not by their scores.
+# The weights of the chosen experts, where they are not their scores.
 WEIGHTS: dict[str, Callable[[spec.MoE, Tensor, Tensor], Tensor]] = {
     "softmax": _by_softmax,
     "sigmoid": _by_sigmoid,
@@ -81,7 +81,7 @@ def _as_buffer(mixture: nn.Module, n_experts: int) -> None:
 
 
 def _as_parameter(mixture: nn.Module, n_experts: int) -> None:
-    """Frozen: the choice of experts gives it no gradient."""
+    """Register a frozen parameter: the choice of experts gives it no gradient."""
     mixture.register_parameter("correction_bias", nn.Parameter(torch.empty(n_experts), requires_grad=False))
 
 
@@ -100,33 +100,33 @@ class MoE(nn.Module):
     def __init__(self, part: spec.MoE, model: Spec) -> None:
         super().__init__()
         self.part = part
-        self.how: Execution | None = None  # left to the device, until someone says how
+        self.execution: Execution | None = None  # None: the formulation depends on the device
         self.router = Linear(model.d_model, part.n_experts, bias=part.router_bias)
         _CORRECTIONS[part.correction](self, part.n_experts)
         self.experts = Experts(part, model)
-        self.shared = _shared(part, model)
+        self.shared = _shared_ffn(part, model)
         self.shared_gate = Linear(model.d_model, 1, bias=False) if part.shared_gate else None
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        """States [B, T, D] to states [B, T, D]."""
+        """Map states [B, T, D] to states [B, T, D]."""
         x_QD = x_BTD.flatten(0, 1)
         weights_Qk, experts_Qk = self.route(x_QD)
         y_BTD = _WEIGHING[self.part.weight_on](self, x_QD, weights_Qk.unsqueeze(-1), experts_Qk)
         y_BTD = y_BTD.view_as(x_BTD)
         if self.shared is None:
             return y_BTD
-        y_BTD = y_BTD + self._shared_part(x_BTD)
+        y_BTD = y_BTD + self._shared_output(x_BTD)
         return y_BTD / 2 if self.part.shared_combine == "average" else y_BTD
 
     def route(self, x_QD: Tensor) -> tuple[Tensor, Tensor]:
-        """The chosen experts' weights and their indices, both [Q, k], of states [Q, D]; weights in float32 at least."""
+        """Return weights (float32 at least) and indices of the chosen experts, both [Q, k], of states [Q, D]."""
         part = self.part
-        logits_QE = widened(tap("router", self.router(x_QD)))
+        logits_QE = upcast(tap("router", self.router(x_QD)))
         if part.router_softcap is not None:
             logits_QE = part.router_softcap * torch.tanh(logits_QE / part.router_softcap)
         by_score = part.weigh == "score"
         scores_QE = SCORES[part.choose](logits_QE if by_score else logits_QE.detach())
-        experts_Qk = tap("chosen", self._choice(scores_QE.detach()).topk(part.n_active, dim=-1).indices)
+        experts_Qk = tap("chosen", self._choice_scores(scores_QE.detach()).topk(part.n_active, dim=-1).indices)
         weights_Qk = scores_QE.gather(-1, experts_Qk) if by_score else WEIGHTS[part.weigh](part, logits_QE, experts_Qk)
         if part.normalise:
             weights_Qk = weights_Qk / self._divisor(weights_Qk.sum(-1, keepdim=True))
@@ -135,67 +135,72 @@ class MoE(nn.Module):
     def _divisor(self, sum_Q1: Tensor) -> Tensor:
         return sum_Q1 + 1e-20 if self.part.normalise_min is None else sum_Q1.clamp(min=self.part.normalise_min)
 
-    def _choice(self, scores_QE: Tensor) -> Tensor:
-        """The scores that the choice goes by: corrected, and −∞ outside the best groups."""
+    def _choice_scores(self, scores_QE: Tensor) -> Tensor:
+        """Return the scores for the choice: corrected, and −∞ outside the best groups."""
         if self.correction_bias is not None:
             scores_QE = scores_QE + self.correction_bias
         if self.part.n_active_groups == self.part.n_groups:
             return scores_QE
         scores_QGe = scores_QE.view(len(scores_QE), self.part.n_groups, -1)
         best_Qg = self._group_scores(scores_QGe).topk(self.part.n_active_groups, dim=-1).indices
-        closed_QG = torch.ones_like(scores_QGe[..., 0], dtype=torch.bool).scatter(-1, best_Qg, False)
-        return scores_QGe.masked_fill(closed_QG.unsqueeze(-1), -torch.inf).flatten(-2)
+        excluded_QG = torch.ones_like(scores_QGe[..., 0], dtype=torch.bool).scatter(-1, best_Qg, False)
+        return scores_QGe.masked_fill(excluded_QG.unsqueeze(-1), -torch.inf).flatten(-2)
 
     def _group_scores(self, scores_QGe: Tensor) -> Tensor:
-        """A group's score [Q, G]: its best expert's, or its two best, summed (DeepSeek's reference code)."""
+        """Return a group's score [Q, G]: its best expert's, or its two best, summed (DeepSeek's reference code)."""
         n_best = 2 if self.part.group_score == "two_best" else 1
         return scores_QGe.topk(min(n_best, scores_QGe.shape[-1]), dim=-1).values.sum(-1)
 
-    def _shared_part(self, x_BTD: Tensor) -> Tensor:
-        assert self.shared is not None, "asked for only where it exists"
-        y_BTD: Tensor = within("shared", self.shared, x_BTD)
+    def _shared_output(self, x_BTD: Tensor) -> Tensor:
+        assert self.shared is not None, "called only where it exists"
+        y_BTD: Tensor = tap_scope("shared", self.shared, x_BTD)
         return y_BTD if self.shared_gate is None else y_BTD * torch.sigmoid(self.shared_gate(x_BTD))
 
 
-def _of_output(mixture: MoE, x_QD: Tensor, weights_Qk1: Tensor, experts_Qk: Tensor) -> Tensor:
-    """The sum over the chosen experts of what each makes, weighed."""
-    y_QkD = tap("experts", mixture.experts(x_QD, experts_Qk, mixture.how))
+def _weigh_outputs(mixture: MoE, x_QD: Tensor, weights_Qk1: Tensor, experts_Qk: Tensor) -> Tensor:
+    """Return the weighted sum of the chosen experts' outputs."""
+    y_QkD = tap("experts", mixture.experts(x_QD, experts_Qk, mixture.execution))
     return (y_QkD * weights_Qk1.to(y_QkD.dtype)).sum(-2)
 
 
-def _of_input(mixture: MoE, x_QD: Tensor, weights_Qk1: Tensor, experts_Qk: Tensor) -> Tensor:
-    """The sum over the chosen experts of what each makes of its weighed input: each choice is a token of its own."""
+def _weigh_inputs(mixture: MoE, x_QD: Tensor, weights_Qk1: Tensor, experts_Qk: Tensor) -> Tensor:
+    """Return the sum of the chosen experts' outputs for weighted inputs: each choice is a token of its own."""
     x_CD = (x_QD.unsqueeze(-2) * weights_Qk1.to(x_QD.dtype)).flatten(0, 1)
-    y_CD = mixture.experts(x_CD, experts_Qk.view(-1, 1), mixture.how)
+    y_CD = mixture.experts(x_CD, experts_Qk.view(-1, 1), mixture.execution)
     return tap("experts", y_CD.view(*experts_Qk.shape, -1)).sum(-2)
 
 
-_WEIGHING: dict[str, Callable[[MoE, Tensor, Tensor, Tensor], Tensor]] = {"output": _of_output, "input": _of_input}
+_WEIGHING: dict[str, Callable[[MoE, Tensor, Tensor, Tensor], Tensor]] = {
+    "output": _weigh_outputs,
+    "input": _weigh_inputs,
+}
 
 
 class Experts(nn.Module):
-    """Feed-forwards side by side: gate and up [E, F, D], down [E, D, F]."""
+    """The experts' feed-forwards: gate and up [E, F, D], down [E, D, F]."""
 
     gate: ExpertLinear | None
 
     def __init__(self, part: spec.MoE, model: Spec) -> None:
         super().__init__()
-        inner = (part.n_experts, model.d_model, part.d_expert, part.expert_bias)
+        sizes = (part.n_experts, model.d_model, part.d_expert, part.expert_bias)
         self.dropout = model.dropout.ffn
         self.activation = activation(part.activation)
-        self.gate = ExpertLinear(*inner) if part.gated else None
-        self.up = ExpertLinear(*inner)
+        self.gate = ExpertLinear(*sizes) if part.gated else None
+        self.up = ExpertLinear(*sizes)
         self.down = ExpertLinear(part.n_experts, part.d_expert, model.d_model, part.expert_bias)
 
-    def forward(self, x_QD: Tensor, experts_Qk: Tensor, how: Execution | None) -> Tensor:
-        """What each token's chosen experts make of it: [Q, k, D] of states [Q, D] and indices [Q, k]."""
-        if how is None:
-            how = Execution(experts="gather" if x_QD.is_meta else "split")
-        y_CD = FORMULATIONS[how.experts](self, x_QD, experts_Qk, self.dropout if self.training and how.dropout else 0.0)
+    def forward(self, x_QD: Tensor, experts_Qk: Tensor, execution: Execution | None) -> Tensor:
+        """Return the chosen experts' outputs [Q, k, D] of states [Q, D] and indices [Q, k]."""
+        if execution is None:
+            execution = Execution(experts="gather" if x_QD.is_meta else "split")
+        y_CD = FORMULATIONS[execution.experts](
+            self, x_QD, experts_Qk, self.dropout if self.training and execution.dropout else 0.0
+        )
         return y_CD.view(*experts_Qk.shape, -1)
 
     def run(self, x_CD: Tensor, linear: Callable[[ExpertLinear, Tensor], Tensor], dropout: float) -> Tensor:
-        """The feed-forward of inputs [C, D], each matrix applied by `linear`."""
+        """Return the feed-forward of inputs [C, D]; `linear` applies each matrix."""
         if self.gate is None:
             hidden_CF = self.activation(linear(self.up, x_CD))
         else:
@@ -203,30 +208,32 @@ class Experts(nn.Module):
         return linear(self.down, F.dropout(hidden_CF, dropout, dropout > 0))
 
 
-def _gathered(experts: Experts, x_QD: Tensor, experts_Qk: Tensor, dropout: float) -> Tensor:
-    """Every choice with a copy of its expert's matrices: gather, then bmm."""
+def _gather(experts: Experts, x_QD: Tensor, experts_Qk: Tensor, dropout: float) -> Tensor:
+    """Apply a copy of its expert's matrices to every choice: gather, then bmm."""
     x_CD, experts_C = x_QD.repeat_interleave(experts_Qk.shape[-1], 0), experts_Qk.flatten()
     return experts.run(x_CD, lambda matrix, x: cast(Tensor, matrix(x, experts_C)), dropout)
 
 
 def _split(experts: Experts, x_QD: Tensor, experts_Qk: Tensor, dropout: float) -> Tensor:
-    """The choices in the order of their experts, each expert's share multiplied with its own matrices."""
+    """Sort the choices by expert, and apply each expert's matrices to its own."""
     experts_C = experts_Qk.flatten()
     order_C = experts_C.argsort(stable=True)
     x_CD = x_QD[order_C // experts_Qk.shape[-1]]
-    made, first = [], 0
+    outputs, first = [], 0
     for expert, count in enumerate(experts_C.bincount(minlength=len(experts.up.weight)).tolist()):
         if count:
-            made.append(experts.run(x_CD[first : first + count], partial(ExpertLinear.of, expert=expert), dropout))
+            outputs.append(
+                experts.run(x_CD[first : first + count], partial(ExpertLinear.apply_expert, expert=expert), dropout)
+            )
         first += count
-    return torch.cat(made)[order_C.argsort()]
+    return torch.cat(outputs)[order_C.argsort()]
 
 
-FORMULATIONS: dict[str, Callable[[Experts, Tensor, Tensor, float], Tensor]] = {"gather": _gathered, "split": _split}
+FORMULATIONS: dict[str, Callable[[Experts, Tensor, Tensor, float], Tensor]] = {"gather": _gather, "split": _split}
 
 
-def _shared(part: spec.MoE, model: Spec) -> Plain | Gated | None:
-    """The shared experts as one feed-forward, or none."""
+def _shared_ffn(part: spec.MoE, model: Spec) -> Plain | Gated | None:
+    """Return the shared experts as one feed-forward; None if there are none."""
     if not part.n_shared:
         return None
     assert part.d_shared is not None, "the spec is resolved"

@@ -10,12 +10,12 @@ import torch.nn.functional as F
 from msgspec import structs
 from torch import Tensor, nn
 
-from archcalc.nn.wide import widened
+from archcalc.nn.upcast import upcast
 from archcalc.spec import norm as spec
 
 
 class LayerNorm(nn.Module):
-    """(x − mean) / deviation · weight + bias (Ba et al. 2016, section 3); weight and bias [width] where they exist.
+    """(x − mean) / deviation · weight + bias (Ba et al. 2016, section 3); weight and bias [width] are optional.
 
     With `unit_offset` the scale is 1 + weight.
     """
@@ -30,7 +30,7 @@ class LayerNorm(nn.Module):
         self.bias = nn.Parameter(torch.empty(width)) if part.bias else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """The same shape, normed."""
+        """Return the normed input."""
         scale = self.weight + 1.0 if self.weight is not None and self.unit_offset else self.weight
         return F.layer_norm(x, (self.width,), scale, self.bias, self.eps)
 
@@ -46,18 +46,18 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.empty(width)) if part.weight else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """The same shape, normed."""
-        wide = widened(x)
-        normed = wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + self.eps)
+        """Return the normed input."""
+        x_float = upcast(x)
+        normed = x_float * torch.rsqrt(x_float.pow(2).mean(-1, keepdim=True) + self.eps)
         if self.weight is None:
             return normed.to(x.dtype)
         if self.unit_offset:
-            return (normed * (1.0 + widened(self.weight))).to(x.dtype)
+            return (normed * (1.0 + upcast(self.weight))).to(x.dtype)
         return self.weight * normed.to(x.dtype)
 
 
 class HeadNorm(nn.Module):
-    """A norm over each head's width of [..., N, T, H], every head with a weight of its own [N, H] (Cohere)."""
+    """A norm over each head's width of [..., N, T, H], with a weight [N, H] of its own for every head (Cohere)."""
 
     weight: nn.Parameter | None
     bias: nn.Parameter | None
@@ -71,7 +71,7 @@ class HeadNorm(nn.Module):
         self.bare = norm(structs.replace(part, **bare), width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The same shape, normed."""
+        """Return the normed input."""
         x = self.bare(x)
         if self.weight is not None:
             x = x * (1.0 + self.weight if self.unit_offset else self.weight).unsqueeze(1)
@@ -82,5 +82,5 @@ NORMS: dict[type, Callable[[Any, int], nn.Module]] = {spec.LayerNorm: LayerNorm,
 
 
 def norm(part: spec.Norm, width: int) -> nn.Module:
-    """The module of a norm over the last `width` numbers."""
+    """Return the module of a norm over the last `width` elements."""
     return NORMS[type(part)](part, width)

@@ -1,4 +1,4 @@
-"""Rows of a batch that are shorter than the batch: which places are padding, and where the other tokens stand.
+"""Padding of a batch's shorter rows, and the positions of its tokens.
 
 Axes: B batch, T tokens, S all tokens so far.
 """
@@ -12,11 +12,11 @@ from archcalc.errors import InputError
 from archcalc.words import msg
 
 
-def checked(padding_BT: Tensor | None, ids_BT: Tensor, where: str = "padding") -> Tensor | None:
-    """The padding, or None if there is none; what it holds is not looked at on meta.
+def check_padding(padding_BT: Tensor | None, ids_BT: Tensor, where: str = "padding") -> Tensor | None:
+    """Return the padding, or None if there is none; on meta its values are not checked.
 
-    Raises InputError for a shape or a dtype that is not the ids', and for padding between a row's tokens, which would
-    be as far apart as they stand.
+    Raises InputError for a shape or a dtype that does not match the ids', and for padding between a row's tokens, which
+    would change their distances.
     """
     if padding_BT is None:
         return None
@@ -27,22 +27,22 @@ def checked(padding_BT: Tensor | None, ids_BT: Tensor, where: str = "padding") -
         return padding_BT
     if not padding_BT.any():
         return None
-    if bool((_begins(padding_BT).sum(1) > 1).any()):
+    if bool((_run_starts(padding_BT).sum(1) > 1).any()):
         raise InputError(
             msg("padding stands between tokens of a row"), where=where, allowed=msg("before or after them")
         )
     return padding_BT
 
 
-def checked_text(padding_BS: Tensor) -> None:
-    """Raise InputError if padding stands after a token where further tokens may come."""
+def check_left_padding(padding_BS: Tensor) -> None:
+    """Raise InputError if padding follows a token where more tokens may come."""
     if not padding_BS.is_meta and bool((padding_BS[:, 1:] & ~padding_BS[:, :-1]).any()):
         raise InputError(
             msg("padding stands after tokens of a row"), where="padding", allowed=msg("before them (on the left)")
         )
 
 
-def checked_source(padding_BS: Tensor | None) -> None:
+def check_source_padding(padding_BS: Tensor | None) -> None:
     """Raise InputError if a row is padding alone: there would be nothing to attend to."""
     if padding_BS is not None and not padding_BS.is_meta and bool(padding_BS.all(1).any()):
         raise InputError(
@@ -50,20 +50,24 @@ def checked_source(padding_BS: Tensor | None) -> None:
         )
 
 
-def standing(padding_BS: Tensor) -> Tensor:
-    """Where each token stands in its own row [B, S], whose first is at 0, as is what pads before it."""
+def token_positions(padding_BS: Tensor) -> Tensor:
+    """Return each token's position in its own row [B, S]; left padding is at 0, as the first token."""
     return ((~padding_BS).cumsum(1) - 1).clamp(min=0)
 
 
-def extended(before_BS: Tensor | None, past: int, padding_BT: Tensor | None, ids_BT: Tensor) -> Tensor | None:
-    """The padding of the `past` tokens read before and of the new ones; None if none is padding."""
-    if padding_BT is None and (before_BS is None or past == 0):
+def extend_padding(
+    past_padding_BS: Tensor | None, past: int, padding_BT: Tensor | None, ids_BT: Tensor
+) -> Tensor | None:
+    """Return the padding of the `past` tokens and of the new ones; None if there is none."""
+    if padding_BT is None and (past_padding_BS is None or past == 0):
         return None
-    none_BT = torch.zeros_like(ids_BT, dtype=torch.bool)
-    before_BS = none_BT.new_zeros(len(ids_BT), past) if before_BS is None else before_BS[:, :past]
-    return torch.cat((before_BS, none_BT if padding_BT is None else padding_BT), 1)
+    no_padding_BT = torch.zeros_like(ids_BT, dtype=torch.bool)
+    past_padding_BS = (
+        no_padding_BT.new_zeros(len(ids_BT), past) if past_padding_BS is None else past_padding_BS[:, :past]
+    )
+    return torch.cat((past_padding_BS, no_padding_BT if padding_BT is None else padding_BT), 1)
 
 
-def _begins(padding_BT: Tensor) -> Tensor:
-    """True where a run of tokens begins."""
+def _run_starts(padding_BT: Tensor) -> Tensor:
+    """Return True where a run of tokens begins."""
     return ~padding_BT & torch.nn.functional.pad(padding_BT[:, :-1], (1, 0), value=True)

@@ -1,4 +1,4 @@
-"""One state of a whole text: a token's, the mean, or a dense layer on the first token's.
+"""One state of a whole text: a token's, the mean, or a dense layer of the first token's.
 
 Axes: B batch, T tokens, D model.
 """
@@ -26,37 +26,43 @@ class Pooler(Linear):
         self.part = part
 
     def forward(self, x_BTD: Tensor, padding_BT: Tensor | None = None) -> Tensor:
-        """[B, 1, D] of the last states [B, T, D]."""
-        return ACTIVATIONS[self.part.activation](super().forward(first(x_BTD, padding_BT)))
+        """Map the last states [B, T, D] to [B, 1, D]."""
+        return ACTIVATIONS[self.part.activation](super().forward(first_token(x_BTD, padding_BT)))
 
 
-def every(x_BTD: Tensor, padding_BT: Tensor | None) -> Tensor:
-    """All states as they are."""
+def all_tokens(x_BTD: Tensor, padding_BT: Tensor | None) -> Tensor:
+    """Return all states."""
     return x_BTD
 
 
-def first(x_BTD: Tensor, padding_BT: Tensor | None) -> Tensor:
-    """The state [B, 1, D] of each row's first token."""
-    return x_BTD[:, :1] if padding_BT is None else _at(x_BTD, (~padding_BT).int().argmax(1))
+def first_token(x_BTD: Tensor, padding_BT: Tensor | None) -> Tensor:
+    """Return the state [B, 1, D] of each row's first token."""
+    return x_BTD[:, :1] if padding_BT is None else _select(x_BTD, (~padding_BT).int().argmax(1))
 
 
-def last(x_BTD: Tensor, padding_BT: Tensor | None) -> Tensor:
-    """The state [B, 1, D] of each row's last token."""
+def last_token(x_BTD: Tensor, padding_BT: Tensor | None) -> Tensor:
+    """Return the state [B, 1, D] of each row's last token."""
     if padding_BT is None:
         return x_BTD[:, -1:]
-    return _at(x_BTD, padding_BT.shape[1] - 1 - (~padding_BT).int().flip(1).argmax(1))
+    return _select(x_BTD, padding_BT.shape[1] - 1 - (~padding_BT).int().flip(1).argmax(1))
 
 
-def mean(x_BTD: Tensor, padding_BT: Tensor | None) -> Tensor:
-    """The mean [B, 1, D] over each row's tokens."""
+def mean_state(x_BTD: Tensor, padding_BT: Tensor | None) -> Tensor:
+    """Return the mean [B, 1, D] over each row's tokens."""
     if padding_BT is None:
         return x_BTD.mean(1, keepdim=True)
-    shown_BT1 = (~padding_BT).unsqueeze(-1)
-    return (x_BTD * shown_BT1).sum(1, keepdim=True) / shown_BT1.sum(1, keepdim=True)
+    is_token_BT1 = (~padding_BT).unsqueeze(-1)
+    return (x_BTD * is_token_BT1).sum(1, keepdim=True) / is_token_BT1.sum(1, keepdim=True)
 
 
-PICKS: dict[spec.HeadReads, Pick] = {"every": every, "pooled": every, "first": first, "last": last, "mean": mean}
+PICKS: dict[spec.HeadReads, Pick] = {
+    "every": all_tokens,
+    "pooled": all_tokens,
+    "first": first_token,
+    "last": last_token,
+    "mean": mean_state,
+}
 
 
-def _at(x_BTD: Tensor, places_B: Tensor) -> Tensor:
-    return x_BTD[torch.arange(len(x_BTD), device=x_BTD.device), places_B].unsqueeze(1)
+def _select(x_BTD: Tensor, positions_B: Tensor) -> Tensor:
+    return x_BTD[torch.arange(len(x_BTD), device=x_BTD.device), positions_B].unsqueeze(1)

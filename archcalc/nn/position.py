@@ -1,4 +1,4 @@
-"""Positions as a table beside the token table.
+"""Position embeddings: a table next to the token table.
 
 Axes: T tokens, W the table's width.
 """
@@ -12,37 +12,37 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from archcalc.nn.linear import Table
+from archcalc.nn.linear import EmbeddingTable
 from archcalc.spec import Spec
 from archcalc.spec import position as spec
 
 
-class Learned(Table):
-    """A trained table [n_ctx + n_extra, W]; the extra rows stand first (OPT's and RoBERTa's code)."""
+class Learned(EmbeddingTable):
+    """A trained table [n_ctx + n_extra, W]; the extra rows come first (OPT's and RoBERTa's code)."""
 
     def __init__(self, part: spec.Learned, model: Spec, width: int) -> None:
         super().__init__(model.n_ctx + part.n_extra, width)
         self.n_extra = part.n_extra
 
     def forward(self, positions_T: Tensor) -> Tensor:
-        """The rows [T, W] of positions [T]."""
+        """Return the rows [T, W] of positions [T]."""
         return super().forward(positions_T + self.n_extra)
 
 
 class Sinusoidal(nn.Module):
-    """Sines and cosines of each position (Vaswani et al. 2017, section 3.5), computed when asked for."""
+    """Sines and cosines of each position (Vaswani et al. 2017, section 3.5), computed in each pass."""
 
     def __init__(self, part: spec.Sinusoidal, model: Spec, width: int) -> None:
         super().__init__()
         self.part, self.width = part, width
 
     def forward(self, positions_T: Tensor) -> Tensor:
-        """The rows [T, W] of positions [T]."""
+        """Return the rows [T, W] of positions [T]."""
         return ORDERS[self.part.order](positions_T + self.part.n_extra, self.width)
 
 
 class StoredSinusoidal(nn.Module):
-    """The same as a frozen table [n_ctx + n_extra, W]."""
+    """Sines and cosines as a frozen table [n_ctx + n_extra, W]."""
 
     def __init__(self, part: spec.Sinusoidal, model: Spec, width: int) -> None:
         super().__init__()
@@ -50,17 +50,17 @@ class StoredSinusoidal(nn.Module):
         self.weight = nn.Parameter(torch.empty(model.n_ctx + part.n_extra, width), requires_grad=False)
 
     def forward(self, positions_T: Tensor) -> Tensor:
-        """The rows [T, W] of positions [T]."""
+        """Return the rows [T, W] of positions [T]."""
         return self.weight[positions_T + self.part.n_extra]
 
     def values(self, device: torch.device) -> Tensor:
-        """What the table holds, whichever device it is on."""
+        """Return the table's values, on this device."""
         rows, width = self.weight.shape
         return table_rows(self.part, rows, width, device)
 
 
 def table_rows(part: spec.Sinusoidal, n_rows: int, width: int, device: torch.device | str = "cpu") -> Tensor:
-    """The first rows [n_rows, W] of a stored table; fairseq's row before the first position, padding's, is zero."""
+    """Return the first rows [n_rows, W] of a stored table; fairseq's row of padding is zero."""
     rows = ORDERS[part.order](torch.arange(n_rows, device=device), width)
     if part.order == "fairseq" and part.n_extra:
         rows[part.n_extra - 1] = 0.0
@@ -68,20 +68,20 @@ def table_rows(part: spec.Sinusoidal, n_rows: int, width: int, device: torch.dev
 
 
 def sinusoids(positions_T: Tensor, width: int) -> Tensor:
-    """[T, W]: sin in even, cos in odd columns, of wavelengths from 2π to 10,000·2π (Vaswani et al. 2017)."""
+    """Return [T, W]: sin in even, cos in odd columns, wavelengths from 2π to 10,000·2π (Vaswani et al. 2017)."""
     exponents = torch.arange(0, width, 2, device=positions_T.device).float() / width
     angles = positions_T.float().unsqueeze(-1) / 10_000.0**exponents
     return torch.stack((angles.sin(), angles.cos()), -1).flatten(-2)[..., :width]
 
 
-def halves(positions_T: Tensor, width: int) -> Tensor:
-    """[T, W]: the same columns, sines before cosines (CTRL's and Marian's code)."""
+def half_sinusoids(positions_T: Tensor, width: int) -> Tensor:
+    """Return [T, W]: the same columns, sines before cosines (CTRL's and Marian's code)."""
     rows = sinusoids(positions_T, width)
     return torch.cat((rows[..., 0::2], rows[..., 1::2]), -1)
 
 
-def fairseq(positions_T: Tensor, width: int) -> Tensor:
-    """[T, W]: sines, then cosines, of wavelengths from 2π to exactly 10,000·2π; an odd width ends in zeros."""
+def fairseq_sinusoids(positions_T: Tensor, width: int) -> Tensor:
+    """Return [T, W]: sines, then cosines, wavelengths from 2π to exactly 10,000·2π; an odd width ends in zeros."""
     half = width // 2
     steps = torch.arange(half, device=positions_T.device).float() * -(math.log(10_000.0) / max(half - 1, 1))
     angles = positions_T.float().unsqueeze(-1) * steps.exp()
@@ -90,8 +90,8 @@ def fairseq(positions_T: Tensor, width: int) -> Tensor:
 
 ORDERS: dict[str, Callable[[Tensor, int], Tensor]] = {
     "alternating": sinusoids,
-    "halves": halves,
-    "fairseq": fairseq,
+    "halves": half_sinusoids,
+    "fairseq": fairseq_sinusoids,
 }
 
 

@@ -1,4 +1,4 @@
-"""Layers one after another, with what stands about them.
+"""A stack of layers with its embedding, positions and norms.
 
 Axes: B batch, T tokens, S the source's tokens, D model, W the width at which tokens and positions are summed.
 """
@@ -13,18 +13,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from archcalc.nn.arm_cache import SourceCache
+from archcalc.nn.attention_context import AttentionContext, LayerContext
 from archcalc.nn.bias import RelativeBias
 from archcalc.nn.block import Block
 from archcalc.nn.cache import Cache
 from archcalc.nn.embedding import Embedding, summed_width
-from archcalc.nn.execution import through
-from archcalc.nn.held import Source
+from archcalc.nn.execution import run_layer
 from archcalc.nn.mtp import Mtp
 from archcalc.nn.norm import norm
 from archcalc.nn.position import POSITIONS
 from archcalc.nn.rope import RotaryTable
-from archcalc.nn.sight import Sight, View
-from archcalc.nn.taps.points import tap, within
+from archcalc.nn.taps.points import tap, tap_scope
 from archcalc.spec import Spec
 from archcalc.spec.attention import Attention, stack_bias, stored_rope
 from archcalc.spec.branches import arms
@@ -37,18 +37,18 @@ from archcalc.spec.model import ModelStack
 class Layers(nn.Module):
     """A stack, causal or bidirectional.
 
-    Where layers share weights, their owner alone is a module and takes each turn.
+    If layers share weights, only their owner is a module, and it runs in each of their turns.
     """
 
     embed: Embedding | None
     relative_bias: RelativeBias | None
     rotary: RotaryTable | None
 
-    def __init__(self, own: ModelStack) -> None:
+    def __init__(self, model_stack: ModelStack) -> None:
         super().__init__()
-        stack, model = own.stack, own.model
-        self.prefix = own.prefix  # of its tensors' names and its sites'
-        self.causal, self.dropout, self.how = own.is_causal, model.dropout.embedding, Execution()
+        stack, model = model_stack.stack, model_stack.model
+        self.prefix = model_stack.prefix  # of the names of its tensors and sites
+        self.is_causal, self.dropout, self.execution = model_stack.is_causal, model.dropout.embedding, Execution()
         self.embed = Embedding(model) if stack.embedding else None
         layers, self.owners = layers_of(stack), [str(owner) for owner in weight_indices(stack)]
         self.lenders, self.lent_arms = key_indices(stack), lent_arms(stack)
@@ -56,131 +56,144 @@ class Layers(nn.Module):
         width = summed_width(model)
         self.positions = POSITIONS[type(stack.position)](stack.position, model, width) if stack.position else None
         self.embed_norm = norm(stack.embed_norm, width) if stack.embed_norm else None
-        self.norms_tokens = stack.embed_norm_reads == "tokens"
+        self.norms_tokens_alone = stack.embed_norm_reads == "tokens"
         self.relative_bias = _relative_bias(layers)
         self.rotary = _rotary(layers, model)
         self.layers = nn.ModuleDict({owner: Block(layers[int(owner)], model) for owner in dict.fromkeys(self.owners)})
         self.final_norm = norm(stack.final_norm, model.d_model) if stack.final_norm else None
         self.mtp = nn.ModuleList(Mtp(stack, model) for _ in range(stack.n_mtp)) if stack.n_mtp else None
 
-    def run(self, x_BTD: Tensor, view: View, cache: Cache | None = None) -> Tensor:
-        """States [B, T, D] through every layer, not yet through the final norm; the cache takes them in."""
-        for turn, (owner, seen) in enumerate(zip(self.owners, self.views(view, cache), strict=True)):
-            x_BTD = within(f"{self.prefix}layers.{turn}", through, self.layers[owner], x_BTD, seen, self.how)
+    def run(self, x_BTD: Tensor, context: LayerContext, cache: Cache | None = None) -> Tensor:
+        """Return states [B, T, D] after every layer, before the final norm; the cache, if any, is extended."""
+        for turn, (owner, layer_context) in enumerate(
+            zip(self.owners, self.layer_contexts(context, cache), strict=True)
+        ):
+            x_BTD = tap_scope(
+                f"{self.prefix}layers.{turn}", run_layer, self.layers[owner], x_BTD, layer_context, self.execution
+            )
         if cache is not None:
             cache.past += x_BTD.shape[1]
         return x_BTD
 
-    def views(self, view: View, cache: Cache | None = None) -> Iterator[View]:
-        """What the layer of each turn looks at, in their order: some of it has been made by those before it."""
-        lent: dict[int, Any] = {turn: dict.fromkeys(names) for turn, names in self.lent_arms.items()}
+    def layer_contexts(self, context: LayerContext, cache: Cache | None = None) -> Iterator[LayerContext]:
+        """Yield the context of the layer of each turn; later ones read keys and values lent by earlier layers."""
+        lent_pairs: dict[int, Any] = {turn: dict.fromkeys(names) for turn, names in self.lent_arms.items()}
         for turn, lender in enumerate(self.lenders):
-            held = {} if cache is None else cache.layers[turn]
-            shared = {} if lender is None else {name: lent[lender][name] for name in self.shared_arms[turn]}
-            yield replace(view, held=held, shared=shared, lent=lent.get(turn, {}))
+            caches = {} if cache is None else cache.layers[turn]
+            shared_pairs = {} if lender is None else {name: lent_pairs[lender][name] for name in self.shared_arms[turn]}
+            yield replace(context, caches=caches, shared_pairs=shared_pairs, lent_pairs=lent_pairs.get(turn, {}))
 
-    def keep(self, source_BSD: Tensor, cache: Cache, padding_BS: Tensor | None = None) -> None:
-        """Fill the cache with what every cross-attention makes of the source's states, and begin anew after it."""
-        places_S = torch.arange(source_BSD.shape[1], device=source_BSD.device)
-        sight = Sight(places_S, places_S, False, padding=padding_BS, own=False)
+    def cache_source(self, source_BSD: Tensor, cache: Cache, padding_BS: Tensor | None = None) -> None:
+        """Fill the cache with the source's keys and values of every cross-attention, and reset its target."""
+        source_positions_S = torch.arange(source_BSD.shape[1], device=source_BSD.device)
+        context = AttentionContext(source_positions_S, source_positions_S, False, padding=padding_BS, is_self=False)
         for turn, owner in enumerate(self.owners):
             block = cast(Block, self.layers[owner])
             for arm in block.arms:
                 if arm.reads == "source":
-                    at, cross = f"{self.prefix}layers.{turn}.{arm.name}", cast(Any, block.get_submodule(arm.name))
-                    cast(Source, cache.layers[turn][arm.name]).fill(within(at, cross.of_source, source_BSD, sight))
-        cache.past, cache.n_source, cache.source_padding = 0, len(places_S), padding_BS
+                    name, cross = f"{self.prefix}layers.{turn}.{arm.name}", cast(Any, block.get_submodule(arm.name))
+                    cast(SourceCache, cache.layers[turn][arm.name]).fill(
+                        tap_scope(name, cross.source_keys_values, source_BSD, context)
+                    )
+        cache.past, cache.n_source, cache.source_padding = 0, len(source_positions_S), padding_BS
 
-    def embedded(
+    def input_states(
         self,
         embed: Embedding,
         ids_BT: Tensor,
         types_BT: Tensor | None,
-        standing: Tensor,
+        positions: Tensor,
         rows: Mapping[str, Tensor] | None = None,
         padding_BT: Tensor | None = None,
     ) -> Tensor:
-        """What the first layer reads [B, T, D]: tokens, types and positions, normed, dropped and widened.
+        """Return the first layer's input [B, T, D]: tokens, types and positions, normed, dropped out, at model width.
 
-        `standing` is where the tokens stand in their texts, [T] or [B, T]; `rows` are those of further tables.
+        `positions` are those of the tokens in their texts, [T] or [B, T]; `rows` are row indices of further tables.
         """
         x_BTW: Tensor = embed(ids_BT, types_BT, rows, padding_BT)
-        if self.embed_norm is not None and self.norms_tokens:
+        if self.embed_norm is not None and self.norms_tokens_alone:
             x_BTW = self.embed_norm(x_BTW)
         if self.positions is not None:
-            x_BTW = x_BTW + self.positions(standing).to(x_BTW.dtype)
-        if self.embed_norm is not None and not self.norms_tokens:
+            x_BTW = x_BTW + self.positions(positions).to(x_BTW.dtype)
+        if self.embed_norm is not None and not self.norms_tokens_alone:
             x_BTW = self.embed_norm(x_BTW)
-        x_BTD = embed.widened(F.dropout(x_BTW, self.dropout, self.training and self.how.dropout))
+        x_BTD = embed.to_model_width(F.dropout(x_BTW, self.dropout, self.training and self.execution.dropout))
         return tap(f"{self.prefix}embed", x_BTD)
 
-    def final(self, x_BTD: Tensor) -> Tensor:
-        """The last layer's states [B, T, D] through the final norm, where there is one."""
+    def apply_final_norm(self, x_BTD: Tensor) -> Tensor:
+        """Return the last layer's states [B, T, D] after the final norm, if there is one."""
         return x_BTD if self.final_norm is None else tap(f"{self.prefix}final_norm", self.final_norm(x_BTD))
 
-    def view(
+    def layer_context(
         self,
         positions_T: Tensor,
         source_BSD: Tensor | None = None,
         *,
-        in_order: bool = True,
+        is_in_order: bool = True,
         padding_BT: Tensor | None = None,
         source_padding_BS: Tensor | None = None,
-    ) -> View:
-        """What the layers look at from these positions, which are 0 … T − 1 if they are `in_order`."""
-        own = Sight(
+    ) -> LayerContext:
+        """Return the context of a pass without cache; positions are 0 … T − 1 if `is_in_order`."""
+        own = AttentionContext(
             positions_T,
             positions_T,
-            self.causal,
+            self.is_causal,
             relative_bias=self.relative_bias,
-            rotary=self.rotary,
-            in_order=in_order,
+            rotary_table=self.rotary,
+            is_in_order=is_in_order,
             padding=padding_BT,
         )
-        if self.relative_bias is not None and self.how.recompute != "full":
-            own.relative()  # a checkpoint that made it would not make it a second time
+        if self.relative_bias is not None and self.execution.recompute != "full":
+            own.stack_bias()  # computed outside checkpoints, which would compute it once more
         if source_BSD is None:
-            return View(own)
-        places_S = torch.arange(source_BSD.shape[1], device=source_BSD.device)
-        return View(own, Sight(positions_T, places_S, False, source_BSD, padding=source_padding_BS, own=False))
+            return LayerContext(own)
+        source_positions_S = torch.arange(source_BSD.shape[1], device=source_BSD.device)
+        return LayerContext(
+            own,
+            AttentionContext(
+                positions_T, source_positions_S, False, source_BSD, padding=source_padding_BS, is_self=False
+            ),
+        )
 
-    def view_after(self, cache: Cache, positions_T: Tensor) -> View:
-        """What the layers look at from these positions, the next of what is cached."""
-        places_S = torch.arange(cache.past + len(positions_T), device=positions_T.device)
-        own = Sight(
+    def cached_context(self, cache: Cache, positions_T: Tensor) -> LayerContext:
+        """Return the context of a pass over the positions that follow the cached ones."""
+        key_positions_S = torch.arange(cache.past + len(positions_T), device=positions_T.device)
+        own = AttentionContext(
             positions_T,
-            places_S,
-            self.causal,
+            key_positions_S,
+            self.is_causal,
             relative_bias=self.relative_bias,
-            rotary=self.rotary,
+            rotary_table=self.rotary,
             past=cache.past,
             padding=cache.padding,
         )
         if not cache.n_source:
-            return View(own)
-        source_S = torch.arange(cache.n_source, device=positions_T.device)
-        source = Sight(positions_T, source_S, False, past=cache.n_source, padding=cache.source_padding, own=False)
-        return View(own, source)
+            return LayerContext(own)
+        source_positions_S = torch.arange(cache.n_source, device=positions_T.device)
+        source = AttentionContext(
+            positions_T, source_positions_S, False, past=cache.n_source, padding=cache.source_padding, is_self=False
+        )
+        return LayerContext(own, source)
 
-    def further(
+    def mtp_states(
         self, embed: Embedding, ids_BT: Tensor, x_BTD: Tensor, positions_T: Tensor, source_BSD: Tensor | None
     ) -> list[Tensor]:
-        """For each multi-token module m, what the head reads of it: [B, T − 1 − m, D].
+        """Return, for each multi-token module m, the states that the head reads: [B, T − 1 − m, D].
 
-        `x_BTD` are the states before the final norm. Module m joins the states before it with the embeddings of the
-        tokens m + 1 places on, so each has a place less than the one before; one that would have none is left out.
+        `x_BTD` are the states before the final norm. Module m joins the states of the module before it with the
+        embeddings of the tokens m + 1 positions later, so each has one position less; modules without any are left out.
         """
-        found = []
+        states = []
         for m, module in zip(range(ids_BT.shape[1] - 1), self.mtp or (), strict=False):
-            tokens_BTD = embed.alone(ids_BT[:, m + 1 :])
-            view = self.view(positions_T[: tokens_BTD.shape[1]], source_BSD)
-            x_BTD, read_BTD = module(x_BTD[:, :-1], tokens_BTD, view)
-            found.append(read_BTD)
-        return found
+            tokens_BTD = embed.token_states(ids_BT[:, m + 1 :])
+            context = self.layer_context(positions_T[: tokens_BTD.shape[1]], source_BSD)
+            x_BTD, read_BTD = module(x_BTD[:, :-1], tokens_BTD, context)
+            states.append(read_BTD)
+        return states
 
 
 def _relative_bias(layers: list[Layer]) -> RelativeBias | None:
-    """The stack's table, if any of its layers uses one."""
+    """Return the stack's bias table, if a layer uses it."""
     for part in (arm.part for layer in layers for arm in arms(layer)):
         if isinstance(part, Attention) and (position := stack_bias(part)) is not None:
             return RelativeBias(position, part.n_heads)
@@ -188,7 +201,7 @@ def _relative_bias(layers: list[Layer]) -> RelativeBias | None:
 
 
 def _rotary(layers: list[Layer], model: Spec) -> RotaryTable | None:
-    """The stack's table of angles, if any of its layers reads one."""
+    """Return the stack's table of rotary angles, if a layer reads it."""
     for part in (arm.part for layer in layers for arm in arms(layer)):
         if (position := stored_rope(part)) is not None:
             return RotaryTable(position, model)

@@ -70,7 +70,7 @@ VARIANTS: dict[type[Part], Variant] = {
         ledger="archcalc.ledger.attention:leaves",
         module="archcalc.nn.attention:Attention",
         query_module="archcalc.nn.attention:QueryAttention",
-        cache="archcalc.nn.attention:own_cache",
+        cache="archcalc.nn.attention:token_cache",
         source_cache="archcalc.nn.attention:source_cache",
         sites="archcalc.spec.sites:attention",
         steps="archcalc.interp.trace.part_formulas:attention",
@@ -79,7 +79,7 @@ VARIANTS: dict[type[Part], Variant] = {
         rank="archcalc.run.distributed.split_plan:attention_of_rank",
         split={f"{name}.{kind}": 0 for name in "qkv" for kind in ("weight", "bias")}
         | {"sinks": 0, "out.weight": 1, "gate.weight": 0, "gate_bias": 0, "relative_bias.weight": 1},
-        fast="archcalc.run.pack.step:query",
+        fast="archcalc.run.pack.decode_step:single_query_attention",
     ),
     LatentAttention: Variant(
         component="attention",
@@ -88,7 +88,7 @@ VARIANTS: dict[type[Part], Variant] = {
         ledger="archcalc.ledger.latent_attention:leaves",
         module="archcalc.nn.mla:LatentAttention",
         query_module=None,
-        cache="archcalc.nn.mla:own_cache",
+        cache="archcalc.nn.mla:token_cache",
         source_cache=None,
         sites="archcalc.spec.sites:latent_attention",
         steps="archcalc.interp.trace.part_formulas:latent",
@@ -113,7 +113,7 @@ VARIANTS: dict[type[Part], Variant] = {
         heads=None,
         rank="archcalc.run.distributed.split_plan:dense_of_rank",
         split=_WIDE | {"down.weight": 1},
-        fast="archcalc.run.pack.step:as_it_is",
+        fast="archcalc.run.pack.decode_step:module_forward",
     ),
     Gated: Variant(
         component="ffn",
@@ -130,7 +130,7 @@ VARIANTS: dict[type[Part], Variant] = {
         heads=None,
         rank="archcalc.run.distributed.split_plan:dense_of_rank",
         split=_WIDE | {"down.weight": 1},
-        fast="archcalc.run.pack.step:gated_ffn",
+        fast="archcalc.run.pack.decode_step:gated_ffn",
     ),
     MoE: Variant(
         component="ffn",
@@ -147,7 +147,7 @@ VARIANTS: dict[type[Part], Variant] = {
         heads=None,
         rank=None,
         split={},
-        fast="archcalc.run.pack.step:as_it_is",
+        fast="archcalc.run.pack.decode_step:module_forward",
     ),
 }
 

@@ -14,9 +14,9 @@ from archcalc.ledger.leaves import State as StateLeaf
 from archcalc.ledger.linear import linear
 from archcalc.ledger.symbols import Symbols
 from archcalc.ledger.tensors import Tensor as Named
-from archcalc.nn.held import Room, State
+from archcalc.nn.arm_cache import CacheConfig, RecurrentState
+from archcalc.nn.attention_context import AttentionContext
 from archcalc.nn.linear import Linear
-from archcalc.nn.sight import Sight
 from archcalc.nn.taps.points import tap
 from archcalc.spec import Spec
 from archcalc.spec.base import Part, Size
@@ -43,18 +43,18 @@ class Module(nn.Module):
         self.down = Linear(model.d_model, part.d_state, bias=False)
         self.up = Linear(part.d_state, model.d_model, bias=False)
 
-    def forward(self, x_BTD: Tensor, sight: Sight) -> Tensor:
+    def forward(self, x_BTD: Tensor, context: AttentionContext) -> Tensor:
         x_BTH = self.down(x_BTD)
-        kept = sight.held if isinstance(sight.held, State) else None
-        state_BH = torch.zeros_like(x_BTH[:, 0]) if kept is None else kept.read(sight.past)[0].to(x_BTH.dtype)
-        is_padding_BT = sight.new_padding
+        state = context.cache if isinstance(context.cache, RecurrentState) else None
+        state_BH = torch.zeros_like(x_BTH[:, 0]) if state is None else state.read(context.past)[0].to(x_BTH.dtype)
+        is_padding_BT = context.query_padding
         outputs = []
         for t in range(x_BTH.shape[1]):
             new_BH = DECAY * state_BH + x_BTH[:, t]
             state_BH = new_BH if is_padding_BT is None else torch.where(is_padding_BT[:, t, None], state_BH, new_BH)
             outputs.append(state_BH)
-        if kept is not None:
-            kept.write(state_BH)
+        if state is not None:
+            state.write(state_BH)
         y_BTD: Tensor = self.up(tap("states", torch.stack(outputs, 1)))
         return y_BTD
 
@@ -65,8 +65,8 @@ def leaves(part: Ema, d: Symbols, x: Named, here: Pass) -> Forward[Named]:
     return (yield from linear("up", down.new("states"), d.d_model, "mixer", bias=False))
 
 
-def cache(part: Ema, room: Room) -> State:
-    return State(room.state(part.d_state))
+def cache(part: Ema, config: CacheConfig) -> RecurrentState:
+    return RecurrentState(config.zero_state(part.d_state))
 
 
 def sites(part: Ema, width: dict[str, int], crosses: bool) -> Iterator[Site]:

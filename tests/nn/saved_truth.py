@@ -28,10 +28,10 @@ class Kept:
     nbytes: int
 
 
-def kept(spec: Spec, work: Workload, how: Execution, *, real: bool = False) -> list[Kept]:
+def kept(spec: Spec, work: Workload, execution: Execution, *, real: bool = False) -> list[Kept]:
     """Every storage once, weights left out: on meta, on fake CPU tensors, or (`real`) with numbers."""
-    model = build(spec, "cpu" if real else "meta", DTYPES[how.dtype], how=how).train()
-    if real or how.device == "meta":
+    model = build(spec, "cpu" if real else "meta", DTYPES[execution.dtype], execution=execution).train()
+    if real or execution.device == "meta":
         return _kept(model, _ids(spec, work, "cpu" if real else "meta"))
     with FakeTensorMode():
         to_fake_cpu(model)

@@ -44,7 +44,7 @@ def test_runs_on_meta(spec: Spec, batch: int, data: st.DataObject) -> None:
     found = model(*inputs(spec, batch, seq, "meta"))
     assert found.shape == shape_out(spec, batch, seq)
     assert {tensor.device.type for tensor in (found, *model.parameters(), *model.buffers())} == {"meta"}
-    further = model.predict_further(*inputs(spec, batch, seq, "meta"))
+    further = model.multi_token_logits(*inputs(spec, batch, seq, "meta"))
     n_mtp = spec.decoder.n_mtp if spec.decoder else 0
     assert [y.shape for y in further] == [shape_out(spec, batch, seq - 1 - m) for m in range(min(n_mtp, seq - 1))]
 
@@ -69,7 +69,7 @@ def test_every_parameter_takes_part(spec: Spec) -> None:
     model = build(spec, "cpu")
     seq = min(spec.n_ctx, 4)
     ids = inputs(spec, 2, seq, "cpu")
-    (model(*ids).sum() + sum(y.sum() for y in model.predict_further(*ids))).backward()
+    (model(*ids).sum() + sum(y.sum() for y in model.multi_token_logits(*ids))).backward()
     unused = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
     too_far = tuple(f"mtp.{m}." for m in range(seq - 1, 9))  # what a sequence so short cannot reach
     unread = tuple(f"embed.tables.{one.name}." for one in spec.embedding.tables if one.default_row is None)

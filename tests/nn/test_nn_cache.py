@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from archcalc.errors import InputError
 from archcalc.nn import build
+from archcalc.nn.arm_cache import TokenCache
 from archcalc.nn.cache import Cache, allocate
-from archcalc.nn.held import Tokens
-from archcalc.nn.quantised import Plain
+from archcalc.nn.cache_store import PlainStore
 from archcalc.sources import load
 from archcalc.spec import Spec
 from archcalc.spec.attention import Attention, LatentAttention
@@ -42,14 +42,14 @@ def filled(model: nn.Module) -> Any:
     return model.eval()
 
 
-def drawn(spec: Spec, dtype: torch.dtype = torch.float64, how: Execution | None = None) -> Any:
+def drawn(spec: Spec, dtype: torch.dtype = torch.float64, execution: Execution | None = None) -> Any:
     """The model of a drawn spec, filled, in float64 if it can be; the same at every try of the same case.
 
     A law is about what is computed, and tiny widths and norms of them may blow rounding up as far as they like: 1e-5
     leaves them eleven of float64's sixteen digits, where float32 has two to spare.
     """
     torch.manual_seed(1)
-    return filled(build(spec, "cpu", dtype, how=how))
+    return filled(build(spec, "cpu", dtype, execution=execution))
 
 
 def one_layer(attention: dict[str, Any], **more: Any) -> Spec:
@@ -224,20 +224,20 @@ def test_latents_are_held_and_no_heads() -> None:
 # What it holds.
 
 
-def places(held: Tokens) -> list[int]:
+def places(held: TokenCache) -> list[int]:
     return held.tensors[0].flatten().tolist()
 
 
-def step(held: Tokens, past: int, n_new: int) -> list[int]:
+def step(held: TokenCache, past: int, n_new: int) -> list[int]:
     """Hold tokens past …, each told by its position; the positions that are seen."""
     new = torch.arange(past, past + n_new).float().view(1, -1, 1)
-    first, second = held.joined(lambda: (new, -new), past)
+    first, second = held.update(lambda: (new, -new), past)
     assert torch.equal(first, -second)
     return first.flatten().tolist()
 
 
 def test_a_new_token_takes_the_oldest_ones_place() -> None:
-    held = Tokens(Plain(torch.full((1, 4, 1), -1.0)), Plain(torch.ones(1, 4, 1)))
+    held = TokenCache(PlainStore(torch.full((1, 4, 1), -1.0)), PlainStore(torch.ones(1, 4, 1)))
     assert step(held, 0, 3) == [0, 1, 2]
     assert places(held) == [0, 1, 2, -1]
     assert step(held, 3, 1) == [0, 1, 2, 3]
@@ -250,14 +250,14 @@ def test_a_new_token_takes_the_oldest_ones_place() -> None:
 
 
 def test_a_long_prefill_leaves_its_last_tokens() -> None:
-    held = Tokens(Plain(torch.zeros(1, 4, 1)), Plain(torch.zeros(1, 4, 1)))
+    held = TokenCache(PlainStore(torch.zeros(1, 4, 1)), PlainStore(torch.zeros(1, 4, 1)))
     assert step(held, 0, 10) == list(range(10))
     assert places(held) == [8, 9, 6, 7]
 
 
 @given(room=st.integers(1, 6), sizes=st.lists(st.integers(1, 9), min_size=1, max_size=8))
 def test_what_a_ring_holds(room: int, sizes: list[int]) -> None:
-    held, past = Tokens(Plain(torch.zeros(1, room, 1)), Plain(torch.zeros(1, room, 1))), 0
+    held, past = TokenCache(PlainStore(torch.zeros(1, room, 1)), PlainStore(torch.zeros(1, room, 1))), 0
     for n_new in sizes:
         assert step(held, past, n_new) == list(range(past - min(past, room - 1), past + n_new))
         past += n_new

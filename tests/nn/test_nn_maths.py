@@ -14,12 +14,12 @@ from transformers.models.t5.modeling_t5 import T5Attention
 from archcalc.nn import bias, build, moe, rope
 from archcalc.nn.activation import ACTIVATIONS, activation, gated
 from archcalc.nn.attention import Attention
-from archcalc.nn.initial import initialise
+from archcalc.nn.attention_context import AttentionContext
+from archcalc.nn.initialization import initialize
 from archcalc.nn.moe import MoE
 from archcalc.nn.norm import norm
 from archcalc.nn.position import sinusoids
-from archcalc.nn.sight import Sight
-from archcalc.nn.softmax import Softmax, attend
+from archcalc.nn.softmax import SoftmaxConfig, attend
 from archcalc.sources import load
 from archcalc.spec import Spec
 from archcalc.spec import attention as spec
@@ -48,9 +48,9 @@ def filled(module: nn.Module, scale: float = 0.5) -> nn.Module:
     return module.requires_grad_(False).eval()
 
 
-def sight(seq: int, causal: bool = True, start: int = 0) -> Sight:
+def context(seq: int, causal: bool = True, start: int = 0) -> AttentionContext:
     places = torch.arange(start, start + seq)
-    return Sight(places, places, causal)
+    return AttentionContext(places, places, causal)
 
 
 def changed(model: nn.Module, place: int, seq: int = 12) -> list[int]:
@@ -112,7 +112,7 @@ def test_grouped_query_attention_is_multi_head_with_repeated_heads() -> None:
         state[name] = state[name].view(2, 4, 10).repeat_interleave(3, 0).view(24, 10)
     many.load_state_dict(state)
     x = torch.randn(2, 5, 10)
-    torch.testing.assert_close(few(x, sight(5)), many.eval()(x, sight(5)))
+    torch.testing.assert_close(few(x, context(5)), many.eval()(x, context(5)))
 
 
 def test_multi_head_attention_is_torchs() -> None:
@@ -123,13 +123,13 @@ def test_multi_head_attention_is_torchs() -> None:
         theirs.out_proj.weight.copy_(ours.out.weight)
     x = torch.randn(2, 5, 10)
     mask = torch.ones(5, 5).triu(1).bool()
-    torch.testing.assert_close(ours(x, sight(5)), theirs(x, x, x, attn_mask=mask, need_weights=False)[0])
+    torch.testing.assert_close(ours(x, context(5)), theirs(x, x, x, attn_mask=mask, need_weights=False)[0])
 
 
 def test_a_sink_takes_weight_and_gives_no_value() -> None:
     q, k, v = (torch.randn(1, 2, 3, 4) for _ in range(3))
     sinks = torch.tensor([0.7, -1.0])
-    found = attend(Softmax(n_heads=2, scale=0.5), q, k, v, sight(3, causal=False), Execution(), sinks_N=sinks)
+    found = attend(SoftmaxConfig(n_heads=2, scale=0.5), q, k, v, context(3, causal=False), Execution(), sinks_N=sinks)
     for n in range(2):
         for t in range(3):
             powers = [math.exp(0.5 * float(q[0, n, t] @ k[0, n, s])) for s in range(3)]
@@ -141,7 +141,7 @@ def test_a_sink_takes_weight_and_gives_no_value() -> None:
 def test_softcap_bounds_scores() -> None:
     q = k = torch.full((1, 1, 2, 1), 100.0)
     k, v = k * torch.tensor([1.0, 0.0]).view(1, 1, 2, 1), torch.eye(2).view(1, 1, 2, 2)
-    found = attend(Softmax(n_heads=1, scale=1.0, softcap=2.0), q, k, v, sight(2, causal=False), Execution())
+    found = attend(SoftmaxConfig(n_heads=1, scale=1.0, softcap=2.0), q, k, v, context(2, causal=False), Execution())
     torch.testing.assert_close(found[0, 0, 0], torch.tensor([2.0, 0.0]).softmax(-1))
 
 
@@ -151,7 +151,7 @@ def test_rope_depends_on_distance_alone_and_keeps_lengths(interleaved: bool) -> 
     q, k = torch.randn(1, 1, 1, 8), torch.randn(1, 1, 1, 8)
 
     def turned(x: Tensor, place: int) -> Tensor:
-        return rope.rotate(x, rope.tables(part, torch.tensor([place])), interleaved)
+        return rope.rotate(x, rope.rotary_tables(part, torch.tensor([place])), interleaved)
 
     scores = [(turned(q, 5 + shift) * turned(k, 2 + shift)).sum() for shift in (0, 7, 100)]
     torch.testing.assert_close(scores[1:], [scores[0]] * 2, rtol=1e-4, atol=1e-4)
@@ -163,14 +163,16 @@ def test_rope_depends_on_distance_alone_and_keeps_lengths(interleaved: bool) -> 
 def test_interleaved_rope_turns_neighbours() -> None:
     x = torch.tensor([1.0, 0.0, 0.0, 1.0]).view(1, 1, 1, 4)
     part = Rope(d_rotary=4, interleaved=True, theta=100.0)
-    found = rope.rotate(x, rope.tables(part, torch.tensor([3])), True).flatten()
+    found = rope.rotate(x, rope.rotary_tables(part, torch.tensor([3])), True).flatten()
     slow = 3 / 10  # 100^(-2/4)
     torch.testing.assert_close(found, torch.tensor([math.cos(3), math.sin(3), -math.sin(slow), math.cos(slow)]))
 
 
 def test_linear_scaling_divides_positions() -> None:
     plain, scaled = Rope(d_rotary=6), Rope(d_rotary=6, scaling=LinearScaling(factor=4.0))
-    for ours, theirs in zip(rope.tables(scaled, torch.tensor([8])), rope.tables(plain, torch.tensor([2])), strict=True):
+    for ours, theirs in zip(
+        rope.rotary_tables(scaled, torch.tensor([8])), rope.rotary_tables(plain, torch.tensor([2])), strict=True
+    ):
         torch.testing.assert_close(ours, theirs)
 
 
@@ -230,7 +232,7 @@ def test_norms() -> None:
 
 def filled_norm(part: LayerNorm | RMSNorm, weight: float) -> nn.Module:
     module = norm(part, 10)
-    initialise(module)
+    initialize(module)
     nn.init.constant_(module.weight, weight)
     return module
 
@@ -255,7 +257,9 @@ def test_norms_softmax_and_routing_are_computed_in_float32_or_finer(dtype: torch
     q, k, v = (x.to(dtype).view(1, 1, *x.shape) for x in (torch.eye(10), x_SH, torch.eye(64)))
     for sinks in (None, torch.zeros(1, dtype=dtype)):
         scores = F.pad(x_SH.double().T, (0, 0 if sinks is None else 1))
-        found = attend(Softmax(n_heads=1, scale=1.0), q, k, v, sight(64, causal=False), Execution(), sinks_N=sinks)
+        found = attend(
+            SoftmaxConfig(n_heads=1, scale=1.0), q, k, v, context(64, causal=False), Execution(), sinks_N=sinks
+        )
         assert found.dtype == dtype
         assert rounded(found, scores.softmax(-1)[:, :64])
 
@@ -276,7 +280,7 @@ def test_placements(placement: str) -> None:
     x = model.embed.tokens(ids)
 
     def a(y: Tensor) -> Tensor:
-        return block.attn(y, sight(6))
+        return block.attn(y, context(6))
 
     f, n = block.ffn, dict(block.named_children())
     if placement == "pre":
@@ -407,7 +411,7 @@ def test_a_mixture_runs_the_same_on_meta() -> None:
 
 
 @pytest.mark.parametrize(
-    ("device", "how", "ran"),
+    ("device", "execution", "ran"),
     [
         ("cpu", None, "split"),
         ("meta", None, "gather"),
@@ -417,7 +421,7 @@ def test_a_mixture_runs_the_same_on_meta() -> None:
     ids=str,
 )
 def test_experts_run_by_the_device_unless_told(
-    device: str, how: Execution | None, ran: str, monkeypatch: pytest.MonkeyPatch
+    device: str, execution: Execution | None, ran: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = model_of({"attention": ATTENTION, "ffn": {"kind": "moe", "n_experts": 4, "n_active": 2, "d_expert": 5}})
     called = []
@@ -425,7 +429,7 @@ def test_experts_run_by_the_device_unless_told(
         monkeypatch.setitem(
             moe.FORMULATIONS, name, lambda *x, name=name, run=formulation: called.append(name) or run(*x)
         )
-    build(spec, device, how=how)(torch.zeros(1, 3, dtype=torch.long, device=device))
+    build(spec, device, execution=execution)(torch.zeros(1, 3, dtype=torch.long, device=device))
     assert set(called) == {ran}
 
 
@@ -461,7 +465,7 @@ def test_relative_positions_do_not_know_where_they_start() -> None:
         table = filled(bias.RelativeBias(RelativeBias(n_buckets=8), 2))
         x = torch.randn(1, 5, 10)
         near, far = (
-            module(x, Sight(places, places, True, relative_bias=table))
+            module(x, AttentionContext(places, places, True, relative_bias=table))
             for places in (torch.arange(5), torch.arange(5) + 40)
         )
         torch.testing.assert_close(near, far, rtol=1e-4, atol=1e-5)
@@ -474,7 +478,7 @@ def test_multi_token_prediction_sees_no_further_than_its_tokens() -> None:
     ids = torch.arange(9)[None]
     other = ids.clone()
     other[0, 5] = 17
-    for m, (one, two) in enumerate(zip(model.predict_further(ids), model.predict_further(other), strict=True)):
+    for m, (one, two) in enumerate(zip(model.multi_token_logits(ids), model.multi_token_logits(other), strict=True)):
         differs = ((one - two).abs().amax(-1) > 1e-6)[0]
         assert differs.tolist() == [t + m + 1 >= 5 for t in range(9 - 1 - m)]
 

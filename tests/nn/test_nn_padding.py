@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from archcalc.errors import InputError
 from archcalc.formats.cache_types import CACHE_TYPES
 from archcalc.nn import build
-from archcalc.nn.execution import carry_out
+from archcalc.nn.execution import set_execution
 from archcalc.sources import load
 from archcalc.spec import Spec
 from archcalc.spec.execution import Execution
@@ -128,7 +128,7 @@ def test_every_kernel_hides_padding(attention: dict[str, Any], kernel: Any) -> N
     rows = [torch.randint(23, (n,)) for n in (12, 5, 1)]
     ids, padding = padded(rows, left=True, vocab_size=23)
     expected = model(ids, padding_BT=padding)
-    carry_out(model, Execution(attention=kernel, device="cpu"))
+    set_execution(model, Execution(attention=kernel, device="cpu"))
     torch.testing.assert_close(model(ids, padding_BT=padding), expected, rtol=1e-5, atol=1e-5)
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from archcalc.nn import build, taps
-from archcalc.nn.execution import carry_out
+from archcalc.nn.execution import set_execution
 from archcalc.run.pack import pack
 from archcalc.run.pack.prefill import Prefill
 from archcalc.spec import Spec
@@ -85,7 +85,7 @@ def test_a_block_that_stands_twice_by_hand() -> None:
 @pytest.mark.parametrize("chunks", [[9], [4, 1, 4], [1] * 9], ids=str)
 @pytest.mark.parametrize("attention", ["eager", "math", "flash"])
 def test_caches(spec: Spec, chunks: list[int], attention: Any) -> None:
-    model = filled(build(spec, "cpu", how=Execution(attention=attention, device="cpu")))
+    model = filled(build(spec, "cpu", execution=Execution(attention=attention, device="cpu")))
     ids = torch.randint(23, (2, 9))
     cache = model.new_cache(2, 9)
     torch.testing.assert_close(cached(model, ids, [], cache, chunks), model(ids), rtol=1e-4, atol=1e-5)
@@ -122,8 +122,8 @@ def test_recomputed_gradients_are_the_same(spec: Spec, recompute: Any) -> None:
     filled(model).train()
     ids = torch.randint(23, (2, 9))
     found = []
-    for how in (Execution(), Execution(recompute=recompute)):
-        carry_out(model, how)
+    for execution in (Execution(), Execution(recompute=recompute)):
+        set_execution(model, execution)
         model.zero_grad()
         model(ids).square().mean().backward()
         found.append({name: weight.grad.clone() for name, weight in model.named_parameters()})
@@ -137,9 +137,9 @@ def test_recomputed_gradients_are_the_same(spec: Spec, recompute: Any) -> None:
 @pytest.mark.parametrize("recompute", ["none", "selective", "full"])
 def test_what_is_lent_is_kept_once(spec: Spec, attention: Any, recompute: Any) -> None:
     for dtype in ("fp32", "bf16"):
-        how = Execution(dtype=dtype, attention=attention, recompute=recompute, device="cpu")
+        execution = Execution(dtype=dtype, attention=attention, recompute=recompute, device="cpu")
         work = workload(spec, batch=2, seq=5)
-        assert stated(spec, work, how) == measured(spec, work, how)
+        assert stated(spec, work, execution) == measured(spec, work, execution)
 
 
 def test_keys_learn_from_the_layers_that_read_them() -> None:

@@ -12,7 +12,7 @@ from archcalc.analysis.papers.conventions import counted
 from archcalc.errors import InputError
 from archcalc.ledger.build import build as build_ledger
 from archcalc.nn import build, taps
-from archcalc.nn.held import State
+from archcalc.nn.arm_cache import RecurrentState
 from archcalc.run.distributed import split_plan
 from archcalc.spec import Spec
 from archcalc.spec.sites import sites
@@ -46,7 +46,7 @@ def test_state_bytes_do_not_grow_with_the_text(ema_spec: Spec, tokens: int) -> N
 
 def test_a_state_is_not_stored_in_the_format_of_tokens(ema_spec: Spec) -> None:
     layer = made(ema_spec).new_cache(2, 8, format="int8").layers[0]
-    assert isinstance(layer["mixer"], State)
+    assert isinstance(layer["mixer"], RecurrentState)
     assert [tensor.shape for tensor in layer["mixer"].tensors] == [(2, D_STATE)]
 
 

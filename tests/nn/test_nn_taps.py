@@ -16,8 +16,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from archcalc.errors import InputError
 from archcalc.nn import build, taps
-from archcalc.nn.execution import carry_out
-from archcalc.nn.taps.points import BEGIN
+from archcalc.nn.execution import set_execution
+from archcalc.nn.taps.points import OBSERVER_FACTORY
 from archcalc.run.pack import pack
 from archcalc.sources import load
 from archcalc.spec import Spec
@@ -73,7 +73,7 @@ def with_edit(spec: Spec, data: st.DataObject) -> taps.Edit:
 def made(spec: Spec, kernel: Kernel = "eager") -> Any:
     """The same weights at every try of the same case."""
     torch.manual_seed(1)
-    return filled(build(spec, "cpu", how=by(kernel)))
+    return filled(build(spec, "cpu", execution=by(kernel)))
 
 
 @pytest.fixture
@@ -150,7 +150,7 @@ def test_the_residual_stream_is_the_sum_of_what_joins_it(spec: Spec) -> None:
 @settings(max_examples=40)
 @given(spec=specs(), kernel=st.sampled_from(KERNELS))
 def test_patterns_are_the_softmax_of_scores_and_weigh_the_values(spec: Spec, kernel: Kernel) -> None:
-    model = drawn(spec, how=by(kernel))
+    model = drawn(spec, execution=by(kernel))
     found = taps.record(model, *ids_of(spec))
     for name in (name for name in found if name.endswith(".scores")):
         scores, pattern = found[name], found[name.replace("scores", "pattern")]
@@ -283,7 +283,7 @@ def test_a_value_put_into_its_own_place_changes_nothing(spec: Spec, data: st.Dat
     model, asked = made(spec, kernel), ids_of(spec)
     site, at = data.draw(st.sampled_from(taps.sites(spec))), data.draw(AT)
     if site.recomputed:
-        carry_out(model, by("eager"))
+        set_execution(model, by("eager"))
     found = taps.record(model, *asked)
     edit = taps.Edit(site.name, None, lambda x: found[site.name], at=at)
     assert torch.equal(taps.record(model, *asked, edits=[edit]).logits, found.logits)
@@ -292,9 +292,9 @@ def test_a_value_put_into_its_own_place_changes_nothing(spec: Spec, data: st.Dat
 @pytest.mark.parametrize("kernel", ["math", "flash"])
 @pytest.mark.parametrize("site", ["attn.scores", "attn.pattern"])
 def test_editing_a_pattern_is_the_eager_run_and_says_so(kernel: Kernel, site: str, model: Any, ids: Tensor) -> None:
-    eager = build(model.spec, "cpu", how=by("eager")).eval()
+    eager = build(model.spec, "cpu", execution=by("eager")).eval()
     eager.load_state_dict(model.state_dict())
-    carry_out(model, by(kernel))
+    set_execution(model, by(kernel))
     with pytest.warns(taps.EagerAttentionWarning, match=rf"layers\.1\.attn: .* in place of {kernel}") as told:
         found = taps.record(model, ids, edits=[taps.Edit(site, 1, lambda x: x)])
     assert len(told) == 1, "the other layer's attention stays as it is"
@@ -306,7 +306,7 @@ def test_eager_attention_says_nothing_and_other_edits_leave_the_kernel(model: An
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         taps.record(model, ids, edits=[taps.Edit("attn.pattern", 0, half)])
-        carry_out(model, by("flash"))
+        set_execution(model, by("flash"))
         taps.record(model, ids, edits=[taps.Edit("attn.q", 0, half)])
 
 
@@ -429,12 +429,12 @@ def test_further_tokens_follow_from_edited_states() -> None:
     """The modules' own points are none, and those before them are as in any pass."""
     model = made(one_layer(ROPE, n_mtp=2, final_norm=RMS))
     ids = torch.randint(23, (1, 6))
-    plain, calls = model.predict_further(ids), []
+    plain, calls = model.multi_token_logits(ids), []
     with taps.edit(model, taps.Edit("*", None, lambda x: calls.append(x) or x)):
-        assert all(torch.equal(a, b) for a, b in zip(model.predict_further(ids), plain, strict=True))
+        assert all(torch.equal(a, b) for a, b in zip(model.multi_token_logits(ids), plain, strict=True))
     assert len(calls) == len(taps.sites(model.spec)) - 2, "all but the final norm and the logits"
     with taps.edit(model, taps.Edit("resid_post", 1, lambda x: x * 0)):
-        assert not torch.equal(model.predict_further(ids)[0], plain[0])
+        assert not torch.equal(model.multi_token_logits(ids)[0], plain[0])
 
 
 # Nothing is left behind, and nothing is paid.
@@ -448,7 +448,7 @@ def test_the_model_is_as_it_was(model: Any, ids: Tensor) -> None:
     plain = model(ids)
     with pytest.raises(KeyError, match="mine"), taps.edit(model, taps.Edit("attn.k", 1, fails)):
         model(ids)
-    assert BEGIN.get() is None
+    assert OBSERVER_FACTORY.get() is None
     assert torch.equal(model(ids), plain)
     taps.record(model, ids)
     assert _state(model) == before
@@ -524,7 +524,7 @@ def test_compilers_see_through_points_that_nobody_looks_at(ids: Tensor) -> None:
 
 
 def test_scores_are_computed_only_where_they_are_read(model: Any, ids: Tensor) -> None:
-    carry_out(model, by("flash"))
+    set_execution(model, by("flash"))
     softmaxes = [
         operations(lambda sites=sites: taps.record(model, ids, sites=sites)).count("aten._softmax.default")
         for sites in ("embed", "layers.0.attn.pattern", "*.scores")
@@ -589,7 +589,7 @@ def test_a_packed_model_is_refused(model: Any, ids: Tensor) -> None:
 
 @pytest.mark.parametrize("recompute", ["full", "selective"])
 def test_recomputation_in_training_is_refused(recompute: Any, model: Any, ids: Tensor) -> None:
-    carry_out(model, Execution(recompute=recompute))
+    set_execution(model, Execution(recompute=recompute))
     plain = model(ids)
     with taps.edit(model, taps.Edit("embed", None, lambda x: x)):
         assert torch.equal(model(ids), plain)

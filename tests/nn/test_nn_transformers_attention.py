@@ -19,7 +19,7 @@ from transformers.models.pegasus_x import modeling_pegasus_x
 from transformers.models.phimoe import modeling_phimoe
 
 from archcalc.nn import build, position, rope
-from archcalc.nn.sight import Sight
+from archcalc.nn.attention_context import AttentionContext
 from archcalc.sources import load
 from archcalc.spec.position import LongRopeScaling, Rope, Sinusoidal
 from tests.nn.test_nn_transformers import (
@@ -488,7 +488,7 @@ def attended(part: dict[str, Any], names: dict[str, str], theirs: nn.Module, x_B
             pattern = next(pattern for pattern in names if re.match(pattern, name))
             tensor.copy_(own[re.sub("^" + pattern, names[pattern], name)])
         places_T = torch.arange(x_BTD.shape[1])
-        found: Tensor = ours(x_BTD, Sight(places_T, places_T, True))
+        found: Tensor = ours(x_BTD, AttentionContext(places_T, places_T, True))
     return found
 
 
@@ -541,7 +541,9 @@ def test_phimoe_takes_the_short_factors_and_an_attention_factor_by_length(n_toke
     scaling = LongRopeScaling(
         factor=1.0, short=factors, long=factors, n_ctx_original=6, attention_factor=1.25, long_attention_factor=1.75
     )
-    for ours, theirs in zip(rope.tables(Rope(d_rotary=4, scaling=scaling), places_T), (cosines, sines), strict=True):
+    for ours, theirs in zip(
+        rope.rotary_tables(Rope(d_rotary=4, scaling=scaling), places_T), (cosines, sines), strict=True
+    ):
         torch.testing.assert_close(ours, theirs[0, :, :2], rtol=1e-6, atol=1e-6)
 
 
@@ -556,4 +558,4 @@ def test_tables_of_sinusoids_are_those_of_each_order(width: int) -> None:
 
 def test_pegasus_x_counts_from_zero() -> None:
     theirs = modeling_pegasus_x.PegasusXSinusoidalPositionalEmbedding(10)(torch.zeros(1, 9, 10))[0]
-    torch.testing.assert_close(position.fairseq(torch.arange(9), 10), theirs, rtol=0, atol=1e-5)
+    torch.testing.assert_close(position.fairseq_sinusoids(torch.arange(9), 10), theirs, rtol=0, atol=1e-5)

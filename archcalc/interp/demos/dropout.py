@@ -49,8 +49,8 @@ def run(seed: int = 0) -> DropoutDemo:
     """Return one vector at inference, and many draws of it in training."""
     model = small_model(LAYER, seed)
     block, x_BTD = model.layers["0"], model.embed(torch.tensor([[1]]))
-    y_BTD = block.part(block.arms[-1], block.normed("ffn_norm", x_BTD), model.view(torch.arange(1)))
-    inference_BTD = block.eval().dropped(y_BTD)
+    y_BTD = block.run_arm(block.arms[-1], block.apply_norm("ffn_norm", x_BTD), model.layer_context(torch.arange(1)))
+    inference_BTD = block.eval().apply_dropout(y_BTD)
     draws_BTD = _training_draws(block, y_BTD.expand(N_DRAWS, -1, -1), seed)
     return DropoutDemo(
         P,
@@ -68,7 +68,7 @@ def run(seed: int = 0) -> DropoutDemo:
 def _training_draws(block: Any, x_BTD: torch.Tensor, seed: int) -> torch.Tensor:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        y_BTD: torch.Tensor = block.train().dropped(x_BTD)
+        y_BTD: torch.Tensor = block.train().apply_dropout(x_BTD)
     return y_BTD
 
 

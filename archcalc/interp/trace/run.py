@@ -133,7 +133,7 @@ class _StepValues:
     def tokens(self, step: Step) -> Tensor:
         prefix = step.name.removesuffix("tokens")
         (embed,) = (stack.embed_prefix for stack in self.model.spec.stacks if stack.prefix == prefix)
-        x: Tensor = self.model.get_submodule(embed.rstrip(".")).scaled(self.ids[f"{prefix}ids"])
+        x: Tensor = self.model.get_submodule(embed.rstrip(".")).token_rows(self.ids[f"{prefix}ids"])
         return x
 
     def positions(self, step: Step) -> Tensor:

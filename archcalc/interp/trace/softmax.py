@@ -14,8 +14,8 @@ from torch import Tensor
 
 from archcalc.errors import InputError, shown
 from archcalc.interp.trace.run import Trace
-from archcalc.nn.sight import Sight
-from archcalc.nn.softmax import Softmax, softcapped
+from archcalc.nn.attention_context import AttentionContext
+from archcalc.nn.softmax import SoftmaxConfig, softcap
 from archcalc.nn.stack import Layers
 from archcalc.words import msg
 
@@ -65,7 +65,7 @@ def softmax_of(model: Any, trace: Trace, part: str, *, head: int = 0, query: int
     stack, block, arm = _locate(model, part)
     sight, scores_S = _sight(stack, trace, part), trace[f"{part}.scores"][head, query]
     module = getattr(block, arm)
-    hidden_TS = sight.hidden(module.softmax.window)
+    hidden_TS = sight.hidden_mask(module.softmax.window)
     sinks_N = getattr(module, "sinks", None)
     sink = None if sinks_N is None else float(sinks_N[head])
     stages = [
@@ -78,7 +78,7 @@ def softmax_of(model: Any, trace: Trace, part: str, *, head: int = 0, query: int
 
 
 def _score_stages(
-    trace: Trace, how: Softmax, sight: Sight, part: str, keys: str, head: int, query: int
+    trace: Trace, how: SoftmaxConfig, sight: AttentionContext, part: str, keys: str, head: int, query: int
 ) -> Iterator[SoftmaxStage]:
     """Yield the stages from dot products to scores before the mask, in the model's order."""
     q_NTH, k_KSH = trace[f"{part}.q"], trace[keys]
@@ -87,7 +87,7 @@ def _score_stages(
     x_S = x_S * how.scale
     yield _stage("scaled", f"x · {how.scale:.7g}", x_S)
     if how.softcap is not None:
-        x_S = softcapped(x_S, how.softcap)
+        x_S = softcap(x_S, how.softcap)
         yield _stage("capped", f"capped(x, {how.softcap:g})", x_S)
     bias_NTS = how.bias(sight, how.n_heads) if how.bias else None
     if bias_NTS is not None:
@@ -147,10 +147,12 @@ def _key_owner(stack: Layers, part: str) -> str:
     return f"{prefix}layers.{owner}.{arm}"
 
 
-def _sight(stack: Layers, trace: Trace, part: str) -> Sight:
+def _sight(stack: Layers, trace: Trace, part: str) -> AttentionContext:
     """Return the attention context of the part, the one that the model builds for a whole text."""
     _, n_queries, n_keys = trace[f"{part}.scores"].shape
     device = next(stack.parameters()).device
     positions_T = torch.arange(n_queries, device=device)
-    view = stack.view(positions_T, torch.empty(1, n_keys, 0, device=device) if part.endswith("cross") else None)
+    view = stack.layer_context(
+        positions_T, torch.empty(1, n_keys, 0, device=device) if part.endswith("cross") else None
+    )
     return view.own if view.source is None else view.source

@@ -1,4 +1,4 @@
-"""Named points of a forward pass, read and written: functions over a model, which is as it was before and after.
+"""Record and edit named points of a forward pass, without changing the model.
 
 recording = taps.record(model, ids_BT, sites=["layers.*.attn.pattern", "layers.3.resid_post"])
 recording["layers.3.resid_post"]

@@ -1,4 +1,4 @@
-"""Changes of what a forward pass makes, site by site.
+"""Edits of a forward pass, site by site.
 
 Axes: B batch, T tokens, S key tokens.
 """
@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from archcalc.errors import InputError, shown
-from archcalc.nn.taps.points import unwatched
-from archcalc.nn.taps.positions import At, among, checked
+from archcalc.nn.taps.points import taps_disabled
+from archcalc.nn.taps.selection import Positions, check_positions, position_mask
 from archcalc.spec import Spec
 from archcalc.spec.sites import Site, named
 from archcalc.words import msg
@@ -21,36 +21,36 @@ from archcalc.words import msg
 
 @dataclass(frozen=True)
 class Edit:
-    """What `fn` makes of a site's value takes its place.
+    """Replace a site's value with what `fn` returns for it.
 
-    `site` is a name as `sites` lists them, with * for several; with a `layer`, it is the layer's part of the name
-    ("attn.pattern", "decoder.resid_mid"), else the whole. `fn` gets a copy of the value in this pass, with the site's
-    axes, and returns one of the same shape and dtype. `at` are the positions of the tokens that change: a number,
-    several, a slice such as `slice(7, None)`, None for all; `keys`, of scores and patterns, those of their columns.
-    Positions are places in the text, whatever pass reads them: a row's first token stands at 0, padding nowhere. `fn`
-    is not called in a pass that reads none of them.
+    `site` is a name as `sites` lists them, with * for several; with a `layer`, it is the part of the name after the
+    layer ("attn.pattern", "decoder.resid_mid"). `fn` gets a copy of the value in this pass, with the site's axes, and
+    returns a tensor of the same shape and dtype. `at` selects the positions of the tokens to change: a number, several,
+    a slice such as `slice(7, None)`, or None for all; `keys` those of the columns of scores and patterns. Positions
+    count from a row's first token, 0, in every pass; padding has none. `fn` is not called in a pass that reads none of
+    them.
     """
 
     site: str
     layer: int | None
     fn: Callable[[Tensor], Tensor]
-    at: At = None
-    keys: At = None
+    at: Positions = None
+    keys: Positions = None
 
     def sites(self, spec: Spec) -> list[Site]:
-        """The sites that it changes. Raises InputError if there are none, or they have no keys to choose from."""
-        found = named(spec, self._name(spec))
-        if self.keys is not None and (wrong := [site.name for site in found if site.axes[-1] != "S"]):
-            raise InputError(msg("its columns are not keys"), where=f"{wrong[0]}: keys", allowed=msg("left out"))
-        return found
+        """Return the sites to change. Raises InputError if there are none, or if `keys` is set and they have none."""
+        sites = named(spec, self._name(spec))
+        if self.keys is not None and (without_keys := [site.name for site in sites if site.axes[-1] != "S"]):
+            raise InputError(msg("its columns are not keys"), where=f"{without_keys[0]}: keys", allowed=msg("left out"))
+        return sites
 
     def _name(self, spec: Spec) -> str:
         if self.layer is None:
             return self.site
-        for each in spec.stacks:
-            prefix, stack = each.prefix, each.stack
+        for model_stack in spec.stacks:
+            prefix = model_stack.prefix
             if self.site.startswith(prefix):
-                n_layers = stack.n_layers or 0
+                n_layers = model_stack.stack.n_layers or 0
                 if isinstance(self.layer, bool) or not isinstance(self.layer, int) or not 0 <= self.layer < n_layers:
                     raise InputError(
                         msg("found {layer}", layer=shown(self.layer)),
@@ -61,42 +61,45 @@ class Edit:
         raise InputError(
             msg("{site} is in no stack", site=shown(self.site)),
             where="site",
-            allowed=msg("{names} before it", names=" or ".join(repr(each.prefix) for each in spec.stacks)),
+            allowed=msg("{names} before it", names=" or ".join(repr(stack.prefix) for stack in spec.stacks)),
         )
 
 
-class Applied:
-    """An edit at work, and in how many places so far."""
+class ActiveEdit:
+    """An edit in use, and how often it has been applied."""
 
     def __init__(self, edit: Edit) -> None:
-        self.fn, self.times = edit.fn, 0
-        self.at, self.keys = checked(edit.at, f"{edit.site}: at"), checked(edit.keys, f"{edit.site}: keys")
+        self.fn, self.n_applied = edit.fn, 0
+        self.at, self.keys = (
+            check_positions(edit.at, f"{edit.site}: at"),
+            check_positions(edit.keys, f"{edit.site}: keys"),
+        )
 
-    def __call__(self, site: Site, x: Tensor, standing: Tensor, keys: Tensor | None) -> Tensor:
-        """The value, changed where tokens stand that this is about."""
-        chosen = [
-            _along(among(at, places), site.axes, axis)
-            for at, places, axis in ((self.at, standing, tokens_axis(site)), (self.keys, keys, "S"))
-            if at is not None and places is not None
+    def __call__(self, site: Site, x: Tensor, positions: Tensor, keys: Tensor | None) -> Tensor:
+        """Return the value with the selected tokens changed."""
+        masks = [
+            _broadcast_mask(position_mask(selection, token_positions), site.axes, axis)
+            for selection, token_positions, axis in ((self.at, positions, tokens_axis(site)), (self.keys, keys, "S"))
+            if selection is not None and token_positions is not None
         ]
-        if any(not mask.is_meta and not mask.any() for mask in chosen):
+        if any(not mask.is_meta and not mask.any() for mask in masks):
             return x
-        with unwatched():
+        with taps_disabled():
             y = self.fn(x.clone())
         _check(site, x, y)
-        self.times += 1
-        for mask in chosen:
+        self.n_applied += 1
+        for mask in masks:
             y = torch.where(mask, y, x)
         return y
 
 
 def tokens_axis(site: Site) -> str:
-    """The axis along which a site's tokens stand; 'P' where one state stands for a whole text, at its first."""
+    """Return the axis of a site's tokens; 'P' where one state, at position 0, represents the whole text."""
     return next((axis for axis in "TS" if axis in site.axes), "P")
 
 
-def _along(mask: Tensor, axes: str, axis: str) -> Tensor:
-    """A mask [n] or [B, n] as it meets a value of these axes."""
+def _broadcast_mask(mask: Tensor, axes: str, axis: str) -> Tensor:
+    """Return a mask [n] or [B, n] that broadcasts over a value of these axes."""
     shape = [1] * len(axes)
     shape[axes.index(axis)] = mask.shape[-1]
     if mask.dim() == 2:

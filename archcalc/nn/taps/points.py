@@ -1,6 +1,6 @@
-"""The points at which a forward pass can be read and written, as the modules set them.
+"""Named points of a forward pass, as the modules place them.
 
-Each is one look at whether anyone watches the pass: unused, that is all it costs.
+Each point checks whether the pass is observed; unused, that is its only cost.
 """
 
 from __future__ import annotations
@@ -16,127 +16,127 @@ from typing import TYPE_CHECKING, TypeVar
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from archcalc.nn.sight import Sight
+    from archcalc.nn.attention_context import AttentionContext
 
 T = TypeVar("T")
 
 
-class Pass(ABC):
-    """One forward pass that is watched. `prefix` is what stands before a point's name in the name of its site."""
+class Observer(ABC):
+    """An observer of one forward pass. `prefix` precedes a point's name in the name of its site."""
 
     prefix: str = ""
-    own: Sight
+    token_context: AttentionContext
 
     @abstractmethod
-    def reached(self, name: str, x: Tensor, sight: Sight | None) -> Tensor:
-        """What the pass goes on with at this point."""
+    def visit(self, name: str, x: Tensor, context: AttentionContext | None) -> Tensor:
+        """Return the value that the pass continues with at this point."""
 
     @abstractmethod
-    def reads(self, name: str) -> bool:
-        """Whether anyone reads or changes this point."""
+    def is_read(self, name: str) -> bool:
+        """Return whether this point is recorded or edited."""
 
     @abstractmethod
-    def writes(self, name: str) -> bool:
-        """Whether anyone changes this point."""
+    def is_edited(self, name: str) -> bool:
+        """Return whether this point is edited."""
 
 
-# How many watch anything, on whatever thread: while it is 0, a point looks no further (and torch.compile sees through).
-_n_open = 0
+# Number of attached taps on all threads. While it is 0, points do nothing more, and torch.compile sees through them.
+_n_active = 0
 _LOCK = Lock()
 
-# By model, how a watched pass through it begins; and the pass at hand. Both are of this thread alone.
-Begin = Callable[[nn.Module], Pass | None]
-BEGIN: ContextVar[Begin | None] = ContextVar("taps_begin", default=None)
-_AT_HAND: ContextVar[Pass | None] = ContextVar("taps_at_hand", default=None)
+# The factory of observers, by model, and the current observer; both belong to one thread.
+ObserverMaker = Callable[[nn.Module], Observer | None]
+OBSERVER_FACTORY: ContextVar[ObserverMaker | None] = ContextVar("taps_observer_factory", default=None)
+_OBSERVER: ContextVar[Observer | None] = ContextVar("taps_observer", default=None)
 
 
-def tap(name: str, x: Tensor, sight: Sight | None = None) -> Tensor:
-    """A point: the value that goes on from here. `sight` is given where an axis is of keys."""
-    watched = _AT_HAND.get() if _n_open else None
-    return x if watched is None else watched.reached(name, x, sight)
+def tap(name: str, x: Tensor, context: AttentionContext | None = None) -> Tensor:
+    """Return the value that the pass continues with at a point. `context` is given where an axis is of keys."""
+    observer = _OBSERVER.get() if _n_active else None
+    return x if observer is None else observer.visit(name, x, context)
 
 
-def within(name: str, call: Callable[..., T], *args: object) -> T:
-    """What a call gives, the points in it under this name."""
-    watched = _AT_HAND.get() if _n_open else None
-    if watched is None:
-        return call(*args)
-    outer, watched.prefix = watched.prefix, f"{watched.prefix}{name}."
+def tap_scope(name: str, function: Callable[..., T], *args: object) -> T:
+    """Call a function with the points in it under `name`."""
+    observer = _OBSERVER.get() if _n_active else None
+    if observer is None:
+        return function(*args)
+    outer_prefix, observer.prefix = observer.prefix, f"{observer.prefix}{name}."
     try:
-        return call(*args)
+        return function(*args)
     finally:
-        watched.prefix = outer
+        observer.prefix = outer_prefix
 
 
-def stand(own: Sight) -> None:
-    """Tell where the tokens stand that are about to be read."""
-    watched = _AT_HAND.get() if _n_open else None
-    if watched is not None:
-        watched.own = own
+def set_token_context(token_context: AttentionContext) -> None:
+    """Set the context of the tokens that are about to be read."""
+    observer = _OBSERVER.get() if _n_active else None
+    if observer is not None:
+        observer.token_context = token_context
 
 
-def reads(*names: str) -> bool:
-    """Whether anyone reads or changes one of these points."""
-    watched = _AT_HAND.get() if _n_open else None
-    return watched is not None and any(map(watched.reads, names))
+def is_read(*names: str) -> bool:
+    """Return whether one of these points is recorded or edited."""
+    observer = _OBSERVER.get() if _n_active else None
+    return observer is not None and any(map(observer.is_read, names))
 
 
-def writes(*names: str) -> bool:
-    """Whether anyone changes one of these points."""
-    watched = _AT_HAND.get() if _n_open else None
-    return watched is not None and any(map(watched.writes, names))
+def is_edited(*names: str) -> bool:
+    """Return whether one of these points is edited."""
+    observer = _OBSERVER.get() if _n_active else None
+    return observer is not None and any(map(observer.is_edited, names))
 
 
-def passing(model: nn.Module) -> AbstractContextManager[None]:
-    """Around a forward pass through a model, by which its points are known for the model's."""
-    begin = BEGIN.get() if _n_open else None
-    return nullcontext() if begin is None else at_hand(begin(model))
+def observed_pass(model: nn.Module) -> AbstractContextManager[None]:
+    """Return a context manager for a forward pass through a model, observed if it has taps."""
+    make_observer = OBSERVER_FACTORY.get() if _n_active else None
+    return nullcontext() if make_observer is None else use_observer(make_observer(model))
 
 
 @contextmanager
-def opened() -> Iterator[None]:
-    """While it lasts, points look at whether the pass at hand is watched."""
-    global _n_open
+def taps_enabled() -> Iterator[None]:
+    """Make points check for an observer inside the block."""
+    global _n_active
     with _LOCK:
-        _n_open += 1
+        _n_active += 1
     try:
         yield
     finally:
         with _LOCK:
-            _n_open -= 1
+            _n_active -= 1
 
 
 @contextmanager
-def at_hand(watched: Pass | None) -> Iterator[None]:
-    """Have this pass be the one at hand; none, where what runs is not to be watched."""
-    token = _AT_HAND.set(watched)
+def use_observer(observer: Observer | None) -> Iterator[None]:
+    """Make this the current observer inside the block; None: the pass is not observed."""
+    token = _OBSERVER.set(observer)
     try:
         yield
     finally:
-        _AT_HAND.reset(token)
+        _OBSERVER.reset(token)
 
 
 @contextmanager
-def unwatched() -> Iterator[None]:
-    """While it lasts, no pass is watched: what an edit itself runs is not edited."""
-    token = BEGIN.set(None)
+def taps_disabled() -> Iterator[None]:
+    """Observe no pass inside the block: what an edit itself runs is not edited."""
+    token = OBSERVER_FACTORY.set(None)
     try:
-        with at_hand(None):
+        with use_observer(None):
             yield
     finally:
-        BEGIN.reset(token)
+        OBSERVER_FACTORY.reset(token)
 
 
 class EagerAttentionWarning(UserWarning):
-    """An attention is computed by the eager kernel, for its scores or its pattern are edited."""
+    """An attention uses the eager kernel because its scores or its pattern are edited."""
 
 
-def say_eager(kernel: str) -> None:
-    """Warn that the attention at hand is not computed by this kernel."""
-    watched = _AT_HAND.get()
-    place = "" if watched is None else watched.prefix.rstrip(".")
+def warn_eager(kernel: str) -> None:
+    """Warn that the current attention does not use this kernel."""
+    observer = _OBSERVER.get()
+    prefix = "" if observer is None else observer.prefix.rstrip(".")
     warnings.warn(
-        f"{place}: its scores or pattern are edited: eager attention in place of {kernel}",
+        f"{prefix}: its scores or pattern are edited: eager attention in place of {kernel}",
         EagerAttentionWarning,
         stacklevel=2,
     )

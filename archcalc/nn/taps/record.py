@@ -1,4 +1,4 @@
-"""Reading a forward pass, and changing it.
+"""Record and edit a forward pass.
 
 Axes: B batch, T tokens, S key tokens.
 """
@@ -14,22 +14,22 @@ from torch import Tensor
 
 from archcalc.errors import InputError
 from archcalc.nn.taps.edits import Edit
-from archcalc.nn.taps.watch import Watch, checked_spec, watching
+from archcalc.nn.taps.model_tap import ModelTap, attached, canonical_spec
 from archcalc.spec.sites import Site, named
 from archcalc.words import msg
 
 
 class Recording(Mapping[str, Tensor]):
-    """What stood at each site of one pass, by its name, in the order in which the pass came by.
+    """The values of one pass by site name, in the order of the pass.
 
-    `logits` is what the model returned: without a head, its last states.
+    `logits` is the model's output: without a head, its last states.
     """
 
     logits: Tensor
 
     def __init__(self) -> None:
         self._values: dict[str, Tensor] = {}
-        self._places: dict[str, tuple[Tensor, Tensor | None]] = {}
+        self._positions: dict[str, tuple[Tensor, Tensor | None]] = {}
 
     def __getitem__(self, name: str) -> Tensor:
         return self._values[name]
@@ -41,21 +41,21 @@ class Recording(Mapping[str, Tensor]):
         return len(self._values)
 
     def positions(self, name: str) -> Tensor:
-        """Where a site's tokens stand in their texts: [T], or where rows are padded [B, T] with −1 for padding."""
-        return self._places[name][0]
+        """Return the positions of a site's tokens: [T], or [B, T] with −1 where rows are padded."""
+        return self._positions[name][0]
 
     def key_positions(self, name: str) -> Tensor:
-        """Where the keys of its columns stand: [S] or [B, S]. Raises InputError for a site without an axis of keys."""
-        keys = self._places[name][1]
+        """Return the positions of a site's keys, [S] or [B, S]. Raises InputError for a site without keys."""
+        keys = self._positions[name][1]
         if keys is None:
             raise InputError(
                 msg("has no axis of keys"), where=name, allowed=msg("scores, patterns, and keys of all tokens")
             )
         return keys
 
-    def take(self, site: Site, x: Tensor, standing: Tensor, keys: Tensor | None) -> None:
-        """Keep what stands at a site."""
-        self._values[site.name], self._places[site.name] = x, (standing, keys)
+    def add(self, site: Site, x: Tensor, positions: Tensor, keys: Tensor | None) -> None:
+        """Store the value of a site."""
+        self._values[site.name], self._positions[site.name] = x, (positions, keys)
 
 
 def record(
@@ -64,37 +64,37 @@ def record(
     sites: str | Sequence[str] | None = None,
     edits: Sequence[Edit] = (),
     grad: bool = False,
-    **more: Any,
+    **kwargs: Any,
 ) -> Recording:
-    """Run a model once and keep what stands at some sites, by name or like `layers.*.attn.q`; all if left out.
+    """Run a model once and record some sites, by name or pattern (`layers.*.attn.q`); all if left out.
 
-    `ids` and `more` (cache, padding …) are the model's own; nothing is added to them. What it returns is bit for bit
-    what it returns otherwise: scores and patterns are computed beside the kernel that it uses. `edits` hold for this
-    run, after those that hold anyway; what is kept is what the pass goes on with. With `grad` the graph is kept, so
-    that gradients at the sites can be asked for. Raises InputError for an unknown site, one that this pass does not
-    come by (the source's, where a cache has it), and a model that is packed.
+    `ids` and `kwargs` (cache, padding …) are the model's own arguments. Its output is bit for bit what it is without
+    recording: scores and patterns are computed next to the kernel that it uses. `edits` apply to this run, after those
+    that are active anyway; recorded values are those after the edits. With `grad` the graph is kept, so that gradients
+    at the sites can be computed. Raises InputError for an unknown site, a site that this pass does not reach (of the
+    source, if it is cached), and a packed model.
     """
-    spec, found = checked_spec(model), Recording()
-    wanted = ["*"] if sites is None else [sites] if isinstance(sites, str) else list(sites)
-    names = frozenset(site.name for pattern in wanted for site in named(spec, pattern))
-    with watching(Watch(model, edits, names, found.take)), torch.set_grad_enabled(grad):
-        found.logits = model(*ids, **more)
-    if missed := [name for name in wanted if name in names and name not in found]:
+    spec, recording = canonical_spec(model), Recording()
+    patterns = ["*"] if sites is None else [sites] if isinstance(sites, str) else list(sites)
+    names = frozenset(site.name for pattern in patterns for site in named(spec, pattern))
+    with attached(ModelTap(model, edits, names, recording.add)), torch.set_grad_enabled(grad):
+        recording.logits = model(*ids, **kwargs)
+    if missing := [name for name in patterns if name in names and name not in recording]:
         raise InputError(
-            msg("this pass does not come by it"), where=missed[0], allowed=msg("a pass that reads the source")
+            msg("this pass does not come by it"), where=missing[0], allowed=msg("a pass that reads the source")
         )
-    return found
+    return recording
 
 
 @contextmanager
-def edit(model: Any, *edits: Edit) -> Iterator[Watch]:
-    """While it lasts, every forward pass of this model, in a generation too, is changed so; those of others are not.
+def edit(model: Any, *edits: Edit) -> Iterator[ModelTap]:
+    """Edit every forward pass of this model inside the block, in a generation too; other models are not edited.
 
-    Edits of one site come one after the other, those of an outer `edit` first. Editing scores or a pattern switches
-    that attention to the eager kernel, with an EagerAttentionWarning if it used another. It holds on this thread alone;
-    modules for further tokens (`predict_further`) have no sites. `applied` of what is given tells how often each edit
-    came about. Raises InputError for a site or a layer that is not there, and a model that is packed.
+    Edits of one site apply in order, those of an outer `edit` first. Editing scores or a pattern switches that
+    attention to the eager kernel, with an EagerAttentionWarning if it used another. Edits are active on this thread
+    alone; multi-token modules (`multi_token_logits`) have no sites. `applied` of the yielded object counts how often
+    each edit was applied. Raises InputError for an unknown site or layer, and for a packed model.
     """
-    watch = Watch(model, edits)
-    with watching(watch):
-        yield watch
+    model_tap = ModelTap(model, edits)
+    with attached(model_tap):
+        yield model_tap

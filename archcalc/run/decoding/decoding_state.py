@@ -45,7 +45,7 @@ class DecodingState(ABC):
         """Run the model on these ids; return the logits [B, V] after the last."""
 
     def _tensor(self, rows: Sequence[Any]) -> Tensor:
-        return torch.tensor(rows, device=self.cache.room.device)
+        return torch.tensor(rows, device=self.cache.config.device)
 
     def _batch(self, token_ids: Sequence[Ids]) -> tuple[Tensor, Tensor | None]:
         """Return ids [B, T], padded on the left, and the padding mask [B, T], None without padding."""

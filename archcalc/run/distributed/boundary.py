@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 
-from archcalc.nn.linear import Table
-from archcalc.nn.sight import Penalty, Sight
+from archcalc.nn.attention_context import AlibiBias, AttentionContext
+from archcalc.nn.linear import EmbeddingTable
 from archcalc.run.distributed.collectives import copy_to_ranks, sum_over_ranks
 
 
@@ -22,19 +22,19 @@ from archcalc.run.distributed.collectives import copy_to_ranks, sum_over_ranks
 class LocalPenalty:
     """ALiBi's penalties of this rank's heads, out of `n_heads`."""
 
-    penalty: Penalty
+    penalty: AlibiBias
     n_heads: int
     rank: int
 
-    def __call__(self, sight: Sight, n_local: int) -> Tensor:
+    def __call__(self, sight: AttentionContext, n_local: int) -> Tensor:
         """Return the penalty [N, T, S] of these heads."""
         return self.penalty(sight, self.n_heads).narrow(0, self.rank * n_local, n_local)
 
 
-class VocabularyShard(Table):
+class VocabularyShard(EmbeddingTable):
     """The rows of a token table that this rank holds; the sum over ranks has every row."""
 
-    def __init__(self, table: Table, mesh: DeviceMesh) -> None:
+    def __init__(self, table: EmbeddingTable, mesh: DeviceMesh) -> None:
         super().__init__(table.num_embeddings, table.embedding_dim, device="meta")
         self.weight, self.mesh = table.weight, mesh
 
@@ -77,6 +77,6 @@ class PartBoundary:
     def _copy(self, arg: Any) -> Any:
         if isinstance(arg, Tensor) and arg.is_floating_point():
             return copy_to_ranks(arg, self.mesh)
-        if isinstance(arg, Sight) and arg.states is not None:
+        if isinstance(arg, AttentionContext) and arg.states is not None:
             return dataclasses.replace(arg, states=copy_to_ranks(arg.states, self.mesh))
         return arg

@@ -23,10 +23,10 @@ def shard(model: Any, mesh: DeviceMesh) -> None:
     for block in blocks:
         for cross in (block.get_submodule(arm.name) for arm in block.arms if arm.reads == "source"):
             fully_shard(cross, mesh=mesh)
-            register_fsdp_forward_method(cross, "of_source")
+            register_fsdp_forward_method(cross, "source_keys_values")
     for block in blocks:
         fully_shard(block, mesh=mesh)
     fully_shard(model, mesh=mesh, reshard_after_forward=True)
-    register_fsdp_forward_method(model, "predict_further")
+    register_fsdp_forward_method(model, "multi_token_logits")
     if isinstance(model, EncoderDecoder):
         register_fsdp_forward_method(model, "encode")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
-from archcalc.nn.initial import first_values
+from archcalc.nn.initialization import initialize_tensor
 from archcalc.run.devices import Ranks
 from archcalc.run.distributed.fsdp import shard
 from archcalc.run.distributed.local_shards import local_shard, local_tensor
@@ -40,7 +40,7 @@ def initialize(model: nn.Module, seed: int) -> None:
         own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
         for name, tensor in own:
             values = torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device)
-            first_values(module, name, values)
+            initialize_tensor(module, name, values)
             local_shard(tensor).put(0, 0, values)
 
 

@@ -15,11 +15,11 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Replicate, Shard
 
 from archcalc.nn.attention import Attention
+from archcalc.nn.attention_context import AlibiBias
 from archcalc.nn.bias import RelativeBias
 from archcalc.nn.embedding import Embedding
 from archcalc.nn.head import Head
 from archcalc.nn.mla import LatentAttention
-from archcalc.nn.sight import Penalty
 from archcalc.run.distributed import split_plan
 from archcalc.run.distributed.boundary import LocalPenalty, PartBoundary, VocabularyShard
 from archcalc.run.distributed.collectives import copy_to_ranks, gather_over_ranks
@@ -126,7 +126,7 @@ def _adapt(part: Any, mesh: DeviceMesh) -> None:
 def _keep_local_heads(part: Any, mesh: DeviceMesh) -> None:
     n, softmax = mesh.size(), part.softmax
     bias = softmax.bias
-    if isinstance(bias, Penalty):
+    if isinstance(bias, AlibiBias):
         bias = LocalPenalty(bias, softmax.n_heads, mesh.get_local_rank())
     part.part = split_plan.part_of_rank(part.part, n)
     part.softmax = dataclasses.replace(softmax, n_heads=part.part.n_heads, bias=bias)

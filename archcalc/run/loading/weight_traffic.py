@@ -8,9 +8,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from archcalc.nn.head import Head
-from archcalc.nn.linear import Table
+from archcalc.nn.linear import EmbeddingTable
 from archcalc.nn.moe import MoE
-from archcalc.run.pack.linear import Packed, PackedTable
+from archcalc.run.pack.packed_linear import Packed, PackedTable
 
 
 def step_bytes(model: Any, batch: int = 1) -> int:
@@ -38,7 +38,7 @@ def _unused_expert_bytes(mixture: MoE, batch: int) -> int:
 
 
 def _is_looked_up(module: nn.Module) -> bool:
-    return isinstance(module, Table | PackedTable)
+    return isinstance(module, EmbeddingTable | PackedTable)
 
 
 def _tensors(module: nn.Module) -> Iterator[Tensor]:

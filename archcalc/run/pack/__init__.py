@@ -1,8 +1,8 @@
-"""Layouts that run fast: a loaded model, transformed; proof sees the canonical modules alone."""
+"""Fast layouts of a loaded model. `proof` checks canonical modules only."""
 
 from __future__ import annotations
 
-from archcalc.run.pack.model import PackedModel, pack
-from archcalc.run.pack.storage import Stored, packed_bytes, stored
+from archcalc.run.pack.packed_model import PackedModel, pack
+from archcalc.run.pack.storage import PackedTensor, packed_bytes, packed_tensors
 
-__all__ = ["PackedModel", "Stored", "pack", "packed_bytes", "stored"]
+__all__ = ["PackedModel", "PackedTensor", "pack", "packed_bytes", "packed_tensors"]

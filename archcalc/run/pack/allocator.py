@@ -1,14 +1,14 @@
-"""Freed memory, given back to the system."""
+"""Return freed memory to the system."""
 
 from __future__ import annotations
 
 import ctypes
 
-# glibc's; another C library has its own ways, or none.
+# Only glibc has it.
 _trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
 
 
-def give_back() -> None:
-    """Have the C library return what was freed: weights let go one by one leave holes that none of the next fit."""
+def trim_heap() -> None:
+    """Ask the C library to return freed memory: weights freed one by one leave holes that later ones do not fit."""
     if _trim is not None:
         _trim(0)

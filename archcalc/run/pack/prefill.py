@@ -1,8 +1,8 @@
-"""Many tokens through a decoder of which the logits of the last places alone are wanted.
+"""Prefill a prompt where only the logits of the last positions are needed.
 
-The last layer's keys and values are those of every token; nothing reads what else it would make of all but the last.
+The last layer computes keys and values of every token, and everything else for the last positions alone.
 
-Axes: B batch, T tokens, D model, K kv heads, H head width, n last places.
+Axes: B batch, T tokens, D model, K kv heads, H head width, n last positions.
 """
 
 from __future__ import annotations
@@ -14,64 +14,66 @@ import torch
 from torch import Tensor
 
 from archcalc.nn.attention import Attention
+from archcalc.nn.attention_context import LayerContext
 from archcalc.nn.block import Block
 from archcalc.nn.cache import Cache
 from archcalc.nn.model import SingleStack
-from archcalc.nn.sight import View
 from archcalc.spec.branches import arm_norm, names
 from archcalc.spec.variants import variant
 
 
 class Prefill:
-    """A prompt, or a part of one, into a cache."""
+    """Read a prompt, or a part of one, into a cache."""
 
     def __init__(self, model: SingleStack, last: Block) -> None:
         self.model, self.last = model, last
 
-    def takes(self, ids_BT: Tensor, cache: Cache, more: dict[str, Any]) -> bool:
-        """Whether fewer logits are asked for than there are tokens, and nothing is padded."""
-        asked = {name: value for name, value in more.items() if value is not None}
-        return asked.keys() == {"n_logits"} and asked["n_logits"] < ids_BT.shape[1] and cache.padding is None
+    def accepts(self, ids_BT: Tensor, cache: Cache, kwargs: dict[str, Any]) -> bool:
+        """Return whether fewer logits than tokens are wanted, and nothing is padded."""
+        options = {name: value for name, value in kwargs.items() if value is not None}
+        return options.keys() == {"n_logits"} and options["n_logits"] < ids_BT.shape[1] and cache.padding is None
 
     def __call__(self, ids_BT: Tensor, cache: Cache, n_logits: int) -> Tensor:
-        """Logits [B, n, V] of the last places; the cache takes all the tokens in."""
+        """Return logits [B, n, V] of the last positions, and append all tokens to the cache."""
         with torch.inference_mode():
-            x_BnD = self.model.final(self._states(ids_BT, cache, n_logits))
+            x_BnD = self.model.apply_final_norm(self._states(ids_BT, cache, n_logits))
             head = self.model.head
-            found = x_BnD if head is None else cast(Tensor, head(x_BnD, self.model.embed.tokens.weight))
-        return found.clone()  # an ordinary tensor, which may be changed in place
+            logits_BnV = x_BnD if head is None else cast(Tensor, head(x_BnD, self.model.embed.tokens.weight))
+        return logits_BnV.clone()  # an ordinary tensor, which callers may change in place
 
     def _states(self, ids_BT: Tensor, cache: Cache, n_last: int) -> Tensor:
         model = self.model
         cache.admit(ids_BT)
-        places_T = torch.arange(cache.past, cache.past + ids_BT.shape[1])
-        view = model.view_after(cache, places_T)
-        x_BTD = model.embedded(model.embed, ids_BT, None, places_T)
-        views = model.views(view, cache)
-        for owner, seen in zip(model.owners[:-1], views, strict=False):
-            x_BTD = model.layers[owner](x_BTD, seen)
-        x_BnD = _last_places(self.last, x_BTD, next(views), n_last)
-        cache.past += len(places_T)
+        positions_T = torch.arange(cache.past, cache.past + ids_BT.shape[1])
+        context = model.cached_context(cache, positions_T)
+        x_BTD = model.input_states(model.embed, ids_BT, None, positions_T)
+        contexts = model.layer_contexts(context, cache)
+        for owner, layer_context in zip(model.owners[:-1], contexts, strict=False):
+            x_BTD = model.layers[owner](x_BTD, layer_context)
+        x_BnD = _last_states(self.last, x_BTD, next(contexts), n_last)
+        cache.past += len(positions_T)
         return x_BnD
 
 
-def prefill_of(model: Any) -> Prefill | None:
-    """The way of a model that is a decoder whose last layer has an attention to its own tokens alone."""
-    if not isinstance(model, SingleStack) or not model.causal or model.spec.reads_text:
+def prefill_last_positions(model: Any) -> Prefill | None:
+    """Return the prefill of a decoder whose last layer has one self-attention and mixes tokens nowhere else."""
+    if not isinstance(model, SingleStack) or not model.is_causal or model.spec.reads_text:
         return None
     last = cast(Block, model.layers[model.owners[-1]])
     first, *others = last.arms
-    plain = isinstance(last.get_submodule(first.name), Attention) and first.reads != "source"
-    alone = not any(variant(arm.part).mixes_tokens for arm in others)
-    return Prefill(model, last) if plain and alone else None
+    is_attention = isinstance(last.get_submodule(first.name), Attention) and first.reads != "source"
+    mixes_no_more = not any(variant(arm.part).mixes_tokens for arm in others)
+    return Prefill(model, last) if is_attention and mixes_no_more else None
 
 
-def _last_places(block: Block, x_BTD: Tensor, view: View, n_last: int) -> Tensor:
-    """What a layer makes of the last places [B, n, D], which look at all of them."""
+def _last_states(block: Block, x_BTD: Tensor, context: LayerContext, n_last: int) -> Tensor:
+    """Return a layer's states of the last positions [B, n, D], which attend to all tokens."""
     branch, arm = block.branches[0], block.arms[0]
-    attention, own = cast(Attention, block.get_submodule(arm.name)), view.of(arm)
-    read_BTD = block.normed(arm_norm(arm), block.normed(names(branch).norm_in, x_BTD))
-    pair = own.joined(lambda: attention.keys_values(read_BTD, own))
-    seen = replace(own, positions=own.positions[-n_last:], held=None, shared=pair, in_order=False, _made={})
-    y_BnD: Tensor = block(x_BTD[:, -n_last:], View(seen))
+    attention, own = cast(Attention, block.get_submodule(arm.name)), context.for_arm(arm)
+    read_BTD = block.apply_norm(arm_norm(arm), block.apply_norm(names(branch).norm_in, x_BTD))
+    pair = own.keys_values(lambda: attention.keys_values(read_BTD, own))
+    query_context = replace(
+        own, positions=own.positions[-n_last:], cache=None, shared_pair=pair, is_in_order=False, _memo={}
+    )
+    y_BnD: Tensor = block(x_BTD[:, -n_last:], LayerContext(query_context))
     return y_BnD

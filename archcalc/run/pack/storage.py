@@ -1,4 +1,4 @@
-"""What a packed model's matrices are stored as."""
+"""Storage of a packed model's tensors."""
 
 from __future__ import annotations
 
@@ -7,40 +7,42 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from archcalc.run.pack.linear import Packed
-from archcalc.run.pack.model import PackedModel
+from archcalc.run.pack.packed_linear import Packed
+from archcalc.run.pack.packed_model import PackedModel
 
 
-class Stored(NamedTuple):
-    """A matrix [out, in] or other tensor of a model: its name, shape, and 'int4', 'int8' or 'fp32'."""
+class PackedTensor(NamedTuple):
+    """A matrix [out, in] or other tensor of a model; `format` is 'int4', 'int8' or 'fp32'."""
 
     name: str
     shape: tuple[int, ...]
-    stored: str
+    format: str
 
 
-def stored(packed: PackedModel) -> list[Stored]:
-    """What each tensor of a packed model is stored as, by its canonical name; a tied head is not named again.
+def packed_tensors(packed: PackedModel) -> list[PackedTensor]:
+    """Return the storage of each tensor by its canonical name; a tied head is listed once, as the table.
 
-    A matrix that the format asked for does not suit is kept in the next finer one.
+    A matrix that does not fit the chosen format is stored in the next finer one.
     """
-    return list(_stored(packed.model))
+    return list(_packed_tensors(packed.model))
 
 
 def packed_bytes(packed: PackedModel) -> int:
-    """The bytes of a packed model's weights, scales and what fills up panels included; each stored once."""
+    """Return the bytes of a packed model's weights, scales and padding included; shared memory counts once."""
     memory = (tensor.untyped_storage() for tensor in _tensors(packed.model))
     return sum({storage.data_ptr(): storage.nbytes() for storage in memory}.values())
 
 
-def _stored(model: nn.Module) -> Iterator[Stored]:
+def _packed_tensors(model: nn.Module) -> Iterator[PackedTensor]:
     seen = set()
     for name, module in model.named_modules():
         if isinstance(module, Packed) and module.panels not in seen:
             seen.add(module.panels)
-            yield Stored(f"{name}.weight", (module.panels.n_out, module.panels.n_in), module.panels.stored)
-        own = {**dict(module.named_parameters(recurse=False)), **dict(module.named_buffers(recurse=False))}
-        yield from (Stored(f"{name}.{key}".lstrip("."), tuple(tensor.shape), "fp32") for key, tensor in own.items())
+            yield PackedTensor(f"{name}.weight", (module.panels.n_out, module.panels.n_in), module.panels.format)
+        unpacked = {**dict(module.named_parameters(recurse=False)), **dict(module.named_buffers(recurse=False))}
+        yield from (
+            PackedTensor(f"{name}.{key}".lstrip("."), tuple(tensor.shape), "fp32") for key, tensor in unpacked.items()
+        )
 
 
 def _tensors(model: nn.Module) -> Iterator[Tensor]:

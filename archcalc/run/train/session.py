@@ -98,10 +98,10 @@ def _initial_model(spec: Spec, seed: int, device: torch.device, execution: Execu
     """Return the model before its first step; a seed gives the same weights on any number of ranks."""
     if ranks is None:
         torch.manual_seed(seed)
-        return build(spec, device, torch.float32, how=execution)
+        return build(spec, device, torch.float32, execution=execution)
     from archcalc.run.distributed.load import initialize, shard_model
 
-    model = build(spec, dtype=torch.float32, how=execution)
+    model = build(spec, dtype=torch.float32, execution=execution)
     shard_model(model, ranks)
     initialize(model, seed)
     return model

@@ -54,7 +54,7 @@ def tracked_peak(spec: Spec, work: Workload, execution: Execution, optimizer: st
         from torch.distributed._tools.mem_tracker import MemTracker
     except ImportError:
         raise MissingExtraError(msg("torch.distributed's memory tracker"), "model") from None
-    model = build(spec, "meta", torch_dtype(execution.dtype), how=execution).train()
+    model = build(spec, "meta", torch_dtype(execution.dtype), execution=execution).train()
     with FakeTensorMode():
         to_fake_cpu(model)
         step = _TrainingStep(spec, model, work, _make_optimizer(optimizer, model))
@@ -96,7 +96,7 @@ def process_peak(spec: Spec, work: Workload, execution: Execution, needed_bytes:
 def _peak_growth(spec: Spec, work: Workload, execution: Execution, optimizer: str) -> int:
     _warm_up()
     before = _high_water_bytes()
-    model = build(spec, "cpu", torch_dtype(execution.dtype), how=execution).train()
+    model = build(spec, "cpu", torch_dtype(execution.dtype), execution=execution).train()
     step = _TrainingStep(spec, model, work, _make_optimizer(optimizer, model))
     step()
     step()

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from archcalc.errors import InputError
 from archcalc.nn import build
-from archcalc.run.pack import pack, packed_bytes, stored
-from archcalc.run.pack.linear import PackedHead, PackedLinear, PackedTable
-from archcalc.run.pack.step import Step
+from archcalc.run.pack import pack, packed_bytes, packed_tensors
+from archcalc.run.pack.decode_step import DecodeStep
+from archcalc.run.pack.packed_linear import PackedHead, PackedLinear, PackedTable
 from archcalc.sources import load
 from archcalc.spec import Spec
 from tests.nn import test_nn_transformers as theirs
@@ -145,7 +145,7 @@ def test_the_short_way_of_one_token(attention: str, quantize: Any) -> None:
     for batch in (1, 3):
         ids, _ = inputs(spec, batch)
         packed = pack(deepcopy(model), quantize=quantize)
-        assert isinstance(packed.step, Step)
+        assert isinstance(packed.step, DecodeStep)
         expected = unpacked(packed, model)(ids)
         # int4's kernel reads and gives bfloat16; three layers of it add up.
         assert close(one_by_one(packed, ids, []), expected, 0.03 if quantize == "int4" else 1e-5)
@@ -184,7 +184,7 @@ def test_the_short_way_through_feed_forwards(ffn: str, quantize: Any, error: flo
         tensor.mul_(0.3)
     ids, _ = inputs(spec, 3)
     packed = pack(deepcopy(model), quantize=quantize)
-    assert isinstance(packed.step, Step)
+    assert isinstance(packed.step, DecodeStep)
     assert close(one_by_one(packed, ids, []), unpacked(packed, model)(ids), error)
 
 
@@ -224,22 +224,22 @@ def spec_of_128() -> dict[str, Any]:
 
 def test_told_what_is_stored_as_what() -> None:
     spec = wide(WIDE, ffn={"kind": "gated", "d_ff": 40})
-    told = {row.name: row for row in stored(pack(build(spec, "cpu"), quantize="int4"))}
+    formats = {row.name: row for row in packed_tensors(pack(build(spec, "cpu"), quantize="int4"))}
     shapes = {name: tuple(x.shape) for name, x in build(spec).named_parameters()}
-    assert {name: row.shape for name, row in told.items()} == shapes
-    kinds = {name.removeprefix("layers.0."): row.stored for name, row in told.items() if ".0." in name}
+    assert {name: row.shape for name, row in formats.items()} == shapes
+    kinds = {name.removeprefix("layers.0."): row.format for name, row in formats.items() if ".0." in name}
     assert kinds == {
         "attn.q.weight": "int4", "attn.k.weight": "int4", "attn.v.weight": "int4", "attn.out.weight": "int4",
         "ffn.gate.weight": "int4", "ffn.up.weight": "int4", "ffn.down.weight": "int8",  # 40 is no multiple of 32
         "attn_norm.weight": "fp32", "ffn_norm.weight": "fp32",
     }  # fmt: skip
-    assert told["embed.tokens.weight"].stored == "int8"
+    assert formats["embed.tokens.weight"].format == "int8"
 
 
 def test_a_choice_of_experts_is_not_rounded() -> None:
     spec = wide(WIDE, ffn={"kind": "moe", "n_experts": 8, "n_active": 2, "d_expert": 32})
-    told = {row.name: row.stored for row in stored(pack(build(spec, "cpu"), quantize="int8"))}
-    assert told["layers.0.ffn.router.weight"] == "fp32"
+    formats = {row.name: row.format for row in packed_tensors(pack(build(spec, "cpu"), quantize="int8"))}
+    assert formats["layers.0.ffn.router.weight"] == "fp32"
 
 
 def test_logits_are_ordinary_tensors() -> None:
@@ -282,6 +282,6 @@ def test_the_last_places_alone(spec: Spec, data: st.DataObject) -> None:
 def test_a_prompt_takes_the_way_of_its_last_places() -> None:
     packed = pack(build(wide(WIDE), "cpu"))
     cache, ids = packed.new_cache(1, 8), torch.arange(6).unsqueeze(0)
-    assert packed.prefill.takes(ids, cache, {"n_logits": 1, "padding_BT": None})
-    assert not packed.prefill.takes(ids, cache, {"n_logits": 6})
-    assert not packed.prefill.takes(ids, cache, {"n_logits": 1, "padding_BT": ids < 2})
+    assert packed.prefill.accepts(ids, cache, {"n_logits": 1, "padding_BT": None})
+    assert not packed.prefill.accepts(ids, cache, {"n_logits": 6})
+    assert not packed.prefill.accepts(ids, cache, {"n_logits": 1, "padding_BT": ids < 2})

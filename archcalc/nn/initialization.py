@@ -1,4 +1,4 @@
-"""First values of a model's weights: matrices normal (0.02), norms the identity, biases and sinks zero."""
+"""Initialization: matrices normal (0.02), norms to the identity, biases and sinks to zero."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _ZEROS = {"bias", "sinks", "correction_bias", "gate_bias", "bias_buffer"}
 
 
 @torch.no_grad()
-def initialise(model: nn.Module) -> None:
-    """Fill every parameter and buffer of a model on a real device."""
+def initialize(model: nn.Module) -> None:
+    """Initialize every parameter and buffer of a model on a real device."""
     for module in model.modules():
         own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
         for name, tensor in own:
-            first_values(module, name, tensor)
+            initialize_tensor(module, name, tensor)
 
 
-def first_values(module: nn.Module, name: str, tensor: Tensor) -> None:
-    """Fill a tensor as the parameter or buffer of this name in this module begins."""
+def initialize_tensor(module: nn.Module, name: str, tensor: Tensor) -> None:
+    """Initialize the parameter or buffer of this name in this module."""
     if name in _ZEROS:
         tensor.zero_()
     elif isinstance(module, HeadNorm | LayerNorm | RMSNorm):

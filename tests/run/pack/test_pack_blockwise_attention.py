@@ -10,23 +10,23 @@ import torch
 
 from archcalc.nn import build
 from archcalc.run.pack import pack
-from archcalc.run.pack.attention import BLOCK, TOKENS, in_blocks
+from archcalc.run.pack.blockwise_attention import BLOCK_QUERIES, BLOCKWISE_TOKENS, blockwise_attention
 from tests.nn.test_nn_cache import filled
 from tests.run.pack.test_pack import WIDE, close, wide
 
 
-@pytest.mark.parametrize("n_tokens", [1, BLOCK - 1, BLOCK, 2 * BLOCK + 5])
+@pytest.mark.parametrize("n_tokens", [1, BLOCK_QUERIES - 1, BLOCK_QUERIES, 2 * BLOCK_QUERIES + 5])
 @pytest.mark.parametrize(("n_heads", "n_kv_heads"), [(6, 2), (3, 3), (4, 1)])
 def test_blocks_give_what_one_product_gives(n_tokens: int, n_heads: int, n_kv_heads: int) -> None:
     q, k, v = (torch.randn(2, n, n_tokens, 16) for n in (n_heads, n_kv_heads, n_kv_heads))
     expected = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True, scale=0.3, enable_gqa=True)
-    assert torch.allclose(in_blocks(q, k, v, 0.3), expected, atol=1e-5)
+    assert torch.allclose(blockwise_attention(q, k, v, 0.3), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(
     "change", [{}, {"window": 70}, {"softcap": 3.0}, {"sinks": True}, {"position": {"kind": "alibi"}}]
 )
-@pytest.mark.parametrize("n_tokens", [TOKENS[0] - 1, TOKENS[0] + 3])
+@pytest.mark.parametrize("n_tokens", [BLOCKWISE_TOKENS[0] - 1, BLOCKWISE_TOKENS[0] + 3])
 @torch.no_grad()
 def test_long_prompts_of_every_kind_of_scores(change: dict[str, Any], n_tokens: int) -> None:
     spec = wide(WIDE | change, n_ctx=256)

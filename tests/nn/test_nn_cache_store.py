@@ -15,7 +15,7 @@ from archcalc.errors import InputError
 from archcalc.formats.cache_types import CACHE_TYPES, CacheType
 from archcalc.nn import build
 from archcalc.nn.cache import allocate
-from archcalc.nn.quantised import Plain, Store, store
+from archcalc.nn.cache_store import PlainStore, Store, new_store
 from archcalc.sources import load
 from archcalc.spec import Spec
 from tests.nn.test_nn_cache import cached, filled, inputs, new_cache, one_layer
@@ -28,7 +28,7 @@ WIDTH, TOKENS = 64, 5
 
 def held(kind: CacheType, x: Tensor) -> tuple[Store, Tensor]:
     """A store that holds `x`, and what it gives back."""
-    found = store(kind, tuple(x.shape), CPU)
+    found = new_store(kind, tuple(x.shape), CPU)
     found.write(x, 0)
     return found, found.read(x.shape[-2], torch.float32)
 
@@ -98,7 +98,7 @@ def test_scaled_fp8_is_off_by_half_a_step(seed: int, size: float) -> None:
 def test_plain_fp8_ends_at_its_largest() -> None:
     x = torch.tensor([[[1.0, -500.0, 1e9, 448.0]]])
     assert held(CACHE_TYPES["fp8"], x)[1].tolist() == [[[1.0, -448.0, 448.0, 448.0]]]
-    wide = Plain(torch.zeros(1, 1, 4, dtype=torch.float8_e5m2))
+    wide = PlainStore(torch.zeros(1, 1, 4, dtype=torch.float8_e5m2))
     wide.write(x, 0)
     assert wide.read(1, torch.float32).tolist() == [[[1.0, -512.0, 57344.0, 448.0]]]
 
@@ -138,14 +138,14 @@ def test_every_way_in_and_out_is_the_same(kind: CacheType) -> None:
     """Tokens written one by one, at once or by place, read from the first on or picked."""
     x = drawn(4, 1.0, 0.0, 2, 3, TOKENS, WIDTH)
     at_once, back = held(kind, x)
-    singly, placed = (store(kind, tuple(x.shape), CPU) for _ in range(2))
+    singly, placed = (new_store(kind, tuple(x.shape), CPU) for _ in range(2))
     for place in range(TOKENS):
         singly.write(x[..., place : place + 1, :], place)
     order = torch.tensor([3, 0, 4, 1, 2])
-    placed.put(x[..., order, :], order)
+    placed.write_slots(x[..., order, :], order)
     for found in (singly, placed):
         assert torch.equal(found.read(TOKENS, torch.float32), back)
-    assert torch.equal(at_once.pick(order, torch.float32), back[..., order, :])
+    assert torch.equal(at_once.read_slots(order, torch.float32), back[..., order, :])
     assert at_once.read(2, torch.bfloat16).dtype == torch.bfloat16
     assert torch.equal(at_once.read(2, torch.float32), back[..., :2, :])
 
@@ -209,7 +209,7 @@ def test_a_plain_format_is_its_dtype(spec: Spec) -> None:
 
 def test_plain_formats_are_plain_stores() -> None:
     for name, kind in CACHE_TYPES.items():
-        assert isinstance(store(kind, (1, 1, WIDTH), CPU), Plain) == (name in ("fp32", "fp16", "bf16", "fp8"))
+        assert isinstance(new_store(kind, (1, 1, WIDTH), CPU), PlainStore) == (name in ("fp32", "fp16", "bf16", "fp8"))
 
 
 def test_a_quantised_cache_on_meta() -> None:

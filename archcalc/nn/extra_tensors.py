@@ -1,4 +1,4 @@
-"""Tensors that a model holds and no logits use."""
+"""Tensors that a model has and no logits use."""
 
 from __future__ import annotations
 
@@ -11,36 +11,38 @@ from archcalc.spec.branches import parts
 from archcalc.spec.groups import layers_of
 
 
-class Extras(nn.Module):
-    """Holds each extra under its name; a dot in a name is a module of its own."""
+class ExtraTensors(nn.Module):
+    """Tensors by name; a dot in a name is a submodule."""
 
     def __init__(self, parts: tuple[spec.Extra, ...], model: Spec) -> None:
         super().__init__()
         for part in parts:
             *path, name = part.name.split(".")
-            holder = self._holder(path)
+            parent = self._parent(path)
             tensor = torch.empty([_size(axis, model) for axis in part.axes])
             if part.storage == "buffer":
-                holder.register_buffer(name, tensor)
+                parent.register_buffer(name, tensor)
             else:
-                holder.register_parameter(name, nn.Parameter(tensor, requires_grad=part.storage == "trainable"))
+                parent.register_parameter(name, nn.Parameter(tensor, requires_grad=part.storage == "trainable"))
 
-    def _holder(self, path: list[str]) -> nn.Module:
-        holder: nn.Module = self
+    def _parent(self, path: list[str]) -> nn.Module:
+        parent: nn.Module = self
         for name in path:
-            if not hasattr(holder, name):
-                holder.add_module(name, nn.Module())
-            holder = holder.get_submodule(name)
-        return holder
+            if not hasattr(parent, name):
+                parent.add_module(name, nn.Module())
+            parent = parent.get_submodule(name)
+        return parent
 
 
 def _size(axis: int | spec.Axis, model: Spec) -> int:
     if not isinstance(axis, str):
         return axis
     if axis == "n_layers":
-        return sum(len(layers_of(each.stack)) for each in model.stacks)
+        return sum(len(layers_of(model_stack.stack)) for model_stack in model.stacks)
     if axis == "all_heads":
-        attentions = (parts(layer).get("attn") for each in model.stacks for layer in layers_of(each.stack))
+        attentions = (
+            parts(layer).get("attn") for model_stack in model.stacks for layer in layers_of(model_stack.stack)
+        )
         return sum(getattr(attention, "n_heads", 0) for attention in attentions)
     size: int = getattr(model, axis)
     return size

@@ -9,7 +9,7 @@ from archcalc.nn.norm import RMSNorm
 
 
 class FusedRMSNorm(nn.Module):
-    """The norm of `archcalc.nn.norm.RMSNorm`, for float32."""
+    """`archcalc.nn.norm.RMSNorm` for float32."""
 
     weight: Tensor | None
 
@@ -20,7 +20,7 @@ class FusedRMSNorm(nn.Module):
         self.register_buffer("weight", weight if weight is None or not norm.unit_offset else 1.0 + weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The same shape, normed: a single row by its product with itself, which is fewer kernels than the one."""
+        """Return the normed input. A single row is normed by a dot product with itself, which needs fewer kernels."""
         weight, width = self.weight, x.shape[-1]
         if x.numel() == width and weight is not None:
             row = x.view(-1)

@@ -1,0 +1,271 @@
+"""Which keys an attention sees, and at which positions.
+
+Axes: B batch, N heads, T query tokens, S key tokens, D model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from archcalc.nn import padding, rope
+from archcalc.nn.arm_cache import ArmCache, Pair, PairCache
+from archcalc.nn.bias import RelativeBias, alibi_bias, buckets
+from archcalc.nn.rope import RotaryTable
+from archcalc.spec.attention import LogTemperature, Temperature
+from archcalc.spec.layer import Arm
+from archcalc.spec.position import Rope
+
+T = TypeVar("T")
+Bias = Callable[["AttentionContext", int], Tensor | None]
+
+
+@dataclass(frozen=True)
+class AttentionContext:
+    """Positions, masks and biases of attention, shared by all layers of one forward pass through a stack.
+
+    `positions` [T] and `key_positions` [S] are indices in the batch; their differences are distances in the text.
+    `states` [B, S, D] are projected to keys and values: None for self-attention, the encoder's states for
+    cross-attention. `padding` [B, S] is True where a key is padding. In self-attention (`is_self`) the queries are the
+    last of the keys. `full_context` is that of all keys, where this one has the last keys alone.
+
+    Of one layer: `cache` holds the `past` tokens read before, `shared_pair` the keys and values of an earlier layer
+    that it reads; `share_pair` receives this layer's for later ones.
+
+    Masks, rotary tables and biases depend on positions alone: they are computed once for all layers.
+    """
+
+    positions: Tensor
+    key_positions: Tensor
+    is_causal: bool
+    states: Tensor | None = None
+    relative_bias: RelativeBias | None = None
+    rotary_table: RotaryTable | None = None
+    cache: ArmCache | None = None
+    past: int = 0
+    is_in_order: bool = True
+    padding: Tensor | None = None
+    is_self: bool = True
+    full_context: AttentionContext | None = None
+    shared_pair: Pair | None = None
+    share_pair: Callable[[Pair], None] | None = None
+    _memo: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+    def keys_values(self, compute: Callable[[], Pair]) -> Pair:
+        """Return the keys and values to attend to (or MLA's latent): computed, cached, or both.
+
+        An earlier layer's are returned as they are. Those that later layers share are made contiguous while gradients
+        are kept, so that autograd saves them once.
+        """
+        if self.shared_pair is not None:
+            return self.shared_pair
+        first, second = self.cache.update(compute, self.past) if isinstance(self.cache, PairCache) else compute()
+        if self.share_pair is not None:
+            if first.requires_grad or second.requires_grad:
+                first, second = first.contiguous(), second.contiguous()
+            self.share_pair((first, second))
+        return first, second
+
+    def last_keys(self, n_keys: int) -> AttentionContext:
+        """Return the context of the last `n_keys` keys: a layer with a window caches no others."""
+        if n_keys == len(self.key_positions):
+            return self
+        return self._memoize(("last keys", n_keys), lambda: self._last_keys(n_keys))
+
+    @property
+    def query_padding(self) -> Tensor | None:
+        """True [B, T] where a token of this pass is padding, which a state must skip; None if none is."""
+        return None if self.padding is None else self.padding[:, -len(self.positions) :]
+
+    @property
+    def token_positions(self) -> Tensor:
+        """Positions of this pass's tokens in their texts: [T], or [B, T] where padding shifts rows."""
+        if self.padding is None:
+            return self.positions
+        return padding.token_positions(self.padding)[:, -len(self.positions) :]
+
+    @property
+    def key_token_positions(self) -> Tensor:
+        """Positions of the keys in their texts: [S], or [B, S] with −1 for padding."""
+        if self.full_context is not None:
+            return self.full_context.key_token_positions[..., -len(self.key_positions) :]
+        if self.padding is None:
+            return self.key_positions
+        hidden_BS = self.padding
+        return self._memoize(
+            "key token positions", lambda: padding.token_positions(hidden_BS).masked_fill(hidden_BS, -1)
+        )
+
+    def hidden_mask(self, window: int | None) -> Tensor | None:
+        """Return True where a query must not see a key: [T, S], with padding [B, 1, T, S]; None if it sees all.
+
+        A causal query sees itself and the window − 1 tokens before it; a bidirectional one also the window − 1 tokens
+        after it. Padding is hidden, except from itself, so that every query sees something.
+        """
+        if not self.is_causal and window is None and self.padding is None:
+            return None
+        return self._memoize(("hidden mask", window), lambda: self._hidden_mask(window))
+
+    @property
+    def is_causal_square(self) -> bool:
+        """Whether the queries are all tokens, and each sees exactly itself and those before it."""
+        return (
+            self.is_causal
+            and self.is_in_order
+            and self.padding is None
+            and len(self.positions) == len(self.key_positions)
+        )
+
+    def additive_mask(self, window: int | None, bias: Bias | None, n_heads: int, dtype: torch.dtype) -> Tensor | None:
+        """Return the bias plus −∞ where a key is hidden; None if there is neither.
+
+        [T, S], with a bias [1, N, T, S], with padding [B, 1, T, S], with both [B, N, T, S].
+        """
+        key = ("additive mask", window, bias, n_heads if bias else None, dtype)
+        return self._memoize(key, lambda: self._additive_mask(window, bias, n_heads, dtype))
+
+    def without_memo(self) -> AttentionContext:
+        """Return a copy that computes everything again."""
+        return replace(self, _memo={})
+
+    def rotary_tables(self, part: Rope, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Return (cosines, sines) at this pass's tokens: for queries, and for keys before they are cached."""
+        return self._memoize((part, dtype), lambda: self._rotary_tables(part, dtype))
+
+    def temperatures(self, part: Temperature, dtype: torch.dtype) -> Tensor:
+        """Return the factor of each query: [T, 1], with padding [B, 1, T, 1]."""
+        return self._memoize(
+            (part, dtype), lambda: _temperatures(part, self._positions_by_head()).unsqueeze(-1).to(dtype)
+        )
+
+    def alibi(self, n_heads: int, factor: float, max_bias: float) -> Tensor:
+        """Return `factor` times the linear penalty [N, T, S] of `n_heads` heads."""
+        key = ("alibi", n_heads, factor, max_bias)
+        return self._memoize(key, lambda: alibi_bias(self._distance(), n_heads, max_bias) * factor)
+
+    def layer_bias(self, table: RelativeBias) -> Tensor:
+        """Return the learned bias [N, T, S] of a layer's own table; layers share the buckets."""
+        part, is_causal = table.part, self.is_causal
+        return table.from_buckets(self._memoize(("buckets", part), lambda: buckets(self._distance(), part, is_causal)))
+
+    def stack_bias(self) -> Tensor:
+        """Return the learned bias [N, T, S] of the stack's table."""
+        table = self.relative_bias
+        assert table is not None, "a stack whose layers use the table has one"
+        bias_NTS: Tensor = self._memoize("stack bias", lambda: table(self._distance(), self.is_causal))
+        return bias_NTS
+
+    def _rotary_tables(self, part: Rope, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        cosines, sines = self._rotary_angles(part)
+        return cosines.to(dtype), sines.to(dtype)
+
+    def _rotary_angles(self, part: Rope) -> tuple[Tensor, Tensor]:
+        """Return cosines and sines, computed or read from the stack's table."""
+        if not part.stored:
+            return rope.rotary_tables(part, self._positions_by_head())
+        assert self.rotary_table is not None, "a stack whose layers use the table has one"
+        cosines, sines = self.rotary_table(self._positions_by_head())
+        return cosines, sines
+
+    def _positions_by_head(self) -> Tensor:
+        """Return token positions that broadcast over heads: [T], or [B, 1, T] with padding."""
+        return self.token_positions if self.padding is None else self.token_positions.unsqueeze(1)
+
+    def _additive_mask(self, window: int | None, bias: Bias | None, n_heads: int, dtype: torch.dtype) -> Tensor | None:
+        hidden_TS = self.hidden_mask(window)
+        bias_NTS = bias(self, n_heads) if bias else None
+        if bias_NTS is not None:
+            bias_1NTS = bias_NTS.to(dtype).unsqueeze(0)
+            return bias_1NTS if hidden_TS is None else bias_1NTS.masked_fill(hidden_TS, -torch.inf)
+        if hidden_TS is None:
+            return None
+        return torch.zeros_like(hidden_TS, dtype=dtype).masked_fill(hidden_TS, -torch.inf)
+
+    def _hidden_mask(self, window: int | None) -> Tensor:
+        distance_TS = self._distance()
+        hidden_TS = distance_TS < 0 if self.is_causal else torch.zeros_like(distance_TS, dtype=torch.bool)
+        if window is not None:
+            hidden_TS = hidden_TS | (distance_TS.abs() >= window)
+        return hidden_TS if self.padding is None else hidden_TS | self._padding_mask(distance_TS)
+
+    def _padding_mask(self, distance_TS: Tensor) -> Tensor:
+        """Return True [B, 1, T, S] where a key is padding and not the query itself."""
+        assert self.padding is not None, "called only where there is padding"
+        padding_B11S = self.padding[:, None, None]
+        return padding_B11S & (distance_TS != 0) if self.is_self else padding_B11S
+
+    def _last_keys(self, n_keys: int) -> AttentionContext:
+        padding_BS = None if self.padding is None else self.padding[:, -n_keys:]
+        keys_S = self.key_positions[-n_keys:]
+        # A copy without the layer's tensors, so that the memo neither refers to itself nor keeps them alive.
+        full_context = replace(self, cache=None, shared_pair=None, share_pair=None, _memo={})
+        return replace(full_context, key_positions=keys_S, padding=padding_BS, full_context=full_context, _memo={})
+
+    def _distance(self) -> Tensor:
+        """Return query minus key position [T, S]."""
+        return self.positions.unsqueeze(-1) - self.key_positions
+
+    def _memoize(self, key: Any, compute: Callable[[], T]) -> T:
+        if key not in self._memo:
+            self._memo[key] = compute()
+        value: T = self._memo[key]
+        return value
+
+
+def _temperatures(part: Temperature, positions: Tensor) -> Tensor:
+    """Return the factors in float32: ln grows by steps of n_tokens, a power with every token."""
+    x = (positions.float() + part.from_one) / part.n_tokens
+    if isinstance(part, LogTemperature):
+        return 1.0 + part.factor * torch.log1p(x.floor())
+    return (part.exponent * torch.log1p(x)).exp()
+
+
+@dataclass(frozen=True)
+class AlibiBias:
+    """`factor` times ALiBi's penalty. Equal objects share one computed bias across layers."""
+
+    factor: float
+    max_bias: float = 8.0
+
+    def __call__(self, context: AttentionContext, n_heads: int) -> Tensor:
+        """Return the penalty [N, T, S] of `n_heads` heads."""
+        return context.alibi(n_heads, self.factor, self.max_bias)
+
+
+@dataclass(frozen=True)
+class LayerContext:
+    """What a layer attends to: its own tokens, and the source where there is one.
+
+    The mappings are by arm of the layer: `caches` of earlier tokens, `shared_pairs` of keys and values that it reads
+    from an earlier layer, and `lent_pairs`, filled with those that later layers read.
+    """
+
+    own: AttentionContext
+    source: AttentionContext | None = None
+    caches: Mapping[str, ArmCache] = field(default_factory=dict)
+    shared_pairs: Mapping[str, Pair] = field(default_factory=dict)
+    lent_pairs: dict[str, Pair | None] = field(default_factory=dict)
+
+    def for_arm(self, arm: Arm) -> AttentionContext:
+        """Return the context of one arm of the layer."""
+        context = self.source if arm.reads == "source" else self.own
+        assert context is not None, "a layer that attends to a source has one"
+        if arm.name in self.caches:
+            context = replace(context, cache=self.caches[arm.name])
+        if arm.name in self.shared_pairs:
+            context = replace(context, shared_pair=self.shared_pairs[arm.name])
+        if arm.name in self.lent_pairs:
+            context = replace(context, share_pair=partial(self.lent_pairs.__setitem__, arm.name))
+        return context
+
+    def without_memo(self, states: Tensor | None, shared_pairs: Mapping[str, Pair]) -> LayerContext:
+        """Return a copy that computes everything again, with these source states and shared pairs."""
+        source = self.source and replace(self.source.without_memo(), states=states)
+        return LayerContext(
+            self.own.without_memo(), source, shared_pairs=shared_pairs, lent_pairs=dict.fromkeys(self.lent_pairs)
+        )
