@@ -16,6 +16,8 @@ from archcalc.nn.dtypes import torch_dtype
 from archcalc.words import msg
 
 CHUNK_BYTES = 1 << 20
+# The kernel maps more than the page that is read: up to a huge page around it.
+AROUND_BYTES = 2 << 20
 # Element types that need no dequantization, by their safetensors names.
 PLAIN_DTYPES: tuple[ElementName, ...] = ("fp64", "fp32", "fp16", "bf16")
 DTYPES = {ELEMENT_TYPES[name].safetensors: torch_dtype(name) for name in PLAIN_DTYPES}
@@ -43,9 +45,11 @@ class FileMaps:
 
     def release(self, stored: Stored) -> None:
         """Release the pages of a tensor that was read: mapped pages count as memory in use."""
-        first = stored.start // mmap.PAGESIZE * mmap.PAGESIZE
         if stored.n_bytes and hasattr(mmap, "MADV_DONTNEED"):
-            self.map(stored).madvise(mmap.MADV_DONTNEED, first, stored.start + stored.n_bytes - first)
+            file_map = self.map(stored)
+            first = max(0, stored.start - AROUND_BYTES) // mmap.PAGESIZE * mmap.PAGESIZE
+            last = min(len(file_map), stored.start + stored.n_bytes + AROUND_BYTES)
+            file_map.madvise(mmap.MADV_DONTNEED, first, last - first)
 
     def close(self) -> None:
         """Close all maps but those that tensors still use."""
