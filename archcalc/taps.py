@@ -4,14 +4,15 @@ The functions take a model from `archcalc.load_model`, `archcalc.build` or `arch
 and leave it unchanged. `archcalc taps SOURCE` lists the sites of a model. Positions count from the start of the text,
 with or without a KV cache.
 
->>> import archcalc, torch
->>> model, ids_BT = archcalc.load_model("tiny"), torch.tensor([[1, 2, 3, 4]])
->>> archcalc.taps.record(model, ids_BT, sites="layers.*.attn.pattern")["layers.2.attn.pattern"].shape
-torch.Size([1, 6, 4, 4])
->>> edit = archcalc.taps.Edit("resid_post", 3, lambda x_BTD: 0 * x_BTD, at=slice(2, None))
->>> with archcalc.taps.edit(model, edit):
-...     model(ids_BT).shape
-torch.Size([1, 4, 2048])
+Examples:
+    >>> import archcalc, torch
+    >>> model, ids_BT = archcalc.load_model("tiny"), torch.tensor([[1, 2, 3, 4]])
+    >>> archcalc.taps.record(model, ids_BT, sites="layers.*.attn.pattern")["layers.2.attn.pattern"].shape
+    torch.Size([1, 6, 4, 4])
+    >>> edit = archcalc.taps.Edit("resid_post", 3, lambda x_BTD: 0 * x_BTD, at=slice(2, None))
+    >>> with archcalc.taps.edit(model, edit):
+    ...     model(ids_BT).shape
+    torch.Size([1, 4, 2048])
 """
 
 from __future__ import annotations

@@ -1,17 +1,18 @@
 """A forward pass step by step, each step with its formula and its value: `archcalc.trace`.
 
->>> import archcalc
->>> model = archcalc.load_model("tiny")
->>> trace = archcalc.trace.run(model, [1, 2, 3])
->>> trace["probabilities"].shape
-torch.Size([3, 2048])
->>> archcalc.trace.attentions(trace)[0]
-'layers.0.attn'
->>> row = archcalc.trace.softmax(model, trace, "layers.0.attn", head=0, query=2)
->>> [stage.name for stage in row.stages]
-['dots', 'scaled', 'masked', 'shifted', 'exps', 'sum', 'shares']
->>> archcalc.trace.target(trace, 7).rank <= 2048
-True
+Examples:
+    >>> import archcalc
+    >>> model = archcalc.load_model("tiny")
+    >>> trace = archcalc.trace.run(model, [1, 2, 3])
+    >>> trace["probabilities"].shape
+    torch.Size([3, 2048])
+    >>> archcalc.trace.attentions(trace)[0]
+    'layers.0.attn'
+    >>> row = archcalc.trace.softmax(model, trace, "layers.0.attn", head=0, query=2)
+    >>> [stage.name for stage in row.stages]
+    ['dots', 'scaled', 'masked', 'shifted', 'exps', 'sum', 'shares']
+    >>> archcalc.trace.target(trace, 7).rank <= 2048
+    True
 """
 
 from __future__ import annotations

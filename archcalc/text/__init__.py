@@ -1,11 +1,12 @@
 """Tokenizers and chat templates: `archcalc.text`.
 
->>> import archcalc
->>> tokenizer = archcalc.text.open_tokenizer("tiny")
->>> tokenizer.decode(tokenizer.encode("In the beginning"))
-'In the beginning'
->>> archcalc.text.train_tokenizer("bpe", "the cat, the hat", 258).n_vocab
-258
+Examples:
+    >>> import archcalc
+    >>> tokenizer = archcalc.text.open_tokenizer("tiny")
+    >>> tokenizer.decode(tokenizer.encode("In the beginning"))
+    'In the beginning'
+    >>> archcalc.text.train_tokenizer("bpe", "the cat, the hat", 258).n_vocab
+    258
 """
 
 from __future__ import annotations
