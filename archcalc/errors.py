@@ -83,7 +83,9 @@ class MissingExtraError(ArchcalcError):
     """A task that needs an optional package which is not installed."""
 
     def __init__(self, does: str | Message, extra: str) -> None:
-        super().__init__(f"{does} needs the extra '{extra}': pip install 'archcalc[{extra}]'")
+        super().__init__(
+            msg("{does} needs the extra '{extra}': pip install 'archcalc[{extra}]'", does=does, extra=extra)
+        )
 
 
 def parameter(name: str) -> Message:

@@ -96,7 +96,7 @@ def _as_document(data: Any, seen: tuple[str, ...]) -> Document:
     """Return plain data as the document of a spec: Hugging Face configs are translated, a base is merged."""
     if not isinstance(data, dict):
         raise InputError(
-            msg("found {data}", data=shown(data)), allowed=msg("a mapping: a spec, or a Hugging Face config")
+            msg("found {found}", found=shown(data)), allowed=msg("a mapping: a spec, or a Hugging Face config")
         )
     if "model_type" in data:
         from archcalc.hf import from_config
@@ -111,7 +111,7 @@ def _as_document(data: Any, seen: tuple[str, ...]) -> Document:
     base = data["base"]
     if not isinstance(base, str):
         raise InputError(
-            msg("found {base}", base=shown(base)), where="base", allowed=msg("the name or path of another spec")
+            msg("found {found}", found=shown(base)), where="base", allowed=msg("the name or path of another spec")
         )
     overrides = {key: value for key, value in data.items() if key != "base"}
     return override(_inherited(_document(_base_location(base, seen), seen)), overrides)

@@ -6,6 +6,7 @@ The English text of a message is its key in the catalogues (archcalc/locale/LANG
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
@@ -111,9 +112,8 @@ class Translator(msgspec.Struct, frozen=True):
 
 
 def _sentence(said: Message, lang: str) -> str:
-    is_one = not said.plural or said.values["n"] == 1
     if lang == "en" or not said.text:  # of nothing, gettext knows the head of the catalogue
-        return said.text if is_one else said.plural
+        return said.plural if said.plural and said.values["n"] != 1 else said.text
     catalog = _catalog(lang)
     if said.plural:
         return str(catalog.ngettext(said.text, said.plural, said.values["n"]))
@@ -141,6 +141,12 @@ def _replaced(value: Any, say: Callable[[Message], str]) -> Any:
     if type(value) is tuple:
         return tuple(_replaced(inner, say) for inner in value)
     return value
+
+
+def preferred_lang() -> str:
+    """Return the language that the environment asks for, English if it asks for none of `LANGS`."""
+    stated = os.environ.get(VARIABLE, "")
+    return stated if stated in LANGS else LANGS[0]
 
 
 def translator(lang: str) -> Translator:

@@ -76,7 +76,7 @@ def context(spec: Spec, phase: Phase, up_to: int | None = None) -> Context:
     up_to = (most or max(spec.n_ctx, FAR_TOKENS)) if up_to is None else up_to
     if up_to < LEAST[phase] or (most and up_to > most):
         allowed = f"from {LEAST[phase]} to {most:,}, the table of positions" if most else f"{LEAST[phase]} or more"
-        raise InputError(msg("found {up_to}", up_to=up_to), where="up_to", allowed=allowed)
+        raise InputError(msg("found {found}", found=up_to), where="up_to", allowed=allowed)
     workload(spec, **_sizes(phase, up_to))  # refuses what cannot be
     ledger = build(spec)
     crossings = [_crossing(ledger, phase, up_to, causal=causal) for causal in (False, True)]

@@ -73,9 +73,9 @@ def adapters(ledger: Ledger, rank: int, targets: Targets = ALL_LINEAR) -> list[R
     """
     if isinstance(rank, bool) or not isinstance(rank, int) or not 1 <= rank <= MAX_RANK:
         raise InputError(
-            msg("found {rank}", rank=shown(rank)),
+            msg("found {found}", found=shown(rank)),
             where="rank",
-            allowed=msg("an integer from 1 to {MAX_RANK:,}", MAX_RANK=MAX_RANK),
+            allowed=msg("an integer from 1 to {max_rank:,}", max_rank=MAX_RANK),
         )
     rows = [row for row in ledger.rows if _may_be_adapted(row)]
     is_target = _chooser(targets, rows)

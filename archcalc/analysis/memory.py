@@ -18,7 +18,7 @@ def check_dtype(dtype: str) -> None:
     """Raises InputError for a dtype that is none."""
     if dtype not in DTYPES:
         raise InputError(
-            msg("found {dtype}{hint}", dtype=shown(dtype), hint=nearest(str(dtype), DTYPES)),
+            msg("found {found}{hint}", found=shown(dtype), hint=nearest(str(dtype), DTYPES)),
             where="dtype",
             allowed=", ".join(DTYPES),
         )

@@ -157,4 +157,4 @@ def _names(axis: Poly) -> set[str]:
 
 def _check_ranks(n: int, engine: Engine) -> None:
     if n < 1:
-        raise InputError(msg("found {n}", n=n), where=engine, allowed=msg("1 or more"))
+        raise InputError(msg("found {found}", found=n), where=engine, allowed=msg("1 or more"))

@@ -25,7 +25,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         with open(path, "rb") as file:
             config = parse(file.read(MAX_BYTES + 1))
         if not isinstance(config, dict):
-            raise InputError(msg("found {config}", config=shown(config)), allowed=msg("a Hugging Face config"))
+            raise InputError(msg("found {found}", found=shown(config)), allowed=msg("a Hugging Face config"))
         if quantization := config.get("quantization_config"):
             is_mapping = isinstance(quantization, dict)
             method = quantization.get("quant_method") if is_mapping else quantization
@@ -56,7 +56,7 @@ def read_headers(folder: Path) -> dict[str, Stored]:
         )
     raise InputError(
         msg("has no weights"),
-        allowed=msg("{SINGLE}, or {INDEX} and its shards", SINGLE=SINGLE, INDEX=INDEX),
+        allowed=msg("{single}, or {index} and its shards", single=SINGLE, index=INDEX),
         file=str(folder),
     )
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 import click
 
 from archcalc.render import output
-from archcalc.words import ENGLISH, LANGS, VARIABLE, Message, Translator, translator
+from archcalc.words import LANGS, VARIABLE, Message, Translator, preferred_lang, translator
 
 F = TypeVar("F", bound=Callable[..., Any])
 _KEY: Final = "archcalc.lang"
@@ -38,8 +37,7 @@ def current() -> Translator:
     """Return the translator for the language of the running command, or of the environment outside a command."""
     context = click.get_current_context(silent=True)
     option = context.find_root().meta.get(_KEY) if context else None
-    code = option or os.environ.get(VARIABLE, "en")
-    return translator(code) if code in LANGS else ENGLISH
+    return translator(option or preferred_lang())
 
 
 def emit(*args: Any, **options: Any) -> None:

@@ -28,7 +28,9 @@ def command(name: str, output: Path | None) -> None:
     path = Path(name)
     model_name = path.stem if path.suffix in (".yaml", ".yml") else path.name
     if not model_name.strip(".") or not model_name.isprintable() or name.endswith("/"):
-        raise InputError(msg("found {name}", name=shown(name)), where="NAME", allowed=msg("a name such as 'my-model'"))
+        raise InputError(
+            msg("found {found}", found=shown(name)), where="NAME", allowed=msg("a name such as 'my-model'")
+        )
     file = output or path.with_name(path.name if path.suffix in (".yaml", ".yml") else f"{path.name}.yaml")
     template = Path(folder(), "template.yaml").read_text(encoding="utf-8")
     text = template.replace("name: my-model", f"name: {_yaml_scalar(model_name)}", 1)

@@ -63,7 +63,7 @@ def command(
     if len(contexts) > MAX_CONTEXTS:
         where = "prompt" if prompts else "ids"
         raise InputError(
-            msg("found {n_contexts}", n_contexts=len(contexts)),
+            msg("found {found}", found=len(contexts)),
             where=where,
             allowed=msg("1 or {n}", n=MAX_CONTEXTS),
         )

@@ -96,7 +96,7 @@ def _grid(over: tuple[str, ...]) -> dict[str, list[Any]]:
         field, sign, text = axis.partition("=")
         field = field.strip()
         if not sign or not field or not text.strip():
-            raise InputError(msg("found {axis}", axis=shown(axis)), where="over", allowed="FIELD=VALUES")
+            raise InputError(msg("found {found}", found=shown(axis)), where="over", allowed="FIELD=VALUES")
         if field in grid:
             raise InputError(msg("stands twice"), where=f"over {field}", allowed=msg("each field once"))
         try:
@@ -124,7 +124,7 @@ def _piece(piece: str) -> list[Any]:
     if not values or len(values) > MAX_CELLS:
         raise InputError(
             msg("{piece} has {n_values:,} values", piece=repr(piece), n_values=len(values)),
-            allowed=msg("FIRST:LAST:STEP with up to {MAX_CELLS:,}", MAX_CELLS=MAX_CELLS),
+            allowed=msg("FIRST:LAST:STEP with up to {max_cells:,}", max_cells=MAX_CELLS),
         )
     return list(values)
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import streamlit as st
 
-from archcalc.words import LANGS, VARIABLE, Message, Translator, msg, translator
+from archcalc.words import LANGS, Message, Translator, msg, preferred_lang, translator
 
 Body = Callable[[], None]
 
@@ -28,19 +27,13 @@ _NAMES: Final = {"en": "English", "zh": "中文"}
 
 def choose_language() -> None:
     """The switch of languages, in the sidebar."""
-    langs = sorted(LANGS, key=lambda name: name != _first())
+    langs = sorted(LANGS, key=lambda name: name != preferred_lang())
     _choice(st.sidebar.segmented_control, "Language / 语言", langs, _NAMES.__getitem__, key="lang")
-
-
-def _first() -> str:
-    """The language of a visitor who has not chosen one."""
-    stated = os.environ.get(VARIABLE, "")
-    return stated if stated in LANGS else LANGS[0]
 
 
 def lang() -> str:
     """The language that the visitor reads, one of `LANGS`."""
-    return str(st.session_state.get("lang") or _first())
+    return str(st.session_state.get("lang") or preferred_lang())
 
 
 def say() -> Translator:

@@ -214,7 +214,7 @@ def _whole(data: bytes) -> Document:
             msg("found {found}", found=shown(found)), allowed=msg("a mapping: a spec, or a Hugging Face config")
         )
     if isinstance(base := found.get("base"), str) and presets.path_of(base) is None:
-        raise InputError(msg("found {base}", base=shown(base)), where="base", allowed=msg("the name of a preset"))
+        raise InputError(msg("found {found}", found=shown(base)), where="base", allowed=msg("the name of a preset"))
     return document_of(found)
 
 

@@ -144,7 +144,7 @@ def _header(data: _Bytes, path: Path) -> Header:
     alignment = metadata.get("general.alignment", 32)
     if type(alignment) is not int or not 0 < alignment <= 2**20 or alignment & (alignment - 1):
         raise InputError(
-            msg("found {alignment}", alignment=shown(alignment)),
+            msg("found {found}", found=shown(alignment)),
             where="general.alignment",
             allowed=msg("a power of two"),
         )
@@ -163,7 +163,7 @@ def _info(data: _Bytes) -> tuple[str, tuple[int, ...], int, int]:
         raise InputError(
             msg("has {n_axes} axes", n_axes=n_axes),
             where=shown(name, 200),
-            allowed=msg("at most {MAX_AXES}", MAX_AXES=MAX_AXES),
+            allowed=msg("at most {max_axes}", max_axes=MAX_AXES),
         )
     return name, data.take("Q", n_axes)[::-1], data.number("I"), data.number("Q")
 

@@ -31,8 +31,8 @@ def read_header(path: Path) -> dict[str, Stored]:
                 raise InputError(
                     msg("its header is said to have {length} bytes, the file has {size}", length=length, size=size),
                     allowed=msg(
-                        "a whole safetensors file, its header at most {MAX_HEADER_BYTES} bytes",
-                        MAX_HEADER_BYTES=MAX_HEADER_BYTES,
+                        "a whole safetensors file, its header at most {max_header_bytes} bytes",
+                        max_header_bytes=MAX_HEADER_BYTES,
                     ),
                 )
             text = file.read(length)

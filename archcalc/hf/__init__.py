@@ -71,7 +71,7 @@ def model_types() -> list[str]:
 def family_of(model_type: Any) -> Family:
     """Return the family of a model type. Raises InputError if it is unknown."""
     if not isinstance(model_type, str):
-        raise InputError(msg("found {model_type}", model_type=shown(model_type)), where="model_type", allowed=_COVERAGE)
+        raise InputError(msg("found {found}", found=shown(model_type)), where="model_type", allowed=_COVERAGE)
     if (family := registry.find(model_type)) is None:
         raise InputError(_unread(model_type), where="model_type", allowed=_COVERAGE)
     return family

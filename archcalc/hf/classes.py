@@ -31,7 +31,7 @@ def class_name(data: Mapping[str, Any]) -> str | None:
         return None
     if not isinstance(name, str):
         raise InputError(
-            msg("found {name}", name=shown(name)), where="architectures", allowed=msg("the name of one class")
+            msg("found {found}", found=shown(name)), where="architectures", allowed=msg("the name of one class")
         )
     return ALIASES.get(name, name)
 

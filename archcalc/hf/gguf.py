@@ -64,7 +64,7 @@ def _check_size(value: Any, where: str) -> None:
         raise InputError(msg("is missing"), where=where, allowed=msg("a number"))
     if type(value) is not int or value < 1:
         raise InputError(
-            msg("found {value}", value=shown(value)), where=where, allowed=msg("a whole number, at least 1")
+            msg("found {found}", found=shown(value)), where=where, allowed=msg("a whole number, at least 1")
         )
 
 
@@ -104,7 +104,7 @@ def _architecture(header: Header) -> tuple[str, str, GgufMap]:
         architectures = index()["gguf"]
         hint = nearest(name, architectures) if isinstance(name, str) else ""
         raise InputError(
-            msg("found {name}{hint}", name=shown(name), hint=hint),
+            msg("found {found}{hint}", found=shown(name), hint=hint),
             where="general.architecture",
             allowed=", ".join(architectures),
         )
@@ -118,7 +118,7 @@ def _scaling(header: Header, name: str, config: Mapping[str, Any]) -> dict[str, 
     for key in ("rope.scaling.type", "rope.scaling.factor"):
         if header.metadata.get(f"{name}.{key}", "none") != "none":
             raise InputError(
-                msg("scales positions beside {FACTORS}", FACTORS=FACTORS),
+                msg("scales positions beside {factors}", factors=FACTORS),
                 where=f"{name}.{key}",
                 allowed=msg("one of the two"),
             )
@@ -128,7 +128,7 @@ def _scaling(header: Header, name: str, config: Mapping[str, Any]) -> dict[str, 
         raise InputError(msg("has shape {shape}", shape=list(stored.shape)), where=FACTORS, allowed=allowed)
     if not isinstance(theta, int | float) or not theta > 1:
         raise InputError(
-            msg("found {theta}", theta=shown(theta)), where=f"{name}.rope.freq_base", allowed=msg("a number above 1")
+            msg("found {found}", found=shown(theta)), where=f"{name}.rope.freq_base", allowed=msg("a number above 1")
         )
     return scaling_of([_shortest(factor) for factor in read_numbers(stored)], theta)
 

@@ -46,10 +46,10 @@ def scaling_of(factors_R: Sequence[float], theta: float) -> dict[str, Any]:
                 ),
                 where=FACTORS,
                 allowed=msg(
-                    "those of low_freq_factor {LOW:g}, high_freq_factor {HIGH:g} and {N_CTX_ORIGINAL} tokens",
-                    LOW=LOW,
-                    HIGH=HIGH,
-                    N_CTX_ORIGINAL=N_CTX_ORIGINAL,
+                    "those of low_freq_factor {low:g}, high_freq_factor {high:g} and {n_ctx_original} tokens",
+                    low=LOW,
+                    high=HIGH,
+                    n_ctx_original=N_CTX_ORIGINAL,
                 ),
             )
     return {

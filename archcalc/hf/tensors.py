@@ -80,7 +80,11 @@ class TensorEntry(msgspec.Struct, frozen=True, dict=True):
                 a != b for k, (a, b) in enumerate(zip(joined, other, strict=True)) if k != self.axis
             ):
                 raise TensorMapError(
-                    msg("{ours} cannot be joined: {map}", ours=" and ".join(self.ours), map=list(map(list, shapes)))
+                    msg(
+                        "{ours} cannot be joined: {shapes}",
+                        ours=" and ".join(self.ours),
+                        shapes=list(map(list, shapes)),
+                    )
                 )
             joined[self.axis] += other[self.axis]
         if self.transposed:

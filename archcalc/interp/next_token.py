@@ -87,7 +87,7 @@ def next_tokens(
     """
     if not 1 <= len(contexts) <= MAX_CONTEXTS:
         raise InputError(
-            msg("found {n_contexts}", n_contexts=len(contexts)),
+            msg("found {found}", found=len(contexts)),
             where="contexts",
             allowed=msg("1 or {n}", n=MAX_CONTEXTS),
         )

@@ -72,7 +72,7 @@ class Cache:
             raise InputError(
                 msg("{shape:,} tokens are more than the cache has room for", shape=ids_BS.shape[1]),
                 where="source",
-                allowed=msg("up to {source:,}", source=self.config.source_capacity),
+                allowed=msg("up to {most:,}", most=self.config.source_capacity),
             )
 
     def reorder(self, rows_B: Tensor) -> None:
@@ -167,7 +167,7 @@ def _source_capacity(spec: Spec, capacity: int, source: int | None) -> int:
 def _check_sizes(**sizes: int) -> None:
     for name, size in sizes.items():
         if size < 1:
-            raise InputError(msg("found {size}", size=size), where=name, allowed=msg("1 or more"))
+            raise InputError(msg("found {found}", found=size), where=name, allowed=msg("1 or more"))
 
 
 def _check_table(model_stack: ModelStack, tokens: int, where: str) -> None:
@@ -176,5 +176,5 @@ def _check_table(model_stack: ModelStack, tokens: int, where: str) -> None:
         raise InputError(
             msg("{tokens:,} tokens are more than the table of positions has", tokens=tokens),
             where=where,
-            allowed=msg("up to {n_ctx:,}", n_ctx=model_stack.model.n_ctx),
+            allowed=msg("up to {most:,}", most=model_stack.model.n_ctx),
         )

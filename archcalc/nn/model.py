@@ -267,7 +267,7 @@ def _last_states(x_BTD: Tensor, n_logits: int | None) -> Tensor:
     if n_logits is None:
         return x_BTD
     if n_logits < 1:
-        raise InputError(msg("found {n_logits}", n_logits=n_logits), where="n_logits", allowed=msg("1 or more"))
+        raise InputError(msg("found {found}", found=n_logits), where="n_logits", allowed=msg("1 or more"))
     return x_BTD[:, -n_logits:]
 
 
@@ -283,7 +283,7 @@ def check_n_logits(spec: Spec, n_logits: int | None) -> None:
     """Raise InputError if `n_logits` is set and the model returns one state of a whole text."""
     if n_logits is not None and spec.reads_text:
         raise InputError(
-            msg("found {n_logits}", n_logits=n_logits),
+            msg("found {found}", found=n_logits),
             where="n_logits",
             allowed=msg("left out: the whole text is read as one"),
         )

@@ -120,7 +120,7 @@ def write(path: str, content: str | bytes, *, replace: bool = True) -> None:
     whole = content.encode() if isinstance(content, str) else content
     if os.path.isdir(path) or not path:
         raise InputError(
-            msg("found {path}", path=shown(path)) if not path else msg("is a folder"),
+            msg("found {found}", found=shown(path)) if not path else msg("is a folder"),
             file=path,
             allowed=msg("the name of a file"),
         )

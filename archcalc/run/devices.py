@@ -48,7 +48,9 @@ def device_of(name: str | torch.device) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise InputError(msg("found {name}", name=repr(name)), where="device", allowed="cpu, cuda, cuda:0 …") from None
+        raise InputError(
+            msg("found {found}", found=repr(name)), where="device", allowed="cpu, cuda, cuda:0 …"
+        ) from None
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise InputError(
             msg("found {name}, which is not here", name=name),
@@ -56,7 +58,7 @@ def device_of(name: str | torch.device) -> torch.device:
             allowed=msg("cpu, or one of this machine's GPUs"),
         )
     if device.type not in ("cpu", "cuda"):
-        raise InputError(msg("found {type}", type=device.type), where="device", allowed="cpu, cuda, cuda:0 …")
+        raise InputError(msg("found {found}", found=device.type), where="device", allowed="cpu, cuda, cuda:0 …")
     return device
 
 

@@ -39,7 +39,7 @@ def explained(message: str, document: Any) -> InputError:
     found = value_at(document, keys)
     hint = nearest(found, _words(kind)) if isinstance(found, str) else ""
     return InputError(
-        msg("found {as_written}{hint}", as_written=_as_written(found), hint=hint), where=path, allowed=in_words(kind)
+        msg("found {found}{hint}", found=_as_written(found), hint=hint), where=path, allowed=in_words(kind)
     )
 
 

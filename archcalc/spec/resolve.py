@@ -60,7 +60,7 @@ def _own_sizes(each: ModelStack) -> Stack:
             raise InputError(
                 msg("differs from that of the table that it reads"),
                 where=f"{each.role}.{field}",
-                allowed=msg("{getattr}, or an embedding of its own", getattr=getattr(whole, field)),
+                allowed=msg("{size}, or an embedding of its own", size=getattr(whole, field)),
             )
     return msgspec.structs.replace(stack, **own)
 
@@ -338,7 +338,7 @@ def _source_width(part: Attention, reads: Reads, spec: Spec, where: str) -> int 
         width = spec.encoder.d_model or spec.d_model
         if part.d_source not in (None, width):
             raise InputError(
-                msg("found {d_source}", d_source=part.d_source),
+                msg("found {found}", found=part.d_source),
                 where=f"{where}.d_source",
                 allowed=msg("the encoder's {width}", width=width),
             )

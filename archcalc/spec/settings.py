@@ -20,7 +20,7 @@ def changes(settings: tuple[str, ...]) -> Document:
         field, sign, text = setting.partition("=")
         field = field.strip()
         if not sign or not field:
-            raise InputError(msg("found {setting}", setting=shown(setting)), where="settings", allowed="FIELD=VALUE")
+            raise InputError(msg("found {found}", found=shown(setting)), where="settings", allowed="FIELD=VALUE")
         try:
             found[field] = parse(text.encode("utf-8", "surrogateescape")) if text.strip() else ""
         except InputError as error:

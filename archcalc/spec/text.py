@@ -60,7 +60,7 @@ class _Loader(_Base):  # type: ignore[valid-type, misc]
             self.n_merged += len(mapping) + 1
             if self.n_merged > MAX_NODES:
                 raise InputError(
-                    msg("merges too many values"), where=line, allowed=msg("up to {MAX_NODES:,}", MAX_NODES=MAX_NODES)
+                    msg("merges too many values"), where=line, allowed=msg("up to {most:,}", most=MAX_NODES)
                 )
             merged = mapping | merged
         return merged
@@ -76,9 +76,7 @@ def parse(data: bytes) -> Any:
     Raises InputError with the line for text that is neither, is too large, or nests or repeats itself without end.
     """
     if len(data) > MAX_BYTES:
-        raise InputError(
-            msg("{n_data:,} bytes", n_data=len(data)), allowed=msg("up to {MAX_BYTES:,}", MAX_BYTES=MAX_BYTES)
-        )
+        raise InputError(msg("{n_data:,} bytes", n_data=len(data)), allowed=msg("up to {most:,}", most=MAX_BYTES))
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -89,7 +87,7 @@ def parse(data: bytes) -> Any:
         value = _from_json(text) if text.lstrip().startswith("{") else _from_yaml(text)
     except RecursionError:
         raise InputError(
-            msg("nested too deeply, or inside itself"), allowed=msg("{MAX_DEPTH} levels", MAX_DEPTH=MAX_DEPTH)
+            msg("nested too deeply, or inside itself"), allowed=msg("{max_depth} levels", max_depth=MAX_DEPTH)
         ) from None
     except ValueError as error:
         problem = "an integer of too many digits" if "integer string" in str(error) else str(error)
@@ -117,7 +115,7 @@ def _check_events(text: str) -> None:
             raise InputError(msg("the tag {tag}", tag=shown(tag)), where=where, allowed=msg("plain data without tags"))
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:
-            raise InputError(msg("nested too deeply"), allowed=msg("{MAX_DEPTH} levels", MAX_DEPTH=MAX_DEPTH))
+            raise InputError(msg("nested too deeply"), allowed=msg("{max_depth} levels", max_depth=MAX_DEPTH))
 
 
 def _from_json(text: str) -> Any:
@@ -148,7 +146,7 @@ def _syntax_error(error: yaml.YAMLError) -> InputError:
             msg("a value that stands inside itself"), where=where, allowed=msg("values that come to an end")
         )
     if "nesting depth" in problem:  # libyaml's own limit, since PyYAML 6.0.4
-        return InputError(msg("nested too deeply"), allowed=msg("{MAX_DEPTH} levels", MAX_DEPTH=MAX_DEPTH))
+        return InputError(msg("nested too deeply"), allowed=msg("{max_depth} levels", max_depth=MAX_DEPTH))
     return InputError(msg("not valid YAML or JSON: {problem}", problem=problem), where=where)
 
 
@@ -164,7 +162,7 @@ def _check_size(value: Any) -> None:
         ]
         n_nodes += len(level)
         if n_nodes > MAX_NODES:
-            raise InputError(msg("expands to too many values"), allowed=msg("up to {MAX_NODES:,}", MAX_NODES=MAX_NODES))
+            raise InputError(msg("expands to too many values"), allowed=msg("up to {most:,}", most=MAX_NODES))
         if not level:
             return
-    raise InputError(msg("nested too deeply, or inside itself"), allowed=msg("{MAX_DEPTH} levels", MAX_DEPTH=MAX_DEPTH))
+    raise InputError(msg("nested too deeply, or inside itself"), allowed=msg("{max_depth} levels", max_depth=MAX_DEPTH))

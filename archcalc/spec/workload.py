@@ -47,7 +47,7 @@ def check_size(name: str, value: object) -> None:
     least = LEAST[name]
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= 2**40:
         raise InputError(
-            msg("found {value}", value=shown(value)),
+            msg("found {found}", found=shown(value)),
             where=name,
             allowed=msg("an integer from {least} to 2^40", least=least),
         )

@@ -63,7 +63,7 @@ class GgufVocabulary(Struct, frozen=True):
         values = self.get(key)
         if not isinstance(values, list | tuple) or not all(isinstance(one, kind) for one in values):
             problem = "is not there" if values is None else f"found {shown(values)}"
-            raise InputError(problem, where=KEY + key, allowed=msg("a list of {name__}", name__=kind.__name__))
+            raise InputError(problem, where=KEY + key, allowed=msg("a list of {kind}", kind=kind.__name__))
         if length is not None and len(values) != length:
             raise InputError(
                 msg("has {n_found:,} entries", n_found=len(values)),
@@ -123,7 +123,7 @@ def _with_special_ids(backend: Backend, vocab: GgufVocabulary, label: str) -> Su
     template = vocab.metadata.get("tokenizer.chat_template")
     if not (template is None or isinstance(template, str)):
         raise InputError(
-            msg("found {template}", template=shown(template)),
+            msg("found {found}", found=shown(template)),
             where="tokenizer.chat_template",
             allowed=msg("a template"),
         )
@@ -183,7 +183,7 @@ def _merges(vocab: GgufVocabulary) -> list[tuple[str, str]]:
     if len(merges) < len(listed):
         broken = next(one for one in listed if one.find(" ", 1) < 1)
         raise InputError(
-            msg("found {broken}", broken=shown(broken)),
+            msg("found {found}", found=shown(broken)),
             where=KEY + "merges",
             allowed=msg("two tokens and a space between"),
         )

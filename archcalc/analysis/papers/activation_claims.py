@@ -144,7 +144,7 @@ def _times_less(model: Model, arguments: str) -> Figures:
 def _of_baseline(model: Model, arguments: str) -> Fraction:
     name, _, devices = arguments.rpartition(":")
     if not (devices.isdecimal() and _is_number(devices)):
-        raise InputError(msg("found {arguments}", arguments=shown(arguments)), allowed="LINE:DEVICES")
+        raise InputError(msg("found {found}", found=shown(arguments)), allowed="LINE:DEVICES")
     found = {str(one.configuration.name): one.of_baseline for one in shares(model.layers, int(devices))}
     if name not in found:
         names = [str(one.name) for one in TABLE_2]
@@ -177,7 +177,7 @@ def _utilization(model: Model, arguments: str, flops: int) -> Fraction:
 def _numbers(text: str, count: int, form: str) -> list[Fraction]:
     parts = text.split(":")
     if len(parts) != count or not all(_is_number(part) for part in parts):
-        raise InputError(msg("found {value}", value=shown(text)), allowed=form)
+        raise InputError(msg("found {found}", found=shown(text)), allowed=form)
     return [Fraction(part) for part in parts]
 
 

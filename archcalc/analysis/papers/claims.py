@@ -98,7 +98,7 @@ def parse(value: str) -> Printed:
     match = _NUMBER.fullmatch(value)
     if match is None:
         raise InputError(
-            msg("found {value}", value=shown(value)),
+            msg("found {found}", found=shown(value)),
             allowed=msg("a figure as printed, such as '174.6 B', '0.7 %', '12,288'"),
         )
     rest = match["rest"] or ""

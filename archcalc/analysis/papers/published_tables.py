@@ -78,7 +78,7 @@ def _printed(claim: Claim, path: str) -> Printed:
         raise InputError(error.problem, allowed=error.allowed, where=f"{path}.value") from None
     if printed.unit not in BYTE_UNITS:
         raise InputError(
-            msg("found {value}", value=shown(claim.value)),
+            msg("found {found}", found=shown(claim.value)),
             where=f"{path}.value",
             allowed=msg("a figure in kB, MB, GB or TB"),
         )
@@ -96,7 +96,7 @@ def _device_bytes(paper: Paper, arguments: str) -> tuple[Fraction, str]:
     stage, _, devices = rest.partition(":")
     if not devices.isdecimal() or int(devices) < 1:
         raise InputError(
-            msg("found {arguments}", arguments=shown(arguments)),
+            msg("found {found}", found=shown(arguments)),
             allowed=msg("SIZE:STAGE:DEVICES, such as '7.5 B:os:64'"),
         )
     printed, split = parse(size), zero.stage_of(stage)

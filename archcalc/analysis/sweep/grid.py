@@ -164,7 +164,7 @@ def _axes(grid: Grid) -> tuple[Axis, ...]:
     if (cells := math.prod(len(axis.values) for axis in axes)) > MAX_CELLS:
         raise InputError(
             msg("a grid of {cells:,} combinations", cells=cells),
-            allowed=msg("up to {MAX_CELLS:,}", MAX_CELLS=MAX_CELLS),
+            allowed=msg("up to {most:,}", most=MAX_CELLS),
         )
     return axes
 
@@ -172,7 +172,7 @@ def _axes(grid: Grid) -> tuple[Axis, ...]:
 def _values(field: str, values: Iterable[Any]) -> tuple[Any, ...]:
     """The values of an axis, of an endless one no more than show that it is too long."""
     if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
-        raise InputError(msg("found {values}", values=shown(values)), where=field, allowed=msg("a list of values"))
+        raise InputError(msg("found {found}", found=shown(values)), where=field, allowed=msg("a list of values"))
     return tuple(map(_plain, islice(values, MAX_CELLS + 1)))
 
 

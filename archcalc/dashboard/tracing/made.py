@@ -120,7 +120,7 @@ def _check_small(spec: Spec, told: TraceInput) -> None:
         raise InputError(
             problem,
             where=spec.name,
-            allowed=msg("up to {MOST_WEIGHTS_BYTES} on this page", MOST_WEIGHTS_BYTES=human_bytes(MOST_WEIGHTS_BYTES)),
+            allowed=msg("up to {most_weights_bytes} on this page", most_weights_bytes=human_bytes(MOST_WEIGHTS_BYTES)),
         )
     trace_bytes = recorded_bytes(spec, told.work)
     if trace_bytes > MOST_TRACE_BYTES:
@@ -128,5 +128,5 @@ def _check_small(spec: Spec, told: TraceInput) -> None:
         raise InputError(
             problem,
             where="prompt",
-            allowed=msg("up to {MOST_TRACE_BYTES} on this page", MOST_TRACE_BYTES=human_bytes(MOST_TRACE_BYTES)),
+            allowed=msg("up to {most_trace_bytes} on this page", most_trace_bytes=human_bytes(MOST_TRACE_BYTES)),
         )

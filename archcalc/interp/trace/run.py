@@ -82,7 +82,7 @@ def trace(model: Any, ids: list[int], target: list[int] | None = None, *, positi
     position = n_places - 1 if position is None else position
     if not 0 <= position < n_places:
         raise InputError(
-            msg("found {position}", position=position),
+            msg("found {found}", found=position),
             where="position",
             allowed=msg("0 to {n_places}", n_places=n_places - 1),
         )

@@ -114,19 +114,19 @@ def _query_position(trace: Trace, part: str, head: int, query: int | None) -> in
     """Return the position of the query. Raises InputError for an unknown part, or a head or a query out of range."""
     if part not in attentions(trace):
         raise InputError(
-            msg("found {part}", part=shown(part)),
+            msg("found {found}", found=shown(part)),
             where="part",
             allowed=", ".join(attentions(trace)) or "none: no attention",
         )
     n_heads, n_places, _ = trace[f"{part}.scores"].shape
     if not 0 <= head < n_heads:
         raise InputError(
-            msg("found {head}", head=head), where="head", allowed=msg("0 to {n_heads}", n_heads=n_heads - 1)
+            msg("found {found}", found=head), where="head", allowed=msg("0 to {n_heads}", n_heads=n_heads - 1)
         )
     query = min(trace.position, n_places - 1) if query is None else query
     if not 0 <= query < n_places:
         raise InputError(
-            msg("found {query}", query=query), where="query", allowed=msg("0 to {n_places}", n_places=n_places - 1)
+            msg("found {found}", found=query), where="query", allowed=msg("0 to {n_places}", n_places=n_places - 1)
         )
     return query
 

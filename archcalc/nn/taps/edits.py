@@ -53,7 +53,7 @@ class Edit:
                 n_layers = model_stack.stack.n_layers or 0
                 if isinstance(self.layer, bool) or not isinstance(self.layer, int) or not 0 <= self.layer < n_layers:
                     raise InputError(
-                        msg("found {layer}", layer=shown(self.layer)),
+                        msg("found {found}", found=shown(self.layer)),
                         where="layer",
                         allowed=msg("0 to {n_layers}", n_layers=n_layers - 1),
                     )

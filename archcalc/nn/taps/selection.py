@@ -34,7 +34,7 @@ def check_positions(selection: Positions, where: str) -> Selection | None:
         return slice(start, stop, step)
     except (TypeError, ValueError):
         allowed = "places in the text from 0 on: a number, several, a slice, or None for all"
-        raise InputError(msg("found {at}", at=shown(selection)), where=where, allowed=allowed) from None
+        raise InputError(msg("found {found}", found=shown(selection)), where=where, allowed=allowed) from None
 
 
 def _position(number: SupportsIndex) -> int:

@@ -51,7 +51,9 @@ def as_file(path: str, chart: Callable[[], Chart], say: Translator = ENGLISH) ->
     way = _WAYS.get(os.path.splitext(path)[1].lower())
     if way is None:
         raise InputError(
-            msg("found {path}", path=shown(path)), where="plot", allowed=msg("a name that ends in .html, .png or .svg")
+            msg("found {found}", found=shown(path)),
+            where="plot",
+            allowed=msg("a name that ends in .html, .png or .svg"),
         )
     require_plot()
     return way(say.within(chart()))

@@ -49,7 +49,7 @@ def beam_search(
     """
     for name, size in {"beams": beams, "max_tokens": max_tokens}.items():
         if size < 1:
-            raise InputError(msg("found {size}", size=size), where=name, allowed=msg("1 or more"))
+            raise InputError(msg("found {found}", found=size), where=name, allowed=msg("1 or more"))
     check_prompts(model.spec, prompts)
     # One beam has nothing to compare with: its first end is final.
     early_stopping = early_stopping or beams == 1

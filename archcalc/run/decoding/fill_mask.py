@@ -50,7 +50,7 @@ def check(spec: Spec, ids: Sequence[int], mask_id: int, top: int = 5, token_type
     if not spec.predicts_tokens:
         raise InputError(msg("the model has no head, which would name tokens"), allowed=msg("an encoder with a head"))
     if top < 1:
-        raise InputError(msg("found {top}", top=top), where="top", allowed=msg("1 or more"))
+        raise InputError(msg("found {found}", found=top), where="top", allowed=msg("1 or more"))
     if wrong := [token for token in ids if not 0 <= token < spec.vocab_size]:
         raise InputError(
             msg("found id {wrong}", wrong=wrong[0]),
@@ -77,7 +77,7 @@ def _check_types(spec: Spec, ids: Sequence[int], token_types: Sequence[int]) -> 
     n_types = spec.embedding.n_token_types
     if len(token_types) != len(ids):
         raise InputError(
-            msg("found {n_token_types}", n_token_types=len(token_types)),
+            msg("found {found}", found=len(token_types)),
             where="token_types",
             allowed=msg("{n_ids}, one for each token", n_ids=len(ids)),
         )

@@ -28,5 +28,5 @@ def _ids(text: str) -> list[int]:
         return [int(part) for part in text.replace(",", " ").split()]
     except ValueError:
         raise InputError(
-            msg("found {value}", value=shown(text)), where="ids", allowed=msg("integers with commas between")
+            msg("found {found}", found=shown(text)), where="ids", allowed=msg("integers with commas between")
         ) from None

@@ -48,7 +48,7 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True):
         for name, (is_valid, allowed) in _RANGES.items():
             value = getattr(self, name)
             if value is not None and not is_valid(value):
-                raise InputError(msg("found {value}", value=value), where=name, allowed=allowed)
+                raise InputError(msg("found {found}", found=value), where=name, allowed=allowed)
         if self.is_greedy and (unused := [name for name in FILTERS if getattr(self, name) is not None]):
             raise InputError(
                 msg("has no effect at temperature 0"), where=unused[0], allowed=msg("a temperature above 0")

@@ -29,7 +29,9 @@ def load_model(
     torch_device = device_of(device)
     if packed and torch_device.type != "cpu":
         raise InputError(
-            msg("found True on {type}", type=torch_device.type), where="packed", allowed=msg("True on the CPU alone")
+            msg("found True on {device}", device=torch_device.type),
+            where="packed",
+            allowed=msg("True on the CPU alone"),
         )
     return open_source(os.fspath(source)).load(None, device=torch_device, dtype=torch_dtype, packed=packed).model
 
@@ -45,7 +47,7 @@ def _dtype(name: str) -> torch.dtype:
             return dtype
     hint = nearest(name, MODEL_DTYPES) if isinstance(name, str) else ""
     raise InputError(
-        msg("found {name}{hint}", name=shown(name), hint=hint),
+        msg("found {found}{hint}", found=shown(name), hint=hint),
         where="dtype",
         allowed=", ".join(map(repr, MODEL_DTYPES)),
     )

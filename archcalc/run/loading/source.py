@@ -69,14 +69,14 @@ class ModelSource:
         torch_device = device_of(device) if ranks is None else ranks.device
         if quantize and torch_device.type != "cpu":
             raise InputError(
-                msg("found {type}", type=torch_device.type), where="quantize", allowed=msg("on the cpu alone")
+                msg("found {found}", found=torch_device.type), where="quantize", allowed=msg("on the cpu alone")
             )
         if quantize and not packed:
             raise InputError(msg("found a model that is not packed"), where="quantize", allowed=msg("left out"))
         dtype = dtype or self._dtype(torch_device)
         if dtype not in memory_check.DTYPE_NAMES:
             raise InputError(
-                msg("found {dtype}", dtype=dtype), where="dtype", allowed=", ".join(map(str, memory_check.DTYPE_NAMES))
+                msg("found {found}", found=dtype), where="dtype", allowed=", ".join(map(str, memory_check.DTYPE_NAMES))
             )
         if ranks is not None:
             return self._load_shard(work, dtype, quantize, seed, progress, ranks)

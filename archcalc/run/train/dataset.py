@@ -112,7 +112,7 @@ def _tokenizer(kind: str, text: str, vocab_size: int, is_masked: bool) -> Subwor
         backend = file_tokenizer.backend
     else:
         raise InputError(
-            msg("found {kind}", kind=repr(kind)),
+            msg("found {found}", found=repr(kind)),
             where="tokenizer",
             allowed=msg("bpe, char, or the path of a tokenizer.json"),
         )

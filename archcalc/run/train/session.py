@@ -153,7 +153,7 @@ def _check_same(run: RunState, requested: RunState, path: Path) -> None:
         saved, now = getattr(run.settings, name), getattr(requested.settings, name)
         if saved != now:
             raise InputError(
-                msg("found {now}", now=now), where=name, allowed=msg("{was}, as in {path}", was=saved, path=path)
+                msg("found {found}", found=now), where=name, allowed=msg("{was}, as in {path}", was=saved, path=path)
             )
     if run.data != requested.data:
         raise InputError(

@@ -35,17 +35,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "seq", "every"):
             if getattr(self, name) < 1:
-                raise InputError(
-                    msg("found {getattr}", getattr=getattr(self, name)), where=name, allowed=msg("1 or more")
-                )
+                raise InputError(msg("found {found}", found=getattr(self, name)), where=name, allowed=msg("1 or more"))
         for name in ("lr", "clip"):
             if not 0 < getattr(self, name) < math.inf:
-                raise InputError(
-                    msg("found {getattr}", getattr=getattr(self, name)), where=name, allowed=msg("above 0")
-                )
+                raise InputError(msg("found {found}", found=getattr(self, name)), where=name, allowed=msg("above 0"))
         if not 0 <= self.warmup <= self.steps:
             raise InputError(
-                msg("found {warmup}", warmup=self.warmup),
+                msg("found {found}", found=self.warmup),
                 where="warmup",
                 allowed=msg("0 to the {steps:,} steps", steps=self.steps),
             )
