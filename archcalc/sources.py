@@ -24,8 +24,8 @@ from archcalc.locations import (
     locate,
 )
 from archcalc.spec import Spec
-from archcalc.spec.document import Document, decode, gathered, override
-from archcalc.spec.text import MAX_BYTES, parse
+from archcalc.spec.document import Document, decode, override, with_about
+from archcalc.spec.yaml_reader import MAX_BYTES, parse
 from archcalc.words import msg
 
 __all__ = ["document_of", "load", "locate"]
@@ -60,7 +60,9 @@ def document_of(source: str | os.PathLike[str] | Document | Location) -> Documen
 
 def _titled(document: Document, changes: Document) -> Document:
     """The title says what was changed of the architecture, so that no page passes for the published model's."""
-    of_architecture = {key: changes[key] for key in gathered(changes) if key.partition(".")[0] not in ("name", "about")}
+    of_architecture = {
+        key: changes[key] for key in with_about(changes) if key.partition(".")[0] not in ("name", "about")
+    }
     said = ", ".join(f"{key}={_as_written(value)}" for key, value in of_architecture.items())
     about = document["about"]
     if not said or not isinstance(about, dict):
@@ -105,7 +107,7 @@ def _understood(data: Any, seen: tuple[str, ...]) -> Document:
             from archcalc.hf.other_files import check
 
             check(data)
-        return gathered(data)
+        return with_about(data)
     base = data["base"]
     if not isinstance(base, str):
         raise InputError(

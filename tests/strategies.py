@@ -27,7 +27,7 @@ from archcalc.spec.attention import (
 )
 from archcalc.spec.base import Activation, Part
 from archcalc.spec.claim import Claim
-from archcalc.spec.embedding import Embedding, Factor, Table, TokenDropout
+from archcalc.spec.embedding import Embedding, EmbeddingTable, Factor, TokenDropout
 from archcalc.spec.ffn import AnyFfn, Gated, MoE, Plain
 from archcalc.spec.groups import key_indices, weight_indices
 from archcalc.spec.layer import Arm, Branch, Layer, Placement, Run, Shares, Stack
@@ -517,7 +517,7 @@ FACTORISED = st.builds(
     Factor, d_embed=SIZES, bias=st.booleans(), widen=st.sampled_from(("before_positions", "after_positions"))
 )
 TABLES = st.builds(
-    Table,
+    EmbeddingTable,
     name=st.sampled_from(("task", "language")),
     n_rows=st.sampled_from((3, 5)),
     default_row=st.none() | st.just(2),
@@ -537,7 +537,7 @@ def embeddings(draw: st.DrawFn, reads_whole_text: bool = False) -> Embedding:
 
 
 @cache
-def _tables(n: int) -> st.SearchStrategy[tuple[Table, ...]]:
+def _tables(n: int) -> st.SearchStrategy[tuple[EmbeddingTable, ...]]:
     return st.lists(TABLES, min_size=n, max_size=n, unique_by=lambda table: table.name).map(tuple)
 
 
@@ -700,7 +700,7 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     Shares: st.builds(Shares, weights=st.none() | st.integers(0, 3), keys_values=st.integers(0, 3)),
     Stack: stacks(),
     Factor: FACTORISED,
-    Table: TABLES,
+    EmbeddingTable: TABLES,
     TokenDropout: TOKEN_DROPOUTS,
     Embedding: embeddings(),
     Transform: TRANSFORMS,

@@ -19,7 +19,7 @@ from archcalc.checkpoint.plan import Plan, plan
 from archcalc.checkpoint.read import DTYPES, Files, check_same, files
 from archcalc.checkpoint.target import Target
 from archcalc.errors import InputError, shown
-from archcalc.formats.stored import Stored
+from archcalc.formats.file_tensor import FileTensor
 from archcalc.hf import family_of, from_config
 from archcalc.hf.classes import resolved
 from archcalc.hf.spellings import Spelling
@@ -124,7 +124,7 @@ def _of_folder(folder: Path, label: str) -> Checkpoint:
 
 def _checked(
     document: dict[str, Any],
-    stored: Mapping[str, Stored],
+    stored: Mapping[str, FileTensor],
     tensors: TensorMap,
     spelling: Spelling,
     label: str,
@@ -153,7 +153,7 @@ def _shapes(spec: Spec) -> dict[str, Shape]:
     return {name: tuple(tensor.shape) for name, tensor in build(spec).state_dict().items()}
 
 
-def _refuse_quantised(stored: Mapping[str, Stored], spelling: Spelling) -> None:
+def _refuse_quantised(stored: Mapping[str, FileTensor], spelling: Spelling) -> None:
     for one in stored.values():
         if one.dtype not in DTYPES and not spelling.why_left(spelling.name(one.name)):
             raise InputError(

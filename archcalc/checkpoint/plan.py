@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from archcalc.errors import InputError, shown
-from archcalc.formats.stored import Stored
+from archcalc.formats.file_tensor import FileTensor
 from archcalc.hf.spellings import Spelling
 from archcalc.hf.tensors import Holds, Shape, TensorMap, TensorMapError
 from archcalc.words import msg
@@ -17,7 +17,7 @@ from archcalc.words import msg
 class Move:
     """A stored tensor, and what of ours it holds; `row` where that is one expert's or one head's row of ours."""
 
-    stored: Stored
+    stored: FileTensor
     held: Holds
     row: int | None = None
 
@@ -28,10 +28,10 @@ class Plan:
 
     moves: tuple[Move, ...]
     computed: tuple[str, ...]
-    same: tuple[tuple[Stored, Stored], ...]
+    same: tuple[tuple[FileTensor, FileTensor], ...]
 
 
-def plan(stored: Mapping[str, Stored], shapes: Mapping[str, Shape], tensors: TensorMap, spelling: Spelling) -> Plan:
+def plan(stored: Mapping[str, FileTensor], shapes: Mapping[str, Shape], tensors: TensorMap, spelling: Spelling) -> Plan:
     """How `stored` tensors fill ours of these shapes.
 
     Raises InputError naming the tensor that is missing, too many, twice there, or of another shape.
@@ -48,9 +48,9 @@ def plan(stored: Mapping[str, Stored], shapes: Mapping[str, Shape], tensors: Ten
     return Plan(tuple(moves), tuple(name for held in computed for name in held.ours), same)
 
 
-def _named(stored: Mapping[str, Stored], spelling: Spelling) -> dict[str, Stored]:
+def _named(stored: Mapping[str, FileTensor], spelling: Spelling) -> dict[str, FileTensor]:
     """What is stored by the class's names."""
-    named: dict[str, Stored] = {}
+    named: dict[str, FileTensor] = {}
     for one in stored.values():
         name = spelling.name(one.name)
         if name in named:
@@ -61,7 +61,9 @@ def _named(stored: Mapping[str, Stored], spelling: Spelling) -> dict[str, Stored
     return named
 
 
-def _moves(held: Holds, named: Mapping[str, Stored], shapes: Mapping[str, Shape], spelling: Spelling) -> Iterator[Move]:
+def _moves(
+    held: Holds, named: Mapping[str, FileTensor], shapes: Mapping[str, Shape], spelling: Spelling
+) -> Iterator[Move]:
     """What fills the tensors of one row: a tensor, one for each expert or head, or another's copy."""
     ours = [shapes[name] for name in held.ours]
     each = _each(held.name, spelling)
@@ -88,7 +90,7 @@ def _each(name: str, spelling: Spelling) -> tuple[str, ...]:
     return ()
 
 
-def _of_shape(name: str, shape: Shape, named: Mapping[str, Stored], instead: str = "") -> Stored:
+def _of_shape(name: str, shape: Shape, named: Mapping[str, FileTensor], instead: str = "") -> FileTensor:
     found = named.get(name) or named.get(instead)
     if found is None:
         raise InputError(
@@ -102,8 +104,8 @@ def _of_shape(name: str, shape: Shape, named: Mapping[str, Stored], instead: str
 
 
 def _rest(
-    left: Mapping[str, Stored], named: Mapping[str, Stored], spelling: Spelling
-) -> tuple[tuple[Stored, Stored], ...]:
+    left: Mapping[str, FileTensor], named: Mapping[str, FileTensor], spelling: Spelling
+) -> tuple[tuple[FileTensor, FileTensor], ...]:
     """Of what no row holds: the copies, with what they are copies of."""
     same = []
     for name, one in left.items():

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from archcalc.checkpoint.read import Files
-from archcalc.formats.stored import Stored
+from archcalc.formats.file_tensor import FileTensor
 
 
-def rows(opened: Files, stored: Stored, part: slice) -> Tensor:
+def rows(opened: Files, stored: FileTensor, part: slice) -> Tensor:
     """Some rows of a tensor (all its axes but the last taken as one), in fp32."""
     import numpy as np
     from gguf import GGMLQuantizationType

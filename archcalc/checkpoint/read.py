@@ -11,7 +11,7 @@ from torch import Tensor
 
 from archcalc.errors import InputError, shown
 from archcalc.formats.element_types import ELEMENT_TYPES, ElementName
-from archcalc.formats.stored import Stored
+from archcalc.formats.file_tensor import FileTensor
 from archcalc.nn.dtypes import torch_dtype
 from archcalc.words import msg
 
@@ -27,7 +27,7 @@ class Files:
     def __init__(self) -> None:
         self._maps: dict[object, mmap.mmap] = {}
 
-    def map(self, stored: Stored) -> mmap.mmap:
+    def map(self, stored: FileTensor) -> mmap.mmap:
         """The map of a tensor's file. Private and writable, which is what a tensor over it asks for; nothing writes."""
         if stored.file not in self._maps:
             try:
@@ -40,7 +40,7 @@ class Files:
             raise InputError(msg("the file has become shorter"), where=shown(stored.name, 200), file=str(stored.file))
         return found
 
-    def forget(self, stored: Stored) -> None:
+    def forget(self, stored: FileTensor) -> None:
         """Let go of the pages of a tensor that were read: what is mapped counts as memory in use."""
         first = stored.start // mmap.PAGESIZE * mmap.PAGESIZE
         if stored.n_bytes and hasattr(mmap, "MADV_DONTNEED"):
@@ -63,7 +63,7 @@ def files() -> Iterator[Files]:
         opened.close()
 
 
-def whole(opened: Files, stored: Stored) -> Tensor:
+def whole(opened: Files, stored: FileTensor) -> Tensor:
     """A plainly stored tensor as it lies in its file: nothing is read before it is used."""
     dtype = DTYPES[stored.dtype]
     if not stored.n_bytes:
@@ -79,7 +79,7 @@ def chunks(length: int, n_bytes: int) -> Iterator[slice]:
         yield slice(first, min(first + step, length))
 
 
-def check_same(opened: Files, one: Stored, other: Stored) -> None:
+def check_same(opened: Files, one: FileTensor, other: FileTensor) -> None:
     """Raise InputError unless two tensors of one shape and dtype are equal to the last bit."""
     a, b = opened.map(one), opened.map(other)
     for part in chunks(one.n_bytes, one.n_bytes):

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from archcalc.errors import InputError, shown
+from archcalc.formats.file_tensor import FileTensor
 from archcalc.formats.gguf_types import BLOCKS
-from archcalc.formats.stored import Stored
 from archcalc.words import msg
 
 VERSIONS = (2, 3)
@@ -34,7 +34,7 @@ class Header:
     """What stands before a GGUF file's weights. Shapes are as PyTorch says them: the last axis lies side by side."""
 
     metadata: dict[str, Any]
-    tensors: dict[str, Stored]
+    tensors: dict[str, FileTensor]
 
 
 def read_header(path: Path) -> Header:
@@ -51,7 +51,7 @@ def read_header(path: Path) -> Header:
         raise error.within(str(path)) from None
 
 
-def read_numbers(stored: Stored) -> tuple[float, ...]:
+def read_numbers(stored: FileTensor) -> tuple[float, ...]:
     """All of a small tensor that is stored as F32. Raises InputError naming it if it is not, or cannot be read."""
     where, file = shown(stored.name, 200), str(stored.file)
     if stored.dtype != "F32":
@@ -149,7 +149,7 @@ def _header(data: _Bytes, path: Path) -> Header:
             allowed=msg("a power of two"),
         )
     start = -(-data.at // alignment) * alignment
-    tensors: dict[str, Stored] = {}
+    tensors: dict[str, FileTensor] = {}
     for name, shape, kind, offset in infos:
         if name in tensors:
             raise InputError(msg("stands there twice"), where=shown(name, 200))
@@ -168,7 +168,7 @@ def _info(data: _Bytes) -> tuple[str, tuple[int, ...], int, int]:
     return name, data.take("Q", n_axes)[::-1], data.number("I"), data.number("Q")
 
 
-def _stored(name: str, path: Path, shape: tuple[int, ...], kind: int, start: int, size: int) -> Stored:
+def _stored(name: str, path: Path, shape: tuple[int, ...], kind: int, start: int, size: int) -> FileTensor:
     where = shown(name, 200)
     if kind not in TYPES:
         raise InputError(
@@ -192,10 +192,10 @@ def _stored(name: str, path: Path, shape: tuple[int, ...], kind: int, start: int
             ),
             where=where,
         )
-    return Stored(name, path, TYPES[kind], shape, start, n_bytes)
+    return FileTensor(name, path, TYPES[kind], shape, start, n_bytes)
 
 
-def _apart(tensors: dict[str, Stored]) -> dict[str, Stored]:
+def _apart(tensors: dict[str, FileTensor]) -> dict[str, FileTensor]:
     end = 0
     for one in sorted(tensors.values(), key=lambda tensor: (tensor.start, tensor.n_bytes)):
         if one.start < end:

@@ -57,7 +57,7 @@ FALLBACKS: dict[str, str] = {
 }
 
 
-def fitting(kind: str, row: int) -> str:
+def type_for_row(kind: str, row: int) -> str:
     """The type that a tensor with rows of this length gets where `kind` was chosen.
 
     Rows of 576 don't divide by 256: Q6_K becomes Q8_0. A type without a fallback is returned as it is.
@@ -68,7 +68,7 @@ def fitting(kind: str, row: int) -> str:
     return other if row % BLOCKS[other].block == 0 else "F16"
 
 
-class Place(msgspec.Struct, frozen=True):
+class TensorPlace(msgspec.Struct, frozen=True):
     """Where in a model a tensor stands, as the rules ask: what it is, in which layer of how many, of what model.
 
     `turn` counts the layers that have such a tensor, of `turns`. `row` is the length of its rows.
@@ -96,7 +96,7 @@ class Place(msgspec.Struct, frozen=True):
 
 
 When = Literal["always", "more bits", "first 2", "first 4", "first 1/8", "first 1/16", "8 experts", "4 queries a key"]
-_HOLDS: dict[When, Callable[[Place], bool]] = {
+_HOLDS: dict[When, Callable[[TensorPlace], bool]] = {
     "always": lambda place: True,
     "more bits": lambda place: place.more_bits,
     "first 2": lambda place: place.turn < 2,
@@ -141,11 +141,11 @@ class Mix(msgspec.Struct, frozen=True):
         """Whether layers differ in this part."""
         return any(rule.by_layer for rule in self.rules if rule.part == part)
 
-    def choose(self, place: Place) -> str:
+    def choose(self, place: TensorPlace) -> str:
         """The type of a tensor, by the rules and then by what its rows divide by."""
-        return fitting(self._wanted(place), place.row)
+        return type_for_row(self._wanted(place), place.row)
 
-    def _wanted(self, place: Place) -> str:
+    def _wanted(self, place: TensorPlace) -> str:
         if place.role in ("head", "tied") and self.head:
             return self.head if place.row % BLOCKS[self.kind].block == 0 else "Q8_0"
         for rule in self.rules:
@@ -153,7 +153,7 @@ class Mix(msgspec.Struct, frozen=True):
                 return self._bumped(rule.kind, place)
         return self._bumped(self.kind, place)
 
-    def _bumped(self, kind: str, place: Place) -> str:
+    def _bumped(self, kind: str, place: TensorPlace) -> str:
         """Of a '70B', values get Q5_K instead of Q3_K and Q4_K."""
         small = self.head and place.part == "attn.v" and place.is_70b and kind in ("Q3_K", "Q4_K")
         return "Q5_K" if small else kind

@@ -18,7 +18,7 @@ from archcalc.words import msg
 Shape = Sequence[int]
 
 
-class Bytes(msgspec.Struct, frozen=True):
+class ByteCount(msgspec.Struct, frozen=True):
     """What a tensor takes: the weights' own bits, their scales, and all else (zero points, minima, indices, tables)."""
 
     payload: int
@@ -35,12 +35,12 @@ class Bytes(msgspec.Struct, frozen=True):
         """Payload and overhead."""
         return self.payload + self.scales + self.other
 
-    def times(self, n: int) -> Bytes:
+    def times(self, n: int) -> ByteCount:
         """The bytes of n such tensors."""
-        return Bytes(self.payload * n, self.scales * n, self.other * n)
+        return ByteCount(self.payload * n, self.scales * n, self.other * n)
 
 
-class Plain(msgspec.Struct, frozen=True, tag=True):
+class PlainLayout(msgspec.Struct, frozen=True, tag=True):
     """Every element on its own: bf16 of [4096, 4096] takes 4096 · 4096 · 2 = 33,554,432 bytes."""
 
     element: int
@@ -132,57 +132,57 @@ class RowBlocks(msgspec.Struct, frozen=True, tag=True):
         return self.payload + self.scales + self.other
 
 
-Layout = Plain | PerTensor | PerRow | Tiled | Grouped | Words | Nested | RowBlocks
+Layout = PlainLayout | PerTensor | PerRow | Tiled | Grouped | Words | Nested | RowBlocks
 
 
-def bytes_of(layout: Layout, shape: Shape, where: str = "", name: str = "this format") -> Bytes:
+def bytes_of(layout: Layout, shape: Shape, where: str = "", name: str = "this format") -> ByteCount:
     """The bytes of a tensor. InputError, naming tensor and format, if its shape does not divide as the layout needs."""
     if problem := _misfit(layout, shape):
         raise InputError(
             msg("{name} needs {problem}, and the tensor is {shape}", name=name, problem=problem, shape=list(shape)),
             where=where,
         )
-    if isinstance(layout, Plain):
-        return Bytes(math.prod(shape) * layout.element)
+    if isinstance(layout, PlainLayout):
+        return ByteCount(math.prod(shape) * layout.element)
     if isinstance(layout, RowBlocks):
         blocks = math.prod(shape) // layout.block
-        return Bytes(blocks * layout.payload, blocks * layout.scales, blocks * layout.other)
+        return ByteCount(blocks * layout.payload, blocks * layout.scales, blocks * layout.other)
     out, into = shape[-2], shape[-1]
     return _matrix(layout, out, into).times(math.prod(shape[:-2]))
 
 
-def _matrix(layout: PerTensor | PerRow | Tiled | Grouped | Words | Nested, out: int, into: int) -> Bytes:
+def _matrix(layout: PerTensor | PerRow | Tiled | Grouped | Words | Nested, out: int, into: int) -> ByteCount:
     match layout:
         case PerTensor(element, scale):
-            return Bytes(out * into * element, scale)
+            return ByteCount(out * into * element, scale)
         case PerRow(element, scale, zero):
-            return Bytes(out * into * element, out * scale, out * zero)
+            return ByteCount(out * into * element, out * scale, out * zero)
         case Tiled(element, tile, scale):
-            return Bytes(out * into * element, ceil(out, tile) * ceil(into, tile) * scale)
+            return ByteCount(out * into * element, ceil(out, tile) * ceil(into, tile) * scale)
         case Grouped(bits, group, scale, zero):
             groups = out * (into // group)
-            return Bytes(out * ceil(into * bits, 8), groups * scale, groups * zero)
+            return ByteCount(out * ceil(into * bits, 8), groups * scale, groups * zero)
         case Words():
             return _words(layout, out, into)
         case Nested():
             return _nested(layout, out * into)
 
 
-def _words(layout: Words, out: int, into: int) -> Bytes:
+def _words(layout: Words, out: int, into: int) -> ByteCount:
     groups = ceil(into, layout.group)
     zeros = groups * (out * layout.bits // 8)
-    return Bytes(out * into * layout.bits // 8, groups * out * layout.scale, zeros + into * layout.index)
+    return ByteCount(out * into * layout.bits // 8, groups * out * layout.scale, zeros + into * layout.index)
 
 
-def _nested(layout: Nested, count: int) -> Bytes:
+def _nested(layout: Nested, count: int) -> ByteCount:
     blocks = ceil(count, layout.block)
     scales = blocks + 4 * ceil(blocks, layout.nested) if layout.nested else 4 * blocks
-    return Bytes(ceil(count, 2), scales, layout.tables)
+    return ByteCount(ceil(count, 2), scales, layout.tables)
 
 
 def _misfit(layout: Layout, shape: Shape) -> str:
     """What a shape lacks to be laid out so; nothing if it can be."""
-    if isinstance(layout, Plain):
+    if isinstance(layout, PlainLayout):
         return ""
     if isinstance(layout, RowBlocks):
         return _undivided("rows", shape[-1] if shape else 1, layout.block)

@@ -12,7 +12,7 @@ from typing import Any
 
 from archcalc.errors import InputError, shown
 from archcalc.formats.element_types import ELEMENT_TYPES
-from archcalc.formats.stored import Stored
+from archcalc.formats.file_tensor import FileTensor
 from archcalc.words import msg
 
 MAX_HEADER_BYTES = 100_000_000
@@ -20,7 +20,7 @@ MAX_HEADER_BYTES = 100_000_000
 BYTES = {one.safetensors: one.bits // 8 for one in ELEMENT_TYPES.values() if one.safetensors}
 
 
-def read_header(path: Path) -> dict[str, Stored]:
+def read_header(path: Path) -> dict[str, FileTensor]:
     """The tensors of a file by name. Raises InputError naming the file, and the tensor where it is one's fault."""
     try:
         with open(path, "rb") as file:
@@ -60,7 +60,7 @@ def _parsed(text: bytes) -> dict[str, Any]:
     return {name: entry for name, entry in header.items() if name != "__metadata__"}
 
 
-def _tensors(header: dict[str, Any], path: Path, start: int, size: int) -> dict[str, Stored]:
+def _tensors(header: dict[str, Any], path: Path, start: int, size: int) -> dict[str, FileTensor]:
     found = {name: _tensor(name, entry, path, start, size) for name, entry in header.items()}
     end = start
     for tensor in sorted(found.values(), key=lambda one: (one.start, one.n_bytes)):
@@ -78,7 +78,7 @@ def _tensors(header: dict[str, Any], path: Path, start: int, size: int) -> dict[
     return found
 
 
-def _tensor(name: str, entry: Any, path: Path, start: int, size: int) -> Stored:
+def _tensor(name: str, entry: Any, path: Path, start: int, size: int) -> FileTensor:
     where = shown(name, 200)
     if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
         raise InputError(
@@ -107,7 +107,7 @@ def _tensor(name: str, entry: Any, path: Path, start: int, size: int) -> Stored:
         raise InputError(
             msg("has {last} bytes, its shape needs {needs}", last=last - first, needs=shown(needs)), where=where
         )
-    return Stored(name, path, dtype, tuple(shape), start + first, last - first)
+    return FileTensor(name, path, dtype, tuple(shape), start + first, last - first)
 
 
 def _counts(value: Any) -> bool:

@@ -15,11 +15,11 @@ from archcalc.formats.cache_types import cache_type
 from archcalc.nn.held import Held, Room, Source
 from archcalc.nn.padding import checked_text, extended
 from archcalc.spec import Spec
-from archcalc.spec.branches import computed
+from archcalc.spec.branches import active_branches
 from archcalc.spec.groups import has_table, layers_of
 from archcalc.spec.layer import Layer
 from archcalc.spec.model import ModelStack
-from archcalc.spec.variants import reading
+from archcalc.spec.variants import implementation
 from archcalc.words import msg
 
 
@@ -135,8 +135,8 @@ def allocate(
 
 def _layer(layer: Layer, room: Room) -> dict[str, Held]:
     """What one turn of a layer keeps, by the name of the arm; a feed-forward keeps nothing."""
-    own = [arm for branch in computed(layer) for arm in branch.arms if arm.reads != "shared"]
-    allocators = {arm.name: (arm.part, reading(arm.part, _CACHES[arm.reads])) for arm in own}
+    own = [arm for branch in active_branches(layer) for arm in branch.arms if arm.reads != "shared"]
+    allocators = {arm.name: (arm.part, implementation(arm.part, _CACHES[arm.reads])) for arm in own}
     return {name: allocator(part, room) for name, (part, allocator) in allocators.items() if allocator is not None}
 
 

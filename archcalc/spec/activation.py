@@ -31,7 +31,7 @@ AnyActivation = FixedActivation | Literal["xielu"]
 ActivationName = Activation | Literal["xielu"]
 
 
-def name_of(part: AnyActivation) -> ActivationName:
+def activation_name(part: AnyActivation) -> ActivationName:
     """The activation's name, whatever its numbers.
 
     >>> name_of("relu"), name_of(ClampedSwish(limit=10.0))
@@ -40,6 +40,6 @@ def name_of(part: AnyActivation) -> ActivationName:
     return "clamped_swish" if isinstance(part, ClampedSwish) else part
 
 
-def with_numbers(part: AnyActivation) -> AnyActivation:
+def with_parameters(part: AnyActivation) -> AnyActivation:
     """The activation with the numbers that its name alone stands for."""
     return ClampedSwish() if part == "clamped_swish" else part

@@ -86,7 +86,7 @@ class Attention(Part, frozen=True, kw_only=True, tag_field="kind", tag="gqa"):
     d_source: Size | None = None
 
     @property
-    def has_key_for_each(self) -> bool:
+    def has_key_per_head(self) -> bool:
         """Whether every head of queries has keys and values of its own."""
         return self.n_kv_heads is None or self.n_kv_heads == self.n_heads
 

@@ -48,7 +48,7 @@ def is_idle(branch: Branch) -> bool:
     return all(arm.reads == "nothing" for arm in branch.arms)
 
 
-def computed(layer: Layer) -> tuple[Branch, ...]:
+def active_branches(layer: Layer) -> tuple[Branch, ...]:
     """Return the branches that a forward pass goes through, in their order."""
     return tuple(branch for branch in branches(layer) if not is_idle(branch))
 
@@ -116,7 +116,7 @@ def norms(branch: Branch) -> Iterator[tuple[str, Norm]]:
 
 def stream_names(layer: Layer) -> list[str]:
     """Return what the residual stream is called after each computed branch: `resid_mid`…, at last `resid_post`."""
-    firsts = [branch.arms[0].name for branch in computed(layer)]
+    firsts = [branch.arms[0].name for branch in active_branches(layer)]
     return ["resid_mid" if name == "attn" else f"resid_mid_{name}" for name in firsts[:-1]] + ["resid_post"]
 
 

@@ -6,8 +6,8 @@ import copy
 from collections.abc import Iterator
 from typing import Any
 
-from archcalc.spec.document import Document, gathered, meant, merges
-from archcalc.spec.shape import Path, compact, filled, type_at, value_at
+from archcalc.spec.document import Document, is_merge, matching_places, with_about
+from archcalc.spec.field_types import Path, type_at, value_at, with_defaults, without_defaults
 
 
 def differences(base: Document, changed: Document) -> Document:
@@ -16,16 +16,16 @@ def differences(base: Document, changed: Document) -> Document:
     A field is named by the shortest tail of its path that names only places where this value is new, so that a change
     in all layers is one entry. `changed` need not be valid, as long as its fields are the spec's.
     """
-    now, wanted = filled(gathered(base)), filled(gathered(changed))
+    now, wanted = with_defaults(with_about(base)), with_defaults(with_about(changed))
     found: Document = {}
     # What takes a whole part's place comes first: it leaves fewer places that a name could mean.
     for path in sorted(_changed(now, wanted, ()), key=lambda path: not isinstance(value_at(wanted, path), dict | list)):
         value = value_at(wanted, path)
         if value_at(now, path) != value:
-            said = compact(value, type_at(wanted, path))
+            said = without_defaults(value, type_at(wanted, path))
             key = _key(now, wanted, path, value)
             found[key] = said
-            for holder, field, _ in meant(now, key, said):
+            for holder, field, _ in matching_places(now, key, said):
                 holder[field] = copy.deepcopy(value)
     return found
 
@@ -34,7 +34,7 @@ def _changed(old: Any, new: Any, path: Path) -> Iterator[Path]:
     """The places that differ, each where the two part: a field, a part of another kind, a list of another length."""
     if old == new:
         return
-    if merges(old, new):
+    if is_merge(old, new):
         for key in new:
             if key in old:
                 yield from _changed(old[key], new[key], (*path, key))
@@ -56,9 +56,9 @@ def _key(now: Document, wanted: Document, path: Path, value: Any) -> str:
 
 
 def _is_right(now: Document, wanted: Document, tail: str, keys: list[str], value: Any) -> bool:
-    places = meant(now, tail, value)
+    places = matching_places(now, tail, value)
     return any(list(path) == keys for _, _, path in places) and all(
-        _wanted_at(wanted, path) == (True, value) and holder[key] != value and not merges(holder[key], value)
+        _wanted_at(wanted, path) == (True, value) and holder[key] != value and not is_merge(holder[key], value)
         for holder, key, path in places
     )
 

@@ -30,12 +30,12 @@ def decode(document: Document) -> Spec:
 def convert(document: Document) -> Spec:
     """The Spec of a document as it is written, what it leaves out not filled in; see `decode`."""
     try:
-        spec = msgspec.convert(gathered(document), Spec)
+        spec = msgspec.convert(with_about(document), Spec)
         msgspec.json.encode(spec)
     except msgspec.ValidationError as error:
-        from archcalc.spec.explain import explained
+        from archcalc.spec.field_errors import field_error
 
-        raise explained(str(error), document) from None
+        raise field_error(str(error), document) from None
     except UnicodeEncodeError as error:
         raise InputError(
             msg("the text {object} holds half a character", object=shown(error.object)), allowed=msg("Unicode text")
@@ -43,7 +43,7 @@ def convert(document: Document) -> Spec:
     return spec
 
 
-def gathered(document: Document) -> Document:
+def with_about(document: Document) -> Document:
     """The document with what it says about the model under `about`; a file may say `title: …` at its top as well."""
     loose = {key: document[key] for key in About.__struct_fields__ if key in document}
     about = document.get("about", {})
@@ -73,7 +73,7 @@ def _compact(value: Any) -> Any:
     return kind | {field.name: _compact(found) for field, found in fields if field.required or found != field.default}
 
 
-def flat(spec: Spec) -> dict[str, Any]:
+def flat_fields(spec: Spec) -> dict[str, Any]:
     """Every field of a spec that holds a plain value, by its path ('decoder.runs.0.pattern.0.ffn.d_ff' → 28672)."""
     document = msgspec.json.decode(msgspec.json.encode(spec))
     leaves = ((path, holder[key]) for holder, key, path in _walk(document, ()))
@@ -89,10 +89,10 @@ def override(document: Document, changes: Document) -> Document:
     the one it finds, unless its `kind` differs; a list takes the old one's place.
     """
     full: Document = msgspec.json.decode(msgspec.json.encode(convert(document)))
-    for key, value in gathered(changes).items():
+    for key, value in with_about(changes).items():
         if not isinstance(key, str):
             raise InputError(msg("the key {key} is not text", key=shown(key)), allowed=msg("names as keys"))
-        places = meant(full, key, value)
+        places = matching_places(full, key, value)
         if not places:
             raise InputError(
                 msg("there is no field {key} here{hint}", key=repr(key), hint=nearest(key, _field_names(full))),
@@ -103,7 +103,7 @@ def override(document: Document, changes: Document) -> Document:
     return full
 
 
-def meant(full: Document, key: str, value: Any) -> list[tuple[Any, Any, tuple[str, ...]]]:
+def matching_places(full: Document, key: str, value: Any) -> list[tuple[Any, Any, tuple[str, ...]]]:
     """The places (holder, its key, the path) of a full document that `key` names for such a value; see `override`."""
     places = list(_places(full, key.split(".")))
     return [place for place in places if _fits(place[0][place[1]], value)] or places
@@ -113,13 +113,13 @@ def _fits(old: Any, new: Any) -> bool:
     return old is None or not isinstance(new, dict) or isinstance(old, dict)
 
 
-def merges(old: Any, new: Any) -> bool:
+def is_merge(old: Any, new: Any) -> bool:
     """Whether a change to `new` keeps what it does not name of `old`."""
     return isinstance(old, dict) and isinstance(new, dict) and new.get("kind", old.get("kind")) == old.get("kind")
 
 
 def _merged(old: Any, new: Any) -> Any:
-    if merges(old, new):
+    if is_merge(old, new):
         return old | {key: _merged(old.get(key), value) for key, value in new.items()}
     return _copied(new)  # each place its own: a later change of one is none of the others
 

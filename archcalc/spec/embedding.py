@@ -20,7 +20,7 @@ class Factor(Part, frozen=True, kw_only=True):
     widen: Literal["before_positions", "after_positions"] = "before_positions"
 
 
-class Table(Part, frozen=True, kw_only=True):
+class EmbeddingTable(Part, frozen=True, kw_only=True):
     """A further table whose rows join the tokens' (ERNIE's task types, XLM's languages).
 
     `default_row` is what every token reads if no rows are named; None: then nothing is added.
@@ -46,6 +46,6 @@ class Embedding(Part, frozen=True, kw_only=True):
 
     factor: Factor | None = None
     n_token_types: Count = 0
-    tables: tuple[Table, ...] = ()
+    tables: tuple[EmbeddingTable, ...] = ()
     scale: Positive | None = None
     token_dropout: TokenDropout | None = None

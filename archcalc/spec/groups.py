@@ -22,18 +22,18 @@ class Group(msgspec.Struct, frozen=True):
 
     name: str
     layer: Layer
-    indices: tuple[int, ...]
-    turns: tuple[int, ...]
+    weight_indices: tuple[int, ...]
+    layer_indices: tuple[int, ...]
 
     @property
     def own_weights(self) -> bool:
         """Whether each layer has weights of its own."""
-        return len(self.indices) == len(self.turns)
+        return len(self.weight_indices) == len(self.layer_indices)
 
     @property
     def last(self) -> int:
         """The index of the last of these layers."""
-        return self.turns[-1]
+        return self.layer_indices[-1]
 
 
 def run_counts(stack: Stack) -> list[int]:
@@ -64,7 +64,7 @@ def key_indices(stack: Stack) -> list[int | None]:
     return [_shared(layer, "keys_values") for layer in layers_of(stack)]
 
 
-def lent_arms(stack: Stack) -> dict[int, tuple[str, ...]]:
+def lending_arms(stack: Stack) -> dict[int, tuple[str, ...]]:
     """The layers whose keys and values later ones read, each with the arms that make them."""
     lent: dict[int, dict[str, None]] = {}
     if not any(layer.shares for run in stack.runs for layer in run.pattern):

@@ -12,12 +12,12 @@ import msgspec.structs
 from archcalc.errors import InputError
 from archcalc.spec.attention import Attention, stack_bias, stored_rope
 from archcalc.spec.base import Part
-from archcalc.spec.branches import PLACEMENTS, arms, computed
+from archcalc.spec.branches import PLACEMENTS, active_branches, arms
 from archcalc.spec.embedding import Embedding
 from archcalc.spec.layer import Arm, Branch, Layer, Reads, Run, Stack
 from archcalc.spec.model import OWN, OWN_SIZES, Head, ModelStack, Spec
 from archcalc.spec.resolve_shares import check_shares
-from archcalc.spec.variants import reading
+from archcalc.spec.variants import implementation
 from archcalc.words import msg
 
 
@@ -231,7 +231,7 @@ def _check_shared_tables(runs: tuple[Run, ...], role: str) -> None:
 
 def _layer(layer: Layer, spec: Spec, role: str, where: str) -> Layer:
     found = (_explicit if layer.branches else _short)(layer, spec, role, where)
-    if not computed(found):
+    if not active_branches(found):
         raise InputError(
             msg("nothing of the layer is computed"), where=where, allowed=msg("a part that does not read nothing")
         )
@@ -357,4 +357,4 @@ def _check_source(part: Any, reads: Reads, spec: Spec, role: str, where: str) ->
 
 def _filled(part: Part, spec: Spec, where: str) -> Any:
     """The part with what it leaves out filled in, by its variant's own function."""
-    return reading(part, "resolve")(part, spec, where)
+    return implementation(part, "resolve")(part, spec, where)

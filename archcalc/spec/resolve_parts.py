@@ -7,7 +7,7 @@ from typing import Any
 import msgspec.structs
 
 from archcalc.errors import InputError
-from archcalc.spec.activation import with_numbers
+from archcalc.spec.activation import with_parameters
 from archcalc.spec.attention import Attention, LatentAttention
 from archcalc.spec.ffn import Gated, MoE, Plain
 from archcalc.spec.model import Spec
@@ -158,8 +158,8 @@ def moe(part: MoE, spec: Spec, where: str) -> MoE:
     _check_shared(part, where)
     _check_router(part, where)
     activation, of_shared = (
-        with_numbers(part.activation),
-        part.shared_activation and with_numbers(part.shared_activation),
+        with_parameters(part.activation),
+        part.shared_activation and with_parameters(part.shared_activation),
     )
     filled: dict[str, Any] = {"activation": activation}
     filled["shared_activation"] = None if of_shared == activation else of_shared
@@ -210,4 +210,4 @@ def _check_router(part: MoE, where: str) -> None:
 def dense(part: Plain | Gated, spec: Spec, where: str) -> Plain | Gated:
     """Return a feed-forward with the numbers of its activation."""
     down_bias = None if part.down_bias == part.bias else part.down_bias
-    return msgspec.structs.replace(part, activation=with_numbers(part.activation), down_bias=down_bias)
+    return msgspec.structs.replace(part, activation=with_parameters(part.activation), down_bias=down_bias)

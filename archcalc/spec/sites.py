@@ -14,13 +14,13 @@ import msgspec
 
 from archcalc.errors import InputError, nearest, shown
 from archcalc.spec.attention import Attention, LatentAttention
-from archcalc.spec.branches import arm_norm, computed, names, stream_names
+from archcalc.spec.branches import active_branches, arm_norm, names, stream_names
 from archcalc.spec.ffn import Gated, MoE, Plain
 from archcalc.spec.groups import layers_of
 from archcalc.spec.layer import Branch, Layer, Reads
 from archcalc.spec.model import Spec
 from archcalc.spec.position import Alibi, RelativeBias, Rope
-from archcalc.spec.variants import reading
+from archcalc.spec.variants import implementation
 from archcalc.spec.workload import Workload
 from archcalc.words import Message, msg
 
@@ -123,7 +123,7 @@ def _bare(name: str, what: Message, sizes: Sizes, of_source: bool = False) -> Si
 
 def _layer(layer: Layer, width: Sizes) -> Iterator[Site]:
     yield _bare("resid_pre", msg("the residual stream that the layer reads"), width)
-    for branch, left in zip(computed(layer), stream_names(layer), strict=True):
+    for branch, left in zip(active_branches(layer), stream_names(layer), strict=True):
         yield from _branch(branch, width)
         if left != "resid_post":
             yield _bare(left, msg("the residual stream between two branches"), width)
@@ -137,7 +137,7 @@ def _branch(branch: Branch, width: Sizes) -> Iterator[Site]:
     for arm in branch.arms:
         if name := arm_norm(arm):
             yield _bare(name, msg("the states, normed"), width)
-        for point in reading(arm.part, "sites")(arm.part, width, arm.reads):
+        for point in implementation(arm.part, "sites")(arm.part, width, arm.reads):
             yield msgspec.structs.replace(point, name=f"{arm.name}.{point.name}")
     if own.arms_sum:
         yield _bare(own.arms_sum, msg("the sum of the branch's arms, before the norm"), width)
@@ -241,7 +241,7 @@ def mixture(part: MoE, width: Sizes, reads: Reads) -> Iterator[Site]:
     yield _bare("out", msg("what the feed-forward makes of the states"), width)
 
 
-def named(spec: Spec, pattern: str) -> list[Site]:
+def find_sites(spec: Spec, pattern: str) -> list[Site]:
     """The sites of this name, or, with * and ?, of names like it. Raises InputError if there is none."""
     every = sites(spec)
     found = [site for site in every if site.name == pattern or fnmatchcase(site.name, pattern)]

@@ -157,7 +157,7 @@ def variant(part: Part) -> Variant:
     return VARIANTS[type(part)]
 
 
-def reading(part: Part, name: str) -> Any:
+def implementation(part: Part, name: str) -> Any:
     """Return the function of this name in the part's record, imported now; None where the variant has none."""
     path = getattr(VARIANTS[type(part)], name)
     return None if path is None else _imported(path)
@@ -181,7 +181,7 @@ def heads_of(layer: Layer) -> list[Heads]:
     return found
 
 
-def readings(name: str) -> list[Any]:
+def implementations(name: str) -> list[Any]:
     """Return the functions of this name in all records, imported now; variants without one are left out."""
     return [_imported(path) for record in VARIANTS.values() if (path := getattr(record, name)) is not None]
 

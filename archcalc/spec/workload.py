@@ -11,8 +11,8 @@ from archcalc.words import msg
 DEFAULT_SEQ_TOKENS = 2048
 
 # The least that each size may be, and those that may be left out.
-LEAST = {"batch": 1, "seq": 1, "past": 0, "source_seq": 1}
-LEFT_OUT = ("seq", "source_seq")
+MINIMUM_SIZES = {"batch": 1, "seq": 1, "past": 0, "source_seq": 1}
+OPTIONAL_SIZES = ("seq", "source_seq")
 
 
 class Workload(Part, frozen=True, kw_only=True):
@@ -37,14 +37,14 @@ def workload(
     """
     for name, value in {"batch": batch, "seq": seq, "past": past, "source_seq": source_seq}.items():
         check_size(name, value)
-    return completed(spec, batch, seq, past, source_seq)
+    return fill_workload(spec, batch, seq, past, source_seq)
 
 
 def check_size(name: str, value: object) -> None:
     """Raises InputError where no workload has such a size; None, of those that may be left out, is one."""
-    if value is None and name in LEFT_OUT:
+    if value is None and name in OPTIONAL_SIZES:
         return
-    least = LEAST[name]
+    least = MINIMUM_SIZES[name]
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= 2**40:
         raise InputError(
             msg("found {value}", value=shown(value)),
@@ -53,7 +53,7 @@ def check_size(name: str, value: object) -> None:
         )
 
 
-def completed(spec: Spec, batch: int, seq: int | None, past: int, source_seq: int | None) -> Workload:
+def fill_workload(spec: Spec, batch: int, seq: int | None, past: int, source_seq: int | None) -> Workload:
     """The workload of a spec from sizes that are each allowed; see `workload`."""
     seq = min(DEFAULT_SEQ_TOKENS, spec.n_ctx) if seq is None else seq
     if past and spec.family == "encoder":

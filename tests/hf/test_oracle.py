@@ -21,7 +21,7 @@ from archcalc.hf import from_config, model_types, tensor_map, to_config
 from archcalc.hf.reference import build_reference, reference_shapes
 from archcalc.hf.same import same_architecture
 from archcalc.ledger.build import build
-from archcalc.ledger.types import Ledger
+from archcalc.ledger.rows import Ledger
 from archcalc.spec import Spec
 from archcalc.spec.document import decode
 from archcalc.spec.workload import Workload, workload
@@ -187,7 +187,7 @@ def _caches(line: Line, spec: Spec, ledger: Ledger) -> Iterator[str]:
     sliding = {
         (row.path.rpartition(".")[0], turn)
         for row in ledger.caches
-        for turn in row.turns
+        for turn in row.layer_indices
         if any("cached(" in symbol for axis in row.cache.axes for symbol in axis.symbols())
     }
     ours = sum(row.elements(theirs) for row in ledger.caches) + len(sliding)

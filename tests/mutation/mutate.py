@@ -31,7 +31,7 @@ from tests.mutation.mutants import Mutant, mutants  # noqa: E402
 CHECKS = (
     "tests/ledger/test_parts.py",
     "tests/ledger/test_work.py",
-    "tests/ledger/test_kept.py",
+    "tests/ledger/test_saved_activations.py",
     "tests/ledger/test_rows.py",
     "tests/ledger/test_published.py",
     "tests/ledger/test_algebra.py",
@@ -39,7 +39,8 @@ CHECKS = (
     "tests/analysis/test_params.py",
 )
 OWN = {"algebra.py": "tests/ledger/test_algebra.py", "tokens.py": "tests/ledger/test_work.py"} | dict.fromkeys(
-    ("activation.py", "core.py", "forward.py", "rope.py", "tensors.py"), "tests/ledger/test_kept.py"
+    ("activation.py", "attention_core.py", "forward_context.py", "rope.py", "symbolic_tensor.py"),
+    "tests/ledger/test_saved_activations.py",
 )
 SECONDS_A_MUTANT = 600
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from archcalc.ledger.forward import Pass
+from archcalc.ledger.forward_context import ForwardContext
 from archcalc.ledger.leaves import Forward
 from archcalc.ledger.leaves import State as StateLeaf
 from archcalc.ledger.linear import linear
 from archcalc.ledger.symbols import Symbols
-from archcalc.ledger.tensors import Tensor as Named
+from archcalc.ledger.tensor import Tensor as SymbolicTensor
 from archcalc.nn.held import Room, State
 from archcalc.nn.linear import Linear
 from archcalc.nn.sight import Sight
@@ -59,7 +59,7 @@ class Module(nn.Module):
         return y_BTD
 
 
-def leaves(part: Ema, d: Symbols, x: Named, here: Pass) -> Forward[Named]:
+def leaves(part: Ema, d: Symbols, x: SymbolicTensor, ctx: ForwardContext) -> Forward[SymbolicTensor]:
     down = yield from linear("down", x, d.d_state, "mixer", bias=False)
     yield StateLeaf("state", (d.d_state,))
     return (yield from linear("up", down.new("states"), d.d_model, "mixer", bias=False))

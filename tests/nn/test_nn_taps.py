@@ -21,7 +21,7 @@ from archcalc.nn.taps.points import BEGIN
 from archcalc.run.pack import pack
 from archcalc.sources import load
 from archcalc.spec import Spec
-from archcalc.spec.branches import computed, names, stream_names
+from archcalc.spec.branches import active_branches, names, stream_names
 from archcalc.spec.execution import Execution, Kernel
 from archcalc.spec.groups import key_indices, layers_of, shared_arms
 from archcalc.spec.layer import Stack
@@ -132,7 +132,7 @@ def test_the_residual_stream_is_the_sum_of_what_joins_it(spec: Spec) -> None:
             here = {name.removeprefix(f"{prefix}layers.{turn}."): x for name, x in found.items()}
             assert torch.equal(here["resid_pre"], before)
             x = before = here["resid_pre"]
-            for branch, left in zip(computed(layer), stream_names(layer), strict=True):
+            for branch, left in zip(active_branches(layer), stream_names(layer), strict=True):
                 own = names(branch)
                 skip = here[own.norm_in] if branch.skip_reads == "normed" else x
                 joins = [here[own.norm_out]] if own.norm_out else [here[f"{arm.name}.out"] for arm in branch.arms]

@@ -11,7 +11,7 @@ from archcalc.ledger.build import build
 from archcalc.render.diagram import diagram
 from archcalc.sources import load
 from archcalc.spec import Spec
-from archcalc.spec.groups import groups, key_indices, lent_arms, weight_indices
+from archcalc.spec.groups import groups, key_indices, lending_arms, weight_indices
 from archcalc.spec.sites import sites
 from archcalc.spec.workload import workload
 from archcalc.words import translator
@@ -53,7 +53,7 @@ def explicit(*arms: dict[str, Any], **more: Any) -> dict[str, Any]:
 def test_gemma_3ns_last_layers_read_those_before_of_their_kind() -> None:
     spec = of(WINDOW, LAYER, reading(WINDOW, 0), reading(LAYER, 1), reading(WINDOW, 0))
     assert key_indices(spec.decoder) == [None, None, 0, 1, 0]
-    assert lent_arms(spec.decoder) == {0: ("attn",), 1: ("attn",)}
+    assert lending_arms(spec.decoder) == {0: ("attn",), 1: ("attn",)}
     ledger = build(spec)
     names = {tensor.name for tensor in ledger.tensors()}
     for turn, makes in enumerate((True, True, False, False, False)):
@@ -74,7 +74,7 @@ def test_zambas_block_is_counted_once_and_computed_at_every_place() -> None:
     again = LAYER | {"shares": {"weights": 1}}
     spec, plain = of(other, LAYER, other, again, again), of(other, LAYER, other, LAYER, LAYER)
     assert weight_indices(spec.decoder) == [0, 1, 2, 1, 1]
-    assert [group.indices for group in groups(spec.decoder)] == [(0, 2), (1,), ()]
+    assert [group.weight_indices for group in groups(spec.decoder)] == [(0, 2), (1,), ()]
     ledger, whole = build(spec), build(plain)
     block = sum(
         tensor.shape[0] * (tensor.shape[1:] or (1,))[0]

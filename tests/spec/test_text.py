@@ -8,7 +8,7 @@ import pytest
 
 from archcalc.errors import InputError
 from archcalc.sources import load
-from archcalc.spec.text import MAX_BYTES, MAX_DEPTH, parse
+from archcalc.spec.yaml_reader import MAX_BYTES, MAX_DEPTH, parse
 
 
 def doubling(merge: bool) -> bytes:

@@ -14,13 +14,13 @@ from operator import add
 from archcalc.interp.trace.expression import Call, Expression, Module, Parameter, Value, call
 from archcalc.interp.trace.parts import Where
 from archcalc.spec import Spec
-from archcalc.spec.branches import arm_norm, computed, names, stream_names
+from archcalc.spec.branches import active_branches, arm_norm, names, stream_names
 from archcalc.spec.groups import key_indices, layers_of, weight_indices
 from archcalc.spec.layer import Arm, Branch, Layer
 from archcalc.spec.model import Head, HeadReads, ModelStack
 from archcalc.spec.norm import LayerNorm, Norm
 from archcalc.spec.position import Sinusoidal, TablePosition
-from archcalc.spec.variants import reading
+from archcalc.spec.variants import implementation
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ class _Layer:
 
     def steps(self, last: Value) -> Iterator[Step]:
         now = yield from self._step("resid_pre", "residual", last)
-        for branch, left in zip(computed(self.layer), stream_names(self.layer), strict=True):
+        for branch, left in zip(active_branches(self.layer), stream_names(self.layer), strict=True):
             now = yield from self._branch(branch, now, left)
 
     def _branch(self, branch: Branch, now: Value, left: str) -> Steps:
@@ -192,7 +192,7 @@ class _Layer:
         source, hides = (self.source, False) if arm.reads == "source" else (None, self.hides)
         keys = self.lender if arm.reads == "shared" else self.at
         where = Where(f"{self.at}{arm.name}.", f"{self.of}{arm.name}.", read, source, hides, f"{keys}{arm.name}.")
-        for name, kind, formula in reading(arm.part, "steps")(arm.part, where):
+        for name, kind, formula in implementation(arm.part, "steps")(arm.part, where):
             yield from self._step(f"{arm.name}.{name}", kind, formula)
 
 

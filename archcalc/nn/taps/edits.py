@@ -15,7 +15,7 @@ from archcalc.errors import InputError, shown
 from archcalc.nn.taps.points import unwatched
 from archcalc.nn.taps.positions import At, among, checked
 from archcalc.spec import Spec
-from archcalc.spec.sites import Site, named
+from archcalc.spec.sites import Site, find_sites
 from archcalc.words import msg
 
 
@@ -39,7 +39,7 @@ class Edit:
 
     def sites(self, spec: Spec) -> list[Site]:
         """The sites that it changes. Raises InputError if there are none, or they have no keys to choose from."""
-        found = named(spec, self._name(spec))
+        found = find_sites(spec, self._name(spec))
         if self.keys is not None and (wrong := [site.name for site in found if site.axes[-1] != "S"]):
             raise InputError(msg("its columns are not keys"), where=f"{wrong[0]}: keys", allowed=msg("left out"))
         return found

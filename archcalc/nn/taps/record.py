@@ -15,7 +15,7 @@ from torch import Tensor
 from archcalc.errors import InputError
 from archcalc.nn.taps.edits import Edit
 from archcalc.nn.taps.watch import Watch, checked_spec, watching
-from archcalc.spec.sites import Site, named
+from archcalc.spec.sites import Site, find_sites
 from archcalc.words import msg
 
 
@@ -76,7 +76,7 @@ def record(
     """
     spec, found = checked_spec(model), Recording()
     wanted = ["*"] if sites is None else [sites] if isinstance(sites, str) else list(sites)
-    names = frozenset(site.name for pattern in wanted for site in named(spec, pattern))
+    names = frozenset(site.name for pattern in wanted for site in find_sites(spec, pattern))
     with watching(Watch(model, edits, names, found.take)), torch.set_grad_enabled(grad):
         found.logits = model(*ids, **more)
     if missed := [name for name in wanted if name in names and name not in found]:

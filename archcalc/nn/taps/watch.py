@@ -17,7 +17,7 @@ from archcalc.nn.taps.edits import Applied, Edit, tokens_axis
 from archcalc.nn.taps.points import BEGIN, Pass, opened
 from archcalc.spec import Spec
 from archcalc.spec.sites import Site, sites
-from archcalc.spec.variants import readings
+from archcalc.spec.variants import implementations
 from archcalc.words import msg
 
 # Told of a site: the value that goes on, where its tokens stand, and where its keys do.
@@ -128,7 +128,7 @@ def checked_spec(model: Any) -> Spec:
     from archcalc.nn.block import Block
     from archcalc.nn.model import EncoderDecoder, SingleStack
 
-    kinds = (EncoderDecoder, SingleStack, Block, *readings("module"))
+    kinds = (EncoderDecoder, SingleStack, Block, *implementations("module"))
     is_whole = isinstance(model, EncoderDecoder | SingleStack)
     if not is_whole or any(_runs_otherwise(module, kinds) for module in model.modules()):
         found = f"found {type(model).__name__}, whose parts run without taps"

@@ -22,7 +22,7 @@ from archcalc.spec import attention as spec
 from archcalc.spec.branches import arms, with_parts
 from archcalc.spec.groups import layers_of
 from archcalc.spec.layer import Layer, Stack
-from archcalc.spec.variants import VARIANTS, reading, readings, variant
+from archcalc.spec.variants import VARIANTS, implementation, implementations, variant
 from archcalc.words import msg
 
 _WIDE = {f"{name}.{kind}" for name in ("gate", "up") for kind in ("weight", "bias")}
@@ -33,10 +33,10 @@ _SHARING = [record for record in VARIANTS.values() if record.query_module is not
 SPLIT: dict[type[nn.Module], Mapping[str, int]] = {
     **{
         module: record.split
-        for module, record in zip(readings("module"), VARIANTS.values(), strict=True)
+        for module, record in zip(implementations("module"), VARIANTS.values(), strict=True)
         if record.split
     },
-    **{module: record.split for module, record in zip(readings("query_module"), _SHARING, strict=True)},
+    **{module: record.split for module, record in zip(implementations("query_module"), _SHARING, strict=True)},
     Experts: dict.fromkeys(_WIDE, 1) | {"down.weight": 2},
     Head: {"weight": 0, "bias": 0},
     Embedding: {"tokens.weight": 0},
@@ -76,7 +76,7 @@ def of_rank(found: Spec, n: int) -> Spec:
 
 def part_of_rank(part: Any, n: int) -> Any:
     """The part of one of `n` ranks: with its share of the heads, where it has any. InputError if they cannot share."""
-    share = reading(part, "rank")
+    share = implementation(part, "rank")
     if share is None and variant(part).mixes_tokens and n > 1:
         raise InputError(msg("its layers hold a part that ranks cannot share"), where="tp", allowed=msg("`fsdp`"))
     return part if share is None else share(part, n)

@@ -29,7 +29,7 @@ from archcalc.run.pack.linear import PackedLinear
 from archcalc.spec.branches import norms
 from archcalc.spec.layer import Arm
 from archcalc.spec.position import Rope
-from archcalc.spec.variants import reading
+from archcalc.spec.variants import implementation
 
 
 @dataclass
@@ -223,7 +223,7 @@ def _short(block: Block) -> Short | None:
 
 def _form(block: Block, arm: Arm) -> Form | None:
     """The form of an arm for one token; None if its variant has none, or none for this one."""
-    form_of = reading(arm.part, "fast") if arm.reads == "stream" else None
+    form_of = implementation(arm.part, "fast") if arm.reads == "stream" else None
     return None if form_of is None else cast(Form | None, form_of(block.get_submodule(arm.name)))
 
 

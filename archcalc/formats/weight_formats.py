@@ -1,7 +1,7 @@
 """Every storage format of weights, as data: its layout, which tensors it is for, where that is written, what it was
 checked against.
 
->>> from archcalc.formats.dtypes import named
+>>> from archcalc.formats.weight_formats import named
 >>> named("nf4").bytes_of((576, 1536)).total  # 442,368 + 13,824 + 54·4 + 1,092
 457500
 """
@@ -15,13 +15,13 @@ from archcalc.formats import gguf_types
 from archcalc.formats.element_types import ElementName, element_bytes
 from archcalc.formats.gguf_types import Mix
 from archcalc.formats.layouts import (
-    Bytes,
+    ByteCount,
     Grouped,
     Layout,
     Nested,
     PerRow,
     PerTensor,
-    Plain,
+    PlainLayout,
     RowBlocks,
     Shape,
     Tiled,
@@ -47,7 +47,7 @@ class Format(msgspec.Struct, frozen=True, kw_only=True):
     checked_against: str
     mix: Mix | None = None
 
-    def bytes_of(self, shape: Shape, where: str = "") -> Bytes:
+    def bytes_of(self, shape: Shape, where: str = "") -> ByteCount:
         """The bytes of one tensor. InputError, naming it, if its shape does not fit the layout."""
         return bytes_of(self.layout, shape, where, self.name)
 
@@ -92,7 +92,7 @@ def _plain(name: str, title: str, source: str, element: ElementName) -> Format:
     return Format(
         name=name,
         title=title,
-        layout=Plain(element_bytes(element)),
+        layout=PlainLayout(element_bytes(element)),
         policy=EVERYTHING,
         source=source,
         checked_against="torch: nbytes of tensors",
@@ -288,7 +288,7 @@ FORMATS: dict[str, Format] = {
 }
 
 
-def named(name: str) -> Format:
+def weight_format(name: str) -> Format:
     """The format of that name. InputError with the nearest name if there is none."""
     if name not in FORMATS:
         raise InputError(

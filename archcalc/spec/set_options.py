@@ -9,7 +9,7 @@ import yaml
 
 from archcalc.errors import InputError, shown
 from archcalc.spec.document import Document
-from archcalc.spec.text import FLOAT, parse
+from archcalc.spec.yaml_reader import FLOAT, parse
 from archcalc.words import msg
 
 
@@ -36,10 +36,10 @@ def as_settings(differences: Document) -> tuple[str, ...]:
     >>> as_settings({"n_layers": 48, "decoder.final_norm": {"kind": "rmsnorm", "eps": 1e-5}})
     ('n_layers=48', 'decoder.final_norm={kind: rmsnorm, eps: 1.0e-05}')
     """
-    return tuple(f"{field}={as_text(value)}" for field, value in differences.items())
+    return tuple(f"{field}={inline_yaml(value)}" for field, value in differences.items())
 
 
-def as_text(value: Any) -> str:
+def inline_yaml(value: Any) -> str:
     """A value as YAML writes it on one line."""
     text = yaml.dump(
         value, Dumper=_Dumper, default_flow_style=True, width=float("inf"), allow_unicode=True, sort_keys=False

@@ -13,33 +13,35 @@ import msgspec.inspect as inspect
 
 from archcalc.errors import InputError, nearest, shown
 from archcalc.spec.about import About
-from archcalc.spec.shape import holder, keys_of, type_at, value_at
+from archcalc.spec.field_types import container_type, parse_path, type_at, value_at
 from archcalc.words import Message, joined, msg
 
 _PROBLEM = re.compile(r"^(?P<what>.*?)(?: - at (?P<key>`key` in )?`(?P<path>\$.*)`)?$", re.DOTALL)
 _FIELD = re.compile(r"`(?P<field>.*)`", re.DOTALL)
 
 
-def explained(message: str, document: Any) -> InputError:
+def field_error(message: str, document: Any) -> InputError:
     """msgspec's message in our form: the field's path, what was found there, what is allowed."""
     match = _PROBLEM.match(message)
     assert match is not None, "the pattern takes any text"
     what, path = match["what"], (match["path"] or "$")[1:].lstrip(".")
-    keys = keys_of(path)
+    keys = parse_path(path)
     if match["key"]:
         key = next(key for key in value_at(document, keys) if not isinstance(key, str))
         return InputError(msg("the key {key} is not text", key=shown(key)), where=path, allowed=msg("names as keys"))
     if "unknown field" in what:
-        return _unknown(_name_in(what), path, holder(type_at(document, keys), value_at(document, keys)))
+        return _unknown(_name_in(what), path, container_type(type_at(document, keys), value_at(document, keys)))
     if "missing required field" in what:
         field = _name_in(what)
-        allowed = in_words(type_at(document, (*keys, field)))
+        allowed = allowed_values(type_at(document, (*keys, field)))
         return InputError(msg("the required field {field} is missing", field=repr(field)), where=path, allowed=allowed)
     kind = type_at(document, keys)
     found = value_at(document, keys)
     hint = nearest(found, _words(kind)) if isinstance(found, str) else ""
     return InputError(
-        msg("found {as_written}{hint}", as_written=_as_written(found), hint=hint), where=path, allowed=in_words(kind)
+        msg("found {as_written}{hint}", as_written=_as_written(found), hint=hint),
+        where=path,
+        allowed=allowed_values(kind),
     )
 
 
@@ -53,7 +55,7 @@ def _as_written(value: Any) -> str | Message:
 _PLAIN: dict[type, str | Message] = {inspect.BoolType: msg("true or false"), inspect.NoneType: "null"}
 
 
-def in_words(kind: inspect.Type | None) -> str | Message:
+def allowed_values(kind: inspect.Type | None) -> str | Message:
     """Return what values a type takes, for a person."""
     if (plain := _PLAIN.get(type(kind))) is not None:
         return plain
@@ -87,7 +89,7 @@ def _any_of(types: Iterable[inspect.Type]) -> Message:
     """Kinds of mappings as one, then whatever else: 'a mapping of kind x or y, or null'."""
     tags = [str(member.tag) for member in types if isinstance(member, inspect.StructType) and member.tag]
     mappings = [msg("a mapping of kind {kinds}", kinds=joined(msg(" or "), tags))] if tags else []
-    others = [in_words(member) for member in types if getattr(member, "tag", None) is None]
+    others = [allowed_values(member) for member in types if getattr(member, "tag", None) is None]
     return joined(msg(", or "), [*mappings, *others])
 
 

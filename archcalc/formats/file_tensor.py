@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Stored:
+class FileTensor:
     """A tensor in a file: `dtype` in that format's own word, `n_bytes` from byte `start` on."""
 
     name: str
