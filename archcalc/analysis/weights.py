@@ -47,7 +47,7 @@ def weights(ledger: Ledger, format: str, rest: str = "") -> list[WeightBytes]:  
     if rest:
         weight_format(rest)
     model = _Model(ledger)
-    if chosen.mix and chosen.mix.by_layer and model.n_stacks > 1:
+    if chosen.mix and chosen.mix.is_by_layer and model.n_stacks > 1:
         raise InputError(
             msg(
                 "{format} chooses by layer, and this model has {n_stacks} stacks",
@@ -132,7 +132,7 @@ class _Model:
 
     def types(self, row: WeightRow, mix: Mix) -> Counter[str]:
         """How many of a row's tensors get which type."""
-        if "{i}" in row.path and mix.tells_layers_of(_part(row.path)):
+        if "{i}" in row.path and mix.is_by_layer_for(_part(row.path)):
             return Counter(self._type(row, mix, index) for index in row.indices)
         return Counter({self._type(row, mix, 0): row.layers})
 
@@ -143,8 +143,8 @@ class _Model:
             role=role_of(row, self.tied),
             part=part,
             row=row.shape[-1],
-            turn=self._turns.get(index, 0) if by_value else index,
-            turns=len(self._turns) if by_value else self.n_layers,
+            index=self._turns.get(index, 0) if by_value else index,
+            count=len(self._turns) if by_value else self.n_layers,
             n_layers=self.n_layers,
             n_experts=self._n_experts,
             queries_per_kv=self._queries_per_kv,

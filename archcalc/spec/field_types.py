@@ -1,7 +1,7 @@
-"""What the spec's types say of a place in a document: which type stands there, and what it holds where nothing is said.
+"""Types and default values of the fields of a document.
 
-A path is a tuple of keys and indices; in words it is 'decoder.runs[0].count'. Imported only when asked: types take a
-moment to be looked into.
+A path is a tuple of keys and indices; as text it is 'decoder.runs[0].count'. Imported only when needed, because type
+inspection is slow.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ FieldType = inspect.Type | None
 
 @cache
 def spec_type() -> inspect.Type:
-    """The type of a whole spec."""
+    """Return the type of a spec."""
     return inspect.type_info(Spec)
 
 
 def parse_path(path: str) -> Path:
-    """'runs[0].norm' → ('runs', 0, 'norm')."""
+    """Return the path of a text: 'runs[0].norm' gives ('runs', 0, 'norm')."""
     return tuple(int(part) if part.isdigit() else part for part in re.findall(r"[^.\[\]]+", path))
 
 
 def path_text(path: Path) -> str:
-    """('runs', 0, 'norm') → 'runs[0].norm'."""
+    """Return the text of a path: ('runs', 0, 'norm') gives 'runs[0].norm'."""
     return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path).lstrip(".")
 
 
 def value_at(document: Any, path: Path) -> Any:
-    """What stands at a path. KeyError, IndexError or TypeError where there is none."""
+    """Return the value at a path. Raises KeyError, IndexError or TypeError if there is none."""
     for key in path:
         document = document[key]
     return document
 
 
 def type_at(document: Any, path: Path) -> FieldType:
-    """The type that the spec gives the place at a path; None where it gives none."""
+    """Return the type of the field at a path; None if the spec has no such field."""
     kind: FieldType = spec_type()
     for key in path:
         kind = child_type(kind, document, key)
@@ -56,7 +56,7 @@ def type_at(document: Any, path: Path) -> FieldType:
 
 
 def child_type(kind: FieldType, value: Any, key: Key) -> FieldType:
-    """The type of the item `key` of a `value` of this type."""
+    """Return the type of the item `key` of a `value` of this type."""
     match container_type(kind, value):
         case inspect.VarTupleType(item_type=item):
             return item
@@ -68,41 +68,42 @@ def child_type(kind: FieldType, value: Any, key: Key) -> FieldType:
 
 
 def member_types(kind: FieldType) -> tuple[inspect.Type, ...]:
-    """The types of a union, or the one type alone."""
+    """Return the types of a union, or the type itself."""
     return kind.types if isinstance(kind, inspect.UnionType) else (kind,) if kind is not None else ()
 
 
 def container_type(kind: FieldType, value: Any) -> FieldType:
-    """Of a union, the member that the value's `kind` means, or its only one that holds others."""
+    """Return the member of a union that the value's `kind` selects, or its only struct or tuple."""
     if not isinstance(kind, inspect.UnionType):
         return kind
-    holders = [member for member in kind.types if isinstance(member, inspect.StructType | inspect.VarTupleType)]
-    stated = value.get("kind") if isinstance(value, dict) else None
-    if len(holders) > 1:
-        holders = [member for member in holders if getattr(member, "tag", None) == stated]
-    return holders[0] if holders else None
+    containers = [member for member in kind.types if isinstance(member, inspect.StructType | inspect.VarTupleType)]
+    tag = value.get("kind") if isinstance(value, dict) else None
+    if len(containers) > 1:
+        containers = [member for member in containers if getattr(member, "tag", None) == tag]
+    return containers[0] if containers else None
 
 
 def tags(kind: FieldType) -> tuple[str, ...]:
-    """The kinds that a place may be of."""
+    """Return the kinds that a type allows."""
     return tuple(str(member.tag) for member in member_types(kind) if isinstance(member, inspect.StructType))
 
 
 def with_defaults(value: Any, kind: FieldType | None = None) -> Any:
-    """A value with all that it leaves out at its default, so that every field stands in it; a whole document's, unless
-    its type is told. What does not fit its type stays as it is, and what is required and absent stays so.
+    """Return a value with the defaults of all missing fields. `kind` defaults to a whole spec.
+
+    Values of a wrong type and missing required fields stay as they are.
     """
     kind = spec_type() if kind is None else kind
     match container_type(kind, value), value:
         case inspect.StructType() as part, dict():
-            return kind_entry(part) | _fields_filled(part, value)
+            return kind_entry(part) | _fields_with_defaults(part, value)
         case inspect.VarTupleType(item_type=item), list() | tuple():
             return [with_defaults(each, item) for each in value]
     is_float = any(isinstance(member, inspect.FloatType) for member in member_types(kind))
     return float(value) if is_float and type(value) is int else value
 
 
-def _fields_filled(part: inspect.StructType, value: dict[str, Any]) -> dict[str, Any]:
+def _fields_with_defaults(part: inspect.StructType, value: dict[str, Any]) -> dict[str, Any]:
     known: dict[str, Any] = {}
     for field in part.fields:
         if field.name in value:
@@ -113,7 +114,7 @@ def _fields_filled(part: inspect.StructType, value: dict[str, Any]) -> dict[str,
 
 
 def without_defaults(value: Any, kind: FieldType) -> Any:
-    """What `filled` makes the value of again: what stands at its default is left out."""
+    """Return a value without fields at their defaults: the inverse of `with_defaults`."""
     match container_type(kind, value), value:
         case inspect.StructType() as part, dict():
             fields = {field.name: field for field in part.fields}
@@ -128,11 +129,11 @@ def without_defaults(value: Any, kind: FieldType) -> Any:
 
 
 def kind_entry(part: inspect.StructType) -> dict[str, Any]:
-    """{'kind': 'gqa'} of a part that has one."""
+    """Return {'kind': 'gqa'} of a part with a kind."""
     return {part.tag_field: part.tag} if part.tag_field else {}
 
 
 def default_value(field: inspect.Field) -> Any:
-    """What a field holds where nothing is said, as a document's value of its own."""
-    made = field.default if field.default is not msgspec.NODEFAULT else cast(Any, field.default_factory)()
-    return msgspec.json.decode(msgspec.json.encode(made))
+    """Return a new copy of the default value of a field, as plain data."""
+    value = field.default if field.default is not msgspec.NODEFAULT else cast(Any, field.default_factory)()
+    return msgspec.json.decode(msgspec.json.encode(value))

@@ -130,9 +130,9 @@ def test_edits_survive_other_sections_and_what_the_caller_makes_of_them() -> Non
     [
         ("gpt3", "", ("n_ctx",), 0, "found 0; allowed: an integer from 1 to 4294967296"),
         ("gpt3", "decoder", (*LAYER, "attention", "n_kv_heads"), 7, "7 does not divide n_heads 96"),
-        ("gpt3", "decoder", ("decoder", "n_layers"), None, "left out, as is the 'count' of a run"),
+        ("gpt3", "decoder", ("decoder", "n_layers"), None, "neither n_layers nor the 'count' of a run is stated"),
         ("gpt3", "dropout", ("dropout", "ffn"), 1.0, "found 1.0; allowed: a number ≥ 0 and < 1"),
-        ("deepseek-v3", "decoder", ("decoder", "runs", 0, "count"), 61, "61, but the runs with a 'count' take 61"),
+        ("deepseek-v3", "decoder", ("decoder", "runs", 0, "count"), 61, "61, but the runs with a 'count' have 61"),
         ("deepseek-v3", "decoder", (*LAYER, "attention", "kv_rank"), 2**40, "found 1099511627776"),
     ],
 )
@@ -264,9 +264,9 @@ _EMPTY = (
     "neither an encoder nor a decoder",
     "no layer attends to the encoder",
     "the required field 'norm' is missing",
-    "nothing reads it",
-    "is of a head that scores the vocabulary",
-    "a decoder reads a text bit by bit",
+    "no head uses it",
+    "applies only to a head that scores the vocabulary",
+    "a decoder does not read the whole text at once",
 )
 
 

@@ -252,6 +252,6 @@ def test_policy_of_nf4_as_transformers() -> None:
     )
     found = {name.rpartition(".")[2] for name, part in model.named_modules() if type(part).__name__ == "Linear4bit"}
     assert found == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "shared_expert_gate"}
-    takes = weight_format("nf4").policy.takes
+    takes = weight_format("nf4").policy.roles
     assert {"linear", "gate"} <= set(takes)
     assert not {"router", "head", "embedding", "tied"} & set(takes)

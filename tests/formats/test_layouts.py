@@ -126,7 +126,7 @@ def test_unknown_format_names_the_nearest() -> None:
 @pytest.mark.parametrize("entry", FORMATS.values(), ids=lambda entry: entry.name)
 def test_formats_are_complete(entry: Format) -> None:
     assert FORMATS[entry.name] is entry
-    assert all((entry.title, entry.source, entry.checked_against, entry.policy.what, entry.policy.source))
+    assert all((entry.title, entry.source, entry.checked_against, entry.policy.description, entry.policy.source))
     for role in ROLES:
         stored = entry.policy.stores(role, entry.name)
         assert stored == entry.name or stored in FORMATS

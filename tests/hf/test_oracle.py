@@ -57,7 +57,7 @@ DEVIATIONS = (
     ),
     Deviation(
         "a part of the head's width that is odd: the model cannot run",
-        "cannot be turned in pairs",
+        "cannot be rotated in pairs",
         ("codegen #1", "codegen #2", "gpt_neox #3", "persimmon #2", "stablelm #1", "stablelm #4"),
     ),
     Deviation(

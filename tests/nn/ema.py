@@ -70,8 +70,8 @@ def cache(part: Ema, room: Room) -> State:
 
 
 def sites(part: Ema, width: dict[str, int], crosses: bool) -> Iterator[Site]:
-    yield Site(name="states", axes="BTH", what="the averages", sizes={"H": part.d_state})
-    yield Site(name="out", axes="BTD", what="the output", sizes=width)
+    yield Site(name="states", axes="BTH", description="the averages", sizes={"H": part.d_state})
+    yield Site(name="out", axes="BTD", description="the output", sizes=width)
 
 
 def as_it_is(part: Ema, spec: Spec, where: str) -> Ema:

@@ -247,7 +247,7 @@ def test_refusals_are_told() -> None:
         ({"d_ff": [4, 0]}, "tiny: .*d_ff: found 0; allowed: an integer from 1"),
         ({"d_ff": [4, 2**70]}, "d_ff: found"),
         ({"d_ff": [4, "x"]}, "d_ff: found 'x'"),
-        ({"d_f": [4]}, "there is no field 'd_f' here .did you mean 'd_ff'"),
+        ({"d_f": [4]}, "there is no field 'd_f' .did you mean 'd_ff'"),
         ({"seq": [4, 0]}, "seq: found 0; allowed: an integer from 1"),
         ({"past": [True]}, "past: found True"),
         ({"batch": [None]}, "batch: found None"),
