@@ -44,10 +44,10 @@ def read_header(path: Path) -> dict[str, FileTensor]:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    mapping = dict(pairs)
+    if len(mapping) != len(pairs):
         raise InputError(msg("its header repeats a name"), allowed=msg("each name once"))
-    return found
+    return mapping
 
 
 def _parse_header(text: bytes) -> dict[str, Any]:
@@ -61,9 +61,9 @@ def _parse_header(text: bytes) -> dict[str, Any]:
 
 
 def _tensors(header: dict[str, Any], path: Path, start: int, size: int) -> dict[str, FileTensor]:
-    found = {name: _tensor(name, entry, path, start, size) for name, entry in header.items()}
+    tensors = {name: _tensor(name, entry, path, start, size) for name, entry in header.items()}
     end = start
-    for tensor in sorted(found.values(), key=lambda one: (one.start, one.n_bytes)):
+    for tensor in sorted(tensors.values(), key=lambda one: (one.start, one.n_bytes)):
         if tensor.start != end:
             what = "overlaps another" if tensor.start < end else f"leaves {tensor.start - end} bytes before it unused"
             raise InputError(
@@ -75,7 +75,7 @@ def _tensors(header: dict[str, Any], path: Path, start: int, size: int) -> dict[
             msg("its tensors end at byte {end}, but the file ends at {size}", end=end, size=size),
             allowed=msg("a file with only these tensors"),
         )
-    return found
+    return tensors
 
 
 def _tensor(name: str, entry: Any, path: Path, start: int, size: int) -> FileTensor:

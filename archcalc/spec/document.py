@@ -70,7 +70,7 @@ def _compact(value: Any) -> Any:
     config = value.__struct_config__
     kind = {config.tag_field: config.tag} if config.tag_field else {}
     fields = [(field, getattr(value, field.name)) for field in msgspec.structs.fields(value)]
-    return kind | {field.name: _compact(found) for field, found in fields if field.required or found != field.default}
+    return kind | {field.name: _compact(item) for field, item in fields if field.required or item != field.default}
 
 
 def flat_fields(spec: Spec) -> dict[str, Any]:

@@ -110,7 +110,7 @@ def _fields_with_defaults(part: inspect.StructType, value: dict[str, Any]) -> di
             known[field.name] = with_defaults(value[field.name], field.type)
         elif not field.required:
             known[field.name] = default_value(field)
-    return known | {key: found for key, found in value.items() if key not in known}
+    return known | {key: item for key, item in value.items() if key not in known}
 
 
 def without_defaults(value: Any, kind: FieldType) -> Any:
@@ -119,9 +119,9 @@ def without_defaults(value: Any, kind: FieldType) -> Any:
         case inspect.StructType() as part, dict():
             fields = {field.name: field for field in part.fields}
             return {
-                key: without_defaults(found, fields[key].type) if key in fields else found
-                for key, found in value.items()
-                if key not in fields or fields[key].required or found != default_value(fields[key])
+                key: without_defaults(item, fields[key].type) if key in fields else item
+                for key, item in value.items()
+                if key not in fields or fields[key].required or item != default_value(fields[key])
             }
         case inspect.VarTupleType(item_type=item), list():
             return [without_defaults(each, item) for each in value]

@@ -50,8 +50,8 @@ def layers_of(stack: Stack) -> list[Layer]:
 
 def has_table(stack: Stack) -> bool:
     """Return whether a table of positions or stored angles bounds the context length."""
-    found = (arm.part for run in stack.runs for layer in run.pattern for arm in arms(layer))
-    return (stack.position is not None and stack.position.is_table) or any(map(stored_rope, found))
+    parts = (arm.part for run in stack.runs for layer in run.pattern for arm in arms(layer))
+    return (stack.position is not None and stack.position.is_table) or any(map(stored_rope, parts))
 
 
 def weight_indices(stack: Stack) -> list[int]:
@@ -66,13 +66,13 @@ def key_indices(stack: Stack) -> list[int | None]:
 
 def lending_arms(stack: Stack) -> dict[int, tuple[str, ...]]:
     """Return the layers whose keys and values later layers read, each with the arms that compute them."""
-    lent: dict[int, dict[str, None]] = {}
+    arms_by_lender: dict[int, dict[str, None]] = {}
     if not any(layer.shares for run in stack.runs for layer in run.pattern):
         return {}
     for layer, lender in zip(layers_of(stack), key_indices(stack), strict=True):
         if lender is not None:
-            lent.setdefault(lender, {}).update(dict.fromkeys(shared_arms(layer)))
-    return {lender: tuple(names) for lender, names in lent.items()}
+            arms_by_lender.setdefault(lender, {}).update(dict.fromkeys(shared_arms(layer)))
+    return {lender: tuple(names) for lender, names in arms_by_lender.items()}
 
 
 def shared_arms(layer: Layer) -> list[str]:
@@ -81,8 +81,8 @@ def shared_arms(layer: Layer) -> list[str]:
 
 
 def _share_index(layer: Layer, field: str) -> int | None:
-    found = None if layer.shares is None else getattr(layer.shares, field)
-    return None if found is None else operator.index(found)
+    reference = None if layer.shares is None else getattr(layer.shares, field)
+    return None if reference is None else operator.index(reference)
 
 
 def _layer_places(stack: Stack) -> list[tuple[int, int, int]]:
@@ -110,16 +110,16 @@ def groups(stack: Stack) -> tuple[Group, ...]:
             run = stack.runs[r]
             places[r, p] = members.setdefault((run.pattern[p], run.share_weights), [])
         places[r, p].append(index)
-    found = []
+    result = []
     for (layer, _), indices in members.items():
         own = tuple(i for i in indices if turns[i][2] == i)
         unnamed = "layers" if len(members) == 1 else f"like_{indices[0]}"
-        found.append(Group(layer.name or unnamed, layer, own, tuple(indices)))
-    names = [group.name for group in found]
+        result.append(Group(layer.name or unnamed, layer, own, tuple(indices)))
+    names = [group.name for group in result]
     for name in names:
         if names.count(name) > 1:
             raise InputError(
                 msg("two different layers are named {name}", name=repr(name)),
                 allowed=msg("unique names"),
             )
-    return tuple(found)
+    return tuple(result)

@@ -212,9 +212,9 @@ def _check_names(runs: tuple[Run, ...], role: str) -> None:
 
 def _check_shared_tables(runs: tuple[Run, ...], role: str) -> None:
     """Check that a table of the stack (T5's biases, RoFormer's angles) has one shape for all layers."""
-    found = [arm.part for run in runs for layer in run.pattern for arm in arms(layer)]
+    parts = [arm.part for run in runs for layer in run.pattern for arm in arms(layer)]
     biases = {
-        (position, part.n_heads) for part in found if isinstance(part, Attention) and (position := stack_bias(part))
+        (position, part.n_heads) for part in parts if isinstance(part, Attention) and (position := stack_bias(part))
     }
     if len(biases) > 1:
         raise InputError(
@@ -222,7 +222,7 @@ def _check_shared_tables(runs: tuple[Run, ...], role: str) -> None:
             where=f"{role}.runs",
             allowed=msg("one table for the stack"),
         )
-    angles = {(rope.theta, rope.d_rotary) for part in found if (rope := stored_rope(part))}
+    angles = {(rope.theta, rope.d_rotary) for part in parts if (rope := stored_rope(part))}
     if len(angles) > 1:
         raise InputError(
             msg("layers with a stored table of angles differ in theta or d_rotary"),
@@ -232,12 +232,12 @@ def _check_shared_tables(runs: tuple[Run, ...], role: str) -> None:
 
 
 def _layer(layer: Layer, spec: Spec, role: str, where: str) -> Layer:
-    found = (_branch_layer if layer.branches else _short)(layer, spec, role, where)
-    if not active_branches(found):
+    resolved = (_branch_layer if layer.branches else _short)(layer, spec, role, where)
+    if not active_branches(resolved):
         raise InputError(
             msg("no part of the layer is computed"), where=where, allowed=msg("a part that reads something")
         )
-    return found
+    return resolved
 
 
 def _short(layer: Layer, spec: Spec, role: str, where: str) -> Layer:

@@ -86,8 +86,8 @@ def sites(spec: Spec) -> tuple[Site, ...]:
     """Return every site of a resolved spec, in the order of a forward pass.
 
     >>> from archcalc.sources import load
-    >>> found = {site.name: site for site in sites(load("gpt3-175b"))}
-    >>> found["layers.95.attn.q"].axes, found["layers.95.attn.q"].sizes
+    >>> by_name = {site.name: site for site in sites(load("gpt3-175b"))}
+    >>> by_name["layers.95.attn.q"].axes, by_name["layers.95.attn.q"].sizes
     ('BNTH', {'N': 96, 'H': 128})
     """
     return tuple(_sites(spec))

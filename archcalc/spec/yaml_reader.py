@@ -45,8 +45,8 @@ class _Loader(_Base):  # type: ignore[valid-type, misc]
 
     def _merged(self, node: yaml.Node, line: str) -> dict[str, Any]:
         """Return the value of '<<': a mapping, or several merged ones; the first with a key wins."""
-        found = self.construct_object(node, deep=True)
-        mappings = found if isinstance(found, list) else [found]
+        value = self.construct_object(node, deep=True)
+        mappings = value if isinstance(value, list) else [value]
         merged: dict[str, Any] = {}
         for mapping in mappings:
             if not isinstance(mapping, dict):

@@ -1,18 +1,18 @@
-"""Mutants that change nothing anyone could see, each with its reason: (file, label) → why."""
+"""Equivalent mutants: (file, label) → why no test can notice the change."""
 
 from __future__ import annotations
 
 SORT_KEY = "(2 if symbol.startswith(('n_layers', 'n_mtp')) else not is_count, symbol)"
 RANK = "2 if symbol.startswith(('n_layers', 'n_mtp')) else not is_count"
-SAME_ORDER = "a key that says a thing twice sorts as one that says it once"
-SAME_KEY = "a key that says a thing twice tells apart what one that says it once does"
-SAME_PREFIXES = "startswith asks twice for the same prefix"
+SAME_ORDER = "a sort key with a repeated entry gives the same order"
+SAME_KEY = "a key with a repeated entry is as unique"
+SAME_PREFIXES = "startswith tests the same prefix twice"
 
 EQUIVALENT: dict[tuple[str, str], str] = {
     (
         "activation.py",
         "_relu_squared: yield Save(name, y, component) → nothing",
-    ): "relu has kept the same tensor already",
+    ): "relu already saves the same tensor",
     (
         "forward_context.py",
         "checkpoint: 0 → 1",
