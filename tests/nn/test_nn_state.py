@@ -94,7 +94,7 @@ def test_its_points_are_reached(ema_spec: Spec) -> None:
 
 def test_what_nobody_said_is_refused(ema_spec: Spec) -> None:
     """Papers' conventions and ranks: a mixer that they say nothing of is no silent 0."""
-    with pytest.raises(InputError, match="the paper does not say"):
+    with pytest.raises(InputError, match="the paper gives no formula"):
         counted(ema_spec, build_ledger(ema_spec), workload(ema_spec, seq=4))
     with pytest.raises(InputError, match="ranks cannot share"):
         plan.check(ema_spec, 2)
