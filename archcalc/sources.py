@@ -24,8 +24,8 @@ from archcalc.locations import (
     locate,
 )
 from archcalc.spec import Spec
-from archcalc.spec.document import Document, decode, gathered, override
-from archcalc.spec.text import MAX_BYTES, parse
+from archcalc.spec.document import Document, decode, override, with_about
+from archcalc.spec.yaml_reader import MAX_BYTES, parse
 from archcalc.words import msg
 
 __all__ = ["document_of", "load", "locate"]
@@ -61,7 +61,7 @@ def document_of(source: str | os.PathLike[str] | Document | Location) -> Documen
 def _with_title(document: Document, changes: Document) -> Document:
     """Return the document with the changes in its title, so that it is not mistaken for the published model."""
     architecture_changes = {
-        key: changes[key] for key in gathered(changes) if key.partition(".")[0] not in ("name", "about")
+        key: changes[key] for key in with_about(changes) if key.partition(".")[0] not in ("name", "about")
     }
     suffix = ", ".join(f"{key}={_yaml_text(value)}" for key, value in architecture_changes.items())
     about = document["about"]
@@ -107,7 +107,7 @@ def _as_document(data: Any, seen: tuple[str, ...]) -> Document:
             from archcalc.hf.other_files import check
 
             check(data)
-        return gathered(data)
+        return with_about(data)
     base = data["base"]
     if not isinstance(base, str):
         raise InputError(

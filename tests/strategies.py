@@ -1,6 +1,6 @@
-"""Hypothesis strategies: valid specs over every variant, small and of sizes that differ from each other.
+"""Hypothesis strategies: small valid specs of every variant, with sizes that differ from each other.
 
-`specs()` draws resolved ones; `PARTS` has a strategy for each type of part. What is drawn is valid by construction.
+`specs()` draws resolved specs; `PARTS` has a strategy for each type of part. All are valid by construction.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from archcalc.spec.attention import (
 from archcalc.spec.base import Activation, Part
 from archcalc.spec.branches import parts
 from archcalc.spec.claim import Claim
-from archcalc.spec.embedding import Embedding, Factor, Table, TokenDropout
+from archcalc.spec.embedding import Embedding, EmbeddingTable, Factor, TokenDropout
 from archcalc.spec.ffn import AnyFfn, Gated, MoE, Plain
 from archcalc.spec.groups import key_indices, weight_indices
 from archcalc.spec.layer import Arm, Branch, Layer, Placement, Run, Shares, Stack
@@ -50,29 +50,29 @@ from archcalc.spec.position import (
 )
 from archcalc.spec.resolve import resolve
 
-# Mostly primes, so that a size taken for another changes every count.
+# Mostly primes, so that confusing two sizes changes every count.
 SIZES = st.sampled_from((3, 5, 7, 2, 11, 13, 4, 6, 1, 12))
 EVEN = st.sampled_from((2, 4, 6, 10, 8, 14))
 FACTORS = st.sampled_from((2.0, 8.0, 1.5, 40.0))
 SCALES = st.sampled_from((0.25, 1.0, 2.5))
 OPTIONAL_SCALES = st.sampled_from((None, None, None, 0.25, 1.0, 2.5))
 ACTIVATIONS = st.sampled_from(get_args(Activation))
-_CLAMPED = [
+_CLAMPED_SWISHES = [
     ClampedSwish(limit=limit, alpha=a, up_offset=b) for limit, a, b in product((0.7, 9.0), (1.0, 2.0), (0.0, 1.0))
 ]
-CLAMPED = st.sampled_from(_CLAMPED)
-FIXED_ACTIVATIONS = st.sampled_from((*get_args(Activation), *_CLAMPED[:2]))
-ANY_ACTIVATION = st.sampled_from((*get_args(Activation), *_CLAMPED[:2], "xielu"))
+CLAMPED = st.sampled_from(_CLAMPED_SWISHES)
+FIXED_ACTIVATIONS = st.sampled_from((*get_args(Activation), *_CLAMPED_SWISHES[:2]))
+ANY_ACTIVATION = st.sampled_from((*get_args(Activation), *_CLAMPED_SWISHES[:2], "xielu"))
 
 
 @dataclass(frozen=True)
 class Place:
-    """What a part must agree with: its model's width, its stack's bias table, whether a source is there or missed."""
+    """What a part must agree with: the model's width, the stack's bias table, and whether there is a source."""
 
     d_model: int = 6
     table: tuple[int, RelativeBias] = (3, RelativeBias(n_buckets=8, max_distance=12))
-    crosses: bool = False
-    idles: bool = False
+    has_source: bool = False
+    is_idle: bool = False
     d_rotary: int = 2
 
 
@@ -83,13 +83,13 @@ def optional(strategy: st.SearchStrategy) -> st.SearchStrategy:
 
 @cache
 def flags(*names: str) -> st.SearchStrategy[dict[str, bool]]:
-    """Any of these True: one choice."""
+    """Draw a value for each of these flags with one choice."""
     return st.integers(0, 2 ** len(names) - 1).map(
         lambda bits: {name: bool(bits >> i & 1) for i, name in enumerate(names)}
     )
 
 
-# Small parts are picked from the list of them all: a choice is what drawing costs.
+# Small parts are drawn from a list of all of them, because each choice costs time.
 _EACH = tuple(product((True, False), (True, False), (1e-5, 1e-6, 1e-12)))
 _LAYER_NORMS = [
     LayerNorm(weight=weight, bias=bias, unit_offset=offset, eps=eps)
@@ -137,7 +137,7 @@ YARN_SCALINGS = st.builds(
     mscale_all_dim=OPTIONAL_SCALES,
     truncate=st.booleans(),
 )
-# Where a text crosses n_ctx_original, what is cached is not computed anew: laws about caches hold on either side.
+# Beyond n_ctx_original, cached keys are not recomputed, so laws about caches hold on either side only.
 LONG = st.sampled_from((64, 4096))
 DYNAMIC_SCALINGS = st.builds(DynamicScaling, factor=FACTORS, n_ctx_original=LONG)
 ALIBI = st.builds(Alibi, scaled=st.booleans(), max_bias=st.sampled_from((8.0, 4.0)))
@@ -171,7 +171,7 @@ def scalings(d_rotary: int) -> st.SearchStrategy[RopeScaling]:
 
 @cache
 def ropes(width: int, partial: bool = True) -> st.SearchStrategy[Rope]:
-    """Ropes of heads this wide; not partial, all of the width is turned."""
+    """Draw ropes of heads of this width; unless `partial`, all dimensions are rotated."""
     part = st.integers(1, width // 2).map(lambda half: 2 * half)
     whole = st.just(width) | st.none() if width % 2 == 0 else st.just(width - 1)
     return (whole | part if partial else whole).flatmap(
@@ -187,8 +187,8 @@ def ropes(width: int, partial: bool = True) -> st.SearchStrategy[Rope]:
 
 
 @cache
-def turned_tables(d_rotary: int) -> st.SearchStrategy[Rope]:
-    """Ropes whose angles are stored: the same table for every layer that has one of this width."""
+def stored_ropes(d_rotary: int) -> st.SearchStrategy[Rope]:
+    """Draw ropes with stored angles, which share one table for each width."""
     return st.builds(
         Rope,
         d_rotary=st.just(d_rotary),
@@ -200,12 +200,12 @@ def turned_tables(d_rotary: int) -> st.SearchStrategy[Rope]:
 
 @cache
 def positions(width: int, place: Place, n_heads: int) -> st.SearchStrategy[AttentionPosition | None]:
-    """Positions that an attention with such heads may have in this place."""
+    """Draw positions that an attention with such heads may have in this place."""
     found = st.none() | ALIBI | (RELATIVE.filter(lambda part: part.shared == "layer"))
     if width > 1:
         found |= ropes(width)
     if width >= place.d_rotary:
-        found |= turned_tables(place.d_rotary)
+        found |= stored_ropes(place.d_rotary)
     return found | st.just(place.table[1]) if n_heads == place.table[0] else found
 
 
@@ -214,8 +214,8 @@ WINDOWS = st.sampled_from((*[None] * 9, *range(1, 10)))
 SOFTCAPS = st.sampled_from((None, None, 50.0, 2.0))
 ATTENTION_FLAGS = flags("q_bias", "k_bias", "v_bias", "out_bias", "sinks")
 TEMPERATURES = st.none() | st.none() | LOG_TEMPERATURES | POWER_TEMPERATURES
-_NO_MORE: dict[str, object] = {"value_scale": None, "clip": None, "gate": None, "out_norm": None}
-MORE_OF_ATTENTION = st.just(_NO_MORE) | st.fixed_dictionaries(
+_NO_EXTRAS: dict[str, object] = {"value_scale": None, "clip": None, "gate": None, "out_norm": None}
+ATTENTION_EXTRAS = st.just(_NO_EXTRAS) | st.fixed_dictionaries(
     {
         "value_scale": OPTIONAL_SCALES,
         "clip": st.sampled_from((None, 0.5)),
@@ -247,9 +247,9 @@ def attentions(draw: st.DrawFn, place: Place = Place(), cross: bool = False) -> 
         softcap=draw(SOFTCAPS),
         scale=draw(OPTIONAL_SCALES),
         **draw(ATTENTION_FLAGS),
-        **draw(MORE_OF_ATTENTION),
+        **draw(ATTENTION_EXTRAS),
         temperature=None if cross else draw(TEMPERATURES),
-        d_source=draw(optional(SIZES)) if cross and place.idles else None,
+        d_source=draw(optional(SIZES)) if cross and place.is_idle else None,
     )
 
 
@@ -297,9 +297,9 @@ _ROUTERS = [
     if (choose, weigh) != ("logits", "score")
 ]
 ROUTERS = st.sampled_from(_ROUTERS)
-# Whether the weights are made to sum to 1, and of how much at least.
+# Whether the weights are normalized, and the minimum of their sum.
 SUMS = st.sampled_from(({"normalise": False}, {"normalise": True}, {"normalise": True, "normalise_min": 0.7}))
-BOTH_SHARED = st.fixed_dictionaries(
+SHARED_EXPERTS = st.fixed_dictionaries(
     {
         "d_shared": st.none() | SIZES,
         "shared_activation": st.none() | FIXED_ACTIVATIONS,
@@ -329,7 +329,7 @@ def mixtures(draw: st.DrawFn) -> MoE:
         jitter=draw(st.sampled_from((None, 0.0, 0.3))) if router["weigh"] == "sparsemixer" else None,
         **router,
         **draw(SUMS),
-        **(draw(BOTH_SHARED) if n_shared else {}),
+        **(draw(SHARED_EXPERTS) if n_shared else {}),
         **draw(MIXTURE_FLAGS),
     )
 
@@ -349,16 +349,16 @@ RESIDUALS = st.sampled_from(
 
 @st.composite
 def arms(draw: st.DrawFn, name: str, place: Place = Place(), source: bool = False, norm: bool = False) -> Arm:
-    """An arm of this name, with a norm of its own if asked for one."""
+    """Draw an arm of this name, with its own norm if `norm`."""
     own = {"ffn": FFNS, "experts": FFNS, "more": any_attentions(place) | FFNS}.get(name, any_attentions(place))
     part = draw(attentions(place, cross=True) if source else own)
-    reads = "stream" if not source else "nothing" if place.idles else "source"
+    reads = "stream" if not source else "nothing" if place.is_idle else "source"
     return Arm(name=name, part=part, norm=draw(NORMS) if norm else None, reads=reads)
 
 
 @st.composite
 def branches(draw: st.DrawFn, names: tuple[str, ...] = ("attn",), place: Place = Place(), source: str = "") -> Branch:
-    """A branch with an arm for each name, of which `source` reads a source."""
+    """Draw a branch with an arm for each name; the one named `source` reads a source."""
     norm_in = draw(optional(NORMS))
     own = [False if norm_in else draw(st.booleans()) for _ in names]
     return Branch(
@@ -371,28 +371,28 @@ def branches(draw: st.DrawFn, names: tuple[str, ...] = ("attn",), place: Place =
     )
 
 
-# The arms of each branch of a layer; in one that attends to a source, 'cross' does.
+# The arms of each branch of a layer; 'cross' attends to a source.
 EXPLICIT = st.sampled_from(((("attn", "mixer"), ("ffn",)), (("attn",), ("ffn", "experts"), ("more",)), (("more",),)))
 CROSSING = st.sampled_from(((("attn",), ("cross", "ffn")), (("cross",),), (("attn", "cross"), ("ffn",))))
 IDLING = st.sampled_from(((("attn",), ("cross",), ("ffn",)), (("attn", "mixer"), ("cross",)), (("cross",), ("ffn",))))
 
 
 @st.composite
-def explicit_layers(draw: st.DrawFn, place: Place, crosses: bool) -> Layer:
-    """A layer that states its branches."""
-    groups = draw(IDLING if crosses and place.idles else CROSSING if crosses else EXPLICIT)
-    return Layer(branches=tuple(draw(branches(group, place, "cross" if crosses else "")) for group in groups))
+def explicit_layers(draw: st.DrawFn, place: Place, has_source: bool) -> Layer:
+    """Draw a layer in the explicit form."""
+    groups = draw(IDLING if has_source and place.is_idle else CROSSING if has_source else EXPLICIT)
+    return Layer(branches=tuple(draw(branches(group, place, "cross" if has_source else "")) for group in groups))
 
 
 @st.composite
 def layers(draw: st.DrawFn, place: Place = Place(), cross: bool | None = None) -> Layer:
-    """A layer in either form; `cross` says whether it attends to a source, if that is not to be drawn."""
-    crosses = (draw(st.booleans()) if cross is None else cross) and (place.crosses or place.idles)
+    """Draw a layer in either form; `cross` fixes whether it attends to a source."""
+    has_source = (draw(st.booleans()) if cross is None else cross) and (place.has_source or place.is_idle)
     if draw(st.integers(0, 3)) == 0:
-        return draw(explicit_layers(place, crosses))
-    placement = draw(st.sampled_from(get_args(Placement)[:4] if crosses else get_args(Placement)))
+        return draw(explicit_layers(place, has_source))
+    placement = draw(st.sampled_from(get_args(Placement)[:4] if has_source else get_args(Placement)))
     parts = draw(st.sampled_from(("attention ffn", "attention", "ffn", "")))
-    if placement.startswith("parallel") or not (parts or (crosses and not place.idles)):
+    if placement.startswith("parallel") or not (parts or (has_source and not place.is_idle)):
         parts = "attention ffn"
     has_norm_in = placement in ("pre", "sandwich", "parallel")
     return Layer(
@@ -401,8 +401,8 @@ def layers(draw: st.DrawFn, place: Place = Place(), cross: bool | None = None) -
         skip_reads=draw(st.sampled_from(("stream", "stream", "normed"))) if has_norm_in else "stream",
         **draw(RESIDUALS),
         attention=draw(any_attentions(place)) if "attention" in parts else None,
-        cross=draw(attentions(place, cross=True)) if crosses else None,
-        cross_reads="nothing" if crosses and place.idles else "source",
+        cross=draw(attentions(place, cross=True)) if has_source else None,
+        cross_reads="nothing" if has_source and place.is_idle else "source",
         ffn=draw(FFNS) if "ffn" in parts else None,
     )
 
@@ -414,14 +414,14 @@ def runs(draw: st.DrawFn, place: Place = Place(), cross: bool | None = None) -> 
 
 
 @st.composite
-def sharers(draw: st.DrawFn, found: list[Run]) -> list[Run]:
-    """A run of layers that share weights, or keys and values, of a layer of those found; none where none can."""
+def sharing_runs(draw: st.DrawFn, found: list[Run]) -> list[Run]:
+    """Draw a run of layers that share weights, or keys and values, with an earlier layer."""
     turns = [layer for run in found for layer in (run.pattern * run.count)[: run.count]]
     owners, lenders = weight_indices(stack := Stack(runs=tuple(found), n_layers=len(turns))), key_indices(stack)
-    makers = [i for i, layer in enumerate(turns) if lenders[i] is None and _lendable(layer)]
+    makers = [i for i, layer in enumerate(turns) if lenders[i] is None and _lending_arms(layer)]
     if makers and draw(st.integers(0, 2)):
         turn = draw(st.sampled_from(makers))
-        more = draw(st.lists(readers(turns[turn], turn), min_size=1, max_size=2))
+        more = draw(st.lists(sharing_layers(turns[turn], turn), min_size=1, max_size=2))
     else:
         turn = draw(st.sampled_from(sorted(set(owners))))
         more = [
@@ -432,12 +432,12 @@ def sharers(draw: st.DrawFn, found: list[Run]) -> list[Run]:
 
 
 @st.composite
-def readers(draw: st.DrawFn, layer: Layer, turn: int) -> Layer:
-    """The layer as one that reads keys and values of the layer at this turn, with other heads and norms of queries."""
+def sharing_layers(draw: st.DrawFn, layer: Layer, turn: int) -> Layer:
+    """Draw a copy of the layer that reads its keys and values, with other query heads and norms."""
     fields = _fields(layer) | {"name": None, "shares": Shares(keys_values=turn)}
     if not layer.branches:
         return Layer(**fields | {"attention": draw(queries(layer.attention))})
-    lent = _lendable(layer)
+    lent = _lending_arms(layer)
     which = draw(st.lists(st.sampled_from(lent), min_size=1, unique=True))
     changed = [
         Branch(
@@ -449,8 +449,8 @@ def readers(draw: st.DrawFn, layer: Layer, turn: int) -> Layer:
     return Layer(**fields | {"branches": tuple(changed)})
 
 
-def _lendable(layer: Layer) -> list[str]:
-    """The arms whose keys and values a later layer may read."""
+def _lending_arms(layer: Layer) -> list[str]:
+    """Return the arms whose keys and values a later layer may read."""
     if not layer.branches:
         return ["attn"] if isinstance(layer.attention, Attention) else []
     every = [arm for branch in layer.branches for arm in branch.arms]
@@ -463,7 +463,7 @@ def _reader(arm: Arm) -> st.SearchStrategy[Arm]:
 
 @st.composite
 def queries(draw: st.DrawFn, part: Attention) -> Attention:
-    """An attention that may read the keys and values that this one makes."""
+    """Draw an attention that may read the keys and values of this one."""
     fields = _fields(part) | {"k_bias": False, "v_bias": False, "value_scale": None}
     fields |= {"softcap": draw(SOFTCAPS), "sinks": draw(st.booleans()), "qk_norm": draw(optional(QK_NORMS))}
     if part.d_head is not None and (not isinstance(part.position, RelativeBias)):
@@ -477,12 +477,12 @@ def _fields(part: Part) -> dict[str, object]:
 
 
 @st.composite
-def stacks(draw: st.DrawFn, place: Place = Place(), decodes: bool = True) -> Stack:
-    """A stack; if it may cross, a layer of it does."""
+def stacks(draw: st.DrawFn, place: Place = Place(), is_decoder: bool = True) -> Stack:
+    """Draw a stack; if there is a source, at least one layer attends to it."""
     found = draw(st.lists(runs(place), min_size=1, max_size=2))
     if draw(st.integers(0, 5)) == 0:
-        found = draw(sharers(found))
-    if place.crosses:
+        found = draw(sharing_runs(found))
+    if place.has_source:
         found.append(draw(runs(place, cross=True)))
     n_layers = sum(run.count for run in found)
     last = found[-1].pattern[(found[-1].count - 1) % len(found[-1].pattern)]
@@ -498,12 +498,12 @@ def stacks(draw: st.DrawFn, place: Place = Place(), decodes: bool = True) -> Sta
         embed_norm=embed_norm,
         embed_norm_reads=draw(st.sampled_from(("sum", "tokens"))) if embed_norm else "sum",
         final_norm=draw(optional(NORMS)),
-        n_mtp=draw(st.sampled_from((0, 1, 2))) if decodes and not reads_keys else 0,
+        n_mtp=draw(st.sampled_from((0, 1, 2))) if is_decoder and not reads_keys else 0,
     )
 
 
 def _named(found: list[Run]) -> tuple[Run, ...]:
-    """The runs, each layer with a name of its own."""
+    """Return the runs with unique layer names."""
     named = []
     for r, run in enumerate(found):
         pattern = (
@@ -514,11 +514,11 @@ def _named(found: list[Run]) -> tuple[Run, ...]:
     return tuple(named)
 
 
-FACTORISED = st.builds(
+EMBEDDING_FACTORS = st.builds(
     Factor, d_embed=SIZES, bias=st.booleans(), widen=st.sampled_from(("before_positions", "after_positions"))
 )
 TABLES = st.builds(
-    Table,
+    EmbeddingTable,
     name=st.sampled_from(("task", "language")),
     n_rows=st.sampled_from((3, 5)),
     default_row=st.none() | st.just(2),
@@ -529,7 +529,7 @@ TOKEN_DROPOUTS = st.builds(TokenDropout, mask_id=st.sampled_from((0, 3)), share=
 @st.composite
 def embeddings(draw: st.DrawFn, reads_whole_text: bool = False) -> Embedding:
     return Embedding(
-        factor=draw(optional(FACTORISED)),
+        factor=draw(optional(EMBEDDING_FACTORS)),
         n_token_types=draw(st.sampled_from((0, 2, 3))),
         tables=draw(st.sampled_from((0, 0, 0, 1, 2)).flatmap(_tables)),
         scale=draw(OPTIONAL_SCALES),
@@ -538,7 +538,7 @@ def embeddings(draw: st.DrawFn, reads_whole_text: bool = False) -> Embedding:
 
 
 @cache
-def _tables(n: int) -> st.SearchStrategy[tuple[Table, ...]]:
+def _tables(n: int) -> st.SearchStrategy[tuple[EmbeddingTable, ...]]:
     return st.lists(TABLES, min_size=n, max_size=n, unique_by=lambda table: table.name).map(tuple)
 
 
@@ -618,7 +618,7 @@ ABOUTS = st.builds(
 FAMILIES: st.SearchStrategy[Family] = st.sampled_from(get_args(Family))
 
 
-# What an encoder has of its own; its vocabulary and context are the larger, so that texts are of both.
+# The own sizes of an encoder. Its vocabulary and context are larger, so that texts are valid for both stacks.
 OWN_SIZES = (
     st.just({})
     | st.fixed_dictionaries({"n_ctx": st.sampled_from((20, 23))})
@@ -631,24 +631,26 @@ OWN_SIZES = (
 
 @st.composite
 def specs(draw: st.DrawFn, family: Family | None = None, per_token: bool = False) -> Spec:
-    """A resolved spec, of this family if one is named; with `per_token` what it gives is of each token."""
+    """Draw a resolved spec, of this family if given; with `per_token` its output is one for each token."""
     family = family or draw(FAMILIES)
     d_model, of_source = draw(SIZES), draw(OWN_SIZES) if family == "encoder-decoder" else {}
     places = {
         role: Place(
             of_source.get("d_model", d_model) if role == "encoder" else d_model,
             (draw(st.sampled_from((3, 6, 2))), draw(RELATIVE)),
-            crosses=role != family and role == "decoder",
-            idles=family == "decoder" and draw(st.integers(0, 3)) == 0,
+            has_source=role != family and role == "decoder",
+            is_idle=family == "decoder" and draw(st.integers(0, 3)) == 0,
             d_rotary=draw(st.sampled_from((2, 4))),
         )
         for role in family.split("-")
     }
-    decodes = "decoder" in places
-    head = draw(optional(heads(TOKEN_LABELS if per_token else DECODER_LABELS if decodes else LABELS)))
+    is_decoder = "decoder" in places
+    head = draw(optional(heads(TOKEN_LABELS if per_token else DECODER_LABELS if is_decoder else LABELS)))
     labels = head.labels if head else None
-    pools = labels.reads == "pooled" if labels else head is None and not (decodes or per_token) and draw(st.booleans())
-    drawn = {role: draw(stacks(place, decodes=role == "decoder" and not labels)) for role, place in places.items()}
+    pools = (
+        labels.reads == "pooled" if labels else head is None and not (is_decoder or per_token) and draw(st.booleans())
+    )
+    drawn = {role: draw(stacks(place, is_decoder=role == "decoder" and not labels)) for role, place in places.items()}
     if of_source:
         drawn["encoder"] = structs.replace(drawn["encoder"], **of_source)
     layers = [layer for stack in drawn.values() for run in stack.runs for layer in run.pattern]
@@ -659,7 +661,7 @@ def specs(draw: st.DrawFn, family: Family | None = None, per_token: bool = False
         vocab_size=draw(st.sampled_from((17, 23, 29))),
         n_ctx=draw(st.sampled_from((9, 5, 19, 1))),
         d_model=d_model,
-        embedding=draw(embeddings(not decodes)),
+        embedding=draw(embeddings(not is_decoder)),
         head=head,
         pooler=draw(POOLERS) if pools else None,
         extras=tuple(extra for extra in draw(st.just(()) | EVERY_EXTRA) if has_heads or "all_heads" not in extra.axes),
@@ -702,8 +704,8 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     Run: runs(),
     Shares: st.builds(Shares, weights=st.none() | st.integers(0, 3), keys_values=st.integers(0, 3)),
     Stack: stacks(),
-    Factor: FACTORISED,
-    Table: TABLES,
+    Factor: EMBEDDING_FACTORS,
+    EmbeddingTable: TABLES,
     TokenDropout: TOKEN_DROPOUTS,
     Embedding: embeddings(),
     Transform: TRANSFORMS,

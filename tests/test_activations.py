@@ -45,7 +45,7 @@ FLASH = st.builds(
 def stated(spec: Spec, work: Workload, how: Execution) -> int:
     ledger = build(spec, how)
     sizes = ledger.at(work)
-    return sum(row.formula.at(sizes) for row in ledger.kept)
+    return sum(row.formula.at(sizes) for row in ledger.saved_activations)
 
 
 def measured(spec: Spec, work: Workload, how: Execution, *, real: bool = False) -> int:
@@ -93,7 +93,7 @@ def again(spec: Spec, work: Workload, how: Execution, included: Callable[[str], 
     """FLOPs that a backward pass computes anew, by the ledger."""
     ledger = build(spec, how)
     sizes = ledger.at(work)
-    return sum(row.formula.at(sizes) for row in ledger.matmuls if included(row.matmul.again))
+    return sum(row.formula.at(sizes) for row in ledger.matmuls if included(row.matmul.recomputation))
 
 
 def counted_step(spec: Spec, work: Workload, how: Execution, *, early_stop: bool) -> int:
@@ -116,7 +116,7 @@ def test_what_any_spec_computes_again(
     how = Execution(dtype="fp32", recompute=recompute, dropout=dropout, attention=attention)
     ledger = build(spec, how)
     plain = 3 * sum(row.formula.at(ledger.at(work)) for row in ledger.matmuls)
-    early = again(spec, work, how, lambda again: again == "always")
+    early = again(spec, work, how, lambda recomputation: recomputation == "always")
     assert counted_step(spec, work, how, early_stop=True) == plain + early
-    textbook = again(spec, work, how, lambda again: again != "never")
+    textbook = again(spec, work, how, lambda recomputation: recomputation != "never")
     assert counted_step(spec, work, how, early_stop=False) == plain + textbook

@@ -26,8 +26,8 @@ from tests import strategies
 
 def variants(union: Any) -> set[type]:
     """The part types of a union (None left out)."""
-    members = get_args(union) if isinstance(union, UnionType) else (union,)
-    return {member for member in members if member is not type(None)}
+    member_types = get_args(union) if isinstance(union, UnionType) else (union,)
+    return {member for member in member_types if member is not type(None)}
 
 
 READINGS = [name for name, kind in Variant.__annotations__.items() if kind in ("str", "str | None")]
@@ -97,12 +97,12 @@ def test_modules_know_every_position_of_attention():
 
 
 def test_every_way_to_carry_out_a_step_is_known():
-    from archcalc.ledger import activation, core, moe
+    from archcalc.ledger import activation, attention_core, moe
     from archcalc.nn import activation as modules
     from archcalc.nn import moe as experts
     from archcalc.nn import softmax
 
-    assert set(core.KERNELS) == set(softmax.KERNELS) == set(get_args(Kernel))
+    assert set(attention_core.KERNELS) == set(softmax.KERNELS) == set(get_args(Kernel))
     assert set(moe.FORMULATIONS) == set(experts.FORMULATIONS) == set(get_args(Experts))
     assert set(modules.ACTIVATIONS) == set(get_args(Activation))
     assert set(activation.ACTIVATIONS) == set(get_args(Activation)) | {"xielu"}
@@ -141,13 +141,13 @@ def test_every_field_of_a_spec_has_its_meaning():
     """A part, its fields, and the choices that a field has by name; and no words are left of one that is gone."""
     from msgspec import inspect
 
-    from archcalc.spec.shape import members
+    from archcalc.spec.field_types import member_types
 
     wanted = set()
     for part in every_part() - {Workload, Execution}:
         wanted.add(part.__name__)
         for field in inspect.type_info(part).fields:
-            choices = [value for member in members(field.type) for value in getattr(member, "values", ())]
+            choices = [value for member in member_types(field.type) for value in getattr(member, "values", ())]
             wanted |= {f"{part.__name__}.{name}" for name in (field.name, *(f"{field.name}.{one}" for one in choices))}
     assert set(MEANINGS) == wanted
 

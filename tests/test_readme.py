@@ -19,7 +19,7 @@ from archcalc.cli.main import cli, run
 from archcalc.presets import weights_path
 from archcalc.sources import load
 from archcalc.spec.branches import PLACEMENTS
-from archcalc.spec.text import parse
+from archcalc.spec.yaml_reader import parse
 
 ROOT = Path(__file__).parent.parent
 FILES = (*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")))

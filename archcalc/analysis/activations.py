@@ -11,7 +11,7 @@ from typing import Literal, TypedDict
 import msgspec
 
 from archcalc.ledger.leaves import COMPONENTS, Component
-from archcalc.ledger.types import KeptRow, Ledger
+from archcalc.ledger.rows import Ledger, SavedActivationRow
 from archcalc.spec.execution import Execution
 from archcalc.spec.workload import Workload
 from archcalc.words import Message, msg
@@ -31,19 +31,19 @@ class Activations(TypedDict):
 class KeptBytes(msgspec.Struct, frozen=True):
     """One kept tensor's bytes over all its layers and sequences."""
 
-    row: KeptRow
+    row: SavedActivationRow
     total_bytes: int
 
     @property
     def layer_bytes(self) -> int:
         """In one layer; of what no layer has for itself, all of it."""
-        return self.total_bytes // max(1, len(self.row.turns))
+        return self.total_bytes // max(1, len(self.row.layer_indices))
 
 
 def by_tensor(ledger: Ledger, work: Workload) -> list[KeptBytes]:
     """Every kept tensor's bytes, in the order of the forward pass. The ledger must be one of a training step."""
     sizes = ledger.at(work)
-    return [KeptBytes(row, row.bytes(sizes)) for row in ledger.kept]
+    return [KeptBytes(row, row.bytes(sizes)) for row in ledger.saved_activations]
 
 
 def summary(ledger: Ledger, work: Workload) -> Activations:
@@ -82,7 +82,7 @@ def per_layer(kept: list[KeptBytes]) -> list[tuple[str | Message, int, int]]:
     for one in kept:
         prefix, layered, _ = one.row.path.partition("{i}")
         square = one.layer_bytes if one.row.is_square else 0
-        for label in [f"{prefix}{turn}" for turn in one.row.turns] if layered else [""]:
+        for label in [f"{prefix}{turn}" for turn in one.row.layer_indices] if layered else [""]:
             total, squares = lines.get(label, (0, 0))
             lines[label] = total + one.layer_bytes, squares + square
     return [(label or msg("outside the layers"), *sums) for label, sums in lines.items()]

@@ -11,7 +11,7 @@ import msgspec
 from archcalc.formats.cache_types import CacheType, cache_type
 from archcalc.formats.element_types import ELEMENT_TYPES, element_bytes
 from archcalc.ledger.algebra import Poly, product
-from archcalc.ledger.types import CacheRow, Ledger
+from archcalc.ledger.rows import CacheRow, Ledger
 from archcalc.spec.workload import Workload
 
 
@@ -66,7 +66,7 @@ class CacheBytes(msgspec.Struct, frozen=True):
     @property
     def layer_bytes(self) -> int:
         """Of one layer."""
-        return self.total_bytes // len(self.row.turns)
+        return self.total_bytes // len(self.row.layer_indices)
 
 
 def caches(ledger: Ledger, work: Workload, dtype: str) -> list[CacheBytes]:
@@ -109,8 +109,8 @@ def by_layer(ledger: Ledger, work: Workload, dtype: str) -> list[LayerBytes]:
     overhead: Counter[int] = Counter()
     more: Counter[int] = Counter()
     for one, added in zip(caches(ledger, work, dtype), next_token(ledger, work, dtype), strict=True):
-        n_layers = len(one.row.turns)
-        for turn in one.row.turns:
+        n_layers = len(one.row.layer_indices)
+        for turn in one.row.layer_indices:
             payload[turn] += one.payload_bytes // n_layers
             overhead[turn] += one.overhead_bytes // n_layers
             more[turn] += added // n_layers

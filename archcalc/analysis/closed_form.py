@@ -12,7 +12,7 @@ from functools import cached_property
 import msgspec
 
 from archcalc.ledger.algebra import Monomial, Poly
-from archcalc.ledger.types import Ledger
+from archcalc.ledger.rows import Ledger
 from archcalc.units import exact
 
 # (product of symbols, what it may equal up to a whole factor), in the order in which they are tried.

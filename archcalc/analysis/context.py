@@ -10,7 +10,7 @@ import msgspec
 from archcalc.analysis.flops import OpFlops, by_op
 from archcalc.errors import InputError
 from archcalc.ledger.build import build
-from archcalc.ledger.types import Ledger
+from archcalc.ledger.rows import Ledger
 from archcalc.spec.groups import has_table
 from archcalc.spec.model import Spec
 from archcalc.spec.workload import Workload, workload

@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from archcalc.ledger.leaves import Pointwise
-from archcalc.ledger.types import ElementwiseRow, Ledger
+from archcalc.ledger.rows import ElementwiseRow, Ledger
 from archcalc.spec.workload import Workload
 from archcalc.words import Message, in_context, msg
 

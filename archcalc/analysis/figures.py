@@ -11,7 +11,7 @@ from archcalc.analysis.params import EMBEDDING, HEAD_MATRIX, SOURCE_TABLE, TOKEN
 from archcalc.formats.element_types import element_bytes
 from archcalc.ledger.algebra import Poly
 from archcalc.ledger.leaves import COMPONENTS
-from archcalc.ledger.types import KeptRow, Ledger, MatmulRow, Row
+from archcalc.ledger.rows import Ledger, MatmulRow, SavedActivationRow, WeightRow
 
 
 class Figure(msgspec.Struct, frozen=True):
@@ -29,7 +29,7 @@ def figures(ledger: Ledger, dtype: Dtype) -> list[Figure]:
 
 def params_figures(ledger: Ledger) -> list[Figure]:
     """Every total of parameters and every component."""
-    rows = ledger.counted
+    rows = ledger.counted_rows
     tied = Poly.sum(row.formula for row in ledger.tied)
     reads = (SOURCE_TABLE,) if ledger.tied else (SOURCE_TABLE, TOKEN_TABLE)
     return [
@@ -64,11 +64,11 @@ def memory_figures(ledger: Ledger, dtype: Dtype) -> list[Figure]:
         Figure("memory.weights_bytes", element_bytes(dtype) * ledger.formula()),
         Figure("memory.kv_cache_bytes", element_bytes(dtype) * cached),
         Figure("memory.state_bytes", Poly.sum(row.bytes_formula(element_bytes(dtype)) for row in ledger.states)),
-        *([_activations(ledger.kept)] if ledger.kept else []),
+        *([_activations(ledger.saved_activations)] if ledger.saved_activations else []),
     ]
 
 
-def _activations(rows: Sequence[KeptRow]) -> Figure:
+def _activations(rows: Sequence[SavedActivationRow]) -> Figure:
     """What grows with the square of the sequence, and the rest."""
     square = Poly.sum(row.formula for row in rows if row.is_square)
     rest = Poly.sum(row.formula for row in rows if not row.is_square)
@@ -88,7 +88,7 @@ def telling(ledger: Ledger) -> list[Figure]:
 _KINDS = {"trainable": "trainable", "frozen": "frozen", "buffer": "buffers"}
 
 
-def _active(rows: Sequence[Row], *without: str) -> Poly:
+def _active(rows: Sequence[WeightRow], *without: str) -> Poly:
     return Poly.sum(row.active_formula for row in rows if row.path not in without)
 
 
@@ -96,7 +96,7 @@ def _of_kind(ledger: Ledger, kind: str) -> Poly:
     return Poly.sum(row.formula for row in ledger.rows if row.kind == kind)
 
 
-def _component(component: str, rows: Sequence[Row]) -> Figure:
+def _component(component: str, rows: Sequence[WeightRow]) -> Figure:
     """What is multiplied and what is added."""
     own = [row for row in rows if row.component == component]
     parts = {is_bias: Poly.sum(row.formula for row in own if row.is_bias is is_bias) for is_bias in (False, True)}

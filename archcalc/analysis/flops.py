@@ -12,7 +12,7 @@ from typing import TypedDict
 import msgspec
 
 from archcalc.ledger.leaves import COMPONENTS, Component
-from archcalc.ledger.types import Ledger, MatmulRow
+from archcalc.ledger.rows import Ledger, MatmulRow
 from archcalc.spec.workload import Workload
 
 
@@ -83,8 +83,8 @@ def totals(ops: list[OpFlops]) -> Flops:
 def again(ops: list[OpFlops]) -> Again:
     """What is computed again, with the recomputation that the ledger was built with."""
     return {
-        "early_stop": sum(op.forward for op in ops if op.row.matmul.again == "always"),
-        "to_the_end": sum(op.forward for op in ops if op.row.matmul.again != "never"),
+        "early_stop": sum(op.forward for op in ops if op.row.matmul.recomputation == "always"),
+        "to_the_end": sum(op.forward for op in ops if op.row.matmul.recomputation != "never"),
     }
 
 

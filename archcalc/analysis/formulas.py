@@ -13,7 +13,7 @@ from archcalc.analysis.memory import Dtype
 from archcalc.analysis.model_workload import ModelWorkload
 from archcalc.formats.element_types import element_bytes
 from archcalc.ledger.algebra import Poly
-from archcalc.ledger.types import CacheRow, MatmulRow, Row
+from archcalc.ledger.rows import CacheRow, MatmulRow, WeightRow
 
 
 class Formula(TypedDict, total=False):
@@ -45,7 +45,7 @@ def workload_rewriter(subject: ModelWorkload) -> Rewriter:
     return Rewriter(structs.replace(subject.ledger, sizes=subject.ledger.at(subject.work)))
 
 
-def _of_row(row: Row | MatmulRow | CacheRow, dtype: Dtype, rewriter: Rewriter) -> Formula:
+def _of_row(row: WeightRow | MatmulRow | CacheRow, dtype: Dtype, rewriter: Rewriter) -> Formula:
     """Parameters of a weight, FLOPs of a product, bytes of a cache."""
     if isinstance(row, CacheRow):
         return _formula(element_bytes(dtype) * row.formula, rewriter)

@@ -14,7 +14,7 @@ from archcalc.analysis.flops import by_op
 from archcalc.analysis.weights import WeightBytes, weights
 from archcalc.extras import require_pandas
 from archcalc.ledger.algebra import product
-from archcalc.ledger.types import CacheRow, Ledger, Row
+from archcalc.ledger.rows import CacheRow, Ledger, WeightRow
 from archcalc.spec.execution import Execution
 from archcalc.spec.workload import Workload
 
@@ -67,11 +67,11 @@ def activations(ledger: Ledger, work: Workload, how: Execution) -> pd.DataFrame:
     return _frame(
         {
             "path": one.row.path,
-            "tensor": one.row.kept.label,
+            "tensor": one.row.activation.label,
             "group": one.row.group,
             "component": one.row.component,
-            "dtype": one.row.kept.dtype,
-            "layers": len(one.row.turns),
+            "dtype": one.row.activation.dtype,
+            "layers": len(one.row.layer_indices),
             "bytes": one.total_bytes,
             "square": one.row.is_square,
             "formula": rewriter.equation(one.row.formula),
@@ -99,7 +99,7 @@ def _weights(ledger: Ledger, dtype: str) -> Iterator[dict[str, Any]]:
         }
 
 
-def _by_row(ledger: Ledger, lines: list[WeightBytes]) -> Iterator[tuple[Row, WeightBytes]]:
+def _by_row(ledger: Ledger, lines: list[WeightBytes]) -> Iterator[tuple[WeightRow, WeightBytes]]:
     """Each line with its row: they stand in the order of the rows, a row's lines making up its layers."""
     waiting = iter(lines)
     for row in ledger.rows:
@@ -120,7 +120,7 @@ def _caches(ledger: Ledger, work: Workload, dtype: str) -> Iterator[dict[str, An
             "what": "cache",
             "component": _component(ledger, kept.row),
             "format": dtype,
-            "layers": max(1, len(kept.row.turns)),
+            "layers": max(1, len(kept.row.layer_indices)),
             "elements": kept.row.formula.at(sizes),
             "bytes": kept.total_bytes,
             "formula": rewriter.equation(kept.row.formula),
@@ -130,8 +130,8 @@ def _caches(ledger: Ledger, work: Workload, dtype: str) -> Iterator[dict[str, An
 
 def _component(ledger: Ledger, cache: CacheRow) -> str:
     """What the module that keeps it belongs to, as the products that it computes itself do."""
-    module, turns = cache.path.rpartition(".")[0], set(cache.turns)
-    own = (row for row in ledger.matmuls if row.path.rpartition(".")[0] == module and turns & set(row.turns))
+    module, turns = cache.path.rpartition(".")[0], set(cache.layer_indices)
+    own = (row for row in ledger.matmuls if row.path.rpartition(".")[0] == module and turns & set(row.layer_indices))
     return next(row.component for row in own)
 
 

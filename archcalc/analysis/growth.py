@@ -7,7 +7,7 @@ import msgspec
 from archcalc.analysis.caches import caches
 from archcalc.analysis.context import FAR_TOKENS, FIRST_TOKENS, most_tokens
 from archcalc.errors import InputError
-from archcalc.ledger.types import Ledger
+from archcalc.ledger.rows import Ledger
 from archcalc.spec.model import Spec
 from archcalc.spec.workload import Workload, workload
 from archcalc.words import msg

@@ -36,7 +36,7 @@ def by_layer(spec: Spec, ops: list[OpFlops]) -> list[LayerFlops]:
     for op in ops:
         n, path = op.row.layers, op.row.path
         before, repeated, _ = path.partition("{i}")
-        for label in [f"{before}{turn}" for turn in op.row.turns] if repeated else [path]:
+        for label in [f"{before}{turn}" for turn in op.row.layer_indices] if repeated else [path]:
             lines.setdefault(label, []).append((op.forward // n, op.forward_causal // n))
     return [
         LayerFlops(label, kinds.get(label, ""), sum(full for full, _ in own), sum(causal for _, causal in own))
@@ -49,6 +49,6 @@ def _kinds(spec: Spec) -> dict[str, str]:
     found: dict[str, str] = {}
     for each in spec.stacks:
         prefix, alike = each.prefix, groups(each.stack)
-        names = {turn: group.name if len(alike) > 1 else "" for group in alike for turn in group.turns}
+        names = {turn: group.name if len(alike) > 1 else "" for group in alike for turn in group.layer_indices}
         found |= {f"{prefix}layers.{turn}": names[turn] for turn in sorted(names)}
     return found

@@ -11,14 +11,14 @@ from archcalc.analysis.figures import Figure, figures
 from archcalc.analysis.memory import Dtype
 from archcalc.analysis.row_names import path_in_group, path_pattern, row_label
 from archcalc.errors import InputError, nearest, shown
-from archcalc.ledger.types import CacheRow, Ledger, MatmulRow, Row
+from archcalc.ledger.rows import CacheRow, Ledger, MatmulRow, WeightRow
 from archcalc.words import msg
 
 
 class NamedRow(msgspec.Struct, frozen=True):
     """A row, the name it is shown under, which no other has, and the figure that it is a part of."""
 
-    row: Row | MatmulRow | CacheRow
+    row: WeightRow | MatmulRow | CacheRow
     name: str
     whole: str
 
@@ -30,11 +30,13 @@ class NamedRow(msgspec.Struct, frozen=True):
     def is_called(self, wanted: str) -> bool:
         """Whether this is its name: with its layers or without, or that of the module which holds a weight."""
         plain = self.path, path_in_group(self.row.path, self.row.group), self.name
-        return wanted in plain or (isinstance(self.row, Row) and wanted == _module(self.path))
+        return wanted in plain or (isinstance(self.row, WeightRow) and wanted == _module(self.path))
 
     def has_one_called(self, wanted: str) -> bool:
         """Whether this is the name of one of its layers' own."""
-        return any(wanted in (name, _module(name) if isinstance(self.row, Row) else name) for name in _each(self.row))
+        return any(
+            wanted in (name, _module(name) if isinstance(self.row, WeightRow) else name) for name in _each(self.row)
+        )
 
 
 def named_rows(ledger: Ledger) -> list[NamedRow]:
@@ -92,7 +94,9 @@ def _module(name: str) -> str:
     return name.rpartition(".")[0]
 
 
-def _each(row: Row | MatmulRow | CacheRow) -> Iterator[str]:
-    if isinstance(row, Row):
+def _each(row: WeightRow | MatmulRow | CacheRow) -> Iterator[str]:
+    if isinstance(row, WeightRow):
         return row.names()
-    return (row.path.replace("{i}", str(turn)) for turn in row.turns) if row.turns else iter((row.path,))
+    return (
+        (row.path.replace("{i}", str(turn)) for turn in row.layer_indices) if row.layer_indices else iter((row.path,))
+    )

@@ -20,7 +20,7 @@ from archcalc.errors import InputError, nearest, shown
 from archcalc.formats.policy import Role
 from archcalc.ledger.algebra import Poly, product
 from archcalc.ledger.leaves import Weight
-from archcalc.ledger.types import Ledger, Row
+from archcalc.ledger.rows import Ledger, WeightRow
 from archcalc.spec import Spec
 from archcalc.words import msg
 
@@ -58,7 +58,7 @@ def tuned(
     return Tuned(weights(ledger, form), kept(adapters(ledger, rank, targets), precision, optimiser))
 
 
-def adapters(ledger: Ledger, rank: int, targets: Targets = ALL_LINEAR) -> list[Row]:
+def adapters(ledger: Ledger, rank: int, targets: Targets = ALL_LINEAR) -> list[WeightRow]:
     """The rows of every A and B.
 
     `targets` is 'all-linear' (every Linear, routers too, but not the head), a list of names ('q', 'ffn.up',
@@ -84,16 +84,16 @@ def adapters(ledger: Ledger, rank: int, targets: Targets = ALL_LINEAR) -> list[R
     return [adapter for row in found for adapter in _beside(row, is_target)]
 
 
-def _may_be_adapted(row: Row) -> bool:
+def _may_be_adapted(row: WeightRow) -> bool:
     return row.kind == "trainable" and role_of(row) != "vector"
 
 
-def modules(row: Row) -> list[str]:
+def modules(row: WeightRow) -> list[str]:
     """The names of the modules whose weights a row holds."""
     return [name.removesuffix(".weight") for name in row.names()]
 
 
-def _beside(row: Row, is_target: Callable[[str, Row], bool]) -> Iterator[Row]:
+def _beside(row: WeightRow, is_target: Callable[[str, WeightRow], bool]) -> Iterator[WeightRow]:
     """A row's A and B, of those of its layers that are targets."""
     chosen = [is_target(module, row) for module in modules(row)]
     if not any(chosen):
@@ -107,10 +107,10 @@ def _beside(row: Row, is_target: Callable[[str, Row], bool]) -> Iterator[Row]:
     for name, axes in (("lora_A", (rank, into)), ("lora_B", (out, rank))):
         weight = Weight(f"{name}.weight", axes, row.component)
         path = f"{row.path.removesuffix('weight')}{weight.name}"
-        yield Row(path, weight, row.group, indices, repeats, row.sizes)
+        yield WeightRow(path, weight, row.group, indices, repeats, row.sizes)
 
 
-def _chooser(targets: Targets, rows: Sequence[Row]) -> Callable[[str, Row], bool]:
+def _chooser(targets: Targets, rows: Sequence[WeightRow]) -> Callable[[str, WeightRow], bool]:
     """Whether a module is a target; InputError if none is, or if one of a list's names is no module's."""
     if isinstance(targets, str):
         test = _linear if targets == ALL_LINEAR else _pattern(targets)
@@ -127,11 +127,11 @@ def _chooser(targets: Targets, rows: Sequence[Row]) -> Callable[[str, Row], bool
     return lambda module, row: any(_is_called(module, row, target) for target in targets)
 
 
-def _linear(module: str, row: Row) -> bool:
+def _linear(module: str, row: WeightRow) -> bool:
     return role_of(row) in _LINEAR
 
 
-def _pattern(pattern: str) -> Callable[[str, Row], bool]:
+def _pattern(pattern: str) -> Callable[[str, WeightRow], bool]:
     """Matches of a regular expression; experts are parameters and no modules, which patterns are for."""
     try:
         compiled = re.compile(pattern)
@@ -144,7 +144,7 @@ def _pattern(pattern: str) -> Callable[[str, Row], bool]:
     return lambda module, row: role_of(row) != "experts" and compiled.fullmatch(module) is not None
 
 
-def _is_called(module: str, row: Row, target: str) -> bool:
+def _is_called(module: str, row: WeightRow, target: str) -> bool:
     """Whether a module's name is, or ends in, this one; of experts, only if it says so."""
     if target == ALL_LINEAR:
         return _linear(module, row)
@@ -152,7 +152,7 @@ def _is_called(module: str, row: Row, target: str) -> bool:
     return names_experts and f".{module}".endswith(f".{target}")
 
 
-def _unknown(target: str, rows: Sequence[Row]) -> InputError:
+def _unknown(target: str, rows: Sequence[WeightRow]) -> InputError:
     names = [name for row in rows for name in (_short(row), row.path.removesuffix(".weight"))]
     return InputError(
         msg("no matrix is called {target}{hint}", target=shown(target), hint=nearest(target, names)),
@@ -161,12 +161,12 @@ def _unknown(target: str, rows: Sequence[Row]) -> InputError:
     )
 
 
-def _allowed(rows: Sequence[Row]) -> str:
+def _allowed(rows: Sequence[WeightRow]) -> str:
     names = dict.fromkeys(_short(row) for row in rows)
     return f"{ALL_LINEAR}, {', '.join(names)}, or a pattern"
 
 
-def _short(row: Row) -> str:
+def _short(row: WeightRow) -> str:
     """A module's last name, with 'experts' and 'shared' before it."""
     *before, last = row.path.removesuffix(".weight").split(".")
     return f"{before[-1]}.{last}" if before and before[-1] in ("experts", "shared") else last

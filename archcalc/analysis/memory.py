@@ -6,7 +6,7 @@ from typing import Literal, TypedDict, get_args
 
 from archcalc.errors import InputError, nearest, shown
 from archcalc.formats.element_types import element_bytes
-from archcalc.ledger.types import Ledger
+from archcalc.ledger.rows import Ledger
 from archcalc.spec.workload import Workload
 from archcalc.words import msg
 

@@ -16,7 +16,7 @@ from archcalc.analysis.weights import role_of
 from archcalc.errors import InputError, nearest, shown
 from archcalc.formats.policy import Role
 from archcalc.ledger.algebra import Poly, product
-from archcalc.ledger.types import Row
+from archcalc.ledger.rows import WeightRow
 from archcalc.words import Message, msg
 
 # torch keeps a step count of each tensor as a float32 scalar.
@@ -89,7 +89,7 @@ class Hidden(msgspec.Struct, frozen=True):
     states: tuple[State, ...]
     stacked: bool = False
 
-    def takes(self, row: Row) -> bool:
+    def takes(self, row: WeightRow) -> bool:
         """Whether a row's tensors are among them."""
         return role_of(row) in self.roles and (self.stacked or len(row.shape) == 2)
 
@@ -105,7 +105,7 @@ class Optimiser(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     checked_against: str
 
-    def of(self, row: Row, element: int) -> StateBytes:
+    def of(self, row: WeightRow, element: int) -> StateBytes:
         """What is kept of all of a row's tensors, where what is stepped on has `element` bytes each.
 
         llama-3-8b's attn.q.weight [4096, 4096] in 32 layers, AdamW on fp32: 2 · 4096² · 4 · 32 = 4,294,967,296.
@@ -116,13 +116,13 @@ class Optimiser(msgspec.Struct, frozen=True, kw_only=True):
             one += _bytes_of(state, row.shape, element)
         return one.times(row.layers)
 
-    def formula(self, row: Row, element: int) -> Poly | None:
+    def formula(self, row: WeightRow, element: int) -> Poly | None:
         """The total of `of` in symbols; None where blocks make it no polynomial."""
         parts = [_formula_of(state, row, element) for state in self._states(row)[0]]
         known = [part for part in parts if part is not None]
         return Poly.sum(known) if len(known) == len(parts) else None
 
-    def _states(self, row: Row) -> tuple[tuple[State, ...], bool]:
+    def _states(self, row: WeightRow) -> tuple[tuple[State, ...], bool]:
         if row.kind != "trainable":
             return (), False
         if self.hidden and self.hidden.takes(row):
@@ -140,7 +140,7 @@ def _bytes_of(state: State, shape: Sequence[int], element: int) -> StateBytes:
     return StateBytes(count * (state.element if isinstance(state, Like) and state.element else element))
 
 
-def _formula_of(state: State, row: Row, element: int) -> Poly | None:
+def _formula_of(state: State, row: WeightRow, element: int) -> Poly | None:
     if isinstance(state, Blocks):
         return None
     if isinstance(state, Factors) and len(row.weight.axes) > 1:

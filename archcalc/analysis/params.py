@@ -10,7 +10,7 @@ import msgspec
 
 from archcalc.extras import require_pandas
 from archcalc.ledger.leaves import COMPONENTS, Component, Kind
-from archcalc.ledger.types import Ledger, Row
+from archcalc.ledger.rows import Ledger, WeightRow
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,11 +46,11 @@ def summary(ledger: Ledger) -> Summary:
     by_component, by_kind = dict.fromkeys(COMPONENTS, 0), dict.fromkeys(get_args(Kind), 0)
     for row in ledger.rows:
         by_kind[row.kind] += row.total
-        if row.counted:
+        if row.is_counted:
             by_component[row.component] += row.total
     total = ledger.total()
     assert sum(by_component.values()) == total, "every counted row has one component"
-    active = sum(row.active for row in ledger.counted)
+    active = sum(row.active for row in ledger.counted_rows)
     table, source, head = (_named(ledger.rows, name) for name in (TOKEN_TABLE, SOURCE_TABLE, HEAD_MATRIX))
     return {
         "total": total,
@@ -68,15 +68,15 @@ def summary(ledger: Ledger) -> Summary:
 
 def total_of(ledger: Ledger, component: Component) -> int:
     """Parameters of one component."""
-    return sum(row.total for row in ledger.counted if row.component == component)
+    return sum(row.total for row in ledger.counted_rows if row.component == component)
 
 
 def biases_of(ledger: Ledger, component: Component) -> int:
     """Parameters of one component that are added, not multiplied."""
-    return sum(row.total for row in ledger.counted if row.component == component and row.is_bias)
+    return sum(row.total for row in ledger.counted_rows if row.component == component and row.is_bias)
 
 
-def _named(rows: Iterable[Row], path: str) -> int:
+def _named(rows: Iterable[WeightRow], path: str) -> int:
     return sum(row.total for row in rows if row.path == path)
 
 
@@ -122,13 +122,13 @@ class LayerLine(msgspec.Struct, frozen=True):
 
 def per_layer(ledger: Ledger) -> list[LayerLine]:
     """A line for each layer that owns weights, in the order of the rows, and one for all that is in no layer."""
-    lines: dict[str, list[Row]] = {}
-    for row in ledger.counted:
+    lines: dict[str, list[WeightRow]] = {}
+    for row in ledger.counted_rows:
         before, repeated, _ = row.path.partition("{i}")
         labels = [f"{before}{index}" for index in row.indices] if repeated else ["outside the layers"]
         for label in labels:
             lines.setdefault(label, []).append(row)
-    sizes = Counter(name for row in ledger.counted for name in _groups(row))
+    sizes = Counter(name for row in ledger.counted_rows for name in _groups(row))
     return [_layer_line(label, lines[label], sizes) for label in sorted(lines, key=_layer_order)]
 
 
@@ -137,24 +137,24 @@ def _layer_order(label: str) -> tuple[str, int]:
     return (prefix, int(index)) if index.isdigit() else ("", 0)
 
 
-def _layer_line(label: str, rows: list[Row], sizes: Counter[str]) -> LayerLine:
+def _layer_line(label: str, rows: list[WeightRow], sizes: Counter[str]) -> LayerLine:
     by_component = {component: sum(row.count for row in rows if row.component == component) for component in COMPONENTS}
     active = sum(row.active // row.layers for row in rows)
     return LayerLine(label, _group_of(rows, sizes), sum(by_component.values()), active, by_component)
 
 
-def _groups(row: Row) -> set[str]:
+def _groups(row: WeightRow) -> set[str]:
     return set(row.group.split(", ")) if row.group else set()
 
 
-def _group_of(rows: list[Row], sizes: Counter[str]) -> str:
+def _group_of(rows: list[WeightRow], sizes: Counter[str]) -> str:
     """The group that has all of a layer's rows and no others: of those that have them all, the one with the fewest."""
     named = [groups for row in rows if (groups := _groups(row))]
     common = set.intersection(*named) if named else set()
     return ", ".join(sorted(name for name in common if sizes[name] == min(sizes[other] for other in common)))
 
 
-def largest(ledger: Ledger, n: int = 10) -> list[Row]:
+def largest(ledger: Ledger, n: int = 10) -> list[WeightRow]:
     """The rows with the largest single tensors, largest first."""
     return sorted(ledger.rows, key=lambda row: row.count, reverse=True)[:n]
 
@@ -181,7 +181,7 @@ def frame(ledger: Ledger) -> pd.DataFrame:
             "count": row.count,
             "layers": row.layers,
             "total": row.total,
-            "share": row.total / total if row.counted and total else 0.0,
+            "share": row.total / total if row.is_counted and total else 0.0,
             "active": row.active,
             "formula": simplify.equation(row.formula),
         }

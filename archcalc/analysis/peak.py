@@ -112,7 +112,7 @@ def _dropped(spec: Spec, work: Workload, how: Execution, kept: list[KeptBytes]) 
     whole = by_tensor(build(spec, msgspec.structs.replace(how, recompute="none")), work)
     layers, held = _by_layer(whole), _by_layer(kept)
     again = max((layers[label] - held.get(label, 0) for label in layers), default=0)
-    return max(again, 0), max((_gradients(one, how) for one in whole if one.row.turns), default=0)
+    return max(again, 0), max((_gradients(one, how) for one in whole if one.row.layer_indices), default=0)
 
 
 def _gradients(one: KeptBytes, how: Execution) -> int:
@@ -130,7 +130,7 @@ def _by_layer(kept: list[KeptBytes]) -> dict[tuple[str, int], int]:
     """Bytes of each layer, by its stack and its turn."""
     found: dict[tuple[str, int], int] = {}
     for one in kept:
-        for turn in one.row.turns:
+        for turn in one.row.layer_indices:
             key = one.row.path.partition("{i}")[0], turn
             found[key] = found.get(key, 0) + one.layer_bytes
     return found

@@ -6,7 +6,7 @@ from typing import TypedDict
 
 from archcalc.analysis import flops, memory, params
 from archcalc.analysis.memory import Dtype
-from archcalc.ledger.types import Ledger
+from archcalc.ledger.rows import Ledger
 from archcalc.spec.workload import Workload
 
 # How sure each is.

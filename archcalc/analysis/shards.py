@@ -17,8 +17,8 @@ from archcalc.analysis.memory import Dtype, check_dtype
 from archcalc.errors import InputError
 from archcalc.formats.element_types import element_bytes
 from archcalc.ledger.algebra import ONE, Poly, product
+from archcalc.ledger.rows import Ledger, WeightRow
 from archcalc.ledger.tokens import BATCH
-from archcalc.ledger.types import Ledger, Row
 from archcalc.spec.workload import Workload
 from archcalc.words import msg
 
@@ -74,10 +74,12 @@ def caches(ledger: Ledger, work: Workload, engine: Engine, n: int, dtype: Dtype)
         n_heads = int(axes[place].at(sizes)) if place is not None else 0
         each = _each(axes, place, sizes, min(n, n_heads) if n_heads else n)
         each = tuple(each[rank * len(each) // n] for rank in range(n))
-        size, n_split = element_bytes(dtype) * len(row.turns), min(n, n_heads)
+        size, n_split = element_bytes(dtype) * len(row.layer_indices), min(n, n_heads)
         text = _text(axes, place, sizes, n_split or n, element_bytes(dtype) * row.repeats)
         split = None if place is None else axes[place]
-        found.append(Shards(row.path, "cache", len(row.turns), split, text, tuple(size * count for count in each)))
+        found.append(
+            Shards(row.path, "cache", len(row.layer_indices), split, text, tuple(size * count for count in each))
+        )
     return found
 
 
@@ -87,7 +89,7 @@ def split_bytes(found: Iterable[Shards], kinds: Iterable[str] | None = None) -> 
     return tuple(map(sum, zip(*rows, strict=True))) or (0,)
 
 
-def _of_heads(row: Row, sizes: Mapping[str, int], n: int) -> int | None:
+def _of_heads(row: WeightRow, sizes: Mapping[str, int], n: int) -> int | None:
     """Which axis tensor parallelism splits; heads are never cut, and those of keys and values may be on every rank.
 
     Every rank has all buffers, and all tensors that no forward pass reads.
@@ -110,12 +112,12 @@ def _of_heads(row: Row, sizes: Mapping[str, int], n: int) -> int | None:
     return None
 
 
-def _first(row: Row, sizes: Mapping[str, int], n: int) -> int | None:
+def _first(row: WeightRow, sizes: Mapping[str, int], n: int) -> int | None:
     """Which axis FSDP splits."""
     return None if row.kind == "buffer" else 0
 
 
-_PLACES: dict[Engine, Callable[[Row, Mapping[str, int], int], int | None]] = {"tp": _of_heads, "fsdp": _first}
+_PLACES: dict[Engine, Callable[[WeightRow, Mapping[str, int], int], int | None]] = {"tp": _of_heads, "fsdp": _first}
 
 
 def _shared(field: str, n_heads: int, n: int) -> bool:

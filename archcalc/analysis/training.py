@@ -17,7 +17,7 @@ from archcalc.errors import InputError, nearest, shown
 from archcalc.formats.element_types import element_bytes
 from archcalc.ledger.algebra import Poly
 from archcalc.ledger.leaves import COMPONENTS, Component
-from archcalc.ledger.types import Row
+from archcalc.ledger.rows import WeightRow
 from archcalc.words import Message, msg
 
 Part = Literal["weights", "gradients", "master", "optimiser"]
@@ -111,7 +111,7 @@ def recipe(name: str | None = None, dtype: str | None = None) -> Recipe:
 class Kept(msgspec.Struct, frozen=True):
     """What training keeps of a row, over all its layers."""
 
-    row: Row
+    row: WeightRow
     weights: int
     gradients: int
     master: int
@@ -128,7 +128,7 @@ class Kept(msgspec.Struct, frozen=True):
         return self.weights + self.gradients + self.master + self.optimiser
 
 
-def kept(rows: Iterable[Row], precision: Precision, optimiser: Optimiser) -> list[Kept]:
+def kept(rows: Iterable[WeightRow], precision: Precision, optimiser: Optimiser) -> list[Kept]:
     """What training keeps of each row.
 
     >>> from archcalc.analysis.optimisers import named
@@ -141,7 +141,7 @@ def kept(rows: Iterable[Row], precision: Precision, optimiser: Optimiser) -> lis
     return [_kept(row, precision, optimiser) for row in rows]
 
 
-def _kept(row: Row, precision: Precision, optimiser: Optimiser) -> Kept:
+def _kept(row: WeightRow, precision: Precision, optimiser: Optimiser) -> Kept:
     trained = row.total if row.kind == "trainable" else 0
     return Kept(
         row,
@@ -186,14 +186,14 @@ def by_component(lines: Sequence[Kept]) -> dict[Component | Literal["buffers"], 
     """The sums over each component that has any, and over the buffers, which no component has."""
     found: dict[Component | Literal["buffers"], Totals] = {}
     for component in COMPONENTS:
-        if own := [line for line in lines if line.row.counted and line.row.component == component]:
+        if own := [line for line in lines if line.row.is_counted and line.row.component == component]:
             found[component] = totals(own)
-    if buffers := [line for line in lines if not line.row.counted]:
+    if buffers := [line for line in lines if not line.row.is_counted]:
         found["buffers"] = totals(buffers)
     return found
 
 
-def formulas(rows: Sequence[Row], precision: Precision, optimiser: Optimiser) -> dict[Part, Poly | None]:
+def formulas(rows: Sequence[WeightRow], precision: Precision, optimiser: Optimiser) -> dict[Part, Poly | None]:
     """Each part in symbols; None where it is no polynomial, as states in blocks are not."""
     trained = [row for row in rows if row.kind == "trainable"]
     states = [optimiser.formula(row, element_bytes(precision.stepped)) for row in trained]

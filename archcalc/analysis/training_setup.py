@@ -12,7 +12,7 @@ from archcalc.analysis.optimisers import Optimiser, named
 from archcalc.analysis.peak import Moment, moments, peak
 from archcalc.analysis.training import Kept, Precision, Recipe, Totals, kept, totals
 from archcalc.ledger.build import build
-from archcalc.ledger.types import Ledger
+from archcalc.ledger.rows import Ledger
 from archcalc.spec import Spec
 from archcalc.spec.execution import Device, Execution, Recompute
 from archcalc.spec.workload import Workload

@@ -13,11 +13,11 @@ import msgspec
 
 from archcalc.analysis.params import HEAD_MATRIX, SOURCE_TABLE, TOKEN_TABLE
 from archcalc.errors import InputError
-from archcalc.formats.dtypes import Format, named
-from archcalc.formats.gguf_types import Mix, Place
+from archcalc.formats.gguf_types import Mix, TensorPlace
 from archcalc.formats.policy import Role
+from archcalc.formats.weight_formats import Format, weight_format
 from archcalc.ledger.leaves import COMPONENTS, Component, Kind
-from archcalc.ledger.types import Ledger, Row
+from archcalc.ledger.rows import Ledger, WeightRow
 from archcalc.words import msg
 
 
@@ -43,11 +43,11 @@ def weights(ledger: Ledger, format: str, rest: str = "") -> list[WeightBytes]:  
     `rest` is the format of what the format's policy leaves alone, if not the policy's own. smollm2-135m in 'q4_1':
     embed.tokens.weight is in gguf-q8_0, 30,081,024 bytes. InputError, naming the tensor, if a shape does not fit.
     """
-    chosen = named(format)
+    chosen = weight_format(format)
     if rest:
-        named(rest)
+        weight_format(rest)
     model = _Model(ledger)
-    if chosen.mix and chosen.mix.by_layer and model.n_stacks > 1:
+    if chosen.mix and chosen.mix.is_by_layer and model.n_stacks > 1:
         raise InputError(
             msg(
                 "{format} chooses by layer, and this model has {n_stacks} stacks",
@@ -72,7 +72,7 @@ def buffers_bytes(ledger: Ledger, dtype: str, rest: str = "") -> int:
     return sum(line.total_bytes for line in weights(ledger, dtype, rest) if line.kind == "buffer")
 
 
-def role_of(row: Row, tied: bool = False) -> Role:
+def role_of(row: WeightRow, tied: bool = False) -> Role:
     """What a tensor is to its model, by its canonical name."""
     if not row.path.endswith(".weight") or len(row.shape) < 2:
         return "vector"
@@ -101,11 +101,11 @@ _ROLES: dict[str, Role] = {
 }
 
 
-def _lines(model: _Model, row: Row, chosen: Format, rest: str) -> Iterator[WeightBytes]:
+def _lines(model: _Model, row: WeightRow, chosen: Format, rest: str) -> Iterator[WeightBytes]:
     stored = chosen.policy.stores(role_of(row, model.tied), chosen.name, rest)
     own = chosen.mix if stored == chosen.name else None
     for name, layers in (model.types(row, own) if own else {stored: row.layers}).items():
-        one = named(name).bytes_of(row.shape, row.path)
+        one = weight_format(name).bytes_of(row.shape, row.path)
         yield WeightBytes(row.path, row.kind, name, layers, one.payload * layers, one.overhead * layers)
 
 
@@ -130,21 +130,21 @@ class _Model:
         query, value = (shapes.get(f"layers.{{i}}.attn.{name}.weight") for name in ("q", "v"))
         self._queries_per_kv = query[0] // value[0] if query and value else 1
 
-    def types(self, row: Row, mix: Mix) -> Counter[str]:
+    def types(self, row: WeightRow, mix: Mix) -> Counter[str]:
         """How many of a row's tensors get which type."""
-        if "{i}" in row.path and mix.tells_layers_of(_part(row.path)):
+        if "{i}" in row.path and mix.is_by_layer_for(_part(row.path)):
             return Counter(self._type(row, mix, index) for index in row.indices)
         return Counter({self._type(row, mix, 0): row.layers})
 
-    def _type(self, row: Row, mix: Mix, index: int) -> str:
+    def _type(self, row: WeightRow, mix: Mix, index: int) -> str:
         part = _part(row.path)
         by_value = part == "attn.v"
-        place = Place(
+        place = TensorPlace(
             role=role_of(row, self.tied),
             part=part,
             row=row.shape[-1],
-            turn=self._turns.get(index, 0) if by_value else index,
-            turns=len(self._turns) if by_value else self.n_layers,
+            index=self._turns.get(index, 0) if by_value else index,
+            count=len(self._turns) if by_value else self.n_layers,
             n_layers=self.n_layers,
             n_experts=self._n_experts,
             queries_per_kv=self._queries_per_kv,
@@ -161,7 +161,7 @@ def _part(path: str) -> str:
 
 def by_component(ledger: Ledger, dtype: str) -> list[tuple[Component, str, int, int]]:
     """Component, what its tensors are stored as, bytes of payload, of scales and zeros; without the buffers."""
-    component_of = {row.path: row.component for row in ledger.counted}
+    component_of = {row.path: row.component for row in ledger.counted_rows}
     payloads: Counter[tuple[int, str]] = Counter()
     overheads: Counter[tuple[int, str]] = Counter()
     for line in weights(ledger, dtype):

@@ -8,7 +8,7 @@ from archcalc.analysis.elementwise import ElementwiseFlops, by_operation
 from archcalc.analysis.flops import OpFlops, by_op
 from archcalc.analysis.papers.conventions import Counted, counted
 from archcalc.ledger.build import build
-from archcalc.ledger.types import Ledger
+from archcalc.ledger.rows import Ledger
 from archcalc.spec import Spec
 from archcalc.spec.execution import Execution
 from archcalc.spec.workload import Workload

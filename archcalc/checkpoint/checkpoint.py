@@ -19,7 +19,7 @@ from archcalc.checkpoint.memory_map import DTYPES, FileMaps, check_equal, file_m
 from archcalc.checkpoint.native import CANONICAL_NAMES, is_native
 from archcalc.checkpoint.tensor_shard import TensorShard
 from archcalc.errors import InputError, shown
-from archcalc.formats.stored import Stored
+from archcalc.formats.file_tensor import FileTensor
 from archcalc.hf import family_of, from_config
 from archcalc.hf.classes import resolve
 from archcalc.hf.spellings import Spelling
@@ -124,7 +124,7 @@ def _of_folder(folder: Path, label: str) -> Checkpoint:
 
 def _checkpoint(
     document: dict[str, Any],
-    stored: Mapping[str, Stored],
+    stored: Mapping[str, FileTensor],
     tensors: TensorMap,
     spelling: Spelling,
     label: str,
@@ -153,7 +153,7 @@ def _shapes(spec: Spec) -> dict[str, Shape]:
     return {name: tuple(tensor.shape) for name, tensor in build(spec).state_dict().items()}
 
 
-def _refuse_quantized(stored: Mapping[str, Stored], spelling: Spelling) -> None:
+def _refuse_quantized(stored: Mapping[str, FileTensor], spelling: Spelling) -> None:
     for tensor in stored.values():
         if tensor.dtype not in DTYPES and not spelling.unused_reason(spelling.name(tensor.name)):
             raise InputError(

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from archcalc.errors import InputError, shown
+from archcalc.formats.file_tensor import FileTensor
 from archcalc.formats.safetensors_file import read_header
-from archcalc.formats.stored import Stored
 from archcalc.locations import CONFIG_FILE, PICKLES
-from archcalc.spec.text import MAX_BYTES, parse
+from archcalc.spec.yaml_reader import MAX_BYTES, parse
 from archcalc.words import msg
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -41,7 +41,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def read_headers(folder: Path) -> dict[str, Stored]:
+def read_headers(folder: Path) -> dict[str, FileTensor]:
     """Return the tensors of a folder's safetensors files by name: of one file, or of all in its index."""
     if (folder / SINGLE).is_file():
         return read_header(folder / SINGLE)
@@ -61,9 +61,9 @@ def read_headers(folder: Path) -> dict[str, Stored]:
     )
 
 
-def _sharded(folder: Path, index: Path) -> dict[str, Stored]:
+def _sharded(folder: Path, index: Path) -> dict[str, FileTensor]:
     shards = _read_index(index)
-    headers: dict[str, Mapping[str, Stored]] = {}
+    headers: dict[str, Mapping[str, FileTensor]] = {}
     for name in sorted(set(shards.values())):
         if name != Path(name).name or "\\" in name or "\0" in name or not name.endswith(".safetensors"):
             raise InputError(

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from archcalc.checkpoint.memory_map import FileMaps
-from archcalc.formats.stored import Stored
+from archcalc.formats.file_tensor import FileTensor
 
 
-def dequantized_rows(maps: FileMaps, stored: Stored, row_range: slice) -> Tensor:
+def dequantized_rows(maps: FileMaps, stored: FileTensor, row_range: slice) -> Tensor:
     """Return a range of rows in fp32; all axes but the last are flattened into rows."""
     import numpy as np
     from gguf import GGMLQuantizationType

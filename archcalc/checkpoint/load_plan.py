@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from archcalc.errors import InputError, shown
-from archcalc.formats.stored import Stored
+from archcalc.formats.file_tensor import FileTensor
 from archcalc.hf.spellings import Spelling
 from archcalc.hf.tensors import Shape, TensorEntry, TensorMap, TensorMapError
 from archcalc.words import msg
@@ -17,7 +17,7 @@ from archcalc.words import msg
 class Move:
     """A stored tensor and the canonical ones that it holds; `row` if it is one expert's or head's row of them."""
 
-    stored: Stored
+    stored: FileTensor
     mapping: TensorEntry
     row: int | None = None
 
@@ -28,11 +28,11 @@ class Plan:
 
     moves: tuple[Move, ...]
     computed: tuple[str, ...]
-    same: tuple[tuple[Stored, Stored], ...]
+    same: tuple[tuple[FileTensor, FileTensor], ...]
 
 
 def make_plan(
-    stored: Mapping[str, Stored], shapes: Mapping[str, Shape], tensors: TensorMap, spelling: Spelling
+    stored: Mapping[str, FileTensor], shapes: Mapping[str, Shape], tensors: TensorMap, spelling: Spelling
 ) -> Plan:
     """Return how `stored` tensors fill canonical ones of these shapes.
 
@@ -54,9 +54,9 @@ def make_plan(
     return Plan(tuple(moves), tuple(name for mapping in computed for name in mapping.ours), same)
 
 
-def _by_class_name(stored: Mapping[str, Stored], spelling: Spelling) -> dict[str, Stored]:
+def _by_class_name(stored: Mapping[str, FileTensor], spelling: Spelling) -> dict[str, FileTensor]:
     """Return the stored tensors by the names that the family's class uses."""
-    named: dict[str, Stored] = {}
+    named: dict[str, FileTensor] = {}
     for tensor in stored.values():
         name = spelling.name(tensor.name)
         if name in named:
@@ -68,7 +68,7 @@ def _by_class_name(stored: Mapping[str, Stored], spelling: Spelling) -> dict[str
 
 
 def _moves(
-    mapping: TensorEntry, named: Mapping[str, Stored], shapes: Mapping[str, Shape], spelling: Spelling
+    mapping: TensorEntry, named: Mapping[str, FileTensor], shapes: Mapping[str, Shape], spelling: Spelling
 ) -> Iterator[Move]:
     """Yield the moves that fill one row of the map: from one tensor, one per expert or head, or a tied copy."""
     ours = [shapes[name] for name in mapping.ours]
@@ -96,7 +96,7 @@ def _expert_names(name: str, spelling: Spelling) -> tuple[str, ...]:
     return ()
 
 
-def _with_shape(name: str, shape: Shape, named: Mapping[str, Stored], fallback: str = "") -> Stored:
+def _with_shape(name: str, shape: Shape, named: Mapping[str, FileTensor], fallback: str = "") -> FileTensor:
     tensor = named.get(name) or named.get(fallback)
     if tensor is None:
         raise InputError(
@@ -110,8 +110,8 @@ def _with_shape(name: str, shape: Shape, named: Mapping[str, Stored], fallback: 
 
 
 def _tied_copies(
-    unused: Mapping[str, Stored], named: Mapping[str, Stored], spelling: Spelling
-) -> tuple[tuple[Stored, Stored], ...]:
+    unused: Mapping[str, FileTensor], named: Mapping[str, FileTensor], spelling: Spelling
+) -> tuple[tuple[FileTensor, FileTensor], ...]:
     """Return the unused tensors that are tied copies, with their originals. Raise InputError for any other."""
     same = []
     for name, tensor in unused.items():

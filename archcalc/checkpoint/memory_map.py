@@ -11,7 +11,7 @@ from torch import Tensor
 
 from archcalc.errors import InputError, shown
 from archcalc.formats.element_types import ELEMENT_TYPES, ElementName
-from archcalc.formats.stored import Stored
+from archcalc.formats.file_tensor import FileTensor
 from archcalc.nn.dtypes import torch_dtype
 from archcalc.words import msg
 
@@ -29,7 +29,7 @@ class FileMaps:
     def __init__(self) -> None:
         self._maps: dict[object, mmap.mmap] = {}
 
-    def map(self, stored: Stored) -> mmap.mmap:
+    def map(self, stored: FileTensor) -> mmap.mmap:
         """Return the map of a tensor's file; InputError if it cannot be read or became shorter."""
         if stored.file not in self._maps:
             try:
@@ -43,7 +43,7 @@ class FileMaps:
             raise InputError(msg("the file has become shorter"), where=shown(stored.name, 200), file=str(stored.file))
         return file_map
 
-    def release(self, stored: Stored) -> None:
+    def release(self, stored: FileTensor) -> None:
         """Release the pages of a tensor that was read: mapped pages count as memory in use."""
         if stored.n_bytes and hasattr(mmap, "MADV_DONTNEED"):
             file_map = self.map(stored)
@@ -68,7 +68,7 @@ def file_maps() -> Iterator[FileMaps]:
         maps.close()
 
 
-def stored_tensor(maps: FileMaps, stored: Stored) -> Tensor:
+def stored_tensor(maps: FileMaps, stored: FileTensor) -> Tensor:
     """Return a tensor over the map of its file; nothing is read before it is used."""
     dtype = DTYPES[stored.dtype]
     if not stored.n_bytes:
@@ -84,7 +84,7 @@ def chunks(length: int, n_bytes: int) -> Iterator[slice]:
         yield slice(first, min(first + step, length))
 
 
-def check_equal(maps: FileMaps, one: Stored, other: Stored) -> None:
+def check_equal(maps: FileMaps, one: FileTensor, other: FileTensor) -> None:
     """Raise InputError unless two tensors of one shape and dtype have equal bytes."""
     a, b = maps.map(one), maps.map(other)
     for part in chunks(one.n_bytes, one.n_bytes):

@@ -18,7 +18,7 @@ from archcalc.errors import InputError
 from archcalc.hf.tensors import TensorEntry, TensorMap
 from archcalc.locations import SPEC_FILE
 from archcalc.spec import Spec
-from archcalc.spec.written import as_yaml
+from archcalc.spec.yaml_writer import as_yaml
 from archcalc.words import msg
 
 

@@ -14,7 +14,7 @@ from archcalc.cli.options import F
 from archcalc.errors import InputError, printable
 from archcalc.extras import require_running
 from archcalc.spec.execution import ActivationDtype
-from archcalc.spec.settings import changes
+from archcalc.spec.set_options import changes
 from archcalc.units import human_bytes
 from archcalc.words import Message, msg
 

@@ -13,7 +13,7 @@ from archcalc.errors import InputError, shown
 from archcalc.presets import folder
 from archcalc.render.output import write
 from archcalc.sources import load
-from archcalc.spec.text import parse
+from archcalc.spec.yaml_reader import parse
 from archcalc.words import msg
 
 

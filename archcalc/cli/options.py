@@ -16,7 +16,7 @@ from archcalc.render.output import FORMATS, Format, by_suffix
 from archcalc.sources import load
 from archcalc.spec import Spec
 from archcalc.spec.execution import Recompute
-from archcalc.spec.settings import changes
+from archcalc.spec.set_options import changes
 from archcalc.words import msg
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -14,8 +14,8 @@ from archcalc.cli.language import current, emit, note
 from archcalc.cli.options import output, settings, sizes, source
 from archcalc.errors import InputError, shown
 from archcalc.render.output import Format
-from archcalc.spec.settings import changes
-from archcalc.spec.text import parse
+from archcalc.spec.set_options import changes
+from archcalc.spec.yaml_reader import parse
 from archcalc.words import msg
 
 RANGE = re.compile(r"(\d{1,18}):(\d{1,18})(?::([1-9]\d{0,17}))?")

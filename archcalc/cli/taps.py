@@ -8,7 +8,7 @@ from archcalc.cli.language import emit
 from archcalc.cli.options import load_source, output, settings, sizes, source
 from archcalc.render import taps
 from archcalc.render.output import Format
-from archcalc.spec.sites import named
+from archcalc.spec.sites import find_sites
 from archcalc.spec.workload import workload
 
 
@@ -42,7 +42,7 @@ def command(
     """
     spec = load_source(source, settings)
     work = workload(spec, batch=batch, seq=seq, past=past, source_seq=source_seq)
-    sites = named(spec, site)
+    sites = find_sites(spec, site)
     emit(
         lambda: taps.page(spec, sites, work),
         lambda: taps.data(spec, sites, work),

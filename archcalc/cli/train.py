@@ -14,7 +14,7 @@ from archcalc.cli.parallel import parallel
 from archcalc.errors import InputError
 from archcalc.extras import require_running
 from archcalc.render.output import Format, write
-from archcalc.spec.settings import changes
+from archcalc.spec.set_options import changes
 from archcalc.words import Message, msg
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ def show(about: ModelWorkload, report: dict[str, Any]) -> None:
 
 def _files(about: ModelWorkload, report: dict[str, Any]) -> None:
     from archcalc.render.html import as_html
-    from archcalc.spec.written import as_yaml
+    from archcalc.spec.yaml_writer import as_yaml
 
     name = about.spec.name
     _file(msg("Report (HTML)"), "description", f"{name}.html", "text/html", lambda: as_html(pages.full_page(about)))

@@ -13,7 +13,7 @@ from archcalc.analysis.params import shares
 from archcalc.dashboard import pictures
 from archcalc.dashboard.session import say
 from archcalc.ledger.algebra import Poly
-from archcalc.ledger.types import Ledger
+from archcalc.ledger.rows import Ledger
 from archcalc.render.charts.frame import COMPONENT_COLORS
 from archcalc.render.diagram import diagram
 from archcalc.render.html import Rectangle, rectangles

@@ -18,8 +18,8 @@ from archcalc.errors import ArchcalcError, InputError, shown
 from archcalc.sources import load
 from archcalc.spec import Spec
 from archcalc.spec.document import Document, override
-from archcalc.spec.settings import changes
-from archcalc.spec.text import MAX_BYTES, parse
+from archcalc.spec.set_options import changes
+from archcalc.spec.yaml_reader import MAX_BYTES, parse
 from archcalc.words import msg
 
 _FROM: Final = {
@@ -114,7 +114,7 @@ def choose() -> None:
 def write(changed: Document) -> None:
     """Make the changed fields those that make this of the source; for a callback, before the page is drawn anew."""
     from archcalc.spec.differences import differences
-    from archcalc.spec.settings import as_settings
+    from archcalc.spec.set_options import as_settings
 
     st.session_state["set"] = shlex.join(as_settings(differences(draft().base, changed)))
 

@@ -9,7 +9,7 @@ from archcalc.dashboard.session import KEPT, say
 from archcalc.extras import require
 from archcalc.render import verify as page_of
 from archcalc.spec import Spec
-from archcalc.spec.written import as_yaml
+from archcalc.spec.yaml_writer import as_yaml
 from archcalc.units import exact
 from archcalc.words import msg
 

@@ -1,10 +1,10 @@
-"""How a cache stores its tensors, as data: what an element is, which elements share a scale, where that is written.
+"""Storage formats of caches, as data: element type, groups of elements that share a scale, source.
 
-A cached tensor's last axis is its width (d_head, kv_rank, d_rope). Scales and zero points are shared along it alone, so
-that a token can be stored when it comes and dropped when it goes. What shares them is the whole width (a token of a
-head) or a group of it. Systems that share them along the tokens (transformers' QuantizedCache, keys in KIVI) keep the
-last tokens unquantised beside them; they are not here. A width that is no whole number of groups, or leaves half a
-byte, is refused, as llama.cpp ("does not divide n_embd_head_k") and LMDeploy (head_size % 2) refuse it.
+The last axis of a cached tensor is its width (d_head, kv_rank, d_rope). The elements that share a scale and a zero
+point are the whole width (a token of a head) or a group of it, so that single tokens can be added and dropped. Formats
+that share scales across tokens (transformers' QuantizedCache, keys in KIVI) keep the last tokens unquantized; they are
+not supported. A width that is not a whole number of groups or bytes is refused, as in llama.cpp ("does not divide
+n_embd_head_k") and LMDeploy (head_size % 2).
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from archcalc.words import msg
 
 
 class CacheType(msgspec.Struct, frozen=True, kw_only=True):
-    """A way to store a cached tensor.
+    """A storage format of cached tensors.
 
-    `group` elements along the width (0: all of them) share a scale in the dtype `scale` ("": there is none), and with
-    `zero` a zero point in the same dtype. Two int4 share a byte.
+    `group` elements along the width (0: all) share a scale of dtype `scale` ("": none), and with `zero` a zero point of
+    the same dtype. Two int4 share a byte.
     """
 
     name: str
@@ -35,20 +35,20 @@ class CacheType(msgspec.Struct, frozen=True, kw_only=True):
     group: int = 0
 
     def check(self, width: int, where: str) -> None:
-        """Raise InputError if a tensor of this width cannot be stored so."""
+        """Raise InputError if the format does not support this width."""
         if self.group and width % self.group:
-            raise self._refused(width, where, f"widths divisible by {self.group}")
+            raise self._error(width, where, f"widths divisible by {self.group}")
         if width * ELEMENT_TYPES[self.element].bits % 8:
-            raise self._refused(width, where, "even widths: two to a byte")
+            raise self._error(width, where, "even widths: two to a byte")
 
-    def _refused(self, width: int, where: str, allowed: str) -> InputError:
+    def _error(self, width: int, where: str, allowed: str) -> InputError:
         return InputError(
             msg("{name} cannot hold a width of {width}", name=self.name, width=width), where=where, allowed=allowed
         )
 
 
 _TORCH = "torch: nbytes of the cache that our module allocates"
-_GGUF = f"gguf: bytes and values of its quantiser; {_TORCH}"
+_GGUF = f"gguf: bytes and values of its quantizer; {_TORCH}"
 _VLLM = "vLLM kv_cache_dtype"
 _LMDEPLOY = "LMDeploy lmdeploy/pytorch/engine/cache_engine.py, quant_policy"
 
@@ -133,14 +133,14 @@ CACHE_TYPES: dict[str, CacheType] = {
             scale="fp16",
             group=32,
             source="llama.cpp --cache-type-k q4_0; ggml ggml-common.h block_q4_0",
-            checked_against=f"gguf: bytes of its quantiser; {_TORCH}",
+            checked_against=f"gguf: bytes of its quantizer; {_TORCH}",
         ),
     )
 }
 
 
 def cache_type(name: str, where: str = "") -> CacheType:
-    """The type of that name. InputError with the nearest name if there is none."""
+    """Return the cache type of this name. Raises InputError with the nearest name if there is none."""
     if name not in CACHE_TYPES:
         raise InputError(
             msg("no cache format {name}{hint}", name=repr(name), hint=nearest(name, CACHE_TYPES)),

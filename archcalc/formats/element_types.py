@@ -1,4 +1,4 @@
-"""The types of one stored number: the only table of how wide each is, and what PyTorch and safetensors call it.
+"""Element types: the only table of their widths and of their names in PyTorch and safetensors.
 
 >>> ELEMENT_TYPES["bf16"]
 ElementType(bits=16, torch='bfloat16', safetensors='BF16')
@@ -15,7 +15,7 @@ ElementName = Literal[
 
 
 class ElementType(NamedTuple):
-    """`torch` names the dtype of PyTorch that holds it; `safetensors` is the word in a file's header, "" for none."""
+    """`torch` is the name of the PyTorch dtype; `safetensors` is the name in a file's header, "" for none."""
 
     bits: int
     torch: str
@@ -45,6 +45,6 @@ ELEMENT_TYPES: dict[ElementName, ElementType] = {
 
 
 def element_bytes(name: ElementName) -> int:
-    """Return the bytes of one number, of a type that fills its bytes."""
+    """Return the bytes of one element, for types of whole bytes."""
     assert name != "int4", "an int4 is half a byte"
     return ELEMENT_TYPES[name].bits // 8

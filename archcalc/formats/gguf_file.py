@@ -1,7 +1,7 @@
-"""Headers of GGUF files: metadata as plain Python values, and where each tensor lies. No tensor library is needed.
+"""Headers of GGUF files: metadata as plain Python values, and the position of each tensor, without tensor libraries.
 
-Source: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. Every length is checked against the bytes that are
-left in the file before anything is made of it, so that no header can ask for more memory than its own size.
+Source: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. Every length is checked against the remaining bytes
+of the file before allocation, so that a header cannot need more memory than the size of its file.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from archcalc.errors import InputError, shown
+from archcalc.formats.file_tensor import FileTensor
 from archcalc.formats.gguf_types import BLOCKS
-from archcalc.formats.stored import Stored
 from archcalc.words import msg
 
 VERSIONS = (2, 3)
 MAX_AXES = 4
-# Numbers of the format: kinds of values, and of tensors (ggml.h, enum ggml_type).
+# Numbers in the format: kinds of values, and types of tensors (ggml.h, enum ggml_type).
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _STRING, _ARRAY = 8, 9
 TYPES = {
@@ -31,114 +31,116 @@ TYPES = {
 
 @dataclass(frozen=True)
 class Header:
-    """What stands before a GGUF file's weights. Shapes are as PyTorch says them: the last axis lies side by side."""
+    """The header of a GGUF file. Shapes are in PyTorch's order: the last axis is contiguous."""
 
     metadata: dict[str, Any]
-    tensors: dict[str, Stored]
+    tensors: dict[str, FileTensor]
 
 
 def read_header(path: Path) -> Header:
-    """The header of a file. Raises InputError naming the file, and the key or tensor where it is one's fault."""
+    """Return the header of a file. Raises InputError that names the file, and the key or tensor if one is invalid."""
     try:
         with open(path, "rb") as file:
             if file.read(4) != b"GGUF":
                 raise InputError(msg("does not begin with GGUF"), allowed=msg("a GGUF file"))
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                return _header(_Bytes(data), path)
+                return _header(_Reader(data), path)
     except OSError as error:
         raise InputError(msg("cannot be read ({strerror})", strerror=error.strerror), file=str(path)) from None
     except InputError as error:
         raise error.within(str(path)) from None
 
 
-def read_numbers(stored: Stored) -> tuple[float, ...]:
-    """All of a small tensor that is stored as F32. Raises InputError naming it if it is not, or cannot be read."""
-    where, file = shown(stored.name, 200), str(stored.file)
-    if stored.dtype != "F32":
-        raise InputError(msg("is stored as {dtype}", dtype=stored.dtype), where=where, allowed="F32", file=file)
+def read_numbers(tensor: FileTensor) -> tuple[float, ...]:
+    """Return the elements of a small F32 tensor. Raises InputError that names it if it cannot be read as F32."""
+    where, file = shown(tensor.name, 200), str(tensor.file)
+    if tensor.dtype != "F32":
+        raise InputError(msg("is stored as {dtype}", dtype=tensor.dtype), where=where, allowed="F32", file=file)
     try:
-        with open(stored.file, "rb") as opened:
-            opened.seek(stored.start)
-            data = opened.read(stored.n_bytes)
+        with open(tensor.file, "rb") as handle:
+            handle.seek(tensor.start)
+            data = handle.read(tensor.n_bytes)
     except OSError as error:
         raise InputError(msg("cannot be read ({strerror})", strerror=error.strerror), where=where, file=file) from None
-    if len(data) < stored.n_bytes:
+    if len(data) < tensor.n_bytes:
         raise InputError(msg("the file has become shorter"), where=where, file=file)
     return struct.unpack(f"<{len(data) // 4}f", data)
 
 
-class _Bytes:
-    """A file's bytes, read from the front."""
+class _Reader:
+    """Reads values from the bytes of a file, in order."""
 
     def __init__(self, data: mmap.mmap) -> None:
         self.data, self.at, self.size = data, 4, len(data)
 
-    def take(self, code: str, count: int = 1) -> tuple[Any, ...]:
-        """So many numbers."""
+    def unpack(self, code: str, count: int = 1) -> tuple[Any, ...]:
+        """Return the next `count` numbers."""
         n_bytes = struct.calcsize(f"<{code}") * count
         if n_bytes > self.size - self.at:
             raise InputError(
                 msg(
-                    "is cut short: {n_bytes} bytes are wanted at byte {at} of {size}",
+                    "is truncated: it needs {n_bytes} bytes at byte {at} of {size}",
                     n_bytes=shown(n_bytes),
                     at=self.at,
                     size=self.size,
                 )
             )
-        found = struct.unpack_from(f"<{count}{code}", self.data, self.at)
+        values = struct.unpack_from(f"<{count}{code}", self.data, self.at)
         self.at += n_bytes
-        return found
+        return values
 
     def number(self, code: str) -> Any:
-        """One number."""
-        return self.take(code)[0]
+        """Return the next number."""
+        return self.unpack(code)[0]
 
     def text(self) -> str:
-        """A length, then UTF-8."""
+        """Return the next text: a length, then UTF-8."""
         n_bytes = self.number("Q")
-        self.room(n_bytes, 1, "a text")
+        self.check_remaining(n_bytes, 1, "a text")
         self.at += n_bytes
         return str(self.data[self.at - n_bytes : self.at], "utf-8", "replace")
 
     def value(self, where: str, kind: int) -> Any:
-        """A value of a kind."""
+        """Return the next value, of this kind."""
         if kind in _SCALARS:
             return self.number(_SCALARS[kind])
         if kind == _STRING:
             return self.text()
         if kind != _ARRAY:
-            raise InputError(msg("is of kind {kind}", kind=kind), where=where, allowed=msg("the kinds 0 to 12"))
+            raise InputError(
+                msg("has the unknown kind {kind}", kind=kind), where=where, allowed=msg("the kinds 0 to 12")
+            )
         inner, count = self.number("I"), self.number("Q")
         if inner in _SCALARS:
-            self.room(count, struct.calcsize(_SCALARS[inner]), where)
-            return list(self.take(_SCALARS[inner], count))
+            self.check_remaining(count, struct.calcsize(_SCALARS[inner]), where)
+            return list(self.unpack(_SCALARS[inner], count))
         if inner != _STRING:
             raise InputError(
                 msg("is a list of kind {inner}", inner=inner), where=where, allowed=msg("lists of numbers or texts")
             )
-        self.room(count, 8, where)
+        self.check_remaining(count, 8, where)
         return [self.text() for _ in range(count)]
 
-    def room(self, count: int, each: int, what: str) -> None:
-        """Raise InputError unless so many things of at least so many bytes may be left."""
-        if count * each > self.size - self.at:
+    def check_remaining(self, count: int, n_bytes: int, where: str) -> None:
+        """Raise InputError if fewer than `count` · `n_bytes` bytes remain."""
+        if count * n_bytes > self.size - self.at:
             raise InputError(
-                msg("{count} entries cannot stand in {size} bytes", count=shown(count), size=self.size), where=what
+                msg("{count} entries do not fit in {size} bytes", count=shown(count), size=self.size), where=where
             )
 
 
-def _header(data: _Bytes, path: Path) -> Header:
+def _header(data: _Reader, path: Path) -> Header:
     version = data.number("I")
     if version not in VERSIONS:
-        raise InputError(msg("is of GGUF version {version}", version=version), allowed=", ".join(map(str, VERSIONS)))
-    n_tensors, n_keys = data.take("Q", 2)
-    data.room(n_keys, 13, "metadata")
-    data.room(n_tensors, 25, "tensors")
+        raise InputError(msg("has GGUF version {version}", version=version), allowed=", ".join(map(str, VERSIONS)))
+    n_tensors, n_keys = data.unpack("Q", 2)
+    data.check_remaining(n_keys, 13, "metadata")
+    data.check_remaining(n_tensors, 25, "tensors")
     metadata: dict[str, Any] = {}
     for _ in range(n_keys):
         key = data.text()
         if key in metadata:
-            raise InputError(msg("stands there twice"), where=shown(key, 200))
+            raise InputError(msg("is repeated"), where=shown(key, 200))
         metadata[key] = data.value(str(shown(key, 200)), data.number("I"))
     infos = [_info(data) for _ in range(n_tensors)]
     alignment = metadata.get("general.alignment", 32)
@@ -149,15 +151,15 @@ def _header(data: _Bytes, path: Path) -> Header:
             allowed=msg("a power of two"),
         )
     start = -(-data.at // alignment) * alignment
-    tensors: dict[str, Stored] = {}
+    tensors: dict[str, FileTensor] = {}
     for name, shape, kind, offset in infos:
         if name in tensors:
-            raise InputError(msg("stands there twice"), where=shown(name, 200))
-        tensors[name] = _stored(name, path, shape, kind, start + offset, data.size)
-    return Header(metadata, _apart(tensors))
+            raise InputError(msg("is repeated"), where=shown(name, 200))
+        tensors[name] = _file_tensor(name, path, shape, kind, start + offset, data.size)
+    return Header(metadata, _without_overlap(tensors))
 
 
-def _info(data: _Bytes) -> tuple[str, tuple[int, ...], int, int]:
+def _info(data: _Reader) -> tuple[str, tuple[int, ...], int, int]:
     name, n_axes = data.text(), data.number("I")
     if n_axes > MAX_AXES:
         raise InputError(
@@ -165,14 +167,14 @@ def _info(data: _Bytes) -> tuple[str, tuple[int, ...], int, int]:
             where=shown(name, 200),
             allowed=msg("at most {max_axes}", max_axes=MAX_AXES),
         )
-    return name, data.take("Q", n_axes)[::-1], data.number("I"), data.number("Q")
+    return name, data.unpack("Q", n_axes)[::-1], data.number("I"), data.number("Q")
 
 
-def _stored(name: str, path: Path, shape: tuple[int, ...], kind: int, start: int, size: int) -> Stored:
+def _file_tensor(name: str, path: Path, shape: tuple[int, ...], kind: int, start: int, size: int) -> FileTensor:
     where = shown(name, 200)
     if kind not in TYPES:
         raise InputError(
-            msg("is of type {kind}, which is not read", kind=kind), where=where, allowed=", ".join(TYPES.values())
+            msg("has the unsupported type {kind}", kind=kind), where=where, allowed=", ".join(TYPES.values())
         )
     block = BLOCKS[TYPES[kind]]
     if not shape or shape[-1] % block.block:
@@ -185,20 +187,20 @@ def _stored(name: str, path: Path, shape: tuple[int, ...], kind: int, start: int
     if start + n_bytes > size:
         raise InputError(
             msg(
-                "lies at bytes {start} to {start_2}, the file has {size}: it is cut short or broken",
+                "is at bytes {start} to {end}, but the file has {size}: it is truncated or broken",
                 start=shown(start),
-                start_2=shown(start + n_bytes),
+                end=shown(start + n_bytes),
                 size=size,
             ),
             where=where,
         )
-    return Stored(name, path, TYPES[kind], shape, start, n_bytes)
+    return FileTensor(name, path, TYPES[kind], shape, start, n_bytes)
 
 
-def _apart(tensors: dict[str, Stored]) -> dict[str, Stored]:
+def _without_overlap(tensors: dict[str, FileTensor]) -> dict[str, FileTensor]:
     end = 0
-    for one in sorted(tensors.values(), key=lambda tensor: (tensor.start, tensor.n_bytes)):
-        if one.start < end:
-            raise InputError(msg("overlaps another"), where=shown(one.name, 200))
-        end = one.start + one.n_bytes
+    for tensor in sorted(tensors.values(), key=lambda tensor: (tensor.start, tensor.n_bytes)):
+        if tensor.start < end:
+            raise InputError(msg("overlaps another tensor"), where=shown(tensor.name, 200))
+        end = tensor.start + tensor.n_bytes
     return tensors

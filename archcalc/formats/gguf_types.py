@@ -1,9 +1,9 @@
-"""GGUF: the block types of ggml as layouts, and how llama.cpp chooses a type for each tensor of a file.
+"""GGUF: the block types of ggml as layouts, and the rules by which llama.cpp chooses the type of each tensor.
 
-Block sizes and their split are those of ggml's `ggml-common.h` (struct block_q4_K and the like). Where a field holds
-scales and minima or weights and scales together, each counts for its own bits, which are whole bytes in every block.
-The rules of choice are `src/llama-quant.cpp` of llama.cpp as of 2026 (`llama_tensor_get_type_impl`,
-`tensor_type_fallback`), without an importance matrix.
+Block sizes and their split are those of ggml's `ggml-common.h` (struct block_q4_K and the like). If a field packs
+scales and minima, or weights and scales, each counts with its own bits, which are whole bytes in every block. The rules
+are those of `src/llama-quant.cpp` in llama.cpp as of 2026 (`llama_tensor_get_type_impl`, `tensor_type_fallback`),
+without an importance matrix.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ BLOCKS: dict[str, RowBlocks] = {
     "NVFP4": RowBlocks(64, 32, 4),
 }
 
-# What llama.cpp takes instead where rows don't divide by the block; then F16 if they don't divide by that one's either.
-# A type that is not here has no fallback: llama.cpp stops, and so do we.
+# The types that llama.cpp uses if rows don't divide by the block; then F16 if they don't divide by that one's either.
+# For other types, llama.cpp fails, and so do we.
 FALLBACKS: dict[str, str] = {
     **dict.fromkeys(("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S", "IQ4_XS"), "IQ4_NL"),
     **dict.fromkeys(("Q2_K", "Q3_K", "TQ1_0", "TQ2_0"), "Q4_0"),
@@ -57,10 +57,10 @@ FALLBACKS: dict[str, str] = {
 }
 
 
-def fitting(kind: str, row: int) -> str:
-    """The type that a tensor with rows of this length gets where `kind` was chosen.
+def type_for_row(kind: str, row: int) -> str:
+    """Return the type of a tensor with rows of this length for which `kind` was chosen.
 
-    Rows of 576 don't divide by 256: Q6_K becomes Q8_0. A type without a fallback is returned as it is.
+    Rows of 576 don't divide by 256: Q6_K becomes Q8_0. A type without a fallback does not change.
     """
     if row % BLOCKS[kind].block == 0 or kind not in FALLBACKS:
         return kind
@@ -68,64 +68,64 @@ def fitting(kind: str, row: int) -> str:
     return other if row % BLOCKS[other].block == 0 else "F16"
 
 
-class Place(msgspec.Struct, frozen=True):
-    """Where in a model a tensor stands, as the rules ask: what it is, in which layer of how many, of what model.
+class TensorPlace(msgspec.Struct, frozen=True):
+    """The properties of a tensor that the rules depend on: its role, layer and model.
 
-    `turn` counts the layers that have such a tensor, of `turns`. `row` is the length of its rows.
+    `index` is that among the `count` layers with such a tensor. `row` is the length of its rows.
     """
 
     role: str
     part: str
     row: int
-    turn: int = 0
-    turns: int = 1
+    index: int = 0
+    count: int = 1
     n_layers: int = 1
     n_experts: int = 0
     queries_per_kv: int = 1
 
     @property
-    def more_bits(self) -> bool:
-        """llama.cpp's `use_more_bits`: the first and last eighth, and every third layer between."""
-        first = self.turns // 8
-        return self.turn < first or self.turn >= 7 * self.turns // 8 or (self.turn - first) % 3 == 2
+    def has_more_bits(self) -> bool:
+        """Return llama.cpp's `use_more_bits`: the first and last eighth, and every third layer between."""
+        first = self.count // 8
+        return self.index < first or self.index >= 7 * self.count // 8 or (self.index - first) % 3 == 2
 
     @property
     def is_70b(self) -> bool:
-        """llama.cpp calls any model so that has 80 layers and shares keys among queries."""
+        """Return whether llama.cpp treats the model as a 70B: 80 layers and shared keys."""
         return self.n_layers == 80 and self.queries_per_kv > 1
 
 
 When = Literal["always", "more bits", "first 2", "first 4", "first 1/8", "first 1/16", "8 experts", "4 queries a key"]
-_HOLDS: dict[When, Callable[[Place], bool]] = {
+_CONDITIONS: dict[When, Callable[[TensorPlace], bool]] = {
     "always": lambda place: True,
-    "more bits": lambda place: place.more_bits,
-    "first 2": lambda place: place.turn < 2,
-    "first 4": lambda place: place.turn < 4,
-    "first 1/8": lambda place: place.turn < place.turns // 8,
-    "first 1/16": lambda place: place.turn < place.turns // 16,
+    "more bits": lambda place: place.has_more_bits,
+    "first 2": lambda place: place.index < 2,
+    "first 4": lambda place: place.index < 4,
+    "first 1/8": lambda place: place.index < place.count // 8,
+    "first 1/16": lambda place: place.index < place.count // 16,
     "8 experts": lambda place: place.n_experts == 8,
     "4 queries a key": lambda place: place.queries_per_kv >= 4,
 }
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """Tensors of a part, or of a role, that get a type of their own, and when."""
+    """The type of tensors of a part or role, under a condition."""
 
     part: str
     when: When
     kind: str
 
     @property
-    def by_layer(self) -> bool:
-        """Whether it tells layers apart."""
+    def is_by_layer(self) -> bool:
+        """Return whether its condition depends on the layer."""
         return self.when == "more bits" or self.when.startswith("first")
 
 
 class Mix(msgspec.Struct, frozen=True):
-    """A file type of llama-quantize: a type, the rules that come before it (the first that holds), and the head's.
+    """A file type of llama-quantize: the type of the first rule that applies, else `kind`.
 
-    `head` is for the matrix that makes the logits, the token table too if they are one; it is Q8_0 where rows don't
-    divide by the block of `kind`.
+    `head` is the type of the matrix of the logits, which may be the token table; it is Q8_0 if rows don't divide by the
+    block of `kind`.
     """
 
     kind: str
@@ -133,33 +133,33 @@ class Mix(msgspec.Struct, frozen=True):
     head: str = ""
 
     @property
-    def by_layer(self) -> bool:
-        """Whether layers of a model differ."""
-        return any(rule.by_layer for rule in self.rules)
+    def is_by_layer(self) -> bool:
+        """Return whether the types differ between layers."""
+        return any(rule.is_by_layer for rule in self.rules)
 
-    def tells_layers_of(self, part: str) -> bool:
-        """Whether layers differ in this part."""
-        return any(rule.by_layer for rule in self.rules if rule.part == part)
+    def is_by_layer_for(self, part: str) -> bool:
+        """Return whether the types of this part differ between layers."""
+        return any(rule.is_by_layer for rule in self.rules if rule.part == part)
 
-    def choose(self, place: Place) -> str:
-        """The type of a tensor, by the rules and then by what its rows divide by."""
-        return fitting(self._wanted(place), place.row)
+    def choose(self, place: TensorPlace) -> str:
+        """Return the type of a tensor, by the rules and then by the length of its rows."""
+        return type_for_row(self._type_by_rule(place), place.row)
 
-    def _wanted(self, place: Place) -> str:
+    def _type_by_rule(self, place: TensorPlace) -> str:
         if place.role in ("head", "tied") and self.head:
             return self.head if place.row % BLOCKS[self.kind].block == 0 else "Q8_0"
         for rule in self.rules:
-            if rule.part in (place.part, place.role) and _HOLDS[rule.when](place):
-                return self._bumped(rule.kind, place)
-        return self._bumped(self.kind, place)
+            if rule.part in (place.part, place.role) and _CONDITIONS[rule.when](place):
+                return self._type_of_70b(rule.kind, place)
+        return self._type_of_70b(self.kind, place)
 
-    def _bumped(self, kind: str, place: Place) -> str:
-        """Of a '70B', values get Q5_K instead of Q3_K and Q4_K."""
-        small = self.head and place.part == "attn.v" and place.is_70b and kind in ("Q3_K", "Q4_K")
-        return "Q5_K" if small else kind
+    def _type_of_70b(self, kind: str, place: TensorPlace) -> str:
+        """Return Q5_K instead of Q3_K and Q4_K for values of a '70B'."""
+        is_small = self.head and place.part == "attn.v" and place.is_70b and kind in ("Q3_K", "Q4_K")
+        return "Q5_K" if is_small else kind
 
 
-# 8 experts: keys and values are small beside them.
+# With 8 experts, keys and values are comparatively small.
 _MIXTRAL = (Rule("attn.v", "8 experts", "Q8_0"), Rule("attn.k", "8 experts", "Q8_0"))
 _OUT_8 = Rule("attn.out", "8 experts", "Q5_K")
 
@@ -168,7 +168,7 @@ def _mix(kind: str, *rules: Rule) -> Mix:
     return Mix(kind, _MIXTRAL + rules, "Q8_0" if kind == "Q8_0" else "Q6_K")
 
 
-# Most file types of llama-quantize by name; those of IQ types choose by rules that are not here.
+# Most file types of llama-quantize by name; the rules of IQ types are not supported.
 MIXES: dict[str, Mix] = {
     "Q4_0": _mix("Q4_0"),
     "Q4_1": _mix("Q4_1"),

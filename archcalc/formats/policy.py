@@ -1,4 +1,4 @@
-"""Which tensors a format stores, and what the others are stored in: declared for each, as its library decides."""
+"""Which tensors of a model have a storage format, and which formats the others have, as its library decides."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 import msgspec
 
-# What a tensor is to its model. linear: any other matrix of a Linear. experts: the stacked matrices of a mixture.
+# The role of a tensor in its model. linear: any other matrix of a Linear. experts: the stacked matrices of a mixture.
 # tied: a token table that is the head's matrix too. gate: of shared experts, one output. table: relative bias.
 # vector: norms, biases (those of experts too) and sinks.
 Role = Literal[
@@ -16,27 +16,27 @@ ROLES: tuple[Role, ...] = get_args(Role)
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
-    """`takes`: the roles that a format stores; the others are in `rest`, but for those that `instead` names.
+    """The format of each role: `roles` have the policy's own format, those in `exceptions` another, others `default`.
 
-    `what` says it in words, `source` where it is decided.
+    `description` states it in words, `source` names the code that decides.
     """
 
-    what: str
+    description: str
     source: str
-    takes: tuple[Role, ...]
-    rest: str
-    instead: tuple[tuple[Role, str], ...] = ()
+    roles: tuple[Role, ...]
+    default: str
+    exceptions: tuple[tuple[Role, str], ...] = ()
 
-    def stores(self, role: Role, own: str, rest: str = "") -> str:
-        """The name of the format that a tensor of this role is in, where `own` is the policy's format."""
-        if role in self.takes:
+    def stores(self, role: Role, own: str, default: str = "") -> str:
+        """Return the name of the format of a tensor of this role; `own` is the policy's format."""
+        if role in self.roles:
             return own
-        return dict(self.instead).get(role, rest or self.rest)
+        return dict(self.exceptions).get(role, default or self.default)
 
 
-EVERYTHING = Policy(
-    what="every tensor",
+ALL_TENSORS = Policy(
+    description="every tensor",
     source="a state dict cast with .to(dtype)",
-    takes=ROLES,
-    rest="",
+    roles=ROLES,
+    default="",
 )

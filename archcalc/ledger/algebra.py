@@ -1,7 +1,7 @@
-"""Polynomials with integer coefficients over named symbols: what a ledger's formulas are made of.
+"""Polynomials with integer coefficients over named symbols: the formulas of a ledger.
 
-`Poly` is exact and prints itself. Its values come from a table of named dimensions, whose entries may be Python ints
-(exact at any size) or arrays (a sweep).
+`Poly` is exact and prints as a formula. It is evaluated with a table of named dimensions, which are Python ints (exact
+at any size) or arrays (a sweep).
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ class Poly:
     @staticmethod
     @cache
     def symbol(name: str) -> Poly:
-        """The polynomial that is just this symbol."""
+        """Return the polynomial of one symbol."""
         return Poly({(name,): 1})
 
     @classmethod
     def constant(cls, value: int) -> Poly:
-        """The polynomial without symbols."""
+        """Return the polynomial without symbols."""
         return cls({(): value})
 
     @classmethod
     def sum(cls, polys: Iterable[Poly]) -> Poly:
-        """The sum of any number of polynomials."""
+        """Return the sum of any number of polynomials."""
         terms: Counter[Monomial] = Counter()
         for poly in polys:
             for monomial, factor in poly.terms.items():
@@ -81,7 +81,7 @@ class Poly:
         return self.text()
 
     def at(self, sizes: Mapping[str, Any]) -> Any:
-        """The value with every symbol's size from `sizes`: an int where they are ints."""
+        """Return the value for these sizes of the symbols: an int if they are ints."""
         total: Any = 0
         for monomial, factor in self.terms.items():
             value: Any = factor
@@ -91,37 +91,37 @@ class Poly:
         return total
 
     def replace(self, old: Monomial, new: Poly) -> Poly:
-        """The polynomial with the product of symbols `old` written as `new`, as often as it stands in each term."""
-        return Poly.sum(_replaced(monomial, Counter(old), new) * factor for monomial, factor in self.terms.items())
+        """Return the polynomial with every occurrence of the product `old` in its terms replaced by `new`."""
+        return Poly.sum(_replace(monomial, Counter(old), new) * factor for monomial, factor in self.terms.items())
 
     def symbols(self) -> set[str]:
-        """The names that occur."""
+        """Return the names of all symbols."""
         return {name for monomial in self.terms for name in monomial}
 
     def text(self, sizes: Mapping[str, int] | None = None) -> str:
-        """The formula in symbols, or with `sizes` in numbers: '4·d_model²·n_layers', '4·12288²·96'."""
+        """Return the formula in symbols, or with `sizes` in numbers: '4·d_model²·n_layers', '4·12288²·96'."""
         if not self.terms:
             return "0"
         ordered = sorted(self.terms.items(), key=lambda term: (-len(term[0]), term[0]))
         return " + ".join(_term(monomial, factor, sizes) for monomial, factor in ordered)
 
     def factored(self, sizes: Mapping[str, int] | None = None) -> str:
-        """As `text`, what all terms share written once: 'n_heads·(d_nope + d_rope)'."""
+        """Return `text` with the common factor of all terms in front: 'n_heads·(d_nope + d_rope)'."""
         if len(self.terms) < 2:
             return self.text(sizes)
-        shared = reduce(lambda a, b: a & b, (Counter(monomial) for monomial in self.terms))
+        common = reduce(lambda a, b: a & b, (Counter(monomial) for monomial in self.terms))
         factor = math.gcd(*self.terms.values())
-        rest = Poly({_without(monomial, shared): value // factor for monomial, value in self.terms.items()})
-        if not shared and factor == 1:
+        rest = Poly({_without(monomial, common): value // factor for monomial, value in self.terms.items()})
+        if not common and factor == 1:
             return f"({rest.text(sizes)})"
-        return f"{_term(tuple(sorted(shared.elements())), factor, sizes)}·({rest.text(sizes)})"
+        return f"{_term(tuple(sorted(common.elements())), factor, sizes)}·({rest.text(sizes)})"
 
 
 ONE = Poly.constant(1)
 
 
 def product(polys: Iterable[Poly]) -> Poly:
-    """The product of any number of polynomials (1 of none); those of one term, as most are, are multiplied at once."""
+    """Return the product of any number of polynomials (1 for none). Those of one term, as most are, multiply fast."""
     symbols: list[str] = []
     factor, sums = 1, list[Poly]()
     for poly in polys:
@@ -138,25 +138,25 @@ def _poly(value: Poly | int) -> Poly:
     return value if isinstance(value, Poly) else Poly.constant(value)
 
 
-def _without(monomial: Monomial, taken: Counter[str]) -> Monomial:
-    return tuple(sorted((Counter(monomial) - taken).elements()))
+def _without(monomial: Monomial, removed: Counter[str]) -> Monomial:
+    return tuple(sorted((Counter(monomial) - removed).elements()))
 
 
-def _replaced(monomial: Monomial, old: Counter[str], new: Poly) -> Poly:
-    have = Counter(monomial)
-    times = min(have[name] // n for name, n in old.items())
+def _replace(monomial: Monomial, old: Counter[str], new: Poly) -> Poly:
+    counts = Counter(monomial)
+    times = min(counts[name] // n for name, n in old.items())
     rest = _without(monomial, Counter({name: n * times for name, n in old.items()}))
     return product([Poly({rest: 1}), *[new] * times])
 
 
 def _term(monomial: Monomial, factor: int, sizes: Mapping[str, int] | None) -> str:
-    powers = sorted(Counter(monomial).items(), key=lambda power: _place(power[0]))
+    powers = sorted(Counter(monomial).items(), key=lambda power: _sort_key(power[0]))
     parts = [(name if sizes is None else str(sizes[name])) + _power(n) for name, n in powers]
     return "·".join(([str(factor)] if factor != 1 or not parts else []) + parts)
 
 
-def _place(symbol: str) -> tuple[int, str]:
-    """Counts before widths, layers last: n_heads·d_head·d_model·n_layers."""
+def _sort_key(symbol: str) -> tuple[int, str]:
+    """Sort counts before widths, layers last: n_heads·d_head·d_model·n_layers."""
     is_count = symbol.startswith(("n_", "vocab"))
     return (2 if symbol.startswith(("n_layers", "n_mtp")) else not is_count, symbol)
 

@@ -1,4 +1,4 @@
-"""Spec → Ledger."""
+"""Build the ledger of a spec."""
 
 from __future__ import annotations
 
@@ -7,90 +7,100 @@ from typing import Any
 
 from msgspec import structs
 
-from archcalc.ledger import embedding, extras, head
+from archcalc.ledger import embedding, extra_tensors, head
 from archcalc.ledger.algebra import ONE, Poly
-from archcalc.ledger.forward import Pass
-from archcalc.ledger.leaves import Cache, Elementwise, Forward, Kept, Matmul, State, Weight, drained, under
-from archcalc.ledger.stack import Placed, StackReader
-from archcalc.ledger.symbols import Symbols, Table
-from archcalc.ledger.tensors import Tensor
-from archcalc.ledger.types import CacheRow, ElementwiseRow, KeptRow, Ledger, MatmulRow, Row, StateRow
+from archcalc.ledger.forward_context import ForwardContext
+from archcalc.ledger.leaves import (
+    Cache,
+    Elementwise,
+    Forward,
+    Matmul,
+    SavedActivation,
+    State,
+    Weight,
+    collect,
+    with_prefix,
+)
+from archcalc.ledger.rows import CacheRow, ElementwiseRow, Ledger, MatmulRow, SavedActivationRow, StateRow, WeightRow
+from archcalc.ledger.stack import StackBuilder, StackLeaf
+from archcalc.ledger.symbols import SizeTable, Symbols
+from archcalc.ledger.tensor import Tensor
 from archcalc.spec.execution import Execution
 from archcalc.spec.model import Spec
 
 
-def build(spec: Spec, how: Execution | None = None) -> Ledger:
-    """Every weight, matmul and cache of a resolved spec, with its axes named.
+def build(spec: Spec, execution: Execution | None = None) -> Ledger:
+    """Return every weight, matmul and cache of a resolved spec, with named axes.
 
-    With `how` a training step is carried out, also what autograd keeps of it and what is computed number by number.
+    With `execution`, also the saved activations and the elementwise operations of a training step.
     """
-    training, how = how is not None, how or Execution()
-    table = Table()
-    table.state("", {"vocab_size": spec.vocab_size, "n_ctx": spec.n_ctx, "d_model": spec.d_model})
-    embedding.state(table, "", spec.embedding)
-    table.state_part("head", spec.head)
-    stacks = [StackReader.of(each, how, training=training) for each in spec.stacks]
+    is_training, execution = execution is not None, execution or Execution()
+    table = SizeTable()
+    table.add("", {"vocab_size": spec.vocab_size, "n_ctx": spec.n_ctx, "d_model": spec.d_model})
+    embedding.add_sizes(table, "", spec.embedding)
+    table.add_part("head", spec.head)
+    stacks = [StackBuilder.of(each, execution, is_training=is_training) for each in spec.stacks]
     for stack in stacks:
-        stack.state(table)
-    return _ledger(_placed(spec, stacks, table), spec, table)
+        stack.add_sizes(table)
+    return _ledger(_stack_leaves(spec, stacks, table), spec, table)
 
 
-def _placed(spec: Spec, stacks: list[StackReader], table: Table) -> Iterator[tuple[str, Placed]]:
-    """Every leaf with its stack's prefix, in the order of a forward pass."""
+def _stack_leaves(spec: Spec, stacks: list[StackBuilder], table: SizeTable) -> Iterator[tuple[str, StackLeaf]]:
+    """Yield every leaf with its stack's prefix, in the order of a forward pass."""
     d = table.symbols("")
     readers = [stack for stack in stacks if stack.stack.embedding is None]
     tokens = Poly.sum(stack.span.queries for stack in reversed(readers))
-    own = under("embed.", embedding.leaves(spec.embedding, d, tokens))
-    yield from (("", placed) for placed in stacks[0].placed(own))
+    own = with_prefix("embed.", embedding.leaves(spec.embedding, d, tokens))
+    yield from (("", leaf) for leaf in stacks[0].outside_layers(own))
     source = None
     for stack in stacks:
-        yield from ((stack.prefix, placed) for placed in stack.own_embedding(table))
-        leaves, made = drained(stack.leaves(table, source))
+        yield from ((stack.prefix, leaf) for leaf in stack.embedding_leaves(table))
+        leaves, output = collect(stack.leaves(table, source))
         yield from ((stack.prefix, leaf) for leaf in leaves)
-        source = structs.replace(made, label="source states", once=True)
-    for leaf in stacks[-1].placed(_ending(spec, stacks, table, made)):
+        source = structs.replace(output, label="source states", is_shared=True)
+    for leaf in stacks[-1].outside_layers(_head_leaves(spec, stacks, table, output)):
         yield "", leaf
 
 
-def _ending(spec: Spec, stacks: list[StackReader], table: Table, x: Tensor) -> Forward[None]:
-    """What reads the last stack's states, and what nothing reads."""
+def _head_leaves(spec: Spec, stacks: list[StackBuilder], table: SizeTable, x: Tensor) -> Forward[None]:
+    """Yield the leaves of pooler and head, and the extra tensors."""
     d = table.symbols("head", "")
     if spec.pooler:
         x = yield from head.pooler(spec.pooler, d, x)
     if spec.head:
-        here = Pass(stacks[-1].how, spec.dropout, stacks[-1].span)
-        yield from under("head.", head.leaves(spec.head, d, x, _head_width(spec, d), here))
+        ctx = ForwardContext(stacks[-1].execution, spec.dropout, stacks[-1].span)
+        yield from with_prefix("head.", head.leaves(spec.head, d, x, _head_width(spec, d), ctx))
     for part in spec.extras:
-        axes = tuple(extras.size(axis, d, table, stacks) for axis in part.axes)
+        axes = tuple(extra_tensors.size(axis, d, table, stacks) for axis in part.axes)
         yield Weight(f"extras.{part.name}", axes, part.component, kind=part.storage)
 
 
-def _ledger(found: Iterable[tuple[str, Placed]], spec: Spec, table: Table) -> Ledger:
-    """The rows of all leaves, by kind."""
+def _ledger(leaves: Iterable[tuple[str, StackLeaf]], spec: Spec, table: SizeTable) -> Ledger:
+    """Return the ledger of all leaves."""
     sizes = table.sizes()
     rows: dict[type, list[Any]] = {kind: [] for kind in (Weight, *ROWS)}
-    for prefix, p in found:
+    for prefix, p in leaves:
         kind, path = type(p.leaf), prefix + p.leaf.name
         if isinstance(p.leaf, Weight):
-            rows[kind].append(Row(path, p.leaf, p.group, p.indices, p.repeats, sizes))
+            rows[kind].append(WeightRow(path, p.leaf, p.group, p.weight_indices, p.repeats, sizes))
         else:
-            rows[kind].append(ROWS[kind](path, p.leaf, p.group, p.turns, p.turn_repeats))
-    tied = tuple(Row(leaf.name, leaf, "", (), ONE, sizes) for leaf in _tied(spec, table.symbols("head", "")))
-    weights, matmuls, caches, states, kept, elementwise = map(tuple, rows.values())
-    return Ledger(weights, tied, matmuls, caches, states, kept, elementwise, sizes)
+            rows[kind].append(ROWS[kind](path, p.leaf, p.group, p.layer_indices, p.layer_repeats))
+    tied = tuple(WeightRow(leaf.name, leaf, "", (), ONE, sizes) for leaf in _tied(spec, table.symbols("head", "")))
+    weights, matmuls, caches, states, activations, elementwise = map(tuple, rows.values())
+    return Ledger(weights, tied, matmuls, caches, states, activations, elementwise, sizes)
 
 
 ROWS: dict[type, Callable[..., Any]] = {
     Matmul: MatmulRow,
     Cache: CacheRow,
     State: StateRow,
-    Kept: KeptRow,
+    SavedActivation: SavedActivationRow,
     Elementwise: ElementwiseRow,
 }
 
 
 def _tied(spec: Spec, d: Symbols) -> list[Weight]:
-    """The head's matrix where it is the token table."""
+    """Return the head's matrix if it is the token table."""
     if spec.head is None or not spec.head.tied:
         return []
     matrix = head.matrix(spec.head, d, _head_width(spec, d))
@@ -98,8 +108,8 @@ def _tied(spec: Spec, d: Symbols) -> list[Weight]:
 
 
 def _head_width(spec: Spec, d: Symbols) -> Poly:
-    """What the head's matrix reads: a state as narrow as a factorised table, if it is that table."""
-    assert spec.head is not None, "asked for only where there is one"
+    """Return the input width of the head's matrix: that of a factorized table, if the head is tied to one."""
+    assert spec.head is not None, "the model has a head"
     if spec.head.tied:
         return d.d_embed if spec.embedding.factor else d.d_model
     return d.d_model if spec.head.d_in is None else d.d_in

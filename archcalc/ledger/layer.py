@@ -1,4 +1,4 @@
-"""A layer: its residual branches, one after another."""
+"""A layer: its residual branches in order."""
 
 from __future__ import annotations
 
@@ -6,80 +6,82 @@ import msgspec
 from msgspec import structs
 
 from archcalc.ledger import norm
-from archcalc.ledger.forward import Pass, dropped
-from archcalc.ledger.leaves import Forward, Weight, drained, under
+from archcalc.ledger.forward_context import ForwardContext, dropout
+from archcalc.ledger.leaves import Forward, Weight, collect, with_prefix
 from archcalc.ledger.symbols import Symbols
-from archcalc.ledger.tensors import Tensor
+from archcalc.ledger.tensor import Tensor
 from archcalc.ledger.tokens import CROSS
 from archcalc.spec.branches import BranchNames, arm_norm, branches, is_idle, names
 from archcalc.spec.layer import Arm, Branch, Layer
 from archcalc.spec.norm import Norm
-from archcalc.spec.variants import reading, variant
+from archcalc.spec.variants import implementation, variant
 
 
-class LayerReader(msgspec.Struct, frozen=True):
-    """A layer with each arm's dimensions, in a pass through its stack."""
+class LayerBuilder(msgspec.Struct, frozen=True):
+    """A layer with the dimensions of each arm, in a forward pass through its stack."""
 
     symbols: dict[str, Symbols]
-    here: Pass
+    ctx: ForwardContext
 
     def part(self, arm: Arm, x: Tensor) -> Forward[Tensor]:
-        """The output of one arm's part, before any residual."""
-        leaves: Forward[Tensor] = reading(arm.part, "ledger")(arm.part, self.symbols[arm.name], x, self._pass(arm))
-        return (yield from under(f"{self.here.at}{arm.name}.", leaves))
+        """Yield the leaves of an arm's part; return its output, before the residual."""
+        leaves: Forward[Tensor] = implementation(arm.part, "ledger")(
+            arm.part, self.symbols[arm.name], x, self._arm_context(arm)
+        )
+        return (yield from with_prefix(f"{self.ctx.prefix}{arm.name}.", leaves))
 
-    def _pass(self, arm: Arm) -> Pass:
-        """The pass with what this arm reads, and nothing that others read."""
+    def _arm_context(self, arm: Arm) -> ForwardContext:
+        """Return the context with the inputs of this arm only."""
         if arm.reads == "source":
-            return structs.replace(self.here, arm=arm.name, span=CROSS, shared={})
-        shared = {arm.name: self.here.shared[arm.name]} if arm.reads == "shared" else {}
-        return structs.replace(self.here, arm=arm.name, source=None, shared=shared)
+            return structs.replace(self.ctx, arm=arm.name, span=CROSS, kv_in={})
+        kv_in = {arm.name: self.ctx.kv_in[arm.name]} if arm.reads == "shared" else {}
+        return structs.replace(self.ctx, arm=arm.name, source=None, kv_in=kv_in)
 
-    def normed(self, part: Norm | None, name: str | None, x: Tensor) -> Forward[Tensor]:
-        """The states through the norm of this name; as they are, where there is none."""
-        return (yield from norm.leaves(part, f"{self.here.at}{name}", x, self.here))
+    def norm(self, part: Norm | None, name: str | None, x: Tensor) -> Forward[Tensor]:
+        """Yield the leaves of the norm of this name; return `x` if there is none."""
+        return (yield from norm.leaves(part, f"{self.ctx.prefix}{name}", x, self.ctx))
 
-    def dropped(self, arm: Arm, y: Tensor) -> Forward[Tensor]:
-        """What is about to join the residual stream, some of it dropped in training."""
+    def dropout(self, arm: Arm, y: Tensor) -> Forward[Tensor]:
+        """Yield the leaves of residual dropout."""
         component = variant(arm.part).component
-        return dropped(y, self.here.dropout.residual, self.here, component, f"{self.here.at}{arm.name}.dropout")
+        return dropout(y, self.ctx.dropout.residual, self.ctx, component, f"{self.ctx.prefix}{arm.name}.dropout")
 
 
-def leaves(layer: Layer, symbols: dict[str, Symbols], x: Tensor, here: Pass) -> Forward[Tensor]:
-    """A layer's leaves, from the states it reads to those it gives. `symbols` holds each arm's dimensions."""
-    reader = LayerReader(symbols, here)
+def leaves(layer: Layer, symbols: dict[str, Symbols], x: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
+    """Yield the leaves of a layer; return its output states. `symbols` are the dimensions of each arm."""
+    builder = LayerBuilder(symbols, ctx)
     for branch in branches(layer):
         if is_idle(branch):
-            yield from _stored(reader, branch, x)
+            yield from _unused_weights(builder, branch, x)
         else:
-            x = yield from _branch(reader, branch, x)
+            x = yield from _branch(builder, branch, x)
     return x
 
 
-def _stored(reader: LayerReader, branch: Branch, x: Tensor) -> Forward[None]:
-    """The weights of a branch that no forward pass goes through."""
-    found, _ = drained(_branch(reader, branch, x))
-    for leaf in found:
+def _unused_weights(builder: LayerBuilder, branch: Branch, x: Tensor) -> Forward[None]:
+    """Yield the weights of a branch that is never computed."""
+    branch_leaves, _ = collect(_branch(builder, branch, x))
+    for leaf in branch_leaves:
         if isinstance(leaf, Weight):
             yield leaf
 
 
-def _branch(reader: LayerReader, branch: Branch, x: Tensor) -> Forward[Tensor]:
-    """The residual stream after a branch: a sum, which keeps nothing, perhaps normed."""
-    own = names(branch)
-    read = yield from reader.normed(branch.norm_in, own.norm_in, x)
-    yield from _joining(reader, branch, own, read)
-    return (yield from reader.normed(branch.norm_after, own.norm_after, x.new("states")))
+def _branch(builder: LayerBuilder, branch: Branch, x: Tensor) -> Forward[Tensor]:
+    """Yield the leaves of a branch; return the residual stream after it. The sum saves nothing."""
+    norms = names(branch)
+    branch_input = yield from builder.norm(branch.norm_in, norms.norm_in, x)
+    yield from _residual_input(builder, branch, norms, branch_input)
+    return (yield from builder.norm(branch.norm_after, norms.norm_after, x.new("states")))
 
 
-def _joining(reader: LayerReader, branch: Branch, own: BranchNames, read: Tensor) -> Forward[None]:
-    """What the arms add to the residual stream: the norm of their sum, or each by itself."""
+def _residual_input(builder: LayerBuilder, branch: Branch, norms: BranchNames, branch_input: Tensor) -> Forward[None]:
+    """Yield the leaves of the arms, whose outputs join the residual stream one by one or as a normalized sum."""
     for arm in branch.arms:
-        arm_read = yield from reader.normed(arm.norm, arm_norm(arm), read)
-        y = yield from reader.part(arm, arm_read)
+        arm_input = yield from builder.norm(arm.norm, arm_norm(arm), branch_input)
+        y = yield from builder.part(arm, arm_input)
         if branch.norm_out is None:
-            yield from reader.dropped(arm, y)
+            yield from builder.dropout(arm, y)
     if branch.norm_out is not None:
-        summed = y if len(branch.arms) == 1 else y.new("sum of the arms")
-        normed = yield from reader.normed(branch.norm_out, own.norm_out, summed)
-        yield from reader.dropped(branch.arms[0], normed)
+        arms_sum = y if len(branch.arms) == 1 else y.new("sum of the arms")
+        normed = yield from builder.norm(branch.norm_out, norms.norm_out, arms_sum)
+        yield from builder.dropout(branch.arms[0], normed)

@@ -1,7 +1,7 @@
-"""The leaves of a ledger, as the functions of the parts yield them: weights, matmuls, caches, saved activations.
+"""The leaves of a ledger: weights, matmuls, caches, saved activations.
 
-A part's function is its forward pass in names: it takes the tensor that the part reads, yields its leaves in the order
-in which they come about, and returns the tensor that it makes.
+The ledger function of a part is a symbolic forward pass: it takes the input tensor, yields the part's leaves in the
+order of execution, and returns the output tensor.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from msgspec import structs
 
 from archcalc.formats.element_types import ElementName
 from archcalc.ledger.algebra import Poly
-from archcalc.ledger.tensors import Tensor
+from archcalc.ledger.tensor import Tensor
 from archcalc.spec.activation import ActivationName
 
 Component = Literal["embedding", "position", "attention", "ffn", "mixer", "norm", "head", "other"]
@@ -22,10 +22,10 @@ COMPONENTS: tuple[Component, ...] = ("embedding", "position", "attention", "ffn"
 
 Kind = Literal["trainable", "frozen", "buffer"]
 
-# How often a backward pass computes a product again: never; always; only where the checkpoint runs to its end.
-Again = Literal["never", "always", "without early stop"]
+# When a backward pass recomputes a product: never; always; only if the checkpoint runs without early stop.
+Recomputation = Literal["never", "always", "without early stop"]
 
-# What is computed number by number: an activation by its name.
+# Elementwise operations; activation functions have their own names.
 Operation = Literal[
     "softmax", "layernorm", "rmsnorm", "rope", "gate", "clamped_gate", "softcap", "product", "clamp", "softplus"
 ]
@@ -33,9 +33,9 @@ Pointwise = Operation | ActivationName
 
 
 class Weight(msgspec.Struct, frozen=True):
-    """One stored tensor of a part: its name within the part, its axes (outermost first), what it belongs to.
+    """One stored tensor of a part: its name within the part, its axes (outermost first), its component.
 
-    `active_axes` are the axes of what one token uses, where that is less than the whole: a mixture's experts.
+    `active_axes` are the axes of the elements that one token uses, if these are fewer: a mixture's experts.
     """
 
     name: str
@@ -46,21 +46,21 @@ class Weight(msgspec.Struct, frozen=True):
 
 
 class Matmul(msgspec.Struct, frozen=True):
-    """A matrix product: every axis it runs over, whose product is its multiply-accumulates.
+    """A matrix product over `axes`, whose product is the number of multiply-accumulates.
 
-    `causal_axes` are the axes where only the (query, key) pairs that are really attended count. `name` is the module
-    that computes it; the two products of attention have names of their own.
+    `causal_axes` count only the attended (query, key) pairs. `name` is the module that computes it; the two products
+    of attention have their own names.
     """
 
     name: str
     axes: tuple[Poly, ...]
     component: Component
     causal_axes: tuple[Poly, ...] | None = None
-    again: Again = "never"
+    recomputation: Recomputation = "never"
 
 
 class Elementwise(msgspec.Struct, frozen=True):
-    """What is computed number by number, over every number of `axes`; its cost is a model."""
+    """An elementwise operation on a tensor of these axes; its cost is modelled."""
 
     name: str
     axes: tuple[Poly, ...]
@@ -69,16 +69,16 @@ class Elementwise(msgspec.Struct, frozen=True):
 
 
 class Cache(msgspec.Struct, frozen=True):
-    """A tensor that a layer keeps between steps, a sequence: `axes` without the batch."""
+    """A tensor that a layer caches for each sequence: `axes` without the batch."""
 
     name: str
     axes: tuple[Poly, ...]
 
 
 class State(msgspec.Struct, frozen=True):
-    """A tensor of fixed size that a layer keeps between steps, a sequence: `axes` without the batch, none of tokens.
+    """A recurrent state of fixed size for each sequence: `axes` without the batch.
 
-    `dtype` is what it is kept in whatever the model is in; None is the model's own.
+    `dtype` is its fixed dtype; None is that of the model.
     """
 
     name: str
@@ -86,16 +86,16 @@ class State(msgspec.Struct, frozen=True):
     dtype: ElementName | None = None
 
 
-class Saved(msgspec.Struct, frozen=True):
-    """A tensor that an operation (`name`) keeps for its backward pass. Many may keep the same one."""
+class Save(msgspec.Struct, frozen=True):
+    """An operation (`name`) saves a tensor for its backward pass. Several may save the same tensor."""
 
     name: str
     tensor: Tensor
     component: Component
 
 
-class Kept(msgspec.Struct, frozen=True):
-    """A tensor that is kept, under the name of the first operation that keeps it."""
+class SavedActivation(msgspec.Struct, frozen=True):
+    """A saved tensor, under the name of the first operation that saves it."""
 
     name: str
     label: str
@@ -104,38 +104,38 @@ class Kept(msgspec.Struct, frozen=True):
     component: Component
 
 
-Leaf = Weight | Matmul | Elementwise | Cache | State | Saved
-Entry = Weight | Matmul | Elementwise | Cache | State | Kept
+Leaf = Weight | Matmul | Elementwise | Cache | State | Save
+Entry = Weight | Matmul | Elementwise | Cache | State | SavedActivation
 T = TypeVar("T")
 A = TypeVar("A")
 B = TypeVar("B")
 
-# What a part's function is: it yields leaves, and returns what it makes.
+# The ledger function of a part yields leaves and returns its output.
 Forward = Generator[Leaf, None, T]
 
 
-def mapped(change: Callable[[A], B | None], found: Generator[A, None, T]) -> Generator[B, None, T]:
-    """What is found, changed one by one, None left out; returns what is returned."""
+def map_leaves(change: Callable[[A], B | None], leaves: Generator[A, None, T]) -> Generator[B, None, T]:
+    """Yield each leaf changed by `change`, without None; return what `leaves` returns."""
     while True:
         try:
-            leaf = next(found)
+            leaf = next(leaves)
         except StopIteration as end:
-            made: T = end.value
-            return made
+            output: T = end.value
+            return output
         if (changed := change(leaf)) is not None:
             yield changed
 
 
-def under(prefix: str, leaves: Forward[T]) -> Forward[T]:
-    """The leaves with their names prefixed; returns what they return."""
-    return mapped(lambda leaf: structs.replace(leaf, name=prefix + leaf.name), leaves)
+def with_prefix(prefix: str, leaves: Forward[T]) -> Forward[T]:
+    """Yield the leaves with prefixed names; return what `leaves` returns."""
+    return map_leaves(lambda leaf: structs.replace(leaf, name=prefix + leaf.name), leaves)
 
 
-def drained(leaves: Generator[A, None, T]) -> tuple[list[A], T]:
-    """All that is found, and what is made."""
-    found: list[A] = []
+def collect(leaves: Generator[A, None, T]) -> tuple[list[A], T]:
+    """Return the list of the leaves, and what `leaves` returns."""
+    items: list[A] = []
     while True:
         try:
-            found.append(next(leaves))
+            items.append(next(leaves))
         except StopIteration as end:
-            return found, end.value
+            return items, end.value

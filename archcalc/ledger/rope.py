@@ -1,17 +1,18 @@
-"""Rotary positions: no weights; the angles' cosines and sines are kept, once for all layers that turn alike."""
+"""Rotary positions: no weights; cosines and sines are saved once for all layers with the same rotation."""
 
 from __future__ import annotations
 
-from archcalc.ledger.forward import Pass
-from archcalc.ledger.leaves import Elementwise, Forward, Saved
+from archcalc.ledger.forward_context import ForwardContext
+from archcalc.ledger.leaves import Elementwise, Forward, Save
 from archcalc.ledger.symbols import Symbols
-from archcalc.ledger.tensors import Tensor
+from archcalc.ledger.tensor import Tensor
 from archcalc.spec.position import Rope
 
 
-def rotated(part: Rope, name: str, x: Tensor, d: Symbols, here: Pass) -> Forward[Tensor]:
-    """Queries or keys, d_rotary of their width turned; an angle serves two numbers, and has a cosine and a sine."""
+def rotary(part: Rope, name: str, x: Tensor, d: Symbols, ctx: ForwardContext) -> Forward[Tensor]:
+    """Yield the leaves of the rotation of d_rotary dimensions of `x`; each angle has a cosine and a sine."""
     *before, tokens, _ = x.axes
     yield Elementwise(name, (*before, tokens, d.d_rotary), "attention", "rope")
-    yield Saved(name, here.once((here.span, part), lambda: x.new("cosines and sines", tokens, d.d_rotary)), "position")
+    angles = ctx.position_tensor((ctx.span, part), lambda: x.new("cosines and sines", tokens, d.d_rotary))
+    yield Save(name, angles, "position")
     return x.new(name)

@@ -1,4 +1,4 @@
-"""A stack: its layers by group, and what stands around them."""
+"""A stack: its layers by group, and the parts before and after them."""
 
 from __future__ import annotations
 
@@ -11,246 +11,253 @@ from msgspec import structs
 
 from archcalc.ledger import embedding, layer, norm
 from archcalc.ledger.algebra import ONE, Poly
-from archcalc.ledger.forward import Keeper, Pair, Pass, dropped, recomputed, saved
-from archcalc.ledger.leaves import Entry, Forward, Leaf, Weight, mapped, under
-from archcalc.ledger.symbols import Symbols, Table
-from archcalc.ledger.tensors import Tensor
+from archcalc.ledger.forward_context import ForwardContext, Pair, StorageTracker, checkpoint, dropout, save
+from archcalc.ledger.leaves import Entry, Forward, Leaf, Weight, map_leaves, with_prefix
+from archcalc.ledger.symbols import SizeTable, Symbols
+from archcalc.ledger.tensor import Tensor
 from archcalc.ledger.tokens import BATCH, DECODER, ENCODER, SOURCE_ENCODER, Span
 from archcalc.spec.attention import stack_bias, stored_rope
 from archcalc.spec.base import Part
 from archcalc.spec.branches import parts
 from archcalc.spec.execution import Execution
-from archcalc.spec.groups import Group, groups, lent_arms, shared_arms
+from archcalc.spec.groups import Group, groups, lending_arms, shared_arms
 from archcalc.spec.layer import Stack
 from archcalc.spec.model import OWN_SIZES, ModelStack, Spec
 
 T = TypeVar("T")
 
 
-class Placed(msgspec.Struct, frozen=True):
-    """A leaf and where it stands: in which layers (`turns`), and in which of them with weights of its own (`indices`).
+class StackLeaf(msgspec.Struct, frozen=True):
+    """A leaf with the layers that have it (`layer_indices`), and those that have their own weights (`weight_indices`).
 
-    `repeats` and `turn_repeats` are their numbers as formulas.
+    `layer_repeats` and `repeats` are their numbers as formulas.
     """
 
     leaf: Entry
     group: str = ""
-    indices: tuple[int, ...] = ()
-    turns: tuple[int, ...] = ()
+    weight_indices: tuple[int, ...] = ()
+    layer_indices: tuple[int, ...] = ()
     repeats: Poly = ONE
-    turn_repeats: Poly = ONE
+    layer_repeats: Poly = ONE
 
 
-class StackReader(msgspec.Struct, frozen=True):
-    """One stack of a spec, with the names of its dimensions and the way it is carried out."""
+class StackBuilder(msgspec.Struct, frozen=True):
+    """Builds the leaves of one stack of a spec. `spec` is the model in the stack's own sizes."""
 
     spec: Spec
-    own: ModelStack
+    model_stack: ModelStack
     groups: tuple[Group, ...]
-    how: Execution
-    keep: Keeper
-    lent_arms: Mapping[int, tuple[str, ...]]
+    execution: Execution
+    tracker: StorageTracker
+    lending_arms: Mapping[int, tuple[str, ...]]
 
     @classmethod
-    def of(cls, own: ModelStack, how: Execution, *, training: bool) -> StackReader:
-        """The reader of a stack."""
-        return cls(own.model, own, groups(own.stack), how, Keeper(training), lent_arms(own.stack))
+    def of(cls, model_stack: ModelStack, execution: Execution, *, is_training: bool) -> StackBuilder:
+        """Return the builder of a stack."""
+        stack, tracker = model_stack.stack, StorageTracker(is_training)
+        return cls(model_stack.model, model_stack, groups(stack), execution, tracker, lending_arms(stack))
 
     @property
     def stack(self) -> Stack:
-        """The stack itself."""
-        return self.own.stack
+        """Return the stack."""
+        return self.model_stack.stack
 
     @property
     def prefix(self) -> str:
-        """What the names of its leaves begin with."""
-        return self.own.prefix
+        """Return the prefix of the names of its leaves."""
+        return self.model_stack.prefix
 
     def owner(self, group: Group | None = None, slot: str = "") -> str:
-        """What the sizes of a group's slot are called after, where they need it: 'decoder.moe', 'encoder.cross'."""
+        """Return the owner that tells apart sizes with equal names: 'decoder.moe', 'encoder.cross'."""
         label = group.name if group and len(self.groups) > 1 else ""
         is_short = slot in ("attn", "ffn") and group is not None and not group.layer.branches
         words = [self.prefix.rstrip("."), label, "" if is_short else slot]
         return ".".join(word for word in words if word) or "layers"
 
-    def state(self, table: Table) -> None:
+    def add_sizes(self, table: SizeTable) -> None:
         """Record every size of the stack."""
         own = {field: getattr(self.stack, field) for field in OWN_SIZES}
-        table.state(self.owner(), {field: size for field, size in own.items() if size is not None})
-        embedding.state(table, self.owner(), self.stack.embedding)
-        table.state_part(self.owner(), self.stack.position)
+        table.add(self.owner(), {field: size for field, size in own.items() if size is not None})
+        embedding.add_sizes(table, self.owner(), self.stack.embedding)
+        table.add_part(self.owner(), self.stack.position)
         if self.stack.n_mtp:
-            table.state(self.owner(), {"n_mtp": self.stack.n_mtp})
-        table.state(self.owner(), {"n_layers": sum(len(group.turns) for group in self.groups)})
+            table.add(self.owner(), {"n_mtp": self.stack.n_mtp})
+        table.add(self.owner(), {"n_layers": sum(len(group.layer_indices) for group in self.groups)})
         for group in self.groups:
-            table.state(self.owner(), {f"n_layers[{group.name}]": len(group.turns)})
+            table.add(self.owner(), {f"n_layers[{group.name}]": len(group.layer_indices)})
             for name, part in parts(group.layer).items():
-                table.state_part(self.owner(group, name), part)
+                table.add_part(self.owner(group, name), part)
 
-    def heads(self, table: Table) -> Iterator[Poly]:
-        """The heads of each group's layers, all together."""
+    def heads(self, table: SizeTable) -> Iterator[Poly]:
+        """Yield the number of heads of each group's layers, summed over the layers."""
         d = table.symbols(self.owner(), "")
         for group in self.groups:
             if hasattr(parts(group.layer).get("attn"), "n_heads"):
-                yield self._turns([group], d) * table.symbols(self.owner(group, "attn"), self.owner(), "").n_heads
+                yield self._layer_count([group], d) * table.symbols(self.owner(group, "attn"), self.owner(), "").n_heads
 
-    def leaves(self, table: Table, source: Tensor | None) -> Generator[Placed, None, Tensor]:
-        """Every leaf of the stack, which may read a `source`; returns the states that it gives."""
+    def leaves(self, table: SizeTable, source: Tensor | None) -> Generator[StackLeaf, None, Tensor]:
+        """Yield every leaf of the stack; return its output states. `source` are the states of the source, if any."""
         d = table.symbols(self.owner(), "")
-        here = Pass(self.how, self.spec.dropout, self.span, "layers.{i}.", source)
-        yield from self._before(d, here)
-        yield from self._relative_bias(table, here)
+        ctx = ForwardContext(self.execution, self.spec.dropout, self.span, "layers.{i}.", source)
+        yield from self._layer_input(d, ctx)
+        yield from self._relative_bias(table, ctx)
         yield from self._rotary_table(table)
-        yield from self._layers(table, d, here)
-        made = yield from self.placed(norm.leaves(self.stack.final_norm, "final_norm", self._states(d), here))
+        yield from self._layers(table, d, ctx)
+        output = yield from self.outside_layers(norm.leaves(self.stack.final_norm, "final_norm", self._states(d), ctx))
         if self.stack.n_mtp:
-            yield from self._mtp(table, d, here)
-        return made
+            yield from self._mtp(table, d, ctx)
+        return output
 
     @property
     def span(self) -> Span:
-        """What its layers attend to of their own tokens."""
-        return DECODER if self.own.is_causal else SOURCE_ENCODER if self.own.is_source else ENCODER
+        """Return the span of self-attention in its layers."""
+        return DECODER if self.model_stack.is_causal else SOURCE_ENCODER if self.model_stack.is_source else ENCODER
 
-    def own_embedding(self, table: Table) -> Iterator[Placed]:
-        """The leaves of an embedding that no other stack reads."""
+    def embedding_leaves(self, table: SizeTable) -> Iterator[StackLeaf]:
+        """Yield the leaves of an embedding that belongs to this stack alone."""
         if self.stack.embedding:
-            own = embedding.leaves(self.stack.embedding, table.symbols(self.owner(), ""), self.span.queries)
-            yield from self.placed(under("embed.", own))
+            leaves = embedding.leaves(self.stack.embedding, table.symbols(self.owner(), ""), self.span.queries)
+            yield from self.outside_layers(with_prefix("embed.", leaves))
 
     def _states(self, d: Symbols) -> Tensor:
-        """The residual stream somewhere between two layers."""
-        return Tensor("states", (BATCH, self.span.queries, d.d_model), self.how.dtype)
+        """Return the residual stream between two layers."""
+        return Tensor("states", (BATCH, self.span.queries, d.d_model), self.execution.dtype)
 
-    def _before(self, d: Symbols, here: Pass) -> Generator[Placed, None, None]:
-        """From token ids to what the first layer reads."""
+    def _layer_input(self, d: Symbols, ctx: ForwardContext) -> Generator[StackLeaf, None, None]:
+        """Yield the leaves from token ids to the input of the first layer."""
         part = self.spec.embedding
-        x = yield from self.placed(embedding.read(part, d, self.span.queries, self.how))
+        x = yield from self.outside_layers(embedding.token_input(part, d, self.span.queries, self.execution))
         if self.stack.position:
-            yield from self.placed(embedding.POSITIONS[type(self.stack.position)](self.stack.position, d, x))
-        read = x.new(self.stack.embed_norm_reads)
-        x = yield from self.placed(norm.leaves(self.stack.embed_norm, "embed_norm", read, here))
-        x = yield from self.placed(dropped(x, here.dropout.embedding, here, "embedding", "embed.dropout"))
-        yield from self.placed(embedding.widened(part, d, x))
+            yield from self.outside_layers(embedding.POSITIONS[type(self.stack.position)](self.stack.position, d, x))
+        norm_input = x.new(self.stack.embed_norm_reads)
+        x = yield from self.outside_layers(norm.leaves(self.stack.embed_norm, "embed_norm", norm_input, ctx))
+        x = yield from self.outside_layers(dropout(x, ctx.dropout.embedding, ctx, "embedding", "embed.dropout"))
+        yield from self.outside_layers(embedding.projection(part, d, x))
 
-    def kept(self, leaves: Forward[T]) -> Generator[Entry, None, T]:
-        """Leaves as they enter the ledger."""
-        return mapped(self.keep, leaves)
+    def entries(self, leaves: Forward[T]) -> Generator[Entry, None, T]:
+        """Yield the ledger entries of leaves."""
+        return map_leaves(self.tracker, leaves)
 
-    def placed(self, leaves: Forward[T]) -> Generator[Placed, None, T]:
-        """Leaves that stand outside of the layers."""
-        return mapped(lambda leaf: Placed(leaf), self.kept(leaves))
+    def outside_layers(self, leaves: Forward[T]) -> Generator[StackLeaf, None, T]:
+        """Yield leaves that belong to no layer."""
+        return map_leaves(lambda leaf: StackLeaf(leaf), self.entries(leaves))
 
-    def _layers(self, table: Table, d: Symbols, here: Pass) -> Iterator[Placed]:
-        """The leaves of the layers; groups that have the same one share its row."""
-        having: dict[Entry, list[Group]] = {}
-        lent: dict[int, Mapping[str, Pair]] = {}
+    def _layers(self, table: SizeTable, d: Symbols, ctx: ForwardContext) -> Iterator[StackLeaf]:
+        """Yield the leaves of the layers; groups with equal leaves share a row."""
+        groups_by_leaf: dict[Entry, list[Group]] = {}
+        pairs: dict[int, Mapping[str, Pair]] = {}
         for group in self.groups:
-            own = self._sharing(group, here, lent)
-            for leaf in self.kept(self._layer(table, group, d, own)):
-                if isinstance(leaf, Weight) and not group.indices:
-                    continue  # an earlier layer's, which has its row
-                members = having.setdefault(leaf, [])
-                assert group not in members, f"a layer has no leaf twice: {leaf.name}"
-                members.append(group)
-            lent |= {turn: self._lasting(turn, own.lent) for turn in group.turns if turn in self.lent_arms}
-        places: dict[tuple[str, ...], Placed] = {}
-        for leaf, members in having.items():
-            names = tuple(group.name for group in members)
-            if "{i}" not in leaf.name:  # what serves a whole stack stands in none of its layers
-                yield Placed(leaf)
+            layer_ctx = self._layer_context(group, ctx, pairs)
+            for leaf in self.entries(self._layer(table, group, d, layer_ctx)):
+                if isinstance(leaf, Weight) and not group.weight_indices:
+                    continue  # the weight of an earlier layer, which has its row
+                groups_with_leaf = groups_by_leaf.setdefault(leaf, [])
+                assert group not in groups_with_leaf, f"a layer yields each leaf once: {leaf.name}"
+                groups_with_leaf.append(group)
+            lenders = [i for i in group.layer_indices if i in self.lending_arms]
+            pairs |= {i: self._shared_pairs(i, layer_ctx.kv_out) for i in lenders}
+        leaf_by_groups: dict[tuple[str, ...], StackLeaf] = {}
+        for leaf, groups_with_leaf in groups_by_leaf.items():
+            names = tuple(group.name for group in groups_with_leaf)
+            if "{i}" not in leaf.name:  # a tensor of the whole stack belongs to no layer
+                yield StackLeaf(leaf)
                 continue
-            if names not in places:
-                places[names] = self._place(leaf, members, d)
-            yield structs.replace(places[names], leaf=leaf)
+            if names not in leaf_by_groups:
+                leaf_by_groups[names] = self._leaf_with_layers(leaf, groups_with_leaf, d)
+            yield structs.replace(leaf_by_groups[names], leaf=leaf)
 
-    def _place(self, leaf: Entry, members: list[Group], d: Symbols) -> Placed:
-        """A leaf with the layers of all the groups that have it."""
-        indices = tuple(sorted(index for group in members for index in group.indices))
-        turns = tuple(sorted(turn for group in members for turn in group.turns))
-        label = "" if len(members) == len(self.groups) else ", ".join(group.name for group in members)
-        turn_repeats = self._turns(members, d)
-        repeats = turn_repeats if len(indices) == len(turns) else Poly.constant(len(indices))
-        return Placed(leaf, label, indices, turns, repeats, turn_repeats)
+    def _leaf_with_layers(self, leaf: Entry, groups_with_leaf: list[Group], d: Symbols) -> StackLeaf:
+        """Return a leaf with the layers of all groups that have it."""
+        weight_indices = tuple(sorted(index for group in groups_with_leaf for index in group.weight_indices))
+        layer_indices = tuple(sorted(layer_index for group in groups_with_leaf for layer_index in group.layer_indices))
+        label = "" if len(groups_with_leaf) == len(self.groups) else ", ".join(group.name for group in groups_with_leaf)
+        layer_repeats = self._layer_count(groups_with_leaf, d)
+        repeats = layer_repeats if len(weight_indices) == len(layer_indices) else Poly.constant(len(weight_indices))
+        return StackLeaf(leaf, label, weight_indices, layer_indices, repeats, layer_repeats)
 
-    def _layer(self, table: Table, group: Group, d: Symbols, here: Pass) -> Forward[Tensor]:
+    def _layer(self, table: SizeTable, group: Group, d: Symbols, ctx: ForwardContext) -> Forward[Tensor]:
         x = self._states(d)
-        made = layer.leaves(group.layer, self._symbols(table, group), x, here)
-        if here.how.recompute != "full":
-            return made
-        read = [x for pair in here.shared.values() for x in pair]
-        return recomputed("layers.{i}", "other", made, (x, here.source, *read) if here.source else (x, *read))
+        output = layer.leaves(group.layer, self._symbols(table, group), x, ctx)
+        if ctx.execution.recompute != "full":
+            return output
+        keys_values = [x for pair in ctx.kv_in.values() for x in pair]
+        inputs = (x, ctx.source, *keys_values) if ctx.source else (x, *keys_values)
+        return checkpoint("layers.{i}", "other", output, inputs)
 
-    def _sharing(self, group: Group, here: Pass, lent: Mapping[int, Mapping[str, Pair]]) -> Pass:
-        """The pass of a group's layers: with the keys and values that they share, and the arms of which they lend."""
-        names = [name for turn in group.turns for name in self.lent_arms.get(turn, ())]
+    def _layer_context(
+        self, group: Group, ctx: ForwardContext, pairs: Mapping[int, Mapping[str, Pair]]
+    ) -> ForwardContext:
+        """Return the context of a group's layers: the shared keys and values, and the arms that later layers read."""
+        names = [name for i in group.layer_indices for name in self.lending_arms.get(i, ())]
         shares = group.layer.shares
         lender = None if shares is None else shares.keys_values
-        shared = {} if lender is None else {name: lent[index(lender)][name] for name in shared_arms(group.layer)}
-        return structs.replace(here, shared=shared, lent=dict.fromkeys(names))
+        kv_in = {} if lender is None else {name: pairs[index(lender)][name] for name in shared_arms(group.layer)}
+        return structs.replace(ctx, kv_in=kv_in, kv_out=dict.fromkeys(names))
 
-    def _lasting(self, turn: int, lent: Mapping[str, Pair | None]) -> dict[str, Pair]:
-        """The keys and values of one layer, as later ones keep them: once for them all, unless it has kept them."""
-        found = {}
-        for name, pair in lent.items():
-            assert pair is not None, "a layer that lends has made them"
+    def _shared_pairs(self, layer_index: int, kv_out: Mapping[str, Pair | None]) -> dict[str, Pair]:
+        """Return the keys and values of one layer, which all later layers save once, unless the layer saves them."""
+        pairs = {}
+        for name, pair in kv_out.items():
+            assert pair is not None, "a lending layer computes keys and values"
             keys, values = (
-                self._lasting_tensor(x, f"{what} of layer {turn}")
+                self._shared_tensor(x, f"{what} of layer {layer_index}")
                 for x, what in zip(pair, ("keys", "values"), strict=True)
             )
-            found[name] = keys, values
-        return found
+            pairs[name] = keys, values
+        return pairs
 
-    def _lasting_tensor(self, x: Tensor, label: str) -> Tensor:
-        return x if x.storage in self.keep.seen else Tensor(label, x.axes, x.dtype, once=True)
+    def _shared_tensor(self, x: Tensor, label: str) -> Tensor:
+        return x if x.storage in self.tracker.storages else Tensor(label, x.axes, x.dtype, is_shared=True)
 
-    def _turns(self, members: list[Group], d: Symbols) -> Poly:
-        """How many layers these groups have, as a formula."""
+    def _layer_count(self, members: list[Group], d: Symbols) -> Poly:
+        """Return the number of layers of these groups as a formula."""
         if len(members) == len(self.groups):
             return d["n_layers"]
         return Poly.sum(d[f"n_layers[{group.name}]"] for group in members)
 
     def _parts(self) -> Iterator[tuple[Group, str, Part]]:
-        """Every part of every group's layer, by its name."""
+        """Yield every part of each group's layer with its name."""
         yield from ((group, name, part) for group in self.groups for name, part in parts(group.layer).items())
 
-    def _relative_bias(self, table: Table, here: Pass) -> Iterator[Placed]:
-        """One table for the stack, whichever of its layers use it; made once, unless layers are recomputed whole."""
+    def _relative_bias(self, table: SizeTable, ctx: ForwardContext) -> Iterator[StackLeaf]:
+        """Yield the bias table of the stack; its buckets are computed once, unless whole layers are recomputed."""
         for group, name, part in self._parts():
             if stack_bias(part):
                 d = table.symbols(self.owner(group, name))
-                yield Placed(Weight("relative_bias.weight", (d.n_buckets, d.n_heads), "position"))
-                if here.how.recompute != "full":
-                    square = self.span.queries, self.span.keys(None)
-                    yield from self.placed(saved("relative_bias", "position", Tensor("buckets", square, "int64")))
+                yield StackLeaf(Weight("relative_bias.weight", (d.n_buckets, d.n_heads), "position"))
+                if ctx.execution.recompute != "full":
+                    score_axes = self.span.queries, self.span.keys(None)
+                    yield from self.outside_layers(
+                        save("relative_bias", "position", Tensor("buckets", score_axes, "int64"))
+                    )
                 return
 
-    def _rotary_table(self, table: Table) -> Iterator[Placed]:
-        """Sines and cosines of every position, one table for the stack where its layers read one."""
+    def _rotary_table(self, table: SizeTable) -> Iterator[StackLeaf]:
+        """Yield the table of sines and cosines, if layers of the stack read one."""
         for group, name, part in self._parts():
             if stored_rope(part):
                 d = table.symbols(self.owner(group, name), self.owner(), "")
-                yield Placed(Weight("rotary.weight", (d.n_ctx, d.d_rotary), "position", kind="frozen"))
+                yield StackLeaf(Weight("rotary.weight", (d.n_ctx, d.d_rotary), "position", kind="frozen"))
                 return
 
-    def _mtp(self, table: Table, d: Symbols, here: Pass) -> Iterator[Placed]:
-        """Multi-token-prediction modules: two normed states joined, a layer like the last, a norm.
+    def _mtp(self, table: SizeTable, d: Symbols, ctx: ForwardContext) -> Iterator[StackLeaf]:
+        """Yield the weights of multi-token-prediction modules: norms, a projection, a layer like the last.
 
-        Their weights alone: a plain forward pass does not run them.
+        A plain forward pass does not run them, so they have no other leaves.
         """
-        last, at = max(self.groups, key=lambda group: group.last), "mtp.{i}."
-        yield from self._one_each(Weight(at + "project.weight", (d.d_model, d.d_model + d.d_model), "other"), d)
+        last, prefix = max(self.groups, key=lambda group: group.last), "mtp.{i}."
+        yield from self._mtp_weight(Weight(prefix + "project.weight", (d.d_model, d.d_model + d.d_model), "other"), d)
         for name in ("hidden_norm", "token_norm", "final_norm"):
-            for weight in norm.weights(self.stack.final_norm, at + name, d.d_model):
-                yield from self._one_each(weight, d)
-        here = structs.replace(here, at=at + "layer.")
-        for leaf in layer.leaves(last.layer, self._symbols(table, last), self._states(d), here):
-            yield from self._one_each(leaf, d)
+            for weight in norm.weights(self.stack.final_norm, prefix + name, d.d_model):
+                yield from self._mtp_weight(weight, d)
+        ctx = structs.replace(ctx, prefix=prefix + "layer.")
+        for leaf in layer.leaves(last.layer, self._symbols(table, last), self._states(d), ctx):
+            yield from self._mtp_weight(leaf, d)
 
-    def _one_each(self, leaf: Leaf, d: Symbols) -> Iterator[Placed]:
-        """A weight of every multi-token-prediction module."""
+    def _mtp_weight(self, leaf: Leaf, d: Symbols) -> Iterator[StackLeaf]:
+        """Yield the leaf, if it is a weight, for every multi-token-prediction module."""
         if isinstance(leaf, Weight):
-            yield Placed(leaf, "mtp", tuple(range(self.stack.n_mtp)), repeats=d.n_mtp)
+            yield StackLeaf(leaf, "mtp", tuple(range(self.stack.n_mtp)), repeats=d.n_mtp)
 
-    def _symbols(self, table: Table, group: Group) -> dict[str, Symbols]:
+    def _symbols(self, table: SizeTable, group: Group) -> dict[str, Symbols]:
         return {name: table.symbols(self.owner(group, name), self.owner(), "") for name in parts(group.layer)}

@@ -1,7 +1,7 @@
-"""From the sizes in a spec to the named dimensions of its ledger.
+"""The named dimensions of a ledger, from the sizes in a spec.
 
-A size is called by its field (`n_heads`). Where parts of one model state different values for a field, each is
-called by its owner too (`d_ff[dense]`, `n_heads[encoder]`).
+A size has the name of its field (`n_heads`). If parts of one model have different values for a field, the name includes
+the owner (`d_ff[dense]`, `n_heads[encoder]`).
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from archcalc.ledger.algebra import Poly
-from archcalc.spec.base import Part, sizes
+from archcalc.spec.base import Part
+from archcalc.spec.base import sizes as part_sizes
 
 
 class Symbols:
-    """The dimensions one part may name, as attributes: `d.n_heads` is a Poly."""
+    """The dimensions of one part as attributes: `d.n_heads` is a Poly."""
 
     def __init__(self, names: Mapping[str, str]) -> None:
         self._names = names
@@ -25,46 +26,46 @@ class Symbols:
         return self[field]
 
 
-class Table:
-    """Collects the sizes that the parts of a model state, then names them."""
+class SizeTable:
+    """The sizes of all parts of a model, and their names."""
 
     def __init__(self) -> None:
-        self._stated: dict[str, dict[str, int]] = {}
+        self._by_field: dict[str, dict[str, int]] = {}
 
-    def state(self, owner: str, stated: Mapping[str, int]) -> None:
-        """Record sizes under their owner ('' for the model's own)."""
-        for field, size in stated.items():
-            self._stated.setdefault(field, {})[owner] = size
+    def add(self, owner: str, sizes: Mapping[str, int]) -> None:
+        """Record sizes of an owner ('' for the model itself)."""
+        for field, size in sizes.items():
+            self._by_field.setdefault(field, {})[owner] = size
 
-    def state_part(self, owner: str, part: Part | None) -> None:
-        """Record the sizes of a part and of the parts within it."""
+    def add_part(self, owner: str, part: Part | None) -> None:
+        """Record the sizes of a part and of its inner parts."""
         if part is None:
             return
-        self.state(owner, sizes(part))
+        self.add(owner, part_sizes(part))
         for field in part.__struct_fields__:
             if isinstance(inner := getattr(part, field), Part):
-                self.state_part(owner, inner)
+                self.add_part(owner, inner)
 
     def name(self, field: str, owner: str) -> str:
-        """What the owner's size is called."""
-        by_owner = self._stated[field]
+        """Return the name of the owner's size."""
+        by_owner = self._by_field[field]
         return field if len(set(by_owner.values())) == 1 else f"{field}[{owner}]" if owner else field
 
     def symbols(self, *owners: str) -> Symbols:
-        """The dimensions that these owners state, the first to state one winning."""
+        """Return the dimensions of these owners; the first owner of a field wins."""
         return Symbols(
             {
                 field: self.name(field, owner)
-                for field, by_owner in self._stated.items()
+                for field, by_owner in self._by_field.items()
                 for owner in reversed(owners)
                 if owner in by_owner
             }
         )
 
     def sizes(self) -> dict[str, int]:
-        """Every named dimension's size."""
+        """Return the size of every named dimension."""
         return {
             self.name(field, owner): size
-            for field, by_owner in self._stated.items()
+            for field, by_owner in self._by_field.items()
             for owner, size in by_owner.items()
         }

@@ -1,9 +1,9 @@
-"""How many tokens a part works on, in symbols, and what those symbols come to for a workload.
+"""Numbers of tokens as symbols, and the values of these symbols for a workload.
 
-`seq` new tokens follow `past` ones. `keys` is what a causal layer holds once they are added, `cached` what it keeps
-of that, `pairs` the (query, key) pairs that are really attended. `keys(window)` and so on are the same in a sliding
-layer of that window; `near(window)` and `source_near(window)` are the pairs of one that looks both ways. `source_new`
-is the source's tokens while they are read, 0 once they have been.
+`seq` new tokens follow `past` cached ones. `keys` are the keys of a causal layer after that, `cached` those that it
+keeps, `pairs` the attended (query, key) pairs. `keys(window)` and so on are the same for a sliding layer of that
+window; `near(window)` and `source_near(window)` are the pairs of a bidirectional one. `source_new` is the number of
+source tokens while they are read, then 0.
 """
 
 from __future__ import annotations
@@ -21,80 +21,81 @@ SOURCE, SOURCE_NEW = Poly.symbol("source_seq"), Poly.symbol("source_new")
 
 
 class Span(msgspec.Struct, frozen=True):
-    """What one attention works on, a sequence: `queries` tokens ask, keys and values are made of `states` tokens.
+    """The tokens of one attention, for one sequence: `queries`, and `input_tokens` that become keys and values.
 
-    `causal`: a query sees what stands before it, and its layer caches that; else it sees `seen` keys, unless a window
-    narrows that, and caches what is `kept`, if anything.
+    In a causal layer a query attends to earlier tokens, which the layer caches. Otherwise it attends to `n_keys` keys,
+    or those in its window, and the layer caches `cache_tokens` of them, if any. `pairs_symbol` is the symbol of the
+    pairs in a window.
     """
 
     queries: Poly
-    states: Poly
-    causal: bool
-    seen: Poly
-    near: str = "near"
-    kept: Poly | None = None
+    input_tokens: Poly
+    is_causal: bool
+    n_keys: Poly
+    pairs_symbol: str = "near"
+    cache_tokens: Poly | None = None
 
     def keys(self, window: Poly | None) -> Poly:
-        """Keys that the scores are computed for: all that the layer holds (a mask saves nothing)."""
-        return _named("keys", window) if self.causal else self.seen
+        """Return the keys that scores are computed for: all that the layer has (masked ones too)."""
+        return _symbol("keys", window) if self.is_causal else self.n_keys
 
     @property
-    def held(self) -> Poly:
-        """Tokens whose keys and values a layer has to make, where it caches something smaller."""
-        return _named("keys", None) if self.causal else self.states
+    def key_value_tokens(self) -> Poly:
+        """Return the tokens whose keys and values a layer computes if it caches latents."""
+        return _symbol("keys", None) if self.is_causal else self.input_tokens
 
     def cached(self, window: Poly | None) -> Poly | None:
-        """Tokens that a layer keeps for the next step; None if it keeps none."""
-        return _named("cached", window) if self.causal else self.kept
+        """Return the tokens in the layer's cache; None if it has no cache."""
+        return _symbol("cached", window) if self.is_causal else self.cache_tokens
 
     def pairs(self, window: Poly | None) -> Poly:
-        """(query, key) pairs that are attended."""
-        if self.causal:
-            return _named("pairs", window)
-        return self.queries * self.seen if window is None else _named(self.near, window)
+        """Return the attended (query, key) pairs."""
+        if self.is_causal:
+            return _symbol("pairs", window)
+        return self.queries * self.n_keys if window is None else _symbol(self.pairs_symbol, window)
 
 
 DECODER = Span(SEQ, SEQ, True, SEQ)
 ENCODER = Span(SEQ, SEQ, False, SEQ)
-SOURCE_ENCODER = Span(SOURCE_NEW, SOURCE_NEW, False, SOURCE, near="source_near")
-CROSS = Span(SEQ, SOURCE_NEW, False, SOURCE, kept=SOURCE)
+SOURCE_ENCODER = Span(SOURCE_NEW, SOURCE_NEW, False, SOURCE, pairs_symbol="source_near")
+CROSS = Span(SEQ, SOURCE_NEW, False, SOURCE, cache_tokens=SOURCE)
 
 
-def _named(kind: str, window: Poly | None) -> Poly:
+def _symbol(kind: str, window: Poly | None) -> Poly:
     return Poly.symbol(kind if window is None else f"{kind}({window})")
 
 
-def least(a: Any, b: Any) -> Any:
-    """The smaller of two numbers, or of two arrays' entries."""
+def minimum(a: Any, b: Any) -> Any:
+    """Return the smaller of two numbers, or of two arrays elementwise."""
     return (a + b - abs(a - b)) // 2
 
 
 def _keys(work: Mapping[str, Any], window: Any) -> Any:
-    return work["seq"] + (work["past"] if window is None else least(work["past"], window - 1))
+    return work["seq"] + (work["past"] if window is None else minimum(work["past"], window - 1))
 
 
 def _cached(work: Mapping[str, Any], window: Any) -> Any:
-    """A sliding layer drops what no later token will see."""
+    """A sliding layer drops tokens outside the next token's window."""
     tokens = work["seq"] + work["past"]
-    return tokens if window is None else least(tokens, window)
+    return tokens if window is None else minimum(tokens, window)
 
 
 def _pairs(work: Mapping[str, Any], window: Any) -> Any:
-    """Token t of the new ones sees past + t + 1 keys, of a window no more than that."""
+    """New token t attends to past + t + 1 keys, at most those in the window."""
     seq, past = work["seq"], work["past"]
     if window is None:
         return seq * past + seq * (seq + 1) // 2
-    growing = least(seq, window - least(past, window))
+    growing = minimum(seq, window - minimum(past, window))
     return growing * past + growing * (growing + 1) // 2 + (seq - growing) * window
 
 
 def _near(n: Any, window: Any) -> Any:
-    """Of n tokens each sees itself and, on either side, up to window − 1 others."""
-    side = least(n, window)
+    """Each of n tokens attends to itself and to window − 1 others on either side."""
+    side = minimum(n, window)
     return n + 2 * (side * (side - 1) // 2 + (n - side) * (window - 1))
 
 
-_ATOMS: dict[str, Callable[[Mapping[str, Any], Any], Any]] = {
+_WORKLOAD_FUNCTIONS: dict[str, Callable[[Mapping[str, Any], Any], Any]] = {
     "keys": _keys,
     "cached": _cached,
     "pairs": _pairs,
@@ -103,9 +104,9 @@ _ATOMS: dict[str, Callable[[Mapping[str, Any], Any], Any]] = {
 }
 
 
-def with_work(sizes: Mapping[str, Any], work: Workload, symbols: Iterable[str]) -> dict[str, Any]:
-    """The table of sizes, with those of the workload that `symbols` name."""
-    found = {
+def workload_sizes(sizes: Mapping[str, Any], work: Workload, symbols: Iterable[str]) -> dict[str, Any]:
+    """Return `sizes` with the workload's own sizes and the values of these symbols."""
+    values = {
         **sizes,
         "batch": work.batch,
         "seq": work.seq,
@@ -115,6 +116,6 @@ def with_work(sizes: Mapping[str, Any], work: Workload, symbols: Iterable[str]) 
     }
     for symbol in symbols:
         kind, _, window = symbol.partition("(")
-        if kind in _ATOMS:
-            found[symbol] = _ATOMS[kind](found, sizes[window[:-1]] if window else None)
-    return found
+        if kind in _WORKLOAD_FUNCTIONS:
+            values[symbol] = _WORKLOAD_FUNCTIONS[kind](values, sizes[window[:-1]] if window else None)
+    return values

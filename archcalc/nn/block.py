@@ -12,10 +12,10 @@ from archcalc.nn.attention_context import LayerContext
 from archcalc.nn.norm import norm
 from archcalc.nn.taps.points import tap, tap_scope
 from archcalc.spec import Spec
-from archcalc.spec.branches import BranchNames, arm_norm, arms, branches, computed, names, norms, stream_names
+from archcalc.spec.branches import BranchNames, active_branches, arm_norm, arms, branches, names, norms, stream_names
 from archcalc.spec.execution import Execution
 from archcalc.spec.layer import Arm, Branch, Layer, Reads
-from archcalc.spec.variants import reading, variant
+from archcalc.spec.variants import implementation, variant
 
 # The key of a variant's record that builds an arm's module, by what the arm reads.
 _MODULES: dict[Reads, str] = {
@@ -34,12 +34,12 @@ class Block(nn.Module):
 
     def __init__(self, layer: Layer, model: Spec) -> None:
         super().__init__()
-        self.branches, self.stream_names = computed(layer), stream_names(layer)
+        self.branches, self.stream_names = active_branches(layer), stream_names(layer)
         self.branch_names = [names(branch) for branch in self.branches]
         self.token_mixers = {arm.name for arm in arms(layer) if variant(arm.part).mixes_tokens}
         self.dropout, self.execution = model.dropout.residual, Execution()
         for arm in arms(layer):
-            self.add_module(arm.name, reading(arm.part, _MODULES[arm.reads])(arm.part, model))
+            self.add_module(arm.name, implementation(arm.part, _MODULES[arm.reads])(arm.part, model))
         for branch in branches(layer):
             for name, part in norms(branch):
                 self.add_module(name, norm(part, model.d_model))

@@ -15,11 +15,11 @@ from archcalc.formats.cache_types import cache_type
 from archcalc.nn.arm_cache import ArmCache, CacheConfig, SourceCache
 from archcalc.nn.padding import check_left_padding, extend_padding
 from archcalc.spec import Spec
-from archcalc.spec.branches import computed
+from archcalc.spec.branches import active_branches
 from archcalc.spec.groups import has_table, layers_of
 from archcalc.spec.layer import Layer
 from archcalc.spec.model import ModelStack
-from archcalc.spec.variants import reading
+from archcalc.spec.variants import implementation
 from archcalc.words import msg
 
 
@@ -139,8 +139,8 @@ def allocate(
 
 def _layer_caches(layer: Layer, config: CacheConfig) -> dict[str, ArmCache]:
     """Return the caches of one turn of a layer, by arm; a feed-forward has none."""
-    arms = [arm for branch in computed(layer) for arm in branch.arms if arm.reads != "shared"]
-    allocations = {arm.name: (arm.part, reading(arm.part, _CACHE_KEYS[arm.reads])) for arm in arms}
+    arms = [arm for branch in active_branches(layer) for arm in branch.arms if arm.reads != "shared"]
+    allocations = {arm.name: (arm.part, implementation(arm.part, _CACHE_KEYS[arm.reads])) for arm in arms}
     return {
         name: allocate_arm(part, config)
         for name, (part, allocate_arm) in allocations.items()

@@ -29,7 +29,7 @@ from archcalc.spec import Spec
 from archcalc.spec.attention import Attention, stack_bias, stored_rope
 from archcalc.spec.branches import arms
 from archcalc.spec.execution import Execution
-from archcalc.spec.groups import key_indices, layers_of, lent_arms, shared_arms, weight_indices
+from archcalc.spec.groups import key_indices, layers_of, lending_arms, shared_arms, weight_indices
 from archcalc.spec.layer import Layer
 from archcalc.spec.model import ModelStack
 
@@ -51,7 +51,7 @@ class Layers(nn.Module):
         self.is_causal, self.dropout, self.execution = model_stack.is_causal, model.dropout.embedding, Execution()
         self.embed = Embedding(model) if stack.embedding else None
         layers, self.owners = layers_of(stack), [str(owner) for owner in weight_indices(stack)]
-        self.lenders, self.lent_arms = key_indices(stack), lent_arms(stack)
+        self.lenders, self.lent_arms = key_indices(stack), lending_arms(stack)
         self.shared_arms = [shared_arms(layer) for layer in layers]
         width = summed_width(model)
         self.positions = POSITIONS[type(stack.position)](stack.position, model, width) if stack.position else None

@@ -72,10 +72,10 @@ def _tensors(kept: list[KeptBytes], how: Execution) -> Table:
     total = totals(kept)["total_bytes"]
     rows: list[tuple[Any, ...]] = [
         (
-            keeper_name(one.row.path, one.row.kept.label, one.row.group),
-            tensor_name(one.row.kept.label),
-            one.row.kept.dtype,
-            len(one.row.turns) or None,
+            keeper_name(one.row.path, one.row.activation.label, one.row.group),
+            tensor_name(one.row.activation.label),
+            one.row.activation.dtype,
+            len(one.row.layer_indices) or None,
             one.layer_bytes,
             one.total_bytes,
             human_bytes(one.total_bytes),
@@ -147,11 +147,11 @@ def data(spec: Spec, work: Workload, how: Execution) -> dict[str, Any]:
 def _datum(one: KeptBytes) -> dict[str, Any]:
     return {
         "kept_by": path_pattern(one.row.path),
-        "tensor": one.row.kept.label,
+        "tensor": one.row.activation.label,
         "group": one.row.group,
         "component": one.row.component,
-        "dtype": one.row.kept.dtype,
-        "layers": len(one.row.turns),
+        "dtype": one.row.activation.dtype,
+        "layers": len(one.row.layer_indices),
         "bytes": one.total_bytes,
         "square": one.row.is_square,
         "formula": str(one.row.formula),

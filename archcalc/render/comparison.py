@@ -12,7 +12,7 @@ from archcalc.ledger.leaves import COMPONENTS
 from archcalc.render.names import COMPONENT_NAMES
 from archcalc.render.page import Block, Column, Page, Table, Text
 from archcalc.spec import Spec
-from archcalc.spec.document import flat
+from archcalc.spec.document import flat_fields
 from archcalc.words import Message, msg
 
 _TOTALS = ("total", "untied", "active", "non_embedding")
@@ -87,7 +87,7 @@ def diff_data(left: Spec, right: Spec) -> dict[str, Any]:
 
 def changed_fields(left: Spec, right: Spec) -> list[tuple[str, Any, Any]]:
     """(path, left's value, right's) of every field of the architecture that differs."""
-    a, b = flat(left), flat(right)
+    a, b = flat_fields(left), flat_fields(right)
     paths = [path for path in _in_order(list(a), list(b)) if path.split(".")[0] not in _NOT_ARCHITECTURE]
     return [(path, a.get(path), b.get(path)) for path in paths if a.get(path) != b.get(path)]
 

@@ -15,7 +15,7 @@ from archcalc.analysis.row_names import axes_text, path_in_group
 from archcalc.formats.element_types import element_bytes
 from archcalc.ledger.algebra import Poly
 from archcalc.ledger.leaves import COMPONENTS
-from archcalc.ledger.types import CacheRow, Ledger, MatmulRow, Row
+from archcalc.ledger.rows import CacheRow, Ledger, MatmulRow, WeightRow
 from archcalc.render.names import COMPONENT_NAMES, KIND_NAMES
 from archcalc.render.page import Block, Column, Page, Table, Text
 from archcalc.render.symbols import in_words
@@ -153,7 +153,7 @@ def _with(relations: Iterable[Relation], say: Translator) -> list[str]:
 
 def _row(named: NamedRow, subject: ModelWorkload, rewriter: Rewriter, say: Translator) -> Text:
     match named.row:
-        case Row() as row:
+        case WeightRow() as row:
             return _weight(row, subject.ledger, rewriter, say)
         case MatmulRow() as row:
             return _product(row, rewriter, say)
@@ -161,12 +161,12 @@ def _row(named: NamedRow, subject: ModelWorkload, rewriter: Rewriter, say: Trans
             return _cache(row, subject, rewriter, say)
 
 
-def _formulas(row: Row | MatmulRow | CacheRow) -> list[Poly]:
+def _formulas(row: WeightRow | MatmulRow | CacheRow) -> list[Poly]:
     """All that a row's block shows."""
     return [row.formula, row.causal_formula] if isinstance(row, MatmulRow) else [row.formula]
 
 
-def _weight(row: Row, ledger: Ledger, rewriter: Rewriter, say: Translator) -> Text:
+def _weight(row: WeightRow, ledger: Ledger, rewriter: Rewriter, say: Translator) -> Text:
     lines = [
         f"{say(msg('axes'))} {axes_text(row)} = {list(row.shape)}",
         say(msg("each: {formula}", formula=f"{_each(row.weight.axes)} = {exact(row.count)}")),
@@ -179,7 +179,7 @@ def _weight(row: Row, ledger: Ledger, rewriter: Rewriter, say: Translator) -> Te
     return Text(say(msg("{name}: {component}, {kind}", name=_label(row, say), component=component, kind=kind)), lines)
 
 
-def _label(row: Row, say: Translator) -> str:
+def _label(row: WeightRow, say: Translator) -> str:
     """A row's path, with its layers where not all have it, and its kind where that is not trainable."""
     kind = "" if row.kind == "trainable" else f" ({say(KIND_NAMES[row.kind])})"
     return path_in_group(row.path, row.group) + kind
@@ -211,7 +211,7 @@ def _product(row: MatmulRow, rewriter: Rewriter, say: Translator) -> Text:
 
 
 def _cache(row: CacheRow, subject: ModelWorkload, rewriter: Rewriter, say: Translator) -> Text:
-    size, over = element_bytes(subject.dtype), _over(max(1, len(row.turns)), say)
+    size, over = element_bytes(subject.dtype), _over(max(1, len(row.layer_indices)), say)
     held = f"{size} · {_value(row.formula, rewriter)} = {_value(size * row.formula, rewriter)}"
     lines = [
         _axes(row.cache.axes, rewriter.ledger.sizes, say(msg("axes of each sequence"))),
@@ -234,10 +234,10 @@ def _over(layers: int, say: Translator) -> str:
     return say(plural("over {n} layer", "over {n} layers", n=layers))
 
 
-def _share(row: Row, ledger: Ledger, say: Translator) -> str:
+def _share(row: WeightRow, ledger: Ledger, say: Translator) -> str:
     if row in ledger.tied:
         return say(msg("tied: stored once, as the token table; counted only where the head is counted apart (untied)"))
-    if not row.counted:
+    if not row.is_counted:
         return say(msg("a buffer: stored, but in no total"))
     return say(msg("{percent:.4f} % of {whole}", percent=100 * row.total / ledger.total(), whole=exact(ledger.total())))
 

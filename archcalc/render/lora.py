@@ -9,7 +9,7 @@ import msgspec
 from archcalc.analysis.lora import AdapterSetup, Targets, Tuned
 from archcalc.analysis.row_names import path_in_group, path_pattern
 from archcalc.analysis.training import Part, totals
-from archcalc.ledger.types import Row
+from archcalc.ledger.rows import WeightRow
 from archcalc.render.page import Block, Column, Page, Table, Text
 from archcalc.render.training import TITLES, PartRow, notes, part_rows, parts_table, sizes
 from archcalc.units import exact, percent
@@ -78,7 +78,7 @@ def _adapters(found: Tuned) -> Table:
     return Table(msg("Adapters"), columns, [*rows, (msg("total"), None, "", found.trainable, 1.0, "")], n_sums=1)
 
 
-def _shape(row: Row) -> str:
+def _shape(row: WeightRow) -> str:
     return " × ".join(map(exact, row.shape))
 
 

@@ -10,7 +10,7 @@ from archcalc.analysis.memory import DTYPES, state_bytes
 from archcalc.analysis.row_names import path_in_group, path_pattern
 from archcalc.analysis.weights import by_component, weights, weights_bytes
 from archcalc.formats.cache_types import cache_type
-from archcalc.ledger.types import Ledger
+from archcalc.ledger.rows import Ledger
 from archcalc.render.names import COMPONENT_NAMES
 from archcalc.render.page import Block, Column, Page, Table, Text
 from archcalc.spec import Spec
@@ -113,7 +113,7 @@ def _caches(kept: list[CacheBytes], dtype: str) -> Table:
     rows: list[tuple[Any, ...]] = [
         (
             path_in_group(one.row.path, one.row.group),
-            len(one.row.turns),
+            len(one.row.layer_indices),
             *_split(one.payload_bytes, one.overhead_bytes),
             str(one.formula),
         )
@@ -184,7 +184,7 @@ def data(ledger: Ledger, work: Workload, dtype: str, cache_dtype: str) -> dict[s
             {
                 "cache": path_pattern(one.row.path),
                 "group": one.row.group,
-                "layers": len(one.row.turns),
+                "layers": len(one.row.layer_indices),
                 "bytes": one.total_bytes,
                 "payload_bytes": one.payload_bytes,
                 "overhead_bytes": one.overhead_bytes,

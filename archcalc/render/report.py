@@ -14,7 +14,7 @@ from archcalc.analysis.model_workload import ModelWorkload
 from archcalc.analysis.params import Share, largest, per_layer, shares, summary
 from archcalc.analysis.row_names import axes_text, path_pattern, row_label
 from archcalc.ledger.leaves import COMPONENTS
-from archcalc.ledger.types import Ledger
+from archcalc.ledger.rows import Ledger
 from archcalc.render.names import COMPONENT_NAMES
 from archcalc.render.page import Block, Box, Column, Page, Picture, Table, Text, Treemap
 from archcalc.spec import Spec
@@ -58,7 +58,7 @@ def full_page(subject: ModelWorkload) -> Page:
 
 def treemap(ledger: Ledger) -> Treemap:
     """Each weight's share of the parameters, as an area."""
-    boxes = [Box(path_pattern(row.path), row.total, row.component) for row in ledger.counted]
+    boxes = [Box(path_pattern(row.path), row.total, row.component) for row in ledger.counted_rows]
     return Treemap(msg("Where the parameters are"), boxes)
 
 
@@ -84,7 +84,7 @@ def _stack_in_words(each: ModelStack) -> Message:
     if len(kinds) > MAX_KINDS:
         layers = msg("{layers} (of {n} kinds)", layers=layers, n=len(kinds))
     elif len(kinds) > 1:
-        named = ", ".join(f"{len(group.turns)} {group.name}" for group in kinds)
+        named = ", ".join(f"{len(group.layer_indices)} {group.name}" for group in kinds)
         layers = msg("{layers} ({kinds})", layers=layers, kinds=named)
     return msg("{layers} (own {sizes})", layers=layers, sizes=joined(", ", own)) if own else layers
 
@@ -236,7 +236,7 @@ def _weights(subject: ModelWorkload) -> list[Block]:
             row.count,
             row.layers,
             row.total,
-            row.total / total if row.counted else None,
+            row.total / total if row.is_counted else None,
             rewriter.equation(row.formula),
         )
         for row in ledger.rows

@@ -107,7 +107,7 @@ def page(spec: Spec, found: Sequence[Site], work: Workload) -> Page:
             " × ".join(map(exact, kind.shape)),
             prod(kind.shape),
             _reading(kind.site),
-            kind.site.what,
+            kind.site.description,
         )
         for kind in kinds
     ]
@@ -133,8 +133,8 @@ def data(spec: Spec, found: Sequence[Site], work: Workload) -> list[dict[str, An
             "layers": kind.layers,
             "axes": kind.site.axes,
             "shape": list(kind.shape),
-            "recomputed": kind.site.recomputed,
-            "what": str(kind.site.what),
+            "recomputed": kind.site.is_recomputed,
+            "what": str(kind.site.description),
             "kind": "exact",
         }
         for kind in alike(found, work)
@@ -157,4 +157,4 @@ def ranges(layers: Sequence[int]) -> str:
 
 
 def _reading(site: Site) -> Message:
-    return msg("recomputed") if site.recomputed else in_context("cost", "free")
+    return msg("recomputed") if site.is_recomputed else in_context("cost", "free")

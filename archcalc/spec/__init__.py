@@ -1,4 +1,4 @@
-"""The architecture as frozen data."""
+"""Architectures as frozen data."""
 
 from archcalc.spec.model import Spec
 

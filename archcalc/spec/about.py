@@ -1,4 +1,4 @@
-"""What a spec says about the model that is not its architecture: no figure depends on it."""
+"""Metadata of a model: no figure depends on it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from archcalc.spec.claim import Claim
 
 
 class Provenance(Part, frozen=True, kw_only=True):
-    """What reading a file left aside or assumed.
+    """What a reader ignored or assumed.
 
-    `ignored`: keys that the model's class does not know. `assumed`: what the file does not state.
+    `ignored`: keys that the model's class does not know. `assumed`: values that the file does not state.
     """
 
     ignored: tuple[str, ...] = ()
@@ -17,13 +17,13 @@ class Provenance(Part, frozen=True, kw_only=True):
 
     @property
     def notes(self) -> list[str]:
-        """Return a line for each kind of remark that there is."""
-        named = {"ignored": ", ".join(self.ignored), "assumed": "; ".join(self.assumed)}
-        return [f"{kind}: {items}" for kind, items in named.items() if items]
+        """Return a line for each kind of note."""
+        notes = {"ignored": ", ".join(self.ignored), "assumed": "; ".join(self.assumed)}
+        return [f"{kind}: {items}" for kind, items in notes.items() if items]
 
 
 class About(Part, frozen=True, kw_only=True):
-    """The model's title, where its figures come from, a note, published figures, and how its file was read."""
+    """Title, sources of the figures, a note, published figures, and the provenance of the spec."""
 
     title: str = ""
     source: str | tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Activations that have numbers of their own: stated, or learned."""
+"""Activation functions with parameters, stated or learned."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ class ClampedSwish(Part, frozen=True, kw_only=True, tag_field="kind", tag="clamp
     up_offset: Offset = 1.0
 
 
-# What experts take: it learns nothing.
+# Activations of experts: without learned numbers.
 FixedActivation = Activation | ClampedSwish
 # `xielu` has two learned numbers (Huang & Schlag 2024).
 AnyActivation = FixedActivation | Literal["xielu"]
 
-# An activation without its numbers.
+# An activation without its parameters.
 ActivationName = Activation | Literal["xielu"]
 
 
-def name_of(part: AnyActivation) -> ActivationName:
-    """The activation's name, whatever its numbers.
+def activation_name(part: AnyActivation) -> ActivationName:
+    """Return the name of an activation, without its parameters.
 
     >>> name_of("relu"), name_of(ClampedSwish(limit=10.0))
     ('relu', 'clamped_swish')
@@ -40,6 +40,6 @@ def name_of(part: AnyActivation) -> ActivationName:
     return "clamped_swish" if isinstance(part, ClampedSwish) else part
 
 
-def with_numbers(part: AnyActivation) -> AnyActivation:
-    """The activation with the numbers that its name alone stands for."""
+def with_parameters(part: AnyActivation) -> AnyActivation:
+    """Return the activation with default parameters, if only its name is stated."""
     return ClampedSwish() if part == "clamped_swish" else part

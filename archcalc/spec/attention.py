@@ -10,10 +10,10 @@ from archcalc.spec.position import AttentionPosition, RelativeBias, Rope
 
 
 class QkNorm(Part, frozen=True, kw_only=True):
-    """A norm on queries and keys before they meet.
+    """A norm of queries and keys before their product.
 
-    `over` each head's width with one weight for all heads (head: Qwen3) or a weight of its own for each (each:
-    Cohere), or over all heads at once (full: OLMo 2). `when`: before or after the rotation (HunYuan: after).
+    `over`: each head's width with one weight for all heads (head: Qwen3) or one weight per head (each: Cohere), or all
+    heads at once (full: OLMo 2). `when`: before or after the rotation (HunYuan: after).
     """
 
     norm: Norm
@@ -22,9 +22,9 @@ class QkNorm(Part, frozen=True, kw_only=True):
 
 
 class Gate(Part, frozen=True, kw_only=True):
-    """The heads' outputs are multiplied by an activated projection of the layer's input, before the out projection.
+    """An output gate: an activated projection of the layer's input multiplies the heads' outputs.
 
-    `over`: one number a head, or one a channel of each head. `bias`: a learned number a head is added first (Beam).
+    `over`: one number per head, or one per channel of each head. `bias`: one learned number per head is added (Beam).
     """
 
     over: Literal["head", "channel"] = "channel"
@@ -55,13 +55,12 @@ Temperature = LogTemperature | PowerTemperature
 
 
 class Attention(Part, frozen=True, kw_only=True, tag_field="kind", tag="gqa"):
-    """Grouped-query attention (Ainslie et al. 2023) and its ends: n_kv_heads = n_heads is MHA, 1 is MQA.
+    """Grouped-query attention (Ainslie et al. 2023); n_kv_heads = n_heads is MHA, 1 is MQA.
 
-    Left out, `n_kv_heads` is n_heads and `d_head` is d_model / n_heads. Whether a file stores q, k and v fused or
-    split is no part of the spec. `scale` multiplies the scores (left out: 1/√d_head), `value_scale` the values.
-    Values are `d_value` wide (left out: d_head). `clip`: queries, keys and values are clamped to ±clip after a norm
-    that comes before the rotation. `out_norm` stands between the heads (gated, if they are) and the out projection.
-    `d_source` is the width of a source that is not as wide as the layer.
+    Defaults: `n_kv_heads` is n_heads, `d_head` is d_model / n_heads, `d_value` (the width of values) is d_head, `scale`
+    (of the scores) is 1/√d_head. `value_scale` multiplies the values. Queries, keys and values are clamped to ±`clip`,
+    after a norm but before the rotation. `out_norm` is after the gate and before the out projection. `d_source` is the
+    width of the source, if it is not d_model. Whether a file stores q, k and v fused or split is not part of the spec.
     """
 
     n_heads: Size
@@ -86,17 +85,17 @@ class Attention(Part, frozen=True, kw_only=True, tag_field="kind", tag="gqa"):
     d_source: Size | None = None
 
     @property
-    def has_key_for_each(self) -> bool:
-        """Whether every head of queries has keys and values of its own."""
+    def has_key_per_head(self) -> bool:
+        """Return whether each query head has its own keys and values (MHA)."""
         return self.n_kv_heads is None or self.n_kv_heads == self.n_heads
 
 
 class LatentAttention(Part, frozen=True, kw_only=True, tag_field="kind", tag="mla"):
     """Multi-head latent attention (DeepSeek-V2, Liu et al. 2024, section 2.1).
 
-    Keys and values pass through a latent of kv_rank, queries through one of q_rank (or straight, if left out).
-    A head's query and key are d_nope wide without position plus d_rope with it; its value is d_v wide.
-    `down_bias` is on the projections into the latents, `out_bias` on the output.
+    Keys and values pass through a latent of width kv_rank, queries through one of q_rank (None: no latent). A head's
+    query and key have d_nope dimensions without position and d_rope with it; its value has d_v. `down_bias` is the bias
+    of the projections into the latents, `out_bias` of the output.
     """
 
     n_heads: Size

@@ -1,4 +1,4 @@
-"""What every part of a spec has in common: it is frozen, refuses unknown keys, and bounds its sizes."""
+"""The base of all parts of a spec: frozen, without unknown keys, with bounded sizes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-# A size beyond these bounds is a slip, not an architecture; bounding them keeps every later product printable.
+# Sizes beyond these bounds are mistakes, and bounded sizes keep every product printable.
 Size = Annotated[int, msgspec.Meta(ge=1, le=2**32)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**32)]
 LayerCount = Annotated[int, msgspec.Meta(ge=1, le=100_000)]
@@ -20,13 +20,13 @@ Activation = Literal[
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A piece of an architecture. Subclasses that are variants of one slot carry a `kind`."""
+    """A part of an architecture. Variants of the same slot have a `kind`."""
 
 
 def sizes(part: Part) -> dict[str, int]:
-    """The named dimensions a part states: its integer fields that are set (booleans are not sizes).
+    """Return the named dimensions of a part: its integer fields that are set (booleans are not sizes).
 
-    An integer is whatever can be an index (PEP 357's `__index__`): an int, or what a sweep puts in its place.
+    Whatever has `__index__` (PEP 357) is an integer: an int, or the values of a sweep.
     """
     values = ((name, getattr(part, name)) for name in part.__struct_fields__)
     return {name: value for name, value in values if hasattr(value, "__index__") and type(value) is not bool}

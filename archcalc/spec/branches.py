@@ -1,4 +1,4 @@
-"""The residual branches of a layer: what its short form stands for, and the names of its norms and sums.
+"""The residual branches of a layer, in its short or explicit form, and the names of its norms and sums.
 
 Ledger, modules, sites, trace and diagram all read a layer through these functions.
 """
@@ -16,13 +16,13 @@ from archcalc.spec.norm import Norm
 
 
 class NormPlaces(msgspec.Struct, frozen=True):
-    """Where a placement puts a layer's norm. `in_parallel`: all parts are arms of one branch."""
+    """Where a placement puts the norm of a layer. `is_parallel`: all parts are arms of one branch."""
 
     before: bool = False
     out: bool = False
     after: bool = False
     each_arm: bool = False
-    in_parallel: bool = False
+    is_parallel: bool = False
 
 
 PLACEMENTS: dict[Placement, NormPlaces] = {
@@ -30,49 +30,49 @@ PLACEMENTS: dict[Placement, NormPlaces] = {
     "post": NormPlaces(after=True),
     "sandwich": NormPlaces(before=True, out=True),
     "output": NormPlaces(out=True),
-    "parallel": NormPlaces(before=True, in_parallel=True),
-    "parallel_two": NormPlaces(each_arm=True, in_parallel=True),
+    "parallel": NormPlaces(before=True, is_parallel=True),
+    "parallel_two": NormPlaces(each_arm=True, is_parallel=True),
 }
 
 
 def branches(layer: Layer) -> tuple[Branch, ...]:
-    """Return the layer's residual branches, in their order."""
+    """Return the residual branches of a layer, in order."""
     if layer.branches:
         return layer.branches
     places, arms = PLACEMENTS[layer.placement], _short_arms(layer)
-    return tuple(_branch(layer, places, group) for group in ([arms] if places.in_parallel else [[arm] for arm in arms]))
+    return tuple(_branch(layer, places, group) for group in ([arms] if places.is_parallel else [[arm] for arm in arms]))
 
 
 def is_idle(branch: Branch) -> bool:
-    """Return whether the branch is stored and never computed: its arms read nothing."""
+    """Return whether the branch is stored but never computed: its arms read nothing."""
     return all(arm.reads == "nothing" for arm in branch.arms)
 
 
-def computed(layer: Layer) -> tuple[Branch, ...]:
-    """Return the branches that a forward pass goes through, in their order."""
+def active_branches(layer: Layer) -> tuple[Branch, ...]:
+    """Return the branches that a forward pass computes, in order."""
     return tuple(branch for branch in branches(layer) if not is_idle(branch))
 
 
 def arms(layer: Layer) -> tuple[Arm, ...]:
-    """Return every arm of the layer, in their order."""
+    """Return every arm of a layer, in order."""
     return tuple(arm for branch in branches(layer) for arm in branch.arms)
 
 
 def parts(layer: Layer) -> dict[str, Any]:
-    """Return the layer's parts by the names that their tensors carry."""
+    """Return the parts of a layer by arm name, which is part of their tensors' names."""
     return {arm.name: arm.part for arm in arms(layer)}
 
 
 def with_parts(layer: Layer, change: Callable[[Any], Any]) -> Layer:
-    """Return the layer with every part changed by `change`, in the form in which it is written."""
+    """Return the layer with `change` applied to every part, in the same form (short or explicit)."""
     if layer.branches:
-        return structs.replace(layer, branches=tuple(_changed(branch, change) for branch in layer.branches))
+        return structs.replace(layer, branches=tuple(_with_changed_parts(branch, change) for branch in layer.branches))
     fields = {field: getattr(layer, field) for field in ("attention", "cross", "ffn")}
     return structs.replace(layer, **{field: change(part) for field, part in fields.items() if part is not None})
 
 
 class BranchNames(msgspec.Struct, frozen=True):
-    """The names of a branch's norms and sums, None where it has none of them.
+    """The names of a branch's norms and sums; None if there is none.
 
     `arms_sum` is the sum of several arms before `norm_out`, `sum` the residual stream before `norm_after`.
     """
@@ -85,7 +85,7 @@ class BranchNames(msgspec.Struct, frozen=True):
 
 
 def names(branch: Branch) -> BranchNames:
-    """Return the names that a branch gives its norms: its first arm's with a suffix."""
+    """Return the names of a branch's norms and sums: the name of the first arm with a suffix."""
     first = branch.arms[0].name
     has_before = branch.norm_in is not None or any(arm.norm is not None for arm in branch.arms)
     return BranchNames(
@@ -98,12 +98,12 @@ def names(branch: Branch) -> BranchNames:
 
 
 def arm_norm(arm: Arm) -> str | None:
-    """Return the name of an arm's own norm, None if it has none."""
+    """Return the name of an arm's norm; None if it has none."""
     return f"{arm.name}_norm" if arm.norm else None
 
 
 def norms(branch: Branch) -> Iterator[tuple[str, Norm]]:
-    """Yield every norm of a branch with its name, in the order in which a forward pass reaches them."""
+    """Yield every norm of a branch with its name, in the order of a forward pass."""
     own = names(branch)
     if own.norm_in and branch.norm_in:
         yield own.norm_in, branch.norm_in
@@ -115,8 +115,8 @@ def norms(branch: Branch) -> Iterator[tuple[str, Norm]]:
 
 
 def stream_names(layer: Layer) -> list[str]:
-    """Return what the residual stream is called after each computed branch: `resid_mid`…, at last `resid_post`."""
-    firsts = [branch.arms[0].name for branch in computed(layer)]
+    """Return the name of the residual stream after each computed branch: `resid_mid`…, then `resid_post`."""
+    firsts = [branch.arms[0].name for branch in active_branches(layer)]
     return ["resid_mid" if name == "attn" else f"resid_mid_{name}" for name in firsts[:-1]] + ["resid_post"]
 
 
@@ -145,5 +145,5 @@ def _branch(layer: Layer, places: NormPlaces, group: list[Arm]) -> Branch:
     )
 
 
-def _changed(branch: Branch, change: Callable[[Any], Any]) -> Branch:
+def _with_changed_parts(branch: Branch, change: Callable[[Any], Any]) -> Branch:
     return structs.replace(branch, arms=tuple(structs.replace(arm, part=change(arm.part)) for arm in branch.arms))

@@ -1,4 +1,4 @@
-"""A published figure about a model, as a preset carries it."""
+"""Published figures about a model."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ Verdict = Literal["holds", "truncates", "differs"]
 
 
 class Claim(Part, frozen=True, kw_only=True):
-    """What somebody published, where, and what checking it found.
+    """A published figure, its source, and the recorded verdict.
 
     `quantity` is a name from `archcalc.analysis.papers.claims` (total, share:attention, tensor:PATH, field:PATH …).
-    `value` is the figure as printed, unit included ('174.6 B', '0.7 %'): its last digit is its precision. `accounting`
-    names the way of counting in which the verdict was found. `verdict` is the one recorded; `archcalc claims` finds it
-    anew.
+    `value` is the figure as printed, with its unit ('174.6 B', '0.7 %'): the last digit is its precision. `accounting`
+    names the way of counting that gives the verdict. `archcalc claims` checks the verdict again.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""What one document changes of another, in the fewest fields that say it: `override`, read backwards."""
+"""The differences of two documents in as few fields as possible: the inverse of `override`."""
 
 from __future__ import annotations
 
@@ -6,68 +6,70 @@ import copy
 from collections.abc import Iterator
 from typing import Any
 
-from archcalc.spec.document import Document, gathered, meant, merges
-from archcalc.spec.shape import Path, compact, filled, type_at, value_at
+from archcalc.spec.document import Document, is_merge, matching_places, with_about
+from archcalc.spec.field_types import Path, type_at, value_at, with_defaults, without_defaults
 
 
 def differences(base: Document, changed: Document) -> Document:
-    """The changes such that `override(base, changes)` is the spec that `changed` is.
+    """Return the changes for which `override(base, changes)` gives the spec of `changed`.
 
-    A field is named by the shortest tail of its path that names only places where this value is new, so that a change
-    in all layers is one entry. `changed` need not be valid, as long as its fields are the spec's.
+    A key is the shortest tail of the path that matches only places that need this value, so a change in all layers is
+    one entry. `changed` may be invalid, if its fields are those of a spec.
     """
-    now, wanted = filled(gathered(base)), filled(gathered(changed))
-    found: Document = {}
-    # What takes a whole part's place comes first: it leaves fewer places that a name could mean.
-    for path in sorted(_changed(now, wanted, ()), key=lambda path: not isinstance(value_at(wanted, path), dict | list)):
-        value = value_at(wanted, path)
-        if value_at(now, path) != value:
-            said = compact(value, type_at(wanted, path))
-            key = _key(now, wanted, path, value)
-            found[key] = said
-            for holder, field, _ in meant(now, key, said):
+    current, target = with_defaults(with_about(base)), with_defaults(with_about(changed))
+    changes: Document = {}
+    # A replaced part comes first: fewer places remain that a name could match.
+    for path in sorted(
+        _changed_paths(current, target, ()), key=lambda path: not isinstance(value_at(target, path), dict | list)
+    ):
+        value = value_at(target, path)
+        if value_at(current, path) != value:
+            change = without_defaults(value, type_at(target, path))
+            key = _key(current, target, path, value)
+            changes[key] = change
+            for holder, field, _ in matching_places(current, key, change):
                 holder[field] = copy.deepcopy(value)
-    return found
+    return changes
 
 
-def _changed(old: Any, new: Any, path: Path) -> Iterator[Path]:
-    """The places that differ, each where the two part: a field, a part of another kind, a list of another length."""
+def _changed_paths(old: Any, new: Any, path: Path) -> Iterator[Path]:
+    """Yield the paths that differ: fields, parts of different kinds, lists of different lengths."""
     if old == new:
         return
-    if merges(old, new):
+    if is_merge(old, new):
         for key in new:
             if key in old:
-                yield from _changed(old[key], new[key], (*path, key))
+                yield from _changed_paths(old[key], new[key], (*path, key))
     elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         for index, pair in enumerate(zip(old, new, strict=True)):
-            yield from _changed(*pair, (*path, index))
+            yield from _changed_paths(*pair, (*path, index))
     else:
         yield path
 
 
-def _key(now: Document, wanted: Document, path: Path, value: Any) -> str:
-    """The shortest tail of the path that names nothing but places to be changed so; never a bare index."""
+def _key(current: Document, target: Document, path: Path, value: Any) -> str:
+    """Return the shortest tail of the path that matches only places with this change; never a bare index."""
     keys = [str(key) for key in path]
     for start in range(len(path) - 1, 0, -1):
         tail = ".".join(keys[start:])
-        if isinstance(path[start], str) and _is_right(now, wanted, tail, keys, value):
+        if isinstance(path[start], str) and _is_exact(current, target, tail, keys, value):
             return tail
     return ".".join(keys)
 
 
-def _is_right(now: Document, wanted: Document, tail: str, keys: list[str], value: Any) -> bool:
-    places = meant(now, tail, value)
+def _is_exact(current: Document, target: Document, tail: str, keys: list[str], value: Any) -> bool:
+    places = matching_places(current, tail, value)
     return any(list(path) == keys for _, _, path in places) and all(
-        _wanted_at(wanted, path) == (True, value) and holder[key] != value and not merges(holder[key], value)
+        _value_or_missing(target, path) == (True, value) and holder[key] != value and not is_merge(holder[key], value)
         for holder, key, path in places
     )
 
 
-def _wanted_at(wanted: Any, path: tuple[str, ...]) -> tuple[bool, Any]:
-    """Whether there is such a place in what is wanted, and what stands there."""
+def _value_or_missing(target: Any, path: tuple[str, ...]) -> tuple[bool, Any]:
+    """Return whether `target` has this path, and the value there."""
     try:
         for key in path:
-            wanted = wanted[int(key) if isinstance(wanted, list) else key]
+            target = target[int(key) if isinstance(target, list) else key]
     except (KeyError, IndexError, TypeError):
         return False, None
-    return True, wanted
+    return True, target

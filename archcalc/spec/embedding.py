@@ -1,4 +1,4 @@
-"""From token ids to states: the token table and what joins it."""
+"""Embeddings: the token table and what is added to it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from archcalc.spec.base import Count, Part, Positive, Probability, Size
 
 
 class Factor(Part, frozen=True, kw_only=True):
-    """A token table narrower than the model, and the projection that widens it.
+    """A token table narrower than the model, and its projection to d_model.
 
-    `widen` says when: before positions and the embedding norm are added (OPT-350m) or after them (ALBERT).
+    `widen`: the projection comes before positions and the embedding norm (OPT-350m) or after them (ALBERT).
     """
 
     d_embed: Size
@@ -20,10 +20,10 @@ class Factor(Part, frozen=True, kw_only=True):
     widen: Literal["before_positions", "after_positions"] = "before_positions"
 
 
-class Table(Part, frozen=True, kw_only=True):
-    """A further table whose rows join the tokens' (ERNIE's task types, XLM's languages).
+class EmbeddingTable(Part, frozen=True, kw_only=True):
+    """An extra table whose rows are added to the tokens' (ERNIE's task types, XLM's languages).
 
-    `default_row` is what every token reads if no rows are named; None: then nothing is added.
+    Every token reads `default_row` unless rows are given; None: nothing is added then.
     """
 
     name: Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9_]{0,30}$")]
@@ -34,7 +34,7 @@ class Table(Part, frozen=True, kw_only=True):
 class TokenDropout(Part, frozen=True, kw_only=True):
     """Masked tokens embed as zeros, and the rest is rescaled by (1 − share) / (1 − share of masked tokens) (ESM-2).
 
-    `share` is how many tokens were masked in training: 0.15 · 0.8.
+    `share` is the share of masked tokens in training: 0.15 · 0.8.
     """
 
     mask_id: Count
@@ -42,10 +42,10 @@ class TokenDropout(Part, frozen=True, kw_only=True):
 
 
 class Embedding(Part, frozen=True, kw_only=True):
-    """The token table and what joins it. `scale` multiplies what the table gives."""
+    """The token table and what is added to it. `scale` multiplies the rows of the table."""
 
     factor: Factor | None = None
     n_token_types: Count = 0
-    tables: tuple[Table, ...] = ()
+    tables: tuple[EmbeddingTable, ...] = ()
     scale: Positive | None = None
     token_dropout: TokenDropout | None = None

@@ -1,4 +1,4 @@
-"""How a forward pass is carried out: what decides which of its tensors autograd keeps, and what is computed again."""
+"""Execution settings of a forward pass: which tensors it saves and which are recomputed."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Recompute = Literal["none", "selective", "full"]
 
 
 class Execution(Part, frozen=True, kw_only=True):
-    """One way to carry out a model's forward pass in training.
+    """Execution settings of a training step.
 
-    `dtype` is the weights' and the activations', without autocast. `attention` names the kernel: `eager` writes every
-    product out; `math` and `flash` are PyTorch's scaled_dot_product_attention by that backend, and what it cannot do
-    (a softcap, sinks) stays eager. `experts`: each choice's weights gathered for one bmm, or the choices sorted and
-    split by expert. `recompute`: which results are dropped and made again in the backward pass by a non-reentrant
-    checkpoint, none, those of every attention's core (`selective`), or all of a layer's (`full`).
-    On `meta` tensors only eager and math run; `cuda` is modelled.
+    `dtype` is that of weights and activations, without autocast. `attention` is the kernel: `eager` writes out every
+    product; `math` and `flash` are backends of PyTorch's scaled_dot_product_attention, and attention that these do not
+    support (softcap, sinks) stays eager. `experts`: gather each choice's weights for one bmm, or sort and split the
+    choices by expert. `recompute`: what a non-reentrant checkpoint recomputes in the backward pass: nothing, the core
+    of every attention (`selective`), or whole layers (`full`). `meta` tensors run eager and math only; `cuda` is
+    modelled.
     """
 
     dtype: ActivationDtype = "bf16"
@@ -37,5 +37,7 @@ class Execution(Part, frozen=True, kw_only=True):
         """Raise InputError for a kernel that the device does not have."""
         if self.attention == "flash" and self.device == "meta":
             raise InputError(
-                msg("there is no flash kernel on meta"), where="attention", allowed=msg("cpu or cuda as the device")
+                msg("the flash kernel does not support meta"),
+                where="attention",
+                allowed=msg("cpu or cuda as the device"),
             )

@@ -12,7 +12,7 @@ from archcalc.spec.norm import Norm
 class Plain(Part, frozen=True, kw_only=True, tag_field="kind", tag="plain"):
     """down(activation(up(x))): two matrices (Vaswani et al. 2017, section 3.3).
 
-    `down_bias`, left out, is as `bias`. `down_norm` norms what the last matrix reads (Magneto, BitNet).
+    `down_bias` defaults to `bias`. `down_norm` is a norm of the input of the last matrix (Magneto, BitNet).
     """
 
     d_ff: Size
@@ -36,20 +36,20 @@ class Gated(Part, frozen=True, kw_only=True, tag_field="kind", tag="gated"):
 
 
 class MoE(Part, frozen=True, kw_only=True, tag_field="kind", tag="moe"):
-    """n_experts routed experts of width d_expert, n_active of them for each token; n_shared that every token takes.
+    """n_experts routed experts of width d_expert, n_active of them for each token, and n_shared shared experts.
 
-    The shared experts are one feed-forward of width n_shared · d_shared (left out: d_expert), behind a sigmoid gate if
-    `shared_gate`; their activation and biases are the routed experts' unless `shared_activation` and `shared_bias` say
-    otherwise.
+    The shared experts are one feed-forward of width n_shared · d_shared (default: d_expert), with a sigmoid gate if
+    `shared_gate`; activation and biases are those of the routed experts unless `shared_activation` and `shared_bias`
+    are set.
 
     Choice: the n_active largest scores, which are the logits, their softmax or their sigmoid (`choose`). `correction`
-    adds a number for each expert, for the choice alone: a buffer (DeepSeek-V3) or a frozen parameter (ERNIE 4.5).
-    With n_groups, experts are chosen within the n_active_groups best groups; `group_score` is a group's best expert or
-    the sum of its two best (left out: with a correction two, else one).
+    adds a number for each expert, for the choice only: a buffer (DeepSeek-V3) or a frozen parameter (ERNIE 4.5). With
+    n_groups, experts are chosen from the n_active_groups best groups; `group_score` is the score of a group's best
+    expert or the sum of its two best (default: two with a correction, else one).
 
-    Weights: the scores of the chosen themselves, or a softmax or a sigmoid of their logits (`weigh`), or SparseMixer's
-    softmaxes of the logits within `jitter` of each choice (Liu et al. 2024, GRIN, section 2.2). Then divided by their
-    sum (by `normalise_min` where that is larger), then times `scale`.
+    Weights: the scores of the chosen experts, or a softmax or a sigmoid of their logits (`weigh`), or SparseMixer's
+    softmax over the logits within `jitter` of each choice (Liu et al. 2024, GRIN, section 2.2). They are divided by
+    their sum (at least `normalise_min`) if `normalise`, then multiplied by `scale`.
     """
 
     n_experts: Size
@@ -83,5 +83,5 @@ AnyFfn = Plain | Gated | MoE
 
 
 def has_down_bias(part: Plain | Gated) -> bool:
-    """Whether the last matrix has a bias."""
+    """Return whether the last matrix has a bias."""
     return part.bias if part.down_bias is None else part.down_bias

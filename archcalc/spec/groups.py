@@ -1,4 +1,4 @@
-"""Which layers of a stack are alike: the unit in which ledgers count and tables speak."""
+"""Groups of equal layers in a stack: the unit of ledgers and tables."""
 
 from __future__ import annotations
 
@@ -14,82 +14,82 @@ from archcalc.words import msg
 
 
 class Group(msgspec.Struct, frozen=True):
-    """Layers that are alike.
+    """Equal layers of a stack.
 
-    `turns` are their indices in the stack; `indices` those of them that own weights (fewer where weights are shared,
-    none where they are an earlier layer's).
+    `layer_indices` are their indices; `weight_indices` are those of layers with their own weights: fewer if weights are
+    shared, none if all belong to an earlier layer.
     """
 
     name: str
     layer: Layer
-    indices: tuple[int, ...]
-    turns: tuple[int, ...]
+    weight_indices: tuple[int, ...]
+    layer_indices: tuple[int, ...]
 
     @property
     def own_weights(self) -> bool:
-        """Whether each layer has weights of its own."""
-        return len(self.indices) == len(self.turns)
+        """Return whether each layer has its own weights."""
+        return len(self.weight_indices) == len(self.layer_indices)
 
     @property
     def last(self) -> int:
-        """The index of the last of these layers."""
-        return self.turns[-1]
+        """Return the index of the last layer of the group."""
+        return self.layer_indices[-1]
 
 
 def run_counts(stack: Stack) -> list[int]:
-    """How many layers each run of a resolved stack takes."""
+    """Return the number of layers of each run of a resolved stack."""
     assert stack.n_layers is not None, "the stack is resolved"
-    fixed = sum(run.count or 0 for run in stack.runs)
-    return [run.count or stack.n_layers - fixed for run in stack.runs]
+    n_stated = sum(run.count or 0 for run in stack.runs)
+    return [run.count or stack.n_layers - n_stated for run in stack.runs]
 
 
 def layers_of(stack: Stack) -> list[Layer]:
-    """The layer at each index of a resolved stack."""
-    return [stack.runs[r].pattern[p] for r, p, _ in _turns(stack)]
+    """Return the layer at each index of a resolved stack."""
+    return [stack.runs[r].pattern[p] for r, p, _ in _layer_places(stack)]
 
 
 def has_table(stack: Stack) -> bool:
-    """Whether positions end where the rows of a table do: beside the embedding, or of stored angles."""
-    found = (arm.part for run in stack.runs for layer in run.pattern for arm in arms(layer))
-    return (stack.position is not None and stack.position.is_table) or any(map(stored_rope, found))
+    """Return whether a table of positions or stored angles bounds the context length."""
+    parts = (arm.part for run in stack.runs for layer in run.pattern for arm in arms(layer))
+    return (stack.position is not None and stack.position.is_table) or any(map(stored_rope, parts))
 
 
 def weight_indices(stack: Stack) -> list[int]:
-    """For the layer at each index, the index of the layer whose weights it uses (its own, unless they are shared)."""
-    return [owner for _, _, owner in _turns(stack)]
+    """Return for each layer the index of the layer whose weights it uses (its own, unless shared)."""
+    return [owner for _, _, owner in _layer_places(stack)]
 
 
 def key_indices(stack: Stack) -> list[int | None]:
-    """For the layer at each index, the index of the layer whose keys and values it reads; None for its own."""
-    return [_shared(layer, "keys_values") for layer in layers_of(stack)]
+    """Return for each layer the index of the layer whose keys and values it reads; None if it computes its own."""
+    return [_share_index(layer, "keys_values") for layer in layers_of(stack)]
 
 
-def lent_arms(stack: Stack) -> dict[int, tuple[str, ...]]:
-    """The layers whose keys and values later ones read, each with the arms that make them."""
-    lent: dict[int, dict[str, None]] = {}
+def lending_arms(stack: Stack) -> dict[int, tuple[str, ...]]:
+    """Return the layers whose keys and values later layers read, each with the arms that compute them."""
+    arms_by_lender: dict[int, dict[str, None]] = {}
     if not any(layer.shares for run in stack.runs for layer in run.pattern):
         return {}
     for layer, lender in zip(layers_of(stack), key_indices(stack), strict=True):
         if lender is not None:
-            lent.setdefault(lender, {}).update(dict.fromkeys(shared_arms(layer)))
-    return {lender: tuple(names) for lender, names in lent.items()}
+            arms_by_lender.setdefault(lender, {}).update(dict.fromkeys(shared_arms(layer)))
+    return {lender: tuple(names) for lender, names in arms_by_lender.items()}
 
 
 def shared_arms(layer: Layer) -> list[str]:
-    """The arms of a layer that read an earlier layer's keys and values."""
+    """Return the arms of a layer that read an earlier layer's keys and values."""
     return [arm.name for arm in arms(layer) if arm.reads == "shared"]
 
 
-def _shared(layer: Layer, field: str) -> int | None:
-    found = None if layer.shares is None else getattr(layer.shares, field)
-    return None if found is None else operator.index(found)
+def _share_index(layer: Layer, field: str) -> int | None:
+    reference = None if layer.shares is None else getattr(layer.shares, field)
+    return None if reference is None else operator.index(reference)
 
 
-def _turns(stack: Stack) -> list[tuple[int, int, int]]:
-    """(run, position in its pattern, index of the layer that owns the weights) of the layer at each index."""
+def _layer_places(stack: Stack) -> list[tuple[int, int, int]]:
+    """Return (run, position in its pattern, index of the layer with the weights) for each layer."""
     turns: list[tuple[int, int, int]] = []
     for r, (run, count) in enumerate(zip(stack.runs, run_counts(stack), strict=True)):
-        start, shared = len(turns), [_shared(layer, "weights") for layer in run.pattern]
+        start, shared = len(turns), [_share_index(layer, "weights") for layer in run.pattern]
         for k in range(count):
             p = k % len(run.pattern)
             owner = shared[p]
@@ -98,28 +98,28 @@ def _turns(stack: Stack) -> list[tuple[int, int, int]]:
 
 
 def groups(stack: Stack) -> tuple[Group, ...]:
-    """The stack's layers gathered by likeness, in the order of their first appearance.
+    """Return the groups of equal layers, in the order of their first layers.
 
-    Raises InputError where two layers that differ carry the same name.
+    Raises InputError if two different layers have the same name.
     """
     members: dict[tuple[Layer, bool], list[int]] = {}
-    places: dict[tuple[int, int], list[int]] = {}  # a layer is hashed once for its place, not at every turn
-    turns = _turns(stack)
+    places: dict[tuple[int, int], list[int]] = {}  # a layer is hashed once for its place, not for each index
+    turns = _layer_places(stack)
     for index, (r, p, _) in enumerate(turns):
         if (r, p) not in places:
             run = stack.runs[r]
             places[r, p] = members.setdefault((run.pattern[p], run.share_weights), [])
         places[r, p].append(index)
-    found = []
+    result = []
     for (layer, _), indices in members.items():
         own = tuple(i for i in indices if turns[i][2] == i)
         unnamed = "layers" if len(members) == 1 else f"like_{indices[0]}"
-        found.append(Group(layer.name or unnamed, layer, own, tuple(indices)))
-    names = [group.name for group in found]
+        result.append(Group(layer.name or unnamed, layer, own, tuple(indices)))
+    names = [group.name for group in result]
     for name in names:
         if names.count(name) > 1:
             raise InputError(
-                msg("two layers that differ are both named {name}", name=repr(name)),
-                allowed=msg("a name of its own for each"),
+                msg("two different layers are named {name}", name=repr(name)),
+                allowed=msg("unique names"),
             )
-    return tuple(found)
+    return tuple(result)

@@ -21,11 +21,11 @@ AnyPart = AnyAttention | AnyFfn
 
 
 class Arm(Part, frozen=True, kw_only=True):
-    """One part of a branch; its tensors are named after `name`. `norm` is the arm's own, before the part.
+    """One part of a branch. `name` is part of its tensors' names. `norm` is before the part.
 
-    `reads` says what keys and values are made of: the layer's own stream, or the states of the source stack; or that
-    they are shared: those of an earlier layer's arm of this name, which the layer's `shares` points to. An arm that
-    reads nothing is stored and never computed: a decoder may keep cross-attention so (BartForCausalLM).
+    `reads` is the input of keys and values: the layer's stream, or the states of the source stack. `shared`: they are
+    those of the same arm of an earlier layer, which the layer's `shares` names. An arm that reads nothing is stored but
+    never computed, such as cross-attention in a decoder without encoder (BartForCausalLM).
     """
 
     name: Name
@@ -35,9 +35,9 @@ class Arm(Part, frozen=True, kw_only=True):
 
 
 class Branch(Part, frozen=True, kw_only=True):
-    """One residual branch: norm_after(skip·x + scale·norm_out(Σ arms(norm_in(x)))). Any norm may be absent.
+    """One residual branch: norm_after(skip·x + scale·norm_out(Σ arms(norm_in(x)))). All norms are optional.
 
-    `skip_reads: normed` takes norm_in(x) in place of x as what the branch is added to (BLOOM's option).
+    With `skip_reads: normed` the branch is added to norm_in(x) instead of x (an option of BLOOM).
     """
 
     arms: Annotated[tuple[Arm, ...], msgspec.Meta(min_length=1, max_length=10)]
@@ -50,10 +50,10 @@ class Branch(Part, frozen=True, kw_only=True):
 
 
 class Shares(Part, frozen=True, kw_only=True):
-    """What a layer has of an earlier layer of its stack, by that layer's index.
+    """What a layer shares with an earlier layer of its stack, given by that layer's index.
 
-    `weights`: all of them, of a layer that is the same otherwise (Zamba's block). `keys_values`: those that its
-    attention made in this pass, so that this layer has no weights and no cache for them (Gemma 3n).
+    `weights`: all weights, of a layer with equal fields (Zamba's block). `keys_values`: the keys and values that its
+    attention computes, so this layer has no weights and no cache for them (Gemma 3n).
     """
 
     weights: Count | None = None
@@ -61,15 +61,15 @@ class Shares(Part, frozen=True, kw_only=True):
 
 
 class Layer(Part, frozen=True, kw_only=True):
-    """Residual branches, in their short form or one by one.
+    """Residual branches, in the short or the explicit form.
 
-    The short form is attention, cross-attention and feed-forward (any may be absent) with one kind of norm. With f an
-    attention or feed-forward, `placement` reads:
+    The short form is attention, cross-attention and feed-forward (all optional) with one kind of norm. With f an
+    attention or feed-forward, `placement` is:
     pre: x + f(norm(x)) · post: norm(x + f(x)) · sandwich: x + norm(f(norm(x))) · output: x + norm(f(x)) ·
     parallel: x + attention(norm(x)) + ffn(norm(x)), one norm · parallel_two: the same with a norm each.
-    `scale`, `skip` and `skip_reads` are every branch's, `cross_reads` is the cross-attention's `reads`. What the
-    short form cannot say stands in `branches` instead. `archcalc.spec.branches` gives the branches of either form. A
-    layer that `shares` keys and values does so in its `attention`, or in the arms that say that they read shared ones.
+    `scale`, `skip` and `skip_reads` apply to every branch; `cross_reads` is the `reads` of the cross-attention. The
+    explicit form states `branches` instead. `archcalc.spec.branches` gives the branches of both forms. If a layer
+    `shares` keys and values, its `attention` reads them, or the arms with `reads: shared`.
     """
 
     name: Name | None = None
@@ -87,9 +87,9 @@ class Layer(Part, frozen=True, kw_only=True):
 
 
 class Run(Part, frozen=True, kw_only=True):
-    """`count` layers that cycle through `pattern`; one run of a stack may leave `count` out and takes what remains.
+    """`count` layers that repeat `pattern`. One run of a stack may omit `count` and takes the remaining layers.
 
-    `share_weights`: one set of weights serves every turn of the pattern (ALBERT); a layer's `shares` names any other.
+    `share_weights`: all repetitions of the pattern use the same weights (ALBERT); see `Shares` for other sharing.
     """
 
     count: LayerCount | None = None
@@ -98,13 +98,12 @@ class Run(Part, frozen=True, kw_only=True):
 
 
 class Stack(Part, frozen=True, kw_only=True):
-    """Layers one after another, with what stands before the first and after the last.
+    """The layers of a stack, and the parts before the first and after the last.
 
-    `n_layers` left out is the sum of the runs. `embed_norm_reads`: the sum of tokens and positions, or the tokens,
-    which positions then join (BlenderbotSmall's decoder). `n_mtp`: multi-token-prediction modules (DeepSeek-V3,
-    section 2.2), each a projection of two states into one, a layer like the stack's last, and norms.
-    An encoder beside a decoder may have an `embedding` of its own (else it reads the decoder's, the model's), and a
-    vocabulary, context and width that differ from the model's; left out, they are the model's.
+    `n_layers` defaults to the sum of the runs. `embed_norm_reads`: the sum of tokens and positions, or the tokens only,
+    to which positions are added afterwards (BlenderbotSmall's decoder). `n_mtp`: multi-token-prediction modules
+    (DeepSeek-V3, section 2.2), each a projection of two states into one, a layer like the last, and norms. An encoder
+    beside a decoder may have its own `embedding` (default: the model's), and its own vocabulary, context and width.
     """
 
     n_layers: LayerCount | None = None

@@ -1,4 +1,4 @@
-"""The whole architecture: embedding, stacks, head."""
+"""Whole models: embedding, stacks, head."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from archcalc.spec.norm import Norm
 
 Family = Literal["decoder", "encoder", "encoder-decoder"]
 Role = Literal["encoder", "decoder"]
-# The fields of the model that a stack may have of its own.
+# The fields of the model that a stack may override.
 OWN_SIZES = ("d_model", "n_ctx", "vocab_size")
 OWN = (*OWN_SIZES, "embedding")
 
 
 class Transform(Part, frozen=True, kw_only=True):
-    """The dense layer, activation and norm before a masked-LM head's logits (BERT; Devlin et al. 2018's code).
+    """The dense layer, activation and norm of a masked-LM head (BERT; code of Devlin et al. 2018).
 
-    `d_hidden`: there are two dense layers with such a width between them, and the activation follows each (UltraBERT).
+    `d_hidden`: there are two dense layers with this width between them, each with the activation (UltraBERT).
     """
 
     activation: Activation
@@ -35,10 +35,10 @@ HeadReads = Literal["every", "first", "last", "mean", "pooled"]
 
 
 class Labels(Part, frozen=True, kw_only=True):
-    """What a head scores in place of the vocabulary: classes of a token or of a text, ends of an answer, a reward.
+    """What a head scores instead of the vocabulary: classes of a token or text, ends of an answer, a reward.
 
-    `reads`: every token, or one state of the whole text: the first token's, the last one's, the mean, or the pooler's.
-    `picks`: that state is chosen before the matrix, or after it, which then scores every token (LLaMA's classifiers).
+    `reads`: every token, or one state of the text: the first token's, the last token's, the mean, or the pooler's.
+    `picks`: the state is selected before the matrix, or after the matrix scored every token (LLaMA's classifiers).
     """
 
     n_labels: Size
@@ -47,11 +47,11 @@ class Labels(Part, frozen=True, kw_only=True):
 
 
 class Head(Part, frozen=True, kw_only=True):
-    """From the last state to logits. `tied`: the token table is the matrix. `scale`: of the state, before it.
+    """The output head. `tied`: its matrix is the token table. `scale` multiplies the input of the matrix.
 
-    `d_in` is the width that an untied matrix reads; left out, it is d_model. What narrows the states to it is the
-    transform, or else a projection (OPT). `bias_buffer`: a stored buffer is added to the logits (BART's
-    final_logits_bias). With `labels` the head scores those in place of the vocabulary.
+    `d_in` is the input width of an untied matrix (default: d_model), to which the transform or else a projection maps
+    the states (OPT). `bias_buffer`: a stored buffer is added to the logits (BART's final_logits_bias). With `labels`
+    the head scores labels instead of the vocabulary.
     """
 
     tied: bool = False
@@ -65,7 +65,7 @@ class Head(Part, frozen=True, kw_only=True):
 
 
 class Pooler(Part, frozen=True, kw_only=True):
-    """A dense layer on the first token's last state (BERT): what a model without a head gives, or its labels read."""
+    """A dense layer on the first token's last state (BERT): the output without a head, or the input of labels."""
 
     activation: Activation = "tanh"
 
@@ -74,9 +74,9 @@ Axis = Literal["vocab_size", "n_ctx", "d_model", "n_layers", "all_heads"]
 
 
 class Extra(Part, frozen=True, kw_only=True):
-    """A tensor that the model's class holds and no logits use: ESM's contact head, a second vocabulary bias.
+    """A stored tensor that the logits do not use: ESM's contact head, a second vocabulary bias.
 
-    An axis is a number, or the name of one of the model's sizes; `all_heads` are the heads of all layers together.
+    An axis is a number or the name of a size of the model; `all_heads` is the number of heads of all layers.
     """
 
     name: Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]*(\.[a-z0-9_]+)*$", max_length=100)]
@@ -86,7 +86,7 @@ class Extra(Part, frozen=True, kw_only=True):
 
 
 class Dropout(Part, frozen=True, kw_only=True):
-    """Probabilities in training, by place."""
+    """Dropout probabilities in training."""
 
     embedding: Probability = 0.0
     attention: Probability = 0.0
@@ -95,7 +95,7 @@ class Dropout(Part, frozen=True, kw_only=True):
 
 
 class Spec(Part, frozen=True, kw_only=True):
-    """One transformer, whole. After loading every size is explicit (`archcalc.spec.resolve`)."""
+    """A transformer. After loading, every size is explicit (`archcalc.spec.resolve`)."""
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
     about: About = About()
@@ -112,66 +112,66 @@ class Spec(Part, frozen=True, kw_only=True):
 
     @property
     def label(self) -> str:
-        """What pages call the model: its title, else its name."""
+        """Return the model's title, else its name."""
         return self.about.title or self.name
 
     @property
     def family(self) -> Family:
-        """Which stacks there are."""
+        """Return the family: which stacks the model has."""
         if self.encoder is None:
             return "decoder"
         return "encoder" if self.decoder is None else "encoder-decoder"
 
     @property
     def predicts_tokens(self) -> bool:
-        """Whether the head scores the vocabulary."""
+        """Return whether the head scores the vocabulary."""
         return self.head is not None and self.head.labels is None
 
     @property
     def reads_text(self) -> bool:
-        """Whether what the model gives is of a whole text, not of each token."""
+        """Return whether the output is one for the whole text, not one for each token."""
         labels = self.head.labels if self.head else None
         return labels.reads != "every" if labels else self.head is None and self.pooler is not None
 
     @property
     def stacks(self) -> tuple[ModelStack, ...]:
-        """The stacks in the order in which they are run; the last one's states are the model's."""
-        named: dict[Role, Stack | None] = {"encoder": self.encoder, "decoder": self.decoder}
-        present = {role: stack for role, stack in named.items() if stack is not None}
+        """Return the stacks in the order of execution; the states of the last are the model's."""
+        by_role: dict[Role, Stack | None] = {"encoder": self.encoder, "decoder": self.decoder}
+        present = {role: stack for role, stack in by_role.items() if stack is not None}
         is_pair = len(present) > 1
         return tuple(ModelStack(role, stack, self, is_pair) for role, stack in present.items())
 
 
 class ModelStack(msgspec.Struct, frozen=True):
-    """A stack in its place in a whole model, of which it is one of two if `is_pair`."""
+    """A stack of a model. `is_pair`: the model has two stacks."""
 
     role: Role
     stack: Stack
-    whole: Spec
+    spec: Spec
     is_pair: bool
 
     @property
     def prefix(self) -> str:
-        """What its tensors and sites begin with: nothing if it is alone, else its role."""
+        """Return the prefix of its tensors and sites: its role, or nothing for a single stack."""
         return f"{self.role}." if self.is_pair else ""
 
     @property
     def is_causal(self) -> bool:
-        """Whether a token sees those before it alone."""
+        """Return whether a token attends only to earlier ones."""
         return self.role == "decoder"
 
     @property
     def is_source(self) -> bool:
-        """Whether another stack attends to its states."""
+        """Return whether another stack attends to its states."""
         return self.is_pair and self.role == "encoder"
 
     @property
     def embed_prefix(self) -> str:
-        """What the tensors of the embedding that it reads begin with."""
+        """Return the prefix of the tensors of the embedding that it reads."""
         return f"{self.prefix}embed." if self.stack.embedding else "embed."
 
     @property
     def model(self) -> Spec:
-        """The model in this stack's own sizes, with its own embedding."""
+        """Return the model with this stack's own sizes and embedding."""
         own = {field: value for field in OWN if (value := getattr(self.stack, field)) is not None}
-        return msgspec.structs.replace(self.whole, **own) if own else self.whole
+        return msgspec.structs.replace(self.spec, **own) if own else self.spec

@@ -1,4 +1,4 @@
-"""Normalisation variants."""
+"""Normalization variants."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from archcalc.spec.base import Part, Positive
 
 
 class LayerNorm(Part, frozen=True, kw_only=True, tag_field="kind", tag="layernorm"):
-    """Ba et al. 2016. `weight` and `bias` may each be absent (OLMo's has neither).
+    """Ba et al. 2016. `weight` and `bias` are optional (OLMo has neither).
 
-    `unit_offset` scales by 1 + weight (Nemotron); the count is the same.
+    `unit_offset` scales by 1 + weight (Nemotron), with the same number of parameters.
     """
 
     weight: bool = True
@@ -18,7 +18,7 @@ class LayerNorm(Part, frozen=True, kw_only=True, tag_field="kind", tag="layernor
 
 
 class RMSNorm(Part, frozen=True, kw_only=True, tag_field="kind", tag="rmsnorm"):
-    """Zhang & Sennrich 2019. `unit_offset` scales by 1 + weight, as Gemma does; the count is the same."""
+    """Zhang & Sennrich 2019. `unit_offset` scales by 1 + weight (Gemma), with the same number of parameters."""
 
     weight: bool = True
     unit_offset: bool = False

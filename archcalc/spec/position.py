@@ -1,4 +1,4 @@
-"""Where a model learns the order of its tokens: tables beside the embedding, or inside attention."""
+"""Position encodings: tables added to the embedding, or inside attention."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from archcalc.spec.base import Count, Part, Positive, Size
 
 
 class Learned(Part, frozen=True, kw_only=True, tag_field="kind", tag="learned"):
-    """A trained table of n_ctx + n_extra rows (OPT and RoBERTa keep 2 rows more than they have positions)."""
+    """A trained table of n_ctx + n_extra rows (OPT and RoBERTa have 2 extra rows)."""
 
     n_extra: Count = 0
 
     @property
     def is_table(self) -> bool:
-        """Whether positions end where its rows do."""
+        """Return whether its rows bound the positions."""
         return True
 
 
 class Sinusoidal(Part, frozen=True, kw_only=True, tag_field="kind", tag="sinusoidal"):
     """Vaswani et al. 2017, section 3.5. `stored`: the table is a frozen parameter (Marian); else it is computed.
 
-    `order`: sines and cosines in alternating columns, sines in the first half (CTRL, Marian), or fairseq's: halves of
+    `order`: sines and cosines in alternating columns, sines in the first half (CTRL, Marian), or fairseq: halves with
     wavelengths up to exactly 10,000·2π. Position p reads row p + n_extra (M2M-100: 2).
     """
 
@@ -33,7 +33,7 @@ class Sinusoidal(Part, frozen=True, kw_only=True, tag_field="kind", tag="sinusoi
 
     @property
     def is_table(self) -> bool:
-        """Whether positions end where its rows do."""
+        """Return whether its rows bound the positions."""
         return self.stored
 
 
@@ -41,13 +41,13 @@ TablePosition = Learned | Sinusoidal
 
 
 class LinearScaling(Part, frozen=True, kw_only=True, tag_field="kind", tag="linear"):
-    """Positions divided by `factor` (Chen et al. 2023)."""
+    """Divide positions by `factor` (Chen et al. 2023)."""
 
     factor: Positive
 
 
 class Llama3Scaling(Part, frozen=True, kw_only=True, tag_field="kind", tag="llama3"):
-    """Llama 3.1's stretch: long wavelengths divided by `factor`, short ones kept, a ramp between."""
+    """Llama 3.1: divide the frequencies of long wavelengths by `factor`, keep short ones, interpolate between."""
 
     factor: Positive
     low_freq_factor: Positive = 1.0
@@ -56,9 +56,9 @@ class Llama3Scaling(Part, frozen=True, kw_only=True, tag_field="kind", tag="llam
 
 
 class YarnScaling(Part, frozen=True, kw_only=True, tag_field="kind", tag="yarn"):
-    """Peng et al. 2023. `attention_factor` scales cos and sin; left out, it is 0.1·ln(factor) + 1.
+    """Peng et al. 2023. `attention_factor` scales cos and sin (default: 0.1·ln(factor) + 1).
 
-    `mscale` and `mscale_all_dim` are DeepSeek's way to state it; `truncate` rounds the ramp's ends to whole dimensions.
+    DeepSeek states it by `mscale` and `mscale_all_dim`. `truncate` rounds the ends of the ramp to whole dimensions.
     """
 
     factor: Positive
@@ -72,11 +72,11 @@ class YarnScaling(Part, frozen=True, kw_only=True, tag_field="kind", tag="yarn")
 
 
 class LongRopeScaling(Part, frozen=True, kw_only=True, tag_field="kind", tag="longrope"):
-    """Ding et al. 2024: each pair of dimensions turns slower by a factor of its own.
+    """Ding et al. 2024: divide the frequency of each pair of dimensions by its own factor.
 
-    A pass that reaches beyond n_ctx_original takes the `long` factors for all its tokens, else the `short` ones; keys
-    that are cached stay as they were. `attention_factor` scales cos and sin; left out, it is √(1 + ln factor /
-    ln n_ctx_original). `long_attention_factor` takes its place beyond n_ctx_original (PhiMoE).
+    A pass beyond n_ctx_original uses the `long` factors for all its tokens, else the `short` ones; cached keys do not
+    change. `attention_factor` scales cos and sin (default: √(1 + ln factor / ln n_ctx_original)); beyond n_ctx_original
+    `long_attention_factor` replaces it (PhiMoE).
     """
 
     factor: Positive
@@ -88,7 +88,7 @@ class LongRopeScaling(Part, frozen=True, kw_only=True, tag_field="kind", tag="lo
 
 
 class DynamicScaling(Part, frozen=True, kw_only=True, tag_field="kind", tag="dynamic"):
-    """NTK-aware scaling by length: theta grows with the tokens of a pass beyond n_ctx_original; keys stay as cached."""
+    """NTK-aware scaling: theta grows with the tokens of a pass beyond n_ctx_original; cached keys do not change."""
 
     factor: Annotated[float, msgspec.Meta(ge=1, le=1e30)]
     n_ctx_original: Size
@@ -98,11 +98,11 @@ RopeScaling = LinearScaling | Llama3Scaling | YarnScaling | LongRopeScaling | Dy
 
 
 class Rope(Part, frozen=True, kw_only=True, tag_field="kind", tag="rope"):
-    """Su et al. 2021: queries and keys turned by their position; no weights.
+    """Su et al. 2021: rotate queries and keys by their position; no weights.
 
-    `d_rotary` of each head's width is turned (left out: all of it). `interleaved` pairs dimensions (0,1), (2,3) …
-    as the paper does; otherwise (0, d/2), (1, d/2+1) … as GPT-NeoX does. `stored`: sines and cosines are read from a
-    frozen table of n_ctx rows, one for the stack (RoFormer). `values`: values are turned too.
+    The first `d_rotary` dimensions of each head rotate (default: all). `interleaved` pairs dimensions (0,1), (2,3) … as
+    the paper does; otherwise (0, d/2), (1, d/2+1) … as GPT-NeoX does. `stored`: sines and cosines are read from a
+    frozen table of n_ctx rows, one for the stack (RoFormer). `values`: values are rotated too.
     """
 
     theta: Annotated[float, msgspec.Meta(gt=1, le=1e30)] = 10_000.0
@@ -114,10 +114,10 @@ class Rope(Part, frozen=True, kw_only=True, tag_field="kind", tag="rope"):
 
 
 class Alibi(Part, frozen=True, kw_only=True, tag_field="kind", tag="alibi"):
-    """Press et al. 2021: a penalty on scores, linear in distance, one fixed slope a head; no weights.
+    """Press et al. 2021: a penalty on scores that is linear in distance, with a fixed slope per head; no weights.
 
-    `scaled` takes it times the attention's scale, as the scores (Falcon); otherwise it is added after that (BLOOM).
-    Slopes end at 2^−max_bias.
+    `scaled`: the attention's scale multiplies it too (Falcon); otherwise it is added after scaling (BLOOM). The last
+    slope is 2^−max_bias.
     """
 
     scaled: bool = False
@@ -125,9 +125,9 @@ class Alibi(Part, frozen=True, kw_only=True, tag_field="kind", tag="alibi"):
 
 
 class RelativeBias(Part, frozen=True, kw_only=True, tag_field="kind", tag="relative"):
-    """Raffel et al. 2020 (T5), section 2.1: a learned bias on scores for each bucket of distance and each head.
+    """Raffel et al. 2020 (T5), section 2.1: a learned bias on scores for each bucket of distances and each head.
 
-    `shared`: one table serves all layers of a stack, or every layer has its own (UMT5).
+    `shared`: one table for all layers of a stack, or one table per layer (UMT5).
     """
 
     n_buckets: Size = 32

@@ -1,6 +1,6 @@
-"""Make every size of a spec explicit, and refuse a spec whose fields contradict each other.
+"""Make every size of a spec explicit, and refuse contradictory fields.
 
-This is the walk over stacks, layers and branches; `resolve_parts` has the function of each part's variant.
+This module walks over stacks, layers and branches; `resolve_parts` has a function for each variant of a part.
 """
 
 from __future__ import annotations
@@ -12,79 +12,83 @@ import msgspec.structs
 from archcalc.errors import InputError
 from archcalc.spec.attention import Attention, stack_bias, stored_rope
 from archcalc.spec.base import Part
-from archcalc.spec.branches import PLACEMENTS, arms, computed, parts
+from archcalc.spec.branches import PLACEMENTS, active_branches, arms, parts
 from archcalc.spec.embedding import Embedding
 from archcalc.spec.layer import Arm, Branch, Layer, Reads, Run, Stack
 from archcalc.spec.model import OWN, OWN_SIZES, Head, ModelStack, Spec
 from archcalc.spec.resolve_shares import check_shares
-from archcalc.spec.variants import reading
+from archcalc.spec.variants import implementation
 from archcalc.words import msg
 
 
 def resolve(spec: Spec) -> Spec:
-    """The same spec with n_layers, n_kv_heads, d_head, d_rotary and d_shared filled in.
+    """Return the spec with explicit n_layers, n_kv_heads, d_head, d_rotary and d_shared.
 
-    Raises InputError with the field's path where two fields contradict each other.
+    Raises InputError with the field's path if two fields contradict each other.
     """
     if spec.encoder is None and spec.decoder is None:
-        raise InputError(
-            msg("neither an encoder nor a decoder"), where="encoder", allowed=msg("a stack in either or both")
-        )
-    spec = msgspec.structs.replace(spec, **{each.role: _own_sizes(each) for each in spec.stacks})
-    stacks = {each.role: _stack(each.stack, each.model, each.role) for each in spec.stacks}
+        raise InputError(msg("neither an encoder nor a decoder"), where="encoder", allowed=msg("at least one of them"))
+    spec = msgspec.structs.replace(spec, **{model_stack.role: _own_sizes(model_stack) for model_stack in spec.stacks})
+    stacks = {
+        model_stack.role: _stack(model_stack.stack, model_stack.model, model_stack.role) for model_stack in spec.stacks
+    }
     if spec.family == "encoder-decoder":
         layers = [layer for run in stacks["decoder"].runs for layer in run.pattern]
         if not any(arm.reads == "source" for layer in layers for arm in arms(layer)):
             raise InputError(
                 msg("no layer attends to the encoder"), where="decoder.runs", allowed=msg("a layer with 'cross'")
             )
-    _check_ending(spec)
+    _check_model_parts(spec)
     return msgspec.structs.replace(spec, **stacks)
 
 
-def _own_sizes(each: ModelStack) -> Stack:
-    """The stack with those of its own sizes that are not the model's."""
-    stack, whole = each.stack, each.whole
+def _own_sizes(model_stack: ModelStack) -> Stack:
+    """Return the stack with only those own sizes that differ from the model's."""
+    stack, spec = model_stack.stack, model_stack.spec
     for field in OWN:
-        if getattr(stack, field) is not None and not each.is_source:
-            where = f"{each.role}.{field}"
+        if getattr(stack, field) is not None and not model_stack.is_source:
+            where = f"{model_stack.role}.{field}"
             raise InputError(
-                msg("is the model's"),
+                msg("cannot differ from the model's"),
                 where=where,
-                allowed=msg("{field} of the model, or of an encoder beside", field=repr(field)),
+                allowed=msg("{field} of the model, or of an encoder beside a decoder", field=repr(field)),
             )
     own = {field: getattr(stack, field) for field in OWN_SIZES}
-    own = {field: None if size == getattr(whole, field) else size for field, size in own.items()}
+    own = {field: None if size == getattr(spec, field) else size for field, size in own.items()}
     for field in ("d_model", "vocab_size"):
         if own[field] is not None and stack.embedding is None:
             raise InputError(
-                msg("differs from that of the table that it reads"),
-                where=f"{each.role}.{field}",
-                allowed=msg("{size}, or an embedding of its own", size=getattr(whole, field)),
+                msg("differs from the embedding that the stack reads"),
+                where=f"{model_stack.role}.{field}",
+                allowed=msg("{size}, or a separate embedding", size=getattr(spec, field)),
             )
     return msgspec.structs.replace(stack, **own)
 
 
-def _check_ending(spec: Spec) -> None:
-    """Embedding tables, head, pooler and extras agree with each other and with the stacks."""
+def _check_model_parts(spec: Spec) -> None:
+    """Check embedding tables, head, pooler and extras against each other and the stacks."""
     _check_extras(spec)
     _check_tables(spec.embedding, "embedding")
     if spec.encoder and spec.encoder.embedding:
         _check_tables(spec.encoder.embedding, "encoder.embedding")
     if spec.embedding.token_dropout and spec.decoder:
-        raise InputError(msg("a decoder reads a text bit by bit"), where="embedding.token_dropout", allowed="null")
+        raise InputError(
+            msg("a decoder does not read the whole text at once"), where="embedding.token_dropout", allowed="null"
+        )
     if spec.pooler and (spec.decoder or spec.predicts_tokens):
         raise InputError(
-            msg("nothing reads it"), where="pooler", allowed=msg("an encoder alone, without a head or with labels")
+            msg("no head uses it"),
+            where="pooler",
+            allowed=msg("a model with an encoder only, and without a head or with labels"),
         )
     if spec.head:
         _check_head(spec.head, spec)
 
 
 def _check_extras(spec: Spec) -> None:
-    """Further tensors have names of their own, and no axis of a model without heads is its heads."""
-    _check_once([extra.name for extra in spec.extras], "extras")
-    layers = [layer for each in spec.stacks for run in each.stack.runs for layer in run.pattern]
+    """Check that extras have unique names, and that only a model with heads has an axis of heads."""
+    _check_unique([extra.name for extra in spec.extras], "extras")
+    layers = [layer for model_stack in spec.stacks for run in model_stack.stack.runs for layer in run.pattern]
     has_heads = any("attn" in parts(layer) for layer in layers)
     for i, extra in enumerate(spec.extras):
         if "all_heads" in extra.axes and not has_heads:
@@ -92,8 +96,8 @@ def _check_extras(spec: Spec) -> None:
 
 
 def _check_tables(part: Embedding, where: str) -> None:
-    """Further tables have names of their own, and the rows that are read of them."""
-    _check_once([table.name for table in part.tables], f"{where}.tables")
+    """Check that extra tables have unique names and contain their default rows."""
+    _check_unique([table.name for table in part.tables], f"{where}.tables")
     for t, table in enumerate(part.tables):
         if table.default_row is not None and table.default_row >= table.n_rows:
             row = f"{where}.tables[{t}].default_row"
@@ -113,37 +117,35 @@ def _check_head(head: Head, spec: Spec) -> None:
     for field in ("tied", "bias_buffer", "softcap"):
         if getattr(head, field):
             raise InputError(
-                msg("is of a head that scores the vocabulary"), where=f"head.{field}", allowed=msg("left out")
+                msg("applies only to a head that scores the vocabulary"), where=f"head.{field}", allowed=msg("left out")
             )
     if labels.reads in ("first", "mean", "pooled") and spec.decoder:
         raise InputError(
-            msg("a decoder has not {reads} at every step", reads=repr(labels.reads)),
+            msg("a decoder does not have {reads} at every step", reads=repr(labels.reads)),
             where="head.labels.reads",
             allowed="every, last",
         )
     if labels.picks == "after" and labels.reads in ("every", "pooled"):
         raise InputError(
-            msg("nothing is picked of {reads}", reads=repr(labels.reads)),
+            msg("{reads} has no state to pick", reads=repr(labels.reads)),
             where="head.labels.picks",
             allowed="before",
         )
     if (labels.reads == "pooled") != (spec.pooler is not None):
         raise InputError(
-            msg("a pooler and labels that read it go together"),
+            msg("labels that read a pooler need one, and only they use it"),
             where="head.labels.reads",
             allowed=msg("pooled, with a pooler"),
         )
     if spec.decoder and spec.decoder.n_mtp:
-        raise InputError(msg("labels are no next tokens"), where="decoder.n_mtp", allowed="0")
+        raise InputError(msg("a model with labels does not predict next tokens"), where="decoder.n_mtp", allowed="0")
 
 
-def _check_once(names: list[str], where: str) -> None:
-    """Every name stands for one tensor, and is no beginning of another's."""
+def _check_unique(names: list[str], where: str) -> None:
+    """Check that names are unique and that none is a prefix of another."""
     for i, name in enumerate(names):
         if any(other == name or other.startswith(f"{name}.") for other in names[:i] + names[i + 1 :]):
-            raise InputError(
-                msg("{name} is there twice", name=repr(name)), where=where, allowed=msg("a name of its own for each")
-            )
+            raise InputError(msg("{name} is a duplicate", name=repr(name)), where=where, allowed=msg("unique names"))
 
 
 def _stack(stack: Stack, spec: Spec, role: str) -> Stack:
@@ -168,61 +170,61 @@ def _stack(stack: Stack, spec: Spec, role: str) -> Stack:
     _check_names(runs, role)
     _check_shared_tables(runs, role)
     n_layers = _n_layers(stack, role)
-    found = msgspec.structs.replace(stack, runs=runs, n_layers=n_layers)
-    check_shares(found, role)
-    return found
+    resolved = msgspec.structs.replace(stack, runs=runs, n_layers=n_layers)
+    check_shares(resolved, role)
+    return resolved
 
 
 def _n_layers(stack: Stack, role: str) -> int:
-    """The stack's layers; every run gets at least one, at most one run is open."""
+    """Return the number of layers; every run has at least one, and at most one run omits its count."""
     counts = [run.count for run in stack.runs]
-    fixed, n_open = sum(count or 0 for count in counts), counts.count(None)
+    n_stated, n_open = sum(count or 0 for count in counts), counts.count(None)
     where = f"{role}.n_layers"
     if n_open > 1:
         raise InputError(
-            msg("{n_open} runs leave 'count' out", n_open=n_open),
+            msg("{n_open} runs have no 'count'", n_open=n_open),
             where=f"{role}.runs",
-            allowed=msg("one open run at most"),
+            allowed=msg("at most one run without 'count'"),
         )
     if stack.n_layers is None:
         if n_open:
             raise InputError(
-                msg("left out, as is the 'count' of a run"), where=where, allowed=msg("one of the two stated")
+                msg("neither n_layers nor the 'count' of a run is stated"), where=where, allowed=msg("one of the two")
             )
-        return fixed
-    if n_open and stack.n_layers <= fixed:
+        return n_stated
+    if n_open and stack.n_layers <= n_stated:
         raise InputError(
-            msg("{n_layers}, but the runs with a 'count' take {fixed}", n_layers=stack.n_layers, fixed=fixed),
+            msg("{n_layers}, but the runs with a 'count' have {n_stated}", n_layers=stack.n_layers, n_stated=n_stated),
             where=where,
             allowed=msg("more"),
         )
-    if not n_open and stack.n_layers != fixed:
+    if not n_open and stack.n_layers != n_stated:
         raise InputError(
-            msg("{n_layers}, but the runs' counts sum to {fixed}", n_layers=stack.n_layers, fixed=fixed),
+            msg("{n_layers}, but the counts of the runs sum to {n_stated}", n_layers=stack.n_layers, n_stated=n_stated),
             where=where,
-            allowed=msg("{fixed}, or one run without 'count'", fixed=fixed),
+            allowed=msg("{n_stated}, or one run without 'count'", n_stated=n_stated),
         )
     return stack.n_layers
 
 
 def _check_names(runs: tuple[Run, ...], role: str) -> None:
-    """A layer's name is its group's, so layers that differ need names that differ."""
+    """Check that different layers have different names, because groups are named after their layers."""
     named: dict[str, tuple[Layer, bool]] = {}
     for r, run in enumerate(runs):
         for p, layer in enumerate(run.pattern):
             if layer.name and named.setdefault(layer.name, (layer, run.share_weights)) != (layer, run.share_weights):
                 raise InputError(
-                    msg("{name} is also the name of a layer that differs", name=repr(layer.name)),
+                    msg("{name} is also the name of a different layer", name=repr(layer.name)),
                     where=f"{role}.runs[{r}].pattern[{p}].name",
-                    allowed=msg("a name of its own for each"),
+                    allowed=msg("unique names"),
                 )
 
 
 def _check_shared_tables(runs: tuple[Run, ...], role: str) -> None:
-    """A table that serves every layer of a stack (T5's biases, RoFormer's angles) must be of one shape for all."""
-    found = [arm.part for run in runs for layer in run.pattern for arm in arms(layer)]
+    """Check that a table of the stack (T5's biases, RoFormer's angles) has one shape for all layers."""
+    parts = [arm.part for run in runs for layer in run.pattern for arm in arms(layer)]
     biases = {
-        (position, part.n_heads) for part in found if isinstance(part, Attention) and (position := stack_bias(part))
+        (position, part.n_heads) for part in parts if isinstance(part, Attention) and (position := stack_bias(part))
     }
     if len(biases) > 1:
         raise InputError(
@@ -230,7 +232,7 @@ def _check_shared_tables(runs: tuple[Run, ...], role: str) -> None:
             where=f"{role}.runs",
             allowed=msg("one table for the stack"),
         )
-    angles = {(rope.theta, rope.d_rotary) for part in found if (rope := stored_rope(part))}
+    angles = {(rope.theta, rope.d_rotary) for part in parts if (rope := stored_rope(part))}
     if len(angles) > 1:
         raise InputError(
             msg("layers with a stored table of angles differ in theta or d_rotary"),
@@ -240,12 +242,12 @@ def _check_shared_tables(runs: tuple[Run, ...], role: str) -> None:
 
 
 def _layer(layer: Layer, spec: Spec, role: str, where: str) -> Layer:
-    found = (_explicit if layer.branches else _short)(layer, spec, role, where)
-    if not computed(found):
+    resolved = (_branch_layer if layer.branches else _short)(layer, spec, role, where)
+    if not active_branches(resolved):
         raise InputError(
-            msg("nothing of the layer is computed"), where=where, allowed=msg("a part that does not read nothing")
+            msg("no part of the layer is computed"), where=where, allowed=msg("a part that reads something")
         )
-    return found
+    return resolved
 
 
 def _short(layer: Layer, spec: Spec, role: str, where: str) -> Layer:
@@ -257,7 +259,7 @@ def _short(layer: Layer, spec: Spec, role: str, where: str) -> Layer:
         )
     if layer.norm is None:
         raise InputError(msg("the required field 'norm' is missing"), where=where, allowed=msg("a norm, or branches"))
-    if PLACEMENTS[layer.placement].in_parallel and (layer.cross or not (layer.attention and layer.ffn)):
+    if PLACEMENTS[layer.placement].is_parallel and (layer.cross or not (layer.attention and layer.ffn)):
         raise InputError(
             msg("{placement} needs attention and ffn, and no cross", placement=repr(layer.placement)),
             where=f"{where}.placement",
@@ -270,31 +272,35 @@ def _short(layer: Layer, spec: Spec, role: str, where: str) -> Layer:
             allowed="stream",
         )
     if layer.cross is None and layer.cross_reads != "source":
-        raise InputError(msg("there is no cross"), where=f"{where}.cross_reads", allowed=msg("source"))
+        raise InputError(msg("the layer has no cross-attention"), where=f"{where}.cross_reads", allowed=msg("source"))
     reads: dict[str, Reads] = {"cross": layer.cross_reads}
-    filled = {
-        slot: _filled(_sourced(part, reads.get(slot, "stream"), spec, role, f"{where}.{slot}"), spec, f"{where}.{slot}")
+    parts = {
+        slot: _resolved_part(
+            _with_source_width(part, reads.get(slot, "stream"), spec, role, f"{where}.{slot}"), spec, f"{where}.{slot}"
+        )
         for slot, part in slots.items()
         if part is not None
     }
-    return msgspec.structs.replace(layer, **filled)
+    return msgspec.structs.replace(layer, **parts)
 
 
-def _explicit(layer: Layer, spec: Spec, role: str, where: str) -> Layer:
-    """A layer that states its branches; the fields of the short form stand at their defaults."""
+def _branch_layer(layer: Layer, spec: Spec, role: str, where: str) -> Layer:
+    """Resolve a layer in the explicit form; all fields of the short form must have their defaults."""
     for field in ("norm", "placement", "attention", "cross", "cross_reads", "ffn", "scale", "skip", "skip_reads"):
         if getattr(layer, field) != getattr(Layer(), field):
             raise InputError(
-                msg("is stated beside branches"), where=f"{where}.{field}", allowed=msg("one of the two forms")
+                msg("is stated together with branches"), where=f"{where}.{field}", allowed=msg("one of the two forms")
             )
-    branches = tuple(_branch(each, spec, role, f"{where}.branches[{i}]") for i, each in enumerate(layer.branches))
+    branches = tuple(
+        _branch(model_stack, spec, role, f"{where}.branches[{i}]") for i, model_stack in enumerate(layer.branches)
+    )
     names = [arm.name for branch in branches for arm in branch.arms]
     for name in names:
         if names.count(name) > 1:
             raise InputError(
                 msg("two arms are named {name}", name=repr(name)),
                 where=f"{where}.branches",
-                allowed=msg("a name of its own each"),
+                allowed=msg("unique names"),
             )
     return msgspec.structs.replace(layer, branches=branches)
 
@@ -302,7 +308,7 @@ def _explicit(layer: Layer, spec: Spec, role: str, where: str) -> Layer:
 def _branch(branch: Branch, spec: Spec, role: str, where: str) -> Branch:
     if branch.norm_in and any(arm.norm for arm in branch.arms):
         raise InputError(
-            msg("an arm has a norm beside norm_in"),
+            msg("an arm and norm_in both have a norm"),
             where=f"{where}.norm_in",
             allowed=msg("norm_in, or a norm of each arm"),
         )
@@ -310,19 +316,19 @@ def _branch(branch: Branch, spec: Spec, role: str, where: str) -> Branch:
         raise InputError(msg("there is no norm_in to read"), where=f"{where}.skip_reads", allowed="stream")
     if len({arm.reads == "nothing" for arm in branch.arms}) > 1:
         raise InputError(
-            msg("some arms read nothing"), where=f"{where}.arms", allowed=msg("a branch of their own for these")
+            msg("some arms read nothing"), where=f"{where}.arms", allowed=msg("a separate branch for these")
         )
-    found = tuple(_arm(arm, spec, role, f"{where}.arms[{a}]") for a, arm in enumerate(branch.arms))
-    return msgspec.structs.replace(branch, arms=found)
+    resolved = tuple(_arm(arm, spec, role, f"{where}.arms[{a}]") for a, arm in enumerate(branch.arms))
+    return msgspec.structs.replace(branch, arms=resolved)
 
 
 def _arm(arm: Arm, spec: Spec, role: str, where: str) -> Arm:
-    part = _sourced(arm.part, arm.reads, spec, role, where)
-    return msgspec.structs.replace(arm, part=_filled(part, spec, f"{where}.part"))
+    part = _with_source_width(arm.part, arm.reads, spec, role, where)
+    return msgspec.structs.replace(arm, part=_resolved_part(part, spec, f"{where}.part"))
 
 
-def _sourced(part: Any, reads: Reads, spec: Spec, role: str, where: str) -> Any:
-    """The part with the width of the source that it attends to, if that is not the layer's."""
+def _with_source_width(part: Any, reads: Reads, spec: Spec, role: str, where: str) -> Any:
+    """Return the part with the width of its source, if it differs from the layer's."""
     if reads in ("source", "nothing"):
         _check_source(part, reads, spec, role, where)
         return msgspec.structs.replace(part, d_source=_source_width(part, reads, spec, where))
@@ -334,7 +340,7 @@ def _sourced(part: Any, reads: Reads, spec: Spec, role: str, where: str) -> Any:
 def _source_width(part: Attention, reads: Reads, spec: Spec, where: str) -> int | None:
     width = part.d_source
     if reads == "source":
-        assert spec.encoder is not None, "there is something to attend to"
+        assert spec.encoder is not None, "a source needs an encoder"
         width = spec.encoder.d_model or spec.d_model
         if part.d_source not in (None, width):
             raise InputError(
@@ -346,25 +352,29 @@ def _source_width(part: Attention, reads: Reads, spec: Spec, where: str) -> int 
 
 
 def _check_source(part: Any, reads: Reads, spec: Spec, role: str, where: str) -> None:
-    """Raise InputError where a part cannot attend to a source, or is idle though there is one."""
+    """Raise InputError if a part cannot attend to a source, or is idle although there is one."""
     if not isinstance(part, Attention):
         raise InputError(msg("does not attend to a source"), where=where, allowed=msg("a mapping of kind gqa"))
     if spec.encoder is None and reads == "source":
         raise InputError(
-            msg("there is no encoder to attend to"), where=where, allowed=msg("an 'encoder' stack, or to read nothing")
+            msg("there is no encoder to attend to"),
+            where=where,
+            allowed=msg("an 'encoder' stack, or cross_reads: nothing"),
         )
     if spec.encoder is not None and reads == "nothing":
-        raise InputError(msg("reads nothing beside an encoder"), where=where, allowed=msg("to read the source"))
+        raise InputError(
+            msg("reads nothing although there is an encoder"), where=where, allowed=msg("cross_reads: source")
+        )
     if role == "encoder":
-        raise InputError(msg("an encoder attends to itself alone"), where=where, allowed="null")
+        raise InputError(msg("an encoder attends only to itself"), where=where, allowed="null")
     if part.position:
         raise InputError(msg("cross-attention has no positions"), where=f"{where}.position", allowed="null")
     if part.window:
-        raise InputError(msg("cross-attention sees the whole source"), where=f"{where}.window", allowed="null")
+        raise InputError(msg("cross-attention reads the whole source"), where=f"{where}.window", allowed="null")
     if part.temperature:
         raise InputError(msg("cross-attention has no positions"), where=f"{where}.temperature", allowed="null")
 
 
-def _filled(part: Part, spec: Spec, where: str) -> Any:
-    """The part with what it leaves out filled in, by its variant's own function."""
-    return reading(part, "resolve")(part, spec, where)
+def _resolved_part(part: Part, spec: Spec, where: str) -> Any:
+    """Return the part resolved by the function of its variant."""
+    return implementation(part, "resolve")(part, spec, where)

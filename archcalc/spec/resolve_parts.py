@@ -1,4 +1,4 @@
-"""What a part leaves out, filled in, and what it says against itself, refused: a function for each variant."""
+"""Resolve parts: fill in what is left out and refuse contradictions. One function for each variant."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import msgspec.structs
 
 from archcalc.errors import InputError
-from archcalc.spec.activation import with_numbers
+from archcalc.spec.activation import with_parameters
 from archcalc.spec.attention import Attention, LatentAttention
 from archcalc.spec.ffn import Gated, MoE, Plain
 from archcalc.spec.model import Spec
@@ -22,7 +22,7 @@ from archcalc.words import msg
 
 
 def attention(part: Attention, spec: Spec, where: str) -> Attention:
-    """Return attention with n_kv_heads, d_head and d_rotary."""
+    """Return the attention with n_kv_heads, d_head and d_rotary."""
     n_kv_heads = part.n_kv_heads or part.n_heads
     if part.n_heads % n_kv_heads:
         raise InputError(
@@ -44,20 +44,20 @@ def attention(part: Attention, spec: Spec, where: str) -> Attention:
     position = part.position
     if isinstance(position, Rope):
         position = _rope(position, d_head, f"{where}.position")
-        _check_turned_values(position, part.d_value or d_head, f"{where}.position.values")
+        _check_rotary_values(position, part.d_value or d_head, f"{where}.position.values")
     if part.qk_norm and part.qk_norm.over == "full" and part.qk_norm.when == "after":
         raise InputError(
-            msg("all heads at once are normed before they are turned"),
+            msg("a norm over all heads must come before the rotation"),
             where=f"{where}.qk_norm.when",
             allowed=msg("before, or over head or each"),
         )
     return msgspec.structs.replace(part, n_kv_heads=n_kv_heads, d_head=d_head, position=position)
 
 
-def _check_turned_values(rope: Rope, width: int, where: str) -> None:
+def _check_rotary_values(rope: Rope, width: int, where: str) -> None:
     if rope.values and rope.d_rotary is not None and rope.d_rotary > width:
         raise InputError(
-            msg("d_rotary {d_rotary} is more than values' width of {width}", d_rotary=rope.d_rotary, width=width),
+            msg("d_rotary {d_rotary} exceeds the width {width} of values", d_rotary=rope.d_rotary, width=width),
             where=where,
             allowed="false",
         )
@@ -67,7 +67,7 @@ def _rope(rope: Rope, width: int, where: str) -> Rope:
     d_rotary = rope.d_rotary or width
     if d_rotary > width or d_rotary % 2:
         raise InputError(
-            msg("{d_rotary} of a width of {width} cannot be turned in pairs", d_rotary=d_rotary, width=width),
+            msg("{d_rotary} of {width} dimensions cannot be rotated in pairs", d_rotary=d_rotary, width=width),
             where=f"{where}.d_rotary",
             allowed=msg("an even number up to {width}", width=width),
         )
@@ -89,12 +89,12 @@ def _rope(rope: Rope, width: int, where: str) -> Rope:
 
 
 def _check_pairs(scaling: RopeScaling, d_rotary: int, where: str) -> None:
-    """A factor for each pair that is turned; NTK's exponent d / (d − 2) needs two pairs or more."""
+    """Check that each rotated pair has a factor; NTK's exponent d / (d − 2) needs two pairs or more."""
     if isinstance(scaling, LongRopeScaling):
         for field in ("short", "long"):
             if 2 * (n := len(getattr(scaling, field))) != d_rotary:
                 raise InputError(
-                    msg("{n} factors for {d_rotary} turned dimensions", n=n, d_rotary=d_rotary),
+                    msg("{n} factors for {d_rotary} rotated dimensions", n=n, d_rotary=d_rotary),
                     where=f"{where}.{field}",
                     allowed=msg("{d_rotary}: one for each pair", d_rotary=d_rotary // 2),
                 )
@@ -102,20 +102,20 @@ def _check_pairs(scaling: RopeScaling, d_rotary: int, where: str) -> None:
         raise InputError(
             msg("d_rotary is {d_rotary}", d_rotary=d_rotary),
             where=where,
-            allowed=msg("dynamic for a d_rotary of 4 or more"),
+            allowed=msg("a d_rotary of 4 or more for dynamic"),
         )
     if isinstance(scaling, LongRopeScaling) and scaling.attention_factor is None and scaling.n_ctx_original < 2:
-        raise InputError(
-            msg("there is no ln 1 to divide by"), where=f"{where}.n_ctx_original", allowed=msg("2 or more")
-        )
+        raise InputError(msg("ln(1) is 0"), where=f"{where}.n_ctx_original", allowed=msg("2 or more"))
 
 
 def latent(part: LatentAttention, spec: Spec, where: str) -> LatentAttention:
-    """Return latent attention with d_rotary."""
+    """Return the latent attention with d_rotary."""
     position = _rope(part.position, part.d_rope, f"{where}.position")
     for field in ("stored", "values"):
         if getattr(position, field):
-            raise InputError(msg("latent attention has neither"), where=f"{where}.position.{field}", allowed="false")
+            raise InputError(
+                msg("latent attention does not support it"), where=f"{where}.position.{field}", allowed="false"
+            )
     if position.d_rotary != part.d_rope:
         raise InputError(
             msg("{d_rotary} differs from d_rope", d_rotary=position.d_rotary),
@@ -126,7 +126,7 @@ def latent(part: LatentAttention, spec: Spec, where: str) -> LatentAttention:
 
 
 def moe(part: MoE, spec: Spec, where: str) -> MoE:
-    """Return a mixture with its shared experts' width, its group score and its jitter."""
+    """Return the mixture with the width of its shared experts, its group score and its jitter."""
     if part.n_active > part.n_experts:
         raise InputError(
             msg("{n_active} of {n_experts} experts", n_active=part.n_active, n_experts=part.n_experts),
@@ -157,24 +157,24 @@ def moe(part: MoE, spec: Spec, where: str) -> MoE:
         )
     _check_shared(part, where)
     _check_router(part, where)
-    activation, of_shared = (
-        with_numbers(part.activation),
-        part.shared_activation and with_numbers(part.shared_activation),
+    activation, shared_activation = (
+        with_parameters(part.activation),
+        part.shared_activation and with_parameters(part.shared_activation),
     )
-    filled: dict[str, Any] = {"activation": activation}
-    filled["shared_activation"] = None if of_shared == activation else of_shared
+    fields: dict[str, Any] = {"activation": activation}
+    fields["shared_activation"] = None if shared_activation == activation else shared_activation
     if part.n_groups > 1:
-        filled["group_score"] = part.group_score or ("best" if part.correction == "none" else "two_best")
+        fields["group_score"] = part.group_score or ("best" if part.correction == "none" else "two_best")
     if part.weigh == "sparsemixer":
-        filled["jitter"] = 0.01 if part.jitter is None else part.jitter
+        fields["jitter"] = 0.01 if part.jitter is None else part.jitter
     if part.n_shared:
-        filled["d_shared"] = part.d_shared or part.d_expert
-        filled["shared_bias"] = part.expert_bias if part.shared_bias is None else part.shared_bias
-    return msgspec.structs.replace(part, **filled)
+        fields["d_shared"] = part.d_shared or part.d_expert
+        fields["shared_bias"] = part.expert_bias if part.shared_bias is None else part.shared_bias
+    return msgspec.structs.replace(part, **fields)
 
 
 def _check_shared(part: MoE, where: str) -> None:
-    """Refuse what is said of shared experts where there are none."""
+    """Refuse fields of shared experts if there are none."""
     if part.n_shared:
         return
     left_out = {"d_shared": None, "shared_activation": None, "shared_bias": None, "shared_gate": False}
@@ -186,10 +186,10 @@ def _check_shared(part: MoE, where: str) -> None:
 
 
 def _check_router(part: MoE, where: str) -> None:
-    """Refuse what the router would not use."""
+    """Refuse fields that the router would not use."""
     if part.choose == "logits" and part.weigh == "score":
         raise InputError(
-            msg("'score', but logits are no weights"),
+            msg("'score', but logits cannot be weights"),
             where=f"{where}.weigh",
             allowed="softmax, sigmoid, sparsemixer",
         )
@@ -197,7 +197,7 @@ def _check_router(part: MoE, where: str) -> None:
         raise InputError(msg("there are no groups"), where=f"{where}.group_score", allowed=msg("n_groups of 2 or more"))
     if part.jitter is not None and part.weigh != "sparsemixer":
         raise InputError(
-            msg("{weigh} knows no jitter", weigh=repr(part.weigh)),
+            msg("{weigh} does not use a jitter", weigh=repr(part.weigh)),
             where=f"{where}.jitter",
             allowed="weigh: sparsemixer",
         )
@@ -208,6 +208,6 @@ def _check_router(part: MoE, where: str) -> None:
 
 
 def dense(part: Plain | Gated, spec: Spec, where: str) -> Plain | Gated:
-    """Return a feed-forward with the numbers of its activation."""
+    """Return the feed-forward with the parameters of its activation."""
     down_bias = None if part.down_bias == part.bias else part.down_bias
-    return msgspec.structs.replace(part, activation=with_numbers(part.activation), down_bias=down_bias)
+    return msgspec.structs.replace(part, activation=with_parameters(part.activation), down_bias=down_bias)

@@ -1,4 +1,4 @@
-"""Refuse layers that share what the layer they name does not have."""
+"""Check layers that share weights or keys and values with an earlier layer."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from archcalc.spec.groups import key_indices, layers_of, run_counts, weight_indi
 from archcalc.spec.layer import Arm, Layer, Shares, Stack
 from archcalc.words import msg
 
-# What makes keys and values, and would be read by nothing where these are shared.
-_UNREAD = ("k_bias", "v_bias", "value_scale")
-# What shared keys and values must have been made for.
-_ALIKE = ("n_kv_heads", "d_head", "window", "position")
+# Fields that affect keys and values only, so a layer that shares these does not use them.
+_KEY_VALUE_FIELDS = ("k_bias", "v_bias", "value_scale")
+# Fields that must agree if keys and values are shared.
+_EQUAL_FIELDS = ("n_kv_heads", "d_head", "window", "position")
 
 
 def check_shares(stack: Stack, role: str) -> None:
-    """Raise InputError for a reference of a resolved stack that points to no such layer, or to one that differs."""
+    """Raise InputError if a layer of a resolved stack refers to an impossible or incompatible layer."""
     for r, run in enumerate(stack.runs):
         for p, layer in enumerate(run.pattern):
-            _check_stated(layer, f"{role}.runs[{r}].pattern[{p}]")
+            _check_shares_field(layer, f"{role}.runs[{r}].pattern[{p}]")
     if any(layer.shares for run in stack.runs for layer in run.pattern):
         _check_references(stack, role)
 
 
 def _check_references(stack: Stack, role: str) -> None:
-    """Raise InputError for a layer that is pointed to and does not have what is shared."""
+    """Raise InputError if a layer does not have what another layer shares."""
     layers, start = layers_of(stack), 0
     owners, lenders = weight_indices(stack), key_indices(stack)
     for r, (run, count) in enumerate(zip(stack.runs, run_counts(stack), strict=True)):
@@ -37,57 +37,59 @@ def _check_references(stack: Stack, role: str) -> None:
             where = f"{role}.runs[{r}].pattern[{p}]"
             if layer.shares is None or p >= count:
                 continue
-            turn = start + p
+            layer_index = start + p
             if layer.shares.weights is not None:
-                _check_before(owners[turn], turn, f"{where}.shares.weights")
-                _check_weights(layer, layers[owners[turn]], owners[owners[turn]] == owners[turn], where)
-            if (lender := lenders[turn]) is not None:
-                _check_before(lender, turn, f"{where}.shares.keys_values")
+                _check_before(owners[layer_index], layer_index, f"{where}.shares.weights")
+                _check_weights(
+                    layer, layers[owners[layer_index]], owners[owners[layer_index]] == owners[layer_index], where
+                )
+            if (lender := lenders[layer_index]) is not None:
+                _check_before(lender, layer_index, f"{where}.shares.keys_values")
                 _check_keys_values(layer, layers[lender], where)
         start += count
     if stack.n_mtp and lenders[-1] is not None:
         raise InputError(
-            msg("its layers are like the stack's last, which shares keys and values"),
+            msg("its layers are copies of the last layer, which shares keys and values"),
             where=f"{role}.n_mtp",
             allowed="0",
         )
 
 
-def _check_stated(layer: Layer, where: str) -> None:
-    """`shares` and the arms that read shared keys and values go together."""
+def _check_shares_field(layer: Layer, where: str) -> None:
+    """Check that `shares` and the arms that read shared keys and values agree."""
     shares, readers = layer.shares, [arm for arm in arms(layer) if arm.reads == "shared"]
     if shares == Shares():
         raise InputError(
-            msg("neither weights nor keys_values"), where=f"{where}.shares", allowed=msg("one of them, or null")
+            msg("found neither weights nor keys_values"), where=f"{where}.shares", allowed=msg("one of them, or null")
         )
     if (shares is not None and shares.keys_values is not None) != bool(readers):
         raise InputError(
-            msg("keys_values and an attention that reads shared ones go together"),
+            msg("keys_values and an attention that reads shared ones require each other"),
             where=f"{where}.shares",
             allowed=msg("'keys_values' with an attention, or with an arm that 'reads: shared'"),
         )
     for arm in readers:
         if not isinstance(arm.part, Attention):
             raise InputError(
-                msg("{name} makes its own keys and values", name=repr(arm.name)),
+                msg("{name} computes its own keys and values", name=repr(arm.name)),
                 where=f"{where}.shares.keys_values",
                 allowed=msg("kind gqa"),
             )
-        for field in _UNREAD:
+        for field in _KEY_VALUE_FIELDS:
             if getattr(arm.part, field):
                 raise InputError(
-                    msg("{name} shares keys and values and states {field}", name=repr(arm.name), field=field),
+                    msg("{name} shares keys and values but states {field}", name=repr(arm.name), field=field),
                     where=where,
                     allowed=msg("left out"),
                 )
 
 
-def _check_before(found: int, turn: int, where: str) -> None:
-    if found >= turn:
+def _check_before(owner: int, layer_index: int, where: str) -> None:
+    if owner >= layer_index:
         raise InputError(
-            msg("layer {found} is not before layer {turn}", found=found, turn=turn),
+            msg("layer {owner} is not before layer {layer_index}", owner=owner, layer_index=layer_index),
             where=where,
-            allowed=msg("less than {turn}", turn=turn),
+            allowed=msg("less than {layer_index}", layer_index=layer_index),
         )
 
 
@@ -95,41 +97,39 @@ def _check_weights(layer: Layer, owner: Layer, has_own: bool, where: str) -> Non
     where = f"{where}.shares.weights"
     if not has_own:
         raise InputError(
-            msg("that layer has no weights of its own"), where=where, allowed=msg("the layer that has them")
+            msg("that layer has no weights of its own"), where=where, allowed=msg("the layer that has the weights")
         )
-    if _bare(layer) != _bare(owner):
-        raise InputError(
-            msg("that layer is not the same otherwise"), where=where, allowed=msg("a layer with equal fields")
-        )
+    if _shared_fields(layer) != _shared_fields(owner):
+        raise InputError(msg("that layer has different fields"), where=where, allowed=msg("a layer with equal fields"))
 
 
-def _bare(layer: Layer) -> tuple[Layer, Any]:
-    """All but the layer's name and whose weights it has."""
+def _shared_fields(layer: Layer) -> tuple[Layer, Any]:
+    """Return the fields that two layers with shared weights have in common."""
     return structs.replace(layer, name=None, shares=None), layer.shares and layer.shares.keys_values
 
 
 def _check_keys_values(layer: Layer, lender: Layer, where: str) -> None:
-    lent = {arm.name: arm for arm in arms(lender)}
+    lender_arms = {arm.name: arm for arm in arms(lender)}
     for arm in arms(layer):
         if arm.reads == "shared":
-            _check_lent(arm, lent.get(arm.name), f"{where}.shares.keys_values")
+            _check_lender_arm(arm, lender_arms.get(arm.name), f"{where}.shares.keys_values")
 
 
-def _check_lent(arm: Arm, lent: Arm | None, where: str) -> None:
-    if lent is None or lent.reads != "stream" or not isinstance(lent.part, Attention):
+def _check_lender_arm(arm: Arm, lender_arms: Arm | None, where: str) -> None:
+    if lender_arms is None or lender_arms.reads != "stream" or not isinstance(lender_arms.part, Attention):
         raise InputError(
-            msg("that layer makes no keys and values in {name}", name=repr(arm.name)),
+            msg("that layer computes no keys and values in {name}", name=repr(arm.name)),
             where=where,
             allowed=msg("a layer whose attention does"),
         )
-    differ = [field for field in _ALIKE if getattr(arm.part, field) != getattr(lent.part, field)]
-    if _value_width(arm.part) != _value_width(lent.part):
+    differ = [field for field in _EQUAL_FIELDS if getattr(arm.part, field) != getattr(lender_arms.part, field)]
+    if _value_width(arm.part) != _value_width(lender_arms.part):
         differ.append("d_value")
     if differ:
         raise InputError(
             msg("that layer's {name} differs in {differ}", name=repr(arm.name), differ=", ".join(differ)),
             where=where,
-            allowed=msg("a layer that agrees"),
+            allowed=msg("a layer with equal fields"),
         )
 
 

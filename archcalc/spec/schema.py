@@ -1,4 +1,4 @@
-"""The JSON Schema of a spec file."""
+"""The JSON Schema of spec files."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from archcalc.spec.model import Spec
 
 
 def json_schema(meanings: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """What a spec's YAML may hold: a whole Spec, or a base and whatever differs from it (JSON Schema 2020-12).
+    """Return the JSON Schema (2020-12) of spec files: a whole Spec, or a base and what differs from it.
 
-    `meanings` says what a field means, by 'Part.field'; the schema then describes each field so.
+    `meanings` are descriptions of fields by 'Part.field'.
     """
     (whole,), definitions = msgspec.json.schema_components([Spec], ref_template="#/$defs/{name}")
     for name, meaning in (meanings or {}).items():
         part, _, field = name.partition(".")
         if field in (fields := definitions[part]["properties"]):
             fields[field] = {"description": meaning} | fields[field]
-    definitions["Spec"]["properties"] |= definitions["About"]["properties"]  # which a file may say at its top as well
+    definitions["Spec"]["properties"] |= definitions["About"]["properties"]  # which may also stand at the top level
     based = {
         "type": "object",
         "description": "Another spec, by name or path, and the fields that differ: by name, or by the tail of a path.",

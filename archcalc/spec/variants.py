@@ -1,8 +1,8 @@
-"""One record for each variant of a layer's part: which function reads it in each place of the package.
+"""One record for each variant of a part: the functions that implement it in each package.
 
-Functions are named by 'module:name' and imported when they are asked for. So the ledger and the modules of a variant
-stand in one record and still never meet. A reading that a variant does not have is None, which is said at once by
-whoever asks for it; a forgotten one is a missing argument.
+Functions are named by 'module:name' and imported when they are needed, so that ledger and modules of a variant are in
+one record without importing each other. A variant without an implementation has None; a forgotten one is a missing
+argument.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from archcalc.words import msg
 
 
 class Heads(msgspec.Struct, frozen=True):
-    """The heads of an attention: how many, how wide a query and key are, and how wide a value."""
+    """The heads of an attention: their number, and the widths of keys (and queries) and values."""
 
     n_heads: int
     d_key: int
@@ -32,15 +32,14 @@ class Heads(msgspec.Struct, frozen=True):
 
 
 class Variant(msgspec.Struct, frozen=True, kw_only=True):
-    """What the package knows of one variant.
+    """The implementations of one variant.
 
-    `component`: what its dropout masks are counted under. `mixes_tokens`: its module takes an attention context.
-    `resolve(part, spec, where)` fills it in. `ledger(part, symbols, x, pass)` yields its leaves. `module(part, spec)`
-    builds it, `query_module` one whose keys and values are an earlier layer's. `cache(part, room)` is what it keeps
-    between steps of its own tokens, `source_cache` of a source. `sites(part, width, reads)` are its named
-    points, `steps(part, where)` their formulas. `label` says it in a diagram. `heads` are for the papers' conventions.
-    `rank(part, n)` is the part that one of n ranks has, `split` the axes that are split. `fast(module)` is its form for
-    one token.
+    `component`: the component of its dropout masks. `mixes_tokens`: its module takes an attention context.
+    `resolve(part, spec, where)` fills in sizes. `ledger(part, symbols, x, ctx)` yields its leaves. `module(part, spec)`
+    builds its module, `query_module` one that shares keys and values. `cache(part, room)` is the cache of its own
+    tokens, `source_cache` that of a source. `sites(part, width, reads)` are its named points, `steps(part, where)`
+    their formulas. `label` is its text in a diagram. `heads` are for the papers' conventions. `rank(part, n)` is the
+    share of one of n ranks, `split` the axes that are split. `fast(module)` is its form for one token.
     """
 
     component: Literal["attention", "ffn", "mixer"]
@@ -60,7 +59,7 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
     fast: str | None
 
 
-_WIDE = {f"{name}.{kind}": 0 for name in ("gate", "up") for kind in ("weight", "bias")}
+_UP_SPLIT = {f"{name}.{kind}": 0 for name in ("gate", "up") for kind in ("weight", "bias")}
 
 VARIANTS: dict[type[Part], Variant] = {
     Attention: Variant(
@@ -112,7 +111,7 @@ VARIANTS: dict[type[Part], Variant] = {
         label="archcalc.render.diagram.said:dense",
         heads=None,
         rank="archcalc.run.distributed.split_plan:dense_of_rank",
-        split=_WIDE | {"down.weight": 1},
+        split=_UP_SPLIT | {"down.weight": 1},
         fast="archcalc.run.pack.decode_step:module_forward",
     ),
     Gated: Variant(
@@ -129,7 +128,7 @@ VARIANTS: dict[type[Part], Variant] = {
         label="archcalc.render.diagram.said:dense",
         heads=None,
         rank="archcalc.run.distributed.split_plan:dense_of_rank",
-        split=_WIDE | {"down.weight": 1},
+        split=_UP_SPLIT | {"down.weight": 1},
         fast="archcalc.run.pack.decode_step:gated_ffn",
     ),
     MoE: Variant(
@@ -157,36 +156,36 @@ def variant(part: Part) -> Variant:
     return VARIANTS[type(part)]
 
 
-def reading(part: Part, name: str) -> Any:
-    """Return the function of this name in the part's record, imported now; None where the variant has none."""
+def implementation(part: Part, name: str) -> Any:
+    """Return the function of this name in the part's record; None if the variant has none."""
     path = getattr(VARIANTS[type(part)], name)
-    return None if path is None else _imported(path)
+    return None if path is None else _imported_function(path)
 
 
 def heads_of(layer: Layer) -> list[Heads]:
-    """Return the heads of every attention of a layer to its own tokens, in their order.
+    """Return the heads of every self-attention of a layer, in order.
 
-    Raises InputError for a layer that mixes its tokens without heads.
+    Raises InputError for a layer with a mixer that has no heads.
     """
-    found = []
+    heads = []
     for arm in arms(layer):
         record = variant(arm.part)
         if arm.reads in ("source", "nothing") or not record.mixes_tokens:
             continue
         if record.heads is None:
             raise InputError(
-                msg("the paper does not say what such a layer costs"), where=arm.name, allowed=msg("attention")
+                msg("the paper gives no formula for such a layer"), where=arm.name, allowed=msg("attention")
             )
-        found.append(record.heads(arm.part))
-    return found
+        heads.append(record.heads(arm.part))
+    return heads
 
 
-def readings(name: str) -> list[Any]:
-    """Return the functions of this name in all records, imported now; variants without one are left out."""
-    return [_imported(path) for record in VARIANTS.values() if (path := getattr(record, name)) is not None]
+def implementations(name: str) -> list[Any]:
+    """Return the functions of this name in all records; variants without one are left out."""
+    return [_imported_function(path) for record in VARIANTS.values() if (path := getattr(record, name)) is not None]
 
 
 @cache
-def _imported(path: str) -> Any:
+def _imported_function(path: str) -> Any:
     module, _, name = path.partition(":")
     return getattr(import_module(module), name)

@@ -1,4 +1,4 @@
-"""What a model is asked to do: how many sequences, of how many tokens, after how many."""
+"""Workloads: the number of sequences, new tokens and past tokens."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from archcalc.words import msg
 
 DEFAULT_SEQ_TOKENS = 2048
 
-# The least that each size may be, and those that may be left out.
-LEAST = {"batch": 1, "seq": 1, "past": 0, "source_seq": 1}
-LEFT_OUT = ("seq", "source_seq")
+# The minimum of each size, and the sizes that are optional.
+MINIMUM_SIZES = {"batch": 1, "seq": 1, "past": 0, "source_seq": 1}
+OPTIONAL_SIZES = ("seq", "source_seq")
 
 
 class Workload(Part, frozen=True, kw_only=True):
-    """`batch` sequences of `seq` new tokens each, after `past` that are cached.
+    """`batch` sequences of `seq` new tokens each, after `past` cached tokens.
 
-    An encoder-decoder reads `source_seq` tokens and writes `seq`; with a past, the source has been read.
+    An encoder-decoder reads `source_seq` source tokens; with a past, the source has already been read.
     """
 
     batch: Size = 1
@@ -30,21 +30,21 @@ class Workload(Part, frozen=True, kw_only=True):
 def workload(
     spec: Spec, *, batch: int = 1, seq: int | None = None, past: int = 0, source_seq: int | None = None
 ) -> Workload:
-    """Return the workload of a spec, what is left out filled in: `seq` is min(2048, n_ctx), `source_seq` is `seq`.
+    """Return the workload of a spec. `seq` defaults to min(2048, n_ctx), `source_seq` to `seq`.
 
-    Raises InputError for sizes that are not positive, a past where nothing is cached, a source where nothing reads
-    one, or more tokens than the model has positions for.
+    Raises InputError for sizes that are not positive, a past without a cache, a source without an encoder, or more
+    tokens than positions.
     """
     for name, value in {"batch": batch, "seq": seq, "past": past, "source_seq": source_seq}.items():
         check_size(name, value)
-    return completed(spec, batch, seq, past, source_seq)
+    return fill_workload(spec, batch, seq, past, source_seq)
 
 
 def check_size(name: str, value: object) -> None:
-    """Raises InputError where no workload has such a size; None, of those that may be left out, is one."""
-    if value is None and name in LEFT_OUT:
+    """Raise InputError if a workload cannot have this size; None is valid for optional sizes."""
+    if value is None and name in OPTIONAL_SIZES:
         return
-    least = LEAST[name]
+    least = MINIMUM_SIZES[name]
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= 2**40:
         raise InputError(
             msg("found {found}", found=shown(value)),
@@ -53,8 +53,8 @@ def check_size(name: str, value: object) -> None:
         )
 
 
-def completed(spec: Spec, batch: int, seq: int | None, past: int, source_seq: int | None) -> Workload:
-    """The workload of a spec from sizes that are each allowed; see `workload`."""
+def fill_workload(spec: Spec, batch: int, seq: int | None, past: int, source_seq: int | None) -> Workload:
+    """Return the workload of a spec from sizes that are valid on their own; see `workload`."""
     seq = min(DEFAULT_SEQ_TOKENS, spec.n_ctx) if seq is None else seq
     if past and spec.family == "encoder":
         raise InputError(msg("an encoder caches nothing"), where="past", allowed="0")
@@ -66,7 +66,7 @@ def completed(spec: Spec, batch: int, seq: int | None, past: int, source_seq: in
 
 
 def _source(first: ModelStack, seq: int, source_seq: int | None) -> int:
-    """The source's tokens: as many as the text's where they are left out, or as its own table has rows for."""
+    """Return the number of source tokens: by default `seq`, or as many as its own table has rows."""
     if not first.is_source:
         return 1
     own = min(seq, first.model.n_ctx) if has_table(first.stack) and first.stack.n_ctx else seq
@@ -74,12 +74,12 @@ def _source(first: ModelStack, seq: int, source_seq: int | None) -> int:
 
 
 def _check_positions(spec: Spec, target_tokens: int, source_tokens: int) -> None:
-    """A table of positions has no row for a token beyond it."""
-    for each in spec.stacks:
-        tokens, n_ctx = source_tokens if each.is_source else target_tokens, each.model.n_ctx
-        if has_table(each.stack) and tokens > n_ctx:
+    """Raise InputError if there are more tokens than rows in a table of positions."""
+    for model_stack in spec.stacks:
+        tokens, n_ctx = source_tokens if model_stack.is_source else target_tokens, model_stack.model.n_ctx
+        if has_table(model_stack.stack) and tokens > n_ctx:
             raise InputError(
                 msg("{tokens:,} tokens are more than the table of positions has", tokens=tokens),
-                where="source_seq" if each.is_source else "seq",
+                where="source_seq" if model_stack.is_source else "seq",
                 allowed=msg("up to {n_ctx:,}, past included", n_ctx=n_ctx),
             )

@@ -80,7 +80,7 @@ def test_any_spec_in_any_type(spec: Spec, name: str, batch: int, seq: int, past:
         assert one.payload.at(sizes) == one.payload_bytes
         assert one.overhead.at(sizes) == one.overhead_bytes
         assert one.formula.at(sizes) == one.total_bytes == one.payload_bytes + one.overhead_bytes
-        assert one.layer_bytes * len(one.row.turns) == one.total_bytes
+        assert one.layer_bytes * len(one.row.layer_indices) == one.total_bytes
     layers = by_layer(ledger, work, name)
     assert sum(layer.payload_bytes for layer in layers) == sum(one.payload_bytes for one in found)
     assert sum(layer.total_bytes for layer in layers) == sum(one.total_bytes for one in found)

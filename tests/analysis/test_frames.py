@@ -106,7 +106,7 @@ def test_kept_activations_are_those_of_the_ledger() -> None:
     how = archcalc.Execution(dtype="bf16", recompute="selective")
     found = archcalc.activations(spec, how=how, batch=2, seq=64)
     work, ledger = archcalc.workload(spec, batch=2, seq=64), build(spec, how)
-    assert found["bytes"].sum() == sum(row.bytes(ledger.at(work)) for row in ledger.kept)
+    assert found["bytes"].sum() == sum(row.bytes(ledger.at(work)) for row in ledger.saved_activations)
     assert set(found["kind"]) == {"exact"}
     assert not found["square"].any()
     modelled = archcalc.activations(spec, how=archcalc.Execution(device="cuda"), seq=64)

@@ -25,7 +25,7 @@ from archcalc.errors import InputError
 from archcalc.hf import tensor_map, to_config
 from archcalc.hf.reference import build_reference
 from archcalc.ledger.build import build
-from archcalc.ledger.types import Ledger, Row
+from archcalc.ledger.rows import Ledger, WeightRow
 from archcalc.nn.build import build as build_module
 from archcalc.sources import load
 from archcalc.spec.model import Spec
@@ -57,7 +57,7 @@ def plain(name: str) -> str:
     return name.replace(".default.weight", ".weight").replace(".default", ".weight")
 
 
-def shapes(rows: Sequence[Row]) -> Shapes:
+def shapes(rows: Sequence[WeightRow]) -> Shapes:
     return {name: row.shape for row in rows for name in row.names()}
 
 
@@ -135,7 +135,7 @@ def test_the_head_has_to_be_named() -> None:
 some = settings(max_examples=40)
 
 
-def as_peft(row: Row) -> tuple[str, str]:
+def as_peft(row: WeightRow) -> tuple[str, str]:
     """Which of peft's options reaches a row's tensors, and by what name."""
     is_module = role_of(row) not in ("experts", "table", "head")
     return ("modules" if is_module else "parameters", row.path.removesuffix(".weight"))
@@ -181,7 +181,7 @@ def reference(name: str) -> tuple[Spec, dict[str, Any]]:
     return spec, to_config(spec)
 
 
-def theirs(config: dict[str, Any], rows: Sequence[Row]) -> dict[str, str]:
+def theirs(config: dict[str, Any], rows: Sequence[WeightRow]) -> dict[str, str]:
     """transformers' name of each module that these rows' tensors are held by, alone."""
     paths = [name for row in rows for name in row.names()]
     placed = tensor_map(config["model_type"]).placed(paths)
@@ -232,7 +232,7 @@ def test_all_linear_of_gpt_oss() -> None:
     assert {path: shape for path, shape in ours.items() if "router" not in path} == real
 
 
-def beside(row: Row) -> list[str]:
+def beside(row: WeightRow) -> list[str]:
     return [f"{name.removesuffix('weight')}lora_A.weight" for name in row.names()]
 
 

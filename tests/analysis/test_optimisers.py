@@ -17,7 +17,7 @@ from archcalc.errors import InputError
 from archcalc.ledger.algebra import Poly
 from archcalc.ledger.build import build
 from archcalc.ledger.leaves import Weight
-from archcalc.ledger.types import Ledger, Row
+from archcalc.ledger.rows import Ledger, WeightRow
 from archcalc.sources import load
 from archcalc.spec.model import Spec
 from tests import strategies
@@ -85,12 +85,12 @@ def test_fp32_states_are_those_of_an_fp32_copy(spec: Spec, element: int) -> None
     assert all(one.steps == 0 for one in found.values())
 
 
-def alone(shape: tuple[int, ...]) -> Row:
+def alone(shape: tuple[int, ...]) -> WeightRow:
     """A row of one matrix (or vector, or stack) of this shape."""
     names = [f"axis_{i}" for i in range(len(shape))]
     sizes = dict(zip(names, shape, strict=True))
     weight = Weight("weight", tuple(map(Poly.symbol, names)), "ffn")
-    return Row("some.weight", weight, "", (), Poly.constant(1), sizes)
+    return WeightRow("some.weight", weight, "", (), Poly.constant(1), sizes)
 
 
 # Products of these stand on either side of 4,096, in whole blocks of 128 and 256 and not.

@@ -16,9 +16,9 @@ from msgspec import structs
 import archcalc
 from archcalc.analysis.weights import WeightBytes, buffers_bytes, role_of, weights, weights_bytes
 from archcalc.errors import InputError
-from archcalc.formats.dtypes import FORMATS, named
+from archcalc.formats.weight_formats import FORMATS, weight_format
 from archcalc.ledger.build import build
-from archcalc.ledger.types import Ledger
+from archcalc.ledger.rows import Ledger
 from archcalc.presets import names
 from archcalc.spec.model import Spec
 from tests import strategies
@@ -141,7 +141,7 @@ def test_smollm2_file_tensor_by_tensor() -> None:
             tensor = theirs[GGUF_NAMES[row.path].replace("{i}", str(index))]
             assert tuple(reversed(tensor.shape.tolist())) == row.shape
             stated = f"gguf-{tensor.tensor_type.name.lower()}"
-            ours[tensor.name] = named(stated).bytes_of(row.shape).total
+            ours[tensor.name] = weight_format(stated).bytes_of(row.shape).total
             assert ours[tensor.name] == tensor.n_bytes
             # and the rules choose the type that the file states
             assert stated in of(weights(smol, "q4_1"), row.path)

@@ -49,12 +49,12 @@ def number(at: int, value: int, width: int = 8) -> Callable[[bytearray], object]
 
 
 BYTES: dict[str, tuple[Callable[[bytearray], object], str]] = {
-    "a version to come": (number(4, 9, 4), "is of GGUF version 9; allowed: 2, 3"),
-    "a number of tensors": (number(8, 2**60), "tensors: .* entries cannot stand in"),
-    "a number of keys": (number(16, 2**60), "metadata: .* entries cannot stand in"),
-    "a length of a name": (number(24, 2**62), "a text: .* entries cannot stand in"),
-    "data cut short": (lambda data: data.__delitem__(slice(-100, None)), "it is cut short or broken"),
-    "a header cut short": (lambda data: data.__delitem__(slice(150, None)), "(is cut short|cannot stand)"),
+    "a version to come": (number(4, 9, 4), "has GGUF version 9; allowed: 2, 3"),
+    "a number of tensors": (number(8, 2**60), "tensors: .* entries do not fit in"),
+    "a number of keys": (number(16, 2**60), "metadata: .* entries do not fit in"),
+    "a length of a name": (number(24, 2**62), "a text: .* entries do not fit in"),
+    "data cut short": (lambda data: data.__delitem__(slice(-100, None)), "it is truncated or broken"),
+    "a header cut short": (lambda data: data.__delitem__(slice(150, None)), "(is truncated|do not fit)"),
 }
 
 

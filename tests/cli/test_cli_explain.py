@@ -100,7 +100,7 @@ def test_figures_are_the_reports_and_their_equations_hold(name: str, good: Good)
     expected |= told["params"]["by_component"]
     expected |= {f"{part}.{key}": count for part in ("flops", "memory") for key, count in told[part].items()}
     expected |= {f"flops.{one}": flops[one]["forward"] if one in flops else 0 for one in COMPONENTS}
-    kept = build(spec, Execution()).kept
+    kept = build(spec, Execution()).saved_activations
     expected["memory.activations_bytes"] = sum(row.bytes(sizes) for row in kept)
     assert {figure: one["value"] for figure, one in found.items()} == expected
     for one in found.values():

@@ -130,7 +130,7 @@ def test_a_training_says_what_is_kept(capsys: pytest.CaptureFixture[str]) -> Non
         ("--train --past 4", "--past has no effect with --train"),
         ("--train --lora 4", "--train and --lora exclude each other"),
         ("--recompute full", "--recompute has no effect without --train or --lora"),
-        ("--train --attention flash --device meta", "attention: there is no flash kernel on meta"),
+        ("--train --attention flash --device meta", "attention: the flash kernel does not support meta"),
         ("--train --cache-dtype fp8", "--cache-dtype has no effect with --train"),
         ("--recipe pure", "--recipe has no effect without --train or --lora"),
         ("--optimizer sgd", "--optimizer has no effect without --train or --lora"),

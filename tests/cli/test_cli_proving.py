@@ -18,7 +18,7 @@ from archcalc import presets, proof
 from archcalc.analysis.papers import published_tables
 from archcalc.analysis.papers.claims import check
 from archcalc.ledger.build import build as build_ledger
-from archcalc.ledger.types import Ledger
+from archcalc.ledger.rows import Ledger
 from archcalc.sources import load
 from archcalc.spec import Spec
 from tests.cli.conftest import Cli

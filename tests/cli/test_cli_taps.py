@@ -45,7 +45,7 @@ def test_gpt3(good: Good) -> None:
 
 def test_a_table(good: Good) -> None:
     page = " ".join(good("taps", "gpt3", "--seq", "7").split())
-    assert "layers.*.attn.scores 0–95 B N T S 1 × 96 × 7 × 7 4.704 K recomputed how well keys fit" in page
+    assert "layers.*.attn.scores 0–95 B N T S 1 × 96 × 7 × 7 4.704 K recomputed the products of" in page
     assert "V vocabulary" in page
     assert "E experts" not in page
 
@@ -79,7 +79,7 @@ def test_some_sites(good: Good, cli: Cli) -> None:
     ]
     wrong = cli("taps", "gpt2", "layers.12.resid_mid")
     assert wrong.code == 2
-    assert wrong.err.startswith("archcalc: gpt2: 'layers.12.resid_mid' is no site (did you mean 'layers.")
+    assert wrong.err.startswith("archcalc: gpt2: 'layers.12.resid_mid' is not a site (did you mean 'layers.")
     assert len(wrong.err.splitlines()) == 1
 
 

@@ -105,7 +105,7 @@ def test_a_view_changes_no_field(view: str) -> None:
 def test_the_picture_has_every_weight_and_every_component(model: str) -> None:
     at, ledger = opened("architecture", model=model), build(archcalc.load(model))
     tiles = dict(re.findall(r'%;background-color:#\w+" title="(.*?): ([\d,]+) = ', html(at)))
-    rows = {path_pattern(row.path): row.total for row in ledger.counted}
+    rows = {path_pattern(row.path): row.total for row in ledger.counted_rows}
     assert set(tiles) == {name for name, total in rows.items() if total > ledger.total() / 1e6}
     assert all(int(tiles[name].replace(",", "")) == rows[name] for name in tiles)
     shares = re.findall(r'<li title="([\d,]+)"><i ', html(at))

@@ -15,7 +15,7 @@ from archcalc.dashboard.form.faults import fault_of
 from archcalc.sources import document_of
 from archcalc.spec.differences import differences
 from archcalc.spec.document import Document, decode
-from archcalc.spec.shape import Path, filled, in_dots, members, spec_type, value_at
+from archcalc.spec.field_types import Path, member_types, path_text, spec_type, value_at, with_defaults
 
 LAYER: Path = ("decoder", "runs", 0, "pattern", 0)
 PRESETS = ("gpt3", "deepseek-v3", "gemma-2-9b", "t5-small", "bert-base", "gpt-oss-20b")
@@ -52,7 +52,7 @@ def found(at: AppTest) -> Document:
 
 
 def name(*path: str | int) -> str:
-    return f"f.{in_dots(path)}"
+    return f"f.{path_text(path)}"
 
 
 def widgets(at: AppTest) -> set[str]:
@@ -67,7 +67,7 @@ def messages(at: AppTest) -> list[str]:
 def fields_of(kind: inspect.Type, value: Any, path: Path) -> set[str]:
     """The places of all fields within a part, read from its types; the first item of each list."""
     own = set()
-    for member in members(kind):
+    for member in member_types(kind):
         if (
             isinstance(member, inspect.VarTupleType)
             and isinstance(value, list)
@@ -80,7 +80,7 @@ def fields_of(kind: inspect.Type, value: Any, path: Path) -> set[str]:
                 continue
             for field in filter(parts.is_edited, member.fields):
                 here, inner = (*path, field.name), value[field.name]
-                is_single = len(members(field.type)) == 1 and isinstance(field.type, inspect.StructType)
+                is_single = len(member_types(field.type)) == 1 and isinstance(field.type, inspect.StructType)
                 own |= fields_of(field.type, inner, here)
                 own |= set() if parts.holds_list(field) or is_single else {name(*here)}
     return own
@@ -88,14 +88,14 @@ def fields_of(kind: inspect.Type, value: Any, path: Path) -> set[str]:
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_field_has_its_widget(preset: str) -> None:
-    document = filled(document_of(preset))
+    document = with_defaults(document_of(preset))
     at = opened(document_of(preset))
     spec = spec_type()
     assert isinstance(spec, inspect.StructType)
     plain = {field.name for field in spec.fields if parts.is_plain(field)}
     assert widgets(at) == {name(field) for field in plain}
     for field in (field for field in spec.fields if parts.holds_parts(field)):
-        chooser = {name(field.name)} if len(members(field.type)) > 1 else set()
+        chooser = {name(field.name)} if len(member_types(field.type)) > 1 else set()
         assert widgets(shown(at, field.name)) == chooser | fields_of(field.type, document[field.name], (field.name,)), (
             field.name
         )
@@ -121,7 +121,7 @@ def test_edits_survive_other_sections_and_what_the_caller_makes_of_them() -> Non
     at.session_state["given"] = copy.deepcopy(found(at))
     assert differences(document_of("gpt3"), found(at.run())) == expected
     at.session_state["given"] = document_of("t5-small")
-    assert found(at.run()) == filled(document_of("t5-small"))
+    assert found(at.run()) == with_defaults(document_of("t5-small"))
     assert at.number_input(key=name("decoder", "n_layers")).value == 6
 
 
@@ -130,9 +130,9 @@ def test_edits_survive_other_sections_and_what_the_caller_makes_of_them() -> Non
     [
         ("gpt3", "", ("n_ctx",), 0, "found 0; allowed: an integer from 1 to 4294967296"),
         ("gpt3", "decoder", (*LAYER, "attention", "n_kv_heads"), 7, "7 does not divide n_heads 96"),
-        ("gpt3", "decoder", ("decoder", "n_layers"), None, "left out, as is the 'count' of a run"),
+        ("gpt3", "decoder", ("decoder", "n_layers"), None, "neither n_layers nor the 'count' of a run is stated"),
         ("gpt3", "dropout", ("dropout", "ffn"), 1.0, "found 1.0; allowed: a number ≥ 0 and < 1"),
-        ("deepseek-v3", "decoder", ("decoder", "runs", 0, "count"), 61, "61, but the runs with a 'count' take 61"),
+        ("deepseek-v3", "decoder", ("decoder", "runs", 0, "count"), 61, "61, but the runs with a 'count' have 61"),
         ("deepseek-v3", "decoder", (*LAYER, "attention", "kv_rank"), 2**40, "found 1099511627776"),
     ],
 )
@@ -171,7 +171,7 @@ def test_text_that_is_no_name_is_kept_with_its_message() -> None:
 
 
 def test_a_mistake_that_is_not_drawn_is_told_on_top_and_led_to() -> None:
-    document = filled(document_of("gemma-2-9b"))
+    document = with_defaults(document_of("gemma-2-9b"))
     document["decoder"]["runs"][0]["pattern"][1]["attention"]["n_heads"] = 7
     at = opened(document)
     (told,) = messages(at)
@@ -254,7 +254,7 @@ def choices(document: Document) -> list[tuple[Path, str]]:
     return [
         (path, kind)
         for path, type_, _ in places(document)
-        if path and path[0] != "about" and any(isinstance(member, inspect.StructType) for member in members(type_))
+        if path and path[0] != "about" and any(isinstance(member, inspect.StructType) for member in member_types(type_))
         for kind in kinds.kinds(type_)
     ]
 
@@ -264,22 +264,22 @@ _EMPTY = (
     "neither an encoder nor a decoder",
     "no layer attends to the encoder",
     "the required field 'norm' is missing",
-    "nothing reads it",
-    "is of a head that scores the vocabulary",
-    "a decoder reads a text bit by bit",
+    "no head uses it",
+    "applies only to a head that scores the vocabulary",
+    "a decoder does not read the whole text at once",
 )
 
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_another_kind_gives_a_valid_spec_where_there_can_be_one(preset: str) -> None:
-    document = filled(document_of(preset))
+    document = with_defaults(document_of(preset))
     wrong = [(place, why) for place in choices(document) if (why := fault_of(kinds.switched(document, *place)))]
     assert wrong
     assert all(why.message.startswith(_EMPTY) for _, why in wrong)
 
 
 def test_a_new_part_keeps_what_it_shares_and_takes_the_rest_from_its_surroundings() -> None:
-    document = filled(document_of("deepseek-v3"))
+    document = with_defaults(document_of("deepseek-v3"))
     changed = value_at(kinds.switched(document, (*LAYER, "ffn"), "moe"), (*LAYER, "ffn"))
     assert changed == value_at(document, ("decoder", "runs", 1, "pattern", 0, "ffn"))
     plain = value_at(kinds.switched(document, (*LAYER, "ffn"), "plain"), (*LAYER, "ffn"))
@@ -288,7 +288,7 @@ def test_a_new_part_keeps_what_it_shares_and_takes_the_rest_from_its_surrounding
 
 
 def test_an_encoder_comes_with_what_looks_at_it_and_goes_with_it() -> None:
-    document = filled(document_of("gpt3"))
+    document = with_defaults(document_of("gpt3"))
     both = kinds.switched(document, ("encoder",), "Stack")
     spec = decode(both)
     assert spec.family == "encoder-decoder"
@@ -298,13 +298,13 @@ def test_an_encoder_comes_with_what_looks_at_it_and_goes_with_it() -> None:
 
 def test_a_new_stack_where_there_is_none_is_whole() -> None:
     document = {"name": "x", "vocab_size": 7, "n_ctx": 5, "d_model": 48, "decoder": None, "encoder": None}
-    spec = decode(kinds.switched(filled(document), ("decoder",), "Stack"))
+    spec = decode(kinds.switched(with_defaults(document), ("decoder",), "Stack"))
     assert spec.decoder.runs[0].pattern[0].attention.n_heads == 3
 
 
 @pytest.mark.parametrize("change", [lists.doubled, lists.removed, lists.added])
 def test_a_list_is_changed_without_touching_the_old_one(change: Callable[[Document, Path], Document]) -> None:
-    document = filled(document_of("gemma-2-9b"))
+    document = with_defaults(document_of("gemma-2-9b"))
     before = copy.deepcopy(document)
     n_before, n_after = 2, {lists.removed: 1}.get(change, 3)
     changed = change(document, (*LAYER[:-1], 0))

@@ -17,8 +17,8 @@ import pytest
 import torch
 
 from archcalc.formats import gguf_types
-from archcalc.formats.dtypes import named
 from archcalc.formats.layouts import ceil
+from archcalc.formats.weight_formats import weight_format
 
 SHAPES = [(48, 512), (576, 1536), (192, 576), (1, 32)]
 
@@ -60,13 +60,13 @@ PLAIN = {
 @pytest.mark.parametrize("name", PLAIN)
 @pytest.mark.parametrize("shape", [(7,), (3, 5), (2, 3, 5)])
 def test_plain_dtypes_as_torch(name: str, shape: tuple[int, ...]) -> None:
-    assert named(name).bytes_of(shape).total == torch.empty(shape, dtype=PLAIN[name]).nbytes
+    assert weight_format(name).bytes_of(shape).total == torch.empty(shape, dtype=PLAIN[name]).nbytes
 
 
 @pytest.mark.parametrize(("name", "dtype"), [("fp8-e4m3", torch.float8_e4m3fn), ("fp8-e5m2", torch.float8_e5m2)])
 def test_fp8_per_tensor_as_torch(name: str, dtype: torch.dtype) -> None:
     weight, scale = torch.empty(48, 512, dtype=dtype), torch.tensor(1.0)
-    found = named(name).bytes_of((48, 512))
+    found = weight_format(name).bytes_of((48, 512))
     assert (found.payload, found.scales, found.other) == (weight.nbytes, scale.nbytes, 0)
 
 
@@ -81,7 +81,7 @@ def test_row_scales_as_torchao(name: str, config: str, shape: tuple[int, int], d
         warnings.simplefilter("ignore")
         ao.quantize_(model, getattr(ao, config)())
     weight = model[0].weight
-    found = named(name).bytes_of(shape)
+    found = weight_format(name).bytes_of(shape)
     assert isinstance(weight, torch.Tensor)
     assert (found.payload, found.scales) == (weight.qdata.nbytes, weight.scale.nbytes)  # type: ignore[attr-defined]
     assert found.total == stored(weight)
@@ -102,7 +102,7 @@ def test_int4_as_torchao_holds_it(group: int) -> None:
         torch.Size((out, into)),
     )
     assert tuple(weight.shape) == (out, into)
-    assert named(f"int4-g{group}-asym").bytes_of((out, into)).total == stored(weight)
+    assert weight_format(f"int4-g{group}-asym").bytes_of((out, into)).total == stored(weight)
 
 
 @needs("torchao")
@@ -110,7 +110,7 @@ def test_int4_as_torchao_holds_it(group: int) -> None:
 def test_mxfp4_as_torchao(shape: tuple[int, ...]) -> None:
     mx = quiet("torchao.prototype.mx_formats.mx_tensor")
     tensor = mx.MXTensor.to_mx(torch.randn(shape, dtype=torch.bfloat16), torch.float4_e2m1fn_x2, 32)
-    found = named("mxfp4").bytes_of(shape)
+    found = weight_format("mxfp4").bytes_of(shape)
     assert (found.payload, found.scales) == (tensor.qdata.nbytes, tensor.scale.nbytes)
     assert found.total == stored(tensor)
 
@@ -127,7 +127,7 @@ def test_nf4_as_bitsandbytes(shape: tuple[int, int], double: bool) -> None:
     if double:
         scales.append(state.state2.absmax)
         tables += [state.offset, state.state2.code]
-    found = named("nf4" if double else "nf4-single").bytes_of(shape)
+    found = weight_format("nf4" if double else "nf4-single").bytes_of(shape)
     assert found.payload == packed.nbytes
     assert found.scales == sum(part.nbytes for part in scales)
     assert found.other == sum(part.nbytes for part in tables)
@@ -138,7 +138,7 @@ def test_nf4_as_bitsandbytes(shape: tuple[int, int], double: bool) -> None:
 def test_int8_as_bitsandbytes(shape: tuple[int, int]) -> None:
     functional = quiet("bitsandbytes.functional")
     weight, scales, _ = functional.int8_vectorwise_quant(torch.randn(shape, dtype=torch.float16))
-    found = named("int8-bnb").bytes_of(shape)
+    found = weight_format("int8-bnb").bytes_of(shape)
     assert (found.payload, found.scales, found.other) == (weight.nbytes, scales.nbytes, 0)
 
 
@@ -147,7 +147,7 @@ def test_int8_as_bitsandbytes(shape: tuple[int, int]) -> None:
 def test_fp8_tiles_as_transformers(shape: tuple[int, int]) -> None:
     fp8 = quiet("transformers.integrations.finegrained_fp8")
     linear = fp8.FP8Linear(shape[1], shape[0], block_size=(128, 128))
-    found = named("fp8-block").bytes_of(shape)
+    found = weight_format("fp8-block").bytes_of(shape)
     assert (found.payload, found.scales) == (linear.weight.nbytes, linear.weight_scale_inv.nbytes)
 
 
@@ -170,7 +170,7 @@ def test_gptq_as_packed(shape: tuple[int, int], group: int) -> None:
     qzeros = packed_words(torch.randint(0, 16, (out, groups))).T
     scales, g_idx = torch.ones(groups, out, dtype=torch.float16), torch.arange(into, dtype=torch.int32) // group
     assert (qweight.shape, qzeros.shape, g_idx.max() + 1) == ((into // 8, out), (groups, out // 8), groups)
-    found = named(f"gptq-int4-g{group}").bytes_of(shape)
+    found = weight_format(f"gptq-int4-g{group}").bytes_of(shape)
     assert (found.payload, found.scales, found.other) == (qweight.nbytes, scales.nbytes, qzeros.nbytes + g_idx.nbytes)
 
 
@@ -182,7 +182,7 @@ def test_awq_as_packed(group: int) -> None:
     qzeros = packed_words(torch.randint(0, 16, (out, into // group))).T
     scales = torch.ones(into // group, out, dtype=torch.float16)
     assert (qweight.shape, qzeros.shape) == ((into, out // 8), (into // group, out // 8))
-    found = named(f"awq-int4-g{group}").bytes_of((out, into))
+    found = weight_format(f"awq-int4-g{group}").bytes_of((out, into))
     assert (found.payload, found.scales, found.other) == (qweight.nbytes, scales.nbytes, qzeros.nbytes)
 
 
@@ -203,7 +203,7 @@ RECORDED = {
 
 @pytest.mark.parametrize(("name", "out", "into"), RECORDED)
 def test_int4_files_as_their_libraries_made_them(name: str, out: int, into: int) -> None:
-    assert named(name).bytes_of((out, into)).total == RECORDED[name, out, into]
+    assert weight_format(name).bytes_of((out, into)).total == RECORDED[name, out, into]
 
 
 # What ggml has types for and no weights are stored in: activations, and plain numbers of metadata.
@@ -229,7 +229,7 @@ WRITTEN = {"F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "TQ1_0"
 def test_bytes_as_gguf_quantises(kind: str, shape: tuple[int, ...]) -> None:
     gguf, numpy = quiet("gguf"), quiet("numpy")
     array = numpy.random.default_rng(0).standard_normal(shape, dtype=numpy.float32)
-    found, wanted = named(f"gguf-{kind.lower()}").bytes_of(shape).total, gguf.GGMLQuantizationType[kind]
+    found, wanted = weight_format(f"gguf-{kind.lower()}").bytes_of(shape).total, gguf.GGMLQuantizationType[kind]
     if kind in WRITTEN:
         assert found == gguf.quants.quantize(array, wanted).nbytes
     else:
@@ -252,6 +252,6 @@ def test_policy_of_nf4_as_transformers() -> None:
     )
     found = {name.rpartition(".")[2] for name, part in model.named_modules() if type(part).__name__ == "Linear4bit"}
     assert found == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "shared_expert_gate"}
-    takes = named("nf4").policy.takes
+    takes = weight_format("nf4").policy.roles
     assert {"linear", "gate"} <= set(takes)
     assert not {"router", "head", "embedding", "tied"} & set(takes)

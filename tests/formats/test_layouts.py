@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from archcalc.errors import InputError
 from archcalc.formats import gguf_types
-from archcalc.formats.dtypes import FORMATS, Format, named
-from archcalc.formats.layouts import Bytes, Words, bytes_of, ceil
+from archcalc.formats.layouts import ByteCount, Words, bytes_of, ceil
 from archcalc.formats.policy import ROLES
+from archcalc.formats.weight_formats import FORMATS, Format, weight_format
 
 BY_HAND = {
     "fp32": ((4096, 4096), (67_108_864, 0, 0)),
@@ -42,19 +42,19 @@ BY_HAND = {
 @pytest.mark.parametrize("name", BY_HAND)
 def test_layout_by_hand(name: str) -> None:
     shape, (payload, scales, other) = BY_HAND[name]
-    assert named(name).bytes_of(shape) == Bytes(payload, scales, other)
+    assert weight_format(name).bytes_of(shape) == ByteCount(payload, scales, other)
 
 
 def test_gptq_rounds_groups_up() -> None:
     # 4128 inputs in groups of 128: 32.25 groups are 33.
-    found = named("gptq-int4-g128").bytes_of((64, 4128))
-    assert found == Bytes(64 * 4128 // 2, 33 * 64 * 2, 33 * 64 // 2 + 4128 * 4)
+    found = weight_format("gptq-int4-g128").bytes_of((64, 4128))
+    assert found == ByteCount(64 * 4128 // 2, 33 * 64 * 2, 33 * 64 // 2 + 4128 * 4)
 
 
 def test_nf4_adds_an_eighth_of_a_bit_for_scales() -> None:
     """QLoRA, section 3: 8/64 + 32/(64 · 256) = 0.127 bits a parameter, where fp32 scales take 32/64 = 0.5."""
     n = 8192 * 8192
-    double, single = named("nf4").bytes_of((8192, 8192)), named("nf4-single").bytes_of((8192, 8192))
+    double, single = weight_format("nf4").bytes_of((8192, 8192)), weight_format("nf4-single").bytes_of((8192, 8192))
     assert double.scales * 8 / n == 8 / 64 + 32 / (64 * 256)
     assert single.scales * 8 / n == 0.5
 
@@ -70,7 +70,7 @@ def whole(out: int, into: int) -> tuple[int, int]:
 
 @given(name=ALL, out=BLOCKS, into=BLOCKS)
 def test_parts_make_the_total(name: str, out: int, into: int) -> None:
-    found = named(name).bytes_of(whole(out, into))
+    found = weight_format(name).bytes_of(whole(out, into))
     assert found.payload + found.overhead == found.total
     assert found.scales + found.other == found.overhead
     assert min(found.payload, found.scales + 1, found.other + 1) > 0
@@ -79,7 +79,7 @@ def test_parts_make_the_total(name: str, out: int, into: int) -> None:
 
 @given(name=ALL, out=BLOCKS, into=BLOCKS, more=BLOCKS)
 def test_more_elements_never_take_less(name: str, out: int, into: int, more: int) -> None:
-    entry = named(name)
+    entry = weight_format(name)
     small = entry.bytes_of(whole(out, into))
     for larger in (whole(out + more, into), whole(out, into + more)):
         found = entry.bytes_of(larger)
@@ -89,7 +89,7 @@ def test_more_elements_never_take_less(name: str, out: int, into: int, more: int
 
 @given(name=ALL, n=st.integers(1, 300), m=st.integers(1, 3), out=BLOCKS, into=BLOCKS)
 def test_stacked_matrices_add_up(name: str, n: int, m: int, out: int, into: int) -> None:
-    entry = named(name)
+    entry = weight_format(name)
     shape = whole(out, into)
     assert entry.bytes_of((n, *shape)) == entry.bytes_of(shape).times(n)
     assert entry.bytes_of((m, n, *shape)) == entry.bytes_of(shape).times(n * m)
@@ -114,19 +114,19 @@ def test_ceil_is_exact(count: int, by: int) -> None:
 )
 def test_misfits_name_the_tensor(name: str, shape: tuple[int, ...], says: str) -> None:
     with pytest.raises(InputError) as error:
-        named(name).bytes_of(shape, "layers.3.attn.q.weight")
+        weight_format(name).bytes_of(shape, "layers.3.attn.q.weight")
     assert str(error.value) == f"layers.3.attn.q.weight: {name} needs {says}, and the tensor is {list(shape)}"
 
 
 def test_unknown_format_names_the_nearest() -> None:
     with pytest.raises(InputError, match=r"no storage format 'nf5' \(did you mean 'nf4'\?\); allowed: fp32, "):
-        named("nf5")
+        weight_format("nf5")
 
 
 @pytest.mark.parametrize("entry", FORMATS.values(), ids=lambda entry: entry.name)
 def test_formats_are_complete(entry: Format) -> None:
     assert FORMATS[entry.name] is entry
-    assert all((entry.title, entry.source, entry.checked_against, entry.policy.what, entry.policy.source))
+    assert all((entry.title, entry.source, entry.checked_against, entry.policy.description, entry.policy.source))
     for role in ROLES:
         stored = entry.policy.stores(role, entry.name)
         assert stored == entry.name or stored in FORMATS
@@ -140,6 +140,7 @@ def test_misfitting_words_would_lose_bits() -> None:
 
 
 def test_formats_need_no_tensor_library() -> None:
-    code = "import sys, archcalc.formats.dtypes; print([m for m in ('torch', 'numpy', 'gguf') if m in sys.modules])"
+    heavy = ("torch", "numpy", "gguf")
+    code = f"import sys, archcalc.formats.weight_formats; print([m for m in {heavy} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
     assert found.stdout.strip() == "[]"

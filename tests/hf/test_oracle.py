@@ -21,7 +21,7 @@ from archcalc.hf import from_config, model_types, tensor_map, to_config
 from archcalc.hf.equivalence import is_same_architecture
 from archcalc.hf.reference import build_reference, reference_shapes
 from archcalc.ledger.build import build
-from archcalc.ledger.types import Ledger
+from archcalc.ledger.rows import Ledger
 from archcalc.spec import Spec
 from archcalc.spec.document import decode
 from archcalc.spec.workload import Workload, workload
@@ -57,7 +57,7 @@ DEVIATIONS = (
     ),
     Deviation(
         "a part of the head's width that is odd: the model cannot run",
-        "cannot be turned in pairs",
+        "cannot be rotated in pairs",
         ("codegen #1", "codegen #2", "gpt_neox #3", "persimmon #2", "stablelm #1", "stablelm #4"),
     ),
     Deviation(
@@ -187,7 +187,7 @@ def _caches(line: Line, spec: Spec, ledger: Ledger) -> Iterator[str]:
     sliding = {
         (row.path.rpartition(".")[0], turn)
         for row in ledger.caches
-        for turn in row.turns
+        for turn in row.layer_indices
         if any("cached(" in symbol for axis in row.cache.axes for symbol in axis.symbols())
     }
     ours = sum(row.elements(theirs) for row in ledger.caches) + len(sliding)

@@ -16,7 +16,7 @@ from archcalc.analysis.closed_form import Rewriter
 from archcalc.analysis.params import summary
 from archcalc.ledger.build import build
 from archcalc.ledger.leaves import COMPONENTS
-from archcalc.ledger.types import Ledger
+from archcalc.ledger.rows import Ledger
 from archcalc.spec import Spec
 from archcalc.spec.attention import Attention
 from archcalc.spec.branches import arms

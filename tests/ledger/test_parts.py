@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from archcalc.ledger.build import build
-from archcalc.ledger.types import Row
+from archcalc.ledger.rows import WeightRow
 from archcalc.spec.document import decode
 
 BARE = {"kind": "rmsnorm", "weight": False}  # a norm without parameters
@@ -27,7 +27,7 @@ def document(layer: dict[str, Any], **fields: Any) -> dict[str, Any]:
     return {"name": "x", "vocab_size": 17, "n_ctx": 23, "d_model": 10, "decoder": stack, "head": None} | fields
 
 
-def rows(made: dict[str, Any]) -> dict[str, Row]:
+def rows(made: dict[str, Any]) -> dict[str, WeightRow]:
     found = build(decode(made)).rows
     assert len({(row.path, row.indices) for row in found}) == len(found), "each row once"
     return {row.path: row for row in found}
@@ -181,7 +181,9 @@ def test_the_norm_of_hidden_units():
 def test_an_activations_numbers():
     """Two are learned and counted; the other two are stored with them."""
     found = rows(document({"ffn": PLAIN | {"activation": "xielu"}}))
-    kinds = {path.rpartition(".")[2]: (row.kind, row.counted) for path, row in found.items() if ".activation." in path}
+    kinds = {
+        path.rpartition(".")[2]: (row.kind, row.is_counted) for path, row in found.items() if ".activation." in path
+    }
     learned, stored = ("trainable", True), ("buffer", False)
     assert kinds == {"alpha_p": learned, "alpha_n": learned, "beta": stored, "eps": stored}
 
@@ -207,13 +209,13 @@ def test_what_one_token_uses_of_a_mixture():
         "shared.down.bias": 10,
     }
     assert found["layers.{i}.ffn.correction_bias"].kind == "buffer"
-    assert not found["layers.{i}.ffn.correction_bias"].counted
+    assert not found["layers.{i}.ffn.correction_bias"].is_counted
     assert found["layers.{i}.ffn.router.weight"].kind == "trainable"
 
 
 def test_a_correction_that_is_a_parameter_is_counted_and_frozen():
     found = rows(document({"ffn": MOE | {"correction": "parameter"}}))["layers.{i}.ffn.correction_bias"]
-    assert (found.kind, found.counted) == ("frozen", True)
+    assert (found.kind, found.is_counted) == ("frozen", True)
 
 
 NORMS: list[tuple[str, set[str]]] = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from archcalc.ledger.build import build
-from archcalc.ledger.symbols import Table
+from archcalc.ledger.symbols import SizeTable
 from archcalc.spec.document import decode
 from tests.ledger import published
 from tests.ledger.test_parts import GQA, LN, MOE, PLAIN, RMS, document
@@ -54,10 +54,10 @@ def test_stacks_of_other_depths_name_their_layers():
 
 
 def test_the_first_owner_to_state_a_size_wins():
-    table = Table()
-    table.state("", {"d_model": 8, "d_ff": 3})
-    table.state("a", {"d_ff": 5})
-    table.state("b", {"d_ff": 7})
+    table = SizeTable()
+    table.add("", {"d_model": 8, "d_ff": 3})
+    table.add("a", {"d_ff": 5})
+    table.add("b", {"d_ff": 7})
     assert str(table.symbols("a", "").d_ff) == "d_ff[a]"
     assert str(table.symbols("", "a").d_ff) == "d_ff"
     assert str(table.symbols("b", "a", "")["d_ff"]) == "d_ff[b]"

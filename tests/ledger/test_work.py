@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archcalc.ledger.build import build
-from archcalc.ledger.tokens import least
-from archcalc.ledger.types import Ledger
+from archcalc.ledger.rows import Ledger
+from archcalc.ledger.tokens import minimum
 from archcalc.spec import Spec
 from archcalc.spec.document import decode
 from archcalc.spec.workload import Workload
@@ -250,7 +250,7 @@ def test_shared_weights_work_at_every_turn():
     assert work_of(made)["ffn.up"] == (2200, 2200)
     assert set(cache_of(made).values()) == {4 * 168}
     (row,) = [row for row in build(decode(made)).matmuls if row.path.endswith("ffn.up")]
-    assert (row.turns, str(row.repeats), row.component, row.group) == ((0, 1, 2, 3), "n_layers", "ffn", "")
+    assert (row.layer_indices, str(row.repeats), row.component, row.group) == ((0, 1, 2, 3), "n_layers", "ffn", "")
 
 
 def test_components_of_matmuls():
@@ -270,7 +270,7 @@ def test_prediction_modules_have_weights_alone():
 
 @given(st.integers(0, 50), st.integers(0, 50))
 def test_the_smaller_of_two(a: int, b: int):
-    assert least(a, b) == min(a, b)
+    assert minimum(a, b) == min(a, b)
 
 
 @pytest.mark.parametrize("name", ["GPT_OSS_20B", "T5_SMALL", "DEEPSEEK"])

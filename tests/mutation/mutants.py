@@ -1,4 +1,4 @@
-"""Small mistakes made on purpose: every way in which a module's syntax tree is changed in one place."""
+"""Mutants: every single change of a module's syntax tree that imitates a small mistake."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-SWAPPED = {
+OPERATORS = {
     ast.Add: ast.Mult, ast.Mult: ast.Add, ast.Sub: ast.Add, ast.FloorDiv: ast.Mult, ast.And: ast.Or, ast.Or: ast.And,
     ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In,
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt,
@@ -19,7 +19,7 @@ NAMES = {"min": "max", "max": "min"}
 
 @dataclass(frozen=True)
 class Mutant:
-    """One changed module. `label` says where and how, without line numbers, so that it lasts."""
+    """A changed module. `label` states the place and the change, without line numbers."""
 
     module: str
     label: str
@@ -27,14 +27,14 @@ class Mutant:
 
 
 class Change:
-    """A node, and what to put there instead (None: nothing)."""
+    """A node and its replacement (None: nothing)."""
 
     def __init__(self, node: ast.AST, new: ast.AST | None) -> None:
         self.node, self.new = node, new
 
 
 def mutants(module: str, source: str) -> list[Mutant]:
-    """Every mutant of a module; no two with the same source."""
+    """Return every mutant of a module; no two have the same source."""
     tree = ast.parse(source)
     texts = [ast.unparse(statement) for statement in tree.body]
     places = {id(node): at for at, statement in enumerate(tree.body) for node in ast.walk(statement)}
@@ -43,7 +43,7 @@ def mutants(module: str, source: str) -> list[Mutant]:
         for node in nodes:
             for change in changes(node, nodes):
                 at = places[id(change.node)]
-                text = _changed(tree.body[at], change)
+                text = _with_change(tree.body[at], change)
                 if text != texts[at]:
                     label = f"{function or 'table'}: {_text(change.node)} → {_text(change.new)}"
                     whole = "\n".join([*texts[:at], text, *texts[at + 1 :]])
@@ -52,7 +52,7 @@ def mutants(module: str, source: str) -> list[Mutant]:
 
 
 def _functions(tree: ast.Module) -> Iterator[tuple[str, list[ast.AST]]]:
-    """The nodes of each function and of the module's own tables, without docstrings, annotations and imports."""
+    """Yield the nodes of each function and of the module's tables, without docstrings, annotations and imports."""
     values = [node.value for node in tree.body if isinstance(node, ast.Assign | ast.AnnAssign)]
     tables = [value for value in values if value and not isinstance(value, ast.Subscript)]  # no type's other name
     yield "", [node for table in tables for node in ast.walk(table)]
@@ -69,7 +69,7 @@ def _is_docstring(node: ast.AST) -> bool:
 
 
 def _code(node: ast.AST) -> Iterator[ast.AST]:
-    """The nodes of a statement that run: an annotation and the message of an assertion do not."""
+    """Yield the nodes of a statement that are executed, without annotations and assertions."""
     if isinstance(node, ast.Assert):
         return
     yield node
@@ -81,16 +81,16 @@ def _code(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def changes(node: ast.AST, nodes: list[ast.AST]) -> Iterator[Change]:
-    """What may go wrong at a node."""
+    """Yield the possible mistakes at a node."""
     yield from _missing(node)
     yield from _inverted(node)
     match node:
         case ast.Attribute(value=ast.Name(id="d" | "part" | "span"), ctx=ast.Load()):
             yield from _other_attributes(node, nodes)
-        case ast.BinOp(op=op) | ast.BoolOp(op=op) if type(op) in SWAPPED:
-            yield Change(node, _like(node, op=SWAPPED[type(op)]()))
-        case ast.Compare(ops=[op]) if type(op) in SWAPPED:
-            yield Change(node, _like(node, ops=[SWAPPED[type(op)]()]))
+        case ast.BinOp(op=op) | ast.BoolOp(op=op) if type(op) in OPERATORS:
+            yield Change(node, _like(node, op=OPERATORS[type(op)]()))
+        case ast.Compare(ops=[op]) if type(op) in OPERATORS:
+            yield Change(node, _like(node, ops=[OPERATORS[type(op)]()]))
         case ast.Name(id=name, ctx=ast.Load()) if name in NAMES:
             yield Change(node, ast.Name(NAMES[name], ast.Load()))
         case ast.Constant(value=value):
@@ -98,7 +98,7 @@ def changes(node: ast.AST, nodes: list[ast.AST]) -> Iterator[Change]:
 
 
 def _missing(node: ast.AST) -> Iterator[Change]:
-    """An axis, an entry or a statement left out, an axis there twice."""
+    """Yield changes that omit an axis, an entry or a statement, or repeat an axis."""
     match node:
         case ast.Tuple(elts=elements, ctx=ast.Load()) | ast.List(elts=elements, ctx=ast.Load()):
             for at, element in enumerate(elements):
@@ -112,7 +112,7 @@ def _missing(node: ast.AST) -> Iterator[Change]:
 
 
 def _inverted(node: ast.AST) -> Iterator[Change]:
-    """A condition or a flag taken for its opposite."""
+    """Yield changes that invert a condition or a flag."""
     match node:
         case ast.If(test=test) | ast.IfExp(test=test) | ast.comprehension(ifs=[test]):
             yield Change(test, ast.UnaryOp(ast.Not(), test))
@@ -123,7 +123,7 @@ def _inverted(node: ast.AST) -> Iterator[Change]:
 
 
 def _other_attributes(node: ast.Attribute, nodes: list[ast.AST]) -> Iterator[Change]:
-    """The two that come next among the owner's attributes that the function reads."""
+    """Yield changes to the next two of the owner's attributes that the function reads."""
     owner = node.value.id
     attributes = sorted(
         {
@@ -160,8 +160,8 @@ class _Replace(ast.NodeTransformer):
         return self.change.new if node is self.change.node else self.generic_visit(node)
 
 
-def _changed(statement: ast.stmt, change: Change) -> str:
-    """The text of a statement of the module, changed; the statement itself stays: all but the node is a copy."""
+def _with_change(statement: ast.stmt, change: Change) -> str:
+    """Return the text of a statement with the change; the statement itself does not change."""
     changed = _Replace(change).visit(copy.deepcopy(statement, {id(change.node): change.node}))
     return ast.unparse(ast.fix_missing_locations(changed))
 

@@ -1,9 +1,9 @@
-"""Makes every small mistake in the ledger's modules, one at a time, and lists those that no test notices.
+"""Test the ledger's tests with mutants, one at a time, and list those that no test notices.
 
     python tests/mutation/mutate.py [--module archcalc/ledger/moe.py] [--jobs 2]
 
-A mutant never touches the disk: a forked process imports it in the place of the module and runs the ledger's tests
-until one fails. Exit code 1 if a mutant survives that `equivalent.py` does not explain.
+A mutant is never written to disk: a forked process imports it instead of the module and runs the ledger's tests until
+one fails. Exit code 1 if a mutant survives that `equivalent.py` does not explain.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ import pytest  # noqa: E402
 from tests.mutation.equivalent import EQUIVALENT  # noqa: E402
 from tests.mutation.mutants import Mutant, mutants  # noqa: E402
 
-# Read one after another until one fails; a module's own first.
+# Run in order until one fails, after the tests of the module itself.
 CHECKS = (
     "tests/ledger/test_parts.py",
     "tests/ledger/test_work.py",
-    "tests/ledger/test_kept.py",
+    "tests/ledger/test_saved_activations.py",
     "tests/ledger/test_rows.py",
     "tests/ledger/test_published.py",
     "tests/ledger/test_algebra.py",
@@ -39,13 +39,14 @@ CHECKS = (
     "tests/analysis/test_params.py",
 )
 OWN = {"algebra.py": "tests/ledger/test_algebra.py", "tokens.py": "tests/ledger/test_work.py"} | dict.fromkeys(
-    ("activation.py", "core.py", "forward.py", "rope.py", "tensors.py"), "tests/ledger/test_kept.py"
+    ("activation.py", "attention_core.py", "forward_context.py", "rope.py", "symbolic_tensor.py"),
+    "tests/ledger/test_saved_activations.py",
 )
 SECONDS_A_MUTANT = 600
 
 
-class InPlace(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Imports a mutant's source under its module's name."""
+class MutantImporter(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Imports the source of a mutant under the name of its module."""
 
     def __init__(self, mutant: Mutant) -> None:
         self.mutant = mutant
@@ -59,9 +60,9 @@ class InPlace(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 def survives(mutant: Mutant) -> bool:
-    """Whether all checks pass with the mutant in place; for a process of its own."""
+    """Return whether all checks pass with the mutant. Needs a process of its own."""
     assert not any(name.startswith("archcalc.ledger") for name in sys.modules), "the ledger is imported afresh"
-    sys.meta_path.insert(0, InPlace(mutant))
+    sys.meta_path.insert(0, MutantImporter(mutant))
     sys.dont_write_bytecode = True
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
@@ -75,7 +76,7 @@ def survives(mutant: Mutant) -> bool:
 
 
 def attempt(mutant: Mutant) -> tuple[Mutant, bool]:
-    """A mutant that hangs ends its process, which `run` takes for its death."""
+    """Return the mutant and whether it survives. A mutant that hangs ends its process and counts as killed."""
     reader, writer = os.pipe()
     child = os.fork()
     if not child:
@@ -92,7 +93,7 @@ def attempt(mutant: Mutant) -> tuple[Mutant, bool]:
 
 
 def run(found: list[Mutant], jobs: int) -> list[Mutant]:
-    """The survivors."""
+    """Return the survivors."""
     preload()
     untouched = Mutant(found[0].module, "untouched", (ROOT / found[0].module).read_text())
     assert attempt(untouched)[1], "the tests pass before anything is changed"
@@ -108,7 +109,7 @@ def run(found: list[Mutant], jobs: int) -> list[Mutant]:
 
 
 def preload() -> None:
-    """What every fork needs and no mutant changes."""
+    """Import what every fork needs and no mutant changes."""
     import numpy  # noqa: F401
 
     import archcalc.sources  # noqa: F401
@@ -124,12 +125,12 @@ def preload() -> None:
 
 
 def mutants_of(paths: list[Path]) -> list[Mutant]:
-    """The mutants of modules, in the order of their files."""
+    """Return the mutants of modules, in the order of their files."""
     return [mutant for path in paths for mutant in mutants(str(path.relative_to(ROOT)), path.read_text())]
 
 
 def main() -> int:
-    """Print the survivors that nothing explains."""
+    """Print the survivors without an explanation."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--module", type=Path, action="append", help="mutate this file alone")
     parser.add_argument("--jobs", type=int, default=2)

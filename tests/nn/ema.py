@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from archcalc.ledger.forward import Pass
+from archcalc.ledger.forward_context import ForwardContext
 from archcalc.ledger.leaves import Forward
 from archcalc.ledger.leaves import State as StateLeaf
 from archcalc.ledger.linear import linear
 from archcalc.ledger.symbols import Symbols
-from archcalc.ledger.tensors import Tensor as Named
+from archcalc.ledger.tensor import Tensor as SymbolicTensor
 from archcalc.nn.arm_cache import CacheConfig, RecurrentState
 from archcalc.nn.attention_context import AttentionContext
 from archcalc.nn.linear import Linear
@@ -59,7 +59,7 @@ class Module(nn.Module):
         return y_BTD
 
 
-def leaves(part: Ema, d: Symbols, x: Named, here: Pass) -> Forward[Named]:
+def leaves(part: Ema, d: Symbols, x: SymbolicTensor, ctx: ForwardContext) -> Forward[SymbolicTensor]:
     down = yield from linear("down", x, d.d_state, "mixer", bias=False)
     yield StateLeaf("state", (d.d_state,))
     return (yield from linear("up", down.new("states"), d.d_model, "mixer", bias=False))
@@ -70,8 +70,8 @@ def cache(part: Ema, config: CacheConfig) -> RecurrentState:
 
 
 def sites(part: Ema, width: dict[str, int], crosses: bool) -> Iterator[Site]:
-    yield Site(name="states", axes="BTH", what="the averages", sizes={"H": part.d_state})
-    yield Site(name="out", axes="BTD", what="the output", sizes=width)
+    yield Site(name="states", axes="BTH", description="the averages", sizes={"H": part.d_state})
+    yield Site(name="out", axes="BTD", description="the output", sizes=width)
 
 
 def as_it_is(part: Ema, spec: Spec, where: str) -> Ema:

@@ -234,12 +234,12 @@ CONTRADICTIONS = {
     "a tied head is as wide as its table": ({"head": {"tied": True, "d_in": 5}}, "head.d_in"),
     "labels are not tied": ({"head": {"tied": True, "labels": {"n_labels": 2}}}, "head.tied"),
     "labels without the pooler they read": ({"head": {"labels": {"n_labels": 2, "reads": "pooled"}}}, "labels.reads"),
-    "a pooler that nothing reads": ({"pooler": {}}, "pooler: nothing reads it"),
+    "a pooler that nothing reads": ({"pooler": {}}, "pooler: no head uses it"),
     "a pick of every token": ({"head": {"labels": {"n_labels": 2, "picks": "after"}}}, "labels.picks"),
     "a row that is not there": ({"embedding": {"tables": [{"name": "a", "n_rows": 2, "default_row": 2}]}}, "2 of 2"),
     "a tensor there twice": (
         {"extras": [{"name": "a", "axes": [2]}, {"name": "a.weight", "axes": [3]}]},
-        "there twice",
+        "is a duplicate",
     ),
 }
 

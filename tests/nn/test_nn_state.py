@@ -32,7 +32,7 @@ def test_the_ledger_has_the_module_s_weights_and_states(ema_spec: Spec) -> None:
     model, ledger = made(ema_spec), build_ledger(ema_spec)
     assert {t.name: t.shape for t in ledger.tensors()} == {n: tuple(p.shape) for n, p in model.named_parameters()}
     assert {row.component for row in ledger.rows} >= {"mixer", "attention", "ffn"}
-    assert [(row.path, len(row.turns)) for row in ledger.states] == [("layers.{i}.mixer.state", 3)]
+    assert [(row.path, len(row.layer_indices)) for row in ledger.states] == [("layers.{i}.mixer.state", 3)]
 
 
 @pytest.mark.parametrize("tokens", [1, 7, 30])
@@ -94,7 +94,7 @@ def test_its_points_are_reached(ema_spec: Spec) -> None:
 
 def test_what_nobody_said_is_refused(ema_spec: Spec) -> None:
     """Papers' conventions and ranks: a mixer that they say nothing of is no silent 0."""
-    with pytest.raises(InputError, match="the paper does not say"):
+    with pytest.raises(InputError, match="the paper gives no formula"):
         counted(ema_spec, build_ledger(ema_spec), workload(ema_spec, seq=4))
     with pytest.raises(InputError, match="ranks cannot share"):
         split_plan.check(ema_spec, 2)

@@ -21,7 +21,7 @@ from archcalc.nn.taps.points import OBSERVER_FACTORY
 from archcalc.run.pack import pack
 from archcalc.sources import load
 from archcalc.spec import Spec
-from archcalc.spec.branches import computed, names, stream_names
+from archcalc.spec.branches import active_branches, names, stream_names
 from archcalc.spec.execution import Execution, Kernel
 from archcalc.spec.groups import key_indices, layers_of, shared_arms
 from archcalc.spec.layer import Stack
@@ -132,7 +132,7 @@ def test_the_residual_stream_is_the_sum_of_what_joins_it(spec: Spec) -> None:
             here = {name.removeprefix(f"{prefix}layers.{turn}."): x for name, x in found.items()}
             assert torch.equal(here["resid_pre"], before)
             x = before = here["resid_pre"]
-            for branch, left in zip(computed(layer), stream_names(layer), strict=True):
+            for branch, left in zip(active_branches(layer), stream_names(layer), strict=True):
                 own = names(branch)
                 skip = here[own.norm_in] if branch.skip_reads == "normed" else x
                 joins = [here[own.norm_out]] if own.norm_out else [here[f"{arm.name}.out"] for arm in branch.arms]
@@ -282,7 +282,7 @@ def test_a_value_put_into_its_own_place_changes_nothing(spec: Spec, data: st.Dat
     """Bit for bit; of scores and patterns, what the eager kernel gives."""
     model, asked = made(spec, kernel), ids_of(spec)
     site, at = data.draw(st.sampled_from(taps.sites(spec))), data.draw(AT)
-    if site.recomputed:
+    if site.is_recomputed:
         set_execution(model, by("eager"))
     found = taps.record(model, *asked)
     edit = taps.Edit(site.name, None, lambda x: found[site.name], at=at)
@@ -508,7 +508,7 @@ def operations(run: Callable[[], object]) -> list[str]:
 def test_what_is_free_costs_no_operation(spec: Spec, kernel: Kernel) -> None:
     """Other views of what is there move nothing: of where tokens stand, and of a mixture's rows."""
     model, asked = made(spec, kernel), ids_of(spec)
-    free = [site.name for site in taps.sites(spec) if not site.recomputed]
+    free = [site.name for site in taps.sites(spec) if not site.is_recomputed]
     plain = operations(lambda: model(*asked))
     read = operations(lambda: taps.record(model, *asked, sites=free))
     views = ("aten.view.default", "aten._unsafe_view.default", "aten.slice.Tensor", "aten.alias.default")
@@ -540,11 +540,11 @@ def test_scores_are_computed_only_where_they_are_read(model: Any, ids: Tensor) -
     [
         (
             taps.Edit("attn.patern", 0, half),
-            r"'layers.0.attn.patern' is no site \(did you mean 'layers.0.attn.pattern'",
+            r"'layers.0.attn.patern' is not a site \(did you mean 'layers.0.attn.pattern'",
         ),
         (taps.Edit("attn.q", 2, half), "layer: found 2; allowed: 0 to 1"),
         (taps.Edit("attn.q", -1, half), "layer: found -1"),
-        (taps.Edit("attn.q", None, half), "'attn.q' is no site"),
+        (taps.Edit("attn.q", None, half), "'attn.q' is not a site"),
         (taps.Edit("resid_mid", 0, half, at="2"), "resid_mid: at: found '2'"),
         (taps.Edit("resid_mid", 0, half, at=[1, -1]), "resid_mid: at: found a list"),
         (taps.Edit("resid_mid", 0, half, at=slice(-2, None)), "resid_mid: at: found slice"),
@@ -565,7 +565,7 @@ def test_edits_that_cannot_be(edit: taps.Edit, message: str, model: Any, ids: Te
 
 
 def test_a_site_that_is_not_there_or_not_passed(model: Any, ids: Tensor) -> None:
-    with pytest.raises(InputError, match="'embedd' is no site"):
+    with pytest.raises(InputError, match="'embedd' is not a site"):
         taps.record(model, ids, sites=["logits", "embedd"])
     with pytest.raises(InputError, match="embed: has no axis of keys"):
         taps.record(model, ids).key_positions("embed")

@@ -34,12 +34,12 @@ def test_sites(name: str) -> None:
     spec = load(name)
     found = sites(spec)
     check(taps.page(spec, found, workload(spec, past=0 if spec.family == "encoder" else 7, seq=5)))
-    assert all(isinstance(site.what, Message) for site in found)
+    assert all(isinstance(site.description, Message) for site in found)
 
 
 def test_every_variant_of_keys_and_scores_has_its_own_words() -> None:
     """The same sentence in Chinese only where it is the same in English."""
-    said = {str(site.what): CHINESE(site.what) for name in presets.names() for site in sites(load(name))}
+    said = {str(site.description): CHINESE(site.description) for name in presets.names() for site in sites(load(name))}
     assert len(set(said.values())) == len(said) > 30
 
 

@@ -177,8 +177,8 @@ def test_layers_that_are_named_like_words_keep_their_names() -> None:
 def test_saved_tensors_have_names(spec: Spec, attention: Any, experts: Any) -> None:
     """A label of more than one word is a message, and its English is the ledger's."""
     for row in build(spec, Execution(attention=attention, experts=experts)).kept:
-        name, keeper = tensor_name(row.kept.label), keeper_name(row.path, row.kept.label, row.group)
-        assert str(name) == row.kept.label
+        name, keeper = tensor_name(row.activation.label), keeper_name(row.path, row.activation.label, row.group)
+        assert str(name) == row.activation.label
         assert isinstance(name, Message) or " " not in name or re.search("[·-]", name), name
         assert str(keeper) == row.path.replace("{i}", "*") + (f" [{row.group}]" if row.group else "")
         assert isinstance(keeper, Message) or " " not in row.path, row.path

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from archcalc.analysis.atoms import ATOMS, STATED, is_of_work
 from archcalc.ledger import tokens
-from archcalc.ledger.tokens import with_work
+from archcalc.ledger.tokens import workload_sizes
 from archcalc.render.symbols import SYMBOL_WORDS, in_words
 from archcalc.spec.workload import Workload
 from archcalc.words import LANGS, translator
@@ -41,7 +41,7 @@ def test_what_is_said_is_what_is_computed(
     symbol: str, lang: str, seq: int, past: int, source: int, window: int
 ) -> None:
     work = Workload(batch=2, seq=seq, past=past, source_seq=source)
-    sizes = with_work({"window[a]": window}, work, [symbol])
+    sizes = workload_sizes({"window[a]": window}, work, [symbol])
     stated, line = in_words([symbol], sizes, translator(lang))
     assert stated.startswith(f"batch = 2, seq = {seq}, past = {past}")
     assert stated.endswith(f", source_seq = {source}") == ("source" in symbol)
@@ -56,6 +56,6 @@ def test_every_symbol_has_its_words() -> None:
 
 
 def test_every_symbol_of_a_workload_is_told() -> None:
-    assert set(ATOMS) | set(STATED) == {*tokens._ATOMS, *with_work({}, Workload(), [])}
+    assert set(ATOMS) | set(STATED) == {*tokens._ATOMS, *workload_sizes({}, Workload(), [])}
     assert all(map(is_of_work, ("keys", "pairs(window)", "batch", "source_new")))
     assert not any(map(is_of_work, ("window", "n_layers", "d_model")))

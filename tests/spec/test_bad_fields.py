@@ -69,7 +69,7 @@ BAD: list[tuple[str, Any, str, str]] = [
     ("name", 5, "name: found 5", "text of 1 to 200 characters"),
     ("name", "", "name: found ''", "text of 1 to 200 characters"),
     ("name", "x" * 201, "name: found 'xxxxx", "…; allowed: text of 1 to 200 characters"),
-    ("name", "half \ud800", r"the text 'half \ud800' holds half a character", "Unicode"),
+    ("name", "half \ud800", r"the text 'half \ud800' contains half a character", "Unicode"),
     (f"{LAYER}.name", "Big Layer", f"{PLACE}.name: found 'Big Layer'", "lower-case letters, digits and _"),
     ("source", 5, "about.source: found 5", "text, or a list"),
     ("source", ["a", 3], "about.source[1]: found 3", "text"),
@@ -79,7 +79,7 @@ BAD: list[tuple[str, Any, str, str]] = [
     ("decoder.runs", {}, "decoder.runs: found a mapping", "a list of 1 to 1000 items"),
     ("decoder.runs", [], "decoder.runs: found an empty list", "a list of 1 to 1000 items"),
     ("decoder.runs.0.pattern", [], "decoder.runs[0].pattern: found an empty list", "a list of 1 to 1000 items"),
-    ("embedding", {3: 4}, "embedding: the key 3 is not text", "names as keys"),
+    ("embedding", {3: 4}, "embedding: the key 3 is not text", "text keys"),
     # Ranges.
     ("d_model", 0, "d_model: found 0", INTEGER),
     ("d_model", -1, "d_model: found -1", INTEGER),
@@ -99,10 +99,10 @@ BAD: list[tuple[str, Any, str, str]] = [
     (f"{ATTENTION}.n_heads", 3, f"{PLACE}.attention.d_head: left out, and d_model 16 is not divisible", "n_heads 3"),
     (f"{ATTENTION}.n_kv_heads", 3, f"{PLACE}.attention.n_kv_heads: 3 does not divide n_heads 4", "a divisor"),
     (f"{ATTENTION}.n_kv_heads", 8, f"{PLACE}.attention.n_kv_heads: 8 does not divide n_heads 4", "a divisor"),
-    (f"{ATTENTION}.position.d_rotary", 3, f"{PLACE}.attention.position.d_rotary: 3 of a width of 4", "even"),
-    (f"{ATTENTION}.position.d_rotary", 6, f"{PLACE}.attention.position.d_rotary: 6 of a width of 4", "up to 4"),
-    (f"{ATTENTION}.d_head", 5, f"{PLACE}.attention.position.d_rotary: 5 of a width of 5", "an even number up to 5"),
-    (ATTENTION, MLA | {"d_rope": 3}, f"{PLACE}.attention.position.d_rotary: 3 of a width of 3", "even"),
+    (f"{ATTENTION}.position.d_rotary", 3, f"{PLACE}.attention.position.d_rotary: 3 of 4 dimensions", "even"),
+    (f"{ATTENTION}.position.d_rotary", 6, f"{PLACE}.attention.position.d_rotary: 6 of 4 dimensions", "up to 4"),
+    (f"{ATTENTION}.d_head", 5, f"{PLACE}.attention.position.d_rotary: 5 of 5 dimensions", "an even number up to 5"),
+    (ATTENTION, MLA | {"d_rope": 3}, f"{PLACE}.attention.position.d_rotary: 3 of 3 dimensions", "even"),
     (
         ATTENTION,
         MLA | {"d_rope": 4, "position": {"kind": "rope", "d_rotary": 2}},
@@ -116,7 +116,7 @@ BAD: list[tuple[str, Any, str, str]] = [
     (FFN, MOE | {"d_shared": 4}, f"{PLACE}.ffn.d_shared: there are no shared experts", "n_shared of 1"),
     (FFN, MOE | {"shared_gate": True}, f"{PLACE}.ffn.shared_gate: there are no shared experts", "n_shared of 1"),
     # Structures that contradict themselves.
-    ("decoder", REMOVED, "encoder: neither an encoder nor a decoder", "a stack in either or both"),
+    ("decoder", REMOVED, "encoder: neither an encoder nor a decoder", "at least one of them"),
     ("encoder", STACK, "decoder.runs: no layer attends to the encoder", "a layer with 'cross'"),
     ("encoder", STACK | {"n_mtp": 1}, "encoder.n_mtp: an encoder predicts no next tokens", "0"),
     (f"{LAYER}.cross", GQA, f"{PLACE}.cross: there is no encoder to attend to", "an 'encoder' stack"),
@@ -130,27 +130,32 @@ BAD: list[tuple[str, Any, str, str]] = [
     (
         "decoder.runs.0.pattern",
         [{"name": "a", "norm": NORM, "attention": GQA}, {"name": "a", "norm": NORM, "ffn": MOE}],
-        "decoder.runs[0].pattern[1].name: 'a' is also the name of a layer that differs",
-        "a name of its own for each",
+        "decoder.runs[0].pattern[1].name: 'a' is also the name of a different layer",
+        "unique names",
     ),
-    ("decoder.n_layers", 3, "decoder.n_layers: 3, but the runs' counts sum to 2", "2, or one run without 'count'"),
+    (
+        "decoder.n_layers",
+        3,
+        "decoder.n_layers: 3, but the counts of the runs sum to 2",
+        "2, or one run without 'count'",
+    ),
     (
         "decoder.runs.0.count",
         REMOVED,
-        "decoder.n_layers: left out, as is the 'count' of a run",
-        "one of the two stated",
+        "decoder.n_layers: neither n_layers nor the 'count' of a run is stated",
+        "one of the two",
     ),
     (
         "decoder",
         STACK | {"runs": STACK["runs"] + [{"pattern": STACK["runs"][0]["pattern"]}], "n_layers": 1},
-        "decoder.n_layers: 1, but the runs with a 'count' take 1",
+        "decoder.n_layers: 1, but the runs with a 'count' have 1",
         "more",
     ),
     (
         "decoder",
         {"n_layers": 9, "runs": [{"pattern": [{"norm": NORM, "ffn": MOE}]}] * 2},
-        "decoder.runs: 2 runs leave 'count' out",
-        "one open run at most",
+        "decoder.runs: 2 runs have no 'count'",
+        "at most one run without 'count'",
     ),
     (
         "decoder.runs.0.pattern",
@@ -179,9 +184,9 @@ IDLE_ARM = {"arms": [{"name": "cross", "part": GQA, "reads": "nothing"}]}
 @pytest.mark.parametrize(
     ("layer", "found"),
     [
-        (IDLE | {"cross": None}, r"cross_reads: there is no cross; allowed: source"),
-        (IDLE | {"attention": None}, r"nothing of the layer is computed"),
-        ({"branches": [IDLE_ARM]}, r"nothing of the layer is computed"),
+        (IDLE | {"cross": None}, r"cross_reads: the layer has no cross-attention; allowed: source"),
+        (IDLE | {"attention": None}, r"no part of the layer is computed"),
+        ({"branches": [IDLE_ARM]}, r"no part of the layer is computed"),
         (
             {"branches": [{"arms": [*IDLE_ARM["arms"], {"name": "attn", "part": GQA}]}]},
             r"branches\[0\]\.arms: some arms read nothing",
@@ -192,7 +197,7 @@ def test_an_idle_cross_attention_knows_its_bounds(layer: dict[str, Any], found: 
     load(changed("decoder.runs.0.pattern", [IDLE]))
     with pytest.raises(InputError, match=found):
         load(changed("decoder.runs.0.pattern", [layer]))
-    with pytest.raises(InputError, match=r"cross: reads nothing beside an encoder"):
+    with pytest.raises(InputError, match=r"cross: reads nothing although there is an encoder"):
         load(cross() | {"decoder": {"runs": [{"count": 1, "pattern": [IDLE]}]}})
 
 
@@ -206,16 +211,16 @@ def test_cross_attention_knows_its_bounds():
     load(cross())
     with pytest.raises(InputError, match=r"cross\.position: cross-attention has no positions"):
         load(cross(position={"kind": "alibi"}))
-    with pytest.raises(InputError, match=r"cross\.window: cross-attention sees the whole source"):
+    with pytest.raises(InputError, match=r"cross\.window: cross-attention reads the whole source"):
         load(cross(window=4))
     encoder = {"runs": [{"count": 1, "pattern": [{"norm": NORM, "cross": GQA}]}]}
-    with pytest.raises(InputError, match=r"encoder\.runs\[0\]\.pattern\[0\]\.cross: an encoder attends to itself"):
+    with pytest.raises(InputError, match=r"encoder\.runs\[0\]\.pattern\[0\]\.cross: an encoder attends only to itself"):
         load(cross() | {"encoder": encoder})
 
 
 @pytest.mark.parametrize("document", [{1: 2}, {None: 2}, {("a",): 2}, {"base": "tiny", 1: 2}])
 def test_keys_are_text(document: dict[Any, Any]):
-    with pytest.raises(InputError, match="is not text; allowed: names as keys"):
+    with pytest.raises(InputError, match="is not text; allowed: text keys"):
         load(document)
 
 

@@ -17,12 +17,12 @@ BASES = {
     "a list": ("base: [gpt3]", "base: found a list; allowed: the name or path of another spec"),
     "unknown override": (
         "base: tiny\nn_layrs: 3",
-        "n_layrs: there is no field 'n_layrs' here (did you mean 'n_layers'?)",
+        "n_layrs: there is no field 'n_layrs' (did you mean 'n_layers'?)",
     ),
-    "unknown place": ("base: tiny\nffn.d_model: 3", "ffn.d_model: there is no field 'ffn.d_model' here"),
+    "unknown place": ("base: tiny\nffn.d_model: 3", "ffn.d_model: there is no field 'ffn.d_model'"),
     "bad override": ("base: tiny\nd_model: wide", "d_model: found 'wide'; allowed: an integer from 1"),
     "contradiction": ("base: tiny\nn_heads: 5", "n_kv_heads: 2 does not divide n_heads 5"),
-    "no name": ("base: tiny\n'': 3", "there is no field '' here"),
+    "no name": ("base: tiny\n'': 3", "there is no field ''"),
 }
 
 

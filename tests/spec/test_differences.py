@@ -15,9 +15,9 @@ from archcalc.sources import document_of, load
 from archcalc.spec import Spec
 from archcalc.spec.differences import differences
 from archcalc.spec.document import convert, decode, encode, override
-from archcalc.spec.settings import as_settings, as_text, changes
-from archcalc.spec.shape import compact, filled, in_dots, keys_of, spec_type
-from archcalc.spec.text import parse
+from archcalc.spec.field_types import parse_path, path_text, spec_type, with_defaults, without_defaults
+from archcalc.spec.set_options import as_settings, changes, inline_yaml
+from archcalc.spec.yaml_reader import parse
 from tests.spec.documents import changed, small
 from tests.strategies import specs
 
@@ -47,8 +47,8 @@ def test_one_spec_is_made_another(one: Spec, other: Spec):
 def test_filling_in_is_what_conversion_does_and_can_be_undone(spec: Spec):
     document = encode(spec)
     full = json.loads(msgspec.json.encode(convert(document)))
-    assert filled(document) == full
-    assert compact(full, spec_type()) == document
+    assert with_defaults(document) == full
+    assert without_defaults(full, spec_type()) == document
     assert differences(document, full) == {}
 
 
@@ -103,7 +103,7 @@ def test_another_part_of_the_kind_that_comes_keeps_its_own_fields():
 
 def test_what_is_not_valid_can_be_said_too():
     """A form keeps what was typed, in its link as well."""
-    found = differences(small(), filled(changed(f"{LAYER}.attention.n_heads", None) | {"n_ctx": 0}))
+    found = differences(small(), with_defaults(changed(f"{LAYER}.attention.n_heads", None) | {"n_ctx": 0}))
     assert found == {"n_ctx": 0, "n_heads": None}
 
 
@@ -126,7 +126,7 @@ VALUES = st.recursive(
 @settings(max_examples=200)
 @given(VALUES)
 def test_a_value_is_read_as_it_was_written(value: Any):
-    assert parse(as_text(value).encode("utf-8", "surrogateescape")) == value
+    assert parse(inline_yaml(value).encode("utf-8", "surrogateescape")) == value
 
 
 @pytest.mark.parametrize(
@@ -138,5 +138,5 @@ def test_text_stays_text(value: str):
 
 def test_a_path_in_words():
     path = ("decoder", "runs", 0, "pattern", 12, "norm")
-    assert in_dots(path) == "decoder.runs[0].pattern[12].norm"
-    assert keys_of(in_dots(path)) == path
+    assert path_text(path) == "decoder.runs[0].pattern[12].norm"
+    assert parse_path(path_text(path)) == path

@@ -13,8 +13,8 @@ from archcalc.errors import InputError
 from archcalc.sources import load
 from archcalc.spec import Spec
 from archcalc.spec.about import About
-from archcalc.spec.document import decode, encode, flat, override
-from archcalc.spec.text import parse
+from archcalc.spec.document import decode, encode, flat_fields, override
+from archcalc.spec.yaml_reader import parse
 from tests.spec.documents import LAYER, changed, small
 from tests.strategies import specs
 
@@ -47,19 +47,19 @@ def test_defaults_are_left_out_and_kinds_kept():
 
 
 def test_flat_has_every_plain_value_by_its_path():
-    found = flat(decode(small()))
+    found = flat_fields(decode(small()))
     assert found["d_model"] == 16
     assert found["decoder.runs.0.pattern.0.ffn.d_ff"] == 64
     assert found["decoder.runs.0.pattern.0.attention.position.kind"] == "rope"
 
 
 def overridden(document: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    return flat(decode(override(document, {key.replace("__", "."): value for key, value in changes.items()})))
+    return flat_fields(decode(override(document, {key.replace("__", "."): value for key, value in changes.items()})))
 
 
 def difference(**changes: Any) -> dict[str, Any]:
     """What is other after overriding the small document."""
-    before, after = flat(decode(small())), overridden(small(), **changes)
+    before, after = flat_fields(decode(small())), overridden(small(), **changes)
     return {key: after.get(key) for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
 
 
@@ -135,9 +135,9 @@ def test_an_override_starts_from_what_was_written_not_from_what_was_filled_in():
 
 
 def test_unknown_names_are_refused():
-    with pytest.raises(InputError, match=r"there is no field 'd_f' here \(did you mean 'd_ff'\?\)"):
+    with pytest.raises(InputError, match=r"there is no field 'd_f' \(did you mean 'd_ff'\?\)"):
         override(small(), {"d_f": 8})
-    with pytest.raises(InputError, match=r"ffn\.n_heads: there is no field 'ffn\.n_heads' here"):
+    with pytest.raises(InputError, match=r"ffn\.n_heads: there is no field 'ffn\.n_heads'"):
         override(small(), {"ffn.n_heads": 8})
     with pytest.raises(InputError, match="the key 3 is not text"):
         override(small(), {3: 8})
@@ -146,7 +146,7 @@ def test_unknown_names_are_refused():
 def test_a_base_is_changed_in_what_differs(tmp_path):
     path = tmp_path / "wide.yaml"
     path.write_text("base: tiny\nname: wide\nd_ff: 1024\ndecoder: {final_norm: {eps: 0.5}}")
-    wide, tiny = flat(load(path)), flat(load("tiny"))
+    wide, tiny = flat_fields(load(path)), flat_fields(load("tiny"))
     changed_keys = {key for key in wide if wide[key] != tiny[key]} - {"about.title"}
     assert changed_keys == {"name", f"{LAYER}.ffn.d_ff", "decoder.final_norm.eps"}
 
@@ -161,9 +161,9 @@ def test_what_is_about_the_model_may_stand_at_the_top():
     )
     assert loose == decode(changed("about", {"title": "A", "source": ["a", "b"], "note": "n"}))
     assert loose.label == "A"
-    assert flat(decode(override(encode(loose), {"title": "B"})))["about.title"] == "B"
+    assert flat_fields(decode(override(encode(loose), {"title": "B"})))["about.title"] == "B"
     assert decode(override(encode(loose), {"note": "m"})).about.sources == ("a", "b")
-    with pytest.raises(InputError, match=r"title: stands here and as about\.title"):
+    with pytest.raises(InputError, match=r"title: also stated as about\.title"):
         decode(changed("about", {"title": "A"}) | {"title": "B"})
 
 

@@ -17,7 +17,7 @@ from archcalc.ledger.build import build
 from archcalc.sources import load
 from archcalc.spec import Spec
 from archcalc.spec.document import encode
-from archcalc.spec.text import parse
+from archcalc.spec.yaml_reader import parse
 
 DOCUMENTS = [encode(load(name)) for name in ("tiny", "gpt3", "deepseek-v3", "t5-small", "bert-base", "gpt-oss-20b")]
 

@@ -28,7 +28,7 @@ def run(count: int, *pattern: Layer, share: bool = False) -> Run:
 
 
 def seen(made: Stack) -> list[tuple[str, tuple[int, ...], tuple[int, ...]]]:
-    return [(group.name, group.indices, group.turns) for group in groups(made)]
+    return [(group.name, group.weight_indices, group.layer_indices) for group in groups(made)]
 
 
 def test_one_kind_of_layer_is_one_group():
@@ -65,9 +65,7 @@ def test_each_sharing_run_has_weights_of_its_own():
 
 
 def test_two_that_differ_cannot_have_one_name():
-    with pytest.raises(
-        InputError, match="two layers that differ are both named 'a'; allowed: a name of its own for each"
-    ):
+    with pytest.raises(InputError, match="two different layers are named 'a'; allowed: unique names"):
         groups(stack(run(2, layer(4, "a"), layer(8, "a"))))
 
 
@@ -78,17 +76,17 @@ def test_groups_partition_the_layers(made: Stack):
     every = layers_of(made)
     assert len(every) == sum(run_counts(made)) == made.n_layers
     found = groups(made)
-    assert sorted(index for group in found for index in group.turns) == list(range(len(every)))
+    assert sorted(index for group in found for index in group.layer_indices) == list(range(len(every)))
     owners = weight_indices(made)
-    assert sorted(index for group in found for index in group.indices) == sorted(set(owners))
+    assert sorted(index for group in found for index in group.weight_indices) == sorted(set(owners))
     assert all(owners[owner] == owner for owner in owners)
-    assert [group.turns[0] for group in found] == sorted(group.turns[0] for group in found)
+    assert [group.layer_indices[0] for group in found] == sorted(group.layer_indices[0] for group in found)
     for group in found:
-        assert all(every[index] == group.layer for index in group.turns)
-        assert set(group.indices) <= set(group.turns)
+        assert all(every[index] == group.layer for index in group.layer_indices)
+        assert set(group.weight_indices) <= set(group.layer_indices)
         shared = group.layer.shares.weights if group.layer.shares else None
-        assert {owners[index] for index in group.turns} == ({shared} - {None} or set(group.indices))
-        assert shared is None or not group.indices
+        assert {owners[index] for index in group.layer_indices} == ({shared} - {None} or set(group.weight_indices))
+        assert shared is None or not group.weight_indices
     assert len({group.name for group in found}) == len(found)
 
 

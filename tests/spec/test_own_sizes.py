@@ -65,8 +65,8 @@ def test_what_is_as_the_models_is_no_size_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("own", "found"),
     [
-        ({"vocab_size": 13}, "encoder.vocab_size: differs from that of the table that it reads"),
-        ({"d_model": 4}, "encoder.d_model: differs from that of the table that it reads"),
+        ({"vocab_size": 13}, "encoder.vocab_size: differs from the embedding that the stack reads"),
+        ({"d_model": 4}, "encoder.d_model: differs from the embedding that the stack reads"),
         ({"embedding": {"tables": [{"name": "task", "n_rows": 2, "default_row": 2}]}}, "encoder.embedding.tables"),
     ],
 )
@@ -74,7 +74,7 @@ def test_a_stack_with_sizes_of_its_own_knows_its_bounds(own: dict[str, Any], fou
     with pytest.raises(InputError, match=found):
         load(pair(**own))
     document = pair()
-    with pytest.raises(InputError, match=r"decoder\.n_ctx: is the model's"):
+    with pytest.raises(InputError, match=r"decoder\.n_ctx: cannot differ from the model's"):
         load(document | {"decoder": document["decoder"] | {"n_ctx": 5}})
 
 

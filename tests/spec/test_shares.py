@@ -11,7 +11,7 @@ from archcalc.ledger.build import build
 from archcalc.render.diagram import diagram
 from archcalc.sources import load
 from archcalc.spec import Spec
-from archcalc.spec.groups import groups, key_indices, lent_arms, weight_indices
+from archcalc.spec.groups import groups, key_indices, lending_arms, weight_indices
 from archcalc.spec.sites import sites
 from archcalc.spec.workload import workload
 from archcalc.words import translator
@@ -53,7 +53,7 @@ def explicit(*arms: dict[str, Any], **more: Any) -> dict[str, Any]:
 def test_gemma_3ns_last_layers_read_those_before_of_their_kind() -> None:
     spec = of(WINDOW, LAYER, reading(WINDOW, 0), reading(LAYER, 1), reading(WINDOW, 0))
     assert key_indices(spec.decoder) == [None, None, 0, 1, 0]
-    assert lent_arms(spec.decoder) == {0: ("attn",), 1: ("attn",)}
+    assert lending_arms(spec.decoder) == {0: ("attn",), 1: ("attn",)}
     ledger = build(spec)
     names = {tensor.name for tensor in ledger.tensors()}
     for turn, makes in enumerate((True, True, False, False, False)):
@@ -74,7 +74,7 @@ def test_zambas_block_is_counted_once_and_computed_at_every_place() -> None:
     again = LAYER | {"shares": {"weights": 1}}
     spec, plain = of(other, LAYER, other, again, again), of(other, LAYER, other, LAYER, LAYER)
     assert weight_indices(spec.decoder) == [0, 1, 2, 1, 1]
-    assert [group.indices for group in groups(spec.decoder)] == [(0, 2), (1,), ()]
+    assert [group.weight_indices for group in groups(spec.decoder)] == [(0, 2), (1,), ()]
     ledger, whole = build(spec), build(plain)
     block = sum(
         tensor.shape[0] * (tensor.shape[1:] or (1,))[0]
@@ -120,27 +120,27 @@ def test_a_diagram_says_what_is_shared() -> None:
 @pytest.mark.parametrize(
     ("layers", "more", "message"),
     [
-        ([LAYER | {"shares": {}}], {}, "neither weights nor keys_values"),
+        ([LAYER | {"shares": {}}], {}, "found neither weights nor keys_values"),
         ([LAYER, LAYER | {"shares": {"weights": 1}}], {}, "layer 1 is not before layer 1"),
         ([LAYER, LAYER | {"shares": {"weights": 7}}], {}, "layer 7 is not before layer 1"),
         ([LAYER, *[LAYER | {"shares": {"weights": turn}} for turn in (0, 1)]], {}, "no weights of its own"),
-        ([LAYER, LAYER | {"shares": {"weights": 0}, "scale": 0.5}], {}, "not the same otherwise"),
-        ([LAYER, WINDOW | {"shares": {"weights": 0}}], {}, "not the same otherwise"),
-        ([LAYER, LAYER, reading(LAYER, 0), LAYER | {"shares": {"weights": 2}}], {}, "not the same otherwise"),
+        ([LAYER, LAYER | {"shares": {"weights": 0}, "scale": 0.5}], {}, "different fields"),
+        ([LAYER, WINDOW | {"shares": {"weights": 0}}], {}, "different fields"),
+        ([LAYER, LAYER, reading(LAYER, 0), LAYER | {"shares": {"weights": 2}}], {}, "different fields"),
         (
             [LAYER, LAYER, reading(LAYER, 0), reading(LAYER, 0) | {"shares": {"weights": 2, "keys_values": 1}}],
             {},
-            "not the same otherwise",
+            "different fields",
         ),
         ([reading(LAYER, 0)], {}, "layer 0 is not before layer 0"),
         ([LAYER, reading(LAYER, 1)], {}, "layer 1 is not before layer 1"),
-        ([LAYER, reading(LAYER, 0), reading(LAYER, 1)], {}, "makes no keys and values in 'attn'"),
-        ([{"norm": RMS, "ffn": FFN}, reading(LAYER, 0)], {}, "makes no keys and values in 'attn'"),
-        ([LAYER | {"attention": LATENT}, reading(LAYER, 0)], {}, "makes no keys and values in 'attn'"),
-        ([LAYER, LAYER | {"attention": LATENT, "shares": {"keys_values": 0}}], {}, "makes its own keys and values"),
-        ([LAYER, {"norm": RMS, "ffn": FFN, "shares": {"keys_values": 0}}], {}, "go together"),
-        ([explicit(arm(reads="shared"))], {}, "go together"),
-        ([explicit(arm()), explicit(arm(), shares={"keys_values": 0})], {}, "go together"),
+        ([LAYER, reading(LAYER, 0), reading(LAYER, 1)], {}, "computes no keys and values in 'attn'"),
+        ([{"norm": RMS, "ffn": FFN}, reading(LAYER, 0)], {}, "computes no keys and values in 'attn'"),
+        ([LAYER | {"attention": LATENT}, reading(LAYER, 0)], {}, "computes no keys and values in 'attn'"),
+        ([LAYER, LAYER | {"attention": LATENT, "shares": {"keys_values": 0}}], {}, "computes its own keys and values"),
+        ([LAYER, {"norm": RMS, "ffn": FFN, "shares": {"keys_values": 0}}], {}, "require each other"),
+        ([explicit(arm(reads="shared"))], {}, "require each other"),
+        ([explicit(arm()), explicit(arm(), shares={"keys_values": 0})], {}, "require each other"),
         ([LAYER, reading(LAYER, 0, n_kv_heads=4)], {}, "differs in n_kv_heads"),
         ([LAYER, reading(LAYER, 0, d_head=4)], {}, "differs in d_head, d_value"),
         ([LAYER, reading(LAYER, 0, d_value=5)], {}, "differs in d_value"),

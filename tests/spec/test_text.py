@@ -8,7 +8,7 @@ import pytest
 
 from archcalc.errors import InputError
 from archcalc.sources import load
-from archcalc.spec.text import MAX_BYTES, MAX_DEPTH, parse
+from archcalc.spec.yaml_reader import MAX_BYTES, MAX_DEPTH, parse
 
 
 def doubling(merge: bool) -> bytes:
@@ -32,7 +32,7 @@ BAD: dict[str, tuple[bytes, str]] = {
     "a GGUF header": (b"GGUF\x03\0\0\0", "not valid YAML or JSON: unacceptable character #x0003"),
     "escape sequence": (b'name: "\x1b[31m"', "unacceptable character #x001b"),
     "too large": (b"#" * (MAX_BYTES + 1), "4,194,305 bytes; allowed: up to 4,194,304"),
-    "deep JSON": (b'{"a":' * 100_000, f"nested too deeply, or inside itself; allowed: {MAX_DEPTH} levels"),
+    "deep JSON": (b'{"a":' * 100_000, f"nested too deeply, or in itself; allowed: {MAX_DEPTH} levels"),
     "rather deep JSON": (b'{"a":' * (MAX_DEPTH + 1) + b"1" + b"}" * (MAX_DEPTH + 1), "nested too deeply"),
     "deep YAML": (b"[" * 100_000, f"nested too deeply; allowed: {MAX_DEPTH} levels"),
     "deep YAML sequence": (b"- " * 5_000 + b"x", "nested too deeply"),
@@ -42,17 +42,17 @@ BAD: dict[str, tuple[bytes, str]] = {
     "open brace": (b'{"name": "x"', "not valid YAML or JSON: did not find expected ',' or '}'"),
     "tab": (b"a:\n\tb: 1", "line 2, column 1: not valid YAML or JSON"),
     "two documents": (b"a: 1\n---\nb: 2", "line 2, column 1: not valid YAML or JSON: but found another document"),
-    "inside itself": (b"a: &a [*a]", "line 1, column 4: a value that stands inside itself"),
-    "merged with itself": (b"a: &a {<<: *a}", "line 1, column 4: a value that stands inside itself"),
+    "inside itself": (b"a: &a [*a]", "line 1, column 4: a value contains itself"),
+    "merged with itself": (b"a: &a {<<: *a}", "line 1, column 4: a value contains itself"),
     "unknown alias": (b"a: *b", "line 1, column 4: not valid YAML or JSON: found undefined alias"),
     "alias bomb": (doubling(merge=False), "expands to too many values; allowed: up to 200,000"),
     "merge bomb": (doubling(merge=True), "'<<' merges a list; allowed: a mapping, or a list of them"),
     "many merges": (many_merges(), "line 2: merges too many values; allowed: up to 200,000"),
     "merge of a number": (b"a: {<<: 5}", "line 1: '<<' merges 5"),
-    "key twice": (b"a: 1\nb: 2\na: 3", "line 3: the key 'a' stands twice; allowed: each key once"),
-    "key twice, deeper": (b"a:\n  b: 1\n  b: 2", "line 3: the key 'b' stands twice"),
-    "key twice in JSON": (b'{"a": 1, "a": 2}', "the key 'a' stands twice"),
-    "number as key": (b"1: 2", "line 1: the key 1 is not text; allowed: names as keys"),
+    "key twice": (b"a: 1\nb: 2\na: 3", "line 3: the key 'a' is repeated; allowed: each key once"),
+    "key twice, deeper": (b"a:\n  b: 1\n  b: 2", "line 3: the key 'b' is repeated"),
+    "key twice in JSON": (b'{"a": 1, "a": 2}', "the key 'a' is repeated"),
+    "number as key": (b"1: 2", "line 1: the key 1 is not text; allowed: text keys"),
     "null as key": (b"~: 2", "line 1: the key None is not text"),
     "list as key": (b"? [a]\n: 1", "line 1: the key a list is not text"),
     "python call": (

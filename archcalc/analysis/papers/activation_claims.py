@@ -27,7 +27,7 @@ from archcalc.analysis.papers.activation_conventions import (
 )
 from archcalc.errors import InputError, nearest, shown
 from archcalc.ledger.build import build
-from archcalc.ledger.leaves import Again
+from archcalc.ledger.leaves import Recomputation
 from archcalc.spec.execution import Recompute
 from archcalc.spec.model import Spec
 from archcalc.spec.workload import Workload, workload
@@ -74,11 +74,11 @@ class Model(msgspec.Struct, frozen=True):
         states = self.work.batch * self.work.seq * self.spec.d_model
         return Fraction(layers_bytes) / (states * len(self.layers))
 
-    def again(self, *kinds: Again) -> int:
+    def again(self, *kinds: Recomputation) -> int:
         """FLOPs of the products that a backward pass computes again under selective recomputation."""
         ledger = build(self.spec, structs.replace(NEAREST, recompute="selective"))
         sizes = ledger.at(self.work)
-        return sum(int(row.formula.at(sizes)) for row in ledger.matmuls if row.matmul.again in kinds)
+        return sum(int(row.formula.at(sizes)) for row in ledger.matmuls if row.matmul.recomputation in kinds)
 
     @property
     def train_step(self) -> int:

@@ -20,7 +20,7 @@ from archcalc.analysis.tensor_names import keeper_name, tensor_name
 from archcalc.errors import InputError
 from archcalc.ledger.algebra import Poly, product
 from archcalc.ledger.build import build
-from archcalc.ledger.types import KeptRow
+from archcalc.ledger.rows import SavedActivationRow
 from archcalc.spec.execution import Execution, Recompute
 from archcalc.spec.groups import layers_of
 from archcalc.spec.model import Spec
@@ -294,7 +294,7 @@ def _side(layers: list[dict[str, int]], recompute: Recompute, kept: list[KeptByt
 
 def in_layers(kept: list[KeptBytes]) -> int:
     """Bytes of what layers keep for themselves."""
-    return sum(one.total_bytes for one in kept if one.row.turns)
+    return sum(one.total_bytes for one in kept if one.row.layer_indices)
 
 
 def _lines(layers: list[dict[str, int]], recompute: Recompute, kept: list[KeptBytes]) -> list[Line]:
@@ -320,21 +320,21 @@ def _line(term: Term, layers: list[dict[str, int]], left: list[KeptBytes]) -> Li
     return Line(term.name, term.formula, formula, paper, exact, term.note if paper != exact else "")
 
 
-def is_of(term: Term, row: KeptRow) -> bool:
+def is_of(term: Term, row: SavedActivationRow) -> bool:
     """Whether the ledger's row is a tensor of this term."""
     return any(fnmatchcase(place(row), pattern) for pattern in term.kept)
 
 
-def place(row: KeptRow) -> str:
+def place(row: SavedActivationRow) -> str:
     """The module within its layer, and the tensor's label: 'attn.out attended'."""
-    return f"{_module(row)} {row.kept.label}"
+    return f"{_module(row)} {row.activation.label}"
 
 
-def _module(row: KeptRow) -> str:
+def _module(row: SavedActivationRow) -> str:
     _, layered, tail = row.path.partition("{i}")
     return tail.removeprefix(".") if layered else row.path
 
 
-def _place_name(row: KeptRow) -> Message:
+def _place_name(row: SavedActivationRow) -> Message:
     """The same in the language of the reader."""
-    return joined(" ", (keeper_name(_module(row), row.kept.label), tensor_name(row.kept.label)))
+    return joined(" ", (keeper_name(_module(row), row.activation.label), tensor_name(row.activation.label)))

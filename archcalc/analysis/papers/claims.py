@@ -15,7 +15,7 @@ from archcalc.analysis.papers import activation_claims
 from archcalc.analysis.params import EMBEDDING, HEAD_MATRIX, TOKEN_TABLE
 from archcalc.errors import InputError, nearest, shown
 from archcalc.ledger.leaves import COMPONENTS
-from archcalc.ledger.types import Ledger, Row
+from archcalc.ledger.rows import Ledger, WeightRow
 from archcalc.spec.claim import Claim, Verdict
 from archcalc.spec.model import Spec
 from archcalc.words import msg
@@ -151,39 +151,39 @@ def in_unit(figure: Figure, printed: Printed) -> str:
 # --- ways of counting --------------------------------------------------------------------------------------------
 
 
-def _stored_once(ledger: Ledger) -> tuple[Row, ...]:
-    return ledger.counted
+def _stored_once(ledger: Ledger) -> tuple[WeightRow, ...]:
+    return ledger.counted_rows
 
 
-def _head_apart(ledger: Ledger) -> tuple[Row, ...]:
-    return (*ledger.counted, *ledger.tied)
+def _head_apart(ledger: Ledger) -> tuple[WeightRow, ...]:
+    return (*ledger.counted_rows, *ledger.tied)
 
 
-def _matrices(rows: tuple[Row, ...]) -> tuple[Row, ...]:
+def _matrices(rows: tuple[WeightRow, ...]) -> tuple[WeightRow, ...]:
     """No biases, no norms, no positions: the matrices that tokens are multiplied by, and the token table."""
     return tuple(r for r in rows if r.path.endswith(".weight") and len(r.shape) > 1 and r.component != "position")
 
 
-def _without_input(ledger: Ledger) -> tuple[Row, ...]:
+def _without_input(ledger: Ledger) -> tuple[WeightRow, ...]:
     """A tied head reads the table, which therefore stays."""
-    return ledger.counted if ledger.tied else _without_paths(ledger, TOKEN_TABLE)
+    return ledger.counted_rows if ledger.tied else _without_paths(ledger, TOKEN_TABLE)
 
 
-def _without_paths(ledger: Ledger, *paths: str) -> tuple[Row, ...]:
-    return tuple(row for row in ledger.counted if row.path not in paths)
+def _without_paths(ledger: Ledger, *paths: str) -> tuple[WeightRow, ...]:
+    return tuple(row for row in ledger.counted_rows if row.path not in paths)
 
 
-def _without_component(ledger: Ledger, component: str) -> tuple[Row, ...]:
-    return tuple(row for row in ledger.counted if row.component != component)
+def _without_component(ledger: Ledger, component: str) -> tuple[WeightRow, ...]:
+    return tuple(row for row in ledger.counted_rows if row.component != component)
 
 
 # Each says which rows are counted; a tied head's matrix counts only where the head is counted apart.
-ACCOUNTINGS: dict[str, Callable[[Ledger], tuple[Row, ...]]] = {
+ACCOUNTINGS: dict[str, Callable[[Ledger], tuple[WeightRow, ...]]] = {
     "stored once": _stored_once,
     "head counted apart": _head_apart,
-    "weights alone": lambda ledger: _matrices(ledger.counted),
+    "weights alone": lambda ledger: _matrices(ledger.counted_rows),
     "weights alone, head apart": lambda ledger: _matrices(_head_apart(ledger)),
-    "without biases": lambda ledger: tuple(row for row in ledger.counted if not row.path.endswith("bias")),
+    "without biases": lambda ledger: tuple(row for row in ledger.counted_rows if not row.path.endswith("bias")),
     "without positions": lambda ledger: _without_component(ledger, "position"),
     "without head": lambda ledger: _without_component(ledger, "head"),
     "without input embedding": _without_input,
@@ -198,11 +198,11 @@ ACCOUNTINGS: dict[str, Callable[[Ledger], tuple[Row, ...]]] = {
 class Counting:
     """What a quantity is taken over: the rows of one accounting, and all of the model."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[WeightRow, ...]
     spec: Spec
     ledger: Ledger
 
-    def where(self, test: Callable[[Row], bool]) -> int:
+    def where(self, test: Callable[[WeightRow], bool]) -> int:
         """Parameters of the rows that pass."""
         return sum(row.total for row in self.rows if test(row))
 
@@ -244,7 +244,7 @@ def _known(component: str) -> str:
     )
 
 
-def _rows(counting: Counting, name: str) -> list[Row]:
+def _rows(counting: Counting, name: str) -> list[WeightRow]:
     """The rows whose path is `name`, or ends in it; a tied head's name too."""
     rows = (*counting.ledger.rows, *counting.ledger.tied)
     found = [row for row in rows if row.path == name or row.path.endswith(f".{name}")]
@@ -273,7 +273,7 @@ def _per_head(counting: Counting, name: str) -> int:
     return _alike({row.count // _n_heads(row, name) for row in _rows(counting, name)}, name)
 
 
-def _n_heads(row: Row, name: str) -> int:
+def _n_heads(row: WeightRow, name: str) -> int:
     symbols = {symbol for axis in row.weight.axes for symbol in axis.symbols()}
     heads = [symbol for symbol in symbols if symbol.partition("[")[0] in ("n_heads", "n_kv_heads")]
     if not heads:

@@ -15,7 +15,7 @@ from archcalc.analysis.flops import summary as flops_summary
 from archcalc.analysis.params import Summary
 from archcalc.analysis.params import summary as params_summary
 from archcalc.errors import InputError
-from archcalc.ledger.types import Ledger
+from archcalc.ledger.rows import Ledger
 from archcalc.spec.groups import layers_of
 from archcalc.spec.model import Spec
 from archcalc.spec.variants import Heads, heads_of
@@ -158,7 +158,7 @@ def _shape(spec: Spec, ledger: Ledger, work: Workload) -> Shape:
         vocab_size=spec.vocab_size,
         attention_widths=tuple(sum(map(_width, heads_of(layer))) for layer in layers),
         n_heads=tuple(heads.n_heads for layer in layers for heads in heads_of(layer)),
-        ffn_macs=sum(row.active for row in ledger.counted if row.component == "ffn" and not row.is_bias),
+        ffn_macs=sum(row.active for row in ledger.counted_rows if row.component == "ffn" and not row.is_bias),
         seq=work.seq,
         n_tokens=work.batch * work.seq,
     )

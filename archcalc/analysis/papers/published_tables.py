@@ -18,9 +18,9 @@ from archcalc.analysis.training import formulas, kept, recipe, totals
 from archcalc.errors import InputError, nearest, shown
 from archcalc.ledger.algebra import ONE, Poly
 from archcalc.ledger.leaves import Weight
-from archcalc.ledger.types import Row
+from archcalc.ledger.rows import WeightRow
 from archcalc.spec.claim import Claim
-from archcalc.spec.text import parse as parse_yaml
+from archcalc.spec.yaml_reader import parse as parse_yaml
 from archcalc.words import msg
 
 
@@ -105,12 +105,12 @@ def _device_bytes(paper: Paper, arguments: str) -> tuple[Fraction, str]:
     return zero.device_bytes(whole, split, int(devices)), _formula(paper, row, split, int(devices))
 
 
-def _of_size(n_parameters: int) -> Row:
+def _of_size(n_parameters: int) -> WeightRow:
     """A model of which only its size is known: one vector of all that it trains."""
-    return Row("parameters", Weight("parameters", (SIZE,), "other"), "", (), ONE, {str(SIZE): n_parameters})
+    return WeightRow("parameters", Weight("parameters", (SIZE,), "other"), "", (), ONE, {str(SIZE): n_parameters})
 
 
-def _formula(paper: Paper, row: Row, stage: zero.Stage, devices: int) -> str:
+def _formula(paper: Paper, row: WeightRow, stage: zero.Stage, devices: int) -> str:
     """'4·Ψ + 12·Ψ/64': what every device holds, and what is split."""
     parts = formulas([row], recipe(paper.recipe).precision(), optimisers.named(paper.optimiser))
     symbols = {part: poly for part, poly in parts.items() if poly is not None}

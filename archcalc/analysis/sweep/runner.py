@@ -14,10 +14,10 @@ from archcalc.analysis.report import Figures, figures
 from archcalc.analysis.sweep.cell_values import INT64, Path, Varied
 from archcalc.errors import InputError
 from archcalc.ledger.build import build
-from archcalc.ledger.types import Row
+from archcalc.ledger.rows import WeightRow
 from archcalc.spec.document import Document, convert, override
 from archcalc.spec.resolve import resolve
-from archcalc.spec.workload import LEAST, check_size, completed
+from archcalc.spec.workload import MINIMUM_SIZES, check_size, fill_workload
 
 
 class Axis(msgspec.Struct, frozen=True, eq=False):
@@ -70,14 +70,16 @@ class Runner:
         for name, value in self._work.items():
             check_size(name, value)
         for axis in axes:
-            for value in axis.values if axis.field in LEAST else ():
+            for value in axis.values if axis.field in MINIMUM_SIZES else ():
                 check_size(axis.field, value)
         self._templates: dict[tuple[int, ...], Template] = {}
 
     def run(self, path: Path) -> Figures | InputError:
         """The figures of the cells that go this path, or why they are refused."""
         template = self._template(path)
-        varying = {axis for axis in self._axes if axis in template.varying or (axis.field in LEAST and axis.is_whole)}
+        varying = {
+            axis for axis in self._axes if axis in template.varying or (axis.field in MINIMUM_SIZES and axis.is_whole)
+        }
         for axis in self._axes:
             if axis not in varying:
                 path.stay(axis.place)
@@ -85,10 +87,10 @@ class Runner:
             axis: path.along(axis.place, axis.array) if axis in varying else axis.at(path) for axis in self._axes
         }
         written = convert(_filled(template.document, {axis: axis.at(path) for axis in self._axes}))
-        asked = self._work | {axis.field: number for axis, number in numbers.items() if axis.field in LEAST}
+        asked = self._work | {axis.field: number for axis, number in numbers.items() if axis.field in MINIMUM_SIZES}
         try:
             spec = resolve(_planted(written, template.document, numbers, path))
-            work, ledger = completed(spec, **asked), build(spec)
+            work, ledger = fill_workload(spec, **asked), build(spec)
             rows, tied = (tuple(map(_varied, rows)) for rows in (ledger.rows, ledger.tied))
             return figures(structs.replace(ledger, rows=rows, tied=tied), work, self._dtype)
         except InputError as error:
@@ -96,7 +98,7 @@ class Runner:
 
     def _template(self, path: Path) -> Template:
         """The template of the path's cells: one for each combination of what is no integer."""
-        axes = [axis for axis in self._axes if axis.field not in LEAST]
+        axes = [axis for axis in self._axes if axis.field not in MINIMUM_SIZES]
         key = tuple(path.cell[axis.place] for axis in axes if not axis.is_whole)
         if key not in self._templates:
             marks = {axis.field: axis if axis.is_whole else axis.at(path) for axis in axes}
@@ -159,7 +161,7 @@ def _places(value: Any, document: Any, axis: Axis) -> Iterator[Any]:
             yield from _places(inner, mark, axis)
 
 
-class _VariedRow(Row, frozen=True):
+class _VariedRow(WeightRow, frozen=True):
     """A row whose totals are its formulas' values: `Row.shape` is made of plain ints."""
 
     @cached_property
@@ -173,5 +175,5 @@ class _VariedRow(Row, frozen=True):
         return self.active_formula.at(self.sizes)  # type: ignore[no-any-return]
 
 
-def _varied(row: Row) -> Row:
+def _varied(row: WeightRow) -> WeightRow:
     return _VariedRow(row.path, row.weight, row.group, row.indices, row.repeats, row.sizes)

@@ -13,9 +13,9 @@ from archcalc.dashboard import subject
 from archcalc.dashboard.computing import sizes
 from archcalc.dashboard.session import KEPT, choice, say
 from archcalc.formats.cache_types import CACHE_TYPES
-from archcalc.formats.dtypes import FORMATS
+from archcalc.formats.weight_formats import FORMATS
 from archcalc.ledger.build import build
-from archcalc.ledger.types import Ledger
+from archcalc.ledger.rows import Ledger
 from archcalc.spec import Spec
 from archcalc.spec.workload import Workload, workload
 from archcalc.words import in_context, msg

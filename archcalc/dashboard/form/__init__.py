@@ -14,7 +14,7 @@ from archcalc.dashboard.form.parts import MARK, holds_list, holds_parts
 from archcalc.dashboard.form.state import Form
 from archcalc.dashboard.session import plain
 from archcalc.spec.document import Document
-from archcalc.spec.shape import Path, in_dots, spec_type
+from archcalc.spec.field_types import Path, path_text, spec_type
 from archcalc.words import in_context, msg
 
 __all__ = ["form"]
@@ -71,7 +71,7 @@ def _elsewhere(drawn: Form, names: list[str]) -> None:
     """What is wrong in a place that is not drawn, and the way there."""
     fault = drawn.fault
     assert fault is not None
-    place = in_dots(fault.path)
+    place = path_text(fault.path)
     message = (
         drawn.say(msg("{place}: {message}", place=plain(place), message=plain(fault.message)))
         if place

@@ -8,7 +8,7 @@ from archcalc.dashboard.form.places import part_at
 from archcalc.dashboard.session import say
 from archcalc.errors import InputError
 from archcalc.spec.document import Document, decode
-from archcalc.spec.shape import Path, keys_of, type_at, value_at
+from archcalc.spec.field_types import Path, parse_path, type_at, value_at
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -35,7 +35,7 @@ def _place(document: Document, error: InputError) -> Path:
     """The place of an error as the form has it: a kind is chosen where its part stands; of a field that is missing,
     where it would stand.
     """
-    path = keys_of(error.where)
+    path = parse_path(error.where)
     if path[-1:] == ("kind",):
         return path[:-1]
     try:

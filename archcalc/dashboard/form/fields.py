@@ -15,9 +15,9 @@ from archcalc.dashboard.form.state import Form
 from archcalc.dashboard.session import plain
 from archcalc.errors import InputError
 from archcalc.render.meanings import MEANINGS
-from archcalc.spec.settings import as_text
-from archcalc.spec.shape import Kind, Path, members
-from archcalc.spec.text import parse
+from archcalc.spec.field_types import FieldType, Path, member_types
+from archcalc.spec.set_options import inline_yaml
+from archcalc.spec.yaml_reader import parse
 from archcalc.words import Translator, msg, translator
 
 WIDTH: Final = 152  # pixels: two stand side by side on a telephone, in a border
@@ -40,7 +40,7 @@ def tell(form: Form, path: Path) -> None:
 
 
 def _draw(form: Form, told: inspect.Field, path: Path, value: Any, help_: str, width: int) -> None:
-    is_optional = any(isinstance(member, inspect.NoneType) for member in members(told.type))
+    is_optional = any(isinstance(member, inspect.NoneType) for member in member_types(told.type))
     fits = suits(told.type, value) or value is None
     if (type(value) is int and abs(value) > _EXACT) or isinstance(value, dict):
         fits = False
@@ -48,8 +48,8 @@ def _draw(form: Form, told: inspect.Field, path: Path, value: Any, help_: str, w
     widget(form, told, path, value, {"label": told.name, "help": help_, "width": width}, is_optional)
 
 
-def _of(kind: Kind) -> Drawn:
-    sorts = [type(member) for member in members(kind) if not isinstance(member, inspect.NoneType)]
+def _of(kind: FieldType) -> Drawn:
+    sorts = [type(member) for member in member_types(kind) if not isinstance(member, inspect.NoneType)]
     return next((draw for sort, draw in _WIDGETS.items() if sort in sorts), _raw)
 
 
@@ -84,7 +84,7 @@ def _empty(is_optional: bool) -> str | None:
 
 
 def _choice(form: Form, told: inspect.Field, path: Path, value: Any, words: dict[str, Any], is_optional: bool) -> None:
-    options = [str(one) for member in members(told.type) for one in getattr(member, "values", ())]
+    options = [str(one) for member in member_types(told.type) for one in getattr(member, "values", ())]
     options = ([NONE] if is_optional else []) + options
     read = form.widget(path, value or NONE, lambda one: None if is_optional and one == NONE else one)
     st.selectbox(**words, options=options, **read)
@@ -92,8 +92,8 @@ def _choice(form: Form, told: inspect.Field, path: Path, value: Any, words: dict
 
 def _lines(form: Form, told: inspect.Field, path: Path, value: Any, words: dict[str, Any], is_optional: bool) -> None:
     """Texts or numbers, one a line; one alone is text where the field takes it so."""
-    takes_one = any(isinstance(member, inspect.StrType) for member in members(told.type))
-    items = [member.item_type for member in members(told.type) if isinstance(member, inspect.VarTupleType)]
+    takes_one = any(isinstance(member, inspect.StrType) for member in member_types(told.type))
+    items = [member.item_type for member in member_types(told.type) if isinstance(member, inspect.VarTupleType)]
     numbers = any(isinstance(item, inspect.FloatType) for item in items)
 
     def read(text: str) -> Any:
@@ -106,7 +106,7 @@ def _lines(form: Form, told: inspect.Field, path: Path, value: Any, words: dict[
 
 def _raw(form: Form, told: inspect.Field, path: Path, value: Any, words: dict[str, Any], is_optional: bool) -> None:
     """What no widget of the field's type can show, as YAML, to be put right."""
-    st.text_input(**words | {"width": 2 * WIDTH + 16}, **form.widget(path, as_text(value), _read))
+    st.text_input(**words | {"width": 2 * WIDTH + 16}, **form.widget(path, inline_yaml(value), _read))
 
 
 def _read(text: str) -> Any:
@@ -139,7 +139,7 @@ def meaning(say: Translator, part: inspect.StructType, told: inspect.Field) -> s
 def _choices(part: inspect.StructType, told: inspect.Field) -> list[tuple[str, str]]:
     """What may be chosen, and under which name its words stand."""
     parts = [(name_of(one), one.cls.__name__) for one in kinds(told.type).values() if one is not None]
-    values = [str(value) for member in members(told.type) for value in getattr(member, "values", ())]
+    values = [str(value) for member in member_types(told.type) for value in getattr(member, "values", ())]
     return (parts if len(parts) > 1 else []) + [(value, f"{part.cls.__name__}.{told.name}.{value}") for value in values]
 
 

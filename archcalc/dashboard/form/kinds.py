@@ -11,19 +11,29 @@ import msgspec.inspect as inspect
 from archcalc.dashboard.form.places import nearest_first, part_at, places, replaced, suits
 from archcalc.errors import InputError
 from archcalc.spec.document import Document, decode
-from archcalc.spec.shape import Kind, Path, default, filled, keys_of, members, tag_of, type_at, value_at
+from archcalc.spec.field_types import (
+    FieldType,
+    Path,
+    default_value,
+    kind_entry,
+    member_types,
+    parse_path,
+    type_at,
+    value_at,
+    with_defaults,
+)
 
 NONE: Final = "none"
 _STACKS: Final = ("encoder", "decoder")
 _TRIES: Final = 8
 
 
-def kinds(kind: Kind) -> dict[str, inspect.StructType | None]:
+def kinds(kind: FieldType) -> dict[str, inspect.StructType | None]:
     """What a place may be, by name: its kinds, the name of the type where it has no kind, and `none`."""
     found: dict[str, inspect.StructType | None] = {}
-    if any(isinstance(member, inspect.NoneType) for member in members(kind)):
+    if any(isinstance(member, inspect.NoneType) for member in member_types(kind)):
         found[NONE] = None
-    return found | {name_of(member): member for member in members(kind) if isinstance(member, inspect.StructType)}
+    return found | {name_of(member): member for member in member_types(kind) if isinstance(member, inspect.StructType)}
 
 
 def name_of(part: inspect.StructType) -> str:
@@ -41,7 +51,7 @@ def switched(document: Document, path: Path, name: str, remembered: Any = None) 
     kept = {field.name: old[field.name] for field in part.fields if isinstance(old, dict) and field.name in old}
     fields = {field.name: field.type for field in part.fields}
     made |= {name: value for name, value in kept.items() if suits(fields[name], value)}
-    return _crossed(_repaired(replaced(document, path, filled(made, part)), path), path)
+    return _crossed(_repaired(replaced(document, path, with_defaults(made, part)), path), path)
 
 
 def fresh(document: Document, path: Path, part: inspect.StructType) -> dict[str, Any]:
@@ -55,7 +65,9 @@ def fresh(document: Document, path: Path, part: inspect.StructType) -> dict[str,
         made: dict[str, Any] = copy.deepcopy(nearest_first(like, path)[0])
         return made
     required = {field.name: needed(document, path, field) for field in part.fields if field.required}
-    return tag_of(part) | {field.name: default(field) for field in part.fields if not field.required} | required
+    return (
+        kind_entry(part) | {field.name: default_value(field) for field in part.fields if not field.required} | required
+    )
 
 
 def needed(document: Document, path: Path, field: inspect.Field) -> Any:
@@ -72,7 +84,7 @@ def needed(document: Document, path: Path, field: inspect.Field) -> Any:
 
 
 def _of_type(document: Document, path: Path, field: inspect.Field) -> Any:
-    match members(field.type)[0]:
+    match member_types(field.type)[0]:
         case inspect.IntType(ge=least):
             return document.get("d_model", 1) if field.name.startswith("d_") else max(least or 0, 1)
         case inspect.FloatType():
@@ -154,13 +166,13 @@ def _repaired(document: Document, path: Path) -> Document:
         try:
             decode(document)
         except InputError as error:
-            where = keys_of(error.where)
+            where = parse_path(error.where)
             field = _field_at(document, where)
             if where[: len(path)] != path or field is None or field.required:
                 return document
-            if value_at(document, where) == default(field):
+            if value_at(document, where) == default_value(field):
                 return document
-            document = replaced(document, where, default(field))
+            document = replaced(document, where, default_value(field))
     return document
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from archcalc.dashboard.form.places import replaced
 from archcalc.spec.document import Document
-from archcalc.spec.shape import Path, value_at
+from archcalc.spec.field_types import Path, value_at
 
 
 def doubled(document: Document, path: Path) -> Document:

@@ -18,7 +18,7 @@ from archcalc.dashboard.session import plain
 from archcalc.spec.about import Provenance
 from archcalc.spec.base import Part
 from archcalc.spec.document import Document
-from archcalc.spec.shape import Path, members, value_at
+from archcalc.spec.field_types import Path, member_types, value_at
 from archcalc.words import msg
 
 _BUTTONS: Final = {
@@ -40,19 +40,21 @@ _NOTHING: Final = inspect.StructType(cls=Part, fields=())
 
 def holds_parts(told: inspect.Field) -> bool:
     """Whether a field holds a part; what may be said in a word as well is a plain choice."""
-    sorts = {type(member) for member in members(told.type)}
+    sorts = {type(member) for member in member_types(told.type)}
     return inspect.StructType in sorts and inspect.LiteralType not in sorts
 
 
 def holds_list(told: inspect.Field) -> bool:
     """Whether a field holds a list of parts."""
-    items = [member.item_type for member in members(told.type) if isinstance(member, inspect.VarTupleType)]
+    items = [member.item_type for member in member_types(told.type) if isinstance(member, inspect.VarTupleType)]
     return any(isinstance(item, inspect.StructType) for item in items)
 
 
 def is_edited(told: inspect.Field) -> bool:
     """Whether a visitor may change the part that a field holds."""
-    return not any(isinstance(member, inspect.StructType) and member.cls in NOT_EDITED for member in members(told.type))
+    return not any(
+        isinstance(member, inspect.StructType) and member.cls in NOT_EDITED for member in member_types(told.type)
+    )
 
 
 def is_plain(told: inspect.Field) -> bool:
@@ -137,7 +139,7 @@ def items(form: Form, kind: inspect.StructType, told: inspect.Field, path: Path,
 
 
 def _item_type(told: inspect.Field) -> inspect.Type:
-    return next(member.item_type for member in members(told.type) if isinstance(member, inspect.VarTupleType))
+    return next(member.item_type for member in member_types(told.type) if isinstance(member, inspect.VarTupleType))
 
 
 def _called(form: Form, path: Path, item: Any) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec.inspect as inspect
 
 from archcalc.spec.document import Document
-from archcalc.spec.shape import Kind, Path, child, holder, members, spec_type
+from archcalc.spec.field_types import FieldType, Path, child_type, container_type, member_types, spec_type
 
 _SCALARS: dict[type, tuple[type, ...]] = {
     inspect.BoolType: (bool,),
@@ -29,14 +29,14 @@ def replaced(node: Any, path: Path, value: Any) -> Any:
     return copied
 
 
-def places(document: Document) -> Iterator[tuple[Path, Kind, Any]]:
+def places(document: Document) -> Iterator[tuple[Path, FieldType, Any]]:
     """Every place of a document that the spec has a type for: (path, type, value)."""
-    waiting: list[tuple[Path, Kind, Any]] = [((), spec_type(), document)]
+    waiting: list[tuple[Path, FieldType, Any]] = [((), spec_type(), document)]
     while waiting:
         path, kind, value = waiting.pop(0)
         yield path, kind, value
         keys = list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
-        inside = ((key, child(kind, value, key)) for key in keys)
+        inside = ((key, child_type(kind, value, key)) for key in keys)
         waiting += [((*path, key), inner, value[key]) for key, inner in inside if inner is not None]
 
 
@@ -50,9 +50,9 @@ def nearest_first(found: list[tuple[Path, Any]], path: Path) -> list[Any]:
     return [value for _, value in sorted(found, key=apart)]
 
 
-def suits(kind: Kind, value: Any) -> bool:
+def suits(kind: FieldType, value: Any) -> bool:
     """Whether a place of this type may hold the value, as far as its sort goes: bounds are the decoder's business."""
-    for member in members(kind):
+    for member in member_types(kind):
         match member:
             case inspect.LiteralType(values=values) if isinstance(value, str) and value in values:
                 return True
@@ -66,7 +66,7 @@ def suits(kind: Kind, value: Any) -> bool:
     return False
 
 
-def part_at(kind: Kind, value: Any) -> inspect.StructType | None:
+def part_at(kind: FieldType, value: Any) -> inspect.StructType | None:
     """The type of part that stands in a place; None where it is no part, or of no known kind."""
-    found = holder(kind, value) if isinstance(value, dict) else None
+    found = container_type(kind, value) if isinstance(value, dict) else None
     return found if isinstance(found, inspect.StructType) else None

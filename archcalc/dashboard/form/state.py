@@ -15,7 +15,7 @@ import streamlit as st
 from archcalc.dashboard.form.faults import Fault, fault_of
 from archcalc.dashboard.form.places import replaced
 from archcalc.spec.document import Document
-from archcalc.spec.shape import Path, filled, in_dots
+from archcalc.spec.field_types import Path, path_text, with_defaults
 from archcalc.words import Translator
 
 Told = Callable[[Document], None] | None
@@ -52,16 +52,16 @@ class Form:
         """Go on where the caller gives what it gave before, or what it was given back; else start anew."""
         held: Held | None = st.session_state.get(f"{self.key}.#")
         if held is None:
-            st.session_state[f"{self.key}.#"] = Held(document, filled(document))
+            st.session_state[f"{self.key}.#"] = Held(document, with_defaults(document))
         elif document != held.start:
-            is_ours = filled(document) == held.now
+            is_ours = with_defaults(document) == held.now
             held.start = document
             if not is_ours:
-                held.now, held.were = filled(document), {}
+                held.now, held.were = with_defaults(document), {}
 
     def name(self, path: Path) -> str:
         """The key of the widget of a place."""
-        return f"{self.key}.{in_dots(path)}"
+        return f"{self.key}.{path_text(path)}"
 
     def put(self, document: Document) -> None:
         """The document has become this; for callbacks."""

@@ -13,7 +13,7 @@ from archcalc.errors import InputError
 from archcalc.extras import require_running
 from archcalc.run.decoding.prompts import prompt_ids
 from archcalc.spec import Spec
-from archcalc.spec.settings import changes
+from archcalc.spec.set_options import changes
 from archcalc.units import human_bytes
 from archcalc.words import msg
 

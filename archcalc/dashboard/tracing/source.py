@@ -15,7 +15,7 @@ from archcalc.dashboard.models import runnable
 from archcalc.dashboard.session import KEPT, choice, say
 from archcalc.dashboard.tracing.made import IDS, PROMPT, Made, Source
 from archcalc.interp.trace.worked_example import example_of
-from archcalc.spec.settings import changes
+from archcalc.spec.set_options import changes
 from archcalc.words import msg
 
 # They go into the link.

@@ -14,13 +14,13 @@ from operator import add
 from archcalc.interp.trace.expression import Call, Expression, Module, Parameter, Value, call
 from archcalc.interp.trace.part_formulas import PartContext
 from archcalc.spec import Spec
-from archcalc.spec.branches import arm_norm, computed, names, stream_names
+from archcalc.spec.branches import active_branches, arm_norm, names, stream_names
 from archcalc.spec.groups import key_indices, layers_of, weight_indices
 from archcalc.spec.layer import Arm, Branch, Layer
 from archcalc.spec.model import Head, HeadReads, ModelStack
 from archcalc.spec.norm import LayerNorm, Norm
 from archcalc.spec.position import Sinusoidal, TablePosition
-from archcalc.spec.variants import reading
+from archcalc.spec.variants import implementation
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ class _LayerSteps:
 
     def steps(self, last: Value) -> Iterator[Step]:
         residual = yield from self._step("resid_pre", "residual", last)
-        for branch, stream_name in zip(computed(self.layer), stream_names(self.layer), strict=True):
+        for branch, stream_name in zip(active_branches(self.layer), stream_names(self.layer), strict=True):
             residual = yield from self._branch(branch, residual, stream_name)
 
     def _branch(self, branch: Branch, residual: Value, stream_name: str) -> Steps:
@@ -206,7 +206,7 @@ class _LayerSteps:
             is_causal=self.is_causal and not is_cross,
             key_prefix=f"{key_prefix}{arm.name}.",
         )
-        for name, kind, formula in reading(arm.part, "steps")(arm.part, context):
+        for name, kind, formula in implementation(arm.part, "steps")(arm.part, context):
             yield from self._step(f"{arm.name}.{name}", kind, formula)
 
 

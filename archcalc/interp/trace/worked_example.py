@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from archcalc import presets
-from archcalc.spec.text import parse
+from archcalc.spec.yaml_reader import parse
 
 if TYPE_CHECKING:
     from archcalc.interp.trace.run import Trace

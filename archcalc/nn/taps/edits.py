@@ -15,7 +15,7 @@ from archcalc.errors import InputError, shown
 from archcalc.nn.taps.points import taps_disabled
 from archcalc.nn.taps.selection import Positions, check_positions, position_mask
 from archcalc.spec import Spec
-from archcalc.spec.sites import Site, named
+from archcalc.spec.sites import Site, find_sites
 from archcalc.words import msg
 
 
@@ -39,7 +39,7 @@ class Edit:
 
     def sites(self, spec: Spec) -> list[Site]:
         """Return the sites to change. Raises InputError if there are none, or if `keys` is set and they have none."""
-        sites = named(spec, self._name(spec))
+        sites = find_sites(spec, self._name(spec))
         if self.keys is not None and (without_keys := [site.name for site in sites if site.axes[-1] != "S"]):
             raise InputError(msg("its columns are not keys"), where=f"{without_keys[0]}: keys", allowed=msg("left out"))
         return sites

@@ -17,7 +17,7 @@ from archcalc.nn.taps.edits import ActiveEdit, Edit, tokens_axis
 from archcalc.nn.taps.points import OBSERVER_FACTORY, Observer, taps_enabled
 from archcalc.spec import Spec
 from archcalc.spec.sites import Site, sites
-from archcalc.spec.variants import readings
+from archcalc.spec.variants import implementations
 from archcalc.words import msg
 
 # Called with a site, its value after edits, and the positions of its tokens and of its keys.
@@ -132,7 +132,7 @@ def canonical_spec(model: Any) -> Spec:
     from archcalc.nn.block import Block
     from archcalc.nn.model import EncoderDecoder, SingleStack
 
-    kinds = (EncoderDecoder, SingleStack, Block, *readings("module"))
+    kinds = (EncoderDecoder, SingleStack, Block, *implementations("module"))
     is_whole = isinstance(model, EncoderDecoder | SingleStack)
     if not is_whole or any(_is_replaced(module, kinds) for module in model.modules()):
         found = f"found {type(model).__name__}, whose parts run without taps"

@@ -15,7 +15,7 @@ from torch import Tensor
 from archcalc.errors import InputError
 from archcalc.nn.taps.edits import Edit
 from archcalc.nn.taps.model_tap import ModelTap, attached, canonical_spec
-from archcalc.spec.sites import Site, named
+from archcalc.spec.sites import Site, find_sites
 from archcalc.words import msg
 
 
@@ -76,7 +76,7 @@ def record(
     """
     spec, recording = canonical_spec(model), Recording()
     patterns = ["*"] if sites is None else [sites] if isinstance(sites, str) else list(sites)
-    names = frozenset(site.name for pattern in patterns for site in named(spec, pattern))
+    names = frozenset(site.name for pattern in patterns for site in find_sites(spec, pattern))
     with attached(ModelTap(model, edits, names, recording.add)), torch.set_grad_enabled(grad):
         recording.logits = model(*ids, **kwargs)
     if missing := [name for name in patterns if name in names and name not in recording]:

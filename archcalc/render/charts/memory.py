@@ -9,7 +9,7 @@ from archcalc.analysis.caches import caches
 from archcalc.analysis.training import PARTS
 from archcalc.analysis.training_setup import StepMemory, TrainingSetup
 from archcalc.analysis.weights import by_component
-from archcalc.ledger.types import Ledger
+from archcalc.ledger.rows import Ledger
 from archcalc.render import shards
 from archcalc.render.charts.frame import COMPONENT_COLORS
 from archcalc.render.charts.stacked import COLORS, Bar, stacked

@@ -10,7 +10,7 @@ import msgspec
 from archcalc.analysis.row_names import axes_text, row_label
 from archcalc.errors import InputError, nearest, shown
 from archcalc.ledger.leaves import COMPONENTS
-from archcalc.ledger.types import Ledger, Row
+from archcalc.ledger.rows import Ledger, WeightRow
 from archcalc.render.charts.frame import COMPONENT_COLORS, FAINT, FRAME, HEIGHT, WIDTH, title
 from archcalc.render.charts.treemap_layout import Area, layout
 from archcalc.units import exact, percent
@@ -44,7 +44,7 @@ def tiles(ledger: Ledger, within: Sequence[str] = ()) -> list[Tile]:
 
     They sum to what they are tiles of. Raises InputError for a name that is not there.
     """
-    rows = [row for row in ledger.counted if row.total]
+    rows = [row for row in ledger.counted_rows if row.total]
     if within:
         rows = _named(rows, [row.component for row in rows], within[0])
     if len(within) > 1:
@@ -55,7 +55,7 @@ def tiles(ledger: Ledger, within: Sequence[str] = ()) -> list[Tile]:
 
 def steps(ledger: Ledger, within: Sequence[str] = ()) -> list[str]:
     """What can be looked into from here: components, then weights of which there is one in each of several layers."""
-    rows = [row for row in ledger.counted if row.total]
+    rows = [row for row in ledger.counted_rows if row.total]
     if not within:
         return [component for component in COMPONENTS if any(row.component == component for row in rows)]
     if len(within) > 1:
@@ -136,7 +136,7 @@ def _placed(tile: Tile, area: Area, whole: int) -> dict[str, Any]:
     }
 
 
-def _tensors(row: Row) -> Iterable[Tile]:
+def _tensors(row: WeightRow) -> Iterable[Tile]:
     """A row's tensors, one a layer; of very many, so many to a tile that it can be seen."""
     names = list(row.names())
     every = -(-len(names) // MOST_TILES)
@@ -146,11 +146,11 @@ def _tensors(row: Row) -> Iterable[Tile]:
         yield Tile(name, row.count * len(some), row.component, _shape(row), axes_text(row))
 
 
-def _shape(row: Row) -> str:
+def _shape(row: WeightRow) -> str:
     return " × ".join(map(exact, row.shape))
 
 
-def _named(rows: list[Row], names: list[str], wanted: str) -> list[Row]:
+def _named(rows: list[WeightRow], names: list[str], wanted: str) -> list[WeightRow]:
     found = [row for row, name in zip(rows, names, strict=True) if name == wanted]
     if not found:
         allowed = ", ".join(dict.fromkeys(names))

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from typing import Final
 
 from archcalc.render.diagram.shapes import Said
-from archcalc.spec.activation import AnyActivation, ClampedSwish, name_of
+from archcalc.spec.activation import AnyActivation, ClampedSwish, activation_name
 from archcalc.spec.attention import Attention, LatentAttention
 from archcalc.spec.ffn import Gated, MoE, Plain
 from archcalc.spec.layer import Arm
 from archcalc.spec.model import Pooler, Spec, Transform
 from archcalc.spec.norm import LayerNorm, Norm, RMSNorm
 from archcalc.spec.position import Alibi, Learned, RelativeBias, Rope, Sinusoidal
-from archcalc.spec.variants import reading, variant
+from archcalc.spec.variants import implementation, variant
 from archcalc.units import exact
 from archcalc.words import Translator, msg
 
@@ -50,7 +50,7 @@ def embed_norm(part: Norm, reads: str, say: Translator) -> Said:
 def part(arm: Arm, d_model: int, say: Translator, *, is_causal: bool) -> Said:
     """A layer's part: what it is, its sizes, and what limits what it looks at."""
     component = variant(arm.part).component
-    title, lines = reading(arm.part, "label")(arm.part, d_model, say)
+    title, lines = implementation(arm.part, "label")(arm.part, d_model, say)
     if arm.reads in ("source", "nothing"):
         idle = [say(msg("stored, never computed"))] if arm.reads == "nothing" else []
         return Said(say(msg("cross-attention")), (*lines, *idle), component)
@@ -188,7 +188,7 @@ def dense(part: Plain | Gated, d_model: int, say: Translator) -> tuple[str, list
 
 def _activation(part: AnyActivation) -> str:
     if isinstance(part, ClampedSwish):
-        return f"{name_of(part)} ≤ {part.limit:g}, α {part.alpha:g}"
+        return f"{activation_name(part)} ≤ {part.limit:g}, α {part.alpha:g}"
     return part
 
 

@@ -92,12 +92,12 @@ class Column:
         at.y = bottom
 
     def _head(self, group: Group) -> tuple[str, ...]:
-        say, n, all_ = self._say, len(group.turns), self._stack.n_layers or 0
+        say, n, all_ = self._say, len(group.layer_indices), self._stack.n_layers or 0
         name = say(msg("layer")) if group.name == "layers" else group.name
         if n == all_:
             first = say(msg("{n} × {name}", n=exact(n), name=name))
         else:
-            told = {"n": exact(n), "all": exact(all_), "name": name, "turns": ranges(group.turns)}
+            told = {"n": exact(n), "all": exact(all_), "name": name, "turns": ranges(group.layer_indices)}
             first = say(msg("{n} of {all} × {name}: layers {turns}", **told))
         return (first, *self._shared(group))
 
@@ -106,7 +106,7 @@ class Column:
         say, shares = self._say, group.layer.shares
         if shares is not None and shares.weights is not None:
             yield say(msg("with the weights of layer {layer}", layer=shares.weights))
-        elif not group.own_weights and len(group.turns) > 1:
+        elif not group.own_weights and len(group.layer_indices) > 1:
             yield say(msg("one set of weights for all"))
         if shares is not None and shares.keys_values is not None:
             yield say(msg("keys and values of layer {layer}", layer=shares.keys_values))

@@ -22,7 +22,7 @@ from archcalc.spec import attention as spec
 from archcalc.spec.branches import arms, with_parts
 from archcalc.spec.groups import layers_of
 from archcalc.spec.layer import Layer, Stack
-from archcalc.spec.variants import VARIANTS, reading, readings, variant
+from archcalc.spec.variants import VARIANTS, implementation, implementations, variant
 from archcalc.words import msg
 
 _UP_TENSORS = {f"{name}.{kind}" for name in ("gate", "up") for kind in ("weight", "bias")}
@@ -33,10 +33,10 @@ _QUERY_SHARING = [record for record in VARIANTS.values() if record.query_module 
 SPLIT_AXES: dict[type[nn.Module], Mapping[str, int]] = {
     **{
         module: record.split
-        for module, record in zip(readings("module"), VARIANTS.values(), strict=True)
+        for module, record in zip(implementations("module"), VARIANTS.values(), strict=True)
         if record.split
     },
-    **{module: record.split for module, record in zip(readings("query_module"), _QUERY_SHARING, strict=True)},
+    **{module: record.split for module, record in zip(implementations("query_module"), _QUERY_SHARING, strict=True)},
     Experts: dict.fromkeys(_UP_TENSORS, 1) | {"down.weight": 2},
     Head: {"weight": 0, "bias": 0},
     Embedding: {"tokens.weight": 0},
@@ -76,7 +76,7 @@ def spec_of_rank(model_spec: Spec, n: int) -> Spec:
 
 def part_of_rank(part: Any, n: int) -> Any:
     """Return the part with one rank's share of the heads. Raise InputError if `n` ranks cannot share it."""
-    share = reading(part, "rank")
+    share = implementation(part, "rank")
     if share is None and variant(part).mixes_tokens and n > 1:
         raise InputError(msg("its layers hold a part that ranks cannot share"), where="tp", allowed=msg("`fsdp`"))
     return part if share is None else share(part, n)

@@ -29,7 +29,7 @@ from archcalc.run.pack.packed_linear import PackedLinear
 from archcalc.spec.branches import norms
 from archcalc.spec.layer import Arm
 from archcalc.spec.position import Rope
-from archcalc.spec.variants import reading
+from archcalc.spec.variants import implementation
 
 
 @dataclass
@@ -228,7 +228,7 @@ def _decode_block(block: Block) -> DecodeBlock | None:
 
 def _token_forward(block: Block, arm: Arm) -> TokenForward | None:
     """Return the form of an arm for one token, if its variant has one that supports its fields."""
-    make_forward = reading(arm.part, "fast") if arm.reads == "stream" else None
+    make_forward = implementation(arm.part, "fast") if arm.reads == "stream" else None
     return None if make_forward is None else cast(TokenForward | None, make_forward(block.get_submodule(arm.name)))
 
 

@@ -34,7 +34,7 @@ from archcalc.analysis.papers.activation_conventions import (
 from archcalc.errors import InputError
 from archcalc.ledger.algebra import Poly
 from archcalc.ledger.build import build
-from archcalc.ledger.types import Ledger
+from archcalc.ledger.rows import Ledger
 from archcalc.sources import load
 from archcalc.spec import Spec
 from archcalc.spec.execution import Execution, Recompute
@@ -151,7 +151,7 @@ def gpt(how: Execution) -> Ledger:
 def polynomial(ledger: Ledger, term: Term | None) -> Poly:
     """What the ledger's layers keep of a term, or of none, in the paper's dimensions: its bytes for all layers."""
     every = (*LAYER, EMBEDDING, *OUTPUT)
-    rows = [row for row in ledger.kept if "{i}" in row.path]
+    rows = [row for row in ledger.saved_activations if "{i}" in row.path]
     own = [row for row in rows if (is_of(term, row) if term else not any(is_of(one, row) for one in every))]
     found = Rewriter(ledger).simplify(Poly.sum(row.formula for row in own))
     return found.replace(("keys",), Poly.symbol("seq"))
@@ -182,7 +182,7 @@ def test_a_gpt_layer_as_one_polynomial() -> None:
 @pytest.mark.parametrize(("recompute", "layer"), [("selective", 34 * SBH + 16 * TOKENS), ("full", 2 * SBH)])
 def test_a_recomputed_layer_as_one_polynomial(recompute: Recompute, layer: Poly) -> None:
     ledger = gpt(structs.replace(NEAREST, recompute=recompute))
-    rows = [row.formula for row in ledger.kept if "{i}" in row.path]
+    rows = [row.formula for row in ledger.saved_activations if "{i}" in row.path]
     found = Rewriter(ledger).simplify(Poly.sum(rows)).replace(("keys",), Poly.symbol("seq"))
     assert found == layer * LAYERS
 
@@ -215,7 +215,7 @@ def test_every_tensor_stands_on_one_line(spec: Spec, batch: int, seq: int, recom
 def test_no_two_terms_claim_the_same_tensor(recompute: Recompute) -> None:
     every = (*terms(recompute), EMBEDDING, *OUTPUT)
     for attention in ("eager", "math", "flash"):
-        for row in gpt(structs.replace(NEAREST, recompute=recompute, attention=attention)).kept:
+        for row in gpt(structs.replace(NEAREST, recompute=recompute, attention=attention)).saved_activations:
             assert sum(is_of(term, row) for term in every) <= 1, row.path
 
 

@@ -17,8 +17,8 @@ from archcalc.analysis.sweep import runner
 from archcalc.analysis.sweep.grid import sweep
 from archcalc.errors import InputError
 from archcalc.spec import Spec
-from archcalc.spec.document import Document, encode, flat
-from archcalc.spec.workload import LEAST
+from archcalc.spec.document import Document, encode, flat_fields
+from archcalc.spec.workload import MINIMUM_SIZES
 from tests.strategies import SIZES, specs
 
 LAW = settings(max_examples=80)
@@ -39,10 +39,10 @@ def looped(source: Any, grid: Grid, changes: Document | None = None, **work: Any
     rows = []
     for values in product(*grid.values()):
         cell = dict(zip(grid, values, strict=True))
-        fields = {field: value for field, value in cell.items() if field not in LEAST}
+        fields = {field: value for field, value in cell.items() if field not in MINIMUM_SIZES}
         try:
             spec = archcalc.load(source, (changes or {}) | fields)
-            report = archcalc.report(spec, **work | {field: cell[field] for field in cell if field in LEAST})
+            report = archcalc.report(spec, **work | {field: cell[field] for field in cell if field in MINIMUM_SIZES})
         except InputError:
             continue
         rows.append(cell | dict(flattened({key: report[key] for key in ("params", "flops", "memory")})))
@@ -93,7 +93,7 @@ FITTING = {
 @st.composite
 def grids(draw: st.DrawFn, spec: Spec) -> Grid:
     """Values for some fields of a spec, by name or by path, and of its workload."""
-    said = {path: value for path, value in flat(spec).items() if path.split(".")[0] not in ABOUT}
+    said = {path: value for path, value in flat_fields(spec).items() if path.split(".")[0] not in ABOUT}
     sizes = [path for path, value in said.items() if type(value) is int and path != "encoder.n_mtp"]
     flags = [path for path, value in said.items() if type(value) is bool]
     named = sorted({path.split(".")[-1] for path in sizes} - set("0123456789"))
@@ -109,7 +109,7 @@ def grids(draw: st.DrawFn, spec: Spec) -> Grid:
     work = ["batch", "seq", *["past"] * caches, *["source_seq"] * crosses]
     tokens = st.integers(1, 4) if any(own.stack.position for own in spec.stacks) else st.integers(2**31, 2**40)
     for field in draw(st.lists(st.sampled_from(work), max_size=2, unique=True)):
-        grid[field] = draw(st.lists(st.integers(LEAST[field], 9) | tokens, min_size=1, max_size=3))
+        grid[field] = draw(st.lists(st.integers(MINIMUM_SIZES[field], 9) | tokens, min_size=1, max_size=3))
     fields = draw(st.permutations(list(grid)))
     return {field: grid[field] for field in fields}
 
@@ -124,7 +124,7 @@ def test_every_cell_is_the_report_of_that_cell(data: st.DataObject, spec: Spec) 
 @pytest.mark.parametrize("name", presets.names())
 def test_presets(name: str) -> None:
     grid: Grid = {"d_model": [96, 256, 1000], "n_layers": [1, 2, 7, 24], "n_heads": [4, 12], "d_ff": [64, 5000]}
-    has = {path.split(".")[-1] for path in flat(archcalc.load(name))}
+    has = {path.split(".")[-1] for path in flat_fields(archcalc.load(name))}
     same(name, {field: values for field, values in grid.items() if field in has}, seq=64, batch=3)
 
 
@@ -159,7 +159,7 @@ def test_int64_while_it_holds_and_integers_beyond() -> None:
     "field", ["d_model", "d_ff", "vocab_size", "n_ctx", "n_heads", "d_head", "window", "seq", "past", "batch"]
 )
 def test_the_largest_sizes_do_not_wrap(field: str) -> None:
-    most = 2**40 if field in LEAST else 2**32
+    most = 2**40 if field in MINIMUM_SIZES else 2**32
     same("llama-3-8b", {"d_head": [2**32 - 2], "window": [2**32]} | {field: [most, most - 32, 32]})
 
 
@@ -247,7 +247,7 @@ def test_refusals_are_told() -> None:
         ({"d_ff": [4, 0]}, "tiny: .*d_ff: found 0; allowed: an integer from 1"),
         ({"d_ff": [4, 2**70]}, "d_ff: found"),
         ({"d_ff": [4, "x"]}, "d_ff: found 'x'"),
-        ({"d_f": [4]}, "there is no field 'd_f' here .did you mean 'd_ff'"),
+        ({"d_f": [4]}, "there is no field 'd_f' .did you mean 'd_ff'"),
         ({"seq": [4, 0]}, "seq: found 0; allowed: an integer from 1"),
         ({"past": [True]}, "past: found True"),
         ({"batch": [None]}, "batch: found None"),

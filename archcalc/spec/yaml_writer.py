@@ -1,4 +1,4 @@
-"""A spec as the text of a YAML file."""
+"""Write specs as YAML."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from archcalc.spec.model import Spec
 
 
 def as_yaml(spec: Spec) -> str:
-    """YAML that `archcalc.load` reads as the same spec; every size that was resolved is in it."""
+    """Return YAML that `archcalc.load` reads as the same spec, with all resolved sizes."""
     import yaml
 
     text: str = yaml.safe_dump(encode(spec), sort_keys=False, allow_unicode=True)

@@ -1,4 +1,4 @@
-"""Where a tensor's bytes lie in a file: what a header says, checked, before anything of it is read."""
+"""Tensors in a file, from its checked header."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Stored:
-    """A tensor in a file: `dtype` in that format's own word, `n_bytes` from byte `start` on."""
+class FileTensor:
+    """A tensor in a file: `n_bytes` bytes from byte `start`. `dtype` is the name in the file's format."""
 
     name: str
     file: Path

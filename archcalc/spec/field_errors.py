@@ -1,6 +1,6 @@
-"""What the spec's types allow at a field, in words: the second half of an error message.
+"""Error messages for fields of a spec: what was found, and what the type allows.
 
-Imported only when there is an error to explain.
+Imported only when there is an error.
 """
 
 from __future__ import annotations
@@ -13,50 +13,52 @@ import msgspec.inspect as inspect
 
 from archcalc.errors import InputError, nearest, shown
 from archcalc.spec.about import About
-from archcalc.spec.shape import holder, keys_of, type_at, value_at
+from archcalc.spec.field_types import container_type, parse_path, type_at, value_at
 from archcalc.words import Message, joined, msg
 
 _PROBLEM = re.compile(r"^(?P<what>.*?)(?: - at (?P<key>`key` in )?`(?P<path>\$.*)`)?$", re.DOTALL)
 _FIELD = re.compile(r"`(?P<field>.*)`", re.DOTALL)
 
 
-def explained(message: str, document: Any) -> InputError:
-    """msgspec's message in our form: the field's path, what was found there, what is allowed."""
+def field_error(message: str, document: Any) -> InputError:
+    """Return the error for a message of msgspec: the field's path, what was found there, what is allowed."""
     match = _PROBLEM.match(message)
     assert match is not None, "the pattern takes any text"
-    what, path = match["what"], (match["path"] or "$")[1:].lstrip(".")
-    keys = keys_of(path)
+    problem, path = match["what"], (match["path"] or "$")[1:].lstrip(".")
+    keys = parse_path(path)
     if match["key"]:
         key = next(key for key in value_at(document, keys) if not isinstance(key, str))
-        return InputError(msg("the key {key} is not text", key=shown(key)), where=path, allowed=msg("names as keys"))
-    if "unknown field" in what:
-        return _unknown(_name_in(what), path, holder(type_at(document, keys), value_at(document, keys)))
-    if "missing required field" in what:
-        field = _name_in(what)
-        allowed = in_words(type_at(document, (*keys, field)))
+        return InputError(msg("the key {key} is not text", key=shown(key)), where=path, allowed=msg("text keys"))
+    if "unknown field" in problem:
+        return _unknown_field(
+            _name_in(problem), path, container_type(type_at(document, keys), value_at(document, keys))
+        )
+    if "missing required field" in problem:
+        field = _name_in(problem)
+        allowed = allowed_values(type_at(document, (*keys, field)))
         return InputError(msg("the required field {field} is missing", field=repr(field)), where=path, allowed=allowed)
     kind = type_at(document, keys)
-    found = value_at(document, keys)
-    hint = nearest(found, _words(kind)) if isinstance(found, str) else ""
+    value = value_at(document, keys)
+    hint = nearest(value, _candidates(kind)) if isinstance(value, str) else ""
     return InputError(
-        msg("found {found}{hint}", found=_as_written(found), hint=hint), where=path, allowed=in_words(kind)
+        msg("found {found}{hint}", found=_as_written(value), hint=hint), where=path, allowed=allowed_values(kind)
     )
 
 
 def _as_written(value: Any) -> str | Message:
-    """A value as a file would say it."""
+    """Return a value as YAML writes it."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return msg("an empty list") if value == [] else shown(value)
 
 
-_PLAIN: dict[type, str | Message] = {inspect.BoolType: msg("true or false"), inspect.NoneType: "null"}
+_SIMPLE_TYPES: dict[type, str | Message] = {inspect.BoolType: msg("true or false"), inspect.NoneType: "null"}
 
 
-def in_words(kind: inspect.Type | None) -> str | Message:
-    """Return what values a type takes, for a person."""
-    if (plain := _PLAIN.get(type(kind))) is not None:
-        return plain
+def allowed_values(kind: inspect.Type | None) -> str | Message:
+    """Return a description of the values that a type allows."""
+    if (simple := _SIMPLE_TYPES.get(type(kind))) is not None:
+        return simple
     match kind:
         case inspect.IntType(ge=ge, le=le):
             return msg("an integer from {least} to {most}", least=ge, most=le)
@@ -84,15 +86,15 @@ def _number(kind: inspect.FloatType) -> Message:
 
 
 def _any_of(types: Iterable[inspect.Type]) -> Message:
-    """Kinds of mappings as one, then whatever else: 'a mapping of kind x or y, or null'."""
+    """Return the kinds of mappings together, then other types: 'a mapping of kind x or y, or null'."""
     tags = [str(member.tag) for member in types if isinstance(member, inspect.StructType) and member.tag]
     mappings = [msg("a mapping of kind {kinds}", kinds=joined(msg(" or "), tags))] if tags else []
-    others = [in_words(member) for member in types if getattr(member, "tag", None) is None]
+    others = [allowed_values(member) for member in types if getattr(member, "tag", None) is None]
     return joined(msg(", or "), [*mappings, *others])
 
 
-def _unknown(field: str, path: str, kind: inspect.Type | None) -> InputError:
-    names = _words(kind) + ([] if path else list(About.__struct_fields__))  # which a file may say at its top
+def _unknown_field(field: str, path: str, kind: inspect.Type | None) -> InputError:
+    names = _candidates(kind) + ([] if path else list(About.__struct_fields__))  # which may also stand at the top level
     return InputError(
         msg("unknown key {field}{hint}", field=shown(field), hint=nearest(field, names)),
         where=path,
@@ -100,18 +102,18 @@ def _unknown(field: str, path: str, kind: inspect.Type | None) -> InputError:
     )
 
 
-def _name_in(what: str) -> str:
-    match = _FIELD.search(what)
+def _name_in(problem: str) -> str:
+    match = _FIELD.search(problem)
     return match["field"] if match else ""
 
 
-def _words(kind: inspect.Type | None) -> list[str]:
-    """The names a slip may have meant: a struct's fields, a union's kinds, a literal's values."""
+def _candidates(kind: inspect.Type | None) -> list[str]:
+    """Return candidates for a misspelled name: fields of a struct, kinds of a union, values of a literal."""
     match kind:
         case inspect.StructType(fields=fields, tag_field=tag_field):
             return ([tag_field] if tag_field else []) + [field.encode_name for field in fields]
         case inspect.LiteralType(values=values):
             return [str(value) for value in values]
         case inspect.UnionType(types=types):
-            return [word for member in types for word in _words(member)]
+            return [word for member in types for word in _candidates(member)]
     return []

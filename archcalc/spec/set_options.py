@@ -1,4 +1,4 @@
-"""Changes of a spec as the command line has them: 'n_layers=48', the value as YAML writes it."""
+"""Changes of a spec as text: 'n_layers=48', with the value in YAML."""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ import yaml
 
 from archcalc.errors import InputError, shown
 from archcalc.spec.document import Document
-from archcalc.spec.text import FLOAT, parse
+from archcalc.spec.yaml_reader import FLOAT, parse
 from archcalc.words import msg
 
 
 def changes(settings: tuple[str, ...]) -> Document:
-    """'n_layers=48' … as a mapping; values are read as YAML reads them."""
-    found: Document = {}
+    """Return the changes of texts such as 'n_layers=48'; values are YAML."""
+    values: Document = {}
     for setting in settings:
         field, sign, text = setting.partition("=")
         field = field.strip()
         if not sign or not field:
             raise InputError(msg("found {found}", found=shown(setting)), where="settings", allowed="FIELD=VALUE")
         try:
-            found[field] = parse(text.encode("utf-8", "surrogateescape")) if text.strip() else ""
+            values[field] = parse(text.encode("utf-8", "surrogateescape")) if text.strip() else ""
         except InputError as error:
             raise InputError(error.problem, where=f"settings {field}", allowed=error.allowed) from None
-    return found
+    return values
 
 
 def as_settings(differences: Document) -> tuple[str, ...]:
-    """What `changes` reads as these differences again, a string each.
+    """Return the texts that `changes` reads as these differences.
 
     >>> as_settings({"n_layers": 48, "decoder.final_norm": {"kind": "rmsnorm", "eps": 1e-5}})
     ('n_layers=48', 'decoder.final_norm={kind: rmsnorm, eps: 1.0e-05}')
     """
-    return tuple(f"{field}={as_text(value)}" for field, value in differences.items())
+    return tuple(f"{field}={inline_yaml(value)}" for field, value in differences.items())
 
 
-def as_text(value: Any) -> str:
-    """A value as YAML writes it on one line."""
+def inline_yaml(value: Any) -> str:
+    """Return a value as YAML on one line."""
     text = yaml.dump(
         value, Dumper=_Dumper, default_flow_style=True, width=float("inf"), allow_unicode=True, sort_keys=False
     )
@@ -46,14 +46,14 @@ def as_text(value: Any) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Repeats what stands twice, and puts text that would be read as a number in quotes."""
+    """Writes repeated values in full, and quotes text that looks like a number."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    """What has breaks or control characters is escaped within quotes: folded, some would not come back."""
+    """Quote and escape text with line breaks or control characters, some of which folding would lose."""
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if text.isprintable() else '"')
 
 

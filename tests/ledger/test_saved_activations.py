@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 
 from archcalc.ledger.build import build
-from archcalc.ledger.types import Ledger
+from archcalc.ledger.rows import Ledger
 from archcalc.spec import Spec
 from archcalc.spec.document import decode
 from archcalc.spec.execution import Execution
@@ -27,9 +27,9 @@ DROPOUT = {"embedding": 0.1, "attention": 0.2, "residual": 0.3, "ffn": 0.4}
 def kept(ledger: Ledger) -> list[str]:
     """Every kept tensor, in order."""
     found = []
-    for row in ledger.kept:
-        axes = " ".join(str(axis).replace(" ", "") for axis in row.kept.axes)
-        found.append(f"{row.path.removeprefix('layers.{i}.')}: {row.kept.label}, {axes}, {row.kept.dtype}")
+    for row in ledger.saved_activations:
+        axes = " ".join(str(axis).replace(" ", "") for axis in row.activation.axes)
+        found.append(f"{row.path.removeprefix('layers.{i}.')}: {row.activation.label}, {axes}, {row.activation.dtype}")
     return found
 
 
@@ -427,7 +427,7 @@ def test_dropout_keeps_a_mask_in_each_place(device: str, dtype: str):
 
 def test_what_only_inference_needs_is_not_kept():
     ledger = build(decode(document({"attention": GQA, "ffn": PLAIN})))
-    assert ledger.kept == ledger.elementwise == ()
+    assert ledger.saved_activations == ledger.elementwise == ()
 
 
 LAYER = {"norm": LN, "attention": GQA, "ffn": PLAIN}
@@ -435,7 +435,7 @@ LAYER = {"norm": LN, "attention": GQA, "ffn": PLAIN}
 
 def again(recompute: str, layer: dict[str, Any] = LAYER, **how: Any) -> dict[str, str]:
     ledger = build(decode(document(layer)), Execution(recompute=recompute, **how))
-    return {row.path.removeprefix("layers.{i}."): row.matmul.again for row in ledger.matmuls}
+    return {row.path.removeprefix("layers.{i}."): row.matmul.recomputation for row in ledger.matmuls}
 
 
 def test_selective_recomputation_keeps_queries_keys_and_values():
@@ -584,12 +584,16 @@ def test_what_is_computed_number_by_number():
 def test_bytes_and_squares():
     ledger = build(decode(document({"attention": GQA | {"sinks": True}}, stack={"n_layers": 1})), Execution())
     sizes = ledger.at(Workload(batch=29, seq=19))
-    found = {(row.path.removeprefix("layers.{i}."), row.kept.dtype): row for row in ledger.kept}
+    found = {(row.path.removeprefix("layers.{i}."), row.activation.dtype): row for row in ledger.saved_activations}
     assert found["embed.tokens", "int64"].bytes(sizes) == 29 * 19 * 8
     assert found["attn.q", "bf16"].bytes(sizes) == 29 * 19 * 10 * 2
     assert found["mask", "bool"].bytes(sizes) == 19 * 19
     assert found["attn.softmax", "fp32"].bytes(sizes) == 29 * 6 * 19 * 20 * 4
-    squares = [(row.path.removeprefix("layers.{i}."), row.kept.label) for row in ledger.kept if row.is_square]
+    squares = [
+        (row.path.removeprefix("layers.{i}."), row.activation.label)
+        for row in ledger.saved_activations
+        if row.is_square
+    ]
     assert squares == [("mask", "mask"), ("attn.softmax", "pattern"), ("attn.values", "pattern")]
 
 
@@ -597,14 +601,14 @@ def test_every_layer_keeps_its_own_and_one_mask_serves_all():
     stack = {"runs": [{"count": 4, "pattern": [{"norm": LN, "attention": GQA}]}]}
     ledger = build(decode(document({}, stack=stack)), Execution())
     sizes = ledger.at(Workload(batch=29, seq=19))
-    found = {row.path: row.bytes(sizes) for row in ledger.kept}
+    found = {row.path: row.bytes(sizes) for row in ledger.saved_activations}
     assert (found["mask"], found["layers.{i}.attn.q"]) == (19 * 19, 4 * 29 * 19 * 10 * 2)
 
 
 def test_masks_of_two_windows_are_two():
     layers = [{"norm": LN, "attention": GQA | {"window": window}} for window in (3, 5, 3)]
     ledger = build(decode(document({}, stack={"runs": [{"count": 3, "pattern": layers}]})), Execution())
-    assert [row.path for row in ledger.kept if "mask" in row.path] == ["mask", "mask 2"]
+    assert [row.path for row in ledger.saved_activations if "mask" in row.path] == ["mask", "mask 2"]
 
 
 @settings(max_examples=30)
@@ -612,8 +616,8 @@ def test_masks_of_two_windows_are_two():
 def test_every_rows_value_is_its_formulas(spec: Spec):
     ledger = build(spec, Execution())
     sizes = ledger.at(Workload(batch=2, seq=3, source_seq=4))
-    assert ledger.kept
-    for kept_row in ledger.kept:
+    assert ledger.saved_activations
+    for kept_row in ledger.saved_activations:
         assert kept_row.bytes(sizes) == kept_row.formula.at(sizes) > 0
     for matmul in ledger.matmuls:
         assert matmul.flops(sizes) == matmul.formula.at(sizes)
@@ -626,14 +630,16 @@ def test_every_rows_value_is_its_formulas(spec: Spec):
 
 def test_half_precision_takes_two_bytes():
     (row,) = [
-        row for row in build(decode(document(LAYER)), Execution(dtype="fp16")).kept if row.path.endswith("attn.q")
+        row
+        for row in build(decode(document(LAYER)), Execution(dtype="fp16")).saved_activations
+        if row.path.endswith("attn.q")
     ]
     assert row.bytes({"batch": 29, "seq": 19, "d_model": 10, "n_layers": 1}) == 29 * 19 * 10 * 2
 
 
 def test_layers_that_turn_otherwise_keep_angles_of_their_own():
     layers = [{"attention": GQA | {"position": ROPE | {"theta": theta}}, "norm": LN} for theta in (1e4, 1e6, 1e4)]
-    rows = build(decode(document({}, stack={"runs": [{"count": 3, "pattern": layers}]})), Execution()).kept
+    rows = build(decode(document({}, stack={"runs": [{"count": 3, "pattern": layers}]})), Execution()).saved_activations
     found = [(row.path, row.component) for row in rows if "cosines" in row.path]
     assert found == [("cosines and sines", "position"), ("cosines and sines 2", "position")]
 

@@ -1,15 +1,15 @@
-"""The sizes of tensors that a model's class holds and no logits use."""
+"""Sizes of tensors that a model stores and its logits do not use."""
 
 from __future__ import annotations
 
 from archcalc.ledger.algebra import Poly
-from archcalc.ledger.stack import StackReader
-from archcalc.ledger.symbols import Symbols, Table
+from archcalc.ledger.stack import StackBuilder
+from archcalc.ledger.symbols import SizeTable, Symbols
 from archcalc.spec.model import Axis
 
 
-def size(axis: int | Axis, d: Symbols, table: Table, stacks: list[StackReader]) -> Poly:
-    """An axis: a number, a size of the model's own, or a sum over the layers of all stacks."""
+def size(axis: int | Axis, d: Symbols, table: SizeTable, stacks: list[StackBuilder]) -> Poly:
+    """Return an axis: a number, a size of the model, or a sum over the layers of all stacks."""
     if not isinstance(axis, str):
         return Poly.constant(axis)
     if axis == "n_layers":

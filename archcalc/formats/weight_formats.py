@@ -1,7 +1,6 @@
-"""Every storage format of weights, as data: its layout, which tensors it is for, where that is written, what it was
-checked against.
+"""Storage formats of weights, as data: layout, quantized tensors, source, and what the tests compare them with.
 
->>> from archcalc.formats.dtypes import named
+>>> from archcalc.formats.weight_formats import named
 >>> named("nf4").bytes_of((576, 1536)).total  # 442,368 + 13,824 + 54·4 + 1,092
 457500
 """
@@ -15,28 +14,28 @@ from archcalc.formats import gguf_types
 from archcalc.formats.element_types import ElementName, element_bytes
 from archcalc.formats.gguf_types import Mix
 from archcalc.formats.layouts import (
-    Bytes,
+    ByteCount,
     Grouped,
     Layout,
     Nested,
     PerRow,
     PerTensor,
-    Plain,
+    PlainLayout,
     RowBlocks,
     Shape,
     Tiled,
     Words,
     bytes_of,
 )
-from archcalc.formats.policy import EVERYTHING, ROLES, Policy, Role
+from archcalc.formats.policy import ALL_TENSORS, ROLES, Policy, Role
 from archcalc.words import msg
 
 
 class Format(msgspec.Struct, frozen=True, kw_only=True):
-    """A way to store weights.
+    """A storage format of weights.
 
-    `layout`: how a tensor's bytes lie. `policy`: which tensors are stored so. `mix`: for a file of llama.cpp, the rule
-    that gives each of those its type. `checked_against`: the tensors, files or figures that the tests hold it to.
+    `layout`: the bytes of a tensor. `policy`: which tensors have this format. `mix`: for files of llama.cpp, the rules
+    that choose the type of each tensor. `checked_against`: the tensors, files or figures that the tests compare with.
     """
 
     name: str
@@ -47,8 +46,8 @@ class Format(msgspec.Struct, frozen=True, kw_only=True):
     checked_against: str
     mix: Mix | None = None
 
-    def bytes_of(self, shape: Shape, where: str = "") -> Bytes:
-        """The bytes of one tensor. InputError, naming it, if its shape does not fit the layout."""
+    def bytes_of(self, shape: Shape, where: str = "") -> ByteCount:
+        """Return the bytes of one tensor. Raises InputError that names it if its shape does not fit the layout."""
         return bytes_of(self.layout, shape, where, self.name)
 
 
@@ -59,32 +58,32 @@ _EXPERTS_NOTE = (
 )
 
 _LINEARS_BF16 = Policy(
-    what="matrices of Linears; embeddings, head, router, norms and biases in bf16. " + _EXPERTS_NOTE,
+    description="matrices of Linears; embeddings, head, router, norms and biases in bf16. " + _EXPERTS_NOTE,
     source="transformers quantizers/base.py get_keys_to_not_convert: the head and tied weights are left out",
-    takes=(*_MATRICES, "gate"),
-    rest="bf16",
+    roles=(*_MATRICES, "gate"),
+    default="bf16",
 )
 _LINEARS_FP16 = Policy(
-    what="the layers' matrices; embeddings, head, router, norms and biases in fp16. " + _EXPERTS_NOTE,
+    description="the layers' matrices; embeddings, head, router, norms and biases in fp16. " + _EXPERTS_NOTE,
     source="AutoGPTQ modeling/_base.py inside_layer_modules; AutoAWQ models/*.py get_layers_for_scaling",
-    takes=_MATRICES,
-    rest="fp16",
+    roles=_MATRICES,
+    default="fp16",
 )
 _EXPERTS_ONLY = Policy(
-    what="stacked matrices of experts; all others, biases too, in bf16",
+    description="stacked matrices of experts; all others, biases too, in bf16",
     source="transformers quantizers/quantizer_mxfp4.py param_needs_quantization; gpt-oss model card, arXiv:2508.10925",
-    takes=("experts",),
-    rest="bf16",
+    roles=("experts",),
+    default="bf16",
 )
 _GGUF = Policy(
-    what=(
+    description=(
         "matrices, the token table and the head; norms, biases, sinks, router, positions and token types in F32, a "
         "relative bias in F16. A tensor whose rows don't divide by the block falls back as llama.cpp does."
     ),
     source="llama.cpp src/llama-quant.cpp tensor_allows_quantization; convert_hf_to_gguf.py prepare_tensors",
-    takes=(*_MATRICES, "embedding", "tied", "head"),
-    rest="gguf-f16",
-    instead=tuple((role, "gguf-f32") for role in ROLES if role in ("router", "gate", "position", "types", "vector")),
+    roles=(*_MATRICES, "embedding", "tied", "head"),
+    default="gguf-f16",
+    exceptions=tuple((role, "gguf-f32") for role in ROLES if role in ("router", "gate", "position", "types", "vector")),
 )
 
 
@@ -92,8 +91,8 @@ def _plain(name: str, title: str, source: str, element: ElementName) -> Format:
     return Format(
         name=name,
         title=title,
-        layout=Plain(element_bytes(element)),
-        policy=EVERYTHING,
+        layout=PlainLayout(element_bytes(element)),
+        policy=ALL_TENSORS,
         source=source,
         checked_against="torch: nbytes of tensors",
     )
@@ -131,7 +130,7 @@ _EIGHT_BIT = (
         layout=PerRow(1, 4),
         policy=_LINEARS_BF16,
         source="torchao 0.18 quantization: Float8Tensor",
-        checked_against="torchao: inner tensors of a quantised Linear",
+        checked_against="torchao: inner tensors of a quantized Linear",
     ),
     Format(
         name="fp8-block",
@@ -147,7 +146,7 @@ _EIGHT_BIT = (
         layout=PerRow(1, 4, 1),
         policy=_LINEARS_BF16,
         source="torchao 0.18 quantization: Int8Tensor, whatever the weight's dtype was",
-        checked_against="torchao: inner tensors of a quantised Linear",
+        checked_against="torchao: inner tensors of a quantized Linear",
     ),
     Format(
         name="int8-bnb",
@@ -193,7 +192,7 @@ def _int4(group: int, kind: str, zero: int) -> Format:
         if zero
         else "the same without zero points",
         checked_against=(
-            "torchao: an Int4Tensor built of its parts (its quantiser needs a GPU)" if zero else "arrays of its parts"
+            "torchao: an Int4Tensor built of its parts (its quantizer needs a GPU)" if zero else "arrays of its parts"
         ),
     )
 
@@ -204,7 +203,7 @@ _FOUR_BIT = (
     *(_int4(group, kind, zero) for group in (32, 64, 128) for kind, zero in (("asym", 2), ("sym", 0))),
     Format(
         name="nf4",
-        title="NF4 in blocks of 64, double quantised: 8-bit scales in blocks of 256 with fp32 scales and an offset",
+        title="NF4 in blocks of 64, double quantized: 8-bit scales in blocks of 256 with fp32 scales and an offset",
         # An offset of 4 bytes, 16 levels and the 256 of the scales' own code in fp32.
         layout=Nested(block=64, nested=256, tables=4 + 16 * 4 + 256 * 4),
         policy=_LINEARS_BF16,
@@ -237,18 +236,18 @@ _FOUR_BIT = (
     ),
 )
 
-_IN_GGUF = ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "F32", "F16", "BF16", "TQ1_0", "TQ2_0", "MXFP4")
+_GGUF_QUANTIZERS = ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "F32", "F16", "BF16", "TQ1_0", "TQ2_0", "MXFP4")
 
 
 def _block_type(kind: str, layout: RowBlocks) -> Format:
-    quantised = ", and the bytes that its quantiser makes" if kind in _IN_GGUF else ""
+    quantized = ", and the bytes that its quantizer makes" if kind in _GGUF_QUANTIZERS else ""
     return Format(
         name=f"gguf-{kind.lower()}",
         title=f"GGUF {kind} for every tensor that it can be (llama-quantize --pure)",
         layout=layout,
         policy=_GGUF,
         source="ggml ggml-common.h; llama.cpp src/llama-quant.cpp",
-        checked_against=f"gguf: GGML_QUANT_SIZES{quantised}",
+        checked_against=f"gguf: GGML_QUANT_SIZES{quantized}",
         mix=Mix(kind),
     )
 
@@ -288,8 +287,8 @@ FORMATS: dict[str, Format] = {
 }
 
 
-def named(name: str) -> Format:
-    """The format of that name. InputError with the nearest name if there is none."""
+def weight_format(name: str) -> Format:
+    """Return the format of this name. Raises InputError with the nearest name if there is none."""
     if name not in FORMATS:
         raise InputError(
             msg("no storage format {name}{hint}", name=repr(name), hint=nearest(name, FORMATS)),

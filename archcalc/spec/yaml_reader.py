@@ -1,4 +1,4 @@
-"""YAML and JSON text to plain data, safely: bounded, no aliases that explode, no duplicate keys, no code."""
+"""Read YAML and JSON safely: bounded size, bounded aliases, no duplicate keys, no code."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ MAX_BYTES = 4 << 20
 MAX_NODES = 200_000
 MAX_DEPTH = 60
 
-# What YAML 1.2 reads as a number beyond YAML 1.1.
+# Numbers of YAML 1.2 that YAML 1.1 reads as text.
 FLOAT = re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$")
 
 _Base: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Loader(_Base):  # type: ignore[valid-type, misc]
-    """Refuses duplicate and non-text keys; reads 1e-5 as a number, as YAML 1.2 does."""
+    """A loader that refuses duplicate and non-text keys, and reads 1e-5 as a number like YAML 1.2."""
 
     n_merged = 0
 
@@ -35,20 +35,18 @@ class _Loader(_Base):  # type: ignore[valid-type, misc]
                 continue
             key = self.construct_object(key_node, deep=deep)
             if not isinstance(key, str):
-                raise InputError(
-                    msg("the key {key} is not text", key=shown(key)), where=line, allowed=msg("names as keys")
-                )
+                raise InputError(msg("the key {key} is not text", key=shown(key)), where=line, allowed=msg("text keys"))
             if key in own:
                 raise InputError(
-                    msg("the key {key} stands twice", key=shown(key)), where=line, allowed=msg("each key once")
+                    msg("the key {key} is repeated", key=shown(key)), where=line, allowed=msg("each key once")
                 )
             own[key] = self.construct_object(value_node, deep=deep)
         return merged | own
 
     def _merged(self, node: yaml.Node, line: str) -> dict[str, Any]:
-        """What stands behind '<<': a mapping, or several of which the first to have a key wins."""
-        found = self.construct_object(node, deep=True)
-        mappings = found if isinstance(found, list) else [found]
+        """Return the value of '<<': a mapping, or several merged ones; the first with a key wins."""
+        value = self.construct_object(node, deep=True)
+        mappings = value if isinstance(value, list) else [value]
         merged: dict[str, Any] = {}
         for mapping in mappings:
             if not isinstance(mapping, dict):
@@ -71,9 +69,9 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+01234567
 
 
 def parse(data: bytes) -> Any:
-    """The data that YAML or JSON text holds (JSON is YAML, but for what its own reader says of mistakes).
+    """Return the data of YAML or JSON text.
 
-    Raises InputError with the line for text that is neither, is too large, or nests or repeats itself without end.
+    Raises InputError with the line for text that is invalid, too large, too deeply nested, or expands without bound.
     """
     if len(data) > MAX_BYTES:
         raise InputError(msg("{n_data:,} bytes", n_data=len(data)), allowed=msg("up to {most:,}", most=MAX_BYTES))
@@ -107,7 +105,7 @@ def _from_yaml(text: str) -> Any:
 
 
 def _check_events(text: str) -> None:
-    """Refuse tags, and count levels before loading: the loader recurses in C, where too many end the process."""
+    """Refuse tags, and count levels before loading, because deep recursion in C crashes the process."""
     depth = 0
     for event in yaml.parse(text, Loader=_Loader):
         if tag := getattr(event, "tag", None):
@@ -119,7 +117,7 @@ def _check_events(text: str) -> None:
 
 
 def _from_json(text: str) -> Any:
-    """JSON by its own fast reader; what it cannot read may still be YAML in braces."""
+    """Return the data of JSON text; what is not JSON may still be YAML in braces."""
     import json
 
     try:
@@ -132,8 +130,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     mapping = dict(pairs)
     if len(mapping) < len(pairs):
         keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise InputError(msg("the key {twice} stands twice", twice=shown(twice)), allowed=msg("each key once"))
+        repeated = next(key for key in keys if keys.count(key) > 1)
+        raise InputError(msg("the key {key} is repeated", key=shown(repeated)), allowed=msg("each key once"))
     return mapping
 
 
@@ -142,16 +140,14 @@ def _syntax_error(error: yaml.YAMLError) -> InputError:
     problem = getattr(error, "problem", None) or str(error).splitlines()[0]
     where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
     if "recursive" in problem:
-        return InputError(
-            msg("a value that stands inside itself"), where=where, allowed=msg("values that come to an end")
-        )
+        return InputError(msg("a value contains itself"), where=where, allowed=msg("finite values"))
     if "nesting depth" in problem:  # libyaml's own limit, since PyYAML 6.0.4
         return InputError(msg("nested too deeply"), allowed=msg("{max_depth} levels", max_depth=MAX_DEPTH))
     return InputError(msg("not valid YAML or JSON: {problem}", problem=problem), where=where)
 
 
 def _check_size(value: Any) -> None:
-    """Walk the data as a reader would: aliases that expand without bound or contain themselves are refused."""
+    """Refuse data with aliases that expand without bound or contain themselves."""
     n_nodes = 0
     level = [value]
     for _ in range(MAX_DEPTH):

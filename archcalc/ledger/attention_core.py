@@ -1,0 +1,161 @@
+"""The core of attention: softmax(q·kᵀ)·v, and what each kernel saves of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from archcalc.formats.element_types import ElementName
+from archcalc.ledger.algebra import ONE, Poly
+from archcalc.ledger.forward_context import ForwardContext, checkpoint, dropout, save
+from archcalc.ledger.leaves import Elementwise, Forward, Matmul, Save
+from archcalc.ledger.tensor import Tensor
+from archcalc.ledger.tokens import BATCH
+from archcalc.spec.execution import Kernel
+from archcalc.spec.position import Alibi, RelativeBias
+
+
+class CoreOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """The settings of one attention that its core depends on.
+
+    `n_window` (tokens in a window) and `n_bias_heads` (heads with a bias) identify a mask. `bias_table` is a learned
+    bias of this layer alone. `has_own_value_width`: values are not as wide as keys. `is_copy_free`: several layers
+    share the keys and values, and each query head has its own key head, so that no copy is made.
+    """
+
+    n_heads: Poly
+    width: Poly
+    v_width: Poly
+    window: Poly | None = None
+    n_window: int | None = None
+    bias: type[Alibi | RelativeBias] | None = None
+    n_bias_heads: int | None = None
+    bias_table: RelativeBias | None = None
+    softcap: bool = False
+    sinks: bool = False
+    has_own_value_width: bool = False
+    is_copy_free: bool = False
+
+
+Core = Callable[[CoreOptions, Tensor, Tensor, Tensor, ForwardContext], Forward[Tensor]]
+
+
+def core(options: CoreOptions, q: Tensor, k: Tensor, v: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
+    """Yield the leaves of the kernel, checkpointed if `ctx` says so; return [BATCH, queries, n_heads · v_width]."""
+    output = KERNELS[kernel(options, ctx)](options, q, k, v, ctx)
+    if ctx.execution.recompute == "selective":
+        output = checkpoint("core", "attention", output, (q, k, v))
+    return (yield from output)
+
+
+def kernel(options: CoreOptions, ctx: ForwardContext) -> Kernel:
+    """Return the requested kernel, or its replacement if it does not support this attention.
+
+    PyTorch's fused attention has no softcap and no sinks, and would copy a learned bias for every layer. The CPU's
+    flash kernel has no dropout and needs values as wide as keys.
+    """
+    requested = ctx.execution.attention
+    if requested == "eager" or options.softcap or options.sinks or options.bias is RelativeBias:
+        return "eager"
+    is_unsupported = options.has_own_value_width or (ctx.execution.dropout and ctx.dropout.attention > 0)
+    return "math" if is_unsupported and ctx.execution.device == "cpu" else requested
+
+
+def _eager(options: CoreOptions, q: Tensor, k: Tensor, v: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
+    """Write out every product, with the softmax in float32."""
+    yield from save("scores", "attention", q, _per_query_head(k, options, options.width, ctx))
+    yield _product("scores", options, options.width, ctx)
+    score_axes = _score_axes(options, ctx)
+    if options.softcap:
+        yield Save("softcap", q.new("tanh of the scores", *score_axes), "attention")
+    if options.bias_table:
+        buckets = ctx.position_tensor(
+            ("buckets", ctx.span, options.bias_table), lambda: Tensor("buckets", score_axes[2:], "int64")
+        )
+        yield Save("relative_bias", buckets, "position")
+    if ctx.span.is_causal or options.window:
+        key = ("mask", ctx.span, options.n_window)
+        yield Save("mask", ctx.position_tensor(key, lambda: _mask(options, ctx, "bool")), "attention")
+    *before, keys = score_axes
+    pattern = Tensor("pattern", (*before, keys + ONE) if options.sinks else score_axes, "fp32")
+    yield Elementwise("softmax", pattern.axes, "attention", "softmax")
+    yield Save("softmax", pattern, "attention")
+    weights = pattern.view(*score_axes).as_dtype(ctx.execution.dtype)
+    return (yield from _weighted_values(options, weights, v, ctx))
+
+
+def _math(options: CoreOptions, q: Tensor, k: Tensor, v: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
+    """PyTorch's `_scaled_dot_product_attention_math`: in float32, with scaled copies of queries and keys."""
+    for label, x in (("scaled queries", q), ("scaled keys", k)):
+        yield Save("scores", Tensor(label, _per_query_head_axes(options, options.width, x), "fp32"), "attention")
+    yield _product("scores", options, options.width, ctx)
+    pattern = Tensor("pattern", _score_axes(options, ctx), "fp32")
+    yield Elementwise("softmax", pattern.axes, "attention", "softmax")
+    yield Save("softmax", pattern, "attention")
+    return (yield from _weighted_values(options, pattern, v.as_dtype("fp32"), ctx))
+
+
+def _flash(options: CoreOptions, q: Tensor, k: Tensor, v: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
+    """A fused kernel: it saves its inputs, its output, and the logarithm of each softmax's sum.
+
+    Full and causal attention need no mask. PyTorch's CPU kernel takes windows and linear biases as a mask in the dtype
+    of the queries. A GPU's (FlashAttention-2, Dao 2023) computes both itself and shares keys and values among heads.
+    """
+    is_cpu = ctx.execution.device == "cpu"
+    if is_cpu:
+        k, v = _per_query_head(k, options, options.width, ctx), _per_query_head(v, options, options.v_width, ctx)
+    if is_cpu and (options.window or options.bias):
+        key = ("added", ctx.span, options.n_window, options.bias, options.n_bias_heads)
+        yield Save("mask", ctx.position_tensor(key, lambda: _mask(options, ctx, ctx.execution.dtype)), "attention")
+    yield from save("core", "attention", q, k, v)
+    yield _product("scores", options, options.width, ctx)
+    yield Elementwise("softmax", _score_axes(options, ctx), "attention", "softmax")
+    yield _product("values", options, options.v_width, ctx)
+    y = _result(options, ctx)
+    sums = Tensor("log of the sums", (BATCH, options.n_heads, ctx.span.queries), "fp32")
+    yield from save("core", "attention", sums, y)
+    return y
+
+
+KERNELS: dict[Kernel, Core] = {"eager": _eager, "math": _math, "flash": _flash}
+
+
+def _weighted_values(options: CoreOptions, weights: Tensor, v: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
+    """Yield the leaves of attention dropout and of the product with the values."""
+    weights = yield from dropout(weights, ctx.dropout.attention, ctx, "attention", "softmax")
+    yield from save("values", "attention", weights, _per_query_head(v, options, options.v_width, ctx))
+    yield _product("values", options, options.v_width, ctx)
+    return _result(options, ctx)
+
+
+def _product(name: str, options: CoreOptions, width: Poly, ctx: ForwardContext) -> Matmul:
+    """Return one of attention's two products: every query with every key that the layer holds, over `width`."""
+    pairs = ctx.span.pairs(options.window)
+    return Matmul(name, (*_score_axes(options, ctx), width), "attention", (BATCH, options.n_heads, pairs, width))
+
+
+def _score_axes(options: CoreOptions, ctx: ForwardContext) -> tuple[Poly, ...]:
+    return BATCH, options.n_heads, ctx.span.queries, ctx.span.keys(options.window)
+
+
+def _per_query_head_axes(options: CoreOptions, width: Poly, x: Tensor) -> tuple[Poly, ...]:
+    """Return the axes of `x` [BATCH, heads, tokens, width] with one head for each query head."""
+    return BATCH, options.n_heads, x.axes[2], width
+
+
+def _per_query_head(x: Tensor, options: CoreOptions, width: Poly, ctx: ForwardContext) -> Tensor:
+    """Return keys or values with each head repeated for the query heads that share it."""
+    if options.is_copy_free:
+        return x
+    return x.new(f"{x.label} of each head", *_per_query_head_axes(options, width, x))
+
+
+def _mask(options: CoreOptions, ctx: ForwardContext, dtype: ElementName) -> Tensor:
+    """Return the attention mask; with a linear bias there is one for each head."""
+    score_axes = ctx.span.queries, ctx.span.keys(options.window)
+    return Tensor("mask", (options.n_heads, *score_axes) if options.bias and dtype != "bool" else score_axes, dtype)
+
+
+def _result(options: CoreOptions, ctx: ForwardContext) -> Tensor:
+    return Tensor("attended", (BATCH, ctx.span.queries, options.n_heads * options.v_width), ctx.execution.dtype)
