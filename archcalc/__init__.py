@@ -147,18 +147,21 @@ def memory(
 ) -> pd.DataFrame:
     """Return a DataFrame with a row for each weight and each cache of a workload.
 
-    The columns are path, group, what ('weight', 'buffer' or 'cache'), component, format, layers, elements, bytes,
-    formula, kind. Bytes are over all layers and sequences, with the scales and zero points of the format.
+    The columns are path, group, what ('weight', 'buffer' or 'cache'), component, format, layers, elements,
+    payload_bytes, overhead_bytes (scales and zero points of the format), bytes (both), share, next_token_bytes, formula
+    (of the elements), bytes_formula (of a cache), kind. Bytes are over all layers and sequences.
 
     `dtype` is the format of the weights ('bf16', 'nf4', 'q4_k_m' …), `cache_dtype` that of the KV cache. The workload
     is given as in `flops`.
 
     Raises InputError for a format that is unknown or does not fit a tensor's shape, and as in `flops`.
     """
-    from archcalc.analysis.frames import memory as frame
+    from archcalc.analysis.inference_memory import inference_memory
     from archcalc.ledger.build import build as build_ledger
+    from archcalc.results import frame
 
-    return frame(build_ledger(spec), _workload(spec, work, sizes), dtype, cache_dtype)
+    result = inference_memory(spec, build_ledger(spec), _workload(spec, work, sizes), dtype, cache_dtype)
+    return frame((*result.weights, *result.caches))
 
 
 def activations(spec: Spec, work: Workload | None = None, how: Execution | None = None, **sizes: Any) -> pd.DataFrame:

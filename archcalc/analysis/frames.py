@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
 from archcalc.analysis.activations import by_tensor, sureness
-from archcalc.analysis.caches import caches
 from archcalc.analysis.closed_form import Rewriter
 from archcalc.analysis.flops import by_op
-from archcalc.analysis.weights import WeightBytes, weights
 from archcalc.extras import require_pandas
-from archcalc.ledger.algebra import product
-from archcalc.ledger.rows import CacheRow, Ledger, WeightRow
+from archcalc.ledger.rows import Ledger
 from archcalc.spec.execution import Execution
 from archcalc.spec.workload import Workload
 
@@ -47,16 +44,6 @@ def flops(ledger: Ledger, work: Workload) -> pd.DataFrame:
     )
 
 
-def memory(ledger: Ledger, work: Workload, dtype: str = "bf16", cache_dtype: str = "bf16") -> pd.DataFrame:
-    """A row for each weight and cache: path, group, what, component, format, layers, elements, bytes, formula, kind.
-
-    `what` is 'weight', 'buffer' (stored, in no total) or 'cache'. Bytes are over all `layers`, scales and zeros of the
-    format included; a weight whose layers are stored in two formats has two rows. `formula` is of the elements.
-    Raises InputError for a format that is not known, or that a tensor's shape does not fit.
-    """
-    return _frame([*_weights(ledger, dtype), *_caches(ledger, work, cache_dtype)])
-
-
 def activations(ledger: Ledger, work: Workload, how: Execution) -> pd.DataFrame:
     """A row for each kept tensor: path, tensor, group, component, dtype, layers, bytes, square, formula, kind.
 
@@ -79,60 +66,6 @@ def activations(ledger: Ledger, work: Workload, how: Execution) -> pd.DataFrame:
         }
         for one in by_tensor(ledger, work)
     )
-
-
-def _weights(ledger: Ledger, dtype: str) -> Iterator[dict[str, Any]]:
-    rewriter = Rewriter(ledger)
-    for row, line in _by_row(ledger, weights(ledger, dtype)):
-        formula = row.formula if line.layers == row.layers else product(row.weight.axes) * line.layers
-        yield {
-            "path": line.path,
-            "group": row.group,
-            "what": "buffer" if line.kind == "buffer" else "weight",
-            "component": row.component,
-            "format": line.format,
-            "layers": line.layers,
-            "elements": row.count * line.layers,
-            "bytes": line.total_bytes,
-            "formula": rewriter.equation(formula),
-            "kind": "exact",
-        }
-
-
-def _by_row(ledger: Ledger, lines: list[WeightBytes]) -> Iterator[tuple[WeightRow, WeightBytes]]:
-    """Each line with its row: they stand in the order of the rows, a row's lines making up its layers."""
-    waiting = iter(lines)
-    for row in ledger.rows:
-        layers = row.layers
-        while layers:
-            line = next(waiting)
-            layers -= line.layers
-            yield row, line
-
-
-def _caches(ledger: Ledger, work: Workload, dtype: str) -> Iterator[dict[str, Any]]:
-    sizes = ledger.at(work)
-    rewriter = Rewriter(structs.replace(ledger, sizes=sizes))
-    for kept in caches(ledger, work, dtype):
-        yield {
-            "path": kept.row.path,
-            "group": kept.row.group,
-            "what": "cache",
-            "component": _component(ledger, kept.row),
-            "format": dtype,
-            "layers": max(1, len(kept.row.layer_indices)),
-            "elements": kept.row.formula.at(sizes),
-            "bytes": kept.total_bytes,
-            "formula": rewriter.equation(kept.row.formula),
-            "kind": "exact",
-        }
-
-
-def _component(ledger: Ledger, cache: CacheRow) -> str:
-    """What the module that keeps it belongs to, as the products that it computes itself do."""
-    module, turns = cache.path.rpartition(".")[0], set(cache.layer_indices)
-    own = (row for row in ledger.matmuls if row.path.rpartition(".")[0] == module and turns & set(row.layer_indices))
-    return next(row.component for row in own)
 
 
 def _frame(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:

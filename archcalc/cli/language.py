@@ -45,6 +45,11 @@ def emit(*args: Any, **options: Any) -> None:
     output.emit(*args, **options, say=current())
 
 
+def emit_result(*args: Any, **options: Any) -> None:
+    """Print a result in the language of the command; see `archcalc.render.output.emit_result`."""
+    output.emit_result(*args, **options, say=current())
+
+
 def note(message: Message) -> None:
     """Print a message on standard error, in the language of the command."""
     click.echo(f"archcalc: {current()(message)}", err=True)

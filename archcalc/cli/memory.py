@@ -20,6 +20,7 @@ from archcalc.ledger.build import build
 from archcalc.render.memory import VIEWS, View
 from archcalc.render.output import Format
 from archcalc.render.peak import MEASURES, Measure
+from archcalc.results import plain
 from archcalc.spec import Spec
 from archcalc.spec.execution import Device, Experts, Kernel
 from archcalc.spec.workload import workload
@@ -161,12 +162,12 @@ def _job(options: dict[str, Any]) -> Any:
 
 
 def _inference(spec: Spec, options: dict[str, Any], show: partial[None]) -> None:
+    from archcalc.analysis.inference_memory import inference_memory
     from archcalc.render import memory
 
-    sizes = {name: options[name] for name in ("batch", "seq", "past", "source_seq")}
-    args = build(spec), workload(spec, **sizes), options["dtype"] or "bf16", options["cache_dtype"]
-    view: View = options["view"]
-    show(lambda: memory.page(spec, *args, view=view), lambda: memory.data(*args))
+    work = workload(spec, **{name: options[name] for name in ("batch", "seq", "past", "source_seq")})
+    result = inference_memory(spec, build(spec), work, options["dtype"] or "bf16", options["cache_dtype"])
+    show(lambda: memory.view(result, memory.Options(options["view"])), lambda: plain(result))
 
 
 def _sharding(spec: Spec, options: dict[str, Any], show: partial[None]) -> None:

@@ -8,8 +8,8 @@ from html import escape
 import msgspec
 import streamlit as st
 
+from archcalc.analysis.value_names import SURENESS
 from archcalc.dashboard.session import say
-from archcalc.render.names import SURENESS
 
 
 class Figure(msgspec.Struct, frozen=True):

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import streamlit as st
 
+from archcalc.analysis.value_names import SURENESS
 from archcalc.dashboard.session import say
-from archcalc.render.names import SURENESS
 from archcalc.units import exact, human, human_bytes, percent
 from archcalc.words import msg
 

@@ -10,6 +10,7 @@ import streamlit as st
 from archcalc.analysis.closed_form import LETTERS, MAX_TERMS, Rewriter, in_letters
 from archcalc.analysis.model_workload import ModelWorkload
 from archcalc.analysis.params import shares
+from archcalc.analysis.value_names import COMPONENT_NAMES
 from archcalc.dashboard import pictures
 from archcalc.dashboard.session import say
 from archcalc.ledger.algebra import Poly
@@ -17,7 +18,6 @@ from archcalc.ledger.rows import Ledger
 from archcalc.render.charts.frame import COMPONENT_COLORS
 from archcalc.render.diagram import diagram
 from archcalc.render.html import Rectangle, rectangles
-from archcalc.render.names import COMPONENT_NAMES
 from archcalc.render.report import treemap
 from archcalc.units import exact, percent
 from archcalc.words import msg

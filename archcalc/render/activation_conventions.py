@@ -6,7 +6,7 @@ from typing import Any
 
 from archcalc.analysis.activations import sureness
 from archcalc.analysis.papers.activation_conventions import SOURCE, Compared
-from archcalc.render.names import RECOMPUTE_NAMES, SURENESS
+from archcalc.analysis.value_names import RECOMPUTE_NAMES, SURENESS
 from archcalc.render.page import Block, Column, Table, Text
 from archcalc.spec.execution import Execution
 from archcalc.words import Message, in_context, msg

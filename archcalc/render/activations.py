@@ -10,9 +10,9 @@ from msgspec import structs
 from archcalc.analysis.activations import KeptBytes, by_tensor, per_layer, summary, sureness, totals
 from archcalc.analysis.row_names import path_pattern
 from archcalc.analysis.tensor_names import keeper_name, tensor_name
+from archcalc.analysis.value_names import COMPONENT_NAMES, RECOMPUTE_NAMES, SURENESS
 from archcalc.ledger.build import build
 from archcalc.render.memory import View
-from archcalc.render.names import COMPONENT_NAMES, RECOMPUTE_NAMES, SURENESS
 from archcalc.render.page import Block, Column, Table, Text
 from archcalc.spec import Spec
 from archcalc.spec.execution import Device, Execution, Experts, Kernel, Recompute

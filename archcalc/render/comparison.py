@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from archcalc.analysis.params import Summary, summary
+from archcalc.analysis.value_names import COMPONENT_NAMES
 from archcalc.ledger.build import build
 from archcalc.ledger.leaves import COMPONENTS
-from archcalc.render.names import COMPONENT_NAMES
 from archcalc.render.page import Block, Column, Page, Table, Text
 from archcalc.spec import Spec
 from archcalc.spec.document import flat_fields

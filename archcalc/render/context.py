@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from archcalc.analysis.context import ATTENTION, LEAST, PAIRS, PROJECTIONS, Context, Point
+from archcalc.analysis.value_names import COMPONENT_NAMES
 from archcalc.ledger.leaves import COMPONENTS
 from archcalc.render.flops import LATENT_NOTE
-from archcalc.render.names import COMPONENT_NAMES
 from archcalc.render.page import Column, Page, Table, Text
 from archcalc.spec import Spec
 from archcalc.words import Message, joined, msg

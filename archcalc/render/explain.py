@@ -12,11 +12,11 @@ from archcalc.analysis.formulas import formulas, workload_rewriter
 from archcalc.analysis.lookup import NamedRow, look_up
 from archcalc.analysis.model_workload import ModelWorkload
 from archcalc.analysis.row_names import axes_text, path_in_group
+from archcalc.analysis.value_names import COMPONENT_NAMES, KIND_NAMES
 from archcalc.formats.element_types import element_bytes
 from archcalc.ledger.algebra import Poly
 from archcalc.ledger.leaves import COMPONENTS
 from archcalc.ledger.rows import CacheRow, Ledger, MatmulRow, WeightRow
-from archcalc.render.names import COMPONENT_NAMES, KIND_NAMES
 from archcalc.render.page import Block, Column, Page, Table, Text
 from archcalc.render.symbols import in_words
 from archcalc.spec import Spec

@@ -10,9 +10,9 @@ from archcalc.analysis.flops import OpFlops, again, by_component, totals
 from archcalc.analysis.layers import by_layer
 from archcalc.analysis.papers.conventions import Counted
 from archcalc.analysis.row_names import path_in_group, path_pattern
+from archcalc.analysis.value_names import COMPONENT_NAMES, RECOMPUTE_NAMES
 from archcalc.analysis.workload_flops import WorkloadFlops
 from archcalc.ledger.leaves import Pointwise
-from archcalc.render.names import COMPONENT_NAMES, RECOMPUTE_NAMES
 from archcalc.render.page import Block, Column, Page, Table, Text
 from archcalc.spec import Spec
 from archcalc.spec.workload import Workload

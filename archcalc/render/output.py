@@ -7,15 +7,17 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from io import UnsupportedOperation
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import click
 from msgspec import structs
 
 from archcalc.errors import InputError, shown
 from archcalc.render.page import Page
+from archcalc.results import plain
 from archcalc.words import ENGLISH, Translator, msg
 
+Options = TypeVar("Options")
 Format = Literal["table", "json", "csv", "md", "html"]
 FORMATS: tuple[Format, ...] = ("table", "json", "csv", "md", "html")
 
@@ -85,6 +87,20 @@ def emit(
         _print(as_text(made, width()), plain=is_plain(color))
         return
     emit_text(_TEXTS[form](made), output)
+
+
+def emit_result(
+    result: Callable[[], Any],
+    view: Callable[[Any, Options], Page],
+    options: Options,
+    form: Format,
+    *,
+    output: str | None = None,
+    color: bool = True,
+    say: Translator = ENGLISH,
+) -> None:
+    """Print or write a result in a format, its page as `view` makes it; see `emit`."""
+    emit(lambda: view(result(), options), lambda: plain(result()), form, output=output, color=color, say=say)
 
 
 def emit_text(text: str, output: str | None) -> None:

@@ -4,16 +4,14 @@ looks, and in which language (`archcalc.words`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
+from archcalc.results import CellKind
 from archcalc.units import exact, human
 from archcalc.words import Message
-
-CellKind = Literal["text", "words", "count", "human", "percent", "seconds", "signed", "change", "decimal", "bar"]
-
 
 # Columns that a full bar takes.
 BAR = 20
@@ -28,7 +26,7 @@ class Column(msgspec.Struct, frozen=True):
     @property
     def right(self) -> bool:
         """Whether it lines up on the right, as numbers do."""
-        return self.kind not in ("text", "bar")
+        return self.kind not in ("text", "product", "bar")
 
     @property
     def says_another(self) -> bool:
@@ -36,13 +34,21 @@ class Column(msgspec.Struct, frozen=True):
         return self.kind in ("human", "bar")
 
 
+class Records(msgspec.Struct, frozen=True):
+    """Rows by the names of their fields, those without a column included."""
+
+    names: Sequence[str]
+    rows: Sequence[Mapping[str, Any]]
+
+
 class Table(msgspec.Struct, frozen=True):
-    """Rows of raw values under columns. None is an empty cell; the last `n_sums` rows are sums."""
+    """Rows of raw values under columns. None is an empty cell; the last `n_sums` rows are sums. CSV has the records."""
 
     title: str | Message
     columns: tuple[Column, ...]
     rows: Sequence[Sequence[Any]]
     n_sums: int = 0
+    records: Records | None = None
 
 
 class Text(msgspec.Struct, frozen=True):
@@ -124,6 +130,7 @@ def _bar(share: float) -> str:
 _FORMATS: dict[CellKind, Callable[[Any], str]] = {
     "text": str,
     "words": str,
+    "product": lambda axes: " × ".join(map(str, axes)),
     "count": exact,
     "human": _human,
     "percent": _percent,

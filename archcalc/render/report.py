@@ -13,9 +13,9 @@ from archcalc.analysis.memory import summary as memory_summary
 from archcalc.analysis.model_workload import ModelWorkload
 from archcalc.analysis.params import Share, largest, per_layer, shares, summary
 from archcalc.analysis.row_names import axes_text, path_pattern, row_label
+from archcalc.analysis.value_names import COMPONENT_NAMES
 from archcalc.ledger.leaves import COMPONENTS
 from archcalc.ledger.rows import Ledger
-from archcalc.render.names import COMPONENT_NAMES
 from archcalc.render.page import Block, Box, Column, Page, Picture, Table, Text, Treemap
 from archcalc.spec import Spec
 from archcalc.spec.groups import groups

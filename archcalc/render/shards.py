@@ -8,8 +8,8 @@ from typing import Any
 from archcalc.analysis.memory import Dtype
 from archcalc.analysis.row_names import path_pattern
 from archcalc.analysis.shards import Engine, Shards, caches, split_bytes, weights
+from archcalc.analysis.value_names import SURENESS
 from archcalc.ledger.rows import Ledger
-from archcalc.render.names import SURENESS
 from archcalc.render.page import Column, Page, Table
 from archcalc.spec import Spec
 from archcalc.spec.workload import Workload

@@ -14,13 +14,14 @@ from archcalc.words import Message
 
 
 def as_csv(page: Page) -> str:
-    """The page's first table: raw values, exact, one header line. Shares are fractions of 1.
-
-    Columns that only say another's number in words, or as a bar, are left out.
-    """
+    """Return the page's first table: raw values, exact, under the names of the fields. Shares are fractions of 1."""
     table = next(block for block in page.blocks if isinstance(block, Table))
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
+    if table.records is not None:
+        writer.writerow(map(_raw, table.records.names))
+        writer.writerows([_raw(row.get(name)) for name in table.records.names] for row in table.records.rows)
+        return out.getvalue()
     kept = [not column.says_another for column in table.columns]
     writer.writerow(_raw(str(column.heading)) for column in compress(table.columns, kept))
     writer.writerows(map(_raw, compress(row, kept)) for row in table.rows)
@@ -28,7 +29,9 @@ def as_csv(page: Page) -> str:
 
 
 def _raw(value: Any) -> Any:
-    """The value, control characters escaped, which few readers of CSV survive."""
+    """Return the value; of a text, control characters escaped, which few readers of CSV survive."""
+    if isinstance(value, tuple | list):
+        value = " × ".join(map(str, value))
     return printable(str(value)) if isinstance(value, str | Message) else value
 
 

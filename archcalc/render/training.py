@@ -14,12 +14,12 @@ from archcalc.analysis.peak import Moment, moments
 from archcalc.analysis.row_names import path_pattern
 from archcalc.analysis.training import PARTS, Kept, Part, Precision, Recipe, Totals, by_component, formulas, totals
 from archcalc.analysis.training_setup import TrainingSetup
+from archcalc.analysis.value_names import COMPONENT_NAMES, RECOMPUTE_NAMES, SURENESS
 from archcalc.ledger.build import build
 from archcalc.render import activation_conventions as render_conventions
 from archcalc.render import activations as render_activations
 from archcalc.render import peak as render_peak
 from archcalc.render.memory import View
-from archcalc.render.names import COMPONENT_NAMES, RECOMPUTE_NAMES, SURENESS
 from archcalc.render.page import Block, Column, Page, Table, Text
 from archcalc.spec.execution import Execution
 from archcalc.spec.workload import Workload

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from archcalc.render.names import SURENESS
+from archcalc.analysis.value_names import SURENESS
 from archcalc.render.page import Column, Page, Table, Text
 from archcalc.words import Message, joined, msg
 

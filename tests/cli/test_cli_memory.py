@@ -5,10 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 
 import pytest
 
 from archcalc.cli.main import run
+
+BYTES = ["payload_bytes", "overhead_bytes", "bytes"]
 
 
 def printed(capsys: pytest.CaptureFixture[str], *args: str) -> str:
@@ -26,11 +29,12 @@ def test_plain_dtypes_agree_with_the_report(name: str, capsys: pytest.CaptureFix
 
 @pytest.mark.parametrize("form", ["int8", "nf4", "q4_k_m", "mxfp4", "awq-int4-g128"])
 def test_lines_add_up(form: str, capsys: pytest.CaptureFixture[str]) -> None:
-    rows = list(csv.reader(io.StringIO(printed(capsys, "llama-3-8b", "--dtype", form, "--format", "csv"))))
-    *lines, total = [[int(cell) for cell in row[2:4]] for row in rows[1:]]
-    assert [sum(column) for column in zip(*lines, strict=True)] == total
+    rows = list(csv.DictReader(io.StringIO(printed(capsys, "llama-3-8b", "--dtype", form, "--format", "csv"))))
+    payload, overhead, both = (sum(int(row[name]) for row in rows) for name in BYTES)
     data = json.loads(printed(capsys, "llama-3-8b", "--dtype", form, "--format", "json"))
-    assert data["weights_bytes"] == sum(total)
+    assert data["weights_bytes"] == both == payload + overhead
+    last = printed(capsys, "llama-3-8b", "--dtype", form).split("Cache in")[0].rstrip().splitlines()[-1]
+    assert re.findall(r"[\d,]+(?=  )", last)[:3] == [f"{n:,}" for n in (payload, overhead, both)]
 
 
 def test_an_encoder_caches_nothing(capsys: pytest.CaptureFixture[str]) -> None:
@@ -61,17 +65,21 @@ def test_a_quantised_cache_adds_up(view: str, kind: str, capsys: pytest.CaptureF
 def test_layers_as_csv(capsys: pytest.CaptureFixture[str]) -> None:
     """2·8 heads of 64 bytes and a 4-byte scale: 1,088 bytes for a token; a window holds 128 of them."""
     asked = ("gpt-oss-20b", "--seq", "200", "--cache-dtype", "int8", "--view", "layers", "--format", "csv")
-    header, *rows, total = csv.reader(io.StringIO(printed(capsys, *asked)))
-    assert header == ["layer", "payload bytes", "scales and zeros", "total bytes", "one more token"]
-    assert rows[0] == ["0", str(1024 * 128), str(64 * 128), str(1088 * 128), "0"]
-    assert rows[1] == ["1", str(1024 * 200), str(64 * 200), str(1088 * 200), "1088"]
+    header, *rows = csv.reader(io.StringIO(printed(capsys, *asked)))
+    assert header == ["layer", *BYTES, "next_token_bytes", "kind"]
+    assert rows[0] == ["0", str(1024 * 128), str(64 * 128), str(1088 * 128), "0", "exact"]
+    assert rows[1] == ["1", str(1024 * 200), str(64 * 200), str(1088 * 200), "1088", "exact"]
     assert len(rows) == 24
-    assert total == ["total", *(str(12 * n * 328) for n in (1024, 64, 1088)), str(12 * 1088)]
+    assert [sum(int(row[i]) for row in rows) for i in range(1, 5)] == [*(12 * n * 328 for n in (1024, 64, 1088)), 13056]
+    assert "total" in printed(capsys, *asked[:-2]).splitlines()[-4]
 
 
-@pytest.mark.parametrize("form", ["table", "csv", "json"])
-def test_layers_of_an_encoder(form: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "0" in printed(capsys, "bert-base", "--view", "layers", "--format", form)
+@pytest.mark.parametrize(
+    ("form", "nothing"),
+    [("table", "nothing is cached"), ("json", '"cache_layers": []'), ("csv", ",".join(("layer", *BYTES)))],
+)
+def test_layers_of_an_encoder(form: str, nothing: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert nothing in printed(capsys, "bert-base", "--view", "layers", "--format", form)
 
 
 @pytest.mark.parametrize(

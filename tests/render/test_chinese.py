@@ -6,6 +6,7 @@ import pytest
 
 from archcalc.analysis.context import PHASES, context
 from archcalc.analysis.growth import growth
+from archcalc.analysis.inference_memory import inference_memory
 from archcalc.analysis.model_workload import ModelWorkload
 from archcalc.ledger.build import build
 from archcalc.render import comparison, costs, memory, report
@@ -32,7 +33,8 @@ def test_a_model(name: str) -> None:
     for view in report.VIEWS:
         check(report.page(about, view))
     for view in memory.VIEWS:
-        check(memory.page(spec, about.ledger, about.work, "bf16", "int8", view=view))
+        result = inference_memory(spec, about.ledger, about.work, "bf16", "int8")
+        check(memory.view(result, memory.Options(view)))
     if about.ledger.caches:
         check(growth_pages.page(spec, growth(spec, about.ledger, 1, "bf16", 64)))
     for phase in PHASES if spec.decoder else PHASES[:1]:

@@ -10,6 +10,7 @@ import streamlit as st
 from archcalc.analysis.context import FAR_TOKENS, Phase, context, most_tokens
 from archcalc.analysis.flops import totals
 from archcalc.analysis.growth import growth
+from archcalc.analysis.inference_memory import inference_memory
 from archcalc.analysis.workload_flops import workload_flops
 from archcalc.dashboard import blocks, charts, figures, same, subject
 from archcalc.dashboard.computing import sizes
@@ -20,6 +21,7 @@ from archcalc.dashboard.session import KEPT, choice, say
 from archcalc.render import context as context_pages
 from archcalc.render import flops, memory, shards
 from archcalc.render import growth as growth_pages
+from archcalc.results import plain
 from archcalc.spec.execution import Execution
 from archcalc.units import exact, human, human_bytes
 from archcalc.words import msg
@@ -50,7 +52,7 @@ def show(phase: Phase) -> None:
 def _headlines(now: Running) -> list[Figure]:
     say_ = say()
     found = workload_flops(now.spec, now.work, Execution(), conventions=False)
-    counts, sized = totals(found.ops), memory.data(now.ledger, now.work, *now.dtypes)
+    counts, sized = totals(found.ops), plain(inference_memory(now.spec, now.ledger, now.work, *now.dtypes))
     bytes_ = (("weights_bytes", now.dtypes[0]), ("kv_cache_bytes", now.dtypes[1]), ("next_token_bytes", now.dtypes[1]))
     return [
         *(
@@ -111,8 +113,8 @@ def _memory(now: Running) -> None:
     name, chosen, asked = f"{now.spec.name}.memory", subject.chosen(), {**now.sizes, **now.stored}
     charts.show(running(now.spec, now.ledger, now.work, now.dtypes, say()), name=name)
     view: Any = rows(memory.VIEWS, ROWS_OF_BYTES)
-    page = memory.page(now.spec, now.ledger, now.work, *now.dtypes, view=view)
-    blocks.show(page, name=name, data=lambda: memory.data(now.ledger, now.work, *now.dtypes))
+    result = inference_memory(now.spec, now.ledger, now.work, *now.dtypes)
+    blocks.show(memory.view(result, memory.Options(view)), name=name, data=lambda: plain(result))
     same.lines(
         f"archcalc memory {chosen.words}{sizes.in_words(asked)}",
         f"import archcalc\n\nspec = {chosen.load_line}\narchcalc.memory(spec{sizes.in_python(asked)})",

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from archcalc.analysis.flops import Flops, by_component
+from archcalc.analysis.value_names import COMPONENT_NAMES
 from archcalc.analysis.workload_flops import WorkloadFlops
 from archcalc.render.charts.frame import COMPONENT_COLORS, FRAME, INK, title
 from archcalc.render.charts.stacked import BAR, LABELS, ON_COLOR, Bar, stacked
 from archcalc.render.flops import subtitle
-from archcalc.render.names import COMPONENT_NAMES
 from archcalc.units import exact
 from archcalc.words import ENGLISH, Translator, in_context, msg
 

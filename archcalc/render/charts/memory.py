@@ -8,12 +8,12 @@ from typing import Any, Final
 from archcalc.analysis.caches import caches
 from archcalc.analysis.training import PARTS
 from archcalc.analysis.training_setup import StepMemory, TrainingSetup
+from archcalc.analysis.value_names import COMPONENT_NAMES, RECOMPUTE_NAMES
 from archcalc.analysis.weights import by_component
 from archcalc.ledger.rows import Ledger
 from archcalc.render import shards
 from archcalc.render.charts.frame import COMPONENT_COLORS
 from archcalc.render.charts.stacked import COLORS, Bar, stacked
-from archcalc.render.names import COMPONENT_NAMES, RECOMPUTE_NAMES
 from archcalc.render.peak import CATEGORIES
 from archcalc.render.training import stored
 from archcalc.spec import Spec

@@ -7,12 +7,12 @@ from math import floor, log10
 from typing import Any, Final, Literal
 
 from archcalc.analysis.params import summary
+from archcalc.analysis.value_names import COMPONENT_NAMES
 from archcalc.ledger.build import build
 from archcalc.ledger.leaves import COMPONENTS
 from archcalc.render.charts.frame import FRAME, title
 from archcalc.render.charts.stacked import COLORS, LABELS, NARROW
 from archcalc.render.comparison import names
-from archcalc.render.names import COMPONENT_NAMES
 from archcalc.spec import Spec
 from archcalc.units import exact
 from archcalc.words import ENGLISH, Translator, msg
