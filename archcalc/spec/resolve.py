@@ -363,7 +363,7 @@ def _check_source(part: Any, reads: Reads, spec: Spec, role: str, where: str) ->
         )
     if spec.encoder is not None and reads == "nothing":
         raise InputError(
-            msg("reads nothing although there is an encoder"), where=where, allowed=msg("cross_reads: source")
+            msg("reads nothing although there is an encoder"), where=where, allowed="cross_reads: source"
         )
     if role == "encoder":
         raise InputError(msg("an encoder attends only to itself"), where=where, allowed="null")

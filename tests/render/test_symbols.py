@@ -56,6 +56,6 @@ def test_every_symbol_has_its_words() -> None:
 
 
 def test_every_symbol_of_a_workload_is_told() -> None:
-    assert set(ATOMS) | set(STATED) == {*tokens._ATOMS, *workload_sizes({}, Workload(), [])}
+    assert set(ATOMS) | set(STATED) == {*tokens._WORKLOAD_FUNCTIONS, *workload_sizes({}, Workload(), [])}
     assert all(map(is_of_work, ("keys", "pairs(window)", "batch", "source_new")))
     assert not any(map(is_of_work, ("window", "n_layers", "d_model")))
