@@ -362,9 +362,7 @@ def _check_source(part: Any, reads: Reads, spec: Spec, role: str, where: str) ->
             allowed=msg("an 'encoder' stack, or cross_reads: nothing"),
         )
     if spec.encoder is not None and reads == "nothing":
-        raise InputError(
-            msg("reads nothing although there is an encoder"), where=where, allowed="cross_reads: source"
-        )
+        raise InputError(msg("reads nothing although there is an encoder"), where=where, allowed="cross_reads: source")
     if role == "encoder":
         raise InputError(msg("an encoder attends only to itself"), where=where, allowed="null")
     if part.position:
