@@ -70,13 +70,14 @@ class Pooler(Part, frozen=True, kw_only=True):
     activation: Activation = "tanh"
 
 
-Axis = Literal["vocab_size", "n_ctx", "d_model", "n_layers", "all_heads"]
+Axis = Literal["vocab_size", "n_ctx", "d_model", "twice_d_model", "n_layers", "all_heads"]
 
 
 class Extra(Part, frozen=True, kw_only=True):
     """A tensor that the model's class holds and no logits use: ESM's contact head, a second vocabulary bias.
 
-    An axis is a number, or the name of one of the model's sizes; `all_heads` are the heads of all layers together.
+    An axis is a number, or the name of one of the model's sizes; `twice_d_model` is the width of two states side by
+    side, `all_heads` are the heads of all layers together.
     """
 
     name: Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]*(\.[a-z0-9_]+)*$", max_length=100)]

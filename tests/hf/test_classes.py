@@ -16,13 +16,7 @@ from tests.hf.hf_configs import CONFIGS, LLAMA
 
 # Classes that hold parts of another kind: labels of pairs of sentences, spans, two heads at once, speech.
 NOT_READ = {
-    "AlbertForPreTraining",
-    "FSMTModel",
-    "FlaubertForMultipleChoice",
-    "FlaubertForQuestionAnswering",
-    "GPT2DoubleHeadsModel",
     "JevForDecision",
-    "OpenAIGPTDoubleHeadsModel",
     "SeamlessM4TForSpeechToSpeech",
     "SeamlessM4TForSpeechToText",
     "SeamlessM4TForTextToSpeech",
@@ -33,8 +27,6 @@ NOT_READ = {
     "SeamlessM4Tv2ForSpeechToText",
     "SeamlessM4Tv2ForTextToSpeech",
     "SeamlessM4Tv2Model",
-    "XLMForMultipleChoice",
-    "XLMForQuestionAnswering",
 }
 
 

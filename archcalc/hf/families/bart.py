@@ -101,6 +101,15 @@ FSMT = BartSwitches(
     source_vocabulary=SourceVocabulary(size("src_vocab_size", 42024), "tgt_vocab_size"),
     is_tied=False,
 )
+FSMT_KEYS = keys("langs")
+# The bare class predicts tokens as well: the projection to logits is its decoder's.
+BARE_FSMT = bart_like(
+    "fsmt",
+    "FSMTModel",
+    None,
+    replace(FSMT, names=PartNames(outside="", base="", head="decoder.output_projection")),
+    irrelevant=FSMT_KEYS,
+)
 
 
 def marian() -> Family:
@@ -225,6 +234,6 @@ FAMILIES = (
     seamless("seamless_m4t", "SeamlessM4TForTextToText", 1024),
     seamless("seamless_m4t_v2", "SeamlessM4Tv2ForTextToText", 4096),
     marian(),
-    bart_like("fsmt", "FSMTForConditionalGeneration", None, FSMT, irrelevant=keys("langs")),
+    bart_like("fsmt", "FSMTForConditionalGeneration", None, FSMT, irrelevant=FSMT_KEYS, forms=(BARE_FSMT,)),
     decoder_alone("trocr", "TrOCRForCausalLM", TROCR, head="output_projection"),
 )
