@@ -10,7 +10,6 @@ import msgspec
 
 from archcalc.errors import InputError
 from archcalc.hf import upstream
-from archcalc.hf.classes import class_name
 from archcalc.hf.config import Config, raise_all
 from archcalc.hf.gguf_map import GgufMap
 from archcalc.hf.heads import ONE_STACK, TWO_STACKS
@@ -69,7 +68,9 @@ class Family(msgspec.Struct, frozen=True, dict=True):
 
     def _kind(self, data: Mapping[str, Any]) -> str:
         """Return the kind of the class that a config names; empty if it names none of this type."""
-        return upstream.classes(self.model_type).get(class_name(data) or "", "")
+        stated = data.get("architectures")
+        name = stated[0] if isinstance(stated, list) and stated else None
+        return upstream.classes(self.model_type).get(name, "") if isinstance(name, str) else ""
 
     def _reads(self, data: Mapping[str, Any], main: Family) -> bool:
         """Return whether this form of `main` reads a config: by `when`, else by its class, else by its stacks."""

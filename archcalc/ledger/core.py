@@ -43,6 +43,8 @@ Core = Callable[[Heads, Tensor, Tensor, Tensor, Pass], Forward[Tensor]]
 
 def core(heads: Heads, q: Tensor, k: Tensor, v: Tensor, here: Pass) -> Forward[Tensor]:
     """The weighted values [BATCH, queries, n_heads · v_width], by the kernel and the recomputation that `here` says."""
+    if here.prompt is not None:
+        k, v = (x.new(f"{x.label} after prompts", *_longer(x, here.prompt)) for x in (k, v))
     made = KERNELS[kernel(heads, here)](heads, q, k, v, here)
     if here.how.recompute == "selective":
         made = recomputed("core", "attention", made, (q, k, v))
@@ -132,11 +134,24 @@ def _weighted(heads: Heads, weights: Tensor, v: Tensor, here: Pass) -> Forward[T
 def _product(name: str, heads: Heads, width: Poly, here: Pass) -> Matmul:
     """One of attention's two products: every query with every key that the layer holds, over `width`."""
     pairs = here.span.pairs(heads.window)
+    if here.prompt is not None:
+        pairs += here.span.queries * here.prompt
     return Matmul(name, (*_square(heads, here), width), "attention", (BATCH, heads.n_heads, pairs, width))
 
 
 def _square(heads: Heads, here: Pass) -> tuple[Poly, ...]:
-    return BATCH, heads.n_heads, here.span.queries, here.span.keys(heads.window)
+    return BATCH, heads.n_heads, here.span.queries, _keys(heads, here)
+
+
+def _keys(heads: Heads, here: Pass) -> Poly:
+    """Keys that the scores are computed for, prompts among them."""
+    keys = here.span.keys(heads.window)
+    return keys if here.prompt is None else keys + here.prompt
+
+
+def _longer(x: Tensor, prompt: Poly) -> tuple[Poly, ...]:
+    batch, n_heads, tokens, width = x.axes
+    return batch, n_heads, tokens + prompt, width
 
 
 def _each(heads: Heads, width: Poly, x: Tensor) -> tuple[Poly, ...]:
@@ -153,7 +168,7 @@ def _repeated(x: Tensor, heads: Heads, width: Poly, here: Pass) -> Tensor:
 
 def _mask(heads: Heads, here: Pass, dtype: ElementName) -> Tensor:
     """Who sees whom; with a linear bias, for each head."""
-    square = here.span.queries, here.span.keys(heads.window)
+    square = here.span.queries, _keys(heads, here)
     return Tensor("mask", (heads.n_heads, *square) if heads.bias and dtype != "bool" else square, dtype)
 
 

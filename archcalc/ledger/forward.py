@@ -9,6 +9,7 @@ import msgspec
 from msgspec import structs
 
 from archcalc.formats.element_types import ElementName
+from archcalc.ledger.algebra import Poly
 from archcalc.ledger.leaves import Component, Elementwise, Entry, Forward, Kept, Leaf, Matmul, Saved, drained
 from archcalc.ledger.tensors import Tensor
 from archcalc.ledger.tokens import Span
@@ -24,7 +25,7 @@ class Pass(msgspec.Struct, frozen=True):
     `at` is the prefix of its layers' names. `source` are the states that cross-attention reads. `made` holds what
     depends on positions alone and serves all layers alike: masks, angles, biases.
     `shared` are keys and values of an earlier layer that this one reads, by arm; `lent` takes in those that it makes,
-    of the arms that stand in it. `arm` is the one at hand.
+    of the arms that stand in it. `arm` is the one at hand. `prompt`: how many learned keys every query sees besides.
     """
 
     how: Execution
@@ -36,6 +37,7 @@ class Pass(msgspec.Struct, frozen=True):
     shared: Mapping[str, Pair] = {}
     lent: dict[str, Pair | None] = {}
     arm: str = ""
+    prompt: Poly | None = None
 
     def once(self, key: Hashable, make: Callable[[], Tensor]) -> Tensor:
         """The tensor of this key, made when it is first asked for."""

@@ -9,7 +9,7 @@ from typing import TypeVar
 import msgspec
 from msgspec import structs
 
-from archcalc.ledger import embedding, layer, norm
+from archcalc.ledger import embedding, layer, norm, prompts
 from archcalc.ledger.algebra import ONE, Poly
 from archcalc.ledger.forward import Keeper, Pair, Pass, dropped, recomputed, saved
 from archcalc.ledger.leaves import Entry, Forward, Leaf, Weight, mapped, under
@@ -23,6 +23,7 @@ from archcalc.spec.execution import Execution
 from archcalc.spec.groups import Group, groups, lent_arms, shared_arms
 from archcalc.spec.layer import Stack
 from archcalc.spec.model import OWN_SIZES, ModelStack, Spec
+from archcalc.spec.prompts import prompted
 
 T = TypeVar("T")
 
@@ -79,6 +80,7 @@ class StackReader(msgspec.Struct, frozen=True):
         table.state(self.owner(), {field: size for field, size in own.items() if size is not None})
         embedding.state(table, self.owner(), self.stack.embedding)
         table.state_part(self.owner(), self.stack.position)
+        table.state_part(self.owner(), self.stack.prompts)
         if self.stack.n_mtp:
             table.state(self.owner(), {"n_mtp": self.stack.n_mtp})
         table.state(self.owner(), {"n_layers": sum(len(group.turns) for group in self.groups)})
@@ -99,6 +101,9 @@ class StackReader(msgspec.Struct, frozen=True):
         d = table.symbols(self.owner(), "")
         here = Pass(self.how, self.spec.dropout, self.span, "layers.{i}.", source)
         yield from self._before(d, here)
+        if self.stack.prompts:
+            here = structs.replace(here, prompt=d.n_prompt)
+            yield from self._prompts(table, here)
         yield from self._relative_bias(table, here)
         yield from self._rotary_table(table)
         yield from self._layers(table, d, here)
@@ -232,6 +237,13 @@ class StackReader(msgspec.Struct, frozen=True):
                 d = table.symbols(self.owner(group, name), self.owner(), "")
                 yield Placed(Weight("rotary.weight", (d.n_ctx, d.d_rotary), "position", kind="frozen"))
                 return
+
+    def _prompts(self, table: Table, here: Pass) -> Iterator[Placed]:
+        """What makes the learned keys and values of all layers."""
+        group = self.groups[0]
+        for name in prompted(group.layer):
+            d = table.symbols(self.owner(group, name), self.owner(), "")
+            yield from self.placed(prompts.leaves(name, d, here))
 
     def _mtp(self, table: Table, d: Symbols, here: Pass) -> Iterator[Placed]:
         """Multi-token-prediction modules: two normed states joined, a layer like the last, a norm.

@@ -3,7 +3,7 @@
 `seq` new tokens follow `past` ones. `keys` is what a causal layer holds once they are added, `cached` what it keeps
 of that, `pairs` the (query, key) pairs that are really attended. `keys(window)` and so on are the same in a sliding
 layer of that window; `near(window)` and `source_near(window)` are the pairs of one that looks both ways. `source_new`
-is the source's tokens while they are read, 0 once they have been.
+is the source's tokens while they are read, 0 once they have been; `source_passes` is 1 while they are read, then 0.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from archcalc.spec.workload import Workload
 
 BATCH, SEQ = Poly.symbol("batch"), Poly.symbol("seq")
 SOURCE, SOURCE_NEW = Poly.symbol("source_seq"), Poly.symbol("source_new")
+SOURCE_PASSES = Poly.symbol("source_passes")
 
 
 class Span(msgspec.Struct, frozen=True):
     """What one attention works on, a sequence: `queries` tokens ask, keys and values are made of `states` tokens.
 
     `causal`: a query sees what stands before it, and its layer caches that; else it sees `seen` keys, unless a window
-    narrows that, and caches what is `kept`, if anything.
+    narrows that, and caches what is `kept`, if anything. `passes` is how often the stack is run, if not once.
     """
 
     queries: Poly
@@ -33,6 +34,7 @@ class Span(msgspec.Struct, frozen=True):
     seen: Poly
     near: str = "near"
     kept: Poly | None = None
+    passes: Poly | None = None
 
     def keys(self, window: Poly | None) -> Poly:
         """Keys that the scores are computed for: all that the layer holds (a mask saves nothing)."""
@@ -56,7 +58,7 @@ class Span(msgspec.Struct, frozen=True):
 
 DECODER = Span(SEQ, SEQ, True, SEQ)
 ENCODER = Span(SEQ, SEQ, False, SEQ)
-SOURCE_ENCODER = Span(SOURCE_NEW, SOURCE_NEW, False, SOURCE, near="source_near")
+SOURCE_ENCODER = Span(SOURCE_NEW, SOURCE_NEW, False, SOURCE, near="source_near", passes=SOURCE_PASSES)
 CROSS = Span(SEQ, SOURCE_NEW, False, SOURCE, kept=SOURCE)
 
 
@@ -112,6 +114,7 @@ def with_work(sizes: Mapping[str, Any], work: Workload, symbols: Iterable[str]) 
         "past": work.past,
         "source_seq": work.source_seq,
         "source_new": 0 if work.past else work.source_seq,
+        "source_passes": 0 if work.past else 1,
     }
     for symbol in symbols:
         kind, _, window = symbol.partition("(")

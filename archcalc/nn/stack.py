@@ -23,6 +23,7 @@ from archcalc.nn.execution import run_layer
 from archcalc.nn.mtp import Mtp
 from archcalc.nn.norm import norm
 from archcalc.nn.position import POSITIONS
+from archcalc.nn.prompts import prompts, refuse_prompts
 from archcalc.nn.rope import RotaryTable
 from archcalc.nn.taps.points import tap, tap_scope
 from archcalc.spec import Spec
@@ -61,10 +62,15 @@ class Layers(nn.Module):
         self.rotary = _rotary(layers, model)
         self.layers = nn.ModuleDict({owner: Block(layers[int(owner)], model) for owner in dict.fromkeys(self.owners)})
         self.final_norm = norm(stack.final_norm, model.d_model) if stack.final_norm else None
+        self.prompts = prompts(stack, model)
         self.mtp = nn.ModuleList(Mtp(stack, model) for _ in range(stack.n_mtp)) if stack.n_mtp else None
 
     def run(self, x_BTD: Tensor, context: LayerContext, cache: Cache | None = None) -> Tensor:
-        """Return states [B, T, D] after every layer, before the final norm; the cache, if any, is extended."""
+        """Return states [B, T, D] after every layer, before the final norm; the cache, if any, is extended.
+
+        Raises InputError for a stack with prompts.
+        """
+        refuse_prompts(self.prompts, self.prefix)
         for turn, (owner, layer_context) in enumerate(
             zip(self.owners, self.layer_contexts(context, cache), strict=True)
         ):

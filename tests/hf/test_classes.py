@@ -14,7 +14,7 @@ from archcalc.ledger.build import build
 from archcalc.spec.document import decode
 from tests.hf.hf_configs import CONFIGS, LLAMA
 
-# Classes that hold parts of another kind: labels of pairs of sentences, spans, two heads at once, speech.
+# Classes with speech towers, and a head on a model of a nested config.
 NOT_READ = {
     "JevForDecision",
     "SeamlessM4TForSpeechToSpeech",
