@@ -66,11 +66,7 @@ class Layers(nn.Module):
         self.mtp = nn.ModuleList(Mtp(stack, model) for _ in range(stack.n_mtp)) if stack.n_mtp else None
 
     def run(self, x_BTD: Tensor, context: LayerContext, cache: Cache | None = None) -> Tensor:
-        """Return states [B, T, D] after every layer, before the final norm; the cache, if any, is extended.
-
-        Raises InputError for a stack with prompts.
-        """
-        refuse_prompts(self.prompts, self.prefix)
+        """Return states [B, T, D] after every layer, before the final norm; the cache, if any, is extended."""
         for turn, (owner, layer_context) in enumerate(
             zip(self.owners, self.layer_contexts(context, cache), strict=True)
         ):
@@ -115,7 +111,9 @@ class Layers(nn.Module):
         """Return the first layer's input [B, T, D]: tokens, types and positions, normed, dropped out, at model width.
 
         `positions` are those of the tokens in their texts, [T] or [B, T]; `rows` are row indices of further tables.
+        Raises InputError for a stack with prompts: every forward pass, packed ones too, starts here.
         """
+        refuse_prompts(self.prompts, self.prefix)
         x_BTW: Tensor = embed(ids_BT, types_BT, rows, padding_BT)
         if self.embed_norm is not None and self.norms_tokens_alone:
             x_BTW = self.embed_norm(x_BTW)

@@ -21,6 +21,7 @@ from archcalc.hf.reference import build_reference, reference_shapes
 from archcalc.ledger.build import build
 from archcalc.nn.build import build as build_module
 from archcalc.proof import verify
+from archcalc.run.pack.packed_model import pack
 from archcalc.spec import Spec
 from archcalc.spec.document import decode
 from archcalc.spec.layer import Prompts
@@ -137,10 +138,20 @@ def test_a_decoder_alone_is_loaded_whatever_the_key_says(tmp_path: Path) -> None
     assert (open_checkpoint(str(tmp_path)).load()(ids) - wanted).abs().max() <= 1e-5 * wanted.abs().max()
 
 
-def test_a_spec_with_prompts_is_not_run() -> None:
+@pytest.mark.parametrize("n_tokens", [1, 3])
+@pytest.mark.parametrize("is_packed", [False, True], ids=["plain", "packed"])
+def test_a_spec_with_prompts_is_not_run(n_tokens: int, is_packed: bool) -> None:
     model = build_module(decode(decoder()), "cpu")
+    model = pack(model) if is_packed else model
+    cache, ids = model.new_cache(1, 4), torch.zeros(1, n_tokens, dtype=torch.long)
     with pytest.raises(InputError, match=r"^prompts: learned prompts are counted, not run; allowed: null$"):
-        model(torch.zeros(1, 3, dtype=torch.long))
+        model(ids, cache=cache, n_logits=1)
+
+
+def test_an_encoder_decoder_says_which_stack_has_them() -> None:
+    ids = torch.zeros(1, 3, dtype=torch.long)
+    with pytest.raises(InputError, match=r"^decoder\.prompts: learned prompts are counted, not run"):
+        build_module(spec_of(), "cpu")(ids, ids)
 
 
 @pytest.mark.parametrize(
