@@ -17,6 +17,8 @@ from archcalc.spec import schema as spec_schema
 # What each command prints as JSON.
 RESULTS: Final = {
     "memory": "archcalc.analysis.inference_memory:InferenceMemory",
+    "lens": "archcalc.interp.lens.result:LensPredictions",
+    "lens-train": "archcalc.interp.lens.result:TrainedLens",
 }
 
 
