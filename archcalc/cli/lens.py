@@ -84,7 +84,9 @@ def reading_options(command: F) -> F:
 def lens_options(command: F) -> F:
     """Add the options of the lens and its training."""
     for option in (
-        click.option("--lr", "learning_rate", type=float, default=3e-3, show_default=True, help="Rate of --train."),
+        click.option(
+            "--lr", "learning_rate", type=float, default=1e-3, show_default=True, help="Learning rate of --train."
+        ),
         click.option("--seq", type=click.IntRange(2), default=64, show_default=True, help="Tokens per row of --train."),
         click.option("--steps", type=click.IntRange(1), default=250, show_default=True, help="Steps of --train."),
         click.option(

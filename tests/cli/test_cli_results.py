@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -15,12 +16,16 @@ from archcalc.cli.schema import RESULTS, schema
 
 Good = Callable[..., str]
 
+README = Path(__file__).parents[2] / "README.md"
+
 # The schema of a command line, and the field of its JSON that CSV shows as a table; '' where CSV shows no rows of JSON.
 CALLS: dict[str, tuple[str, str]] = {
     "memory llama-3-8b": ("memory", "components"),
     "memory llama-3-8b --view tensors --dtype q4_k_m": ("memory", "weights"),
     "memory t5-small --view layers --cache-dtype int8": ("memory", "cache_layers"),
     "memory bert-base": ("memory", "components"),
+    "lens tiny --ids 1,2,3 --positions 0,2 --token-id 5": ("lens", "readings"),
+    f"lens tiny --train {README} --lens lens.safetensors --steps 1 --seq 9": ("lens-train", "divergences"),
 }
 each_call = pytest.mark.parametrize("call", CALLS)
 

@@ -25,7 +25,7 @@ from archcalc.nn.taps.model_tap import canonical_spec
 from archcalc.words import msg
 
 # Texts of a pass and tokens of a step; the paper has 2^18 tokens a step.
-N_TEXTS, N_ROWS = 8, 64
+N_TEXTS, N_ROWS = 2, 64
 
 
 def train_lens(
@@ -34,7 +34,7 @@ def train_lens(
     *,
     sites: LensSites = "branches",
     steps: int = 250,
-    learning_rate: float = 3e-3,
+    learning_rate: float = 1e-3,
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> Lens:
