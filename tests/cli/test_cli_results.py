@@ -24,7 +24,7 @@ CALLS: dict[str, tuple[str, str]] = {
     "memory llama-3-8b --view tensors --dtype q4_k_m": ("memory", "weights"),
     "memory t5-small --view layers --cache-dtype int8": ("memory", "cache_layers"),
     "memory bert-base": ("memory", "components"),
-    "lens tiny --ids 1,2,3 --positions 0,2 --token-id 5": ("lens", "readings"),
+    "lens tiny -p God --token king --sites layers --top 2": ("lens", "readings"),
     f"lens tiny --train {README} --lens lens.safetensors --steps 1 --seq 9": ("lens-train", "divergences"),
 }
 each_call = pytest.mark.parametrize("call", CALLS)

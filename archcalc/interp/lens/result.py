@@ -160,7 +160,6 @@ def _readings(reading: LensReading, spell: Callable[[int], str], n_named: int) -
     for i, path in enumerate(reading.sites):
         for j, position in enumerate(reading.positions):
             tokens = [spell(token) for token in ids[i][j]]
-            pairs = list(zip(tokens, probabilities[i][j], strict=True))
             named = zip(followed[j][:n_named], ranks[i][j], strict=False)
             yield SiteReading(
                 path=path,
@@ -169,7 +168,7 @@ def _readings(reading: LensReading, spell: Callable[[int], str], n_named: int) -
                 token=tokens[0],
                 id=ids[i][j][0],
                 probability=probabilities[i][j][0],
-                others=", ".join(f"{token!r} {p:.3f}" for token, p in pairs[1 : 1 + N_OTHERS]),
+                others=", ".join(map(repr, tokens[1 : 1 + N_OTHERS])),
                 entropy_nats=entropies[i][j],
                 kl_nats=divergences[i][j],
                 ranks={repr(spell(token)): rank for token, rank in named},
