@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin,
 
 import msgspec
 
-from archcalc.words import Message
+from archcalc.words import ENGLISH, Message
 
 if TYPE_CHECKING:
     import pandas as pd
 
 CellKind = Literal[
-    "text", "words", "product", "count", "human", "percent", "seconds", "signed", "change", "decimal", "bar"
-]
-# How a number is rounded in a column of its own beside its digits: 174.6 B, 349.2 GB.
-Rounded = Literal["", "count", "bytes"]
+    "text", "quoted", "words", "product", "vector", "count", "human", "percent", "seconds", "signed", "change",
+    "decimal", "bar",
+]  # fmt: skip
+# How a number is shown again in a column of its own beside its digits: 174.6 B, 349.2 GB, a bar.
+Rounded = Literal["", "count", "bytes", "bar"]
 # `exact` follows from the model's tensors, `measured` from a clock or an allocator, `modelled` from a stated model.
 Sureness = Literal["exact", "measured", "modelled"]
 
@@ -70,6 +71,11 @@ def number(heading: str | Message, kind: CellKind) -> Field:
     return Field(heading=heading, kind=kind)
 
 
+def probability(heading: str | Message) -> Field:
+    """Return the field of a probability, printed with a bar beside it."""
+    return Field(heading=heading, kind="decimal", rounded="bar")
+
+
 def product(heading: str | Message) -> Field:
     """Return the field of axes or sizes, printed with '×' between them."""
     return Field(heading=heading, kind="product")
@@ -104,7 +110,7 @@ def _field(hint: Any, name: str) -> Field:
 
 def plain(result: Any) -> Any:
     """Return a result as JSON has it: dicts, lists, texts and numbers. Messages are in English."""
-    return msgspec.to_builtins(result, enc_hook=str) if not isinstance(result, Message) else str(result)
+    return msgspec.to_builtins(ENGLISH.within(result))
 
 
 def columns(row: Row) -> dict[str, Any]:
@@ -139,19 +145,14 @@ def frame(rows: Iterable[Row]) -> pd.DataFrame:
 
 def json_schema(result: Any) -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of a result's type, each field described by its heading."""
-    (whole,), definitions = msgspec.json.schema_components([result], schema_hook=_schema, ref_template="#/$defs/{name}")
+    (whole,), definitions = msgspec.json.schema_components([result], ref_template="#/$defs/{name}")
+    if Message.__name__ in definitions:
+        definitions[Message.__name__] = {"type": "string"}
     for record in _records(result):
         described = definitions[record.__name__]["properties"]
         for name, field in fields_of(record).items():
             described[name] = {"description": str(field.heading)} | described[name]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **whole, "$defs": definitions}
-
-
-def _schema(kind: type) -> dict[str, Any]:
-    """Return the schema of a message: its text."""
-    if kind is Message:
-        return {"type": "string"}
-    raise NotImplementedError(kind)
 
 
 def _records(hint: Any) -> set[type[Row | Result]]:

@@ -10,7 +10,7 @@ from archcalc.results import Field, Rounded, Row, columns, fields_of
 from archcalc.units import human, human_bytes
 from archcalc.words import Message
 
-_ROUNDED: dict[Rounded, Callable[[int], str]] = {"count": human, "bytes": human_bytes}
+_ROUNDED: dict[Rounded, Callable[[Any], Any]] = {"count": human, "bytes": human_bytes, "bar": lambda share: share}
 
 
 def table(
@@ -21,11 +21,12 @@ def table(
     total: str | Message | None = None,
     counted: Sequence[Row] | None = None,
     without: Collection[str] = (),
+    recorded: Sequence[Row] | None = None,
 ) -> Table:
     """Return the table of rows.
 
     With `total`, its last row of that name adds up what can be added: `counted`, or all rows. `without` names fields
-    that get no column. CSV writes every field of every row, and no sums.
+    that get no column. CSV writes every field of every row, or of every row of `recorded`, and no sums.
     """
     names = [name for name, field in fields_of(record).items() if name not in without and _is_shown(name, field, rows)]
     cells = [list(_cells(row, names)) for row in rows]
@@ -36,7 +37,7 @@ def table(
         tuple(_columns(record, names, rows)),
         cells,
         n_sums=int(total is not None),
-        records=_records(record, rows),
+        records=_records(record, rows if recorded is None else recorded),
     )
 
 
@@ -57,7 +58,7 @@ def _columns(record: type[Row], names: Sequence[str], rows: Sequence[Row]) -> It
             continue
         yield Column(field.heading, field.kind)
         if field.rounded:
-            yield Column("", "human")
+            yield Column("", "bar" if field.rounded == "bar" else "human")
 
 
 def _cells(row: Row, names: Sequence[str]) -> Iterator[Any]:
