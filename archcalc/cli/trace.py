@@ -33,7 +33,7 @@ def command(
     output: str | None,
     no_color: bool,
 ) -> None:
-    """Trace a forward pass: every step from tokens to the next token, with its expression and values.
+    """Trace a forward pass: every step from tokens to the next token, with its formula and values.
 
     SOURCE is a folder in Hugging Face layout, a .gguf file, a repo id, or a preset with weights. With --random-weights
     it is any architecture. The values come from the model's own forward pass. The HTML output is one interactive page.
