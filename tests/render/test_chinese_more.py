@@ -116,7 +116,7 @@ def test_the_loss_curve() -> None:
         check(loss_curve("held out", [1.0] * n_steps, [(2, 1.5)]))
     chart = CHINESE.within(loss_curve("held out", [1.0, 2.0], [(2, 1.5)]))
     assert chart["title"]["text"] == "held out：损失"
-    drawn = [value["of"] for value in chart["data"]["values"]]
+    drawn = [value["set"] for value in chart["data"]["values"]]
     assert list(dict.fromkeys(drawn)) == chart["encoding"]["color"]["scale"]["domain"]
 
 

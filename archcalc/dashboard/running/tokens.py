@@ -39,7 +39,7 @@ def show(found: Written, asked: Asked) -> None:
 
 
 def _runners_up(found: Written, asked: Asked, place: int) -> None:
-    from archcalc.render.charts.cut import chart
+    from archcalc.render.charts.sampling import chart
 
     say_, opened = say(), found.made.loaded_model.source
     chosen = found.completion.ids[place]

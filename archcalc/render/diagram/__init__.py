@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from archcalc.render.diagram import box_texts
 from archcalc.render.diagram.layer_layout import GAP
-from archcalc.render.diagram.shapes import BoxText, Label, Shape, Wire, as_svg
+from archcalc.render.diagram.shapes import Label, Shape, Wire, as_svg
 from archcalc.render.diagram.stack_column import StackColumn
 from archcalc.spec import Spec
 from archcalc.units import exact
@@ -60,7 +60,7 @@ def _add_head(spec: Spec, column: StackColumn, say: Translator) -> None:
     ]
     layout.y += GAP
     if stack is not None and stack.n_mtp:
-        column.box(BoxText(say(msg("{n} × MTP module", n=stack.n_mtp))))
+        column.box(box_texts.prediction_modules(stack.n_mtp, say))
 
 
 def _output(spec: Spec, say: Translator) -> str:

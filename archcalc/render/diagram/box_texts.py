@@ -125,6 +125,11 @@ def pooler(part: Pooler, say: Translator) -> BoxText:
     )
 
 
+def prediction_modules(n: int, say: Translator) -> BoxText:
+    """Return the text of the modules of multi-token prediction."""
+    return BoxText(say(msg("{n} × MTP module", n=n)))
+
+
 def attention(part: Attention, d_model: int, say: Translator) -> tuple[str, list[str]]:
     """Return the heading and the lines of attention."""
     n_kv_heads, width = part.n_kv_heads or part.n_heads, part.d_head or 0

@@ -120,12 +120,18 @@ class StackColumn:
     def _widest_branch(self) -> float:
         """Return the width of the widest branch, or more if a box or a heading needs it."""
         widths = [branch.width for branches in self._branches for branch in branches]
-        column_widths = [text.width for text in (*self._before, *self._after, *self._head_texts())]
+        column_widths = [text.width for text in (*self._before, *self._after, *self._outputs())]
         column_widths += [text_width(line) + TRUNK_INDENT + 20 for heading in self._headings for line in heading]
         return max([*widths, *(width - TRUNK_INDENT - BRANCH_INDENT - FRAME_PADDING for width in column_widths), 150.0])
 
-    def _head_texts(self) -> list[BoxText]:
-        return [box_texts.head(self._spec, self._say)] if self._spec.head else []
+    def _outputs(self) -> Iterator[BoxText]:
+        """Yield the texts of the boxes that may follow the stack."""
+        if self._spec.head:
+            yield box_texts.head(self._spec, self._say)
+        if self._spec.pooler:
+            yield box_texts.pooler(self._spec.pooler, self._say)
+        if self._stack.n_mtp:
+            yield box_texts.prediction_modules(self._stack.n_mtp, self._say)
 
 
 def ranges(indices: tuple[int, ...]) -> str:
