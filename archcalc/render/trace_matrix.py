@@ -105,7 +105,7 @@ def as_table(cells: Matrix, say: Translator = ENGLISH) -> Table:
         (name, *(cells.mask_label if x is None else x for x in row))
         for name, row in zip(cells.rows, cells.values, strict=True)
     ]
-    return Table("", (Column(cells.row_title or say(msg("position"))), *columns), rows)
+    return Table("", (Column(cells.row_title or say(in_context("of a trace", "position"))), *columns), rows)
 
 
 def published_table(check: StepCheck, say: Translator = ENGLISH) -> Table:

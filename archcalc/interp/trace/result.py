@@ -29,7 +29,7 @@ class InputToken(Row, frozen=True, kw_only=True):
     """A token of the input; `path` is the step that has its id: `ids`, `encoder.ids` or `decoder.ids`."""
 
     path: Annotated[str, text(in_context("of a trace", "step"), shown="varied")]
-    position: Annotated[int, number(msg("position"), "words")]
+    position: Annotated[int, number(in_context("of a trace", "position"), "words")]
     id: Annotated[int, number(msg("id"), "words")]
     token: Annotated[str, number(msg("token"), "quoted")]
 
@@ -95,7 +95,7 @@ class ForwardTrace(Result, frozen=True, kw_only=True):
 
     name: Annotated[str, data(msg("name of the model"))]
     label: Annotated[str, data(msg("title of the model"))]
-    position: Annotated[int, data(msg("position"))]
+    position: Annotated[int, data(in_context("of a trace", "position"))]
     tokens: Annotated[tuple[InputToken, ...], data(msg("input tokens"))]
     steps: Annotated[tuple[StepSummary, ...], data(msg("steps"))]
     values: Annotated[dict[str, Any], data(msg("values of the steps"))]
