@@ -10,7 +10,7 @@ from archcalc.results import Field, Rounded, Row, columns, fields_of
 from archcalc.units import human, human_bytes
 from archcalc.words import Message
 
-_ROUNDED: dict[Rounded, Callable[[int], str]] = {"count": human, "bytes": human_bytes}
+_ROUNDED: dict[Rounded, Callable[[Any], Any]] = {"count": human, "bytes": human_bytes, "bar": lambda share: share}
 
 
 def table(
@@ -57,7 +57,7 @@ def _columns(record: type[Row], names: Sequence[str], rows: Sequence[Row]) -> It
             continue
         yield Column(field.heading, field.kind)
         if field.rounded:
-            yield Column("", "human")
+            yield Column("", "bar" if field.rounded == "bar" else "human")
 
 
 def _cells(row: Row, names: Sequence[str]) -> Iterator[Any]:

@@ -21,6 +21,7 @@ CALLS: dict[str, tuple[str, str]] = {
     "memory llama-3-8b --view tensors --dtype q4_k_m": ("memory", "weights"),
     "memory t5-small --view layers --cache-dtype int8": ("memory", "cache_layers"),
     "memory bert-base": ("memory", "components"),
+    "verify tiny gpt2": ("verify", ""),
 }
 each_call = pytest.mark.parametrize("call", CALLS)
 
@@ -49,12 +50,18 @@ def test_json_fits_its_schema(good: Good, call: str) -> None:
     jsonschema.validate(result, closed(schema(name)), cls=jsonschema.Draft202012Validator)
 
 
+def joined(values: list[Any]) -> str:
+    """Return a list of JSON as CSV writes it: sizes with '×' between them, records as JSON."""
+    is_table = values and isinstance(values[0], dict)
+    return json.dumps(values, ensure_ascii=False) if is_table else " × ".join(map(str, values))
+
+
 def flat(row: Mapping[str, Any]) -> dict[str, str]:
     """Return a row of JSON as CSV writes it."""
     cells: dict[str, str] = {}
     for name, value in row.items():
         for key, cell in value.items() if isinstance(value, dict) else [("", value)]:
-            text = " × ".join(map(str, cell)) if isinstance(cell, list) else cell
+            text = joined(cell) if isinstance(cell, list) else cell
             cells[f"{name}.{key}" if key else name] = "" if text is None else str(text)
     return cells
 

@@ -75,14 +75,15 @@ def test_every_accounting_in_words_is_named() -> None:
 
 def test_proofs() -> None:
     differences = (Difference("total", "[1] frozen", None), Difference("absent", None, "[2, 3]"))
-    comparisons = [
-        Comparison("ledger", "module", 2, 3, 0.5, differences),
-        Comparison("ledger", "transformers", 2, 3, 1),
-    ]
-    shown = verify.page([("equal", comparisons), ("module", comparisons[:1])], "transformers")
+    sizes = {"tensors": 2, "parameters": 3, "seconds": 0.5}
+    wrong = Comparison(name="equal", left="ledger", right="module", is_equal=False, differences=differences, **sizes)
+    right = Comparison(name="equal", left="ledger", right="transformers", is_equal=True, **sizes)
+    comparisons = [wrong, right, msgspec.structs.replace(wrong, name="module")]
+    shown = verify.view(comparisons, verify.Options("transformers"))
     check(shown)
     table, first, second, missing = CHINESE.within(shown).blocks
     assert [row[0] for row in table.rows] == ["equal", "equal", "module"]
+    assert [row[-1] for row in table.rows] == ["不符", "一致", "不符"]
     assert first.lines == ["total：[1] frozen ≠ 不存在", "absent：不存在 ≠ [2, 3]"]
     assert (second.title, missing.lines) == ("module：账本 ≠ 模块", ["module"])
 
