@@ -18,6 +18,7 @@ from archcalc.render import coverage, sweep, taps, tokenize, training_run, verif
 from archcalc.render.charts.loss import loss_curve
 from archcalc.render.page import Page
 from archcalc.render.text import as_csv
+from archcalc.run.train.result import TrainingRun, Validation
 from archcalc.sources import load
 from archcalc.spec.sites import sites
 from archcalc.spec.workload import workload
@@ -102,23 +103,34 @@ def test_coverage() -> None:
     assert (rows[0][-1], rows[-2][-1]) == ("refused", "尚未支持")
 
 
+RUN = TrainingRun(
+    name="loss", label="loss", checkpoint="runs/steps", steps=2, tokens=2, flops=2, seconds=2.0, tokens_per_second=1.0,
+    loss=1.0, validations=(Validation(step=2, loss=1.0, nats=1.5, nats_per_character=None, accuracy=0.5),),
+)  # fmt: skip
+
+
 def test_training_runs() -> None:
-    held_out = {"step": 2, "nats": 1.5, "nats_per_character": None, "right": 0.5}
-    figures = dict.fromkeys(training_run.KINDS, 2) | {"held_out": held_out}
-    shown = training_run.page({"model": "loss", "checkpoint": "runs/steps", **figures})
+    shown = training_run.view(RUN)
     check(shown)
-    assert str(shown.subtitle) == ("exact: steps, tokens, flops; measured: seconds, tokens per second, loss, held out")
-    assert CHINESE.within(shown).title == "loss，已训练"
-    assert set(training_run.NAMES) == set(training_run.KINDS)
+    figures, table, model = CHINESE.within(shown).blocks
+    assert list(map(str, shown.blocks[0].lines)) == [
+        "exact: 2 steps, 2 tokens, 2 FLOPs",
+        "measured: 2.00 s, 1 tokens/s",
+    ]
+    assert CHINESE.within(shown).title == "loss：训练结果"
+    assert figures.lines[0].startswith("精确：")
+    assert table.columns[0].heading == "训练步"
+    assert model.lines == ["runs/steps: archcalc generate runs/steps --prompt …"]
 
 
 def test_the_loss_curve() -> None:
+    run = msgspec.structs.replace(RUN, name="validation")
     for n_steps in (2, 5000):
-        check(loss_curve("held out", [1.0] * n_steps, [(2, 1.5)]))
-    chart = CHINESE.within(loss_curve("held out", [1.0, 2.0], [(2, 1.5)]))
-    assert chart["title"]["text"] == "held out：损失"
-    drawn = [value["of"] for value in chart["data"]["values"]]
-    assert list(dict.fromkeys(drawn)) == chart["encoding"]["color"]["scale"]["domain"]
+        check(loss_curve(run, [1.0] * n_steps))
+    chart = CHINESE.within(loss_curve(run, [1.0, 2.0]))
+    assert chart["title"]["text"] == "validation：损失"
+    values = chart["data"]["values"]
+    assert list(dict.fromkeys(value["of"] for value in values)) == chart["encoding"]["color"]["scale"]["domain"]
 
 
 def test_sweeps() -> None:
