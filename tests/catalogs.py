@@ -9,10 +9,13 @@ import ast
 import io
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 
 from babel.messages import Catalog, mofile, pofile
 
+from archcalc.cli.help import CLICK_TEXTS, help_texts
+from archcalc.cli.main import COMMANDS, cli
 from archcalc.words import DOMAIN, LANGS, LOCALE
 
 PACKAGE = LOCALE.parent
@@ -28,7 +31,20 @@ def messages() -> Catalog:
             for maker, texts in _made(ast.parse(file.read())):
                 context, text = texts if maker == "in_context" else (None, texts[0] if maker == "msg" else texts)
                 found.add(text, context=context)
+    for text in _help_texts():
+        found.add(text)
     return found
+
+
+def _help_texts() -> Iterator[str | tuple[str, str]]:
+    """Yield the texts of every command's help, and those of click."""
+    yield from CLICK_TEXTS
+    for group_or_command in (
+        cli,
+        *(import_module(f"archcalc.cli.{module}").command for module, _ in COMMANDS.values()),
+    ):
+        yield from help_texts(group_or_command)
+    yield from (text for _, text in COMMANDS.values())
 
 
 def _made(tree: ast.AST) -> Iterator[tuple[str, tuple[str, ...]]]:

@@ -36,8 +36,8 @@ def lang(command: F) -> F:
 def current() -> Translator:
     """Return the translator for the language of the running command, or of the environment outside a command."""
     context = click.get_current_context(silent=True)
-    option = context.find_root().meta.get(_KEY) if context else None
-    return translator(option or preferred_lang())
+    root = context.find_root() if context else None
+    return translator((root and (root.meta.get(_KEY) or root.obj)) or preferred_lang())
 
 
 def emit(*args: Any, **options: Any) -> None:

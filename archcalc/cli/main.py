@@ -9,9 +9,11 @@ from importlib import import_module
 import click
 
 from archcalc._version import __version__
+from archcalc.cli.help import click_texts, in_language, stated_lang
 from archcalc.cli.language import current
-from archcalc.errors import ArchcalcError, nearest, printable
+from archcalc.errors import ArchcalcError, InputError, nearest, printable
 from archcalc.render.output import discard_output
+from archcalc.words import LANGS, Message, msg, translator
 
 # Name → (module in this package, help text in the list of commands).
 COMMANDS = {
@@ -73,17 +75,15 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = import_module(f"archcalc.cli.{COMMANDS[cmd_name][0]}")
-        command: click.Command = module.command
-        return command
+        return in_language(module.command, _lang(ctx))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Return the command that `args` name. Raises UsageError with the nearest name for an unknown one."""
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
-            raise click.UsageError(
-                f"no command {args[0]!r}{nearest(args[0], COMMANDS)}; allowed: {', '.join(COMMANDS)}"
-            )
+            problem = msg("no command {name}{hint}", name=repr(args[0]), hint=nearest(args[0], COMMANDS))
+            raise InputError(problem, allowed=", ".join(COMMANDS))
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:
@@ -97,8 +97,14 @@ class LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands from the table, without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+        say = translator(_lang(ctx))
+        with formatter.section(say(msg("Commands"))):
+            formatter.write_dl([(name, say(Message(text))) for name, (_, text) in COMMANDS.items()])
+
+
+def _lang(ctx: click.Context) -> str:
+    """Return the language of the help and of usage errors."""
+    return str(ctx.find_root().obj or LANGS[0])
 
 
 def _options(command: click.Command) -> dict[str, str]:
@@ -129,8 +135,15 @@ def main(args: Sequence[str] | None = None) -> None:
 
 def run(args: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code; errors are printed in one line on standard error."""
+    lang = stated_lang(sys.argv[1:] if args is None else args)
+    with click_texts(lang):
+        return _run(args, lang)
+
+
+def _run(args: Sequence[str] | None, lang: str) -> int:
+    say = translator(lang)
     try:
-        code = cli.main(args, prog_name="archcalc", standalone_mode=False)
+        code = in_language(cli, lang).main(args, prog_name="archcalc", standalone_mode=False, obj=lang)
         return code if isinstance(code, int) else 0
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
@@ -142,10 +155,10 @@ def run(args: Sequence[str] | None = None) -> int:
     except ArchcalcError as error:
         return _fail(error.text(current()), error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        return _fail("interrupted", 130)
+        return _fail(say(msg("interrupted")), 130)
     except OSError as error:
         discard_output()
-        return _fail(f"cannot be written or read ({error.strerror or error})", 2)
+        return _fail(say(msg("cannot be written or read ({reason})", reason=error.strerror or str(error))), 2)
 
 
 def _fail(message: str, code: int) -> int:

@@ -16,6 +16,7 @@ from archcalc.spec.branches import PLACEMENTS, active_branches, arms, parts
 from archcalc.spec.embedding import Embedding
 from archcalc.spec.layer import Arm, Branch, Layer, Reads, Run, Stack
 from archcalc.spec.model import OWN, OWN_SIZES, Head, ModelStack, Spec
+from archcalc.spec.prompts import check_prompts
 from archcalc.spec.resolve_shares import check_shares
 from archcalc.spec.variants import implementation
 from archcalc.words import msg
@@ -172,6 +173,7 @@ def _stack(stack: Stack, spec: Spec, role: str) -> Stack:
     n_layers = _n_layers(stack, role)
     resolved = msgspec.structs.replace(stack, runs=runs, n_layers=n_layers)
     check_shares(resolved, role)
+    check_prompts(resolved, role)
     return resolved
 
 
@@ -362,9 +364,7 @@ def _check_source(part: Any, reads: Reads, spec: Spec, role: str, where: str) ->
             allowed=msg("an 'encoder' stack, or cross_reads: nothing"),
         )
     if spec.encoder is not None and reads == "nothing":
-        raise InputError(
-            msg("reads nothing although there is an encoder"), where=where, allowed=msg("cross_reads: source")
-        )
+        raise InputError(msg("reads nothing although there is an encoder"), where=where, allowed="cross_reads: source")
     if role == "encoder":
         raise InputError(msg("an encoder attends only to itself"), where=where, allowed="null")
     if part.position:

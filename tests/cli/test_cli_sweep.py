@@ -92,7 +92,7 @@ def test_workload_and_settings(good: Good) -> None:
         (("--over", "d_ff=1:99999999999"), "--over d_ff: '1:99999999999' has 99,999,999,999 values"),
         (("--over", "d_ff=[1"), "--over d_ff: not valid YAML"),
         (("--over", "d_ff=0,1"), "tiny: decoder.runs[0].pattern[0].ffn.d_ff: found 0; allowed"),
-        (("--over", "d_f=1"), "no field 'd_f' here (did you mean 'd_ff'?)"),
+        (("--over", "d_f=1"), "there is no field 'd_f' (did you mean 'd_ff'?)"),
         (("--over", "d_ff=1", "--over", "d_ff=2"), "--over d_ff: stands twice"),
         (("--over", "d_ff=1", "--set", "d_ff=2"), "--over d_ff: is also set to one value"),
         (("--over", "seq=1", "--seq", "2"), "--over seq: is also set to one value"),

@@ -139,7 +139,7 @@ def test_nothing_splits_into_nothing(good: Callable[..., str], sources: tuple[st
         (["gpt2", "x"], "gpt2: has no tokenizer; allowed: a folder"),
         (["model", "model", "x"], "'model' stands twice; allowed: each source once"),
         (["broken.json", "x"], "broken.json: is no tokenizer ("),
-        (["broken.gguf", "x"], "broken.gguf: is cut short"),
+        (["broken.gguf", "x"], "broken.gguf: is truncated"),
         (["model", "x", "--vocab-size", "300"], "--vocab-size has no effect without --train; allowed: to leave out"),
         (["model", "x", "--save", "t.json"], "--save has no effect without --train"),
         (["--train", "bpe"], "--train: no file to train on; allowed: one text file"),

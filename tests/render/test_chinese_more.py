@@ -162,7 +162,7 @@ def test_programs_read_english() -> None:
     work = workload(spec, seq=5)
     shown = taps.page(spec, sites(spec), work)
     assert isinstance(shown, Page)
-    assert "tokens, types and positions, summed: what the first layer reads" in as_csv(shown)
+    assert "the sum of tokens, types and positions: the input of the first layer" in as_csv(shown)
     sample = Sample("head", "head", msg("the text"), 2)
     lost = Measurement("a", 5, 10, 0, 0, msg("{n} differ", n=3), [])
     for plain in (taps.data(spec, sites(spec), work), tokenize.data(sample, [lost])):

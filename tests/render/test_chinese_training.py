@@ -176,7 +176,7 @@ def test_layers_that_are_named_like_words_keep_their_names() -> None:
 @given(specs(), st.sampled_from(["eager", "math"]), st.sampled_from(["gather", "split"]))
 def test_saved_tensors_have_names(spec: Spec, attention: Any, experts: Any) -> None:
     """A label of more than one word is a message, and its English is the ledger's."""
-    for row in build(spec, Execution(attention=attention, experts=experts)).kept:
+    for row in build(spec, Execution(attention=attention, experts=experts)).saved_activations:
         name, keeper = tensor_name(row.activation.label), keeper_name(row.path, row.activation.label, row.group)
         assert str(name) == row.activation.label
         assert isinstance(name, Message) or " " not in name or re.search("[·-]", name), name

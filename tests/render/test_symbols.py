@@ -52,10 +52,10 @@ def test_what_is_said_is_what_is_computed(
 
 def test_every_symbol_has_its_words() -> None:
     assert set(SYMBOL_WORDS) == set(ATOMS)
-    assert len(SYMBOLS) == 9
+    assert len(SYMBOLS) == 10
 
 
 def test_every_symbol_of_a_workload_is_told() -> None:
-    assert set(ATOMS) | set(STATED) == {*tokens._ATOMS, *workload_sizes({}, Workload(), [])}
+    assert set(ATOMS) | set(STATED) == {*tokens._WORKLOAD_FUNCTIONS, *workload_sizes({}, Workload(), [])}
     assert all(map(is_of_work, ("keys", "pairs(window)", "batch", "source_new")))
     assert not any(map(is_of_work, ("window", "n_layers", "d_model")))

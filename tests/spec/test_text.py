@@ -32,7 +32,7 @@ BAD: dict[str, tuple[bytes, str]] = {
     "a GGUF header": (b"GGUF\x03\0\0\0", "not valid YAML or JSON: unacceptable character #x0003"),
     "escape sequence": (b'name: "\x1b[31m"', "unacceptable character #x001b"),
     "too large": (b"#" * (MAX_BYTES + 1), "4,194,305 bytes; allowed: up to 4,194,304"),
-    "deep JSON": (b'{"a":' * 100_000, f"nested too deeply, or in itself; allowed: {MAX_DEPTH} levels"),
+    "deep JSON": (b'{"a":' * 100_000, f"nested too deeply, or inside itself; allowed: {MAX_DEPTH} levels"),
     "rather deep JSON": (b'{"a":' * (MAX_DEPTH + 1) + b"1" + b"}" * (MAX_DEPTH + 1), "nested too deeply"),
     "deep YAML": (b"[" * 100_000, f"nested too deeply; allowed: {MAX_DEPTH} levels"),
     "deep YAML sequence": (b"- " * 5_000 + b"x", "nested too deeply"),

@@ -235,7 +235,7 @@ def test_scores_must_be_there():
 def test_a_file_that_is_no_gguf(tmp_path: Path, content: bytes):
     file = tmp_path / "a.gguf"
     file.write_bytes(content)
-    with pytest.raises(InputError, match=r"a.gguf: (does not begin with GGUF|is cut short)"):
+    with pytest.raises(InputError, match=r"a.gguf: (does not begin with GGUF|is truncated)"):
         read_header(file)
 
 
