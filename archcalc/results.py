@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CellKind = Literal[
-    "text", "words", "product", "count", "human", "percent", "seconds", "signed", "change", "decimal", "bar"
+    "text", "quoted", "words", "product", "count", "human", "percent", "seconds", "signed", "change", "decimal", "bar"
 ]
 # How a number is shown again in a column of its own beside its digits: 174.6 B, 349.2 GB, a bar.
 Rounded = Literal["", "count", "bytes", "bar"]

@@ -19,7 +19,7 @@ from archcalc.words import msg
 
 if TYPE_CHECKING:
     from archcalc.run.decoding.generation import Generation
-    from archcalc.run.decoding.sampling import Sampling
+    from archcalc.run.decoding.sampling_options import Sampling
     from archcalc.run.devices import Ranks
 
 

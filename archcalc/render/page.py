@@ -26,7 +26,7 @@ class Column(msgspec.Struct, frozen=True):
     @property
     def right(self) -> bool:
         """Whether it lines up on the right, as numbers do."""
-        return self.kind not in ("text", "product", "bar")
+        return self.kind not in ("text", "quoted", "product", "bar")
 
     @property
     def says_another(self) -> bool:
@@ -129,6 +129,7 @@ def _bar(share: float) -> str:
 
 _FORMATS: dict[CellKind, Callable[[Any], str]] = {
     "text": str,
+    "quoted": repr,
     "words": str,
     "product": lambda axes: " × ".join(map(str, axes)),
     "count": exact,

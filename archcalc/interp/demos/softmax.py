@@ -6,7 +6,8 @@ import torch
 
 from archcalc.interp.demos import Demo
 from archcalc.interp.distributions import entropy
-from archcalc.run.decoding.sampling import Sampling, distribution, draw
+from archcalc.run.decoding.sampling import distribution, draw
+from archcalc.run.decoding.sampling_options import Sampling
 
 LOGITS = (2.0, 1.0, 0.1)
 TEMPERATURES = (0.0, 0.5, 1.0, 2.0, 10.0)

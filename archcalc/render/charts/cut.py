@@ -1,74 +1,54 @@
-"""What may come next as it is drawn, beside what the model alone would say, and what the cuts leave out."""
+"""The chart of one place in a text: probabilities as tokens are sampled, beside the model's own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from archcalc.errors import shown
+from archcalc.interp.next_token_result import NextTokenDistributions, TokenProbability
 from archcalc.render.charts.frame import FRAME, INK, title
-from archcalc.words import ENGLISH, Translator, msg
+from archcalc.render.charts.next_token import token_name
+from archcalc.words import Message, msg
 
-if TYPE_CHECKING:
-    from archcalc.interp.next_token import NextTokens
-
-KEPT, CUT = "#0072B2", "#BBBBBB"
+DRAWN, CUT = msg("may be drawn"), msg("cut")
 BAR = 20
 
 
-def chart(found: NextTokens, came: int, spelled: Callable[[int], str], say: Translator = ENGLISH) -> dict[str, Any]:
-    """The Vega-Lite chart of the one context of `found`: a bar a token as it is drawn, a tick where the model had it.
+def chart(result: NextTokenDistributions, chosen_id: int) -> dict[str, Any]:
+    """Return the Vega-Lite chart of one context: a bar for each token as it is sampled, a tick for the model's own.
 
-    A token that is cut has no bar, and says so; `came` is the token that stands there in the text.
+    A token that is cut has no bar and is labeled so; `chosen_id` is the token at this place of the text.
     """
-    (context,) = found.contexts
-    values = [
-        {
-            "token": f"{shown(spelled(token.id))} {token.id}",
-            "drawn": token.places[0].probability,
-            "own": token.places[0].model_probability,
-            "rank": token.places[0].rank,
-            "of": say(msg("may be drawn")) if token.places[0].probability else say(msg("cut")),
-            "note": say(msg("this came"))
-            if token.id == came
-            else ""
-            if token.places[0].probability
-            else say(msg("cut")),
-        }
-        for token in found.tokens
+    (context,) = result.contexts
+    values = [_bar(row, chosen_id) for row in result.tokens]
+    lines = [
+        msg(
+            "{n} tokens may be drawn: they have {kept} of the probability before the cuts",
+            n=f"{context.n_kept:,}",
+            kept=f"{100 * context.kept_probability:.1f} %",
+        )
     ]
-    words = [
-        say(
+    chosen = next((row for row in result.tokens if row.id == chosen_id), None)
+    if chosen is not None:
+        lines.append(
             msg(
-                "{n} tokens may be drawn: they have {kept} of the probability before the cuts",
-                n=f"{context.n_kept:,}",
-                kept=f"{100 * context.kept:.1f} %",
+                "what came: {token}, {p} likely as drawn now",
+                token=shown(chosen.text or ""),
+                p=f"{100 * chosen.probability:.1f} %",
             )
         )
-    ]
-    place = next((token.places[0] for token in found.tokens if token.id == came), None)
-    if place is not None:
-        words.append(
-            say(
-                msg(
-                    "what came: {token}, {p} likely as drawn now",
-                    token=shown(spelled(came)),
-                    p=f"{100 * place.probability:.1f} %",
-                )
-            )
-        )
-    colors = {"domain": [say(msg("may be drawn")), say(msg("cut"))], "range": [KEPT, CUT]}
+    colors = {"domain": [DRAWN, CUT], "range": ["#0072B2", "#BBBBBB"]}
     tooltip = [{"field": name, "type": "nominal"} for name in ("token", "of", "rank")]
     tooltip += [{"field": name, "type": "quantitative", "format": ".4%"} for name in ("drawn", "own")]
     along = {
         "type": "quantitative",
-        "title": say(msg("probability: bars as drawn, ticks the model's own")),
+        "title": msg("probability: bars as drawn, ticks the model's own"),
         "axis": {"format": "%", "tickCount": 5},
     }
     return {
         **FRAME,
         "height": BAR * len(values),
-        "title": title(say(msg("What could come here")), words),
+        "title": title(msg("What could come here"), lines),
         "data": {"values": values},
         "encoding": {"y": {"field": "token", "type": "nominal", "title": None, "sort": None}, "tooltip": tooltip},
         "layer": [
@@ -95,4 +75,16 @@ def chart(found: NextTokens, came: int, spelled: Callable[[int], str], say: Tran
                 "transform": [{"calculate": "max(datum.drawn, datum.own)", "as": "edge"}],
             },
         ],
+    }
+
+
+def _bar(row: TokenProbability, chosen_id: int) -> dict[str, Any]:
+    of: Message = DRAWN if row.probability else CUT
+    return {
+        "token": token_name(row),
+        "drawn": row.probability,
+        "own": row.model_probability,
+        "rank": row.rank,
+        "of": of,
+        "note": msg("this came") if row.id == chosen_id else "" if row.probability else CUT,
     }

@@ -8,7 +8,7 @@ import torch
 
 from archcalc.errors import InputError
 from archcalc.run.decoding.generation import Completion, Generation, generation_workload
-from archcalc.run.decoding.sampling import Sampling
+from archcalc.run.decoding.sampling_options import Sampling
 from archcalc.run.loading.source import LoadedModel, ModelSource, Quantize, open_source
 from archcalc.words import msg
 

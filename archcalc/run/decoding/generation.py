@@ -9,7 +9,7 @@ import msgspec
 from archcalc.errors import InputError
 from archcalc.run.decoding.beam import beam_search
 from archcalc.run.decoding.decoding_state import Ids, check_prompts, free_context, prefill
-from archcalc.run.decoding.sampling import Sampling
+from archcalc.run.decoding.sampling_options import Sampling
 from archcalc.run.decoding.steps import LogitsCallback, decode_steps
 from archcalc.run.decoding.timing import Timing
 from archcalc.run.decoding.transcript import FinishReason, Transcript
