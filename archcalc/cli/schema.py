@@ -16,6 +16,8 @@ from archcalc.spec import schema as spec_schema
 
 # What each command prints as JSON.
 RESULTS: Final = {
+    "fill-mask": "archcalc.run.decoding.mask_prediction:MaskPredictions",
+    "generate": "archcalc.run.decoding.completion:GeneratedTexts",
     "memory": "archcalc.analysis.inference_memory:InferenceMemory",
     "next": "archcalc.interp.next_token_result:NextTokenDistributions",
     "train": "archcalc.run.train.result:TrainingRun",

@@ -21,6 +21,8 @@ CALLS: dict[str, tuple[str, str]] = {
     "memory llama-3-8b --view tensors --dtype q4_k_m": ("memory", "weights"),
     "memory t5-small --view layers --cache-dtype int8": ("memory", "cache_layers"),
     "memory bert-base": ("memory", "components"),
+    "fill-mask tiny-encoder --random-weights --ids 5,6,7 --mask-id 6": ("fill-mask", ""),
+    "generate tiny -p God -n 2 -q": ("generate", ""),
     "next tiny --random-weights --ids 1,2,3": ("next", "tokens"),
     "next tiny --prompt God --prompt man --top 3 --temperature 0.5": ("next", "tokens"),
     "train tiny-seq2seq --task copy --seq 4 --batch 2 --steps 4 --every 2 -q": ("train", ""),
