@@ -20,6 +20,7 @@ RESULTS: Final = {
     "generate": "archcalc.run.decoding.completion:GeneratedTexts",
     "memory": "archcalc.analysis.inference_memory:InferenceMemory",
     "next": "archcalc.interp.next_token_result:NextTokenDistributions",
+    "tokenize": "archcalc.text.measurement:Tokenization",
     "train": "archcalc.run.train.result:TrainingRun",
     "verify": "archcalc.proof:Comparisons",
 }

@@ -25,6 +25,7 @@ CALLS: dict[str, tuple[str, str]] = {
     "generate tiny -p God -n 2 -q": ("generate", ""),
     "next tiny --random-weights --ids 1,2,3": ("next", "tokens"),
     "next tiny --prompt God --prompt man --top 3 --temperature 0.5": ("next", "tokens"),
+    "tokenize tiny cat --d-model 7": ("tokenize", "tokenizers"),
     "train tiny-seq2seq --task copy --seq 4 --batch 2 --steps 4 --every 2 -q": ("train", ""),
     "verify tiny gpt2": ("verify", ""),
 }

@@ -18,11 +18,13 @@ from archcalc.render import coverage, sweep, taps, tokenize, training_run, verif
 from archcalc.render.charts.loss import loss_curve
 from archcalc.render.page import Page
 from archcalc.render.text import as_csv
+from archcalc.results import plain
 from archcalc.run.train.result import TrainingRun, Validation
 from archcalc.sources import load
 from archcalc.spec.sites import sites
 from archcalc.spec.workload import workload
-from archcalc.text.measurement import Measurement, Sample
+from archcalc.text.measurement import Measurement, TextToken, Tokenization
+from archcalc.text.tokenizer_training import RoundTripMismatch
 from archcalc.words import Message, msg
 from tests.render.chinese import CHINESE, check, leaves
 
@@ -142,16 +144,24 @@ def test_sweeps() -> None:
     assert CHINESE.within(shown).blocks[1].lines[0].startswith("略去 4 种，首个为 n_heads=5, d_ff=64：")
 
 
+LOST = RoundTripMismatch(3, "a", "b").message
+
+
+def tokenization(mismatch: Message | None, of: str | Message, tokens: tuple[TextToken, ...] = ()) -> Tokenization:
+    sizes = {"vocab_size": 5, "embedding_parameters": 10, "n_tokens": 2, "characters_per_token": 2.0}
+    whole = Measurement(name="nothing", **sizes, is_lossless=True, mismatch=None, tokens=())
+    lossy = Measurement(name="tokens", **sizes, is_lossless=mismatch is None, mismatch=mismatch, tokens=tokens)
+    return Tokenization(text="head", measured_on=of, n_characters=4, d_model=2, tokenizers=(whole, lossy))
+
+
 def test_tokenizers() -> None:
-    found = [
-        Measurement("nothing", 5, 10, 0, 0, None, []),
-        Measurement("tokens", 5, 10, 2, 4, msg("{n} differ", n=3), [(1, "the text", "the text")]),
-    ]
+    split_text = (TextToken(1, "the text", "the text"),)
     for of in (msg("the text"), "the text"):
-        shown = tokenize.page(Sample("head", "head", of, 2), found)
+        shown = tokenize.view(tokenization(LOST, of, split_text))
         check(shown)
         table, empty, split = CHINESE.within(shown).blocks
         assert [row[0] for row in table.rows] == ["nothing", "tokens"]
+        assert [tuple(row[-2:]) for row in table.rows] == [("是", None), ("否", "3 个字符 → [UNK]；'a' → 'b'")]
         assert (empty.title, empty.lines) == ("nothing：0 个词元", ["无", ""])
         assert (split.title, split.lines) == ("tokens：1 个词元", ["│the text│", "1"])
 
@@ -163,9 +173,8 @@ def test_programs_read_english() -> None:
     shown = taps.page(spec, sites(spec), work)
     assert isinstance(shown, Page)
     assert "the sum of tokens, types and positions: the input of the first layer" in as_csv(shown)
-    sample = Sample("head", "head", msg("the text"), 2)
-    lost = Measurement("a", 5, 10, 0, 0, msg("{n} differ", n=3), [])
-    for plain in (taps.data(spec, sites(spec), work), tokenize.data(sample, [lost])):
-        assert not [leaf for leaf in leaves(plain) if isinstance(leaf, Message)]
-    assert tokenize.data(sample, [lost])["tokenizers"][0]["lost"] == "3 differ"
-    assert tokenize.data(sample, [lost])["measured_on"] == "the text"
+    lossy = plain(tokenization(LOST, msg("the text")))
+    for data in (taps.data(spec, sites(spec), work), lossy):
+        assert not [leaf for leaf in leaves(data) if isinstance(leaf, Message)]
+    assert lossy["tokenizers"][1]["mismatch"] == "3 characters → [UNK]; 'a' → 'b'"
+    assert lossy["measured_on"] == "the text"
