@@ -114,4 +114,4 @@ def test_a_demonstration_in_every_format(good: Good) -> None:
     assert json.loads(good("demo", "softmax", "--seed", "3", "-f", "json"))["seed"] == 3
     assert good("demo", "step", "-f", "html").startswith("<!doctype html>")
     assert "| 词元 |" in good("demo", "step", "-f", "md", "--lang", "zh")
-    assert good("demo", "cost", "-f", "csv").splitlines()[1].startswith("128,2751463424,11274289152,")
+    assert good("demo", "cost", "-f", "csv").splitlines()[1].startswith("128,2751463424,67108864,11274289152,")
