@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from archcalc.contract import report
     from archcalc.errors import ArchcalcError, InputError, MissingExtraError
     from archcalc.proof import verify
-    from archcalc.run.decoding.generation import Completion
+    from archcalc.run.decoding.completion import Completion
     from archcalc.run.loading.memory_check import TooLargeError
     from archcalc.run.loading.source import LoadedModel
     from archcalc.sources import load

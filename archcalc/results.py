@@ -33,9 +33,9 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
     """How a field is shown.
 
     heading: the column's, and the field's description in the JSON Schema. kind: how a cell is printed. rounded: a
-    second column with the number rounded. is_summed: the last row of a table adds it up. shown: whether tables have a
-    column of it ('varied': only where its values differ); CSV, JSON and DataFrames have every field. names: what values
-    are called in tables, in the reader's language.
+    second column with the number rounded, or as a bar. is_summed: the last row of a table adds it up. shown: whether
+    tables have a column of it ('varied': only where its values differ); CSV, JSON and DataFrames have every field.
+    names: what values are called in tables, in the reader's language.
     """
 
     heading: str | Message
@@ -43,13 +43,13 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
     rounded: Rounded = ""
     is_summed: bool = False
     shown: Literal["always", "varied", "never"] = "always"
-    names: Mapping[str, str | Message] = {}
+    names: Mapping[Any, str | Message] = {}
 
 
 def text(
     heading: str | Message,
     *,
-    names: Mapping[str, str | Message] | None = None,
+    names: Mapping[Any, str | Message] | None = None,
     shown: Literal["always", "varied"] = "always",
 ) -> Field:
     """Return the field of a name, a path or a formula. Tables call its values what `names` says."""
@@ -152,6 +152,7 @@ def json_schema(result: Any) -> dict[str, Any]:
         described = definitions[record.__name__]["properties"]
         for name, field in fields_of(record).items():
             described[name] = {"description": str(field.heading)} | described[name]
+    definitions |= {"Message": {"type": "string"}} if "Message" in definitions else {}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **whole, "$defs": definitions}
 
 

@@ -179,8 +179,8 @@ def test_a_trace_of_what_cannot_be_read(ids: list[int], target: list[int] | None
 
 def test_verify() -> None:
     (found,) = archcalc.verify(archcalc.load("tiny"))
-    assert found.holds
-    assert (found.left, found.right, found.n_parameters) == ("ledger", "module", 1_967_808)
+    assert found.is_equal
+    assert (found.left, found.right, found.parameters) == ("ledger", "module", 1_967_808)
 
 
 def test_version_is_the_packages() -> None:

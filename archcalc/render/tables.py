@@ -8,7 +8,7 @@ from typing import Any
 from archcalc.render.page import Column, Records, Table
 from archcalc.results import Field, Rounded, Row, columns, fields_of
 from archcalc.units import human, human_bytes
-from archcalc.words import Message
+from archcalc.words import Message, msg
 
 _ROUNDED: dict[Rounded, Callable[[Any], Any]] = {"count": human, "bytes": human_bytes, "bar": lambda share: share}
 
@@ -39,6 +39,33 @@ def table(
         n_sums=int(total is not None),
         records=_records(record, rows if recorded is None else recorded),
     )
+
+
+def side_by_side(
+    title: str | Message,
+    groups: Mapping[str, Sequence[Row]],
+    record: type[Row],
+    *,
+    keys: Collection[str],
+    without: Collection[str] = (),
+) -> Table:
+    """Return the table of groups of rows that agree in the fields `keys`: these, then the columns of each group.
+
+    Headings say the group's name. CSV writes every field of every row, group by group.
+    """
+    first, *_ = groups.values()
+    head = table("", first, record, without=fields_of(record).keys() - keys)
+    columns, cells = [*head.columns], head.rows
+    for name, rows in groups.items():
+        part = table("", rows, record, without={*keys, *without})
+        columns += (Column(_heading(column, name), column.kind) for column in part.columns)
+        cells = [[*left, *right] for left, right in zip(cells, part.rows, strict=True)]
+    every_row = [row for rows in groups.values() for row in rows]
+    return Table(title, tuple(columns), cells, records=_records(record, every_row))
+
+
+def _heading(column: Column, group: str) -> str | Message:
+    return msg("{heading} in {name}", heading=column.heading, name=group) if column.heading else ""
 
 
 def _is_shown(name: str, field: Field, rows: Sequence[Row]) -> bool:

@@ -2,73 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from archcalc.errors import shown
+from archcalc.interp.next_token_result import NextTokenDistributions, TokenProbability
 from archcalc.render.charts.frame import FRAME, INK, title
-from archcalc.words import ENGLISH, Translator, msg
+from archcalc.render.charts.next_token import token_name
+from archcalc.words import msg
 
-if TYPE_CHECKING:
-    from archcalc.interp.next_token import NextTokens
-
-KEPT_COLOR, EXCLUDED_COLOR = "#0072B2", "#BBBBBB"
+KEPT, EXCLUDED = msg("can be sampled"), msg("excluded")
 BAR_HEIGHT = 20
 
 
-def chart(result: NextTokens, actual: int, piece: Callable[[int], str], say: Translator = ENGLISH) -> dict[str, Any]:
+def chart(result: NextTokenDistributions, actual_id: int) -> dict[str, Any]:
     """Return the Vega-Lite chart of a single context: bars of the sampling distribution, ticks of the model's.
 
-    Excluded tokens have no bar. `actual` is the id of the token in the text.
+    Excluded tokens have no bar. `actual_id` is the id of the token in the text.
     """
     (context,) = result.contexts
-    values = [
-        {
-            "token": f"{shown(piece(token.id))} {token.id}",
-            "sampled": token.places[0].probability,
-            "model": token.places[0].model_probability,
-            "rank": token.places[0].rank,
-            "group": say(msg("can be sampled") if token.places[0].probability else msg("excluded")),
-            "note": say(msg("actual token"))
-            if token.id == actual
-            else ""
-            if token.places[0].probability
-            else say(msg("excluded")),
-        }
-        for token in result.tokens
-    ]
+    values = [_bar(row, actual_id) for row in result.tokens]
     lines = [
-        say(
-            msg(
-                "{n} tokens can be sampled; they have {kept} of the probability",
-                n=f"{context.n_kept:,}",
-                kept=f"{100 * context.kept:.1f} %",
-            )
+        msg(
+            "{n} tokens can be sampled; they have {kept} of the probability",
+            n=f"{context.n_kept:,}",
+            kept=f"{100 * context.kept_probability:.1f} %",
         )
     ]
-    place = next((token.places[0] for token in result.tokens if token.id == actual), None)
-    if place is not None:
+    actual = next((row for row in result.tokens if row.id == actual_id), None)
+    if actual is not None:
         lines.append(
-            say(
-                msg(
-                    "actual token: {token}, sampled with probability {p}",
-                    token=shown(piece(actual)),
-                    p=f"{100 * place.probability:.1f} %",
-                )
+            msg(
+                "actual token: {token}, sampled with probability {p}",
+                token=shown(actual.text or ""),
+                p=f"{100 * actual.probability:.1f} %",
             )
         )
-    colors = {"domain": [say(msg("can be sampled")), say(msg("excluded"))], "range": [KEPT_COLOR, EXCLUDED_COLOR]}
+    colors = {"domain": [KEPT, EXCLUDED], "range": ["#0072B2", "#BBBBBB"]}
     tooltip = [{"field": name, "type": "nominal"} for name in ("token", "group", "rank")]
     tooltip += [{"field": name, "type": "quantitative", "format": ".4%"} for name in ("sampled", "model")]
     x = {
         "type": "quantitative",
-        "title": say(msg("probability: bars as sampled, ticks of the model")),
+        "title": msg("probability: bars as sampled, ticks of the model"),
         "axis": {"format": "%", "tickCount": 5},
     }
     return {
         **FRAME,
         "height": BAR_HEIGHT * len(values),
-        "title": title(say(msg("Next token: sampling distribution")), lines),
+        "title": title(msg("Next token: sampling distribution"), lines),
         "data": {"values": values},
         "encoding": {"y": {"field": "token", "type": "nominal", "title": None, "sort": None}, "tooltip": tooltip},
         "layer": [
@@ -95,4 +75,16 @@ def chart(result: NextTokens, actual: int, piece: Callable[[int], str], say: Tra
                 "transform": [{"calculate": "max(datum.sampled, datum.model)", "as": "edge"}],
             },
         ],
+    }
+
+
+def _bar(row: TokenProbability, actual_id: int) -> dict[str, Any]:
+    group = KEPT if row.probability else EXCLUDED
+    return {
+        "token": token_name(row),
+        "sampled": row.probability,
+        "model": row.model_probability,
+        "rank": row.rank,
+        "group": group,
+        "note": msg("actual token") if row.id == actual_id else "" if row.probability else EXCLUDED,
     }
