@@ -17,6 +17,9 @@ from archcalc.spec import schema as spec_schema
 # What each command prints as JSON.
 RESULTS: Final = {
     "memory": "archcalc.analysis.inference_memory:InferenceMemory",
+    "memory-lora": "archcalc.analysis.lora:LoraMemory",
+    "memory-tp": "archcalc.analysis.shards:ShardedMemory",
+    "memory-train": "archcalc.analysis.training_memory:TrainingMemory",
 }
 
 

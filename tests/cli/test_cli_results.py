@@ -21,6 +21,16 @@ CALLS: dict[str, tuple[str, str]] = {
     "memory llama-3-8b --view tensors --dtype q4_k_m": ("memory", "weights"),
     "memory t5-small --view layers --cache-dtype int8": ("memory", "cache_layers"),
     "memory bert-base": ("memory", "components"),
+    "memory llama-3-8b --lora 8 --dtype nf4 --targets q,v": ("memory-lora", "parts"),
+    "memory gpt2 --lora 8": ("memory-lora", "parts"),
+    "memory gpt-oss-20b --tp 4": ("memory-tp", "ranks"),
+    "memory bert-base --fsdp 3": ("memory-tp", "ranks"),
+    "memory t5-small --train --view tensors": ("memory-train", "parts"),
+    "memory gpt2 --train --conventions --optimizer adamw4bit --device cuda": (
+        "memory-train",
+        "parts",
+    ),
+    "memory tiny --train --measure fake --seq 16": ("memory-train", "parts"),
 }
 each_call = pytest.mark.parametrize("call", CALLS)
 
