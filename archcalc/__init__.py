@@ -168,19 +168,21 @@ def memory(
 def activations(spec: Spec, work: Workload | None = None, how: Execution | None = None, **sizes: Any) -> pd.DataFrame:
     """Return a DataFrame with a row for each tensor that autograd saves in a training step.
 
-    The columns are path (of the operation that saves it), tensor, group, component, dtype, layers, bytes, square
-    (whether it grows with the square of the sequence), formula, kind. Bytes are over all layers.
+    The columns are path (of the operation that saves it), group, tensor, component, dtype, layers (0 outside the
+    layers), layer_bytes, bytes (over all layers), share, is_square (whether it grows with the square of the sequence),
+    formula, kind.
 
     `how` is an `archcalc.Execution` (default: eager, bf16). The workload is given as in `flops`.
 
     Raises InputError for a workload with a past, and as in `flops`.
     """
-    from archcalc.analysis.frames import activations as frame
+    from archcalc.analysis.activations import saved_tensors
     from archcalc.ledger.build import build as build_ledger
+    from archcalc.results import frame
     from archcalc.spec.execution import Execution
 
     training_work, how = _training_workload(spec, work, sizes), how or Execution()
-    return frame(build_ledger(spec, how), training_work, how)
+    return frame(saved_tensors(build_ledger(spec, how), training_work, how))
 
 
 def training_memory(
@@ -200,29 +202,32 @@ def training_memory(
     """Return the bytes of a training step, as `archcalc memory --train --format json` prints them.
 
     Exact are the persistent bytes ("weights_bytes", "gradients_bytes", "master_bytes", "optimizer_bytes",
-    "total_bytes", "by_component", "weights") and the saved activations ("activations"); "peak" is modelled.
+    "total_bytes", "components", "weights") and the saved activations ("activations"); "peak" is modelled. `archcalc
+    schema memory-train` prints the JSON Schema.
 
     `recipe` is 'mixed', 'megatron', 'pure' or 'autocast', by default the first with weights in `dtype`. The other
     options are those of `archcalc.Execution`. The workload is given as in `flops`.
 
     Raises InputError for an unknown name, a dtype that the recipe does not support, and as in `activations`.
     """
+    from archcalc.analysis.training_memory import training_memory as memory_of
     from archcalc.analysis.training_setup import training_setup
-    from archcalc.render.training import data
+    from archcalc.results import plain
 
     setup = training_setup(
         spec,
         _training_workload(spec, work, sizes),
         recipe=recipe,
         dtype=dtype,
-        optimiser=optimizer,
+        optimizer=optimizer,
         device=device,
         recompute=recompute,
         dropout=dropout,
         attention=attention,
         experts=experts,
     )
-    return data(setup)
+    memory_dict: dict[str, Any] = plain(memory_of(setup))
+    return memory_dict
 
 
 def conventions(spec: Spec, work: Workload | None = None, **sizes: Any) -> list[Counted]:
@@ -288,15 +293,19 @@ def ranks(
     """Return the bytes on each of `n` ranks, as `archcalc memory --tp N --format json` prints them.
 
     "ranks" has the totals per rank; "weights" and "caches" have, for each tensor, the axis that is split and its bytes
-    on each rank. `engine` is 'tp' (tensor parallel) or 'fsdp'. The workload is given as in `flops`.
+    on each rank. `archcalc schema memory-tp` prints the JSON Schema. `engine` is 'tp' (tensor parallel) or 'fsdp'. The
+    workload is given as in `flops`.
 
     Raises InputError for a format without a fixed number of bytes, heads that `n` does not divide, and as in `flops`.
     """
+    from archcalc.analysis.shards import sharded_memory
     from archcalc.ledger.build import build as build_ledger
-    from archcalc.render.shards import data
+    from archcalc.results import plain
 
-    dtypes: Any = (dtype, cache_dtype)
-    return data(build_ledger(spec), _workload(spec, work, sizes), engine, n, dtypes)
+    dtypes: Any = {"dtype": dtype, "cache_dtype": cache_dtype}
+    result = sharded_memory(spec, build_ledger(spec), _workload(spec, work, sizes), engine, n, **dtypes)
+    ranks_dict: dict[str, Any] = plain(result)
+    return ranks_dict
 
 
 def diff(left: Spec, right: Spec) -> dict[str, Any]:

@@ -66,9 +66,9 @@ def share(heading: str | Message) -> Field:
     return Field(heading=heading, kind="percent", is_summed=True)
 
 
-def number(heading: str | Message, kind: CellKind) -> Field:
-    """Return the field of a number that is printed as its kind says, and never added up."""
-    return Field(heading=heading, kind=kind)
+def number(heading: str | Message, kind: CellKind, *, is_summed: bool = False) -> Field:
+    """Return the field of a number that is printed as its kind says."""
+    return Field(heading=heading, kind=kind, is_summed=is_summed)
 
 
 def probability(heading: str | Message) -> Field:
@@ -110,7 +110,14 @@ def _field(hint: Any, name: str) -> Field:
 
 def plain(result: Any) -> Any:
     """Return a result as JSON has it: dicts, lists, texts and numbers. Messages are in English."""
-    return msgspec.to_builtins(ENGLISH.within(result))
+    return _lists(msgspec.to_builtins(ENGLISH.within(result)))
+
+
+def _lists(value: Any) -> Any:
+    """Return plain data with lists for tuples."""
+    if isinstance(value, dict):
+        return {key: _lists(inner) for key, inner in value.items()}
+    return list(map(_lists, value)) if isinstance(value, list | tuple) else value
 
 
 def columns(row: Row) -> dict[str, Any]:

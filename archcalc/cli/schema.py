@@ -30,6 +30,9 @@ RESULTS: Final = {
     "trace": "archcalc.interp.trace.result:ForwardTrace",
     "train": "archcalc.run.train.result:TrainingRun",
     "verify": "archcalc.proof:Comparisons",
+    "memory-lora": "archcalc.analysis.lora:LoraMemory",
+    "memory-tp": "archcalc.analysis.shards:ShardedMemory",
+    "memory-train": "archcalc.analysis.training_memory:TrainingMemory",
 }
 
 

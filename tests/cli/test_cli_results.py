@@ -36,6 +36,16 @@ CALLS: dict[str, tuple[str, str]] = {
     "tokenize tiny cat --d-model 7": ("tokenize", "tokenizers"),
     "train tiny-seq2seq --task copy --seq 4 --batch 2 --steps 4 --every 2 -q": ("train", ""),
     "verify tiny gpt2": ("verify", ""),
+    "memory llama-3-8b --lora 8 --dtype nf4 --targets q,v": ("memory-lora", "parts"),
+    "memory gpt2 --lora 8": ("memory-lora", "parts"),
+    "memory gpt-oss-20b --tp 4": ("memory-tp", "ranks"),
+    "memory bert-base --fsdp 3": ("memory-tp", "ranks"),
+    "memory t5-small --train --view tensors": ("memory-train", "parts"),
+    "memory gpt2 --train --conventions --optimizer adamw4bit --device cuda": (
+        "memory-train",
+        "parts",
+    ),
+    "memory tiny --train --measure fake --seq 16": ("memory-train", "parts"),
 }
 each_call = pytest.mark.parametrize("call", CALLS)
 

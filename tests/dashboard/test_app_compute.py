@@ -115,7 +115,7 @@ def test_what_a_training_step_keeps_is_the_command_lines() -> None:
     for option in ("--recipe megatron", "--optimizer adamw8bit", "--recompute selective", "--no-dropout", "--seq 512"):
         assert option in line
     found = printed(line)
-    wanted = {found["total_bytes"], found["activations"]["total_bytes"], found["peak"]["peak_bytes"]}
+    wanted = {found["total_bytes"], found["activations"]["bytes"], found["peak"]["bytes"]}
     assert {n for n in wanted if exact(n) not in html(at)} == set()
     assert python(at)["peak"] == found["peak"]
     again = printed("archcalc flops gpt2 --seq 512 --recompute selective --no-dropout")["again"]["early_stop"]
@@ -123,7 +123,7 @@ def test_what_a_training_step_keeps_is_the_command_lines() -> None:
     at.selectbox(key="compute_attention").set_value("flash").run()
     found = printed(command(at))
     assert found["activations"]["execution"]["device"] == "cpu"
-    assert exact(found["activations"]["total_bytes"]) in html(at)
+    assert exact(found["activations"]["bytes"]) in html(at)
 
 
 def test_conventions_stand_side_by_side_where_papers_say_how() -> None:

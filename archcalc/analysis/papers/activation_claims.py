@@ -13,14 +13,14 @@ from fractions import Fraction
 import msgspec
 from msgspec import structs
 
-from archcalc.analysis.activations import by_tensor
+from archcalc.analysis.activations import activation_bytes
 from archcalc.analysis.flops import summary
 from archcalc.analysis.papers.activation_conventions import (
     NEAREST,
     TABLE_2,
     Setting,
     extra_bytes,
-    in_layers,
+    in_layers_bytes,
     layer_sizes,
     layers_bytes,
     shares,
@@ -61,13 +61,14 @@ class Model(msgspec.Struct, frozen=True):
 
     def exact(self, recompute: Recompute) -> int:
         """The same by the ledger, in the execution that comes nearest to the paper's setting."""
-        return in_layers(by_tensor(build(self.spec, structs.replace(NEAREST, recompute=recompute)), self.work))
+        ledger = build(self.spec, structs.replace(NEAREST, recompute=recompute))
+        return in_layers_bytes(activation_bytes(ledger, self.work))
 
     @property
     def square(self) -> int:
         """Of what the ledger says that layers keep, that which grows with the square of the sequence."""
-        kept = by_tensor(build(self.spec, NEAREST), self.work)
-        return in_layers([one for one in kept if one.row.is_square])
+        saved = activation_bytes(build(self.spec, NEAREST), self.work)
+        return in_layers_bytes([one for one in saved if one.row.is_square])
 
     def per_state(self, layers_bytes: int | Fraction) -> Fraction:
         """Bytes of all layers for each number in a layer's states (the paper's sbh)."""

@@ -11,6 +11,7 @@ from archcalc.analysis.context import FAR_TOKENS, Phase, context, most_tokens
 from archcalc.analysis.flops import totals
 from archcalc.analysis.growth import growth
 from archcalc.analysis.inference_memory import inference_memory
+from archcalc.analysis.shards import sharded_memory
 from archcalc.analysis.workload_flops import workload_flops
 from archcalc.dashboard import blocks, charts, figures, same, subject
 from archcalc.dashboard.computing import sizes
@@ -108,12 +109,12 @@ def _up_to(now: Running) -> int | None:
 
 
 def _memory(now: Running) -> None:
-    from archcalc.render.charts.memory import running
+    from archcalc.render.charts.memory import inference
 
     name, chosen, asked = f"{now.spec.name}.memory", subject.chosen(), {**now.sizes, **now.stored}
-    charts.show(running(now.spec, now.ledger, now.work, now.dtypes, say()), name=name)
-    view: Any = rows(memory.VIEWS, ROWS_OF_BYTES)
     result = inference_memory(now.spec, now.ledger, now.work, *now.dtypes)
+    charts.show(inference(result, say()), name=name)
+    view: Any = rows(memory.VIEWS, ROWS_OF_BYTES)
     blocks.show(memory.view(result, memory.Options(view)), name=name, data=lambda: plain(result))
     same.lines(
         f"archcalc memory {chosen.words}{sizes.in_words(asked)}",
@@ -147,11 +148,11 @@ def _ranks(now: Running) -> None:
     with left:
         engine: Any = choice(st.segmented_control, say_(msg("Shared by")), _ENGINES, key="compute_engine")
     n = int(right.number_input(say_(msg("Ranks")), 1, 4096, 2, key="compute_ranks", **KEPT))
-    dtypes: Any = now.dtypes
-    found = shards.data(now.ledger, now.work, engine, n, dtypes)
+    dtypes: Any = {"dtype": now.dtypes[0], "cache_dtype": now.dtypes[1]}
+    result = sharded_memory(now.spec, now.ledger, now.work, engine, n, **dtypes)
     if n <= MOST_BARS:
-        charts.show(ranks(now.spec, found, say_), name=name)
-    blocks.show(shards.page(now.spec, now.ledger, now.work, engine, n, dtypes), name=name, data=lambda: found)
+        charts.show(ranks(result, say_), name=name)
+    blocks.show(shards.view(result), name=name, data=lambda: plain(result))
     asked = {engine: n, **now.sizes, **now.stored}
     same.lines(
         f"archcalc memory {chosen.words}{sizes.in_words(asked)}",
