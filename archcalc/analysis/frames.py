@@ -1,4 +1,4 @@
-"""A workload's FLOPs and bytes as DataFrames."""
+"""DataFrames of saved activations."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from msgspec import structs
 
 from archcalc.analysis.activations import by_tensor, sureness
 from archcalc.analysis.closed_form import Rewriter
-from archcalc.analysis.flops import by_op
 from archcalc.extras import require_pandas
 from archcalc.ledger.rows import Ledger
 from archcalc.spec.execution import Execution
@@ -19,29 +18,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 INT64 = 2**63
-
-
-def flops(ledger: Ledger, work: Workload) -> pd.DataFrame:
-    """A row for each product: path, group, component, axes, layers, forward, forward_causal, backward, formula, kind.
-
-    FLOPs are over all `layers`; `forward` sums to the report's. `formula` is of `forward`.
-    """
-    rewriter = Rewriter(structs.replace(ledger, sizes=ledger.at(work)))
-    return _frame(
-        {
-            "path": op.row.path,
-            "group": op.row.group,
-            "component": op.row.component,
-            "axes": tuple(axis.factored() for axis in op.row.matmul.axes),
-            "layers": op.row.layers,
-            "forward": op.forward,
-            "forward_causal": op.forward_causal,
-            "backward": op.backward,
-            "formula": rewriter.equation(op.row.formula),
-            "kind": "exact",
-        }
-        for op in by_op(ledger, work)
-    )
 
 
 def activations(ledger: Ledger, work: Workload, how: Execution) -> pd.DataFrame:
