@@ -61,6 +61,11 @@ def count(heading: str | Message, *, rounded: Rounded = "", is_summed: bool = Tr
     return Field(heading=heading, kind="count", rounded=rounded, is_summed=is_summed)
 
 
+def counts(heading: str | Message, *, names: Mapping[Any, str | Message] | None = None) -> Field:
+    """Return the field of whole numbers by key. Tables have a column for each key, called what `names` says."""
+    return Field(heading=heading, kind="count", names=names or {})
+
+
 def share(heading: str | Message) -> Field:
     """Return the field of a fraction of 1, printed as a percentage."""
     return Field(heading=heading, kind="percent", is_summed=True)

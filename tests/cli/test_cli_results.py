@@ -17,6 +17,10 @@ Good = Callable[..., str]
 
 # The schema of a command line, and the field of its JSON that CSV shows as a table; '' where CSV shows no rows of JSON.
 CALLS: dict[str, tuple[str, str]] = {
+    "flops llama-3-8b --conventions": ("flops", "components"),
+    "flops deepseek-v3 --view ops --recompute full": ("flops", "ops"),
+    "flops t5-small --view layers --seq 1 --past 9": ("flops", "layers"),
+    "flops gpt2 --plot a.svg": ("flops-plot", "points"),
     "memory llama-3-8b": ("memory", "components"),
     "memory llama-3-8b --view tensors --dtype q4_k_m": ("memory", "weights"),
     "memory t5-small --view layers --cache-dtype int8": ("memory", "cache_layers"),

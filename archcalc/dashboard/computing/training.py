@@ -8,7 +8,6 @@ from typing import Any, Final, get_args
 import msgspec
 import streamlit as st
 
-from archcalc.analysis.flops import again, totals
 from archcalc.analysis.optimizers import OPTIMIZERS
 from archcalc.analysis.training import RECIPES
 from archcalc.analysis.training_memory import training_memory
@@ -122,8 +121,8 @@ def _way() -> dict[str, Any]:
 
 def _headlines(now: Training) -> list[Figure]:
     say_, result = say(), training_memory(now.subject)
-    ops = now.flops(conventions=False).ops
-    flops_ = {"train_step": totals(ops)["train_step"], "again": again(ops)["early_stop"]}
+    step_flops = now.flops(conventions=False)
+    flops_ = {"train_step": step_flops.train_step, "again": step_flops.training_steps[0].recomputation}
     saved, peak = result.activations, result.peak
     bytes_ = [
         ("kept", result.total_bytes, "exact"),
@@ -162,21 +161,21 @@ def _kept(now: Training) -> None:
 def _flops(now: Training) -> None:
     from archcalc.render.charts.flops import components
 
-    found, say_ = now.flops(conventions=False), say()
+    result, say_ = now.flops(conventions=False), say()
     name = f"{now.subject.spec.name}.step"
-    charts.show(components(found, say_), name=name)
+    charts.show(components(result, say_), name=name)
     view: Any = rows(flops.VIEWS, ROWS_OF_FLOPS)
-    blocks.show(flops.page(found, view), name=name, data=lambda: flops.data(found))
+    blocks.show(flops.view(result, flops.Options(view)), name=name, data=lambda: plain(result))
     _same_flops(now, "")
 
 
 def _conventions(now: Training) -> None:
     from archcalc.render.charts.flops import conventions
 
-    found = now.flops(conventions=True)
+    result = now.flops(conventions=True)
     name = f"{now.subject.spec.name}.conventions"
-    charts.show(conventions(found, say()), name=name)
-    blocks.show(Page("", "", [flops.conventions_table(found.papers)]), name=name)
+    charts.show(conventions(result, say()), name=name)
+    blocks.show(Page("", "", [flops.conventions_table(result.conventions)]), name=name)
     _same_flops(now, " --conventions")
 
 
