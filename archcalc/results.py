@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CellKind = Literal[
-    "text", "quoted", "words", "product", "count", "human", "percent", "seconds", "signed", "change", "decimal", "bar"
-]
+    "text", "quoted", "words", "product", "vector", "count", "human", "percent", "seconds", "signed", "change",
+    "decimal", "bar",
+]  # fmt: skip
 # How a number is shown again in a column of its own beside its digits: 174.6 B, 349.2 GB, a bar.
 Rounded = Literal["", "count", "bytes", "bar"]
 # `exact` follows from the model's tensors, `measured` from a clock or an allocator, `modelled` from a stated model.
@@ -109,7 +110,7 @@ def _field(hint: Any, name: str) -> Field:
 
 def plain(result: Any) -> Any:
     """Return a result as JSON has it: dicts, lists, texts and numbers. Messages are in English."""
-    return msgspec.to_builtins(ENGLISH.within(result), enc_hook=str)
+    return msgspec.to_builtins(ENGLISH.within(result))
 
 
 def columns(row: Row) -> dict[str, Any]:
@@ -145,6 +146,8 @@ def frame(rows: Iterable[Row]) -> pd.DataFrame:
 def json_schema(result: Any) -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of a result's type, each field described by its heading."""
     (whole,), definitions = msgspec.json.schema_components([result], ref_template="#/$defs/{name}")
+    if Message.__name__ in definitions:
+        definitions[Message.__name__] = {"type": "string"}
     for record in _records(result):
         described = definitions[record.__name__]["properties"]
         for name, field in fields_of(record).items():

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from archcalc.results import CellKind
-from archcalc.units import exact, human
+from archcalc.units import exact, human, vector
 from archcalc.words import Message
 
 # Of a full bar, in characters.
@@ -27,7 +27,7 @@ class Column(msgspec.Struct, frozen=True):
     @property
     def is_right_aligned(self) -> bool:
         """Return whether its cells are aligned right, as numbers are."""
-        return self.kind not in ("text", "quoted", "product", "bar")
+        return self.kind not in ("text", "quoted", "product", "vector", "bar")
 
     @property
     def is_derived(self) -> bool:
@@ -133,6 +133,7 @@ _FORMATS: dict[CellKind, Callable[[Any], str]] = {
     "quoted": repr,
     "words": str,
     "product": lambda axes: " × ".join(map(str, axes)),
+    "vector": vector,
     "count": exact,
     "human": _human,
     "percent": _percent,

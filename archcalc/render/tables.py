@@ -21,11 +21,12 @@ def table(
     total: str | Message | None = None,
     counted: Sequence[Row] | None = None,
     without: Collection[str] = (),
+    recorded: Sequence[Row] | None = None,
 ) -> Table:
     """Return the table of rows.
 
     With `total`, its last row of that name adds up what can be added: `counted`, or all rows. `without` names fields
-    that get no column. CSV writes every field of every row, and no sums.
+    that get no column. CSV writes every field of every row, or of every row of `recorded`, and no sums.
     """
     names = [name for name, field in fields_of(record).items() if name not in without and _is_shown(name, field, rows)]
     cells = [list(_cells(row, names)) for row in rows]
@@ -36,7 +37,7 @@ def table(
         tuple(_columns(record, names, rows)),
         cells,
         n_sums=int(total is not None),
-        records=_records(record, rows),
+        records=_records(record, rows if recorded is None else recorded),
     )
 
 

@@ -21,6 +21,8 @@ CALLS: dict[str, tuple[str, str]] = {
     "memory llama-3-8b --view tensors --dtype q4_k_m": ("memory", "weights"),
     "memory t5-small --view layers --cache-dtype int8": ("memory", "cache_layers"),
     "memory bert-base": ("memory", "components"),
+    "trace happy": ("trace", "steps"),
+    "trace tiny-seq2seq --random-weights --ids 1,2 --summary": ("trace", "steps"),
     "demo": ("demo", "demos"),
     "demo softmax": ("demo-softmax", "tokens"),
     "demo dropout": ("demo-dropout", "entries"),

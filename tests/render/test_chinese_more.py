@@ -131,8 +131,8 @@ def test_the_loss_curve() -> None:
         check(loss_curve(run, [1.0] * n_steps))
     chart = CHINESE.within(loss_curve(run, [1.0, 2.0]))
     assert chart["title"]["text"] == "validation：损失"
-    values = chart["data"]["values"]
-    assert list(dict.fromkeys(value["of"] for value in values)) == chart["encoding"]["color"]["scale"]["domain"]
+    sets = [value["set"] for value in chart["data"]["values"]]
+    assert list(dict.fromkeys(sets)) == chart["encoding"]["color"]["scale"]["domain"]
 
 
 def test_sweeps() -> None:

@@ -40,7 +40,7 @@ def show(found: Written, asked: Asked) -> None:
 
 
 def _runners_up(found: Written, asked: Asked, place: int) -> None:
-    from archcalc.render.charts.cut import chart
+    from archcalc.render.charts.sampling import chart
 
     result = distribution_at(found, asked, place)
     charts.show(chart(result, found.completion.ids[place]), name=f"{asked.model.replace('/', '.')}.token.{place + 1}")

@@ -17,15 +17,15 @@ MAX_POINTS = 1000
 def loss_curve(result: TrainingRun, losses: Sequence[float]) -> dict[str, Any]:
     """Return the Vega-Lite chart of losses in nats per target: `losses` of each step, and those of the validations.
 
-    The points of a long run are means over as many steps as leave a thousand points.
+    A long run has means over several steps, a thousand points at most.
     """
-    every = -(-len(losses) // MAX_POINTS)
-    parts = [losses[start : start + every] for start in range(0, len(losses), every)]
-    values = [{"step": 1 + i * every, "nats": sum(part) / len(part), "of": TRAINING} for i, part in enumerate(parts)]
-    values += [{"step": one.step, "nats": one.nats, "of": VALIDATION} for one in result.validations]
+    n_steps = -(-len(losses) // MAX_POINTS)
+    parts = [losses[start : start + n_steps] for start in range(0, len(losses), n_steps)]
+    values = [{"step": 1 + i * n_steps, "nats": sum(part) / len(part), "set": TRAINING} for i, part in enumerate(parts)]
+    values += [{"step": row.step, "nats": row.nats, "set": VALIDATION} for row in result.validations]
     subtitle = [msg("cross-entropy in nats per target, measured; {n:,} steps", n=len(losses))]
-    if every > 1:
-        subtitle.append(msg("each point is the mean of {every} steps", every=every))
+    if n_steps > 1:
+        subtitle.append(msg("each point is the mean of {n} steps", n=n_steps))
     return {
         **FRAME,
         "title": title(msg("{name}: loss", name=result.name), subtitle),
@@ -35,7 +35,7 @@ def loss_curve(result: TrainingRun, losses: Sequence[float]) -> dict[str, Any]:
             "x": {"field": "step", "type": "quantitative", "title": msg("step"), "axis": {"grid": False}},
             "y": {"field": "nats", "type": "quantitative", "title": msg("nats"), "scale": {"zero": False}},
             "color": {
-                "field": "of",
+                "field": "set",
                 "type": "nominal",
                 "title": None,
                 "scale": {"domain": [TRAINING, VALIDATION], "range": COLORS},
