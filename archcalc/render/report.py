@@ -16,7 +16,7 @@ from archcalc.analysis.row_names import axes_text, path_pattern, row_label
 from archcalc.analysis.value_names import COMPONENT_NAMES
 from archcalc.ledger.leaves import COMPONENTS
 from archcalc.ledger.rows import Ledger
-from archcalc.render.page import Block, Box, Column, Page, Picture, Table, Text, Treemap
+from archcalc.render.page import Block, Column, Page, Picture, Table, Text, Treemap, TreemapBox
 from archcalc.spec import Spec
 from archcalc.spec.groups import groups
 from archcalc.spec.layer import Stack
@@ -58,7 +58,7 @@ def full_page(subject: ModelWorkload) -> Page:
 
 def treemap(ledger: Ledger) -> Treemap:
     """Each weight's share of the parameters, as an area."""
-    boxes = [Box(path_pattern(row.path), row.total, row.component) for row in ledger.counted_rows]
+    boxes = [TreemapBox(path_pattern(row.path), row.total, row.component) for row in ledger.counted_rows]
     return Treemap(msg("Where the parameters are"), boxes)
 
 
