@@ -62,7 +62,7 @@ DATA = {
     "as",
 }
 DATA |= {"kept by", "stored as", "attention", "split along", "first rank's bytes by formula", "ledger's formula"}
-DATA |= {"paper, a layer", "a layer's bytes"}
+DATA |= {"paper, a layer", "a layer's bytes", "device"}
 
 
 def decoder(name: str) -> bool:
