@@ -93,6 +93,7 @@ def in_language(command: click.Command, lang: str) -> click.Command:
                 setattr(part, name, say(Message(inspect.cleandoc(text))))
 
     command = copy.copy(command)
+    command._help_option = None  # click makes it once, in the language of the first call
     command.params = [copy.copy(param) for param in command.params]
     translated(command, "help", "epilog")
     for param in command.params:

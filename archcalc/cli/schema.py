@@ -16,7 +16,20 @@ from archcalc.spec import schema as spec_schema
 
 # What each command prints as JSON.
 RESULTS: Final = {
+    "demo": "archcalc.interp.demos.results:DemoList",
+    "demo-softmax": "archcalc.interp.demos.results:SoftmaxDemo",
+    "demo-dropout": "archcalc.interp.demos.results:DropoutDemo",
+    "demo-positions": "archcalc.interp.demos.results:PositionsDemo",
+    "demo-step": "archcalc.interp.demos.results:TrainingStepDemo",
+    "demo-cost": "archcalc.interp.demos.results:CostDemo",
+    "fill-mask": "archcalc.run.decoding.mask_prediction:MaskPredictions",
+    "generate": "archcalc.run.decoding.completion:GeneratedTexts",
     "memory": "archcalc.analysis.inference_memory:InferenceMemory",
+    "next": "archcalc.interp.next_token_result:NextTokenDistributions",
+    "tokenize": "archcalc.text.measurement:Tokenization",
+    "trace": "archcalc.interp.trace.result:ForwardTrace",
+    "train": "archcalc.run.train.result:TrainingRun",
+    "verify": "archcalc.proof:Comparisons",
     "memory-lora": "archcalc.analysis.lora:LoraMemory",
     "memory-tp": "archcalc.analysis.shards:ShardedMemory",
     "memory-train": "archcalc.analysis.training_memory:TrainingMemory",

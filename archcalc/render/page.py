@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from archcalc.results import CellKind
-from archcalc.units import exact, human
+from archcalc.units import exact, human, vector
 from archcalc.words import Message
 
 # Columns that a full bar takes.
@@ -26,7 +26,7 @@ class Column(msgspec.Struct, frozen=True):
     @property
     def right(self) -> bool:
         """Whether it lines up on the right, as numbers do."""
-        return self.kind not in ("text", "product", "bar")
+        return self.kind not in ("text", "quoted", "product", "vector", "bar")
 
     @property
     def says_another(self) -> bool:
@@ -129,8 +129,10 @@ def _bar(share: float) -> str:
 
 _FORMATS: dict[CellKind, Callable[[Any], str]] = {
     "text": str,
+    "quoted": repr,
     "words": str,
     "product": lambda axes: " × ".join(map(str, axes)),
+    "vector": vector,
     "count": exact,
     "human": _human,
     "percent": _percent,

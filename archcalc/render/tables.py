@@ -8,9 +8,9 @@ from typing import Any
 from archcalc.render.page import Column, Records, Table
 from archcalc.results import Field, Rounded, Row, columns, fields_of
 from archcalc.units import human, human_bytes
-from archcalc.words import Message
+from archcalc.words import Message, msg
 
-_ROUNDED: dict[Rounded, Callable[[int], str]] = {"count": human, "bytes": human_bytes}
+_ROUNDED: dict[Rounded, Callable[[Any], Any]] = {"count": human, "bytes": human_bytes, "bar": lambda share: share}
 
 
 def table(
@@ -21,11 +21,12 @@ def table(
     total: str | Message | None = None,
     counted: Sequence[Row] | None = None,
     without: Collection[str] = (),
+    recorded: Sequence[Row] | None = None,
 ) -> Table:
     """Return the table of rows.
 
     With `total`, its last row of that name adds up what can be added: `counted`, or all rows. `without` names fields
-    that get no column. CSV writes every field of every row, and no sums.
+    that get no column. CSV writes every field of every row, or of every row of `recorded`, and no sums.
     """
     names = [name for name, field in fields_of(record).items() if name not in without and _is_shown(name, field, rows)]
     cells = [list(_cells(row, names)) for row in rows]
@@ -36,8 +37,35 @@ def table(
         tuple(_columns(record, names, rows)),
         cells,
         n_sums=int(total is not None),
-        records=_records(record, rows),
+        records=_records(record, rows if recorded is None else recorded),
     )
+
+
+def side_by_side(
+    title: str | Message,
+    groups: Mapping[str, Sequence[Row]],
+    record: type[Row],
+    *,
+    keys: Collection[str],
+    without: Collection[str] = (),
+) -> Table:
+    """Return the table of groups of rows that agree in the fields `keys`: these, then the columns of each group.
+
+    Headings say the group's name. CSV writes every field of every row, group by group.
+    """
+    first, *_ = groups.values()
+    head = table("", first, record, without=fields_of(record).keys() - keys)
+    columns, cells = [*head.columns], head.rows
+    for name, rows in groups.items():
+        part = table("", rows, record, without={*keys, *without})
+        columns += (Column(_heading(column, name), column.kind) for column in part.columns)
+        cells = [[*left, *right] for left, right in zip(cells, part.rows, strict=True)]
+    every_row = [row for rows in groups.values() for row in rows]
+    return Table(title, tuple(columns), cells, records=_records(record, every_row))
+
+
+def _heading(column: Column, group: str) -> str | Message:
+    return msg("{heading} in {name}", heading=column.heading, name=group) if column.heading else ""
 
 
 def _is_shown(name: str, field: Field, rows: Sequence[Row]) -> bool:
@@ -57,7 +85,7 @@ def _columns(record: type[Row], names: Sequence[str], rows: Sequence[Row]) -> It
             continue
         yield Column(field.heading, field.kind)
         if field.rounded:
-            yield Column("", "human")
+            yield Column("", "bar" if field.rounded == "bar" else "human")
 
 
 def _cells(row: Row, names: Sequence[str]) -> Iterator[Any]:
