@@ -16,6 +16,7 @@ from archcalc.spec import schema as spec_schema
 
 # What each command prints as JSON.
 RESULTS: Final = {
+    "sweep": "archcalc.analysis.sweep.result:Sweep",
     "flops": "archcalc.analysis.workload_flops:WorkloadFlops",
     "flops-plot": "archcalc.analysis.context:ContextFlops",
     "memory": "archcalc.analysis.inference_memory:InferenceMemory",
