@@ -301,12 +301,15 @@ def ranks(
 def diff(left: Spec, right: Spec) -> dict[str, Any]:
     """Return the differences between two models, as `archcalc diff --format json` prints them.
 
-    "params" has both counts of each component and their difference (right − left); "fields" has the path and both
-    values of each field that differs.
+    "params" has, for each component and total ("figure"), both counts ("left", "right"), their "difference" (right −
+    left) and its "change" as a fraction of the left. "fields" has the path ("field") and both values of each field that
+    differs.
     """
-    from archcalc.render.comparison import diff_data
+    from archcalc.analysis.comparison import model_difference
+    from archcalc.results import plain
 
-    return diff_data(left, right)
+    difference: dict[str, Any] = plain(model_difference(left, right))
+    return difference
 
 
 def _training_workload(spec: Spec, work: Workload | None, sizes: dict[str, Any]) -> Workload:

@@ -11,13 +11,25 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin,
 
 import msgspec
 
-from archcalc.words import Message
+from archcalc.words import ENGLISH, Message
 
 if TYPE_CHECKING:
     import pandas as pd
 
 CellKind = Literal[
-    "text", "words", "product", "count", "human", "percent", "seconds", "signed", "change", "decimal", "bar"
+    "text",
+    "words",
+    "value",
+    "product",
+    "ranges",
+    "count",
+    "human",
+    "percent",
+    "seconds",
+    "signed",
+    "change",
+    "decimal",
+    "bar",
 ]
 # How a number is rounded in a column of its own beside its digits: 174.6 B, 349.2 GB.
 Rounded = Literal["", "count", "bytes"]
@@ -42,13 +54,13 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
     rounded: Rounded = ""
     is_summed: bool = False
     shown: Literal["always", "varied", "never"] = "always"
-    names: Mapping[str, str | Message] = {}
+    names: Mapping[Any, str | Message] = {}
 
 
 def text(
     heading: str | Message,
     *,
-    names: Mapping[str, str | Message] | None = None,
+    names: Mapping[Any, str | Message] | None = None,
     shown: Literal["always", "varied"] = "always",
 ) -> Field:
     """Return the field of a name, a path or a formula. Tables call its values what `names` says."""
@@ -58,6 +70,11 @@ def text(
 def count(heading: str | Message, *, rounded: Rounded = "", is_summed: bool = True) -> Field:
     """Return the field of a whole number."""
     return Field(heading=heading, kind="count", rounded=rounded, is_summed=is_summed)
+
+
+def counts(heading: str | Message, *, names: Mapping[Any, str | Message] | None = None) -> Field:
+    """Return the field of a mapping to whole numbers. Tables call its keys what `names` says."""
+    return Field(heading=heading, kind="count", is_summed=True, names=names or {})
 
 
 def share(heading: str | Message) -> Field:
@@ -104,7 +121,7 @@ def _field(hint: Any, name: str) -> Field:
 
 def plain(result: Any) -> Any:
     """Return a result as JSON has it: dicts, lists, texts and numbers. Messages are in English."""
-    return msgspec.to_builtins(result, enc_hook=str) if not isinstance(result, Message) else str(result)
+    return msgspec.to_builtins(ENGLISH.within(result), enc_hook=str)
 
 
 def columns(row: Row) -> dict[str, Any]:
@@ -139,19 +156,13 @@ def frame(rows: Iterable[Row]) -> pd.DataFrame:
 
 def json_schema(result: Any) -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of a result's type, each field described by its heading."""
-    (whole,), definitions = msgspec.json.schema_components([result], schema_hook=_schema, ref_template="#/$defs/{name}")
+    (whole,), definitions = msgspec.json.schema_components([result], ref_template="#/$defs/{name}")
     for record in _records(result):
         described = definitions[record.__name__]["properties"]
         for name, field in fields_of(record).items():
             described[name] = {"description": str(field.heading)} | described[name]
+    definitions |= {"Message": {"type": "string"}} if "Message" in definitions else {}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **whole, "$defs": definitions}
-
-
-def _schema(kind: type) -> dict[str, Any]:
-    """Return the schema of a message: its text."""
-    if kind is Message:
-        return {"type": "string"}
-    raise NotImplementedError(kind)
 
 
 def _records(hint: Any) -> set[type[Row | Result]]:

@@ -51,7 +51,7 @@ def command(
         subject = ModelWorkload(spec, build(spec), workload(spec, **workload_sizes), dtype)
         return full_page(subject) if form == "html" and view is None else page(subject, view or "summary")
 
-    def data() -> dict[str, Any]:
+    def data() -> Any:
         from archcalc.contract import report
 
         return report(spec, dtype=dtype, **workload_sizes)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import streamlit as st
 
 from archcalc.analysis.model_workload import ModelWorkload
+from archcalc.contract import Report
 from archcalc.dashboard import blocks, same, subject
 from archcalc.dashboard.session import say
 from archcalc.render import report as pages
 from archcalc.words import Message, msg
 
 
-def show(about: ModelWorkload, report: dict[str, Any]) -> None:
+def show(about: ModelWorkload, report: Report) -> None:
     """A menu, so that the page opens on its answer."""
     with st.popover(say()(msg("Export")), icon=":material/download:", key="export"):
         _files(about, report)
@@ -24,7 +24,7 @@ def show(about: ModelWorkload, report: dict[str, Any]) -> None:
         )
 
 
-def _files(about: ModelWorkload, report: dict[str, Any]) -> None:
+def _files(about: ModelWorkload, report: Report) -> None:
     from archcalc.render.html import as_html
     from archcalc.spec.yaml_writer import as_yaml
 

@@ -4,15 +4,17 @@ looks, and in which language (`archcalc.words`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from archcalc.results import CellKind
-from archcalc.units import exact, human
+from archcalc.units import exact, human, ranges
 from archcalc.words import Message
 
+_PARENTHESES = re.compile(r"\([^()]*\)")
 # Columns that a full bar takes.
 BAR = 20
 
@@ -26,7 +28,7 @@ class Column(msgspec.Struct, frozen=True):
     @property
     def right(self) -> bool:
         """Whether it lines up on the right, as numbers do."""
-        return self.kind not in ("text", "product", "bar")
+        return self.kind not in ("text", "value", "product", "ranges", "bar")
 
     @property
     def says_another(self) -> bool:
@@ -127,10 +129,24 @@ def _bar(share: float) -> str:
     return "█" * whole + (" ▏▎▍▌▋▊▉"[eighths] if eighths else "")
 
 
+def _value(value: Any) -> str:
+    """A field's value as a file would say it."""
+    import json
+
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _product(factors: Sequence[Any]) -> str:
+    """Factors with '×' between them, sums in parentheses."""
+    return " × ".join(f"({factor})" if " " in _PARENTHESES.sub("", factor) else factor for factor in map(str, factors))
+
+
 _FORMATS: dict[CellKind, Callable[[Any], str]] = {
     "text": str,
     "words": str,
-    "product": lambda axes: " × ".join(map(str, axes)),
+    "value": _value,
+    "product": _product,
+    "ranges": ranges,
     "count": exact,
     "human": _human,
     "percent": _percent,

@@ -17,6 +17,14 @@ Good = Callable[..., str]
 
 # The schema of a command line, and the field of its JSON that CSV shows as a table; '' where CSV shows no rows of JSON.
 CALLS: dict[str, tuple[str, str]] = {
+    "report t5-small --view weights": ("report", ""),
+    "compare gpt2 t5-small": ("compare", ""),
+    "diff gpt2 llama-3-8b": ("diff", ""),
+    "claims deepseek-v3": ("claims", "[]"),
+    "claims zero": ("claims", "[]"),
+    "coverage arcee": ("coverage", "[]"),
+    "presets": ("presets", "[]"),
+    "taps gemma-2-9b --seq 5": ("taps", "sites"),
     "memory llama-3-8b": ("memory", "components"),
     "memory llama-3-8b --view tensors --dtype q4_k_m": ("memory", "weights"),
     "memory t5-small --view layers --cache-dtype int8": ("memory", "cache_layers"),

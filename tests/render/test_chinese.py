@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from archcalc.analysis.comparison import model_comparison, model_difference
 from archcalc.analysis.context import PHASES, context
 from archcalc.analysis.growth import growth
 from archcalc.analysis.inference_memory import inference_memory
 from archcalc.analysis.model_workload import ModelWorkload
 from archcalc.ledger.build import build
-from archcalc.render import comparison, costs, memory, report
+from archcalc.render import comparison, memory, report
 from archcalc.render import context as context_pages
 from archcalc.render import growth as growth_pages
 from archcalc.render.charts.context import chart
@@ -45,10 +46,10 @@ def test_a_model(name: str) -> None:
 
 def test_several_models() -> None:
     specs = [load(name) for name in MODELS]
-    check(comparison.diff_page(*specs[:2]))
-    check(comparison.compare_page(specs))
-    found = costs.data(specs, batch=1, seq=64, dtype="bf16")
-    check(costs.page(specs, found))
+    check(comparison.difference_view(model_difference(*specs[:2]), None))
+    result = model_comparison(specs, seq=64)
+    check(comparison.view(result, None))
+    check(comparison.costs_view(result, None))
 
 
 def test_names_that_are_words_stay() -> None:
@@ -63,5 +64,5 @@ def test_names_that_are_words_stay() -> None:
     one, other = load(document), load(document | {"name": "head"})
     shown = CHINESE.within(report.page(subject(one), "layers"))
     assert [row[1] for row in shown.blocks[0].rows[1:5]] == list(NAMES)
-    columns = CHINESE.within(comparison.compare_page([one, other])).blocks[0].columns
+    columns = CHINESE.within(comparison.view(model_comparison([one, other]), None)).blocks[0].columns
     assert [column.heading for column in columns[1:]] == ["total", "head"]

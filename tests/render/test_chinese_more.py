@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import msgspec
 import pytest
+from msgspec import structs
 
 from archcalc import presets
-from archcalc.analysis.papers import activation_claims, claims, published_tables
+from archcalc.analysis.papers import activation_claims, claim_results, claims
+from archcalc.analysis.site_shapes import site_list
 from archcalc.analysis.sweep.grid import arrays
-from archcalc.coverage import CHECKS, ModelTypeCoverage
-from archcalc.ledger.build import build
+from archcalc.coverage import CHECKS, STATES, ModelTypeCoverage
 from archcalc.proof import Comparison, Difference
 from archcalc.render import claims as claim_pages
 from archcalc.render import coverage, sweep, taps, tokenize, training_run, verify
 from archcalc.render.charts.loss import loss_curve
 from archcalc.render.page import Page
 from archcalc.render.text import as_csv
+from archcalc.results import plain
 from archcalc.sources import load
 from archcalc.spec.sites import sites
 from archcalc.spec.workload import workload
@@ -33,7 +32,8 @@ SITES = ["bert-base", "deepseek-v3", "gemma-2-9b", "gpt3", "gpt-oss-20b", "t5-sm
 def test_sites(name: str) -> None:
     spec = load(name)
     found = sites(spec)
-    check(taps.page(spec, found, workload(spec, past=0 if spec.family == "encoder" else 7, seq=5)))
+    work = workload(spec, past=0 if spec.family == "encoder" else 7, seq=5)
+    check(taps.view(site_list(spec, found, work), None))
     assert all(isinstance(site.description, Message) for site in found)
 
 
@@ -45,32 +45,25 @@ def test_every_variant_of_keys_and_scores_has_its_own_words() -> None:
 
 def test_a_name_of_a_site_is_no_word() -> None:
     spec = load("gpt3", {"name": "queries"})
-    shown = CHINESE.within(taps.page(spec, sites(spec), workload(spec, seq=5)))
+    shown = CHINESE.within(taps.view(site_list(spec, sites(spec), workload(spec, seq=5)), None))
     assert shown.subtitle.startswith("queries · ")
 
 
 def test_claims() -> None:
-    found = []
-    for name in presets.names():
-        spec = load(name)
-        found += [(name, checked) for checked in claims.check(spec, build(spec))]
-    for name in presets.papers():
-        found += [(name, checked) for checked in published_tables.check(published_tables.load(name))]
-    shown = claim_pages.page(found)
-    check(shown)
-    recorded = msgspec.structs.replace(found[0][1].claim, verdict="differs")
-    wrong = replace(found[0][1], claim=recorded, agrees_with_record=False)
-    disagreeing = claim_pages.page([("holds", wrong)])
+    result = [row for name in (*presets.names(), *presets.papers()) for row in claim_results.results_of(name)]
+    check(claim_pages.view(result, None))
+    wrong = structs.replace(result[0], name="holds", recorded="differs", is_as_recorded=False)
+    disagreeing = claim_pages.view([wrong], None)
     check(disagreeing)
     assert CHINESE.within(disagreeing).blocks[0].rows[0][0] == "holds"
-    assert str(disagreeing.blocks[0].rows[0][4]) == "holds ≠ recorded 'differs'"
+    assert str(disagreeing.blocks[1].lines[0]) == f"holds {wrong.id}: holds ≠ recorded 'differs'"
     assert str(disagreeing.subtitle) == "1 claim: 1 hold, 0 truncate, 0 differ"
 
 
 def test_every_accounting_in_words_is_named() -> None:
     own = {activation_claims.GPU, activation_claims.LEDGER, activation_claims.EARLY_STOP}
-    assert set(claim_pages.ACCOUNTING_NAMES) == {*claims.ACCOUNTINGS, *own}
-    assert all(str(message) == name for name, message in claim_pages.ACCOUNTING_NAMES.items())
+    assert set(claim_results.ACCOUNTING_NAMES) == {*claims.ACCOUNTINGS, *own}
+    assert all(str(message) == name for name, message in claim_results.ACCOUNTING_NAMES.items())
 
 
 def test_proofs() -> None:
@@ -90,15 +83,16 @@ def test_proofs() -> None:
 def test_coverage() -> None:
     found = [
         ModelTypeCoverage("exact", "none", "decoder", **dict.fromkeys(CHECKS, state), missing="refused")
-        for state in coverage.STATES
+        for state in STATES
         if state != "not read"
     ]
-    shown = coverage.page([*found, ModelTypeCoverage("total", "head", "", missing=msg("not read yet"))])
+    shown = coverage.view([*found, ModelTypeCoverage("total", "head", "", missing=msg("not read yet"))], None)
     check(shown)
-    rows = CHINESE.within(shown).blocks[0].rows
-    assert [tuple(row[:3]) for row in rows[:-1]] == [("exact", "none", "decoder")] * 5 + [("total", "head", "")]
-    assert [row[3] for row in rows] == ["一致", "不符", "拒绝", "未检查", "无", "未支持", "1"]
-    assert (rows[0][-1], rows[-2][-1]) == ("refused", "尚未支持")
+    rows, counts = (block.rows for block in CHINESE.within(shown).blocks)
+    assert [tuple(row[:3]) for row in rows] == [("exact", "none", "decoder")] * 5 + [("total", "head", "")]
+    assert [row[3] for row in rows] == ["一致", "不符", "拒绝", "未检查", "无", "未支持"]
+    assert counts == [[6, 1, 1, 1, 1]]
+    assert (rows[0][-1], rows[-1][-1]) == ("refused", "尚未支持")
 
 
 def test_training_runs() -> None:
@@ -146,13 +140,13 @@ def test_tokenizers() -> None:
 def test_programs_read_english() -> None:
     """CSV is not translated, and JSON has no messages."""
     spec = load("gpt3")
-    work = workload(spec, seq=5)
-    shown = taps.page(spec, sites(spec), work)
+    result = site_list(spec, sites(spec), workload(spec, seq=5))
+    shown = taps.view(result, None)
     assert isinstance(shown, Page)
     assert "the sum of tokens, types and positions: the input of the first layer" in as_csv(shown)
     sample = Sample("head", "head", msg("the text"), 2)
     lost = Measurement("a", 5, 10, 0, 0, msg("{n} differ", n=3), [])
-    for plain in (taps.data(spec, sites(spec), work), tokenize.data(sample, [lost])):
-        assert not [leaf for leaf in leaves(plain) if isinstance(leaf, Message)]
+    for values in (plain(result), tokenize.data(sample, [lost])):
+        assert not [leaf for leaf in leaves(values) if isinstance(leaf, Message)]
     assert tokenize.data(sample, [lost])["tokenizers"][0]["lost"] == "3 differ"
     assert tokenize.data(sample, [lost])["measured_on"] == "the text"

@@ -1,7 +1,7 @@
-"""What of a training each data-parallel device holds where they split it between them, stage by stage.
+"""Bytes of a training step on each data-parallel device with ZeRO's stages.
 
-ZeRO, Rajbhandari et al. 2020, arXiv:1910.02054, section 5: optimiser states (the master copy is one of them), then
-gradients, then the weights. Parts are even, as in its formulas: what an implementation pads is not counted.
+ZeRO, Rajbhandari et al. 2020, arXiv:1910.02054, section 5: optimizer states (the master weights are one of them), then
+gradients, then weights are split. As in its formulas, parts are even, without the padding of an implementation.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SPLIT: dict[Stage, tuple[Part, ...]] = {
 
 
 def device_bytes(whole: Totals, stage: Stage, degree: int) -> Fraction:
-    """Bytes that each of `degree` devices holds of a training.
+    """Return the bytes of a training step on each of `degree` devices.
 
     >>> device_bytes(Totals(weights=15, gradients=15, master=30, optimiser=60), "os", 64) * 64
     Fraction(2010, 1)
@@ -35,7 +35,7 @@ def device_bytes(whole: Totals, stage: Stage, degree: int) -> Fraction:
 
 
 def stage_of(name: str) -> Stage:
-    """The stage of that name. InputError with the nearest name if there is none."""
+    """Return the stage of this name. Raises InputError, with the nearest name, if there is none."""
     for stage in STAGES:
         if stage == name:
             return stage

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import streamlit as st
 
 from archcalc.analysis.formulas import formulas
 from archcalc.analysis.model_workload import ModelWorkload
+from archcalc.contract import Report
 from archcalc.dashboard import blocks, charts, export, headline, overview, subject
 from archcalc.dashboard.errors import told
 from archcalc.dashboard.session import KEPT, choice, lang, say
 from archcalc.render import explain, report
 from archcalc.render.page import Text
+from archcalc.results import plain
 from archcalc.words import msg, translator
 
 _VIEW_NAMES: Final = {
@@ -53,7 +55,7 @@ def page() -> None:
             _VIEWS[view](about)
 
 
-def _contract(about: ModelWorkload) -> dict[str, Any]:
+def _contract(about: ModelWorkload) -> Report:
     from archcalc.contract import report as contract
 
     return contract(about.spec)
@@ -124,14 +126,14 @@ def _formulas(about: ModelWorkload) -> None:
 
 
 def _claims(about: ModelWorkload) -> None:
-    from archcalc.analysis.papers.claims import check
+    from archcalc.analysis.papers.claim_results import claim_results
     from archcalc.render import claims
 
-    found = [(about.spec.name, one) for one in check(about.spec, about.ledger)]
-    page = claims.page(found)
+    result = claim_results(about.spec, about.ledger)
+    page = claims.view(result, None)
     st.caption(page.subtitle)
-    if found:
-        blocks.show(page, name=f"{about.spec.name}.claims", data=lambda: claims.data(found))
+    if result:
+        blocks.show(page, name=f"{about.spec.name}.claims", data=lambda: plain(result))
 
 
 def _verify(about: ModelWorkload) -> None:
