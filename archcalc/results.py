@@ -121,7 +121,14 @@ def _field(hint: Any, name: str) -> Field:
 
 def plain(result: Any) -> Any:
     """Return a result as JSON has it: dicts, lists, texts and numbers. Messages are in English."""
-    return msgspec.to_builtins(ENGLISH.within(result), enc_hook=str)
+    return _lists(msgspec.to_builtins(ENGLISH.within(result), enc_hook=str))
+
+
+def _lists(value: Any) -> Any:
+    """Return plain data with lists for tuples."""
+    if isinstance(value, dict):
+        return {key: _lists(inner) for key, inner in value.items()}
+    return list(map(_lists, value)) if isinstance(value, list | tuple) else value
 
 
 def columns(row: Row) -> dict[str, Any]:

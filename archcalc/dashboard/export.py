@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
+from archcalc.analysis.model_report import model_report
 from archcalc.analysis.model_workload import ModelWorkload
 from archcalc.contract import Report
 from archcalc.dashboard import blocks, same, subject
@@ -29,7 +30,13 @@ def _files(about: ModelWorkload, report: Report) -> None:
     from archcalc.spec.yaml_writer import as_yaml
 
     name = about.spec.name
-    _file(msg("Report (HTML)"), "description", f"{name}.html", "text/html", lambda: as_html(pages.full_page(about)))
+    _file(
+        msg("Report (HTML)"),
+        "description",
+        f"{name}.html",
+        "text/html",
+        lambda: as_html(pages.full_page(model_report(about), about.spec)),
+    )
     _file(msg("Report (JSON)"), "data_object", f"{name}.json", "application/json", lambda: blocks.as_json(report))
     _file(msg("Spec (YAML)"), "edit_document", f"{name}.yaml", "application/yaml", lambda: as_yaml(about.spec))
 

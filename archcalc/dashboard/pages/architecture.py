@@ -9,7 +9,9 @@ import msgspec
 import streamlit as st
 
 from archcalc.analysis.formulas import formulas
+from archcalc.analysis.model_report import model_report
 from archcalc.analysis.model_workload import ModelWorkload
+from archcalc.analysis.params import weight_params
 from archcalc.contract import Report
 from archcalc.dashboard import blocks, charts, export, headline, overview, subject
 from archcalc.dashboard.errors import told
@@ -67,27 +69,28 @@ def _view() -> str:
 
 def _overview(about: ModelWorkload) -> None:
     """The picture and the formula, then the report's tables and notes; its closed form is the formula above."""
-    overview.show(about)
-    found = report.page(about, "summary")
-    closed_form = next(block for block in found.blocks if isinstance(block, Text))
-    rest = [block for block in found.blocks if block is not closed_form]
-    blocks.show(msgspec.structs.replace(found, blocks=rest), name=f"{about.spec.name}.report")
+    result = model_report(about)
+    overview.show(result, about.spec)
+    page = report.view(result, report.Options())
+    closed_form = next(block for block in page.blocks if isinstance(block, Text))
+    rest = [block for block in page.blocks if block is not closed_form]
+    blocks.show(msgspec.structs.replace(page, blocks=rest), name=f"{about.spec.name}.report")
 
 
 def _map(about: ModelWorkload) -> None:
     """The treemap, and the way into it: a step further for every choice, back by taking it away."""
     from archcalc.render.charts.treemap import steps, treemap
 
-    within: tuple[str, ...] = ()
+    weights, within = weight_params(about.ledger), tuple[str, ...]()
     for depth, label in enumerate((msg("Look into a component"), msg("Look into a weight, down to each tensor"))):
-        choices = steps(about.ledger, within)
+        choices = steps(weights, within)
         if not choices:
             break
         step = st.pills(say()(label), choices, key=f"into_{depth}", **KEPT)
         if step is None:
             break
         within = (*within, step)
-    charts.show(treemap(about.ledger, within, say()), name=".".join((about.spec.name, "parameters", *within)))
+    charts.show(treemap(weights, within, say()), name=".".join((about.spec.name, "parameters", *within)))
 
 
 def _diagram(about: ModelWorkload) -> None:
@@ -98,12 +101,14 @@ def _diagram(about: ModelWorkload) -> None:
 
 
 def _weights(about: ModelWorkload) -> None:
-    for view in ("weights", "largest"):
-        blocks.show(report.page(about, view), name=f"{about.spec.name}.{view}")
+    views: tuple[report.View, ...] = ("weights", "largest")
+    result = model_report(about)
+    for view in views:
+        blocks.show(report.view(result, report.Options(view)), name=f"{about.spec.name}.{view}")
 
 
 def _layers(about: ModelWorkload) -> None:
-    blocks.show(report.page(about, "layers"), name=f"{about.spec.name}.layers")
+    blocks.show(report.view(model_report(about), report.Options("layers")), name=f"{about.spec.name}.layers")
 
 
 def _formulas(about: ModelWorkload) -> None:
