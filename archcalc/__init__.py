@@ -6,9 +6,9 @@ Examples:
     >>> archcalc.report(spec)["params"]["total"]
     174604259328
 
-The public API is `__all__`, including three namespaces: `archcalc.taps` reads and edits activations, `archcalc.trace`
-traces a forward pass step by step, `archcalc.text` has tokenizers and chat templates. All other modules are private and
-may change in any release.
+The public API is `__all__`, including four namespaces: `archcalc.taps` reads and edits activations, `archcalc.trace`
+traces a forward pass step by step, `archcalc.inside` looks into a model (lenses, patching, steering), `archcalc.text`
+has tokenizers and chat templates. All other modules are private and may change in any release.
 
 Errors that a user can cause are ArchcalcErrors: InputError for an invalid argument or file, MissingExtraError for a
 missing optional package, TooLargeError for a model that does not fit into memory.
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import torch
 
-    from archcalc import taps, text, trace
+    from archcalc import inside, taps, text, trace
     from archcalc._version import __version__
     from archcalc.analysis.context import Context
     from archcalc.analysis.growth import Growth
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from archcalc.contract import report
     from archcalc.errors import ArchcalcError, InputError, MissingExtraError
     from archcalc.proof import verify
-    from archcalc.run.decoding.generation import Completion
+    from archcalc.run.decoding.completion import Completion
     from archcalc.run.loading.memory_check import TooLargeError
     from archcalc.run.loading.source import LoadedModel
     from archcalc.sources import load
@@ -62,6 +62,7 @@ __all__ = [
     "flops",
     "generate",
     "growth",
+    "inside",
     "load",
     "load_model",
     "memory",
@@ -78,7 +79,7 @@ __all__ = [
     "workload",
 ]
 
-_NAMESPACES = ("taps", "text", "trace")
+_NAMESPACES = ("inside", "taps", "text", "trace")
 
 _HOMES = {
     "ArchcalcError": "archcalc.errors",

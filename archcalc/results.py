@@ -17,22 +17,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CellKind = Literal[
-    "text",
-    "words",
-    "value",
-    "product",
-    "ranges",
-    "count",
-    "human",
-    "percent",
-    "seconds",
-    "signed",
-    "change",
-    "decimal",
-    "bar",
-]
-# How a number is rounded in a column of its own beside its digits: 174.6 B, 349.2 GB.
-Rounded = Literal["", "count", "bytes"]
+    "text", "quoted", "words", "value", "product", "vector", "ranges", "count", "human", "percent", "seconds", "signed",
+    "change", "decimal", "bar",
+]  # fmt: skip
+# How a number is shown again in a column of its own beside its digits: 174.6 B, 349.2 GB, a bar.
+Rounded = Literal["", "count", "bytes", "bar"]
 # `exact` follows from the model's tensors, `measured` from a clock or an allocator, `modelled` from a stated model.
 Sureness = Literal["exact", "measured", "modelled"]
 
@@ -44,9 +33,9 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
     """How a field is shown.
 
     heading: the column's, and the field's description in the JSON Schema. kind: how a cell is printed. rounded: a
-    second column with the number rounded. is_summed: the last row of a table adds it up. shown: whether tables have a
-    column of it ('varied': only where its values differ); CSV, JSON and DataFrames have every field. names: what values
-    are called in tables, in the reader's language.
+    second column with the number rounded, or as a bar. is_summed: the last row of a table adds it up. shown: whether
+    tables have a column of it ('varied': only where its values differ); CSV, JSON and DataFrames have every field.
+    names: what values are called in tables, in the reader's language.
     """
 
     heading: str | Message
@@ -87,6 +76,11 @@ def number(heading: str | Message, kind: CellKind) -> Field:
     return Field(heading=heading, kind=kind)
 
 
+def probability(heading: str | Message) -> Field:
+    """Return the field of a probability, printed with a bar beside it."""
+    return Field(heading=heading, kind="decimal", rounded="bar")
+
+
 def product(heading: str | Message) -> Field:
     """Return the field of axes or sizes, printed with '×' between them."""
     return Field(heading=heading, kind="product")
@@ -121,7 +115,7 @@ def _field(hint: Any, name: str) -> Field:
 
 def plain(result: Any) -> Any:
     """Return a result as JSON has it: dicts, lists, texts and numbers. Messages are in English."""
-    return _lists(msgspec.to_builtins(ENGLISH.within(result), enc_hook=str))
+    return _lists(msgspec.to_builtins(ENGLISH.within(result)))
 
 
 def _lists(value: Any) -> Any:
@@ -164,11 +158,12 @@ def frame(rows: Iterable[Row]) -> pd.DataFrame:
 def json_schema(result: Any) -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of a result's type, each field described by its heading."""
     (whole,), definitions = msgspec.json.schema_components([result], ref_template="#/$defs/{name}")
+    if Message.__name__ in definitions:
+        definitions[Message.__name__] = {"type": "string"}
     for record in _records(result):
         described = definitions[record.__name__]["properties"]
         for name, field in fields_of(record).items():
             described[name] = {"description": str(field.heading)} | described[name]
-    definitions |= {"Message": {"type": "string"}} if "Message" in definitions else {}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **whole, "$defs": definitions}
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from math import isinf
+from typing import Any
 
 _COUNTS = tuple((10**power, unit) for power, unit in zip(range(24, 0, -3), "YZEPTBMK", strict=True))
 _BYTES = tuple((10**power, unit) for power, unit in zip(range(24, 0, -3), "YZEPTGMk", strict=True))
@@ -31,6 +33,13 @@ def _scaled(count: int, units: tuple[tuple[int, str], ...]) -> str:
             value = count / size
             return f"{value:#.4g} {unit}" if value < 1000 else f"{value:.0f} {unit}"
     return f"{count} "
+
+
+def vector(value: Any) -> str:
+    """Return numbers in brackets: [0.5, -inf] → '[0.500, −∞]'; whole numbers stay whole, lists may be nested."""
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(vector, value))}]"
+    return str(value) if isinstance(value, int) else ("−∞" if isinf(value) else f"{round(value, 3) + 0.0:.3f}")
 
 
 def percent(part: int, whole: int) -> str:

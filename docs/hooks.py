@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 from mkdocs.config.defaults import MkDocsConfig
@@ -10,6 +12,7 @@ from mkdocs.structure.files import File, Files
 
 import archcalc
 from archcalc.cli.main import COMMANDS, cli
+from archcalc.cli.schema import RESULTS, schema
 
 ROOT = Path(__file__).parents[1]
 # File at the top of the repository → page of the site.
@@ -30,7 +33,11 @@ def on_page_markdown(markdown: str, **_: object) -> str:
     for name, page in PAGES.items():
         markdown = markdown.replace(f"]({name}", f"]({page}").replace(f"](../{name}", f"]({page}")
     markdown = markdown.replace("](docs/", "](")
-    return markdown.replace("<!-- commands -->", commands()).replace("<!-- names -->", names())
+    return (
+        markdown.replace("<!-- commands -->", commands())
+        .replace("<!-- names -->", names())
+        .replace("<!-- results -->", results())
+    )
 
 
 def commands() -> str:
@@ -43,6 +50,39 @@ def commands() -> str:
             text = command.get_help(click.Context(command, group, name, terminal_width=WIDTH))
             parts.append(f"### {name}\n\n```text\n{text}\n```\n")
     return "\n".join(parts)
+
+
+def results() -> str:
+    """Return a table of the fields of every command's JSON, from its schema."""
+    return "\n".join(f"## {name}\n\n{''.join(_tables(schema(name)))}" for name in RESULTS)
+
+
+def _tables(definitions: dict[str, Any]) -> Iterator[str]:
+    """Yield a table for the object, then for each record in it."""
+    whole = definitions.get("$ref", "").rpartition("/")[2]
+    for name, record in sorted(definitions["$defs"].items(), key=lambda item: item[0] != whole):
+        if "properties" not in record:
+            continue
+        rows = "".join(
+            f"| `{field}` | {_type(part)} | {part.get('description', '')} |\n"
+            for field, part in record["properties"].items()
+        )
+        summary = record.get("description", "").partition("\n")[0]
+        yield f"### {name}\n\n{summary}\n\n| field | type | |\n|---|---|---|\n{rows}\n"
+
+
+def _type(part: dict[str, Any]) -> str:
+    """Return the type of a field in words."""
+    if "anyOf" in part:
+        return " or ".join(dict.fromkeys(map(_type, part["anyOf"])))
+    if "$ref" in part:
+        name = str(part["$ref"]).rpartition("/")[2]
+        return "string" if name == "Message" else name
+    if "enum" in part:
+        return ", ".join(f"`{value}`" for value in part["enum"])
+    if part.get("type") == "array":
+        return f"list of {_type(part.get('items') or {})}".removesuffix(" of ")
+    return str(part.get("type", ""))
 
 
 def names() -> str:

@@ -31,7 +31,7 @@ from archcalc.spec.claim import Claim
 from archcalc.spec.embedding import Embedding, EmbeddingTable, Factor, TokenDropout
 from archcalc.spec.ffn import AnyFfn, Gated, MoE, Plain
 from archcalc.spec.groups import key_indices, weight_indices
-from archcalc.spec.layer import Arm, Branch, Layer, Placement, Run, Shares, Stack
+from archcalc.spec.layer import Arm, Branch, Layer, Placement, Prompts, Run, Shares, Stack
 from archcalc.spec.model import Axis, Dropout, Extra, Family, Head, Labels, Pooler, Transform
 from archcalc.spec.norm import LayerNorm, Norm, RMSNorm
 from archcalc.spec.position import (
@@ -671,6 +671,17 @@ def specs(draw: st.DrawFn, family: Family | None = None, per_token: bool = False
     return resolve(spec)
 
 
+@st.composite
+def prompted_specs(draw: st.DrawFn) -> Spec:
+    """A resolved spec with prompts in a stack at least; no other strategy draws them, for no module runs them."""
+    n_heads, prompts = draw(st.sampled_from((1, 2, 4))), st.builds(Prompts, n_prompt=SIZES, d_prompt=SIZES)
+    attention = Attention(n_heads=n_heads, d_head=draw(SIZES), n_kv_heads=draw(st.sampled_from((1, n_heads))))
+    layer = Layer(norm=LayerNorm(), attention=attention, ffn=Plain(d_ff=draw(SIZES), activation="gelu"))
+    decoder = Stack(runs=(Run(count=2, pattern=(structs.replace(layer, cross=attention),)),), prompts=draw(prompts))
+    encoder = Stack(runs=(Run(count=3, pattern=(layer,)),), prompts=draw(optional(prompts)))
+    return resolve(Spec(name="prompted", vocab_size=17, n_ctx=19, d_model=12, encoder=encoder, decoder=decoder))
+
+
 DECODING = st.sampled_from(("decoder", "encoder-decoder"))
 ANY_DECODERS = DECODING.flatmap(lambda family: specs(family=family))
 DECODERS = DECODING.flatmap(lambda family: specs(family=family, per_token=True))
@@ -703,6 +714,7 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     Layer: layers(),
     Run: runs(),
     Shares: st.builds(Shares, weights=st.none() | st.integers(0, 3), keys_values=st.integers(0, 3)),
+    Prompts: st.builds(Prompts, n_prompt=SIZES, d_prompt=SIZES),
     Stack: stacks(),
     Factor: EMBEDDING_FACTORS,
     EmbeddingTable: TABLES,

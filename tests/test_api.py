@@ -40,7 +40,7 @@ def test_a_namespace(name: str) -> None:
 
 
 def test_whatever_is_public_says_what_it_is() -> None:
-    places = [archcalc, archcalc.taps, archcalc.trace, archcalc.text]
+    places = [archcalc, archcalc.taps, archcalc.trace, archcalc.inside, archcalc.text]
     public = {f"{place.__name__}.{name}": getattr(place, name) for place in places for name in place.__all__}
     del public["archcalc.__version__"]
     assert [name for name, value in public.items() if not inspect.getdoc(value)] == []
@@ -48,7 +48,7 @@ def test_whatever_is_public_says_what_it_is() -> None:
 
 def test_a_namespace_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("archcalc.extras.find_spec", lambda package: None)
-    for name, call in {"taps": "record", "trace": "run", "text": "open_tokenizer"}.items():
+    for name, call in {"taps": "record", "trace": "run", "inside": "Readout", "text": "open_tokenizer"}.items():
         namespace = getattr(archcalc, name)
         monkeypatch.delitem(vars(namespace), call, raising=False)
         with pytest.raises(archcalc.MissingExtraError, match="pip install"):
@@ -67,7 +67,7 @@ def test_names_are_looked_up_when_first_used() -> None:
 import sys, archcalc
 assert not {"msgspec", "yaml", "torch", "pandas"} & set(sys.modules), "at first"
 assert "load" not in vars(archcalc)
-archcalc.taps, archcalc.trace, archcalc.text
+archcalc.taps, archcalc.trace, archcalc.inside, archcalc.text
 assert not {"msgspec", "torch", "tokenizers"} & set(sys.modules), "for the namespaces"
 total = archcalc.report(archcalc.load("gpt3"))["params"]["total"]
 assert "load" in vars(archcalc)
@@ -181,8 +181,8 @@ def test_a_trace_of_what_cannot_be_read(ids: list[int], target: list[int] | None
 
 def test_verify() -> None:
     (found,) = archcalc.verify(archcalc.load("tiny"))
-    assert found.holds
-    assert (found.left, found.right, found.n_parameters) == ("ledger", "module", 1_967_808)
+    assert found.is_equal
+    assert (found.left, found.right, found.parameters) == ("ledger", "module", 1_967_808)
 
 
 def test_version_is_the_packages() -> None:

@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).parents[1] / "archcalc"
 HOUSE = (
     "_version", "_lazy", "words", "errors", "units", "extras", "results", "spec", "formats", "presets", "locations",
     "hf", "sources", "text", "ledger", "analysis", "contract", "nn", "taps", "checkpoint", "run", "interp", "trace",
-    "proof", "coverage", "render", "dashboard", "cli", "__main__",
+    "inside", "proof", "coverage", "render", "dashboard", "cli", "__main__",
 )  # fmt: skip
 # Two readings of a spec that share nothing but the spec.
 READINGS = ({"ledger", "analysis", "contract"}, {"nn", "checkpoint", "run", "interp"})

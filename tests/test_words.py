@@ -41,7 +41,7 @@ def test_every_message_is_translated_with_the_same_places(lang: str) -> None:
     found = [message for message in catalogs.read(lang) if message.id]
     assert len(found) > 800
     for message in found:
-        (english, *_), translated = ((x,) if isinstance(x, str) else tuple(x) for x in (message.id, message.string))
+        (*_, english), translated = ((x,) if isinstance(x, str) else tuple(x) for x in (message.id, message.string))
         assert not message.fuzzy, english
         for text in translated:
             assert places(english) == places(text), english

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 # What formulas may name, with a window in brackets or without.
-ATOMS = ("keys", "cached", "pairs", "near", "source_near", "source_new")
+ATOMS = ("keys", "cached", "pairs", "near", "source_near", "source_new", "source_passes")
 
 # What a workload states itself; a formula may name them, and so may the atoms.
 STATED = ("batch", "seq", "past", "source_seq")

@@ -114,11 +114,10 @@ def _of_folder(folder: Path, label: str) -> Checkpoint:
     config = read_config(folder)
     try:
         document, (config, _) = from_config(config), resolve(config)
-        family = family_of(config["model_type"])
-        family.check_runnable(config)
+        form = family_of(config["model_type"]).form(config)
+        form.check_runnable(config)
     except InputError as error:
         raise error.within(str(folder / "config.json")) from None
-    form = family.form(config)
     return _checkpoint(document, read_headers(folder), form.tensors, form.spelling.of(config), label, folder, None)
 
 

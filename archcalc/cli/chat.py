@@ -16,7 +16,7 @@ from archcalc.words import msg
 
 if TYPE_CHECKING:
     from archcalc.run.decoding.chat import Chat
-    from archcalc.run.decoding.sampling import Sampling
+    from archcalc.run.decoding.sampling_options import Sampling
 
 _CONTEXT = 4096
 

@@ -11,6 +11,7 @@ import inspect
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Final
 
 import click
@@ -49,7 +50,7 @@ CLICK_TEXTS: Final[tuple[str | tuple[str, str], ...]] = (
 
 def stated_lang(args: Sequence[str]) -> str:
     """Return the language that a command line asks for, before it is parsed: --lang, or the environment's."""
-    stated = [after for word, after in zip(args, [*args[1:], ""], strict=True) if word == "--lang"]
+    stated = [after for word, after in pairwise(args) if word == "--lang"]
     stated += [word.removeprefix("--lang=") for word in args if word.startswith("--lang=")]
     return next((lang for lang in reversed(stated) if lang in LANGS), preferred_lang())
 
@@ -92,6 +93,7 @@ def in_language(command: click.Command, lang: str) -> click.Command:
                 setattr(part, name, say(Message(inspect.cleandoc(text))))
 
     command = copy.copy(command)
+    command._help_option = None  # click makes it once, in the language of the first call
     command.params = [copy.copy(param) for param in command.params]
     translated(command, "help", "epilog")
     for param in command.params:

@@ -23,7 +23,20 @@ RESULTS: Final = {
     "coverage": "archcalc.coverage:Coverage",
     "presets": "archcalc.analysis.preset_totals:PresetList",
     "taps": "archcalc.analysis.site_shapes:SiteList",
+    "demo": "archcalc.interp.demos.results:DemoList",
+    "demo-softmax": "archcalc.interp.demos.results:SoftmaxDemo",
+    "demo-dropout": "archcalc.interp.demos.results:DropoutDemo",
+    "demo-positions": "archcalc.interp.demos.results:PositionsDemo",
+    "demo-step": "archcalc.interp.demos.results:TrainingStepDemo",
+    "demo-cost": "archcalc.interp.demos.results:CostDemo",
+    "fill-mask": "archcalc.run.decoding.mask_prediction:MaskPredictions",
+    "generate": "archcalc.run.decoding.completion:GeneratedTexts",
     "memory": "archcalc.analysis.inference_memory:InferenceMemory",
+    "next": "archcalc.interp.next_token_result:NextTokenDistributions",
+    "tokenize": "archcalc.text.measurement:Tokenization",
+    "trace": "archcalc.interp.trace.result:ForwardTrace",
+    "train": "archcalc.run.train.result:TrainingRun",
+    "verify": "archcalc.proof:Comparisons",
 }
 
 

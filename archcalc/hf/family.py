@@ -16,7 +16,7 @@ from archcalc.hf.heads import ONE_STACK, TWO_STACKS
 from archcalc.hf.irrelevant_keys import COMMON_CONSTRAINTS, IRRELEVANT
 from archcalc.hf.lens import ConfigDraft, Constraint, MismatchError, Template, names, read, write
 from archcalc.hf.spellings import Spelling
-from archcalc.hf.tensors import TensorMap
+from archcalc.hf.tensors import TensorEntry, TensorMap
 
 if TYPE_CHECKING:
     from archcalc.spec.document import Document
@@ -38,6 +38,7 @@ class Family(msgspec.Struct, frozen=True, dict=True):
     - `forms`: other rows of this type, for its other classes, or for configs that `when` selects.
     - `tensors_of`: the map of a config's tensors, if their names depend on the config.
     - `class_heads`: fields that replace the template's in the type's other classes, by kind (`upstream.classes`).
+    - `class_tensors`: the tensors that only classes of a kind have, or that have another name in them.
     """
 
     model_type: str
@@ -55,11 +56,21 @@ class Family(msgspec.Struct, frozen=True, dict=True):
     when: Callable[[Mapping[str, Any]], bool] | None = None
     tensors_of: Callable[[Config], TensorMap] | None = None
     class_heads: Mapping[str, Template] = {}
+    class_tensors: Mapping[str, tuple[TensorEntry, ...]] = {}
 
     def form(self, data: Mapping[str, Any]) -> Family:
         """Return the row that reads a config, one of the forms or this one, with the config's own tensors."""
         row = next((form for form in self.forms if form._reads(data, self)), self)
-        return msgspec.structs.replace(row, tensors=row.tensors_of(Config(data))) if row.tensors_of else row
+        tensors = row.tensors_of(Config(data)) if row.tensors_of else row.tensors
+        if row.class_tensors and (entries := row.class_tensors.get(row._kind(data))):
+            tensors = msgspec.structs.replace(tensors, entries=(*entries, *tensors.entries))
+        return row if tensors is row.tensors else msgspec.structs.replace(row, tensors=tensors)
+
+    def _kind(self, data: Mapping[str, Any]) -> str:
+        """Return the kind of the class that a config names; empty if it names none of this type."""
+        stated = data.get("architectures")
+        name = stated[0] if isinstance(stated, list) and stated else None
+        return upstream.classes(self.model_type).get(name, "") if isinstance(name, str) else ""
 
     def _reads(self, data: Mapping[str, Any], main: Family) -> bool:
         """Return whether this form of `main` reads a config: by `when`, else by its class, else by its stacks."""

@@ -7,8 +7,8 @@ from typing import Any, final
 
 import msgspec
 
-from archcalc.hf.config import MAPPING, SIZE, Config
-from archcalc.hf.lens import ConfigDraft, Key, Lens, Template
+from archcalc.hf.config import FLAG, MAPPING, SIZE, Config
+from archcalc.hf.lens import Choice, ConfigDraft, Key, Lens, Template
 
 
 @final
@@ -37,6 +37,22 @@ class LabelCount(Lens, msgspec.Struct, frozen=True):
 def scores(n_labels: Any, *, bias: Template = True, **labels: Any) -> Template:
     """Return a head that scores labels."""
     return {"bias": bias, "labels": {"n_labels": n_labels, **labels}}
+
+
+def extra_modules(
+    shapes: Mapping[str, tuple[Template, ...]], *, no_bias: tuple[str, ...] = ()
+) -> tuple[dict[str, Template], ...]:
+    """Return the weights with these shapes, and their biases, of modules that the logits do not depend on."""
+    tensors = {f"{name}.weight": axes for name, axes in shapes.items()}
+    tensors |= {f"{name}.bias": axes[:1] for name, axes in shapes.items() if name not in no_bias}
+    return tuple(
+        {"name": name, "axes": axes, "component": "other", "storage": "trainable"} for name, axes in tensors.items()
+    )
+
+
+def summary_switch(name: str, value: Template) -> Choice:
+    """Return the value of a place that the class has only with this switch of its summary, which is refused if off."""
+    return Choice(Key(name, FLAG, True), {True: value})
 
 
 LABELS = LabelCount()

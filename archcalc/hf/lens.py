@@ -173,7 +173,8 @@ class Choice(Lens, msgspec.Struct, frozen=True):
         word = self.key.read(config)
         if word not in self.meanings:
             words = [str(word).lower() if isinstance(word, bool) else word for word in self.meanings]
-            raise config.error(self.key.name, word, ", ".join(words), nearest(word, words))
+            hint = nearest(word, words) if isinstance(word, str) else ""
+            raise config.error(self.key.name, word, ", ".join(words), hint)
         return self.meanings[word]
 
     def write(self, value: Any, draft: ConfigDraft) -> None:

@@ -43,6 +43,8 @@ Core = Callable[[CoreOptions, Tensor, Tensor, Tensor, ForwardContext], Forward[T
 
 def core(options: CoreOptions, q: Tensor, k: Tensor, v: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
     """Yield the leaves of the kernel, checkpointed if `ctx` says so; return [BATCH, queries, n_heads · v_width]."""
+    if ctx.n_prompt is not None:
+        k, v = _with_prompt(k, ctx.n_prompt), _with_prompt(v, ctx.n_prompt)
     output = KERNELS[kernel(options, ctx)](options, q, k, v, ctx)
     if ctx.execution.recompute == "selective":
         output = checkpoint("core", "attention", output, (q, k, v))
@@ -132,11 +134,25 @@ def _weighted_values(options: CoreOptions, weights: Tensor, v: Tensor, ctx: Forw
 def _product(name: str, options: CoreOptions, width: Poly, ctx: ForwardContext) -> Matmul:
     """Return one of attention's two products: every query with every key that the layer holds, over `width`."""
     pairs = ctx.span.pairs(options.window)
+    if ctx.n_prompt is not None:
+        pairs += ctx.span.queries * ctx.n_prompt
     return Matmul(name, (*_score_axes(options, ctx), width), "attention", (BATCH, options.n_heads, pairs, width))
 
 
 def _score_axes(options: CoreOptions, ctx: ForwardContext) -> tuple[Poly, ...]:
-    return BATCH, options.n_heads, ctx.span.queries, ctx.span.keys(options.window)
+    return BATCH, options.n_heads, ctx.span.queries, _n_keys(options, ctx)
+
+
+def _n_keys(options: CoreOptions, ctx: ForwardContext) -> Poly:
+    """Return the keys that scores are computed for, those of prompts included."""
+    keys = ctx.span.keys(options.window)
+    return keys if ctx.n_prompt is None else keys + ctx.n_prompt
+
+
+def _with_prompt(x: Tensor, n_prompt: Poly) -> Tensor:
+    """Return keys or values [BATCH, heads, tokens, width] after those of the prompt."""
+    batch, n_heads, tokens, width = x.axes
+    return x.new(f"{x.label} after prompts", batch, n_heads, tokens + n_prompt, width)
 
 
 def _per_query_head_axes(options: CoreOptions, width: Poly, x: Tensor) -> tuple[Poly, ...]:
@@ -153,7 +169,7 @@ def _per_query_head(x: Tensor, options: CoreOptions, width: Poly, ctx: ForwardCo
 
 def _mask(options: CoreOptions, ctx: ForwardContext, dtype: ElementName) -> Tensor:
     """Return the attention mask; with a linear bias there is one for each head."""
-    score_axes = ctx.span.queries, ctx.span.keys(options.window)
+    score_axes = ctx.span.queries, _n_keys(options, ctx)
     return Tensor("mask", (options.n_heads, *score_axes) if options.bias and dtype != "bool" else score_axes, dtype)
 
 

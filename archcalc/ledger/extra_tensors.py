@@ -9,9 +9,11 @@ from archcalc.spec.model import Axis
 
 
 def size(axis: int | Axis, d: Symbols, table: SizeTable, stacks: list[StackBuilder]) -> Poly:
-    """Return an axis: a number, a size of the model, or a sum over the layers of all stacks."""
+    """Return an axis: a number, a size of the model, twice its width, or a sum over the layers of all stacks."""
     if not isinstance(axis, str):
         return Poly.constant(axis)
+    if axis == "twice_d_model":
+        return d.d_model + d.d_model
     if axis == "n_layers":
         return Poly.sum(table.symbols(stack.owner())["n_layers"] for stack in stacks)
     if axis == "all_heads":

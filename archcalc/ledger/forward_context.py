@@ -9,6 +9,7 @@ import msgspec
 from msgspec import structs
 
 from archcalc.formats.element_types import ElementName
+from archcalc.ledger.algebra import Poly
 from archcalc.ledger.leaves import Component, Elementwise, Entry, Forward, Leaf, Matmul, Save, SavedActivation, collect
 from archcalc.ledger.tensor import Tensor
 from archcalc.ledger.tokens import Span
@@ -24,7 +25,8 @@ class ForwardContext(msgspec.Struct, frozen=True):
     `prefix` is that of the layers' names. `source` are the states that cross-attention reads. `position_tensors` are
     the tensors that depend on positions only and serve all layers: masks, angles, biases. `kv_in` holds the keys and
     values of an earlier layer that this one reads, by arm; a layer writes those that later layers read into `kv_out`,
-    for the arms that are its keys. `arm` is the name of the current arm.
+    for the arms that are its keys. `arm` is the name of the current arm. `n_prompt` is the number of learned keys that
+    every query attends to besides.
     """
 
     execution: Execution
@@ -36,6 +38,7 @@ class ForwardContext(msgspec.Struct, frozen=True):
     kv_in: Mapping[str, Pair] = {}
     kv_out: dict[str, Pair | None] = {}
     arm: str = ""
+    n_prompt: Poly | None = None
 
     def position_tensor(self, key: Hashable, factory: Callable[[], Tensor]) -> Tensor:
         """Return the tensor of this key, which all layers share; `factory` makes it at the first call."""

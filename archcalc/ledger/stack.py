@@ -9,7 +9,7 @@ from typing import TypeVar
 import msgspec
 from msgspec import structs
 
-from archcalc.ledger import embedding, layer, norm
+from archcalc.ledger import embedding, layer, norm, prompts
 from archcalc.ledger.algebra import ONE, Poly
 from archcalc.ledger.forward_context import ForwardContext, Pair, StorageTracker, checkpoint, dropout, save
 from archcalc.ledger.leaves import Entry, Forward, Leaf, Weight, map_leaves, with_prefix
@@ -23,6 +23,7 @@ from archcalc.spec.execution import Execution
 from archcalc.spec.groups import Group, groups, lending_arms, shared_arms
 from archcalc.spec.layer import Stack
 from archcalc.spec.model import OWN_SIZES, ModelStack, Spec
+from archcalc.spec.prompts import prompted
 
 T = TypeVar("T")
 
@@ -80,6 +81,7 @@ class StackBuilder(msgspec.Struct, frozen=True):
         table.add(self.owner(), {field: size for field, size in own.items() if size is not None})
         embedding.add_sizes(table, self.owner(), self.stack.embedding)
         table.add_part(self.owner(), self.stack.position)
+        table.add_part(self.owner(), self.stack.prompts)
         if self.stack.n_mtp:
             table.add(self.owner(), {"n_mtp": self.stack.n_mtp})
         table.add(self.owner(), {"n_layers": sum(len(group.layer_indices) for group in self.groups)})
@@ -100,6 +102,9 @@ class StackBuilder(msgspec.Struct, frozen=True):
         d = table.symbols(self.owner(), "")
         ctx = ForwardContext(self.execution, self.spec.dropout, self.span, "layers.{i}.", source)
         yield from self._layer_input(d, ctx)
+        if self.stack.prompts:
+            ctx = structs.replace(ctx, n_prompt=d.n_prompt)
+            yield from self._prompts(table, ctx)
         yield from self._relative_bias(table, ctx)
         yield from self._rotary_table(table)
         yield from self._layers(table, d, ctx)
@@ -239,6 +244,13 @@ class StackBuilder(msgspec.Struct, frozen=True):
                 d = table.symbols(self.owner(group, name), self.owner(), "")
                 yield StackLeaf(Weight("rotary.weight", (d.n_ctx, d.d_rotary), "position", kind="frozen"))
                 return
+
+    def _prompts(self, table: SizeTable, ctx: ForwardContext) -> Iterator[StackLeaf]:
+        """Yield the leaves of the learned keys and values of all layers."""
+        group = self.groups[0]
+        for name in prompted(group.layer):
+            d = table.symbols(self.owner(group, name), self.owner(), "")
+            yield from self.outside_layers(prompts.leaves(name, d, ctx))
 
     def _mtp(self, table: SizeTable, d: Symbols, ctx: ForwardContext) -> Iterator[StackLeaf]:
         """Yield the weights of multi-token-prediction modules: norms, a projection, a layer like the last.

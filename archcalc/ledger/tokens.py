@@ -3,7 +3,7 @@
 `seq` new tokens follow `past` cached ones. `keys` are the keys of a causal layer after that, `cached` those that it
 keeps, `pairs` the attended (query, key) pairs. `keys(window)` and so on are the same for a sliding layer of that
 window; `near(window)` and `source_near(window)` are the pairs of a bidirectional one. `source_new` is the number of
-source tokens while they are read, then 0.
+source tokens while they are read, then 0; `source_passes` is 1 while they are read, then 0.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from archcalc.spec.workload import Workload
 
 BATCH, SEQ = Poly.symbol("batch"), Poly.symbol("seq")
 SOURCE, SOURCE_NEW = Poly.symbol("source_seq"), Poly.symbol("source_new")
+SOURCE_PASSES = Poly.symbol("source_passes")
 
 
 class Span(msgspec.Struct, frozen=True):
@@ -25,7 +26,7 @@ class Span(msgspec.Struct, frozen=True):
 
     In a causal layer a query attends to earlier tokens, which the layer caches. Otherwise it attends to `n_keys` keys,
     or those in its window, and the layer caches `cache_tokens` of them, if any. `pairs_symbol` is the symbol of the
-    pairs in a window.
+    pairs in a window. `passes` is how often the stack is run, if not once.
     """
 
     queries: Poly
@@ -34,6 +35,7 @@ class Span(msgspec.Struct, frozen=True):
     n_keys: Poly
     pairs_symbol: str = "near"
     cache_tokens: Poly | None = None
+    passes: Poly | None = None
 
     def keys(self, window: Poly | None) -> Poly:
         """Return the keys that scores are computed for: all that the layer has (masked ones too)."""
@@ -57,7 +59,7 @@ class Span(msgspec.Struct, frozen=True):
 
 DECODER = Span(SEQ, SEQ, True, SEQ)
 ENCODER = Span(SEQ, SEQ, False, SEQ)
-SOURCE_ENCODER = Span(SOURCE_NEW, SOURCE_NEW, False, SOURCE, pairs_symbol="source_near")
+SOURCE_ENCODER = Span(SOURCE_NEW, SOURCE_NEW, False, SOURCE, pairs_symbol="source_near", passes=SOURCE_PASSES)
 CROSS = Span(SEQ, SOURCE_NEW, False, SOURCE, cache_tokens=SOURCE)
 
 
@@ -113,6 +115,7 @@ def workload_sizes(sizes: Mapping[str, Any], work: Workload, symbols: Iterable[s
         "past": work.past,
         "source_seq": work.source_seq,
         "source_new": 0 if work.past else work.source_seq,
+        "source_passes": 0 if work.past else 1,
     }
     for symbol in symbols:
         kind, _, window = symbol.partition("(")

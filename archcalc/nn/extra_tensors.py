@@ -37,6 +37,8 @@ class ExtraTensors(nn.Module):
 def _size(axis: int | spec.Axis, model: Spec) -> int:
     if not isinstance(axis, str):
         return axis
+    if axis == "twice_d_model":
+        return 2 * model.d_model
     if axis == "n_layers":
         return sum(len(layers_of(model_stack.stack)) for model_stack in model.stacks)
     if axis == "all_heads":

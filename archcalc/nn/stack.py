@@ -23,6 +23,7 @@ from archcalc.nn.execution import run_layer
 from archcalc.nn.mtp import Mtp
 from archcalc.nn.norm import norm
 from archcalc.nn.position import POSITIONS
+from archcalc.nn.prompts import prompts, refuse_prompts
 from archcalc.nn.rope import RotaryTable
 from archcalc.nn.taps.points import tap, tap_scope
 from archcalc.spec import Spec
@@ -61,6 +62,7 @@ class Layers(nn.Module):
         self.rotary = _rotary(layers, model)
         self.layers = nn.ModuleDict({owner: Block(layers[int(owner)], model) for owner in dict.fromkeys(self.owners)})
         self.final_norm = norm(stack.final_norm, model.d_model) if stack.final_norm else None
+        self.prompts = prompts(stack, model)
         self.mtp = nn.ModuleList(Mtp(stack, model) for _ in range(stack.n_mtp)) if stack.n_mtp else None
 
     def run(self, x_BTD: Tensor, context: LayerContext, cache: Cache | None = None) -> Tensor:
@@ -109,7 +111,9 @@ class Layers(nn.Module):
         """Return the first layer's input [B, T, D]: tokens, types and positions, normed, dropped out, at model width.
 
         `positions` are those of the tokens in their texts, [T] or [B, T]; `rows` are row indices of further tables.
+        Raises InputError for a stack with prompts: every forward pass, packed ones too, starts here.
         """
+        refuse_prompts(self.prompts, self.prefix)
         x_BTW: Tensor = embed(ids_BT, types_BT, rows, padding_BT)
         if self.embed_norm is not None and self.norms_tokens_alone:
             x_BTW = self.embed_norm(x_BTW)

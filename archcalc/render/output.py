@@ -29,7 +29,8 @@ def by_suffix(output: str | None) -> Format:
     return SUFFIXES.get(os.path.splitext(output)[1].lower(), "table") if output else "table"
 
 
-def _json(data: Any) -> str:
+def as_json(data: Any) -> str:
+    """Return data as the text of a JSON file."""
     import json
 
     return json.dumps(data, ensure_ascii=False, indent=2) + "\n"
@@ -78,7 +79,7 @@ def emit(
     behind.
     """
     if form == "json":
-        emit_text(_json(data()), output)
+        emit_text(as_json(data()), output)
         return
     made = page() if form == "csv" or say.lang == "en" else say.within(structs.replace(page(), lang=say.lang))
     if form == "table" and output in (None, "-"):

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from archcalc.results import CellKind
-from archcalc.units import exact, human, ranges
+from archcalc.units import exact, human, ranges, vector
 from archcalc.words import Message
 
 _PARENTHESES = re.compile(r"\([^()]*\)")
@@ -28,7 +28,7 @@ class Column(msgspec.Struct, frozen=True):
     @property
     def right(self) -> bool:
         """Whether it lines up on the right, as numbers do."""
-        return self.kind not in ("text", "value", "product", "ranges", "bar")
+        return self.kind not in ("text", "quoted", "value", "product", "vector", "ranges", "bar")
 
     @property
     def says_another(self) -> bool:
@@ -143,9 +143,11 @@ def _product(factors: Sequence[Any]) -> str:
 
 _FORMATS: dict[CellKind, Callable[[Any], str]] = {
     "text": str,
+    "quoted": repr,
     "words": str,
     "value": _value,
     "product": _product,
+    "vector": vector,
     "ranges": ranges,
     "count": exact,
     "human": _human,

@@ -8,9 +8,9 @@ from typing import Any
 from archcalc.render.page import Column, Records, Table
 from archcalc.results import Field, Rounded, Row, columns, fields_of
 from archcalc.units import human, human_bytes
-from archcalc.words import Message
+from archcalc.words import Message, msg
 
-_ROUNDED: dict[Rounded, Callable[[int], str]] = {"count": human, "bytes": human_bytes}
+_ROUNDED: dict[Rounded, Callable[[Any], Any]] = {"count": human, "bytes": human_bytes, "bar": lambda share: share}
 
 
 def table(
@@ -21,6 +21,7 @@ def table(
     total: str | Message | None = None,
     counted: Sequence[Row] | None = None,
     without: Collection[str] = (),
+    recorded: Sequence[Row] | None = None,
     changes: Mapping[str, Field] | None = None,
     subtotals: Mapping[str | Message, Sequence[Row]] | None = None,
 ) -> Table:
@@ -28,7 +29,7 @@ def table(
 
     With `total`, its last row of that name adds up what can be added: `counted`, or all rows. `subtotals` are such rows
     before it. `without` names fields that get no column, `changes` has fields that this table shows in another way. CSV
-    writes every field of every row, and no sums.
+    writes every field of every row, or of every row of `recorded`, and no sums.
     """
     fields = {
         name: field
@@ -40,8 +41,39 @@ def table(
         sums.append(_sums(rows if counted is None else counted, fields, total))
     cells = [list(_cells(row, fields)) for row in rows]
     return Table(
-        title, tuple(_columns(fields, rows)), [*cells, *sums], n_sums=len(sums), records=_records(record, rows)
+        title,
+        tuple(_columns(fields, rows)),
+        [*cells, *sums],
+        n_sums=len(sums),
+        records=_records(record, rows if recorded is None else recorded),
     )
+
+
+def side_by_side(
+    title: str | Message,
+    groups: Mapping[str, Sequence[Row]],
+    record: type[Row],
+    *,
+    keys: Collection[str],
+    without: Collection[str] = (),
+) -> Table:
+    """Return the table of groups of rows that agree in the fields `keys`: these, then the columns of each group.
+
+    Headings say the group's name. CSV writes every field of every row, group by group.
+    """
+    first, *_ = groups.values()
+    head = table("", first, record, without=fields_of(record).keys() - keys)
+    columns, cells = [*head.columns], head.rows
+    for name, rows in groups.items():
+        part = table("", rows, record, without={*keys, *without})
+        columns += (Column(_heading(column, name), column.kind) for column in part.columns)
+        cells = [[*left, *right] for left, right in zip(cells, part.rows, strict=True)]
+    every_row = [row for rows in groups.values() for row in rows]
+    return Table(title, tuple(columns), cells, records=_records(record, every_row))
+
+
+def _heading(column: Column, group: str) -> str | Message:
+    return msg("{heading} in {name}", heading=column.heading, name=group) if column.heading else ""
 
 
 def _is_shown(name: str, field: Field, rows: Sequence[Row]) -> bool:
@@ -60,7 +92,7 @@ def _columns(fields: Mapping[str, Field], rows: Sequence[Row]) -> Iterator[Colum
             continue
         yield Column(field.heading, field.kind)
         if field.rounded:
-            yield Column("", "human")
+            yield Column("", "bar" if field.rounded == "bar" else "human")
 
 
 def _cells(row: Row, fields: Mapping[str, Field]) -> Iterator[Any]:

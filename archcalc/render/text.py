@@ -5,11 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Sequence
 from itertools import compress
 from typing import Any
 
+import msgspec
+
 from archcalc.errors import printable
 from archcalc.render.page import Page, Table, Text, shown
+from archcalc.results import plain
 from archcalc.words import Message
 
 
@@ -31,8 +35,17 @@ def as_csv(page: Page) -> str:
 def _raw(value: Any) -> Any:
     """Return the value; of a text, control characters escaped, which few readers of CSV survive."""
     if isinstance(value, tuple | list):
-        value = " × ".join(map(str, value))
+        value = _joined(value)
     return printable(str(value)) if isinstance(value, str | Message) else value
+
+
+def _joined(values: Sequence[Any]) -> str:
+    """Return sizes with '×' between them; records as JSON."""
+    if values and isinstance(values[0], msgspec.Struct):
+        import json
+
+        return json.dumps(plain(values), ensure_ascii=False)
+    return " × ".join(map(str, values))
 
 
 def as_markdown(page: Page) -> str:

@@ -97,6 +97,18 @@ class Run(Part, frozen=True, kw_only=True):
     share_weights: bool = False
 
 
+class Prompts(Part, frozen=True, kw_only=True):
+    """Learned keys and values that every attention of a stack attends to besides its tokens (MVP, Tang et al. 2022).
+
+    `n_prompt` rows of a table become the keys and values of all layers by two dense layers, `d_prompt` wide between
+    them, with a GELU after the first. Self-attention and cross-attention have prompts of their own. A forward pass
+    computes them once for all texts, and no cache keeps them.
+    """
+
+    n_prompt: Size
+    d_prompt: Size
+
+
 class Stack(Part, frozen=True, kw_only=True):
     """The layers of a stack, and the parts before the first and after the last.
 
@@ -113,6 +125,7 @@ class Stack(Part, frozen=True, kw_only=True):
     embed_norm_reads: Literal["sum", "tokens"] = "sum"
     final_norm: Norm | None = None
     n_mtp: Count = 0
+    prompts: Prompts | None = None
     embedding: Embedding | None = None
     vocab_size: Size | None = None
     n_ctx: Size | None = None

@@ -70,13 +70,14 @@ class Pooler(Part, frozen=True, kw_only=True):
     activation: Activation = "tanh"
 
 
-Axis = Literal["vocab_size", "n_ctx", "d_model", "n_layers", "all_heads"]
+Axis = Literal["vocab_size", "n_ctx", "d_model", "twice_d_model", "n_layers", "all_heads"]
 
 
 class Extra(Part, frozen=True, kw_only=True):
     """A stored tensor that the logits do not use: ESM's contact head, a second vocabulary bias.
 
-    An axis is a number or the name of a size of the model; `all_heads` is the number of heads of all layers.
+    An axis is a number or the name of a size of the model; `twice_d_model` is the width of two states side by side,
+    `all_heads` the number of heads of all layers.
     """
 
     name: Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]*(\.[a-z0-9_]+)*$", max_length=100)]

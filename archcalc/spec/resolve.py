@@ -16,6 +16,7 @@ from archcalc.spec.branches import PLACEMENTS, active_branches, arms, parts
 from archcalc.spec.embedding import Embedding
 from archcalc.spec.layer import Arm, Branch, Layer, Reads, Run, Stack
 from archcalc.spec.model import OWN, OWN_SIZES, Head, ModelStack, Spec
+from archcalc.spec.prompts import check_prompts
 from archcalc.spec.resolve_shares import check_shares
 from archcalc.spec.variants import implementation
 from archcalc.words import msg
@@ -172,6 +173,7 @@ def _stack(stack: Stack, spec: Spec, role: str) -> Stack:
     n_layers = _n_layers(stack, role)
     resolved = msgspec.structs.replace(stack, runs=runs, n_layers=n_layers)
     check_shares(resolved, role)
+    check_prompts(resolved, role)
     return resolved
 
 

@@ -93,3 +93,36 @@ def test_a_conversation_that_is_too_long_says_how_to_go_on(capsys: pytest.Captur
             patch.setattr(chat, "_next_line", iter(["one", None]).__next__)
             chat._read_turns(None, answer)  # type: ignore[arg-type]
         assert capsys.readouterr().err == f"archcalc: one: is full{ending}\n"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_speaks_chinese(name: str, cli: Cli) -> None:
+    help_text = cli(name, "--help", "--lang", "zh").out
+    assert help_text.startswith(f"用法： archcalc {name}")
+    assert "输出语言" in help_text
+    assert not re.search(r"Usage|Options:|Show |default:|Output ", help_text)
+    assert "Options:" in cli(name, "--help").out
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("report", "gpt3", "--bacth", "3"), "没有选项 '--bacth'"),
+        (("report",), "缺少参数"),
+        (("report", "gpt3", "--dtype", "int3"), "'int3' 不在可选值"),
+        (("repot", "gpt3"), "没有命令 'repot'"),
+        (("generate", "tiny", "--top-k"), "选项 '--top-k'"),
+    ],
+)
+def test_usage_errors_speak_chinese(args: tuple[str, ...], message: str, cli: Cli) -> None:
+    ran = cli(*args[:1], "--lang=zh", *args[1:])
+    assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1)
+    assert message in ran.err
+    assert not re.search("[\u4e00-\u9fff]", cli(*args).err)
+
+
+def test_the_environment_chooses_the_language_of_help(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "zh")
+    assert "命令:" in cli("--help").out
+    monkeypatch.delenv(VARIABLE)
+    assert "Commands:" in cli("--help").out

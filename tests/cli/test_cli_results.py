@@ -29,6 +29,21 @@ CALLS: dict[str, tuple[str, str]] = {
     "memory llama-3-8b --view tensors --dtype q4_k_m": ("memory", "weights"),
     "memory t5-small --view layers --cache-dtype int8": ("memory", "cache_layers"),
     "memory bert-base": ("memory", "components"),
+    "trace happy": ("trace", "steps"),
+    "trace tiny-seq2seq --random-weights --ids 1,2 --summary": ("trace", "steps"),
+    "demo": ("demo", "demos"),
+    "demo softmax": ("demo-softmax", "tokens"),
+    "demo dropout": ("demo-dropout", "entries"),
+    "demo positions": ("demo-positions", "cases"),
+    "demo step": ("demo-step", "tokens"),
+    "demo cost": ("demo-cost", "points"),
+    "fill-mask tiny-encoder --random-weights --ids 5,6,7 --mask-id 6": ("fill-mask", ""),
+    "generate tiny -p God -n 2 -q": ("generate", ""),
+    "next tiny --random-weights --ids 1,2,3": ("next", "tokens"),
+    "next tiny --prompt God --prompt man --top 3 --temperature 0.5": ("next", "tokens"),
+    "tokenize tiny cat --d-model 7": ("tokenize", "tokenizers"),
+    "train tiny-seq2seq --task copy --seq 4 --batch 2 --steps 4 --every 2 -q": ("train", ""),
+    "verify tiny gpt2": ("verify", ""),
 }
 each_call = pytest.mark.parametrize("call", CALLS)
 
@@ -57,12 +72,18 @@ def test_json_fits_its_schema(good: Good, call: str) -> None:
     jsonschema.validate(result, closed(schema(name)), cls=jsonschema.Draft202012Validator)
 
 
+def joined(values: list[Any]) -> str:
+    """Return a list of JSON as CSV writes it: sizes with '×' between them, records as JSON."""
+    is_table = values and isinstance(values[0], dict)
+    return json.dumps(values, ensure_ascii=False) if is_table else " × ".join(map(str, values))
+
+
 def flat(row: Mapping[str, Any]) -> dict[str, str]:
     """Return a row of JSON as CSV writes it."""
     cells: dict[str, str] = {}
     for name, value in row.items():
         for key, cell in value.items() if isinstance(value, dict) else [("", value)]:
-            text = " × ".join(map(str, cell)) if isinstance(cell, list) else cell
+            text = joined(cell) if isinstance(cell, list) else cell
             cells[f"{name}.{key}" if key else name] = "" if text is None else str(text)
     return cells
 

@@ -41,7 +41,6 @@ class Deviation(msgspec.Struct, frozen=True):
 
 
 DEVIATIONS = (
-    Deviation("not read: prompts that are learned for each layer", "use_prompt: found True", ("mvp #5",)),
     Deviation(
         "the class's head is of another vocabulary than the table that its decoder reads: it cannot go on with a text",
         "decoder_vocab_size: found",

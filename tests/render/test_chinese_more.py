@@ -17,10 +17,12 @@ from archcalc.render.charts.loss import loss_curve
 from archcalc.render.page import Page
 from archcalc.render.text import as_csv
 from archcalc.results import plain
+from archcalc.run.train.result import TrainingRun, Validation
 from archcalc.sources import load
 from archcalc.spec.sites import sites
 from archcalc.spec.workload import workload
-from archcalc.text.measurement import Measurement, Sample
+from archcalc.text.measurement import Measurement, TextToken, Tokenization
+from archcalc.text.tokenizer_training import RoundTripMismatch
 from archcalc.words import Message, msg
 from tests.render.chinese import CHINESE, check, leaves
 
@@ -68,14 +70,15 @@ def test_every_accounting_in_words_is_named() -> None:
 
 def test_proofs() -> None:
     differences = (Difference("total", "[1] frozen", None), Difference("absent", None, "[2, 3]"))
-    comparisons = [
-        Comparison("ledger", "module", 2, 3, 0.5, differences),
-        Comparison("ledger", "transformers", 2, 3, 1),
-    ]
-    shown = verify.page([("equal", comparisons), ("module", comparisons[:1])], "transformers")
+    sizes = {"tensors": 2, "parameters": 3, "seconds": 0.5}
+    wrong = Comparison(name="equal", left="ledger", right="module", is_equal=False, differences=differences, **sizes)
+    right = Comparison(name="equal", left="ledger", right="transformers", is_equal=True, **sizes)
+    comparisons = [wrong, right, structs.replace(wrong, name="module")]
+    shown = verify.view(comparisons, verify.Options("transformers"))
     check(shown)
     table, first, second, missing = CHINESE.within(shown).blocks
     assert [row[0] for row in table.rows] == ["equal", "equal", "module"]
+    assert [row[-1] for row in table.rows] == ["不符", "一致", "不符"]
     assert first.lines == ["total：[1] frozen ≠ 不存在", "absent：不存在 ≠ [2, 3]"]
     assert (second.title, missing.lines) == ("module：账本 ≠ 模块", ["module"])
 
@@ -95,23 +98,34 @@ def test_coverage() -> None:
     assert (rows[0][-1], rows[-1][-1]) == ("refused", "尚未支持")
 
 
+RUN = TrainingRun(
+    name="loss", label="loss", checkpoint="runs/steps", steps=2, tokens=2, flops=2, seconds=2.0, tokens_per_second=1.0,
+    loss=1.0, validations=(Validation(step=2, loss=1.0, nats=1.5, nats_per_character=None, accuracy=0.5),),
+)  # fmt: skip
+
+
 def test_training_runs() -> None:
-    held_out = {"step": 2, "nats": 1.5, "nats_per_character": None, "right": 0.5}
-    figures = dict.fromkeys(training_run.KINDS, 2) | {"held_out": held_out}
-    shown = training_run.page({"model": "loss", "checkpoint": "runs/steps", **figures})
+    shown = training_run.view(RUN)
     check(shown)
-    assert str(shown.subtitle) == ("exact: steps, tokens, flops; measured: seconds, tokens per second, loss, held out")
-    assert CHINESE.within(shown).title == "loss，已训练"
-    assert set(training_run.NAMES) == set(training_run.KINDS)
+    figures, table, model = CHINESE.within(shown).blocks
+    assert list(map(str, shown.blocks[0].lines)) == [
+        "exact: 2 steps, 2 tokens, 2 FLOPs",
+        "measured: 2.00 s, 1 tokens/s",
+    ]
+    assert CHINESE.within(shown).title == "loss：训练结果"
+    assert figures.lines[0].startswith("精确：")
+    assert table.columns[0].heading == "训练步"
+    assert model.lines == ["runs/steps: archcalc generate runs/steps --prompt …"]
 
 
 def test_the_loss_curve() -> None:
+    run = structs.replace(RUN, name="validation")
     for n_steps in (2, 5000):
-        check(loss_curve("held out", [1.0] * n_steps, [(2, 1.5)]))
-    chart = CHINESE.within(loss_curve("held out", [1.0, 2.0], [(2, 1.5)]))
-    assert chart["title"]["text"] == "held out：损失"
-    drawn = [value["of"] for value in chart["data"]["values"]]
-    assert list(dict.fromkeys(drawn)) == chart["encoding"]["color"]["scale"]["domain"]
+        check(loss_curve(run, [1.0] * n_steps))
+    chart = CHINESE.within(loss_curve(run, [1.0, 2.0]))
+    assert chart["title"]["text"] == "validation：损失"
+    sets = [value["set"] for value in chart["data"]["values"]]
+    assert list(dict.fromkeys(sets)) == chart["encoding"]["color"]["scale"]["domain"]
 
 
 def test_sweeps() -> None:
@@ -123,16 +137,24 @@ def test_sweeps() -> None:
     assert CHINESE.within(shown).blocks[1].lines[0].startswith("略去 4 种，首个为 n_heads=5, d_ff=64：")
 
 
+LOST = RoundTripMismatch(3, "a", "b").message
+
+
+def tokenization(mismatch: Message | None, of: str | Message, tokens: tuple[TextToken, ...] = ()) -> Tokenization:
+    sizes = {"vocab_size": 5, "embedding_parameters": 10, "n_tokens": 2, "characters_per_token": 2.0}
+    whole = Measurement(name="nothing", **sizes, is_lossless=True, mismatch=None, tokens=())
+    lossy = Measurement(name="tokens", **sizes, is_lossless=mismatch is None, mismatch=mismatch, tokens=tokens)
+    return Tokenization(text="head", measured_on=of, n_characters=4, d_model=2, tokenizers=(whole, lossy))
+
+
 def test_tokenizers() -> None:
-    found = [
-        Measurement("nothing", 5, 10, 0, 0, None, []),
-        Measurement("tokens", 5, 10, 2, 4, msg("{n} differ", n=3), [(1, "the text", "the text")]),
-    ]
+    split_text = (TextToken(1, "the text", "the text"),)
     for of in (msg("the text"), "the text"):
-        shown = tokenize.page(Sample("head", "head", of, 2), found)
+        shown = tokenize.view(tokenization(LOST, of, split_text))
         check(shown)
         table, empty, split = CHINESE.within(shown).blocks
         assert [row[0] for row in table.rows] == ["nothing", "tokens"]
+        assert [tuple(row[-2:]) for row in table.rows] == [("是", None), ("否", "3 个字符 → [UNK]；'a' → 'b'")]
         assert (empty.title, empty.lines) == ("nothing：0 个词元", ["无", ""])
         assert (split.title, split.lines) == ("tokens：1 个词元", ["│the text│", "1"])
 
@@ -144,9 +166,8 @@ def test_programs_read_english() -> None:
     shown = taps.view(result, None)
     assert isinstance(shown, Page)
     assert "the sum of tokens, types and positions: the input of the first layer" in as_csv(shown)
-    sample = Sample("head", "head", msg("the text"), 2)
-    lost = Measurement("a", 5, 10, 0, 0, msg("{n} differ", n=3), [])
-    for values in (plain(result), tokenize.data(sample, [lost])):
-        assert not [leaf for leaf in leaves(values) if isinstance(leaf, Message)]
-    assert tokenize.data(sample, [lost])["tokenizers"][0]["lost"] == "3 differ"
-    assert tokenize.data(sample, [lost])["measured_on"] == "the text"
+    lossy = plain(tokenization(LOST, msg("the text")))
+    for data in (plain(result), lossy):
+        assert not [leaf for leaf in leaves(data) if isinstance(leaf, Message)]
+    assert lossy["tokenizers"][1]["mismatch"] == "3 characters → [UNK]; 'a' → 'b'"
+    assert lossy["measured_on"] == "the text"

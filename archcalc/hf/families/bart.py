@@ -101,6 +101,26 @@ FSMT = BartSwitches(
     source_vocabulary=SourceVocabulary(size("src_vocab_size", 42024), "tgt_vocab_size"),
     is_tied=False,
 )
+# The class hands `use_prompt` to its encoder as another argument, so that only the decoder has prompts.
+MVP = BartSwitches(
+    replace(LARGE, vocab_size=50267),
+    TWO_ROWS_LATE,
+    names=PartNames(prompts={"attn": "self_attn_prompt", "cross": "cross_attn_prompt"}),
+    prompts=Cases(
+        flag("use_prompt", False),
+        {False: None, True: {"n_prompt": size("prompt_length", 100), "d_prompt": size("prompt_mid_dim", 800)}},
+    ),
+)
+
+FSMT_KEYS = keys("langs")
+# The bare class predicts tokens as well: the projection to logits is its decoder's.
+BARE_FSMT = bart_like(
+    "fsmt",
+    "FSMTModel",
+    None,
+    replace(FSMT, names=PartNames(outside="", base="", head="decoder.output_projection")),
+    irrelevant=FSMT_KEYS,
+)
 
 
 def marian() -> Family:
@@ -206,14 +226,16 @@ FAMILIES = (
         BartSwitches(PLBART, TWO_ROWS_LATE),
         fixed(before=False, embedding=True, last=False),
     ),
-    bart_like(
-        "mvp",
-        "MvpForConditionalGeneration",
-        "MvpForCausalLM",
-        BartSwitches(replace(LARGE, vocab_size=50267), TWO_ROWS_LATE),
-        fixed(before=False, embedding=True, last=False),
-        (Constraint("use_prompt", (False,)),),
-        irrelevant=keys("prompt_length prompt_mid_dim"),
+    replace(
+        bart_like(
+            "mvp",
+            "MvpForConditionalGeneration",
+            "MvpForCausalLM",
+            MVP,
+            fixed(before=False, embedding=True, last=False),
+            irrelevant=keys("prompt_length prompt_mid_dim"),
+        ),
+        run_constraints=(Constraint("use_prompt", (False,)),),
     ),
     bart_like(
         "m2m_100",
@@ -225,6 +247,6 @@ FAMILIES = (
     seamless("seamless_m4t", "SeamlessM4TForTextToText", 1024),
     seamless("seamless_m4t_v2", "SeamlessM4Tv2ForTextToText", 4096),
     marian(),
-    bart_like("fsmt", "FSMTForConditionalGeneration", None, FSMT, irrelevant=keys("langs")),
+    bart_like("fsmt", "FSMTForConditionalGeneration", None, FSMT, irrelevant=FSMT_KEYS, forms=(BARE_FSMT,)),
     decoder_alone("trocr", "TrOCRForCausalLM", TROCR, head="output_projection"),
 )

@@ -7,8 +7,8 @@ import msgspec
 
 from archcalc.hf.config import COUNT, SIZE, TEXT, Config
 from archcalc.hf.family import derive
-from archcalc.hf.heads import scores
-from archcalc.hf.lens import Cases, Choice, ConfigDraft, Constraint, ImpliedValue, Key, Lens
+from archcalc.hf.heads import LABELS, extra_modules, scores, summary_switch
+from archcalc.hf.lens import Cases, Choice, ConfigDraft, Constraint, ImpliedValue, Key, Lens, NullCases
 from archcalc.hf.rope import RopeLens
 from archcalc.hf.templates.bert_like import (
     EMBEDDING_NAMES,
@@ -19,8 +19,9 @@ from archcalc.hf.templates.bert_like import (
     SingleItem,
     bert_like,
 )
-from archcalc.hf.tensors import TensorEntry, fused_modules
+from archcalc.hf.tensors import TensorEntry, fused_modules, modules
 from archcalc.hf.vocabulary import (
+    ACTIVATIONS,
     QKV,
     EmbeddingFactor,
     activation,
@@ -313,7 +314,7 @@ ALBERT = derive(
     BERT,
     "albert",
     "AlbertForMaskedLM",
-    class_heads={"ForPreTraining": None},
+    n_relations=LABELS,
     root="albert",
     vocab_size=size("vocab_size", 30000),
     d_model=size("hidden_size", 4096),
@@ -343,6 +344,8 @@ ALBERT = derive(
         has_decoder_bias=True,
         transform="predictions.dense",
         norm="predictions.LayerNorm",
+        pooler="{root}.pooler",
+        relation="sop_classifier.classifier",
     ),
     head_width=size("embedding_size", 128),
     irrelevant="classifier_dropout_prob down_scale_factor gap_size layers_to_keep net_structure_type num_memory_blocks",
@@ -470,13 +473,52 @@ XLM_HARMLESS = (
     " id2lang lang2id"
 )
 WIDTH = size("emb_dim", 2048, aliases=("hidden_size",))
+# The state that stands for a text. Without an index of its own, "cls_index" is the last token.
+SUMMARY_READS = Choice(
+    Key("summary_type", TEXT, "first"), {"first": "first", "last": "last", "mean": "mean", "cls_index": "last"}
+)
+SUMMARY_WIDTH = Cases(flag("summary_proj_to_labels", True), {True: LABELS, False: WIDTH})
+ACTIVATION_KEY = Key("summary_activation", TEXT, None, null=None)
+SUMMARY_ACTIVATION = NullCases(ACTIVATION_KEY, "identity", Choice(ACTIVATION_KEY, ACTIVATIONS))
+PROJECTED = summary_switch("summary_use_proj", True)
+# Scores of starts are the logits; those of ends and of whether there is an answer depend on the start that is chosen.
+ENDS_AFTER_STARTS = extra_modules(
+    {
+        "end_logits.dense_0": ("d_model", "twice_d_model"),
+        "end_logits.norm": ("d_model",),
+        "end_logits.dense_1": (1, "d_model"),
+        "answer_class.dense_0": ("d_model", "twice_d_model"),
+        "answer_class.dense_1": (1, "d_model"),
+    },
+    no_bias=("answer_class.dense_1",),
+)
 XLM = derive(
     BERT,
     "xlm",
     "XLMWithLMHeadModel",
     pooler=None,
     classifier=None,
-    class_heads={"ForQuestionAnswering": None},
+    class_heads={
+        "ForSequenceClassification": {"head": scores(SUMMARY_WIDTH, bias=PROJECTED, reads=SUMMARY_READS)},
+        "ForMultipleChoice": {
+            "head": scores(summary_switch("summary_proj_to_labels", 1), reads=SUMMARY_READS)
+            | {"d_in": LABELS, "transform": {"activation": SUMMARY_ACTIVATION, "bias": PROJECTED}}
+        },
+        "ForQuestionAnswering": {"head": scores(1), "extras": ENDS_AFTER_STARTS},
+    },
+    class_tensors={
+        "ForMultipleChoice": modules({"head.transform": "sequence_summary.summary", "head": "logits_proj"}),
+        "ForQuestionAnswering": modules(
+            {
+                "head": "qa_outputs.start_logits.dense",
+                "extras.end_logits.dense_0": "qa_outputs.end_logits.dense_0",
+                "extras.end_logits.norm": "qa_outputs.end_logits.LayerNorm",
+                "extras.end_logits.dense_1": "qa_outputs.end_logits.dense_1",
+                "extras.answer_class.dense_0": "qa_outputs.answer_class.dense_0",
+                "extras.answer_class.dense_1": "qa_outputs.answer_class.dense_1",
+            }
+        ),
+    },
     root="transformer",
     vocab_size=size("vocab_size", 30145, aliases=("n_words",)),
     d_model=WIDTH,

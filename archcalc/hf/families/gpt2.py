@@ -4,6 +4,7 @@ from archcalc.hf.depth_scaling import DepthScaledStackLens
 from archcalc.hf.family import Family
 from archcalc.hf.gguf_map import BLOCK, GgufMap
 from archcalc.hf.gguf_map import OUTSIDE as GGUF_OUTSIDE
+from archcalc.hf.heads import extra_modules
 from archcalc.hf.lens import Cases, ImpliedValue, Template
 from archcalc.hf.spellings import MASKS, Spelling
 from archcalc.hf.stack import StackLens
@@ -26,6 +27,16 @@ SUMMARY = keys(
     "summary_type summary_use_proj summary_activation summary_proj_to_labels summary_first_dropout"
     " reorder_and_upcast_attn n_ctx"
 )
+# The score of a text beside the logits of its tokens. Without a projection it has no tensors.
+SUMMARY_WIDTH = Cases(flag("summary_proj_to_labels", True), {True: 1, False: "d_model"})
+DOUBLE_HEADS = {
+    "DoubleHeadsModel": {
+        "extras": Cases(
+            flag("summary_use_proj", True), {True: extra_modules({"choice": (SUMMARY_WIDTH, "d_model")}), False: ()}
+        )
+    }
+}
+CHOICE = module("extras.choice", "multiple_choice_head.summary")
 LEARNED = {"position": {"kind": "learned"}, "final_norm": NORM}
 OUTSIDE = {"embed.tokens": "wte", "positions": "wpe", "final_norm": "ln_f"}
 
@@ -136,6 +147,7 @@ GPT2 = table(
     fused_modules(QKV, "transformer.h.{i}.attn.c_attn", transposed=True),
     parts(transposed=True),
     module("head", "lm_head"),
+    CHOICE,
 )
 BIGCODE = table(
     modules(OUTSIDE, name="transformer."),
@@ -148,6 +160,7 @@ OPENAI = table(
     fused_modules(QKV, "transformer.h.{i}.attn.c_attn", transposed=True),
     parts(transposed=True),
     module("head", "lm_head"),
+    CHOICE,
 )
 CTRL = table(
     modules({"embed.tokens": "w", "final_norm": "layernorm"}, name="transformer."),
@@ -220,8 +233,25 @@ GGUF = GgufMap(
 )
 
 FAMILIES = (
-    Family("gpt2", ("GPT2LMHeadModel",), gpt2(), GPT2, irrelevant=SUMMARY, spelling=SPELLING, gguf=GGUF),
-    Family("gpt-sw3", ("GPT2LMHeadModel",), gpt2(), GPT2, irrelevant=SUMMARY, spelling=SPELLING),
+    Family(
+        "gpt2",
+        ("GPT2LMHeadModel",),
+        gpt2(),
+        GPT2,
+        irrelevant=SUMMARY,
+        spelling=SPELLING,
+        gguf=GGUF,
+        class_heads=DOUBLE_HEADS,
+    ),
+    Family(
+        "gpt-sw3",
+        ("GPT2LMHeadModel",),
+        gpt2(),
+        GPT2,
+        irrelevant=SUMMARY,
+        spelling=SPELLING,
+        class_heads=DOUBLE_HEADS,
+    ),
     Family(
         "gpt_bigcode",
         ("GPTBigCodeForCausalLM",),
@@ -241,6 +271,7 @@ FAMILIES = (
             copies={"lm_head.weight": "transformer.tokens_embed.weight"},
             unused=MASKS,
         ),
+        class_heads=DOUBLE_HEADS,
     ),
     Family("gptj", ("GPTJForCausalLM",), gptj(), GPTJ, irrelevant=GPTJ_KEYS, spelling=SPELLING),
     Family("codegen", ("CodeGenForCausalLM",), gptj(), CODEGEN, irrelevant=GPTJ_KEYS, spelling=SPELLING),

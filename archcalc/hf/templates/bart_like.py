@@ -76,6 +76,7 @@ class PartNames(msgspec.Struct, frozen=True):
     - `width`: the keys of the model's width
     - `main`: the stack whose numbers of layers and heads also have keys without the stack's name
     - `head`: the head's matrix
+    - `prompts`: the prompts of each attention
     """
 
     outside: str = "model."
@@ -86,6 +87,14 @@ class PartNames(msgspec.Struct, frozen=True):
     width: tuple[str, ...] = ("d_model", "hidden_size")
     main: str = "encoder"
     head: str = "lm_head"
+    prompts: Mapping[str, str] = {}
+
+    def prompt_parts(self) -> dict[str, str]:
+        """Return the names of the parts of prompts."""
+        parts = {"table": "prompt_embedding", "up": "prompt_trans.0", "down": "prompt_trans.2"}
+        return {
+            f"{arm}.{part}": f"{name}.{stored}" for arm, name in self.prompts.items() for part, stored in parts.items()
+        }
 
     def layer(self) -> dict[str, str]:
         """Return the names of a layer's parts."""
@@ -112,6 +121,7 @@ class BartSwitches(msgspec.Struct, frozen=True):
     - `vocabulary`, `source_vocabulary`: the keys of the decoder's and the encoder's vocabulary, if there are two; then
       the stacks share no table
     - `has_own_tables`: the stacks have separate tables even if the head is tied
+    - `prompts`: learned keys and values of the decoder, which a decoder alone does not have
     """
 
     defaults: BartDefaults
@@ -126,6 +136,7 @@ class BartSwitches(msgspec.Struct, frozen=True):
     source_vocabulary: SourceVocabulary | None = None
     has_own_tables: bool = False
     is_tied: bool = True
+    prompts: Template = None
 
     @property
     def tie_key(self) -> Key:
@@ -175,6 +186,8 @@ class BartSwitches(msgspec.Struct, frozen=True):
         else:
             embed_norm = {"embed_norm": _optional_norm(self.embed_norm)}
         stack_fields = {"position": self.position, **embed_norm, "final_norm": _optional_norm(self.final_norm)}
+        if stack_name == "decoder" and not is_alone and self.prompts is not None:
+            stack_fields["prompts"] = self.prompts
         kinds = {"layer": self.layer(stack_name, is_alone=is_alone)}
         return StackLens(layers(n_layers, f"{stack_name}_layers", aliases=aliases), kinds, stack_fields=stack_fields)
 
@@ -239,6 +252,7 @@ class BartSwitches(msgspec.Struct, frozen=True):
         base = f"{self.names.base}{stack_name}."
         return (
             *modules(outer, prefix, base),
+            *modules(self.names.prompt_parts(), f"{prefix}prompts.", base),
             *modules(self.names.layer(), f"{prefix}layers.{{i}}.", f"{base}layers.{{i}}."),
         )
 

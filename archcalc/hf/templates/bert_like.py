@@ -9,7 +9,7 @@ import msgspec
 
 from archcalc.hf.config import Config
 from archcalc.hf.family import Family, row_builder
-from archcalc.hf.heads import EVERY_TOKEN, LABELS, NONE, scores
+from archcalc.hf.heads import EVERY_TOKEN, LABELS, NONE, extra_modules, scores
 from archcalc.hf.lens import Cases, ConfigDraft, Constraint, Key, Lens, MismatchError, Template, names, read, write
 from archcalc.hf.spellings import GAMMA, Spelling
 from archcalc.hf.stack import SharedStackLens, StackLens
@@ -20,16 +20,6 @@ TIED = flag("tie_word_embeddings", True)
 # With an untied head, the class keeps both the head's bias and the decoder's own.
 DECODER_BIAS = {"name": "second_bias", "axes": ("vocab_size",), "component": "head", "storage": "trainable"}
 
-# Tensors of a class that also predicts whether one sentence follows another.
-SENTENCE_PAIR = tuple(
-    {"name": name, "axes": axes, "component": "other", "storage": "trainable"}
-    for name, axes in {
-        "pooler.weight": ("d_model", "d_model"),
-        "pooler.bias": ("d_model",),
-        "relation.weight": (2, "d_model"),
-        "relation.bias": (2,),
-    }.items()
-)
 
 # Canonical names → module names of BERT's class.
 EMBEDDING_NAMES = {
@@ -61,6 +51,8 @@ class HeadNames(msgspec.Struct, frozen=True, kw_only=True):
     has_decoder_bias: bool = False
     transform: str = ""
     norm: str = ""
+    pooler: str = "{root}.pooler.dense"
+    relation: str = "cls.seq_relationship"
 
 
 class BertSwitches(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,7 +69,8 @@ class BertSwitches(msgspec.Struct, frozen=True, kw_only=True):
     - `extras`: tensors that the logits do not depend on
     - `pooler`: the activation of the bare model's pooler; None: it has no pooler
     - `classifier`: the activation of the dense layer before the labels of a text
-    - `class_heads`: heads of further classes
+    - `class_heads`, `class_tensors`: heads of further classes, and their tensors, as in `Family`
+    - `n_relations`: how many relations of two sentences the class of pre-training scores
     - `stored_names`, `fused_entries`: modules that files name differently, or fuse
     - `computed`: canonical tensors that follow from the config
     """
@@ -111,6 +104,8 @@ class BertSwitches(msgspec.Struct, frozen=True, kw_only=True):
     pooler: Template = "tanh"
     classifier: Template = "tanh"
     class_heads: Mapping[str, Template] = {}
+    class_tensors: Mapping[str, tuple[TensorEntry, ...]] = {}
+    n_relations: Template = 2
     extras: tuple[Mapping[str, Any], ...] = ()
     head_activation: str | None = None
     dropout: Key
@@ -144,6 +139,7 @@ def bert_like(model_type: str, *classes: str, **switches: Any) -> Family:
         fixed_keys=row.fixed_keys,
         spelling=_spelling(row),
         class_heads=_heads(row),
+        class_tensors=row.class_tensors,
     )
     if row.causal_key is None:
         return encoder
@@ -211,9 +207,14 @@ def _heads(row: BertSwitches) -> dict[str, Template]:
         heads["ForMultipleChoice"] = {"head": scores(1, reads="pooled")} | _pooler(choice)
         heads["ForNextSentencePrediction"] = {"head": scores(2, reads="pooled")} | _pooler(choice)
     if row.pooler:
-        heads["ForPreTraining"] = {"extras": _with_decoder_bias(row, (*row.extras, *SENTENCE_PAIR))}
+        heads["ForPreTraining"] = {"extras": _with_decoder_bias(row, (*row.extras, *_sentence_pair(row)))}
     all_heads = heads | dict(row.class_heads)
     return {kind: head and no_extras | extras | head for kind, head in all_heads.items()}
+
+
+def _sentence_pair(row: BertSwitches) -> tuple[Mapping[str, Any], ...]:
+    """Return the tensors of a class that also predicts how two sentences are related."""
+    return extra_modules({"pooler": ("d_model", "d_model"), "relation": (row.n_relations, "d_model")})
 
 
 def _pooler(act: Template) -> Template:
@@ -290,6 +291,7 @@ def _tensors(row: BertSwitches, names: Mapping[str, str]) -> TensorMap:
         tied_entries if row.is_stored_as_head else (),
         untied_entries if head.has_decoder_bias else (),
         modules(module_names | head_modules),
+        modules({"extras.pooler": head.pooler.replace("{root}", row.root), "extras.relation": head.relation}),
         TensorEntry(head.bias, ("head.bias",)),
         TensorEntry(decoder, ("head.weight",)),
     )

@@ -12,7 +12,7 @@ import msgspec
 
 from archcalc.analysis.context import ATTENTION, LEAST, PAIRS, PROJECTIONS, Context, Point
 from archcalc.render.charts.file import as_file
-from archcalc.render.charts.frame import FAINT, FRAME, HEIGHT, INK, WIDTH, at_point, title
+from archcalc.render.charts.frame import FAINT, FRAME, HEIGHT, INK, WIDTH, text_at, title
 from archcalc.render.context import NAMES, in_words, notes, parts
 from archcalc.spec import Spec
 from archcalc.units import exact
@@ -161,7 +161,7 @@ def _names(drawn_lines: list[Line], end: int, low: float, high: float) -> list[d
     ordered = sorted(drawn_lines, key=lambda line: -line.end)
     wanted = [HEIGHT * log(high / line.end) / log(high / low) for line in ordered]
     return [
-        at_point(
+        text_at(
             {"tokens": end, "flops": high * exp(-log(high / low) * place / HEIGHT)},
             line.name,
             color=_color(line),
@@ -208,7 +208,7 @@ def _crossing(found: Context, tokens: int, low: float, *, causal: bool) -> list[
     return [
         {"data": {"values": [at | {"low": low}]}, "mark": rule, "encoding": {"y2": {"field": "low"}}},
         {"data": {"values": [at]}, "mark": dot},
-        at_point({"tokens": tokens, "flops": low}, label, color=INK, dy=-10 - LINE * causal, **side),
+        text_at({"tokens": tokens, "flops": low}, label, color=INK, dy=-10 - LINE * causal, **side),
     ]
 
 

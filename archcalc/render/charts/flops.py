@@ -8,7 +8,7 @@ from archcalc.analysis.flops import Flops, by_component
 from archcalc.analysis.value_names import COMPONENT_NAMES
 from archcalc.analysis.workload_flops import WorkloadFlops
 from archcalc.render.charts.frame import COMPONENT_COLORS, FRAME, INK, title
-from archcalc.render.charts.stacked import BAR, LABELS, ON_COLOR, Bar, stacked
+from archcalc.render.charts.stacked import BAR_HEIGHT, LABELS, TEXT_COLOR, Bar, stacked
 from archcalc.render.flops import subtitle
 from archcalc.units import exact
 from archcalc.words import ENGLISH, Translator, in_context, msg
@@ -68,7 +68,7 @@ def conventions(found: WorkloadFlops, say: Translator = ENGLISH) -> dict[str, An
     axis = {"tickCount": 5, "labelExpr": LABELS["FLOPs"]}
     return {
         **FRAME,
-        "height": 0.7 * BAR * len(values),
+        "height": 0.7 * BAR_HEIGHT * len(values),
         "title": title(
             say(msg("{name}: a training step's FLOPs, as papers count them", name=found.spec.label)),
             [say(subtitle(found.spec, found.work))],
@@ -96,7 +96,7 @@ def conventions(found: WorkloadFlops, say: Translator = ENGLISH) -> dict[str, An
                 "encoding": {"x": size, "y": None},
             },
             {
-                "mark": {"type": "text", "align": "right", "dx": -8, "fontSize": 11, "color": ON_COLOR},
+                "mark": {"type": "text", "align": "right", "dx": -8, "fontSize": 11, "color": TEXT_COLOR},
                 "encoding": {"x": size, "text": {"field": "off", "type": "nominal"}},
             },
         ],

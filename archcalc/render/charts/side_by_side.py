@@ -12,7 +12,7 @@ from archcalc.analysis.value_names import COMPONENT_NAMES
 from archcalc.ledger.build import build
 from archcalc.ledger.leaves import COMPONENTS
 from archcalc.render.charts.frame import FRAME, title
-from archcalc.render.charts.stacked import COLORS, LABELS, NARROW
+from archcalc.render.charts.stacked import COLORS, LABELS, MIN_NAMED_WIDTH
 from archcalc.spec import Spec
 from archcalc.units import exact
 from archcalc.words import ENGLISH, Translator, msg
@@ -80,7 +80,11 @@ def chart(
                 "type": "nominal",
                 "title": None,
                 "scale": {"domain": named, "range": list(COLORS[: len(named)])},
-                "legend": {"orient": "top", "columns": {"expr": f"width < {NARROW} ? 2 : 4"}, "symbolType": "square"},
+                "legend": {
+                    "orient": "top",
+                    "columns": {"expr": f"width < {MIN_NAMED_WIDTH} ? 2 : 4"},
+                    "symbolType": "square",
+                },
             },
             "tooltip": tooltip,
         },
