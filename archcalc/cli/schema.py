@@ -19,6 +19,7 @@ RESULTS: Final = {
     "report": "archcalc.contract:Report",
     "compare": "archcalc.contract:Reports",
     "diff": "archcalc.analysis.comparison:ModelDifference",
+    "explain": "archcalc.analysis.formulas:Explanation",
     "claims": "archcalc.analysis.papers.claim_results:ClaimResults",
     "coverage": "archcalc.coverage:Coverage",
     "presets": "archcalc.analysis.preset_totals:PresetList",

@@ -20,6 +20,8 @@ CALLS: dict[str, tuple[str, str]] = {
     "report t5-small --view weights": ("report", ""),
     "compare gpt2 t5-small": ("compare", ""),
     "diff gpt2 llama-3-8b": ("diff", ""),
+    "explain gpt-oss-20b attn --seq 5": ("explain", "formulas"),
+    "explain gpt2": ("explain", "formulas"),
     "claims deepseek-v3": ("claims", "[]"),
     "claims zero": ("claims", "[]"),
     "coverage arcee": ("coverage", "[]"),

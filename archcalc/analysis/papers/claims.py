@@ -66,7 +66,7 @@ def check(spec: Spec, ledger: Ledger) -> list[ClaimCheck]:
     >>> from archcalc.sources import load
     >>> spec = load("gpt3-175b")
     >>> [one.figure_in_unit for one in check(spec, build(spec)) if one.claim.quantity == "total"][0]
-    '174.60 B'
+    '174.604 B'
     """
     return [_check(claim, spec, ledger, f"about.claims[{i}]") for i, claim in enumerate(spec.about.claims)]
 

@@ -8,18 +8,18 @@ from typing import Final
 import msgspec
 import streamlit as st
 
-from archcalc.analysis.formulas import formulas
+from archcalc.analysis.formulas import explanation
 from archcalc.analysis.model_report import model_report
 from archcalc.analysis.model_workload import ModelWorkload
 from archcalc.analysis.params import weight_params
 from archcalc.contract import Report
 from archcalc.dashboard import blocks, charts, export, headline, overview, subject
 from archcalc.dashboard.errors import told
-from archcalc.dashboard.session import KEPT, choice, lang, say
+from archcalc.dashboard.session import KEPT, choice, say
 from archcalc.render import explain, report
 from archcalc.render.page import Text
 from archcalc.results import plain
-from archcalc.words import msg, translator
+from archcalc.words import msg
 
 _VIEW_NAMES: Final = {
     "overview": msg("Overview"),
@@ -126,8 +126,8 @@ def _formulas(about: ModelWorkload) -> None:
         **KEPT,
     )
     wanted = row.strip() or None
-    page = explain.page(about, wanted, translator(lang()))
-    blocks.show(page, name=f"{about.spec.name}.explain", data=lambda: formulas(about, wanted))
+    page = explain.view(about, explain.Options(wanted))
+    blocks.show(page, name=f"{about.spec.name}.explain", data=lambda: plain(explanation(about, wanted)))
 
 
 def _claims(about: ModelWorkload) -> None:
