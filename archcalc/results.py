@@ -62,7 +62,7 @@ def count(heading: str | Message, *, rounded: Rounded = "", is_summed: bool = Tr
 
 
 def counts(heading: str | Message, *, names: Mapping[Any, str | Message] | None = None) -> Field:
-    """Return the field of a mapping to whole numbers. Tables call its keys what `names` says."""
+    """Return the field of whole numbers by key. Tables have a column for each key, called what `names` says."""
     return Field(heading=heading, kind="count", is_summed=True, names=names or {})
 
 
@@ -71,9 +71,9 @@ def share(heading: str | Message) -> Field:
     return Field(heading=heading, kind="percent", is_summed=True)
 
 
-def number(heading: str | Message, kind: CellKind) -> Field:
-    """Return the field of a number that is printed as its kind says, and never added up."""
-    return Field(heading=heading, kind=kind)
+def number(heading: str | Message, kind: CellKind, *, is_summed: bool = False) -> Field:
+    """Return the field of a number that is printed as its kind says."""
+    return Field(heading=heading, kind=kind, is_summed=is_summed)
 
 
 def probability(heading: str | Message) -> Field:

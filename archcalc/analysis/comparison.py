@@ -1,21 +1,17 @@
-"""Models side by side: parameters, costs of a workload, fields that differ."""
+"""Models side by side: sizes, parameters, fields that differ."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final
 
-from archcalc.analysis.memory import Dtype
 from archcalc.analysis.params import Summary, summary
-from archcalc.analysis.report import Figures, figures
 from archcalc.analysis.value_names import COMPONENT_NAMES
-from archcalc.errors import InputError
 from archcalc.ledger.build import build
 from archcalc.ledger.leaves import COMPONENTS
 from archcalc.results import Result, Row, Sureness, count, counts, data, number, text
 from archcalc.spec import Spec
 from archcalc.spec.document import flat_fields
-from archcalc.spec.workload import Workload, workload
 from archcalc.words import Message, msg
 
 TOTAL_NAMES: Final = {
@@ -24,16 +20,7 @@ TOTAL_NAMES: Final = {
     "active": msg("active"),
     "non_embedding": msg("non_embedding"),
 }
-COST_NAMES: Final = {
-    "flops.forward": msg("forward FLOPs"),
-    "flops.forward_causal": msg("forward causal FLOPs"),
-    "flops.backward": msg("backward FLOPs"),
-    "flops.train_step": msg("train step FLOPs"),
-    "memory.weights_bytes": msg("weights bytes"),
-    "memory.kv_cache_bytes": msg("kv cache bytes"),
-    "memory.state_bytes": msg("state bytes"),
-}
-_FIGURE_NAMES: Mapping[str, Message] = {**COMPONENT_NAMES, **TOTAL_NAMES, **COST_NAMES}
+_FIGURE_NAMES: Mapping[str, Message] = {**COMPONENT_NAMES, **TOTAL_NAMES}
 _NOT_ARCHITECTURE = ("name", "about")
 
 
@@ -71,18 +58,15 @@ class ModelFigure(Row, frozen=True, kw_only=True):
     """One figure of several models."""
 
     figure: Annotated[str, text("", names=_FIGURE_NAMES)]
-    models: Annotated[dict[str, int], counts(msg("figure by model"))]
+    models: Annotated[dict[str, int], counts(msg("by model"))]
     kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "exact"
 
 
 class ModelComparison(Result, frozen=True, kw_only=True):
-    """Models side by side: sizes, parameters, and what a workload costs."""
+    """Models side by side: sizes and parameters."""
 
-    workloads: Annotated[dict[str, Workload], data(msg("workload by model"))]
-    dtype: Annotated[Dtype, data(msg("dtype of weights and caches"))]
     sizes: Annotated[tuple[ModelFigure, ...], data(msg("sizes"))]
     params: Annotated[tuple[ModelFigure, ...], data(msg("parameters by component, and totals"))]
-    costs: Annotated[tuple[ModelFigure, ...], data(msg("FLOPs and bytes of the workload"))]
 
 
 def model_difference(left: Spec, right: Spec) -> ModelDifference:
@@ -136,28 +120,13 @@ def unique_names(specs: Sequence[Spec]) -> list[str]:
     return [f"{name} ({n + 1})" if n else name for name, n in zip(names, before, strict=True)]
 
 
-def model_comparison(
-    specs: Sequence[Spec], *, batch: int = 1, seq: int | None = None, dtype: Dtype = "bf16"
-) -> ModelComparison:
-    """Return models side by side. Raises InputError, naming the model, for one that cannot have the workload."""
+def model_comparison(specs: Sequence[Spec]) -> ModelComparison:
+    """Return models side by side."""
     models = dict(zip(unique_names(specs), specs, strict=True))
-    workloads = {name: _workload(spec, name, batch, seq) for name, spec in models.items()}
-    values = {name: figures(build(spec), workloads[name], dtype) for name, spec in models.items()}
-    params = {name: _params(value["params"]) for name, value in values.items()}
     return ModelComparison(
-        workloads=workloads,
-        dtype=dtype,
         sizes=_rows({name: _sizes(spec) for name, spec in models.items()}),
-        params=_rows(params),
-        costs=_rows({name: _costs(value) for name, value in values.items()}),
+        params=_rows({name: _params(summary(build(spec))) for name, spec in models.items()}),
     )
-
-
-def _workload(spec: Spec, name: str, batch: int, seq: int | None) -> Workload:
-    try:
-        return workload(spec, batch=batch, seq=seq)
-    except InputError as error:
-        raise error.within(name) from None
 
 
 def _rows(models: Mapping[str, Mapping[str, int]]) -> tuple[ModelFigure, ...]:
@@ -170,9 +139,3 @@ def _rows(models: Mapping[str, Mapping[str, int]]) -> tuple[ModelFigure, ...]:
 def _sizes(spec: Spec) -> dict[str, int]:
     n_layers = sum(each.stack.n_layers or 0 for each in spec.stacks)
     return {"vocab_size": spec.vocab_size, "n_ctx": spec.n_ctx, "d_model": spec.d_model, "n_layers": n_layers}
-
-
-def _costs(values: Figures) -> dict[str, int]:
-    flops, memory = values["flops"], values["memory"]
-    costs = {**{f"flops.{name}": flops[name] for name in flops}, **{f"memory.{name}": memory[name] for name in memory}}  # type: ignore[literal-required]
-    return {name: costs[name] for name in COST_NAMES}

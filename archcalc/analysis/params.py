@@ -112,9 +112,9 @@ class ComponentParams(Row, frozen=True, kw_only=True):
 
 
 class LayerParams(Row, frozen=True, kw_only=True):
-    """The parameters of one layer by component; `layer` is empty for all that is outside the layers."""
+    """The parameters of one layer by component; `path` is empty for all that is outside the layers."""
 
-    layer: Annotated[str, text(msg("layer"), names={"": msg("outside the layers")})]
+    path: Annotated[str, text(msg("layer"), names={"": msg("outside the layers")})]
     group: Annotated[str, text(msg("kind of layer"), shown="varied")]
     by_component: Annotated[dict[Component, int], counts(msg("by component"), names=COMPONENT_NAMES)]
     parameters: Annotated[int, count(msg("total"))]
@@ -185,13 +185,11 @@ def _layer_order(layer: str) -> tuple[str, int]:
     return (prefix, int(index)) if index.isdigit() else ("", 0)
 
 
-def _layer(
-    layer: str, rows: list[WeightRow], used: Sequence[Component], sizes: Counter[str], total: int
-) -> LayerParams:
+def _layer(path: str, rows: list[WeightRow], used: Sequence[Component], sizes: Counter[str], total: int) -> LayerParams:
     by_component = {component: sum(row.count for row in rows if row.component == component) for component in used}
     parameters = sum(by_component.values())
     return LayerParams(
-        layer=layer,
+        path=path,
         group=_group_of(rows, sizes),
         by_component=by_component,
         parameters=parameters,

@@ -52,21 +52,21 @@ def command(
       archcalc fill-mask ./bert-base-uncased --prompt "The capital of France is [MASK]."
       archcalc fill-mask bert-base-uncased --random-weights --ids 101,103,102 --mask-id 103 --top 3
     """
-    opened = model_options.open(source)
-    (row,) = prompt_ids(opened, [] if prompt is None else [prompt], [] if ids is None else [ids])
-    mask = _mask_id(opened, mask_id)
+    model_source = model_options.open(source)
+    (row,) = prompt_ids(model_source, [] if prompt is None else [prompt], [] if ids is None else [ids])
+    mask = _mask_id(model_source, mask_id)
 
     from archcalc.run.decoding.fill_mask import check, mask_predictions
     from archcalc.spec.workload import Workload
 
-    check(opened.spec, row, mask, top)
-    model = model_options.load(opened, Workload(batch=1, seq=len(row))).model
-    emit_text(_FORMS[form](mask_predictions(opened, model, row, mask, top)), output)
+    check(model_source.spec, row, mask, top)
+    model = model_options.load(model_source, Workload(batch=1, seq=len(row))).model
+    emit_text(_FORMS[form](mask_predictions(model_source, model, row, mask, top)), output)
 
 
-def _mask_id(opened: ModelSource, mask_id: int | None) -> int:
+def _mask_id(model_source: ModelSource, mask_id: int | None) -> int:
     """Return the given id of the mask token, or the tokenizer's. Raises InputError without either."""
-    mask = opened.tokenizer.mask_id if opened.tokenizer and mask_id is None else mask_id
+    mask = model_source.tokenizer.mask_id if model_source.tokenizer and mask_id is None else mask_id
     if mask is None:
         raise InputError(msg("no tokenizer says which token is the mask"), where="mask_id", allowed=msg("a token id"))
     return mask

@@ -71,9 +71,9 @@ def command(
     """
     from archcalc.run.decoding.generation import Generation, generation_workload
 
-    opened = model_options.open(source)
-    ids = prompt_ids(opened, prompts, id_lists)
-    ready = model_options.load(opened, generation_workload(opened.spec, ids, max_tokens, beams or 1), ranks)
+    model_source = model_options.open(source)
+    ids = prompt_ids(model_source, prompts, id_lists)
+    ready = model_options.load(model_source, generation_workload(model_source.spec, ids, max_tokens, beams or 1), ranks)
     generation = Generation(
         ready,
         ids,

@@ -110,7 +110,7 @@ def _lang(ctx: click.Context) -> str:
 def _options(command: click.Command) -> dict[str, str]:
     """Return parameter → name on the command line: the long option, or the argument as in the usage line.
 
-    An option is also listed under its own name: `optimizer` for --optimizer, whose parameter is `optimiser`.
+    An option is also listed under its own name: `lora` for --lora, whose parameter is `rank`.
     """
     names: dict[str, str] = {}
     for param in command.params:

@@ -53,8 +53,8 @@ def command(
       archcalc next model.gguf --prompt "Once upon a" --temperature 0.7 --top-p 0.9
       archcalc next tiny --random-weights --ids 1,2,3
     """
-    opened = model_options.open(source)
-    contexts = prompt_ids(opened, prompts, id_lists)
+    model_source = model_options.open(source)
+    contexts = prompt_ids(model_source, prompts, id_lists)
 
     from archcalc.interp.next_token import MAX_CONTEXTS, Labels, next_tokens
     from archcalc.render.next_token import view
@@ -67,9 +67,11 @@ def command(
             where=where,
             allowed=msg("1 or {n}", n=MAX_CONTEXTS),
         )
-    ready = model_options.load(opened, generation_workload(opened.spec, contexts, 1))
-    labels = Labels(opened.spec.name, opened.label, prompts or id_lists, opened.piece)
-    result = next_tokens(ready.model, contexts, top=top, sampling=sampling, start_id=opened.start_id, labels=labels)
+    ready = model_options.load(model_source, generation_workload(model_source.spec, contexts, 1))
+    labels = Labels(model_source.spec.name, model_source.label, prompts or id_lists, model_source.piece)
+    result = next_tokens(
+        ready.model, contexts, top=top, sampling=sampling, start_id=model_source.start_id, labels=labels
+    )
     if plot:
         from archcalc.render.charts.file import as_file
         from archcalc.render.charts.next_token import chart

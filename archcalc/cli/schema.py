@@ -32,12 +32,17 @@ RESULTS: Final = {
     "demo-cost": "archcalc.interp.demos.results:CostDemo",
     "fill-mask": "archcalc.run.decoding.mask_prediction:MaskPredictions",
     "generate": "archcalc.run.decoding.completion:GeneratedTexts",
+    "flops": "archcalc.analysis.workload_flops:WorkloadFlops",
+    "flops-plot": "archcalc.analysis.context:ContextFlops",
     "memory": "archcalc.analysis.inference_memory:InferenceMemory",
     "next": "archcalc.interp.next_token_result:NextTokenDistributions",
     "tokenize": "archcalc.text.measurement:Tokenization",
     "trace": "archcalc.interp.trace.result:ForwardTrace",
     "train": "archcalc.run.train.result:TrainingRun",
     "verify": "archcalc.proof:Comparisons",
+    "memory-lora": "archcalc.analysis.lora:LoraMemory",
+    "memory-tp": "archcalc.analysis.shards:ShardedMemory",
+    "memory-train": "archcalc.analysis.training_memory:TrainingMemory",
 }
 
 

@@ -39,13 +39,6 @@ def view(result: ModelComparison, options: None = None) -> Page:
     return Page(msg("Parameters side by side"), "", [_with_totals(table("", rows, ModelFigure))])
 
 
-def costs_view(result: ModelComparison, options: None = None) -> Page:
-    """Return the page of what the workload costs, a column for each model."""
-    work = next(iter(result.workloads.values()))
-    title = msg("{batch:,} × {seq:,} tokens, {dtype}", batch=work.batch, seq=work.seq, dtype=result.dtype)
-    return Page(msg("A workload's costs side by side"), msg("exact"), [table(title, result.costs, ModelFigure)])
-
-
 def _with_totals(params: Table) -> Table:
     """Return a table whose last rows are totals, set apart."""
     return structs.replace(params, n_sums=len(TOTAL_NAMES))

@@ -10,7 +10,7 @@ import msgspec
 from archcalc.analysis.model_report import Cost, ModelReport, StackLayers, TotalParams
 from archcalc.analysis.params import ComponentParams, LayerParams, WeightParams, largest
 from archcalc.analysis.value_names import COMPONENT_NAMES
-from archcalc.render.page import Block, Box, Page, Picture, Table, Text, Treemap
+from archcalc.render.page import Block, Page, Picture, Table, Text, Treemap, TreemapBox
 from archcalc.render.tables import table
 from archcalc.results import text
 from archcalc.spec import Spec
@@ -46,7 +46,7 @@ def full_page(result: ModelReport, spec: Spec) -> Page:
 
 def treemap(weights: Iterable[WeightParams]) -> Treemap:
     """Return the treemap of the weights, buffers left out."""
-    boxes = [Box(row.path, row.elements, row.component) for row in weights if row.tensor_kind != "buffer"]
+    boxes = [TreemapBox(row.path, row.elements, row.component) for row in weights if row.tensor_kind != "buffer"]
     return Treemap(msg("Where the parameters are"), boxes)
 
 

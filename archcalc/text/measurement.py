@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from msgspec import Struct
 
 from archcalc.results import Result, Row, Sureness, count, data, number, text
-from archcalc.text.tokenizer import Tokenizer
 from archcalc.words import Message, msg
+
+if TYPE_CHECKING:
+    from archcalc.text.tokenizer import Tokenizer
 
 YES_NO = {True: msg("yes"), False: msg("no")}
 

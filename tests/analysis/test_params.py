@@ -95,7 +95,7 @@ def test_active_without_embeddings():
 
 def test_a_line_for_each_layer_and_one_for_the_rest():
     lines = layer_params(ledger_of("DEEPSEEK"))
-    assert [line.layer for line in lines] == ["", *(f"layers.{i}" for i in range(61))]
+    assert [line.path for line in lines] == ["", *(f"layers.{i}" for i in range(61))]
     assert Counter(line.group for line in lines) == {"": 1, "like_0": 3, "like_3": 58}
     first, last = lines[1], lines[-1]
     assert first.by_component["attention"] == last.by_component["attention"] == 187_105_280
@@ -118,16 +118,16 @@ def test_layers_of_three_kinds_keep_their_own_names():
 
 
 def test_predicting_layers_and_both_stacks_have_lines():
-    assert [line.layer for line in layer_params(ledger_of("T5_SMALL"))] == [
+    assert [line.path for line in layer_params(ledger_of("T5_SMALL"))] == [
         "",
         *(f"decoder.layers.{i}" for i in range(6)),
         *(f"encoder.layers.{i}" for i in range(6)),
     ]
-    assert layer_params(ledger_of("DEEPSEEK_MTP"))[-1].layer == "mtp.0"
+    assert layer_params(ledger_of("DEEPSEEK_MTP"))[-1].path == "mtp.0"
 
 
 def test_shared_layers_have_the_owners_line_alone():
-    assert [line.layer for line in layer_params(ledger_of("ALBERT_XXLARGE"))] == ["", "layers.0"]
+    assert [line.path for line in layer_params(ledger_of("ALBERT_XXLARGE"))] == ["", "layers.0"]
 
 
 @LAWS
@@ -139,7 +139,7 @@ def test_layers_add_up_to_the_total(spec: Spec):
     assert math.isclose(sum(line.share for line in lines), 1)
     assert sum(line.active for line in lines) == found["active"]
     assert {c: sum(line.by_component.get(c, 0) for line in lines) for c in COMPONENTS} == found["by_component"]
-    assert len({line.layer for line in lines}) == len(lines)
+    assert len({line.path for line in lines}) == len(lines)
 
 
 def test_the_largest_tensors():

@@ -89,7 +89,7 @@ def test_weights_sum_to_the_total(name: str, good: Good) -> None:
 @pytest.mark.parametrize("name", presets.names())
 def test_layers_sum_to_the_total(name: str, good: Good) -> None:
     rows = records(good("report", name, "--view", "layers", "-f", "csv"))
-    assert len({row["layer"] for row in rows}) == len(rows)
+    assert len({row["path"] for row in rows}) == len(rows)
     totals = summary(build(load(name)))
     assert sum(int(row["parameters"]) for row in rows) == totals["total"]
     assert sum(int(row["active"]) for row in rows) == totals["active"]

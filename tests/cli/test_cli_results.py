@@ -27,6 +27,10 @@ CALLS: dict[str, tuple[str, str]] = {
     "coverage arcee": ("coverage", "[]"),
     "presets": ("presets", "[]"),
     "taps gemma-2-9b --seq 5": ("taps", "sites"),
+    "flops llama-3-8b --conventions": ("flops", "components"),
+    "flops deepseek-v3 --view ops --recompute full": ("flops", "ops"),
+    "flops t5-small --view layers --seq 1 --past 9": ("flops", "layers"),
+    "flops gpt2 --plot a.svg": ("flops-plot", "points"),
     "memory llama-3-8b": ("memory", "components"),
     "memory llama-3-8b --view tensors --dtype q4_k_m": ("memory", "weights"),
     "memory t5-small --view layers --cache-dtype int8": ("memory", "cache_layers"),
@@ -46,6 +50,16 @@ CALLS: dict[str, tuple[str, str]] = {
     "tokenize tiny cat --d-model 7": ("tokenize", "tokenizers"),
     "train tiny-seq2seq --task copy --seq 4 --batch 2 --steps 4 --every 2 -q": ("train", ""),
     "verify tiny gpt2": ("verify", ""),
+    "memory llama-3-8b --lora 8 --dtype nf4 --targets q,v": ("memory-lora", "parts"),
+    "memory gpt2 --lora 8": ("memory-lora", "parts"),
+    "memory gpt-oss-20b --tp 4": ("memory-tp", "ranks"),
+    "memory bert-base --fsdp 3": ("memory-tp", "ranks"),
+    "memory t5-small --train --view tensors": ("memory-train", "parts"),
+    "memory gpt2 --train --conventions --optimizer adamw4bit --device cuda": (
+        "memory-train",
+        "parts",
+    ),
+    "memory tiny --train --measure fake --seq 16": ("memory-train", "parts"),
 }
 each_call = pytest.mark.parametrize("call", CALLS)
 

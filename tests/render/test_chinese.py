@@ -6,12 +6,13 @@ import pytest
 
 from archcalc.analysis.comparison import model_comparison, model_difference
 from archcalc.analysis.context import PHASES, context
+from archcalc.analysis.costs import workload_costs
 from archcalc.analysis.growth import growth
 from archcalc.analysis.inference_memory import inference_memory
 from archcalc.analysis.model_report import model_report
 from archcalc.analysis.model_workload import ModelWorkload
 from archcalc.ledger.build import build
-from archcalc.render import comparison, memory, report
+from archcalc.render import comparison, costs, memory, report
 from archcalc.render import context as context_pages
 from archcalc.render import growth as growth_pages
 from archcalc.render.charts.context import chart
@@ -38,19 +39,19 @@ def test_a_model(name: str) -> None:
         result = inference_memory(spec, about.ledger, about.work, "bf16", "int8")
         check(memory.view(result, memory.Options(view)))
     if about.ledger.caches:
-        check(growth_pages.page(spec, growth(spec, about.ledger, 1, "bf16", 64)))
+        check(growth_pages.view(growth(spec, about.ledger, 1, "bf16", 64)))
     for phase in PHASES if spec.decoder else PHASES[:1]:
         found = context(spec, phase, 64)
-        check(context_pages.page(spec, found))
-        check(chart(spec, found))
+        check(context_pages.view(found))
+        check(chart(found))
 
 
 def test_several_models() -> None:
     specs = [load(name) for name in MODELS]
-    check(comparison.difference_view(model_difference(*specs[:2]), None))
-    result = model_comparison(specs, seq=64)
-    check(comparison.view(result, None))
-    check(comparison.costs_view(result, None))
+    check(comparison.difference_view(model_difference(*specs[:2])))
+    check(comparison.view(model_comparison(specs)))
+    models = dict(zip(MODELS, specs, strict=True))
+    check(costs.view(workload_costs(models, batch=1, seq=64, dtype="bf16")))
 
 
 def test_names_that_are_words_stay() -> None:

@@ -12,14 +12,14 @@ from fractions import Fraction
 import msgspec
 from msgspec import structs
 
-from archcalc.analysis.activations import by_tensor
+from archcalc.analysis.activations import activation_bytes
 from archcalc.analysis.flops import summary
 from archcalc.analysis.papers.activation_conventions import (
     NEAREST,
     TABLE_2,
     Setting,
     extra_bytes,
-    in_layers,
+    in_layers_bytes,
     layer_sizes,
     layers_bytes,
     shares,
@@ -60,13 +60,14 @@ class Model(msgspec.Struct, frozen=True):
 
     def exact(self, recompute: Recompute) -> int:
         """Return the same by the ledger, in the execution nearest to the paper's setting."""
-        return in_layers(by_tensor(build(self.spec, structs.replace(NEAREST, recompute=recompute)), self.work))
+        ledger = build(self.spec, structs.replace(NEAREST, recompute=recompute))
+        return in_layers_bytes(activation_bytes(ledger, self.work))
 
     @property
     def square(self) -> int:
         """Return the bytes saved in all layers that grow with the square of the sequence, by the ledger."""
-        kept = by_tensor(build(self.spec, NEAREST), self.work)
-        return in_layers([one for one in kept if one.row.is_square])
+        saved = activation_bytes(build(self.spec, NEAREST), self.work)
+        return in_layers_bytes([one for one in saved if one.row.is_square])
 
     def per_state(self, layers_bytes: int | Fraction) -> Fraction:
         """Return bytes per element of the layers' states (the paper's sbh)."""

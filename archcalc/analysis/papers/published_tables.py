@@ -11,10 +11,10 @@ from fractions import Fraction
 import msgspec
 
 from archcalc import presets
-from archcalc.analysis import optimisers
+from archcalc.analysis.optimizers import find_optimizer
 from archcalc.analysis.papers import zero
 from archcalc.analysis.papers.claims import BYTE_UNITS, ClaimCheck, PrintedFigure, in_unit, parse, verdict_of
-from archcalc.analysis.training import formulas, kept, recipe, totals
+from archcalc.analysis.training import find_recipe, formulas, persistent_bytes, persistent_tensors
 from archcalc.errors import InputError, nearest, shown
 from archcalc.ledger.algebra import ONE, Poly
 from archcalc.ledger.leaves import Weight
@@ -31,7 +31,7 @@ class Paper(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     title: str
     source: str
     recipe: str
-    optimiser: str
+    optimizer: str = msgspec.field(name="optimiser")
     claims: tuple[Claim, ...]
 
 
@@ -101,8 +101,9 @@ def _device_bytes(paper: Paper, arguments: str) -> tuple[Fraction, str]:
         )
     printed, split = parse(size), zero.stage_of(stage)
     row = _of_size(int(printed.digits * printed.step))
-    whole = totals(kept([row], recipe(paper.recipe).precision(), optimisers.named(paper.optimiser)))
-    return zero.device_bytes(whole, split, int(devices)), _formula(paper, row, split, int(devices))
+    precision, optimizer = find_recipe(paper.recipe).precision(), find_optimizer(paper.optimizer)
+    total = persistent_bytes(persistent_tensors([row], precision, optimizer))
+    return zero.device_bytes(total, split, int(devices)), _formula(paper, row, split, int(devices))
 
 
 def _of_size(n_parameters: int) -> WeightRow:
@@ -112,7 +113,7 @@ def _of_size(n_parameters: int) -> WeightRow:
 
 def _formula(paper: Paper, row: WeightRow, stage: zero.Stage, devices: int) -> str:
     """Return '4·Ψ + 12·Ψ/64': the bytes on every device, and those that are split."""
-    parts = formulas([row], recipe(paper.recipe).precision(), optimisers.named(paper.optimiser))
+    parts = formulas([row], find_recipe(paper.recipe).precision(), find_optimizer(paper.optimizer))
     symbols = {part: poly for part, poly in parts.items() if poly is not None}
     split = Poly.sum(symbols.pop(part) for part in zero.SPLIT[stage])
     whole = Poly.sum(symbols.values())

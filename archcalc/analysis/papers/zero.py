@@ -9,7 +9,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Literal, get_args
 
-from archcalc.analysis.training import PARTS, Part, Totals
+from archcalc.analysis.training import PARTS, Part, PersistentBytes
 from archcalc.errors import InputError, nearest, shown
 from archcalc.words import msg
 
@@ -18,20 +18,21 @@ STAGES: tuple[Stage, ...] = get_args(Stage)
 
 SPLIT: dict[Stage, tuple[Part, ...]] = {
     "none": (),
-    "os": ("master", "optimiser"),
-    "os+g": ("gradients", "master", "optimiser"),
+    "os": ("master", "optimizer"),
+    "os+g": ("gradients", "master", "optimizer"),
     "os+g+p": PARTS,
 }
 
 
-def device_bytes(whole: Totals, stage: Stage, degree: int) -> Fraction:
+def device_bytes(total: PersistentBytes, stage: Stage, degree: int) -> Fraction:
     """Return the bytes of a training step on each of `degree` devices.
 
-    >>> device_bytes(Totals(weights=15, gradients=15, master=30, optimiser=60), "os", 64) * 64
+    >>> total = PersistentBytes(weights_bytes=15, gradients_bytes=15, master_bytes=30, optimizer_bytes=60)
+    >>> device_bytes(total, "os", 64) * 64
     Fraction(2010, 1)
     """
-    split: int = sum(getattr(whole, part) for part in SPLIT[stage])
-    return whole.total - split + Fraction(split, degree)
+    split = sum(total.of(part) for part in SPLIT[stage])
+    return total.bytes - split + Fraction(split, degree)
 
 
 def stage_of(name: str) -> Stage:

@@ -11,14 +11,15 @@ import streamlit as st
 
 from archcalc import presets
 from archcalc.analysis.comparison import model_comparison, model_difference, unique_names
-from archcalc.analysis.context import FAR_TOKENS, most_tokens
+from archcalc.analysis.context import longest_context
+from archcalc.analysis.costs import workload_costs
 from archcalc.analysis.memory import DTYPES
 from archcalc.contract import report
 from archcalc.dashboard import blocks, charts, same, subject
 from archcalc.dashboard.computing import sizes
 from archcalc.dashboard.errors import told
 from archcalc.dashboard.session import KEPT, choice, say
-from archcalc.render import comparison
+from archcalc.render import comparison, costs
 from archcalc.results import plain
 from archcalc.sources import load
 from archcalc.spec import Spec
@@ -121,7 +122,7 @@ def _costs(found: list[Compared]) -> None:
     say_, specs = say(), [one.spec for one in found]
     columns = st.columns(3)
     usual = min(workload(spec).seq for spec in specs)
-    far = min(most_tokens(spec) or max(spec.n_ctx, FAR_TOKENS) for spec in specs)
+    far = min(map(longest_context, specs))
     with columns[0]:
         batch = sizes.size(
             say_(msg("Batch (sequences)")), "compare_batch", default=1, least=1, most=sizes.MOST_SEQUENCES
@@ -132,8 +133,8 @@ def _costs(found: list[Compared]) -> None:
         say_(msg("Weights and caches stored as (dtype)")), _DTYPES, key="compare_dtype", **KEPT
     )
     asked: dict[str, Any] = {"batch": batch or 1, "seq": seq or usual, "dtype": dtype}
-    page = comparison.costs_view(model_comparison(specs, **asked), None)
-    blocks.show(page, name="compare.costs", data=lambda: [report(spec, **asked) for spec in specs])
+    result = workload_costs(dict(zip(unique_names(specs), specs, strict=True)), **asked)
+    blocks.show(costs.view(result), name="compare.costs", data=lambda: plain(result))
     options = sizes.in_words(asked)
     lines = "\n".join(f"archcalc report {one.words}{options}" for one in found)
     same.lines(lines, _python(found, f"[archcalc.report(spec{sizes.in_python(asked)}) for spec in specs]"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from archcalc.analysis.context import ATTENTION, PAIRS, Point, context
+from archcalc.analysis.context import ATTENTION, PAIRS, ContextPoint, context
 from archcalc.interp.demos.results import CostDemo, TokenCost
 from archcalc.sources import load
 
@@ -23,9 +23,9 @@ def run() -> CostDemo:
     )
 
 
-def _token_cost(point: Point) -> TokenCost:
+def _token_cost(point: ContextPoint) -> TokenCost:
     """Return the cost of a prefill per token, which is an integer, as every token is multiplied with every key."""
-    cost = {part: count // point.new for part, count in point.forward.items()}
+    cost = {part: count // point.new_tokens for part, count in point.forward.items()}
     attention, ffn = sum(cost[part] for part in ATTENTION), cost["ffn"]
     return TokenCost(
         tokens=point.tokens,

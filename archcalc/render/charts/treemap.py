@@ -11,8 +11,7 @@ from archcalc.errors import InputError, nearest, shown
 from archcalc.ledger.leaves import COMPONENTS, Component
 from archcalc.render.charts.frame import COMPONENT_COLORS, FAINT, FRAME, HEIGHT, WIDTH, title
 from archcalc.render.charts.treemap_layout import Area, layout
-from archcalc.render.page import Column
-from archcalc.render.page import shown as cell
+from archcalc.render.page import Column, cell_text
 from archcalc.results import Row, count, fields_of, product, share, text
 from archcalc.units import exact, human, percent
 from archcalc.words import ENGLISH, Translator, msg
@@ -128,7 +127,7 @@ def _placed(tile: Tile, area: Area) -> dict[str, Any]:
     """Return a tile's values as text, and its corners."""
     corners = {"x": area.x, "x2": area.x + area.width, "y": area.y, "y2": area.y + area.height}
     fields = fields_of(Tile).items()
-    values = {name: cell(Column(field.heading, field.kind), getattr(tile, name)) for name, field in fields}
+    values = {name: cell_text(Column(field.heading, field.kind), getattr(tile, name)) for name, field in fields}
     return {**corners, **values, "rounded": human(tile.elements)}
 
 
