@@ -115,16 +115,18 @@ def __dir__() -> list[str]:
 def params(spec: Spec) -> pd.DataFrame:
     """Return a DataFrame with a row for each weight.
 
-    The columns are path, group, component, kind ('trainable', 'frozen' or 'buffer'), axes, shape, count, layers, total,
-    share, active, formula. `count` is for one layer, `total` for all layers; `active` leaves out the experts that a
-    token does not use. All rows except buffers sum to the totals of the report.
+    The columns are path, group, component, tensor_kind ('trainable', 'frozen' or 'buffer'), axes, shape,
+    elements_per_layer, layers (how many), layer_indices, elements (of all layers), share, active, formula, kind.
+    `active` leaves out the experts that a token does not use. All rows except buffers, which have no share, sum to the
+    totals of the report.
 
     Like all functions that return a DataFrame, it raises MissingExtraError without pandas (the extra `frames`).
     """
-    from archcalc.analysis.params import frame
+    from archcalc.analysis.params import weight_params
     from archcalc.ledger.build import build as build_ledger
+    from archcalc.results import frame
 
-    return frame(build_ledger(spec))
+    return frame(weight_params(build_ledger(spec)))
 
 
 def flops(spec: Spec, work: Workload | None = None, **sizes: Any) -> pd.DataFrame:
@@ -314,12 +316,15 @@ def ranks(
 def diff(left: Spec, right: Spec) -> dict[str, Any]:
     """Return the differences between two models, as `archcalc diff --format json` prints them.
 
-    "params" has both counts of each component and their difference (right − left); "fields" has the path and both
-    values of each field that differs.
+    "params" has, for each component and total ("figure"), both counts ("left", "right"), their "difference" (right −
+    left) and its "change" as a fraction of the left. "fields" has the path ("field") and both values of each field that
+    differs.
     """
-    from archcalc.render.comparison import diff_data
+    from archcalc.analysis.comparison import model_difference
+    from archcalc.results import plain
 
-    return diff_data(left, right)
+    difference: dict[str, Any] = plain(model_difference(left, right))
+    return difference
 
 
 def _training_workload(spec: Spec, work: Workload | None, sizes: dict[str, Any]) -> Workload:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CellKind = Literal[
-    "text", "quoted", "words", "product", "vector", "count", "human", "percent", "seconds", "signed", "change",
-    "decimal", "bar",
+    "text", "quoted", "words", "value", "product", "vector", "ranges", "count", "human", "percent", "seconds", "signed",
+    "change", "decimal", "bar",
 ]  # fmt: skip
 # How a number is shown again in a column of its own beside its digits: 174.6 B, 349.2 GB, a bar.
 Rounded = Literal["", "count", "bytes", "bar"]
@@ -63,7 +63,7 @@ def count(heading: str | Message, *, rounded: Rounded = "", is_summed: bool = Tr
 
 def counts(heading: str | Message, *, names: Mapping[Any, str | Message] | None = None) -> Field:
     """Return the field of whole numbers by key. Tables have a column for each key, called what `names` says."""
-    return Field(heading=heading, kind="count", names=names or {})
+    return Field(heading=heading, kind="count", is_summed=True, names=names or {})
 
 
 def share(heading: str | Message) -> Field:
@@ -169,7 +169,6 @@ def json_schema(result: Any) -> dict[str, Any]:
         described = definitions[record.__name__]["properties"]
         for name, field in fields_of(record).items():
             described[name] = {"description": str(field.heading)} | described[name]
-    definitions |= {"Message": {"type": "string"}} if "Message" in definitions else {}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **whole, "$defs": definitions}
 
 

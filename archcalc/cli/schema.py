@@ -16,6 +16,14 @@ from archcalc.spec import schema as spec_schema
 
 # What each command prints as JSON.
 RESULTS: Final = {
+    "report": "archcalc.contract:Report",
+    "compare": "archcalc.contract:Reports",
+    "diff": "archcalc.analysis.comparison:ModelDifference",
+    "explain": "archcalc.analysis.formulas:Explanation",
+    "claims": "archcalc.analysis.papers.claim_results:ClaimResults",
+    "coverage": "archcalc.coverage:Coverage",
+    "presets": "archcalc.analysis.preset_totals:PresetList",
+    "taps": "archcalc.analysis.site_shapes:SiteList",
     "demo": "archcalc.interp.demos.results:DemoList",
     "demo-softmax": "archcalc.interp.demos.results:SoftmaxDemo",
     "demo-dropout": "archcalc.interp.demos.results:DropoutDemo",

@@ -5,15 +5,17 @@ Each format decides how a value is printed, and in which language messages are (
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from archcalc.results import CellKind
-from archcalc.units import exact, human, vector
+from archcalc.units import exact, human, ranges, vector
 from archcalc.words import Message
 
+_PARENTHESES = re.compile(r"\([^()]*\)")
 # Of a full bar, in characters.
 BAR_WIDTH = 20
 
@@ -27,7 +29,7 @@ class Column(msgspec.Struct, frozen=True):
     @property
     def is_right_aligned(self) -> bool:
         """Return whether its cells are aligned right, as numbers are."""
-        return self.kind not in ("text", "quoted", "product", "vector", "bar")
+        return self.kind not in ("text", "quoted", "value", "product", "vector", "ranges", "bar")
 
     @property
     def is_derived(self) -> bool:
@@ -128,12 +130,26 @@ def _bar(share: float) -> str:
     return "█" * whole + (" ▏▎▍▌▋▊▉"[eighths] if eighths else "")
 
 
+def _value(value: Any) -> str:
+    """A field's value as a file would say it."""
+    import json
+
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _product(factors: Sequence[Any]) -> str:
+    """Factors with '×' between them, sums in parentheses."""
+    return " × ".join(f"({factor})" if " " in _PARENTHESES.sub("", factor) else factor for factor in map(str, factors))
+
+
 _FORMATS: dict[CellKind, Callable[[Any], str]] = {
     "text": str,
     "quoted": repr,
     "words": str,
-    "product": lambda axes: " × ".join(map(str, axes)),
+    "value": _value,
+    "product": _product,
     "vector": vector,
+    "ranges": ranges,
     "count": exact,
     "human": _human,
     "percent": _percent,

@@ -125,7 +125,7 @@ def test_all_claims_get_the_verdict_on_record(good: Good) -> None:
     found = json.loads(good("claims", "-f", "json"))
     of_models = sum(len(load(name).about.claims) for name in presets.names())
     assert len(found) == of_models + sum(len(published_tables.load(name).claims) for name in presets.papers())
-    assert all(one["agrees"] for one in found)
+    assert all(one["is_as_recorded"] for one in found)
 
 
 def test_the_claims_of_a_paper(good: Good) -> None:
@@ -134,7 +134,7 @@ def test_the_claims_of_a_paper(good: Good) -> None:
     assert (
         "zero   device_bytes:7.5 B:os:64          31.4 GB     31.406 GB  holds      4·Ψ + 12·Ψ/64    Figure 1" in found
     )
-    assert all(one["model"] == "zero" for one in json.loads(good("claims", "zero", "-f", "json")))
+    assert all(one["name"] == "zero" for one in json.loads(good("claims", "zero", "-f", "json")))
 
 
 def test_a_wrong_record_ends_with_1(tmp_path: Path, cli: Cli) -> None:
@@ -142,7 +142,7 @@ def test_a_wrong_record_ends_with_1(tmp_path: Path, cli: Cli) -> None:
     (tmp_path / "x.yaml").write_text(yaml.safe_dump({"base": "tiny", "claims": [claim]}))
     found = cli("claims", "x.yaml")
     assert found.code == 1
-    assert "holds ≠ recorded 'differs'" in found.out
+    assert "tiny c: holds ≠ recorded 'differs'" in found.out
     assert "1 claim: 1 hold, 0 truncate, 0 differ" in found.out
     assert cli("claims", "x.yaml", "-f", "json").code == 1
     (tmp_path / "x.yaml").write_text(yaml.safe_dump({"base": "tiny", "claims": [claim | {"verdict": "holds"}]}))
@@ -163,7 +163,7 @@ def test_a_model_without_claims(good: Good) -> None:
 
 def test_figures_shown_are_the_ledgers(good: Good) -> None:
     spec = load("gpt3")
-    shown = [one.shown for one in check(spec, build_ledger(spec))]
+    shown = [one.figure_in_unit for one in check(spec, build_ledger(spec))]
     assert [
         line for one, line in zip(shown, good("claims", "gpt3").splitlines()[5:], strict=False) if one not in line
     ] == []

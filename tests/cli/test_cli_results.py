@@ -17,6 +17,16 @@ Good = Callable[..., str]
 
 # The schema of a command line, and the field of its JSON that CSV shows as a table; '' where CSV shows no rows of JSON.
 CALLS: dict[str, tuple[str, str]] = {
+    "report t5-small --view weights": ("report", ""),
+    "compare gpt2 t5-small": ("compare", ""),
+    "diff gpt2 llama-3-8b": ("diff", ""),
+    "explain gpt-oss-20b attn --seq 5": ("explain", "formulas"),
+    "explain gpt2": ("explain", "formulas"),
+    "claims deepseek-v3": ("claims", "[]"),
+    "claims zero": ("claims", "[]"),
+    "coverage arcee": ("coverage", "[]"),
+    "presets": ("presets", "[]"),
+    "taps gemma-2-9b --seq 5": ("taps", "sites"),
     "flops llama-3-8b --conventions": ("flops", "components"),
     "flops deepseek-v3 --view ops --recompute full": ("flops", "ops"),
     "flops t5-small --view layers --seq 1 --past 9": ("flops", "layers"),

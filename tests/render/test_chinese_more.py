@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import msgspec
 import pytest
+from msgspec import structs
 
 from archcalc import presets
-from archcalc.analysis.papers import activation_claims, claims, published_tables
+from archcalc.analysis.papers import activation_claims, claim_results, claims
+from archcalc.analysis.site_shapes import site_list
 from archcalc.analysis.sweep.grid import arrays
 from archcalc.analysis.sweep.result import sweep_result
-from archcalc.coverage import CHECKS, ModelTypeCoverage
-from archcalc.ledger.build import build
+from archcalc.coverage import CHECKS, STATES, ModelTypeCoverage
 from archcalc.proof import Comparison, Difference
 from archcalc.render import claims as claim_pages
 from archcalc.render import coverage, sweep, taps, tokenize, training_run, verify
@@ -37,7 +35,8 @@ SITES = ["bert-base", "deepseek-v3", "gemma-2-9b", "gpt3", "gpt-oss-20b", "t5-sm
 def test_sites(name: str) -> None:
     spec = load(name)
     found = sites(spec)
-    check(taps.page(spec, found, workload(spec, past=0 if spec.family == "encoder" else 7, seq=5)))
+    work = workload(spec, past=0 if spec.family == "encoder" else 7, seq=5)
+    check(taps.view(site_list(spec, found, work), None))
     assert all(isinstance(site.description, Message) for site in found)
 
 
@@ -49,32 +48,25 @@ def test_every_variant_of_keys_and_scores_has_its_own_words() -> None:
 
 def test_a_name_of_a_site_is_no_word() -> None:
     spec = load("gpt3", {"name": "queries"})
-    shown = CHINESE.within(taps.page(spec, sites(spec), workload(spec, seq=5)))
+    shown = CHINESE.within(taps.view(site_list(spec, sites(spec), workload(spec, seq=5)), None))
     assert shown.subtitle.startswith("queries · ")
 
 
 def test_claims() -> None:
-    found = []
-    for name in presets.names():
-        spec = load(name)
-        found += [(name, checked) for checked in claims.check(spec, build(spec))]
-    for name in presets.papers():
-        found += [(name, checked) for checked in published_tables.check(published_tables.load(name))]
-    shown = claim_pages.page(found)
-    check(shown)
-    recorded = msgspec.structs.replace(found[0][1].claim, verdict="differs")
-    wrong = replace(found[0][1], claim=recorded, agrees_with_record=False)
-    disagreeing = claim_pages.page([("holds", wrong)])
+    result = [row for name in (*presets.names(), *presets.papers()) for row in claim_results.results_of(name)]
+    check(claim_pages.view(result, None))
+    wrong = structs.replace(result[0], name="holds", recorded="differs", is_as_recorded=False)
+    disagreeing = claim_pages.view([wrong], None)
     check(disagreeing)
     assert CHINESE.within(disagreeing).blocks[0].rows[0][0] == "holds"
-    assert str(disagreeing.blocks[0].rows[0][4]) == "holds ≠ recorded 'differs'"
+    assert str(disagreeing.blocks[1].lines[0]) == f"holds {wrong.id}: holds ≠ recorded 'differs'"
     assert str(disagreeing.subtitle) == "1 claim: 1 hold, 0 truncate, 0 differ"
 
 
 def test_every_accounting_in_words_is_named() -> None:
     own = {activation_claims.GPU, activation_claims.LEDGER, activation_claims.EARLY_STOP}
-    assert set(claim_pages.ACCOUNTING_NAMES) == {*claims.ACCOUNTINGS, *own}
-    assert all(str(message) == name for name, message in claim_pages.ACCOUNTING_NAMES.items())
+    assert set(claim_results.ACCOUNTING_NAMES) == {*claims.ACCOUNTINGS, *own}
+    assert all(str(message) == name for name, message in claim_results.ACCOUNTING_NAMES.items())
 
 
 def test_proofs() -> None:
@@ -82,7 +74,7 @@ def test_proofs() -> None:
     sizes = {"tensors": 2, "parameters": 3, "seconds": 0.5}
     wrong = Comparison(name="equal", left="ledger", right="module", is_equal=False, differences=differences, **sizes)
     right = Comparison(name="equal", left="ledger", right="transformers", is_equal=True, **sizes)
-    comparisons = [wrong, right, msgspec.structs.replace(wrong, name="module")]
+    comparisons = [wrong, right, structs.replace(wrong, name="module")]
     shown = verify.view(comparisons, verify.Options("transformers"))
     check(shown)
     table, first, second, missing = CHINESE.within(shown).blocks
@@ -95,15 +87,16 @@ def test_proofs() -> None:
 def test_coverage() -> None:
     found = [
         ModelTypeCoverage("exact", "none", "decoder", **dict.fromkeys(CHECKS, state), missing="refused")
-        for state in coverage.STATES
+        for state in STATES
         if state != "not read"
     ]
-    shown = coverage.page([*found, ModelTypeCoverage("total", "head", "", missing=msg("not read yet"))])
+    shown = coverage.view([*found, ModelTypeCoverage("total", "head", "", missing=msg("not read yet"))], None)
     check(shown)
-    rows = CHINESE.within(shown).blocks[0].rows
-    assert [tuple(row[:3]) for row in rows[:-1]] == [("exact", "none", "decoder")] * 5 + [("total", "head", "")]
-    assert [row[3] for row in rows] == ["一致", "不符", "拒绝", "未检查", "无", "未支持", "1"]
-    assert (rows[0][-1], rows[-2][-1]) == ("refused", "尚未支持")
+    rows, counts = (block.rows for block in CHINESE.within(shown).blocks)
+    assert [tuple(row[:3]) for row in rows] == [("exact", "none", "decoder")] * 5 + [("total", "head", "")]
+    assert [row[3] for row in rows] == ["一致", "不符", "拒绝", "未检查", "无", "未支持"]
+    assert counts == [[6, 1, 1, 1, 1]]
+    assert (rows[0][-1], rows[-1][-1]) == ("refused", "尚未支持")
 
 
 RUN = TrainingRun(
@@ -127,7 +120,7 @@ def test_training_runs() -> None:
 
 
 def test_the_loss_curve() -> None:
-    run = msgspec.structs.replace(RUN, name="validation")
+    run = structs.replace(RUN, name="validation")
     for n_steps in (2, 5000):
         check(loss_curve(run, [1.0] * n_steps))
     chart = CHINESE.within(loss_curve(run, [1.0, 2.0]))
@@ -171,12 +164,12 @@ def test_tokenizers() -> None:
 def test_programs_read_english() -> None:
     """CSV is not translated, and JSON has no messages."""
     spec = load("gpt3")
-    work = workload(spec, seq=5)
-    shown = taps.page(spec, sites(spec), work)
+    result = site_list(spec, sites(spec), workload(spec, seq=5))
+    shown = taps.view(result, None)
     assert isinstance(shown, Page)
     assert "the sum of tokens, types and positions: the input of the first layer" in as_csv(shown)
     lossy = plain(tokenization(LOST, msg("the text")))
-    for data in (taps.data(spec, sites(spec), work), lossy):
+    for data in (plain(result), lossy):
         assert not [leaf for leaf in leaves(data) if isinstance(leaf, Message)]
     assert lossy["tokenizers"][1]["mismatch"] == "3 characters → [UNK]; 'a' → 'b'"
     assert lossy["measured_on"] == "the text"

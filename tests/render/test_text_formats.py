@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archcalc import presets
+from archcalc.analysis.params import weight_params
 from archcalc.errors import printable
 from archcalc.ledger.build import build
 from archcalc.render.html import HEIGHT, WIDTH, as_html, rectangles
@@ -100,7 +101,7 @@ def test_cells(kind: str, value: object, text: str) -> None:
 
 @pytest.mark.parametrize("name", presets.names())
 def test_areas_are_proportional_to_parameters(name: str) -> None:
-    boxes = treemap(build(load(name))).boxes
+    boxes = treemap(weight_params(build(load(name)))).boxes
     total = sum(box.value for box in boxes)
     assert total == build(load(name)).total()
     kept = [box for box in boxes if box.value > total / 1e6]

@@ -1,7 +1,7 @@
-"""Bytes of a training on each data-parallel device that shares it, stage by stage.
+"""Bytes of a training step on each data-parallel device with ZeRO's stages.
 
-ZeRO, Rajbhandari et al. 2020, arXiv:1910.02054, section 5: optimizer states (the master copy is one of them), then
-gradients, then the weights. Parts are even, as in its formulas: what an implementation pads is not counted.
+ZeRO, Rajbhandari et al. 2020, arXiv:1910.02054, section 5: optimizer states (the master weights are one of them), then
+gradients, then weights are split. As in its formulas, parts are even, without the padding of an implementation.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SPLIT: dict[Stage, tuple[Part, ...]] = {
 
 
 def device_bytes(total: PersistentBytes, stage: Stage, degree: int) -> Fraction:
-    """Return the bytes of a training on each of `degree` devices.
+    """Return the bytes of a training step on each of `degree` devices.
 
     >>> total = PersistentBytes(weights_bytes=15, gradients_bytes=15, master_bytes=30, optimizer_bytes=60)
     >>> device_bytes(total, "os", 64) * 64
@@ -36,7 +36,7 @@ def device_bytes(total: PersistentBytes, stage: Stage, degree: int) -> Fraction:
 
 
 def stage_of(name: str) -> Stage:
-    """Return the stage of a name. Raise InputError with the nearest name for an unknown one."""
+    """Return the stage of this name. Raises InputError, with the nearest name, if there is none."""
     for stage in STAGES:
         if stage == name:
             return stage

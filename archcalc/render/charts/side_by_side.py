@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from math import floor, log10
 from typing import Any, Final, Literal
 
+from archcalc.analysis.comparison import unique_names
 from archcalc.analysis.params import summary
 from archcalc.analysis.value_names import COMPONENT_NAMES
 from archcalc.ledger.build import build
 from archcalc.ledger.leaves import COMPONENTS
 from archcalc.render.charts.frame import FRAME, title
 from archcalc.render.charts.stacked import COLORS, LABELS, MIN_NAMED_WIDTH
-from archcalc.render.comparison import names
 from archcalc.spec import Spec
 from archcalc.units import exact
 from archcalc.words import ENGLISH, Translator, msg
@@ -25,7 +25,7 @@ def chart(
     specs: Sequence[Spec], scale: Scale = "linear", say: Translator = ENGLISH, *, of_share: bool
 ) -> dict[str, Any]:
     """Return the Vega-Lite chart of parameters by component, or of each component's share of its model."""
-    models, params = names(specs), [summary(build(spec)) for spec in specs]
+    models, params = unique_names(specs), [summary(build(spec)) for spec in specs]
     used = [component for component in COMPONENTS if any(each["by_component"][component] for each in params)]
     values: list[dict[str, Any]] = [
         {

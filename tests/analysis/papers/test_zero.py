@@ -13,7 +13,7 @@ import archcalc
 from archcalc import presets
 from archcalc.analysis.optimizers import find_optimizer
 from archcalc.analysis.papers import published_tables
-from archcalc.analysis.papers.claims import Checked
+from archcalc.analysis.papers.claims import ClaimCheck
 from archcalc.analysis.papers.zero import SPLIT, STAGES, Stage, device_bytes, stage_of
 from archcalc.analysis.training import PersistentBytes, find_recipe, persistent_bytes, persistent_tensors
 from archcalc.errors import InputError
@@ -61,12 +61,12 @@ def test_stages_by_name() -> None:
 # --- the paper ---
 
 
-def checked() -> list[Checked]:
+def checked() -> list[ClaimCheck]:
     return published_tables.check(published_tables.load("zero"))
 
 
 def test_every_verdict_is_the_one_on_record() -> None:
-    assert all(one.agrees_with_record for one in checked())
+    assert all(one.is_as_recorded for one in checked())
     assert {one.claim.verdict for one in checked()} == {"holds", "truncates"}
     assert all(one.claim.note for one in checked() if one.verdict != "holds")
 
@@ -99,7 +99,7 @@ def test_a_wrong_record_is_seen() -> None:
     paper = published_tables.load("zero")
     claim = structs.replace(paper.claims[1], value="121 GB")
     assert published_tables.check(structs.replace(paper, claims=(claim,)))[0].verdict == "differs"
-    assert not published_tables.check(structs.replace(paper, claims=(claim,)))[0].agrees_with_record
+    assert not published_tables.check(structs.replace(paper, claims=(claim,)))[0].is_as_recorded
 
 
 @pytest.mark.parametrize(
