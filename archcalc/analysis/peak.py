@@ -7,6 +7,7 @@ of a kernel's workspace. `archcalc.run.train.step_memory` holds it against what 
 
 from __future__ import annotations
 
+from heapq import nlargest
 from math import prod
 
 import msgspec
@@ -61,8 +62,7 @@ class _Step:
         self.weights = sum(line.weights + line.master for line in lines)
         self.gradients = sum(line.gradients for line in lines)
         self.states = sum(line.optimiser + line.states.steps for line in lines)
-        self.largest = max(line.master or line.weights for line in lines if line.row.kind == "trainable")
-        self.largest //= max(line.row.layers for line in lines if (line.master or line.weights) == self.largest)
+        self.stepped = _stepped(lines, at_once=how.device == "cuda")
         self.table = sum(line.gradients for line in lines if line.row.path == TOKEN_TABLE)
         self.first = sum(line.gradients // line.row.layers for line in lines if 0 in line.row.indices)
         self.is_tied = spec.head is not None and spec.head.tied
@@ -103,8 +103,22 @@ class _Step:
         return self._at(msg("the embedding's backward"), self.gradients - self.table, self.logits, temporary)
 
     def _optimiser(self) -> Moment:
-        """All gradients; the step of one tensor after another makes two as large."""
-        return self._at(msg("the optimiser's step"), self.gradients, self.logits, 2 * self.largest)
+        """All gradients, and what the step makes."""
+        return self._at(msg("the optimiser's step"), self.gradients, self.logits, self.stepped)
+
+
+def _stepped(lines: list[Kept], *, at_once: bool) -> int:
+    """What torch's AdamW makes in a step: on a GPU, which steps on all tensors at once, one as large as each.
+
+    Elsewhere it steps on one after another: two as large as the tensor at hand, while the last of these of the tensor
+    before is still there.
+    """
+    trained = [line for line in lines if line.row.kind == "trainable"]
+    if at_once:
+        return sum(line.master or line.weights for line in trained)
+    sizes = ((line.master or line.weights) // line.row.layers for line in trained for _ in range(line.row.layers))
+    largest, *rest = nlargest(2, sizes)
+    return 2 * largest + sum(rest)
 
 
 def _dropped(spec: Spec, work: Workload, how: Execution, kept: list[KeptBytes]) -> tuple[int, int]:
