@@ -20,7 +20,8 @@ class Execution(Part, frozen=True, kw_only=True):
 
     `dtype` is the weights' and the activations', without autocast. `attention` names the kernel: `eager` writes every
     product out; `math` and `flash` are PyTorch's scaled_dot_product_attention by that backend, and what it cannot do
-    (a softcap, sinks) stays eager. `experts`: each choice's weights gathered for one bmm, or the choices sorted and
+    (a softcap, sinks) stays eager. What the device's flash kernel cannot do (on a GPU: float32, or a mask, as of a
+    window or a decode step) math does. `experts`: each choice's weights gathered for one bmm, or the choices sorted and
     split by expert. `recompute`: which results are dropped and made again in the backward pass by a non-reentrant
     checkpoint, none, those of every attention's core (`selective`), or all of a layer's (`full`).
     On `meta` tensors only eager and math run; `cuda` is modelled.
