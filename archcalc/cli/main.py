@@ -41,6 +41,9 @@ COMMANDS = {
     "completion": ("completion", "Print a shell completion script."),
 }
 
+# Of torch's messages: no class of errors is common to all of its allocators.
+_SHORT_MEMORY = ("out of memory", "can't allocate memory")
+
 EPILOG = """\b
 Examples:
   archcalc report gpt3
@@ -146,6 +149,20 @@ def run(args: Sequence[str] | None = None) -> int:
     except OSError as error:
         discard_output()
         return _fail(f"cannot be written or read ({error.strerror or error})", 2)
+    except (MemoryError, RuntimeError) as error:
+        if not _is_memory_short(error):
+            raise
+        return _fail(f"memory is short ({_first_sentences(error)})", 1)
+
+
+def _is_memory_short(error: Exception) -> bool:
+    """Return whether an error says that memory is short: of Python, or of torch on a CPU or a GPU."""
+    return isinstance(error, MemoryError) or any(words in str(error) for words in _SHORT_MEMORY)
+
+
+def _first_sentences(error: Exception) -> str:
+    """Return torch's message without the state of the GPU and advice."""
+    return str(error).partition("\n")[0].partition(" GPU ")[0] or "of this process"
 
 
 def _fail(message: str, code: int) -> int:
