@@ -51,7 +51,7 @@ def view(result: Sweep, options: None = None) -> Page:
 
 
 class _Cells(Sequence[tuple[Any, ...]]):
-    """Rows as tuples of cells, made when they are read: CSV of a million rows reads none."""
+    """Rows as tuples of cells, created when they are read: CSV reads none."""
 
     def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
         self._rows = rows

@@ -1,4 +1,4 @@
-"""A sweep as a result. Its rows stay arrays: a row is made when it is read."""
+"""A sweep as a result. Its rows stay arrays; a row becomes a dict when it is read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from archcalc.analysis.sweep.grid import Refusal, SweepArrays
 from archcalc.results import Result, Row, Sureness, count, data, text
 from archcalc.words import msg
 
-# Rows that are made at once.
+# Rows that become dicts at once.
 _CHUNK = 4096
 
 
