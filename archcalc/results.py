@@ -5,7 +5,7 @@ Tables, CSV, JSON, DataFrames and JSON Schemas derive from a record, with the sa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -115,7 +115,12 @@ def _field(hint: Any, name: str) -> Field:
 
 def plain(result: Any) -> Any:
     """Return a result as JSON has it: dicts, lists, texts and numbers. Messages are in English."""
-    return _lists(msgspec.to_builtins(ENGLISH.within(result)))
+    return _lists(msgspec.to_builtins(ENGLISH.within(result), enc_hook=_plain))
+
+
+def _plain(value: Any) -> Any:
+    """Return a sequence, such as rows over arrays, as a list; anything else as text."""
+    return list(value) if isinstance(value, Sequence) else str(value)
 
 
 def _lists(value: Any) -> Any:

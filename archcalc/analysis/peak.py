@@ -8,6 +8,7 @@ moments; the largest is taken. An allocator's rounding, fragmentation and a kern
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from heapq import nlargest
 from math import prod
 from typing import Annotated, Literal, get_args
 
@@ -131,18 +132,11 @@ class _Step:
     """The sizes of a step that its moments are sums of, in bytes."""
 
     def __init__(self, spec: Spec, work: Workload, execution: Execution, tensors: Sequence[PersistentTensor]) -> None:
-        updated = [tensor.master_bytes or tensor.weights_bytes for tensor in tensors]
-        trained = [
-            (size, tensor) for size, tensor in zip(updated, tensors, strict=True) if tensor.row.kind == "trainable"
-        ]
         self.element = element_bytes(execution.dtype)
         self.weights = sum(tensor.weights_bytes + tensor.master_bytes for tensor in tensors)
         self.gradients = sum(tensor.gradients_bytes for tensor in tensors)
         self.states = sum(tensor.optimizer_bytes + tensor.states.steps for tensor in tensors)
-        self.largest = max(size for size, _ in trained)
-        self.largest //= max(
-            tensor.row.layers for size, tensor in zip(updated, tensors, strict=True) if size == self.largest
-        )
+        self.update = _update_bytes(tensors, is_multi_tensor=execution.device == "cuda")
         self.table = sum(tensor.gradients_bytes for tensor in tensors if tensor.row.path == TOKEN_TABLE)
         self.first_layer = sum(
             tensor.gradients_bytes // tensor.row.layers for tensor in tensors if 0 in tensor.row.indices
@@ -198,8 +192,21 @@ class _Step:
         return self._moment("embedding", self.gradients - self.table, self.logits, temporary)
 
     def _optimizer(self) -> Moment:
-        """Return the moment with all gradients; updating one tensor after another allocates two as large."""
-        return self._moment("optimizer", self.gradients, self.logits, 2 * self.largest)
+        """Return the moment with all gradients, and what the update allocates."""
+        return self._moment("optimizer", self.gradients, self.logits, self.update)
+
+
+def _update_bytes(tensors: Sequence[PersistentTensor], *, is_multi_tensor: bool) -> int:
+    """Return what torch's AdamW allocates in a step: on a GPU, which updates all tensors at once, a copy of each.
+
+    Elsewhere it updates one after another: two copies of the current tensor, and one of the tensor before.
+    """
+    trained = [tensor for tensor in tensors if tensor.row.kind == "trainable"]
+    updated = [(tensor.master_bytes or tensor.weights_bytes, tensor.row.layers) for tensor in trained]
+    if is_multi_tensor:
+        return sum(size for size, _ in updated)
+    largest, *second = nlargest(2, (size // layers for size, layers in updated for _ in range(layers)))
+    return 2 * largest + sum(second)
 
 
 def _layer_sizes(spec: Spec, work: Workload, execution: Execution, saved: Sequence[ActivationBytes]) -> tuple[int, int]:

@@ -32,6 +32,7 @@ RESULTS: Final = {
     "demo-cost": "archcalc.interp.demos.results:CostDemo",
     "fill-mask": "archcalc.run.decoding.mask_prediction:MaskPredictions",
     "generate": "archcalc.run.decoding.completion:GeneratedTexts",
+    "sweep": "archcalc.analysis.sweep.result:Sweep",
     "flops": "archcalc.analysis.workload_flops:WorkloadFlops",
     "flops-plot": "archcalc.analysis.context:ContextFlops",
     "memory": "archcalc.analysis.inference_memory:InferenceMemory",

@@ -18,6 +18,7 @@ from archcalc.formats.element_types import element_bytes
 from archcalc.ledger.algebra import Poly
 from archcalc.ledger.leaves import COMPONENTS
 from archcalc.ledger.rows import CacheRow, Ledger, MatmulRow, WeightRow
+from archcalc.ledger.tokens import symbol_parts
 from archcalc.render.page import Block, Page, Text
 from archcalc.render.symbols import symbol_lines
 from archcalc.render.tables import table
@@ -247,7 +248,7 @@ def _symbols(ledger: Ledger, formulas: Iterable[Poly]) -> list[Block]:
     """Return the model's dimensions, and the workload's if a formula uses them."""
     used = set().union(*(formula.symbols() for formula in formulas))
     work = {symbol for symbol in used if is_of_work(symbol)}
-    windows = {window[:-1] for symbol in work if (window := symbol.partition("(")[2])}
+    windows = {window for symbol in work if (window := symbol_parts(symbol)[1])}
     own = used - work | windows
     own.update(*(row.formula.symbols() | row.active_formula.symbols() for row in ledger.rows))
     sizes = ", ".join(f"{name} = {ledger.sizes[name]}" for name in sorted(own))

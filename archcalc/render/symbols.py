@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from archcalc.analysis.atoms import ATOMS, STATED
+from archcalc.ledger.tokens import symbol_parts
 from archcalc.words import Message, joined, msg
 
 
@@ -50,16 +51,16 @@ SYMBOL_WORDS = {
 def symbol_lines(symbols: Iterable[str], sizes: Mapping[str, int]) -> list[str | Message]:
     """Return the sizes of the workload on one line, then a line for each symbol that follows from them."""
     named = sorted(symbols)
-    atoms = [symbol for symbol in named if symbol.partition("(")[0] in ATOMS]
+    atoms = [symbol for symbol in named if symbol_parts(symbol)[0] in ATOMS]
     has_source = any("source" in symbol for symbol in named)
     stated = [name for name in STATED if has_source or name != "source_seq"]
     return [", ".join(f"{name} = {sizes[name]}" for name in stated), *(_line(atom, sizes) for atom in atoms)]
 
 
 def _line(symbol: str, sizes: Mapping[str, int]) -> Message:
-    kind, _, window = symbol.partition("(")
+    kind, window = symbol_parts(symbol)
     atom = SYMBOL_WORDS[kind]
-    formula = atom.windowed.fill(w=window[:-1]) if window and atom.windowed else atom.formula
+    formula = atom.windowed.fill(w=window) if window and atom.windowed else atom.formula
     assert formula is not None, "the ledger names no other"
     equation = joined(" = ", (symbol, formula, f"{sizes[symbol]:,}"))
     return msg("{name}: {meaning}", name=equation, meaning=atom.meaning)

@@ -30,6 +30,8 @@ CALLS: dict[str, tuple[str, str]] = {
     "flops llama-3-8b --conventions": ("flops", "components"),
     "flops deepseek-v3 --view ops --recompute full": ("flops", "ops"),
     "flops t5-small --view layers --seq 1 --past 9": ("flops", "layers"),
+    "sweep tiny --over d_ff=64,128 --over seq=5,9": ("sweep", "rows"),
+    "sweep tiny --over norm.kind=rmsnorm,layernorm --over n_heads=2,3": ("sweep", ""),
     "flops gpt2 --plot a.svg": ("flops-plot", "points"),
     "memory llama-3-8b": ("memory", "components"),
     "memory llama-3-8b --view tensors --dtype q4_k_m": ("memory", "weights"),

@@ -9,6 +9,7 @@ from archcalc import presets
 from archcalc.analysis.papers import activation_claims, claim_results, claims
 from archcalc.analysis.site_shapes import site_list
 from archcalc.analysis.sweep.grid import arrays
+from archcalc.analysis.sweep.result import sweep_result
 from archcalc.coverage import CHECKS, STATES, ModelTypeCoverage
 from archcalc.proof import Comparison, Difference
 from archcalc.render import claims as claim_pages
@@ -130,10 +131,11 @@ def test_the_loss_curve() -> None:
 
 def test_sweeps() -> None:
     found = arrays("tiny", {"n_heads": [4, 5, 7], "d_ff": [64, 128]}, figures=["params.total"], work={}, changes={})
-    shown = sweep.page("total", found)
+    result = sweep_result("total", found)
+    shown = sweep.view(result)
     check(shown)
     assert len(shown.blocks) == 2
-    assert str(shown.blocks[1].lines[0]).endswith(found.refused[0].reason)
+    assert str(shown.blocks[1].lines[0]).endswith(str(result.refused[0].reason))
     assert CHINESE.within(shown).blocks[1].lines[0].startswith("略去 4 种，首个为 n_heads=5, d_ff=64：")
 
 

@@ -48,20 +48,17 @@ TERMS |= {"d_attn", "d_ff", "d_head", "d_model", "lh", "n_ctx", "sb", "tokens"}
 # In Chinese these stand in brackets after the Chinese word.
 IN_BRACKETS = re.compile("（[a-z_]+）")
 # Columns whose plain text is data: paths, kinds of layers, functions, formulas, citations, dtypes, kernels, shapes.
-DATA = {
-    "layer",
+DATA = {"op", "layer", "kind", "operation", "formula", "source", "convention", "tensor", "adapter", "shape", "dtype"}
+DATA |= {
+    "saved by",
     "kind of layer",
-    "operation",
-    "kind",
-    "formula",
-    "source",
-    "convention",
-    "tensor",
-    "adapter",
-    "shape",
-    "as",
+    "device",
+    "stored as",
+    "attention",
+    "split along",
+    "first rank's bytes by formula",
+    "ledger's formula",
 }
-DATA |= {"kept by", "stored as", "attention", "split along", "first rank's bytes by formula", "ledger's formula"}
 DATA |= {"paper, a layer", "a layer's bytes"}
 
 
@@ -117,7 +114,7 @@ def told(page: Page) -> Iterator[tuple[str, Any]]:
             yield from (
                 (str(column.heading), value)
                 for column, value in zip(block.columns, row, strict=True)
-                if column.kind == "text" and value is not None
+                if column.kind == "text" and value is not None  # an empty cell
             )
 
 
