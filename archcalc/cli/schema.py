@@ -16,9 +16,36 @@ from archcalc.spec import schema as spec_schema
 
 # What each command prints as JSON.
 RESULTS: Final = {
+    "report": "archcalc.contract:Report",
+    "compare": "archcalc.contract:Reports",
+    "diff": "archcalc.analysis.comparison:ModelDifference",
+    "explain": "archcalc.analysis.formulas:Explanation",
+    "claims": "archcalc.analysis.papers.claim_results:ClaimResults",
+    "coverage": "archcalc.coverage:Coverage",
+    "presets": "archcalc.analysis.preset_totals:PresetList",
+    "taps": "archcalc.analysis.site_shapes:SiteList",
+    "demo": "archcalc.interp.demos.results:DemoList",
+    "demo-softmax": "archcalc.interp.demos.results:SoftmaxDemo",
+    "demo-dropout": "archcalc.interp.demos.results:DropoutDemo",
+    "demo-positions": "archcalc.interp.demos.results:PositionsDemo",
+    "demo-step": "archcalc.interp.demos.results:TrainingStepDemo",
+    "demo-cost": "archcalc.interp.demos.results:CostDemo",
+    "fill-mask": "archcalc.run.decoding.mask_prediction:MaskPredictions",
+    "generate": "archcalc.run.decoding.completion:GeneratedTexts",
+    "sweep": "archcalc.analysis.sweep.result:Sweep",
+    "flops": "archcalc.analysis.workload_flops:WorkloadFlops",
+    "flops-plot": "archcalc.analysis.context:ContextFlops",
     "memory": "archcalc.analysis.inference_memory:InferenceMemory",
     "lens": "archcalc.interp.lens.result:LensPredictions",
     "lens-train": "archcalc.interp.lens.result:TrainedLens",
+    "next": "archcalc.interp.next_token_result:NextTokenDistributions",
+    "tokenize": "archcalc.text.measurement:Tokenization",
+    "trace": "archcalc.interp.trace.result:ForwardTrace",
+    "train": "archcalc.run.train.result:TrainingRun",
+    "verify": "archcalc.proof:Comparisons",
+    "memory-lora": "archcalc.analysis.lora:LoraMemory",
+    "memory-tp": "archcalc.analysis.shards:ShardedMemory",
+    "memory-train": "archcalc.analysis.training_memory:TrainingMemory",
 }
 
 

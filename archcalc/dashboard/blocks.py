@@ -12,8 +12,7 @@ import streamlit as st
 from archcalc.dashboard.saving import files, save
 from archcalc.dashboard.session import plain, say
 from archcalc.render.html import as_html, table_as_html
-from archcalc.render.page import Block, Page, Picture, Table, Text, Treemap
-from archcalc.render.page import shown as cell
+from archcalc.render.page import Block, Page, Picture, Table, Text, Treemap, cell_text
 from archcalc.render.text import as_csv, as_markdown
 from archcalc.words import ENGLISH, msg
 
@@ -64,7 +63,7 @@ def as_json(data: Any) -> str:
 def records(block: Table) -> list[dict[str, Any]]:
     """A table's rows as objects of raw values by heading; columns that say another's number in words are left out."""
     english = ENGLISH.within(block)
-    kept = [(i, str(column.heading)) for i, column in enumerate(english.columns) if not column.says_another]
+    kept = [(i, str(column.heading)) for i, column in enumerate(english.columns) if not column.is_derived]
     return [{heading: row[i] for i, heading in kept} for row in english.rows]
 
 
@@ -95,5 +94,5 @@ def _frame(block: Table) -> Any:
     """The cells as people read them: numbers of many digits would be rounded by a grid of floats."""
     import pandas as pd
 
-    rows = [[cell(column, value) for column, value in zip(block.columns, row, strict=True)] for row in block.rows]
+    rows = [[cell_text(column, value) for column, value in zip(block.columns, row, strict=True)] for row in block.rows]
     return pd.DataFrame(rows, columns=[str(column.heading) or " " * i for i, column in enumerate(block.columns)])

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import streamlit as st
 
+from archcalc.analysis.model_report import model_report
 from archcalc.analysis.model_workload import ModelWorkload
+from archcalc.contract import Report
 from archcalc.dashboard import blocks, same, subject
 from archcalc.dashboard.session import say
 from archcalc.render import report as pages
 from archcalc.words import Message, msg
 
 
-def show(about: ModelWorkload, report: dict[str, Any]) -> None:
+def show(about: ModelWorkload, report: Report) -> None:
     """A menu, so that the page opens on its answer."""
     with st.popover(say()(msg("Export")), icon=":material/download:", key="export"):
         _files(about, report)
@@ -24,12 +25,18 @@ def show(about: ModelWorkload, report: dict[str, Any]) -> None:
         )
 
 
-def _files(about: ModelWorkload, report: dict[str, Any]) -> None:
+def _files(about: ModelWorkload, report: Report) -> None:
     from archcalc.render.html import as_html
     from archcalc.spec.yaml_writer import as_yaml
 
     name = about.spec.name
-    _file(msg("Report (HTML)"), "description", f"{name}.html", "text/html", lambda: as_html(pages.full_page(about)))
+    _file(
+        msg("Report (HTML)"),
+        "description",
+        f"{name}.html",
+        "text/html",
+        lambda: as_html(pages.full_page(model_report(about), about.spec)),
+    )
     _file(msg("Report (JSON)"), "data_object", f"{name}.json", "application/json", lambda: blocks.as_json(report))
     _file(msg("Spec (YAML)"), "edit_document", f"{name}.yaml", "application/yaml", lambda: as_yaml(about.spec))
 

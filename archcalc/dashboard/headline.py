@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from html import escape
-from typing import Any
 
 import msgspec
 import streamlit as st
 
 from archcalc.analysis.value_names import SURENESS
+from archcalc.contract import Report, ReportWorkload
 from archcalc.dashboard.session import say
 from archcalc.units import exact, human, human_bytes, percent
 from archcalc.words import msg
@@ -25,7 +25,7 @@ class Line(msgspec.Struct, frozen=True):
     kind: str
 
 
-def show(label: str, report: dict[str, Any]) -> None:
+def show(label: str, report: Report) -> None:
     """The headline of a model's report; `label` is the name that people know it by."""
     total = f"<strong>{exact(report['params']['total'])}</strong>"
     sentence = say()(msg("{name} has {total} parameters.", name=escape(label), total=total))
@@ -33,7 +33,7 @@ def show(label: str, report: dict[str, Any]) -> None:
     st.html(f'<div class="ac-headline"><h2>{sentence}</h2><dl>{rows}</dl></div>')
 
 
-def lines(report: dict[str, Any]) -> Iterator[Line]:
+def lines(report: Report) -> Iterator[Line]:
     """What stands under the headline; a cache of nothing is left out."""
     say_, work, kinds = say(), report["workload"], report["kinds"]
     total, active = report["params"]["total"], report["params"]["active"]
@@ -50,7 +50,7 @@ def lines(report: dict[str, Any]) -> Iterator[Line]:
     yield Line(_forward(work), exact(flops), "FLOPs", human(flops), kinds["flops.forward"])
 
 
-def _forward(work: dict[str, Any]) -> str:
+def _forward(work: ReportWorkload) -> str:
     sizes = {name: exact(work[name]) for name in ("seq", "source_seq") if name in work}
     if "source_seq" in work:
         return say()(msg("Forward pass over {source_seq} source and {seq} target tokens", **sizes))

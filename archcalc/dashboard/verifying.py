@@ -7,7 +7,9 @@ import streamlit as st
 from archcalc.dashboard import blocks, job, same, subject
 from archcalc.dashboard.session import KEPT, say
 from archcalc.extras import require
-from archcalc.render import verify as page_of
+from archcalc.proof import Comparisons, Reading
+from archcalc.render import verify as verify_page
+from archcalc.results import plain
 from archcalc.spec import Spec
 from archcalc.spec.yaml_writer import as_yaml
 from archcalc.units import exact
@@ -36,35 +38,36 @@ def show(spec: Spec) -> None:
     if st.button(
         say_(msg("Build the model on the meta device and compare")), type="primary", icon=":material/verified:"
     ):
-        third = "transformers" if against else None
+        third: Reading | None = "transformers" if against else None
         st.session_state[key] = job.run(say_(msg("Building and comparing…")), lambda: _verified(spec, third), key=key)
     if key in st.session_state:
-        _found(spec, st.session_state[key])
+        _result(spec, st.session_state[key])
     chosen = subject.chosen()
     more = " --against transformers" if against else ""
-    third = ', against="transformers"' if against else ""
+    option = ', against="transformers"' if against else ""
     same.lines(
-        f"archcalc verify {chosen.words}{more}", f"import archcalc\n\narchcalc.verify({chosen.load_line}{third})"
+        f"archcalc verify {chosen.words}{more}", f"import archcalc\n\narchcalc.verify({chosen.load_line}{option})"
     )
 
 
-def _verified(spec: Spec, against: str | None) -> page_of.Found:
+def _verified(spec: Spec, against: Reading | None) -> Comparisons:
     require("torch", does=msg("building the model"), extra="model")
     from archcalc.proof import verify
 
-    return [(spec.name, verify(spec, against=against))]
+    return verify(spec, against=against)
 
 
-def _found(spec: Spec, found: page_of.Found) -> None:
+def _result(spec: Spec, result: Comparisons) -> None:
     """The verdict in one line, then the table with every difference."""
     say_ = say()
-    for comparison in found[0][1]:
-        if comparison.holds:
-            numbers = {"tensors": exact(comparison.n_tensors), "parameters": exact(comparison.n_parameters)}
+    for comparison in result:
+        if comparison.is_equal:
+            numbers = {"tensors": exact(comparison.tensors), "parameters": exact(comparison.parameters)}
             st.success(
                 say_(msg("Equal: {tensors} tensors, {parameters} parameters.", **numbers)),
                 icon=":material/check_circle:",
             )
         else:
             st.error(say_(msg("{n} tensors differ.", n=exact(len(comparison.differences)))))
-    blocks.show(page_of.page(found), name=f"{spec.name}.verify", data=lambda: page_of.data(found))
+    page = verify_page.view(result, verify_page.Options())
+    blocks.show(page, name=f"{spec.name}.verify", data=lambda: plain(result))

@@ -9,6 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import archcalc
+from archcalc.analysis.closed_form import closed_form
 from archcalc.analysis.row_names import path_pattern
 from archcalc.dashboard.overview import formula_lines
 from archcalc.dashboard.session import LINK_BYTES
@@ -119,13 +120,16 @@ def test_the_closed_form_is_one_line_and_comes_to_the_total() -> None:
     assert page.count(line) == 1
     assert "<li>L = n_layers = 96</li><li>d = d_model = 12,288</li>" in page
     assert "<li>with n_kv_heads = n_heads, n_heads·d_head = d_model, d_ff = 4·d_model</li>" in page
-    (formula, *_), sizes = formula_lines(build(archcalc.load("gpt3"))), {"L": 96, "d": 12288, "C": 2048, "V": 50257}
+    (formula, *_), sizes = (
+        formula_lines(closed_form(build(archcalc.load("gpt3")))),
+        {"L": 96, "d": 12288, "C": 2048, "V": 50257},
+    )
     product, _, total = formula.replace("·", "*").replace("²", "**2").replace(",", "").partition(" = ")
     assert eval(product, sizes) == int(total)  # noqa: S307
 
 
 def test_a_long_formula_has_a_line_for_each_kind_of_layer() -> None:
-    lines = formula_lines(build(archcalc.load("deepseek-v3")))
+    lines = formula_lines(closed_form(build(archcalc.load("deepseek-v3"))))
     assert lines[-2:] == ["= 656,569,532,416 + 1,189,085,184 + 11,414,421,504 + 1,853,365,248", "= 671,026,404,352"]
     page = html(opened("architecture", model="deepseek-v3"))
     assert "\n".join(lines) in page.replace("<wbr>", "")

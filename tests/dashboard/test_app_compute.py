@@ -19,6 +19,10 @@ def numbers(found: Any) -> set[int]:
     return {found} if isinstance(found, int) and not isinstance(found, bool) else set()
 
 
+def figures(found: Any) -> set[int]:
+    return {found[name] for name in ("forward", "forward_causal", "backward", "train_step")}
+
+
 def test_figures_follow_the_sizes() -> None:
     at = opened("compute", model="gpt3-175b")
     spec = archcalc.load("gpt3")
@@ -71,20 +75,18 @@ def test_the_lines_to_copy_give_what_running_costs(view: str) -> None:
     at = opened("compute", model="llama-3-8b", compute_view=view, compute_batch="2", **RUNNING[view])
     found, drawn = printed(command(at)), html(at)
     wanted = {
-        "flops": lambda: numbers(found["total"]) | numbers(found["by_component"]),
+        "flops": lambda: figures(found) | numbers(found["components"]),
         "memory": lambda: {found["weights_bytes"], found["kv_cache_bytes"], found["next_token_bytes"]},
         "ranks": lambda: numbers(found["ranks"]),
     }[view]()
     missing = {n for n in wanted if exact(n) not in drawn}
     # A step's FLOPs are no forward pass's.
     assert missing <= (
-        {found["total"]["train_step"]} | {f["train_step"] for f in found["by_component"].values()}
-        if view == "flops"
-        else set()
+        {found["train_step"]} | {row["train_step"] for row in found["components"]} if view == "flops" else set()
     )
     told = python(at)
     if view == "flops":
-        assert int(told["forward"].sum()) == found["total"]["forward"]
+        assert int(told["forward"].sum()) == found["forward"]
     elif view == "memory":
         assert int(told["bytes"].sum()) >= found["weights_bytes"] + found["kv_cache_bytes"]
     else:
@@ -98,7 +100,9 @@ def test_the_cache_grows_as_the_command_line_says() -> None:
     for tokens in (4096, 8192):
         once = line.partition("do ")[2].removesuffix("; done").replace("$n", str(tokens))
         assert exact(printed(once)["kv_cache_bytes"]) in html(at)
-    assert python(at).points[-1] == (8192, printed("archcalc memory mistral-7b --seq 8192 --batch 2")["kv_cache_bytes"])
+    last = python(at).points[-1]
+    assert last.kv_cache_bytes == printed("archcalc memory mistral-7b --seq 8192 --batch 2")["kv_cache_bytes"]
+    assert last.tokens == 8192
 
 
 def test_the_context_view_says_where_attention_overtakes() -> None:
@@ -115,15 +119,15 @@ def test_what_a_training_step_keeps_is_the_command_lines() -> None:
     for option in ("--recipe megatron", "--optimizer adamw8bit", "--recompute selective", "--no-dropout", "--seq 512"):
         assert option in line
     found = printed(line)
-    wanted = {found["total_bytes"], found["activations"]["total_bytes"], found["peak"]["peak_bytes"]}
+    wanted = {found["total_bytes"], found["activations"]["bytes"], found["peak"]["bytes"]}
     assert {n for n in wanted if exact(n) not in html(at)} == set()
     assert python(at)["peak"] == found["peak"]
-    again = printed("archcalc flops gpt2 --seq 512 --recompute selective --no-dropout")["again"]["early_stop"]
-    assert exact(again) in html(at)
+    steps = printed("archcalc flops gpt2 --seq 512 --recompute selective --no-dropout")["training_steps"]
+    assert exact(steps[0]["recomputation"]) in html(at)
     at.selectbox(key="compute_attention").set_value("flash").run()
     found = printed(command(at))
     assert found["activations"]["execution"]["device"] == "cpu"
-    assert exact(found["activations"]["total_bytes"]) in html(at)
+    assert exact(found["activations"]["bytes"]) in html(at)
 
 
 def test_conventions_stand_side_by_side_where_papers_say_how() -> None:

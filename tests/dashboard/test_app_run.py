@@ -85,7 +85,7 @@ def test_the_text_is_the_command_lines(models: Path) -> None:
 
 
 def kept(page: AppTest) -> str:
-    return next(caption.value for caption in page.caption if "may be drawn" in caption.value)
+    return next(caption.value for caption in page.caption if "can be sampled" in caption.value)
 
 
 def test_cuts_redraw_the_distribution_and_leave_the_text() -> None:

@@ -7,10 +7,11 @@ from typing import Any, Final
 
 import streamlit as st
 
-from archcalc.analysis.context import FAR_TOKENS, Phase, context, most_tokens
-from archcalc.analysis.flops import totals
+from archcalc.analysis.context import Phase, context, longest_context
+from archcalc.analysis.flops import summary
 from archcalc.analysis.growth import growth
 from archcalc.analysis.inference_memory import inference_memory
+from archcalc.analysis.shards import sharded_memory
 from archcalc.analysis.workload_flops import workload_flops
 from archcalc.dashboard import blocks, charts, figures, same, subject
 from archcalc.dashboard.computing import sizes
@@ -51,8 +52,7 @@ def show(phase: Phase) -> None:
 
 def _headlines(now: Running) -> list[Figure]:
     say_ = say()
-    found = workload_flops(now.spec, now.work, Execution(), conventions=False)
-    counts, sized = totals(found.ops), plain(inference_memory(now.spec, now.ledger, now.work, *now.dtypes))
+    counts, sized = summary(now.ledger, now.work), plain(inference_memory(now.spec, now.ledger, now.work, *now.dtypes))
     bytes_ = (("weights_bytes", now.dtypes[0]), ("kv_cache_bytes", now.dtypes[1]), ("next_token_bytes", now.dtypes[1]))
     return [
         *(
@@ -73,11 +73,11 @@ def _headlines(now: Running) -> list[Figure]:
 def _flops(now: Running) -> None:
     from archcalc.render.charts.flops import components
 
-    found, say_ = workload_flops(now.spec, now.work, Execution(), conventions=False), say()
+    result, say_ = workload_flops(now.spec, now.work, Execution()), say()
     name = f"{now.spec.name}.flops"
-    charts.show(components(found, say_), name=name)
+    charts.show(components(result, say_), name=name)
     view: Any = rows(flops.VIEWS, ROWS_OF_FLOPS)
-    blocks.show(flops.page(found, view), name=name, data=lambda: flops.data(found))
+    blocks.show(flops.view(result, flops.Options(view)), name=name, data=lambda: plain(result))
     chosen = subject.chosen()
     same.lines(
         f"archcalc flops {chosen.words}{sizes.in_words(now.sizes)}",
@@ -89,10 +89,10 @@ def _context(now: Running) -> None:
     from archcalc.render.charts.context import chart
 
     up_to = _up_to(now)
-    found, chosen = context(now.spec, now.phase, up_to), subject.chosen()
+    result, chosen = context(now.spec, now.phase, up_to), subject.chosen()
     name = f"{now.spec.name}.context"
-    charts.show(chart(now.spec, found), name=name)
-    blocks.show(context_pages.page(now.spec, found), name=name, data=lambda: context_pages.data(found))
+    charts.show(chart(result), name=name)
+    blocks.show(context_pages.view(result), name=name, data=lambda: plain(result))
     asked: dict[str, Any] = {"plot": f"{name}.html", "phase": now.phase, **({"up_to": up_to} if up_to else {})}
     last = "" if up_to is None else f", up_to={up_to}"
     same.lines(
@@ -103,17 +103,17 @@ def _context(now: Running) -> None:
 
 def _up_to(now: Running) -> int | None:
     """How far the context goes."""
-    far = most_tokens(now.spec) or max(now.spec.n_ctx, FAR_TOKENS)
+    far = longest_context(now.spec)
     return sizes.size(say()(msg("Up to so many tokens")), "compute_up_to", default=far, least=2, most=far)
 
 
 def _memory(now: Running) -> None:
-    from archcalc.render.charts.memory import running
+    from archcalc.render.charts.memory import inference
 
     name, chosen, asked = f"{now.spec.name}.memory", subject.chosen(), {**now.sizes, **now.stored}
-    charts.show(running(now.spec, now.ledger, now.work, now.dtypes, say()), name=name)
-    view: Any = rows(memory.VIEWS, ROWS_OF_BYTES)
     result = inference_memory(now.spec, now.ledger, now.work, *now.dtypes)
+    charts.show(inference(result, say()), name=name)
+    view: Any = rows(memory.VIEWS, ROWS_OF_BYTES)
     blocks.show(memory.view(result, memory.Options(view)), name=name, data=lambda: plain(result))
     same.lines(
         f"archcalc memory {chosen.words}{sizes.in_words(asked)}",
@@ -125,17 +125,17 @@ def _growth(now: Running) -> None:
     from archcalc.analysis.weights import weights_bytes
     from archcalc.render.charts.growth import chart
 
-    found = growth(now.spec, now.ledger, now.work.batch, now.dtypes[1], _up_to(now))
+    result = growth(now.spec, now.ledger, now.work.batch, now.dtypes[1], _up_to(now))
     name, chosen = f"{now.spec.name}.cache", subject.chosen()
     stored = now.dtypes[0], weights_bytes(now.ledger, now.dtypes[0])
-    charts.show(chart(now.spec, found, stored, say()), name=name)
-    blocks.show(growth_pages.page(now.spec, found), name=name, data=lambda: growth_pages.data(found))
+    charts.show(chart(result, stored, say()), name=name)
+    blocks.show(growth_pages.view(result), name=name, data=lambda: plain(result))
     asked = {"batch": now.work.batch, "cache_dtype": now.dtypes[1]}
-    lengths = " ".join(str(tokens) for tokens, _ in found.points)
+    lengths = " ".join(str(point.tokens) for point in result.points)
     same.lines(
         f"for n in {lengths}; do archcalc memory {chosen.words} --seq $n{sizes.in_words(asked)}; done",
         f"import archcalc\n\nspec = {chosen.load_line}\n"
-        f"archcalc.growth(spec{sizes.in_python(asked)}, up_to={found.points[-1][0]})",
+        f"archcalc.growth(spec{sizes.in_python(asked)}, up_to={result.points[-1].tokens})",
     )
 
 
@@ -147,11 +147,11 @@ def _ranks(now: Running) -> None:
     with left:
         engine: Any = choice(st.segmented_control, say_(msg("Shared by")), _ENGINES, key="compute_engine")
     n = int(right.number_input(say_(msg("Ranks")), 1, 4096, 2, key="compute_ranks", **KEPT))
-    dtypes: Any = now.dtypes
-    found = shards.data(now.ledger, now.work, engine, n, dtypes)
+    dtypes: Any = {"dtype": now.dtypes[0], "cache_dtype": now.dtypes[1]}
+    result = sharded_memory(now.spec, now.ledger, now.work, engine, n, **dtypes)
     if n <= MOST_BARS:
-        charts.show(ranks(now.spec, found, say_), name=name)
-    blocks.show(shards.page(now.spec, now.ledger, now.work, engine, n, dtypes), name=name, data=lambda: found)
+        charts.show(ranks(result, say_), name=name)
+    blocks.show(shards.view(result), name=name, data=lambda: plain(result))
     asked = {engine: n, **now.sizes, **now.stored}
     same.lines(
         f"archcalc memory {chosen.words}{sizes.in_words(asked)}",

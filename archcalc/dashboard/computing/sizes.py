@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import streamlit as st
 
-from archcalc.analysis.context import FAR_TOKENS, most_tokens
+from archcalc.analysis.context import longest_context
 from archcalc.dashboard.session import KEPT, say
 from archcalc.spec import Spec
 from archcalc.spec.workload import workload
@@ -67,7 +67,7 @@ def asked(spec: Spec, phase: str, prefix: str) -> Sizes:
     """
     say_ = say()
     usual = workload(spec).seq
-    far = most_tokens(spec) or max(spec.n_ctx, FAR_TOKENS)
+    far = longest_context(spec)
     wanted: dict[str, tuple[int, int, int]] = {"batch": (1, 1, MOST_SEQUENCES)}
     if phase != "decode":
         wanted["seq"] = (usual, 1, far)

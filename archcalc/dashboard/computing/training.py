@@ -8,9 +8,9 @@ from typing import Any, Final, get_args
 import msgspec
 import streamlit as st
 
-from archcalc.analysis.flops import again, totals
-from archcalc.analysis.optimisers import OPTIMISERS
+from archcalc.analysis.optimizers import OPTIMIZERS
 from archcalc.analysis.training import RECIPES
+from archcalc.analysis.training_memory import training_memory
 from archcalc.analysis.training_setup import TrainingSetup, by_recompute, training_setup
 from archcalc.analysis.workload_flops import WorkloadFlops, workload_flops
 from archcalc.dashboard import blocks, charts, figures, same, subject
@@ -21,6 +21,7 @@ from archcalc.dashboard.figures import Figure
 from archcalc.dashboard.session import KEPT, say
 from archcalc.render import flops, memory, training
 from archcalc.render.page import Page
+from archcalc.results import plain
 from archcalc.spec.execution import Device, Execution, Experts, Kernel, Recompute
 from archcalc.spec.workload import workload
 from archcalc.units import exact, human, human_bytes
@@ -49,7 +50,7 @@ class Training(msgspec.Struct, frozen=True):
     def flops(self, *, conventions: bool) -> WorkloadFlops:
         """The FLOPs of the step."""
         about = self.subject
-        how = Execution(recompute=about.how.recompute, dropout=about.how.dropout)
+        how = Execution(recompute=about.execution.recompute, dropout=about.execution.dropout)
         return workload_flops(about.spec, about.work, how, conventions=conventions)
 
 
@@ -66,21 +67,21 @@ def _asked() -> Training:
     """Draw the controls, and what they say."""
     spec, say_ = subject.chosen().spec, say()
     given = sizes.asked(spec, "train", "compute")
-    recipe, dtype, optimiser, recompute = _precision()
+    recipe, dtype, optimizer, recompute = _precision()
     with st.expander(say_(msg("How the step is carried out"))):
         way = _way()
     dropout = way.pop("dropout")
     step = {"recompute": recompute, "dropout": dropout}
     about = training_setup(
-        spec, workload(spec, **given), recipe=recipe, dtype=dtype, optimiser=optimiser, **step, **way
+        spec, workload(spec, **given), recipe=recipe, dtype=dtype, optimizer=optimizer, **step, **way
     )
-    asked = {"recipe": recipe, "dtype": dtype, "optimizer": optimiser, **way}
+    asked = {"recipe": recipe, "dtype": dtype, "optimizer": optimizer, **way}
     usual = {**USUAL, "dtype": RECIPES[recipe].dtypes[0], "device": None}
     return Training(about, given, step, {name: value for name, value in asked.items() if value != usual[name]})
 
 
 def _precision() -> tuple[str, str, str, str]:
-    """The recipe, the weights' dtype in it, the optimiser, what is computed again."""
+    """The recipe, the weights' dtype in it, the optimizer, what is computed again."""
     say_, columns = say(), st.columns(4)
     recipe = columns[0].selectbox(
         say_(msg("Precision recipe")), list(RECIPES), key="compute_recipe", help=_titles(RECIPES), **KEPT
@@ -88,11 +89,11 @@ def _precision() -> tuple[str, str, str, str]:
     # Each recipe has dtypes of its own, and so a widget.
     dtypes = RECIPES[recipe].dtypes
     dtype = columns[1].selectbox(say_(msg("Weights in (dtype)")), dtypes, key=f"compute_dtype_{recipe}", **KEPT)
-    optimiser = columns[2].selectbox(
-        say_(msg("Optimiser")), list(OPTIMISERS), key="compute_optimizer", help=_titles(OPTIMISERS), **KEPT
+    optimizer = columns[2].selectbox(
+        say_(msg("Optimizer")), list(OPTIMIZERS), key="compute_optimizer", help=_titles(OPTIMIZERS), **KEPT
     )
     recompute = columns[3].selectbox(say_(msg("Recompute")), get_args(Recompute), key="compute_recompute", **KEPT)
-    return recipe, dtype, optimiser, recompute
+    return recipe, dtype, optimizer, recompute
 
 
 def _titles(named: Any) -> str:
@@ -119,15 +120,15 @@ def _way() -> dict[str, Any]:
 
 
 def _headlines(now: Training) -> list[Figure]:
-    say_, found = say(), training.data(now.subject)
-    ops = now.flops(conventions=False).ops
-    flops_ = {"train_step": totals(ops)["train_step"], "again": again(ops)["early_stop"]}
-    saved, peak = found["activations"], found["peak"]
+    say_, result = say(), training_memory(now.subject)
+    step_flops = now.flops(conventions=False)
+    flops_ = {"train_step": step_flops.train_step, "again": step_flops.training_steps[0].recomputation}
+    saved, peak = result.activations, result.peak
     bytes_ = [
-        ("kept", found["total_bytes"], found["kinds"]["total_bytes"]),
-        ("saved", saved["total_bytes"], saved["kind"]),
-        ("step_bytes", found["step_bytes"], found["kinds"]["step_bytes"]),
-        ("peak", peak["peak_bytes"], peak["kind"]),
+        ("kept", result.total_bytes, "exact"),
+        ("saved", saved.bytes, saved.kind),
+        ("step_bytes", result.step_bytes, saved.kind),
+        ("peak", peak.bytes, peak.kind),
     ]
     return [
         *(Figure(say_(_HEADLINES[name]), exact(count), human(count)) for name, count in flops_.items() if count),
@@ -137,18 +138,20 @@ def _headlines(now: Training) -> list[Figure]:
 
 def _kept(now: Training) -> None:
     """By part and recompute policy; then as the command line has it."""
-    from archcalc.render.charts.memory import kept, peaks
+    from archcalc.render.charts.memory import peaks
+    from archcalc.render.charts.memory import training as chart
 
     say_, name = say(), f"{now.subject.spec.name}.training"
     found = by_recompute(now.subject)
-    charts.show(kept(now.subject, found, say_), name=name)
+    charts.show(chart(now.subject, found, say_), name=name)
     charts.show(peaks(now.subject, found, say_), name=f"{name}.peak")
     view: Any = rows(memory.VIEWS, ROWS_OF_BYTES)
     about, papers = now.subject, {}
     if about.spec.family == "decoder":
         paper = st.toggle(say_(msg("Saved activations as a paper counts them, too")), key="compute_paper", **KEPT)
-        about, papers = msgspec.structs.replace(about, conventions=paper), {"conventions": True} if paper else {}
-    blocks.show(training.page(about, view), name=name, data=lambda: training.data(about))
+        about, papers = msgspec.structs.replace(about, has_conventions=paper), {"conventions": True} if paper else {}
+    result = training_memory(about)
+    blocks.show(training.view(result, training.Options(view)), name=name, data=lambda: plain(result))
     asked = {**now.sizes, **now.kept, **_not_usual(now.step)}
     same.lines(
         f"archcalc memory {subject.chosen().words} --train{_options({**asked, **papers})}", _python_of_memory(now)
@@ -158,21 +161,21 @@ def _kept(now: Training) -> None:
 def _flops(now: Training) -> None:
     from archcalc.render.charts.flops import components
 
-    found, say_ = now.flops(conventions=False), say()
+    result, say_ = now.flops(conventions=False), say()
     name = f"{now.subject.spec.name}.step"
-    charts.show(components(found, say_), name=name)
+    charts.show(components(result, say_), name=name)
     view: Any = rows(flops.VIEWS, ROWS_OF_FLOPS)
-    blocks.show(flops.page(found, view), name=name, data=lambda: flops.data(found))
+    blocks.show(flops.view(result, flops.Options(view)), name=name, data=lambda: plain(result))
     _same_flops(now, "")
 
 
 def _conventions(now: Training) -> None:
     from archcalc.render.charts.flops import conventions
 
-    found = now.flops(conventions=True)
+    result = now.flops(conventions=True)
     name = f"{now.subject.spec.name}.conventions"
-    charts.show(conventions(found, say()), name=name)
-    blocks.show(Page("", "", [flops.conventions_table(found.papers)]), name=name)
+    charts.show(conventions(result, say()), name=name)
+    blocks.show(Page("", "", [flops.conventions_table(result.conventions)]), name=name)
     _same_flops(now, " --conventions")
 
 

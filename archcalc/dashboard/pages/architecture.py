@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import streamlit as st
 
-from archcalc.analysis.formulas import formulas
+from archcalc.analysis.formulas import explanation
+from archcalc.analysis.model_report import model_report
 from archcalc.analysis.model_workload import ModelWorkload
+from archcalc.analysis.params import weight_params
+from archcalc.contract import Report
 from archcalc.dashboard import blocks, charts, export, headline, overview, subject
 from archcalc.dashboard.errors import told
-from archcalc.dashboard.session import KEPT, choice, lang, say
+from archcalc.dashboard.session import KEPT, choice, say
 from archcalc.render import explain, report
 from archcalc.render.page import Text
-from archcalc.words import msg, translator
+from archcalc.results import plain
+from archcalc.words import msg
 
 _VIEW_NAMES: Final = {
     "overview": msg("Overview"),
@@ -53,7 +57,7 @@ def page() -> None:
             _VIEWS[view](about)
 
 
-def _contract(about: ModelWorkload) -> dict[str, Any]:
+def _contract(about: ModelWorkload) -> Report:
     from archcalc.contract import report as contract
 
     return contract(about.spec)
@@ -65,27 +69,28 @@ def _view() -> str:
 
 def _overview(about: ModelWorkload) -> None:
     """The picture and the formula, then the report's tables and notes; its closed form is the formula above."""
-    overview.show(about)
-    found = report.page(about, "summary")
-    closed_form = next(block for block in found.blocks if isinstance(block, Text))
-    rest = [block for block in found.blocks if block is not closed_form]
-    blocks.show(msgspec.structs.replace(found, blocks=rest), name=f"{about.spec.name}.report")
+    result = model_report(about)
+    overview.show(result, about.spec)
+    page = report.view(result, report.Options())
+    closed_form = next(block for block in page.blocks if isinstance(block, Text))
+    rest = [block for block in page.blocks if block is not closed_form]
+    blocks.show(msgspec.structs.replace(page, blocks=rest), name=f"{about.spec.name}.report")
 
 
 def _map(about: ModelWorkload) -> None:
     """The treemap, and the way into it: a step further for every choice, back by taking it away."""
     from archcalc.render.charts.treemap import steps, treemap
 
-    within: tuple[str, ...] = ()
+    weights, within = weight_params(about.ledger), tuple[str, ...]()
     for depth, label in enumerate((msg("Look into a component"), msg("Look into a weight, down to each tensor"))):
-        choices = steps(about.ledger, within)
+        choices = steps(weights, within)
         if not choices:
             break
         step = st.pills(say()(label), choices, key=f"into_{depth}", **KEPT)
         if step is None:
             break
         within = (*within, step)
-    charts.show(treemap(about.ledger, within, say()), name=".".join((about.spec.name, "parameters", *within)))
+    charts.show(treemap(weights, within, say()), name=".".join((about.spec.name, "parameters", *within)))
 
 
 def _diagram(about: ModelWorkload) -> None:
@@ -96,12 +101,14 @@ def _diagram(about: ModelWorkload) -> None:
 
 
 def _weights(about: ModelWorkload) -> None:
-    for view in ("weights", "largest"):
-        blocks.show(report.page(about, view), name=f"{about.spec.name}.{view}")
+    views: tuple[report.View, ...] = ("weights", "largest")
+    result = model_report(about)
+    for view in views:
+        blocks.show(report.view(result, report.Options(view)), name=f"{about.spec.name}.{view}")
 
 
 def _layers(about: ModelWorkload) -> None:
-    blocks.show(report.page(about, "layers"), name=f"{about.spec.name}.layers")
+    blocks.show(report.view(model_report(about), report.Options("layers")), name=f"{about.spec.name}.layers")
 
 
 def _formulas(about: ModelWorkload) -> None:
@@ -119,19 +126,19 @@ def _formulas(about: ModelWorkload) -> None:
         **KEPT,
     )
     wanted = row.strip() or None
-    page = explain.page(about, wanted, translator(lang()))
-    blocks.show(page, name=f"{about.spec.name}.explain", data=lambda: formulas(about, wanted))
+    page = explain.view(about, explain.Options(wanted))
+    blocks.show(page, name=f"{about.spec.name}.explain", data=lambda: plain(explanation(about, wanted)))
 
 
 def _claims(about: ModelWorkload) -> None:
-    from archcalc.analysis.papers.claims import check
+    from archcalc.analysis.papers.claim_results import claim_results
     from archcalc.render import claims
 
-    found = [(about.spec.name, one) for one in check(about.spec, about.ledger)]
-    page = claims.page(found)
+    result = claim_results(about.spec, about.ledger)
+    page = claims.view(result, None)
     st.caption(page.subtitle)
-    if found:
-        blocks.show(page, name=f"{about.spec.name}.claims", data=lambda: claims.data(found))
+    if result:
+        blocks.show(page, name=f"{about.spec.name}.claims", data=lambda: plain(result))
 
 
 def _verify(about: ModelWorkload) -> None:

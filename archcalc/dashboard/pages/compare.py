@@ -10,7 +10,9 @@ import msgspec
 import streamlit as st
 
 from archcalc import presets
-from archcalc.analysis.context import FAR_TOKENS, most_tokens
+from archcalc.analysis.comparison import model_comparison, model_difference, unique_names
+from archcalc.analysis.context import longest_context
+from archcalc.analysis.costs import workload_costs
 from archcalc.analysis.memory import DTYPES
 from archcalc.contract import report
 from archcalc.dashboard import blocks, charts, same, subject
@@ -18,6 +20,7 @@ from archcalc.dashboard.computing import sizes
 from archcalc.dashboard.errors import told
 from archcalc.dashboard.session import KEPT, choice, say
 from archcalc.render import comparison, costs
+from archcalc.results import plain
 from archcalc.sources import load
 from archcalc.spec import Spec
 from archcalc.spec.workload import workload
@@ -93,7 +96,7 @@ def _preset(name: str) -> Compared:
 
 def _table(found: list[Compared]) -> None:
     specs = [one.spec for one in found]
-    page = comparison.compare_page(specs)
+    page = comparison.view(model_comparison(specs), None)
     blocks.show(page, name="compare", data=lambda: [report(spec) for spec in specs])
     _same("compare", found, found, "[archcalc.report(spec) for spec in specs]")
 
@@ -119,7 +122,7 @@ def _costs(found: list[Compared]) -> None:
     say_, specs = say(), [one.spec for one in found]
     columns = st.columns(3)
     usual = min(workload(spec).seq for spec in specs)
-    far = min(most_tokens(spec) or max(spec.n_ctx, FAR_TOKENS) for spec in specs)
+    far = min(map(longest_context, specs))
     with columns[0]:
         batch = sizes.size(
             say_(msg("Batch (sequences)")), "compare_batch", default=1, least=1, most=sizes.MOST_SEQUENCES
@@ -130,20 +133,20 @@ def _costs(found: list[Compared]) -> None:
         say_(msg("Weights and caches stored as (dtype)")), _DTYPES, key="compare_dtype", **KEPT
     )
     asked: dict[str, Any] = {"batch": batch or 1, "seq": seq or usual, "dtype": dtype}
-    data = costs.data(specs, **asked)
-    blocks.show(costs.page(specs, data), name="compare.costs", data=lambda: data)
+    result = workload_costs(dict(zip(unique_names(specs), specs, strict=True)), **asked)
+    blocks.show(costs.view(result), name="compare.costs", data=lambda: plain(result))
     options = sizes.in_words(asked)
     lines = "\n".join(f"archcalc report {one.words}{options}" for one in found)
     same.lines(lines, _python(found, f"[archcalc.report(spec{sizes.in_python(asked)}) for spec in specs]"))
 
 
 def _diff(found: list[Compared]) -> None:
-    named = dict(zip(comparison.names([one.spec for one in found]), found, strict=True))
+    named = dict(zip(unique_names([one.spec for one in found]), found, strict=True))
     left, right = st.columns(2)
     a = named[left.selectbox(say()(msg("From")), list(named), key="compare_left", **KEPT)]
     b = named[right.selectbox(say()(msg("To")), list(named), index=1, key="compare_right", **KEPT)]
-    page = comparison.diff_page(a.spec, b.spec)
-    blocks.show(page, name="diff", data=lambda: comparison.diff_data(a.spec, b.spec))
+    result = model_difference(a.spec, b.spec)
+    blocks.show(comparison.difference_view(result, None), name="diff", data=lambda: plain(result))
     same.lines(f"archcalc diff {a.file} {b.words}", _python([a, b], "archcalc.diff(*specs)"))
     _say_of_file([a])
 

@@ -13,7 +13,7 @@ from archcalc.dashboard.session import KEPT, choice, say, text_in_link
 from archcalc.words import msg
 
 if TYPE_CHECKING:
-    from archcalc.run.decoding.sampling import Sampling
+    from archcalc.run.decoding.sampling_options import Sampling
     from archcalc.run.loading.source import Quantize
 
 PROMPT: Final = "In the beginning"
@@ -77,7 +77,7 @@ def asked(name: str) -> Asked:
 
 def sampling(asked: Asked) -> Sampling:
     """How the next token is drawn. Raises InputError for settings that contradict each other."""
-    from archcalc.run.decoding.sampling import Sampling
+    from archcalc.run.decoding.sampling_options import Sampling
 
     return Sampling(**asked.draw)
 

@@ -11,12 +11,13 @@ from archcalc.dashboard import blocks, charts
 from archcalc.dashboard.running.controls import Asked, sampling
 from archcalc.dashboard.running.writing import Written
 from archcalc.dashboard.session import KEPT, say
-from archcalc.render import next_token as page_of
+from archcalc.render.next_token import view
 from archcalc.render.text import visible
+from archcalc.results import plain
 from archcalc.words import msg
 
 if TYPE_CHECKING:
-    from archcalc.interp.next_token import NextTokens
+    from archcalc.interp.next_token_result import NextTokenDistributions
 
 TOP: Final = 20
 
@@ -39,26 +40,29 @@ def show(found: Written, asked: Asked) -> None:
 
 
 def _runners_up(found: Written, asked: Asked, place: int) -> None:
-    from archcalc.render.charts.cut import chart
+    from archcalc.render.charts.sampling import chart
 
-    say_, opened = say(), found.made.loaded_model.source
-    chosen = found.completion.ids[place]
-    here = at(found, asked, place)
-    piece = opened.piece
-    charts.show(chart(here, chosen, piece, say_), name=f"{asked.model.replace('/', '.')}.token.{place + 1}")
-    context = found.asked.prompt + "".join(map(piece, found.completion.ids[:place]))
-    page = page_of.page(opened.label, here, [context], piece, say_)
-    with st.expander(say_(msg("As a table"))):
-        blocks.show(page, name="run.next", data=lambda: page_of.data(opened.label, here, [context], piece))
+    result = distribution_at(found, asked, place)
+    charts.show(chart(result, found.completion.ids[place]), name=f"{asked.model.replace('/', '.')}.token.{place + 1}")
+    with st.expander(say()(msg("As a table"))):
+        blocks.show(view(result), name="run.next", data=lambda: plain(result))
 
 
-def at(found: Written, asked: Asked, place: int) -> NextTokens:
-    """What might have come at a place of the text, drawn as `asked` says."""
-    from archcalc.interp.next_token import of_logits
+def distribution_at(found: Written, asked: Asked, place: int) -> NextTokenDistributions:
+    """Return the distribution of the token at a place of the text, with the sampling options of `asked`."""
+    from archcalc.interp.next_token import Labels, of_logits
 
-    ids = [*found.completion.prompt_ids, *found.completion.ids[:place]]
-    logits_CV = found.logits[place][None].double()
-    return of_logits(logits_CV, [set(ids)], [ids], top=TOP, sampling=sampling(asked))
+    source, earlier = found.made.loaded_model.source, found.completion.ids[:place]
+    text = found.asked.prompt + "".join(map(source.piece, earlier))
+    ids = [*found.completion.prompt_ids, *earlier]
+    return of_logits(
+        found.logits[place][None].double(),
+        [set(ids)],
+        [ids],
+        top=TOP,
+        sampling=sampling(asked),
+        labels=Labels(source.spec.name, source.label, [text], source.piece),
+    )
 
 
 def _chips(found: Written, asked: Asked, place: int) -> str:

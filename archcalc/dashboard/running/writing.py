@@ -17,7 +17,8 @@ from archcalc.words import msg
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from archcalc.run.decoding.generation import Completion, Generation
+    from archcalc.run.decoding.completion import Completion
+    from archcalc.run.decoding.generation import Generation
 
 _KEY: Final = "_run_written"
 # A page that is redrawn for every token of a fast model would be what takes the time.

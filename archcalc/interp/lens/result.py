@@ -26,7 +26,7 @@ N_OTHERS = 3
 class LensToken(Row, frozen=True, kw_only=True):
     """A token of the text whose layers are read; `is_read`: its position is."""
 
-    position: Annotated[int, number(msg("position"), "words")]
+    position: Annotated[int, number(in_context("of a trace", "position"), "words")]
     id: Annotated[int, number(msg("id"), "words")]
     token: Annotated[str, number(msg("token"), "quoted")]
     is_read: Annotated[bool, data(msg("whether its position is read"))]
@@ -40,7 +40,7 @@ class SiteReading(Row, frozen=True, kw_only=True):
 
     path: Annotated[str, text(in_context("of a model", "site"))]
     layer: Annotated[int, data(msg("layer"))]
-    position: Annotated[int, data(msg("position"))]
+    position: Annotated[int, data(in_context("of a trace", "position"))]
     token: Annotated[str, number(msg("likeliest token"), "quoted")]
     id: Annotated[int, data(msg("id"))]
     probability: Annotated[float, probability(msg("probability"))]
@@ -61,7 +61,7 @@ class TokenTrajectory(Row, frozen=True, kw_only=True):
     there is none. `is_named`: it was asked for; others are the likeliest of the output.
     """
 
-    position: Annotated[int, number(msg("position"), "words")]
+    position: Annotated[int, number(in_context("of a trace", "position"), "words")]
     token: Annotated[str, number(msg("token"), "quoted")]
     id: Annotated[int, number(msg("id"), "words")]
     is_named: Annotated[bool, data(msg("whether it was asked for"))]

@@ -12,7 +12,7 @@ from archcalc.spec.attention import Attention, LatentAttention, LogTemperature, 
 from archcalc.spec.ffn import Gated, MoE, Plain
 from archcalc.spec.position import Alibi, RelativeBias, Rope
 
-# A step's own name, its kind, its formula.
+# A step's own name, its kind, its expression.
 PartSteps = Iterator[tuple[str, str, Expression]]
 
 
@@ -78,7 +78,7 @@ def attention(part: Attention, ctx: PartContext) -> PartSteps:
         yield "gate", "gate", call(part.gate.activation, gate)
         values *= ctx.step("gate")
     joined = call("joined", values)
-    yield "out", "attended", ctx.linear(joined if part.out_norm is None else ctx.normed(joined, "out_norm"), "out")
+    yield "out", "attention_out", ctx.linear(joined if part.out_norm is None else ctx.normed(joined, "out_norm"), "out")
 
 
 def _projected(part: Attention, ctx: PartContext, name: str, x: Value, n_heads: int) -> Expression:
@@ -96,7 +96,7 @@ def _rotated(part: Attention, x: Expression) -> Expression:
     if not isinstance(part.position, Rope):
         return x
     assert part.position.d_rotary is not None, "the spec is resolved"
-    return call("turned", x, part.position.d_rotary)
+    return call("rotated", x, part.position.d_rotary)
 
 
 def _clamped(part: Attention, x: Expression) -> Expression:
@@ -112,7 +112,7 @@ def _values(part: Attention, x: Expression) -> Expression:
 def _tempered(part: Temperature | None, x: Expression) -> Expression:
     if part is None:
         return x
-    positions = Value("places") + 1 if part.from_one else Value("places")
+    positions = Value("token_positions") + 1 if part.from_one else Value("token_positions")
     if isinstance(part, LogTemperature):
         return call("log_tempered", x, positions, part.factor, part.n_tokens)
     return call("power_tempered", x, positions, part.exponent, part.n_tokens)
@@ -122,20 +122,20 @@ def latent(part: LatentAttention, ctx: PartContext) -> PartSteps:
     """Yield the steps of multi-head latent attention (MLA)."""
     down = ctx.linear(ctx.input, "kv_down")
     yield "latent", "latent", ctx.normed(call("first", down, part.kv_rank), "kv_down_norm")
-    yield "k_shared", "keys", call("turned", call("heads", call("last", down, part.d_rope), 1), part.d_rope)
+    yield "k_shared", "keys", call("rotated", call("heads", call("last", down, part.d_rope), 1), part.d_rope)
     up = call("heads", ctx.linear(ctx.step("latent"), "kv_up"), part.n_heads)
-    yield "k", "keys", call("beside", call("first", up, part.d_nope), ctx.step("k_shared"))
+    yield "k", "keys", call("concat", call("first", up, part.d_nope), ctx.step("k_shared"))
     yield "v", "values", call("last", up, part.d_v)
     if part.q_rank is None:
         q = ctx.linear(ctx.input, "q")
     else:
         q = ctx.linear(ctx.normed(ctx.linear(ctx.input, "q_down"), "q_down_norm"), "q_up")
     q = call("heads", q, part.n_heads)
-    rotated = call("turned", call("last", q, part.d_rope), part.d_rope)
-    yield "q", "queries", call("beside", call("first", q, part.d_nope), rotated)
+    rotated = call("rotated", call("last", q, part.d_rope), part.d_rope)
+    yield "q", "queries", call("concat", call("first", q, part.d_nope), rotated)
     scores = call("dot", ctx.step("q"), ctx.step("k")) * latent_scale(part)
     yield from _softmaxed(scores, ctx, is_masked=ctx.is_causal, has_sinks=False)
-    yield "out", "attended", ctx.linear(call("joined", ctx.step("values")), "out")
+    yield "out", "attention_out", ctx.linear(call("joined", ctx.step("values")), "out")
 
 
 def _softmaxed(scores: Expression, ctx: PartContext, *, is_masked: bool, has_sinks: bool) -> PartSteps:
@@ -145,14 +145,14 @@ def _softmaxed(scores: Expression, ctx: PartContext, *, is_masked: bool, has_sin
         "pattern",
         call("softmax", ctx.step("scores"), *([Parameter(f"{ctx.weight_prefix}sinks")] if has_sinks else [])),
     )
-    yield "values", "weighted", call("mix", ctx.step("pattern"), Value(f"{ctx.key_prefix}v"))
+    yield "values", "weighted_values", call("mix", ctx.step("pattern"), Value(f"{ctx.key_prefix}v"))
 
 
 def plain_ffn(part: Plain, ctx: PartContext) -> PartSteps:
     """Yield the steps of a feed-forward with two matrices."""
     yield "up", "up", ctx.linear(ctx.input, "up")
     yield "hidden", "hidden", _activated(part.activation, ctx.step("up"), ctx)
-    yield "out", "fed", _down(part, ctx)
+    yield "out", "ffn_out", _down(part, ctx)
 
 
 def gated_ffn(part: Gated, ctx: PartContext) -> PartSteps:
@@ -160,7 +160,7 @@ def gated_ffn(part: Gated, ctx: PartContext) -> PartSteps:
     yield "gate", "up", ctx.linear(ctx.input, "gate")
     yield "up", "up", ctx.linear(ctx.input, "up")
     yield "hidden", "hidden", _gated(part.activation, ctx.step("gate"), ctx.step("up"), ctx)
-    yield "out", "fed", _down(part, ctx)
+    yield "out", "ffn_out", _down(part, ctx)
 
 
 def _down(part: Plain | Gated, ctx: PartContext) -> Expression:
@@ -212,7 +212,7 @@ def mixture(part: MoE, ctx: PartContext) -> PartSteps:
         yield "shared.hidden", "hidden", _gated(act, gate, up, ctx) if part.gated else _activated(act, up, ctx)
         shared = ctx.linear(ctx.step("shared.hidden"), "shared.down")
         out += shared * call("sigmoid", ctx.linear(ctx.input, "shared_gate")) if part.shared_gate else shared
-    yield "out", "fed", out * 0.5 if part.shared_combine == "average" else out
+    yield "out", "ffn_out", out * 0.5 if part.shared_combine == "average" else out
 
 
 def _weights(part: MoE, logits: Expression, scores: Expression, chosen: Value) -> Call:

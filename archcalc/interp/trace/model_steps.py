@@ -1,7 +1,7 @@
-"""The steps of a forward pass, built from the spec: each has a name and a formula over earlier steps.
+"""The steps of a forward pass, built from the spec: each has a name and an expression over earlier steps.
 
-The functions of the formulas are listed in archcalc.render.trace_words. A step that is a site of archcalc.spec.sites
-has the site's name.
+The functions of the expressions are listed in archcalc.interp.trace.glossary. A step that is a site of
+archcalc.spec.sites has the site's name.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import reduce
 from operator import add
 
 from archcalc.interp.trace.expression import Call, Expression, Module, Parameter, Value, call
-from archcalc.interp.trace.part_formulas import PartContext
+from archcalc.interp.trace.part_steps import PartContext
 from archcalc.spec import Spec
 from archcalc.spec.branches import active_branches, arm_norm, names, stream_names
 from archcalc.spec.groups import key_indices, layers_of, weight_indices
@@ -25,11 +25,11 @@ from archcalc.spec.variants import implementation
 
 @dataclass(frozen=True)
 class Step:
-    """One step: its name, its kind (which selects its description), its formula (None for ids), and its layer."""
+    """One step: its name, its kind (which selects its description), its expression (None for ids), and its layer."""
 
     name: str
     kind: str
-    formula: Expression | None
+    expression: Expression | None
     layer: str = ""
 
 
@@ -108,7 +108,7 @@ _ORDERS = {"alternating": "sinusoids", "halves": "sinusoid_halves", "fairseq": "
 
 
 def _positions(part: TablePosition, table: Module) -> Call:
-    positions = Value("places") + part.n_extra if part.n_extra else Value("places")
+    positions = Value("token_positions") + part.n_extra if part.n_extra else Value("token_positions")
     return call(_ORDERS[part.order], positions) if isinstance(part, Sinusoidal) else call("rows", table, positions)
 
 
@@ -183,9 +183,9 @@ class _LayerSteps:
             summed = yield from self._step(own.arms_sum, "residual", reduce(add, outputs))
         return [(yield from self._normed(branch.norm_out, own.norm_out, summed))]
 
-    def _step(self, name: str, kind: str, formula: Expression) -> Steps:
+    def _step(self, name: str, kind: str, expression: Expression) -> Steps:
         """Yield a step of the layer; return its value."""
-        yield Step(f"{self.step_prefix}{name}", kind, formula, self.step_prefix.rstrip("."))
+        yield Step(f"{self.step_prefix}{name}", kind, expression, self.step_prefix.rstrip("."))
         return Value(f"{self.step_prefix}{name}")
 
     def _normed(self, part: Norm | None, name: str | None, x: Value) -> Steps:
@@ -206,8 +206,8 @@ class _LayerSteps:
             is_causal=self.is_causal and not is_cross,
             key_prefix=f"{key_prefix}{arm.name}.",
         )
-        for name, kind, formula in implementation(arm.part, "steps")(arm.part, context):
-            yield from self._step(f"{arm.name}.{name}", kind, formula)
+        for name, kind, expression in implementation(arm.part, "steps")(arm.part, context):
+            yield from self._step(f"{arm.name}.{name}", kind, expression)
 
 
 def _times(x: Value, factor: float) -> Expression:
@@ -216,7 +216,7 @@ def _times(x: Value, factor: float) -> Expression:
 
 def _norm_steps(part: Norm, name: str, x: Value, module: str, layer: str = "") -> Steps:
     """Yield the normalization and the scaling of a norm; return its value."""
-    function = "standardised" if isinstance(part, LayerNorm) else "over_rms"
-    yield Step(f"{name}.normalised", "normalised", call(function, x, part.eps), layer)
-    yield Step(name, "norm", call("scaled", Value(f"{name}.normalised"), Module(module)), layer)
+    function = "standardized" if isinstance(part, LayerNorm) else "over_rms"
+    yield Step(f"{name}.normalized", "normalized", call(function, x, part.eps), layer)
+    yield Step(name, "norm", call("scaled", Value(f"{name}.normalized"), Module(module)), layer)
     return Value(name)

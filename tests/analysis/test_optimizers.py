@@ -1,4 +1,4 @@
-"""What the ledger says that an optimiser keeps is what it keeps, parameter by parameter, after a real step."""
+"""What the ledger says that an optimizer keeps is what it keeps, parameter by parameter, after a real step."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import archcalc
-from archcalc.analysis.optimisers import OPTIMISERS, StateBytes, named
+from archcalc.analysis.optimizers import OPTIMIZERS, StateBytes, find_optimizer
 from archcalc.errors import InputError
 from archcalc.ledger.algebra import Poly
 from archcalc.ledger.build import build
@@ -21,7 +21,7 @@ from archcalc.ledger.rows import Ledger, WeightRow
 from archcalc.sources import load
 from archcalc.spec.model import Spec
 from tests import strategies
-from tests.analysis.optimiser_truth import DTYPES, PLAIN, Make, in_model, measured, stepped
+from tests.analysis.optimizer_truth import DTYPES, PLAIN, Make, in_model, measured, stepped
 
 SMALL = {
     "tiny": {"n_layers": 1, "vocab_size": 300},
@@ -45,7 +45,7 @@ def in_ledger(ledger: Ledger, name: str, element: int) -> dict[str, StateBytes]:
     found = {}
     for row in ledger.rows:
         if row.kind == "trainable":
-            of_all = named(name).of(row, element)
+            of_all = find_optimizer(name).state_bytes(row, element)
             for path in row.names():
                 found[path] = parted(of_all, row.layers)
     return found
@@ -58,21 +58,21 @@ def parted(of_all: StateBytes, n: int) -> StateBytes:
 
 
 some = settings(max_examples=30)
-REAL = [name for name in OPTIMISERS if name != "adamw-fp32"]
+REAL = [name for name in OPTIMIZERS if name != "adamw-fp32"]
 
 
 @pytest.mark.parametrize("element", DTYPES)
-@pytest.mark.parametrize("optimiser", REAL)
+@pytest.mark.parametrize("optimizer", REAL)
 @pytest.mark.parametrize("name", SMALL)
-def test_a_preset_as_it_is_stepped(name: str, optimiser: str, element: int) -> None:
+def test_a_preset_as_it_is_stepped(name: str, optimizer: str, element: int) -> None:
     spec = small(name)
-    assert in_ledger(build(spec), optimiser, element) == in_model(spec, optimiser, element)
+    assert in_ledger(build(spec), optimizer, element) == in_model(spec, optimizer, element)
 
 
 @some
 @given(strategies.specs(), st.sampled_from(REAL), st.sampled_from(list(DTYPES)))
-def test_any_spec_as_it_is_stepped(spec: Spec, optimiser: str, element: int) -> None:
-    assert in_ledger(build(spec), optimiser, element) == in_model(spec, optimiser, element)
+def test_any_spec_as_it_is_stepped(spec: Spec, optimizer: str, element: int) -> None:
+    assert in_ledger(build(spec), optimizer, element) == in_model(spec, optimizer, element)
 
 
 @some
@@ -103,63 +103,63 @@ EDGES = st.sampled_from([1, 2, 3, 31, 32, 33, 64, 128])
     st.sampled_from([name for name in REAL if not name.startswith("muon")]),
     st.sampled_from(list(DTYPES)),
 )
-def test_any_shape_as_it_is_stepped(shape: tuple[int, ...], optimiser: str, element: int) -> None:
+def test_any_shape_as_it_is_stepped(shape: tuple[int, ...], optimizer: str, element: int) -> None:
     """Tensors on either side of what is quantised: 4,096 elements, whole blocks."""
     parameter = nn.Parameter(torch.zeros(shape, dtype=DTYPES[element]))
-    assert named(optimiser).of(alone(shape), element) == stepped(PLAIN[optimiser], [parameter])[0]
+    assert find_optimizer(optimizer).state_bytes(alone(shape), element) == stepped(PLAIN[optimizer], [parameter])[0]
 
 
-@pytest.mark.parametrize("optimiser", ["adamw8bit", "adamw4bit", "adamwfp8"])
+@pytest.mark.parametrize("optimizer", ["adamw8bit", "adamw4bit", "adamwfp8"])
 @pytest.mark.parametrize(
     ("shape", "quantised"),
     [((4096,), True), ((4095,), False), ((4097,), False), ((3968,), False), ((64, 64), True), ((4352,), True)],
 )
-def test_what_torchao_quantises(optimiser: str, shape: tuple[int, ...], quantised: bool) -> None:
-    make: Make = PLAIN[optimiser]
+def test_what_torchao_quantises(optimizer: str, shape: tuple[int, ...], quantised: bool) -> None:
+    make: Make = PLAIN[optimizer]
     real = stepped(make, [nn.Parameter(torch.zeros(shape))])[0]
     assert bool(real.scales) == quantised
-    assert named(optimiser).of(alone(shape), 4) == real
+    assert find_optimizer(optimizer).state_bytes(alone(shape), 4) == real
 
 
 def test_blocks_by_hand() -> None:
     """[64, 64] in 8 bits: two moments of 4,096 codes, 16 scales and 256 levels of 4 bytes."""
-    found = named("adamw8bit").of(alone((64, 64)), 4)
+    found = find_optimizer("adamw8bit").state_bytes(alone((64, 64)), 4)
     assert found == StateBytes(values=2 * 4096, scales=2 * 16 * 4, tables=2 * 256 * 4, steps=4)
     assert found.total == 2 * 5_184
 
 
 def test_llama_by_hand() -> None:
     query = next(row for row in build(archcalc.load("llama-3-8b")).rows if row.path == "layers.{i}.attn.q.weight")
-    assert named("adamw").of(query, 4) == StateBytes(values=4_294_967_296, steps=4 * 32)
+    assert find_optimizer("adamw").state_bytes(query, 4) == StateBytes(values=4_294_967_296, steps=4 * 32)
 
 
 @some
-@given(strategies.specs(), st.sampled_from(list(OPTIMISERS)), st.sampled_from(list(DTYPES)))
-def test_a_formula_gives_the_bytes(spec: Spec, optimiser: str, element: int) -> None:
+@given(strategies.specs(), st.sampled_from(list(OPTIMIZERS)), st.sampled_from(list(DTYPES)))
+def test_a_formula_gives_the_bytes(spec: Spec, optimizer: str, element: int) -> None:
     for row in build(spec).rows:
-        formula = named(optimiser).formula(row, element)
+        formula = find_optimizer(optimizer).formula(row, element)
         if formula is None:
-            assert optimiser in ("adamw8bit", "adamw4bit", "adamwfp8")
+            assert optimizer in ("adamw8bit", "adamw4bit", "adamwfp8")
         else:
-            assert formula.at(row.sizes) == named(optimiser).of(row, element).total
+            assert formula.at(row.sizes) == find_optimizer(optimizer).state_bytes(row, element).total
 
 
 def test_what_is_not_trained_has_no_state() -> None:
     rows = [row for row in build(archcalc.load("deepseek-v3")).rows if row.kind == "buffer"]
     assert rows
     for row in rows:
-        assert all(one.of(row, 4) == StateBytes() for one in OPTIMISERS.values())
+        assert all(one.state_bytes(row, 4) == StateBytes() for one in OPTIMIZERS.values())
 
 
-def test_every_optimiser_says_where_it_is_from() -> None:
-    for name, one in OPTIMISERS.items():
+def test_every_optimizer_says_where_it_is_from() -> None:
+    for name, one in OPTIMIZERS.items():
         assert one.name == name
         assert one.title and one.source and one.checked_against  # noqa: PT018
 
 
-def test_an_unknown_optimiser() -> None:
-    with pytest.raises(InputError, match=r"no optimiser 'adamw8bits' \(did you mean 'adamw8bit'\?\)"):
-        named("adamw8bits")
+def test_an_unknown_optimizer() -> None:
+    with pytest.raises(InputError, match=r"no optimizer 'adamw8bits' \(did you mean 'adamw8bit'\?\)"):
+        find_optimizer("adamw8bits")
 
 
 def test_measuring_counts_every_tensor() -> None:

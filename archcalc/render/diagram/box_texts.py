@@ -1,11 +1,11 @@
-"""What the diagram says of each part of a spec: one function a variant."""
+"""The texts of the boxes in a diagram: a function for each part."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Final
 
-from archcalc.render.diagram.shapes import Said
+from archcalc.render.diagram.shapes import BoxText
 from archcalc.spec.activation import AnyActivation, ClampedSwish, activation_name
 from archcalc.spec.attention import Attention, LatentAttention
 from archcalc.spec.ffn import Gated, MoE, Plain
@@ -36,69 +36,71 @@ _ATTENTIONS = {
 _NORMS: Final[dict[type, str]] = {LayerNorm: "LayerNorm", RMSNorm: "RMSNorm"}
 
 
-def norm(part: Norm) -> Said:
-    """A norm, by its name."""
-    return Said(_NORMS[type(part)], (), "norm")
+def norm(part: Norm) -> BoxText:
+    """Return the text of a norm."""
+    return BoxText(_NORMS[type(part)], (), "norm")
 
 
-def embed_norm(part: Norm, reads: str, say: Translator) -> Said:
-    """The norm on the embedding, which may leave positions out."""
-    said = norm(part)
-    return said if reads == "sum" else Said(said.title, (say(msg("before positions join")),), said.component)
+def embed_norm(part: Norm, reads: str, say: Translator) -> BoxText:
+    """Return the text of the norm on the embedding, before or after positions are added."""
+    text = norm(part)
+    return text if reads == "sum" else BoxText(text.title, (say(msg("before positions are added")),), text.component)
 
 
-def part(arm: Arm, d_model: int, say: Translator, *, is_causal: bool) -> Said:
-    """A layer's part: what it is, its sizes, and what limits what it looks at."""
+def part(arm: Arm, d_model: int, say: Translator, *, is_causal: bool) -> BoxText:
+    """Return the text of a layer's part: its kind, its sizes, its mask."""
     component = variant(arm.part).component
     title, lines = implementation(arm.part, "label")(arm.part, d_model, say)
     if arm.reads in ("source", "nothing"):
-        idle = [say(msg("stored, never computed"))] if arm.reads == "nothing" else []
-        return Said(say(msg("cross-attention")), (*lines, *idle), component)
-    seen = [say(msg("causal"))] if is_causal and variant(arm.part).mixes_tokens else []
+        notes = [say(msg("stored, never computed"))] if arm.reads == "nothing" else []
+        return BoxText(say(msg("cross-attention")), (*lines, *notes), component)
+    masks = [say(msg("causal"))] if is_causal and variant(arm.part).mixes_tokens else []
     if window := getattr(arm.part, "window", None):
-        seen.append(say(msg("window of {n}", n=exact(window))))
-    return Said(title, (*lines, *([" · ".join(seen)] if seen else [])), component)
+        masks.append(say(msg("window of {n}", n=exact(window))))
+    return BoxText(title, (*lines, *([" · ".join(masks)] if masks else [])), component)
 
 
-def embedding(spec: Spec, table: Learned | Sinusoidal | None, say: Translator) -> Said:
-    """The token table, and what is added to what it gives."""
+def embedding(spec: Spec, table: Learned | Sinusoidal | None, say: Translator) -> BoxText:
+    """Return the text of the token embedding and of what is added to it."""
     width, factor = exact(spec.d_model), spec.embedding.factor
     lines = [f"{exact(spec.vocab_size)} × {exact(factor.d_embed) if factor else width}"]
     if factor:
-        lines.append(say(msg("{inner} wide, then widened to {width}", inner=exact(factor.d_embed), width=width)))
+        lines.append(say(msg("{inner}, projected to {width}", inner=exact(factor.d_embed), width=width)))
     if spec.embedding.n_token_types:
         lines.append(say(msg("+ {n} token types", n=spec.embedding.n_token_types)))
-    lines += [say(msg("+ {name}: {n} rows", name=one.name, n=exact(one.n_rows))) for one in spec.embedding.tables]
+    lines += [say(msg("+ {name}: {n} rows", name=extra.name, n=exact(extra.n_rows))) for extra in spec.embedding.tables]
     if spec.embedding.token_dropout:
-        lines.append(say(msg("masked tokens as zeros, rescaled")))
+        lines.append(say(msg("masked tokens zeroed, others rescaled")))
     if isinstance(table, Learned):
         lines.append(say(msg("+ learned positions: {n} × {width}", n=exact(spec.n_ctx + table.n_extra), width=width)))
     elif table is not None:
         lines.append(say(msg("+ sinusoidal positions")))
-    return Said(say(msg("token embedding")), tuple(lines), "embedding")
+    return BoxText(say(msg("token embedding")), tuple(lines), "embedding")
 
 
-def head(spec: Spec, say: Translator) -> Said:
-    """From states to logits."""
+def head(spec: Spec, say: Translator) -> BoxText:
+    """Return the text of the head."""
     part = spec.head
     assert part is not None
     factor = spec.embedding.factor.d_embed if spec.embedding.factor and part.tied else None
-    narrow = factor or part.d_in
-    width = exact(narrow or spec.d_model)
-    lines = [say(msg("tied: the token table again"))] if part.tied else []
+    d_in = factor or part.d_in
+    width = exact(d_in or spec.d_model)
+    lines = [say(msg("tied to the token embedding"))] if part.tied else []
     if part.labels and part.labels.reads != "every":
         lines.append(say(_READS[part.labels.reads]))
     if part.transform:
         lines.append(_transform(part.transform, say))
-    elif narrow:
-        lines.append(say(msg("narrowed to {width} first", width=width)))
+    elif d_in:
+        lines.append(say(msg("projected to {width} first", width=width)))
     if part.bias_buffer:
-        lines.append(say(msg("a stored bias")))
+        lines.append(say(msg("bias buffer")))
     if part.softcap:
         lines.append(say(msg("softcap {value}", value=f"{part.softcap:g}")))
     if part.labels:
-        return Said(say(msg("labels: {width} → {n}", width=width, n=exact(part.labels.n_labels))), tuple(lines), "head")
-    return Said(
+        return BoxText(
+            say(msg("labels: {width} → {n}", width=width, n=exact(part.labels.n_labels))), tuple(lines), "head"
+        )
+    return BoxText(
         say(msg("output head: {width} → {vocab}", width=width, vocab=exact(spec.vocab_size))), tuple(lines), "head"
     )
 
@@ -112,15 +114,20 @@ def _transform(part: Transform, say: Translator) -> str:
                 activation=part.activation,
             )
         )
-    told = msg("dense, {activation}, norm first") if part.norm else msg("dense, {activation} first")
-    return say(told.fill(activation=part.activation))
+    text = msg("dense, {activation}, norm first") if part.norm else msg("dense, {activation} first")
+    return say(text.fill(activation=part.activation))
 
 
-def pooler(part: Pooler, say: Translator) -> Said:
-    """A dense layer on one state."""
-    return Said(
+def pooler(part: Pooler, say: Translator) -> BoxText:
+    """Return the text of the pooler."""
+    return BoxText(
         say(msg("pooler")), (say(msg("dense, {activation} on the first token", activation=part.activation)),), "other"
     )
+
+
+def prediction_modules(n: int, say: Translator) -> BoxText:
+    """Return the text of the modules of multi-token prediction."""
+    return BoxText(say(msg("{n} × MTP module", n=n)))
 
 
 def attention(part: Attention, d_model: int, say: Translator) -> tuple[str, list[str]]:
@@ -164,12 +171,11 @@ def latent(part: LatentAttention, d_model: int, say: Translator) -> tuple[str, l
 
 def _positions(part: Rope | Alibi | RelativeBias | None, width: int, say: Translator) -> Iterator[str]:
     if isinstance(part, Rope):
-        theta, turned = f"{part.theta:,.10g}", part.d_rotary or width
-        all_of_it = turned == width
-        rotary = msg("RoPE, θ {theta}") if all_of_it else msg("RoPE on {n} of {width}, θ {theta}")
-        yield say(rotary.fill(n=turned, width=width, theta=theta))
+        theta, d_rotary = f"{part.theta:,.10g}", part.d_rotary or width
+        rotary = msg("RoPE, θ {theta}") if d_rotary == width else msg("RoPE on {n} of {width}, θ {theta}")
+        yield say(rotary.fill(n=d_rotary, width=width, theta=theta))
         if part.scaling:
-            yield say(msg("stretched × {factor}", factor=f"{part.scaling.factor:g}"))
+            yield say(msg("scaled × {factor}", factor=f"{part.scaling.factor:g}"))
     elif isinstance(part, RelativeBias):
         yield say(msg("relative bias, {n} buckets", n=part.n_buckets))
     elif part is not None:
@@ -194,9 +200,9 @@ def _activation(part: AnyActivation) -> str:
 
 def moe(part: MoE, d_model: int, say: Translator) -> tuple[str, list[str]]:
     """Return the heading and the lines of a mixture of experts."""
-    chosen = say(msg("{active} of {n} experts a token", active=exact(part.n_active), n=exact(part.n_experts)))
-    lines = [chosen, say(msg("{width} → {inner} → {width}", width=exact(d_model), inner=exact(part.d_expert)))]
+    experts = say(msg("{active} of {n} experts per token", active=exact(part.n_active), n=exact(part.n_experts)))
+    lines = [experts, say(msg("{width} → {inner} → {width}", width=exact(d_model), inner=exact(part.d_expert)))]
     lines.append(_activation(part.activation))
     if part.n_shared:
-        lines.append(say(msg("{n} shared", n=part.n_shared)))
+        lines.append(say(msg("{n} shared experts", n=part.n_shared)))
     return say(msg("mixture of experts")), lines

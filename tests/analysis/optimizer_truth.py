@@ -1,4 +1,4 @@
-"""What real optimisers keep after a step on a real model: bytes of every tensor of state, by parameter."""
+"""What real optimizers keep after a step on a real model: bytes of every tensor of state, by parameter."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from archcalc.analysis.optimisers import STEP_BYTES, StateBytes
+from archcalc.analysis.optimizers import STEP_BYTES, StateBytes
 from archcalc.nn.build import build as build_module
 from archcalc.spec.model import Spec
 
@@ -19,7 +19,7 @@ LR = 1e-3
 
 
 def torchao_optim() -> Any:
-    """torchao's optimisers; what it warns of on import is its own affair."""
+    """torchao's optimizers; what it warns of on import is its own affair."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return importlib.import_module("torchao.optim")
@@ -45,11 +45,11 @@ def stepped(make: Make, parameters: list[nn.Parameter]) -> list[StateBytes]:
         return []
     for parameter in parameters:
         parameter.grad = torch.ones_like(parameter)
-    optimiser = make(parameters)
+    optimizer = make(parameters)
     # torchao compiles its step, and on a CPU that needs a C++ compiler.
     with torch.compiler.set_stance("force_eager"):
-        optimiser.step()
-    return [measured(optimiser.state[parameter]) for parameter in parameters]
+        optimizer.step()
+    return [measured(optimizer.state[parameter]) for parameter in parameters]
 
 
 def measured(state: dict[str, Any]) -> StateBytes:
@@ -77,7 +77,7 @@ def _inner(value: Any) -> Iterator[tuple[str, Tensor]]:
 
 
 def in_model(spec: Spec, name: str, element: int) -> dict[str, StateBytes]:
-    """By parameter's name, what a real optimiser keeps of a real model of a spec."""
+    """By parameter's name, what a real optimizer keeps of a real model of a spec."""
     model = build_module(spec, device="cpu", dtype=DTYPES[element])
     parameters = {path: p for path, p in model.named_parameters() if p.requires_grad}
     if not name.startswith("muon"):

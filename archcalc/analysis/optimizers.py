@@ -1,8 +1,8 @@
-"""What an optimiser keeps of each parameter from step to step, tensor by tensor: exact bytes.
+"""Bytes of optimizer states, tensor by tensor: exact.
 
-A state is a tensor beside the parameter that is stepped on: in mixed precision its fp32 master copy, else the weight.
-Frozen parameters and buffers have none. The counters that torch keeps of each tensor's steps (fp32, on the host unless
-`capturable` or `fused`) are given apart and are in no total.
+A state is a tensor beside the tensor that the optimizer updates: in mixed precision the fp32 master copy, else the
+weight. Frozen parameters and buffers have none. The step counters of torch, one for each tensor (fp32, on the host
+unless `capturable` or `fused`), are counted apart and are in no total.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from archcalc.ledger.algebra import Poly, product
 from archcalc.ledger.rows import WeightRow
 from archcalc.words import Message, msg
 
-# torch keeps a step count of each tensor as a float32 scalar.
+# torch has a float32 scalar for the step count of each tensor.
 STEP_BYTES = 4
 
 
 class StateBytes(msgspec.Struct, frozen=True):
-    """What is kept of a tensor: the states' own bits, the scales of their blocks, tables of levels; step counters."""
+    """Bytes of a tensor's states: their values, the scales of their blocks, tables of levels; step counters."""
 
     values: int = 0
     scales: int = 0
@@ -33,7 +33,7 @@ class StateBytes(msgspec.Struct, frozen=True):
 
     @property
     def total(self) -> int:
-        """All but the step counters."""
+        """Return all bytes but the step counters."""
         return self.values + self.scales + self.tables
 
     def __add__(self, other: StateBytes) -> StateBytes:
@@ -45,12 +45,12 @@ class StateBytes(msgspec.Struct, frozen=True):
         )
 
     def times(self, n: int) -> StateBytes:
-        """The bytes of n such tensors."""
+        """Return the bytes of n such tensors."""
         return StateBytes(self.values * n, self.scales * n, self.tables * n, self.steps * n)
 
 
 class Like(msgspec.Struct, frozen=True, tag=True):
-    """A tensor of the parameter's shape, of `element` bytes, or of as many as what is stepped on if that is 0."""
+    """A state of the parameter's shape, of `element` bytes; of 0, as many as the updated tensor has."""
 
     element: int = 0
 
@@ -58,7 +58,7 @@ class Like(msgspec.Struct, frozen=True, tag=True):
 class Blocks(msgspec.Struct, frozen=True, tag=True):
     """A tensor of `bits` an element in blocks of the flattened parameter, an fp32 scale each, and fp32 `levels`.
 
-    Of fewer elements than `least`, or with a block left over, it is as `Like`. 8 bits of [64, 64] in blocks of 256:
+    With fewer than `least` elements, or an incomplete block, it is as `Like`. 8 bits of [64, 64] in blocks of 256:
     4,096 + 16 · 4 + 256 · 4 = 5,184 bytes.
     """
 
@@ -68,7 +68,7 @@ class Blocks(msgspec.Struct, frozen=True, tag=True):
     least: int = 4096
 
     def takes(self, count: int) -> bool:
-        """Whether a tensor of so many elements is stored so."""
+        """Return whether a tensor of `count` elements is stored in blocks."""
         return count >= self.least and count % self.block == 0
 
 
@@ -83,41 +83,41 @@ State = Like | Blocks | Factors
 
 
 class Hidden(msgspec.Struct, frozen=True):
-    """What an optimiser treats apart, without step counters: the matrices of `roles`, stacks of them if `stacked`."""
+    """Matrices with states of their own and no step counters: those of `roles`, stacks of them if `is_stacked`."""
 
     roles: tuple[Role, ...]
     states: tuple[State, ...]
-    stacked: bool = False
+    is_stacked: bool = False
 
     def takes(self, row: WeightRow) -> bool:
-        """Whether a row's tensors are among them."""
-        return role_of(row) in self.roles and (self.stacked or len(row.shape) == 2)
+        """Return whether the tensors of a row are such matrices."""
+        return role_of(row) in self.roles and (self.is_stacked or len(row.shape) == 2)
 
 
-class Optimiser(msgspec.Struct, frozen=True, kw_only=True):
-    """Which states an optimiser keeps of each tensor, and of hidden matrices where it treats them apart."""
+class Optimizer(msgspec.Struct, frozen=True, kw_only=True):
+    """The states that an optimizer has for each tensor, and for hidden matrices where those differ."""
 
     name: str
     title: Message
     states: tuple[State, ...]
-    counts_steps: bool = True
+    has_step_counters: bool = True
     hidden: Hidden | None = None
     source: str
     checked_against: str
 
-    def of(self, row: WeightRow, element: int) -> StateBytes:
-        """What is kept of all of a row's tensors, where what is stepped on has `element` bytes each.
+    def state_bytes(self, row: WeightRow, element: int) -> StateBytes:
+        """Return the bytes of the states of a row's tensors, where the updated tensors have `element` bytes a number.
 
         llama-3-8b's attn.q.weight [4096, 4096] in 32 layers, AdamW on fp32: 2 · 4096² · 4 · 32 = 4,294,967,296.
         """
-        states, counts_steps = self._states(row)
-        one = StateBytes(steps=STEP_BYTES if counts_steps else 0)
+        states, has_step_counters = self._states(row)
+        one = StateBytes(steps=STEP_BYTES if has_step_counters else 0)
         for state in states:
             one += _bytes_of(state, row.shape, element)
         return one.times(row.layers)
 
     def formula(self, row: WeightRow, element: int) -> Poly | None:
-        """The total of `of` in symbols; None where blocks make it no polynomial."""
+        """Return the total of `state_bytes` in symbols; None where blocks make it no polynomial."""
         parts = [_formula_of(state, row, element) for state in self._states(row)[0]]
         known = [part for part in parts if part is not None]
         return Poly.sum(known) if len(known) == len(parts) else None
@@ -127,7 +127,7 @@ class Optimiser(msgspec.Struct, frozen=True, kw_only=True):
             return (), False
         if self.hidden and self.hidden.takes(row):
             return self.hidden.states, False
-        return self.states, self.counts_steps
+        return self.states, self.has_step_counters
 
 
 def _bytes_of(state: State, shape: Sequence[int], element: int) -> StateBytes:
@@ -156,16 +156,16 @@ _MUON = "torch.optim.Muon (2-D parameters alone); Jordan et al. 2024, kellerjord
 
 _LEVELS = msg(
     "AdamW, two moments in {bits} bits with {levels} fp32 levels each (torchao), blocks of {block} with fp32 scales;"
-    " below 4,096 elements, or with a block left over, AdamW"
+    " below 4,096 elements, or with an incomplete block, AdamW"
 )
 _FP8 = msg(
     "AdamW, two moments in fp8 e4m3 (torchao), blocks of {block} with fp32 scales;"
-    " below 4,096 elements, or with a block left over, AdamW"
+    " below 4,096 elements, or with an incomplete block, AdamW"
 )
 
 
-def _torchao(name: str, blocks: Blocks, title: Message) -> Optimiser:
-    return Optimiser(
+def _torchao(name: str, blocks: Blocks, title: Message) -> Optimizer:
+    return Optimizer(
         name=name,
         title=title.fill(bits=blocks.bits, levels=blocks.levels, block=blocks.block),
         states=(blocks,) * 2,
@@ -174,35 +174,35 @@ def _torchao(name: str, blocks: Blocks, title: Message) -> Optimiser:
     )
 
 
-OPTIMISERS: dict[str, Optimiser] = {
+OPTIMIZERS: dict[str, Optimizer] = {
     entry.name: entry
     for entry in (
-        Optimiser(
+        Optimizer(
             name="adamw",
-            title=msg("AdamW, two moments in the dtype of what it steps on"),
+            title=msg("AdamW, two moments in the dtype of the updated tensor"),
             states=_ADAM,
             source="Loshchilov and Hutter 2017, arXiv:1711.05101; torch.optim.AdamW",
             checked_against="torch: its states after a step",
         ),
-        Optimiser(
+        Optimizer(
             name="adamw-fp32",
-            title=msg("AdamW, two moments in fp32 whatever it steps on (Apex's FusedAdam)"),
+            title=msg("AdamW, two moments in fp32 for every dtype (Apex's FusedAdam)"),
             states=(Like(4), Like(4)),
-            counts_steps=False,
+            has_step_counters=False,
             source="NVIDIA Apex optimizers/fused_adam.py: moments as float, one step count a group",
             checked_against="torch: AdamW's states of fp32 copies",
         ),
         _torchao("adamw8bit", Blocks(8, 256, 256), _LEVELS),
         _torchao("adamw4bit", Blocks(4, 128, 16), _LEVELS),
         _torchao("adamwfp8", Blocks(8, 256, 0), _FP8),
-        Optimiser(
+        Optimizer(
             name="adafactor",
             title=msg("Adafactor, a row and a column of the second moment for each matrix, no momentum"),
             states=(Factors(),),
             source="Shazeer and Stern 2018, arXiv:1804.04235; torch.optim.Adafactor",
             checked_against="torch: its states after a step",
         ),
-        Optimiser(
+        Optimizer(
             name="muon",
             title=msg("Muon, one momentum for each hidden matrix; AdamW for tables, head, vectors and stacked experts"),
             states=_ADAM,
@@ -210,29 +210,29 @@ OPTIMISERS: dict[str, Optimiser] = {
             source=_MUON,
             checked_against="torch: Muon's and AdamW's states after a step",
         ),
-        Optimiser(
+        Optimizer(
             name="muon-experts",
             title=msg(
                 "Muon, one momentum for each hidden matrix and each expert's; AdamW for tables, head and vectors"
             ),
             states=_ADAM,
-            hidden=Hidden(_MATRICES, (Like(),), stacked=True),
+            hidden=Hidden(_MATRICES, (Like(),), is_stacked=True),
             source=f"{_MUON}; each expert's matrix as a parameter: Liu et al. 2025 (Moonlight), arXiv:2502.16982",
             checked_against="torch: Muon's and AdamW's states after a step, the experts taken apart",
         ),
-        Optimiser(
+        Optimizer(
             name="sgd",
-            title=msg("SGD without momentum, which keeps nothing"),
+            title=msg("SGD without momentum, without states"),
             states=(),
-            counts_steps=False,
+            has_step_counters=False,
             source="torch.optim.SGD",
             checked_against="torch: its states after a step",
         ),
-        Optimiser(
+        Optimizer(
             name="sgd-momentum",
             title=msg("SGD with momentum"),
             states=(Like(),),
-            counts_steps=False,
+            has_step_counters=False,
             source="torch.optim.SGD (momentum_buffer)",
             checked_against="torch: its states after a step",
         ),
@@ -240,11 +240,11 @@ OPTIMISERS: dict[str, Optimiser] = {
 }
 
 
-def named(name: str) -> Optimiser:
-    """The optimiser of that name. InputError with the nearest name if there is none."""
-    if name not in OPTIMISERS:
+def find_optimizer(name: str) -> Optimizer:
+    """Return the optimizer of a name. Raise InputError with the nearest name for an unknown one."""
+    if name not in OPTIMIZERS:
         raise InputError(
-            msg("no optimiser {name}{hint}", name=shown(name), hint=nearest(name, OPTIMISERS)),
-            allowed=", ".join(OPTIMISERS),
+            msg("no optimizer {name}{hint}", name=shown(name), hint=nearest(name, OPTIMIZERS)),
+            allowed=", ".join(OPTIMIZERS),
         )
-    return OPTIMISERS[name]
+    return OPTIMIZERS[name]
