@@ -36,6 +36,8 @@ RESULTS: Final = {
     "flops": "archcalc.analysis.workload_flops:WorkloadFlops",
     "flops-plot": "archcalc.analysis.context:ContextFlops",
     "memory": "archcalc.analysis.inference_memory:InferenceMemory",
+    "lens": "archcalc.interp.lens.result:LensPredictions",
+    "lens-train": "archcalc.interp.lens.result:TrainedLens",
     "next": "archcalc.interp.next_token_result:NextTokenDistributions",
     "tokenize": "archcalc.text.measurement:Tokenization",
     "trace": "archcalc.interp.trace.result:ForwardTrace",
