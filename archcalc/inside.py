@@ -9,7 +9,10 @@ from __future__ import annotations
 from archcalc._lazy import lookup
 
 _HOMES = {
+    "Noise": "archcalc.interp.patch.corruption:Noise",
+    "Patching": "archcalc.interp.patch.run:Patching",
     "Readout": "archcalc.interp.readout:Readout",
+    "patch": "archcalc.interp.patch.run:patch",
 }
 
 __all__ = list(_HOMES)
