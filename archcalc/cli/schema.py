@@ -17,6 +17,7 @@ from archcalc.spec import schema as spec_schema
 # What each command prints as JSON.
 RESULTS: Final = {
     "memory": "archcalc.analysis.inference_memory:InferenceMemory",
+    "patch": "archcalc.interp.patch.result:ActivationPatching",
 }
 
 

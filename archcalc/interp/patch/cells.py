@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import Any
 
 import msgspec
+import torch
 from torch import Tensor
 
 from archcalc.interp.patch.targets import Target
@@ -52,6 +53,15 @@ def index_of(site: Site, target: Target, position: int | None) -> tuple[Any, ...
     """Return the index of a cell in a site's value without the batch."""
     chosen = {"T": position, target.axis: target.index}
     return tuple(slice(None) if chosen.get(axis) is None else chosen[axis] for axis in site.axes[1:])
+
+
+def is_equal(cell: Cell, clean: Recording, corrupted: Recording) -> bool:
+    """Return whether a cell has the same values in both passes, so that restoring it changes nothing."""
+    return all(
+        torch.equal(clean[site.name][0][index], corrupted[site.name][0][index])
+        for site in cell.target.sites
+        for index in (index_of(site, cell.target, cell.position),)
+    )
 
 
 def restorations(batch: Sequence[Cell], clean: Recording) -> list[Edit]:

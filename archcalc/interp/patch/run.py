@@ -16,7 +16,7 @@ from torch import Tensor
 from archcalc.errors import InputError
 from archcalc.interp.partial_pass import PartialPass, PassResult, PassStart
 from archcalc.interp.patch.attribution import estimates, gradients
-from archcalc.interp.patch.cells import batches, cells, restorations
+from archcalc.interp.patch.cells import batches, cells, is_equal, restorations
 from archcalc.interp.patch.corruption import Noise, check_pair, noise_edits
 from archcalc.interp.patch.metric import AnswerMetric
 from archcalc.interp.patch.targets import COMPONENTS, Neuron, Target, targets
@@ -58,9 +58,9 @@ class EffectMap:
 class Patching:
     """Effects of restoring a clean pass in a corrupted one.
 
-    `texts` and `corrupted_texts` are the ids of each stack; `noise` is None for a corrupted prompt. `clean_logits_V`
-    and `corrupted_logits_V` (the mean over the samples of noise) predict the answer at `position` of the last text.
-    `clean` and `corrupted` are their metric; with noise, `corrupted` is the mean over the samples.
+    `texts` and `corrupted_texts` are the ids of each stack; `noise` is None for a corrupted prompt. `clean` and
+    `corrupted` are the metric of each pass at `position` of the last text, and `clean_probabilities_V` and
+    `corrupted_probabilities_V` its predictions there; with noise, those of the corrupted pass are means over samples.
     """
 
     texts: tuple[tuple[int, ...], ...]
@@ -70,8 +70,8 @@ class Patching:
     metric: AnswerMetric
     clean: float
     corrupted: float
-    clean_logits_V: Tensor
-    corrupted_logits_V: Tensor
+    clean_probabilities_V: Tensor
+    corrupted_probabilities_V: Tensor
     maps: tuple[EffectMap, ...]
 
     def map(self, component: str, stack: int = -1) -> EffectMap:
@@ -115,13 +115,13 @@ def patch(
     tokens, and for a packed model; TooLargeError if the recorded values do not fit.
     """
     spec = canonical_spec(model)
-    texts, corrupted_texts = _texts(spec, clean, corrupted, target)
+    texts, corrupted_texts = check_texts(spec, clean, corrupted, target)
     position = _position(texts[-1], position)
     all_targets = targets(spec, components, neurons, window=window)
     n_rows = 1 if method == "attribution" else batch_rows(spec, texts, all_targets, model.embed.tokens.weight)
     names = {site.name for each in all_targets for site in each.sites}
     job = _Job(model, texts, corrupted_texts, position, n_rows, names)
-    clean_pass = job.clean_pass
+    clean_pass = job.single_clean_pass
     check_finite(clean_pass.logits_BV.amax(-1))
     if answer is None:
         answer = int(clean_pass.logits_BV[0].argmax())
@@ -144,8 +144,8 @@ def patch(
         metric,
         clean_value,
         sums.corrupted / len(samples),
-        clean_pass.logits_BV[0].cpu(),
-        sums.logits_V / len(samples),
+        clean_pass.logits_BV[0].double().softmax(-1).cpu(),
+        sums.probabilities_V / len(samples),
         tuple(sums.maps(len(samples), method)),
     )
 
@@ -163,7 +163,7 @@ class _Sums:
         self.values_RP, self.gains_RP, self.totals_RP, self.estimates_RP = (
             torch.zeros(shape, dtype=torch.float64) for _ in range(4)
         )
-        self.corrupted, self.estimated_total, self.logits_V = 0.0, 0.0, torch.zeros(())
+        self.corrupted, self.estimated_total, self.probabilities_V = 0.0, 0.0, torch.zeros(())
 
     def maps(self, n_samples: int, method: Method) -> list[EffectMap]:
         """Return the map of each component in each stack."""
@@ -210,9 +210,11 @@ class _Job:
         self.pre_names = {site.name for site in sites(model.spec) if site.name.endswith(".resid_pre")}
         self.clean = PartialPass(model, texts, position, n_rows)
         self.corrupted = PartialPass(model, corrupted_texts, position, n_rows)
+        # Estimates need one row. Passes of other batch sizes may round differently.
         self.single = PartialPass(model, corrupted_texts, position, 1)
         self.embed = f"{self.stacks[0].prefix}embed"
         self.clean_pass = self.clean(read={*names, self.embed})
+        self.single_clean_pass = self.clean_pass if n_rows == 1 else PartialPass(model, texts, position, 1)(read=names)
 
     def noise_edits(self, noise: Noise) -> list[Edit]:
         """Return the edit of each sample of noise, on the first text."""
@@ -222,11 +224,22 @@ class _Job:
     def add_exact(
         self, sums: _Sums, corruption: list[Edit], metric: AnswerMetric, progress: Callable[[int], object] | None
     ) -> None:
-        """Add what restoring each cell gives, in batches that begin at the first layer that they change."""
-        base = self.corrupted(corruption, self.pre_names)
+        """Add what restoring each cell gives, in batches that begin at the first layer that they change.
+
+        Cells with equal values in both passes change nothing and are not run.
+        """
+        base, clean = self.corrupted(corruption, self.pre_names | self.names), self.clean_pass.recording
         clean_B, corrupted_B = metric(self.clean_pass.logits_BV).cpu(), metric(base.logits_BV).cpu()
-        for batch in batches(cells(sums.targets, sums.n_tokens), self.n_rows):
-            edits = restorations(batch, self.clean_pass.recording)
+        changed, unchanged = [], []
+        for cell in cells(sums.targets, sums.n_tokens):
+            (unchanged if is_equal(cell, clean, base.recording) else changed).append(cell)
+        rows, columns = [cell.row for cell in unchanged], [cell.column for cell in unchanged]
+        sums.values_RP[rows, columns] += corrupted_B[0]
+        sums.totals_RP[rows, columns] += (clean_B - corrupted_B)[0]
+        if progress is not None:
+            progress(len(unchanged))
+        for batch in batches(changed, self.n_rows):
+            edits = restorations(batch, clean)
             values_B = metric(self.corrupted(edits, start=self._start(base, batch)).logits_BV).cpu()
             rows, columns = [cell.row for cell in batch], [cell.column for cell in batch]
             n = len(batch)
@@ -248,7 +261,7 @@ class _Job:
             corrupted, grads = gradients(self.single, corruption, metric, sorted(self.names))
             logits_BV = corrupted.logits
             for row, target in enumerate(sums.targets):
-                by_position = estimates(target, self.clean_pass.recording, corrupted, grads)
+                by_position = estimates(target, self.single_clean_pass.recording, corrupted, grads)
                 sums.estimates_RP[row, : len(by_position)] += by_position
                 sums.estimates_RP[row, len(by_position)] += by_position.sum()
         else:
@@ -256,9 +269,9 @@ class _Job:
         logits_V = logits_BV[0].detach().cpu()
         check_finite(logits_V.amax(-1, keepdim=True))
         value = float(metric(logits_BV.detach())[0])
-        sums.logits_V = sums.logits_V + logits_V
+        sums.probabilities_V = sums.probabilities_V + logits_V.double().softmax(-1)
         sums.corrupted += value
-        sums.estimated_total += float(metric(self.clean_pass.logits_BV)[0]) - value
+        sums.estimated_total += float(metric(self.single_clean_pass.logits_BV)[0]) - value
 
 
 def n_cells(spec: Spec, n_tokens: Sequence[int], components: Sequence[str], neurons: Sequence[Neuron] = ()) -> int:
@@ -269,12 +282,12 @@ def n_cells(spec: Spec, n_tokens: Sequence[int], components: Sequence[str], neur
 def batch_rows(
     spec: Spec, texts: Sequence[Sequence[int]], all_targets: Sequence[Target], like: Tensor, n_rows: int = N_ROWS
 ) -> int:
-    """Return how many cells run in one batch. Raises TooLargeError if the recorded values of one do not fit."""
+    """Return how many cells run in one batch, which records values of two passes. Raises TooLargeError if the recorded values of one do not fit."""
     by_name = {site.name: site for target in all_targets for site in target.sites}
     by_name |= {site.name: site for site in sites(spec) if site.name.endswith(".resid_pre")}
     n_target = len(texts[-1])
     work = Workload(batch=1, seq=n_target, source_seq=len(texts[0])) if len(texts) == 2 else Workload(batch=1, seq=n_target)
-    row_bytes = like.element_size() * sum(prod(site.shape(work) or ()) for site in by_name.values())
+    row_bytes = 2 * like.element_size() * sum(prod(site.shape(work) or ()) for site in by_name.values())
     free_bytes = free_memory(like.device)
     if row_bytes > free_bytes:
         raise TooLargeError(
@@ -288,10 +301,10 @@ def batch_rows(
     return max(1, min(n_rows, N_BATCH_TOKENS // max(map(len, texts)), RECORDED_BYTES // row_bytes))
 
 
-def _texts(
+def check_texts(
     spec: Spec, clean: Sequence[int], corrupted: Sequence[int] | Noise, target: Sequence[int] | None
 ) -> tuple[tuple[tuple[int, ...], ...], tuple[tuple[int, ...], ...]]:
-    """Return the ids of each stack's text, clean and corrupted."""
+    """Return the ids of each stack's text, clean and corrupted. Raises InputError as `patch` does; needs no weights."""
     if (target is not None) != (len(spec.stacks) == 2):
         raise InputError(
             msg("reads a source and a target") if target is None else msg("found for a model with one stack"),
