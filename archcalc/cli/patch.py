@@ -32,7 +32,9 @@ METHODS = ("both", "exact", "attribution")
 @click.option("--noise", metavar="WORDS", help="Corrupt these words of the prompt by noise (with --ids: positions).")
 @click.option("--noise-scale", type=float, default=3.0, show_default=True, help="Noise in standard deviations.")
 @click.option("--noise-samples", type=int, default=10, show_default=True, help="Samples of noise to average over.")
-@click.option("--target", metavar="TEXT", help="Text that the decoder of an encoder-decoder has written (default: none).")
+@click.option(
+    "--target", metavar="TEXT", help="Text that the decoder of an encoder-decoder has written (default: none)."
+)
 @click.option("--answer", metavar="TOKEN", help="Answer, with the space before it (default: likeliest after clean).")
 @click.option("--answer-id", type=click.IntRange(0), help="Answer as a token id.")
 @click.option("--wrong", metavar="TOKEN", help="Wrong token: measure the difference of the two logits.")
@@ -107,7 +109,7 @@ def command(
       archcalc patch tiny --prompt "And the king" --corrupted "And the LORD"
       archcalc patch tiny --prompt "And the king" --noise king --component residual -o patch.html
       archcalc patch tiny --random-weights --ids 1,2,3 --corrupted-ids 1,5,3 --component head --neuron 0:7
-      archcalc patch model.gguf -p "The capital of France is" --corrupted "The capital of Italy is" --answer " Paris" --wrong " Rome"
+      archcalc patch model.gguf --prompt "Paris is in" --corrupted "Rome is in" --answer " France" --wrong " Italy"
     """
     opened = model_options.open(source)
 
@@ -197,9 +199,7 @@ def _target(opened: ModelSource, target: str | None) -> list[int] | None:
     """Return what the decoder of an encoder-decoder reads: its start token and the text."""
     if opened.spec.family != "encoder-decoder":
         if target is not None:
-            raise InputError(
-                msg("found for a model with one stack"), where="target", allowed=msg("left out")
-            )
+            raise InputError(msg("found for a model with one stack"), where="target", allowed=msg("left out"))
         return None
     if opened.start_id is None:
         raise InputError(

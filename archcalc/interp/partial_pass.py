@@ -24,8 +24,8 @@ class PassStart:
 
     stack: int
     layer: int
-    states_BTD: Tensor
-    source_BSD: Tensor | None = None
+    states_BTD: Tensor  # noqa: N815
+    source_BSD: Tensor | None = None  # noqa: N815
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class PassResult:
     """The recorded values, the output of each stack that ran, and the logits at one position of the last stack."""
 
     recording: Recording
-    source_BSD: Tensor | None
-    logits_BV: Tensor
+    source_BSD: Tensor | None  # noqa: N815
+    logits_BV: Tensor  # noqa: N815
 
 
 class PartialPass:
@@ -81,5 +81,7 @@ class PartialPass:
             x_BTD = stack.input_states(self.embeds[index], ids_BT, None, context.own.token_positions)
         else:
             x_BTD = start.states_BTD
-        x_BTD = stack.run(x_BTD, context, first_layer=start.layer if start else 0)
-        return x_BTD if index == len(self.stacks) - 1 else stack.apply_final_norm(x_BTD)
+        y_BTD: Tensor = stack.run(x_BTD, context, first_layer=start.layer if start else 0)
+        if index < len(self.stacks) - 1:
+            y_BTD = stack.apply_final_norm(y_BTD)
+        return y_BTD

@@ -66,9 +66,7 @@ class Layers(nn.Module):
         self.prompts = prompts(stack, model)
         self.mtp = nn.ModuleList(Mtp(stack, model) for _ in range(stack.n_mtp)) if stack.n_mtp else None
 
-    def run(
-        self, x_BTD: Tensor, context: LayerContext, cache: Cache | None = None, *, first_layer: int = 0
-    ) -> Tensor:
+    def run(self, x_BTD: Tensor, context: LayerContext, cache: Cache | None = None, *, first_layer: int = 0) -> Tensor:
         """Return states [B, T, D] after every layer, before the final norm; the cache, if any, is extended.
 
         `x_BTD` are the states before `first_layer`; the layers before it are skipped.

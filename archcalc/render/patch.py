@@ -95,9 +95,7 @@ def _passes(result: ActivationPatching) -> Table:
 
 
 def _input(result: ActivationPatching) -> Table:
-    rows = [
-        structs.replace(row, clean=visible(row.clean), corrupted=visible(row.corrupted)) for row in result.tokens
-    ]
+    rows = [structs.replace(row, clean=visible(row.clean), corrupted=visible(row.corrupted)) for row in result.tokens]
     return table(msg("Input"), rows, PatchToken)
 
 

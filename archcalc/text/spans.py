@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+
 from archcalc.errors import InputError, shown
 from archcalc.text.tokenizer import Tokenizer
 from archcalc.words import msg
@@ -13,24 +16,28 @@ def token_spans(tokenizer: Tokenizer, text: str) -> list[tuple[int, int]]:
     Tokens that share a character stand for all the characters up to the next token whose text is found.
     """
     pieces = [piece for _, piece in tokenizer.splits(text)]
-    starts: list[int | None] = []
+    found = list(_found_starts(text, pieces))
+    ends = accumulate(
+        (start + len(piece) if start >= 0 else 0 for start, piece in zip(found, pieces, strict=True)), max
+    )
+    before = [0, *ends]
+    following = [*accumulate((start if start >= 0 else len(text) for start in reversed(found)), min)][::-1]
+    return [
+        (start, start + len(piece)) if start >= 0 else (before[i], following[i])
+        for i, (start, piece) in enumerate(zip(found, pieces, strict=True))
+    ]
+
+
+def _found_starts(text: str, pieces: Sequence[str]) -> Iterator[int]:
+    """Yield where each piece starts; −1 where it is not the next text."""
     at = 0
     for piece in pieces:
         start = text.find(piece, at) if piece else -1
-        is_found = start >= 0 and not text[at:start].strip()
-        starts.append(start if is_found else None)
-        at = start + len(piece) if is_found else at
-    spans: list[tuple[int, int]] = []
-    following = len(text)
-    for i in range(len(pieces) - 1, -1, -1):
-        start = starts[i]
-        if start is None:
-            before = next((s + len(pieces[j]) for j in range(i - 1, -1, -1) if (s := starts[j]) is not None), 0)
-            spans.append((before, following))
-        else:
-            spans.append((start, start + len(pieces[i])))
-            following = start
-    return spans[::-1]
+        if start < 0 or text[at:start].strip():
+            yield -1
+            continue
+        at = start + len(piece)
+        yield start
 
 
 def positions_of(tokenizer: Tokenizer, text: str, words: str, where: str) -> list[int]:

@@ -39,7 +39,7 @@ def estimates(target: Target, clean: Recording, corrupted: Recording, grads: Map
     """Return the estimated change of the metric from restoring a target at each position [T], in float64."""
     total: Tensor | None = None
     for site in target.sites:
-        change = ((clean[site.name][0] - corrupted[site.name][0]).detach().double() * grads[site.name][0].double())
+        change = (clean[site.name][0] - corrupted[site.name][0]).detach().double() * grads[site.name][0].double()
         change = change[index_of(site, target, None)]
         axes = [axis for axis in site.axes[1:] if axis != target.axis or target.index is None]
         by_position = change.movedim(axes.index("T"), 0).flatten(1).sum(-1) if change.dim() > 1 else change

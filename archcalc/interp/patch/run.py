@@ -16,7 +16,7 @@ from torch import Tensor
 from archcalc.errors import InputError
 from archcalc.interp.partial_pass import PartialPass, PassResult, PassStart
 from archcalc.interp.patch.attribution import estimates, gradients
-from archcalc.interp.patch.cells import batches, cells, is_equal, restorations
+from archcalc.interp.patch.cells import Cell, batches, cells, is_equal, restorations
 from archcalc.interp.patch.corruption import Noise, check_pair, noise_edits
 from archcalc.interp.patch.metric import AnswerMetric
 from archcalc.interp.patch.targets import COMPONENTS, Neuron, Target, targets
@@ -49,9 +49,9 @@ class EffectMap:
     component: str
     stack: int
     targets: tuple[Target, ...]
-    values_RP: Tensor | None
-    effects_RP: Tensor | None
-    estimates_RP: Tensor | None
+    values_RP: Tensor | None  # noqa: N815
+    effects_RP: Tensor | None  # noqa: N815
+    estimates_RP: Tensor | None  # noqa: N815
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,8 @@ class Patching:
     metric: AnswerMetric
     clean: float
     corrupted: float
-    clean_probabilities_V: Tensor
-    corrupted_probabilities_V: Tensor
+    clean_probabilities_V: Tensor  # noqa: N815
+    corrupted_probabilities_V: Tensor  # noqa: N815
     maps: tuple[EffectMap, ...]
 
     def map(self, component: str, stack: int = -1) -> EffectMap:
@@ -118,6 +118,8 @@ def patch(
     texts, corrupted_texts = check_texts(spec, clean, corrupted, target)
     position = _position(texts[-1], position)
     all_targets = targets(spec, components, neurons, window=window)
+    if not all_targets:
+        raise InputError(msg("there are none in this model"), where="components", allowed=", ".join(COMPONENTS))
     n_rows = 1 if method == "attribution" else batch_rows(spec, texts, all_targets, model.embed.tokens.weight)
     names = {site.name for each in all_targets for site in each.sites}
     job = _Job(model, texts, corrupted_texts, position, n_rows, names)
@@ -230,7 +232,8 @@ class _Job:
         """
         base, clean = self.corrupted(corruption, self.pre_names | self.names), self.clean_pass.recording
         clean_B, corrupted_B = metric(self.clean_pass.logits_BV).cpu(), metric(base.logits_BV).cpu()
-        changed, unchanged = [], []
+        changed: list[Cell] = []
+        unchanged: list[Cell] = []
         for cell in cells(sums.targets, sums.n_tokens):
             (unchanged if is_equal(cell, clean, base.recording) else changed).append(cell)
         rows, columns = [cell.row for cell in unchanged], [cell.column for cell in unchanged]
@@ -249,7 +252,7 @@ class _Job:
             if progress is not None:
                 progress(n)
 
-    def _start(self, base: PassResult, batch: Sequence[Any]) -> PassStart:
+    def _start(self, base: PassResult, batch: Sequence[Cell]) -> PassStart:
         stack = batch[0].target.stack
         layer = self.corrupted.first_layer(stack, min(cell.target.first_layer for cell in batch))
         states_BTD = base.recording[f"{self.stacks[stack].prefix}layers.{layer}.resid_pre"]
@@ -282,11 +285,18 @@ def n_cells(spec: Spec, n_tokens: Sequence[int], components: Sequence[str], neur
 def batch_rows(
     spec: Spec, texts: Sequence[Sequence[int]], all_targets: Sequence[Target], like: Tensor, n_rows: int = N_ROWS
 ) -> int:
-    """Return how many cells run in one batch, which records values of two passes. Raises TooLargeError if the recorded values of one do not fit."""
+    """Return how many cells run in one batch, which records values of two passes.
+
+    Raises TooLargeError if the recorded values of one cell do not fit.
+    """
     by_name = {site.name: site for target in all_targets for site in target.sites}
     by_name |= {site.name: site for site in sites(spec) if site.name.endswith(".resid_pre")}
     n_target = len(texts[-1])
-    work = Workload(batch=1, seq=n_target, source_seq=len(texts[0])) if len(texts) == 2 else Workload(batch=1, seq=n_target)
+    work = (
+        Workload(batch=1, seq=n_target, source_seq=len(texts[0]))
+        if len(texts) == 2
+        else Workload(batch=1, seq=n_target)
+    )
     row_bytes = 2 * like.element_size() * sum(prod(site.shape(work) or ()) for site in by_name.values())
     free_bytes = free_memory(like.device)
     if row_bytes > free_bytes:

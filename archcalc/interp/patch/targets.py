@@ -46,9 +46,7 @@ class Target(msgspec.Struct, frozen=True):
         return min(site.layer or 0 for site in self.sites)
 
 
-def targets(
-    spec: Spec, components: Sequence[str], neurons: Sequence[Neuron] = (), *, window: int = 1
-) -> list[Target]:
+def targets(spec: Spec, components: Sequence[str], neurons: Sequence[Neuron] = (), *, window: int = 1) -> list[Target]:
     """Return the targets of each component in turn, in the order of a forward pass, then the neurons.
 
     `window` layers of attention or of feed-forward outputs are restored together, centered on the target's layer (Meng
@@ -87,9 +85,7 @@ def _arms(stack: ModelStack, *, mixes_tokens: bool) -> Iterator[tuple[int, str]]
                     yield layer_index, f"{stack.prefix}layers.{layer_index}.{arm.name}"
 
 
-def _outputs(
-    component: str, stack: ModelStack, index: int, by_name: dict[str, Site], window: int
-) -> Iterator[Target]:
+def _outputs(component: str, stack: ModelStack, index: int, by_name: dict[str, Site], window: int) -> Iterator[Target]:
     arms = list(_arms(stack, mixes_tokens=component == "attention"))
     for layer, name in arms:
         arm, first = name.rpartition(".")[2], layer - window // 2

@@ -36,7 +36,8 @@ def _heat_map(grid: Grid, figure: str) -> dict[str, Any]:
         for x, (column, value) in enumerate(zip(grid.columns, numbers, strict=True))
         if value is not None
     ]
-    largest = max((abs(value["value"]) for value in values), default=0.0) or 1.0
+    numbers = [number for row in grid.values[figure] for number in row if number is not None]
+    largest = max(map(abs, numbers), default=0.0) or 1.0
     return {
         "title": {"text": grid.title, "anchor": "start"},
         "width": FRAME["width"],
