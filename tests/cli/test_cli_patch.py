@@ -21,7 +21,7 @@ def test_the_table_has_maps_and_the_error_of_the_estimates(good: Good) -> None:
     assert "probability of the answer (' said'), measured" in text
     assert re.search(r"0\.resid_pre +0\.00 +0\.00 +1\.00 +1\.00\n", text)
     assert re.search(r"residual stream +15 +0\.\d{4} +0\.\d{4} +layers\.0\.resid_pre", text)
-    assert text.count("␣king") == 2 + 3, "two of the largest effects, and a heading of each map"
+    assert text.count("␣king") == 2 + 3 + 1, "two of the largest effects, a heading of each map, the input"
     assert "P(wrong)" not in text
 
 
@@ -77,7 +77,7 @@ def test_an_encoder_is_measured_at_the_position(good: Good) -> None:
 
 
 def test_an_encoder_decoder_has_a_map_of_each_stack(good: Good) -> None:
-    call = ("patch", "tiny-seq2seq", "--random-weights", "-p", "abc", "--corrupted", "abd", "--target", "x")
+    call = ("patch", "t5-small", "--random-weights", "--set", "d_model=16", "--set", "vocab_size=300", "-p", "abc", "--corrupted", "abd", "--target", "x")
     found = json.loads(good(*call, "-f", "json"))
     assert [row["stack"] for row in found["errors"]] == ["encoder", "decoder"] * 3
     assert [token["position"] for token in found["tokens"] if token["stack"] == "decoder"] == [0, 1]
