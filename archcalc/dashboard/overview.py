@@ -1,4 +1,4 @@
-"""The picture beside the answer: where the parameters are, the layers, and the closed form of the total."""
+"""The overview of a model: a treemap of its parameters, the closed form of the total, a diagram of the layers."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from archcalc.render.report import treemap
 from archcalc.units import exact, percent
 from archcalc.words import msg
 
-# The shape that the treemap is laid out for; the page stretches it.
+# The treemap is laid out for this size; the page stretches it.
 _WIDTH, _HEIGHT = 480, 340
-# Letters of a product that fits on a line of a narrow page.
-_LONG = 30
+# A product of more letters may be broken on a narrow page.
+_MAX_LETTERS = 30
 
 
-def show(about: ModelWorkload) -> None:
-    """Treemap and formula beside the diagram; below each other where the page is narrow."""
-    parts = (_treemap(about.ledger), _legend(about.ledger), _formula(about.ledger))
-    drawing = pictures.image(diagram(about.spec, say()))
+def show(model: ModelWorkload) -> None:
+    """Draw treemap and formula beside the diagram, above it on a narrow page."""
+    parts = (_treemap(model.ledger), _legend(model.ledger), _formula(model.ledger))
+    drawing = pictures.image(diagram(model.spec, say()))
     st.html(f'<div class="ac-overview"><div>{"".join(parts)}</div><div>{drawing}</div></div>')
 
 
@@ -42,17 +42,22 @@ def _treemap(ledger: Ledger) -> str:
 
 
 def _tile(tile: Rectangle) -> str:
-    at = tile.area
-    sides = {"left": at.x / _WIDTH, "top": at.y / _HEIGHT, "width": at.width / _WIDTH, "height": at.height / _HEIGHT}
+    area = tile.area
+    sides = {
+        "left": area.x / _WIDTH,
+        "top": area.y / _HEIGHT,
+        "width": area.width / _WIDTH,
+        "height": area.height / _HEIGHT,
+    }
     style = ";".join(f"{side}:{100 * share:.3f}%" for side, share in sides.items())
-    # Right to left, so that a long name is cut at its beginning: its end tells tiles apart.
+    # Right to left, so that a long name is cut at its start: names differ at their end.
     name = f'<b dir="rtl"><bdi dir="ltr">{escape(tile.name.removesuffix(".weight"))}</bdi></b>'
     words = f"{name}<span>{escape(tile.size)}</span>"
     return f'<div style="{style};background-color:{tile.color}" title="{escape(tile.title)}">{words}</div>'
 
 
 def _legend(ledger: Ledger) -> str:
-    """Each component's share, the largest first."""
+    """Return the share of each component, the largest first, as HTML."""
     lines = sorted((line for line in shares(ledger) if line.stored_once), key=lambda line: -line.stored_once)
     return f'<ul class="ac-legend">{"".join(_entry(line.label, line.stored_once, ledger) for line in lines)}</ul>'
 
@@ -66,18 +71,18 @@ def _entry(component: str, parameters: int, ledger: Ledger) -> str:
 
 def _formula(ledger: Ledger) -> str:
     title, lines = say()(msg("Closed form")), "\n".join(map(_breakable, formula_lines(ledger)))
-    where = "".join(f"<li>{escape(line)}</li>" for line in _where(ledger))
+    where = "".join(f"<li>{escape(line)}</li>" for line in _symbols(ledger))
     return f'<h3>{escape(title)}</h3><pre class="ac-lines">{lines}</pre><ul class="ac-legend">{where}</ul>'
 
 
 def _breakable(line: str) -> str:
-    """The line as HTML; a product too long for a narrow page may be broken between its factors."""
+    """Return the line as HTML; a long product may be broken between its factors."""
     terms = map(escape, line.split(" "))
-    return " ".join(term.replace("·", "·<wbr>") if len(term) > _LONG else term for term in terms)
+    return " ".join(term.replace("·", "·<wbr>") if len(term) > _MAX_LETTERS else term for term in terms)
 
 
 def formula_lines(ledger: Ledger) -> list[str]:
-    """The total in letters, on one line; where that would be long, a line for each kind of layer, by name."""
+    """Return the total in letters on one line, or, if that is long, one line per kind of layer by name."""
     rewriter, total = Rewriter(ledger), ledger.formula()
     simple = rewriter.simplify(total)
     if _is_short(simple):
@@ -85,8 +90,8 @@ def formula_lines(ledger: Ledger) -> list[str]:
     return rewriter.steps(total, numbers=False)
 
 
-def _where(ledger: Ledger) -> Iterator[str]:
-    """The sizes that the letters stand for, then the relations that the formula draws on."""
+def _symbols(ledger: Ledger) -> Iterator[str]:
+    """Yield the size of each letter, then the relations that the formula uses."""
     rewriter, total = Rewriter(ledger), ledger.formula()
     simple = rewriter.simplify(total)
     if _is_short(simple):

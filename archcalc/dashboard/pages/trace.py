@@ -1,4 +1,4 @@
-"""The page that watches a forward pass: step by step, what each head attends to, what comes next."""
+"""The page Trace: a forward pass step by step, the attention of each head, the next token."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
-from archcalc.dashboard import job, same
-from archcalc.dashboard.errors import tell, told
-from archcalc.dashboard.session import choice, plain, say
+from archcalc.dashboard import job, snippets
+from archcalc.dashboard.error_box import show_error, show_errors
+from archcalc.dashboard.session import choice, escape_markdown, say
 from archcalc.dashboard.tracing import made as making
 from archcalc.dashboard.tracing import source
 from archcalc.errors import ArchcalcError
@@ -29,10 +29,10 @@ _VIEW_NAMES: Final = {
 
 
 def page() -> None:
-    """The model and its text, then the view that is chosen, then the files."""
+    """Draw the choice of model and text, the chosen view, then download buttons."""
     say_ = say()
     st.markdown(
-        plain(
+        escape_markdown(
             say_(
                 msg(
                     "A real forward pass of a small model, step by step: every number is the model's own, "
@@ -48,18 +48,18 @@ def page() -> None:
 
 @st.fragment
 def _view(wanted: source.Wanted, made: Made, trace: Trace) -> None:
-    """The view that is chosen, drawn anew alone where only it changes: a step takes no new look at the model."""
+    """Draw the chosen view. As a fragment it is drawn again alone, without the model."""
     from archcalc.dashboard.tracing import ending
 
     label = say()(msg("View"))
     view = choice(st.segmented_control, label, _VIEW_NAMES, key="trace_view", label_visibility="collapsed")
     further = ""
-    with told():
+    with show_errors():
         further = _VIEWS[view](made, trace)
     st.divider()
     ending.files(made, trace, f"{made.opened.spec.name}.trace")
     place = None if trace.position == made.trace.position else trace.position
-    same.lines(source.command(wanted, made, place), f"{source.python(wanted, made, place)}\n{further}")
+    snippets.show(source.command(wanted, made, place), f"{source.python(wanted, made, place)}\n{further}")
 
 
 def _made(wanted: source.Wanted) -> Made:
@@ -70,12 +70,12 @@ def _made(wanted: source.Wanted) -> Made:
     # True in the one run of the page that a press of the job's button begins.
     if st.session_state.get("stop_trace"):
         st.info(say()(msg("Stopped.")))
-        st.button(say()(msg("Trace it after all")), key="trace_again")
+        st.button(say()(msg("Trace it again")), key="trace_again")
         st.stop()
     try:
         return job.run(say()(msg("Loading and tracing…")), lambda: making.made(*asked), key="trace")
     except ArchcalcError as error:
-        tell(error)
+        show_error(error)
         st.stop()
 
 
@@ -90,10 +90,11 @@ def _looked_at(made: Made) -> Trace:
         label = say_(msg("Position that is looked at"))
         place = int(chooser.slider(label, 0, place, place, key="trace_position", bind="query-params"))
     texts = [
-        [plain(in_short(made.opened.piece(token)) or str(token)) for token in ids] for ids in made.trace.ids.values()
+        [escape_markdown(in_short(made.opened.piece(token)) or str(token)) for token in ids]
+        for ids in made.trace.ids.values()
     ]
     texts[-1][place] = f"**{texts[-1][place]}**"
-    read.markdown(f"{plain(say_(msg('It reads:')))} {' → '.join(map(' · '.join, texts))}")
+    read.markdown(f"{escape_markdown(say_(msg('It reads:')))} {' → '.join(map(' · '.join, texts))}")
     return replace(made.trace, position=place)
 
 

@@ -6,7 +6,7 @@ import msgspec
 import streamlit as st
 
 from archcalc.dashboard import blocks, charts
-from archcalc.dashboard.session import KEPT, plain, say
+from archcalc.dashboard.session import IN_URL, escape_markdown, say
 from archcalc.dashboard.tracing.made import Made
 from archcalc.interp.trace.run import Trace, TracedStep
 from archcalc.interp.trace.softmax import attentions, softmax_of
@@ -28,13 +28,13 @@ def show(made: Made, trace: Trace) -> str:
     if not every:
         st.info(say_(msg("This model has no attention with a softmax.")))
         return ""
-    part = str(st.selectbox(say_(msg("Attention")), every, key="trace_attention", **KEPT))
+    part = str(st.selectbox(say_(msg("Attention")), every, key="trace_attention", **IN_URL))
     pattern = next(one for one in trace.steps if one.step.name == f"{part}.pattern")
     reading = (
         msg("Queries down, keys across: each row is where one place looks, in shares that sum to 1."),
         MASKED_CELL,
     )
-    st.caption(plain(" ".join(map(say_, reading))))
+    st.caption(escape_markdown(" ".join(map(say_, reading))))
     _patterns(made, trace, pattern)
     return _softmax(made, trace, pattern, part)
 
@@ -44,7 +44,7 @@ def _patterns(made: Made, trace: Trace, pattern: TracedStep) -> None:
     heads, first = n_heads(trace, pattern), 0
     if heads > _MOST:
         label = say()(msg("Heads from here on, {n} at once", n=_MOST))
-        first = int(st.slider(label, 0, heads - _MOST, step=1, key="trace_first_head", **KEPT))
+        first = int(st.slider(label, 0, heads - _MOST, step=1, key="trace_first_head", **IN_URL))
     shown = range(first, min(first + _MOST, heads))
     for begin in range(0, len(shown), _ROW):
         row = st.columns(_ROW if heads > 1 else 1)
@@ -61,11 +61,11 @@ def _softmax(made: Made, trace: Trace, pattern: TracedStep, part: str) -> str:
     names, keys = places(trace, pattern, made.opened.piece), places(trace, pattern, made.opened.piece, keys=True)
     choosers = iter(st.columns(2) if heads > 1 else [st.container()])
     if heads > 1:
-        head = int(next(choosers).slider(say_(msg("Head")), 0, heads - 1, key="trace_head", **KEPT))
+        head = int(next(choosers).slider(say_(msg("Head")), 0, heads - 1, key="trace_head", **IN_URL))
     if queries > 1:
         label = say_(msg("Query, by its place"))
         query = int(next(choosers).slider(label, 0, queries - 1, query, key="trace_query", bind="query-params"))
-    st.caption(plain(say_(msg("Query {token}; a column is a key.", token=names[query]))))
+    st.caption(escape_markdown(say_(msg("Query {token}; a column is a key.", token=names[query]))))
     told = f"head={head}, query={query}"
     found = softmax_of(made.model, trace, part, head=head, query=query)
     blocks.table(trace_softmax.table(found, keys, say_), "trace_softmax")
@@ -81,5 +81,5 @@ def _softmax(made: Made, trace: Trace, pattern: TracedStep, part: str) -> str:
         if hidden
         else say_(msg("Nothing is masked: this query sees every key."))
     )
-    st.markdown(plain(said))
+    st.markdown(escape_markdown(said))
     return f"archcalc.trace.softmax(model, found, {part!r}, {told})"

@@ -9,7 +9,7 @@ from typing import Any, Final
 import streamlit as st
 
 from archcalc.dashboard import blocks
-from archcalc.dashboard.session import KEPT, lang, plain, say
+from archcalc.dashboard.session import IN_URL, escape_markdown, lang, say
 from archcalc.dashboard.tracing.made import Made
 from archcalc.interp.trace.run import Trace
 from archcalc.interp.trace.target import target
@@ -33,18 +33,18 @@ def show(made: Made, trace: Trace) -> str:
 def _target(made: Made, trace: Trace) -> str:
     """One token's probability and rank, whichever it is."""
     label, most = say()(msg("Target token, by its id")), made.opened.spec.vocab_size - 1
-    token = st.number_input(label, 0, most, value=None, step=1, key="trace_target", **KEPT)
+    token = st.number_input(label, 0, most, value=None, step=1, key="trace_target", **IN_URL)
     if token is None:
         return 'found["probabilities"][found.position]'
     found = target(trace, int(token))
     told = {"token": repr(made.opened.piece(found.id)), "p": f"{found.probability:.6g}", "rank": f"{found.rank:,}"}
-    st.markdown(plain(say()(msg("{token}: probability {p}, rank {rank}.", **told))))
+    st.markdown(escape_markdown(say()(msg("{token}: probability {p}, rank {rank}.", **told))))
     return f"archcalc.trace.target(found, {token})"
 
 
 def files(made: Made, trace: Trace, name: str) -> None:
     """Everything as the command line writes it."""
-    st.markdown(plain(say()(msg("The whole trace as one file:"))))
+    st.markdown(escape_markdown(say()(msg("The whole trace as one file:"))))
     with st.container(horizontal=True):
         for form, text in texts(made, trace, lang()).items():
             file = f"{name}.{form}"

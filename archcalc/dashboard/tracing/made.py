@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from archcalc.dashboard.shared import Shared
+from archcalc.dashboard.lru_cache import LruCache
 from archcalc.errors import InputError
 from archcalc.extras import require_running
 from archcalc.run.decoding.prompts import prompt_ids
@@ -64,8 +64,8 @@ class Made:
         return worked_example.step_checks(self.example, trace) if self.example else []
 
 
-_MODELS: Final[Shared[LoadedModel]] = Shared(3)
-_MADE: Final[Shared[Made]] = Shared(12)
+_MODELS: Final[LruCache[LoadedModel]] = LruCache(3)
+_MADE: Final[LruCache[Made]] = LruCache(12)
 
 
 def kept(source: Source, prompt: str, ids: str) -> Made | None:
@@ -78,7 +78,7 @@ def made(source: Source, prompt: str, ids: str) -> Made:
 
     Raises InputError as the command line does, and for models that are not small.
     """
-    return _MADE.made((source, prompt, ids), lambda: _made(source, prompt or None, ids or None))
+    return _MADE.get_or_create((source, prompt, ids), lambda: _made(source, prompt or None, ids or None))
 
 
 def _made(source: Source, prompt: str | None, ids: str | None) -> Made:
@@ -95,7 +95,7 @@ def _made(source: Source, prompt: str | None, ids: str | None) -> Made:
     (read,) = prompt_ids(opened, [prompt] if prompt is not None else [], [ids] if ids is not None else [])
     told = trace_input(opened, read)
     _check_small(opened.spec, told)
-    ready = _MODELS.made(source, lambda: opened.load(told.work, packed=False, seed=source.seed))
+    ready = _MODELS.get_or_create(source, lambda: opened.load(told.work, packed=False, seed=source.seed))
     found = trace(ready.model, told.ids, told.target)
     return Made(opened, ready.model, found, example, prompt, ids)
 

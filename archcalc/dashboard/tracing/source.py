@@ -10,9 +10,9 @@ from typing import Final
 import msgspec
 import streamlit as st
 
-from archcalc.dashboard import subject
-from archcalc.dashboard.models import runnable
-from archcalc.dashboard.session import KEPT, choice, say
+from archcalc.dashboard import chooser
+from archcalc.dashboard.models import runnable_models
+from archcalc.dashboard.session import IN_URL, choice, say
 from archcalc.dashboard.tracing.made import IDS, PROMPT, Made, Source
 from archcalc.interp.trace.worked_example import example_of
 from archcalc.spec.set_options import changes
@@ -51,7 +51,7 @@ def chosen() -> Wanted:
         help=say_(msg("Empty: the published prompt of the worked example, or a few words where there is none.")),
         placeholder=example.prompt if example else PROMPT,
         max_chars=MOST_CHARACTERS,
-        **KEPT,
+        **IN_URL,
     )
     ids = right.text_input(
         say_(msg("Or token ids")),
@@ -59,23 +59,23 @@ def chosen() -> Wanted:
         help=say_(msg("As on the command line: 0,1,2")),
         placeholder=IDS,
         max_chars=MOST_CHARACTERS,
-        **KEPT,
+        **IN_URL,
     )
     return Wanted(source, prompt, ids)
 
 
 def _trained() -> Source:
-    there = runnable()
+    there = runnable_models()
     # Worked examples first.
     names = sorted(there, key=lambda name: example_of(there[name]) is None)
-    return Source(there[st.selectbox(say()(msg("Model")), names, key="trace_model", **KEPT)])
+    return Source(there[st.selectbox(say()(msg("Model")), names, key="trace_model", **IN_URL)])
 
 
 def _random() -> Source:
     """Any architecture, chosen as on the other pages."""
-    subject.choose()
-    found, label = subject.chosen(), say()(msg("Seed"))
-    seed = st.number_input(label, min_value=0, max_value=2**31 - 1, value=0, key="trace_seed", **KEPT)
+    chooser.draw()
+    found, label = chooser.selection(), say()(msg("Seed"))
+    seed = st.number_input(label, min_value=0, max_value=2**31 - 1, value=0, key="trace_seed", **IN_URL)
     return Source(found.source, json.dumps(found.base), found.settings, int(seed))
 
 

@@ -7,7 +7,7 @@ from typing import Final
 import streamlit as st
 
 from archcalc.dashboard import blocks, charts
-from archcalc.dashboard.session import KEPT, plain, say
+from archcalc.dashboard.session import IN_URL, escape_markdown, say
 from archcalc.dashboard.tracing.made import Made
 from archcalc.interp.trace.run import Trace, TracedStep
 from archcalc.interp.trace.step_inputs import step_inputs
@@ -48,14 +48,14 @@ def _stood_at(trace: Trace) -> int:
     where, slider = st.columns([1, 2], vertical_alignment="bottom")
     if st.session_state.get(_STAGE, 1) > n:
         st.session_state[_STAGE] = n  # of a model with more steps
-    at = int(slider.slider(say_(msg("Step, of {n}", n=n)), 1, n, key=_STAGE, **KEPT))
+    at = int(slider.slider(say_(msg("Step, of {n}", n=n)), 1, n, key=_STAGE, **IN_URL))
     starts = {title: trace.steps.index(own[0]) + 1 for title, own in parts_of(trace, say_)}
     st.session_state[_PART] = next((title for title in reversed(starts) if starts[title] <= at), next(iter(starts)))
     where.selectbox(say_(msg("Part")), list(starts), key=_PART, on_change=_go_to_part, args=(starts,))
     with st.container(horizontal=True, vertical_alignment="center"):
         _button("back", msg("Previous"), -1, disabled=at == 1)
         _button("on", msg("Next"), 1, disabled=at == n)
-        st.toggle(say_(msg("Tables too")), key=_TABLES, **KEPT)
+        st.toggle(say_(msg("Tables too")), key=_TABLES, **IN_URL)
     return at
 
 
@@ -74,13 +74,15 @@ def _move(by: int) -> None:
 def _said(one: TracedStep) -> None:
     """A step's name, what it is in words, its formula, and what the formula's functions do."""
     say_ = say()
-    st.subheader(plain(one.step.name), anchor=False)
-    st.markdown(plain(say_(STEP_KINDS[one.step.kind])))
+    st.subheader(escape_markdown(one.step.name), anchor=False)
+    st.markdown(escape_markdown(say_(STEP_KINDS[one.step.kind])))
     if one.step.formula:
         st.code(f"{one.step.name} = {one.step.formula}", language=None, wrap_lines=True)
-        st.caption("  \n".join(plain(f"{name}: {what}") for name, what in functions_of(one.step.formula, say_)))
+        st.caption(
+            "  \n".join(escape_markdown(f"{name}: {what}") for name, what in functions_of(one.step.formula, say_))
+        )
     if one.step.kind in ("scores", "pattern"):
-        st.caption(plain(say_(MASKED_CELL)))
+        st.caption(escape_markdown(say_(MASKED_CELL)))
 
 
 def _look(trace: Trace, one: TracedStep) -> Look:
@@ -90,11 +92,11 @@ def _look(trace: Trace, one: TracedStep) -> Look:
     wide = max(n_wide(other) for other in together)
     head = start = 0
     if heads > 1:
-        head = int(st.slider(say_(msg("Head")), 0, heads - 1, key="trace_head", **KEPT))
+        head = int(st.slider(say_(msg("Head")), 0, heads - 1, key="trace_head", **IN_URL))
     if wide > MOST_WIDE:
         last = wide - MOST_WIDE
         start = int(
-            st.slider(say_(msg("Dimensions from here on")), 0, last, step=MOST_WIDE // 4, key="trace_start", **KEPT)
+            st.slider(say_(msg("Dimensions from here on")), 0, last, step=MOST_WIDE // 4, key="trace_start", **IN_URL)
         )
     return Look(head, start)
 
@@ -114,4 +116,4 @@ def _printed(made: Made, trace: Trace, one: TracedStep) -> None:
             blocks.table(printed_table(held, say_), "trace_printed")
             (st.success if held.is_equal else st.warning)(say_(msg("as printed") if held.is_equal else msg("not so")))
             if held.reference.en:
-                st.markdown(plain(getattr(held.reference, say_.lang)))
+                st.markdown(escape_markdown(getattr(held.reference, say_.lang)))
