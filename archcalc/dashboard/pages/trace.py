@@ -43,7 +43,7 @@ def page() -> None:
     )
     wanted = source.chosen()
     made = _made(wanted)
-    _view(wanted, made, _looked_at(made))
+    _view(wanted, made, _choose_position(made))
 
 
 @st.fragment
@@ -53,21 +53,21 @@ def _view(wanted: source.Wanted, made: Made, trace: Trace) -> None:
 
     label = say()(msg("View"))
     view = choice(st.segmented_control, label, _VIEW_NAMES, key="trace_view", label_visibility="collapsed")
-    further = ""
+    last_lines = ""
     with show_errors():
-        further = _VIEWS[view](made, trace)
+        last_lines = _VIEWS[view](made, trace)
     st.divider()
     ending.files(made, trace, f"{made.opened.spec.name}.trace")
     place = None if trace.position == made.trace.position else trace.position
-    snippets.show(source.command(wanted, made, place), f"{source.python(wanted, made, place)}\n{further}")
+    snippets.show(source.command(wanted, made, place), f"{source.python(wanted, made, place)}\n{last_lines}")
 
 
 def _made(wanted: source.Wanted) -> Made:
-    """The trace, made now if it is a new one; where it cannot be, or was stopped, the page says so and ends."""
+    """Return the trace, computed now if it is new. An error, or a stop, is shown and ends the page."""
     asked = (wanted.source, wanted.prompt, wanted.ids)
     if found := making.kept(*asked):
         return found
-    # True in the one run of the page that a press of the job's button begins.
+    # True only in the run of the page that the stop button starts.
     if st.session_state.get("stop_trace"):
         st.info(say()(msg("Stopped.")))
         st.button(say()(msg("Trace it again")), key="trace_again")
@@ -79,15 +79,15 @@ def _made(wanted: source.Wanted) -> Made:
         st.stop()
 
 
-def _looked_at(made: Made) -> Trace:
-    """The trace at the place that is chosen, of those in the last text. A source stands before its target."""
+def _choose_position(made: Made) -> Trace:
+    """Draw the choice of a position in the last text and return the trace there. A source is before its target."""
     from archcalc.render.trace_stage import in_short
 
     place, say_ = made.trace.position, say()
     chooser, read = st.columns([2, 3], vertical_alignment="center")
     if place:
-        # Not kept for a return to the page: by then the text may be another, with another last place.
-        label = say_(msg("Position that is looked at"))
+        # Not in the session: after a visit to another page the text may have another length.
+        label = say_(msg("Position"))
         place = int(chooser.slider(label, 0, place, place, key="trace_position", bind="query-params"))
     texts = [
         [escape_markdown(in_short(made.opened.piece(token)) or str(token)) for token in ids]
