@@ -48,7 +48,7 @@ def serve(host: str, port: int, models: Path | None, *, has_browser: bool) -> No
         threading.Timer(1.5, webbrowser.open, [f"http://{host}:{port}"]).start()
     address = {"server.address": host, "server.port": port, "server.headless": True}
     flags = [part for name, value in {**SETTINGS, **address}.items() for part in (f"--{name}", str(value).lower())]
-    script = Path(__file__).with_name("served") / "app.py"
+    script = Path(__file__).with_name("script") / "app.py"
     cli.main(["run", str(script), *flags], standalone_mode=False)
 
 
