@@ -11,11 +11,14 @@ from archcalc._lazy import lookup
 _HOMES = {
     "Lens": "archcalc.interp.lens.maps:Lens",
     "LensReading": "archcalc.interp.lens.reading:LensReading",
+    "Noise": "archcalc.interp.patch.corruption:Noise",
+    "Patching": "archcalc.interp.patch.run:Patching",
     "Readout": "archcalc.interp.readout:Readout",
     "jacobian_lens": "archcalc.interp.lens.jacobian:jacobian_lens",
     "lens": "archcalc.interp.lens.reading:lens",
     "lens_divergences": "archcalc.interp.lens.divergence:divergences",
     "load_lens": "archcalc.interp.lens.lens_file:load_lens",
+    "patch": "archcalc.interp.patch.run:patch",
     "save_lens": "archcalc.interp.lens.lens_file:save_lens",
     "train_lens": "archcalc.interp.lens.training:train_lens",
 }

@@ -67,6 +67,11 @@ CALLS: dict[str, tuple[str, str]] = {
         "parts",
     ),
     "memory tiny --train --measure fake --seq 16": ("memory-train", "parts"),
+    "patch tiny --ids 295,258,407 --corrupted-ids 295,258,335 --neuron 1:3": ("patch", "effects"),
+    "patch tiny-seq2seq --random-weights --ids 1,2,3 --noise 1 --noise-samples 2 --component head --wrong-id 7": (
+        "patch",
+        "effects",
+    ),
 }
 each_call = pytest.mark.parametrize("call", CALLS)
 

@@ -1,4 +1,4 @@
-"""The server behind `archcalc app`: streamlit, with settings of our own."""
+"""The server of `archcalc app`: streamlit with its settings."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from archcalc.errors import InputError
 from archcalc.extras import require
 from archcalc.words import msg
 
-# Where the pages look for checkpoints; set by --models alone, since what it names can be opened by every visitor.
+# The folder of checkpoints. Only --models sets it, because every visitor can run the models in it.
 MODELS_VARIABLE: Final = "ARCHCALC_MODELS"
 
-# As in .streamlit/config.toml, which a checkout's `streamlit run app.py` reads.
+# The same as in .streamlit/config.toml, which `streamlit run app.py` reads.
 SETTINGS: Final[dict[str, object]] = {
     "browser.gatherUsageStats": False,
     "client.toolbarMode": "minimal",
@@ -29,31 +29,31 @@ SETTINGS: Final[dict[str, object]] = {
 }
 
 
-def serve(host: str, port: int, models: Path | None, *, opens: bool) -> None:
-    """Serve the dashboard until it is interrupted; with `opens`, show it in the browser once it is there.
+def serve(host: str, port: int, models: Path | None, *, has_browser: bool) -> None:
+    """Serve the dashboard until it is interrupted, and open it in a browser if `has_browser`.
 
-    Raises InputError for a port that is taken or not allowed, MissingExtraError where streamlit is not installed.
+    Raises InputError if the port is in use or not allowed, MissingExtraError if streamlit is not installed.
     """
     require("streamlit", does=msg("the dashboard"), extra="app")
     _check_free(host, port)
     if models is not None:
         os.environ[MODELS_VARIABLE] = str(models.resolve())
-    # What the first visitor would wait for.
+    # Imported now, so that the first visitor does not wait.
     from streamlit.web import cli
 
-    import archcalc.dashboard.home
+    import archcalc.dashboard.navigation
     import archcalc.dashboard.pages.architecture  # noqa: F401
 
-    if opens:
+    if has_browser:
         threading.Timer(1.5, webbrowser.open, [f"http://{host}:{port}"]).start()
-    own = {"server.address": host, "server.port": port, "server.headless": True}
-    flags = [part for name, value in {**SETTINGS, **own}.items() for part in (f"--{name}", str(value).lower())]
-    script = Path(__file__).with_name("served") / "app.py"
+    address = {"server.address": host, "server.port": port, "server.headless": True}
+    flags = [part for name, value in {**SETTINGS, **address}.items() for part in (f"--{name}", str(value).lower())]
+    script = Path(__file__).with_name("script") / "app.py"
     cli.main(["run", str(script), *flags], standalone_mode=False)
 
 
-def opens_here() -> bool:
-    """Whether there is somebody to show a browser to."""
+def is_interactive() -> bool:
+    """Return whether stdout is a terminal."""
     return sys.stdout is not None and sys.stdout.isatty()
 
 

@@ -1,11 +1,11 @@
-"""The proof on the page: the spec as a model on the meta device, held against the numbers."""
+"""Verification on the page: the ledger compared with the model on the meta device."""
 
 from __future__ import annotations
 
 import streamlit as st
 
-from archcalc.dashboard import blocks, job, same, subject
-from archcalc.dashboard.session import KEPT, say
+from archcalc.dashboard import blocks, chooser, job, snippets
+from archcalc.dashboard.session import IN_URL, say
 from archcalc.extras import require
 from archcalc.proof import Comparisons, Reading
 from archcalc.render import verify as verify_page
@@ -17,7 +17,7 @@ from archcalc.words import msg
 
 
 def show(spec: Spec) -> None:
-    """The button that begins, and what was found of this very spec."""
+    """Draw the button that starts the comparison, and the result for this spec."""
     say_, key = say(), f"verified_{hash(as_yaml(spec))}"
     st.caption(
         say_(
@@ -28,37 +28,36 @@ def show(spec: Spec) -> None:
         )
     )
     against = st.toggle(
-        say_(msg("Against transformers too")),
+        say_(msg("Compare with transformers, too")),
         key="against",
-        help=say_(
-            msg("A third reading: the model that transformers builds of the same architecture, where it has one.")
-        ),
-        **KEPT,
+        help=say_(msg("Also compare with the model that transformers builds, if it has the architecture.")),
+        **IN_URL,
     )
     if st.button(
         say_(msg("Build the model on the meta device and compare")), type="primary", icon=":material/verified:"
     ):
-        third: Reading | None = "transformers" if against else None
-        st.session_state[key] = job.run(say_(msg("Building and comparing…")), lambda: _verified(spec, third), key=key)
+        library: Reading | None = "transformers" if against else None
+        st.session_state[key] = job.run(say_(msg("Building and comparing…")), lambda: _verify(spec, library), key=key)
     if key in st.session_state:
-        _result(spec, st.session_state[key])
-    chosen = subject.chosen()
-    more = " --against transformers" if against else ""
-    option = ', against="transformers"' if against else ""
-    same.lines(
-        f"archcalc verify {chosen.words}{more}", f"import archcalc\n\narchcalc.verify({chosen.load_line}{option})"
+        _show_result(spec, st.session_state[key])
+    selection = chooser.selection()
+    option = " --against transformers" if against else ""
+    argument = ', against="transformers"' if against else ""
+    snippets.show(
+        f"archcalc verify {selection.arguments}{option}",
+        f"import archcalc\n\narchcalc.verify({selection.load_call}{argument})",
     )
 
 
-def _verified(spec: Spec, against: Reading | None) -> Comparisons:
+def _verify(spec: Spec, against: Reading | None) -> Comparisons:
     require("torch", does=msg("building the model"), extra="model")
     from archcalc.proof import verify
 
     return verify(spec, against=against)
 
 
-def _result(spec: Spec, result: Comparisons) -> None:
-    """The verdict in one line, then the table with every difference."""
+def _show_result(spec: Spec, result: Comparisons) -> None:
+    """Draw the verdict in one line, then the table of differences."""
     say_ = say()
     for comparison in result:
         if comparison.is_equal:

@@ -1,4 +1,4 @@
-"""The lines of Python that the pages show to copy: they take nothing but what is public, and run."""
+"""The Python code that the pages show to copy: it uses only public names, and runs."""
 
 from __future__ import annotations
 
@@ -12,32 +12,40 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import archcalc
-from archcalc.dashboard import same
+from archcalc.dashboard import snippets
 
 CHAIN = re.compile(r"archcalc\.([\w.]+)")
-DASHBOARD = Path(same.__file__).parent
+DASHBOARD = Path(snippets.__file__).parent
 TRAIN, HAPPY = {"model": "tiny", "compute_phase": "train"}, {"trace_model": "happy", "trace_ids": "0,1"}
 RANDOM = {"trace_from": "random", "model": "tiny-seq2seq", "set": "n_layers=1", "trace_seed": 3, "trace_ids": "4,2"}
 
-# (the function that shows the lines, its page, the link)
+# (the function that shows the code, its page, query parameters)
 CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("export.show", "architecture", {"model": "tiny", "set": "n_layers=2"}),
-    ("verifying.show", "architecture", {"model": "tiny", "view": "verify"}),
-    ("computing.running._flops", "compute", {"model": "tiny", "compute_batch": 2}),
-    ("computing.running._context", "compute", {"model": "tiny", "compute_view": "context", "compute_up_to": 64}),
-    ("computing.running._context", "compute", {"model": "tiny", "compute_view": "context", "compute_phase": "decode"}),
-    ("computing.running._memory", "compute", {"model": "tiny", "compute_view": "memory", "compute_dtype": "int8"}),
-    ("computing.running._growth", "compute", {"model": "tiny", "compute_view": "growth", "compute_up_to": 64}),
-    ("computing.running._ranks", "compute", {"model": "tiny", "compute_view": "ranks", "compute_cache_dtype": "fp8"}),
-    ("computing.training._kept", "compute", {**TRAIN, "compute_optimizer": "sgd", "compute_recompute": "full"}),
-    ("computing.training._same_flops", "compute", {**TRAIN, "compute_training": "flops"}),
-    ("computing.training._same_flops", "compute", {**TRAIN, "compute_training": "conventions"}),
-    ("pages.compare._same", "compare", {"model": "tiny", "compare_models": "gpt2"}),
-    ("pages.compare._same", "compare", {"model": "tiny", "compare_models": "gpt2", "compare_view": "bars"}),
+    ("verification.show", "architecture", {"model": "tiny", "view": "verify"}),
+    ("computing.inference._flops", "compute", {"model": "tiny", "compute_batch": 2}),
+    ("computing.inference._context", "compute", {"model": "tiny", "compute_view": "context", "compute_up_to": 64}),
+    (
+        "computing.inference._context",
+        "compute",
+        {"model": "tiny", "compute_view": "context", "compute_phase": "decode"},
+    ),
+    ("computing.inference._memory", "compute", {"model": "tiny", "compute_view": "memory", "compute_dtype": "int8"}),
+    ("computing.inference._growth", "compute", {"model": "tiny", "compute_view": "growth", "compute_up_to": 64}),
+    ("computing.inference._ranks", "compute", {"model": "tiny", "compute_view": "ranks", "compute_cache_dtype": "fp8"}),
+    (
+        "computing.training._training_memory",
+        "compute",
+        {**TRAIN, "compute_optimizer": "sgd", "compute_recompute": "full"},
+    ),
+    ("computing.training._show_flops_snippets", "compute", {**TRAIN, "compute_training": "flops"}),
+    ("computing.training._show_flops_snippets", "compute", {**TRAIN, "compute_training": "conventions"}),
+    ("pages.compare._show_snippets", "compare", {"model": "tiny", "compare_models": "gpt2"}),
+    ("pages.compare._show_snippets", "compare", {"model": "tiny", "compare_models": "gpt2", "compare_view": "bars"}),
     ("pages.compare._costs", "compare", {"model": "tiny", "compare_models": "gpt2", "compare_view": "costs"}),
     ("pages.compare._diff", "compare", {"model": "tiny", "compare_models": "gpt2", "compare_view": "diff"}),
     ("pages.run._generate", "run", {"run_max_tokens": 3, "run_top_k": 5, "run_quantize": "int8"}),
-    ("running.splitting.show", "run", {"run_view": "tokenize"}),
+    ("running.tokenization.show", "run", {"run_view": "tokenize"}),
     ("pages.trace._view", "trace", HAPPY),
     ("pages.trace._view", "trace", {**HAPPY, "trace_view": "attention", "trace_position": 0}),
     ("pages.trace._view", "trace", {**HAPPY, "trace_view": "next", "trace_target": 2}),
@@ -46,35 +54,36 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
 ]
 
 
-def drawn(module: str, chooses: bool) -> None:
+def draw_page(module: str, has_chooser: bool) -> None:
     import importlib
 
-    from archcalc.dashboard import session, subject
+    from archcalc.dashboard import chooser, session
 
     session.choose_language()
-    if chooses:
-        subject.choose()
+    if has_chooser:
+        chooser.draw()
     importlib.import_module(f"archcalc.dashboard.pages.{module}").page()
 
 
-def shows(node: ast.AST) -> bool:
+def has_snippet(node: ast.AST) -> bool:
     return any(
-        isinstance(each, ast.Call) and ast.unparse(each.func) in ("same.lines", "same.code") for each in ast.walk(node)
+        isinstance(each, ast.Call) and ast.unparse(each.func) in ("snippets.show", "snippets.code")
+        for each in ast.walk(node)
     )
 
 
-def shown_by() -> set[str]:
-    """The functions of the dashboard that show lines to copy."""
+def functions_with_snippets() -> set[str]:
+    """Return the functions of the dashboard that show code to copy."""
     return {
         f"{'.'.join(path.relative_to(DASHBOARD).with_suffix('').parts)}.{node.name}"
         for path in DASHBOARD.rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.FunctionDef) and shows(node)
+        if isinstance(node, ast.FunctionDef) and has_snippet(node)
     }
 
 
-def private(code: str) -> list[str]:
-    """The names that lines of Python take of archcalc and that are not public."""
+def private_names(code: str) -> list[str]:
+    """Return the names of archcalc in Python code that are not public."""
     nodes = list(ast.walk(ast.parse(code)))
     imports = [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
     chains = [CHAIN.fullmatch(ast.unparse(node)) for node in nodes if isinstance(node, ast.Attribute)]
@@ -101,16 +110,16 @@ def is_public(names: list[str]) -> bool:
         ("import archcalc.ledger", ["import archcalc.ledger"]),
     ],
 )
-def test_what_is_private_is_seen(code: str, names: list[str]) -> None:
-    assert sorted(private(code)) == names
+def test_private_names_are_found(code: str, names: list[str]) -> None:
+    assert sorted(private_names(code)) == names
 
 
-def test_all_lines_are_tested() -> None:
-    assert {function for function, *_ in CASES} == shown_by()
+def test_every_snippet_is_tested() -> None:
+    assert {function for function, *_ in CASES} == functions_with_snippets()
 
 
 @pytest.mark.parametrize(("function", "module", "link"), CASES)
-def test_the_lines_are_public_and_run(
+def test_a_snippet_uses_public_names_and_runs(
     function: str, module: str, link: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown: dict[str, str] = {}
@@ -122,13 +131,13 @@ def test_the_lines_are_public_and_run(
         assert caller is not None
         shown[f"{caller.f_globals['__name__']}.{caller.f_code.co_name}"] = python
 
-    monkeypatch.setattr(same, "lines", lines)
-    monkeypatch.setattr(same, "code", lines)
-    at = AppTest.from_function(drawn, args=(module, module not in ("run", "trace")), default_timeout=600)
+    monkeypatch.setattr(snippets, "show", lines)
+    monkeypatch.setattr(snippets, "code", lines)
+    at = AppTest.from_function(draw_page, args=(module, module not in ("run", "trace")), default_timeout=600)
     at.query_params.update(link)
     at.run()
     assert not at.exception, at.exception
     assert not at.error, at.error
     code = shown[f"archcalc.dashboard.{function}"]
-    assert private(code) == []
-    exec(code, {})  # noqa: S102 - the page's own lines
+    assert private_names(code) == []
+    exec(code, {})  # noqa: S102 - the page's own code
