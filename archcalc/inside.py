@@ -11,8 +11,10 @@ from archcalc._lazy import lookup
 _HOMES = {
     "Noise": "archcalc.interp.patch.corruption:Noise",
     "Patching": "archcalc.interp.patch.run:Patching",
+    "Patchscope": "archcalc.interp.patchscope.run:Patchscope",
     "Readout": "archcalc.interp.readout:Readout",
     "patch": "archcalc.interp.patch.run:patch",
+    "patchscope": "archcalc.interp.patchscope.run:patchscope",
 }
 
 __all__ = list(_HOMES)

