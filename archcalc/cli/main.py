@@ -32,6 +32,7 @@ COMMANDS = {
     "demo": ("demo", "Small demonstrations of how transformers work."),
     "trace": ("trace", "Trace a forward pass step by step."),
     "patch": ("patch", "Activation patching: which parts carry an answer."),
+    "patchscope": ("patchscope", "What a hidden vector means, in the model's own words."),
     "fill-mask": ("fill_mask", "Predict masked tokens with an encoder."),
     "train": ("train", "Train a model from scratch."),
     "taps": ("taps", "Named points of a forward pass, with shapes."),

@@ -18,6 +18,7 @@ from archcalc.spec import schema as spec_schema
 RESULTS: Final = {
     "memory": "archcalc.analysis.inference_memory:InferenceMemory",
     "patch": "archcalc.interp.patch.result:ActivationPatching",
+    "patchscope": "archcalc.interp.patchscope.result:PatchscopeResult",
 }
 
 

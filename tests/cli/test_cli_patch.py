@@ -77,7 +77,21 @@ def test_an_encoder_is_measured_at_the_position(good: Good) -> None:
 
 
 def test_an_encoder_decoder_has_a_map_of_each_stack(good: Good) -> None:
-    call = ("patch", "t5-small", "--random-weights", "--set", "d_model=16", "--set", "vocab_size=300", "-p", "abc", "--corrupted", "abd", "--target", "x")
+    call = (
+        "patch",
+        "t5-small",
+        "--random-weights",
+        "--set",
+        "d_model=16",
+        "--set",
+        "vocab_size=300",
+        "-p",
+        "abc",
+        "--corrupted",
+        "abd",
+        "--target",
+        "x",
+    )
     found = json.loads(good(*call, "-f", "json"))
     assert [row["stack"] for row in found["errors"]] == ["encoder", "decoder"] * 3
     assert [token["position"] for token in found["tokens"] if token["stack"] == "decoder"] == [0, 1]

