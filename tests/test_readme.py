@@ -49,7 +49,8 @@ NOT_RUN = {
     "archcalc patch SmolLM2-135M-Instruct.gguf --prompt 'The capital of France is'"
     " --corrupted 'The capital of Italy is' --answer ' Paris' --wrong ' Rome'"
     " --component attention --component head": FOREIGN,
-    "archcalc patchscope SmolLM2-135M-Instruct.gguf --prompt 'Diana, Princess of Wales' --scope few-shot -n 12": FOREIGN,
+    "archcalc patchscope SmolLM2-135M-Instruct.gguf --prompt 'Diana, Princess of Wales'"
+    " --scope few-shot -n 12": FOREIGN,
     "archcalc patch model.gguf --prompt 'Paris is in' --corrupted 'Rome is in' --answer ' France'"
     " --wrong ' Italy'": FOREIGN,
     "archcalc patchscope model.gguf --prompt 'Diana, Princess of Wales' --scope few-shot --layer 6"

@@ -29,7 +29,9 @@ SCOPES = ("identity", "description", "few-shot")
 @click.option("-p", "--prompt", metavar="TEXT", help="Source prompt, whose vectors are read.")
 @click.option("--ids", metavar="1,2,3", help="Source prompt as token ids, instead of --prompt.")
 @click.option("--words", metavar="WORDS", help="Words of the source prompt to read (default: its last token).")
-@click.option("--position", "positions", type=click.IntRange(0), multiple=True, help="Position to read; repeatable.")
+@click.option(
+    "--position", "source_positions", type=click.IntRange(0), multiple=True, help="Position to read; repeatable."
+)
 @click.option(
     "--scope", type=click.Choice(SCOPES), default="identity", show_default=True, help="Built-in target prompt."
 )
@@ -39,9 +41,7 @@ SCOPES = ("identity", "description", "few-shot")
 @click.option("--into", metavar="TEXT", help="Target prompt of your own; its last x is the placeholder.")
 @click.option("--placeholder", default="x", show_default=True, help="Placeholder in --into.")
 @click.option("--into-ids", metavar="1,2,3", help="Target prompt as token ids, with --into-position.")
-@click.option(
-    "--into-position", "into_positions", type=click.IntRange(0), multiple=True, help="Placeholder in --into-ids."
-)
+@click.option("--into-position", "positions", type=click.IntRange(0), multiple=True, help="Placeholder in --into-ids.")
 @click.option(
     "--layer", "layers", type=click.IntRange(0), multiple=True, help="Source layer (default: all); repeatable."
 )
@@ -62,13 +62,13 @@ def command(
     prompt: str | None,
     ids: str | None,
     words: str | None,
-    positions: tuple[int, ...],
+    source_positions: tuple[int, ...],
     scope: str,
     scope_lang: str,
     into: str | None,
     placeholder: str,
     into_ids: str | None,
-    into_positions: tuple[int, ...],
+    positions: tuple[int, ...],
     layers: tuple[int, ...],
     target_layers: tuple[int, ...],
     grid: bool,
@@ -109,9 +109,9 @@ def command(
     from archcalc.run.decoding.generation import generation_workload
 
     (source_ids,) = prompt_ids(opened, [] if prompt is None else [prompt], [] if ids is None else [ids])
-    read = _source_positions(opened, prompt, source_ids, words, positions)
+    read = _source_positions(opened, prompt, source_ids, words, source_positions)
     if into_ids is not None:
-        (into_row,), written = prompt_ids(opened, [], [into_ids]), list(into_positions)
+        (into_row,), written = prompt_ids(opened, [], [into_ids]), list(positions)
     else:
         into_row, written = _target(opened, len(read), scope, scope_lang, into, placeholder)
     token, pairs = (

@@ -33,7 +33,7 @@ def test_the_grid(good: Good, tmp_path: Path) -> None:
     assert len(found["texts"]) == 25
     best = max(row["answer_probability"] for row in found["texts"])
     listed = [line for line in good(*call, "--top", "2").splitlines() if re.match(r" +\d +\d  ", line)]
-    assert len(listed) == 2 + 0
+    assert len(listed) == 2
     assert f"{best:.4f}" in listed[0] or f"{best:.1e}" in listed[0]
     good(*call, "-o", "grid.html", "--plot", "grid.svg")
     page = (tmp_path / "grid.html").read_text(encoding="utf-8")

@@ -140,7 +140,7 @@ ERRORS: list[tuple[tuple[Any, ...], dict[str, Any], str]] = [
     ((TEXTS[0], [0, 1], TEXTS[1], [1]), {}, "positions: 1 positions for 2 vectors"),
     ((TEXTS[0], [0], TEXTS[1], [1]), {"pairs": [(0, 5)]}, "layer: found 5"),
     ((TEXTS[0], [0], TEXTS[1], [1]), {"answer": 9999}, "answer: found id 9999"),
-    (([9999], [0], TEXTS[1], [1]), {}, "source_prompt: found id 9999"),
+    (([9999], [0], TEXTS[1], [1]), {}, "prompt: found id 9999"),
     (([1], [0], [], [0]), {}, "prompt: has no tokens"),
 ]
 

@@ -128,7 +128,7 @@ def check(
 ) -> None:
     """Raise InputError as `patchscope` does; this needs no weights."""
     check_prompts(spec, [prompt_ids])
-    check_ids(spec.stacks[0], list(source_ids), "source_prompt")
+    check_ids(spec.stacks[0], list(source_ids), "prompt")
     check_ids(spec.stacks[0], list(prompt_ids), "into")
     _check_positions(source_positions, len(source_ids), "source_positions")
     _check_positions(positions, len(prompt_ids), "positions")
