@@ -33,6 +33,7 @@ COMMANDS = {
     "trace": ("trace", "Trace a forward pass step by step."),
     "lens": ("lens", "What each layer would say next."),
     "patch": ("patch", "Activation patching: which parts carry an answer."),
+    "patchscope": ("patchscope", "What a hidden vector means, in the model's own words."),
     "fill-mask": ("fill_mask", "Predict masked tokens with an encoder."),
     "train": ("train", "Train a model from scratch."),
     "taps": ("taps", "Named points of a forward pass, with shapes."),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from archcalc.cli.answers import token_of
 from archcalc.cli.language import current, emit_result
 from archcalc.cli.model_options import ModelOptions, model_options
 from archcalc.cli.options import FILE, SOURCE, output
@@ -124,7 +125,7 @@ def command(
     corruption = _corruption(opened, clean, prompt, (corrupted, corrupted_ids), noise, noise_scale, noise_samples, seed)
     target_ids = _target(opened, target)
     texts, _ = check_texts(opened.spec, clean, corruption, target_ids)
-    answers = _token(opened, answer, answer_id, "answer"), _token(opened, wrong, wrong_id, "wrong")
+    answers = token_of(opened, answer, answer_id, "answer"), token_of(opened, wrong, wrong_id, "wrong")
     position = _mask_position(opened, clean) if position is None else position
     units = [_neuron(text) for text in neurons]
     is_exact, n_samples = method != "attribution", getattr(corruption, "n_samples", 1)
@@ -210,19 +211,6 @@ def _target(opened: ModelSource, target: str | None) -> list[int] | None:
     if opened.tokenizer is None:
         raise InputError(msg("there is no tokenizer"), where="target", allowed=msg("left out"))
     return [opened.start_id, *opened.tokenizer.encode(target, special=False)]
-
-
-def _token(opened: ModelSource, text: str | None, token_id: int | None, where: str) -> int | None:
-    """Return a token given as a text or as an id."""
-    from archcalc.text.spans import single_token
-
-    if text is None or token_id is not None:
-        if text is not None:
-            raise InputError(msg("both"), where=f"{where}, {where}_id", allowed=msg("one of them"))
-        return token_id
-    if opened.tokenizer is None:
-        raise InputError(msg("there is no tokenizer"), where=where, allowed=msg("a token id"))
-    return single_token(opened.tokenizer, text, where)
 
 
 def _mask_position(opened: ModelSource, ids: list[int]) -> int | None:

@@ -39,6 +39,7 @@ RESULTS: Final = {
     "memory-train": "archcalc.analysis.training_memory:TrainingMemory",
     "next": "archcalc.interp.next_token_result:NextTokenDistributions",
     "patch": "archcalc.interp.patch.result:ActivationPatching",
+    "patchscope": "archcalc.interp.patchscope.result:PatchscopeResult",
     "presets": "archcalc.analysis.preset_totals:PresetList",
     "report": "archcalc.contract:Report",
     "sweep": "archcalc.analysis.sweep.result:Sweep",

