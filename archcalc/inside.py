@@ -10,6 +10,12 @@ from archcalc._lazy import lookup
 
 _HOMES = {
     "Readout": "archcalc.interp.readout:Readout",
+    "analogy": "archcalc.interp.embed.neighbors:analogy",
+    "contextual_similarity": "archcalc.interp.embed.contexts:contextual_similarity",
+    "neighbors": "archcalc.interp.embed.neighbors:neighbors",
+    "principal_components": "archcalc.interp.embed.projection:principal_components",
+    "projection": "archcalc.interp.embed.projection:projection",
+    "token_table": "archcalc.interp.embed.vectors:token_table",
 }
 
 __all__ = list(_HOMES)
