@@ -36,7 +36,9 @@ Answer: TypeAlias = tuple[Any, View, Callable[[Any], dict[str, Any]] | None]
 @click.option("--analogy", nargs=4, metavar="A B C D", help="List the tokens nearest to A − B + C, and the rank of D.")
 @click.option("--contexts", nargs=2, metavar="TEXT TEXT", help="Compare --token in two contexts, layer by layer.")
 @click.option("--token", metavar="WORD", help="With --contexts: the word that is in both.")
-@click.option("--project", multiple=True, metavar="WORDS", help="Project words, separated by spaces, on a plane.")
+@click.option(
+    "--project", multiple=True, metavar="WORDS", help="Project words, separated by spaces, on a plane; repeatable."
+)
 @click.option("--ids", is_flag=True, help="Words and contexts are token ids: 5, or 5,7.")
 @click.option("--table", type=click.Choice(get_args(TableName)), help="Matrix of the vectors (default: input).")
 @click.option("--top", type=click.IntRange(1), help="With --near or --analogy: tokens to list (default: 10).")
@@ -111,13 +113,17 @@ def _mode(given: dict[str, bool]) -> str:
     """Return the one option that says what is compared."""
     modes = [name for name, is_given in given.items() if is_given]
     if len(modes) != 1:
-        found = " and ".join(f"`{name}`" for name in modes) or "none of them"
+        found = ", ".join(map(_flag, modes)) or msg("none of them")
         raise InputError(
             msg("found {found}", found=found),
-            where=", ".join(f"`{name}`" for name in given),
+            where=", ".join(given),
             allowed=msg("one of them"),
         )
     return modes[0]
+
+
+def _flag(name: str) -> str:
+    return f"--{name}"
 
 
 # The modes that an option belongs to.
@@ -134,8 +140,8 @@ def _check_options(mode: str, options: dict[str, Any]) -> None:
     """Raise InputError for an option of another mode, and for contexts without a word."""
     for name, value in options.items():
         if value and mode not in _USES[name]:
-            allowed = msg("with {names}", names=", ".join(f"`{use}`" for use in _USES[name]))
-            raise InputError(msg("found with `{mode}`", mode=mode), where=name, allowed=allowed)
+            allowed = msg("with {names}", names=", ".join(map(_flag, _USES[name])))
+            raise InputError(msg("found with {mode}", mode=_flag(mode)), where=name, allowed=allowed)
     if mode == "contexts" and not options["token"]:
         raise InputError(msg("found none"), where="token", allowed=msg("a word of both contexts"))
 
