@@ -50,6 +50,9 @@ NOT_RUN = {
     "archcalc embed ./SmolLM2-135M --analogy king man woman queen": FOREIGN,
     "archcalc embed ./SmolLM2-135M --contexts 'a river bank' 'an investment bank' --token bank": FOREIGN,
     "archcalc embed SmolLM2-135M-Instruct.gguf --near Paris --top 6": FOREIGN,
+    "archcalc patch model.gguf --prompt 'Paris is in' --corrupted 'Rome is in' --answer ' France' --wrong ' Italy'": (
+        FOREIGN
+    ),
     "archcalc fill-mask ./bert-base-uncased --prompt 'Paris is the [MASK] of France.'": FOREIGN,
     "archcalc fill-mask ./bert-base-uncased --prompt 'The capital of France is [MASK].'": FOREIGN,
     "archcalc fill-mask bert-base-uncased --random-weights --ids 101,103,102 --mask-id 103 --top 3": FOREIGN,

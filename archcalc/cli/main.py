@@ -31,6 +31,8 @@ COMMANDS = {
     "next": ("next_token", "Probabilities of the next token."),
     "demo": ("demo", "Small demonstrations of how transformers work."),
     "trace": ("trace", "Trace a forward pass step by step."),
+    "lens": ("lens", "What each layer would say next."),
+    "patch": ("patch", "Activation patching: which parts carry an answer."),
     "embed": ("embed", "Neighbors, analogies and a plane of word vectors."),
     "fill-mask": ("fill_mask", "Predict masked tokens with an encoder."),
     "train": ("train", "Train a model from scratch."),
