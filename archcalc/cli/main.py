@@ -34,6 +34,7 @@ COMMANDS = {
     "lens": ("lens", "What each layer would say next."),
     "patch": ("patch", "Activation patching: which parts carry an answer."),
     "patchscope": ("patchscope", "What a hidden vector means, in the model's own words."),
+    "embed": ("embed", "Neighbors, analogies and a plane of word vectors."),
     "fill-mask": ("fill_mask", "Predict masked tokens with an encoder."),
     "train": ("train", "Train a model from scratch."),
     "taps": ("taps", "Named points of a forward pass, with shapes."),
