@@ -9,7 +9,9 @@ from __future__ import annotations
 from archcalc._lazy import lookup
 
 _HOMES = {
+    "AttentionReading": "archcalc.interp.heads.patterns:AttentionReading",
     "Readout": "archcalc.interp.readout:Readout",
+    "attention": "archcalc.interp.heads.patterns:attention",
 }
 
 __all__ = list(_HOMES)

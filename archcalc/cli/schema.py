@@ -17,6 +17,7 @@ from archcalc.spec import schema as spec_schema
 # What each command prints as JSON.
 RESULTS: Final = {
     "report": "archcalc.contract:Report",
+    "attention": "archcalc.interp.heads.result:Attentions",
     "compare": "archcalc.contract:Reports",
     "diff": "archcalc.analysis.comparison:ModelDifference",
     "explain": "archcalc.analysis.formulas:Explanation",

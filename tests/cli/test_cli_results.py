@@ -39,6 +39,10 @@ CALLS: dict[str, tuple[str, str]] = {
     "memory bert-base": ("memory", "components"),
     "trace happy": ("trace", "steps"),
     "trace tiny-seq2seq --random-weights --ids 1,2 --summary": ("trace", "steps"),
+    "attention tiny-seq2seq --random-weights --ids 1,2,3 --head encoder.layers.0.attn.0 --pair 1,0": (
+        "attention",
+        "heads",
+    ),
     "demo": ("demo", "demos"),
     "demo softmax": ("demo-softmax", "tokens"),
     "demo dropout": ("demo-dropout", "entries"),
