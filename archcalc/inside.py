@@ -10,8 +10,10 @@ from archcalc._lazy import lookup
 
 _HOMES = {
     "AttentionReading": "archcalc.interp.heads.patterns:AttentionReading",
+    "Attribution": "archcalc.interp.heads.attribution:Attribution",
     "Readout": "archcalc.interp.readout:Readout",
     "attention": "archcalc.interp.heads.patterns:attention",
+    "attribute": "archcalc.interp.heads.attribution:attribute",
 }
 
 __all__ = list(_HOMES)

@@ -32,6 +32,7 @@ COMMANDS = {
     "demo": ("demo", "Small demonstrations of how transformers work."),
     "trace": ("trace", "Trace a forward pass step by step."),
     "attention": ("attention", "All attention heads: patterns, figures and kinds."),
+    "attribute": ("attribute", "What each head and layer adds to a logit."),
     "fill-mask": ("fill_mask", "Predict masked tokens with an encoder."),
     "train": ("train", "Train a model from scratch."),
     "taps": ("taps", "Named points of a forward pass, with shapes."),

@@ -18,6 +18,7 @@ from archcalc.spec import schema as spec_schema
 RESULTS: Final = {
     "report": "archcalc.contract:Report",
     "attention": "archcalc.interp.heads.result:Attentions",
+    "attribute": "archcalc.interp.heads.attribution_result:LogitAttribution",
     "compare": "archcalc.contract:Reports",
     "diff": "archcalc.analysis.comparison:ModelDifference",
     "explain": "archcalc.analysis.formulas:Explanation",

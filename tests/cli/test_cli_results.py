@@ -43,6 +43,7 @@ CALLS: dict[str, tuple[str, str]] = {
         "attention",
         "heads",
     ),
+    "attribute tiny --ids 1,2,3 --token-id 5 --against-id 6": ("attribute", ""),
     "demo": ("demo", "demos"),
     "demo softmax": ("demo-softmax", "tokens"),
     "demo dropout": ("demo-dropout", "entries"),
