@@ -83,7 +83,7 @@ def attribute(
     and `target` as the decoder's tokens, of which `position` is one (default: the last). `token` is the one whose logit
     is attributed (default: the likeliest), less that of `against` if it is given. A head's contribution is split by
     key token: its weight times the value of that token. The scales of norms are frozen; so are patterns and
-    hidden units, as in any direct attribution. `n_promoted`: the tokens that each head's output raises most, by the same path.
+    hidden units, as in any direct attribution. `n_promoted`: the tokens that each head's output raises most.
 
     Raises InputError for invalid ids, a packed model, a head that is not linear (BERT), and a model that predicts no
     tokens; TooLargeError before memory runs out.
