@@ -9,6 +9,8 @@ from __future__ import annotations
 from archcalc._lazy import lookup
 
 _HOMES = {
+    "AttentionReading": "archcalc.interp.heads.patterns:AttentionReading",
+    "Attribution": "archcalc.interp.heads.attribution:Attribution",
     "Lens": "archcalc.interp.lens.maps:Lens",
     "LensReading": "archcalc.interp.lens.reading:LensReading",
     "Noise": "archcalc.interp.patch.corruption:Noise",
@@ -16,6 +18,8 @@ _HOMES = {
     "Patchscope": "archcalc.interp.patchscope.run:Patchscope",
     "Readout": "archcalc.interp.readout:Readout",
     "analogy": "archcalc.interp.embed.neighbors:analogy",
+    "attention": "archcalc.interp.heads.patterns:attention",
+    "attribute": "archcalc.interp.heads.attribution:attribute",
     "contextual_similarity": "archcalc.interp.embed.contexts:contextual_similarity",
     "jacobian_lens": "archcalc.interp.lens.jacobian:jacobian_lens",
     "lens": "archcalc.interp.lens.reading:lens",

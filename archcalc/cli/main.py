@@ -35,6 +35,8 @@ COMMANDS = {
     "patch": ("patch", "Activation patching: which parts carry an answer."),
     "patchscope": ("patchscope", "What a hidden vector means, in the model's own words."),
     "embed": ("embed", "Neighbors, analogies and a plane of word vectors."),
+    "attention": ("attention", "All attention heads: patterns, figures and kinds."),
+    "attribute": ("attribute", "What each head and layer adds to a logit."),
     "fill-mask": ("fill_mask", "Predict masked tokens with an encoder."),
     "train": ("train", "Train a model from scratch."),
     "taps": ("taps", "Named points of a forward pass, with shapes."),

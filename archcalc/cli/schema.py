@@ -16,6 +16,8 @@ from archcalc.spec import schema as spec_schema
 
 # What each command prints as JSON.
 RESULTS: Final = {
+    "attention": "archcalc.interp.heads.result:Attentions",
+    "attribute": "archcalc.interp.heads.attribution_result:LogitAttribution",
     "claims": "archcalc.analysis.papers.claim_results:ClaimResults",
     "compare": "archcalc.contract:Reports",
     "coverage": "archcalc.coverage:Coverage",

@@ -44,6 +44,11 @@ CALLS: dict[str, tuple[str, str]] = {
     f"lens tiny --train {README} --lens lens.safetensors --steps 1 --seq 9": ("lens-train", "divergences"),
     "trace happy": ("trace", "steps"),
     "trace tiny-seq2seq --random-weights --ids 1,2 --summary": ("trace", "steps"),
+    "attention tiny-seq2seq --random-weights --ids 1,2,3 --head encoder.layers.0.attn.0 --pair 1,0": (
+        "attention",
+        "heads",
+    ),
+    "attribute tiny --ids 1,2,3 --token-id 5 --against-id 6": ("attribute", ""),
     "demo": ("demo", "demos"),
     "demo softmax": ("demo-softmax", "tokens"),
     "demo dropout": ("demo-dropout", "entries"),
