@@ -9,7 +9,15 @@ from __future__ import annotations
 from archcalc._lazy import lookup
 
 _HOMES = {
+    "Contrast": "archcalc.interp.steer.direction:Contrast",
+    "Direction": "archcalc.interp.steer.direction:Direction",
     "Readout": "archcalc.interp.readout:Readout",
+    "SteeredText": "archcalc.interp.steer.texts:SteeredText",
+    "direction": "archcalc.interp.steer.direction:direction",
+    "load_direction": "archcalc.interp.steer.direction_file:load_direction",
+    "save_direction": "archcalc.interp.steer.direction_file:save_direction",
+    "steer": "archcalc.interp.steer.edits:steer",
+    "steered_text": "archcalc.interp.steer.texts:steered_text",
 }
 
 __all__ = list(_HOMES)

@@ -31,6 +31,7 @@ COMMANDS = {
     "next": ("next_token", "Probabilities of the next token."),
     "demo": ("demo", "Small demonstrations of how transformers work."),
     "trace": ("trace", "Trace a forward pass step by step."),
+    "steer": ("steer", "Steer a model by a direction from contrasting prompts."),
     "fill-mask": ("fill_mask", "Predict masked tokens with an encoder."),
     "train": ("train", "Train a model from scratch."),
     "taps": ("taps", "Named points of a forward pass, with shapes."),

@@ -38,6 +38,7 @@ RESULTS: Final = {
     "memory": "archcalc.analysis.inference_memory:InferenceMemory",
     "next": "archcalc.interp.next_token_result:NextTokenDistributions",
     "tokenize": "archcalc.text.measurement:Tokenization",
+    "steer": "archcalc.interp.steer.result:Steering",
     "trace": "archcalc.interp.trace.result:ForwardTrace",
     "train": "archcalc.run.train.result:TrainingRun",
     "verify": "archcalc.proof:Comparisons",

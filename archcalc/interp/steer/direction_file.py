@@ -18,6 +18,7 @@ from torch import Tensor
 from archcalc.errors import InputError, shown
 from archcalc.interp.steer.direction import Contrast, Direction
 from archcalc.interp.steer.layers import StackName, site_name
+from archcalc.spec import Spec
 from archcalc.words import msg
 
 KEY = "archcalc.direction"
@@ -52,10 +53,10 @@ def save_direction(direction: Direction, path: str) -> None:
         raise InputError(msg("cannot be written ({strerror})", strerror=error.strerror), file=path) from None
 
 
-def load_direction(path: str, model: Any = None) -> Direction:
+def load_direction(path: str, spec: Spec | None = None) -> Direction:
     """Return the direction of a file that `save_direction` or `archcalc steer --save` wrote.
 
-    With a `model`, its width and layers are checked. Raises InputError that names the file for others.
+    With the `spec` of a model, width and layers are checked. Raises InputError that names the file for others.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -64,8 +65,8 @@ def load_direction(path: str, model: Any = None) -> Direction:
             about = _about((file.metadata() or {}).get(KEY))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
         direction = _direction(tensors, about)
-        if model is not None:
-            direction.check_fits(model.spec)
+        if spec is not None:
+            direction.check_fits(spec)
     except OSError as error:
         reason = error.strerror or msg("there is no such file")
         raise InputError(msg("cannot be read ({strerror})", strerror=reason), file=path) from None

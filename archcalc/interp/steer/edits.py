@@ -12,9 +12,9 @@ from math import isfinite
 
 from torch import Tensor
 
-from archcalc.errors import InputError, shown
+from archcalc.errors import InputError
 from archcalc.interp.steer.direction import Direction, check_width
-from archcalc.interp.steer.layers import check_layers, ranges, site_name
+from archcalc.interp.steer.layers import check_layers, site_name
 from archcalc.nn.taps.edits import Edit
 from archcalc.nn.taps.selection import Positions
 from archcalc.words import msg
@@ -45,9 +45,8 @@ def steer(
         )
     if strength is not None and not isfinite(strength):
         raise InputError(msg("found {found}", found=strength), where="strength", allowed=msg("a finite number"))
-    if from_layer is not None and from_layer not in direction.vectors:
-        allowed = ranges(direction.layers)
-        raise InputError(msg("found {found}", found=shown(from_layer)), where="from_layer", allowed=allowed)
+    if from_layer is not None:
+        check_layers([from_layer], direction.vectors, "from_layer")
     vectors = direction.vectors
     if from_layer is not None:
         vectors = dict.fromkeys(direction.contrasts, direction.vectors[from_layer])

@@ -35,14 +35,14 @@ def site_name(stack: StackName | None, site: str) -> str:
     return f"{stack}.{site}" if stack else site
 
 
-def check_layers(layers: Sequence[int] | None, known: Collection[int]) -> tuple[int, ...]:
+def check_layers(layers: Sequence[int] | None, known: Collection[int], where: str = "layers") -> tuple[int, ...]:
     """Return layers in order, each once; all known ones for None. Raises InputError for others, and for none."""
     wanted = sorted(known) if layers is None else list(dict.fromkeys(layers))
     for layer in wanted:
         if isinstance(layer, bool) or layer not in known:
-            raise InputError(msg("found {found}", found=shown(layer)), where="layers", allowed=ranges(known))
+            raise InputError(msg("found {found}", found=shown(layer)), where=where, allowed=ranges(known))
     if not wanted:
-        raise InputError(msg("found none"), where="layers", allowed=ranges(known))
+        raise InputError(msg("found none"), where=where, allowed=ranges(known))
     return tuple(sorted(wanted))
 
 

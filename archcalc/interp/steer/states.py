@@ -15,6 +15,7 @@ from archcalc.errors import InputError, shown
 from archcalc.interp.steer.layers import StackName, site_name
 from archcalc.interp.trace.run import check_ids
 from archcalc.nn.taps.model_tap import ModelTap, attached, canonical_spec
+from archcalc.spec import Spec
 from archcalc.spec.sites import Site
 from archcalc.words import msg
 
@@ -39,14 +40,11 @@ def prompt_states(
 
     States are float64, averaged over a prompt's `tokens`; norms are averaged over its tokens, then over the prompts.
     """
+    canonical_spec(model)
+    check_prompts(model.spec, groups, tokens, stack)
     prompts = [list(ids) for group in groups.values() for ids in group]
-    names = [_name(group, i, len(of_group)) for group, of_group in groups.items() for i in range(len(of_group))]
-    selection = _check_tokens(tokens)
+    selection = as_slice(tokens)
     reads_source = stack == "encoder"
-    for where, ids in zip(names, prompts, strict=True):
-        check_ids(canonical_spec(model).stacks[0], ids, where)
-        if (stack is None or reads_source) and not ids[selection]:
-            raise InputError(msg("has {n:,} tokens", n=len(ids)), where=where, allowed=msg("more, for these `tokens`"))
     collected = _StatesByLayer(selection if stack != "decoder" else slice(None))
     sites = frozenset(site_name(stack, f"layers.{layer}.resid_post") for layer in layers)
     order: list[int] = []
@@ -58,6 +56,21 @@ def prompt_states(
     inverse_P = torch.tensor(order).argsort()
     states = {layer: torch.cat(parts)[inverse_P] for layer, parts in collected.states.items()}
     return states, {layer: torch.cat(parts).mean() for layer, parts in collected.norms.items()}
+
+
+def check_prompts(
+    spec: Spec, groups: Mapping[str, Sequence[Sequence[int]]], tokens: Tokens, stack: StackName | None
+) -> None:
+    """Raise InputError for ids that the model cannot read, and for a prompt that has none of the tokens."""
+    selection = as_slice(tokens)
+    for group, prompts in groups.items():
+        for number, ids in enumerate(prompts, 1):
+            where = group if len(prompts) == 1 else f"{group} {number}"
+            check_ids(spec.stacks[0], list(ids), where)
+            if stack != "decoder" and not ids[selection]:
+                raise InputError(
+                    msg("has {n:,} tokens", n=len(ids)), where=where, allowed=msg("more, for these `tokens`")
+                )
 
 
 class _StatesByLayer:
@@ -106,7 +119,7 @@ def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
         yield from (rows[i : i + n_rows] for i in range(0, len(rows), n_rows))
 
 
-def _check_tokens(tokens: Tokens) -> slice:
+def as_slice(tokens: Tokens) -> slice:
     """Return the tokens as a slice. Raises InputError for another word, and for a slice with a step."""
     if isinstance(tokens, slice) and tokens.step is None:
         return tokens
@@ -115,7 +128,3 @@ def _check_tokens(tokens: Tokens) -> slice:
     raise InputError(
         msg("found {found}", found=shown(tokens)), where="tokens", allowed=msg("'last', 'all', or a slice of tokens")
     )
-
-
-def _name(group: str, index: int, n: int) -> str:
-    return group if n == 1 else f"{group} {index + 1}"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from math import exp
+from math import exp, inf
 from typing import Any
 
 import torch
@@ -32,7 +32,7 @@ class SteeredText:
 
     `kl_nats` is KL(steered‖plain) of the next token, averaged over the tokens of this text; `prompt_kl_nats` the same
     over the tokens of the prompt that a prediction precedes, None if there are none. `perplexity` is that of the text
-    after the prompt under the plain model: exp of the mean negative log-probability of its tokens.
+    after the prompt under the plain model: exp of the mean negative log-probability of its tokens, infinite beyond float64.
     """
 
     ids: tuple[int, ...]
@@ -93,8 +93,15 @@ def _measured(
         ids=tuple(ids),
         kl_nats=sum(kl_T[n_prompt:]) / len(ids),
         prompt_kl_nats=sum(kl_T[:n_prompt]) / n_prompt if n_prompt else None,
-        perplexity=exp(sum(surprise_T[n_prompt:]) / len(ids)),
+        perplexity=_exp(sum(surprise_T[n_prompt:]) / len(ids)),
     )
+
+
+def _exp(nats: float) -> float:
+    try:
+        return exp(nats)
+    except OverflowError:
+        return inf
 
 
 def _distances(
