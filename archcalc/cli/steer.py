@@ -130,6 +130,8 @@ def command(
     has_prompt = prompt is not None or ids is not None
     if not has_prompt and not save:
         raise InputError(msg("neither"), where="prompt, ids", allowed=msg("one of them, or `save`"))
+    if plot and not has_prompt:
+        raise InputError(msg("found without a prompt"), where="plot", allowed=msg("with `prompt`"))
     input_ids: list[int] = []
     if has_prompt:
         input_ids = _input_ids(opened, prompt, ids, chat=chat)

@@ -7,7 +7,7 @@ from archcalc.interp.steer.layers import ranges
 from archcalc.interp.steer.result import DirectionLayer, SteeredRow, Steering
 from archcalc.render.page import Block, Page, Text
 from archcalc.render.tables import table
-from archcalc.words import Message, msg
+from archcalc.words import Message, msg, plural
 
 ADDED = msg("Strength s adds s × the mean norm of the residual stream after a layer × the direction's unit vector.")
 PROJECTED = msg("Projecting out removes the component along the direction, wherever a steered layer reads or writes.")
@@ -47,8 +47,10 @@ def subtitle(result: Steering) -> Message | str:
     """Return which layers are steered, and from which position on."""
     if not result.texts:
         return msg("measured")
-    return msg(
+    return plural(
+        "steered: {stack}layer {layers}, {vectors}, from position {position} on; measured",
         "steered: {stack}layers {layers}, {vectors}, from position {position} on; measured",
+        n=len(result.layers),
         stack=f"{result.stack}." if result.stack else "",
         layers=ranges(result.layers),
         vectors=msg("each by its own direction")

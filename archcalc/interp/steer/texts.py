@@ -31,8 +31,8 @@ class SteeredText:
     """A generated text and its figures; `ids` include the end token, if there is one.
 
     `kl_nats` is KL(steered‖plain) of the next token, averaged over the tokens of this text; `prompt_kl_nats` the same
-    over the tokens of the prompt that a prediction precedes, None if there are none. `perplexity` is that of the text
-    after the prompt under the plain model: exp of the mean negative log-probability of its tokens, infinite beyond float64.
+    over the prompt's tokens after its first, None if there are none. `perplexity` is that of the text under the plain
+    model: exp of the mean negative log-probability of its tokens, infinite beyond float64.
     """
 
     ids: tuple[int, ...]

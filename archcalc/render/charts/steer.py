@@ -43,11 +43,11 @@ def _point(row: SteeredRow) -> dict[str, Any]:
 
 def _panel(field: str, name: Message, color: str, *, is_swept: bool) -> dict[str, Any]:
     x = (
-        {"field": "strength", "type": "quantitative", "title": msg("strength"), "axis": {"grid": False}}
+        {"field": "strength", "type": "quantitative", "title": msg("strength"), "axis": {"grid": False, "tickCount": 8}}
         if is_swept
         else {"field": "run", "type": "nominal", "title": None, "sort": None, "axis": {"labelAngle": 0}}
     )
-    mark = {"type": "line", "point": {"size": 40}} if is_swept else {"type": "bar", "size": 60}
+    mark = {"type": "line", "point": {"size": 40, "color": color}} if is_swept else {"type": "bar", "size": 60}
     return {
         "width": FRAME["width"],
         "height": HEIGHT // 2,
