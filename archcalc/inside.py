@@ -11,13 +11,26 @@ from archcalc._lazy import lookup
 _HOMES = {
     "Contrast": "archcalc.interp.steer.direction:Contrast",
     "Direction": "archcalc.interp.steer.direction:Direction",
+    "Lens": "archcalc.interp.lens.maps:Lens",
+    "LensReading": "archcalc.interp.lens.reading:LensReading",
+    "Noise": "archcalc.interp.patch.corruption:Noise",
+    "Patching": "archcalc.interp.patch.run:Patching",
+    "Patchscope": "archcalc.interp.patchscope.run:Patchscope",
     "Readout": "archcalc.interp.readout:Readout",
     "SteeredText": "archcalc.interp.steer.texts:SteeredText",
     "direction": "archcalc.interp.steer.direction:direction",
+    "jacobian_lens": "archcalc.interp.lens.jacobian:jacobian_lens",
+    "lens": "archcalc.interp.lens.reading:lens",
+    "lens_divergences": "archcalc.interp.lens.divergence:divergences",
     "load_direction": "archcalc.interp.steer.direction_file:load_direction",
+    "load_lens": "archcalc.interp.lens.lens_file:load_lens",
+    "patch": "archcalc.interp.patch.run:patch",
+    "patchscope": "archcalc.interp.patchscope.run:patchscope",
     "save_direction": "archcalc.interp.steer.direction_file:save_direction",
+    "save_lens": "archcalc.interp.lens.lens_file:save_lens",
     "steer": "archcalc.interp.steer.edits:steer",
     "steered_text": "archcalc.interp.steer.texts:steered_text",
+    "train_lens": "archcalc.interp.lens.training:train_lens",
 }
 
 __all__ = list(_HOMES)

@@ -46,6 +46,19 @@ NOT_RUN = {
     "archcalc next model.gguf --prompt 'a river bank' --prompt 'an investment bank' --top 5": FOREIGN,
     "archcalc next model.gguf --prompt 'Once upon a' --temperature 0.7 --top-p 0.9": FOREIGN,
     "archcalc trace ./SmolLM2-135M --prompt 'The capital of France is' --format json": FOREIGN,
+    "archcalc lens ./SmolLM2-135M --prompt 'The capital of France is' --token Paris": FOREIGN,
+    "archcalc patch model.gguf --prompt 'Paris is in' --corrupted 'Rome is in' --answer ' France' --wrong ' Italy'": (
+        FOREIGN
+    ),
+    "archcalc patch SmolLM2-135M-Instruct.gguf --prompt 'The capital of France is'"
+    " --corrupted 'The capital of Italy is' --answer ' Paris' --wrong ' Rome'"
+    " --component attention --component head": FOREIGN,
+    "archcalc patchscope SmolLM2-135M-Instruct.gguf --prompt 'Diana, Princess of Wales'"
+    " --scope few-shot -n 12": FOREIGN,
+    "archcalc patch model.gguf --prompt 'Paris is in' --corrupted 'Rome is in' --answer ' France'"
+    " --wrong ' Italy'": FOREIGN,
+    "archcalc patchscope model.gguf --prompt 'Diana, Princess of Wales' --scope few-shot --layer 6"
+    " --target-layer 3": FOREIGN,
     "archcalc fill-mask ./bert-base-uncased --prompt 'Paris is the [MASK] of France.'": FOREIGN,
     "archcalc fill-mask ./bert-base-uncased --prompt 'The capital of France is [MASK].'": FOREIGN,
     "archcalc fill-mask bert-base-uncased --random-weights --ids 101,103,102 --mask-id 103 --top 3": FOREIGN,

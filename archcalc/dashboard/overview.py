@@ -1,4 +1,4 @@
-"""The picture beside the answer: where the parameters are, the layers, and the closed form of the total."""
+"""The overview of a model: a treemap of its parameters, the closed form of the total, a diagram of the layers."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from archcalc.spec import Spec
 from archcalc.units import exact, percent
 from archcalc.words import msg
 
-# The shape that the treemap is laid out for; the page stretches it.
+# The treemap is laid out for this size; the page stretches it.
 _WIDTH, _HEIGHT = 480, 340
-# Letters of a product that fits on a line of a narrow page.
-_LONG = 30
+# A product of more letters may be broken on a narrow page.
+_MAX_LETTERS = 30
 
 
 def show(result: ModelReport, spec: Spec) -> None:
@@ -41,10 +41,15 @@ def _treemap(result: ModelReport) -> str:
 
 
 def _tile(tile: Rectangle) -> str:
-    at = tile.area
-    sides = {"left": at.x / _WIDTH, "top": at.y / _HEIGHT, "width": at.width / _WIDTH, "height": at.height / _HEIGHT}
+    area = tile.area
+    sides = {
+        "left": area.x / _WIDTH,
+        "top": area.y / _HEIGHT,
+        "width": area.width / _WIDTH,
+        "height": area.height / _HEIGHT,
+    }
     style = ";".join(f"{side}:{100 * share:.3f}%" for side, share in sides.items())
-    # Right to left, so that a long name is cut at its beginning: its end tells tiles apart.
+    # Right to left, so that a long name is cut at its start: names differ at their end.
     name = f'<b dir="rtl"><bdi dir="ltr">{escape(tile.name.removesuffix(".weight"))}</bdi></b>'
     words = f"{name}<span>{escape(tile.size)}</span>"
     return f'<div style="{style};background-color:{tile.color}" title="{escape(tile.title)}">{words}</div>'
@@ -65,14 +70,14 @@ def _entry(row: ComponentParams, total: int) -> str:
 
 def _formula(formula: ClosedForm) -> str:
     title, lines = say()(msg("Closed form")), "\n".join(map(_breakable, formula_lines(formula)))
-    where = "".join(f"<li>{escape(line)}</li>" for line in _where(formula))
+    where = "".join(f"<li>{escape(line)}</li>" for line in _symbols(formula))
     return f'<h3>{escape(title)}</h3><pre class="ac-lines">{lines}</pre><ul class="ac-legend">{where}</ul>'
 
 
 def _breakable(line: str) -> str:
-    """The line as HTML; a product too long for a narrow page may be broken between its factors."""
+    """Return the line as HTML; a long product may be broken between its factors."""
     terms = map(escape, line.split(" "))
-    return " ".join(term.replace("·", "·<wbr>") if len(term) > _LONG else term for term in terms)
+    return " ".join(term.replace("·", "·<wbr>") if len(term) > _MAX_LETTERS else term for term in terms)
 
 
 def formula_lines(formula: ClosedForm) -> list[str]:
@@ -82,7 +87,7 @@ def formula_lines(formula: ClosedForm) -> list[str]:
     return list(formula.lines)
 
 
-def _where(formula: ClosedForm) -> Iterator[str]:
+def _symbols(formula: ClosedForm) -> Iterator[str]:
     """Yield the sizes that the letters stand for, then the relations that the formula uses."""
     if formula.letters is not None:
         for name, size in formula.symbols.items():

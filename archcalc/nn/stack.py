@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import islice
 from typing import Any, cast
 
 import torch
@@ -65,11 +66,13 @@ class Layers(nn.Module):
         self.prompts = prompts(stack, model)
         self.mtp = nn.ModuleList(Mtp(stack, model) for _ in range(stack.n_mtp)) if stack.n_mtp else None
 
-    def run(self, x_BTD: Tensor, context: LayerContext, cache: Cache | None = None) -> Tensor:
-        """Return states [B, T, D] after every layer, before the final norm; the cache, if any, is extended."""
-        for turn, (owner, layer_context) in enumerate(
-            zip(self.owners, self.layer_contexts(context, cache), strict=True)
-        ):
+    def run(self, x_BTD: Tensor, context: LayerContext, cache: Cache | None = None, *, first_layer: int = 0) -> Tensor:
+        """Return states [B, T, D] after every layer, before the final norm; the cache, if any, is extended.
+
+        `x_BTD` are the states before `first_layer`; the layers before it are skipped.
+        """
+        turns = enumerate(zip(self.owners, self.layer_contexts(context, cache), strict=True))
+        for turn, (owner, layer_context) in islice(turns, first_layer, None):
             x_BTD = tap_scope(
                 f"{self.prefix}layers.{turn}", run_layer, self.layers[owner], x_BTD, layer_context, self.execution
             )

@@ -29,6 +29,8 @@ ARGUMENTS = {
     "next": ["happy", "--random-weights", "--ids", "0,1,2", "--ids", "0,2", "--top-k", "3"],
     "demo": ["softmax"],
     "trace": ["happy"],
+    "lens": ["tiny", "--prompt", "God", "--token", " said"],
+    "patch": ["tiny", "--prompt", "God said", "--corrupted", "man said", "--sites", "resid"],
     "train": ["tiny", "--text", __file__, "--set=vocab_size=300", "--steps=1", "--seq=8", "--batch=1", "-q"],
     "tokenize": ["--train", "bpe", __file__, "--vocab-size", "300"],
     "sweep": ["tiny", "--over", "d_ff=64,128", "--over", "n_kv_heads=null,2"],

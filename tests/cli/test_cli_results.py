@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -14,6 +15,8 @@ import pytest
 from archcalc.cli.schema import RESULTS, schema
 
 Good = Callable[..., str]
+
+README = Path(__file__).parents[2] / "README.md"
 
 # The schema of a command line, and the field of its JSON that CSV shows as a table; '' where CSV shows no rows of JSON.
 CALLS: dict[str, tuple[str, str]] = {
@@ -37,6 +40,8 @@ CALLS: dict[str, tuple[str, str]] = {
     "memory llama-3-8b --view tensors --dtype q4_k_m": ("memory", "weights"),
     "memory t5-small --view layers --cache-dtype int8": ("memory", "cache_layers"),
     "memory bert-base": ("memory", "components"),
+    "lens tiny -p God --token king --sites layers --top 2": ("lens", "readings"),
+    f"lens tiny --train {README} --lens lens.safetensors --steps 1 --seq 9": ("lens-train", "divergences"),
     "trace happy": ("trace", "steps"),
     "trace tiny-seq2seq --random-weights --ids 1,2 --summary": ("trace", "steps"),
     "demo": ("demo", "demos"),
@@ -62,6 +67,12 @@ CALLS: dict[str, tuple[str, str]] = {
         "parts",
     ),
     "memory tiny --train --measure fake --seq 16": ("memory-train", "parts"),
+    "patch tiny --ids 295,258,407 --corrupted-ids 295,258,335 --neuron 1:3": ("patch", "effects"),
+    "patchscope tiny --ids 295,258,407 --into-ids 1,2 --into-position 0 --answer-id 3 -n 2": ("patchscope", "texts"),
+    "patch tiny-seq2seq --random-weights --ids 1,2,3 --noise 1 --noise-samples 2 --component head --wrong-id 7": (
+        "patch",
+        "effects",
+    ),
 }
 each_call = pytest.mark.parametrize("call", CALLS)
 

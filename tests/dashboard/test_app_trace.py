@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from archcalc.dashboard.serve import MODELS_VARIABLE
-from archcalc.dashboard.shared import Shared
+from archcalc.dashboard.server import MODELS_VARIABLE
 from archcalc.dashboard.tracing import trace_session
 from archcalc.dashboard.tracing.request import command, python
 from archcalc.dashboard.tracing.trace_files import text
@@ -52,7 +51,7 @@ def texts(at: AppTest) -> str:
     return "\n".join([*said, *drawn_html]).replace("\\", "")
 
 
-def test_the_worked_example_begins_with_its_prompt_and_steps_through_the_printed_numbers() -> None:
+def test_the_worked_example_shows_its_prompt_and_the_printed_numbers() -> None:
     at = opened(trace_stage=10)
     assert "Input: <SOS> · 我 · **很**" in texts(at)
     assert headings(at)[0] == "layers.0.attn.pattern"
@@ -76,7 +75,7 @@ def test_the_worked_example_begins_with_its_prompt_and_steps_through_the_printed
     assert at.slider(key="trace_stage").value == 14
 
 
-def test_a_part_leads_to_its_first_step_and_the_ends_to_no_further() -> None:
+def test_a_part_goes_to_its_first_step_and_buttons_stop_at_the_ends() -> None:
     at = opened()
     assert at.button(key="trace_back").disabled
     good(at.selectbox(key="_trace_part").set_value("After the layers").run())
@@ -87,7 +86,7 @@ def test_a_part_leads_to_its_first_step_and_the_ends_to_no_further() -> None:
     assert at.selectbox(key="_trace_part").value == "After the layers"
 
 
-def test_what_a_mask_hides_is_said_key_by_key() -> None:
+def test_masked_keys_are_listed() -> None:
     at = opened(trace_view="attention", trace_query=1)
     shown = texts(at)
     assert "Masked: 2 很." in shown
@@ -99,7 +98,7 @@ def test_what_a_mask_hides_is_said_key_by_key() -> None:
     assert "archcalc.trace.softmax(model, trace, 'layers.0.attn', head=0, query=2)" in texts(at)
 
 
-def test_what_comes_next_and_any_token_of_it() -> None:
+def test_the_next_token_and_a_target_token() -> None:
     at = opened(trace_view="next", trace_target=2)
     assert "0.7834" in texts(at)
     assert "'很': probability 0.0643052, rank 3." in texts(at)
@@ -108,7 +107,7 @@ def test_what_comes_next_and_any_token_of_it() -> None:
     assert "rank 2" in texts(at), "after <SOS> it is the second"
 
 
-def test_it_speaks_chinese() -> None:
+def test_the_page_is_translated() -> None:
     at = opened(lang="zh", trace_view="attention", trace_query=0)
     assert "被遮住：1 我, 2 很" in texts(at)
 
@@ -122,7 +121,7 @@ def test_it_speaks_chinese() -> None:
         ({"trace_from": "random", "model": "gpt2-xl"}, "of weights in fp32; allowed: up to 2.000 GB on this page"),
     ],
 )
-def test_what_cannot_be_is_told_in_place(told: dict[str, str], says: str) -> None:
+def test_an_error_is_shown_in_place(told: dict[str, str], says: str) -> None:
     at = opened(**told)
     (error,) = at.error
     assert says in error.value.replace("\\", "")
@@ -140,7 +139,7 @@ def test_any_small_architecture_is_traced_with_random_weights(preset: str) -> No
         good(at.selectbox(key="trace_attention").set_value(part).run())
 
 
-def test_the_whole_trace_is_the_command_lines_file() -> None:
+def test_files_equal_the_command_line() -> None:
     from click.testing import CliRunner
 
     from archcalc.cli.main import cli
@@ -154,7 +153,7 @@ def test_the_whole_trace_is_the_command_lines_file() -> None:
     assert not json.loads(first)["published"], "of the first place nothing is printed"
 
 
-def test_the_command_line_is_told_what_was_chosen() -> None:
+def test_the_command_has_the_chosen_options() -> None:
     source = TraceSource("./a b.yaml", "{}", ("n_layers=2",), 7)
     session = trace_session.trace_session(TraceSource("happy"), "", "0,1")
     assert command(source, session, 0) == (
@@ -168,20 +167,7 @@ def test_long_texts_are_refused_before_they_are_traced(monkeypatch: pytest.Monke
         trace_session.trace_session(TraceSource("happy"), "", "0,1,2,3")
 
 
-def test_what_is_shared_is_made_once_and_the_longest_unused_goes() -> None:
-    shared, calls = Shared[str](2), []
-
-    def make(name: str) -> str:
-        calls.append(name)
-        return name
-
-    for name in ("a", "b", "a", "c", "a", "b"):
-        assert shared.made(name, lambda name=name: make(name)) == name
-    assert calls == ["a", "b", "c", "b"]
-    assert shared.get("c") is None
-
-
-def test_what_was_stopped_is_not_begun_again_unasked() -> None:
+def test_a_stopped_trace_is_not_restarted() -> None:
     at = AppTest.from_function(drawn, default_timeout=600)
     at.query_params["trace_ids"] = "2,1,0"
     at.session_state["stop_trace"] = True
@@ -204,7 +190,7 @@ def test_a_pasted_architecture_is_traced() -> None:
         (TraceSource("tiny-seq2seq", json.dumps({"base": "tiny-seq2seq"}), ("n_layers=1",), 5), "4,2"),
     ],
 )
-def test_the_lines_of_python_trace_the_same(source: TraceSource, ids: str) -> None:
+def test_the_python_snippet_gives_the_same_trace(source: TraceSource, ids: str) -> None:
     session = trace_session.trace_session(source, "", ids)
     names: dict[str, Any] = {}
     exec(python(source, session, 0), names)  # noqa: S102 - the page's own lines

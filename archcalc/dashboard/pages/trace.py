@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
-from archcalc.dashboard import job, same
-from archcalc.dashboard.errors import tell, told
-from archcalc.dashboard.session import choice, plain, say
+from archcalc.dashboard import job, snippets
+from archcalc.dashboard.error_box import show_error, show_errors
+from archcalc.dashboard.session import choice, escape_markdown, say
 from archcalc.dashboard.tracing import request as requests
 from archcalc.dashboard.tracing import trace_session
 from archcalc.errors import ArchcalcError
@@ -32,7 +32,7 @@ def page() -> None:
     """Draw the model and its text, the chosen view, and the files."""
     say_ = say()
     st.markdown(
-        plain(
+        escape_markdown(
             say_(
                 msg(
                     "The forward pass of a small model, step by step. Numbers are measured in the model, expressions "
@@ -54,13 +54,13 @@ def _view(request: requests.TraceRequest, session: TraceSession, trace: Trace) -
     label = say()(msg("View"))
     view = choice(st.segmented_control, label, _VIEW_NAMES, key="trace_view", label_visibility="collapsed")
     line = ""
-    with told():
+    with show_errors():
         line = _VIEWS[view](session, trace)
     st.divider()
     trace_files.show(session, trace)
     position = None if trace.position == session.trace.position else trace.position
     arguments = request.source, session, position
-    same.lines(requests.command(*arguments), f"{requests.python(*arguments)}\n{line}")
+    snippets.show(requests.command(*arguments), f"{requests.python(*arguments)}\n{line}")
 
 
 def _session(request: requests.TraceRequest) -> TraceSession:
@@ -68,7 +68,7 @@ def _session(request: requests.TraceRequest) -> TraceSession:
     key = (request.source, request.prompt, request.ids)
     if session := trace_session.cached(*key):
         return session
-    # True in the one run of the page that a press of the job's button begins.
+    # True only in the run of the page that the stop button starts.
     if st.session_state.get("stop_trace"):
         st.info(say()(msg("Stopped.")))
         st.button(say()(msg("Trace again")), key="trace_again")
@@ -76,7 +76,7 @@ def _session(request: requests.TraceRequest) -> TraceSession:
     try:
         return job.run(say()(msg("Loading and tracing…")), lambda: trace_session.trace_session(*key), key="trace")
     except ArchcalcError as error:
-        tell(error)
+        show_error(error)
         st.stop()
 
 
@@ -91,11 +91,11 @@ def _at_position(session: TraceSession) -> Trace:
         label = say_(msg("Position"))
         position = int(chooser.slider(label, 0, position, position, key="trace_position", bind="query-params"))
     texts = [
-        [plain(token_text(session.source.piece(token)) or str(token)) for token in ids]
+        [escape_markdown(token_text(session.source.piece(token)) or str(token)) for token in ids]
         for ids in session.trace.ids.values()
     ]
     texts[-1][position] = f"**{texts[-1][position]}**"
-    read.markdown(f"{plain(say_(msg('Input:')))} {' → '.join(map(' · '.join, texts))}")
+    read.markdown(f"{escape_markdown(say_(msg('Input:')))} {' → '.join(map(' · '.join, texts))}")
     return replace(session.trace, position=position)
 
 

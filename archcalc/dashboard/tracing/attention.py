@@ -6,7 +6,7 @@ import msgspec
 import streamlit as st
 
 from archcalc.dashboard import blocks, charts
-from archcalc.dashboard.session import KEPT, plain, say
+from archcalc.dashboard.session import IN_URL, escape_markdown, say
 from archcalc.dashboard.tracing.trace_session import TraceSession
 from archcalc.interp.trace.glossary import MASKED_CELL
 from archcalc.interp.trace.run import Trace, TracedStep
@@ -26,10 +26,10 @@ def show(session: TraceSession, trace: Trace) -> str:
     if not parts:
         st.info(say_(msg("This model has no attention with a softmax.")))
         return ""
-    part = str(st.selectbox(say_(msg("Attention")), parts, key="trace_attention", **KEPT))
+    part = str(st.selectbox(say_(msg("Attention")), parts, key="trace_attention", **IN_URL))
     pattern = next(traced for traced in trace.steps if traced.step.name == f"{part}.pattern")
     legend = msg("Rows are queries, columns are keys. The weights of a row sum to 1.")
-    st.caption(plain(" ".join(map(say_, (legend, MASKED_CELL)))))
+    st.caption(escape_markdown(" ".join(map(say_, (legend, MASKED_CELL)))))
     _patterns(session, trace, pattern)
     return _softmax(session, trace, pattern, part)
 
@@ -39,7 +39,7 @@ def _patterns(session: TraceSession, trace: Trace, pattern: TracedStep) -> None:
     heads, first = n_heads(trace, pattern), 0
     if heads > _MAX_HEADS:
         label = say()(msg("First head, of {n} at once", n=_MAX_HEADS))
-        first = int(st.slider(label, 0, heads - _MAX_HEADS, step=1, key="trace_first_head", **KEPT))
+        first = int(st.slider(label, 0, heads - _MAX_HEADS, step=1, key="trace_first_head", **IN_URL))
     visible = range(first, min(first + _MAX_HEADS, heads))
     for begin in range(0, len(visible), _ROW_HEADS):
         row = st.columns(_ROW_HEADS if heads > 1 else 1)
@@ -58,11 +58,11 @@ def _softmax(session: TraceSession, trace: Trace, pattern: TracedStep, part: str
     keys = position_names(trace, pattern, session.source.piece, keys=True)
     choosers = iter(st.columns(2) if heads > 1 else [st.container()])
     if heads > 1:
-        head = int(next(choosers).slider(say_(msg("Head")), 0, heads - 1, key="trace_head", **KEPT))
+        head = int(next(choosers).slider(say_(msg("Head")), 0, heads - 1, key="trace_head", **IN_URL))
     if queries > 1:
         label = say_(msg("Position of the query"))
         query = int(next(choosers).slider(label, 0, queries - 1, query, key="trace_query", bind="query-params"))
-    st.caption(plain(say_(msg("Query {token}; each column is a key.", token=names[query]))))
+    st.caption(escape_markdown(say_(msg("Query {token}; each column is a key.", token=names[query]))))
     softmax = softmax_of(session.model, trace, part, head=head, query=query)
     blocks.table(trace_softmax.table(softmax, keys, say_), "trace_softmax")
     hidden = [key for key, is_hidden in zip(keys, softmax.hidden, strict=True) if is_hidden]
@@ -77,5 +77,5 @@ def _softmax(session: TraceSession, trace: Trace, pattern: TracedStep, part: str
         if hidden
         else say_(msg("Nothing is masked: this query sees every key."))
     )
-    st.markdown(plain(text))
+    st.markdown(escape_markdown(text))
     return f"archcalc.trace.softmax(model, trace, {part!r}, head={head}, query={query})"

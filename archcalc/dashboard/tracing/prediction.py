@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from archcalc.dashboard import blocks
-from archcalc.dashboard.session import KEPT, plain, say
+from archcalc.dashboard.session import IN_URL, escape_markdown, say
 from archcalc.dashboard.tracing.trace_session import TraceSession
 from archcalc.interp.trace.result import next_tokens
 from archcalc.interp.trace.run import Trace
@@ -27,7 +27,7 @@ def show(session: TraceSession, trace: Trace) -> str:
 def _target(session: TraceSession, trace: Trace) -> str:
     """Draw the probability and the rank of one token."""
     label, most = say()(msg("Target token, by its id")), session.source.spec.vocab_size - 1
-    token = st.number_input(label, 0, most, value=None, step=1, key="trace_target", **KEPT)
+    token = st.number_input(label, 0, most, value=None, step=1, key="trace_target", **IN_URL)
     if token is None:
         return "trace['probabilities'][trace.position]"
     result = target(trace, int(token))
@@ -37,5 +37,5 @@ def _target(session: TraceSession, trace: Trace) -> str:
         p=f"{result.probability:.6g}",
         rank=f"{result.rank:,}",
     )
-    st.markdown(plain(say()(text)))
+    st.markdown(escape_markdown(say()(text)))
     return f"archcalc.trace.target(trace, {token})"

@@ -10,9 +10,9 @@ from typing import Final
 import msgspec
 import streamlit as st
 
-from archcalc.dashboard import subject
-from archcalc.dashboard.models import runnable
-from archcalc.dashboard.session import KEPT, choice, say
+from archcalc.dashboard import chooser
+from archcalc.dashboard.models import runnable_models
+from archcalc.dashboard.session import IN_URL, choice, say
 from archcalc.dashboard.tracing.trace_session import IDS, PROMPT, TraceSession, TraceSource
 from archcalc.interp.trace.worked_example import example_of
 from archcalc.spec.set_options import changes
@@ -51,7 +51,7 @@ def request() -> TraceRequest:
         help=say_(msg("Left empty: the prompt of the worked example, or a default.")),
         placeholder=example.prompt if example else PROMPT,
         max_chars=MAX_CHARACTERS,
-        **KEPT,
+        **IN_URL,
     )
     ids = right.text_input(
         say_(msg("Or token ids")),
@@ -59,23 +59,23 @@ def request() -> TraceRequest:
         help=say_(msg("As on the command line: 0,1,2")),
         placeholder=IDS,
         max_chars=MAX_CHARACTERS,
-        **KEPT,
+        **IN_URL,
     )
     return TraceRequest(source, prompt, ids)
 
 
 def _trained() -> TraceSource:
-    sources = runnable()
+    sources = runnable_models()
     # Worked examples first.
     names = sorted(sources, key=lambda name: example_of(sources[name]) is None)
-    return TraceSource(sources[st.selectbox(say()(msg("Model")), names, key="trace_model", **KEPT)])
+    return TraceSource(sources[st.selectbox(say()(msg("Model")), names, key="trace_model", **IN_URL)])
 
 
 def _random() -> TraceSource:
     """Draw the chooser of an architecture, which other pages have too, and the seed."""
-    subject.choose()
-    model, label = subject.chosen(), say()(msg("Seed"))
-    seed = st.number_input(label, min_value=0, max_value=2**31 - 1, value=0, key="trace_seed", **KEPT)
+    chooser.draw()
+    model, label = chooser.selection(), say()(msg("Seed"))
+    seed = st.number_input(label, min_value=0, max_value=2**31 - 1, value=0, key="trace_seed", **IN_URL)
     return TraceSource(model.source, json.dumps(model.base), model.settings, int(seed))
 
 

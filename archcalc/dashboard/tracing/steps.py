@@ -7,7 +7,7 @@ from typing import Final
 import streamlit as st
 
 from archcalc.dashboard import blocks, charts
-from archcalc.dashboard.session import KEPT, plain, say
+from archcalc.dashboard.session import IN_URL, escape_markdown, say
 from archcalc.dashboard.tracing.trace_session import TraceSession
 from archcalc.interp.trace.glossary import MASKED_CELL, STEP_KINDS, functions_of
 from archcalc.interp.trace.result import VERDICTS
@@ -57,7 +57,7 @@ def _chosen(trace: Trace) -> int:
     parts, slider = st.columns([1, 2], vertical_alignment="bottom")
     if st.session_state.get(_STAGE, 1) > n:
         st.session_state[_STAGE] = n  # of a model with more steps
-    number = int(slider.slider(say_(msg("Step, of {n}", n=n)), 1, n, key=_STAGE, **KEPT))
+    number = int(slider.slider(say_(msg("Step, of {n}", n=n)), 1, n, key=_STAGE, **IN_URL))
     titles = list(map(say_, part_titles((traced.step.kind, traced.step.layer) for traced in trace.steps)))
     starts = {title: titles.index(title) + 1 for title in titles if title}
     st.session_state[_PART] = next((title for title in reversed(titles[:number]) if title), next(iter(starts)))
@@ -65,7 +65,7 @@ def _chosen(trace: Trace) -> int:
     with st.container(horizontal=True, vertical_alignment="center"):
         _button("back", msg("Previous"), -1, disabled=number == 1)
         _button("on", msg("Next"), 1, disabled=number == n)
-        st.toggle(say_(msg("Tables too")), key=_TABLES, **KEPT)
+        st.toggle(say_(msg("Tables too")), key=_TABLES, **IN_URL)
     return number
 
 
@@ -84,14 +84,14 @@ def _move(offset: int) -> None:
 def _describe(traced: TracedStep) -> None:
     """Draw the name, the description and the expression of a step, and what the functions compute."""
     say_ = say()
-    st.subheader(plain(traced.step.name), anchor=False)
-    st.markdown(plain(say_(STEP_KINDS[traced.step.kind])))
+    st.subheader(escape_markdown(traced.step.name), anchor=False)
+    st.markdown(escape_markdown(say_(STEP_KINDS[traced.step.kind])))
     if traced.step.expression:
         st.code(f"{traced.step.name} = {traced.step.expression}", language=None, wrap_lines=True)
         functions = functions_of([traced.step.expression])
-        st.caption("  \n".join(plain(f"{call}: {say_(meaning)}") for call, meaning in functions))
+        st.caption("  \n".join(escape_markdown(f"{call}: {say_(meaning)}") for call, meaning in functions))
     if traced.step.kind in ("scores", "pattern"):
-        st.caption(plain(say_(MASKED_CELL)))
+        st.caption(escape_markdown(say_(MASKED_CELL)))
 
 
 def _slice(trace: Trace, traced: TracedStep) -> Slice:
@@ -101,10 +101,10 @@ def _slice(trace: Trace, traced: TracedStep) -> Slice:
     width = max(n_dimensions(other) for other in together)
     head = start = 0
     if heads > 1:
-        head = int(st.slider(say_(msg("Head")), 0, heads - 1, key="trace_head", **KEPT))
+        head = int(st.slider(say_(msg("Head")), 0, heads - 1, key="trace_head", **IN_URL))
     if width > MAX_DIMENSIONS:
         last, step = width - MAX_DIMENSIONS, MAX_DIMENSIONS // 4
-        start = int(st.slider(say_(msg("First dimension")), 0, last, step=step, key="trace_start", **KEPT))
+        start = int(st.slider(say_(msg("First dimension")), 0, last, step=step, key="trace_start", **IN_URL))
     return Slice(head, start)
 
 
@@ -123,4 +123,4 @@ def _published(session: TraceSession, trace: Trace, traced: TracedStep) -> None:
             blocks.table(published_table(check, say_), "trace_printed")
             (st.success if check.is_equal else st.warning)(say_(VERDICTS["equal" if check.is_equal else "different"]))
             if check.reference.en:
-                st.markdown(plain(getattr(check.reference, say_.lang)))
+                st.markdown(escape_markdown(getattr(check.reference, say_.lang)))

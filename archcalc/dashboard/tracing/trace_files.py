@@ -9,7 +9,7 @@ from typing import Final
 import streamlit as st
 
 from archcalc.dashboard import blocks
-from archcalc.dashboard.session import lang, plain, say
+from archcalc.dashboard.session import escape_markdown, lang, say
 from archcalc.dashboard.tracing.trace_session import TraceSession
 from archcalc.interp.trace.result import ForwardTrace
 from archcalc.interp.trace.run import Trace
@@ -25,7 +25,7 @@ _MEDIA_TYPES: Final = {"html": "text/html", "json": "application/json", "csv": "
 def show(session: TraceSession, trace: Trace) -> None:
     """Draw a button for each format; the files are those of the command line."""
     name = f"{session.source.spec.name}.trace"
-    st.markdown(plain(say()(msg("The whole trace as one file:"))))
+    st.markdown(escape_markdown(say()(msg("The whole trace as one file:"))))
     with st.container(horizontal=True):
         for form, media_type in _MEDIA_TYPES.items():
             file = f"{name}.{form}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from archcalc.dashboard.shared import Shared
+from archcalc.dashboard.lru_cache import LruCache
 from archcalc.errors import InputError
 from archcalc.extras import require_running
 from archcalc.run.decoding.prompts import prompt_ids
@@ -71,8 +71,8 @@ class TraceSession:
         return forward_trace(self.source, trace, self.checks(trace), lang=lang)
 
 
-_MODELS: Final[Shared[LoadedModel]] = Shared(3)
-_SESSIONS: Final[Shared[TraceSession]] = Shared(12)
+_MODELS: Final[LruCache[LoadedModel]] = LruCache(3)
+_SESSIONS: Final[LruCache[TraceSession]] = LruCache(12)
 
 
 def cached(source: TraceSource, prompt: str, ids: str) -> TraceSession | None:
@@ -85,7 +85,7 @@ def trace_session(source: TraceSource, prompt: str, ids: str) -> TraceSession:
 
     Raises InputError as the command line does, and for a model or a text beyond the limits of the page.
     """
-    return _SESSIONS.made((source, prompt, ids), lambda: _trace(source, prompt or None, ids or None))
+    return _SESSIONS.get_or_create((source, prompt, ids), lambda: _trace(source, prompt or None, ids or None))
 
 
 def _trace(source: TraceSource, prompt: str | None, ids: str | None) -> TraceSession:
@@ -102,7 +102,7 @@ def _trace(source: TraceSource, prompt: str | None, ids: str | None) -> TraceSes
     (input_ids,) = prompt_ids(model_source, [prompt] if prompt is not None else [], [ids] if ids is not None else [])
     inputs = trace_input(model_source, input_ids)
     _check_limits(model_source.spec, inputs)
-    model = _MODELS.made(source, lambda: model_source.load(inputs.work, packed=False, seed=source.seed)).model
+    model = _MODELS.get_or_create(source, lambda: model_source.load(inputs.work, packed=False, seed=source.seed)).model
     return TraceSession(model_source, model, trace(model, inputs.ids, inputs.target), example, prompt, ids)
 
 

@@ -1,0 +1,1 @@
+"""Activation patching: restore values of a clean forward pass in a corrupted one."""
