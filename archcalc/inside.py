@@ -9,6 +9,8 @@ from __future__ import annotations
 from archcalc._lazy import lookup
 
 _HOMES = {
+    "AttentionReading": "archcalc.interp.heads.patterns:AttentionReading",
+    "Attribution": "archcalc.interp.heads.attribution:Attribution",
     "Contrast": "archcalc.interp.steer.direction:Contrast",
     "Direction": "archcalc.interp.steer.direction:Direction",
     "Lens": "archcalc.interp.lens.maps:Lens",
@@ -18,18 +20,26 @@ _HOMES = {
     "Patchscope": "archcalc.interp.patchscope.run:Patchscope",
     "Readout": "archcalc.interp.readout:Readout",
     "SteeredText": "archcalc.interp.steer.texts:SteeredText",
+    "analogy": "archcalc.interp.embed.neighbors:analogy",
+    "attention": "archcalc.interp.heads.patterns:attention",
+    "attribute": "archcalc.interp.heads.attribution:attribute",
+    "contextual_similarity": "archcalc.interp.embed.contexts:contextual_similarity",
     "direction": "archcalc.interp.steer.direction:direction",
     "jacobian_lens": "archcalc.interp.lens.jacobian:jacobian_lens",
     "lens": "archcalc.interp.lens.reading:lens",
     "lens_divergences": "archcalc.interp.lens.divergence:divergences",
     "load_direction": "archcalc.interp.steer.direction_file:load_direction",
     "load_lens": "archcalc.interp.lens.lens_file:load_lens",
+    "neighbors": "archcalc.interp.embed.neighbors:neighbors",
     "patch": "archcalc.interp.patch.run:patch",
     "patchscope": "archcalc.interp.patchscope.run:patchscope",
+    "principal_components": "archcalc.interp.embed.projection:principal_components",
+    "projection": "archcalc.interp.embed.projection:projection",
     "save_direction": "archcalc.interp.steer.direction_file:save_direction",
     "save_lens": "archcalc.interp.lens.lens_file:save_lens",
     "steer": "archcalc.interp.steer.edits:steer",
     "steered_text": "archcalc.interp.steer.texts:steered_text",
+    "token_table": "archcalc.interp.embed.vectors:token_table",
     "train_lens": "archcalc.interp.lens.training:train_lens",
 }
 

@@ -47,9 +47,10 @@ NOT_RUN = {
     "archcalc next model.gguf --prompt 'Once upon a' --temperature 0.7 --top-p 0.9": FOREIGN,
     "archcalc trace ./SmolLM2-135M --prompt 'The capital of France is' --format json": FOREIGN,
     "archcalc lens ./SmolLM2-135M --prompt 'The capital of France is' --token Paris": FOREIGN,
-    "archcalc patch model.gguf --prompt 'Paris is in' --corrupted 'Rome is in' --answer ' France' --wrong ' Italy'": (
-        FOREIGN
-    ),
+    "archcalc embed ./SmolLM2-135M --near Paris --top 10": FOREIGN,
+    "archcalc embed ./SmolLM2-135M --analogy king man woman queen": FOREIGN,
+    "archcalc embed ./SmolLM2-135M --contexts 'a river bank' 'an investment bank' --token bank": FOREIGN,
+    "archcalc embed SmolLM2-135M-Instruct.gguf --near Paris --top 6": FOREIGN,
     "archcalc patch SmolLM2-135M-Instruct.gguf --prompt 'The capital of France is'"
     " --corrupted 'The capital of Italy is' --answer ' Paris' --wrong ' Rome'"
     " --component attention --component head": FOREIGN,
@@ -59,6 +60,8 @@ NOT_RUN = {
     " --wrong ' Italy'": FOREIGN,
     "archcalc patchscope model.gguf --prompt 'Diana, Princess of Wales' --scope few-shot --layer 6"
     " --target-layer 3": FOREIGN,
+    "archcalc steer model.gguf --chat -p 'How do I plant a tree?' --pairs refusal.tsv --layers 18"
+    " --strength 0.2": FOREIGN,
     "archcalc fill-mask ./bert-base-uncased --prompt 'Paris is the [MASK] of France.'": FOREIGN,
     "archcalc fill-mask ./bert-base-uncased --prompt 'The capital of France is [MASK].'": FOREIGN,
     "archcalc fill-mask bert-base-uncased --random-weights --ids 101,103,102 --mask-id 103 --top 3": FOREIGN,
