@@ -40,7 +40,7 @@ def steering(good: Good, *call: str) -> Any:
 def test_the_page_has_figures_and_texts(good: Good) -> None:
     page = good(*STEER, "--strength", "0.5", "--layers", "2")
     assert "steered: layer 2, by its own direction, from position 2 on; measured" in page
-    assert "Plain model\n   of God was with him\n" in page
+    assert "Plain model\n   of God was with him,\n" in page
     assert "Strength 0.5\n  " in page
     assert "Made of 1 positive and 1 negative prompts (difference of the means; tokens: last)." in page
     assert page.count("✓") == 1
@@ -144,7 +144,7 @@ def test_encoder_decoders(good: Good, stack: list[str]) -> None:
 def test_csv_has_the_texts(good: Good) -> None:
     rows = list(csv.DictReader(io.StringIO(good(*STEER, "--strength", "0.5", "-f", "csv"))))
     assert [row["strength"] for row in rows[:2]] == ["0.0", "0.5"]
-    assert rows[0]["text"] == " of God was with him"
+    assert rows[0]["text"] == " of God was with him,"
 
 
 def test_html_and_plots(good: Good) -> None:
@@ -190,7 +190,7 @@ ERRORS = {
     (*STEER, "--strength", "1", "--project-out"): "--strength, --project-out: both",
     (*STEER, "--from-token", "8"): "--from-token: found 8; allowed: 0 to 7",
     (*STEER, "--tokens", "first"): "--tokens: found 'first'; allowed: last, all, or M:N",
-    (*STEER, "--tokens", "3:"): "--positive: has 2 tokens",
+    (*STEER, "--tokens", "3:"): "--positive: has 3 tokens; allowed: more, for these --tokens",
     (*STEER, "--positive", "b", "--method", "pca"): "--positive, --negative: found 2 and 1 prompts",
     (*STEER, "--stack", "decoder"): "--stack: found for a model with one stack",
     (*STEER, "--chat"): "the tokenizer has no chat template",
@@ -201,7 +201,7 @@ ERRORS = {
     (*PAIR, "--from-token", "3"): "--from-token: found 3; allowed: 0 to 2",
     (*PAIR, "--stack", "encoder", "--from-token", "3"): "--from-token: found 3; allowed: 0 to 2",
     ("steer", "tiny-encoder", *RANDOM[2:]): "it does not predict the next token",
-    (*RANDOM, "--set", "n_ctx=3"): "prompt: has 3 tokens",
+    (*RANDOM, "--set", "n_ctx=3"): "--prompt: has 3 tokens",
 }
 
 
