@@ -53,7 +53,7 @@ def subtitle(result: Steering) -> Message | str:
         n=len(result.layers),
         stack=f"{result.stack}." if result.stack else "",
         layers=ranges(result.layers),
-        vectors=msg("each by its own direction")
+        vectors=plural("by its own direction", "each by its own direction", n=len(result.layers))
         if result.from_layer is None
         else msg("by the direction of layer {layer}", layer=result.from_layer),
         position=result.from_token,

@@ -64,6 +64,12 @@ CALLS: dict[str, tuple[str, str]] = {
     "generate tiny -p God -n 2 -q": ("generate", ""),
     "next tiny --random-weights --ids 1,2,3": ("next", "tokens"),
     "next tiny --prompt God --prompt man --top 3 --temperature 0.5": ("next", "tokens"),
+    "steer tiny -p man --positive king --negative field --strength 0.5,1 -n 3": ("steer", "texts"),
+    "steer tiny-seq2seq --random-weights --ids 1,2 --positive-ids 3,4 --negative-ids 5 --project-out -n 2": (
+        "steer",
+        "texts",
+    ),
+    "steer tiny --positive king --negative field --save a.safetensors": ("steer", "directions"),
     "tokenize tiny cat --d-model 7": ("tokenize", "tokenizers"),
     "train tiny-seq2seq --task copy --seq 4 --batch 2 --steps 4 --every 2 -q": ("train", ""),
     "verify tiny gpt2": ("verify", ""),
