@@ -31,11 +31,17 @@ ARGUMENTS = {
     "steer": ["tiny", "-p", "And the man", "--positive", "the king", "--negative", "the field", "-n", "4"],
     "trace": ["happy"],
     "lens": ["tiny", "--prompt", "God", "--token", " said"],
-    "patch": ["tiny", "--prompt", "God said", "--corrupted", "man said", "--sites", "resid"],
+    "patch": ["tiny", "--prompt", "God said", "--corrupted", "man said", "--component", "residual"],
+    "patchscope": ["tiny", "--ids", "295,258", "--into-ids", "1,2", "--into-position", "0", "-n", "2"],
+    "embed": ["tiny", "--near", "God", "--top", "3"],
+    "attention": ["tiny", "--prompt", "God said", "--no-kinds"],
+    "attribute": ["tiny", "--prompt", "God said"],
     "train": ["tiny", "--text", __file__, "--set=vocab_size=300", "--steps=1", "--seq=8", "--batch=1", "-q"],
     "tokenize": ["--train", "bpe", __file__, "--vocab-size", "300"],
     "sweep": ["tiny", "--over", "d_ff=64,128", "--over", "n_kv_heads=null,2"],
 }
+# Their HTML is a page that is stepped through or clicked on.
+INTERACTIVE = {"attention", "lens", "patch", "patchscope", "trace"}
 PIPE_WIDTH = 180
 
 
@@ -100,7 +106,7 @@ def test_markdown_tables_have_as_many_cells_in_each_line(call: list[str], good: 
 def test_html_stands_alone(call: list[str], good: Good) -> None:
     text = good(*call, "-f", "html")
     assert text.startswith("<!doctype html>")
-    assert ("<script" in text) == (call[0] == "trace"), "which steps through its page"
+    assert ("<script" in text) == (call[0] in INTERACTIVE)
     assert not re.search(r"(?:src|href|url)\s*[=(]\s*[\"']?\s*(?:https?:)?//", text)
     assert not re.search(r"<(?:link|iframe|img|object|embed)\b", text)
     for tag in ("table", "tr", "ul", "li", "svg", "g", "section", "h2"):
