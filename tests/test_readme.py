@@ -60,6 +60,10 @@ NOT_RUN = {
     " --wrong ' Italy'": FOREIGN,
     "archcalc patchscope model.gguf --prompt 'Diana, Princess of Wales' --scope few-shot --layer 6"
     " --target-layer 3": FOREIGN,
+    "archcalc steer SmolLM2-135M-Instruct.gguf --chat --pairs refusal.tsv -p 'How do I plant a tree?' --layers 18"
+    " --strength 0.2,0.4,0.8 -n 40 --save refusal.safetensors": FOREIGN,
+    "archcalc steer SmolLM2-135M-Instruct.gguf --chat --direction refusal.safetensors"
+    " -p 'What did you eat for breakfast?' --project-out --layers all --from-layer 18 -n 40": FOREIGN,
     "archcalc steer model.gguf --chat -p 'How do I plant a tree?' --pairs refusal.tsv --layers 18"
     " --strength 0.2": FOREIGN,
     "archcalc fill-mask ./bert-base-uncased --prompt 'Paris is the [MASK] of France.'": FOREIGN,

@@ -47,16 +47,12 @@ _SLICE = re.compile(r"(\d{0,6}):(\d{0,6})")
 @click.option(
     "--method",
     type=click.Choice(["mean", "pca"]),
-    default="mean",
-    show_default=True,
-    help="Difference of the means, or first principal component of the differences of pairs.",
+    help="Difference of the means (default), or first principal component of the differences of pairs.",
 )
 @click.option(
     "--tokens",
-    default="last",
-    show_default=True,
     metavar="last|all|M:N",
-    help="Tokens of the contrasting prompts whose states are read.",
+    help="Tokens of the contrasting prompts whose states are read (default: last).",
 )
 @click.option("--layers", metavar="10-14,20|all", help="Layers to steer (default: the middle one).")
 @click.option("--from-layer", type=click.IntRange(0), help="Use the direction of this layer (default: each its own).")
@@ -224,21 +220,25 @@ def _direction_request(opened: ModelSource, options: dict[str, Any], *, chat: bo
     if has_prompts == bool(options["direction"]):
         problem = msg("both") if has_prompts else msg("neither")
         raise InputError(problem, where="positive, direction", allowed=msg("one of them"))
-    tokens = _tokens(options["tokens"])
+    method, tokens = options["method"] or "mean", _tokens(options["tokens"] or "last")
     if options["direction"]:
+        if unused := [name for name in ("method", "tokens") if options[name]]:
+            raise InputError(
+                msg("found with a direction that is made"), where=unused[0], allowed=msg("with contrasting prompts")
+            )
         saved = load_direction(options["direction"], opened.spec)
         if options["stack"] not in (None, saved.stack):
             raise InputError(
                 msg("found {found}", found=shown(options["stack"])), where="stack", allowed=repr(saved.stack)
             )
-        return _Request(opened, saved.stack, None, options["method"], tokens, chat, saved)
+        return _Request(opened, saved.stack, None, method, tokens, chat, saved)
     if options["pairs"]:
         for group, of_group in read_pairs(options["pairs"]).items():
             texts[group] += of_group
     stack = stack_of(opened.spec, options["stack"])[1]
     prompts = contrast_prompts(opened, texts, id_lists, chat=chat)
     check_prompts(opened.spec, prompts.ids, tokens, stack)
-    return _Request(opened, stack, prompts, options["method"], tokens, chat, None)
+    return _Request(opened, stack, prompts, method, tokens, chat, None)
 
 
 def _tokens(text: str) -> Tokens:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from archcalc.inside import load_direction
 from tests.cli.conftest import Cli
@@ -157,6 +158,12 @@ def test_html_and_plots(good: Good) -> None:
     assert "Direction projected out" in Path("b.svg").read_text(encoding="utf-8")
 
 
+def test_another_dtype(good: Good) -> None:
+    result = steering(good, *STEER, "--dtype", "bf16", "--strength", "0.5", "--save", "king.safetensors")
+    assert [row["n_tokens"] for row in result["texts"]] == [6, 6]
+    assert load_direction("king.safetensors").vectors[2].dtype == torch.float32
+
+
 def test_chinese(good: Good) -> None:
     page = good(*STEER, "--lang", "zh")
     assert "困惑度" in page
@@ -219,6 +226,8 @@ def test_another_width_is_refused_before_weights_are_loaded(cli: Cli, good: Good
     assert found.err == (
         "archcalc: king.safetensors: direction: found vectors of width 192; allowed: 3, the model's d_model\n"
     )
+    pca = cli(*STEER[:4], "--direction", "king.safetensors", "--method", "pca")
+    assert pca.err.startswith("archcalc: --method: found with a direction that is made")
     wrong = cli(*STEER[:4], "--direction", "king.safetensors", "--stack", "encoder")
     assert wrong.err.startswith("archcalc: --stack: found 'encoder'")
 
