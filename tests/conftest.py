@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import torch  # noqa: F401 - its log handler keeps the stderr of the first import, which must not be that of one test
 from hypothesis import HealthCheck, settings
 
 # Health checks measure time, and data that a large spec needs by nature. A failure prints how to reproduce it.
