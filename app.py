@@ -1,5 +1,5 @@
 """The dashboard's front door: `streamlit run app.py`, or `archcalc app` of an installed package."""
 
-from archcalc.dashboard.home import main
+from archcalc.dashboard.navigation import main
 
 main()

@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
     from archcalc import inside, taps, text, trace
     from archcalc._version import __version__
-    from archcalc.analysis.context import Context
-    from archcalc.analysis.growth import Growth
-    from archcalc.analysis.papers.conventions import Counted
+    from archcalc.analysis.context import ContextFlops
+    from archcalc.analysis.growth import CacheGrowth
+    from archcalc.analysis.papers.conventions import ConventionFlops
     from archcalc.analysis.sweep.grid import sweep
     from archcalc.contract import report
     from archcalc.errors import ArchcalcError, InputError, MissingExtraError
     from archcalc.proof import verify
-    from archcalc.run.decoding.generation import Completion
+    from archcalc.run.decoding.completion import Completion
     from archcalc.run.loading.memory_check import TooLargeError
     from archcalc.run.loading.source import LoadedModel
     from archcalc.sources import load
@@ -115,32 +115,37 @@ def __dir__() -> list[str]:
 def params(spec: Spec) -> pd.DataFrame:
     """Return a DataFrame with a row for each weight.
 
-    The columns are path, group, component, kind ('trainable', 'frozen' or 'buffer'), axes, shape, count, layers, total,
-    share, active, formula. `count` is for one layer, `total` for all layers; `active` leaves out the experts that a
-    token does not use. All rows except buffers sum to the totals of the report.
+    The columns are path, group, component, tensor_kind ('trainable', 'frozen' or 'buffer'), axes, shape,
+    elements_per_layer, layers (how many), layer_indices, elements (of all layers), share, active, formula, kind.
+    `active` leaves out the experts that a token does not use. All rows except buffers, which have no share, sum to the
+    totals of the report.
 
     Like all functions that return a DataFrame, it raises MissingExtraError without pandas (the extra `frames`).
     """
-    from archcalc.analysis.params import frame
+    from archcalc.analysis.params import weight_params
     from archcalc.ledger.build import build as build_ledger
+    from archcalc.results import frame
 
-    return frame(build_ledger(spec))
+    return frame(weight_params(build_ledger(spec)))
 
 
 def flops(spec: Spec, work: Workload | None = None, **sizes: Any) -> pd.DataFrame:
     """Return a DataFrame with a row for each matrix product and convolution of a workload.
 
-    The columns are path, group, component, axes, layers, forward, forward_causal, backward, formula, kind. FLOPs are
-    over all layers and sequences; 2 for each multiply-accumulate.
+    The columns are path, group, component, axes, layers, forward, forward_causal, backward, share, formula (of
+    forward), kind. FLOPs are over all layers and sequences; 2 for each multiply-accumulate.
 
     The workload is `work`, or `archcalc.workload(spec, **sizes)` with the sizes batch, seq, past, source_seq.
 
     Raises InputError for an invalid workload.
     """
-    from archcalc.analysis.frames import flops as frame
+    from archcalc.analysis.flops import by_op
+    from archcalc.analysis.workload_flops import matmul_flops
     from archcalc.ledger.build import build as build_ledger
+    from archcalc.results import frame
 
-    return frame(build_ledger(spec), _workload(spec, work, sizes))
+    ledger, work = build_ledger(spec), _workload(spec, work, sizes)
+    return frame(matmul_flops(ledger, work, by_op(ledger, work)))
 
 
 def memory(
@@ -168,19 +173,21 @@ def memory(
 def activations(spec: Spec, work: Workload | None = None, how: Execution | None = None, **sizes: Any) -> pd.DataFrame:
     """Return a DataFrame with a row for each tensor that autograd saves in a training step.
 
-    The columns are path (of the operation that saves it), tensor, group, component, dtype, layers, bytes, square
-    (whether it grows with the square of the sequence), formula, kind. Bytes are over all layers.
+    The columns are path (of the operation that saves it), group, tensor, component, dtype, layers (0 outside the
+    layers), layer_bytes, bytes (over all layers), share, is_square (whether it grows with the square of the sequence),
+    formula, kind.
 
     `how` is an `archcalc.Execution` (default: eager, bf16). The workload is given as in `flops`.
 
     Raises InputError for a workload with a past, and as in `flops`.
     """
-    from archcalc.analysis.frames import activations as frame
+    from archcalc.analysis.activations import saved_tensors
     from archcalc.ledger.build import build as build_ledger
+    from archcalc.results import frame
     from archcalc.spec.execution import Execution
 
     training_work, how = _training_workload(spec, work, sizes), how or Execution()
-    return frame(build_ledger(spec, how), training_work, how)
+    return frame(saved_tensors(build_ledger(spec, how), training_work, how))
 
 
 def training_memory(
@@ -200,51 +207,54 @@ def training_memory(
     """Return the bytes of a training step, as `archcalc memory --train --format json` prints them.
 
     Exact are the persistent bytes ("weights_bytes", "gradients_bytes", "master_bytes", "optimizer_bytes",
-    "total_bytes", "by_component", "weights") and the saved activations ("activations"); "peak" is modelled.
+    "total_bytes", "components", "weights") and the saved activations ("activations"); "peak" is modelled. `archcalc
+    schema memory-train` prints the JSON Schema.
 
     `recipe` is 'mixed', 'megatron', 'pure' or 'autocast', by default the first with weights in `dtype`. The other
     options are those of `archcalc.Execution`. The workload is given as in `flops`.
 
     Raises InputError for an unknown name, a dtype that the recipe does not support, and as in `activations`.
     """
+    from archcalc.analysis.training_memory import training_memory as memory_of
     from archcalc.analysis.training_setup import training_setup
-    from archcalc.render.training import data
+    from archcalc.results import plain
 
     setup = training_setup(
         spec,
         _training_workload(spec, work, sizes),
         recipe=recipe,
         dtype=dtype,
-        optimiser=optimizer,
+        optimizer=optimizer,
         device=device,
         recompute=recompute,
         dropout=dropout,
         attention=attention,
         experts=experts,
     )
-    return data(setup)
+    memory_dict: dict[str, Any] = plain(memory_of(setup))
+    return memory_dict
 
 
-def conventions(spec: Spec, work: Workload | None = None, **sizes: Any) -> list[Counted]:
+def conventions(spec: Spec, work: Workload | None = None, **sizes: Any) -> list[ConventionFlops]:
     """Return the FLOPs of a training step by the conventions of papers: 6N, Kaplan, Chinchilla, PaLM, Megatron.
 
-    Each has `convention` (name, formula, source), `train_step` in FLOPs, and `off`, its relative difference from the
-    exact count. The workload is given as in `flops`.
+    Each has `convention` (its name), `train_step` in FLOPs, `difference` (relative, from the exact count), `expression`
+    (its formula), `source` and `kind`. The workload is given as in `flops`.
 
     Raises InputError for a model that is not a decoder, and as in `flops`.
     """
-    from archcalc.analysis.papers.conventions import counted
+    from archcalc.analysis.papers.conventions import convention_flops
     from archcalc.ledger.build import build as build_ledger
 
-    return counted(spec, build_ledger(spec), _workload(spec, work, sizes))
+    return convention_flops(spec, build_ledger(spec), _workload(spec, work, sizes))
 
 
-def context(spec: Spec, phase: Literal["prefill", "decode"] = "prefill", up_to: int | None = None) -> Context:
+def context(spec: Spec, phase: Literal["prefill", "decode"] = "prefill", up_to: int | None = None) -> ContextFlops:
     """Return the FLOPs of a prefill or a decode step along the context length, and where attention overtakes the FFN.
 
-    `points` have the FLOPs by part at powers of two of tokens, up to `up_to` (default: n_ctx, or at least 131,072
-    without a position table). `crossing` is the fewest tokens at which attention costs more than the FFN, None if it
-    never does.
+    `points` have `tokens` and the FLOPs by part at powers of two of tokens, up to `up_to` (default: n_ctx, or at least
+    131,072 without a position table). `crossing` is the fewest tokens at which attention costs more than the FFN, None
+    if it never does.
 
     >>> import archcalc
     >>> archcalc.context(archcalc.load("llama-3-8b")).crossing
@@ -257,15 +267,15 @@ def context(spec: Spec, phase: Literal["prefill", "decode"] = "prefill", up_to: 
     return context_flops(spec, phase, up_to)
 
 
-def growth(spec: Spec, *, batch: int = 1, cache_dtype: str = "bf16", up_to: int | None = None) -> Growth:
+def growth(spec: Spec, *, batch: int = 1, cache_dtype: str = "bf16", up_to: int | None = None) -> CacheGrowth:
     """Return the bytes of the KV cache as the context grows.
 
-    `points` are pairs (tokens per sequence, bytes of the batch) at powers of two up to `up_to`, whose default is that
-    of `context`.
+    `points` have `tokens` (per sequence) and `kv_cache_bytes` (of the batch) at powers of two up to `up_to`, whose
+    default is that of `context`.
 
     >>> import archcalc
-    >>> archcalc.growth(archcalc.load("llama-3-8b"), up_to=8192).points[-1]
-    (8192, 1073741824)
+    >>> archcalc.growth(archcalc.load("llama-3-8b"), up_to=8192).points[-1].kv_cache_bytes
+    1073741824
 
     Raises InputError for a model without a cache, an unknown format, and more tokens than positions.
     """
@@ -288,26 +298,33 @@ def ranks(
     """Return the bytes on each of `n` ranks, as `archcalc memory --tp N --format json` prints them.
 
     "ranks" has the totals per rank; "weights" and "caches" have, for each tensor, the axis that is split and its bytes
-    on each rank. `engine` is 'tp' (tensor parallel) or 'fsdp'. The workload is given as in `flops`.
+    on each rank. `archcalc schema memory-tp` prints the JSON Schema. `engine` is 'tp' (tensor parallel) or 'fsdp'. The
+    workload is given as in `flops`.
 
     Raises InputError for a format without a fixed number of bytes, heads that `n` does not divide, and as in `flops`.
     """
+    from archcalc.analysis.shards import sharded_memory
     from archcalc.ledger.build import build as build_ledger
-    from archcalc.render.shards import data
+    from archcalc.results import plain
 
-    dtypes: Any = (dtype, cache_dtype)
-    return data(build_ledger(spec), _workload(spec, work, sizes), engine, n, dtypes)
+    dtypes: Any = {"dtype": dtype, "cache_dtype": cache_dtype}
+    result = sharded_memory(spec, build_ledger(spec), _workload(spec, work, sizes), engine, n, **dtypes)
+    ranks_dict: dict[str, Any] = plain(result)
+    return ranks_dict
 
 
 def diff(left: Spec, right: Spec) -> dict[str, Any]:
     """Return the differences between two models, as `archcalc diff --format json` prints them.
 
-    "params" has both counts of each component and their difference (right − left); "fields" has the path and both
-    values of each field that differs.
+    "params" has, for each component and total ("figure"), both counts ("left", "right"), their "difference" (right −
+    left) and its "change" as a fraction of the left. "fields" has the path ("field") and both values of each field that
+    differs.
     """
-    from archcalc.render.comparison import diff_data
+    from archcalc.analysis.comparison import model_difference
+    from archcalc.results import plain
 
-    return diff_data(left, right)
+    difference: dict[str, Any] = plain(model_difference(left, right))
+    return difference
 
 
 def _training_workload(spec: Spec, work: Workload | None, sizes: dict[str, Any]) -> Workload:

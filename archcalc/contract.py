@@ -2,16 +2,59 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NotRequired, TypedDict
 
 from archcalc._version import __version__
-from archcalc.analysis.memory import Dtype, check_dtype
+from archcalc.analysis.flops import Flops
+from archcalc.analysis.memory import Dtype, Memory, check_dtype
+from archcalc.analysis.params import Summary
 from archcalc.analysis.report import KINDS, figures
 from archcalc.ledger.build import build
+from archcalc.results import Sureness
 from archcalc.spec import Spec
+from archcalc.spec.model import Family
 from archcalc.spec.workload import workload
 
 SCHEMA = 1
+
+
+class ReportWorkload(TypedDict):
+    """`batch` sequences of `seq` new tokens after `past` cached ones, and the dtype of weights and caches.
+
+    An encoder-decoder reads `source_seq` source tokens.
+    """
+
+    batch: int
+    seq: int
+    past: int
+    dtype: Dtype
+    source_seq: NotRequired[int]
+
+
+class ReportProvenance(TypedDict):
+    """The sources that the spec cites, archcalc's version, and what reading the file ignored or assumed."""
+
+    source: str | list[str]
+    archcalc: str
+    ignored: list[str]
+    assumed: list[str]
+
+
+class Report(TypedDict):
+    """The figures of a model and a workload; `kinds` says of each whether it is exact, measured or modelled."""
+
+    schema: int
+    name: str
+    family: Family
+    params: Summary
+    workload: ReportWorkload
+    flops: Flops
+    memory: Memory
+    kinds: dict[str, Sureness]
+    provenance: ReportProvenance
+
+
+Reports = list[Report]
 
 
 def report(
@@ -22,7 +65,7 @@ def report(
     past: int = 0,
     dtype: Dtype = "bf16",
     source_seq: int | None = None,
-) -> dict[str, Any]:
+) -> Report:
     """Return the figures of a spec and a workload as plain data, as `archcalc report --format json` prints them.
 
     Keys: schema, name, family, params (counts), workload, flops, memory (bytes), kinds (exact, measured or modelled),
@@ -33,7 +76,7 @@ def report(
     """
     check_dtype(dtype)
     ledger, work = build(spec), workload(spec, batch=batch, seq=seq, past=past, source_seq=source_seq)
-    workload_data: dict[str, Any] = {"batch": work.batch, "seq": work.seq, "past": work.past, "dtype": dtype}
+    workload_data: ReportWorkload = {"batch": work.batch, "seq": work.seq, "past": work.past, "dtype": dtype}
     if spec.family == "encoder-decoder":
         workload_data["source_seq"] = work.source_seq
     values = figures(ledger, work, dtype)

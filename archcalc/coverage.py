@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 import tempfile
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, Literal
-
-import msgspec
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from archcalc.errors import InputError, RefusedError, shown
 from archcalc.extras import require
 from archcalc.hf.small_config import complete_config, small_config
-from archcalc.words import Message, joined, msg
+from archcalc.results import Row, text
+from archcalc.words import Message, in_context, joined, msg
 
 if TYPE_CHECKING:
     from archcalc.hf.family import Family
@@ -25,17 +24,30 @@ TOLERANCE = 1e-4
 N_TOKENS = 11
 
 
-class ModelTypeCoverage(msgspec.Struct, frozen=True):
+STATES: dict[State, Message] = {
+    "exact": in_context("of a check", "exact"),
+    "differs": msg("differs"),
+    "refused": msg("refused"),
+    "not checked": msg("not checked"),
+    "not read": msg("not read"),
+    "none": in_context("of a check", "none"),
+}
+
+
+class ModelTypeCoverage(Row, frozen=True):
     """A model type: its class, its stacks, the result of each check, and the reasons of checks that failed."""
 
-    model_type: str
-    class_name: str
-    stacks: str
-    parameters: State = "not read"
-    flops: State = "not read"
-    logits: State = "not read"
-    cache: State = "not read"
-    missing: str | Message = ""
+    model_type: Annotated[str, text(msg("model type"))]
+    class_name: Annotated[str, text(msg("class"))]
+    stacks: Annotated[str, text(msg("stacks"))]
+    parameters: Annotated[State, text(msg("parameters"), names=STATES)] = "not read"
+    flops: Annotated[State, text(msg("FLOPs"), names=STATES)] = "not read"
+    logits: Annotated[State, text("logits", names=STATES)] = "not read"
+    cache: Annotated[State, text(msg("cached decoding"), names=STATES)] = "not read"
+    missing: Annotated[str | Message, text(msg("missing"))] = ""
+
+
+Coverage = list[ModelTypeCoverage]
 
 
 def model_types(pattern: str = "*") -> list[str]:

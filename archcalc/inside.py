@@ -9,12 +9,20 @@ from __future__ import annotations
 from archcalc._lazy import lookup
 
 _HOMES = {
+    "Lens": "archcalc.interp.lens.maps:Lens",
+    "LensReading": "archcalc.interp.lens.reading:LensReading",
     "Noise": "archcalc.interp.patch.corruption:Noise",
     "Patching": "archcalc.interp.patch.run:Patching",
     "Patchscope": "archcalc.interp.patchscope.run:Patchscope",
     "Readout": "archcalc.interp.readout:Readout",
+    "jacobian_lens": "archcalc.interp.lens.jacobian:jacobian_lens",
+    "lens": "archcalc.interp.lens.reading:lens",
+    "lens_divergences": "archcalc.interp.lens.divergence:divergences",
+    "load_lens": "archcalc.interp.lens.lens_file:load_lens",
     "patch": "archcalc.interp.patch.run:patch",
     "patchscope": "archcalc.interp.patchscope.run:patchscope",
+    "save_lens": "archcalc.interp.lens.lens_file:save_lens",
+    "train_lens": "archcalc.interp.lens.training:train_lens",
 }
 
 __all__ = list(_HOMES)

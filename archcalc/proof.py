@@ -4,49 +4,53 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
-
-import msgspec
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal
 
 from archcalc.extras import require
 from archcalc.ledger.build import build as build_ledger
+from archcalc.results import Row, count, data, number, text
 from archcalc.spec import Spec
 from archcalc.words import msg
 
 Shapes = Mapping[str, tuple[int, ...]]
+Reading = Literal["ledger", "module", "transformers"]
+
+READING_NAMES = {"ledger": msg("ledger"), "module": msg("module")}
+VERDICTS = {True: msg("equal"), False: msg("differs")}
 
 
-class Difference(msgspec.Struct, frozen=True):
-    """A tensor on which two readings disagree; None if a reading lacks it."""
+class Difference(Row, frozen=True):
+    """A tensor on which two readings disagree: its shape and kind in each, None if a reading lacks it."""
 
-    name: str
-    ours: str | None
-    theirs: str | None
-
-
-class Comparison(msgspec.Struct, frozen=True):
-    """The result of comparing two readings: sizes and every difference."""
-
-    left: str
-    right: str
-    n_tensors: int
-    n_parameters: int
-    seconds: float
-    differences: tuple[Difference, ...] = ()
-
-    @property
-    def holds(self) -> bool:
-        """Whether the two readings are equal."""
-        return not self.differences
+    path: Annotated[str, text(msg("tensor"))]
+    left: Annotated[str | None, text(msg("in the first reading"))]
+    right: Annotated[str | None, text(msg("in the second reading"))]
 
 
-def verify(spec: Spec, *, against: str | None = None) -> list[Comparison]:
+class Comparison(Row, frozen=True, kw_only=True):
+    """The result of comparing two readings of a spec, which are equal if no tensor differs."""
+
+    name: Annotated[str, text(msg("model"))]
+    left: Annotated[Reading, text(msg("first reading"), names=READING_NAMES)]
+    right: Annotated[Reading, text(msg("second reading"), names=READING_NAMES)]
+    tensors: Annotated[int, count(msg("tensors"))]
+    parameters: Annotated[int, count(msg("parameters"))]
+    seconds: Annotated[float, number(msg("time"), "seconds")]
+    is_equal: Annotated[bool, text(msg("result"), names=VERDICTS)]
+    differences: Annotated[tuple[Difference, ...], data(msg("tensors that differ"))] = ()
+
+
+Comparisons = list[Comparison]
+
+
+def verify(spec: Spec, *, against: str | None = None) -> Comparisons:
     """Compare the ledger with our PyTorch module on the meta device, and optionally with the model of transformers.
 
-    Every stored tensor is compared by name, shape and kind. Returns a comparison for each reading: `holds`,
-    `differences` (name, ours, theirs), `n_tensors`, `n_parameters`, `seconds`. `against='transformers'` adds the second
-    comparison. Raises MissingExtraError without torch or transformers, InputError if transformers lacks the
-    architecture.
+    Every stored tensor is compared by name, shape and kind. Returns a comparison for each pair of readings: `left` and
+    `right`, `is_equal`, `differences` (path, left, right), `tensors` and `parameters` (how many), `seconds`.
+    `against='transformers'` adds the second comparison. Raises MissingExtraError without torch or transformers,
+    InputError if transformers lacks the architecture.
     """
     comparisons = [_against_module(spec)]
     if against == "transformers":
@@ -69,7 +73,7 @@ def _against_module(spec: Spec) -> Comparison:
     theirs |= {name: f"{list(buffer.shape)} buffer" for name, buffer in module.named_buffers()}
     n_parameters = sum(parameter.numel() for parameter in module.parameters())
     all_differences = [*differences(ours, theirs), *_total_difference(ledger.total(), n_parameters)]
-    return Comparison("ledger", "module", len(ours), n_parameters, time.perf_counter() - start, tuple(all_differences))
+    return _comparison(spec, "module", len(ours), n_parameters, start, all_differences)
 
 
 def _against_transformers(spec: Spec) -> Comparison:
@@ -87,8 +91,23 @@ def _against_transformers(spec: Spec) -> Comparison:
         *differences(_as_text(expected), _as_text(shapes)),
         *_total_difference(ledger.total(), n_parameters),
     ]
-    seconds = time.perf_counter() - start
-    return Comparison("ledger", "transformers", len(shapes), n_parameters, seconds, tuple(all_differences))
+    return _comparison(spec, "transformers", len(shapes), n_parameters, start, all_differences)
+
+
+def _comparison(
+    spec: Spec, right: Reading, tensors: int, parameters: int, start: float, found: Sequence[Difference]
+) -> Comparison:
+    """Return the comparison with the ledger that began at `start`."""
+    return Comparison(
+        name=spec.name,
+        left="ledger",
+        right=right,
+        tensors=tensors,
+        parameters=parameters,
+        seconds=time.perf_counter() - start,
+        is_equal=not found,
+        differences=tuple(found),
+    )
 
 
 def differences(ours: Mapping[str, str], theirs: Mapping[str, str]) -> list[Difference]:

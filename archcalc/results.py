@@ -5,22 +5,23 @@ Tables, CSV, JSON, DataFrames and JSON Schemas derive from a record, with the sa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from archcalc.words import Message
+from archcalc.words import ENGLISH, Message
 
 if TYPE_CHECKING:
     import pandas as pd
 
 CellKind = Literal[
-    "text", "words", "product", "count", "human", "percent", "seconds", "signed", "change", "decimal", "bar"
-]
-# How a number is rounded in a column of its own beside its digits: 174.6 B, 349.2 GB.
-Rounded = Literal["", "count", "bytes"]
+    "text", "quoted", "words", "value", "product", "vector", "ranges", "count", "human", "percent", "seconds", "signed",
+    "change", "decimal", "bar",
+]  # fmt: skip
+# How a number is shown again in a column of its own beside its digits: 174.6 B, 349.2 GB, a bar.
+Rounded = Literal["", "count", "bytes", "bar"]
 # `exact` follows from the model's tensors, `measured` from a clock or an allocator, `modelled` from a stated model.
 Sureness = Literal["exact", "measured", "modelled"]
 
@@ -32,9 +33,9 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
     """How a field is shown.
 
     heading: the column's, and the field's description in the JSON Schema. kind: how a cell is printed. rounded: a
-    second column with the number rounded. is_summed: the last row of a table adds it up. shown: whether tables have a
-    column of it ('varied': only where its values differ); CSV, JSON and DataFrames have every field. names: what values
-    are called in tables, in the reader's language.
+    second column with the number rounded, or as a bar. is_summed: the last row of a table adds it up. shown: whether
+    tables have a column of it ('varied': only where its values differ); CSV, JSON and DataFrames have every field.
+    names: what values are called in tables, in the reader's language.
     """
 
     heading: str | Message
@@ -42,13 +43,13 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
     rounded: Rounded = ""
     is_summed: bool = False
     shown: Literal["always", "varied", "never"] = "always"
-    names: Mapping[str, str | Message] = {}
+    names: Mapping[Any, str | Message] = {}
 
 
 def text(
     heading: str | Message,
     *,
-    names: Mapping[str, str | Message] | None = None,
+    names: Mapping[Any, str | Message] | None = None,
     shown: Literal["always", "varied"] = "always",
 ) -> Field:
     """Return the field of a name, a path or a formula. Tables call its values what `names` says."""
@@ -60,14 +61,24 @@ def count(heading: str | Message, *, rounded: Rounded = "", is_summed: bool = Tr
     return Field(heading=heading, kind="count", rounded=rounded, is_summed=is_summed)
 
 
+def counts(heading: str | Message, *, names: Mapping[Any, str | Message] | None = None) -> Field:
+    """Return the field of whole numbers by key. Tables have a column for each key, called what `names` says."""
+    return Field(heading=heading, kind="count", is_summed=True, names=names or {})
+
+
 def share(heading: str | Message) -> Field:
     """Return the field of a fraction of 1, printed as a percentage."""
     return Field(heading=heading, kind="percent", is_summed=True)
 
 
-def number(heading: str | Message, kind: CellKind) -> Field:
-    """Return the field of a number that is printed as its kind says, and never added up."""
-    return Field(heading=heading, kind=kind)
+def number(heading: str | Message, kind: CellKind, *, is_summed: bool = False) -> Field:
+    """Return the field of a number that is printed as its kind says."""
+    return Field(heading=heading, kind=kind, is_summed=is_summed)
+
+
+def probability(heading: str | Message) -> Field:
+    """Return the field of a probability, printed with a bar beside it."""
+    return Field(heading=heading, kind="decimal", rounded="bar")
 
 
 def product(heading: str | Message) -> Field:
@@ -104,7 +115,19 @@ def _field(hint: Any, name: str) -> Field:
 
 def plain(result: Any) -> Any:
     """Return a result as JSON has it: dicts, lists, texts and numbers. Messages are in English."""
-    return msgspec.to_builtins(result, enc_hook=str) if not isinstance(result, Message) else str(result)
+    return _lists(msgspec.to_builtins(ENGLISH.within(result), enc_hook=_plain))
+
+
+def _plain(value: Any) -> Any:
+    """Return a sequence, such as rows over arrays, as a list; anything else as text."""
+    return list(value) if isinstance(value, Sequence) else str(value)
+
+
+def _lists(value: Any) -> Any:
+    """Return plain data with lists for tuples."""
+    if isinstance(value, dict):
+        return {key: _lists(inner) for key, inner in value.items()}
+    return list(map(_lists, value)) if isinstance(value, list | tuple) else value
 
 
 def columns(row: Row) -> dict[str, Any]:
@@ -139,19 +162,14 @@ def frame(rows: Iterable[Row]) -> pd.DataFrame:
 
 def json_schema(result: Any) -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of a result's type, each field described by its heading."""
-    (whole,), definitions = msgspec.json.schema_components([result], schema_hook=_schema, ref_template="#/$defs/{name}")
+    (whole,), definitions = msgspec.json.schema_components([result], ref_template="#/$defs/{name}")
+    if Message.__name__ in definitions:
+        definitions[Message.__name__] = {"type": "string"}
     for record in _records(result):
         described = definitions[record.__name__]["properties"]
         for name, field in fields_of(record).items():
             described[name] = {"description": str(field.heading)} | described[name]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **whole, "$defs": definitions}
-
-
-def _schema(kind: type) -> dict[str, Any]:
-    """Return the schema of a message: its text."""
-    if kind is Message:
-        return {"type": "string"}
-    raise NotImplementedError(kind)
 
 
 def _records(hint: Any) -> set[type[Row | Result]]:

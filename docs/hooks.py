@@ -74,9 +74,10 @@ def _tables(definitions: dict[str, Any]) -> Iterator[str]:
 def _type(part: dict[str, Any]) -> str:
     """Return the type of a field in words."""
     if "anyOf" in part:
-        return " or ".join(map(_type, part["anyOf"]))
+        return " or ".join(dict.fromkeys(map(_type, part["anyOf"])))
     if "$ref" in part:
-        return str(part["$ref"]).rpartition("/")[2]
+        name = str(part["$ref"]).rpartition("/")[2]
+        return "string" if name == "Message" else name
     if "enum" in part:
         return ", ".join(f"`{value}`" for value in part["enum"])
     if part.get("type") == "array":

@@ -122,7 +122,9 @@ def test_round_trip(name: str) -> None:
 @each_preset
 def test_claims_get_their_recorded_verdict(name: str) -> None:
     spec = load(name)
-    wrong = [(one.claim.id, one.shown, one.verdict) for one in check(spec, build(spec)) if not one.agrees_with_record]
+    wrong = [
+        (one.claim.id, one.figure_in_unit, one.verdict) for one in check(spec, build(spec)) if not one.is_as_recorded
+    ]
     assert wrong == []
 
 

@@ -27,13 +27,13 @@ UNKNOWN_TO_TRANSFORMERS = {
 def test_ledger_is_module_for_any_spec(spec: Spec) -> None:
     (found,) = verify(spec)
     assert found.differences == ()
-    assert found.n_tensors > 0
+    assert found.tensors > 0
 
 
 @pytest.mark.parametrize("name", presets.names())
 def test_ledger_is_module_for_presets(name: str) -> None:
     (found,) = verify(load(name))
-    assert found.holds
+    assert found.is_equal
 
 
 @pytest.mark.parametrize("name", [name for name in presets.names() if name not in UNKNOWN_TO_TRANSFORMERS])

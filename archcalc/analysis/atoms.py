@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from archcalc.ledger.tokens import symbol_parts
+
 # What formulas may name, with a window in brackets or without.
 ATOMS = ("keys", "cached", "pairs", "near", "source_near", "source_new", "source_passes")
 
@@ -11,4 +13,4 @@ STATED = ("batch", "seq", "past", "source_seq")
 
 def is_of_work(symbol: str) -> bool:
     """Whether a symbol's size is the workload's, not the model's."""
-    return symbol in STATED or symbol.partition("(")[0] in ATOMS
+    return symbol in STATED or symbol_parts(symbol)[0] in ATOMS

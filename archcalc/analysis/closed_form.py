@@ -1,19 +1,22 @@
-"""Formulas as people write them: the ledger's polynomials, rewritten by what holds of a model's sizes.
+"""Formulas as people write them: the ledger's polynomials, simplified by relations between a model's sizes.
 
 n_heads·d_head is d_model in most models, n_kv_heads is n_heads in many, d_ff is often a whole multiple of d_model; the
-keys of a workload are its new tokens where none are past.
-Each such rewriting is stated with the formula, and none is used that the sizes do not bear out.
+keys of a workload are its new tokens if it has no past. A relation is used only where the sizes fulfill it, and it is
+stated with the formula.
 """
 
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Annotated
 
 import msgspec
 
 from archcalc.ledger.algebra import Monomial, Poly
 from archcalc.ledger.rows import Ledger
+from archcalc.results import Row, data
 from archcalc.units import exact
+from archcalc.words import msg
 
 # (product of symbols, what it may equal up to a whole factor), in the order in which they are tried.
 _CANDIDATES: tuple[tuple[Monomial, str], ...] = (
@@ -51,23 +54,36 @@ class Relation(msgspec.Struct, frozen=True):
 
     @property
     def new(self) -> Poly:
-        """What the product is written as."""
+        """Return what replaces the product."""
         return self.factor * Poly.symbol(self.symbol)
 
     def __str__(self) -> str:
         return f"{Poly({self.old: 1})} = {self.new}"
 
 
+class ClosedForm(Row, frozen=True, kw_only=True):
+    """A total as a formula.
+
+    `letters` is the formula in letters, None if it is long, and `symbols` are the sizes in it.
+    """
+
+    lines: Annotated[tuple[str, ...], data(msg("formula, line by line"))]
+    letters: Annotated[str | None, data(msg("formula in letters"))]
+    symbols: Annotated[dict[str, int], data(msg("sizes in the formula"))]
+    relations: Annotated[tuple[str, ...], data(msg("relations that simplify the formula"))]
+    value: Annotated[int, data(msg("value"))]
+
+
 class Rewriter(msgspec.Struct, frozen=True, dict=True):
-    """Rewrites one ledger's formulas."""
+    """Simplifies one ledger's formulas."""
 
     ledger: Ledger
 
     @cached_property
     def relations(self) -> list[Relation]:
-        """What holds of this model's sizes."""
-        found = (self._relation(old, symbol) for old, symbol in _CANDIDATES)
-        return [relation for relation in found if relation]
+        """Return the relations that this model's sizes fulfill."""
+        relations = (self._relation(old, symbol) for old, symbol in _CANDIDATES)
+        return [relation for relation in relations if relation]
 
     def _relation(self, old: Monomial, symbol: str) -> Relation | None:
         sizes = self.ledger.sizes
@@ -78,13 +94,13 @@ class Rewriter(msgspec.Struct, frozen=True, dict=True):
         return Relation(old, factor, symbol) if not rest and (factor == 1 or (factor and may_scale)) else None
 
     def simplify(self, poly: Poly) -> Poly:
-        """The same number in fewer symbols."""
+        """Return the same polynomial in fewer symbols."""
         for relation in self.relations:
             poly = poly.replace(relation.old, relation.new)
         return poly
 
     def equation(self, poly: Poly) -> str:
-        """'4·d_model²·n_layers = 4·12288²·96 = 57,982,058,496'."""
+        """Return '4·d_model²·n_layers = 4·12288²·96 = 57,982,058,496'."""
         simple = self.simplify(poly)
         symbols, numbers = simple.text(), simple.text(self.ledger.sizes)
         value = int(poly.at(self.ledger.sizes))
@@ -92,7 +108,7 @@ class Rewriter(msgspec.Struct, frozen=True, dict=True):
         return " = ".join(step for step in steps if step != str(value) or step is steps[-1])
 
     def steps(self, poly: Poly, *, numbers: bool = True) -> list[str]:
-        """The formula's terms and value: on one line if there are few, else a line for each count of layers."""
+        """Return the terms and the value: on one line if they are few, else a line for each count of layers."""
         simple = self.simplify(poly)
         if len(simple.terms) <= MAX_TERMS:
             return [self.equation(simple) if numbers else f"{simple} = {exact(poly.at(self.ledger.sizes))}"]
@@ -105,18 +121,18 @@ class Rewriter(msgspec.Struct, frozen=True, dict=True):
         ]
 
     def used(self, poly: Poly) -> list[Relation]:
-        """The relations that simplifying this formula draws on."""
-        drawn = []
+        """Return the relations that simplify this formula."""
+        used = []
         for relation in self.relations:
-            rewritten = poly.replace(relation.old, relation.new)
-            if rewritten != poly:
-                drawn.append(relation)
-            poly = rewritten
-        return drawn
+            simplified = poly.replace(relation.old, relation.new)
+            if simplified != poly:
+                used.append(relation)
+            poly = simplified
+        return used
 
 
 def _by_layers(poly: Poly) -> list[Poly]:
-    """The polynomial in parts, each what repeats over the same layers."""
+    """Return the polynomial in parts, one for each symbol that counts layers."""
     parts: dict[str, dict[Monomial, int]] = {}
     for monomial, value in poly.terms.items():
         key = next((name for name in monomial if name.startswith(("n_layers", "n_mtp"))), "")
@@ -125,6 +141,20 @@ def _by_layers(poly: Poly) -> list[Poly]:
 
 
 def in_letters(poly: Poly) -> str:
-    """The formula with one letter a dimension where there is a usual one: '12·L·d² + 13·L·d'."""
+    """Return the formula with the usual letters of dimensions: '12·L·d² + 13·L·d'."""
     terms = {tuple(LETTERS.get(name, name) for name in monomial): value for monomial, value in poly.terms.items()}
     return Poly({tuple(sorted(monomial)): value for monomial, value in terms.items()}).text()
+
+
+def closed_form(ledger: Ledger) -> ClosedForm:
+    """Return the total of the parameters as a formula."""
+    rewriter, formula = Rewriter(ledger), ledger.formula()
+    simple = rewriter.simplify(formula)
+    symbols = sorted(simple.symbols(), key=lambda name: ([*LETTERS, name].index(name), name))
+    return ClosedForm(
+        lines=tuple(rewriter.steps(formula, numbers=False)),
+        letters=in_letters(simple) if len(simple.terms) <= MAX_TERMS else None,
+        symbols={name: ledger.sizes[name] for name in symbols},
+        relations=tuple(map(str, rewriter.used(formula))),
+        value=ledger.total(),
+    )

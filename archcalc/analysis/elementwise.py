@@ -1,20 +1,21 @@
-"""What is computed number by number in a forward pass: softmax, norms, activations, rotary positions. Modelled.
+"""Elementwise operations of a forward pass: softmax, norms, activations, rotary positions. Modelled.
 
-Each addition, multiplication, comparison, exponential, logarithm, root, tanh and erf counts as one operation on one
-number. What a machine really does depends on its kernels, so these stand on a line of their own beside the exact
-matmuls.
+Each addition, multiplication, comparison, exponential, logarithm, root, tanh and erf counts as one operation per
+element. The real cost depends on the kernels, so these are listed apart from the exact matrix products.
 """
 
 from __future__ import annotations
 
-import msgspec
+from typing import Annotated
 
+from archcalc.analysis.value_names import OPERATION_NAMES
 from archcalc.ledger.leaves import Pointwise
-from archcalc.ledger.rows import ElementwiseRow, Ledger
+from archcalc.ledger.rows import Ledger
+from archcalc.results import Row, Sureness, count, data, number, text
 from archcalc.spec.workload import Workload
 from archcalc.words import Message, in_context, msg
 
-# Operations for each number, and what they are.
+# Operations per element, and what they are.
 COSTS: dict[Pointwise, tuple[int, Message]] = {
     "softmax": (5, msg("maximum, difference, exponential, sum, quotient")),
     "layernorm": (7, msg("mean, difference, square, mean, quotient, weight, bias")),
@@ -47,25 +48,28 @@ COSTS: dict[Pointwise, tuple[int, Message]] = {
 }
 
 
-class ElementwiseFlops(msgspec.Struct, frozen=True):
-    """One elementwise operation's cost over all its layers."""
+class ElementwiseFlops(Row, frozen=True, kw_only=True):
+    """The cost of one kind of elementwise operation over the whole model."""
 
-    row: ElementwiseRow
-    forward: int
+    operation: Annotated[Pointwise, text(msg("operation"), names=OPERATION_NAMES)]
+    forward: Annotated[int, count(msg("forward"), rounded="count")]
+    per_element: Annotated[int, number(msg("per element"), "count")]
+    steps: Annotated[Message, text(in_context("operation", "steps"))]
+    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "modelled"
 
 
-def by_operation(ledger: Ledger, work: Workload) -> list[ElementwiseFlops]:
-    """Every elementwise operation's cost. The ledger must be one of a training step."""
-    sizes = ledger.at(work)
+def elementwise_flops(ledger: Ledger, work: Workload) -> list[ElementwiseFlops]:
+    """Return the cost of each kind of elementwise operation. The ledger must be one of a training step."""
+    sizes, elements = ledger.at(work), dict[Pointwise, int]()
+    for row in ledger.elementwise:
+        operation = row.elementwise.operation
+        elements[operation] = elements.get(operation, 0) + row.numbers(sizes)
     return [
-        ElementwiseFlops(row, COSTS[row.elementwise.operation][0] * row.numbers(sizes)) for row in ledger.elementwise
+        ElementwiseFlops(
+            operation=operation,
+            forward=COSTS[operation][0] * n,
+            per_element=COSTS[operation][0],
+            steps=COSTS[operation][1],
+        )
+        for operation, n in elements.items()
     ]
-
-
-def by_kind(found: list[ElementwiseFlops]) -> dict[Pointwise, int]:
-    """The sums over the operations of each kind."""
-    sums: dict[Pointwise, int] = {}
-    for one in found:
-        kind = one.row.elementwise.operation
-        sums[kind] = sums.get(kind, 0) + one.forward
-    return sums

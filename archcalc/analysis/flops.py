@@ -1,12 +1,12 @@
-"""FLOPs of a workload, as folds over the ledger's matmuls: 2 for each multiply-accumulate, exact.
+"""FLOPs of a workload, as sums over the ledger's matrix products: 2 for each multiply-accumulate, exact.
 
-A backward pass multiplies each output's gradient once with the weights (for the input's gradient) and once with the
-input (for the weights'), so it costs twice the forward pass; every operand of every product here needs a gradient.
+A backward pass multiplies the gradient of each output once with the weights (for the gradient of the input) and once
+with the input (for that of the weights), so it costs twice the forward pass; every operand needs a gradient.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
 import msgspec
@@ -19,8 +19,8 @@ from archcalc.spec.workload import Workload
 class Flops(TypedDict):
     """FLOPs of a workload.
 
-    forward: every key that a layer holds is multiplied, as an eager implementation does. forward_causal: only the pairs
-    that are really attended, windows included. backward and train_step (forward and backward): of the former.
+    forward: over every key that a layer holds, as an eager implementation computes. forward_causal: over the attended
+    pairs only, windows included. backward and train_step (forward and backward): of `forward`.
     """
 
     forward: int
@@ -29,19 +29,8 @@ class Flops(TypedDict):
     train_step: int
 
 
-class Again(TypedDict):
-    """FLOPs that a backward pass computes anew, by where torch's checkpoint ends.
-
-    early_stop: at the last tensor that is needed, as torch does unless told otherwise. to_the_end: with
-    set_checkpoint_early_stop(False), as textbooks count it.
-    """
-
-    early_stop: int
-    to_the_end: int
-
-
 class OpFlops(msgspec.Struct, frozen=True):
-    """One matmul's FLOPs over all its layers."""
+    """FLOPs of one row of the ledger, over all its layers."""
 
     row: MatmulRow
     forward: int
@@ -49,12 +38,12 @@ class OpFlops(msgspec.Struct, frozen=True):
 
     @property
     def backward(self) -> int:
-        """Two products for the one of the forward pass."""
+        """Return the FLOPs of the backward pass: two products for each of the forward pass."""
         return 2 * self.forward
 
 
 def by_op(ledger: Ledger, work: Workload) -> list[OpFlops]:
-    """Every matmul's FLOPs, in the order of the ledger."""
+    """Return the FLOPs of every matrix product, in the order of the ledger."""
     sizes = ledger.at(work)
     return [_op(row, sizes) for row in ledger.matmuls]
 
@@ -65,12 +54,12 @@ def _op(row: MatmulRow, sizes: Mapping[str, int]) -> OpFlops:
 
 
 def summary(ledger: Ledger, work: Workload) -> Flops:
-    """The totals of a workload."""
+    """Return the totals of a workload."""
     return totals(by_op(ledger, work))
 
 
-def totals(ops: list[OpFlops]) -> Flops:
-    """The sums over ops."""
+def totals(ops: Sequence[OpFlops]) -> Flops:
+    """Return the sums over operations."""
     forward = sum(op.forward for op in ops)
     return {
         "forward": forward,
@@ -80,15 +69,17 @@ def totals(ops: list[OpFlops]) -> Flops:
     }
 
 
-def again(ops: list[OpFlops]) -> Again:
-    """What is computed again, with the recomputation that the ledger was built with."""
-    return {
-        "early_stop": sum(op.forward for op in ops if op.row.matmul.recomputation == "always"),
-        "to_the_end": sum(op.forward for op in ops if op.row.matmul.recomputation != "never"),
-    }
+def recomputation(ops: Sequence[OpFlops], *, early_stop: bool) -> int:
+    """Return the FLOPs that a backward pass recomputes, by the policy that the ledger was built with.
+
+    With `early_stop`, torch.utils.checkpoint stops at the last tensor that is needed, its default; without, it
+    recomputes the whole region, as with `set_checkpoint_early_stop(False)` and in textbooks.
+    """
+    kinds = {"always"} if early_stop else {"always", "without early stop"}
+    return sum(op.forward for op in ops if op.row.matmul.recomputation in kinds)
 
 
-def by_component(ops: list[OpFlops]) -> dict[Component, Flops]:
-    """The sums over the ops of each component that has any; they add up to the total."""
+def by_component(ops: Sequence[OpFlops]) -> dict[Component, Flops]:
+    """Return the sums over the operations of each component that has any; they add up to the total."""
     parts = {component: [op for op in ops if op.row.component == component] for component in COMPONENTS}
     return {component: totals(own) for component, own in parts.items() if own}

@@ -1,38 +1,61 @@
-"""Bytes of the cache as the context grows, exact: layers of a window stop growing, a source's keys are its length's."""
+"""Bytes of the KV cache against the context length. Exact: layers with a window stop growing."""
 
 from __future__ import annotations
 
-import msgspec
+from typing import Annotated
 
 from archcalc.analysis.caches import caches
-from archcalc.analysis.context import FAR_TOKENS, FIRST_TOKENS, most_tokens
+from archcalc.analysis.context import FIRST_TOKENS, longest_context
 from archcalc.errors import InputError
 from archcalc.ledger.rows import Ledger
+from archcalc.results import Result, Row, Sureness, count, data
 from archcalc.spec.model import Spec
 from archcalc.spec.workload import Workload, workload
 from archcalc.words import msg
 
 
-class Growth(msgspec.Struct, frozen=True):
-    """(tokens, bytes) along the context, of `batch` sequences; of an encoder-decoder the source is as long."""
+class CachePoint(Row, frozen=True, kw_only=True):
+    """Bytes of the cache of all sequences at one context length."""
 
-    batch: int
-    dtype: str
-    points: tuple[tuple[int, int], ...]
+    tokens: Annotated[int, count(msg("context"))]
+    kv_cache_bytes: Annotated[int, count(msg("KV cache bytes"), rounded="bytes")]
+    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "exact"
 
 
-def growth(spec: Spec, ledger: Ledger, batch: int, dtype: str, up_to: int | None = None) -> Growth:
-    """What powers of two of tokens leave in the cache, up to `up_to`: by default as a plot of FLOPs goes.
+class CacheGrowth(Result, frozen=True, kw_only=True):
+    """Bytes of the KV cache of `batch` sequences along the context length.
 
-    Llama 3 8B in bf16 keeps 131,072 bytes a token of a sequence: 17,179,869,184 at 131,072 tokens.
-    Raises InputError where nothing is cached, or for more tokens than there are positions for.
+    In an encoder-decoder the source is as long as the context.
+    """
+
+    name: Annotated[str, data(msg("name of the model"))]
+    label: Annotated[str, data(msg("title of the model"))]
+    batch: Annotated[int, data(msg("sequences"))]
+    cache_dtype: Annotated[str, data(msg("format of the cache"))]
+    points: Annotated[tuple[CachePoint, ...], data(msg("bytes at each context length"))]
+
+
+def growth(spec: Spec, ledger: Ledger, batch: int, cache_dtype: str, up_to: int | None = None) -> CacheGrowth:
+    """Return the bytes of the cache at powers of two of tokens, up to `up_to` (default: `longest_context`).
+
+    Llama 3 8B in bf16 caches 131,072 bytes per token of a sequence: 17,179,869,184 at 131,072 tokens.
+    Raises InputError for a model without a cache, and for more tokens than positions.
     """
     if not ledger.caches:
         raise InputError(msg("{name} caches nothing", name=spec.name), allowed=msg("a decoder"))
-    up_to = (most_tokens(spec) or max(spec.n_ctx, FAR_TOKENS)) if up_to is None else up_to
-    workload(spec, batch=batch, seq=up_to)  # refuses what cannot be
+    up_to = longest_context(spec) if up_to is None else up_to
+    workload(spec, batch=batch, seq=up_to)  # raises for sizes that the model does not support
     first = min(FIRST_TOKENS, up_to)
     lengths = sorted({*(1 << n for n in range(up_to.bit_length()) if first <= 1 << n), up_to})
-    works = [Workload(batch=batch, seq=tokens, past=0, source_seq=tokens) for tokens in lengths]
-    sizes = [sum(one.total_bytes for one in caches(ledger, work, dtype)) for work in works]
-    return Growth(batch, dtype, tuple(zip(lengths, sizes, strict=True)))
+    return CacheGrowth(
+        name=spec.name,
+        label=spec.label,
+        batch=batch,
+        cache_dtype=cache_dtype,
+        points=tuple(_point(ledger, batch, cache_dtype, tokens) for tokens in lengths),
+    )
+
+
+def _point(ledger: Ledger, batch: int, cache_dtype: str, tokens: int) -> CachePoint:
+    work = Workload(batch=batch, seq=tokens, past=0, source_seq=tokens)
+    return CachePoint(tokens=tokens, kv_cache_bytes=sum(row.total_bytes for row in caches(ledger, work, cache_dtype)))

@@ -1,54 +1,63 @@
-"""FLOPs layer by layer."""
+"""FLOPs of each layer."""
 
 from __future__ import annotations
 
-import msgspec
+from collections.abc import Sequence
+from typing import Annotated
 
 from archcalc.analysis.flops import OpFlops
+from archcalc.results import Row, Sureness, count, data, share, text
 from archcalc.spec.groups import groups
 from archcalc.spec.model import Spec
+from archcalc.words import msg
 
 
-class LayerFlops(msgspec.Struct, frozen=True):
-    """What one layer computes; or one product outside of the layers, by its path.
+class LayerFlops(Row, frozen=True, kw_only=True):
+    """FLOPs of one layer; or of one product outside the layers."""
 
-    `kind` names the layers that are alike, where a stack has others too.
+    path: Annotated[str, text(msg("layer"))]
+    group: Annotated[str, text(msg("kind of layer"), shown="varied")]
+    forward: Annotated[int, count(msg("forward"), rounded="count")]
+    forward_causal: Annotated[int, count(msg("causal"))]
+    backward: Annotated[int, count(msg("backward"))]
+    share: Annotated[float, share(msg("share"))]
+    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "exact"
+
+
+def by_layer(spec: Spec, ops: Sequence[OpFlops]) -> list[LayerFlops]:
+    """Return a row for each layer of each stack in turn, and one for each product outside; they add up to the total.
+
+    A layer that uses the weights of another costs as much as that one.
     """
-
-    label: str
-    kind: str
-    forward: int
-    forward_causal: int
-
-    @property
-    def backward(self) -> int:
-        """Two products for each of the forward pass."""
-        return 2 * self.forward
-
-
-def by_layer(spec: Spec, ops: list[OpFlops]) -> list[LayerFlops]:
-    """A line for each layer of each stack in turn, and one for each product that is in none; they add up to the total.
-
-    A layer that uses another's weights costs as much as that one.
-    """
-    kinds = _kinds(spec)
-    lines: dict[str, list[tuple[int, int]]] = {label: [] for label in kinds}
+    kinds, total = _kinds(spec), sum(op.forward for op in ops)
+    costs: dict[str, list[tuple[int, int]]] = {path: [] for path in kinds}
     for op in ops:
         n, path = op.row.layers, op.row.path
-        before, repeated, _ = path.partition("{i}")
-        for label in [f"{before}{turn}" for turn in op.row.layer_indices] if repeated else [path]:
-            lines.setdefault(label, []).append((op.forward // n, op.forward_causal // n))
+        before, in_layers, _ = path.partition("{i}")
+        for own in [f"{before}{index}" for index in op.row.layer_indices] if in_layers else [path]:
+            costs.setdefault(own, []).append((op.forward // n, op.forward_causal // n))
     return [
-        LayerFlops(label, kinds.get(label, ""), sum(full for full, _ in own), sum(causal for _, causal in own))
-        for label, own in lines.items()
+        _layer(path, kinds.get(path, ""), sum(full for full, _ in own), sum(causal for _, causal in own), total)
+        for path, own in costs.items()
     ]
 
 
+def _layer(path: str, group: str, forward: int, forward_causal: int, total: int) -> LayerFlops:
+    return LayerFlops(
+        path=path,
+        group=group,
+        forward=forward,
+        forward_causal=forward_causal,
+        backward=2 * forward,
+        share=forward / total,
+    )
+
+
 def _kinds(spec: Spec) -> dict[str, str]:
-    """What every layer is called where layers differ, by its path."""
-    found: dict[str, str] = {}
+    """Return the kind of every layer by its path: its name where a stack has several kinds."""
+    kinds: dict[str, str] = {}
     for each in spec.stacks:
         prefix, alike = each.prefix, groups(each.stack)
-        names = {turn: group.name if len(alike) > 1 else "" for group in alike for turn in group.layer_indices}
-        found |= {f"{prefix}layers.{turn}": names[turn] for turn in sorted(names)}
-    return found
+        names = {index: group.name if len(alike) > 1 else "" for group in alike for index in group.layer_indices}
+        kinds |= {f"{prefix}layers.{index}": names[index] for index in sorted(names)}
+    return kinds

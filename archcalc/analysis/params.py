@@ -1,21 +1,20 @@
-"""Parameters: totals, shares and tables, as folds over the ledger's rows."""
+"""Parameters: totals, and rows by weight, component and layer."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, TypedDict, get_args
+from typing import Annotated, TypedDict, get_args
 
-import msgspec
-
-from archcalc.extras import require_pandas
+from archcalc.analysis.closed_form import Rewriter
+from archcalc.analysis.row_names import path_pattern
+from archcalc.analysis.value_names import COMPONENT_NAMES, KIND_NAMES
 from archcalc.ledger.leaves import COMPONENTS, Component, Kind
 from archcalc.ledger.rows import Ledger, WeightRow
+from archcalc.results import Row, Sureness, count, counts, data, product, share, text
+from archcalc.words import msg
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-# The tensors that accountings leave out by name, and the components that "non-embedding" leaves out whole.
+# The tensors that accountings leave out by name, and the components that "non-embedding" leaves out.
 TOKEN_TABLE, SOURCE_TABLE, HEAD_MATRIX = "embed.tokens.weight", "encoder.embed.tokens.weight", "head.weight"
 EMBEDDING: tuple[Component, ...] = ("embedding", "position", "head")
 
@@ -42,7 +41,7 @@ class Summary(TypedDict):
 
 
 def summary(ledger: Ledger) -> Summary:
-    """All totals of a ledger."""
+    """Return all totals of a ledger."""
     by_component, by_kind = dict.fromkeys(COMPONENTS, 0), dict.fromkeys(get_args(Kind), 0)
     for row in ledger.rows:
         by_kind[row.kind] += row.total
@@ -51,7 +50,7 @@ def summary(ledger: Ledger) -> Summary:
     total = ledger.total()
     assert sum(by_component.values()) == total, "every counted row has one component"
     active = sum(row.active for row in ledger.counted_rows)
-    table, source, head = (_named(ledger.rows, name) for name in (TOKEN_TABLE, SOURCE_TABLE, HEAD_MATRIX))
+    table, source, head = (_total_of_path(ledger.rows, name) for name in (TOKEN_TABLE, SOURCE_TABLE, HEAD_MATRIX))
     return {
         "total": total,
         "untied": total + sum(row.total for row in ledger.tied),
@@ -67,80 +66,136 @@ def summary(ledger: Ledger) -> Summary:
 
 
 def total_of(ledger: Ledger, component: Component) -> int:
-    """Parameters of one component."""
+    """Return the parameters of one component."""
     return sum(row.total for row in ledger.counted_rows if row.component == component)
 
 
 def biases_of(ledger: Ledger, component: Component) -> int:
-    """Parameters of one component that are added, not multiplied."""
+    """Return the parameters of one component that are added, not multiplied."""
     return sum(row.total for row in ledger.counted_rows if row.component == component and row.is_bias)
 
 
-def _named(rows: Iterable[WeightRow], path: str) -> int:
+def _total_of_path(rows: Iterable[WeightRow], path: str) -> int:
     return sum(row.total for row in rows if row.path == path)
 
 
-class Share(msgspec.Struct, frozen=True):
-    """One line of the breakdown, in both accountings: each tensor once, and a tied head's matrix counted apart."""
+class WeightParams(Row, frozen=True, kw_only=True):
+    """A weight over all its layers. A buffer is in no total, and has no share."""
 
-    label: str
-    stored_once: int
-    head_apart: int
-    biases: int
+    path: Annotated[str, text(msg("weight"))]
+    group: Annotated[str, text(msg("kind of layer"), shown="varied")]
+    component: Annotated[Component, text(msg("component"), names=COMPONENT_NAMES)]
+    tensor_kind: Annotated[Kind, text(msg("kind of tensor"), names=KIND_NAMES, shown="varied")]
+    axes: Annotated[tuple[str, ...], product(msg("axes"))]
+    shape: Annotated[tuple[int, ...], product(msg("shape"))]
+    elements_per_layer: Annotated[int, count(msg("each"), is_summed=False)]
+    layers: Annotated[int, count(msg("layers"), is_summed=False)]
+    layer_indices: Annotated[tuple[int, ...], data(msg("indices of the layers"))]
+    elements: Annotated[int, count(msg("total"))]
+    share: Annotated[float | None, share(msg("share"))]
+    active: Annotated[int, data(msg("elements that one token uses"))]
+    formula: Annotated[str, text(msg("formula"))]
+    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "exact"
 
-    @classmethod
-    def sum(cls, label: str, lines: Sequence[Share]) -> Share:
-        """The line that these lines add up to."""
-        return cls(
-            label,
-            sum(line.stored_once for line in lines),
-            sum(line.head_apart for line in lines),
-            sum(line.biases for line in lines),
+
+class ComponentParams(Row, frozen=True, kw_only=True):
+    """The parameters of one component. The untied ones count a tied head's matrix beside the embedding."""
+
+    component: Annotated[Component, text(msg("component"), names=COMPONENT_NAMES)]
+    weights: Annotated[int, count(msg("weights"))]
+    biases: Annotated[int, count(msg("biases"))]
+    parameters: Annotated[int, count(msg("parameters"), rounded="count")]
+    share: Annotated[float, share(msg("share"))]
+    untied_parameters: Annotated[int, data(msg("parameters, head apart"))]
+    untied_share: Annotated[float, share(msg("head apart"))]
+    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "exact"
+
+
+class LayerParams(Row, frozen=True, kw_only=True):
+    """The parameters of one layer by component; `path` is empty for all that is outside the layers."""
+
+    path: Annotated[str, text(msg("layer"), names={"": msg("outside the layers")})]
+    group: Annotated[str, text(msg("kind of layer"), shown="varied")]
+    by_component: Annotated[dict[Component, int], counts(msg("by component"), names=COMPONENT_NAMES)]
+    parameters: Annotated[int, count(msg("total"))]
+    active: Annotated[int, count(msg("active"))]
+    share: Annotated[float, share(msg("share"))]
+    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "exact"
+
+
+def weight_params(ledger: Ledger) -> tuple[WeightParams, ...]:
+    """Return a row for each weight and buffer."""
+    total, rewriter = ledger.total(), Rewriter(ledger)
+    return tuple(
+        WeightParams(
+            path=path_pattern(row.path),
+            group=row.group,
+            component=row.component,
+            tensor_kind=row.kind,
+            axes=tuple(axis.factored() for axis in row.weight.axes),
+            shape=row.shape,
+            elements_per_layer=row.count,
+            layers=row.layers,
+            layer_indices=row.indices,
+            elements=row.total,
+            share=row.total / total if row.is_counted and total else None,
+            active=row.active,
+            formula=rewriter.equation(row.formula),
         )
+        for row in ledger.rows
+    )
 
 
-def shares(ledger: Ledger) -> list[Share]:
-    """The components that a model has, with a tied head's matrix as nothing or as a matrix of its own."""
-    lines = []
+def component_params(ledger: Ledger) -> tuple[ComponentParams, ...]:
+    """Return a row for each component that the model has, that of a tied head too."""
+    total, tied = ledger.total(), sum(row.total for row in ledger.tied)
+    rows = []
     for component in COMPONENTS:
-        once, biases = total_of(ledger, component), biases_of(ledger, component)
-        apart = once + sum(row.total for row in ledger.tied if row.component == component)
-        if apart:
-            lines.append(Share(component, once, apart, biases))
-    return lines
+        parameters, biases = total_of(ledger, component), biases_of(ledger, component)
+        untied = parameters + sum(row.total for row in ledger.tied if row.component == component)
+        if untied:
+            rows.append(
+                ComponentParams(
+                    component=component,
+                    weights=parameters - biases,
+                    biases=biases,
+                    parameters=parameters,
+                    share=parameters / total,
+                    untied_parameters=untied,
+                    untied_share=untied / (total + tied),
+                )
+            )
+    return tuple(rows)
 
 
-class LayerLine(msgspec.Struct, frozen=True):
-    """One layer (or what stands outside of the layers), by component."""
-
-    label: str
-    group: str
-    total: int
-    active: int
-    by_component: dict[Component, int]
-
-
-def per_layer(ledger: Ledger) -> list[LayerLine]:
-    """A line for each layer that owns weights, in the order of the rows, and one for all that is in no layer."""
-    lines: dict[str, list[WeightRow]] = {}
+def layer_params(ledger: Ledger) -> tuple[LayerParams, ...]:
+    """Return a row for what is outside the layers, then one for each layer that owns weights."""
+    rows: dict[str, list[WeightRow]] = {}
     for row in ledger.counted_rows:
         before, repeated, _ = row.path.partition("{i}")
-        labels = [f"{before}{index}" for index in row.indices] if repeated else ["outside the layers"]
-        for label in labels:
-            lines.setdefault(label, []).append(row)
+        for layer in [f"{before}{index}" for index in row.indices] if repeated else [""]:
+            rows.setdefault(layer, []).append(row)
+    used = [component for component in COMPONENTS if any(row.component == component for row in ledger.counted_rows)]
     sizes = Counter(name for row in ledger.counted_rows for name in _groups(row))
-    return [_layer_line(label, lines[label], sizes) for label in sorted(lines, key=_layer_order)]
+    return tuple(_layer(layer, rows[layer], used, sizes, ledger.total()) for layer in sorted(rows, key=_layer_order))
 
 
-def _layer_order(label: str) -> tuple[str, int]:
-    prefix, _, index = label.rpartition(".")
+def _layer_order(layer: str) -> tuple[str, int]:
+    prefix, _, index = layer.rpartition(".")
     return (prefix, int(index)) if index.isdigit() else ("", 0)
 
 
-def _layer_line(label: str, rows: list[WeightRow], sizes: Counter[str]) -> LayerLine:
-    by_component = {component: sum(row.count for row in rows if row.component == component) for component in COMPONENTS}
-    active = sum(row.active // row.layers for row in rows)
-    return LayerLine(label, _group_of(rows, sizes), sum(by_component.values()), active, by_component)
+def _layer(path: str, rows: list[WeightRow], used: Sequence[Component], sizes: Counter[str], total: int) -> LayerParams:
+    by_component = {component: sum(row.count for row in rows if row.component == component) for component in used}
+    parameters = sum(by_component.values())
+    return LayerParams(
+        path=path,
+        group=_group_of(rows, sizes),
+        by_component=by_component,
+        parameters=parameters,
+        active=sum(row.active // row.layers for row in rows),
+        share=parameters / total,
+    )
 
 
 def _groups(row: WeightRow) -> set[str]:
@@ -148,42 +203,12 @@ def _groups(row: WeightRow) -> set[str]:
 
 
 def _group_of(rows: list[WeightRow], sizes: Counter[str]) -> str:
-    """The group that has all of a layer's rows and no others: of those that have them all, the one with the fewest."""
-    named = [groups for row in rows if (groups := _groups(row))]
-    common = set.intersection(*named) if named else set()
+    """Return the group that has all of a layer's rows and no others: of those that have them all, the smallest."""
+    groups = [names for row in rows if (names := _groups(row))]
+    common = set.intersection(*groups) if groups else set()
     return ", ".join(sorted(name for name in common if sizes[name] == min(sizes[other] for other in common)))
 
 
-def largest(ledger: Ledger, n: int = 10) -> list[WeightRow]:
-    """The rows with the largest single tensors, largest first."""
-    return sorted(ledger.rows, key=lambda row: row.count, reverse=True)[:n]
-
-
-def frame(ledger: Ledger) -> pd.DataFrame:
-    """A row for each weight: path, group, component, kind, axes, shape, count, layers, total, share, active, formula.
-
-    `share` is of the total; a buffer's is 0, for no total has it.
-    """
-    require_pandas()
-    import pandas as pd
-
-    from archcalc.analysis.closed_form import Rewriter
-
-    total, simplify = ledger.total(), Rewriter(ledger)
-    return pd.DataFrame(
-        {
-            "path": row.path,
-            "group": row.group,
-            "component": row.component,
-            "kind": row.kind,
-            "axes": tuple(axis.factored() for axis in row.weight.axes),
-            "shape": row.shape,
-            "count": row.count,
-            "layers": row.layers,
-            "total": row.total,
-            "share": row.total / total if row.is_counted and total else 0.0,
-            "active": row.active,
-            "formula": simplify.equation(row.formula),
-        }
-        for row in ledger.rows
-    )
+def largest(weights: Sequence[WeightParams], n: int = 12) -> tuple[WeightParams, ...]:
+    """Return the weights with the largest single tensors, the largest first."""
+    return tuple(sorted(weights, key=lambda weight: weight.elements_per_layer, reverse=True)[:n])

@@ -1,136 +1,239 @@
 """The peak of a training step's memory: a model, from the ledger's exact rows.
 
-It looks at the moments at which a step in the steady state (optimiser states exist, gradients are set to None between
-steps) may be at its fullest, and takes the largest. It knows nothing of an allocator's rounding, of fragmentation, or
-of a kernel's workspace. `archcalc.run.train.step_memory` holds it against what PyTorch really allocates.
+A step in the steady state (optimizer states exist, gradients are set to None between steps) may be at its peak at five
+moments; the largest is taken. An allocator's rounding, fragmentation and a kernel's workspace are not modelled.
+`archcalc.run.train.step_memory` measures what PyTorch allocates.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from heapq import nlargest
 from math import prod
+from typing import Annotated, Literal, get_args
 
 import msgspec
 
-from archcalc.analysis.activations import KeptBytes, by_tensor
+from archcalc.analysis.activations import ActivationBytes, activation_bytes
 from archcalc.analysis.params import TOKEN_TABLE
-from archcalc.analysis.training import Kept
+from archcalc.analysis.training import PersistentTensor
 from archcalc.formats.element_types import element_bytes
 from archcalc.ledger.build import build
+from archcalc.results import Result, Row, Sureness, count, data, number, text
 from archcalc.spec import Spec
 from archcalc.spec.execution import Execution
 from archcalc.spec.sites import sites
 from archcalc.spec.workload import Workload
-from archcalc.words import Message, msg
+from archcalc.words import Message, in_context, msg
+
+# What PyTorch's memory tracker tells apart. weights: with a master copy and buffers. activations: saved ones, the
+# logits and their logarithms. temporary: what an operation of that moment allocates.
+Category = Literal["weights", "gradients", "optimizer", "activations", "temporary"]
+CATEGORIES: tuple[Category, ...] = get_args(Category)
+CATEGORY_NAMES: dict[Category, Message] = {
+    "weights": msg("weights"),
+    "gradients": msg("gradients"),
+    "optimizer": msg("optimizer"),
+    "activations": msg("activations"),
+    "temporary": msg("temporary"),
+}
+
+MomentName = Literal["loss", "last layer", "first layer", "embedding", "optimizer"]
+MOMENT_NAMES: dict[MomentName, Message] = {
+    "loss": msg("the loss's gradient"),
+    "last layer": msg("the last layer's backward"),
+    "first layer": msg("the first layer's backward"),
+    "embedding": msg("the embedding's backward"),
+    "optimizer": msg("the optimizer's step"),
+}
 
 
-class Moment(msgspec.Struct, frozen=True):
-    """What is held at one moment of a step, in bytes by category, as PyTorch's memory tracker names them.
+class Moment(Row, frozen=True, kw_only=True):
+    """Bytes at one moment of a step, by category."""
 
-    weights: with a master copy and buffers. activations: saved ones, the logits and their logarithms. temporary: what
-    an operation of that moment makes.
+    moment: Annotated[MomentName, text(msg("moment"), names=MOMENT_NAMES)]
+    weights_bytes: Annotated[int, count(CATEGORY_NAMES["weights"])]
+    gradients_bytes: Annotated[int, count(CATEGORY_NAMES["gradients"])]
+    optimizer_bytes: Annotated[int, count(CATEGORY_NAMES["optimizer"])]
+    activations_bytes: Annotated[int, count(CATEGORY_NAMES["activations"])]
+    temporary_bytes: Annotated[int, count(CATEGORY_NAMES["temporary"])]
+    bytes: Annotated[int, count(msg("bytes"), rounded="bytes")]
+    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "modelled"
+
+    def of(self, category: Category) -> int:
+        """Return the bytes of one category."""
+        return int(getattr(self, f"{category}_bytes"))
+
+
+class PeakCategory(Row, frozen=True, kw_only=True):
+    """Bytes of one category at the peak: modelled, and as PyTorch's memory tracker measures them."""
+
+    category: Annotated[Category, text(msg("category"), names=CATEGORY_NAMES)]
+    modelled_bytes: Annotated[int, count(msg("modelled"))]
+    measured_bytes: Annotated[int, count(msg("measured"))]
+    difference_bytes: Annotated[int, number(msg("modelled − measured"), "signed", is_summed=True)]
+    relative_difference: Annotated[float | None, number(in_context("difference", "off"), "change")]
+
+
+class StepPeak(Result, frozen=True, kw_only=True):
+    """The peak of a step; `measured_bytes` and `categories` are those of a real step, if one was measured.
+
+    `measure` is 'fake' for PyTorch's memory tracker on fake tensors, 'process' for the growth of a process.
     """
 
-    name: str | Message
-    weights: int
-    gradients: int
-    optimiser: int
-    activations: int
-    temporary: int
-
-    @property
-    def total(self) -> int:
-        """All of it."""
-        return self.weights + self.gradients + self.optimiser + self.activations + self.temporary
+    bytes: Annotated[int, data(msg("bytes at the peak"))]
+    moment: Annotated[MomentName, data(msg("moment of the peak"))]
+    moments: Annotated[tuple[Moment, ...], data(msg("moments that may be the peak"))]
+    measure: Annotated[Literal["fake", "process"] | None, data(msg("how a real step was measured"))]
+    measured_bytes: Annotated[int | None, data(msg("measured bytes at the peak"))]
+    relative_difference: Annotated[float | None, data(msg("modelled beside measured bytes, relative difference"))]
+    categories: Annotated[tuple[PeakCategory, ...], data(msg("categories of the peak, modelled and measured"))]
+    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "modelled"
 
 
-def moments(spec: Spec, work: Workload, how: Execution, lines: list[Kept]) -> list[Moment]:
-    """The moments of a step of which `lines` last, in their order; the peak is the largest (`peak`)."""
-    return _Step(spec, work, how, lines).moments()
+def step_peak(
+    moments: Sequence[Moment], tracked: Mapping[Category, int] | None = None, process_bytes: int | None = None
+) -> StepPeak:
+    """Return the peak of a step's moments beside what was measured: by PyTorch's tracker, or of a process."""
+    top = peak(moments)
+    measured = sum(tracked.values()) if tracked else process_bytes
+    return StepPeak(
+        bytes=top.bytes,
+        moment=top.moment,
+        moments=tuple(moments),
+        measure="fake" if tracked else "process" if process_bytes else None,
+        measured_bytes=measured,
+        relative_difference=top.bytes / measured - 1 if measured else None,
+        categories=tuple(_category(category, top.of(category), size) for category, size in (tracked or {}).items()),
+    )
 
 
-def peak(found: list[Moment]) -> Moment:
-    """The moment at which a step holds most."""
-    return max(found, key=lambda moment: moment.total)
+def _category(category: Category, modelled: int, measured: int) -> PeakCategory:
+    return PeakCategory(
+        category=category,
+        modelled_bytes=modelled,
+        measured_bytes=measured,
+        difference_bytes=modelled - measured,
+        relative_difference=modelled / measured - 1 if measured else None,
+    )
+
+
+def moments(spec: Spec, work: Workload, execution: Execution, tensors: Sequence[PersistentTensor]) -> list[Moment]:
+    """Return the moments of a step that may be its peak, in their order."""
+    return _Step(spec, work, execution, tensors).moments()
+
+
+def peak(moments: Sequence[Moment]) -> Moment:
+    """Return the moment with the most bytes."""
+    return max(moments, key=lambda moment: moment.bytes)
 
 
 class _Step:
-    """A step's figures."""
+    """The sizes of a step that its moments are sums of, in bytes."""
 
-    def __init__(self, spec: Spec, work: Workload, how: Execution, lines: list[Kept]) -> None:
-        self.element = element_bytes(how.dtype)
-        self.weights = sum(line.weights + line.master for line in lines)
-        self.gradients = sum(line.gradients for line in lines)
-        self.states = sum(line.optimiser + line.states.steps for line in lines)
-        self.largest = max(line.master or line.weights for line in lines if line.row.kind == "trainable")
-        self.largest //= max(line.row.layers for line in lines if (line.master or line.weights) == self.largest)
-        self.table = sum(line.gradients for line in lines if line.row.path == TOKEN_TABLE)
-        self.first = sum(line.gradients // line.row.layers for line in lines if 0 in line.row.indices)
+    def __init__(self, spec: Spec, work: Workload, execution: Execution, tensors: Sequence[PersistentTensor]) -> None:
+        self.element = element_bytes(execution.dtype)
+        self.weights = sum(tensor.weights_bytes + tensor.master_bytes for tensor in tensors)
+        self.gradients = sum(tensor.gradients_bytes for tensor in tensors)
+        self.states = sum(tensor.optimizer_bytes + tensor.states.steps for tensor in tensors)
+        self.update = _update_bytes(tensors, is_multi_tensor=execution.device == "cuda")
+        self.table = sum(tensor.gradients_bytes for tensor in tensors if tensor.row.path == TOKEN_TABLE)
+        self.first_layer = sum(
+            tensor.gradients_bytes // tensor.row.layers for tensor in tensors if 0 in tensor.row.indices
+        )
         self.is_tied = spec.head is not None and spec.head.tied
         self.n_logits = prod(sites(spec)[-1].shape(work) or ()) if spec.head else 0
-        kept = by_tensor(build(spec, how), work)
-        self.saved = sum(one.total_bytes for one in kept)
-        self.again, self.made = _dropped(spec, work, how, kept)
+        saved = activation_bytes(build(spec, execution), work)
+        self.saved = sum(one.bytes for one in saved)
+        self.recomputed, self.layer_gradients = _layer_sizes(spec, work, execution, saved)
 
     def moments(self) -> list[Moment]:
-        return [self._loss(), self._last_layer(), self._first_layer(), self._embedding(), self._optimiser()]
+        return [self._loss(), self._last_layer(), self._first_layer(), self._embedding(), self._optimizer()]
 
-    def _at(self, name: Message, gradients: int, activations: int, temporary: int) -> Moment:
-        return Moment(name, self.weights, gradients, self.states, activations, temporary)
+    def _moment(self, name: MomentName, gradients: int, activations: int, temporary: int) -> Moment:
+        return Moment(
+            moment=name,
+            weights_bytes=self.weights,
+            gradients_bytes=gradients,
+            optimizer_bytes=self.states,
+            activations_bytes=activations,
+            temporary_bytes=temporary,
+            bytes=self.weights + gradients + self.states + activations + temporary,
+        )
 
     @property
     def logits(self) -> int:
-        """The model's result, which the training loop holds until the next."""
+        """Return the bytes of the model's output, which the training loop refers to until the next step."""
         return self.element * self.n_logits
 
+    @property
+    def head(self) -> int:
+        """Return the bytes of the gradient of a tied head."""
+        return self.table if self.is_tied else 0
+
     def _loss(self) -> Moment:
-        """The gradient of the loss at its logarithms, and from it that at the logits: both in float32."""
-        return self._at(msg("the loss's gradient"), 0, self.saved + self.logits + 4 * self.n_logits, 8 * self.n_logits)
+        """Return the moment of the gradients of the loss at its logarithms and at the logits, both in float32."""
+        return self._moment("loss", 0, self.saved + self.logits + 4 * self.n_logits, 8 * self.n_logits)
 
     def _last_layer(self) -> Moment:
-        """Every layer's activations are there, those of the last one made again if they had been dropped."""
-        head = self.table if self.is_tied else 0
-        return self._at(msg("the last layer's backward"), 0, self.saved + self.logits, self.again + self.made + head)
+        """Return the moment with the activations of all layers, those of the last layer recomputed if necessary."""
+        temporary = self.recomputed + self.layer_gradients + self.head
+        return self._moment("last layer", 0, self.saved + self.logits, temporary)
 
     def _first_layer(self) -> Moment:
-        """All gradients but the table's and the layer's own are there, and its activations."""
-        head = self.table if self.is_tied else 0
-        made = self.gradients - self.table - self.first
-        return self._at(msg("the first layer's backward"), made, self.logits, self.again + self.made + head)
+        """Return the moment with all gradients but those of the table and the first layer, and its activations."""
+        gradients = self.gradients - self.table - self.first_layer
+        temporary = self.recomputed + self.layer_gradients + self.head
+        return self._moment("first layer", gradients, self.logits, temporary)
 
     def _embedding(self) -> Moment:
-        """The table's gradient; of a tied one that of the head is added to it, which makes a third."""
+        """Return the moment of the table's gradient; that of a tied head is added to it, which makes a third."""
         temporary = 3 * self.table if self.is_tied else self.table
-        return self._at(msg("the embedding's backward"), self.gradients - self.table, self.logits, temporary)
+        return self._moment("embedding", self.gradients - self.table, self.logits, temporary)
 
-    def _optimiser(self) -> Moment:
-        """All gradients; the step of one tensor after another makes two as large."""
-        return self._at(msg("the optimiser's step"), self.gradients, self.logits, 2 * self.largest)
-
-
-def _dropped(spec: Spec, work: Workload, how: Execution, kept: list[KeptBytes]) -> tuple[int, int]:
-    """(bytes that a layer's recomputation makes again, bytes of the gradients that its backward pass holds at most)."""
-    whole = by_tensor(build(spec, msgspec.structs.replace(how, recompute="none")), work)
-    layers, held = _by_layer(whole), _by_layer(kept)
-    again = max((layers[label] - held.get(label, 0) for label in layers), default=0)
-    return max(again, 0), max((_gradients(one, how) for one in whole if one.row.layer_indices), default=0)
+    def _optimizer(self) -> Moment:
+        """Return the moment with all gradients, and what the update allocates."""
+        return self._moment("optimizer", self.gradients, self.logits, self.update)
 
 
-def _gradients(one: KeptBytes, how: Execution) -> int:
-    """What the backward pass holds beside a kept tensor: a gradient as large; of a pattern, that of the scores too.
+def _update_bytes(tensors: Sequence[PersistentTensor], *, is_multi_tensor: bool) -> int:
+    """Return what torch's AdamW allocates in a step: on a GPU, which updates all tensors at once, a copy of each.
 
-    Where the pattern is kept in 16 bits as well, that copy is freed before the second is made.
+    Elsewhere it updates one after another: two copies of the current tensor, and one of the tensor before.
+    """
+    trained = [tensor for tensor in tensors if tensor.row.kind == "trainable"]
+    updated = [(tensor.master_bytes or tensor.weights_bytes, tensor.row.layers) for tensor in trained]
+    if is_multi_tensor:
+        return sum(size for size, _ in updated)
+    largest, *second = nlargest(2, (size // layers for size, layers in updated for _ in range(layers)))
+    return 2 * largest + sum(second)
+
+
+def _layer_sizes(spec: Spec, work: Workload, execution: Execution, saved: Sequence[ActivationBytes]) -> tuple[int, int]:
+    """Return the most bytes that a layer recomputes, and the most bytes of gradients in a layer's backward pass."""
+    without = activation_bytes(build(spec, msgspec.structs.replace(execution, recompute="none")), work)
+    layers, saved_layers = _by_layer(without), _by_layer(saved)
+    recomputed = max((layers[layer] - saved_layers.get(layer, 0) for layer in layers), default=0)
+    gradients = max((_gradient_bytes(one, execution) for one in without if one.row.layer_indices), default=0)
+    return max(recomputed, 0), gradients
+
+
+def _gradient_bytes(one: ActivationBytes, execution: Execution) -> int:
+    """Return the bytes of gradients beside a saved tensor: one as large; of a pattern, that of the scores too.
+
+    Where the pattern is also saved in 16 bits, that copy is freed before the second gradient is allocated.
     """
     if not one.row.is_square:
         return one.layer_bytes
-    freed = one.layer_bytes // 2 if how.attention == "eager" and how.dtype != "fp32" else 0
+    freed = one.layer_bytes // 2 if execution.attention == "eager" and execution.dtype != "fp32" else 0
     return 2 * one.layer_bytes - freed
 
 
-def _by_layer(kept: list[KeptBytes]) -> dict[tuple[str, int], int]:
-    """Bytes of each layer, by its stack and its turn."""
-    found: dict[tuple[str, int], int] = {}
-    for one in kept:
-        for turn in one.row.layer_indices:
-            key = one.row.path.partition("{i}")[0], turn
-            found[key] = found.get(key, 0) + one.layer_bytes
-    return found
+def _by_layer(saved: Sequence[ActivationBytes]) -> dict[tuple[str, int], int]:
+    """Return the bytes of each layer, by its stack and its index."""
+    sizes: dict[tuple[str, int], int] = {}
+    for one in saved:
+        for index in one.row.layer_indices:
+            layer = one.row.path.partition("{i}")[0], index
+            sizes[layer] = sizes.get(layer, 0) + one.layer_bytes
+    return sizes

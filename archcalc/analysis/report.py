@@ -7,10 +7,11 @@ from typing import TypedDict
 from archcalc.analysis import flops, memory, params
 from archcalc.analysis.memory import Dtype
 from archcalc.ledger.rows import Ledger
+from archcalc.results import Sureness
 from archcalc.spec.workload import Workload
 
 # How sure each is.
-KINDS = {"params": "exact", "flops.forward": "exact", "flops": "exact", "memory": "exact"}
+KINDS: dict[str, Sureness] = {"params": "exact", "flops.forward": "exact", "flops": "exact", "memory": "exact"}
 
 
 class Figures(TypedDict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from archcalc.ledger.leaves import Kind
 from archcalc.ledger.rows import WeightRow
 
 
@@ -22,5 +23,9 @@ def axes_text(row: WeightRow) -> str:
 
 def row_label(row: WeightRow) -> str:
     """Return a row's path, with the layers that have it where not all do, and its kind where that is not trainable."""
-    kind = "" if row.kind == "trainable" else f" ({row.kind})"
-    return path_in_group(row.path, row.group) + kind
+    return tensor_label(row.path, row.group, row.kind)
+
+
+def tensor_label(path: str, group: str, kind: Kind) -> str:
+    """Return a tensor's path, group of layers and kind: 'layers.*.ffn.correction_bias [moe] (buffer)'."""
+    return path_in_group(path, group) + ("" if kind == "trainable" else f" ({kind})")

@@ -1,25 +1,28 @@
-"""What each of several ranks holds of a model, tensor by tensor: exact, from the ledger's named axes.
+"""Bytes of a model on each of several ranks, tensor by tensor: exact, from the ledger's named axes.
 
-`tp`, tensor parallelism (Shoeybi et al. 2019, section 3): every axis that counts heads, a feed-forward's width or the
-vocabulary is split, all else is on every rank. `fsdp` (Zhao et al. 2023): every parameter is split along its first
-axis, buffers are not. A rank gets ⌈size / n⌉ in its turn, the last what is left, which may be nothing.
+`tp`, tensor parallelism (Shoeybi et al. 2019, section 3): every axis of heads, of a feed-forward's width or of the
+vocabulary is split, everything else is on every rank. `fsdp` (Zhao et al. 2023): every parameter is split along its
+first axis, buffers are not. Each rank in turn gets ⌈size / n⌉, the last the rest, which may be nothing.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
-from typing import Literal, get_args
-
-import msgspec
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Annotated, Literal, get_args
 
 from archcalc.analysis.memory import Dtype, check_dtype
+from archcalc.analysis.row_names import path_pattern
 from archcalc.errors import InputError
 from archcalc.formats.element_types import element_bytes
 from archcalc.ledger.algebra import ONE, Poly, product
-from archcalc.ledger.rows import Ledger, WeightRow
+from archcalc.ledger.leaves import Kind
+from archcalc.ledger.rows import CacheRow, Ledger, WeightRow
 from archcalc.ledger.tokens import BATCH
+from archcalc.results import Result, Row, Sureness, count, data, text
+from archcalc.spec import Spec
 from archcalc.spec.workload import Workload
+from archcalc.units import exact
 from archcalc.words import msg
 
 Engine = Literal["tp", "fsdp"]
@@ -29,99 +32,179 @@ _HEADS, _KV_HEADS = "n_heads", "n_kv_heads"
 SPLIT = {_HEADS, _KV_HEADS, "d_ff", "d_expert", "d_shared", "vocab_size"}
 
 
-class Shards(msgspec.Struct, frozen=True):
-    """A tensor over ranks: the axis that is split, None if it is whole on each, and each rank's bytes of all layers."""
+class RankBytes(Row, frozen=True, kw_only=True):
+    """The bytes on one rank."""
 
-    path: str
-    kind: str
-    layers: int
-    axis: Poly | None
-    formula: str
-    bytes: tuple[int, ...]
+    rank: Annotated[int, text(msg("rank"))]
+    weights_bytes: Annotated[int, count(msg("weights"))]
+    buffers_bytes: Annotated[int, count(msg("buffers"))]
+    kv_cache_bytes: Annotated[int, count(msg("cache"))]
+    bytes: Annotated[int, count(msg("total bytes"), rounded="bytes")]
+    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "exact"
 
 
-def weights(ledger: Ledger, engine: Engine, n: int, dtype: Dtype) -> list[Shards]:
-    """Every stored tensor, buffers too; one that is tied is stored once.
+class ShardedTensor(Row, frozen=True, kw_only=True):
+    """A tensor over ranks: the axis that is split (None if each rank has all of it), and its bytes over all layers.
+
+    `formula` is of the first rank's bytes, `rank_bytes` has the bytes of every rank.
+    """
+
+    path: Annotated[str, text(msg("tensor"))]
+    group: Annotated[str, text(msg("kind of layer"), shown="varied")]
+    tensor_kind: Annotated[Kind | Literal["cache"], data(msg("trainable, frozen, buffer or cache"))]
+    layers: Annotated[int, count(msg("layers"), is_summed=False)]
+    split_along: Annotated[str | None, text(msg("split along"))]
+    first_rank_bytes: Annotated[int, count(msg("first rank"))]
+    last_rank_bytes: Annotated[int, count(msg("last rank"))]
+    rank_bytes: Annotated[tuple[int, ...], data(msg("bytes on each rank"))]
+    formula: Annotated[str, text(msg("first rank's bytes by formula"))]
+    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "exact"
+
+
+class ShardedMemory(Result, frozen=True, kw_only=True):
+    """Bytes on each of several ranks: weights in `dtype`, and what is cached in `cache_dtype`."""
+
+    name: Annotated[str, data(msg("name of the model"))]
+    label: Annotated[str, data(msg("title of the model"))]
+    workload: Annotated[Workload, data(msg("workload"))]
+    engine: Annotated[Engine, data(msg("how ranks share the model"))]
+    dtype: Annotated[str, data(msg("format of the weights"))]
+    cache_dtype: Annotated[str, data(msg("format of the cache"))]
+    ranks: Annotated[tuple[RankBytes, ...], data(msg("bytes on each rank"))]
+    weights: Annotated[tuple[ShardedTensor, ...], data(msg("weights and buffers"))]
+    caches: Annotated[tuple[ShardedTensor, ...], data(msg("caches"))]
+
+
+def sharded_memory(
+    spec: Spec, ledger: Ledger, work: Workload, engine: Engine, n: int, *, dtype: Dtype, cache_dtype: Dtype
+) -> ShardedMemory:
+    """Return the bytes on each of `n` ranks. Raise InputError for an unknown format, and as `weights` does."""
+    stored, cached = weights(ledger, engine, n, dtype), caches(ledger, work, engine, n, cache_dtype)
+    return ShardedMemory(
+        name=spec.name,
+        label=spec.label,
+        workload=work,
+        engine=engine,
+        dtype=dtype,
+        cache_dtype=cache_dtype,
+        ranks=tuple(_ranks(stored, cached, n)),
+        weights=tuple(stored),
+        caches=tuple(cached),
+    )
+
+
+def _ranks(stored: Sequence[ShardedTensor], cached: Sequence[ShardedTensor], n: int) -> Iterator[RankBytes]:
+    parameters = split_bytes(tensor for tensor in stored if tensor.tensor_kind != "buffer")
+    buffers = split_bytes(tensor for tensor in stored if tensor.tensor_kind == "buffer")
+    sums = [size if len(size) == n else (0,) * n for size in (parameters, buffers, split_bytes(cached))]
+    for rank, (own, buffer, cache) in enumerate(zip(*sums, strict=True)):
+        yield RankBytes(
+            rank=rank,
+            weights_bytes=own,
+            buffers_bytes=buffer,
+            kv_cache_bytes=cache,
+            bytes=own + buffer + cache,
+        )
+
+
+def weights(ledger: Ledger, engine: Engine, n: int, dtype: Dtype) -> list[ShardedTensor]:
+    """Return every stored tensor, buffers too; a tied one is stored once.
 
     gpt2's embed.tokens.weight in fp32 on 4 ranks under tp: ⌈50257 / 4⌉ rows of 768 on the first three, 12,562 on the
-    last. InputError where heads cannot be shared by `n` ranks.
+    last. Raise InputError where `n` ranks cannot share the heads.
     """
     check_dtype(dtype)
     _check_ranks(n, engine)
-    found = []
-    for row in ledger.rows:
-        axes = row.weight.axes
-        place = _PLACES[engine](row, ledger.sizes, n)
-        each = _each(axes, place, ledger.sizes, n)
-        size = element_bytes(dtype) * row.layers
-        text = _text(axes, place, ledger.sizes, n, element_bytes(dtype) * row.repeats)
-        split = None if place is None else axes[place]
-        found.append(Shards(row.path, row.kind, row.layers, split, text, tuple(size * count for count in each)))
-    return found
+    return [_weight(ledger, row, engine, n, dtype) for row in ledger.rows]
 
 
-def caches(ledger: Ledger, work: Workload, engine: Engine, n: int, dtype: Dtype) -> list[Shards]:
-    """Every cached tensor: under tp of a rank's own heads of keys and values, of one where there are more ranks.
+def _weight(ledger: Ledger, row: WeightRow, engine: Engine, n: int, dtype: Dtype) -> ShardedTensor:
+    axes = row.weight.axes
+    index = _SPLITS[engine](row, ledger.sizes, n)
+    element = element_bytes(dtype)
+    rank_bytes = tuple(element * row.layers * size for size in _rank_sizes(axes, index, ledger.sizes, n))
+    return ShardedTensor(
+        path=path_pattern(row.path),
+        group=row.group,
+        tensor_kind=row.kind,
+        layers=row.layers,
+        split_along=None if index is None else axes[index].factored(),
+        first_rank_bytes=rank_bytes[0],
+        last_rank_bytes=rank_bytes[-1],
+        rank_bytes=rank_bytes,
+        formula=_equation(axes, index, ledger.sizes, n, element * row.repeats, rank_bytes[0]),
+    )
 
-    Where parameters alone are split, each rank caches all.
+
+def caches(ledger: Ledger, work: Workload, engine: Engine, n: int, dtype: Dtype) -> list[ShardedTensor]:
+    """Return every cached tensor: under tp that of a rank's own heads of keys and values, one where ranks are more.
+
+    Under fsdp, which splits parameters only, each rank caches everything.
     """
     check_dtype(dtype)
     _check_ranks(n, engine)
-    sizes, found = ledger.at(work), []
-    for row in ledger.caches:
-        axes = (BATCH, *row.cache.axes)
-        place = next((k for k, axis in enumerate(axes) if _names(axis) & {_KV_HEADS}), None) if engine == "tp" else None
-        n_heads = int(axes[place].at(sizes)) if place is not None else 0
-        each = _each(axes, place, sizes, min(n, n_heads) if n_heads else n)
-        each = tuple(each[rank * len(each) // n] for rank in range(n))
-        size, n_split = element_bytes(dtype) * len(row.layer_indices), min(n, n_heads)
-        text = _text(axes, place, sizes, n_split or n, element_bytes(dtype) * row.repeats)
-        split = None if place is None else axes[place]
-        found.append(
-            Shards(row.path, "cache", len(row.layer_indices), split, text, tuple(size * count for count in each))
-        )
-    return found
+    sizes = ledger.at(work)
+    return [_cache(row, sizes, engine, n, element_bytes(dtype)) for row in ledger.caches]
 
 
-def split_bytes(found: Iterable[Shards], kinds: Iterable[str] | None = None) -> tuple[int, ...]:
-    """Each rank's bytes, of these kinds or of all; () of nothing at all is (0,)."""
-    rows = [one.bytes for one in found if kinds is None or one.kind in kinds]
-    return tuple(map(sum, zip(*rows, strict=True))) or (0,)
+def _cache(row: CacheRow, sizes: Mapping[str, int], engine: Engine, n: int, element: int) -> ShardedTensor:
+    axes, layers = (BATCH, *row.cache.axes), len(row.layer_indices)
+    heads = (k for k, axis in enumerate(axes) if _names(axis) & {_KV_HEADS})
+    index = next(heads, None) if engine == "tp" else None
+    n_parts = n if index is None else min(n, int(axes[index].at(sizes)))
+    of_parts = _rank_sizes(axes, index, sizes, n_parts)
+    rank_bytes = tuple(element * layers * of_parts[rank * n_parts // n] for rank in range(n))
+    return ShardedTensor(
+        path=path_pattern(row.path),
+        group=row.group,
+        tensor_kind="cache",
+        layers=layers,
+        split_along=None if index is None else axes[index].factored(),
+        first_rank_bytes=rank_bytes[0],
+        last_rank_bytes=rank_bytes[-1],
+        rank_bytes=rank_bytes,
+        formula=_equation(axes, index, sizes, n_parts, element * row.repeats, rank_bytes[0]),
+    )
 
 
-def _of_heads(row: WeightRow, sizes: Mapping[str, int], n: int) -> int | None:
-    """Which axis tensor parallelism splits; heads are never cut, and those of keys and values may be on every rank.
+def split_bytes(tensors: Iterable[ShardedTensor]) -> tuple[int, ...]:
+    """Return the bytes on each rank; of no tensors (0,)."""
+    return tuple(map(sum, zip(*(tensor.rank_bytes for tensor in tensors), strict=True))) or (0,)
+
+
+def _tp_axis(row: WeightRow, sizes: Mapping[str, int], n: int) -> int | None:
+    """Return the axis that tensor parallelism splits. Heads stay whole; heads of keys and values may be on every rank.
 
     Every rank has all buffers, and all tensors that no forward pass reads.
     """
     if row.kind == "buffer" or row.path.startswith("extras."):
         return None
-    for place, axis in enumerate(row.weight.axes):
+    for index, axis in enumerate(row.weight.axes):
         for name in sorted(axis.symbols()):
             field = name.partition("[")[0]
             if field in (_HEADS, _KV_HEADS):
                 if "_norm." in row.path and len(row.weight.axes) == 1:
                     raise InputError(msg("all heads are normed at once"), where="tp", allowed=msg("`fsdp`"))
-                return place if _shared(field, sizes[name], n) else None
+                return index if _are_heads_split(field, sizes[name], n) else None
             if field in SPLIT:
                 if row.component == "norm":
                     raise InputError(
                         msg("hidden units are normed over their whole width"), where="tp", allowed=msg("`fsdp`")
                     )
-                return place
+                return index
     return None
 
 
-def _first(row: WeightRow, sizes: Mapping[str, int], n: int) -> int | None:
-    """Which axis FSDP splits."""
+def _fsdp_axis(row: WeightRow, sizes: Mapping[str, int], n: int) -> int | None:
+    """Return the axis that FSDP splits."""
     return None if row.kind == "buffer" else 0
 
 
-_PLACES: dict[Engine, Callable[[WeightRow, Mapping[str, int], int], int | None]] = {"tp": _of_heads, "fsdp": _first}
+_SPLITS: dict[Engine, Callable[[WeightRow, Mapping[str, int], int], int | None]] = {"tp": _tp_axis, "fsdp": _fsdp_axis}
 
 
-def _shared(field: str, n_heads: int, n: int) -> bool:
-    """Whether `n` ranks have heads of their own; False if each has a copy. InputError if they can have neither."""
+def _are_heads_split(field: str, n_heads: int, n: int) -> bool:
+    """Return whether `n` ranks split the heads, instead of copying them. Raise InputError if they can do neither."""
     if n_heads % n and (field == _HEADS or n % n_heads):
         divisors = ", ".join(str(d) for d in range(1, n_heads + 1) if n_heads % d == 0)
         raise InputError(
@@ -132,25 +215,40 @@ def _shared(field: str, n_heads: int, n: int) -> bool:
     return n_heads % n == 0
 
 
-def _each(axes: tuple[Poly, ...], place: int | None, sizes: Mapping[str, int], n: int) -> tuple[int, ...]:
-    """Elements of one tensor on each rank."""
+def _rank_sizes(axes: tuple[Poly, ...], index: int | None, sizes: Mapping[str, int], n: int) -> tuple[int, ...]:
+    """Return the elements of one tensor on each rank."""
     shape = [int(axis.at(sizes)) for axis in axes]
-    if place is None:
+    if index is None:
         return (math.prod(shape),) * n
-    size = shape.pop(place)
-    each = -(-size // n)
-    return tuple(math.prod(shape) * max(0, min(each, size - rank * each)) for rank in range(n))
+    size = shape.pop(index)
+    per_rank = -(-size // n)
+    return tuple(math.prod(shape) * max(0, min(per_rank, size - rank * per_rank)) for rank in range(n))
 
 
-def _text(axes: tuple[Poly, ...], place: int | None, sizes: Mapping[str, int], n: int, times: Poly) -> str:
-    """The first rank's bytes in symbols, of all layers."""
-    if place is None or n == 1:
-        return product((*axes, times)).factored()
-    if int(axes[place].at(sizes)) % n == 0:
-        return f"{product((*axes, times)).factored()} / {n}"
-    rest = product((*axes[:place], *axes[place + 1 :], times))
-    share = f"⌈{axes[place].text()} / {n}⌉"
-    return share if rest == ONE else f"{share}·{rest.factored()}"
+def _equation(
+    axes: tuple[Poly, ...], index: int | None, sizes: Mapping[str, int], n: int, times: Poly, size: int
+) -> str:
+    """Return the first rank's bytes in all layers: '⌈vocab_size / 4⌉·4·d_model = ⌈50257 / 4⌉·4·768 = 38,599,680'."""
+    steps = (_formula(axes, index, sizes, n, times, values) for values in (None, sizes))
+    return " = ".join([*steps, exact(size)])
+
+
+def _formula(
+    axes: tuple[Poly, ...],
+    index: int | None,
+    sizes: Mapping[str, int],
+    n: int,
+    times: Poly,
+    values: Mapping[str, int] | None,
+) -> str:
+    """Return the bytes in symbols, or with `values` in numbers."""
+    if index is None or n == 1:
+        return product((*axes, times)).factored(values)
+    if int(axes[index].at(sizes)) % n == 0:
+        return f"{product((*axes, times)).factored(values)} / {n}"
+    rest = product((*axes[:index], *axes[index + 1 :], times))
+    part = f"⌈{axes[index].text(values)} / {n}⌉"
+    return part if rest == ONE else f"{part}·{rest.factored(values)}"
 
 
 def _names(axis: Poly) -> set[str]:

@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from archcalc.analysis.row_names import path_in_group
 from archcalc.words import Message, in_context, joined, msg
 
 _NAMES: Final = {
@@ -85,13 +84,13 @@ def tensor_name(label: str) -> str | Message:
     return _NAMES.get(label, label)
 
 
-def keeper_name(path: str, label: str, group: str = "") -> str | Message:
-    """Return the path of what keeps a tensor of this label, with the layers that have it where not all do.
+def module_name(path: str, label: str) -> str | Message:
+    """Return the path of the module that saves a tensor of this label.
 
     A tensor that lasts over all layers of a stack stands for itself: 'decoder.mask 2'.
     """
     name = tensor_name(label)
     found = re.fullmatch(rf"(encoder\.|decoder\.|){re.escape(label)}( \d+|)", path)
     if not found or isinstance(name, str):
-        return path_in_group(path, group)
-    return joined("", (found[1], name, path_in_group(found[2], group)))
+        return path
+    return joined("", (found[1], name, found[2]))

@@ -1,7 +1,7 @@
-"""Bytes that training keeps from step to step: weights, gradients, a master copy, optimiser states; exact.
+"""Persistent bytes of training: weights, gradients, a master copy, optimizer states; exact.
 
-A recipe says in which dtype each is. What a step holds only while it runs, its saved activations, is no part of this.
-Frozen parameters and buffers are stored and have no more than that.
+A recipe has the dtype of each. Saved activations, which live within a step, are not part of them. Frozen parameters and
+buffers are stored, and have no gradients, copies or states.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Literal, get_args
 import msgspec
 
 from archcalc.analysis.memory import Dtype
-from archcalc.analysis.optimisers import Optimiser, StateBytes
+from archcalc.analysis.optimizers import Optimizer, StateBytes
 from archcalc.errors import InputError, nearest, shown
 from archcalc.formats.element_types import element_bytes
 from archcalc.ledger.algebra import Poly
@@ -20,27 +20,27 @@ from archcalc.ledger.leaves import COMPONENTS, Component
 from archcalc.ledger.rows import WeightRow
 from archcalc.words import Message, msg
 
-Part = Literal["weights", "gradients", "master", "optimiser"]
+Part = Literal["weights", "gradients", "master", "optimizer"]
 PARTS: tuple[Part, ...] = get_args(Part)
 
 
 class Precision(msgspec.Struct, frozen=True):
-    """The dtypes that a model is trained in; `master` is None where the optimiser steps on the weights themselves."""
+    """The dtypes of a training; `master` is None where the optimizer updates the weights themselves."""
 
     weights: Dtype
     gradients: Dtype
     master: Dtype | None = None
 
     @property
-    def stepped(self) -> Dtype:
-        """The dtype of what the optimiser steps on."""
+    def updated(self) -> Dtype:
+        """Return the dtype of the tensors that the optimizer updates."""
         return self.master or self.weights
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True):
-    """A way to train: the dtypes that its weights may have, the usual one first; its gradients' and its copy's.
+    """A mixed-precision recipe: the dtypes of its weights, the default first, of its gradients and of its master copy.
 
-    Gradients of None are in the weights' dtype; a copy of None is not made.
+    Gradients of None are in the weights' dtype; a `master` of None is no copy.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     source: str
 
     def precision(self, dtype: str | None = None) -> Precision:
-        """The recipe with weights in a dtype, its usual one if left out. InputError if it has none in that."""
+        """Return the dtypes with weights in `dtype` (default: the recipe's first). Raise InputError for another."""
         for weights in self.dtypes:
             if dtype in (None, weights):
                 return Precision(weights, self.gradients or weights, self.master)
@@ -68,14 +68,14 @@ RECIPES: dict[str, Recipe] = {
     for entry in (
         Recipe(
             name="mixed",
-            title=msg("mixed precision: weights and gradients in 16 bits, the optimiser steps on an fp32 copy"),
+            title=msg("mixed precision: weights and gradients in 16 bits, the optimizer updates an fp32 copy"),
             dtypes=("bf16", "fp16"),
             master="fp32",
             source="Micikevicius et al. 2017, arXiv:1710.03740; Rajbhandari et al. 2020 (ZeRO), arXiv:1910.02054, 3.1",
         ),
         Recipe(
             name="megatron",
-            title=msg("mixed precision with gradients gathered in fp32"),
+            title=msg("mixed precision with gradients accumulated in fp32"),
             dtypes=("bf16", "fp16"),
             gradients="fp32",
             master="fp32",
@@ -83,22 +83,22 @@ RECIPES: dict[str, Recipe] = {
         ),
         Recipe(
             name="pure",
-            title=msg("one dtype for all, no copy"),
+            title=msg("one dtype for everything, no master copy"),
             dtypes=("bf16", "fp16", "fp32"),
-            source="torch: model.to(dtype), trained as it is",
+            source="torch: model.to(dtype)",
         ),
         Recipe(
             name="autocast",
-            title=msg("torch.autocast: all that lasts is in fp32, products are computed in 16 bits"),
+            title=msg("torch.autocast: parameters, gradients and states in fp32, matrix products in 16 bits"),
             dtypes=("fp32",),
-            source="torch.autocast: parameters stay as they are, and so do their gradients",
+            source="torch.autocast: parameters and their gradients keep their dtype",
         ),
     )
 }
 
 
-def recipe(name: str | None = None, dtype: str | None = None) -> Recipe:
-    """The recipe of that name; without one, the first that has weights in this dtype. InputError if there is none."""
+def find_recipe(name: str | None = None, dtype: str | None = None) -> Recipe:
+    """Return the recipe of a name; without a name, the first with weights in this dtype. Raise InputError for none."""
     if name is None:
         return next((one for one in RECIPES.values() if dtype is None or dtype in one.dtypes), RECIPES["pure"])
     if name not in RECIPES:
@@ -108,100 +108,105 @@ def recipe(name: str | None = None, dtype: str | None = None) -> Recipe:
     return RECIPES[name]
 
 
-class Kept(msgspec.Struct, frozen=True):
-    """What training keeps of a row, over all its layers."""
+class PersistentTensor(msgspec.Struct, frozen=True):
+    """The persistent bytes of a row of the ledger, over all its layers."""
 
     row: WeightRow
-    weights: int
-    gradients: int
-    master: int
+    weights_bytes: int
+    gradients_bytes: int
+    master_bytes: int
     states: StateBytes
 
     @property
-    def optimiser(self) -> int:
-        """The optimiser's states, step counters apart."""
+    def optimizer_bytes(self) -> int:
+        """Return the bytes of the optimizer states, without step counters."""
         return self.states.total
 
     @property
-    def total(self) -> int:
-        """All four."""
-        return self.weights + self.gradients + self.master + self.optimiser
+    def bytes(self) -> int:
+        """Return the bytes of all four parts."""
+        return self.weights_bytes + self.gradients_bytes + self.master_bytes + self.optimizer_bytes
 
 
-def kept(rows: Iterable[WeightRow], precision: Precision, optimiser: Optimiser) -> list[Kept]:
-    """What training keeps of each row.
+def persistent_tensors(rows: Iterable[WeightRow], precision: Precision, optimizer: Optimizer) -> list[PersistentTensor]:
+    """Return the persistent bytes of each row.
 
-    >>> from archcalc.analysis.optimisers import named
+    >>> from archcalc.analysis.optimizers import find_optimizer
     >>> from archcalc.ledger.build import build
     >>> from archcalc.sources import load
-    >>> lines = kept(build(load("gpt3")).rows, recipe("mixed").precision(), named("adamw"))
-    >>> sum(line.total for line in lines) == 16 * 174_604_259_328
+    >>> rows, precision = build(load("gpt3")).rows, find_recipe("mixed").precision()
+    >>> tensors = persistent_tensors(rows, precision, find_optimizer("adamw"))
+    >>> sum(tensor.bytes for tensor in tensors) == 16 * 174_604_259_328
     True
     """
-    return [_kept(row, precision, optimiser) for row in rows]
+    return [_persistent_tensor(row, precision, optimizer) for row in rows]
 
 
-def _kept(row: WeightRow, precision: Precision, optimiser: Optimiser) -> Kept:
-    trained = row.total if row.kind == "trainable" else 0
-    return Kept(
+def _persistent_tensor(row: WeightRow, precision: Precision, optimizer: Optimizer) -> PersistentTensor:
+    n_trained = row.total if row.kind == "trainable" else 0
+    return PersistentTensor(
         row,
-        weights=row.total * element_bytes(precision.weights),
-        gradients=trained * element_bytes(precision.gradients),
-        master=trained * _master_bytes(precision),
-        states=optimiser.of(row, element_bytes(precision.stepped)),
+        weights_bytes=row.total * element_bytes(precision.weights),
+        gradients_bytes=n_trained * element_bytes(precision.gradients),
+        master_bytes=n_trained * _master_element_bytes(precision),
+        states=optimizer.state_bytes(row, element_bytes(precision.updated)),
     )
 
 
-def _master_bytes(precision: Precision) -> int:
+def _master_element_bytes(precision: Precision) -> int:
     return element_bytes(precision.master) if precision.master else 0
 
 
-class Totals(msgspec.Struct, frozen=True):
-    """Sums over rows: each part, all of them, and the step counters that are no part of it."""
+class PersistentBytes(msgspec.Struct, frozen=True):
+    """Sums over tensors: the bytes of each part, and of the step counters, which are not part of the total."""
 
-    weights: int
-    gradients: int
-    master: int
-    optimiser: int
-    steps: int = 0
+    weights_bytes: int
+    gradients_bytes: int
+    master_bytes: int
+    optimizer_bytes: int
+    step_counters_bytes: int = 0
 
     @property
-    def total(self) -> int:
-        """All but the step counters."""
-        return self.weights + self.gradients + self.master + self.optimiser
+    def bytes(self) -> int:
+        """Return the bytes of all parts, without step counters."""
+        return sum(map(self.of, PARTS))
+
+    def of(self, part: Part) -> int:
+        """Return the bytes of one part."""
+        return int(getattr(self, f"{part}_bytes"))
 
 
-def totals(lines: Sequence[Kept]) -> Totals:
-    """The sums over lines."""
-    return Totals(
-        weights=sum(line.weights for line in lines),
-        gradients=sum(line.gradients for line in lines),
-        master=sum(line.master for line in lines),
-        optimiser=sum(line.optimiser for line in lines),
-        steps=sum(line.states.steps for line in lines),
+def persistent_bytes(tensors: Sequence[PersistentTensor]) -> PersistentBytes:
+    """Return the sums over tensors."""
+    return PersistentBytes(
+        weights_bytes=sum(tensor.weights_bytes for tensor in tensors),
+        gradients_bytes=sum(tensor.gradients_bytes for tensor in tensors),
+        master_bytes=sum(tensor.master_bytes for tensor in tensors),
+        optimizer_bytes=sum(tensor.optimizer_bytes for tensor in tensors),
+        step_counters_bytes=sum(tensor.states.steps for tensor in tensors),
     )
 
 
-def by_component(lines: Sequence[Kept]) -> dict[Component | Literal["buffers"], Totals]:
-    """The sums over each component that has any, and over the buffers, which no component has."""
-    found: dict[Component | Literal["buffers"], Totals] = {}
+def by_component(tensors: Sequence[PersistentTensor]) -> dict[Component | Literal["buffers"], PersistentBytes]:
+    """Return the sums over each component that has tensors, and over the buffers, which belong to no component."""
+    sums: dict[Component | Literal["buffers"], PersistentBytes] = {}
     for component in COMPONENTS:
-        if own := [line for line in lines if line.row.is_counted and line.row.component == component]:
-            found[component] = totals(own)
-    if buffers := [line for line in lines if not line.row.is_counted]:
-        found["buffers"] = totals(buffers)
-    return found
+        if own := [tensor for tensor in tensors if tensor.row.is_counted and tensor.row.component == component]:
+            sums[component] = persistent_bytes(own)
+    if buffers := [tensor for tensor in tensors if not tensor.row.is_counted]:
+        sums["buffers"] = persistent_bytes(buffers)
+    return sums
 
 
-def formulas(rows: Sequence[WeightRow], precision: Precision, optimiser: Optimiser) -> dict[Part, Poly | None]:
-    """Each part in symbols; None where it is no polynomial, as states in blocks are not."""
+def formulas(rows: Sequence[WeightRow], precision: Precision, optimizer: Optimizer) -> dict[Part, Poly | None]:
+    """Return the bytes of each part in symbols; None where they are no polynomial, as states in blocks are not."""
     trained = [row for row in rows if row.kind == "trainable"]
-    states = [optimiser.formula(row, element_bytes(precision.stepped)) for row in trained]
+    states = [optimizer.formula(row, element_bytes(precision.updated)) for row in trained]
     known = [state for state in states if state is not None]
     every, of_trained = (Poly.sum(row.formula for row in some) for some in (rows, trained))
     return {
         "weights": element_bytes(precision.weights) * every,
         "gradients": element_bytes(precision.gradients) * of_trained,
-        "master": _master_bytes(precision) * of_trained,
-        "optimiser": Poly.sum(known) if len(known) == len(states) else None,
+        "master": _master_element_bytes(precision) * of_trained,
+        "optimizer": Poly.sum(known) if len(known) == len(states) else None,
     }

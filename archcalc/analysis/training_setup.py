@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 import msgspec
 from msgspec import structs
 
-from archcalc.analysis import activations, training
-from archcalc.analysis.optimisers import Optimiser, named
-from archcalc.analysis.peak import Moment, moments, peak
-from archcalc.analysis.training import Kept, Precision, Recipe, Totals, kept, totals
+from archcalc.analysis.activations import total_bytes
+from archcalc.analysis.optimizers import Optimizer, find_optimizer
+from archcalc.analysis.peak import Category, Moment, moments, peak
+from archcalc.analysis.training import (
+    PersistentBytes,
+    PersistentTensor,
+    Precision,
+    Recipe,
+    find_recipe,
+    persistent_bytes,
+    persistent_tensors,
+)
 from archcalc.ledger.build import build
 from archcalc.ledger.rows import Ledger
 from archcalc.spec import Spec
@@ -19,22 +28,22 @@ from archcalc.spec.workload import Workload
 
 
 class TrainingSetup(msgspec.Struct, frozen=True):
-    """What is trained, and how; `tracked` and `grown_bytes` are a measured peak, if there is one."""
+    """A model, a workload and the choices of its training; `tracked` and `process_bytes` are a measured peak."""
 
     spec: Spec
     ledger: Ledger
     recipe: Recipe
     precision: Precision
-    optimiser: Optimiser
+    optimizer: Optimizer
     work: Workload
-    how: Execution
-    conventions: bool = False
-    tracked: Moment | None = None
-    grown_bytes: int | None = None
+    execution: Execution
+    has_conventions: bool = False
+    tracked: Mapping[Category, int] | None = None
+    process_bytes: int | None = None
 
-    def lines(self) -> list[Kept]:
-        """Return what training keeps of each row."""
-        return kept(self.ledger.rows, self.precision, self.optimiser)
+    def tensors(self) -> list[PersistentTensor]:
+        """Return the persistent bytes of each row."""
+        return persistent_tensors(self.ledger.rows, self.precision, self.optimizer)
 
 
 def training_setup(
@@ -43,38 +52,39 @@ def training_setup(
     *,
     recipe: str | None = None,
     dtype: str | None = None,
-    optimiser: str = "adamw",
+    optimizer: str = "adamw",
     device: Device | None = None,
     conventions: bool = False,
-    **way: Any,
+    **execution: Any,
 ) -> TrainingSetup:
-    """Return the setup of choices by name; `way` is more of an Execution.
+    """Return the setup of choices by name; `execution` has more fields of an Execution.
 
-    A flash kernel is the CPU's unless `device` says otherwise. Raises InputError for an unknown name, or a recipe
+    The default device is the CPU for a flash kernel, else meta. Raise InputError for an unknown name, or a recipe
     without weights in this dtype.
     """
-    chosen = training.recipe(recipe, dtype)
+    chosen = find_recipe(recipe, dtype)
     precision = chosen.precision(dtype)
-    usual: Device = "cpu" if way.get("attention") == "flash" else "meta"
-    how = Execution(dtype=precision.weights, device=device or usual, **way)  # type: ignore[arg-type]
-    return TrainingSetup(spec, build(spec), chosen, precision, named(optimiser), work, how, conventions)
+    default: Device = "cpu" if execution.get("attention") == "flash" else "meta"
+    how = Execution(dtype=precision.weights, device=device or default, **execution)  # type: ignore[arg-type]
+    return TrainingSetup(spec, build(spec), chosen, precision, find_optimizer(optimizer), work, how, conventions)
 
 
 class StepMemory(msgspec.Struct, frozen=True):
-    """Bytes of a training step: kept from step to step, saved activations, and the fullest moment."""
+    """Bytes of a training step: persistent ones, saved activations, and the peak."""
 
-    totals: Totals
-    saved_bytes: int
+    persistent: PersistentBytes
+    activations_bytes: int
     peak: Moment
 
 
 def by_recompute(setup: TrainingSetup) -> dict[Recompute, StepMemory]:
-    """Return the memory of the step under each policy of recomputation."""
-    lines = setup.lines()
-    return {policy: _step_memory(setup, lines, policy) for policy in get_args(Recompute)}
+    """Return the memory of the step under each recompute policy."""
+    tensors = setup.tensors()
+    return {policy: _step_memory(setup, tensors, policy) for policy in get_args(Recompute)}
 
 
-def _step_memory(setup: TrainingSetup, lines: list[Kept], policy: Recompute) -> StepMemory:
-    how = structs.replace(setup.how, recompute=policy)
-    saved = activations.summary(build(setup.spec, how), setup.work)["total_bytes"]
-    return StepMemory(totals(lines), saved, peak(moments(setup.spec, setup.work, how, lines)))
+def _step_memory(setup: TrainingSetup, tensors: Sequence[PersistentTensor], policy: Recompute) -> StepMemory:
+    execution = structs.replace(setup.execution, recompute=policy)
+    activations_bytes = total_bytes(build(setup.spec, execution), setup.work)
+    top = peak(moments(setup.spec, setup.work, execution, tensors))
+    return StepMemory(persistent_bytes(tensors), activations_bytes, top)

@@ -1,7 +1,8 @@
-"""What components, kinds of tensors, policies of recomputation and the sureness of figures are called."""
+"""Names of components, kinds of tensors, operations, recomputation policies and the sureness of figures."""
 
 from __future__ import annotations
 
+from archcalc.ledger.leaves import Pointwise
 from archcalc.spec.execution import Recompute
 from archcalc.words import Message, in_context, msg
 
@@ -33,4 +34,16 @@ RECOMPUTE_NAMES: dict[Recompute, Message] = {
     "none": in_context("recompute", "none"),
     "selective": in_context("recompute", "selective"),
     "full": in_context("recompute", "full"),
+}
+
+# Elementwise operations that are not named after a function.
+OPERATION_NAMES: dict[Pointwise, Message] = {
+    "layernorm": in_context("operation", "layernorm"),
+    "rmsnorm": in_context("operation", "rmsnorm"),
+    "rope": in_context("operation", "rope"),
+    "gate": in_context("operation", "gate"),
+    "clamped_gate": in_context("operation", "clamped_gate"),
+    "product": in_context("operation", "product"),
+    "clamp": in_context("operation", "clamp"),
+    "identity": in_context("operation", "identity"),
 }

@@ -25,7 +25,7 @@ from archcalc.words import VARIABLE
 @click.option("--browser/--no-browser", default=None, help="Open a browser (default: if stdout is a terminal).")
 def command(port: int, host: str, models: Path | None, browser: bool | None) -> None:
     """Start the dashboard, a web page with the same numbers. Ctrl-C stops it."""
-    from archcalc.dashboard.serve import opens_here, serve
+    from archcalc.dashboard.server import is_interactive, serve
 
     os.environ[VARIABLE] = current().lang  # the default language of visitors
-    serve(host, port, models, opens=opens_here() if browser is None else browser)
+    serve(host, port, models, has_browser=is_interactive() if browser is None else browser)

@@ -16,7 +16,7 @@ from archcalc.words import msg
 
 if TYPE_CHECKING:
     from archcalc.run.decoding.chat import Chat
-    from archcalc.run.decoding.sampling import Sampling
+    from archcalc.run.decoding.sampling_options import Sampling
 
 _CONTEXT = 4096
 
@@ -59,9 +59,9 @@ def command(
     from archcalc.run.decoding.chat import Chat
     from archcalc.spec.workload import workload
 
-    opened = model_options.open(source)
-    n_ctx = min(context or _CONTEXT, opened.spec.n_ctx)
-    ready = model_options.load(opened, workload(opened.spec, seq=n_ctx))
+    model_source = model_options.open(source)
+    n_ctx = min(context or _CONTEXT, model_source.spec.n_ctx)
+    ready = model_options.load(model_source, workload(model_source.spec, seq=n_ctx))
     chat = Chat(ready, n_ctx=n_ctx, system=system)
 
     def answer(text: str) -> None:

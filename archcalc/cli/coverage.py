@@ -6,10 +6,10 @@ import sys
 
 import click
 
-from archcalc.cli.language import current, emit
+from archcalc.cli.language import current, emit_result
 from archcalc.cli.options import output
 from archcalc.coverage import model_type_coverage, model_types
-from archcalc.render.coverage import data, page
+from archcalc.render.coverage import view
 from archcalc.render.output import Format
 from archcalc.words import msg
 
@@ -27,4 +27,4 @@ def command(pattern: str, form: Format, output: str | None, no_color: bool) -> N
     label, hidden = current()(msg("comparing")), not sys.stderr.isatty()
     with click.progressbar(names, label=label, file=sys.stderr, hidden=hidden) as bar:
         results = [model_type_coverage(name) for name in bar]
-    emit(lambda: page(results), lambda: data(results), form, output=output, color=not no_color)
+    emit_result(lambda: results, view, None, form, output=output, color=not no_color)

@@ -6,10 +6,10 @@ from functools import partial
 
 import click
 
-from archcalc.cli.language import current, emit
+from archcalc.cli.language import emit_result
 from archcalc.cli.options import output
 from archcalc.extras import require
-from archcalc.interp.demos import DEMOS, run
+from archcalc.interp.demos import DEMOS, demo_list, run
 from archcalc.render import demos
 from archcalc.render.output import Format
 from archcalc.words import msg
@@ -30,13 +30,13 @@ def command(name: str | None, seed: int | None, form: Format, output: str | None
       archcalc demo positions --lang zh
       archcalc demo step --format html -o step.html
     """
-    say, show = current(), partial(emit, form=form, output=output, color=not no_color)
+    show = partial(emit_result, options=None, form=form, output=output, color=not no_color)
     if name is None:
         if seed is not None:
             raise click.UsageError("--seed belongs to a demonstration; allowed: with NAME")
-        show(lambda: demos.listing(DEMOS, say), lambda: demos.listing_data(DEMOS, say))
+        show(demo_list, demos.list_view)
         return
     if DEMOS.get(name):
         require("torch", does=msg("running a demonstration"), extra="model")
     result = run(name, seed)
-    show(lambda: demos.page(name, result, say), lambda: demos.data(name, result, say))
+    show(lambda: result, demos.view)

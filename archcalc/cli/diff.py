@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import click
 
-from archcalc.cli.language import emit
+from archcalc.analysis.comparison import model_difference
+from archcalc.cli.language import emit_result
 from archcalc.cli.options import SOURCE, load_source, output, settings
-from archcalc.render.comparison import diff_data, diff_page
+from archcalc.render.comparison import difference_view
 from archcalc.render.output import Format
 
 
@@ -18,4 +19,4 @@ from archcalc.render.output import Format
 def command(left: str, right: str, settings: tuple[str, ...], form: Format, output: str | None, no_color: bool) -> None:
     """Compare models A and B: parameters by component, then fields that differ. --set applies to B only."""
     a, b = load_source(left), load_source(right, settings)
-    emit(lambda: diff_page(a, b), lambda: diff_data(a, b), form, output=output, color=not no_color)
+    emit_result(lambda: model_difference(a, b), difference_view, None, form, output=output, color=not no_color)

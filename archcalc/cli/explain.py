@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import click
 
-from archcalc.analysis.formulas import formulas
+from archcalc.analysis.formulas import explanation
 from archcalc.analysis.memory import DTYPES, Dtype
 from archcalc.analysis.model_workload import ModelWorkload
-from archcalc.cli.language import current, emit
+from archcalc.cli.language import emit
 from archcalc.cli.options import load_source, output, settings, sizes, source
 from archcalc.ledger.build import build
-from archcalc.render import explain
+from archcalc.render.explain import Options, table_view, view
 from archcalc.render.output import Format
+from archcalc.render.page import Page
+from archcalc.results import plain
 from archcalc.spec.execution import Execution
 from archcalc.spec.workload import workload
 
@@ -49,6 +51,8 @@ def command(
     # Saved activations belong to a training step, which has no past and does not compute in fp8.
     how = None if past or dtype == "fp8" else Execution(dtype=dtype)
     subject = ModelWorkload(spec, build(spec, how), work, dtype)
-    say = current()
-    page = explain.table_page if form == "csv" else explain.page
-    emit(lambda: page(subject, row, say), lambda: formulas(subject, row), form, output=output, color=not no_color)
+
+    def page() -> Page:
+        return table_view(explanation(subject, row)) if form == "csv" else view(subject, Options(row))
+
+    emit(page, lambda: plain(explanation(subject, row)), form, output=output, color=not no_color)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import click
@@ -11,12 +11,13 @@ from archcalc.cli.language import current, lang
 from archcalc.cli.model_options import ModelOptions, escape_controls, model_options
 from archcalc.cli.options import FILE, SOURCE
 from archcalc.errors import InputError
-from archcalc.render.output import write
+from archcalc.render.output import as_json, emit_text
+from archcalc.results import plain
 from archcalc.run.decoding.prompts import prompt_ids
 from archcalc.words import msg
 
 if TYPE_CHECKING:
-    from archcalc.run.decoding.fill_mask import MaskPrediction
+    from archcalc.run.decoding.mask_prediction import MaskPredictions
     from archcalc.run.loading.source import ModelSource
 
 
@@ -51,54 +52,37 @@ def command(
       archcalc fill-mask ./bert-base-uncased --prompt "The capital of France is [MASK]."
       archcalc fill-mask bert-base-uncased --random-weights --ids 101,103,102 --mask-id 103 --top 3
     """
-    opened = model_options.open(source)
-    (row,) = prompt_ids(opened, [] if prompt is None else [prompt], [] if ids is None else [ids])
-    mask = _mask_id(opened, mask_id)
+    model_source = model_options.open(source)
+    (row,) = prompt_ids(model_source, [] if prompt is None else [prompt], [] if ids is None else [ids])
+    mask = _mask_id(model_source, mask_id)
 
-    from archcalc.run.decoding.fill_mask import check, fill_mask
+    from archcalc.run.decoding.fill_mask import check, mask_predictions
     from archcalc.spec.workload import Workload
 
-    check(opened.spec, row, mask, top)
-    model = model_options.load(opened, Workload(batch=1, seq=len(row))).model
-    predictions = fill_mask(model, row, mask, top)
-    positions = [position for position, token in enumerate(row) if token == mask]
-    text = _FORMS[form](opened, positions, predictions)
-    if output in (None, "-"):
-        click.echo(text)
-    else:
-        write(output, text + "\n")
+    check(model_source.spec, row, mask, top)
+    model = model_options.load(model_source, Workload(batch=1, seq=len(row))).model
+    emit_text(_FORMS[form](mask_predictions(model_source, model, row, mask, top)), output)
 
 
-def _mask_id(opened: ModelSource, mask_id: int | None) -> int:
+def _mask_id(model_source: ModelSource, mask_id: int | None) -> int:
     """Return the given id of the mask token, or the tokenizer's. Raises InputError without either."""
-    mask = opened.tokenizer.mask_id if opened.tokenizer and mask_id is None else mask_id
+    mask = model_source.tokenizer.mask_id if model_source.tokenizer and mask_id is None else mask_id
     if mask is None:
         raise InputError(msg("no tokenizer says which token is the mask"), where="mask_id", allowed=msg("a token id"))
     return mask
 
 
-def _token_text(opened: ModelSource, token: int) -> str:
-    return opened.tokenizer.decode([token], special=True) if opened.tokenizer else ""
-
-
-def _as_text(opened: ModelSource, positions: list[int], predictions: list[list[MaskPrediction]]) -> str:
+def _as_text(result: MaskPredictions) -> str:
     """Return a block for each mask with a line for each token: its probability, id and text."""
     blocks = []
-    for position, best in zip(positions, predictions, strict=True):
-        lines = [f"  {p:.4f}  {token:>8}  {escape_controls(_token_text(opened, token))}".rstrip() for token, p in best]
+    for position, rows in groupby(result.predictions, key=lambda row: row.position):
+        lines = [f"  {row.probability:.4f}  {row.id:>8}  {escape_controls(row.text or '')}".rstrip() for row in rows]
         blocks.append("\n".join([current()(msg("mask at token {place}", place=position)), *lines]))
-    return "\n\n".join(blocks)
+    return "\n\n".join(blocks) + "\n"
 
 
-def _as_json(opened: ModelSource, positions: list[int], predictions: list[list[MaskPrediction]]) -> str:
-    masks = [
-        {
-            "place": position,
-            "best": [{"id": token, "text": _token_text(opened, token), "probability": p} for token, p in best],
-        }
-        for position, best in zip(positions, predictions, strict=True)
-    ]
-    return json.dumps({"model": opened.label, "masks": masks}, ensure_ascii=False, indent=2)
+def _as_json(result: MaskPredictions) -> str:
+    return as_json(plain(result))
 
 
 _FORMS = {"text": _as_text, "json": _as_json}

@@ -15,6 +15,7 @@ from archcalc.errors import InputError
 from archcalc.render import context as pages
 from archcalc.render import flops
 from archcalc.render.output import Format, write
+from archcalc.results import plain
 from archcalc.spec import Spec
 from archcalc.spec.execution import Execution, Recompute
 from archcalc.spec.workload import workload
@@ -78,8 +79,8 @@ def command(
         raise InputError(msg("what follows a cache is not trained"), where="recompute", allowed=msg("without `past`"))
     how = Execution(recompute=recompute, dropout=dropout)
     work = workload(spec, batch=batch, seq=seq, past=past, source_seq=source_seq)
-    counts = workload_flops(spec, work, how, conventions=conventions)
-    show(lambda: flops.page(counts, view), lambda: flops.data(counts))
+    result = workload_flops(spec, work, how, conventions=conventions)
+    show(lambda: flops.view(result, flops.Options(view)), lambda: plain(result))
 
 
 def _check_options(ctx: click.Context, plot: str | None) -> None:
@@ -96,8 +97,8 @@ def _check_options(ctx: click.Context, plot: str | None) -> None:
 
 
 def _plot(spec: Spec, path: str, phase: Phase, up_to: int | None, show: partial[None]) -> None:
-    from archcalc.render.charts.context import drawn
+    from archcalc.render.charts.context import chart_file
 
-    costs = context(spec, phase, up_to)
-    write(path, drawn(path, spec, costs, current()))
-    show(lambda: pages.page(spec, costs), lambda: pages.data(costs))
+    result = context(spec, phase, up_to)
+    write(path, chart_file(path, result, current()))
+    show(lambda: pages.view(result), lambda: plain(result))

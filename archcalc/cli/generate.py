@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -13,13 +12,14 @@ from archcalc.cli.language import current, lang
 from archcalc.cli.model_options import ModelOptions, escape_controls, model_options, sampling, speed_message
 from archcalc.cli.options import FILE, SOURCE
 from archcalc.cli.parallel import parallel
-from archcalc.render.output import write
+from archcalc.render.output import as_json, emit_text
+from archcalc.results import plain
 from archcalc.run.decoding.prompts import prompt_ids
 from archcalc.words import msg
 
 if TYPE_CHECKING:
     from archcalc.run.decoding.generation import Generation
-    from archcalc.run.decoding.sampling import Sampling
+    from archcalc.run.decoding.sampling_options import Sampling
     from archcalc.run.devices import Ranks
 
 
@@ -71,9 +71,9 @@ def command(
     """
     from archcalc.run.decoding.generation import Generation, generation_workload
 
-    opened = model_options.open(source)
-    ids = prompt_ids(opened, prompts, id_lists)
-    ready = model_options.load(opened, generation_workload(opened.spec, ids, max_tokens, beams or 1), ranks)
+    model_source = model_options.open(source)
+    ids = prompt_ids(model_source, prompts, id_lists)
+    ready = model_options.load(model_source, generation_workload(model_source.spec, ids, max_tokens, beams or 1), ranks)
     generation = Generation(
         ready,
         ids,
@@ -102,24 +102,14 @@ def _as_text(generation: Generation, heads: list[str], output: str | None) -> No
         return
     _run_to_end(generation)
     texts = (head + escape_controls(each.text) for head, each in zip(heads, generation.completions, strict=True))
-    _put("\n\n".join(texts) + "\n", output)
+    emit_text("\n\n".join(texts) + "\n", output)
 
 
 def _as_json(generation: Generation, heads: list[str], output: str | None) -> None:
     """Print or write all completions and timings as JSON."""
-    import msgspec
-
     _run_to_end(generation)
-    prompts = generation.loaded_model.source.tokenizer and heads
-    completions = [msgspec.to_builtins(each) for each in generation.completions]
-    for each, head in zip(completions, prompts or (), strict=False):
-        each["prompt"] = head
-    data = {
-        "model": generation.loaded_model.source.label,
-        "completions": completions,
-        "timing": msgspec.to_builtins(generation.timing),
-    }
-    _put(json.dumps(data, ensure_ascii=False, indent=2) + "\n", output)
+    prompts = heads if generation.loaded_model.source.tokenizer else []
+    emit_text(as_json(plain(generation.result(prompts))), output)
 
 
 def _run_to_end(generation: Generation) -> None:
@@ -129,13 +119,6 @@ def _run_to_end(generation: Generation) -> None:
         for _ in generation:
             bar.update(generation.timing.n_steps - bar.pos)
         bar.update(generation.max_tokens - bar.pos)
-
-
-def _put(text: str, output: str | None) -> None:
-    if output in (None, "-"):
-        click.echo(text, nl=False)
-    else:
-        write(output, text)
 
 
 _FORMS: dict[str, Callable[[Generation, list[str], str | None], None]] = {"text": _as_text, "json": _as_json}

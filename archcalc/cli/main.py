@@ -31,6 +31,7 @@ COMMANDS = {
     "next": ("next_token", "Probabilities of the next token."),
     "demo": ("demo", "Small demonstrations of how transformers work."),
     "trace": ("trace", "Trace a forward pass step by step."),
+    "lens": ("lens", "What each layer would say next."),
     "patch": ("patch", "Activation patching: which parts carry an answer."),
     "patchscope": ("patchscope", "What a hidden vector means, in the model's own words."),
     "fill-mask": ("fill_mask", "Predict masked tokens with an encoder."),
@@ -44,6 +45,9 @@ COMMANDS = {
     "schema": ("schema", "Print the JSON Schema of a spec."),
     "completion": ("completion", "Print a shell completion script."),
 }
+
+# Of torch's messages: no class of errors is common to all of its allocators.
+_OUT_OF_MEMORY = ("out of memory", "can't allocate memory")
 
 EPILOG = """\b
 Examples:
@@ -112,7 +116,7 @@ def _lang(ctx: click.Context) -> str:
 def _options(command: click.Command) -> dict[str, str]:
     """Return parameter → name on the command line: the long option, or the argument as in the usage line.
 
-    An option is also listed under its own name: `optimizer` for --optimizer, whose parameter is `optimiser`.
+    An option is also listed under its own name: `lora` for --lora, whose parameter is `rank`.
     """
     names: dict[str, str] = {}
     for param in command.params:
@@ -161,6 +165,20 @@ def _run(args: Sequence[str] | None, lang: str) -> int:
     except OSError as error:
         discard_output()
         return _fail(say(msg("cannot be written or read ({reason})", reason=error.strerror or str(error))), 2)
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        return _fail(say(msg("memory is short ({reason})", reason=_first_sentences(error))), 1)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Return whether an error says that memory is short: of Python, or of torch on a CPU or a GPU."""
+    return isinstance(error, MemoryError) or any(words in str(error) for words in _OUT_OF_MEMORY)
+
+
+def _first_sentences(error: Exception) -> str | Message:
+    """Return torch's message without the state of the GPU and advice."""
+    return str(error).partition("\n")[0].partition(" GPU ")[0] or msg("of this process")
 
 
 def _fail(message: str, code: int) -> int:

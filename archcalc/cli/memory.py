@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from functools import partial
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import click
 from click.core import ParameterSource
@@ -17,9 +17,8 @@ from archcalc.errors import InputError, parameter
 from archcalc.extras import require
 from archcalc.formats.cache_types import CACHE_TYPES
 from archcalc.ledger.build import build
-from archcalc.render.memory import VIEWS, View
+from archcalc.render.memory import VIEWS
 from archcalc.render.output import Format
-from archcalc.render.peak import MEASURES, Measure
 from archcalc.results import plain
 from archcalc.spec import Spec
 from archcalc.spec.execution import Device, Experts, Kernel
@@ -30,9 +29,11 @@ if TYPE_CHECKING:
     from archcalc.analysis.shards import Engine
     from archcalc.analysis.training_setup import TrainingSetup
 
+Measure = Literal["fake", "process"]
+
 # The options of each mode, besides the source, its settings, --dtype and the output.
 _INFERENCE = {"batch", "seq", "past", "source_seq", "cache_dtype", "view"}
-_OPTIMIZER = {"recipe", "optimiser"}
+_OPTIMIZER = {"recipe", "optimizer"}
 _EXECUTION = {"attention", "device", "experts", "recompute", "dropout"}
 _TRAINING = {"batch", "seq", "source_seq", "view", "conventions", "measure", *_OPTIMIZER, *_EXECUTION}
 _SHARDING = {"batch", "seq", "past", "source_seq", "cache_dtype", "tp", "fsdp"}
@@ -44,7 +45,7 @@ def training(command: F) -> F:
     for option in (
         click.option(
             "--measure",
-            type=click.Choice(MEASURES),
+            type=click.Choice(get_args(Measure)),
             help="Compare the modelled peak with PyTorch's memory tracker or a real process (--recipe pure).",
         ),
         click.option("--conventions", is_flag=True, help="Add the saved activations as papers count them."),
@@ -70,7 +71,7 @@ def training(command: F) -> F:
         click.option(
             "--optimizer",
             "--optimiser",
-            "optimiser",
+            "optimizer",
             help="Optimizer: adamw (default), adamw8bit, adafactor, muon, sgd …",
         ),
         click.option(
@@ -171,33 +172,35 @@ def _inference(spec: Spec, options: dict[str, Any], show: partial[None]) -> None
 
 
 def _sharding(spec: Spec, options: dict[str, Any], show: partial[None]) -> None:
+    from archcalc.analysis.shards import sharded_memory
     from archcalc.render import shards
 
     if options["tp"] is not None and options["fsdp"] is not None:
         raise InputError(msg("both"), where="tp, fsdp", allowed=msg("one of them"))
-    sizes = {name: options[name] for name in ("batch", "seq", "past", "source_seq")}
+    work = workload(spec, **{name: options[name] for name in ("batch", "seq", "past", "source_seq")})
     engine: Engine = "fsdp" if options["tp"] is None else "tp"
-    dtypes: Any = (options["dtype"] or "bf16", options["cache_dtype"])
-    args = build(spec), workload(spec, **sizes), engine, options[engine], dtypes
-    show(lambda: shards.page(spec, *args), lambda: shards.data(*args))
+    dtypes: Any = {"dtype": options["dtype"] or "bf16", "cache_dtype": options["cache_dtype"]}
+    result = sharded_memory(spec, build(spec), work, engine, options[engine], **dtypes)
+    show(lambda: shards.view(result), lambda: plain(result))
 
 
 def _training(spec: Spec, options: dict[str, Any], show: partial[None]) -> None:
+    from archcalc.analysis.training_memory import training_memory
     from archcalc.analysis.training_setup import training_setup
-    from archcalc.render import training as render
+    from archcalc.render import training
 
     execution = {name: options[name] for name in ("dtype", "conventions", *_EXECUTION)}
     setup = training_setup(
         spec,
         workload(spec, batch=options["batch"], seq=options["seq"], source_seq=options["source_seq"]),
         recipe=options["recipe"] or ("pure" if options["measure"] else None),
-        optimiser=options["optimiser"] or "adamw",
+        optimizer=options["optimizer"] or "adamw",
         **execution,
     )
     if options["measure"]:
         setup = _with_measured_peak(setup, options["measure"])
-    view: View = options["view"]
-    show(lambda: render.page(setup, view), lambda: render.data(setup))
+    result = training_memory(setup)
+    show(lambda: training.view(result, training.Options(options["view"])), lambda: plain(result))
 
 
 def _with_measured_peak(setup: TrainingSetup, measure: Measure) -> TrainingSetup:
@@ -211,38 +214,36 @@ def _with_measured_peak(setup: TrainingSetup, measure: Measure) -> TrainingSetup
             msg("a step with the recipe {name} is not measured", name=repr(setup.recipe.name)),
             allowed=msg("`recipe` pure"),
         )
-    if setup.how.device == "cuda":
+    if setup.execution.device == "cuda":
         raise InputError(msg("no GPU is measured"), where="device", allowed="meta, cpu")
-    spec, work, name = setup.spec, setup.work, setup.optimiser.name
+    spec, work, name = setup.spec, setup.work, setup.optimizer.name
     if sys.stderr.isatty():
         click.echo(current()(msg("measuring two steps …")), err=True)
     if measure == "fake":
-        how = structs.replace(setup.how, device="cpu", experts="gather")
-        return structs.replace(setup, how=how, tracked=tracked_peak(spec, work, how, name))
-    how = structs.replace(setup.how, device="cpu")
-    needed = peak(moments(spec, work, how, setup.lines())).total
-    return structs.replace(setup, how=how, grown_bytes=process_peak(spec, work, how, needed, name))
+        execution = structs.replace(setup.execution, device="cpu", experts="gather")
+        return structs.replace(setup, execution=execution, tracked=tracked_peak(spec, work, execution, name))
+    execution = structs.replace(setup.execution, device="cpu")
+    needed = peak(moments(spec, work, execution, setup.tensors())).bytes
+    process_bytes = process_peak(spec, work, execution, needed, name)
+    return structs.replace(setup, execution=execution, process_bytes=process_bytes)
 
 
 def _lora(spec: Spec, options: dict[str, Any], show: partial[None]) -> None:
     """Show the memory of LoRA training; as in peft, the default is fp32 adapters with autocast."""
-    from archcalc.analysis import optimisers
-    from archcalc.analysis import training as recipes
-    from archcalc.analysis.lora import AdapterSetup
-    from archcalc.render import lora as render
+    from archcalc.analysis.lora import lora_memory
+    from archcalc.analysis.optimizers import find_optimizer
+    from archcalc.analysis.training import find_recipe
+    from archcalc.render import lora
 
-    recipe = recipes.recipe(options["recipe"] or "autocast")
-    setup = AdapterSetup(
+    result = lora_memory(
         spec,
-        build(spec),
-        options["rank"],
-        parse_targets(options["targets"] or "all-linear"),
-        options["dtype"] or "bf16",
-        recipe,
-        recipe.precision(),
-        optimisers.named(options["optimiser"] or "adamw"),
+        rank=options["rank"],
+        targets=parse_targets(options["targets"] or "all-linear"),
+        dtype=options["dtype"] or "bf16",
+        recipe=find_recipe(options["recipe"] or "autocast"),
+        optimizer=find_optimizer(options["optimizer"] or "adamw"),
     )
-    show(lambda: render.page(setup), lambda: render.data(setup))
+    show(lambda: lora.view(result), lambda: plain(result))
 
 
 def parse_targets(targets: str) -> str | list[str]:

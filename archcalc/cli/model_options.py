@@ -139,7 +139,7 @@ def _sampling_options(command: F, default: float, temperature_help: str) -> F:
         **options: Any,
     ) -> Any:
         require_running()
-        from archcalc.run.decoding.sampling import Sampling
+        from archcalc.run.decoding.sampling_options import Sampling
 
         if temperature is None:
             temperature = default if top_k is top_p is min_p is None else 1.0

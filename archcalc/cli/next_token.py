@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from archcalc.cli.language import current, emit
+from archcalc.cli.language import current, emit_result
 from archcalc.cli.model_options import ModelOptions, distribution_options, model_options
 from archcalc.cli.options import FILE, SOURCE, output
 from archcalc.errors import InputError
@@ -15,7 +15,7 @@ from archcalc.run.decoding.prompts import prompt_ids
 from archcalc.words import msg
 
 if TYPE_CHECKING:
-    from archcalc.run.decoding.sampling import Sampling
+    from archcalc.run.decoding.sampling_options import Sampling
 
 
 @click.command("next")
@@ -53,11 +53,11 @@ def command(
       archcalc next model.gguf --prompt "Once upon a" --temperature 0.7 --top-p 0.9
       archcalc next tiny --random-weights --ids 1,2,3
     """
-    opened = model_options.open(source)
-    contexts = prompt_ids(opened, prompts, id_lists)
+    model_source = model_options.open(source)
+    contexts = prompt_ids(model_source, prompts, id_lists)
 
-    from archcalc.interp.next_token import MAX_CONTEXTS, next_tokens
-    from archcalc.render import next_token as pages
+    from archcalc.interp.next_token import MAX_CONTEXTS, Labels, next_tokens
+    from archcalc.render.next_token import view
     from archcalc.run.decoding.generation import generation_workload
 
     if len(contexts) > MAX_CONTEXTS:
@@ -67,18 +67,14 @@ def command(
             where=where,
             allowed=msg("1 or {n}", n=MAX_CONTEXTS),
         )
-    ready = model_options.load(opened, generation_workload(opened.spec, contexts, 1))
-    result = next_tokens(ready.model, contexts, top=top, sampling=sampling, start_id=opened.start_id)
-    contexts_text, say = list(prompts or id_lists), current()
+    ready = model_options.load(model_source, generation_workload(model_source.spec, contexts, 1))
+    labels = Labels(model_source.spec.name, model_source.label, prompts or id_lists, model_source.piece)
+    result = next_tokens(
+        ready.model, contexts, top=top, sampling=sampling, start_id=model_source.start_id, labels=labels
+    )
     if plot:
         from archcalc.render.charts.file import as_file
         from archcalc.render.charts.next_token import chart
 
-        write(plot, as_file(plot, lambda: chart(opened.label, result, contexts_text, opened.piece, say)))
-    emit(
-        lambda: pages.page(opened.label, result, contexts_text, opened.piece, say),
-        lambda: pages.data(opened.label, result, contexts_text, opened.piece),
-        form,
-        output=output,
-        color=not no_color,
-    )
+        write(plot, as_file(plot, lambda: chart(result), current()))
+    emit_result(lambda: result, view, None, form, output=output, color=not no_color)

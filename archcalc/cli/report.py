@@ -7,13 +7,15 @@ from typing import Any
 import click
 
 from archcalc.analysis.memory import DTYPES, Dtype
+from archcalc.analysis.model_report import model_report
 from archcalc.analysis.model_workload import ModelWorkload
 from archcalc.cli.language import emit
 from archcalc.cli.options import load_source, output, settings, sizes, source
 from archcalc.ledger.build import build
+from archcalc.render import report as pages
 from archcalc.render.output import Format
 from archcalc.render.page import Page
-from archcalc.render.report import VIEWS, View, full_page, page
+from archcalc.render.report import VIEWS, View
 from archcalc.spec.workload import workload
 
 
@@ -47,13 +49,15 @@ def command(
     spec = load_source(source, settings)
     workload_sizes: dict[str, Any] = {"batch": batch, "seq": seq, "past": past, "source_seq": source_seq}
 
-    def report_page() -> Page:
-        subject = ModelWorkload(spec, build(spec), workload(spec, **workload_sizes), dtype)
-        return full_page(subject) if form == "html" and view is None else page(subject, view or "summary")
+    def page() -> Page:
+        result = model_report(ModelWorkload(spec, build(spec), workload(spec, **workload_sizes), dtype))
+        if form == "html" and view is None:
+            return pages.full_page(result, spec)
+        return pages.view(result, pages.Options(view or "summary"))
 
-    def data() -> dict[str, Any]:
+    def data() -> Any:
         from archcalc.contract import report
 
         return report(spec, dtype=dtype, **workload_sizes)
 
-    emit(report_page, data, form, output=output, color=not no_color)
+    emit(page, data, form, output=output, color=not no_color)

@@ -16,9 +16,38 @@ from archcalc.spec import schema as spec_schema
 
 # What each command prints as JSON.
 RESULTS: Final = {
+    "claims": "archcalc.analysis.papers.claim_results:ClaimResults",
+    "compare": "archcalc.contract:Reports",
+    "coverage": "archcalc.coverage:Coverage",
+    "demo": "archcalc.interp.demos.results:DemoList",
+    "demo-cost": "archcalc.interp.demos.results:CostDemo",
+    "demo-dropout": "archcalc.interp.demos.results:DropoutDemo",
+    "demo-positions": "archcalc.interp.demos.results:PositionsDemo",
+    "demo-softmax": "archcalc.interp.demos.results:SoftmaxDemo",
+    "demo-step": "archcalc.interp.demos.results:TrainingStepDemo",
+    "diff": "archcalc.analysis.comparison:ModelDifference",
+    "explain": "archcalc.analysis.formulas:Explanation",
+    "fill-mask": "archcalc.run.decoding.mask_prediction:MaskPredictions",
+    "flops": "archcalc.analysis.workload_flops:WorkloadFlops",
+    "flops-plot": "archcalc.analysis.context:ContextFlops",
+    "generate": "archcalc.run.decoding.completion:GeneratedTexts",
+    "lens": "archcalc.interp.lens.result:LensPredictions",
+    "lens-train": "archcalc.interp.lens.result:TrainedLens",
     "memory": "archcalc.analysis.inference_memory:InferenceMemory",
+    "memory-lora": "archcalc.analysis.lora:LoraMemory",
+    "memory-tp": "archcalc.analysis.shards:ShardedMemory",
+    "memory-train": "archcalc.analysis.training_memory:TrainingMemory",
+    "next": "archcalc.interp.next_token_result:NextTokenDistributions",
     "patch": "archcalc.interp.patch.result:ActivationPatching",
     "patchscope": "archcalc.interp.patchscope.result:PatchscopeResult",
+    "presets": "archcalc.analysis.preset_totals:PresetList",
+    "report": "archcalc.contract:Report",
+    "sweep": "archcalc.analysis.sweep.result:Sweep",
+    "taps": "archcalc.analysis.site_shapes:SiteList",
+    "tokenize": "archcalc.text.measurement:Tokenization",
+    "trace": "archcalc.interp.trace.result:ForwardTrace",
+    "train": "archcalc.run.train.result:TrainingRun",
+    "verify": "archcalc.proof:Comparisons",
 }
 
 

@@ -14,6 +14,7 @@ from archcalc.cli.language import current, emit, note
 from archcalc.cli.options import output, settings, sizes, source
 from archcalc.errors import InputError, shown
 from archcalc.render.output import Format
+from archcalc.results import plain
 from archcalc.spec.set_options import changes
 from archcalc.spec.yaml_reader import parse
 from archcalc.words import msg
@@ -67,25 +68,21 @@ def command(
       archcalc sweep gpt3 --over d_model=128:12800:128 --over n_layers=1:100 --over d_ff=512:51200:512 -o grid.csv
     """
     from archcalc.analysis.sweep.grid import arrays
+    from archcalc.analysis.sweep.result import sweep_result
     from archcalc.render import sweep
 
     grid, set_fields = _grid(over), changes(settings)
     work = {"batch": batch, "seq": seq, "past": past, "source_seq": source_seq}
     _check_once(grid, set_fields, work)
-    names = [name.strip() for name in figures.split(",")] if figures else sweep.wanted(form)
+    names = [name.strip() for name in figures.split(",")] if figures else sweep.default_figures(form)
     progress = _Progress()
-    results = arrays(source, grid, changes=set_fields, work=work, dtype=dtype, figures=names, progress=progress)
+    options: dict[str, Any] = {"changes": set_fields, "work": work, "dtype": dtype, "figures": names}
+    result = sweep_result(source, arrays(source, grid, **options, progress=progress))
     progress.clear()
-    sweep.check(results, form)
-    emit(
-        lambda: sweep.page(source, results),
-        lambda: sweep.data(source, results),
-        form,
-        output=output,
-        color=not no_color,
-    )
+    sweep.check_rows(result, form)
+    emit(lambda: sweep.view(result), lambda: plain(result), form, output=output, color=not no_color)
     if form == "csv":
-        for line in sweep.left_out(results):
+        for line in sweep.refusal_lines(result):
             note(line)
 
 

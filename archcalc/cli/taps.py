@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import click
 
-from archcalc.cli.language import emit
+from archcalc.analysis.site_shapes import site_list
+from archcalc.cli.language import emit_result
 from archcalc.cli.options import load_source, output, settings, sizes, source
-from archcalc.render import taps
 from archcalc.render.output import Format
+from archcalc.render.taps import view
 from archcalc.spec.sites import find_sites
 from archcalc.spec.workload import workload
 
@@ -43,10 +44,4 @@ def command(
     spec = load_source(source, settings)
     work = workload(spec, batch=batch, seq=seq, past=past, source_seq=source_seq)
     sites = find_sites(spec, site)
-    emit(
-        lambda: taps.page(spec, sites, work),
-        lambda: taps.data(spec, sites, work),
-        form,
-        output=output,
-        color=not no_color,
-    )
+    emit_result(lambda: site_list(spec, sites, work), view, None, form, output=output, color=not no_color)

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import click
 
-from archcalc.cli.language import emit, note
+from archcalc.cli.language import emit_result, note
 from archcalc.cli.options import output
 from archcalc.errors import InputError, parameter
 from archcalc.extras import require
 from archcalc.render.output import Format, write
-from archcalc.render.tokenize import data, page
 from archcalc.words import msg
 
 if TYPE_CHECKING:
@@ -65,10 +64,11 @@ def command(
         tokenizers, sample = _from_training(
             kind, arguments, text, vocab_size or 1000, d_model or _default_width(), save
         )
+    from archcalc.render.tokenize import view
     from archcalc.text.measurement import measure_all
 
-    results = measure_all(tokenizers, sample)
-    emit(lambda: page(sample, results), lambda: data(sample, results), form, output=output, color=not no_color)
+    result = measure_all(tokenizers, sample)
+    emit_result(lambda: result, view, None, form, output=output, color=not no_color)
 
 
 def _default_width() -> int:

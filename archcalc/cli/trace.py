@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
-from archcalc.cli.language import current, emit
+from archcalc.cli.language import current, emit_result
 from archcalc.cli.model_options import ModelOptions, model_options
 from archcalc.cli.options import SOURCE, output
 from archcalc.render.output import Format, emit_text
@@ -47,36 +45,27 @@ def command(
       archcalc trace tiny --prompt "In the beginning" --position 1
       archcalc trace ./SmolLM2-135M --prompt "The capital of France is" --format json
     """
-    opened, example = model_options.open(source), None
+    model_source, example = model_options.open(source), None
 
     from archcalc.interp.trace import worked_example
 
     if prompt is None and ids is None and not model_options.random_weights:
         example = worked_example.example_of(source)
         prompt = example.prompt if example else None
-    (input_ids,) = prompt_ids(opened, [prompt] if prompt is not None else [], [ids] if ids is not None else [])
+    (input_ids,) = prompt_ids(model_source, [prompt] if prompt is not None else [], [ids] if ids is not None else [])
 
+    from archcalc.interp.trace.result import forward_trace
     from archcalc.interp.trace.run import trace
     from archcalc.interp.trace.trace_input import trace_input
-    from archcalc.render import trace as pages
+    from archcalc.render.trace import view
     from archcalc.render.trace_page import as_html
 
-    inputs = trace_input(opened, input_ids)
-    model = model_options.load(opened, inputs.work, packed=False).model
-    result = trace(model, inputs.ids, inputs.target, position=position)
-    is_full, say = pages.is_small(result) if full is None else full, current()
-    checks = worked_example.step_checks(example, result) if example else []
-
-    def data() -> dict[str, Any]:
-        return pages.data(opened.label, result, opened.piece, full=is_full, held=checks, lang=say.lang)
-
+    inputs, say = trace_input(model_source, input_ids), current()
+    model = model_options.load(model_source, inputs.work, packed=False).model
+    steps = trace(model, inputs.ids, inputs.target, position=position)
+    checks = worked_example.step_checks(example, steps) if example else []
+    result = forward_trace(model_source, steps, checks, is_full=full, lang=say.lang)
     if form == "html":
-        emit_text(as_html(data(), say), output)
-        return
-    emit(
-        lambda: pages.page(opened.label, result, opened.piece, full=is_full, held=checks, say=say),
-        data,
-        form,
-        output=output,
-        color=not no_color,
-    )
+        emit_text(as_html(result, say), output)
+    else:
+        emit_result(lambda: result, view, None, form, output=output, color=not no_color)

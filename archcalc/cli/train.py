@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from archcalc.cli.language import current, emit, note
+from archcalc.cli.language import current, emit_result, note
 from archcalc.cli.options import FILE, output, settings, source
 from archcalc.cli.parallel import parallel
 from archcalc.errors import InputError
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from archcalc.run.devices import Ranks
     from archcalc.run.train.dataset import Dataset
     from archcalc.run.train.loop import TrainingStep, ValidationResult
+    from archcalc.run.train.result import TrainingRun
     from archcalc.run.train.session import Session
     from archcalc.run.train.settings import Settings
     from archcalc.spec import Spec
@@ -91,7 +92,9 @@ def command(
     require_running()
     import torch
 
+    from archcalc.render.training_run import view
     from archcalc.run.devices import device_of
+    from archcalc.run.train.result import training_run
     from archcalc.run.train.session import open_session
     from archcalc.sources import load
 
@@ -99,20 +102,18 @@ def command(
         torch.set_num_threads(threads)
     spec = load(source, changes(settings))
     train_settings = _settings(spec, numbers)
-    lesson = _dataset(spec, text, task, tokenizer, train_settings)
+    dataset = _dataset(spec, text, task, tokenizer, train_settings)
     folder = Path(out or f"runs/{spec.name}")
     session = open_session(
-        lesson, train_settings, folder, device=ranks.device if ranks else device_of(device), resume=resume, ranks=ranks
+        dataset, train_settings, folder, device=ranks.device if ranks else device_of(device), resume=resume, ranks=ranks
     )
     for message in session.notes:
         note(message)
     _train(session, quiet)
+    result = training_run(session)
     if session.is_writer:
-        _write_losses(session, plot)
-    from archcalc.render.training_run import data, page
-
-    figures = _figures(session)
-    emit(lambda: page(figures), lambda: data(figures), form, output=output, color=not no_color)
+        _write_losses(session, result, plot)
+    emit_result(lambda: result, view, None, form, output=output, color=not no_color)
 
 
 def _settings(spec: Spec, numbers: dict[str, Any]) -> Settings:
@@ -157,8 +158,9 @@ class _Rate:
 
     def __init__(self, session: Session) -> None:
         from archcalc.run.train.matmul_speed import matmul_flops
+        from archcalc.run.train.result import step_flops
 
-        self.settings, self.flops = session.run.settings, _step_flops(session)
+        self.settings, self.flops = session.run.settings, step_flops(session.dataset.spec, session.run.settings)
         self.peak = matmul_flops(next(session.model.parameters()).device)
         self.seconds: list[float] = []
 
@@ -175,55 +177,25 @@ class _Rate:
         )
 
 
-def _validation_line(line: Message, found: ValidationResult) -> Message:
+def _validation_line(line: Message, result: ValidationResult) -> Message:
     """Return the line with the results on the validation set."""
-    right = 100 * found.accuracy
-    if found.nats_per_character is None:
-        return msg("{line}; held out {nats:.3f} nats, {right:.1f} % right", line=line, nats=found.nats, right=right)
+    values = {"line": line, "nats": result.nats, "accuracy": 100 * result.accuracy}
+    if result.nats_per_character is None:
+        return msg("{line}; validation loss {nats:.3f} nats, accuracy {accuracy:.1f} %", **values)
     return msg(
-        "{line}; held out {nats:.3f} nats, {per_character:.3f} a character, {right:.1f} % right",
-        line=line,
-        nats=found.nats,
-        per_character=found.nats_per_character,
-        right=right,
+        "{line}; validation loss {nats:.3f} nats, {per_character:.3f} per character, accuracy {accuracy:.1f} %",
+        **values,
+        per_character=result.nats_per_character,
     )
 
 
-def _step_flops(session: Session) -> int:
-    """Return the exact FLOPs of a training step."""
-    from archcalc.contract import report
-
-    settings = session.run.settings
-    return int(report(session.dataset.spec, batch=settings.batch, seq=settings.seq)["flops"]["train_step"])
-
-
-def _write_losses(session: Session, plot: str | None) -> None:
+def _write_losses(session: Session, result: TrainingRun, plot: str | None) -> None:
     """Write loss.csv beside the checkpoints, and the plot."""
-    run = session.run
-    validation = {line[0]: line[1] for line in run.held_out}
-    rows = [f"{step},{loss!r},{validation.get(step, '')}" for step, loss in enumerate(run.losses, 1)]
-    write(str(session.folder / "loss.csv"), "\n".join(["step,loss,held_out", *rows]) + "\n")
+    losses, nats = session.run.losses, {one.step: one.nats for one in result.validations}
+    rows = [f"{step},{loss!r},{nats.get(step, '')}" for step, loss in enumerate(losses, 1)]
+    write(str(session.folder / "loss.csv"), "\n".join(["step,loss,nats", *rows]) + "\n")
     if plot:
         from archcalc.render.charts.file import as_file
         from archcalc.render.charts.loss import loss_curve
 
-        name = session.dataset.spec.name
-        write(plot, as_file(plot, lambda: loss_curve(name, run.losses, [line[:2] for line in run.held_out]), current()))
-
-
-def _figures(session: Session) -> dict[str, Any]:
-    """Return the results of the run: steps and FLOPs are exact, losses and times measured."""
-    run, settings = session.run, session.run.settings
-    tokens = run.step * settings.batch * settings.seq
-    step, nats, per_character, right = run.held_out[-1]
-    return {
-        "model": session.dataset.spec.name,
-        "checkpoint": str(session.last_checkpoint),
-        "steps": run.step,
-        "tokens": tokens,
-        "flops": _step_flops(session) * run.step,
-        "seconds": run.seconds,
-        "tokens_per_second": tokens / run.seconds,
-        "loss": run.losses[-1],
-        "held_out": {"step": step, "nats": nats, "nats_per_character": per_character, "right": right},
-    }
+        write(plot, as_file(plot, lambda: loss_curve(result, losses), current()))

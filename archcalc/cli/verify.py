@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 
 import click
+from msgspec import structs
 
 from archcalc import presets
-from archcalc.cli.language import current, emit
+from archcalc.cli.language import current, emit_result
 from archcalc.cli.options import load_source, output, settings, source
 from archcalc.errors import InputError
-from archcalc.proof import Comparison, verify
+from archcalc.proof import Comparison, Reading, verify
 from archcalc.render.output import Format
-from archcalc.render.verify import data, page
+from archcalc.render.verify import Options, view
 from archcalc.words import msg
 
 
@@ -25,7 +27,7 @@ from archcalc.words import msg
 def command(
     sources: tuple[str, ...],
     every: bool,
-    against: str | None,
+    against: Reading | None,
     settings: tuple[str, ...],
     form: Format,
     output: str | None,
@@ -42,22 +44,23 @@ def command(
         )
     label, hidden = current()(msg("verifying")), not sys.stderr.isatty()
     with click.progressbar(names, label=label, file=sys.stderr, hidden=hidden) as bar:
-        results = [(name, _comparisons(name, settings, against, skip_unsupported=every)) for name in bar]
-    emit(lambda: page(results, against), lambda: data(results), form, output=output, color=not no_color)
-    return 0 if all(comparison.holds for _, comparisons in results for comparison in comparisons) else 1
+        result = [one for name in bar for one in _comparisons(name, settings, against, skip_unsupported=every)]
+    emit_result(lambda: result, view, Options(against), form, output=output, color=not no_color)
+    return 0 if all(comparison.is_equal for comparison in result) else 1
 
 
 def _comparisons(
-    name: str, settings: tuple[str, ...], against: str | None, *, skip_unsupported: bool
-) -> list[Comparison]:
-    """Return the comparisons of one source.
+    name: str, settings: tuple[str, ...], against: Reading | None, *, skip_unsupported: bool
+) -> Iterator[Comparison]:
+    """Yield the comparisons of one source, under its own name.
 
     Raises InputError for an architecture that transformers lacks, unless `skip_unsupported` leaves that comparison out.
     """
     spec = load_source(name, settings)
     try:
-        return verify(spec, against=against)
+        comparisons = verify(spec, against=against)
     except InputError as error:
         if not skip_unsupported:
             raise error.within(name) from None
-    return verify(spec)
+        comparisons = verify(spec)
+    yield from (structs.replace(comparison, name=name) for comparison in comparisons)

@@ -1,4 +1,4 @@
-"""Pages as the command line has them, drawn block by block; each table with its files."""
+"""Draw the pages of the command line block by block, each table with download buttons."""
 
 from __future__ import annotations
 
@@ -9,91 +9,90 @@ from typing import Any, Final
 
 import streamlit as st
 
-from archcalc.dashboard.saving import files, save
-from archcalc.dashboard.session import plain, say
+from archcalc.dashboard.downloads import download_button, download_row
+from archcalc.dashboard.session import escape_markdown, say
 from archcalc.render.html import as_html, table_as_html
-from archcalc.render.page import Block, Page, Picture, Table, Text, Treemap
-from archcalc.render.page import shown as cell
+from archcalc.render.page import Block, Page, Picture, Table, Text, Treemap, cell_text
 from archcalc.render.text import as_csv, as_markdown
 from archcalc.words import ENGLISH, msg
 
-# Longer tables scroll in a frame of their own, where they can be sorted and searched.
-LONG: Final = 60
+# Longer tables are data frames, which scroll and can be sorted and searched.
+MAX_HTML_ROWS: Final = 60
 
 
 def show(page: Page, *, name: str, data: Callable[[], Any] | None = None) -> None:
-    """Every block of a page. `name` begins its files' names and keys.
+    """Draw every block of a page. `name` is the prefix of file names and widget keys.
 
-    With `data` (what the command line prints as JSON) the whole page can be saved too, byte for byte as the command
-    line writes it.
+    With `data`, the JSON of the command line, the whole page can be downloaded too, equal to the files of the command
+    line.
     """
     for i, block in enumerate(page.blocks):
-        _DRAWN[type(block)](block, f"{name}_{i}" if i else name)
+        _DRAWERS[type(block)](block, f"{name}_{i}" if i else name)
     if data:
         save_page(page, name=name, data=data)
 
 
 def table(block: Table, name: str) -> None:
-    """A table under its title, in the visitor's language, and its files, which are those of the command line."""
-    shown = say().within(block)
-    _titled(shown)
-    if len(shown.rows) <= LONG:
-        st.html(table_as_html(shown))
+    """Draw a table with its title in the visitor's language, and download buttons for the files of the command line."""
+    translated = say().within(block)
+    _title(translated)
+    if len(translated.rows) <= MAX_HTML_ROWS:
+        st.html(table_as_html(translated))
     else:
-        st.dataframe(_frame(shown), hide_index=True, height=480, key=f"frame_{name}")
+        st.dataframe(_frame(translated), hide_index=True, height=480, key=f"frame_{name}")
         st.caption(say()(msg("{n} rows", n=f"{len(block.rows):,}")))
-    with files(say()(msg("Save the table"))):
-        save("CSV", lambda: as_csv(Page("", "", [block])).encode(), f"{name}.csv", "text/csv")
-        save("JSON", lambda: as_json(records(block)).encode(), f"{name}.json", "application/json")
+    with download_row(say()(msg("Save the table"))):
+        download_button("CSV", lambda: as_csv(Page("", "", [block])).encode(), f"{name}.csv", "text/csv")
+        download_button("JSON", lambda: as_json(records(block)).encode(), f"{name}.json", "application/json")
 
 
 def save_page(page: Page, *, name: str, data: Callable[[], Any]) -> None:
-    """The page's own files, as the command line's --format and --output write them."""
-    with files(say()(msg("Save all of it"))):
-        save("HTML", lambda: as_html(page).encode(), f"{name}.page.html", "text/html")
-        save("JSON", lambda: as_json(data()).encode(), f"{name}.page.json", "application/json")
-        save("CSV", lambda: as_csv(page).encode(), f"{name}.page.csv", "text/csv")
-        save("Markdown", lambda: as_markdown(page).encode(), f"{name}.page.md", "text/markdown")
+    """Draw download buttons for the whole page, in the formats of the command line."""
+    with download_row(say()(msg("Save the page"))):
+        download_button("HTML", lambda: as_html(page).encode(), f"{name}.page.html", "text/html")
+        download_button("JSON", lambda: as_json(data()).encode(), f"{name}.page.json", "application/json")
+        download_button("CSV", lambda: as_csv(page).encode(), f"{name}.page.csv", "text/csv")
+        download_button("Markdown", lambda: as_markdown(page).encode(), f"{name}.page.md", "text/markdown")
 
 
 def as_json(data: Any) -> str:
-    """Data as the command line prints it."""
+    """Return JSON as the command line prints it."""
     return json.dumps(data, ensure_ascii=False, indent=2) + "\n"
 
 
 def records(block: Table) -> list[dict[str, Any]]:
-    """A table's rows as objects of raw values by heading; columns that say another's number in words are left out."""
+    """Return the rows as raw values by heading, without columns that repeat another column in words."""
     english = ENGLISH.within(block)
-    kept = [(i, str(column.heading)) for i, column in enumerate(english.columns) if not column.says_another]
-    return [{heading: row[i] for i, heading in kept} for row in english.rows]
+    columns = [(i, str(column.heading)) for i, column in enumerate(english.columns) if not column.is_derived]
+    return [{heading: row[i] for i, heading in columns} for row in english.rows]
 
 
-def _titled(block: Block) -> None:
+def _title(block: Block) -> None:
     if block.title:
-        st.subheader(plain(str(block.title)), anchor=False)
+        st.subheader(escape_markdown(str(block.title)), anchor=False)
 
 
 def _text(block: Text, name: str) -> None:
-    shown = say().within(block)
-    _titled(shown)
-    st.html(f'<pre class="ac-lines">{escape(chr(10).join(map(str, shown.lines)))}</pre>')
+    translated = say().within(block)
+    _title(translated)
+    st.html(f'<pre class="ac-lines">{escape(chr(10).join(map(str, translated.lines)))}</pre>')
 
 
-def _nothing(block: Treemap | Picture, name: str) -> None:
-    """The page that has one draws it in its own way: as a chart which can be entered, or in the page's ink."""
+def _skip(block: Treemap | Picture, name: str) -> None:
+    """Skip charts and pictures: their pages draw them, interactive or in the theme's colors."""
 
 
-_DRAWN: Final[dict[type, Callable[[Any, str], None]]] = {
+_DRAWERS: Final[dict[type, Callable[[Any, str], None]]] = {
     Table: table,
     Text: _text,
-    Treemap: _nothing,
-    Picture: _nothing,
+    Treemap: _skip,
+    Picture: _skip,
 }
 
 
 def _frame(block: Table) -> Any:
-    """The cells as people read them: numbers of many digits would be rounded by a grid of floats."""
+    """Return the cells as text, because a grid of floats would round long numbers."""
     import pandas as pd
 
-    rows = [[cell(column, value) for column, value in zip(block.columns, row, strict=True)] for row in block.rows]
+    rows = [[cell_text(column, value) for column, value in zip(block.columns, row, strict=True)] for row in block.rows]
     return pd.DataFrame(rows, columns=[str(column.heading) or " " * i for i, column in enumerate(block.columns)])

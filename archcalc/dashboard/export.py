@@ -1,40 +1,48 @@
-"""What a visitor takes away: the report and the spec as files, and the lines that give the same."""
+"""The menu Export: the report and the spec as files, and the lines that give the same."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import streamlit as st
 
+from archcalc.analysis.model_report import model_report
 from archcalc.analysis.model_workload import ModelWorkload
-from archcalc.dashboard import blocks, same, subject
+from archcalc.contract import Report
+from archcalc.dashboard import blocks, chooser, snippets
 from archcalc.dashboard.session import say
 from archcalc.render import report as pages
 from archcalc.words import Message, msg
 
 
-def show(about: ModelWorkload, report: dict[str, Any]) -> None:
-    """A menu, so that the page opens on its answer."""
+def show(model: ModelWorkload, report: Report) -> None:
+    """Draw the menu."""
     with st.popover(say()(msg("Export")), icon=":material/download:", key="export"):
-        _files(about, report)
-        chosen = subject.chosen()
-        same.code(
-            f"archcalc report {chosen.words}", f"import archcalc\n\nspec = {chosen.load_line}\narchcalc.report(spec)"
+        _downloads(model, report)
+        selection = chooser.selection()
+        snippets.code(
+            f"archcalc report {selection.arguments}",
+            f"import archcalc\n\nspec = {selection.load_call}\narchcalc.report(spec)",
         )
 
 
-def _files(about: ModelWorkload, report: dict[str, Any]) -> None:
+def _downloads(model: ModelWorkload, report: Report) -> None:
     from archcalc.render.html import as_html
     from archcalc.spec.yaml_writer import as_yaml
 
-    name = about.spec.name
-    _file(msg("Report (HTML)"), "description", f"{name}.html", "text/html", lambda: as_html(pages.full_page(about)))
-    _file(msg("Report (JSON)"), "data_object", f"{name}.json", "application/json", lambda: blocks.as_json(report))
-    _file(msg("Spec (YAML)"), "edit_document", f"{name}.yaml", "application/yaml", lambda: as_yaml(about.spec))
+    name = model.spec.name
+    _download(
+        msg("Report (HTML)"),
+        "description",
+        f"{name}.html",
+        "text/html",
+        lambda: as_html(pages.full_page(model_report(model), model.spec)),
+    )
+    _download(msg("Report (JSON)"), "data_object", f"{name}.json", "application/json", lambda: blocks.as_json(report))
+    _download(msg("Spec (YAML)"), "edit_document", f"{name}.yaml", "application/yaml", lambda: as_yaml(model.spec))
 
 
-def _file(label: Message, icon: str, name: str, media_type: str, content: Callable[[], str]) -> None:
+def _download(label: Message, icon: str, name: str, media_type: str, content: Callable[[], str]) -> None:
     st.download_button(
         say()(label),
         lambda: content().encode(),

@@ -1,4 +1,4 @@
-"""Long work beside the page: how far it is or how long it runs is shown, and it can be stopped."""
+"""Run long work in a thread, with progress and a stop button on the page."""
 
 from __future__ import annotations
 
@@ -18,43 +18,43 @@ _EVERY_SECONDS = 0.1
 
 
 class Progress:
-    """How much of `total` is done, told by the work's own thread; of 0 nothing is known but the time."""
+    """The progress of a job, updated by its thread. A `total` of 0 is unknown."""
 
     def __init__(self, total: int = 0) -> None:
         self.total, self.done = total, 0
 
     def __call__(self, more: int) -> None:
-        """So much more is done."""
+        """Add to the work that is done."""
         self.done += more
 
     @property
-    def share(self) -> float:
-        """The share of the whole that is done."""
+    def fraction(self) -> float:
+        """Return the fraction that is done."""
         return min(self.done / self.total, 1.0) if self.total else 0.0
 
 
 def run(label: str, work: Callable[[], T], *, key: str, progress: Progress | None = None) -> T:
-    """What `work` returns, or raises; called in a thread that draws nothing itself.
+    """Return the result of `work`, run in a thread that draws nothing. Raises as `work` does.
 
-    While it runs its seconds are shown, and a bar where it tells its `progress`. Stop draws the page anew, which leaves
-    this function; what the thread still does then, nobody sees.
+    Shows the seconds, and a bar if the total of `progress` is known. Stop runs the page again, which leaves this
+    function; the result of the thread is then dropped.
     """
-    place = st.empty()
-    with place.container(horizontal=True, vertical_alignment="center"):
+    placeholder = st.empty()
+    with placeholder.container(horizontal=True, vertical_alignment="center"):
         st.button(say()(msg("Stop")), icon=":material/stop_circle:", key=f"stop_{key}")
-        told = st.empty()
-    pool, begun = ThreadPoolExecutor(1), time.monotonic()
+        status = st.empty()
+    pool, start = ThreadPoolExecutor(1), time.monotonic()
     try:
         future = pool.submit(work)
         while not future.done():
-            # Each line drawn is also where streamlit lets go of a page that is drawn anew.
-            line = f"{label} {time.monotonic() - begun:.1f} s"
+            # Drawing is also where streamlit can stop this run of the page.
+            line = f"{label} {time.monotonic() - start:.1f} s"
             if progress and progress.total:
-                told.progress(progress.share, line)
+                status.progress(progress.fraction, line)
             else:
-                told.caption(line)
+                status.caption(line)
             time.sleep(_EVERY_SECONDS)
     finally:
         pool.shutdown(wait=False)
-    place.empty()
+    placeholder.empty()
     return future.result()

@@ -1,4 +1,4 @@
-"""The models that the pages may run: those that come with archcalc, and those of the folder that --models names."""
+"""The models that visitors can run: those that come with archcalc, and those in the folder of --models."""
 
 from __future__ import annotations
 
@@ -8,40 +8,40 @@ from pathlib import Path
 from typing import Final
 
 from archcalc import presets
-from archcalc.dashboard.serve import MODELS_VARIABLE
+from archcalc.dashboard.server import MODELS_VARIABLE
 
-# How far below the folder checkpoints are looked for, and how many are listed.
-MOST_LEVELS, MOST_MODELS = 3, 200
-# A folder with one of each pair is a checkpoint.
-_SPECS: Final = ("spec.yaml", "config.json")
+# Levels of folders that are searched, and models that are listed.
+MAX_DEPTH, MAX_MODELS = 3, 200
+# A folder with safetensors files and one of these is a checkpoint.
+_SPEC_FILES: Final = ("spec.yaml", "config.json")
 
 
-def runnable() -> dict[str, str]:
-    """What can be run with weights of its own: its name on the pages → its source.
+def runnable_models() -> dict[str, str]:
+    """Return the sources of models with trained weights by their names on the pages.
 
-    A visitor's name is looked up here and is never a path itself, so that nothing beside the folder can be opened.
+    Visitors send names, never paths, so they cannot open anything outside the folder.
     """
-    shipped = {name: name for name in presets.names() if presets.weights_path(name)}
+    presets_with_weights = {name: name for name in presets.names() if presets.weights_path(name)}
     folder = os.environ.get(MODELS_VARIABLE)
-    return shipped | (dict(_local(Path(folder).resolve())) if folder else {})
+    return presets_with_weights | (dict(_local_checkpoints(Path(folder).resolve())) if folder else {})
 
 
-def _local(folder: Path) -> Iterator[tuple[str, str]]:
-    """The checkpoints in a folder and below it, by their place there; none that a link leads out to."""
-    n_found = 0
-    for here, folders, files in os.walk(folder):
-        place = Path(here)
+def _local_checkpoints(folder: Path) -> Iterator[tuple[str, str]]:
+    """Yield name and path of each checkpoint in a folder and below it, but none outside that a link points to."""
+    n_models = 0
+    for path, folders, files in os.walk(folder):
+        directory = Path(path)
         folders.sort()
-        if len(place.relative_to(folder).parts) >= MOST_LEVELS:
+        if len(directory.relative_to(folder).parts) >= MAX_DEPTH:
             folders.clear()
-        found = [place / file for file in sorted(files) if file.endswith(".gguf")]
-        if place != folder and _is_checkpoint(files):
-            found.append(place)
-        for path in found:
-            if path.resolve().is_relative_to(folder) and n_found < MOST_MODELS:
-                n_found += 1
-                yield str(path.relative_to(folder)), str(path)
+        checkpoints = [directory / file for file in sorted(files) if file.endswith(".gguf")]
+        if directory != folder and _is_checkpoint(files):
+            checkpoints.append(directory)
+        for checkpoint in checkpoints:
+            if checkpoint.resolve().is_relative_to(folder) and n_models < MAX_MODELS:
+                n_models += 1
+                yield str(checkpoint.relative_to(folder)), str(checkpoint)
 
 
 def _is_checkpoint(files: list[str]) -> bool:
-    return any(file.endswith(".safetensors") for file in files) and any(name in files for name in _SPECS)
+    return any(file.endswith(".safetensors") for file in files) and any(name in files for name in _SPEC_FILES)

@@ -1,4 +1,4 @@
-"""Drawings that are SVG: in the page's ink, as large as they are, and as files."""
+"""Draw SVG pictures in the theme's color, with download buttons."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 import streamlit as st
 
-from archcalc.dashboard.saving import files, save
+from archcalc.dashboard.downloads import download_button, download_row
 from archcalc.dashboard.session import is_dark, say
 from archcalc.render.charts.file import svg_as_png
 from archcalc.render.charts.frame import INK, dark
@@ -17,16 +17,16 @@ _PAGE: Final = """<!doctype html><meta charset="utf-8"><style>:root {{ color-sch
 
 
 def show(svg: str, *, name: str) -> None:
-    """An SVG element whose ink is currentColor, and its files. A page narrower than the drawing scrolls it."""
+    """Draw an SVG element whose color is currentColor, and download buttons. A narrow page scrolls the picture."""
     st.html(image(svg))
-    with files(say()(msg("Save the chart"))):
-        save("HTML", lambda: _PAGE.format(svg=svg).encode(), f"{name}.html", "text/html")
-        save("PNG", lambda: svg_as_png(svg.replace("currentColor", INK)), f"{name}.png", "image/png")
-        save("SVG", lambda: svg.replace("currentColor", INK).encode(), f"{name}.svg", "image/svg+xml")
+    with download_row(say()(msg("Save the chart"))):
+        download_button("HTML", lambda: _PAGE.format(svg=svg).encode(), f"{name}.html", "text/html")
+        download_button("PNG", lambda: svg_as_png(svg.replace("currentColor", INK)), f"{name}.png", "image/png")
+        download_button("SVG", lambda: svg.replace("currentColor", INK).encode(), f"{name}.svg", "image/svg+xml")
 
 
 def image(svg: str) -> str:
-    """The drawing as HTML, in the page's ink: as an image, since the page lets no foreign SVG stand in it."""
+    """Return the picture as an HTML image in the theme's color; streamlit removes inline SVG."""
     ink = dark({"ink": INK})["ink"] if is_dark() else INK
     source = f"data:image/svg+xml;base64,{b64encode(svg.replace('currentColor', ink).encode()).decode()}"
     label = svg.partition('aria-label="')[2].partition('"')[0]

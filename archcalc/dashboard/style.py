@@ -1,4 +1,4 @@
-"""The few rules of style that streamlit has no setting for: tables and figures that are plain HTML."""
+"""CSS for the tables, numbers and charts that are plain HTML."""
 
 from __future__ import annotations
 
@@ -59,6 +59,6 @@ h1 { font-size: 1.7rem !important; } h3 { font-size: 1.1rem !important; }
 </style>"""
 
 
-def put() -> None:
-    """Add the rules to the page."""
+def apply() -> None:
+    """Add the CSS to the page."""
     st.html(_CSS)

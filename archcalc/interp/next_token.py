@@ -6,8 +6,8 @@ Axes: C contexts, V vocab.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, get_args
 
 import msgspec
 import torch
@@ -15,60 +15,33 @@ from torch import Tensor
 
 from archcalc.errors import InputError
 from archcalc.interp.distributions import divergence, entropy, in_bits, ranks, total_variation
+from archcalc.interp.next_token_result import (
+    ContextDistribution,
+    ContextName,
+    DistributionDistance,
+    NextTokenDistributions,
+    TokenProbability,
+)
 from archcalc.run.decoding.decoding_state import prefill
-from archcalc.run.decoding.sampling import Sampling, check_finite, distribution, penalize
+from archcalc.run.decoding.sampling import check_finite, distribution, penalize
+from archcalc.run.decoding.sampling_options import Sampling
 from archcalc.words import msg
 
-MAX_CONTEXTS = 2
+CONTEXT_NAMES: tuple[ContextName, ...] = get_args(ContextName)
+MAX_CONTEXTS = len(CONTEXT_NAMES)
 UNMODIFIED = Sampling(temperature=1.0)
 
 
-class TokenProbability(msgspec.Struct, frozen=True):
-    """A token in one context: its probability when sampled, the model's own probability, and its rank by the latter."""
+class Labels(msgspec.Struct, frozen=True):
+    """What a result calls the model, its contexts and its tokens."""
 
-    probability: float
-    model_probability: float
-    rank: int
-
-
-class Token(msgspec.Struct, frozen=True):
-    """A token and its probabilities in each context."""
-
-    id: int
-    places: tuple[TokenProbability, ...]
+    name: str = ""
+    label: str = ""
+    texts: Sequence[str] = ("", "")
+    piece: Callable[[int], str] = lambda _: ""
 
 
-class ContextDistribution(msgspec.Struct, frozen=True):
-    """A context's token ids and the distribution of the next token.
-
-    Of the sampling distribution: its entropy, and the `n_kept` tokens that can be sampled, whose probability before the
-    cuts sums to `kept`. `model_entropy_nats` is the entropy of the model's own distribution.
-    """
-
-    ids: tuple[int, ...]
-    entropy_nats: float
-    entropy_bits: float
-    model_entropy_nats: float
-    n_kept: int
-    kept: float
-
-
-class DistributionDistance(msgspec.Struct, frozen=True):
-    """Distances of two distributions; an infinite divergence is None."""
-
-    total_variation: float
-    kl_nats: float | None
-    kl_back_nats: float | None
-
-
-class NextTokens(msgspec.Struct, frozen=True):
-    """The distribution after each context, and the likeliest tokens of all contexts by their highest probability."""
-
-    sampling: Sampling
-    n_vocab: int
-    contexts: tuple[ContextDistribution, ...]
-    tokens: tuple[Token, ...]
-    apart: DistributionDistance | None
+NO_LABELS = Labels()
 
 
 @torch.inference_mode()
@@ -79,7 +52,8 @@ def next_tokens(
     top: int = 10,
     sampling: Sampling = UNMODIFIED,
     start_id: int | None = None,
-) -> NextTokens:
+    labels: Labels = NO_LABELS,
+) -> NextTokenDistributions:
     """Return the `top` likeliest tokens after one context or two, each read by itself.
 
     `start_id` is the decoder start token of an encoder-decoder. Raises InputError for no context, more than two, and
@@ -94,7 +68,7 @@ def next_tokens(
     readings = [prefill(model, [ids], 1, start_id) for ids in contexts]
     logits_CV = torch.cat([reading.logits_BV for reading in readings]).double().cpu()
     seen = [set(ids) for reading in readings for ids in reading.token_ids]
-    return of_logits(logits_CV, seen, contexts, top=top, sampling=sampling)
+    return of_logits(logits_CV, seen, contexts, top=top, sampling=sampling, labels=labels)
 
 
 def of_logits(
@@ -104,7 +78,8 @@ def of_logits(
     *,
     top: int = 10,
     sampling: Sampling = UNMODIFIED,
-) -> NextTokens:
+    labels: Labels = NO_LABELS,
+) -> NextTokenDistributions:
     """Return the same for given logits; the repetition penalty applies to the ids in `seen`."""
     check_finite(logits_CV.amax(-1))
     model_CV = distribution(logits_CV, UNMODIFIED)
@@ -112,17 +87,15 @@ def of_logits(
     sampled_CV = distribution(penalised_CV, sampling)
     # The cuts apply at the same temperature; temperature 0 cuts all but the likeliest token of the model's own.
     uncut_CV = distribution(penalised_CV, Sampling(temperature=sampling.temperature or 1.0))
-    ids = _likeliest(sampled_CV, model_CV, top)
-    by_context = [
-        _token_probabilities(sampled_V, model_V, ids) for sampled_V, model_V in zip(sampled_CV, model_CV, strict=True)
-    ]
-    rows = zip(contexts, sampled_CV, model_CV, uncut_CV, strict=True)
-    return NextTokens(
-        sampling,
-        logits_CV.shape[-1],
-        tuple(_context_distribution(*row) for row in rows),
-        tuple(Token(token, row) for token, row in zip(ids.tolist(), zip(*by_context, strict=True), strict=True)),
-        _distance(*sampled_CV) if len(sampled_CV) == MAX_CONTEXTS else None,
+    rows = zip(CONTEXT_NAMES, labels.texts, contexts, sampled_CV, model_CV, uncut_CV, strict=False)
+    return NextTokenDistributions(
+        name=labels.name,
+        label=labels.label,
+        sampling=sampling,
+        n_vocab=logits_CV.shape[-1],
+        contexts=tuple(_context_distribution(*row) for row in rows),
+        tokens=tuple(_token_probabilities(sampled_CV, model_CV, _likeliest(sampled_CV, model_CV, top), labels)),
+        distance=_distance(*sampled_CV) if len(sampled_CV) == MAX_CONTEXTS else None,
     )
 
 
@@ -138,27 +111,44 @@ def _order(sampled_V: Tensor, model_V: Tensor) -> Tensor:
     return by_model_V[sampled_V[by_model_V].argsort(descending=True, stable=True)]
 
 
-def _token_probabilities(sampled_V: Tensor, model_V: Tensor, ids: Tensor) -> list[TokenProbability]:
-    rows = zip(sampled_V[ids].tolist(), model_V[ids].tolist(), ranks(model_V, ids), strict=True)
-    return [TokenProbability(*row) for row in rows]
+def _token_probabilities(
+    sampled_CV: Tensor, model_CV: Tensor, ids: Tensor, labels: Labels
+) -> Iterator[TokenProbability]:
+    """Yield the rows of each context in turn, one for each token."""
+    for context, sampled_V, model_V in zip(CONTEXT_NAMES, sampled_CV, model_CV, strict=False):
+        for token, rank in zip(ids.tolist(), ranks(model_V, ids), strict=True):
+            yield TokenProbability(
+                context=context,
+                text=labels.piece(token) or None,
+                id=token,
+                probability=float(sampled_V[token]),
+                model_probability=float(model_V[token]),
+                rank=rank,
+            )
 
 
 def _context_distribution(
-    ids: Sequence[int], sampled_V: Tensor, model_V: Tensor, uncut_V: Tensor
+    context: ContextName, text: str, ids: Sequence[int], sampled_V: Tensor, model_V: Tensor, uncut_V: Tensor
 ) -> ContextDistribution:
     nats, is_possible_V = entropy(sampled_V), sampled_V > 0
     return ContextDistribution(
+        context=context,
+        text=text,
         ids=tuple(ids),
         entropy_nats=nats,
         entropy_bits=in_bits(nats),
         model_entropy_nats=entropy(model_V),
         n_kept=int(is_possible_V.sum()),
-        kept=float(uncut_V[is_possible_V].sum()),
+        kept_probability=float(uncut_V[is_possible_V].sum()),
     )
 
 
 def _distance(p_V: Tensor, q_V: Tensor) -> DistributionDistance:
     forward, reverse = divergence(p_V, q_V), divergence(q_V, p_V)
     return DistributionDistance(
-        total_variation(p_V, q_V), *(kl if math.isfinite(kl) else None for kl in (forward, reverse))
+        total_variation=total_variation(p_V, q_V), kl_nats=_finite(forward), reverse_kl_nats=_finite(reverse)
     )
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

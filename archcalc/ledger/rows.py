@@ -12,7 +12,7 @@ import msgspec
 from archcalc.formats.element_types import element_bytes
 from archcalc.ledger.algebra import Poly, product
 from archcalc.ledger.leaves import Cache, Component, Elementwise, Kind, Matmul, SavedActivation, State, Weight
-from archcalc.ledger.tokens import BATCH, workload_sizes
+from archcalc.ledger.tokens import BATCH, symbol_parts, workload_sizes
 from archcalc.spec.workload import Workload
 
 
@@ -205,7 +205,7 @@ class SavedActivationRow(msgspec.Struct, frozen=True):
 
 
 def _counts_tokens(axis: Poly) -> bool:
-    return any(symbol.partition("(")[0] in ("seq", "keys", "source_seq", "source_new") for symbol in axis.symbols())
+    return any(symbol_parts(symbol)[0] in ("seq", "keys", "source_seq", "source_new") for symbol in axis.symbols())
 
 
 class ElementwiseRow(msgspec.Struct, frozen=True):

@@ -106,6 +106,16 @@ _WORKLOAD_FUNCTIONS: dict[str, Callable[[Mapping[str, Any], Any], Any]] = {
 }
 
 
+def symbol_parts(symbol: str) -> tuple[str, str]:
+    """Return what a symbol counts, and the size that is its window, if any.
+
+    >>> symbol_parts("keys(window)"), symbol_parts("seq")
+    (('keys', 'window'), ('seq', ''))
+    """
+    kind, _, window = symbol.partition("(")
+    return kind, window.removesuffix(")")
+
+
 def workload_sizes(sizes: Mapping[str, Any], work: Workload, symbols: Iterable[str]) -> dict[str, Any]:
     """Return `sizes` with the workload's own sizes and the values of these symbols."""
     values = {
@@ -118,7 +128,7 @@ def workload_sizes(sizes: Mapping[str, Any], work: Workload, symbols: Iterable[s
         "source_passes": 0 if work.past else 1,
     }
     for symbol in symbols:
-        kind, _, window = symbol.partition("(")
+        kind, window = symbol_parts(symbol)
         if kind in _WORKLOAD_FUNCTIONS:
-            values[symbol] = _WORKLOAD_FUNCTIONS[kind](values, sizes[window[:-1]] if window else None)
+            values[symbol] = _WORKLOAD_FUNCTIONS[kind](values, sizes[window] if window else None)
     return values

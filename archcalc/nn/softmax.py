@@ -132,8 +132,8 @@ def _pattern(
     return tap("pattern", weights_BNTS.to(dtype), context)
 
 
-def _fused(backend: SDPBackend) -> Callable[..., Tensor]:
-    """Return PyTorch's scaled_dot_product_attention with this backend."""
+def _fused(*backends: SDPBackend) -> Callable[..., Tensor]:
+    """Return PyTorch's scaled_dot_product_attention with the first of these backends that supports a call."""
 
     def run(
         config: SoftmaxConfig,
@@ -151,7 +151,7 @@ def _fused(backend: SDPBackend) -> Callable[..., Tensor]:
             q_BNTH = q_BNTH.transpose(1, 2).contiguous().transpose(1, 2)
         # If one pair alone is rotated, torch.cat may lay out heads last, which no fused kernel reads.
         q_BNTH, k_BNSH, v_BNSU = (x if x.stride(-1) == 1 else x.contiguous() for x in (q_BNTH, k_BNSH, v_BNSU))
-        with sdpa_kernel([backend]):
+        with sdpa_kernel(list(backends)):
             return F.scaled_dot_product_attention(
                 q_BNTH, k_BNSH, v_BNSU, mask, dropout, is_causal=is_causal, scale=config.scale
             )
@@ -162,7 +162,8 @@ def _fused(backend: SDPBackend) -> Callable[..., Tensor]:
 KERNELS: dict[Kernel, Callable[..., Tensor]] = {
     "eager": _eager,
     "math": _fused(SDPBackend.MATH),
-    "flash": _fused(SDPBackend.FLASH_ATTENTION),
+    # A GPU's flash kernel supports 16-bit dtypes alone, no mask, and values as wide as keys.
+    "flash": _fused(SDPBackend.FLASH_ATTENTION, SDPBackend.MATH),
 }
 
 

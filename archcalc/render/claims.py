@@ -2,105 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from archcalc.analysis.papers.claims import Checked
-from archcalc.render.page import Block, Column, Page, Table, Text
-from archcalc.spec.claim import Verdict
+from archcalc.analysis.papers.claim_results import ACCOUNTING_NAMES, VERDICTS, ClaimResult, ClaimResults
+from archcalc.render.page import Block, Page, Text
+from archcalc.render.tables import table
 from archcalc.words import Message, joined, msg, plural
 
-# The claims, each with the name of what it is about.
-Found = list[tuple[str, Checked]]
 
-COLUMNS = (
-    Column(msg("model")),
-    Column(msg("quantity")),
-    Column(msg("published"), "words"),
-    Column(msg("exact here"), "words"),
-    Column(msg("verdict")),
-    Column(msg("counted")),
-    Column(msg("where published")),
-)
-
-VERDICTS: dict[Verdict, Message] = {
-    "holds": msg("holds"),
-    "truncates": msg("truncates"),
-    "differs": msg("differs"),
-}
-# The accountings that are words; others are formulas, or name a paper.
-ACCOUNTING_NAMES: dict[str, Message] = {
-    "stored once": msg("stored once"),
-    "head counted apart": msg("head counted apart"),
-    "weights alone": msg("weights alone"),
-    "weights alone, head apart": msg("weights alone, head apart"),
-    "without biases": msg("without biases"),
-    "without positions": msg("without positions"),
-    "without head": msg("without head"),
-    "without input embedding": msg("without input embedding"),
-    "without embedding and head": msg("without embedding and head"),
-    "ledger": msg("ledger"),
-    "ledger, GPU modelled": msg("ledger, GPU modelled"),
-    "ledger, early stop": msg("ledger, early stop"),
-}
-
-
-def page(found: Found) -> Page:
-    """Every claim with its verdict, their notes below."""
-    rows = [
-        (name, one.claim.quantity, one.claim.value, one.shown, _verdict(one), _named(one.accounting), one.claim.where)
-        for name, one in found
-    ]
-    blocks: list[Block] = [Table("", COLUMNS, rows)]
-    if notes := [_note(*one) for one in found if one[1].claim.note]:
+def view(result: ClaimResults, options: None = None) -> Page:
+    """Return the page of every claim with its verdict; the differences from the record and the notes below."""
+    blocks: list[Block] = [table("", result, ClaimResult)]
+    if differences := [_difference(row) for row in result if not row.is_as_recorded]:
+        blocks.append(Text(msg("Verdicts that differ from the record"), differences))
+    if others := [_others(row) for row in result if row.verdict == "differs" and row.holds_in]:
+        blocks.append(Text(msg("What differs, but holds if counted in another way"), others))
+    if notes := [f"{row.name} {row.id}: {row.note}" for row in result if row.note]:
         blocks.append(Text(msg("Notes"), notes))
-    return Page(msg("Published figures"), _counts(found) if found else msg("none is recorded"), blocks)
+    return Page(msg("Published figures"), _counts(result) if result else msg("none is recorded"), blocks)
 
 
-def _counts(found: Found) -> Message:
-    """How many claims there are of each verdict."""
+def _counts(result: ClaimResults) -> Message:
+    """Return how many claims there are of each verdict."""
     return plural(
         "{n} claim: {holds} hold, {truncates} truncate, {differs} differ",
         "{n} claims: {holds} hold, {truncates} truncate, {differs} differ",
-        n=len(found),
-        **{verdict: sum(one.verdict == verdict for _, one in found) for verdict in VERDICTS},
+        n=len(result),
+        **{verdict: sum(row.verdict == verdict for row in result) for verdict in VERDICTS},
     )
 
 
-def _named(accounting: str) -> str | Message:
-    return ACCOUNTING_NAMES.get(accounting, accounting)
+def _others(row: ClaimResult) -> Message:
+    accountings = joined(", ", (ACCOUNTING_NAMES.get(one, one) for one in row.holds_in))
+    return msg("{name} {claim}: {accountings}", name=row.name, claim=row.id, accountings=accountings)
 
 
-def _verdict(one: Checked) -> Message:
-    verdict = VERDICTS[one.verdict]
-    if one.verdict == "differs" and one.holds_in:
-        verdict = msg("differs (holds: {accountings})", accountings=joined(", ", map(_named, one.holds_in)))
-    if one.agrees_with_record:
-        return verdict
-    return msg("{verdict} ≠ recorded '{recorded}'", verdict=verdict, recorded=VERDICTS[one.claim.verdict])
-
-
-def _note(name: str, one: Checked) -> str:
-    return f"{name} {one.claim.id}: {one.claim.note}"
-
-
-def data(found: Found) -> list[dict[str, Any]]:
-    """The same, as plain data."""
-    return [_datum(*one) for one in found]
-
-
-def _datum(name: str, one: Checked) -> dict[str, Any]:
-    figure = int(one.figure) if one.figure.denominator == 1 else float(one.figure)
-    return {
-        "model": name,
-        "id": one.claim.id,
-        "quantity": one.claim.quantity,
-        "published": one.claim.value,
-        "figure": figure,
-        "verdict": one.verdict,
-        "accounting": one.accounting,
-        "holds_in": one.holds_in,
-        "recorded": one.claim.verdict,
-        "agrees": one.agrees_with_record,
-        "where": one.claim.where,
-        "note": one.claim.note,
-    }
+def _difference(row: ClaimResult) -> Message:
+    return msg(
+        "{name} {claim}: {verdict} ≠ recorded '{recorded}'",
+        name=row.name,
+        claim=row.id,
+        verdict=VERDICTS[row.verdict],
+        recorded=VERDICTS[row.recorded],
+    )

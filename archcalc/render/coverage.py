@@ -1,58 +1,38 @@
-"""Which model types are read, and what was compared, as a page."""
+"""The coverage of model types as a page."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from typing import Annotated
 
-import msgspec
-
-from archcalc.coverage import CHECKS, ModelTypeCoverage, State
-from archcalc.render.page import Column, Page, Table
-from archcalc.words import Message, in_context, msg
+from archcalc.coverage import CHECKS, Coverage, ModelTypeCoverage
+from archcalc.render.page import Page
+from archcalc.render.tables import table
+from archcalc.results import Row, count
+from archcalc.words import msg
 
 NOTE = msg(
     "Compared with transformers: every tensor's name and shape; FLOPs; logits to 1e-4 of their largest; and the same "
     "token by token. Made by 'archcalc coverage'."
 )
-STATES: dict[State, Message] = {
-    "exact": in_context("of a check", "exact"),
-    "differs": msg("differs"),
-    "refused": msg("refused"),
-    "not checked": msg("not checked"),
-    "not read": msg("not read"),
-    "none": in_context("of a check", "none"),
-}
 
 
-def page(found: Sequence[ModelTypeCoverage]) -> Page:
-    """Return a row for each model type, and how many are exact."""
-    exact = Counter(check for one in found for check in CHECKS if getattr(one, check) == "exact")
-    columns = (
-        Column(msg("model type")),
-        Column(msg("class")),
-        Column(msg("stacks")),
-        Column(msg("parameters")),
-        Column(msg("FLOPs")),
-        Column("logits"),
-        Column(msg("cached decoding")),
-        Column(msg("missing")),
+class ExactTypes(Row, frozen=True, kw_only=True):
+    """How many model types there are, and how many are exact in each check."""
+
+    model_types: Annotated[int, count(msg("model types"))]
+    parameters: Annotated[int, count(msg("parameters"))]
+    flops: Annotated[int, count(msg("FLOPs"))]
+    logits: Annotated[int, count("logits")]
+    cache: Annotated[int, count(msg("cached decoding"))]
+
+
+def view(result: Coverage, options: None = None) -> Page:
+    """Return the page of the model types, and of how many are exact."""
+    n_exact = Counter(check for row in result for check in CHECKS if getattr(row, check) == "exact")
+    counts = ExactTypes(model_types=len(result), **{check: n_exact[check] for check in CHECKS})
+    return Page(
+        msg("Model types"),
+        NOTE,
+        [table("", result, ModelTypeCoverage), table(msg("Exact model types"), [counts], ExactTypes)],
     )
-    rows: list[Sequence[Any]] = [
-        (one.model_type, one.class_name, one.stacks, *(STATES[getattr(one, check)] for check in CHECKS), one.missing)
-        for one in found
-    ]
-    sums = (
-        msg("{n} model types", n=len(found)),
-        "",
-        in_context("of a check", "exact:"),
-        *(f"{exact[check]}" for check in CHECKS),
-        "",
-    )
-    return Page(msg("Model types"), NOTE, [Table("", columns, [*rows, sums], n_sums=1)])
-
-
-def data(found: Sequence[ModelTypeCoverage]) -> list[dict[str, Any]]:
-    """The same, as plain data."""
-    return [msgspec.to_builtins(msgspec.structs.replace(one, missing=str(one.missing))) for one in found]

@@ -1,14 +1,15 @@
-"""Each figure's formula, in symbols and in numbers."""
+"""The formulas of figures in symbols and in numbers, as a page."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import msgspec
 
 from archcalc.analysis.atoms import is_of_work
 from archcalc.analysis.closed_form import MAX_TERMS, Relation, Rewriter
 from archcalc.analysis.figures import Figure, flops_figures, memory_figures, telling
-from archcalc.analysis.formulas import formulas, workload_rewriter
+from archcalc.analysis.formulas import Explanation, FigureFormula, workload_rewriter
 from archcalc.analysis.lookup import NamedRow, look_up
 from archcalc.analysis.model_workload import ModelWorkload
 from archcalc.analysis.row_names import axes_text, path_in_group
@@ -17,11 +18,12 @@ from archcalc.formats.element_types import element_bytes
 from archcalc.ledger.algebra import Poly
 from archcalc.ledger.leaves import COMPONENTS
 from archcalc.ledger.rows import CacheRow, Ledger, MatmulRow, WeightRow
-from archcalc.render.page import Block, Column, Page, Table, Text
-from archcalc.render.symbols import in_words
-from archcalc.spec import Spec
+from archcalc.ledger.tokens import symbol_parts
+from archcalc.render.page import Block, Page, Text
+from archcalc.render.symbols import symbol_lines
+from archcalc.render.tables import table
 from archcalc.units import exact
-from archcalc.words import ENGLISH, Translator, msg, plural
+from archcalc.words import Message, joined, msg, plural
 
 _PARTS = {
     "weights": msg("weights"),
@@ -30,7 +32,7 @@ _PARTS = {
     "tokens_by_tokens": msg("tokens by tokens"),
     "others": msg("others"),
 }
-# Each figure of the report: what it counts.
+# What each figure of the report counts.
 _FIGURES = {
     "total": msg("every stored tensor once"),
     "untied": msg("the tied head's matrix counted beside the table"),
@@ -68,187 +70,187 @@ _FIGURES = {
 }
 
 
-def page(subject: ModelWorkload, wanted: str | None, say: Translator = ENGLISH) -> Page:
-    """The formulas of all totals of parameters, FLOPs and memory in short; or of what is called `wanted`.
+class Options(msgspec.Struct, frozen=True):
+    """The figures and rows to explain: all totals if None.
 
-    `wanted` is a figure of the report ('total', 'attention', 'flops.forward', 'memory.kv_cache_bytes'), or the path of
-    a weight, a product or a cache ('*' matches anything; a part of a path will do).
+    A figure is called as in the report ('total', 'attention', 'flops.forward', 'memory.kv_cache_bytes'). A weight, a
+    product or a cache is named by its path, or a part of it; '*' matches anything.
     """
+
+    row: str | None = None
+
+
+def view(subject: ModelWorkload, options: Options) -> Page:
+    """Return the page of formulas in symbols and in numbers. Raises InputError if `row` names nothing."""
     rewriter = workload_rewriter(subject)
-    if wanted is None:
-        called, more = telling(subject.ledger), [_in_short(subject, rewriter, say)]
-        shown = [figure.formula for figure in _of_work(subject)]
+    if options.row is None:
+        called, more = telling(subject.ledger), [_in_short(subject, rewriter)]
+        polys = [figure.formula for figure in _of_work(subject)]
     else:
-        called, rows = look_up(subject.ledger, subject.dtype, wanted)
-        more = [_row(one, subject, rewriter, say) for one in rows]
-        shown = [figure.formula for figure in called] + [poly for one in rows for poly in _formulas(one.row)]
-    blocks = [*(_figure(figure, subject, rewriter, say) for figure in called), *more]
-    return _page(subject.spec, [*blocks, *_symbols(rewriter.ledger, shown, say)], say)
+        called, rows = look_up(subject.ledger, subject.dtype, options.row)
+        more = [_row(one, subject, rewriter) for one in rows]
+        polys = [figure.formula for figure in called] + [poly for one in rows for poly in _formulas(one.row)]
+    blocks = [*(_figure(figure, subject, rewriter) for figure in called), *more]
+    return Page(subject.spec.label, _subtitle(subject.spec.name), [*blocks, *_symbols(rewriter.ledger, polys)])
 
 
-def _page(spec: Spec, blocks: Sequence[Block], say: Translator) -> Page:
-    return Page(spec.label, say(msg("{name}: how each figure comes about", name=spec.name)), blocks, say.lang)
+def table_view(result: Explanation, options: None = None) -> Page:
+    """Return the page of the formulas as a table."""
+    return Page(result.label, _subtitle(result.name), [table("", result.formulas, FigureFormula)])
 
 
-def table_page(subject: ModelWorkload, wanted: str | None, say: Translator = ENGLISH) -> Page:
-    """The same as a table, for programs: what it is called, its formula and its value, by the same names anywhere."""
-    columns = (Column(msg("figure")), Column(msg("formula")), Column(msg("value"), "count"))
-    rows = [(name, found["formula"], found["value"]) for name, found in formulas(subject, wanted).items()]
-    return _page(subject.spec, [Table("", columns, rows)], say)
+def _subtitle(name: str) -> Message:
+    return msg("{name}: how each figure comes about", name=name)
 
 
 def _of_work(subject: ModelWorkload) -> Iterator[Figure]:
-    """The figures of a workload as a whole, as the report has them."""
+    """Yield the figures of a workload that the report has."""
     yield from (figure for figure in flops_figures(subject.ledger) if not figure.parts)
     yield from (figure for figure in memory_figures(subject.ledger, subject.dtype) if figure.formula.terms)
 
 
-def _in_short(subject: ModelWorkload, rewriter: Rewriter, say: Translator) -> Text:
-    """A line for each figure of a workload, what is a multiple of another as that."""
+def _in_short(subject: ModelWorkload, rewriter: Rewriter) -> Text:
+    """Return a line for each figure of a workload; a multiple of another figure is written as that."""
     known = telling(subject.ledger)[:1]
-    lines = []
+    lines: list[Message] = []
     for figure in _of_work(subject):
-        equation = f"{_terms(figure, known, rewriter, say)} = {_value(figure.formula, rewriter)}"
-        lines.append(say(msg("{name}: {formula}", name=figure.name, formula=equation)))
+        equation = joined(" = ", (_terms(figure, known, rewriter), _value(figure.formula, rewriter)))
+        lines.append(msg("{name}: {formula}", name=figure.name, formula=equation))
         known.append(figure)
     used = dict.fromkeys(relation for figure in known[1:] for relation in rewriter.used(figure.formula))
-    return Text(say(msg("FLOPs and memory")), [*lines, *_with(used, say)])
+    return Text(msg("FLOPs and memory"), [*lines, *_with(used)])
 
 
-def _terms(figure: Figure, known: Iterable[Figure], rewriter: Rewriter, say: Translator) -> str:
+def _terms(figure: Figure, known: Iterable[Figure], rewriter: Rewriter) -> str | Message:
     for other in known:
         for factor in range(1, 5):
             if figure.formula == factor * other.formula:
                 return f"{factor}·{other.name}"
     simple = rewriter.simplify(figure.formula)
-    return str(simple) if len(simple.terms) <= MAX_TERMS else say(msg("a sum of {n} terms", n=len(simple.terms)))
+    return str(simple) if len(simple.terms) <= MAX_TERMS else msg("a sum of {n} terms", n=len(simple.terms))
 
 
 def _value(formula: Poly, rewriter: Rewriter) -> str:
     return exact(formula.at(rewriter.ledger.sizes))
 
 
-def _figure(figure: Figure, subject: ModelWorkload, rewriter: Rewriter, say: Translator) -> Text:
-    parts = [(say(_PARTS[name]), formula) for name, formula in figure.parts if formula.terms]
-    lines = [say(msg("{name}: {formula}", name=name, formula=rewriter.equation(formula))) for name, formula in parts]
-    lines = lines if len(parts) > 1 else []
-    lines += rewriter.steps(figure.formula) if figure.formula.terms else [say(msg("0: the model has none"))]
-    title = say(msg("{name}: {meaning}", name=figure.name, meaning=_meaning(figure, subject, say)))
-    return Text(title, [*lines, *_with(rewriter.used(figure.formula), say)])
+def _figure(figure: Figure, subject: ModelWorkload, rewriter: Rewriter) -> Text:
+    parts = [(_PARTS[name], formula) for name, formula in figure.parts if formula.terms]
+    lines: list[str | Message] = []
+    if len(parts) > 1:
+        lines += (msg("{name}: {formula}", name=name, formula=rewriter.equation(formula)) for name, formula in parts)
+    lines += rewriter.steps(figure.formula) if figure.formula.terms else [msg("0: the model has none")]
+    title = msg("{name}: {meaning}", name=figure.name, meaning=_meaning(figure, subject))
+    return Text(title, [*lines, *_with(rewriter.used(figure.formula))])
 
 
-def _meaning(figure: Figure, subject: ModelWorkload, say: Translator) -> str:
-    """What a figure counts: of a component it names it, of bytes it says how large each element is."""
-    size = element_bytes(subject.dtype)
-    each = plural("{n} byte", "{n} bytes", n=size)
+def _meaning(figure: Figure, subject: ModelWorkload) -> Message:
+    """Return what a figure counts, with the name of its component or the size of its elements."""
+    each = plural("{n} byte", "{n} bytes", n=element_bytes(subject.dtype))
     component = figure.name.removeprefix("flops.")
-    named = COMPONENT_NAMES[component] if component in COMPONENTS else ""
-    return say(_FIGURES[figure.name].fill(component=named, dtype=subject.dtype, bytes=each))
+    name = COMPONENT_NAMES[component] if component in COMPONENTS else ""
+    return _FIGURES[figure.name].fill(component=name, dtype=subject.dtype, bytes=each)
 
 
-def _with(relations: Iterable[Relation], say: Translator) -> list[str]:
-    """The line that says what of the sizes a formula draws on, if anything."""
-    return [say(msg("with {relations}", relations=drawn))] if (drawn := ", ".join(map(str, relations))) else []
+def _with(relations: Iterable[Relation]) -> list[Message]:
+    """Return the line of the relations that a formula uses, if there are any."""
+    used = ", ".join(map(str, relations))
+    return [msg("with {relations}", relations=used)] if used else []
 
 
-def _row(named: NamedRow, subject: ModelWorkload, rewriter: Rewriter, say: Translator) -> Text:
+def _row(named: NamedRow, subject: ModelWorkload, rewriter: Rewriter) -> Text:
     match named.row:
         case WeightRow() as row:
-            return _weight(row, subject.ledger, rewriter, say)
+            return _weight(row, subject.ledger, rewriter)
         case MatmulRow() as row:
-            return _product(row, rewriter, say)
+            return _product(row, rewriter)
         case CacheRow() as row:
-            return _cache(row, subject, rewriter, say)
+            return _cache(row, subject, rewriter)
 
 
 def _formulas(row: WeightRow | MatmulRow | CacheRow) -> list[Poly]:
-    """All that a row's block shows."""
+    """Return the formulas of a row's block."""
     return [row.formula, row.causal_formula] if isinstance(row, MatmulRow) else [row.formula]
 
 
-def _weight(row: WeightRow, ledger: Ledger, rewriter: Rewriter, say: Translator) -> Text:
-    lines = [
-        f"{say(msg('axes'))} {axes_text(row)} = {list(row.shape)}",
-        say(msg("each: {formula}", formula=f"{_each(row.weight.axes)} = {exact(row.count)}")),
-        say(msg("{name}: {formula}", name=_over(row.layers, say), formula=rewriter.equation(row.formula))),
+def _weight(row: WeightRow, ledger: Ledger, rewriter: Rewriter) -> Text:
+    lines: list[str | Message] = [
+        joined(" ", (msg("axes"), f"{axes_text(row)} = {list(row.shape)}")),
+        msg("each: {formula}", formula=f"{_each(row.weight.axes)} = {exact(row.count)}"),
+        msg("{name}: {formula}", name=_over(row.layers), formula=rewriter.equation(row.formula)),
     ]
     if row.weight.active_axes:
-        lines.append(say(msg("active: {formula}", formula=rewriter.equation(row.active_formula))))
-    lines += [*_with(rewriter.used(row.formula), say), _share(row, ledger, say)]
+        lines.append(msg("active: {formula}", formula=rewriter.equation(row.active_formula)))
+    lines += [*_with(rewriter.used(row.formula)), _share(row, ledger)]
     kind, component = KIND_NAMES[row.kind], COMPONENT_NAMES[row.component]
-    return Text(say(msg("{name}: {component}, {kind}", name=_label(row, say), component=component, kind=kind)), lines)
+    return Text(msg("{name}: {component}, {kind}", name=_label(row), component=component, kind=kind), lines)
 
 
-def _label(row: WeightRow, say: Translator) -> str:
-    """A row's path, with its layers where not all have it, and its kind where that is not trainable."""
-    kind = "" if row.kind == "trainable" else f" ({say(KIND_NAMES[row.kind])})"
-    return path_in_group(row.path, row.group) + kind
+def _label(row: WeightRow) -> str | Message:
+    """Return a row's path, with its layers where not all have it, and its kind where that is not trainable."""
+    path = path_in_group(row.path, row.group)
+    return path if row.kind == "trainable" else joined("", (path, " (", KIND_NAMES[row.kind], ")"))
 
 
-def _product(row: MatmulRow, rewriter: Rewriter, say: Translator) -> Text:
-    """A matrix product's FLOPs: with all keys that are held, and with the pairs that are attended."""
-    sizes, every = rewriter.ledger.sizes, row.matmul.axes
-    lines = [
-        _axes(every, sizes, say(msg("axes"))),
-        say(msg("each: {formula}", formula=f"2 · {_each(every)} = {exact(row.formula.at(sizes) // row.layers)}")),
-        say(msg("{name}: {formula}", name=_over(row.layers, say), formula=rewriter.equation(row.formula))),
+def _product(row: MatmulRow, rewriter: Rewriter) -> Text:
+    """Return the FLOPs of a matrix product, over every key that a layer holds and over the attended pairs."""
+    sizes, axes = rewriter.ledger.sizes, row.matmul.axes
+    flops, whole = row.formula.at(sizes), sum(each.formula.at(sizes) for each in rewriter.ledger.matmuls)
+    lines: list[str | Message] = [
+        _axes(msg("axes"), axes, sizes),
+        msg("each: {formula}", formula=f"2 · {_each(axes)} = {exact(flops // row.layers)}"),
+        msg("{name}: {formula}", name=_over(row.layers), formula=rewriter.equation(row.formula)),
     ]
     if row.matmul.causal_axes:
         lines += [
-            _axes(row.matmul.causal_axes, sizes, say(msg("causal axes"))),
-            say(msg("causal: {formula}", formula=rewriter.equation(row.causal_formula))),
+            _axes(msg("causal axes"), row.matmul.causal_axes, sizes),
+            msg("causal: {formula}", formula=rewriter.equation(row.causal_formula)),
         ]
-    lines += _with(rewriter.used(row.formula), say)
-    whole = sum(each.formula.at(sizes) for each in rewriter.ledger.matmuls)
-    lines.append(
-        say(msg("{percent:.4f} % of {whole}", percent=100 * row.formula.at(sizes) / whole, whole=exact(whole)))
-    )
-    component = COMPONENT_NAMES[row.component]
-    return Text(
-        say(msg("{name}: {component}, product, FLOPs", name=path_in_group(row.path, row.group), component=component)),
-        lines,
-    )
+    lines += _with(rewriter.used(row.formula))
+    lines.append(msg("{percent:.4f} % of {whole}", percent=100 * flops / whole, whole=exact(whole)))
+    name, component = path_in_group(row.path, row.group), COMPONENT_NAMES[row.component]
+    return Text(msg("{name}: {component}, product, FLOPs", name=name, component=component), lines)
 
 
-def _cache(row: CacheRow, subject: ModelWorkload, rewriter: Rewriter, say: Translator) -> Text:
-    size, over = element_bytes(subject.dtype), _over(max(1, len(row.layer_indices)), say)
-    held = f"{size} · {_value(row.formula, rewriter)} = {_value(size * row.formula, rewriter)}"
+def _cache(row: CacheRow, subject: ModelWorkload, rewriter: Rewriter) -> Text:
+    size, over = element_bytes(subject.dtype), _over(max(1, len(row.layer_indices)))
+    in_bytes = f"{size} · {_value(row.formula, rewriter)} = {_value(size * row.formula, rewriter)}"
     lines = [
-        _axes(row.cache.axes, rewriter.ledger.sizes, say(msg("axes of each sequence"))),
-        say(msg("elements {over}: {formula}", over=over, formula=rewriter.equation(row.formula))),
-        say(msg("in {dtype}: {formula}", dtype=subject.dtype, formula=held)),
-        *_with(rewriter.used(row.formula), say),
+        _axes(msg("axes of each sequence"), row.cache.axes, rewriter.ledger.sizes),
+        msg("elements {over}: {formula}", over=over, formula=rewriter.equation(row.formula)),
+        msg("in {dtype}: {formula}", dtype=subject.dtype, formula=in_bytes),
+        *_with(rewriter.used(row.formula)),
     ]
-    return Text(say(msg("{name}: cache, bytes", name=path_in_group(row.path, row.group))), lines)
+    return Text(msg("{name}: cache, bytes", name=path_in_group(row.path, row.group)), lines)
 
 
-def _axes(found: Sequence[Poly], sizes: Any, name: str) -> str:
-    return f"{name} [{', '.join(map(str, found))}] = {[axis.at(sizes) for axis in found]}"
+def _axes(name: Message, axes: Sequence[Poly], sizes: Mapping[str, int]) -> Message:
+    return joined(" ", (name, f"[{', '.join(map(str, axes))}] = {[axis.at(sizes) for axis in axes]}"))
 
 
-def _each(found: Sequence[Poly]) -> str:
-    return " · ".join(axis.factored() for axis in found)
+def _each(axes: Sequence[Poly]) -> str:
+    return " · ".join(axis.factored() for axis in axes)
 
 
-def _over(layers: int, say: Translator) -> str:
-    return say(plural("over {n} layer", "over {n} layers", n=layers))
+def _over(layers: int) -> Message:
+    return plural("over {n} layer", "over {n} layers", n=layers)
 
 
-def _share(row: WeightRow, ledger: Ledger, say: Translator) -> str:
+def _share(row: WeightRow, ledger: Ledger) -> Message:
     if row in ledger.tied:
-        return say(msg("tied: stored once, as the token table; counted only where the head is counted apart (untied)"))
+        return msg("tied: stored once, as the token table; counted only where the head is counted apart (untied)")
     if not row.is_counted:
-        return say(msg("a buffer: stored, but in no total"))
-    return say(msg("{percent:.4f} % of {whole}", percent=100 * row.total / ledger.total(), whole=exact(ledger.total())))
+        return msg("a buffer: stored, but in no total")
+    return msg("{percent:.4f} % of {whole}", percent=100 * row.total / ledger.total(), whole=exact(ledger.total()))
 
 
-def _symbols(ledger: Ledger, shown: Iterable[Poly], say: Translator) -> list[Block]:
-    """The model's dimensions; and where a formula names them, the workload's."""
-    named = set().union(*(formula.symbols() for formula in shown))
-    work = {symbol for symbol in named if is_of_work(symbol)}
-    windows = {window[:-1] for symbol in work if (window := symbol.partition("(")[2])}
-    own = named - work | windows
+def _symbols(ledger: Ledger, formulas: Iterable[Poly]) -> list[Block]:
+    """Return the model's dimensions, and the workload's if a formula uses them."""
+    used = set().union(*(formula.symbols() for formula in formulas))
+    work = {symbol for symbol in used if is_of_work(symbol)}
+    windows = {window for symbol in work if (window := symbol_parts(symbol)[1])}
+    own = used - work | windows
     own.update(*(row.formula.symbols() | row.active_formula.symbols() for row in ledger.rows))
-    stated = ", ".join(f"{name} = {ledger.sizes[name]}" for name in sorted(own))
-    blocks: list[Block] = [Text(say(msg("Dimensions")), [stated])]
-    return [*blocks, Text(say(msg("Workload")), in_words(work, ledger.sizes, say))] if work else blocks
+    sizes = ", ".join(f"{name} = {ledger.sizes[name]}" for name in sorted(own))
+    blocks: list[Block] = [Text(msg("Dimensions"), [sizes])]
+    return [*blocks, Text(msg("Workload"), symbol_lines(work, ledger.sizes))] if work else blocks

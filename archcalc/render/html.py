@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from archcalc.render.charts.frame import COMPONENT_COLORS
 from archcalc.render.charts.treemap_layout import Area, layout
-from archcalc.render.page import Block, Box, Page, Picture, Table, Text, Treemap, shown
+from archcalc.render.page import Block, Page, Picture, Table, Text, Treemap, TreemapBox, cell_text
 from archcalc.units import exact, human, percent
 
 WIDTH, HEIGHT = 960.0, 480.0
@@ -29,24 +29,24 @@ class Rectangle(msgspec.Struct, frozen=True):
 
     @property
     def label(self) -> str:
-        """What is written inside."""
+        """Return the text inside."""
         return f"{self.name} {self.size}"
 
     @property
-    def fits_label(self) -> bool:
-        """Whether the label can be read inside."""
+    def is_label_visible(self) -> bool:
+        """Return whether the label fits inside."""
         return self.area.height > 16 and self.area.width > 7 * len(self.label)
 
 
 def as_html(page: Page) -> str:
-    """The page as the text of an HTML document."""
-    blocks = [_described(block) for block in page.blocks]
+    """Return the page as an HTML document."""
+    blocks = [_template_values(block) for block in page.blocks]
     return _template("page.html").render(page=page, blocks=blocks, width=WIDTH, height=HEIGHT)
 
 
 def table_as_html(table: Table) -> str:
-    """A table alone, without its title, for a page of somebody else's."""
-    return _template("table.html").render(block=_described(table))
+    """Return a table without its title as an HTML element, for another page."""
+    return _template("table.html").render(block=_template_values(table))
 
 
 @cache
@@ -55,7 +55,7 @@ def _template(name: str) -> Template:
     return Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True).get_template(name)
 
 
-def _described(block: Block) -> dict[str, Any]:
+def _template_values(block: Block) -> dict[str, Any]:
     if isinstance(block, Picture):
         return {"kind": "picture", "title": block.title, "svg": Markup(block.svg)}  # noqa: S704 - see Picture
     if isinstance(block, Treemap):
@@ -67,7 +67,7 @@ def _described(block: Block) -> dict[str, Any]:
         }
     if isinstance(block, Text):
         return {"kind": "text", "title": block.title, "lines": block.lines}
-    rows = [[shown(column, value) for column, value in zip(block.columns, row, strict=True)] for row in block.rows]
+    rows = [[cell_text(column, value) for column, value in zip(block.columns, row, strict=True)] for row in block.rows]
     return {
         "kind": "table",
         "title": block.title,
@@ -77,15 +77,15 @@ def _described(block: Block) -> dict[str, Any]:
     }
 
 
-def rectangles(boxes: Sequence[Box], width: float = WIDTH, height: float = HEIGHT) -> list[Rectangle]:
-    """Place boxes on a treemap, each family together; boxes too small to see are left out."""
+def rectangles(boxes: Sequence[TreemapBox], width: float = WIDTH, height: float = HEIGHT) -> list[Rectangle]:
+    """Return the boxes of a treemap with their places, each family together, without boxes too small to see."""
     total = sum(box.value for box in boxes)
-    kept = [box for box in boxes if box.value > total / 1e6]
-    areas = layout([(box.family, box.value) for box in kept], width, height)
-    return [_rectangle(box, area, total) for box, area in zip(kept, areas, strict=True)]
+    visible = [box for box in boxes if box.value > total / 1e6]
+    areas = layout([(box.family, box.value) for box in visible], width, height)
+    return [_rectangle(box, area, total) for box, area in zip(visible, areas, strict=True)]
 
 
-def _rectangle(box: Box, area: Area, total: int) -> Rectangle:
+def _rectangle(box: TreemapBox, area: Area, total: int) -> Rectangle:
     title = f"{box.label}: {exact(box.value)} = {percent(box.value, total)}"
     name = box.label.replace("layers.*.", "")
     return Rectangle(area, _color(box.family), name, human(box.value), title)

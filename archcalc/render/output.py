@@ -1,4 +1,4 @@
-"""Where a page goes: a format, and standard output or a file."""
+"""Write a page in a format, to standard output or a file."""
 
 from __future__ import annotations
 
@@ -25,11 +25,12 @@ SUFFIXES: dict[str, Format] = {".json": "json", ".csv": "csv", ".md": "md", ".ht
 
 
 def by_suffix(output: str | None) -> Format:
-    """The format that a file's name asks for; a table where it asks for none."""
+    """Return the format of a file by its name; a table for an unknown suffix."""
     return SUFFIXES.get(os.path.splitext(output)[1].lower(), "table") if output else "table"
 
 
-def _json(data: Any) -> str:
+def as_json(data: Any) -> str:
+    """Return data as the text of a JSON file."""
     import json
 
     return json.dumps(data, ensure_ascii=False, indent=2) + "\n"
@@ -71,22 +72,21 @@ def emit(
     color: bool = True,
     say: Translator = ENGLISH,
 ) -> None:
-    """Print or write a page in a format; `data` is what JSON shows of it. The file '-' is standard output.
+    """Print or write a page in a format; `data` is its JSON. The file '-' is standard output.
 
-    Only tables, Markdown and HTML speak a language: JSON and CSV are for programs. Of page and data, only what the
-    format asks for is made. Raises InputError where it cannot be written; of a file, nothing half-written is left
-    behind.
+    Tables, Markdown and HTML are translated; JSON and CSV are for programs. Only what the format needs is computed.
+    Raises InputError if it cannot be written; a file is written whole or not at all.
     """
     if form == "json":
-        emit_text(_json(data()), output)
+        emit_text(as_json(data()), output)
         return
-    made = page() if form == "csv" or say.lang == "en" else say.within(structs.replace(page(), lang=say.lang))
+    translated = page() if form == "csv" or say.lang == "en" else say.within(structs.replace(page(), lang=say.lang))
     if form == "table" and output in (None, "-"):
         from archcalc.render.terminal import as_text, is_plain, width
 
-        _print(as_text(made, width()), plain=is_plain(color))
+        _print(as_text(translated, width()), plain=is_plain(color))
         return
-    emit_text(_TEXTS[form](made), output)
+    emit_text(_TEXTS[form](translated), output)
 
 
 def emit_result(
@@ -125,7 +125,7 @@ def _print(text: str, *, plain: bool) -> None:
 
 
 def discard_output() -> None:
-    """Send what standard output still holds to nowhere, so that closing it cannot fail."""
+    """Discard what standard output has buffered, so that closing it cannot fail."""
     if sys.stdout is not None:
         with suppress(UnsupportedOperation):  # a stream in memory has no file to fail
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -133,7 +133,7 @@ def discard_output() -> None:
 
 def write(path: str, content: str | bytes, *, replace: bool = True) -> None:
     """Write a file whole or not at all. With `replace=False` an existing file is an InputError."""
-    whole = content.encode() if isinstance(content, str) else content
+    data = content.encode() if isinstance(content, str) else content
     if os.path.isdir(path) or not path:
         raise InputError(
             msg("found {found}", found=shown(path)) if not path else msg("is a folder"),
@@ -147,21 +147,21 @@ def write(path: str, content: str | bytes, *, replace: bool = True) -> None:
             with open(path, "ab") as file:
                 # Into a pipe or a device, which must stay one; a file that may not be written fails here.
                 if not os.path.isfile(path):
-                    file.write(whole)
+                    file.write(data)
                     return
-        _write_whole(os.path.realpath(path), whole)
+        _write_whole(os.path.realpath(path), data)
     except OSError as error:
         raise InputError(msg("cannot be written ({strerror})", strerror=error.strerror), file=path) from None
 
 
 def _write_whole(path: str, content: bytes) -> None:
-    """Write beside the file, then put it in its place, with the mode that it had."""
+    """Write a temporary file beside it, then rename that, with the mode of the old file."""
     import tempfile
 
-    with tempfile.TemporaryDirectory(dir=os.path.dirname(path)) as beside:
-        whole = os.path.join(beside, "whole")
-        with open(whole, "wb") as file:
+    with tempfile.TemporaryDirectory(dir=os.path.dirname(path)) as folder:
+        temporary = os.path.join(folder, "temporary")
+        with open(temporary, "wb") as file:
             file.write(content)
         if os.path.exists(path):
-            os.chmod(whole, os.stat(path).st_mode & 0o777)
-        os.replace(whole, path)
+            os.chmod(temporary, os.stat(path).st_mode & 0o777)
+        os.replace(temporary, path)

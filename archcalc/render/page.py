@@ -1,36 +1,39 @@
-"""A page as data: tables of raw values and lines of text, messages or plain. Each way of printing decides how a value
-looks, and in which language (`archcalc.words`).
+"""A page as data: tables of values and lines of text.
+
+Each format decides how a value is printed, and in which language messages are (`archcalc.words`).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from archcalc.results import CellKind
-from archcalc.units import exact, human
+from archcalc.units import exact, human, ranges, vector
 from archcalc.words import Message
 
-# Columns that a full bar takes.
-BAR = 20
+_PARENTHESES = re.compile(r"\([^()]*\)")
+# Of a full bar, in characters.
+BAR_WIDTH = 20
 
 
 class Column(msgspec.Struct, frozen=True):
-    """A column's heading, and what its values are."""
+    """A column's heading, and how its cells are printed."""
 
     heading: str | Message
     kind: CellKind = "text"
 
     @property
-    def right(self) -> bool:
-        """Whether it lines up on the right, as numbers do."""
-        return self.kind not in ("text", "product", "bar")
+    def is_right_aligned(self) -> bool:
+        """Return whether its cells are aligned right, as numbers are."""
+        return self.kind not in ("text", "quoted", "value", "product", "vector", "ranges", "bar")
 
     @property
-    def says_another(self) -> bool:
-        """Whether it only shows another column's number in words, or as a bar."""
+    def is_derived(self) -> bool:
+        """Return whether it only repeats the number of the column before it, rounded or as a bar."""
         return self.kind in ("human", "bar")
 
 
@@ -58,8 +61,8 @@ class Text(msgspec.Struct, frozen=True):
     lines: Sequence[str | Message]
 
 
-class Box(msgspec.Struct, frozen=True):
-    """A rectangle of a treemap: what it stands for, its size, what it belongs to."""
+class TreemapBox(msgspec.Struct, frozen=True):
+    """A rectangle of a treemap: its label, its size, and the component that it belongs to."""
 
     label: str
     value: int
@@ -67,14 +70,14 @@ class Box(msgspec.Struct, frozen=True):
 
 
 class Treemap(msgspec.Struct, frozen=True):
-    """Areas in proportion to values; only pages that can draw show it."""
+    """Areas in proportion to values; only HTML shows it."""
 
     title: str | Message
-    boxes: Sequence[Box]
+    boxes: Sequence[TreemapBox]
 
 
 class Picture(msgspec.Struct, frozen=True):
-    """A drawing as an SVG element of our own making; only pages that can draw show it."""
+    """A drawing as an SVG element that this package made; only HTML shows it."""
 
     title: str | Message
     svg: str
@@ -84,7 +87,7 @@ Block = Table | Text | Treemap | Picture
 
 
 class Page(msgspec.Struct, frozen=True):
-    """What one command shows, and the language that it speaks."""
+    """The output of one command, and its language."""
 
     title: str | Message
     subtitle: str | Message = ""
@@ -115,22 +118,38 @@ def _seconds(value: float) -> str:
 
 
 def _decimal(value: float | str) -> str:
-    """Four digits after the point; what they would not show, by its power of ten. Words for want of a number stay."""
+    """Return a number with four decimals, or with its power of ten if they would all be 0; a text stays."""
     if isinstance(value, str):
         return value
     return f"{value + 0.0:.4f}" if abs(value) >= 1e-4 or value == 0 else f"{value:.1e}"
 
 
 def _bar(share: float) -> str:
-    """A share of 1 as a bar, to an eighth of a column."""
-    whole, eighths = divmod(round(share * BAR * 8), 8)
+    """Return a share of 1 as a bar, to an eighth of a character."""
+    whole, eighths = divmod(round(share * BAR_WIDTH * 8), 8)
     return "█" * whole + (" ▏▎▍▌▋▊▉"[eighths] if eighths else "")
+
+
+def _value(value: Any) -> str:
+    """A field's value as a file would say it."""
+    import json
+
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _product(factors: Sequence[Any]) -> str:
+    """Factors with '×' between them, sums in parentheses."""
+    return " × ".join(f"({factor})" if " " in _PARENTHESES.sub("", factor) else factor for factor in map(str, factors))
 
 
 _FORMATS: dict[CellKind, Callable[[Any], str]] = {
     "text": str,
+    "quoted": repr,
     "words": str,
-    "product": lambda axes: " × ".join(map(str, axes)),
+    "value": _value,
+    "product": _product,
+    "vector": vector,
+    "ranges": ranges,
     "count": exact,
     "human": _human,
     "percent": _percent,
@@ -142,6 +161,6 @@ _FORMATS: dict[CellKind, Callable[[Any], str]] = {
 }
 
 
-def shown(column: Column, value: Any) -> str:
-    """A cell as people read it."""
+def cell_text(column: Column, value: Any) -> str:
+    """Return a cell as people read it."""
     return "" if value is None else _FORMATS[column.kind](value)

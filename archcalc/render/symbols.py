@@ -1,4 +1,4 @@
-"""The symbols of a workload in words: what `keys`, `pairs(window)` and others that formulas name come to, and why."""
+"""The symbols of a workload, such as `keys` and `pairs(window)`, in words."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from archcalc.analysis.atoms import ATOMS, STATED
-from archcalc.words import Message, Translator, msg
+from archcalc.ledger.tokens import symbol_parts
+from archcalc.words import Message, joined, msg
 
 
 class SymbolWords(msgspec.Struct, frozen=True):
-    """What a symbol means, and what it comes to without and with a window."""
+    """The meaning of a symbol, and its formula without and with a window."""
 
     meaning: Message
     formula: Message | None
@@ -47,18 +48,19 @@ SYMBOL_WORDS = {
 }
 
 
-def in_words(symbols: Iterable[str], sizes: Mapping[str, int], say: Translator) -> list[str]:
-    """What a workload states, on one line, and a line for each of its other symbols, with their values in `sizes`."""
+def symbol_lines(symbols: Iterable[str], sizes: Mapping[str, int]) -> list[str | Message]:
+    """Return the sizes of the workload on one line, then a line for each symbol that follows from them."""
     named = sorted(symbols)
-    atoms = [symbol for symbol in named if symbol.partition("(")[0] in ATOMS]
+    atoms = [symbol for symbol in named if symbol_parts(symbol)[0] in ATOMS]
     has_source = any("source" in symbol for symbol in named)
     stated = [name for name in STATED if has_source or name != "source_seq"]
-    return [", ".join(f"{name} = {sizes[name]}" for name in stated), *(_line(atom, sizes, say) for atom in atoms)]
+    return [", ".join(f"{name} = {sizes[name]}" for name in stated), *(_line(atom, sizes) for atom in atoms)]
 
 
-def _line(symbol: str, sizes: Mapping[str, int], say: Translator) -> str:
-    kind, _, window = symbol.partition("(")
+def _line(symbol: str, sizes: Mapping[str, int]) -> Message:
+    kind, window = symbol_parts(symbol)
     atom = SYMBOL_WORDS[kind]
-    formula = atom.windowed.fill(w=window[:-1]) if window and atom.windowed else atom.formula
+    formula = atom.windowed.fill(w=window) if window and atom.windowed else atom.formula
     assert formula is not None, "the ledger names no other"
-    return say(msg("{name}: {meaning}", name=f"{symbol} = {say(formula)} = {sizes[symbol]:,}", meaning=atom.meaning))
+    equation = joined(" = ", (symbol, formula, f"{sizes[symbol]:,}"))
+    return msg("{name}: {meaning}", name=equation, meaning=atom.meaning)

@@ -1,54 +1,46 @@
-"""A trace as one self-contained HTML page that steps through it: nothing is fetched."""
+"""A trace as one self-contained HTML page that steps through it; it loads nothing from the network."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from archcalc.render.trace_words import FUNCTIONS, STEP_KINDS
+from archcalc.interp.trace.glossary import STEP_KINDS
+from archcalc.interp.trace.result import VERDICTS, ForwardTrace
+from archcalc.render.trace import subtitle, title
+from archcalc.results import plain
 from archcalc.words import Translator, in_context, msg
 
-# What the page says, by the names that the template has for it.
-_WORDS = {
+# The texts of the page, by their names in the template.
+_TEXTS = {
     "step": in_context("of a trace", "step"),
-    "back": msg("back"),
-    "forward": in_context("next", "on"),
+    "previous": msg("Previous"),
+    "next": msg("Next"),
     "keys": msg("arrow keys step through"),
-    "printed": msg("As texts print it"),
-    "published": msg("printed"),
-    "found": msg("computed"),
+    "published_values": msg("Published values"),
+    "published": msg("published"),
+    "computed": msg("computed"),
     "verdict": msg("verdict"),
-    "so": msg("as printed"),
-    "not_so": msg("not so"),
     "softmax": msg("Softmax, on three numbers"),
     "functions": msg("Functions"),
-    "mask": msg("hidden by the mask"),
+    "masked": msg("hidden by the mask"),
+    "token": msg("token"),
+    "probability": msg("probability"),
     **{f"kind.{kind}": meaning for kind, meaning in STEP_KINDS.items()},
+    **{f"verdict.{verdict}": meaning for verdict, meaning in VERDICTS.items()},
 }
 
 
-def as_html(data: dict[str, Any], say: Translator) -> str:
-    """The page of `archcalc.render.trace.data`."""
+def as_html(result: ForwardTrace, say: Translator) -> str:
+    """Return the page in a language."""
     from jinja2 import Environment, PackageLoader
 
     from archcalc.interp.demos import run
 
     environment = Environment(loader=PackageLoader("archcalc.render"), autoescape=True)
-    template = environment.get_template("trace.html")
-    last = next(reversed(data["tokens"].values()))
-    subtitle = say(
-        msg(
-            "values at place {position} ({token}), measured; formulas exact",
-            position=data["position"],
-            token=repr(last[data["position"]]),
-        )
-    )
-    told = {name: say(message) for name, message in _WORDS.items()}
-    return template.render(
-        data=data,
+    return environment.get_template("trace.html").render(
+        result=plain(result),
         lang=say.lang,
-        title=say(msg("{model}: a forward pass step by step", model=data["model"])),
-        subtitle=subtitle,
-        functions={name: say(FUNCTIONS[name].meaning) for name in data["functions"]},
-        words=told | {"token": say(msg("token")), "probability": say(msg("probability"))},
+        title=say(title(result)),
+        subtitle=say(subtitle(result)),
+        functions={row.call: say(row.meaning) for row in result.functions},
+        texts={name: say(message) for name, message in _TEXTS.items()},
         softmax=run("softmax", 0),
     )

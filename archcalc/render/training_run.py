@@ -1,73 +1,36 @@
-"""What has come of a training run, as a page."""
+"""A training run as a page."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from archcalc.analysis.value_names import SURENESS
-from archcalc.render.page import Column, Page, Table, Text
-from archcalc.words import Message, joined, msg
-
-KINDS = {
-    "steps": "exact",
-    "tokens": "exact",
-    "flops": "exact",
-    "seconds": "measured",
-    "tokens_per_second": "measured",
-    "loss": "measured",
-    "held_out": "measured",
-}
-NAMES: dict[str, Message] = {
-    "steps": msg("steps"),
-    "tokens": msg("tokens"),
-    "flops": msg("flops"),
-    "seconds": msg("seconds"),
-    "tokens_per_second": msg("tokens per second"),
-    "loss": msg("loss"),
-    "held_out": msg("held out"),
-}
+from archcalc.render.page import Block, Page, Text
+from archcalc.render.tables import table
+from archcalc.run.train.result import TrainingRun, Validation
+from archcalc.units import human
+from archcalc.words import Message, msg
 
 
-def data(found: dict[str, Any]) -> dict[str, Any]:
-    """The figures, and which of them are exact."""
-    return found | {"kinds": KINDS}
+def view(result: TrainingRun, options: None = None) -> Page:
+    """Return the page of the run's figures and of its losses at each checkpoint."""
+    checkpoint = result.checkpoint
+    blocks: list[Block] = [
+        Text("", _figures(result)),
+        table(msg("Losses at each checkpoint: measured"), result.validations, Validation),
+        Text(msg("The model"), [f"{checkpoint}: archcalc generate {checkpoint} --prompt …"]),
+    ]
+    return Page(msg("{name}: training run", name=result.name), "", blocks)
 
 
-COLUMNS = (
-    Column(msg("steps"), "count"),
-    Column(msg("tokens"), "count"),
-    Column(msg("FLOPs"), "human"),
-    Column(msg("time"), "seconds"),
-    Column(msg("tokens/s"), "count"),
-    Column(msg("last loss"), "decimal"),
-    Column(msg("held out, nats"), "decimal"),
-    Column(msg("a character"), "decimal"),
-    Column(msg("right"), "percent"),
-)
-
-
-def page(found: dict[str, Any]) -> Page:
-    """One row of figures, and where the model lies."""
-    held = found["held_out"]
-    row = (
-        found["steps"],
-        found["tokens"],
-        found["flops"],
-        found["seconds"],
-        round(found["tokens_per_second"]),
-        found["loss"],
-        held["nats"],
-        held["nats_per_character"],
-        held["right"],
-    )
-    note = Text(msg("The model"), [f"{found['checkpoint']}: archcalc generate {found['checkpoint']} --prompt …"])
-    return Page(msg("{found}, trained", found=found["model"]), _sureness(), [Table("", COLUMNS, [row]), note])
-
-
-def _sureness() -> Message:
-    """Which figures are exact, and which are measured."""
-    by_kind = {kind: [NAMES[name] for name, one in KINDS.items() if one == kind] for kind in ("exact", "measured")}
-    return joined(
-        "; ",
-        (msg("{kind}: {names}", kind=SURENESS[kind], names=joined(", ", names)) for kind, names in by_kind.items()),
-    )
+def _figures(result: TrainingRun) -> list[Message]:
+    return [
+        msg(
+            "exact: {steps:,} steps, {tokens:,} tokens, {flops} FLOPs",
+            steps=result.steps,
+            tokens=result.tokens,
+            flops=human(result.flops),
+        ),
+        msg(
+            "measured: {seconds:.2f} s, {rate:,.0f} tokens/s",
+            seconds=result.seconds,
+            rate=result.tokens_per_second,
+        ),
+    ]

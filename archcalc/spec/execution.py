@@ -20,10 +20,11 @@ class Execution(Part, frozen=True, kw_only=True):
 
     `dtype` is that of weights and activations, without autocast. `attention` is the kernel: `eager` writes out every
     product; `math` and `flash` are backends of PyTorch's scaled_dot_product_attention, and attention that these do not
-    support (softcap, sinks) stays eager. `experts`: gather each choice's weights for one bmm, or sort and split the
-    choices by expert. `recompute`: what a non-reentrant checkpoint recomputes in the backward pass: nothing, the core
-    of every attention (`selective`), or whole layers (`full`). `meta` tensors run eager and math only; `cuda` is
-    modelled.
+    support (softcap, sinks) stays eager. Where the device's flash kernel does not support a call (on a GPU: float32, or
+    a mask, as of a window or a decode step), `math` runs. `experts`: gather each choice's weights for one bmm, or sort
+    and split the choices by expert. `recompute`: what a non-reentrant checkpoint recomputes in the backward pass:
+    nothing, the core of every attention (`selective`), or whole layers (`full`). `meta` tensors run eager and math
+    only; `cuda` is modelled.
     """
 
     dtype: ActivationDtype = "bf16"

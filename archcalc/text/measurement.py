@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated
 
 from msgspec import Struct
 
-from archcalc.text.tokenizer import Tokenizer
-from archcalc.words import Message
+from archcalc.results import Result, Row, Sureness, count, data, number, text
+from archcalc.words import Message, msg
+
+if TYPE_CHECKING:
+    from archcalc.text.tokenizer import Tokenizer
+
+YES_NO = {True: msg("yes"), False: msg("no")}
 
 
 class Sample(Struct, frozen=True):
@@ -19,40 +25,64 @@ class Sample(Struct, frozen=True):
     d_model: int
 
 
-class Measurement(Struct, frozen=True):
-    """One tokenizer's figures, all exact; `mismatch`: how the text differs after encoding and decoding, if it does."""
+class TextToken(Row, frozen=True):
+    """A token of the sentence: its vocabulary entry, and its part of the sentence."""
 
-    name: str
-    n_vocab: int
-    embedding: int
-    n_tokens: int
-    n_characters: int
-    mismatch: str | Message | None
-    splits: list[tuple[int, str, str]]  # id, vocabulary entry, part of the sentence
-
-    @property
-    def characters_per_token(self) -> float | None:
-        """Return the characters per token."""
-        return self.n_characters / self.n_tokens if self.n_tokens else None
+    id: Annotated[int, number(msg("id"), "words")]
+    token: Annotated[str, text(msg("in the vocabulary"))]
+    text: Annotated[str, number(msg("of the text"), "quoted")]
 
 
-def measure_all(tokenizers: Mapping[str, Tokenizer], sample: Sample) -> list[Measurement]:
+class Measurement(Row, frozen=True, kw_only=True):
+    """One tokenizer's figures; `mismatch`: how the text differs after encoding and decoding, if it does."""
+
+    name: Annotated[str, text(msg("tokenizer"))]
+    vocab_size: Annotated[int, count(msg("vocabulary"))]
+    embedding_parameters: Annotated[int, count(msg("embedding parameters"))]
+    n_tokens: Annotated[int, count(msg("tokens"))]
+    characters_per_token: Annotated[float | None, number(msg("characters per token"), "decimal")]
+    is_lossless: Annotated[bool, text(msg("gives the text back"), names=YES_NO)]
+    mismatch: Annotated[str | Message | None, text(msg("what differs"))]
+    tokens: Annotated[tuple[TextToken, ...], data(msg("tokens of the sentence"))]
+
+
+class Tokenization(Result, frozen=True, kw_only=True):
+    """How tokenizers split a sentence, and how many tokens they take for a text; all figures are exact."""
+
+    text: Annotated[str, data(msg("the sentence that is split"))]
+    measured_on: Annotated[str | Message, data(msg("the text that is measured on"))]
+    n_characters: Annotated[int, data(msg("characters of the text that is measured on"))]
+    d_model: Annotated[int, data(msg("width of the embedding"))]
+    tokenizers: Annotated[tuple[Measurement, ...], data(msg("figures of each tokenizer"))]
+    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "exact"
+
+
+def measure_all(tokenizers: Mapping[str, Tokenizer], sample: Sample) -> Tokenization:
     """Return the measurement of each tokenizer on a sample, by its name."""
-    return [measure(name, tokenizer, sample) for name, tokenizer in tokenizers.items()]
+    return Tokenization(
+        text=sample.sentence,
+        measured_on=sample.of,
+        n_characters=len(sample.text),
+        d_model=sample.d_model,
+        tokenizers=tuple(_measurement(name, tokenizer, sample) for name, tokenizer in tokenizers.items()),
+    )
 
 
-def measure(name: str, tokenizer: Tokenizer, sample: Sample) -> Measurement:
+def _measurement(name: str, tokenizer: Tokenizer, sample: Sample) -> Measurement:
     """Return how a tokenizer splits a sample's sentence and encodes its text."""
     from archcalc.text.tokenizer_training import round_trip_mismatch
 
-    splits = [(token_id, tokenizer.piece(token_id), part) for token_id, part in tokenizer.splits(sample.sentence)]
     mismatch = round_trip_mismatch(tokenizer, sample.sentence) or round_trip_mismatch(tokenizer, sample.text)
+    n_tokens = len(tokenizer.encode(sample.text, special=False))
     return Measurement(
         name=name,
-        n_vocab=tokenizer.n_vocab,
-        embedding=tokenizer.n_vocab * sample.d_model,
-        n_tokens=len(tokenizer.encode(sample.text, special=False)),
-        n_characters=len(sample.text),
+        vocab_size=tokenizer.n_vocab,
+        embedding_parameters=tokenizer.n_vocab * sample.d_model,
+        n_tokens=n_tokens,
+        characters_per_token=len(sample.text) / n_tokens if n_tokens else None,
+        is_lossless=mismatch is None,
         mismatch=None if mismatch is None else mismatch.message,
-        splits=splits,
+        tokens=tuple(
+            TextToken(token_id, tokenizer.piece(token_id), part) for token_id, part in tokenizer.splits(sample.sentence)
+        ),
     )

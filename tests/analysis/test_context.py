@@ -7,7 +7,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from archcalc import presets
-from archcalc.analysis.context import ATTENTION, FAR_TOKENS, LEAST, PAIRS, PHASES, Context, Phase, context
+from archcalc.analysis.context import ATTENTION, FAR_TOKENS, PAIRS, PHASES, SHORTEST, ContextFlops, Phase, context
 from archcalc.analysis.flops import by_component, by_op, summary
 from archcalc.errors import InputError
 from archcalc.ledger.build import build
@@ -31,20 +31,20 @@ def overtaken(spec: Spec, phase: Phase, tokens: int, key: str) -> bool:
     return attention > ffn
 
 
-def check_points(spec: Spec, found: Context) -> None:
+def check_points(spec: Spec, found: ContextFlops) -> None:
     ledger = build(spec)
     for point in found.points:
         work = work_of(spec, found.phase, point.tokens)
         told, components = summary(ledger, work), by_component(by_op(ledger, work))
-        assert point.new == work.seq
-        assert sum(point.forward.values()) == told["forward"]
-        assert sum(point.causal.values()) == told["forward_causal"]
+        assert point.new_tokens == work.seq
+        assert sum(point.forward.values()) == point.total == told["forward"]
+        assert sum(point.forward_causal.values()) == point.total_causal == told["forward_causal"]
         assert sum(point.forward.get(part, 0) for part in ATTENTION) == components["attention"]["forward"]
-        assert all(point.causal[part] == cost for part, cost in point.forward.items() if part != PAIRS)
+        assert all(point.forward_causal[part] == cost for part, cost in point.forward.items() if part != PAIRS)
     lengths = [point.tokens for point in found.points]
     assert lengths == sorted(set(lengths))
     assert lengths[-1] == found.up_to
-    assert lengths[0] >= LEAST[found.phase]
+    assert lengths[0] >= SHORTEST[found.phase]
 
 
 @each_phase
@@ -54,11 +54,11 @@ def test_the_crossing_is_the_first_length_of_all(phase: Phase, spec: Spec, up_to
     assume(phase == "prefill" or spec.decoder is not None)
     assume(any(op.row.component == "attention" for op in by_op(build(spec), Workload())))
     up_to = min(up_to, spec.n_ctx)
-    assume(up_to >= LEAST[phase])
+    assume(up_to >= SHORTEST[phase])
     found = context(spec, phase, up_to)
     check_points(spec, found)
     for key, crossing in (("forward", found.crossing), ("forward_causal", found.crossing_causal)):
-        past = [tokens for tokens in range(LEAST[phase], up_to + 1) if overtaken(spec, phase, tokens, key)]
+        past = [tokens for tokens in range(SHORTEST[phase], up_to + 1) if overtaken(spec, phase, tokens, key)]
         assert crossing == min(past, default=None)
         assert past == list(range(crossing or up_to + 1, up_to + 1)), "once overtaken, always"
 
@@ -78,7 +78,7 @@ def test_crossings_of_presets(name: str, phase: Phase) -> None:
             assert not overtaken(spec, phase, found.up_to, key)
         else:
             assert overtaken(spec, phase, crossing, key)
-            assert crossing == LEAST[phase] or not overtaken(spec, phase, crossing - 1, key)
+            assert crossing == SHORTEST[phase] or not overtaken(spec, phase, crossing - 1, key)
             assert crossing in [point.tokens for point in found.points]
 
 

@@ -108,7 +108,10 @@ def test_kept_activations_are_those_of_the_ledger() -> None:
     work, ledger = archcalc.workload(spec, batch=2, seq=64), build(spec, how)
     assert found["bytes"].sum() == sum(row.bytes(ledger.at(work)) for row in ledger.saved_activations)
     assert set(found["kind"]) == {"exact"}
-    assert not found["square"].any()
+    assert not found["is_square"].any()
+    assert found["share"].sum() == pytest.approx(1)
+    for row in found.itertuples():
+        assert str(row.formula).rpartition(" = ")[2] == f"{row.bytes:,}"
     modelled = archcalc.activations(spec, how=archcalc.Execution(device="cuda"), seq=64)
     assert set(modelled["kind"]) == {"modelled"}
     with pytest.raises(archcalc.InputError, match="past"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,7 +18,7 @@ from tests.strategies import specs
 
 
 def lines(spec: Spec, work: Workload) -> dict[str, LayerFlops]:
-    return {line.label: line for line in by_layer(spec, by_op(build(spec), work))}
+    return {line.path: line for line in by_layer(spec, by_op(build(spec), work))}
 
 
 @settings(max_examples=60)
@@ -28,6 +29,7 @@ def test_layers_add_up_and_stand_in_turn(spec: Spec, seq: int) -> None:
     assert sum(line.forward for line in found.values()) == whole["forward"]
     assert sum(line.forward_causal for line in found.values()) == whole["forward_causal"]
     assert sum(line.backward for line in found.values()) == whole["backward"]
+    assert sum(line.share for line in found.values()) == pytest.approx(1)
     in_turn = [
         f"{prefix}layers.{i}"
         for prefix, stack in ((own.prefix, own.stack) for own in spec.stacks)
@@ -36,14 +38,14 @@ def test_layers_add_up_and_stand_in_turn(spec: Spec, seq: int) -> None:
     assert [label for label in found if "layers." in label] == in_turn
     costs = defaultdict(set)
     for label, line in found.items():
-        costs[label.partition("layers.")[0], line.kind if "layers." in label else label].add(line.forward)
+        costs[label.partition("layers.")[0], line.group if "layers." in label else label].add(line.forward)
     assert all(len(cost) == 1 for cost in costs.values())
 
 
 def test_a_mixture_after_dense_layers() -> None:
     """DeepSeek-V3: 3 dense layers of d_ff 18,432, then 8 + 1 experts of 2,048 and a router of 256."""
     found = lines(load("deepseek-v3"), Workload(seq=1))
-    assert (found["layers.2"].kind, found["layers.3"].kind) == ("dense", "moe")
+    assert (found["layers.2"].group, found["layers.3"].group) == ("dense", "moe")
     more = 2 * 7168 * (3 * 18_432 - 3 * 9 * 2048 - 256)
     assert found["layers.2"].forward - found["layers.60"].forward == more
     assert found["head.logits"].forward == 2 * 129_280 * 7168

@@ -17,9 +17,9 @@ from torch import nn
 
 import archcalc
 from archcalc import presets
-from archcalc.analysis import optimisers
-from archcalc.analysis.lora import adapters, tuned
-from archcalc.analysis.training import Precision, recipe, totals
+from archcalc.analysis.lora import LoraMemory, adapters, lora_memory
+from archcalc.analysis.optimizers import find_optimizer
+from archcalc.analysis.training import find_recipe
 from archcalc.analysis.weights import buffers_bytes, role_of, weights_bytes
 from archcalc.errors import InputError
 from archcalc.hf import tensor_map, to_config
@@ -283,29 +283,30 @@ def test_published_counts(name: str, rank: int) -> None:
     assert round(sum(row.total for row in adapters(ledger(name), rank, ["q", "v"])) / 1e6, 1) == PAPER[name, rank]
 
 
+def memory(name: str, rank: int, targets: str | list[str], *, dtype: str, recipe: str, optimizer: str) -> LoraMemory:
+    return lora_memory(
+        archcalc.load(name),
+        rank=rank,
+        targets=targets,
+        dtype=dtype,
+        recipe=find_recipe(recipe),
+        optimizer=find_optimizer(optimizer),
+    )
+
+
 def test_qlora_by_hand() -> None:
     """The base in NF4, every adapter 4 bytes, its gradient 4, two moments 8: peft keeps adapters in fp32."""
-    form, precision = "nf4", recipe("autocast").precision()
-    found = tuned(
-        ledger("llama-3-8b"), 16, "all-linear", form=form, precision=precision, optimiser=optimisers.named("adamw")
-    )
-    assert found.trainable == 41_943_040
-    assert totals(found.adapters).total == 16 * found.trainable
-    assert found.base_bytes == weights_bytes(ledger("llama-3-8b"), form)
+    found = memory("llama-3-8b", 16, "all-linear", dtype="nf4", recipe="autocast", optimizer="adamw")
+    assert found.trainable == sum(row.parameters for row in found.adapters) == 41_943_040
+    assert found.adapters_bytes == found.gradients_bytes == 4 * found.trainable
+    assert found.total_bytes == found.frozen_bytes + 16 * found.trainable == sum(part.bytes for part in found.parts)
+    assert found.frozen_bytes == weights_bytes(ledger("llama-3-8b"), "nf4")
 
 
 def test_buffers_are_stored() -> None:
-    found = tuned(
-        ledger("deepseek-v3"),
-        1,
-        ["out"],
-        form="bf16",
-        precision=Precision("bf16", "bf16"),
-        optimiser=optimisers.named("sgd"),
-    )
-    assert found.base_bytes == weights_bytes(ledger("deepseek-v3"), "bf16") + buffers_bytes(
-        ledger("deepseek-v3"), "bf16"
-    )
+    found = memory("deepseek-v3", 1, ["out"], dtype="bf16", recipe="pure", optimizer="sgd")
+    weights, buffers = (of(ledger("deepseek-v3"), "bf16") for of in (weights_bytes, buffers_bytes))
+    assert found.frozen_bytes == weights + buffers
 
 
 def test_adapters_are_as_wide_as_peft_makes_them() -> None:
@@ -316,10 +317,9 @@ def test_adapters_are_as_wide_as_peft_makes_them() -> None:
         peft = importlib.import_module("peft")
         made = peft.get_peft_model(model, peft.LoraConfig(r=4, target_modules=["q", "v"]))
     size = sum(p.nbytes for p in made.parameters() if p.requires_grad)
-    optimiser, precision = optimisers.named("adamw"), recipe("autocast").precision()
-    found = tuned(ledger("tiny"), 4, ["q", "v"], form="bf16", precision=precision, optimiser=optimiser)
-    assert totals(found.adapters).weights == size
-    assert found.base_bytes == sum(p.nbytes for p in made.parameters() if not p.requires_grad)
+    found = memory("tiny", 4, ["q", "v"], dtype="bf16", recipe="autocast", optimizer="adamw")
+    assert found.adapters_bytes == size
+    assert found.frozen_bytes == sum(p.nbytes for p in made.parameters() if not p.requires_grad)
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ def test_an_upload_stays_out_of_the_link_and_is_limited(page: Page, tmp_path: Pa
     field.set_input_files(spec)
     total = archcalc.report(archcalc.load({"base": "gpt2", "name": "mine", "n_layers": 5}))["params"]["total"]
     expect(page.get_by_text(f"{total:,}").first).to_be_visible()
-    expect(page.get_by_text("no part of the link")).to_be_visible()
+    expect(page.get_by_text("not part of the link")).to_be_visible()
     assert set(state(page)) == {"from"}
     for name in ("Run", "Architecture"):
         page.get_by_role("link", name=name, exact=True).click()

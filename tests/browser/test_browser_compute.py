@@ -40,14 +40,14 @@ def test_a_slider_is_moved_by_keys_and_its_link_reopens_it(page: Page) -> None:
 def test_a_training_step_is_shown_by_policy_and_saved_as_the_command_line_writes_it(page: Page) -> None:
     visit(page, "/compute?model=gpt2")
     press(page, "Training step")
-    expect(page.get_by_text("what a training step keeps, by recompute policy")).to_be_visible()
+    expect(page.get_by_text("memory of a training step, by recompute policy")).to_be_visible()
     expect(page.locator("[data-testid=stVegaLiteChart]").first.locator("canvas, svg").first).to_be_visible()
     found = CliRunner().invoke(cli, ["memory", "gpt2", "--train", "--format", "json"]).stdout
-    expect(page.get_by_text(f"{json.loads(found)['peak']['peak_bytes']:,}").first).to_be_visible()
+    expect(page.get_by_text(f"{json.loads(found)['peak']['bytes']:,}").first).to_be_visible()
     press(page, "FLOPs conventions")
     expect(page.get_by_text("Megatron", exact=True).first).to_be_visible()
     press(page, "Training memory")
-    expect(page.get_by_text("Kept from step to step, by component")).to_be_visible()
+    expect(page.get_by_text("From step to step, by component")).to_be_visible()
     settled(page)
     file = saved(page, page.locator(".st-key-save_gpt2-training-page-json button"))
     assert file.decode() == found

@@ -22,7 +22,7 @@ def test_a_model_differs_from_itself_in_nothing(good: Good) -> None:
     assert "the architectures are the same" in text
     found = json.loads(good("diff", "gpt2", "gpt2", "-f", "json"))
     assert found["fields"] == []
-    assert {one["difference"] for one in found["params"].values()} == {0}
+    assert {one["difference"] for one in found["params"]} == {0}
 
 
 def test_names_are_no_difference(good: Good) -> None:
@@ -33,10 +33,17 @@ def test_names_are_no_difference(good: Good) -> None:
     ("left", "right"), [("gpt3", "llama-3-8b"), ("t5-small", "bert-base"), ("deepseek-v3", "gpt2")]
 )
 def test_differences_are_the_totals(left: str, right: str, good: Good) -> None:
-    found = json.loads(good("diff", left, right, "-f", "json"))["params"]
+    found = {one["figure"]: one for one in json.loads(good("diff", left, right, "-f", "json"))["params"]}
     a, b = (summary(build(load(name))) for name in (left, right))
     for name in ("total", "untied", "active", "non_embedding"):
-        assert found[name] == {"left": a[name], "right": b[name], "difference": b[name] - a[name]}
+        assert found[name] == {
+            "figure": name,
+            "left": a[name],
+            "right": b[name],
+            "difference": b[name] - a[name],
+            "change": (b[name] - a[name]) / a[name],
+            "kind": "exact",
+        }
     for name, left_count in a["by_component"].items():
         assert found[name]["left"] == left_count
 
@@ -62,13 +69,13 @@ def test_equal_names_are_told_apart(good: Good) -> None:
     assert text.startswith("GPT-2 Small → GPT-2 Small with n_layers=24\n")
     assert "gpt2 (2)" in text
     head, *_ = csv.reader(io.StringIO(good("compare", "gpt2", "tiny", "gpt2", "gpt2", "-f", "csv")))
-    assert head == ["", "gpt2", "tiny", "gpt2 (2)", "gpt2 (3)"]
+    assert head == ["figure", "models.gpt2", "models.tiny", "models.gpt2 (2)", "models.gpt2 (3)", "kind"]
 
 
 def test_compare_has_a_column_for_each(good: Good) -> None:
     names = presets.names()
-    rows = {row[0]: row[1:] for row in csv.reader(io.StringIO(good("compare", *names, "-f", "csv")))}
-    assert rows[""] == names
+    rows = {row[0]: row[1:-1] for row in csv.reader(io.StringIO(good("compare", *names, "-f", "csv")))}
+    assert rows["figure"] == [f"models.{name}" for name in names]
     assert list(map(int, rows["total"])) == [build(load(name)).total() for name in names]
     assert [one["name"] for one in json.loads(good("compare", *names, "-f", "json"))] == names
 
@@ -76,5 +83,5 @@ def test_compare_has_a_column_for_each(good: Good) -> None:
 def test_presets_lists_them_all(good: Good) -> None:
     found = json.loads(good("presets", "-f", "json"))
     assert [one["name"] for one in found] == presets.names()
-    assert all(one["total"] >= one["active"] > 0 and one["source"] for one in found)
+    assert all(one["parameters"] >= one["active"] > 0 and one["source"] for one in found)
     assert "gpt3 is short for gpt3-175b" in good("presets")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -157,3 +158,32 @@ def test_input_that_cannot_be_read_is_one_line_even_in_memory(capsys: pytest.Cap
 )
 def test_an_error_of_a_parameter_names_its_option(cli: Cli, args: str, line: str) -> None:
     assert line in cli(*args.split()).err
+
+
+GPU_IS_FULL = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.18 GiB of which …"
+SHORT = {
+    "CUDA out of memory. Tried to allocate 2.00 GiB.": RuntimeError(GPU_IS_FULL),
+    "CUDA error: out of memory": RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be …"),
+    "DefaultCPUAllocator: can't allocate memory": RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+    "of this process": MemoryError(),
+}
+
+
+@pytest.mark.parametrize("told", SHORT)
+def test_short_memory_is_one_line(cli: Cli, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("archcalc.cli.presets.command.callback", _raises(SHORT[told]))
+    ran = cli("presets")
+    assert (ran.code, ran.err) == (1, f"archcalc: memory is short ({told})\n")
+
+
+def test_other_errors_of_torch_are_not_hidden(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("archcalc.cli.presets.command.callback", _raises(RuntimeError("shapes differ")))
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        cli("presets")
+
+
+def _raises(error: Exception) -> Callable[..., None]:
+    def callback(**_: object) -> None:
+        raise error
+
+    return callback

@@ -7,6 +7,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -85,6 +86,11 @@ def test_the_evaluator_itself() -> None:
     assert Formula("4·d²·(a + 2·b) + 1,000", {"d": 3, "a": 5, "b": 7}).value() == 4 * 9 * 19 + 1000
 
 
+def explained(text: str) -> dict[str, dict[str, Any]]:
+    """Return the formulas of a JSON object by figure."""
+    return {one["figure"]: one for one in json.loads(text)["formulas"]}
+
+
 def sizes_of(name: str, **asked: int) -> dict[str, int]:
     """The table that formulas read: the model's sizes, and the workload's."""
     spec = load(name)
@@ -94,7 +100,7 @@ def sizes_of(name: str, **asked: int) -> dict[str, int]:
 @each_preset
 def test_figures_are_the_reports_and_their_equations_hold(name: str, good: Good) -> None:
     spec, sizes = load(name), sizes_of(name)
-    found = json.loads(good("explain", name, "-f", "json"))
+    found = explained(good("explain", name, "-f", "json"))
     told, flops = report(spec), by_component(by_op(build(spec), workload(spec)))
     expected = {key: count for key, count in told["params"].items() if key != "by_component"}
     expected |= told["params"]["by_component"]
@@ -104,8 +110,8 @@ def test_figures_are_the_reports_and_their_equations_hold(name: str, good: Good)
     expected["memory.activations_bytes"] = sum(row.bytes(sizes) for row in kept)
     assert {figure: one["value"] for figure, one in found.items()} == expected
     for one in found.values():
-        assert steps(one["equation"], sizes) == {one["value"]}
-        assert Formula(one["formula"], sizes).value() == one["value"]
+        assert steps(one["formula"], sizes) == {one["value"]}
+        assert Formula(one["expression"], sizes).value() == one["value"]
         assert one["kind"] == "exact"
 
 
@@ -115,10 +121,10 @@ def test_every_leafs_equation_holds(name: str, good: Good) -> None:
     spec = load(name)
     asked = {} if spec.family == "encoder" else {"seq": 3, "past": min(9, spec.n_ctx - 3)}
     options = [word for key, count in asked.items() for word in (f"--{key}", str(count))]
-    found = json.loads(good("explain", name, "*", "-f", "json", *options))
+    found = explained(good("explain", name, "*", "-f", "json", *options))
     ledger, sizes, told = build(spec), sizes_of(name, **asked), report(spec, **asked)
     for one in found.values():
-        assert steps(one["equation"], sizes) == {one["value"]}
+        assert steps(one["formula"], sizes) == {one["value"]}
     flops = [one for figure, one in found.items() if figure.startswith("flops.")]
     memory = [one for figure, one in found.items() if figure.startswith("memory.")]
     weights = [one for figure, one in found.items() if not figure.startswith(("flops.", "memory."))]
@@ -126,7 +132,8 @@ def test_every_leafs_equation_holds(name: str, good: Good) -> None:
     assert sum(one["value"] for one in weights) == sum(row.total for row in (*ledger.rows, *ledger.tied))
     assert sum(one["value"] for one in flops) == told["flops"]["forward"]
     assert sum(one["causal_value"] for one in flops) == told["flops"]["forward_causal"]
-    assert all(Formula(one["causal_formula"], sizes).value() == one["causal_value"] for one in flops)
+    assert all(steps(one["causal_formula"], sizes) == {one["causal_value"]} for one in flops)
+    assert all(Formula(one["causal_expression"], sizes).value() == one["causal_value"] for one in flops)
     assert sum(one["value"] for one in memory) == told["memory"]["kv_cache_bytes"]
 
 
@@ -180,12 +187,12 @@ def test_a_cache_says_what_it_holds(good: Good) -> None:
 
 
 def test_a_module_is_its_weights_and_its_product(good: Good) -> None:
-    found = json.loads(good("explain", "gpt3", "layers.*.attn.q", "-f", "json"))
+    found = explained(good("explain", "gpt3", "layers.*.attn.q", "-f", "json"))
     assert list(found) == ["layers.*.attn.q.weight", "layers.*.attn.q.bias", "flops.layers.*.attn.q"]
-    assert list(json.loads(good("explain", "gpt3", "layers.7.attn.q", "-f", "json"))) == list(found)
-    both = json.loads(good("explain", "gpt3", "layers.*.attn.values", "-f", "json"))
+    assert list(explained(good("explain", "gpt3", "layers.7.attn.q", "-f", "json"))) == list(found)
+    both = explained(good("explain", "gpt3", "layers.*.attn.values", "-f", "json"))
     assert list(both) == ["flops.layers.*.attn.values", "memory.layers.*.attn.values"]
-    assert list(json.loads(good("explain", "gpt3", "flops.layers.*.attn.values", "-f", "json"))) == list(both)[:1]
+    assert list(explained(good("explain", "gpt3", "flops.layers.*.attn.values", "-f", "json"))) == list(both)[:1]
 
 
 def lines(markdown: str) -> Iterator[str]:
@@ -220,7 +227,7 @@ def test_active_part_of_experts(good: Good) -> None:
 
 
 def test_a_label_of_the_weights_view_is_a_row(good: Good) -> None:
-    found = json.loads(good("explain", "deepseek-v3", "layers.*.ffn.up.weight [dense]", "-f", "json"))
+    found = explained(good("explain", "deepseek-v3", "layers.*.ffn.up.weight [dense]", "-f", "json"))
     assert list(found) == ["layers.*.ffn.up.weight [dense]"]
 
 
@@ -228,8 +235,13 @@ def test_csv_has_formula_and_value(good: Good) -> None:
     first, *_ = csv.DictReader(io.StringIO(good("explain", "gpt3", "attention", "-f", "csv")))
     assert first == {
         "figure": "attention",
-        "formula": "4·d_model²·n_layers + 4·d_model·n_layers",
+        "expression": "4·d_model²·n_layers + 4·d_model·n_layers",
+        "formula": "4·d_model²·n_layers + 4·d_model·n_layers = 4·12288²·96 + 4·12288·96 = 57,986,777,088",
         "value": "57986777088",
+        "causal_expression": "",
+        "causal_formula": "",
+        "causal_value": "",
+        "kind": "exact",
     }
 
 
@@ -243,8 +255,8 @@ def test_what_a_row_may_not_be(row: str, cli: Cli) -> None:
 
 def test_what_autograd_keeps_has_a_formula(good: Good, cli: Cli) -> None:
     """36 s·b·h and 8 a·s²·b a layer, and what stands about them: GPT-2's dropout, in bf16."""
-    found = json.loads(good("explain", "gpt2", "memory.activations_bytes", "--format", "json"))
-    assert "36·batch·d_model·seq·n_layers" in found["memory.activations_bytes"]["formula"]
+    found = explained(good("explain", "gpt2", "memory.activations_bytes", "--format", "json"))
+    assert "36·batch·d_model·seq·n_layers" in found["memory.activations_bytes"]["expression"]
     assert found["memory.activations_bytes"]["value"] == 1_553_686_528
     after_a_cache = cli("explain", "gpt2", "memory.activations_bytes", "--seq", "1", "--past", "5")
     assert (after_a_cache.code, after_a_cache.err.count("\n")) == (2, 1)

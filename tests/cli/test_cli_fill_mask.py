@@ -49,14 +49,14 @@ def test_a_checkpoint_fills_as_transformers_does(folder: Path) -> None:
     ids = PreTrainedTokenizerFast.from_pretrained(folder)(text, return_tensors="pt")["input_ids"]
     with torch.no_grad():
         expected = BertForMaskedLM.from_pretrained(folder).eval()(input_ids=ids).logits[0].softmax(-1)
-    masks = json.loads(done.stdout)["masks"]
-    assert [mask["place"] for mask in masks] == [1, 4]
-    for mask in masks:
-        best = expected[mask["place"]].topk(3)
-        assert [each["id"] for each in mask["best"]] == best.indices.tolist()
-        assert [each["text"] for each in mask["best"]] == [WORDS[i] for i in best.indices]
-        found = torch.tensor([each["probability"] for each in mask["best"]])
-        torch.testing.assert_close(found, best.values, rtol=1e-4, atol=1e-6)
+    rows = json.loads(done.stdout)["predictions"]
+    assert [row["position"] for row in rows] == [1, 1, 1, 4, 4, 4]
+    for position in (1, 4):
+        best, found = expected[position].topk(3), [row for row in rows if row["position"] == position]
+        assert [row["id"] for row in found] == best.indices.tolist()
+        assert [row["text"] for row in found] == [WORDS[i] for i in best.indices]
+        probabilities = torch.tensor([row["probability"] for row in found])
+        torch.testing.assert_close(probabilities, best.values, rtol=1e-4, atol=1e-6)
 
 
 def test_a_line_for_each_token(folder: Path) -> None:

@@ -50,7 +50,7 @@ SPOKEN = {
     "presets": ("gpt3 is short for gpt3-175b", "gpt3 是 gpt3-175b 的简称"),
     "taps gpt3": ("GPT-3 175B: what can be read and written", "GPT-3 175B：可读取与改写的位置"),
     "claims zero": ("59 claims: 53 hold, 6 truncate", "59 项：53 项成立，6 项被截断"),
-    "verify tiny": ("ledger = module", "账本 = 模块"),
+    "verify tiny": ("first reading", "第一种解读"),
     "tokenize tiny total": ("'total'", "'total' 的切分"),
     "sweep tiny --over n_heads=4,5 -f csv": ("archcalc: 1 left out, the first at", "archcalc: 略去 1 种，首个为"),
     f"generate tiny {' '.join(IDS)} -n 2": ("measured: 3 tokens read", "实测：读入 3 个词元"),

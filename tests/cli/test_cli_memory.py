@@ -102,16 +102,25 @@ def test_a_bad_cache_is_one_line(args: tuple[str, ...], message: str, capsys: py
 
 
 @pytest.mark.parametrize("name", ["gpt3", "deepseek-v3"])
-@pytest.mark.parametrize("optimiser", ["adamw", "adamw8bit", "sgd"])
-def test_training_adds_up(name: str, optimiser: str, capsys: pytest.CaptureFixture[str]) -> None:
-    args = (name, "--train", "--optimizer", optimiser, "--format")
+@pytest.mark.parametrize("optimizer", ["adamw", "adamw8bit", "sgd"])
+def test_training_adds_up(name: str, optimizer: str, capsys: pytest.CaptureFixture[str]) -> None:
+    args = (name, "--train", "--optimizer", optimizer, "--format")
     found = json.loads(printed(capsys, *args, "json"))
-    rows = list(csv.reader(io.StringIO(printed(capsys, *args, "csv"))))[1:]
-    *parts, total = [int(row[2]) for row in rows]
-    assert sum(parts) == total == found["step_bytes"] == found["total_bytes"] + found["activations"]["total_bytes"]
-    assert sum(line["total_bytes"] for line in found["weights"]) == found["total_bytes"]
-    assert sum(line["bytes"] for line in found["activations"]["tensors"]) == parts[-1]
-    assert [row[0] for row in rows][-3] == ("master copy" if optimiser == "sgd" else "optimiser states")
+    rows = list(csv.DictReader(io.StringIO(printed(capsys, *args, "csv"))))
+    parts = {row["part"]: int(row["bytes"]) for row in rows}
+    assert list(parts) == [
+        part for part in ("weights", "gradients", "master", "optimizer", "activations") if found.get(f"{part}_bytes", 1)
+    ]
+    assert ("optimizer" in parts) == (optimizer != "sgd")
+    assert sum(parts.values()) == found["step_bytes"] == found["total_bytes"] + found["activations"]["bytes"]
+    assert all(size == found[f"{part}_bytes"] for part, size in parts.items() if part != "activations")
+    for lines in (found["weights"], found["components"]):
+        assert sum(line["bytes"] for line in lines) == found["total_bytes"]
+        assert sum(line["share"] for line in lines) == pytest.approx(1)
+    assert sum(line["bytes"] for line in found["activations"]["tensors"]) == parts["activations"]
+    assert f"{found['step_bytes']:,}" in printed(capsys, *args[:-1])
+    for part in found["parts"]:
+        assert part["formula"] is None or part["formula"].rpartition(" = ")[2] == f"{part['bytes']:,}"
 
 
 @pytest.mark.parametrize("view", ["components", "tensors", "layers"])
@@ -119,9 +128,13 @@ def test_training_adds_up(name: str, optimiser: str, capsys: pytest.CaptureFixtu
 def test_saved_activations_add_up_in_every_view(view: str, how: str, capsys: pytest.CaptureFixture[str]) -> None:
     asked = ("mixtral-8x7b", "--train", "--seq", "64", *how.split())
     found = json.loads(printed(capsys, *asked, "--format", "json"))["activations"]
-    assert sum(found["by_component"].values()) == found["total_bytes"] == sum(found["by_stack"].values())
-    assert f"{found['total_bytes']:,}" in printed(capsys, *asked, "--view", view)
-    assert sum(one["bytes"] for one in found["tensors"] if one["square"]) == found["square_bytes"]
+    for rows in (found["components"], found["layers"], found["tensors"]):
+        assert sum(one["bytes"] for one in rows) == found["bytes"] == sum(found["by_stack"].values())
+        assert sum(one["share"] for one in rows) == pytest.approx(1)
+    assert f"{found['bytes']:,}" in printed(capsys, *asked, "--view", view)
+    assert sum(one["bytes"] for one in found["tensors"] if one["is_square"]) == found["square_bytes"]
+    for rows in (found["components"], found["layers"]):
+        assert sum(one["square_bytes"] for one in rows) == found["square_bytes"]
 
 
 def test_a_training_says_what_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
@@ -142,7 +155,7 @@ def test_a_training_says_what_is_kept(capsys: pytest.CaptureFixture[str]) -> Non
         ("--train --cache-dtype fp8", "--cache-dtype has no effect with --train"),
         ("--recipe pure", "--recipe has no effect without --train or --lora"),
         ("--optimizer sgd", "--optimizer has no effect without --train or --lora"),
-        ("--train --optimizer adam", "no optimiser 'adam' (did you mean 'adamw'?)"),
+        ("--train --optimizer adam", "no optimizer 'adam' (did you mean 'adamw'?)"),
         ("--targets q", "--targets has no effect without --train or --lora"),
         ("--train --targets q", "--targets has no effect with --train"),
         ("--lora 4 --past 3", "--past has no effect with --lora"),
@@ -164,9 +177,11 @@ def test_what_has_no_effect_is_refused(args: str, problem: str, capsys: pytest.C
 def test_adapters_add_up(capsys: pytest.CaptureFixture[str]) -> None:
     args = ("llama-3-8b", "--lora", "16", "--dtype", "nf4", "--optimizer", "adamw8bit", "--format")
     found = json.loads(printed(capsys, *args, "json"))
-    *parts, total = [int(row[2]) for row in csv.reader(io.StringIO(printed(capsys, *args, "csv"))) if row[2] != "bytes"]
-    assert sum(parts) == total == found["total_bytes"]
-    assert parts[:2] == [found["frozen_bytes"], found["adapters_bytes"]]
+    rows = list(csv.DictReader(io.StringIO(printed(capsys, *args, "csv"))))
+    parts = {row["part"]: int(row["bytes"]) for row in rows}
+    assert list(parts) == ["frozen", "adapters", "gradients", "optimizer"]
+    assert sum(parts.values()) == found["total_bytes"]
+    assert all(size == found[f"{part}_bytes"] for part, size in parts.items())
     assert sum(line["parameters"] for line in found["adapters"]) == found["trainable"] == 41_943_040
 
 

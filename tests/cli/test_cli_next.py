@@ -26,20 +26,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_two_contexts_stand_side_by_side(good: Good, folder: str) -> None:
     call = ("next", folder, "-p", "the cat sat", "-p", "the dog sat", "--top", "3")
     found = json.loads(good(*call, "-f", "json"))
-    assert list(found) == ["model", "sampling", "n_vocab", "contexts", "tokens", "apart", "kinds"]
+    assert list(found) == ["name", "label", "sampling", "n_vocab", "contexts", "tokens", "distance"]
     assert [one["text"] for one in found["contexts"]] == ["the cat sat", "the dog sat"]
-    assert 3 <= len(found["tokens"]) <= 6
-    assert all(set(token) == {"id", "text", "places"} for token in found["tokens"])
-    assert set(found["tokens"][0]["places"][0]) == {"probability", "model_probability", "rank"}
+    assert 3 <= len(found["tokens"]) / 2 <= 6
+    assert [row["id"] for row in found["tokens"] if row["context"] == "A"] == [
+        row["id"] for row in found["tokens"] if row["context"] == "B"
+    ]
     assert found["sampling"]["temperature"] == 1, "the model's own, unless told otherwise"
     text = good(*call)
-    for place in found["tokens"][0]["places"]:
-        assert f"{place['probability']:.4f}" in text
-    apart = found["apart"]
-    assert f"KL(A‖B) = {apart['kl_nats']:.4f} nats" in text
-    assert f"KL(B‖A) = {apart['kl_back_nats']:.4f} nats" in text
-    assert f"total variation {apart['total_variation']:.4f}" in text
-    assert f"KL(A‖B) = {apart['kl_nats']:.4f} 奈特" in good(*call, "--lang", "zh")
+    for row in found["tokens"]:
+        assert f"{row['probability']:.4f}" in text or row["probability"] < 1e-4
+    distance = found["distance"]
+    assert f"KL(A‖B) = {distance['kl_nats']:.4f} nats" in text
+    assert f"KL(B‖A) = {distance['reverse_kl_nats']:.4f} nats" in text
+    assert f"total variation {distance['total_variation']:.4f}" in text
+    assert f"KL(A‖B) = {distance['kl_nats']:.4f} 奈特" in good(*call, "--lang", "zh")
     assert "█" in text
 
 
@@ -47,21 +48,23 @@ def test_the_next_token_of_generate_is_the_likeliest(good: Good, folder: str) ->
     said = json.loads(good("generate", folder, "-p", "the cat", "-n", "1", "-q", "-f", "json", "--ignore-eos"))
     found = json.loads(good("next", folder, "-p", "the cat", "-f", "json"))
     assert found["tokens"][0]["id"] == said["completions"][0]["ids"][0]
-    assert found["tokens"][0]["places"][0]["rank"] == 1
+    assert found["tokens"][0]["rank"] == 1
     assert len(found["tokens"]) == 10
-    assert found["apart"] is None
+    assert found["distance"] is None
 
 
 def test_a_cut_shows_what_it_keeps(good: Good) -> None:
     call = (*RANDOM, "--ids", "1,2,3", "--top-k", "2", "--temperature", "0.5")
     found = json.loads(good(*call, "-f", "json"))
     assert found["contexts"][0]["n_kept"] == 2
+    assert found["n_vocab"] == 2048
     text = good(*call)
     assert "drawn with temperature = 0.5, top_k = 2" in text
-    assert "tokens that may be drawn, of 2,048" in text
+    assert "model's own" in text
+    assert "model's own" not in good(*RANDOM, "--ids", "1,2,3").partition("The next token")[2]
     assert "0" in good(*RANDOM, "--ids", "1", "--temperature", "0")
     rows = list(csv.reader(io.StringIO(good(*call, "-f", "csv"))))
-    assert rows[0] == ["token", "id", "probability", "model's own", "rank"]
+    assert rows[0] == ["context", "text", "id", "probability", "model_probability", "rank", "kind"]
     assert len(rows) == 11
 
 
@@ -111,4 +114,4 @@ def test_a_demonstration_in_every_format(good: Good) -> None:
     assert json.loads(good("demo", "softmax", "--seed", "3", "-f", "json"))["seed"] == 3
     assert good("demo", "step", "-f", "html").startswith("<!doctype html>")
     assert "| 词元 |" in good("demo", "step", "-f", "md", "--lang", "zh")
-    assert good("demo", "cost", "-f", "csv").splitlines()[1].startswith("128,2751463424,11274289152,")
+    assert good("demo", "cost", "-f", "csv").splitlines()[1].startswith("128,2751463424,67108864,11274289152,")

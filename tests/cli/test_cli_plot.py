@@ -17,22 +17,26 @@ Good = Callable[..., str]
 def test_a_plot_is_written_and_told(good: Good, tmp_path: Path) -> None:
     text = good("flops", "llama-3-8b", "--plot", "a.png")
     assert "attention overtakes the FFN at 16,385 tokens: every key held" in text
-    assert "attention overtakes the FFN at 32,768 tokens: causal, attended pairs alone" in text
+    assert "attention overtakes the FFN at 32,768 tokens: causal, attended pairs only" in text
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
 def test_its_numbers_are_those_of_a_workload(good: Good) -> None:
     found = json.loads(good("flops", "gpt2", "--plot", "a.svg", "--phase", "decode", "--up-to", "700", "-f", "json"))
-    assert found["attention_overtakes_ffn_at"] == {"forward": None, "forward_causal": None}
-    assert found["in_words"] == ["attention never overtakes the FFN within 700 tokens"]
+    assert (found["crossing"], found["crossing_causal"]) == (None, None)
+    text = good("flops", "gpt2", "--plot", "a.svg", "--phase", "decode", "--up-to", "700")
+    assert "attention never overtakes the FFN within 700 tokens" in text
     last = found["points"][-1]
     told = json.loads(good("flops", "gpt2", "--seq", "1", "--past", "699", "-f", "json"))
     assert (last["tokens"], last["new_tokens"]) == (700, 1)
-    assert sum(last["forward"].values()) == told["total"]["forward"]
-    assert last["forward"]["ffn"] == told["by_component"]["ffn"]["forward"]
+    assert sum(last["forward"].values()) == last["total"] == told["forward"]
+    (ffn,) = (row for row in told["components"] if row["component"] == "ffn")
+    assert last["forward"]["ffn"] == ffn["forward"]
     header, *rows = good("flops", "gpt2", "--plot", "a.svg", "-f", "csv").splitlines()
-    assert header.startswith("context,attention's projections,attention's scores and values,FFN,head,")
+    assert header.startswith(
+        "tokens,new_tokens,forward.attention_projections,forward.attention_pairs,forward.ffn,forward.head,"
+    )
     assert [row.split(",")[0] for row in rows] == ["128", "256", "512", "1024"]
 
 

@@ -15,9 +15,13 @@ def test_tensors_add_up_to_ranks(option: str, n: int, good: Callable[..., str]) 
     found = json.loads(good("memory", "gpt-oss-20b", option, str(n), "--seq", "100", "--format", "json"))
     assert [rank["rank"] for rank in found["ranks"]] == list(range(n))
     for rank in found["ranks"]:
-        own = sum(line["bytes"][rank["rank"]] for line in found["weights"])
+        own = sum(line["rank_bytes"][rank["rank"]] for line in found["weights"])
         assert rank["weights_bytes"] + rank["buffers_bytes"] == own
-        assert rank["kv_cache_bytes"] == sum(line["bytes"][rank["rank"]] for line in found["caches"])
+        assert rank["kv_cache_bytes"] == sum(line["rank_bytes"][rank["rank"]] for line in found["caches"])
+        assert rank["bytes"] == own + rank["kv_cache_bytes"]
+    for line in found["weights"] + found["caches"]:
+        assert (line["first_rank_bytes"], line["last_rank_bytes"]) == (line["rank_bytes"][0], line["rank_bytes"][-1])
+        assert line["formula"].rpartition(" = ")[2] == f"{line['first_rank_bytes']:,}"
 
 
 def test_what_is_split_is_there_once_and_the_cache_everywhere(good: Callable[..., str]) -> None:
@@ -33,7 +37,9 @@ def test_the_table_says_what_is_split_and_by_which_formula(good: Callable[..., s
     text = good("memory", "gpt2", "--tp", "4", "--dtype", "fp32")
     (line,) = (line for line in text.splitlines() if line.strip().startswith("embed.tokens.weight"))
     assert line.split()[:3] == ["embed.tokens.weight", "1", "vocab_size"]
-    assert line.split()[3:] == ["38,599,680", "38,590,464", "⌈vocab_size", "/", "4⌉·4·d_model"]
+    numbers, formula = line.split()[3:5], " ".join(line.split()[5:])
+    assert numbers == ["38,599,680", "38,590,464"]
+    assert formula == "⌈vocab_size / 4⌉·4·d_model = ⌈50257 / 4⌉·4·768 = 38,599,680"
 
 
 @pytest.mark.parametrize(

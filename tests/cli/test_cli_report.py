@@ -15,6 +15,7 @@ from archcalc import presets
 from archcalc.analysis.params import summary
 from archcalc.ledger.build import build
 from archcalc.sources import load
+from archcalc.units import exact
 
 Good = Callable[..., str]
 
@@ -35,10 +36,6 @@ COMPONENTS = {"embedding", "position", "attention", "ffn", "mixer", "norm", "hea
 
 def records(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text)))
-
-
-def integers(row: dict[str, str], *, but: tuple[str, ...] = ()) -> dict[str, int]:
-    return {key: int(value) for key, value in row.items() if key not in but and re.fullmatch(r"\d+", value)}
 
 
 @pytest.mark.parametrize("name", ["gpt3", "t5-small", "bert-base", "deepseek-v3"])
@@ -67,47 +64,54 @@ def test_json_is_the_ledgers_summary(name: str, good: Good) -> None:
 @pytest.mark.parametrize("name", presets.names())
 def test_components_sum_to_the_total(name: str, good: Good) -> None:
     rows = records(good("report", name, "-f", "csv"))
-    *parts, total = [row for row in rows if row["component"] != "embedding + head"]
-    for column in integers(total):
-        assert sum(int(row[column]) for row in parts) == int(total[column])
-    assert int(total["parameters"]) == build(load(name)).total()
-    shares = [key for key in total if key in ("share", "stored once", "head apart")]
-    for column in shares:
-        assert float(total[column]) == 1
-        assert sum(float(row[column]) for row in parts) == pytest.approx(1)
+    totals = summary(build(load(name)))
+    assert sum(int(row["parameters"]) for row in rows) == totals["total"]
+    assert sum(int(row["untied_parameters"]) for row in rows) == totals["untied"]
+    assert all(int(row["weights"]) + int(row["biases"]) == int(row["parameters"]) for row in rows)
+    for column in ("share", "untied_share"):
+        assert sum(float(row[column]) for row in rows) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("view", ["summary", "weights", "layers"])
+@pytest.mark.parametrize("name", presets.names())
+def test_the_last_row_is_the_total(name: str, view: str, good: Good) -> None:
+    (line,) = re.findall(r"^\| total \|.*", good("report", name, "--view", view, "-f", "md"), re.MULTILINE)[:1]
+    assert f" {exact(build(load(name)).total())} " in line
 
 
 @pytest.mark.parametrize("name", presets.names())
 def test_weights_sum_to_the_total(name: str, good: Good) -> None:
-    *rows, total = records(good("report", name, "--view", "weights", "-f", "csv"))
-    assert sum(int(row["total"]) for row in rows if row["share"]) == int(total["total"]) == build(load(name)).total()
-    assert all(int(row["each"]) * int(row["layers"]) == int(row["total"]) for row in rows)
+    rows = records(good("report", name, "--view", "weights", "-f", "csv"))
+    assert sum(int(row["elements"]) for row in rows if row["share"]) == build(load(name)).total()
+    assert all(int(row["elements_per_layer"]) * int(row["layers"]) == int(row["elements"]) for row in rows)
 
 
 @pytest.mark.parametrize("name", presets.names())
 def test_layers_sum_to_the_total(name: str, good: Good) -> None:
-    *rows, total = records(good("report", name, "--view", "layers", "-f", "csv"))
-    assert len({row["layer"] for row in rows}) == len(rows)
-    for column in integers(total):
-        assert sum(int(row[column]) for row in rows) == int(total[column])
-    assert int(total["total"]) == build(load(name)).total()
+    rows = records(good("report", name, "--view", "layers", "-f", "csv"))
+    assert len({row["path"] for row in rows}) == len(rows)
+    totals = summary(build(load(name)))
+    assert sum(int(row["parameters"]) for row in rows) == totals["total"]
+    assert sum(int(row["active"]) for row in rows) == totals["active"]
+    components = [column for column in rows[0] if column.startswith("by_component.")]
+    for column in components:
+        assert sum(int(row[column]) for row in rows) == totals["by_component"][column.removeprefix("by_component.")]
     for row in rows:
-        parts = integers(row, but=("layer", "kind", "total", "active", "share"))
-        assert sum(parts.values()) == int(row["total"])
+        assert sum(int(row[column]) for column in components) == int(row["parameters"])
 
 
 @pytest.mark.parametrize("name", presets.names())
 def test_largest_are_sorted(name: str, good: Good) -> None:
     rows = records(good("report", name, "--view", "largest", "-f", "csv"))
-    sizes = [int(row["elements"]) for row in rows]
+    sizes = [int(row["elements_per_layer"]) for row in rows]
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[0] == max(row.count for row in build(load(name)).rows)
 
 
 def test_weights_name_the_layers_that_have_them(good: Good) -> None:
     text = good("report", "deepseek-v3", "--view", "weights")
-    assert "layers.*.ffn.gate.weight [dense]" in text
-    assert "layers.*.ffn.correction_bias [moe] (buffer)" in text
+    assert re.search(r"layers\.\*\.ffn\.gate\.weight +dense +ffn +trainable ", text)
+    assert re.search(r"layers\.\*\.ffn\.correction_bias +moe +ffn +buffer ", text)
 
 
 def test_views_show_one_table_html_shows_all(good: Good) -> None:

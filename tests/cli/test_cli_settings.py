@@ -83,9 +83,9 @@ def test_values_are_read_as_yaml(good: Good) -> None:
 def test_it_holds_in_every_command_that_takes_it(good: Good) -> None:
     expected = build(load("tiny", {"n_layers": 9})).total()
     set_9 = ("--set", "n_layers=9", "-f", "json")
-    assert json.loads(good("explain", "tiny", "total", *set_9))["total"]["value"] == expected
+    assert json.loads(good("explain", "tiny", "total", *set_9))["formulas"][0]["value"] == expected
     assert json.loads(good("compare", "tiny", "tiny", *set_9))[1]["params"]["total"] == expected
     assert json.loads(good("verify", "tiny", *set_9))[0]["parameters"] == expected
-    diff = json.loads(good("diff", "tiny", "tiny", *set_9))
-    assert diff["params"]["total"]["left"] == build(load("tiny")).total()
-    assert diff["params"]["total"]["right"] == expected
+    params = {row["figure"]: row for row in json.loads(good("diff", "tiny", "tiny", *set_9))["params"]}
+    assert params["total"]["left"] == build(load("tiny")).total()
+    assert params["total"]["right"] == expected

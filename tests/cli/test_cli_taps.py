@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,29 +13,32 @@ from typing import Any
 
 import pytest
 
-from archcalc.render.taps import ranges
+from archcalc.units import ranges
 from tests.cli.conftest import Cli
 
 Good = Callable[..., str]
 
 
 def listed(good: Good, *args: str) -> dict[str, dict[str, Any]]:
-    return {row["site"]: row for row in json.loads(good("taps", *args, "--format", "json"))}
+    return {row["path"]: row for row in json.loads(good("taps", *args, "--format", "json"))["sites"]}
 
 
 def test_gpt3(good: Good) -> None:
     found = listed(good, "gpt3", "--batch", "2", "--seq", "100")
     assert found["layers.*.attn.q"] == {
-        "site": "layers.*.attn.q",
-        "layers": list(range(96)),
-        "axes": "BNTH",
+        "path": "layers.*.attn.q",
+        "layers": 96,
+        "layer_indices": list(range(96)),
+        "axes": ["B", "N", "T", "H"],
         "shape": [2, 96, 100, 128],
-        "recomputed": False,
-        "what": "queries",
+        "elements_per_layer": 2_457_600,
+        "elements": 235_929_600,
+        "is_recomputed": False,
+        "description": "queries",
         "kind": "exact",
     }
     assert found["layers.*.attn.pattern"]["shape"] == [2, 96, 100, 100]
-    assert [name for name, row in found.items() if row["recomputed"]] == [
+    assert [name for name, row in found.items() if row["is_recomputed"]] == [
         "layers.*.attn.scores",
         "layers.*.attn.pattern",
     ]
@@ -45,22 +49,27 @@ def test_gpt3(good: Good) -> None:
 
 def test_a_table(good: Good) -> None:
     page = " ".join(good("taps", "gpt3", "--seq", "7").split())
-    assert "layers.*.attn.scores 0–95 B N T S 1 × 96 × 7 × 7 4.704 K recomputed the products of" in page
+    assert "layers.*.attn.scores 0–95 B × N × T × S 1 × 96 × 7 × 7 4.704 K 451.6 K recomputed the products of" in page
     assert "V vocabulary" in page
     assert "E experts" not in page
 
 
 def test_a_window_gives_the_keys_that_it_holds(good: Good) -> None:
-    rows = json.loads(good("taps", "gemma-2-9b", "*.attn.scores", "--seq", "3", "--past", "6000", "-f", "json"))
-    assert [(row["layers"][:3], row["shape"][-2:]) for row in rows] == [([0, 2, 4], [3, 4098]), ([1, 3, 5], [3, 6003])]
+    result = json.loads(good("taps", "gemma-2-9b", "*.attn.scores", "--seq", "3", "--past", "6000", "-f", "json"))
+    rows = [(row["layer_indices"][:3], row["shape"][-2:]) for row in result["sites"]]
+    assert rows == [([0, 2, 4], [3, 4098]), ([1, 3, 5], [3, 6003])]
 
 
 def test_layers_that_differ_stand_in_one_order(good: Good) -> None:
     found = list(csv.DictReader(io.StringIO(good("taps", "deepseek-v3", "--seq", "1", "-f", "csv"))))
-    names = [row["site"].removeprefix("layers.*.") for row in found]
+    names = [row["path"].removeprefix("layers.*.") for row in found]
     assert names.index("ffn_norm") < names.index("ffn.router") < names.index("ffn.out") < names.index("resid_post")
-    layers = {row["site"]: row["layers"] for row in found}
-    assert (layers["layers.*.ffn.hidden"], layers["layers.*.ffn.chosen"]) == ("0–2", "3–60")
+    layers = {row["path"]: row["layer_indices"] for row in found}
+    assert layers["layers.*.ffn.hidden"] == "0 × 1 × 2"
+    assert layers["layers.*.ffn.chosen"] == " × ".join(map(str, range(3, 61)))
+    text = good("taps", "deepseek-v3")
+    assert re.search(r"layers\.\*\.ffn\.hidden +0–2 ", text)
+    assert re.search(r"layers\.\*\.ffn\.chosen +3–60 ", text)
 
 
 def test_a_source_is_read_once(good: Good) -> None:

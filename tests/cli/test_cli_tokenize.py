@@ -51,7 +51,7 @@ def test_all_kinds_trained_on_one_text(good: Callable[..., str], file: str):
         assert one["embedding_parameters"] == 7 * ours.n_vocab
         assert (one["n_tokens"], one["characters_per_token"]) == (n_tokens, len(TEXT) / n_tokens)
         assert [token["id"] for token in one["tokens"]] == ours.encode(SENTENCE)
-        assert one["lossless"] == (one["name"] == "bpe") == (one["lost"] is None)
+        assert one["is_lossless"] == (one["name"] == "bpe") == (one["mismatch"] is None)
     assert found["tokenizers"][0]["vocab_size"] == 280
 
 
@@ -68,7 +68,7 @@ def test_a_repository_without_weights_splits(good: Callable[..., str], tmp_path:
 def test_the_page_shows_splits_and_losses(cli: Callable[..., Any], file: str):
     found = cli("tokenize", "--train", "wordpiece", file, "--vocab-size", "66", "--text", SENTENCE, "-f", "md").out
     assert "│The│cats│☃→[UNK]│" in found
-    assert r"no: 1 character → [UNK]; 'The cats  ☃' → 'The cats [UNK]'" in found
+    assert r"| no | 1 character → [UNK]; 'The cats  ☃' → 'The cats [UNK]'" in found
 
 
 def test_a_kind_with_no_room_is_left_out(cli: Callable[..., Any], file: str):
@@ -106,11 +106,12 @@ def test_sources_side_by_side(good: Callable[..., str], sources: tuple[str, str]
 
 def test_a_file_in_csv(good: Callable[..., str], sources: tuple[str, str]):
     rows = list(csv.DictReader(io.StringIO(good("tokenize", *sources, "The cat", "-f", "csv"))))
-    assert [row["tokenizer"] for row in rows] == list(sources)
-    assert rows[0]["embedding parameters"] == str(280 * 192)
-    assert rows[1]["tokens"] == "7"
-    assert rows[1]["characters per token"] == "1.00"
-    assert rows[1]["gives the text back"] == "yes"
+    assert [row["name"] for row in rows] == list(sources)
+    assert rows[0]["embedding_parameters"] == str(280 * 192)
+    assert rows[1]["n_tokens"] == "7"
+    assert float(rows[1]["characters_per_token"]) == 1
+    assert rows[1]["is_lossless"] == "True"
+    assert "".join(token["text"] for token in json.loads(rows[1]["tokens"])) == "The cat"
 
 
 @pytest.mark.parametrize("form", ["table", "md", "html"])
@@ -122,7 +123,7 @@ def test_a_text_cannot_drive_the_page(good: Callable[..., str], sources: tuple[s
 
 def test_nothing_splits_into_nothing(good: Callable[..., str], sources: tuple[str, str]):
     one = json.loads(good("tokenize", "model", "", "-f", "json"))["tokenizers"][0]
-    assert (one["n_tokens"], one["characters_per_token"], one["lossless"], one["tokens"]) == (0, None, True, [])
+    assert (one["n_tokens"], one["characters_per_token"], one["is_lossless"], one["tokens"]) == (0, None, True, [])
     assert "nothing" in good("tokenize", "model", "")
 
 

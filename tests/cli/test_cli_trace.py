@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections.abc import Callable
 from typing import Any
@@ -13,51 +15,71 @@ from archcalc.run.loading.source import open_source
 from tests.run.decoding.chat_model import save_chat_model
 
 
-def test_the_worked_example_comes_out_as_printed_where_it_can(good: Callable[..., str]) -> None:
-    found = json.loads(good("trace", "happy", "--format", "json"))
-    assert found["tokens"] == {"ids": ["<SOS>", "我", "很"]}
-    held = {one["step"]: one for one in found["published"]}
-    assert [name for name, one in held.items() if not one["is_so"]] == [
-        "layers.0.attn_norm.normalised",
-        "layers.0.ffn_norm.normalised",
+def trace(good: Callable[..., str], *arguments: str) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads(good("trace", *arguments, "--format", "json"))
+    return result
+
+
+def test_the_worked_example_is_as_published_where_it_can_be(good: Callable[..., str]) -> None:
+    result = trace(good, "happy")
+    assert [row["token"] for row in result["tokens"]] == ["<SOS>", "我", "很"]
+    published = {row["path"]: row for row in result["published"]}
+    assert [path for path, row in published.items() if row["verdict"] == "different"] == [
+        "layers.0.attn_norm.normalized",
+        "layers.0.ffn_norm.normalized",
         "probabilities",
     ]
-    assert all("why" in one for one in held.values() if not one["is_so"])
-    assert held["layers.0.attn_norm.normalised"]["found"] == pytest.approx([-0.340, 1.359, -1.019], abs=5e-4)
-    assert held["probabilities"]["found"] == pytest.approx([0.032, 0.106, 0.064, 0.783, 0.014], abs=5e-4)
-    assert held["choice"]["found"] == [3]
+    assert all(row["reason"] for row in published.values() if row["verdict"] == "different")
+    assert published["layers.0.attn_norm.normalized"]["computed"] == pytest.approx([-0.340, 1.359, -1.019], abs=5e-4)
+    assert published["probabilities"]["computed"] == pytest.approx([0.032, 0.106, 0.064, 0.783, 0.014], abs=5e-4)
+    assert published["choice"]["computed"] == [3]
 
 
 def test_every_number_is_the_models_own(good: Callable[..., str]) -> None:
-    found = json.loads(good("trace", "happy", "--ids", "0,1", "--position", "0", "--format", "json"))
+    result = trace(good, "happy", "--ids", "0,1", "--position", "0")
     model = open_source("happy").checkpoint.load()
-    steps = {one["name"]: one for one in found["steps"]}
-    torch.testing.assert_close(torch.tensor(steps["logits"]["value"]), model(torch.tensor([[0, 1]]))[0])
-    assert steps["layers.0.attn.scores"]["value"][0][0][1] is None, "hidden: −∞, which JSON does not know"
-    assert found["position"] == 0
-    assert found["published"] == [], "printed of another text"
+    logits = model(torch.tensor([[0, 1]]))[0]
+    torch.testing.assert_close(torch.tensor(result["values"]["logits"]), logits)
+    assert result["values"]["layers.0.attn.scores"][0][0][1] is None, "masked: −∞, which JSON does not know"
+    assert result["position"] == 0
+    assert result["published"] == [], "published for another text"
+    best = [row["id"] for row in result["next_tokens"]]
+    assert best == logits[0].argsort(descending=True).tolist()
+    assert sum(row["probability"] for row in result["next_tokens"]) == pytest.approx(1)
 
 
-@pytest.mark.parametrize(("lang", "says"), [("en", "Where it cannot be so"), ("zh", "不可能如此之处")])
-def test_both_languages_say_everything(lang: str, says: str, good: Callable[..., str]) -> None:
-    printed = good("trace", "happy", "--lang", lang)
-    assert says in printed
+def test_csv_has_every_step_under_its_full_name(good: Callable[..., str]) -> None:
+    rows = list(csv.DictReader(io.StringIO(good("trace", "happy", "--format", "csv"))))
+    steps = trace(good, "happy")["steps"]
+    assert [row["path"] for row in rows] == [step["path"] for step in steps]
+    (values,) = [row for row in rows if row["path"] == "layers.0.attn.values"]
+    assert values["expression"] == "mix(layers.0.attn.pattern, layers.0.attn.v)"
+    assert values["excerpt"] == "[[0.800, 1.200, 0.400]]"
+    assert "mix(attn.pattern, attn.v)" in good("trace", "happy"), "in the table of the layer, without its prefix"
+
+
+@pytest.mark.parametrize(("lang", "text"), [("en", "Why a published value differs"), ("zh", "公布值不同的原因")])
+def test_both_languages_say_everything(lang: str, text: str, good: Callable[..., str]) -> None:
+    assert text in good("trace", "happy", "--lang", lang)
     page = good("trace", "happy", "--lang", lang, "-f", "html")
     assert f'<html lang="{lang}">' in page
     assert "0.659" in page
     assert "0.099" in page
 
 
-def test_a_large_model_is_told_by_norms(good: Callable[..., str], tmp_path: Any) -> None:
-    folder = str(save_chat_model(tmp_path / "talker"))
-    found = json.loads(good("trace", folder, "--prompt", "once upon", "--summary", "-f", "json"))
-    (step,) = [one for one in found["steps"] if one["name"] == "layers.1.resid_post"]
-    assert "value" not in step
-    whole = json.loads(good("trace", folder, "--prompt", "once upon", "--full", "-f", "json"))
-    (full,) = [one for one in whole["steps"] if one["name"] == "layers.1.resid_post"]
-    last = torch.tensor(full["value"][-1])
-    assert step["norm"] == pytest.approx(float(last.norm()), rel=1e-5)
-    assert step["largest"][0]["index"] == int(last.abs().argmax())
+def test_a_large_trace_has_norms_and_largest_numbers(good: Callable[..., str], tmp_path: Any) -> None:
+    arguments = (str(save_chat_model(tmp_path / "talker")), "--prompt", "once upon")
+    summary, full = trace(good, *arguments, "--summary"), trace(good, *arguments, "--full")
+    assert summary["values"] == {}
+    assert full["largest"] == []
+    path = "layers.1.resid_post"
+    last = torch.tensor(full["values"][path][-1])
+    for result in (summary, full):
+        (step,) = [row for row in result["steps"] if row["path"] == path]
+        assert step["norm"] == pytest.approx(float(last.norm()), rel=1e-5)
+    largest = [row for row in summary["largest"] if row["path"] == path]
+    assert [row["index"] for row in largest] == last.abs().argsort(descending=True)[:5].tolist()
+    assert [row["value"] for row in largest] == pytest.approx([float(last[row["index"]]) for row in largest])
 
 
 @pytest.mark.parametrize(

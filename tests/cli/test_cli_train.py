@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import signal
@@ -32,12 +34,19 @@ def test_figures_and_what_is_left_behind(good: Callable[..., str], tmp_path: Pat
     spec = load(str(tmp_path / "runs/tiny/step-00000005"))
     assert (found["steps"], found["tokens"]) == (5, 5 * 32)
     assert found["flops"] == 5 * report(spec, batch=2, seq=16)["flops"]["train_step"]
-    assert found["kinds"]["flops"] == "exact"
     rows = [line.split(",") for line in (tmp_path / "runs/tiny/loss.csv").read_text().splitlines()]
     assert [row[0] for row in rows] == ["step", "1", "2", "3", "4", "5"]
     assert float(rows[5][1]) == found["loss"]
     assert [bool(row[2]) for row in rows[1:]] == [False, True, False, True, True]
-    assert float(rows[5][2]) == found["held_out"]["nats"]
+    assert float(rows[5][2]) == found["validations"][-1]["nats"]
+    assert [(one["step"], one["loss"]) for one in found["validations"]] == [
+        (step, float(rows[step][1])) for step in (2, 4, 5)
+    ]
+    table = good("train", "tiny", *HOW, "--steps", "5", "--every", "2", "--resume", "-f", "csv")
+    assert list(csv.DictReader(io.StringIO(table))) == [
+        {name: str(value) for name, value in one.items()} for one in found["validations"]
+    ]
+    assert {one["kind"] for one in found["validations"]} == {"measured"}
     assert (tmp_path / "loss.svg").read_text().startswith("<svg")
     made = generate(str(tmp_path / found["checkpoint"]), "the cat", max_tokens=5)
     assert len(made.text) == len(made.ids) == 5, "a character is a token"

@@ -1,4 +1,4 @@
-"""A page of the dashboard without a browser: as the house draws it, and what it shows."""
+"""Run a page of the dashboard without a browser, and read what it shows."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from streamlit.testing.v1 import AppTest
 from archcalc.cli.main import cli
 
 
-def _house(module: str) -> None:
+def _draw_page(module: str) -> None:
     import importlib
 
-    from archcalc.dashboard import session, subject
+    from archcalc.dashboard import chooser, session
 
     session.choose_language()
-    subject.choose()
+    chooser.draw()
     importlib.import_module(f"archcalc.dashboard.pages.{module}").page()
 
 
-def opened(module: str, **link: Any) -> AppTest:
-    """The page of this module, opened by a link."""
-    at = AppTest.from_function(_house, kwargs={"module": module}, default_timeout=600)
-    for key, value in link.items():
+def open_page(module: str, **query: Any) -> AppTest:
+    """Return the page of a module, opened with these query parameters."""
+    at = AppTest.from_function(_draw_page, kwargs={"module": module}, default_timeout=600)
+    for key, value in query.items():
         at.query_params[key] = value
     at.run()
     assert not at.exception, at.exception
@@ -33,26 +33,26 @@ def opened(module: str, **link: Any) -> AppTest:
 
 
 def html(at: AppTest) -> str:
-    """Figures and tables as they are drawn."""
+    """Return the HTML of numbers and tables."""
     assert not at.exception, at.exception
-    return "\n".join(one.proto.body for one in at.get("html"))
+    return "\n".join(element.proto.body for element in at.get("html"))
 
 
 def command(at: AppTest) -> str:
-    """The command line's way to what the page shows."""
+    """Return the command that the page shows."""
     return str(next(code.value for code in at.code if code.value.startswith(("archcalc", "for"))))
 
 
-def python(at: AppTest) -> Any:
-    """What Python's way to what the page shows comes to."""
+def python_result(at: AppTest) -> Any:
+    """Return the value of the Python code that the page shows."""
     *lines, last = next(code.value for code in at.code if code.value.startswith("import")).splitlines()
     names: dict[str, Any] = {}
-    exec("\n".join(lines), names)  # noqa: S102 - the page's own lines
+    exec("\n".join(lines), names)  # noqa: S102 - the page's own code
     return eval(last, names)  # noqa: S307
 
 
-def printed(line: str) -> Any:
-    """The JSON that a command line of ours prints."""
+def json_output(line: str) -> Any:
+    """Return the JSON that a command prints."""
     result = CliRunner().invoke(cli, [*shlex.split(line)[1:], "--format", "json"])
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)

@@ -1,4 +1,4 @@
-"""A page under test is run as a script, which takes the place of this process's main module: put it back."""
+"""Restore the main module, which a page under test replaces because it runs as a script."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def _own_main_module() -> Iterator[None]:
+def _restore_main_module() -> Iterator[None]:
     before = sys.modules["__main__"]
     yield
     sys.modules["__main__"] = before

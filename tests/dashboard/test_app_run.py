@@ -1,4 +1,4 @@
-"""The page that runs a model: which models, the same text as the command line, a distribution that follows its cuts."""
+"""The page Run: models, the text of the command line, the distribution of a token."""
 
 from __future__ import annotations
 
@@ -15,10 +15,8 @@ from streamlit.testing.v1 import AppTest
 import archcalc
 from archcalc import presets
 from archcalc.cli.main import cli
-from archcalc.dashboard.models import MOST_LEVELS, runnable
-from archcalc.dashboard.serve import MODELS_VARIABLE
-
-PAGE = Path(__file__).with_name("app.py")
+from archcalc.dashboard.models import MAX_DEPTH, runnable_models
+from archcalc.dashboard.server import MODELS_VARIABLE
 
 
 def run_page(**query: str) -> AppTest:
@@ -38,7 +36,7 @@ def _page() -> None:
 
 @pytest.fixture
 def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder as --models names one, with a checkpoint at its first and second level."""
+    """Return a folder for --models with a checkpoint at its first and second level."""
     folder = tmp_path / "models"
     for name in ("mine", "below/other"):
         shutil.copytree(str(presets.weights_path("tiny")), folder / name)
@@ -46,90 +44,92 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_models_are_what_ships_and_what_lies_in_the_folder(models: Path) -> None:
-    found = runnable()
+def test_models_are_presets_and_those_of_the_folder(models: Path) -> None:
+    found = runnable_models()
     assert found["tiny"] == "tiny"
     assert {name for name in found if "/" in found[name]} == {"mine", os.path.join("below", "other")}
     assert found["mine"] == str(models / "mine")
 
 
-def test_nothing_beside_the_folder_can_be_run(models: Path) -> None:
+def test_models_outside_the_folder_cannot_be_run(models: Path) -> None:
     outside = models.parent / "outside"
     shutil.copytree(models / "mine", outside)
     (models / "link").symlink_to(outside)
     (models / "mine.gguf").symlink_to(outside / "model.safetensors")
-    deep = models.joinpath(*"abcd"[: MOST_LEVELS + 1])
+    deep = models.joinpath(*"abcd"[: MAX_DEPTH + 1])
     shutil.copytree(outside, deep)
-    assert set(runnable()) - set(presets.names()) == {"mine", os.path.join("below", "other")}
+    assert set(runnable_models()) - set(presets.names()) == {"mine", os.path.join("below", "other")}
     for name in ("../outside", str(outside), "mine/../../outside"):
         page = run_page(run_model=name)
         assert page.selectbox(key="run_model").value == "tiny"
         assert not page.exception
 
 
-def written(page: AppTest) -> str:
-    """The text, which stands below the lines to copy."""
+def generated_text(page: AppTest) -> str:
+    """Return the text, which is below the lines to copy."""
     return str(page.code[2].value)
 
 
-def test_the_text_is_the_command_lines(models: Path) -> None:
+def test_the_text_equals_the_command_line(models: Path) -> None:
     page = run_page(run_seed="7", run_max_tokens="12", run_top_k="40", run_model="mine", run_prompt="And the king")
     page.button(key="run_generate").click().run()
     assert not page.exception
     source = str(models / "mine")
     options = ["--max-tokens", "12", "--seed", "7", "--temperature", "0.8", "--top-k", "40", "--quiet"]
-    told = CliRunner().invoke(cli, ["generate", source, "--prompt", "And the king", *options])
-    assert written(page) == told.stdout.rstrip("\n")
+    result = CliRunner().invoke(cli, ["generate", source, "--prompt", "And the king", *options])
+    assert generated_text(page) == result.stdout.rstrip("\n")
     text = archcalc.generate(source, "And the king", max_tokens=12, seed=7, temperature=0.8, top_k=40).text
-    assert written(page) == "And the king" + text
+    assert generated_text(page) == "And the king" + text
 
 
-def kept(page: AppTest) -> str:
-    return next(caption.value for caption in page.caption if "may be drawn" in caption.value)
+def candidate_count(page: AppTest) -> str:
+    return next(caption.value for caption in page.caption if "can be sampled" in caption.value)
 
 
-def test_cuts_redraw_the_distribution_and_leave_the_text() -> None:
+def test_sampling_options_change_the_distribution_but_not_the_text() -> None:
     page = run_page(run_max_tokens="6")
     page.button(key="run_generate").click().run()
-    before, text = kept(page), written(page)
+    before, text = candidate_count(page), generated_text(page)
     assert before.startswith("2,048 tokens")
     page.number_input(key="run_top_k").set_value(3).run()
-    assert kept(page).startswith("3 tokens")
+    assert candidate_count(page).startswith("3 tokens")
     page.slider(key="run_place").set_value(4).run()
     page.slider(key="run_min_p").set_value(1.0).run()
-    assert kept(page).startswith("1 tokens")
-    assert written(page) == text
+    assert candidate_count(page).startswith("1 tokens")
+    assert generated_text(page) == text
 
 
 @pytest.mark.parametrize(
-    ("query", "told"),
+    ("query", "message"),
     [
         ({"run_model": "happy", "run_prompt": "sad"}, "'sad' has no tokens in the vocabulary"),
         ({"run_temperature": "0.0", "run_top_k": "5"}, "has no effect at temperature 0"),
         ({"run_prompt": "a " * 1500}, "fewer than the context's 256"),
     ],
 )
-def test_mistakes_are_one_line_in_place(query: dict[str, str], told: str) -> None:
+def test_an_error_is_one_line_in_place(query: dict[str, str], message: str) -> None:
     page = run_page(**query)
     buttons: Any = [button for button in page.button if button.key == "run_generate"]
     if buttons:
         buttons[0].click().run()
     assert not page.exception
     assert len(page.error) == 1
-    assert told in page.error[0].value
+    assert message in page.error[0].value
     assert page.text_area(key="run_prompt_text").value == query.get("run_prompt", "In the beginning")
 
 
-def test_a_tokenizers_tokens_are_those_of_the_model() -> None:
+def test_tokens_equal_the_command_line() -> None:
     page = run_page(run_view="tokenize", run_text="In the beginning")
     assert not page.exception
-    told = CliRunner().invoke(cli, ["tokenize", str(presets.weights_path("tiny")), "--text", "In the beginning"]).stdout
-    (line,) = [line for line in told.splitlines() if "│" in line]
+    output = (
+        CliRunner().invoke(cli, ["tokenize", str(presets.weights_path("tiny")), "--text", "In the beginning"]).stdout
+    )
+    (line,) = [line for line in output.splitlines() if "│" in line]
     assert line.strip() in unescape("".join(one.proto.body for one in page.get("html")))
 
 
-def test_text_too_long_for_the_link_stays_out_of_it_and_the_page_says_so() -> None:
+def test_a_long_text_is_not_in_the_url_and_a_note_says_so() -> None:
     page = run_page(run_view="tokenize")
     page.text_area(key="run_text_text").set_value("word " * 1000).run()
-    assert any("more than the 4,096" in caption.value for caption in page.caption)
+    assert any("at most 4,096" in caption.value for caption in page.caption)
     assert "run_text" not in page.query_params

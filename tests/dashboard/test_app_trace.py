@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from archcalc.dashboard.serve import MODELS_VARIABLE
-from archcalc.dashboard.shared import Shared
-from archcalc.dashboard.tracing import made as making
-from archcalc.dashboard.tracing.made import Source
-from archcalc.dashboard.tracing.source import Wanted, command, python
+from archcalc.dashboard.server import MODELS_VARIABLE
+from archcalc.dashboard.tracing import trace_session
+from archcalc.dashboard.tracing.request import command, python
+from archcalc.dashboard.tracing.trace_files import text
+from archcalc.dashboard.tracing.trace_session import TraceSource
 from archcalc.errors import InputError
 from tests.run.decoding.chat_model import save_chat_model
 
@@ -51,17 +51,17 @@ def texts(at: AppTest) -> str:
     return "\n".join([*said, *drawn_html]).replace("\\", "")
 
 
-def test_the_worked_example_begins_with_its_prompt_and_steps_through_the_printed_numbers() -> None:
+def test_the_worked_example_shows_its_prompt_and_the_printed_numbers() -> None:
     at = opened(trace_stage=10)
-    assert "It reads: <SOS> · 我 · **很**" in texts(at)
+    assert "Input: <SOS> · 我 · **很**" in texts(at)
     assert headings(at)[0] == "layers.0.attn.pattern"
     shown = texts(at)
     assert "layers.0.attn.pattern = softmax(layers.0.attn.scores)" in shown
-    assert "attention: shares that sum to 1" in shown
+    assert "attention weights, which sum to 1" in shown
     assert "is masked" in shown
     assert "0.6000" in shown
     assert "0.8163" not in shown
-    assert "as printed" in shown
+    assert "as published" in shown
     good(at.toggle(key="trace_tables").set_value(True).run())
     assert "0.8163" in texts(at), "the row before, in the table"
     good(at.button(key="trace_on").click().run())
@@ -69,13 +69,13 @@ def test_the_worked_example_begins_with_its_prompt_and_steps_through_the_printed
     assert "1.2000" in texts(at)
     for _ in range(3):
         good(at.button(key="trace_on").click().run())
-    assert headings(at)[:2] == ["layers.0.attn_norm.normalised", "layers.0.attn_sum"]
-    assert "not so" in texts(at)
+    assert headings(at)[:2] == ["layers.0.attn_norm.normalized", "layers.0.attn_sum"]
+    assert "different" in texts(at)
     assert "-0.3397" in texts(at)
     assert at.slider(key="trace_stage").value == 14
 
 
-def test_a_part_leads_to_its_first_step_and_the_ends_to_no_further() -> None:
+def test_a_part_goes_to_its_first_step_and_buttons_stop_at_the_ends() -> None:
     at = opened()
     assert at.button(key="trace_back").disabled
     good(at.selectbox(key="_trace_part").set_value("After the layers").run())
@@ -86,7 +86,7 @@ def test_a_part_leads_to_its_first_step_and_the_ends_to_no_further() -> None:
     assert at.selectbox(key="_trace_part").value == "After the layers"
 
 
-def test_what_a_mask_hides_is_said_key_by_key() -> None:
+def test_masked_keys_are_listed() -> None:
     at = opened(trace_view="attention", trace_query=1)
     shown = texts(at)
     assert "Masked: 2 很." in shown
@@ -95,10 +95,10 @@ def test_what_a_mask_hides_is_said_key_by_key() -> None:
         assert number in shown, number
     good(at.slider(key="trace_query").set_value(2).run())
     assert "Nothing is masked" in texts(at)
-    assert "archcalc.trace.softmax(model, found, 'layers.0.attn', head=0, query=2)" in texts(at)
+    assert "archcalc.trace.softmax(model, trace, 'layers.0.attn', head=0, query=2)" in texts(at)
 
 
-def test_what_comes_next_and_any_token_of_it() -> None:
+def test_the_next_token_and_a_target_token() -> None:
     at = opened(trace_view="next", trace_target=2)
     assert "0.7834" in texts(at)
     assert "'很': probability 0.0643052, rank 3." in texts(at)
@@ -107,7 +107,7 @@ def test_what_comes_next_and_any_token_of_it() -> None:
     assert "rank 2" in texts(at), "after <SOS> it is the second"
 
 
-def test_it_speaks_chinese() -> None:
+def test_the_page_is_translated() -> None:
     at = opened(lang="zh", trace_view="attention", trace_query=0)
     assert "被遮住：1 我, 2 很" in texts(at)
 
@@ -121,7 +121,7 @@ def test_it_speaks_chinese() -> None:
         ({"trace_from": "random", "model": "gpt2-xl"}, "of weights in fp32; allowed: up to 2.000 GB on this page"),
     ],
 )
-def test_what_cannot_be_is_told_in_place(told: dict[str, str], says: str) -> None:
+def test_an_error_is_shown_in_place(told: dict[str, str], says: str) -> None:
     at = opened(**told)
     (error,) = at.error
     assert says in error.value.replace("\\", "")
@@ -139,77 +139,62 @@ def test_any_small_architecture_is_traced_with_random_weights(preset: str) -> No
         good(at.selectbox(key="trace_attention").set_value(part).run())
 
 
-def test_the_whole_trace_is_the_command_lines_file() -> None:
+def test_files_equal_the_command_line() -> None:
     from click.testing import CliRunner
 
     from archcalc.cli.main import cli
-    from archcalc.dashboard.tracing.ending import texts as files
 
-    found = making.made(Source("happy"), "", "")
-    for form, text in files(found, found.trace, "zh").items():
+    session = trace_session.trace_session(TraceSource("happy"), "", "")
+    for form in ("html", "json", "csv", "md"):
         told = ["trace", "happy", "--lang", "zh", "--format", form]
-        assert CliRunner().invoke(cli, told).stdout == text(), form
-    first = files(found, replace(found.trace, position=0), "en")["json"]()
+        assert CliRunner().invoke(cli, told).stdout == text(session, session.trace, form, "zh"), form
+    first = text(session, replace(session.trace, position=0), "json", "en")
     assert CliRunner().invoke(cli, ["trace", "happy", "--position", "0", "-f", "json"]).stdout == first
     assert not json.loads(first)["published"], "of the first place nothing is printed"
 
 
-def test_the_command_line_is_told_what_was_chosen() -> None:
-    source = Source("./a b.yaml", "{}", ("n_layers=2",), 7)
-    wanted = Wanted(source, "it's", "")
-    found = making.made(Source("happy"), "", "0,1")
-    assert command(wanted, found, 0) == (
+def test_the_command_has_the_chosen_options() -> None:
+    source = TraceSource("./a b.yaml", "{}", ("n_layers=2",), 7)
+    session = trace_session.trace_session(TraceSource("happy"), "", "0,1")
+    assert command(source, session, 0) == (
         "archcalc trace './a b.yaml' --random-weights --seed 7 --set n_layers=2 --ids 0,1 --position 0"
     )
 
 
 def test_long_texts_are_refused_before_they_are_traced(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(making, "MOST_TRACE_BYTES", 900)
+    monkeypatch.setattr(trace_session, "MAX_TRACE_BYTES", 900)
     with pytest.raises(InputError, match=r"prompt: 4 tokens make a trace of .* allowed: up to 900 B"):
-        making.made(Source("happy"), "", "0,1,2,3")
+        trace_session.trace_session(TraceSource("happy"), "", "0,1,2,3")
 
 
-def test_what_is_shared_is_made_once_and_the_longest_unused_goes() -> None:
-    shared, calls = Shared[str](2), []
-
-    def make(name: str) -> str:
-        calls.append(name)
-        return name
-
-    for name in ("a", "b", "a", "c", "a", "b"):
-        assert shared.made(name, lambda name=name: make(name)) == name
-    assert calls == ["a", "b", "c", "b"]
-    assert shared.get("c") is None
-
-
-def test_what_was_stopped_is_not_begun_again_unasked() -> None:
+def test_a_stopped_trace_is_not_restarted() -> None:
     at = AppTest.from_function(drawn, default_timeout=600)
     at.query_params["trace_ids"] = "2,1,0"
     at.session_state["stop_trace"] = True
     good(at.run())
     assert at.info[0].value == "Stopped."
-    assert making.kept(Source("happy"), "", "2,1,0") is None
+    assert trace_session.cached(TraceSource("happy"), "", "2,1,0") is None
     assert not at.button(key="trace_again").value
 
 
 def test_a_pasted_architecture_is_traced() -> None:
     at = opened(trace_from="random", **{"from": "text"}, yaml="{base: tiny-seq2seq, name: mine}", trace_ids="5,6")
-    assert "It reads: 5 · 6 → **0**" in texts(at)
+    assert "Input: 5 · 6 → **0**" in texts(at)
     assert "archcalc trace ./mine.yaml --random-weights --seed 0 --ids 5,6" in texts(at)
 
 
 @pytest.mark.parametrize(
     ("source", "ids"),
     [
-        (Source("happy"), "0,1"),
-        (Source("tiny-seq2seq", json.dumps({"base": "tiny-seq2seq"}), ("n_layers=1",), 5), "4,2"),
+        (TraceSource("happy"), "0,1"),
+        (TraceSource("tiny-seq2seq", json.dumps({"base": "tiny-seq2seq"}), ("n_layers=1",), 5), "4,2"),
     ],
 )
-def test_the_lines_of_python_trace_the_same(source: Source, ids: str) -> None:
-    made = making.made(source, "", ids)
-    room: dict[str, Any] = {}
-    exec(python(Wanted(source, "", ids), made, 0), room)  # noqa: S102 - the page's own lines
-    again, last = room["found"], made.trace.steps[-1]
+def test_the_python_snippet_gives_the_same_trace(source: TraceSource, ids: str) -> None:
+    session = trace_session.trace_session(source, "", ids)
+    names: dict[str, Any] = {}
+    exec(python(source, session, 0), names)  # noqa: S102 - the page's own lines
+    again, last = names["trace"], session.trace.steps[-1]
     assert again.position == 0
     assert again[last.step.name].tolist() == last.value.tolist()
 
@@ -218,7 +203,7 @@ def test_a_local_checkpoint_is_traced(tmp_path: Path, monkeypatch: pytest.Monkey
     folder = save_chat_model(tmp_path / "talker")
     monkeypatch.setenv(MODELS_VARIABLE, str(tmp_path))
     at = opened(trace_model="talker", trace_prompt="once upon", trace_view="next")
-    last = making.kept(Source(str(folder)), "once upon", "")
+    last = trace_session.cached(TraceSource(str(folder)), "once upon", "")
     assert last is not None
     p = last.trace["probabilities"][-1]
     assert f"{p.max().item():.4f}" in texts(at)

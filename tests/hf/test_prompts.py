@@ -57,7 +57,7 @@ def test_a_class_counts_its_prompts(kind: str, more: dict[str, Any]) -> None:
     spec, reference = spec_of(kind, **more), build_reference(config_of(kind, **more))
     assert build(spec).total() == sum(parameter.numel() for parameter in reference.parameters())
     assert is_same_architecture(decode(from_config(to_config(spec))), spec)
-    assert all(comparison.holds for comparison in verify(spec))
+    assert all(comparison.is_equal for comparison in verify(spec))
 
 
 def test_prompts_are_those_of_the_class_by_name() -> None:

@@ -1,7 +1,4 @@
-"""Formulas of a trace as a reader would work them out: an interpreter of its own, in plain tensors.
-
-Names become what stood there, modules their weights; nothing of the model's forward is used.
-"""
+"""An interpreter of the expressions of a trace, in plain tensors; it uses nothing of the model's forward pass."""
 
 from __future__ import annotations
 
@@ -33,17 +30,17 @@ OPERATORS: dict[str, Callable[[Any, Any], Any]] = {"+": operator.add, "−": ope
 
 
 class Interpreter:
-    """Evaluates formulas, given what stood at the steps before and the weights by their canonical names."""
+    """Evaluate expressions, given the values of earlier steps and the weights by their canonical names."""
 
     def __init__(self, spec: Spec, weights: Mapping[str, Tensor], theta: float = 10_000.0) -> None:
         self.spec, self.weights, self.theta = spec, weights, theta
         first = spec.stacks[0].stack
         self.unit_offset = getattr(first.runs[0].pattern[0].norm, "unit_offset", False)
 
-    def value(self, formula: Expression, known: Mapping[str, Tensor]) -> Tensor:
-        """What a formula comes to."""
+    def value(self, expression: Expression, known: Mapping[str, Tensor]) -> Tensor:
+        """Return the value of an expression."""
         text = next(reversed([value for name, value in known.items() if name.endswith("ids")]), torch.zeros(0))
-        found: Tensor = self._of(formula, {**known, "places": torch.arange(len(text))})
+        found: Tensor = self._of(expression, {**known, "token_positions": torch.arange(len(text))})
         return found
 
     def _of(self, node: Expression | float, known: Mapping[str, Tensor]) -> Any:
@@ -70,7 +67,7 @@ class Interpreter:
         y = x @ self.weights[f"{module}.weight"].T
         return y if b is None else y + b
 
-    def standardised(self, x: Tensor, eps: float) -> Tensor:
+    def standardized(self, x: Tensor, eps: float) -> Tensor:
         centred = x - x.mean(-1, keepdim=True)
         return centred / (centred.pow(2).mean(-1, keepdim=True) + eps).sqrt()
 
@@ -91,13 +88,13 @@ class Interpreter:
     def heads(self, x: Tensor, n: int) -> Tensor:
         return torch.stack(x.chunk(n, -1))
 
-    def turned(self, x: Tensor, r: int) -> Tensor:
+    def rotated(self, x: Tensor, r: int) -> Tensor:
         """Pairs half of r apart, by position · θ^(−2i/r) (Su et al. 2021)."""
         pairs, still = x[..., :r], x[..., r:]
         angles = torch.arange(x.shape[-2])[:, None] * self.theta ** (-torch.arange(0, r, 2) / r)
         a, b = pairs.chunk(2, -1)
-        turned = torch.cat((a * angles.cos() - b * angles.sin(), b * angles.cos() + a * angles.sin()), -1)
-        return torch.cat((turned, still), -1)
+        rotated = torch.cat((a * angles.cos() - b * angles.sin(), b * angles.cos() + a * angles.sin()), -1)
+        return torch.cat((rotated, still), -1)
 
     def clamped(self, x: Tensor, c: float) -> Tensor:
         return torch.where(x > c, c, torch.where(x < -c, -c, x))
@@ -129,12 +126,12 @@ class Interpreter:
     def last(self, x: Tensor, n: int) -> Tensor:
         return x[..., -n:]
 
-    def beside(self, x: Tensor, y: Tensor) -> Tensor:
+    def concat(self, x: Tensor, y: Tensor) -> Tensor:
         return torch.cat((x, y.expand(*x.shape[:-1], -1)), -1)
 
     def norm(self, x: Tensor, module: str) -> Tensor:
         """By what has a bias: a layer norm of BERT's eps, else an RMS norm of its default."""
-        plain = self.over_rms(x, 1e-6) if self._weight(module, "bias") is None else self.standardised(x, 1e-12)
+        plain = self.over_rms(x, 1e-6) if self._weight(module, "bias") is None else self.standardized(x, 1e-12)
         return self.scaled(plain, module)
 
     def at(self, x: Tensor, places: Tensor) -> Tensor:

@@ -57,7 +57,6 @@ X = Value("layers.1.x")
 )
 def test_formulas_are_printed(formula: Expression, text: str) -> None:
     assert str(formula) == text
-    assert formula.text(within="layers.1.") == text.replace("layers.1.", "")
 
 
 def test_what_stands_in_a_formula_is_in_the_order_of_its_names() -> None:

@@ -13,8 +13,10 @@ from torch.distributions import Categorical, kl_divergence
 
 from archcalc.errors import InputError
 from archcalc.interp.distributions import divergence, entropy, in_bits, ranks, total_variation
-from archcalc.interp.next_token import NextTokens, next_tokens, of_logits
-from archcalc.run.decoding.sampling import NonFiniteLogitsError, Sampling, distribution
+from archcalc.interp.next_token import next_tokens, of_logits
+from archcalc.interp.next_token_result import NextTokenDistributions, TokenProbability
+from archcalc.run.decoding.sampling import NonFiniteLogitsError, distribution
+from archcalc.run.decoding.sampling_options import Sampling
 from archcalc.run.loading.source import open_source
 from archcalc.spec.workload import Workload
 from tests.run.decoding.chat_model import save_chat_model
@@ -26,9 +28,16 @@ def double(*values: float) -> torch.Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
 
-def of(*rows: list[float], **asked: object) -> NextTokens:
+def of(*rows: list[float], **asked: object) -> NextTokenDistributions:
     seen = asked.pop("seen", [set() for _ in rows])
     return of_logits(torch.tensor(rows, dtype=torch.float64), seen, [[0]] * len(rows), **asked)  # type: ignore[arg-type]
+
+
+def rows_of(found: NextTokenDistributions, context: str) -> list[TokenProbability]:
+    """The tokens after one context, which are the same after each."""
+    rows = [row for row in found.tokens if row.context == context]
+    assert [row.id for row in rows] == [row.id for row in found.tokens[: len(rows)]]
+    return rows
 
 
 def test_by_hand() -> None:
@@ -53,21 +62,22 @@ def test_as_torch_has_it(a: list[float], b: list[float]) -> None:
         assert context.entropy_nats == pytest.approx(float(one.entropy()), abs=1e-12)
         assert context.entropy_bits * math.log(2) == pytest.approx(context.entropy_nats, abs=1e-12)
         assert (context.n_kept, context.entropy_nats) == (4, context.model_entropy_nats)
-        assert context.kept == pytest.approx(1, abs=1e-12)
-    assert found.apart is not None
-    assert found.apart.kl_nats == pytest.approx(float(kl_divergence(p, q)), abs=1e-12)
-    assert found.apart.kl_back_nats == pytest.approx(float(kl_divergence(q, p)), abs=1e-12)
-    assert found.apart.total_variation == pytest.approx(float((p.probs - q.probs).abs().sum()) / 2, abs=1e-12)
-    assert found.apart.total_variation <= math.sqrt(found.apart.kl_nats / 2) + 1e-7, "Pinsker's inequality"
-    for token in found.tokens:
-        for place, one in zip(token.places, (p, q), strict=True):
-            assert place.probability == place.model_probability == pytest.approx(float(one.probs[token.id]), abs=1e-12)
+        assert context.kept_probability == pytest.approx(1, abs=1e-12)
+    assert found.distance is not None
+    assert found.distance.kl_nats == pytest.approx(float(kl_divergence(p, q)), abs=1e-12)
+    assert found.distance.reverse_kl_nats == pytest.approx(float(kl_divergence(q, p)), abs=1e-12)
+    assert found.distance.total_variation == pytest.approx(float((p.probs - q.probs).abs().sum()) / 2, abs=1e-12)
+    assert found.distance.total_variation <= math.sqrt(found.distance.kl_nats / 2) + 1e-7, "Pinsker's inequality"
+    for name, one in zip("AB", (p, q), strict=True):
+        for row in rows_of(found, name):
+            assert row.probability == row.model_probability == pytest.approx(float(one.probs[row.id]), abs=1e-12)
 
 
 def test_the_union_of_what_is_likeliest_comes_with_its_rank_in_each() -> None:
     found = of([4.0, 3.0, 2.0, 1.0], [1.0, 2.0, 3.0, 9.0], top=2)
-    assert [token.id for token in found.tokens] == [3, 0, 1, 2]
-    assert [[place.rank for place in token.places] for token in found.tokens] == [[4, 1], [1, 4], [2, 3], [3, 2]]
+    assert [(row.id, row.rank) for row in rows_of(found, "A")] == [(3, 4), (0, 1), (1, 2), (2, 3)]
+    assert [(row.id, row.rank) for row in rows_of(found, "B")] == [(3, 1), (0, 4), (1, 3), (2, 2)]
+    assert len(found.tokens) == 8
 
 
 def test_what_a_cut_keeps_is_shown() -> None:
@@ -76,25 +86,32 @@ def test_what_a_cut_keeps_is_shown() -> None:
     tempered = distribution(double(*logits)[None], Sampling(temperature=0.5))[0].tolist()
     (context,) = found.contexts
     assert context.n_kept == 2
-    assert context.kept == pytest.approx(tempered[0] + tempered[1], abs=1e-12)
+    assert context.kept_probability == pytest.approx(tempered[0] + tempered[1], abs=1e-12)
     assert [token.id for token in found.tokens] == [0, 1, 2], "what is cut comes after what is kept"
-    drawn = [token.places[0].probability for token in found.tokens]
-    assert drawn == pytest.approx([tempered[0] / context.kept, tempered[1] / context.kept, 0], abs=1e-12)
-    own = [token.places[0].model_probability for token in found.tokens]
+    drawn = [token.probability for token in found.tokens]
+    assert drawn == pytest.approx(
+        [tempered[0] / context.kept_probability, tempered[1] / context.kept_probability, 0],
+        abs=1e-12,
+    )
+    own = [token.model_probability for token in found.tokens]
     assert own == pytest.approx(double(*logits).softmax(-1).tolist()[:3], abs=1e-12)
     assert context.entropy_nats < context.model_entropy_nats
     greedy = of(logits, logits[::-1], sampling=Sampling(temperature=0))
     assert [(one.n_kept, one.entropy_nats) for one in greedy.contexts] == [(1, 0), (1, 0)]
-    assert greedy.apart is not None
-    assert (greedy.apart.total_variation, greedy.apart.kl_nats, greedy.apart.kl_back_nats) == (1, None, None)
+    assert greedy.distance is not None
+    assert (greedy.distance.total_variation, greedy.distance.kl_nats, greedy.distance.reverse_kl_nats) == (
+        1,
+        None,
+        None,
+    )
 
 
 def test_a_repetition_penalty_falls_on_what_was_seen() -> None:
     found = of([2.0, 1.9, -1.0], seen=[{0}], top=3, sampling=Sampling(temperature=1, repetition_penalty=2))
     expected = double(1.0, 1.9, -1.0).softmax(-1).tolist()
     assert [token.id for token in found.tokens] == [1, 0, 2]
-    assert [t.places[0].probability for t in found.tokens] == pytest.approx([expected[i] for i in (1, 0, 2)], abs=1e-12)
-    assert [token.places[0].rank for token in found.tokens] == [2, 1, 3], "the model's own rank"
+    assert [t.probability for t in found.tokens] == pytest.approx([expected[i] for i in (1, 0, 2)], abs=1e-12)
+    assert [token.rank for token in found.tokens] == [2, 1, 3], "the model's own rank"
 
 
 def test_tokens_come_in_the_order_in_which_they_are_drawn() -> None:
@@ -104,7 +121,7 @@ def test_tokens_come_in_the_order_in_which_they_are_drawn() -> None:
     assert [token.id for token in found.tokens] == [0, 2, 1, 3]
     penalised = of([2.0, 1.4, 0.1], seen=[{0}], top=1, sampling=Sampling(temperature=1, repetition_penalty=2))
     assert [token.id for token in penalised.tokens] == [1], "the model's own likeliest is drawn less"
-    assert [token.places[0].rank for token in penalised.tokens] == [2]
+    assert [token.rank for token in penalised.tokens] == [2]
 
 
 def test_by_a_real_model_each_context_is_read_alone(tmp_path: Path) -> None:
@@ -116,12 +133,12 @@ def test_by_a_real_model_each_context_is_read_alone(tmp_path: Path) -> None:
         p = model(torch.tensor([ids]))[0, -1].double().softmax(-1)
         assert found.contexts[i].ids == tuple(ids)
         assert found.contexts[i].entropy_nats == pytest.approx(float(torch.special.entr(p).sum()), abs=1e-5)
-        for token in found.tokens:
-            assert token.places[i].probability == pytest.approx(float(p[token.id]), abs=1e-6)
+        for row in rows_of(found, "AB"[i]):
+            assert row.probability == pytest.approx(float(p[row.id]), abs=1e-6)
         assert set(p.topk(5).indices.tolist()) <= {token.id for token in found.tokens}
     alone = next_tokens(model, contexts[:1], top=5)
     assert alone.contexts[0] == found.contexts[0]
-    assert alone.apart is None
+    assert alone.distance is None
     for wrong in ([], [[1], [2], [3]], [[]], [[420]]):
         with pytest.raises(InputError):
             next_tokens(model, wrong)

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from archcalc import build, load
 from archcalc.errors import InputError
 from archcalc.interp.trace.expression import Call, nodes
+from archcalc.interp.trace.glossary import FUNCTIONS
+from archcalc.interp.trace.model_steps import steps
 from archcalc.interp.trace.run import trace
-from archcalc.interp.trace.step_formulas import steps
 from archcalc.nn.taps import sites
-from archcalc.render.trace_words import FUNCTIONS
 from archcalc.run.loading.source import open_source
 from archcalc.spec import Spec
 from tests.interp import happy_weights
@@ -126,10 +126,10 @@ def test_every_value_follows_from_those_before_it(name: str) -> None:
     found = trace(model, *texts)
     interpreter, known = Interpreter(spec, model.state_dict()), {}
     for one in found.steps:
-        if one.step.formula is not None:
-            made = interpreter.value(one.step.formula, known)
+        if one.step.expression is not None:
+            made = interpreter.value(one.step.expression, known)
             torch.testing.assert_close(
-                made, one.value, rtol=2e-4, atol=2e-5, msg=f"{one.step.name} = {one.step.formula}"
+                made, one.value, rtol=2e-4, atol=2e-5, msg=f"{one.step.name} = {one.step.expression}"
             )
         known[one.step.name] = one.value
     assert torch.equal(found["logits"], model(*(torch.tensor([ids]) for ids in texts))[0])
@@ -148,10 +148,10 @@ def test_any_spec_is_traced_through_all_its_sites(spec: Spec) -> None:
     for one in found.steps:
         assert len(one.axes) == one.value.dim(), one.step.name
     for step in steps(spec):
-        assert (step.formula is None) == (step.kind == "ids")
-        for node in nodes(step.formula):
+        assert (step.expression is None) == (step.kind == "ids")
+        for node in nodes(step.expression):
             if isinstance(node, Call):
-                assert node.function in EXPLAINED, f"{step.name} = {step.formula}"
+                assert node.function in EXPLAINED, f"{step.name} = {step.expression}"
 
 
 def test_happys_weights_are_those_that_are_solved_for() -> None:

@@ -135,8 +135,8 @@ def test_of_shared_weights_a_module_is_no_step() -> None:
     _, found = made(SPECS["shared weights"], [1, 2])
     steps = {one.step.name: one for one in found.steps}
     query = steps["layers.1.attn.q"]
-    assert str(query.step.formula) == (
-        "turned(norm(heads(linear(layers.1.attn_norm, layers.0.attn.q), 4), layers.0.attn.q_norm), 2)"
+    assert str(query.step.expression) == (
+        "rotated(norm(heads(linear(layers.1.attn_norm, layers.0.attn.q), 4), layers.0.attn.q_norm), 2)"
     )
     assert [one.step.name for one in step_inputs(found, query)] == ["layers.1.attn_norm"]
     assert [one.step.name for one in step_inputs(found, steps["tokens"])] == ["ids"]

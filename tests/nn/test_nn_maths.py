@@ -145,6 +145,15 @@ def test_softcap_bounds_scores() -> None:
     torch.testing.assert_close(found[0, 0, 0], torch.tensor([2.0, 0.0]).softmax(-1))
 
 
+@pytest.mark.parametrize("window", [None, 3])
+def test_what_a_gpus_flash_kernel_cannot_do_is_done_by_math(window: int | None) -> None:
+    """As values of another width than the keys', which no flash kernel of PyTorch supports."""
+    q, k, v = (torch.randn(1, 2, 5, width) for width in (8, 8, 6))
+    how = SoftmaxConfig(n_heads=2, scale=0.5, window=window, has_value_width=True)
+    found = attend(how, q, k, v, context(5), Execution(dtype="fp32", attention="flash", device="cuda"))
+    torch.testing.assert_close(found, attend(how, q, k, v, context(5), Execution(dtype="fp32")))
+
+
 @pytest.mark.parametrize("interleaved", [True, False])
 def test_rope_depends_on_distance_alone_and_keeps_lengths(interleaved: bool) -> None:
     part = Rope(d_rotary=6, interleaved=interleaved, theta=100.0)

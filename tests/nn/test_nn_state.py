@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from archcalc.analysis.memory import summary
-from archcalc.analysis.papers.conventions import counted
+from archcalc.analysis.papers.conventions import convention_flops
 from archcalc.errors import InputError
 from archcalc.ledger.build import build as build_ledger
 from archcalc.nn import build, taps
@@ -95,6 +95,6 @@ def test_its_points_are_reached(ema_spec: Spec) -> None:
 def test_what_nobody_said_is_refused(ema_spec: Spec) -> None:
     """Papers' conventions and ranks: a mixer that they say nothing of is no silent 0."""
     with pytest.raises(InputError, match="the paper gives no formula"):
-        counted(ema_spec, build_ledger(ema_spec), workload(ema_spec, seq=4))
+        convention_flops(ema_spec, build_ledger(ema_spec), workload(ema_spec, seq=4))
     with pytest.raises(InputError, match="ranks cannot share"):
         split_plan.check(ema_spec, 2)

@@ -4,35 +4,41 @@ from __future__ import annotations
 
 from msgspec import structs
 
-from archcalc.analysis.papers.activation_conventions import NEAREST, TABLE_2, Compared, compared
-from archcalc.render.activation_conventions import blocks, data
+from archcalc.analysis.papers.activation_conventions import (
+    NEAREST,
+    TABLE_2,
+    ActivationConventions,
+    activation_conventions,
+)
+from archcalc.render.activation_conventions import blocks
 from archcalc.render.page import Table
+from archcalc.results import plain
 from archcalc.sources import load
 from archcalc.spec.workload import workload
 
 
-def of(name: str, **how: str) -> Compared:
+def of(name: str, **how: str) -> ActivationConventions:
     spec = load(name)
-    return compared(spec, workload(spec), structs.replace(NEAREST, **how))
+    return activation_conventions(spec, workload(spec), structs.replace(NEAREST, **how))
 
 
 def test_the_blocks_and_the_data_say_the_same() -> None:
     found = of("gpt3")
     sides, lines, table_2 = (block for block in blocks(found) if isinstance(block, Table))
-    plain = data(found)
-    assert [row[1] for row in sides.rows] == [one["paper_layers_bytes"] for one in plain["totals"]]
-    assert [row[2:4] for row in lines.rows[:-1]] == [(one["paper_bytes"], one["bytes"]) for one in plain["tensors"]]
-    assert lines.rows[-1][2:5] == (
-        sum(one["paper_bytes"] for one in plain["tensors"]),
-        sum(one["bytes"] for one in plain["tensors"]),
-        sum(one["paper_bytes"] - one["bytes"] for one in plain["tensors"]),
-    )
+    data = plain(found)
+    assert [row[1] for row in sides.rows] == [one["paper_layers_bytes"] for one in data["totals"]]
+    assert [row[2:4] for row in lines.rows[:-1]] == [[one["paper_bytes"], one["bytes"]] for one in data["tensors"]]
+    assert lines.rows[-1][2:5] == [
+        sum(one["paper_bytes"] for one in data["tensors"]),
+        sum(one["bytes"] for one in data["tensors"]),
+        sum(one["paper_bytes"] - one["bytes"] for one in data["tensors"]),
+    ]
     assert [row[0] for row in table_2.rows] == [line.name for line in TABLE_2]
     assert all(len(row) == len(block.columns) for block in (sides, lines, table_2) for row in block.rows)
 
 
 def test_a_gpus_figures_are_called_modelled() -> None:
-    assert data(of("gpt2"))["kind"] == "modelled"
-    assert data(of("gpt2", device="meta"))["kind"] == "exact"
+    assert of("gpt2").kind == "modelled"
+    assert of("gpt2", device="meta").kind == "exact"
     first = blocks(of("gpt2", device="meta"))[0]
     assert str(first.title).endswith("(ledger: fp16, eager attention, meta, exact)")

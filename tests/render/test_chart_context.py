@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archcalc import presets
-from archcalc.analysis.context import PHASES, Context, Phase, context
+from archcalc.analysis.context import PHASES, ContextFlops, Phase, context
 from archcalc.errors import InputError, MissingExtraError
-from archcalc.render.charts.context import LINE, apart, chart, drawn, lines
+from archcalc.render.charts.context import LINE, apart, chart, chart_file, lines
 from archcalc.render.charts.frame import HEIGHT
-from archcalc.render.context import in_words
+from archcalc.render.context import crossing_sentences
 from archcalc.sources import load
 from archcalc.spec.document import decode
 from archcalc.words import ENGLISH
@@ -46,7 +46,7 @@ def test_lines_are_the_points(name: str, phase: Phase) -> None:
     if phase == "decode" and spec.decoder is None:
         return
     found = context(spec, phase)
-    made = ENGLISH.within(chart(spec, found))
+    made = ENGLISH.within(chart(found))
     by_name = {str(line.name): dict(line.values) for line in lines(found)}
     for point in found.points:
         parts = ("projections", "scores and values")
@@ -54,24 +54,24 @@ def test_lines_are_the_points(name: str, phase: Phase) -> None:
         assert whole == pytest.approx(sum(by_name[part][point.tokens] for part in parts))
         others = [one for one in by_name if one not in (*parts, "attention") and "causal" not in one]
         total = whole + sum(by_name[one][point.tokens] for one in others)
-        assert total * point.new == pytest.approx(sum(point.forward.values()))
+        assert total * point.new_tokens == pytest.approx(sum(point.forward.values()))
     assert set(words(made)) >= set(by_name)
     shown = [found.crossing, found.crossing_causal] if found.is_causal else [found.crossing]
     marked = [mark["data"]["values"][0]["tokens"] for mark in marks(made) if mark["mark"]["type"] == "rule"]
     assert marked == [tokens for tokens in shown if tokens and tokens > 2]
     subtitle = " ".join(made["title"]["subtitle"]).lower()
-    assert all(str(sentence).lower() in subtitle for sentence in in_words(found))
+    assert all(str(sentence).lower() in subtitle for sentence in crossing_sentences(found))
     assert json.loads(json.dumps(made)) == made
 
 
-def said(found: Context) -> list[str]:
-    return [str(sentence) for sentence in in_words(found)]
+def said(found: ContextFlops) -> list[str]:
+    return [str(sentence) for sentence in crossing_sentences(found)]
 
 
 def test_what_is_said() -> None:
     every, causal = said(context(load("llama-3-8b"), "prefill"))
     assert every == "attention overtakes the FFN at 16,385 tokens: every key held"
-    assert causal == "attention overtakes the FFN at 32,768 tokens: causal, attended pairs alone"
+    assert causal == "attention overtakes the FFN at 32,768 tokens: causal, attended pairs only"
     assert said(context(load("gpt3"), "prefill")) == ["attention never overtakes the FFN within 2,048 tokens"]
     assert said(context(load("happy"), "prefill")) == ["attention costs more than the FFN from the first token on"]
     norm, attention = {"kind": "layernorm"}, {"kind": "gqa", "n_heads": 2}
@@ -82,9 +82,9 @@ def test_what_is_said() -> None:
 
 def test_latent_attention_is_explained_where_its_projections_grow() -> None:
     spec = load("deepseek-v3")
-    growing, flat = (ENGLISH.within(chart(spec, context(spec, phase))) for phase in ("decode", "prefill"))
-    assert "anew" in growing["title"]["subtitle"][-1]
-    assert "anew" not in "".join(flat["title"]["subtitle"])
+    growing, flat = (ENGLISH.within(chart(context(spec, phase))) for phase in ("decode", "prefill"))
+    assert "rebuilds" in growing["title"]["subtitle"][-1]
+    assert "rebuilds" not in "".join(flat["title"]["subtitle"])
 
 
 @given(st.lists(st.floats(0, HEIGHT), min_size=1, max_size=12))
@@ -100,7 +100,7 @@ def test_labels_keep_apart_and_inside(places: list[float]) -> None:
 def test_the_files() -> None:
     spec = load("tiny")
     found = context(spec, "prefill")
-    png, svg, page = (drawn(f"x.{suffix}", spec, found) for suffix in ("png", "SVG", "html"))
+    png, svg, page = (chart_file(f"x.{suffix}", found) for suffix in ("png", "SVG", "html"))
     assert png.startswith(b"\x89PNG\r\n")
     width, height = struct.unpack(">II", png[16:24])
     assert 1500 < width < 2500
@@ -121,11 +121,9 @@ def test_the_files() -> None:
 def test_a_title_cannot_leave_its_script() -> None:
     """The library writes a chart into a script as it is."""
     spec = load({"base": "tiny", "name": "x", "title": "</script><script>alert(1)</script>&"})
-    page = drawn("x.html", spec, context(spec, "prefill")).decode()
+    page = chart_file("x.html", context(spec, "prefill")).decode()
     assert "<script>alert" not in page
-    assert page.count("</script>") == drawn("x.html", load("tiny"), context(spec, "prefill")).decode().count(
-        "</script>"
-    )
+    assert page.count("</script>") == chart_file("x.html", context(load("tiny"), "prefill")).decode().count("</script>")
     assert r"\u003c/script>\u003cscript>alert(1)" in page
     assert "<title>&lt;/script&gt;" in page
 
@@ -134,15 +132,15 @@ def test_a_title_cannot_leave_its_script() -> None:
 def test_the_shortest_contexts(phase: Phase, up_to: int) -> None:
     spec = load("tiny")
     found = context(spec, phase, up_to)
-    assert drawn("x.svg", spec, found).startswith(b"<svg")
-    assert json.dumps(ENGLISH.within(chart(spec, found)))
+    assert chart_file("x.svg", found).startswith(b"<svg")
+    assert json.dumps(ENGLISH.within(chart(found)))
 
 
 @pytest.mark.parametrize("path", ["x.jpg", "x", "-", "png"])
 def test_other_suffixes_are_refused(path: str) -> None:
     spec = load("tiny")
     with pytest.raises(InputError, match=r"^plot: found .*; allowed: a name that ends in \.html, \.png or \.svg"):
-        drawn(path, spec, context(spec, "prefill"))
+        chart_file(path, context(spec, "prefill"))
 
 
 def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,4 +149,4 @@ def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(
         MissingExtraError, match=r"drawing a plot needs the extra 'plot': pip install 'archcalc\[plot\]'"
     ):
-        drawn("x.png", spec, context(spec, "prefill"))
+        chart_file("x.png", context(spec, "prefill"))

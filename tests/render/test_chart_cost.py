@@ -8,11 +8,13 @@ import pytest
 from hypothesis import given, settings
 
 from archcalc.analysis.growth import growth
+from archcalc.analysis.inference_memory import inference_memory
+from archcalc.analysis.shards import sharded_memory
+from archcalc.analysis.training_memory import training_memory
 from archcalc.analysis.training_setup import by_recompute, training_setup
 from archcalc.analysis.workload_flops import workload_flops
 from archcalc.errors import InputError
 from archcalc.ledger.build import build
-from archcalc.render import flops, shards, training
 from archcalc.render.charts import file, frame, memory, side_by_side
 from archcalc.render.charts import flops as of_flops
 from archcalc.render.charts import growth as of_growth
@@ -45,20 +47,27 @@ def test_parts_of_nothing_are_in_no_legend() -> None:
 
 
 def test_a_bar_of_flops_is_as_long_as_its_total() -> None:
-    totals = flops.data(FOUND)["total"]
     assert list(sums(of_flops.components(FOUND)).values()) == [
-        totals[name] for name in ("forward", "forward_causal", "backward", "train_step")
+        FOUND.forward,
+        FOUND.forward_causal,
+        FOUND.backward,
+        FOUND.train_step,
     ]
 
 
 def test_a_bar_of_training_is_all_that_a_step_keeps() -> None:
-    kept = list(sums(memory.kept(SUBJECT, by_recompute(SUBJECT))).values())
-    assert kept[0] == training.data(SUBJECT)["step_bytes"]
-    assert kept[0] > kept[1] > kept[2]
-    assert (
-        next(iter(sums(memory.peaks(SUBJECT, by_recompute(SUBJECT))).values()))
-        == training.data(SUBJECT)["peak"]["peak_bytes"]
-    )
+    none, selective, full = sums(memory.training(SUBJECT, by_recompute(SUBJECT))).values()
+    result = training_memory(SUBJECT)
+    assert none == result.step_bytes
+    assert none > selective > full
+    assert next(iter(sums(memory.peaks(SUBJECT, by_recompute(SUBJECT))).values())) == result.peak.bytes
+
+
+def test_bars_of_inference_and_of_ranks_are_their_totals() -> None:
+    found = inference_memory(SPEC, LEDGER, WORK, "nf4", "int8")
+    assert list(sums(memory.inference(found)).values()) == [found.weights_bytes, found.kv_cache_bytes]
+    held = sharded_memory(SPEC, LEDGER, WORK, "fsdp", 3, dtype="bf16", cache_dtype="bf16")
+    assert list(sums(memory.ranks(held)).values()) == [rank.bytes for rank in held.ranks]
 
 
 def test_shares_are_of_each_models_own_total() -> None:
@@ -85,19 +94,20 @@ def test_the_cache_grows_as_the_report_says(spec: Spec) -> None:
         return
     up_to = min(spec.n_ctx, 200)
     found = growth(spec, ledger, 3, "bf16", up_to)
-    assert found.points[-1][0] == up_to
-    assert [size for _, size in found.points] == sorted(size for _, size in found.points)
-    for tokens, size in found.points:
-        assert size == report(spec, batch=3, seq=tokens)["memory"]["kv_cache_bytes"]
+    assert found.points[-1].tokens == up_to
+    sizes = [point.kv_cache_bytes for point in found.points]
+    assert sizes == sorted(sizes)
+    for point in found.points:
+        assert point.kv_cache_bytes == report(spec, batch=3, seq=point.tokens)["memory"]["kv_cache_bytes"]
 
 
 CHARTS = {
     "components": lambda: of_flops.components(FOUND),
     "conventions": lambda: of_flops.conventions(FOUND),
-    "running": lambda: memory.running(SPEC, LEDGER, WORK, ("bf16", "bf16")),
+    "running": lambda: memory.inference(inference_memory(SPEC, LEDGER, WORK, "bf16", "bf16")),
     "peaks": lambda: memory.peaks(SUBJECT, by_recompute(SUBJECT)),
-    "ranks": lambda: memory.ranks(SPEC, shards.data(LEDGER, WORK, "tp", 2, ("bf16", "bf16"))),
-    "growth": lambda: of_growth.chart(SPEC, growth(SPEC, LEDGER, 1, "bf16"), ("bf16", 248_879_616)),
+    "ranks": lambda: memory.ranks(sharded_memory(SPEC, LEDGER, WORK, "tp", 2, dtype="bf16", cache_dtype="bf16")),
+    "growth": lambda: of_growth.chart(growth(SPEC, LEDGER, 1, "bf16"), ("bf16", 248_879_616)),
     "side_by_side": lambda: side_by_side.chart([SPEC, load("tiny")], "log", of_share=False),
 }
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from archcalc.analysis.comparison import model_comparison, model_difference
 from archcalc.analysis.context import PHASES, context
+from archcalc.analysis.costs import workload_costs
 from archcalc.analysis.growth import growth
 from archcalc.analysis.inference_memory import inference_memory
+from archcalc.analysis.model_report import model_report
 from archcalc.analysis.model_workload import ModelWorkload
 from archcalc.ledger.build import build
 from archcalc.render import comparison, costs, memory, report
@@ -31,24 +34,24 @@ def test_a_model(name: str) -> None:
     spec = load(name)
     about = subject(spec)
     for view in report.VIEWS:
-        check(report.page(about, view))
+        check(report.view(model_report(about), report.Options(view)))
     for view in memory.VIEWS:
         result = inference_memory(spec, about.ledger, about.work, "bf16", "int8")
         check(memory.view(result, memory.Options(view)))
     if about.ledger.caches:
-        check(growth_pages.page(spec, growth(spec, about.ledger, 1, "bf16", 64)))
+        check(growth_pages.view(growth(spec, about.ledger, 1, "bf16", 64)))
     for phase in PHASES if spec.decoder else PHASES[:1]:
         found = context(spec, phase, 64)
-        check(context_pages.page(spec, found))
-        check(chart(spec, found))
+        check(context_pages.view(found))
+        check(chart(found))
 
 
 def test_several_models() -> None:
     specs = [load(name) for name in MODELS]
-    check(comparison.diff_page(*specs[:2]))
-    check(comparison.compare_page(specs))
-    found = costs.data(specs, batch=1, seq=64, dtype="bf16")
-    check(costs.page(specs, found))
+    check(comparison.difference_view(model_difference(*specs[:2])))
+    check(comparison.view(model_comparison(specs)))
+    models = dict(zip(MODELS, specs, strict=True))
+    check(costs.view(workload_costs(models, batch=1, seq=64, dtype="bf16")))
 
 
 def test_names_that_are_words_stay() -> None:
@@ -61,7 +64,7 @@ def test_names_that_are_words_stay() -> None:
     stack = {"runs": [{"count": len(NAMES), "pattern": layers}]}
     document = {"name": "total", "vocab_size": 9, "n_ctx": 16, "d_model": 8, "decoder": stack}
     one, other = load(document), load(document | {"name": "head"})
-    shown = CHINESE.within(report.page(subject(one), "layers"))
+    shown = CHINESE.within(report.view(model_report(subject(one)), report.Options("layers")))
     assert [row[1] for row in shown.blocks[0].rows[1:5]] == list(NAMES)
-    columns = CHINESE.within(comparison.compare_page([one, other])).blocks[0].columns
+    columns = CHINESE.within(comparison.view(model_comparison([one, other]), None)).blocks[0].columns
     assert [column.heading for column in columns[1:]] == ["total", "head"]

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from archcalc import presets
 from archcalc.render.diagram import diagram, drawing
 from archcalc.render.diagram.shapes import Box, Frame, Plus, Wire, text_width
-from archcalc.render.diagram.stacks import MOST_KINDS, ranges
+from archcalc.render.diagram.stack_column import MAX_KINDS, ranges
 from archcalc.sources import load
 from archcalc.spec import Spec
 from archcalc.spec.about import About
@@ -29,12 +29,12 @@ def check(spec: Spec, lang: str) -> None:
         assert box.x >= 0
         assert box.x + box.width <= width
         assert box.bottom <= height
-        assert max(map(text_width, (box.said.title, *box.said.lines))) <= box.width
+        assert max(map(text_width, (box.text.title, *box.text.lines))) <= box.width
     for a, b in combinations(boxes, 2):
         apart = a.x + a.width <= b.x or b.x + b.width <= a.x or a.bottom <= b.y or b.bottom <= a.y
-        assert apart, (a.said, b.said)
+        assert apart, (a.text, b.text)
     frames = [shape for shape in shapes if isinstance(shape, Frame)]
-    assert len(frames) == sum(min(len(groups(stack)), MOST_KINDS) for stack in (own.stack for own in spec.stacks))
+    assert len(frames) == sum(min(len(groups(stack)), MAX_KINDS) for stack in (own.stack for own in spec.stacks))
     for frame in frames:
         assert max(map(text_width, frame.lines)) + frame.inset <= frame.width
     for wire in (shape for shape in shapes if isinstance(shape, Wire)):
@@ -64,9 +64,9 @@ def test_each_sum_of_a_layer_is_drawn_and_each_read_of_the_source() -> None:
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("gpt3-175b", ("96 × layer", "96 heads × 128", "12,288 → 49,152 → 12,288", "tied: the token table again")),
+        ("gpt3-175b", ("96 × layer", "96 heads × 128", "12,288 → 49,152 → 12,288", "tied to the token embedding")),
         ("llama-3-8b", ("grouped-query attention", "8 key/value heads", "RoPE, θ 500,000", "gated feed-forward")),
-        ("deepseek-v3", ("3 of 61 × dense: layers 0–2", "8 of 256 experts a token", "latents: kv 512, q 1,536")),
+        ("deepseek-v3", ("3 of 61 × dense: layers 0–2", "8 of 256 experts per token", "latents: kv 512, q 1,536")),
         ("gemma-2-9b", ("causal · window of 4,096", "softcap 50", "softcap 30")),
     ],
 )

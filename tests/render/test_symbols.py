@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from archcalc.analysis.atoms import ATOMS, STATED, is_of_work
 from archcalc.ledger import tokens
 from archcalc.ledger.tokens import workload_sizes
-from archcalc.render.symbols import SYMBOL_WORDS, in_words
+from archcalc.render.symbols import SYMBOL_WORDS, symbol_lines
 from archcalc.spec.workload import Workload
 from archcalc.words import LANGS, translator
 
@@ -42,7 +42,7 @@ def test_what_is_said_is_what_is_computed(
 ) -> None:
     work = Workload(batch=2, seq=seq, past=past, source_seq=source)
     sizes = workload_sizes({"window[a]": window}, work, [symbol])
-    stated, line = in_words([symbol], sizes, translator(lang))
+    stated, line = map(translator(lang), symbol_lines([symbol], sizes))
     assert stated.startswith(f"batch = 2, seq = {seq}, past = {past}")
     assert stated.endswith(f", source_seq = {source}") == ("source" in symbol)
     name, formula, value = LINE.fullmatch(line).groups()  # type: ignore[union-attr]

@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from archcalc.render.page import Column, Page, Table, Text
-from archcalc.render.terminal import LEAST_WIDTH, as_text, table_lines
+from archcalc.render.terminal import MIN_WIDTH, as_text, table_lines
 
 # Words that can be told from each other after folding has moved them about.
 WORDS = st.text("abcdefghij /._-,·é模", max_size=90)
@@ -41,7 +41,7 @@ def letters(texts: Sequence[str]) -> list[str]:
 
 
 @settings(max_examples=300)
-@given(tables(), st.integers(LEAST_WIDTH, 200))
+@given(tables(), st.integers(MIN_WIDTH, 200))
 def test_any_table_fits_any_width_but_for_a_number(table: Table, width: int) -> None:
     numbers = [f"{cell:,}" for row in table.rows for cell in row if isinstance(cell, int)]
     key = min(width // 2, max(wide(str(row[0])) for row in table.rows) + 20)
@@ -52,7 +52,7 @@ def test_any_table_fits_any_width_but_for_a_number(table: Table, width: int) -> 
 
 
 @settings(max_examples=300)
-@given(tables(), st.integers(LEAST_WIDTH, 200))
+@given(tables(), st.integers(MIN_WIDTH, 200))
 def test_no_number_is_cut_and_no_letter_lost(table: Table, width: int) -> None:
     text = "\n".join(plain(table, width))
     for row in table.rows:
@@ -67,7 +67,7 @@ def test_no_number_is_cut_and_no_letter_lost(table: Table, width: int) -> None:
 
 
 @settings(max_examples=300)
-@given(st.lists(st.text("ab 12,345.·/_-模", max_size=200), min_size=1, max_size=3), st.integers(LEAST_WIDTH, 120))
+@given(st.lists(st.text("ab 12,345.·/_-模", max_size=200), min_size=1, max_size=3), st.integers(MIN_WIDTH, 120))
 @example(["x" * 39 + "1,234,567"], 40)
 def test_lines_of_text_fold_and_numbers_stay_whole(lines: list[str], width: int) -> None:
     text = click.unstyle(as_text(Page("t", "", [Text("", lines)]), width))

@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archcalc import presets
+from archcalc.analysis.params import weight_params
 from archcalc.errors import printable
 from archcalc.ledger.build import build
 from archcalc.render.html import HEIGHT, WIDTH, as_html, rectangles
-from archcalc.render.page import Box, Column, Page, Table, Text, Treemap, shown
+from archcalc.render.page import Column, Page, Table, Text, Treemap, TreemapBox, cell_text
 from archcalc.render.report import treemap
 from archcalc.render.text import as_csv, as_markdown
 from archcalc.sources import load
@@ -49,7 +50,7 @@ def test_markdown_keeps_its_cells_apart(cells: list[str], title: str) -> None:
 @given(st.lists(HOSTILE, min_size=1, max_size=4), HOSTILE)
 def test_html_escapes_whatever_it_is_told(cells: list[str], title: str) -> None:
     text = as_html(
-        Page(title, title, [*page(*cells).blocks, Text(title, [title]), Treemap(title, [Box(title, 3, title)])])
+        Page(title, title, [*page(*cells).blocks, Text(title, [title]), Treemap(title, [TreemapBox(title, 3, title)])])
     )
     assert [unescape(cell) for cell in re.findall(r"<td>(.*?)</td>", text, re.DOTALL)] == cells
     tags = set(re.findall(r"<([a-z0-9]+)[ >/]", text))
@@ -95,12 +96,12 @@ def test_markdown() -> None:
     ],
 )
 def test_cells(kind: str, value: object, text: str) -> None:
-    assert shown(Column("x", kind), value) == text
+    assert cell_text(Column("x", kind), value) == text
 
 
 @pytest.mark.parametrize("name", presets.names())
 def test_areas_are_proportional_to_parameters(name: str) -> None:
-    boxes = treemap(build(load(name))).boxes
+    boxes = treemap(weight_params(build(load(name)))).boxes
     total = sum(box.value for box in boxes)
     assert total == build(load(name)).total()
     kept = [box for box in boxes if box.value > total / 1e6]
@@ -116,7 +117,7 @@ def test_areas_are_proportional_to_parameters(name: str) -> None:
 
 
 def test_the_svg_is_what_was_placed() -> None:
-    boxes = [Box("layers.*.ffn.up.weight", 300, "ffn"), Box("head.weight", 100, "head")]
+    boxes = [TreemapBox("layers.*.ffn.up.weight", 300, "ffn"), TreemapBox("head.weight", 100, "head")]
     text = as_html(Page("t", "", [Treemap("Where", boxes)]))
     sizes = [float(w) * float(h) for w, h in re.findall(r'<rect [^>]*width="([\d.]+)" height="([\d.]+)"', text)]
     assert sizes == pytest.approx([WIDTH * HEIGHT * 0.75, WIDTH * HEIGHT * 0.25])

@@ -1,8 +1,7 @@
-"""Published figures about what training keeps and computes again: each by the paper's formulas, and by the ledger.
+"""Published figures about saved activations and recomputation, by the paper's formulas and by the ledger.
 
-The quantities that `claims` hands on to this file are KIND:ARGUMENTS, of one sequence of the model's whole context
-(2048 tokens at most) unless the arguments say more. What may be counted in more ways than one is given in each of
-them.
+Quantities are KIND:ARGUMENTS, for one sequence of the model's whole context (at most 2048 tokens) unless the arguments
+say more. Figures are given by each accounting that has them.
 """
 
 from __future__ import annotations
@@ -13,14 +12,14 @@ from fractions import Fraction
 import msgspec
 from msgspec import structs
 
-from archcalc.analysis.activations import by_tensor
+from archcalc.analysis.activations import activation_bytes
 from archcalc.analysis.flops import summary
 from archcalc.analysis.papers.activation_conventions import (
     NEAREST,
     TABLE_2,
     Setting,
     extra_bytes,
-    in_layers,
+    in_layers_bytes,
     layer_sizes,
     layers_bytes,
     shares,
@@ -45,66 +44,67 @@ EARLY_STOP = "ledger, early stop"
 
 
 class Model(msgspec.Struct, frozen=True):
-    """A decoder and the workload that its figures are of."""
+    """A decoder and the workload of its figures."""
 
     spec: Spec
     work: Workload
 
     @property
     def layers(self) -> list[dict[str, int]]:
-        """What the paper's formulas read."""
+        """Return the sizes that the paper's formulas use."""
         return layer_sizes(self.spec, self.work)
 
     def paper(self, recompute: Recompute) -> Fraction:
-        """Bytes that all layers keep, by the paper."""
+        """Return the bytes saved in all layers, by the paper."""
         return layers_bytes(self.layers, Setting(recompute=recompute))
 
     def exact(self, recompute: Recompute) -> int:
-        """The same by the ledger, in the execution that comes nearest to the paper's setting."""
-        return in_layers(by_tensor(build(self.spec, structs.replace(NEAREST, recompute=recompute)), self.work))
+        """Return the same by the ledger, in the execution nearest to the paper's setting."""
+        ledger = build(self.spec, structs.replace(NEAREST, recompute=recompute))
+        return in_layers_bytes(activation_bytes(ledger, self.work))
 
     @property
     def square(self) -> int:
-        """Of what the ledger says that layers keep, that which grows with the square of the sequence."""
-        kept = by_tensor(build(self.spec, NEAREST), self.work)
-        return in_layers([one for one in kept if one.row.is_square])
+        """Return the bytes saved in all layers that grow with the square of the sequence, by the ledger."""
+        saved = activation_bytes(build(self.spec, NEAREST), self.work)
+        return in_layers_bytes([one for one in saved if one.row.is_square])
 
     def per_state(self, layers_bytes: int | Fraction) -> Fraction:
-        """Bytes of all layers for each number in a layer's states (the paper's sbh)."""
+        """Return bytes per element of the layers' states (the paper's sbh)."""
         states = self.work.batch * self.work.seq * self.spec.d_model
         return Fraction(layers_bytes) / (states * len(self.layers))
 
-    def again(self, *kinds: Recomputation) -> int:
-        """FLOPs of the products that a backward pass computes again under selective recomputation."""
+    def recomputed(self, *kinds: Recomputation) -> int:
+        """Return the FLOPs that a backward pass recomputes under selective recomputation."""
         ledger = build(self.spec, structs.replace(NEAREST, recompute="selective"))
         sizes = ledger.at(self.work)
         return sum(int(row.formula.at(sizes)) for row in ledger.matmuls if row.matmul.recomputation in kinds)
 
     @property
     def train_step(self) -> int:
-        """FLOPs of a forward and a backward pass: the paper's model FLOPs."""
+        """Return the FLOPs of a forward and a backward pass: the paper's model FLOPs."""
         return summary(build(self.spec), self.work)["train_step"]
 
     @property
-    def attention_twice(self) -> int:
-        """What equation 8 adds to equation 7, 12·B·s²·h a layer: thrice the two products of one more forward pass."""
+    def attention_flops(self) -> int:
+        """Return what equation 8 adds to equation 7: 12·B·s²·h per layer, 3 × the two products of a forward pass."""
         return sum(12 * one["batch"] * one["seq"] ** 2 * one["d_model"] for one in self.layers)
 
 
 def _square(model: Model, _: str) -> Figures:
-    """What grows with the square of the sequence, as a multiple of a layer's states (5as/h)."""
+    """Return what grows with the square of the sequence, as a multiple of the layers' states (5as/h)."""
     paper = model.paper("none") - model.paper("selective")
     return {PAPER: model.per_state(paper), GPU: model.per_state(model.square)}
 
 
 def _rest(model: Model, _: str) -> Figures:
-    """All else that layers keep, as a multiple of their states (34)."""
+    """Return the rest of what layers save, as a multiple of their states (34)."""
     exact = model.exact("none") - model.square
     return {PAPER: model.per_state(model.paper("selective")), GPU: model.per_state(exact)}
 
 
 def _saved(model: Model, recompute: str) -> Figures:
-    """Percent of the layers' activations that are not kept."""
+    """Return percent of the layers' activations that are not saved."""
     how = _recompute(recompute)
     return {
         PAPER: 100 * (1 - model.paper(how) / model.paper("none")),
@@ -113,31 +113,31 @@ def _saved(model: Model, recompute: str) -> Figures:
 
 
 def _recompute_flops(model: Model, _: str) -> Figures:
-    """Percent of FLOPs that selective recomputation adds to a step, its two products computed again.
+    """Return percent of FLOPs that selective recomputation adds to a step with its two products.
 
-    torch's checkpoint stops at the last tensor that the backward pass needs, which is before the second of them.
+    torch's checkpoint stops early, at the last tensor that the backward pass needs, before the second product.
     """
     step = model.train_step
     return {
-        PAPER: Fraction(100 * model.attention_twice, step),
-        LEDGER: Fraction(100 * model.again("always", "without early stop"), step),
-        EARLY_STOP: Fraction(100 * model.again("always"), step),
+        PAPER: Fraction(100 * model.attention_flops, step),
+        LEDGER: Fraction(100 * model.recomputed("always", "without early stop"), step),
+        EARLY_STOP: Fraction(100 * model.recomputed("always"), step),
     }
 
 
 def _extra(model: Model, _: str) -> Figures:
-    """Percent of all activations that layers do not keep, without pipeline (section 4.3)."""
+    """Return percent of all activations that are outside the layers, without pipeline (section 4.3)."""
     extra = extra_bytes(model.layers[0], Setting())
     return {PAPER: 100 * extra / (extra + model.paper("none"))}
 
 
 def _share(model: Model, arguments: str) -> Figures:
-    """Percent of the tensor-parallel baseline that a line of table 2 keeps: 'LINE:DEVICES'."""
+    """Return percent of the tensor-parallel baseline that a line of table 2 saves: 'LINE:DEVICES'."""
     return {PAPER: 100 * _of_baseline(model, arguments)}
 
 
 def _times_less(model: Model, arguments: str) -> Figures:
-    """How many times less than the tensor-parallel baseline a line of table 2 keeps: 'LINE:DEVICES'."""
+    """Return the tensor-parallel baseline divided by what a line of table 2 saves: 'LINE:DEVICES'."""
     return {PAPER: 1 / _of_baseline(model, arguments)}
 
 
@@ -155,21 +155,21 @@ def _of_baseline(model: Model, arguments: str) -> Fraction:
 
 
 def _model_utilization(model: Model, arguments: str) -> Figures:
-    """Percent of the devices' peak that the model's own FLOPs come to: 'SEQUENCES:DEVICES:SECONDS:TERAFLOPS'."""
+    """Return the model's FLOPs as percent of the devices' peak: 'SEQUENCES:DEVICES:SECONDS:TERAFLOPS'."""
     return {LEDGER: _utilization(model, arguments, model.train_step)}
 
 
 def _hardware_utilization(model: Model, arguments: str) -> Figures:
-    """The same with what selective recomputation adds."""
+    """Return the same with the FLOPs of selective recomputation."""
     step = model.train_step
     return {
-        PAPER: _utilization(model, arguments, step + model.attention_twice),
-        LEDGER: _utilization(model, arguments, step + model.again("always", "without early stop")),
+        PAPER: _utilization(model, arguments, step + model.attention_flops),
+        LEDGER: _utilization(model, arguments, step + model.recomputed("always", "without early stop")),
     }
 
 
 def _utilization(model: Model, arguments: str, flops: int) -> Fraction:
-    """`flops` are those of one sequence."""
+    """Return FLOPs as percent of the devices' peak; `flops` are of one sequence."""
     sequences, devices, seconds, peak = _numbers(arguments, 4, "SEQUENCES:DEVICES:SECONDS:TERAFLOPS")
     return 100 * flops * sequences / (devices * seconds * peak * 10**12)
 
@@ -212,9 +212,9 @@ QUANTITIES: dict[str, Callable[[Model, str], Figures]] = PERCENT | {
 
 
 def figures(quantity: str, spec: Spec) -> Figures:
-    """What a claim is about, by every accounting that it has.
+    """Return the figures of a quantity by every accounting that it has.
 
-    Raises InputError for arguments that mean nothing here, and for what is no decoder.
+    Raises InputError for invalid arguments, and for a model that is not a decoder.
     """
     kind, _, arguments = quantity.partition(":")
     return QUANTITIES[kind](Model(spec, workload(spec)), arguments)

@@ -27,25 +27,25 @@ EXPONENTS = {"": 0, "K": 3, "M": 6, "B": 9, "T": 12, "%": 0, **BYTE_UNITS}
 
 
 @dataclass(frozen=True)
-class Checked:
-    """A claim and what checking it found.
+class ClaimCheck:
+    """A claim and the exact figure that it is about.
 
-    `figure` is exact (of a share: in percent) and counted by `accounting`; `shown` is the same in the claim's unit.
-    `holds_in` are the other accountings whose figure is another one, and rounds to the claim's value.
+    `figure` is counted by `accounting`; a share is in percent. `figure_in_unit` is the same in the claim's unit.
+    `holds_in` are the accountings with a different figure that rounds to the claim's value.
     """
 
     claim: Claim
     figure: Figure
-    shown: str
+    figure_in_unit: str
     verdict: Verdict
     accounting: str
-    agrees_with_record: bool
+    is_as_recorded: bool
     holds_in: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Printed:
-    """A figure as printed: `digits` units of its last place, which is `step`."""
+class PrintedFigure:
+    """A published figure: `digits` units of its last place, which is `step`."""
 
     digits: int
     decimals: int
@@ -53,31 +53,33 @@ class Printed:
 
     @property
     def step(self) -> Fraction:
-        """What one unit of the last printed digit is worth."""
+        """Return the value of one unit of the last printed digit."""
         return Fraction(10) ** (EXPONENTS[self.unit] - self.decimals)
 
 
-def check(spec: Spec, ledger: Ledger) -> list[Checked]:
-    """Every claim of a spec, with its verdict found anew from the spec's ledger.
+def check(spec: Spec, ledger: Ledger) -> list[ClaimCheck]:
+    """Return the checks of all claims of a spec.
 
-    Raises InputError, with the claim's path, for a quantity, an accounting or a value that means nothing here.
+    Raises InputError, with the claim's path, for an unknown quantity or accounting and an invalid value.
 
     >>> from archcalc.ledger.build import build
     >>> from archcalc.sources import load
     >>> spec = load("gpt3-175b")
-    >>> {one.shown for one in check(spec, build(spec)) if one.claim.quantity == "total" and one.claim.value == "175 B"}
-    {'174.60 B'}
+    >>> [one.figure_in_unit for one in check(spec, build(spec)) if one.claim.quantity == "total"][0]
+    '174.604 B'
     """
-    return [_checked(claim, spec, ledger, f"about.claims[{i}]") for i, claim in enumerate(spec.about.claims)]
+    return [_check(claim, spec, ledger, f"about.claims[{i}]") for i, claim in enumerate(spec.about.claims)]
 
 
-def _checked(claim: Claim, spec: Spec, ledger: Ledger, path: str) -> Checked:
+def _check(claim: Claim, spec: Spec, ledger: Ledger, path: str) -> ClaimCheck:
     figures = _figures(claim, spec, ledger, path)
     printed = _printed(claim, path)
     figure = figures[claim.accounting]
-    verdict = judged(figure, printed)
-    holds_in = tuple(name for name, other in figures.items() if other != figure and judged(other, printed) == "holds")
-    return Checked(
+    verdict = verdict_of(figure, printed)
+    holds_in = tuple(
+        name for name, other in figures.items() if other != figure and verdict_of(other, printed) == "holds"
+    )
+    return ClaimCheck(
         claim, figure, in_unit(figure, printed), verdict, claim.accounting, verdict == claim.verdict, holds_in
     )
 
@@ -90,8 +92,8 @@ _NUMBER = re.compile(
 )
 
 
-def parse(value: str) -> Printed:
-    """A printed figure: '174.6 B', '0.7 %', '12288', '175,181,291,520', '31.4 GB'.
+def parse(value: str) -> PrintedFigure:
+    """Return a published figure: '174.6 B', '0.7 %', '12288', '175,181,291,520', '31.4 GB'.
 
     Raises InputError for any other form.
     """
@@ -102,11 +104,11 @@ def parse(value: str) -> Printed:
             allowed=msg("a figure as printed, such as '174.6 B', '0.7 %', '12,288'"),
         )
     rest = match["rest"] or ""
-    return Printed(int(match["whole"].replace(",", "") + rest), len(rest), match["unit"] or "")
+    return PrintedFigure(int(match["whole"].replace(",", "") + rest), len(rest), match["unit"] or "")
 
 
-def _printed(claim: Claim, path: str) -> Printed:
-    """The claim's value, its unit fit for what it measures."""
+def _printed(claim: Claim, path: str) -> PrintedFigure:
+    """Return the claim's value. Raises InputError if its unit does not fit the quantity."""
     try:
         printed = parse(claim.value)
     except InputError as error:
@@ -122,11 +124,11 @@ def _printed(claim: Claim, path: str) -> Printed:
     return printed
 
 
-def judged(figure: Figure, printed: Printed) -> Verdict:
-    """Whether a figure rounds to what is printed (a tie may go either way), is cut off or up to it, or neither.
+def verdict_of(figure: Figure, printed: PrintedFigure) -> Verdict:
+    """Return whether a figure rounds to the printed one (a tie either way), truncates to it, or differs.
 
-    >>> judged(1_250_000_000, parse("1.3 B")), judged(3_353_032_704, parse("3.3 B")), judged(124, parse("117"))
-    ('holds', 'truncates', 'differs')
+    >>> [verdict_of(n, parse(text)) for n, text in [(1_250, "1.3 K"), (3_353, "3.3 K"), (124, "117")]]
+    ['holds', 'truncates', 'differs']
     """
     places = figure / printed.step
     half = Fraction(1, 2)
@@ -135,8 +137,8 @@ def judged(figure: Figure, printed: Printed) -> Verdict:
     return "truncates" if printed.digits in (math.floor(places), math.ceil(places)) else "differs"
 
 
-def in_unit(figure: Figure, printed: Printed) -> str:
-    """A figure in the unit of what is printed, to two digits more where it has them; without unit an int is exact.
+def in_unit(figure: Figure, printed: PrintedFigure) -> str:
+    """Return a figure in the unit of the printed one, with two more digits; without a unit an int is exact.
 
     >>> in_unit(174_604_259_328, parse("175 B")), in_unit(617_558_016, parse("617,558,015"))
     ('174.60 B', '617,558,016')
@@ -160,12 +162,12 @@ def _head_apart(ledger: Ledger) -> tuple[WeightRow, ...]:
 
 
 def _matrices(rows: tuple[WeightRow, ...]) -> tuple[WeightRow, ...]:
-    """No biases, no norms, no positions: the matrices that tokens are multiplied by, and the token table."""
+    """Return the matrices that tokens are multiplied by, and the token table: no biases, norms or positions."""
     return tuple(r for r in rows if r.path.endswith(".weight") and len(r.shape) > 1 and r.component != "position")
 
 
 def _without_input(ledger: Ledger) -> tuple[WeightRow, ...]:
-    """A tied head reads the table, which therefore stays."""
+    """Return the rows without the token table; it stays if a tied head reads it."""
     return ledger.counted_rows if ledger.tied else _without_paths(ledger, TOKEN_TABLE)
 
 
@@ -177,7 +179,7 @@ def _without_component(ledger: Ledger, component: str) -> tuple[WeightRow, ...]:
     return tuple(row for row in ledger.counted_rows if row.component != component)
 
 
-# Each says which rows are counted; a tied head's matrix counts only where the head is counted apart.
+# The rows that each counts. A tied head's matrix is one of them only where the head is counted apart.
 ACCOUNTINGS: dict[str, Callable[[Ledger], tuple[WeightRow, ...]]] = {
     "stored once": _stored_once,
     "head counted apart": _head_apart,
@@ -196,14 +198,14 @@ ACCOUNTINGS: dict[str, Callable[[Ledger], tuple[WeightRow, ...]]] = {
 
 @dataclass(frozen=True)
 class Counting:
-    """What a quantity is taken over: the rows of one accounting, and all of the model."""
+    """The rows of one accounting, and the model that they are of."""
 
     rows: tuple[WeightRow, ...]
     spec: Spec
     ledger: Ledger
 
     def where(self, test: Callable[[WeightRow], bool]) -> int:
-        """Parameters of the rows that pass."""
+        """Return the parameters of the rows that pass a test."""
         return sum(row.total for row in self.rows if test(row))
 
 
@@ -211,7 +213,7 @@ def _untied(counting: Counting) -> int:
     return counting.ledger.total() + sum(row.total for row in counting.ledger.tied)
 
 
-# Quantities that are just a name.
+# Quantities without arguments.
 PLAIN: dict[str, Callable[[Counting], int]] = {
     "total": lambda c: c.where(lambda row: True),
     "untied": _untied,
@@ -229,7 +231,7 @@ def _component(counting: Counting, name: str) -> int:
 
 
 def _share(counting: Counting, name: str) -> Fraction:
-    """Percent of all that is counted. Of a tied head counted apart both tables are embedding, for they are one."""
+    """Return percent of all parameters; a tied head that is counted apart is part of the embedding."""
     tied = counting.ledger.tied
     part = counting.where(lambda row: ("embedding" if row in tied else row.component) == _known(name))
     return Fraction(100 * part, counting.where(lambda row: True))
@@ -245,7 +247,7 @@ def _known(component: str) -> str:
 
 
 def _rows(counting: Counting, name: str) -> list[WeightRow]:
-    """The rows whose path is `name`, or ends in it; a tied head's name too."""
+    """Return the rows whose path is or ends in `name`, the tied head included."""
     rows = (*counting.ledger.rows, *counting.ledger.tied)
     found = [row for row in rows if row.path == name or row.path.endswith(f".{name}")]
     if not found:
@@ -269,7 +271,7 @@ def _tensor(counting: Counting, name: str) -> int:
 
 
 def _per_head(counting: Counting, name: str) -> int:
-    """One head's part of a projection: its heads are an axis, or a factor of one."""
+    """Return the elements of one head's part of a projection."""
     return _alike({row.count // _n_heads(row, name) for row in _rows(counting, name)}, name)
 
 
@@ -293,7 +295,7 @@ def _alike(counts: set[int], name: str) -> int:
 
 
 def _field(counting: Counting, name: str) -> Figure:
-    """A number that the resolved spec states; items of a list by their index."""
+    """Return a number of the resolved spec. Items of a list are named by their index."""
     value: Any = counting.spec
     for key in name.split("."):
         value = _item(value, key, name)
@@ -317,7 +319,7 @@ def _item(holder: Any, key: str, name: str) -> Any:
     return getattr(holder, key)
 
 
-# Quantities of the form KIND:NAME. Those that are one figure in every accounting stand apart.
+# Quantities of the form KIND:NAME; FACTS are the same in every accounting.
 NAMED: dict[str, Callable[[Counting, str], Figure]] = {"component": _component, "share": _share}
 FACTS: dict[str, Callable[[Counting, str], Figure]] = {
     "tensor": _tensor,
@@ -328,7 +330,7 @@ FACTS: dict[str, Callable[[Counting, str], Figure]] = {
 
 
 def _figures(claim: Claim, spec: Spec, ledger: Ledger, path: str) -> dict[str, Figure]:
-    """The figure that a claim is about, in every accounting."""
+    """Return the figure that a claim is about in every accounting."""
     kind = claim.quantity.partition(":")[0]
     if kind in activation_claims.QUANTITIES:
         return _activation_figures(claim, spec, path)
@@ -359,7 +361,7 @@ def _figures(claim: Claim, spec: Spec, ledger: Ledger, path: str) -> dict[str, F
 
 
 def _activation_figures(claim: Claim, spec: Spec, path: str) -> dict[str, Figure]:
-    """Of what training keeps and computes again, which has accountings of its own."""
+    """Return figures about saved activations and recomputation, which have accountings of their own."""
     try:
         found = activation_claims.figures(claim.quantity, spec)
     except InputError as error:

@@ -1,13 +1,13 @@
-"""How papers count a training step's FLOPs, beside the exact count: whose MFU used which.
+"""The FLOPs of a training step as papers count them, beside the exact count.
 
-Each convention is a function of a model's exact totals and shape; none looks at more than its authors say it does.
-They were written for decoders, and are given for those alone.
+Each convention is a function of a model's exact totals and shape, and reads no more of them than its paper says. They
+are defined for decoders only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -16,15 +16,16 @@ from archcalc.analysis.params import Summary
 from archcalc.analysis.params import summary as params_summary
 from archcalc.errors import InputError
 from archcalc.ledger.rows import Ledger
+from archcalc.results import Row, Sureness, count, data, number, text
 from archcalc.spec.groups import layers_of
 from archcalc.spec.model import Spec
 from archcalc.spec.variants import Heads, heads_of
 from archcalc.spec.workload import Workload
-from archcalc.words import Message, msg
+from archcalc.words import Message, in_context, msg
 
 
 class Shape(msgspec.Struct, frozen=True):
-    """What the formulas read of a model and a workload."""
+    """The sizes of a model and a workload that the conventions read."""
 
     params: Summary
     forward: int
@@ -40,17 +41,12 @@ class Shape(msgspec.Struct, frozen=True):
 
 
 class Convention(msgspec.Struct, frozen=True):
-    """A way of counting: its name, its formula in words, where it stands, and FLOPs of a step by it."""
+    """A way to count: its name, its formula, its source, and its FLOPs of a training step."""
 
     name: str | Message
-    formula: str | Message
+    expression: str | Message
     source: str | Message
     count: Callable[[Shape], int]
-
-    @property
-    def is_exact(self) -> bool:
-        """Whether it is a count of this ledger, and no paper's."""
-        return self.source == _OWN
 
 
 _OWN = msg("this ledger")
@@ -69,7 +65,7 @@ def _palm(s: Shape) -> int:
 
 
 def _chinchilla(s: Shape) -> int:
-    """Products with the vocabulary at both ends; a layer's QKV, logits, softmax, reduction, output, dense block."""
+    """Count embedding and head; of each layer QKV, logits, softmax, reduction, output, dense block."""
     ends = 2 * 2 * s.vocab_size * s.d_model
     attention = sum(8 * s.d_model * width + 4 * s.seq * width for width in s.attention_widths)
     softmax = 3 * s.seq * sum(s.n_heads)
@@ -77,14 +73,14 @@ def _chinchilla(s: Shape) -> int:
 
 
 def _megatron(s: Shape) -> int:
-    """72·B·s·l·h²·(1 + s/(6h) + V/(12lh)), multiplied out: without recomputation."""
+    """Return 72·B·s·l·h²·(1 + s/(6h) + V/(12lh)), multiplied out: without recomputation."""
     layers = s.n_layers * (72 * s.d_model**2 + 12 * s.seq * s.d_model)
     return s.n_tokens * (layers + 6 * s.vocab_size * s.d_model)
 
 
 CONVENTIONS = (
     Convention(msg("exact, full"), msg("every matmul, every key held"), _OWN, lambda s: 3 * s.forward),
-    Convention(msg("exact, causal"), msg("every matmul, attended pairs alone"), _OWN, lambda s: 3 * s.forward_causal),
+    Convention(msg("exact, causal"), msg("every matmul, attended pairs only"), _OWN, lambda s: 3 * s.forward_causal),
     Convention(
         msg("6N, total"), "6·total·tokens", msg("Kaplan et al. 2020, with all of N"), lambda s: _six_n(s, "total")
     ),
@@ -117,23 +113,24 @@ CONVENTIONS = (
 )
 
 
-class Counted(msgspec.Struct, frozen=True):
-    """A convention's FLOPs of a training step, and how far from the exact full count that is."""
+class ConventionFlops(Row, frozen=True, kw_only=True):
+    """The FLOPs of a training step by one convention, and their difference from the exact count over all keys.
 
-    convention: Convention
-    train_step: int
-    exact: int
+    `expression` is the convention's formula. Counts of this ledger are exact, those of papers modelled.
+    """
 
-    @property
-    def off(self) -> float:
-        """The difference from exact, as a fraction of it."""
-        return (self.train_step - self.exact) / self.exact
+    convention: Annotated[str | Message, text(msg("convention"))]
+    train_step: Annotated[int, count(msg("training step"), rounded="count")]
+    difference: Annotated[float, number(msg("difference from exact"), "change")]
+    expression: Annotated[str | Message, text(msg("formula"))]
+    source: Annotated[str | Message, text(in_context("of a figure", "source"))]
+    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))]
 
 
-def counted(spec: Spec, ledger: Ledger, work: Workload) -> list[Counted]:
-    """A training step's FLOPs by every convention.
+def convention_flops(spec: Spec, ledger: Ledger, work: Workload) -> list[ConventionFlops]:
+    """Return the FLOPs of a training step by every convention.
 
-    Raises InputError for what is no decoder: none of the formulas says what an encoder would cost.
+    Raises InputError for a model that is not a decoder: no formula covers an encoder.
     """
     if spec.family != "decoder":
         raise InputError(
@@ -142,7 +139,18 @@ def counted(spec: Spec, ledger: Ledger, work: Workload) -> list[Counted]:
             allowed=msg("a decoder"),
         )
     shape = _shape(spec, ledger, work)
-    return [Counted(convention, convention.count(shape), 3 * shape.forward) for convention in CONVENTIONS]
+    return [_row(convention, convention.count(shape), 3 * shape.forward) for convention in CONVENTIONS]
+
+
+def _row(convention: Convention, train_step: int, exact: int) -> ConventionFlops:
+    return ConventionFlops(
+        convention=convention.name,
+        train_step=train_step,
+        difference=(train_step - exact) / exact,
+        expression=convention.expression,
+        source=convention.source,
+        kind="exact" if convention.source == _OWN else "modelled",
+    )
 
 
 def _shape(spec: Spec, ledger: Ledger, work: Workload) -> Shape:
@@ -165,5 +173,5 @@ def _shape(spec: Spec, ledger: Ledger, work: Workload) -> Shape:
 
 
 def _width(heads: Heads) -> int:
-    """All heads' width: the mean of what their scores and their values run over."""
+    """Return the width of all heads: the mean of the widths of their keys and their values."""
     return heads.n_heads * (heads.d_key + heads.d_value) // 2

@@ -1,6 +1,6 @@
-"""Published tables about models that are only a size, checked as the claims of a preset are.
+"""Claims of papers whose tables are about models of which only the size is known.
 
-A paper is a YAML file in presets/papers: what it counts by, and its claims, of quantities KIND:ARGUMENTS.
+A paper is a YAML file in presets/papers: its recipe and optimizer, and claims with quantities KIND:ARGUMENTS.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from fractions import Fraction
 import msgspec
 
 from archcalc import presets
-from archcalc.analysis import optimisers
+from archcalc.analysis.optimizers import find_optimizer
 from archcalc.analysis.papers import zero
-from archcalc.analysis.papers.claims import BYTE_UNITS, Checked, Printed, in_unit, judged, parse
-from archcalc.analysis.training import formulas, kept, recipe, totals
+from archcalc.analysis.papers.claims import BYTE_UNITS, ClaimCheck, PrintedFigure, in_unit, parse, verdict_of
+from archcalc.analysis.training import find_recipe, formulas, persistent_bytes, persistent_tensors
 from archcalc.errors import InputError, nearest, shown
 from archcalc.ledger.algebra import ONE, Poly
 from archcalc.ledger.leaves import Weight
@@ -25,34 +25,34 @@ from archcalc.words import msg
 
 
 class Paper(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A paper's claims, and the recipe and optimiser that its figures are of."""
+    """A paper's claims, and the recipe and optimizer of its figures."""
 
     name: str
     title: str
     source: str
     recipe: str
-    optimiser: str
+    optimizer: str = msgspec.field(name="optimiser")
     claims: tuple[Claim, ...]
 
 
 def load(name: str) -> Paper:
-    """The paper that comes with archcalc under this name, one of `presets.papers`."""
+    """Return one of `presets.papers` by its name."""
     with open(presets.paper_path(name), "rb") as file:
         return msgspec.convert(parse_yaml(file.read()), Paper)
 
 
-def check(paper: Paper) -> list[Checked]:
-    """Every claim of a paper, with its verdict found anew.
+def check(paper: Paper) -> list[ClaimCheck]:
+    """Return the checks of all claims of a paper.
 
-    Raises InputError, with the claim's path, for a quantity or a value that means nothing here.
+    Raises InputError, with the claim's path, for an unknown quantity and an invalid value.
 
-    >>> {one.shown for one in check(load("zero")) if one.claim.id == "figure-1-os"}
+    >>> {one.figure_in_unit for one in check(load("zero")) if one.claim.id == "figure-1-os"}
     {'31.406 GB'}
     """
-    return [_checked(paper, claim, f"claims[{i}]") for i, claim in enumerate(paper.claims)]
+    return [_check(paper, claim, f"claims[{i}]") for i, claim in enumerate(paper.claims)]
 
 
-def _checked(paper: Paper, claim: Claim, path: str) -> Checked:
+def _check(paper: Paper, claim: Claim, path: str) -> ClaimCheck:
     kind, _, arguments = claim.quantity.partition(":")
     if kind not in QUANTITIES:
         raise InputError(
@@ -67,11 +67,11 @@ def _checked(paper: Paper, claim: Claim, path: str) -> Checked:
     except InputError as error:
         raise InputError(error.problem, allowed=error.allowed, where=f"{path}.quantity") from None
     printed = _printed(claim, path)
-    verdict = judged(figure, printed)
-    return Checked(claim, figure, in_unit(figure, printed), verdict, formula, verdict == claim.verdict, ())
+    verdict = verdict_of(figure, printed)
+    return ClaimCheck(claim, figure, in_unit(figure, printed), verdict, formula, verdict == claim.verdict, ())
 
 
-def _printed(claim: Claim, path: str) -> Printed:
+def _printed(claim: Claim, path: str) -> PrintedFigure:
     try:
         printed = parse(claim.value)
     except InputError as error:
@@ -91,7 +91,7 @@ SIZE = Poly.symbol("Ψ")
 
 
 def _device_bytes(paper: Paper, arguments: str) -> tuple[Fraction, str]:
-    """'SIZE:STAGE:DEVICES': what each device holds of a model of that size, and the formula ('7.5 B:os:64')."""
+    """Return the bytes on each device for 'SIZE:STAGE:DEVICES' ('7.5 B:os:64'), and their formula."""
     size, _, rest = arguments.partition(":")
     stage, _, devices = rest.partition(":")
     if not devices.isdecimal() or int(devices) < 1:
@@ -101,18 +101,19 @@ def _device_bytes(paper: Paper, arguments: str) -> tuple[Fraction, str]:
         )
     printed, split = parse(size), zero.stage_of(stage)
     row = _of_size(int(printed.digits * printed.step))
-    whole = totals(kept([row], recipe(paper.recipe).precision(), optimisers.named(paper.optimiser)))
-    return zero.device_bytes(whole, split, int(devices)), _formula(paper, row, split, int(devices))
+    precision, optimizer = find_recipe(paper.recipe).precision(), find_optimizer(paper.optimizer)
+    total = persistent_bytes(persistent_tensors([row], precision, optimizer))
+    return zero.device_bytes(total, split, int(devices)), _formula(paper, row, split, int(devices))
 
 
 def _of_size(n_parameters: int) -> WeightRow:
-    """A model of which only its size is known: one vector of all that it trains."""
+    """Return the row of a model of which only the size is known: one trainable vector."""
     return WeightRow("parameters", Weight("parameters", (SIZE,), "other"), "", (), ONE, {str(SIZE): n_parameters})
 
 
 def _formula(paper: Paper, row: WeightRow, stage: zero.Stage, devices: int) -> str:
-    """'4·Ψ + 12·Ψ/64': what every device holds, and what is split."""
-    parts = formulas([row], recipe(paper.recipe).precision(), optimisers.named(paper.optimiser))
+    """Return '4·Ψ + 12·Ψ/64': the bytes on every device, and those that are split."""
+    parts = formulas([row], find_recipe(paper.recipe).precision(), find_optimizer(paper.optimizer))
     symbols = {part: poly for part, poly in parts.items() if poly is not None}
     split = Poly.sum(symbols.pop(part) for part in zero.SPLIT[stage])
     whole = Poly.sum(symbols.values())

@@ -1,7 +1,7 @@
-"""What of a training each data-parallel device holds where they split it between them, stage by stage.
+"""Bytes of a training step on each data-parallel device with ZeRO's stages.
 
-ZeRO, Rajbhandari et al. 2020, arXiv:1910.02054, section 5: optimiser states (the master copy is one of them), then
-gradients, then the weights. Parts are even, as in its formulas: what an implementation pads is not counted.
+ZeRO, Rajbhandari et al. 2020, arXiv:1910.02054, section 5: optimizer states (the master weights are one of them), then
+gradients, then weights are split. As in its formulas, parts are even, without the padding of an implementation.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Literal, get_args
 
-from archcalc.analysis.training import PARTS, Part, Totals
+from archcalc.analysis.training import PARTS, Part, PersistentBytes
 from archcalc.errors import InputError, nearest, shown
 from archcalc.words import msg
 
@@ -18,24 +18,25 @@ STAGES: tuple[Stage, ...] = get_args(Stage)
 
 SPLIT: dict[Stage, tuple[Part, ...]] = {
     "none": (),
-    "os": ("master", "optimiser"),
-    "os+g": ("gradients", "master", "optimiser"),
+    "os": ("master", "optimizer"),
+    "os+g": ("gradients", "master", "optimizer"),
     "os+g+p": PARTS,
 }
 
 
-def device_bytes(whole: Totals, stage: Stage, degree: int) -> Fraction:
-    """Bytes that each of `degree` devices holds of a training.
+def device_bytes(total: PersistentBytes, stage: Stage, degree: int) -> Fraction:
+    """Return the bytes of a training step on each of `degree` devices.
 
-    >>> device_bytes(Totals(weights=15, gradients=15, master=30, optimiser=60), "os", 64) * 64
+    >>> total = PersistentBytes(weights_bytes=15, gradients_bytes=15, master_bytes=30, optimizer_bytes=60)
+    >>> device_bytes(total, "os", 64) * 64
     Fraction(2010, 1)
     """
-    split: int = sum(getattr(whole, part) for part in SPLIT[stage])
-    return whole.total - split + Fraction(split, degree)
+    split = sum(total.of(part) for part in SPLIT[stage])
+    return total.bytes - split + Fraction(split, degree)
 
 
 def stage_of(name: str) -> Stage:
-    """The stage of that name. InputError with the nearest name if there is none."""
+    """Return the stage of this name. Raises InputError, with the nearest name, if there is none."""
     for stage in STAGES:
         if stage == name:
             return stage

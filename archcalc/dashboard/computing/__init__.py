@@ -1,1 +1,1 @@
-"""The page of compute and memory: what running costs, what training costs."""
+"""The parts of the page Compute and memory."""

@@ -1,57 +1,57 @@
-"""Items of a list (a stack's runs, a run's layers) added, taken out, doubled and moved."""
+"""Append, duplicate, remove and move items of a list: runs of a stack, layers of a run."""
 
 from __future__ import annotations
 
 import copy
 from typing import Any
 
-from archcalc.dashboard.form.places import replaced
+from archcalc.dashboard.form.document_paths import replace_value
 from archcalc.spec.document import Document
 from archcalc.spec.field_types import Path, value_at
 
 
-def doubled(document: Document, path: Path) -> Document:
-    """A copy of the item right after it. A copy bears no name, for names tell items apart, and takes one layer."""
-    before, index = path[:-1], path[-1]
-    items = list(value_at(document, before))
+def duplicate_item(document: Document, path: Path) -> Document:
+    """Return the document with a copy after the item. The copy has no name, because names are unique, and one layer."""
+    list_path, index = path[:-1], path[-1]
+    items = list(value_at(document, list_path))
     assert isinstance(index, int)
-    items.insert(index + 1, copy.deepcopy(items[index]) | _own(items[index]))
-    return _summed(replaced(document, before, items), before)
+    items.insert(index + 1, copy.deepcopy(items[index]) | _copy_fields(items[index]))
+    return _update_n_layers(replace_value(document, list_path, items), list_path)
 
 
-def added(document: Document, path: Path) -> Document:
-    """One more item at the list's end, like its last; see `doubled`."""
-    before = path[:-1]
-    return doubled(document, (*before, len(value_at(document, before)) - 1))
+def append_item(document: Document, path: Path) -> Document:
+    """Return the document with a copy of the last item at the end; see `duplicate_item`."""
+    list_path = path[:-1]
+    return duplicate_item(document, (*list_path, len(value_at(document, list_path)) - 1))
 
 
-def removed(document: Document, path: Path) -> Document:
-    """The list without the item."""
-    before = path[:-1]
-    items = [item for index, item in enumerate(value_at(document, before)) if index != path[-1]]
-    return _summed(replaced(document, before, items), before)
+def remove_item(document: Document, path: Path) -> Document:
+    """Return the document without the item."""
+    list_path = path[:-1]
+    items = [item for index, item in enumerate(value_at(document, list_path)) if index != path[-1]]
+    return _update_n_layers(replace_value(document, list_path, items), list_path)
 
 
-def moved(document: Document, path: Path, step: int) -> Document:
-    """The item `step` places further on."""
-    before, index = path[:-1], path[-1]
+def move_item(document: Document, path: Path, step: int) -> Document:
+    """Return the document with the item moved by `step` positions."""
+    list_path, index = path[:-1], path[-1]
     assert isinstance(index, int)
-    items = list(value_at(document, before))
+    items = list(value_at(document, list_path))
     items.insert(index + step, items.pop(index))
-    found: Document = replaced(document, before, items)
-    return found
+    changed: Document = replace_value(document, list_path, items)
+    return changed
 
 
-def _own(item: dict[str, Any]) -> dict[str, Any]:
+def _copy_fields(item: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in {"name": None, "count": 1}.items() if key in item}
 
 
-def _summed(document: Document, path: Path) -> Document:
-    """A stack whose runs all state their count has as many layers as they sum to."""
+def _update_n_layers(document: Document, path: Path) -> Document:
+    """Set `n_layers` to the sum of the counts, if it is stated and all runs state their count."""
     stack = value_at(document, path[:-1])
     counts = [run.get("count") for run in value_at(document, path)]
-    stated = isinstance(stack, dict) and type(stack.get("n_layers")) is int
-    if not stated or not all(type(count) is int for count in counts):
+    is_stated = isinstance(stack, dict) and type(stack.get("n_layers")) is int
+    if not is_stated or not all(type(count) is int for count in counts):
         return document
-    summed: Document = replaced(document, (*path[:-1], "n_layers"), sum(counts))
-    return summed
+    changed: Document = replace_value(document, (*path[:-1], "n_layers"), sum(counts))
+    return changed

@@ -1,21 +1,26 @@
-"""The page of one architecture: its parameters, where they are, why that many, and the proof."""
+"""The page Architecture: parameters, where they are, their formulas, and the verification."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import streamlit as st
 
-from archcalc.analysis.formulas import formulas
+from archcalc.analysis.formulas import explanation
+from archcalc.analysis.model_report import model_report
 from archcalc.analysis.model_workload import ModelWorkload
-from archcalc.dashboard import blocks, charts, export, headline, overview, subject
-from archcalc.dashboard.errors import told
-from archcalc.dashboard.session import KEPT, choice, lang, say
-from archcalc.render import explain, report
+from archcalc.analysis.params import weight_params
+from archcalc.contract import Report
+from archcalc.dashboard import blocks, charts, chooser, export, headline, overview
+from archcalc.dashboard.error_box import show_errors
+from archcalc.dashboard.session import IN_URL, choice, say
+from archcalc.render import explain
+from archcalc.render import report as report_pages
 from archcalc.render.page import Text
-from archcalc.words import msg, translator
+from archcalc.results import plain
+from archcalc.words import msg
 
 _VIEW_NAMES: Final = {
     "overview": msg("Overview"),
@@ -33,119 +38,124 @@ _FORM: Final = "form"
 
 
 def page() -> None:
-    """The answer, then the view that is chosen; of what is no architecture, the form alone."""
-    about = subject.report_subject() if subject.is_valid() else None
-    found = _contract(about) if about else None
-    if about and found:
-        headline.show(about.spec.label, found)
+    """Draw the headline, then the chosen view. Invalid input has the view Edit only."""
+    model = chooser.model_workload() if chooser.has_selection() else None
+    report_data = _report(model) if model else None
+    if model and report_data:
+        headline.show(model.spec.label, report_data)
     row = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
     with row:
         view = _view()
-    if about and found:
+    if model and report_data:
         with row:
-            export.show(about, found)
+            export.show(model, report_data)
     if view == _FORM:
         _form()
-    elif about is None:
+    elif model is None:
         st.stop()
     else:
-        with told():
-            _VIEWS[view](about)
+        with show_errors():
+            _VIEWS[view](model)
 
 
-def _contract(about: ModelWorkload) -> dict[str, Any]:
-    from archcalc.contract import report as contract
+def _report(model: ModelWorkload) -> Report:
+    from archcalc.contract import report
 
-    return contract(about.spec)
+    return report(model.spec)
 
 
 def _view() -> str:
     return choice(st.segmented_control, say()(msg("View")), _VIEW_NAMES, key="view", label_visibility="collapsed")
 
 
-def _overview(about: ModelWorkload) -> None:
-    """The picture and the formula, then the report's tables and notes; its closed form is the formula above."""
-    overview.show(about)
-    found = report.page(about, "summary")
-    closed_form = next(block for block in found.blocks if isinstance(block, Text))
-    rest = [block for block in found.blocks if block is not closed_form]
-    blocks.show(msgspec.structs.replace(found, blocks=rest), name=f"{about.spec.name}.report")
+def _overview(model: ModelWorkload) -> None:
+    """Draw the overview, then tables and notes of the report without the closed form, which the overview has."""
+    result = model_report(model)
+    overview.show(result, model.spec)
+    page = report_pages.view(result, report_pages.Options())
+    closed_form = next(block for block in page.blocks if isinstance(block, Text))
+    rest = [block for block in page.blocks if block is not closed_form]
+    blocks.show(msgspec.structs.replace(page, blocks=rest), name=f"{model.spec.name}.report")
 
 
-def _map(about: ModelWorkload) -> None:
-    """The treemap, and the way into it: a step further for every choice, back by taking it away."""
+def _map(model: ModelWorkload) -> None:
+    """Draw the treemap, and choices that zoom into a component or a weight."""
     from archcalc.render.charts.treemap import steps, treemap
 
-    within: tuple[str, ...] = ()
-    for depth, label in enumerate((msg("Look into a component"), msg("Look into a weight, down to each tensor"))):
-        choices = steps(about.ledger, within)
+    weights, within = weight_params(model.ledger), tuple[str, ...]()
+    for depth, label in enumerate((msg("Zoom into a component"), msg("Zoom into a weight"))):
+        choices = steps(weights, within)
         if not choices:
             break
-        step = st.pills(say()(label), choices, key=f"into_{depth}", **KEPT)
+        step = st.pills(say()(label), choices, key=f"into_{depth}", **IN_URL)
         if step is None:
             break
         within = (*within, step)
-    charts.show(treemap(about.ledger, within, say()), name=".".join((about.spec.name, "parameters", *within)))
+    charts.show(treemap(weights, within, say()), name=".".join((model.spec.name, "parameters", *within)))
 
 
-def _diagram(about: ModelWorkload) -> None:
+def _diagram(model: ModelWorkload) -> None:
     from archcalc.dashboard import pictures
     from archcalc.render.diagram import diagram
 
-    pictures.show(diagram(about.spec, say()), name=f"{about.spec.name}.diagram")
+    pictures.show(diagram(model.spec, say()), name=f"{model.spec.name}.diagram")
 
 
-def _weights(about: ModelWorkload) -> None:
-    for view in ("weights", "largest"):
-        blocks.show(report.page(about, view), name=f"{about.spec.name}.{view}")
+def _weights(model: ModelWorkload) -> None:
+    views: tuple[report_pages.View, ...] = ("weights", "largest")
+    result = model_report(model)
+    for view in views:
+        blocks.show(report_pages.view(result, report_pages.Options(view)), name=f"{model.spec.name}.{view}")
 
 
-def _layers(about: ModelWorkload) -> None:
-    blocks.show(report.page(about, "layers"), name=f"{about.spec.name}.layers")
+def _layers(model: ModelWorkload) -> None:
+    blocks.show(
+        report_pages.view(model_report(model), report_pages.Options("layers")), name=f"{model.spec.name}.layers"
+    )
 
 
-def _formulas(about: ModelWorkload) -> None:
+def _formulas(model: ModelWorkload) -> None:
     say_ = say()
     row = st.text_input(
-        say_(msg("Figure or weight")),
+        say_(msg("Number or weight")),
         key="row",
         help=say_(
             msg(
                 "As in the report's JSON (total, attention, flops.forward), or a path: attn.q, "
-                "layers.3.attn.q.weight, layers.*.ffn.*. Empty: the figures that people ask for first."
+                "layers.3.attn.q.weight, layers.*.ffn.*. Empty: the main numbers."
             )
         ),
         placeholder="attention",
-        **KEPT,
+        **IN_URL,
     )
-    wanted = row.strip() or None
-    page = explain.page(about, wanted, translator(lang()))
-    blocks.show(page, name=f"{about.spec.name}.explain", data=lambda: formulas(about, wanted))
+    name = row.strip() or None
+    page = explain.view(model, explain.Options(name))
+    blocks.show(page, name=f"{model.spec.name}.explain", data=lambda: plain(explanation(model, name)))
 
 
-def _claims(about: ModelWorkload) -> None:
-    from archcalc.analysis.papers.claims import check
+def _claims(model: ModelWorkload) -> None:
+    from archcalc.analysis.papers.claim_results import claim_results
     from archcalc.render import claims
 
-    found = [(about.spec.name, one) for one in check(about.spec, about.ledger)]
-    page = claims.page(found)
+    result = claim_results(model.spec, model.ledger)
+    page = claims.view(result, None)
     st.caption(page.subtitle)
-    if found:
-        blocks.show(page, name=f"{about.spec.name}.claims", data=lambda: claims.data(found))
+    if result:
+        blocks.show(page, name=f"{model.spec.name}.claims", data=lambda: plain(result))
 
 
-def _verify(about: ModelWorkload) -> None:
-    from archcalc.dashboard import verifying
+def _verify(model: ModelWorkload) -> None:
+    from archcalc.dashboard import verification
 
-    verifying.show(about.spec)
+    verification.show(model.spec)
 
 
 def _form() -> None:
-    """Every field of the spec; what is changed here is written into the changed fields on top."""
-    from archcalc.dashboard.form import form
+    """Draw every field of the spec. Edits go into the changed fields at the top."""
+    from archcalc.dashboard.form import draw_form
 
-    draft = subject.draft()
-    form(draft.changed, f"form.{draft.source}", on_change=subject.write)
+    draft = chooser.draft()
+    draw_form(draft.changed, f"form.{draft.source}", on_change=chooser.apply_changes)
 
 
 _VIEWS: Final[dict[str, Callable[[ModelWorkload], None]]] = {

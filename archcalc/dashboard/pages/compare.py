@@ -1,4 +1,4 @@
-"""The page of some architectures side by side: a table, bars, what a workload costs, and what differs."""
+"""The page Compare: architectures side by side in a table, bars, costs of a workload, and differences."""
 
 from __future__ import annotations
 
@@ -10,20 +10,23 @@ import msgspec
 import streamlit as st
 
 from archcalc import presets
-from archcalc.analysis.context import FAR_TOKENS, most_tokens
+from archcalc.analysis.comparison import model_comparison, model_difference, unique_names
+from archcalc.analysis.context import longest_context
+from archcalc.analysis.costs import workload_costs
 from archcalc.analysis.memory import DTYPES
 from archcalc.contract import report
-from archcalc.dashboard import blocks, charts, same, subject
+from archcalc.dashboard import blocks, charts, chooser, snippets
 from archcalc.dashboard.computing import sizes
-from archcalc.dashboard.errors import told
-from archcalc.dashboard.session import KEPT, choice, say
+from archcalc.dashboard.error_box import show_errors
+from archcalc.dashboard.session import IN_URL, choice, say
 from archcalc.render import comparison, costs
+from archcalc.results import plain
 from archcalc.sources import load
 from archcalc.spec import Spec
 from archcalc.spec.workload import workload
 from archcalc.words import msg
 
-FEWEST, MOST = 2, 6
+MIN_MODELS, MAX_MODELS = 2, 6
 _LENGTHS: Final = {
     "count": msg("Parameters"),
     "share": msg("Share of the model"),
@@ -37,143 +40,150 @@ _VIEW_NAMES: Final = {
     "table": msg("Table"),
     "bars": msg("Bars"),
     "costs": msg("Costs of a workload"),
-    "diff": msg("What differs"),
+    "diff": msg("Differences"),
 }
 
-_USUAL: Final = ["llama-3-70b", "deepseek-v3"]
+_DEFAULT_MODELS: Final = ["llama-3-70b", "deepseek-v3"]
 _DTYPES: Final = ("bf16", *(dtype for dtype in DTYPES if dtype != "bf16"))
 
 
-class Compared(msgspec.Struct, frozen=True):
-    """One of those that are compared: its spec, and what the command line and Python are told of it.
+class ComparedModel(msgspec.Struct, frozen=True):
+    """A model of the comparison, and how to load it on the command line and in Python.
 
-    `words` may have settings of its own, which `file`, the spec as it can be saved, has not.
+    `arguments` may contain `--set`; `file` is the same spec saved to a file, without settings.
     """
 
     spec: Spec
-    words: str
+    arguments: str
     file: str
-    load_line: str
+    load_call: str
 
 
 def page() -> None:
-    """Which ones, then the view that is chosen."""
-    found, say_ = _chosen(), say()
-    if not FEWEST <= len(found) <= MOST:
-        st.warning(
-            say_(msg("Two to six architectures can be compared; {n} chosen.", n=len(found))), icon=":material/rule:"
-        )
+    """Draw the choice of models, then the chosen view."""
+    models, say_ = _compared_models(), say()
+    if not MIN_MODELS <= len(models) <= MAX_MODELS:
+        st.warning(say_(msg("Choose two to six architectures; found {n}.", n=len(models))), icon=":material/rule:")
         return
     label = say_(msg("View"))
     view = choice(st.segmented_control, label, _VIEW_NAMES, key="compare_view", label_visibility="collapsed")
-    with told():
-        _VIEWS[view](found)
+    with show_errors():
+        _VIEWS[view](models)
 
 
-def _chosen() -> list[Compared]:
-    """The architecture of the moment, unless it is left out or chosen again, and presets."""
-    say_, own = say(), subject.chosen()
+def _compared_models() -> list[ComparedModel]:
+    """Return the current architecture, unless it is left out or a duplicate, and the chosen presets."""
+    say_, selection = say(), chooser.selection()
     names = st.multiselect(
-        say_(msg("Presets to compare")), presets.names(), default=_USUAL, key="compare_models", **KEPT
+        say_(msg("Presets to compare")), presets.names(), default=_DEFAULT_MODELS, key="compare_models", **IN_URL
     )
-    with_own = st.toggle(
-        say_(msg("With the architecture above: {name}", name=own.spec.name)), value=True, key="compare_own", **KEPT
+    has_selection = st.toggle(
+        say_(msg("Include the architecture above: {name}", name=selection.spec.name)),
+        value=True,
+        key="compare_own",
+        **IN_URL,
     )
-    found = [_preset(name) for name in names]
-    if with_own and own.spec not in [one.spec for one in found]:
-        file = shlex.quote(f"./{own.spec.name}.yaml" if own.settings else own.source)
-        found.insert(0, Compared(own.spec, own.words, file, own.load_line))
-    return found
+    models = [_preset(name) for name in names]
+    if has_selection and selection.spec not in [model.spec for model in models]:
+        file = shlex.quote(f"./{selection.spec.name}.yaml" if selection.settings else selection.source)
+        models.insert(0, ComparedModel(selection.spec, selection.arguments, file, selection.load_call))
+    return models
 
 
 @st.cache_data(show_spinner=False)
-def _preset(name: str) -> Compared:
-    return Compared(load(name), name, name, f"archcalc.load({name!r})")
+def _preset(name: str) -> ComparedModel:
+    return ComparedModel(load(name), name, name, f"archcalc.load({name!r})")
 
 
-def _table(found: list[Compared]) -> None:
-    specs = [one.spec for one in found]
-    page = comparison.compare_page(specs)
+def _table(models: list[ComparedModel]) -> None:
+    specs = [model.spec for model in models]
+    page = comparison.view(model_comparison(specs), None)
     blocks.show(page, name="compare", data=lambda: [report(spec) for spec in specs])
-    _same("compare", found, found, "[archcalc.report(spec) for spec in specs]")
+    _show_snippets("compare", models, models, "[archcalc.report(spec) for spec in specs]")
 
 
-def _bars(found: list[Compared]) -> None:
+def _bars(models: list[ComparedModel]) -> None:
     from archcalc.render.charts.side_by_side import chart
 
     say_, row = say(), st.container(horizontal=True)
     with row:
-        of: Any = choice(st.segmented_control, say_(msg("Length of a bar")), _LENGTHS, key="compare_of")
+        length: Any = choice(st.segmented_control, say_(msg("Bar length")), _LENGTHS, key="compare_of")
         scale: Any = choice(
             st.segmented_control,
             say_(msg("Scale")),
             _SCALES,
             key="compare_scale",
         )
-    specs = [one.spec for one in found]
-    charts.show(chart(specs, scale, say_, of_share=of == "share"), name="compare.bars")
-    _same("compare", found, found, '[archcalc.report(spec)["params"]["by_component"] for spec in specs]')
+    specs = [model.spec for model in models]
+    charts.show(chart(specs, scale, say_, of_share=length == "share"), name="compare.bars")
+    _show_snippets("compare", models, models, '[archcalc.report(spec)["params"]["by_component"] for spec in specs]')
 
 
-def _costs(found: list[Compared]) -> None:
-    say_, specs = say(), [one.spec for one in found]
+def _costs(models: list[ComparedModel]) -> None:
+    say_, specs = say(), [model.spec for model in models]
     columns = st.columns(3)
-    usual = min(workload(spec).seq for spec in specs)
-    far = min(most_tokens(spec) or max(spec.n_ctx, FAR_TOKENS) for spec in specs)
+    default_seq = min(workload(spec).seq for spec in specs)
+    longest = min(map(longest_context, specs))
     with columns[0]:
-        batch = sizes.size(
-            say_(msg("Batch (sequences)")), "compare_batch", default=1, least=1, most=sizes.MOST_SEQUENCES
+        batch = sizes.draw_size(
+            say_(msg("Batch (sequences)")), "compare_batch", default=1, min_value=1, slider_max=sizes.MAX_BATCH
         )
     with columns[1]:
-        seq = sizes.size(say_(msg("Context (new tokens, seq)")), "compare_seq", default=usual, least=1, most=far)
+        seq = sizes.draw_size(
+            say_(msg("Context (new tokens, seq)")),
+            "compare_seq",
+            default=default_seq,
+            min_value=1,
+            slider_max=longest,
+        )
     dtype: Any = columns[2].selectbox(
-        say_(msg("Weights and caches stored as (dtype)")), _DTYPES, key="compare_dtype", **KEPT
+        say_(msg("Weights and caches stored as (dtype)")), _DTYPES, key="compare_dtype", **IN_URL
     )
-    asked: dict[str, Any] = {"batch": batch or 1, "seq": seq or usual, "dtype": dtype}
-    data = costs.data(specs, **asked)
-    blocks.show(costs.page(specs, data), name="compare.costs", data=lambda: data)
-    options = sizes.in_words(asked)
-    lines = "\n".join(f"archcalc report {one.words}{options}" for one in found)
-    same.lines(lines, _python(found, f"[archcalc.report(spec{sizes.in_python(asked)}) for spec in specs]"))
+    options: dict[str, Any] = {"batch": batch or 1, "seq": seq or default_seq, "dtype": dtype}
+    result = workload_costs(dict(zip(unique_names(specs), specs, strict=True)), **options)
+    blocks.show(costs.view(result), name="compare.costs", data=lambda: plain(result))
+    option_text = sizes.as_options(options)
+    lines = "\n".join(f"archcalc report {model.arguments}{option_text}" for model in models)
+    snippets.show(lines, _python(models, f"[archcalc.report(spec{sizes.as_arguments(options)}) for spec in specs]"))
 
 
-def _diff(found: list[Compared]) -> None:
-    named = dict(zip(comparison.names([one.spec for one in found]), found, strict=True))
+def _diff(models: list[ComparedModel]) -> None:
+    by_name = dict(zip(unique_names([model.spec for model in models]), models, strict=True))
     left, right = st.columns(2)
-    a = named[left.selectbox(say()(msg("From")), list(named), key="compare_left", **KEPT)]
-    b = named[right.selectbox(say()(msg("To")), list(named), index=1, key="compare_right", **KEPT)]
-    page = comparison.diff_page(a.spec, b.spec)
-    blocks.show(page, name="diff", data=lambda: comparison.diff_data(a.spec, b.spec))
-    same.lines(f"archcalc diff {a.file} {b.words}", _python([a, b], "archcalc.diff(*specs)"))
-    _say_of_file([a])
+    a = by_name[left.selectbox(say()(msg("From")), list(by_name), key="compare_left", **IN_URL)]
+    b = by_name[right.selectbox(say()(msg("To")), list(by_name), index=1, key="compare_right", **IN_URL)]
+    result = model_difference(a.spec, b.spec)
+    blocks.show(comparison.difference_view(result, None), name="diff", data=lambda: plain(result))
+    snippets.show(f"archcalc diff {a.file} {b.arguments}", _python([a, b], "archcalc.diff(*specs)"))
+    _explain_files([a])
 
 
-def _same(command: str, found: list[Compared], told_by_file: list[Compared], python: str) -> None:
-    """`--set` would be applied to all: what has settings of its own is told as a file."""
-    same.lines(f"archcalc {command} {' '.join(one.file for one in told_by_file)}", _python(found, python))
-    _say_of_file(told_by_file)
+def _show_snippets(command: str, models: list[ComparedModel], by_file: list[ComparedModel], python: str) -> None:
+    """Show the lines to copy; a model with settings is a file, because `--set` would apply to all models."""
+    snippets.show(f"archcalc {command} {' '.join(model.file for model in by_file)}", _python(models, python))
+    _explain_files(by_file)
 
 
-def _say_of_file(found: list[Compared]) -> None:
-    """Where the file comes from, if there is one."""
-    for one in found:
-        if one.file != one.words:
+def _explain_files(models: list[ComparedModel]) -> None:
+    """Explain where the file of a model comes from."""
+    for model in models:
+        if model.file != model.arguments:
             st.caption(
                 say()(
                     msg(
-                        "{file} is the architecture above with its changed fields, as its page saves it.",
-                        file=f"`{one.file}`",
+                        "{file} is the architecture above with its changed fields. Its page exports it as YAML.",
+                        file=f"`{model.file}`",
                     )
                 )
             )
 
 
-def _python(found: list[Compared], then: str) -> str:
-    loaded = "".join(f"    {one.load_line},\n" for one in found)
+def _python(models: list[ComparedModel], then: str) -> str:
+    loaded = "".join(f"    {model.load_call},\n" for model in models)
     return f"import archcalc\n\nspecs = [\n{loaded}]\n{then}"
 
 
-_VIEWS: Final[dict[str, Callable[[list[Compared]], None]]] = {
+_VIEWS: Final[dict[str, Callable[[list[ComparedModel]], None]]] = {
     "table": _table,
     "bars": _bars,
     "costs": _costs,

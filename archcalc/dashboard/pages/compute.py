@@ -1,4 +1,4 @@
-"""The page of a workload: what it computes, what it keeps, and what training costs."""
+"""The page Compute and memory: FLOPs and memory of a workload or a training step."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Any, Final
 
 import streamlit as st
 
-from archcalc.dashboard import subject
-from archcalc.dashboard.errors import told
-from archcalc.dashboard.session import choice, plain, say
+from archcalc.dashboard import chooser
+from archcalc.dashboard.error_box import show_errors
+from archcalc.dashboard.session import choice, escape_markdown, say
 from archcalc.words import msg
 
 _PHASE_NAMES: Final = {
@@ -21,16 +21,16 @@ _TRAIN: Final = "train"
 
 
 def page() -> None:
-    """The phase, and what belongs to it."""
-    say_, spec = say(), subject.chosen().spec
-    st.markdown(f"**{plain(spec.label)}**")
+    """Draw the choice of a phase, then its controls and views."""
+    say_, spec = say(), chooser.selection().spec
+    st.markdown(f"**{escape_markdown(spec.label)}**")
     phase: Any = choice(st.segmented_control, say_(msg("Phase")), _PHASE_NAMES, key="compute_phase")
-    with told():
+    with show_errors():
         if phase == _TRAIN:
             from archcalc.dashboard.computing import training
 
             training.show()
         else:
-            from archcalc.dashboard.computing import running
+            from archcalc.dashboard.computing import inference
 
-            running.show(phase)
+            inference.show(phase)

@@ -1,4 +1,4 @@
-"""The page that runs a model: what it writes, how sure it is of each token, and how it reads a text."""
+"""The page Run: generated text, the probability of each token, and the tokenizer."""
 
 from __future__ import annotations
 
@@ -7,21 +7,20 @@ from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
-from archcalc.dashboard import same
-from archcalc.dashboard.errors import told
+from archcalc.dashboard import snippets
+from archcalc.dashboard.error_box import show_errors
 from archcalc.dashboard.running import controls
-from archcalc.dashboard.session import choice, plain, say
+from archcalc.dashboard.session import choice, escape_markdown, say
 from archcalc.extras import require_running
 from archcalc.words import msg
 
 if TYPE_CHECKING:
-    from archcalc.dashboard.running.writing import Written
-
+    from archcalc.dashboard.running.generated_text import GeneratedText
 
 _ENDINGS: Final = {
-    "eos": msg("ended by itself"),
-    "stop": msg("ended at a stop text"),
-    "length": msg("as long as was asked for"),
+    "eos": msg("end of text"),
+    "stop": msg("stop text"),
+    "length": msg("maximum length"),
     "stopped": msg("stopped"),
 }
 
@@ -32,59 +31,60 @@ _VIEW_NAMES: Final = {
 
 
 def page() -> None:
-    """The model, then the view that is chosen."""
+    """Draw the choice of a model, then the chosen view."""
     say_ = say()
     st.markdown(
-        plain(
+        escape_markdown(
             say_(
                 msg(
-                    "A real model writes here, with weights of its own: those that come with archcalc, and those "
-                    "of the folder that archcalc app --models names."
+                    "Run a model with trained weights: one that comes with archcalc, or one in the folder of "
+                    "archcalc app --models."
                 )
             )
         )
     )
-    name = controls.model()
+    name = controls.choose_model()
     label = say_(msg("View"))
     view = choice(st.segmented_control, label, _VIEW_NAMES, key="run_view", label_visibility="collapsed")
-    with told():
+    with show_errors():
         require_running()
         _VIEWS[view](name)
 
 
 def _generate(name: str) -> None:
-    from archcalc.dashboard.running import tokens, writing
+    from archcalc.dashboard.running import generated_text, tokens
 
-    say_, asked = say(), controls.asked(name)
-    same.lines(asked.words, asked.python)
-    controls.sampling(asked)
+    say_, request = say(), controls.draw_request(name)
+    snippets.show(request.command, request.python)
+    controls.sampling(request)
     if st.button(say_(msg("Generate")), type="primary", icon=":material/play_arrow:", key="run_generate"):
-        writing.write(asked)
-    found = writing.written()
-    if found is None:
+        generated_text.generate(request)
+    text = generated_text.last_text()
+    if text is None:
         return
-    writing.text(found, st)
-    _said(found)
-    if found.asked.model == name:
-        tokens.show(found, asked)
+    generated_text.show_text(text, st)
+    _summary(text)
+    if text.request.model == name:
+        tokens.show(text, request)
 
 
-def _said(found: Written) -> None:
-    """What is measured of the text, how it ended, and whether it is of other settings than those above."""
-    say_, timing = say(), found.made.timing
-    ended = found.completion.ended if found.is_done else "stopped"
-    words = [say_(_ENDINGS[ended]), say_(msg("{n} tokens", n=len(found.completion.ids)))]
+def _summary(text: GeneratedText) -> None:
+    """Draw why the text ended, its length and the measured speed."""
+    say_, timing = say(), text.generation.timing
+    ending = text.completion.ended if text.is_done else "stopped"
+    parts = [say_(_ENDINGS[ending]), say_(msg("{n} tokens", n=len(text.completion.ids)))]
     if timing.n_steps:
-        words.append(say_(msg("the first after {seconds} s (measured)", seconds=f"{timing.first_seconds:.3f}")))
+        parts.append(say_(msg("the first after {seconds} s (measured)", seconds=f"{timing.first_seconds:.3f}")))
     if rate := timing.tokens_per_second:
-        words.append(say_(msg("then {rate} tokens/s (measured)", rate=f"{rate:,.1f}")))
-    st.caption(" · ".join(map(plain, words)))
+        parts.append(say_(msg("then {rate} tokens/s (measured)", rate=f"{rate:,.1f}")))
+    st.caption(" · ".join(map(escape_markdown, parts)))
 
 
 def _tokenize(name: str) -> None:
-    from archcalc.dashboard.running import splitting
 
-    splitting.show(name)
+    from archcalc.dashboard.running import tokenization
+
+    tokenization.show(name)
 
 
 _VIEWS: Final[dict[str, Callable[[str], None]]] = {"generate": _generate, "tokenize": _tokenize}

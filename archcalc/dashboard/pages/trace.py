@@ -1,4 +1,4 @@
-"""The page that watches a forward pass: step by step, what each head attends to, what comes next."""
+"""The page of a forward pass: step by step, attention, the next token."""
 
 from __future__ import annotations
 
@@ -8,111 +8,117 @@ from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
-from archcalc.dashboard import job, same
-from archcalc.dashboard.errors import tell, told
-from archcalc.dashboard.session import choice, plain, say
-from archcalc.dashboard.tracing import made as making
-from archcalc.dashboard.tracing import source
+from archcalc.dashboard import job, snippets
+from archcalc.dashboard.error_box import show_error, show_errors
+from archcalc.dashboard.session import choice, escape_markdown, say
+from archcalc.dashboard.tracing import request as requests
+from archcalc.dashboard.tracing import trace_session
 from archcalc.errors import ArchcalcError
 from archcalc.words import msg
 
 if TYPE_CHECKING:
-    from archcalc.dashboard.tracing.made import Made
+    from archcalc.dashboard.tracing.trace_session import TraceSession
     from archcalc.interp.trace.run import Trace
 
 
 _VIEW_NAMES: Final = {
     "stages": msg("Step by step"),
     "attention": msg("Attention and softmax"),
-    "next": msg("What comes next"),
+    "next": msg("Next token"),
 }
 
 
 def page() -> None:
-    """The model and its text, then the view that is chosen, then the files."""
+    """Draw the model and its text, the chosen view, and the files."""
     say_ = say()
     st.markdown(
-        plain(
+        escape_markdown(
             say_(
                 msg(
-                    "A real forward pass of a small model, step by step: every number is the model's own, "
-                    "measured; every formula is exact."
+                    "The forward pass of a small model, step by step. Numbers are measured in the model, expressions "
+                    "are exact."
                 )
             )
         )
     )
-    wanted = source.chosen()
-    made = _made(wanted)
-    _view(wanted, made, _looked_at(made))
+    request = requests.request()
+    session = _session(request)
+    _view(request, session, _at_position(session))
 
 
 @st.fragment
-def _view(wanted: source.Wanted, made: Made, trace: Trace) -> None:
-    """The view that is chosen, drawn anew alone where only it changes: a step takes no new look at the model."""
-    from archcalc.dashboard.tracing import ending
+def _view(request: requests.TraceRequest, session: TraceSession, trace: Trace) -> None:
+    """Draw the chosen view; as a fragment, it is redrawn without the rest of the page."""
+    from archcalc.dashboard.tracing import trace_files
 
     label = say()(msg("View"))
     view = choice(st.segmented_control, label, _VIEW_NAMES, key="trace_view", label_visibility="collapsed")
-    further = ""
-    with told():
-        further = _VIEWS[view](made, trace)
+    line = ""
+    with show_errors():
+        line = _VIEWS[view](session, trace)
     st.divider()
-    ending.files(made, trace, f"{made.opened.spec.name}.trace")
-    place = None if trace.position == made.trace.position else trace.position
-    same.lines(source.command(wanted, made, place), f"{source.python(wanted, made, place)}\n{further}")
+    trace_files.show(session, trace)
+    position = None if trace.position == session.trace.position else trace.position
+    arguments = request.source, session, position
+    snippets.show(requests.command(*arguments), f"{requests.python(*arguments)}\n{line}")
 
 
-def _made(wanted: source.Wanted) -> Made:
-    """The trace, made now if it is a new one; where it cannot be, or was stopped, the page says so and ends."""
-    asked = (wanted.source, wanted.prompt, wanted.ids)
-    if found := making.kept(*asked):
-        return found
-    # True in the one run of the page that a press of the job's button begins.
+def _session(request: requests.TraceRequest) -> TraceSession:
+    """Return the trace, from the cache or computed now; after an error or a stop, the page ends here."""
+    key = (request.source, request.prompt, request.ids)
+    if session := trace_session.cached(*key):
+        return session
+    # True only in the run of the page that the stop button starts.
     if st.session_state.get("stop_trace"):
         st.info(say()(msg("Stopped.")))
-        st.button(say()(msg("Trace it after all")), key="trace_again")
+        st.button(say()(msg("Trace again")), key="trace_again")
         st.stop()
     try:
-        return job.run(say()(msg("Loading and tracing…")), lambda: making.made(*asked), key="trace")
+        return job.run(say()(msg("Loading and tracing…")), lambda: trace_session.trace_session(*key), key="trace")
     except ArchcalcError as error:
-        tell(error)
+        show_error(error)
         st.stop()
 
 
-def _looked_at(made: Made) -> Trace:
-    """The trace at the place that is chosen, of those in the last text. A source stands before its target."""
-    from archcalc.render.trace_stage import in_short
+def _at_position(session: TraceSession) -> Trace:
+    """Draw the chooser of a position in the last text; return the trace at it."""
+    from archcalc.render.trace_matrix import token_text
 
-    place, say_ = made.trace.position, say()
+    position, say_ = session.trace.position, say()
     chooser, read = st.columns([2, 3], vertical_alignment="center")
-    if place:
-        # Not kept for a return to the page: by then the text may be another, with another last place.
-        label = say_(msg("Position that is looked at"))
-        place = int(chooser.slider(label, 0, place, place, key="trace_position", bind="query-params"))
+    if position:
+        # Only in the URL: on a return to the page the text may have another last position.
+        label = say_(msg("Position"))
+        position = int(chooser.slider(label, 0, position, position, key="trace_position", bind="query-params"))
     texts = [
-        [plain(in_short(made.opened.piece(token)) or str(token)) for token in ids] for ids in made.trace.ids.values()
+        [escape_markdown(token_text(session.source.piece(token)) or str(token)) for token in ids]
+        for ids in session.trace.ids.values()
     ]
-    texts[-1][place] = f"**{texts[-1][place]}**"
-    read.markdown(f"{plain(say_(msg('It reads:')))} {' → '.join(map(' · '.join, texts))}")
-    return replace(made.trace, position=place)
+    texts[-1][position] = f"**{texts[-1][position]}**"
+    read.markdown(f"{escape_markdown(say_(msg('Input:')))} {' → '.join(map(' · '.join, texts))}")
+    return replace(session.trace, position=position)
 
 
-def _stages(made: Made, trace: Trace) -> str:
-    from archcalc.dashboard.tracing import stages
+def _stages(session: TraceSession, trace: Trace) -> str:
+    from archcalc.dashboard.tracing import steps
 
-    return stages.show(made, trace)
+    return steps.show(session, trace)
 
 
-def _attention(made: Made, trace: Trace) -> str:
+def _attention(session: TraceSession, trace: Trace) -> str:
     from archcalc.dashboard.tracing import attention
 
-    return attention.show(made, trace)
+    return attention.show(session, trace)
 
 
-def _next(made: Made, trace: Trace) -> str:
-    from archcalc.dashboard.tracing import ending
+def _next(session: TraceSession, trace: Trace) -> str:
+    from archcalc.dashboard.tracing import prediction
 
-    return ending.show(made, trace)
+    return prediction.show(session, trace)
 
 
-_VIEWS: Final[dict[str, Callable[[Made, Trace], str]]] = {"stages": _stages, "attention": _attention, "next": _next}
+_VIEWS: Final[dict[str, Callable[[TraceSession, Trace], str]]] = {
+    "stages": _stages,
+    "attention": _attention,
+    "next": _next,
+}

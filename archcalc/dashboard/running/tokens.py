@@ -1,4 +1,4 @@
-"""Each token of a text with its probability, and what else might have stood in its place."""
+"""The tokens of a generated text: the probability of each, and the alternatives at one of them."""
 
 from __future__ import annotations
 
@@ -8,74 +8,80 @@ from typing import TYPE_CHECKING, Final
 import streamlit as st
 
 from archcalc.dashboard import blocks, charts
-from archcalc.dashboard.running.controls import Asked, sampling
-from archcalc.dashboard.running.writing import Written
-from archcalc.dashboard.session import KEPT, say
-from archcalc.render import next_token as page_of
+from archcalc.dashboard.running.controls import GenerationRequest, sampling
+from archcalc.dashboard.running.generated_text import GeneratedText
+from archcalc.dashboard.session import IN_URL, say
+from archcalc.render.next_token import view
 from archcalc.render.text import visible
+from archcalc.results import plain
 from archcalc.words import msg
 
 if TYPE_CHECKING:
-    from archcalc.interp.next_token import NextTokens
+    from archcalc.interp.next_token_result import NextTokenDistributions
 
 TOP: Final = 20
 
 
-def show(found: Written, asked: Asked) -> None:
-    """The tokens as chips, and below the distribution at the one that is chosen, by the settings as they stand now."""
-    ids = found.completion.ids
+def show(text: GeneratedText, request: GenerationRequest) -> None:
+    """Draw the tokens as chips, and the distribution at the chosen one, sampled as `request` says."""
+    ids = text.completion.ids
     if not ids:
         return
     say_ = say()
-    st.subheader(say_(msg("Token by token: how likely the model held each")), anchor=False)
-    place = int(st.session_state.get("run_place") or 1) if len(ids) > 1 else 1
-    place = min(place, len(ids))
-    st.html(_chips(found, asked, place - 1))
+    st.subheader(say_(msg("Token by token: the probability of each")), anchor=False)
+    position = int(st.session_state.get("run_place") or 1) if len(ids) > 1 else 1
+    position = min(position, len(ids))
+    st.html(_chips(text, request, position - 1))
     if len(ids) > 1:
         if st.session_state.get("run_place", 1) > len(ids):
             st.session_state["run_place"] = len(ids)
-        place = int(st.slider(say_(msg("Token that is looked at")), 1, len(ids), 1, key="run_place", **KEPT))
-    _runners_up(found, asked, place - 1)
+        position = int(st.slider(say_(msg("Position of the token")), 1, len(ids), 1, key="run_place", **IN_URL))
+    _show_candidates(text, request, position - 1)
 
 
-def _runners_up(found: Written, asked: Asked, place: int) -> None:
-    from archcalc.render.charts.cut import chart
+def _show_candidates(text: GeneratedText, request: GenerationRequest, position: int) -> None:
+    from archcalc.render.charts.sampling import chart
 
-    say_, opened = say(), found.made.loaded_model.source
-    chosen = found.completion.ids[place]
-    here = at(found, asked, place)
-    piece = opened.piece
-    charts.show(chart(here, chosen, piece, say_), name=f"{asked.model.replace('/', '.')}.token.{place + 1}")
-    context = found.asked.prompt + "".join(map(piece, found.completion.ids[:place]))
-    page = page_of.page(opened.label, here, [context], piece, say_)
-    with st.expander(say_(msg("As a table"))):
-        blocks.show(page, name="run.next", data=lambda: page_of.data(opened.label, here, [context], piece))
+    result = distribution_at(text, request, position)
+    charts.show(
+        chart(result, text.completion.ids[position]), name=f"{request.model.replace('/', '.')}.token.{position + 1}"
+    )
+    with st.expander(say()(msg("As a table"))):
+        blocks.show(view(result), name="run.next", data=lambda: plain(result))
 
 
-def at(found: Written, asked: Asked, place: int) -> NextTokens:
-    """What might have come at a place of the text, drawn as `asked` says."""
-    from archcalc.interp.next_token import of_logits
+def distribution_at(text: GeneratedText, request: GenerationRequest, position: int) -> NextTokenDistributions:
+    """Return the distribution of the token at a position of the text, with the sampling options of `request`."""
+    from archcalc.interp.next_token import Labels, of_logits
 
-    ids = [*found.completion.prompt_ids, *found.completion.ids[:place]]
-    logits_CV = found.logits[place][None].double()
-    return of_logits(logits_CV, [set(ids)], [ids], top=TOP, sampling=sampling(asked))
+    source, earlier = text.generation.loaded_model.source, text.completion.ids[:position]
+    context = text.request.prompt + "".join(map(source.piece, earlier))
+    ids = [*text.completion.prompt_ids, *earlier]
+    return of_logits(
+        text.logits[position][None].double(),
+        [set(ids)],
+        [ids],
+        top=TOP,
+        sampling=sampling(request),
+        labels=Labels(source.spec.name, source.label, [context], source.piece),
+    )
 
 
-def _chips(found: Written, asked: Asked, place: int) -> str:
-    """Every token over its probability in the model's own distribution; the darker, the likelier."""
-    piece = found.made.loaded_model.source.piece
-    told = zip(found.completion.ids, _probabilities(found), strict=False)
-    chips = "".join(_chip(visible(piece(token)), p, i == place) for i, (token, p) in enumerate(told))
+def _chips(text: GeneratedText, request: GenerationRequest, position: int) -> str:
+    """Return every token over its probability in the unchanged distribution, as HTML; darker is more probable."""
+    piece = text.generation.loaded_model.source.piece
+    pairs = zip(text.completion.ids, _probabilities(text), strict=False)
+    chips = "".join(_chip(visible(piece(token)), p, i == position) for i, (token, p) in enumerate(pairs))
     return f'<div class="ac-chips" role="list">{chips}</div>'
 
 
-def _probabilities(found: Written) -> list[float]:
-    """Of each token that came, how likely the model alone held it."""
+def _probabilities(text: GeneratedText) -> list[float]:
+    """Return the probability of each token before sampling options change it."""
     import torch
 
     return [
         float(torch.log_softmax(logits_V.double(), -1)[token].exp())
-        for logits_V, token in zip(found.logits, found.completion.ids, strict=False)
+        for logits_V, token in zip(text.logits, text.completion.ids, strict=False)
     ]
 
 

@@ -1,1 +1,1 @@
-"""The parts of the page that steps through a forward pass."""
+"""The parts of the page that traces a forward pass."""

@@ -1,4 +1,4 @@
-"""Small demonstrations: functions that return plain data, computed by the package's own code.
+"""Small demonstrations: functions that return results, computed by the package's own code.
 
 The softmax is the one that `generate` samples with, the dropout that of a layer, FLOPs come from the ledger.
 """
@@ -8,17 +8,17 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Final
 
-import msgspec
-
 from archcalc.errors import InputError, nearest, shown
+from archcalc.interp.demos.results import TITLES, Demo, DemoList, DemoTitle
 from archcalc.words import msg
 
 # Name → whether it is random, so that a seed applies.
 DEMOS: Final = {"softmax": True, "dropout": True, "positions": True, "step": True, "cost": False}
 
 
-class Demo(msgspec.Struct, frozen=True):
-    """The result of a demonstration."""
+def demo_list() -> DemoList:
+    """Return all demonstrations by name."""
+    return DemoList(demos=tuple(DemoTitle(name=name, title=TITLES[name]) for name in DEMOS))
 
 
 def run(name: str, seed: int | None = None) -> Demo:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from archcalc.interp.demos import Demo
+from archcalc.interp.demos.results import DropoutDemo, DropoutEntry
 from archcalc.interp.demos.small_model import small_model
 from archcalc.spec.document import Document
 
@@ -26,24 +26,6 @@ LAYER: Document = {
 }  # fmt: skip
 
 
-class DropoutDemo(Demo, frozen=True):
-    """The output of a feed-forward network after dropout, at inference and in training.
-
-    In training each value is dropped with probability `p`, and the others are multiplied by `scale` = 1 / (1 − p).
-    `mean` is over `n_draws` draws, `deviation` its standard deviation in theory; both have a value for each entry.
-    """
-
-    p: float
-    scale: float
-    seed: int
-    inference: Row
-    training: tuple[Row, ...]
-    n_draws: int
-    mean: Row
-    deviation: Row
-    share_dropped: float
-
-
 @torch.no_grad()
 def run(seed: int = 0) -> DropoutDemo:
     """Return one vector at inference, and many draws of it in training."""
@@ -52,16 +34,26 @@ def run(seed: int = 0) -> DropoutDemo:
     y_BTD = block.run_arm(block.arms[-1], block.apply_norm("ffn_norm", x_BTD), model.layer_context(torch.arange(1)))
     inference_BTD = block.eval().apply_dropout(y_BTD)
     draws_BTD = _training_draws(block, y_BTD.expand(N_DRAWS, -1, -1), seed)
+    training_rows = zip(*draws_BTD[:N_EXAMPLES].flatten(1).tolist(), strict=True)
+    deviation_BTD = y_BTD.abs() * (P / (1 - P) / N_DRAWS) ** 0.5
+    entries = zip(_row(inference_BTD), training_rows, _row(draws_BTD.mean(0)), _row(deviation_BTD), strict=True)
     return DropoutDemo(
-        P,
-        1 / (1 - P),
-        seed,
-        _row(inference_BTD),
-        tuple(map(_row, draws_BTD[:N_EXAMPLES])),
-        N_DRAWS,
-        _row(draws_BTD.mean(0)),
-        _row(y_BTD.abs() * (P / (1 - P) / N_DRAWS) ** 0.5),
-        float((draws_BTD == 0).double().mean()),
+        name="dropout",
+        p=P,
+        scale=1 / (1 - P),
+        seed=seed,
+        n_draws=N_DRAWS,
+        entries=tuple(
+            DropoutEntry(
+                entry=i,
+                inference=inference,
+                training={str(n): value + 0.0 for n, value in enumerate(training, 1)},
+                mean=mean,
+                deviation=deviation,
+            )
+            for i, (inference, training, mean, deviation) in enumerate(entries, 1)
+        ),
+        share_dropped=float((draws_BTD == 0).double().mean()),
     )
 
 

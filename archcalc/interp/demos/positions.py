@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from archcalc.interp.demos import Demo
+from archcalc.interp.demos.results import PositionsCase, PositionsDemo
 from archcalc.interp.demos.small_model import small_model
 from archcalc.spec.document import Document
 
@@ -17,32 +17,6 @@ IN_ORDER, SWAPPED = (1, 2, 3), (2, 1, 3)
 
 Row = tuple[float, ...]
 _ROPE, _LEARNED = {"kind": "rope", "theta": 10000.0}, {"kind": "learned"}
-
-
-class Case(Demo, frozen=True):
-    """A model and its logits after the last token, for both orders.
-
-    `difference` is the largest difference of a logit; `same`: it is at most the rounding error of float64 sums.
-    """
-
-    name: str
-    family: str
-    positions: str
-    n_layers: int
-    in_order: Row
-    swapped: Row
-    difference: float
-    same: bool
-
-
-class PositionsDemo(Demo, frozen=True):
-    """Models that differ in one respect, on the same tokens in two orders with the same last token."""
-
-    in_order: tuple[int, ...]
-    swapped: tuple[int, ...]
-    seed: int
-    rounding: float
-    cases: tuple[Case, ...]
 
 
 # The order of a sum changes its last bits, of 53.
@@ -60,7 +34,14 @@ _CASES: dict[str, tuple[str, int, Document | None, Document | None]] = {
 
 def run(seed: int = 0) -> PositionsDemo:
     """Return the result of each case, with weights drawn from one seed."""
-    return PositionsDemo(IN_ORDER, SWAPPED, seed, ROUNDING, tuple(_case(name, seed) for name in _CASES))
+    return PositionsDemo(
+        name="positions",
+        in_order=IN_ORDER,
+        swapped=SWAPPED,
+        seed=seed,
+        rounding=ROUNDING,
+        cases=tuple(_case(name, seed) for name in _CASES),
+    )
 
 
 def document(name: str) -> Document:
@@ -75,13 +56,24 @@ def document(name: str) -> Document:
     return {"name": name, "vocab_size": 6, "n_ctx": 4, "d_model": 8, stack: layers}
 
 
-def _case(name: str, seed: int) -> Case:
+def _case(name: str, seed: int) -> PositionsCase:
     stack, n_layers, embedded, in_attention = _CASES[name]
     model = small_model(document(name), seed)
     in_order, swapped = _last_logits(model, IN_ORDER), _last_logits(model, SWAPPED)
     difference = max(abs(a - b) for a, b in zip(in_order, swapped, strict=True))
     kind = (embedded or in_attention or {"kind": "none"})["kind"]
-    return Case(name, stack, kind, n_layers, in_order, swapped, difference, difference <= ROUNDING)
+    return PositionsCase(
+        name=name,
+        family=stack,
+        positions=kind,
+        layers=n_layers,
+        logit=in_order[0],
+        swapped_logit=swapped[0],
+        in_order=in_order,
+        swapped=swapped,
+        difference=difference,
+        is_same=difference <= ROUNDING,
+    )
 
 
 @torch.no_grad()

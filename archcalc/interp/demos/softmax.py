@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from archcalc.interp.demos import Demo
+from archcalc.interp.demos.results import Logistic, SoftmaxDemo, SoftmaxTemperature, SoftmaxToken
 from archcalc.interp.distributions import entropy
-from archcalc.run.decoding.sampling import Sampling, distribution, draw
+from archcalc.run.decoding.sampling import distribution, draw
+from archcalc.run.decoding.sampling_options import Sampling
 
 LOGITS = (2.0, 1.0, 0.1)
 TEMPERATURES = (0.0, 0.5, 1.0, 2.0, 10.0)
@@ -15,54 +16,27 @@ N_DRAWS = 1000
 Row = tuple[float, ...]
 
 
-class TemperatureRow(Demo, frozen=True):
-    """The probabilities at a temperature; at 0 the largest logit has probability 1."""
-
-    temperature: float
-    probabilities: Row
-    entropy_nats: float
-
-
-class Logistic(Demo, frozen=True):
-    """The softmax of the first two logits, and the logistic function 1 / (1 + exp(−x)) of their difference x."""
-
-    difference: float
-    softmax: Row
-    logistic: float
-
-
-class SoftmaxDemo(Demo, frozen=True):
-    """Each stage from logits to sampled tokens, with a value for each token."""
-
-    logits: Row
-    exps: Row
-    sum: float
-    probabilities: Row
-    argmax: Row
-    logistic: Logistic
-    temperatures: tuple[TemperatureRow, ...]
-    seed: int
-    n_draws: int
-    counts: tuple[int, ...]
-    frequencies: Row
-
-
 def run(seed: int = 0) -> SoftmaxDemo:
     """Return each stage for the logits 2.0, 1.0 and 0.1, whose softmax is 0.659, 0.242, 0.099."""
-    z_V = torch.tensor(LOGITS, dtype=torch.float64)
-    p_V, counts = _softmax(LOGITS), _counts(seed)
+    exps = torch.tensor(LOGITS, dtype=torch.float64).exp().tolist()
+    stages = zip(LOGITS, exps, _softmax(LOGITS), _softmax(LOGITS, 0.0), _counts(seed), strict=True)
+    difference = LOGITS[0] - LOGITS[1]
+    first, second = _softmax(LOGITS[:2])
     return SoftmaxDemo(
-        LOGITS,
-        tuple(z_V.exp().tolist()),
-        float(z_V.exp().sum()),
-        p_V,
-        _softmax(LOGITS, 0.0),
-        Logistic(LOGITS[0] - LOGITS[1], _softmax(LOGITS[:2]), float((z_V[0] - z_V[1]).sigmoid())),
-        tuple(_temperature_row(temperature) for temperature in TEMPERATURES),
-        seed,
-        N_DRAWS,
-        counts,
-        tuple(count / N_DRAWS for count in counts),
+        name="softmax",
+        tokens=tuple(
+            SoftmaxToken(token=i, logit=z, exp=exp, probability=p, argmax=int(largest), draws=n, frequency=n / N_DRAWS)
+            for i, (z, exp, p, largest, n) in enumerate(stages, 1)
+        ),
+        sum=float(torch.tensor(exps, dtype=torch.float64).sum()),
+        logistic=Logistic(
+            difference=difference,
+            softmax=(first, second),
+            logistic=float(torch.tensor(difference, dtype=torch.float64).sigmoid()),
+        ),
+        temperatures=tuple(map(_temperature_row, TEMPERATURES)),
+        seed=seed,
+        n_draws=N_DRAWS,
     )
 
 
@@ -73,9 +47,13 @@ def _softmax(logits: Row, temperature: float = 1.0) -> Row:
     )
 
 
-def _temperature_row(temperature: float) -> TemperatureRow:
+def _temperature_row(temperature: float) -> SoftmaxTemperature:
     probabilities = _softmax(LOGITS, temperature)
-    return TemperatureRow(temperature, probabilities, entropy(torch.tensor(probabilities, dtype=torch.float64)))
+    return SoftmaxTemperature(
+        temperature=temperature,
+        probabilities={str(i): p for i, p in enumerate(probabilities, 1)},
+        entropy_nats=entropy(torch.tensor(probabilities, dtype=torch.float64)),
+    )
 
 
 def _counts(seed: int) -> tuple[int, ...]:

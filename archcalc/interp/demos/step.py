@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from archcalc.interp.demos import Demo
+from archcalc.interp.demos.results import GradientDifferences, StepToken, TrainingStepDemo
 from archcalc.interp.demos.small_model import small_model
 
 PRESET = "happy"
@@ -20,43 +20,6 @@ PROMPT, TARGET = (0, 1, 2), 3
 LEARNING_RATE = 0.5
 
 Row = tuple[float, ...]
-
-
-class GradientDifferences(Demo, frozen=True):
-    """The largest difference between the gradients by hand and by autograd, for each tensor."""
-
-    logits: float
-    weight: float
-    bias: float
-    state: float
-
-
-class TrainingStepDemo(Demo, frozen=True):
-    """A step of gradient descent on the head's matrix W and bias b, computed from the last state h.
-
-    z = W·h + b, p = softmax(z), loss = −ln p[target]. With y the target's one-hot vector, ∂loss/∂z = p − y,
-    ∂loss/∂W = (p − y)·hᵀ, ∂loss/∂b = p − y. The losses before and after the step are computed by hand and by the
-    module; `expected_change` is the first-order change of the loss, −learning_rate · |gradient|².
-    """
-
-    tokens: tuple[str, ...]
-    prompt: tuple[int, ...]
-    target: int
-    seed: int
-    learning_rate: float
-    state: Row
-    logits: Row
-    probabilities: Row
-    loss: float
-    module_loss: float
-    gradient: Row
-    autograd: Row
-    differences: GradientDifferences
-    new_logits: Row
-    new_probabilities: Row
-    new_loss: float
-    new_module_loss: float
-    expected_change: float
 
 
 def run(seed: int = 0) -> TrainingStepDemo:
@@ -72,24 +35,21 @@ def run(seed: int = 0) -> TrainingStepDemo:
     with torch.no_grad():
         head.weight -= LEARNING_RATE * autograd["weight"]
         head.bias -= LEARNING_RATE * autograd["bias"]
+    y_V, new_p_V = [float(token == TARGET) for token in range(len(TOKENS))], new_z_V.softmax(-1)
+    columns = TOKENS, _row(z_V), _row(p_V), y_V, _row(g_V), _row(autograd["logits"]), _row(new_z_V), _row(new_p_V)
     return TrainingStepDemo(
-        TOKENS,
-        PROMPT,
-        TARGET,
-        seed,
-        LEARNING_RATE,
+        name="step",
+        tokens=tuple(StepToken(*row) for row in zip(*columns, strict=True)),
+        prompt=PROMPT,
+        target=TARGET,
+        seed=seed,
+        learning_rate=LEARNING_RATE,
         state=_row(h_D),
-        logits=_row(z_V),
-        probabilities=_row(p_V),
         loss=float(-p_V[TARGET].log()),
         module_loss=loss,
-        gradient=_row(g_V),
-        autograd=_row(autograd["logits"]),
         differences=GradientDifferences(
             **{name: _largest_difference(by_hand[name], autograd[name]) for name in by_hand}
         ),
-        new_logits=_row(new_z_V),
-        new_probabilities=_row(new_z_V.softmax(-1)),
         new_loss=float(-new_z_V.log_softmax(-1)[TARGET]),
         new_module_loss=_forward_backward(model)[2],
         expected_change=-LEARNING_RATE * squares,

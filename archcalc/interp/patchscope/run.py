@@ -18,7 +18,7 @@ from archcalc.nn import taps
 from archcalc.nn.taps import Edit
 from archcalc.nn.taps.model_tap import canonical_spec
 from archcalc.run.decoding.decoding_state import DecodingState, check_prompts, free_context, prefill
-from archcalc.run.decoding.sampling import Sampling
+from archcalc.run.decoding.sampling_options import Sampling
 from archcalc.run.decoding.steps import decode_steps
 from archcalc.spec import Spec
 from archcalc.words import msg

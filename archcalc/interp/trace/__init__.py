@@ -1,1 +1,1 @@
-"""Trace a forward pass step by step: the formula, the inputs and the value of each step."""
+"""Trace a forward pass step by step: the expression, the inputs and the value of each step."""

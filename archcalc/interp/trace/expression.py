@@ -1,4 +1,4 @@
-"""Formulas of a trace as expression trees, built by the steps and printed last."""
+"""The expressions of a trace as trees, built by the steps and printed last."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 
 
 class Expression(msgspec.Struct, frozen=True):
-    """A formula; its operands are expressions and numbers.
+    """A function of expressions and numbers, a value or a tensor.
 
     >>> x = Value("layers.0.ffn.up")
     >>> print(call("linear", (x + 1) * 0.5, Module("layers.0.ffn.down")))
@@ -18,11 +18,7 @@ class Expression(msgspec.Struct, frozen=True):
     """
 
     @abstractmethod
-    def text(self, within: str = "") -> str:
-        """Return the formula as text, names without the prefix `within`."""
-
-    def __str__(self) -> str:
-        return self.text()
+    def __str__(self) -> str: ...
 
     def __add__(self, other: Operand) -> Call:
         return call("+", self, other)
@@ -39,13 +35,12 @@ class Name(Expression, frozen=True):
 
     name: str
 
-    def text(self, within: str = "") -> str:
-        """Return the name without the prefix `within`."""
-        return self.name.removeprefix(within)
+    def __str__(self) -> str:
+        return self.name
 
 
 class Value(Name, frozen=True):
-    """The value of a step, or a property of the text such as `places` (its positions)."""
+    """The value of a step, or a property of the text such as `token_positions`."""
 
 
 class Module(Name, frozen=True):
@@ -62,9 +57,8 @@ class Call(Expression, frozen=True):
     function: str
     arguments: tuple[Operand, ...]
 
-    def text(self, within: str = "") -> str:
-        """Return the call as text: `a + b` for infix functions, else `function(a, b)`."""
-        texts = [x.text(within) if isinstance(x, Expression) else _number(x) for x in self.arguments]
+    def __str__(self) -> str:
+        texts = [str(x) if isinstance(x, Expression) else _number(x) for x in self.arguments]
         if self.function not in _INFIX:
             return f"{self.function}({', '.join(texts)})"
         for i in _INFIX[self.function]:
@@ -84,12 +78,12 @@ def call(function: str, *arguments: Operand) -> Call:
     return Call(function, arguments)
 
 
-def nodes(formula: Operand | None) -> Iterator[Expression]:
-    """Yield a formula and its subexpressions, depth first; numbers are left out."""
-    if isinstance(formula, Expression):
-        yield formula
-    if isinstance(formula, Call):
-        for argument in formula.arguments:
+def nodes(expression: Operand | None) -> Iterator[Expression]:
+    """Yield an expression and its subexpressions, depth first; numbers are left out."""
+    if isinstance(expression, Expression):
+        yield expression
+    if isinstance(expression, Call):
+        for argument in expression.arguments:
             yield from nodes(argument)
 
 

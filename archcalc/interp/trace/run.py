@@ -14,7 +14,7 @@ from torch import Tensor
 
 from archcalc.errors import InputError
 from archcalc.interp.trace.expression import Name, nodes
-from archcalc.interp.trace.step_formulas import Step, steps
+from archcalc.interp.trace.model_steps import Step, steps
 from archcalc.nn import taps
 from archcalc.spec.model import ModelStack
 from archcalc.spec.sites import sites
@@ -70,7 +70,7 @@ def trace(model: Any, ids: list[int], target: list[int] | None = None, *, positi
     and `target` as the tokens generated so far. `position` is the token position of interest (default: the last).
 
     `trace[name]` is the value of a step without the batch ([T, D] for the residual stream); `trace.steps` has each
-    step with its formula. Raises InputError for invalid ids, a position out of range, and a packed model.
+    step with its expression. Raises InputError for invalid ids, a position out of range, and a packed model.
     """
     spec = model.spec
     texts = {"encoder.ids": ids, "decoder.ids": target or []} if target is not None else {"ids": ids}
@@ -78,13 +78,13 @@ def trace(model: Any, ids: list[int], target: list[int] | None = None, *, positi
         raise InputError(msg("reads a source and a target"), where=spec.name, allowed=msg("both"))
     for where, stack, text in zip(("ids", "target"), spec.stacks, texts.values(), strict=False):
         check_ids(stack, text, where)
-    n_places = len(next(reversed(texts.values())))
-    position = n_places - 1 if position is None else position
-    if not 0 <= position < n_places:
+    n_positions = len(next(reversed(texts.values())))
+    position = n_positions - 1 if position is None else position
+    if not 0 <= position < n_positions:
         raise InputError(
             msg("found {found}", found=position),
             where="position",
-            allowed=msg("0 to {n_places}", n_places=n_places - 1),
+            allowed=msg("0 to {last:,}", last=n_positions - 1),
         )
     tensors = {name: torch.tensor([text], device=model.embed.tokens.weight.device) for name, text in texts.items()}
     recorded = taps.record(model, *tensors.values())
@@ -101,7 +101,7 @@ def trace(model: Any, ids: list[int], target: list[int] | None = None, *, positi
 _AXES = {
     "ids": "T",
     "tokens": "TD",
-    "normalised": "TD",
+    "normalized": "TD",
     "positions": "TD",
     "up": "TF",
 }
@@ -113,7 +113,7 @@ class _StepValues:
     def __init__(self, model: Any, recorded: taps.Recording, ids: dict[str, Tensor], steps: tuple[Step, ...]) -> None:
         self.model, self.recorded, self.ids = model, recorded, ids
         self.values: dict[str, Tensor] = {}
-        # A norm's module stands in the formula of the step that scales the normalized values.
+        # A norm's module stands in the expression of the step that scales the normalized values.
         self.norms = dict(_names(step) for step in steps if step.kind == "norm")
 
     def value_of(self, step: Step) -> Tensor:
@@ -148,7 +148,7 @@ class _StepValues:
         x: Tensor = self.model.get_submodule(module)(self.recorded[module_input])
         return x
 
-    def normalised(self, step: Step) -> Tensor:
+    def normalized(self, step: Step) -> Tensor:
         """Return the output of the norm's module without its weights."""
         (norm_input,) = _names(step)
         module = self.model.get_submodule(self.norms[step.name])
@@ -165,8 +165,8 @@ class _StepValues:
 
 
 def _names(step: Step) -> list[str]:
-    """Return the names in a step's formula: its input, then its module."""
-    return [node.name for node in nodes(step.formula) if isinstance(node, Name)]
+    """Return the names in a step's expression: its input, then its module."""
+    return [node.name for node in nodes(step.expression) if isinstance(node, Name)]
 
 
 _COMPUTE = {
@@ -174,7 +174,7 @@ _COMPUTE = {
     "tokens": _StepValues.tokens,
     "positions": _StepValues.positions,
     "up": _StepValues.up,
-    "normalised": _StepValues.normalised,
+    "normalized": _StepValues.normalized,
     "probabilities": _StepValues.probabilities,
     "choice": _StepValues.choice,
 }

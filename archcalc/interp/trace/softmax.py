@@ -24,13 +24,13 @@ Name = Literal["dots", "scaled", "capped", "biased", "masked", "shifted", "exps"
 
 @dataclass(frozen=True)
 class SoftmaxStage:
-    """One stage: its formula over the stage before, x, and a value for each key, −∞ where masked.
+    """One stage: its expression over x, the stage before, and a value for each key, −∞ where masked.
 
     The stage `sum` has one value. `sink` is the value of the attention sink, a score without a key; None without one.
     """
 
     name: Name
-    formula: str
+    expression: str
     values: tuple[float, ...]
     sink: float | None = None
 
@@ -63,13 +63,13 @@ def softmax_of(model: Any, trace: Trace, part: str, *, head: int = 0, query: int
     """
     query = _query_position(trace, part, head, query)
     stack, block, arm = _locate(model, part)
-    sight, scores_S = _sight(stack, trace, part), trace[f"{part}.scores"][head, query]
+    context, scores_S = _attention_context(stack, trace, part), trace[f"{part}.scores"][head, query]
     module = getattr(block, arm)
-    hidden_TS = sight.hidden_mask(module.softmax.window)
+    hidden_TS = context.hidden_mask(module.softmax.window)
     sinks_N = getattr(module, "sinks", None)
     sink = None if sinks_N is None else float(sinks_N[head])
     stages = [
-        *_score_stages(trace, module.softmax, sight, part, f"{_key_owner(stack, part)}.k", head, query),
+        *_score_stages(trace, module.softmax, context, part, f"{_key_owner(stack, part)}.k", head, query),
         _stage("masked", "masked(x)", scores_S, sink),
         *_weight_stages(scores_S.float(), sink, trace[f"{part}.pattern"][head, query]),
     ]
@@ -78,18 +78,18 @@ def softmax_of(model: Any, trace: Trace, part: str, *, head: int = 0, query: int
 
 
 def _score_stages(
-    trace: Trace, how: SoftmaxConfig, sight: AttentionContext, part: str, keys: str, head: int, query: int
+    trace: Trace, config: SoftmaxConfig, context: AttentionContext, part: str, keys: str, head: int, query: int
 ) -> Iterator[SoftmaxStage]:
     """Yield the stages from dot products to scores before the mask, in the model's order."""
     q_NTH, k_KSH = trace[f"{part}.q"], trace[keys]
-    x_S = k_KSH[head * k_KSH.shape[0] // how.n_heads] @ q_NTH[head, query]
+    x_S = k_KSH[head * k_KSH.shape[0] // config.n_heads] @ q_NTH[head, query]
     yield _stage("dots", "dot(q, k)", x_S)
-    x_S = x_S * how.scale
-    yield _stage("scaled", f"x · {how.scale:.7g}", x_S)
-    if how.softcap is not None:
-        x_S = softcap(x_S, how.softcap)
-        yield _stage("capped", f"capped(x, {how.softcap:g})", x_S)
-    bias_NTS = how.bias(sight, how.n_heads) if how.bias else None
+    x_S = x_S * config.scale
+    yield _stage("scaled", f"x · {config.scale:.7g}", x_S)
+    if config.softcap is not None:
+        x_S = softcap(x_S, config.softcap)
+        yield _stage("capped", f"capped(x, {config.softcap:g})", x_S)
+    bias_NTS = config.bias(context, config.n_heads) if config.bias else None
     if bias_NTS is not None:
         yield _stage("biased", "x + bias", x_S + bias_NTS[head, query].cpu().to(x_S.dtype))
 
@@ -100,14 +100,14 @@ def _weight_stages(x_S: Tensor, sink: float | None, pattern_S: Tensor) -> Iterat
     shifted = with_sink - with_sink.max()
     exps = shifted.exp()
     rows: tuple[tuple[Name, str, Tensor], ...] = (("shifted", "x − max x", shifted), ("exps", "eˣ", exps))
-    for name, formula, row in rows:
-        yield _stage(name, formula, row[: len(x_S)], None if sink is None else float(row[-1]))
+    for name, expression, row in rows:
+        yield _stage(name, expression, row[: len(x_S)], None if sink is None else float(row[-1]))
     yield _stage("sum", "Σ eˣ", exps.sum().unsqueeze(0))
     yield _stage("shares", "eˣ / Σ eˣ", pattern_S)
 
 
-def _stage(name: Name, formula: str, values: Tensor, sink: float | None = None) -> SoftmaxStage:
-    return SoftmaxStage(name, formula, tuple(values.float().tolist()), sink)
+def _stage(name: Name, expression: str, values: Tensor, sink: float | None = None) -> SoftmaxStage:
+    return SoftmaxStage(name, expression, tuple(values.float().tolist()), sink)
 
 
 def _query_position(trace: Trace, part: str, head: int, query: int | None) -> int:
@@ -118,15 +118,15 @@ def _query_position(trace: Trace, part: str, head: int, query: int | None) -> in
             where="part",
             allowed=", ".join(attentions(trace)) or "none: no attention",
         )
-    n_heads, n_places, _ = trace[f"{part}.scores"].shape
+    n_heads, n_positions, _ = trace[f"{part}.scores"].shape
     if not 0 <= head < n_heads:
+        raise InputError(msg("found {found}", found=head), where="head", allowed=msg("0 to {last:,}", last=n_heads - 1))
+    query = min(trace.position, n_positions - 1) if query is None else query
+    if not 0 <= query < n_positions:
         raise InputError(
-            msg("found {found}", found=head), where="head", allowed=msg("0 to {n_heads}", n_heads=n_heads - 1)
-        )
-    query = min(trace.position, n_places - 1) if query is None else query
-    if not 0 <= query < n_places:
-        raise InputError(
-            msg("found {found}", found=query), where="query", allowed=msg("0 to {n_places}", n_places=n_places - 1)
+            msg("found {found}", found=query),
+            where="query",
+            allowed=msg("0 to {last:,}", last=n_positions - 1),
         )
     return query
 
@@ -147,7 +147,7 @@ def _key_owner(stack: Layers, part: str) -> str:
     return f"{prefix}layers.{owner}.{arm}"
 
 
-def _sight(stack: Layers, trace: Trace, part: str) -> AttentionContext:
+def _attention_context(stack: Layers, trace: Trace, part: str) -> AttentionContext:
     """Return the attention context of the part, the one that the model builds for a whole text."""
     _, n_queries, n_keys = trace[f"{part}.scores"].shape
     device = next(stack.parameters()).device

@@ -29,6 +29,6 @@ def target(trace: Trace, token: int) -> Target:
     p_V = trace["probabilities"][trace.position]
     if not 0 <= token < len(p_V):
         raise InputError(
-            msg("found {found}", found=token), where="target", allowed=msg("0 to {n_p_V:,}", n_p_V=len(p_V) - 1)
+            msg("found {found}", found=token), where="target", allowed=msg("0 to {last:,}", last=len(p_V) - 1)
         )
     return Target(token, float(p_V[token]), ranks(p_V, torch.tensor([token]))[0])

@@ -21,7 +21,7 @@ class PublishedStep(msgspec.Struct, frozen=True):
     """The published value of a step at the last position; where it is wrong, the reason in each language."""
 
     step: str
-    published: list[float]
+    published: list[int | float]
     en: str = ""
     zh: str = ""
 

@@ -1,28 +1,33 @@
-"""The figure of cost against context length: one Vega-Lite chart.
-
-Both axes are logarithmic and a line is FLOPs of one token, so that what does not grow with the context lies flat.
-"""
+"""Chart of FLOPs per token against the context length. Both axes are logarithmic."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import exp, log, log10
 from typing import Any
 
 import msgspec
 
-from archcalc.analysis.context import ATTENTION, LEAST, PAIRS, PROJECTIONS, Context, Point
+from archcalc.analysis.context import (
+    ATTENTION,
+    PAIRS,
+    PART_NAMES,
+    PROJECTIONS,
+    SHORTEST,
+    ContextFlops,
+    ContextPoint,
+)
 from archcalc.render.charts.file import as_file
-from archcalc.render.charts.frame import FAINT, FRAME, HEIGHT, INK, WIDTH, at_point, title
-from archcalc.render.context import NAMES, in_words, notes, parts
-from archcalc.spec import Spec
+from archcalc.render.charts.frame import FAINT, FRAME, HEIGHT, INK, WIDTH, text_at, title
+from archcalc.render.context import crossing_sentences, notes
 from archcalc.units import exact
 from archcalc.words import ENGLISH, Message, Translator, msg
 
 MANY_DECADES = 5
-# Pixels between two labels, one under the other; and that a number of tokens takes.
+# Pixels: between the lines of labels, and the width of a number of tokens.
 LINE, LABEL = 16, 100
 
-# Okabe & Ito's palette, told apart by the colour-blind too; attention's parts are lighter than their sum.
+# Okabe & Ito's palette for color-blind readers; attention's parts are lighter than their sum.
 _COLORS = {
     "attention": "#0072B2",
     PROJECTIONS: "#3A96D2",
@@ -35,15 +40,17 @@ _COLORS = {
 _BOLD = ("attention", "ffn")
 
 
-_NAMES = NAMES | {PROJECTIONS: msg("projections"), PAIRS: msg("scores and values")}
+_NAMES = PART_NAMES | {PROJECTIONS: msg("projections"), PAIRS: msg("scores and values")}
 _PHASES = {
-    "prefill": msg("Prefill of the whole context; forward FLOPs of matmuls, 2 a multiply-accumulate, exact"),
-    "decode": msg("Decode, the context in the cache; forward FLOPs of matmuls, 2 a multiply-accumulate, exact"),
+    "prefill": msg("Prefill of the whole context; forward FLOPs of matrix products, 2 per multiply-accumulate, exact"),
+    "decode": msg(
+        "Decode, the context in the cache; forward FLOPs of matrix products, 2 per multiply-accumulate, exact"
+    ),
 }
 
 
 class Line(msgspec.Struct, frozen=True):
-    """One line of the figure: FLOPs of a token by context length."""
+    """A line of the chart: FLOPs of a token by context length."""
 
     name: Message
     part: str
@@ -52,57 +59,61 @@ class Line(msgspec.Struct, frozen=True):
 
     @property
     def end(self) -> float:
-        """Where it ends."""
+        """Return the FLOPs at the longest context."""
         return self.values[-1][1]
 
 
-def drawn(path: str, spec: Spec, found: Context, say: Translator = ENGLISH) -> bytes:
-    """The figure of cost as the bytes of a file of this name; raises as `as_file` does."""
-    return as_file(path, lambda: chart(spec, found), say)
+def chart_file(path: str, result: ContextFlops, say: Translator = ENGLISH) -> bytes:
+    """Return the chart as the bytes of a file of this name; raises as `as_file` does."""
+    return as_file(path, lambda: chart(result), say)
 
 
-def chart(spec: Spec, found: Context) -> dict[str, Any]:
-    """The Vega-Lite chart: lines, their names at their ends, and where attention overtakes the FFN."""
-    drawn_lines = lines(found)
-    values = [value for line in drawn_lines for _, value in line.values]
+def chart(result: ContextFlops) -> dict[str, Any]:
+    """Return the Vega-Lite chart: lines, their names at their ends, and where attention overtakes the FFN."""
+    all_lines = lines(result)
+    values = [value for line in all_lines for _, value in line.values]
     low, high = min(values) / 1.6, max(values) * 1.25
     return {
         **FRAME,
-        "title": title(msg("{label}: what a token costs as the context grows", label=spec.label), _subtitle(found)),
-        "encoding": {"x": _x(found), "y": _y(low, high)},
-        "layer": [*_paths(drawn_lines), *_names(drawn_lines, found.up_to, low, high), *_crossings(found, low)],
+        "title": title(msg("{label}: FLOPs per token as the context grows", label=result.label), _subtitle(result)),
+        "encoding": {"x": _x(result), "y": _y(low, high)},
+        "layer": [*_paths(all_lines), *_names(all_lines, result.up_to, low, high), *_crossings(result, low)],
     }
 
 
-def lines(found: Context) -> list[Line]:
-    """Attention and its parts, the others as they are; what attended pairs alone would cost, where that is less."""
-    named = parts(found)
-    own = [part for part in ATTENTION if part in named]
+def lines(result: ContextFlops) -> list[Line]:
+    """Return the lines of attention, its parts and the other components; and the causal ones where they differ."""
+    parts = list(result.points[-1].forward)
+    own = [part for part in ATTENTION if part in parts]
     sums = {"attention": own} if len(own) > 1 else {}
-    sums |= {part: [part] for part in named}
-    made = [_line(found, part, of, causal=False) for part, of in sums.items()]
-    if found.is_causal:
-        made += [_line(found, part, of, causal=True) for part, of in sums.items() if PAIRS in of]
-    return [line for line in made if line.values]
+    sums |= {part: [part] for part in parts}
+    all_lines = [_line(result, part, of, causal=False) for part, of in sums.items()]
+    if result.is_causal:
+        all_lines += [_line(result, part, of, causal=True) for part, of in sums.items() if PAIRS in of]
+    return [line for line in all_lines if line.values]
 
 
-def _line(found: Context, part: str, of: list[str], *, causal: bool) -> Line:
+def _line(result: ContextFlops, part: str, of: list[str], *, causal: bool) -> Line:
     name = _NAMES[part]
     name = msg("{part}, causal", part=name) if causal else name
 
-    def each(point: Point) -> float:
-        cost = point.causal if causal else point.forward
-        return sum(cost.get(one, 0) for one in of) / point.new
+    def per_token(point: ContextPoint) -> float:
+        return _flops(point, of, causal=causal) / point.new_tokens
 
-    return Line(name, part, causal, tuple((p.tokens, each(p)) for p in found.points if each(p)))
-
-
-def _subtitle(found: Context) -> list[str | Message]:
-    return [*in_words(found), _PHASES[found.phase], *notes(found)]
+    return Line(name, part, causal, tuple((p.tokens, per_token(p)) for p in result.points if per_token(p)))
 
 
-def _x(found: Context) -> dict[str, Any]:
-    lengths = [point.tokens for point in found.points]
+def _flops(point: ContextPoint, parts: Sequence[str], *, causal: bool) -> int:
+    flops = point.forward_causal if causal else point.forward
+    return sum(flops.get(part, 0) for part in parts)
+
+
+def _subtitle(result: ContextFlops) -> list[str | Message]:
+    return [*crossing_sentences(result), _PHASES[result.phase], *notes(result)]
+
+
+def _x(result: ContextFlops) -> dict[str, Any]:
+    lengths = [point.tokens for point in result.points]
     powers = [tokens for tokens in lengths if not tokens & (tokens - 1)]
     return {
         "field": "tokens",
@@ -124,15 +135,15 @@ def _y(low: float, high: float) -> dict[str, Any]:
 
 
 def ticks(low: float, high: float) -> list[int]:
-    """Where a logarithmic axis is named: powers of ten; their doubles and halves too, where there is room."""
+    """Return the ticks of a logarithmic axis: powers of ten; over few decades also twice and five times as much."""
     decades = range(int(log10(low)), int(log10(high)) + 1)
     factors = (1, 2, 5) if len(decades) <= MANY_DECADES else (1,)
     return [factor * 10**power for power in decades for factor in factors if low <= factor * 10**power <= high]
 
 
-def _paths(drawn_lines: list[Line]) -> list[dict[str, Any]]:
-    """The bold lines last, above the others."""
-    ordered = sorted(drawn_lines, key=lambda line: (line.part in _BOLD, not line.is_causal))
+def _paths(all_lines: list[Line]) -> list[dict[str, Any]]:
+    """Return the marks of the lines, the bold ones last, above the others."""
+    ordered = sorted(all_lines, key=lambda line: (line.part in _BOLD, not line.is_causal))
     return [_path(line) for line in ordered]
 
 
@@ -156,59 +167,58 @@ def _path(line: Line) -> dict[str, Any]:
     return {"data": {"values": values}, "mark": mark, "encoding": {"tooltip": tooltip}}
 
 
-def _names(drawn_lines: list[Line], end: int, low: float, high: float) -> list[dict[str, Any]]:
-    """Each line's name where it ends, moved apart where two end close to each other."""
-    ordered = sorted(drawn_lines, key=lambda line: -line.end)
-    wanted = [HEIGHT * log(high / line.end) / log(high / low) for line in ordered]
+def _names(all_lines: list[Line], end: int, low: float, high: float) -> list[dict[str, Any]]:
+    """Return the names of the lines at their ends, moved apart where two lines end close to each other."""
+    ordered = sorted(all_lines, key=lambda line: -line.end)
+    ends = [HEIGHT * log(high / line.end) / log(high / low) for line in ordered]
     return [
-        at_point(
+        text_at(
             {"tokens": end, "flops": high * exp(-log(high / low) * place / HEIGHT)},
             line.name,
             color=_color(line),
             fontWeight="bold" if line.part in _BOLD and not line.is_causal else "normal",
             dx=8,
         )
-        for line, place in zip(ordered, apart(wanted), strict=True)
+        for line, place in zip(ordered, apart(ends), strict=True)
     ]
 
 
-def apart(wanted: list[float]) -> list[float]:
-    """Places as near to those that are wanted, in their order, as lines of text can be; none below the last one's."""
-    placed: list[float] = []
-    for place in wanted:
-        placed.append(max(place, placed[-1] + LINE) if placed else place)
-    room = float(HEIGHT)
-    for i in reversed(range(len(placed))):
-        placed[i] = min(placed[i], room)
-        room = placed[i] - LINE
-    return placed
+def apart(ends: list[float]) -> list[float]:
+    """Return places for labels near the ends of their lines, in order, a line of text apart, within the height."""
+    places: list[float] = []
+    for end in ends:
+        places.append(max(end, places[-1] + LINE) if places else end)
+    lowest = float(HEIGHT)
+    for i in reversed(range(len(places))):
+        places[i] = min(places[i], lowest)
+        lowest = places[i] - LINE
+    return places
 
 
-def _crossings(found: Context, low: float) -> list[dict[str, Any]]:
-    """A line down from each crossing to the axis, and its number of tokens there."""
-    counted = [(found.crossing, False), (found.crossing_causal, True)] if found.is_causal else [(found.crossing, False)]
+def _crossings(result: ContextFlops, low: float) -> list[dict[str, Any]]:
+    """Return a line down from each crossing to the axis, with its number of tokens."""
+    crossings = [(result.crossing, False)] + ([(result.crossing_causal, True)] if result.is_causal else [])
     marks = []
-    for tokens, causal in counted:
-        if found.has_ffn and tokens and tokens > LEAST[found.phase]:
-            marks += _crossing(found, tokens, low, causal=causal)
+    for tokens, causal in crossings:
+        if result.has_ffn and tokens and tokens > SHORTEST[result.phase]:
+            marks += _crossing(result, tokens, low, causal=causal)
     return marks
 
 
-def _crossing(found: Context, tokens: int, low: float, *, causal: bool) -> list[dict[str, Any]]:
-    """The words stand left of the line; those of the causal crossing, which comes later, right of it."""
-    point = next(point for point in found.points if point.tokens == tokens)
-    cost = point.causal if causal else point.forward
-    at = {"tokens": tokens, "flops": sum(cost.get(part, 0) for part in ATTENTION) / point.new}
+def _crossing(result: ContextFlops, tokens: int, low: float, *, causal: bool) -> list[dict[str, Any]]:
+    """Return the marks of a crossing, its label left of the line; of the causal crossing, which is later, right."""
+    point = next(point for point in result.points if point.tokens == tokens)
+    at = {"tokens": tokens, "flops": _flops(point, ATTENTION, causal=causal) / point.new_tokens}
     label = f"{exact(tokens)} tokens" + (", causal" if causal else "")
     rule = {"type": "rule", "color": FAINT, "strokeDash": [2, 3]}
     dot = {"type": "point", "filled": True, "fill": "white", "stroke": INK, "strokeWidth": 2, "size": 80, "opacity": 1}
-    first, last = found.points[0].tokens, found.points[-1].tokens
-    has_room = WIDTH * log(tokens / first) / log(last / first) > LABEL
-    side = {"align": "left", "dx": 7} if causal or not has_room else {"align": "right", "dx": -7}
+    first, last = result.points[0].tokens, result.points[-1].tokens
+    fits_left = WIDTH * log(tokens / first) / log(last / first) > LABEL
+    side = {"align": "left", "dx": 7} if causal or not fits_left else {"align": "right", "dx": -7}
     return [
         {"data": {"values": [at | {"low": low}]}, "mark": rule, "encoding": {"y2": {"field": "low"}}},
         {"data": {"values": [at]}, "mark": dot},
-        at_point({"tokens": tokens, "flops": low}, label, color=INK, dy=-10 - LINE * causal, **side),
+        text_at({"tokens": tokens, "flops": low}, label, color=INK, dy=-10 - LINE * causal, **side),
     ]
 
 

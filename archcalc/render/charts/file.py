@@ -1,4 +1,4 @@
-"""A chart as a file: HTML, PNG or SVG, by what its name ends in."""
+"""A chart as an HTML, PNG or SVG file, by the suffix of its name."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from archcalc.words import ENGLISH, Translator, msg
 
 Chart = dict[str, Any]
 
-# Of the private use area: stands for "<" until the chart is in its script.
+# A character of the private use area, in place of "<" until the chart is in its script.
 _LESS_THAN = "\ue000"
 
 
 def _html(chart: Chart) -> bytes:
-    """One file that fetches nothing. The library writes the chart into a script as it is, whatever a title holds."""
+    """Return a self-contained page. The library does not escape the chart that it writes into a script."""
     import vl_convert
 
-    held = json.dumps(chart, ensure_ascii=False).replace("<", _LESS_THAN)
-    page = vl_convert.vegalite_to_html(held, bundle=True)
+    escaped = json.dumps(chart, ensure_ascii=False).replace("<", _LESS_THAN)
+    page = vl_convert.vegalite_to_html(escaped, bundle=True)
     title = escape(chart["title"]["text"])
     return page.replace("<title>Chart</title>", f"<title>{title}</title>").replace(_LESS_THAN, r"\u003c").encode()
 
@@ -40,40 +40,40 @@ def _svg(chart: Chart) -> bytes:
     return vl_convert.vegalite_to_svg(chart).encode()
 
 
-_WAYS: dict[str, Callable[[Chart], bytes]] = {".html": _html, ".htm": _html, ".png": _png, ".svg": _svg}
+_WRITERS: dict[str, Callable[[Chart], bytes]] = {".html": _html, ".htm": _html, ".png": _png, ".svg": _svg}
 
 
 def as_file(path: str, chart: Callable[[], Chart], say: Translator = ENGLISH) -> bytes:
-    """A chart as the bytes of a file of this name, in the language of `say`.
+    """Return the bytes of a file of this name, in the language of `say`.
 
-    Raises InputError for a name with another suffix, MissingExtraError where the extra is not installed.
+    Raises InputError for another suffix, MissingExtraError if the extra is not installed.
     """
-    way = _WAYS.get(os.path.splitext(path)[1].lower())
-    if way is None:
+    writer = _WRITERS.get(os.path.splitext(path)[1].lower())
+    if writer is None:
         raise InputError(
             msg("found {found}", found=shown(path)),
             where="plot",
             allowed=msg("a name that ends in .html, .png or .svg"),
         )
     require_plot()
-    return way(say.within(chart()))
+    return writer(say.within(chart()))
 
 
 def as_bytes(chart: Chart, suffix: str) -> bytes:
-    """A chart as the file of one of the suffixes that `as_file` knows; MissingExtraError as there."""
+    """Return the bytes of a file with this suffix; see `as_file`."""
     require_plot()
-    return _WAYS[suffix](chart)
+    return _WRITERS[suffix](chart)
 
 
 def require_plot() -> None:
-    """Raise MissingExtraError where no plot can be drawn."""
+    """Raise MissingExtraError if the extra `plot` is not installed."""
     require("vl_convert", does=msg("drawing a plot"), extra="plot")
 
 
 def svg_as_png(svg: str) -> bytes:
-    """A drawing as PNG, twice its size, on white; MissingExtraError as above."""
+    """Return a drawing as PNG, twice its size, on white. Raises MissingExtraError without the extra `plot`."""
     require_plot()
     import vl_convert
 
-    ground = svg.replace("<title>", '<rect width="100%" height="100%" fill="white"/><title>', 1)
-    return bytes(vl_convert.svg_to_png(ground, scale=2))
+    opaque = svg.replace("<title>", '<rect width="100%" height="100%" fill="white"/><title>', 1)
+    return bytes(vl_convert.svg_to_png(opaque, scale=2))

@@ -1,17 +1,16 @@
-"""The figures of FLOPs: by component, and a training step as papers count it."""
+"""Charts of FLOPs: by component, and a training step as papers count it."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from archcalc.analysis.flops import Flops, by_component
 from archcalc.analysis.value_names import COMPONENT_NAMES
 from archcalc.analysis.workload_flops import WorkloadFlops
 from archcalc.render.charts.frame import COMPONENT_COLORS, FRAME, INK, title
-from archcalc.render.charts.stacked import BAR, LABELS, ON_COLOR, Bar, stacked
+from archcalc.render.charts.stacked import BAR_HEIGHT, LABELS, TEXT_COLOR, Bar, stacked
 from archcalc.render.flops import subtitle
 from archcalc.units import exact
-from archcalc.words import ENGLISH, Translator, in_context, msg
+from archcalc.words import ENGLISH, Translator, msg
 
 _PASSES = {
     "forward": msg("forward, all keys"),
@@ -20,44 +19,42 @@ _PASSES = {
     "train_step": msg("training step"),
 }
 _TOOLTIP = {
-    "way": msg("way"),
+    "convention": msg("convention"),
     "exact": msg("exact"),
-    "off": in_context("difference", "off"),
+    "difference": msg("difference from exact"),
     "formula": msg("formula"),
 }
 _EXACT, _PAPER = "#56B4E9", "#999999"
 
 
-def components(found: WorkloadFlops, say: Translator = ENGLISH) -> dict[str, Any]:
-    """A bar for each pass over the model, cut into components; of what has a past, forward alone."""
-    parts = by_component(found.ops)
-    passes = list(_PASSES)[:2] if found.work.past else list(_PASSES)
-    bars = [_pass(name, parts, say) for name in passes]
+def components(result: WorkloadFlops, say: Translator = ENGLISH) -> dict[str, Any]:
+    """Return the chart with a bar for each pass, divided into components; with a past, forward passes only."""
+    passes = list(_PASSES)[:2] if result.workload.past else list(_PASSES)
+    bars = [_bar(name, result, say) for name in passes]
     colors = {say(COMPONENT_NAMES[name]): color for name, color in COMPONENT_COLORS.items()}
-    heading = say(msg("{name}: FLOPs by component", name=found.spec.label))
-    return stacked(
-        heading, [say(subtitle(found.spec, found.work))], bars, colors, unit="FLOPs", axis=say(msg("FLOPs")), say=say
+    heading = say(msg("{name}: FLOPs by component", name=result.label))
+    small = [say(subtitle(result, result.workload))]
+    return stacked(heading, small, bars, colors, unit="FLOPs", axis=say(msg("FLOPs")), say=say)
+
+
+def _bar(name: str, result: WorkloadFlops, say: Translator) -> Bar:
+    return Bar(
+        say(_PASSES[name]), {say(COMPONENT_NAMES[row.component]): getattr(row, name) for row in result.components}
     )
 
 
-def _pass(name: str, parts: Any, say: Translator) -> Bar:
-    each: dict[str, Flops] = parts
-    sizes = {say(COMPONENT_NAMES[part]): int(flops[name]) for part, flops in each.items()}  # type: ignore[literal-required]
-    return Bar(say(_PASSES[name]), sizes)
-
-
-def conventions(found: WorkloadFlops, say: Translator = ENGLISH) -> dict[str, Any]:
-    """A bar for each way to count a training step; a line down from the exact one."""
+def conventions(result: WorkloadFlops, say: Translator = ENGLISH) -> dict[str, Any]:
+    """Return the chart with a bar for each convention, and a line at the exact count."""
     values = [
         {
-            "way": say(one.convention.name),
-            "flops": float(one.train_step),
-            "exact": exact(one.train_step),
-            "off": f"{one.off:+.2%}",
-            "formula": say(one.convention.formula),
-            "by": say(msg("exact") if one.convention.is_exact else msg("a paper's formula")),
+            "convention": say(row.convention),
+            "flops": float(row.train_step),
+            "exact": exact(row.train_step),
+            "difference": f"{row.difference:+.2%}",
+            "formula": say(row.expression),
+            "by": say(msg("exact") if row.kind == "exact" else msg("a paper's formula")),
         }
-        for one in found.papers
+        for row in result.conventions
     ]
     tooltip = [{"field": field, "type": "nominal", "title": say(name)} for field, name in _TOOLTIP.items()]
     colors = {
@@ -68,13 +65,13 @@ def conventions(found: WorkloadFlops, say: Translator = ENGLISH) -> dict[str, An
     axis = {"tickCount": 5, "labelExpr": LABELS["FLOPs"]}
     return {
         **FRAME,
-        "height": 0.7 * BAR * len(values),
+        "height": 0.7 * BAR_HEIGHT * len(values),
         "title": title(
-            say(msg("{name}: a training step's FLOPs, as papers count them", name=found.spec.label)),
-            [say(subtitle(found.spec, found.work))],
+            say(msg("{name}: a training step's FLOPs, as papers count them", name=result.label)),
+            [say(subtitle(result, result.workload))],
         ),
         "data": {"values": values},
-        "encoding": {"y": {"field": "way", "type": "nominal", "title": None, "sort": None}},
+        "encoding": {"y": {"field": "convention", "type": "nominal", "title": None, "sort": None}},
         "layer": [
             {
                 "mark": {"type": "bar", "height": {"band": 0.7}},
@@ -96,8 +93,8 @@ def conventions(found: WorkloadFlops, say: Translator = ENGLISH) -> dict[str, An
                 "encoding": {"x": size, "y": None},
             },
             {
-                "mark": {"type": "text", "align": "right", "dx": -8, "fontSize": 11, "color": ON_COLOR},
-                "encoding": {"x": size, "text": {"field": "off", "type": "nominal"}},
+                "mark": {"type": "text", "align": "right", "dx": -8, "fontSize": 11, "color": TEXT_COLOR},
+                "encoding": {"x": size, "text": {"field": "difference", "type": "nominal"}},
             },
         ],
     }

@@ -1,4 +1,4 @@
-"""What every chart has: its size, letters and colours, the title; and the same on a dark ground, or on a page."""
+"""The frame of every chart: size, font, colors, title; its form on a dark background and on a page."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ WIDTH, HEIGHT = 720, 420
 FONT = "Helvetica Neue, Helvetica, Arial, Liberation Sans, PingFang SC, Microsoft YaHei, Noto Sans CJK SC, sans-serif"
 INK, FAINT = "#222222", "#767676"
 
-# Areas by component, on either ground. Okabe & Ito's palette, told apart by the colour-blind too.
+# Colors of components on a light or dark background: the palette of Okabe & Ito, which is safe for color blindness.
 COMPONENT_COLORS: Final = {
     "embedding": "#E69F00",
     "position": "#F0E442",
@@ -42,7 +42,7 @@ CONFIG = {
     },
     "axisY": {"domain": False, "ticks": False},
 }
-# What every chart has.
+# The common part of every chart.
 FRAME = {
     "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
     "width": WIDTH,
@@ -53,7 +53,7 @@ FRAME = {
     "config": CONFIG,
 }
 
-# On a dark ground: what stands for each colour that a chart may have.
+# Color on white → color on a dark background.
 _DARK: Final = {
     "white": "#0e1117",
     INK: "#ececec",
@@ -69,7 +69,7 @@ _DARK: Final = {
 
 
 def title(text: str | Message, subtitle: Sequence[str | Message]) -> dict[str, Any]:
-    """A chart's title, with lines of small print under it."""
+    """Return the title of a chart, with the lines of its subtitle."""
     return {
         "text": text,
         "subtitle": list(subtitle),
@@ -85,30 +85,30 @@ def title(text: str | Message, subtitle: Sequence[str | Message]) -> dict[str, A
     }
 
 
-def at_point(at: dict[str, Any], words: str | Message, **style: Any) -> dict[str, Any]:
-    """Words on a halo of white, so that they are read where they cross a line."""
-    mark = {"type": "text", "text": words, "align": "left", "baseline": "middle", "fontSize": 13, **style}
+def text_at(point: dict[str, Any], text: str | Message, **style: Any) -> dict[str, Any]:
+    """Return a text with a white halo, which keeps it readable on lines."""
+    mark = {"type": "text", "text": text, "align": "left", "baseline": "middle", "fontSize": 13, **style}
     halo = mark | {"stroke": "white", "strokeWidth": 4, "strokeJoin": "round"}
-    return {"data": {"values": [at]}, "layer": [{"mark": halo}, {"mark": mark}]}
+    return {"data": {"values": [point]}, "layer": [{"mark": halo}, {"mark": mark}]}
 
 
 def dark(chart: dict[str, Any]) -> dict[str, Any]:
-    """The same chart for a dark ground: every colour of the palette swapped, wherever it stands."""
-    return {key: _swapped(value) for key, value in chart.items()}
+    """Return the chart for a dark background: every color of the palette is replaced."""
+    return {key: _darkened(value) for key, value in chart.items()}
 
 
-def _swapped(value: Any) -> Any:
+def _darkened(value: Any) -> Any:
     if isinstance(value, dict):
         return dark(value)
     if isinstance(value, list | tuple):
-        return [_swapped(item) for item in value]
+        return [_darkened(item) for item in value]
     return _DARK.get(value, value) if isinstance(value, str) else value
 
 
 def on_page(chart: dict[str, Any]) -> dict[str, Any]:
-    """The chart for a page that gives it its width and its ground, and writes its title itself."""
-    kept = {key: value for key, value in chart.items() if key not in ("title", "padding")}
-    return kept | {
+    """Return the chart without title, in the width and on the background of a page."""
+    content = {key: value for key, value in chart.items() if key not in ("title", "padding")}
+    return content | {
         "width": "container",
         "background": "transparent",
         "autosize": {"type": "fit-x", "contains": "padding"},

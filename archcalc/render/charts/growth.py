@@ -1,33 +1,32 @@
-"""The figure of the cache against context length, beside the weights, which do not grow."""
+"""Chart of the KV cache against the context length, beside the weights."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from archcalc.analysis.growth import Growth
+from archcalc.analysis.growth import CacheGrowth
 from archcalc.render.charts.context import ticks
 from archcalc.render.charts.frame import FRAME, title
 from archcalc.render.charts.stacked import LABELS
-from archcalc.spec import Spec
 from archcalc.units import exact
 from archcalc.words import ENGLISH, Translator, msg
 
 _COLORS = ("#0072B2", "#D55E00")
 
 
-def chart(spec: Spec, found: Growth, weights: tuple[str, int], say: Translator = ENGLISH) -> dict[str, Any]:
-    """The Vega-Lite chart, both axes logarithmic; `weights`: what they are stored as, and their bytes."""
-    names = [say(msg("KV cache, {dtype}", dtype=found.dtype)), say(msg("weights, {dtype}", dtype=weights[0]))]
-    ends = (found.points[0][0], found.points[-1][0])
-    values = [_value(tokens, size, names[0]) for tokens, size in found.points]
+def chart(result: CacheGrowth, weights: tuple[str, int], say: Translator = ENGLISH) -> dict[str, Any]:
+    """Return the Vega-Lite chart, both axes logarithmic. `weights` are their format and their bytes."""
+    names = [say(msg("KV cache, {dtype}", dtype=result.cache_dtype)), say(msg("weights, {dtype}", dtype=weights[0]))]
+    ends = result.points[0].tokens, result.points[-1].tokens
+    values = [_value(point.tokens, point.kv_cache_bytes, names[0]) for point in result.points]
     values += [_value(tokens, weights[1], names[1]) for tokens in ends]
-    drawn = [value["size"] for value in values]
-    powers = [tokens for tokens, _ in found.points if not tokens & (tokens - 1)]
-    heading = say(msg("{name}: the KV cache as the context grows", name=spec.label))
+    sizes = [value["size"] for value in values]
+    powers = [point.tokens for point in result.points if not point.tokens & (point.tokens - 1)]
+    heading = say(msg("{name}: the KV cache as the context grows", name=result.label))
     tooltip = [{"field": field, "type": "nominal", "title": field} for field in ("of", "context", "exact")]
     return {
         **FRAME,
-        "title": title(heading, [say(msg("sequences: {batch}; exact", batch=exact(found.batch)))]),
+        "title": title(heading, [say(msg("sequences: {batch}; exact", batch=exact(result.batch)))]),
         "data": {"values": values},
         "mark": {"type": "line", "strokeWidth": 2.5, "point": {"size": 40}, "tooltip": True},
         "encoding": {
@@ -43,7 +42,7 @@ def chart(spec: Spec, found: Growth, weights: tuple[str, int], say: Translator =
                 "type": "quantitative",
                 "title": say(msg("bytes")),
                 "scale": {"type": "log", "nice": False},
-                "axis": {"labelExpr": LABELS["bytes"], "values": ticks(min(drawn) / 2, max(drawn) * 2)},
+                "axis": {"labelExpr": LABELS["bytes"], "values": ticks(min(sizes) / 2, max(sizes) * 2)},
             },
             "color": {
                 "field": "of",

@@ -1,4 +1,4 @@
-"""The figure of a training run: its loss, step by step, and on what is held out."""
+"""The chart of a training run: its loss at each step and on the validation set."""
 
 from __future__ import annotations
 
@@ -6,38 +6,39 @@ from collections.abc import Sequence
 from typing import Any
 
 from archcalc.render.charts.frame import FRAME, title
+from archcalc.run.train.result import TrainingRun
 from archcalc.words import msg
 
-LEARNED, HELD_OUT = msg("learned from"), msg("held out")
+TRAINING, VALIDATION = msg("training"), msg("validation")
 COLORS = ("#0072B2", "#D55E00")
-MOST_POINTS = 1000
+MAX_POINTS = 1000
 
 
-def loss_curve(name: str, losses: Sequence[float], held_out: Sequence[tuple[int, float]]) -> dict[str, Any]:
-    """The Vega-Lite chart of losses in nats a target: of each step, and of (step, loss) on what is held out.
+def loss_curve(result: TrainingRun, losses: Sequence[float]) -> dict[str, Any]:
+    """Return the Vega-Lite chart of losses in nats per target: `losses` of each step, and those of the validations.
 
-    Of a long run the losses are means over so many steps that a thousand points are left.
+    A long run has means over several steps, a thousand points at most.
     """
-    every = -(-len(losses) // MOST_POINTS)
-    parts = [losses[start : start + every] for start in range(0, len(losses), every)]
-    values = [{"step": 1 + i * every, "nats": sum(part) / len(part), "of": LEARNED} for i, part in enumerate(parts)]
-    values += [{"step": step, "nats": nats, "of": HELD_OUT} for step, nats in held_out]
-    subtitle = [msg("cross-entropy in nats a target, measured; {n:,} steps", n=len(losses))]
-    if every > 1:
-        subtitle.append(msg("each point the mean of {every} steps", every=every))
+    n_steps = -(-len(losses) // MAX_POINTS)
+    parts = [losses[start : start + n_steps] for start in range(0, len(losses), n_steps)]
+    values = [{"step": 1 + i * n_steps, "nats": sum(part) / len(part), "set": TRAINING} for i, part in enumerate(parts)]
+    values += [{"step": row.step, "nats": row.nats, "set": VALIDATION} for row in result.validations]
+    subtitle = [msg("cross-entropy in nats per target, measured; {n:,} steps", n=len(losses))]
+    if n_steps > 1:
+        subtitle.append(msg("each point is the mean of {n} steps", n=n_steps))
     return {
         **FRAME,
-        "title": title(msg("{name}: loss", name=name), subtitle),
+        "title": title(msg("{name}: loss", name=result.name), subtitle),
         "data": {"values": values},
         "mark": {"type": "line", "tooltip": True, "strokeWidth": 2},
         "encoding": {
             "x": {"field": "step", "type": "quantitative", "title": msg("step"), "axis": {"grid": False}},
             "y": {"field": "nats", "type": "quantitative", "title": msg("nats"), "scale": {"zero": False}},
             "color": {
-                "field": "of",
+                "field": "set",
                 "type": "nominal",
                 "title": None,
-                "scale": {"domain": [LEARNED, HELD_OUT], "range": COLORS},
+                "scale": {"domain": [TRAINING, VALIDATION], "range": COLORS},
             },
         },
     }

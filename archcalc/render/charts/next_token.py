@@ -1,45 +1,43 @@
-"""The figure of which token comes next: a bar for each of the likeliest tokens, in each context."""
+"""The chart of the next token: a bar for each of the likeliest tokens, in each context."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from archcalc.errors import shown
+from archcalc.interp.next_token_result import NextTokenDistributions, TokenProbability
 from archcalc.render.charts.frame import FRAME, title
-from archcalc.render.next_token import NAMES, Spelled, how
-from archcalc.words import ENGLISH, Translator, msg
-
-if TYPE_CHECKING:
-    from archcalc.interp.next_token import NextTokens
+from archcalc.render.next_token import distribution_name
+from archcalc.words import msg
 
 COLORS = ("#0072B2", "#D55E00")
 BAR = 22
 
 
-def chart(
-    label: str, found: NextTokens, prompts: list[str], spelled: Spelled, say: Translator = ENGLISH
-) -> dict[str, Any]:
-    """The Vega-Lite chart of probabilities as they are drawn; the contexts are told by colour."""
-    named = [f"{name}: {shown(text)}" for name, text in zip(NAMES, prompts, strict=False)]
+def chart(result: NextTokenDistributions) -> dict[str, Any]:
+    """Return the Vega-Lite chart of the sampling probabilities, a color for each context."""
+    names = {one.context: f"{one.context}: {shown(one.text)}" for one in result.contexts}
     values = [
-        {"token": f"{shown(spelled(token.id))} {token.id}", "p": place.probability, "rank": place.rank, "of": name}
-        for token in found.tokens
-        for name, place in zip(named, token.places, strict=True)
+        {"token": token_name(row), "p": row.probability, "rank": row.rank, "of": names[row.context]}
+        for row in result.tokens
     ]
-    colors = {"domain": named, "range": list(COLORS[: len(named)])}
+    colors = {"domain": list(names.values()), "range": list(COLORS[: len(names)])}
+    how = msg("{how}; measured, the softmax in float64", how=distribution_name(result))
     return {
         **FRAME,
         "height": BAR * len(values) + BAR,
-        "title": title(
-            say(msg("The next token")),
-            [label, say(msg("{how}; measured, the softmax in float64", how=how(found, say)))],
-        ),
+        "title": title(msg("The next token"), [result.label, how]),
         "data": {"values": values},
         "mark": {"type": "bar", "tooltip": True},
         "encoding": {
-            "x": {"field": "p", "type": "quantitative", "title": say(msg("probability")), "axis": {"tickCount": 6}},
+            "x": {"field": "p", "type": "quantitative", "title": msg("probability"), "axis": {"tickCount": 6}},
             "y": {"field": "token", "type": "nominal", "title": None, "sort": None},
-            "yOffset": {"field": "of", "type": "nominal", "sort": named},
+            "yOffset": {"field": "of", "type": "nominal", "sort": list(names.values())},
             "color": {"field": "of", "type": "nominal", "title": None, "scale": colors, "legend": {"orient": "top"}},
         },
     }
+
+
+def token_name(row: TokenProbability) -> str:
+    """Return a token's text and id."""
+    return f"{shown(row.text or '')} {row.id}"

@@ -1,4 +1,4 @@
-"""The figure of some models' parameters: a bar for each of them, component by component."""
+"""Chart of the parameters of several models by component."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from math import floor, log10
 from typing import Any, Final, Literal
 
+from archcalc.analysis.comparison import unique_names
 from archcalc.analysis.params import summary
 from archcalc.analysis.value_names import COMPONENT_NAMES
 from archcalc.ledger.build import build
 from archcalc.ledger.leaves import COMPONENTS
 from archcalc.render.charts.frame import FRAME, title
-from archcalc.render.charts.stacked import COLORS, LABELS, NARROW
-from archcalc.render.comparison import names
+from archcalc.render.charts.stacked import COLORS, LABELS, MIN_NAMED_WIDTH
 from archcalc.spec import Spec
 from archcalc.units import exact
 from archcalc.words import ENGLISH, Translator, msg
@@ -24,9 +24,9 @@ BAR: Final = 15
 def chart(
     specs: Sequence[Spec], scale: Scale = "linear", say: Translator = ENGLISH, *, of_share: bool
 ) -> dict[str, Any]:
-    """The Vega-Lite chart of parameters by component, or of each component's share of its own model."""
-    named, found = names(specs), [summary(build(spec)) for spec in specs]
-    used = [component for component in COMPONENTS if any(each["by_component"][component] for each in found)]
+    """Return the Vega-Lite chart of parameters by component, or of each component's share of its model."""
+    models, params = unique_names(specs), [summary(build(spec)) for spec in specs]
+    used = [component for component in COMPONENTS if any(each["by_component"][component] for each in params)]
     values: list[dict[str, Any]] = [
         {
             "component": say(COMPONENT_NAMES[component]),
@@ -36,10 +36,10 @@ def chart(
             "share": f"{count / each['total']:.2%}",
         }
         for component in used
-        for name, each in zip(named, found, strict=True)
+        for name, each in zip(models, params, strict=True)
         if (count := each["by_component"][component])
     ]
-    # A bar of a logarithmic axis begins at a power of ten well below them all.
+    # On a logarithmic axis, bars begin at a power of ten below all values.
     least = 10.0 ** floor(log10(min(value["size"] for value in values) / 2)) if scale == "log" else 0
     axis = {
         "tickCount": 5,
@@ -50,11 +50,11 @@ def chart(
     tooltip = [
         {"field": field, "type": "nominal", "title": field} for field in ("model", "component", "exact", "share")
     ]
-    how = say(msg("share of each model's own total, exact") if of_share else msg("parameters, stored once, exact"))
+    subtitle = say(msg("share of each model's own total, exact") if of_share else msg("parameters, stored once, exact"))
     return {
         **FRAME,
         "height": {"step": BAR},
-        "title": title(say(msg("Parameters by component")), [how]),
+        "title": title(say(msg("Parameters by component")), [subtitle]),
         "data": {"values": values},
         "mark": {"type": "bar", "tooltip": True},
         "encoding": {
@@ -74,13 +74,17 @@ def chart(
                 "axis": {"labelLimit": 130},
                 "scale": {"paddingInner": 0.25},
             },
-            "yOffset": {"field": "model", "type": "nominal", "sort": named},
+            "yOffset": {"field": "model", "type": "nominal", "sort": models},
             "color": {
                 "field": "model",
                 "type": "nominal",
                 "title": None,
-                "scale": {"domain": named, "range": list(COLORS[: len(named)])},
-                "legend": {"orient": "top", "columns": {"expr": f"width < {NARROW} ? 2 : 4"}, "symbolType": "square"},
+                "scale": {"domain": models, "range": list(COLORS[: len(models)])},
+                "legend": {
+                    "orient": "top",
+                    "columns": {"expr": f"width < {MIN_NAMED_WIDTH} ? 2 : 4"},
+                    "symbolType": "square",
+                },
             },
             "tooltip": tooltip,
         },

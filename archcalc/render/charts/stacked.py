@@ -1,4 +1,4 @@
-"""Stacked bars: some wholes side by side, each cut into the same parts."""
+"""Stacked bars: totals side by side, each split into the same parts."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from archcalc.words import ENGLISH, Translator, msg
 
 Unit = Literal["FLOPs", "bytes", "parameters"]
 
-BAR: Final = 44
-# A part is named inside its bar where it is at least this much of the longest.
-WIDE: Final = 0.2
-# Pixels of a chart on a telephone, where names stand in the legend alone.
-NARROW: Final = 420
-# On every colour of the palette, whatever the ground.
-ON_COLOR: Final = "#111111"
+BAR_HEIGHT: Final = 44
+# A part with at least this share of the longest bar is named inside its bar.
+MIN_NAMED_SHARE: Final = 0.2
+# Charts narrower than this, in pixels, have names in the legend only.
+MIN_NAMED_WIDTH: Final = 420
+# The color of texts on the colors of parts.
+TEXT_COLOR: Final = "#111111"
 
-# For parts that are no components: Okabe & Ito, told apart by the colour-blind too.
+# Colors of parts that are not components: the palette of Okabe & Ito, which is safe for color blindness.
 COLORS: Final = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#F0E442")
 
-# Prefixes as people write them: '1.5 TB', '200 G'.
+# Labels of an axis: '1.5 TB', '200 G'.
 LABELS: Final[dict[Unit, str]] = {
     "FLOPs": "replace(format(datum.value, '~s'), /([kMGTPEZY])$/, ' $1')",
     "bytes": "datum.value ? replace(format(datum.value, '~s'), /([kMGTPEZY]?)$/, ' $1B') : '0'",
@@ -40,7 +40,7 @@ _TOOLTIP: Final = {
 
 
 class Bar(msgspec.Struct, frozen=True):
-    """One bar: its name, and the size of each of its parts."""
+    """A bar: its name, and the size of each part."""
 
     name: str
     parts: Mapping[str, int]
@@ -48,7 +48,7 @@ class Bar(msgspec.Struct, frozen=True):
 
 def stacked(
     heading: str,
-    small: list[str],
+    subtitle: list[str],
     bars: Sequence[Bar],
     colors: Mapping[str, str],
     *,
@@ -56,14 +56,14 @@ def stacked(
     axis: str,
     say: Translator = ENGLISH,
 ) -> dict[str, Any]:
-    """The Vega-Lite chart of some bars; `colors` names every part, in the order in which they stand.
+    """Return the Vega-Lite chart of bars; `colors` names every part, in their order.
 
-    Parts of nothing are left out, of the legend too.
+    Parts of size 0 are left out, of the legend too.
     """
     used = {part: color for part, color in colors.items() if any(bar.parts.get(part) for bar in bars)}
-    wholes = {bar.name: sum(bar.parts.values()) for bar in bars}
-    longest = max(wholes.values(), default=0)
-    # Numbers are drawn as floats, and told exactly.
+    totals = {bar.name: sum(bar.parts.values()) for bar in bars}
+    longest = max(totals.values(), default=0)
+    # Vega has floats: the exact number is a text.
     values = [
         {
             "bar": bar.name,
@@ -71,8 +71,8 @@ def stacked(
             "order": i,
             "size": float(bar.parts[part]),
             "exact": exact(bar.parts[part]),
-            "share": f"{bar.parts[part] / wholes[bar.name]:.2%}",
-            "name": part if bar.parts[part] >= WIDE * longest else "",
+            "share": f"{bar.parts[part] / totals[bar.name]:.2%}",
+            "name": part if bar.parts[part] >= MIN_NAMED_SHARE * longest else "",
         }
         for bar in bars
         for i, part in enumerate(used)
@@ -83,8 +83,8 @@ def stacked(
     tooltip = [{"field": field, "type": "nominal", "title": say(name)} for field, name in _TOOLTIP.items()]
     return {
         **FRAME,
-        "height": BAR * len(bars),
-        "title": title(heading, small),
+        "height": BAR_HEIGHT * len(bars),
+        "title": title(heading, subtitle),
         "data": {"values": values},
         "encoding": {
             "y": {"field": "bar", "type": "nominal", "title": None, "sort": None, "axis": {"labelLimit": 150}},
@@ -102,7 +102,7 @@ def stacked(
                         "scale": {"domain": list(used), "range": list(used.values())},
                         "legend": {
                             "orient": "top",
-                            "columns": {"expr": f"width < {NARROW} ? 2 : 4"},
+                            "columns": {"expr": f"width < {MIN_NAMED_WIDTH} ? 2 : 4"},
                             "symbolType": "square",
                         },
                     },
@@ -112,10 +112,10 @@ def stacked(
             {
                 "mark": {
                     "type": "text",
-                    "color": ON_COLOR,
+                    "color": TEXT_COLOR,
                     "fontSize": 12,
                     "tooltip": None,
-                    "opacity": {"expr": f"width < {NARROW} ? 0 : 1"},
+                    "opacity": {"expr": f"width < {MIN_NAMED_WIDTH} ? 0 : 1"},
                 },
                 "encoding": {"x": length | {"bandPosition": 0.5}, "text": {"field": "name", "type": "nominal"}},
             },

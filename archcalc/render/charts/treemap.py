@@ -1,88 +1,91 @@
-"""Where the parameters are: a treemap of a model's components, of one's weights, or of one weight's tensors."""
+"""The treemap of a model's weights, of those of a component, or of the tensors of a weight."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-import msgspec
-
-from archcalc.analysis.row_names import axes_text, row_label
+from archcalc.analysis.params import WeightParams
+from archcalc.analysis.row_names import tensor_label
 from archcalc.errors import InputError, nearest, shown
-from archcalc.ledger.leaves import COMPONENTS
-from archcalc.ledger.rows import Ledger, WeightRow
+from archcalc.ledger.leaves import COMPONENTS, Component
 from archcalc.render.charts.frame import COMPONENT_COLORS, FAINT, FRAME, HEIGHT, WIDTH, title
 from archcalc.render.charts.treemap_layout import Area, layout
-from archcalc.units import exact, percent
+from archcalc.render.page import Column, cell_text
+from archcalc.results import Row, count, fields_of, product, share, text
+from archcalc.units import exact, human, percent
 from archcalc.words import ENGLISH, Translator, msg
 
 # More tensors than these are drawn several to a tile.
-_TOOLTIP: Final = {
-    "name": msg("tensor"),
-    "component": msg("component"),
-    "shape": msg("shape"),
-    "axes": msg("axes"),
-    "parameters": msg("parameters"),
-    "share": msg("share of what is shown"),
-}
-
-MOST_TILES = 2000
+MAX_TILES: Final = 2000
 
 
-class Tile(msgspec.Struct, frozen=True):
-    """A rectangle to be: what it stands for, its parameters, its component, what else is known of it."""
+class Tile(Row, frozen=True, kw_only=True):
+    """A rectangle of the treemap: a weight of the model, or one tensor of a weight."""
 
-    name: str
-    parameters: int
-    component: str
-    shape: str = ""
-    axes: str = ""
+    path: Annotated[str, text(msg("tensor"))]
+    component: Annotated[Component, text(msg("component"))]
+    shape: Annotated[tuple[int, ...], product(msg("shape"))]
+    axes: Annotated[tuple[str, ...], product(msg("axes"))]
+    elements: Annotated[int, count(msg("parameters"))]
+    share: Annotated[float, share(msg("share of what is shown"))]
 
 
-def tiles(ledger: Ledger, within: Sequence[str] = ()) -> list[Tile]:
-    """The weights of the model, or of the component that `within` names; or of its weight each tensor.
+def tiles(weights: Sequence[WeightParams], within: Sequence[str] = ()) -> list[Tile]:
+    """Return a tile for each weight of the model or of the component in `within`, or for each tensor of a weight there.
 
-    They sum to what they are tiles of. Raises InputError for a name that is not there.
+    They sum to the model, the component or the weight. Raises InputError for an unknown name.
     """
-    rows = [row for row in ledger.counted_rows if row.total]
+    rows = _parameters(weights)
     if within:
-        rows = _named(rows, [row.component for row in rows], within[0])
+        rows = _called(rows, [row.component for row in rows], within[0])
     if len(within) > 1:
-        (row,) = _named(rows, [row_label(row) for row in rows], within[1])
+        (row,) = _called(rows, [_label(row) for row in rows], within[1])
         return list(_tensors(row))
-    return [Tile(row_label(row), row.total, row.component, _shape(row), axes_text(row)) for row in rows]
+    whole = sum(row.elements for row in rows)
+    return [_tile(row, _label(row), row.elements, whole) for row in rows]
 
 
-def steps(ledger: Ledger, within: Sequence[str] = ()) -> list[str]:
-    """What can be looked into from here: components, then weights of which there is one in each of several layers."""
-    rows = [row for row in ledger.counted_rows if row.total]
+def steps(weights: Sequence[WeightParams], within: Sequence[str] = ()) -> list[str]:
+    """Return the names that `within` may be followed by: components, then weights that several layers have."""
+    rows = _parameters(weights)
     if not within:
         return [component for component in COMPONENTS if any(row.component == component for row in rows)]
     if len(within) > 1:
         return []
-    return [row_label(row) for row in rows if row.component == within[0] and row.layers > 1]
+    return [_label(row) for row in rows if row.component == within[0] and row.layers > 1]
 
 
-def treemap(ledger: Ledger, within: Sequence[str] = (), say: Translator = ENGLISH) -> dict[str, Any]:
-    """The Vega-Lite chart of these tiles, areas in proportion to parameters; raises as `tiles` does."""
-    found = tiles(ledger, within)
-    whole = sum(tile.parameters for tile in found)
+def _parameters(weights: Sequence[WeightParams]) -> list[WeightParams]:
+    return [row for row in weights if row.tensor_kind != "buffer" and row.elements]
+
+
+def _label(row: WeightParams) -> str:
+    return tensor_label(row.path, row.group, row.tensor_kind)
+
+
+def treemap(weights: Sequence[WeightParams], within: Sequence[str] = (), say: Translator = ENGLISH) -> dict[str, Any]:
+    """Return the Vega-Lite chart of the tiles, areas in proportion to parameters. Raises as `tiles` does."""
+    drawn = tiles(weights, within)
+    whole, total = sum(tile.elements for tile in drawn), sum(row.elements for row in _parameters(weights))
     here = " › ".join((say(msg("Where the parameters are")), *within))
-    said = say(msg("{n} parameters, exact; {share} of the model", n=exact(whole), share=percent(whole, ledger.total())))
-    areas = layout([(tile.component, tile.parameters) for tile in found], WIDTH, HEIGHT)
-    values = [_placed(tile, area, whole) for tile, area in zip(found, areas, strict=True)]
-    used = [component for component in COMPONENTS if any(tile.component == component for tile in found)]
+    subtitle = say(msg("{n} parameters, exact; {share} of the model", n=exact(whole), share=percent(whole, total)))
+    areas = layout([(tile.component, tile.elements) for tile in drawn], WIDTH, HEIGHT)
+    values = [_placed(tile, area) for tile, area in zip(drawn, areas, strict=True)]
+    used = [component for component in COMPONENTS if any(tile.component == component for tile in drawn)]
     colors = {"domain": used, "range": [COMPONENT_COLORS.get(component, FAINT) for component in used]}
     scale = {"nice": False, "zero": False}
     corner = {
         "x": {"field": "x", "type": "quantitative", "axis": None, "scale": {"domain": [0, WIDTH], **scale}},
         "y": {"field": "y", "type": "quantitative", "axis": None, "scale": {"domain": [HEIGHT, 0], **scale}},
     }
-    tooltip = [{"field": name, "type": "nominal", "title": say(title)} for name, title in _TOOLTIP.items()]
+    tooltip = [
+        {"field": name, "type": "nominal", "title": say(field.heading)} for name, field in fields_of(Tile).items()
+    ]
     legend = {"orient": "bottom", "title": None, "columns": 4} if len(used) > 1 else None
     return {
         **FRAME,
-        "title": title(here, [said]),
+        "title": title(here, [subtitle]),
         "data": {"values": values},
         "encoding": corner,
         "layer": [
@@ -95,13 +98,13 @@ def treemap(ledger: Ledger, within: Sequence[str] = (), say: Translator = ENGLIS
                     "tooltip": tooltip,
                 },
             },
-            *(_words(field, line) for line, field in enumerate(("name", "human"))),
+            *(_label_line(field, line) for line, field in enumerate(("path", "rounded"))),
         ],
     }
 
 
-def _words(field: str, line: int) -> dict[str, Any]:
-    """A line of a tile's label; cut where the tile, as wide as it is drawn, ends."""
+def _label_line(field: str, line: int) -> dict[str, Any]:
+    """Return the layer of one line of the labels, cut at the right edge of the tile."""
     mark = {
         "type": "text",
         "align": "left",
@@ -120,42 +123,42 @@ def _words(field: str, line: int) -> dict[str, Any]:
     }
 
 
-def _placed(tile: Tile, area: Area, whole: int) -> dict[str, Any]:
-    return {
-        "x": area.x,
-        "x2": area.x + area.width,
-        "y": area.y,
-        "y2": area.y + area.height,
-        "name": tile.name,
-        "component": tile.component,
-        "shape": tile.shape,
-        "axes": tile.axes,
-        "parameters": exact(tile.parameters),
-        "human": exact(tile.parameters),
-        "share": percent(tile.parameters, whole),
-    }
+def _placed(tile: Tile, area: Area) -> dict[str, Any]:
+    """Return a tile's values as text, and its corners."""
+    corners = {"x": area.x, "x2": area.x + area.width, "y": area.y, "y2": area.y + area.height}
+    fields = fields_of(Tile).items()
+    values = {name: cell_text(Column(field.heading, field.kind), getattr(tile, name)) for name, field in fields}
+    return {**corners, **values, "rounded": human(tile.elements)}
 
 
-def _tensors(row: WeightRow) -> Iterable[Tile]:
-    """A row's tensors, one a layer; of very many, so many to a tile that it can be seen."""
-    names = list(row.names())
-    every = -(-len(names) // MOST_TILES)
+def _tensors(row: WeightParams) -> Iterable[Tile]:
+    """Yield a tile for each layer's tensor, or for several if there are very many."""
+    names = [row.path.replace("*", str(index), 1) for index in row.layer_indices] if "*" in row.path else [row.path]
+    every = -(-len(names) // MAX_TILES)
     for start in range(0, len(names), every):
         some = names[start : start + every]
-        name = some[0] if len(some) == 1 else f"{some[0]} … {some[-1]}"
-        yield Tile(name, row.count * len(some), row.component, _shape(row), axes_text(row))
+        path = some[0] if len(some) == 1 else f"{some[0]} … {some[-1]}"
+        yield _tile(row, path, row.elements_per_layer * len(some), row.elements)
 
 
-def _shape(row: WeightRow) -> str:
-    return " × ".join(map(exact, row.shape))
+def _tile(row: WeightParams, path: str, elements: int, whole: int) -> Tile:
+    return Tile(
+        path=path,
+        component=row.component,
+        shape=row.shape,
+        axes=row.axes,
+        elements=elements,
+        share=elements / whole,
+    )
 
 
-def _named(rows: list[WeightRow], names: list[str], wanted: str) -> list[WeightRow]:
-    found = [row for row, name in zip(rows, names, strict=True) if name == wanted]
-    if not found:
+def _called(rows: list[WeightParams], names: Sequence[str], wanted: str) -> list[WeightParams]:
+    """Return the rows of this name. Raises InputError if there is none."""
+    matches = [row for row, name in zip(rows, names, strict=True) if name == wanted]
+    if not matches:
         allowed = ", ".join(dict.fromkeys(names))
         raise InputError(
             msg("nothing is called {wanted} here{hint}", wanted=shown(wanted), hint=nearest(wanted, names)),
             allowed=allowed,
         )
-    return found
+    return matches

@@ -1,4 +1,4 @@
-"""What a diagram is made of, and what each part of it looks like as SVG. Lengths are pixels."""
+"""The shapes of a diagram, and how they are drawn as SVG. Lengths are pixels."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from archcalc.render.charts.frame import COMPONENT_COLORS, FONT
 
 LINE: Final = 17
 PADDING: Final = 9
-# How wide a letter may be, at 13 px: bold ones are the widest; those of Chinese are as wide as high.
-_LETTER, _WIDE = 7.6, 13.5
+# The width of a bold letter, and of a Chinese character, at 13 px.
+_LETTER_WIDTH, _CHARACTER_WIDTH = 7.6, 13.5
 
 Point = tuple[float, float]
 
 
-class Said(msgspec.Struct, frozen=True):
-    """What stands in a box: a title, lines below it, and the component whose colour it has."""
+class BoxText(msgspec.Struct, frozen=True):
+    """The text of a box: a title, lines below it, and the component that gives the color."""
 
     title: str
     lines: tuple[str, ...] = ()
@@ -28,32 +28,32 @@ class Said(msgspec.Struct, frozen=True):
 
     @property
     def width(self) -> float:
-        """The width that a box of it takes."""
+        """The width of a box with this text."""
         return max(map(text_width, (self.title, *self.lines))) + 2 * PADDING
 
     @property
     def height(self) -> float:
-        """The height that a box of it takes."""
+        """The height of a box with this text."""
         return LINE * (1 + len(self.lines)) + 2 * PADDING - 4
 
 
 class Box(msgspec.Struct, frozen=True):
-    """A box and what stands in it."""
+    """A box and its text."""
 
     x: float
     y: float
     width: float
     height: float
-    said: Said
+    text: BoxText
 
     @property
     def bottom(self) -> float:
-        """Where it ends."""
+        """The y of its lower edge."""
         return self.y + self.height
 
 
 class Frame(msgspec.Struct, frozen=True):
-    """A dashed border around some boxes, and what is said at its top, `inset` from its left."""
+    """A dashed border around boxes; its lines of text begin `inset` from the left."""
 
     x: float
     y: float
@@ -64,7 +64,7 @@ class Frame(msgspec.Struct, frozen=True):
 
 
 class Wire(msgspec.Struct, frozen=True):
-    """A line through points, an arrow at its end unless told otherwise."""
+    """A line through points, with an arrow at its end."""
 
     points: tuple[Point, ...]
     has_arrow: bool = True
@@ -72,7 +72,7 @@ class Wire(msgspec.Struct, frozen=True):
 
 
 class Plus(msgspec.Struct, frozen=True):
-    """Where two streams are added."""
+    """A sum on the residual stream."""
 
     x: float
     y: float
@@ -91,14 +91,14 @@ Shape = Box | Frame | Wire | Plus | Label
 
 
 def text_width(text: str) -> float:
-    """No less than a text takes at 13 px."""
-    return sum(_WIDE if ord(letter) > 0x2E7F else _LETTER for letter in text)
+    """Return an upper bound of the width of a text at 13 px."""
+    return sum(_CHARACTER_WIDTH if ord(letter) > 0x2E7F else _LETTER_WIDTH for letter in text)
 
 
 def as_svg(shapes: Iterable[Shape], width: float, height: float, title: str) -> str:
-    """The shapes as one SVG element of this size: wires below boxes, colours by component, ink as the page's text."""
-    drawn = sorted(shapes, key=lambda shape: _ORDER.index(type(shape)))
-    inner = "".join(_DRAWN[type(shape)](shape) for shape in drawn)
+    """Return the shapes as an SVG element, wires below boxes, lines in the text color of the page."""
+    ordered = sorted(shapes, key=lambda shape: _ORDER.index(type(shape)))
+    inner = "".join(_DRAWERS[type(shape)](shape) for shape in ordered)
     name = escape(printable(title))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{name}" width="{width:.0f}" '
@@ -109,11 +109,11 @@ def as_svg(shapes: Iterable[Shape], width: float, height: float, title: str) -> 
 
 
 def _box(box: Box) -> str:
-    color = COMPONENT_COLORS.get(box.said.component, "#BBBBBB")
+    color = COMPONENT_COLORS.get(box.text.component, "#BBBBBB")
     middle = box.x + box.width / 2
     texts = "".join(
         _text(middle, box.y + PADDING + 10 + LINE * i, line, "middle", bold=i == 0)
-        for i, line in enumerate((box.said.title, *box.said.lines))
+        for i, line in enumerate((box.text.title, *box.text.lines))
     )
     return (
         f'<rect x="{box.x:.1f}" y="{box.y:.1f}" width="{box.width:.1f}" height="{box.height:.1f}" rx="6" '
@@ -140,11 +140,11 @@ def _wire(wire: Wire) -> str:
 
 
 def _head(start: Point, end: Point) -> str:
-    """A triangle at the end of a wire's last stretch, which is level or upright."""
+    """Return the arrowhead of a wire whose last segment is horizontal or vertical."""
     (x, y), (tip_x, tip_y) = start, end
-    along = (0 if tip_x == x else 1 if tip_x > x else -1, 0 if tip_y == y else 1 if tip_y > y else -1)
-    back_x, back_y = tip_x - 7 * along[0], tip_y - 7 * along[1]
-    side_x, side_y = 3.5 * along[1], 3.5 * along[0]
+    direction = (0 if tip_x == x else 1 if tip_x > x else -1, 0 if tip_y == y else 1 if tip_y > y else -1)
+    back_x, back_y = tip_x - 7 * direction[0], tip_y - 7 * direction[1]
+    side_x, side_y = 3.5 * direction[1], 3.5 * direction[0]
     corners = ((tip_x, tip_y), (back_x + side_x, back_y + side_y), (back_x - side_x, back_y - side_y))
     return f'<polygon points="{" ".join(f"{a:.1f},{b:.1f}" for a, b in corners)}" fill-opacity="0.75"/>'
 
@@ -163,9 +163,9 @@ def _label(label: Label) -> str:
 
 
 def _text(x: float, y: float, text: str, anchor: str, *, bold: bool = False, faint: bool = False) -> str:
-    more = (' font-weight="600"' if bold else "") + (' fill-opacity="0.75"' if faint else "")
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{more}>{escape(printable(text))}</text>'
+    attributes = (' font-weight="600"' if bold else "") + (' fill-opacity="0.75"' if faint else "")
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{attributes}>{escape(printable(text))}</text>'
 
 
 _ORDER: Final = (Frame, Wire, Box, Plus, Label)
-_DRAWN: Final[dict[type, Callable[[Any], str]]] = {Frame: _frame, Wire: _wire, Box: _box, Plus: _plus, Label: _label}
+_DRAWERS: Final[dict[type, Callable[[Any], str]]] = {Frame: _frame, Wire: _wire, Box: _box, Plus: _plus, Label: _label}

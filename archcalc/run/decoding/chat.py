@@ -9,7 +9,7 @@ import torch
 from archcalc.errors import InputError
 from archcalc.nn.cache import Cache
 from archcalc.run.decoding.decoding_state import DecoderState
-from archcalc.run.decoding.sampling import Sampling
+from archcalc.run.decoding.sampling_options import Sampling
 from archcalc.run.decoding.steps import decode_steps
 from archcalc.run.decoding.timing import Timing
 from archcalc.run.decoding.transcript import Transcript

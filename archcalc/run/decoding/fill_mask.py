@@ -11,17 +11,33 @@ import torch
 from torch import Tensor, nn
 
 from archcalc.errors import InputError
+from archcalc.run.decoding.mask_prediction import MaskPrediction, MaskPredictions
+from archcalc.run.loading.source import ModelSource
 from archcalc.spec import Spec
 from archcalc.spec.groups import has_table
 from archcalc.words import msg
 
-MaskPrediction = tuple[int, float]
+
+def mask_predictions(
+    source: ModelSource, model: nn.Module, ids: Sequence[int], mask_id: int, top: int = 5
+) -> MaskPredictions:
+    """Return the `top` likeliest tokens for each masked position, by the model of a source."""
+    positions = [position for position, token in enumerate(ids) if token == mask_id]
+    return MaskPredictions(
+        name=source.spec.name,
+        label=source.label,
+        predictions=tuple(
+            MaskPrediction(position=position, text=source.piece(token) or None, id=token, probability=probability)
+            for position, best in zip(positions, fill_mask(model, ids, mask_id, top), strict=True)
+            for token, probability in best
+        ),
+    )
 
 
 @torch.inference_mode()
 def fill_mask(
     model: nn.Module, ids: Sequence[int], mask_id: int, top: int = 5, *, token_types: Sequence[int] | None = None
-) -> list[list[MaskPrediction]]:
+) -> list[list[tuple[int, float]]]:
     """Return, for each masked position in turn, the `top` likeliest tokens as (id, probability), best first.
 
     `token_types` default to 0. Raise InputError for a text without a mask, ids outside the vocabulary, token types that

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import torch
 
 from archcalc.errors import InputError
-from archcalc.run.decoding.generation import Completion, Generation, generation_workload
-from archcalc.run.decoding.sampling import Sampling
+from archcalc.run.decoding.completion import Completion
+from archcalc.run.decoding.generation import Generation, generation_workload
+from archcalc.run.decoding.sampling_options import Sampling
 from archcalc.run.loading.source import LoadedModel, ModelSource, Quantize, open_source
 from archcalc.words import msg
 

@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 
-import msgspec
+from msgspec.structs import replace
 
 from archcalc.errors import InputError
 from archcalc.run.decoding.beam import beam_search
+from archcalc.run.decoding.completion import Completion, GeneratedTexts
 from archcalc.run.decoding.decoding_state import Ids, check_prompts, free_context, prefill
-from archcalc.run.decoding.sampling import Sampling
+from archcalc.run.decoding.sampling_options import Sampling
 from archcalc.run.decoding.steps import LogitsCallback, decode_steps
 from archcalc.run.decoding.timing import Timing
-from archcalc.run.decoding.transcript import FinishReason, Transcript
+from archcalc.run.decoding.transcript import Transcript
 from archcalc.run.loading.source import IdStream, LoadedModel
 from archcalc.spec import Spec
 from archcalc.spec.workload import Workload
 from archcalc.words import msg
-
-
-class Completion(msgspec.Struct, frozen=True):
-    """The continuation of one prompt: its ids, their text ("" without a tokenizer), and why it ended.
-
-    `ended`: at an end token ("eos"), at a stop string ("stop"), or at the limit of tokens or context ("length").
-    """
-
-    prompt_ids: list[int]
-    ids: list[int]
-    text: str
-    ended: FinishReason
 
 
 class Generation:
@@ -75,6 +65,17 @@ class Generation:
             Completion(list(ids), list(row.ids), row.text, row.ended)
             for ids, row in zip(self.prompts, self._rows, strict=True)
         ]
+
+    def result(self, prompts: Sequence[str] = ()) -> GeneratedTexts:
+        """Return what has been generated so far; `prompts` are the texts of the prompts, if they had one."""
+        source = self.loaded_model.source
+        texts = zip_longest(self.completions, prompts)
+        return GeneratedTexts(
+            name=source.spec.name,
+            label=source.label,
+            completions=tuple(replace(completion, prompt=prompt) for completion, prompt in texts),
+            timing=self.timing,
+        )
 
     def __iter__(self) -> Iterator[tuple[int, str]]:
         for ids in self.timing.timed(self._steps() if self._beams is None else self._beam_step(self._beams)):

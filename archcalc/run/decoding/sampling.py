@@ -8,12 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence, Set
 
-import msgspec
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from archcalc.errors import ArchcalcError, InputError
+from archcalc.errors import ArchcalcError
+from archcalc.run.decoding.sampling_options import FILTER_NAMES, Sampling
 from archcalc.words import msg
 
 
@@ -24,49 +24,6 @@ class NonFiniteLogitsError(ArchcalcError):
 
 
 Filter = Callable[[Tensor, float], Tensor]
-
-
-class Sampling(msgspec.Struct, frozen=True, kw_only=True):
-    """How the next token is chosen.
-
-    `temperature` divides the logits; 0 is greedy. Then three filters apply in this order, and what they keep is
-    rescaled to sum to 1: `top_k` keeps the k likeliest tokens, `top_p` the fewest whose probabilities sum to at least p
-    (Holtzman et al. 2019, section 3.1), `min_p` those with at least this share of the largest probability (Nguyen et
-    al. 2024, section 3). Before all that, `repetition_penalty` makes tokens of the text, prompt included, less likely:
-    it divides positive logits and multiplies negative ones (Keskar et al. 2019, section 4.1).
-
-    Raise InputError for a value out of range, and for a filter at temperature 0, where it has no effect.
-    """
-
-    temperature: float = 0.0
-    top_k: int | None = None
-    top_p: float | None = None
-    min_p: float | None = None
-    repetition_penalty: float = 1.0
-
-    def __post_init__(self) -> None:
-        for name, (is_valid, allowed) in _RANGES.items():
-            value = getattr(self, name)
-            if value is not None and not is_valid(value):
-                raise InputError(msg("found {found}", found=value), where=name, allowed=allowed)
-        if self.is_greedy and (unused := [name for name in FILTERS if getattr(self, name) is not None]):
-            raise InputError(
-                msg("has no effect at temperature 0"), where=unused[0], allowed=msg("a temperature above 0")
-            )
-
-    @property
-    def is_greedy(self) -> bool:
-        """Return whether the likeliest token is taken, without sampling."""
-        return self.temperature == 0
-
-
-_RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
-    "temperature": (lambda x: 0 <= x < float("inf"), "0 or more"),
-    "top_k": (lambda x: x >= 1, "1 or more"),
-    "top_p": (lambda x: 0 < x <= 1, "above 0, up to 1"),
-    "min_p": (lambda x: 0 <= x <= 1, "from 0 to 1"),
-    "repetition_penalty": (lambda x: 0 < x < float("inf"), "above 0"),
-}
 
 
 def penalize(logits_BV: Tensor, seen: Sequence[Set[int]], penalty: float) -> Tensor:
@@ -116,10 +73,10 @@ def distribution(logits_BV: Tensor, sampling: Sampling) -> Tensor:
     # Relative to the largest, so that no temperature overflows.
     below_BV = logits_BV - logits_BV.amax(-1, keepdim=True)
     probabilities_BV = (below_BV / sampling.temperature).softmax(-1)
-    for name, keep in FILTERS.items():
+    for name in FILTER_NAMES:
         value = getattr(sampling, name)
         if value is not None:
-            probabilities_BV = probabilities_BV.masked_fill(~keep(probabilities_BV, value), 0.0)
+            probabilities_BV = probabilities_BV.masked_fill(~FILTERS[name](probabilities_BV, value), 0.0)
             probabilities_BV = probabilities_BV / probabilities_BV.sum(-1, keepdim=True)
     return probabilities_BV
 
@@ -155,5 +112,5 @@ def _min_p(probabilities_BV: Tensor, share: float) -> Tensor:
     return probabilities_BV >= share * probabilities_BV.amax(-1, keepdim=True)
 
 
-# In the order of application; a new filter is a line here and a field of Sampling.
+# A new filter is a line here, a name in FILTER_NAMES and a field of Sampling.
 FILTERS: dict[str, Filter] = {"top_k": _top_k, "top_p": _top_p, "min_p": _min_p}

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 import torch
 
 from archcalc.run.decoding.decoding_state import DecodingState
-from archcalc.run.decoding.sampling import Sampling, choose_tokens
+from archcalc.run.decoding.sampling import choose_tokens
+from archcalc.run.decoding.sampling_options import Sampling
 
 ContinueRow = Callable[[int, int], bool]
 LogitsCallback = Callable[[torch.Tensor], None]

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 from archcalc.errors import InputError
+from archcalc.run.decoding.completion import FinishReason
 from archcalc.text.tokenizer import Stream
 from archcalc.words import msg
-
-FinishReason = Literal["eos", "stop", "length"]
 
 
 class Transcript:

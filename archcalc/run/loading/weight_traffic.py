@@ -49,6 +49,7 @@ def _tensors(module: nn.Module) -> Iterator[Tensor]:
 
 
 def _storage(tensor: Tensor) -> tuple[int, int]:
-    """Return address and size of a tensor's storage, equal for tensors that share it."""
-    storage = tensor.untyped_storage()
+    """Return address and size of a tensor's storage, equal for tensors that share it; of a rank's part, if sharded."""
+    local: Tensor = tensor.to_local() if hasattr(tensor, "to_local") else tensor
+    storage = local.untyped_storage()
     return storage.data_ptr(), storage.nbytes()

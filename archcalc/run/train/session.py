@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from msgspec.structs import replace
 
-from archcalc.analysis import optimisers, training
+from archcalc.analysis.optimizers import find_optimizer
 from archcalc.analysis.peak import moments, peak
+from archcalc.analysis.training import find_recipe, persistent_tensors
 from archcalc.errors import InputError
 from archcalc.ledger.build import build as build_ledger
 from archcalc.nn import build
@@ -117,8 +118,9 @@ def check_memory(spec: Spec, settings: Settings, device: torch.device, ranks: Ra
         return
     work = workload(spec, batch=settings.batch, seq=settings.seq)
     execution = Execution(dtype="fp32", device="cuda" if device.type == "cuda" else "cpu")
-    lines = training.kept(build_ledger(spec).rows, training.recipe("pure").precision("fp32"), optimisers.named("adamw"))
-    needed, free = peak(moments(spec, work, execution, lines)).total, free_memory(device)
+    precision, optimizer = find_recipe("pure").precision("fp32"), find_optimizer("adamw")
+    tensors = persistent_tensors(build_ledger(spec).rows, precision, optimizer)
+    needed, free = peak(moments(spec, work, execution, tensors)).bytes, free_memory(device)
     if needed > free:
         raise TooLargeError(
             msg(

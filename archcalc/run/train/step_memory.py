@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from archcalc.analysis.peak import Moment
+from archcalc.analysis.peak import Category
 from archcalc.errors import InputError, MissingExtraError
 from archcalc.extras import require
 from archcalc.nn import build
@@ -34,21 +34,22 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 
 _M_MMAP_THRESHOLD = -3  # of malloc.h
 
-# The fields of `Moment`, and the tracker's categories in each.
-_CATEGORIES = {
+# The tracker's names of each category.
+_CATEGORIES: dict[Category, tuple[str, ...]] = {
     "weights": ("PARAM", "BUFFER"),
     "gradients": ("GRAD",),
-    "optimiser": ("OPT",),
+    "optimizer": ("OPT",),
     "activations": ("ACT",),
     "temporary": ("TEMP",),
 }
 
 
-def tracked_peak(spec: Spec, work: Workload, execution: Execution, optimizer: str = "adamw") -> Moment:
-    """Return the peak of a second step, from torch's memory tracker on fake CPU tensors; nothing is allocated.
+def tracked_peak(spec: Spec, work: Workload, execution: Execution, optimizer: str = "adamw") -> dict[Category, int]:
+    """Return the bytes at the peak of a second step by category.
 
-    The optimizer updates the weights directly; the loss is cross-entropy in float32. Token ids are not counted. Raise
-    InputError for an optimizer that is not in OPTIMIZERS, MissingExtraError if this torch has no tracker.
+    It is measured by torch's memory tracker on fake CPU tensors; nothing is allocated. The optimizer updates the
+    weights directly; the loss is cross-entropy in float32. Token ids are not counted. Raise InputError for an optimizer
+    that is not in OPTIMIZERS, MissingExtraError if this torch has no tracker.
     """
     try:
         from torch.distributed._tools.mem_tracker import MemTracker
@@ -66,7 +67,7 @@ def tracked_peak(spec: Spec, work: Workload, execution: Execution, optimizer: st
             step()
         (categories,) = tracker.get_tracker_snapshot("peak").values()
     sizes = {str(kind).rpartition(".")[2]: size for kind, size in categories.items()}
-    return Moment("tracked", **{ours: sum(sizes[kind] for kind in kinds) for ours, kinds in _CATEGORIES.items()})
+    return {category: sum(sizes[kind] for kind in kinds) for category, kinds in _CATEGORIES.items()}
 
 
 def process_peak(spec: Spec, work: Workload, execution: Execution, needed_bytes: int, optimizer: str = "adamw") -> int:

@@ -9,7 +9,7 @@ from msgspec import structs
 
 from archcalc import presets
 from archcalc.analysis.papers.activation_claims import EARLY_STOP, GPU, LEDGER, PAPER, QUANTITIES, figures
-from archcalc.analysis.papers.claims import ACCOUNTINGS, FACTS, NAMED, PLAIN, Checked, check
+from archcalc.analysis.papers.claims import ACCOUNTINGS, FACTS, NAMED, PLAIN, ClaimCheck, check
 from archcalc.errors import InputError
 from archcalc.ledger.build import build
 from archcalc.sources import load
@@ -27,7 +27,7 @@ TABLES = {
 each_model = pytest.mark.parametrize("name", TABLES)
 
 
-def checked(spec: Spec, quantity: str, value: str, accounting: str) -> Checked:
+def checked(spec: Spec, quantity: str, value: str, accounting: str) -> ClaimCheck:
     claim = Claim(id="x", quantity=quantity, value=value, where="here", verdict="holds", accounting=accounting)
     (found,) = check(structs.replace(spec, about=About(claims=(claim,))), build(spec))
     return found
@@ -103,8 +103,8 @@ def test_published_figures() -> None:
     spec = load("megatron-175b")
     assert checked(spec, "saved:selective", "70 %", PAPER).verdict == "holds"
     overhead = checked(spec, "recompute_flops", "2.7 %", LEDGER)
-    assert (overhead.verdict, overhead.holds_in, overhead.shown) == ("differs", (PAPER,), "0.898 %")
-    assert checked(spec, "square_activations", "80", GPU).shown == "112.00"
+    assert (overhead.verdict, overhead.holds_in, overhead.figure_in_unit) == ("differs", (PAPER,), "0.898 %")
+    assert checked(spec, "square_activations", "80", GPU).figure_in_unit == "112.00"
 
 
 def test_a_real_models_dropout_decides_what_the_ledger_has() -> None:

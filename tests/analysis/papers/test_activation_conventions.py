@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from archcalc.analysis.activations import summary
+from archcalc.analysis.activations import total_bytes
 from archcalc.analysis.closed_form import Rewriter
 from archcalc.analysis.papers.activation_conventions import (
     EMBEDDING,
@@ -18,11 +18,11 @@ from archcalc.analysis.papers.activation_conventions import (
     NUMBERS,
     OUTPUT,
     TABLE_2,
-    Compared,
+    ActivationConventions,
     Configuration,
     Setting,
     Term,
-    compared,
+    activation_conventions,
     extra_bytes,
     is_of,
     layer_bytes,
@@ -78,31 +78,31 @@ def test_the_parts_are_the_papers() -> None:
     assert Poly.sum(term.bytes for term in attention) == 11 * SBH + 5 * AS2B
     assert Poly.sum(term.bytes for term in ffn) == 19 * SBH
     assert Poly.sum(term.bytes for term in norms) == 4 * SBH
-    assert Poly.sum(term.bytes for term in LAYER if not term.split) == 10 * SBH
+    assert Poly.sum(term.bytes for term in LAYER if not term.is_split) == 10 * SBH
     assert [term.formula for term in attention] == ["2sbh", "6sbh", "2as²b", "as²b", "2as²b", "2sbh", "sbh"]
 
 
 @given(SIZES, DEVICES, st.booleans())
 def test_laws_of_the_settings(sizes: dict[str, int], t: int, sequence: bool) -> None:
     none, selective, full = (
-        Setting(tensor=t, sequence=sequence, recompute=how) for how in ("none", "selective", "full")
+        Setting(tensor=t, has_sequence=sequence, recompute=how) for how in ("none", "selective", "full")
     )
     square = 5 * sizes["n_heads"] * sizes["seq"] ** 2 * sizes["batch"]
     assert layer_bytes(sizes, none) - layer_bytes(sizes, selective) == Fraction(square, t)
     assert layer_bytes(sizes, full) == 2 * sizes["seq"] * sizes["batch"] * sizes["d_model"]
-    assert layer_bytes(sizes, Setting(tensor=t, sequence=True)) * t == layer_bytes(sizes, Setting())
+    assert layer_bytes(sizes, Setting(tensor=t, has_sequence=True)) * t == layer_bytes(sizes, Setting())
 
 
 @given(SIZES, st.sampled_from(("none", "selective", "full")), st.booleans())
 def test_one_device_shares_nothing(sizes: dict[str, int], recompute: Recompute, sequence: bool) -> None:
     alone = Setting(recompute=recompute)
-    assert layer_bytes(sizes, structs.replace(alone, tensor=1, sequence=sequence)) == layer_bytes(sizes, alone)
+    assert layer_bytes(sizes, structs.replace(alone, tensor=1, has_sequence=sequence)) == layer_bytes(sizes, alone)
 
 
 @given(SIZES, DEVICES, st.integers(1, 64), st.integers(1, 8), st.integers(1, 128))
 def test_stages_and_interleaving(sizes: dict[str, int], t: int, p: int, m: int, n_layers: int) -> None:
     """Equation 5 whatever p is; 1 + (p − 1)/(pm) of it where the schedule interleaves; section 4.3's formula."""
-    layers, setting = [sizes] * n_layers, Setting(tensor=t, sequence=True, pipeline=p)
+    layers, setting = [sizes] * n_layers, Setting(tensor=t, has_sequence=True, pipeline=p)
     s, b, h, a, v = (sizes[name] for name in ("seq", "batch", "d_model", "n_heads", "vocab_size"))
     equation_5 = Fraction(s * b * h * n_layers, t) * (34 + Fraction(5 * a * s, h))
     assert layers_bytes(layers, setting) == equation_5
@@ -203,12 +203,14 @@ def test_every_tensor_stands_on_one_line(spec: Spec, batch: int, seq: int, recom
     if spec.family != "decoder":
         return
     work, how = fitting(spec, seq, batch=batch), structs.replace(NEAREST, recompute=recompute)
-    found = compared(spec, work, how)
-    assert sum(line.exact_bytes for line in found.lines) == summary(build(spec, how), work)["total_bytes"]
-    side = next(one for one in found.sides if one.recompute == recompute)
-    assert sum(line.exact_bytes for line in found.lines) == side.exact_total
-    assert sum(line.paper_bytes for line in found.lines) == side.paper_total
-    assert all(line.paper or line.exact for line in found.lines)
+    found = activation_conventions(spec, work, how)
+    assert sum(line.bytes for line in found.tensors) == total_bytes(build(spec, how), work)
+    totals = next(one for one in found.totals if one.recompute == recompute)
+    assert sum(line.bytes for line in found.tensors) == totals.bytes
+    assert sum(line.paper_bytes for line in found.tensors) == totals.paper_bytes
+    assert all(line.paper_formula or line.formula for line in found.tensors)
+    assert all(line.difference_bytes == line.paper_bytes - line.bytes for line in found.tensors)
+    assert all(line.formula.rpartition(" = ")[2] == f"{line.bytes:,}" for line in found.tensors if line.formula)
 
 
 @pytest.mark.parametrize("recompute", ["none", "selective", "full"])
@@ -219,35 +221,34 @@ def test_no_two_terms_claim_the_same_tensor(recompute: Recompute) -> None:
             assert sum(is_of(term, row) for term in every) <= 1, row.path
 
 
-def of(name: str, **how: str) -> Compared:
+def of(name: str, **how: str) -> ActivationConventions:
     spec = load(name)
-    return compared(spec, workload(spec), structs.replace(NEAREST, **how))
+    return activation_conventions(spec, workload(spec), structs.replace(NEAREST, **how))
 
 
 def test_what_is_left_of_a_gpt_is_small_and_said() -> None:
     found = of("gpt3")
-    left = {str(line.name): line for line in found.lines if not line.paper}
+    left = {str(line.tensor): line for line in found.tensors if not line.paper_formula}
     assert set(left) == {
         "embed.tokens token ids", "positions places", "mask mask", "attn_norm mean", "attn_norm 1/deviation",
         "ffn_norm mean", "ffn_norm 1/deviation", "final_norm mean", "final_norm 1/deviation",
     }  # fmt: skip
-    assert all(line.note for line in found.lines if line.off)
-    assert not any(line.note for line in found.lines if not line.off)
+    assert all(line.note for line in found.tensors if line.difference_bytes)
+    assert not any(line.note for line in found.tensors if not line.difference_bytes)
 
 
 @pytest.mark.parametrize("name", ["gpt3", "llama-3-8b", "deepseek-v3", "mixtral-8x7b", "gemma-2-9b", "tiny"])
 @pytest.mark.parametrize("attention", ["eager", "math", "flash"])
 @pytest.mark.parametrize("recompute", ["none", "selective", "full"])
 def test_every_difference_is_explained(name: str, attention: str, recompute: str) -> None:
-    assert [
-        line.name for line in of(name, attention=attention, recompute=recompute).lines if line.off and not line.note
-    ] == []
+    found = of(name, attention=attention, recompute=recompute)
+    assert [line.tensor for line in found.tensors if line.difference_bytes and not line.note] == []
 
 
 def test_a_gated_model_is_beyond_the_papers_terms() -> None:
-    lines = {str(line.name): line for line in of("llama-3-8b").lines}
-    assert lines["input of GeLU"].exact_bytes != lines["input of GeLU"].paper_bytes
-    assert lines["softmax's dropout mask"].exact_bytes == 0 < lines["softmax's dropout mask"].paper_bytes
+    lines = {str(line.tensor): line for line in of("llama-3-8b").tensors}
+    assert lines["input of GeLU"].bytes != lines["input of GeLU"].paper_bytes
+    assert lines["softmax's dropout mask"].bytes == 0 < lines["softmax's dropout mask"].paper_bytes
 
 
 def test_others_than_decoders_are_refused() -> None:

@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archcalc import presets
-from archcalc.analysis.papers.claims import ACCOUNTINGS, EXPONENTS, Checked, Printed, check, in_unit, judged, parse
+from archcalc.analysis.papers.claims import (
+    ACCOUNTINGS,
+    EXPONENTS,
+    ClaimCheck,
+    PrintedFigure,
+    check,
+    in_unit,
+    parse,
+    verdict_of,
+)
 from archcalc.analysis.params import summary
 from archcalc.errors import InputError
 from archcalc.ledger.build import build
@@ -24,23 +33,23 @@ from archcalc.spec.claim import Claim, Verdict
 @pytest.mark.parametrize(
     ("value", "printed", "step"),
     [
-        ("174.6 B", Printed(1746, 1, "B"), 10**8),
-        ("175.0 B", Printed(1750, 1, "B"), 10**8),
-        ("151 M", Printed(151, 0, "M"), 10**6),
-        ("151M", Printed(151, 0, "M"), 10**6),
-        ("0.7 %", Printed(7, 1, "%"), Fraction(1, 10)),
-        ("12288", Printed(12288, 0, ""), 1),
-        ("175,181,291,520", Printed(175_181_291_520, 0, ""), 1),
-        ("175,255.8 M", Printed(1752558, 1, "M"), 10**5),
-        ("123.653376 M", Printed(123653376, 6, "M"), 1),
-        ("1.6 T", Printed(16, 1, "T"), 10**11),
-        ("128 K", Printed(128, 0, "K"), 1000),
-        ("31.4 GB", Printed(314, 1, "GB"), 10**8),
-        ("269 MB", Printed(269, 0, "MB"), 10**6),
-        ("0", Printed(0, 0, ""), 1),
+        ("174.6 B", PrintedFigure(1746, 1, "B"), 10**8),
+        ("175.0 B", PrintedFigure(1750, 1, "B"), 10**8),
+        ("151 M", PrintedFigure(151, 0, "M"), 10**6),
+        ("151M", PrintedFigure(151, 0, "M"), 10**6),
+        ("0.7 %", PrintedFigure(7, 1, "%"), Fraction(1, 10)),
+        ("12288", PrintedFigure(12288, 0, ""), 1),
+        ("175,181,291,520", PrintedFigure(175_181_291_520, 0, ""), 1),
+        ("175,255.8 M", PrintedFigure(1752558, 1, "M"), 10**5),
+        ("123.653376 M", PrintedFigure(123653376, 6, "M"), 1),
+        ("1.6 T", PrintedFigure(16, 1, "T"), 10**11),
+        ("128 K", PrintedFigure(128, 0, "K"), 1000),
+        ("31.4 GB", PrintedFigure(314, 1, "GB"), 10**8),
+        ("269 MB", PrintedFigure(269, 0, "MB"), 10**6),
+        ("0", PrintedFigure(0, 0, ""), 1),
     ],
 )
-def test_parse(value: str, printed: Printed, step: int | Fraction) -> None:
+def test_parse(value: str, printed: PrintedFigure, step: int | Fraction) -> None:
     assert parse(value) == printed
     assert parse(value).step == step
 
@@ -80,7 +89,7 @@ def test_what_is_no_figure_is_refused(value: str) -> None:
 def test_parse_reads_what_is_written(digits: int, decimals: int, unit: str) -> None:
     whole, rest = divmod(digits, 10**decimals)
     text = f"{whole:,}" + (f".{rest:0{decimals}d}" if decimals else "") + (f" {unit}" if unit else "")
-    assert parse(text) == Printed(digits, decimals, unit)
+    assert parse(text) == PrintedFigure(digits, decimals, unit)
 
 
 # --- rounding ---
@@ -115,14 +124,14 @@ def test_parse_reads_what_is_written(digits: int, decimals: int, unit: str) -> N
     ],
 )
 def test_judged(figure: int | Fraction, value: str, verdict: Verdict) -> None:
-    assert judged(figure, parse(value)) == verdict
+    assert verdict_of(figure, parse(value)) == verdict
 
 
 @given(st.integers(0, 10**15), st.sampled_from(["0 M", "0.0 M", "0.00 B", "0"]))
 def test_a_figure_printed_at_its_own_rounding_holds(figure: int, form: str) -> None:
     printed = parse(form)
-    rounded = Printed(round(figure / printed.step), printed.decimals, printed.unit)
-    assert judged(figure, rounded) == "holds"
+    rounded = PrintedFigure(round(figure / printed.step), printed.decimals, printed.unit)
+    assert verdict_of(figure, rounded) == "holds"
 
 
 @pytest.mark.parametrize(
@@ -148,7 +157,7 @@ def test_in_unit(figure: int | Fraction, value: str, shown: str) -> None:
 # --- a model's claims ---
 
 
-def checked(model: str, quantity: str, value: str, accounting: str = "stored once") -> Checked:
+def checked(model: str, quantity: str, value: str, accounting: str = "stored once") -> ClaimCheck:
     claim = Claim(id="x", quantity=quantity, value=value, where="here", verdict="holds", accounting=accounting)
     spec = msgspec.structs.replace(load(model), about=About(claims=(claim,)))
     (found,) = check(spec, build(spec))
@@ -288,12 +297,12 @@ def test_quantities_agree_with_the_summary(name: str) -> None:
 def test_a_wrong_record_is_noticed(value: str, recorded: Verdict, agrees: bool) -> None:
     claim = Claim(id="x", quantity="total", value=value, where="here", verdict=recorded)
     spec = msgspec.structs.replace(load("gpt3-175b"), about=About(claims=(claim,)))
-    assert check(spec, build(spec))[0].agrees_with_record is agrees
+    assert check(spec, build(spec))[0].is_as_recorded is agrees
 
 
 def test_claims_follow_changes_to_the_spec() -> None:
     spec = load("gpt3-175b", {"n_layers": 95})
-    assert not all(one.agrees_with_record for one in check(spec, build(spec)))
+    assert not all(one.is_as_recorded for one in check(spec, build(spec)))
 
 
 def test_no_claims_no_work() -> None:

@@ -11,42 +11,44 @@ from msgspec import structs
 
 import archcalc
 from archcalc import presets
-from archcalc.analysis import optimisers
+from archcalc.analysis.optimizers import find_optimizer
 from archcalc.analysis.papers import published_tables
-from archcalc.analysis.papers.claims import Checked
+from archcalc.analysis.papers.claims import ClaimCheck
 from archcalc.analysis.papers.zero import SPLIT, STAGES, Stage, device_bytes, stage_of
-from archcalc.analysis.training import Totals, kept, recipe, totals
+from archcalc.analysis.training import PersistentBytes, find_recipe, persistent_bytes, persistent_tensors
 from archcalc.errors import InputError
 from archcalc.ledger.build import build
 from archcalc.spec.claim import Claim
 
 SIZES = st.integers(0, 10**13)
-WHOLES = st.builds(Totals, weights=SIZES, gradients=SIZES, master=SIZES, optimiser=SIZES)
+WHOLES = st.builds(
+    PersistentBytes, weights_bytes=SIZES, gradients_bytes=SIZES, master_bytes=SIZES, optimizer_bytes=SIZES
+)
 
 
 @given(WHOLES, st.sampled_from(STAGES), st.integers(1, 4096))
-def test_all_devices_hold_the_split_once_and_the_rest_each(whole: Totals, stage: Stage, degree: int) -> None:
-    split = sum(getattr(whole, part) for part in SPLIT[stage])
-    assert degree * device_bytes(whole, stage, degree) == split + degree * (whole.total - split)
-    assert device_bytes(whole, stage, 1) == whole.total
+def test_all_devices_hold_the_split_once_and_the_rest_each(whole: PersistentBytes, stage: Stage, degree: int) -> None:
+    split = sum(whole.of(part) for part in SPLIT[stage])
+    assert degree * device_bytes(whole, stage, degree) == split + degree * (whole.bytes - split)
+    assert device_bytes(whole, stage, 1) == whole.bytes
 
 
 @given(WHOLES, st.integers(1, 4096))
-def test_each_stage_splits_more(whole: Totals, degree: int) -> None:
+def test_each_stage_splits_more(whole: PersistentBytes, degree: int) -> None:
     held = [device_bytes(whole, stage, degree) for stage in STAGES]
     assert held == sorted(held, reverse=True)
-    assert held[-1] == Fraction(whole.total, degree)
+    assert held[-1] == Fraction(whole.bytes, degree)
 
 
 def test_the_copy_is_split_with_the_states() -> None:
-    whole = Totals(weights=2, gradients=2, master=4, optimiser=8)
+    whole = PersistentBytes(weights_bytes=2, gradients_bytes=2, master_bytes=4, optimizer_bytes=8)
     assert [device_bytes(whole, stage, 4) for stage in STAGES] == [16, 7, Fraction(11, 2), 4]
 
 
 def test_a_real_model_over_64_devices() -> None:
     """GPT-3: 4 bytes of each parameter on every device, 12 split."""
     ledger = build(archcalc.load("gpt3"))
-    whole = totals(kept(ledger.rows, recipe("mixed").precision(), optimisers.named("adamw")))
+    whole = persistent_bytes(persistent_tensors(ledger.rows, find_recipe("mixed").precision(), find_optimizer("adamw")))
     assert device_bytes(whole, "os", 64) == ledger.total() * (4 + Fraction(12, 64))
 
 
@@ -59,12 +61,12 @@ def test_stages_by_name() -> None:
 # --- the paper ---
 
 
-def checked() -> list[Checked]:
+def checked() -> list[ClaimCheck]:
     return published_tables.check(published_tables.load("zero"))
 
 
 def test_every_verdict_is_the_one_on_record() -> None:
-    assert all(one.agrees_with_record for one in checked())
+    assert all(one.is_as_recorded for one in checked())
     assert {one.claim.verdict for one in checked()} == {"holds", "truncates"}
     assert all(one.claim.note for one in checked() if one.verdict != "holds")
 
@@ -97,7 +99,7 @@ def test_a_wrong_record_is_seen() -> None:
     paper = published_tables.load("zero")
     claim = structs.replace(paper.claims[1], value="121 GB")
     assert published_tables.check(structs.replace(paper, claims=(claim,)))[0].verdict == "differs"
-    assert not published_tables.check(structs.replace(paper, claims=(claim,)))[0].agrees_with_record
+    assert not published_tables.check(structs.replace(paper, claims=(claim,)))[0].is_as_recorded
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archcalc.analysis.sweep.cell_values import Path, Varied, at
+from archcalc.analysis.sweep.cell_values import CellValues, Path, select
 
 # Near what int64 holds, near its root, and small; of both signs.
 NUMBERS = st.one_of(*(st.integers(edge - 9, edge + 9) for edge in (0, 2**31, 2**32, 2**62, 2**63 - 10, -(2**62))))
@@ -52,14 +52,14 @@ def walked(axes: list[list[int]], run: Callable[[list[Any]], Any]) -> Iterator[t
     todo = numpy.ones(shape, bool)
     while todo.any():
         path = Path(shape, tuple(map(int, numpy.unravel_index(todo.argmax(), shape))))
-        found = run([path.along(i, numpy.array(values)) for i, values in enumerate(axes)])
+        found = run([path.along_axis(i, numpy.array(values)) for i, values in enumerate(axes)])
         index, mask = path.cells()
         for where in zip(*numpy.nonzero(mask), strict=True):
             cell = tuple(int(index[axis][i]) for axis, i in enumerate(where))
             assert todo[cell], "one path a cell"
             todo[cell] = False
-            if isinstance(found, Varied) and not isinstance(found.values, int):
-                value = numpy.broadcast_to(at(found.values, index), mask.shape)[where]
+            if isinstance(found, CellValues) and not isinstance(found.values, int):
+                value = numpy.broadcast_to(select(found.values, index), mask.shape)[where]
                 assert found.low <= value <= found.high
             else:
                 value = found
@@ -82,22 +82,22 @@ def test_a_plain_integer_on_either_side(op: Callable[[Any, Any], Any], a: int, b
     if not b and op in (operator.floordiv, operator.mod):
         return
     path = Path((1,), (0,))
-    assert op(path.along(0, numpy.array([a])), b).values.tolist() == [op(a, b)]
-    assert op(b, path.along(0, numpy.array([a or 1]))).values.tolist() == [op(b, a or 1)]
+    assert op(path.along_axis(0, numpy.array([a])), b).values.tolist() == [op(a, b)]
+    assert op(b, path.along_axis(0, numpy.array([a or 1]))).values.tolist() == [op(b, a or 1)]
 
 
 @pytest.mark.parametrize("op", COMPARE)
 @given(NUMBERS, NUMBERS | st.sampled_from((2**64, 2**70, -(2**70))))
 def test_comparing_with_a_plain_integer(op: Callable[[Any, Any], bool], a: int, b: int) -> None:
     path = Path((2,), (0,))
-    assert op(path.along(0, numpy.array([a, 0])), b) == op(a, b)
+    assert op(path.along_axis(0, numpy.array([a, 0])), b) == op(a, b)
     (index,), mask = path.cells()
     assert index[mask].tolist() == ([0, 1] if op(0, b) == op(a, b) else [0])
 
 
 def test_the_bound_decides_the_type() -> None:
     path = Path((2,), (0,))
-    root = path.along(0, numpy.array([1, 2**31]))
+    root = path.along_axis(0, numpy.array([1, 2**31]))
     assert (root * root).values.dtype == numpy.int64
     assert (root * root * 2 - 1).values.dtype == object, "its product is 2^63, though the difference would fit"
     assert (root * root * 2 - 1).values.tolist() == [1, 2**63 - 1]
@@ -105,11 +105,11 @@ def test_the_bound_decides_the_type() -> None:
 
 def test_zero_divides_no_other_cell() -> None:
     path = Path((2,), (0,))
-    assert (6 // path.along(0, numpy.array([3, 0]))).rep == 2
+    assert (6 // path.along_axis(0, numpy.array([3, 0]))).rep == 2
     (index,), mask = path.cells()
     assert index[mask].tolist() == [0]
     with pytest.raises(ZeroDivisionError):
-        6 % Path((2,), (1,)).along(0, numpy.array([3, 0]))
+        6 % Path((2,), (1,)).along_axis(0, numpy.array([3, 0]))
 
 
 def test_what_is_no_integer_is_refused() -> None:
@@ -123,5 +123,5 @@ def test_what_is_no_integer_is_refused() -> None:
 
 
 def test_messages_show_the_representative() -> None:
-    number = Path((2,), (1,)).along(0, numpy.array([1000, 2000]))
+    number = Path((2,), (1,)).along_axis(0, numpy.array([1000, 2000]))
     assert (f"{number:,}", str(number)) == ("2,000", "2000")

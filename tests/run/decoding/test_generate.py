@@ -10,7 +10,7 @@ import torch
 import archcalc
 from archcalc.errors import InputError
 from archcalc.run.decoding.generation import Generation, generation_workload
-from archcalc.run.decoding.sampling import Sampling
+from archcalc.run.decoding.sampling_options import Sampling
 from archcalc.run.loading.source import open_source
 from tests.run.decoding.chat_model import save_chat_model
 

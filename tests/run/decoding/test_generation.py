@@ -11,7 +11,7 @@ import torch
 from archcalc.errors import InputError
 from archcalc.nn import build
 from archcalc.run.decoding.generation import Generation
-from archcalc.run.decoding.sampling import Sampling
+from archcalc.run.decoding.sampling_options import Sampling
 from archcalc.run.loading.memory_check import TooLargeError
 from archcalc.run.loading.source import LoadedModel, ModelSource, open_source
 from archcalc.run.loading.weight_traffic import step_bytes

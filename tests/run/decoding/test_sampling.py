@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archcalc.errors import InputError
-from archcalc.run.decoding.sampling import NonFiniteLogitsError, Sampling, choose_tokens, distribution, draw, penalize
+from archcalc.run.decoding.sampling import NonFiniteLogitsError, choose_tokens, distribution, draw, penalize
+from archcalc.run.decoding.sampling_options import Sampling
 
 ROWS = st.lists(st.floats(-12, 12, width=32), min_size=2, max_size=9)
 N_DRAWS = 20_000

@@ -17,7 +17,7 @@ from archcalc import build, load
 from archcalc.analysis.shards import Engine
 from archcalc.checkpoint.tensor_shard import full_tensor
 from archcalc.run.decoding.decoding_state import prefill
-from archcalc.run.decoding.sampling import Sampling
+from archcalc.run.decoding.sampling_options import Sampling
 from archcalc.run.decoding.steps import decode_steps
 from archcalc.run.devices import Ranks
 from archcalc.run.distributed.launch import process_group

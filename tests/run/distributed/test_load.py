@@ -17,6 +17,7 @@ from archcalc.checkpoint.native import file_contents, write
 from archcalc.errors import InputError
 from archcalc.run.distributed.load import shard_model
 from archcalc.run.distributed.local_shards import local_shards
+from archcalc.run.loading.weight_traffic import step_bytes
 from tests.checkpoint.random_models import random_model
 from tests.run.distributed.fake_group import rank_of
 
@@ -107,3 +108,13 @@ def test_no_rank_ever_holds_the_whole(engine: Engine, tmp_path: Path) -> None:
         assert n_bytes > 100_000_000
         share[n_ranks] = grown / n_bytes
     assert share[2] < 0.7 < share[1], share
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_step_of_a_single_rank_reads_what_one_process_reads(engine: Engine) -> None:
+    for name in ("tiny", "tiny-seq2seq"):
+        spec = load(name)
+        with rank_of(engine, 0, 1, "cpu") as ranks:
+            model = build(spec)
+            shard_model(model, ranks)
+            assert step_bytes(model) == step_bytes(build(spec, device="cpu"))

@@ -49,7 +49,7 @@ def check_bytes(spec: Spec, engine: shards.Engine, n: int) -> None:
             assert held.keys() == names.keys(), "what is tied stays one tensor"
             for name, tensor in held.items():
                 assert tuple(tensor.shape) == whole[name]
-                assert local_tensor(tensor).nbytes * names[name].layers == names[name].bytes[rank], (name, rank)
+                assert local_tensor(tensor).nbytes * names[name].layers == names[name].rank_bytes[rank], (name, rank)
             if spec.decoder:
                 work = workload(spec, batch=2, seq=min(4, spec.n_ctx))
                 sizes = {"source": work.seq} if spec.encoder else {}
@@ -97,9 +97,9 @@ def test_the_ranks_together_hold_each_split_tensor_once(spec: Spec, n: int, engi
     except InputError:
         assume(False)
     for row, line in zip(ledger.rows, found, strict=True):
-        times = n if line.axis is None else 1
-        assert sum(line.bytes) == times * row.total * 4
-        assert list(line.bytes) == sorted(line.bytes, reverse=True)
+        times = n if line.split_along is None else 1
+        assert sum(line.rank_bytes) == times * row.total * 4
+        assert list(line.rank_bytes) == sorted(line.rank_bytes, reverse=True)
 
 
 @pytest.mark.parametrize("engine", shards.ENGINES)
@@ -159,5 +159,5 @@ def test_worked_numbers() -> None:
     table = next(line for line in shards.weights(ledger, "tp", 4, "fp32") if line.path == "embed.tokens.weight")
     rows = (12_565, 12_565, 12_565, 12_562)
     assert sum(rows) == 50_257
-    assert table.bytes == tuple(count * 768 * 4 for count in rows)
-    assert table.formula == "⌈vocab_size / 4⌉·4·d_model"
+    assert table.rank_bytes == tuple(count * 768 * 4 for count in rows)
+    assert table.formula == f"⌈vocab_size / 4⌉·4·d_model = ⌈50257 / 4⌉·4·768 = {table.first_rank_bytes:,}"

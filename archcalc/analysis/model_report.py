@@ -1,0 +1,169 @@
+"""The report of a model: its parameters by component, layer and weight, and what a workload costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Final
+
+from archcalc.analysis.closed_form import ClosedForm, closed_form
+from archcalc.analysis.model_workload import ModelWorkload
+from archcalc.analysis.params import (
+    ComponentParams,
+    LayerParams,
+    Summary,
+    WeightParams,
+    component_params,
+    layer_params,
+    weight_params,
+)
+from archcalc.analysis.report import Figures, figures
+from archcalc.results import Result, Row, Sureness, count, data, text
+from archcalc.spec.groups import groups
+from archcalc.spec.model import Family, ModelStack
+from archcalc.spec.workload import Workload
+from archcalc.units import human, human_bytes
+from archcalc.words import Message, msg
+
+_TOTAL_NAMES: Final = {
+    "total": msg("total"),
+    "untied": msg("head counted apart"),
+    "non_embedding": msg("non-embedding"),
+    "active": msg("active"),
+    "active_without_input_embedding": msg("… less input embedding"),
+    "active_without_embedding_and_head": msg("… less embedding and head"),
+    "trainable": msg("trainable"),
+    "frozen": msg("frozen"),
+    "buffers": msg("buffers"),
+}
+_TOTAL_MEANINGS: Final = {
+    "total": msg("every stored tensor once"),
+    "untied": msg("the tied head as a matrix of its own"),
+    "non_embedding": msg("without embedding, positions, head"),
+    "active": msg("what one token uses, embedding and head included"),
+    "frozen": msg("stored, not trained"),
+    "buffers": msg("stored beside the parameters, in no total"),
+}
+_COST_NAMES: Final = {
+    "flops.forward": msg("forward FLOPs"),
+    "flops.forward_causal": msg("forward, causal FLOPs"),
+    "flops.train_step": msg("training step FLOPs"),
+    "memory.weights_bytes": msg("weights bytes"),
+    "memory.kv_cache_bytes": msg("KV cache bytes"),
+}
+
+
+class TotalParams(Row, frozen=True, kw_only=True):
+    """A total of parameters, under its name in the JSON report."""
+
+    figure: Annotated[str, text(msg("count"), names=_TOTAL_NAMES)]
+    parameters: Annotated[int, count(msg("exact"), rounded="count")]
+    description: Annotated[str | Message, text(msg("what it counts"))]
+    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "exact"
+
+
+class Cost(Row, frozen=True, kw_only=True):
+    """FLOPs or bytes of a workload, under their name in the JSON report."""
+
+    figure: Annotated[str, text(msg("cost"), names=_COST_NAMES)]
+    value: Annotated[int, count(msg("exact"))]
+    rounded: Annotated[str, text(msg("rounded"))]
+    description: Annotated[str | Message, text(msg("what it counts"))]
+    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "exact"
+
+
+class StackLayers(Row, frozen=True, kw_only=True):
+    """The layers of a stack, how many of each kind, and the sizes that only this stack has."""
+
+    role: Annotated[str, data(msg("encoder or decoder, where there are both"))]
+    layers: Annotated[int, data(msg("layers"))]
+    groups: Annotated[dict[str, int], data(msg("layers by kind"))]
+    d_model: Annotated[int | None, data("d_model")]
+    vocab_size: Annotated[int | None, data("vocab_size")]
+    n_ctx: Annotated[int | None, data("n_ctx")]
+
+
+class ModelReport(Result, frozen=True, kw_only=True):
+    """The parameters of a model and the costs of a workload."""
+
+    name: Annotated[str, data(msg("name of the model"))]
+    label: Annotated[str, data(msg("title of the model"))]
+    family: Annotated[Family, data(msg("family"))]
+    d_model: Annotated[int, data("d_model")]
+    vocab_size: Annotated[int, data("vocab_size")]
+    n_ctx: Annotated[int, data("n_ctx")]
+    stacks: Annotated[tuple[StackLayers, ...], data(msg("stacks"))]
+    workload: Annotated[Workload, data(msg("workload"))]
+    is_tied: Annotated[bool, data(msg("whether the head is tied"))]
+    components: Annotated[tuple[ComponentParams, ...], data(msg("parameters by component"))]
+    totals: Annotated[tuple[TotalParams, ...], data(msg("totals"))]
+    costs: Annotated[tuple[Cost, ...], data(msg("FLOPs and bytes of the workload"))]
+    closed_form: Annotated[ClosedForm, data(msg("closed form"))]
+    notes: Annotated[tuple[str | Message, ...], data(msg("what reading the source ignored or assumed"))]
+    weights: Annotated[tuple[WeightParams, ...], data(msg("weights and buffers"))]
+    layers: Annotated[tuple[LayerParams, ...], data(msg("parameters by layer"))]
+
+
+def model_report(subject: ModelWorkload) -> ModelReport:
+    """Return the report of a model and its workload."""
+    spec, ledger = subject.spec, subject.ledger
+    values = figures(ledger, subject.work, subject.dtype)
+    return ModelReport(
+        name=spec.name,
+        label=spec.label,
+        family=spec.family,
+        d_model=spec.d_model,
+        vocab_size=spec.vocab_size,
+        n_ctx=spec.n_ctx,
+        stacks=tuple(map(_stack, spec.stacks)),
+        workload=subject.work,
+        is_tied=bool(ledger.tied),
+        components=component_params(ledger),
+        totals=tuple(_totals(values["params"], is_tied=bool(ledger.tied))),
+        costs=tuple(_costs(values, subject)),
+        closed_form=closed_form(ledger),
+        notes=tuple(spec.about.provenance.notes),
+        weights=weight_params(ledger),
+        layers=layer_params(ledger),
+    )
+
+
+def _stack(each: ModelStack) -> StackLayers:
+    stack = each.stack
+    assert stack.n_layers is not None, "the spec is resolved"
+    return StackLayers(
+        role=each.prefix.rstrip("."),
+        layers=stack.n_layers,
+        groups={group.name: len(group.layer_indices) for group in groups(stack)},
+        d_model=stack.d_model,
+        vocab_size=stack.vocab_size,
+        n_ctx=stack.n_ctx,
+    )
+
+
+def _totals(params: Summary, *, is_tied: bool) -> Iterator[TotalParams]:
+    """Yield the totals that this model has and that differ from the total."""
+    names = ["total", *(["untied"] if is_tied else []), "non_embedding"]
+    if params["active"] != params["total"]:
+        names += ["active", "active_without_input_embedding", "active_without_embedding_and_head"]
+    names += ["trainable", "frozen"] if params["frozen"] else []
+    names += ["buffers"] if params["buffers"] else []
+    for name in names:
+        parameters: int = params[name]  # type: ignore[literal-required]
+        yield TotalParams(figure=name, parameters=parameters, description=_TOTAL_MEANINGS.get(name, ""))
+
+
+def _costs(values: Figures, subject: ModelWorkload) -> Iterator[Cost]:
+    """Yield the costs that are not 0."""
+    flops, memory, tokens = values["flops"], values["memory"], subject.work.past + subject.work.seq
+    cached = msg("{dtype}, after {tokens:,} tokens", dtype=subject.dtype, tokens=tokens)
+    costs: list[tuple[str, int, str | Message]] = [
+        ("flops.forward", flops["forward"], msg("every key that a layer holds")),
+        ("flops.forward_causal", flops["forward_causal"], msg("the pairs that are attended")),
+        ("flops.train_step", flops["train_step"], msg("forward and backward")),
+        ("memory.weights_bytes", memory["weights_bytes"], subject.dtype),
+        ("memory.kv_cache_bytes", memory["kv_cache_bytes"], cached),
+    ]
+    for name, value, description in costs:
+        if value:
+            rounded = human_bytes(value) if name.startswith("memory") else human(value)
+            yield Cost(figure=name, value=value, rounded=rounded, description=description)

@@ -1,0 +1,1 @@
+"""Lenses: what the model would predict from the residual stream of each layer."""

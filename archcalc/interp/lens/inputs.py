@@ -1,0 +1,65 @@
+"""The inputs of a model whose layers are read.
+
+Axes: B batch of one, T tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from archcalc.errors import InputError, shown
+from archcalc.interp.trace.run import check_ids
+from archcalc.spec import Spec
+from archcalc.words import msg
+
+Ids = Sequence[int] | Tensor
+
+
+def model_inputs(model: Any, ids: Ids, target: Ids | None = None) -> list[Tensor]:
+    """Return what a model reads, each as ids [1, T]: a text, or the source and the target of an encoder-decoder.
+
+    Raises InputError for a missing or superfluous target, no ids, too many, and ids outside the vocabulary.
+    """
+    spec: Spec = model.spec
+    texts = [ids] if target is None else [ids, target]
+    if len(texts) != len(spec.stacks):
+        problem = msg("reads a source and a target") if target is None else msg("reads one text")
+        raise InputError(problem, where="target", allowed=msg("both") if target is None else msg("left out"))
+    lists = [_as_list(text, where) for text, where in zip(texts, ("ids", "target"), strict=False)]
+    for where, stack, row in zip(("ids", "target"), spec.stacks, lists, strict=False):
+        check_ids(stack, row, where)
+    return [torch.tensor([row], device=model.embed.tokens.weight.device) for row in lists]
+
+
+def _as_list(ids: Ids, where: str) -> list[int]:
+    if not isinstance(ids, Tensor):
+        return [int(token) for token in ids]
+    row = ids[0] if ids.dim() == 2 and len(ids) == 1 else ids
+    if row.dim() != 1:
+        found = " × ".join(map(str, ids.shape))
+        raise InputError(msg("found {found}", found=found), where=where, allowed=msg("the ids of one text"))
+    return [int(token) for token in row]
+
+
+def read_positions(positions: Sequence[int] | str | None, n_tokens: int) -> tuple[int, ...]:
+    """Return positions as numbers from 0: None is the last, 'all' every one; −1 is the last.
+
+    Raises InputError for a position beyond the text.
+    """
+    if positions == "all":
+        return tuple(range(n_tokens))
+    wanted: list[Any] = [-1] if positions is None else [positions] if isinstance(positions, str) else list(positions)
+    for position in wanted:
+        if isinstance(position, bool) or not isinstance(position, int) or not -n_tokens <= position < n_tokens:
+            raise InputError(
+                msg("found {found}", found=shown(position)),
+                where="positions",
+                allowed=msg("0 to {last}, or 'all'", last=n_tokens - 1),
+            )
+    if not wanted:
+        raise InputError(msg("found none"), where="positions", allowed=msg("1 or more"))
+    return tuple(dict.fromkeys(position % n_tokens for position in wanted))

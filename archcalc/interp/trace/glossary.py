@@ -1,0 +1,139 @@
+"""Descriptions of the kinds of steps, of the functions in expressions, and of the stages of a softmax."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import get_args
+
+import msgspec
+
+from archcalc.interp.trace.expression import Call, Expression, nodes
+from archcalc.spec.base import Activation
+from archcalc.words import Message, in_context, msg
+
+MASKED_CELL = msg(
+    "A hatched gray cell is masked: the causal mask or a window hides that key from that query. Its score is −∞, "
+    "so it takes no part in the softmax."
+)
+
+STEP_KINDS: dict[str, Message] = {
+    "ids": msg("token ids"),
+    "tokens": msg("the embedding of each token"),
+    "positions": msg("the vector of each position"),
+    "embed": msg("the input of the first layer"),
+    "residual": msg("the residual stream"),
+    "normalized": msg("normalized, before the weights"),
+    "norm": msg("scaled and shifted by the learned weights"),
+    "queries": msg("queries: what each position looks for"),
+    "keys": msg("keys: what each position offers"),
+    "values": msg("values: what each position passes on"),
+    "latent": msg("the latent of keys and values"),
+    "scores": msg("scores: how well keys fit queries"),
+    "pattern": msg("attention weights, which sum to 1"),
+    "weighted_values": msg("values weighted by attention"),
+    "gate": msg("gates on the values of the heads"),
+    "attention_out": msg("the output of attention"),
+    "up": msg("in the width of the feed-forward"),
+    "hidden": msg("after the activation"),
+    "ffn_out": msg("the output of the feed-forward"),
+    "router": msg("a score for each expert"),
+    "chosen": msg("the chosen experts"),
+    "experts": msg("the output of each chosen expert"),
+    "logits": msg("a score for each token"),
+    "probabilities": msg("a probability for each token"),
+    "choice": msg("the likeliest token"),
+}
+
+
+class FunctionMeaning(msgspec.Struct, frozen=True):
+    """Functions that are described together: their names, and what they compute."""
+
+    names: tuple[str, ...]
+    meaning: Message
+
+
+# The elementwise activations without parameters.
+_ACTIVATIONS = (*(name for name in get_args(Activation) if name != "clamped_swish"), "softplus")
+
+# The functions of expressions, by how they are called.
+FUNCTIONS: dict[str, FunctionMeaning] = {
+    "rows(m, ids)": FunctionMeaning(("rows",), msg("the rows ids of the table m")),
+    "linear(x, m)": FunctionMeaning(("linear",), msg("x · Wᵀ + b with the weights of m (no b if m has no bias)")),
+    "standardized(x, e)": FunctionMeaning(("standardized",), msg("(x − mean) / √(variance + e), over the width")),
+    "over_rms(x, e)": FunctionMeaning(("over_rms",), msg("x / √(mean of x² + e), over the width")),
+    "scaled(x, m)": FunctionMeaning(("scaled",), msg("x · w + b with the weights of m (1 + w where the spec says so)")),
+    "norm(x, m)": FunctionMeaning(("norm",), msg("normalization and scaling, as the spec says")),
+    "heads(x, n)": FunctionMeaning(("heads",), msg("x split into n heads of equal width")),
+    "clamped(x, c)": FunctionMeaning(("clamped",), msg("x clamped to ±c")),
+    "by_head(x)": FunctionMeaning(("by_head",), msg("one number for each head")),
+    "log_tempered(x, p, a, n), power_tempered(x, p, a, n)": FunctionMeaning(
+        ("log_tempered", "power_tempered"),
+        msg("x at each position p times 1 + a · ln(1 + ⌊p / n⌋), or times (1 + p / n)ᵃ"),
+    ),
+    "sinusoids(p), sinusoid_halves(p), fairseq_sinusoids(p)": FunctionMeaning(
+        ("sinusoids", "sinusoid_halves", "fairseq_sinusoids"),
+        msg("sines and cosines of the positions p: alternating, sines first, or with the wavelengths of fairseq"),
+    ),
+    "rotated(x, r)": FunctionMeaning(
+        ("rotated",), msg("each pair of the first r dimensions rotated by an angle that grows with the position (RoPE)")
+    ),
+    "first(x, n), last(x, n), concat(x, y)": FunctionMeaning(
+        ("first", "last", "concat"), msg("the first or last n dimensions; two vectors concatenated")
+    ),
+    "dot(q, k)": FunctionMeaning(("dot",), msg("q · k of each query with each key; heads may share keys")),
+    "softmax(x)": FunctionMeaning(("softmax",), msg("eˣ / Σ eˣ, which sum to 1")),
+    "masked(x)": FunctionMeaning(("masked",), msg("x, and −∞ where a query does not see a key")),
+    "capped(x, c)": FunctionMeaning(("capped",), msg("c · tanh(x / c), within ±c")),
+    "relu(x), silu(x), gelu(x) …": FunctionMeaning(_ACTIVATIONS, msg("the activation of that name, elementwise")),
+    "within(x, c)": FunctionMeaning(("within",), msg("x, but −c below −c and c above c")),
+    "clamped_swish(x, c, a)": FunctionMeaning(
+        ("clamped_swish",), msg("y · σ(a · y), elementwise; y is x, but c above c")
+    ),
+    "xielu(x, m)": FunctionMeaning(
+        ("xielu",), msg("a · x² + x / 2 above 0, b · (eˣ − 1 − x) + x / 2 below, with the learned a and b of m")
+    ),
+    "mix(p, v)": FunctionMeaning(("mix",), msg("Σ p · v over the keys")),
+    "joined(x)": FunctionMeaning(("joined",), msg("the heads concatenated")),
+    "top(x, n)": FunctionMeaning(("top",), msg("the indices of the n largest")),
+    "at(x, i)": FunctionMeaning(("at",), msg("x at the indices i")),
+    "place(x, n)": FunctionMeaning(("place",), msg("the state at position n; -1 is the last")),
+    "average(x)": FunctionMeaning(("average",), msg("the mean over the tokens")),
+    "rescaled(ids, m, s)": FunctionMeaning(
+        ("rescaled",), msg("0 for tokens m, (1 − s) / (1 − the share of tokens m) for others")
+    ),
+    "shares(x), shares(x, e)": FunctionMeaning(("shares",), msg("x / Σ x; the sum is at least e")),
+    "summed(w, x)": FunctionMeaning(("summed",), msg("Σ w · x over the chosen experts")),
+    "total(x)": FunctionMeaning(("total",), msg("Σ x over the chosen experts")),
+    "experts(x, i, m), experts(x, i, m, w)": FunctionMeaning(
+        ("experts",), msg("the outputs of the experts i of m for x, or for w · x")
+    ),
+    "best_groups(x, n, k, m)": FunctionMeaning(
+        ("best_groups",),
+        msg("x split into n groups; −∞ except in the m groups with the largest sums of their k largest"),
+    ),
+    "sparsemixer(x, i, e)": FunctionMeaning(
+        ("sparsemixer",),
+        msg(
+            "for each index i in turn: its share of a softmax over the x not chosen yet and at most "
+            "2e · max(|x|, x at i) below it"
+        ),
+    ),
+}
+
+SOFTMAX_STAGES: dict[str, Message] = {
+    "dots": msg("scores"),
+    "scaled": msg("scaled"),
+    "capped": msg("capped"),
+    "biased": msg("biased"),
+    "masked": in_context("softmax", "masked"),
+    "shifted": msg("minus the largest"),
+    "exps": msg("exponentials"),
+    "sum": msg("sum"),
+    "shares": msg("divided by the sum"),
+}
+
+
+def functions_of(expressions: Iterable[Expression | None]) -> list[tuple[str, Message]]:
+    """Return the functions that expressions use: how they are called, and what they compute."""
+    used = {node.function for tree in expressions for node in nodes(tree) if isinstance(node, Call)}
+    return [(call, known.meaning) for call, known in FUNCTIONS.items() if not used.isdisjoint(known.names)]

@@ -1,0 +1,222 @@
+"""The steps of a forward pass, built from the spec: each has a name and an expression over earlier steps.
+
+The functions of the expressions are listed in archcalc.interp.trace.glossary. A step that is a site of
+archcalc.spec.sites has the site's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+
+from archcalc.interp.trace.expression import Call, Expression, Module, Parameter, Value, call
+from archcalc.interp.trace.part_steps import PartContext
+from archcalc.spec import Spec
+from archcalc.spec.branches import active_branches, arm_norm, names, stream_names
+from archcalc.spec.groups import key_indices, layers_of, weight_indices
+from archcalc.spec.layer import Arm, Branch, Layer
+from archcalc.spec.model import Head, HeadReads, ModelStack
+from archcalc.spec.norm import LayerNorm, Norm
+from archcalc.spec.position import Sinusoidal, TablePosition
+from archcalc.spec.variants import implementation
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: its name, its kind (which selects its description), its expression (None for ids), and its layer."""
+
+    name: str
+    kind: str
+    expression: Expression | None
+    layer: str = ""
+
+
+# Yields steps and returns the value of the last.
+Steps = Generator[Step, None, Value]
+
+
+def steps(spec: Spec) -> tuple[Step, ...]:
+    """Return all steps of a forward pass over a whole text, in order."""
+    return tuple(_steps(spec))
+
+
+def _steps(spec: Spec) -> Iterator[Step]:
+    last = None
+    for model_stack in spec.stacks:
+        prefix, stack = model_stack.prefix, model_stack.stack
+        source = last
+        yield Step(f"{prefix}ids", "ids", None)
+        yield from _embedding_steps(model_stack)
+        last, owners, lenders = Value(f"{prefix}embed"), weight_indices(stack), key_indices(stack)
+        for i, layer in enumerate(layers_of(stack)):
+            steps_of_layer = _LayerSteps(
+                layer,
+                step_prefix=f"{prefix}layers.{i}.",
+                weight_prefix=f"{prefix}layers.{owners[i]}.",
+                source=source,
+                is_causal=model_stack.is_causal,
+                key_prefix=f"{prefix}layers.{lenders[i]}.",
+            )
+            yield from steps_of_layer.steps(last)
+            last = Value(f"{prefix}layers.{i}.resid_post")
+        if stack.final_norm is not None:
+            last = yield from _norm_steps(stack.final_norm, f"{prefix}final_norm", last, f"{prefix}final_norm")
+    assert last is not None, "a spec has a stack"
+    if spec.pooler is not None:
+        pooled = call("linear", call("place", last, 0), Module("pooler"))
+        yield Step("pooled", "pooled", call(spec.pooler.activation, pooled))
+        last = Value("pooled")
+    if spec.head is not None:
+        yield Step("logits", "logits", _logits(spec, spec.head, last))
+        yield Step("probabilities", "probabilities", call("softmax", Value("logits")))
+        yield Step("choice", "choice", call("top", Value("probabilities"), 1))
+
+
+def _embedding_steps(model_stack: ModelStack) -> Iterator[Step]:
+    part, stack = model_stack.model.embedding, model_stack.stack
+    prefix, embed = model_stack.prefix, model_stack.embed_prefix
+    tokens, ids = call("rows", Module(f"{embed}tokens"), Value(f"{prefix}ids")), Value(f"{prefix}ids")
+    tokens = tokens if part.scale is None else tokens * part.scale
+    if part.token_dropout:
+        tokens *= call("rescaled", ids, part.token_dropout.mask_id, part.token_dropout.share)
+    yield Step(f"{prefix}tokens", "tokens", tokens)
+    x: Expression = Value(f"{prefix}tokens")
+    if part.factor and part.factor.widen == "before_positions":
+        x = call("linear", x, Module(f"{embed}project"))
+    if part.n_token_types:
+        x += call("rows", Module(f"{embed}types"), 0)
+    for table in part.tables:
+        if table.default_row is not None:
+            x += call("rows", Module(f"{embed}tables.{table.name}"), table.default_row)
+    is_norm_first = stack.embed_norm is not None and stack.embed_norm_reads == "tokens"
+    if is_norm_first:
+        x = call("norm", x, Module(f"{prefix}embed_norm"))
+    if stack.position is not None:
+        positions = Value(f"{prefix}positions")
+        yield Step(positions.name, "positions", _positions(stack.position, Module(positions.name)))
+        x += positions
+    if stack.embed_norm is not None and not is_norm_first:
+        x = call("norm", x, Module(f"{prefix}embed_norm"))
+    if part.factor and part.factor.widen == "after_positions":
+        x = call("linear", x, Module(f"{embed}project"))
+    yield Step(f"{prefix}embed", "embed", x)
+
+
+_ORDERS = {"alternating": "sinusoids", "halves": "sinusoid_halves", "fairseq": "fairseq_sinusoids"}
+
+
+def _positions(part: TablePosition, table: Module) -> Call:
+    positions = Value("token_positions") + part.n_extra if part.n_extra else Value("token_positions")
+    return call(_ORDERS[part.order], positions) if isinstance(part, Sinusoidal) else call("rows", table, positions)
+
+
+def _logits(spec: Spec, head: Head, last: Expression) -> Expression:
+    x = last if head.scale is None else last * head.scale
+    if head.labels is not None and head.labels.picks == "before":
+        x = _label_states(head.labels.reads, x)
+    transform = head.transform
+    if transform is not None:
+        x = call(transform.activation, call("linear", x, Module("head.transform")))
+        if transform.d_hidden:
+            x = call(transform.activation, call("linear", x, Module("head.transform_out")))
+        x = call("norm", x, Module("head.norm")) if transform.norm else x
+    elif head.d_in or (head.tied and spec.embedding.factor):
+        x = call("linear", x, Module("head.project"))
+    bias = [Parameter("head.bias")] if head.bias else []
+    x = call("linear", x, Module("embed.tokens" if head.tied else "head"), *bias)
+    x = x + Parameter("head.bias_buffer") if head.bias_buffer else x
+    if head.labels is not None and head.labels.picks == "after":
+        x = _label_states(head.labels.reads, x)
+    return x if head.softcap is None else call("capped", x, head.softcap)
+
+
+def _label_states(reads: HeadReads, x: Expression) -> Expression:
+    """Return the states that a classification head reads: first, last, average or all."""
+    if reads == "mean":
+        return call("average", x)
+    return call("place", x, 0 if reads == "first" else -1) if reads in ("first", "last") else x
+
+
+@dataclass(frozen=True)
+class _LayerSteps:
+    """The steps of a layer. Prefixes, `source` and `is_causal` are those of PartContext, for the whole layer.
+
+    `key_prefix` is that of the layer whose keys and values are read by arms that share them.
+    """
+
+    layer: Layer
+    step_prefix: str
+    weight_prefix: str
+    source: Value | None
+    is_causal: bool
+    key_prefix: str
+
+    def steps(self, last: Value) -> Iterator[Step]:
+        residual = yield from self._step("resid_pre", "residual", last)
+        for branch, stream_name in zip(active_branches(self.layer), stream_names(self.layer), strict=True):
+            residual = yield from self._branch(branch, residual, stream_name)
+
+    def _branch(self, branch: Branch, residual: Value, stream_name: str) -> Steps:
+        own = names(branch)
+        branch_input = yield from self._normed(branch.norm_in, own.norm_in, residual)
+        outputs = yield from self._outputs(branch, branch_input)
+        skip = branch_input if branch.skip_reads == "normed" else residual
+        total = reduce(add, [_times(skip, branch.skip), *(_times(output, branch.scale) for output in outputs)])
+        if own.sum is None:
+            return (yield from self._step(stream_name, "residual", total))
+        summed = yield from self._step(own.sum, "residual", total)
+        normed = yield from self._normed(branch.norm_after, own.norm_after, summed)
+        return (yield from self._step(stream_name, "residual", normed))
+
+    def _outputs(self, branch: Branch, branch_input: Value) -> Generator[Step, None, list[Value]]:
+        """Yield the steps of the arms; return the values that are added to the residual stream."""
+        for arm in branch.arms:
+            arm_input = yield from self._normed(arm.norm, arm_norm(arm), branch_input)
+            yield from self._part(arm, arm_input)
+        outputs = [Value(f"{self.step_prefix}{arm.name}.out") for arm in branch.arms]
+        if branch.norm_out is None:
+            return outputs
+        own, summed = names(branch), outputs[0]
+        if own.arms_sum:
+            summed = yield from self._step(own.arms_sum, "residual", reduce(add, outputs))
+        return [(yield from self._normed(branch.norm_out, own.norm_out, summed))]
+
+    def _step(self, name: str, kind: str, expression: Expression) -> Steps:
+        """Yield a step of the layer; return its value."""
+        yield Step(f"{self.step_prefix}{name}", kind, expression, self.step_prefix.rstrip("."))
+        return Value(f"{self.step_prefix}{name}")
+
+    def _normed(self, part: Norm | None, name: str | None, x: Value) -> Steps:
+        """Yield the steps of a norm; return its value, or `x` without a norm."""
+        if part is None or name is None:
+            return x
+        module, layer = f"{self.weight_prefix}{name}", self.step_prefix.rstrip(".")
+        return (yield from _norm_steps(part, f"{self.step_prefix}{name}", x, module, layer))
+
+    def _part(self, arm: Arm, arm_input: Value) -> Iterator[Step]:
+        is_cross = arm.reads == "source"
+        key_prefix = self.key_prefix if arm.reads == "shared" else self.step_prefix
+        context = PartContext(
+            step_prefix=f"{self.step_prefix}{arm.name}.",
+            weight_prefix=f"{self.weight_prefix}{arm.name}.",
+            input=arm_input,
+            source=self.source if is_cross else None,
+            is_causal=self.is_causal and not is_cross,
+            key_prefix=f"{key_prefix}{arm.name}.",
+        )
+        for name, kind, expression in implementation(arm.part, "steps")(arm.part, context):
+            yield from self._step(f"{arm.name}.{name}", kind, expression)
+
+
+def _times(x: Value, factor: float) -> Expression:
+    return x if factor == 1 else x * factor
+
+
+def _norm_steps(part: Norm, name: str, x: Value, module: str, layer: str = "") -> Steps:
+    """Yield the normalization and the scaling of a norm; return its value."""
+    function = "standardized" if isinstance(part, LayerNorm) else "over_rms"
+    yield Step(f"{name}.normalized", "normalized", call(function, x, part.eps), layer)
+    yield Step(name, "norm", call("scaled", Value(f"{name}.normalized"), Module(module)), layer)
+    return Value(name)

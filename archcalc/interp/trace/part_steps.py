@@ -1,0 +1,225 @@
+"""The steps of a layer's parts: attention, feed-forward, mixture of experts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from archcalc.interp.trace.expression import Call, Expression, Module, Parameter, Value, call
+from archcalc.nn.mla import latent_scale
+from archcalc.spec.activation import AnyActivation, ClampedSwish
+from archcalc.spec.attention import Attention, LatentAttention, LogTemperature, Temperature
+from archcalc.spec.ffn import Gated, MoE, Plain
+from archcalc.spec.position import Alibi, RelativeBias, Rope
+
+# A step's own name, its kind, its expression.
+PartSteps = Iterator[tuple[str, str, Expression]]
+
+
+@dataclass(frozen=True)
+class PartContext:
+    """The input of a part and the prefixes of its names.
+
+    `step_prefix` begins the names of its steps, `weight_prefix` those of its weights, `key_prefix` those of its keys
+    and values, which belong to an earlier layer if they are shared. `input` is the step that it reads, `source` the one
+    that cross-attention computes keys and values from, None for self-attention. `is_causal`: later keys are masked.
+    """
+
+    step_prefix: str
+    weight_prefix: str
+    input: Value
+    source: Value | None
+    is_causal: bool
+    key_prefix: str
+
+    @property
+    def has_own_keys(self) -> bool:
+        """Whether keys and values are steps of this part."""
+        return self.key_prefix == self.step_prefix
+
+    def step(self, name: str) -> Value:
+        """Return the value of a step of the part."""
+        return Value(f"{self.step_prefix}{name}")
+
+    def linear(self, x: Expression, module: str) -> Call:
+        """Return `x` through a matrix of the part."""
+        return call("linear", x, Module(f"{self.weight_prefix}{module}"))
+
+    def normed(self, x: Expression, module: str) -> Call:
+        """Return `x` through a norm of the part."""
+        return call("norm", x, Module(f"{self.weight_prefix}{module}"))
+
+
+def attention(part: Attention, ctx: PartContext) -> PartSteps:
+    """Yield the steps of multi-head, grouped-query or cross-attention."""
+    assert part.d_head is not None, "the spec is resolved"
+    assert part.n_kv_heads is not None, "the spec is resolved"
+    states = ctx.source or ctx.input
+    yield "q", "queries", _tempered(part.temperature, _projected(part, ctx, "q", ctx.input, part.n_heads))
+    if ctx.has_own_keys:
+        yield "k", "keys", _projected(part, ctx, "k", states, part.n_kv_heads)
+        yield "v", "values", _values(part, call("heads", ctx.linear(states, "v"), part.n_kv_heads))
+    scale = part.d_head**-0.5 if part.scale is None else part.scale
+    scores = call("dot", ctx.step("q"), Value(f"{ctx.key_prefix}k")) * scale
+    if part.softcap is not None:
+        scores = call("capped", scores, part.softcap)
+    if isinstance(part.position, Alibi):
+        penalty = Value("slopes") * Value("distance")
+        scores -= penalty * scale if part.position.scaled else penalty
+    if isinstance(part.position, RelativeBias):
+        table = ctx.weight_prefix if part.position.shared == "layer" else ctx.step_prefix.partition("layers.")[0]
+        scores += call("rows", Module(f"{table}relative_bias"), Value("buckets"))
+    yield from _softmaxed(scores, ctx, is_masked=ctx.is_causal or part.window is not None, has_sinks=part.sinks)
+    values: Expression = ctx.step("values")
+    if part.gate is not None:
+        gate = call("heads", ctx.linear(ctx.input, "gate"), part.n_heads)
+        if part.gate.bias:
+            gate += call("by_head", Parameter(f"{ctx.weight_prefix}gate_bias"))
+        yield "gate", "gate", call(part.gate.activation, gate)
+        values *= ctx.step("gate")
+    joined = call("joined", values)
+    yield "out", "attention_out", ctx.linear(joined if part.out_norm is None else ctx.normed(joined, "out_norm"), "out")
+
+
+def _projected(part: Attention, ctx: PartContext, name: str, x: Value, n_heads: int) -> Expression:
+    """Return queries or keys: projected, split into heads, normalized and rotated."""
+    when, over = (part.qk_norm.when, part.qk_norm.over) if part.qk_norm is not None else ("", "")
+    projected = ctx.linear(x, name)
+    heads = call("heads", ctx.normed(projected, f"{name}_norm") if over == "full" else projected, n_heads)
+    if when == "before" and over != "full":
+        heads = ctx.normed(heads, f"{name}_norm")
+    rotated = _rotated(part, _clamped(part, heads))
+    return ctx.normed(rotated, f"{name}_norm") if when == "after" else rotated
+
+
+def _rotated(part: Attention, x: Expression) -> Expression:
+    if not isinstance(part.position, Rope):
+        return x
+    assert part.position.d_rotary is not None, "the spec is resolved"
+    return call("rotated", x, part.position.d_rotary)
+
+
+def _clamped(part: Attention, x: Expression) -> Expression:
+    return x if part.clip is None else call("clamped", x, part.clip)
+
+
+def _values(part: Attention, x: Expression) -> Expression:
+    x = _clamped(part, x)
+    x = x if part.value_scale is None else x * part.value_scale
+    return _rotated(part, x) if isinstance(part.position, Rope) and part.position.values else x
+
+
+def _tempered(part: Temperature | None, x: Expression) -> Expression:
+    if part is None:
+        return x
+    positions = Value("token_positions") + 1 if part.from_one else Value("token_positions")
+    if isinstance(part, LogTemperature):
+        return call("log_tempered", x, positions, part.factor, part.n_tokens)
+    return call("power_tempered", x, positions, part.exponent, part.n_tokens)
+
+
+def latent(part: LatentAttention, ctx: PartContext) -> PartSteps:
+    """Yield the steps of multi-head latent attention (MLA)."""
+    down = ctx.linear(ctx.input, "kv_down")
+    yield "latent", "latent", ctx.normed(call("first", down, part.kv_rank), "kv_down_norm")
+    yield "k_shared", "keys", call("rotated", call("heads", call("last", down, part.d_rope), 1), part.d_rope)
+    up = call("heads", ctx.linear(ctx.step("latent"), "kv_up"), part.n_heads)
+    yield "k", "keys", call("concat", call("first", up, part.d_nope), ctx.step("k_shared"))
+    yield "v", "values", call("last", up, part.d_v)
+    if part.q_rank is None:
+        q = ctx.linear(ctx.input, "q")
+    else:
+        q = ctx.linear(ctx.normed(ctx.linear(ctx.input, "q_down"), "q_down_norm"), "q_up")
+    q = call("heads", q, part.n_heads)
+    rotated = call("rotated", call("last", q, part.d_rope), part.d_rope)
+    yield "q", "queries", call("concat", call("first", q, part.d_nope), rotated)
+    scores = call("dot", ctx.step("q"), ctx.step("k")) * latent_scale(part)
+    yield from _softmaxed(scores, ctx, is_masked=ctx.is_causal, has_sinks=False)
+    yield "out", "attention_out", ctx.linear(call("joined", ctx.step("values")), "out")
+
+
+def _softmaxed(scores: Expression, ctx: PartContext, *, is_masked: bool, has_sinks: bool) -> PartSteps:
+    yield "scores", "scores", call("masked", scores) if is_masked else scores
+    yield (
+        "pattern",
+        "pattern",
+        call("softmax", ctx.step("scores"), *([Parameter(f"{ctx.weight_prefix}sinks")] if has_sinks else [])),
+    )
+    yield "values", "weighted_values", call("mix", ctx.step("pattern"), Value(f"{ctx.key_prefix}v"))
+
+
+def plain_ffn(part: Plain, ctx: PartContext) -> PartSteps:
+    """Yield the steps of a feed-forward with two matrices."""
+    yield "up", "up", ctx.linear(ctx.input, "up")
+    yield "hidden", "hidden", _activated(part.activation, ctx.step("up"), ctx)
+    yield "out", "ffn_out", _down(part, ctx)
+
+
+def gated_ffn(part: Gated, ctx: PartContext) -> PartSteps:
+    """Yield the steps of a gated feed-forward, with three matrices."""
+    yield "gate", "up", ctx.linear(ctx.input, "gate")
+    yield "up", "up", ctx.linear(ctx.input, "up")
+    yield "hidden", "hidden", _gated(part.activation, ctx.step("gate"), ctx.step("up"), ctx)
+    yield "out", "ffn_out", _down(part, ctx)
+
+
+def _down(part: Plain | Gated, ctx: PartContext) -> Expression:
+    hidden = ctx.step("hidden")
+    return ctx.linear(hidden if part.down_norm is None else ctx.normed(hidden, "down_norm"), "down")
+
+
+def _activated(part: AnyActivation, x: Expression, ctx: PartContext) -> Call:
+    if isinstance(part, ClampedSwish):
+        return call("clamped_swish", x, part.limit, part.alpha)
+    return call(part, x, *([Module(f"{ctx.weight_prefix}activation")] if part == "xielu" else []))
+
+
+def _gated(part: AnyActivation, gate: Expression, up: Expression, ctx: PartContext) -> Call:
+    """Return activation(gate) · up."""
+    if isinstance(part, ClampedSwish):
+        up = call("within", up, part.limit)
+        up = up + part.up_offset if part.up_offset else up
+    return _activated(part, gate, ctx) * up
+
+
+def mixture(part: MoE, ctx: PartContext) -> PartSteps:
+    """Yield the steps of a mixture of experts."""
+    yield "router", "router", ctx.linear(ctx.input, "router")
+    logits: Expression = ctx.step("router")
+    if part.router_softcap is not None:
+        logits = call("capped", logits, part.router_softcap)
+    scores = logits if part.choose == "logits" else call(part.choose, logits)
+    corrected = scores if part.correction == "none" else scores + Parameter(f"{ctx.weight_prefix}correction_bias")
+    if part.n_active_groups < part.n_groups:
+        n_best = 2 if part.group_score == "two_best" else 1
+        corrected = call("best_groups", corrected, part.n_groups, n_best, part.n_active_groups)
+    yield "chosen", "chosen", call("top", corrected, part.n_active)
+    weights = _weights(part, logits, scores, ctx.step("chosen"))
+    if part.normalise:
+        weights = call("shares", weights, *([part.normalise_min] if part.normalise_min else []))
+    yield "weights", "chosen", weights if part.scale == 1 else weights * part.scale
+    is_input_weighted, experts = part.weight_on == "input", Module(f"{ctx.weight_prefix}experts")
+    input_weights = [ctx.step("weights")] if is_input_weighted else []
+    yield "experts", "experts", call("experts", ctx.input, ctx.step("chosen"), experts, *input_weights)
+    out = (
+        call("total", ctx.step("experts"))
+        if is_input_weighted
+        else call("summed", ctx.step("weights"), ctx.step("experts"))
+    )
+    if part.n_shared:
+        up, gate = (ctx.linear(ctx.input, f"shared.{name}") for name in ("up", "gate"))
+        act = part.shared_activation or part.activation
+        yield "shared.hidden", "hidden", _gated(act, gate, up, ctx) if part.gated else _activated(act, up, ctx)
+        shared = ctx.linear(ctx.step("shared.hidden"), "shared.down")
+        out += shared * call("sigmoid", ctx.linear(ctx.input, "shared_gate")) if part.shared_gate else shared
+    yield "out", "ffn_out", out * 0.5 if part.shared_combine == "average" else out
+
+
+def _weights(part: MoE, logits: Expression, scores: Expression, chosen: Value) -> Call:
+    """Return the unnormalized weights of the chosen experts."""
+    if part.weigh == "score":
+        return call("at", scores, chosen)
+    if part.weigh == "sparsemixer":
+        assert part.jitter is not None, "the spec is resolved"
+        return call("sparsemixer", logits, chosen, part.jitter)
+    return call(part.weigh, call("at", logits, chosen))

@@ -1,0 +1,208 @@
+"""The texts of the boxes in a diagram: a function for each part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from archcalc.render.diagram.shapes import BoxText
+from archcalc.spec.activation import AnyActivation, ClampedSwish, activation_name
+from archcalc.spec.attention import Attention, LatentAttention
+from archcalc.spec.ffn import Gated, MoE, Plain
+from archcalc.spec.layer import Arm
+from archcalc.spec.model import Pooler, Spec, Transform
+from archcalc.spec.norm import LayerNorm, Norm, RMSNorm
+from archcalc.spec.position import Alibi, Learned, RelativeBias, Rope, Sinusoidal
+from archcalc.spec.variants import implementation, variant
+from archcalc.units import exact
+from archcalc.words import Translator, msg
+
+_READS = {
+    "first": msg("of the first token"),
+    "last": msg("of the last token"),
+    "mean": msg("of the mean over the tokens"),
+    "pooled": msg("of the pooled state"),
+}
+_GATES = {
+    "head": msg("{activation} gate on each head"),
+    "channel": msg("{activation} gate on each channel"),
+}
+_ATTENTIONS = {
+    "mha": msg("multi-head attention"),
+    "gqa": msg("grouped-query attention"),
+    "mqa": msg("multi-query attention"),
+}
+
+_NORMS: Final[dict[type, str]] = {LayerNorm: "LayerNorm", RMSNorm: "RMSNorm"}
+
+
+def norm(part: Norm) -> BoxText:
+    """Return the text of a norm."""
+    return BoxText(_NORMS[type(part)], (), "norm")
+
+
+def embed_norm(part: Norm, reads: str, say: Translator) -> BoxText:
+    """Return the text of the norm on the embedding, before or after positions are added."""
+    text = norm(part)
+    return text if reads == "sum" else BoxText(text.title, (say(msg("before positions are added")),), text.component)
+
+
+def part(arm: Arm, d_model: int, say: Translator, *, is_causal: bool) -> BoxText:
+    """Return the text of a layer's part: its kind, its sizes, its mask."""
+    component = variant(arm.part).component
+    title, lines = implementation(arm.part, "label")(arm.part, d_model, say)
+    if arm.reads in ("source", "nothing"):
+        notes = [say(msg("stored, never computed"))] if arm.reads == "nothing" else []
+        return BoxText(say(msg("cross-attention")), (*lines, *notes), component)
+    masks = [say(msg("causal"))] if is_causal and variant(arm.part).mixes_tokens else []
+    if window := getattr(arm.part, "window", None):
+        masks.append(say(msg("window of {n}", n=exact(window))))
+    return BoxText(title, (*lines, *([" · ".join(masks)] if masks else [])), component)
+
+
+def embedding(spec: Spec, table: Learned | Sinusoidal | None, say: Translator) -> BoxText:
+    """Return the text of the token embedding and of what is added to it."""
+    width, factor = exact(spec.d_model), spec.embedding.factor
+    lines = [f"{exact(spec.vocab_size)} × {exact(factor.d_embed) if factor else width}"]
+    if factor:
+        lines.append(say(msg("{inner}, projected to {width}", inner=exact(factor.d_embed), width=width)))
+    if spec.embedding.n_token_types:
+        lines.append(say(msg("+ {n} token types", n=spec.embedding.n_token_types)))
+    lines += [say(msg("+ {name}: {n} rows", name=extra.name, n=exact(extra.n_rows))) for extra in spec.embedding.tables]
+    if spec.embedding.token_dropout:
+        lines.append(say(msg("masked tokens zeroed, others rescaled")))
+    if isinstance(table, Learned):
+        lines.append(say(msg("+ learned positions: {n} × {width}", n=exact(spec.n_ctx + table.n_extra), width=width)))
+    elif table is not None:
+        lines.append(say(msg("+ sinusoidal positions")))
+    return BoxText(say(msg("token embedding")), tuple(lines), "embedding")
+
+
+def head(spec: Spec, say: Translator) -> BoxText:
+    """Return the text of the head."""
+    part = spec.head
+    assert part is not None
+    factor = spec.embedding.factor.d_embed if spec.embedding.factor and part.tied else None
+    d_in = factor or part.d_in
+    width = exact(d_in or spec.d_model)
+    lines = [say(msg("tied to the token embedding"))] if part.tied else []
+    if part.labels and part.labels.reads != "every":
+        lines.append(say(_READS[part.labels.reads]))
+    if part.transform:
+        lines.append(_transform(part.transform, say))
+    elif d_in:
+        lines.append(say(msg("projected to {width} first", width=width)))
+    if part.bias_buffer:
+        lines.append(say(msg("bias buffer")))
+    if part.softcap:
+        lines.append(say(msg("softcap {value}", value=f"{part.softcap:g}")))
+    if part.labels:
+        return BoxText(
+            say(msg("labels: {width} → {n}", width=width, n=exact(part.labels.n_labels))), tuple(lines), "head"
+        )
+    return BoxText(
+        say(msg("output head: {width} → {vocab}", width=width, vocab=exact(spec.vocab_size))), tuple(lines), "head"
+    )
+
+
+def _transform(part: Transform, say: Translator) -> str:
+    if part.d_hidden:
+        return say(
+            msg(
+                "dense to {inner}, {activation}, dense, {activation} first",
+                inner=exact(part.d_hidden),
+                activation=part.activation,
+            )
+        )
+    text = msg("dense, {activation}, norm first") if part.norm else msg("dense, {activation} first")
+    return say(text.fill(activation=part.activation))
+
+
+def pooler(part: Pooler, say: Translator) -> BoxText:
+    """Return the text of the pooler."""
+    return BoxText(
+        say(msg("pooler")), (say(msg("dense, {activation} on the first token", activation=part.activation)),), "other"
+    )
+
+
+def prediction_modules(n: int, say: Translator) -> BoxText:
+    """Return the text of the modules of multi-token prediction."""
+    return BoxText(say(msg("{n} × MTP module", n=n)))
+
+
+def attention(part: Attention, d_model: int, say: Translator) -> tuple[str, list[str]]:
+    """Return the heading and the lines of attention."""
+    n_kv_heads, width = part.n_kv_heads or part.n_heads, part.d_head or 0
+    kind = "mha" if n_kv_heads == part.n_heads else "mqa" if n_kv_heads == 1 else "gqa"
+    lines = [say(msg("{n} heads × {width}", n=exact(part.n_heads), width=exact(width)))]
+    if part.d_value is not None:
+        lines.append(say(msg("values {width} wide", width=exact(part.d_value))))
+    if kind != "mha":
+        lines.append(say(msg("{n} key/value heads", n=exact(n_kv_heads))))
+    lines += _positions(part.position, width, say)
+    more = [say(msg("norm on q and k"))] if part.qk_norm else []
+    more += [say(msg("sinks"))] if part.sinks else []
+    more += [say(msg("softcap {value}", value=f"{part.softcap:g}"))] if part.softcap else []
+    more += [say(msg("q, k, v within ±{value}", value=f"{part.clip:g}"))] if part.clip else []
+    more += [say(msg("q scaled by position"))] if part.temperature else []
+    after = [say(_GATES[part.gate.over].fill(activation=part.gate.activation))] if part.gate else []
+    after += [say(msg("norm on the heads' outputs"))] if part.out_norm else []
+    return say(_ATTENTIONS[kind]), lines + [" · ".join(words) for words in (more, after) if words]
+
+
+def latent(part: LatentAttention, d_model: int, say: Translator) -> tuple[str, list[str]]:
+    """Return the heading and the lines of latent attention."""
+    latents = {"kv": exact(part.kv_rank), "q": exact(part.q_rank or 0)}
+    lines = [
+        say(msg("{n} heads × {width}", n=exact(part.n_heads), width=exact(part.d_nope + part.d_rope))),
+        say((msg("latents: kv {kv}, q {q}") if part.q_rank else msg("latent: kv {kv}")).fill(**latents)),
+        say(
+            msg(
+                "a head: {nope} + {rope} with position, v {v}",
+                nope=exact(part.d_nope),
+                rope=exact(part.d_rope),
+                v=exact(part.d_v),
+            )
+        ),
+        *_positions(part.position, part.d_rope, say),
+    ]
+    return say(msg("latent attention (MLA)")), lines
+
+
+def _positions(part: Rope | Alibi | RelativeBias | None, width: int, say: Translator) -> Iterator[str]:
+    if isinstance(part, Rope):
+        theta, d_rotary = f"{part.theta:,.10g}", part.d_rotary or width
+        rotary = msg("RoPE, θ {theta}") if d_rotary == width else msg("RoPE on {n} of {width}, θ {theta}")
+        yield say(rotary.fill(n=d_rotary, width=width, theta=theta))
+        if part.scaling:
+            yield say(msg("scaled × {factor}", factor=f"{part.scaling.factor:g}"))
+    elif isinstance(part, RelativeBias):
+        yield say(msg("relative bias, {n} buckets", n=part.n_buckets))
+    elif part is not None:
+        yield say(msg("ALiBi"))
+
+
+def dense(part: Plain | Gated, d_model: int, say: Translator) -> tuple[str, list[str]]:
+    """Return the heading and the lines of a feed-forward."""
+    lines = [
+        say(msg("{width} → {inner} → {width}", width=exact(d_model), inner=exact(part.d_ff))),
+        _activation(part.activation),
+    ]
+    kind = msg("gated feed-forward") if isinstance(part, Gated) else msg("feed-forward")
+    return say(kind), lines + ([norm(part.down_norm).title] if part.down_norm else [])
+
+
+def _activation(part: AnyActivation) -> str:
+    if isinstance(part, ClampedSwish):
+        return f"{activation_name(part)} ≤ {part.limit:g}, α {part.alpha:g}"
+    return part
+
+
+def moe(part: MoE, d_model: int, say: Translator) -> tuple[str, list[str]]:
+    """Return the heading and the lines of a mixture of experts."""
+    experts = say(msg("{active} of {n} experts per token", active=exact(part.n_active), n=exact(part.n_experts)))
+    lines = [experts, say(msg("{width} → {inner} → {width}", width=exact(d_model), inner=exact(part.d_expert)))]
+    lines.append(_activation(part.activation))
+    if part.n_shared:
+        lines.append(say(msg("{n} shared experts", n=part.n_shared)))
+    return say(msg("mixture of experts")), lines

@@ -1,0 +1,114 @@
+"""The layout of a layer: the residual stream runs down a trunk; branches run beside it and are added."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from archcalc.render.diagram import box_texts
+from archcalc.render.diagram.shapes import Box, BoxText, Plus, Shape, Wire
+from archcalc.spec.branches import branches
+from archcalc.spec.layer import Branch, Layer
+from archcalc.spec.norm import Norm
+from archcalc.words import Translator, msg
+
+GAP: Final = 22
+# From the trunk to the boxes of a branch, and between two chains.
+BRANCH_INDENT, CHAIN_GAP = 34, 16
+
+
+class BranchTexts(msgspec.Struct, frozen=True):
+    """The boxes of a residual branch: `shared` ones, then chains side by side, one for each arm.
+
+    `after` follows the sum, on the stream. `readers`: indices of the chains whose attention reads the source.
+    """
+
+    chains: tuple[tuple[BoxText, ...], ...]
+    shared: tuple[BoxText, ...] = ()
+    after: tuple[BoxText, ...] = ()
+    readers: tuple[int, ...] = ()
+
+    @property
+    def width(self) -> float:
+        """The width of the boxes beside the trunk."""
+        widest, n = max(text.width for chain in self.chains for text in chain), len(self.chains)
+        side_by_side = n * widest + CHAIN_GAP * (n - 1)
+        return max([side_by_side, *(text.width for text in (*self.shared, *self.after))])
+
+
+class Layout(msgspec.Struct):
+    """The shapes so far, the y where they end, and the boxes that read the encoder's states."""
+
+    shapes: list[Shape]
+    y: float
+    readers: list[Box]
+
+
+def branch_texts(layer: Layer, d_model: int, say: Translator, *, is_causal: bool) -> list[BranchTexts]:
+    """Return the boxes of each residual branch of a layer, in order."""
+    return [_branch(branch, d_model, say, is_causal=is_causal) for branch in branches(layer)]
+
+
+def _branch(branch: Branch, d_model: int, say: Translator, *, is_causal: bool) -> BranchTexts:
+    chains = [(*_norms(arm.norm), box_texts.part(arm, d_model, say, is_causal=is_causal)) for arm in branch.arms]
+    before, out, after = map(_norms, (branch.norm_in, branch.norm_out, branch.norm_after))
+    scale = () if branch.scale == 1 else (BoxText(say(msg("× {value}", value=f"{branch.scale:.4g}")), (), "other"),)
+    if len(chains) == 1:
+        chains, before = [(*before, *chains[0], *out, *scale)], ()
+    readers = tuple(i for i, arm in enumerate(branch.arms) if arm.reads == "source")
+    return BranchTexts(tuple(chains), before, after, readers)
+
+
+def _norms(part: Norm | None) -> tuple[BoxText, ...]:
+    return () if part is None else (box_texts.norm(part),)
+
+
+def add_branch(branch: BranchTexts, trunk: float, width: float, layout: Layout) -> None:
+    """Add a branch below the shapes so far; `width` is that of its boxes."""
+    left, top = trunk + BRANCH_INDENT, layout.y
+    x = left + width / 2
+    y, start = top, (trunk, top)
+    for shared in branch.shared:
+        layout.shapes.append(Wire((start, (x, y), (x, y + GAP)) if start[0] == trunk else (start, (x, y + GAP))))
+        y = _box(shared, left, y + GAP, width, layout).bottom
+        start = (x, y)
+    bottom = _chains(branch, left, width, start, layout)
+    end = bottom + GAP
+    layout.shapes.append(Plus(trunk, end))
+    layout.y = end
+    for after in branch.after:
+        box = _box(after, trunk - 20, end + GAP, BRANCH_INDENT + width + 20, layout)
+        layout.shapes.append(Wire(((trunk, end + 8), (trunk, box.y))))
+        layout.y = box.bottom
+    layout.y += GAP
+
+
+def _chains(branch: BranchTexts, left: float, width: float, start: tuple[float, float], layout: Layout) -> float:
+    """Add the chains, from `start` to the sum on the trunk; return the y where the longest ends."""
+    n = len(branch.chains)
+    chain_width = (width - CHAIN_GAP * (n - 1)) / n
+    trunk = left - BRANCH_INDENT
+    ends = []
+    for i, chain in enumerate(branch.chains):
+        x, y = left + i * (chain_width + CHAIN_GAP) + chain_width / 2, start[1]
+        for position, text in enumerate(chain):
+            # The first box is wired from the start, which the chains share, the others from the box above.
+            points = ((start[0], y), (x, y), (x, y + GAP)) if not position and start[0] != x else ((x, y), (x, y + GAP))
+            layout.shapes.append(Wire(points))
+            box = _box(text, x - chain_width / 2, y + GAP, chain_width, layout)
+            y = box.bottom
+        if i in branch.readers:
+            text = next(text for text in reversed(chain) if text.component == "attention")
+            layout.readers.append(next(box for box in layout.shapes if isinstance(box, Box) and box.text is text))
+        ends.append((x, y))
+    lowest = max(y for _, y in ends)
+    for x, y in ends:
+        layout.shapes.append(Wire(((x, y), (x, lowest + GAP), (trunk + 8, lowest + GAP))))
+    return lowest
+
+
+def _box(text: BoxText, x: float, y: float, width: float, layout: Layout) -> Box:
+    box = Box(x, y, width, text.height, text)
+    layout.shapes.append(box)
+    return box
