@@ -9,19 +9,29 @@ from __future__ import annotations
 from archcalc._lazy import lookup
 
 _HOMES = {
+    "AttentionReading": "archcalc.interp.heads.patterns:AttentionReading",
+    "Attribution": "archcalc.interp.heads.attribution:Attribution",
     "Lens": "archcalc.interp.lens.maps:Lens",
     "LensReading": "archcalc.interp.lens.reading:LensReading",
     "Noise": "archcalc.interp.patch.corruption:Noise",
     "Patching": "archcalc.interp.patch.run:Patching",
     "Patchscope": "archcalc.interp.patchscope.run:Patchscope",
     "Readout": "archcalc.interp.readout:Readout",
+    "analogy": "archcalc.interp.embed.neighbors:analogy",
+    "attention": "archcalc.interp.heads.patterns:attention",
+    "attribute": "archcalc.interp.heads.attribution:attribute",
+    "contextual_similarity": "archcalc.interp.embed.contexts:contextual_similarity",
     "jacobian_lens": "archcalc.interp.lens.jacobian:jacobian_lens",
     "lens": "archcalc.interp.lens.reading:lens",
     "lens_divergences": "archcalc.interp.lens.divergence:divergences",
     "load_lens": "archcalc.interp.lens.lens_file:load_lens",
+    "neighbors": "archcalc.interp.embed.neighbors:neighbors",
     "patch": "archcalc.interp.patch.run:patch",
     "patchscope": "archcalc.interp.patchscope.run:patchscope",
+    "principal_components": "archcalc.interp.embed.projection:principal_components",
+    "projection": "archcalc.interp.embed.projection:projection",
     "save_lens": "archcalc.interp.lens.lens_file:save_lens",
+    "token_table": "archcalc.interp.embed.vectors:token_table",
     "train_lens": "archcalc.interp.lens.training:train_lens",
 }
 

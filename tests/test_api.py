@@ -29,7 +29,7 @@ def test_every_public_name_is_there_and_listed() -> None:
     assert {"load", "report", "params", "build", "verify", "Spec", "InputError"} <= set(archcalc.__all__)
 
 
-@pytest.mark.parametrize("name", ["taps", "trace", "text"])
+@pytest.mark.parametrize("name", ["taps", "trace", "inside", "text"])
 def test_a_namespace(name: str) -> None:
     namespace = getattr(archcalc, name)
     assert dir(namespace) == namespace.__all__ == sorted(namespace.__all__, key=lambda each: (each.islower(), each))

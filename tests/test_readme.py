@@ -46,6 +46,11 @@ NOT_RUN = {
     "archcalc next model.gguf --prompt 'a river bank' --prompt 'an investment bank' --top 5": FOREIGN,
     "archcalc next model.gguf --prompt 'Once upon a' --temperature 0.7 --top-p 0.9": FOREIGN,
     "archcalc trace ./SmolLM2-135M --prompt 'The capital of France is' --format json": FOREIGN,
+    "archcalc lens ./SmolLM2-135M --prompt 'The capital of France is' --token Paris": FOREIGN,
+    "archcalc embed ./SmolLM2-135M --near Paris --top 10": FOREIGN,
+    "archcalc embed ./SmolLM2-135M --analogy king man woman queen": FOREIGN,
+    "archcalc embed ./SmolLM2-135M --contexts 'a river bank' 'an investment bank' --token bank": FOREIGN,
+    "archcalc embed SmolLM2-135M-Instruct.gguf --near Paris --top 6": FOREIGN,
     "archcalc patch SmolLM2-135M-Instruct.gguf --prompt 'The capital of France is'"
     " --corrupted 'The capital of Italy is' --answer ' Paris' --wrong ' Rome'"
     " --component attention --component head": FOREIGN,

@@ -322,7 +322,7 @@ def _train(
     model = model_options.load(opened, _workload(training.seq), packed=False).model
     texts, held_out = split_texts(rows)
     lens = _made(model, texts, kind, options, training, model_options.seed)
-    lens = type(lens)(lens.kind, lens.maps, {**lens.origin, **text_origin(text)})
+    lens = type(lens)(lens.kind, lens.maps, {**lens.origin, "model": opened.label, **text_origin(text)})
     write(file, lens_bytes(lens))
     names = [site.name for site in lens_sites(opened.spec, options.sites)]
     before, after = (divergences(model, held_out, names, one).tolist() for one in (None, lens))

@@ -16,6 +16,8 @@ from archcalc.spec import schema as spec_schema
 
 # What each command prints as JSON.
 RESULTS: Final = {
+    "attention": "archcalc.interp.heads.result:Attentions",
+    "attribute": "archcalc.interp.heads.attribution_result:LogitAttribution",
     "claims": "archcalc.analysis.papers.claim_results:ClaimResults",
     "compare": "archcalc.contract:Reports",
     "coverage": "archcalc.coverage:Coverage",
@@ -26,6 +28,10 @@ RESULTS: Final = {
     "demo-softmax": "archcalc.interp.demos.results:SoftmaxDemo",
     "demo-step": "archcalc.interp.demos.results:TrainingStepDemo",
     "diff": "archcalc.analysis.comparison:ModelDifference",
+    "embed-analogy": "archcalc.interp.embed.result:Analogy",
+    "embed-contexts": "archcalc.interp.embed.result:ContextualSimilarity",
+    "embed-near": "archcalc.interp.embed.result:NearestTokens",
+    "embed-project": "archcalc.interp.embed.result:Projection",
     "explain": "archcalc.analysis.formulas:Explanation",
     "fill-mask": "archcalc.run.decoding.mask_prediction:MaskPredictions",
     "flops": "archcalc.analysis.workload_flops:WorkloadFlops",

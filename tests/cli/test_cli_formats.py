@@ -36,6 +36,8 @@ ARGUMENTS = {
     "tokenize": ["--train", "bpe", __file__, "--vocab-size", "300"],
     "sweep": ["tiny", "--over", "d_ff=64,128", "--over", "n_kv_heads=null,2"],
 }
+# Commands whose page steps through values or shows those of the cell under the pointer.
+INTERACTIVE = {"trace", "lens", "patch", "patchscope"}
 PIPE_WIDTH = 180
 
 
@@ -100,7 +102,7 @@ def test_markdown_tables_have_as_many_cells_in_each_line(call: list[str], good: 
 def test_html_stands_alone(call: list[str], good: Good) -> None:
     text = good(*call, "-f", "html")
     assert text.startswith("<!doctype html>")
-    assert ("<script" in text) == (call[0] == "trace"), "which steps through its page"
+    assert ("<script" in text) == (call[0] in INTERACTIVE)
     assert not re.search(r"(?:src|href|url)\s*[=(]\s*[\"']?\s*(?:https?:)?//", text)
     assert not re.search(r"<(?:link|iframe|img|object|embed)\b", text)
     for tag in ("table", "tr", "ul", "li", "svg", "g", "section", "h2"):

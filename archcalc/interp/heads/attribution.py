@@ -1,0 +1,307 @@
+"""Direct logit attribution: what each part of a model adds to a logit (Elhage et al. 2021; Wang et al. 2022).
+
+With the scales of norms frozen at their values in the recorded pass, a logit is a sum over the parts that write to the
+residual stream. A direction is pulled back from the logit through the final norm and through every branch; a part's
+contribution is the product of its output and the direction there. So models with norms after branches or sums, and with
+multipliers, are exact too.
+
+Axes: N heads, T tokens, S key tokens, D model, U value width, Z all heads' values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from archcalc.errors import InputError
+from archcalc.interp.heads.attribution_result import ContributionPart
+from archcalc.interp.heads.inputs import AttentionArm, attention_arms, check_memory, head_inputs
+from archcalc.interp.heads.linear_steps import FrozenNorm, Multiply, Step, frozen
+from archcalc.interp.readout import read_stack
+from archcalc.nn.taps import record
+from archcalc.nn.taps.model_tap import canonical_spec
+from archcalc.nn.taps.record import Recording
+from archcalc.spec.branches import BranchNames, active_branches, names, stream_names
+from archcalc.spec.groups import layers_of, weight_indices
+from archcalc.spec.layer import Arm, Branch
+from archcalc.spec.model import Spec
+from archcalc.words import msg
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """What one part adds to the logit. `head` is None for parts that are no head."""
+
+    path: str
+    part: ContributionPart
+    value: float
+    layer: int | None = None
+    head: int | None = None
+
+
+@dataclass
+class Attribution:
+    """The parts of one logit, or of the difference of two, at one position.
+
+    `contributions` sum to `logit` with `remainder`, the rounding of the forward pass. `edges` has the contribution of
+    every earlier token by path: [N, S], each row the sum of its head. `logit` is before a softcap of the head.
+    """
+
+    position: int
+    token: int
+    against: int | None
+    logit: float
+    contributions: list[Contribution] = field(default_factory=list)
+    edges: dict[str, Tensor] = field(default_factory=dict)
+    patterns: dict[str, Tensor] = field(default_factory=dict)
+    promoted_ids: dict[tuple[str, int], list[int]] = field(default_factory=dict)
+
+    @property
+    def remainder(self) -> float:
+        """Return the logit less the sum of all contributions."""
+        return self.logit - sum(one.value for one in self.contributions)
+
+
+@torch.inference_mode()
+def attribute(
+    model: Any,
+    ids: Sequence[int],
+    target: Sequence[int] | None = None,
+    *,
+    position: int | None = None,
+    token: int | None = None,
+    against: int | None = None,
+    n_promoted: int = 3,
+) -> Attribution:
+    """Return what the embedding, each head, attention bias and feed-forward add to a logit at a position.
+
+    `model` comes from `archcalc.load_model` or `archcalc.random_model`. An encoder-decoder reads `ids` as its source
+    and `target` as the decoder's tokens, of which `position` is one (default: the last). `token` is the one whose logit
+    is attributed (default: the likeliest), less that of `against` if it is given. A head's contribution is split by
+    key token: its weight times the value of that token. The scales of norms are frozen; so are patterns and
+    hidden units, as in any direct attribution. `n_promoted`: the tokens that each head's output raises most.
+
+    Raises InputError for invalid ids, a packed model, a head that is not linear (BERT), and a model that predicts no
+    tokens; TooLargeError before memory runs out.
+    """
+    spec = canonical_spec(model)
+    stack = read_stack(spec)
+    if spec.head is None or spec.head.transform is not None:
+        raise InputError(msg("the head has an activation"), where="head", allowed=msg("a head that is linear"))
+    texts = head_inputs(model, ids, target)
+    place = _position(position, texts[-1].shape[1])
+    arms = {arm.path: arm for arm in attention_arms(spec) if arm.path.startswith(f"{stack.prefix}layers.")}
+    sites = list(_sites(spec, arms))
+    check_memory(model, sites, texts)
+    values = record(model, *texts, sites=sites)
+    found = _Reading(model, spec, values, arms, place)
+    return found.attribute(token, against, n_promoted)
+
+
+def _position(position: int | None, n_tokens: int) -> int:
+    place = n_tokens - 1 if position is None else position
+    if not 0 <= place < n_tokens:
+        raise InputError(
+            msg("found {found}", found=place), where="position", allowed=msg("0 to {last}", last=n_tokens - 1)
+        )
+    return place
+
+
+def _sites(spec: Spec, arms: dict[str, AttentionArm]) -> Iterator[str]:
+    """Yield the sites that an attribution reads."""
+    stack = spec.stacks[-1]
+    yield f"{stack.prefix}embed"
+    for i, layer in enumerate(layers_of(stack.stack)):
+        path = f"{stack.prefix}layers.{i}."
+        yield f"{path}resid_pre"
+        yield from (path + name for name in stream_names(layer))
+        for branch in active_branches(layer):
+            yield from (f"{path}{arm.name}.out" for arm in branch.arms)
+            own = names(branch)
+            yield from (path + name for name in (own.arms_sum, own.sum) if name)
+    for path, arm in arms.items():
+        yield from (f"{path}.values", f"{path}.pattern", f"{arm.key_path}.v")
+        if getattr(arm.part, "gate", None) is not None:
+            yield f"{path}.gate"
+
+
+class _Reading:
+    """The recorded values of one position, and the steps from each branch to the logit."""
+
+    def __init__(self, model: Any, spec: Spec, values: Recording, arms: dict[str, AttentionArm], position: int) -> None:
+        self.model, self.spec, self.values, self.arms, self.position = model, spec, values, arms, position
+        self.model_stack = spec.stacks[-1]
+        self.module = model.decoder if spec.encoder and spec.decoder else model
+        self.owners = weight_indices(self.model_stack.stack)
+
+    def at(self, name: str) -> Tensor:
+        """Return a state [D] at the position, in float64."""
+        return self.values[self.model_stack.prefix + name][0, self.position].double()
+
+    def attribute(self, token: int | None, against: int | None, n_promoted: int) -> Attribution:
+        """Return the attribution of a token's logit."""
+        logits_V = self._logits()
+        token = int(logits_V.argmax()) if token is None else token
+        for where, one in (("token", token), ("against", against)):
+            if one is not None and not 0 <= one < len(logits_V):
+                raise InputError(
+                    msg("found {found}", found=one), where=where, allowed=msg("0 to {last}", last=len(logits_V) - 1)
+                )
+        logit = float(logits_V[token] - (0.0 if against is None else logits_V[against]))
+        found = Attribution(self.position, token, against, logit)
+        direction_D = self._direction(self._head_weight(), token, against)
+        if bias := self._head_bias(token, against):
+            found.contributions.append(Contribution("head", "head_bias", bias))
+        later: list[Step] = []
+        if self.module.final_norm is not None:
+            last = len(self.owners) - 1
+            norm = frozen(self.module.final_norm, self.at(f"layers.{last}.resid_post"))
+            direction_D = self._through(found, f"{self.model_stack.prefix}final_norm", norm, direction_D, None)
+            later = [norm]
+        for i, layer in reversed(list(enumerate(layers_of(self.model_stack.stack)))):
+            befores = ["resid_pre", *stream_names(layer)]
+            for branch, before in reversed(list(zip(active_branches(layer), befores, strict=False))):
+                direction_D = self._branch(found, i, branch, before, direction_D, later, n_promoted)
+        embed_D = self.at("embed")
+        found.contributions.append(
+            Contribution(f"{self.model_stack.prefix}embed", "embedding", float(direction_D @ embed_D))
+        )
+        found.contributions.reverse()
+        return found
+
+    def _branch(
+        self,
+        found: Attribution,
+        i: int,
+        branch: Branch,
+        before: str,
+        direction_D: Tensor,
+        later: list[Step],
+        n_promoted: int,
+    ) -> Tensor:
+        """Add the contributions of a branch; return the direction before it. `later` are the steps after it."""
+        own, block, path = names(branch), self.module.layers[str(self.owners[i])], f"layers.{i}."
+        full = self.model_stack.prefix + path
+        if own.norm_after is not None:
+            norm = frozen(block.get_submodule(own.norm_after), self.at(f"{path}{own.sum}"))
+            direction_D = self._through(found, full + own.norm_after, norm, direction_D, i)
+            later.insert(0, norm)
+        arm_steps: list[Step] = [Multiply(branch.scale)]
+        arm_direction_D = direction_D * branch.scale
+        if own.norm_out is not None:
+            norm = frozen(block.get_submodule(own.norm_out), self.at(f"{path}{self._sum_name(branch, own)}"))
+            arm_direction_D = self._through(found, full + own.norm_out, norm, arm_direction_D, i)
+            arm_steps.insert(0, norm)
+        for arm in reversed(branch.arms):
+            self._arm(found, i, arm, block.get_submodule(arm.name), arm_direction_D, [*arm_steps, *later], n_promoted)
+        skip: list[Step] = [Multiply(branch.skip)]
+        direction_D = direction_D * branch.skip
+        if branch.skip_reads == "normed" and own.norm_in is not None:
+            norm = frozen(block.get_submodule(own.norm_in), self.at(path + before))
+            direction_D = self._through(found, full + own.norm_in, norm, direction_D, i)
+            skip.insert(0, norm)
+        later[:0] = skip
+        return direction_D
+
+    @staticmethod
+    def _sum_name(branch: Branch, own: BranchNames) -> str:
+        return own.arms_sum or f"{branch.arms[0].name}.out"
+
+    def _arm(
+        self, found: Attribution, i: int, arm: Arm, module: Any, direction_D: Tensor, steps: list[Step], n_promoted: int
+    ) -> None:
+        path = f"{self.model_stack.prefix}layers.{i}.{arm.name}"
+        if path in self.arms:
+            self._attention(found, self.arms[path], module, direction_D, steps, n_promoted)
+            return
+        out_D = self.at(f"layers.{i}.{arm.name}.out")
+        found.contributions.append(Contribution(path, "ffn", float(direction_D @ out_D), i))
+
+    def _attention(
+        self,
+        found: Attribution,
+        arm: AttentionArm,
+        module: Any,
+        direction_D: Tensor,
+        steps: list[Step],
+        n_promoted: int,
+    ) -> None:
+        """Add the contributions of an attention's bias and heads, and the edges of each head."""
+        weight_DZ, path = module.out.weight.double(), arm.path
+        gated_NU = self._gated(path, self.values[f"{path}.values"][0, :, self.position].double())
+        direction_Z, bias, norm = weight_DZ.T @ direction_D, 0.0, None
+        if module.out.bias is not None:
+            bias += float(module.out.bias.double() @ direction_D)
+        if getattr(module, "out_norm", None) is not None:
+            norm = frozen(module.out_norm, gated_NU.flatten())
+            bias += float(norm.bias @ direction_Z) if norm.bias is not None else 0.0
+            direction_Z = norm.pull_back(direction_Z)
+        if module.out.bias is not None or bias:
+            found.contributions.append(Contribution(path, "attention_bias", bias, arm.layer))
+        by_head_N = (direction_Z.view_as(gated_NU) * gated_NU).sum(-1)
+        found.contributions += [
+            Contribution(path, "head", float(by_head_N[n]), arm.layer, n) for n in reversed(range(arm.n_heads))
+        ]
+        pattern_NS = self.values[f"{path}.pattern"][0, :, self.position].double()
+        value_NSU = self.values[f"{arm.key_path}.v"][0].double()
+        value_NSU = value_NSU[[arm.kv_head(n) for n in range(arm.n_heads)]]
+        read_NU = self._gated(path, direction_Z.view_as(gated_NU))
+        found.edges[path] = pattern_NS * torch.einsum("nsu,nu->ns", value_NSU, read_NU)
+        found.patterns[path] = pattern_NS
+        if n_promoted:
+            heads_NNU = torch.diag_embed(gated_NU.T).permute(1, 2, 0)
+            outputs_ND = self._outputs(heads_NNU.flatten(1), weight_DZ, norm, steps)
+            for n, top in enumerate((outputs_ND @ self._head_weight().T).topk(n_promoted).indices.tolist()):
+                found.promoted_ids[path, n] = top
+
+    @staticmethod
+    def _outputs(x_NZ: Tensor, weight_DZ: Tensor, norm: FrozenNorm | None, steps: list[Step]) -> Tensor:
+        """Return what each head adds to the states that the head of the model reads, [N, D]."""
+        x_ND = (x_NZ if norm is None else norm.apply(x_NZ)) @ weight_DZ.T
+        for step in steps:
+            x_ND = step.apply(x_ND)
+        return x_ND
+
+    def _gated(self, path: str, x_NU: Tensor) -> Tensor:
+        gate = f"{path}.gate"
+        return x_NU * self.values[gate][0, :, self.position].double() if gate in self.values else x_NU
+
+    @staticmethod
+    def _through(found: Attribution, path: str, norm: FrozenNorm, direction_D: Tensor, layer: int | None) -> Tensor:
+        """Return the direction before a norm, and add the contribution of its bias."""
+        if norm.bias is not None:
+            found.contributions.append(Contribution(path, "norm_bias", float(norm.bias @ direction_D), layer))
+        return norm.pull_back(direction_D)
+
+    def _head_weight(self) -> Tensor:
+        """Return the matrix [V, D] from the final states to logits, in float64, without its bias."""
+        head = self.model.head
+        weight: Tensor = (self.model.embed.tokens.weight if head.weight is None else head.weight).double()
+        if head.project is not None:
+            weight = weight @ head.project.weight.double()
+        return weight if head.part.scale is None else weight * head.part.scale
+
+    @staticmethod
+    def _direction(weight_VD: Tensor, token: int, against: int | None) -> Tensor:
+        return weight_VD[token] if against is None else weight_VD[token] - weight_VD[against]
+
+    def _head_bias(self, token: int, against: int | None) -> float:
+        head = self.model.head
+        biases = [one.double().flatten() for one in (head.bias, head.bias_buffer) if one is not None]
+        return sum(float(bias[token] - (0.0 if against is None else bias[against])) for bias in biases)
+
+    def _logits(self) -> Tensor:
+        """Return the logits [V] at the position, before a softcap."""
+        if self.spec.head is None or self.spec.head.softcap is None:
+            recorded_V: Tensor = self.values.logits[0, self.position].double()
+            return recorded_V
+        last = self.values[f"{self.model_stack.prefix}layers.{len(self.owners) - 1}.resid_post"][:, self.position]
+        x_D = last if self.module.final_norm is None else self.module.final_norm(last)
+        logits_V: Tensor = self._head_weight() @ x_D[0].double()
+        for bias in (self.model.head.bias, self.model.head.bias_buffer):
+            logits_V = logits_V if bias is None else logits_V + bias.double().flatten()
+        return logits_V

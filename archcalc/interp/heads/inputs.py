@@ -1,0 +1,115 @@
+"""The inputs of a model whose heads are read, and the modules and parts of its attentions.
+
+Axes: B batch of one, T tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import prod
+from typing import Any
+
+import msgspec
+import torch
+from torch import Tensor
+
+from archcalc.errors import InputError
+from archcalc.interp.trace.run import check_ids
+from archcalc.run.devices import free_memory
+from archcalc.run.loading.memory_check import TooLargeError
+from archcalc.spec import Spec
+from archcalc.spec.attention import AnyAttention, Attention, LatentAttention
+from archcalc.spec.branches import active_branches
+from archcalc.spec.groups import key_indices, layers_of
+from archcalc.spec.layer import Reads
+from archcalc.spec.sites import find_sites
+from archcalc.spec.workload import Workload
+from archcalc.units import human_bytes
+from archcalc.words import msg
+
+FLOAT_BYTES = 4
+
+
+class AttentionArm(msgspec.Struct, frozen=True):
+    """An attention of a model. Its keys and values are sites under `key_path`, which an earlier layer may own."""
+
+    path: str
+    key_path: str
+    layer: int
+    part: AnyAttention
+    reads: Reads
+    is_causal: bool
+
+    @property
+    def n_heads(self) -> int:
+        """Return the number of query heads."""
+        return self.part.n_heads
+
+    @property
+    def n_kv_heads(self) -> int:
+        """Return the number of key-value heads; latent attention has keys of its own for every head."""
+        found = self.part.n_heads if isinstance(self.part, LatentAttention) else self.part.n_kv_heads
+        assert found is not None, "the spec is resolved"
+        return found
+
+    @property
+    def is_cross(self) -> bool:
+        """Return whether its keys are those of the source."""
+        return self.reads == "source"
+
+    def kv_head(self, head: int) -> int:
+        """Return the key-value head that a query head reads."""
+        return head * self.n_kv_heads // self.n_heads
+
+
+def attention_arms(spec: Spec) -> Iterator[AttentionArm]:
+    """Yield every attention that a forward pass computes, in order."""
+    for model_stack in spec.stacks:
+        lenders = key_indices(model_stack.stack)
+        for i, layer in enumerate(layers_of(model_stack.stack)):
+            for branch in active_branches(layer):
+                for arm in branch.arms:
+                    if isinstance(arm.part, Attention | LatentAttention):
+                        owner = lenders[i] if arm.reads == "shared" else i
+                        yield AttentionArm(
+                            f"{model_stack.prefix}layers.{i}.{arm.name}",
+                            f"{model_stack.prefix}layers.{owner}.{arm.name}",
+                            i,
+                            arm.part,
+                            arm.reads,
+                            model_stack.is_causal and arm.reads != "source",
+                        )
+
+
+def head_inputs(model: Any, ids: Sequence[int], target: Sequence[int] | None) -> list[Tensor]:
+    """Return what a model reads, each as ids [1, T]: a text, or the source and the target of an encoder-decoder.
+
+    Raises InputError for a missing or superfluous target, no ids, too many, and ids outside the vocabulary.
+    """
+    spec: Spec = model.spec
+    rows = [list(ids)] if target is None else [list(ids), list(target)]
+    if len(rows) != len(spec.stacks):
+        problem = msg("reads a source and a target") if target is None else msg("reads one text")
+        raise InputError(problem, where="target", allowed=msg("both") if target is None else msg("left out"))
+    for where, stack, row in zip(("ids", "target"), spec.stacks, rows, strict=False):
+        check_ids(stack, row, where)
+    return [torch.tensor([row], device=model.embed.tokens.weight.device) for row in rows]
+
+
+def check_memory(model: Any, patterns: Sequence[str], texts: Sequence[Tensor]) -> None:
+    """Raise TooLargeError if the sites of these patterns exceed the free memory of the model's device."""
+    work = Workload(batch=len(texts[0]), seq=texts[-1].shape[1], source_seq=texts[0].shape[1])
+    found = {site.name: site for pattern in patterns for site in find_sites(model.spec, pattern)}
+    shapes = [shape for site in found.values() if (shape := site.shape(work)) is not None]
+    # Scores and patterns are copied once while a layer computes them.
+    needed, device = 2 * sum(FLOAT_BYTES * prod(shape) for shape in shapes), model.embed.tokens.weight.device
+    free_bytes = free_memory(device)
+    if needed > free_bytes:
+        raise TooLargeError(
+            msg(
+                "the heads need {needed}; {free_bytes} are free on {type}",
+                needed=human_bytes(needed),
+                free_bytes=human_bytes(free_bytes),
+                type=device.type,
+            )
+        )

@@ -1,0 +1,75 @@
+"""The path from the residual stream to a logit as linear steps: every norm with its scale frozen.
+
+A frozen norm divides by the deviation of the states that it read in the recorded pass, so it is linear in them; its
+bias is a term of its own. Steps act on vectors of one position, in float64.
+
+Axes: D model.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from archcalc.nn.norm import LayerNorm
+
+
+class Step(ABC):
+    """A linear map of vectors [..., D]."""
+
+    @abstractmethod
+    def apply(self, x: Tensor) -> Tensor:
+        """Return the image of vectors."""
+
+    @abstractmethod
+    def pull_back(self, u: Tensor) -> Tensor:
+        """Return the transpose of the map applied to directions."""
+
+
+@dataclass(frozen=True)
+class Multiply(Step):
+    """A multiplication by a number."""
+
+    factor: float
+
+    def apply(self, x: Tensor) -> Tensor:
+        """Return the product."""
+        return x * self.factor
+
+    def pull_back(self, u: Tensor) -> Tensor:
+        """Return the product."""
+        return u * self.factor
+
+
+@dataclass(frozen=True)
+class FrozenNorm(Step):
+    """A norm with its scale frozen: (x − mean) · weight / deviation, without the mean for RMSNorm."""
+
+    factor: Tensor
+    is_centered: bool
+    bias: Tensor | None
+
+    def apply(self, x: Tensor) -> Tensor:
+        """Return the normed vectors, without the bias."""
+        return self._centered(x) * self.factor
+
+    def pull_back(self, u: Tensor) -> Tensor:
+        """Return the directions before the norm."""
+        return self._centered(u * self.factor)
+
+    def _centered(self, x: Tensor) -> Tensor:
+        return x - x.mean(-1, keepdim=True) if self.is_centered else x
+
+
+def frozen(norm: Any, x_D: Tensor) -> FrozenNorm:
+    """Return a norm with the scale that it has for one vector."""
+    x_D, is_centered = x_D.double(), isinstance(norm, LayerNorm)
+    centered_D = x_D - x_D.mean() if is_centered else x_D
+    weight = torch.ones_like(x_D) if norm.weight is None else norm.weight.double() + float(norm.unit_offset)
+    bias = getattr(norm, "bias", None)
+    factor = weight * torch.rsqrt(centered_D.square().mean() + norm.eps)
+    return FrozenNorm(factor, is_centered, None if bias is None else bias.double())

@@ -1,0 +1,154 @@
+"""The patterns of all attention heads over one text, and figures of each.
+
+Axes: B batch, N heads, T tokens, S key tokens, H query and key width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from archcalc.errors import InputError, shown
+from archcalc.interp.heads.inputs import AttentionArm, attention_arms, check_memory, head_inputs
+from archcalc.interp.heads.kinds import KindScores, kind_scores
+from archcalc.nn.mla import latent_scale
+from archcalc.nn.taps import record
+from archcalc.nn.taps.model_tap import canonical_spec
+from archcalc.spec.attention import LatentAttention
+from archcalc.words import msg
+
+
+@dataclass(frozen=True)
+class NeuronProducts:
+    """The score of one query and one key: `products` sum to it, up to `rest` (bias, softcap).
+
+    `products` [H] are scaled: query · key · scale, dimension by dimension, after norm and rotation.
+    """
+
+    query: Tensor
+    key: Tensor
+    products: Tensor
+    score: float
+
+    @property
+    def rest(self) -> float:
+        """Return what a bias and a softcap add to the sum of the products."""
+        return self.score - float(self.products.sum())
+
+
+@dataclass(frozen=True)
+class AttentionReading:
+    """The attention of a model over one text.
+
+    By the path of each attention (`layers.3.attn`), in the order of a forward pass: `arms` says what it is, `patterns`
+    has its weights [N, T, S], `scores` [N, T, S] is −∞ where the mask hides a key, `entropy_nats` and `distance` [N, T]
+    are figures of each query, and `kinds` are measured on repeated random tokens (None: the context is too short).
+    """
+
+    arms: Mapping[str, AttentionArm]
+    patterns: Mapping[str, Tensor]
+    scores: Mapping[str, Tensor]
+    queries: Mapping[str, Tensor]
+    keys: Mapping[str, Tensor]
+    kinds: KindScores | None
+
+    def entropy_nats(self, path: str) -> Tensor:
+        """Return the entropy of each query's weights [N, T], in float64; a learned sink is one more outcome."""
+        p_NTS = self.patterns[path].double()
+        rest_NT = (1 - p_NTS.sum(-1)).clamp(min=0) if getattr(self.arms[path].part, "sinks", False) else None
+        entropy_NT: Tensor = torch.special.entr(p_NTS).sum(-1)
+        if rest_NT is not None:
+            entropy_NT = entropy_NT + torch.special.entr(rest_NT)
+        return entropy_NT
+
+    def distance(self, path: str) -> Tensor | None:
+        """Return the mean distance in tokens of query and key [N, T], by weight; None for cross-attention."""
+        if self.arms[path].is_cross:
+            return None
+        p_NTS = self.patterns[path].double()
+        places_T = torch.arange(p_NTS.shape[-1], device=p_NTS.device)
+        far_TS = (places_T[:, None] - places_T).abs().double()
+        return (p_NTS * far_TS).sum(-1) / p_NTS.sum(-1).clamp(min=1e-30)
+
+    def products(self, path: str, head: int, query: int, key: int) -> NeuronProducts:
+        """Return the score of one query position and one key position by dimension.
+
+        Raises InputError for an unknown path, head or position.
+        """
+        arm = self.arm(path, head)
+        for where, position, size in zip(("query", "key"), (query, key), self.scores[path].shape[1:], strict=True):
+            if not 0 <= position < size:
+                raise InputError(
+                    msg("found {found}", found=position), where=where, allowed=msg("0 to {last}", last=size - 1)
+                )
+        q_H = self.queries[path][head, query].double()
+        k_H = self.keys[path][arm.kv_head(head), key].double()
+        return NeuronProducts(q_H, k_H, q_H * k_H * _scale(arm), float(self.scores[path][head, query, key]))
+
+    def arm(self, path: str, head: int = 0) -> AttentionArm:
+        """Return an attention. Raises InputError for an unknown path or head."""
+        if path not in self.arms:
+            raise InputError(
+                msg("found {found}", found=shown(path)), where="head", allowed=msg("one of {names}", names=self._paths)
+            )
+        n_heads = self.arms[path].n_heads
+        if not 0 <= head < n_heads:
+            raise InputError(
+                msg("found {found}", found=head), where="head", allowed=msg("0 to {last}", last=n_heads - 1)
+            )
+        return self.arms[path]
+
+    @property
+    def _paths(self) -> str:
+        first, *_, last = [*self.arms, *self.arms]
+        return f"{first} … {last}"
+
+
+@torch.inference_mode()
+def attention(
+    model: Any,
+    ids: Sequence[int],
+    target: Sequence[int] | None = None,
+    *,
+    with_kinds: bool = True,
+    seed: int = 0,
+) -> AttentionReading:
+    """Return the patterns of all heads of all attentions over one text.
+
+    `model` comes from `archcalc.load_model` or `archcalc.random_model`. An encoder-decoder reads `ids` as its source
+    and `target` as the decoder's tokens; its encoder, decoder and cross-attention are all read. Patterns are what it
+    weights values with: [N, T, S] for N query heads, T queries and S keys, each row with sum 1 (less the share of a
+    learned sink). `with_kinds` measures the kind of each head on repeated random tokens drawn with `seed`
+    (`archcalc.interp.heads.kinds`).
+
+    Raises InputError for invalid ids, a packed model, and a model without attention; TooLargeError before memory runs
+    out.
+    """
+    spec = canonical_spec(model)
+    arms = {arm.path: arm for arm in attention_arms(spec)}
+    if not arms:
+        raise InputError(msg("has no attention"), where=spec.name, allowed=msg("a model with attention"))
+    texts = head_inputs(model, ids, target)
+    names = [f"{path}.{name}" for path in arms for name in ("pattern", "scores", "q")]
+    names += dict.fromkeys(f"{arm.key_path}.k" for arm in arms.values())
+    check_memory(model, names, texts)
+    recording = record(model, *texts, sites=names)
+    return AttentionReading(
+        arms,
+        {path: recording[f"{path}.pattern"][0] for path in arms},
+        {path: recording[f"{path}.scores"][0] for path in arms},
+        {path: recording[f"{path}.q"][0] for path in arms},
+        {path: recording[f"{arm.key_path}.k"][0] for path, arm in arms.items()},
+        kind_scores(model, arms, texts, seed) if with_kinds else None,
+    )
+
+
+def _scale(arm: AttentionArm) -> float:
+    if isinstance(arm.part, LatentAttention):
+        return latent_scale(arm.part)
+    assert arm.part.d_head is not None, "the spec is resolved"
+    return arm.part.d_head**-0.5 if arm.part.scale is None else arm.part.scale

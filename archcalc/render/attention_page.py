@@ -1,0 +1,93 @@
+"""Attention as one self-contained HTML page: a grid of all heads, one of them large; it loads nothing."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from archcalc.errors import InputError
+from archcalc.interp.heads.attention_result import key_text
+from archcalc.interp.heads.patterns import AttentionReading
+from archcalc.interp.heads.result import KIND_NAMES, Attentions
+from archcalc.render.attention import definitions, subtitle, title
+from archcalc.words import Translator, msg
+
+# A weight is a whole number from 0 to FULL; MASKED stands for a hidden key.
+FULL, MASKED = 65534, 65535
+MAX_CELLS = 50_000_000
+
+_TEXTS = {
+    "head": msg("head"),
+    "kv_head": msg("kv head"),
+    "layer": msg("layer"),
+    "entropy": msg("entropy, nats"),
+    "distance": msg("distance, tokens"),
+    "query": msg("query"),
+    "key": msg("key"),
+    "weight": msg("weight"),
+    "masked": msg("masked"),
+    "hint": msg(
+        "Each square is a head: queries from top to bottom, keys from left to right. Click one to enlarge it. Heads "
+        "with bars of one color share a key-value head. Gray cells are masked."
+    ),
+    "grid": msg("all heads by layer"),
+    "kind": msg("kind of head"),
+    "pick": msg("kind to highlight"),
+    "every": msg("all"),
+}
+
+
+def as_html(result: Attentions, reading: AttentionReading, say: Translator) -> str:
+    """Return the page in a language. Raises InputError for patterns with more than MAX_CELLS cells."""
+    from jinja2 import Environment, PackageLoader
+
+    n_cells = sum(pattern_NTS.numel() for pattern_NTS in reading.patterns.values())
+    if n_cells > MAX_CELLS:
+        raise InputError(
+            msg("found {n:,} attention weights", n=n_cells),
+            where="prompt",
+            allowed=msg("a shorter text: a page has at most {n:,}", n=MAX_CELLS),
+        )
+    environment = Environment(loader=PackageLoader("archcalc.render"), autoescape=True)
+    kinds = {kind: say(name) for kind, name in KIND_NAMES.items()}
+    return environment.get_template("attention.html").render(
+        data={"texts": result.texts, "attentions": _attentions(result, reading), "full": FULL, "kinds": kinds},
+        lang=say.lang,
+        title=say(title(result)),
+        subtitle=say(subtitle()),
+        definitions=[say(line) for line in definitions(result)],
+        texts={name: say(message) for name, message in _TEXTS.items()},
+    )
+
+
+def _attentions(result: Attentions, reading: AttentionReading) -> list[dict[str, Any]]:
+    """Return each attention: its weights [N, T, S] as 16-bit numbers in base64, and a row for each head."""
+    n_texts, found = len(result.texts), []
+    for path, pattern_NTS in reading.patterns.items():
+        rows = [row for row in result.heads if row.path == path]
+        found.append(
+            {
+                "path": path,
+                "queries": 0 if path.startswith("encoder.") else n_texts - 1,
+                "keys": key_text(reading, path) % n_texts,
+                "cells": _base64(pattern_NTS, reading.scores[path]),
+                "heads": [
+                    [row.kv_head, round(row.entropy_nats, 4), _rounded(row.distance), row.head_kind] for row in rows
+                ],
+            }
+        )
+    return found
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
+
+
+def _base64(pattern_NTS: Tensor, scores_NTS: Tensor) -> str:
+    cells_NTS = (pattern_NTS.float() * FULL).round().int().cpu()
+    cells_NTS[(scores_NTS.float() < -1e30).cpu()] = MASKED
+    halves = torch.stack([cells_NTS & 255, cells_NTS >> 8], dim=-1)
+    return b64encode(bytes(halves.to(torch.uint8).contiguous().flatten().untyped_storage())).decode()

@@ -1,0 +1,62 @@
+"""Direct logit attribution: contributions sum to the logit on models of every shape, edges to their heads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from torch import Tensor
+
+from archcalc.inside import attribute
+from archcalc.spec import Spec
+from archcalc.spec.branches import arms
+from archcalc.spec.groups import layers_of
+from tests.nn.test_nn_cache import drawn, inputs, lengths
+from tests.strategies import specs
+
+
+def texts_of(spec: Spec) -> list[list[int]]:
+    """The ids of one text, and of a source before it if there are two stacks."""
+    torch.manual_seed(2)
+    if spec.family == "encoder":
+        text, sources = torch.randint(spec.vocab_size, (1, lengths(spec)[0])), []
+    else:
+        text, sources = inputs(spec, 1)
+    pairs = zip((*sources, text), spec.stacks, strict=True)
+    return [ids[0, : own.model.n_ctx].tolist() for ids, own in pairs]
+
+
+def logits_of(model: Any, texts: list[list[int]], position: int) -> Tensor:
+    with torch.no_grad():
+        logits: Tensor = model(*(torch.tensor([row]) for row in texts))[0, position]
+    return logits
+
+
+@settings(max_examples=60)
+@given(specs(per_token=True))
+def test_contributions_sum_to_the_logit(spec: Spec) -> None:
+    assume(spec.predicts_tokens and spec.head is not None and spec.head.transform is None)
+    model, texts = drawn(spec), texts_of(spec)
+    position = len(texts[-1]) // 2
+    logits = logits_of(model, texts, position)
+    assume(bool(logits.isfinite().all()))
+    found = attribute(model, *texts, position=position, token=1, against=0, n_promoted=1)
+    scale = sum(abs(one.value) for one in found.contributions) + 1e-30
+    assert abs(found.remainder) <= 1e-5 * scale
+    if spec.head is not None and spec.head.softcap is None:
+        assert found.logit == pytest.approx(float(logits[1] - logits[0]), rel=1e-9, abs=1e-12)
+    stack = spec.stacks[-1].stack
+    n_heads = sum(
+        arm.part.n_heads
+        for layer in layers_of(stack)
+        for arm in arms(layer)
+        if hasattr(arm.part, "n_heads") and arm.reads != "nothing"
+    )
+    heads = [one for one in found.contributions if one.head is not None]
+    assert len(heads) == n_heads
+    for one in heads:
+        assert float(found.edges[one.path][one.head].sum()) == pytest.approx(one.value, rel=1e-4, abs=1e-5 * scale)
+        if spec.stacks[-1].is_causal and not one.path.endswith("cross"):
+            assert not found.edges[one.path][one.head][position + 1 :].any()
