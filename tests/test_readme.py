@@ -60,6 +60,8 @@ NOT_RUN = {
     " --wrong ' Italy'": FOREIGN,
     "archcalc patchscope model.gguf --prompt 'Diana, Princess of Wales' --scope few-shot --layer 6"
     " --target-layer 3": FOREIGN,
+    "archcalc steer model.gguf --chat -p 'How do I plant a tree?' --pairs refusal.tsv --layers 18"
+    " --strength 0.2": FOREIGN,
     "archcalc fill-mask ./bert-base-uncased --prompt 'Paris is the [MASK] of France.'": FOREIGN,
     "archcalc fill-mask ./bert-base-uncased --prompt 'The capital of France is [MASK].'": FOREIGN,
     "archcalc fill-mask bert-base-uncased --random-weights --ids 101,103,102 --mask-id 103 --top 3": FOREIGN,

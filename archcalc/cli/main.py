@@ -37,6 +37,7 @@ COMMANDS = {
     "embed": ("embed", "Neighbors, analogies and a plane of word vectors."),
     "attention": ("attention", "All attention heads: patterns, figures and kinds."),
     "attribute": ("attribute", "What each head and layer adds to a logit."),
+    "steer": ("steer", "Steer a model by a direction from contrasting prompts."),
     "fill-mask": ("fill_mask", "Predict masked tokens with an encoder."),
     "train": ("train", "Train a model from scratch."),
     "taps": ("taps", "Named points of a forward pass, with shapes."),

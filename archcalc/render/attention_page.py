@@ -5,18 +5,14 @@ from __future__ import annotations
 from base64 import b64encode
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from archcalc.errors import InputError
 from archcalc.interp.heads.attention_result import key_text
+from archcalc.interp.heads.pattern_bytes import FULL, pattern_bytes
 from archcalc.interp.heads.patterns import AttentionReading
 from archcalc.interp.heads.result import KIND_NAMES, Attentions
 from archcalc.render.attention import definitions, subtitle, title
 from archcalc.words import Translator, msg
 
-# A weight is a whole number from 0 to FULL; MASKED stands for a hidden key.
-FULL, MASKED = 65534, 65535
 MAX_CELLS = 50_000_000
 
 _TEXTS = {
@@ -73,7 +69,7 @@ def _attentions(result: Attentions, reading: AttentionReading) -> list[dict[str,
                 "path": path,
                 "queries": 0 if path.startswith("encoder.") else n_texts - 1,
                 "keys": key_text(reading, path) % n_texts,
-                "cells": _base64(pattern_NTS, reading.scores[path]),
+                "cells": b64encode(pattern_bytes(pattern_NTS, reading.scores[path])).decode(),
                 "heads": [
                     [row.kv_head, round(row.entropy_nats, 4), _rounded(row.distance), row.head_kind] for row in rows
                 ],
@@ -84,10 +80,3 @@ def _attentions(result: Attentions, reading: AttentionReading) -> list[dict[str,
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 3)
-
-
-def _base64(pattern_NTS: Tensor, scores_NTS: Tensor) -> str:
-    cells_NTS = (pattern_NTS.float() * FULL).round().int().cpu()
-    cells_NTS[(scores_NTS.float() < -1e30).cpu()] = MASKED
-    halves = torch.stack([cells_NTS & 255, cells_NTS >> 8], dim=-1)
-    return b64encode(bytes(halves.to(torch.uint8).contiguous().flatten().untyped_storage())).decode()

@@ -28,16 +28,21 @@ ARGUMENTS = {
     "coverage": ["arcee"],
     "next": ["happy", "--random-weights", "--ids", "0,1,2", "--ids", "0,2", "--top-k", "3"],
     "demo": ["softmax"],
+    "steer": ["tiny", "-p", "And the man", "--positive", "the king", "--negative", "the field", "-n", "4"],
     "trace": ["happy"],
     "lens": ["tiny", "--prompt", "God", "--token", " said"],
     "patch": ["tiny", "--prompt", "God said", "--corrupted", "man said", "--component", "residual"],
-    "patchscope": ["tiny", "--prompt", "God said", "--layer", "1", "-n", "2"],
+    "patchscope": ["tiny", "--ids", "295,258", "--into-ids", "1,2", "--into-position", "0", "-n", "2"],
+    "embed": ["tiny", "--near", "God", "--top", "3"],
+    "attention": ["tiny", "--prompt", "God said", "--no-kinds"],
+    "attribute": ["tiny", "--prompt", "God said"],
+    "steer": ["tiny", "-p", "And", "--positive", "king", "--negative", "field", "--strength", "0.5", "-n", "2"],
     "train": ["tiny", "--text", __file__, "--set=vocab_size=300", "--steps=1", "--seq=8", "--batch=1", "-q"],
     "tokenize": ["--train", "bpe", __file__, "--vocab-size", "300"],
     "sweep": ["tiny", "--over", "d_ff=64,128", "--over", "n_kv_heads=null,2"],
 }
-# Commands whose page steps through values or shows those of the cell under the pointer.
-INTERACTIVE = {"trace", "lens", "patch", "patchscope"}
+# Their HTML is a page that is stepped through or clicked on.
+INTERACTIVE = {"attention", "lens", "patch", "patchscope", "trace"}
 PIPE_WIDTH = 180
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 
@@ -15,6 +15,7 @@ from archcalc.run.decoding.timing import Timing
 from archcalc.run.decoding.transcript import Transcript
 from archcalc.run.loading.source import LoadedModel
 from archcalc.text.chat_template import render
+from archcalc.text.tokenizer import Tokenizer
 from archcalc.words import msg
 
 
@@ -32,7 +33,7 @@ class Chat:
             raise InputError(
                 msg("its tokenizer has no chat template"), where="source", allowed=msg("a model made for chat")
             )
-        self._loaded_model, self._tokenizer, self._template = loaded_model, tokenizer, tokenizer.chat_template
+        self._loaded_model, self._tokenizer = loaded_model, tokenizer
         self.n_ctx, self._system = n_ctx or spec.n_ctx, system
         self._cache: Cache | None = None
         self._cached_ids: list[int] = []
@@ -99,9 +100,14 @@ class Chat:
         return n_read if n_read < len(ids) and ids[:n_read] == self._cached_ids else 0
 
     def _ids(self, messages: list[dict[str, str]]) -> list[int]:
-        """Return the conversation as token ids; the template writes special tokens itself."""
-        tokenizer = self._tokenizer
-        bos = "" if tokenizer.bos_id is None else tokenizer.piece(tokenizer.bos_id)
-        eos = tokenizer.piece(tokenizer.eos_ids[0]) if tokenizer.eos_ids else ""
-        text = render(self._template, messages, bos=bos, eos=eos)
-        return tokenizer.encode(text, special=False)
+        return conversation_ids(self._tokenizer, messages)
+
+
+def conversation_ids(tokenizer: Tokenizer, messages: Sequence[Mapping[str, str]]) -> list[int]:
+    """Return a conversation, up to the reply, as token ids; the template writes special tokens itself.
+
+    Raise InputError for a tokenizer without a chat template.
+    """
+    bos = "" if tokenizer.bos_id is None else tokenizer.piece(tokenizer.bos_id)
+    eos = tokenizer.piece(tokenizer.eos_ids[0]) if tokenizer.eos_ids else ""
+    return tokenizer.encode(render(tokenizer.chat_template, messages, bos=bos, eos=eos), special=False)
