@@ -35,7 +35,6 @@ ARGUMENTS = {
     "embed": ["tiny", "--near", "God", "--top", "3"],
     "attention": ["tiny", "--prompt", "God said", "--no-kinds"],
     "attribute": ["tiny", "--prompt", "God said"],
-    "steer": ["tiny", "-p", "And", "--positive", "king", "--negative", "field", "--strength", "0.5", "-n", "2"],
     "train": ["tiny", "--text", __file__, "--set=vocab_size=300", "--steps=1", "--seq=8", "--batch=1", "-q"],
     "tokenize": ["--train", "bpe", __file__, "--vocab-size", "300"],
     "sweep": ["tiny", "--over", "d_ff=64,128", "--over", "n_kv_heads=null,2"],

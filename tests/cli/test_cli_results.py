@@ -55,7 +55,6 @@ CALLS: dict[str, tuple[str, str]] = {
     "demo positions": ("demo-positions", "cases"),
     "demo step": ("demo-step", "tokens"),
     "demo cost": ("demo-cost", "points"),
-    "steer tiny -p And --positive king --negative field --strength 0.5 -n 2": ("steer", "texts"),
     "embed tiny --near king --near God --top 3": ("embed-near", "neighbors"),
     "embed tiny --analogy king man woman queen": ("embed-analogy", "tokens"),
     "embed tiny --random-weights --contexts 1,2,3 4,2 --token 2 --ids": ("embed-contexts", "layers"),
