@@ -28,6 +28,7 @@ ARGUMENTS = {
     "coverage": ["arcee"],
     "next": ["happy", "--random-weights", "--ids", "0,1,2", "--ids", "0,2", "--top-k", "3"],
     "demo": ["softmax"],
+    "steer": ["tiny", "-p", "And the man", "--positive", "the king", "--negative", "the field", "-n", "4"],
     "trace": ["happy"],
     "lens": ["tiny", "--prompt", "God", "--token", " said"],
     "patch": ["tiny", "--prompt", "God said", "--corrupted", "man said", "--component", "residual"],
