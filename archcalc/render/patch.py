@@ -132,7 +132,7 @@ _Layout = tuple[list[str], list[list[RestoredEffect | None]], list[str | Message
 
 
 def _by_position(cells: Sequence[RestoredEffect]) -> _Layout:
-    rows = [list(group) for _, group in groupby(cells, lambda row: (row.site, row.index))]
+    rows = [list(group) for _, group in groupby(cells, lambda row: (row.path, row.index))]
     columns: list[str | Message] = [
         msg("all") if row.position is None else f"{row.position} {visible(row.token)}".rstrip() for row in rows[0]
     ]
@@ -140,16 +140,16 @@ def _by_position(cells: Sequence[RestoredEffect]) -> _Layout:
 
 
 def _name(row: RestoredEffect) -> str:
-    site = row.site.removeprefix(f"{row.stack}.").removeprefix("layers.")
+    site = row.path.removeprefix(f"{row.stack}.").removeprefix("layers.")
     return site if row.index is None else f"{site} {row.index}"
 
 
 def _by_head(cells: Sequence[RestoredEffect]) -> _Layout:
     whole = [row for row in cells if row.position is None]
-    by_site = {site: list(rows) for site, rows in groupby(whole, lambda row: row.site)}
+    by_site = {site: list(rows) for site, rows in groupby(whole, lambda row: row.path)}
     n_heads = max(map(len, by_site.values()))
     rows = [[*row, *[None] * (n_heads - len(row))] for row in by_site.values()]
-    names = [row[0].site.removeprefix(f"{row[0].stack}.").removeprefix("layers.") for row in by_site.values()]
+    names = [row[0].path.removeprefix(f"{row[0].stack}.").removeprefix("layers.") for row in by_site.values()]
     return names, rows, [str(head) for head in range(n_heads)], msg("site"), msg("head")
 
 

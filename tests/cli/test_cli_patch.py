@@ -39,7 +39,7 @@ def test_json_has_the_figures_of_the_table(good: Good) -> None:
         assert row["effect"] == pytest.approx(effect, abs=1e-4)
         assert (row["position"] is None) == (row["token"] == "")
     (error,) = found["errors"]
-    at = [row for row in found["effects"] if (row["site"], row["position"]) == (error["site"], error["position"])]
+    at = [row for row in found["effects"] if (row["path"], row["position"]) == (error["path"], error["position"])]
     assert abs(at[0]["effect"] - at[0]["estimate"]) == pytest.approx(error["largest_difference"])
     assert error["n"] == 12
 

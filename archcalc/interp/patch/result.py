@@ -62,7 +62,7 @@ class RestoredEffect(Row, frozen=True, kw_only=True):
     """
 
     component: Annotated[str, text(msg("component"), names=COMPONENT_NAMES)]
-    site: Annotated[str, text(msg("site"))]
+    path: Annotated[str, text(msg("site"))]
     stack: Annotated[str, data(msg("stack"))]
     layer: Annotated[int, data(msg("layer"))]
     index: Annotated[int | None, text(msg("head or neuron"), shown="varied")]
@@ -77,7 +77,7 @@ class RestoredEffect(Row, frozen=True, kw_only=True):
 class EstimateError(Row, frozen=True, kw_only=True):
     """How far the estimates of one component are from the exact effects, position by position.
 
-    `correlation` is Pearson's, empty where either does not vary. The largest difference is at `site` and `position`.
+    `correlation` is Pearson's, empty where either does not vary. The largest difference is at `path` and `position`.
     """
 
     component: Annotated[str, text(msg("component"), names=COMPONENT_NAMES)]
@@ -85,7 +85,7 @@ class EstimateError(Row, frozen=True, kw_only=True):
     n: Annotated[int, number(msg("cells"), "words")]
     correlation: Annotated[float | None, number(msg("correlation"), "decimal")]
     largest_difference: Annotated[float, number(msg("largest difference"), "decimal")]
-    site: Annotated[str, text(msg("site"))]
+    path: Annotated[str, text(msg("site"))]
     index: Annotated[int | None, text(msg("head or neuron"), shown="varied")]
     position: Annotated[int, number(msg("position"), "words")]
     kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "measured"
@@ -184,7 +184,7 @@ def _effects(
             is_whole = column == len(ids)
             yield RestoredEffect(
                 component=each.component,
-                site=target.name,
+                path=target.name,
                 stack=stacks[each.stack],
                 layer=target.layer,
                 index=target.index,
@@ -214,7 +214,7 @@ def _errors(each: EffectMap, stacks: Sequence[str]) -> Iterator[EstimateError]:
         n=exact_RT.numel(),
         correlation=correlation(exact_RT, estimated_RT),
         largest_difference=float(differences_RT[row, column]),
-        site=each.targets[row].name,
+        path=each.targets[row].name,
         index=each.targets[row].index,
         position=column,
     )
