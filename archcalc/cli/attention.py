@@ -6,14 +6,13 @@ import re
 from typing import TYPE_CHECKING
 
 import click
-from msgspec import structs
 
 from archcalc.cli.language import current, emit_result
-from archcalc.cli.model_options import ModelOptions, model_options
+from archcalc.cli.model_options import ModelOptions, model_options, target_option, text_options
 from archcalc.cli.options import SOURCE, output
 from archcalc.errors import InputError, shown
 from archcalc.render.output import Format, emit_text
-from archcalc.run.decoding.prompts import prompt_ids
+from archcalc.run.decoding.prompts import one_prompt
 from archcalc.words import msg
 
 if TYPE_CHECKING:
@@ -25,9 +24,8 @@ _PAIR = re.compile(r"(\d{1,7}),(\d{1,7})")
 
 @click.command("attention")
 @click.argument("source", type=SOURCE)
-@click.option("-p", "--prompt", metavar="TEXT", help="Input text (of an encoder-decoder, the source).")
-@click.option("--ids", metavar="1,2,3", help="Input as token ids, instead of --prompt.")
-@click.option("--target", metavar="TEXT", help="Of an encoder-decoder: the decoder's text so far.")
+@text_options
+@target_option
 @click.option("--head", metavar="LAYER.HEAD", help="Show this head in full, such as 3.0 or layers.3.attn.0.")
 @click.option("--pair", metavar="QUERY,KEY", help="With --head: the score of two positions by dimension.")
 @click.option("--kinds/--no-kinds", default=True, show_default=True, help="Measure kinds on repeated random tokens.")
@@ -63,49 +61,24 @@ def command(
       archcalc attention tiny-seq2seq --random-weights --ids 1,2,3 --format csv
     """
     opened = model_options.open(source)
-    (row,) = prompt_ids(opened, [prompt] if prompt is not None else [], [ids] if ids is not None else [])
+    row = one_prompt(opened, prompt, ids)
 
     from archcalc.interp.heads.attention_result import attentions
     from archcalc.interp.heads.patterns import attention
-    from archcalc.interp.trace.trace_input import trace_input
+    from archcalc.interp.text_input import text_input
     from archcalc.render.attention import view
 
     chosen, positions = _head(opened, head), _pair(head, pair)
-    inputs, target_ids = trace_input(opened, row), target_tokens(opened, target)
-    work = structs.replace(inputs.work, seq=len(target_ids)) if target_ids is not None else inputs.work
-    model = model_options.load(opened, work, packed=False).model
-    reading = attention(model, row, target_ids, with_kinds=kinds, seed=seed)
-    result = attentions(opened, reading, [row] if target_ids is None else [row, target_ids], chosen, positions)
+    inputs = text_input(opened, row, target)
+    model = model_options.load(opened, inputs.work, packed=False).model
+    reading = attention(model, row, inputs.target, with_kinds=kinds, seed=seed)
+    result = attentions(opened, reading, inputs.texts, chosen, positions)
     if form == "html":
         from archcalc.render.attention_page import as_html
 
         emit_text(as_html(result, reading, current()), output)
     else:
         emit_result(lambda: result, view, None, form, output=output, color=not no_color)
-
-
-def target_tokens(opened: ModelSource, text: str | None) -> list[int] | None:
-    """Return the decoder's ids of an encoder-decoder, its start token first; None for other models.
-
-    Raises InputError for a target of another model, or without a tokenizer.
-    """
-    if opened.spec.family != "encoder-decoder":
-        if text is not None:
-            raise InputError(
-                msg("found for a model of the family {family}", family=opened.spec.family),
-                where="target",
-                allowed=msg("left out"),
-            )
-        return None
-    if opened.start_id is None:
-        raise InputError(
-            msg("not known"), where="decoder_start_token_id", allowed=msg("a token id that the decoder begins with")
-        )
-    if text is None:
-        return [opened.start_id]
-    if opened.tokenizer is None:
-        raise InputError(msg("there is no tokenizer"), where="target", allowed=msg("left out"))
-    return [opened.start_id, *opened.tokenizer.encode(text, special=False)]
 
 
 def _head(opened: ModelSource, text: str | None) -> tuple[str, int] | None:

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import click
-from msgspec import structs
 
-from archcalc.cli.attention import target_tokens
 from archcalc.cli.language import emit_result
-from archcalc.cli.model_options import ModelOptions, model_options
+from archcalc.cli.model_options import ModelOptions, model_options, target_option, text_options
 from archcalc.cli.options import SOURCE, output
 from archcalc.render.output import Format
-from archcalc.run.decoding.prompts import prompt_ids
+from archcalc.run.decoding.prompts import one_prompt
 
 
 @click.command("attribute")
 @click.argument("source", type=SOURCE)
-@click.option("-p", "--prompt", metavar="TEXT", help="Input text (of an encoder-decoder, the source).")
-@click.option("--ids", metavar="1,2,3", help="Input as token ids, instead of --prompt.")
-@click.option("--target", metavar="TEXT", help="Of an encoder-decoder: the decoder's text so far.")
+@text_options
+@target_option
 @click.option("--position", type=int, help="Token position whose logit is read (default: the last).")
 @click.option("--token-id", type=int, help="Token whose logit is attributed (default: the likeliest).")
 @click.option("--against-id", type=int, help="Token whose logit is subtracted.")
@@ -53,17 +50,15 @@ def command(
       archcalc attribute tiny --ids 1,2,3 --token-id 5 --against-id 6 --format csv
     """
     opened = model_options.open(source)
-    (row,) = prompt_ids(opened, [prompt] if prompt is not None else [], [ids] if ids is not None else [])
+    row = one_prompt(opened, prompt, ids)
 
     from archcalc.interp.heads.attribution import attribute
     from archcalc.interp.heads.attribution_rows import logit_attribution
-    from archcalc.interp.trace.trace_input import trace_input
+    from archcalc.interp.text_input import text_input
     from archcalc.render.attribute import view
 
-    inputs, target_ids = trace_input(opened, row), target_tokens(opened, target)
-    work = structs.replace(inputs.work, seq=len(target_ids)) if target_ids is not None else inputs.work
-    model = model_options.load(opened, work, packed=False).model
-    found = attribute(model, row, target_ids, position=position, token=token_id, against=against_id)
-    texts = [row] if target_ids is None else [row, target_ids]
-    result = logit_attribution(opened, found, texts, n_heads, n_edges)
+    inputs = text_input(opened, row, target)
+    model = model_options.load(opened, inputs.work, packed=False).model
+    found = attribute(model, row, inputs.target, position=position, token=token_id, against=against_id)
+    result = logit_attribution(opened, found, inputs.texts, n_heads, n_edges)
     emit_result(lambda: result, view, None, form, output=output, color=not no_color)

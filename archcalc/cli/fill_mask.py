@@ -13,7 +13,7 @@ from archcalc.cli.options import FILE, SOURCE
 from archcalc.errors import InputError
 from archcalc.render.output import as_json, emit_text
 from archcalc.results import plain
-from archcalc.run.decoding.prompts import prompt_ids
+from archcalc.run.decoding.prompts import one_prompt
 from archcalc.words import msg
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def command(
       archcalc fill-mask bert-base-uncased --random-weights --ids 101,103,102 --mask-id 103 --top 3
     """
     model_source = model_options.open(source)
-    (row,) = prompt_ids(model_source, [] if prompt is None else [prompt], [] if ids is None else [ids])
+    row = one_prompt(model_source, prompt, ids)
     mask = _mask_id(model_source, mask_id)
 
     from archcalc.run.decoding.fill_mask import check, mask_predictions

@@ -12,6 +12,7 @@ from archcalc.cli.language import current, lang
 from archcalc.cli.model_options import ModelOptions, escape_controls, model_options, sampling, speed_message
 from archcalc.cli.options import FILE, SOURCE
 from archcalc.cli.parallel import parallel
+from archcalc.cli.progress import progress_bar
 from archcalc.render.output import as_json, emit_text
 from archcalc.results import plain
 from archcalc.run.decoding.prompts import prompt_ids
@@ -114,8 +115,7 @@ def _as_json(generation: Generation, heads: list[str], output: str | None) -> No
 
 def _run_to_end(generation: Generation) -> None:
     """Run the generation to its end, with a progress bar on a terminal."""
-    label, hidden = current()(msg("generating")), not sys.stderr.isatty()
-    with click.progressbar(length=generation.max_tokens, label=label, file=sys.stderr, hidden=hidden) as bar:
+    with progress_bar(generation.max_tokens, msg("generating")) as bar:
         for _ in generation:
             bar.update(generation.timing.n_steps - bar.pos)
         bar.update(generation.max_tokens - bar.pos)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from functools import wraps
 from typing import TYPE_CHECKING, Any, cast, get_args
 
 import click
 
-from archcalc.cli.language import current
 from archcalc.cli.options import F
+from archcalc.cli.progress import progress_bar
 from archcalc.errors import InputError, printable
 from archcalc.extras import require_running
 from archcalc.spec.execution import ActivationDtype
@@ -66,8 +65,7 @@ class ModelOptions:
         if self.threads:
             torch.set_num_threads(self.threads)
         n_bytes = opened.checkpoint.n_bytes if opened.checkpoint else 0
-        hidden = not n_bytes or not sys.stderr.isatty()
-        with click.progressbar(length=n_bytes, label=current()(msg("loading")), file=sys.stderr, hidden=hidden) as bar:
+        with progress_bar(n_bytes, msg("loading")) as bar:
             return opened.load(
                 work,
                 device=self.device,
@@ -112,6 +110,19 @@ def model_options(command: F) -> F:
     ):
         wrapped = option(wrapped)
     return wrapped
+
+
+def text_options(command: F) -> F:
+    """Add the options of the text that a model reads: `--prompt` or `--ids`."""
+    command = click.option("--ids", metavar="1,2,3", help="Input as token ids, instead of --prompt.")(command)
+    return click.option("-p", "--prompt", metavar="TEXT", help="Input text (of an encoder-decoder, the source).")(
+        command
+    )
+
+
+def target_option(command: F) -> F:
+    """Add `--target`."""
+    return click.option("--target", metavar="TEXT", help="Of an encoder-decoder: the decoder's text so far.")(command)
 
 
 def sampling(command: F) -> F:

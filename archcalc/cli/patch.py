@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -11,10 +10,11 @@ from archcalc.cli.answers import token_of
 from archcalc.cli.language import current, emit_result
 from archcalc.cli.model_options import ModelOptions, model_options
 from archcalc.cli.options import FILE, SOURCE, output
+from archcalc.cli.progress import progress_bar
 from archcalc.errors import InputError, shown
 from archcalc.interp.patch.targets import COMPONENTS
 from archcalc.render.output import Format, emit_text, write
-from archcalc.run.decoding.prompts import prompt_ids
+from archcalc.run.decoding.prompts import decoder_ids, one_prompt
 from archcalc.words import msg
 
 if TYPE_CHECKING:
@@ -121,9 +121,11 @@ def command(
     from archcalc.render.patch import Options, grids, subtitle, title, view
     from archcalc.spec.workload import Workload
 
-    (clean,) = _prompt_ids(opened, prompt, ids)
+    clean = one_prompt(opened, prompt, ids)
     corruption = _corruption(opened, clean, prompt, (corrupted, corrupted_ids), noise, noise_scale, noise_samples, seed)
-    target_ids = _target(opened, target)
+    if target is not None and opened.spec.family != "encoder-decoder":
+        raise InputError(msg("found for a model with one stack"), where="target", allowed=msg("left out"))
+    target_ids = decoder_ids(opened, target)
     texts, _ = check_texts(opened.spec, clean, corruption, target_ids)
     answers = token_of(opened, answer, answer_id, "answer"), token_of(opened, wrong, wrong_id, "wrong")
     position = _mask_position(opened, clean) if position is None else position
@@ -132,8 +134,8 @@ def command(
     n = n_samples * n_cells(opened.spec, [len(text) for text in texts], components, units) if is_exact else 0
     pair = {"source_seq": len(clean)} if target_ids is not None else {}
     model = model_options.load(opened, Workload(batch=1, seq=len(texts[-1]), **pair), packed=False).model
-    say, hidden = current(), not n or not sys.stderr.isatty()
-    with click.progressbar(length=n, label=say(msg("patching")), file=sys.stderr, hidden=hidden) as bar:
+    say = current()
+    with progress_bar(n, msg("patching")) as bar:
         patching = patch(
             model,
             clean,
@@ -161,10 +163,6 @@ def command(
         emit_result(lambda: result, view, Options(top=top), form, output=output, color=not no_color)
 
 
-def _prompt_ids(opened: ModelSource, prompt: str | None, ids: str | None) -> list[list[int]]:
-    return prompt_ids(opened, [] if prompt is None else [prompt], [] if ids is None else [ids])
-
-
 def _corruption(
     opened: ModelSource,
     clean: list[int],
@@ -185,32 +183,15 @@ def _corruption(
             msg("{n} are given", n=n_given), where="corrupted, corrupted_ids, noise", allowed=msg("one of them")
         )
     if noise is None:
-        return _prompt_ids(opened, *corrupted)[0]
+        return one_prompt(opened, *corrupted)
     if prompt is None:
-        positions = prompt_ids(opened, [], [noise])[0]
+        positions = one_prompt(opened, None, noise)
     else:
         assert opened.tokenizer is not None, "a prompt has been read"
         positions = positions_of(opened.tokenizer, prompt, noise, "noise")
     found = Noise(tuple(positions), scale, n_samples, seed)
     found.check(len(clean))
     return found
-
-
-def _target(opened: ModelSource, target: str | None) -> list[int] | None:
-    """Return what the decoder of an encoder-decoder reads: its start token and the text."""
-    if opened.spec.family != "encoder-decoder":
-        if target is not None:
-            raise InputError(msg("found for a model with one stack"), where="target", allowed=msg("left out"))
-        return None
-    if opened.start_id is None:
-        raise InputError(
-            msg("not known"), where="decoder_start_token_id", allowed=msg("a token id that the decoder begins with")
-        )
-    if target is None:
-        return [opened.start_id]
-    if opened.tokenizer is None:
-        raise InputError(msg("there is no tokenizer"), where="target", allowed=msg("left out"))
-    return [opened.start_id, *opened.tokenizer.encode(target, special=False)]
 
 
 def _mask_position(opened: ModelSource, ids: list[int]) -> int | None:

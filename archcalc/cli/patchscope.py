@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -11,9 +10,10 @@ from archcalc.cli.answers import token_of
 from archcalc.cli.language import current, emit_result
 from archcalc.cli.model_options import ModelOptions, model_options
 from archcalc.cli.options import FILE, SOURCE, output
+from archcalc.cli.progress import progress_bar
 from archcalc.errors import InputError
 from archcalc.render.output import Format, emit_text, write
-from archcalc.run.decoding.prompts import prompt_ids
+from archcalc.run.decoding.prompts import one_prompt
 from archcalc.words import LANGS, msg
 
 if TYPE_CHECKING:
@@ -108,10 +108,10 @@ def command(
     from archcalc.render.patchscope import grid as layer_grid
     from archcalc.run.decoding.generation import generation_workload
 
-    (source_ids,) = prompt_ids(opened, [] if prompt is None else [prompt], [] if ids is None else [ids])
+    source_ids = one_prompt(opened, prompt, ids)
     read = _source_positions(opened, prompt, source_ids, words, source_positions)
     if into_ids is not None:
-        (into_row,), written = prompt_ids(opened, [], [into_ids]), list(positions)
+        into_row, written = one_prompt(opened, None, into_ids), list(positions)
     else:
         into_row, written = _target(opened, len(read), scope, scope_lang, into, placeholder)
     token, pairs = (
@@ -120,8 +120,8 @@ def command(
     )
     check(opened.spec, source_ids, read, into_row, written, pairs, token)
     model = model_options.load(opened, generation_workload(opened.spec, [into_row], max_tokens), packed=False).model
-    say, hidden = current(), not sys.stderr.isatty()
-    with click.progressbar(length=len(pairs), label=say(msg("generating")), file=sys.stderr, hidden=hidden) as bar:
+    say = current()
+    with progress_bar(len(pairs), msg("generating")) as bar:
         found = patchscope(
             model,
             source_ids,

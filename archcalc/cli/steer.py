@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from math import isfinite
 from typing import TYPE_CHECKING, Any
@@ -14,10 +12,11 @@ import click
 from archcalc.cli.language import current, emit_result
 from archcalc.cli.model_options import ModelOptions, model_options, sampling
 from archcalc.cli.options import FILE, SOURCE, output
+from archcalc.cli.progress import progress_bar
 from archcalc.errors import InputError, shown
 from archcalc.render.output import Format, write
-from archcalc.run.decoding.prompts import prompt_ids
-from archcalc.words import Message, msg
+from archcalc.run.decoding.prompts import one_prompt
+from archcalc.words import msg
 
 if TYPE_CHECKING:
     from archcalc.interp.steer.direction import Direction
@@ -193,7 +192,7 @@ class _Request:
         if self.saved is not None:
             return self.saved
         assert self.prompts is not None, "a request has prompts or a direction"
-        with _progress_bar(sum(map(len, self.prompts.ids.values())), msg("reading the prompts")) as bar:
+        with progress_bar(sum(map(len, self.prompts.ids.values())), msg("reading the prompts")) as bar:
             found = direction(
                 loaded.model,
                 self.prompts.ids["positive"],
@@ -274,7 +273,7 @@ def _input_ids(opened: ModelSource, prompt: str | None, ids: str | None, *, chat
 
     if prompt is not None and ids is None:
         return text_ids(opened, prompt, "prompt", chat=chat)
-    return prompt_ids(opened, [] if prompt is None else [prompt], [] if ids is None else [ids])[0]
+    return one_prompt(opened, prompt, ids)
 
 
 def _layers(text: str | None, request: _Request, from_layer: int | None) -> tuple[int, ...]:
@@ -363,7 +362,7 @@ def _texts(
     from archcalc.interp.steer.texts import steered_text
 
     rows = []
-    with _progress_bar(max_tokens * len(plan), msg("generating")) as bar:
+    with progress_bar(max_tokens * len(plan), msg("generating")) as bar:
         for number, (strength, edits) in enumerate(plan.items(), 1):
             found = steered_text(
                 loaded.model,
@@ -379,7 +378,3 @@ def _texts(
             bar.update(number * max_tokens - bar.pos)
             rows.append(steered_row(loaded.source, found, strength))
     return rows
-
-
-def _progress_bar(length: int, label: Message) -> AbstractContextManager[Any]:
-    return click.progressbar(length=length, label=current()(label), file=sys.stderr, hidden=not sys.stderr.isatty())

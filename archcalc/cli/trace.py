@@ -5,16 +5,15 @@ from __future__ import annotations
 import click
 
 from archcalc.cli.language import current, emit_result
-from archcalc.cli.model_options import ModelOptions, model_options
+from archcalc.cli.model_options import ModelOptions, model_options, text_options
 from archcalc.cli.options import SOURCE, output
 from archcalc.render.output import Format, emit_text
-from archcalc.run.decoding.prompts import prompt_ids
+from archcalc.run.decoding.prompts import one_prompt
 
 
 @click.command("trace")
 @click.argument("source", type=SOURCE)
-@click.option("-p", "--prompt", "prompt", metavar="TEXT", help="Input text (of an encoder-decoder, the source).")
-@click.option("--ids", metavar="1,2,3", help="Input as token ids, instead of --prompt.")
+@text_options
 @click.option("--position", type=click.IntRange(0), help="Token position to show (default: the last).")
 @click.option(
     "--full/--summary", default=None, help="Print all values, or norms and largest values (default: by model size)."
@@ -52,15 +51,15 @@ def command(
     if prompt is None and ids is None and not model_options.random_weights:
         example = worked_example.example_of(source)
         prompt = example.prompt if example else None
-    (input_ids,) = prompt_ids(model_source, [prompt] if prompt is not None else [], [ids] if ids is not None else [])
+    input_ids = one_prompt(model_source, prompt, ids)
 
+    from archcalc.interp.text_input import text_input
     from archcalc.interp.trace.result import forward_trace
     from archcalc.interp.trace.run import trace
-    from archcalc.interp.trace.trace_input import trace_input
     from archcalc.render.trace import view
     from archcalc.render.trace_page import as_html
 
-    inputs, say = trace_input(model_source, input_ids), current()
+    inputs, say = text_input(model_source, input_ids), current()
     model = model_options.load(model_source, inputs.work, packed=False).model
     steps = trace(model, inputs.ids, inputs.target, position=position)
     checks = worked_example.step_checks(example, steps) if example else []

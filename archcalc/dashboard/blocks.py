@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from html import escape
 from typing import Any, Final
@@ -12,6 +11,7 @@ import streamlit as st
 from archcalc.dashboard.downloads import download_button, download_row
 from archcalc.dashboard.session import escape_markdown, say
 from archcalc.render.html import as_html, table_as_html
+from archcalc.render.output import as_json
 from archcalc.render.page import Block, Page, Picture, Table, Text, Treemap, cell_text
 from archcalc.render.text import as_csv, as_markdown
 from archcalc.words import ENGLISH, msg
@@ -53,11 +53,6 @@ def save_page(page: Page, *, name: str, data: Callable[[], Any]) -> None:
         download_button("JSON", lambda: as_json(data()).encode(), f"{name}.page.json", "application/json")
         download_button("CSV", lambda: as_csv(page).encode(), f"{name}.page.csv", "text/csv")
         download_button("Markdown", lambda: as_markdown(page).encode(), f"{name}.page.md", "text/markdown")
-
-
-def as_json(data: Any) -> str:
-    """Return JSON as the command line prints it."""
-    return json.dumps(data, ensure_ascii=False, indent=2) + "\n"
 
 
 def records(block: Table) -> list[dict[str, Any]]:

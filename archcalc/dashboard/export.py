@@ -9,9 +9,10 @@ import streamlit as st
 from archcalc.analysis.model_report import model_report
 from archcalc.analysis.model_workload import ModelWorkload
 from archcalc.contract import Report
-from archcalc.dashboard import blocks, chooser, snippets
+from archcalc.dashboard import chooser, snippets
 from archcalc.dashboard.session import say
 from archcalc.render import report as pages
+from archcalc.render.output import as_json
 from archcalc.words import Message, msg
 
 
@@ -38,7 +39,7 @@ def _downloads(model: ModelWorkload, report: Report) -> None:
         "text/html",
         lambda: as_html(pages.full_page(model_report(model), model.spec)),
     )
-    _download(msg("Report (JSON)"), "data_object", f"{name}.json", "application/json", lambda: blocks.as_json(report))
+    _download(msg("Report (JSON)"), "data_object", f"{name}.json", "application/json", lambda: as_json(report))
     _download(msg("Spec (YAML)"), "edit_document", f"{name}.yaml", "application/yaml", lambda: as_yaml(model.spec))
 
 

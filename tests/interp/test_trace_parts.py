@@ -11,11 +11,12 @@ from hypothesis import given, settings
 
 from archcalc import build, load
 from archcalc.errors import InputError
+from archcalc.interp.memory import recorded_bytes
+from archcalc.interp.text_input import text_input
 from archcalc.interp.trace.run import Trace, trace
 from archcalc.interp.trace.softmax import SoftmaxRow, attentions, softmax_of
 from archcalc.interp.trace.step_inputs import step_inputs
 from archcalc.interp.trace.target import target
-from archcalc.interp.trace.trace_input import recorded_bytes, trace_input
 from archcalc.nn.taps import sites
 from archcalc.run.loading.source import open_source
 from archcalc.spec import Spec
@@ -144,9 +145,9 @@ def test_of_shared_weights_a_module_is_no_step() -> None:
 
 
 def test_what_is_asked_is_what_there_is_room_for() -> None:
-    found = trace_input(open_source("happy"), [0, 1])
+    found = text_input(open_source("happy"), [0, 1])
     assert (found.ids, found.target, found.work.seq) == ([0, 1], None, 2)
-    crossing = trace_input(open_source("tiny-seq2seq", random_weights=True), [1, 2, 3])
+    crossing = text_input(open_source("tiny-seq2seq", random_weights=True), [1, 2, 3])
     assert (crossing.target, crossing.work.seq, crossing.work.source_seq) == ([0], 1, 3)
 
 

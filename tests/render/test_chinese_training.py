@@ -29,6 +29,7 @@ from archcalc.ledger.build import build
 from archcalc.render import flops, lora, memory, shards, training
 from archcalc.render.charts import flops as flops_charts
 from archcalc.render.charts import memory as memory_charts
+from archcalc.render.output import as_json
 from archcalc.render.page import Page, Table, Text
 from archcalc.sources import decode, load
 from archcalc.spec import Spec
@@ -280,6 +281,6 @@ def test_a_table_saved_as_json_is_english() -> None:
     page = training_page(setup(load("gpt2")))
     table = page.blocks[0]
     assert isinstance(table, Table)
-    last = json.loads(blocks.as_json(blocks.records(table)))[-1]
+    last = json.loads(as_json(blocks.records(table)))[-1]
     assert last["part"] == "total"
     assert CHINESE(msg("total")) == "总计"

@@ -8,11 +8,11 @@ from typing import Final
 
 import streamlit as st
 
-from archcalc.dashboard import blocks
 from archcalc.dashboard.session import escape_markdown, lang, say
 from archcalc.dashboard.tracing.trace_session import TraceSession
 from archcalc.interp.trace.result import ForwardTrace
 from archcalc.interp.trace.run import Trace
+from archcalc.render.output import as_json
 from archcalc.render.text import as_csv, as_markdown
 from archcalc.render.trace import view
 from archcalc.render.trace_page import as_html
@@ -44,7 +44,7 @@ def _markdown(result: ForwardTrace, say: Translator) -> str:
 
 _FORMATS: Final[dict[str, Callable[[ForwardTrace, Translator], str]]] = {
     "html": as_html,
-    "json": lambda result, say: blocks.as_json(plain_data(result)),
+    "json": lambda result, say: as_json(plain_data(result)),
     "csv": lambda result, say: as_csv(view(result)),
     "md": _markdown,
 }

@@ -11,16 +11,16 @@ import msgspec
 from archcalc.dashboard.lru_cache import LruCache
 from archcalc.errors import InputError
 from archcalc.extras import require_running
-from archcalc.run.decoding.prompts import prompt_ids
+from archcalc.run.decoding.prompts import one_prompt
 from archcalc.spec import Spec
 from archcalc.spec.set_options import changes
 from archcalc.units import human_bytes
 from archcalc.words import msg
 
 if TYPE_CHECKING:
+    from archcalc.interp.text_input import TextInput
     from archcalc.interp.trace.result import ForwardTrace
     from archcalc.interp.trace.run import Trace
-    from archcalc.interp.trace.trace_input import TraceInput
     from archcalc.interp.trace.worked_example import StepCheck, WorkedExample
     from archcalc.run.loading.source import LoadedModel, ModelSource
 
@@ -90,17 +90,17 @@ def trace_session(source: TraceSource, prompt: str, ids: str) -> TraceSession:
 
 def _trace(source: TraceSource, prompt: str | None, ids: str | None) -> TraceSession:
     require_running()
+    from archcalc.interp.text_input import text_input
     from archcalc.interp.trace import worked_example
     from archcalc.interp.trace.run import trace
-    from archcalc.interp.trace.trace_input import trace_input
 
     model_source, example = _model_source(source), None
     if prompt is None and ids is None:
         example = None if source.is_random else worked_example.example_of(source.name)
         prompt = example.prompt if example else PROMPT if model_source.tokenizer else None
         ids = None if prompt else IDS
-    (input_ids,) = prompt_ids(model_source, [prompt] if prompt is not None else [], [ids] if ids is not None else [])
-    inputs = trace_input(model_source, input_ids)
+    input_ids = one_prompt(model_source, prompt, ids)
+    inputs = text_input(model_source, input_ids)
     _check_limits(model_source.spec, inputs)
     model = _MODELS.get_or_create(source, lambda: model_source.load(inputs.work, packed=False, seed=source.seed)).model
     return TraceSession(model_source, model, trace(model, inputs.ids, inputs.target), example, prompt, ids)
@@ -114,10 +114,10 @@ def _model_source(source: TraceSource) -> ModelSource:
     return open_source(json.loads(source.document), random_weights=True, changes=changes(source.settings))
 
 
-def _check_limits(spec: Spec, inputs: TraceInput) -> None:
+def _check_limits(spec: Spec, inputs: TextInput) -> None:
     """Raise InputError for a model or a text beyond the limits of the page."""
     from archcalc.analysis.memory import summary
-    from archcalc.interp.trace.trace_input import recorded_bytes
+    from archcalc.interp.memory import recorded_bytes
     from archcalc.ledger.build import build
 
     weights_bytes = summary(build(spec), inputs.work, "fp32")["weights_bytes"]

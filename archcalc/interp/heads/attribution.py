@@ -18,9 +18,10 @@ import torch
 from torch import Tensor
 
 from archcalc.errors import InputError
+from archcalc.interp.heads.arms import AttentionArm, attention_arms, check_memory
 from archcalc.interp.heads.attribution_result import ContributionPart
-from archcalc.interp.heads.inputs import AttentionArm, attention_arms, check_memory, head_inputs
 from archcalc.interp.heads.linear_steps import FrozenNorm, Multiply, Step, frozen
+from archcalc.interp.model_inputs import model_inputs
 from archcalc.interp.readout import read_stack
 from archcalc.nn.taps import record
 from archcalc.nn.taps.model_tap import canonical_spec
@@ -92,7 +93,7 @@ def attribute(
     stack = read_stack(spec)
     if spec.head is None or spec.head.transform is not None:
         raise InputError(msg("the head has an activation"), where="head", allowed=msg("a head that is linear"))
-    texts = head_inputs(model, ids, target)
+    texts = model_inputs(model, ids, target)
     place = _position(position, texts[-1].shape[1])
     arms = {arm.path: arm for arm in attention_arms(spec) if arm.path.startswith(f"{stack.prefix}layers.")}
     sites = list(_sites(spec, arms))

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from archcalc.interp.heads.inputs import AttentionArm, check_memory
+from archcalc.interp.heads.arms import AttentionArm, check_memory
 from archcalc.interp.heads.result import PATTERN_KINDS, THRESHOLD, HeadKind
 from archcalc.nn.taps import record
 

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from archcalc.errors import InputError, shown
-from archcalc.interp.heads.inputs import AttentionArm, attention_arms, check_memory, head_inputs
+from archcalc.interp.heads.arms import AttentionArm, attention_arms, check_memory
 from archcalc.interp.heads.kinds import KindScores, kind_scores
+from archcalc.interp.model_inputs import model_inputs
 from archcalc.nn.mla import latent_scale
 from archcalc.nn.taps import record
 from archcalc.nn.taps.model_tap import canonical_spec
@@ -132,7 +133,7 @@ def attention(
     arms = {arm.path: arm for arm in attention_arms(spec)}
     if not arms:
         raise InputError(msg("has no attention"), where=spec.name, allowed=msg("a model with attention"))
-    texts = head_inputs(model, ids, target)
+    texts = model_inputs(model, ids, target)
     names = [f"{path}.{name}" for path in arms for name in ("pattern", "scores", "q")]
     names += dict.fromkeys(f"{arm.key_path}.k" for arm in arms.values())
     check_memory(model, names, texts)

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from archcalc.interp.lens.inputs import Ids, model_inputs
 from archcalc.interp.lens.maps import Lens
+from archcalc.interp.model_inputs import Ids, model_inputs
 from archcalc.interp.readout import Readout
 from archcalc.nn import taps
 

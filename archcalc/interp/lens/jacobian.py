@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from archcalc.errors import InputError
-from archcalc.interp.lens.inputs import Ids, model_inputs
 from archcalc.interp.lens.maps import Lens, LensSites, lens_sites
 from archcalc.interp.lens.memory import check_maps_memory
+from archcalc.interp.model_inputs import Ids, model_inputs
 from archcalc.nn import taps
 from archcalc.nn.taps.model_tap import canonical_spec
 from archcalc.words import msg

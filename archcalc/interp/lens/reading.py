@@ -18,20 +18,20 @@ import torch
 from torch import Tensor
 
 from archcalc.errors import InputError
-from archcalc.interp.lens.inputs import Ids, model_inputs, read_positions
 from archcalc.interp.lens.maps import Lens, LensSites, lens_sites
+from archcalc.interp.lens.positions import read_positions
+from archcalc.interp.memory import FLOAT_BYTES
+from archcalc.interp.model_inputs import Ids, model_inputs
 from archcalc.interp.readout import Readout
 from archcalc.nn import taps
 from archcalc.nn.taps.model_tap import canonical_spec
 from archcalc.run.decoding.sampling import check_finite
 from archcalc.run.devices import free_memory
-from archcalc.run.loading.memory_check import TooLargeError
-from archcalc.units import human_bytes
+from archcalc.run.loading.memory_check import check_fits
 from archcalc.words import msg
 
 # Logits in memory at a time. Larger matrices are no faster.
 CHUNK_BYTES = 32 * 2**20
-FLOAT_BYTES = 4
 
 Progress = Callable[[int], None]
 
@@ -209,14 +209,9 @@ def _check_memory(model: Any, inputs: Sequence[Tensor], n_sites: int, n_position
     weight, n_tokens, spec = model.embed.tokens.weight, inputs[-1].shape[1], model.spec
     logits = FLOAT_BYTES * spec.vocab_size * (n_tokens + 3 * n_positions) + 4 * CHUNK_BYTES
     needed = 2 * n_sites * n_tokens * spec.d_model * weight.element_size() + logits
-    free_bytes = free_memory(weight.device)
-    if needed > free_bytes:
-        raise TooLargeError(
-            msg(
-                "the lens needs {needed} for {n_sites} sites and {n_tokens:,} tokens; {free_bytes} are free",
-                needed=human_bytes(needed),
-                n_sites=n_sites,
-                n_tokens=n_tokens,
-                free_bytes=human_bytes(free_bytes),
-            )
-        )
+    problem = msg(
+        "the lens needs {needed} for {n_sites} sites and {n_tokens:,} tokens; {free_bytes} are free",
+        n_sites=n_sites,
+        n_tokens=n_tokens,
+    )
+    check_fits(needed, free_memory(weight.device), problem)

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from archcalc.errors import InputError
 from archcalc.interp.lens.divergence import divergence, states_and_output
-from archcalc.interp.lens.inputs import Ids, model_inputs
 from archcalc.interp.lens.maps import Lens, LensSites, SiteMap, lens_sites
 from archcalc.interp.lens.memory import check_maps_memory
+from archcalc.interp.model_inputs import Ids, model_inputs
 from archcalc.interp.readout import Readout
 from archcalc.nn.taps.model_tap import canonical_spec
 from archcalc.words import msg

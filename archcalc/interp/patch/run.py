@@ -25,11 +25,10 @@ from archcalc.nn.taps import Edit
 from archcalc.nn.taps.model_tap import canonical_spec
 from archcalc.run.decoding.sampling import check_finite
 from archcalc.run.devices import free_memory
-from archcalc.run.loading.memory_check import TooLargeError
+from archcalc.run.loading.memory_check import check_fits
 from archcalc.spec import Spec
 from archcalc.spec.sites import sites
 from archcalc.spec.workload import Workload
-from archcalc.units import human_bytes
 from archcalc.words import msg
 
 Method = Literal["exact", "attribution", "both"]
@@ -298,16 +297,8 @@ def batch_rows(
         else Workload(batch=1, seq=n_target)
     )
     row_bytes = 2 * like.element_size() * sum(prod(site.shape(work) or ()) for site in by_name.values())
-    free_bytes = free_memory(like.device)
-    if row_bytes > free_bytes:
-        raise TooLargeError(
-            msg(
-                "patching records {needed}; {free_bytes} are free on {type}",
-                needed=human_bytes(row_bytes),
-                free_bytes=human_bytes(free_bytes),
-                type=like.device.type,
-            )
-        )
+    problem = msg("patching records {needed}; {free_bytes} are free on {type}", type=like.device.type)
+    check_fits(row_bytes, free_memory(like.device), problem)
     return max(1, min(n_rows, N_BATCH_TOKENS // max(map(len, texts)), RECORDED_BYTES // row_bytes))
 
 

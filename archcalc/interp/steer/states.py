@@ -15,6 +15,7 @@ from archcalc.errors import InputError, shown
 from archcalc.interp.steer.layers import StackName, site_name
 from archcalc.interp.trace.run import check_ids
 from archcalc.nn.taps.model_tap import ModelTap, attached, canonical_spec
+from archcalc.run.decoding.prompts import decoder_start
 from archcalc.spec import Spec
 from archcalc.spec.sites import Site
 from archcalc.words import msg
@@ -98,15 +99,6 @@ def _run(model: Any, prompts: Sequence[Sequence[int]], *, reads_source: bool, st
         model.encode(ids_BT)
     else:
         model(ids_BT, ids_BT.new_full((len(prompts), 1), decoder_start(start_id)), n_logits=1)
-
-
-def decoder_start(start_id: int | None) -> int:
-    """Return the decoder start token. Raises InputError if it is not known."""
-    if start_id is None:
-        raise InputError(
-            msg("not known"), where="decoder_start_token_id", allowed=msg("a token id that the decoder begins with")
-        )
-    return start_id
 
 
 def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from archcalc.interp.readout import Readout, stream_sites
-from archcalc.interp.steer.states import decoder_start
 from archcalc.nn import taps
 from archcalc.nn.taps.edits import Edit
 from archcalc.run.decoding.decoding_state import free_context, prefill
+from archcalc.run.decoding.prompts import decoder_start
 from archcalc.run.decoding.sampling import check_finite
 from archcalc.run.decoding.sampling_options import Sampling
 from archcalc.run.decoding.steps import decode_steps

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from archcalc.errors import InputError
 from archcalc.nn.cache import Cache
+from archcalc.run.decoding.prompts import decoder_start
 from archcalc.spec import Spec
 from archcalc.words import msg
 
@@ -91,12 +92,9 @@ def prefill(model: Any, prompts: Sequence[Ids], max_tokens: int, start_id: int |
     if model.spec.family == "decoder":
         capacity = max(map(len, prompts)) + max_tokens
         return DecoderState(model, model.new_cache(len(prompts), capacity), prompts)
-    if start_id is None:
-        raise InputError(
-            msg("not known"), where="decoder_start_token_id", allowed=msg("a token id that the decoder begins with")
-        )
+    start = decoder_start(start_id)
     cache = model.new_cache(len(prompts), 1 + max_tokens, source=max(map(len, prompts)))
-    return EncoderDecoderState(model, cache, prompts, start_id)
+    return EncoderDecoderState(model, cache, prompts, start)
 
 
 def free_context(spec: Spec, prompts: Sequence[Ids]) -> int:

@@ -23,6 +23,41 @@ def prompt_ids(source: ModelSource, prompts: Sequence[str], id_lists: Sequence[s
     return [source.tokenizer.encode(text) for text in prompts]
 
 
+def one_prompt(source: ModelSource, prompt: str | None, ids: str | None) -> list[int]:
+    """Return the token ids of one prompt, given as a text or as a list of ids."""
+    return prompt_ids(source, [] if prompt is None else [prompt], [] if ids is None else [ids])[0]
+
+
+def decoder_ids(source: ModelSource, text: str | None) -> list[int] | None:
+    """Return what the decoder of an encoder-decoder reads: its start token and a text; None for other models.
+
+    Raises InputError for a text for another model or without a tokenizer, and for an unknown start token.
+    """
+    if source.spec.family != "encoder-decoder":
+        if text is not None:
+            raise InputError(
+                msg("found for a model of the family {family}", family=source.spec.family),
+                where="target",
+                allowed=msg("left out"),
+            )
+        return None
+    start = decoder_start(source.start_id)
+    if text is None:
+        return [start]
+    if source.tokenizer is None:
+        raise InputError(msg("there is no tokenizer"), where="target", allowed=msg("left out"))
+    return [start, *source.tokenizer.encode(text, special=False)]
+
+
+def decoder_start(start_id: int | None) -> int:
+    """Return the decoder start token. Raises InputError if it is not known."""
+    if start_id is None:
+        raise InputError(
+            msg("not known"), where="decoder_start_token_id", allowed=msg("a token id that the decoder begins with")
+        )
+    return start_id
+
+
 def _ids(text: str) -> list[int]:
     try:
         return [int(part) for part in text.replace(",", " ").split()]

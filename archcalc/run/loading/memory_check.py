@@ -14,7 +14,7 @@ from archcalc.run.devices import Ranks, free_memory
 from archcalc.spec import Spec
 from archcalc.spec.workload import Workload
 from archcalc.units import human_bytes
-from archcalc.words import msg
+from archcalc.words import Message, msg
 
 # The ledger's names of dtypes.
 DTYPE_NAMES: dict[torch.dtype, Dtype] = {dtype: name for name, dtype in MODEL_DTYPES.items()}
@@ -33,16 +33,8 @@ def check(spec: Spec, work: Workload | None, dtype: torch.dtype, device: torch.d
         cache_bytes = summary(ledger, work, name)["kv_cache_bytes"]
         needed += cache_bytes
         needs += f" and {human_bytes(cache_bytes)} of cache for {work.batch} × {work.past + work.seq:,} tokens"
-    if needed > free_bytes:
-        raise TooLargeError(
-            msg(
-                "{name} needs {needs}; {free_bytes} are free on {type}",
-                name=spec.name,
-                needs=needs,
-                free_bytes=human_bytes(free_bytes),
-                type=device.type,
-            )
-        )
+    problem = msg("{name} needs {needs}; {free_bytes} are free on {type}", name=spec.name, needs=needs)
+    check_fits(needed, free_bytes, problem.fill(type=device.type))
 
 
 def check_rank(spec: Spec, work: Workload | None, dtype: torch.dtype, ranks: Ranks, *, copies: int = 1) -> None:
@@ -55,15 +47,17 @@ def check_rank(spec: Spec, work: Workload | None, dtype: torch.dtype, ranks: Ran
     if work is not None:
         needed += max(split_bytes(caches(ledger, work, ranks.engine, ranks.n, name)))
     free_bytes = free_memory(ranks.device) // (ranks.n_local if ranks.device.type == "cpu" else 1)
+    problem = msg(
+        "{name} needs {needed} in {name_2} on each of {n} ranks; {free_bytes} are free for one on {type}",
+        name=spec.name,
+        name_2=name,
+        n=ranks.n,
+        type=ranks.device.type,
+    )
+    check_fits(needed, free_bytes, problem)
+
+
+def check_fits(needed: int, free_bytes: int, problem: Message) -> None:
+    """Raise TooLargeError if more bytes are needed than are free, which the problem calls {needed} and {free_bytes}."""
     if needed > free_bytes:
-        raise TooLargeError(
-            msg(
-                "{name} needs {needed} in {name_2} on each of {n} ranks; {free_bytes} are free for one on {type}",
-                name=spec.name,
-                needed=human_bytes(needed),
-                name_2=name,
-                n=ranks.n,
-                free_bytes=human_bytes(free_bytes),
-                type=ranks.device.type,
-            )
-        )
+        raise TooLargeError(problem.fill(needed=human_bytes(needed), free_bytes=human_bytes(free_bytes)))

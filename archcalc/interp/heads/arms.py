@@ -1,22 +1,16 @@
-"""The inputs of a model whose heads are read, and the modules and parts of its attentions.
-
-Axes: B batch of one, T tokens.
-"""
+"""The attentions of a model, and the memory of reading them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from math import prod
 from typing import Any
 
 import msgspec
-import torch
 from torch import Tensor
 
-from archcalc.errors import InputError
-from archcalc.interp.trace.run import check_ids
+from archcalc.interp.memory import sites_bytes
 from archcalc.run.devices import free_memory
-from archcalc.run.loading.memory_check import TooLargeError
+from archcalc.run.loading.memory_check import check_fits
 from archcalc.spec import Spec
 from archcalc.spec.attention import AnyAttention, Attention, LatentAttention
 from archcalc.spec.branches import active_branches
@@ -24,10 +18,7 @@ from archcalc.spec.groups import key_indices, layers_of
 from archcalc.spec.layer import Reads
 from archcalc.spec.sites import find_sites
 from archcalc.spec.workload import Workload
-from archcalc.units import human_bytes
 from archcalc.words import msg
-
-FLOAT_BYTES = 4
 
 
 class AttentionArm(msgspec.Struct, frozen=True):
@@ -81,35 +72,11 @@ def attention_arms(spec: Spec) -> Iterator[AttentionArm]:
                         )
 
 
-def head_inputs(model: Any, ids: Sequence[int], target: Sequence[int] | None) -> list[Tensor]:
-    """Return what a model reads, each as ids [1, T]: a text, or the source and the target of an encoder-decoder.
-
-    Raises InputError for a missing or superfluous target, no ids, too many, and ids outside the vocabulary.
-    """
-    spec: Spec = model.spec
-    rows = [list(ids)] if target is None else [list(ids), list(target)]
-    if len(rows) != len(spec.stacks):
-        problem = msg("reads a source and a target") if target is None else msg("reads one text")
-        raise InputError(problem, where="target", allowed=msg("both") if target is None else msg("left out"))
-    for where, stack, row in zip(("ids", "target"), spec.stacks, rows, strict=False):
-        check_ids(stack, row, where)
-    return [torch.tensor([row], device=model.embed.tokens.weight.device) for row in rows]
-
-
 def check_memory(model: Any, patterns: Sequence[str], texts: Sequence[Tensor]) -> None:
     """Raise TooLargeError if the sites of these patterns exceed the free memory of the model's device."""
     work = Workload(batch=len(texts[0]), seq=texts[-1].shape[1], source_seq=texts[0].shape[1])
     found = {site.name: site for pattern in patterns for site in find_sites(model.spec, pattern)}
-    shapes = [shape for site in found.values() if (shape := site.shape(work)) is not None]
     # Scores and patterns are copied once while a layer computes them.
-    needed, device = 2 * sum(FLOAT_BYTES * prod(shape) for shape in shapes), model.embed.tokens.weight.device
-    free_bytes = free_memory(device)
-    if needed > free_bytes:
-        raise TooLargeError(
-            msg(
-                "the heads need {needed}; {free_bytes} are free on {type}",
-                needed=human_bytes(needed),
-                free_bytes=human_bytes(free_bytes),
-                type=device.type,
-            )
-        )
+    needed, device = 2 * sites_bytes(found.values(), work), model.embed.tokens.weight.device
+    problem = msg("the heads need {needed}; {free_bytes} are free on {type}", type=device.type)
+    check_fits(needed, free_memory(device), problem)

@@ -1,4 +1,4 @@
-"""The inputs of a model whose layers are read.
+"""The inputs of a model that is looked into.
 
 Axes: B batch of one, T tokens.
 """
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from archcalc.errors import InputError, shown
+from archcalc.errors import InputError
 from archcalc.interp.trace.run import check_ids
 from archcalc.spec import Spec
 from archcalc.words import msg
@@ -43,23 +43,3 @@ def _as_list(ids: Ids, where: str) -> list[int]:
         found = " × ".join(map(str, ids.shape))
         raise InputError(msg("found {found}", found=found), where=where, allowed=msg("the ids of one text"))
     return [int(token) for token in row]
-
-
-def read_positions(positions: Sequence[int] | str | None, n_tokens: int) -> tuple[int, ...]:
-    """Return positions as numbers from 0: None is the last, 'all' every one; −1 is the last.
-
-    Raises InputError for a position beyond the text.
-    """
-    if positions == "all":
-        return tuple(range(n_tokens))
-    wanted: list[Any] = [-1] if positions is None else [positions] if isinstance(positions, str) else list(positions)
-    for position in wanted:
-        if isinstance(position, bool) or not isinstance(position, int) or not -n_tokens <= position < n_tokens:
-            raise InputError(
-                msg("found {found}", found=shown(position)),
-                where="positions",
-                allowed=msg("0 to {last}, or 'all'", last=n_tokens - 1),
-            )
-    if not wanted:
-        raise InputError(msg("found none"), where="positions", allowed=msg("1 or more"))
-    return tuple(dict.fromkeys(position % n_tokens for position in wanted))
