@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from archcalc.errors import InputError
-from archcalc.interp.trace.run import check_ids
+from archcalc.interp.checks import check_ids
 from archcalc.spec import Spec
 from archcalc.words import msg
 

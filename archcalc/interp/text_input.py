@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from archcalc.interp.trace.run import check_ids
+from archcalc.interp.checks import check_ids
 from archcalc.run.decoding.prompts import decoder_ids
 from archcalc.run.loading.source import ModelSource
 from archcalc.spec.workload import Workload

@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from archcalc.errors import InputError
+from archcalc.interp.checks import check_ids
 from archcalc.interp.embed.result import ContextualSimilarity, LayerSimilarity, WordContext
 from archcalc.interp.next_token import NO_LABELS, Labels
-from archcalc.interp.trace.run import check_ids
 from archcalc.nn import taps
 from archcalc.nn.taps.model_tap import canonical_spec
 from archcalc.spec import Spec

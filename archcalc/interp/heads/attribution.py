@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from archcalc.errors import InputError
+from archcalc.interp.checks import check_position
 from archcalc.interp.heads.arms import AttentionArm, attention_arms, check_memory
 from archcalc.interp.heads.attribution_result import ContributionPart
 from archcalc.interp.heads.linear_steps import FrozenNorm, Multiply, Step, frozen
@@ -94,22 +95,13 @@ def attribute(
     if spec.head is None or spec.head.transform is not None:
         raise InputError(msg("the head has an activation"), where="head", allowed=msg("a head that is linear"))
     texts = model_inputs(model, ids, target)
-    place = _position(position, texts[-1].shape[1])
+    place = check_position(position, texts[-1].shape[1])
     arms = {arm.path: arm for arm in attention_arms(spec) if arm.path.startswith(f"{stack.prefix}layers.")}
     sites = list(_sites(spec, arms))
     check_memory(model, sites, texts)
     values = record(model, *texts, sites=sites)
     found = _Reading(model, spec, values, arms, place)
     return found.attribute(token, against, n_promoted)
-
-
-def _position(position: int | None, n_tokens: int) -> int:
-    place = n_tokens - 1 if position is None else position
-    if not 0 <= place < n_tokens:
-        raise InputError(
-            msg("found {found}", found=place), where="position", allowed=msg("0 to {last}", last=n_tokens - 1)
-        )
-    return place
 
 
 def _sites(spec: Spec, arms: dict[str, AttentionArm]) -> Iterator[str]:

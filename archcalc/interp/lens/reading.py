@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from archcalc.errors import InputError
+from archcalc.interp.checks import check_tokens
 from archcalc.interp.lens.maps import Lens, LensSites, lens_sites
 from archcalc.interp.lens.positions import read_positions
 from archcalc.interp.memory import FLOAT_BYTES
@@ -196,12 +197,7 @@ def _followed(output_PV: Tensor, tokens: Sequence[int], n_output: int) -> Tensor
 def _check_tokens(n_vocab: int, top: int, tokens: Sequence[int]) -> None:
     if top < 1:
         raise InputError(msg("found {found}", found=top), where="top", allowed=msg("1 or more"))
-    if wrong := [token for token in tokens if not 0 <= token < n_vocab]:
-        raise InputError(
-            msg("found id {wrong}", wrong=wrong[0]),
-            where="tokens",
-            allowed=msg("0 to {vocab_size:,}", vocab_size=n_vocab - 1),
-        )
+    check_tokens(tokens, n_vocab, "tokens")
 
 
 def _check_memory(model: Any, inputs: Sequence[Tensor], n_sites: int, n_positions: int) -> None:

@@ -11,6 +11,7 @@ import msgspec
 from torch import Tensor
 
 from archcalc.errors import InputError
+from archcalc.interp.checks import check_tokens
 from archcalc.words import msg
 
 MetricName = Literal["probability", "logit difference"]
@@ -37,11 +38,6 @@ class AnswerMetric(msgspec.Struct, frozen=True):
     def check(self, vocab_size: int) -> None:
         """Raise InputError for tokens outside the vocabulary, and a wrong token that is the answer."""
         for where, token in (("answer", self.answer), ("wrong", self.wrong)):
-            if token is not None and not 0 <= token < vocab_size:
-                raise InputError(
-                    msg("found id {wrong}", wrong=token),
-                    where=where,
-                    allowed=msg("0 to {vocab_size:,}", vocab_size=vocab_size - 1),
-                )
+            check_tokens([token], vocab_size, where)
         if self.wrong == self.answer:
             raise InputError(msg("found the answer"), where="wrong", allowed=msg("another token"))

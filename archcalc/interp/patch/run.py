@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from archcalc.errors import InputError
+from archcalc.interp.checks import check_ids, check_position
 from archcalc.interp.partial_pass import PartialPass, PassResult, PassStart
 from archcalc.interp.patch.attribution import estimates, gradients
 from archcalc.interp.patch.cells import Cell, batches, cells, is_equal, restorations
 from archcalc.interp.patch.corruption import Noise, check_pair, noise_edits
 from archcalc.interp.patch.metric import AnswerMetric
 from archcalc.interp.patch.targets import COMPONENTS, Neuron, Target, targets
-from archcalc.interp.trace.run import check_ids
 from archcalc.nn.taps import Edit
 from archcalc.nn.taps.model_tap import canonical_spec
 from archcalc.run.decoding.sampling import check_finite
@@ -115,7 +115,7 @@ def patch(
     """
     spec = canonical_spec(model)
     texts, corrupted_texts = check_texts(spec, clean, corrupted, target)
-    position = _position(texts[-1], position)
+    position = check_position(position, len(texts[-1]))
     all_targets = targets(spec, components, neurons, window=window)
     if not all_targets:
         raise InputError(msg("there are none in this model"), where="components", allowed=", ".join(COMPONENTS))
@@ -320,15 +320,3 @@ def check_texts(
         return (tuple(clean),), (tuple(source),)
     check_ids(spec.stacks[-1], list(target), "target")
     return (tuple(clean), tuple(target)), (tuple(source), tuple(target))
-
-
-def _position(ids: Sequence[int], position: int | None) -> int:
-    """Return the position whose logits are read."""
-    position = len(ids) - 1 if position is None else position
-    if not 0 <= position < len(ids):
-        raise InputError(
-            msg("found {found}", found=position),
-            where="position",
-            allowed=msg("0 to {last:,}", last=len(ids) - 1),
-        )
-    return position

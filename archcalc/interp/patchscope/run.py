@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from archcalc.errors import InputError
-from archcalc.interp.trace.run import check_ids
+from archcalc.interp.checks import check_ids, check_tokens
 from archcalc.nn import taps
 from archcalc.nn.taps import Edit
 from archcalc.nn.taps.model_tap import canonical_spec
@@ -144,12 +144,7 @@ def check(
             raise InputError(
                 msg("found {found}", found=layer), where="layer", allowed=msg("0 to {n_layers}", n_layers=n_layers)
             )
-    if answer is not None and not 0 <= answer < spec.vocab_size:
-        raise InputError(
-            msg("found id {wrong}", wrong=answer),
-            where="answer",
-            allowed=msg("0 to {vocab_size:,}", vocab_size=spec.vocab_size - 1),
-        )
+    check_tokens([answer], spec.vocab_size, "answer")
 
 
 def _check_positions(positions: Sequence[int], n_tokens: int, where: str) -> None:

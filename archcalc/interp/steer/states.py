@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from archcalc.errors import InputError, shown
+from archcalc.interp.checks import check_ids
 from archcalc.interp.steer.layers import StackName, site_name
-from archcalc.interp.trace.run import check_ids
 from archcalc.nn.taps.model_tap import ModelTap, attached, canonical_spec
 from archcalc.run.decoding.prompts import decoder_start
 from archcalc.spec import Spec

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from archcalc.errors import InputError
+from archcalc.interp.checks import check_ids, check_position
 from archcalc.interp.trace.expression import Name, nodes
 from archcalc.interp.trace.model_steps import Step, steps
 from archcalc.nn import taps
-from archcalc.spec.model import ModelStack
 from archcalc.spec.sites import sites
 from archcalc.words import msg
 
@@ -52,16 +52,6 @@ class Trace:
         return next(traced.value for traced in self.steps if traced.step.name == name)
 
 
-def check_ids(stack: ModelStack, ids: list[int], where: str) -> None:
-    """Raise InputError for no ids, too many, or ids outside the vocabulary."""
-    model = stack.model
-    wrong = [token for token in ids if not 0 <= token < model.vocab_size]
-    if wrong or not 0 < len(ids) <= model.n_ctx:
-        problem = f"found id {wrong[0]}" if wrong else f"has {len(ids):,} tokens"
-        allowed = f"ids from 0 to {model.vocab_size - 1:,}, 1 to {model.n_ctx:,} of them"
-        raise InputError(problem, where=where, allowed=allowed)
-
-
 @torch.no_grad()
 def trace(model: Any, ids: list[int], target: list[int] | None = None, *, position: int | None = None) -> Trace:
     """Return every step of a forward pass over one text, with its value.
@@ -78,14 +68,7 @@ def trace(model: Any, ids: list[int], target: list[int] | None = None, *, positi
         raise InputError(msg("reads a source and a target"), where=spec.name, allowed=msg("both"))
     for where, stack, text in zip(("ids", "target"), spec.stacks, texts.values(), strict=False):
         check_ids(stack, text, where)
-    n_positions = len(next(reversed(texts.values())))
-    position = n_positions - 1 if position is None else position
-    if not 0 <= position < n_positions:
-        raise InputError(
-            msg("found {found}", found=position),
-            where="position",
-            allowed=msg("0 to {last:,}", last=n_positions - 1),
-        )
+    position = check_position(position, len(next(reversed(texts.values()))))
     tensors = {name: torch.tensor([text], device=model.embed.tokens.weight.device) for name, text in texts.items()}
     recorded = taps.record(model, *tensors.values())
     all_steps = steps(spec)

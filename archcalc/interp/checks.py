@@ -1,0 +1,40 @@
+"""Checks of token ids and positions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from archcalc.errors import InputError
+from archcalc.spec.model import ModelStack
+from archcalc.words import msg
+
+
+def check_ids(stack: ModelStack, ids: list[int], where: str) -> None:
+    """Raise InputError for no ids, too many, or ids outside the vocabulary."""
+    model = stack.model
+    wrong = [token for token in ids if not 0 <= token < model.vocab_size]
+    if wrong or not 0 < len(ids) <= model.n_ctx:
+        problem = f"found id {wrong[0]}" if wrong else f"has {len(ids):,} tokens"
+        allowed = f"ids from 0 to {model.vocab_size - 1:,}, 1 to {model.n_ctx:,} of them"
+        raise InputError(problem, where=where, allowed=allowed)
+
+
+def check_tokens(tokens: Iterable[int | None], vocab_size: int, where: str) -> None:
+    """Raise InputError for a token outside the vocabulary; None is no token."""
+    for token in tokens:
+        if token is not None and not 0 <= token < vocab_size:
+            raise InputError(
+                msg("found id {wrong}", wrong=token),
+                where=where,
+                allowed=msg("0 to {vocab_size:,}", vocab_size=vocab_size - 1),
+            )
+
+
+def check_position(position: int | None, n_tokens: int) -> int:
+    """Return a position, the last by default. Raises InputError for one outside the text."""
+    position = n_tokens - 1 if position is None else position
+    if not 0 <= position < n_tokens:
+        raise InputError(
+            msg("found {found}", found=position), where="position", allowed=msg("0 to {last:,}", last=n_tokens - 1)
+        )
+    return position
