@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Annotated, Final
 
 from archcalc.analysis.closed_form import ClosedForm, closed_form
@@ -17,6 +18,7 @@ from archcalc.analysis.params import (
     weight_params,
 )
 from archcalc.analysis.report import Figures, figures
+from archcalc.ledger.rows import Ledger
 from archcalc.results import Result, Row, Sureness, count, data, text
 from archcalc.spec.groups import groups
 from archcalc.spec.model import Family, ModelStack
@@ -82,8 +84,8 @@ class StackLayers(Row, frozen=True, kw_only=True):
     n_ctx: Annotated[int | None, data("n_ctx")]
 
 
-class ModelReport(Result, frozen=True, kw_only=True):
-    """The parameters of a model and the costs of a workload."""
+class ModelReport(Result, frozen=True, kw_only=True, dict=True):
+    """The parameters of a model and the costs of a workload. Weights and layers are listed when they are first read."""
 
     name: Annotated[str, data(msg("name of the model"))]
     label: Annotated[str, data(msg("title of the model"))]
@@ -99,8 +101,17 @@ class ModelReport(Result, frozen=True, kw_only=True):
     costs: Annotated[tuple[Cost, ...], data(msg("FLOPs and bytes of the workload"))]
     closed_form: Annotated[ClosedForm, data(msg("closed form"))]
     notes: Annotated[tuple[str | Message, ...], data(msg("what reading the source ignored or assumed"))]
-    weights: Annotated[tuple[WeightParams, ...], data(msg("weights and buffers"))]
-    layers: Annotated[tuple[LayerParams, ...], data(msg("parameters by layer"))]
+    ledger: Annotated[Ledger, data("ledger")]
+
+    @cached_property
+    def weights(self) -> tuple[WeightParams, ...]:
+        """Return the weights and buffers."""
+        return weight_params(self.ledger)
+
+    @cached_property
+    def layers(self) -> tuple[LayerParams, ...]:
+        """Return the parameters by layer."""
+        return layer_params(self.ledger)
 
 
 def model_report(subject: ModelWorkload) -> ModelReport:
@@ -122,8 +133,7 @@ def model_report(subject: ModelWorkload) -> ModelReport:
         costs=tuple(_costs(values, subject)),
         closed_form=closed_form(ledger),
         notes=tuple(spec.about.provenance.notes),
-        weights=weight_params(ledger),
-        layers=layer_params(ledger),
+        ledger=ledger,
     )
 
 
