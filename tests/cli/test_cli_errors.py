@@ -169,11 +169,11 @@ SHORT = {
 }
 
 
-@pytest.mark.parametrize("told", SHORT)
-def test_short_memory_is_one_line(cli: Cli, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("archcalc.cli.presets.command.callback", _raises(SHORT[told]))
+@pytest.mark.parametrize("reason", SHORT)
+def test_short_memory_is_one_line(cli: Cli, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("archcalc.cli.presets.command.callback", _raises(SHORT[reason]))
     ran = cli("presets")
-    assert (ran.code, ran.err) == (1, f"archcalc: memory is short ({told})\n")
+    assert (ran.code, ran.err) == (1, f"archcalc: memory is short ({reason})\n")
 
 
 def test_other_errors_of_torch_are_not_hidden(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

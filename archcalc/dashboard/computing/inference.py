@@ -10,7 +10,6 @@ import streamlit as st
 from archcalc.analysis.context import Phase, context, longest_context
 from archcalc.analysis.flops import summary
 from archcalc.analysis.growth import growth
-from archcalc.analysis.inference_memory import inference_memory
 from archcalc.analysis.shards import sharded_memory
 from archcalc.analysis.workload_flops import workload_flops
 from archcalc.dashboard import blocks, charts, chooser, metrics, snippets
@@ -59,14 +58,11 @@ def show(phase: Phase) -> None:
 
 def _headlines(controls: InferenceControls) -> list[Metric]:
     say_ = say()
-    counts, sized = (
-        summary(controls.ledger, controls.work),
-        plain(inference_memory(controls.spec, controls.ledger, controls.work, *controls.dtypes)),
-    )
+    counts, sized = summary(controls.ledger, controls.work), controls.memory
     sizes_in_bytes = (
-        ("weights_bytes", controls.dtypes[0]),
-        ("kv_cache_bytes", controls.dtypes[1]),
-        ("next_token_bytes", controls.dtypes[1]),
+        ("weights_bytes", sized.weights_bytes, sized.dtype),
+        ("kv_cache_bytes", sized.kv_cache_bytes, sized.cache_dtype),
+        ("next_token_bytes", sized.next_token_bytes, sized.cache_dtype),
     )
     return [
         *(
@@ -77,9 +73,9 @@ def _headlines(controls: InferenceControls) -> list[Metric]:
             )
         ),
         *(
-            Metric(say_(_BYTES[name].fill(dtype=dtype)), exact(sized[name]), human_bytes(sized[name]))
-            for name, dtype in sizes_in_bytes
-            if sized[name]
+            Metric(say_(_BYTES[name].fill(dtype=dtype)), exact(n_bytes), human_bytes(n_bytes))
+            for name, n_bytes, dtype in sizes_in_bytes
+            if n_bytes
         ),
     ]
 
@@ -131,7 +127,7 @@ def _memory(controls: InferenceControls) -> None:
         chooser.selection(),
         {**controls.sizes, **controls.dtype_options},
     )
-    result = inference_memory(controls.spec, controls.ledger, controls.work, *controls.dtypes)
+    result = controls.memory
     charts.show(inference(result, say()), name=name)
     view: Any = choose_rows(memory.VIEWS, ROWS_OF_BYTES)
     blocks.show(memory.view(result, memory.Options(view)), name=name, data=lambda: plain(result))

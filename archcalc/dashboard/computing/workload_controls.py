@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Final
 
 import msgspec
 import streamlit as st
 
 from archcalc.analysis.context import Phase
+from archcalc.analysis.inference_memory import InferenceMemory, inference_memory
 from archcalc.dashboard import chooser
 from archcalc.dashboard.computing import sizes
 from archcalc.dashboard.session import IN_URL, choice, say
@@ -40,7 +42,7 @@ DEFAULT_DTYPE: Final = "bf16"
 ROWS_OF_FLOPS, ROWS_OF_BYTES = "compute_flops_rows", "compute_rows"
 
 
-class InferenceControls(msgspec.Struct, frozen=True):
+class InferenceControls(msgspec.Struct, frozen=True, dict=True):
     """The values of the controls: a model, a workload, its sizes as options, dtypes of weights and cache."""
 
     spec: Spec
@@ -49,6 +51,11 @@ class InferenceControls(msgspec.Struct, frozen=True):
     work: Workload
     sizes: sizes.Sizes
     dtypes: tuple[str, str]
+
+    @cached_property
+    def memory(self) -> InferenceMemory:
+        """Return the memory of inference, which the headline numbers and a view show."""
+        return inference_memory(self.spec, self.ledger, self.work, *self.dtypes)
 
     @property
     def dtype_options(self) -> dict[str, str]:
