@@ -9,7 +9,6 @@ import os
 import warnings
 from collections import defaultdict
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -25,6 +24,7 @@ from tests.checkpoint.random_models import random_model
 
 IS_REQUIRED = bool(os.environ.get("ARCHCALC_TEST_ORACLES"))
 IDS, TOKEN, AGAINST = [5, 9, 2, 7, 40, 31], 7, 3
+UNKNOWN = "w0"
 # Llama and Qwen 3 are computed in the same order as by transformers; GPT-2's Conv1D is another product.
 TOLERANCES = {"llama": 0.0, "qwen3": 0.0, "gpt2": 1e-5}
 
@@ -47,9 +47,9 @@ class Case(NamedTuple):
 
 def tokenizer() -> transformers.PreTrainedTokenizerFast:
     """Return a tokenizer whose token i is the word wi; the libraries load none without one."""
-    words = Tokenizer(models.WordLevel({f"w{i}": i for i in range(96)}, unk_token="w0"))
+    words = Tokenizer(models.WordLevel({f"w{i}": i for i in range(96)}, unk_token=UNKNOWN))
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    special = dict.fromkeys(("unk_token", "pad_token", "bos_token", "eos_token"), "w0")
+    special = dict.fromkeys(("unk_token", "pad_token", "bos_token", "eos_token"), UNKNOWN)
     return transformers.PreTrainedTokenizerFast(tokenizer_object=words, **special)
 
 
