@@ -2,7 +2,9 @@
 
 `seq` new tokens follow `past` cached ones. `keys` are the keys of a causal layer after that, `cached` those that it
 keeps, `pairs` the attended (query, key) pairs. `keys(window)` and so on are the same for a sliding layer of that
-window; `near(window)` and `source_near(window)` are the pairs of a bidirectional one. `source_new` is the number of
+window; `near(window)` and `source_near(window)` are the pairs of a bidirectional one.
+`convolved(width)` are the positions that a causal convolution of this width computes: its padding too, which only the
+pass that begins a text has. `source_new` is the number of
 source tokens while they are read, then 0; `source_passes` is 1 while they are read, then 0.
 """
 
@@ -67,6 +69,11 @@ def _symbol(kind: str, window: Poly | None) -> Poly:
     return Poly.symbol(kind if window is None else f"{kind}({window})")
 
 
+def convolved(width: Poly) -> Poly:
+    """Return the positions that a causal convolution over `width` tokens computes."""
+    return _symbol("convolved", width)
+
+
 def minimum(a: Any, b: Any) -> Any:
     """Return the smaller of two numbers, or of two arrays elementwise."""
     return (a + b - abs(a - b)) // 2
@@ -91,6 +98,11 @@ def _pairs(work: Mapping[str, Any], window: Any) -> Any:
     return growing * past + growing * (growing + 1) // 2 + (seq - growing) * window
 
 
+def _convolved(work: Mapping[str, Any], width: Any) -> Any:
+    """A causal convolution computes one position for each token, and its padding in the pass that begins a text."""
+    return work["seq"] + (width - 1) * work["source_passes"]
+
+
 def _near(n: Any, window: Any) -> Any:
     """Each of n tokens attends to itself and to window − 1 others on either side."""
     side = minimum(n, window)
@@ -101,6 +113,7 @@ _WORKLOAD_FUNCTIONS: dict[str, Callable[[Mapping[str, Any], Any], Any]] = {
     "keys": _keys,
     "cached": _cached,
     "pairs": _pairs,
+    "convolved": _convolved,
     "near": lambda work, window: _near(work["seq"], window),
     "source_near": lambda work, window: _near(work["source_new"], window),
 }

@@ -85,6 +85,7 @@ MEANINGS: dict[str, Message] = {
     "Layer.placement.parallel": msg("x + attention(norm(x)) + ffn(norm(x)), one norm"),
     "Layer.placement.parallel_two": msg("as parallel, a norm for each"),
     "Layer.attention": msg("how tokens look at each other; none: no attention"),
+    "Layer.mixer": msg("a mixer, in the place of attention"),
     "Layer.cross": msg("how a decoder looks at the encoder's states; none: not at all"),
     "Layer.cross_reads": msg("what cross-attention looks at"),
     "Layer.cross_reads.source": msg("the encoder's states"),
@@ -173,6 +174,11 @@ MEANINGS: dict[str, Message] = {
     "PowerTemperature.exponent": msg("the power"),
     "PowerTemperature.n_tokens": msg("tokens at whose place the base is 2"),
     "PowerTemperature.from_one": msg("positions count from 1, not from 0"),
+    "ShortConv": msg(
+        "a gated short convolution: out(c · conv(b · x)) of three projections b, c, x of the input (LFM2)"
+    ),
+    "ShortConv.d_conv": msg("tokens that the convolution sees, the newest included"),
+    "ShortConv.bias": msg("biases on both projections and on the convolution"),
     "LatentAttention": msg(
         "multi-head latent attention: keys and values pass through a narrow latent, which is all that the cache keeps"
     ),
