@@ -217,6 +217,14 @@ class Interpreter:
     def masked(self, x: Tensor) -> Tensor:
         return x.masked_fill(torch.ones(x.shape[-2:]).triu(1).bool(), -torch.inf)
 
+    def selected(self, x: Tensor, places: Tensor) -> Tensor:
+        """Every key of every query by itself."""
+        kept = [[s in chosen for s in range(x.shape[-1])] for chosen in places.tolist()]
+        return x.masked_fill(~torch.tensor(kept), -torch.inf)
+
+    def over_heads(self, x: Tensor, w: Tensor) -> Tensor:
+        return torch.einsum("nts,tn->ts", x, w)
+
     def capped(self, x: Tensor, c: float) -> Tensor:
         return c * torch.tanh(x / c)
 
@@ -231,5 +239,5 @@ class Interpreter:
         return torch.cat(tuple(x), -1)
 
     def top(self, x: Tensor, n: int) -> Tensor:
-        found = x.topk(n, -1).indices
+        found = x.topk(min(n, x.shape[-1]), -1).indices
         return found[..., 0] if n == 1 else found
