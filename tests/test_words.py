@@ -25,6 +25,7 @@ FORMULAS = {
     "seq·past + seq·(seq + 1)/2",
     LOGISTIC,
     "`recipe` pure",
+    "seq · min(seq, {w})",
     "<start> le chat était assis sur",
 }
 
