@@ -26,6 +26,7 @@ FORMULAS = {
     LOGISTIC,
     "`recipe` pure",
     "seq · min(seq, {w})",
+    "source_new · min(source_new, {w})",
     "<start> le chat était assis sur",
 }
 

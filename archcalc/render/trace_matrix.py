@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from archcalc.render.charts.heat_map import Matrix
-from archcalc.render.page import Column, Table
+from archcalc.render.page import Column, Records, Table
+from archcalc.render.tables import grid_records
 from archcalc.words import ENGLISH, Translator, in_context, msg
 
 if TYPE_CHECKING:
@@ -99,20 +100,24 @@ def matrix(
 
 
 def as_table(cells: Matrix, say: Translator = ENGLISH) -> Table:
-    """Return a matrix as a table; masked cells have the mask's label."""
+    """Return a matrix as a table; masked cells have the mask's label, and no value in its records."""
     columns = [Column(name, "count" if cells.are_indices else "decimal") for name in cells.columns]
     rows = [
         (name, *(cells.mask_label if x is None else x for x in row))
         for name, row in zip(cells.rows, cells.values, strict=True)
     ]
-    return Table("", (Column(cells.row_title or say(in_context("of a trace", "position"))), *columns), rows)
+    heading = Column(cells.row_title or say(in_context("of a trace", "position")))
+    return Table("", (heading, *columns), rows, records=grid_records(cells.rows, cells.columns, cells.values))
 
 
 def published_table(check: StepCheck, say: Translator = ENGLISH) -> Table:
     """Return the published numbers of a step beside the computed ones."""
     columns = [Column(str(i), "decimal") for i in range(len(check.computed))]
     rows = [(say(msg("published")), *check.reference.published), (say(msg("computed")), *check.computed)]
-    return Table("", (Column(say(msg("Published values"))), *columns), rows)
+    pairs = enumerate(zip(check.reference.published, check.computed, strict=True))
+    cells = [{"index": i, "published": published, "computed": computed} for i, (published, computed) in pairs]
+    records = Records(("index", "published", "computed"), cells)
+    return Table("", (Column(say(msg("Published values"))), *columns), rows, records=records)
 
 
 def _two_axes(trace: Trace, traced: TracedStep, value: Any, part: Slice) -> tuple[Any, str, int | None]:
