@@ -72,7 +72,7 @@ def matrix(
     here = min(trace.position, n_rows - 1) if axes[0] == "T" else None
     rows = _around(here if axes[0] in "TS" else None, n_rows)
     columns, column_names = _columns(trace, traced, piece, axes, value, part)
-    cells = _cells(value, _mask(trace, traced, part), rows, columns)
+    cells = _cells(value, _mask(trace, traced, value, part), rows, columns)
     notes = [say(msg("hatched: masked, which is −∞ and not zero"))] if any(None in row for row in cells) else []
     if len(rows) < n_rows or len(columns) < n_columns:
         counts = {"rows": len(rows), "of_rows": n_rows, "columns": len(columns), "of_columns": n_columns}
@@ -133,24 +133,21 @@ def _two_axes(trace: Trace, traced: TracedStep, value: Any, part: Slice) -> tupl
     return value[min(trace.position, len(value) - 1)], axes[1:], None
 
 
-def _mask(trace: Trace, traced: TracedStep, part: Slice) -> Any:
-    """Return which cells are masked: those whose score is −∞; None for steps other than scores and patterns."""
-    if traced.step.kind not in ("scores", "pattern"):
-        return None
+def _mask(trace: Trace, traced: TracedStep, value: Any, part: Slice) -> Any:
+    """Return which cells are masked: those that are −∞, in a pattern those whose score is."""
+    if traced.step.kind != "pattern":
+        return value == -float("inf")
     all_scores = trace[f"{traced.step.name.rpartition('.')[0]}.scores"]
     scores, _, _ = _two_axes(trace, traced, all_scores, part)
     return scores == -float("inf")
 
 
 def _cells(value: Any, mask: Any, rows: range, columns: list[int]) -> tuple[tuple[float | None, ...], ...]:
-    cells = value[rows.start : rows.stop][:, columns].tolist()
-    if mask is not None:
-        is_masked = mask[rows.start : rows.stop][:, columns].tolist()
-        cells = [
-            [None if m else x for x, m in zip(row, mask_row, strict=True)]
-            for row, mask_row in zip(cells, is_masked, strict=True)
-        ]
-    return tuple(map(tuple, cells))
+    cells, is_masked = (part[rows.start : rows.stop][:, columns].tolist() for part in (value, mask))
+    return tuple(
+        tuple(None if m else x for x, m in zip(row, mask_row, strict=True))
+        for row, mask_row in zip(cells, is_masked, strict=True)
+    )
 
 
 def _columns(
