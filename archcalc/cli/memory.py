@@ -145,11 +145,11 @@ def _job(options: dict[str, Any]) -> Any:
     for name in options.keys() - used - {"dtype", "train", "rank"}:
         if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
             mode = (
-                "with --train"
+                msg("with --train")
                 if train
-                else "with --lora"
+                else msg("with --lora")
                 if adapt
-                else "with --tp or --fsdp"
+                else msg("with --tp or --fsdp")
                 if is_sharded
                 else "without --train or --lora"
             )
