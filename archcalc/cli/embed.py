@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, get_args
 
 import click
 import msgspec
-from msgspec import structs
 
 from archcalc.cli.language import current, emit_result
 from archcalc.cli.model_options import ModelOptions, model_options
 from archcalc.cli.options import FILE, SOURCE, output
+from archcalc.cli.pictures import with_picture
 from archcalc.errors import InputError
 from archcalc.interp.embed.result import TableName
 from archcalc.render.output import Format, write
-from archcalc.render.page import Page, Picture
+from archcalc.render.page import Page
 from archcalc.words import msg
 
 if TYPE_CHECKING:
@@ -94,7 +93,7 @@ def command(
         from archcalc.render.charts.file import as_file
 
         write(plot, as_file(plot, chart, current()))
-    shown = partial(_with_picture, view, chart) if form == "html" and chart else view
+    shown = with_picture(view, chart) if form == "html" and chart else view
     emit_result(lambda: result, shown, None, form, output=output, color=not no_color)
 
 
@@ -207,14 +206,3 @@ def _workload(opened: ModelSource, n_tokens: int = 1) -> Workload:
 
     is_seq2seq = opened.spec.family == "encoder-decoder"
     return Workload(seq=1, source_seq=n_tokens) if is_seq2seq else Workload(seq=n_tokens)
-
-
-def _with_picture(view: View, chart: Callable[[], dict[str, Any]], result: Any, options: None) -> Page:
-    """Return the page with its chart as a drawing, if the extra that draws is installed."""
-    page = view(result, options)
-    if find_spec("vl_convert") is None:
-        return page
-    from archcalc.render.charts.file import as_bytes
-
-    drawing = as_bytes(current().within(chart()), ".svg").decode()
-    return structs.replace(page, blocks=[Picture(msg("Chart"), drawing), *page.blocks])

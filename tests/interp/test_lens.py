@@ -16,7 +16,7 @@ from archcalc.checkpoint import open_checkpoint
 from archcalc.errors import InputError
 from archcalc.inside import Lens, Readout, lens
 from archcalc.interp.lens import reading as module
-from archcalc.interp.lens.named_tokens import named_tokens
+from archcalc.interp.named_tokens import named_tokens, token_or_id
 from archcalc.interp.readout import stream_sites
 from archcalc.run.loading.memory_check import TooLargeError
 from archcalc.run.loading.source import open_source
@@ -218,6 +218,12 @@ def test_tokens_are_named_as_they_continue_a_text() -> None:
     piece = source.tokenizer.decode
     assert [piece([token]) for token in named_tokens(source, ["God", " God", "God", "a"])] == [" God", " a"]
     assert named_tokens(source, ["God"], [7]) == [*named_tokens(source, [" God"]), 7]
+    assert token_or_id(source, "king", None, "answer") == token_or_id(source, " king", None, "answer") == 407
+    assert [token_or_id(source, None, token, "answer") for token in (None, 7)] == [None, 7]
+    with pytest.raises(InputError, match="answer, answer_id: both"):
+        token_or_id(source, "king", 7, "answer")
+    with pytest.raises(InputError, match=r"answer: 'king king' is 2 tokens: ' king', ' king'; .* or `answer_id`"):
+        token_or_id(source, "king king", None, "answer")
     with pytest.raises(InputError, match=r"tokens: 'Constantinople' is \d+ tokens: '.*; allowed: the text of one"):
         named_tokens(source, ["Constantinople"])
     with pytest.raises(InputError, match="there is no tokenizer"):
