@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from archcalc.errors import InputError, shown
+from archcalc.errors import InputError, parameter, shown
 from archcalc.run.loading.source import ModelSource
 from archcalc.words import msg
 
@@ -19,7 +19,7 @@ def readings(source: ModelSource, text: str, where: str, id_name: str) -> list[l
     with a space is read as it is. Raises InputError, which names the option for ids, where there is no tokenizer.
     """
     if source.tokenizer is None:
-        raise InputError(msg("there is no tokenizer"), where=where, allowed=f"`{id_name}`")
+        raise InputError(msg("there is no tokenizer"), where=where, allowed=parameter(id_name))
     texts = [text] if text[:1].isspace() else [f" {text}", text]
     return sorted((source.tokenizer.encode(one, special=False) for one in texts), key=len)
 
@@ -33,7 +33,7 @@ def named_token(source: ModelSource, text: str, where: str, id_name: str) -> int
     raise InputError(
         msg("{text} is {n} tokens: {pieces}", text=shown(text), n=len(shortest), pieces=pieces),
         where=where,
-        allowed=msg("the text of one token, or `{name}`", name=id_name),
+        allowed=msg("the text of one token, or {option}", option=parameter(id_name)),
     )
 
 

@@ -29,9 +29,8 @@ def title(result: LogitAttribution) -> Message:
 
 def subtitle(result: LogitAttribution) -> Message:
     """Return which logit is attributed."""
-    values = {"token": repr(result.token), "position": result.position, "against": repr(result.against)}
+    values = {"token": repr(result.token), "position": result.position}
     if result.against is None:
         return msg("logit of {token} at position {position}", **values)
-    return msg(
-        "logit of {token} minus that of {against} at position {position}", against=repr(result.against), **values
-    )
+    values["against"] = repr(result.against)
+    return msg("logit of {token} minus that of {against} at position {position}", **values)
