@@ -53,8 +53,7 @@ def command(
 
     The residual stream before and after each attention and feed-forward passes through the final norm and the head:
     the likeliest tokens, their entropy, and the KL divergence of the output from them. --token follows the rank of a
-    token from layer to layer. The HTML output is an interactive map of all positions. SOURCE is as for `archcalc
-    trace`.
+    token from layer to layer. The HTML output is an interactive map. SOURCE is as for `archcalc trace`.
 
     --train makes a tuned lens (an affine map for each site, trained by KL to the output) or, with --kind jacobian, the
     average Jacobian from each site to the last layer, and saves it. Without a file, --kind jacobian averages over the
