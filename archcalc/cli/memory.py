@@ -151,7 +151,7 @@ def _job(options: dict[str, Any]) -> Any:
                 if adapt
                 else msg("with --tp or --fsdp")
                 if is_sharded
-                else "without --train or --lora"
+                else msg("without --train or --lora")
             )
             raise InputError(
                 msg("{name} has no effect {mode}", name=parameter(name), mode=mode),

@@ -13,6 +13,7 @@ from archcalc.cli.language import current, emit_result
 from archcalc.cli.model_options import ModelOptions, model_options, sampling
 from archcalc.cli.options import FILE, SOURCE, output
 from archcalc.cli.progress import progress_bar
+from archcalc.cli.ranges import number_ranges
 from archcalc.errors import InputError, shown
 from archcalc.render.output import Format, write
 from archcalc.run.decoding.prompts import one_prompt
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from archcalc.run.loading.source import LoadedModel, ModelSource
 
 STRENGTHS = "0.25,0.5"
-_RANGE = re.compile(r"(\d{1,6})(?:-(\d{1,6}))?")
 _SLICE = re.compile(r"(\d{0,6}):(\d{0,6})")
 
 
@@ -287,16 +287,8 @@ def _layers(text: str | None, request: _SteerRequest, from_layer: int | None) ->
         return (request.n_layers // 2,)
     if text == "all":
         return check_layers(None, known)
-    layers: list[int] = []
-    for part in text.split(","):
-        match = _RANGE.fullmatch(part.strip())
-        if match is None:
-            allowed = msg("layers and ranges with commas between, such as 10-14,20, or all")
-            raise InputError(msg("found {found}", found=shown(text)), where="layers", allowed=allowed)
-        first, last = int(match[1]), int(match[2] or match[1])
-        check_layers([first, last], known)
-        layers += check_layers(range(first, last + 1), known)
-    return check_layers(layers, known)
+    allowed = msg("layers and ranges with commas between, such as 10-14,20, or all")
+    return check_layers(number_ranges(text, "layers", allowed), known)
 
 
 def _first_token(

@@ -96,7 +96,7 @@ def _jacobian(model: Any, subject: Subject, options: LensPageOptions, progress: 
 
 
 def _tokens(subject: Subject, options: LensPageOptions) -> list[int]:
-    from archcalc.interp.lens.named_tokens import named_tokens
+    from archcalc.interp.named_tokens import named_tokens
 
     return named_tokens(subject.source, [options.token] if options.token else [])
 

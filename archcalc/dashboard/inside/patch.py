@@ -117,12 +117,12 @@ def _mask_position(subject: Subject) -> int | None:
 
 def token_of(subject: Subject, text: str, where: str) -> int | None:
     """Return the id of a token given as a text, or as an id without a tokenizer; None for an empty text."""
-    from archcalc.text.spans import single_token
+    from archcalc.interp.named_tokens import named_token
 
     if not text:
         return None
     if subject.source.tokenizer is not None:
-        return single_token(subject.source.tokenizer, text, where)
+        return named_token(subject.source, text, where, f"{where}_id")
     ids = subject.ids_of(text)
     if len(ids) != 1:
         raise InputError(msg("found {found}", found=text), where=where, allowed=msg("a token id"))
