@@ -99,11 +99,11 @@ def command(
     _check_options(mode, options | {"ids": ids})
     opened = model_options.open(source)
 
-    from archcalc.interp.next_token import Labels
+    from archcalc.interp.next_token import DisplayNames
 
     texts = near or analogy or difference or contexts or tuple(word for words in project for word in words.split())
-    labels = Labels(opened.spec.name, opened.label, texts, opened.piece)
-    request = _Request(
+    labels = DisplayNames(opened.spec.name, opened.label, texts, opened.piece)
+    request = _EmbedRequest(
         labels=labels,
         are_ids=ids,
         word=token or "",
@@ -123,7 +123,7 @@ def command(
     emit_result(lambda: result, shown, None, form, output=output, color=not no_color)
 
 
-class _Request(msgspec.Struct, frozen=True, kw_only=True):
+class _EmbedRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked of the vectors; `word` is that of the contexts, `own`: list the words' own tokens, too;
     `file` and `layers` are those of a saved direction.
     """
@@ -177,7 +177,7 @@ def _check_options(mode: str, options: dict[str, Any]) -> None:
         raise InputError(msg("found none"), where="token", allowed=msg("a word of both contexts"))
 
 
-def _near(opened: ModelSource, load: Load, request: _Request) -> Answer:
+def _near(opened: ModelSource, load: Load, request: _EmbedRequest) -> Answer:
     from archcalc.interp.embed.neighbors import neighbors
     from archcalc.render.embed import near_view
 
@@ -189,7 +189,7 @@ def _near(opened: ModelSource, load: Load, request: _Request) -> Answer:
     return found, near_view, None
 
 
-def _analogy(opened: ModelSource, load: Load, request: _Request) -> Answer:
+def _analogy(opened: ModelSource, load: Load, request: _EmbedRequest) -> Answer:
     from archcalc.interp.embed.neighbors import analogy
     from archcalc.render.embed import analogy_view
 
@@ -198,7 +198,7 @@ def _analogy(opened: ModelSource, load: Load, request: _Request) -> Answer:
     return analogy(model, words, top=request.top, table=request.table, labels=request.labels), analogy_view, None
 
 
-def _difference(opened: ModelSource, load: Load, request: _Request) -> Answer:
+def _difference(opened: ModelSource, load: Load, request: _EmbedRequest) -> Answer:
     from archcalc.interp.embed.neighbors import difference_neighbors
     from archcalc.render.embed import near_view
 
@@ -210,7 +210,7 @@ def _difference(opened: ModelSource, load: Load, request: _Request) -> Answer:
     return found, near_view, None
 
 
-def _direction(opened: ModelSource, load: Load, request: _Request) -> Answer:
+def _direction(opened: ModelSource, load: Load, request: _EmbedRequest) -> Answer:
     from archcalc.interp.embed.neighbors import direction_neighbors
     from archcalc.interp.steer.direction_file import load_direction
     from archcalc.interp.steer.layers import check_layers, site_name
@@ -230,7 +230,7 @@ def _direction(opened: ModelSource, load: Load, request: _Request) -> Answer:
     return found, near_view, None
 
 
-def _contexts(opened: ModelSource, load: Load, request: _Request) -> Answer:
+def _contexts(opened: ModelSource, load: Load, request: _EmbedRequest) -> Answer:
     from archcalc.interp.embed.contexts import contextual_similarity
     from archcalc.interp.embed.words import positions_in
     from archcalc.render.charts.embed import contexts_chart
@@ -245,7 +245,7 @@ def _contexts(opened: ModelSource, load: Load, request: _Request) -> Answer:
     return found, contexts_view, contexts_chart
 
 
-def _project(opened: ModelSource, load: Load, request: _Request) -> Answer:
+def _project(opened: ModelSource, load: Load, request: _EmbedRequest) -> Answer:
     from archcalc.interp.embed.projection import projection
     from archcalc.render.charts.embed import projection_chart
     from archcalc.render.embed import projection_view
@@ -266,7 +266,7 @@ _MODES: Final = {
 }
 
 
-def _words(opened: ModelSource, request: _Request) -> list[list[int]]:
+def _words(opened: ModelSource, request: _EmbedRequest) -> list[list[int]]:
     from archcalc.interp.embed.words import word_ids
 
     return word_ids(opened, request.labels.texts, are_ids=request.are_ids)

@@ -118,7 +118,7 @@ def command(
     from archcalc.interp.patch.run import check_texts, n_cells, patch
     from archcalc.render.charts.grid import chart
     from archcalc.render.grid_page import as_html
-    from archcalc.render.patch import Options, grids, subtitle, title, view
+    from archcalc.render.patch import PatchOptions, grids, subtitle, title, view
     from archcalc.spec.workload import Workload
 
     clean = one_prompt(opened, prompt, ids)
@@ -158,9 +158,9 @@ def command(
         drawn = [grid for grid in maps if figure in grid.values]
         write(plot, as_file(plot, lambda: chart(title(result), [subtitle(result)], drawn, figure), say))
     if form == "html":
-        emit_text(as_html(view(result, Options(top=top, has_maps=False)), grids(result), say), output)
+        emit_text(as_html(view(result, PatchOptions(top=top, has_maps=False)), grids(result), say), output)
     else:
-        emit_result(lambda: result, view, Options(top=top), form, output=output, color=not no_color)
+        emit_result(lambda: result, view, PatchOptions(top=top), form, output=output, color=not no_color)
 
 
 def _corruption(

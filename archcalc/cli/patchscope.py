@@ -104,7 +104,7 @@ def command(
     from archcalc.interp.patchscope.run import check, patchscope
     from archcalc.render.charts.grid import chart
     from archcalc.render.grid_page import as_html
-    from archcalc.render.patchscope import Options, subtitle, title, view
+    from archcalc.render.patchscope import PatchscopeOptions, subtitle, title, view
     from archcalc.render.patchscope import grid as layer_grid
     from archcalc.run.decoding.generation import generation_workload
 
@@ -136,7 +136,7 @@ def command(
             use_cache=cache,
             progress=bar.update,
         )
-    result, options = patchscope_result(opened, found), Options(top=top)
+    result, options = patchscope_result(opened, found), PatchscopeOptions(top=top)
     if plot:
         from archcalc.render.charts.file import as_file
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from archcalc.errors import InputError
 from archcalc.interp.embed.result import Analogy, AnalogyToken, NearestTokens, NearToken, TableName, Word
 from archcalc.interp.embed.vectors import cosines, names, token_table, word_rows, word_vectors
-from archcalc.interp.next_token import NO_LABELS, Labels
+from archcalc.interp.next_token import NO_NAMES, DisplayNames
 from archcalc.words import msg
 
 N_ANALOGY_WORDS, N_DIFFERENCE_WORDS = 4, 2
@@ -29,7 +29,7 @@ def neighbors(
     top: int = 10,
     table: TableName = "input",
     with_inputs: bool = False,
-    labels: Labels = NO_LABELS,
+    labels: DisplayNames = NO_NAMES,
 ) -> NearestTokens:
     """Return the `top` tokens nearest to each word by cosine.
 
@@ -60,7 +60,7 @@ def difference_neighbors(
     top: int = 10,
     table: TableName = "input",
     with_inputs: bool = False,
-    labels: Labels = NO_LABELS,
+    labels: DisplayNames = NO_NAMES,
 ) -> NearestTokens:
     """Return the `top` tokens nearest to the direction from the second word to the first.
 
@@ -97,7 +97,7 @@ def direction_neighbors(
     name: str = "",
     top: int = 10,
     table: TableName = "input",
-    labels: Labels = NO_LABELS,
+    labels: DisplayNames = NO_NAMES,
 ) -> NearestTokens:
     """Return the `top` tokens nearest to vectors [D] of the residual stream, given by site.
 
@@ -132,7 +132,7 @@ def _nearest(
     vector_names: Sequence[str],
     hidden: Sequence[Collection[int]],
     top: int,
-    labels: Labels,
+    labels: DisplayNames,
 ) -> Iterator[NearToken]:
     """Yield the tokens nearest to each vector, without those that are hidden from it."""
     for name, left_out, cosines_V in zip(vector_names, hidden, cosines(table_VD, vectors_ND), strict=True):
@@ -149,7 +149,7 @@ def analogy(
     *,
     top: int = 10,
     table: TableName = "input",
-    labels: Labels = NO_LABELS,
+    labels: DisplayNames = NO_NAMES,
 ) -> Analogy:
     """Return the `top` tokens nearest to a − b + c, and the rank of d; `words` are a, b, c and d as token ids.
 
@@ -190,7 +190,7 @@ def _ranks(cosines_V: Tensor, cosine: Tensor, inputs: Sequence[int]) -> tuple[in
     return rank, rank - int((cosines_V[list(inputs)] > cosine).sum())
 
 
-def _token(cosines_V: Tensor, token: int, inputs: Sequence[int], labels: Labels) -> AnalogyToken:
+def _token(cosines_V: Tensor, token: int, inputs: Sequence[int], labels: DisplayNames) -> AnalogyToken:
     rank, others = _ranks(cosines_V, cosines_V[token], inputs)
     return AnalogyToken(
         rank=rank,

@@ -22,7 +22,7 @@ from archcalc.errors import InputError
 from archcalc.interp.checks import check_position
 from archcalc.interp.heads.arms import AttentionArm, attention_arms, check_memory
 from archcalc.interp.heads.attribution_result import ContributionPart
-from archcalc.interp.heads.linear_steps import FrozenNorm, Multiply, Step, frozen
+from archcalc.interp.heads.linear_steps import FrozenNorm, LinearStep, Multiply, frozen
 from archcalc.interp.model_inputs import model_inputs
 from archcalc.interp.readout import read_stack
 from archcalc.nn.taps import record
@@ -154,7 +154,7 @@ class _Reading:
         direction_D = self._direction(self._head_weight, token, against)
         if bias := self._head_bias(token, against):
             found.contributions.append(Contribution("head", "head_bias", bias))
-        later: list[Step] = []
+        later: list[LinearStep] = []
         if self.module.final_norm is not None:
             last = len(self.owners) - 1
             norm = frozen(self.module.final_norm, self.at(f"layers.{last}.resid_post"))
@@ -179,7 +179,7 @@ class _Reading:
         branch: Branch,
         before: str,
         direction_D: Tensor,
-        later: list[Step],
+        later: list[LinearStep],
         n_promoted: int,
     ) -> Tensor:
         """Add the contributions of a branch; return the direction before it. `later` are the steps after it."""
@@ -189,7 +189,7 @@ class _Reading:
             norm = frozen(block.get_submodule(own.norm_after), self.at(f"{path}{own.sum}"))
             direction_D = self._through(found, full + own.norm_after, norm, direction_D, i)
             later.insert(0, norm)
-        arm_steps: list[Step] = [Multiply(branch.scale)]
+        arm_steps: list[LinearStep] = [Multiply(branch.scale)]
         arm_direction_D = direction_D * branch.scale
         if own.norm_out is not None:
             norm = frozen(block.get_submodule(own.norm_out), self.at(f"{path}{self._sum_name(branch, own)}"))
@@ -197,7 +197,7 @@ class _Reading:
             arm_steps.insert(0, norm)
         for arm in reversed(branch.arms):
             self._arm(found, i, arm, block.get_submodule(arm.name), arm_direction_D, [*arm_steps, *later], n_promoted)
-        skip: list[Step] = [Multiply(branch.skip)]
+        skip: list[LinearStep] = [Multiply(branch.skip)]
         direction_D = direction_D * branch.skip
         if branch.skip_reads == "normed" and own.norm_in is not None:
             norm = frozen(block.get_submodule(own.norm_in), self.at(path + before))
@@ -211,7 +211,14 @@ class _Reading:
         return own.arms_sum or f"{branch.arms[0].name}.out"
 
     def _arm(
-        self, found: Attribution, i: int, arm: Arm, module: Any, direction_D: Tensor, steps: list[Step], n_promoted: int
+        self,
+        found: Attribution,
+        i: int,
+        arm: Arm,
+        module: Any,
+        direction_D: Tensor,
+        steps: list[LinearStep],
+        n_promoted: int,
     ) -> None:
         path = f"{self.model_stack.prefix}layers.{i}.{arm.name}"
         if path in self.arms:
@@ -226,7 +233,7 @@ class _Reading:
         arm: AttentionArm,
         module: Any,
         direction_D: Tensor,
-        steps: list[Step],
+        steps: list[LinearStep],
         n_promoted: int,
     ) -> None:
         """Add the contributions of an attention's bias and heads, and the edges of each head."""
@@ -258,7 +265,7 @@ class _Reading:
                 found.promoted_ids[path, n] = top
 
     @staticmethod
-    def _outputs(x_NZ: Tensor, weight_DZ: Tensor, norm: FrozenNorm | None, steps: list[Step]) -> Tensor:
+    def _outputs(x_NZ: Tensor, weight_DZ: Tensor, norm: FrozenNorm | None, steps: list[LinearStep]) -> Tensor:
         """Return what each head adds to the states that the head of the model reads, [N, D]."""
         x_ND = (x_NZ if norm is None else norm.apply(x_NZ)) @ weight_DZ.T
         for step in steps:

@@ -125,7 +125,7 @@ def lens(
     check_finite(output_PV.amax(-1))
     states_LPD = torch.stack([recording[name][0, list(read)] for name in names])
     followed_PN = _followed(output_PV, tokens, n_output)
-    reader = _Reader(output_PV, followed_PN, min(top, output_PV.shape[-1]))
+    reader = _LogitReader(output_PV, followed_PN, min(top, output_PV.shape[-1]))
     rows_RD = torch.cat([using(name, x_PD) for name, x_PD in zip(names[:-1], states_LPD[:-1], strict=True)])
     parts = [reader(logits_RV, first) for first, logits_RV in _logits(readout, rows_RD, output_PV.shape[-1], progress)]
     parts.append(reader(output_PV, 0))
@@ -155,7 +155,7 @@ def _logits(readout: Readout, rows_RD: Tensor, n_vocab: int, progress: Progress 
             progress(len(logits_RV))
 
 
-class _Reader:
+class _LogitReader:
     """Reads figures off logits, beside the output at the same positions.
 
     New memory of a chunk's size costs more than the arithmetic on it, so one tensor takes all intermediate values.
