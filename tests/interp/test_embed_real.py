@@ -6,15 +6,15 @@ import pytest
 
 from archcalc.inside import analogy, contextual_similarity, difference_neighbors, neighbors
 from archcalc.interp.embed.words import positions_in, word_ids
+from archcalc.interp.next_token import DisplayNames
 from archcalc.run.loading.source import LoadedModel
-from archcalc.spec.model import Labels
 from tests.interp.smollm2 import NEEDS_WEIGHTS, ids
 
 pytestmark = NEEDS_WEIGHTS
 
 
 def test_neighbors_of_a_word(ours: LoadedModel) -> None:
-    labels = Labels(piece=ours.source.piece)
+    labels = DisplayNames(piece=ours.source.piece)
     found = neighbors(ours.model, word_ids(ours.source, ["Paris"]), top=6, labels=labels).neighbors
     assert [row.token for row in found] == ["Paris", " London", " France", " Berlin", " Montreal", " Barcelona"]
     assert [round(row.cosine, 4) for row in found] == [0.8129, 0.6105, 0.5947, 0.5945, 0.5812, 0.5783]
