@@ -35,7 +35,7 @@ from archcalc.spec.embedding import Embedding, ExtraTable, Factor, TokenDropout
 from archcalc.spec.ffn import AnyFfn, Gated, MoE, Plain
 from archcalc.spec.groups import lender_indices, weight_indices
 from archcalc.spec.layer import Arm, Branch, Layer, Placement, Prompts, Run, Shares, Stack
-from archcalc.spec.mixer import AnyMixer, ShortConv
+from archcalc.spec.mixer import AnyMixer, GatedDelta, ShortConv
 from archcalc.spec.model import Axis, Dropout, Extra, Family, Head, Labels, Pooler, Transform
 from archcalc.spec.norm import LayerNorm, Norm, RMSNorm
 from archcalc.spec.position import (
@@ -110,6 +110,7 @@ GATES = st.builds(
     over=st.sampled_from(("head", "channel")),
     activation=st.sampled_from(("sigmoid", "softplus")),
     bias=st.booleans(),
+    projection_bias=st.booleans(),
 )
 LOG_TEMPERATURES = st.builds(LogTemperature, factor=SCALES, n_tokens=st.sampled_from((2, 3)), from_one=st.booleans())
 POWER_TEMPERATURES = st.builds(
@@ -364,7 +365,25 @@ def any_attentions(place: Place) -> st.SearchStrategy[AnyAttention]:
 
 
 SHORT_CONVS = st.builds(ShortConv, d_conv=st.sampled_from((3, 2, 4, 1)), bias=st.booleans())
-MIXERS: st.SearchStrategy[AnyMixer] = SHORT_CONVS
+
+
+@st.composite
+def gated_deltas(draw: st.DrawFn) -> GatedDelta:
+    """Draw a gated delta rule, often with fewer key heads than heads."""
+    n_key_heads, per_key_head = draw(st.sampled_from(((2, 1), (1, 2), (2, 2), (1, 1))))
+    return GatedDelta(
+        n_heads=n_key_heads * per_key_head,
+        n_key_heads=n_key_heads if per_key_head > 1 else draw(st.sampled_from((None, n_key_heads))),
+        d_key=draw(st.sampled_from((3, 4))),
+        d_value=draw(st.sampled_from((None, 2, 5))),
+        d_conv=draw(st.sampled_from((3, 2, 4, 1))),
+        chunk=draw(st.sampled_from((2, 4, 3, 64))),
+        negative=draw(st.booleans()),
+        norm=draw(st.builds(RMSNorm, eps=st.sampled_from((1e-6, 1e-5)))),
+    )
+
+
+MIXERS: st.SearchStrategy[AnyMixer] = SHORT_CONVS | gated_deltas()
 
 
 @cache
@@ -766,6 +785,7 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     Attention: attentions(),
     LatentAttention: latent_attentions(),
     ShortConv: SHORT_CONVS,
+    GatedDelta: gated_deltas(),
     ClampedSwish: CLAMPED,
     Plain: PLAIN,
     Gated: GATED,

@@ -6,7 +6,8 @@ from archcalc.ledger.tokens import symbol_parts
 
 # What formulas may name, with a window in brackets or without.
 ATOMS = (
-    "keys", "cached", "pairs", "convolved", "near", "source_near", "best", "source_best", "source_new", "source_passes",
+    "keys", "cached", "pairs", "convolved", "chunks", "later_chunks", "near", "source_near", "best",
+    "source_best", "source_new", "source_passes",
 )  # fmt: skip
 
 # What a workload states itself; a formula may name them, and so may the atoms.

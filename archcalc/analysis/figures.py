@@ -48,7 +48,7 @@ def flops_figures(ledger: Ledger) -> list[Figure]:
     """Return FLOPs of a workload, 2 for each multiply-accumulate."""
     forward = _forward(ledger.matmuls)
     causal = Poly.sum(row.causal_formula for row in ledger.matmuls)
-    backward = 2 * _forward([row for row in ledger.matmuls if row.matmul.has_backward])
+    backward = Poly.sum(row.backward_formula for row in ledger.matmuls)
     return [
         Figure("flops.forward", forward),
         Figure("flops.forward_causal", causal),

@@ -36,11 +36,7 @@ class OpFlops(msgspec.Struct, frozen=True):
     row: MatmulRow
     forward: int
     forward_causal: int
-
-    @property
-    def backward(self) -> int:
-        """Return the FLOPs of the backward pass: two products for each of the forward pass that has gradients."""
-        return self.row.backward_factor * self.forward
+    backward: int
 
 
 def by_op(ledger: Ledger, work: Workload) -> list[OpFlops]:
@@ -51,7 +47,8 @@ def by_op(ledger: Ledger, work: Workload) -> list[OpFlops]:
 
 def _op(row: MatmulRow, sizes: Mapping[str, int]) -> OpFlops:
     forward = row.flops(sizes)
-    return OpFlops(row, forward, row.causal_flops(sizes) if row.matmul.causal_axes else forward)
+    causal = row.causal_flops(sizes) if row.matmul.causal_axes else forward
+    return OpFlops(row, forward, causal, row.backward_flops(sizes))
 
 
 def summary(ledger: Ledger, work: Workload) -> Flops:

@@ -127,15 +127,18 @@ def _copy_blocks(move: Move, target: TensorShard, maps: FileMaps) -> None:
 
 
 def _n_groups(spec: Spec, move: Move) -> int:
-    """Return the number of heads by which rows are ordered: key heads, or the tensor's own within each head."""
-    if move.mapping.order not in ("by_head", *WITHIN_HEADS):
+    """Return the number of heads by which rows are ordered: key heads, or the tensor's own."""
+    if move.mapping.order not in ("by_head", "by_query_head", *WITHIN_HEADS):
         return 4 if move.mapping.order == "in_four" else 1
     match = re.search(r"layers\.(\d+)\.(\w+)\.", move.mapping.ours[0])
     stack = spec.decoder or spec.encoder
     assert match and stack, "only layers have heads"  # noqa: PT018
-    attention = parts(layers_of(stack)[int(match[1])])[match[2]]
-    heads = attention.n_heads if ".attn.q." in move.mapping.ours[0] and move.mapping.order in WITHIN_HEADS else None
-    return int(heads or getattr(attention, "n_kv_heads", None) or attention.n_heads)
+    part = parts(layers_of(stack)[int(match[1])])[match[2]]
+    is_of_queries = move.mapping.order == "by_query_head" or (
+        ".attn.q." in move.mapping.ours[0] and move.mapping.order in WITHIN_HEADS
+    )
+    key_heads = None if is_of_queries else getattr(part, "n_kv_heads", getattr(part, "n_key_heads", None))
+    return int(key_heads or part.n_heads)
 
 
 def _computed_values(spec: Spec, name: str, shape: tuple[int, ...]) -> Tensor:

@@ -61,6 +61,7 @@ _SPLITS: dict[str, Callable[[int, Tensor, Sequence[Tensor], int], list[Pair]]] =
     "whole": _consecutive,
     "alternate": _alternating,
     "by_head": _by_head,
+    "by_query_head": _by_head,
     "in_four": _by_head,
     "turned": _interleaved,
     "swapped": _swapped_halves,

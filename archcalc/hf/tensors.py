@@ -17,7 +17,7 @@ from archcalc.words import msg
 
 Shape = tuple[int, ...]
 TOKEN_TABLE = "embed.tokens.weight"  # noqa: S105
-Order = Literal["whole", "alternate", "by_head", "in_four", "turned", "swapped"]
+Order = Literal["whole", "alternate", "by_head", "by_query_head", "in_four", "turned", "swapped"]
 
 
 class TensorMapError(ArchcalcError):
@@ -34,6 +34,7 @@ class TensorEntry(msgspec.Struct, frozen=True, dict=True):
     - `whole`: one after the other
     - `alternate`: alternating rows (gpt-oss)
     - `by_head`: for each kv head its queries, its key, its value (GPT-NeoX)
+    - `by_query_head`: for each head its query and its gate (Qwen3-Next)
     - `in_four`: four blocks with a quarter of each (CodeGen)
     - `turned`: rows in the order of interleaved rotary pairs (LLaMA in GGUF)
     - `swapped`: the halves of each head exchanged (NanoChat, which rotates in the opposite direction)

@@ -136,7 +136,7 @@ def _clamp(part: Attention, name: str, x: Tensor) -> Forward[Tensor]:
 def _output_gate(part: Gate, d: Symbols, d_value: Poly, x: Tensor, y: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
     """Yield the leaves of the output gate: the product saves both factors, a softplus its input in float32."""
     width = {"head": d.n_heads, "channel": d.n_heads * d_value}[part.over]
-    gate = yield from linear("gate", x, width, "attention", bias=False)
+    gate = yield from linear("gate", x, width, "attention", bias=part.projection_bias)
     if part.bias:
         yield Weight("gate_bias", (d.n_heads,), "attention")
         gate = gate.new("gate")

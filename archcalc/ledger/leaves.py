@@ -49,7 +49,7 @@ class Matmul(msgspec.Struct, frozen=True):
     """A matrix product over `axes`, whose product is the number of multiply-accumulates.
 
     `causal_axes` count only the attended (query, key) pairs. `name` is the module that computes it; the two products
-    of attention have their own names. `has_backward`: gradients pass through it.
+    of attention have their own names. `forward` and `backward` are how often each of the two passes computes it.
     """
 
     name: str
@@ -57,7 +57,8 @@ class Matmul(msgspec.Struct, frozen=True):
     component: Component
     causal_axes: tuple[Poly, ...] | None = None
     recomputation: Recomputation = "never"
-    has_backward: bool = True
+    forward: int = 1
+    backward: int = 2
 
 
 class Elementwise(msgspec.Struct, frozen=True):
@@ -135,7 +136,7 @@ def without_gradients(leaves: Forward[T]) -> Forward[T]:
 def _without_gradients(leaf: Leaf) -> Leaf | None:
     if isinstance(leaf, Save):
         return None
-    return structs.replace(leaf, has_backward=False) if isinstance(leaf, Matmul) else leaf
+    return structs.replace(leaf, backward=0) if isinstance(leaf, Matmul) else leaf
 
 
 def with_prefix(prefix: str, leaves: Forward[T]) -> Forward[T]:

@@ -125,25 +125,29 @@ class MatmulRow(msgspec.Struct, frozen=True):
     @property
     def formula(self) -> Poly:
         """Return the FLOPs of a forward pass: 2 for each multiply-accumulate."""
-        return 2 * product((*self.matmul.axes, self.repeats))
+        return 2 * self.matmul.forward * product((*self.matmul.axes, self.repeats))
 
     @property
     def causal_formula(self) -> Poly:
         """Return `formula` for the attended (query, key) pairs only."""
-        return 2 * product((*(self.matmul.causal_axes or self.matmul.axes), self.repeats))
+        return 2 * self.matmul.forward * product((*(self.matmul.causal_axes or self.matmul.axes), self.repeats))
 
     @property
-    def backward_factor(self) -> int:
-        """Return the products of a backward pass for each of the forward pass: two, or none without gradients."""
-        return 2 if self.matmul.has_backward else 0
+    def backward_formula(self) -> Poly:
+        """Return the FLOPs of a backward pass."""
+        return 2 * self.matmul.backward * product((*self.matmul.axes, self.repeats))
 
     def flops(self, sizes: Mapping[str, Any]) -> Any:
         """Return the value of `formula` for a table of sizes that includes a workload's."""
-        return 2 * _axes_product(self.matmul.axes, self.repeats, sizes)
+        return 2 * self.matmul.forward * _axes_product(self.matmul.axes, self.repeats, sizes)
+
+    def backward_flops(self, sizes: Mapping[str, Any]) -> Any:
+        """Return the value of `backward_formula`."""
+        return 2 * self.matmul.backward * _axes_product(self.matmul.axes, self.repeats, sizes)
 
     def causal_flops(self, sizes: Mapping[str, Any]) -> Any:
         """Return the value of `causal_formula`."""
-        return 2 * _axes_product(self.matmul.causal_axes or self.matmul.axes, self.repeats, sizes)
+        return 2 * self.matmul.forward * _axes_product(self.matmul.causal_axes or self.matmul.axes, self.repeats, sizes)
 
 
 class CacheRow(msgspec.Struct, frozen=True):

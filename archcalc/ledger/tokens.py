@@ -3,9 +3,11 @@
 `seq` new tokens follow `past` cached ones. `keys` are the keys of a causal layer after that, `cached` those that it
 keeps, `pairs` the attended (query, key) pairs. `keys(window)` and so on are the same for a sliding layer of that
 window; `near(window)` and `source_near(window)` are the pairs of a bidirectional one, `best(n)` and `source_best(n)`
-those of one whose queries select n keys each. `convolved(width)` are the positions that a causal convolution of this
-width computes: its padding too, which only the pass that begins a text has. `source_new` is the number of source tokens
-while they are read, then 0; `source_passes` is 1 while they are read, then 0.
+those of one whose queries select n keys each. `chunks(n)` are the chunks of n tokens
+that a linear attention computes, the last one padded: none in a step of one token after others. `later_chunks(n)`
+leaves out the first. `convolved(width)` are the positions that a causal convolution of this width computes: its padding
+too, which only the pass that begins a text has. `source_new` is the number of source tokens while they are read, then
+0; `source_passes` is 1 while they are read, then 0.
 """
 
 from __future__ import annotations
@@ -88,6 +90,16 @@ def convolved(width: Poly) -> Poly:
     return _symbol("convolved", width)
 
 
+def chunks(size: Poly) -> Poly:
+    """Return the number of chunks of `size` tokens; a step of one token after others has none."""
+    return _symbol("chunks", size)
+
+
+def later_chunks(size: Poly) -> Poly:
+    """Return the number of chunks after the first."""
+    return _symbol("later_chunks", size)
+
+
 def minimum(a: Any, b: Any) -> Any:
     """Return the smaller of two numbers, or of two arrays elementwise."""
     return (a + b - abs(a - b)) // 2
@@ -117,6 +129,17 @@ def _convolved(work: Mapping[str, Any], width: Any) -> Any:
     return work["seq"] + (width - 1) * work["source_passes"]
 
 
+def _chunks(work: Mapping[str, Any], size: Any) -> Any:
+    """One token after others is a step of the recurrence, without a chunk."""
+    has_chunks = minimum(1, work["seq"] - 1 + work["source_passes"])
+    return (work["seq"] + size - 1) // size * has_chunks
+
+
+def _later_chunks(work: Mapping[str, Any], size: Any) -> Any:
+    n_chunks = _chunks(work, size)
+    return n_chunks - minimum(n_chunks, 1)
+
+
 def _near(n: Any, window: Any) -> Any:
     """Each of n tokens attends to itself and to window − 1 others on either side."""
     side = minimum(n, window)
@@ -128,6 +151,8 @@ _WORKLOAD_FUNCTIONS: dict[str, Callable[[Mapping[str, Any], Any], Any]] = {
     "cached": _cached,
     "pairs": _pairs,
     "convolved": _convolved,
+    "chunks": _chunks,
+    "later_chunks": _later_chunks,
     "near": lambda work, window: _near(work["seq"], window),
     "source_near": lambda work, window: _near(work["source_new"], window),
     "best": lambda work, n: work["seq"] * minimum(work["seq"], n),

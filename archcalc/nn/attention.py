@@ -86,7 +86,7 @@ class Attention(nn.Module):
         self.gate = self.gate_bias = None
         if part.gate is not None:
             width = 1 if part.gate.over == "head" else self.d_value
-            self.gate = Linear(model.d_model, self.n_heads * width, bias=False)
+            self.gate = Linear(model.d_model, self.n_heads * width, bias=part.gate.projection_bias)
             self.gate_bias = nn.Parameter(torch.empty(self.n_heads)) if part.gate.bias else None
         self.out_norm = norm(part.out_norm, self.n_heads * self.d_value) if part.out_norm else None
 

@@ -167,6 +167,7 @@ MEANINGS: dict[str, Message] = {
     "Gate.activation.sigmoid": msg("between 0 and 1"),
     "Gate.activation.softplus": msg("ln(1 + eˣ), above 0"),
     "Gate.bias": msg("a learned number for each head, added first"),
+    "Gate.projection_bias": msg("a bias on the projection"),
     "LogTemperature": msg("1 + factor·ln(1 + ⌊position / n_tokens⌋)"),
     "LogTemperature.factor": msg("multiplies the logarithm"),
     "LogTemperature.n_tokens": msg("tokens until it next grows"),
@@ -180,6 +181,18 @@ MEANINGS: dict[str, Message] = {
     ),
     "ShortConv.d_conv": msg("tokens that the convolution sees, the newest included"),
     "ShortConv.bias": msg("biases on both projections and on the convolution"),
+    "GatedDelta": msg(
+        "linear attention by the gated delta rule: a state of d_key × d_value for each head, partly forgotten and "
+        "rewritten at each token (Qwen3-Next)"
+    ),
+    "GatedDelta.n_heads": msg("heads, each with a state of its own"),
+    "GatedDelta.n_key_heads": msg("heads of queries and keys; null: as many as heads"),
+    "GatedDelta.d_key": msg("width of a head's queries and keys"),
+    "GatedDelta.d_value": msg("width of a head's values; null: that of keys"),
+    "GatedDelta.d_conv": msg("tokens that the convolutions see, the newest included"),
+    "GatedDelta.chunk": msg("tokens that are computed at once"),
+    "GatedDelta.negative": msg("heads may rewrite up to twice as much, so that eigenvalues may be negative"),
+    "GatedDelta.norm": msg("the norm of each head's output, before the gate"),
     "LatentAttention": msg(
         "multi-head latent attention: keys and values pass through a narrow latent, which is all that the cache keeps"
     ),

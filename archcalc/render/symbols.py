@@ -36,6 +36,16 @@ SYMBOL_WORDS = {
         None,
         msg("seq + {w} − 1 if past = 0, else seq"),
     ),
+    "chunks": SymbolWords(
+        msg("chunks of tokens, the last one padded"),
+        None,
+        msg("⌈seq / {w}⌉; 0 for one token after others"),
+    ),
+    "later_chunks": SymbolWords(
+        msg("chunks after the first"),
+        None,
+        msg("max(⌈seq / {w}⌉ − 1, 0); 0 for one token after others"),
+    ),
     "near": SymbolWords(
         msg("pairs of tokens less than a window apart"),
         None,

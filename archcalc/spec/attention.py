@@ -24,12 +24,14 @@ class QkNorm(Part, frozen=True, kw_only=True):
 class Gate(Part, frozen=True, kw_only=True):
     """An output gate: an activated projection of the layer's input multiplies the heads' outputs.
 
-    `over`: one number per head, or one per channel of each head. `bias`: one learned number per head is added (Beam).
+    `over`: one number per head, or one per channel of each head. `bias`: one learned number per head is added (Beam);
+    `projection_bias`: the projection has a bias.
     """
 
     over: Literal["head", "channel"] = "channel"
     activation: Literal["sigmoid", "softplus"] = "sigmoid"
     bias: bool = False
+    projection_bias: bool = False
 
 
 class LogTemperature(Part, frozen=True, kw_only=True, tag_field="kind", tag="log"):

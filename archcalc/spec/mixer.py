@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from archcalc.spec.base import Part, Size
+from archcalc.spec.norm import RMSNorm
 
 
 class ShortConv(Part, frozen=True, kw_only=True, tag_field="kind", tag="short_conv"):
@@ -16,4 +17,23 @@ class ShortConv(Part, frozen=True, kw_only=True, tag_field="kind", tag="short_co
     bias: bool = False
 
 
-AnyMixer = ShortConv
+class GatedDelta(Part, frozen=True, kw_only=True, tag_field="kind", tag="gated_delta"):
+    """Linear attention by the gated delta rule (Yang et al. 2025), as in Qwen3-Next.
+
+    The state S of a head [d_key, d_value] becomes α·S + β·k·(v − k·α·S)ᵀ, and the head's output is q·S. q, k and v are
+    convolved over `d_conv` tokens; q and k have unit length. A head's α and β follow from the input, and a gated norm
+    precedes the output projection. Several tokens are computed in chunks of `chunk`. `negative`: β is up to 2, so
+    eigenvalues may be negative. Defaults: `n_key_heads` is n_heads, `d_value` is d_key.
+    """
+
+    n_heads: Size
+    n_key_heads: Size | None = None
+    d_key: Size
+    d_value: Size | None = None
+    d_conv: Size = 4
+    chunk: Size = 64
+    negative: bool = False
+    norm: RMSNorm = RMSNorm()
+
+
+AnyMixer = ShortConv | GatedDelta

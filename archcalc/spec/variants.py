@@ -20,7 +20,7 @@ from archcalc.spec.base import Part
 from archcalc.spec.branches import arms
 from archcalc.spec.ffn import Gated, MoE, Plain
 from archcalc.spec.layer import Layer
-from archcalc.spec.mixer import ShortConv
+from archcalc.spec.mixer import GatedDelta, ShortConv
 from archcalc.words import msg
 
 
@@ -82,7 +82,7 @@ VARIANTS: dict[type[Part], Variant] = {
         heads=lambda part: Heads(part.n_heads, part.d_head, part.d_value or part.d_head),
         rank="archcalc.run.distributed.split_plan:attention_of_rank",
         split={f"{name}.{kind}": 0 for name in "qkv" for kind in ("weight", "bias")}
-        | {"sinks": 0, "out.weight": 1, "gate.weight": 0, "gate_bias": 0, "relative_bias.weight": 1},
+        | {"sinks": 0, "out.weight": 1, "gate.weight": 0, "gate.bias": 0, "gate_bias": 0, "relative_bias.weight": 1},
         fast="archcalc.run.pack.decode_step:single_query_attention",
     ),
     LatentAttention: Variant(
@@ -116,6 +116,24 @@ VARIANTS: dict[type[Part], Variant] = {
         sites="archcalc.spec.mixer_sites:short_conv",
         steps="archcalc.interp.trace.mixer_steps:short_conv",
         label="archcalc.render.diagram.mixer_texts:short_conv",
+        heads=None,
+        rank=None,
+        split={},
+        fast=None,
+    ),
+    GatedDelta: Variant(
+        component="mixer",
+        mixes_tokens=True,
+        roles=("decoder",),
+        resolve="archcalc.spec.resolve_mixers:gated_delta",
+        ledger="archcalc.ledger.mixers.gated_delta:leaves",
+        module="archcalc.nn.mixers.gated_delta:GatedDelta",
+        query_module=None,
+        cache="archcalc.nn.mixers.gated_delta:state",
+        source_cache=None,
+        sites="archcalc.spec.mixer_sites:gated_delta",
+        steps="archcalc.interp.trace.mixer_steps:gated_delta",
+        label="archcalc.render.diagram.mixer_texts:gated_delta",
         heads=None,
         rank=None,
         split={},

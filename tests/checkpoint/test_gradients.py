@@ -21,9 +21,14 @@ def groups(spec: Spec, held: TensorEntry) -> int:
     """Return by how many heads, or blocks, rows are told apart."""
     if held.order == "in_four":
         return 4
-    if held.order not in ("by_head", "swapped"):
+    if held.order not in ("by_head", "by_query_head", "swapped"):
         return 1
-    attention = layers_of(spec.decoder or spec.encoder)[0].attention
+    layers = layers_of(spec.decoder or spec.encoder)
+    if ".mixer." in held.ours[0]:
+        return next(layer.mixer.n_key_heads for layer in layers if layer.mixer is not None)
+    attention = next(layer.attention for layer in layers if layer.attention is not None)
+    if held.order == "by_query_head":
+        return attention.n_heads
     own = held.order == "swapped" and ".attn.q." in held.ours[0]
     return attention.n_heads if own else attention.n_kv_heads
 

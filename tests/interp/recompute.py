@@ -211,6 +211,25 @@ class Interpreter:
         y = torch.stack([(before[t : t + weight.shape[1]] * weight.T).sum(0) for t in range(len(x))])
         return y if bias is None else y + bias
 
+    def exp(self, x: Tensor) -> Tensor:
+        return x.exp()
+
+    def delta_rule(self, q: Tensor, k: Tensor, v: Tensor, beta: Tensor, decay: Tensor, n: int, m: int) -> Tensor:
+        """Head by head, token by token (Yang et al. 2025, eq. 10)."""
+        q, k = (torch.stack(x.chunk(m, -1)) for x in (q, k))
+        q, k = (x / (x.pow(2).sum(-1, keepdim=True) + 1e-6).sqrt() for x in (q, k))
+        heads = []
+        for head, values in enumerate(v.chunk(n, -1)):
+            state, of_key = torch.zeros(q.shape[-1], values.shape[-1]), head // (n // m)
+            rows = []
+            for t in range(len(values)):
+                state = state * decay[t, head].exp()
+                error = beta[t, head] * (values[t] - k[of_key, t] @ state)
+                state = state + torch.outer(k[of_key, t], error)
+                rows.append(q[of_key, t] @ state / q.shape[-1] ** 0.5)
+            heads.append(torch.stack(rows))
+        return torch.cat(heads, -1)
+
     def dot(self, q: Tensor, k: Tensor) -> Tensor:
         return q @ k.repeat_interleave(q.shape[0] // k.shape[0], 0).transpose(-1, -2)
 

@@ -23,7 +23,7 @@ from archcalc.spec.attention import Attention, LatentAttention
 from archcalc.spec.branches import active_branches, arms
 from archcalc.spec.execution import Execution
 from archcalc.spec.groups import has_table, layers_of, weight_indices
-from archcalc.spec.mixer import ShortConv
+from archcalc.spec.mixer import GatedDelta, ShortConv
 from archcalc.spec.model import ModelStack
 from tests.nn import test_nn_transformers as theirs
 from tests.nn.flop_truth import counted, decode, prefill
@@ -177,7 +177,15 @@ def formula(spec: Spec, batch: int, capacity: int, source: int) -> int:
             total += part.n_kv_heads * (part.d_head + (part.d_value or part.d_head)) * tokens
         if isinstance(part, ShortConv):
             total += spec.d_model * (part.d_conv - 1)
+        if isinstance(part, GatedDelta):
+            total += (2 * part.n_key_heads * part.d_key + part.n_heads * part.d_value) * (part.d_conv - 1)
     return batch * total
+
+
+def float32_elements(spec: Spec) -> int:
+    """Elements of the states that are in float32 whatever the dtype, for one sequence."""
+    found = (arm.part for layer in layers_of(spec.decoder) for arm in arms(layer))
+    return sum(part.n_heads * part.d_key * part.d_value for part in found if isinstance(part, GatedDelta))
 
 
 @settings(max_examples=60)
@@ -186,7 +194,8 @@ def test_bytes_of_drawn_specs(spec: Spec, batch: int, dtype: torch.dtype) -> Non
     capacity, source = lengths(spec)
     more = {"source": source} if spec.encoder else {}
     cache = allocate(spec, batch, capacity, dtype=dtype, **more)
-    assert cache.nbytes == formula(spec, batch, capacity, source) * dtype.itemsize
+    states = 4 * batch * float32_elements(spec)
+    assert cache.nbytes == formula(spec, batch, capacity, source) * dtype.itemsize + states
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,9 @@ STEP_KINDS: dict[str, Message] = {
     "attention_out": msg("the output of attention"),
     "projected": msg("the projection that the mixer takes apart"),
     "convolved": msg("each channel, convolved with its last tokens"),
+    "write_rates": msg("how much of its state each head rewrites"),
+    "log_decays": msg("the logarithm of what each head keeps of its state"),
+    "mixed": msg("what the queries read from the states"),
     "mixer_out": msg("the output of the mixer"),
     "up": msg("in the width of the feed-forward"),
     "hidden": msg("after the activation"),
@@ -88,6 +91,14 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
     "convolved(x, m)": FunctionMeaning(
         ("convolved",),
         msg("Σ w · x over the last tokens of each channel, with the weights of m; zeros before the text"),
+    ),
+    "exp(x)": FunctionMeaning(("exp",), msg("eˣ, elementwise")),
+    "delta_rule(q, k, v, b, g, n, m)": FunctionMeaning(
+        ("delta_rule",),
+        msg(
+            "for each of n heads, token by token: S = e^g · S, then S + k · (b · (v − k · S))ᵀ, then q · S / √width; "
+            "q and k, of m heads, have unit length"
+        ),
     ),
     "dot(q, k)": FunctionMeaning(("dot",), msg("q · k of each query with each key; heads may share keys")),
     "softmax(x)": FunctionMeaning(("softmax",), msg("eˣ / Σ eˣ, which sum to 1")),

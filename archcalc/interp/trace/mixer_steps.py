@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from archcalc.interp.trace.expression import Call, Module, call
+from archcalc.interp.trace.expression import Call, Expression, Module, Parameter, call
 from archcalc.interp.trace.part_steps import PartContext, PartSteps
-from archcalc.spec.mixer import ShortConv
+from archcalc.spec.mixer import GatedDelta, ShortConv
 
 
 def short_conv(part: ShortConv, ctx: PartContext) -> PartSteps:
@@ -15,5 +15,21 @@ def short_conv(part: ShortConv, ctx: PartContext) -> PartSteps:
     yield "out", "mixer_out", ctx.linear(c * ctx.step("conv"), "out")
 
 
-def _convolved(x: Call, ctx: PartContext) -> Call:
-    return call("convolved", x, Module(f"{ctx.weight_prefix}conv"))
+def gated_delta(part: GatedDelta, ctx: PartContext) -> PartSteps:
+    """Yield the steps of a gated delta rule."""
+    assert part.n_key_heads is not None, "the spec is resolved"
+    for name in ("q", "k", "v"):
+        yield name, "convolved", call("silu", _convolved(ctx.linear(ctx.input, name), ctx, f"{name}_conv"))
+    beta: Expression = call("sigmoid", ctx.linear(ctx.input, "beta"))
+    yield "beta", "write_rates", beta * 2 if part.negative else beta
+    rates = call("exp", Parameter(f"{ctx.weight_prefix}decay_log"))
+    shifted = ctx.linear(ctx.input, "decay") + Parameter(f"{ctx.weight_prefix}decay_bias")
+    yield "decay", "log_decays", call("softplus", shifted) * rates * -1
+    tensors = (ctx.step(name) for name in ("q", "k", "v", "beta", "decay"))
+    yield "mixed", "mixed", call("delta_rule", *tensors, part.n_heads, part.n_key_heads)
+    normed = call("joined", ctx.normed(call("heads", ctx.step("mixed"), part.n_heads), "norm"))
+    yield "out", "mixer_out", ctx.linear(normed * call("silu", ctx.linear(ctx.input, "gate")), "out")
+
+
+def _convolved(x: Call, ctx: PartContext, module: str = "conv") -> Call:
+    return call("convolved", x, Module(f"{ctx.weight_prefix}{module}"))

@@ -1,0 +1,167 @@
+"""Decoders whose layers have attention or the gated delta rule: Qwen3-Next, Qwen3.5."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec.structs import replace
+
+from archcalc.hf.config import SIZE, Config
+from archcalc.hf.families.moe_like import SHARED_EXPERT, SPARSE_STEP, experts
+from archcalc.hf.family import derive
+from archcalc.hf.lens import Constraint, ImpliedValue, Key
+from archcalc.hf.spellings import TIED, TIED_EXPERTS
+from archcalc.hf.stack import CombinedSchedule, ListSchedule
+from archcalc.hf.templates.decoder import BIASED, LAYER, decoder
+from archcalc.hf.tensors import TensorEntry, fused_modules, module, modules
+from archcalc.hf.vocabulary import (
+    LLAMA_EXPERTS,
+    LLAMA_FFN,
+    LLAMA_NORMS,
+    LLAMA_OUTSIDE,
+    QK_NORMS,
+    flag,
+    keys,
+    rmsnorm,
+    size,
+)
+
+INTERVAL = Key("full_attention_interval", SIZE, 4)
+QKV = tuple(f"layers.{{i}}.mixer.{name}" for name in "qkv")
+DELTA = "model.layers.{i}.linear_attn"
+
+
+def every_fourth(config: Config, index: int) -> str:
+    """Return the kind of a layer: every fourth has attention, or one in each interval."""
+    return "linear" if (index + 1) % INTERVAL.read(config) else "attention"
+
+
+SCHEDULE = ListSchedule({"full_attention": "attention", "linear_attention": "linear"}, every_fourth, (INTERVAL,))
+
+GATED_DELTA: dict[str, Any] = {
+    "kind": "gated_delta",
+    "n_heads": size("linear_num_value_heads", 32),
+    "n_key_heads": size("linear_num_key_heads", 16),
+    "d_key": size("linear_key_head_dim", 128),
+    "d_value": size("linear_value_head_dim", 128),
+    "d_conv": size("linear_conv_kernel_dim", 4),
+    "chunk": ImpliedValue(64),
+    "norm": rmsnorm(1e-6),
+}
+QWEN_GATE = {"activation": "sigmoid", "over": "channel", "projection_bias": flag("attention_bias", False)}
+
+MIXER_WEIGHTS = (
+    TensorEntry(f"{DELTA}.A_log", ("layers.{i}.mixer.decay_log",)),
+    TensorEntry(f"{DELTA}.dt_bias", ("layers.{i}.mixer.decay_bias",)),
+    TensorEntry(f"{DELTA}.conv1d.weight", tuple(f"{part}_conv.weight" for part in QKV)),
+    *modules({"mixer_norm": "input_layernorm"}, *LAYER),
+)
+FUSED_MIXER = (
+    *MIXER_WEIGHTS,
+    *fused_modules((*QKV, "layers.{i}.mixer.gate"), f"{DELTA}.in_proj_qkvz", order="by_head"),
+    *fused_modules(("layers.{i}.mixer.beta", "layers.{i}.mixer.decay"), f"{DELTA}.in_proj_ba", order="by_head"),
+    *modules({"norm": "norm", "out": "out_proj"}, "layers.{i}.mixer.", f"{DELTA}."),
+)
+SPLIT_MIXER = (
+    *MIXER_WEIGHTS,
+    *fused_modules(QKV, f"{DELTA}.in_proj_qkv"),
+    *modules(
+        {"gate": "in_proj_z", "beta": "in_proj_b", "decay": "in_proj_a", "norm": "norm", "out": "out_proj"},
+        "layers.{i}.mixer.",
+        f"{DELTA}.",
+    ),
+)
+GATED_ATTENTION = (
+    *fused_modules(
+        ("layers.{i}.attn.q", "layers.{i}.attn.gate"), "model.layers.{i}.self_attn.q_proj", order="by_query_head"
+    ),
+    *modules({"k": "k_proj", "v": "v_proj", "out": "o_proj"}, "layers.{i}.attn.", "model.layers.{i}.self_attn."),
+    *QK_NORMS,
+)
+QWEN_MOE = (
+    *LLAMA_EXPERTS,
+    *SHARED_EXPERT,
+    *module("layers.{i}.ffn.shared_gate", "model.layers.{i}.mlp.shared_expert_gate"),
+)
+
+
+def qwen_experts(n_experts: int, n_active: int, normalize: Any) -> dict[str, Any]:
+    """Return a mixture with a gated shared expert."""
+    return experts(
+        size("num_experts", n_experts),
+        size("num_experts_per_tok", n_active),
+        size("moe_intermediate_size", 512),
+        choose="softmax",
+        normalize=normalize,
+        n_shared=1,
+        d_shared=size("shared_expert_intermediate_size", 512),
+        shared_gate=True,
+    )
+
+
+def hybrid(feeds: Mapping[str, Any]) -> dict[str, Any]:
+    """Return layers of attention and of the gated delta rule, each with every one of these feed-forwards."""
+    return {
+        "kinds": {f"attention_{name}": {} for name in feeds},
+        "mixers": {f"linear_{name}": GATED_DELTA for name in feeds},
+        "ffn_kinds": {f"{mixer}_{name}": feeds[name] for mixer in ("attention", "linear") for name in feeds},
+    }
+
+
+# Modules that predict further tokens, which no forward pass runs.
+MTP = {r"mtp\..*": "predicts further tokens"}
+FOLLOWING = "mtp_num_hidden_layers mtp_use_dedicated_embeddings mamba_ssm_dtype"
+
+QWEN3_NEXT = decoder(
+    "qwen3_next",
+    "Qwen3NextForCausalLM",
+    vocab=151936,
+    n_ctx=32768,
+    width=2048,
+    depth=48,
+    heads=16,
+    kv=2,
+    d_head=size("head_dim", 256),
+    d_ff=5632,
+    norm=rmsnorm(1e-6, unit_offset=True),
+    partial=0.25,
+    rope={"extra_keys": keys("mrope_section mrope_interleaved")},
+    attention=BIASED | {"qk_norm": "head", "gate": QWEN_GATE},
+    schedule=CombinedSchedule(SCHEDULE, SPARSE_STEP),
+    tensors=(LLAMA_OUTSIDE, GATED_ATTENTION, FUSED_MIXER, LLAMA_NORMS, LLAMA_FFN, QWEN_MOE),
+    # The mixer is activated as the feed-forward is; ours always by silu.
+    constraints=(Constraint("hidden_act", ("silu", "swish")), Constraint("attn_output_gate", (True,))),
+    irrelevant=keys(f"{FOLLOWING} num_nextn_predict_layers"),
+    spelling=replace(TIED_EXPERTS, unused=MTP),
+    **hybrid({"dense": None, "moe": qwen_experts(512, 10, flag("norm_topk_prob", True))}),
+)
+QWEN3_5 = derive(
+    QWEN3_NEXT,
+    "qwen3_5_text",
+    "Qwen3_5ForCausalLM",
+    vocab=248320,
+    width=4096,
+    depth=32,
+    kv=4,
+    d_ff=12288,
+    schedule=SCHEDULE,
+    kinds={"attention": {}},
+    mixers={"linear": GATED_DELTA},
+    ffn_kinds={},
+    tensors=(LLAMA_OUTSIDE, GATED_ATTENTION, SPLIT_MIXER, LLAMA_NORMS, LLAMA_FFN),
+    irrelevant=keys(f"{FOLLOWING} mlp_only_layers"),
+    spelling=replace(TIED, unused=MTP),
+)
+QWEN3_5_MOE = derive(
+    QWEN3_5,
+    "qwen3_5_moe_text",
+    "Qwen3_5MoeForCausalLM",
+    width=2048,
+    depth=40,
+    kv=2,
+    base_ffn=qwen_experts(256, 8, ImpliedValue(True)),
+    tensors=(LLAMA_OUTSIDE, GATED_ATTENTION, SPLIT_MIXER, LLAMA_NORMS, QWEN_MOE),
+    irrelevant=keys(f"{FOLLOWING} mlp_only_layers intermediate_size"),
+    spelling=replace(TIED_EXPERTS, unused=MTP),
+)
+
+FAMILIES = (QWEN3_NEXT, QWEN3_5, QWEN3_5_MOE)

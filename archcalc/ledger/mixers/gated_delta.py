@@ -1,0 +1,106 @@
+"""The gated delta rule, in chunks (Yang et al. 2025, section 3.3)."""
+
+from __future__ import annotations
+
+from archcalc.ledger import norm
+from archcalc.ledger.activation import activation
+from archcalc.ledger.algebra import ONE, Poly
+from archcalc.ledger.forward_context import ForwardContext, save
+from archcalc.ledger.leaves import Elementwise, Forward, Matmul, Save, State, Weight
+from archcalc.ledger.linear import linear
+from archcalc.ledger.mixers.conv import causal_conv
+from archcalc.ledger.symbols import Symbols
+from archcalc.ledger.tensor import Tensor
+from archcalc.ledger.tokens import BATCH, chunks, later_chunks
+from archcalc.spec.mixer import GatedDelta
+
+
+def leaves(part: GatedDelta, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
+    """Yield the leaves of a gated delta rule: everything between the convolutions and the norm is in float32."""
+    tokens = x.axes[1]
+    keys = yield from _convolved("q", x, d.n_key_heads * d.d_key, d)
+    yield from _unit_length("q", keys, d)
+    keys = yield from _convolved("k", x, d.n_key_heads * d.d_key, d)
+    yield from _unit_length("k", keys, d)
+    yield from _convolved("v", x, d.n_heads * d.d_value, d)
+    beta = yield from linear("beta", x, d.n_heads, "mixer", bias=False)
+    yield from activation("sigmoid", "beta", "mixer", beta)
+    yield from _decay(x, d)
+    yield State("state", (d.n_heads, d.d_key, d.d_value), "fp32")
+    yield from _chunked(x, d)
+    y = x.new("mixed", BATCH, tokens, d.n_heads, d.d_value)
+    y = yield from norm.leaves(part.norm, "norm", y, ctx)
+    gate = yield from linear("gate", x, d.n_heads * d.d_value, "mixer", bias=False)
+    gate = yield from activation("silu", "gate", "mixer", gate.as_dtype("fp32"))
+    yield from save("gate", "mixer", y, gate)
+    yield Elementwise("gate", gate.axes, "mixer", "gate")
+    return (yield from linear("out", x.new("gated", *gate.axes), d.d_model, "mixer", bias=False))
+
+
+def _convolved(name: str, x: Tensor, width: Poly, d: Symbols) -> Forward[Tensor]:
+    """Yield the leaves of a projection, its convolution and its activation."""
+    y = yield from linear(name, x, width, "mixer", bias=False)
+    y = yield from causal_conv(f"{name}_conv", y, d.d_conv, bias=False)
+    y = yield from activation("silu", f"{name}_conv", "mixer", y)
+    return y.new(name)
+
+
+def _unit_length(name: str, x: Tensor, d: Symbols) -> Forward[None]:
+    """Yield the leaves of a division by the length of each head's vector: as of an RMS norm without a weight."""
+    x_fp32 = x.as_dtype("fp32")
+    yield Elementwise(name, x.axes, "mixer", "rmsnorm")
+    yield from save(name, "mixer", x_fp32, x_fp32.new("1/length", *x.axes[:-1], d.n_key_heads, ONE))
+
+
+def _decay(x: Tensor, d: Symbols) -> Forward[None]:
+    """Yield the leaves of −exp(decay_log) · softplus(decay(x) + decay_bias), in float32."""
+    g = yield from linear("decay", x, d.n_heads, "mixer", bias=False)
+    yield Weight("decay_log", (d.n_heads,), "mixer")
+    yield Weight("decay_bias", (d.n_heads,), "mixer")
+    g = g.new("decay", dtype="fp32")
+    rates = g.new("exp(decay_log)", d.n_heads)
+    yield Elementwise("decay", g.axes, "mixer", "softplus")
+    yield from save("decay", "mixer", rates, g, rates.new("−exp(decay_log)"), g.new("softplus"))
+
+
+def _chunked(x: Tensor, d: Symbols) -> Forward[None]:
+    """Yield the leaves of the rule, n chunks of c tokens at once, then the states one chunk after another.
+
+    The first state has no gradient, and the last one is not part of the output.
+    """
+    n, later, c, keys, values = chunks(d.chunk), later_chunks(d.chunk), d.chunk, d.d_key, d.d_value
+    heads = (BATCH, d.n_heads)
+
+    def tensor(label: str, *axes: Poly) -> Tensor:
+        return x.new(label, *heads, *axes, dtype="fp32")
+
+    decays, q, k, v, beta = (
+        tensor("decays", n, c, c),
+        tensor("q", n, c, keys),
+        tensor("k", n, c, keys),
+        tensor("v", n, c, values),
+        tensor("beta", n, c),
+    )
+    yield from save("core", "mixer", x.new("mask", c, c, dtype="bool"), decays)
+    yield from save("core", "mixer", tensor("exp(sum of decays)", n, c), tensor("exp(rest of decays)", n, c))
+    yield Save("core", tensor("decay of a chunk", n), "mixer")
+    yield from save("core", "mixer", k, beta, v)
+    yield Elementwise("core", k.axes, "mixer", "product")
+    yield Elementwise("core", v.axes, "mixer", "product")
+    products: tuple[Poly, ...] = (*heads, n, c, c)
+    yield from save("core", "mixer", tensor("beta · k", n, c, keys))
+    yield Matmul("keys · keys", (*products, keys), "mixer")
+    yield from save("core", "mixer", tensor("keys · keys", n, c, c), q)
+    yield Matmul("queries · keys", (*products, keys), "mixer")
+    yield from save("core", "mixer", tensor("queries · keys", n, c, c), tensor("decayed keys · keys", n, c, c))
+    yield from save("core", "mixer", tensor("new values, decayed keys", n, c, values + keys))
+    yield Matmul("triangular solve", (*products, values + keys), "mixer", forward=0, backward=1)
+    yield from save("core", "mixer", tensor("states", n, keys, values), tensor("decayed queries", later, c, keys))
+    for name in ("keys · state", "queries · state"):
+        yield Matmul(name, (*heads, later, c, keys, values), "mixer")
+        yield Matmul(name, (*heads, n - later, c, keys, values), "mixer", backward=1)
+    yield from save("core", "mixer", tensor("decayed queries · keys", n, c, c), tensor("written values", n, c, values))
+    yield Matmul("scores · values", (*products, values), "mixer")
+    yield Save("core", tensor("decayed keys", later, c, keys), "mixer")
+    yield Matmul("new state", (*heads, later, keys, c, values), "mixer")
+    yield Matmul("new state", (*heads, n - later, keys, c, values), "mixer", backward=0)
