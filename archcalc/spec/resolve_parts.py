@@ -40,6 +40,8 @@ def attention(part: Attention, spec: Spec, where: str) -> Attention:
             where=f"{where}.d_head",
             allowed=msg("d_head stated, or an n_heads that divides d_model"),
         )
+    if part.is_chunked and part.window is None:
+        raise InputError(msg("there is no window"), where=f"{where}.window_kind", allowed="sliding")
     d_head = part.d_head or spec.d_model // part.n_heads
     position = part.position
     if isinstance(position, Rope):

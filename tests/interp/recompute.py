@@ -209,6 +209,7 @@ class Interpreter:
 
     def selected(self, x: Tensor, places: Tensor) -> Tensor:
         """Every key of every query by itself."""
+        places = places[:, None] if places.dim() == 1 else places  # `top` of one gives no list
         kept = [[s in chosen for s in range(x.shape[-1])] for chosen in places.tolist()]
         return x.masked_fill(~torch.tensor(kept), -torch.inf)
 
