@@ -31,10 +31,11 @@ from archcalc.spec.attention import (
 from archcalc.spec.base import Activation, Part
 from archcalc.spec.branches import parts
 from archcalc.spec.claim import Claim
-from archcalc.spec.embedding import Embedding, EmbeddingTable, Factor, TokenDropout
+from archcalc.spec.embedding import Embedding, ExtraTable, Factor, TokenDropout
 from archcalc.spec.ffn import AnyFfn, Gated, MoE, Plain
 from archcalc.spec.groups import lender_indices, weight_indices
 from archcalc.spec.layer import Arm, Branch, Layer, Placement, Prompts, Run, Shares, Stack
+from archcalc.spec.mixer import AnyMixer, ShortConv
 from archcalc.spec.model import Axis, Dropout, Extra, Family, Head, Labels, Pooler, Transform
 from archcalc.spec.norm import LayerNorm, Norm, RMSNorm
 from archcalc.spec.position import (
@@ -70,12 +71,13 @@ ANY_ACTIVATION = st.sampled_from((*get_args(Activation), *_CLAMPED_SWISHES[:2], 
 
 @dataclass(frozen=True)
 class Place:
-    """What a part must agree with: the model's width, the stack's bias table, and whether there is a source."""
+    """What a part must agree with: the model's width, the stack's bias table and role, whether there is a source."""
 
     d_model: int = 6
     table: tuple[int, RelativeBias] = (3, RelativeBias(n_buckets=8, max_distance=12))
     has_source: bool = False
     is_idle: bool = False
+    is_decoder: bool = False
     d_rotary: int = 2
 
 
@@ -318,7 +320,7 @@ _ROUTERS = [
 ]
 ROUTERS = st.sampled_from(_ROUTERS)
 # Whether the weights are normalized, and the minimum of their sum.
-SUMS = st.sampled_from(({"normalise": False}, {"normalise": True}, {"normalise": True, "normalise_min": 0.7}))
+SUMS = st.sampled_from(({"normalize": False}, {"normalize": True}, {"normalize": True, "normalize_min": 0.7}))
 SHARED_EXPERTS = st.fixed_dictionaries(
     {
         "d_shared": st.none() | SIZES,
@@ -362,6 +364,16 @@ def any_attentions(place: Place) -> st.SearchStrategy[AnyAttention]:
     return attentions(place) | latent_attentions()
 
 
+SHORT_CONVS = st.builds(ShortConv, d_conv=st.sampled_from((3, 2, 4, 1)), bias=st.booleans())
+MIXERS: st.SearchStrategy[AnyMixer] = SHORT_CONVS
+
+
+@cache
+def token_mixers(place: Place) -> st.SearchStrategy[AnyAttention | AnyMixer]:
+    """Draw an attention; in a decoder, often a mixer."""
+    return any_attentions(place) | MIXERS if place.is_decoder else any_attentions(place)
+
+
 RESIDUALS = st.sampled_from(
     [{"scale": scale, "skip": skip} for scale, skip in ((1.0, 1.0), (1.0, 1.0), (0.25, 1.0), (1.0, 0.5), (2.5, 0.75))]
 )
@@ -370,7 +382,8 @@ RESIDUALS = st.sampled_from(
 @st.composite
 def arms(draw: st.DrawFn, name: str, place: Place = Place(), source: bool = False, norm: bool = False) -> Arm:
     """Draw an arm of this name, with its own norm if `norm`."""
-    own = {"ffn": FFNS, "experts": FFNS, "more": any_attentions(place) | FFNS}.get(name, any_attentions(place))
+    mixers = token_mixers(place)
+    own = {"ffn": FFNS, "experts": FFNS, "more": mixers | FFNS, "mixer": mixers}.get(name, any_attentions(place))
     part = draw(attentions(place, cross=True) if source else own)
     reads = "stream" if not source else "nothing" if place.is_idle else "source"
     return Arm(name=name, part=part, norm=draw(NORMS) if norm else None, reads=reads)
@@ -414,13 +427,15 @@ def layers(draw: st.DrawFn, place: Place = Place(), cross: bool | None = None) -
     parts = draw(st.sampled_from(("attention ffn", "attention", "ffn", "")))
     if placement.startswith("parallel") or not (parts or (has_source and not place.is_idle)):
         parts = "attention ffn"
+    mixer = draw(st.none() | MIXERS) if place.is_decoder and "attention" in parts else None
     has_norm_in = placement in ("pre", "sandwich", "parallel")
     return Layer(
         norm=draw(NORMS),
         placement=placement,
         skip_reads=draw(st.sampled_from(("stream", "stream", "normed"))) if has_norm_in else "stream",
         **draw(RESIDUALS),
-        attention=draw(any_attentions(place)) if "attention" in parts else None,
+        attention=draw(any_attentions(place)) if "attention" in parts and mixer is None else None,
+        mixer=mixer,
         cross=draw(attentions(place, cross=True)) if has_source else None,
         cross_reads="nothing" if has_source and place.is_idle else "source",
         ffn=draw(FFNS) if "ffn" in parts else None,
@@ -563,7 +578,7 @@ EMBEDDING_FACTORS = st.builds(
     Factor, d_embed=SIZES, bias=st.booleans(), widen=st.sampled_from(("before_positions", "after_positions"))
 )
 TABLES = st.builds(
-    EmbeddingTable,
+    ExtraTable,
     name=st.sampled_from(("task", "language")),
     n_rows=st.sampled_from((3, 5)),
     default_row=st.none() | st.just(2),
@@ -583,7 +598,7 @@ def embeddings(draw: st.DrawFn, reads_whole_text: bool = False) -> Embedding:
 
 
 @cache
-def _tables(n: int) -> st.SearchStrategy[tuple[EmbeddingTable, ...]]:
+def _tables(n: int) -> st.SearchStrategy[tuple[ExtraTable, ...]]:
     return st.lists(TABLES, min_size=n, max_size=n, unique_by=lambda table: table.name).map(tuple)
 
 
@@ -685,6 +700,7 @@ def specs(draw: st.DrawFn, family: Family | None = None, per_token: bool = False
             (draw(st.sampled_from((3, 6, 2))), draw(RELATIVE)),
             has_source=role != family and role == "decoder",
             is_idle=family == "decoder" and draw(st.integers(0, 3)) == 0,
+            is_decoder=role == "decoder",
             d_rotary=draw(st.sampled_from((2, 4))),
         )
         for role in family.split("-")
@@ -750,6 +766,7 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     RelativeBias: RELATIVE,
     Attention: attentions(),
     LatentAttention: latent_attentions(),
+    ShortConv: SHORT_CONVS,
     ClampedSwish: CLAMPED,
     Plain: PLAIN,
     Gated: GATED,
@@ -764,7 +781,7 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     Prompts: st.builds(Prompts, n_prompt=SIZES, d_prompt=SIZES),
     Stack: stacks(),
     Factor: EMBEDDING_FACTORS,
-    EmbeddingTable: TABLES,
+    ExtraTable: TABLES,
     TokenDropout: TOKEN_DROPOUTS,
     Embedding: embeddings(),
     Transform: TRANSFORMS,

@@ -70,7 +70,7 @@ class StackBuilder(msgspec.Struct, frozen=True):
     def owner(self, group: Group | None = None, slot: str = "") -> str:
         """Return the owner that tells apart sizes with equal names: 'decoder.moe', 'encoder.cross'."""
         label = group.name if group and len(self.groups) > 1 else ""
-        is_short = slot in ("attn", "ffn") and group is not None and not group.layer.branches
+        is_short = slot in ("attn", "mixer", "ffn") and group is not None and not group.layer.branches
         words = [self.prefix.rstrip("."), label, "" if is_short else slot]
         return ".".join(word for word in words if word) or "layers"
 

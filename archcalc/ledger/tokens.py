@@ -4,8 +4,10 @@
 keeps, `pairs` the attended (query, key) pairs. `keys(window)` and so on are the same for a sliding layer of that
 window; `near(window)` and `source_near(window)` are the pairs of a bidirectional one, `best(n)` and `source_best(n)`
 those of one whose queries select n keys each. `chunked(n)`, `chunk_near(n)` and `source_chunk_near(n)` are the pairs of
-layers, causal or bidirectional, whose queries attend to their own chunk of n tokens. `source_new` is the number of
-source tokens while they are read, then 0; `source_passes` is 1 while they are read, then 0.
+layers, causal or bidirectional, whose queries attend to their own chunk of n tokens. `convolved(width)` are the
+positions that a causal convolution of this width computes: its padding too, which only the pass that begins a text has.
+`source_new` is the number of source tokens while they are read, then 0; `source_passes` is 1 while they are read, then
+0.
 """
 
 from __future__ import annotations
@@ -89,6 +91,11 @@ def _symbol(kind: str, window: Poly | None) -> Poly:
     return Poly.symbol(kind if window is None else f"{kind}({window})")
 
 
+def convolved(width: Poly) -> Poly:
+    """Return the positions that a causal convolution over `width` tokens computes."""
+    return _symbol("convolved", width)
+
+
 def minimum(a: Any, b: Any) -> Any:
     """Return the smaller of two numbers, or of two arrays elementwise."""
     return (a + b - abs(a - b)) // 2
@@ -111,6 +118,11 @@ def _pairs(work: Mapping[str, Any], window: Any) -> Any:
         return seq * past + seq * (seq + 1) // 2
     growing = minimum(seq, window - minimum(past, window))
     return growing * past + growing * (growing + 1) // 2 + (seq - growing) * window
+
+
+def _convolved(work: Mapping[str, Any], width: Any) -> Any:
+    """A causal convolution computes one position for each token, and its padding in the pass that begins a text."""
+    return work["seq"] + (width - 1) * work["source_passes"]
 
 
 def _near(n: Any, window: Any) -> Any:
@@ -139,6 +151,7 @@ _WORKLOAD_FUNCTIONS: dict[str, Callable[[Mapping[str, Any], Any], Any]] = {
     "keys": _keys,
     "cached": _cached,
     "pairs": _pairs,
+    "convolved": _convolved,
     "near": lambda work, window: _near(work["seq"], window),
     "source_near": lambda work, window: _near(work["source_new"], window),
     "chunked": _chunked,

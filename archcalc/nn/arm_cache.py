@@ -20,7 +20,7 @@ Pair = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class CacheConfig:
-    """Size and storage of a cache: sequences, tokens of each, and tokens of each one's source.
+    """Size and storage of a cache: sequences, tokens of each, tokens of each one's source, and the model's width.
 
     Tokens are stored in `dtype`, or quantized as `format` says.
     """
@@ -28,6 +28,7 @@ class CacheConfig:
     batch: int
     capacity: int
     source_capacity: int
+    d_model: int
     dtype: torch.dtype
     device: torch.device
     format: CacheType | None = None

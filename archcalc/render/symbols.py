@@ -31,6 +31,11 @@ SYMBOL_WORDS = {
         msg("seq·past + seq·(seq + 1)/2"),
         msg("sum of min(past + t, {w}) over t = 1 … seq"),
     ),
+    "convolved": SymbolWords(
+        msg("positions that a causal convolution computes, padding included"),
+        None,
+        msg("seq + {w} − 1 if past = 0, else seq"),
+    ),
     "near": SymbolWords(
         msg("pairs of tokens less than a window apart"),
         None,

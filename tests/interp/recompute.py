@@ -68,8 +68,8 @@ class Interpreter:
         return y if b is None else y + b
 
     def standardized(self, x: Tensor, eps: float) -> Tensor:
-        centred = x - x.mean(-1, keepdim=True)
-        return centred / (centred.pow(2).mean(-1, keepdim=True) + eps).sqrt()
+        centered = x - x.mean(-1, keepdim=True)
+        return centered / (centered.pow(2).mean(-1, keepdim=True) + eps).sqrt()
 
     def over_rms(self, x: Tensor, eps: float) -> Tensor:
         return x / (x.pow(2).mean(-1, keepdim=True) + eps).sqrt()
@@ -200,6 +200,16 @@ class Interpreter:
     def xielu(self, x: Tensor, module: str) -> Tensor:
         a, b = (torch.log(1 + torch.exp(self.weights[f"{module}.alpha_{sign}"])) for sign in "pn")
         return torch.where(x > 0, a * x**2, (b + 0.5) * (torch.exp(x) - 1 - x)) + x / 2
+
+    def piece(self, x: Tensor, i: int, n: int) -> Tensor:
+        return x.chunk(n, -1)[i]
+
+    def convolved(self, x: Tensor, module: str) -> Tensor:
+        """Each channel's sum over its last tokens, one token at a time."""
+        weight, bias = self.weights[f"{module}.weight"][:, 0], self._weight(module, "bias")
+        before = torch.cat((x.new_zeros(weight.shape[1] - 1, x.shape[1]), x))
+        y = torch.stack([(before[t : t + weight.shape[1]] * weight.T).sum(0) for t in range(len(x))])
+        return y if bias is None else y + bias
 
     def dot(self, q: Tensor, k: Tensor) -> Tensor:
         return q @ k.repeat_interleave(q.shape[0] // k.shape[0], 0).transpose(-1, -2)

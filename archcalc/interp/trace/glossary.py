@@ -34,6 +34,9 @@ STEP_KINDS: dict[str, Message] = {
     "weighted_values": msg("values weighted by attention"),
     "gate": msg("gates on the values of the heads"),
     "attention_out": msg("the output of attention"),
+    "projected": msg("the projection that the mixer takes apart"),
+    "convolved": msg("each channel, convolved with its last tokens"),
+    "mixer_out": msg("the output of the mixer"),
     "up": msg("in the width of the feed-forward"),
     "hidden": msg("after the activation"),
     "ffn_out": msg("the output of the feed-forward"),
@@ -80,6 +83,11 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
     ),
     "first(x, n), last(x, n), concat(x, y)": FunctionMeaning(
         ("first", "last", "concat"), msg("the first or last n dimensions; two vectors concatenated")
+    ),
+    "piece(x, i, n)": FunctionMeaning(("piece",), msg("piece i of x split into n of equal width, counted from 0")),
+    "convolved(x, m)": FunctionMeaning(
+        ("convolved",),
+        msg("Σ w · x over the last tokens of each channel, with the weights of m; zeros before the text"),
     ),
     "dot(q, k)": FunctionMeaning(("dot",), msg("q · k of each query with each key; heads may share keys")),
     "softmax(x)": FunctionMeaning(("softmax",), msg("eˣ / Σ eˣ, which sum to 1")),
