@@ -343,7 +343,9 @@ def mixtures(draw: st.DrawFn) -> MoE:
         activation=draw(FIXED_ACTIVATIONS),
         router_softcap=draw(SOFTCAPS),
         scale=draw(SCALES),
-        weight_on=draw(st.sampled_from(("output", "input"))),
+        weight_on=(weight_on := draw(st.sampled_from(("output", "input")))),
+        # More than any text has tokens: what fits depends on the pass.
+        capacity=draw(st.sampled_from((None, None, 99))) if weight_on == "output" else None,
         n_groups=n_groups,
         n_active_groups=n_active_groups,
         n_shared=n_shared,

@@ -113,8 +113,8 @@ class Family(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def _all_constraints(self) -> tuple[Constraint, ...]:
-        """Return the constraints of this family and the common ones, except those on keys that the template reads."""
-        own = set(names(self.template))
+        """Return this family's constraints, and the common ones on keys that it neither reads nor ignores."""
+        own = self.irrelevant.union(names(self.template))
         return (*(constraint for constraint in COMMON_CONSTRAINTS if constraint.name not in own), *self.constraints)
 
     def document(self, data: Mapping[str, Any]) -> Document:

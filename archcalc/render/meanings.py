@@ -305,6 +305,7 @@ MEANINGS: dict[str, Message] = {
     "MoE.group_score": msg("what a group is chosen by; none: best, with a correction two_best"),
     "MoE.group_score.best": msg("its best expert's score (DeepSeek-V2)"),
     "MoE.group_score.two_best": msg("the sum of its two best (DeepSeek-V3)"),
+    "MoE.capacity": msg("tokens of a text that an expert takes at most in one pass; none: all"),
     "MoE.weight_on": msg("what the weights multiply"),
     "MoE.weight_on.output": msg("what an expert makes, the usual one"),
     "MoE.weight_on.input": msg("what an expert reads (Llama 4)"),

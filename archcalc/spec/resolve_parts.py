@@ -218,6 +218,10 @@ def _check_router(part: MoE, where: str) -> None:
             where=f"{where}.jitter",
             allowed="weigh: sparsemixer",
         )
+    if part.capacity is not None and part.weight_on == "input":
+        raise InputError(
+            msg("an expert beyond its capacity would get an input of 0"), where=f"{where}.weight_on", allowed="output"
+        )
     if part.normalize_min and not part.normalize:
         raise InputError(
             msg("the weights are not normalized"), where=f"{where}.normalize_min", allowed="normalize: true"

@@ -41,8 +41,8 @@ NO_MODEL = {
 MASK_BY_TOKEN = {"opt", "bloom", "falcon", "openai-gpt", "mvp", "xglm", "trocr", "fsmt"}
 # It multiplies its embeddings by the mask, so it gets none.
 NO_MASK = {"esm"}
-# Classes that have no cache, or whose windowed layers keep every key in theirs.
-NO_CACHE, KEEPS_ALL = {"openai-gpt"}, {"gpt_neo"}
+# Classes that have no cache, or whose encoder asks for it, or whose windowed layers keep every key in theirs.
+NO_CACHE, KEEPS_ALL = {"openai-gpt", "switch_transformers"}, {"gpt_neo"}
 # What transformers cannot run on meta: configs, or all of a model type.
 LENGTHS = "it looks whether a text is longer than its input"
 NOT_ON_META = {
@@ -54,6 +54,7 @@ NOT_ON_META = {
     "ibert": "it looks whether the ranges of its activations are numbers",
     "xlm": LENGTHS,
     "flaubert": LENGTHS,
+    "switch_transformers": "it looks which experts are chosen",
 }
 # The classes' own sizes: large, and no other choices than the small ones.
 LARGE = {name for name in CONFIGS if name.endswith(":default")}

@@ -90,6 +90,7 @@ SPECS = {
         | {"n_experts": 6, "n_groups": 3, "n_active_groups": 2, "choose": "sigmoid", "group_score": "two_best"}
         | {"weight_on": "input", "n_shared": 1, "shared_combine": "average"},
     ),
+    "capacity": spec_of(RMS, GQA, EXPERTS | {"capacity": 2}),
     "apertus": spec_of(RMS, GQA, plain("xielu")),
     "bitnet": spec_of(RMS, GQA, GATED | {"activation": "relu2", "down_norm": RMS}),
     "gte": spec_of(LN, GQA, GATED | {"activation": "gelu", "down_bias": True, "down_norm": LN | {"eps": 1e-12}}),

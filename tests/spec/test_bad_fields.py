@@ -119,6 +119,12 @@ BAD: list[tuple[str, Any, str, str]] = [
         "2 or more",
     ),
     (f"{ATTENTION}.window_kind", "chunked", f"{PLACE}.attention.window_kind: there is no window", "sliding"),
+    (
+        FFN,
+        MOE | {"capacity": 3, "weight_on": "input"},
+        f"{PLACE}.ffn.weight_on: an expert beyond its capacity",
+        "output",
+    ),
     (FFN, MOE | {"n_active": 9}, f"{PLACE}.ffn.n_active: 9 of 8 experts", "1 to 8"),
     (FFN, MOE | {"n_groups": 3}, f"{PLACE}.ffn.n_groups: 3 does not divide n_experts 8", "a divisor"),
     (FFN, MOE | {"n_groups": 4, "n_active_groups": 5}, f"{PLACE}.ffn.n_active_groups: 5 of 4 groups", "1 to 4"),
