@@ -45,6 +45,9 @@ def serve(host: str, port: int, models: Path | None, *, has_browser: bool) -> No
 
     import archcalc.dashboard.navigation
     import archcalc.dashboard.pages.architecture  # noqa: F401
+    from archcalc.dashboard.inside import preload
+
+    preload.start()
 
     if has_browser:
         threading.Timer(1.5, webbrowser.open, [f"http://{host}:{port}"]).start()

@@ -48,6 +48,9 @@ class LensOptions(msgspec.Struct, frozen=True):
     token: str
 
 
+DEFAULT: Final = LensOptions("logit", "branches", "")
+
+
 def _options(subject: Subject) -> LensOptions:
     say_ = say()
     left, middle, right = st.columns([2, 3, 2])
@@ -115,7 +118,7 @@ def _show(subject: Subject, options: LensOptions, result: LensPredictions) -> Ou
         charts.show(rank_chart(_at(result, position)), name="lens.ranks")
     return Output(
         result,
-        pages.view(result),
+        partial(pages.view, result),
         _command(subject, options),
         _python(subject, options, site, position),
         partial(lens_page.as_html, result),

@@ -146,7 +146,7 @@ def _show(subject: Subject, options: SteerOptions, result: Steering) -> Output:
     page = pages.view(result)
     charts.show(chart(result), name="steer.chart")
     blocks.show(page, name="steer")
-    return Output(result, page, _command(subject, options), _python(subject, options))
+    return Output(result, lambda: page, _command(subject, options), _python(subject, options))
 
 
 def _command(subject: Subject, options: SteerOptions) -> str:
