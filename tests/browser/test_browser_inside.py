@@ -1,4 +1,4 @@
-"""The page Inside in a real browser: a click on a map chooses its cell, links restore it, tours lead from view to view."""
+"""The page Inside in a real browser: a click on a map chooses its cell, links restore it, tours lead through views."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from playwright.sync_api import Locator, Page, expect
 from archcalc.cli.main import cli
 from tests.browser.visiting import press, saved, settled, visit
 
-LARGE = "inside_from=random&model=tiny&set=n_layers%3D32&lens_sites=layers&inside_ids=" + "%2C".join(
-    map(str, range(64))
-)
+IDS = "%2C".join(map(str, range(64)))
+LARGE = f"inside_from=random&model=tiny&set=n_layers%3D32&lens_sites=layers&inside_ids={IDS}"
 
 
 def cell_map(page: Page, index: int = 0) -> Locator:
@@ -91,8 +90,9 @@ def test_a_tour_leads_from_view_to_view(page: Page) -> None:
     settled(page)
     page.get_by_role("link", name="下一步").click()
     expect_cell(page, "差变成比")
-    expect_cell(page, "layers.3.attn，头 3")
-    page.go_back()
+    expect_cell(page, "layers.3.attn，第 3 个头：查询 4 的键")
+    settled(page)
+    page.get_by_role("link", name="上一步").click()
     expect_cell(page, "分数没有尺度")
     page.get_by_role("link", name="结束导览").click()
     expect(page.get_by_role("link", name="为什么用 softmax")).to_be_visible()

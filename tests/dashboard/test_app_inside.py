@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from streamlit.testing.v1 import AppTest
 
 from archcalc.cli.main import cli
-from archcalc.dashboard.inside import answers, files, tours
+from archcalc.dashboard.inside import answers, files, preload, tours
 from archcalc.dashboard.inside.examples import Example, example
 from archcalc.dashboard.inside.view import Output, Subject, View
 from archcalc.dashboard.inside.views import VIEWS
@@ -255,6 +255,12 @@ def test_the_same_view_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None
     for row in (0, 1, 0):
         good(opened(**link, attribute_row=row))
     assert len(computed) == 1
+
+
+def test_what_is_preloaded_is_what_the_page_begins_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    preload.compute()
+    monkeypatch.setattr(answers, "answer", lambda *_: pytest.fail("it was computed again"))
+    assert "␣Moses" in str(maps(opened()))
 
 
 def test_a_stopped_computation_is_not_restarted() -> None:
