@@ -10,12 +10,10 @@ import webbrowser
 from pathlib import Path
 from typing import Final
 
+from archcalc.dashboard.models import MODELS_VARIABLE
 from archcalc.errors import InputError
 from archcalc.extras import require
 from archcalc.words import msg
-
-# The folder of checkpoints. Only --models sets it, because every visitor can run the models in it.
-MODELS_VARIABLE: Final = "ARCHCALC_MODELS"
 
 # The same as in .streamlit/config.toml, which `streamlit run app.py` reads.
 SETTINGS: Final[dict[str, object]] = {

@@ -18,8 +18,8 @@ from archcalc.dashboard.inside.examples import Example, example
 from archcalc.dashboard.inside.view import Output, Subject, View
 from archcalc.dashboard.inside.views import VIEWS
 from archcalc.dashboard.job import Progress
+from archcalc.dashboard.models import MODELS_VARIABLE
 from archcalc.dashboard.running.model_choice import ModelChoice
-from archcalc.dashboard.server import MODELS_VARIABLE
 from tests.run.decoding.chat_model import save_chat_model
 
 MAPS = {"lens", "attention", "attribute", "patch", "patchscope"}
