@@ -69,7 +69,7 @@ def _show(subject: Subject, options: AttentionOptions, reading: AttentionReading
     _show_head(result.selected)
     return Output(
         result,
-        pages.view(result),
+        partial(pages.view, result),
         subject.command(
             "attention", f"--head {path}.{head} --pair {query},{key}", "" if options.has_kinds else "--no-kinds"
         ),
