@@ -8,7 +8,7 @@ from archcalc.cli.language import emit_result
 from archcalc.cli.model_options import ModelOptions, model_options, target_option, text_options
 from archcalc.cli.options import SOURCE, output
 from archcalc.render.output import Format
-from archcalc.run.decoding.prompts import one_prompt
+from archcalc.run.decoding.prompts import DecoderText, one_prompt
 
 
 @click.command("attribute")
@@ -26,7 +26,7 @@ def command(
     source: str,
     prompt: str | None,
     ids: str | None,
-    target: str | None,
+    target: DecoderText | None,
     position: int | None,
     token_id: int | None,
     against_id: int | None,
