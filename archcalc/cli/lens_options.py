@@ -75,8 +75,8 @@ def lens_options(command: F) -> F:
             "--train",
             "text",
             type=FILE,
-            help="Make a lens of this text (tuned, or --kind jacobian) and save it; of an encoder-decoder, of lines with "
-            "a source, a tab and a target.",
+            help="Make a lens of this text (tuned, or --kind jacobian) and save it; of an encoder-decoder, of lines "
+            "with a source, a tab and a target.",
         ),
         click.option("--lens", "file", type=FILE, help="File of the lens (default: beside the model)."),
         click.option(
