@@ -51,7 +51,7 @@ def train(
     lens = _made(model, seen, kind, options, training, model_options.seed)
     lens = type(lens)(lens.kind, lens.maps, {**lens.origin, "model": opened.label, **text_origin(text)})
     write(file, lens_bytes(lens))
-    names = [site.name for site in lens_sites(opened.spec, options.sites)]
+    names = [site.name for site in lens_sites(opened.spec, options.sites_or_default)]
     before, after = (
         divergences(model, held_out.texts, names, one, targets=held_out.targets).tolist() for one in (None, lens)
     )
@@ -100,7 +100,7 @@ def _made(
                 model,
                 rows.texts,
                 rows.targets,
-                sites=options.sites,
+                sites=options.sites_or_default,
                 steps=training.steps,
                 learning_rate=training.learning_rate,
                 seed=seed,
@@ -110,4 +110,6 @@ def _made(
         # Lines of an encoder-decoder's file may be shorter than the rows of other texts.
         longest = training.seq if rows.targets is None else min(map(len, rows.targets))
         skip = min(SKIP, longest // 4)
-        return jacobian_lens(model, rows.texts, rows.targets, sites=options.sites, skip=skip, progress=bar.update)
+        return jacobian_lens(
+            model, rows.texts, rows.targets, sites=options.sites_or_default, skip=skip, progress=bar.update
+        )

@@ -25,7 +25,7 @@ def test_target_ids_are_read_as_they_are(good: Good, command: str) -> None:
     [
         (["--target-ids", "1", "--target", "a"], "--target, --target-ids: both; allowed: one of them"),
         (["--target-ids", "a"], "--target-ids: found 'a'; allowed: integers with commas between"),
-        (["--target-ids", "99"], "--target: found id 99; allowed: ids from 0 to 31"),
+        (["--target-ids", "99"], "--target: found id 99; allowed: 1 to 32 ids from 0 to 31"),
         (["--target", "a"], "--target: there is no tokenizer; allowed: --target-ids"),
     ],
 )

@@ -44,7 +44,7 @@ def test_hidden_states_of_every_stack_equal_transformers(name: str, tmp_path: Pa
     is_pair = len(model.spec.stacks) == 2
     expected = states(theirs, is_pair)
     logits = expected.pop("logits")
-    trace = tracing.trace(model, IDS, TARGET if is_pair else None)
+    trace = tracing.run(model, IDS, TARGET if is_pair else None)
     names = {traced.step.name for traced in trace.steps}
 
     def difference(ours: torch.Tensor, other: torch.Tensor) -> float:
@@ -103,7 +103,7 @@ def test_cross_attention_is_told_by_what_it_reads(renamed: Any) -> None:
     assert found.arms["decoder.layers.1.reader"].key_text == 0
     assert abs(found.remainder) < 1e-5
     assert attention(renamed, source, target, with_kinds=False).distance("decoder.layers.1.reader") is None
-    trace = tracing.trace(renamed, source, target)
+    trace = tracing.run(renamed, source, target)
     keys = {traced.step.name: traced.step.key_ids for traced in trace.steps if traced.step.kind == "pattern"}
     assert keys["decoder.layers.0.reader.pattern"] == "encoder.ids"
     assert keys["decoder.layers.0.own.pattern"] == "decoder.ids"

@@ -127,6 +127,8 @@ class StackColumn:
             yield say(msg("all share one set of weights"))
         if shares is not None and shares.keys_values is not None:
             yield say(msg("keys and values of layer {layer}", layer=shares.keys_values))
+        if shares is not None and shares.selection is not None:
+            yield say(msg("selected keys of layer {layer}", layer=shares.selection))
 
     def _widest_branch(self) -> float:
         """Return the width of the widest branch, or more if a box or a heading needs it."""
