@@ -20,6 +20,10 @@ ALIASES = {
 }
 
 
+# A head that scores decisions, on the text model that `text_config` describes.
+DECISION, DECISION_CLASS = "jev", "JevForDecision"
+
+
 def class_name(data: Mapping[str, Any]) -> str | None:
     """Return the class that a config names, as a list or as text; None if it names none.
 
@@ -43,6 +47,8 @@ def resolve(config: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """
     from archcalc.hf import registry, upstream
 
+    if config.get("model_type") == DECISION:
+        config = _decision(config)
     name, model_type = class_name(config), config.get("model_type")
     data = config | ({"architectures": [name]} if name else {})
     if not isinstance(model_type, str) or model_type in registry.model_types() or model_type in upstream.model_types():
@@ -54,6 +60,22 @@ def resolve(config: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     # Several types may share a class: prefer the one that it is named after.
     first = next((each for each in types if str(name).lower().startswith(each.replace("_", ""))), types[0])
     return data | {"model_type": first}, [f"model_type {first}, whose class is {name}"]
+
+
+def _decision(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the config of the text model of a decision model, with the keys of its head."""
+    text = config.get("text_config")
+    if not isinstance(text, dict) or "model_type" not in text:
+        raise InputError(
+            msg("found {found}", found=shown(text)), where="text_config", allowed=msg("the config of its text model")
+        )
+    width, text_width = config.get("hidden_size", 4096), text.get("hidden_size")
+    if width != text_width:
+        raise InputError(
+            msg("found {found}", found=shown(width)), where="hidden_size", allowed=msg("that of text_config")
+        )
+    head = {key: config[key] for key in ("num_verbalizers", "softcap") if key in config}
+    return text | head | {"architectures": [DECISION_CLASS]}
 
 
 def with_assumptions(document: Document, assumptions: list[str]) -> Document:
