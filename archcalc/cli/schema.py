@@ -48,6 +48,7 @@ RESULTS: Final = {
     "patchscope": "archcalc.interp.patchscope.result:PatchscopeResult",
     "presets": "archcalc.analysis.preset_totals:PresetList",
     "report": "archcalc.contract:Report",
+    "report-transformers": "archcalc.contract:CountedReport",
     "steer": "archcalc.interp.steer.result:Steering",
     "sweep": "archcalc.analysis.sweep.result:Sweep",
     "taps": "archcalc.analysis.site_shapes:SiteList",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from archcalc.errors import InputError, nearest, shown
 from archcalc.hf import registry
-from archcalc.words import msg
+from archcalc.words import Message, msg
 
 if TYPE_CHECKING:
     from archcalc.hf.family import Family
@@ -77,12 +77,16 @@ def family_of(model_type: Any) -> Family:
     return family
 
 
-def _unread(model_type: str) -> str:
+def _unread(model_type: str) -> str | Message:
     """Return what is wrong with a model type. Suggest a name only if its digits are the same."""
     from archcalc.hf import upstream
 
-    if model_type in upstream.model_types():
-        return f"{shown(model_type)} is a model of transformers that is not read yet"
+    if model_type in upstream.all_model_types():
+        return msg(
+            "{found} is a model of transformers that is not read yet; `report` counts its parameters with `engine` "
+            "transformers",
+            found=shown(model_type),
+        )
     digits = [name for name in model_types() if re.sub(r"\D", "", name) == re.sub(r"\D", "", model_type)]
     return f"found {shown(model_type)}{nearest(model_type, digits, cutoff=0.85)}"
 

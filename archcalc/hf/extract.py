@@ -37,6 +37,13 @@ def to_json_lines(data: dict[str, Any]) -> str:
     return "{\n" + ",\n".join(rows) + "\n}\n"
 
 
+def all_model_types() -> str:
+    """Return the names of all model types of the installed transformers as JSON."""
+    from transformers import CONFIG_MAPPING
+
+    return json.dumps(sorted(CONFIG_MAPPING), indent=1) + "\n"
+
+
 def _text_model_types() -> Iterator[str]:
     from transformers import CONFIG_MAPPING
     from transformers.models.auto import modeling_auto

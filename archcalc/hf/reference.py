@@ -42,7 +42,7 @@ def build_reference(config: dict[str, Any]) -> Any:
             with torch.device("meta"):
                 model = getattr(transformers, candidates[0])(hf_config)
         except Exception as error:
-            raise RefusedError(msg("transformers refuses it: {line}", line=_line(error)), where="config") from None
+            raise RefusedError(msg("transformers refuses it: {line}", line=error_line(error)), where="config") from None
     if config.get("tie_word_embeddings") is False and getattr(hf_config, "tie_word_embeddings", False):
         # T5's class always ties the head, but checkpoints of files that say no have a head of their own.
         head = model.get_output_embeddings()
@@ -76,7 +76,7 @@ def reference_shapes(model: Any) -> tuple[dict[str, Shape], dict[str, str]]:
     return shapes, ties
 
 
-def _line(error: Exception) -> str:
+def error_line(error: Exception) -> str:
     """Return an error's text on one line."""
     return " ".join(str(error).split())[:300]
 

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from archcalc.nn import padding, rope
@@ -35,7 +36,8 @@ class AttentionContext:
     last of the keys. `full_context` is that of all keys, where this one has the last keys alone.
 
     Of one layer: `cache` holds the `past` tokens read before, `shared_pair` the keys and values of an earlier layer
-    that it reads; `share_pair` receives this layer's for later ones.
+    that it reads; `share_pair` receives this layer's for later ones. `prompt` holds learned keys and values [K, P, H]
+    that every query sees besides, before the others.
 
     Masks, rotary tables and biases depend on positions alone: they are computed once for all layers.
     """
@@ -54,6 +56,7 @@ class AttentionContext:
     full_context: AttentionContext | None = None
     shared_pair: Pair | None = None
     share_pair: Callable[[Pair], None] | None = None
+    prompt: Pair | None = None
     _memo: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def keys_values(self, compute: Callable[[], Pair]) -> Pair:
@@ -70,6 +73,15 @@ class AttentionContext:
                 first, second = first.contiguous(), second.contiguous()
             self.share_pair((first, second))
         return first, second
+
+    def with_prompt(self, pair: Pair) -> Pair:
+        """Return keys and values with those of the prompt before them."""
+        if self.prompt is None:
+            return pair
+        keys, values = (
+            torch.cat((learned.expand(len(x), -1, -1, -1), x), 2) for learned, x in zip(self.prompt, pair, strict=True)
+        )
+        return keys, values
 
     def last_keys(self, n_keys: int) -> AttentionContext:
         """Return the context of the last `n_keys` keys: a layer with a window caches no others."""
@@ -104,6 +116,8 @@ class AttentionContext:
     def hidden_mask(self, window: int | None) -> Tensor | None:
         """Return True where a query must not see a key: [T, S], with padding [B, 1, T, S]; None if it sees all.
 
+        S counts the keys of a prompt too.
+
         A causal query sees itself and the window − 1 tokens before it; a bidirectional one also the window − 1 tokens
         after it. Padding is hidden, except from itself, so that every query sees something.
         """
@@ -118,6 +132,7 @@ class AttentionContext:
             self.is_causal
             and self.is_in_order
             and self.padding is None
+            and self.prompt is None
             and len(self.positions) == len(self.key_positions)
         )
 
@@ -191,7 +206,8 @@ class AttentionContext:
         hidden_TS = distance_TS < 0 if self.is_causal else torch.zeros_like(distance_TS, dtype=torch.bool)
         if window is not None:
             hidden_TS = hidden_TS | (distance_TS.abs() >= window)
-        return hidden_TS if self.padding is None else hidden_TS | self._padding_mask(distance_TS)
+        hidden_TS = hidden_TS if self.padding is None else hidden_TS | self._padding_mask(distance_TS)
+        return hidden_TS if self.prompt is None else F.pad(hidden_TS, (self.prompt[0].shape[1], 0))
 
     def _padding_mask(self, distance_TS: Tensor) -> Tensor:
         """Return True [B, 1, T, S] where a key is padding and not the query itself."""
@@ -242,7 +258,7 @@ class LayerContext:
     """What a layer attends to: its own tokens, and the source where there is one.
 
     The mappings are by arm of the layer: `caches` of earlier tokens, `shared_pairs` of keys and values that it reads
-    from an earlier layer, and `lent_pairs`, filled with those that later layers read.
+    from an earlier layer, `lent_pairs`, filled with those that later layers read, and `prompts`, learned pairs.
     """
 
     own: AttentionContext
@@ -250,6 +266,7 @@ class LayerContext:
     caches: Mapping[str, ArmCache] = field(default_factory=dict)
     shared_pairs: Mapping[str, Pair] = field(default_factory=dict)
     lent_pairs: dict[str, Pair | None] = field(default_factory=dict)
+    prompts: Mapping[str, Pair] = field(default_factory=dict)
 
     def for_arm(self, arm: Arm) -> AttentionContext:
         """Return the context of one arm of the layer."""
@@ -259,13 +276,21 @@ class LayerContext:
             context = replace(context, cache=self.caches[arm.name])
         if arm.name in self.shared_pairs:
             context = replace(context, shared_pair=self.shared_pairs[arm.name])
+        if arm.name in self.prompts:
+            context = replace(context, prompt=self.prompts[arm.name])
         if arm.name in self.lent_pairs:
             context = replace(context, share_pair=partial(self.lent_pairs.__setitem__, arm.name))
         return context
 
-    def without_memo(self, states: Tensor | None, shared_pairs: Mapping[str, Pair]) -> LayerContext:
-        """Return a copy that computes everything again, with these source states and shared pairs."""
+    def without_memo(
+        self, states: Tensor | None, shared_pairs: Mapping[str, Pair], prompts: Mapping[str, Pair]
+    ) -> LayerContext:
+        """Return a copy that computes everything again, with these source states, shared pairs and prompts."""
         source = self.source and replace(self.source.without_memo(), states=states)
         return LayerContext(
-            self.own.without_memo(), source, shared_pairs=shared_pairs, lent_pairs=dict.fromkeys(self.lent_pairs)
+            self.own.without_memo(),
+            source,
+            shared_pairs=shared_pairs,
+            lent_pairs=dict.fromkeys(self.lent_pairs),
+            prompts=prompts,
         )

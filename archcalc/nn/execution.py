@@ -20,7 +20,7 @@ def set_execution(model: nn.Module, execution: Execution) -> None:
 def run_layer(block: nn.Module, x_BTD: Tensor, context: LayerContext, execution: Execution) -> Tensor:
     """Return a layer's states [B, T, D]; with full recomputation, training saves its inputs and recomputes the rest.
 
-    Keys and values that it reads from an earlier layer are inputs, those that it lends are outputs.
+    Keys and values that it reads from an earlier layer or a prompt are inputs, those that it lends are outputs.
     """
     y_BTD: Tensor
     if execution.recompute != "full" or not block.training:
@@ -28,13 +28,15 @@ def run_layer(block: nn.Module, x_BTD: Tensor, context: LayerContext, execution:
         return y_BTD
 
     def run(x_BTD: Tensor, states_BSD: Tensor | None, *flat: Tensor) -> tuple[Tensor, dict[str, Pair | None]]:
-        shared_pairs = dict(zip(context.shared_pairs, zip(flat[::2], flat[1::2], strict=True), strict=True))
-        fresh_context = context.without_memo(states_BSD, shared_pairs)
+        pairs = zip(flat[::2], flat[1::2], strict=True)
+        shared_pairs = dict(zip(context.shared_pairs, pairs, strict=False))
+        prompts = dict(zip(context.prompts, pairs, strict=True))
+        fresh_context = context.without_memo(states_BSD, shared_pairs, prompts)
         return block(x_BTD, fresh_context), fresh_context.lent_pairs
 
     states_BSD, flat = (
         context.source and context.source.states,
-        [x for pair in context.shared_pairs.values() for x in pair],
+        [x for pairs in (context.shared_pairs, context.prompts) for pair in pairs.values() for x in pair],
     )
     y_BTD, lent_pairs = checkpoint(run, x_BTD, states_BSD, *flat, use_reentrant=False)
     context.lent_pairs.update(lent_pairs)

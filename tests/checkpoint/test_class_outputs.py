@@ -10,9 +10,7 @@ import torch
 import transformers
 from torch import Tensor
 
-import archcalc
 from archcalc.checkpoint import open_checkpoint
-from archcalc.errors import InputError
 from archcalc.hf import family_of, model_types
 from tests.checkpoint.random_models import CONFIGS, random_model
 
