@@ -50,7 +50,7 @@ class CountedTotal(Row, frozen=True, kw_only=True):
             },
         ),
     ]
-    value: Annotated[int, count(msg("exact"))]
+    value: Annotated[int, count(msg("number"))]
     kind: Annotated[Counted, KIND] = COUNTED
 
 

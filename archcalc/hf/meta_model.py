@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from archcalc.errors import InputError, RefusedError, nearest, shown
@@ -15,7 +16,7 @@ from archcalc.words import msg
 
 # The tensors of all experts of the largest published models, and what a buffer outside the meta device may hold.
 MAX_PARAMETERS, MAX_REAL_ELEMENTS = 1_000_000, 1 << 24
-_COUNTS = ("layer", "depth", "block", "stage", "expert")
+_COUNT = re.compile(r"(.*_)?(layers?|depth|blocks?|stages?|experts?)")
 # Keys that choose code or kernels, or describe stored weights.
 _UNUSED = ("auto_map", "quantization_config", "attn_implementation", "experts_implementation", "torch_dtype", "dtype")
 # Classes of a model type without a named one, in the order of preference.
@@ -45,7 +46,7 @@ def meta_model(config: Mapping[str, Any]) -> Any:
         try:
             settings = _settings(config)
             with torch.device("meta"):
-                return _class(config, settings)(settings)
+                return _first_built(_classes(config, settings), settings)
         except InputError:
             raise
         except Exception as error:
@@ -76,8 +77,20 @@ def _without_unused(value: Any) -> Any:
     return [_without_unused(inner) for inner in value] if isinstance(value, list) else value
 
 
-def _class(config: Mapping[str, Any], settings: Any) -> Any:
-    """Return the class that a config names, or the first of its type. A config cannot name another package's."""
+def _first_built(classes: list[Any], settings: Any) -> Any:
+    """Return a model of the first class that the config suits. Raises the error of the first."""
+    first, *others = classes
+    try:
+        return first(settings)
+    except (ValueError, AssertionError):
+        for other in others:
+            with suppress(Exception):
+                return other(settings)
+        raise
+
+
+def _classes(config: Mapping[str, Any], settings: Any) -> list[Any]:
+    """Return the class that a config names, or those of its type. A config cannot name another package's."""
     import transformers
     from transformers.models.auto import modeling_auto
 
@@ -85,13 +98,17 @@ def _class(config: Mapping[str, Any], settings: Any) -> Any:
     name = names[0] if isinstance(names, list) else names
     stated = getattr(transformers, name, None) if isinstance(name, str) and name.isidentifier() else None
     if isinstance(stated, type) and issubclass(stated, transformers.PreTrainedModel):
-        return stated
+        return [stated]
     mappings = {key: value for key, value in vars(modeling_auto).items() if key.endswith("MAPPING_NAMES")}
     order = [f"MODEL_FOR_{mapping}_MAPPING_NAMES" for mapping in _FIRST_MAPPINGS]
-    for mapping in dict.fromkeys((*order, "MODEL_MAPPING_NAMES", *sorted(mappings))):
-        found = mappings.get(mapping, {}).get(settings.model_type)
-        if found:
-            return getattr(transformers, found if isinstance(found, str) else found[0])
+    found = [
+        name
+        for mapping in dict.fromkeys((*order, "MODEL_MAPPING_NAMES", *sorted(mappings)))
+        if (name := mappings.get(mapping, {}).get(settings.model_type))
+    ]
+    if found:
+        names = dict.fromkeys(name if isinstance(name, str) else name[0] for name in found)
+        return [getattr(transformers, name) for name in list(names)[:3]]
     raise InputError(
         msg("transformers has no model of {found}", found=shown(settings.model_type)),
         where="architectures",
@@ -104,7 +121,7 @@ def _check_counts(value: Any, path: str = "") -> None:
     if isinstance(value, Mapping):
         for key, inner in value.items():
             _check_counts(inner, f"{path}.{key}" if path else str(key))
-    elif type(value) is int and value > MAX_LAYERS and any(word in path.rpartition(".")[2] for word in _COUNTS):
+    elif type(value) is int and value > MAX_LAYERS and _COUNT.fullmatch(path.rpartition(".")[2]):
         raise InputError(
             msg("found {found}", found=shown(value)), where=path, allowed=msg("{n:,} at most", n=MAX_LAYERS)
         )

@@ -27,4 +27,6 @@ def _leaves(d: Symbols, ctx: ForwardContext) -> Forward[None]:
     x = yield from activation("gelu", "up", "attention", x)
     width = d.n_kv_heads * d.d_head
     x = yield from linear("down", x, d.n_layers * (width + width), "attention", bias=True)
-    yield from dropout(x, ctx.dropout.residual, ctx, "attention", "dropout")
+    x = yield from dropout(x, ctx.dropout.residual, ctx, "attention", "dropout")
+    if ctx.execution.recompute == "full":
+        yield from save("pairs", "attention", x)  # an input of every layer

@@ -187,7 +187,7 @@ def test_a_decoder_with_prompts_runs_with_a_cache(is_packed: bool) -> None:
     assert_close(torch.cat(steps, 1), wanted[:, [2, 3, 5]])
 
 
-@settings(max_examples=15)
+@settings(max_examples=5)
 @given(spec=prompted_specs(), recompute=st.sampled_from(("none", "full")))
 def test_modules_and_ledger_agree(spec: Spec, recompute: str) -> None:
     work = workload(spec, batch=2, seq=5, source_seq=4)
