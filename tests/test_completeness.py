@@ -17,6 +17,7 @@ from archcalc.spec.branches import PLACEMENTS, parts, with_parts
 from archcalc.spec.execution import Execution, Experts, Kernel
 from archcalc.spec.ffn import AnyFfn, Gated
 from archcalc.spec.layer import Layer, Placement
+from archcalc.spec.mixer import AnyMixer, ShortConv
 from archcalc.spec.norm import Norm, RMSNorm
 from archcalc.spec.position import AttentionPosition, Rope, TablePosition
 from archcalc.spec.variants import VARIANTS, Variant
@@ -31,7 +32,7 @@ def variants(union: Any) -> set[type]:
 
 
 READINGS = [name for name, kind in Variant.__annotations__.items() if kind in ("str", "str | None")]
-LAYER_PARTS = variants(AnyAttention) | variants(AnyFfn)
+LAYER_PARTS = variants(AnyAttention) | variants(AnyMixer) | variants(AnyFfn)
 
 
 def every_part() -> set[type[Part]]:
@@ -124,15 +125,16 @@ def test_every_placement_has_its_norms():
 
 
 def test_every_slot_of_a_layer_is_read():
-    """A slot is a field of a layer's short form that holds an attention or a feed-forward."""
+    """A slot is a field of a layer's short form that holds an attention, a mixer or a feed-forward."""
     drawn = Layer(
         norm=RMSNorm(),
         attention=Attention(n_heads=1),
+        mixer=ShortConv(),
         cross=Attention(n_heads=1),
         ffn=Gated(d_ff=1),
     )
     slots = {name for name in Layer.__struct_fields__ if isinstance(getattr(drawn, name), tuple(LAYER_PARTS))}
-    assert slots == {"attention", "cross", "ffn"}
+    assert slots == {"attention", "mixer", "cross", "ffn"}
     assert len(parts(drawn)) == len(slots)
     assert with_parts(drawn, lambda part: Gated(d_ff=2)).cross == Gated(d_ff=2)
 

@@ -48,11 +48,12 @@ def flops_figures(ledger: Ledger) -> list[Figure]:
     """FLOPs of a workload: 2 for each multiply-accumulate of its products."""
     forward = _forward(ledger.matmuls)
     causal = Poly.sum(row.causal_formula for row in ledger.matmuls)
+    backward = 2 * _forward([row for row in ledger.matmuls if row.matmul.has_backward])
     return [
         Figure("flops.forward", forward),
         Figure("flops.forward_causal", causal),
-        Figure("flops.backward", 2 * forward),
-        Figure("flops.train_step", 3 * forward),
+        Figure("flops.backward", backward),
+        Figure("flops.train_step", forward + backward),
         *(_component_flops(component, ledger) for component in COMPONENTS),
     ]
 

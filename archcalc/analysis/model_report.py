@@ -51,6 +51,7 @@ _COST_NAMES: Final = {
     "flops.train_step": msg("training step FLOPs"),
     "memory.weights_bytes": msg("weights bytes"),
     "memory.kv_cache_bytes": msg("KV cache bytes"),
+    "memory.state_bytes": msg("state bytes"),
 }
 
 
@@ -60,7 +61,7 @@ class TotalParams(Row, frozen=True, kw_only=True):
     figure: Annotated[str, text(msg("count"), names=_TOTAL_NAMES)]
     parameters: Annotated[int, count(msg("exact"), rounded="count")]
     description: Annotated[str | Message, text(msg("what it counts"))]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "exact"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "exact"
 
 
 class Cost(Row, frozen=True, kw_only=True):
@@ -70,7 +71,7 @@ class Cost(Row, frozen=True, kw_only=True):
     value: Annotated[int, count(msg("exact"))]
     rounded: Annotated[str, text(msg("rounded"))]
     description: Annotated[str | Message, text(msg("what it counts"))]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "exact"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "exact"
 
 
 class StackLayers(Row, frozen=True, kw_only=True):
@@ -172,6 +173,7 @@ def _costs(values: Figures, subject: ModelWorkload) -> Iterator[Cost]:
         ("flops.train_step", flops["train_step"], msg("forward and backward")),
         ("memory.weights_bytes", memory["weights_bytes"], subject.dtype),
         ("memory.kv_cache_bytes", memory["kv_cache_bytes"], cached),
+        ("memory.state_bytes", memory["state_bytes"], msg("{dtype}, whatever the length", dtype=subject.dtype)),
     ]
     for name, value, description in costs:
         if value:

@@ -50,6 +50,7 @@ RESULTS: Final = {
     "report": "archcalc.contract:Report",
     "report-transformers": "archcalc.contract:CountedReport",
     "steer": "archcalc.interp.steer.result:Steering",
+    "structures": "archcalc.analysis.token_path:TokenPaths",
     "sweep": "archcalc.analysis.sweep.result:Sweep",
     "taps": "archcalc.analysis.site_shapes:SiteList",
     "tokenize": "archcalc.text.measurement:Tokenization",

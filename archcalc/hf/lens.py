@@ -136,6 +136,26 @@ class Key(Lens, msgspec.Struct, frozen=True):
 
 
 @final
+class Override(Lens, msgspec.Struct, frozen=True):
+    """The value of `first` if the config has that key, else of `other`, which is the one that is written."""
+
+    first: Key
+    other: Lens
+
+    def names(self) -> Iterator[str]:
+        """Yield the keys of both."""
+        yield from (*self.first.names(), *self.other.names())
+
+    def read(self, config: Config) -> Any:
+        """Return the value of the key that applies."""
+        return (self.first if config.find(tuple(self.first.names())) else self.other).read(config)
+
+    def write(self, value: Any, draft: ConfigDraft) -> None:
+        """Put the keys of `other`."""
+        self.other.write(value, draft)
+
+
+@final
 class Conversion(Lens, msgspec.Struct, frozen=True):
     """A value computed from another lens's, with the inverse. A null stays null."""
 

@@ -16,7 +16,7 @@ from archcalc.errors import ArchcalcError
 from archcalc.words import msg
 
 Shape = tuple[int, ...]
-_EMBEDDING = "embed.tokens.weight"
+TOKEN_TABLE = "embed.tokens.weight"  # noqa: S105
 Order = Literal["whole", "alternate", "by_head", "in_four", "turned", "swapped"]
 
 
@@ -160,7 +160,7 @@ class TensorMap(msgspec.Struct, frozen=True):
         return root if any(name.startswith(root) for name in self._token_tables()) else ""
 
     def _token_tables(self) -> list[str]:
-        return [entry.name for entry in self.entries if entry.ours == (_EMBEDDING,)]
+        return [entry.name for entry in self.entries if entry.ours == (TOKEN_TABLE,)]
 
     def placed(self, names: Iterable[str]) -> Iterator[TensorEntry]:
         """Yield the entries that contain these canonical tensors, each tensor exactly once.

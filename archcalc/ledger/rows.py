@@ -132,6 +132,11 @@ class MatmulRow(msgspec.Struct, frozen=True):
         """Return `formula` for the attended (query, key) pairs only."""
         return 2 * product((*(self.matmul.causal_axes or self.matmul.axes), self.repeats))
 
+    @property
+    def backward_factor(self) -> int:
+        """Return the products of a backward pass for each of the forward pass: two, or none without gradients."""
+        return 2 if self.matmul.has_backward else 0
+
     def flops(self, sizes: Mapping[str, Any]) -> Any:
         """Return the value of `formula` for a table of sizes that includes a workload's."""
         return 2 * _axes_product(self.matmul.axes, self.repeats, sizes)

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 import msgspec
 
-from archcalc.analysis.inference_memory import ComponentMemory, InferenceMemory, LayerCache, StoredTensor
+from archcalc.analysis.inference_memory import ComponentMemory, InferenceMemory, LayerCache, StateMemory, StoredTensor
 from archcalc.formats.cache_types import cache_type
 from archcalc.render.page import Block, Page, Table, Text
 from archcalc.render.tables import table
@@ -32,7 +32,9 @@ def view(result: InferenceMemory, options: Options) -> Page:
         if result.caches:
             without = {"format"}
             blocks.append(table(_cache_title(result), result.caches, StoredTensor, total=msg("total"), without=without))
-    blocks.append(Text("", _per_sequence(result) if result.caches else [msg("nothing is cached")]))
+    if result.states:
+        blocks.append(table(msg("States, whatever the length"), result.states, StateMemory, total=msg("total")))
+    blocks.append(Text("", _per_sequence(result) if result.caches or result.states else [msg("nothing is cached")]))
     return Page(msg("{label}: memory", label=result.label), _subtitle(result), blocks)
 
 
@@ -64,7 +66,7 @@ def _cache_title(result: InferenceMemory) -> Message:
 
 def _per_sequence(result: InferenceMemory) -> list[Message]:
     work = result.workload
-    tokens, size = work.past + work.seq, human_bytes(result.kv_cache_bytes // work.batch)
+    tokens, size = work.past + work.seq, human_bytes((result.kv_cache_bytes + result.state_bytes) // work.batch)
     return [
         msg("a sequence of {tokens:,} tokens keeps {size}", tokens=tokens, size=size),
         msg("one more token keeps {size:,} bytes", size=result.next_token_bytes),

@@ -62,6 +62,7 @@ def decoder(
     base_ffn: Template = None,
     ffn_kinds: Mapping[str, Template] = {},
     kinds: Mapping[str, Mapping[str, Any]] | None = None,
+    mixers: Mapping[str, Template] = {},
     schedule: Schedule = UniformSchedule(),  # noqa: B008
     lists: Mapping[str, str] = {},
     to_branches: Callable[[str, Mapping[str, Any]], Mapping[str, Any]] = lambda kind, layer: layer,
@@ -78,6 +79,7 @@ def decoder(
 
     - `layer`, `attention`, `ffn`, `stack_fields`, `head`, `model_fields`: fields that differ from LLaMA's
     - `kinds`: fields of `attention` that differ by kind of layer
+    - `mixers`: the mixer of each kind of layer that has one in the place of attention
     - `base_attention`: an attention that replaces LLaMA's, except for its rotary position
     - `base_ffn`: a feed-forward that replaces LLaMA's
     - `ffn_kinds`: one for each kind of layer; None: LLaMA's
@@ -112,17 +114,14 @@ def decoder(
         "activation": activation(act) if isinstance(act, str) else act,
         **ffn,
     }
+    attentions = kinds or {name: {} for name in ffn_kinds if name not in mixers} or ({} if mixers else {"layer": {}})
+    token_mixers: dict[str, dict[str, Any]] = {
+        **{name: {"attention": attn | _kind_fields(fields, attn)} for name, fields in attentions.items()},
+        **{name: {"attention": None, "mixer": mixer} for name, mixer in mixers.items()},
+    }
     blocks = {
-        name: to_branches(
-            name,
-            {
-                "norm": norm,
-                **layer,
-                "attention": attn | _kind_fields(fields, attn),
-                "ffn": ffn_kinds.get(name) or feed_forward,
-            },
-        )
-        for name, fields in (kinds or {name: {} for name in ffn_kinds} or {"layer": {}}).items()
+        name: to_branches(name, {"norm": norm, **layer, **mixer, "ffn": ffn_kinds.get(name) or feed_forward})
+        for name, mixer in token_mixers.items()
     }
     template = {
         "vocab_size": size("vocab_size", vocab),
