@@ -92,11 +92,9 @@ class TransformersReport(Result, frozen=True, kw_only=True):
 def transformers_report(config: Mapping[str, Any], *, dtype: Dtype = "bf16") -> TransformersReport:
     """Return what transformers counts of a config. Raises as `archcalc.hf.meta_model.meta_model`."""
     check_dtype(dtype)
-    from archcalc.hf.meta_model import meta_model
+    from archcalc.hf.meta_model import meta_model, version
 
     model = meta_model(config)
-    import transformers
-
     sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
     total = sum(sizes.values())
     by_component: Counter[str] = Counter()
@@ -109,7 +107,7 @@ def transformers_report(config: Mapping[str, Any], *, dtype: Dtype = "bf16") -> 
         name=name if isinstance(name, str) and 0 < len(name) <= 200 else str(config["model_type"]),
         model_type=str(config["model_type"]),
         class_name=type(model).__name__,
-        version=transformers.__version__,
+        version=version(),
         dtype=dtype,
         totals=tuple(_totals(model, total, dtype)),
         components=tuple(

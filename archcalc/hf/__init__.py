@@ -31,11 +31,13 @@ def from_config(config: dict[str, Any]) -> Document:
     Raises InputError naming the config's field: for an unknown model type, a value that is not allowed, or a setting
     that transformers' class knows and archcalc does not support.
     """
-    from archcalc.hf import classes
+    from archcalc.hf import classes, composites
 
     data, assumptions = classes.resolve(config)
-    document = family_of(data.get("model_type")).form(data).document(data)
-    return classes.with_assumptions(document, assumptions)
+    document = classes.with_assumptions(family_of(data.get("model_type")).form(data).document(data), assumptions)
+    if composites.text_model(config):
+        return document | {"about": document["about"] | {"title": composites.title(config)}}
+    return document
 
 
 def to_config(spec: Spec) -> dict[str, Any]:

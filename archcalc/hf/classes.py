@@ -45,14 +45,18 @@ def resolve(config: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
 
     A model type that only custom code knows is read as the model type of its class (Kimi-K2 as DeepSeek-V3).
     """
-    from archcalc.hf import registry, upstream
+    from archcalc.hf import composites, registry, upstream
 
     if config.get("model_type") == DECISION:
         config = _decision(config)
+    assumptions = []
+    if text := composites.text_model(config):
+        assumptions = [f"the text model alone; the engine transformers of report counts all of {config['model_type']}"]
+        config = text
     name, model_type = class_name(config), config.get("model_type")
     data = config | ({"architectures": [name]} if name else {})
     if not isinstance(model_type, str) or model_type in registry.model_types() or model_type in upstream.model_types():
-        return data, []
+        return data, assumptions
     _check_parts(config)
     types = [each for each in upstream.types_of(name or "") if each in registry.model_types()]
     if not types:
@@ -91,8 +95,8 @@ def _check_parts(config: Mapping[str, Any]) -> None:
     if "text_config" in parts and len(parts) > 1:
         raise InputError(
             msg(
-                "{config} is a model of several parts ({parts}), which is not read yet. Put its text_config into a "
-                "file of its own to read its language model",
+                "{config} is a model of several parts ({parts}), whose language model is not read yet. `report` counts "
+                "its parameters with `engine` transformers",
                 config=shown(config["model_type"]),
                 parts=", ".join(parts),
             ),

@@ -53,6 +53,13 @@ def meta_model(config: Mapping[str, Any]) -> Any:
             raise RefusedError(msg("transformers refuses it: {line}", line=error_line(error)), where="config") from None
 
 
+def version() -> str:
+    """Return the version of the installed transformers."""
+    import transformers
+
+    return str(transformers.__version__)
+
+
 def _settings(config: Mapping[str, Any]) -> Any:
     """Return the config object of a model type."""
     import transformers
