@@ -31,7 +31,7 @@ from archcalc.spec.attention import (
 from archcalc.spec.base import Activation, Part
 from archcalc.spec.branches import parts
 from archcalc.spec.claim import Claim
-from archcalc.spec.embedding import Embedding, EmbeddingTable, Factor, TokenDropout
+from archcalc.spec.embedding import Embedding, ExtraTable, Factor, TokenDropout
 from archcalc.spec.ffn import AnyFfn, Gated, MoE, Plain
 from archcalc.spec.groups import lender_indices, weight_indices
 from archcalc.spec.layer import Arm, Branch, Layer, Placement, Prompts, Run, Shares, Stack
@@ -577,7 +577,7 @@ EMBEDDING_FACTORS = st.builds(
     Factor, d_embed=SIZES, bias=st.booleans(), widen=st.sampled_from(("before_positions", "after_positions"))
 )
 TABLES = st.builds(
-    EmbeddingTable,
+    ExtraTable,
     name=st.sampled_from(("task", "language")),
     n_rows=st.sampled_from((3, 5)),
     default_row=st.none() | st.just(2),
@@ -597,7 +597,7 @@ def embeddings(draw: st.DrawFn, reads_whole_text: bool = False) -> Embedding:
 
 
 @cache
-def _tables(n: int) -> st.SearchStrategy[tuple[EmbeddingTable, ...]]:
+def _tables(n: int) -> st.SearchStrategy[tuple[ExtraTable, ...]]:
     return st.lists(TABLES, min_size=n, max_size=n, unique_by=lambda table: table.name).map(tuple)
 
 
@@ -780,7 +780,7 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     Prompts: st.builds(Prompts, n_prompt=SIZES, d_prompt=SIZES),
     Stack: stacks(),
     Factor: EMBEDDING_FACTORS,
-    EmbeddingTable: TABLES,
+    ExtraTable: TABLES,
     TokenDropout: TOKEN_DROPOUTS,
     Embedding: embeddings(),
     Transform: TRANSFORMS,

@@ -1,4 +1,4 @@
-"""The symbols that a workload gives sizes to: what it states itself, and what comes of that (`ledger.tokens`)."""
+"""The symbols that a workload gives sizes to: those it states, and those that follow (`ledger.tokens`)."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ STATED = ("batch", "seq", "past", "source_seq")
 
 
 def is_of_work(symbol: str) -> bool:
-    """Whether a symbol's size is the workload's, not the model's."""
+    """Return whether a symbol's size is the workload's, not the model's."""
     return symbol in STATED or symbol_parts(symbol)[0] in ATOMS

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from archcalc.spec.model import Spec
 
 # The list of model types is too long for an error.
-_COVERAGE = "a model type that 'archcalc coverage' lists"
+_COVERAGE = msg("a model type that 'archcalc coverage' lists")
 
 __all__ = ["family_of", "from_config", "model_types", "tensor_map", "to_config"]
 
@@ -79,7 +79,7 @@ def family_of(model_type: Any) -> Family:
     return family
 
 
-def _unread(model_type: str) -> str | Message:
+def _unread(model_type: str) -> Message:
     """Return what is wrong with a model type. Suggest a name only if its digits are the same."""
     from archcalc.hf import upstream
 
@@ -90,7 +90,7 @@ def _unread(model_type: str) -> str | Message:
             found=shown(model_type),
         )
     digits = [name for name in model_types() if re.sub(r"\D", "", name) == re.sub(r"\D", "", model_type)]
-    return f"found {shown(model_type)}{nearest(model_type, digits, cutoff=0.85)}"
+    return msg("found {found}{hint}", found=shown(model_type), hint=nearest(model_type, digits, cutoff=0.85))
 
 
 def _candidates(spec: Spec) -> Iterator[dict[str, Any]]:

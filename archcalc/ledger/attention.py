@@ -6,7 +6,7 @@ from archcalc.ledger import norm
 from archcalc.ledger.algebra import Poly
 from archcalc.ledger.attention_core import CoreOptions, core
 from archcalc.ledger.forward_context import ForwardContext, Lent, save
-from archcalc.ledger.leaves import Cache, Elementwise, Forward, Save, Weight
+from archcalc.ledger.leaves import CachedTensor, Elementwise, Forward, Save, Weight
 from archcalc.ledger.linear import linear
 from archcalc.ledger.rope import rotary
 from archcalc.ledger.symbols import Symbols
@@ -31,8 +31,8 @@ def leaves(part: Attention, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forwa
     if _layer_bias(part):
         yield Weight("relative_bias.weight", (d.n_buckets, d.n_heads), "position")
     if (cache_tokens := span.cached(window)) and not is_sharer:
-        yield Cache("keys", (d.n_kv_heads, cache_tokens, d.d_head))
-        yield Cache("values", (d.n_kv_heads, cache_tokens, d_value))
+        yield CachedTensor("keys", (d.n_kv_heads, cache_tokens, d.d_head))
+        yield CachedTensor("values", (d.n_kv_heads, cache_tokens, d_value))
     options = CoreOptions(
         n_heads=d.n_heads,
         width=d.d_head,

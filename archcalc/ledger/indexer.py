@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from archcalc.ledger import norm
 from archcalc.ledger.forward_context import ForwardContext
-from archcalc.ledger.leaves import Cache, Elementwise, Forward, Matmul, with_prefix, without_gradients
+from archcalc.ledger.leaves import CachedTensor, Elementwise, Forward, Matmul, with_prefix, without_gradients
 from archcalc.ledger.linear import linear
 from archcalc.ledger.rope import rotary
 from archcalc.ledger.symbols import Symbols
@@ -27,7 +27,7 @@ def selection(
         return mask
     yield from with_prefix("indexer.", without_gradients(_scores(part, part.indexer, d, x, latent, ctx)))
     if cache_tokens := ctx.span.cached(None):
-        yield Cache("index_key", (cache_tokens, d.d_index))
+        yield CachedTensor("index_key", (cache_tokens, d.d_index))
     mask = Tensor("selection", (BATCH, ctx.span.queries, ctx.span.keys(None)), "bool")
     if ctx.arm in ctx.lent_out:
         ctx.lent_out[ctx.arm] = (mask,)

@@ -6,7 +6,7 @@ from archcalc.ledger import norm
 from archcalc.ledger.attention_core import CoreOptions, core
 from archcalc.ledger.forward_context import ForwardContext
 from archcalc.ledger.indexer import selection
-from archcalc.ledger.leaves import Cache, Forward
+from archcalc.ledger.leaves import CachedTensor, Forward
 from archcalc.ledger.linear import linear
 from archcalc.ledger.rope import rotary
 from archcalc.ledger.symbols import Symbols
@@ -29,8 +29,8 @@ def leaves(part: LatentAttention, d: Symbols, x: Tensor, ctx: ForwardContext) ->
     yield from rotary(part.position, "k", down.view(BATCH, new, d.d_rope), d, ctx)
     latent = yield from norm.leaves(part.norm, "kv_down_norm", down.view(BATCH, new, d.kv_rank), ctx)
     if cache_tokens := ctx.span.cached(None):
-        yield Cache("latent", (cache_tokens, d.kv_rank))
-        yield Cache("rotary_key", (cache_tokens, d.d_rope))
+        yield CachedTensor("latent", (cache_tokens, d.kv_rank))
+        yield CachedTensor("rotary_key", (cache_tokens, d.d_rope))
     read = latent.view(BATCH, key_tokens, d.kv_rank)
     selected = yield from selection(part, d, x, q_input, ctx)
     up = yield from linear("kv_up", read, d.n_heads * (d.d_nope + d.d_v), "attention", bias=False)

@@ -69,7 +69,7 @@ class Elementwise(msgspec.Struct, frozen=True):
     operation: Pointwise
 
 
-class Cache(msgspec.Struct, frozen=True):
+class CachedTensor(msgspec.Struct, frozen=True):
     """A tensor that a layer caches for each sequence: `axes` without the batch."""
 
     name: str
@@ -105,8 +105,8 @@ class SavedActivation(msgspec.Struct, frozen=True):
     component: Component
 
 
-Leaf = Weight | Matmul | Elementwise | Cache | State | Save
-Entry = Weight | Matmul | Elementwise | Cache | State | SavedActivation
+Leaf = Weight | Matmul | Elementwise | CachedTensor | State | Save
+Entry = Weight | Matmul | Elementwise | CachedTensor | State | SavedActivation
 T = TypeVar("T")
 A = TypeVar("A")
 B = TypeVar("B")

@@ -11,7 +11,7 @@ import msgspec
 
 from archcalc.formats.element_types import element_bytes
 from archcalc.ledger.algebra import Poly, product
-from archcalc.ledger.leaves import Cache, Component, Elementwise, Kind, Matmul, SavedActivation, State, Weight
+from archcalc.ledger.leaves import CachedTensor, Component, Elementwise, Kind, Matmul, SavedActivation, State, Weight
 from archcalc.ledger.tokens import BATCH, symbol_parts, workload_sizes
 from archcalc.spec.workload import Workload
 
@@ -150,7 +150,7 @@ class CacheRow(msgspec.Struct, frozen=True):
     """A cached tensor over all layers that have it, for the whole batch."""
 
     path: str
-    cache: Cache
+    cache: CachedTensor
     group: str
     layer_indices: tuple[int, ...]
     repeats: Poly

@@ -269,18 +269,18 @@ def mixture(part: MoE, width: Sizes, reads: Reads) -> Iterator[Site]:
     yield states_site("out", msg("the output of the feed-forward"), width)
 
 
-def find_sites(spec: Spec, pattern: str) -> list[Site]:
-    """Return the sites whose names match a pattern with * and ?. Raises InputError if there is none."""
-    all_sites = sites(spec)
-    matches = [site for site in all_sites if site.name == pattern or fnmatchcase(site.name, pattern)]
-    if not matches:
-        raise InputError(
-            msg(
-                "{pattern} is not a site{hint}",
-                pattern=shown(pattern),
-                hint=nearest(pattern, [site.name for site in all_sites]),
-            ),
-            where=spec.name,
-            allowed=msg("what `archcalc taps` lists"),
-        )
-    return matches
+def find_sites(spec: Spec, *patterns: str) -> list[Site]:
+    """Return the sites whose names match a pattern with * and ?. Raises InputError for a pattern without a site."""
+    by_name = {site.name: site for site in sites(spec)}
+    matches: dict[str, Site] = {}
+    for pattern in patterns:
+        # A pass may record hundreds of sites by their names.
+        names = [pattern] if pattern in by_name else [name for name in by_name if fnmatchcase(name, pattern)]
+        if not names:
+            raise InputError(
+                msg("{pattern} is not a site{hint}", pattern=shown(pattern), hint=nearest(pattern, list(by_name))),
+                where=spec.name,
+                allowed=msg("what `archcalc taps` lists"),
+            )
+        matches |= {name: by_name[name] for name in names}
+    return list(matches.values())

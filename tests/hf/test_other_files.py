@@ -42,7 +42,7 @@ from archcalc.hf import model_types
         ),
         (
             {"model_type": "llava", "text_config": {"model_type": "mamba"}, "vision_config": {}},
-            "model_type: 'llava' is a model of several parts (text_config, vision_config), whose language model is not ",
+            "model_type: 'llava' is a model of several parts (text_config, vision_config), whose language model ",
         ),
         (
             {"model_type": "llava"},

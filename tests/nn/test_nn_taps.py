@@ -594,6 +594,6 @@ def test_recomputation_in_training_is_refused(recompute: Any, model: Any, ids: T
     with taps.edit(model, taps.Edit("embed", None, lambda x: x)):
         assert torch.equal(model(ids), plain)
         model.train()
-        with pytest.raises(InputError, match="recompute: the backward pass would come by edits again"):
+        with pytest.raises(InputError, match="recompute: recomputation in the backward pass would apply edits twice"):
             model(ids)
     model(ids)

@@ -75,8 +75,8 @@ def attention_arms(spec: Spec) -> Iterator[AttentionArm]:
 def check_memory(model: Any, patterns: Sequence[str], texts: Sequence[Tensor]) -> None:
     """Raise TooLargeError if the sites of these patterns exceed the free memory of the model's device."""
     work = Workload(batch=len(texts[0]), seq=texts[-1].shape[1], source_seq=texts[0].shape[1])
-    found = {site.name: site for pattern in patterns for site in find_sites(model.spec, pattern)}
+    found = find_sites(model.spec, *patterns)
     # Scores and patterns are copied once while a layer computes them.
-    needed, device = 2 * sites_bytes(found.values(), work), model.embed.tokens.weight.device
+    needed, device = 2 * sites_bytes(found, work), model.embed.tokens.weight.device
     problem = msg("the heads need {needed}; {free_bytes} are free on {type}", type=device.type)
     check_fits(needed, free_memory(device), problem)

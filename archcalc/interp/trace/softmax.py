@@ -115,7 +115,7 @@ def _query_position(trace: Trace, part: str, head: int, query: int | None) -> in
         raise InputError(
             msg("found {found}", found=shown(part)),
             where="part",
-            allowed=", ".join(attentions(trace)) or "none: no attention",
+            allowed=", ".join(attentions(trace)) or msg("none: no attention"),
         )
     n_heads, n_positions, _ = trace[f"{part}.scores"].shape
     if not 0 <= head < n_heads:
