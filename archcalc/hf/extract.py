@@ -13,6 +13,7 @@ from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
+from archcalc.hf.classes import DECISION
 from archcalc.hf.composites import TIE
 from archcalc.hf.irrelevant_keys import IRRELEVANT
 
@@ -44,7 +45,7 @@ def composites() -> str:
     from transformers import CONFIG_MAPPING
 
     found = {}
-    for name in sorted(CONFIG_MAPPING):
+    for name in sorted(set(CONFIG_MAPPING) - {DECISION}):
         with suppress(Exception):  # some classes have no defaults
             whole = CONFIG_MAPPING[name]()
             text = whole.text_config.model_type
