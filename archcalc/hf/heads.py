@@ -129,6 +129,8 @@ def class_tensors(tensors: TensorMap, *, is_encoder: bool) -> TensorMap:
         for name in names
         for entry in module(ours, name.replace("{root}", tensors.root))
     )
+    # The name under which transformers 5.23 saves the matrix of a decision head.
+    candidates = (*candidates, TensorEntry("weight", ("head.weight",)))
     entries = (_any_head(entry) for entry in tensors.entries)
     if is_encoder:
         entries = (_of_encoder(entry) for entry in entries)
