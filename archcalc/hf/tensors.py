@@ -115,6 +115,8 @@ class TensorMap(msgspec.Struct, frozen=True):
 
     def of_file(self, names: Iterable[str]) -> TensorMap:
         """Return the map with the candidates that are among the names of a file; if there is none, with all."""
+        if not self.candidates:
+            return self
         stored = frozenset(names)
         found = [entry for entry in self.candidates if entry.name in stored]
         held = {part for entry in (*found, *self.entries) if entry.name in stored for part in entry.ours}
