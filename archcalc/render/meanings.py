@@ -203,7 +203,7 @@ MEANINGS: dict[str, Message] = {
     "Indexer.rotated": msg("which dimensions are rotated, as many as d_rope"),
     "Indexer.rotated.first": msg("the first ones"),
     "Indexer.rotated.last": msg("the last ones"),
-    "Indexer.interleaved": msg("neighbours are turned in pairs; else the first half with the second"),
+    "Indexer.interleaved": msg("neighbors are turned in pairs; else the first half with the second"),
     "SharedSelection": msg("the keys that an earlier layer selects"),
     "SharedSelection.n_selected": msg("keys that a query attends to"),
     "Rope": msg("queries and keys are turned by their position"),
