@@ -121,7 +121,7 @@ class TensorMap(msgspec.Struct, frozen=True):
         found = [entry for entry in self.candidates if entry.name in stored]
         held = {part for entry in (*found, *self.entries) if entry.name in stored for part in entry.ours}
         others = [entry for entry in self.candidates if held.isdisjoint(entry.ours)]
-        return TensorMap((*found, *others, *self.entries), self.unmapped)
+        return msgspec.structs.replace(self, entries=(*found, *others, *self.entries), candidates=())
 
     def class_names(self, names: Iterable[str]) -> dict[str, str]:
         """Return the name in this map of each name in a file, which may have another prefix before the base model.
