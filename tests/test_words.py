@@ -26,8 +26,6 @@ FORMULAS = {
     LOGISTIC,
     "`recipe` pure",
     "seq · min(seq, {w})",
-    "⌊seq / {w}⌋·{w}² + (seq mod {w})²",
-    "⌊source_new / {w}⌋·{w}² + (source_new mod {w})²",
     "source_new · min(source_new, {w})",
     "<start> le chat était assis sur",
 }
