@@ -59,17 +59,17 @@ SYMBOL_WORDS = {
     "chunked": SymbolWords(
         msg("pairs of a query and a key before it in its chunk"),
         None,
-        msg("sum of p mod {w} + 1 over p = past … past + seq − 1"),
+        msg("sum of (past + t − 1) mod {w} + 1 over t = 1 … seq"),
     ),
     "chunk_near": SymbolWords(
         msg("pairs of tokens of one chunk"),
         None,
-        msg("⌊seq / {w}⌋·{w}² + (seq mod {w})²"),
+        msg("sum of min({w}, seq − t + 1 + (t − 1) mod {w}) over t = 1 … seq"),
     ),
     "source_chunk_near": SymbolWords(
         msg("pairs of the source's tokens of one chunk"),
         None,
-        msg("⌊source_new / {w}⌋·{w}² + (source_new mod {w})²"),
+        msg("sum of min({w}, source_new − t + 1 + (t − 1) mod {w}) over t = 1 … source_new"),
     ),
     "source_new": SymbolWords(
         msg("tokens of the source that are read now"), msg("source_seq if past = 0, else 0"), None

@@ -9,9 +9,8 @@ import msgspec
 from msgspec.structs import replace
 
 from archcalc.hf.config import COUNT, TEXT, Config
-from archcalc.hf.families.t5 import UMT5_HEAD
 from archcalc.hf.family import Family
-from archcalc.hf.lens import Cases, Choice, ConfigDraft, Constraint, Key
+from archcalc.hf.lens import Cases, Choice, ConfigDraft, Constraint, ImpliedValue, Key
 from archcalc.hf.spellings import Spelling
 from archcalc.hf.stack import Schedule
 from archcalc.hf.templates.t5_like import SPELLING, T5Defaults, template
@@ -68,14 +67,18 @@ FEED_FORWARDS = {
         "capacity": size("expert_capacity", 64),
     },
 }
+WIDTH = size("d_model", 768, aliases=("hidden_size",))
 TIE = flag("tie_word_embeddings", True)
+# A tied head is scaled.
+SCALE = ImpliedValue(lambda config: WIDTH.read(config) ** -0.5)
+HEAD = Cases(TIE, {True: {"tied": True, "scale": SCALE}, False: {"tied": False, "scale": None}})
 # Untied, each stack has a table of its own, and the shared table exists but is never read.
 SHARED_TABLE = {"name": "shared.weight", "axes": ("vocab_size", "d_model"), "component": "embedding"}
 
 
 def switch_template() -> dict[str, Any]:
     """Return T5's template with two kinds of layers."""
-    found = template(T5Defaults(32128, 2048, 12, 12, "relu"), UMT5_HEAD, "stack")
+    found = template(T5Defaults(32128, 2048, 12, 12, "relu"), HEAD, "stack")
     for stack in ("encoder", "decoder"):
         lens = found[stack]
         kinds = {kind: lens.kinds["layer"] | {"ffn": ffn} for kind, ffn in FEED_FORWARDS.items()}
