@@ -45,7 +45,7 @@ from archcalc.hf import model_types
             "model_type: 'llava' is a model of several parts (text_config, vision_config), which is not read yet. ",
         ),
         ({"model_type": "llava"}, "model_type: found 'llava'; allowed: a model type that 'archcalc coverage' lists"),
-        ({"model_type": "mamba"}, "model_type: 'mamba' is a model of transformers that is not read yet; allowed: a "),
+        ({"model_type": "rwkv"}, "model_type: 'rwkv' is a model of transformers that is not read yet; allowed: a "),
         ({"model_type": "qwen9"}, "model_type: found 'qwen9'; allowed: "),
         ({"model_type": "mistrall"}, "model_type: found 'mistrall' (did you mean 'mistral'?); allowed: "),
     ],
