@@ -115,7 +115,8 @@ FALCON_MAMBA = derive(
     mixers={"layer": MAMBA_MIXER | {"norm": rmsnorm(1e-6, "mixer_rms_eps", weight=False)}},
 )
 
-JAMBA_WIDTH, JAMBA_FFN, N_EXPERTS = size("hidden_size", 4096), size("intermediate_size", 14336), size("num_experts", 16)
+JAMBA_WIDTH, JAMBA_FFN = size("hidden_size", 4096), size("intermediate_size", 14336)
+N_EXPERTS = size("num_experts", 16, aliases=("num_local_experts",))
 JAMBA_EXPAND = size("mamba_expand", 2)
 JAMBA_MIXER = {
     "kind": "mamba1",
