@@ -1,6 +1,6 @@
 """Messages: sentences with values, translated when they are printed. Plain text is data and is never translated.
 
-The English text of a message is its key in the catalogues (archcalc/locale/LANG/LC_MESSAGES/archcalc.po).
+The English text of a message is its key in the catalogs (archcalc/locale/LANG/LC_MESSAGES/archcalc.po).
 `python -m tests.catalogs` extracts the messages of the package into them and compiles them.
 """
 
@@ -93,13 +93,13 @@ class Translator(msgspec.Struct, frozen=True):
         """Return the text of a message in this language."""
         if not isinstance(said, Message):
             return said
-        values = {name: self._told(value) for name, value in said.values.items()}
+        values = {name: self._text_of(value) for name, value in said.values.items()}
         return self._named(_sentence(said, self.lang)).format(**values)
 
     def _named(self, sentence: str) -> str:
         return _IN_BACKTICKS.sub(lambda found: self.names.get(found[1], found[0]), sentence) if self.names else sentence
 
-    def _told(self, value: Any) -> Any:
+    def _text_of(self, value: Any) -> Any:
         """Return a value that is a message, or an error that has one, as text."""
         if isinstance(value, Message):
             return self(value)
@@ -112,7 +112,7 @@ class Translator(msgspec.Struct, frozen=True):
 
 
 def _sentence(said: Message, lang: str) -> str:
-    if lang == "en" or not said.text:  # of nothing, gettext knows the head of the catalogue
+    if lang == "en" or not said.text:  # of nothing, gettext knows the head of the catalog
         return said.plural if said.plural and said.values["n"] != 1 else said.text
     catalog = _catalog(lang)
     if said.plural:

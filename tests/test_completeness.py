@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from importlib import import_module
+from pathlib import Path
 from types import UnionType
 from typing import Any, get_args
 
 import pytest
 
+import archcalc
 from archcalc.ledger import embedding as ledger_embedding
 from archcalc.ledger import norm as ledger_norm
 from archcalc.render.meanings import MEANINGS
@@ -23,6 +26,8 @@ from archcalc.spec.position import AttentionPosition, Rope, TablePosition
 from archcalc.spec.variants import VARIANTS, Variant
 from archcalc.spec.workload import Workload
 from tests import strategies
+
+PACKAGE = Path(archcalc.__file__).parent
 
 
 def variants(union: Any) -> set[type]:
@@ -157,3 +162,21 @@ def test_every_field_of_a_spec_has_its_meaning():
 def test_every_part_can_be_drawn():
     """A workload is no part of a spec, and the way it is carried out is none."""
     assert set(strategies.PARTS) >= every_part() - {Workload, Execution}
+
+
+def class_names() -> dict[str, list[str]]:
+    """The modules of the package that define a class of each name."""
+    modules: dict[str, list[str]] = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for name in re.findall(r"^class (\w+)", path.read_text(), re.MULTILINE):
+            modules.setdefault(name, []).append(path.relative_to(PACKAGE).with_suffix("").as_posix())
+    return modules
+
+
+def test_a_class_name_means_one_thing():
+    """A part of a spec and the module that computes it have the same name; no other two classes have."""
+    for name, modules in class_names().items():
+        assert len(modules) == 1 or sorted(module.partition("/")[0] for module in modules) == ["nn", "spec"], (
+            name,
+            modules,
+        )

@@ -32,10 +32,10 @@ class ComponentMemory(Row, frozen=True, kw_only=True):
     overhead_bytes: Annotated[int, count(msg("scales and zeros"))]
     bytes: Annotated[int, count(msg("total bytes"), rounded="bytes")]
     share: Annotated[float, share(msg("share"))]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "exact"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "exact"
 
 
-class StoredTensor(Row, frozen=True, kw_only=True):
+class TensorMemory(Row, frozen=True, kw_only=True):
     """A weight, buffer or cache over all its layers in one format; `formula` is of the elements."""
 
     path: Annotated[str, text(msg("tensor"))]
@@ -52,7 +52,7 @@ class StoredTensor(Row, frozen=True, kw_only=True):
     next_token_bytes: Annotated[int, data(msg("bytes that one more token of a sequence adds"))]
     formula: Annotated[str, data(msg("elements by formula"))]
     bytes_formula: Annotated[str | None, text(msg("bytes by formula"))]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "exact"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "exact"
 
 
 class StateMemory(Row, frozen=True, kw_only=True):
@@ -63,7 +63,7 @@ class StateMemory(Row, frozen=True, kw_only=True):
     layers: Annotated[int, count(msg("layers"), is_summed=False)]
     bytes: Annotated[int, count(msg("total bytes"), rounded="bytes")]
     formula: Annotated[str, text(msg("bytes by formula"))]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "exact"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "exact"
 
 
 class LayerCache(Row, frozen=True, kw_only=True):
@@ -74,7 +74,7 @@ class LayerCache(Row, frozen=True, kw_only=True):
     overhead_bytes: Annotated[int, count(msg("scales and zeros"))]
     bytes: Annotated[int, count(msg("total bytes"), rounded="bytes")]
     next_token_bytes: Annotated[int, count(msg("one more token"))]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "exact"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "exact"
 
 
 class InferenceMemory(Result, frozen=True, kw_only=True):
@@ -91,8 +91,8 @@ class InferenceMemory(Result, frozen=True, kw_only=True):
     state_bytes: Annotated[int, data(msg("bytes of states of a fixed size"))]
     next_token_bytes: Annotated[int, data(msg("bytes that one more token of a sequence adds"))]
     components: Annotated[tuple[ComponentMemory, ...], data(msg("weights by component"))]
-    weights: Annotated[tuple[StoredTensor, ...], data(msg("weights and buffers"))]
-    caches: Annotated[tuple[StoredTensor, ...], data(msg("caches"))]
+    weights: Annotated[tuple[TensorMemory, ...], data(msg("weights and buffers"))]
+    caches: Annotated[tuple[TensorMemory, ...], data(msg("caches"))]
     states: Annotated[tuple[StateMemory, ...], data(msg("states of a fixed size"))]
     cache_layers: Annotated[tuple[LayerCache, ...], data(msg("caches by layer"))]
 
@@ -154,12 +154,12 @@ def _components(ledger: Ledger, dtype: str) -> Iterator[ComponentMemory]:
         )
 
 
-def _weights(ledger: Ledger, dtype: str) -> Iterator[StoredTensor]:
+def _weights(ledger: Ledger, dtype: str) -> Iterator[TensorMemory]:
     rewriter, lines = Rewriter(ledger), weights(ledger, dtype)
     total = sum(line.total_bytes for line in lines if line.kind != "buffer")
     for row, line in _by_row(ledger, lines):
         formula = row.formula if line.layers == row.layers else product(row.weight.axes) * line.layers
-        yield StoredTensor(
+        yield TensorMemory(
             path=path_pattern(line.path),
             group=row.group,
             what="buffer" if line.kind == "buffer" else "weight",
@@ -188,7 +188,7 @@ def _by_row(ledger: Ledger, lines: list[WeightBytes]) -> Iterator[tuple[WeightRo
             yield row, line
 
 
-def _caches(ledger: Ledger, work: Workload, dtype: str) -> Iterator[StoredTensor]:
+def _caches(ledger: Ledger, work: Workload, dtype: str) -> Iterator[TensorMemory]:
     sizes = ledger.at(work)
     rewriter, cached = Rewriter(structs.replace(ledger, sizes=sizes)), caches(ledger, work, dtype)
     total = sum(cache.total_bytes for cache in cached)
@@ -198,8 +198,8 @@ def _caches(ledger: Ledger, work: Workload, dtype: str) -> Iterator[StoredTensor
 
 def _cache(
     ledger: Ledger, cache: CacheBytes, next_token_bytes: int, total: int, rewriter: Rewriter, dtype: str
-) -> StoredTensor:
-    return StoredTensor(
+) -> TensorMemory:
+    return TensorMemory(
         path=path_pattern(cache.row.path),
         group=cache.row.group,
         what="cache",

@@ -9,14 +9,16 @@ import click
 
 from archcalc.cli.language import current, emit_result
 from archcalc.cli.model_options import ModelOptions, model_options, target_option, text_options
-from archcalc.cli.options import SOURCE, output
+from archcalc.cli.options import FILE, SOURCE, output
+from archcalc.cli.progress import progress_bar
 from archcalc.errors import InputError, shown
-from archcalc.render.output import Format, emit_text
-from archcalc.run.decoding.prompts import one_prompt
+from archcalc.render.output import Format, emit_text, write
+from archcalc.run.decoding.prompts import DecoderText, one_prompt
 from archcalc.words import msg
 
 if TYPE_CHECKING:
     from archcalc.run.loading.source import ModelSource
+    from archcalc.spec import Spec
 
 _HEAD = re.compile(r"(?:(\d{1,5})|([a-z0-9_.]+))\.(\d{1,5})")
 _PAIR = re.compile(r"(\d{1,7}),(\d{1,7})")
@@ -28,6 +30,7 @@ _PAIR = re.compile(r"(\d{1,7}),(\d{1,7})")
 @target_option
 @click.option("--head", metavar="LAYER.HEAD", help="Show this head in full, such as 3.0 or layers.3.attn.0.")
 @click.option("--pair", metavar="QUERY,KEY", help="With --head: the score of two positions by dimension.")
+@click.option("--plot", type=FILE, help="Chart of all heads, or with --head of one (.html, .png or .svg).")
 @click.option("--kinds/--no-kinds", default=True, show_default=True, help="Measure kinds on repeated random tokens.")
 @model_options
 @output
@@ -35,10 +38,11 @@ def command(
     source: str,
     prompt: str | None,
     ids: str | None,
-    target: str | None,
+    target: DecoderText | None,
     head: str | None,
     pair: str | None,
     kinds: bool,
+    plot: str | None,
     model_options: ModelOptions,
     seed: int,
     form: Format,
@@ -56,7 +60,7 @@ def command(
     Examples:
       archcalc attention tiny --prompt "In the beginning God created"
       archcalc attention tiny --prompt "In the beginning God created" --output heads.html
-      archcalc attention tiny --prompt "In the beginning" --head 3.5 --pair 2,1
+      archcalc attention tiny --prompt "In the beginning" --head 3.5 --pair 2,1 --plot head.svg
       archcalc attention bert-base --random-weights --set n_layers=2 --ids 5,6,7 --no-kinds
       archcalc attention tiny-seq2seq --random-weights --ids 1,2,3 --format csv
     """
@@ -71,8 +75,14 @@ def command(
     chosen, positions = _head(opened, head), _pair(head, pair)
     inputs = text_input(opened, row, target)
     model = model_options.load(opened, inputs.work, packed=False).model
-    reading = attention(model, row, inputs.target, with_kinds=kinds, seed=seed)
+    with progress_bar(2, msg("reading")) as bar:
+        reading = attention(model, row, inputs.target, with_kinds=kinds, seed=seed, progress=bar.update)
     result = attentions(opened, reading, inputs.texts, chosen, positions)
+    if plot:
+        from archcalc.render.charts.attention import chart
+        from archcalc.render.charts.file import as_file
+
+        write(plot, as_file(plot, lambda: chart(result, current()), current()))
     if form == "html":
         from archcalc.render.attention_page import as_html
 
@@ -91,7 +101,16 @@ def _head(opened: ModelSource, text: str | None) -> tuple[str, int] | None:
             msg("found {found}", found=shown(text)), where="head", allowed=msg("such as 3.0 or layers.3.attn.0")
         )
     layer, path, head = match.groups()
-    return path or f"{opened.spec.stacks[-1].prefix}layers.{int(layer)}.attn", int(head)
+    return path or _self_attention(opened.spec, int(layer)), int(head)
+
+
+def _self_attention(spec: Spec, layer: int) -> str:
+    """Return the path of the first attention of a layer of the last stack to its own text."""
+    from archcalc.interp.heads.arms import attention_arms
+
+    prefix = f"{spec.stacks[-1].prefix}layers.{layer}."
+    paths = (arm.path for arm in attention_arms(spec) if arm.path.startswith(prefix) and not arm.is_cross)
+    return next(paths, f"{prefix}attn")
 
 
 def _pair(head: str | None, text: str | None) -> tuple[int, int] | None:

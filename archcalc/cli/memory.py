@@ -46,7 +46,7 @@ def training(command: F) -> F:
         click.option(
             "--measure",
             type=click.Choice(get_args(Measure)),
-            help="Compare the modelled peak with PyTorch's memory tracker or a real process (--recipe pure).",
+            help="Compare the modeled peak with PyTorch's memory tracker or a real process (--recipe pure).",
         ),
         click.option("--conventions", is_flag=True, help="Add the saved activations as papers count them."),
         click.option(
@@ -59,7 +59,7 @@ def training(command: F) -> F:
         click.option(
             "--device",
             type=click.Choice(get_args(Device)),
-            help="Device whose kernels are assumed (default: meta, or cpu with flash; cuda is modelled).",
+            help="Device whose kernels are assumed (default: meta, or cpu with flash; cuda is modeled).",
         ),
         click.option(
             "--attention",
@@ -70,8 +70,6 @@ def training(command: F) -> F:
         ),
         click.option(
             "--optimizer",
-            "--optimiser",
-            "optimizer",
             help="Optimizer: adamw (default), adamw8bit, adafactor, muon, sgd …",
         ),
         click.option(
@@ -147,13 +145,13 @@ def _job(options: dict[str, Any]) -> Any:
     for name in options.keys() - used - {"dtype", "train", "rank"}:
         if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
             mode = (
-                "with --train"
+                msg("with --train")
                 if train
-                else "with --lora"
+                else msg("with --lora")
                 if adapt
-                else "with --tp or --fsdp"
+                else msg("with --tp or --fsdp")
                 if is_sharded
-                else "without --train or --lora"
+                else msg("without --train or --lora")
             )
             raise InputError(
                 msg("{name} has no effect {mode}", name=parameter(name), mode=mode),
@@ -168,7 +166,7 @@ def _inference(spec: Spec, options: dict[str, Any], show: partial[None]) -> None
 
     work = workload(spec, **{name: options[name] for name in ("batch", "seq", "past", "source_seq")})
     result = inference_memory(spec, build(spec), work, options["dtype"] or "bf16", options["cache_dtype"])
-    show(lambda: memory.view(result, memory.Options(options["view"])), lambda: plain(result))
+    show(lambda: memory.view(result, memory.MemoryOptions(options["view"])), lambda: plain(result))
 
 
 def _sharding(spec: Spec, options: dict[str, Any], show: partial[None]) -> None:
@@ -200,7 +198,7 @@ def _training(spec: Spec, options: dict[str, Any], show: partial[None]) -> None:
     if options["measure"]:
         setup = _with_measured_peak(setup, options["measure"])
     result = training_memory(setup)
-    show(lambda: training.view(result, training.Options(options["view"])), lambda: plain(result))
+    show(lambda: training.view(result, training.TrainingMemoryOptions(options["view"])), lambda: plain(result))
 
 
 def _with_measured_peak(setup: TrainingSetup, measure: Measure) -> TrainingSetup:

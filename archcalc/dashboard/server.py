@@ -10,16 +10,16 @@ import webbrowser
 from pathlib import Path
 from typing import Final
 
+from archcalc.dashboard.models import MODELS_VARIABLE
 from archcalc.errors import InputError
 from archcalc.extras import require
 from archcalc.words import msg
 
-# The folder of checkpoints. Only --models sets it, because every visitor can run the models in it.
-MODELS_VARIABLE: Final = "ARCHCALC_MODELS"
-
 # The same as in .streamlit/config.toml, which `streamlit run app.py` reads.
 SETTINGS: Final[dict[str, object]] = {
     "browser.gatherUsageStats": False,
+    # Sliders have a default, which a click on a map replaces.
+    "global.disableWidgetStateDuplicationWarning": True,
     "client.toolbarMode": "minimal",
     "client.showErrorDetails": "none",
     "client.showErrorLinks": False,
@@ -43,6 +43,9 @@ def serve(host: str, port: int, models: Path | None, *, has_browser: bool) -> No
 
     import archcalc.dashboard.navigation
     import archcalc.dashboard.pages.architecture  # noqa: F401
+    from archcalc.dashboard.inside import preload
+
+    preload.start()
 
     if has_browser:
         threading.Timer(1.5, webbrowser.open, [f"http://{host}:{port}"]).start()
@@ -62,5 +65,6 @@ def _check_free(host: str, port: int) -> None:
         with socket.create_server((host, port)):
             pass
     except (OSError, OverflowError) as error:
-        problem = f"{host}:{port} cannot be served at ({getattr(error, 'strerror', None) or error})"
+        reason = getattr(error, "strerror", None) or error
+        problem = msg("{address} cannot be served at ({reason})", address=f"{host}:{port}", reason=reason)
         raise InputError(problem, where="port", allowed=msg("a free one")) from None

@@ -32,7 +32,7 @@ MAX_CONTEXTS = len(CONTEXT_NAMES)
 UNMODIFIED = Sampling(temperature=1.0)
 
 
-class Labels(msgspec.Struct, frozen=True):
+class DisplayNames(msgspec.Struct, frozen=True):
     """What a result calls the model, its contexts and its tokens."""
 
     name: str = ""
@@ -41,7 +41,7 @@ class Labels(msgspec.Struct, frozen=True):
     piece: Callable[[int], str] = lambda _: ""
 
 
-NO_LABELS = Labels()
+NO_NAMES = DisplayNames()
 
 
 @torch.inference_mode()
@@ -52,7 +52,7 @@ def next_tokens(
     top: int = 10,
     sampling: Sampling = UNMODIFIED,
     start_id: int | None = None,
-    labels: Labels = NO_LABELS,
+    labels: DisplayNames = NO_NAMES,
 ) -> NextTokenDistributions:
     """Return the `top` likeliest tokens after one context or two, each read by itself.
 
@@ -78,15 +78,15 @@ def of_logits(
     *,
     top: int = 10,
     sampling: Sampling = UNMODIFIED,
-    labels: Labels = NO_LABELS,
+    labels: DisplayNames = NO_NAMES,
 ) -> NextTokenDistributions:
     """Return the same for given logits; the repetition penalty applies to the ids in `seen`."""
     check_finite(logits_CV.amax(-1))
     model_CV = distribution(logits_CV, UNMODIFIED)
-    penalised_CV = penalize(logits_CV, seen, sampling.repetition_penalty)
-    sampled_CV = distribution(penalised_CV, sampling)
+    penalized_CV = penalize(logits_CV, seen, sampling.repetition_penalty)
+    sampled_CV = distribution(penalized_CV, sampling)
     # The cuts apply at the same temperature; temperature 0 cuts all but the likeliest token of the model's own.
-    uncut_CV = distribution(penalised_CV, Sampling(temperature=sampling.temperature or 1.0))
+    uncut_CV = distribution(penalized_CV, Sampling(temperature=sampling.temperature or 1.0))
     rows = zip(CONTEXT_NAMES, labels.texts, contexts, sampled_CV, model_CV, uncut_CV, strict=False)
     return NextTokenDistributions(
         name=labels.name,
@@ -112,7 +112,7 @@ def _order(sampled_V: Tensor, model_V: Tensor) -> Tensor:
 
 
 def _token_probabilities(
-    sampled_CV: Tensor, model_CV: Tensor, ids: Tensor, labels: Labels
+    sampled_CV: Tensor, model_CV: Tensor, ids: Tensor, labels: DisplayNames
 ) -> Iterator[TokenProbability]:
     """Yield the rows of each context in turn, one for each token."""
     for context, sampled_V, model_V in zip(CONTEXT_NAMES, sampled_CV, model_CV, strict=False):

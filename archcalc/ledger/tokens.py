@@ -2,10 +2,10 @@
 
 `seq` new tokens follow `past` cached ones. `keys` are the keys of a causal layer after that, `cached` those that it
 keeps, `pairs` the attended (query, key) pairs. `keys(window)` and so on are the same for a sliding layer of that
-window; `near(window)` and `source_near(window)` are the pairs of a bidirectional one.
-`convolved(width)` are the positions that a causal convolution of this width computes: its padding too, which only the
-pass that begins a text has. `source_new` is the number of
-source tokens while they are read, then 0; `source_passes` is 1 while they are read, then 0.
+window; `near(window)` and `source_near(window)` are the pairs of a bidirectional one, `best(n)` and `source_best(n)`
+those of one whose queries select n keys each. `convolved(width)` are the positions that a causal convolution of this
+width computes: its padding too, which only the pass that begins a text has. `source_new` is the number of source tokens
+while they are read, then 0; `source_passes` is 1 while they are read, then 0.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ class Span(msgspec.Struct, frozen=True):
 
     In a causal layer a query attends to earlier tokens, which the layer caches. Otherwise it attends to `n_keys` keys,
     or those in its window, and the layer caches `cache_tokens` of them, if any. `pairs_symbol` is the symbol of the
-    pairs in a window. `passes` is how often the stack is run, if not once.
+    pairs in a window, `selected_symbol` of those that queries select. `passes` is how often the stack is run, if not
+    once.
     """
 
     queries: Poly
@@ -36,6 +37,7 @@ class Span(msgspec.Struct, frozen=True):
     is_causal: bool
     n_keys: Poly
     pairs_symbol: str = "near"
+    selected_symbol: str = "best"
     cache_tokens: Poly | None = None
     passes: Poly | None = None
 
@@ -58,10 +60,22 @@ class Span(msgspec.Struct, frozen=True):
             return _symbol("pairs", window)
         return self.queries * self.n_keys if window is None else _symbol(self.pairs_symbol, window)
 
+    def selected_pairs(self, n_selected: Poly) -> Poly:
+        """Return the attended pairs if a query attends to `n_selected` of the keys that it sees, or all if fewer."""
+        return _symbol("pairs" if self.is_causal else self.selected_symbol, n_selected)
+
 
 DECODER = Span(SEQ, SEQ, True, SEQ)
 ENCODER = Span(SEQ, SEQ, False, SEQ)
-SOURCE_ENCODER = Span(SOURCE_NEW, SOURCE_NEW, False, SOURCE, pairs_symbol="source_near", passes=SOURCE_PASSES)
+SOURCE_ENCODER = Span(
+    SOURCE_NEW,
+    SOURCE_NEW,
+    False,
+    SOURCE,
+    pairs_symbol="source_near",
+    selected_symbol="source_best",
+    passes=SOURCE_PASSES,
+)
 CROSS = Span(SEQ, SOURCE_NEW, False, SOURCE, cache_tokens=SOURCE)
 
 
@@ -116,6 +130,8 @@ _WORKLOAD_FUNCTIONS: dict[str, Callable[[Mapping[str, Any], Any], Any]] = {
     "convolved": _convolved,
     "near": lambda work, window: _near(work["seq"], window),
     "source_near": lambda work, window: _near(work["source_new"], window),
+    "best": lambda work, n: work["seq"] * minimum(work["seq"], n),
+    "source_best": lambda work, n: work["source_new"] * minimum(work["source_new"], n),
 }
 
 

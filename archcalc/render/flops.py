@@ -24,18 +24,18 @@ VIEWS: tuple[View, ...] = get_args(View)
 LATENT_NOTE = msg("Latent attention rebuilds keys and values from every cached latent (kv_up runs over all keys held).")
 
 
-class Options(msgspec.Struct, frozen=True):
+class FlopsOptions(msgspec.Struct, frozen=True):
     """What the first table shows: FLOPs by component, by matrix product or by layer."""
 
     view: View = "components"
 
 
-def view(result: WorkloadFlops, options: Options) -> Page:
+def view(result: WorkloadFlops, options: FlopsOptions) -> Page:
     """Return the page of a workload's FLOPs, and of a training step."""
     total = msg("total")
     blocks: list[Block] = [
         _first(result, options.view),
-        table(msg("Elementwise (modelled)"), result.elementwise, ElementwiseFlops, total=total),
+        table(msg("Elementwise (modeled)"), result.elementwise, ElementwiseFlops, total=total),
     ]
     if result.training_steps:
         blocks.append(_steps(result))

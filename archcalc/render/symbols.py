@@ -46,6 +46,16 @@ SYMBOL_WORDS = {
         None,
         msg("sum of min(t, {w}) + min(source_new − t + 1, {w}) − 1 over t = 1 … source_new"),
     ),
+    "best": SymbolWords(
+        msg("pairs of a query and a key that it selects"),
+        None,
+        msg("seq · min(seq, {w})"),
+    ),
+    "source_best": SymbolWords(
+        msg("pairs of a query and a key that it selects, in the source"),
+        None,
+        msg("source_new · min(source_new, {w})"),
+    ),
     "source_new": SymbolWords(
         msg("tokens of the source that are read now"), msg("source_seq if past = 0, else 0"), None
     ),

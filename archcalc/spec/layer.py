@@ -54,11 +54,13 @@ class Shares(Part, frozen=True, kw_only=True):
     """What a layer shares with an earlier layer of its stack, given by that layer's index.
 
     `weights`: all weights, of a layer with equal fields (Zamba's block). `keys_values`: the keys and values that its
-    attention computes, so this layer has no weights and no cache for them (Gemma 3n).
+    attention computes, so this layer has no weights and no cache for them (Gemma 3n). `selection`: the keys that its
+    indexer selects (GLM-5). A layer shares keys and values, or a selection.
     """
 
     weights: Count | None = None
     keys_values: Count | None = None
+    selection: Count | None = None
 
 
 class Layer(Part, frozen=True, kw_only=True):

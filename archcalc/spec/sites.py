@@ -1,9 +1,9 @@
 """Sites: named points of a forward pass whose values can be read and edited. They follow from the spec.
 
 Axes: B batch, T tokens of the pass, S key tokens, D model, N heads, K kv heads, H query and key width, U value width,
-C latent of keys and values, R rotary width, F feed-forward width, E experts, k chosen experts, V vocab, Y labels,
-Z width of a mixer's projection, I inner width of a mixer,
-1 shared by all heads, P the single position of a whole text.
+C latent of keys and values, R rotary width, X heads of an indexer, J their width, F feed-forward width, E experts, k
+chosen experts, V vocab, Y labels, Z width of a mixer's projection, I inner width of a mixer, 1 shared by all heads, P
+the single position of a whole text.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 import msgspec
 
 from archcalc.errors import InputError, nearest, shown
-from archcalc.spec.attention import Attention, LatentAttention
+from archcalc.spec.attention import Attention, Indexer, LatentAttention
 from archcalc.spec.branches import active_branches, arm_norm, names, stream_names
 from archcalc.spec.ffn import Gated, MoE, Plain
 from archcalc.spec.groups import layers_of
@@ -207,8 +207,20 @@ def latent_attention(part: LatentAttention, width: Sizes, reads: Reads) -> Itera
     values = msg("values, recomputed from the latents")
     yield Site(name="v", axes="BNSU", description=values, sizes={"N": part.n_heads, "U": part.d_v})
     yield Site(name="q", axes="BNTH", description=msg("queries, the last d_rope dimensions rotated"), sizes=heads)
+    if isinstance(part.indexer, Indexer):
+        yield from _indexer(part.indexer)
     yield from _softmax(part.n_heads, part.d_v, "U", _SCORES[False, False], None, reads == "source")
     yield states_site("out", msg("the output of attention"), width)
+
+
+def _indexer(part: Indexer) -> Iterator[Site]:
+    """Yield the sites of an indexer."""
+    heads = {"X": part.n_index_heads, "J": part.d_index}
+    yield Site(name="index_q", axes="BXTJ", description=msg("the indexer's queries, rotated"), sizes=heads)
+    keys = msg("the indexer's keys, rotated: as cached")
+    yield Site(name="index_k", axes="B1TJ", description=keys, sizes={"1": 1, "J": part.d_index})
+    scores = msg("the indexer's score of each key; −∞ where masked")
+    yield Site(name="index_scores", axes="BTS", description=scores, sizes={})
 
 
 def _softmax(
@@ -250,18 +262,18 @@ def mixture(part: MoE, width: Sizes, reads: Reads) -> Iterator[Site]:
     yield states_site("out", msg("the output of the feed-forward"), width)
 
 
-def find_sites(spec: Spec, pattern: str) -> list[Site]:
-    """Return the sites whose names match a pattern with * and ?. Raises InputError if there is none."""
-    all_sites = sites(spec)
-    matches = [site for site in all_sites if site.name == pattern or fnmatchcase(site.name, pattern)]
-    if not matches:
-        raise InputError(
-            msg(
-                "{pattern} is not a site{hint}",
-                pattern=shown(pattern),
-                hint=nearest(pattern, [site.name for site in all_sites]),
-            ),
-            where=spec.name,
-            allowed=msg("what `archcalc taps` lists"),
-        )
-    return matches
+def find_sites(spec: Spec, *patterns: str) -> list[Site]:
+    """Return the sites whose names match a pattern with * and ?. Raises InputError for a pattern without a site."""
+    by_name = {site.name: site for site in sites(spec)}
+    matches: dict[str, Site] = {}
+    for pattern in patterns:
+        # A pass may record hundreds of sites by their names.
+        names = [pattern] if pattern in by_name else [name for name in by_name if fnmatchcase(name, pattern)]
+        if not names:
+            raise InputError(
+                msg("{pattern} is not a site{hint}", pattern=shown(pattern), hint=nearest(pattern, list(by_name))),
+                where=spec.name,
+                allowed=msg("what `archcalc taps` lists"),
+            )
+        matches |= {name: by_name[name] for name in names}
+    return list(matches.values())

@@ -68,8 +68,8 @@ class Interpreter:
         return y if b is None else y + b
 
     def standardized(self, x: Tensor, eps: float) -> Tensor:
-        centred = x - x.mean(-1, keepdim=True)
-        return centred / (centred.pow(2).mean(-1, keepdim=True) + eps).sqrt()
+        centered = x - x.mean(-1, keepdim=True)
+        return centered / (centered.pow(2).mean(-1, keepdim=True) + eps).sqrt()
 
     def over_rms(self, x: Tensor, eps: float) -> Tensor:
         return x / (x.pow(2).mean(-1, keepdim=True) + eps).sqrt()
@@ -226,6 +226,14 @@ class Interpreter:
     def masked(self, x: Tensor) -> Tensor:
         return x.masked_fill(torch.ones(x.shape[-2:]).triu(1).bool(), -torch.inf)
 
+    def selected(self, x: Tensor, places: Tensor) -> Tensor:
+        """Every key of every query by itself."""
+        kept = [[s in chosen for s in range(x.shape[-1])] for chosen in places.tolist()]
+        return x.masked_fill(~torch.tensor(kept), -torch.inf)
+
+    def over_heads(self, x: Tensor, w: Tensor) -> Tensor:
+        return torch.einsum("nts,tn->ts", x, w)
+
     def capped(self, x: Tensor, c: float) -> Tensor:
         return c * torch.tanh(x / c)
 
@@ -240,5 +248,5 @@ class Interpreter:
         return torch.cat(tuple(x), -1)
 
     def top(self, x: Tensor, n: int) -> Tensor:
-        found = x.topk(n, -1).indices
+        found = x.topk(min(n, x.shape[-1]), -1).indices
         return found[..., 0] if n == 1 else found

@@ -8,7 +8,7 @@ import msgspec
 from archcalc.hf.config import POSITIVE, SIZE, Config, ValueType
 from archcalc.hf.families.moe_like import experts
 from archcalc.hf.family import derive
-from archcalc.hf.lens import ConfigDraft, Constraint, ImpliedValue, Key, Lens, NullCases
+from archcalc.hf.lens import ConfigDraft, ConfigLens, Constraint, ImpliedValue, Key, NullCases
 from archcalc.hf.spellings import TIED, TIED_EXPERTS
 from archcalc.hf.stack import CombinedSchedule, PeriodSchedule
 from archcalc.hf.templates.decoder import LAYER, decoder
@@ -22,7 +22,7 @@ RANK = ValueType(lambda value: value == "auto" or SIZE.allows(value), "auto, or 
 
 
 @final
-class StepRank(Lens, msgspec.Struct, frozen=True):
+class StepRank(ConfigLens, msgspec.Struct, frozen=True):
     """The width from which steps are projected; "auto" is a sixteenth of the model's width, rounded up."""
 
     key: Key

@@ -114,12 +114,12 @@ def cohere_window(config: Config, index: int) -> str:
 
 
 def floor_head(config: Config) -> int:
-    """The width of a head where none is said: rounded down (GLM-4.5)."""
+    """Return the default width of a head, rounded down (GLM-4.5)."""
     return int(size("hidden_size", 4096).read(config) // size("num_attention_heads", 96).read(config))
 
 
 def share_of_head(config: Config) -> float:
-    """The part of a head that turns: all of it, or `rotary_dim` of it (MiniMax-M2)."""
+    """Return the rotated part of a head: all of it, or `rotary_dim` (MiniMax-M2)."""
     width = size("head_dim", 128).read(config)
     return float(size("rotary_dim", width, null=width).read(config) / width)
 
@@ -150,7 +150,7 @@ MIXTRAL = decoder(
         "d_expert": size("intermediate_size", 14336),
         "activation": activation("silu"),
         "choose": ImpliedValue("softmax"),
-        "normalise": ImpliedValue(True),
+        "normalize": ImpliedValue(True),
     },
     tensors=(LLAMA_OUTSIDE, LLAMA_ATTENTION, LLAMA_NORMS, LLAMA_EXPERTS),
     irrelevant=keys("router_jitter_noise layer_types"),
@@ -164,7 +164,7 @@ QWEN3_EXPERTS: dict[str, Any] = {
     "d_expert": size("moe_intermediate_size", 768),
     "activation": activation("silu"),
     "choose": ImpliedValue("softmax"),
-    "normalise": flag("norm_topk_prob", False),
+    "normalize": flag("norm_topk_prob", False),
 }
 QWEN3_MOE = decoder(
     "qwen3_moe",
@@ -277,7 +277,7 @@ QWEN2_MOE = decoder(
                 size("num_experts_per_tok", 4),
                 size("moe_intermediate_size", 1408),
                 choose="softmax",
-                normalise=flag("norm_topk_prob", False),
+                normalize=flag("norm_topk_prob", False),
                 n_shared=1,
                 d_shared=size("shared_expert_intermediate_size", 5632),
                 shared_gate=True,
@@ -318,7 +318,7 @@ MELLUM = decoder(
                 size("num_experts_per_tok", 8),
                 size("moe_intermediate_size", 896),
                 choose="softmax",
-                normalise=flag("norm_topk_prob", True),
+                normalize=flag("norm_topk_prob", True),
             ),
         },
     ),
@@ -339,7 +339,7 @@ OLMOE = decoder(
         size("num_experts_per_tok", 8),
         size("intermediate_size", 2048),
         choose="softmax",
-        normalise=flag("norm_topk_prob", False),
+        normalize=flag("norm_topk_prob", False),
     ),
     tensors=(LLAMA_OUTSIDE, LLAMA_ATTENTION, QK_NORMS, LLAMA_NORMS, LLAMA_EXPERTS),
     spelling=TIED_EXPERTS,
@@ -357,7 +357,7 @@ FLEX_OLMO = decoder(
         size("num_experts_per_tok", 5),
         size("intermediate_size", 11008),
         choose="softmax",
-        normalise=flag("norm_topk_prob", False),
+        normalize=flag("norm_topk_prob", False),
     ),
     tensors=(LLAMA_OUTSIDE, LLAMA_ATTENTION, QK_NORMS, OUT_NORMS, LLAMA_EXPERTS),
     fixed_keys={"pad_token_id": None},
@@ -426,7 +426,7 @@ DOTS1 = decoder(
                 size("moe_intermediate_size", 1408),
                 **CORRECTED,
                 **GROUPED,
-                normalise=flag("norm_topk_prob", False),
+                normalize=flag("norm_topk_prob", False),
                 scale=positive("routed_scaling_factor", 1.0),
                 n_shared=size("n_shared_experts", REQUIRED),
             ),
@@ -456,7 +456,7 @@ GLM4_MOE = decoder(
             size("moe_intermediate_size", 1408),
             **CORRECTED,
             **GROUPED,
-            normalise=flag("norm_topk_prob", True),
+            normalize=flag("norm_topk_prob", True),
             scale=positive("routed_scaling_factor", 1.0),
             n_shared=size("n_shared_experts", 1),
         ),
@@ -484,7 +484,7 @@ SOLAR_OPEN = decoder(
         size("moe_intermediate_size", 1280),
         **CORRECTED,
         **GROUPED,
-        normalise=flag("norm_topk_prob", True),
+        normalize=flag("norm_topk_prob", True),
         scale=positive("routed_scaling_factor", 1.0),
         n_shared=size("n_shared_experts", 1),
     ),
@@ -520,7 +520,7 @@ EXAONE_MOE = decoder(
                 size("moe_intermediate_size", 1024),
                 **CORRECTED,
                 **GROUPED,
-                normalise=flag("norm_topk_prob", True),
+                normalize=flag("norm_topk_prob", True),
                 scale=positive("routed_scaling_factor", 2.5),
                 n_shared=size("num_shared_experts", 1),
             ),
@@ -548,7 +548,7 @@ HY_V3 = decoder(
             size("num_experts_per_tok", 8),
             size("moe_intermediate_size", 1536),
             **CORRECTED,
-            normalise=True,
+            normalize=True,
             scale=positive("router_scaling_factor", 2.826),
             n_shared=size("num_shared_experts", 1),
             shared_bias=MLP_BIAS,
@@ -588,7 +588,7 @@ MINIMAX_M2 = derive(
         size("num_experts_per_tok", 8),
         size("intermediate_size", 1536),
         **CORRECTED,
-        normalise=True,
+        normalize=True,
     ),
     tensors=(LLAMA_OUTSIDE, LLAMA_ATTENTION, QK_NORMS, LLAMA_NORMS, LLAMA_EXPERTS, MLP_CORRECTION),
     # Said by some configs; the class has no choice.
@@ -627,7 +627,7 @@ FLINT = decoder(
                 size("num_experts_per_tok", 6),
                 size("moe_intermediate_size", 512),
                 choose="sigmoid",
-                normalise=flag("norm_topk_prob", True),
+                normalize=flag("norm_topk_prob", True),
                 n_shared=1,
                 d_shared=size("shared_expert_intermediate_size", 1024),
             ),
@@ -661,8 +661,8 @@ ERNIE_MOE = decoder(
             size("moe_intermediate_size", 1536),
             choose="softmax",
             correction="parameter",
-            normalise=True,
-            normalise_min=positive("moe_norm_min", 1e-12),
+            normalize=True,
+            normalize_min=positive("moe_norm_min", 1e-12),
             n_shared=ERNIE_SHARED,
             shared_bias=NullCases(ERNIE_SHARED, None, USE_BIAS, empty=0),
         ),
@@ -705,7 +705,7 @@ KOLIBRI1 = decoder(
         choose="logits",
         weigh="sigmoid",
         correction="buffer",
-        normalise=flag("norm_topk_prob", False),
+        normalize=flag("norm_topk_prob", False),
         n_shared=1,
         d_shared=size("shared_expert_intermediate_size", 512),
     ),
@@ -795,7 +795,7 @@ COHERE2_MOE = decoder(
             COHERE_WIDTH,
             choose="logits",
             weigh=Choice(Key("expert_selection_fn", TEXT, "softmax"), {"softmax": "softmax", "sigmoid": "sigmoid"}),
-            normalise=Cases(
+            normalize=Cases(
                 Key("expert_selection_fn", TEXT, "softmax"),
                 {"softmax": False, "sigmoid": flag("norm_topk_prob", True)},
             ),

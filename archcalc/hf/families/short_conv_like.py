@@ -6,7 +6,7 @@ from typing import Any, final
 import msgspec
 
 from archcalc.hf.config import FLAG, INDICES, POSITIVE, SIZE, Config
-from archcalc.hf.lens import ConfigDraft, Key, Lens, Override
+from archcalc.hf.lens import ConfigDraft, ConfigLens, Key, Override
 from archcalc.hf.stack import ListSchedule
 from archcalc.hf.templates.decoder import LAYER, decoder
 from archcalc.hf.tensors import module, modules
@@ -16,13 +16,13 @@ FULL_LAYERS = Key("full_attn_idxs", INDICES, None, null=None)
 
 
 @final
-class RoundedWidth(Lens, msgspec.Struct, frozen=True):
+class RoundedWidth(ConfigLens, msgspec.Struct, frozen=True):
     """The width of a feed-forward: by default two thirds of the stated one, scaled and rounded up to a multiple (LFM2).
 
     It is written as it is, without the adjustment.
     """
 
-    width: Lens
+    width: ConfigLens
     is_adjusted: Key = Key("block_auto_adjust_ff_dim", FLAG, True)
     factor: Key = Key("block_ffn_dim_multiplier", POSITIVE, 1.0, null=None)
     multiple: Key = Key("block_multiple_of", SIZE, 256)

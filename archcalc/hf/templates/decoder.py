@@ -9,7 +9,7 @@ from msgspec import structs
 
 from archcalc.hf.config import Config
 from archcalc.hf.family import Family, FamilyRow, row_builder
-from archcalc.hf.lens import Key, Lens, Template
+from archcalc.hf.lens import ConfigLens, Key, Template
 from archcalc.hf.rope import RopeLens
 from archcalc.hf.spellings import TIED
 from archcalc.hf.stack import ListSchedule, Schedule, StackLens, UniformSchedule
@@ -43,12 +43,12 @@ def decoder(
     model_type: str,
     *classes: str,
     vocab: int = 32000,
-    n_ctx: int | Lens = 2048,
+    n_ctx: int | ConfigLens = 2048,
     width: int = 4096,
     depth: int = 32,
     heads: int = 32,
     kv: int | None = None,
-    d_head: int | Lens | None = None,
+    d_head: int | ConfigLens | None = None,
     d_ff: int = 11008,
     act: str | Template = "silu",
     norm: Template = rmsnorm(1e-6),  # noqa: B008 - frozen data
@@ -94,8 +94,8 @@ def decoder(
     - `row`: further fields of `Family`
     """
     n_heads, d_model = size("num_attention_heads", heads), size("hidden_size", width)
-    context = n_ctx if isinstance(n_ctx, Lens) else size("max_position_embeddings", n_ctx)
-    head_key = d_head if isinstance(d_head, Lens) else size("head_dim", d_head, null=None)
+    context = n_ctx if isinstance(n_ctx, ConfigLens) else size("max_position_embeddings", n_ctx)
+    head_key = d_head if isinstance(d_head, ConfigLens) else size("head_dim", d_head, null=None)
 
     def head_width(config: Config) -> int:
         return int(head_key.read(config) or d_model.read(config) // n_heads.read(config))

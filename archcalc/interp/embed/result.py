@@ -19,7 +19,7 @@ class NearToken(Row, frozen=True, kw_only=True):
     token: Annotated[str | None, number(msg("token"), "quoted")]
     id: Annotated[int, number(msg("id"), "words")]
     cosine: Annotated[float, number(msg("cosine"), "decimal")]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "measured"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "measured"
 
 
 class Word(Row, frozen=True, kw_only=True):
@@ -32,12 +32,16 @@ class Word(Row, frozen=True, kw_only=True):
 
 
 class NearestTokens(Result, frozen=True, kw_only=True):
-    """The tokens nearest to each word by cosine. `with_inputs`: the word's own tokens are listed, too."""
+    """The tokens nearest to each word by cosine. `with_inputs`: the word's own tokens are listed, too.
+
+    `direction` is the difference of two words, or the file of a direction, whose vectors stand under their sites.
+    """
 
     name: Annotated[str, data(msg("name of the model"))]
     label: Annotated[str, data(msg("title of the model"))]
     table: Annotated[TableName, data(msg("matrix whose rows are compared"))]
     n_tokens: Annotated[int, data(msg("tokens compared"))]
+    direction: Annotated[str | None, data(msg("direction"))]
     with_inputs: Annotated[bool, data(msg("with the tokens of the words themselves"))]
     words: Annotated[tuple[Word, ...], data(msg("words"))]
     neighbors: Annotated[tuple[NearToken, ...], data(msg("nearest tokens"))]
@@ -51,7 +55,7 @@ class AnalogyToken(Row, frozen=True, kw_only=True):
     token: Annotated[str | None, number(msg("token"), "quoted")]
     id: Annotated[int, number(msg("id"), "words")]
     cosine: Annotated[float, number(msg("cosine"), "decimal")]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "measured"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "measured"
 
 
 class Analogy(Result, frozen=True, kw_only=True):
@@ -83,7 +87,7 @@ class LayerSimilarity(Row, frozen=True, kw_only=True):
     path: Annotated[str, text(msg("path"))]
     cosine: Annotated[float, number(msg("cosine"), "decimal")]
     baseline: Annotated[float | None, number(msg("mean cosine of other tokens"), "decimal")]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "measured"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "measured"
 
 
 class WordContext(Row, frozen=True, kw_only=True):
@@ -110,7 +114,7 @@ class ProjectedWord(Row, frozen=True, kw_only=True):
     word: Annotated[str, text(msg("word"))]
     x: Annotated[float, number(msg("first component"), "decimal")]
     y: Annotated[float, number(msg("second component"), "decimal")]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "measured"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "measured"
 
 
 class PrincipalComponent(Row, frozen=True, kw_only=True):
@@ -119,7 +123,7 @@ class PrincipalComponent(Row, frozen=True, kw_only=True):
     component: Annotated[int, number(msg("component"), "words")]
     variance: Annotated[float, number(msg("variance"), "decimal")]
     share: Annotated[float, share(msg("explained variance"))]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "measured"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "measured"
 
 
 class Projection(Result, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ from archcalc.run.loading.memory_check import check_fits
 from archcalc.spec import Spec
 from archcalc.spec.attention import AnyAttention, Attention, LatentAttention
 from archcalc.spec.branches import active_branches
-from archcalc.spec.groups import key_indices, layers_of
+from archcalc.spec.groups import layers_of, lender_indices
 from archcalc.spec.layer import Reads
 from archcalc.spec.sites import find_sites
 from archcalc.spec.workload import Workload
@@ -22,7 +22,10 @@ from archcalc.words import msg
 
 
 class AttentionArm(msgspec.Struct, frozen=True):
-    """An attention of a model. Its keys and values are sites under `key_path`, which an earlier layer may own."""
+    """An attention of a model. Its keys and values are sites under `key_path`, which an earlier layer may own.
+
+    `text` is the index of the text that its queries are of: of an encoder-decoder, 0 is the source.
+    """
 
     path: str
     key_path: str
@@ -30,6 +33,7 @@ class AttentionArm(msgspec.Struct, frozen=True):
     part: AnyAttention
     reads: Reads
     is_causal: bool
+    text: int
 
     @property
     def n_heads(self) -> int:
@@ -48,6 +52,11 @@ class AttentionArm(msgspec.Struct, frozen=True):
         """Return whether its keys are those of the source."""
         return self.reads == "source"
 
+    @property
+    def key_text(self) -> int:
+        """Return the index of the text that its keys are of."""
+        return 0 if self.is_cross else self.text
+
     def kv_head(self, head: int) -> int:
         """Return the key-value head that a query head reads."""
         return head * self.n_kv_heads // self.n_heads
@@ -55,8 +64,8 @@ class AttentionArm(msgspec.Struct, frozen=True):
 
 def attention_arms(spec: Spec) -> Iterator[AttentionArm]:
     """Yield every attention that a forward pass computes, in order."""
-    for model_stack in spec.stacks:
-        lenders = key_indices(model_stack.stack)
+    for text, model_stack in enumerate(spec.stacks):
+        lenders = lender_indices(model_stack.stack)
         for i, layer in enumerate(layers_of(model_stack.stack)):
             for branch in active_branches(layer):
                 for arm in branch.arms:
@@ -69,14 +78,15 @@ def attention_arms(spec: Spec) -> Iterator[AttentionArm]:
                             arm.part,
                             arm.reads,
                             model_stack.is_causal and arm.reads != "source",
+                            text,
                         )
 
 
 def check_memory(model: Any, patterns: Sequence[str], texts: Sequence[Tensor]) -> None:
     """Raise TooLargeError if the sites of these patterns exceed the free memory of the model's device."""
     work = Workload(batch=len(texts[0]), seq=texts[-1].shape[1], source_seq=texts[0].shape[1])
-    found = {site.name: site for pattern in patterns for site in find_sites(model.spec, pattern)}
+    found = find_sites(model.spec, *patterns)
     # Scores and patterns are copied once while a layer computes them.
-    needed, device = 2 * sites_bytes(found.values(), work), model.embed.tokens.weight.device
+    needed, device = 2 * sites_bytes(found, work), model.embed.tokens.weight.device
     problem = msg("the heads need {needed}; {free_bytes} are free on {type}", type=device.type)
     check_fits(needed, free_memory(device), problem)

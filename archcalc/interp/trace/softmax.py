@@ -65,7 +65,6 @@ def softmax_of(model: Any, trace: Trace, part: str, *, head: int = 0, query: int
     stack, block, arm = _locate(model, part)
     context, scores_S = _attention_context(stack, trace, part), trace[f"{part}.scores"][head, query]
     module = getattr(block, arm)
-    hidden_TS = context.hidden_mask(module.softmax.window)
     sinks_N = getattr(module, "sinks", None)
     sink = None if sinks_N is None else float(sinks_N[head])
     stages = [
@@ -73,7 +72,7 @@ def softmax_of(model: Any, trace: Trace, part: str, *, head: int = 0, query: int
         _stage("masked", "masked(x)", scores_S, sink),
         *_weight_stages(scores_S.float(), sink, trace[f"{part}.pattern"][head, query]),
     ]
-    hidden = [False] * len(scores_S) if hidden_TS is None else hidden_TS[query].tolist()
+    hidden = scores_S.isneginf().tolist()
     return SoftmaxRow(part, head, query, tuple(hidden), tuple(stages))
 
 
@@ -116,7 +115,7 @@ def _query_position(trace: Trace, part: str, head: int, query: int | None) -> in
         raise InputError(
             msg("found {found}", found=shown(part)),
             where="part",
-            allowed=", ".join(attentions(trace)) or "none: no attention",
+            allowed=", ".join(attentions(trace)) or msg("none: no attention"),
         )
     n_heads, n_positions, _ = trace[f"{part}.scores"].shape
     if not 0 <= head < n_heads:
@@ -143,7 +142,7 @@ def _key_owner(stack: Layers, part: str) -> str:
     """Return the part that computes the keys of this one: itself, or a part of an earlier layer."""
     prefix, _, path = part.rpartition("layers.")
     layer, _, arm = path.partition(".")
-    owner = stack.lenders[int(layer)] if arm in stack.shared_arms[int(layer)] else layer
+    owner = stack.lenders[int(layer)] if arm in stack.key_readers[int(layer)] else layer
     return f"{prefix}layers.{owner}.{arm}"
 
 
@@ -152,7 +151,7 @@ def _attention_context(stack: Layers, trace: Trace, part: str) -> AttentionConte
     _, n_queries, n_keys = trace[f"{part}.scores"].shape
     device = next(stack.parameters()).device
     positions_T = torch.arange(n_queries, device=device)
-    view = stack.layer_context(
-        positions_T, torch.empty(1, n_keys, 0, device=device) if part.endswith("cross") else None
-    )
+    pattern = next(traced.step for traced in trace.steps if traced.step.name == f"{part}.pattern")
+    is_cross = pattern.key_ids != f"{part.rpartition('layers.')[0]}ids"
+    view = stack.layer_context(positions_T, torch.empty(1, n_keys, 0, device=device) if is_cross else None)
     return view.own if view.source is None else view.source
