@@ -35,7 +35,7 @@ from archcalc.spec.embedding import Embedding, ExtraTable, Factor, TokenDropout
 from archcalc.spec.ffn import AnyFfn, Gated, MoE, Plain
 from archcalc.spec.groups import lender_indices, weight_indices
 from archcalc.spec.layer import Arm, Branch, Layer, Placement, Prompts, Run, Shares, Stack
-from archcalc.spec.mixer import AnyMixer, ShortConv
+from archcalc.spec.mixer import AnyMixer, Mamba1, ShortConv
 from archcalc.spec.model import Axis, Dropout, Extra, Family, Head, Labels, Pooler, Transform
 from archcalc.spec.norm import LayerNorm, Norm, RMSNorm
 from archcalc.spec.position import (
@@ -367,7 +367,18 @@ def any_attentions(place: Place) -> st.SearchStrategy[AnyAttention]:
 
 
 SHORT_CONVS = st.builds(ShortConv, d_conv=st.sampled_from((3, 2, 4, 1)), bias=st.booleans())
-MIXERS: st.SearchStrategy[AnyMixer] = SHORT_CONVS
+D_CONVS = st.sampled_from((3, 2, 4, 1))
+MAMBA1 = st.builds(
+    Mamba1,
+    d_inner=optional(SIZES),
+    d_state=SIZES,
+    d_conv=D_CONVS,
+    dt_rank=optional(SIZES),
+    bias=st.booleans(),
+    conv_bias=st.booleans(),
+    norm=st.sampled_from((None, *_NORMS)),
+)
+MIXERS: st.SearchStrategy[AnyMixer] = SHORT_CONVS | MAMBA1
 
 
 @cache
@@ -769,6 +780,7 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     Attention: attentions(),
     LatentAttention: latent_attentions(),
     ShortConv: SHORT_CONVS,
+    Mamba1: MAMBA1,
     ClampedSwish: CLAMPED,
     Plain: PLAIN,
     Gated: GATED,

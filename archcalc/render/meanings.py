@@ -183,6 +183,14 @@ MEANINGS: dict[str, Message] = {
     ),
     "ShortConv.d_conv": msg("tokens that the convolution sees, the newest included"),
     "ShortConv.bias": msg("biases on both projections and on the convolution"),
+    "Mamba1": msg("a selective state space, computed as a scan of one token after another (Mamba)"),
+    "Mamba1.d_inner": msg("number of channels; none: 2 · d_model"),
+    "Mamba1.d_state": msg("numbers in the state of each channel"),
+    "Mamba1.d_conv": msg("tokens that the convolution sees, the newest included"),
+    "Mamba1.dt_rank": msg("width from which the steps are projected; none: d_model / 16, rounded up"),
+    "Mamba1.bias": msg("biases on the first and the last projection"),
+    "Mamba1.conv_bias": msg("a bias on the convolution"),
+    "Mamba1.norm": msg("a norm on each of steps, b and c; none: no norms"),
     "LatentAttention": msg(
         "multi-head latent attention: keys and values pass through a narrow latent, which is all that the cache keeps"
     ),

@@ -38,7 +38,7 @@ NO_MODEL = {
     "tiny-seq2seq": "norms before, learned positions, no biases",
 }
 # Their positions are read off a mask of two axes; the others' masks may be made whole, and spread over all keys.
-MASK_BY_TOKEN = {"opt", "bloom", "falcon", "openai-gpt", "mvp", "xglm", "trocr", "fsmt"}
+MASK_BY_TOKEN = {"opt", "bloom", "falcon", "openai-gpt", "mvp", "xglm", "trocr", "fsmt", "mamba", "falcon_mamba"}
 # It multiplies its embeddings by the mask, so it gets none.
 NO_MASK = {"esm"}
 # Classes that have no cache, or whose encoder asks for it, or whose windowed layers keep every key in theirs.
@@ -86,7 +86,9 @@ def counted(spec: Spec, config: dict[str, Any], seq: int) -> dict[str, int]:
         out.logits.sum().backward()
     found = {"forward": forward.get_total_flops(), "backward": backward.get_total_flops()}
     if caches:
-        more |= {"past_key_values": out.past_key_values, "attention_mask": _mask(config, seq + (not crosses))}
+        name = "cache_params" if "cache_params" in out else "past_key_values"
+        n_keys = 1 if name == "cache_params" else seq + (not crosses)  # Mamba's mask is that of the new tokens
+        more |= {name: out[name], "attention_mask": _mask(config, n_keys)}
         if crosses:
             more |= {"encoder_outputs": (out.encoder_last_hidden_state,), "decoder_input_ids": _ids(1)}
         else:

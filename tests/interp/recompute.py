@@ -221,6 +221,15 @@ class Interpreter:
         y = torch.stack([(before[t : t + weight.shape[1]] * weight.T).sum(0) for t in range(len(x))])
         return y if bias is None else y + bias
 
+    def selective_scan(self, x: Tensor, delta: Tensor, b: Tensor, c: Tensor, module: str) -> Tensor:
+        """Gu & Dao 2023, algorithm 2, a number at a time along the tokens."""
+        a, d = -torch.exp(self.weights[f"{module}.A_log"]), self.weights[f"{module}.D"]
+        state, rows = torch.zeros(x.shape[1], b.shape[1]), []
+        for t in range(len(x)):
+            state = torch.exp(delta[t, :, None] * a) * state + torch.outer(delta[t] * x[t], b[t])
+            rows.append(state @ c[t] + d * x[t])
+        return torch.stack(rows)
+
     def dot(self, q: Tensor, k: Tensor) -> Tensor:
         return q @ k.repeat_interleave(q.shape[0] // k.shape[0], 0).transpose(-1, -2)
 

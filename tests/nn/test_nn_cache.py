@@ -23,7 +23,7 @@ from archcalc.spec.attention import Attention, LatentAttention
 from archcalc.spec.branches import active_branches, arms
 from archcalc.spec.execution import Execution
 from archcalc.spec.groups import has_table, layers_of, weight_indices
-from archcalc.spec.mixer import ShortConv
+from archcalc.spec.mixer import Mamba1, ShortConv
 from archcalc.spec.model import ModelStack
 from tests.nn import test_nn_transformers as theirs
 from tests.nn.flop_truth import counted, decode, prefill
@@ -178,6 +178,8 @@ def formula(spec: Spec, batch: int, capacity: int, source: int) -> int:
             total += part.n_kv_heads * (part.d_head + (part.d_value or part.d_head)) * tokens
         if isinstance(part, ShortConv):
             total += spec.d_model * (part.d_conv - 1)
+        if isinstance(part, Mamba1):
+            total += part.d_inner * (part.d_conv - 1 + part.d_state)
     return batch * total
 
 

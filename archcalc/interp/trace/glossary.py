@@ -36,6 +36,8 @@ STEP_KINDS: dict[str, Message] = {
     "attention_out": msg("the output of attention"),
     "projected": msg("the projection that the mixer takes apart"),
     "convolved": msg("each channel, convolved with its last tokens"),
+    "selection": msg("what the token selects: how much of the state it keeps, writes and reads"),
+    "scan": msg("what each token reads off the states, token by token"),
     "mixer_out": msg("the output of the mixer"),
     "up": msg("in the width of the feed-forward"),
     "hidden": msg("after the activation"),
@@ -88,6 +90,10 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
     "convolved(x, m)": FunctionMeaning(
         ("convolved",),
         msg("Σ w · x over the last tokens of each channel, with the weights of m; zeros before the text"),
+    ),
+    "selective_scan(x, d, b, c, m)": FunctionMeaning(
+        ("selective_scan",),
+        msg("c · h + D · x of a state h of each channel, which becomes exp(−d · eᴬ) · h + d · x · b; A and D of m"),
     ),
     "dot(q, k)": FunctionMeaning(("dot",), msg("q · k of each query with each key; heads may share keys")),
     "softmax(x)": FunctionMeaning(("softmax",), msg("eˣ / Σ eˣ, which sum to 1")),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from archcalc.interp.trace.expression import Call, Module, call
 from archcalc.interp.trace.part_steps import PartContext, PartSteps
-from archcalc.spec.mixer import ShortConv
+from archcalc.spec.mixer import Mamba1, ShortConv
 
 
 def short_conv(part: ShortConv, ctx: PartContext) -> PartSteps:
@@ -13,6 +13,27 @@ def short_conv(part: ShortConv, ctx: PartContext) -> PartSteps:
     b, c, x = (call("piece", ctx.step("projected"), i, 3) for i in range(3))
     yield "conv", "convolved", _convolved(b * x, ctx)
     yield "out", "mixer_out", ctx.linear(c * ctx.step("conv"), "out")
+
+
+def mamba1(part: Mamba1, ctx: PartContext) -> PartSteps:
+    """Yield the steps of Mamba."""
+    assert part.dt_rank is not None, "the spec is resolved"
+    yield "projected", "projected", ctx.linear(ctx.input, "in")
+    u, z = (call("piece", ctx.step("projected"), i, 2) for i in range(2))
+    yield "conv", "convolved", call("silu", _convolved(u, ctx))
+    yield "selection", "selection", ctx.linear(ctx.step("conv"), "x")
+    low = call("first", ctx.step("selection"), part.dt_rank)
+    b = call("last", call("first", ctx.step("selection"), part.dt_rank + part.d_state), part.d_state)
+    c = call("last", ctx.step("selection"), part.d_state)
+    low, b, c = (_normed(part, x, name, ctx) for x, name in ((low, "dt_norm"), (b, "b_norm"), (c, "c_norm")))
+    yield "delta", "selection", call("softplus", ctx.linear(low, "dt"))
+    mixer = Module(ctx.weight_prefix.rstrip("."))
+    yield "scan", "scan", call("selective_scan", ctx.step("conv"), ctx.step("delta"), b, c, mixer)
+    yield "out", "mixer_out", ctx.linear(ctx.step("scan") * call("silu", z), "out")
+
+
+def _normed(part: Mamba1, x: Call, name: str, ctx: PartContext) -> Call:
+    return x if part.norm is None else ctx.normed(x, name)
 
 
 def _convolved(x: Call, ctx: PartContext) -> Call:

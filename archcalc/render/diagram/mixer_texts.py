@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from archcalc.spec.mixer import ShortConv
+from archcalc.spec.mixer import Mamba1, ShortConv
 from archcalc.units import exact
 from archcalc.words import Translator, msg
 
@@ -12,3 +12,12 @@ def short_conv(part: ShortConv, d_model: int, say: Translator) -> tuple[str, lis
     return say(msg("short convolution")), [
         say(msg("{n} channels, {width} tokens", n=exact(d_model), width=exact(part.d_conv)))
     ]
+
+
+def mamba1(part: Mamba1, d_model: int, say: Translator) -> tuple[str, list[str]]:
+    """Return the heading and the lines of Mamba."""
+    lines = [
+        say(msg("{n} channels × {state} states", n=exact(part.d_inner or 0), state=exact(part.d_state))),
+        say(msg("convolution of {width} tokens, scan", width=exact(part.d_conv))),
+    ]
+    return say(msg("Mamba")), lines + ([say(msg("norms on Δ, b, c"))] if part.norm else [])
