@@ -37,6 +37,7 @@ from archcalc.spec.norm import LayerNorm, Norm, RMSNorm
 from archcalc.spec.position import (
     Alibi,
     AttentionPosition,
+    Disentangled,
     DynamicScaling,
     Learned,
     LinearScaling,
@@ -64,6 +65,8 @@ CLAMPED = st.sampled_from(_CLAMPED_SWISHES)
 FIXED_ACTIVATIONS = st.sampled_from((*get_args(Activation), *_CLAMPED_SWISHES[:2]))
 ANY_ACTIVATION = st.sampled_from((*get_args(Activation), *_CLAMPED_SWISHES[:2], "xielu"))
 
+_DISTANCES = Disentangled(n_distances=3)
+
 
 @dataclass(frozen=True)
 class Place:
@@ -74,6 +77,7 @@ class Place:
     has_source: bool = False
     is_idle: bool = False
     d_rotary: int = 2
+    distances: Disentangled = _DISTANCES
 
 
 @cache
@@ -148,6 +152,17 @@ RELATIVE = st.builds(
     shared=st.sampled_from(("stack", "layer")),
 )
 
+DISENTANGLED = st.builds(
+    Disentangled,
+    n_distances=st.sampled_from((3, 5, 9)),
+    max_distance=st.sampled_from((None, None, 7, 31)),
+    **{name: st.booleans() for name in ("content_to_position", "position_to_content", "shares_projections")},
+    key_bias=st.booleans(),
+    query_bias=st.booleans(),
+    norm=st.sampled_from((None, *_NORMS)),
+    rows=st.sampled_from(("all", "near")),
+)
+
 
 @cache
 def longropes(n_pairs: int) -> st.SearchStrategy[LongRopeScaling]:
@@ -199,11 +214,13 @@ def stored_ropes(d_rotary: int) -> st.SearchStrategy[Rope]:
 
 
 @cache
-def positions(width: int, place: Place, n_heads: int) -> st.SearchStrategy[AttentionPosition | None]:
+def positions(width: int, place: Place, n_heads: int, n_kv_heads: int) -> st.SearchStrategy[AttentionPosition | None]:
     """Draw positions that an attention with such heads may have in this place."""
     found = st.none() | ALIBI | (RELATIVE.filter(lambda part: part.shared == "layer"))
     if width > 1:
         found |= ropes(width)
+    if n_heads == n_kv_heads:
+        found |= st.just(place.distances)
     if width >= place.d_rotary:
         found |= stored_ropes(place.d_rotary)
     return found | st.just(place.table[1]) if n_heads == place.table[0] else found
@@ -233,7 +250,7 @@ def attentions(draw: st.DrawFn, place: Place = Place(), cross: bool = False) -> 
     d_head = draw(optional(SIZES)) if even else draw(SIZES)
     width = d_head or place.d_model // n_heads
     d_value = draw(st.none() | st.none() | SIZES)
-    position = None if cross else draw(positions(min(width, d_value or width), place, n_heads))
+    position = None if cross else draw(positions(min(width, d_value or width), place, n_heads, n_kv_heads))
     if isinstance(position, Rope) and position.d_rotary is None and width != min(width, d_value or width):
         position = None
     return Attention(
@@ -452,9 +469,13 @@ def sharing_layers(draw: st.DrawFn, layer: Layer, turn: int) -> Layer:
 def _lending_arms(layer: Layer) -> list[str]:
     """Return the arms whose keys and values a later layer may read."""
     if not layer.branches:
-        return ["attn"] if isinstance(layer.attention, Attention) else []
+        return ["attn"] if _lends(layer.attention) else []
     every = [arm for branch in layer.branches for arm in branch.arms]
-    return [arm.name for arm in every if arm.reads == "stream" and isinstance(arm.part, Attention)]
+    return [arm.name for arm in every if arm.reads == "stream" and _lends(arm.part)]
+
+
+def _lends(part: object) -> bool:
+    return isinstance(part, Attention) and not isinstance(part.position, Disentangled)
 
 
 def _reader(arm: Arm) -> st.SearchStrategy[Arm]:
@@ -641,6 +662,7 @@ def specs(draw: st.DrawFn, family: Family | None = None, per_token: bool = False
             has_source=role != family and role == "decoder",
             is_idle=family == "decoder" and draw(st.integers(0, 3)) == 0,
             d_rotary=draw(st.sampled_from((2, 4))),
+            distances=draw(DISENTANGLED),
         )
         for role in family.split("-")
     }
@@ -703,6 +725,7 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     Rope: EVEN.flatmap(ropes),
     Alibi: ALIBI,
     RelativeBias: RELATIVE,
+    Disentangled: DISENTANGLED,
     Attention: attentions(),
     LatentAttention: latent_attentions(),
     ClampedSwish: CLAMPED,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from archcalc.ledger.tokens import symbol_parts
 
 # What formulas may name, with a window in brackets or without.
-ATOMS = ("keys", "cached", "pairs", "near", "source_near", "source_new", "source_passes")
+ATOMS = ("keys", "cached", "pairs", "near", "source_near", "nearest", "source_nearest", "source_new", "source_passes")
 
 # What a workload states itself; a formula may name them, and so may the atoms.
 STATED = ("batch", "seq", "past", "source_seq")

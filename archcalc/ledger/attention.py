@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from archcalc.ledger import norm
 from archcalc.ledger.algebra import Poly
-from archcalc.ledger.attention_core import CoreOptions, core
+from archcalc.ledger.attention_core import CoreOptions, RelativeHeads, core
 from archcalc.ledger.forward_context import ForwardContext, Pair, save
-from archcalc.ledger.leaves import Cache, Elementwise, Forward, Save, Weight
+from archcalc.ledger.leaves import Cache, Elementwise, Forward, Matmul, Save, Weight
 from archcalc.ledger.linear import linear
 from archcalc.ledger.rope import rotary
 from archcalc.ledger.symbols import Symbols
 from archcalc.ledger.tensor import Tensor
 from archcalc.ledger.tokens import BATCH
 from archcalc.spec.attention import Attention, Gate, QkNorm
-from archcalc.spec.position import Alibi, RelativeBias, Rope
+from archcalc.spec.position import Alibi, Disentangled, RelativeBias, Rope
 
 
 def leaves(part: Attention, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
@@ -33,6 +33,7 @@ def leaves(part: Attention, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forwa
     if (cache_tokens := span.cached(window)) and not is_sharer:
         yield Cache("keys", (d.n_kv_heads, cache_tokens, d.d_head))
         yield Cache("values", (d.n_kv_heads, cache_tokens, d_value))
+    relative = (yield from _relative_heads(part.position, d, ctx)) if isinstance(part.position, Disentangled) else None
     options = CoreOptions(
         n_heads=d.n_heads,
         width=d.d_head,
@@ -46,6 +47,7 @@ def leaves(part: Attention, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forwa
         sinks=part.sinks,
         has_own_value_width=part.d_value is not None,
         is_copy_free=(is_lender or is_sharer) and part.has_key_per_head,
+        relative=relative,
     )
     y = yield from core(options, q, k, v, ctx)
     if part.gate:
@@ -73,6 +75,38 @@ def _layer_bias(part: Attention) -> RelativeBias | None:
     """Return the relative bias that belongs to this layer alone, None if there is none."""
     position = part.position
     return position if isinstance(position, RelativeBias) and position.shared == "layer" else None
+
+
+def _relative_heads(part: Disentangled, d: Symbols, ctx: ForwardContext) -> Forward[RelativeHeads]:
+    """Yield the leaves of relative positions as keys and queries, by the layer's own matrices or those of contents."""
+    assert ctx.distances is not None, "the stack has a table"
+    n = ctx.span.nearest_rows(d.n_distances) if part.rows == "near" else d.n_distances
+    rows = n + n
+    heads: dict[str, Tensor | None] = {"k": None, "q": None}
+    for name, is_read, bias in (
+        ("k", part.content_to_position, part.key_bias),
+        ("q", part.position_to_content, part.query_bias),
+    ):
+        if is_read:
+            heads[name] = yield from _project_rows(part, name, bias, rows, d, ctx)
+    return RelativeHeads(part, rows, heads["k"], heads["q"])
+
+
+def _project_rows(
+    part: Disentangled, name: str, bias: bool, rows: Poly, d: Symbols, ctx: ForwardContext
+) -> Forward[Tensor]:
+    """Yield the leaves of one projection of the rows that are read."""
+    table, width = ctx.distances, d.n_heads * d.d_head
+    assert table is not None, "the stack has a table"
+    if not part.shares_projections:
+        yield Weight(f"relative.{name}.weight", (width, d.d_model), "attention")
+        if bias:
+            yield Weight(f"relative.{name}.bias", (width,), "attention")
+    if part.norm is not None:
+        yield Save(f"relative.{name}", table, "position")
+    passes = () if ctx.span.passes is None else (ctx.span.passes,)
+    yield Matmul(f"relative.{name}", (*passes, rows, d.d_model, width), "attention")
+    return table.new(f"relative {name}", *passes, d.n_heads, rows, d.d_head)
 
 
 def _queries(part: Attention, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forward[Tensor]:

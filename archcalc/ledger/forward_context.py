@@ -26,7 +26,7 @@ class ForwardContext(msgspec.Struct, frozen=True):
     the tensors that depend on positions only and serve all layers: masks, angles, biases. `kv_in` holds the keys and
     values of an earlier layer that this one reads, by arm; a layer writes those that later layers read into `kv_out`,
     for the arms that are its keys. `arm` is the name of the current arm. `n_prompt` is the number of learned keys that
-    every query attends to besides.
+    every query attends to besides. `distances` are the rows of the stack's table of relative positions.
     """
 
     execution: Execution
@@ -39,6 +39,7 @@ class ForwardContext(msgspec.Struct, frozen=True):
     kv_out: dict[str, Pair | None] = {}
     arm: str = ""
     n_prompt: Poly | None = None
+    distances: Tensor | None = None
 
     def position_tensor(self, key: Hashable, factory: Callable[[], Tensor]) -> Tensor:
         """Return the tensor of this key, which all layers share; `factory` makes it at the first call."""

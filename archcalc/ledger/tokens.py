@@ -2,8 +2,10 @@
 
 `seq` new tokens follow `past` cached ones. `keys` are the keys of a causal layer after that, `cached` those that it
 keeps, `pairs` the attended (query, key) pairs. `keys(window)` and so on are the same for a sliding layer of that
-window; `near(window)` and `source_near(window)` are the pairs of a bidirectional one. `source_new` is the number of
-source tokens while they are read, then 0; `source_passes` is 1 while they are read, then 0.
+window; `near(window)` and `source_near(window)` are the pairs of a bidirectional one.
+`nearest(n)` and `source_nearest(n)` are the rows of a table of n distances that a bidirectional layer needs.
+`source_new` is the number of source tokens while they are read, then 0; `source_passes` is 1 while they are read,
+then 0.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ class Span(msgspec.Struct, frozen=True):
 
     In a causal layer a query attends to earlier tokens, which the layer caches. Otherwise it attends to `n_keys` keys,
     or those in its window, and the layer caches `cache_tokens` of them, if any. `pairs_symbol` is the symbol of the
-    pairs in a window. `passes` is how often the stack is run, if not once.
+    pairs in a window, `rows_symbol` that of the rows of a table of distances. `passes` is how often the stack is
+    run, if not once.
     """
 
     queries: Poly
@@ -34,6 +37,7 @@ class Span(msgspec.Struct, frozen=True):
     is_causal: bool
     n_keys: Poly
     pairs_symbol: str = "near"
+    rows_symbol: str = "nearest"
     cache_tokens: Poly | None = None
     passes: Poly | None = None
 
@@ -45,6 +49,10 @@ class Span(msgspec.Struct, frozen=True):
     def key_value_tokens(self) -> Poly:
         """Return the tokens whose keys and values a layer computes if it caches latents."""
         return _symbol("keys", None) if self.is_causal else self.input_tokens
+
+    def nearest_rows(self, n_distances: Poly) -> Poly:
+        """Return the rows on either side that a table of distances needs; a causal layer needs all."""
+        return n_distances if self.is_causal else _symbol(self.rows_symbol, n_distances)
 
     def cached(self, window: Poly | None) -> Poly | None:
         """Return the tokens in the layer's cache; None if it has no cache."""
@@ -59,7 +67,15 @@ class Span(msgspec.Struct, frozen=True):
 
 DECODER = Span(SEQ, SEQ, True, SEQ)
 ENCODER = Span(SEQ, SEQ, False, SEQ)
-SOURCE_ENCODER = Span(SOURCE_NEW, SOURCE_NEW, False, SOURCE, pairs_symbol="source_near", passes=SOURCE_PASSES)
+SOURCE_ENCODER = Span(
+    SOURCE_NEW,
+    SOURCE_NEW,
+    False,
+    SOURCE,
+    pairs_symbol="source_near",
+    rows_symbol="source_nearest",
+    passes=SOURCE_PASSES,
+)
 CROSS = Span(SEQ, SOURCE_NEW, False, SOURCE, cache_tokens=SOURCE)
 
 
@@ -103,6 +119,8 @@ _WORKLOAD_FUNCTIONS: dict[str, Callable[[Mapping[str, Any], Any], Any]] = {
     "pairs": _pairs,
     "near": lambda work, window: _near(work["seq"], window),
     "source_near": lambda work, window: _near(work["source_new"], window),
+    "nearest": lambda work, n_distances: minimum(work["seq"], n_distances),
+    "source_nearest": lambda work, n_distances: minimum(work["source_new"], n_distances),
 }
 
 

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from archcalc.nn import padding, rope
 from archcalc.nn.arm_cache import ArmCache, Pair, PairCache
-from archcalc.nn.bias import RelativeBias, alibi_bias, buckets
+from archcalc.nn.bias import RelativeBias, alibi_bias, buckets, distance_rows
 from archcalc.nn.rope import RotaryTable
 from archcalc.spec.attention import LogTemperature, Temperature
 from archcalc.spec.layer import Arm
-from archcalc.spec.position import Rope
+from archcalc.spec.position import Disentangled, Rope
 
 T = TypeVar("T")
 Bias = Callable[["AttentionContext", int], Tensor | None]
@@ -34,6 +34,8 @@ class AttentionContext:
     cross-attention. `padding` [B, S] is True where a key is padding. In self-attention (`is_self`) the queries are the
     last of the keys. `full_context` is that of all keys, where this one has the last keys alone.
 
+    `distance_table` are the rows [R, D] of the stack's relative positions, normalized.
+
     Of one layer: `cache` holds the `past` tokens read before, `shared_pair` the keys and values of an earlier layer
     that it reads; `share_pair` receives this layer's for later ones.
 
@@ -46,6 +48,7 @@ class AttentionContext:
     states: Tensor | None = None
     relative_bias: RelativeBias | None = None
     rotary_table: RotaryTable | None = None
+    distance_table: Tensor | None = None
     cache: ArmCache | None = None
     past: int = 0
     is_in_order: bool = True
@@ -152,6 +155,16 @@ class AttentionContext:
         """Return the learned bias [N, T, S] of a layer's own table; layers share the buckets."""
         part, is_causal = table.part, self.is_causal
         return table.from_buckets(self._memoize(("buckets", part), lambda: buckets(self._distance(), part, is_causal)))
+
+    def nearest_rows(self, part: Disentangled) -> int:
+        """Return how many rows of the table of distances are read on either side."""
+        is_near = part.rows == "near" and self.is_in_order and not self.is_causal
+        return min(part.n_distances, len(self.key_positions)) if is_near else part.n_distances
+
+    def distance_rows(self, part: Disentangled) -> Tensor:
+        """Return the row [T, S] of each distance, among the rows that are read."""
+        key = ("distance rows", part)
+        return self._memoize(key, lambda: distance_rows(self._distance(), part, self.nearest_rows(part)))
 
     def stack_bias(self) -> Tensor:
         """Return the learned bias [N, T, S] of the stack's table."""
@@ -263,9 +276,10 @@ class LayerContext:
             context = replace(context, share_pair=partial(self.lent_pairs.__setitem__, arm.name))
         return context
 
-    def without_memo(self, states: Tensor | None, shared_pairs: Mapping[str, Pair]) -> LayerContext:
-        """Return a copy that computes everything again, with these source states and shared pairs."""
+    def without_memo(
+        self, states: Tensor | None, distance_table: Tensor | None, shared_pairs: Mapping[str, Pair]
+    ) -> LayerContext:
+        """Return a copy that computes everything again, with these inputs of a layer."""
         source = self.source and replace(self.source.without_memo(), states=states)
-        return LayerContext(
-            self.own.without_memo(), source, shared_pairs=shared_pairs, lent_pairs=dict.fromkeys(self.lent_pairs)
-        )
+        own = replace(self.own.without_memo(), distance_table=distance_table)
+        return LayerContext(own, source, shared_pairs=shared_pairs, lent_pairs=dict.fromkeys(self.lent_pairs))

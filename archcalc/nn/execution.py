@@ -27,15 +27,18 @@ def run_layer(block: nn.Module, x_BTD: Tensor, context: LayerContext, execution:
         y_BTD = block(x_BTD, context)
         return y_BTD
 
-    def run(x_BTD: Tensor, states_BSD: Tensor | None, *flat: Tensor) -> tuple[Tensor, dict[str, Pair | None]]:
+    def run(
+        x_BTD: Tensor, states_BSD: Tensor | None, table_RD: Tensor | None, *flat: Tensor
+    ) -> tuple[Tensor, dict[str, Pair | None]]:
         shared_pairs = dict(zip(context.shared_pairs, zip(flat[::2], flat[1::2], strict=True), strict=True))
-        fresh_context = context.without_memo(states_BSD, shared_pairs)
+        fresh_context = context.without_memo(states_BSD, table_RD, shared_pairs)
         return block(x_BTD, fresh_context), fresh_context.lent_pairs
 
     states_BSD, flat = (
         context.source and context.source.states,
         [x for pair in context.shared_pairs.values() for x in pair],
     )
-    y_BTD, lent_pairs = checkpoint(run, x_BTD, states_BSD, *flat, use_reentrant=False)
+    table_RD = context.own.distance_table
+    y_BTD, lent_pairs = checkpoint(run, x_BTD, states_BSD, table_RD, *flat, use_reentrant=False)
     context.lent_pairs.update(lent_pairs)
     return y_BTD

@@ -6,7 +6,7 @@ from typing import Literal
 
 from archcalc.spec.base import Part, Positive, Size
 from archcalc.spec.norm import Norm, RMSNorm
-from archcalc.spec.position import AttentionPosition, RelativeBias, Rope
+from archcalc.spec.position import AttentionPosition, Disentangled, RelativeBias, Rope
 
 
 class QkNorm(Part, frozen=True, kw_only=True):
@@ -85,6 +85,15 @@ class Attention(Part, frozen=True, kw_only=True, tag_field="kind", tag="gqa"):
     d_source: Size | None = None
 
     @property
+    def score_scale(self) -> float:
+        """Return the factor of the scores."""
+        if self.scale is not None:
+            return self.scale
+        assert self.d_head is not None, "the spec is resolved"
+        n_products = self.position.n_products if isinstance(self.position, Disentangled) else 1
+        return float((self.d_head * n_products) ** -0.5)
+
+    @property
     def has_key_per_head(self) -> bool:
         """Return whether each query head has its own keys and values (MHA)."""
         return self.n_kv_heads is None or self.n_kv_heads == self.n_heads
@@ -118,6 +127,12 @@ def stored_rope(part: object) -> Rope | None:
     """Return the rotary position of an attention that reads its angles from the stack's table, else None."""
     position = part.position if isinstance(part, Attention) else None
     return position if isinstance(position, Rope) and position.stored else None
+
+
+def disentangled(part: object) -> Disentangled | None:
+    """Return the relative positions of an attention that reads the stack's table of distances, else None."""
+    position = part.position if isinstance(part, Attention) else None
+    return position if isinstance(position, Disentangled) else None
 
 
 def stack_bias(part: object) -> RelativeBias | None:

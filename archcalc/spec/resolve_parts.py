@@ -12,6 +12,7 @@ from archcalc.spec.attention import Attention, LatentAttention
 from archcalc.spec.ffn import Gated, MoE, Plain
 from archcalc.spec.model import Spec
 from archcalc.spec.position import (
+    Disentangled,
     DynamicScaling,
     Llama3Scaling,
     LongRopeScaling,
@@ -45,6 +46,8 @@ def attention(part: Attention, spec: Spec, where: str) -> Attention:
     if isinstance(position, Rope):
         position = _rope(position, d_head, f"{where}.position")
         _check_rotary_values(position, part.d_value or d_head, f"{where}.position.values")
+    if isinstance(position, Disentangled):
+        _check_distances(position, part.n_heads, n_kv_heads, where)
     if part.qk_norm and part.qk_norm.over == "full" and part.qk_norm.when == "after":
         raise InputError(
             msg("a norm over all heads must come before the rotation"),
@@ -52,6 +55,23 @@ def attention(part: Attention, spec: Spec, where: str) -> Attention:
             allowed=msg("before, or over head or each"),
         )
     return msgspec.structs.replace(part, n_kv_heads=n_kv_heads, d_head=d_head, position=position)
+
+
+def _check_distances(position: Disentangled, n_heads: int, n_kv_heads: int, where: str) -> None:
+    if n_kv_heads != n_heads:
+        raise InputError(
+            msg("{n_kv_heads}, but relative positions are keys of every head", n_kv_heads=n_kv_heads),
+            where=f"{where}.n_kv_heads",
+            allowed=msg("n_heads, {n_heads}", n_heads=n_heads),
+        )
+    if position.max_distance is not None and (
+        position.n_distances < 2 or position.max_distance < position.n_distances // 2 + 2
+    ):
+        raise InputError(
+            msg("{max_distance} leaves no distances for logarithmic steps", max_distance=position.max_distance),
+            where=f"{where}.position.max_distance",
+            allowed=msg("more than n_distances / 2 + 1, with an n_distances of 2 or more"),
+        )
 
 
 def _check_rotary_values(rope: Rope, width: int, where: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import structs
 
 from archcalc.errors import InputError
-from archcalc.spec.attention import Attention
+from archcalc.spec.attention import Attention, disentangled
 from archcalc.spec.branches import arms
 from archcalc.spec.groups import key_indices, layers_of, run_counts, weight_indices
 from archcalc.spec.layer import Arm, Layer, Shares, Stack
@@ -74,6 +74,12 @@ def _check_shares_field(layer: Layer, where: str) -> None:
                 msg("{name} computes its own keys and values", name=repr(arm.name)),
                 where=f"{where}.shares.keys_values",
                 allowed=msg("kind gqa"),
+            )
+        if disentangled(arm.part):
+            raise InputError(
+                msg("relative positions need the layer's own keys"),
+                where=f"{where}.shares.keys_values",
+                allowed=msg("another position"),
             )
         for field in _KEY_VALUE_FIELDS:
             if getattr(arm.part, field):

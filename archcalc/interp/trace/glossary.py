@@ -81,6 +81,10 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
         ("first", "last", "concat"), msg("the first or last n dimensions; two vectors concatenated")
     ),
     "dot(q, k)": FunctionMeaning(("dot",), msg("q · k of each query with each key; heads may share keys")),
+    "by_distance(x, r), of_distance(x, r)": FunctionMeaning(
+        ("by_distance", "of_distance"),
+        msg("for each query and key, x of the row r of their distance: rows are columns of x, or its rows"),
+    ),
     "softmax(x)": FunctionMeaning(("softmax",), msg("eˣ / Σ eˣ, which sum to 1")),
     "masked(x)": FunctionMeaning(("masked",), msg("x, and −∞ where a query does not see a key")),
     "capped(x, c)": FunctionMeaning(("capped",), msg("c · tanh(x / c), within ±c")),

@@ -126,7 +126,13 @@ class FusedLinear:
 def single_query_attention(attention: Attention) -> SingleQueryAttention | None:
     """Return the attention for one query; None if a field needs the full module."""
     config, part = attention.softmax, attention.part
-    extras = (config.bias, config.softcap, attention.sinks, *(getattr(part, field) for field in _UNSUPPORTED))
+    extras = (
+        config.bias,
+        config.softcap,
+        attention.sinks,
+        attention.relative,
+        *(getattr(part, field) for field in _UNSUPPORTED),
+    )
     is_plain = all(each is None for each in extras) and not _has_other_rotation(part)
     return SingleQueryAttention(attention) if is_plain and type(attention) is Attention else None
 
