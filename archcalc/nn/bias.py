@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from archcalc.spec import position as spec
+from archcalc.spec.position import Disentangled
 
 
 def alibi_bias(distance_TS: Tensor, n_heads: int, max_bias: float = 8.0) -> Tensor:
