@@ -207,7 +207,7 @@ def training_memory(
     """Return the bytes of a training step, as `archcalc memory --train --format json` prints them.
 
     Exact are the persistent bytes ("weights_bytes", "gradients_bytes", "master_bytes", "optimizer_bytes",
-    "total_bytes", "components", "weights") and the saved activations ("activations"); "peak" is modelled. `archcalc
+    "total_bytes", "components", "weights") and the saved activations ("activations"); "peak" is modeled. `archcalc
     schema memory-train` prints the JSON Schema.
 
     `recipe` is 'mixed', 'megatron', 'pure' or 'autocast', by default the first with weights in `dtype`. The other

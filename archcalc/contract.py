@@ -41,7 +41,7 @@ class ReportProvenance(TypedDict):
 
 
 class Report(TypedDict):
-    """The figures of a model and a workload; `kinds` says of each whether it is exact, measured or modelled."""
+    """The figures of a model and a workload; `kinds` says of each whether it is exact, measured or modeled."""
 
     schema: int
     name: str
@@ -68,7 +68,7 @@ def report(
 ) -> Report:
     """Return the figures of a spec and a workload as plain data, as `archcalc report --format json` prints them.
 
-    Keys: schema, name, family, params (counts), workload, flops, memory (bytes), kinds (exact, measured or modelled),
+    Keys: schema, name, family, params (counts), workload, flops, memory (bytes), kinds (exact, measured or modeled),
     provenance. Keys may be added in later releases and are never removed. `seq` defaults to min(2048, n_ctx). For an
     encoder-decoder it is the target length, and also the source length unless `source_seq` is given.
 

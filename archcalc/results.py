@@ -22,8 +22,8 @@ CellKind = Literal[
 ]  # fmt: skip
 # How a number is shown again in a column of its own beside its digits: 174.6 B, 349.2 GB, a bar.
 Rounded = Literal["", "count", "bytes", "bar"]
-# `exact` follows from the model's tensors, `measured` from a clock or an allocator, `modelled` from a stated model.
-Sureness = Literal["exact", "measured", "modelled"]
+# `exact` follows from the model's tensors, `measured` from a clock or an allocator, `modeled` from a stated model.
+Sureness = Literal["exact", "measured", "modeled"]
 
 # Beyond it, pandas would wrap whole numbers.
 _INT64 = 2**63

@@ -1,6 +1,6 @@
 """Messages: sentences with values, translated when they are printed. Plain text is data and is never translated.
 
-The English text of a message is its key in the catalogues (archcalc/locale/LANG/LC_MESSAGES/archcalc.po).
+The English text of a message is its key in the catalogs (archcalc/locale/LANG/LC_MESSAGES/archcalc.po).
 `python -m tests.catalogs` extracts the messages of the package into them and compiles them.
 """
 
@@ -112,7 +112,7 @@ class Translator(msgspec.Struct, frozen=True):
 
 
 def _sentence(said: Message, lang: str) -> str:
-    if lang == "en" or not said.text:  # of nothing, gettext knows the head of the catalogue
+    if lang == "en" or not said.text:  # of nothing, gettext knows the head of the catalog
         return said.plural if said.plural and said.values["n"] != 1 else said.text
     catalog = _catalog(lang)
     if said.plural:

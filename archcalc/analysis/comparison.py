@@ -32,7 +32,7 @@ class FigureDifference(Row, frozen=True, kw_only=True):
     right: Annotated[int, count(msg("right"))]
     difference: Annotated[int, number(msg("difference"), "signed")]
     change: Annotated[float | None, number(msg("change"), "change")]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "exact"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "exact"
 
 
 class FieldDifference(Row, frozen=True, kw_only=True):
@@ -59,7 +59,7 @@ class ModelFigure(Row, frozen=True, kw_only=True):
 
     figure: Annotated[str, text("", names=_FIGURE_NAMES)]
     models: Annotated[dict[str, int], counts(msg("by model"))]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "exact"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "exact"
 
 
 class ModelComparison(Result, frozen=True, kw_only=True):

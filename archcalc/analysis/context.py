@@ -49,7 +49,7 @@ class ContextPoint(Row, frozen=True, kw_only=True):
     forward_causal: Annotated[dict[str, int], data(msg("forward FLOPs over attended pairs, by part"))]
     total: Annotated[int, count(msg("total"), rounded="count")]
     total_causal: Annotated[int, count(msg("total, causal"))]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "exact"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "exact"
 
 
 class ContextFlops(Result, frozen=True, kw_only=True):

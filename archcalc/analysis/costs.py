@@ -31,7 +31,7 @@ class CostFigure(Row, frozen=True, kw_only=True):
 
     figure: Annotated[str, text(msg("figure"), names=_FIGURES)]
     models: Annotated[dict[str, int], counts(msg("by model"))]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "exact"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "exact"
 
 
 class WorkloadCosts(Result, frozen=True, kw_only=True):

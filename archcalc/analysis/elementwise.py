@@ -1,4 +1,4 @@
-"""Elementwise operations of a forward pass: softmax, norms, activations, rotary positions. Modelled.
+"""Elementwise operations of a forward pass: softmax, norms, activations, rotary positions. Modeled.
 
 Each addition, multiplication, comparison, exponential, logarithm, root, tanh and erf counts as one operation per
 element. The real cost depends on the kernels, so these are listed apart from the exact matrix products.
@@ -55,7 +55,7 @@ class ElementwiseFlops(Row, frozen=True, kw_only=True):
     forward: Annotated[int, count(msg("forward"), rounded="count")]
     per_element: Annotated[int, number(msg("per element"), "count")]
     steps: Annotated[Message, text(in_context("operation", "steps"))]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "modelled"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "modeled"
 
 
 def elementwise_flops(ledger: Ledger, work: Workload) -> list[ElementwiseFlops]:

@@ -32,7 +32,7 @@ class FigureFormula(Row, frozen=True, kw_only=True):
     causal_expression: Annotated[str | None, data(msg("formula over the attended pairs alone"))] = None
     causal_formula: Annotated[str | None, data(msg("the same in symbols, in numbers, and its value"))] = None
     causal_value: Annotated[int | None, data(msg("value over the attended pairs alone"))] = None
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "exact"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "exact"
 
 
 class Explanation(Result, frozen=True, kw_only=True):

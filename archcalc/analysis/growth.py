@@ -19,7 +19,7 @@ class CachePoint(Row, frozen=True, kw_only=True):
 
     tokens: Annotated[int, count(msg("context"))]
     kv_cache_bytes: Annotated[int, count(msg("KV cache bytes"), rounded="bytes")]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "exact"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "exact"
 
 
 class CacheGrowth(Result, frozen=True, kw_only=True):

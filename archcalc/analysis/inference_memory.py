@@ -31,7 +31,7 @@ class ComponentMemory(Row, frozen=True, kw_only=True):
     overhead_bytes: Annotated[int, count(msg("scales and zeros"))]
     bytes: Annotated[int, count(msg("total bytes"), rounded="bytes")]
     share: Annotated[float, share(msg("share"))]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "exact"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "exact"
 
 
 class StoredTensor(Row, frozen=True, kw_only=True):
@@ -51,7 +51,7 @@ class StoredTensor(Row, frozen=True, kw_only=True):
     next_token_bytes: Annotated[int, data(msg("bytes that one more token of a sequence adds"))]
     formula: Annotated[str, data(msg("elements by formula"))]
     bytes_formula: Annotated[str | None, text(msg("bytes by formula"))]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "exact"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "exact"
 
 
 class LayerCache(Row, frozen=True, kw_only=True):
@@ -62,7 +62,7 @@ class LayerCache(Row, frozen=True, kw_only=True):
     overhead_bytes: Annotated[int, count(msg("scales and zeros"))]
     bytes: Annotated[int, count(msg("total bytes"), rounded="bytes")]
     next_token_bytes: Annotated[int, count(msg("one more token"))]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "exact"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "exact"
 
 
 class InferenceMemory(Result, frozen=True, kw_only=True):

@@ -21,7 +21,7 @@ class LayerFlops(Row, frozen=True, kw_only=True):
     forward_causal: Annotated[int, count(msg("causal"))]
     backward: Annotated[int, count(msg("backward"))]
     share: Annotated[float, share(msg("share"))]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "exact"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "exact"
 
 
 def by_layer(spec: Spec, ops: Sequence[OpFlops]) -> list[LayerFlops]:

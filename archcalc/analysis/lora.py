@@ -53,7 +53,7 @@ class AdapterTensor(Row, frozen=True, kw_only=True):
     parameters: Annotated[int, count(msg("parameters"))]
     share: Annotated[float, share(msg("share"))]
     formula: Annotated[str, text(msg("formula"))]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "exact"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "exact"
 
 
 class LoraMemory(Result, frozen=True, kw_only=True):

@@ -60,7 +60,7 @@ class TotalParams(Row, frozen=True, kw_only=True):
     figure: Annotated[str, text(msg("count"), names=_TOTAL_NAMES)]
     parameters: Annotated[int, count(msg("exact"), rounded="count")]
     description: Annotated[str | Message, text(msg("what it counts"))]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "exact"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "exact"
 
 
 class Cost(Row, frozen=True, kw_only=True):
@@ -70,7 +70,7 @@ class Cost(Row, frozen=True, kw_only=True):
     value: Annotated[int, count(msg("exact"))]
     rounded: Annotated[str, text(msg("rounded"))]
     description: Annotated[str | Message, text(msg("what it counts"))]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "exact"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "exact"
 
 
 class StackLayers(Row, frozen=True, kw_only=True):

@@ -95,7 +95,7 @@ class WeightParams(Row, frozen=True, kw_only=True):
     share: Annotated[float | None, share(msg("share"))]
     active: Annotated[int, data(msg("elements that one token uses"))]
     formula: Annotated[str, text(msg("formula"))]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "exact"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "exact"
 
 
 class ComponentParams(Row, frozen=True, kw_only=True):
@@ -108,7 +108,7 @@ class ComponentParams(Row, frozen=True, kw_only=True):
     share: Annotated[float, share(msg("share"))]
     untied_parameters: Annotated[int, data(msg("parameters, head apart"))]
     untied_share: Annotated[float, share(msg("head apart"))]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "exact"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "exact"
 
 
 class LayerParams(Row, frozen=True, kw_only=True):
@@ -120,7 +120,7 @@ class LayerParams(Row, frozen=True, kw_only=True):
     parameters: Annotated[int, count(msg("total"))]
     active: Annotated[int, count(msg("active"))]
     share: Annotated[float, share(msg("share"))]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "exact"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "exact"
 
 
 def weight_params(ledger: Ledger) -> tuple[WeightParams, ...]:

@@ -1,7 +1,7 @@
 """The peak of a training step's memory: a model, from the ledger's exact rows.
 
 A step in the steady state (optimizer states exist, gradients are set to None between steps) may be at its peak at five
-moments; the largest is taken. An allocator's rounding, fragmentation and a kernel's workspace are not modelled.
+moments; the largest is taken. An allocator's rounding, fragmentation and a kernel's workspace are not modeled.
 `archcalc.run.train.step_memory` measures what PyTorch allocates.
 """
 
@@ -58,7 +58,7 @@ class Moment(Row, frozen=True, kw_only=True):
     activations_bytes: Annotated[int, count(CATEGORY_NAMES["activations"])]
     temporary_bytes: Annotated[int, count(CATEGORY_NAMES["temporary"])]
     bytes: Annotated[int, count(msg("bytes"), rounded="bytes")]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "modelled"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "modeled"
 
     def of(self, category: Category) -> int:
         """Return the bytes of one category."""
@@ -66,12 +66,12 @@ class Moment(Row, frozen=True, kw_only=True):
 
 
 class PeakCategory(Row, frozen=True, kw_only=True):
-    """Bytes of one category at the peak: modelled, and as PyTorch's memory tracker measures them."""
+    """Bytes of one category at the peak: modeled, and as PyTorch's memory tracker measures them."""
 
     category: Annotated[Category, text(msg("category"), names=CATEGORY_NAMES)]
-    modelled_bytes: Annotated[int, count(msg("modelled"))]
+    modeled_bytes: Annotated[int, count(msg("modeled"))]
     measured_bytes: Annotated[int, count(msg("measured"))]
-    difference_bytes: Annotated[int, number(msg("modelled − measured"), "signed", is_summed=True)]
+    difference_bytes: Annotated[int, number(msg("modeled − measured"), "signed", is_summed=True)]
     relative_difference: Annotated[float | None, number(in_context("difference", "off"), "change")]
 
 
@@ -86,9 +86,9 @@ class StepPeak(Result, frozen=True, kw_only=True):
     moments: Annotated[tuple[Moment, ...], data(msg("moments that may be the peak"))]
     measure: Annotated[Literal["fake", "process"] | None, data(msg("how a real step was measured"))]
     measured_bytes: Annotated[int | None, data(msg("measured bytes at the peak"))]
-    relative_difference: Annotated[float | None, data(msg("modelled beside measured bytes, relative difference"))]
-    categories: Annotated[tuple[PeakCategory, ...], data(msg("categories of the peak, modelled and measured"))]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "modelled"
+    relative_difference: Annotated[float | None, data(msg("modeled beside measured bytes, relative difference"))]
+    categories: Annotated[tuple[PeakCategory, ...], data(msg("categories of the peak, modeled and measured"))]
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "modeled"
 
 
 def step_peak(
@@ -108,13 +108,13 @@ def step_peak(
     )
 
 
-def _category(category: Category, modelled: int, measured: int) -> PeakCategory:
+def _category(category: Category, modeled: int, measured: int) -> PeakCategory:
     return PeakCategory(
         category=category,
-        modelled_bytes=modelled,
+        modeled_bytes=modeled,
         measured_bytes=measured,
-        difference_bytes=modelled - measured,
-        relative_difference=modelled / measured - 1 if measured else None,
+        difference_bytes=modeled - measured,
+        relative_difference=modeled / measured - 1 if measured else None,
     )
 
 

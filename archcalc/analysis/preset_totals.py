@@ -20,7 +20,7 @@ class PresetTotals(Row, frozen=True, kw_only=True):
     parameters: Annotated[int, count(msg("parameters"), rounded="count")]
     active: Annotated[int, number(msg("active"), "human")]
     source: Annotated[str, text(in_context("of a preset", "source"))]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "exact"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "exact"
 
 
 PresetList = list[PresetTotals]

@@ -40,7 +40,7 @@ class RankBytes(Row, frozen=True, kw_only=True):
     buffers_bytes: Annotated[int, count(msg("buffers"))]
     kv_cache_bytes: Annotated[int, count(msg("cache"))]
     bytes: Annotated[int, count(msg("total bytes"), rounded="bytes")]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "exact"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "exact"
 
 
 class ShardedTensor(Row, frozen=True, kw_only=True):
@@ -58,7 +58,7 @@ class ShardedTensor(Row, frozen=True, kw_only=True):
     last_rank_bytes: Annotated[int, count(msg("last rank"))]
     rank_bytes: Annotated[tuple[int, ...], data(msg("bytes on each rank"))]
     formula: Annotated[str, text(msg("first rank's bytes by formula"))]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "exact"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "exact"
 
 
 class ShardedMemory(Result, frozen=True, kw_only=True):

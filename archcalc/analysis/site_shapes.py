@@ -28,7 +28,7 @@ class SiteShape(Row, frozen=True, kw_only=True):
     elements: Annotated[int, Field(heading=msg("in all layers"), kind="human", is_summed=True)]
     is_recomputed: Annotated[bool, text(msg("reading"), names=_READING)]
     description: Annotated[str | Message, text(msg("what"))]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "exact"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "exact"
 
 
 class SiteList(Result, frozen=True, kw_only=True):

@@ -53,7 +53,7 @@ class PartMemory(Row, frozen=True, kw_only=True):
     share: Annotated[float, share(msg("share"))]
     bytes_per_parameter: Annotated[float, number(msg("bytes per parameter"), "decimal", is_summed=True)]
     formula: Annotated[str | None, data(msg("bytes by formula"))]
-    kind: Annotated[Sureness, text(msg("exact or modelled"), names=SURENESS, shown="varied")]
+    kind: Annotated[Sureness, text(msg("exact or modeled"), names=SURENESS, shown="varied")]
 
 
 class ComponentTraining(Row, frozen=True, kw_only=True):
@@ -69,7 +69,7 @@ class ComponentTraining(Row, frozen=True, kw_only=True):
     bytes: Annotated[int, count(msg("bytes"), rounded="bytes")]
     share: Annotated[float, share(msg("share"))]
     step_counters_bytes: Annotated[int, data(msg("bytes of step counters on the host"))]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))]
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))]
 
 
 class TrainingTensor(Row, frozen=True, kw_only=True):
@@ -87,7 +87,7 @@ class TrainingTensor(Row, frozen=True, kw_only=True):
     bytes: Annotated[int, count(msg("bytes"), rounded="bytes")]
     share: Annotated[float, share(msg("share"))]
     step_counters_bytes: Annotated[int, data(msg("bytes of step counters on the host"))]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))]
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))]
 
 
 class TrainingMemory(Result, frozen=True, kw_only=True):

@@ -27,7 +27,7 @@ KIND_NAMES: dict[str, Message] = {
 SURENESS: dict[str, Message] = {
     "exact": in_context("of a figure", "exact"),
     "measured": msg("measured"),
-    "modelled": msg("modelled"),
+    "modeled": msg("modeled"),
 }
 
 RECOMPUTE_NAMES: dict[Recompute, Message] = {

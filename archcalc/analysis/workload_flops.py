@@ -36,7 +36,7 @@ class ComponentFlops(Row, frozen=True, kw_only=True):
     backward: Annotated[int, count(msg("backward"))]
     train_step: Annotated[int, data(msg("forward and backward"))]
     share: Annotated[float, share(msg("share"))]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "exact"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "exact"
 
 
 class MatmulFlops(Row, frozen=True, kw_only=True):
@@ -55,7 +55,7 @@ class MatmulFlops(Row, frozen=True, kw_only=True):
     backward: Annotated[int, count(msg("backward"))]
     share: Annotated[float, share(msg("share"))]
     formula: Annotated[str, data(msg("forward FLOPs by formula"))]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "exact"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "exact"
 
 
 class StepFlops(Row, frozen=True, kw_only=True):
@@ -77,7 +77,7 @@ class StepFlops(Row, frozen=True, kw_only=True):
     recomputation: Annotated[int, count(msg("recomputation"))]
     total: Annotated[int, count(msg("step"), rounded="count")]
     ratio: Annotated[float, number(msg("of a plain step"), "percent")]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "exact"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "exact"
 
 
 class WorkloadFlops(Result, frozen=True, kw_only=True):

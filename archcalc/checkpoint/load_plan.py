@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 
 from archcalc.errors import InputError, shown
@@ -38,27 +38,33 @@ def make_plan(
 
     Raise InputError naming the tensor that is missing, unexpected, duplicated or of another shape.
     """
-    named = _by_class_name(stored, spelling)
+    named = _by_class_name(stored, tensors, spelling)
     try:
-        mappings = list(spelling.rows(tensors, named).placed(shapes))
+        mappings = list(spelling.rows(tensors.of_file(named), named).placed(shapes))
     except TensorMapError as error:
         raise InputError(msg("this architecture has no place in the family's files: {error}", error=error)) from None
     computed = [
         mapping for mapping in mappings if mapping.name not in named and set(mapping.ours) <= set(spelling.computed)
     ]
     filled = [mapping for mapping in mappings if mapping not in computed]
-    moves = [move for mapping in filled for move in _moves(mapping, named, shapes, spelling)]
+    fallbacks = _fallbacks({mapping.name for mapping in mappings}, spelling)
+    moves = [move for mapping in filled for move in _moves(mapping, named, shapes, spelling, fallbacks)]
     used_names = {move.stored.name for move in moves}
     unused = {name: tensor for name, tensor in named.items() if tensor.name not in used_names}
     same = _tied_copies(unused, named, spelling)
     return Plan(tuple(moves), tuple(name for mapping in computed for name in mapping.ours), same)
 
 
-def _by_class_name(stored: Mapping[str, FileTensor], spelling: Spelling) -> dict[str, FileTensor]:
-    """Return the stored tensors by the names that the family's class uses."""
+def _by_class_name(
+    stored: Mapping[str, FileTensor], tensors: TensorMap, spelling: Spelling
+) -> dict[str, FileTensor]:
+    """Return the stored tensors by the names that the map has."""
     named: dict[str, FileTensor] = {}
+    rooted = tensors.class_names(stored)  # before and after: a rename may expect the prefix, or bring it
+    names = {name: spelling.name(rooted[name]) for name in stored}
+    class_names = tensors.class_names(names.values())
     for tensor in stored.values():
-        name = spelling.name(tensor.name)
+        name = class_names[names[tensor.name]]
         if name in named:
             raise InputError(
                 msg("is {name} in another spelling", name=shown(named[name].name, 200)), where=shown(tensor.name, 200)
@@ -67,13 +73,23 @@ def _by_class_name(stored: Mapping[str, FileTensor], spelling: Spelling) -> dict
     return named
 
 
+def _fallbacks(names: Set[str], spelling: Spelling) -> dict[str, str]:
+    """Return the stored tensor to use instead of each one that may be absent: a tied one has either name."""
+    tied = {original: copy for copy, original in spelling.copies.items() if copy not in names}
+    return tied | dict(spelling.absent)
+
+
 def _moves(
-    mapping: TensorEntry, named: Mapping[str, FileTensor], shapes: Mapping[str, Shape], spelling: Spelling
+    mapping: TensorEntry,
+    named: Mapping[str, FileTensor],
+    shapes: Mapping[str, Shape],
+    spelling: Spelling,
+    fallbacks: Mapping[str, str],
 ) -> Iterator[Move]:
     """Yield the moves that fill one row of the map: from one tensor, one per expert or head, or a tied copy."""
     ours = [shapes[name] for name in mapping.ours]
     expert_names = _expert_names(mapping.name, spelling)
-    fallback = spelling.absent.get(mapping.name, "")
+    fallback = fallbacks.get(mapping.name, "")
     if mapping.name not in named and expert_names and expert_names[0].replace("{e}", "0") in named:
         for name, part, shape in zip(expert_names, mapping.ours, ours, strict=True):
             for row in range(shape[0]):

@@ -1,6 +1,6 @@
 """Help and usage errors in the language of the command line.
 
-click looks its own texts up with the standard library's gettext, so these are in the package's catalogue too.
+click looks its own texts up with the standard library's gettext, so these are in the package's catalog too.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ def training(command: F) -> F:
         click.option(
             "--measure",
             type=click.Choice(get_args(Measure)),
-            help="Compare the modelled peak with PyTorch's memory tracker or a real process (--recipe pure).",
+            help="Compare the modeled peak with PyTorch's memory tracker or a real process (--recipe pure).",
         ),
         click.option("--conventions", is_flag=True, help="Add the saved activations as papers count them."),
         click.option(
@@ -59,7 +59,7 @@ def training(command: F) -> F:
         click.option(
             "--device",
             type=click.Choice(get_args(Device)),
-            help="Device whose kernels are assumed (default: meta, or cpu with flash; cuda is modelled).",
+            help="Device whose kernels are assumed (default: meta, or cpu with flash; cuda is modeled).",
         ),
         click.option(
             "--attention",
@@ -70,8 +70,6 @@ def training(command: F) -> F:
         ),
         click.option(
             "--optimizer",
-            "--optimiser",
-            "optimizer",
             help="Optimizer: adamw (default), adamw8bit, adafactor, muon, sgd …",
         ),
         click.option(

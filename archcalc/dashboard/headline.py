@@ -16,7 +16,7 @@ from archcalc.words import msg
 
 
 class HeadlineRow(msgspec.Struct, frozen=True):
-    """A number in full, its label, unit and short form; `kind` is exact, measured or modelled."""
+    """A number in full, its label, unit and short form; `kind` is exact, measured or modeled."""
 
     label: str
     exact: str

@@ -23,6 +23,10 @@ class Progress:
     def __init__(self, total: int = 0) -> None:
         self.total, self.done = total, 0
 
+    def start(self, total: int) -> None:
+        """Begin another job."""
+        self.total, self.done = total, 0
+
     def __call__(self, more: int) -> None:
         """Add to the work that is done."""
         self.done += more

@@ -1,4 +1,4 @@
-"""Headline numbers: exact, rounded, and whether they are exact, measured or modelled."""
+"""Headline numbers: exact, rounded, and whether they are exact, measured or modeled."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from archcalc.dashboard.session import say
 
 
 class Metric(msgspec.Struct, frozen=True):
-    """A number: its label, all digits, a rounded form; `kind` is exact, measured or modelled."""
+    """A number: its label, all digits, a rounded form; `kind` is exact, measured or modeled."""
 
     label: str
     exact: str

@@ -20,6 +20,8 @@ MODELS_VARIABLE: Final = "ARCHCALC_MODELS"
 # The same as in .streamlit/config.toml, which `streamlit run app.py` reads.
 SETTINGS: Final[dict[str, object]] = {
     "browser.gatherUsageStats": False,
+    # Sliders have a default, which a click on a map replaces.
+    "global.disableWidgetStateDuplicationWarning": True,
     "client.toolbarMode": "minimal",
     "client.showErrorDetails": "none",
     "client.showErrorLinks": False,

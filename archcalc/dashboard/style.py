@@ -55,6 +55,8 @@ h1 { font-size: 1.7rem !important; } h3 { font-size: 1.1rem !important; }
 .ac-chip { display: inline-flex; flex-direction: column; align-items: center; font-family: monospace; }
 .ac-chip > span { padding: .1rem .3rem; border-radius: .2rem; white-space: pre; }
 .ac-chip small { font-size: .65rem; opacity: .75; }
+.ac-tour { border-left: 3px solid #0072b2; padding: .2rem 1rem .4rem; background: #8881; border-radius: .25rem; }
+.ac-tour p { margin: .2rem 0 .4rem; } .ac-tour h3 { padding: 0; margin: .1rem 0; }
 .ac-chosen { outline: 2px solid currentColor; border-radius: .2rem; }
 </style>"""
 

@@ -67,7 +67,7 @@ def _router(part: MoE) -> MoE:
     """
     replace = msgspec.structs.replace
     if part.weigh == "softmax":
-        part = replace(part, normalise=True, normalise_min=None)
+        part = replace(part, normalize=True, normalize_min=None)
     weights = part.choose if part.weigh == "score" else part.weigh
     chooses_by_order = part.correction == "none" and part.group_score != "two_best"
     if part.weigh == "sparsemixer":

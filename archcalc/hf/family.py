@@ -12,7 +12,7 @@ from archcalc.errors import InputError
 from archcalc.hf import upstream
 from archcalc.hf.config import Config, raise_all
 from archcalc.hf.gguf_map import GgufMap
-from archcalc.hf.heads import ONE_STACK, TWO_STACKS
+from archcalc.hf.heads import ONE_STACK, TWO_STACKS, class_tensors
 from archcalc.hf.irrelevant_keys import COMMON_CONSTRAINTS, IRRELEVANT
 from archcalc.hf.lens import ConfigDraft, Constraint, MismatchError, Template, names, read, write
 from archcalc.hf.spellings import Spelling
@@ -64,6 +64,9 @@ class Family(msgspec.Struct, frozen=True, dict=True):
         tensors = row.tensors_of(Config(data)) if row.tensors_of else row.tensors
         if row.class_tensors and (entries := row.class_tensors.get(row._kind(data))):
             tensors = msgspec.structs.replace(tensors, entries=(*entries, *tensors.entries))
+        fields = row._heads.get(row._kind(data)) or {}
+        if "head" in fields:
+            tensors = class_tensors(tensors, is_encoder="decoder" in fields)
         return row if tensors is row.tensors else msgspec.structs.replace(row, tensors=tensors)
 
     def _kind(self, data: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ import msgspec
 
 from archcalc.hf.config import FLAG, MAPPING, SIZE, Config
 from archcalc.hf.lens import Choice, ConfigDraft, Key, Lens, Template
+from archcalc.hf.tensors import TensorEntry, TensorMap, module
 
 
 @final
@@ -77,3 +78,61 @@ TWO_STACKS: Mapping[str, Template] = {
     "ForTokenClassification": EVERY_TOKEN | ENCODER,
     "ForQuestionAnswering": ENDS,
 }
+
+# Names of the modules of these heads, in the order of preference.
+_HEAD_NAMES: Mapping[str, tuple[str, ...]] = {
+    "head": (
+        "logits_proj",
+        "classifier",
+        "score",
+        "qa_outputs",
+        "classifier.out_proj",
+        "classification_head.out_proj",
+        "cls.seq_relationship",
+        "discriminator_predictions.dense_prediction",
+        "sequence_summary.summary",
+    ),
+    "head.transform": (
+        "classification_head.dense",
+        "discriminator_predictions.dense",
+        "head.dense",
+        "dense",
+        "sequence_summary.summary",
+    ),
+    "head.norm": ("head.norm",),
+    "pooler": (
+        "{root}pooler.dense",
+        "{root}pooler",
+        "classifier.dense",
+        "pre_classifier",
+        "sequence_summary.summary",
+    ),
+}
+
+
+def class_tensors(tensors: TensorMap, *, is_encoder: bool) -> TensorMap:
+    """Return the map of a class with another head than the language model's, or with none.
+
+    `is_encoder`: of the two stacks of its model type, the class has the encoder alone.
+    """
+    candidates = tuple(
+        entry
+        for ours, names in _HEAD_NAMES.items()
+        for name in names
+        for entry in module(ours, name.replace("{root}", tensors.root))
+    )
+    entries = (_any_head(entry) for entry in tensors.entries)
+    if is_encoder:
+        entries = (_of_encoder(entry) for entry in entries)
+    return msgspec.structs.replace(tensors, entries=tuple(entries), candidates=candidates)
+
+
+def _any_head(entry: TensorEntry) -> TensorEntry:
+    """Return an entry that does not depend on whether the language model's head is tied."""
+    return msgspec.structs.replace(entry, requires="") if entry.requires == "head.weight" else entry
+
+
+def _of_encoder(entry: TensorEntry) -> TensorEntry:
+    """Return an entry of the encoder as that of a single stack."""
+    ours = tuple(name.removeprefix("encoder.") for name in entry.ours)
+    return msgspec.structs.replace(entry, ours=ours, requires=entry.requires.removeprefix("encoder."))

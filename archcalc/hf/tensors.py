@@ -16,6 +16,7 @@ from archcalc.errors import ArchcalcError
 from archcalc.words import msg
 
 Shape = tuple[int, ...]
+TOKEN_TABLE = "embed.tokens.weight"
 Order = Literal["whole", "alternate", "by_head", "in_four", "turned", "swapped"]
 
 
@@ -102,10 +103,54 @@ class TensorEntry(msgspec.Struct, frozen=True, dict=True):
 
 
 class TensorMap(msgspec.Struct, frozen=True):
-    """All tensors of a family. `unmapped`: Hugging Face tensors that no spec has, each with the reason."""
+    """All tensors of a class.
+
+    `unmapped`: Hugging Face tensors that no spec has, each with the reason. `candidates`: entries of heads whose names
+    differ between classes; those apply that a file has (`of_file`).
+    """
 
     entries: tuple[TensorEntry, ...]
     unmapped: Mapping[str, str]
+    candidates: tuple[TensorEntry, ...] = ()
+
+    def of_file(self, names: Iterable[str]) -> TensorMap:
+        """Return the map with the candidates that are among the names of a file; if there is none, with all."""
+        stored = frozenset(names)
+        found = [entry for entry in self.candidates if entry.name in stored]
+        held = {part for entry in (*found, *self.entries) if entry.name in stored for part in entry.ours}
+        others = [entry for entry in self.candidates if held.isdisjoint(entry.ours)]
+        return TensorMap((*found, *others, *self.entries), self.unmapped)
+
+    def class_names(self, names: Iterable[str]) -> dict[str, str]:
+        """Return the name in this map of each name in a file, which may have another prefix before the base model.
+
+        LLaMA's bare model has `layers.0…` for `model.layers.0…`, its model for answers `transformer.layers.0…`.
+        """
+        root, same = self.root, {name: name for name in names}
+        tables = [name for name in self._token_tables() if name.startswith(root)]
+        if not same.keys().isdisjoint(tables):
+            return same
+        ends = [table.removeprefix(root) for table in tables]
+        prefixes = {name.removesuffix(end) for end in ends for name in same if f".{name}".endswith(f".{end}")}
+        if len(prefixes) != 1:
+            return same
+        prefix = prefixes.pop()
+        known = {entry.name for entry in (*self.entries, *self.candidates)}
+        return {
+            name: root + name.removeprefix(prefix) if name.startswith(prefix) and name not in known else name
+            for name in same
+        }
+
+    @property
+    def root(self) -> str:
+        """Return the prefix of the base model's tensors, `model.`; empty if they have none in common."""
+        of_layers = (entry.name for entry in self.entries if "layers." in entry.ours[0])
+        roots = {f"{name.partition('.')[0]}." for name in of_layers}
+        root = roots.pop() if len(roots) == 1 else ""
+        return root if any(name.startswith(root) for name in self._token_tables()) else ""
+
+    def _token_tables(self) -> list[str]:
+        return [entry.name for entry in self.entries if entry.ours == (TOKEN_TABLE,)]
 
     def placed(self, names: Iterable[str]) -> Iterator[TensorEntry]:
         """Yield the entries that contain these canonical tensors, each tensor exactly once.

@@ -83,10 +83,10 @@ def of_logits(
     """Return the same for given logits; the repetition penalty applies to the ids in `seen`."""
     check_finite(logits_CV.amax(-1))
     model_CV = distribution(logits_CV, UNMODIFIED)
-    penalised_CV = penalize(logits_CV, seen, sampling.repetition_penalty)
-    sampled_CV = distribution(penalised_CV, sampling)
+    penalized_CV = penalize(logits_CV, seen, sampling.repetition_penalty)
+    sampled_CV = distribution(penalized_CV, sampling)
     # The cuts apply at the same temperature; temperature 0 cuts all but the likeliest token of the model's own.
-    uncut_CV = distribution(penalised_CV, Sampling(temperature=sampling.temperature or 1.0))
+    uncut_CV = distribution(penalized_CV, Sampling(temperature=sampling.temperature or 1.0))
     rows = zip(CONTEXT_NAMES, labels.texts, contexts, sampled_CV, model_CV, uncut_CV, strict=False)
     return NextTokenDistributions(
         name=labels.name,

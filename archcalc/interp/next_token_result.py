@@ -23,7 +23,7 @@ class TokenProbability(Row, frozen=True, kw_only=True):
     probability: Annotated[float, probability(msg("probability"))]
     model_probability: Annotated[float, number(msg("model's own"), "decimal")]
     rank: Annotated[int, count(in_context("place", "rank"))]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "measured"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "measured"
 
 
 class ContextDistribution(Row, frozen=True, kw_only=True):
@@ -41,7 +41,7 @@ class ContextDistribution(Row, frozen=True, kw_only=True):
     model_entropy_nats: Annotated[float, number(msg("model's own entropy, nats"), "decimal")]
     n_kept: Annotated[int, count(msg("tokens that may be drawn"))]
     kept_probability: Annotated[float, number(msg("their probability before the cut"), "decimal")]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "measured"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "measured"
 
 
 class DistributionDistance(Row, frozen=True, kw_only=True):
@@ -50,7 +50,7 @@ class DistributionDistance(Row, frozen=True, kw_only=True):
     total_variation: Annotated[float, number(msg("total variation"), "decimal")]
     kl_nats: Annotated[float | None, number(msg("KL(A‖B), nats"), "decimal")]
     reverse_kl_nats: Annotated[float | None, number(msg("KL(B‖A), nats"), "decimal")]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "measured"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "measured"
 
 
 class NextTokenDistributions(Result, frozen=True, kw_only=True):

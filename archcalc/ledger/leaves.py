@@ -60,7 +60,7 @@ class Matmul(msgspec.Struct, frozen=True):
 
 
 class Elementwise(msgspec.Struct, frozen=True):
-    """An elementwise operation on a tensor of these axes; its cost is modelled."""
+    """An elementwise operation on a tensor of these axes; its cost is modeled."""
 
     name: str
     axes: tuple[Poly, ...]

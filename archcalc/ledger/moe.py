@@ -67,10 +67,10 @@ def _routing_weights(part: MoE, logits: Tensor, chosen: Tensor) -> Forward[Tenso
     if part.choose != "logits":
         yield Elementwise("router", logits.axes, "ffn", part.choose)
     routing_weights = yield from WEIGHTS[part.weigh](logits, chosen)
-    if part.normalise:
+    if part.normalize:
         sum_ = routing_weights.new("sum of the shares", *routing_weights.axes[:-1], ONE)
         yield from save("router", "ffn", routing_weights, sum_)
-        if part.normalise_min is not None:
+        if part.normalize_min is not None:
             yield Save("router", sum_.new("sum of the shares, clamped"), "ffn")
     return routing_weights.new("shares")
 

@@ -128,12 +128,12 @@ class MoE(nn.Module):
         scores_QE = SCORES[part.choose](logits_QE if by_score else logits_QE.detach())
         experts_Qk = tap("chosen", self._choice_scores(scores_QE.detach()).topk(part.n_active, dim=-1).indices)
         weights_Qk = scores_QE.gather(-1, experts_Qk) if by_score else WEIGHTS[part.weigh](part, logits_QE, experts_Qk)
-        if part.normalise:
+        if part.normalize:
             weights_Qk = weights_Qk / self._divisor(weights_Qk.sum(-1, keepdim=True))
         return tap("weights", weights_Qk * part.scale), experts_Qk
 
     def _divisor(self, sum_Q1: Tensor) -> Tensor:
-        return sum_Q1 + 1e-20 if self.part.normalise_min is None else sum_Q1.clamp(min=self.part.normalise_min)
+        return sum_Q1 + 1e-20 if self.part.normalize_min is None else sum_Q1.clamp(min=self.part.normalize_min)
 
     def _choice_scores(self, scores_QE: Tensor) -> Tensor:
         """Return the scores for the choice: corrected, and −∞ outside the best groups."""

@@ -32,7 +32,7 @@ def view(result: Attentions, options: None = None) -> Page:
     blocks: list[Block] = [
         Text(msg("Texts"), lines),
         table(msg("Heads"), result.heads, HeadFigures, without=without),
-        *(_selected(result.selected) if result.selected else []),
+        *(selected(result.selected) if result.selected else []),
         Text(msg("What the figures mean"), definitions(result)),
     ]
     return Page(title(result), subtitle(), blocks)
@@ -71,7 +71,8 @@ def definitions(result: Attentions) -> list[Message]:
     return lines
 
 
-def _selected(head: HeadPattern) -> list[Block]:
+def selected(head: HeadPattern) -> list[Block]:
+    """Return the tables of one head: the keys of a query, and the score of a pair by dimension if there is one."""
     query = head.pair.query if head.pair else max(row.query for row in head.weights)
     rows = [row for row in head.weights if row.query == query and row.weight is not None]
     rows = sorted(rows, key=lambda row: -(row.weight or 0.0))[:MOST_KEYS]

@@ -35,7 +35,7 @@ def view(result: WorkloadFlops, options: Options) -> Page:
     total = msg("total")
     blocks: list[Block] = [
         _first(result, options.view),
-        table(msg("Elementwise (modelled)"), result.elementwise, ElementwiseFlops, total=total),
+        table(msg("Elementwise (modeled)"), result.elementwise, ElementwiseFlops, total=total),
     ]
     if result.training_steps:
         blocks.append(_steps(result))

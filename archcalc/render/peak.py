@@ -23,16 +23,16 @@ def blocks(result: StepPeak) -> list[Block]:
 def _moments(result: StepPeak) -> Table:
     top = [moment for moment in result.moments if moment.moment == result.moment]
     total = msg("peak: {moment}", moment=MOMENT_NAMES[result.moment])
-    return table(msg("Peak of a step (modelled)"), result.moments, Moment, total=total, counted=top)
+    return table(msg("Peak of a step (modeled)"), result.moments, Moment, total=total, counted=top)
 
 
 def _measured(result: StepPeak) -> Message:
-    """Return the measured bytes beside the modelled ones."""
+    """Return the measured bytes beside the modeled ones."""
     values = {
         "measured": human_bytes(result.measured_bytes or 0),
-        "modelled": human_bytes(result.bytes),
+        "modeled": human_bytes(result.bytes),
         "difference": f"{result.relative_difference:+.1%}",
     }
     if result.measure == "fake":
-        return msg("PyTorch's memory tracker: {measured}; modelled: {modelled} ({difference})", **values)
-    return msg("growth of a process: {measured}; modelled: {modelled} ({difference})", **values)
+        return msg("PyTorch's memory tracker: {measured}; modeled: {modeled} ({difference})", **values)
+    return msg("growth of a process: {measured}; modeled: {modeled} ({difference})", **values)

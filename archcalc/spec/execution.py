@@ -24,7 +24,7 @@ class Execution(Part, frozen=True, kw_only=True):
     a mask, as of a window or a decode step), `math` runs. `experts`: gather each choice's weights for one bmm, or sort
     and split the choices by expert. `recompute`: what a non-reentrant checkpoint recomputes in the backward pass:
     nothing, the core of every attention (`selective`), or whole layers (`full`). `meta` tensors run eager and math
-    only; `cuda` is modelled.
+    only; `cuda` is modeled.
     """
 
     dtype: ActivationDtype = "bf16"

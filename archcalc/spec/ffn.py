@@ -49,7 +49,7 @@ class MoE(Part, frozen=True, kw_only=True, tag_field="kind", tag="moe"):
 
     Weights: the scores of the chosen experts, or a softmax or a sigmoid of their logits (`weigh`), or SparseMixer's
     softmax over the logits within `jitter` of each choice (Liu et al. 2024, GRIN, section 2.2). They are divided by
-    their sum (at least `normalise_min`) if `normalise`, then multiplied by `scale`.
+    their sum (at least `normalize_min`) if `normalize`, then multiplied by `scale`.
     """
 
     n_experts: Size
@@ -67,8 +67,8 @@ class MoE(Part, frozen=True, kw_only=True, tag_field="kind", tag="moe"):
     group_score: Literal["best", "two_best"] | None = None
     weigh: Literal["score", "softmax", "sigmoid", "sparsemixer"] = "score"
     jitter: Probability | None = None
-    normalise: bool = False
-    normalise_min: Positive | None = None
+    normalize: bool = False
+    normalize_min: Positive | None = None
     scale: Positive = 1.0
     weight_on: Literal["output", "input"] = "output"
     n_shared: Count = 0

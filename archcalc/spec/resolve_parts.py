@@ -221,9 +221,9 @@ def _check_router(part: MoE, where: str) -> None:
             where=f"{where}.jitter",
             allowed="weigh: sparsemixer",
         )
-    if part.normalise_min and not part.normalise:
+    if part.normalize_min and not part.normalize:
         raise InputError(
-            msg("the weights are not normalised"), where=f"{where}.normalise_min", allowed="normalise: true"
+            msg("the weights are not normalized"), where=f"{where}.normalize_min", allowed="normalize: true"
         )
 
 

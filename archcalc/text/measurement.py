@@ -54,7 +54,7 @@ class Tokenization(Result, frozen=True, kw_only=True):
     n_characters: Annotated[int, data(msg("characters of the text that is measured on"))]
     d_model: Annotated[int, data(msg("width of the embedding"))]
     tokenizers: Annotated[tuple[Measurement, ...], data(msg("figures of each tokenizer"))]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "exact"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "exact"
 
 
 def measure_all(tokenizers: Mapping[str, Tokenizer], sample: Sample) -> Tokenization:

@@ -27,7 +27,7 @@ PAGES = {
 
 
 def shot(browser: Browser, path: str, width: int, scheme: str) -> Image.Image:
-    """A page at a width and in a scheme of colours, scaled down."""
+    """A page at a width and in a scheme of colors, scaled down."""
     page = browser.new_page(viewport={"width": width, "height": HEIGHT}, color_scheme=scheme)  # type: ignore[arg-type]
     page.goto(ADDRESS + path)
     page.locator("h1").first.wait_for()

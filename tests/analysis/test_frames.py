@@ -112,8 +112,8 @@ def test_kept_activations_are_those_of_the_ledger() -> None:
     assert found["share"].sum() == pytest.approx(1)
     for row in found.itertuples():
         assert str(row.formula).rpartition(" = ")[2] == f"{row.bytes:,}"
-    modelled = archcalc.activations(spec, how=archcalc.Execution(device="cuda"), seq=64)
-    assert set(modelled["kind"]) == {"modelled"}
+    modeled = archcalc.activations(spec, how=archcalc.Execution(device="cuda"), seq=64)
+    assert set(modeled["kind"]) == {"modeled"}
     with pytest.raises(archcalc.InputError, match="past"):
         archcalc.activations(spec, seq=1, past=5)
 

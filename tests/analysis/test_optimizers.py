@@ -104,20 +104,20 @@ EDGES = st.sampled_from([1, 2, 3, 31, 32, 33, 64, 128])
     st.sampled_from(list(DTYPES)),
 )
 def test_any_shape_as_it_is_stepped(shape: tuple[int, ...], optimizer: str, element: int) -> None:
-    """Tensors on either side of what is quantised: 4,096 elements, whole blocks."""
+    """Tensors on either side of what is quantized: 4,096 elements, whole blocks."""
     parameter = nn.Parameter(torch.zeros(shape, dtype=DTYPES[element]))
     assert find_optimizer(optimizer).state_bytes(alone(shape), element) == stepped(PLAIN[optimizer], [parameter])[0]
 
 
 @pytest.mark.parametrize("optimizer", ["adamw8bit", "adamw4bit", "adamwfp8"])
 @pytest.mark.parametrize(
-    ("shape", "quantised"),
+    ("shape", "quantized"),
     [((4096,), True), ((4095,), False), ((4097,), False), ((3968,), False), ((64, 64), True), ((4352,), True)],
 )
-def test_what_torchao_quantises(optimizer: str, shape: tuple[int, ...], quantised: bool) -> None:
+def test_what_torchao_quantizes(optimizer: str, shape: tuple[int, ...], quantized: bool) -> None:
     make: Make = PLAIN[optimizer]
     real = stepped(make, [nn.Parameter(torch.zeros(shape))])[0]
-    assert bool(real.scales) == quantised
+    assert bool(real.scales) == quantized
     assert find_optimizer(optimizer).state_bytes(alone(shape), 4) == real
 
 

@@ -1,4 +1,4 @@
-"""The modelled peak of a step beside the one that torch's tracker sees: exact where rows are, near elsewhere."""
+"""The modeled peak of a step beside the one that torch's tracker sees: exact where rows are, near elsewhere."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from archcalc.spec.workload import Workload, workload
 BOUND = 0.05
 
 
-def modelled(spec: Spec, work: Workload, how: Execution, optimizer: str) -> list[Moment]:
+def modeled(spec: Spec, work: Workload, how: Execution, optimizer: str) -> list[Moment]:
     precision = find_recipe("pure").precision(how.dtype)
     return moments(spec, work, how, persistent_tensors(build(spec).rows, precision, find_optimizer(optimizer)))
 
@@ -39,11 +39,11 @@ CASES += [("bert-base", "adamw", "flash"), ("t5-small", "adamw", "bf16, selectiv
 
 
 @pytest.mark.parametrize(("name", "optimizer", "how"), CASES)
-def test_the_tracker_sees_what_is_modelled(name: str, optimizer: str, how: str) -> None:
+def test_the_tracker_sees_what_is_modeled(name: str, optimizer: str, how: str) -> None:
     changes: dict[str, Any] = {} if name == "tiny" else {"n_layers": 2}
     spec = load(name, changes)
     work = workload(spec, batch=2, seq=128)
-    ours = peak(modelled(spec, work, HOW[how], optimizer))
+    ours = peak(modeled(spec, work, HOW[how], optimizer))
     theirs = step_memory.tracked_peak(spec, work, HOW[how], optimizer)
     assert (ours.weights_bytes, ours.optimizer_bytes) == (theirs["weights"], theirs["optimizer"])
     assert abs(ours.bytes / sum(theirs.values()) - 1) < BOUND
@@ -54,13 +54,13 @@ def test_a_step_on_one_tensor_after_another_is_exact(name: str) -> None:
     """The largest two stand side by side: what the first one's step makes is there until the second's is made."""
     spec, how = load(name, {"n_layers": 2}), HOW["bf16, full"]
     work = workload(spec, batch=1, seq=16)
-    ours = peak(modelled(spec, work, how, "adamw"))
+    ours = peak(modeled(spec, work, how, "adamw"))
     assert ours.moment == "optimizer"
     assert ours.bytes == sum(step_memory.tracked_peak(spec, work, how).values())
 
 
 def test_a_gpu_steps_on_all_tensors_at_once() -> None:
-    """By what a GPU allocated in a second step, in MB: workspaces of its libraries, up to 40 MB, are not modelled."""
+    """By what a GPU allocated in a second step, in MB: workspaces of its libraries, up to 40 MB, are not modeled."""
     measured = {
         ("gpt2", "fp32", 4, 512): 2922,
         ("llama-3-8b", "bf16", 1, 128): 19265,
@@ -70,7 +70,7 @@ def test_a_gpu_steps_on_all_tensors_at_once() -> None:
     for (name, dtype, batch, seq), allocated in measured.items():
         spec = load(name, {"n_layers": n_layers[name]} if name in n_layers else {})
         how = Execution(dtype=dtype, device="cuda", experts="split")  # type: ignore[arg-type]
-        found = modelled(spec, workload(spec, batch=batch, seq=seq), how, "adamw")[-1].bytes / 1e6
+        found = modeled(spec, workload(spec, batch=batch, seq=seq), how, "adamw")[-1].bytes / 1e6
         assert -40 < found - allocated < 1, name
 
 
@@ -78,7 +78,7 @@ def test_full_recomputation_lowers_the_peak() -> None:
     spec = load("gpt2")
     work = workload(spec, batch=4)
     tops = [
-        peak(modelled(spec, work, Execution(dtype="fp32", recompute=how), "adamw")).bytes
+        peak(modeled(spec, work, Execution(dtype="fp32", recompute=how), "adamw")).bytes
         for how in ("none", "selective", "full")
     ]
     assert tops == sorted(tops, reverse=True)
@@ -91,10 +91,10 @@ def test_a_process_that_would_not_fit_is_refused_unstarted() -> None:
         step_memory.process_peak(spec, workload(spec), Execution(), 2 * 10**12)
 
 
-def test_a_process_grows_by_about_what_is_modelled() -> None:
+def test_a_process_grows_by_about_what_is_modeled() -> None:
     """By more: kernels and threads take some for themselves."""
     spec = load("tiny")
     work, how = workload(spec, batch=8), Execution(dtype="fp32", device="cpu")
-    ours = peak(modelled(spec, work, how, "adamw")).bytes
+    ours = peak(modeled(spec, work, how, "adamw")).bytes
     grown = step_memory.process_peak(spec, work, how, ours)
     assert 0.8 < ours / grown < 1.1

@@ -164,7 +164,7 @@ def test_llama_3_scales_as_its_config_says(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1"])
 @torch.no_grad()
-def test_every_type_is_dequantised(kind: str, tmp_path: Path) -> None:
+def test_every_type_is_dequantized(kind: str, tmp_path: Path) -> None:
     theirs = random_model("llama", intermediate_size=64)
     written = write(tmp_path / "x.gguf", theirs, "llama", kind)
     ours = open_checkpoint(str(tmp_path / "x.gguf")).load(dtype=torch.float32).state_dict()

@@ -61,7 +61,7 @@ def test_speed_is_told_beside_the_text(cli: Cli, folder: str) -> None:
 
 
 @pytest.mark.parametrize("quantize", ["int8", "int4"])
-def test_quantised(cli: Cli, folder: str, quantize: str) -> None:
+def test_quantized(cli: Cli, folder: str, quantize: str) -> None:
     assert cli("generate", folder, "-p", "the cat", "-n", "3", "-q", "--quantize", quantize).code == 0
 
 

@@ -48,7 +48,7 @@ def test_an_unknown_format_is_one_line(capsys: pytest.CaptureFixture[str]) -> No
 
 @pytest.mark.parametrize("view", ["tensors", "layers"])
 @pytest.mark.parametrize("kind", ["bf16", "int8", "int4-g32"])
-def test_a_quantised_cache_adds_up(view: str, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_quantized_cache_adds_up(view: str, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     asked = ("gpt-oss-20b", "--batch", "2", "--seq", "300", "--cache-dtype", kind, "--view", view)
     data = json.loads(printed(capsys, *asked, "--format", "json"))
     for lines in (data["caches"], data["cache_layers"]):

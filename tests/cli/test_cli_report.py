@@ -51,7 +51,7 @@ def test_contract(name: str, good: Good) -> None:
     assert set(found["params"]["by_component"]) == COMPONENTS
     assert sum(found["params"]["by_component"].values()) == found["params"]["total"]
     assert found["kinds"]
-    assert set(found["kinds"].values()) <= {"exact", "measured", "modelled"}
+    assert set(found["kinds"].values()) <= {"exact", "measured", "modeled"}
     assert None not in found.values()
     assert ("source_seq" in found["workload"]) == (found["family"] == "encoder-decoder")
 

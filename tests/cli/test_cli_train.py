@@ -63,7 +63,7 @@ def test_a_process_killed_at_any_moment_goes_on(good: Callable[..., str], tmp_pa
     assert process.returncode == -signal.SIGKILL
     good(*told, "--out", "killed", "--resume", "--threads", "1")
     good(*told, "--out", "whole", "--threads", "1")
-    for name in ("model.safetensors", "optimiser.safetensors"):
+    for name in ("model.safetensors", "optimizer.safetensors"):
         killed, whole = (tmp_path / run / "step-00000300" / name for run in ("killed", "whole"))
         assert killed.read_bytes() == whole.read_bytes()
 

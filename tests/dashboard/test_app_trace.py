@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from archcalc.dashboard.running.model_choice import ModelChoice
 from archcalc.dashboard.server import MODELS_VARIABLE
 from archcalc.dashboard.tracing import trace_session
 from archcalc.dashboard.tracing.request import command, python
 from archcalc.dashboard.tracing.trace_files import text
-from archcalc.dashboard.tracing.trace_session import TraceSource
 from archcalc.errors import InputError
 from tests.run.decoding.chat_model import save_chat_model
 
@@ -144,7 +144,7 @@ def test_files_equal_the_command_line() -> None:
 
     from archcalc.cli.main import cli
 
-    session = trace_session.trace_session(TraceSource("happy"), "", "")
+    session = trace_session.trace_session(ModelChoice("happy"), "", "")
     for form in ("html", "json", "csv", "md"):
         told = ["trace", "happy", "--lang", "zh", "--format", form]
         assert CliRunner().invoke(cli, told).stdout == text(session, session.trace, form, "zh"), form
@@ -154,8 +154,8 @@ def test_files_equal_the_command_line() -> None:
 
 
 def test_the_command_has_the_chosen_options() -> None:
-    source = TraceSource("./a b.yaml", "{}", ("n_layers=2",), 7)
-    session = trace_session.trace_session(TraceSource("happy"), "", "0,1")
+    source = ModelChoice("./a b.yaml", "{}", ("n_layers=2",), 7)
+    session = trace_session.trace_session(ModelChoice("happy"), "", "0,1")
     assert command(source, session, 0) == (
         "archcalc trace './a b.yaml' --random-weights --seed 7 --set n_layers=2 --ids 0,1 --position 0"
     )
@@ -164,7 +164,7 @@ def test_the_command_has_the_chosen_options() -> None:
 def test_long_texts_are_refused_before_they_are_traced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trace_session, "MAX_TRACE_BYTES", 900)
     with pytest.raises(InputError, match=r"prompt: 4 tokens make a trace of .* allowed: up to 900 B"):
-        trace_session.trace_session(TraceSource("happy"), "", "0,1,2,3")
+        trace_session.trace_session(ModelChoice("happy"), "", "0,1,2,3")
 
 
 def test_a_stopped_trace_is_not_restarted() -> None:
@@ -173,7 +173,7 @@ def test_a_stopped_trace_is_not_restarted() -> None:
     at.session_state["stop_trace"] = True
     good(at.run())
     assert at.info[0].value == "Stopped."
-    assert trace_session.cached(TraceSource("happy"), "", "2,1,0") is None
+    assert trace_session.cached(ModelChoice("happy"), "", "2,1,0") is None
     assert not at.button(key="trace_again").value
 
 
@@ -186,11 +186,11 @@ def test_a_pasted_architecture_is_traced() -> None:
 @pytest.mark.parametrize(
     ("source", "ids"),
     [
-        (TraceSource("happy"), "0,1"),
-        (TraceSource("tiny-seq2seq", json.dumps({"base": "tiny-seq2seq"}), ("n_layers=1",), 5), "4,2"),
+        (ModelChoice("happy"), "0,1"),
+        (ModelChoice("tiny-seq2seq", json.dumps({"base": "tiny-seq2seq"}), ("n_layers=1",), 5), "4,2"),
     ],
 )
-def test_the_python_snippet_gives_the_same_trace(source: TraceSource, ids: str) -> None:
+def test_the_python_snippet_gives_the_same_trace(source: ModelChoice, ids: str) -> None:
     session = trace_session.trace_session(source, "", ids)
     names: dict[str, Any] = {}
     exec(python(source, session, 0), names)  # noqa: S102 - the page's own lines
@@ -203,7 +203,7 @@ def test_a_local_checkpoint_is_traced(tmp_path: Path, monkeypatch: pytest.Monkey
     folder = save_chat_model(tmp_path / "talker")
     monkeypatch.setenv(MODELS_VARIABLE, str(tmp_path))
     at = opened(trace_model="talker", trace_prompt="once upon", trace_view="next")
-    last = trace_session.cached(TraceSource(str(folder)), "once upon", "")
+    last = trace_session.cached(ModelChoice(str(folder)), "once upon", "")
     assert last is not None
     p = last.trace["probabilities"][-1]
     assert f"{p.max().item():.4f}" in texts(at)

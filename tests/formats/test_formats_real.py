@@ -90,7 +90,7 @@ def test_row_scales_as_torchao(name: str, config: str, shape: tuple[int, int], d
 @needs("torchao")
 @pytest.mark.parametrize("group", [32, 64, 128])
 def test_int4_as_torchao_holds_it(group: int) -> None:
-    """Int4WeightOnlyConfig quantises on a GPU only (its plain packing needs mslk, the tiled one CUDA), so the tensor is
+    """Int4WeightOnlyConfig quantizes on a GPU only (its plain packing needs mslk, the tiled one CUDA), so the tensor is
     built of parts in the shapes that Int4Tensor documents."""
     ao = quiet("torchao.quantization")
     out, into = 48, 512
@@ -226,7 +226,7 @@ WRITTEN = {"F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "TQ1_0"
 @needs("gguf")
 @pytest.mark.parametrize("kind", sorted(gguf_types.BLOCKS))
 @pytest.mark.parametrize("shape", [(1, 256), (48, 512), (3, 16, 768)])
-def test_bytes_as_gguf_quantises(kind: str, shape: tuple[int, ...]) -> None:
+def test_bytes_as_gguf_quantizes(kind: str, shape: tuple[int, ...]) -> None:
     gguf, numpy = quiet("gguf"), quiet("numpy")
     array = numpy.random.default_rng(0).standard_normal(shape, dtype=numpy.float32)
     found, wanted = weight_format(f"gguf-{kind.lower()}").bytes_of(shape).total, gguf.GGMLQuantizationType[kind]

@@ -65,7 +65,7 @@ def _attended(w: dict[str, Tensor], x_TD: Tensor) -> Tensor:
 
 
 def _layernorm(w: dict[str, Tensor], slot: str, x_TD: Tensor, wanted: list[float]) -> Tensor:
-    """A half of the normalised states, moved to what is wanted of the last; returns the normed states."""
+    """A half of the normalized states, moved to what is wanted of the last; returns the normed states."""
     plain_TD = torch.nn.functional.layer_norm(x_TD, (3,), eps=EPS)
     w[f"layers.0.{slot}_norm.weight"] = _t([0.5, 0.5, 0.5])
     w[f"layers.0.{slot}_norm.bias"] = _t(wanted) - 0.5 * plain_TD[2]

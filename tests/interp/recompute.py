@@ -68,8 +68,8 @@ class Interpreter:
         return y if b is None else y + b
 
     def standardized(self, x: Tensor, eps: float) -> Tensor:
-        centred = x - x.mean(-1, keepdim=True)
-        return centred / (centred.pow(2).mean(-1, keepdim=True) + eps).sqrt()
+        centered = x - x.mean(-1, keepdim=True)
+        return centered / (centered.pow(2).mean(-1, keepdim=True) + eps).sqrt()
 
     def over_rms(self, x: Tensor, eps: float) -> Tensor:
         return x / (x.pow(2).mean(-1, keepdim=True) + eps).sqrt()

@@ -107,7 +107,7 @@ def test_the_step_by_hand_is_autograds(seed: int) -> None:
     found = run("step", seed)
     model = small_model.small_model(step.PRESET, seed).requires_grad_(True)
     ids, right = torch.tensor([found.prompt]), torch.tensor([found.target])
-    optimiser = torch.optim.SGD(model.head.parameters(), lr=found.learning_rate)
+    optimizer = torch.optim.SGD(model.head.parameters(), lr=found.learning_rate)
     loss = F.cross_entropy(model(ids)[:, -1], right)
     loss.backward()
     assert found.loss == pytest.approx(float(loss.detach()), abs=1e-14)
@@ -121,7 +121,7 @@ def test_the_step_by_hand_is_autograds(seed: int) -> None:
     assert max(msgspec.structs.astuple(found.differences)) < 1e-14
     squares = sum(float((weight.grad**2).sum()) for weight in model.head.parameters())
     assert found.expected_change == pytest.approx(-found.learning_rate * squares, abs=1e-14)
-    optimiser.step()
+    optimizer.step()
     with torch.no_grad():
         after = model(ids)[:, -1]
     assert column(found.tokens, "new_logit") == pytest.approx(after[0].tolist(), abs=1e-13)

@@ -119,9 +119,9 @@ def test_tokens_come_in_the_order_in_which_they_are_drawn() -> None:
         [1.0, 0.0, 0.9, -2.0], seen=[{2}], top=4, sampling=Sampling(temperature=1, top_k=3, repetition_penalty=9)
     )
     assert [token.id for token in found.tokens] == [0, 2, 1, 3]
-    penalised = of([2.0, 1.4, 0.1], seen=[{0}], top=1, sampling=Sampling(temperature=1, repetition_penalty=2))
-    assert [token.id for token in penalised.tokens] == [1], "the model's own likeliest is drawn less"
-    assert [token.rank for token in penalised.tokens] == [2]
+    penalized = of([2.0, 1.4, 0.1], seen=[{0}], top=1, sampling=Sampling(temperature=1, repetition_penalty=2))
+    assert [token.id for token in penalized.tokens] == [1], "the model's own likeliest is drawn less"
+    assert [token.rank for token in penalized.tokens] == [2]
 
 
 def test_by_a_real_model_each_context_is_read_alone(tmp_path: Path) -> None:

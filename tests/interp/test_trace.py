@@ -48,7 +48,7 @@ def spec_of(norm: dict[str, Any], attention: dict[str, Any], ffn: dict[str, Any]
 
 BIASED = GQA | {"q_bias": True, "out_bias": True}
 LATENT = {"kind": "mla", "n_heads": 2, "kv_rank": 6, "d_nope": 4, "d_rope": 2, "d_v": 5, "q_rank": 7}
-EXPERTS = {"kind": "moe", "n_experts": 4, "n_active": 2, "d_expert": 6, "activation": "silu", "normalise": True}
+EXPERTS = {"kind": "moe", "n_experts": 4, "n_active": 2, "d_expert": 6, "activation": "silu", "normalize": True}
 LEARNED = {"final_norm": LN, "position": {"kind": "learned"}}
 CAPPED = GQA | {"softcap": 3.0, "scale": 0.4}
 SPECS = {
@@ -64,13 +64,13 @@ SPECS = {
     "parallel": spec_of(LN, GQA, plain("gelu"), placement="parallel"),
     "parallel_two": spec_of(LN, GQA, plain("gelu"), placement="parallel_two"),
     "deepseek": spec_of(RMS, LATENT, EXPERTS, stack={"final_norm": RMS}),
-    "mixtral": spec_of(RMS, ROPE, EXPERTS | {"choose": "logits", "weigh": "softmax", "normalise": False}),
+    "mixtral": spec_of(RMS, ROPE, EXPERTS | {"choose": "logits", "weigh": "softmax", "normalize": False}),
     "kolibri": spec_of(
         RMS, GQA, EXPERTS | {"choose": "logits", "weigh": "sigmoid", "correction": "buffer", "router_softcap": 0.4}
     ),
-    "ernie": spec_of(RMS, GQA, EXPERTS | {"correction": "parameter", "normalise_min": 0.9}),
+    "ernie": spec_of(RMS, GQA, EXPERTS | {"correction": "parameter", "normalize_min": 0.9}),
     "phimoe": spec_of(
-        RMS, GQA, EXPERTS | {"choose": "logits", "weigh": "sparsemixer", "jitter": 0.3, "normalise": False}
+        RMS, GQA, EXPERTS | {"choose": "logits", "weigh": "sparsemixer", "jitter": 0.3, "normalize": False}
     ),
     "grouped": spec_of(
         RMS,

@@ -321,7 +321,7 @@ def test_positions_join_where_the_table_is_widened(factor: dict[str, Any] | None
 
 
 TRANSFORM = {"activation": "gelu", "norm": LN}
-# (head, is the table factorised, its own tensors, its matrix if that is the token table)
+# (head, is the table factorized, its own tensors, its matrix if that is the token table)
 HEADS: list[tuple[dict[str, Any] | None, bool, Shapes, tuple[int, ...] | None]] = [
     (None, False, {}, None),
     ({}, False, {"weight": (17, 10)}, None),
@@ -346,9 +346,9 @@ HEADS: list[tuple[dict[str, Any] | None, bool, Shapes, tuple[int, ...] | None]] 
 ]
 
 
-@pytest.mark.parametrize(("head", "factorised", "expected", "matrix"), HEADS)
-def test_head(head: dict[str, Any] | None, factorised: bool, expected: Shapes, matrix: tuple[int, ...] | None):
-    made = document({"ffn": PLAIN}, head=head, embedding={"factor": FACTOR if factorised else None})
+@pytest.mark.parametrize(("head", "factorized", "expected", "matrix"), HEADS)
+def test_head(head: dict[str, Any] | None, factorized: bool, expected: Shapes, matrix: tuple[int, ...] | None):
+    made = document({"ffn": PLAIN}, head=head, embedding={"factor": FACTOR if factorized else None})
     ledger = build(decode(made))
     found = {row.path: row for row in ledger.rows if row.path.startswith("head.")}
     assert {path: row.shape for path, row in found.items()} == prefixed("head.", expected)

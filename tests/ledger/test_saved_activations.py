@@ -301,7 +301,7 @@ MIXTURES: list[tuple[dict[str, Any], dict[str, Any], list[str]]] = [
     ({}, {}, GATHER),
     ({"expert_bias": True}, {}, GATHER),
     ({}, {"experts": "split"}, SPLIT),
-    ({"normalise": True}, {}, [*ROUTER, OWN_SHARES, SUM, *GATHER[3:]]),
+    ({"normalize": True}, {}, [*ROUTER, OWN_SHARES, SUM, *GATHER[3:]]),
     ({"choose": "logits", "weigh": "softmax"}, {}, [ROUTER[0], LOGITS, ROUTER[2], OWN_SHARES, *GATHER[3:]]),
     ({"choose": "sigmoid", "weigh": "sigmoid"}, {}, [ROUTER[0], LOGITS, ROUTER[2], OWN_SHARES, *GATHER[3:]]),
     (
@@ -312,7 +312,7 @@ MIXTURES: list[tuple[dict[str, Any], dict[str, Any], list[str]]] = [
     ),
     ({"router_softcap": 2.0}, {}, [ROUTER[0], CAPPED, *ROUTER[1:], *GATHER[3:]]),
     (
-        {"normalise": True, "normalise_min": 0.5},
+        {"normalize": True, "normalize_min": 0.5},
         {},
         [*ROUTER, OWN_SHARES, SUM, SUM.replace("shares,", "shares, clamped,"), *GATHER[3:]],
     ),

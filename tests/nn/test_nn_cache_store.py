@@ -212,7 +212,7 @@ def test_plain_formats_are_plain_stores() -> None:
         assert isinstance(new_store(kind, (1, 1, WIDTH), CPU), PlainStore) == (name in ("fp32", "fp16", "bf16", "fp8"))
 
 
-def test_a_quantised_cache_on_meta() -> None:
+def test_a_quantized_cache_on_meta() -> None:
     model = build(load("deepseek-v3"), dtype=torch.bfloat16)
     cache = model.new_cache(2, 100, format="int4-g32")
     cache.past = 99

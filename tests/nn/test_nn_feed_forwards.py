@@ -66,7 +66,7 @@ class Mixture:
     )  # fmt: skip
 
 
-LAGUNA = {"choose": "sigmoid", "normalise": True, "correction": "parameter"}
+LAGUNA = {"choose": "sigmoid", "normalize": True, "correction": "parameter"}
 GROUPS = {"n_groups": 4, "n_active_groups": 2}
 MIXTURES = {
     "ernie4_5_moe": Mixture(
@@ -74,7 +74,7 @@ MIXTURES = {
         "Ernie4_5_MoeSparseMoeBlock",
         "Ernie4_5_MoeConfig",
         {"moe_num_experts": N_EXPERTS, "moe_k": N_ACTIVE, "moe_num_shared_experts": 2, "moe_norm_min": 0.8},
-        {"correction": "parameter", "normalise": True, "normalise_min": 0.8, "n_shared": 2},
+        {"correction": "parameter", "normalize": True, "normalize_min": 0.8, "n_shared": 2},
         correction="gate.moe_statics.e_score_correction_bias",
     ),
     "kolibri1": Mixture(
@@ -85,13 +85,13 @@ MIXTURES = {
         {"choose": "logits", "weigh": "sigmoid", "correction": "buffer", "n_shared": 1, "d_shared": 5},
         correction="gate.e_score_correction_bias",
     ),
-    "kolibri1, normalised": Mixture(
+    "kolibri1, normalized": Mixture(
         "kolibri1",
         "Kolibri1SparseMoeBlock",
         "Kolibri1Config",
         {"shared_expert_intermediate_size": 5, "norm_topk_prob": True},
         {"choose": "logits", "weigh": "sigmoid", "correction": "buffer", "n_shared": 1, "d_shared": 5}
-        | {"normalise": True},
+        | {"normalize": True},
         correction="gate.e_score_correction_bias",
     ),
     "phimoe": Mixture(
@@ -116,7 +116,7 @@ MIXTURES = {
         "Cohere2MoeSparseMoeBlock",
         "Cohere2MoeConfig",
         {"num_shared_experts": 0, "expert_selection_fn": "sigmoid", "norm_topk_prob": True},
-        {"choose": "sigmoid", "normalise": True},
+        {"choose": "sigmoid", "normalize": True},
         experts={"num_experts": N_EXPERTS, "num_experts_per_tok": N_ACTIVE, "intermediate_size": D_EXPERT},
     ),
     "laguna": Mixture(

@@ -169,7 +169,7 @@ def test_rope_depends_on_distance_alone_and_keeps_lengths(interleaved: bool) -> 
     assert not torch.allclose(turned(q, 9)[..., :6], q[..., :6])
 
 
-def test_interleaved_rope_turns_neighbours() -> None:
+def test_interleaved_rope_turns_neighbors() -> None:
     x = torch.tensor([1.0, 0.0, 0.0, 1.0]).view(1, 1, 1, 4)
     part = Rope(d_rotary=4, interleaved=True, theta=100.0)
     found = rope.rotate(x, rope.rotary_tables(part, torch.tensor([3])), True).flatten()
@@ -334,9 +334,9 @@ ROUTERS = [
 @pytest.mark.parametrize(
     "more",
     [
-        {"normalise": True},
+        {"normalize": True},
         {"gated": False, "group_score": "best", "router_softcap": 0.8},
-        {"normalise": True, "normalise_min": 0.9, "shared_combine": "average", "group_score": "two_best"},
+        {"normalize": True, "normalize_min": 0.9, "shared_combine": "average", "group_score": "two_best"},
         {"weight_on": "input"},
     ],
     ids=str,
@@ -398,8 +398,8 @@ def by_loop(module: MoE, part: MoEPart, x: Tensor) -> Tensor:
         scores = {"softmax": logits.softmax(-1), "sigmoid": logits.sigmoid(), "logits": logits}[part.choose]
         experts = chosen(part, scores, module.correction_bias)
         weights = weighed(part, logits, scores, experts)
-        if part.normalise:
-            weights = weights / max(float(weights.sum()), part.normalise_min or 0)
+        if part.normalize:
+            weights = weights / max(float(weights.sum()), part.normalize_min or 0)
         y = module.shared(token) * torch.sigmoid(module.shared_gate.weight @ token)
         for e, weight in zip(experts, weights * part.scale, strict=True):
             read, factor = (weight * token, 1) if part.weight_on == "input" else (token, weight)

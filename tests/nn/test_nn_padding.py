@@ -133,7 +133,7 @@ def test_every_kernel_hides_padding(attention: dict[str, Any], kernel: Any) -> N
 
 
 @pytest.mark.parametrize("kind", CACHE_TYPES)
-def test_quantised_rows_are_as_alone(kind: str) -> None:
+def test_quantized_rows_are_as_alone(kind: str) -> None:
     attention = {"kind": "gqa", "n_heads": 2, "d_head": 64, "position": {"kind": "rope"}}
     model = filled(build(one_layer(attention), "cpu"))
     rows = [torch.randint(23, (n,)) for n in (12, 4)]

@@ -148,7 +148,7 @@ def qwen3_moe() -> Case:
             "qk_norm": {"norm": RMS},
             "position": {"kind": "rope"},
         },
-        "ffn": {"kind": "moe", "n_experts": 7, "n_active": 3, "d_expert": 5, "normalise": True},
+        "ffn": {"kind": "moe", "n_experts": 7, "n_active": 3, "d_expert": 5, "normalize": True},
     }
     names = {
         r"layers\.(\d+)\.ffn\.router": r"model.layers.\1.mlp.gate",
@@ -181,7 +181,7 @@ def deepseek_v3() -> Case:
         "d_expert": 5,
         "n_shared": 2,
         "choose": "sigmoid",
-        "normalise": True,
+        "normalize": True,
         "scale": 2.5,
         "n_groups": 4,
         "n_active_groups": 2,

@@ -37,8 +37,8 @@ def test_the_blocks_and_the_data_say_the_same() -> None:
     assert all(len(row) == len(block.columns) for block in (sides, lines, table_2) for row in block.rows)
 
 
-def test_a_gpus_figures_are_called_modelled() -> None:
-    assert of("gpt2").kind == "modelled"
+def test_a_gpus_figures_are_called_modeled() -> None:
+    assert of("gpt2").kind == "modeled"
     assert of("gpt2", device="meta").kind == "exact"
     first = blocks(of("gpt2", device="meta"))[0]
     assert str(first.title).endswith("(ledger: fp16, eager attention, meta, exact)")

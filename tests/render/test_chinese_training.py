@@ -88,9 +88,9 @@ def pages(spec: Spec) -> Iterator[Page]:
         yield from (flops.view(found, flops.Options(view)) for view in flops.VIEWS)
         for view in memory.VIEWS:
             yield training_page(setup(spec, recompute=recompute, conventions=is_decoder), view)
-    modelled = setup(spec, attention="flash", device="cuda", experts="gather", dropout=False, recipe="pure")
-    tracked = structs.replace(modelled, tracked=dict.fromkeys(CATEGORIES, 10**9))
-    for measured in (tracked, structs.replace(modelled, process_bytes=10**9)):
+    modeled = setup(spec, attention="flash", device="cuda", experts="gather", dropout=False, recipe="pure")
+    tracked = structs.replace(modeled, tracked=dict.fromkeys(CATEGORIES, 10**9))
+    for measured in (tracked, structs.replace(modeled, process_bytes=10**9)):
         yield from (training_page(measured, view) for view in memory.VIEWS)
     for optimizer, recipe in zip(OPTIMIZERS.values(), [*RECIPES.values()] * 3, strict=False):
         yield lora.view(

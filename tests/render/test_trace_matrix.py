@@ -66,7 +66,7 @@ def test_logits_are_named_by_tokens_and_ids_are_numbers(happy: tuple[ModelSource
     assert (ids.values, ids.are_indices) == (((0, 1, 2),), True)
 
 
-def test_of_much_the_neighbourhood_of_the_place_is_shown() -> None:
+def test_of_much_the_neighborhood_of_the_place_is_shown() -> None:
     opened = open_source("tiny")
     traced = trace(opened.checkpoint.load(), list(range(40)), position=20)
     steps = {one.step.name: one for one in traced.steps}

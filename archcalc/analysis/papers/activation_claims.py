@@ -36,9 +36,9 @@ Figures = dict[str, int | Fraction]
 
 _LONGEST = 12  # digits of a number in a quantity's arguments
 
-# The ledger's bytes are those of a GPU, where the paper's masks have a byte a number: modelled. Its FLOPs are exact.
+# The ledger's bytes are those of a GPU, where the paper's masks have a byte a number: modeled. Its FLOPs are exact.
 PAPER = "Korthikanti et al."
-GPU = "ledger, GPU modelled"
+GPU = "ledger, GPU modeled"
 LEDGER = "ledger"
 EARLY_STOP = "ledger, early stop"
 

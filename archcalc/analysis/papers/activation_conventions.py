@@ -262,7 +262,7 @@ class ActivationConventions(Result, frozen=True, kw_only=True):
     tensors: Annotated[tuple[PaperTensor, ...], data(msg("saved activations by tensor"))]
     devices: Annotated[int, data(msg("devices that share a layer"))]
     configurations: Annotated[tuple[PaperConfiguration, ...], data(msg("the paper's table 2"))]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))]
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))]
 
 
 class ConfigurationShare(msgspec.Struct, frozen=True):

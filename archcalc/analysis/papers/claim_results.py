@@ -32,7 +32,7 @@ ACCOUNTING_NAMES: dict[str, Message] = {
     "without input embedding": msg("without input embedding"),
     "without embedding and head": msg("without embedding and head"),
     "ledger": msg("ledger"),
-    "ledger, GPU modelled": msg("ledger, GPU modelled"),
+    "ledger, GPU modeled": msg("ledger, GPU modeled"),
     "ledger, early stop": msg("ledger, early stop"),
 }
 

@@ -116,7 +116,7 @@ CONVENTIONS = (
 class ConventionFlops(Row, frozen=True, kw_only=True):
     """The FLOPs of a training step by one convention, and their difference from the exact count over all keys.
 
-    `expression` is the convention's formula. Counts of this ledger are exact, those of papers modelled.
+    `expression` is the convention's formula. Counts of this ledger are exact, those of papers modeled.
     """
 
     convention: Annotated[str | Message, text(msg("convention"))]
@@ -124,7 +124,7 @@ class ConventionFlops(Row, frozen=True, kw_only=True):
     difference: Annotated[float, number(msg("difference from exact"), "change")]
     expression: Annotated[str | Message, text(msg("formula"))]
     source: Annotated[str | Message, text(in_context("of a figure", "source"))]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))]
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))]
 
 
 def convention_flops(spec: Spec, ledger: Ledger, work: Workload) -> list[ConventionFlops]:
@@ -149,7 +149,7 @@ def _row(convention: Convention, train_step: int, exact: int) -> ConventionFlops
         difference=(train_step - exact) / exact,
         expression=convention.expression,
         source=convention.source,
-        kind="exact" if convention.source == _OWN else "modelled",
+        kind="exact" if convention.source == _OWN else "modeled",
     )
 
 

@@ -31,7 +31,7 @@ class Paper(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     title: str
     source: str
     recipe: str
-    optimizer: str = msgspec.field(name="optimiser")
+    optimizer: str
     claims: tuple[Claim, ...]
 
 

@@ -20,7 +20,7 @@ class SweepColumn(Row, frozen=True, kw_only=True):
 
     name: Annotated[str, text(msg("name"))]
     what: Annotated[Literal["field", "figure"], data(msg("swept field or figure"))]
-    kind: Annotated[Sureness | None, data(msg("exact, measured or modelled"))]
+    kind: Annotated[Sureness | None, data(msg("exact, measured or modeled"))]
 
 
 class Sweep(Result, frozen=True, kw_only=True):

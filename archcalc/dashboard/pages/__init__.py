@@ -25,4 +25,5 @@ PAGES: Final = (
     PageEntry("compare", "compare", msg("Compare"), ":material/compare_arrows:", True),
     PageEntry("run", "run", msg("Run"), ":material/play_arrow:", False),
     PageEntry("trace", "trace", msg("Trace"), ":material/stacked_line_chart:", False),
+    PageEntry("inside", "inside", msg("Inside"), ":material/biotech:", False),
 )

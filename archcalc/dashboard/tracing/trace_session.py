@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
 from archcalc.dashboard.lru_cache import LruCache
+from archcalc.dashboard.running import canonical_models
+from archcalc.dashboard.running.model_choice import ModelChoice
 from archcalc.errors import InputError
 from archcalc.extras import require_running
 from archcalc.run.decoding.prompts import one_prompt
 from archcalc.spec import Spec
-from archcalc.spec.set_options import changes
 from archcalc.units import human_bytes
 from archcalc.words import msg
 
@@ -22,26 +20,12 @@ if TYPE_CHECKING:
     from archcalc.interp.trace.result import ForwardTrace
     from archcalc.interp.trace.run import Trace
     from archcalc.interp.trace.worked_example import StepCheck, WorkedExample
-    from archcalc.run.loading.source import LoadedModel, ModelSource
+    from archcalc.run.loading.source import ModelSource
 
 # The default prompt, and the default ids of a model without a tokenizer.
 PROMPT, IDS = "In the beginning", "1,2,3"
-# Limits of the page: bytes of weights, and of one trace.
-MAX_WEIGHTS_BYTES, MAX_TRACE_BYTES = 2_000_000_000, 400_000_000
-
-
-class TraceSource(msgspec.Struct, frozen=True):
-    """A model: its source as on the command line, or, with random weights, the architecture as JSON."""
-
-    name: str
-    document: str = ""
-    settings: tuple[str, ...] = ()
-    seed: int = 0
-
-    @property
-    def is_random(self) -> bool:
-        """Whether the weights are random."""
-        return bool(self.document)
+# Bytes of one trace, at most.
+MAX_TRACE_BYTES = 400_000_000
 
 
 @dataclass(frozen=True)
@@ -71,16 +55,15 @@ class TraceSession:
         return forward_trace(self.source, trace, self.checks(trace), lang=lang)
 
 
-_MODELS: Final[LruCache[LoadedModel]] = LruCache(3)
 _SESSIONS: Final[LruCache[TraceSession]] = LruCache(12)
 
 
-def cached(source: TraceSource, prompt: str, ids: str) -> TraceSession | None:
+def cached(source: ModelChoice, prompt: str, ids: str) -> TraceSession | None:
     """Return the trace of a text if it is in the cache."""
     return _SESSIONS.get((source, prompt, ids))
 
 
-def trace_session(source: TraceSource, prompt: str, ids: str) -> TraceSession:
+def trace_session(source: ModelChoice, prompt: str, ids: str) -> TraceSession:
     """Return the trace of a prompt or of ids; without either, of the worked example or a default.
 
     Raises InputError as the command line does, and for a model or a text beyond the limits of the page.
@@ -88,45 +71,28 @@ def trace_session(source: TraceSource, prompt: str, ids: str) -> TraceSession:
     return _SESSIONS.get_or_create((source, prompt, ids), lambda: _trace(source, prompt or None, ids or None))
 
 
-def _trace(source: TraceSource, prompt: str | None, ids: str | None) -> TraceSession:
+def _trace(source: ModelChoice, prompt: str | None, ids: str | None) -> TraceSession:
     require_running()
     from archcalc.interp.text_input import text_input
     from archcalc.interp.trace import worked_example
     from archcalc.interp.trace.run import trace
 
-    model_source, example = _model_source(source), None
+    model_source, example = canonical_models.open_model(source), None
     if prompt is None and ids is None:
         example = None if source.is_random else worked_example.example_of(source.name)
         prompt = example.prompt if example else PROMPT if model_source.tokenizer else None
         ids = None if prompt else IDS
     input_ids = one_prompt(model_source, prompt, ids)
     inputs = text_input(model_source, input_ids)
-    _check_limits(model_source.spec, inputs)
-    model = _MODELS.get_or_create(source, lambda: model_source.load(inputs.work, packed=False, seed=source.seed)).model
+    _check_size(model_source.spec, inputs)
+    model = canonical_models.load_model(source, inputs.work)
     return TraceSession(model_source, model, trace(model, inputs.ids, inputs.target), example, prompt, ids)
 
 
-def _model_source(source: TraceSource) -> ModelSource:
-    from archcalc.run.loading.source import open_source
-
-    if not source.is_random:
-        return open_source(source.name)
-    return open_source(json.loads(source.document), random_weights=True, changes=changes(source.settings))
-
-
-def _check_limits(spec: Spec, inputs: TextInput) -> None:
-    """Raise InputError for a model or a text beyond the limits of the page."""
-    from archcalc.analysis.memory import summary
+def _check_size(spec: Spec, inputs: TextInput) -> None:
+    """Raise InputError for a text whose trace is beyond the limit of the page."""
     from archcalc.interp.memory import recorded_bytes
-    from archcalc.ledger.build import build
 
-    weights_bytes = summary(build(spec), inputs.work, "fp32")["weights_bytes"]
-    if weights_bytes > MAX_WEIGHTS_BYTES:
-        raise InputError(
-            msg("needs {size} of weights in fp32", size=human_bytes(weights_bytes)),
-            where=spec.name,
-            allowed=msg("up to {size} on this page", size=human_bytes(MAX_WEIGHTS_BYTES)),
-        )
     trace_bytes = recorded_bytes(spec, inputs.work)
     if trace_bytes > MAX_TRACE_BYTES:
         raise InputError(

@@ -160,8 +160,8 @@ IBERT = derive(
     run_constraints=(Constraint("quant_mode", (False,)),),
     irrelevant="force_dequant",
     unused={
-        r".*(_act|_activation|\.act|\.activation|_act\d)\.(x_min|x_max|act_scaling_factor)": "ranges of quantisation",
-        r".*(_integer|_scaling_factor|\.LayerNorm\.shift)": "numbers of quantisation",
+        r".*(_act|_activation|\.act|\.activation|_act\d)\.(x_min|x_max|act_scaling_factor)": "ranges of quantization",
+        r".*(_integer|_scaling_factor|\.LayerNorm\.shift)": "numbers of quantization",
     },
 )
 XLM_ROBERTA_XL = derive(

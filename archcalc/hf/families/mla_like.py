@@ -91,7 +91,7 @@ DEEPSEEK_V3 = decoder(
             size("moe_intermediate_size", 2048),
             **CORRECTED,
             **grouped(8, 4),
-            normalise=flag("norm_topk_prob", True),
+            normalize=flag("norm_topk_prob", True),
             scale=positive("routed_scaling_factor", 2.5),
             n_shared=Key("n_shared_experts", COUNT, 1),
         ),
@@ -126,7 +126,7 @@ GLM4_MOE_LITE = derive(
             size("moe_intermediate_size", 1536),
             **CORRECTED,
             **grouped(1, 1),
-            normalise=flag("norm_topk_prob", True),
+            normalize=flag("norm_topk_prob", True),
             scale=positive("routed_scaling_factor", 1.8),
             n_shared=size("n_shared_experts", 1),
         ),
@@ -194,7 +194,7 @@ DEEPSEEK_V2 = derive(
     schedule=DenseFirstSchedule(Key("first_k_dense_replace", LAYERS_OR_NONE, 0)),
     tensors=(*DENSE, LLAMA_EXPERTS, SHARED_EXPERTS),
     constraints=(Constraint("moe_layer_freq", (1,)), Constraint("scoring_func", ("softmax",))),
-    # The class never normalises, whatever is said.
+    # The class never normalizes, whatever is said.
     irrelevant=keys(f"{FOLLOWING} norm_topk_prob ep_size aux_loss_alpha seq_aux"),
     spelling=TIED_EXPERTS,
 )
@@ -272,7 +272,7 @@ AXK1 = derive(
             size("moe_intermediate_size", 2048),
             **CORRECTED,
             **grouped(8, 4),
-            normalise=flag("norm_topk_prob", True),
+            normalize=flag("norm_topk_prob", True),
             scale=positive("routed_scaling_factor", 2.5),
             n_shared=size("n_shared_experts", 1),
         ),

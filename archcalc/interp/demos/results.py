@@ -34,7 +34,7 @@ class Demo(Result, frozen=True, kw_only=True):
     """The result of a demonstration."""
 
     name: Annotated[str, data(msg("name"))]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "measured"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "measured"
 
 
 class SoftmaxToken(Row, frozen=True, kw_only=True):

@@ -19,7 +19,7 @@ class NearToken(Row, frozen=True, kw_only=True):
     token: Annotated[str | None, number(msg("token"), "quoted")]
     id: Annotated[int, number(msg("id"), "words")]
     cosine: Annotated[float, number(msg("cosine"), "decimal")]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "measured"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "measured"
 
 
 class Word(Row, frozen=True, kw_only=True):
@@ -51,7 +51,7 @@ class AnalogyToken(Row, frozen=True, kw_only=True):
     token: Annotated[str | None, number(msg("token"), "quoted")]
     id: Annotated[int, number(msg("id"), "words")]
     cosine: Annotated[float, number(msg("cosine"), "decimal")]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "measured"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "measured"
 
 
 class Analogy(Result, frozen=True, kw_only=True):
@@ -83,7 +83,7 @@ class LayerSimilarity(Row, frozen=True, kw_only=True):
     path: Annotated[str, text(msg("path"))]
     cosine: Annotated[float, number(msg("cosine"), "decimal")]
     baseline: Annotated[float | None, number(msg("mean cosine of other tokens"), "decimal")]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "measured"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "measured"
 
 
 class WordContext(Row, frozen=True, kw_only=True):
@@ -110,7 +110,7 @@ class ProjectedWord(Row, frozen=True, kw_only=True):
     word: Annotated[str, text(msg("word"))]
     x: Annotated[float, number(msg("first component"), "decimal")]
     y: Annotated[float, number(msg("second component"), "decimal")]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "measured"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "measured"
 
 
 class PrincipalComponent(Row, frozen=True, kw_only=True):
@@ -119,7 +119,7 @@ class PrincipalComponent(Row, frozen=True, kw_only=True):
     component: Annotated[int, number(msg("component"), "words")]
     variance: Annotated[float, number(msg("variance"), "decimal")]
     share: Annotated[float, share(msg("explained variance"))]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "measured"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "measured"
 
 
 class Projection(Result, frozen=True, kw_only=True):

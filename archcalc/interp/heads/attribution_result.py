@@ -30,7 +30,7 @@ class ContributionRow(Row, frozen=True, kw_only=True):
     layer: Annotated[int | None, data(msg("layer"))]
     head: Annotated[int | None, number(msg("head"), "words")]
     contribution: Annotated[float, number(msg("contribution"), "decimal", is_summed=True)]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "measured"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "measured"
 
 
 class EdgeRow(Row, frozen=True, kw_only=True):
@@ -44,7 +44,7 @@ class EdgeRow(Row, frozen=True, kw_only=True):
     weight: Annotated[float, number(msg("weight"), "decimal")]
     contribution: Annotated[float, number(msg("contribution"), "decimal")]
     promotes: Annotated[tuple[str, ...], number(msg("promotes"), "value")]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "measured"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "measured"
 
 
 class LogitAttribution(Result, frozen=True, kw_only=True):

@@ -14,9 +14,14 @@ FULL, MASKED = 65534, 65535
 _LOWEST_SCORE = -1e30
 
 
+def is_masked(scores_NTS: Tensor) -> Tensor:
+    """Return which scores are those of keys that a mask hides."""
+    return scores_NTS.float() < _LOWEST_SCORE
+
+
 def pattern_bytes(pattern_NTS: Tensor, scores_NTS: Tensor) -> bytes:
     """Return the weights of all heads, two bytes for each, the lower first."""
     cells_NTS = (pattern_NTS.float() * FULL).round().int().cpu()
-    cells_NTS[(scores_NTS.float() < _LOWEST_SCORE).cpu()] = MASKED
+    cells_NTS[is_masked(scores_NTS).cpu()] = MASKED
     halves = torch.stack([cells_NTS & 255, cells_NTS >> 8], dim=-1)
     return bytes(halves.to(torch.uint8).contiguous().flatten().untyped_storage())

@@ -40,7 +40,7 @@ class HeadFigures(Row, frozen=True, kw_only=True):
     induction: Annotated[float | None, number(msg("induction"), "decimal")]
     duplicate_token: Annotated[float | None, number(msg("duplicate token"), "decimal")]
     head_kind: Annotated[HeadKind, text(msg("kind of head"), names=KIND_NAMES)]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "measured"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "measured"
 
 
 class AttentionWeight(Row, frozen=True, kw_only=True):
@@ -51,7 +51,7 @@ class AttentionWeight(Row, frozen=True, kw_only=True):
     token: Annotated[str, number(msg("token"), "quoted")]
     score: Annotated[float | None, number(msg("score"), "decimal")]
     weight: Annotated[float | None, number(msg("weight"), "decimal")]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "measured"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "measured"
 
 
 class NeuronProduct(Row, frozen=True, kw_only=True):
@@ -61,7 +61,7 @@ class NeuronProduct(Row, frozen=True, kw_only=True):
     query: Annotated[float, number(msg("query"), "decimal")]
     key: Annotated[float, number(msg("key"), "decimal")]
     product: Annotated[float, number(msg("product, scaled"), "decimal")]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "measured"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "measured"
 
 
 class PairProducts(Row, frozen=True, kw_only=True):
@@ -72,7 +72,7 @@ class PairProducts(Row, frozen=True, kw_only=True):
     score: Annotated[float | None, data(msg("score"))]
     rest: Annotated[float | None, data(msg("bias and softcap"))]
     products: Annotated[tuple[NeuronProduct, ...], data(msg("product of each dimension"))]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "measured"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "measured"
 
 
 class HeadPattern(Row, frozen=True, kw_only=True):
@@ -82,7 +82,7 @@ class HeadPattern(Row, frozen=True, kw_only=True):
     head: Annotated[int, data(msg("head"))]
     weights: Annotated[tuple[AttentionWeight, ...], data(msg("weights of every query"))]
     pair: Annotated[PairProducts | None, data(msg("one query and one key"))]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "measured"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "measured"
 
 
 class Attentions(Result, frozen=True, kw_only=True):

@@ -51,7 +51,7 @@ class SiteReading(Row, frozen=True, kw_only=True):
     ids: Annotated[tuple[int, ...], data(msg("ids of the likeliest tokens"))]
     tokens: Annotated[tuple[str, ...], data(msg("likeliest tokens"))]
     probabilities: Annotated[tuple[float, ...], data(msg("probabilities of the likeliest tokens"))]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "measured"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "measured"
 
 
 class TokenTrajectory(Row, frozen=True, kw_only=True):
@@ -71,7 +71,7 @@ class TokenTrajectory(Row, frozen=True, kw_only=True):
     output_rank: Annotated[int, count(msg("rank in the output"), is_summed=False)]
     ranks: Annotated[tuple[int, ...], data(msg("ranks by site"))]
     probabilities: Annotated[tuple[float, ...], data(msg("probabilities by site"))]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "measured"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "measured"
 
 
 class LensPredictions(Result, frozen=True, kw_only=True):
@@ -94,7 +94,7 @@ class SiteDivergence(Row, frozen=True, kw_only=True):
     path: Annotated[str, text(in_context("of a model", "site"))]
     logit_kl_nats: Annotated[float, number(msg("KL of the logit lens, nats"), "decimal")]
     lens_kl_nats: Annotated[float, number(msg("KL of this lens, nats"), "decimal")]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "measured"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "measured"
 
 
 class TrainedLens(Result, frozen=True, kw_only=True):

@@ -50,7 +50,7 @@ class PatchRun(Row, frozen=True, kw_only=True):
     top: Annotated[str, number(msg("likeliest"), "words")]
     top_id: Annotated[int, data(msg("id of the likeliest token"))]
     top_probability: Annotated[float, number(msg("P(likeliest)"), "decimal")]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "measured"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "measured"
 
 
 class RestoredEffect(Row, frozen=True, kw_only=True):
@@ -71,7 +71,7 @@ class RestoredEffect(Row, frozen=True, kw_only=True):
     value: Annotated[float | None, number(msg("metric"), "decimal")]
     effect: Annotated[float | None, number(msg("effect"), "decimal")]
     estimate: Annotated[float | None, number(msg("estimate"), "decimal")]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "measured"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "measured"
 
 
 class EstimateError(Row, frozen=True, kw_only=True):
@@ -88,7 +88,7 @@ class EstimateError(Row, frozen=True, kw_only=True):
     path: Annotated[str, text(msg("site"))]
     index: Annotated[int | None, text(msg("head or neuron"), shown="varied")]
     position: Annotated[int, number(msg("position"), "words")]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "measured"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "measured"
 
 
 class PatchNoise(Row, frozen=True, kw_only=True):

@@ -23,7 +23,7 @@ class PatchscopeText(Row, frozen=True, kw_only=True):
     probability: Annotated[float, number(msg("P(first token)"), "decimal")]
     answer_probability: Annotated[float | None, Field(heading=msg("P(answer)"), kind="decimal", shown="varied")]
     answer_rank: Annotated[int | None, Field(heading=msg("rank"), kind="words", shown="varied")]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "measured"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "measured"
 
 
 class PatchedToken(Row, frozen=True, kw_only=True):

@@ -38,7 +38,7 @@ class SteeredRow(Row, frozen=True, kw_only=True):
     perplexity: Annotated[float | None, number(msg("perplexity"), "decimal")]
     text: Annotated[str, data(msg("text"))]
     ids: Annotated[tuple[int, ...], data(msg("token ids"))]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "measured"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "measured"
 
 
 class DirectionLayer(Row, frozen=True, kw_only=True):
@@ -54,7 +54,7 @@ class DirectionLayer(Row, frozen=True, kw_only=True):
     difference: Annotated[float, share(msg("difference / norm"))]
     separation: Annotated[float, share(msg("separation"))]
     is_steered: Annotated[bool, text(msg("steered"), names={True: "✓", False: ""})]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "measured"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "measured"
 
 
 class Steering(Result, frozen=True, kw_only=True):

@@ -213,8 +213,8 @@ def mixture(part: MoE, ctx: PartContext) -> PartSteps:
         corrected = call("best_groups", corrected, part.n_groups, n_best, part.n_active_groups)
     yield "chosen", "chosen", call("top", corrected, part.n_active)
     weights = _weights(part, logits, scores, ctx.step("chosen"))
-    if part.normalise:
-        weights = call("shares", weights, *([part.normalise_min] if part.normalise_min else []))
+    if part.normalize:
+        weights = call("shares", weights, *([part.normalize_min] if part.normalize_min else []))
     yield "weights", "chosen", weights if part.scale == 1 else weights * part.scale
     is_input_weighted, experts = part.weight_on == "input", Module(f"{ctx.weight_prefix}experts")
     input_weights = [ctx.step("weights")] if is_input_weighted else []

@@ -49,7 +49,7 @@ class StepSummary(Row, frozen=True, kw_only=True):
     shape: Annotated[tuple[int, ...], data(msg("shape"))]
     norm: Annotated[float, data(msg("Euclidean norm at the position"))]
     excerpt: Annotated[str | Message, text(msg("value at the position"))]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "measured"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "measured"
 
 
 class LargestNumber(Row, frozen=True, kw_only=True):
@@ -66,7 +66,7 @@ class PredictedToken(Row, frozen=True, kw_only=True):
     token: Annotated[str, number(msg("token"), "quoted")]
     id: Annotated[int, number(msg("id"), "words")]
     probability: Annotated[float, probability(msg("probability"))]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "measured"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "measured"
 
 
 class PublishedValue(Row, frozen=True, kw_only=True):

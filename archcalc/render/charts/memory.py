@@ -85,7 +85,7 @@ def _parts(memory: StepMemory) -> dict[StepPart, int]:
 
 
 def peaks(setup: TrainingSetup, by_policy: Mapping[Recompute, StepMemory], say: Translator = ENGLISH) -> dict[str, Any]:
-    """Return the chart of a training step's modelled peak, a bar for each recompute policy."""
+    """Return the chart of a training step's modeled peak, a bar for each recompute policy."""
     names = {category: say(_PEAK[category]) for category in CATEGORIES}
     tops = {policy: memory.peak for policy, memory in by_policy.items()}
     bars = [
@@ -101,7 +101,7 @@ def peaks(setup: TrainingSetup, by_policy: Mapping[Recompute, StepMemory], say: 
         )
         for policy, top in tops.items()
     ]
-    heading = say(msg("{name}: peak of a training step, by recompute policy (modelled)", name=setup.spec.label))
+    heading = say(msg("{name}: peak of a training step, by recompute policy (modeled)", name=setup.spec.label))
     # Gradients, states and activations have the colors of the chart above.
     colors = dict(zip(names.values(), (COLORS[0], COLORS[1], COLORS[3], COLORS[4], COLORS[5]), strict=True))
     return stacked(heading, [say(line) for line in lines], bars, colors, unit="bytes", axis=say(msg("bytes")), say=say)

@@ -15,7 +15,7 @@ class MaskPrediction(Row, frozen=True, kw_only=True):
     text: Annotated[str | None, number(msg("token"), "quoted")]
     id: Annotated[int, number(msg("id"), "words")]
     probability: Annotated[float, probability(msg("probability"))]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "measured"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "measured"
 
 
 class MaskPredictions(Result, frozen=True, kw_only=True):

@@ -1,7 +1,7 @@
 """Checkpoints of a run: the last two, complete, with all state that resuming needs. No pickle.
 
 A checkpoint is a folder `step-00000200` in the native layout (so it can be generated from). Beside the weights are
-optimiser.safetensors, run.json (settings, losses so far), and sums.json, which detects corrupt files.
+optimizer.safetensors, run.json (settings, losses so far), and sums.json, which detects corrupt files.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from archcalc.run.train.settings import Settings
 from archcalc.spec import Spec
 from archcalc.words import msg
 
-STATES, RUN, SUMS = "optimiser.safetensors", "run.json", "sums.json"
+STATES, RUN, SUMS = "optimizer.safetensors", "run.json", "sums.json"
 PREFIX, N_CHECKPOINTS = "step-", 2
 
 

@@ -21,7 +21,7 @@ class Validation(Row, frozen=True, kw_only=True):
     nats: Annotated[float, number(msg("validation loss, nats"), "decimal")]
     nats_per_character: Annotated[float | None, number(msg("per character"), "decimal")]
     accuracy: Annotated[float, share(msg("accuracy"))]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "measured"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "measured"
 
 
 class TrainingRun(Result, frozen=True, kw_only=True):

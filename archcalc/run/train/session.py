@@ -109,7 +109,7 @@ def _initial_model(spec: Spec, seed: int, device: torch.device, execution: Execu
 
 
 def check_memory(spec: Spec, settings: Settings, device: torch.device, ranks: Ranks | None = None) -> None:
-    """Raise TooLargeError if the modelled peak of a training step exceeds the device's free memory.
+    """Raise TooLargeError if the modeled peak of a training step exceeds the device's free memory.
 
     With `ranks`: if a rank's weights, gradients and two optimizer states exceed its share of that.
     """
@@ -124,7 +124,7 @@ def check_memory(spec: Spec, settings: Settings, device: torch.device, ranks: Ra
     if needed > free:
         raise TooLargeError(
             msg(
-                "{name} needs about {needed} for a step of {batch} × {seq:,} tokens (modelled); {free} are free on "
+                "{name} needs about {needed} for a step of {batch} × {seq:,} tokens (modeled); {free} are free on "
                 "{type}",
                 name=spec.name,
                 needed=human_bytes(needed),

@@ -54,7 +54,7 @@ def test_megatron_is_exact_for_the_model_it_was_written_for() -> None:
     assert found["Megatron"].difference == 0
     kinds = {name: row.kind for name, row in found.items()}
     assert {name for name, kind in kinds.items() if kind == "exact"} == {"exact, full", "exact, causal"}
-    assert set(kinds.values()) == {"exact", "modelled"}
+    assert set(kinds.values()) == {"exact", "modeled"}
 
 
 def test_palm_counts_attention_on_top_of_6n() -> None:

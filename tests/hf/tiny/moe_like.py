@@ -59,7 +59,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     | THETA
     | {"expert_selection_fn": "sigmoid", "num_shared_experts": 1, "shared_expert_combination_strategy": "sum"}
     | {"prefix_dense_sliding_window_pattern": 2, "prefix_dense_intermediate_size": 44, "rms_norm_eps": 0.05},
-    "cohere2_moe:unnormalised": COHERE2
+    "cohere2_moe:unnormalized": COHERE2
     | {"expert_selection_fn": "sigmoid", "norm_topk_prob": False, "tie_word_embeddings": False}
     | {"mlp_layer_types": ["dense", "dense", "sparse", "dense"]},
     "dots1:default switches": DOTS1,
@@ -74,7 +74,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "exaone_moe:default switches": EXAONE_MOE,
     "exaone_moe:mixed": EXAONE_MOE | GROUPS | MIXED | FEEDS | HEAD | {"num_shared_experts": 2},
     "flex_olmo:default switches": TOP_2 | {"num_experts": 6},
-    "flex_olmo:normalised": TOP_2 | {"num_experts": 6, "norm_topk_prob": True, "attention_bias": True} | THETA,
+    "flex_olmo:normalized": TOP_2 | {"num_experts": 6, "norm_topk_prob": True, "attention_bias": True} | THETA,
     "flint:default switches": FLINT,
     "flint:mixed": FLINT | MIXED | {"mlp_only_layers": [2], "norm_topk_prob": False, "attention_bias": True},
     "flint:every second": FLINT | {"mlp_only_layers": [], "decoder_sparse_step": 2},
@@ -101,7 +101,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "hy_v3:default switches": HY_V3,
     "hy_v3:mixed": HY_V3 | BIASED | FEEDS | {"num_shared_experts": 2, "enable_moe_fp32_combine": False} | THETA,
     "kolibri1:default switches": KOLIBRI1,
-    "kolibri1:normalised": KOLIBRI1 | MIXED | {"norm_topk_prob": True, "tie_word_embeddings": True} | THETA,
+    "kolibri1:normalized": KOLIBRI1 | MIXED | {"norm_topk_prob": True, "tie_word_embeddings": True} | THETA,
     "laguna:default switches": LAGUNA,
     "laguna:mixed": LAGUNA
     | MIXED
@@ -126,7 +126,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "minimax_m2:odd part": MINIMAX_M2 | {"rotary_dim": 5},
     "minimax_m2:share": MINIMAX_M2 | {"rope_parameters": LLAMA3 | {"partial_rotary_factor": 0.5}, "rotary_dim": 10},
     "olmoe:default switches": TOP_2 | {"num_experts": 6},
-    "olmoe:normalised": TOP_2 | {"num_experts": 6, "norm_topk_prob": True, "attention_bias": True},
+    "olmoe:normalized": TOP_2 | {"num_experts": 6, "norm_topk_prob": True, "attention_bias": True},
     "olmoe:clipped": TOP_2 | {"num_experts": 6, "clip_qkv": 0.7},
     "phimoe:default switches": PHIMOE,
     "phimoe:longrope": PHIMOE

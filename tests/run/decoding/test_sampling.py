@@ -119,7 +119,7 @@ def test_a_row_draws_the_same_whatever_stands_beside_it() -> None:
     assert together == alone
 
 
-def test_tokens_seen_are_penalised_by_sign() -> None:
+def test_tokens_seen_are_penalized_by_sign() -> None:
     found = penalize(torch.tensor([[2.0, -1.0, 3.0], [1.0, 1.0, 1.0]]), [{0, 1}, set()], 2.0)
     assert found.tolist() == [[1.0, -2.0, 3.0], [1.0, 1.0, 1.0]]
     assert choose_tokens(torch.tensor([[2.0, 1.5]]), Sampling(repetition_penalty=2.0), [{0}], []) == [1]

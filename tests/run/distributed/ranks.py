@@ -166,7 +166,7 @@ def check_run(ranks: Ranks, folder: Path) -> None:
     assert alone.last_checkpoint is not None
     assert resumed.last_checkpoint is not None
     assert resumed.run.losses == alone.run.losses
-    for name in ("model.safetensors", "optimiser.safetensors"):
+    for name in ("model.safetensors", "optimizer.safetensors"):
         assert (resumed.last_checkpoint / name).read_bytes() == (alone.last_checkpoint / name).read_bytes(), name
 
 

@@ -101,7 +101,7 @@ def test_every_family_in_float32(case: Callable[[], theirs.Case]) -> None:
 @settings(max_examples=60)
 @given(spec=specs(per_token=True), quantize=st.sampled_from(("int8", "int4")))
 @torch.no_grad()
-def test_drawn_models_quantised_are_those_of_the_weights_that_are_stored(spec: Spec, quantize: Any) -> None:
+def test_drawn_models_quantized_are_those_of_the_weights_that_are_stored(spec: Spec, quantize: Any) -> None:
     model = drawn(spec, torch.float32)
     ids, source = inputs(spec)
     packed = pack(deepcopy(model), quantize=quantize)
@@ -194,7 +194,7 @@ def test_scores_that_are_more_than_a_product_go_the_long_way(change: dict[str, A
 
 
 @torch.no_grad()
-def test_a_quantised_cache() -> None:
+def test_a_quantized_cache() -> None:
     spec = wide(WIDE)
     model = filled(build(spec, "cpu"))
     ids, _ = inputs(spec)

@@ -50,7 +50,7 @@ def test_a_run_goes_on_bit_by_bit(killed_after: int, tmp_path: Path) -> None:
     assert equal(resumed, unbroken)
     assert resumed.run.held_out == unbroken.run.held_out
     assert [line[0] for line in resumed.run.held_out] == [2, 4, 6, 7]
-    for name in ("model.safetensors", "optimiser.safetensors", "spec.yaml", "tokenizer.json"):
+    for name in ("model.safetensors", "optimizer.safetensors", "spec.yaml", "tokenizer.json"):
         assert (tmp_path / "a/step-00000007" / name).read_bytes() == (tmp_path / "b/step-00000007" / name).read_bytes()
 
 
@@ -59,7 +59,7 @@ def test_the_last_two_are_kept(tmp_path: Path) -> None:
     assert [path.name for path in checkpoint_folders(tmp_path)] == ["step-00000006", "step-00000007"]
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "optimiser.safetensors", "run.json", "sums.json"])
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "run.json", "sums.json"])
 @pytest.mark.parametrize("how", ["a byte", "cut", "gone"])
 def test_a_broken_checkpoint_costs_no_earlier_one(name: str, how: str, tmp_path: Path) -> None:
     unbroken = whole(tmp_path / "a")
@@ -118,9 +118,7 @@ def test_a_run_is_not_mixed_with_another(tmp_path: Path) -> None:
 
 def test_what_cannot_fit_is_refused_before_anything_is_allocated(tmp_path: Path) -> None:
     large = Settings(steps=1, batch=4096, seq=16, warmup=0)
-    with pytest.raises(
-        TooLargeError, match=r"tiny needs about .* for a step of 4096 × 16 tokens \(modelled\); .* free"
-    ):
+    with pytest.raises(TooLargeError, match=r"tiny needs about .* for a step of 4096 × 16 tokens \(modeled\); .* free"):
         open_session(dataset(large, n_layers=3000), large, tmp_path, device=CPU)
 
 
