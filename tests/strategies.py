@@ -43,6 +43,7 @@ from archcalc.spec.position import (
     LinearScaling,
     Llama3Scaling,
     LongRopeScaling,
+    ProportionalScaling,
     RelativeBias,
     Rope,
     RopeScaling,
@@ -179,8 +180,13 @@ def longropes(n_pairs: int) -> st.SearchStrategy[LongRopeScaling]:
 
 
 @cache
+def proportionals(n_pairs: int) -> st.SearchStrategy[ProportionalScaling]:
+    return st.builds(ProportionalScaling, n_pairs=st.integers(1, n_pairs), factor=st.sampled_from((1.0, 4.0)))
+
+
+@cache
 def scalings(d_rotary: int) -> st.SearchStrategy[RopeScaling]:
-    found = LINEAR_SCALINGS | LLAMA3_SCALINGS | YARN_SCALINGS | longropes(d_rotary // 2)
+    found = LINEAR_SCALINGS | LLAMA3_SCALINGS | YARN_SCALINGS | longropes(d_rotary // 2) | proportionals(d_rotary // 2)
     return found | DYNAMIC_SCALINGS if d_rotary > 2 else found
 
 
@@ -231,13 +237,14 @@ WINDOWS = st.sampled_from((*[None] * 9, *range(1, 10)))
 SOFTCAPS = st.sampled_from((None, None, 50.0, 2.0))
 ATTENTION_FLAGS = flags("q_bias", "k_bias", "v_bias", "out_bias", "sinks")
 TEMPERATURES = st.none() | st.none() | LOG_TEMPERATURES | POWER_TEMPERATURES
-_NO_EXTRAS: dict[str, object] = {"value_scale": None, "clip": None, "gate": None, "out_norm": None}
+_NO_EXTRAS: dict[str, object] = dict.fromkeys(("value_scale", "clip", "gate", "out_norm", "v_norm"))
 ATTENTION_EXTRAS = st.just(_NO_EXTRAS) | st.fixed_dictionaries(
     {
         "value_scale": OPTIONAL_SCALES,
         "clip": st.sampled_from((None, 0.5)),
         "gate": optional(GATES),
         "out_norm": optional(NORMS),
+        "v_norm": optional(NORMS),
     }
 )
 
@@ -253,7 +260,10 @@ def attentions(draw: st.DrawFn, place: Place = Place(), cross: bool = False) -> 
     position = None if cross else draw(positions(min(width, d_value or width), place, n_heads, n_kv_heads))
     if isinstance(position, Rope) and position.d_rotary is None and width != min(width, d_value or width):
         position = None
+    flags, extras = draw(ATTENTION_FLAGS), draw(ATTENTION_EXTRAS)
+    may_share = extras["v_norm"] is not None and not flags["v_bias"] and d_value is None
     return Attention(
+        value_is_key=may_share and draw(st.booleans()),
         n_heads=n_heads,
         n_kv_heads=None if n_each == 1 and draw(st.booleans()) else n_kv_heads,
         d_head=d_head,
@@ -263,8 +273,8 @@ def attentions(draw: st.DrawFn, place: Place = Place(), cross: bool = False) -> 
         window=None if cross else draw(WINDOWS),
         softcap=draw(SOFTCAPS),
         scale=draw(OPTIONAL_SCALES),
-        **draw(ATTENTION_FLAGS),
-        **draw(ATTENTION_EXTRAS),
+        **flags,
+        **extras,
         temperature=None if cross else draw(TEMPERATURES),
         d_source=draw(optional(SIZES)) if cross and place.is_idle else None,
     )
@@ -398,7 +408,8 @@ IDLING = st.sampled_from(((("attn",), ("cross",), ("ffn",)), (("attn", "mixer"),
 def explicit_layers(draw: st.DrawFn, place: Place, has_source: bool) -> Layer:
     """Draw a layer in the explicit form."""
     groups = draw(IDLING if has_source and place.is_idle else CROSSING if has_source else EXPLICIT)
-    return Layer(branches=tuple(draw(branches(group, place, "cross" if has_source else "")) for group in groups))
+    drawn = tuple(draw(branches(group, place, "cross" if has_source else "")) for group in groups)
+    return Layer(branches=drawn, out_scalar=draw(st.booleans()))
 
 
 @st.composite
@@ -420,6 +431,7 @@ def layers(draw: st.DrawFn, place: Place = Place(), cross: bool | None = None) -
         attention=draw(any_attentions(place)) if "attention" in parts else None,
         cross=draw(attentions(place, cross=True)) if has_source else None,
         cross_reads="nothing" if has_source and place.is_idle else "source",
+        out_scalar=draw(st.sampled_from((False, False, True))),
         ffn=draw(FFNS) if "ffn" in parts else None,
     )
 
@@ -486,6 +498,7 @@ def _reader(arm: Arm) -> st.SearchStrategy[Arm]:
 def queries(draw: st.DrawFn, part: Attention) -> Attention:
     """Draw an attention that may read the keys and values of this one."""
     fields = _fields(part) | {"k_bias": False, "v_bias": False, "value_scale": None}
+    fields |= {"v_norm": None, "value_is_key": False}
     fields |= {"softcap": draw(SOFTCAPS), "sinks": draw(st.booleans()), "qk_norm": draw(optional(QK_NORMS))}
     if part.d_head is not None and (not isinstance(part.position, RelativeBias)):
         n_kv_heads = part.n_kv_heads or part.n_heads
@@ -722,6 +735,7 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     YarnScaling: YARN_SCALINGS,
     LongRopeScaling: longropes(3),
     DynamicScaling: DYNAMIC_SCALINGS,
+    ProportionalScaling: proportionals(3),
     Rope: EVEN.flatmap(ropes),
     Alibi: ALIBI,
     RelativeBias: RELATIVE,

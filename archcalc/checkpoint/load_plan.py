@@ -55,9 +55,7 @@ def make_plan(
     return Plan(tuple(moves), tuple(name for mapping in computed for name in mapping.ours), same)
 
 
-def _by_class_name(
-    stored: Mapping[str, FileTensor], tensors: TensorMap, spelling: Spelling
-) -> dict[str, FileTensor]:
+def _by_class_name(stored: Mapping[str, FileTensor], tensors: TensorMap, spelling: Spelling) -> dict[str, FileTensor]:
     """Return the stored tensors by the names that the map has."""
     named: dict[str, FileTensor] = {}
     rooted = tensors.class_names(stored)  # before and after: a rename may expect the prefix, or bring it

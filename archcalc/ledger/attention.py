@@ -59,8 +59,9 @@ def leaves(part: Attention, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forwa
 
 def _keys_values(part: Attention, d: Symbols, d_value: Poly, kv_input: Tensor, ctx: ForwardContext) -> Forward[Pair]:
     """Yield the leaves of keys and values, which the cache holds and later layers may share."""
-    k = yield from _queries_or_keys(part, "k", d.n_kv_heads, part.k_bias, d, kv_input, ctx)
-    v = yield from _values(part, d, d_value, kv_input, ctx)
+    keys = yield from linear("k", kv_input, d.n_kv_heads * d.d_head, "attention", bias=part.k_bias)
+    k = yield from _heads(part, "k", d.n_kv_heads, d, keys, ctx)
+    v = yield from _values(part, d, d_value, keys, kv_input, ctx)
     return k, v
 
 
@@ -111,7 +112,8 @@ def _project_rows(
 
 def _queries(part: Attention, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
     """Yield the leaves of the queries, with the temperature of their position, which all layers share."""
-    q = yield from _queries_or_keys(part, "q", d.n_heads, part.q_bias, d, x, ctx)
+    flat = yield from linear("q", x, d.n_heads * d.d_head, "attention", bias=part.q_bias)
+    q = yield from _heads(part, "q", d.n_heads, d, flat, ctx)
     if part.temperature is None:
         return q
     yield Elementwise("q", q.axes, "attention", "product")
@@ -120,12 +122,9 @@ def _queries(part: Attention, d: Symbols, x: Tensor, ctx: ForwardContext) -> For
     return q.new("q")
 
 
-def _queries_or_keys(
-    part: Attention, name: str, n_heads: Poly, bias: bool, d: Symbols, x: Tensor, ctx: ForwardContext
-) -> Forward[Tensor]:
-    """Yield the leaves of queries or keys: projection, norm, clamp, rotation; or the norm last."""
-    flat = yield from linear(name, x, n_heads * d.d_head, "attention", bias=bias)
-    y = flat.view(BATCH, n_heads, x.axes[1], d.d_head)
+def _heads(part: Attention, name: str, n_heads: Poly, d: Symbols, flat: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
+    """Yield the leaves of projected queries or keys: norm, clamp, rotation; or the norm last."""
+    y = flat.view(BATCH, n_heads, flat.axes[1], d.d_head)
     qk_norm = part.qk_norm
     if qk_norm and qk_norm.over == "full":
         flat = yield from norm.leaves(qk_norm.norm, f"{name}_norm", flat, ctx)
@@ -147,9 +146,16 @@ def _head_norm(part: QkNorm, name: str, n_heads: Poly, x: Tensor, ctx: ForwardCo
     return (yield from norm.per_head(part.norm, f"{name}_norm", n_heads, x, ctx))
 
 
-def _values(part: Attention, d: Symbols, d_value: Poly, x: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
-    flat = yield from linear("v", x, d.n_kv_heads * d_value, "attention", bias=part.v_bias)
-    v = yield from _clamp(part, "v", flat.view(BATCH, d.n_kv_heads, x.axes[1], d_value))
+def _values(
+    part: Attention, d: Symbols, d_value: Poly, flat: Tensor, x: Tensor, ctx: ForwardContext
+) -> Forward[Tensor]:
+    """Yield the leaves of the values: a projection of `x`, or the projected keys `flat`."""
+    if not part.value_is_key:
+        flat = yield from linear("v", x, d.n_kv_heads * d_value, "attention", bias=part.v_bias)
+    v = flat.view(BATCH, d.n_kv_heads, x.axes[1], d_value)
+    if part.v_norm is not None:
+        v = yield from norm.leaves(part.v_norm, "v_norm", v, ctx)
+    v = yield from _clamp(part, "v", v)
     if part.value_scale is not None:
         yield Elementwise("v", v.axes, "attention", "product")
         v = v.new("v")

@@ -47,6 +47,7 @@ _GATES: dict[str, Callable[[Tensor], Tensor]] = {
 class Attention(nn.Module):
     """Multi-head, grouped-query or multi-query attention (Vaswani et al. 2017; Ainslie et al. 2023)."""
 
+    v: Linear | None
     sinks: nn.Parameter | None
     gate: Linear | None
     gate_bias: nn.Parameter | None
@@ -80,11 +81,13 @@ class Attention(nn.Module):
         if self.has_keys:
             d_source = part.d_source or model.d_model
             self.k = Linear(d_source, self.n_kv_heads * self.d_head, bias=part.k_bias)
-            self.v = Linear(d_source, self.n_kv_heads * self.d_value, bias=part.v_bias)
+            has_v = not part.value_is_key
+            self.v = Linear(d_source, self.n_kv_heads * self.d_value, bias=part.v_bias) if has_v else None
         self.out = Linear(self.n_heads * self.d_value, model.d_model, bias=part.out_bias)
         self.relative = Relative(part, model) if isinstance(part.position, Disentangled) else None
         self.q_norm = self._qk_norm(self.n_heads)
         self.k_norm = self._qk_norm(self.n_kv_heads) if self.has_keys else None
+        self.v_norm = norm(part.v_norm, self.d_value) if part.v_norm and self.has_keys else None
         self.sinks = nn.Parameter(torch.empty(self.n_heads)) if part.sinks else None
         self.gate = self.gate_bias = None
         if part.gate is not None:
@@ -126,8 +129,10 @@ class Attention(nn.Module):
 
     def keys_values(self, states_BSD: Tensor, context: AttentionContext) -> tuple[Tensor, Tensor]:
         """Return keys [B, K, S, H], normed and rotated, and values [B, K, S, U], as a cache stores them."""
-        k_BKSH = self._project_heads(self.k(states_BSD), self.k_norm, context)
-        v_BKSU = self._clip(self._split(self.v(states_BSD), self.d_value))
+        keys_BSZ = self.k(states_BSD)
+        k_BKSH = self._project_heads(keys_BSZ, self.k_norm, context)
+        v_BKSU = self._split(keys_BSZ if self.v is None else self.v(states_BSD), self.d_value)
+        v_BKSU = self._clip(v_BKSU if self.v_norm is None else self.v_norm(v_BKSU))
         if self.part.value_scale is not None:
             v_BKSU = v_BKSU * self.part.value_scale
         if isinstance(self.part.position, Rope) and self.part.position.values:

@@ -58,9 +58,11 @@ class Attention(Part, frozen=True, kw_only=True, tag_field="kind", tag="gqa"):
     """Grouped-query attention (Ainslie et al. 2023); n_kv_heads = n_heads is MHA, 1 is MQA.
 
     Defaults: `n_kv_heads` is n_heads, `d_head` is d_model / n_heads, `d_value` (the width of values) is d_head, `scale`
-    (of the scores) is 1/√d_head. `value_scale` multiplies the values. Queries, keys and values are clamped to ±`clip`,
-    after a norm but before the rotation. `out_norm` is after the gate and before the out projection. `d_source` is the
-    width of the source, if it is not d_model. Whether a file stores q, k and v fused or split is not part of the spec.
+    (of the scores) is 1/√d_head. `v_norm` normalizes each head's values, `value_scale` multiplies them. With
+    `value_is_key` the keys before their norm are also the values before `v_norm`, so there is no v (Gemma 4). Queries,
+    keys and values are clamped to ±`clip`, after a norm but before the rotation. `out_norm` is after the gate and
+    before the out projection. `d_source` is the width of the source, if it is not d_model. Whether a file stores q, k
+    and v fused or split is not part of the spec.
     """
 
     n_heads: Size
@@ -75,6 +77,8 @@ class Attention(Part, frozen=True, kw_only=True, tag_field="kind", tag="gqa"):
     position: AttentionPosition | None = None
     window: Size | None = None
     sinks: bool = False
+    v_norm: Norm | None = None
+    value_is_key: bool = False
     softcap: Positive | None = None
     scale: Positive | None = None
     value_scale: Positive | None = None

@@ -95,7 +95,17 @@ class DynamicScaling(Part, frozen=True, kw_only=True, tag_field="kind", tag="dyn
     n_ctx_original: Size
 
 
-RopeScaling = LinearScaling | Llama3Scaling | YarnScaling | LongRopeScaling | DynamicScaling
+class ProportionalScaling(Part, frozen=True, kw_only=True, tag_field="kind", tag="proportional"):
+    """Only the first `n_pairs` pairs of dimensions rotate, with the frequencies of the whole width (Gemma 4).
+
+    Their frequencies are divided by `factor`.
+    """
+
+    n_pairs: Size
+    factor: Positive = 1.0
+
+
+RopeScaling = LinearScaling | Llama3Scaling | YarnScaling | LongRopeScaling | DynamicScaling | ProportionalScaling
 
 
 class Rope(Part, frozen=True, kw_only=True, tag_field="kind", tag="rope"):

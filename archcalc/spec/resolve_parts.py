@@ -16,6 +16,7 @@ from archcalc.spec.position import (
     DynamicScaling,
     Llama3Scaling,
     LongRopeScaling,
+    ProportionalScaling,
     Rope,
     RopeScaling,
 )
@@ -46,6 +47,12 @@ def attention(part: Attention, spec: Spec, where: str) -> Attention:
     if isinstance(position, Rope):
         position = _rope(position, d_head, f"{where}.position")
         _check_rotary_values(position, part.d_value or d_head, f"{where}.position.values")
+    if part.value_is_key and (part.v_norm is None or part.v_bias or part.d_value not in (None, d_head)):
+        raise InputError(
+            msg("values that are the keys have a norm, and no bias or width of their own"),
+            where=f"{where}.value_is_key",
+            allowed=msg("false, or a v_norm, no v_bias and no d_value"),
+        )
     if isinstance(position, Disentangled):
         _check_distances(position, part.n_heads, n_kv_heads, where)
     if part.qk_norm and part.qk_norm.over == "full" and part.qk_norm.when == "after":
@@ -118,6 +125,12 @@ def _check_pairs(scaling: RopeScaling, d_rotary: int, where: str) -> None:
                     where=f"{where}.{field}",
                     allowed=msg("{d_rotary}: one for each pair", d_rotary=d_rotary // 2),
                 )
+    if isinstance(scaling, ProportionalScaling) and 2 * scaling.n_pairs > d_rotary:
+        raise InputError(
+            msg("{n} pairs in {d_rotary} rotated dimensions", n=scaling.n_pairs, d_rotary=d_rotary),
+            where=f"{where}.n_pairs",
+            allowed=msg("up to {n}", n=d_rotary // 2),
+        )
     if isinstance(scaling, DynamicScaling) and d_rotary < 4:
         raise InputError(
             msg("d_rotary is {d_rotary}", d_rotary=d_rotary),

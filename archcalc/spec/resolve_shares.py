@@ -14,7 +14,7 @@ from archcalc.spec.layer import Arm, Layer, Shares, Stack
 from archcalc.words import msg
 
 # Fields that affect keys and values only, so a layer that shares these does not use them.
-_KEY_VALUE_FIELDS = ("k_bias", "v_bias", "value_scale")
+_KEY_VALUE_FIELDS = ("k_bias", "v_bias", "v_norm", "value_is_key", "value_scale")
 # Fields that must agree if keys and values are shared.
 _EQUAL_FIELDS = ("n_kv_heads", "d_head", "window", "position")
 

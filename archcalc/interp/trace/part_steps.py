@@ -58,7 +58,8 @@ def attention(part: Attention, ctx: PartContext) -> PartSteps:
     yield "q", "queries", _tempered(part.temperature, _projected(part, ctx, "q", ctx.input, part.n_heads))
     if ctx.has_own_keys:
         yield "k", "keys", _projected(part, ctx, "k", states, part.n_kv_heads)
-        yield "v", "values", _values(part, call("heads", ctx.linear(states, "v"), part.n_kv_heads))
+        values = call("heads", ctx.linear(states, "k" if part.value_is_key else "v"), part.n_kv_heads)
+        yield "v", "values", _values(part, values if part.v_norm is None else ctx.normed(values, "v_norm"))
     scale = part.score_scale
     scores: Expression = call("dot", ctx.step("q"), Value(f"{ctx.key_prefix}k")) * scale
     if part.softcap is not None:
@@ -72,14 +73,14 @@ def attention(part: Attention, ctx: PartContext) -> PartSteps:
     if isinstance(part.position, Disentangled):
         scores = _with_distances(part, part.position, ctx, scores)
     yield from _softmaxed(scores, ctx, is_masked=ctx.is_causal or part.window is not None, has_sinks=part.sinks)
-    values: Expression = ctx.step("values")
+    heads: Expression = ctx.step("values")
     if part.gate is not None:
         gate = call("heads", ctx.linear(ctx.input, "gate"), part.n_heads)
         if part.gate.bias:
             gate += call("by_head", Parameter(f"{ctx.weight_prefix}gate_bias"))
         yield "gate", "gate", call(part.gate.activation, gate)
-        values *= ctx.step("gate")
-    joined = call("joined", values)
+        heads *= ctx.step("gate")
+    joined = call("joined", heads)
     yield "out", "attention_out", ctx.linear(joined if part.out_norm is None else ctx.normed(joined, "out_norm"), "out")
 
 
