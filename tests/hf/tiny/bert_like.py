@@ -34,6 +34,7 @@ CAUSAL = {
 # The types whose untied head has a second bias.
 TWO_BIASES = (
     "bert",
+    "tapas",
     "albert",
     "roberta",
     "camembert",
@@ -73,6 +74,7 @@ SMALL_CONFIGS: dict[str, dict[str, Any]] = {
     "rembert": BERT | {"input_embedding_size": 12, "output_embedding_size": 20, "hidden_act": "relu"},
     "roformer": BERT | {"embedding_size": 12, "rotary_value": True},
     "gte": BERT | {"hidden_act": "silu"},
+    "tapas": {**BERT, "type_vocab_sizes": [3, 5, 7]},
     "deberta": BERT | DISTANCES | {"pooler_hidden_size": 32},
     "deberta-v2": BERT
     | LOG_DISTANCES
