@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
+from transformers.modeling_outputs import BaseModelOutput
 
 from archcalc import presets
 from archcalc.analysis.flops import summary
@@ -84,7 +85,7 @@ def counted(spec: Spec, config: dict[str, Any], seq: int) -> dict[str, int]:
     if caches:
         more |= {"past_key_values": out.past_key_values, "attention_mask": _mask(config, seq + (not crosses))}
         if crosses:
-            more |= {"encoder_outputs": (out.encoder_last_hidden_state,), "decoder_input_ids": _ids(1)}
+            more |= {"encoder_outputs": BaseModelOutput(out.encoder_last_hidden_state), "decoder_input_ids": _ids(1)}
         else:
             more["input_ids"] = _ids(1)
         with torch.no_grad(), FlopCounterMode(display=False) as step:
