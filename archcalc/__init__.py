@@ -70,6 +70,8 @@ __all__ = [
     "random_model",
     "ranks",
     "report",
+    "structures",
+    "structures_page",
     "sweep",
     "taps",
     "text",
@@ -325,6 +327,35 @@ def diff(left: Spec, right: Spec) -> dict[str, Any]:
 
     difference: dict[str, Any] = plain(model_difference(left, right))
     return difference
+
+
+def structures(specs: Sequence[Spec], *, seq: int | None = None, position: int | None = None) -> dict[str, Any]:
+    """Return the path of one token through each model, as `archcalc structures --format json` prints it.
+
+    "steps" has for each model and step the path, the tokens that it reads ("token", "left", "all", "source" or "text"),
+    the axes and the shape for one token of `seq` (default: 6). Of an encoder-decoder, these are the steps of a source
+    token, then of a target token. `position` is the token that is followed (default: the third last).
+
+    Raises InputError for no models, more tokens than a context, and a position outside the text.
+    """
+    from archcalc.analysis.token_path import token_paths
+    from archcalc.results import plain
+
+    paths: dict[str, Any] = plain(token_paths(specs, seq, position))
+    return paths
+
+
+def structures_page(
+    specs: Sequence[Spec], *, seq: int | None = None, position: int | None = None, lang: Literal["en", "zh"] = "en"
+) -> str:
+    """Return the interactive HTML page of `archcalc structures`: diagrams side by side, and the path of one token.
+
+    The page needs no network. It raises as `structures`.
+    """
+    from archcalc.render.structures_page import as_html
+    from archcalc.words import translator
+
+    return as_html(specs, seq, position, translator(lang))
 
 
 def _training_workload(spec: Spec, work: Workload | None, sizes: dict[str, Any]) -> Workload:

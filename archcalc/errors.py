@@ -20,7 +20,7 @@ class ArchcalcError(Exception):
 
     exit_code = 2
 
-    def __init__(self, problem: str | Message) -> None:
+    def __init__(self, problem: Message) -> None:
         self.problem = problem
         self.names: Mapping[str, str] = {}
         super().__init__(problem)
@@ -38,7 +38,7 @@ class ArchcalcError(Exception):
     def rename_parameters(self, names: Mapping[str, str]) -> None:
         """Replace parameter names in the text, such as by the options that set them.
 
-        >>> error = InputError("found 3", where="tp", allowed=msg("1, 2, or `fsdp`"))
+        >>> error = InputError(msg("found {n}", n=3), where="tp", allowed=msg("1, 2, or `fsdp`"))
         >>> error.rename_parameters({"tp": "--tp", "fsdp": "--fsdp"})
         >>> str(error)
         '--tp: found 3; allowed: 1, 2, or --fsdp'
@@ -49,22 +49,23 @@ class ArchcalcError(Exception):
 class InputError(ArchcalcError):
     """An invalid source, field or argument.
 
-    >>> str(InputError("-3 is not allowed", allowed="1 or more", where="decoder.n_layers", file="a.yaml"))
-    'a.yaml: decoder.n_layers: -3 is not allowed; allowed: 1 or more'
+    >>> error = InputError(msg("found {n}", n=-3), allowed=msg("1 or more"), where="decoder.n_layers", file="a.yaml")
+    >>> str(error)
+    'a.yaml: decoder.n_layers: found -3; allowed: 1 or more'
     """
 
     def __init__(
-        self, problem: str | Message, *, allowed: str | Message = "", where: str | Message = "", file: str = ""
+        self, problem: Message, *, allowed: str | Message = "", where: str | Message = "", file: str = ""
     ) -> None:
-        self.allowed, self.where, self.file = allowed, str(where), file
+        self.allowed, self.where, self.file = allowed, where, file
         super().__init__(problem)
 
     def text(self, say: Translator) -> str:
         """Return the error as one line: file, place, problem, allowed values. Fields of a file are not renamed."""
         say = self._named(say)
-        where = (
-            self.where if self.file else _PARAMETER.sub(lambda match: self.names.get(match[0], match[0]), self.where)
-        )
+        where = say(self.where)
+        if not self.file:
+            where = _PARAMETER.sub(lambda match: self.names.get(match[0], match[0]), where)
         line = "".join(f"{part}: " for part in (self.file, where) if part) + say(self.problem)
         if self.allowed:
             line = say(msg("{problem}; allowed: {allowed}", problem=line, allowed=self.allowed))

@@ -30,6 +30,8 @@ _HOMES = {
     "lens_divergences": "archcalc.interp.lens.divergence:divergences",
     "load_direction": "archcalc.interp.steer.direction_file:load_direction",
     "load_lens": "archcalc.interp.lens.lens_file:load_lens",
+    "difference_neighbors": "archcalc.interp.embed.neighbors:difference_neighbors",
+    "direction_neighbors": "archcalc.interp.embed.neighbors:direction_neighbors",
     "neighbors": "archcalc.interp.embed.neighbors:neighbors",
     "patch": "archcalc.interp.patch.run:patch",
     "patchscope": "archcalc.interp.patchscope.run:patchscope",

@@ -66,8 +66,8 @@ class Pickle(Struct, frozen=True):
 
     @property
     def refusal(self) -> InputError:
-        """The error for an attempt to read it."""
-        problem = "a pickle can run code when it is read"
+        """Return the error for an attempt to read it."""
+        problem = msg("a pickle can run code when it is read")
         return InputError(problem, allowed=msg("safetensors or .gguf"), file=self.text)
 
 

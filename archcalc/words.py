@@ -93,13 +93,13 @@ class Translator(msgspec.Struct, frozen=True):
         """Return the text of a message in this language."""
         if not isinstance(said, Message):
             return said
-        values = {name: self._told(value) for name, value in said.values.items()}
+        values = {name: self._text_of(value) for name, value in said.values.items()}
         return self._named(_sentence(said, self.lang)).format(**values)
 
     def _named(self, sentence: str) -> str:
         return _IN_BACKTICKS.sub(lambda found: self.names.get(found[1], found[0]), sentence) if self.names else sentence
 
-    def _told(self, value: Any) -> Any:
+    def _text_of(self, value: Any) -> Any:
         """Return a value that is a message, or an error that has one, as text."""
         if isinstance(value, Message):
             return self(value)

@@ -20,18 +20,22 @@ from archcalc.spec.attention import (
     AnyAttention,
     Attention,
     Gate,
+    Indexer,
     LatentAttention,
     LogTemperature,
     PowerTemperature,
     QkNorm,
+    SharedSelection,
+    lends_selection,
 )
 from archcalc.spec.base import Activation, Part
 from archcalc.spec.branches import parts
 from archcalc.spec.claim import Claim
-from archcalc.spec.embedding import Embedding, EmbeddingTable, Factor, TokenDropout
+from archcalc.spec.embedding import Embedding, ExtraTable, Factor, TokenDropout
 from archcalc.spec.ffn import AnyFfn, Gated, MoE, Plain
-from archcalc.spec.groups import key_indices, weight_indices
+from archcalc.spec.groups import lender_indices, weight_indices
 from archcalc.spec.layer import Arm, Branch, Layer, Placement, Prompts, Run, Shares, Stack
+from archcalc.spec.mixer import AnyMixer, ShortConv
 from archcalc.spec.model import Axis, Dropout, Extra, Family, Head, Labels, Pooler, Transform
 from archcalc.spec.norm import LayerNorm, Norm, RMSNorm
 from archcalc.spec.position import (
@@ -71,12 +75,13 @@ _DISTANCES = Disentangled(n_distances=3)
 
 @dataclass(frozen=True)
 class Place:
-    """What a part must agree with: the model's width, the stack's bias table, and whether there is a source."""
+    """What a part must agree with: the model's width, the stack's bias table and role, whether there is a source."""
 
     d_model: int = 6
     table: tuple[int, RelativeBias] = (3, RelativeBias(n_buckets=8, max_distance=12))
     has_source: bool = False
     is_idle: bool = False
+    is_decoder: bool = False
     d_rotary: int = 2
     distances: Disentangled = _DISTANCES
 
@@ -280,20 +285,36 @@ def attentions(draw: st.DrawFn, place: Place = Place(), cross: bool = False) -> 
     )
 
 
+@cache
+def indexers(d_rope: int) -> st.SearchStrategy[Indexer]:
+    """Draw indexers of a latent attention with this rotary width."""
+    return st.builds(
+        Indexer,
+        n_index_heads=SIZES,
+        d_index=SIZES.map(lambda width: d_rope + width - 1),
+        n_selected=st.sampled_from((1, 2, 3, 4, 7, 40)),
+        norm=NORMS,
+        rotated=st.sampled_from(("first", "last")),
+        interleaved=st.booleans(),
+    )
+
+
 @st.composite
 def latent_attentions(draw: st.DrawFn) -> LatentAttention:
     d_rope = draw(EVEN)
+    q_rank = draw(optional(SIZES))
     return LatentAttention(
         n_heads=draw(SIZES),
         kv_rank=draw(SIZES),
         d_nope=draw(SIZES),
         d_rope=d_rope,
         d_v=draw(SIZES),
-        q_rank=draw(optional(SIZES)),
+        q_rank=q_rank,
         norm=draw(NORMS),
         **draw(flags("down_bias", "out_bias")),
         position=draw(ropes(d_rope, partial=False)),
         scale=draw(OPTIONAL_SCALES),
+        indexer=draw(optional(indexers(d_rope))) if q_rank else None,
     )
 
 
@@ -369,6 +390,16 @@ def any_attentions(place: Place) -> st.SearchStrategy[AnyAttention]:
     return attentions(place) | latent_attentions()
 
 
+SHORT_CONVS = st.builds(ShortConv, d_conv=st.sampled_from((3, 2, 4, 1)), bias=st.booleans())
+MIXERS: st.SearchStrategy[AnyMixer] = SHORT_CONVS
+
+
+@cache
+def token_mixers(place: Place) -> st.SearchStrategy[AnyAttention | AnyMixer]:
+    """Draw an attention; in a decoder, often a mixer."""
+    return any_attentions(place) | MIXERS if place.is_decoder else any_attentions(place)
+
+
 RESIDUALS = st.sampled_from(
     [{"scale": scale, "skip": skip} for scale, skip in ((1.0, 1.0), (1.0, 1.0), (0.25, 1.0), (1.0, 0.5), (2.5, 0.75))]
 )
@@ -377,7 +408,8 @@ RESIDUALS = st.sampled_from(
 @st.composite
 def arms(draw: st.DrawFn, name: str, place: Place = Place(), source: bool = False, norm: bool = False) -> Arm:
     """Draw an arm of this name, with its own norm if `norm`."""
-    own = {"ffn": FFNS, "experts": FFNS, "more": any_attentions(place) | FFNS}.get(name, any_attentions(place))
+    mixers = token_mixers(place)
+    own = {"ffn": FFNS, "experts": FFNS, "more": mixers | FFNS, "mixer": mixers}.get(name, any_attentions(place))
     part = draw(attentions(place, cross=True) if source else own)
     reads = "stream" if not source else "nothing" if place.is_idle else "source"
     return Arm(name=name, part=part, norm=draw(NORMS) if norm else None, reads=reads)
@@ -422,13 +454,15 @@ def layers(draw: st.DrawFn, place: Place = Place(), cross: bool | None = None) -
     parts = draw(st.sampled_from(("attention ffn", "attention", "ffn", "")))
     if placement.startswith("parallel") or not (parts or (has_source and not place.is_idle)):
         parts = "attention ffn"
+    mixer = draw(st.none() | MIXERS) if place.is_decoder and "attention" in parts else None
     has_norm_in = placement in ("pre", "sandwich", "parallel")
     return Layer(
         norm=draw(NORMS),
         placement=placement,
         skip_reads=draw(st.sampled_from(("stream", "stream", "normed"))) if has_norm_in else "stream",
         **draw(RESIDUALS),
-        attention=draw(any_attentions(place)) if "attention" in parts else None,
+        attention=draw(any_attentions(place)) if "attention" in parts and mixer is None else None,
+        mixer=mixer,
         cross=draw(attentions(place, cross=True)) if has_source else None,
         cross_reads="nothing" if has_source and place.is_idle else "source",
         out_scalar=draw(st.sampled_from((False, False, True))),
@@ -446,16 +480,20 @@ def runs(draw: st.DrawFn, place: Place = Place(), cross: bool | None = None) -> 
 def sharing_runs(draw: st.DrawFn, found: list[Run]) -> list[Run]:
     """Draw a run of layers that share weights, or keys and values, with an earlier layer."""
     turns = [layer for run in found for layer in (run.pattern * run.count)[: run.count]]
-    owners, lenders = weight_indices(stack := Stack(runs=tuple(found), n_layers=len(turns))), key_indices(stack)
+    owners, lenders = weight_indices(stack := Stack(runs=tuple(found), n_layers=len(turns))), lender_indices(stack)
     makers = [i for i, layer in enumerate(turns) if lenders[i] is None and _lending_arms(layer)]
-    if makers and draw(st.integers(0, 2)):
+    selectors = [i for i, layer in enumerate(turns) if lenders[i] is None and _selecting_arms(layer)]
+    if selectors and draw(st.booleans()):
+        turn = draw(st.sampled_from(selectors))
+        more = [selection_reader(turns[turn], turn)]
+    elif makers and draw(st.integers(0, 2)):
         turn = draw(st.sampled_from(makers))
         more = draw(st.lists(sharing_layers(turns[turn], turn), min_size=1, max_size=2))
     else:
         turn = draw(st.sampled_from(sorted(set(owners))))
-        more = [
-            Layer(**_fields(turns[turn]) | {"name": None, "shares": Shares(weights=turn, keys_values=lenders[turn])})
-        ]
+        lent = turns[turn].shares and {"selection": turns[turn].shares.selection}
+        lent = lent or {"keys_values": lenders[turn]}
+        more = [Layer(**_fields(turns[turn]) | {"name": None, "shares": Shares(weights=turn, **lent)})]
     run = Run(count=draw(st.integers(1, 3)), pattern=tuple(more), share_weights=draw(st.booleans()))
     return [*found, run]
 
@@ -476,6 +514,27 @@ def sharing_layers(draw: st.DrawFn, layer: Layer, turn: int) -> Layer:
         for branch in layer.branches
     ]
     return Layer(**fields | {"branches": tuple(changed)})
+
+
+def selection_reader(layer: Layer, turn: int) -> Layer:
+    """Return a copy of the layer that reads the selections of its indexers."""
+    names = _selecting_arms(layer)
+
+    def reader(part: LatentAttention) -> LatentAttention:
+        return structs.replace(part, indexer=SharedSelection(n_selected=part.indexer.n_selected))
+
+    def change(arm: Arm) -> Arm:
+        return structs.replace(arm, part=reader(arm.part)) if arm.name in names else arm
+
+    fields = _fields(layer) | {"name": None, "shares": Shares(selection=turn)}
+    if not layer.branches:
+        return Layer(**fields | {"attention": reader(layer.attention)})
+    changed = [structs.replace(branch, arms=tuple(map(change, branch.arms))) for branch in layer.branches]
+    return Layer(**fields | {"branches": tuple(changed)})
+
+
+def _selecting_arms(layer: Layer) -> list[str]:
+    return [name for name, part in parts(layer).items() if lends_selection(part)]
 
 
 def _lending_arms(layer: Layer) -> list[str]:
@@ -520,7 +579,7 @@ def stacks(draw: st.DrawFn, place: Place = Place(), is_decoder: bool = True) -> 
         found.append(draw(runs(place, cross=True)))
     n_layers = sum(run.count for run in found)
     last = found[-1].pattern[(found[-1].count - 1) % len(found[-1].pattern)]
-    reads_keys = last.shares is not None and last.shares.keys_values is not None
+    reads_keys = last.shares is not None and (last.shares.keys_values, last.shares.selection) != (None, None)
     stated = draw(st.booleans())
     if stated and draw(st.booleans()):
         found[-1] = Run(count=None, pattern=found[-1].pattern, share_weights=found[-1].share_weights)
@@ -552,7 +611,7 @@ EMBEDDING_FACTORS = st.builds(
     Factor, d_embed=SIZES, bias=st.booleans(), widen=st.sampled_from(("before_positions", "after_positions"))
 )
 TABLES = st.builds(
-    EmbeddingTable,
+    ExtraTable,
     name=st.sampled_from(("task", "language")),
     n_rows=st.sampled_from((3, 5)),
     default_row=st.none() | st.just(2),
@@ -572,7 +631,7 @@ def embeddings(draw: st.DrawFn, reads_whole_text: bool = False) -> Embedding:
 
 
 @cache
-def _tables(n: int) -> st.SearchStrategy[tuple[EmbeddingTable, ...]]:
+def _tables(n: int) -> st.SearchStrategy[tuple[ExtraTable, ...]]:
     return st.lists(TABLES, min_size=n, max_size=n, unique_by=lambda table: table.name).map(tuple)
 
 
@@ -674,6 +733,7 @@ def specs(draw: st.DrawFn, family: Family | None = None, per_token: bool = False
             (draw(st.sampled_from((3, 6, 2))), draw(RELATIVE)),
             has_source=role != family and role == "decoder",
             is_idle=family == "decoder" and draw(st.integers(0, 3)) == 0,
+            is_decoder=role == "decoder",
             d_rotary=draw(st.sampled_from((2, 4))),
             distances=draw(DISENTANGLED),
         )
@@ -742,6 +802,7 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     Disentangled: DISENTANGLED,
     Attention: attentions(),
     LatentAttention: latent_attentions(),
+    ShortConv: SHORT_CONVS,
     ClampedSwish: CLAMPED,
     Plain: PLAIN,
     Gated: GATED,
@@ -751,10 +812,12 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     Layer: layers(),
     Run: runs(),
     Shares: st.builds(Shares, weights=st.none() | st.integers(0, 3), keys_values=st.integers(0, 3)),
+    Indexer: indexers(2),
+    SharedSelection: st.builds(SharedSelection, n_selected=SIZES),
     Prompts: st.builds(Prompts, n_prompt=SIZES, d_prompt=SIZES),
     Stack: stacks(),
     Factor: EMBEDDING_FACTORS,
-    EmbeddingTable: TABLES,
+    ExtraTable: TABLES,
     TokenDropout: TOKEN_DROPOUTS,
     Embedding: embeddings(),
     Transform: TRANSFORMS,

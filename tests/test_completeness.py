@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from importlib import import_module
+from pathlib import Path
 from types import UnionType
 from typing import Any, get_args
 
 import pytest
 
+import archcalc
 from archcalc.ledger import embedding as ledger_embedding
 from archcalc.ledger import norm as ledger_norm
 from archcalc.render.meanings import MEANINGS
@@ -17,11 +20,14 @@ from archcalc.spec.branches import PLACEMENTS, parts, with_parts
 from archcalc.spec.execution import Execution, Experts, Kernel
 from archcalc.spec.ffn import AnyFfn, Gated
 from archcalc.spec.layer import Layer, Placement
+from archcalc.spec.mixer import AnyMixer, ShortConv
 from archcalc.spec.norm import Norm, RMSNorm
 from archcalc.spec.position import AttentionPosition, Rope, TablePosition
 from archcalc.spec.variants import VARIANTS, Variant
 from archcalc.spec.workload import Workload
 from tests import strategies
+
+PACKAGE = Path(archcalc.__file__).parent
 
 
 def variants(union: Any) -> set[type]:
@@ -31,7 +37,7 @@ def variants(union: Any) -> set[type]:
 
 
 READINGS = [name for name, kind in Variant.__annotations__.items() if kind in ("str", "str | None")]
-LAYER_PARTS = variants(AnyAttention) | variants(AnyFfn)
+LAYER_PARTS = variants(AnyAttention) | variants(AnyMixer) | variants(AnyFfn)
 
 
 def every_part() -> set[type[Part]]:
@@ -115,7 +121,7 @@ def test_modules_know_every_scaling():
 
     (scaling,) = [field.type for field in inspect.type_info(Rope).fields if field.name == "scaling"]
     kinds = {member.cls for member in scaling.types if isinstance(member, inspect.StructType)}
-    assert len(kinds) == 5
+    assert len(kinds) == 6
     assert kinds <= set(rope._SCALINGS)
 
 
@@ -124,15 +130,16 @@ def test_every_placement_has_its_norms():
 
 
 def test_every_slot_of_a_layer_is_read():
-    """A slot is a field of a layer's short form that holds an attention or a feed-forward."""
+    """A slot is a field of a layer's short form that holds an attention, a mixer or a feed-forward."""
     drawn = Layer(
         norm=RMSNorm(),
         attention=Attention(n_heads=1),
+        mixer=ShortConv(),
         cross=Attention(n_heads=1),
         ffn=Gated(d_ff=1),
     )
     slots = {name for name in Layer.__struct_fields__ if isinstance(getattr(drawn, name), tuple(LAYER_PARTS))}
-    assert slots == {"attention", "cross", "ffn"}
+    assert slots == {"attention", "mixer", "cross", "ffn"}
     assert len(parts(drawn)) == len(slots)
     assert with_parts(drawn, lambda part: Gated(d_ff=2)).cross == Gated(d_ff=2)
 
@@ -155,3 +162,21 @@ def test_every_field_of_a_spec_has_its_meaning():
 def test_every_part_can_be_drawn():
     """A workload is no part of a spec, and the way it is carried out is none."""
     assert set(strategies.PARTS) >= every_part() - {Workload, Execution}
+
+
+def class_names() -> dict[str, list[str]]:
+    """The modules of the package that define a class of each name."""
+    modules: dict[str, list[str]] = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for name in re.findall(r"^class (\w+)", path.read_text(), re.MULTILINE):
+            modules.setdefault(name, []).append(path.relative_to(PACKAGE).with_suffix("").as_posix())
+    return modules
+
+
+def test_a_class_name_means_one_thing():
+    """A part of a spec and the module that computes it have the same name; no other two classes have."""
+    for name, modules in class_names().items():
+        assert len(modules) == 1 or sorted(module.partition("/")[0] for module in modules) == ["nn", "spec"], (
+            name,
+            modules,
+        )

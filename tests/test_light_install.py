@@ -57,6 +57,8 @@ BASE = [
     "memory llama-3-8b --tp 4",
     "diff gpt2 gpt3",
     "compare gpt2 llama-3-8b",
+    "structures",
+    "structures gpt2 t5-small --format html",
     "claims gpt3",
     "presets",
     "taps gpt2",

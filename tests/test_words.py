@@ -5,10 +5,13 @@ from __future__ import annotations
 import ast
 import re
 import string
+from collections.abc import Iterator
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 
+from archcalc.errors import ArchcalcError, InputError
 from archcalc.words import ENGLISH, LANGS, Message, in_context, msg, plural, translator
 from tests import catalogs
 
@@ -61,6 +64,52 @@ def test_texts_of_messages_are_literals() -> None:
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in catalogs.MAKERS:
                 is_maker = path == Path(catalogs.PACKAGE, "words.py")
                 assert is_maker or all(isinstance(text, ast.Constant) for text in node.args), (path, node.lineno)
+
+
+def test_errors_speak_in_messages() -> None:
+    """A sentence in an error's arguments is a message; mypy sees that the problem is one, wherever it comes from."""
+    places_of_prose = [
+        f"{path.relative_to(catalogs.PACKAGE)}:{node.lineno}: {text}"
+        for path in sorted(catalogs.PACKAGE.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and _name(node) in ERRORS
+        for argument in (*node.args, *(keyword.value for keyword in node.keywords))
+        for text in _prose(argument)
+    ]
+    assert places_of_prose == []
+    assert get_type_hints(ArchcalcError.__init__)["problem"] is Message
+    assert get_type_hints(InputError.__init__)["problem"] is Message
+    assert list(_prose(ast.parse("f'found {n} words', msg('in a message')"))) == ["found ", " words"]
+
+
+def _every_error() -> set[str]:
+    kinds, names = [ArchcalcError], set[str]()
+    while kinds:
+        kind = kinds.pop()
+        names.add(kind.__name__)
+        kinds += kind.__subclasses__()
+    return names
+
+
+# `places` such as 'settings n_layers' are names of parameters.
+ERRORS = _every_error()
+PARAMETERS = ("over ", "format ", "settings ", "measure process")
+
+
+def _name(call: ast.Call) -> str:
+    return getattr(call.func, "id", getattr(call.func, "attr", ""))
+
+
+def _prose(node: ast.AST) -> Iterator[str]:
+    """Yield the literals with words that stand outside of messages."""
+    if isinstance(node, ast.Call) and _name(node) in (*catalogs.MAKERS, "nearest", "shown"):
+        return
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        if re.search(r"[a-z]{2,} [a-z]{2,}|[a-z]{2,} $|^ [a-z]{2,}", node.value) and node.value not in PARAMETERS:
+            yield node.value
+        return
+    for child in ast.iter_child_nodes(node):
+        yield from _prose(child)
 
 
 def test_a_message_is_translated_when_it_is_printed() -> None:

@@ -1,16 +1,19 @@
-"""The symbols that a workload gives sizes to: what it states itself, and what comes of that (`ledger.tokens`)."""
+"""The symbols that a workload gives sizes to: those it states, and those that follow (`ledger.tokens`)."""
 
 from __future__ import annotations
 
 from archcalc.ledger.tokens import symbol_parts
 
 # What formulas may name, with a window in brackets or without.
-ATOMS = ("keys", "cached", "pairs", "near", "source_near", "nearest", "source_nearest", "source_new", "source_passes")
+ATOMS = (
+    "keys", "cached", "pairs", "convolved", "near", "source_near", "best", "source_best", "nearest", "source_nearest",
+    "source_new", "source_passes",
+)  # fmt: skip
 
 # What a workload states itself; a formula may name them, and so may the atoms.
 STATED = ("batch", "seq", "past", "source_seq")
 
 
 def is_of_work(symbol: str) -> bool:
-    """Whether a symbol's size is the workload's, not the model's."""
+    """Return whether a symbol's size is the workload's, not the model's."""
     return symbol in STATED or symbol_parts(symbol)[0] in ATOMS

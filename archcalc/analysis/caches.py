@@ -29,13 +29,13 @@ class Share(msgspec.Struct, frozen=True):
         return self.formula.factored() + (f" / {self.per}" if self.per > 1 else "")
 
     def reduced(self) -> Share:
-        """The same in smaller numbers, where all share a factor."""
+        """Return the share in lowest terms."""
         shared = gcd(self.per, *self.formula.terms.values())
         terms = {monomial: factor // shared for monomial, factor in self.formula.terms.items()}
         return Share(Poly(terms), self.per // shared)
 
     def at(self, sizes: Mapping[str, int]) -> int:
-        """The value."""
+        """Return the value."""
         found, rest = divmod(int(self.formula.at(sizes)), self.per)
         assert not rest, "the width suits the format"
         return found
@@ -55,22 +55,22 @@ class CacheBytes(msgspec.Struct, frozen=True):
 
     @property
     def total_bytes(self) -> int:
-        """Payload and overhead."""
+        """Return payload and overhead together."""
         return self.payload_bytes + self.overhead_bytes
 
     @property
     def formula(self) -> Share:
-        """`total_bytes` in symbols."""
+        """Return `total_bytes` in symbols."""
         return self.payload + self.overhead
 
     @property
     def layer_bytes(self) -> int:
-        """Of one layer."""
+        """Return the bytes of one layer."""
         return self.total_bytes // len(self.row.layer_indices)
 
 
 def caches(ledger: Ledger, work: Workload, dtype: str) -> list[CacheBytes]:
-    """Every cached tensor's bytes, stored as `dtype` (one of `formats.cache_types`) says.
+    """Return every cached tensor's bytes in `dtype`, one of `formats.cache_types`.
 
     llama-3-8b in 'int8' keeps 2·32 layers · 8 heads of 128 bytes and a 4-byte scale for each token: 67,584 bytes.
     InputError, naming the tensor, if its width does not suit the format.
@@ -80,9 +80,9 @@ def caches(ledger: Ledger, work: Workload, dtype: str) -> list[CacheBytes]:
 
 
 def next_token(ledger: Ledger, work: Workload, dtype: str) -> list[int]:
-    """Bytes that one more token of every sequence would add to each of `caches`.
+    """Return the bytes that one more token of every sequence would add to each of `caches`.
 
-    None in a sliding layer that is full, nor in what is kept of a source.
+    A full sliding layer and the cache of a source grow by none.
     """
     after = msgspec.structs.replace(work, past=work.past + 1)
     both = zip(caches(ledger, work, dtype), caches(ledger, after, dtype), strict=True)
@@ -99,12 +99,12 @@ class LayerBytes(msgspec.Struct, frozen=True):
 
     @property
     def total_bytes(self) -> int:
-        """Payload and overhead."""
+        """Return payload and overhead together."""
         return self.payload_bytes + self.overhead_bytes
 
 
 def by_layer(ledger: Ledger, work: Workload, dtype: str) -> list[LayerBytes]:
-    """The bytes of `caches` and of `next_token`, layer by layer; shared weights or not, each turn has its own."""
+    """Return the bytes of `caches` and of `next_token` by layer. Layers that share weights have caches of their own."""
     payload: Counter[int] = Counter()
     overhead: Counter[int] = Counter()
     more: Counter[int] = Counter()
@@ -124,7 +124,7 @@ def _bytes(row: CacheRow, kind: CacheType, sizes: Mapping[str, int]) -> CacheByt
 
 
 def _overhead(row: CacheRow, kind: CacheType) -> Share:
-    """The scale and zero point of each group, or of each whole width."""
+    """Return the bytes of scales and zero points: one for each group, or for each whole width."""
     each = element_bytes(kind.scale) * (1 + kind.zero) if kind.scale else 0
     if kind.group:
         return Share(row.formula * each, kind.group).reduced()

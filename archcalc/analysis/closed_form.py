@@ -1,7 +1,7 @@
-"""Formulas as people write them: the ledger's polynomials, simplified by relations between a model's sizes.
+"""Formulas as papers write them: the ledger's polynomials, simplified by relations between a model's sizes.
 
 n_heads·d_head is d_model in most models, n_kv_heads is n_heads in many, d_ff is often a whole multiple of d_model; the
-keys of a workload are its new tokens if it has no past. A relation is used only where the sizes fulfill it, and it is
+keys of a workload are its new tokens if it has no past. A relation is used only where the sizes satisfy it, and it is
 stated with the formula.
 """
 
@@ -18,7 +18,7 @@ from archcalc.results import Row, data
 from archcalc.units import exact
 from archcalc.words import msg
 
-# (product of symbols, what it may equal up to a whole factor), in the order in which they are tried.
+# (product of symbols, the symbol it may be a multiple of), in the order in which they are tried.
 _CANDIDATES: tuple[tuple[Monomial, str], ...] = (
     (("n_kv_heads",), "n_heads"),
     (("n_heads", "d_head"), "d_model"),
@@ -28,10 +28,10 @@ _CANDIDATES: tuple[tuple[Monomial, str], ...] = (
     (("source_new",), "source_seq"),
 )
 
-# A formula of more terms than these is easier to read in parts.
+# Formulas with more terms are shown in parts.
 MAX_TERMS = 8
 
-# One letter each, as papers write them.
+# The letters of papers.
 LETTERS = {
     "n_layers": "L",
     "d_model": "d",
@@ -48,23 +48,23 @@ LETTERS = {
 class Relation(msgspec.Struct, frozen=True):
     """A product of dimensions that is a whole multiple of another."""
 
-    old: Monomial
+    product: Monomial
     factor: int
     symbol: str
 
     @property
-    def new(self) -> Poly:
-        """Return what replaces the product."""
+    def replacement(self) -> Poly:
+        """Return the multiple that replaces the product."""
         return self.factor * Poly.symbol(self.symbol)
 
     def __str__(self) -> str:
-        return f"{Poly({self.old: 1})} = {self.new}"
+        return f"{Poly({self.product: 1})} = {self.replacement}"
 
 
 class ClosedForm(Row, frozen=True, kw_only=True):
     """A total as a formula.
 
-    `letters` is the formula in letters, None if it is long, and `symbols` are the sizes in it.
+    `letters` is None if the formula is long.
     """
 
     lines: Annotated[tuple[str, ...], data(msg("formula, line by line"))]
@@ -75,28 +75,28 @@ class ClosedForm(Row, frozen=True, kw_only=True):
 
 
 class Rewriter(msgspec.Struct, frozen=True, dict=True):
-    """Simplifies one ledger's formulas."""
+    """Simplifies the formulas of a ledger."""
 
     ledger: Ledger
 
     @cached_property
     def relations(self) -> list[Relation]:
-        """Return the relations that this model's sizes fulfill."""
-        relations = (self._relation(old, symbol) for old, symbol in _CANDIDATES)
+        """Return the relations that this model's sizes satisfy."""
+        relations = (self._relation(product, symbol) for product, symbol in _CANDIDATES)
         return [relation for relation in relations if relation]
 
-    def _relation(self, old: Monomial, symbol: str) -> Relation | None:
+    def _relation(self, product: Monomial, symbol: str) -> Relation | None:
         sizes = self.ledger.sizes
-        if symbol not in sizes or any(name not in sizes for name in old):
+        if symbol not in sizes or any(name not in sizes for name in product):
             return None
-        factor, rest = divmod(Poly({old: 1}).at(sizes), sizes[symbol])
-        may_scale = old == ("d_ff",)
-        return Relation(old, factor, symbol) if not rest and (factor == 1 or (factor and may_scale)) else None
+        factor, rest = divmod(Poly({product: 1}).at(sizes), sizes[symbol])
+        may_scale = product == ("d_ff",)
+        return Relation(product, factor, symbol) if not rest and (factor == 1 or (factor and may_scale)) else None
 
     def simplify(self, poly: Poly) -> Poly:
         """Return the same polynomial in fewer symbols."""
         for relation in self.relations:
-            poly = poly.replace(relation.old, relation.new)
+            poly = poly.replace(relation.product, relation.replacement)
         return poly
 
     def equation(self, poly: Poly) -> str:
@@ -108,7 +108,7 @@ class Rewriter(msgspec.Struct, frozen=True, dict=True):
         return " = ".join(step for step in steps if step != str(value) or step is steps[-1])
 
     def steps(self, poly: Poly, *, numbers: bool = True) -> list[str]:
-        """Return the terms and the value: on one line if they are few, else a line for each count of layers."""
+        """Return the lines of a formula and its value: one if it has few terms, else one for each number of layers."""
         simple = self.simplify(poly)
         if len(simple.terms) <= MAX_TERMS:
             return [self.equation(simple) if numbers else f"{simple} = {exact(poly.at(self.ledger.sizes))}"]
@@ -124,7 +124,7 @@ class Rewriter(msgspec.Struct, frozen=True, dict=True):
         """Return the relations that simplify this formula."""
         used = []
         for relation in self.relations:
-            simplified = poly.replace(relation.old, relation.new)
+            simplified = poly.replace(relation.product, relation.replacement)
             if simplified != poly:
                 used.append(relation)
             poly = simplified
@@ -132,7 +132,7 @@ class Rewriter(msgspec.Struct, frozen=True, dict=True):
 
 
 def _by_layers(poly: Poly) -> list[Poly]:
-    """Return the polynomial in parts, one for each symbol that counts layers."""
+    """Return the polynomial in parts, one for each number of layers."""
     parts: dict[str, dict[Monomial, int]] = {}
     for monomial, value in poly.terms.items():
         key = next((name for name in monomial if name.startswith(("n_layers", "n_mtp"))), "")

@@ -1,4 +1,4 @@
-"""Every figure that can be asked for by name, as a formula: called as in the report's JSON."""
+"""The figures that `archcalc explain` knows by name, as formulas. Names are those of the report's JSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from archcalc.ledger.rows import Ledger, MatmulRow, SavedActivationRow, WeightRo
 
 
 class Figure(msgspec.Struct, frozen=True):
-    """A named sum of rows; `parts` are the sums that it falls into, by name."""
+    """A named sum of rows; `parts` are its named partial sums."""
 
     name: str
     formula: Poly
@@ -23,12 +23,12 @@ class Figure(msgspec.Struct, frozen=True):
 
 
 def figures(ledger: Ledger, dtype: Dtype) -> list[Figure]:
-    """All of them: parameters, then FLOPs and bytes of a workload, whose symbols stand in `ledger.at(work)`."""
+    """Return all figures: parameters, then FLOPs and bytes of a workload, whose sizes are in `ledger.at(work)`."""
     return [*params_figures(ledger), *flops_figures(ledger), *memory_figures(ledger, dtype)]
 
 
 def params_figures(ledger: Ledger) -> list[Figure]:
-    """Every total of parameters and every component."""
+    """Return the totals of parameters and the components."""
     rows = ledger.counted_rows
     tied = Poly.sum(row.formula for row in ledger.tied)
     reads = (SOURCE_TABLE,) if ledger.tied else (SOURCE_TABLE, TOKEN_TABLE)
@@ -45,20 +45,21 @@ def params_figures(ledger: Ledger) -> list[Figure]:
 
 
 def flops_figures(ledger: Ledger) -> list[Figure]:
-    """FLOPs of a workload: 2 for each multiply-accumulate of its products."""
+    """Return FLOPs of a workload, 2 for each multiply-accumulate."""
     forward = _forward(ledger.matmuls)
     causal = Poly.sum(row.causal_formula for row in ledger.matmuls)
+    backward = 2 * _forward([row for row in ledger.matmuls if row.matmul.has_backward])
     return [
         Figure("flops.forward", forward),
         Figure("flops.forward_causal", causal),
-        Figure("flops.backward", 2 * forward),
-        Figure("flops.train_step", 3 * forward),
+        Figure("flops.backward", backward),
+        Figure("flops.train_step", forward + backward),
         *(_component_flops(component, ledger) for component in COMPONENTS),
     ]
 
 
 def memory_figures(ledger: Ledger, dtype: Dtype) -> list[Figure]:
-    """Bytes of the weights, and of what a workload leaves in the cache, in a plain dtype."""
+    """Return bytes of weights, caches, states and saved activations, in a plain dtype."""
     cached = Poly.sum(row.formula for row in ledger.caches)
     return [
         Figure("memory.weights_bytes", element_bytes(dtype) * ledger.formula()),
@@ -69,20 +70,20 @@ def memory_figures(ledger: Ledger, dtype: Dtype) -> list[Figure]:
 
 
 def _activations(rows: Sequence[SavedActivationRow]) -> Figure:
-    """What grows with the square of the sequence, and the rest."""
+    """Return saved activations, split into what grows with the square of the sequence and the rest."""
     square = Poly.sum(row.formula for row in rows if row.is_square)
     rest = Poly.sum(row.formula for row in rows if not row.is_square)
     named = ("tokens_by_tokens", square), ("others", rest)
     return Figure("memory.activations_bytes", square + rest, named)
 
 
-def telling(ledger: Ledger) -> list[Figure]:
-    """The parameters' figures worth a look: not those that are nothing, or the total once more."""
+def notable_params_figures(ledger: Ledger) -> list[Figure]:
+    """Return the figures of parameters without those that are 0 or equal to the total."""
     total, *others = params_figures(ledger)
-    kept = [figure for figure in others if figure.formula.terms and figure.formula != total.formula]
-    more = ("active_without_input_embedding", "active_without_embedding_and_head")
-    has_active = any(figure.name == "active" for figure in kept)
-    return [total, *(figure for figure in kept if has_active or figure.name not in more)]
+    notable = [figure for figure in others if figure.formula.terms and figure.formula != total.formula]
+    variants = ("active_without_input_embedding", "active_without_embedding_and_head")
+    has_active = any(figure.name == "active" for figure in notable)
+    return [total, *(figure for figure in notable if has_active or figure.name not in variants)]
 
 
 _KINDS = {"trainable": "trainable", "frozen": "frozen", "buffer": "buffers"}
@@ -97,7 +98,7 @@ def _of_kind(ledger: Ledger, kind: str) -> Poly:
 
 
 def _component(component: str, rows: Sequence[WeightRow]) -> Figure:
-    """What is multiplied and what is added."""
+    """Return the parameters of a component, split into weights and biases."""
     own = [row for row in rows if row.component == component]
     parts = {is_bias: Poly.sum(row.formula for row in own if row.is_bias is is_bias) for is_bias in (False, True)}
     named = ("weights", parts[False]), ("biases", parts[True])
@@ -105,7 +106,7 @@ def _component(component: str, rows: Sequence[WeightRow]) -> Figure:
 
 
 def _component_flops(component: str, ledger: Ledger) -> Figure:
-    """What is multiplied with weights, and tokens with tokens."""
+    """Return the FLOPs of a component, split into products with weights and products of tokens with tokens."""
     own = [row for row in ledger.matmuls if row.component == component]
     pairs = [row for row in own if row.matmul.causal_axes]
     others = [row for row in own if row not in pairs]

@@ -1,7 +1,8 @@
 """FLOPs of a workload, as sums over the ledger's matrix products: 2 for each multiply-accumulate, exact.
 
 A backward pass multiplies the gradient of each output once with the weights (for the gradient of the input) and once
-with the input (for that of the weights), so it costs twice the forward pass; every operand needs a gradient.
+with the input (for that of the weights), so it costs twice the forward pass; every operand needs a gradient, except
+those of an indexer, which costs nothing.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ class OpFlops(msgspec.Struct, frozen=True):
 
     @property
     def backward(self) -> int:
-        """Return the FLOPs of the backward pass: two products for each of the forward pass."""
-        return 2 * self.forward
+        """Return the FLOPs of the backward pass: two products for each of the forward pass that has gradients."""
+        return self.row.backward_factor * self.forward
 
 
 def by_op(ledger: Ledger, work: Workload) -> list[OpFlops]:
@@ -60,12 +61,12 @@ def summary(ledger: Ledger, work: Workload) -> Flops:
 
 def totals(ops: Sequence[OpFlops]) -> Flops:
     """Return the sums over operations."""
-    forward = sum(op.forward for op in ops)
+    forward, backward = sum(op.forward for op in ops), sum(op.backward for op in ops)
     return {
         "forward": forward,
         "forward_causal": sum(op.forward_causal for op in ops),
-        "backward": 2 * forward,
-        "train_step": 3 * forward,
+        "backward": backward,
+        "train_step": forward + backward,
     }
 
 

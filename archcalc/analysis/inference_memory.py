@@ -9,10 +9,11 @@ from msgspec import structs
 
 from archcalc.analysis.caches import CacheBytes, by_layer, caches, next_token
 from archcalc.analysis.closed_form import Rewriter
-from archcalc.analysis.memory import DTYPES, state_bytes
+from archcalc.analysis.memory import DTYPES, Dtype, state_bytes
 from archcalc.analysis.row_names import path_pattern
 from archcalc.analysis.value_names import COMPONENT_NAMES
 from archcalc.analysis.weights import WeightBytes, by_component, weights
+from archcalc.formats.element_types import element_bytes
 from archcalc.ledger.algebra import product
 from archcalc.ledger.leaves import Component
 from archcalc.ledger.rows import CacheRow, Ledger, WeightRow
@@ -34,7 +35,7 @@ class ComponentMemory(Row, frozen=True, kw_only=True):
     kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "exact"
 
 
-class StoredTensor(Row, frozen=True, kw_only=True):
+class TensorMemory(Row, frozen=True, kw_only=True):
     """A weight, buffer or cache over all its layers in one format; `formula` is of the elements."""
 
     path: Annotated[str, text(msg("tensor"))]
@@ -52,6 +53,17 @@ class StoredTensor(Row, frozen=True, kw_only=True):
     formula: Annotated[str, data(msg("elements by formula"))]
     bytes_formula: Annotated[str | None, text(msg("bytes by formula"))]
     kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "exact"
+
+
+class StateMemory(Row, frozen=True, kw_only=True):
+    """A state of fixed size over all its layers; `formula` is of its bytes."""
+
+    path: Annotated[str, text(msg("tensor"))]
+    group: Annotated[str, text(msg("kind of layer"), shown="varied")]
+    layers: Annotated[int, count(msg("layers"), is_summed=False)]
+    bytes: Annotated[int, count(msg("total bytes"), rounded="bytes")]
+    formula: Annotated[str, text(msg("bytes by formula"))]
+    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "exact"
 
 
 class LayerCache(Row, frozen=True, kw_only=True):
@@ -79,8 +91,9 @@ class InferenceMemory(Result, frozen=True, kw_only=True):
     state_bytes: Annotated[int, data(msg("bytes of states of a fixed size"))]
     next_token_bytes: Annotated[int, data(msg("bytes that one more token of a sequence adds"))]
     components: Annotated[tuple[ComponentMemory, ...], data(msg("weights by component"))]
-    weights: Annotated[tuple[StoredTensor, ...], data(msg("weights and buffers"))]
-    caches: Annotated[tuple[StoredTensor, ...], data(msg("caches"))]
+    weights: Annotated[tuple[TensorMemory, ...], data(msg("weights and buffers"))]
+    caches: Annotated[tuple[TensorMemory, ...], data(msg("caches"))]
+    states: Annotated[tuple[StateMemory, ...], data(msg("states of a fixed size"))]
     cache_layers: Annotated[tuple[LayerCache, ...], data(msg("caches by layer"))]
 
 
@@ -99,13 +112,32 @@ def inference_memory(spec: Spec, ledger: Ledger, work: Workload, dtype: str, cac
         weights_bytes=sum(row.bytes for row in stored if row.what == "weight"),
         kv_cache_bytes=sum(row.bytes for row in cached),
         kv_cache_overhead_bytes=sum(row.overhead_bytes for row in cached),
-        state_bytes=state_bytes(ledger, work, dtype if dtype in DTYPES else "bf16"),
+        state_bytes=state_bytes(ledger, work, state_dtype(dtype)),
         next_token_bytes=sum(row.next_token_bytes for row in cached),
         components=tuple(_components(ledger, dtype)),
         weights=stored,
         caches=cached,
+        states=tuple(_states(ledger, work, state_dtype(dtype))),
         cache_layers=tuple(_layers(ledger, work, cache_dtype)),
     )
+
+
+def state_dtype(dtype: str) -> Dtype:
+    """Return the dtype of states beside weights in `dtype`: the same, or bf16 if the weights are quantized."""
+    return next((name for name in DTYPES if name == dtype), "bf16")
+
+
+def _states(ledger: Ledger, work: Workload, dtype: Dtype) -> Iterator[StateMemory]:
+    sizes = ledger.at(work)
+    for row in ledger.states:
+        formula = row.bytes_formula(element_bytes(dtype))
+        yield StateMemory(
+            path=path_pattern(row.path),
+            group=row.group,
+            layers=max(1, len(row.layer_indices)),
+            bytes=formula.at(sizes),
+            formula=formula.factored(),
+        )
 
 
 def _components(ledger: Ledger, dtype: str) -> Iterator[ComponentMemory]:
@@ -122,12 +154,12 @@ def _components(ledger: Ledger, dtype: str) -> Iterator[ComponentMemory]:
         )
 
 
-def _weights(ledger: Ledger, dtype: str) -> Iterator[StoredTensor]:
+def _weights(ledger: Ledger, dtype: str) -> Iterator[TensorMemory]:
     rewriter, lines = Rewriter(ledger), weights(ledger, dtype)
     total = sum(line.total_bytes for line in lines if line.kind != "buffer")
     for row, line in _by_row(ledger, lines):
         formula = row.formula if line.layers == row.layers else product(row.weight.axes) * line.layers
-        yield StoredTensor(
+        yield TensorMemory(
             path=path_pattern(line.path),
             group=row.group,
             what="buffer" if line.kind == "buffer" else "weight",
@@ -156,7 +188,7 @@ def _by_row(ledger: Ledger, lines: list[WeightBytes]) -> Iterator[tuple[WeightRo
             yield row, line
 
 
-def _caches(ledger: Ledger, work: Workload, dtype: str) -> Iterator[StoredTensor]:
+def _caches(ledger: Ledger, work: Workload, dtype: str) -> Iterator[TensorMemory]:
     sizes = ledger.at(work)
     rewriter, cached = Rewriter(structs.replace(ledger, sizes=sizes)), caches(ledger, work, dtype)
     total = sum(cache.total_bytes for cache in cached)
@@ -166,8 +198,8 @@ def _caches(ledger: Ledger, work: Workload, dtype: str) -> Iterator[StoredTensor
 
 def _cache(
     ledger: Ledger, cache: CacheBytes, next_token_bytes: int, total: int, rewriter: Rewriter, dtype: str
-) -> StoredTensor:
-    return StoredTensor(
+) -> TensorMemory:
+    return TensorMemory(
         path=path_pattern(cache.row.path),
         group=cache.row.group,
         what="cache",

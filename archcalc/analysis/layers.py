@@ -30,25 +30,26 @@ def by_layer(spec: Spec, ops: Sequence[OpFlops]) -> list[LayerFlops]:
     A layer that uses the weights of another costs as much as that one.
     """
     kinds, total = _kinds(spec), sum(op.forward for op in ops)
-    costs: dict[str, list[tuple[int, int]]] = {path: [] for path in kinds}
+    costs: dict[str, list[tuple[int, int, int]]] = {path: [] for path in kinds}
     for op in ops:
         n, path = op.row.layers, op.row.path
         before, in_layers, _ = path.partition("{i}")
         for own in [f"{before}{index}" for index in op.row.layer_indices] if in_layers else [path]:
-            costs.setdefault(own, []).append((op.forward // n, op.forward_causal // n))
+            costs.setdefault(own, []).append((op.forward // n, op.forward_causal // n, op.backward // n))
     return [
-        _layer(path, kinds.get(path, ""), sum(full for full, _ in own), sum(causal for _, causal in own), total)
+        _layer(path, kinds.get(path, ""), [sum(part) for part in zip(*own, strict=True)] or [0, 0, 0], total)
         for path, own in costs.items()
     ]
 
 
-def _layer(path: str, group: str, forward: int, forward_causal: int, total: int) -> LayerFlops:
+def _layer(path: str, group: str, flops: Sequence[int], total: int) -> LayerFlops:
+    forward, forward_causal, backward = flops
     return LayerFlops(
         path=path,
         group=group,
         forward=forward,
         forward_causal=forward_causal,
-        backward=2 * forward,
+        backward=backward,
         share=forward / total,
     )
 

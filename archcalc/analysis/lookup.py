@@ -16,33 +16,34 @@ from archcalc.words import msg
 
 
 class NamedRow(msgspec.Struct, frozen=True):
-    """A row, the name it is shown under, which no other has, and the figure that it is a part of."""
+    """A row, its unique name, and the figure that it is a part of."""
 
     row: WeightRow | MatmulRow | CacheRow
     name: str
-    whole: str
+    figure: str
 
     @property
     def path(self) -> str:
-        """Where it stands, '*' for the layer."""
+        """Return the row's path with '*' for the layer."""
         return path_pattern(self.row.path)
 
     def is_called(self, wanted: str) -> bool:
-        """Whether this is its name: with its layers or without, or that of the module which holds a weight."""
+        """Return whether `wanted` is the name, with layers or without, or the module that holds the weight."""
         plain = self.path, path_in_group(self.row.path, self.row.group), self.name
         return wanted in plain or (isinstance(self.row, WeightRow) and wanted == _module(self.path))
 
-    def has_one_called(self, wanted: str) -> bool:
-        """Whether this is the name of one of its layers' own."""
+    def has_layer_called(self, wanted: str) -> bool:
+        """Return whether `wanted` is the path of the tensor or operation in one of the layers."""
         return any(
-            wanted in (name, _module(name) if isinstance(self.row, WeightRow) else name) for name in _each(self.row)
+            wanted in (name, _module(name) if isinstance(self.row, WeightRow) else name)
+            for name in _layer_paths(self.row)
         )
 
 
 def named_rows(ledger: Ledger) -> list[NamedRow]:
-    """Every weight, tied ones too, every product and every cache.
+    """Return every weight, tied ones too, every product and every cache.
 
-    The latter two are called after what they cost: 'flops.layers.*.attn.scores', 'memory.layers.*.attn.keys'.
+    Names of products and caches begin with their cost: 'flops.layers.*.attn.scores', 'memory.layers.*.attn.keys'.
     """
     return [
         *(NamedRow(row, row_label(row), row.component) for row in (*ledger.rows, *ledger.tied)),
@@ -58,35 +59,35 @@ def named_rows(ledger: Ledger) -> list[NamedRow]:
 
 
 def look_up(ledger: Ledger, dtype: Dtype, wanted: str) -> tuple[list[Figure], list[NamedRow]]:
-    """The figures and the rows of this name. Raises InputError if there is neither."""
-    every = figures(ledger, dtype)
+    """Return the figures and the rows of this name. Raise InputError if there are none."""
+    known_figures = figures(ledger, dtype)
     plain = wanted.strip().replace("-", "_").replace(" ", "_")
-    called, found = [figure for figure in every if figure.name == plain], matching_rows(ledger, wanted)
-    if called or found:
-        return called, found
-    named = [figure.name for figure in every]
-    known = named + [name for row in named_rows(ledger) for name in (row.name, row.path)]
+    same_name, rows = [figure for figure in known_figures if figure.name == plain], matching_rows(ledger, wanted)
+    if same_name or rows:
+        return same_name, rows
+    figure_names = [figure.name for figure in known_figures]
+    known = figure_names + [name for row in named_rows(ledger) for name in (row.name, row.path)]
     raise InputError(
         msg(
             "no figure, weight, product or cache is called {wanted}{hint}",
             wanted=shown(wanted),
             hint=nearest(wanted, known),
         ),
-        allowed=msg("{figures}, or (part of) a path", figures=", ".join(named)),
+        allowed=msg("{figures}, or (part of) a path", figures=", ".join(figure_names)),
     )
 
 
 def matching_rows(ledger: Ledger, wanted: str) -> list[NamedRow]:
-    """The rows of a component, or of this name, or those whose path contains it ('*' matches anything)."""
+    """Return the rows of a figure, or of this name, or whose path contains it ('*' matches anything)."""
     if not wanted:
         return []
-    every = named_rows(ledger)
+    rows = named_rows(ledger)
     pattern = wanted if "*" in wanted else f"*{wanted}*"
     return (
-        [row for row in every if row.whole == wanted]
-        or [row for row in every if row.is_called(wanted)]
-        or [row for row in every if row.has_one_called(wanted)]
-        or [row for row in every if fnmatchcase(row.path, pattern)]
+        [row for row in rows if row.figure == wanted]
+        or [row for row in rows if row.is_called(wanted)]
+        or [row for row in rows if row.has_layer_called(wanted)]
+        or [row for row in rows if fnmatchcase(row.path, pattern)]
     )
 
 
@@ -94,9 +95,9 @@ def _module(name: str) -> str:
     return name.rpartition(".")[0]
 
 
-def _each(row: WeightRow | MatmulRow | CacheRow) -> Iterator[str]:
+def _layer_paths(row: WeightRow | MatmulRow | CacheRow) -> Iterator[str]:
     if isinstance(row, WeightRow):
         return row.names()
     return (
-        (row.path.replace("{i}", str(turn)) for turn in row.layer_indices) if row.layer_indices else iter((row.path,))
+        (row.path.replace("{i}", str(index)) for index in row.layer_indices) if row.layer_indices else iter((row.path,))
     )

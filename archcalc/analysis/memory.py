@@ -15,7 +15,7 @@ DTYPES: tuple[Dtype, ...] = get_args(Dtype)
 
 
 def check_dtype(dtype: str) -> None:
-    """Raises InputError for a dtype that is none."""
+    """Raise InputError for an unknown dtype."""
     if dtype not in DTYPES:
         raise InputError(
             msg("found {found}{hint}", found=shown(dtype), hint=nearest(str(dtype), DTYPES)),
@@ -37,7 +37,7 @@ class Memory(TypedDict):
 
 
 def summary(ledger: Ledger, work: Workload, dtype: Dtype) -> Memory:
-    """The totals of a workload in a dtype."""
+    """Return the totals of a workload in a dtype."""
     sizes = ledger.at(work)
     return {
         "weights_bytes": ledger.total() * element_bytes(dtype),
@@ -47,6 +47,6 @@ def summary(ledger: Ledger, work: Workload, dtype: Dtype) -> Memory:
 
 
 def state_bytes(ledger: Ledger, work: Workload, dtype: Dtype) -> int:
-    """The bytes of all recurrent states, whatever the length of the text."""
+    """Return the bytes of all recurrent states, which do not depend on the length of the text."""
     sizes = ledger.at(work)
     return sum(row.bytes_formula(element_bytes(dtype)).at(sizes) for row in ledger.states)

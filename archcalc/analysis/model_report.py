@@ -51,6 +51,7 @@ _COST_NAMES: Final = {
     "flops.train_step": msg("training step FLOPs"),
     "memory.weights_bytes": msg("weights bytes"),
     "memory.kv_cache_bytes": msg("KV cache bytes"),
+    "memory.state_bytes": msg("state bytes"),
 }
 
 
@@ -172,6 +173,7 @@ def _costs(values: Figures, subject: ModelWorkload) -> Iterator[Cost]:
         ("flops.train_step", flops["train_step"], msg("forward and backward")),
         ("memory.weights_bytes", memory["weights_bytes"], subject.dtype),
         ("memory.kv_cache_bytes", memory["kv_cache_bytes"], cached),
+        ("memory.state_bytes", memory["state_bytes"], msg("{dtype}, whatever the length", dtype=subject.dtype)),
     ]
     for name, value, description in costs:
         if value:

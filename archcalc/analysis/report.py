@@ -10,12 +10,12 @@ from archcalc.ledger.rows import Ledger
 from archcalc.results import Sureness
 from archcalc.spec.workload import Workload
 
-# How sure each is.
+# The kind of each figure.
 KINDS: dict[str, Sureness] = {"params": "exact", "flops.forward": "exact", "flops": "exact", "memory": "exact"}
 
 
 class Figures(TypedDict):
-    """What is said of a model and a workload."""
+    """Figures of a model and a workload."""
 
     params: params.Summary
     flops: flops.Flops
@@ -23,7 +23,7 @@ class Figures(TypedDict):
 
 
 def figures(ledger: Ledger, work: Workload, dtype: Dtype) -> Figures:
-    """All figures of a ledger, a workload, and a dtype of weights and caches."""
+    """Return the figures of a ledger, a workload, and a dtype of weights and caches."""
     return {
         "params": params.summary(ledger),
         "flops": flops.summary(ledger, work),

@@ -33,15 +33,16 @@ class WeightBytes(msgspec.Struct, frozen=True):
 
     @property
     def total_bytes(self) -> int:
-        """Payload and overhead."""
+        """Return payload and overhead together."""
         return self.payload_bytes + self.overhead_bytes
 
 
 def weights(ledger: Ledger, format: str, rest: str = "") -> list[WeightBytes]:  # noqa: A002
-    """Every stored tensor's bytes in a format, buffers too; a tied head's matrix is its embedding's and has no line.
+    """Return every stored tensor's bytes in a format, buffers included. A tied head has no line.
 
-    `rest` is the format of what the format's policy leaves alone, if not the policy's own. smollm2-135m in 'q4_1':
-    embed.tokens.weight is in gguf-q8_0, 30,081,024 bytes. InputError, naming the tensor, if a shape does not fit.
+    `rest` is the format of tensors that the format's policy leaves alone (default: the policy's). In 'q4_1',
+    smollm2-135m's embed.tokens.weight is in gguf-q8_0: 30,081,024 bytes. Raise InputError, naming the tensor, if a
+    shape does not suit the format.
     """
     chosen = weight_format(format)
     if rest:
@@ -60,7 +61,7 @@ def weights(ledger: Ledger, format: str, rest: str = "") -> list[WeightBytes]:  
 
 
 def weights_bytes(ledger: Ledger, dtype: str, rest: str = "") -> int:
-    """Bytes of all parameters in a format, each stored tensor once; buffers are `buffers_bytes`.
+    """Return the bytes of all parameters in a format, each stored tensor once; buffers are `buffers_bytes`.
 
     smollm2-135m in bf16: 134,515,008 parameters of 2 bytes are 269,030,016.
     """
@@ -68,12 +69,12 @@ def weights_bytes(ledger: Ledger, dtype: str, rest: str = "") -> int:
 
 
 def buffers_bytes(ledger: Ledger, dtype: str, rest: str = "") -> int:
-    """Bytes of the buffers that are stored beside the parameters."""
+    """Return the bytes of the buffers that are stored beside the parameters."""
     return sum(line.total_bytes for line in weights(ledger, dtype, rest) if line.kind == "buffer")
 
 
 def role_of(row: WeightRow, tied: bool = False) -> Role:
-    """What a tensor is to its model, by its canonical name."""
+    """Return a tensor's role in its model, by its canonical name."""
     if not row.path.endswith(".weight") or len(row.shape) < 2:
         return "vector"
     if row.path == TOKEN_TABLE:
@@ -112,7 +113,7 @@ def _lines(model: _Model, row: WeightRow, chosen: Format, rest: str) -> Iterator
 
 
 class _Model:
-    """What the rules of llama.cpp ask of a model. Layers of multi-token prediction are none of the counted layers."""
+    """The sizes that llama.cpp's rules depend on. Layers of multi-token prediction are not counted as layers."""
 
     def __init__(self, ledger: Ledger) -> None:
         self.tied = bool(ledger.tied)
@@ -133,7 +134,7 @@ class _Model:
         self._queries_per_kv = query[0] // value[0] if query and value else 1
 
     def types(self, row: WeightRow, mix: Mix) -> Counter[str]:
-        """How many of a row's tensors get which type."""
+        """Return how many of a row's tensors get each type."""
         if "{i}" in row.path and mix.is_by_layer_for(_part(row.path)):
             return Counter(self._type(row, mix, index) for index in row.indices)
         return Counter({self._type(row, mix, 0): row.layers})
@@ -155,14 +156,14 @@ class _Model:
 
 
 def _part(path: str) -> str:
-    """The part that llama.cpp's rules know a tensor as: an expert's or a shared expert's down is ffn.down too."""
+    """Return llama.cpp's name of a tensor's part: an expert's or a shared expert's down is ffn.down too."""
     *before, last = path.removesuffix(".weight").split(".")
     owner = [name for name in before if name not in ("experts", "shared")][-1:]
     return ".".join((*owner, last))
 
 
 def by_component(ledger: Ledger, dtype: str) -> list[tuple[Component, str, int, int]]:
-    """Component, what its tensors are stored as, bytes of payload, of scales and zeros; without the buffers."""
+    """Return (component, format, payload bytes, bytes of scales and zero points), without buffers."""
     component_of = {row.path: row.component for row in ledger.counted_rows}
     payloads: Counter[tuple[int, str]] = Counter()
     overheads: Counter[tuple[int, str]] = Counter()

@@ -9,9 +9,10 @@ import click
 
 from archcalc.cli.language import current, emit_result
 from archcalc.cli.model_options import ModelOptions, model_options, target_option, text_options
-from archcalc.cli.options import SOURCE, output
+from archcalc.cli.options import FILE, SOURCE, output
+from archcalc.cli.progress import progress_bar
 from archcalc.errors import InputError, shown
-from archcalc.render.output import Format, emit_text
+from archcalc.render.output import Format, emit_text, write
 from archcalc.run.decoding.prompts import one_prompt
 from archcalc.words import msg
 
@@ -28,6 +29,7 @@ _PAIR = re.compile(r"(\d{1,7}),(\d{1,7})")
 @target_option
 @click.option("--head", metavar="LAYER.HEAD", help="Show this head in full, such as 3.0 or layers.3.attn.0.")
 @click.option("--pair", metavar="QUERY,KEY", help="With --head: the score of two positions by dimension.")
+@click.option("--plot", type=FILE, help="Chart of all heads, or with --head of one (.html, .png or .svg).")
 @click.option("--kinds/--no-kinds", default=True, show_default=True, help="Measure kinds on repeated random tokens.")
 @model_options
 @output
@@ -39,6 +41,7 @@ def command(
     head: str | None,
     pair: str | None,
     kinds: bool,
+    plot: str | None,
     model_options: ModelOptions,
     seed: int,
     form: Format,
@@ -56,7 +59,7 @@ def command(
     Examples:
       archcalc attention tiny --prompt "In the beginning God created"
       archcalc attention tiny --prompt "In the beginning God created" --output heads.html
-      archcalc attention tiny --prompt "In the beginning" --head 3.5 --pair 2,1
+      archcalc attention tiny --prompt "In the beginning" --head 3.5 --pair 2,1 --plot head.svg
       archcalc attention bert-base --random-weights --set n_layers=2 --ids 5,6,7 --no-kinds
       archcalc attention tiny-seq2seq --random-weights --ids 1,2,3 --format csv
     """
@@ -71,8 +74,14 @@ def command(
     chosen, positions = _head(opened, head), _pair(head, pair)
     inputs = text_input(opened, row, target)
     model = model_options.load(opened, inputs.work, packed=False).model
-    reading = attention(model, row, inputs.target, with_kinds=kinds, seed=seed)
+    with progress_bar(2, msg("reading")) as bar:
+        reading = attention(model, row, inputs.target, with_kinds=kinds, seed=seed, progress=bar.update)
     result = attentions(opened, reading, inputs.texts, chosen, positions)
+    if plot:
+        from archcalc.render.charts.attention import chart
+        from archcalc.render.charts.file import as_file
+
+        write(plot, as_file(plot, lambda: chart(result, current()), current()))
     if form == "html":
         from archcalc.render.attention_page import as_html
 

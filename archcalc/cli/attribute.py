@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import click
 
-from archcalc.cli.language import emit_result
+from archcalc.cli.language import current, emit_result
 from archcalc.cli.model_options import ModelOptions, model_options, target_option, text_options
-from archcalc.cli.options import SOURCE, output
-from archcalc.render.output import Format
+from archcalc.cli.options import FILE, SOURCE, output
+from archcalc.cli.pictures import with_picture
+from archcalc.cli.progress import progress_bar
+from archcalc.render.output import Format, write
 from archcalc.run.decoding.prompts import one_prompt
+from archcalc.words import msg
 
 
 @click.command("attribute")
@@ -16,10 +19,13 @@ from archcalc.run.decoding.prompts import one_prompt
 @text_options
 @target_option
 @click.option("--position", type=int, help="Token position whose logit is read (default: the last).")
-@click.option("--token-id", type=int, help="Token whose logit is attributed (default: the likeliest).")
-@click.option("--against-id", type=int, help="Token whose logit is subtracted.")
+@click.option("--token", metavar="TEXT", help="Token whose logit is attributed (default: the likeliest).")
+@click.option("--token-id", type=int, help="The same as a token id.")
+@click.option("--against", metavar="TEXT", help="Token whose logit is subtracted.")
+@click.option("--against-id", type=int, help="The same as a token id.")
 @click.option("--heads", "n_heads", type=click.IntRange(0), default=5, show_default=True, help="Heads in the graph.")
 @click.option("--edges", "n_edges", type=click.IntRange(1), default=3, show_default=True, help="Edges of each head.")
+@click.option("--plot", type=FILE, help="Chart of the contributions by layer (.html, .png or .svg).")
 @model_options
 @output
 def command(
@@ -28,10 +34,13 @@ def command(
     ids: str | None,
     target: str | None,
     position: int | None,
+    token: str | None,
     token_id: int | None,
+    against: str | None,
     against_id: int | None,
     n_heads: int,
     n_edges: int,
+    plot: str | None,
     model_options: ModelOptions,
     seed: int,
     form: Format,
@@ -47,6 +56,7 @@ def command(
     \b
     Examples:
       archcalc attribute tiny --prompt "In the beginning God created"
+      archcalc attribute tiny --prompt "And God said unto" --token Moses --against him --plot layers.svg
       archcalc attribute tiny --ids 1,2,3 --token-id 5 --against-id 6 --format csv
     """
     opened = model_options.open(source)
@@ -54,11 +64,25 @@ def command(
 
     from archcalc.interp.heads.attribution import attribute
     from archcalc.interp.heads.attribution_rows import logit_attribution
+    from archcalc.interp.named_tokens import token_or_id
     from archcalc.interp.text_input import text_input
     from archcalc.render.attribute import view
+    from archcalc.render.charts.attribute import chart
 
     inputs = text_input(opened, row, target)
+    named, subtracted = (
+        token_or_id(opened, token, token_id, "token"),
+        token_or_id(opened, against, against_id, "against"),
+    )
     model = model_options.load(opened, inputs.work, packed=False).model
-    found = attribute(model, row, inputs.target, position=position, token=token_id, against=against_id)
+    with progress_bar(opened.spec.stacks[-1].stack.n_layers or 0, msg("attributing")) as bar:
+        found = attribute(
+            model, row, inputs.target, position=position, token=named, against=subtracted, progress=bar.update
+        )
     result = logit_attribution(opened, found, inputs.texts, n_heads, n_edges)
-    emit_result(lambda: result, view, None, form, output=output, color=not no_color)
+    if plot:
+        from archcalc.render.charts.file import as_file
+
+        write(plot, as_file(plot, lambda: chart(result), current()))
+    shown = with_picture(view, lambda: chart(result)) if form == "html" else view
+    emit_result(lambda: result, shown, None, form, output=output, color=not no_color)

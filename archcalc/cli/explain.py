@@ -10,7 +10,7 @@ from archcalc.analysis.model_workload import ModelWorkload
 from archcalc.cli.language import emit
 from archcalc.cli.options import load_source, output, settings, sizes, source
 from archcalc.ledger.build import build
-from archcalc.render.explain import Options, table_view, view
+from archcalc.render.explain import ExplainOptions, table_view, view
 from archcalc.render.output import Format
 from archcalc.render.page import Page
 from archcalc.results import plain
@@ -53,6 +53,6 @@ def command(
     subject = ModelWorkload(spec, build(spec, how), work, dtype)
 
     def page() -> Page:
-        return table_view(explanation(subject, row)) if form == "csv" else view(subject, Options(row))
+        return table_view(explanation(subject, row)) if form == "csv" else view(subject, ExplainOptions(row))
 
     emit(page, lambda: plain(explanation(subject, row)), form, output=output, color=not no_color)

@@ -80,7 +80,7 @@ def command(
     how = Execution(recompute=recompute, dropout=dropout)
     work = workload(spec, batch=batch, seq=seq, past=past, source_seq=source_seq)
     result = workload_flops(spec, work, how, conventions=conventions)
-    show(lambda: flops.view(result, flops.Options(view)), lambda: plain(result))
+    show(lambda: flops.view(result, flops.FlopsOptions(view)), lambda: plain(result))
 
 
 def _check_options(ctx: click.Context, plot: str | None) -> None:

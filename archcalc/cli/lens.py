@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,17 +12,18 @@ from archcalc.cli.lens_training import train
 from archcalc.cli.model_options import ModelOptions, model_options, target_option, text_options
 from archcalc.cli.options import SOURCE, output
 from archcalc.cli.progress import progress_bar
-from archcalc.errors import InputError, shown
+from archcalc.cli.ranges import number_ranges
+from archcalc.errors import InputError
 from archcalc.render.output import Format, emit_text, write
 from archcalc.run.decoding.prompts import one_prompt
 from archcalc.words import msg
 
 if TYPE_CHECKING:
-    from archcalc.interp.lens.maps import Lens
+    from archcalc.interp.lens.extent import LensExtent
+    from archcalc.interp.lens.maps import Lens, LensSites
     from archcalc.interp.text_input import TextInput
     from archcalc.run.loading.source import ModelSource
 
-_POSITION = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
 # On the interactive page, the tokens of a cell, and the likeliest tokens of the output whose ranks are exact.
 PAGE_TOP, PAGE_OUTPUT = 10, 5
 
@@ -53,8 +53,7 @@ def command(
 
     The residual stream before and after each attention and feed-forward passes through the final norm and the head:
     the likeliest tokens, their entropy, and the KL divergence of the output from them. --token follows the rank of a
-    token from layer to layer. The HTML output is an interactive map of all positions. SOURCE is as for `archcalc
-    trace`.
+    token from layer to layer. The HTML output is an interactive map. SOURCE is as for `archcalc trace`.
 
     --train makes a tuned lens (an affine map for each site, trained by KL to the output) or, with --kind jacobian, the
     average Jacobian from each site to the last layer, and saves it. Without a file, --kind jacobian averages over the
@@ -91,9 +90,9 @@ def _read(
     show: OutputOptions,
 ) -> None:
     from archcalc.interp.lens.maps import lens_sites
-    from archcalc.interp.lens.named_tokens import named_tokens
     from archcalc.interp.lens.reading import lens
     from archcalc.interp.lens.result import lens_predictions
+    from archcalc.interp.named_tokens import named_tokens
     from archcalc.interp.readout import read_stack
     from archcalc.interp.text_input import text_input
     from archcalc.render import lens as pages
@@ -101,21 +100,21 @@ def _read(
     read_stack(opened.spec)
     inputs = text_input(opened, ids, target)
     is_page = show.form == "html"
-    positions, top = _positions(options.positions or ("all" if is_page else "last")), options.top
+    extent = _extent(opened, options, len(inputs.texts[-1]), is_page=is_page)
     tokens = named_tokens(opened, options.tokens, options.token_ids)
     lens_file = _lens_file(source, options)
     model = model_options.load(opened, inputs.work, packed=False).model
-    using = _lens(lens_file, options, model, inputs)
-    n_read = len(inputs.texts[-1]) if positions == "all" else 1 if positions is None else len(positions)
-    with progress_bar(n_read * (len(lens_sites(opened.spec, options.sites)) - 1), msg("reading")) as bar:
+    using = _lens(lens_file, options, extent.sites, model, inputs)
+    n_rows = len(extent.positions) * (len(lens_sites(opened.spec, extent.sites)) - 1)
+    with progress_bar(n_rows, msg("reading")) as bar:
         reading = lens(
             model,
             ids,
             inputs.target,
             using=using,
-            sites=options.sites,
-            positions=positions,
-            top=top or (PAGE_TOP if is_page else 5),
+            sites=extent.sites,
+            positions=extent.positions,
+            top=options.top or (PAGE_TOP if is_page else 5),
             tokens=tokens,
             n_output=PAGE_OUTPUT if is_page else 1,
             progress=bar.update,
@@ -129,29 +128,27 @@ def _read(
     if is_page:
         from archcalc.render.lens_page import as_html
 
-        emit_text(as_html(result, current()), show.output)
+        emit_text(as_html(result, current(), is_cut=extent.is_cut), show.output)
     else:
         emit_result(lambda: result, pages.view, None, show.form, output=show.output, color=not show.no_color)
 
 
-def _positions(text: str) -> list[int] | str | None:
-    """Return positions as `lens` reads them. Raises InputError for anything but numbers, ranges, 'last' and 'all'."""
-    if text in ("last", "all"):
-        return None if text == "last" else text
-    positions: list[int] = []
-    for part in text.split(","):
-        match = _POSITION.fullmatch(part.strip())
-        if match is None:
-            raise InputError(
-                msg("found {found}", found=shown(text)), where="positions", allowed=msg("last, all, or such as 0,3-5")
-            )
-        first, last = int(match[1]), int(match[2] or match[1])
-        if last < first or last - first > 100_000:
-            raise InputError(
-                msg("found {found}", found=shown(part)), where="positions", allowed=msg("a range that ascends")
-            )
-        positions += range(first, last + 1)
-    return positions
+def _extent(opened: ModelSource, options: LensOptions, n_tokens: int, *, is_page: bool) -> LensExtent:
+    """Return what is read: by default the last position, or on a page as much as a plain pass costs."""
+    from archcalc.interp.lens.extent import LensExtent, affordable_extent
+
+    if is_page and options.positions is None:
+        return affordable_extent(opened.spec, n_tokens, options.sites)
+    return LensExtent(options.sites_or_default, _positions(options.positions or "last", n_tokens))
+
+
+def _positions(text: str, n_tokens: int) -> list[int]:
+    """Return positions from 0. Raises InputError for anything but 'last', 'all', and numbers and ranges of the text."""
+    from archcalc.interp.lens.positions import read_positions
+
+    named: dict[str, str | None] = {"last": None, "all": "all"}
+    wanted = named[text] if text in named else number_ranges(text, "positions", msg("last, all, or such as 0,3-5"))
+    return list(read_positions(wanted, n_tokens))
 
 
 def _lens_file(source: str, options: LensOptions) -> str | None:
@@ -173,7 +170,7 @@ def _lens_file(source: str, options: LensOptions) -> str | None:
     return None
 
 
-def _lens(file: str | None, options: LensOptions, model: Any, inputs: TextInput) -> Lens | None:
+def _lens(file: str | None, options: LensOptions, sites: LensSites, model: Any, inputs: TextInput) -> Lens | None:
     from archcalc.interp.lens.jacobian import jacobian_lens
     from archcalc.interp.lens.lens_file import load_lens
 
@@ -188,4 +185,4 @@ def _lens(file: str | None, options: LensOptions, model: Any, inputs: TextInput)
         return None
     targets = None if inputs.target is None else [inputs.target]
     with progress_bar(model.spec.d_model, msg("averaging")) as bar:
-        return jacobian_lens(model, [inputs.ids], targets, sites=options.sites, progress=bar.update)
+        return jacobian_lens(model, [inputs.ids], targets, sites=sites, progress=bar.update)

@@ -20,11 +20,16 @@ class LensOptions:
 
     kind: LensKind | None
     file: str | None
-    sites: LensSites
+    sites: LensSites | None
     positions: str | None
     top: int | None
     tokens: tuple[str, ...]
     token_ids: tuple[int, ...]
+
+    @property
+    def sites_or_default(self) -> LensSites:
+        """Return the sites that are asked for, or those of every branch."""
+        return self.sites or "branches"
 
 
 @dataclass(frozen=True)
@@ -49,14 +54,13 @@ def reading_options(command: F) -> F:
         click.option(
             "--positions",
             metavar="last|all|0,3-5",
-            help="Token positions to read (default: the last; in HTML all of them).",
+            help="Token positions to read (default: the last; in HTML as many as double the time of a plain pass).",
         ),
         click.option(
             "--sites",
             type=click.Choice(["branches", "layers"]),
-            default="branches",
-            show_default=True,
-            help="Read before and after attention and feed-forward, or at the ends of layers.",
+            help="Read before and after attention and feed-forward (default), or at the ends of layers (in HTML, the "
+            "default for texts that are too long for all branches).",
         ),
     ):
         command = option(command)

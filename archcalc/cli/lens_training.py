@@ -49,7 +49,7 @@ def train(
     lens = _made(model, texts, kind, options, training, model_options.seed)
     lens = type(lens)(lens.kind, lens.maps, {**lens.origin, "model": opened.label, **text_origin(text)})
     write(file, lens_bytes(lens))
-    names = [site.name for site in lens_sites(opened.spec, options.sites)]
+    names = [site.name for site in lens_sites(opened.spec, options.sites_or_default)]
     before, after = (divergences(model, held_out, names, one).tolist() for one in (None, lens))
     result = trained_lens(opened, lens, file, names, (before, after))
     emit_result(lambda: result, pages.training_view, None, show.form, output=show.output, color=not show.no_color)
@@ -102,7 +102,7 @@ def _made(
             return train_lens(
                 model,
                 texts,
-                sites=options.sites,
+                sites=options.sites_or_default,
                 steps=training.steps,
                 learning_rate=training.learning_rate,
                 seed=seed,
@@ -110,4 +110,4 @@ def _made(
             )
     with progress_bar(len(texts) * model.spec.d_model, msg("averaging")) as bar:
         skip = min(SKIP, training.seq // 4)
-        return jacobian_lens(model, texts, sites=options.sites, skip=skip, progress=bar.update)
+        return jacobian_lens(model, texts, sites=options.sites_or_default, skip=skip, progress=bar.update)

@@ -24,6 +24,7 @@ COMMANDS = {
     "sweep": ("sweep", "Figures for every combination of field values."),
     "diff": ("diff", "Compare two models: parameters and fields."),
     "compare": ("compare", "Compare several models, one column each."),
+    "structures": ("structures", "Models side by side, with the path of one token."),
     "claims": ("claims", "Check published figures against the exact ones."),
     "verify": ("verify", "Check the numbers against a PyTorch model."),
     "generate": ("generate", "Generate text from a prompt."),

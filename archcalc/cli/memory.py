@@ -166,7 +166,7 @@ def _inference(spec: Spec, options: dict[str, Any], show: partial[None]) -> None
 
     work = workload(spec, **{name: options[name] for name in ("batch", "seq", "past", "source_seq")})
     result = inference_memory(spec, build(spec), work, options["dtype"] or "bf16", options["cache_dtype"])
-    show(lambda: memory.view(result, memory.Options(options["view"])), lambda: plain(result))
+    show(lambda: memory.view(result, memory.MemoryOptions(options["view"])), lambda: plain(result))
 
 
 def _sharding(spec: Spec, options: dict[str, Any], show: partial[None]) -> None:
@@ -198,7 +198,7 @@ def _training(spec: Spec, options: dict[str, Any], show: partial[None]) -> None:
     if options["measure"]:
         setup = _with_measured_peak(setup, options["measure"])
     result = training_memory(setup)
-    show(lambda: training.view(result, training.Options(options["view"])), lambda: plain(result))
+    show(lambda: training.view(result, training.TrainingMemoryOptions(options["view"])), lambda: plain(result))
 
 
 def _with_measured_peak(setup: TrainingSetup, measure: Measure) -> TrainingSetup:

@@ -43,7 +43,7 @@ class ModelOptions:
         from archcalc.run.loading.source import open_source
 
         if self.settings and not self.random_weights:
-            problem = "found changes of an architecture whose weights are given"
+            problem = msg("found changes of an architecture whose weights are given")
             raise InputError(problem, where="settings", allowed=msg("with `random_weights`"))
         try:
             return open_source(source, random_weights=self.random_weights, changes=changes(self.settings))

@@ -56,7 +56,7 @@ def command(
     model_source = model_options.open(source)
     contexts = prompt_ids(model_source, prompts, id_lists)
 
-    from archcalc.interp.next_token import MAX_CONTEXTS, Labels, next_tokens
+    from archcalc.interp.next_token import MAX_CONTEXTS, DisplayNames, next_tokens
     from archcalc.render.next_token import view
     from archcalc.run.decoding.generation import generation_workload
 
@@ -68,7 +68,7 @@ def command(
             allowed=msg("1 or {n}", n=MAX_CONTEXTS),
         )
     ready = model_options.load(model_source, generation_workload(model_source.spec, contexts, 1))
-    labels = Labels(model_source.spec.name, model_source.label, prompts or id_lists, model_source.piece)
+    labels = DisplayNames(model_source.spec.name, model_source.label, prompts or id_lists, model_source.piece)
     result = next_tokens(
         ready.model, contexts, top=top, sampling=sampling, start_id=model_source.start_id, labels=labels
     )

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from archcalc.cli.answers import token_of
 from archcalc.cli.language import current, emit_result
 from archcalc.cli.model_options import ModelOptions, model_options
 from archcalc.cli.options import FILE, SOURCE, output
@@ -36,7 +35,7 @@ METHODS = ("both", "exact", "attribution")
 @click.option(
     "--target", metavar="TEXT", help="Text that the decoder of an encoder-decoder has written (default: none)."
 )
-@click.option("--answer", metavar="TOKEN", help="Answer, with the space before it (default: likeliest after clean).")
+@click.option("--answer", metavar="TOKEN", help="Answer (default: likeliest after clean).")
 @click.option("--answer-id", type=click.IntRange(0), help="Answer as a token id.")
 @click.option("--wrong", metavar="TOKEN", help="Wrong token: measure the difference of the two logits.")
 @click.option("--wrong-id", type=click.IntRange(0), help="Wrong token as a token id.")
@@ -110,15 +109,16 @@ def command(
       archcalc patch tiny --prompt "And the king" --corrupted "And the LORD"
       archcalc patch tiny --prompt "And the king" --noise king --component residual -o patch.html
       archcalc patch tiny --random-weights --ids 1,2,3 --corrupted-ids 1,5,3 --component head --neuron 0:7
-      archcalc patch model.gguf --prompt "Paris is in" --corrupted "Rome is in" --answer " France" --wrong " Italy"
+      archcalc patch model.gguf --prompt "Paris is in" --corrupted "Rome is in" --answer France --wrong Italy
     """
     opened = model_options.open(source)
 
+    from archcalc.interp.named_tokens import token_or_id
     from archcalc.interp.patch.result import activation_patching
     from archcalc.interp.patch.run import check_texts, n_cells, patch
     from archcalc.render.charts.grid import chart
     from archcalc.render.grid_page import as_html
-    from archcalc.render.patch import Options, grids, subtitle, title, view
+    from archcalc.render.patch import PatchOptions, grids, subtitle, title, view
     from archcalc.spec.workload import Workload
 
     clean = one_prompt(opened, prompt, ids)
@@ -127,7 +127,7 @@ def command(
         raise InputError(msg("found for a model with one stack"), where="target", allowed=msg("left out"))
     target_ids = decoder_ids(opened, target)
     texts, _ = check_texts(opened.spec, clean, corruption, target_ids)
-    answers = token_of(opened, answer, answer_id, "answer"), token_of(opened, wrong, wrong_id, "wrong")
+    answers = token_or_id(opened, answer, answer_id, "answer"), token_or_id(opened, wrong, wrong_id, "wrong")
     position = _mask_position(opened, clean) if position is None else position
     units = [_neuron(text) for text in neurons]
     is_exact, n_samples = method != "attribution", getattr(corruption, "n_samples", 1)
@@ -158,9 +158,9 @@ def command(
         drawn = [grid for grid in maps if figure in grid.values]
         write(plot, as_file(plot, lambda: chart(title(result), [subtitle(result)], drawn, figure), say))
     if form == "html":
-        emit_text(as_html(view(result, Options(top=top, has_maps=False)), grids(result), say), output)
+        emit_text(as_html(view(result, PatchOptions(top=top, has_maps=False)), grids(result), say), output)
     else:
-        emit_result(lambda: result, view, Options(top=top), form, output=output, color=not no_color)
+        emit_result(lambda: result, view, PatchOptions(top=top), form, output=output, color=not no_color)
 
 
 def _corruption(

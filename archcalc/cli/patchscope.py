@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from archcalc.cli.answers import token_of
 from archcalc.cli.language import current, emit_result
 from archcalc.cli.model_options import ModelOptions, model_options
 from archcalc.cli.options import FILE, SOURCE, output
@@ -100,11 +99,12 @@ def command(
     """
     opened = model_options.open(source)
 
+    from archcalc.interp.named_tokens import token_or_id
     from archcalc.interp.patchscope.result import patchscope_result
     from archcalc.interp.patchscope.run import check, patchscope
     from archcalc.render.charts.grid import chart
     from archcalc.render.grid_page import as_html
-    from archcalc.render.patchscope import Options, subtitle, title, view
+    from archcalc.render.patchscope import PatchscopeOptions, subtitle, title, view
     from archcalc.render.patchscope import grid as layer_grid
     from archcalc.run.decoding.generation import generation_workload
 
@@ -115,7 +115,7 @@ def command(
     else:
         into_row, written = _target(opened, len(read), scope, scope_lang, into, placeholder)
     token, pairs = (
-        token_of(opened, answer, answer_id, "answer"),
+        token_or_id(opened, answer, answer_id, "answer"),
         _pairs(opened.spec, layers, target_layers, is_grid=grid),
     )
     check(opened.spec, source_ids, read, into_row, written, pairs, token)
@@ -136,7 +136,7 @@ def command(
             use_cache=cache,
             progress=bar.update,
         )
-    result, options = patchscope_result(opened, found), Options(top=top)
+    result, options = patchscope_result(opened, found), PatchscopeOptions(top=top)
     if plot:
         from archcalc.render.charts.file import as_file
 

@@ -53,7 +53,7 @@ def command(
         result = model_report(ModelWorkload(spec, build(spec), workload(spec, **workload_sizes), dtype))
         if form == "html" and view is None:
             return pages.full_page(result, spec)
-        return pages.view(result, pages.Options(view or "summary"))
+        return pages.view(result, pages.ReportOptions(view or "summary"))
 
     def data() -> Any:
         from archcalc.contract import report

@@ -49,6 +49,7 @@ RESULTS: Final = {
     "presets": "archcalc.analysis.preset_totals:PresetList",
     "report": "archcalc.contract:Report",
     "steer": "archcalc.interp.steer.result:Steering",
+    "structures": "archcalc.analysis.token_path:TokenPaths",
     "sweep": "archcalc.analysis.sweep.result:Sweep",
     "taps": "archcalc.analysis.site_shapes:SiteList",
     "tokenize": "archcalc.text.measurement:Tokenization",

@@ -13,6 +13,7 @@ from archcalc.cli.language import current, emit_result
 from archcalc.cli.model_options import ModelOptions, model_options, sampling
 from archcalc.cli.options import FILE, SOURCE, output
 from archcalc.cli.progress import progress_bar
+from archcalc.cli.ranges import number_ranges
 from archcalc.errors import InputError, shown
 from archcalc.render.output import Format, write
 from archcalc.run.decoding.prompts import one_prompt
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from archcalc.run.loading.source import LoadedModel, ModelSource
 
 STRENGTHS = "0.25,0.5"
-_RANGE = re.compile(r"(\d{1,6})(?:-(\d{1,6}))?")
 _SLICE = re.compile(r"(\d{0,6}):(\d{0,6})")
 
 
@@ -167,7 +167,7 @@ def command(
 
 
 @dataclass(frozen=True)
-class _Request:
+class _SteerRequest:
     """Where the direction comes from: contrasting prompts, or a file. Checked before weights are loaded."""
 
     source: ModelSource
@@ -206,7 +206,7 @@ class _Request:
         return replace(found, origin={**found.origin, **self.prompts.shown, "chat": self.is_chat})
 
 
-def _direction_request(opened: ModelSource, options: dict[str, Any], *, chat: bool) -> _Request:
+def _direction_request(opened: ModelSource, options: dict[str, Any], *, chat: bool) -> _SteerRequest:
     """Return where the direction comes from. Raises InputError for prompts and a file, and for neither."""
     from archcalc.interp.steer.direction_file import load_direction
     from archcalc.interp.steer.layers import stack_of
@@ -230,14 +230,14 @@ def _direction_request(opened: ModelSource, options: dict[str, Any], *, chat: bo
             raise InputError(
                 msg("found {found}", found=shown(options["stack"])), where="stack", allowed=repr(saved.stack)
             )
-        return _Request(opened, saved.stack, None, method, tokens, chat, saved)
+        return _SteerRequest(opened, saved.stack, None, method, tokens, chat, saved)
     if options["pairs"]:
         for group, of_group in read_pairs(options["pairs"]).items():
             texts[group] += of_group
     stack = stack_of(opened.spec, options["stack"])[1]
     prompts = contrast_prompts(opened, texts, id_lists, chat=chat)
     check_prompts(opened.spec, prompts.ids, tokens, stack)
-    return _Request(opened, stack, prompts, method, tokens, chat, None)
+    return _SteerRequest(opened, stack, prompts, method, tokens, chat, None)
 
 
 def _tokens(text: str) -> Tokens:
@@ -276,7 +276,7 @@ def _input_ids(opened: ModelSource, prompt: str | None, ids: str | None, *, chat
     return one_prompt(opened, prompt, ids)
 
 
-def _layers(text: str | None, request: _Request, from_layer: int | None) -> tuple[int, ...]:
+def _layers(text: str | None, request: _SteerRequest, from_layer: int | None) -> tuple[int, ...]:
     """Return the layers to steer, by default the middle one."""
     from archcalc.interp.steer.layers import check_layers
 
@@ -287,20 +287,12 @@ def _layers(text: str | None, request: _Request, from_layer: int | None) -> tupl
         return (request.n_layers // 2,)
     if text == "all":
         return check_layers(None, known)
-    layers: list[int] = []
-    for part in text.split(","):
-        match = _RANGE.fullmatch(part.strip())
-        if match is None:
-            allowed = msg("layers and ranges with commas between, such as 10-14,20, or all")
-            raise InputError(msg("found {found}", found=shown(text)), where="layers", allowed=allowed)
-        first, last = int(match[1]), int(match[2] or match[1])
-        check_layers([first, last], known)
-        layers += check_layers(range(first, last + 1), known)
-    return check_layers(layers, known)
+    allowed = msg("layers and ranges with commas between, such as 10-14,20, or all")
+    return check_layers(number_ranges(text, "layers", allowed), known)
 
 
 def _first_token(
-    request: _Request, n_prompt: int, from_token: int | None, max_tokens: int, *, project_out: bool
+    request: _SteerRequest, n_prompt: int, from_token: int | None, max_tokens: int, *, project_out: bool
 ) -> int:
     """Return the first position to steer. Raises InputError for one that no pass reads."""
     is_decoder = request.source.spec.family == "decoder"
@@ -316,7 +308,7 @@ def _first_token(
     return from_token
 
 
-def _workload(request: _Request, input_ids: list[int], max_tokens: int) -> Any:
+def _workload(request: _SteerRequest, input_ids: list[int], max_tokens: int) -> Any:
     """Return the workload that memory is checked for: the generation, or the longest contrasting prompt."""
     from archcalc.run.decoding.generation import generation_workload
     from archcalc.spec.workload import Workload

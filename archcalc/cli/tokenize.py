@@ -105,7 +105,7 @@ def _from_training(
 ) -> tuple[dict[str, Tokenizer], Sample]:
     """Train all kinds on one text; `kind` must reach the vocabulary size and is what --save writes."""
     if len(arguments) != 1:
-        problem = "no file to train on" if not arguments else f"found {len(arguments)} files to train on"
+        problem = msg("found {n} files to train on", n=len(arguments)) if arguments else msg("no file to train on")
         raise InputError(problem, where="train", allowed=msg("one text file, and what to split by `text`"))
     from archcalc.text import tokenizer_training as training
     from archcalc.text.measurement import Sample

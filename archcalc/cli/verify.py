@@ -14,7 +14,7 @@ from archcalc.cli.options import load_source, output, settings, source
 from archcalc.errors import InputError
 from archcalc.proof import Comparison, Reading, verify
 from archcalc.render.output import Format
-from archcalc.render.verify import Options, view
+from archcalc.render.verify import VerifyOptions, view
 from archcalc.words import msg
 
 
@@ -45,7 +45,7 @@ def command(
     label, hidden = current()(msg("verifying")), not sys.stderr.isatty()
     with click.progressbar(names, label=label, file=sys.stderr, hidden=hidden) as bar:
         result = [one for name in bar for one in _comparisons(name, settings, against, skip_unsupported=every)]
-    emit_result(lambda: result, view, Options(against), form, output=output, color=not no_color)
+    emit_result(lambda: result, view, VerifyOptions(against), form, output=output, color=not no_color)
     return 0 if all(comparison.is_equal for comparison in result) else 1
 
 

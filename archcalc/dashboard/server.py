@@ -64,5 +64,6 @@ def _check_free(host: str, port: int) -> None:
         with socket.create_server((host, port)):
             pass
     except (OSError, OverflowError) as error:
-        problem = f"{host}:{port} cannot be served at ({getattr(error, 'strerror', None) or error})"
+        reason = getattr(error, "strerror", None) or error
+        problem = msg("{address} cannot be served at ({reason})", address=f"{host}:{port}", reason=reason)
         raise InputError(problem, where="port", allowed=msg("a free one")) from None

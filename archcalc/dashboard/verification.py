@@ -68,5 +68,5 @@ def _show_result(spec: Spec, result: Comparisons) -> None:
             )
         else:
             st.error(say_(msg("{n} tensors differ.", n=exact(len(comparison.differences)))))
-    page = verify_page.view(result, verify_page.Options())
+    page = verify_page.view(result, verify_page.VerifyOptions())
     blocks.show(page, name=f"{spec.name}.verify", data=lambda: plain(result))

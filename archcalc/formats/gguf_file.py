@@ -44,7 +44,7 @@ def read_header(path: Path) -> Header:
             if file.read(4) != b"GGUF":
                 raise InputError(msg("does not begin with GGUF"), allowed=msg("a GGUF file"))
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                return _header(_Reader(data), path)
+                return _header(_ByteReader(data), path)
     except OSError as error:
         raise InputError(msg("cannot be read ({strerror})", strerror=error.strerror), file=str(path)) from None
     except InputError as error:
@@ -67,7 +67,7 @@ def read_numbers(tensor: FileTensor) -> tuple[float, ...]:
     return struct.unpack(f"<{len(data) // 4}f", data)
 
 
-class _Reader:
+class _ByteReader:
     """Reads values from the bytes of a file, in order."""
 
     def __init__(self, data: mmap.mmap) -> None:
@@ -129,7 +129,7 @@ class _Reader:
             )
 
 
-def _header(data: _Reader, path: Path) -> Header:
+def _header(data: _ByteReader, path: Path) -> Header:
     version = data.number("I")
     if version not in VERSIONS:
         raise InputError(msg("has GGUF version {version}", version=version), allowed=", ".join(map(str, VERSIONS)))
@@ -159,7 +159,7 @@ def _header(data: _Reader, path: Path) -> Header:
     return Header(metadata, _without_overlap(tensors))
 
 
-def _info(data: _Reader) -> tuple[str, tuple[int, ...], int, int]:
+def _info(data: _ByteReader) -> tuple[str, tuple[int, ...], int, int]:
     name, n_axes = data.text(), data.number("I")
     if n_axes > MAX_AXES:
         raise InputError(

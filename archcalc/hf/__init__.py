@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from archcalc.errors import InputError, nearest, shown
 from archcalc.hf import registry
-from archcalc.words import msg
+from archcalc.words import Message, msg
 
 if TYPE_CHECKING:
     from archcalc.hf.family import Family
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from archcalc.spec.model import Spec
 
 # The list of model types is too long for an error.
-_COVERAGE = "a model type that 'archcalc coverage' lists"
+_COVERAGE = msg("a model type that 'archcalc coverage' lists")
 
 __all__ = ["family_of", "from_config", "model_types", "tensor_map", "to_config"]
 
@@ -77,14 +77,14 @@ def family_of(model_type: Any) -> Family:
     return family
 
 
-def _unread(model_type: str) -> str:
+def _unread(model_type: str) -> Message:
     """Return what is wrong with a model type. Suggest a name only if its digits are the same."""
     from archcalc.hf import upstream
 
     if model_type in upstream.model_types():
-        return f"{shown(model_type)} is a model of transformers that is not read yet"
+        return msg("{model_type} is a model of transformers that is not read yet", model_type=shown(model_type))
     digits = [name for name in model_types() if re.sub(r"\D", "", name) == re.sub(r"\D", "", model_type)]
-    return f"found {shown(model_type)}{nearest(model_type, digits, cutoff=0.85)}"
+    return msg("found {found}{hint}", found=shown(model_type), hint=nearest(model_type, digits, cutoff=0.85))
 
 
 def _candidates(spec: Spec) -> Iterator[dict[str, Any]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, final
 import msgspec
 
 from archcalc.hf.config import Config
-from archcalc.hf.lens import ConfigDraft, Lens, MismatchError
+from archcalc.hf.lens import ConfigDraft, ConfigLens, MismatchError
 from archcalc.hf.stack import StackLens, layers_of
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @final
-class DepthScaledStackLens(Lens, msgspec.Struct, frozen=True):
+class DepthScaledStackLens(ConfigLens, msgspec.Struct, frozen=True):
     """A stack that divides the scores of its n-th layer by n. `width` returns the width of a head."""
 
     stack: StackLens

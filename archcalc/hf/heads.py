@@ -8,12 +8,12 @@ from typing import Any, final
 import msgspec
 
 from archcalc.hf.config import FLAG, MAPPING, SIZE, Config
-from archcalc.hf.lens import Choice, ConfigDraft, Key, Lens, Template
+from archcalc.hf.lens import Choice, ConfigDraft, ConfigLens, Key, Template
 from archcalc.hf.tensors import TensorEntry, TensorMap, module
 
 
 @final
-class LabelCount(Lens, msgspec.Struct, frozen=True):
+class LabelCount(ConfigLens, msgspec.Struct, frozen=True):
     """The number of labels: the length of `id2label`, else `num_labels`."""
 
     names_of: Key = Key("id2label", MAPPING, None, null=None)

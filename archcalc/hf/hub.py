@@ -6,7 +6,7 @@ from pathlib import Path
 
 from archcalc.errors import InputError, shown
 from archcalc.extras import require
-from archcalc.words import msg
+from archcalc.words import Message, msg
 
 _FILE = "config.json"
 # Files of a tokenizer and of a model. Pickles and code are never downloaded.
@@ -37,8 +37,8 @@ def config_path(repo_id: str) -> Path:
         return _download(repo_id)
     except Exception as error:
         # The hub raises its own errors and those of its HTTP library, which depends on the version.
-        allowed = "a repo id that exists, such as 'openai-community/gpt2'"
-        raise InputError(f"{_problem(error)} ({shown(repo_id)})", allowed=allowed) from None
+        allowed = msg("a repo id that exists, such as {example}", example="'openai-community/gpt2'")
+        raise InputError(_refusal(error, repo_id), allowed=allowed) from None
 
 
 def snapshot_path(repo_id: str, *, weights: bool = True) -> Path:
@@ -54,7 +54,7 @@ def snapshot_path(repo_id: str, *, weights: bool = True) -> Path:
         patterns = list(_MODEL if weights else _TOKENIZER)
         return Path(snapshot_download(repo_id, allow_patterns=patterns, local_files_only=constants.HF_HUB_OFFLINE))
     except Exception as error:
-        raise InputError(f"{_problem(error)} ({shown(repo_id)})") from None
+        raise InputError(_refusal(error, repo_id)) from None
 
 
 def _download(repo_id: str) -> Path:
@@ -80,16 +80,24 @@ def _download(repo_id: str) -> Path:
             enable_progress_bars()
 
 
-def _problem(error: Exception) -> str:
+def _refusal(error: Exception, repo_id: str) -> Message:
+    return msg("{problem} ({repo})", problem=_problem(error), repo=shown(repo_id))
+
+
+def _problem(error: Exception) -> Message:
     """Return what is wrong, for the user."""
     from huggingface_hub import errors
 
     # Subclasses come before their base classes.
-    cases: tuple[tuple[type[Exception], str], ...] = (
-        (errors.HFValidationError, "not a Hugging Face repo id"),
-        (errors.GatedRepoError, "this repository asks for a log-in ('hf auth login')"),
-        (errors.LocalEntryNotFoundError, "the Hugging Face hub cannot be reached, and the cache has no config.json"),
-        (errors.EntryNotFoundError, "this repository has no config.json"),
-        (errors.RepositoryNotFoundError, "there is no such Hugging Face repository, or it is private"),
+    cases: tuple[tuple[type[Exception], Message], ...] = (
+        (errors.HFValidationError, msg("not a Hugging Face repo id")),
+        (errors.GatedRepoError, msg("this repository asks for a log-in ('hf auth login')")),
+        (
+            errors.LocalEntryNotFoundError,
+            msg("the Hugging Face hub cannot be reached, and the cache has no config.json"),
+        ),
+        (errors.EntryNotFoundError, msg("this repository has no config.json")),
+        (errors.RepositoryNotFoundError, msg("there is no such Hugging Face repository, or it is private")),
     )
-    return next((text for kind, text in cases if isinstance(error, kind)), "the Hugging Face hub cannot be reached")
+    unreachable = msg("the Hugging Face hub cannot be reached")
+    return next((problem for kind, problem in cases if isinstance(error, kind)), unreachable)

@@ -34,7 +34,7 @@ class ConfigDraft(dict[str, Any]):
         self[name] = value
 
 
-class Lens:
+class ConfigLens:
     """A place in a template whose value depends on one or more of a config's keys."""
 
     def names(self) -> Iterator[str]:
@@ -52,7 +52,7 @@ class Lens:
 
 def names(template: Template) -> Iterator[str]:
     """Yield every key that a template may read."""
-    if isinstance(template, Lens):
+    if isinstance(template, ConfigLens):
         yield from template.names()
     elif isinstance(template, Mapping):
         for item in template.values():
@@ -64,7 +64,7 @@ def names(template: Template) -> Iterator[str]:
 
 def read(template: Template, config: Config) -> Any:
     """Return a template's document of a config."""
-    if isinstance(template, Lens):
+    if isinstance(template, ConfigLens):
         return template.read(config)
     if isinstance(template, Mapping):
         return {name: read(item, config) for name, item in template.items()}
@@ -75,7 +75,7 @@ def read(template: Template, config: Config) -> Any:
 
 def write(template: Template, value: Any, draft: ConfigDraft) -> None:
     """Put the keys from which the template gives `value` into `draft`. Raises MismatchError if there are none."""
-    if isinstance(template, Lens):
+    if isinstance(template, ConfigLens):
         template.write(value, draft)
     elif isinstance(template, Mapping):
         if not isinstance(value, Mapping):
@@ -100,7 +100,7 @@ REFUSED: Final = _Sentinel()
 
 
 @final
-class Key(Lens, msgspec.Struct, frozen=True):
+class Key(ConfigLens, msgspec.Struct, frozen=True):
     """The value of one key.
 
     `default` is the meaning of an absent key, `null` that of a null: a value, or a function of the config. Without
@@ -136,10 +136,30 @@ class Key(Lens, msgspec.Struct, frozen=True):
 
 
 @final
-class Conversion(Lens, msgspec.Struct, frozen=True):
+class Override(ConfigLens, msgspec.Struct, frozen=True):
+    """The value of `first` if the config has that key, else of `other`, which is the one that is written."""
+
+    first: Key
+    other: ConfigLens
+
+    def names(self) -> Iterator[str]:
+        """Yield the keys of both."""
+        yield from (*self.first.names(), *self.other.names())
+
+    def read(self, config: Config) -> Any:
+        """Return the value of the key that applies."""
+        return (self.first if config.find(tuple(self.first.names())) else self.other).read(config)
+
+    def write(self, value: Any, draft: ConfigDraft) -> None:
+        """Put the keys of `other`."""
+        self.other.write(value, draft)
+
+
+@final
+class Conversion(ConfigLens, msgspec.Struct, frozen=True):
     """A value computed from another lens's, with the inverse. A null stays null."""
 
-    key: Lens
+    key: ConfigLens
     forward: Callable[[Any], Any]
     inverse: Callable[[Any], Any]
 
@@ -158,7 +178,7 @@ class Conversion(Lens, msgspec.Struct, frozen=True):
 
 
 @final
-class Choice(Lens, msgspec.Struct, frozen=True):
+class Choice(ConfigLens, msgspec.Struct, frozen=True):
     """One of a config's words, mapped to ours. If several words have one meaning, the first is written."""
 
     key: Key
@@ -186,7 +206,7 @@ class Choice(Lens, msgspec.Struct, frozen=True):
 
 
 @final
-class ImpliedValue(Lens, msgspec.Struct, frozen=True):
+class ImpliedValue(ConfigLens, msgspec.Struct, frozen=True):
     """A constant, or a function of the rest of the config.
 
     Nothing is written for it, and any value passes: reading the written config back shows whether it was implied.
@@ -207,10 +227,10 @@ class ImpliedValue(Lens, msgspec.Struct, frozen=True):
 
 
 @final
-class Cases(Lens, msgspec.Struct, frozen=True):
+class Cases(ConfigLens, msgspec.Struct, frozen=True):
     """A template for each value of another lens."""
 
-    on: Lens
+    on: ConfigLens
     cases: Mapping[Any, Template]
 
     def names(self) -> Iterator[str]:
@@ -238,7 +258,7 @@ class Cases(Lens, msgspec.Struct, frozen=True):
 
 
 @final
-class NullCases(Lens, msgspec.Struct, frozen=True):
+class NullCases(ConfigLens, msgspec.Struct, frozen=True):
     """`null` if the key's value is `empty` (by default a null), otherwise `other`."""
 
     key: Key
@@ -269,7 +289,7 @@ class NullCases(Lens, msgspec.Struct, frozen=True):
 
 
 @final
-class RedundantKey(Lens, msgspec.Struct, frozen=True):
+class RedundantKey(ConfigLens, msgspec.Struct, frozen=True):
     """A key whose value must equal the one that `expected` computes from the other keys."""
 
     key: Key
@@ -292,7 +312,7 @@ class RedundantKey(Lens, msgspec.Struct, frozen=True):
 
 
 @final
-class ScaledKey(Lens, msgspec.Struct, frozen=True):
+class ScaledKey(ConfigLens, msgspec.Struct, frozen=True):
     """A key's number times a factor that depends on the rest of the config."""
 
     key: Key
@@ -316,7 +336,7 @@ class ScaledKey(Lens, msgspec.Struct, frozen=True):
 
 
 @final
-class DuplicateKey(Lens, msgspec.Struct, frozen=True):
+class DuplicateKey(ConfigLens, msgspec.Struct, frozen=True):
     """A key that is also written as `second`, whose own default may not fit."""
 
     key: Key
@@ -347,7 +367,7 @@ class Constraint(msgspec.Struct, frozen=True):
         if self.name not in config.data:
             return
         value = config.data[self.name]
-        choices = [item.read(config) if isinstance(item, Lens) else item for item in self.allowed]
+        choices = [item.read(config) if isinstance(item, ConfigLens) else item for item in self.allowed]
         if not any(equal(value, choice) for choice in choices):
             raise config.error(self.name, value, " or ".join(dict.fromkeys(map(_json_text, choices))))
 

@@ -9,14 +9,14 @@ import msgspec
 
 from archcalc.hf.config import MAPPING, Config
 from archcalc.hf.irrelevant_keys import COMMON_CONSTRAINTS, IRRELEVANT
-from archcalc.hf.lens import ConfigDraft, Constraint, Lens, Template, read, write
+from archcalc.hf.lens import ConfigDraft, ConfigLens, Constraint, Template, read, write
 
 # Keys of every config of transformers, also of nested ones.
 _CONFIG_KEYS = frozenset({"model_type", "architectures", "is_encoder_decoder"})
 
 
 @final
-class NestedTemplate(Lens, msgspec.Struct, frozen=True):
+class NestedTemplate(ConfigLens, msgspec.Struct, frozen=True):
     """A template whose keys are in the mapping `name`. An absent or null mapping is empty."""
 
     name: str

@@ -9,7 +9,7 @@ import msgspec
 
 from archcalc.errors import nearest
 from archcalc.hf.config import AMOUNT, FACTORS, FLAG, MAPPING, POSITIVE, SHARE, SIZE, Config
-from archcalc.hf.lens import ConfigDraft, Key, Lens, MismatchError, read, write
+from archcalc.hf.lens import ConfigDraft, ConfigLens, Key, MismatchError, read, write
 
 if TYPE_CHECKING:
     from archcalc.spec.document import Document
@@ -76,7 +76,7 @@ _UNUSED = frozenset({_ORIGINAL_CONTEXT, "factor", "finetuned"})
 
 
 @final
-class RopeLens(Lens, msgspec.Struct, frozen=True):
+class RopeLens(ConfigLens, msgspec.Struct, frozen=True):
     """The `position` of an attention with rotary embedding.
 
     - `theta`: the class's default.
@@ -92,7 +92,7 @@ class RopeLens(Lens, msgspec.Struct, frozen=True):
     """
 
     theta: float = 10_000.0
-    interleaved: bool | Lens = False
+    interleaved: bool | ConfigLens = False
     default: Document | None = None
     n_ctx: Key = CONTEXT
     share_key: str = "partial_rotary_factor"
@@ -113,7 +113,7 @@ class RopeLens(Lens, msgspec.Struct, frozen=True):
             self.share_key,
             *filter(None, [self.theta_key]),
         )
-        if isinstance(self.interleaved, Lens):
+        if isinstance(self.interleaved, ConfigLens):
             yield from self.interleaved.names()
 
     def read(self, config: Config) -> Document:
@@ -229,7 +229,7 @@ class RopeLens(Lens, msgspec.Struct, frozen=True):
 
 
 @final
-class LayerTheta(Lens, msgspec.Struct, frozen=True):
+class LayerTheta(ConfigLens, msgspec.Struct, frozen=True):
     """A rotary position with a theta for each layer. A theta of 0 means no position (Granite)."""
 
     rope: RopeLens
@@ -256,7 +256,7 @@ class LayerTheta(Lens, msgspec.Struct, frozen=True):
 
 
 @final
-class RotationFlag(Lens, msgspec.Struct, frozen=True):
+class RotationFlag(ConfigLens, msgspec.Struct, frozen=True):
     """Whether a kind of layers has rotary positions: a null in `rope_parameters` means no (Beam)."""
 
     layer_kind: str
@@ -278,7 +278,7 @@ class RotationFlag(Lens, msgspec.Struct, frozen=True):
 
 
 @final
-class NtkAlphaRope(Lens, msgspec.Struct, frozen=True):
+class NtkAlphaRope(ConfigLens, msgspec.Struct, frozen=True):
     """A rotary position whose theta is scaled by a constant `alpha`, which configs call "dynamic" (HunYuan)."""
 
     rope: RopeLens
@@ -305,7 +305,7 @@ class NtkAlphaRope(Lens, msgspec.Struct, frozen=True):
 
 
 @final
-class LogTemperature(Lens, msgspec.Struct, frozen=True):
+class LogTemperatureLens(ConfigLens, msgspec.Struct, frozen=True):
     """A query that grows with the log of its position, by a factor in the rotary parameters (Ministral 3)."""
 
     rope: RopeLens

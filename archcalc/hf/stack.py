@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, final
 import msgspec
 
 from archcalc.hf.config import FLAG, INDICES, SIZE, WORDS, Config
-from archcalc.hf.lens import ConfigDraft, Key, Lens, MismatchError, Template, names, read, write
+from archcalc.hf.lens import ConfigDraft, ConfigLens, Key, MismatchError, Template, names, read, write
 
 if TYPE_CHECKING:
     from archcalc.spec.document import Document
@@ -244,7 +244,7 @@ class NoRopeSchedule(Schedule, msgspec.Struct, frozen=True):
 
 
 @final
-class StackLens(Lens, msgspec.Struct, frozen=True):
+class StackLens(ConfigLens, msgspec.Struct, frozen=True):
     """A stack: `count` layers, each of one of `kinds` by `schedule`, and `stack_fields`, the other fields of the stack.
 
     The layers of a stack with several kinds are named after their kinds. A layer is written as the first kind that can
@@ -404,7 +404,7 @@ def _layers(stack: Document) -> list[str]:
 
 
 @final
-class SharedStackLens(Lens, msgspec.Struct, frozen=True):
+class SharedStackLens(ConfigLens, msgspec.Struct, frozen=True):
     """ALBERT's stack: `n_groups` groups of `n_inner` layers, repeated `count` times in all, the groups in their order.
 
     All repetitions of a group share its weights.

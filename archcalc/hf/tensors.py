@@ -16,7 +16,7 @@ from archcalc.errors import ArchcalcError
 from archcalc.words import msg
 
 Shape = tuple[int, ...]
-TOKEN_TABLE = "embed.tokens.weight"
+TOKEN_TABLE = "embed.tokens.weight"  # noqa: S105
 Order = Literal["whole", "alternate", "by_head", "in_four", "turned", "swapped"]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, final
 import msgspec
 
 from archcalc.hf.config import FLAG, LAYERS, POSITIVE, PROBABILITY, SIZE, TEXT, Config
-from archcalc.hf.lens import Choice, ConfigDraft, Key, Lens, Template
+from archcalc.hf.lens import Choice, ConfigDraft, ConfigLens, Key, Template
 from archcalc.hf.tensors import TensorEntry, module, modules
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def biases(value: Any) -> dict[str, Any]:
 
 
 @final
-class EmbeddingFactor(Lens, msgspec.Struct, frozen=True):
+class EmbeddingFactor(ConfigLens, msgspec.Struct, frozen=True):
     """The factorization of a token table that may be narrower than the model; None if it is as wide."""
 
     key: Key

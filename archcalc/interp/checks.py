@@ -14,9 +14,11 @@ def check_ids(stack: ModelStack, ids: list[int], where: str) -> None:
     model = stack.model
     wrong = [token for token in ids if not 0 <= token < model.vocab_size]
     if wrong or not 0 < len(ids) <= model.n_ctx:
-        problem = f"found id {wrong[0]}" if wrong else f"has {len(ids):,} tokens"
-        allowed = f"ids from 0 to {model.vocab_size - 1:,}, 1 to {model.n_ctx:,} of them"
-        raise InputError(problem, where=where, allowed=allowed)
+        raise InputError(
+            msg("found id {wrong}", wrong=wrong[0]) if wrong else msg("has {n:,} tokens", n=len(ids)),
+            where=where,
+            allowed=msg("1 to {n_ctx:,} ids from 0 to {last_id:,}", n_ctx=model.n_ctx, last_id=model.vocab_size - 1),
+        )
 
 
 def check_tokens(tokens: Iterable[int | None], vocab_size: int, where: str) -> None:

@@ -32,7 +32,7 @@ MAX_CONTEXTS = len(CONTEXT_NAMES)
 UNMODIFIED = Sampling(temperature=1.0)
 
 
-class Labels(msgspec.Struct, frozen=True):
+class DisplayNames(msgspec.Struct, frozen=True):
     """What a result calls the model, its contexts and its tokens."""
 
     name: str = ""
@@ -41,7 +41,7 @@ class Labels(msgspec.Struct, frozen=True):
     piece: Callable[[int], str] = lambda _: ""
 
 
-NO_LABELS = Labels()
+NO_NAMES = DisplayNames()
 
 
 @torch.inference_mode()
@@ -52,7 +52,7 @@ def next_tokens(
     top: int = 10,
     sampling: Sampling = UNMODIFIED,
     start_id: int | None = None,
-    labels: Labels = NO_LABELS,
+    labels: DisplayNames = NO_NAMES,
 ) -> NextTokenDistributions:
     """Return the `top` likeliest tokens after one context or two, each read by itself.
 
@@ -78,7 +78,7 @@ def of_logits(
     *,
     top: int = 10,
     sampling: Sampling = UNMODIFIED,
-    labels: Labels = NO_LABELS,
+    labels: DisplayNames = NO_NAMES,
 ) -> NextTokenDistributions:
     """Return the same for given logits; the repetition penalty applies to the ids in `seen`."""
     check_finite(logits_CV.amax(-1))
@@ -112,7 +112,7 @@ def _order(sampled_V: Tensor, model_V: Tensor) -> Tensor:
 
 
 def _token_probabilities(
-    sampled_CV: Tensor, model_CV: Tensor, ids: Tensor, labels: Labels
+    sampled_CV: Tensor, model_CV: Tensor, ids: Tensor, labels: DisplayNames
 ) -> Iterator[TokenProbability]:
     """Yield the rows of each context in turn, one for each token."""
     for context, sampled_V, model_V in zip(CONTEXT_NAMES, sampled_CV, model_CV, strict=False):

@@ -54,6 +54,9 @@ class Poly:
     def __add__(self, other: Poly | int) -> Poly:
         return Poly.sum((self, _poly(other)))
 
+    def __sub__(self, other: Poly | int) -> Poly:
+        return self + _poly(other) * -1
+
     def __mul__(self, other: Poly | int) -> Poly:
         terms: dict[Monomial, int] = {}
         others = _poly(other).terms.items()
@@ -103,7 +106,9 @@ class Poly:
         if not self.terms:
             return "0"
         ordered = sorted(self.terms.items(), key=lambda term: (-len(term[0]), term[0]))
-        return " + ".join(_term(monomial, factor, sizes) for monomial, factor in ordered)
+        (first, factor), *rest = sorted(ordered, key=lambda term: term[1] < 0)
+        terms = (f" {'−' if n < 0 else '+'} {_term(monomial, abs(n), sizes)}" for monomial, n in rest)
+        return _term(first, factor, sizes) + "".join(terms)
 
     def factored(self, sizes: Mapping[str, int] | None = None) -> str:
         """Return `text` with the common factor of all terms in front: 'n_heads·(d_nope + d_rope)'."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from archcalc.ledger import norm
 from archcalc.ledger.algebra import Poly
 from archcalc.ledger.attention_core import CoreOptions, RelativeHeads, core
-from archcalc.ledger.forward_context import ForwardContext, Pair, save
-from archcalc.ledger.leaves import Cache, Elementwise, Forward, Matmul, Save, Weight
+from archcalc.ledger.forward_context import ForwardContext, Lent, save
+from archcalc.ledger.leaves import CachedTensor, Elementwise, Forward, Matmul, Save, Weight
 from archcalc.ledger.linear import linear
 from archcalc.ledger.rope import rotary
 from archcalc.ledger.symbols import Symbols
@@ -22,17 +22,17 @@ def leaves(part: Attention, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forwa
     window = d.window if part.window else None
     d_value = d.d_head if part.d_value is None else d.d_value
     q = yield from _queries(part, d, x, ctx)
-    k, v = ctx.kv_in.get(ctx.arm) or (yield from _keys_values(part, d, d_value, kv_input, ctx))
-    is_lender, is_sharer = ctx.arm in ctx.kv_out, ctx.arm in ctx.kv_in
+    is_lender, is_sharer = ctx.arm in ctx.lent_out, ctx.arm in ctx.lent_in
+    k, v = ctx.lent_in[ctx.arm] if is_sharer else (yield from _keys_values(part, d, d_value, kv_input, ctx))
     if is_lender:
-        ctx.kv_out[ctx.arm] = k, v
+        ctx.lent_out[ctx.arm] = k, v
     if part.sinks:
         yield Weight("sinks", (d.n_heads,), "attention")
     if _layer_bias(part):
         yield Weight("relative_bias.weight", (d.n_buckets, d.n_heads), "position")
     if (cache_tokens := span.cached(window)) and not is_sharer:
-        yield Cache("keys", (d.n_kv_heads, cache_tokens, d.d_head))
-        yield Cache("values", (d.n_kv_heads, cache_tokens, d_value))
+        yield CachedTensor("keys", (d.n_kv_heads, cache_tokens, d.d_head))
+        yield CachedTensor("values", (d.n_kv_heads, cache_tokens, d_value))
     relative = (yield from _relative_heads(part.position, d, ctx)) if isinstance(part.position, Disentangled) else None
     options = CoreOptions(
         n_heads=d.n_heads,
@@ -57,7 +57,7 @@ def leaves(part: Attention, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forwa
     return (yield from linear("out", y, d.d_model, "attention", bias=part.out_bias))
 
 
-def _keys_values(part: Attention, d: Symbols, d_value: Poly, kv_input: Tensor, ctx: ForwardContext) -> Forward[Pair]:
+def _keys_values(part: Attention, d: Symbols, d_value: Poly, kv_input: Tensor, ctx: ForwardContext) -> Forward[Lent]:
     """Yield the leaves of keys and values, which the cache holds and later layers may share."""
     keys = yield from linear("k", kv_input, d.n_kv_heads * d.d_head, "attention", bias=part.k_bias)
     k = yield from _heads(part, "k", d.n_kv_heads, d, keys, ctx)

@@ -30,8 +30,9 @@ class CoreOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     `n_window` (tokens in a window) and `n_bias_heads` (heads with a bias) identify a mask. `bias_table` is a learned
     bias of this layer alone. `has_own_value_width`: values are not as wide as keys. `is_copy_free`: several layers
-    share the keys and values, and each query head has its own key head, so that no copy is made. `relative` are
-    relative positions as keys and queries.
+    share the keys and values, and each query head has its own key head, so that no copy is made. `n_selected` keys are
+    selected for each query; `selection` is the mask of the others. `relative` are relative positions as keys and
+    queries.
     """
 
     n_heads: Poly
@@ -46,6 +47,8 @@ class CoreOptions(msgspec.Struct, frozen=True, kw_only=True):
     sinks: bool = False
     has_own_value_width: bool = False
     is_copy_free: bool = False
+    n_selected: Poly | None = None
+    selection: Tensor | None = None
     relative: RelativeHeads | None = None
 
 
@@ -67,12 +70,14 @@ def core(options: CoreOptions, q: Tensor, k: Tensor, v: Tensor, ctx: ForwardCont
 def kernel(options: CoreOptions, ctx: ForwardContext) -> Kernel:
     """Return the requested kernel, or its replacement if it does not support this attention.
 
-    PyTorch's fused attention has no softcap and no sinks, and would copy a learned bias for every layer. The CPU's
-    flash kernel has no dropout and needs values as wide as keys.
+    PyTorch's fused attention has no softcap and no sinks, and would copy a learned bias for every layer. Flash kernels
+    take no mask of selected keys; the CPU's has no dropout and needs values as wide as keys.
     """
     requested = ctx.execution.attention
     if requested == "eager" or options.softcap or options.sinks or options.bias is RelativeBias or options.relative:
         return "eager"
+    if options.selection is not None and requested == "flash":
+        return "math"
     is_unsupported = options.has_own_value_width or (ctx.execution.dropout and ctx.dropout.attention > 0)
     return "math" if is_unsupported and ctx.execution.device == "cpu" else requested
 
@@ -92,7 +97,9 @@ def _eager(options: CoreOptions, q: Tensor, k: Tensor, v: Tensor, ctx: ForwardCo
         yield Save("relative_bias", buckets, "position")
     if options.relative:
         yield from _relative_scores(options, options.relative, q, k, ctx)
-    if ctx.span.is_causal or options.window:
+    if options.selection is not None:
+        yield Save("mask", options.selection, "attention")
+    elif ctx.span.is_causal or options.window:
         key = ("mask", ctx.span, options.n_window)
         yield Save("mask", ctx.position_tensor(key, lambda: _mask(options, ctx, "bool")), "attention")
     *before, keys = score_axes
@@ -166,7 +173,9 @@ def _weighted_values(options: CoreOptions, weights: Tensor, v: Tensor, ctx: Forw
 
 def _product(name: str, options: CoreOptions, width: Poly, ctx: ForwardContext) -> Matmul:
     """Return one of attention's two products: every query with every key that the layer holds, over `width`."""
-    pairs = ctx.span.pairs(options.window)
+    pairs = (
+        ctx.span.pairs(options.window) if options.n_selected is None else ctx.span.selected_pairs(options.n_selected)
+    )
     if ctx.n_prompt is not None:
         pairs += ctx.span.queries * ctx.n_prompt
     return Matmul(name, (*_score_axes(options, ctx), width), "attention", (BATCH, options.n_heads, pairs, width))

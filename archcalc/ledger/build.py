@@ -11,7 +11,7 @@ from archcalc.ledger import embedding, extra_tensors, head
 from archcalc.ledger.algebra import ONE, Poly
 from archcalc.ledger.forward_context import ForwardContext
 from archcalc.ledger.leaves import (
-    Cache,
+    CachedTensor,
     Elementwise,
     Forward,
     Matmul,
@@ -92,7 +92,7 @@ def _ledger(leaves: Iterable[tuple[str, StackLeaf]], spec: Spec, table: SizeTabl
 
 ROWS: dict[type, Callable[..., Any]] = {
     Matmul: MatmulRow,
-    Cache: CacheRow,
+    CachedTensor: CacheRow,
     State: StateRow,
     SavedActivation: SavedActivationRow,
     Elementwise: ElementwiseRow,

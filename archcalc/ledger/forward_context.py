@@ -16,17 +16,18 @@ from archcalc.ledger.tokens import Span
 from archcalc.spec.execution import Execution
 from archcalc.spec.model import Dropout
 
-Pair = tuple[Tensor, Tensor]
+Lent = tuple[Tensor, ...]
 
 
 class ForwardContext(msgspec.Struct, frozen=True):
     """What the layers of one forward pass through a stack have in common.
 
     `prefix` is that of the layers' names. `source` are the states that cross-attention reads. `position_tensors` are
-    the tensors that depend on positions only and serve all layers: masks, angles, biases. `kv_in` holds the keys and
-    values of an earlier layer that this one reads, by arm; a layer writes those that later layers read into `kv_out`,
-    for the arms that are its keys. `arm` is the name of the current arm. `n_prompt` is the number of learned keys that
-    every query attends to besides. `distances` are the rows of the stack's table of relative positions.
+    the tensors that depend on positions only and serve all layers: masks, angles, biases. `lent_in` holds the keys and
+    values or the selection of an earlier layer that this one reads, by arm; a layer writes those that later layers read
+    into `lent_out`, for the arms that are its keys. `arm` is the name of the current arm. `n_prompt` is the number of
+    learned keys that every query attends to besides. `distances` are the rows of the stack's table of relative
+    positions.
     """
 
     execution: Execution
@@ -35,8 +36,8 @@ class ForwardContext(msgspec.Struct, frozen=True):
     prefix: str = ""
     source: Tensor | None = None
     position_tensors: dict[Hashable, Tensor] = {}
-    kv_in: Mapping[str, Pair] = {}
-    kv_out: dict[str, Pair | None] = {}
+    lent_in: Mapping[str, Lent] = {}
+    lent_out: dict[str, Lent | None] = {}
     arm: str = ""
     n_prompt: Poly | None = None
     distances: Tensor | None = None

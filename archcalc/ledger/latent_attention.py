@@ -5,7 +5,8 @@ from __future__ import annotations
 from archcalc.ledger import norm
 from archcalc.ledger.attention_core import CoreOptions, core
 from archcalc.ledger.forward_context import ForwardContext
-from archcalc.ledger.leaves import Cache, Forward
+from archcalc.ledger.indexer import selection
+from archcalc.ledger.leaves import CachedTensor, Forward
 from archcalc.ledger.linear import linear
 from archcalc.ledger.rope import rotary
 from archcalc.ledger.symbols import Symbols
@@ -20,18 +21,28 @@ def leaves(part: LatentAttention, d: Symbols, x: Tensor, ctx: ForwardContext) ->
     The cache holds the latents, so kv_up recomputes the keys and values of all tokens.
     """
     new, key_tokens, width = ctx.span.queries, ctx.span.key_value_tokens, d.d_nope + d.d_rope
-    q = yield from _queries(part, d, x, ctx)
+    q_input = yield from _query_input(part, d, x, ctx)
+    name = "q" if part.q_rank is None else "q_up"
+    q = yield from linear(name, q_input, d.n_heads * width, "attention", bias=False)
     rotated = yield from rotary(part.position, "q", q.view(BATCH, d.n_heads, new, d.d_rope), d, ctx)
     down = yield from linear("kv_down", x, d.kv_rank + d.d_rope, "attention", bias=part.down_bias)
     yield from rotary(part.position, "k", down.view(BATCH, new, d.d_rope), d, ctx)
     latent = yield from norm.leaves(part.norm, "kv_down_norm", down.view(BATCH, new, d.kv_rank), ctx)
     if cache_tokens := ctx.span.cached(None):
-        yield Cache("latent", (cache_tokens, d.kv_rank))
-        yield Cache("rotary_key", (cache_tokens, d.d_rope))
+        yield CachedTensor("latent", (cache_tokens, d.kv_rank))
+        yield CachedTensor("rotary_key", (cache_tokens, d.d_rope))
     read = latent.view(BATCH, key_tokens, d.kv_rank)
+    selected = yield from selection(part, d, x, q_input, ctx)
     up = yield from linear("kv_up", read, d.n_heads * (d.d_nope + d.d_v), "attention", bias=False)
     y = yield from core(
-        CoreOptions(n_heads=d.n_heads, width=width, v_width=d.d_v, has_own_value_width=True),
+        CoreOptions(
+            n_heads=d.n_heads,
+            width=width,
+            v_width=d.d_v,
+            has_own_value_width=True,
+            n_selected=d.n_selected if part.indexer else None,
+            selection=selected,
+        ),
         rotated.new("queries", BATCH, d.n_heads, new, width),
         up.new("keys", BATCH, d.n_heads, key_tokens, width),
         up.new("values", BATCH, d.n_heads, key_tokens, d.d_v),
@@ -40,10 +51,9 @@ def leaves(part: LatentAttention, d: Symbols, x: Tensor, ctx: ForwardContext) ->
     return (yield from linear("out", y, d.d_model, "attention", bias=part.out_bias))
 
 
-def _queries(part: LatentAttention, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
-    width = d.n_heads * (d.d_nope + d.d_rope)
+def _query_input(part: LatentAttention, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
+    """Yield the leaves of the latent of queries; return the input of their projection."""
     if part.q_rank is None:
-        return (yield from linear("q", x, width, "attention", bias=False))
+        return x
     down = yield from linear("q_down", x, d.q_rank, "attention", bias=part.down_bias)
-    normed = yield from norm.leaves(part.norm, "q_down_norm", down, ctx)
-    return (yield from linear("q_up", normed, width, "attention", bias=False))
+    return (yield from norm.leaves(part.norm, "q_down_norm", down, ctx))

@@ -34,9 +34,9 @@ class LayerBuilder(msgspec.Struct, frozen=True):
     def _arm_context(self, arm: Arm) -> ForwardContext:
         """Return the context with the inputs of this arm only."""
         if arm.reads == "source":
-            return structs.replace(self.ctx, arm=arm.name, span=CROSS, kv_in={})
-        kv_in = {arm.name: self.ctx.kv_in[arm.name]} if arm.reads == "shared" else {}
-        return structs.replace(self.ctx, arm=arm.name, source=None, kv_in=kv_in)
+            return structs.replace(self.ctx, arm=arm.name, span=CROSS, lent_in={})
+        lent_in = {arm.name: self.ctx.lent_in[arm.name]} if arm.name in self.ctx.lent_in else {}
+        return structs.replace(self.ctx, arm=arm.name, source=None, lent_in=lent_in)
 
     def norm(self, part: Norm | None, name: str | None, x: Tensor) -> Forward[Tensor]:
         """Yield the leaves of the norm of this name; return `x` if there is none."""

@@ -49,7 +49,7 @@ class Matmul(msgspec.Struct, frozen=True):
     """A matrix product over `axes`, whose product is the number of multiply-accumulates.
 
     `causal_axes` count only the attended (query, key) pairs. `name` is the module that computes it; the two products
-    of attention have their own names.
+    of attention have their own names. `has_backward`: gradients pass through it.
     """
 
     name: str
@@ -57,6 +57,7 @@ class Matmul(msgspec.Struct, frozen=True):
     component: Component
     causal_axes: tuple[Poly, ...] | None = None
     recomputation: Recomputation = "never"
+    has_backward: bool = True
 
 
 class Elementwise(msgspec.Struct, frozen=True):
@@ -68,7 +69,7 @@ class Elementwise(msgspec.Struct, frozen=True):
     operation: Pointwise
 
 
-class Cache(msgspec.Struct, frozen=True):
+class CachedTensor(msgspec.Struct, frozen=True):
     """A tensor that a layer caches for each sequence: `axes` without the batch."""
 
     name: str
@@ -104,8 +105,8 @@ class SavedActivation(msgspec.Struct, frozen=True):
     component: Component
 
 
-Leaf = Weight | Matmul | Elementwise | Cache | State | Save
-Entry = Weight | Matmul | Elementwise | Cache | State | SavedActivation
+Leaf = Weight | Matmul | Elementwise | CachedTensor | State | Save
+Entry = Weight | Matmul | Elementwise | CachedTensor | State | SavedActivation
 T = TypeVar("T")
 A = TypeVar("A")
 B = TypeVar("B")
@@ -124,6 +125,17 @@ def map_leaves(change: Callable[[A], B | None], leaves: Generator[A, None, T]) -
             return output
         if (changed := change(leaf)) is not None:
             yield changed
+
+
+def without_gradients(leaves: Forward[T]) -> Forward[T]:
+    """Yield the leaves of a region through which no gradient passes: it saves nothing."""
+    return map_leaves(_without_gradients, leaves)
+
+
+def _without_gradients(leaf: Leaf) -> Leaf | None:
+    if isinstance(leaf, Save):
+        return None
+    return structs.replace(leaf, has_backward=False) if isinstance(leaf, Matmul) else leaf
 
 
 def with_prefix(prefix: str, leaves: Forward[T]) -> Forward[T]:

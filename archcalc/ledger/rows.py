@@ -11,7 +11,7 @@ import msgspec
 
 from archcalc.formats.element_types import element_bytes
 from archcalc.ledger.algebra import Poly, product
-from archcalc.ledger.leaves import Cache, Component, Elementwise, Kind, Matmul, SavedActivation, State, Weight
+from archcalc.ledger.leaves import CachedTensor, Component, Elementwise, Kind, Matmul, SavedActivation, State, Weight
 from archcalc.ledger.tokens import BATCH, symbol_parts, workload_sizes
 from archcalc.spec.workload import Workload
 
@@ -132,6 +132,11 @@ class MatmulRow(msgspec.Struct, frozen=True):
         """Return `formula` for the attended (query, key) pairs only."""
         return 2 * product((*(self.matmul.causal_axes or self.matmul.axes), self.repeats))
 
+    @property
+    def backward_factor(self) -> int:
+        """Return the products of a backward pass for each of the forward pass: two, or none without gradients."""
+        return 2 if self.matmul.has_backward else 0
+
     def flops(self, sizes: Mapping[str, Any]) -> Any:
         """Return the value of `formula` for a table of sizes that includes a workload's."""
         return 2 * _axes_product(self.matmul.axes, self.repeats, sizes)
@@ -145,7 +150,7 @@ class CacheRow(msgspec.Struct, frozen=True):
     """A cached tensor over all layers that have it, for the whole batch."""
 
     path: str
-    cache: Cache
+    cache: CachedTensor
     group: str
     layer_indices: tuple[int, ...]
     repeats: Poly

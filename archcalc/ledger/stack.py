@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
-from operator import index
 from typing import TypeVar
 
 import msgspec
@@ -11,7 +10,7 @@ from msgspec import structs
 
 from archcalc.ledger import embedding, layer, norm, prompts
 from archcalc.ledger.algebra import ONE, Poly
-from archcalc.ledger.forward_context import ForwardContext, Pair, StorageTracker, checkpoint, dropout, save
+from archcalc.ledger.forward_context import ForwardContext, Lent, StorageTracker, checkpoint, dropout, save
 from archcalc.ledger.leaves import Entry, Forward, Leaf, Save, Weight, map_leaves, with_prefix
 from archcalc.ledger.symbols import SizeTable, Symbols
 from archcalc.ledger.tensor import Tensor
@@ -20,7 +19,7 @@ from archcalc.spec.attention import disentangled, stack_bias, stored_rope
 from archcalc.spec.base import Part
 from archcalc.spec.branches import parts
 from archcalc.spec.execution import Execution
-from archcalc.spec.groups import Group, groups, lending_arms, shared_arms
+from archcalc.spec.groups import Group, borrowing_arms, groups, lender_index, lending_arms
 from archcalc.spec.layer import Stack
 from archcalc.spec.model import OWN_SIZES, ModelStack, Spec
 from archcalc.spec.prompts import prompted
@@ -71,7 +70,7 @@ class StackBuilder(msgspec.Struct, frozen=True):
     def owner(self, group: Group | None = None, slot: str = "") -> str:
         """Return the owner that tells apart sizes with equal names: 'decoder.moe', 'encoder.cross'."""
         label = group.name if group and len(self.groups) > 1 else ""
-        is_short = slot in ("attn", "ffn") and group is not None and not group.layer.branches
+        is_short = slot in ("attn", "mixer", "ffn") and group is not None and not group.layer.branches
         words = [self.prefix.rstrip("."), label, "" if is_short else slot]
         return ".".join(word for word in words if word) or "layers"
 
@@ -151,9 +150,9 @@ class StackBuilder(msgspec.Struct, frozen=True):
     def _layers(self, table: SizeTable, d: Symbols, ctx: ForwardContext) -> Iterator[StackLeaf]:
         """Yield the leaves of the layers; groups with equal leaves share a row."""
         groups_by_leaf: dict[Entry, list[Group]] = {}
-        pairs: dict[int, Mapping[str, Pair]] = {}
+        lent: dict[int, Mapping[str, Lent]] = {}
         for group in self.groups:
-            layer_ctx = self._layer_context(group, ctx, pairs)
+            layer_ctx = self._layer_context(group, ctx, lent)
             for leaf in self.entries(self._layer(table, group, d, layer_ctx)):
                 if isinstance(leaf, Weight) and not group.weight_indices:
                     continue  # the weight of an earlier layer, which has its row
@@ -161,7 +160,7 @@ class StackBuilder(msgspec.Struct, frozen=True):
                 assert group not in groups_with_leaf, f"a layer yields each leaf once: {leaf.name}"
                 groups_with_leaf.append(group)
             lenders = [i for i in group.layer_indices if i in self.lending_arms]
-            pairs |= {i: self._shared_pairs(i, layer_ctx.kv_out) for i in lenders}
+            lent |= {i: self._lent_tensors(i, layer_ctx.lent_out) for i in lenders}
         leaf_by_groups: dict[tuple[str, ...], StackLeaf] = {}
         for leaf, groups_with_leaf in groups_by_leaf.items():
             names = tuple(group.name for group in groups_with_leaf)
@@ -186,32 +185,30 @@ class StackBuilder(msgspec.Struct, frozen=True):
         output = layer.leaves(group.layer, self._symbols(table, group), x, ctx)
         if ctx.execution.recompute != "full":
             return output
-        keys_values = [x for pair in ctx.kv_in.values() for x in pair]
-        keys_values += [ctx.distances] if ctx.distances else []
-        inputs = (x, ctx.source, *keys_values) if ctx.source else (x, *keys_values)
+        lent = [x for tensors in ctx.lent_in.values() for x in tensors]
+        lent += [ctx.distances] if ctx.distances else []
+        inputs = (x, ctx.source, *lent) if ctx.source else (x, *lent)
         return checkpoint("layers.{i}", "other", output, inputs)
 
     def _layer_context(
-        self, group: Group, ctx: ForwardContext, pairs: Mapping[int, Mapping[str, Pair]]
+        self, group: Group, ctx: ForwardContext, lent: Mapping[int, Mapping[str, Lent]]
     ) -> ForwardContext:
-        """Return the context of a group's layers: the shared keys and values, and the arms that later layers read."""
+        """Return the context of a group's layers: what an earlier layer lends, and the arms that lend."""
         names = [name for i in group.layer_indices for name in self.lending_arms.get(i, ())]
-        shares = group.layer.shares
-        lender = None if shares is None else shares.keys_values
-        kv_in = {} if lender is None else {name: pairs[index(lender)][name] for name in shared_arms(group.layer)}
-        return structs.replace(ctx, kv_in=kv_in, kv_out=dict.fromkeys(names))
+        lender = lender_index(group.layer)
+        lent_in = {} if lender is None else {name: lent[lender][name] for name in borrowing_arms(group.layer)}
+        return structs.replace(ctx, lent_in=lent_in, lent_out=dict.fromkeys(names))
 
-    def _shared_pairs(self, layer_index: int, kv_out: Mapping[str, Pair | None]) -> dict[str, Pair]:
-        """Return the keys and values of one layer, which all later layers save once, unless the layer saves them."""
-        pairs = {}
-        for name, pair in kv_out.items():
-            assert pair is not None, "a lending layer computes keys and values"
-            keys, values = (
-                self._shared_tensor(x, f"{what} of layer {layer_index}")
-                for x, what in zip(pair, ("keys", "values"), strict=True)
+    def _lent_tensors(self, layer_index: int, lent_out: Mapping[str, Lent | None]) -> dict[str, Lent]:
+        """Return what one layer lends; all later layers save each tensor once, unless the layer saves it."""
+        lent = {}
+        for name, tensors in lent_out.items():
+            assert tensors is not None, "a lending layer computes what it lends"
+            what = ("keys", "values") if len(tensors) == 2 else ("selection",)
+            lent[name] = tuple(
+                self._shared_tensor(x, f"{one} of layer {layer_index}") for x, one in zip(tensors, what, strict=True)
             )
-            pairs[name] = keys, values
-        return pairs
+        return lent
 
     def _shared_tensor(self, x: Tensor, label: str) -> Tensor:
         return x if x.storage in self.tracker.storages else Tensor(label, x.axes, x.dtype, is_shared=True)

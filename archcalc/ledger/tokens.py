@@ -2,10 +2,11 @@
 
 `seq` new tokens follow `past` cached ones. `keys` are the keys of a causal layer after that, `cached` those that it
 keeps, `pairs` the attended (query, key) pairs. `keys(window)` and so on are the same for a sliding layer of that
-window; `near(window)` and `source_near(window)` are the pairs of a bidirectional one.
-`nearest(n)` and `source_nearest(n)` are the rows of a table of n distances that a bidirectional layer needs.
-`source_new` is the number of source tokens while they are read, then 0; `source_passes` is 1 while they are read,
-then 0.
+window; `near(window)` and `source_near(window)` are the pairs of a bidirectional one, `best(n)` and `source_best(n)`
+those of one whose queries select n keys each. `convolved(width)` are the positions that a causal convolution of this
+width computes: its padding too, which only the pass that begins a text has. `nearest(n)` and `source_nearest(n)` are
+the rows of a table of n distances that a bidirectional layer needs. `source_new` is the number of source tokens while
+they are read, then 0; `source_passes` is 1 while they are read, then 0.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ class Span(msgspec.Struct, frozen=True):
 
     In a causal layer a query attends to earlier tokens, which the layer caches. Otherwise it attends to `n_keys` keys,
     or those in its window, and the layer caches `cache_tokens` of them, if any. `pairs_symbol` is the symbol of the
-    pairs in a window, `rows_symbol` that of the rows of a table of distances. `passes` is how often the stack is
-    run, if not once.
+    pairs in a window, `selected_symbol` of those that queries select, `rows_symbol` that of the rows of a table of
+    distances. `passes` is how often the stack is run, if not once.
     """
 
     queries: Poly
@@ -38,6 +39,7 @@ class Span(msgspec.Struct, frozen=True):
     n_keys: Poly
     pairs_symbol: str = "near"
     rows_symbol: str = "nearest"
+    selected_symbol: str = "best"
     cache_tokens: Poly | None = None
     passes: Poly | None = None
 
@@ -64,6 +66,10 @@ class Span(msgspec.Struct, frozen=True):
             return _symbol("pairs", window)
         return self.queries * self.n_keys if window is None else _symbol(self.pairs_symbol, window)
 
+    def selected_pairs(self, n_selected: Poly) -> Poly:
+        """Return the attended pairs if a query attends to `n_selected` of the keys that it sees, or all if fewer."""
+        return _symbol("pairs" if self.is_causal else self.selected_symbol, n_selected)
+
 
 DECODER = Span(SEQ, SEQ, True, SEQ)
 ENCODER = Span(SEQ, SEQ, False, SEQ)
@@ -74,6 +80,7 @@ SOURCE_ENCODER = Span(
     SOURCE,
     pairs_symbol="source_near",
     rows_symbol="source_nearest",
+    selected_symbol="source_best",
     passes=SOURCE_PASSES,
 )
 CROSS = Span(SEQ, SOURCE_NEW, False, SOURCE, cache_tokens=SOURCE)
@@ -81,6 +88,11 @@ CROSS = Span(SEQ, SOURCE_NEW, False, SOURCE, cache_tokens=SOURCE)
 
 def _symbol(kind: str, window: Poly | None) -> Poly:
     return Poly.symbol(kind if window is None else f"{kind}({window})")
+
+
+def convolved(width: Poly) -> Poly:
+    """Return the positions that a causal convolution over `width` tokens computes."""
+    return _symbol("convolved", width)
 
 
 def minimum(a: Any, b: Any) -> Any:
@@ -107,6 +119,11 @@ def _pairs(work: Mapping[str, Any], window: Any) -> Any:
     return growing * past + growing * (growing + 1) // 2 + (seq - growing) * window
 
 
+def _convolved(work: Mapping[str, Any], width: Any) -> Any:
+    """A causal convolution computes one position for each token, and its padding in the pass that begins a text."""
+    return work["seq"] + (width - 1) * work["source_passes"]
+
+
 def _near(n: Any, window: Any) -> Any:
     """Each of n tokens attends to itself and to window − 1 others on either side."""
     side = minimum(n, window)
@@ -117,10 +134,13 @@ _WORKLOAD_FUNCTIONS: dict[str, Callable[[Mapping[str, Any], Any], Any]] = {
     "keys": _keys,
     "cached": _cached,
     "pairs": _pairs,
+    "convolved": _convolved,
     "near": lambda work, window: _near(work["seq"], window),
     "source_near": lambda work, window: _near(work["source_new"], window),
     "nearest": lambda work, n_distances: minimum(work["seq"], n_distances),
     "source_nearest": lambda work, n_distances: minimum(work["source_new"], n_distances),
+    "best": lambda work, n: work["seq"] * minimum(work["seq"], n),
+    "source_best": lambda work, n: work["source_new"] * minimum(work["source_new"], n),
 }
 
 

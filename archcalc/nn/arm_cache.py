@@ -20,7 +20,7 @@ Pair = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class CacheConfig:
-    """Size and storage of a cache: sequences, tokens of each, and tokens of each one's source.
+    """Size and storage of a cache: sequences, tokens of each, tokens of each one's source, and the model's width.
 
     Tokens are stored in `dtype`, or quantized as `format` says.
     """
@@ -28,6 +28,7 @@ class CacheConfig:
     batch: int
     capacity: int
     source_capacity: int
+    d_model: int
     dtype: torch.dtype
     device: torch.device
     format: CacheType | None = None
@@ -86,10 +87,13 @@ class RecurrentState(ArmCache):
 
 
 class PairCache(ArmCache):
-    """Two stores whose last axis but one is tokens: keys and values, or a latent and a shared key."""
+    """Two stores whose last axis but one is tokens: keys and values, or a latent and a shared key.
 
-    def __init__(self, first: Store, second: Store) -> None:
-        self.stores = first, second
+    Further stores keep other tensors of the same tokens.
+    """
+
+    def __init__(self, first: Store, second: Store, *more: Store) -> None:
+        self.stores = first, second, *more
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
@@ -117,6 +121,14 @@ class TokenCache(PairCache):
         """Return up to capacity − 1 old tokens, then the new ones; store the last `capacity` of them all."""
         first, second = compute()
         return _append(self.stores[0], first, past), _append(self.stores[1], second, past)
+
+
+class IndexedCache(TokenCache):
+    """Latents and shared keys, and the keys of an indexer."""
+
+    def update_index(self, new: Tensor, past: int) -> Tensor:
+        """Return the indexer's keys of all tokens, after `past` tokens; store the new ones."""
+        return _append(self.stores[2], new, past)
 
 
 class SourceCache(PairCache):

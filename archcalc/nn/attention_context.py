@@ -14,14 +14,15 @@ import torch
 from torch import Tensor
 
 from archcalc.nn import padding, rope
-from archcalc.nn.arm_cache import ArmCache, Pair, PairCache
+from archcalc.nn.arm_cache import ArmCache, IndexedCache, Pair, PairCache
 from archcalc.nn.bias import RelativeBias, alibi_bias, buckets, distance_rows
 from archcalc.nn.rope import RotaryTable
-from archcalc.spec.attention import LogTemperature, Temperature
+from archcalc.spec.attention import LogTemperature, Temperature, lends_selection, reads_selection
 from archcalc.spec.layer import Arm
 from archcalc.spec.position import Disentangled, Rope
 
 T = TypeVar("T")
+Lent = tuple[Tensor, ...]
 Bias = Callable[["AttentionContext", int], Tensor | None]
 
 
@@ -37,7 +38,8 @@ class AttentionContext:
     `distance_table` are the rows [R, D] of the stack's relative positions, normalized.
 
     Of one layer: `cache` holds the `past` tokens read before, `shared_pair` the keys and values of an earlier layer
-    that it reads; `share_pair` receives this layer's for later ones.
+    that it reads; `share_pair` receives this layer's for later ones. `unselected` [B, 1, T, S] is True where a query
+    does not attend to a key by the selection of an indexer or of an earlier layer; `share_selection` receives it.
 
     Masks, rotary tables and biases depend on positions alone: they are computed once for all layers.
     """
@@ -57,6 +59,8 @@ class AttentionContext:
     full_context: AttentionContext | None = None
     shared_pair: Pair | None = None
     share_pair: Callable[[Pair], None] | None = None
+    unselected: Tensor | None = None
+    share_selection: Callable[[Lent], None] | None = None
     _memo: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def keys_values(self, compute: Callable[[], Pair]) -> Pair:
@@ -73,6 +77,16 @@ class AttentionContext:
                 first, second = first.contiguous(), second.contiguous()
             self.share_pair((first, second))
         return first, second
+
+    def index_keys(self, new: Tensor) -> Tensor:
+        """Return an indexer's keys of all tokens: the cached ones, then these."""
+        return self.cache.update_index(new, self.past) if isinstance(self.cache, IndexedCache) else new
+
+    def with_selection(self, unselected_B1TS: Tensor) -> AttentionContext:
+        """Return the context of a layer that hides these keys as well; later layers may read them."""
+        if self.share_selection is not None:
+            self.share_selection((unselected_B1TS,))
+        return replace(self, unselected=unselected_B1TS)
 
     def last_keys(self, n_keys: int) -> AttentionContext:
         """Return the context of the last `n_keys` keys: a layer with a window caches no others."""
@@ -110,6 +124,8 @@ class AttentionContext:
         A causal query sees itself and the window − 1 tokens before it; a bidirectional one also the window − 1 tokens
         after it. Padding is hidden, except from itself, so that every query sees something.
         """
+        if self.unselected is not None:
+            return self.unselected
         if not self.is_causal and window is None and self.padding is None:
             return None
         return self._memoize(("hidden mask", window), lambda: self._hidden_mask(window))
@@ -121,6 +137,7 @@ class AttentionContext:
             self.is_causal
             and self.is_in_order
             and self.padding is None
+            and self.unselected is None
             and len(self.positions) == len(self.key_positions)
         )
 
@@ -129,6 +146,8 @@ class AttentionContext:
 
         [T, S], with a bias [1, N, T, S], with padding [B, 1, T, S], with both [B, N, T, S].
         """
+        if self.unselected is not None:
+            return self._additive_mask(window, bias, n_heads, dtype)
         key = ("additive mask", window, bias, n_heads if bias else None, dtype)
         return self._memoize(key, lambda: self._additive_mask(window, bias, n_heads, dtype))
 
@@ -216,7 +235,7 @@ class AttentionContext:
         padding_BS = None if self.padding is None else self.padding[:, -n_keys:]
         keys_S = self.key_positions[-n_keys:]
         # A copy without the layer's tensors, so that the memo neither refers to itself nor keeps them alive.
-        full_context = replace(self, cache=None, shared_pair=None, share_pair=None, _memo={})
+        full_context = replace(self, cache=None, shared_pair=None, share_pair=None, share_selection=None, _memo={})
         return replace(full_context, key_positions=keys_S, padding=padding_BS, full_context=full_context, _memo={})
 
     def _distance(self) -> Tensor:
@@ -254,15 +273,15 @@ class AlibiBias:
 class LayerContext:
     """What a layer attends to: its own tokens, and the source where there is one.
 
-    The mappings are by arm of the layer: `caches` of earlier tokens, `shared_pairs` of keys and values that it reads
-    from an earlier layer, and `lent_pairs`, filled with those that later layers read.
+    The mappings are by arm of the layer: `caches` of earlier tokens, `borrowed` tensors of an earlier layer that it
+    reads (keys and values, or a selection), and `lent`, filled with those that later layers read.
     """
 
     own: AttentionContext
     source: AttentionContext | None = None
     caches: Mapping[str, ArmCache] = field(default_factory=dict)
-    shared_pairs: Mapping[str, Pair] = field(default_factory=dict)
-    lent_pairs: dict[str, Pair | None] = field(default_factory=dict)
+    borrowed: Mapping[str, Lent] = field(default_factory=dict)
+    lent: dict[str, Lent | None] = field(default_factory=dict)
 
     def for_arm(self, arm: Arm) -> AttentionContext:
         """Return the context of one arm of the layer."""
@@ -270,16 +289,25 @@ class LayerContext:
         assert context is not None, "a layer that attends to a source has one"
         if arm.name in self.caches:
             context = replace(context, cache=self.caches[arm.name])
-        if arm.name in self.shared_pairs:
-            context = replace(context, shared_pair=self.shared_pairs[arm.name])
-        if arm.name in self.lent_pairs:
-            context = replace(context, share_pair=partial(self.lent_pairs.__setitem__, arm.name))
+        if arm.name in self.borrowed:
+            context = _with_borrowed(context, arm, self.borrowed[arm.name])
+        if arm.name in self.lent:
+            lend = partial(self.lent.__setitem__, arm.name)
+            selects = lends_selection(arm.part)
+            context = replace(context, share_selection=lend) if selects else replace(context, share_pair=lend)
         return context
 
     def without_memo(
-        self, states: Tensor | None, distance_table: Tensor | None, shared_pairs: Mapping[str, Pair]
+        self, states: Tensor | None, distance_table: Tensor | None, borrowed: Mapping[str, Lent]
     ) -> LayerContext:
         """Return a copy that computes everything again, with these inputs of a layer."""
         source = self.source and replace(self.source.without_memo(), states=states)
         own = replace(self.own.without_memo(), distance_table=distance_table)
-        return LayerContext(own, source, shared_pairs=shared_pairs, lent_pairs=dict.fromkeys(self.lent_pairs))
+        return LayerContext(own, source, borrowed=borrowed, lent=dict.fromkeys(self.lent))
+
+
+def _with_borrowed(context: AttentionContext, arm: Arm, tensors: Lent) -> AttentionContext:
+    if reads_selection(arm.part):
+        return context.with_selection(tensors[0])
+    keys, values = tensors
+    return replace(context, shared_pair=(keys, values))

@@ -132,7 +132,7 @@ def allocate(
     n_source = _source_capacity(spec, capacity, source)
     format_type = None if format is None else cache_type(format, "cache")
     config = CacheConfig(
-        batch, capacity, n_source, dtype or torch.get_default_dtype(), torch.device(device), format_type
+        batch, capacity, n_source, spec.d_model, dtype or torch.get_default_dtype(), torch.device(device), format_type
     )
     return Cache(config, [_layer_caches(layer, config) for layer in layers_of(spec.decoder)])
 

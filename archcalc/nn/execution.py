@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from archcalc.nn.arm_cache import Pair
-from archcalc.nn.attention_context import LayerContext
+from archcalc.nn.attention_context import LayerContext, Lent
 from archcalc.spec.execution import Execution
 
 
@@ -20,7 +21,7 @@ def set_execution(model: nn.Module, execution: Execution) -> None:
 def run_layer(block: nn.Module, x_BTD: Tensor, context: LayerContext, execution: Execution) -> Tensor:
     """Return a layer's states [B, T, D]; with full recomputation, training saves its inputs and recomputes the rest.
 
-    Keys and values that it reads from an earlier layer are inputs, those that it lends are outputs.
+    Tensors that it reads from an earlier layer are inputs, those that it lends are outputs.
     """
     y_BTD: Tensor
     if execution.recompute != "full" or not block.training:
@@ -29,16 +30,14 @@ def run_layer(block: nn.Module, x_BTD: Tensor, context: LayerContext, execution:
 
     def run(
         x_BTD: Tensor, states_BSD: Tensor | None, table_RD: Tensor | None, *flat: Tensor
-    ) -> tuple[Tensor, dict[str, Pair | None]]:
-        shared_pairs = dict(zip(context.shared_pairs, zip(flat[::2], flat[1::2], strict=True), strict=True))
-        fresh_context = context.without_memo(states_BSD, table_RD, shared_pairs)
-        return block(x_BTD, fresh_context), fresh_context.lent_pairs
+    ) -> tuple[Tensor, dict[str, Lent | None]]:
+        inputs = iter(flat)
+        borrowed = {name: tuple(islice(inputs, len(tensors))) for name, tensors in context.borrowed.items()}
+        fresh_context = context.without_memo(states_BSD, table_RD, borrowed)
+        return block(x_BTD, fresh_context), fresh_context.lent
 
-    states_BSD, flat = (
-        context.source and context.source.states,
-        [x for pair in context.shared_pairs.values() for x in pair],
-    )
-    table_RD = context.own.distance_table
-    y_BTD, lent_pairs = checkpoint(run, x_BTD, states_BSD, table_RD, *flat, use_reentrant=False)
-    context.lent_pairs.update(lent_pairs)
+    states_BSD, table_RD = context.source and context.source.states, context.own.distance_table
+    flat = [x for tensors in context.borrowed.values() for x in tensors]
+    y_BTD, lent = checkpoint(run, x_BTD, states_BSD, table_RD, *flat, use_reentrant=False)
+    context.lent.update(lent)
     return y_BTD

@@ -11,8 +11,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from archcalc.nn.arm_cache import CacheConfig, TokenCache
+from archcalc.nn.arm_cache import CacheConfig, IndexedCache, TokenCache
 from archcalc.nn.attention_context import AttentionContext
+from archcalc.nn.indexer import Indexer
 from archcalc.nn.linear import Linear
 from archcalc.nn.norm import norm
 from archcalc.nn.rope import rotate, softmax_scale
@@ -43,21 +44,30 @@ class LatentAttention(nn.Module):
         self.kv_down_norm = norm(part.norm, part.kv_rank)
         self.kv_up = Linear(part.kv_rank, part.n_heads * (part.d_nope + part.d_v), bias=False)
         self.out = Linear(part.n_heads * part.d_v, model.d_model, bias=part.out_bias)
+        self.indexer = Indexer(part, part.indexer, model) if isinstance(part.indexer, spec.Indexer) else None
 
     def forward(self, x_BTD: Tensor, context: AttentionContext) -> Tensor:
         """Map states [B, T, D] to states [B, T, D]."""
         latent_BSC, k_B1SR = context.keys_values(lambda: self.latent(x_BTD, context))
         k_BNSQ, v_BNSU = self.keys_values(latent_BSC, k_B1SR)
         k_BNSQ, v_BNSU = tap("k", k_BNSQ, context), tap("v", v_BNSU, context)
-        q_BNTQ = self.queries(x_BTD, context)
+        q_input = self.query_input(x_BTD)
+        q_BNTQ = self.queries(q_input, context)
+        if self.indexer is not None:
+            context = context.with_selection(self.indexer(x_BTD, q_input, context))
         y_BNTU = attend(self.softmax, q_BNTQ, k_BNSQ, v_BNSU, context, self.execution, training=self.training)
         y_BTD: Tensor = self.out(tap("values", y_BNTU).transpose(1, 2).flatten(2))
         return y_BTD
 
-    def queries(self, x_BTD: Tensor, context: AttentionContext) -> Tensor:
-        """Return queries [B, N, T, H + R], their last R rotated."""
+    def query_input(self, x_BTD: Tensor) -> Tensor:
+        """Return what queries are projected from: their normed latent, or the states themselves."""
+        y: Tensor = x_BTD if self.part.q_rank is None else self.q_down_norm(self.q_down(x_BTD))
+        return y
+
+    def queries(self, q_input: Tensor, context: AttentionContext) -> Tensor:
+        """Return queries [B, N, T, H + R] of their input, their last R rotated."""
         part = self.part
-        q = self.q(x_BTD) if part.q_rank is None else self.q_up(self.q_down_norm(self.q_down(x_BTD)))
+        q = self.q(q_input) if part.q_rank is None else self.q_up(q_input)
         q_BNTQ = q.unflatten(-1, (part.n_heads, -1)).transpose(1, 2)
         q_BNTH, q_BNTR = q_BNTQ.split((part.d_nope, part.d_rope), dim=-1)
         rotated_BNTR = rotate(q_BNTR, context.rotary_tables(part.position, q_BNTR.dtype), part.position.interleaved)
@@ -83,10 +93,14 @@ class LatentAttention(nn.Module):
 
 
 def token_cache(part: spec.LatentAttention, config: CacheConfig) -> TokenCache:
-    """Return a cache of latents [B, S, C] and shared keys [B, 1, S, R]; heads are recomputed at each step."""
-    return TokenCache(
-        config.empty_store(config.capacity, part.kv_rank), config.empty_store(1, config.capacity, part.d_rope)
-    )
+    """Return a cache of latents [B, S, C] and shared keys [B, 1, S, R]; heads are recomputed at each step.
+
+    With an indexer it also keeps that one's keys [B, S, d_index].
+    """
+    stores = config.empty_store(config.capacity, part.kv_rank), config.empty_store(1, config.capacity, part.d_rope)
+    if not isinstance(part.indexer, spec.Indexer):
+        return TokenCache(*stores)
+    return IndexedCache(*stores, config.empty_store(config.capacity, part.indexer.d_index))
 
 
 def latent_scale(part: spec.LatentAttention) -> float:

@@ -62,7 +62,7 @@ class SingleStack(Layers):
         between tokens.
         """
         if positions is not None and (cache is not None or padding_BT is not None):
-            found = "with a cache, tokens stand where it ends; with padding, where that ends"
+            found = msg("a cache, or padding, already says where the tokens start")
             raise InputError(found, where="positions", allowed=msg("left out"))
         check_n_logits(self.spec, n_logits)
         padding_BT = check_padding(padding_BT, ids_BT)

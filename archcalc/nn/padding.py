@@ -21,7 +21,7 @@ def check_padding(padding_BT: Tensor | None, ids_BT: Tensor, where: str = "paddi
     if padding_BT is None:
         return None
     if padding_BT.shape != ids_BT.shape or padding_BT.dtype != torch.bool:
-        found = f"found {list(padding_BT.shape)} of {padding_BT.dtype}"
+        found = msg("found {shape} of {dtype}", shape=list(padding_BT.shape), dtype=padding_BT.dtype)
         raise InputError(found, where=where, allowed=msg("{shape} of torch.bool", shape=list(ids_BT.shape)))
     if padding_BT.is_meta:
         return padding_BT

@@ -32,7 +32,7 @@ from archcalc.spec import Spec
 from archcalc.spec.attention import Attention, disentangled, stack_bias, stored_rope
 from archcalc.spec.branches import arms
 from archcalc.spec.execution import Execution
-from archcalc.spec.groups import key_indices, layers_of, lending_arms, shared_arms, weight_indices
+from archcalc.spec.groups import borrowing_arms, layers_of, lender_indices, lending_arms, shared_arms, weight_indices
 from archcalc.spec.layer import Layer
 from archcalc.spec.model import ModelStack
 
@@ -55,8 +55,9 @@ class Layers(nn.Module):
         self.is_causal, self.dropout, self.execution = model_stack.is_causal, model.dropout.embedding, Execution()
         self.embed = Embedding(model) if stack.embedding else None
         layers, self.owners = layers_of(stack), [str(owner) for owner in weight_indices(stack)]
-        self.lenders, self.lent_arms = key_indices(stack), lending_arms(stack)
-        self.shared_arms = [shared_arms(layer) for layer in layers]
+        self.lenders, self.lent_arms = lender_indices(stack), lending_arms(stack)
+        self.key_readers = [shared_arms(layer) for layer in layers]
+        self.borrowing_arms = [borrowing_arms(layer) for layer in layers]
         width = summed_width(model)
         self.positions = POSITIONS[type(stack.position)](stack.position, model, width) if stack.position else None
         self.embed_norm = norm(stack.embed_norm, width) if stack.embed_norm else None
@@ -84,12 +85,12 @@ class Layers(nn.Module):
         return x_BTD
 
     def layer_contexts(self, context: LayerContext, cache: Cache | None = None) -> Iterator[LayerContext]:
-        """Yield the context of the layer of each turn; later ones read keys and values lent by earlier layers."""
-        lent_pairs: dict[int, Any] = {turn: dict.fromkeys(names) for turn, names in self.lent_arms.items()}
+        """Yield the context of the layer of each turn; later ones read tensors lent by earlier layers."""
+        lent: dict[int, Any] = {turn: dict.fromkeys(names) for turn, names in self.lent_arms.items()}
         for turn, lender in enumerate(self.lenders):
             caches = {} if cache is None else cache.layers[turn]
-            shared_pairs = {} if lender is None else {name: lent_pairs[lender][name] for name in self.shared_arms[turn]}
-            yield replace(context, caches=caches, shared_pairs=shared_pairs, lent_pairs=lent_pairs.get(turn, {}))
+            borrowed = {} if lender is None else {name: lent[lender][name] for name in self.borrowing_arms[turn]}
+            yield replace(context, caches=caches, borrowed=borrowed, lent=lent.get(turn, {}))
 
     def cache_source(self, source_BSD: Tensor, cache: Cache, padding_BS: Tensor | None = None) -> None:
         """Fill the cache with the source's keys and values of every cross-attention, and reset its target."""

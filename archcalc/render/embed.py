@@ -29,10 +29,17 @@ N_COMPONENTS = 10
 
 def near_view(result: NearestTokens, options: None = None) -> Page:
     """Return the page of the tokens nearest to each word."""
-    blocks: list[Block] = [table(msg("Nearest tokens"), result.neighbors, NearToken), words_text(result.words)]
-    own = msg("the word's own tokens included") if result.with_inputs else msg("the word's own tokens left out")
+    blocks: list[Block] = [table(msg("Nearest tokens"), result.neighbors, NearToken)]
+    if any(row.ids for row in result.words):
+        blocks.append(words_text(result.words))
+        own = msg("the word's own tokens included") if result.with_inputs else msg("the word's own tokens left out")
+    else:
+        own = msg("of the residual stream, without the final norm")
     subtitle = msg("{space}; {own}", space=space(result), own=own)
-    return Page(msg("{model}: nearest tokens", model=result.label), subtitle, blocks)
+    if result.direction is None:
+        return Page(msg("{model}: nearest tokens", model=result.label), subtitle, blocks)
+    title = msg("{model}: tokens nearest to the direction {direction}", model=result.label, direction=result.direction)
+    return Page(title, subtitle, blocks)
 
 
 def analogy_view(result: Analogy, options: None = None) -> Page:

@@ -8,7 +8,7 @@ import msgspec
 
 from archcalc.analysis.atoms import is_of_work
 from archcalc.analysis.closed_form import MAX_TERMS, Relation, Rewriter
-from archcalc.analysis.figures import Figure, flops_figures, memory_figures, telling
+from archcalc.analysis.figures import Figure, flops_figures, memory_figures, notable_params_figures
 from archcalc.analysis.formulas import Explanation, FigureFormula, workload_rewriter
 from archcalc.analysis.lookup import NamedRow, look_up
 from archcalc.analysis.model_workload import ModelWorkload
@@ -70,7 +70,7 @@ _FIGURES = {
 }
 
 
-class Options(msgspec.Struct, frozen=True):
+class ExplainOptions(msgspec.Struct, frozen=True):
     """The figures and rows to explain: all totals if None.
 
     A figure is called as in the report ('total', 'attention', 'flops.forward', 'memory.kv_cache_bytes'). A weight, a
@@ -80,11 +80,11 @@ class Options(msgspec.Struct, frozen=True):
     row: str | None = None
 
 
-def view(subject: ModelWorkload, options: Options) -> Page:
+def view(subject: ModelWorkload, options: ExplainOptions) -> Page:
     """Return the page of formulas in symbols and in numbers. Raises InputError if `row` names nothing."""
     rewriter = workload_rewriter(subject)
     if options.row is None:
-        called, more = telling(subject.ledger), [_in_short(subject, rewriter)]
+        called, more = notable_params_figures(subject.ledger), [_in_short(subject, rewriter)]
         polys = [figure.formula for figure in _of_work(subject)]
     else:
         called, rows = look_up(subject.ledger, subject.dtype, options.row)
@@ -111,7 +111,7 @@ def _of_work(subject: ModelWorkload) -> Iterator[Figure]:
 
 def _in_short(subject: ModelWorkload, rewriter: Rewriter) -> Text:
     """Return a line for each figure of a workload; a multiple of another figure is written as that."""
-    known = telling(subject.ledger)[:1]
+    known = notable_params_figures(subject.ledger)[:1]
     lines: list[Message] = []
     for figure in _of_work(subject):
         equation = joined(" = ", (_terms(figure, known, rewriter), _value(figure.formula, rewriter)))

@@ -24,13 +24,13 @@ VIEWS: tuple[View, ...] = get_args(View)
 LATENT_NOTE = msg("Latent attention rebuilds keys and values from every cached latent (kv_up runs over all keys held).")
 
 
-class Options(msgspec.Struct, frozen=True):
+class FlopsOptions(msgspec.Struct, frozen=True):
     """What the first table shows: FLOPs by component, by matrix product or by layer."""
 
     view: View = "components"
 
 
-def view(result: WorkloadFlops, options: Options) -> Page:
+def view(result: WorkloadFlops, options: FlopsOptions) -> Page:
     """Return the page of a workload's FLOPs, and of a training step."""
     total = msg("total")
     blocks: list[Block] = [

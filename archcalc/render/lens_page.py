@@ -30,18 +30,22 @@ _TEXTS = {
 }
 
 
-def as_html(result: LensPredictions, say: Translator) -> str:
-    """Return the page in a language."""
+# Of a text whose first positions are left out.
+_CUT = msg("Only the last positions are read, as every one costs time; `--positions all` reads all.")
+
+
+def as_html(result: LensPredictions, say: Translator, *, is_cut: bool = False) -> str:
+    """Return the page in a language. `is_cut`: positions are left out for their cost."""
     from jinja2 import Environment, PackageLoader
 
     environment = Environment(loader=PackageLoader("archcalc.render"), autoescape=True)
-    definition = DEFINITIONS.get(result.lens_kind)
+    definition, notes = DEFINITIONS.get(result.lens_kind), (_CUT,) if is_cut else ()
     return environment.get_template("lens.html").render(
         map=_map(result),
         lang=say.lang,
         title=say(title(result)),
         subtitle=say(subtitle(result)),
-        explanations=[say(line) for line in (*EXPLANATIONS, *([definition] if definition else []))],
+        explanations=[say(line) for line in (*notes, *EXPLANATIONS, *([definition] if definition else []))],
         texts={name: say(_filled(message, result)) for name, message in _TEXTS.items()},
     )
 

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 import msgspec
 
-from archcalc.analysis.inference_memory import ComponentMemory, InferenceMemory, LayerCache, StoredTensor
+from archcalc.analysis.inference_memory import ComponentMemory, InferenceMemory, LayerCache, StateMemory, TensorMemory
 from archcalc.formats.cache_types import cache_type
 from archcalc.render.page import Block, Page, Table, Text
 from archcalc.render.tables import table
@@ -17,13 +17,13 @@ View = Literal["components", "tensors", "layers"]
 VIEWS: tuple[View, ...] = get_args(View)
 
 
-class Options(msgspec.Struct, frozen=True):
+class MemoryOptions(msgspec.Struct, frozen=True):
     """What the tables show: weights by component or by tensor, or the cache by layer."""
 
     view: View = "components"
 
 
-def view(result: InferenceMemory, options: Options) -> Page:
+def view(result: InferenceMemory, options: MemoryOptions) -> Page:
     """Return the page of the weights and of what is cached."""
     if options.view == "layers":
         blocks: list[Block] = [table(_cache_title(result), result.cache_layers, LayerCache, total=msg("total"))]
@@ -31,8 +31,10 @@ def view(result: InferenceMemory, options: Options) -> Page:
         blocks = [_components(result) if options.view == "components" else _tensors(result)]
         if result.caches:
             without = {"format"}
-            blocks.append(table(_cache_title(result), result.caches, StoredTensor, total=msg("total"), without=without))
-    blocks.append(Text("", _per_sequence(result) if result.caches else [msg("nothing is cached")]))
+            blocks.append(table(_cache_title(result), result.caches, TensorMemory, total=msg("total"), without=without))
+    if result.states:
+        blocks.append(table(msg("States, whatever the length"), result.states, StateMemory, total=msg("total")))
+    blocks.append(Text("", _per_sequence(result) if result.caches or result.states else [msg("nothing is cached")]))
     return Page(msg("{label}: memory", label=result.label), _subtitle(result), blocks)
 
 
@@ -51,7 +53,7 @@ def _tensors(result: InferenceMemory) -> Table:
     """Return the table of every stored tensor; the total leaves out the buffers."""
     counted = [row for row in result.weights if row.what == "weight"]
     title, without = msg("Weights: {dtype}", dtype=result.dtype), {"bytes_formula"}
-    return table(title, result.weights, StoredTensor, total=msg("total"), counted=counted, without=without)
+    return table(title, result.weights, TensorMemory, total=msg("total"), counted=counted, without=without)
 
 
 def _cache_title(result: InferenceMemory) -> Message:
@@ -64,7 +66,7 @@ def _cache_title(result: InferenceMemory) -> Message:
 
 def _per_sequence(result: InferenceMemory) -> list[Message]:
     work = result.workload
-    tokens, size = work.past + work.seq, human_bytes(result.kv_cache_bytes // work.batch)
+    tokens, size = work.past + work.seq, human_bytes((result.kv_cache_bytes + result.state_bytes) // work.batch)
     return [
         msg("a sequence of {tokens:,} tokens keeps {size}", tokens=tokens, size=size),
         msg("one more token keeps {size:,} bytes", size=result.next_token_bytes),

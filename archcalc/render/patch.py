@@ -28,14 +28,14 @@ N_COLUMNS = 14
 FIGURES = {"effect": msg("effect"), "estimate": msg("estimate"), "value": msg("metric")}
 
 
-class Options(Struct, frozen=True, kw_only=True):
+class PatchOptions(Struct, frozen=True, kw_only=True):
     """How many of the largest effects are listed, and whether the maps are tables too."""
 
     top: int = 10
     has_maps: bool = True
 
 
-def view(result: ActivationPatching, options: Options) -> Page:
+def view(result: ActivationPatching, options: PatchOptions) -> Page:
     """Return the page: the largest effects, both passes, the maps, and the errors of the estimates."""
     blocks: list[Block] = [_largest(result, options.top), _passes(result)]
     if result.errors:

@@ -15,13 +15,13 @@ from archcalc.words import Message, msg
 FIGURES = {"probability": msg("P(first token)"), "answer_probability": msg("P(answer)")}
 
 
-class Options(Struct, frozen=True, kw_only=True):
+class PatchscopeOptions(Struct, frozen=True, kw_only=True):
     """How many texts the table shows: those of the likeliest answers of a grid; None for all, in their order."""
 
     top: int | None = None
 
 
-def view(result: PatchscopeResult, options: Options) -> Page:
+def view(result: PatchscopeResult, options: PatchscopeOptions) -> Page:
     """Return the page: the generated texts, the vectors, and the text without a patch."""
     tokens = [structs.replace(row, token=visible(row.token)) for row in result.tokens]
     rows = [structs.replace(row, text=visible(row.text).replace("␣", " ")) for row in result.texts]

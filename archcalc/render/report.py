@@ -24,13 +24,13 @@ VIEWS: tuple[View, ...] = get_args(View)
 MAX_KINDS = 6
 
 
-class Options(msgspec.Struct, frozen=True):
+class ReportOptions(msgspec.Struct, frozen=True):
     """What the tables show: the summary, or a row for each weight, layer or large tensor."""
 
     view: View = "summary"
 
 
-def view(result: ModelReport, options: Options) -> Page:
+def view(result: ModelReport, options: ReportOptions) -> Page:
     """Return the page of one of the views."""
     return Page(result.label, _subtitle(result), _blocks(result, options.view))
 

@@ -31,6 +31,11 @@ SYMBOL_WORDS = {
         msg("seq·past + seq·(seq + 1)/2"),
         msg("sum of min(past + t, {w}) over t = 1 … seq"),
     ),
+    "convolved": SymbolWords(
+        msg("positions that a causal convolution computes, padding included"),
+        None,
+        msg("seq + {w} − 1 if past = 0, else seq"),
+    ),
     "near": SymbolWords(
         msg("pairs of tokens less than a window apart"),
         None,
@@ -44,6 +49,16 @@ SYMBOL_WORDS = {
     "nearest": SymbolWords(msg("distances of a text that have a row of their own"), None, msg("min(seq, {w})")),
     "source_nearest": SymbolWords(
         msg("distances of the source that have a row of their own"), None, msg("min(source_new, {w})")
+    ),
+    "best": SymbolWords(
+        msg("pairs of a query and a key that it selects"),
+        None,
+        msg("seq · min(seq, {w})"),
+    ),
+    "source_best": SymbolWords(
+        msg("pairs of a query and a key that it selects, in the source"),
+        None,
+        msg("source_new · min(source_new, {w})"),
     ),
     "source_new": SymbolWords(
         msg("tokens of the source that are read now"), msg("source_seq if past = 0, else 0"), None

@@ -22,6 +22,10 @@ AXES: dict[str, str | Message] = {
     "C": "kv_rank",
     "R": "d_rope",
     "F": msg("feed-forward width"),
+    "X": msg("heads of the indexer"),
+    "J": msg("width of the indexer's heads"),
+    "Z": msg("width of the mixer's projection"),
+    "I": msg("inner width of the mixer"),
     "E": msg("experts"),
     "k": msg("chosen experts"),
 }

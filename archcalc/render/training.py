@@ -17,13 +17,13 @@ from archcalc.render.tables import table
 from archcalc.words import Message, joined, msg
 
 
-class Options(msgspec.Struct, frozen=True):
+class TrainingMemoryOptions(msgspec.Struct, frozen=True):
     """What the table of saved activations shows."""
 
     view: View = "components"
 
 
-def view(result: TrainingMemory, options: Options) -> Page:
+def view(result: TrainingMemory, options: TrainingMemoryOptions) -> Page:
     """Return the page of persistent bytes, saved activations and the peak of a step."""
     total = msg("total")
     blocks: list[Block] = [

@@ -12,13 +12,13 @@ from archcalc.render.tables import table
 from archcalc.words import Message, joined, msg
 
 
-class Options(msgspec.Struct, frozen=True):
+class VerifyOptions(msgspec.Struct, frozen=True):
     """The third reading that was asked for; the page lists the models that it lacks."""
 
     against: Reading | None = None
 
 
-def view(result: Sequence[Comparison], options: Options) -> Page:
+def view(result: Sequence[Comparison], options: VerifyOptions) -> Page:
     """Return the page of the comparisons, and of every difference."""
     title = msg("Two independent readings of each spec, tensor by tensor")
     return Page(title, "", [table("", result, Comparison), *_differences(result), *_missing(result, options.against)])

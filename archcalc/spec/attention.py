@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from archcalc.spec.base import Part, Positive, Size
-from archcalc.spec.norm import Norm, RMSNorm
+from archcalc.spec.norm import LayerNorm, Norm, RMSNorm
 from archcalc.spec.position import AttentionPosition, Disentangled, RelativeBias, Rope
 
 
@@ -103,12 +103,38 @@ class Attention(Part, frozen=True, kw_only=True, tag_field="kind", tag="gqa"):
         return self.n_kv_heads is None or self.n_kv_heads == self.n_heads
 
 
+class Indexer(Part, frozen=True, kw_only=True, tag_field="kind", tag="tokens"):
+    """A small attention that selects the keys of each query (DeepSeek-V3.2's lightning indexer).
+
+    The score of a key is Σ w·relu(q·k) over n_index_heads heads of width d_index: q from the latent of queries, one
+    normed k for all heads, w from the layer's input. The query attends to the n_selected keys with the largest scores.
+    d_rope dimensions, the `rotated` ones, are rotated as those of the attention, but `interleaved` by its own choice. A
+    cache keeps the keys. No gradient passes through a selection.
+    """
+
+    n_index_heads: Size
+    d_index: Size
+    n_selected: Size
+    norm: Norm = LayerNorm(eps=1e-6)
+    rotated: Literal["first", "last"] = "first"
+    interleaved: bool = False
+
+
+class SharedSelection(Part, frozen=True, kw_only=True, tag_field="kind", tag="shared"):
+    """The keys that the indexer of an earlier layer selects; the layer's `shares` names that layer (GLM-5)."""
+
+    n_selected: Size
+
+
+AnyIndexer = Indexer | SharedSelection
+
+
 class LatentAttention(Part, frozen=True, kw_only=True, tag_field="kind", tag="mla"):
     """Multi-head latent attention (DeepSeek-V2, Liu et al. 2024, section 2.1).
 
     Keys and values pass through a latent of width kv_rank, queries through one of q_rank (None: no latent). A head's
     query and key have d_nope dimensions without position and d_rope with it; its value has d_v. `down_bias` is the bias
-    of the projections into the latents, `out_bias` of the output.
+    of the projections into the latents, `out_bias` of the output. An `indexer` selects the keys of each query.
     """
 
     n_heads: Size
@@ -122,6 +148,7 @@ class LatentAttention(Part, frozen=True, kw_only=True, tag_field="kind", tag="ml
     out_bias: bool = False
     position: Rope = Rope()
     scale: Positive | None = None
+    indexer: AnyIndexer | None = None
 
 
 AnyAttention = Attention | LatentAttention
@@ -143,3 +170,13 @@ def stack_bias(part: object) -> RelativeBias | None:
     """Return the relative bias of an attention that reads the stack's table, else None."""
     position = part.position if isinstance(part, Attention) else None
     return position if isinstance(position, RelativeBias) and position.shared == "stack" else None
+
+
+def lends_selection(part: object) -> bool:
+    """Return whether an attention selects keys by an indexer of its own."""
+    return isinstance(part, LatentAttention) and isinstance(part.indexer, Indexer)
+
+
+def reads_selection(part: object) -> bool:
+    """Return whether an attention reads the keys that an earlier layer selects."""
+    return isinstance(part, LatentAttention) and isinstance(part.indexer, SharedSelection)

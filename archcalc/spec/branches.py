@@ -67,7 +67,7 @@ def with_parts(layer: Layer, change: Callable[[Any], Any]) -> Layer:
     """Return the layer with `change` applied to every part, in the same form (short or explicit)."""
     if layer.branches:
         return structs.replace(layer, branches=tuple(_with_changed_parts(branch, change) for branch in layer.branches))
-    fields = {field: getattr(layer, field) for field in ("attention", "cross", "ffn")}
+    fields = {field: getattr(layer, field) for field in ("attention", "mixer", "cross", "ffn")}
     return structs.replace(layer, **{field: change(part) for field, part in fields.items() if part is not None})
 
 
@@ -122,7 +122,7 @@ def stream_names(layer: Layer) -> list[str]:
 
 def _short_arms(layer: Layer) -> list[Arm]:
     norm = layer.norm if PLACEMENTS[layer.placement].each_arm else None
-    named = {"attn": layer.attention, "cross": layer.cross, "ffn": layer.ffn}
+    named = {"attn": layer.attention, "mixer": layer.mixer, "cross": layer.cross, "ffn": layer.ffn}
     reads: dict[str, Reads] = {"cross": layer.cross_reads}
     if layer.shares is not None and layer.shares.keys_values is not None:
         reads["attn"] = "shared"

@@ -20,7 +20,7 @@ class Factor(Part, frozen=True, kw_only=True):
     widen: Literal["before_positions", "after_positions"] = "before_positions"
 
 
-class EmbeddingTable(Part, frozen=True, kw_only=True):
+class ExtraTable(Part, frozen=True, kw_only=True):
     """An extra table whose rows are added to the tokens' (ERNIE's task types, XLM's languages).
 
     Every token reads `default_row` unless rows are given; None: nothing is added then.
@@ -46,6 +46,6 @@ class Embedding(Part, frozen=True, kw_only=True):
 
     factor: Factor | None = None
     n_token_types: Count = 0
-    tables: tuple[EmbeddingTable, ...] = ()
+    tables: tuple[ExtraTable, ...] = ()
     scale: Positive | None = None
     token_dropout: TokenDropout | None = None

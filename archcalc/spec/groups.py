@@ -7,7 +7,7 @@ import operator
 import msgspec
 
 from archcalc.errors import InputError
-from archcalc.spec.attention import stored_rope
+from archcalc.spec.attention import reads_selection, stored_rope
 from archcalc.spec.branches import arms
 from archcalc.spec.layer import Layer, Stack
 from archcalc.words import msg
@@ -59,25 +59,36 @@ def weight_indices(stack: Stack) -> list[int]:
     return [owner for _, _, owner in _layer_places(stack)]
 
 
-def key_indices(stack: Stack) -> list[int | None]:
-    """Return for each layer the index of the layer whose keys and values it reads; None if it computes its own."""
-    return [_share_index(layer, "keys_values") for layer in layers_of(stack)]
+def lender_indices(stack: Stack) -> list[int | None]:
+    """Return for each layer the index of the layer whose keys and values or selection it reads; None without one."""
+    return [lender_index(layer) for layer in layers_of(stack)]
+
+
+def lender_index(layer: Layer) -> int | None:
+    """Return the index of the layer whose keys and values or selection a layer reads; None without one."""
+    keys_values = _share_index(layer, "keys_values")
+    return _share_index(layer, "selection") if keys_values is None else keys_values
 
 
 def lending_arms(stack: Stack) -> dict[int, tuple[str, ...]]:
-    """Return the layers whose keys and values later layers read, each with the arms that compute them."""
+    """Return the layers whose keys and values or selections later layers read, each with the arms that compute them."""
     arms_by_lender: dict[int, dict[str, None]] = {}
     if not any(layer.shares for run in stack.runs for layer in run.pattern):
         return {}
-    for layer, lender in zip(layers_of(stack), key_indices(stack), strict=True):
+    for layer, lender in zip(layers_of(stack), lender_indices(stack), strict=True):
         if lender is not None:
-            arms_by_lender.setdefault(lender, {}).update(dict.fromkeys(shared_arms(layer)))
+            arms_by_lender.setdefault(lender, {}).update(dict.fromkeys(borrowing_arms(layer)))
     return {lender: tuple(names) for lender, names in arms_by_lender.items()}
 
 
 def shared_arms(layer: Layer) -> list[str]:
     """Return the arms of a layer that read an earlier layer's keys and values."""
     return [arm.name for arm in arms(layer) if arm.reads == "shared"]
+
+
+def borrowing_arms(layer: Layer) -> list[str]:
+    """Return the arms of a layer that read an earlier layer's keys and values or selection."""
+    return [arm.name for arm in arms(layer) if arm.reads == "shared" or reads_selection(arm.part)]
 
 
 def _share_index(layer: Layer, field: str) -> int | None:

@@ -10,6 +10,7 @@ from archcalc.spec.attention import AnyAttention, Attention
 from archcalc.spec.base import Count, LayerCount, Part, Positive, Size
 from archcalc.spec.embedding import Embedding
 from archcalc.spec.ffn import AnyFfn
+from archcalc.spec.mixer import AnyMixer
 from archcalc.spec.norm import Norm
 from archcalc.spec.position import TablePosition
 
@@ -17,7 +18,7 @@ Placement = Literal["pre", "post", "sandwich", "output", "parallel", "parallel_t
 Skip = Literal["stream", "normed"]
 Reads = Literal["stream", "source", "shared", "nothing"]
 Name = Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9_]{0,30}$")]
-AnyPart = AnyAttention | AnyFfn
+AnyPart = AnyAttention | AnyMixer | AnyFfn
 
 
 class Arm(Part, frozen=True, kw_only=True):
@@ -53,18 +54,20 @@ class Shares(Part, frozen=True, kw_only=True):
     """What a layer shares with an earlier layer of its stack, given by that layer's index.
 
     `weights`: all weights, of a layer with equal fields (Zamba's block). `keys_values`: the keys and values that its
-    attention computes, so this layer has no weights and no cache for them (Gemma 3n).
+    attention computes, so this layer has no weights and no cache for them (Gemma 3n). `selection`: the keys that its
+    indexer selects (GLM-5). A layer shares keys and values, or a selection.
     """
 
     weights: Count | None = None
     keys_values: Count | None = None
+    selection: Count | None = None
 
 
 class Layer(Part, frozen=True, kw_only=True):
     """Residual branches, in the short or the explicit form.
 
-    The short form is attention, cross-attention and feed-forward (all optional) with one kind of norm. With f an
-    attention or feed-forward, `placement` is:
+    The short form is attention or mixer, cross-attention and feed-forward (all optional) with one kind of norm. With f
+    one of these, `placement` is:
     pre: x + f(norm(x)) · post: norm(x + f(x)) · sandwich: x + norm(f(norm(x))) · output: x + norm(f(x)) ·
     parallel: x + attention(norm(x)) + ffn(norm(x)), one norm · parallel_two: the same with a norm each.
     `scale`, `skip` and `skip_reads` apply to every branch; `cross_reads` is the `reads` of the cross-attention. The
@@ -77,6 +80,7 @@ class Layer(Part, frozen=True, kw_only=True):
     norm: Norm | None = None
     placement: Placement = "pre"
     attention: AnyAttention | None = None
+    mixer: AnyMixer | None = None
     cross: Attention | None = None
     cross_reads: Literal["source", "nothing"] = "source"
     ffn: AnyFfn | None = None

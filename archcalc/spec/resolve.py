@@ -18,7 +18,7 @@ from archcalc.spec.layer import Arm, Branch, Layer, Reads, Run, Stack
 from archcalc.spec.model import OWN, OWN_SIZES, Head, ModelStack, Spec
 from archcalc.spec.prompts import check_prompts
 from archcalc.spec.resolve_shares import check_shares
-from archcalc.spec.variants import implementation
+from archcalc.spec.variants import implementation, variant
 from archcalc.words import msg
 
 
@@ -260,17 +260,23 @@ def _layer(layer: Layer, spec: Spec, role: str, where: str) -> Layer:
 
 
 def _short(layer: Layer, spec: Spec, role: str, where: str) -> Layer:
-    """A layer in the short form: attention, cross-attention and feed-forward about one kind of norm."""
-    slots: dict[str, Any] = {"attention": layer.attention, "cross": layer.cross, "ffn": layer.ffn}
+    """A layer in the short form: attention or mixer, cross-attention and feed-forward about one kind of norm."""
+    slots: dict[str, Any] = {name: getattr(layer, name) for name in ("attention", "mixer", "cross", "ffn")}
     if not any(slots.values()):
         raise InputError(
-            msg("a layer without any part"), where=where, allowed=msg("attention, cross or ffn, or branches")
+            msg("a layer without any part"), where=where, allowed=msg("attention, mixer, cross or ffn, or branches")
+        )
+    if layer.attention and layer.mixer:
+        raise InputError(
+            msg("the layer has an attention too"), where=f"{where}.mixer", allowed=msg("one of the two, or branches")
         )
     if layer.norm is None:
         raise InputError(msg("the required field 'norm' is missing"), where=where, allowed=msg("a norm, or branches"))
-    if PLACEMENTS[layer.placement].is_parallel and (layer.cross or not (layer.attention and layer.ffn)):
+    if PLACEMENTS[layer.placement].is_parallel and (
+        layer.cross or not ((layer.attention or layer.mixer) and layer.ffn)
+    ):
         raise InputError(
-            msg("{placement} needs attention and ffn, and no cross", placement=repr(layer.placement)),
+            msg("{placement} needs attention or mixer, and ffn, and no cross", placement=repr(layer.placement)),
             where=f"{where}.placement",
             allowed="pre, post, …",
         )
@@ -285,7 +291,10 @@ def _short(layer: Layer, spec: Spec, role: str, where: str) -> Layer:
     reads: dict[str, Reads] = {"cross": layer.cross_reads}
     parts = {
         slot: _resolved_part(
-            _with_source_width(part, reads.get(slot, "stream"), spec, role, f"{where}.{slot}"), spec, f"{where}.{slot}"
+            _with_source_width(part, reads.get(slot, "stream"), spec, role, f"{where}.{slot}"),
+            spec,
+            role,
+            f"{where}.{slot}",
         )
         for slot, part in slots.items()
         if part is not None
@@ -293,9 +302,15 @@ def _short(layer: Layer, spec: Spec, role: str, where: str) -> Layer:
     return msgspec.structs.replace(layer, **parts)
 
 
+_SHORT_FIELDS = (
+    *("norm", "placement", "attention", "mixer", "cross", "cross_reads", "ffn"),
+    *("scale", "skip", "skip_reads"),
+)
+
+
 def _branch_layer(layer: Layer, spec: Spec, role: str, where: str) -> Layer:
     """Resolve a layer in the explicit form; all fields of the short form must have their defaults."""
-    for field in ("norm", "placement", "attention", "cross", "cross_reads", "ffn", "scale", "skip", "skip_reads"):
+    for field in _SHORT_FIELDS:
         if getattr(layer, field) != getattr(Layer(), field):
             raise InputError(
                 msg("is stated together with branches"), where=f"{where}.{field}", allowed=msg("one of the two forms")
@@ -333,7 +348,7 @@ def _branch(branch: Branch, spec: Spec, role: str, where: str) -> Branch:
 
 def _arm(arm: Arm, spec: Spec, role: str, where: str) -> Arm:
     part = _with_source_width(arm.part, arm.reads, spec, role, where)
-    return msgspec.structs.replace(arm, part=_resolved_part(part, spec, f"{where}.part"))
+    return msgspec.structs.replace(arm, part=_resolved_part(part, spec, role, f"{where}.part"))
 
 
 def _with_source_width(part: Any, reads: Reads, spec: Spec, role: str, where: str) -> Any:
@@ -382,6 +397,8 @@ def _check_source(part: Any, reads: Reads, spec: Spec, role: str, where: str) ->
         raise InputError(msg("cross-attention has no positions"), where=f"{where}.temperature", allowed="null")
 
 
-def _resolved_part(part: Part, spec: Spec, where: str) -> Any:
-    """Return the part resolved by the function of its variant."""
+def _resolved_part(part: Part, spec: Spec, role: str, where: str) -> Any:
+    """Return the part resolved by the function of its variant. Raise InputError if such a stack cannot have it."""
+    if role not in variant(part).roles:
+        raise InputError(msg("reads only earlier tokens"), where=where, allowed=msg("a part of an encoder"))
     return implementation(part, "resolve")(part, spec, where)

@@ -8,7 +8,7 @@ import msgspec.structs
 
 from archcalc.errors import InputError
 from archcalc.spec.activation import with_parameters
-from archcalc.spec.attention import Attention, LatentAttention
+from archcalc.spec.attention import Attention, Indexer, LatentAttention
 from archcalc.spec.ffn import Gated, MoE, Plain
 from archcalc.spec.model import Spec
 from archcalc.spec.position import (
@@ -155,7 +155,22 @@ def latent(part: LatentAttention, spec: Spec, where: str) -> LatentAttention:
             where=f"{where}.position.d_rotary",
             allowed=str(part.d_rope),
         )
+    if isinstance(part.indexer, Indexer):
+        _check_indexer(part.indexer, part, f"{where}.indexer")
     return msgspec.structs.replace(part, position=position)
+
+
+def _check_indexer(indexer: Indexer, part: LatentAttention, where: str) -> None:
+    if part.q_rank is None:
+        raise InputError(
+            msg("there is no latent of queries for it to read"), where=where, allowed=msg("a q_rank, or no indexer")
+        )
+    if indexer.d_index < part.d_rope:
+        raise InputError(
+            msg("{d_index} is less than d_rope {d_rope}", d_index=indexer.d_index, d_rope=part.d_rope),
+            where=f"{where}.d_index",
+            allowed=msg("{d_rope} or more", d_rope=part.d_rope),
+        )
 
 
 def moe(part: MoE, spec: Spec, where: str) -> MoE:

@@ -1,4 +1,4 @@
-"""Check layers that share weights or keys and values with an earlier layer."""
+"""Check layers that share weights, keys and values, or a selection of keys with an earlier layer."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 from msgspec import structs
 
 from archcalc.errors import InputError
-from archcalc.spec.attention import Attention, disentangled
+from archcalc.spec.attention import Attention, disentangled, lends_selection, reads_selection
 from archcalc.spec.branches import arms
-from archcalc.spec.groups import key_indices, layers_of, run_counts, weight_indices
+from archcalc.spec.groups import layers_of, lender_indices, run_counts, weight_indices
 from archcalc.spec.layer import Arm, Layer, Shares, Stack
 from archcalc.words import msg
 
@@ -31,7 +31,7 @@ def check_shares(stack: Stack, role: str) -> None:
 def _check_references(stack: Stack, role: str) -> None:
     """Raise InputError if a layer does not have what another layer shares."""
     layers, start = layers_of(stack), 0
-    owners, lenders = weight_indices(stack), key_indices(stack)
+    owners, lenders = weight_indices(stack), lender_indices(stack)
     for r, (run, count) in enumerate(zip(stack.runs, run_counts(stack), strict=True)):
         for p, layer in enumerate(run.pattern):
             where = f"{role}.runs[{r}].pattern[{p}]"
@@ -44,15 +44,16 @@ def _check_references(stack: Stack, role: str) -> None:
                     layer, layers[owners[layer_index]], owners[owners[layer_index]] == owners[layer_index], where
                 )
             if (lender := lenders[layer_index]) is not None:
-                _check_before(lender, layer_index, f"{where}.shares.keys_values")
+                field = "keys_values" if layer.shares.selection is None else "selection"
+                _check_before(lender, layer_index, f"{where}.shares.{field}")
                 _check_keys_values(layer, layers[lender], where)
+                _check_selections(layer, layers[lender], f"{where}.shares.selection")
         start += count
     if stack.n_mtp and lenders[-1] is not None:
-        raise InputError(
-            msg("its layers are copies of the last layer, which shares keys and values"),
-            where=f"{role}.n_mtp",
-            allowed="0",
-        )
+        text = msg("its layers are copies of the last layer, which shares keys and values")
+        if any(reads_selection(arm.part) for arm in arms(layers[-1])):
+            text = msg("its layers are copies of the last layer, which reads a selection")
+        raise InputError(text, where=f"{role}.n_mtp", allowed="0")
 
 
 def _check_shares_field(layer: Layer, where: str) -> None:
@@ -60,8 +61,11 @@ def _check_shares_field(layer: Layer, where: str) -> None:
     shares, readers = layer.shares, [arm for arm in arms(layer) if arm.reads == "shared"]
     if shares == Shares():
         raise InputError(
-            msg("found neither weights nor keys_values"), where=f"{where}.shares", allowed=msg("one of them, or null")
+            msg("found neither weights nor keys_values nor selection"),
+            where=f"{where}.shares",
+            allowed=msg("one of them, or null"),
         )
+    _check_selection_field(layer, where)
     if (shares is not None and shares.keys_values is not None) != bool(readers):
         raise InputError(
             msg("keys_values and an attention that reads shared ones require each other"),
@@ -90,6 +94,22 @@ def _check_shares_field(layer: Layer, where: str) -> None:
                 )
 
 
+def _check_selection_field(layer: Layer, where: str) -> None:
+    """Check that `shares.selection` and the indexers of kind shared agree."""
+    shares = layer.shares
+    has_reference = shares is not None and shares.selection is not None
+    if has_reference != any(reads_selection(arm.part) for arm in arms(layer)):
+        raise InputError(
+            msg("selection and an indexer of kind shared require each other"),
+            where=f"{where}.shares",
+            allowed=msg("both, or neither"),
+        )
+    if has_reference and shares is not None and shares.keys_values is not None:
+        raise InputError(
+            msg("found keys_values and selection"), where=f"{where}.shares", allowed=msg("one of them, or null")
+        )
+
+
 def _check_before(owner: int, layer_index: int, where: str) -> None:
     if owner >= layer_index:
         raise InputError(
@@ -111,7 +131,8 @@ def _check_weights(layer: Layer, owner: Layer, has_own: bool, where: str) -> Non
 
 def _shared_fields(layer: Layer) -> tuple[Layer, Any]:
     """Return the fields that two layers with shared weights have in common."""
-    return structs.replace(layer, name=None, shares=None), layer.shares and layer.shares.keys_values
+    shares = layer.shares or Shares()
+    return structs.replace(layer, name=None, shares=None), (shares.keys_values, shares.selection)
 
 
 def _check_keys_values(layer: Layer, lender: Layer, where: str) -> None:
@@ -119,6 +140,28 @@ def _check_keys_values(layer: Layer, lender: Layer, where: str) -> None:
     for arm in arms(layer):
         if arm.reads == "shared":
             _check_lender_arm(arm, lender_arms.get(arm.name), f"{where}.shares.keys_values")
+
+
+def _check_selections(layer: Layer, lender: Layer, where: str) -> None:
+    """Check that each arm that reads a selection has a lender with as many keys."""
+    lender_arms = {arm.name: arm.part for arm in arms(lender)}
+    for arm in arms(layer):
+        if not reads_selection(arm.part):
+            continue
+        part: Any = lender_arms.get(arm.name)
+        if not lends_selection(part):
+            raise InputError(
+                msg("that layer selects no keys in {name}", name=repr(arm.name)),
+                where=where,
+                allowed=msg("a layer whose attention has an indexer of its own"),
+            )
+        own: Any = arm.part
+        if own.indexer.n_selected != part.indexer.n_selected:
+            raise InputError(
+                msg("that layer's {name} differs in {differ}", name=repr(arm.name), differ="n_selected"),
+                where=where,
+                allowed=msg("a layer with equal fields"),
+            )
 
 
 def _check_lender_arm(arm: Arm, lender_arms: Arm | None, where: str) -> None:

@@ -1,8 +1,9 @@
 """Sites: named points of a forward pass whose values can be read and edited. They follow from the spec.
 
 Axes: B batch, T tokens of the pass, S key tokens, D model, N heads, K kv heads, H query and key width, U value width,
-C latent of keys and values, R rotary width, F feed-forward width, E experts, k chosen experts, V vocab, Y labels,
-1 shared by all heads, P the single position of a whole text.
+C latent of keys and values, R rotary width, X heads of an indexer, J their width, F feed-forward width, E experts, k
+chosen experts, V vocab, Y labels, Z width of a mixer's projection, I inner width of a mixer, 1 shared by all heads, P
+the single position of a whole text.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from fnmatch import fnmatchcase
 import msgspec
 
 from archcalc.errors import InputError, nearest, shown
-from archcalc.spec.attention import Attention, LatentAttention
+from archcalc.spec.attention import Attention, Indexer, LatentAttention
 from archcalc.spec.branches import active_branches, arm_norm, names, stream_names
 from archcalc.spec.ffn import Gated, MoE, Plain
 from archcalc.spec.groups import layers_of
@@ -98,7 +99,7 @@ def _sites(spec: Spec) -> Iterator[Site]:
         prefix, stack, is_source = model_stack.prefix, model_stack.stack, model_stack.is_source
         width = {"D": model_stack.model.d_model}
         embedded = msg("the sum of tokens, types and positions: the input of the first layer")
-        yield _states_site(f"{prefix}embed", embedded, width, is_source)
+        yield states_site(f"{prefix}embed", embedded, width, is_source)
         for layer_index, layer in enumerate(layers_of(stack)):
             for site in _layer(layer, width):
                 yield msgspec.structs.replace(
@@ -108,7 +109,7 @@ def _sites(spec: Spec) -> Iterator[Site]:
                     is_source=is_source or site.is_source,
                 )
         if stack.final_norm is not None:
-            yield _states_site(f"{prefix}final_norm", msg("the last layer's states, normalized"), width, is_source)
+            yield states_site(f"{prefix}final_norm", msg("the last layer's states, normalized"), width, is_source)
     if spec.pooler is not None:
         yield Site(
             name="pooled", axes="BPD", description=msg("the first token's state, pooled"), sizes={"P": 1} | width
@@ -122,37 +123,38 @@ def _sites(spec: Spec) -> Iterator[Site]:
         yield Site(name="logits", axes=axes, description=msg("a score for each label"), sizes=sizes)
 
 
-def _states_site(name: str, description: Message, sizes: Sizes, is_source: bool = False) -> Site:
+def states_site(name: str, description: Message, sizes: Sizes, is_source: bool = False) -> Site:
+    """Return a site of states [B, T, D]."""
     return Site(name=name, axes="BTD", description=description, sizes=sizes, is_source=is_source)
 
 
 def _layer(layer: Layer, width: Sizes) -> Iterator[Site]:
-    yield _states_site("resid_pre", msg("the residual stream before the layer"), width)
+    yield states_site("resid_pre", msg("the residual stream before the layer"), width)
     for branch, name_after in zip(active_branches(layer), stream_names(layer), strict=True):
         yield from _branch(branch, width)
         if name_after != "resid_post":
-            yield _states_site(name_after, msg("the residual stream between two branches"), width)
-    yield _states_site("resid_post", msg("the residual stream after the layer"), width)
+            yield states_site(name_after, msg("the residual stream between two branches"), width)
+    yield states_site("resid_post", msg("the residual stream after the layer"), width)
 
 
 def _branch(branch: Branch, width: Sizes) -> Iterator[Site]:
     branch_names = names(branch)
     if branch_names.norm_in:
-        yield _states_site(branch_names.norm_in, msg("the states, normalized"), width)
+        yield states_site(branch_names.norm_in, msg("the states, normalized"), width)
     for arm in branch.arms:
         if name := arm_norm(arm):
-            yield _states_site(name, msg("the states, normalized"), width)
+            yield states_site(name, msg("the states, normalized"), width)
         for site in implementation(arm.part, "sites")(arm.part, width, arm.reads):
             yield msgspec.structs.replace(site, name=f"{arm.name}.{site.name}")
     if branch_names.arms_sum:
-        yield _states_site(branch_names.arms_sum, msg("the sum of the branch's arms, before the norm"), width)
+        yield states_site(branch_names.arms_sum, msg("the sum of the branch's arms, before the norm"), width)
     if branch_names.norm_out:
-        yield _states_site(
+        yield states_site(
             branch_names.norm_out, msg("the branch's output, normalized: added to the residual stream"), width
         )
     if branch_names.sum and branch_names.norm_after:
-        yield _states_site(branch_names.sum, msg("the residual stream after the addition, before the norm"), width)
-        yield _states_site(branch_names.norm_after, msg("the states, normalized"), width)
+        yield states_site(branch_names.sum, msg("the residual stream after the addition, before the norm"), width)
+        yield states_site(branch_names.norm_after, msg("the states, normalized"), width)
 
 
 def attention(part: Attention, width: Sizes, reads: Reads) -> Iterator[Site]:
@@ -181,7 +183,7 @@ def attention(part: Attention, width: Sizes, reads: Reads) -> Iterator[Site]:
         over, size = ("1", 1) if part.gate.over == "head" else (axis, d_value)
         description = msg("the factors of each head's values")
         yield Site(name="gate", axes=f"BNT{over}", description=description, sizes={"N": part.n_heads, over: size})
-    yield _states_site("out", msg("the output of attention"), width)
+    yield states_site("out", msg("the output of attention"), width)
 
 
 def _change(part: Attention) -> Message | None:
@@ -205,8 +207,20 @@ def latent_attention(part: LatentAttention, width: Sizes, reads: Reads) -> Itera
     values = msg("values, recomputed from the latents")
     yield Site(name="v", axes="BNSU", description=values, sizes={"N": part.n_heads, "U": part.d_v})
     yield Site(name="q", axes="BNTH", description=msg("queries, the last d_rope dimensions rotated"), sizes=heads)
+    if isinstance(part.indexer, Indexer):
+        yield from _indexer(part.indexer)
     yield from _softmax(part.n_heads, part.d_v, "U", _SCORES[False, False], None, reads == "source")
-    yield _states_site("out", msg("the output of attention"), width)
+    yield states_site("out", msg("the output of attention"), width)
+
+
+def _indexer(part: Indexer) -> Iterator[Site]:
+    """Yield the sites of an indexer."""
+    heads = {"X": part.n_index_heads, "J": part.d_index}
+    yield Site(name="index_q", axes="BXTJ", description=msg("the indexer's queries, rotated"), sizes=heads)
+    keys = msg("the indexer's keys, rotated: as cached")
+    yield Site(name="index_k", axes="B1TJ", description=keys, sizes={"1": 1, "J": part.d_index})
+    scores = msg("the indexer's score of each key; −∞ where masked")
+    yield Site(name="index_scores", axes="BTS", description=scores, sizes={})
 
 
 def _softmax(
@@ -230,7 +244,7 @@ def _softmax(
 def dense(part: Plain | Gated, width: Sizes, reads: Reads) -> Iterator[Site]:
     """Yield the sites of a feed-forward."""
     yield Site(name="hidden", axes="BTF", description=msg("hidden units, activated and gated"), sizes={"F": part.d_ff})
-    yield _states_site("out", msg("the output of the feed-forward"), width)
+    yield states_site("out", msg("the output of the feed-forward"), width)
 
 
 def mixture(part: MoE, width: Sizes, reads: Reads) -> Iterator[Site]:
@@ -245,21 +259,21 @@ def mixture(part: MoE, width: Sizes, reads: Reads) -> Iterator[Site]:
         assert part.d_shared is not None, "the spec is resolved"
         hidden = {"F": part.n_shared * part.d_shared}
         yield Site(name="shared.hidden", axes="BTF", description=msg("the shared experts' hidden units"), sizes=hidden)
-    yield _states_site("out", msg("the output of the feed-forward"), width)
+    yield states_site("out", msg("the output of the feed-forward"), width)
 
 
-def find_sites(spec: Spec, pattern: str) -> list[Site]:
-    """Return the sites whose names match a pattern with * and ?. Raises InputError if there is none."""
-    all_sites = sites(spec)
-    matches = [site for site in all_sites if site.name == pattern or fnmatchcase(site.name, pattern)]
-    if not matches:
-        raise InputError(
-            msg(
-                "{pattern} is not a site{hint}",
-                pattern=shown(pattern),
-                hint=nearest(pattern, [site.name for site in all_sites]),
-            ),
-            where=spec.name,
-            allowed=msg("what `archcalc taps` lists"),
-        )
-    return matches
+def find_sites(spec: Spec, *patterns: str) -> list[Site]:
+    """Return the sites whose names match a pattern with * and ?. Raises InputError for a pattern without a site."""
+    by_name = {site.name: site for site in sites(spec)}
+    matches: dict[str, Site] = {}
+    for pattern in patterns:
+        # A pass may record hundreds of sites by their names.
+        names = [pattern] if pattern in by_name else [name for name in by_name if fnmatchcase(name, pattern)]
+        if not names:
+            raise InputError(
+                msg("{pattern} is not a site{hint}", pattern=shown(pattern), hint=nearest(pattern, list(by_name))),
+                where=spec.name,
+                allowed=msg("what `archcalc taps` lists"),
+            )
+        matches |= {name: by_name[name] for name in names}
+    return list(matches.values())

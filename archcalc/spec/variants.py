@@ -20,6 +20,7 @@ from archcalc.spec.base import Part
 from archcalc.spec.branches import arms
 from archcalc.spec.ffn import Gated, MoE, Plain
 from archcalc.spec.layer import Layer
+from archcalc.spec.mixer import ShortConv
 from archcalc.words import msg
 
 
@@ -34,7 +35,8 @@ class Heads(msgspec.Struct, frozen=True):
 class Variant(msgspec.Struct, frozen=True, kw_only=True):
     """The implementations of one variant.
 
-    `component`: the component of its dropout masks. `mixes_tokens`: its module takes an attention context.
+    `component`: the component of its dropout masks. `mixes_tokens`: its module takes an attention context. `roles` are
+    those of the stacks that may have it: a mixer that reads only earlier tokens has no place in an encoder.
     `resolve(part, spec, where)` fills in sizes. `ledger(part, symbols, x, ctx)` yields its leaves. `module(part, spec)`
     builds its module, `query_module` one that shares keys and values. `cache(part, room)` is the cache of its own
     tokens, `source_cache` that of a source. `sites(part, width, reads)` are its named points, `steps(part, where)`
@@ -44,6 +46,7 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
 
     component: Literal["attention", "ffn", "mixer"]
     mixes_tokens: bool
+    roles: tuple[Literal["encoder", "decoder"], ...]
     resolve: str
     ledger: str
     module: str
@@ -59,12 +62,14 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
     fast: str | None
 
 
+ANY_STACK: tuple[Literal["encoder", "decoder"], ...] = ("encoder", "decoder")
 _UP_SPLIT = {f"{name}.{kind}": 0 for name in ("gate", "up") for kind in ("weight", "bias")}
 
 VARIANTS: dict[type[Part], Variant] = {
     Attention: Variant(
         component="attention",
         mixes_tokens=True,
+        roles=ANY_STACK,
         resolve="archcalc.spec.resolve_parts:attention",
         ledger="archcalc.ledger.attention:leaves",
         module="archcalc.nn.attention:Attention",
@@ -83,6 +88,7 @@ VARIANTS: dict[type[Part], Variant] = {
     LatentAttention: Variant(
         component="attention",
         mixes_tokens=True,
+        roles=ANY_STACK,
         resolve="archcalc.spec.resolve_parts:latent",
         ledger="archcalc.ledger.latent_attention:leaves",
         module="archcalc.nn.mla:LatentAttention",
@@ -97,9 +103,28 @@ VARIANTS: dict[type[Part], Variant] = {
         split={"q.weight": 0, "q_up.weight": 0, "kv_up.weight": 0, "out.weight": 1},
         fast=None,
     ),
+    ShortConv: Variant(
+        component="mixer",
+        mixes_tokens=True,
+        roles=("decoder",),
+        resolve="archcalc.spec.resolve_mixers:unchanged",
+        ledger="archcalc.ledger.mixers.short_conv:leaves",
+        module="archcalc.nn.mixers.short_conv:ShortConv",
+        query_module=None,
+        cache="archcalc.nn.mixers.short_conv:state",
+        source_cache=None,
+        sites="archcalc.spec.mixer_sites:short_conv",
+        steps="archcalc.interp.trace.mixer_steps:short_conv",
+        label="archcalc.render.diagram.mixer_texts:short_conv",
+        heads=None,
+        rank=None,
+        split={},
+        fast=None,
+    ),
     Plain: Variant(
         component="ffn",
         mixes_tokens=False,
+        roles=ANY_STACK,
         resolve="archcalc.spec.resolve_parts:dense",
         ledger="archcalc.ledger.ffn:plain",
         module="archcalc.nn.ffn:Plain",
@@ -117,6 +142,7 @@ VARIANTS: dict[type[Part], Variant] = {
     Gated: Variant(
         component="ffn",
         mixes_tokens=False,
+        roles=ANY_STACK,
         resolve="archcalc.spec.resolve_parts:dense",
         ledger="archcalc.ledger.ffn:gated",
         module="archcalc.nn.ffn:Gated",
@@ -134,6 +160,7 @@ VARIANTS: dict[type[Part], Variant] = {
     MoE: Variant(
         component="ffn",
         mixes_tokens=False,
+        roles=ANY_STACK,
         resolve="archcalc.spec.resolve_parts:moe",
         ledger="archcalc.ledger.moe:leaves",
         module="archcalc.nn.moe:MoE",

@@ -1,4 +1,4 @@
-"""Which tokens of a text stand for some words, and the token of a word."""
+"""Which tokens of a text stand for some words."""
 
 from __future__ import annotations
 
@@ -58,16 +58,3 @@ def positions_of(tokenizer: Tokenizer, text: str, words: str, where: str) -> lis
             msg("found {found}", found=shown(words)), where=where, allowed=msg("words of {text}", text=shown(text))
         )
     return found
-
-
-def single_token(tokenizer: Tokenizer, text: str, where: str) -> int:
-    """Return the id of a text that is one token. Raises InputError, with the tokens, for another."""
-    ids = tokenizer.encode(text, special=False)
-    if len(ids) != 1:
-        pieces = ", ".join(repr(tokenizer.piece(token)) for token in ids[:6])
-        raise InputError(
-            msg("{text} has {n} tokens ({pieces})", text=shown(text), n=len(ids), pieces=pieces),
-            where=where,
-            allowed=msg("one token, with the space before it, or its id"),
-        )
-    return ids[0]

@@ -20,7 +20,7 @@ from jinja2.utils import Namespace
 REFUSED = 3  # Python itself ends with 1 or 2
 
 
-class Generation(Extension):
+class GenerationTag(Extension):
     """`{% generation %}` marks an assistant's words for training; rendered, it is its content."""
 
     tags = {"generation"}  # noqa: RUF012 (as Jinja declares it)
@@ -48,7 +48,9 @@ class PublicNamespace(Namespace):
 
 def environment() -> ImmutableSandboxedEnvironment:
     """Return the environment that published templates are written for, as in transformers."""
-    sandbox = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols])
+    sandbox = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[GenerationTag, loopcontrols]
+    )
     sandbox.filters["tojson"] = tojson
     sandbox.globals |= {"raise_exception": raise_exception, "strftime_now": strftime_now, "namespace": PublicNamespace}
     return sandbox

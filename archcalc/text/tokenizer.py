@@ -107,7 +107,7 @@ class SubwordTokenizer(Tokenizer):
         except InputError:
             raise
         except Exception as error:  # the library raises bare Exceptions
-            problem = f"{shown(text)} has no tokens in the vocabulary ({error})"
+            problem = msg("{text} has no tokens in the vocabulary ({error})", text=shown(text), error=error)
             raise InputError(problem, where="text", allowed=msg("a text of its tokens")) from None
 
     def stream(self) -> Stream:

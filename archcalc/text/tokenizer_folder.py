@@ -87,7 +87,7 @@ def _backend(file: Path, folder: Path, config: dict[str, Any]) -> Backend:
 def _gpt2(folder: Path, config: dict[str, Any]) -> Backend:
     """Return GPT-2's tokenizer; for other classes, these two files do not say how a text is split first."""
     if (kind := config.get("tokenizer_class")) not in GPT2_CLASSES:
-        problem = f"vocab.json and merges.txt alone do not say how a {shown(kind)} splits"
+        problem = msg("vocab.json and merges.txt alone do not say how a {kind} splits", kind=shown(kind))
         raise InputError(problem, file=str(folder), allowed="tokenizer.json")
     try:
         model = models.BPE.from_file(str(folder / "vocab.json"), str(folder / "merges.txt"))

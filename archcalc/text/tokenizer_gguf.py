@@ -62,7 +62,7 @@ class GgufVocabulary(Struct, frozen=True):
         """Return a list of values of one type and, if given, of this length."""
         values = self.get(key)
         if not isinstance(values, list | tuple) or not all(isinstance(one, kind) for one in values):
-            problem = "is not there" if values is None else f"found {shown(values)}"
+            problem = msg("is not there") if values is None else msg("found {found}", found=shown(values))
             raise InputError(problem, where=KEY + key, allowed=msg("a list of {kind}", kind=kind.__name__))
         if length is not None and len(values) != length:
             raise InputError(

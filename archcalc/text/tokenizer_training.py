@@ -82,10 +82,14 @@ def train(
     backend = TRAINERS[kind](text, vocab_size, progress)
     n_tokens = backend.get_vocab_size()
     if n_tokens > vocab_size:
-        problem = f"a vocabulary of {vocab_size:,} has no room for this text's characters ({kind})"
+        problem = msg(
+            "a vocabulary of {vocab_size:,} has no room for this text's characters ({kind})",
+            vocab_size=vocab_size,
+            kind=kind,
+        )
         raise InputError(problem, where="vocab_size", allowed=msg("{found:,} or more", found=n_tokens))
     if n_tokens < vocab_size and whole:
-        problem = f"the text is too small for {vocab_size:,} tokens ({kind})"
+        problem = msg("the text is too small for {vocab_size:,} tokens ({kind})", vocab_size=vocab_size, kind=kind)
         raise InputError(
             problem, where="vocab_size", allowed=msg("{found:,} or less, or a longer text", found=n_tokens)
         )
@@ -120,7 +124,7 @@ def _lines(text: str) -> Iterator[str]:
 def _bpe(text: str, vocab_size: int, progress: bool) -> Backend:
     """Train on bytes: 256 of them, then one token per merge."""
     if vocab_size < 256:
-        problem = f"a vocabulary of {vocab_size} has no room for 256 bytes (bpe)"
+        problem = msg("a vocabulary of {vocab_size} has no room for 256 bytes (bpe)", vocab_size=vocab_size)
         raise InputError(problem, where="vocab_size", allowed=msg("256 or more"))
     backend = Backend(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -165,7 +169,11 @@ def _unigram(text: str, vocab_size: int, progress: bool) -> Backend:
     backend.pre_tokenizer = pre_tokenizers.Metaspace()
     least_size = 1 + len(set(text.replace(" ", "▁")) | {"▁"})
     if vocab_size < least_size:
-        problem = f"a vocabulary of {vocab_size:,} has no room for this text's characters (unigram)"
+        problem = msg(
+            "a vocabulary of {vocab_size:,} has no room for this text's characters ({kind})",
+            vocab_size=vocab_size,
+            kind="unigram",
+        )
         raise InputError(problem, where="vocab_size", allowed=msg("{least_size:,} or more", least_size=least_size))
     trainer = trainers.UnigramTrainer(
         vocab_size=vocab_size, special_tokens=[UNKNOWN], unk_token=UNKNOWN, show_progress=progress

@@ -74,7 +74,7 @@ def test_what_an_equation_draws_on():
 def test_a_relation_reads_both_ways():
     relation = Relation(("d_ff",), 4, "d_model")
     assert str(relation) == "d_ff = 4·d_model"
-    assert relation.new == 4 * Poly.symbol("d_model")
+    assert relation.replacement == 4 * Poly.symbol("d_model")
 
 
 @pytest.mark.parametrize("name", ["GPT3", "DEEPSEEK_MTP", "ALBERT_XXLARGE", "T5_SMALL", "GPT_OSS_20B"])

@@ -40,6 +40,34 @@ def test_both_ranks_of_an_analogy(good: Good) -> None:
     assert "without them: none, as king is one of them" in good(*call[:-1], "king")
 
 
+def test_tokens_near_a_direction(good: Good, cli: Cli) -> None:
+    result = json.loads(good("embed", "tiny", "--difference", "king", "man", "--top", "4", "-f", "json"))
+    assert (result["direction"], [row["word"] for row in result["words"]]) == ("king − man", ["king", "man"])
+    assert not {row["id"] for row in result["neighbors"]} & {row["ids"][0] for row in result["words"]}
+    own = json.loads(good("embed", "tiny", "--difference", "king", "man", "--with-inputs", "--top", "1", "-f", "json"))
+    assert own["neighbors"][0]["id"] == own["words"][0]["ids"][0]
+    assert "tokens nearest to the direction king − man" in good("embed", "tiny", "--difference", "king", "man")
+    good("steer", "tiny", "--positive", "the king", "--negative", "the field", "--save", "d.safetensors")
+    call = ("embed", "tiny", "--direction", "d.safetensors", "--top", "2")
+    middle = json.loads(good(*call, "-f", "json"))
+    assert {row["word"] for row in middle["neighbors"]} == {"layers.2.resid_post"}
+    every = json.loads(good(*call, "--layers", "all", "-f", "json"))
+    assert [row["word"] for row in every["words"]] == [f"layers.{i}.resid_post" for i in range(4)]
+    of_middle = [row["id"] for row in every["neighbors"] if row["word"] == "layers.2.resid_post"]
+    assert of_middle == [row["id"] for row in middle["neighbors"]]
+    assert json.loads(good(*call, "--layers", "0-3", "-f", "json")) == every
+    assert [row["norm"] for row in every["words"]] == pytest.approx([1.0] * 4)
+    text = good(*call)
+    assert "tokens nearest to the direction d.safetensors" in text
+    assert "of the residual stream" in text
+    for layers, said in (("9", "--layers: found 9; allowed: 0-3"), ("x", "--layers: found 'x'; allowed: layers and")):
+        ran = cli(*call, "--layers", layers)
+        assert (ran.code, ran.err.count("\n")) == (2, 1)
+        assert said in ran.err
+    other = cli("embed", "tiny", "--random-weights", "--set", "d_model=96", *call[2:])
+    assert "found vectors of width 192; allowed: 96" in other.err
+
+
 def test_contexts_by_layer(good: Good) -> None:
     result = json.loads(good(*RANDOM, *CONTEXTS, "-f", "json"))
     assert [row["positions"] for row in result["contexts"]] == [[1], [1]]
@@ -85,7 +113,7 @@ def test_chinese(good: Good, mode: list[str], form: str) -> None:
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        ([*RANDOM], "--near, --analogy, --contexts, --project: found none of them"),
+        ([*RANDOM], "--near, --analogy, --difference, --direction, --contexts, --project: found none of them"),
         ([*RANDOM, "--near", "1", "--project", "1"], "found --near, --project; allowed: one of them"),
         ([*RANDOM, "--near", "9999"], "found id 9999"),
         ([*RANDOM, "--near", "a"], "--ids: found 'a'"),
@@ -97,6 +125,13 @@ def test_chinese(good: Good, mode: list[str], form: str) -> None:
         ([*RANDOM, *CONTEXTS[:4], "7"], "--token: '7' is not among the tokens"),
         ([*RANDOM, "--near", "1", "--table", "head"], "--table: the head has the token table; allowed: input"),
         ([*RANDOM, "--project", "1"], "found 1; allowed: at least 2"),
+        ([*RANDOM, "--difference", "1", "1"], "found one word twice; allowed: two words"),
+        (
+            [*RANDOM, "--difference", "1", "2", "--layers", "1"],
+            "--layers: found with --difference",
+        ),
+        (["embed", "tiny", "--direction", "none.safetensors"], "none.safetensors: cannot be read"),
+        ([*RANDOM, "--direction", "none.safetensors"], "--ids: found with --direction; allowed: with --near"),
         (["embed", "happy", "--random-weights", "--near", "king"], "there is no tokenizer; allowed: --ids"),
         (["embed", "gpt3", "--near", "king"], "has no weights"),
     ],

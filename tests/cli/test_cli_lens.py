@@ -104,6 +104,22 @@ def test_the_page_has_every_position_and_loads_nothing(good: Good) -> None:
     assert data["followed"][0][1][1][-1] == 1
 
 
+def test_the_page_of_a_long_text_has_its_last_positions(good: Good) -> None:
+    """Reading them costs no more than a plain pass; --positions all reads all."""
+    call = ("lens", "tiny", "--ids", ",".join(map(str, range(100, 170))), "-f", "html")
+    html = good(*call)
+    data = json.loads(re.search(r"const map = (.*), texts = ", html)[1])  # type: ignore[index]
+    n_read = len(data["positions"])
+    assert 1 < n_read < 70
+    assert [position for position, _ in data["positions"]] == list(range(70 - n_read, 70))
+    assert len(data["sites"]) == 5, "the ends of layers"
+    assert "Only the last positions are read" in html
+    whole = good(*call, "--positions", "all", "--sites", "branches")
+    data = json.loads(re.search(r"const map = (.*), texts = ", whole)[1])  # type: ignore[index]
+    assert (len(data["positions"]), len(data["sites"])) == (70, 9)
+    assert "Only the last positions are read" not in whole
+
+
 def test_a_plot_is_of_the_ranks(good: Good) -> None:
     good(*TINY, "--token", "unto", "--plot", "ranks.html", "--lang", "zh")
     page = Path("ranks.html").read_text()

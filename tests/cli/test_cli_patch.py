@@ -137,7 +137,7 @@ ERRORS = {
     (*PAIR, "--noise", "king"): "--corrupted, --corrupted-ids, --noise: 2 are given",
     (*RANDOM, "--noise", "7"): "--noise: found 7",
     (*RANDOM, "--noise", "1", "--noise-scale", "0"): "--noise-scale: found 0",
-    (*PAIR, "--answer", "two words"): "--answer: 'two words' has ",
+    (*PAIR, "--answer", "two words"): "--answer: 'two words' is ",
     (*PAIR, "--answer", " said", "--answer-id", "3"): "--answer, --answer-id: both",
     (*PAIR, "--neuron", "3"): "--neuron: found '3'",
     (*PAIR, "--neuron", "9:1"): "--neuron: layer 9 has no hidden units",

@@ -83,7 +83,7 @@ ERRORS = {
     (*KING, "--layer", "9"): "--layer: found 9",
     (*KING, "--position", "9"): "--position: found 9",
     (*KING, "--into-ids", "1,2"): "--into-position: has no positions",
-    (*KING, "--answer", "two words"): "--answer: 'two words' has ",
+    (*KING, "--answer", "two words"): "--answer: 'two words' is ",
     ("patchscope", "tiny-encoder", "--random-weights", "--ids", "1,2"): "it does not predict the next token",
 }
 

@@ -25,6 +25,7 @@ CALLS: dict[str, tuple[str, str]] = {
     "diff gpt2 llama-3-8b": ("diff", ""),
     "explain gpt-oss-20b attn --seq 5": ("explain", "formulas"),
     "explain gpt2": ("explain", "formulas"),
+    "structures gpt2 tiny-encoder tiny-seq2seq --seq 4": ("structures", "steps"),
     "claims deepseek-v3": ("claims", "[]"),
     "claims zero": ("claims", "[]"),
     "coverage arcee": ("coverage", "[]"),

@@ -86,7 +86,7 @@ def test_a_large_trace_has_norms_and_largest_numbers(good: Callable[..., str], t
     ("told", "says"),
     [
         (["happy", "--position", "3"], "position: found 3; allowed: 0 to 2"),
-        (["happy", "--ids", "0,9"], "prompt: found id 9; allowed: ids from 0 to 4, 1 to 4 of them"),
+        (["happy", "--ids", "0,9"], "prompt: found id 9; allowed: 1 to 4 ids from 0 to 4"),
         (["happy", "--ids", "0,1,1,1,1"], "prompt: has 5 tokens"),
         (["gpt2", "--ids", "1"], "gpt2: has no weights"),
         (["happy", "--random-weights"], "--prompt, --ids: neither"),

@@ -115,7 +115,7 @@ def test_the_page_is_translated() -> None:
 @pytest.mark.parametrize(
     ("told", "says"),
     [
-        ({"trace_ids": "0,9"}, "prompt: found id 9; allowed: ids from 0 to 4, 1 to 4 of them"),
+        ({"trace_ids": "0,9"}, "prompt: found id 9; allowed: 1 to 4 ids from 0 to 4"),
         ({"trace_ids": "x"}, "ids: found 'x'"),
         ({"trace_ids": "1", "trace_prompt": "我"}, "prompt, ids: both; allowed: one of them"),
         ({"trace_from": "random", "model": "gpt2-xl"}, "of weights in fp32; allowed: up to 2.000 GB on this page"),

@@ -25,7 +25,9 @@ from archcalc.sources import load
 from archcalc.spec import Spec
 from archcalc.spec.document import decode
 from archcalc.spec.workload import workload
+from tests.hf.conv_steps import second_positions
 from tests.hf.hf_configs import CONFIGS
+from tests.nn.flop_truth import DEPTHWISE
 from tests.test_workloads import shallow
 
 SEQ, SHORT = 128, 13
@@ -78,7 +80,7 @@ def counted(spec: Spec, config: dict[str, Any], seq: int) -> dict[str, int]:
     target = {"decoder_input_ids": _ids(seq)} if crosses else {}
     with FlopCounterMode(display=False) as forward:
         out = model(_ids(seq), **target, **more, attention_mask=_mask(config, seq))
-    with FlopCounterMode(display=False) as backward:
+    with FlopCounterMode(display=False, custom_mapping=DEPTHWISE) as backward:
         out.logits.sum().backward()
     found = {"forward": forward.get_total_flops(), "backward": backward.get_total_flops()}
     if caches:
@@ -111,7 +113,8 @@ def stated(spec: Spec, seq: int) -> dict[str, int]:
     found = {"forward": prefill["forward"], "backward": prefill["backward"]}
     if spec.decoder is not None:
         source = seq if spec.family == "encoder-decoder" else None
-        found["decode"] = summary(ledger, workload(spec, seq=1, past=seq, source_seq=source))["forward"]
+        step = workload(spec, seq=1, past=seq, source_seq=source)
+        found["decode"] = summary(ledger, step)["forward"] + second_positions(ledger, step)
     return found
 
 

@@ -201,6 +201,16 @@ class Interpreter:
         a, b = (torch.log(1 + torch.exp(self.weights[f"{module}.alpha_{sign}"])) for sign in "pn")
         return torch.where(x > 0, a * x**2, (b + 0.5) * (torch.exp(x) - 1 - x)) + x / 2
 
+    def piece(self, x: Tensor, i: int, n: int) -> Tensor:
+        return x.chunk(n, -1)[i]
+
+    def convolved(self, x: Tensor, module: str) -> Tensor:
+        """Each channel's sum over its last tokens, one token at a time."""
+        weight, bias = self.weights[f"{module}.weight"][:, 0], self._weight(module, "bias")
+        before = torch.cat((x.new_zeros(weight.shape[1] - 1, x.shape[1]), x))
+        y = torch.stack([(before[t : t + weight.shape[1]] * weight.T).sum(0) for t in range(len(x))])
+        return y if bias is None else y + bias
+
     def dot(self, q: Tensor, k: Tensor) -> Tensor:
         return q @ k.repeat_interleave(q.shape[0] // k.shape[0], 0).transpose(-1, -2)
 
@@ -214,6 +224,14 @@ class Interpreter:
 
     def masked(self, x: Tensor) -> Tensor:
         return x.masked_fill(torch.ones(x.shape[-2:]).triu(1).bool(), -torch.inf)
+
+    def selected(self, x: Tensor, places: Tensor) -> Tensor:
+        """Every key of every query by itself."""
+        kept = [[s in chosen for s in range(x.shape[-1])] for chosen in places.tolist()]
+        return x.masked_fill(~torch.tensor(kept), -torch.inf)
+
+    def over_heads(self, x: Tensor, w: Tensor) -> Tensor:
+        return torch.einsum("nts,tn->ts", x, w)
 
     def capped(self, x: Tensor, c: float) -> Tensor:
         return c * torch.tanh(x / c)
@@ -229,5 +247,5 @@ class Interpreter:
         return torch.cat(tuple(x), -1)
 
     def top(self, x: Tensor, n: int) -> Tensor:
-        found = x.topk(n, -1).indices
+        found = x.topk(min(n, x.shape[-1]), -1).indices
         return found[..., 0] if n == 1 else found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,10 +10,13 @@ import torch
 from hypothesis import assume, given, settings
 from torch import Tensor
 
+import archcalc
+from archcalc.errors import InputError
 from archcalc.inside import attribute
 from archcalc.spec import Spec
 from archcalc.spec.branches import arms
 from archcalc.spec.groups import layers_of
+from tests.checkpoint.random_models import random_model
 from tests.nn.test_nn_cache import drawn, inputs, lengths
 from tests.strategies import specs
 
@@ -60,3 +64,39 @@ def test_contributions_sum_to_the_logit(spec: Spec) -> None:
         assert float(found.edges[one.path][one.head].sum()) == pytest.approx(one.value, rel=1e-4, abs=1e-5 * scale)
         if spec.stacks[-1].is_causal and not one.path.endswith("cross"):
             assert not found.edges[one.path][one.head][position + 1 :].any()
+
+
+@pytest.mark.parametrize("name", ["mistral", "gemma2", "gpt_oss", "gpt2", "qwen3", "mixtral"])
+def test_contributions_sum_to_the_logit_of_transformers(name: str, tmp_path: Path) -> None:
+    """With groups of heads, windows, sinks, soft caps, biases and experts; of the last soft cap, what is before it."""
+    theirs = random_model(name)
+    theirs.save_pretrained(tmp_path)
+    torch.manual_seed(3)
+    ids = torch.randint(6, 96, (1, 11))
+    with torch.no_grad():
+        logits = theirs(ids).logits[0, 8].double()
+    if cap := getattr(theirs.config, "final_logit_softcapping", None):
+        logits = cap * (logits / cap).atanh()
+    done: list[int] = []
+    found = attribute(
+        archcalc.load_model(tmp_path), ids[0].tolist(), position=8, token=17, against=4, progress=done.append
+    )
+    total, size = (sum(map(f, (one.value for one in found.contributions))) for f in (float, abs))
+    assert total == pytest.approx(float(logits[17] - logits[4]), abs=1e-5 * size)
+    assert done == [1] * theirs.config.num_hidden_layers
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"token": 2048}, "token: found 2048; allowed: 0 to 2047"),
+        ({"against": -1}, "against: found -1; allowed: 0 to 2047"),
+        ({"position": 3}, "position: found 3"),
+    ],
+)
+def test_what_cannot_be_attributed(options: dict[str, int], message: str) -> None:
+    with pytest.raises(InputError) as error:
+        attribute(archcalc.load_model("tiny"), [5, 6, 7], **options)
+    assert message in str(error.value)
+    with pytest.raises(InputError, match="the head has an activation"):
+        attribute(archcalc.random_model(archcalc.load("bert-base", {"n_layers": 1, "vocab_size": 9})), [1])

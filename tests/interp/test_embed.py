@@ -16,6 +16,8 @@ from archcalc.errors import InputError
 from archcalc.inside import (
     analogy,
     contextual_similarity,
+    difference_neighbors,
+    direction_neighbors,
     neighbors,
     principal_components,
     projection,
@@ -84,6 +86,22 @@ def test_words_together_are_words_one_by_one(words: list[list[int]]) -> None:
     alone = [row for ids in words for row in neighbors(MODEL, [ids], top=3).neighbors]
     assert [(row.id, row.rank) for row in together] == [(row.id, row.rank) for row in alone]
     assert [row.cosine for row in together] == pytest.approx([row.cosine for row in alone], abs=1e-12)
+
+
+@given(st.lists(IDS, min_size=2, max_size=2, unique=True), st.integers(1, V))
+def test_tokens_near_a_direction_are_a_full_sort(pair: list[int], top: int) -> None:
+    a, b = (table()[token] / np.linalg.norm(table()[token]) for token in pair)
+    found = difference_neighbors(MODEL, [[token] for token in pair], top=top)
+    order = sorted(set(range(V)) - set(pair), key=lambda token: -cosine(table()[token], a - b))
+    assert [row.id for row in found.neighbors] == order[:top]
+    assert [row.cosine for row in found.neighbors] == pytest.approx(
+        [cosine(table()[token], a - b) for token in order[:top]], abs=1e-12
+    )
+    vectors = {"layers.0.resid_post": torch.tensor(a - b), "layers.1.resid_post": torch.tensor(b - a)}
+    saved = direction_neighbors(MODEL, vectors, top=V)
+    ids = [row.id for row in saved.neighbors]
+    assert [token for token in ids[:V] if token not in pair] == order
+    assert ids[:V] == ids[V:][::-1]
 
 
 def test_cosines_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,20 +8,27 @@ from typing import Any
 import pytest
 import torch
 from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 from torch.distributions import Categorical, kl_divergence
 
 import archcalc
+from archcalc.analysis.flops import by_op
 from archcalc.checkpoint import open_checkpoint
 from archcalc.errors import InputError
 from archcalc.inside import Lens, Readout, lens
 from archcalc.interp.lens import reading as module
-from archcalc.interp.lens.named_tokens import named_tokens
+from archcalc.interp.lens.extent import N_TOKENS, SHARE, affordable_extent, affordable_rows
+from archcalc.interp.lens.maps import lens_sites
+from archcalc.interp.named_tokens import named_tokens, token_or_id
 from archcalc.interp.readout import stream_sites
+from archcalc.ledger.build import build as build_ledger
+from archcalc.ledger.leaves import COMPONENTS as LEDGER_COMPONENTS
 from archcalc.run.loading.memory_check import TooLargeError
 from archcalc.run.loading.source import open_source
 from archcalc.run.pack import pack
 from archcalc.spec import Spec
+from archcalc.spec.workload import Workload
 from tests.checkpoint.random_models import random_model
 from tests.nn.test_nn_cache import drawn, inputs, lengths
 from tests.strategies import specs
@@ -218,7 +225,36 @@ def test_tokens_are_named_as_they_continue_a_text() -> None:
     piece = source.tokenizer.decode
     assert [piece([token]) for token in named_tokens(source, ["God", " God", "God", "a"])] == [" God", " a"]
     assert named_tokens(source, ["God"], [7]) == [*named_tokens(source, [" God"]), 7]
+    assert token_or_id(source, "king", None, "answer") == token_or_id(source, " king", None, "answer") == 407
+    assert [token_or_id(source, None, token, "answer") for token in (None, 7)] == [None, 7]
+    with pytest.raises(InputError, match="answer, answer_id: both"):
+        token_or_id(source, "king", 7, "answer")
+    with pytest.raises(InputError, match=r"answer: 'king king' is 2 tokens: ' king', ' king'; .* or `answer_id`"):
+        token_or_id(source, "king king", None, "answer")
     with pytest.raises(InputError, match=r"tokens: 'Constantinople' is \d+ tokens: '.*; allowed: the text of one"):
         named_tokens(source, ["Constantinople"])
     with pytest.raises(InputError, match="there is no tokenizer"):
         named_tokens(open_source("tiny", random_weights=True, changes={"vocab_size": 99}), ["a"])
+
+
+@settings(max_examples=15)
+@given(specs(), st.integers(1, 40))
+def test_what_is_affordable_costs_no_more_than_a_share_of_a_pass(spec: Spec, n_tokens: int) -> None:
+    assume(spec.predicts_tokens)
+    n_tokens = min(n_tokens, spec.stacks[-1].model.n_ctx)
+    n_paid = max(n_tokens, min(N_TOKENS, spec.stacks[-1].model.n_ctx))
+    ops = by_op(build_ledger(spec), Workload(batch=1, seq=n_paid, source_seq=n_paid))
+    head, all_ops = (sum(op.forward for op in ops if op.row.component in of) for of in (("head",), LEDGER_COMPONENTS))
+    n_rows = affordable_rows(spec, n_tokens)
+    assert n_rows * head <= SHARE * all_ops * n_paid < (n_rows + 1) * head
+    extent = affordable_extent(spec, n_tokens)
+    assert extent.positions == list(range(n_tokens))[-len(extent.positions) :]
+    assert extent.is_cut == (len(extent.positions) < n_tokens)
+    n_sites = {which: len(lens_sites(spec, which)) - 1 for which in ("branches", "layers")}
+    is_one = len(extent.positions) == 1
+    assert is_one or len(extent.positions) * n_sites[extent.sites] <= n_rows
+    if extent.sites == "layers":
+        assert n_sites["branches"] * n_tokens > n_rows or n_sites["branches"] == n_sites["layers"]
+    if extent.is_cut:
+        assert (len(extent.positions) + 1) * n_sites["layers"] > n_rows
+    assert affordable_extent(spec, n_tokens, "branches").sites == "branches"

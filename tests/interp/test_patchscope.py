@@ -20,7 +20,7 @@ from archcalc.run.decoding.generate import generate
 from archcalc.run.loading.source import open_source
 from archcalc.spec import Spec
 from archcalc.spec.workload import Workload
-from archcalc.text.spans import positions_of, single_token, token_spans
+from archcalc.text.spans import positions_of, token_spans
 from archcalc.text.tokenizer import ByteTokenizer, Tokenizer
 from tests.strategies import specs
 
@@ -195,6 +195,3 @@ def test_words_have_positions(tokenizer: Tokenizer) -> None:
     assert [spans[0], spans[-1]] == [(0, 1), (2, 3)]
     assert set(spans[1:-1]) == {(1, 2)}
     assert positions_of(ByteTokenizer(n_vocab=300), "a猫b", "猫", "noise") == [1, 2, 3]
-    assert single_token(tokenizer, " king", "answer") == 407
-    with pytest.raises(InputError, match="answer: ' king king' has 2 tokens"):
-        single_token(tokenizer, " king king", "answer")

@@ -12,6 +12,9 @@ def value(text: str, sizes: Mapping[str, int] | None = None) -> int:
     terms = _split(text, " + ")
     if len(terms) > 1:
         return sum(value(term, sizes) for term in terms)
+    plus, *minus = _split(text, " − ")
+    if minus:
+        return value(plus, sizes) - sum(value(term, sizes) for term in minus)
     factors = _split(text, "·")
     if len(factors) > 1:
         found = 1

@@ -39,7 +39,7 @@ CHECKS = (
     "tests/analysis/test_params.py",
 )
 OWN = {"algebra.py": "tests/ledger/test_algebra.py", "tokens.py": "tests/ledger/test_work.py"} | dict.fromkeys(
-    ("activation.py", "attention_core.py", "forward_context.py", "rope.py", "symbolic_tensor.py"),
+    ("activation.py", "attention_core.py", "forward_context.py", "rope.py", "tensor.py"),
     "tests/ledger/test_saved_activations.py",
 )
 SECONDS_A_MUTANT = 600

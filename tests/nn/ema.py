@@ -81,6 +81,7 @@ def as_it_is(part: Ema, spec: Spec, where: str) -> Ema:
 RECORD = Variant(
     component="mixer",
     mixes_tokens=True,
+    roles=("decoder",),
     resolve="tests.nn.ema:as_it_is",
     ledger="tests.nn.ema:leaves",
     module="tests.nn.ema:Module",

@@ -17,11 +17,25 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode, flop_registry
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count, flop_registry, shape_wrapper
 from torch.utils.hooks import RemovableHandle
 
 from archcalc.nn import build
 from archcalc.spec import Spec
+
+
+def depthwise_backward(grad_shape: Any, x_shape: Any, w_shape: Any, *args: Any, **how: Any) -> int:
+    """A depthwise convolution's gradients: each has the products of the forward pass.
+
+    (torch's formula leaves groups out: for the weight it counts as if each channel met each other.)
+    """
+    assert w_shape[1] == 1, "depthwise"
+    return 2 * conv_flop_count(x_shape, w_shape, grad_shape)
+
+
+# Formulas that replace torch's.
+DEPTHWISE = {torch.ops.aten.convolution_backward: depthwise_backward}
+_FORMULAS = flop_registry | {operation: shape_wrapper(formula) for operation, formula in DEPTHWISE.items()}
 
 
 @dataclass(frozen=True)
@@ -65,7 +79,7 @@ def counted(model: nn.Module, call: Callable[[], object]) -> Flops:
 
 def _counted(call: Callable[[], object], running: Callable[[], str]) -> Flops:
     """The total as torch's counter has it, and every matmul by the module that is running."""
-    with FlopCounterMode(display=False) as mode, _Counter(running) as found:
+    with FlopCounterMode(display=False, custom_mapping=DEPTHWISE) as mode, _Counter(running) as found:
         call()
     assert found.by_module.total() == mode.get_total_flops()
     return Flops(mode.get_total_flops(), dict(found.by_module))
@@ -120,7 +134,7 @@ class _Counter(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         out = func(*args, **(kwargs or {}))
-        if count := flop_registry.get(func._overloadpacket):
+        if count := _FORMULAS.get(func._overloadpacket):
             self.by_module[self.running()] += count(*args, **(kwargs or {}), out_val=out)
         return out
 

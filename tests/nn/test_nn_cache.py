@@ -23,6 +23,7 @@ from archcalc.spec.attention import Attention, LatentAttention
 from archcalc.spec.branches import active_branches, arms
 from archcalc.spec.execution import Execution
 from archcalc.spec.groups import has_table, layers_of, weight_indices
+from archcalc.spec.mixer import ShortConv
 from archcalc.spec.model import ModelStack
 from archcalc.spec.position import Disentangled
 from tests.nn import test_nn_transformers as theirs
@@ -175,6 +176,8 @@ def formula(spec: Spec, batch: int, capacity: int, source: int) -> int:
             own = {"stream": min(capacity, part.window or capacity), "source": source, "shared": 0, "nothing": 0}
             tokens = own[arm.reads]
             total += part.n_kv_heads * (part.d_head + (part.d_value or part.d_head)) * tokens
+        if isinstance(part, ShortConv):
+            total += spec.d_model * (part.d_conv - 1)
     return batch * total
 
 

@@ -23,7 +23,7 @@ from archcalc.sources import load
 from archcalc.spec import Spec
 from archcalc.spec.branches import active_branches, names, stream_names
 from archcalc.spec.execution import Execution, Kernel
-from archcalc.spec.groups import key_indices, layers_of, shared_arms
+from archcalc.spec.groups import layers_of, lender_indices, shared_arms
 from archcalc.spec.layer import Stack
 from archcalc.spec.workload import workload
 from tests.nn.test_nn_cache import (
@@ -185,7 +185,7 @@ def _values_of(spec: Spec, name: str) -> str:
     before, _, after = name.partition("layers.")
     turn, slot, _ = after.split(".")
     stack = _stack(spec, before)
-    lender = key_indices(stack)[int(turn)]
+    lender = lender_indices(stack)[int(turn)]
     reads = slot in shared_arms(layers_of(stack)[int(turn)])
     return f"{before}layers.{lender if reads else turn}.{slot}.v"
 
@@ -594,6 +594,6 @@ def test_recomputation_in_training_is_refused(recompute: Any, model: Any, ids: T
     with taps.edit(model, taps.Edit("embed", None, lambda x: x)):
         assert torch.equal(model(ids), plain)
         model.train()
-        with pytest.raises(InputError, match="recompute: the backward pass would come by edits again"):
+        with pytest.raises(InputError, match="recompute: recomputation in the backward pass would apply edits twice"):
             model(ids)
     model(ids)

@@ -34,10 +34,10 @@ def test_a_model(name: str) -> None:
     spec = load(name)
     about = subject(spec)
     for view in report.VIEWS:
-        check(report.view(model_report(about), report.Options(view)))
+        check(report.view(model_report(about), report.ReportOptions(view)))
     for view in memory.VIEWS:
         result = inference_memory(spec, about.ledger, about.work, "bf16", "int8")
-        check(memory.view(result, memory.Options(view)))
+        check(memory.view(result, memory.MemoryOptions(view)))
     if about.ledger.caches:
         check(growth_pages.view(growth(spec, about.ledger, 1, "bf16", 64)))
     for phase in PHASES if spec.decoder else PHASES[:1]:
@@ -64,7 +64,7 @@ def test_names_that_are_words_stay() -> None:
     stack = {"runs": [{"count": len(NAMES), "pattern": layers}]}
     document = {"name": "total", "vocab_size": 9, "n_ctx": 16, "d_model": 8, "decoder": stack}
     one, other = load(document), load(document | {"name": "head"})
-    shown = CHINESE.within(report.view(model_report(subject(one)), report.Options("layers")))
+    shown = CHINESE.within(report.view(model_report(subject(one)), report.ReportOptions("layers")))
     assert [row[1] for row in shown.blocks[0].rows[1:5]] == list(NAMES)
     columns = CHINESE.within(comparison.view(model_comparison([one, other]), None)).blocks[0].columns
     assert [column.heading for column in columns[1:]] == ["total", "head"]

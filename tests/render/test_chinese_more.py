@@ -75,7 +75,7 @@ def test_proofs() -> None:
     wrong = Comparison(name="equal", left="ledger", right="module", is_equal=False, differences=differences, **sizes)
     right = Comparison(name="equal", left="ledger", right="transformers", is_equal=True, **sizes)
     comparisons = [wrong, right, structs.replace(wrong, name="module")]
-    shown = verify.view(comparisons, verify.Options("transformers"))
+    shown = verify.view(comparisons, verify.VerifyOptions("transformers"))
     check(shown)
     table, first, second, missing = CHINESE.within(shown).blocks
     assert [row[0] for row in table.rows] == ["equal", "equal", "module"]

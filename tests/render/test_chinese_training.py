@@ -72,7 +72,7 @@ def setup(spec: Spec, **way: Any) -> TrainingSetup:
 
 
 def training_page(subject: TrainingSetup, view: memory.View = "components") -> Page:
-    return training.view(training_memory(subject), training.Options(view))
+    return training.view(training_memory(subject), training.TrainingMemoryOptions(view))
 
 
 def sharded(spec: Spec, engine: Engine, n: int) -> ShardedMemory:
@@ -85,7 +85,7 @@ def pages(spec: Spec) -> Iterator[Page]:
     for recompute in get_args(Recompute):
         how = Execution(recompute=recompute)
         found = workload_flops(spec, workload(spec, seq=64), how, conventions=is_decoder)
-        yield from (flops.view(found, flops.Options(view)) for view in flops.VIEWS)
+        yield from (flops.view(found, flops.FlopsOptions(view)) for view in flops.VIEWS)
         for view in memory.VIEWS:
             yield training_page(setup(spec, recompute=recompute, conventions=is_decoder), view)
     modeled = setup(spec, attention="flash", device="cuda", experts="gather", dropout=False, recipe="pure")
@@ -181,7 +181,7 @@ def test_layers_that_are_named_like_words_keep_their_names() -> None:
     names = ("cache", "forward", "gradients", "mask", "none", "step", "head", "total")
     spec = layered(*names)
     found = workload_flops(spec, workload(spec, seq=64), Execution())
-    (table, *_) = CHINESE.within(flops.view(found, flops.Options("layers"))).blocks
+    (table, *_) = CHINESE.within(flops.view(found, flops.FlopsOptions("layers"))).blocks
     assert isinstance(table, Table)
     assert [row[1] for row in table.rows[: len(names)]] == list(names)
     for page in pages(spec):
@@ -189,7 +189,7 @@ def test_layers_that_are_named_like_words_keep_their_names() -> None:
         assert shown[1].startswith("total · ")
         groups = {one for _, said in told(page) for one in re.findall(r"\[(.+?)\]", str(said))}
         assert groups == {one for text in shown for one in re.findall(r"\[(.+?)\]", text)}
-    ops = CHINESE.within(flops.view(found, flops.Options("ops"))).blocks[0]
+    ops = CHINESE.within(flops.view(found, flops.FlopsOptions("ops"))).blocks[0]
     assert isinstance(ops, Table)
     assert {row[1] for row in ops.rows if "ffn.up" in str(row[0])} == set(names)
 

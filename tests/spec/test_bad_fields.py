@@ -14,6 +14,7 @@ from tests.spec.documents import LAYER, REMOVED, changed
 ATTENTION, FFN = f"{LAYER}.attention", f"{LAYER}.ffn"
 MOE = {"kind": "moe", "n_experts": 8, "n_active": 2, "d_expert": 16}
 MLA = {"kind": "mla", "n_heads": 4, "kv_rank": 8, "d_nope": 4, "d_rope": 2, "d_v": 4}
+CONV = {"kind": "short_conv"}
 GQA = {"kind": "gqa", "n_heads": 4}
 NORM = {"kind": "rmsnorm"}
 STACK = {"runs": [{"count": 1, "pattern": [{"norm": NORM, "attention": GQA}]}]}
@@ -120,11 +121,16 @@ BAD: list[tuple[str, Any, str, str]] = [
     ("encoder", STACK, "decoder.runs: no layer attends to the encoder", "a layer with 'cross'"),
     ("encoder", STACK | {"n_mtp": 1}, "encoder.n_mtp: an encoder predicts no next tokens", "0"),
     (f"{LAYER}.cross", GQA, f"{PLACE}.cross: there is no encoder to attend to", "an 'encoder' stack"),
-    ("decoder.runs.0.pattern", [{"norm": NORM}], f"{PLACE}: a layer without any part", "attention, cross or ffn"),
+    (
+        "decoder.runs.0.pattern",
+        [{"norm": NORM}],
+        f"{PLACE}: a layer without any part",
+        "attention, mixer, cross or ffn",
+    ),
     (
         "decoder.runs.0.pattern",
         [{"norm": NORM, "attention": GQA, "placement": "parallel"}],
-        f"{PLACE}.placement: 'parallel' needs attention and ffn, and no cross",
+        f"{PLACE}.placement: 'parallel' needs attention or mixer, and ffn, and no cross",
         "pre, post",
     ),
     (
@@ -175,6 +181,26 @@ def test_a_mistake_gets_one_line(path: str, value: Any, start: str, says: str):
     assert message.startswith(start)
     assert says in message
     assert message.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("role", "layer", "found"),
+    [
+        (
+            "decoder",
+            {"attention": GQA, "mixer": CONV},
+            r"mixer: the layer has an attention too; allowed: one of the two",
+        ),
+        ("encoder", {"mixer": CONV}, r"mixer: reads only earlier tokens; allowed: a part of an encoder"),
+        ("encoder", {"branches": [{"arms": [{"name": "mixer", "part": CONV}]}]}, r"part: reads only earlier tokens"),
+        ("decoder", {"mixer": CONV, "placement": "parallel"}, r"needs attention or mixer, and ffn"),
+    ],
+)
+def test_a_mixer_knows_its_place(role: str, layer: dict[str, Any], found: str):
+    norm = {} if "branches" in layer else {"norm": NORM}
+    stack = {"runs": [{"count": 1, "pattern": [norm | layer]}]}
+    with pytest.raises(InputError, match=found):
+        load({"name": "x", "vocab_size": 5, "n_ctx": 3, "d_model": 8, role: stack})
 
 
 IDLE = {"norm": NORM, "attention": GQA, "cross": GQA, "cross_reads": "nothing"}

@@ -11,7 +11,7 @@ from archcalc.ledger.build import build
 from archcalc.render.diagram import diagram
 from archcalc.sources import load
 from archcalc.spec import Spec
-from archcalc.spec.groups import groups, key_indices, lending_arms, weight_indices
+from archcalc.spec.groups import groups, lender_indices, lending_arms, weight_indices
 from archcalc.spec.sites import sites
 from archcalc.spec.workload import workload
 from archcalc.words import translator
@@ -52,7 +52,7 @@ def explicit(*arms: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 def test_gemma_3ns_last_layers_read_those_before_of_their_kind() -> None:
     spec = of(WINDOW, LAYER, reading(WINDOW, 0), reading(LAYER, 1), reading(WINDOW, 0))
-    assert key_indices(spec.decoder) == [None, None, 0, 1, 0]
+    assert lender_indices(spec.decoder) == [None, None, 0, 1, 0]
     assert lending_arms(spec.decoder) == {0: ("attn",), 1: ("attn",)}
     ledger = build(spec)
     names = {tensor.name for tensor in ledger.tensors()}

@@ -1,7 +1,7 @@
-"""Published figures about saved activations and recomputation, by the paper's formulas and by the ledger.
+"""Claims about saved activations and recomputation, by the paper's formulas and by the ledger.
 
-Quantities are KIND:ARGUMENTS, for one sequence of the model's whole context (at most 2048 tokens) unless the arguments
-say more. Figures are given by each accounting that has them.
+A quantity is KIND:ARGUMENTS. Its workload is one sequence of the model's whole context (at most 2048 tokens), unless
+the arguments say otherwise. It has a figure for each accounting that defines it.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ from archcalc.words import msg
 
 Figures = dict[str, int | Fraction]
 
-_LONGEST = 12  # digits of a number in a quantity's arguments
+_MAX_DIGITS = 12  # of a number in a quantity's arguments
 
-# The ledger's bytes are those of a GPU, where the paper's masks have a byte a number: modeled. Its FLOPs are exact.
+# The ledger's bytes are modeled: those of a GPU, where a mask has a byte per element, as in the paper. FLOPs are exact.
 PAPER = "Korthikanti et al."
 GPU = "ledger, GPU modeled"
 LEDGER = "ledger"
 EARLY_STOP = "ledger, early stop"
 
 
-class Model(msgspec.Struct, frozen=True):
-    """A decoder and the workload of its figures."""
+class DecoderWorkload(msgspec.Struct, frozen=True):
+    """A decoder and the workload of its claims."""
 
     spec: Spec
     work: Workload
@@ -54,34 +54,34 @@ class Model(msgspec.Struct, frozen=True):
         """Return the sizes that the paper's formulas use."""
         return layer_sizes(self.spec, self.work)
 
-    def paper(self, recompute: Recompute) -> Fraction:
-        """Return the bytes saved in all layers, by the paper."""
+    def paper_bytes(self, recompute: Recompute) -> Fraction:
+        """Return the bytes saved in all layers by the paper's formula."""
         return layers_bytes(self.layers, Setting(recompute=recompute))
 
-    def exact(self, recompute: Recompute) -> int:
-        """Return the same by the ledger, in the execution nearest to the paper's setting."""
+    def ledger_bytes(self, recompute: Recompute) -> int:
+        """Return the bytes saved in all layers by the ledger, in the execution nearest to the paper's setting."""
         ledger = build(self.spec, structs.replace(NEAREST, recompute=recompute))
         return in_layers_bytes(activation_bytes(ledger, self.work))
 
     @property
-    def square(self) -> int:
+    def square_bytes(self) -> int:
         """Return the bytes saved in all layers that grow with the square of the sequence, by the ledger."""
         saved = activation_bytes(build(self.spec, NEAREST), self.work)
         return in_layers_bytes([one for one in saved if one.row.is_square])
 
     def per_state(self, layers_bytes: int | Fraction) -> Fraction:
-        """Return bytes per element of the layers' states (the paper's sbh)."""
+        """Return bytes per element of a layer's states (the paper's sbh)."""
         states = self.work.batch * self.work.seq * self.spec.d_model
         return Fraction(layers_bytes) / (states * len(self.layers))
 
-    def recomputed(self, *kinds: Recomputation) -> int:
+    def recomputed_flops(self, *kinds: Recomputation) -> int:
         """Return the FLOPs that a backward pass recomputes under selective recomputation."""
         ledger = build(self.spec, structs.replace(NEAREST, recompute="selective"))
         sizes = ledger.at(self.work)
         return sum(int(row.formula.at(sizes)) for row in ledger.matmuls if row.matmul.recomputation in kinds)
 
     @property
-    def train_step(self) -> int:
+    def train_step_flops(self) -> int:
         """Return the FLOPs of a forward and a backward pass: the paper's model FLOPs."""
         return summary(build(self.spec), self.work)["train_step"]
 
@@ -91,84 +91,84 @@ class Model(msgspec.Struct, frozen=True):
         return sum(12 * one["batch"] * one["seq"] ** 2 * one["d_model"] for one in self.layers)
 
 
-def _square(model: Model, _: str) -> Figures:
-    """Return what grows with the square of the sequence, as a multiple of the layers' states (5as/h)."""
-    paper = model.paper("none") - model.paper("selective")
-    return {PAPER: model.per_state(paper), GPU: model.per_state(model.square)}
+def _square_activations(model: DecoderWorkload, _: str) -> Figures:
+    """Return the bytes that grow with the square of the sequence, per element of the states (5as/h)."""
+    paper = model.paper_bytes("none") - model.paper_bytes("selective")
+    return {PAPER: model.per_state(paper), GPU: model.per_state(model.square_bytes)}
 
 
-def _rest(model: Model, _: str) -> Figures:
-    """Return the rest of what layers save, as a multiple of their states (34)."""
-    exact = model.exact("none") - model.square
-    return {PAPER: model.per_state(model.paper("selective")), GPU: model.per_state(exact)}
+def _linear_activations(model: DecoderWorkload, _: str) -> Figures:
+    """Return the other bytes that layers save, per element of the states (34)."""
+    exact = model.ledger_bytes("none") - model.square_bytes
+    return {PAPER: model.per_state(model.paper_bytes("selective")), GPU: model.per_state(exact)}
 
 
-def _saved(model: Model, recompute: str) -> Figures:
-    """Return percent of the layers' activations that are not saved."""
-    how = _recompute(recompute)
+def _percent_saved(model: DecoderWorkload, recompute: str) -> Figures:
+    """Return the percentage of the layers' activations that recomputation does not save."""
+    policy = _recompute(recompute)
     return {
-        PAPER: 100 * (1 - model.paper(how) / model.paper("none")),
-        GPU: 100 * (1 - Fraction(model.exact(how), model.exact("none"))),
+        PAPER: 100 * (1 - model.paper_bytes(policy) / model.paper_bytes("none")),
+        GPU: 100 * (1 - Fraction(model.ledger_bytes(policy), model.ledger_bytes("none"))),
     }
 
 
-def _recompute_flops(model: Model, _: str) -> Figures:
-    """Return percent of FLOPs that selective recomputation adds to a step with its two products.
+def _recompute_flops(model: DecoderWorkload, _: str) -> Figures:
+    """Return the FLOPs of selective recomputation, two products, in percent of a step.
 
     torch's checkpoint stops early, at the last tensor that the backward pass needs, before the second product.
     """
-    step = model.train_step
+    step = model.train_step_flops
     return {
         PAPER: Fraction(100 * model.attention_flops, step),
-        LEDGER: Fraction(100 * model.recomputed("always", "without early stop"), step),
-        EARLY_STOP: Fraction(100 * model.recomputed("always"), step),
+        LEDGER: Fraction(100 * model.recomputed_flops("always", "without early stop"), step),
+        EARLY_STOP: Fraction(100 * model.recomputed_flops("always"), step),
     }
 
 
-def _extra(model: Model, _: str) -> Figures:
-    """Return percent of all activations that are outside the layers, without pipeline (section 4.3)."""
+def _extra_activations(model: DecoderWorkload, _: str) -> Figures:
+    """Return the percentage of activations outside the layers, without pipeline parallelism (section 4.3)."""
     extra = extra_bytes(model.layers[0], Setting())
-    return {PAPER: 100 * extra / (extra + model.paper("none"))}
+    return {PAPER: 100 * extra / (extra + model.paper_bytes("none"))}
 
 
-def _share(model: Model, arguments: str) -> Figures:
-    """Return percent of the tensor-parallel baseline that a line of table 2 saves: 'LINE:DEVICES'."""
-    return {PAPER: 100 * _of_baseline(model, arguments)}
+def _percent_of_baseline(model: DecoderWorkload, arguments: str) -> Figures:
+    """Return the percentage of the tensor-parallel baseline that a line of table 2 saves: 'LINE:DEVICES'."""
+    return {PAPER: 100 * _share_of_baseline(model, arguments)}
 
 
-def _times_less(model: Model, arguments: str) -> Figures:
+def _times_less(model: DecoderWorkload, arguments: str) -> Figures:
     """Return the tensor-parallel baseline divided by what a line of table 2 saves: 'LINE:DEVICES'."""
-    return {PAPER: 1 / _of_baseline(model, arguments)}
+    return {PAPER: 1 / _share_of_baseline(model, arguments)}
 
 
-def _of_baseline(model: Model, arguments: str) -> Fraction:
+def _share_of_baseline(model: DecoderWorkload, arguments: str) -> Fraction:
     name, _, devices = arguments.rpartition(":")
     if not (devices.isdecimal() and _is_number(devices)):
         raise InputError(msg("found {found}", found=shown(arguments)), allowed="LINE:DEVICES")
-    found = {str(one.configuration.name): one.of_baseline for one in shares(model.layers, int(devices))}
-    if name not in found:
+    by_line = {str(one.configuration.name): one.of_baseline for one in shares(model.layers, int(devices))}
+    if name not in by_line:
         names = [str(one.name) for one in TABLE_2]
         raise InputError(
             msg("there is no line {name}{hint}", name=shown(name), hint=nearest(name, names)), allowed=", ".join(names)
         )
-    return found[name]
+    return by_line[name]
 
 
-def _model_utilization(model: Model, arguments: str) -> Figures:
+def _model_utilization(model: DecoderWorkload, arguments: str) -> Figures:
     """Return the model's FLOPs as percent of the devices' peak: 'SEQUENCES:DEVICES:SECONDS:TERAFLOPS'."""
-    return {LEDGER: _utilization(model, arguments, model.train_step)}
+    return {LEDGER: _utilization(model, arguments, model.train_step_flops)}
 
 
-def _hardware_utilization(model: Model, arguments: str) -> Figures:
-    """Return the same with the FLOPs of selective recomputation."""
-    step = model.train_step
+def _hardware_utilization(model: DecoderWorkload, arguments: str) -> Figures:
+    """Return the FLOPs, selective recomputation included, as percent of the devices' peak."""
+    step = model.train_step_flops
     return {
         PAPER: _utilization(model, arguments, step + model.attention_flops),
-        LEDGER: _utilization(model, arguments, step + model.recomputed("always", "without early stop")),
+        LEDGER: _utilization(model, arguments, step + model.recomputed_flops("always", "without early stop")),
     }
 
 
-def _utilization(model: Model, arguments: str, flops: int) -> Fraction:
+def _utilization(model: DecoderWorkload, arguments: str, flops: int) -> Fraction:
     """Return FLOPs as percent of the devices' peak; `flops` are of one sequence."""
     sequences, devices, seconds, peak = _numbers(arguments, 4, "SEQUENCES:DEVICES:SECONDS:TERAFLOPS")
     return 100 * flops * sequences / (devices * seconds * peak * 10**12)
@@ -182,39 +182,39 @@ def _numbers(text: str, count: int, form: str) -> list[Fraction]:
 
 
 def _is_number(text: str) -> bool:
-    return len(text) <= _LONGEST and text.replace(".", "", 1).isdecimal() and Fraction(text) > 0
+    return len(text) <= _MAX_DIGITS and text.replace(".", "", 1).isdecimal() and Fraction(text) > 0
 
 
 def _recompute(name: str) -> Recompute:
-    ways: tuple[Recompute, ...] = ("none", "selective", "full")
-    for way in ways:
-        if way == name:
-            return way
+    policies: tuple[Recompute, ...] = ("none", "selective", "full")
+    for policy in policies:
+        if policy == name:
+            return policy
     raise InputError(
-        msg("there is no recomputation {name}{hint}", name=shown(name), hint=nearest(name, ways)),
-        allowed=", ".join(ways),
+        msg("there is no recomputation {name}{hint}", name=shown(name), hint=nearest(name, policies)),
+        allowed=", ".join(policies),
     )
 
 
-PERCENT: dict[str, Callable[[Model, str], Figures]] = {
-    "saved": _saved,
+PERCENT: dict[str, Callable[[DecoderWorkload, str], Figures]] = {
+    "saved": _percent_saved,
     "recompute_flops": _recompute_flops,
-    "extra_activations": _extra,
-    "of_baseline": _share,
+    "extra_activations": _extra_activations,
+    "of_baseline": _percent_of_baseline,
     "mfu": _model_utilization,
     "hfu": _hardware_utilization,
 }
-QUANTITIES: dict[str, Callable[[Model, str], Figures]] = PERCENT | {
-    "square_activations": _square,
-    "linear_activations": _rest,
+QUANTITIES: dict[str, Callable[[DecoderWorkload, str], Figures]] = PERCENT | {
+    "square_activations": _square_activations,
+    "linear_activations": _linear_activations,
     "times_less": _times_less,
 }
 
 
 def figures(quantity: str, spec: Spec) -> Figures:
-    """Return the figures of a quantity by every accounting that it has.
+    """Return the figures of a quantity by each accounting that defines it.
 
     Raises InputError for invalid arguments, and for a model that is not a decoder.
     """
     kind, _, arguments = quantity.partition(":")
-    return QUANTITIES[kind](Model(spec, workload(spec)), arguments)
+    return QUANTITIES[kind](DecoderWorkload(spec, workload(spec)), arguments)

@@ -87,7 +87,7 @@ def _flops(controls: InferenceControls) -> None:
     name = f"{controls.spec.name}.flops"
     charts.show(components(result, say_), name=name)
     view: Any = choose_rows(flops.VIEWS, ROWS_OF_FLOPS)
-    blocks.show(flops.view(result, flops.Options(view)), name=name, data=lambda: plain(result))
+    blocks.show(flops.view(result, flops.FlopsOptions(view)), name=name, data=lambda: plain(result))
     selection = chooser.selection()
     snippets.show(
         f"archcalc flops {selection.arguments}{sizes.as_options(controls.sizes)}",
@@ -130,7 +130,7 @@ def _memory(controls: InferenceControls) -> None:
     result = controls.memory
     charts.show(inference(result, say()), name=name)
     view: Any = choose_rows(memory.VIEWS, ROWS_OF_BYTES)
-    blocks.show(memory.view(result, memory.Options(view)), name=name, data=lambda: plain(result))
+    blocks.show(memory.view(result, memory.MemoryOptions(view)), name=name, data=lambda: plain(result))
     snippets.show(
         f"archcalc memory {selection.arguments}{sizes.as_options(options)}",
         f"import archcalc\n\nspec = {selection.load_call}\narchcalc.memory(spec{sizes.as_arguments(options)})",

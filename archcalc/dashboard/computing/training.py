@@ -159,7 +159,7 @@ def _training_memory(controls: TrainingControls) -> None:
         paper = st.toggle(say_(msg("Saved activations by the formula of a paper, too")), key="compute_paper", **IN_URL)
         setup, papers = msgspec.structs.replace(setup, has_conventions=paper), {"conventions": True} if paper else {}
     result = training_memory(setup)
-    blocks.show(training.view(result, training.Options(view)), name=name, data=lambda: plain(result))
+    blocks.show(training.view(result, training.TrainingMemoryOptions(view)), name=name, data=lambda: plain(result))
     options = {**controls.sizes, **controls.memory_options, **_non_default(controls.step_options)}
     snippets.show(
         f"archcalc memory {chooser.selection().arguments} --train{_as_options({**options, **papers})}",
@@ -174,7 +174,7 @@ def _flops(controls: TrainingControls) -> None:
     name = f"{controls.setup.spec.name}.step"
     charts.show(components(result, say_), name=name)
     view: Any = choose_rows(flops.VIEWS, ROWS_OF_FLOPS)
-    blocks.show(flops.view(result, flops.Options(view)), name=name, data=lambda: plain(result))
+    blocks.show(flops.view(result, flops.FlopsOptions(view)), name=name, data=lambda: plain(result))
     _show_flops_snippets(controls, "")
 
 

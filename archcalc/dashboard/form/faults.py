@@ -33,7 +33,7 @@ def fault_of(document: Document) -> Fault | None:
 
 def _path(document: Document, error: InputError) -> Path:
     """Return the path of an error in the form: of a `kind` its part, of a missing field the path that it would have."""
-    path = parse_path(error.where)
+    path = parse_path(str(error.where))
     if path[-1:] == ("kind",):
         return path[:-1]
     try:

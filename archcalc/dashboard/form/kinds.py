@@ -170,7 +170,7 @@ def _reset_invalid_fields(document: Document, path: Path) -> Document:
         try:
             decode(document)
         except InputError as error:
-            where = parse_path(error.where)
+            where = parse_path(str(error.where))
             field = _field_at(document, where)
             if where[: len(path)] != path or field is None or field.required:
                 return document

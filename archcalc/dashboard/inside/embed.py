@@ -21,7 +21,7 @@ from archcalc.spec.workload import Workload
 from archcalc.words import Message, msg
 
 if TYPE_CHECKING:
-    from archcalc.interp.next_token import Labels
+    from archcalc.interp.next_token import DisplayNames
 
 _MODES: Final = {
     "near": msg("Nearest tokens"),
@@ -68,10 +68,10 @@ def _contexts_options(subject: Subject) -> EmbedOptions:
 
 def _compute(subject: Subject, options: EmbedOptions, progress: Progress) -> Any:
     from archcalc.interp.embed.words import word_ids
-    from archcalc.interp.next_token import Labels
+    from archcalc.interp.next_token import DisplayNames
 
     source, are_ids = subject.source, not subject.has_tokenizer
-    labels = Labels(source.spec.name, source.label, options.texts, source.piece)
+    labels = DisplayNames(source.spec.name, source.label, options.texts, source.piece)
     if options.mode == "contexts":
         return _contexts(subject, options, labels)
     if options.mode == "analogy" and len(options.texts) != _N_ANALOGY:
@@ -80,32 +80,32 @@ def _compute(subject: Subject, options: EmbedOptions, progress: Progress) -> Any
     return _COMPUTATIONS[options.mode](subject.model(_workload(subject)), words, labels)
 
 
-def _near(model: Any, words: Sequence[Sequence[int]], labels: Labels) -> Any:
+def _near(model: Any, words: Sequence[Sequence[int]], labels: DisplayNames) -> Any:
     from archcalc.interp.embed.neighbors import neighbors
 
     return neighbors(model, words, top=TOP, labels=labels)
 
 
-def _analogy(model: Any, words: Sequence[Sequence[int]], labels: Labels) -> Any:
+def _analogy(model: Any, words: Sequence[Sequence[int]], labels: DisplayNames) -> Any:
     from archcalc.interp.embed.neighbors import analogy
 
     return analogy(model, words, top=TOP, labels=labels)
 
 
-def _project(model: Any, words: Sequence[Sequence[int]], labels: Labels) -> Any:
+def _project(model: Any, words: Sequence[Sequence[int]], labels: DisplayNames) -> Any:
     from archcalc.interp.embed.projection import projection
 
     return projection(model, words, labels=labels)
 
 
-_COMPUTATIONS: Final[dict[str, Callable[[Any, Any, Labels], Any]]] = {
+_COMPUTATIONS: Final[dict[str, Callable[[Any, Any, DisplayNames], Any]]] = {
     "near": _near,
     "analogy": _analogy,
     "project": _project,
 }
 
 
-def _contexts(subject: Subject, options: EmbedOptions, labels: Labels) -> Any:
+def _contexts(subject: Subject, options: EmbedOptions, labels: DisplayNames) -> Any:
     from archcalc.interp.embed.contexts import contextual_similarity
 
     contexts, positions = _context_ids(subject, options)

@@ -40,7 +40,7 @@ _FIGURES: Final = {
 _TOP, _N_OUTPUT = 10, 5
 
 
-class LensOptions(msgspec.Struct, frozen=True):
+class LensPageOptions(msgspec.Struct, frozen=True):
     """The kind of lens, the sites that it reads, and a token whose rank is followed."""
 
     kind: Literal["logit", "jacobian"]
@@ -48,7 +48,7 @@ class LensOptions(msgspec.Struct, frozen=True):
     token: str
 
 
-def _options(subject: Subject) -> LensOptions:
+def _options(subject: Subject) -> LensPageOptions:
     say_ = say()
     left, middle, right = st.columns([2, 3, 2])
     with left:
@@ -56,10 +56,10 @@ def _options(subject: Subject) -> LensOptions:
     with middle:
         sites: Any = choice(st.segmented_control, say_(msg("Sites")), _SITES, key="lens_sites")
     token = right.text_input(say_(msg("Follow a token")), key="lens_token", placeholder="God", **IN_URL)
-    return LensOptions(kind, sites, token.strip() if subject.has_tokenizer else "")
+    return LensPageOptions(kind, sites, token.strip() if subject.has_tokenizer else "")
 
 
-def _compute(subject: Subject, options: LensOptions, progress: Progress) -> LensPredictions:
+def _compute(subject: Subject, options: LensPageOptions, progress: Progress) -> LensPredictions:
     from archcalc.interp.lens.maps import lens_sites
     from archcalc.interp.lens.reading import lens
     from archcalc.interp.lens.result import lens_predictions
@@ -86,7 +86,7 @@ def _compute(subject: Subject, options: LensOptions, progress: Progress) -> Lens
     return lens_predictions(subject.source, reading, len(tokens))
 
 
-def _jacobian(model: Any, subject: Subject, options: LensOptions, progress: Progress) -> Lens:
+def _jacobian(model: Any, subject: Subject, options: LensPageOptions, progress: Progress) -> Lens:
     from archcalc.interp.lens.jacobian import jacobian_lens
 
     inputs = subject.inputs
@@ -95,13 +95,13 @@ def _jacobian(model: Any, subject: Subject, options: LensOptions, progress: Prog
     return jacobian_lens(model, [inputs.ids], targets, sites=options.sites, progress=progress)
 
 
-def _tokens(subject: Subject, options: LensOptions) -> list[int]:
-    from archcalc.interp.lens.named_tokens import named_tokens
+def _tokens(subject: Subject, options: LensPageOptions) -> list[int]:
+    from archcalc.interp.named_tokens import named_tokens
 
     return named_tokens(subject.source, [options.token] if options.token else [])
 
 
-def _show(subject: Subject, options: LensOptions, result: LensPredictions) -> Output:
+def _show(subject: Subject, options: LensPageOptions, result: LensPredictions) -> Output:
     readings = [row for row in result.readings if row.path == result.sites[0]]
     n_positions = len(readings)
     labels = [visible(row.token) for row in result.readings]
@@ -155,7 +155,7 @@ def _at(result: LensPredictions, position: int) -> LensPredictions:
     return msgspec.structs.replace(result, trajectories=tuple(rows))
 
 
-def _command(subject: Subject, options: LensOptions) -> str:
+def _command(subject: Subject, options: LensPageOptions) -> str:
     return subject.command(
         "lens",
         f"--positions all --top {_TOP}",
@@ -165,7 +165,7 @@ def _command(subject: Subject, options: LensOptions) -> str:
     )
 
 
-def _python(subject: Subject, options: LensOptions, site: int, position: int) -> str:
+def _python(subject: Subject, options: LensPageOptions, site: int, position: int) -> str:
     texts = ", ".join(map(repr, subject.inputs.texts))
     more = f", sites={options.sites!r}"
     lines = []

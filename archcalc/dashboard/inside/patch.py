@@ -32,7 +32,7 @@ _METHODS: Final = {
 }
 
 
-class PatchOptions(msgspec.Struct, frozen=True):
+class PatchPageOptions(msgspec.Struct, frozen=True):
     """The corrupted prompt, empty for noise on the whole prompt; the answers; what is restored, and how."""
 
     corrupted: str
@@ -42,7 +42,7 @@ class PatchOptions(msgspec.Struct, frozen=True):
     method: Any
 
 
-def _options(subject: Subject) -> PatchOptions:
+def _options(subject: Subject) -> PatchPageOptions:
     say_ = say()
     left, middle, right = st.columns([3, 2, 2])
     example = subject.example.corrupted if subject.is_example else ""
@@ -67,10 +67,10 @@ def _options(subject: Subject) -> PatchOptions:
         component = choice(st.segmented_control, say_(msg("Restore")), _COMPONENTS, key="patch_component")
     with right:
         method = choice(st.segmented_control, say_(msg("Effects")), _METHODS, key="patch_method")
-    return PatchOptions(corrupted or example, answer, wrong, component, method)
+    return PatchPageOptions(corrupted or example, answer, wrong, component, method)
 
 
-def _compute(subject: Subject, options: PatchOptions, progress: Progress) -> ActivationPatching:
+def _compute(subject: Subject, options: PatchPageOptions, progress: Progress) -> ActivationPatching:
     from archcalc.interp.patch.result import activation_patching
     from archcalc.interp.patch.run import check_texts, n_cells, patch
 
@@ -95,7 +95,7 @@ def _compute(subject: Subject, options: PatchOptions, progress: Progress) -> Act
     return activation_patching(subject.source, found)
 
 
-def _corrupted(subject: Subject, options: PatchOptions) -> list[int] | Noise:
+def _corrupted(subject: Subject, options: PatchPageOptions) -> list[int] | Noise:
     """Return the ids of the corrupted prompt, or noise on every token of the prompt."""
     from archcalc.interp.patch.corruption import Noise
     from archcalc.text.spans import positions_of
@@ -117,19 +117,19 @@ def _mask_position(subject: Subject) -> int | None:
 
 def token_of(subject: Subject, text: str, where: str) -> int | None:
     """Return the id of a token given as a text, or as an id without a tokenizer; None for an empty text."""
-    from archcalc.text.spans import single_token
+    from archcalc.interp.named_tokens import named_token
 
     if not text:
         return None
     if subject.source.tokenizer is not None:
-        return single_token(subject.source.tokenizer, text, where)
+        return named_token(subject.source, text, where, f"{where}_id")
     ids = subject.ids_of(text)
     if len(ids) != 1:
         raise InputError(msg("found {found}", found=text), where=where, allowed=msg("a token id"))
     return ids[0]
 
 
-def _show(subject: Subject, options: PatchOptions, result: ActivationPatching) -> Output:
+def _show(subject: Subject, options: PatchPageOptions, result: ActivationPatching) -> Output:
     grids = pages.grids(result)
     grid = grids[0]
     if len(grids) > 1:
@@ -137,7 +137,7 @@ def _show(subject: Subject, options: PatchOptions, result: ActivationPatching) -
         grid = grids[int(choice(st.segmented_control, say()(msg("Map")), names, key="patch_grid"))]
     largest = max(range(len(grid.rows)), key=lambda i: _strength(grid, i))
     row, column = cell_map.choose(grid, "patch", (largest, len(grid.columns) - 1))
-    page = pages.view(result, pages.Options())
+    page = pages.view(result, pages.PatchOptions())
     left, right = st.columns(2)
     with left:
         blocks.table(_cell(say().within(grid), row, column), "patch.cell")
@@ -145,7 +145,7 @@ def _show(subject: Subject, options: PatchOptions, result: ActivationPatching) -
     with right:
         blocks.table(tables[1], "patch.passes")
     blocks.show(Page("", "", [tables[0], page.blocks[-1]]), name="patch")
-    maps_apart = pages.view(result, pages.Options(has_maps=False))
+    maps_apart = pages.view(result, pages.PatchOptions(has_maps=False))
     return Output(
         result,
         page,
@@ -167,7 +167,7 @@ def _cell(grid: Any, row: int, column: int) -> Table:
     return Table(title, (Column(msg("figure")), Column(msg("value"), "decimal")), rows)
 
 
-def _command(subject: Subject, options: PatchOptions) -> str:
+def _command(subject: Subject, options: PatchPageOptions) -> str:
     prompt = subject.text[0]
     if options.corrupted:
         corruption = subject.option("corrupted", options.corrupted)
@@ -181,7 +181,7 @@ def _command(subject: Subject, options: PatchOptions) -> str:
     return subject.command("patch", corruption, *answers, f"--component {options.component}", method)
 
 
-def _python(subject: Subject, options: PatchOptions, result: ActivationPatching) -> str:
+def _python(subject: Subject, options: PatchPageOptions, result: ActivationPatching) -> str:
     inputs, corrupted = subject.inputs, _corrupted(subject, options)
     more = f", answer={result.answer_id}"
     more += f", wrong={result.wrong_id}" if result.wrong_id is not None else ""

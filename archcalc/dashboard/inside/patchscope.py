@@ -149,7 +149,7 @@ def _show(subject: Subject, options: PatchscopeOptions, result: PatchscopeResult
     missing: Any = msg("Not computed: choose all pairs of layers.")
     chosen = Text(title, [missing if text is None else text])
     tokens = table(msg("Source tokens"), result.tokens, PatchedToken)
-    page = pages.view(result, pages.Options())
+    page = pages.view(result, pages.PatchscopeOptions())
     blocks.show(Page("", "", [chosen, page.blocks[-1], tokens]), name="patchscope")
     return Output(
         result,

@@ -72,7 +72,7 @@ def _overview(model: ModelWorkload) -> None:
     """Draw the overview, then tables and notes of the report without the closed form, which the overview has."""
     result = model_report(model)
     overview.show(result, model.spec)
-    page = report_pages.view(result, report_pages.Options())
+    page = report_pages.view(result, report_pages.ReportOptions())
     closed_form = next(block for block in page.blocks if isinstance(block, Text))
     rest = [block for block in page.blocks if block is not closed_form]
     blocks.show(msgspec.structs.replace(page, blocks=rest), name=f"{model.spec.name}.report")
@@ -105,12 +105,12 @@ def _weights(model: ModelWorkload) -> None:
     views: tuple[report_pages.View, ...] = ("weights", "largest")
     result = model_report(model)
     for view in views:
-        blocks.show(report_pages.view(result, report_pages.Options(view)), name=f"{model.spec.name}.{view}")
+        blocks.show(report_pages.view(result, report_pages.ReportOptions(view)), name=f"{model.spec.name}.{view}")
 
 
 def _layers(model: ModelWorkload) -> None:
     blocks.show(
-        report_pages.view(model_report(model), report_pages.Options("layers")), name=f"{model.spec.name}.layers"
+        report_pages.view(model_report(model), report_pages.ReportOptions("layers")), name=f"{model.spec.name}.layers"
     )
 
 
@@ -129,7 +129,7 @@ def _formulas(model: ModelWorkload) -> None:
         **IN_URL,
     )
     name = row.strip() or None
-    page = explain.view(model, explain.Options(name))
+    page = explain.view(model, explain.ExplainOptions(name))
     blocks.show(page, name=f"{model.spec.name}.explain", data=lambda: plain(explanation(model, name)))
 
 

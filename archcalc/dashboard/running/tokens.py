@@ -52,7 +52,7 @@ def _show_candidates(text: GeneratedText, request: GenerationRequest, position: 
 
 def distribution_at(text: GeneratedText, request: GenerationRequest, position: int) -> NextTokenDistributions:
     """Return the distribution of the token at a position of the text, with the sampling options of `request`."""
-    from archcalc.interp.next_token import Labels, of_logits
+    from archcalc.interp.next_token import DisplayNames, of_logits
 
     source, earlier = text.generation.loaded_model.source, text.completion.ids[:position]
     context = text.request.prompt + "".join(map(source.piece, earlier))
@@ -63,7 +63,7 @@ def distribution_at(text: GeneratedText, request: GenerationRequest, position: i
         [ids],
         top=TOP,
         sampling=sampling(request),
-        labels=Labels(source.spec.name, source.label, [context], source.piece),
+        labels=DisplayNames(source.spec.name, source.label, [context], source.piece),
     )
 
 

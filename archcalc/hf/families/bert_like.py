@@ -8,7 +8,7 @@ import msgspec
 from archcalc.hf.config import COUNT, SIZE, TEXT, Config
 from archcalc.hf.family import derive
 from archcalc.hf.heads import LABELS, extra_modules, scores, summary_switch
-from archcalc.hf.lens import Cases, Choice, ConfigDraft, Constraint, ImpliedValue, Key, Lens, NullCases
+from archcalc.hf.lens import Cases, Choice, ConfigDraft, ConfigLens, Constraint, ImpliedValue, Key, NullCases
 from archcalc.hf.rope import RopeLens
 from archcalc.hf.templates.bert_like import (
     EMBEDDING_NAMES,
@@ -447,22 +447,22 @@ ERNIE = derive(
 
 
 @final
-class LanguageTable(Lens, msgspec.Struct, frozen=True):
+class LanguageTable(ConfigLens, msgspec.Struct, frozen=True):
     """XLM's table of languages, which only tokens that name theirs read; one language needs none."""
 
     n_langs: Key
 
     def names(self) -> Iterator[str]:
-        """The number of languages."""
+        """Yield the key of the number of languages."""
         yield from self.n_langs.names()
 
     def read(self, config: Config) -> tuple[dict[str, Any], ...]:
-        """That table, or none."""
+        """Return the table of languages, or none."""
         n_langs = self.n_langs.read(config)
         return ({"name": "languages", "n_rows": n_langs, "default_row": None},) if n_langs > 1 else ()
 
     def write(self, value: Any, draft: ConfigDraft) -> None:
-        """The number of languages."""
+        """Write the number of languages."""
         draft.put(self.n_langs.name, value[0]["n_rows"] if value else 1)
 
 

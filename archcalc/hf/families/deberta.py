@@ -10,7 +10,7 @@ import msgspec
 from archcalc.hf.config import COUNT, TEXT, Config, ValueType
 from archcalc.hf.families.bert_like import BERT
 from archcalc.hf.family import Family, derive, row_builder
-from archcalc.hf.lens import Cases, ConfigDraft, Constraint, ImpliedValue, Key, Lens, MismatchError, read, write
+from archcalc.hf.lens import Cases, ConfigDraft, ConfigLens, Constraint, ImpliedValue, Key, MismatchError, read, write
 from archcalc.hf.templates.bert_like import EMBEDDING_NAMES, LAYER_NAMES, HeadNames, bert_like
 from archcalc.hf.tensors import TensorEntry
 from archcalc.hf.vocabulary import QKV, activation, biases, flag, layernorm, layers, size
@@ -23,7 +23,7 @@ _WORDS = ValueType(lambda value: isinstance(value, str | list), "a list of c2p a
 
 
 @final
-class Distances(Lens, msgspec.Struct, frozen=True):
+class Distances(ConfigLens, msgspec.Struct, frozen=True):
     """The relative positions of attention; None if it has none. `fixed` are the fields that no key decides.
 
     `buckets`, `shared` and `norms` are keys of DeBERTa-v2 alone.
@@ -101,7 +101,7 @@ class Distances(Lens, msgspec.Struct, frozen=True):
 
 
 @final
-class PoolerActivation(Lens, msgspec.Struct, frozen=True):
+class PoolerActivation(ConfigLens, msgspec.Struct, frozen=True):
     """The activation of a pooler, which must be as wide as the model."""
 
     width: Key

@@ -13,11 +13,11 @@ from archcalc.hf.family import derive
 from archcalc.hf.lens import (
     Cases,
     ConfigDraft,
+    ConfigLens,
     Constraint,
     Conversion,
     ImpliedValue,
     Key,
-    Lens,
     MismatchError,
     ScaledKey,
     Template,
@@ -77,7 +77,7 @@ SCHEDULE = Gemma4Schedule()
 
 
 @final
-class LayerSize(Lens, msgspec.Struct, frozen=True):
+class LayerSize(ConfigLens, msgspec.Struct, frozen=True):
     """A size of one kind of layers: `per_layer_config` overrides it; without that, `own` gives it, if anything does."""
 
     kind: str
@@ -114,7 +114,7 @@ def _are_known(overrides: Mapping[str, Any]) -> bool:
 
 
 @final
-class ProportionalRope(Lens, msgspec.Struct, frozen=True):
+class ProportionalRope(ConfigLens, msgspec.Struct, frozen=True):
     """The rotary position of full layers: by default, only a part of the pairs rotates."""
 
     rope: RopeLens
@@ -169,7 +169,7 @@ KV_HEADS = {
     "global": LayerSize("global", N_KV, Key("num_global_key_value_heads", SIZE, None, null=None)),
 }
 FULL_ROPE = RopeLens(theta=1_000_000.0, layer_kind="full_attention", theta_key=None)
-ROPES: dict[str, Lens] = {
+ROPES: dict[str, ConfigLens] = {
     "sliding": RopeLens(theta=10_000.0, layer_kind="sliding_attention", theta_key=None),
     "global": ProportionalRope(FULL_ROPE, WIDTHS["global"]),
 }
@@ -186,7 +186,7 @@ def lender(kind: str) -> ImpliedValue:
     return ImpliedValue(index)
 
 
-def kinds(window: Lens) -> dict[str, dict[str, Any]]:
+def kinds(window: ConfigLens) -> dict[str, dict[str, Any]]:
     """Return the fields of the attention of each kind of layers."""
     found: dict[str, dict[str, Any]] = {}
     for kind in ("global", "sliding"):

@@ -9,7 +9,7 @@ import msgspec
 
 from archcalc.hf.config import Config
 from archcalc.hf.family import Family
-from archcalc.hf.lens import Cases, ConfigDraft, Key, Lens, MismatchError, Template
+from archcalc.hf.lens import Cases, ConfigDraft, ConfigLens, Key, MismatchError, Template
 from archcalc.hf.rope import RopeLens
 from archcalc.hf.spellings import MASKS, Spelling
 from archcalc.hf.stack import Schedule, StackLens
@@ -64,7 +64,7 @@ def gpt_neox() -> Template:
 
 
 @final
-class WidthMultiple(Lens, msgspec.Struct, frozen=True):
+class WidthMultiple(ConfigLens, msgspec.Struct, frozen=True):
     """A width that is stated as a whole multiple of another."""
 
     factor: Key

@@ -31,7 +31,7 @@ OWN_THETAS: dict[str, Any] = {
 
 
 def score_scale(config: Config) -> float:
-    """What scores are multiplied by where nothing is said."""
+    """Return the default factor of the scores."""
     width = size("hidden_size", 4096).read(config) // size("num_attention_heads", 32).read(config)
     return float((size("head_dim", None, null=None).read(config) or width) ** -0.5)
 

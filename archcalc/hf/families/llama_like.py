@@ -10,8 +10,18 @@ from archcalc.hf.family import derive
 from archcalc.hf.gguf_map import BLOCK, HEAD_DIM, PERMUTED, QK, SIZES, UNPERMUTED, GgufMap
 from archcalc.hf.gguf_map import EXPERT_KEYS as GGUF_EXPERTS
 from archcalc.hf.heads import LABELS
-from archcalc.hf.lens import Cases, Choice, Constraint, Conversion, ImpliedValue, Key, Lens, NullCases, RedundantKey
-from archcalc.hf.rope import LogTemperature, NtkAlphaRope, RopeLens
+from archcalc.hf.lens import (
+    Cases,
+    Choice,
+    ConfigLens,
+    Constraint,
+    Conversion,
+    ImpliedValue,
+    Key,
+    NullCases,
+    RedundantKey,
+)
+from archcalc.hf.rope import LogTemperatureLens, NtkAlphaRope, RopeLens
 from archcalc.hf.stack import ListSchedule, NoRopeSchedule
 from archcalc.hf.templates.decoder import BIASED, GATE_UP, LAYER, MLP_BIAS, OUT_NORMS, WINDOWS, decoder, windows
 from archcalc.hf.tensors import fused_modules, module, modules, table
@@ -39,7 +49,7 @@ from archcalc.hf.vocabulary import (
 
 
 def window(default: int | None, name: str = "sliding_window") -> Key:
-    """A window's size; null: none."""
+    """Return the lens of a window's size; null means none."""
     return size(name, default, null=None)
 
 
@@ -49,7 +59,7 @@ FULL_LAYERS = Key("max_window_layers", LAYERS_OR_NONE, 28)
 
 
 def upper_layers(config: Config, index: int) -> str:
-    """The lower layers are global, those above max_window_layers sliding, if there is a window."""
+    """Return the kind of a layer: those above max_window_layers slide if there is a window."""
     return "sliding" if index >= FULL_LAYERS.read(config) and QWEN_WINDOW.read(config) else "global"
 
 
@@ -60,7 +70,7 @@ QWEN_KINDS: dict[str, Any] = {
 
 
 def sliding(default: int | None) -> dict[str, Any]:
-    """Global layers and sliding ones."""
+    """Return the kinds of layers: global and sliding."""
     return {"global": {"window": None}, "sliding": {"window": window(default)}}
 
 
@@ -69,7 +79,7 @@ NO_PADDING = {"pad_token_id": None}
 
 
 def if_window(config: Config, index: int) -> str:
-    """All layers slide where there is a window (Ministral)."""
+    """Return the kind of a layer: all slide if there is a window (Ministral)."""
     return "sliding" if window(4096).read(config) else "global"
 
 
@@ -77,7 +87,7 @@ def if_window(config: Config, index: int) -> str:
 
 
 def llama_gguf(header: Any, config: dict[str, Any]) -> dict[str, Any]:
-    """LLaMA, or a mixture of its kind; biases where they are stored."""
+    """Return the config keys that a GGUF header of this architecture adds: Mixtral's, or which biases are stored."""
     if config.get("num_local_experts"):
         config.pop("head_dim", None)
         return {"model_type": "mixtral", "sliding_window": None}
@@ -268,13 +278,13 @@ HUNYUAN_HEAD = size("head_dim", None, null=None)
 
 
 def hunyuan_head(config: Config) -> int:
-    """The width of a head."""
+    """Return the width of a head."""
     derive = size("hidden_size", 4096).read(config) // size("num_attention_heads", 32).read(config)
     return int(HUNYUAN_HEAD.read(config) or derive)
 
 
 def stretched(rope: RopeLens) -> NtkAlphaRope:
-    """A rotation with HunYuan's alpha."""
+    """Return the lens of a rotation with HunYuan's alpha."""
     return NtkAlphaRope(replace(rope, extra_keys=keys("alpha")), hunyuan_head)
 
 
@@ -342,7 +352,7 @@ MINISTRAL3 = decoder(
     kinds={
         "layer": {
             "position": lambda rope: replace(rope, **MINISTRAL3_ROPE),
-            "temperature": LogTemperature(RopeLens(**MINISTRAL3_ROPE)),
+            "temperature": LogTemperatureLens(RopeLens(**MINISTRAL3_ROPE)),
         }
     },
     # Read for the layout of caches alone.
@@ -427,13 +437,13 @@ GEMMA_NORM = rmsnorm(1e-6, unit_offset=True)
 
 
 def score_width(scale: float) -> float:
-    """The width whose root divides the scores."""
+    """Return the width whose root divides the scores."""
     width = scale**-2
     return round(width) if math.isclose(width, round(width), rel_tol=1e-9) else width
 
 
 def root_of_width(default: int) -> dict[str, Any]:
-    """An embedding that is scaled by the root of the model's width."""
+    """Return an embedding scaled by the root of the model's width."""
     return {"scale": ImpliedValue(lambda config: math.sqrt(size("hidden_size", default).read(config)))}
 
 
@@ -535,8 +545,8 @@ VAULTGEMMA = derive(GEMMA2, "vaultgemma", "VaultGemmaForCausalLM", layer={}, ggu
 HALF_WINDOW = Conversion(size("sliding_window", 4096), lambda size: size // 2 + 1, lambda window: 2 * (window - 1))
 
 
-def gemma3_kinds(window: Lens) -> dict[str, Any]:
-    """Global layers and sliding ones, each with its own theta."""
+def gemma3_kinds(window: ConfigLens) -> dict[str, Any]:
+    """Return the kinds of layers, global and sliding, each with its own theta."""
     local = {"layer_kind": "sliding_attention", "theta": 10_000.0, "theta_key": "rope_local_base_freq"}
     return {
         "global": {"window": None},

@@ -194,7 +194,7 @@ DEEPSEEK_V2 = derive(
     schedule=DenseFirstSchedule(Key("first_k_dense_replace", LAYERS_OR_NONE, 0)),
     tensors=(*DENSE, LLAMA_EXPERTS, SHARED_EXPERTS),
     constraints=(Constraint("moe_layer_freq", (1,)), Constraint("scoring_func", ("softmax",))),
-    # The class never normalizes, whatever is said.
+    # The class never normalizes, whatever the config says.
     irrelevant=keys(f"{FOLLOWING} norm_topk_prob ep_size aux_loss_alpha seq_aux"),
     spelling=TIED_EXPERTS,
 )
@@ -204,7 +204,7 @@ WIDTH = size("hidden_size", 2560)
 
 
 def default_head(config: Config) -> int:
-    """The width of a head where none is said."""
+    """Return the default width of a head."""
     return int(WIDTH.read(config) // size("num_attention_heads", 40).read(config))
 
 

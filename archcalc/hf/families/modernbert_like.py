@@ -12,7 +12,7 @@ from archcalc.hf.config import POSITIVE, SIZE, TEXT, Config, ValueType
 from archcalc.hf.families.llama_like import NO_PADDING
 from archcalc.hf.family import derive
 from archcalc.hf.heads import LABELS, scores
-from archcalc.hf.lens import Choice, ConfigDraft, Constraint, Conversion, ImpliedValue, Key, Lens, RedundantKey
+from archcalc.hf.lens import Choice, ConfigDraft, ConfigLens, Constraint, Conversion, ImpliedValue, Key, RedundantKey
 from archcalc.hf.rope import RopeLens
 from archcalc.hf.spellings import Spelling
 from archcalc.hf.stack import FirstLayerSchedule, ListSchedule
@@ -54,8 +54,8 @@ def without_first_norm(kind: str, layer: Mapping[str, Any]) -> Mapping[str, Any]
     }
 
 
-def kinds(window: Lens) -> dict[str, Any]:
-    """Global layers and sliding ones with their own thetas, the first of them apart."""
+def kinds(window: ConfigLens) -> dict[str, Any]:
+    """Return the kinds of layers, global and sliding with their own thetas, and the first layer's."""
     both = {
         "global": {"window": None},
         "sliding": {
@@ -191,22 +191,22 @@ def older_window(config: Config, index: int) -> str:
 
 
 @final
-class WindowList(Lens, msgspec.Struct, frozen=True):
+class WindowList(ConfigLens, msgspec.Struct, frozen=True):
     """A window's size: that of the first layer which has one in the older spelling, or else the key's."""
 
     key: Key
 
     def names(self) -> Iterator[str]:
-        """Both keys."""
+        """Yield both keys."""
         yield from (*self.key.names(), *OLDER_WINDOWS.names())
 
     def read(self, config: Config) -> int:
-        """The window, which counts the token itself."""
+        """Return the window, which includes the token itself."""
         older = next(filter(None, OLDER_WINDOWS.read(config) or ()), None)
         return int(older or self.key.read(config)) + 1
 
     def write(self, value: Any, draft: ConfigDraft) -> None:
-        """The newer key."""
+        """Write the newer key."""
         self.key.write(None if value is None else value - 1, draft)
 
 
@@ -215,17 +215,17 @@ SCHEDULE = ListSchedule(WINDOWS, older_window, (OLDER_WINDOWS,))
 
 
 @final
-class ThetaList(Lens, msgspec.Struct, frozen=True):
+class ThetaList(ConfigLens, msgspec.Struct, frozen=True):
     """A rotary position of a kind of layers whose theta may stand in a list with one for each layer."""
 
     rope: RopeLens
 
     def names(self) -> Iterator[str]:
-        """Those of the rotation, and the list's."""
+        """Yield the keys of the rotation, and the list's."""
         yield from (*self.rope.names(), *THETAS.names())
 
     def read(self, config: Config) -> Document:
-        """The position; the list counts where nothing newer is said."""
+        """Return the position; the list is used without a newer key."""
         thetas = THETAS.read(config)
         if thetas is None or config.data.get("rope_parameters") is not None:
             return self.rope.read(config)
@@ -238,7 +238,7 @@ class ThetaList(Lens, msgspec.Struct, frozen=True):
         return self.rope.read(Config({**config.data, "rope_parameters": stated}, config.path))
 
     def write(self, value: Any, draft: ConfigDraft) -> None:
-        """The newer key."""
+        """Write the newer key."""
         self.rope.write(value, draft)
 
 
@@ -288,12 +288,12 @@ HEADS = size("num_attention_heads", 40)
 
 
 def head_of_model(config: Config) -> int:
-    """The heads together are as wide as the model."""
+    """Return the width of a head: all heads together are as wide as the model."""
     return int(size("hidden_size", 2560).read(config) // HEADS.read(config))
 
 
 def by_depth(config: Config) -> float:
-    """What each residual branch is multiplied by: 1 at 36 layers."""
+    """Return the factor of each residual branch: 1 at 36 layers."""
     return 1 / math.sqrt(layers(80).read(config) / 36)
 
 

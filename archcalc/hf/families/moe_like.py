@@ -114,12 +114,12 @@ def cohere_window(config: Config, index: int) -> str:
 
 
 def floor_head(config: Config) -> int:
-    """The width of a head where none is said: rounded down (GLM-4.5)."""
+    """Return the default width of a head, rounded down (GLM-4.5)."""
     return int(size("hidden_size", 4096).read(config) // size("num_attention_heads", 96).read(config))
 
 
 def share_of_head(config: Config) -> float:
-    """The part of a head that turns: all of it, or `rotary_dim` of it (MiniMax-M2)."""
+    """Return the rotated part of a head: all of it, or `rotary_dim` (MiniMax-M2)."""
     width = size("head_dim", 128).read(config)
     return float(size("rotary_dim", width, null=width).read(config) / width)
 

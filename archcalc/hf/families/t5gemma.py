@@ -12,7 +12,7 @@ from archcalc.hf.config import Config
 from archcalc.hf.families.llama_like import GEMMA_NORM, TANH, score_width, window
 from archcalc.hf.family import Family
 from archcalc.hf.heads import EVERY_TOKEN, LABELS, scores
-from archcalc.hf.lens import ConfigDraft, Conversion, ImpliedValue, Lens, Template, names
+from archcalc.hf.lens import ConfigDraft, ConfigLens, Conversion, ImpliedValue, Template, names
 from archcalc.hf.nested_keys import NestedConstraint, NestedTemplate
 from archcalc.hf.rope import RopeLens
 from archcalc.hf.spellings import Spelling
@@ -29,7 +29,7 @@ OWN = {"vocab_size": VOCABULARY, "n_ctx": N_CTX, "d_model": WIDTH}
 BOTH_WAYS = Conversion(window(4096), lambda n: n + 1, lambda n: n - 1)
 
 
-def stack(sliding: Lens, crosses: bool, own: Template) -> StackLens:
+def stack(sliding: ConfigLens, crosses: bool, own: Template) -> StackLens:
     """Return a stack of alternating layers, with a window and without; `own` are its further fields."""
     attention = {
         "kind": "gqa",
@@ -54,7 +54,7 @@ ENCODER_ALONE, DECODER = stack(BOTH_WAYS, False, {}), stack(window(4096), True, 
 
 
 @final
-class OwnEncoder(Lens, msgspec.Struct, frozen=True):
+class OwnEncoder(ConfigLens, msgspec.Struct, frozen=True):
     """The encoder, whose sizes are left out of a spec where they are the decoder's."""
 
     def names(self) -> Iterator[str]:
@@ -73,7 +73,7 @@ class OwnEncoder(Lens, msgspec.Struct, frozen=True):
 
 
 @final
-class NoDecoder(Lens, msgspec.Struct, frozen=True):
+class NoDecoder(ConfigLens, msgspec.Struct, frozen=True):
     """Nothing, where the class of the encoder alone asks its config for one key."""
 
     def names(self) -> Iterator[str]:

@@ -11,7 +11,7 @@ from archcalc.hf.config import COUNT, SIZE, Config, ValueType
 from archcalc.hf.families.bert_like import ABSOLUTE, BERT
 from archcalc.hf.family import derive
 from archcalc.hf.heads import extra_modules, scores
-from archcalc.hf.lens import ConfigDraft, Constraint, Key, Lens
+from archcalc.hf.lens import ConfigDraft, ConfigLens, Constraint, Key
 from archcalc.hf.templates.bert_like import EMBEDDING_NAMES, LAYER_NAMES
 from archcalc.hf.vocabulary import size
 
@@ -22,7 +22,7 @@ EMBEDDINGS = {ours: name for ours, name in EMBEDDING_NAMES.items() if ours != "e
 
 
 @final
-class TypeTables(Lens, msgspec.Struct, frozen=True):
+class TypeTables(ConfigLens, msgspec.Struct, frozen=True):
     """A table for each kind of token types: segment, column, row … (TAPAS)."""
 
     key: Key = Key("type_vocab_sizes", _SIZES, (3, 256, 256, 2, 256, 256, 10))
@@ -42,7 +42,7 @@ class TypeTables(Lens, msgspec.Struct, frozen=True):
 
 
 @final
-class AnswerHeads(Lens, msgspec.Struct, frozen=True):
+class AnswerHeads(ConfigLens, msgspec.Struct, frozen=True):
     """The tensors of TAPAS's answers beside the scores of cells: of columns, and of how cells are aggregated."""
 
     key: Key = Key("num_aggregation_labels", COUNT, 0)

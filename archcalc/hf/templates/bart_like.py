@@ -10,7 +10,7 @@ import msgspec
 
 from archcalc.hf.config import Config
 from archcalc.hf.family import Family
-from archcalc.hf.lens import Cases, ConfigDraft, Constraint, ImpliedValue, Key, Lens, Template
+from archcalc.hf.lens import Cases, ConfigDraft, ConfigLens, Constraint, ImpliedValue, Key, Template
 from archcalc.hf.spellings import Spelling
 from archcalc.hf.stack import StackLens
 from archcalc.hf.tensors import TensorEntry, TensorMap, module, modules, table
@@ -46,7 +46,7 @@ class BartDefaults(msgspec.Struct, frozen=True):
 
 
 @final
-class SourceVocabulary(Lens, msgspec.Struct, frozen=True):
+class SourceVocabulary(ConfigLens, msgspec.Struct, frozen=True):
     """The key of the encoder's vocabulary; null means the model's vocabulary, whose key is `shared_key`."""
 
     key: Key
@@ -127,12 +127,12 @@ class BartSwitches(msgspec.Struct, frozen=True):
     defaults: BartDefaults
     position: Template
     placement: str = "post"
-    embed_norm: Lens | bool = True
+    embed_norm: ConfigLens | bool = True
     final_norm: bool = False
     positionless_norm: str | None = None
     has_logits_bias: bool = True
     names: PartNames = PartNames()
-    vocabulary: Lens | None = None
+    vocabulary: ConfigLens | None = None
     source_vocabulary: SourceVocabulary | None = None
     has_own_tables: bool = False
     is_tied: bool = True
@@ -309,7 +309,7 @@ class BartSwitches(msgspec.Struct, frozen=True):
         )
 
 
-def _optional_norm(condition: Lens | bool) -> Template:
+def _optional_norm(condition: ConfigLens | bool) -> Template:
     """Return a norm if there is one; a lens decides by the config."""
     return (NORM if condition else None) if isinstance(condition, bool) else Cases(condition, {True: NORM, False: None})
 

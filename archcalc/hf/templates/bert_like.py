@@ -10,7 +10,18 @@ import msgspec
 from archcalc.hf.config import Config
 from archcalc.hf.family import Family, row_builder
 from archcalc.hf.heads import EVERY_TOKEN, LABELS, NONE, extra_modules, scores
-from archcalc.hf.lens import Cases, ConfigDraft, Constraint, Key, Lens, MismatchError, Template, names, read, write
+from archcalc.hf.lens import (
+    Cases,
+    ConfigDraft,
+    ConfigLens,
+    Constraint,
+    Key,
+    MismatchError,
+    Template,
+    names,
+    read,
+    write,
+)
 from archcalc.hf.spellings import GAMMA, Spelling
 from archcalc.hf.stack import SharedStackLens, StackLens
 from archcalc.hf.tensors import TensorEntry, TensorMap, modules, table
@@ -80,11 +91,11 @@ class BertSwitches(msgspec.Struct, frozen=True, kw_only=True):
     classes: tuple[str, ...]
     root: str
     vocab_size: Key
-    n_ctx: Lens
+    n_ctx: ConfigLens
     d_model: Key
     n_layers: Key
     n_heads: Key
-    d_ff: Lens
+    d_ff: ConfigLens
     activation: Template
     norm: Template
     n_types: Key | None
@@ -92,7 +103,7 @@ class BertSwitches(msgspec.Struct, frozen=True, kw_only=True):
     tables: Template = None
     token_dropout: Template = None
     positions: Template
-    embed_norm: bool | Lens = True
+    embed_norm: bool | ConfigLens = True
     placement: Template = "post"
     final_norm: bool = False
     attention: Mapping[str, Any]
@@ -187,7 +198,7 @@ def _head(row: BertSwitches) -> Template:
     head = {"tied": row.tied, "bias": True, "transform": transform}
     if row.head_width is None:
         return head
-    width = Cases(row.tied, {True: None, False: row.head_width}) if isinstance(row.tied, Lens) else row.head_width
+    width = Cases(row.tied, {True: None, False: row.head_width}) if isinstance(row.tied, ConfigLens) else row.head_width
     return head | {"d_in": width}
 
 
@@ -251,9 +262,9 @@ def _stack(row: BertSwitches) -> StackLens | SharedStackLens:
     return StackLens(count=row.n_layers, kinds={"layer": layer}, stack_fields=stack_fields)
 
 
-def _optional(condition: bool | Lens, part: Template) -> Template:
+def _optional(condition: bool | ConfigLens, part: Template) -> Template:
     """Return a part that is there, is not, or depends on the config."""
-    if isinstance(condition, Lens):
+    if isinstance(condition, ConfigLens):
         return Cases(condition, {True: part, False: None})
     return part if condition else None
 
@@ -316,7 +327,7 @@ def _spelling(row: BertSwitches) -> Spelling:
 
 
 @final
-class SingleItem(Lens, msgspec.Struct, frozen=True):
+class SingleItem(ConfigLens, msgspec.Struct, frozen=True):
     """A tuple of one item."""
 
     item: Template
@@ -337,10 +348,10 @@ class SingleItem(Lens, msgspec.Struct, frozen=True):
 
 
 @final
-class PaddingRows(Lens, msgspec.Struct, frozen=True):
+class PaddingRows(ConfigLens, msgspec.Struct, frozen=True):
     """The number of rows of a position table before position 0: up to the padding token's."""
 
-    pad: Lens
+    pad: ConfigLens
 
     def names(self) -> Iterator[str]:
         """Yield the padding token's key."""
@@ -357,7 +368,7 @@ class PaddingRows(Lens, msgspec.Struct, frozen=True):
 
 
 @final
-class ContextAfterPadding(Lens, msgspec.Struct, frozen=True):
+class ContextAfterPadding(ConfigLens, msgspec.Struct, frozen=True):
     """The context length of a table whose first rows, `before`, are no positions (fairseq's numbering)."""
 
     rows: Key

@@ -7,7 +7,7 @@ from typing import Any
 
 from archcalc.hf.config import Config
 from archcalc.hf.family import Family, FamilyRow, row_builder
-from archcalc.hf.lens import Key, Lens, Template
+from archcalc.hf.lens import ConfigLens, Key, Template
 from archcalc.hf.rope import RopeLens
 from archcalc.hf.spellings import TIED
 from archcalc.hf.stack import ListSchedule, Schedule, StackLens, UniformSchedule
@@ -46,7 +46,7 @@ def decoder(
     depth: int = 32,
     heads: int = 32,
     kv: int | None = None,
-    d_head: int | Lens | None = None,
+    d_head: int | ConfigLens | None = None,
     d_ff: int = 11008,
     act: str | Template = "silu",
     norm: Template = rmsnorm(1e-6),  # noqa: B008 - frozen data
@@ -62,6 +62,7 @@ def decoder(
     base_ffn: Template = None,
     ffn_kinds: Mapping[str, Template] = {},
     kinds: Mapping[str, Mapping[str, Any]] | None = None,
+    mixers: Mapping[str, Template] = {},
     schedule: Schedule = UniformSchedule(),  # noqa: B008
     lists: Mapping[str, str] = {},
     to_branches: Callable[[str, Mapping[str, Any]], Mapping[str, Any]] = lambda kind, layer: layer,
@@ -78,6 +79,7 @@ def decoder(
 
     - `layer`, `attention`, `ffn`, `stack_fields`, `head`, `model_fields`: fields that differ from LLaMA's
     - `kinds`: fields of `attention` that differ by kind of layer
+    - `mixers`: the mixer of each kind of layer that has one in the place of attention
     - `base_attention`: an attention that replaces LLaMA's, except for its rotary position
     - `base_ffn`: a feed-forward that replaces LLaMA's
     - `ffn_kinds`: one for each kind of layer; None: LLaMA's
@@ -90,7 +92,7 @@ def decoder(
     """
     n_heads, d_model = size("num_attention_heads", heads), size("hidden_size", width)
     context = size("max_position_embeddings", n_ctx)
-    head_key = d_head if isinstance(d_head, Lens) else size("head_dim", d_head, null=None)
+    head_key = d_head if isinstance(d_head, ConfigLens) else size("head_dim", d_head, null=None)
 
     def head_width(config: Config) -> int:
         return int(head_key.read(config) or d_model.read(config) // n_heads.read(config))
@@ -112,17 +114,14 @@ def decoder(
         "activation": activation(act) if isinstance(act, str) else act,
         **ffn,
     }
+    attentions = kinds or {name: {} for name in ffn_kinds if name not in mixers} or ({} if mixers else {"layer": {}})
+    token_mixers: dict[str, dict[str, Any]] = {
+        **{name: {"attention": attn | _kind_fields(fields, attn)} for name, fields in attentions.items()},
+        **{name: {"attention": None, "mixer": mixer} for name, mixer in mixers.items()},
+    }
     blocks = {
-        name: to_branches(
-            name,
-            {
-                "norm": norm,
-                **layer,
-                "attention": attn | _kind_fields(fields, attn),
-                "ffn": ffn_kinds.get(name) or feed_forward,
-            },
-        )
-        for name, fields in (kinds or {name: {} for name in ffn_kinds} or {"layer": {}}).items()
+        name: to_branches(name, {"norm": norm, **layer, **mixer, "ffn": ffn_kinds.get(name) or feed_forward})
+        for name, mixer in token_mixers.items()
     }
     template = {
         "vocab_size": size("vocab_size", vocab),

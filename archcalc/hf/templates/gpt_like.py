@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from archcalc.hf.config import Config
-from archcalc.hf.lens import Cases, ImpliedValue, Key, Lens, Template
+from archcalc.hf.lens import Cases, ConfigLens, ImpliedValue, Key, Template
 from archcalc.hf.stack import StackLens
 from archcalc.hf.vocabulary import biases, dropout, flag, layers, size
 
@@ -110,7 +110,7 @@ def gpt_like(
 
 
 def decoder_of(
-    sizes: SizeKeys, stack: Lens, head: Template, dropout: Template, embedding: Template = None
+    sizes: SizeKeys, stack: ConfigLens, head: Template, dropout: Template, embedding: Template = None
 ) -> dict[str, Template]:
     """Return the template of a model with one stack."""
     return {

@@ -9,7 +9,7 @@ import msgspec
 
 from archcalc.hf.config import FLAG, TEXT, Config
 from archcalc.hf.family import Family
-from archcalc.hf.lens import Cases, Choice, ConfigDraft, Constraint, Key, Lens, Template, read, write
+from archcalc.hf.lens import Cases, Choice, ConfigDraft, ConfigLens, Constraint, Key, Template, read, write
 from archcalc.hf.spellings import Spelling
 from archcalc.hf.stack import StackLens
 from archcalc.hf.tensors import TensorEntry, TensorMap, module, modules, table
@@ -36,7 +36,7 @@ class T5Defaults(msgspec.Struct, frozen=True):
 
 
 @final
-class T5FeedForward(Lens, msgspec.Struct, frozen=True):
+class T5FeedForward(ConfigLens, msgspec.Struct, frozen=True):
     """A feed-forward whose kind and activation are one word. Two more keys may override it."""
 
     d_ff: Key

@@ -15,7 +15,7 @@ from torch import Tensor
 from archcalc.errors import InputError
 from archcalc.interp.checks import check_ids
 from archcalc.interp.embed.result import ContextualSimilarity, LayerSimilarity, WordContext
-from archcalc.interp.next_token import NO_LABELS, Labels
+from archcalc.interp.next_token import NO_NAMES, DisplayNames
 from archcalc.nn import taps
 from archcalc.nn.taps.model_tap import canonical_spec
 from archcalc.spec import Spec
@@ -48,7 +48,7 @@ def contextual_similarity(
     positions: Sequence[Sequence[int]],
     *,
     word: str = "",
-    labels: Labels = NO_LABELS,
+    labels: DisplayNames = NO_NAMES,
 ) -> ContextualSimilarity:
     """Return the cosine of a word's states in two contexts before the first layer and after each.
 

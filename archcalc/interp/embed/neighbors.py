@@ -1,11 +1,11 @@
-"""The tokens nearest to a word, and analogies.
+"""The tokens nearest to a word or a direction, and analogies.
 
 Axes: V vocab, N words, D width of the matrix.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,12 +13,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from archcalc.errors import InputError
-from archcalc.interp.embed.result import Analogy, AnalogyToken, NearestTokens, NearToken, TableName
+from archcalc.interp.embed.result import Analogy, AnalogyToken, NearestTokens, NearToken, TableName, Word
 from archcalc.interp.embed.vectors import cosines, names, token_table, word_rows, word_vectors
-from archcalc.interp.next_token import NO_LABELS, Labels
+from archcalc.interp.next_token import NO_NAMES, DisplayNames
 from archcalc.words import msg
 
-N_ANALOGY_WORDS = 4
+N_ANALOGY_WORDS, N_DIFFERENCE_WORDS = 4, 2
 
 
 @torch.inference_mode()
@@ -29,7 +29,7 @@ def neighbors(
     top: int = 10,
     table: TableName = "input",
     with_inputs: bool = False,
-    labels: Labels = NO_LABELS,
+    labels: DisplayNames = NO_NAMES,
 ) -> NearestTokens:
     """Return the `top` tokens nearest to each word by cosine.
 
@@ -39,23 +39,107 @@ def neighbors(
     """
     table_VD = token_table(model, table)
     vectors_ND = word_vectors(table_VD, words)
-    rows: list[NearToken] = []
-    for ids, name, cosines_V in zip(words, names(words, labels), cosines(table_VD, vectors_ND), strict=True):
-        hidden = set() if with_inputs else set(ids)
-        nearest = [token for token in _order(cosines_V)[: top + len(hidden)].tolist() if token not in hidden][:top]
-        rows += (
-            NearToken(word=name, rank=rank, token=labels.piece(token) or None, id=token, cosine=float(cosines_V[token]))
-            for rank, token in enumerate(nearest, 1)
-        )
+    hidden = [set() if with_inputs else set(ids) for ids in words]
     return NearestTokens(
         name=labels.name,
         label=labels.label,
         table=table,
         n_tokens=len(table_VD),
+        direction=None,
         with_inputs=with_inputs,
         words=word_rows(words, vectors_ND, labels),
-        neighbors=tuple(rows),
+        neighbors=tuple(_nearest(table_VD, vectors_ND, names(words, labels), hidden, top, labels)),
     )
+
+
+@torch.inference_mode()
+def difference_neighbors(
+    model: Any,
+    words: Sequence[Sequence[int]],
+    *,
+    top: int = 10,
+    table: TableName = "input",
+    with_inputs: bool = False,
+    labels: DisplayNames = NO_NAMES,
+) -> NearestTokens:
+    """Return the `top` tokens nearest to the direction from the second word to the first.
+
+    The two vectors have length 1 before they are subtracted, as in `analogy`. Raises InputError for other than two
+    words, for words with the same vector, and as `neighbors` does.
+    """
+    if len(words) != N_DIFFERENCE_WORDS:
+        raise InputError(msg("found {found}", found=len(words)), where="words", allowed="2")
+    table_VD = token_table(model, table)
+    vectors_ND = word_vectors(table_VD, words)
+    a_D, b_D = F.normalize(vectors_ND, dim=-1)
+    if bool((a_D == b_D).all()):
+        raise InputError(msg("found one word twice"), where="words", allowed=msg("two words"))
+    name, hidden = " − ".join(names(words, labels)), {token for ids in words for token in ids}
+    return NearestTokens(
+        name=labels.name,
+        label=labels.label,
+        table=table,
+        n_tokens=len(table_VD),
+        direction=name,
+        with_inputs=with_inputs,
+        words=word_rows(words, vectors_ND, labels),
+        neighbors=tuple(
+            _nearest(table_VD, (a_D - b_D).unsqueeze(0), [name], [set() if with_inputs else hidden], top, labels)
+        ),
+    )
+
+
+@torch.inference_mode()
+def direction_neighbors(
+    model: Any,
+    vectors: Mapping[str, Tensor],
+    *,
+    name: str = "",
+    top: int = 10,
+    table: TableName = "input",
+    labels: DisplayNames = NO_NAMES,
+) -> NearestTokens:
+    """Return the `top` tokens nearest to vectors [D] of the residual stream, given by site.
+
+    The cosines are with the rows of the table as they are; the final norm is left out. Raises InputError for vectors of
+    another width than the table's, and as `neighbors` does.
+    """
+    table_VD = token_table(model, table)
+    for vector_D in vectors.values():
+        if vector_D.shape != table_VD.shape[1:]:
+            raise InputError(
+                msg("found vectors of width {found:,}", found=vector_D.numel()),
+                where="direction",
+                allowed=msg("{width:,}, the width of the table", width=table_VD.shape[1]),
+            )
+    vectors_ND = torch.stack([vector_D.double().cpu() for vector_D in vectors.values()])
+    norms = vectors_ND.norm(dim=-1).tolist()
+    return NearestTokens(
+        name=labels.name,
+        label=labels.label,
+        table=table,
+        n_tokens=len(table_VD),
+        direction=name,
+        with_inputs=True,
+        words=tuple(Word(word=site, ids=(), tokens=(), norm=norm) for site, norm in zip(vectors, norms, strict=True)),
+        neighbors=tuple(_nearest(table_VD, vectors_ND, list(vectors), [set()] * len(vectors), top, labels)),
+    )
+
+
+def _nearest(
+    table_VD: Tensor,
+    vectors_ND: Tensor,
+    vector_names: Sequence[str],
+    hidden: Sequence[Collection[int]],
+    top: int,
+    labels: DisplayNames,
+) -> Iterator[NearToken]:
+    """Yield the tokens nearest to each vector, without those that are hidden from it."""
+    for name, left_out, cosines_V in zip(vector_names, hidden, cosines(table_VD, vectors_ND), strict=True):
+        nearest = [token for token in _order(cosines_V)[: top + len(left_out)].tolist() if token not in left_out][:top]
+        for rank, token in enumerate(nearest, 1):
+            text = labels.piece(token) or None
+            yield NearToken(word=name, rank=rank, token=text, id=token, cosine=float(cosines_V[token]))
 
 
 @torch.inference_mode()
@@ -65,7 +149,7 @@ def analogy(
     *,
     top: int = 10,
     table: TableName = "input",
-    labels: Labels = NO_LABELS,
+    labels: DisplayNames = NO_NAMES,
 ) -> Analogy:
     """Return the `top` tokens nearest to a − b + c, and the rank of d; `words` are a, b, c and d as token ids.
 
@@ -106,7 +190,7 @@ def _ranks(cosines_V: Tensor, cosine: Tensor, inputs: Sequence[int]) -> tuple[in
     return rank, rank - int((cosines_V[list(inputs)] > cosine).sum())
 
 
-def _token(cosines_V: Tensor, token: int, inputs: Sequence[int], labels: Labels) -> AnalogyToken:
+def _token(cosines_V: Tensor, token: int, inputs: Sequence[int], labels: DisplayNames) -> AnalogyToken:
     rank, others = _ranks(cosines_V, cosines_V[token], inputs)
     return AnalogyToken(
         rank=rank,

@@ -14,7 +14,7 @@ from torch import Tensor
 from archcalc.errors import InputError
 from archcalc.interp.embed.result import PrincipalComponent, ProjectedWord, Projection, TableName
 from archcalc.interp.embed.vectors import names, token_table, word_rows, word_vectors
-from archcalc.interp.next_token import NO_LABELS, Labels
+from archcalc.interp.next_token import NO_NAMES, DisplayNames
 from archcalc.words import msg
 
 MIN_WORDS = 2
@@ -38,7 +38,7 @@ def principal_components(vectors_ND: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 @torch.inference_mode()
 def projection(
-    model: Any, words: Sequence[Sequence[int]], *, table: TableName = "input", labels: Labels = NO_LABELS
+    model: Any, words: Sequence[Sequence[int]], *, table: TableName = "input", labels: DisplayNames = NO_NAMES
 ) -> Projection:
     """Return words on the plane of their first two principal components, with the variance that each explains.
 

@@ -32,12 +32,16 @@ class Word(Row, frozen=True, kw_only=True):
 
 
 class NearestTokens(Result, frozen=True, kw_only=True):
-    """The tokens nearest to each word by cosine. `with_inputs`: the word's own tokens are listed, too."""
+    """The tokens nearest to each word by cosine. `with_inputs`: the word's own tokens are listed, too.
+
+    `direction` is the difference of two words, or the file of a direction, whose vectors stand under their sites.
+    """
 
     name: Annotated[str, data(msg("name of the model"))]
     label: Annotated[str, data(msg("title of the model"))]
     table: Annotated[TableName, data(msg("matrix whose rows are compared"))]
     n_tokens: Annotated[int, data(msg("tokens compared"))]
+    direction: Annotated[str | None, data(msg("direction"))]
     with_inputs: Annotated[bool, data(msg("with the tokens of the words themselves"))]
     words: Annotated[tuple[Word, ...], data(msg("words"))]
     neighbors: Annotated[tuple[NearToken, ...], data(msg("nearest tokens"))]

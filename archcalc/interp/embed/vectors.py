@@ -14,7 +14,7 @@ from torch import Tensor
 
 from archcalc.errors import InputError
 from archcalc.interp.embed.result import TableName, Word
-from archcalc.interp.next_token import Labels
+from archcalc.interp.next_token import DisplayNames
 from archcalc.nn.taps.model_tap import canonical_spec
 from archcalc.words import msg
 
@@ -62,7 +62,7 @@ def cosines(table_VD: Tensor, vectors_ND: Tensor) -> Tensor:
     return torch.cat(parts, dim=-1).cpu()
 
 
-def word_rows(words: Sequence[Sequence[int]], vectors_ND: Tensor, labels: Labels) -> tuple[Word, ...]:
+def word_rows(words: Sequence[Sequence[int]], vectors_ND: Tensor, labels: DisplayNames) -> tuple[Word, ...]:
     """Return each word with its tokens and the norm of its vector."""
     rows = zip(words, names(words, labels), vectors_ND.norm(dim=-1).tolist(), strict=True)
     return tuple(
@@ -71,7 +71,7 @@ def word_rows(words: Sequence[Sequence[int]], vectors_ND: Tensor, labels: Labels
     )
 
 
-def names(words: Sequence[Sequence[int]], labels: Labels) -> list[str]:
+def names(words: Sequence[Sequence[int]], labels: DisplayNames) -> list[str]:
     """Return what a result calls each word: its text, or its ids."""
     texts = [*labels.texts, *[""] * len(words)]
     return [text or ", ".join(map(str, ids)) for ids, text in zip(words, texts, strict=False)]

@@ -5,17 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from archcalc.errors import InputError, shown
+from archcalc.interp.named_tokens import readings
 from archcalc.run.decoding.prompts import prompt_ids
 from archcalc.run.loading.source import ModelSource
 from archcalc.words import msg
-
-
-def readings(source: ModelSource, word: str) -> list[list[int]]:
-    """Return the ids of a word after a space and as it is, without special tokens, the fewer tokens first."""
-    if source.tokenizer is None:
-        raise InputError(msg("there is no tokenizer"), where="words", allowed=msg("`ids`"))
-    texts = [word] if word[:1].isspace() else [f" {word}", word]
-    return sorted((source.tokenizer.encode(text, special=False) for text in texts), key=len)
 
 
 def word_ids(source: ModelSource, words: Sequence[str], *, are_ids: bool = False) -> list[list[int]]:
@@ -24,12 +17,12 @@ def word_ids(source: ModelSource, words: Sequence[str], *, are_ids: bool = False
     With `are_ids`, words are written as ids already: '5', or '5,7' for a word of two tokens. A word that begins with a
     space is read as it is.
     """
-    return prompt_ids(source, [], words) if are_ids else [readings(source, word)[0] for word in words]
+    return prompt_ids(source, [], words) if are_ids else [_readings(source, word)[0] for word in words]
 
 
 def positions_in(source: ModelSource, context: Sequence[int], word: str, *, are_ids: bool = False) -> list[int]:
     """Return the positions of a word's last occurrence in a context. Raises InputError if it does not occur."""
-    found = word_ids(source, [word], are_ids=True) if are_ids else readings(source, word)
+    found = word_ids(source, [word], are_ids=True) if are_ids else _readings(source, word)
     places = [
         (start, len(ids))
         for ids in found
@@ -45,3 +38,7 @@ def positions_in(source: ModelSource, context: Sequence[int], word: str, *, are_
         )
     start, n_tokens = max(places)
     return list(range(start, start + n_tokens))
+
+
+def _readings(source: ModelSource, word: str) -> list[list[int]]:
+    return readings(source, word, "words", "ids")

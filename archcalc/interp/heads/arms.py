@@ -14,7 +14,7 @@ from archcalc.run.loading.memory_check import check_fits
 from archcalc.spec import Spec
 from archcalc.spec.attention import AnyAttention, Attention, LatentAttention
 from archcalc.spec.branches import active_branches
-from archcalc.spec.groups import key_indices, layers_of
+from archcalc.spec.groups import layers_of, lender_indices
 from archcalc.spec.layer import Reads
 from archcalc.spec.sites import find_sites
 from archcalc.spec.workload import Workload
@@ -56,7 +56,7 @@ class AttentionArm(msgspec.Struct, frozen=True):
 def attention_arms(spec: Spec) -> Iterator[AttentionArm]:
     """Yield every attention that a forward pass computes, in order."""
     for model_stack in spec.stacks:
-        lenders = key_indices(model_stack.stack)
+        lenders = lender_indices(model_stack.stack)
         for i, layer in enumerate(layers_of(model_stack.stack)):
             for branch in active_branches(layer):
                 for arm in branch.arms:
@@ -75,8 +75,8 @@ def attention_arms(spec: Spec) -> Iterator[AttentionArm]:
 def check_memory(model: Any, patterns: Sequence[str], texts: Sequence[Tensor]) -> None:
     """Raise TooLargeError if the sites of these patterns exceed the free memory of the model's device."""
     work = Workload(batch=len(texts[0]), seq=texts[-1].shape[1], source_seq=texts[0].shape[1])
-    found = {site.name: site for pattern in patterns for site in find_sites(model.spec, pattern)}
+    found = find_sites(model.spec, *patterns)
     # Scores and patterns are copied once while a layer computes them.
-    needed, device = 2 * sites_bytes(found.values(), work), model.embed.tokens.weight.device
+    needed, device = 2 * sites_bytes(found, work), model.embed.tokens.weight.device
     problem = msg("the heads need {needed}; {free_bytes} are free on {type}", type=device.type)
     check_fits(needed, free_memory(device), problem)

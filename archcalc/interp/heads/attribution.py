@@ -10,8 +10,9 @@ Axes: N heads, T tokens, S key tokens, D model, U value width, Z all heads' valu
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from archcalc.errors import InputError
 from archcalc.interp.checks import check_position
 from archcalc.interp.heads.arms import AttentionArm, attention_arms, check_memory
 from archcalc.interp.heads.attribution_result import ContributionPart
-from archcalc.interp.heads.linear_steps import FrozenNorm, Multiply, Step, frozen
+from archcalc.interp.heads.linear_steps import FrozenNorm, LinearStep, Multiply, frozen
 from archcalc.interp.model_inputs import model_inputs
 from archcalc.interp.readout import read_stack
 from archcalc.nn.taps import record
@@ -78,6 +79,7 @@ def attribute(
     token: int | None = None,
     against: int | None = None,
     n_promoted: int = 3,
+    progress: Callable[[int], object] = lambda n: None,
 ) -> Attribution:
     """Return what the embedding, each head, attention bias and feed-forward add to a logit at a position.
 
@@ -85,7 +87,8 @@ def attribute(
     and `target` as the decoder's tokens, of which `position` is one (default: the last). `token` is the one whose logit
     is attributed (default: the likeliest), less that of `against` if it is given. A head's contribution is split by
     key token: its weight times the value of that token. The scales of norms are frozen; so are patterns and
-    hidden units, as in any direct attribution. `n_promoted`: the tokens that each head's output raises most.
+    hidden units, as in any direct attribution. `n_promoted`: the tokens that each head's output raises most. `progress`
+    is called with 1 after each layer.
 
     Raises InputError for invalid ids, a packed model, a head that is not linear (BERT), and a model that predicts no
     tokens; TooLargeError before memory runs out.
@@ -101,7 +104,7 @@ def attribute(
     check_memory(model, sites, texts)
     values = record(model, *texts, sites=sites)
     found = _Reading(model, spec, values, arms, place)
-    return found.attribute(token, against, n_promoted)
+    return found.attribute(token, against, n_promoted, progress)
 
 
 def _sites(spec: Spec, arms: dict[str, AttentionArm]) -> Iterator[str]:
@@ -135,7 +138,9 @@ class _Reading:
         """Return a state [D] at the position, in float64."""
         return self.values[self.model_stack.prefix + name][0, self.position].double()
 
-    def attribute(self, token: int | None, against: int | None, n_promoted: int) -> Attribution:
+    def attribute(
+        self, token: int | None, against: int | None, n_promoted: int, progress: Callable[[int], object]
+    ) -> Attribution:
         """Return the attribution of a token's logit."""
         logits_V = self._logits()
         token = int(logits_V.argmax()) if token is None else token
@@ -146,10 +151,10 @@ class _Reading:
                 )
         logit = float(logits_V[token] - (0.0 if against is None else logits_V[against]))
         found = Attribution(self.position, token, against, logit)
-        direction_D = self._direction(self._head_weight(), token, against)
+        direction_D = self._direction(self._head_weight, token, against)
         if bias := self._head_bias(token, against):
             found.contributions.append(Contribution("head", "head_bias", bias))
-        later: list[Step] = []
+        later: list[LinearStep] = []
         if self.module.final_norm is not None:
             last = len(self.owners) - 1
             norm = frozen(self.module.final_norm, self.at(f"layers.{last}.resid_post"))
@@ -164,6 +169,7 @@ class _Reading:
                 later.insert(0, step)
             for branch, before in reversed(list(zip(active_branches(layer), befores, strict=False))):
                 direction_D = self._branch(found, i, branch, before, direction_D, later, n_promoted)
+            progress(1)
         embed_D = self.at("embed")
         found.contributions.append(
             Contribution(f"{self.model_stack.prefix}embed", "embedding", float(direction_D @ embed_D))
@@ -178,7 +184,7 @@ class _Reading:
         branch: Branch,
         before: str,
         direction_D: Tensor,
-        later: list[Step],
+        later: list[LinearStep],
         n_promoted: int,
     ) -> Tensor:
         """Add the contributions of a branch; return the direction before it. `later` are the steps after it."""
@@ -188,7 +194,7 @@ class _Reading:
             norm = frozen(block.get_submodule(own.norm_after), self.at(f"{path}{own.sum}"))
             direction_D = self._through(found, full + own.norm_after, norm, direction_D, i)
             later.insert(0, norm)
-        arm_steps: list[Step] = [Multiply(branch.scale)]
+        arm_steps: list[LinearStep] = [Multiply(branch.scale)]
         arm_direction_D = direction_D * branch.scale
         if own.norm_out is not None:
             norm = frozen(block.get_submodule(own.norm_out), self.at(f"{path}{self._sum_name(branch, own)}"))
@@ -196,7 +202,7 @@ class _Reading:
             arm_steps.insert(0, norm)
         for arm in reversed(branch.arms):
             self._arm(found, i, arm, block.get_submodule(arm.name), arm_direction_D, [*arm_steps, *later], n_promoted)
-        skip: list[Step] = [Multiply(branch.skip)]
+        skip: list[LinearStep] = [Multiply(branch.skip)]
         direction_D = direction_D * branch.skip
         if branch.skip_reads == "normed" and own.norm_in is not None:
             norm = frozen(block.get_submodule(own.norm_in), self.at(path + before))
@@ -210,7 +216,14 @@ class _Reading:
         return own.arms_sum or f"{branch.arms[0].name}.out"
 
     def _arm(
-        self, found: Attribution, i: int, arm: Arm, module: Any, direction_D: Tensor, steps: list[Step], n_promoted: int
+        self,
+        found: Attribution,
+        i: int,
+        arm: Arm,
+        module: Any,
+        direction_D: Tensor,
+        steps: list[LinearStep],
+        n_promoted: int,
     ) -> None:
         path = f"{self.model_stack.prefix}layers.{i}.{arm.name}"
         if path in self.arms:
@@ -225,7 +238,7 @@ class _Reading:
         arm: AttentionArm,
         module: Any,
         direction_D: Tensor,
-        steps: list[Step],
+        steps: list[LinearStep],
         n_promoted: int,
     ) -> None:
         """Add the contributions of an attention's bias and heads, and the edges of each head."""
@@ -253,11 +266,11 @@ class _Reading:
         if n_promoted:
             heads_NNU = torch.diag_embed(gated_NU.T).permute(1, 2, 0)
             outputs_ND = self._outputs(heads_NNU.flatten(1), weight_DZ, norm, steps)
-            for n, top in enumerate((outputs_ND @ self._head_weight().T).topk(n_promoted).indices.tolist()):
+            for n, top in enumerate((outputs_ND @ self._head_weight.T).topk(n_promoted).indices.tolist()):
                 found.promoted_ids[path, n] = top
 
     @staticmethod
-    def _outputs(x_NZ: Tensor, weight_DZ: Tensor, norm: FrozenNorm | None, steps: list[Step]) -> Tensor:
+    def _outputs(x_NZ: Tensor, weight_DZ: Tensor, norm: FrozenNorm | None, steps: list[LinearStep]) -> Tensor:
         """Return what each head adds to the states that the head of the model reads, [N, D]."""
         x_ND = (x_NZ if norm is None else norm.apply(x_NZ)) @ weight_DZ.T
         for step in steps:
@@ -275,6 +288,7 @@ class _Reading:
             found.contributions.append(Contribution(path, "norm_bias", float(norm.bias @ direction_D), layer))
         return norm.pull_back(direction_D)
 
+    @cached_property
     def _head_weight(self) -> Tensor:
         """Return the matrix [V, D] from the final states to logits, in float64, without its bias."""
         head = self.model.head
@@ -299,7 +313,7 @@ class _Reading:
             return recorded_V
         last = self.values[f"{self.model_stack.prefix}layers.{len(self.owners) - 1}.resid_post"][:, self.position]
         x_D = last if self.module.final_norm is None else self.module.final_norm(last)
-        logits_V: Tensor = self._head_weight() @ x_D[0].double()
+        logits_V: Tensor = self._head_weight @ x_D[0].double()
         for bias in (self.model.head.bias, self.model.head.bias_buffer):
             logits_V = logits_V if bias is None else logits_V + bias.double().flatten()
         return logits_V

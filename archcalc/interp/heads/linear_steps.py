@@ -18,7 +18,7 @@ from torch import Tensor
 from archcalc.nn.norm import LayerNorm
 
 
-class Step(ABC):
+class LinearStep(ABC):
     """A linear map of vectors [..., D]."""
 
     @abstractmethod
@@ -31,7 +31,7 @@ class Step(ABC):
 
 
 @dataclass(frozen=True)
-class Multiply(Step):
+class Multiply(LinearStep):
     """A multiplication by a number."""
 
     factor: float
@@ -46,7 +46,7 @@ class Multiply(Step):
 
 
 @dataclass(frozen=True)
-class FrozenNorm(Step):
+class FrozenNorm(LinearStep):
     """A norm with its scale frozen: (x − mean) · weight / deviation, without the mean for RMSNorm."""
 
     factor: Tensor

@@ -5,7 +5,7 @@ Axes: B batch, N heads, T tokens, S key tokens, H query and key width.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,6 +117,7 @@ def attention(
     *,
     with_kinds: bool = True,
     seed: int = 0,
+    progress: Callable[[int], object] = lambda n: None,
 ) -> AttentionReading:
     """Return the patterns of all heads of all attentions over one text.
 
@@ -124,7 +125,7 @@ def attention(
     and `target` as the decoder's tokens; its encoder, decoder and cross-attention are all read. Patterns are what it
     weights values with: [N, T, S] for N query heads, T queries and S keys, each row with sum 1 (less the share of a
     learned sink). `with_kinds` measures the kind of each head on repeated random tokens drawn with `seed`
-    (`archcalc.interp.heads.kinds`).
+    (`archcalc.interp.heads.kinds`). `progress` is called with 1 after each of the two passes.
 
     Raises InputError for invalid ids, a packed model, and a model without attention; TooLargeError before memory runs
     out.
@@ -138,13 +139,16 @@ def attention(
     names += dict.fromkeys(f"{arm.key_path}.k" for arm in arms.values())
     check_memory(model, names, texts)
     recording = record(model, *texts, sites=names)
+    progress(1)
+    kinds = kind_scores(model, arms, texts, seed) if with_kinds else None
+    progress(1)
     return AttentionReading(
         arms,
         {path: recording[f"{path}.pattern"][0] for path in arms},
         {path: recording[f"{path}.scores"][0] for path in arms},
         {path: recording[f"{path}.q"][0] for path in arms},
         {path: recording[f"{arm.key_path}.k"][0] for path, arm in arms.items()},
-        kind_scores(model, arms, texts, seed) if with_kinds else None,
+        kinds,
     )
 
 

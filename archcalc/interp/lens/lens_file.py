@@ -62,7 +62,7 @@ def load_lens(path: str) -> Lens:
         reason = error.strerror or msg("there is no such file")
         raise InputError(msg("cannot be read ({strerror})", strerror=reason), file=path) from None
     except SafetensorError as error:
-        raise InputError(str(error), file=path, allowed=msg("a lens as safetensors")) from None
+        raise InputError(msg("{error}", error=error), file=path, allowed=msg("a lens as safetensors")) from None
     maps: dict[str, SiteMap] = {
         name.removesuffix(".weight"): (weight, tensors.get(f"{name.removesuffix('.weight')}.bias"))
         for name, weight in tensors.items()

@@ -125,7 +125,7 @@ def lens(
     check_finite(output_PV.amax(-1))
     states_LPD = torch.stack([recording[name][0, list(read)] for name in names])
     followed_PN = _followed(output_PV, tokens, n_output)
-    reader = _Reader(output_PV, followed_PN, min(top, output_PV.shape[-1]))
+    reader = _LogitReader(output_PV, followed_PN, min(top, output_PV.shape[-1]))
     rows_RD = torch.cat([using(name, x_PD) for name, x_PD in zip(names[:-1], states_LPD[:-1], strict=True)])
     parts = [reader(logits_RV, first) for first, logits_RV in _logits(readout, rows_RD, output_PV.shape[-1], progress)]
     parts.append(reader(output_PV, 0))
@@ -155,38 +155,50 @@ def _logits(readout: Readout, rows_RD: Tensor, n_vocab: int, progress: Progress 
             progress(len(logits_RV))
 
 
-class _Reader:
-    """Reads figures off logits, beside the output at the same positions."""
+class _LogitReader:
+    """Reads figures off logits, beside the output at the same positions.
+
+    New memory of a chunk's size costs more than the arithmetic on it, so one tensor takes all intermediate values.
+    """
 
     def __init__(self, output_PV: Tensor, followed_PN: Tensor, top: int) -> None:
         self.followed_PN, self.top = followed_PN, top
         log_output_PV = output_PV.float().log_softmax(-1)
         self.output_PV = log_output_PV.exp()
-        self.output_entropy_P = -_expectation(self.output_PV, log_output_PV)
+        self.output_entropy_P = -_expectation(self.output_PV, log_output_PV, torch.empty_like(log_output_PV))
 
     def __call__(self, logits_RV: Tensor, first: int) -> Mapping[str, Tensor]:
         """Return the figures of rows of logits; row `first` + i is of position (first + i) modulo P."""
-        position_R = torch.arange(first, first + len(logits_RV), device=logits_RV.device) % len(self.output_PV)
+        n_positions = len(self.output_PV)
+        position_R = torch.arange(first, first + len(logits_RV), device=logits_RV.device) % n_positions
         log_p_RV = logits_RV.float().log_softmax(-1)
+        scratch_RV = torch.empty_like(log_p_RV)
         best = log_p_RV.topk(self.top)
         followed_RN = self.followed_PN[position_R]
         log_p_RN = log_p_RV.gather(-1, followed_RN)
-        ranks = [1 + (log_p_RV > log_p_R.unsqueeze(-1)).sum(-1) for log_p_R in log_p_RN.unbind(-1)]
-        cross_entropy_R = -_expectation(self.output_PV[position_R], log_p_RV)
+        # The sum of ones is exact in float32 up to 2²⁴ tokens.
+        likelier = [
+            torch.gt(log_p_RV, log_p_R.unsqueeze(-1), out=scratch_RV).sum(-1).long() for log_p_R in log_p_RN.unbind(-1)
+        ]
+        cross_entropy_R = torch.empty_like(position_R, dtype=torch.float32)
+        for p in range(min(n_positions, len(log_p_RV))):
+            rows, output_V = slice(p, None, n_positions), self.output_PV[(first + p) % n_positions]
+            cross_entropy_R[rows] = -_expectation(output_V, log_p_RV[rows], scratch_RV[rows])
         return {
             "top_ids": best.indices,
             "top_probabilities": best.values.exp(),
             "kl_nats": (cross_entropy_R - self.output_entropy_P[position_R]).clamp(min=0),
             "probabilities": log_p_RN.exp(),
-            "ranks": torch.stack(ranks, -1) if ranks else followed_RN,
-            "entropy_nats": -_expectation(log_p_RV.exp(), log_p_RV),
+            "ranks": 1 + torch.stack(likelier, -1) if likelier else followed_RN,
+            "entropy_nats": -_expectation(torch.exp(log_p_RV, out=scratch_RV), log_p_RV, scratch_RV),
         }
 
 
-def _expectation(p_RV: Tensor, x_RV: Tensor) -> Tensor:
-    """Return Σ p·x over the vocabulary, where 0·−∞ is 0."""
-    total_R: Tensor = torch.linalg.vecdot(p_RV, x_RV)
-    return total_R if bool(total_R.isfinite().all()) else torch.linalg.vecdot(p_RV, x_RV.nan_to_num(neginf=0.0))
+def _expectation(p: Tensor, x_RV: Tensor, scratch_RV: Tensor) -> Tensor:
+    """Return Σ p·x over the vocabulary, where 0·−∞ is 0; `p` [R, V] or [V] may be the scratch memory."""
+    total_R: Tensor = torch.mul(p, x_RV, out=scratch_RV).sum(-1)
+    is_finite = bool(total_R.isfinite().all())
+    return total_R if is_finite else scratch_RV.nan_to_num_(nan=0.0, neginf=0.0).sum(-1)
 
 
 def _followed(output_PV: Tensor, tokens: Sequence[int], n_output: int) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 from archcalc.interp.partial_pass import PartialPass
 from archcalc.interp.patch.cells import index_of
 from archcalc.interp.patch.metric import AnswerMetric
-from archcalc.interp.patch.targets import Target
+from archcalc.interp.patch.targets import PatchTarget
 from archcalc.nn.taps import Edit
 from archcalc.nn.taps.record import Recording
 
@@ -35,7 +35,7 @@ def gradients(
     }
 
 
-def estimates(target: Target, clean: Recording, corrupted: Recording, grads: Mapping[str, Tensor]) -> Tensor:
+def estimates(target: PatchTarget, clean: Recording, corrupted: Recording, grads: Mapping[str, Tensor]) -> Tensor:
     """Return the estimated change of the metric from restoring a target at each position [T], in float64."""
     total: Tensor | None = None
     for site in target.sites:

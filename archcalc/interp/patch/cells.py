@@ -10,7 +10,7 @@ import msgspec
 import torch
 from torch import Tensor
 
-from archcalc.interp.patch.targets import Target
+from archcalc.interp.patch.targets import PatchTarget
 from archcalc.nn.taps import Edit
 from archcalc.nn.taps.record import Recording
 from archcalc.spec.sites import Site
@@ -19,13 +19,13 @@ from archcalc.spec.sites import Site
 class Cell(msgspec.Struct, frozen=True):
     """A target at a position (None: all), and where its figures belong: `row` of the targets, `column` of its map."""
 
-    target: Target
+    target: PatchTarget
     position: int | None
     row: int
     column: int
 
 
-def cells(targets: Sequence[Target], n_tokens: Sequence[int]) -> list[Cell]:
+def cells(targets: Sequence[PatchTarget], n_tokens: Sequence[int]) -> list[Cell]:
     """Return the cells of every target, those that begin at one layer after another; the last column is all positions.
 
     `n_tokens` are those of each stack's text.
@@ -49,7 +49,7 @@ def batches(all_cells: Sequence[Cell], n_rows: int) -> Iterator[list[Cell]]:
         yield from (in_stack[i : i + n_rows] for i in range(0, len(in_stack), n_rows))
 
 
-def index_of(site: Site, target: Target, position: int | None) -> tuple[Any, ...]:
+def index_of(site: Site, target: PatchTarget, position: int | None) -> tuple[Any, ...]:
     """Return the index of a cell in a site's value without the batch."""
     chosen = {"T": position, target.axis: target.index}
     return tuple(slice(None) if chosen.get(axis) is None else chosen[axis] for axis in site.axes[1:])

@@ -20,7 +20,7 @@ from archcalc.interp.patch.attribution import estimates, gradients
 from archcalc.interp.patch.cells import Cell, batches, cells, is_equal, restorations
 from archcalc.interp.patch.corruption import Noise, check_pair, noise_edits
 from archcalc.interp.patch.metric import AnswerMetric
-from archcalc.interp.patch.targets import COMPONENTS, Neuron, Target, targets
+from archcalc.interp.patch.targets import COMPONENTS, Neuron, PatchTarget, targets
 from archcalc.nn.taps import Edit
 from archcalc.nn.taps.model_tap import canonical_spec
 from archcalc.run.decoding.sampling import check_finite
@@ -47,7 +47,7 @@ class EffectMap:
 
     component: str
     stack: int
-    targets: tuple[Target, ...]
+    targets: tuple[PatchTarget, ...]
     values_RP: Tensor | None  # noqa: N815
     effects_RP: Tensor | None  # noqa: N815
     estimates_RP: Tensor | None  # noqa: N815
@@ -158,7 +158,7 @@ class _Sums:
     clean pass, so that equal values give exactly 0 and 1.
     """
 
-    def __init__(self, all_targets: Sequence[Target], n_tokens: Sequence[int]) -> None:
+    def __init__(self, all_targets: Sequence[PatchTarget], n_tokens: Sequence[int]) -> None:
         self.targets, self.n_tokens = all_targets, n_tokens
         shape = len(all_targets), 1 + max(n_tokens)
         self.values_RP, self.gains_RP, self.totals_RP, self.estimates_RP = (
@@ -282,7 +282,7 @@ def n_cells(spec: Spec, n_tokens: Sequence[int], components: Sequence[str], neur
 
 
 def batch_rows(
-    spec: Spec, texts: Sequence[Sequence[int]], all_targets: Sequence[Target], like: Tensor, n_rows: int = N_ROWS
+    spec: Spec, texts: Sequence[Sequence[int]], all_targets: Sequence[PatchTarget], like: Tensor, n_rows: int = N_ROWS
 ) -> int:
     """Return how many cells run in one batch, which records values of two passes.
 

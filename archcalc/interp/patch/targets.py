@@ -25,7 +25,7 @@ COMPONENTS: tuple[Component, ...] = get_args(Component)
 Neuron = tuple[int, int]
 
 
-class Target(msgspec.Struct, frozen=True):
+class PatchTarget(msgspec.Struct, frozen=True):
     """What is restored together: `sites`, or one `index` along their `axis`, a head (N) or a neuron (F).
 
     `name` is the first site of the layer itself; a window adds the same site of neighboring layers. `stack` is the
@@ -46,7 +46,9 @@ class Target(msgspec.Struct, frozen=True):
         return min(site.layer or 0 for site in self.sites)
 
 
-def targets(spec: Spec, components: Sequence[str], neurons: Sequence[Neuron] = (), *, window: int = 1) -> list[Target]:
+def targets(
+    spec: Spec, components: Sequence[str], neurons: Sequence[Neuron] = (), *, window: int = 1
+) -> list[PatchTarget]:
     """Return the targets of each component in turn, in the order of a forward pass, then the neurons.
 
     `window` layers of attention or of feed-forward outputs are restored together, centered on the target's layer (Meng
@@ -68,12 +70,12 @@ def targets(spec: Spec, components: Sequence[str], neurons: Sequence[Neuron] = (
     return found + [_neuron(spec, neuron, by_name) for neuron in neurons]
 
 
-def _residual(stack: ModelStack, index: int, by_name: dict[str, Site], window: int) -> Iterator[Target]:
+def _residual(stack: ModelStack, index: int, by_name: dict[str, Site], window: int) -> Iterator[PatchTarget]:
     """Yield the residual stream before the first layer and after every layer."""
     for layer in range(len(layers_of(stack.stack))):
         for kind in ("resid_pre", "resid_post") if layer == 0 else ("resid_post",):
             site = by_name[f"{stack.prefix}layers.{layer}.{kind}"]
-            yield Target("residual", site.name, index, layer, (site,))
+            yield PatchTarget("residual", site.name, index, layer, (site,))
 
 
 def _arms(stack: ModelStack, *, mixes_tokens: bool) -> Iterator[tuple[int, str]]:
@@ -85,39 +87,41 @@ def _arms(stack: ModelStack, *, mixes_tokens: bool) -> Iterator[tuple[int, str]]
                     yield layer_index, f"{stack.prefix}layers.{layer_index}.{arm.name}"
 
 
-def _outputs(component: str, stack: ModelStack, index: int, by_name: dict[str, Site], window: int) -> Iterator[Target]:
+def _outputs(
+    component: str, stack: ModelStack, index: int, by_name: dict[str, Site], window: int
+) -> Iterator[PatchTarget]:
     arms = list(_arms(stack, mixes_tokens=component == "attention"))
     for layer, name in arms:
         arm, first = name.rpartition(".")[2], layer - window // 2
         near = [by_name[f"{other}.out"] for at, other in arms if first <= at < first + window and _is(other, arm)]
-        yield Target(component, f"{name}.out", index, layer, tuple(near))
+        yield PatchTarget(component, f"{name}.out", index, layer, tuple(near))
 
 
 def _is(name: str, arm: str) -> bool:
     return name.rpartition(".")[2] == arm
 
 
-def _attention(stack: ModelStack, index: int, by_name: dict[str, Site], window: int) -> Iterator[Target]:
+def _attention(stack: ModelStack, index: int, by_name: dict[str, Site], window: int) -> Iterator[PatchTarget]:
     yield from _outputs("attention", stack, index, by_name, window)
 
 
-def _ffn(stack: ModelStack, index: int, by_name: dict[str, Site], window: int) -> Iterator[Target]:
+def _ffn(stack: ModelStack, index: int, by_name: dict[str, Site], window: int) -> Iterator[PatchTarget]:
     yield from _outputs("ffn", stack, index, by_name, window)
 
 
-def _heads(stack: ModelStack, index: int, by_name: dict[str, Site], window: int) -> Iterator[Target]:
+def _heads(stack: ModelStack, index: int, by_name: dict[str, Site], window: int) -> Iterator[PatchTarget]:
     """Yield every head: its weighted values, and its gate if it has one."""
     for layer, name in _arms(stack, mixes_tokens=True):
         if f"{name}.values" in by_name:
             head_sites = tuple(by_name[f"{name}.{kind}"] for kind in ("values", "gate") if f"{name}.{kind}" in by_name)
             for head in range(head_sites[0].sizes["N"]):
-                yield Target("head", head_sites[0].name, index, layer, head_sites, "N", head)
+                yield PatchTarget("head", head_sites[0].name, index, layer, head_sites, "N", head)
 
 
 _TARGETS = {"residual": _residual, "attention": _attention, "ffn": _ffn, "head": _heads}
 
 
-def _neuron(spec: Spec, neuron: Neuron, by_name: dict[str, Site]) -> Target:
+def _neuron(spec: Spec, neuron: Neuron, by_name: dict[str, Site]) -> PatchTarget:
     """Return a hidden unit of a feed-forward of the last stack."""
     (layer, index), stack = neuron, len(spec.stacks) - 1
     prefix = f"{spec.stacks[-1].prefix}layers.{layer}."
@@ -134,4 +138,4 @@ def _neuron(spec: Spec, neuron: Neuron, by_name: dict[str, Site]) -> Target:
             where="neurons",
             allowed=msg("0 to {last:,}", last=hidden[0].sizes["F"] - 1),
         )
-    return Target("neuron", hidden[0].name, stack, layer, (hidden[0],), "F", index)
+    return PatchTarget("neuron", hidden[0].name, stack, layer, (hidden[0],), "F", index)

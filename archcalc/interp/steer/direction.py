@@ -141,7 +141,7 @@ def direction(
 def _check(positive: Sequence[Sequence[int]], negative: Sequence[Sequence[int]], method: str) -> None:
     if method not in METHODS:
         raise InputError(
-            msg("found {found}", found=shown(method)), where="method", allowed=" or ".join(map(repr, METHODS))
+            msg("found {found}", found=shown(method)), where="method", allowed=", ".join(map(repr, METHODS))
         )
     for name, prompts in {"positive": positive, "negative": negative}.items():
         if not prompts:

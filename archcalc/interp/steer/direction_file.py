@@ -71,7 +71,7 @@ def load_direction(path: str, spec: Spec | None = None) -> Direction:
         reason = error.strerror or msg("there is no such file")
         raise InputError(msg("cannot be read ({strerror})", strerror=reason), file=path) from None
     except SafetensorError as error:
-        raise InputError(str(error), file=path, allowed=msg("a direction as safetensors")) from None
+        raise InputError(msg("{error}", error=error), file=path, allowed=msg("a direction as safetensors")) from None
     except InputError as error:
         raise error.within(path) from None
     return direction

@@ -25,7 +25,7 @@ def stack_of(spec: Spec, name: StackName | None) -> tuple[ModelStack, StackName 
     names = get_args(StackName)
     chosen: StackName = "decoder" if name is None else name
     if chosen not in names:
-        raise InputError(msg("found {found}", found=shown(name)), where="stack", allowed=" or ".join(map(repr, names)))
+        raise InputError(msg("found {found}", found=shown(name)), where="stack", allowed=", ".join(map(repr, names)))
     (stack,) = (stack for stack in spec.stacks if stack.prefix == f"{chosen}.")
     return stack, chosen
 

@@ -68,7 +68,7 @@ def read_pairs(path: str) -> dict[str, list[str]]:
             raise InputError(
                 msg("found {n} columns", n=len(parts)),
                 file=path,
-                where=f"line {number}",
+                where=msg("line {number}", number=number),
                 allowed=msg("a positive prompt, a tab, and a negative prompt"),
             )
         pairs.append(parts)

@@ -29,10 +29,14 @@ STEP_KINDS: dict[str, Message] = {
     "values": msg("values: what each position passes on"),
     "latent": msg("the latent of keys and values"),
     "scores": msg("scores: how well keys fit queries"),
+    "index_scores": msg("scores that select the keys"),
     "pattern": msg("attention weights, which sum to 1"),
     "weighted_values": msg("values weighted by attention"),
     "gate": msg("gates on the values of the heads"),
     "attention_out": msg("the output of attention"),
+    "projected": msg("the projection that the mixer takes apart"),
+    "convolved": msg("each channel, convolved with its last tokens"),
+    "mixer_out": msg("the output of the mixer"),
     "up": msg("in the width of the feed-forward"),
     "hidden": msg("after the activation"),
     "ffn_out": msg("the output of the feed-forward"),
@@ -80,6 +84,11 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
     "first(x, n), last(x, n), concat(x, y)": FunctionMeaning(
         ("first", "last", "concat"), msg("the first or last n dimensions; two vectors concatenated")
     ),
+    "piece(x, i, n)": FunctionMeaning(("piece",), msg("piece i of x split into n of equal width, counted from 0")),
+    "convolved(x, m)": FunctionMeaning(
+        ("convolved",),
+        msg("Σ w · x over the last tokens of each channel, with the weights of m; zeros before the text"),
+    ),
     "dot(q, k)": FunctionMeaning(("dot",), msg("q · k of each query with each key; heads may share keys")),
     "by_distance(x, r), of_distance(x, r)": FunctionMeaning(
         ("by_distance", "of_distance"),
@@ -87,6 +96,8 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
     ),
     "softmax(x)": FunctionMeaning(("softmax",), msg("eˣ / Σ eˣ, which sum to 1")),
     "masked(x)": FunctionMeaning(("masked",), msg("x, and −∞ where a query does not see a key")),
+    "selected(x, i)": FunctionMeaning(("selected",), msg("x at the keys i of each query, and −∞ at others")),
+    "over_heads(x, w)": FunctionMeaning(("over_heads",), msg("Σ w · x over the heads")),
     "capped(x, c)": FunctionMeaning(("capped",), msg("c · tanh(x / c), within ±c")),
     "relu(x), silu(x), gelu(x) …": FunctionMeaning(_ACTIVATIONS, msg("the activation of that name, elementwise")),
     "within(x, c)": FunctionMeaning(("within",), msg("x, but −c below −c and c above c")),

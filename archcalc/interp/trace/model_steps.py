@@ -15,7 +15,7 @@ from archcalc.interp.trace.expression import Call, Expression, Module, Parameter
 from archcalc.interp.trace.part_steps import PartContext
 from archcalc.spec import Spec
 from archcalc.spec.branches import active_branches, arm_norm, names, stream_names
-from archcalc.spec.groups import key_indices, layers_of, weight_indices
+from archcalc.spec.groups import layers_of, lender_indices, weight_indices
 from archcalc.spec.layer import Arm, Branch, Layer
 from archcalc.spec.model import Head, HeadReads, ModelStack
 from archcalc.spec.norm import LayerNorm, Norm
@@ -49,7 +49,7 @@ def _steps(spec: Spec) -> Iterator[Step]:
         source = last
         yield Step(f"{prefix}ids", "ids", None)
         yield from _embedding_steps(model_stack)
-        last, owners, lenders = Value(f"{prefix}embed"), weight_indices(stack), key_indices(stack)
+        last, owners, lenders = Value(f"{prefix}embed"), weight_indices(stack), lender_indices(stack)
         for i, layer in enumerate(layers_of(stack)):
             steps_of_layer = _LayerSteps(
                 layer,
@@ -212,6 +212,7 @@ class _LayerSteps:
             source=self.source if is_cross else None,
             is_causal=self.is_causal and not is_cross,
             key_prefix=f"{key_prefix}{arm.name}.",
+            lender_prefix=f"{self.key_prefix}{arm.name}.",
         )
         for name, kind, expression in implementation(arm.part, "steps")(arm.part, context):
             yield from self._step(f"{arm.name}.{name}", kind, expression)

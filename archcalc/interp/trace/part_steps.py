@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from archcalc.interp.trace.expression import Call, Expression, Module, Parameter, Value, call
 from archcalc.nn.mla import latent_scale
 from archcalc.spec.activation import AnyActivation, ClampedSwish
-from archcalc.spec.attention import Attention, LatentAttention, LogTemperature, Temperature
+from archcalc.spec.attention import Attention, Indexer, LatentAttention, LogTemperature, Temperature
 from archcalc.spec.ffn import Gated, MoE, Plain
 from archcalc.spec.position import Alibi, Disentangled, RelativeBias, Rope
 
@@ -21,8 +21,9 @@ class PartContext:
     """The input of a part and the prefixes of its names.
 
     `step_prefix` begins the names of its steps, `weight_prefix` those of its weights, `key_prefix` those of its keys
-    and values, which belong to an earlier layer if they are shared. `input` is the step that it reads, `source` the one
-    that cross-attention computes keys and values from, None for self-attention. `is_causal`: later keys are masked.
+    and values, which belong to an earlier layer if they are shared, `lender_prefix` those of the layer that lends a
+    selection. `input` is the step that it reads, `source` the one that cross-attention computes keys and values from,
+    None for self-attention. `is_causal`: later keys are masked.
     """
 
     step_prefix: str
@@ -31,6 +32,7 @@ class PartContext:
     source: Value | None
     is_causal: bool
     key_prefix: str
+    lender_prefix: str = ""
 
     @property
     def has_own_keys(self) -> bool:
@@ -145,16 +147,37 @@ def latent(part: LatentAttention, ctx: PartContext) -> PartSteps:
     up = call("heads", ctx.linear(ctx.step("latent"), "kv_up"), part.n_heads)
     yield "k", "keys", call("concat", call("first", up, part.d_nope), ctx.step("k_shared"))
     yield "v", "values", call("last", up, part.d_v)
-    if part.q_rank is None:
-        q = ctx.linear(ctx.input, "q")
-    else:
-        q = ctx.linear(ctx.normed(ctx.linear(ctx.input, "q_down"), "q_down_norm"), "q_up")
-    q = call("heads", q, part.n_heads)
+    q_input: Expression = ctx.input
+    if part.q_rank is not None:
+        q_input = ctx.normed(ctx.linear(ctx.input, "q_down"), "q_down_norm")
+    q = call("heads", ctx.linear(q_input, "q" if part.q_rank is None else "q_up"), part.n_heads)
     rotated = call("rotated", call("last", q, part.d_rope), part.d_rope)
     yield "q", "queries", call("concat", call("first", q, part.d_nope), rotated)
     scores = call("dot", ctx.step("q"), ctx.step("k")) * latent_scale(part)
+    if isinstance(part.indexer, Indexer):
+        yield from _indexed(part, part.indexer, q_input, ctx)
+    if part.indexer is not None:
+        owner = ctx.step_prefix if isinstance(part.indexer, Indexer) else ctx.lender_prefix
+        scores = call("selected", scores, call("top", Value(f"{owner}index_scores"), part.indexer.n_selected))
     yield from _softmaxed(scores, ctx, is_masked=ctx.is_causal, has_sinks=False)
     yield "out", "attention_out", ctx.linear(call("joined", ctx.step("values")), "out")
+
+
+def _indexed(part: LatentAttention, own: Indexer, q_input: Expression, ctx: PartContext) -> PartSteps:
+    """Yield the steps of an indexer."""
+
+    def rotated(x: Call) -> Call:
+        if own.rotated == "first":
+            return call("rotated", x, part.d_rope)
+        last = call("rotated", call("last", x, part.d_rope), part.d_rope)
+        return call("concat", call("first", x, own.d_index - part.d_rope), last)
+
+    yield "index_q", "queries", rotated(call("heads", ctx.linear(q_input, "indexer.q"), own.n_index_heads))
+    k = ctx.normed(ctx.linear(ctx.input, "indexer.k"), "indexer.k_norm")
+    yield "index_k", "keys", rotated(call("heads", k, 1))
+    dots = call("relu", call("dot", ctx.step("index_q"), ctx.step("index_k")) * own.d_index**-0.5)
+    scores = call("over_heads", dots, ctx.linear(ctx.input, "indexer.head_weights") * own.n_index_heads**-0.5)
+    yield "index_scores", "index_scores", call("masked", scores) if ctx.is_causal else scores
 
 
 def _softmaxed(scores: Expression, ctx: PartContext, *, is_masked: bool, has_sinks: bool) -> PartSteps:

@@ -65,7 +65,6 @@ def softmax_of(model: Any, trace: Trace, part: str, *, head: int = 0, query: int
     stack, block, arm = _locate(model, part)
     context, scores_S = _attention_context(stack, trace, part), trace[f"{part}.scores"][head, query]
     module = getattr(block, arm)
-    hidden_TS = context.hidden_mask(module.softmax.window)
     sinks_N = getattr(module, "sinks", None)
     sink = None if sinks_N is None else float(sinks_N[head])
     stages = [
@@ -73,7 +72,7 @@ def softmax_of(model: Any, trace: Trace, part: str, *, head: int = 0, query: int
         _stage("masked", "masked(x)", scores_S, sink),
         *_weight_stages(scores_S.float(), sink, trace[f"{part}.pattern"][head, query]),
     ]
-    hidden = [False] * len(scores_S) if hidden_TS is None else hidden_TS[query].tolist()
+    hidden = scores_S.isneginf().tolist()
     return SoftmaxRow(part, head, query, tuple(hidden), tuple(stages))
 
 
@@ -123,7 +122,7 @@ def _query_position(trace: Trace, part: str, head: int, query: int | None) -> in
         raise InputError(
             msg("found {found}", found=shown(part)),
             where="part",
-            allowed=", ".join(attentions(trace)) or "none: no attention",
+            allowed=", ".join(attentions(trace)) or msg("none: no attention"),
         )
     n_heads, n_positions, _ = trace[f"{part}.scores"].shape
     if not 0 <= head < n_heads:
@@ -150,7 +149,7 @@ def _key_owner(stack: Layers, part: str) -> str:
     """Return the part that computes the keys of this one: itself, or a part of an earlier layer."""
     prefix, _, path = part.rpartition("layers.")
     layer, _, arm = path.partition(".")
-    owner = stack.lenders[int(layer)] if arm in stack.shared_arms[int(layer)] else layer
+    owner = stack.lenders[int(layer)] if arm in stack.key_readers[int(layer)] else layer
     return f"{prefix}layers.{owner}.{arm}"
 
 

@@ -105,7 +105,7 @@ class ObserverFactory:
         if not taps:
             return None
         if any(part.training and part.execution.recompute != "none" for part in taps[0].parts):
-            found = "the backward pass would come by edits again"
+            found = msg("recomputation in the backward pass would apply edits twice")
             raise InputError(found, where="recompute", allowed=msg("'none' while a model is watched in training"))
         return PassObserver(taps)
 
@@ -135,7 +135,7 @@ def canonical_spec(model: Any) -> Spec:
     kinds = (EncoderDecoder, SingleStack, Block, *implementations("module"))
     is_whole = isinstance(model, EncoderDecoder | SingleStack)
     if not is_whole or any(_is_replaced(module, kinds) for module in model.modules()):
-        found = f"found {type(model).__name__}, whose parts run without taps"
+        found = msg("found {kind}, whose parts run without taps", kind=type(model).__name__)
         raise InputError(found, where="model", allowed=msg("a model as it is built or loaded, not packed"))
     spec: Spec = model.spec
     return spec

@@ -76,7 +76,7 @@ def record(
     """
     spec, recording = canonical_spec(model), Recording()
     patterns = ["*"] if sites is None else [sites] if isinstance(sites, str) else list(sites)
-    names = frozenset(site.name for pattern in patterns for site in find_sites(spec, pattern))
+    names = frozenset(site.name for site in find_sites(spec, *patterns))
     with attached(ModelTap(model, edits, names, recording.add)), torch.set_grad_enabled(grad):
         recording.logits = model(*ids, **kwargs)
     if missing := [name for name in patterns if name in names and name not in recording]:

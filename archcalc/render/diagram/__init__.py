@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec import structs
+
 from archcalc.render.diagram import box_texts
 from archcalc.render.diagram.layer_layout import GAP
 from archcalc.render.diagram.shapes import Label, Shape, Wire, as_svg
@@ -46,9 +48,9 @@ def _add_head(spec: Spec, column: StackColumn, say: Translator) -> None:
     layout, stack = column.layout, spec.decoder
     output = _output(spec, say)
     if spec.pooler:
-        column.box(box_texts.pooler(spec.pooler, say))
+        column.box(structs.replace(box_texts.pooler(spec.pooler, say), path="pooled"))
     if spec.head:
-        head = column.box(box_texts.head(spec, say))
+        head = column.box(structs.replace(box_texts.head(spec, say), path="logits"))
         if spec.head.tied:
             x = MARGIN / 2
             from_y, to_y = column.embedding.y + 20, head.y + head.height / 2

@@ -7,7 +7,7 @@ from typing import Final
 
 from archcalc.render.diagram.shapes import BoxText
 from archcalc.spec.activation import AnyActivation, ClampedSwish, activation_name
-from archcalc.spec.attention import Attention, LatentAttention
+from archcalc.spec.attention import Attention, Indexer, LatentAttention
 from archcalc.spec.ffn import Gated, MoE, Plain
 from archcalc.spec.layer import Arm
 from archcalc.spec.model import Pooler, Spec, Transform
@@ -174,6 +174,11 @@ def latent(part: LatentAttention, d_model: int, say: Translator) -> tuple[str, l
         ),
         *_positions(part.position, part.d_rope, say),
     ]
+    if isinstance(part.indexer, Indexer):
+        heads, width = exact(part.indexer.n_index_heads), exact(part.indexer.d_index)
+        lines.append(say(msg("indexer: {n} heads × {width}", n=heads, width=width)))
+    if part.indexer is not None:
+        lines.append(say(msg("{n} keys selected for each query", n=exact(part.indexer.n_selected))))
     return say(msg("latent attention (MLA)")), lines
 
 

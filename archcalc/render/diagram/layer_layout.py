@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 import msgspec
+from msgspec import structs
 
 from archcalc.render.diagram import box_texts
 from archcalc.render.diagram.shapes import Box, BoxText, Plus, Shape, Wire
-from archcalc.spec.branches import branches
+from archcalc.spec.branches import arm_norm, branches, is_idle, names, stream_names
 from archcalc.spec.layer import Branch, Layer
 from archcalc.spec.norm import Norm
 from archcalc.words import Translator, msg
@@ -21,13 +22,15 @@ BRANCH_INDENT, CHAIN_GAP = 34, 16
 class BranchTexts(msgspec.Struct, frozen=True):
     """The boxes of a residual branch: `shared` ones, then chains side by side, one for each arm.
 
-    `after` follows the sum, on the stream. `readers`: indices of the chains whose attention reads the source.
+    `after` follows the sum, on the stream, whose path is `sum_path`. `readers`: indices of the chains whose attention
+    reads the source.
     """
 
     chains: tuple[tuple[BoxText, ...], ...]
     shared: tuple[BoxText, ...] = ()
     after: tuple[BoxText, ...] = ()
     readers: tuple[int, ...] = ()
+    sum_path: str = ""
 
     @property
     def width(self) -> float:
@@ -45,23 +48,35 @@ class Layout(msgspec.Struct):
     readers: list[Box]
 
 
-def branch_texts(layer: Layer, d_model: int, say: Translator, *, is_causal: bool) -> list[BranchTexts]:
-    """Return the boxes of each residual branch of a layer, in order."""
-    return [_branch(branch, d_model, say, is_causal=is_causal) for branch in branches(layer)]
+def branch_texts(layer: Layer, path: str, d_model: int, say: Translator, *, is_causal: bool) -> list[BranchTexts]:
+    """Return the boxes of each residual branch of a layer, in order; `path` is that of the layer, with a point."""
+    streams = iter(stream_names(layer))
+    return [
+        _branch(branch, path, "" if is_idle(branch) else next(streams), d_model, say, is_causal=is_causal)
+        for branch in branches(layer)
+    ]
 
 
-def _branch(branch: Branch, d_model: int, say: Translator, *, is_causal: bool) -> BranchTexts:
-    chains = [(*_norms(arm.norm), box_texts.part(arm, d_model, say, is_causal=is_causal)) for arm in branch.arms]
-    before, out, after = map(_norms, (branch.norm_in, branch.norm_out, branch.norm_after))
+def _branch(branch: Branch, path: str, stream: str, d_model: int, say: Translator, *, is_causal: bool) -> BranchTexts:
+    own = names(branch)
+
+    def at(text: BoxText, name: str | None) -> BoxText:
+        return structs.replace(text, path=f"{path}{name}")
+
+    def norms(part: Norm | None, name: str | None) -> tuple[BoxText, ...]:
+        return () if part is None else (at(box_texts.norm(part), name),)
+
+    chains = [
+        (*norms(arm.norm, arm_norm(arm)), at(box_texts.part(arm, d_model, say, is_causal=is_causal), arm.name))
+        for arm in branch.arms
+    ]
+    before, out = norms(branch.norm_in, own.norm_in), norms(branch.norm_out, own.norm_out)
+    after = norms(branch.norm_after, own.norm_after)
     scale = () if branch.scale == 1 else (BoxText(say(msg("× {value}", value=f"{branch.scale:.4g}")), (), "other"),)
     if len(chains) == 1:
         chains, before = [(*before, *chains[0], *out, *scale)], ()
     readers = tuple(i for i, arm in enumerate(branch.arms) if arm.reads == "source")
-    return BranchTexts(tuple(chains), before, after, readers)
-
-
-def _norms(part: Norm | None) -> tuple[BoxText, ...]:
-    return () if part is None else (box_texts.norm(part),)
+    return BranchTexts(tuple(chains), before, after, readers, f"{path}{own.sum or stream}")
 
 
 def add_branch(branch: BranchTexts, trunk: float, width: float, layout: Layout) -> None:
@@ -75,7 +90,7 @@ def add_branch(branch: BranchTexts, trunk: float, width: float, layout: Layout) 
         start = (x, y)
     bottom = _chains(branch, left, width, start, layout)
     end = bottom + GAP
-    layout.shapes.append(Plus(trunk, end))
+    layout.shapes.append(Plus(trunk, end, path=branch.sum_path))
     layout.y = end
     for after in branch.after:
         box = _box(after, trunk - 20, end + GAP, BRANCH_INDENT + width + 20, layout)

@@ -20,11 +20,12 @@ Point = tuple[float, float]
 
 
 class BoxText(msgspec.Struct, frozen=True):
-    """The text of a box: a title, lines below it, and the component that gives the color."""
+    """The text of a box: a title, lines below it, the component that gives the color, and the path of what it shows."""
 
     title: str
     lines: tuple[str, ...] = ()
     component: str = "other"
+    path: str = ""
 
     @property
     def width(self) -> float:
@@ -77,6 +78,7 @@ class Plus(msgspec.Struct, frozen=True):
     x: float
     y: float
     radius: float = 8
+    path: str = ""
 
 
 class Label(msgspec.Struct, frozen=True):
@@ -115,10 +117,16 @@ def _box(box: Box) -> str:
         _text(middle, box.y + PADDING + 10 + LINE * i, line, "middle", bold=i == 0)
         for i, line in enumerate((box.text.title, *box.text.lines))
     )
-    return (
+    return _part(
+        box.text.path,
         f'<rect x="{box.x:.1f}" y="{box.y:.1f}" width="{box.width:.1f}" height="{box.height:.1f}" rx="6" '
-        f'fill="{color}" fill-opacity="0.22" stroke="{color}" stroke-width="1.5"/>{texts}'
+        f'fill="{color}" fill-opacity="0.22" stroke="{color}" stroke-width="1.5"/>{texts}',
     )
+
+
+def _part(path: str, svg: str) -> str:
+    """Return what is drawn for a part of the model, under its path if it has one."""
+    return f'<g data-path="{escape(path)}">{svg}</g>' if path else svg
 
 
 def _frame(frame: Frame) -> str:
@@ -152,9 +160,10 @@ def _head(start: Point, end: Point) -> str:
 def _plus(plus: Plus) -> str:
     x, y, r = plus.x, plus.y, plus.radius
     arms = f"M{x - r + 3:.1f} {y:.1f}H{x + r - 3:.1f}M{x:.1f} {y - r + 3:.1f}V{y + r - 3:.1f}"
-    return (
+    return _part(
+        plus.path,
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{r:.1f}" fill="#808080" fill-opacity="0.35" stroke="currentColor"/>'
-        f'<path d="{arms}" fill="none" stroke="currentColor" stroke-width="1.5"/>'
+        f'<path d="{arms}" fill="none" stroke="currentColor" stroke-width="1.5"/>',
     )
 
 

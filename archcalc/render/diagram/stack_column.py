@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import Final
 
+from msgspec import structs
+
 from archcalc.render.diagram import box_texts
 from archcalc.render.diagram.layer_layout import BRANCH_INDENT, GAP, BranchTexts, Layout, add_branch, branch_texts
 from archcalc.render.diagram.shapes import LINE, Box, BoxText, Frame, Label, Wire, text_width
@@ -30,13 +32,15 @@ class StackColumn:
         spec, stack, is_causal = self._spec, self._stack, model_stack.is_causal
         self._groups = groups(stack)
         kinds = self._groups[:MAX_KINDS]
-        self._branches = [branch_texts(group.layer, spec.d_model, say, is_causal=is_causal) for group in kinds]
+        self._branches = [
+            branch_texts(group.layer, self._path(group), spec.d_model, say, is_causal=is_causal) for group in kinds
+        ]
         self._headings = [self._heading(group) for group in kinds]
-        self._before = [box_texts.embedding(spec, stack.position, say)]
+        self._before = [self._with_path(box_texts.embedding(spec, stack.position, say), "embed")]
         self._before += (
             [box_texts.embed_norm(stack.embed_norm, stack.embed_norm_reads, say)] if stack.embed_norm else []
         )
-        self._after = [box_texts.norm(stack.final_norm)] if stack.final_norm else []
+        self._after = [self._with_path(box_texts.norm(stack.final_norm), "final_norm")] if stack.final_norm else []
         self.left = left
         self._branch_width = self._widest_branch()
         self.layout = Layout([], top, [])
@@ -51,6 +55,13 @@ class StackColumn:
     def trunk(self) -> float:
         """The x of the residual stream."""
         return self.left + TRUNK_INDENT
+
+    def _path(self, group: Group) -> str:
+        """Return the path of the first layer of a group, with a point."""
+        return f"{self._model_stack.prefix}layers.{group.layer_indices[0]}."
+
+    def _with_path(self, text: BoxText, name: str) -> BoxText:
+        return structs.replace(text, path=f"{self._model_stack.prefix}{name}")
 
     def draw(self) -> None:
         """Add the shapes of the stack."""
@@ -116,6 +127,8 @@ class StackColumn:
             yield say(msg("all share one set of weights"))
         if shares is not None and shares.keys_values is not None:
             yield say(msg("keys and values of layer {layer}", layer=shares.keys_values))
+        if shares is not None and shares.selection is not None:
+            yield say(msg("selected keys of layer {layer}", layer=shares.selection))
 
     def _widest_branch(self) -> float:
         """Return the width of the widest branch, or more if a box or a heading needs it."""

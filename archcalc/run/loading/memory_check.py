@@ -30,7 +30,8 @@ def check(spec: Spec, work: Workload | None, dtype: torch.dtype, device: torch.d
     needed = ledger.total() * element_bytes(name)
     needs = f"{human_bytes(needed)} of weights in {name}"
     if work is not None:
-        cache_bytes = summary(ledger, work, name)["kv_cache_bytes"]
+        memory = summary(ledger, work, name)
+        cache_bytes = memory["kv_cache_bytes"] + memory["state_bytes"]
         needed += cache_bytes
         needs += f" and {human_bytes(cache_bytes)} of cache for {work.batch} × {work.past + work.seq:,} tokens"
     problem = msg("{name} needs {needs}; {free_bytes} are free on {type}", name=spec.name, needs=needs)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from archcalc.errors import InputError
 from archcalc.run.train.settings import Settings, generator
-from archcalc.words import msg
+from archcalc.words import Message, msg
 
 NO_TARGET = -100  # the default ignore_index of PyTorch's cross-entropy
 MASKED_SHARE, MASK_SHARE, RANDOM_SHARE = 0.15, 0.8, 0.1  # Devlin et al. 2019, section 3.1
@@ -67,7 +67,7 @@ class NextTokens(Batches):
         super().__init__(settings)
         self.ids, self.validation_ids, self.n_characters = torch.tensor(ids), torch.tensor(validation_ids), n_characters
         if len(ids) <= settings.seq or len(validation_ids) < 2:
-            problem = f"has {len(ids):,} tokens to learn from and {len(validation_ids):,} held out"
+            problem = _too_short(ids, validation_ids)
             raise InputError(
                 problem, where="text", allowed=msg("more than the {seq:,} of `seq`, and 2", seq=settings.seq)
             )
@@ -102,7 +102,7 @@ class MaskedTokens(Batches):
         self.ids, self.validation_ids = torch.tensor(ids), torch.tensor(validation_ids)
         self.mask_id, self.vocab_size = mask_id, vocab_size
         if min(len(ids), len(validation_ids)) < settings.seq:
-            problem = f"has {len(ids):,} tokens to learn from and {len(validation_ids):,} held out"
+            problem = _too_short(ids, validation_ids)
             raise InputError(problem, where="text", allowed=msg("the {seq:,} of `seq` each", seq=settings.seq))
 
     def batch(self, step: int) -> Batch:
@@ -152,6 +152,12 @@ class Sequences(Batches):
         targets_BT = source_BS.flip(1) if self.reverse else source_BS
         shifted_BT = torch.cat((torch.full((shape[0], 1), START_ID), targets_BT[:, :-1]), 1)
         return Batch((source_BS, shifted_BT), targets_BT)
+
+
+def _too_short(ids: Sequence[int], validation_ids: Sequence[int]) -> Message:
+    return msg(
+        "has {n:,} tokens to learn from and {n_validation:,} held out", n=len(ids), n_validation=len(validation_ids)
+    )
 
 
 def _starts(settings: Settings, n_positions: int, step: int) -> Tensor:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.hf.tiny import bart_like, bert_like, gpt_like, llama_like, mla_like, moe_like, t5_like
+from tests.hf.tiny import bart_like, bert_like, gpt_like, llama_like, mixer_like, mla_like, moe_like, t5_like
 
 TINY: dict[str, dict[str, Any]] = {
     **llama_like.CONFIGS,
     **bert_like.CONFIGS,
     **mla_like.CONFIGS,
     **moe_like.CONFIGS,
+    **mixer_like.CONFIGS,
     **gpt_like.CONFIGS,
     **bart_like.CONFIGS,
     **t5_like.CONFIGS,

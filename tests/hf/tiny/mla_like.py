@@ -22,6 +22,8 @@ YARN = {
 }
 STRAIGHT = {"q_lora_rank": None, "rope_interleave": False, "attention_bias": True}
 V2 = RMS | LATENT | EXPERTS
+INDEXER = {"index_n_heads": 12, "index_head_dim": 10, "index_topk": 4}
+DSA = RMS | LATENT | EXPERTS | GROUPS | INDEXER
 NEEDS = {"deepseek_v2": {"num_experts_per_tok": 6}}
 
 CONFIGS: dict[str, dict[str, Any]] = {
@@ -34,6 +36,11 @@ CONFIGS: dict[str, dict[str, Any]] = {
     | {"first_k_dense_replace": 2, "n_shared_experts": 1, "mlp_bias": True, "attention_bias": True}
     | YARN,
     "deepseek_v2:lite": V2 | {"q_lora_rank": None, "topk_method": "greedy", "n_group": 1, "topk_group": 1} | THETA,
+    "deepseek_v32:default switches": RMS | LATENT | EXPERTS | INDEXER | {"n_group": 4, "topk_group": 2},
+    "deepseek_v32:mixed": DSA | FEEDS | YARN | {"attention_bias": True, "n_shared_experts": 2, "index_topk": 1},
+    "glm_moe_dsa:default switches": RMS | LATENT | EXPERTS | INDEXER | {"n_group": 1, "topk_group": 1},
+    "glm_moe_dsa:shared": DSA | FEEDS | {"indexer_types": ["full", "shared", "shared", "full"], "attention_bias": True},
+    "glm_moe_dsa:every third": DSA | {"index_topk_freq": 3, "first_k_dense_replace": 1} | THETA,
     "glm4_moe_lite:default switches": RMS | LATENT | EXPERTS,
     "glm4_moe_lite:mixed": RMS | LATENT | EXPERTS | FEEDS | GROUPS | STRAIGHT | {"n_shared_experts": 2} | YARN,
     "minicpm3:default switches": RMS | LATENT,

@@ -1,0 +1,173 @@
+"""Decoders whose latent attention selects keys by an indexer (DeepSeek-V3.2 and what follows it): a row each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec.structs import replace
+
+from archcalc.hf.config import LAYERS, LAYERS_OR_NONE, WORDS, Config, ValueType
+from archcalc.hf.families.mla_like import FOLLOWING, MIXED, grouped, latent
+from archcalc.hf.families.moe_like import CORRECTED, experts, layers_that
+from archcalc.hf.family import derive
+from archcalc.hf.lens import Constraint, ImpliedValue, Key
+from archcalc.hf.spellings import TIED_EXPERTS
+from archcalc.hf.stack import INDEX, CombinedSchedule, ListSchedule, Schedule
+from archcalc.hf.templates.decoder import cross_product, decoder
+from archcalc.hf.tensors import modules
+from archcalc.hf.vocabulary import flag, keys, layers, positive, rmsnorm, size
+
+FIRST_DENSE = Key("first_k_dense_replace", LAYERS_OR_NONE, 3)
+DENSE_FIRST = layers_that(lambda config, index: index < FIRST_DENSE.read(config), FIRST_DENSE)
+INDEXER = modules(
+    {
+        "attn.indexer.q": "wq_b",
+        "attn.indexer.k": "wk",
+        "attn.indexer.k_norm": "k_norm",
+        "attn.indexer.head_weights": "weights_proj",
+    },
+    "layers.{i}.",
+    "model.layers.{i}.self_attn.indexer.",
+)
+N_SELECTED = size("index_topk", 2048)
+
+
+def indexer(heads: int, **fields: Any) -> dict[str, Any]:
+    """Return an indexer with this many heads by default."""
+    sizes = {"n_index_heads": size("index_n_heads", heads), "d_index": size("index_head_dim", 128)}
+    norm = {"kind": "layernorm", "eps": 1e-6}
+    return {"kind": "tokens", **sizes, "n_selected": N_SELECTED, "norm": norm, **fields}
+
+
+def shared_experts(**sizes: Any) -> dict[str, Any]:
+    """Return DeepSeek-V3.2's mixture of experts."""
+    return experts(
+        size("n_routed_experts", 256, aliases=("num_local_experts", "num_experts")),
+        size("num_experts_per_tok", 8),
+        size("moe_intermediate_size", 2048),
+        **CORRECTED,
+        **sizes,
+        normalise=flag("norm_topk_prob", True),
+        scale=positive("routed_scaling_factor", 2.5),
+        n_shared=size("n_shared_experts", 1),
+    )
+
+
+def indexed_layers(depth: int) -> Constraint:
+    """Return the constraint that every layer has indexed attention."""
+    return Constraint(
+        "layer_types", (None, ImpliedValue(lambda config: ["indexed_attention"] * layers(depth).read(config)))
+    )
+
+
+# Said by some configs; the class has no choice.
+NO_CHOICE = (
+    Constraint("scoring_func", ("sigmoid",)),
+    Constraint("topk_method", ("noaux_tc",)),
+    Constraint("moe_layer_freq", (1,)),
+)
+# The class has biases in attention only. MTP modules are in files, and no forward pass runs them.
+UNREAD = f"{FOLLOWING} mlp_bias num_nextn_predict_layers num_mtp_layers ep_size aux_loss_alpha seq_aux"
+DEEPSEEK_V32_LATENT = {
+    **latent(128, q_rank=1536, kv_rank=512, d_nope=128, d_rope=64, d_v=128),
+    "q_rank": size("q_lora_rank", 1536),
+}
+DEEPSEEK_V32 = decoder(
+    "deepseek_v32",
+    "DeepseekV32ForCausalLM",
+    vocab=129280,
+    n_ctx=163840,
+    width=7168,
+    depth=61,
+    d_ff=18432,
+    rope={"interleaved": True},
+    base_attention=DEEPSEEK_V32_LATENT,
+    attention={"indexer": indexer(64)},
+    ffn_kinds={"dense": None, "moe": shared_experts(**grouped(8, 4))},
+    schedule=DENSE_FIRST,
+    tensors=(*MIXED, INDEXER),
+    constraints=(*NO_CHOICE, indexed_layers(61)),
+    irrelevant=keys(UNREAD),
+    spelling=replace(TIED_EXPERTS, mtp_key="num_nextn_predict_layers"),
+)
+
+# Which layers run their indexer: a list, a pattern of F and S, or every n-th from a certain layer on.
+FREQUENCY = Key("index_topk_freq", LAYERS_OR_NONE, 1)
+OFFSET = Key("index_skip_topk_offset", LAYERS_OR_NONE, 2)
+_LETTERS = {"F": "full", "S": "shared"}
+PATTERN = Key(
+    "index_topk_pattern",
+    ValueType(
+        lambda value: (isinstance(value, str) and set(value) <= set(_LETTERS)) or WORDS.allows(value),
+        "letters F and S, or a list of full and shared",
+    ),
+    None,
+    null=None,
+)
+
+
+def indexer_kind(config: Config, index: int) -> str:
+    """Return whether a layer runs its indexer, where no list says it."""
+    pattern = PATTERN.read(config)
+    if pattern is None:
+        return "shared" if max(index - OFFSET.read(config) + 1, 0) % max(FREQUENCY.read(config), 1) else "full"
+    if index >= len(pattern):
+        raise config.error(PATTERN.name, f"{len(pattern)} layers", "one for each layer")
+    word: str = _LETTERS.get(pattern[index], pattern[index])
+    if word not in ("full", "shared"):
+        raise config.error(PATTERN.name, word, "full, shared")
+    return word
+
+
+INDEXER_TYPES = ListSchedule(
+    {"full": "full", "shared": "shared"}, indexer_kind, (PATTERN, FREQUENCY, OFFSET), "indexer_types"
+)
+
+
+def sharing(depth: int, types: Schedule) -> Any:
+    """Return the function that makes the layers whose indexer is shared read the last selection before them."""
+
+    def lender(config: Config) -> int:
+        index: int = config.data[INDEX]
+        kinds = types.read(config, Key("num_hidden_layers", LAYERS, depth).read(config))
+        full = [before for before in range(index) if kinds[before] == "full"]
+        if not full:
+            raise config.error("indexer_types[0]", "shared", "full in the first layer")
+        return full[-1]
+
+    def to_layer(kind: str, layer: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {**layer, "shares": {"selection": ImpliedValue(lender)}} if kind.startswith("shared") else layer
+
+    return to_layer
+
+
+GLM_MOE_DSA = derive(
+    DEEPSEEK_V32,
+    "glm_moe_dsa",
+    "GlmMoeDsaForCausalLM",
+    vocab=154880,
+    n_ctx=202752,
+    width=6144,
+    depth=78,
+    d_ff=12288,
+    norm=rmsnorm(1e-5),
+    base_attention={
+        **latent(64, q_rank=2048, kv_rank=512, d_nope=192, d_rope=64, d_v=256),
+        "q_rank": size("q_lora_rank", 2048),
+    },
+    attention={},
+    schedule=CombinedSchedule(INDEXER_TYPES, DENSE_FIRST),
+    to_branches=sharing(78, INDEXER_TYPES),
+    by_index=True,
+    constraints=(*NO_CHOICE, indexed_layers(78)),
+    **cross_product(
+        {
+            "full": {"indexer": indexer(32, interleaved=True)},
+            "shared": {"indexer": {"kind": "shared", "n_selected": N_SELECTED}},
+        },
+        {"dense": None, "moe": shared_experts(**grouped(1, 1))},
+    ),
+)
+
+FAMILIES = (DEEPSEEK_V32, GLM_MOE_DSA)

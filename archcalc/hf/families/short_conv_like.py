@@ -1,0 +1,97 @@
+"""Decoders whose layers have attention or a gated short convolution: LFM2."""
+
+from collections.abc import Iterator
+from typing import Any, final
+
+import msgspec
+
+from archcalc.hf.config import FLAG, INDICES, POSITIVE, SIZE, Config
+from archcalc.hf.lens import ConfigDraft, ConfigLens, Key, Override
+from archcalc.hf.stack import ListSchedule
+from archcalc.hf.templates.decoder import LAYER, decoder
+from archcalc.hf.tensors import module, modules
+from archcalc.hf.vocabulary import flag, rmsnorm, size
+
+FULL_LAYERS = Key("full_attn_idxs", INDICES, None, null=None)
+
+
+@final
+class RoundedWidth(ConfigLens, msgspec.Struct, frozen=True):
+    """The width of a feed-forward: by default two thirds of the stated one, scaled and rounded up to a multiple (LFM2).
+
+    It is written as it is, without the adjustment.
+    """
+
+    width: ConfigLens
+    is_adjusted: Key = Key("block_auto_adjust_ff_dim", FLAG, True)
+    factor: Key = Key("block_ffn_dim_multiplier", POSITIVE, 1.0, null=None)
+    multiple: Key = Key("block_multiple_of", SIZE, 256)
+
+    def names(self) -> Iterator[str]:
+        """Yield the keys of the width and of its adjustment."""
+        for key in (self.width, self.is_adjusted, self.factor, self.multiple):
+            yield from key.names()
+
+    def read(self, config: Config) -> int:
+        """Return the width."""
+        width = int(self.width.read(config))
+        if not self.is_adjusted.read(config):
+            return width
+        width, factor, multiple = int(2 * width / 3), self.factor.read(config), self.multiple.read(config)
+        return width if factor is None else -(-int(factor * width) // multiple) * multiple
+
+    def write(self, value: Any, draft: ConfigDraft) -> None:
+        """Put the width, and that it is not adjusted."""
+        self.width.write(value, draft)
+        draft.put(self.is_adjusted.name, False)
+
+
+def full_layers(config: Config, index: int) -> str:
+    """Return the kind of a layer: attention where it is listed, by default everywhere."""
+    listed = FULL_LAYERS.read(config)
+    return "attention" if listed is None or index in listed else "conv"
+
+
+LFM2 = decoder(
+    "lfm2",
+    "Lfm2ForCausalLM",
+    vocab=65536,
+    n_ctx=128000,
+    width=2560,
+    kv=8,
+    norm=rmsnorm(1e-5, "norm_eps"),
+    theta=1_000_000.0,
+    head={"tied": Override(Key("tie_embedding", FLAG), flag("tie_word_embeddings", True))},
+    attention={"qk_norm": "head"},
+    kinds={"attention": {}},
+    mixers={"conv": {"kind": "short_conv", "d_conv": size("conv_L_cache", 3), "bias": flag("conv_bias", False)}},
+    ffn={"d_ff": RoundedWidth(Override(Key("block_ff_dim", SIZE), size("intermediate_size", 12288)))},
+    schedule=ListSchedule({"full_attention": "attention", "conv": "conv"}, full_layers, (FULL_LAYERS,)),
+    dropouts={},
+    tensors=(
+        modules({"embed.tokens": "embed_tokens", "final_norm": "embedding_norm"}, name="model."),
+        module("head", "lm_head"),
+        modules(
+            {
+                "attn.q": "self_attn.q_proj",
+                "attn.k": "self_attn.k_proj",
+                "attn.v": "self_attn.v_proj",
+                "attn.out": "self_attn.out_proj",
+                "attn.q_norm": "self_attn.q_layernorm",
+                "attn.k_norm": "self_attn.k_layernorm",
+                "mixer.in": "conv.in_proj",
+                "mixer.conv": "conv.conv",
+                "mixer.out": "conv.out_proj",
+                "attn_norm": "operator_norm",
+                "mixer_norm": "operator_norm",
+                "ffn_norm": "ffn_norm",
+                "ffn.gate": "feed_forward.w1",
+                "ffn.up": "feed_forward.w3",
+                "ffn.down": "feed_forward.w2",
+            },
+            *LAYER,
+        ),
+    ),
+)
+
+FAMILIES = (LFM2,)

@@ -1,0 +1,1 @@
+"""Mixers: a file for each variant, and what they share."""
