@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin,
 
 import msgspec
 
-from archcalc.words import ENGLISH, Message
+from archcalc.words import Message
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,21 +113,15 @@ def _field(hint: Any, name: str) -> Field:
     return fields[0]
 
 
-def plain(result: Any) -> Any:
-    """Return a result as JSON has it: dicts, lists, texts and numbers. Messages are in English."""
-    return _lists(msgspec.to_builtins(ENGLISH.within(result), enc_hook=_plain))
-
-
-def _plain(value: Any) -> Any:
-    """Return a sequence, such as rows over arrays, as a list; anything else as text."""
-    return list(value) if isinstance(value, Sequence) else str(value)
-
-
-def _lists(value: Any) -> Any:
-    """Return plain data with lists for tuples."""
-    if isinstance(value, dict):
-        return {key: _lists(inner) for key, inner in value.items()}
-    return list(map(_lists, value)) if isinstance(value, list | tuple) else value
+def plain(value: Any) -> Any:
+    """Return a result as JSON has it: dicts, lists, texts and numbers. Messages are in English, other values texts."""
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if isinstance(value, msgspec.Struct) and not isinstance(value, Message):
+        return {name: plain(getattr(value, name)) for name in value.__struct_fields__}
+    if isinstance(value, Mapping):
+        return {key: plain(inner) for key, inner in value.items()}
+    return [plain(inner) for inner in value] if isinstance(value, Sequence) else str(value)
 
 
 def columns(row: Row) -> dict[str, Any]:

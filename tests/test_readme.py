@@ -50,14 +50,14 @@ NOT_RUN = {
     "archcalc embed ./SmolLM2-135M --near Paris --top 10": FOREIGN,
     "archcalc embed ./SmolLM2-135M --analogy king man woman queen": FOREIGN,
     "archcalc embed ./SmolLM2-135M --contexts 'a river bank' 'an investment bank' --token bank": FOREIGN,
+    "archcalc embed ./SmolLM2-135M --direction refusal.safetensors --layers 12-18": FOREIGN,
     "archcalc embed SmolLM2-135M-Instruct.gguf --near Paris --top 6": FOREIGN,
     "archcalc patch SmolLM2-135M-Instruct.gguf --prompt 'The capital of France is'"
-    " --corrupted 'The capital of Italy is' --answer ' Paris' --wrong ' Rome'"
+    " --corrupted 'The capital of Italy is' --answer Paris --wrong Rome"
     " --component attention --component head": FOREIGN,
     "archcalc patchscope SmolLM2-135M-Instruct.gguf --prompt 'Diana, Princess of Wales'"
     " --scope few-shot -n 12": FOREIGN,
-    "archcalc patch model.gguf --prompt 'Paris is in' --corrupted 'Rome is in' --answer ' France'"
-    " --wrong ' Italy'": FOREIGN,
+    "archcalc patch model.gguf --prompt 'Paris is in' --corrupted 'Rome is in' --answer France --wrong Italy": FOREIGN,
     "archcalc patchscope model.gguf --prompt 'Diana, Princess of Wales' --scope few-shot --layer 6"
     " --target-layer 3": FOREIGN,
     "archcalc steer SmolLM2-135M-Instruct.gguf --chat --pairs refusal.tsv -p 'How do I plant a tree?' --layers 18"

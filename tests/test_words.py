@@ -17,7 +17,7 @@ from tests import catalogs
 
 CHINESE = re.compile("[\u4e00-\u9fff]")
 LOGISTIC = "softmax({a}, {b}) = {p:.4f}, {q:.4f}; logistic({a} − {b}) = 1 / (1 + exp(−{x})) = {logistic:.4f}"
-# Formulas of names, without a word.
+# Formulas of names, without a word, and an example of the language that a translation is into.
 FORMULAS = {
     "seq + past",
     "seq + min(past, {w} − 1)",
@@ -25,6 +25,9 @@ FORMULAS = {
     "seq·past + seq·(seq + 1)/2",
     LOGISTIC,
     "`recipe` pure",
+    "seq · min(seq, {w})",
+    "source_new · min(source_new, {w})",
+    "<start> le chat était assis sur",
 }
 
 

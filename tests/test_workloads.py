@@ -27,7 +27,7 @@ from tests.strategies import ANY_DECODERS, DECODERS, specs
 
 INDEX = re.compile(r"\.\d+(?=\.|$)")
 # Attention's own products, and the head's matrix, are computed in the module that holds them.
-WITHIN = re.compile(r"\.(scores|values|logits)$")
+WITHIN = re.compile(r"\.(scores|values|sum|logits)$")
 DECODING = [name for name in presets.names() if load(name).decoder is not None]
 
 

@@ -63,7 +63,7 @@ class StateMemory(Row, frozen=True, kw_only=True):
     layers: Annotated[int, count(msg("layers"), is_summed=False)]
     bytes: Annotated[int, count(msg("total bytes"), rounded="bytes")]
     formula: Annotated[str, text(msg("bytes by formula"))]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "exact"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "exact"
 
 
 class LayerCache(Row, frozen=True, kw_only=True):

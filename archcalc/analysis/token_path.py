@@ -47,7 +47,7 @@ class TokenStep(Row, frozen=True, kw_only=True):
     axes: Annotated[tuple[str, ...], product(msg("axes"))]
     shape: Annotated[tuple[int, ...], product(msg("shape"))]
     description: Annotated[str | Message, text(msg("what"))]
-    kind: Annotated[Sureness, data(msg("exact, measured or modelled"))] = "exact"
+    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "exact"
 
 
 class ModelStructure(Row, frozen=True, kw_only=True):

@@ -145,13 +145,13 @@ def _job(options: dict[str, Any]) -> Any:
     for name in options.keys() - used - {"dtype", "train", "rank"}:
         if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
             mode = (
-                "with --train"
+                msg("with --train")
                 if train
-                else "with --lora"
+                else msg("with --lora")
                 if adapt
-                else "with --tp or --fsdp"
+                else msg("with --tp or --fsdp")
                 if is_sharded
-                else "without --train or --lora"
+                else msg("without --train or --lora")
             )
             raise InputError(
                 msg("{name} has no effect {mode}", name=parameter(name), mode=mode),

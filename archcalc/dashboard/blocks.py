@@ -14,6 +14,7 @@ from archcalc.render.html import as_html, table_as_html
 from archcalc.render.output import as_json
 from archcalc.render.page import Block, Page, Picture, Table, Text, Treemap, cell_text
 from archcalc.render.text import as_csv, as_markdown
+from archcalc.results import plain
 from archcalc.words import ENGLISH, msg
 
 # Longer tables are data frames, which scroll and can be sorted and searched.
@@ -56,7 +57,9 @@ def save_page(page: Page, *, name: str, data: Callable[[], Any]) -> None:
 
 
 def records(block: Table) -> list[dict[str, Any]]:
-    """Return the rows as raw values by heading, without columns that repeat another column in words."""
+    """Return the rows as CSV has them: by the names of their fields, or by heading in a table without records."""
+    if block.records is not None:
+        return [{name: plain(row.get(name)) for name in block.records.names} for row in block.records.rows]
     english = ENGLISH.within(block)
     columns = [(i, str(column.heading)) for i, column in enumerate(english.columns) if not column.is_derived]
     return [{heading: row[i] for i, heading in columns} for row in english.rows]

@@ -38,6 +38,7 @@ class Family(msgspec.Struct, frozen=True, dict=True):
     - `forms`: other rows of this type, for its other classes, or for configs that `when` selects.
     - `tensors_of`: the map of a config's tensors, if their names depend on the config.
     - `class_heads`: fields that replace the template's in the type's other classes, by kind (`upstream.classes`).
+    - `runs_all_experts`: the class runs every expert for every token, with a weight of 0 for those not chosen.
     - `class_tensors`: the tensors that only classes of a kind have, or that have another name in them.
     """
 
@@ -57,6 +58,7 @@ class Family(msgspec.Struct, frozen=True, dict=True):
     tensors_of: Callable[[Config], TensorMap] | None = None
     class_heads: Mapping[str, Template] = {}
     class_tensors: Mapping[str, tuple[TensorEntry, ...]] = {}
+    runs_all_experts: bool = False
 
     def form(self, data: Mapping[str, Any]) -> Family:
         """Return the row that reads a config, one of the forms or this one, with the config's own tensors."""
@@ -111,8 +113,8 @@ class Family(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def _all_constraints(self) -> tuple[Constraint, ...]:
-        """Return the constraints of this family and the common ones, except those on keys that the template reads."""
-        own = set(names(self.template))
+        """Return this family's constraints, and the common ones on keys that it neither reads nor ignores."""
+        own = self.irrelevant.union(names(self.template))
         return (*(constraint for constraint in COMMON_CONSTRAINTS if constraint.name not in own), *self.constraints)
 
     def document(self, data: Mapping[str, Any]) -> Document:

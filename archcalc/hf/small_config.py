@@ -44,6 +44,12 @@ _OTHER_VALUES = {
     "qk_nope_head_dim": 10,
     "qk_rope_head_dim": 6,
     "v_head_dim": 14,
+    # Indexers and chunks.
+    "index_n_heads": 12,
+    "index_head_dim": 10,
+    "index_topk": 4,
+    "attention_chunk_size": 4,
+    "floor_scale": 3,
     # Special tokens: inside the vocabulary, and not among those that tests draw.
     "pad_token_id": 1,
     "bos_token_id": 2,

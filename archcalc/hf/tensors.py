@@ -115,11 +115,13 @@ class TensorMap(msgspec.Struct, frozen=True):
 
     def of_file(self, names: Iterable[str]) -> TensorMap:
         """Return the map with the candidates that are among the names of a file; if there is none, with all."""
+        if not self.candidates:
+            return self
         stored = frozenset(names)
         found = [entry for entry in self.candidates if entry.name in stored]
         held = {part for entry in (*found, *self.entries) if entry.name in stored for part in entry.ours}
         others = [entry for entry in self.candidates if held.isdisjoint(entry.ours)]
-        return TensorMap((*found, *others, *self.entries), self.unmapped)
+        return msgspec.structs.replace(self, entries=(*found, *others, *self.entries), candidates=())
 
     def class_names(self, names: Iterable[str]) -> dict[str, str]:
         """Return the name in this map of each name in a file, which may have another prefix before the base model.

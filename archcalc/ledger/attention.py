@@ -40,6 +40,7 @@ def leaves(part: Attention, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forwa
         v_width=d_value,
         window=window,
         n_window=part.window,
+        is_chunked=part.is_chunked,
         bias=type(part.position) if isinstance(part.position, Alibi | RelativeBias) else None,
         n_bias_heads=part.n_heads if isinstance(part.position, Alibi | RelativeBias) else None,
         bias_table=_layer_bias(part),

@@ -28,11 +28,11 @@ class RelativeHeads(msgspec.Struct, frozen=True):
 class CoreOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The settings of one attention that its core depends on.
 
-    `n_window` (tokens in a window) and `n_bias_heads` (heads with a bias) identify a mask. `bias_table` is a learned
-    bias of this layer alone. `has_own_value_width`: values are not as wide as keys. `is_copy_free`: several layers
-    share the keys and values, and each query head has its own key head, so that no copy is made. `n_selected` keys are
-    selected for each query; `selection` is the mask of the others. `relative` are relative positions as keys and
-    queries.
+    `n_window` (tokens in a window), `is_chunked` (it is a chunk) and `n_bias_heads` (heads with a bias) identify a
+    mask. `bias_table` is a learned bias of this layer alone. `has_own_value_width`: values are not as wide as keys.
+    `is_copy_free`: several layers share the keys and values, and each query head has its own key head, so that no copy
+    is made. `n_selected` keys are selected for each query; `selection` is the mask of the others. `relative`
+    are relative positions as keys and queries.
     """
 
     n_heads: Poly
@@ -40,6 +40,7 @@ class CoreOptions(msgspec.Struct, frozen=True, kw_only=True):
     v_width: Poly
     window: Poly | None = None
     n_window: int | None = None
+    is_chunked: bool = False
     bias: type[Alibi | RelativeBias] | None = None
     n_bias_heads: int | None = None
     bias_table: RelativeBias | None = None
@@ -100,7 +101,7 @@ def _eager(options: CoreOptions, q: Tensor, k: Tensor, v: Tensor, ctx: ForwardCo
     if options.selection is not None:
         yield Save("mask", options.selection, "attention")
     elif ctx.span.is_causal or options.window:
-        key = ("mask", ctx.span, options.n_window)
+        key = ("mask", ctx.span, options.n_window, options.is_chunked)
         yield Save("mask", ctx.position_tensor(key, lambda: _mask(options, ctx, "bool")), "attention")
     *before, keys = score_axes
     pattern = Tensor("pattern", (*before, keys + ONE) if options.sinks else score_axes, "fp32")
@@ -148,7 +149,7 @@ def _flash(options: CoreOptions, q: Tensor, k: Tensor, v: Tensor, ctx: ForwardCo
     if is_cpu:
         k, v = _per_query_head(k, options, options.width, ctx), _per_query_head(v, options, options.v_width, ctx)
     if is_cpu and (options.window or options.bias):
-        key = ("added", ctx.span, options.n_window, options.bias, options.n_bias_heads)
+        key = ("added", ctx.span, options.n_window, options.is_chunked, options.bias, options.n_bias_heads)
         yield Save("mask", ctx.position_tensor(key, lambda: _mask(options, ctx, ctx.execution.dtype)), "attention")
     yield from save("core", "attention", q, k, v)
     yield _product("scores", options, options.width, ctx)
@@ -173,12 +174,19 @@ def _weighted_values(options: CoreOptions, weights: Tensor, v: Tensor, ctx: Forw
 
 def _product(name: str, options: CoreOptions, width: Poly, ctx: ForwardContext) -> Matmul:
     """Return one of attention's two products: every query with every key that the layer holds, over `width`."""
-    pairs = (
-        ctx.span.pairs(options.window) if options.n_selected is None else ctx.span.selected_pairs(options.n_selected)
-    )
+    pairs = _pairs(options, ctx)
     if ctx.n_prompt is not None:
         pairs += ctx.span.queries * ctx.n_prompt
     return Matmul(name, (*_score_axes(options, ctx), width), "attention", (BATCH, options.n_heads, pairs, width))
+
+
+def _pairs(options: CoreOptions, ctx: ForwardContext) -> Poly:
+    """Return the attended pairs."""
+    if options.n_selected is not None:
+        return ctx.span.selected_pairs(options.n_selected)
+    if options.is_chunked and options.window is not None:
+        return ctx.span.chunk_pairs(options.window)
+    return ctx.span.pairs(options.window)
 
 
 def _score_axes(options: CoreOptions, ctx: ForwardContext) -> tuple[Poly, ...]:

@@ -69,6 +69,7 @@ class Attention(nn.Module):
             scale=scale,
             dropout=model.dropout.attention,
             window=part.window,
+            is_chunked=part.is_chunked,
             softcap=part.softcap,
             bias=_BIASES[type(part.position)](part.position, scale),
             is_bias_learned=isinstance(part.position, RelativeBias),

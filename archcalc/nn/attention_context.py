@@ -118,17 +118,18 @@ class AttentionContext:
             "key token positions", lambda: padding.token_positions(hidden_BS).masked_fill(hidden_BS, -1)
         )
 
-    def hidden_mask(self, window: int | None) -> Tensor | None:
+    def hidden_mask(self, window: int | None, is_chunked: bool = False) -> Tensor | None:
         """Return True where a query must not see a key: [T, S], with padding [B, 1, T, S]; None if it sees all.
 
         A causal query sees itself and the window − 1 tokens before it; a bidirectional one also the window − 1 tokens
-        after it. Padding is hidden, except from itself, so that every query sees something.
+        after it. If the window `is_chunked`, it sees the tokens of its own chunk only. Padding is hidden, except from
+        itself, so that every query sees something.
         """
         if self.unselected is not None:
             return self.unselected
         if not self.is_causal and window is None and self.padding is None:
             return None
-        return self._memoize(("hidden mask", window), lambda: self._hidden_mask(window))
+        return self._memoize(("hidden mask", window, is_chunked), lambda: self._hidden_mask(window, is_chunked))
 
     @property
     def is_causal_square(self) -> bool:
@@ -141,15 +142,19 @@ class AttentionContext:
             and len(self.positions) == len(self.key_positions)
         )
 
-    def additive_mask(self, window: int | None, bias: Bias | None, n_heads: int, dtype: torch.dtype) -> Tensor | None:
+    def additive_mask(
+        self, window: int | None, bias: Bias | None, n_heads: int, dtype: torch.dtype, *, is_chunked: bool = False
+    ) -> Tensor | None:
         """Return the bias plus −∞ where a key is hidden; None if there is neither.
 
         [T, S], with a bias [1, N, T, S], with padding [B, 1, T, S], with both [B, N, T, S].
         """
         if self.unselected is not None:
-            return self._additive_mask(window, bias, n_heads, dtype)
-        key = ("additive mask", window, bias, n_heads if bias else None, dtype)
-        return self._memoize(key, lambda: self._additive_mask(window, bias, n_heads, dtype))
+            return self._additive_mask(self.unselected, bias, n_heads, dtype)
+        key = ("additive mask", window, is_chunked, bias, n_heads if bias else None, dtype)
+        return self._memoize(
+            key, lambda: self._additive_mask(self.hidden_mask(window, is_chunked), bias, n_heads, dtype)
+        )
 
     def without_memo(self) -> AttentionContext:
         """Return a copy that computes everything again."""
@@ -208,8 +213,9 @@ class AttentionContext:
         """Return token positions that broadcast over heads: [T], or [B, 1, T] with padding."""
         return self.token_positions if self.padding is None else self.token_positions.unsqueeze(1)
 
-    def _additive_mask(self, window: int | None, bias: Bias | None, n_heads: int, dtype: torch.dtype) -> Tensor | None:
-        hidden_TS = self.hidden_mask(window)
+    def _additive_mask(
+        self, hidden_TS: Tensor | None, bias: Bias | None, n_heads: int, dtype: torch.dtype
+    ) -> Tensor | None:
         bias_NTS = bias(self, n_heads) if bias else None
         if bias_NTS is not None:
             bias_1NTS = bias_NTS.to(dtype).unsqueeze(0)
@@ -218,12 +224,19 @@ class AttentionContext:
             return None
         return torch.zeros_like(hidden_TS, dtype=dtype).masked_fill(hidden_TS, -torch.inf)
 
-    def _hidden_mask(self, window: int | None) -> Tensor:
+    def _hidden_mask(self, window: int | None, is_chunked: bool) -> Tensor:
         distance_TS = self._distance()
         hidden_TS = distance_TS < 0 if self.is_causal else torch.zeros_like(distance_TS, dtype=torch.bool)
         if window is not None:
-            hidden_TS = hidden_TS | (distance_TS.abs() >= window)
+            outside = self._other_chunks(window) if is_chunked else distance_TS.abs() >= window
+            hidden_TS = hidden_TS | outside
         return hidden_TS if self.padding is None else hidden_TS | self._padding_mask(distance_TS)
+
+    def _other_chunks(self, chunk: int) -> Tensor:
+        """Return True [T, S], with padding [B, 1, T, S], where a key is in another chunk of the text than the query."""
+        keys = self.key_token_positions // chunk
+        other = keys[..., -len(self.positions) :].unsqueeze(-1) != keys.unsqueeze(-2)
+        return other if self.padding is None else (other & (self._distance() != 0)).unsqueeze(1)
 
     def _padding_mask(self, distance_TS: Tensor) -> Tensor:
         """Return True [B, 1, T, S] where a key is padding and not the query itself."""

@@ -29,14 +29,15 @@ class SoftmaxConfig:
     """The softmax of one attention.
 
     Scores are multiplied by `scale`, capped to ±softcap by a tanh (Gemma 2, section 2), biased, and hidden beyond the
-    `window`. A sink is a score without a value that joins the softmax (gpt-oss). `is_bias_learned`: the bias has a
-    gradient; `has_value_width`: values have a width of their own.
+    `window`, or the chunk of that length. A sink is a score without a value that joins the softmax (gpt-oss).
+    `is_bias_learned`: the bias has a gradient; `has_value_width`: values have a width of their own.
     """
 
     n_heads: int
     scale: float
     dropout: float = 0.0
     window: int | None = None
+    is_chunked: bool = False
     softcap: float | None = None
     bias: Bias | None = None
     is_bias_learned: bool = False
@@ -136,11 +137,15 @@ def _pattern(
     relative_BNTS = None if relative is None else relative.scores(q_BNTH, k_BNSH, context)
     if relative_BNTS is not None:
         scores_BNTS = scores_BNTS + relative_BNTS * config.scale
-    hidden_TS = context.hidden_mask(config.window)
+    hidden_TS = context.hidden_mask(config.window, config.is_chunked)
     if hidden_TS is not None:
         scores_BNTS = scores_BNTS.masked_fill(hidden_TS, -torch.inf)
     weights_BNTS = _softmax_with_sinks(tap("scores", scores_BNTS, context), sinks_N)
     return tap("pattern", weights_BNTS.to(dtype), context)
+
+
+def _additive_mask(config: SoftmaxConfig, context: AttentionContext, dtype: torch.dtype) -> Tensor | None:
+    return context.additive_mask(config.window, config.bias, config.n_heads, dtype, is_chunked=config.is_chunked)
 
 
 def _fused(*backends: SDPBackend) -> Callable[..., Tensor]:
@@ -156,7 +161,7 @@ def _fused(*backends: SDPBackend) -> Callable[..., Tensor]:
         dropout: float,
     ) -> Tensor:
         is_causal = context.is_causal_square and config.window is None and config.bias is None
-        mask = None if is_causal else context.additive_mask(config.window, config.bias, config.n_heads, q_BNTH.dtype)
+        mask = None if is_causal else _additive_mask(config, context, q_BNTH.dtype)
         if q_BNTH.device.type == "cpu":
             # The CPU's kernel lays out its result like the queries; by token, the next matrix reads it without a copy.
             q_BNTH = q_BNTH.transpose(1, 2).contiguous().transpose(1, 2)

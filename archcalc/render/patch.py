@@ -19,7 +19,7 @@ from archcalc.interp.patch.result import (
 )
 from archcalc.render.grid import Grid
 from archcalc.render.page import Block, Column, Page, Table, Text
-from archcalc.render.tables import table
+from archcalc.render.tables import grid_records, table
 from archcalc.render.text import visible
 from archcalc.words import Message, joined, msg
 
@@ -111,7 +111,7 @@ def _map_table(grid: Grid) -> Table:
         (name, *(None if x is None else f"{x + 0.0:.2f}" for x in values))
         for name, values in zip(grid.rows, grid.values[figure], strict=True)
     ]
-    return Table(grid.title, columns, rows)
+    return Table(grid.title, columns, rows, records=grid_records(grid.rows, grid.columns, grid.values[figure]))
 
 
 def grids(result: ActivationPatching) -> list[Grid]:

@@ -60,6 +60,21 @@ SYMBOL_WORDS = {
         None,
         msg("source_new · min(source_new, {w})"),
     ),
+    "chunked": SymbolWords(
+        msg("pairs of a query and a key before it in its chunk"),
+        None,
+        msg("sum of p mod {w} + 1 over p = past … past + seq − 1"),
+    ),
+    "chunk_near": SymbolWords(
+        msg("pairs of tokens of one chunk"),
+        None,
+        msg("⌊seq / {w}⌋·{w}² + (seq mod {w})²"),
+    ),
+    "source_chunk_near": SymbolWords(
+        msg("pairs of the source's tokens of one chunk"),
+        None,
+        msg("⌊source_new / {w}⌋·{w}² + (source_new mod {w})²"),
+    ),
     "source_new": SymbolWords(
         msg("tokens of the source that are read now"), msg("source_seq if past = 0, else 0"), None
     ),

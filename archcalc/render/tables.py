@@ -72,6 +72,18 @@ def side_by_side(
     return Table(title, tuple(columns), cells, records=_records(record, every_row))
 
 
+def grid_records(
+    rows: Sequence[str | Message], columns: Sequence[str | Message], values: Sequence[Sequence[Any]]
+) -> Records:
+    """Return the cells of a grid as rows of `row`, `column` and `value`."""
+    cells = [
+        {"row": row, "column": column, "value": value}
+        for row, row_values in zip(rows, values, strict=True)
+        for column, value in zip(columns, row_values, strict=True)
+    ]
+    return Records(("row", "column", "value"), cells)
+
+
 def _heading(column: Column, group: str) -> str | Message:
     return msg("{heading} in {name}", heading=column.heading, name=group) if column.heading else ""
 

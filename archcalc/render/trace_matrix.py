@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from archcalc.render.charts.heat_map import Matrix
-from archcalc.render.page import Column, Table
+from archcalc.render.page import Column, Records, Table
+from archcalc.render.tables import grid_records
 from archcalc.words import ENGLISH, Translator, in_context, msg
 
 if TYPE_CHECKING:
@@ -46,10 +47,16 @@ def n_dimensions(traced: TracedStep) -> int:
 
 def position_names(trace: Trace, traced: TracedStep, piece: Piece, *, keys: bool = False) -> list[str]:
     """Return the positions of a step, or of its keys, with their tokens: '2 很'."""
-    name = traced.step.name
-    is_source = name.startswith("encoder.") or (".cross." in name and (keys or traced.axes[1] == "S"))
-    ids = trace.ids["encoder.ids"] if is_source else next(reversed(trace.ids.values()))
+    step = traced.step
+    has_keys = step.key_ids and (keys or "S" in traced.axes[:2])
+    own = step.key_ids if has_keys else next((path for path in trace.ids if _is_of(step.name, path)), "")
+    ids = trace.ids.get(own) or next(reversed(trace.ids.values()))
     return [f"{position} {token_text(piece(token)) or token}" for position, token in enumerate(ids)]
+
+
+def _is_of(name: str, ids: str) -> bool:
+    """Return whether a step is of the stack that reads these ids; what follows the stacks is of none."""
+    return name.startswith(ids.removesuffix("ids"))
 
 
 def token_text(text: str) -> str:
@@ -71,7 +78,7 @@ def matrix(
     here = min(trace.position, n_rows - 1) if axes[0] == "T" else None
     rows = _around(here if axes[0] in "TS" else None, n_rows)
     columns, column_names = _columns(trace, traced, piece, axes, value, part)
-    cells = _cells(value, _mask(trace, traced, part), rows, columns)
+    cells = _cells(value, _mask(trace, traced, value, part), rows, columns)
     notes = [say(msg("hatched: masked, which is −∞ and not zero"))] if any(None in row for row in cells) else []
     if len(rows) < n_rows or len(columns) < n_columns:
         counts = {"rows": len(rows), "of_rows": n_rows, "columns": len(columns), "of_columns": n_columns}
@@ -99,20 +106,24 @@ def matrix(
 
 
 def as_table(cells: Matrix, say: Translator = ENGLISH) -> Table:
-    """Return a matrix as a table; masked cells have the mask's label."""
+    """Return a matrix as a table; masked cells have the mask's label, and no value in its records."""
     columns = [Column(name, "count" if cells.are_indices else "decimal") for name in cells.columns]
     rows = [
         (name, *(cells.mask_label if x is None else x for x in row))
         for name, row in zip(cells.rows, cells.values, strict=True)
     ]
-    return Table("", (Column(cells.row_title or say(in_context("of a trace", "position"))), *columns), rows)
+    heading = Column(cells.row_title or say(in_context("of a trace", "position")))
+    return Table("", (heading, *columns), rows, records=grid_records(cells.rows, cells.columns, cells.values))
 
 
 def published_table(check: StepCheck, say: Translator = ENGLISH) -> Table:
     """Return the published numbers of a step beside the computed ones."""
     columns = [Column(str(i), "decimal") for i in range(len(check.computed))]
     rows = [(say(msg("published")), *check.reference.published), (say(msg("computed")), *check.computed)]
-    return Table("", (Column(say(msg("Published values"))), *columns), rows)
+    pairs = enumerate(zip(check.reference.published, check.computed, strict=True))
+    cells = [{"index": i, "published": published, "computed": computed} for i, (published, computed) in pairs]
+    records = Records(("index", "published", "computed"), cells)
+    return Table("", (Column(say(msg("Published values"))), *columns), rows, records=records)
 
 
 def _two_axes(trace: Trace, traced: TracedStep, value: Any, part: Slice) -> tuple[Any, str, int | None]:
@@ -128,24 +139,21 @@ def _two_axes(trace: Trace, traced: TracedStep, value: Any, part: Slice) -> tupl
     return value[min(trace.position, len(value) - 1)], axes[1:], None
 
 
-def _mask(trace: Trace, traced: TracedStep, part: Slice) -> Any:
-    """Return which cells are masked: those whose score is −∞; None for steps other than scores and patterns."""
-    if traced.step.kind not in ("scores", "pattern"):
-        return None
+def _mask(trace: Trace, traced: TracedStep, value: Any, part: Slice) -> Any:
+    """Return which cells are masked: those that are −∞, in a pattern those whose score is."""
+    if traced.step.kind != "pattern":
+        return value == -float("inf")
     all_scores = trace[f"{traced.step.name.rpartition('.')[0]}.scores"]
     scores, _, _ = _two_axes(trace, traced, all_scores, part)
     return scores == -float("inf")
 
 
 def _cells(value: Any, mask: Any, rows: range, columns: list[int]) -> tuple[tuple[float | None, ...], ...]:
-    cells = value[rows.start : rows.stop][:, columns].tolist()
-    if mask is not None:
-        is_masked = mask[rows.start : rows.stop][:, columns].tolist()
-        cells = [
-            [None if m else x for x, m in zip(row, mask_row, strict=True)]
-            for row, mask_row in zip(cells, is_masked, strict=True)
-        ]
-    return tuple(map(tuple, cells))
+    cells, is_masked = (part[rows.start : rows.stop][:, columns].tolist() for part in (value, mask))
+    return tuple(
+        tuple(None if m else x for x, m in zip(row, mask_row, strict=True))
+        for row, mask_row in zip(cells, is_masked, strict=True)
+    )
 
 
 def _columns(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import isinf
 from typing import TYPE_CHECKING, Any
 
 from archcalc.interp.trace.glossary import SOFTMAX_STAGES
-from archcalc.render.page import Column, Table
+from archcalc.render.page import Column, Records, Table
 from archcalc.words import ENGLISH, Translator, in_context, msg
 
 if TYPE_CHECKING:
@@ -29,7 +29,26 @@ def table(softmax: SoftmaxRow, keys: Sequence[str], say: Translator = ENGLISH) -
             query=softmax.query,
         )
     )
-    return Table(title, tuple(columns), rows)
+    return Table(title, tuple(columns), rows, records=_records(softmax, keys))
+
+
+def _records(softmax: SoftmaxRow, keys: Sequence[str]) -> Records:
+    """Return a row for each number of each stage. A masked score has no value, a sum over the keys no key."""
+    names = ("stage", "expression", "key", "value")
+    cells = [
+        dict(zip(names, (stage.name, stage.expression, key, value), strict=True))
+        for stage in softmax.stages
+        for key, value in _numbers(stage, keys)
+    ]
+    return Records(names, cells)
+
+
+def _numbers(stage: SoftmaxStage, keys: Sequence[str]) -> Iterator[tuple[str | None, float | None]]:
+    names = keys if len(stage.values) == len(keys) else [None] * len(stage.values)
+    for name, value in zip(names, stage.values, strict=True):
+        yield name, None if isinf(value) else value
+    if stage.sink is not None:
+        yield "sink", stage.sink
 
 
 def _row(stage: SoftmaxStage, hidden: Sequence[bool], has_sink: bool, say: Translator) -> tuple[Any, ...]:

@@ -57,6 +57,9 @@ Temperature = LogTemperature | PowerTemperature
 class Attention(Part, frozen=True, kw_only=True, tag_field="kind", tag="gqa"):
     """Grouped-query attention (Ainslie et al. 2023); n_kv_heads = n_heads is MHA, 1 is MQA.
 
+    With a `window`, a query attends to the last so many tokens, itself included, or (`window_kind: chunked`, Llama 4)
+    to those of its own chunk, the text being cut into chunks of that length.
+
     Defaults: `n_kv_heads` is n_heads, `d_head` is d_model / n_heads, `d_value` (the width of values) is d_head, `scale`
     (of the scores) is 1/√d_head. `v_norm` normalizes each head's values, `value_scale` multiplies them. With
     `value_is_key` the keys before their norm are also the values before `v_norm`, so there is no v (Gemma 4). Queries,
@@ -76,6 +79,7 @@ class Attention(Part, frozen=True, kw_only=True, tag_field="kind", tag="gqa"):
     qk_norm: QkNorm | None = None
     position: AttentionPosition | None = None
     window: Size | None = None
+    window_kind: Literal["sliding", "chunked"] = "sliding"
     sinks: bool = False
     v_norm: Norm | None = None
     value_is_key: bool = False
@@ -101,6 +105,11 @@ class Attention(Part, frozen=True, kw_only=True, tag_field="kind", tag="gqa"):
     def has_key_per_head(self) -> bool:
         """Return whether each query head has its own keys and values (MHA)."""
         return self.n_kv_heads is None or self.n_kv_heads == self.n_heads
+
+    @property
+    def is_chunked(self) -> bool:
+        """Return whether its window is a chunk of the text."""
+        return self.window_kind == "chunked"
 
 
 class Indexer(Part, frozen=True, kw_only=True, tag_field="kind", tag="tokens"):

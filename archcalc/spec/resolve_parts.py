@@ -42,6 +42,8 @@ def attention(part: Attention, spec: Spec, where: str) -> Attention:
             where=f"{where}.d_head",
             allowed=msg("d_head stated, or an n_heads that divides d_model"),
         )
+    if part.is_chunked and part.window is None:
+        raise InputError(msg("there is no window"), where=f"{where}.window_kind", allowed="sliding")
     d_head = part.d_head or spec.d_model // part.n_heads
     position = part.position
     if isinstance(position, Rope):
@@ -248,6 +250,10 @@ def _check_router(part: MoE, where: str) -> None:
             msg("{weigh} does not use a jitter", weigh=repr(part.weigh)),
             where=f"{where}.jitter",
             allowed="weigh: sparsemixer",
+        )
+    if part.capacity is not None and part.weight_on == "input":
+        raise InputError(
+            msg("an expert beyond its capacity would get an input of 0"), where=f"{where}.weight_on", allowed="output"
         )
     if part.normalize_min and not part.normalize:
         raise InputError(

@@ -16,7 +16,7 @@ from archcalc.words import msg
 # Fields that affect keys and values only, so a layer that shares these does not use them.
 _KEY_VALUE_FIELDS = ("k_bias", "v_bias", "v_norm", "value_is_key", "value_scale")
 # Fields that must agree if keys and values are shared.
-_EQUAL_FIELDS = ("n_kv_heads", "d_head", "window", "position")
+_EQUAL_FIELDS = ("n_kv_heads", "d_head", "window", "window_kind", "position")
 
 
 def check_shares(stack: Stack, role: str) -> None:

@@ -30,7 +30,7 @@ def open_tokenizer(source: str | Location) -> Tokenizer:
 
             return of_folder(snapshot_path(repo_id, weights=False))
         case other:
-            expected = "a folder with tokenizer.json, a tokenizer.json, a .gguf file, a repo id"
+            expected = msg("a folder with tokenizer.json, a tokenizer.json, a .gguf file, a repo id")
             raise InputError(msg("has no tokenizer"), file=other.text, allowed=expected)
 
 

@@ -170,6 +170,16 @@ class Interpreter:
     def shares(self, x: Tensor, least: float = 0.0) -> Tensor:
         return x / x.sum(-1, keepdim=True).clamp(min=least)
 
+    def taken(self, weights: Tensor, chosen: Tensor, capacity: int) -> Tensor:
+        """One choice after another: first choices first."""
+        free, kept = dict.fromkeys(chosen.flatten().tolist(), capacity), weights.clone()
+        for k in range(chosen.shape[1]):
+            for t in range(len(chosen)):
+                free[int(chosen[t, k])] -= 1
+                if free[int(chosen[t, k])] < 0:
+                    kept[t, k] = 0
+        return kept
+
     def best_groups(self, x: Tensor, n: int, n_best: int, n_kept: int) -> Tensor:
         rows = []
         for row in x:
@@ -227,6 +237,7 @@ class Interpreter:
 
     def selected(self, x: Tensor, places: Tensor) -> Tensor:
         """Every key of every query by itself."""
+        places = places[:, None] if places.dim() == 1 else places  # `top` of one gives no list
         kept = [[s in chosen for s in range(x.shape[-1])] for chosen in places.tolist()]
         return x.masked_fill(~torch.tensor(kept), -torch.inf)
 

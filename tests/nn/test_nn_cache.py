@@ -172,6 +172,7 @@ def formula(spec: Spec, batch: int, capacity: int, source: int) -> int:
         part = arm.part
         if isinstance(part, LatentAttention):
             total += capacity * (part.kv_rank + part.d_rope)
+            total += capacity * getattr(part.indexer, "d_index", 0)
         if isinstance(part, Attention):
             own = {"stream": min(capacity, part.window or capacity), "source": source, "shared": 0, "nothing": 0}
             tokens = own[arm.reads]

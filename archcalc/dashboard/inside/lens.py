@@ -19,7 +19,7 @@ from archcalc.render import lens as pages
 from archcalc.render import lens_page
 from archcalc.render.charts.lens import rank_chart, short_name
 from archcalc.render.grid import Grid
-from archcalc.render.page import Column, Table
+from archcalc.render.page import Column, Records, Table
 from archcalc.render.text import visible
 from archcalc.words import in_context, msg
 
@@ -46,6 +46,9 @@ class LensPageOptions(msgspec.Struct, frozen=True):
     kind: Literal["logit", "jacobian"]
     sites: Literal["branches", "layers"]
     token: str
+
+
+DEFAULT: Final = LensPageOptions("logit", "branches", "")
 
 
 def _options(subject: Subject) -> LensPageOptions:
@@ -115,7 +118,7 @@ def _show(subject: Subject, options: LensPageOptions, result: LensPredictions) -
         charts.show(rank_chart(_at(result, position)), name="lens.ranks")
     return Output(
         result,
-        pages.view(result),
+        partial(pages.view, result),
         _command(subject, options),
         _python(subject, options, site, position),
         partial(lens_page.as_html, result),
@@ -146,7 +149,8 @@ def _candidates(result: LensPredictions, row: SiteReading) -> Table:
     title = msg(
         "{site} at position {position} ({token})", site=row.path, position=row.position, token=repr(token.token)
     )
-    return Table(title, columns, list(zip(row.tokens, row.ids, row.probabilities, strict=True)))
+    rows, names = list(zip(row.tokens, row.ids, row.probabilities, strict=True)), ("token", "id", "probability")
+    return Table(title, columns, rows, records=Records(names, [dict(zip(names, cells, strict=True)) for cells in rows]))
 
 
 def _at(result: LensPredictions, position: int) -> LensPredictions:

@@ -18,7 +18,7 @@ from archcalc.errors import InputError
 from archcalc.interp.patch.result import COMPONENT_NAMES, ActivationPatching
 from archcalc.render import grid_page
 from archcalc.render import patch as pages
-from archcalc.render.page import Column, Page, Table
+from archcalc.render.page import Column, Page, Records, Table
 from archcalc.words import joined, msg
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def _show(subject: Subject, options: PatchPageOptions, result: ActivationPatchin
     maps_apart = pages.view(result, pages.PatchOptions(has_maps=False))
     return Output(
         result,
-        page,
+        lambda: page,
         _command(subject, options),
         _python(subject, options, result),
         partial(grid_page.as_html, maps_apart, grids),
@@ -163,8 +163,10 @@ def _strength(grid: Any, row: int) -> float:
 def _cell(grid: Any, row: int, column: int) -> Table:
     """Return the figures of a cell."""
     title = f"{grid.row_title} {grid.rows[row]} · {grid.column_title} {grid.columns[column]}"
-    rows = [(grid.names.get(name, name), values[row][column]) for name, values in grid.values.items()]
-    return Table(title, (Column(msg("figure")), Column(msg("value"), "decimal")), rows)
+    figures = {name: values[row][column] for name, values in grid.values.items()}
+    records = Records(("figure", "value"), [{"figure": name, "value": value} for name, value in figures.items()])
+    rows = [(grid.names.get(name, name), value) for name, value in figures.items()]
+    return Table(title, (Column(msg("figure")), Column(msg("value"), "decimal")), rows, records=records)
 
 
 def _command(subject: Subject, options: PatchPageOptions) -> str:

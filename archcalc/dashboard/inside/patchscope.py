@@ -38,7 +38,7 @@ _LABEL: Final = 12
 MAX_TOKENS: Final = 32
 
 
-class PatchscopeOptions(msgspec.Struct, frozen=True):
+class PatchscopePageOptions(msgspec.Struct, frozen=True):
     """The words that are read (empty: the last token), the target prompt, the pairs of layers, and the text's length.
 
     `into` is an own target prompt, whose last x is the placeholder; without a tokenizer, ids whose last one is it.
@@ -51,7 +51,7 @@ class PatchscopeOptions(msgspec.Struct, frozen=True):
     max_tokens: int
 
 
-def _options(subject: Subject) -> PatchscopeOptions:
+def _options(subject: Subject) -> PatchscopePageOptions:
     say_ = say()
     left, right = st.columns([2, 3])
     words = left.text_input(
@@ -77,14 +77,14 @@ def _options(subject: Subject) -> PatchscopeOptions:
     with left:
         layers = choice(st.segmented_control, say_(msg("Layers")), _LAYERS, key="scope_layers")
     n = right.slider(say_(msg("Maximum tokens")), 1, MAX_TOKENS, 8, key="scope_tokens", **IN_URL)
-    return PatchscopeOptions(words.strip(), scope, into or _placeholder(subject), layers == "grid", int(n))
+    return PatchscopePageOptions(words.strip(), scope, into or _placeholder(subject), layers == "grid", int(n))
 
 
 def _placeholder(subject: Subject) -> str:
     return "x" if subject.has_tokenizer else subject.example.prompt
 
 
-def _compute(subject: Subject, options: PatchscopeOptions, progress: Progress) -> PatchscopeResult:
+def _compute(subject: Subject, options: PatchscopePageOptions, progress: Progress) -> PatchscopeResult:
     from archcalc.interp.patchscope.result import patchscope_result
     from archcalc.interp.patchscope.run import check, patchscope
     from archcalc.run.decoding.generation import generation_workload
@@ -110,14 +110,14 @@ def _compute(subject: Subject, options: PatchscopeOptions, progress: Progress) -
     return patchscope_result(source, found)
 
 
-def _pairs(subject: Subject, options: PatchscopeOptions) -> list[tuple[int, int]]:
+def _pairs(subject: Subject, options: PatchscopePageOptions) -> list[tuple[int, int]]:
     from archcalc.interp.patchscope.run import all_pairs
 
     pairs = all_pairs(subject.source.spec)
     return pairs if options.is_grid else [(layer, target) for layer, target in pairs if layer == target]
 
 
-def _source_positions(subject: Subject, options: PatchscopeOptions) -> list[int]:
+def _source_positions(subject: Subject, options: PatchscopePageOptions) -> list[int]:
     from archcalc.text.spans import positions_of
 
     if not options.words:
@@ -128,7 +128,7 @@ def _source_positions(subject: Subject, options: PatchscopeOptions) -> list[int]
     return positions_of(tokenizer, prompt, options.words, "words")
 
 
-def _target(subject: Subject, options: PatchscopeOptions, n_vectors: int) -> tuple[list[int], list[int]]:
+def _target(subject: Subject, options: PatchscopePageOptions, n_vectors: int) -> tuple[list[int], list[int]]:
     """Return the ids of the target prompt and the positions of its placeholders."""
     from archcalc.interp.patchscope.prompts import PLACEHOLDER, PROMPTS, target_prompt
 
@@ -140,7 +140,7 @@ def _target(subject: Subject, options: PatchscopeOptions, n_vectors: int) -> tup
     return target_prompt(tokenizer, text, n_vectors, PLACEHOLDER)
 
 
-def _show(subject: Subject, options: PatchscopeOptions, result: PatchscopeResult) -> Output:
+def _show(subject: Subject, options: PatchscopePageOptions, result: PatchscopeResult) -> Output:
     grid = pages.grid(result)
     labels = [[visible(text.lstrip())[:_LABEL] for text in row] for row in grid.texts]
     row, column = cell_map.choose(grid, "scope", (len(grid.rows) // 2, len(grid.rows) // 2), labels)
@@ -153,14 +153,14 @@ def _show(subject: Subject, options: PatchscopeOptions, result: PatchscopeResult
     blocks.show(Page("", "", [chosen, page.blocks[-1], tokens]), name="patchscope")
     return Output(
         result,
-        page,
+        lambda: page,
         _command(subject, options),
         _python(subject, options),
         partial(grid_page.as_html, page, [grid]),
     )
 
 
-def _command(subject: Subject, options: PatchscopeOptions) -> str:
+def _command(subject: Subject, options: PatchscopePageOptions) -> str:
     if not subject.has_tokenizer:
         ids, (position,) = _target(subject, options, 1)
         target = f"--into-ids {','.join(map(str, ids))} --into-position {position}"
@@ -176,7 +176,7 @@ def _command(subject: Subject, options: PatchscopeOptions) -> str:
     )
 
 
-def _python(subject: Subject, options: PatchscopeOptions) -> str:
+def _python(subject: Subject, options: PatchscopePageOptions) -> str:
     source, read = subject.source, _source_positions(subject, options)
     into, written = _target(subject, options, len(read))
     pairs = "None" if options.is_grid else f"[(layer, layer) for layer in range({len(_pairs(subject, options))})]"

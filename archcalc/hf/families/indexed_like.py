@@ -48,7 +48,7 @@ def shared_experts(**sizes: Any) -> dict[str, Any]:
         size("moe_intermediate_size", 2048),
         **CORRECTED,
         **sizes,
-        normalise=flag("norm_topk_prob", True),
+        normalize=flag("norm_topk_prob", True),
         scale=positive("routed_scaling_factor", 2.5),
         n_shared=size("n_shared_experts", 1),
     )

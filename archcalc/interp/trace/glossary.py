@@ -116,6 +116,9 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
     "rescaled(ids, m, s)": FunctionMeaning(
         ("rescaled",), msg("0 for tokens m, (1 − s) / (1 − the share of tokens m) for others")
     ),
+    "taken(w, i, c)": FunctionMeaning(
+        ("taken",), msg("w, and 0 where c choices before it, in order, have taken the expert i")
+    ),
     "shares(x), shares(x, e)": FunctionMeaning(("shares",), msg("x / Σ x; the sum is at least e")),
     "summed(w, x)": FunctionMeaning(("summed",), msg("Σ w · x over the chosen experts")),
     "total(x)": FunctionMeaning(("total",), msg("Σ x over the chosen experts")),

@@ -239,7 +239,9 @@ def mixture(part: MoE, ctx: PartContext) -> PartSteps:
     weights = _weights(part, logits, scores, ctx.step("chosen"))
     if part.normalize:
         weights = call("shares", weights, *([part.normalize_min] if part.normalize_min else []))
-    yield "weights", "chosen", weights if part.scale == 1 else weights * part.scale
+    scaled = weights if part.scale == 1 else weights * part.scale
+    taken = scaled if part.capacity is None else call("taken", scaled, ctx.step("chosen"), part.capacity)
+    yield "weights", "chosen", taken
     is_input_weighted, experts = part.weight_on == "input", Module(f"{ctx.weight_prefix}experts")
     input_weights = [ctx.step("weights")] if is_input_weighted else []
     yield "experts", "experts", call("experts", ctx.input, ctx.step("chosen"), experts, *input_weights)

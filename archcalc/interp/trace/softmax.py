@@ -158,7 +158,7 @@ def _attention_context(stack: Layers, trace: Trace, part: str) -> AttentionConte
     _, n_queries, n_keys = trace[f"{part}.scores"].shape
     device = next(stack.parameters()).device
     positions_T = torch.arange(n_queries, device=device)
-    view = stack.layer_context(
-        positions_T, torch.empty(1, n_keys, 0, device=device) if part.endswith("cross") else None
-    )
+    pattern = next(traced.step for traced in trace.steps if traced.step.name == f"{part}.pattern")
+    is_cross = pattern.key_ids != f"{part.rpartition('layers.')[0]}ids"
+    view = stack.layer_context(positions_T, torch.empty(1, n_keys, 0, device=device) if is_cross else None)
     return view.own if view.source is None else view.source

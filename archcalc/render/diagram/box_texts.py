@@ -64,7 +64,8 @@ def part(arm: Arm, d_model: int, say: Translator, *, is_causal: bool) -> BoxText
         return BoxText(say(msg("cross-attention")), (*lines, *notes), component)
     masks = [say(msg("causal"))] if is_causal and variant(arm.part).mixes_tokens else []
     if window := getattr(arm.part, "window", None):
-        masks.append(say(msg("window of {n}", n=exact(window))))
+        is_chunked = getattr(arm.part, "is_chunked", False)
+        masks.append(say((msg("chunks of {n}") if is_chunked else msg("window of {n}")).fill(n=exact(window))))
     return BoxText(title, (*lines, *([" · ".join(masks)] if masks else [])), component)
 
 
