@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from archcalc.ledger import norm
 from archcalc.ledger.algebra import Poly
-from archcalc.ledger.attention_core import CoreOptions, RelativeHeads, core
+from archcalc.ledger.attention_core import CoreOptions, RelativeTensors, core
 from archcalc.ledger.forward_context import ForwardContext, Lent, save
 from archcalc.ledger.leaves import CachedTensor, Elementwise, Forward, Matmul, Save, Weight
 from archcalc.ledger.linear import linear
@@ -79,7 +79,7 @@ def _layer_bias(part: Attention) -> RelativeBias | None:
     return position if isinstance(position, RelativeBias) and position.shared == "layer" else None
 
 
-def _relative_heads(part: Disentangled, d: Symbols, ctx: ForwardContext) -> Forward[RelativeHeads]:
+def _relative_heads(part: Disentangled, d: Symbols, ctx: ForwardContext) -> Forward[RelativeTensors]:
     """Yield the leaves of relative positions as keys and queries, by the layer's own matrices or those of contents."""
     assert ctx.distances is not None, "the stack has a table"
     n = ctx.span.nearest_rows(d.n_distances) if part.rows == "near" else d.n_distances
@@ -91,7 +91,7 @@ def _relative_heads(part: Disentangled, d: Symbols, ctx: ForwardContext) -> Forw
     ):
         if is_read:
             heads[name] = yield from _project_rows(part, name, bias, rows, d, ctx)
-    return RelativeHeads(part, rows, heads["k"], heads["q"])
+    return RelativeTensors(part, rows, heads["k"], heads["q"])
 
 
 def _project_rows(

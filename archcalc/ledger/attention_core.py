@@ -16,7 +16,7 @@ from archcalc.spec.execution import Kernel
 from archcalc.spec.position import Alibi, Disentangled, RelativeBias
 
 
-class RelativeHeads(msgspec.Struct, frozen=True):
+class RelativeTensors(msgspec.Struct, frozen=True):
     """Relative positions as keys of contents and as their queries, [n_heads, rows, width] each."""
 
     part: Disentangled
@@ -50,7 +50,7 @@ class CoreOptions(msgspec.Struct, frozen=True, kw_only=True):
     is_copy_free: bool = False
     n_selected: Poly | None = None
     selection: Tensor | None = None
-    relative: RelativeHeads | None = None
+    relative: RelativeTensors | None = None
 
 
 Core = Callable[[CoreOptions, Tensor, Tensor, Tensor, ForwardContext], Forward[Tensor]]
@@ -112,7 +112,7 @@ def _eager(options: CoreOptions, q: Tensor, k: Tensor, v: Tensor, ctx: ForwardCo
 
 
 def _relative_scores(
-    options: CoreOptions, relative: RelativeHeads, q: Tensor, k: Tensor, ctx: ForwardContext
+    options: CoreOptions, relative: RelativeTensors, q: Tensor, k: Tensor, ctx: ForwardContext
 ) -> Forward[None]:
     """Yield the leaves of the products of contents and relative positions, and the row of each distance."""
     rows = ctx.position_tensor(
