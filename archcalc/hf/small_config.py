@@ -98,13 +98,13 @@ def small_config(family: Family) -> dict[str, Any]:
 
 
 def _nested_sizes(defaults: Mapping[str, list[Any]]) -> dict[str, dict[str, int]]:
-    """Return the small sizes of configs within the config, such as those of two stacks."""
+    """Return the small sizes of configs within the config: those of two stacks."""
     nested = {name: value for name, values in defaults.items() for value in values if isinstance(value, dict)}
-    found = {
+    return {
         name: {key: SMALL[key] for key, size in value.items() if key in SMALL and type(size) is int}
         for name, value in nested.items()
+        if "hidden_size" in value
     }
-    return {name: sizes for name, sizes in found.items() if sizes}
 
 
 def complete_config(family: Family) -> dict[str, Any]:
