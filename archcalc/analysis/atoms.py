@@ -17,6 +17,8 @@ ATOMS = (
     "chunked",
     "chunk_near",
     "source_chunk_near",
+    "nearest",
+    "source_nearest",
     "source_new",
     "source_passes",
 )

@@ -13,7 +13,16 @@ from archcalc.ledger.leaves import Elementwise, Forward, Matmul, Save
 from archcalc.ledger.tensor import Tensor
 from archcalc.ledger.tokens import BATCH
 from archcalc.spec.execution import Kernel
-from archcalc.spec.position import Alibi, RelativeBias
+from archcalc.spec.position import Alibi, Disentangled, RelativeBias
+
+
+class RelativeTensors(msgspec.Struct, frozen=True):
+    """Relative positions as keys of contents and as their queries, [n_heads, rows, width] each."""
+
+    part: Disentangled
+    rows: Poly
+    keys: Tensor | None
+    queries: Tensor | None
 
 
 class CoreOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,7 +31,8 @@ class CoreOptions(msgspec.Struct, frozen=True, kw_only=True):
     `n_window` (tokens in a window), `is_chunked` (it is a chunk) and `n_bias_heads` (heads with a bias) identify a
     mask. `bias_table` is a learned bias of this layer alone. `has_own_value_width`: values are not as wide as keys.
     `is_copy_free`: several layers share the keys and values, and each query head has its own key head, so that no copy
-    is made. `n_selected` keys are selected for each query; `selection` is the mask of the others.
+    is made. `n_selected` keys are selected for each query; `selection` is the mask of the others. `relative`
+    are relative positions as keys and queries.
     """
 
     n_heads: Poly
@@ -40,6 +50,7 @@ class CoreOptions(msgspec.Struct, frozen=True, kw_only=True):
     is_copy_free: bool = False
     n_selected: Poly | None = None
     selection: Tensor | None = None
+    relative: RelativeTensors | None = None
 
 
 Core = Callable[[CoreOptions, Tensor, Tensor, Tensor, ForwardContext], Forward[Tensor]]
@@ -51,7 +62,9 @@ def core(options: CoreOptions, q: Tensor, k: Tensor, v: Tensor, ctx: ForwardCont
         k, v = _with_prompt(k, ctx.n_prompt), _with_prompt(v, ctx.n_prompt)
     output = KERNELS[kernel(options, ctx)](options, q, k, v, ctx)
     if ctx.execution.recompute == "selective":
-        output = checkpoint("core", "attention", output, (q, k, v))
+        relative = (options.relative.keys, options.relative.queries) if options.relative else ()
+        inputs = (q, k, v, *(heads for heads in relative if heads is not None))
+        output = checkpoint("core", "attention", output, inputs)
     return (yield from output)
 
 
@@ -62,7 +75,7 @@ def kernel(options: CoreOptions, ctx: ForwardContext) -> Kernel:
     take no mask of selected keys; the CPU's has no dropout and needs values as wide as keys.
     """
     requested = ctx.execution.attention
-    if requested == "eager" or options.softcap or options.sinks or options.bias is RelativeBias:
+    if requested == "eager" or options.softcap or options.sinks or options.bias is RelativeBias or options.relative:
         return "eager"
     if options.selection is not None and requested == "flash":
         return "math"
@@ -72,7 +85,8 @@ def kernel(options: CoreOptions, ctx: ForwardContext) -> Kernel:
 
 def _eager(options: CoreOptions, q: Tensor, k: Tensor, v: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
     """Write out every product, with the softmax in float32."""
-    yield from save("scores", "attention", q, _per_query_head(k, options, options.width, ctx))
+    k = k if options.relative else _per_query_head(k, options, options.width, ctx)
+    yield from save("scores", "attention", q, k)
     yield _product("scores", options, options.width, ctx)
     score_axes = _score_axes(options, ctx)
     if options.softcap:
@@ -82,6 +96,8 @@ def _eager(options: CoreOptions, q: Tensor, k: Tensor, v: Tensor, ctx: ForwardCo
             ("buckets", ctx.span, options.bias_table), lambda: Tensor("buckets", score_axes[2:], "int64")
         )
         yield Save("relative_bias", buckets, "position")
+    if options.relative:
+        yield from _relative_scores(options, options.relative, q, k, ctx)
     if options.selection is not None:
         yield Save("mask", options.selection, "attention")
     elif ctx.span.is_causal or options.window:
@@ -93,6 +109,23 @@ def _eager(options: CoreOptions, q: Tensor, k: Tensor, v: Tensor, ctx: ForwardCo
     yield Save("softmax", pattern, "attention")
     weights = pattern.view(*score_axes).as_dtype(ctx.execution.dtype)
     return (yield from _weighted_values(options, weights, v, ctx))
+
+
+def _relative_scores(
+    options: CoreOptions, relative: RelativeTensors, q: Tensor, k: Tensor, ctx: ForwardContext
+) -> Forward[None]:
+    """Yield the leaves of the products of contents and relative positions, and the row of each distance."""
+    rows = ctx.position_tensor(
+        ("distance rows", ctx.span, relative.part),
+        lambda: Tensor("rows of distances", _score_axes(options, ctx)[2:], "int64"),
+    )
+    for name, content, heads in (("pos_key", q, relative.keys), ("pos_query", k, relative.queries)):
+        if heads is not None:
+            each = heads.new(f"{heads.label} of each text", BATCH, options.n_heads, relative.rows, options.width)
+            yield from save(name, "attention", content, each)
+            axes = BATCH, options.n_heads, content.axes[2], relative.rows, options.width
+            yield Matmul(f"{name}_scores", axes, "attention")
+            yield Save(name, rows, "position")
 
 
 def _math(options: CoreOptions, q: Tensor, k: Tensor, v: Tensor, ctx: ForwardContext) -> Forward[Tensor]:

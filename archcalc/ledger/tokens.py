@@ -6,6 +6,7 @@ window; `near(window)` and `source_near(window)` are the pairs of a bidirectiona
 those of one whose queries select n keys each. `chunked(n)`, `chunk_near(n)` and `source_chunk_near(n)` are the pairs of
 layers, causal or bidirectional, whose queries attend to their own chunk of n tokens. `convolved(width)` are the
 positions that a causal convolution of this width computes: its padding too, which only the pass that begins a text has.
+`nearest(n)` and `source_nearest(n)` are the rows of a table of n distances that a bidirectional layer needs.
 `source_new` is the number of source tokens while they are read, then 0; `source_passes` is 1 while they are read, then
 0.
 """
@@ -30,8 +31,8 @@ class Span(msgspec.Struct, frozen=True):
 
     In a causal layer a query attends to earlier tokens, which the layer caches. Otherwise it attends to `n_keys` keys,
     or those in its window, and the layer caches `cache_tokens` of them, if any. `pairs_symbol` is the symbol of the
-    pairs in a window, `selected_symbol` of those that queries select, `chunk_symbol` of those within a chunk. `passes`
-    is how often the stack is run, if not once.
+    pairs in a window, `selected_symbol` of those that queries select, `chunk_symbol` of those within a chunk,
+    `rows_symbol` that of the rows of a table of distances. `passes` is how often the stack is run, if not once.
     """
 
     queries: Poly
@@ -39,6 +40,7 @@ class Span(msgspec.Struct, frozen=True):
     is_causal: bool
     n_keys: Poly
     pairs_symbol: str = "near"
+    rows_symbol: str = "nearest"
     selected_symbol: str = "best"
     chunk_symbol: str = "chunk_near"
     cache_tokens: Poly | None = None
@@ -52,6 +54,10 @@ class Span(msgspec.Struct, frozen=True):
     def key_value_tokens(self) -> Poly:
         """Return the tokens whose keys and values a layer computes if it caches latents."""
         return _symbol("keys", None) if self.is_causal else self.input_tokens
+
+    def nearest_rows(self, n_distances: Poly) -> Poly:
+        """Return the rows on either side that a table of distances needs; a causal layer needs all."""
+        return n_distances if self.is_causal else _symbol(self.rows_symbol, n_distances)
 
     def cached(self, window: Poly | None) -> Poly | None:
         """Return the tokens in the layer's cache; None if it has no cache."""
@@ -80,6 +86,7 @@ SOURCE_ENCODER = Span(
     False,
     SOURCE,
     pairs_symbol="source_near",
+    rows_symbol="source_nearest",
     selected_symbol="source_best",
     chunk_symbol="source_chunk_near",
     passes=SOURCE_PASSES,
@@ -154,6 +161,8 @@ _WORKLOAD_FUNCTIONS: dict[str, Callable[[Mapping[str, Any], Any], Any]] = {
     "convolved": _convolved,
     "near": lambda work, window: _near(work["seq"], window),
     "source_near": lambda work, window: _near(work["source_new"], window),
+    "nearest": lambda work, n_distances: minimum(work["seq"], n_distances),
+    "source_nearest": lambda work, n_distances: minimum(work["source_new"], n_distances),
     "chunked": _chunked,
     "chunk_near": lambda work, chunk: _chunk_near(work["seq"], chunk),
     "source_chunk_near": lambda work, chunk: _chunk_near(work["source_new"], chunk),

@@ -16,11 +16,11 @@ from torch import Tensor
 
 from archcalc.nn import padding, rope
 from archcalc.nn.arm_cache import ArmCache, IndexedCache, Pair, PairCache
-from archcalc.nn.bias import RelativeBias, alibi_bias, buckets
+from archcalc.nn.bias import RelativeBias, alibi_bias, buckets, distance_rows
 from archcalc.nn.rope import RotaryTable
 from archcalc.spec.attention import LogTemperature, Temperature, lends_selection, reads_selection
 from archcalc.spec.layer import Arm
-from archcalc.spec.position import Rope
+from archcalc.spec.position import Disentangled, Rope
 
 T = TypeVar("T")
 Lent = tuple[Tensor, ...]
@@ -36,6 +36,8 @@ class AttentionContext:
     cross-attention. `padding` [B, S] is True where a key is padding. In self-attention (`is_self`) the queries are the
     last of the keys. `full_context` is that of all keys, where this one has the last keys alone.
 
+    `distance_table` are the rows [R, D] of the stack's relative positions, normalized.
+
     Of one layer: `cache` holds the `past` tokens read before, `shared_pair` the keys and values of an earlier layer
     that it reads; `share_pair` receives this layer's for later ones. `unselected` [B, 1, T, S] is True where a query
     does not attend to a key by the selection of an indexer or of an earlier layer; `share_selection` receives it.
@@ -50,6 +52,7 @@ class AttentionContext:
     states: Tensor | None = None
     relative_bias: RelativeBias | None = None
     rotary_table: RotaryTable | None = None
+    distance_table: Tensor | None = None
     cache: ArmCache | None = None
     past: int = 0
     is_in_order: bool = True
@@ -192,6 +195,16 @@ class AttentionContext:
         part, is_causal = table.part, self.is_causal
         return table.from_buckets(self._memoize(("buckets", part), lambda: buckets(self._distance(), part, is_causal)))
 
+    def nearest_rows(self, part: Disentangled) -> int:
+        """Return how many rows of the table of distances are read on either side."""
+        is_near = part.rows == "near" and self.is_in_order and not self.is_causal
+        return min(part.n_distances, len(self.key_positions)) if is_near else part.n_distances
+
+    def distance_rows(self, part: Disentangled) -> Tensor:
+        """Return the row [T, S] of each distance, among the rows that are read."""
+        key = ("distance rows", part)
+        return self._memoize(key, lambda: distance_rows(self._distance(), part, self.nearest_rows(part)))
+
     def stack_bias(self) -> Tensor:
         """Return the learned bias [N, T, S] of the stack's table."""
         table = self.relative_bias
@@ -318,12 +331,16 @@ class LayerContext:
         return context
 
     def without_memo(
-        self, states: Tensor | None, borrowed: Mapping[str, Lent], prompts: Mapping[str, Pair]
+        self,
+        states: Tensor | None,
+        distance_table: Tensor | None,
+        borrowed: Mapping[str, Lent],
+        prompts: Mapping[str, Pair],
     ) -> LayerContext:
-        """Return a copy that computes everything again, with these source states, borrowed tensors and prompts."""
+        """Return a copy that computes everything again, with these inputs of a layer."""
         source = self.source and replace(self.source.without_memo(), states=states)
-        lent = dict.fromkeys(self.lent)
-        return LayerContext(self.own.without_memo(), source, borrowed=borrowed, lent=lent, prompts=prompts)
+        own, lent = replace(self.own.without_memo(), distance_table=distance_table), dict.fromkeys(self.lent)
+        return LayerContext(own, source, borrowed=borrowed, lent=lent, prompts=prompts)
 
 
 def _with_borrowed(context: AttentionContext, arm: Arm, tensors: Lent) -> AttentionContext:

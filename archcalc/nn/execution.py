@@ -28,15 +28,17 @@ def run_layer(block: nn.Module, x_BTD: Tensor, context: LayerContext, execution:
         y_BTD = block(x_BTD, context)
         return y_BTD
 
-    def run(x_BTD: Tensor, states_BSD: Tensor | None, *flat: Tensor) -> tuple[Tensor, dict[str, Lent | None]]:
+    def run(
+        x_BTD: Tensor, states_BSD: Tensor | None, table_RD: Tensor | None, *flat: Tensor
+    ) -> tuple[Tensor, dict[str, Lent | None]]:
         inputs = iter(flat)
         borrowed = {name: tuple(islice(inputs, len(tensors))) for name, tensors in context.borrowed.items()}
         prompts = dict(zip(context.prompts, zip(inputs, inputs, strict=True), strict=True))
-        fresh_context = context.without_memo(states_BSD, borrowed, prompts)
+        fresh_context = context.without_memo(states_BSD, table_RD, borrowed, prompts)
         return block(x_BTD, fresh_context), fresh_context.lent
 
-    states_BSD = context.source and context.source.states
+    states_BSD, table_RD = context.source and context.source.states, context.own.distance_table
     flat = [x for tensors in (*context.borrowed.values(), *context.prompts.values()) for x in tensors]
-    y_BTD, lent = checkpoint(run, x_BTD, states_BSD, *flat, use_reentrant=False)
+    y_BTD, lent = checkpoint(run, x_BTD, states_BSD, table_RD, *flat, use_reentrant=False)
     context.lent.update(lent)
     return y_BTD

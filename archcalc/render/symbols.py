@@ -46,6 +46,10 @@ SYMBOL_WORDS = {
         None,
         msg("sum of min(t, {w}) + min(source_new − t + 1, {w}) − 1 over t = 1 … source_new"),
     ),
+    "nearest": SymbolWords(msg("distances of a text that have a row of their own"), None, msg("min(seq, {w})")),
+    "source_nearest": SymbolWords(
+        msg("distances of the source that have a row of their own"), None, msg("min(source_new, {w})")
+    ),
     "best": SymbolWords(
         msg("pairs of a query and a key that it selects"),
         None,

@@ -6,7 +6,7 @@ from typing import Literal
 
 from archcalc.spec.base import Part, Positive, Size
 from archcalc.spec.norm import LayerNorm, Norm, RMSNorm
-from archcalc.spec.position import AttentionPosition, RelativeBias, Rope
+from archcalc.spec.position import AttentionPosition, Disentangled, RelativeBias, Rope
 
 
 class QkNorm(Part, frozen=True, kw_only=True):
@@ -61,9 +61,11 @@ class Attention(Part, frozen=True, kw_only=True, tag_field="kind", tag="gqa"):
     to those of its own chunk, the text being cut into chunks of that length.
 
     Defaults: `n_kv_heads` is n_heads, `d_head` is d_model / n_heads, `d_value` (the width of values) is d_head, `scale`
-    (of the scores) is 1/√d_head. `value_scale` multiplies the values. Queries, keys and values are clamped to ±`clip`,
-    after a norm but before the rotation. `out_norm` is after the gate and before the out projection. `d_source` is the
-    width of the source, if it is not d_model. Whether a file stores q, k and v fused or split is not part of the spec.
+    (of the scores) is 1/√d_head. `v_norm` normalizes each head's values, `value_scale` multiplies them. With
+    `value_is_key` the keys before their norm are also the values before `v_norm`, so there is no v (Gemma 4). Queries,
+    keys and values are clamped to ±`clip`, after a norm but before the rotation. `out_norm` is after the gate and
+    before the out projection. `d_source` is the width of the source, if it is not d_model. Whether a file stores q, k
+    and v fused or split is not part of the spec.
     """
 
     n_heads: Size
@@ -79,6 +81,8 @@ class Attention(Part, frozen=True, kw_only=True, tag_field="kind", tag="gqa"):
     window: Size | None = None
     window_kind: Literal["sliding", "chunked"] = "sliding"
     sinks: bool = False
+    v_norm: Norm | None = None
+    value_is_key: bool = False
     softcap: Positive | None = None
     scale: Positive | None = None
     value_scale: Positive | None = None
@@ -87,6 +91,15 @@ class Attention(Part, frozen=True, kw_only=True, tag_field="kind", tag="gqa"):
     gate: Gate | None = None
     out_norm: Norm | None = None
     d_source: Size | None = None
+
+    @property
+    def score_scale(self) -> float:
+        """Return the factor of the scores."""
+        if self.scale is not None:
+            return self.scale
+        assert self.d_head is not None, "the spec is resolved"
+        n_products = self.position.n_products if isinstance(self.position, Disentangled) else 1
+        return float((self.d_head * n_products) ** -0.5)
 
     @property
     def has_key_per_head(self) -> bool:
@@ -154,6 +167,12 @@ def stored_rope(part: object) -> Rope | None:
     """Return the rotary position of an attention that reads its angles from the stack's table, else None."""
     position = part.position if isinstance(part, Attention) else None
     return position if isinstance(position, Rope) and position.stored else None
+
+
+def disentangled(part: object) -> Disentangled | None:
+    """Return the relative positions of an attention that reads the stack's table of distances, else None."""
+    position = part.position if isinstance(part, Attention) else None
+    return position if isinstance(position, Disentangled) else None
 
 
 def stack_bias(part: object) -> RelativeBias | None:

@@ -20,7 +20,7 @@ from archcalc.spec.ffn import Gated, MoE, Plain
 from archcalc.spec.groups import layers_of
 from archcalc.spec.layer import Branch, Layer, Reads
 from archcalc.spec.model import Spec
-from archcalc.spec.position import Alibi, RelativeBias, Rope
+from archcalc.spec.position import Alibi, Disentangled, RelativeBias, Rope
 from archcalc.spec.variants import implementation
 from archcalc.spec.workload import Workload
 from archcalc.words import Message, msg
@@ -184,7 +184,7 @@ def attention(part: Attention, width: Sizes, reads: Reads) -> Iterator[Site]:
             sizes={"K": part.n_kv_heads, axis: d_value},
             is_source=is_cross,
         )
-    capped, biased = part.softcap is not None, isinstance(part.position, Alibi | RelativeBias)
+    capped, biased = part.softcap is not None, isinstance(part.position, Alibi | RelativeBias | Disentangled)
     yield from _softmax(part.n_heads, d_value, axis, _SCORES[capped, biased], part.window, is_cross)
     if part.gate is not None:
         over, size = ("1", 1) if part.gate.over == "head" else (axis, d_value)

@@ -41,8 +41,9 @@ NO_MODEL = {
 MASK_BY_TOKEN = {"opt", "bloom", "falcon", "openai-gpt", "mvp", "xglm", "trocr", "fsmt", "mamba", "falcon_mamba"}
 # It multiplies its embeddings by the mask, so it gets none.
 NO_MASK = {"esm"}
-# Classes that have no cache, or whose encoder asks for it, or whose windowed layers keep every key in theirs.
-NO_CACHE, KEEPS_ALL = {"openai-gpt", "switch_transformers"}, {"gpt_neo"}
+# Classes that have no cache (T5Gemma: none while it trains), or whose encoder asks for it, or whose windowed layers
+# keep every key in theirs.
+NO_CACHE, KEEPS_ALL = {"openai-gpt", "switch_transformers", "t5gemma"}, {"gpt_neo"}
 # What transformers cannot run on meta: configs, or all of a model type.
 LENGTHS = "it looks whether a text is longer than its input"
 NOT_ON_META = {

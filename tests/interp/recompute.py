@@ -233,6 +233,14 @@ class Interpreter:
     def dot(self, q: Tensor, k: Tensor) -> Tensor:
         return q @ k.repeat_interleave(q.shape[0] // k.shape[0], 0).transpose(-1, -2)
 
+    def by_distance(self, x: Tensor, rows: Tensor) -> Tensor:
+        t = torch.arange(len(rows))[:, None]
+        return x[:, t, rows]
+
+    def of_distance(self, x: Tensor, rows: Tensor) -> Tensor:
+        s = torch.arange(rows.shape[1])
+        return x[:, rows, s]
+
     def masked(self, x: Tensor) -> Tensor:
         return x.masked_fill(torch.ones(x.shape[-2:]).triu(1).bool(), -torch.inf)
 

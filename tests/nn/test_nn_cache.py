@@ -25,6 +25,7 @@ from archcalc.spec.execution import Execution
 from archcalc.spec.groups import has_table, layers_of, weight_indices
 from archcalc.spec.mixer import Mamba1, ShortConv
 from archcalc.spec.model import ModelStack
+from archcalc.spec.position import Disentangled
 from tests.nn import test_nn_transformers as theirs
 from tests.nn.flop_truth import counted, decode, prefill
 from tests.strategies import DECODERS, specs
@@ -410,7 +411,13 @@ def products(part: Any, batch: int, new: int, past: int, source: int) -> int:
     if isinstance(part, LatentAttention):
         return 2 * batch * part.n_heads * new * (past + new) * (part.d_nope + part.d_rope + part.d_v)
     held = past if part.window is None else min(past, part.window - 1)
-    return 2 * batch * part.n_heads * new * (source or new + held) * (part.d_head + (part.d_value or part.d_head))
+    keys, heads = source or new + held, 2 * batch * part.n_heads
+    relative = part.position
+    read = 0  # queries and keys that are multiplied with each row of distances
+    if isinstance(relative, Disentangled):
+        read = new * relative.content_to_position + keys * relative.position_to_content
+        read *= 2 * relative.n_distances * part.d_head
+    return heads * (new * keys * (part.d_head + (part.d_value or part.d_head)) + read)
 
 
 def test_a_step_reads_no_source() -> None:

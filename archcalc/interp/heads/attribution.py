@@ -164,6 +164,11 @@ class _Reading:
             later = [norm]
         for i, layer in reversed(list(enumerate(layers_of(self.model_stack.stack)))):
             befores = ["resid_pre", *stream_names(layer)]
+            scalar = self.module.layers[str(self.owners[i])].out_scalar
+            if scalar is not None:
+                step = Multiply(float(scalar))
+                direction_D = step.pull_back(direction_D)
+                later.insert(0, step)
             for branch, before in reversed(list(zip(active_branches(layer), befores, strict=False))):
                 direction_D = self._branch(found, i, branch, before, direction_D, later, n_promoted)
             progress(1)

@@ -96,6 +96,10 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
         msg("c · h + D · x of a state h of each channel, which becomes exp(−d · eᴬ) · h + d · x · b; A and D of m"),
     ),
     "dot(q, k)": FunctionMeaning(("dot",), msg("q · k of each query with each key; heads may share keys")),
+    "by_distance(x, r), of_distance(x, r)": FunctionMeaning(
+        ("by_distance", "of_distance"),
+        msg("for each query and key, x of the row r of their distance: rows are columns of x, or its rows"),
+    ),
     "softmax(x)": FunctionMeaning(("softmax",), msg("eˣ / Σ eˣ, which sum to 1")),
     "masked(x)": FunctionMeaning(("masked",), msg("x, and −∞ where a query does not see a key")),
     "selected(x, i)": FunctionMeaning(("selected",), msg("x at the keys i of each query, and −∞ at others")),

@@ -163,9 +163,16 @@ class _LayerSteps:
     source_ids: str
 
     def steps(self, last: Value) -> Iterator[Step]:
+        """Yield the steps of the layer, whose input is `last`."""
         residual = yield from self._step("resid_pre", "residual", last)
         for branch, stream_name in zip(active_branches(self.layer), stream_names(self.layer), strict=True):
             residual = yield from self._branch(branch, residual, stream_name)
+
+    def _stream(self, name: str, x: Expression) -> Steps:
+        """Yield the residual stream after a branch; the last of the layer is multiplied by its number, if any."""
+        if name == "resid_post" and self.layer.out_scalar:
+            x = x * Parameter(f"{self.weight_prefix}out_scalar")
+        return (yield from self._step(name, "residual", x))
 
     def _branch(self, branch: Branch, residual: Value, stream_name: str) -> Steps:
         own = names(branch)
@@ -174,10 +181,10 @@ class _LayerSteps:
         skip = branch_input if branch.skip_reads == "normed" else residual
         total = reduce(add, [_times(skip, branch.skip), *(_times(output, branch.scale) for output in outputs)])
         if own.sum is None:
-            return (yield from self._step(stream_name, "residual", total))
+            return (yield from self._stream(stream_name, total))
         summed = yield from self._step(own.sum, "residual", total)
         normed = yield from self._normed(branch.norm_after, own.norm_after, summed)
-        return (yield from self._step(stream_name, "residual", normed))
+        return (yield from self._stream(stream_name, normed))
 
     def _outputs(self, branch: Branch, branch_input: Value) -> Generator[Step, None, list[Value]]:
         """Yield the steps of the arms; return the values that are added to the residual stream."""
