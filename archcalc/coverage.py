@@ -117,7 +117,7 @@ def _has_same_tensors(config: dict[str, Any]) -> bool:
     theirs, _ = reference_shapes(build_reference(config))
     ledger = build(decode(from_config(config)))
     ours = {tensor.name: tensor.shape for tensor in ledger.tensors() if tensor.kind != "buffer"}
-    return tensor_map(config).shapes(ours) == theirs
+    return tensor_map(config).named_shapes(ours, theirs) == theirs
 
 
 def _run(family: Family) -> dict[str, State]:

@@ -660,7 +660,7 @@ def heads(draw: st.DrawFn, labels: st.SearchStrategy[Labels] = LABELS) -> Head:
         transform=draw(optional(TRANSFORMS)),
         bias_buffer=scored is None and draw(st.sampled_from((False, False, True))),
         labels=scored,
-        softcap=draw(optional(st.sampled_from((30.0, 2.0)))) if scored is None else None,
+        softcap=draw(optional(st.sampled_from((30.0, 2.0)))),
         scale=draw(OPTIONAL_SCALES),
     )
 

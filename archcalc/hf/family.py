@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from archcalc.errors import InputError
+from archcalc.errors import InputError, shown
 from archcalc.hf import upstream
 from archcalc.hf.config import Config, raise_all
 from archcalc.hf.gguf_map import GgufMap
@@ -17,6 +17,7 @@ from archcalc.hf.irrelevant_keys import COMMON_CONSTRAINTS, IRRELEVANT
 from archcalc.hf.lens import ConfigDraft, Constraint, MismatchError, Template, names, read, write
 from archcalc.hf.spellings import Spelling
 from archcalc.hf.tensors import TensorEntry, TensorMap
+from archcalc.words import msg
 
 if TYPE_CHECKING:
     from archcalc.spec.document import Document
@@ -202,6 +203,13 @@ class Family(msgspec.Struct, frozen=True, dict=True):
         name = stated[0] if isinstance(stated, list) and len(stated) == 1 else stated
         if isinstance(name, str) and name in self.classes:
             return self.template
+        if isinstance(name, str) and name in upstream.classes(self.model_type).keys() - self.other_classes.keys():
+            problem = msg(
+                "{found} is a class of transformers that is not read; `report` counts its parameters with `engine` "
+                "transformers",
+                found=shown(name),
+            )
+            raise InputError(problem, where="architectures", allowed=", ".join((*self.classes, *self.other_classes)))
         if not isinstance(name, str) or name not in self.other_classes:
             raise config.error("architectures", name, ", ".join((*self.classes, *self.other_classes)))
         return self.other_classes[name]

@@ -12,7 +12,7 @@ from typing import Any
 from archcalc.errors import RefusedError
 from archcalc.extras import require
 from archcalc.hf import family_of
-from archcalc.hf.classes import resolve
+from archcalc.hf.classes import DECISION, DECISION_CLASS, resolve
 from archcalc.hf.tensors import Shape
 from archcalc.words import msg
 
@@ -37,16 +37,29 @@ def build_reference(config: dict[str, Any]) -> Any:
     with quiet():
         try:
             hf_config = transformers.AutoConfig.for_model(family.model_type, **rest)
+            if candidates[0] == DECISION_CLASS:
+                hf_config = _decision_config(hf_config, rest)
             with torch.device("meta"):
                 model = getattr(transformers, candidates[0])(hf_config)
         except Exception as error:
-            raise RefusedError(msg("transformers refuses it: {line}", line=_line(error)), where="config") from None
-    if config.get("tie_word_embeddings") is False and hf_config.tie_word_embeddings:
+            raise RefusedError(msg("transformers refuses it: {line}", line=error_line(error)), where="config") from None
+    if config.get("tie_word_embeddings") is False and getattr(hf_config, "tie_word_embeddings", False):
         # T5's class always ties the head, but checkpoints of files that say no have a head of their own.
         head = model.get_output_embeddings()
         if head is not None:
             head.weight = torch.nn.Parameter(torch.empty_like(head.weight))
     return model
+
+
+def _decision_config(text: Any, keys: dict[str, Any]) -> Any:
+    """Return the config of a decision head on a text model."""
+    import transformers
+
+    head = {key: keys[key] for key in ("num_verbalizers", "softcap") if key in keys}
+    config: Any = transformers.AutoConfig.for_model(
+        DECISION, text_config=text.to_dict(), hidden_size=text.hidden_size, **head
+    )
+    return config
 
 
 def reference_shapes(model: Any) -> tuple[dict[str, Shape], dict[str, str]]:
@@ -63,7 +76,7 @@ def reference_shapes(model: Any) -> tuple[dict[str, Shape], dict[str, str]]:
     return shapes, ties
 
 
-def _line(error: Exception) -> str:
+def error_line(error: Exception) -> str:
     """Return an error's text on one line."""
     return " ".join(str(error).split())[:300]
 

@@ -143,6 +143,16 @@ class TensorMap(msgspec.Struct, frozen=True):
             for name in same
         }
 
+    def named_shapes(self, ours: Mapping[str, Shape], names: Iterable[str]) -> dict[str, Shape]:
+        """Return the shapes of canonical tensors under the `names` of a file or class; others have their own names.
+
+        Raises TensorMapError if one has no place.
+        """
+        class_names = self.class_names(names)
+        stored = {name: stored for stored, name in class_names.items()}
+        shapes = self.of_file(class_names.values()).shapes(ours)
+        return {stored.get(name, name): shape for name, shape in shapes.items()}
+
     @property
     def root(self) -> str:
         """Return the prefix of the base model's tensors, `model.`; empty if they have none in common."""

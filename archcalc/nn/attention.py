@@ -98,6 +98,7 @@ class Attention(nn.Module):
         states_BSD = x_BTD if context.states is None else context.states.view_as(context.states)
         k_BKSH, v_BKSU = context.keys_values(lambda: self.keys_values(states_BSD, context))
         context = context.last_keys(k_BKSH.shape[2])
+        k_BKSH, v_BKSU = context.with_prompt((k_BKSH, v_BKSU))
         y_BNTU = self.attend(
             self.softmax, q_BNTH, k_BKSH, v_BKSU, context, self.execution, sinks_N=self.sinks, training=self.training
         )

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from archcalc.nn import padding, rope
@@ -38,6 +39,7 @@ class AttentionContext:
     Of one layer: `cache` holds the `past` tokens read before, `shared_pair` the keys and values of an earlier layer
     that it reads; `share_pair` receives this layer's for later ones. `unselected` [B, 1, T, S] is True where a query
     does not attend to a key by the selection of an indexer or of an earlier layer; `share_selection` receives it.
+    `prompt` holds learned keys and values [K, P, H] that every query sees besides, before the others.
 
     Masks, rotary tables and biases depend on positions alone: they are computed once for all layers.
     """
@@ -56,6 +58,7 @@ class AttentionContext:
     full_context: AttentionContext | None = None
     shared_pair: Pair | None = None
     share_pair: Callable[[Pair], None] | None = None
+    prompt: Pair | None = None
     unselected: Tensor | None = None
     share_selection: Callable[[Lent], None] | None = None
     _memo: dict[Any, Any] = field(default_factory=dict, repr=False)
@@ -74,6 +77,15 @@ class AttentionContext:
                 first, second = first.contiguous(), second.contiguous()
             self.share_pair((first, second))
         return first, second
+
+    def with_prompt(self, pair: Pair) -> Pair:
+        """Return keys and values with those of the prompt before them."""
+        if self.prompt is None:
+            return pair
+        keys, values = (
+            torch.cat((learned.expand(len(x), -1, -1, -1), x), 2) for learned, x in zip(self.prompt, pair, strict=True)
+        )
+        return keys, values
 
     def index_keys(self, new: Tensor) -> Tensor:
         """Return an indexer's keys of all tokens: the cached ones, then these."""
@@ -118,6 +130,8 @@ class AttentionContext:
     def hidden_mask(self, window: int | None, is_chunked: bool = False) -> Tensor | None:
         """Return True where a query must not see a key: [T, S], with padding [B, 1, T, S]; None if it sees all.
 
+        S counts the keys of a prompt too.
+
         A causal query sees itself and the window − 1 tokens before it; a bidirectional one also the window − 1 tokens
         after it. If the window `is_chunked`, it sees the tokens of its own chunk only. Padding is hidden, except from
         itself, so that every query sees something.
@@ -135,6 +149,7 @@ class AttentionContext:
             self.is_causal
             and self.is_in_order
             and self.padding is None
+            and self.prompt is None
             and self.unselected is None
             and len(self.positions) == len(self.key_positions)
         )
@@ -217,7 +232,8 @@ class AttentionContext:
         if window is not None:
             outside = self._other_chunks(window) if is_chunked else distance_TS.abs() >= window
             hidden_TS = hidden_TS | outside
-        return hidden_TS if self.padding is None else hidden_TS | self._padding_mask(distance_TS)
+        hidden_TS = hidden_TS if self.padding is None else hidden_TS | self._padding_mask(distance_TS)
+        return hidden_TS if self.prompt is None else F.pad(hidden_TS, (self.prompt[0].shape[1], 0))
 
     def _other_chunks(self, chunk: int) -> Tensor:
         """Return True [T, S], with padding [B, 1, T, S], where a key is in another chunk of the text than the query."""
@@ -274,7 +290,8 @@ class LayerContext:
     """What a layer attends to: its own tokens, and the source where there is one.
 
     The mappings are by arm of the layer: `caches` of earlier tokens, `borrowed` tensors of an earlier layer that it
-    reads (keys and values, or a selection), and `lent`, filled with those that later layers read.
+    reads (keys and values, or a selection), `lent`, filled with those that later layers read, and `prompts`, learned
+    keys and values.
     """
 
     own: AttentionContext
@@ -282,6 +299,7 @@ class LayerContext:
     caches: Mapping[str, ArmCache] = field(default_factory=dict)
     borrowed: Mapping[str, Lent] = field(default_factory=dict)
     lent: dict[str, Lent | None] = field(default_factory=dict)
+    prompts: Mapping[str, Pair] = field(default_factory=dict)
 
     def for_arm(self, arm: Arm) -> AttentionContext:
         """Return the context of one arm of the layer."""
@@ -291,16 +309,21 @@ class LayerContext:
             context = replace(context, cache=self.caches[arm.name])
         if arm.name in self.borrowed:
             context = _with_borrowed(context, arm, self.borrowed[arm.name])
+        if arm.name in self.prompts:
+            context = replace(context, prompt=self.prompts[arm.name])
         if arm.name in self.lent:
             lend = partial(self.lent.__setitem__, arm.name)
             selects = lends_selection(arm.part)
             context = replace(context, share_selection=lend) if selects else replace(context, share_pair=lend)
         return context
 
-    def without_memo(self, states: Tensor | None, borrowed: Mapping[str, Lent]) -> LayerContext:
-        """Return a copy that computes everything again, with these source states and borrowed tensors."""
+    def without_memo(
+        self, states: Tensor | None, borrowed: Mapping[str, Lent], prompts: Mapping[str, Pair]
+    ) -> LayerContext:
+        """Return a copy that computes everything again, with these source states, borrowed tensors and prompts."""
         source = self.source and replace(self.source.without_memo(), states=states)
-        return LayerContext(self.own.without_memo(), source, borrowed=borrowed, lent=dict.fromkeys(self.lent))
+        lent = dict.fromkeys(self.lent)
+        return LayerContext(self.own.without_memo(), source, borrowed=borrowed, lent=lent, prompts=prompts)
 
 
 def _with_borrowed(context: AttentionContext, arm: Arm, tensors: Lent) -> AttentionContext:

@@ -24,7 +24,7 @@ from archcalc.nn.execution import run_layer
 from archcalc.nn.mtp import Mtp
 from archcalc.nn.norm import norm
 from archcalc.nn.position import POSITIONS
-from archcalc.nn.prompts import prompts, refuse_prompts
+from archcalc.nn.prompts import prompts, prompts_by_layer
 from archcalc.nn.rope import RotaryTable
 from archcalc.nn.taps.points import tap, tap_scope
 from archcalc.spec import Spec
@@ -84,10 +84,12 @@ class Layers(nn.Module):
     def layer_contexts(self, context: LayerContext, cache: Cache | None = None) -> Iterator[LayerContext]:
         """Yield the context of the layer of each turn; later ones read tensors lent by earlier layers."""
         lent: dict[int, Any] = {turn: dict.fromkeys(names) for turn, names in self.lent_arms.items()}
+        prompts = prompts_by_layer(self.prompts, len(self.lenders))
         for turn, lender in enumerate(self.lenders):
             caches = {} if cache is None else cache.layers[turn]
             borrowed = {} if lender is None else {name: lent[lender][name] for name in self.borrowing_arms[turn]}
-            yield replace(context, caches=caches, borrowed=borrowed, lent=lent.get(turn, {}))
+            lent_here = lent.get(turn, {})
+            yield replace(context, caches=caches, borrowed=borrowed, lent=lent_here, prompts=prompts[turn])
 
     def cache_source(self, source_BSD: Tensor, cache: Cache, padding_BS: Tensor | None = None) -> None:
         """Fill the cache with the source's keys and values of every cross-attention, and reset its target."""
@@ -115,9 +117,7 @@ class Layers(nn.Module):
         """Return the first layer's input [B, T, D]: tokens, types and positions, normed, dropped out, at model width.
 
         `positions` are those of the tokens in their texts, [T] or [B, T]; `rows` are row indices of further tables.
-        Raises InputError for a stack with prompts: every forward pass, packed ones too, starts here.
         """
-        refuse_prompts(self.prompts, self.prefix)
         x_BTW: Tensor = embed(ids_BT, types_BT, rows, padding_BT)
         if self.embed_norm is not None and self.norms_tokens_alone:
             x_BTW = self.embed_norm(x_BTW)

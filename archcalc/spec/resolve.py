@@ -115,7 +115,7 @@ def _check_head(head: Head, spec: Spec) -> None:
     labels = head.labels
     if labels is None:
         return
-    for field in ("tied", "bias_buffer", "softcap"):
+    for field in ("tied", "bias_buffer"):
         if getattr(head, field):
             raise InputError(
                 msg("applies only to a head that scores the vocabulary"), where=f"head.{field}", allowed=msg("left out")

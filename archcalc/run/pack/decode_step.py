@@ -212,8 +212,11 @@ class DecodeStep:
 
 
 def decode_step(model: nn.Module) -> DecodeStep | None:
-    """Return the decode step of a packed model; None unless it is a decoder whose arms all have a one-token form."""
-    if not isinstance(model, SingleStack) or not model.is_causal or model.spec.reads_text:
+    """Return the decode step of a packed model; None unless all arms have a one-token form.
+
+    There is none either for other models than decoders, and for one with prompts.
+    """
+    if not isinstance(model, SingleStack) or not model.is_causal or model.spec.reads_text or model.prompts is not None:
         return None
     blocks = {owner: _decode_block(cast(Block, block)) for owner, block in model.layers.items()}
     if any(block is None for block in blocks.values()):
