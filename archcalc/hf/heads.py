@@ -9,7 +9,7 @@ import msgspec
 
 from archcalc.hf.config import FLAG, MAPPING, SIZE, Config
 from archcalc.hf.lens import Choice, ConfigDraft, ConfigLens, Key, Template
-from archcalc.hf.tensors import TensorEntry, TensorMap, module
+from archcalc.hf.tensors import TOKEN_TABLE, TensorEntry, TensorMap, module
 from archcalc.hf.vocabulary import positive, size
 
 
@@ -94,6 +94,7 @@ _HEAD_NAMES: Mapping[str, tuple[str, ...]] = {
         "score",
         "qa_outputs",
         "classifier.out_proj",
+        "score.out_proj",
         "classification_head.out_proj",
         "cls.seq_relationship",
         "proj",
@@ -110,6 +111,7 @@ _HEAD_NAMES: Mapping[str, tuple[str, ...]] = {
     "head.norm": ("head.norm",),
     "pooler": (
         "{root}pooler.dense",
+        "pooler.dense",
         "{root}pooler",
         "classifier.dense",
         "pre_classifier",
@@ -131,9 +133,12 @@ def class_tensors(tensors: TensorMap, *, is_encoder: bool) -> TensorMap:
     )
     # The name under which transformers 5.23 saves the matrix of a decision head.
     candidates = (*candidates, TensorEntry("weight", ("head.weight",)))
-    entries = (_any_head(entry) for entry in tensors.entries)
+    entries = [_any_head(entry) for entry in tensors.entries]
     if is_encoder:
-        entries = (_of_encoder(entry) for entry in entries)
+        entries = [_of_encoder(entry) for entry in entries]
+        # The table of both stacks, of the encoder or of the decoder: by what the class has.
+        candidates = (*candidates, *(entry for entry in entries if entry.ours == (TOKEN_TABLE,)))
+        entries = [entry for entry in entries if entry.ours != (TOKEN_TABLE,)]
     return msgspec.structs.replace(tensors, entries=tuple(entries), candidates=candidates)
 
 
@@ -145,4 +150,5 @@ def _any_head(entry: TensorEntry) -> TensorEntry:
 def _of_encoder(entry: TensorEntry) -> TensorEntry:
     """Return an entry of the encoder as that of a single stack."""
     ours = tuple(name.removeprefix("encoder.") for name in entry.ours)
-    return msgspec.structs.replace(entry, ours=ours, requires=entry.requires.removeprefix("encoder."))
+    requires = "" if ours == (TOKEN_TABLE,) else entry.requires.removeprefix("encoder.")
+    return msgspec.structs.replace(entry, ours=ours, requires=requires)

@@ -13,6 +13,7 @@ from archcalc.hf.family import derive
 from archcalc.hf.heads import extra_modules, scores
 from archcalc.hf.lens import ConfigDraft, ConfigLens, Constraint, Key
 from archcalc.hf.templates.bert_like import EMBEDDING_NAMES, LAYER_NAMES
+from archcalc.hf.tensors import TensorEntry, module
 from archcalc.hf.vocabulary import size
 
 _SIZES = ValueType(
@@ -63,6 +64,15 @@ class AnswerHeads(ConfigLens, msgspec.Struct, frozen=True):
         draft.put(self.key.name, found[0] if found else 0)
 
 
+ANSWER_TENSORS = (
+    TensorEntry("output_weights", ("head.weight",), is_flat=True),
+    TensorEntry("output_bias", ("head.bias",), is_flat=True),
+    TensorEntry("column_output_weights", ("extras.columns.weight",), is_flat=True),
+    TensorEntry("column_output_bias", ("extras.columns.bias",), is_flat=True),
+    *module("extras.aggregation", "aggregation_classifier"),
+    *module("extras.pooler", "tapas.pooler.dense"),
+)
+
 # Without types of cells, positions count from the beginning of the text; in a cell they would count from its own.
 TAPAS = derive(
     BERT,
@@ -75,6 +85,7 @@ TAPAS = derive(
     causal_key=None,
     names=EMBEDDINGS | {"embed.tables.types_{i}": "{root}.embeddings.token_type_embeddings_{i}"},
     class_heads={"ForQuestionAnswering": {"head": scores(1), "extras": AnswerHeads()}},
+    class_tensors={"ForQuestionAnswering": ANSWER_TENSORS},
     constraints=(ABSOLUTE, Constraint("is_decoder", (False,)), Constraint("add_cross_attention", (False,))),
     irrelevant="positive_label_weight aggregation_loss_weight use_answer_as_supervision answer_loss_importance"
     " use_normalized_answer_loss huber_loss_delta temperature aggregation_temperature use_gumbel_for_cells"
