@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import copy
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from logging import ERROR
 from typing import Any
 
 from archcalc.errors import RefusedError
@@ -32,9 +32,9 @@ def build_reference(config: dict[str, Any]) -> Any:
     named = config.get("architectures") or ()
     # Only classes of the family: a config must not choose which attribute of transformers is used.
     known = {*family.classes, *family.other_classes}
-    candidates = [name for name in (*named, *family.classes) if name in known and hasattr(transformers, name)]
     rest = {name: value for name, value in copy.deepcopy(config).items() if name != "model_type"}
     with quiet():
+        candidates = [name for name in (*named, *family.classes) if name in known and hasattr(transformers, name)]
         try:
             hf_config = transformers.AutoConfig.for_model(family.model_type, **rest)
             if candidates[0] == DECISION_CLASS:
@@ -83,18 +83,21 @@ def error_line(error: Exception) -> str:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence transformers' warnings, which are about running a model."""
-    import transformers
-
-    logging: Any = transformers.utils.logging
-    before, had_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity(ERROR)
-    logging.disable_progress_bar()
+    """Silence the warnings of transformers and of what it imports, which are about running a model."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
+        import transformers
+
+        bars: Any = transformers.utils.logging
+        had_bars = bars.is_progress_bar_enabled()
+        bars.disable_progress_bar()
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                yield
+        finally:
+            if had_bars:
+                bars.enable_progress_bar()
     finally:
-        logging.set_verbosity(before)
-        if had_bars:
-            logging.enable_progress_bar()
+        logging.disable(before)
