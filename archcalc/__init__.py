@@ -409,8 +409,10 @@ def load_model(
     `source` is a folder in Hugging Face layout, a .gguf file, a repo id, or a preset with weights. `dtype` is 'fp32',
     'bf16' or 'fp16'. A `packed` model has its matrices rearranged for speed, in float32 on the CPU only.
 
-    - `model(ids)`: logits [B, T, V] of token ids [B, T] (states [B, T, D] of a model without a head);
-      `model(source_ids, ids)` for an encoder-decoder.
+    - `model(ids)`: logits [B, T, V] of token ids [B, T]; `model(source_ids, ids)` for an encoder-decoder.
+    - Other classes return what transformers' class does: [B, labels] of a text (classification, reward), [B, 1] of one
+      choice, [B, T, labels] of tokens (answers: start and end), states [B, T, D] of a model without a head, or the
+      pooled state [B, D]. `padding_BT` is True at padding.
     - `model.new_cache(batch, capacity)`: an empty KV cache for `batch` rows of up to `capacity` tokens.
       `model(ids, cache=cache)` continues after the cached tokens and appends to the cache.
     - `model.encode(source_ids, cache=cache)`: the encoder states [B, S, D] of an encoder-decoder; the cache stores

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from typing import NotRequired, TypedDict
+import os
+from collections.abc import Mapping
+from typing import Any, Final, Literal, NotRequired, TypedDict, get_args, overload
 
 from archcalc._version import __version__
 from archcalc.analysis.flops import Flops
 from archcalc.analysis.memory import Dtype, Memory, check_dtype
 from archcalc.analysis.params import Summary
 from archcalc.analysis.report import KINDS, figures
+from archcalc.analysis.transformers_report import COUNTED, LABEL, Counted, TransformersReport, transformers_report
+from archcalc.errors import InputError, shown
 from archcalc.ledger.build import build
+from archcalc.ledger.leaves import Component
 from archcalc.results import Sureness
+from archcalc.sources import config_of
 from archcalc.spec import Spec
 from archcalc.spec.model import Family
 from archcalc.spec.workload import workload
+from archcalc.words import msg
 
 SCHEMA = 1
+Engine = Literal["archcalc", "transformers"]
+ENGINES: Final[tuple[Engine, ...]] = get_args(Engine)
 
 
 class ReportWorkload(TypedDict):
@@ -40,6 +49,47 @@ class ReportProvenance(TypedDict):
     assumed: list[str]
 
 
+class CountedParams(TypedDict):
+    """Parameters that transformers counts; buffers are in no total."""
+
+    total: int
+    untied: int
+    trainable: int
+    frozen: int
+    buffers: int
+    by_component: dict[str, int]
+    by_module: dict[str, int]
+
+
+class CountedMemory(TypedDict):
+    """Bytes of all parameters in the dtype."""
+
+    dtype: str
+    weights_bytes: int
+
+
+class CountedProvenance(TypedDict):
+    """The package that counted, and its class."""
+
+    archcalc: str
+    transformers: str
+    model_type: str
+    class_name: str
+    note: str
+
+
+class CountedReport(TypedDict):
+    """What transformers counts of a model; `kinds` says that it is counted, not derived."""
+
+    schema: int
+    name: str
+    engine: Literal["transformers"]
+    params: CountedParams
+    memory: CountedMemory
+    kinds: dict[str, Counted]
+    provenance: CountedProvenance
+
+
 class Report(TypedDict):
     """The figures of a model and a workload; `kinds` says of each whether it is exact, measured or modeled."""
 
@@ -57,6 +107,7 @@ class Report(TypedDict):
 Reports = list[Report]
 
 
+@overload
 def report(
     spec: Spec,
     *,
@@ -65,16 +116,42 @@ def report(
     past: int = 0,
     dtype: Dtype = "bf16",
     source_seq: int | None = None,
-) -> Report:
+    engine: Literal["archcalc"] = "archcalc",
+) -> Report: ...
+
+
+@overload
+def report(
+    spec: Spec | str | os.PathLike[str] | dict[str, Any], *, dtype: Dtype = "bf16", engine: Literal["transformers"]
+) -> CountedReport: ...
+
+
+def report(
+    spec: Any,
+    *,
+    batch: int = 1,
+    seq: int | None = None,
+    past: int = 0,
+    dtype: Dtype = "bf16",
+    source_seq: int | None = None,
+    engine: Engine = "archcalc",
+) -> Report | CountedReport:
     """Return the figures of a spec and a workload as plain data, as `archcalc report --format json` prints them.
 
     Keys: schema, name, family, params (counts), workload, flops, memory (bytes), kinds (exact, measured or modeled),
     provenance. Keys may be added in later releases and are never removed. `seq` defaults to min(2048, n_ctx). For an
     encoder-decoder it is the target length, and also the source length unless `source_seq` is given.
 
-    Raises InputError for an unknown dtype and an invalid workload.
+    With `engine='transformers'`, `spec` may also be a source of any model that the installed transformers knows (as for
+    `archcalc.load`). Its parameters are counted on the meta device: params, memory.weights_bytes, kinds, provenance. No
+    code of a repository is run.
+
+    Raises InputError for an unknown dtype or engine, an invalid workload, and a config that transformers refuses;
+    MissingExtraError if the engine is not installed.
     """
     check_dtype(dtype)
+    if engine != "archcalc":
+        return _counted(spec, dtype, engine, {"batch": batch != 1, "seq": seq, "past": past, "source_seq": source_seq})
     ledger, work = build(spec), workload(spec, batch=batch, seq=seq, past=past, source_seq=source_seq)
     workload_data: ReportWorkload = {"batch": work.batch, "seq": work.seq, "past": work.past, "dtype": dtype}
     if spec.family == "encoder-decoder":
@@ -95,5 +172,54 @@ def report(
             "archcalc": __version__,
             "ignored": list(provenance.ignored),
             "assumed": list(provenance.assumed),
+        },
+    }
+
+
+def check_engine(engine: str, sizes: Mapping[str, Any]) -> None:
+    """Raise InputError for an unknown engine, and for sizes of a workload, of which transformers counts nothing."""
+    if engine not in ENGINES:
+        raise InputError(msg("found {found}", found=shown(engine)), where="engine", allowed=", ".join(ENGINES))
+    if stated := [name for name, value in sizes.items() if value]:
+        raise InputError(
+            msg("found with `engine` transformers, which counts no FLOPs and no caches"),
+            where=stated[0],
+            allowed=msg("left out"),
+        )
+
+
+def _counted(spec: Any, dtype: Dtype, engine: str, sizes: Mapping[str, Any]) -> CountedReport:
+    check_engine(engine, sizes)
+    from archcalc.hf import to_config
+
+    return counted_report(
+        transformers_report(to_config(spec) if isinstance(spec, Spec) else config_of(spec), dtype=dtype)
+    )
+
+
+def counted_report(result: TransformersReport) -> CountedReport:
+    """Return what transformers counted as plain data."""
+    by_component = {row.component: row.parameters for row in result.components}
+    return {
+        "schema": SCHEMA,
+        "name": result.name,
+        "engine": "transformers",
+        "params": {
+            "total": result.total("total"),
+            "untied": result.total("untied"),
+            "trainable": result.total("trainable"),
+            "frozen": result.total("frozen"),
+            "buffers": result.total("buffers"),
+            "by_component": {name: by_component.get(name, 0) for name in get_args(Component)},
+            "by_module": {row.module: row.parameters for row in result.parts},
+        },
+        "memory": {"dtype": result.dtype, "weights_bytes": result.total("weights_bytes")},
+        "kinds": {"params": COUNTED, "memory": COUNTED},
+        "provenance": {
+            "archcalc": __version__,
+            "transformers": result.version,
+            "model_type": result.model_type,
+            "class_name": result.class_name,
+            "note": str(LABEL),
         },
     }

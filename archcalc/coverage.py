@@ -15,6 +15,7 @@ from archcalc.words import Message, in_context, joined, msg
 
 if TYPE_CHECKING:
     from archcalc.hf.family import Family
+    from archcalc.spec import Spec
 
 State = Literal["exact", "differs", "refused", "not checked", "not read", "none"]
 # The comparisons, in the order in which each depends on the one before.
@@ -116,7 +117,7 @@ def _has_same_tensors(config: dict[str, Any]) -> bool:
     theirs, _ = reference_shapes(build_reference(config))
     ledger = build(decode(from_config(config)))
     ours = {tensor.name: tensor.shape for tensor in ledger.tensors() if tensor.kind != "buffer"}
-    return tensor_map(config).shapes(ours) == theirs
+    return tensor_map(config).named_shapes(ours, theirs) == theirs
 
 
 def _run(family: Family) -> dict[str, State]:
@@ -138,7 +139,8 @@ def _run(family: Family) -> dict[str, State]:
         ids = torch.randint(6, 96, (2, N_TOKENS))
         source = torch.randint(6, 96, (2, N_TOKENS)) if checkpoint.spec.family == "encoder-decoder" else None
         expected, flops = _logits_and_flops(theirs, ids, source)
-        our_flops = summary(build(checkpoint.spec), workload(checkpoint.spec, batch=2, seq=N_TOKENS))["forward"]
+        spec = all_experts(checkpoint.spec) if family.runs_all_experts else checkpoint.spec
+        our_flops = summary(build(spec), workload(spec, batch=2, seq=N_TOKENS))["forward"]
         logits = ours(ids) if source is None else ours(source, ids)
         states: dict[str, State] = {
             "flops": "exact" if our_flops == flops else "differs",
@@ -147,6 +149,24 @@ def _run(family: Family) -> dict[str, State]:
         if checkpoint.spec.decoder is None:
             return states | {"cache": "none"}
         return states | {"cache": _close(_cached_logits(ours, ids, source), expected)}
+
+
+def all_experts(spec: Spec) -> Spec:
+    """Return a decoder in which every token takes all experts."""
+    from msgspec import structs
+
+    from archcalc.spec.branches import with_parts
+    from archcalc.spec.ffn import MoE
+
+    def change(part: Any) -> Any:
+        return structs.replace(part, n_active=part.n_experts) if isinstance(part, MoE) else part
+
+    stack = spec.decoder
+    assert stack is not None, "such a class is a decoder"
+    runs = [
+        structs.replace(run, pattern=tuple(with_parts(layer, change) for layer in run.pattern)) for run in stack.runs
+    ]
+    return structs.replace(spec, decoder=structs.replace(stack, runs=tuple(runs)))
 
 
 def _random_reference(family: Family) -> Any:

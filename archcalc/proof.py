@@ -85,7 +85,7 @@ def _against_transformers(spec: Spec) -> Comparison:
     ledger, config = build_ledger(spec), to_config(spec)
     ours = {tensor.name: tensor.shape for tensor in ledger.tensors() if tensor.kind != "buffer"}
     shapes, _ = reference_shapes(build_reference(config))
-    expected = tensor_map(config).shapes(ours)
+    expected = tensor_map(config).named_shapes(ours, shapes)
     n_parameters = sum(math.prod(shape) for shape in shapes.values())
     all_differences = [
         *differences(_as_text(expected), _as_text(shapes)),

@@ -58,6 +58,25 @@ def document_of(source: str | os.PathLike[str] | Document | Location) -> Documen
     return _document(locate(str(source)) if isinstance(source, str | os.PathLike) else source, ())
 
 
+def config_of(source: str | os.PathLike[str] | Document) -> dict[str, Any]:
+    """Return the Hugging Face config of a source as its file has it, or the one that its spec is written as.
+
+    Raises InputError for a source that is no architecture, or one that no model of transformers has.
+    """
+    location = None if isinstance(source, dict) else locate(str(source))
+    try:
+        data = source if location is None else None if isinstance(location, Gguf) else parse(_read(location))
+        if isinstance(data, dict) and "model_type" in data:
+            return data
+        from archcalc.hf import to_config
+
+        seen = () if location is None else (location.text,)
+        is_read = location is None or isinstance(location, Stdin)
+        return to_config(decode(_as_document(data, seen) if is_read or location is None else _document(location, ())))
+    except InputError as error:
+        raise error.within("" if location is None else location.text) from None
+
+
 def _with_title(document: Document, changes: Document) -> Document:
     """Return the document with the changes in its title, so that it is not mistaken for the published model."""
     architecture_changes = {

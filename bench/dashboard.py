@@ -4,8 +4,10 @@
 
 First paint: from asking for the page of GPT-3 until its exact total stands there (a fresh browser each time, the server
 warm), and until nothing is drawn any more. A change: from a key pressed on a slider until the headlines above have
-followed. Medians and the worst of all rounds, in milliseconds. Streamlit's own empty page
-is measured beside them, since everything here stands on it.
+followed. The page Inside: until the table of the chosen cell stands there (a server that has just started, and one that
+is warm); and, of a map of 64 tokens × 32 layers, from a click on a cell until its table has followed. Medians and the
+worst of all rounds, in milliseconds. Streamlit's own empty page is measured beside them, since everything here stands
+on it.
 """
 
 from __future__ import annotations
@@ -42,6 +44,21 @@ WATCH = """before => { window.archcalc = new Promise(done => {
     };
     look();
 }) }"""
+
+# The same from a click on a map until the table of the chosen cell has another title.
+WATCH_CELL = """before => { window.archcalc = new Promise(done => {
+    let begun = null;
+    addEventListener("pointerdown", () => { begun = performance.now() }, {capture: true, once: true});
+    const look = () => {
+        const now = document.querySelector("h3")?.innerText;
+        if (begun !== null && now && now !== before) done(performance.now() - begun);
+        else requestAnimationFrame(look);
+    };
+    look();
+}) }"""
+N_TOKENS, N_LAYERS = 64, 32
+EXAMPLE = "layers.3.resid_post at position 4"
+LARGE = f"inside_from=random&model=tiny&set=n_layers%3D{N_LAYERS}&inside_ids={'%2C'.join(map(str, range(N_TOKENS)))}"
 
 
 @contextmanager
@@ -91,6 +108,26 @@ def slider(browser: Browser, address: str, rounds: int) -> list[float]:
     return found
 
 
+def clicks(browser: Browser, address: str, rounds: int) -> list[float]:
+    """Milliseconds from a click on a cell of a map to the table of this cell."""
+    found = []
+    with browser.new_context(viewport={"width": 1400, "height": 1400}) as visitor:
+        page = visitor.new_page()
+        page.goto(address)
+        page.locator("h3").first.wait_for(timeout=120_000)
+        page.locator(QUIET).wait_for()
+        area = page.locator(".area").first
+        top, width, height = (float(area.get_attribute(f"data-{name}") or 0) for name in ("top", "width", "height"))
+        for i in range(rounds):
+            page.evaluate(WATCH_CELL, page.locator("h3").first.inner_text())
+            at = {"x": width * (1 + i % 4 + 0.5), "y": top + height * (3 + i + 0.5)}
+            area.locator("canvas").click(position=at)
+            found.append(float(page.evaluate("() => window.archcalc")))
+            page.locator(QUIET).wait_for()
+            page.wait_for_timeout(300)
+    return found
+
+
 def told(name: str, milliseconds: list[float]) -> None:
     print(f"{name:58} median {statistics.median(milliseconds):6.0f} ms   worst {max(milliseconds):6.0f} ms", flush=True)
 
@@ -120,7 +157,24 @@ def main() -> None:
             for model, phase in product(("gpt3-175b", "deepseek-v3"), ("prefill", "train")):
                 times = slider(browser, f"{address}/compute?model={model}&compute_phase={phase}", rounds)
                 told(f"compute, {model}, {phase}: a step of the batch's slider", times)
+        measure_inside(browser, rounds)
         browser.close()
+
+
+def measure_inside(browser: Browser, rounds: int) -> None:
+    """Measure the page Inside on a server of its own, whose first visitor asks for this page."""
+    with served(sys.executable, "-m", "archcalc", "app", "--port", str(PORT), "--no-browser") as address:
+        cold = first_paint(browser, f"{address}/inside", EXAMPLE)
+        print(f"{'inside: the first visitor of all':58}        {cold[0]:6.0f} ms   whole {cold[1]:6.0f} ms")
+        both = [first_paint(browser, f"{address}/inside", EXAMPLE) for _ in range(rounds)]
+        told("inside, the example: its cell is there", [there for there, _ in both])
+        told("inside, the example: drawn to its end", [whole for _, whole in both])
+        for name, sites in (("33 × 64", "layers"), ("65 × 64", "branches")):
+            large = f"{address}/inside?{LARGE}&lens_sites={sites}"
+            times = clicks(browser, large, rounds)
+            told(f"inside, a map of {name} cells: a click", times)
+            both = [first_paint(browser, large, "at position 63") for _ in range(rounds)]
+            told(f"inside, a map of {name} cells: its cell is there", [there for there, _ in both])
 
 
 if __name__ == "__main__":

@@ -35,17 +35,19 @@ from archcalc.spec.embedding import Embedding, ExtraTable, Factor, TokenDropout
 from archcalc.spec.ffn import AnyFfn, Gated, MoE, Plain
 from archcalc.spec.groups import lender_indices, weight_indices
 from archcalc.spec.layer import Arm, Branch, Layer, Placement, Prompts, Run, Shares, Stack
-from archcalc.spec.mixer import AnyMixer, GatedDelta, ShortConv
+from archcalc.spec.mixer import AnyMixer, GatedDelta, Mamba1, ShortConv
 from archcalc.spec.model import Axis, Dropout, Extra, Family, Head, Labels, Pooler, Transform
 from archcalc.spec.norm import LayerNorm, Norm, RMSNorm
 from archcalc.spec.position import (
     Alibi,
     AttentionPosition,
+    Disentangled,
     DynamicScaling,
     Learned,
     LinearScaling,
     Llama3Scaling,
     LongRopeScaling,
+    ProportionalScaling,
     RelativeBias,
     Rope,
     RopeScaling,
@@ -68,6 +70,8 @@ CLAMPED = st.sampled_from(_CLAMPED_SWISHES)
 FIXED_ACTIVATIONS = st.sampled_from((*get_args(Activation), *_CLAMPED_SWISHES[:2]))
 ANY_ACTIVATION = st.sampled_from((*get_args(Activation), *_CLAMPED_SWISHES[:2], "xielu"))
 
+_DISTANCES = Disentangled(n_distances=3)
+
 
 @dataclass(frozen=True)
 class Place:
@@ -79,6 +83,7 @@ class Place:
     is_idle: bool = False
     is_decoder: bool = False
     d_rotary: int = 2
+    distances: Disentangled = _DISTANCES
 
 
 @cache
@@ -154,6 +159,17 @@ RELATIVE = st.builds(
     shared=st.sampled_from(("stack", "layer")),
 )
 
+DISENTANGLED = st.builds(
+    Disentangled,
+    n_distances=st.sampled_from((3, 5, 9)),
+    max_distance=st.sampled_from((None, None, 7, 31)),
+    **{name: st.booleans() for name in ("content_to_position", "position_to_content", "shares_projections")},
+    key_bias=st.booleans(),
+    query_bias=st.booleans(),
+    norm=st.sampled_from((None, *_NORMS)),
+    rows=st.sampled_from(("all", "near")),
+)
+
 
 @cache
 def longropes(n_pairs: int) -> st.SearchStrategy[LongRopeScaling]:
@@ -170,8 +186,13 @@ def longropes(n_pairs: int) -> st.SearchStrategy[LongRopeScaling]:
 
 
 @cache
+def proportionals(n_pairs: int) -> st.SearchStrategy[ProportionalScaling]:
+    return st.builds(ProportionalScaling, n_pairs=st.integers(1, n_pairs), factor=st.sampled_from((1.0, 4.0)))
+
+
+@cache
 def scalings(d_rotary: int) -> st.SearchStrategy[RopeScaling]:
-    found = LINEAR_SCALINGS | LLAMA3_SCALINGS | YARN_SCALINGS | longropes(d_rotary // 2)
+    found = LINEAR_SCALINGS | LLAMA3_SCALINGS | YARN_SCALINGS | longropes(d_rotary // 2) | proportionals(d_rotary // 2)
     return found | DYNAMIC_SCALINGS if d_rotary > 2 else found
 
 
@@ -205,11 +226,13 @@ def stored_ropes(d_rotary: int) -> st.SearchStrategy[Rope]:
 
 
 @cache
-def positions(width: int, place: Place, n_heads: int) -> st.SearchStrategy[AttentionPosition | None]:
+def positions(width: int, place: Place, n_heads: int, n_kv_heads: int) -> st.SearchStrategy[AttentionPosition | None]:
     """Draw positions that an attention with such heads may have in this place."""
     found = st.none() | ALIBI | (RELATIVE.filter(lambda part: part.shared == "layer"))
     if width > 1:
         found |= ropes(width)
+    if n_heads == n_kv_heads:
+        found |= st.just(place.distances)
     if width >= place.d_rotary:
         found |= stored_ropes(place.d_rotary)
     return found | st.just(place.table[1]) if n_heads == place.table[0] else found
@@ -220,13 +243,14 @@ WINDOWS = st.sampled_from((*[None] * 9, *range(1, 10)))
 SOFTCAPS = st.sampled_from((None, None, 50.0, 2.0))
 ATTENTION_FLAGS = flags("q_bias", "k_bias", "v_bias", "out_bias", "sinks")
 TEMPERATURES = st.none() | st.none() | LOG_TEMPERATURES | POWER_TEMPERATURES
-_NO_EXTRAS: dict[str, object] = {"value_scale": None, "clip": None, "gate": None, "out_norm": None}
+_NO_EXTRAS: dict[str, object] = dict.fromkeys(("value_scale", "clip", "gate", "out_norm", "v_norm"))
 ATTENTION_EXTRAS = st.just(_NO_EXTRAS) | st.fixed_dictionaries(
     {
         "value_scale": OPTIONAL_SCALES,
         "clip": st.sampled_from((None, 0.5)),
         "gate": optional(GATES),
         "out_norm": optional(NORMS),
+        "v_norm": optional(NORMS),
     }
 )
 
@@ -239,21 +263,25 @@ def attentions(draw: st.DrawFn, place: Place = Place(), cross: bool = False) -> 
     d_head = draw(optional(SIZES)) if even else draw(SIZES)
     width = d_head or place.d_model // n_heads
     d_value = draw(st.none() | st.none() | SIZES)
-    position = None if cross else draw(positions(min(width, d_value or width), place, n_heads))
+    position = None if cross else draw(positions(min(width, d_value or width), place, n_heads, n_kv_heads))
     if isinstance(position, Rope) and position.d_rotary is None and width != min(width, d_value or width):
         position = None
+    flags, extras = draw(ATTENTION_FLAGS), draw(ATTENTION_EXTRAS)
+    may_share = extras["v_norm"] is not None and not flags["v_bias"] and d_value is None
     return Attention(
+        value_is_key=may_share and draw(st.booleans()),
         n_heads=n_heads,
         n_kv_heads=None if n_each == 1 and draw(st.booleans()) else n_kv_heads,
         d_head=d_head,
         d_value=d_value,
         qk_norm=draw(optional(QK_NORMS)),
         position=position,
-        window=None if cross else draw(WINDOWS),
+        window=(window := None if cross else draw(WINDOWS)),
+        window_kind="sliding" if window is None else draw(st.sampled_from(("sliding", "chunked"))),
         softcap=draw(SOFTCAPS),
         scale=draw(OPTIONAL_SCALES),
-        **draw(ATTENTION_FLAGS),
-        **draw(ATTENTION_EXTRAS),
+        **flags,
+        **extras,
         temperature=None if cross else draw(TEMPERATURES),
         d_source=draw(optional(SIZES)) if cross and place.is_idle else None,
     )
@@ -343,7 +371,9 @@ def mixtures(draw: st.DrawFn) -> MoE:
         activation=draw(FIXED_ACTIVATIONS),
         router_softcap=draw(SOFTCAPS),
         scale=draw(SCALES),
-        weight_on=draw(st.sampled_from(("output", "input"))),
+        weight_on=(weight_on := draw(st.sampled_from(("output", "input")))),
+        # More than any text has tokens: what fits depends on the pass.
+        capacity=draw(st.sampled_from((None, None, 99))) if weight_on == "output" else None,
         n_groups=n_groups,
         n_active_groups=n_active_groups,
         n_shared=n_shared,
@@ -383,7 +413,18 @@ def gated_deltas(draw: st.DrawFn) -> GatedDelta:
     )
 
 
-MIXERS: st.SearchStrategy[AnyMixer] = SHORT_CONVS | gated_deltas()
+D_CONVS = st.sampled_from((3, 2, 4, 1))
+MAMBA1 = st.builds(
+    Mamba1,
+    d_inner=optional(SIZES),
+    d_state=SIZES,
+    d_conv=D_CONVS,
+    dt_rank=optional(SIZES),
+    bias=st.booleans(),
+    conv_bias=st.booleans(),
+    norm=st.sampled_from((None, *_NORMS)),
+)
+MIXERS: st.SearchStrategy[AnyMixer] = SHORT_CONVS | MAMBA1 | gated_deltas()
 
 
 @cache
@@ -432,7 +473,8 @@ IDLING = st.sampled_from(((("attn",), ("cross",), ("ffn",)), (("attn", "mixer"),
 def explicit_layers(draw: st.DrawFn, place: Place, has_source: bool) -> Layer:
     """Draw a layer in the explicit form."""
     groups = draw(IDLING if has_source and place.is_idle else CROSSING if has_source else EXPLICIT)
-    return Layer(branches=tuple(draw(branches(group, place, "cross" if has_source else "")) for group in groups))
+    drawn = tuple(draw(branches(group, place, "cross" if has_source else "")) for group in groups)
+    return Layer(branches=drawn, out_scalar=draw(st.booleans()))
 
 
 @st.composite
@@ -456,6 +498,7 @@ def layers(draw: st.DrawFn, place: Place = Place(), cross: bool | None = None) -
         mixer=mixer,
         cross=draw(attentions(place, cross=True)) if has_source else None,
         cross_reads="nothing" if has_source and place.is_idle else "source",
+        out_scalar=draw(st.sampled_from((False, False, True))),
         ffn=draw(FFNS) if "ffn" in parts else None,
     )
 
@@ -530,9 +573,13 @@ def _selecting_arms(layer: Layer) -> list[str]:
 def _lending_arms(layer: Layer) -> list[str]:
     """Return the arms whose keys and values a later layer may read."""
     if not layer.branches:
-        return ["attn"] if isinstance(layer.attention, Attention) else []
+        return ["attn"] if _lends(layer.attention) else []
     every = [arm for branch in layer.branches for arm in branch.arms]
-    return [arm.name for arm in every if arm.reads == "stream" and isinstance(arm.part, Attention)]
+    return [arm.name for arm in every if arm.reads == "stream" and _lends(arm.part)]
+
+
+def _lends(part: object) -> bool:
+    return isinstance(part, Attention) and not isinstance(part.position, Disentangled)
 
 
 def _reader(arm: Arm) -> st.SearchStrategy[Arm]:
@@ -543,6 +590,7 @@ def _reader(arm: Arm) -> st.SearchStrategy[Arm]:
 def queries(draw: st.DrawFn, part: Attention) -> Attention:
     """Draw an attention that may read the keys and values of this one."""
     fields = _fields(part) | {"k_bias": False, "v_bias": False, "value_scale": None}
+    fields |= {"v_norm": None, "value_is_key": False}
     fields |= {"softcap": draw(SOFTCAPS), "sinks": draw(st.booleans()), "qk_norm": draw(optional(QK_NORMS))}
     if part.d_head is not None and (not isinstance(part.position, RelativeBias)):
         n_kv_heads = part.n_kv_heads or part.n_heads
@@ -665,7 +713,7 @@ def heads(draw: st.DrawFn, labels: st.SearchStrategy[Labels] = LABELS) -> Head:
         transform=draw(optional(TRANSFORMS)),
         bias_buffer=scored is None and draw(st.sampled_from((False, False, True))),
         labels=scored,
-        softcap=draw(optional(st.sampled_from((30.0, 2.0)))) if scored is None else None,
+        softcap=draw(optional(st.sampled_from((30.0, 2.0)))),
         scale=draw(OPTIONAL_SCALES),
     )
 
@@ -720,6 +768,7 @@ def specs(draw: st.DrawFn, family: Family | None = None, per_token: bool = False
             is_idle=family == "decoder" and draw(st.integers(0, 3)) == 0,
             is_decoder=role == "decoder",
             d_rotary=draw(st.sampled_from((2, 4))),
+            distances=draw(DISENTANGLED),
         )
         for role in family.split("-")
     }
@@ -779,13 +828,16 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     YarnScaling: YARN_SCALINGS,
     LongRopeScaling: longropes(3),
     DynamicScaling: DYNAMIC_SCALINGS,
+    ProportionalScaling: proportionals(3),
     Rope: EVEN.flatmap(ropes),
     Alibi: ALIBI,
     RelativeBias: RELATIVE,
+    Disentangled: DISENTANGLED,
     Attention: attentions(),
     LatentAttention: latent_attentions(),
     ShortConv: SHORT_CONVS,
     GatedDelta: gated_deltas(),
+    Mamba1: MAMBA1,
     ClampedSwish: CLAMPED,
     Plain: PLAIN,
     Gated: GATED,

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from archcalc import presets
 from archcalc.analysis.caches import caches
 from archcalc.analysis.flops import by_op, summary
+from archcalc.analysis.memory import state_bytes
 from archcalc.analysis.memory import summary as memory
 from archcalc.errors import InputError
 from archcalc.formats.cache_types import CACHE_TYPES
@@ -27,7 +28,7 @@ from tests.strategies import ANY_DECODERS, DECODERS, specs
 
 INDEX = re.compile(r"\.\d+(?=\.|$)")
 # Attention's own products, and the head's matrix, are computed in the module that holds them.
-WITHIN = re.compile(r"\.(scores|values|logits)$")
+WITHIN = re.compile(r"\.(scores|values|sum|logits|scan)$")
 DECODING = [name for name in presets.names() if load(name).decoder is not None]
 
 
@@ -138,7 +139,8 @@ def allocated(spec: Spec, work: Workload) -> int:
 @given(DECODERS, st.integers(1, 3), st.integers(1, 9), st.integers(0, 9))
 def test_the_cache_of_any_spec(spec: Spec, batch: int, seq: int, past: int) -> None:
     work = fitting(spec, seq, past, batch)
-    assert memory(build(spec), work, "bf16")["kv_cache_bytes"] == allocated(spec, work)
+    stated = memory(build(spec), work, "bf16")
+    assert stated["kv_cache_bytes"] + stated["state_bytes"] == allocated(spec, work)
 
 
 @pytest.mark.parametrize("name", DECODING)
@@ -158,9 +160,10 @@ def stored(spec: Spec, work: Workload, name: str) -> int | None:
 
 
 def counted_bytes(spec: Spec, work: Workload, name: str) -> int | None:
-    """The same by the ledger."""
+    """The same by the ledger; states are kept in torch's dtype."""
     try:
-        return sum(one.total_bytes for one in caches(build(spec), work, name))
+        ledger = build(spec)
+        return sum(one.total_bytes for one in caches(ledger, work, name)) + state_bytes(ledger, work, "fp32")
     except InputError:
         return None
 

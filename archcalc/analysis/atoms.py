@@ -6,9 +6,24 @@ from archcalc.ledger.tokens import symbol_parts
 
 # What formulas may name, with a window in brackets or without.
 ATOMS = (
-    "keys", "cached", "pairs", "convolved", "chunks", "later_chunks", "near", "source_near", "best",
-    "source_best", "source_new", "source_passes",
-)  # fmt: skip
+    "keys",
+    "cached",
+    "pairs",
+    "convolved",
+    "near",
+    "source_near",
+    "best",
+    "source_best",
+    "chunks",
+    "later_chunks",
+    "chunked",
+    "chunk_near",
+    "source_chunk_near",
+    "nearest",
+    "source_nearest",
+    "source_new",
+    "source_passes",
+)
 
 # What a workload states itself; a formula may name them, and so may the atoms.
 STATED = ("batch", "seq", "past", "source_seq")

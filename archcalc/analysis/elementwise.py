@@ -25,6 +25,7 @@ COSTS: dict[Pointwise, tuple[int, Message]] = {
     "product": (1, msg("product")),
     "clamp": (2, msg("minimum, maximum")),
     "softplus": (3, msg("exponential, sum, logarithm")),
+    "scan": (5, msg("product, exponential, two products, sum")),
     "clamped_gate": (4, msg("minimum, maximum, sum, product")),
     "softcap": (3, msg("quotient, tanh, product")),
     "relu": (1, msg("maximum")),

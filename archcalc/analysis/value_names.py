@@ -45,5 +45,6 @@ OPERATION_NAMES: dict[Pointwise, Message] = {
     "clamped_gate": in_context("operation", "clamped_gate"),
     "product": in_context("operation", "product"),
     "clamp": in_context("operation", "clamp"),
+    "scan": in_context("operation", "scan"),
     "identity": in_context("operation", "identity"),
 }

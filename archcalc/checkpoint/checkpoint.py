@@ -22,6 +22,7 @@ from archcalc.errors import InputError, shown
 from archcalc.formats.file_tensor import FileTensor
 from archcalc.hf import family_of, from_config
 from archcalc.hf.classes import resolve
+from archcalc.hf.composites import text_model
 from archcalc.hf.spellings import Spelling
 from archcalc.hf.tensors import Shape, TensorMap
 from archcalc.locations import Folder, Gguf, Location, Pickle, Preset, Repo, locate
@@ -113,6 +114,12 @@ def _of_folder(folder: Path, label: str) -> Checkpoint:
         return _checkpoint(document, read_headers(folder), CANONICAL_NAMES, Spelling(), label, folder, None)
     config = read_config(folder)
     try:
+        if text_model(config):
+            raise InputError(
+                msg("a text model with other parts is counted, not loaded"),
+                where="model_type",
+                allowed=msg("a model of text alone"),
+            )
         document, (config, _) = from_config(config), resolve(config)
         form = family_of(config["model_type"]).form(config)
         form.check_runnable(config)

@@ -20,6 +20,7 @@ WITHIN_HEADS = ("turned", "swapped")
 def view_pairs(mapping: TensorEntry, stored: Tensor, ours: Sequence[Tensor], n_groups: int = 1) -> list[Pair]:
     """Return (canonical, stored) views; `n_groups` is the number of heads by which rows are ordered."""
     whole = stored.transpose(-1, -2) if mapping.transposed else stored.squeeze(0) if mapping.as_row else stored
+    whole = whole.unsqueeze(0) if mapping.is_flat else whole
     if len(ours) == 1 and mapping.order not in WITHIN_HEADS:
         return [(ours[0], whole)]
     return _SPLITS[mapping.order](mapping.axis, whole, ours, n_groups)

@@ -13,11 +13,12 @@ from archcalc.cli.options import FILE, SOURCE, output
 from archcalc.cli.progress import progress_bar
 from archcalc.errors import InputError, shown
 from archcalc.render.output import Format, emit_text, write
-from archcalc.run.decoding.prompts import one_prompt
+from archcalc.run.decoding.prompts import DecoderText, one_prompt
 from archcalc.words import msg
 
 if TYPE_CHECKING:
     from archcalc.run.loading.source import ModelSource
+    from archcalc.spec import Spec
 
 _HEAD = re.compile(r"(?:(\d{1,5})|([a-z0-9_.]+))\.(\d{1,5})")
 _PAIR = re.compile(r"(\d{1,7}),(\d{1,7})")
@@ -37,7 +38,7 @@ def command(
     source: str,
     prompt: str | None,
     ids: str | None,
-    target: str | None,
+    target: DecoderText | None,
     head: str | None,
     pair: str | None,
     kinds: bool,
@@ -100,7 +101,16 @@ def _head(opened: ModelSource, text: str | None) -> tuple[str, int] | None:
             msg("found {found}", found=shown(text)), where="head", allowed=msg("such as 3.0 or layers.3.attn.0")
         )
     layer, path, head = match.groups()
-    return path or f"{opened.spec.stacks[-1].prefix}layers.{int(layer)}.attn", int(head)
+    return path or _self_attention(opened.spec, int(layer)), int(head)
+
+
+def _self_attention(spec: Spec, layer: int) -> str:
+    """Return the path of the first attention of a layer of the last stack to its own text."""
+    from archcalc.interp.heads.arms import attention_arms
+
+    prefix = f"{spec.stacks[-1].prefix}layers.{layer}."
+    paths = (arm.path for arm in attention_arms(spec) if arm.path.startswith(prefix) and not arm.is_cross)
+    return next(paths, f"{prefix}attn")
 
 
 def _pair(head: str | None, text: str | None) -> tuple[int, int] | None:

@@ -10,7 +10,7 @@ from archcalc.cli.options import FILE, SOURCE, output
 from archcalc.cli.pictures import with_picture
 from archcalc.cli.progress import progress_bar
 from archcalc.render.output import Format, write
-from archcalc.run.decoding.prompts import one_prompt
+from archcalc.run.decoding.prompts import DecoderText, one_prompt
 from archcalc.words import msg
 
 
@@ -32,7 +32,7 @@ def command(
     source: str,
     prompt: str | None,
     ids: str | None,
-    target: str | None,
+    target: DecoderText | None,
     position: int | None,
     token: str | None,
     token_id: int | None,

@@ -15,7 +15,7 @@ from archcalc.cli.progress import progress_bar
 from archcalc.cli.ranges import number_ranges
 from archcalc.errors import InputError
 from archcalc.render.output import Format, emit_text, write
-from archcalc.run.decoding.prompts import one_prompt
+from archcalc.run.decoding.prompts import DecoderText, one_prompt
 from archcalc.words import msg
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def command(
     source: str,
     prompt: str | None,
     ids: str | None,
-    target: str | None,
+    target: DecoderText | None,
     model_options: ModelOptions,
     seed: int,
     plot: str | None,
@@ -86,7 +86,7 @@ def _read(
     model_options: ModelOptions,
     options: LensOptions,
     ids: list[int],
-    target: str | None,
+    target: DecoderText | None,
     show: OutputOptions,
 ) -> None:
     from archcalc.interp.lens.maps import lens_sites

@@ -76,7 +76,11 @@ def lens_options(command: F) -> F:
         click.option("--seq", type=click.IntRange(2), default=64, show_default=True, help="Tokens per row of --train."),
         click.option("--steps", type=click.IntRange(1), default=250, show_default=True, help="Steps of --train."),
         click.option(
-            "--train", "text", type=FILE, help="Make a lens of this text (tuned, or --kind jacobian) and save it."
+            "--train",
+            "text",
+            type=FILE,
+            help="Make a lens of this text (tuned, or --kind jacobian) and save it; of an encoder-decoder, of lines "
+            "with a source, a tab and a target.",
         ),
         click.option("--lens", "file", type=FILE, help="File of the lens (default: beside the model)."),
         click.option(

@@ -14,6 +14,7 @@ from archcalc.words import msg
 
 if TYPE_CHECKING:
     from archcalc.interp.lens.maps import Lens, LensKind
+    from archcalc.interp.lens.texts import TextRows
     from archcalc.run.loading.source import ModelSource
 
 # The first positions, whose states are unusual, are left out of the average Jacobian of a text.
@@ -29,7 +30,7 @@ def train(
     show: OutputOptions,
 ) -> None:
     """Make a lens of a text, write it, and print how near its predictions are to the output."""
-    from archcalc.interp.lens.divergence import divergences, split_texts
+    from archcalc.interp.lens.divergence import divergences
     from archcalc.interp.lens.lens_file import lens_bytes
     from archcalc.interp.lens.maps import lens_sites
     from archcalc.interp.lens.result import trained_lens
@@ -44,13 +45,16 @@ def train(
     _check_training(opened, kind, training)
     file = _new_file(source, options, kind)
     rows = text_rows(opened, text, training.seq, model_options.seed)
-    model = model_options.load(opened, Workload(batch=1, seq=training.seq), packed=False).model
-    texts, held_out = split_texts(rows)
-    lens = _made(model, texts, kind, options, training, model_options.seed)
+    work = Workload(batch=1, seq=training.seq, source_seq=1 if rows.targets is None else training.seq)
+    model = model_options.load(opened, work, packed=False).model
+    seen, held_out = rows.split()
+    lens = _made(model, seen, kind, options, training, model_options.seed)
     lens = type(lens)(lens.kind, lens.maps, {**lens.origin, "model": opened.label, **text_origin(text)})
     write(file, lens_bytes(lens))
     names = [site.name for site in lens_sites(opened.spec, options.sites_or_default)]
-    before, after = (divergences(model, held_out, names, one).tolist() for one in (None, lens))
+    before, after = (
+        divergences(model, held_out.texts, names, one, targets=held_out.targets).tolist() for one in (None, lens)
+    )
     result = trained_lens(opened, lens, file, names, (before, after))
     emit_result(lambda: result, pages.training_view, None, show.form, output=show.output, color=not show.no_color)
 
@@ -58,16 +62,9 @@ def train(
 def _check_training(opened: ModelSource, kind: LensKind, training: TrainingOptions) -> None:
     if kind == "logit":
         raise InputError(msg("found logit, which is not trained"), where="kind", allowed="tuned, jacobian")
-    if opened.spec.family == "encoder-decoder":
-        raise InputError(
-            msg("found a model of the family {family}", family=opened.spec.family),
-            where="train",
-            allowed=msg("a decoder or an encoder"),
-        )
-    if training.seq > opened.spec.n_ctx:
-        raise InputError(
-            msg("found {found}", found=training.seq), where="seq", allowed=msg("2 to {n:,}", n=opened.spec.n_ctx)
-        )
+    longest = min(stack.model.n_ctx for stack in opened.spec.stacks)
+    if training.seq > longest:
+        raise InputError(msg("found {found}", found=training.seq), where="seq", allowed=msg("2 to {n:,}", n=longest))
 
 
 def _new_file(source: str, options: LensOptions, kind: LensKind) -> str:
@@ -88,7 +85,7 @@ def _new_file(source: str, options: LensOptions, kind: LensKind) -> str:
 
 def _made(
     model: Any,
-    texts: list[list[int]],
+    rows: TextRows,
     kind: LensKind,
     options: LensOptions,
     training: TrainingOptions,
@@ -101,13 +98,18 @@ def _made(
         with progress_bar(training.steps, msg("training")) as bar:
             return train_lens(
                 model,
-                texts,
+                rows.texts,
+                rows.targets,
                 sites=options.sites_or_default,
                 steps=training.steps,
                 learning_rate=training.learning_rate,
                 seed=seed,
                 progress=bar.update,
             )
-    with progress_bar(len(texts) * model.spec.d_model, msg("averaging")) as bar:
-        skip = min(SKIP, training.seq // 4)
-        return jacobian_lens(model, texts, sites=options.sites_or_default, skip=skip, progress=bar.update)
+    with progress_bar(len(rows.texts) * model.spec.d_model, msg("averaging")) as bar:
+        # Lines of an encoder-decoder's file may be shorter than the rows of other texts.
+        longest = training.seq if rows.targets is None else min(map(len, rows.targets))
+        skip = min(SKIP, longest // 4)
+        return jacobian_lens(
+            model, rows.texts, rows.targets, sites=options.sites_or_default, skip=skip, progress=bar.update
+        )

@@ -121,8 +121,23 @@ def text_options(command: F) -> F:
 
 
 def target_option(command: F) -> F:
-    """Add `--target`."""
-    return click.option("--target", metavar="TEXT", help="Of an encoder-decoder: the decoder's text so far.")(command)
+    """Add `--target` and `--target-ids`, passed as one target: a text or ids."""
+
+    @wraps(command)
+    def wrapper(*args: Any, target: str | None, target_ids: str | None, **options: Any) -> Any:
+        from archcalc.run.decoding.prompts import ids_of
+
+        if target is not None and target_ids is not None:
+            raise InputError(msg("both"), where="target, target_ids", allowed=msg("one of them"))
+        return command(*args, target=target if target_ids is None else ids_of(target_ids, "target_ids"), **options)
+
+    wrapped = cast(F, wrapper)
+    for option in (
+        click.option("--target-ids", metavar="1,2,3", help="The same as token ids, the start token included."),
+        click.option("--target", metavar="TEXT", help="Of an encoder-decoder: the decoder's text so far."),
+    ):
+        wrapped = option(wrapped)
+    return wrapped
 
 
 def sampling(command: F) -> F:

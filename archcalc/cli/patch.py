@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import click
 
 from archcalc.cli.language import current, emit_result
-from archcalc.cli.model_options import ModelOptions, model_options
+from archcalc.cli.model_options import ModelOptions, model_options, target_option
 from archcalc.cli.options import FILE, SOURCE, output
 from archcalc.cli.progress import progress_bar
 from archcalc.errors import InputError, shown
 from archcalc.interp.patch.targets import COMPONENTS
 from archcalc.render.output import Format, emit_text, write
-from archcalc.run.decoding.prompts import decoder_ids, one_prompt
+from archcalc.run.decoding.prompts import DecoderText, decoder_ids, one_prompt
 from archcalc.words import msg
 
 if TYPE_CHECKING:
@@ -32,9 +32,7 @@ METHODS = ("both", "exact", "attribution")
 @click.option("--noise", metavar="WORDS", help="Corrupt these words of the prompt by noise (with --ids: positions).")
 @click.option("--noise-scale", type=float, default=3.0, show_default=True, help="Noise in standard deviations.")
 @click.option("--noise-samples", type=int, default=10, show_default=True, help="Samples of noise to average over.")
-@click.option(
-    "--target", metavar="TEXT", help="Text that the decoder of an encoder-decoder has written (default: none)."
-)
+@target_option
 @click.option("--answer", metavar="TOKEN", help="Answer (default: likeliest after clean).")
 @click.option("--answer-id", type=click.IntRange(0), help="Answer as a token id.")
 @click.option("--wrong", metavar="TOKEN", help="Wrong token: measure the difference of the two logits.")
@@ -79,7 +77,7 @@ def command(
     noise: str | None,
     noise_scale: float,
     noise_samples: int,
-    target: str | None,
+    target: DecoderText | None,
     answer: str | None,
     answer_id: int | None,
     wrong: str | None,

@@ -48,6 +48,7 @@ RESULTS: Final = {
     "patchscope": "archcalc.interp.patchscope.result:PatchscopeResult",
     "presets": "archcalc.analysis.preset_totals:PresetList",
     "report": "archcalc.contract:Report",
+    "report-transformers": "archcalc.contract:CountedReport",
     "steer": "archcalc.interp.steer.result:Steering",
     "structures": "archcalc.analysis.token_path:TokenPaths",
     "sweep": "archcalc.analysis.sweep.result:Sweep",

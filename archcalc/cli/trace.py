@@ -5,15 +5,16 @@ from __future__ import annotations
 import click
 
 from archcalc.cli.language import current, emit_result
-from archcalc.cli.model_options import ModelOptions, model_options, text_options
+from archcalc.cli.model_options import ModelOptions, model_options, target_option, text_options
 from archcalc.cli.options import SOURCE, output
 from archcalc.render.output import Format, emit_text
-from archcalc.run.decoding.prompts import one_prompt
+from archcalc.run.decoding.prompts import DecoderText, one_prompt
 
 
 @click.command("trace")
 @click.argument("source", type=SOURCE)
 @text_options
+@target_option
 @click.option("--position", type=click.IntRange(0), help="Token position to show (default: the last).")
 @click.option(
     "--full/--summary", default=None, help="Print all values, or norms and largest values (default: by model size)."
@@ -24,6 +25,7 @@ def command(
     source: str,
     prompt: str | None,
     ids: str | None,
+    target: DecoderText | None,
     position: int | None,
     full: bool | None,
     model_options: ModelOptions,
@@ -42,6 +44,7 @@ def command(
       archcalc trace happy
       archcalc trace happy --output happy.html
       archcalc trace tiny --prompt "In the beginning" --position 1
+      archcalc trace tiny-seq2seq --random-weights --ids 5,6,7 --target-ids 1,8
       archcalc trace ./SmolLM2-135M --prompt "The capital of France is" --format json
     """
     model_source, example = model_options.open(source), None
@@ -59,7 +62,7 @@ def command(
     from archcalc.render.trace import view
     from archcalc.render.trace_page import as_html
 
-    inputs, say = text_input(model_source, input_ids), current()
+    inputs, say = text_input(model_source, input_ids, target), current()
     model = model_options.load(model_source, inputs.work, packed=False).model
     steps = trace(model, inputs.ids, inputs.target, position=position)
     checks = worked_example.step_checks(example, steps) if example else []

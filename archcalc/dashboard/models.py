@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Final
 
 from archcalc import presets
-from archcalc.dashboard.server import MODELS_VARIABLE
 
+# The folder of checkpoints. Only --models sets it, because every visitor can run the models in it.
+MODELS_VARIABLE: Final = "ARCHCALC_MODELS"
 # Levels of folders that are searched, and models that are listed.
 MAX_DEPTH, MAX_MODELS = 3, 200
 # A folder with safetensors files and one of these is a checkpoint.

@@ -10,12 +10,10 @@ import webbrowser
 from pathlib import Path
 from typing import Final
 
+from archcalc.dashboard.models import MODELS_VARIABLE
 from archcalc.errors import InputError
 from archcalc.extras import require
 from archcalc.words import msg
-
-# The folder of checkpoints. Only --models sets it, because every visitor can run the models in it.
-MODELS_VARIABLE: Final = "ARCHCALC_MODELS"
 
 # The same as in .streamlit/config.toml, which `streamlit run app.py` reads.
 SETTINGS: Final[dict[str, object]] = {
@@ -45,6 +43,9 @@ def serve(host: str, port: int, models: Path | None, *, has_browser: bool) -> No
 
     import archcalc.dashboard.navigation
     import archcalc.dashboard.pages.architecture  # noqa: F401
+    from archcalc.dashboard.inside import preload
+
+    preload.start()
 
     if has_browser:
         threading.Timer(1.5, webbrowser.open, [f"http://{host}:{port}"]).start()

@@ -31,11 +31,13 @@ def from_config(config: dict[str, Any]) -> Document:
     Raises InputError naming the config's field: for an unknown model type, a value that is not allowed, or a setting
     that transformers' class knows and archcalc does not support.
     """
-    from archcalc.hf import classes
+    from archcalc.hf import classes, composites
 
     data, assumptions = classes.resolve(config)
-    document = family_of(data.get("model_type")).form(data).document(data)
-    return classes.with_assumptions(document, assumptions)
+    document = classes.with_assumptions(family_of(data.get("model_type")).form(data).document(data), assumptions)
+    if composites.text_model(config):
+        return document | {"about": document["about"] | {"title": composites.title(config)}}
+    return document
 
 
 def to_config(spec: Spec) -> dict[str, Any]:
@@ -81,8 +83,12 @@ def _unread(model_type: str) -> Message:
     """Return what is wrong with a model type. Suggest a name only if its digits are the same."""
     from archcalc.hf import upstream
 
-    if model_type in upstream.model_types():
-        return msg("{model_type} is a model of transformers that is not read yet", model_type=shown(model_type))
+    if model_type in upstream.all_model_types():
+        return msg(
+            "{found} is a model of transformers that is not read yet; `report` counts its parameters with `engine` "
+            "transformers",
+            found=shown(model_type),
+        )
     digits = [name for name in model_types() if re.sub(r"\D", "", name) == re.sub(r"\D", "", model_type)]
     return msg("found {found}{hint}", found=shown(model_type), hint=nearest(model_type, digits, cutoff=0.85))
 

@@ -4,8 +4,8 @@ import json
 import sys
 from importlib.util import find_spec
 
-from archcalc.hf import upstream
-from archcalc.hf.extract import class_data, to_json_lines
+from archcalc.hf import composites, extract, upstream
+from archcalc.hf.extract import all_model_types, class_data, to_json_lines
 from archcalc.hf.registry import INDEX, model_types, scan
 
 text = json.dumps(scan(), indent=1) + "\n"
@@ -14,3 +14,7 @@ with open(INDEX, "w", encoding="utf-8") as file:
 if find_spec("transformers") and "--index" not in sys.argv:
     with open(upstream.FILE, "w", encoding="utf-8") as file:
         file.write(to_json_lines(class_data(model_types())))
+    with open(upstream.TYPES_FILE, "w", encoding="utf-8") as file:
+        file.write(all_model_types())
+    with open(composites.FILE, "w", encoding="utf-8") as file:
+        file.write(extract.composites())

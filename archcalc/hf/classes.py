@@ -20,6 +20,10 @@ ALIASES = {
 }
 
 
+# A head that scores decisions, on the text model that `text_config` describes.
+DECISION, DECISION_CLASS = "jev", "JevForDecision"
+
+
 def class_name(data: Mapping[str, Any]) -> str | None:
     """Return the class that a config names, as a list or as text; None if it names none.
 
@@ -41,12 +45,18 @@ def resolve(config: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
 
     A model type that only custom code knows is read as the model type of its class (Kimi-K2 as DeepSeek-V3).
     """
-    from archcalc.hf import registry, upstream
+    from archcalc.hf import composites, registry, upstream
 
+    if config.get("model_type") == DECISION:
+        config = _decision(config)
+    assumptions = []
+    if text := composites.text_model(config):
+        assumptions = [f"the text model alone; the engine transformers of report counts all of {config['model_type']}"]
+        config = text
     name, model_type = class_name(config), config.get("model_type")
     data = config | ({"architectures": [name]} if name else {})
     if not isinstance(model_type, str) or model_type in registry.model_types() or model_type in upstream.model_types():
-        return data, []
+        return data, assumptions
     _check_parts(config)
     types = [each for each in upstream.types_of(name or "") if each in registry.model_types()]
     if not types:
@@ -54,6 +64,22 @@ def resolve(config: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     # Several types may share a class: prefer the one that it is named after.
     first = next((each for each in types if str(name).lower().startswith(each.replace("_", ""))), types[0])
     return data | {"model_type": first}, [f"model_type {first}, whose class is {name}"]
+
+
+def _decision(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the config of the text model of a decision model, with the keys of its head."""
+    text = config.get("text_config")
+    if not isinstance(text, dict) or "model_type" not in text:
+        raise InputError(
+            msg("found {found}", found=shown(text)), where="text_config", allowed=msg("the config of its text model")
+        )
+    width, text_width = config.get("hidden_size", 4096), text.get("hidden_size")
+    if width != text_width:
+        raise InputError(
+            msg("found {found}", found=shown(width)), where="hidden_size", allowed=msg("that of text_config")
+        )
+    head = {key: config[key] for key in ("num_verbalizers", "softcap") if key in config}
+    return text | head | {"architectures": [DECISION_CLASS]}
 
 
 def with_assumptions(document: Document, assumptions: list[str]) -> Document:
@@ -69,8 +95,8 @@ def _check_parts(config: Mapping[str, Any]) -> None:
     if "text_config" in parts and len(parts) > 1:
         raise InputError(
             msg(
-                "{config} is a model of several parts ({parts}), which is not read yet. Put its text_config into a "
-                "file of its own to read its language model",
+                "{config} is a model of several parts ({parts}), whose language model is not read yet. `report` counts "
+                "its parameters with `engine` transformers",
                 config=shown(config["model_type"]),
                 parts=", ".join(parts),
             ),

@@ -9,9 +9,12 @@ import json
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
+from archcalc.hf.classes import DECISION
+from archcalc.hf.composites import TIE
 from archcalc.hf.irrelevant_keys import IRRELEVANT
 
 # The mappings of model types that read and predict text.
@@ -35,6 +38,28 @@ def to_json_lines(data: dict[str, Any]) -> str:
     """Return the data as JSON with a line for each model type."""
     rows = [f'"{name}": {json.dumps(value, separators=(",", ":"), sort_keys=True)}' for name, value in data.items()]
     return "{\n" + ",\n".join(rows) + "\n}\n"
+
+
+def composites() -> str:
+    """Return what the classes of configs with a `text_config` fill in, as JSON with a line for each."""
+    from transformers import CONFIG_MAPPING
+
+    found = {}
+    for name in sorted(set(CONFIG_MAPPING) - {DECISION}):
+        with suppress(Exception):  # some classes have no defaults
+            whole = CONFIG_MAPPING[name]()
+            text = whole.text_config.model_type
+            tied = {"text_config": {"model_type": text, TIE: True}, TIE: False}
+            is_inner = CONFIG_MAPPING[name].from_dict(tied).to_dict().get(TIE) is True
+            found[name] = {"text": text, "tied": bool(getattr(whole, TIE, False)), "is_inner": is_inner}
+    return to_json_lines(found)
+
+
+def all_model_types() -> str:
+    """Return the names of all model types of the installed transformers as JSON."""
+    from transformers import CONFIG_MAPPING
+
+    return json.dumps(sorted(CONFIG_MAPPING), indent=1) + "\n"
 
 
 def _text_model_types() -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from archcalc.errors import InputError
+from archcalc.errors import InputError, shown
 from archcalc.hf import upstream
 from archcalc.hf.config import Config, raise_all
 from archcalc.hf.gguf_map import GgufMap
@@ -17,6 +17,7 @@ from archcalc.hf.irrelevant_keys import COMMON_CONSTRAINTS, IRRELEVANT
 from archcalc.hf.lens import ConfigDraft, Constraint, MismatchError, Template, names, read, write
 from archcalc.hf.spellings import Spelling
 from archcalc.hf.tensors import TensorEntry, TensorMap
+from archcalc.words import msg
 
 if TYPE_CHECKING:
     from archcalc.spec.document import Document
@@ -38,6 +39,7 @@ class Family(msgspec.Struct, frozen=True, dict=True):
     - `forms`: other rows of this type, for its other classes, or for configs that `when` selects.
     - `tensors_of`: the map of a config's tensors, if their names depend on the config.
     - `class_heads`: fields that replace the template's in the type's other classes, by kind (`upstream.classes`).
+    - `runs_all_experts`: the class runs every expert for every token, with a weight of 0 for those not chosen.
     - `class_tensors`: the tensors that only classes of a kind have, or that have another name in them.
     """
 
@@ -57,6 +59,7 @@ class Family(msgspec.Struct, frozen=True, dict=True):
     tensors_of: Callable[[Config], TensorMap] | None = None
     class_heads: Mapping[str, Template] = {}
     class_tensors: Mapping[str, tuple[TensorEntry, ...]] = {}
+    runs_all_experts: bool = False
 
     def form(self, data: Mapping[str, Any]) -> Family:
         """Return the row that reads a config, one of the forms or this one, with the config's own tensors."""
@@ -111,8 +114,8 @@ class Family(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def _all_constraints(self) -> tuple[Constraint, ...]:
-        """Return the constraints of this family and the common ones, except those on keys that the template reads."""
-        own = set(names(self.template))
+        """Return this family's constraints, and the common ones on keys that it neither reads nor ignores."""
+        own = self.irrelevant.union(names(self.template))
         return (*(constraint for constraint in COMMON_CONSTRAINTS if constraint.name not in own), *self.constraints)
 
     def document(self, data: Mapping[str, Any]) -> Document:
@@ -200,6 +203,13 @@ class Family(msgspec.Struct, frozen=True, dict=True):
         name = stated[0] if isinstance(stated, list) and len(stated) == 1 else stated
         if isinstance(name, str) and name in self.classes:
             return self.template
+        if isinstance(name, str) and name in upstream.classes(self.model_type).keys() - self.other_classes.keys():
+            problem = msg(
+                "{found} is a class of transformers that is not read; `report` counts its parameters with `engine` "
+                "transformers",
+                found=shown(name),
+            )
+            raise InputError(problem, where="architectures", allowed=", ".join((*self.classes, *self.other_classes)))
         if not isinstance(name, str) or name not in self.other_classes:
             raise config.error("architectures", name, ", ".join((*self.classes, *self.other_classes)))
         return self.other_classes[name]

@@ -9,7 +9,8 @@ import msgspec
 
 from archcalc.hf.config import FLAG, MAPPING, SIZE, Config
 from archcalc.hf.lens import Choice, ConfigDraft, ConfigLens, Key, Template
-from archcalc.hf.tensors import TensorEntry, TensorMap, module
+from archcalc.hf.tensors import TOKEN_TABLE, TensorEntry, TensorMap, module
+from archcalc.hf.vocabulary import positive, size
 
 
 @final
@@ -57,6 +58,11 @@ def summary_switch(name: str, value: Template) -> Choice:
 
 
 LABELS = LabelCount()
+# The labels of a text, from its last token (LLaMA's classifiers).
+TEXT_LABELS: dict[str, Template] = {
+    "bias": False,
+    "labels": {"n_labels": LABELS, "reads": "last", "picks": "after"},
+}
 EVERY_TOKEN: Template = {"head": scores(LABELS)}
 NONE: Template = {"head": None}
 
@@ -67,9 +73,10 @@ ENCODER: Template = {"decoder": None}
 ONE_STACK: Mapping[str, Template] = {
     "Model": NONE,
     "DecoderModel": NONE,
-    "ForSequenceClassification": {"head": scores(LABELS, bias=False, reads="last", picks="after")},
+    "ForSequenceClassification": {"head": TEXT_LABELS},
     "ForTokenClassification": EVERY_TOKEN,
     "ForQuestionAnswering": ENDS,
+    "ForDecision": {"head": scores(size("num_verbalizers", 24)) | {"softcap": positive("softcap", None, null=None)}},
 }
 TWO_STACKS: Mapping[str, Template] = {
     "Model": NONE,
@@ -87,8 +94,10 @@ _HEAD_NAMES: Mapping[str, tuple[str, ...]] = {
         "score",
         "qa_outputs",
         "classifier.out_proj",
+        "score.out_proj",
         "classification_head.out_proj",
         "cls.seq_relationship",
+        "proj",
         "discriminator_predictions.dense_prediction",
         "sequence_summary.summary",
     ),
@@ -102,6 +111,7 @@ _HEAD_NAMES: Mapping[str, tuple[str, ...]] = {
     "head.norm": ("head.norm",),
     "pooler": (
         "{root}pooler.dense",
+        "pooler.dense",
         "{root}pooler",
         "classifier.dense",
         "pre_classifier",
@@ -121,9 +131,14 @@ def class_tensors(tensors: TensorMap, *, is_encoder: bool) -> TensorMap:
         for name in names
         for entry in module(ours, name.replace("{root}", tensors.root))
     )
-    entries = (_any_head(entry) for entry in tensors.entries)
+    # The name under which transformers 5.23 saves the matrix of a decision head.
+    candidates = (*candidates, TensorEntry("weight", ("head.weight",)))
+    entries = [_any_head(entry) for entry in tensors.entries]
     if is_encoder:
-        entries = (_of_encoder(entry) for entry in entries)
+        entries = [_of_encoder(entry) for entry in entries]
+        # The table of both stacks, of the encoder or of the decoder: by what the class has.
+        candidates = (*candidates, *(entry for entry in entries if entry.ours == (TOKEN_TABLE,)))
+        entries = [entry for entry in entries if entry.ours != (TOKEN_TABLE,)]
     return msgspec.structs.replace(tensors, entries=tuple(entries), candidates=candidates)
 
 
@@ -135,4 +150,5 @@ def _any_head(entry: TensorEntry) -> TensorEntry:
 def _of_encoder(entry: TensorEntry) -> TensorEntry:
     """Return an entry of the encoder as that of a single stack."""
     ours = tuple(name.removeprefix("encoder.") for name in entry.ours)
-    return msgspec.structs.replace(entry, ours=ours, requires=entry.requires.removeprefix("encoder."))
+    requires = "" if ours == (TOKEN_TABLE,) else entry.requires.removeprefix("encoder.")
+    return msgspec.structs.replace(entry, ours=ours, requires=requires)

@@ -53,7 +53,8 @@ class NestedConstraint(Constraint, frozen=True):
     def check(self, config: Config) -> None:
         """Raise InputError for a value that is not allowed; note unknown keys as ignored."""
         inner = NestedTemplate(self.name, None).inner(config)
-        constraints = (*COMMON_CONSTRAINTS, *self.constraints)
+        common = (constraint for constraint in COMMON_CONSTRAINTS if constraint.name not in self.irrelevant)
+        constraints = (*common, *self.constraints)
         constrained = {constraint.name for constraint in constraints}
         inner.ignore_but(self.known | constrained | IRRELEVANT | _CONFIG_KEYS | self.irrelevant)
         for constraint in constraints:

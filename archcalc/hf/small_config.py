@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from archcalc.errors import InputError
@@ -43,6 +44,12 @@ _OTHER_VALUES = {
     "qk_nope_head_dim": 10,
     "qk_rope_head_dim": 6,
     "v_head_dim": 14,
+    # Indexers and chunks.
+    "index_n_heads": 12,
+    "index_head_dim": 10,
+    "index_topk": 4,
+    "attention_chunk_size": 4,
+    "floor_scale": 3,
     # Special tokens: inside the vocabulary, and not among those that tests draw.
     "pad_token_id": 1,
     "bos_token_id": 2,
@@ -80,7 +87,7 @@ def small_config(family: Family) -> dict[str, Any]:
         sizes |= {name: HEADS for name in ("num_key_value_heads",) if name in defaults}
     if "attention_types" in defaults:  # By default this key lists every layer.
         sizes = {name: value for name, value in sizes.items() if value != LAYERS}
-    config = complete_config(family) | sizes
+    config = complete_config(family) | sizes | _nested_sizes(defaults)
     try:
         family.document(config)
     except InputError as error:
@@ -88,6 +95,16 @@ def small_config(family: Family) -> dict[str, Any]:
             raise
         return config | {"num_key_value_heads": HEADS}
     return config
+
+
+def _nested_sizes(defaults: Mapping[str, list[Any]]) -> dict[str, dict[str, int]]:
+    """Return the small sizes of configs within the config: those of two stacks."""
+    nested = {name: value for name, values in defaults.items() for value in values if isinstance(value, dict)}
+    return {
+        name: {key: SMALL[key] for key, size in value.items() if key in SMALL and type(size) is int}
+        for name, value in nested.items()
+        if "hidden_size" in value
+    }
 
 
 def complete_config(family: Family) -> dict[str, Any]:

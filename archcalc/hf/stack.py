@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, final
 
 import msgspec
 
-from archcalc.hf.config import FLAG, INDICES, SIZE, WORDS, Config
+from archcalc.hf.config import FLAG, INDICES, LAYERS_OR_NONE, SIZE, WORDS, Config
 from archcalc.hf.lens import ConfigDraft, ConfigLens, Key, MismatchError, Template, names, read, write
 
 if TYPE_CHECKING:
@@ -136,6 +136,35 @@ class IntervalSchedule(Schedule, msgspec.Struct, frozen=True):
         draft.put(self.start.name, sparse[0] if sparse else len(kinds))
         draft.put(self.end.name, sparse[-1] if sparse else -1)
         draft.put(self.step.name, sparse[1] - sparse[0] if len(sparse) > 1 else 1)
+
+
+@final
+class PeriodSchedule(Schedule, msgspec.Struct, frozen=True):
+    """The layer at `offset` of each `period` is of kind `at`, the others of kind `other` (Jamba)."""
+
+    period: Key
+    offset: str
+    default_offset: int
+    at: str
+    other: str
+
+    def names(self) -> Iterator[str]:
+        """Yield the keys of the period and of the offset."""
+        yield from (*self.period.names(), self.offset)
+
+    def read(self, config: Config, n_layers: int) -> list[str]:
+        """Return the kinds. Raises InputError unless the offset is within the period."""
+        period = self.period.read(config)
+        offset = Key(self.offset, LAYERS_OR_NONE, self.default_offset).read(config)
+        if offset >= period:
+            raise config.error(self.offset, offset, f"less than {self.period.name}, {period}")
+        return [self.at if index % period == offset else self.other for index in range(n_layers)]
+
+    def write(self, kinds: Sequence[str], draft: ConfigDraft) -> None:
+        """Put the first place and the distance of the first two; without any, a place after the last layer."""
+        places = [index for index, kind in enumerate(kinds) if kind == self.at] or [len(kinds)]
+        draft.put(self.offset, places[0])
+        draft.put(self.period.name, places[1] - places[0] if len(places) > 1 else places[0] + len(kinds) + 1)
 
 
 @final

@@ -41,7 +41,8 @@ class TensorEntry(msgspec.Struct, frozen=True, dict=True):
 
     `transposed` swaps the last two axes of the result (GPT-2's Conv1D is [in, out]). `requires`: another canonical
     tensor without which this entry does not apply. `plus`: the constant by which stored values exceed ours. `as_row`:
-    stored with a leading axis of length 1 (ERNIE's corrections). `{e}` in the name: each row of ours is a tensor of its
+    stored with a leading axis of length 1 (ERNIE's corrections). `is_flat`: stored without ours (TAPAS's scores). `{e}`
+    in the name: each row of ours is a tensor of its
     own (StableLM's norms of heads).
     """
 
@@ -53,6 +54,7 @@ class TensorEntry(msgspec.Struct, frozen=True, dict=True):
     requires: str = ""
     plus: float = 0.0
     as_row: bool = False
+    is_flat: bool = False
 
     @cached_property
     def _patterns(self) -> tuple[re.Pattern[str], ...]:
@@ -91,6 +93,8 @@ class TensorEntry(msgspec.Struct, frozen=True, dict=True):
             joined[self.axis] += other[self.axis]
         if self.transposed:
             joined[-1], joined[-2] = joined[-2], joined[-1]
+        if self.is_flat:
+            return tuple(joined[1:])
         return (1, *joined) if self.as_row else tuple(joined)
 
     def rows(self, shape: Shape) -> list[str]:
@@ -144,6 +148,16 @@ class TensorMap(msgspec.Struct, frozen=True):
             for name in same
         }
 
+    def named_shapes(self, ours: Mapping[str, Shape], names: Iterable[str]) -> dict[str, Shape]:
+        """Return the shapes of canonical tensors under the `names` of a file or class; others have their own names.
+
+        Raises TensorMapError if one has no place.
+        """
+        class_names = self.class_names(names)
+        stored = {name: stored for stored, name in class_names.items()}
+        shapes = self.of_file(class_names.values()).shapes(ours)
+        return {stored.get(name, name): shape for name, shape in shapes.items()}
+
     @property
     def root(self) -> str:
         """Return the prefix of the base model's tensors, `model.`; empty if they have none in common."""
@@ -153,7 +167,7 @@ class TensorMap(msgspec.Struct, frozen=True):
         return root if any(name.startswith(root) for name in self._token_tables()) else ""
 
     def _token_tables(self) -> list[str]:
-        return [entry.name for entry in self.entries if entry.ours == (TOKEN_TABLE,)]
+        return [entry.name for entry in (*self.entries, *self.candidates) if entry.ours == (TOKEN_TABLE,)]
 
     def placed(self, names: Iterable[str]) -> Iterator[TensorEntry]:
         """Yield the entries that contain these canonical tensors, each tensor exactly once.

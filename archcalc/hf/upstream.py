@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 FILE = os.path.join(os.path.dirname(__file__), "upstream.json")
+TYPES_FILE = os.path.join(os.path.dirname(__file__), "model_types.json")
 
 
 def keys(model_type: str) -> dict[str, list[Any]]:
@@ -32,6 +33,13 @@ def classes(model_type: str) -> dict[str, str]:
 def model_types() -> list[str]:
     """Return every text model type of transformers."""
     return re.findall(r'^"([^"]+)"', _text().decode(), re.MULTILINE)
+
+
+def all_model_types() -> list[str]:
+    """Return every model type of transformers, those that are not of text included."""
+    with open(TYPES_FILE, "rb") as file:
+        names: list[str] = msgspec.json.decode(file.read())
+    return names
 
 
 def types_of(class_name: str) -> list[str]:

@@ -35,6 +35,19 @@ def model_inputs(model: Any, ids: Ids, target: Ids | None = None) -> list[Tensor
     return [torch.tensor([row], device=model.embed.tokens.weight.device) for row in lists]
 
 
+def all_inputs(model: Any, texts: Sequence[Ids], targets: Sequence[Ids] | None = None) -> list[list[Tensor]]:
+    """Return the inputs of a pass over each text, or over each source and target; raises as `model_inputs` does.
+
+    Raises InputError for another number of targets than of texts.
+    """
+    if targets is not None and len(targets) != len(texts):
+        raise InputError(
+            msg("found {found}", found=len(targets)), where="targets", allowed=msg("{n}, as texts", n=len(texts))
+        )
+    pairs = zip(texts, targets if targets is not None else [None] * len(texts), strict=True)
+    return [model_inputs(model, text, target) for text, target in pairs]
+
+
 def _as_list(ids: Ids, where: str) -> list[int]:
     if not isinstance(ids, Tensor):
         return [int(token) for token in ids]

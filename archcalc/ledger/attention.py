@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from archcalc.ledger import norm
 from archcalc.ledger.algebra import Poly
-from archcalc.ledger.attention_core import CoreOptions, core
+from archcalc.ledger.attention_core import CoreOptions, RelativeTensors, core
 from archcalc.ledger.forward_context import ForwardContext, Lent, save
-from archcalc.ledger.leaves import CachedTensor, Elementwise, Forward, Save, Weight
+from archcalc.ledger.leaves import CachedTensor, Elementwise, Forward, Matmul, Save, Weight
 from archcalc.ledger.linear import linear
 from archcalc.ledger.rope import rotary
 from archcalc.ledger.symbols import Symbols
 from archcalc.ledger.tensor import Tensor
 from archcalc.ledger.tokens import BATCH
 from archcalc.spec.attention import Attention, Gate, QkNorm
-from archcalc.spec.position import Alibi, RelativeBias, Rope
+from archcalc.spec.position import Alibi, Disentangled, RelativeBias, Rope
 
 
 def leaves(part: Attention, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
@@ -33,12 +33,14 @@ def leaves(part: Attention, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forwa
     if (cache_tokens := span.cached(window)) and not is_sharer:
         yield CachedTensor("keys", (d.n_kv_heads, cache_tokens, d.d_head))
         yield CachedTensor("values", (d.n_kv_heads, cache_tokens, d_value))
+    relative = (yield from _relative_heads(part.position, d, ctx)) if isinstance(part.position, Disentangled) else None
     options = CoreOptions(
         n_heads=d.n_heads,
         width=d.d_head,
         v_width=d_value,
         window=window,
         n_window=part.window,
+        is_chunked=part.is_chunked,
         bias=type(part.position) if isinstance(part.position, Alibi | RelativeBias) else None,
         n_bias_heads=part.n_heads if isinstance(part.position, Alibi | RelativeBias) else None,
         bias_table=_layer_bias(part),
@@ -46,6 +48,7 @@ def leaves(part: Attention, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forwa
         sinks=part.sinks,
         has_own_value_width=part.d_value is not None,
         is_copy_free=(is_lender or is_sharer) and part.has_key_per_head,
+        relative=relative,
     )
     y = yield from core(options, q, k, v, ctx)
     if part.gate:
@@ -57,8 +60,9 @@ def leaves(part: Attention, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forwa
 
 def _keys_values(part: Attention, d: Symbols, d_value: Poly, kv_input: Tensor, ctx: ForwardContext) -> Forward[Lent]:
     """Yield the leaves of keys and values, which the cache holds and later layers may share."""
-    k = yield from _queries_or_keys(part, "k", d.n_kv_heads, part.k_bias, d, kv_input, ctx)
-    v = yield from _values(part, d, d_value, kv_input, ctx)
+    keys = yield from linear("k", kv_input, d.n_kv_heads * d.d_head, "attention", bias=part.k_bias)
+    k = yield from _heads(part, "k", d.n_kv_heads, d, keys, ctx)
+    v = yield from _values(part, d, d_value, keys, kv_input, ctx)
     return k, v
 
 
@@ -75,9 +79,42 @@ def _layer_bias(part: Attention) -> RelativeBias | None:
     return position if isinstance(position, RelativeBias) and position.shared == "layer" else None
 
 
+def _relative_heads(part: Disentangled, d: Symbols, ctx: ForwardContext) -> Forward[RelativeTensors]:
+    """Yield the leaves of relative positions as keys and queries, by the layer's own matrices or those of contents."""
+    assert ctx.distances is not None, "the stack has a table"
+    n = ctx.span.nearest_rows(d.n_distances) if part.rows == "near" else d.n_distances
+    rows = n + n
+    heads: dict[str, Tensor | None] = {"k": None, "q": None}
+    for name, is_read, bias in (
+        ("k", part.content_to_position, part.key_bias),
+        ("q", part.position_to_content, part.query_bias),
+    ):
+        if is_read:
+            heads[name] = yield from _project_rows(part, name, bias, rows, d, ctx)
+    return RelativeTensors(part, rows, heads["k"], heads["q"])
+
+
+def _project_rows(
+    part: Disentangled, name: str, bias: bool, rows: Poly, d: Symbols, ctx: ForwardContext
+) -> Forward[Tensor]:
+    """Yield the leaves of one projection of the rows that are read."""
+    table, width = ctx.distances, d.n_heads * d.d_head
+    assert table is not None, "the stack has a table"
+    if not part.shares_projections:
+        yield Weight(f"relative.{name}.weight", (width, d.d_model), "attention")
+        if bias:
+            yield Weight(f"relative.{name}.bias", (width,), "attention")
+    if part.norm is not None:
+        yield Save(f"relative.{name}", table, "position")
+    passes = () if ctx.span.passes is None else (ctx.span.passes,)
+    yield Matmul(f"relative.{name}", (*passes, rows, d.d_model, width), "attention")
+    return table.new(f"relative {name}", *passes, d.n_heads, rows, d.d_head)
+
+
 def _queries(part: Attention, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
     """Yield the leaves of the queries, with the temperature of their position, which all layers share."""
-    q = yield from _queries_or_keys(part, "q", d.n_heads, part.q_bias, d, x, ctx)
+    flat = yield from linear("q", x, d.n_heads * d.d_head, "attention", bias=part.q_bias)
+    q = yield from _heads(part, "q", d.n_heads, d, flat, ctx)
     if part.temperature is None:
         return q
     yield Elementwise("q", q.axes, "attention", "product")
@@ -86,12 +123,9 @@ def _queries(part: Attention, d: Symbols, x: Tensor, ctx: ForwardContext) -> For
     return q.new("q")
 
 
-def _queries_or_keys(
-    part: Attention, name: str, n_heads: Poly, bias: bool, d: Symbols, x: Tensor, ctx: ForwardContext
-) -> Forward[Tensor]:
-    """Yield the leaves of queries or keys: projection, norm, clamp, rotation; or the norm last."""
-    flat = yield from linear(name, x, n_heads * d.d_head, "attention", bias=bias)
-    y = flat.view(BATCH, n_heads, x.axes[1], d.d_head)
+def _heads(part: Attention, name: str, n_heads: Poly, d: Symbols, flat: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
+    """Yield the leaves of projected queries or keys: norm, clamp, rotation; or the norm last."""
+    y = flat.view(BATCH, n_heads, flat.axes[1], d.d_head)
     qk_norm = part.qk_norm
     if qk_norm and qk_norm.over == "full":
         flat = yield from norm.leaves(qk_norm.norm, f"{name}_norm", flat, ctx)
@@ -113,9 +147,16 @@ def _head_norm(part: QkNorm, name: str, n_heads: Poly, x: Tensor, ctx: ForwardCo
     return (yield from norm.per_head(part.norm, f"{name}_norm", n_heads, x, ctx))
 
 
-def _values(part: Attention, d: Symbols, d_value: Poly, x: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
-    flat = yield from linear("v", x, d.n_kv_heads * d_value, "attention", bias=part.v_bias)
-    v = yield from _clamp(part, "v", flat.view(BATCH, d.n_kv_heads, x.axes[1], d_value))
+def _values(
+    part: Attention, d: Symbols, d_value: Poly, flat: Tensor, x: Tensor, ctx: ForwardContext
+) -> Forward[Tensor]:
+    """Yield the leaves of the values: a projection of `x`, or the projected keys `flat`."""
+    if not part.value_is_key:
+        flat = yield from linear("v", x, d.n_kv_heads * d_value, "attention", bias=part.v_bias)
+    v = flat.view(BATCH, d.n_kv_heads, x.axes[1], d_value)
+    if part.v_norm is not None:
+        v = yield from norm.leaves(part.v_norm, "v_norm", v, ctx)
+    v = yield from _clamp(part, "v", v)
     if part.value_scale is not None:
         yield Elementwise("v", v.axes, "attention", "product")
         v = v.new("v")

@@ -13,16 +13,26 @@ from archcalc.ledger.leaves import Elementwise, Forward, Matmul, Save
 from archcalc.ledger.tensor import Tensor
 from archcalc.ledger.tokens import BATCH
 from archcalc.spec.execution import Kernel
-from archcalc.spec.position import Alibi, RelativeBias
+from archcalc.spec.position import Alibi, Disentangled, RelativeBias
+
+
+class RelativeTensors(msgspec.Struct, frozen=True):
+    """Relative positions as keys of contents and as their queries, [n_heads, rows, width] each."""
+
+    part: Disentangled
+    rows: Poly
+    keys: Tensor | None
+    queries: Tensor | None
 
 
 class CoreOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The settings of one attention that its core depends on.
 
-    `n_window` (tokens in a window) and `n_bias_heads` (heads with a bias) identify a mask. `bias_table` is a learned
-    bias of this layer alone. `has_own_value_width`: values are not as wide as keys. `is_copy_free`: several layers
-    share the keys and values, and each query head has its own key head, so that no copy is made. `n_selected` keys are
-    selected for each query; `selection` is the mask of the others.
+    `n_window` (tokens in a window), `is_chunked` (it is a chunk) and `n_bias_heads` (heads with a bias) identify a
+    mask. `bias_table` is a learned bias of this layer alone. `has_own_value_width`: values are not as wide as keys.
+    `is_copy_free`: several layers share the keys and values, and each query head has its own key head, so that no copy
+    is made. `n_selected` keys are selected for each query; `selection` is the mask of the others. `relative`
+    are relative positions as keys and queries.
     """
 
     n_heads: Poly
@@ -30,6 +40,7 @@ class CoreOptions(msgspec.Struct, frozen=True, kw_only=True):
     v_width: Poly
     window: Poly | None = None
     n_window: int | None = None
+    is_chunked: bool = False
     bias: type[Alibi | RelativeBias] | None = None
     n_bias_heads: int | None = None
     bias_table: RelativeBias | None = None
@@ -39,6 +50,7 @@ class CoreOptions(msgspec.Struct, frozen=True, kw_only=True):
     is_copy_free: bool = False
     n_selected: Poly | None = None
     selection: Tensor | None = None
+    relative: RelativeTensors | None = None
 
 
 Core = Callable[[CoreOptions, Tensor, Tensor, Tensor, ForwardContext], Forward[Tensor]]
@@ -50,7 +62,9 @@ def core(options: CoreOptions, q: Tensor, k: Tensor, v: Tensor, ctx: ForwardCont
         k, v = _with_prompt(k, ctx.n_prompt), _with_prompt(v, ctx.n_prompt)
     output = KERNELS[kernel(options, ctx)](options, q, k, v, ctx)
     if ctx.execution.recompute == "selective":
-        output = checkpoint("core", "attention", output, (q, k, v))
+        relative = (options.relative.keys, options.relative.queries) if options.relative else ()
+        inputs = (q, k, v, *(heads for heads in relative if heads is not None))
+        output = checkpoint("core", "attention", output, inputs)
     return (yield from output)
 
 
@@ -61,7 +75,7 @@ def kernel(options: CoreOptions, ctx: ForwardContext) -> Kernel:
     take no mask of selected keys; the CPU's has no dropout and needs values as wide as keys.
     """
     requested = ctx.execution.attention
-    if requested == "eager" or options.softcap or options.sinks or options.bias is RelativeBias:
+    if requested == "eager" or options.softcap or options.sinks or options.bias is RelativeBias or options.relative:
         return "eager"
     if options.selection is not None and requested == "flash":
         return "math"
@@ -71,7 +85,8 @@ def kernel(options: CoreOptions, ctx: ForwardContext) -> Kernel:
 
 def _eager(options: CoreOptions, q: Tensor, k: Tensor, v: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
     """Write out every product, with the softmax in float32."""
-    yield from save("scores", "attention", q, _per_query_head(k, options, options.width, ctx))
+    k = k if options.relative else _per_query_head(k, options, options.width, ctx)
+    yield from save("scores", "attention", q, k)
     yield _product("scores", options, options.width, ctx)
     score_axes = _score_axes(options, ctx)
     if options.softcap:
@@ -81,10 +96,12 @@ def _eager(options: CoreOptions, q: Tensor, k: Tensor, v: Tensor, ctx: ForwardCo
             ("buckets", ctx.span, options.bias_table), lambda: Tensor("buckets", score_axes[2:], "int64")
         )
         yield Save("relative_bias", buckets, "position")
+    if options.relative:
+        yield from _relative_scores(options, options.relative, q, k, ctx)
     if options.selection is not None:
         yield Save("mask", options.selection, "attention")
     elif ctx.span.is_causal or options.window:
-        key = ("mask", ctx.span, options.n_window)
+        key = ("mask", ctx.span, options.n_window, options.is_chunked)
         yield Save("mask", ctx.position_tensor(key, lambda: _mask(options, ctx, "bool")), "attention")
     *before, keys = score_axes
     pattern = Tensor("pattern", (*before, keys + ONE) if options.sinks else score_axes, "fp32")
@@ -92,6 +109,23 @@ def _eager(options: CoreOptions, q: Tensor, k: Tensor, v: Tensor, ctx: ForwardCo
     yield Save("softmax", pattern, "attention")
     weights = pattern.view(*score_axes).as_dtype(ctx.execution.dtype)
     return (yield from _weighted_values(options, weights, v, ctx))
+
+
+def _relative_scores(
+    options: CoreOptions, relative: RelativeTensors, q: Tensor, k: Tensor, ctx: ForwardContext
+) -> Forward[None]:
+    """Yield the leaves of the products of contents and relative positions, and the row of each distance."""
+    rows = ctx.position_tensor(
+        ("distance rows", ctx.span, relative.part),
+        lambda: Tensor("rows of distances", _score_axes(options, ctx)[2:], "int64"),
+    )
+    for name, content, heads in (("pos_key", q, relative.keys), ("pos_query", k, relative.queries)):
+        if heads is not None:
+            each = heads.new(f"{heads.label} of each text", BATCH, options.n_heads, relative.rows, options.width)
+            yield from save(name, "attention", content, each)
+            axes = BATCH, options.n_heads, content.axes[2], relative.rows, options.width
+            yield Matmul(f"{name}_scores", axes, "attention")
+            yield Save(name, rows, "position")
 
 
 def _math(options: CoreOptions, q: Tensor, k: Tensor, v: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
@@ -115,7 +149,7 @@ def _flash(options: CoreOptions, q: Tensor, k: Tensor, v: Tensor, ctx: ForwardCo
     if is_cpu:
         k, v = _per_query_head(k, options, options.width, ctx), _per_query_head(v, options, options.v_width, ctx)
     if is_cpu and (options.window or options.bias):
-        key = ("added", ctx.span, options.n_window, options.bias, options.n_bias_heads)
+        key = ("added", ctx.span, options.n_window, options.is_chunked, options.bias, options.n_bias_heads)
         yield Save("mask", ctx.position_tensor(key, lambda: _mask(options, ctx, ctx.execution.dtype)), "attention")
     yield from save("core", "attention", q, k, v)
     yield _product("scores", options, options.width, ctx)
@@ -140,12 +174,19 @@ def _weighted_values(options: CoreOptions, weights: Tensor, v: Tensor, ctx: Forw
 
 def _product(name: str, options: CoreOptions, width: Poly, ctx: ForwardContext) -> Matmul:
     """Return one of attention's two products: every query with every key that the layer holds, over `width`."""
-    pairs = (
-        ctx.span.pairs(options.window) if options.n_selected is None else ctx.span.selected_pairs(options.n_selected)
-    )
+    pairs = _pairs(options, ctx)
     if ctx.n_prompt is not None:
         pairs += ctx.span.queries * ctx.n_prompt
     return Matmul(name, (*_score_axes(options, ctx), width), "attention", (BATCH, options.n_heads, pairs, width))
+
+
+def _pairs(options: CoreOptions, ctx: ForwardContext) -> Poly:
+    """Return the attended pairs."""
+    if options.n_selected is not None:
+        return ctx.span.selected_pairs(options.n_selected)
+    if options.is_chunked and options.window is not None:
+        return ctx.span.chunk_pairs(options.window)
+    return ctx.span.pairs(options.window)
 
 
 def _score_axes(options: CoreOptions, ctx: ForwardContext) -> tuple[Poly, ...]:

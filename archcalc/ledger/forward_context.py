@@ -26,7 +26,8 @@ class ForwardContext(msgspec.Struct, frozen=True):
     the tensors that depend on positions only and serve all layers: masks, angles, biases. `lent_in` holds the keys and
     values or the selection of an earlier layer that this one reads, by arm; a layer writes those that later layers read
     into `lent_out`, for the arms that are its keys. `arm` is the name of the current arm. `n_prompt` is the number of
-    learned keys that every query attends to besides.
+    learned keys that every query attends to besides. `distances` are the rows of the stack's table of relative
+    positions.
     """
 
     execution: Execution
@@ -39,6 +40,7 @@ class ForwardContext(msgspec.Struct, frozen=True):
     lent_out: dict[str, Lent | None] = {}
     arm: str = ""
     n_prompt: Poly | None = None
+    distances: Tensor | None = None
 
     def position_tensor(self, key: Hashable, factory: Callable[[], Tensor]) -> Tensor:
         """Return the tensor of this key, which all layers share; `factory` makes it at the first call."""

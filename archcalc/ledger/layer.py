@@ -6,8 +6,9 @@ import msgspec
 from msgspec import structs
 
 from archcalc.ledger import norm
+from archcalc.ledger.algebra import ONE
 from archcalc.ledger.forward_context import ForwardContext, dropout
-from archcalc.ledger.leaves import Forward, Weight, collect, with_prefix
+from archcalc.ledger.leaves import Elementwise, Forward, Weight, collect, with_prefix
 from archcalc.ledger.symbols import Symbols
 from archcalc.ledger.tensor import Tensor
 from archcalc.ledger.tokens import CROSS
@@ -55,6 +56,10 @@ def leaves(layer: Layer, symbols: dict[str, Symbols], x: Tensor, ctx: ForwardCon
             yield from _unused_weights(builder, branch, x)
         else:
             x = yield from _branch(builder, branch, x)
+    if layer.out_scalar:
+        yield Weight(f"{ctx.prefix}out_scalar", (ONE,), "other", kind="buffer")
+        yield Elementwise(f"{ctx.prefix}out_scalar", x.axes, "other", "product")
+        x = x.new("states")
     return x
 
 

@@ -27,7 +27,7 @@ Recomputation = Literal["never", "always", "without early stop"]
 
 # Elementwise operations; activation functions have their own names.
 Operation = Literal[
-    "softmax", "layernorm", "rmsnorm", "rope", "gate", "clamped_gate", "softcap", "product", "clamp", "softplus"
+    "softmax", "layernorm", "rmsnorm", "rope", "gate", "clamped_gate", "softcap", "product", "clamp", "softplus", "scan"
 ]
 Pointwise = Operation | ActivationName
 

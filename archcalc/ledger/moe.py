@@ -27,6 +27,9 @@ def leaves(part: MoE, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forward[Ten
     *before, _ = x.axes
     chosen = Tensor("chosen experts", (*before, d.n_active), "int64")
     routing_weights = yield from _routing_weights(part, logits, chosen)
+    if part.capacity is not None:
+        yield Save("router", Tensor("beyond capacity", chosen.axes, "bool"), "ffn")
+        routing_weights = routing_weights.new("shares")
     yield from _WEIGHT_PLACES[part.weight_on](part, d, x, chosen, routing_weights.as_dtype(x.dtype), ctx)
     y = x.new("mixed")
     if part.n_shared:

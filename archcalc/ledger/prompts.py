@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from archcalc.ledger.activation import activation
-from archcalc.ledger.forward_context import ForwardContext, dropout
+from archcalc.ledger.forward_context import ForwardContext, dropout, save
 from archcalc.ledger.leaves import Forward, Weight, with_prefix
 from archcalc.ledger.linear import linear
 from archcalc.ledger.symbols import Symbols
@@ -21,9 +21,12 @@ def leaves(arm: str, d: Symbols, ctx: ForwardContext) -> Forward[None]:
 def _leaves(d: Symbols, ctx: ForwardContext) -> Forward[None]:
     axes = (d.n_prompt, d.d_model)
     yield Weight("table.weight", axes, "attention")
+    yield from save("rows", "attention", Tensor("prompt rows", (d.n_prompt,), "int64"))
     x = Tensor("prompts", axes if ctx.span.passes is None else (ctx.span.passes, *axes), ctx.execution.dtype)
     x = yield from linear("up", x, d.d_prompt, "attention", bias=True)
     x = yield from activation("gelu", "up", "attention", x)
     width = d.n_kv_heads * d.d_head
     x = yield from linear("down", x, d.n_layers * (width + width), "attention", bias=True)
-    yield from dropout(x, ctx.dropout.residual, ctx, "attention", "dropout")
+    x = yield from dropout(x, ctx.dropout.residual, ctx, "attention", "dropout")
+    if ctx.execution.recompute == "full":
+        yield from save("pairs", "attention", x)  # an input of every layer

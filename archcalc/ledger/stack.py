@@ -11,11 +11,11 @@ from msgspec import structs
 from archcalc.ledger import embedding, layer, norm, prompts
 from archcalc.ledger.algebra import ONE, Poly
 from archcalc.ledger.forward_context import ForwardContext, Lent, StorageTracker, checkpoint, dropout, save
-from archcalc.ledger.leaves import Entry, Forward, Leaf, Weight, map_leaves, with_prefix
+from archcalc.ledger.leaves import Entry, Forward, Leaf, Save, Weight, map_leaves, with_prefix
 from archcalc.ledger.symbols import SizeTable, Symbols
 from archcalc.ledger.tensor import Tensor
 from archcalc.ledger.tokens import BATCH, DECODER, ENCODER, SOURCE_ENCODER, Span
-from archcalc.spec.attention import stack_bias, stored_rope
+from archcalc.spec.attention import disentangled, stack_bias, stored_rope
 from archcalc.spec.base import Part
 from archcalc.spec.branches import parts
 from archcalc.spec.execution import Execution
@@ -106,6 +106,7 @@ class StackBuilder(msgspec.Struct, frozen=True):
             yield from self._prompts(table, ctx)
         yield from self._relative_bias(table, ctx)
         yield from self._rotary_table(table)
+        ctx = structs.replace(ctx, distances=(yield from self._distance_table(table, ctx)))
         yield from self._layers(table, d, ctx)
         output = yield from self.outside_layers(norm.leaves(self.stack.final_norm, "final_norm", self._states(d), ctx))
         if self.stack.n_mtp:
@@ -185,6 +186,7 @@ class StackBuilder(msgspec.Struct, frozen=True):
         if ctx.execution.recompute != "full":
             return output
         lent = [x for tensors in ctx.lent_in.values() for x in tensors]
+        lent += [ctx.distances] if ctx.distances else []
         inputs = (x, ctx.source, *lent) if ctx.source else (x, *lent)
         return checkpoint("layers.{i}", "other", output, inputs)
 
@@ -242,6 +244,21 @@ class StackBuilder(msgspec.Struct, frozen=True):
                 yield StackLeaf(Weight("rotary.weight", (d.n_ctx, d.d_rotary), "position", kind="frozen"))
                 return
 
+    def _distance_table(self, table: SizeTable, ctx: ForwardContext) -> Generator[StackLeaf, None, Tensor | None]:
+        """Yield the table of relative positions and its norm, if layers read it; return its normalized rows."""
+        for group, name, part in self._parts():
+            if position := disentangled(part):
+                d = table.symbols(self.owner(group, name), self.owner(), "")
+                axes = d.n_distances + d.n_distances, d.d_model
+                yield StackLeaf(Weight("distances.weight", axes, "position"))
+                rows = Tensor("distances", axes, ctx.execution.dtype)
+                return (
+                    yield from self.outside_layers(
+                        _without_saves(rows, norm.leaves(position.norm, "distances.norm", rows, ctx))
+                    )
+                )
+        return None
+
     def _prompts(self, table: SizeTable, ctx: ForwardContext) -> Iterator[StackLeaf]:
         """Yield the leaves of the learned keys and values of all layers."""
         group = self.groups[0]
@@ -270,3 +287,8 @@ class StackBuilder(msgspec.Struct, frozen=True):
 
     def _symbols(self, table: SizeTable, group: Group) -> dict[str, Symbols]:
         return {name: table.symbols(self.owner(group, name), self.owner(), "") for name in parts(group.layer)}
+
+
+def _without_saves(weight: Tensor, leaves: Forward[T]) -> Forward[T]:
+    """Yield leaves without those that save a weight, which is stored anyway."""
+    return map_leaves(lambda leaf: None if isinstance(leaf, Save) and leaf.tensor is weight else leaf, leaves)

@@ -3,11 +3,13 @@
 `seq` new tokens follow `past` cached ones. `keys` are the keys of a causal layer after that, `cached` those that it
 keeps, `pairs` the attended (query, key) pairs. `keys(window)` and so on are the same for a sliding layer of that
 window; `near(window)` and `source_near(window)` are the pairs of a bidirectional one, `best(n)` and `source_best(n)`
-those of one whose queries select n keys each. `chunks(n)` are the chunks of n tokens
-that a linear attention computes, the last one padded: none in a step of one token after others. `later_chunks(n)`
-leaves out the first. `convolved(width)` are the positions that a causal convolution of this width computes: its padding
-too, which only the pass that begins a text has. `source_new` is the number of source tokens while they are read, then
-0; `source_passes` is 1 while they are read, then 0.
+those of one whose queries select n keys each. `chunked(n)`, `chunk_near(n)` and `source_chunk_near(n)` are the pairs of
+layers, causal or bidirectional, whose queries attend to their own chunk of n tokens. `chunks(n)` are the chunks of n
+tokens that a linear attention computes, the last one padded: none in a step of one token after others.
+`later_chunks(n)` leaves out the first. `convolved(width)` are the positions that a causal convolution of this width
+computes: its padding too, which only the pass that begins a text has. `nearest(n)` and `source_nearest(n)` are the rows
+of a table of n distances that a bidirectional layer needs. `source_new` is the number of source tokens while they are
+read, then 0; `source_passes` is 1 while they are read, then 0.
 """
 
 from __future__ import annotations
@@ -30,8 +32,8 @@ class Span(msgspec.Struct, frozen=True):
 
     In a causal layer a query attends to earlier tokens, which the layer caches. Otherwise it attends to `n_keys` keys,
     or those in its window, and the layer caches `cache_tokens` of them, if any. `pairs_symbol` is the symbol of the
-    pairs in a window, `selected_symbol` of those that queries select. `passes` is how often the stack is run, if not
-    once.
+    pairs in a window, `selected_symbol` of those that queries select, `chunk_symbol` of those within a chunk,
+    `rows_symbol` that of the rows of a table of distances. `passes` is how often the stack is run, if not once.
     """
 
     queries: Poly
@@ -39,7 +41,9 @@ class Span(msgspec.Struct, frozen=True):
     is_causal: bool
     n_keys: Poly
     pairs_symbol: str = "near"
+    rows_symbol: str = "nearest"
     selected_symbol: str = "best"
+    chunk_symbol: str = "chunk_near"
     cache_tokens: Poly | None = None
     passes: Poly | None = None
 
@@ -52,6 +56,10 @@ class Span(msgspec.Struct, frozen=True):
         """Return the tokens whose keys and values a layer computes if it caches latents."""
         return _symbol("keys", None) if self.is_causal else self.input_tokens
 
+    def nearest_rows(self, n_distances: Poly) -> Poly:
+        """Return the rows on either side that a table of distances needs; a causal layer needs all."""
+        return n_distances if self.is_causal else _symbol(self.rows_symbol, n_distances)
+
     def cached(self, window: Poly | None) -> Poly | None:
         """Return the tokens in the layer's cache; None if it has no cache."""
         return _symbol("cached", window) if self.is_causal else self.cache_tokens
@@ -61,6 +69,10 @@ class Span(msgspec.Struct, frozen=True):
         if self.is_causal:
             return _symbol("pairs", window)
         return self.queries * self.n_keys if window is None else _symbol(self.pairs_symbol, window)
+
+    def chunk_pairs(self, chunk: Poly) -> Poly:
+        """Return the attended pairs if a query attends to the tokens of its own chunk."""
+        return _symbol("chunked" if self.is_causal else self.chunk_symbol, chunk)
 
     def selected_pairs(self, n_selected: Poly) -> Poly:
         """Return the attended pairs if a query attends to `n_selected` of the keys that it sees, or all if fewer."""
@@ -75,7 +87,9 @@ SOURCE_ENCODER = Span(
     False,
     SOURCE,
     pairs_symbol="source_near",
+    rows_symbol="source_nearest",
     selected_symbol="source_best",
+    chunk_symbol="source_chunk_near",
     passes=SOURCE_PASSES,
 )
 CROSS = Span(SEQ, SOURCE_NEW, False, SOURCE, cache_tokens=SOURCE)
@@ -146,6 +160,22 @@ def _near(n: Any, window: Any) -> Any:
     return n + 2 * (side * (side - 1) // 2 + (n - side) * (window - 1))
 
 
+def _chunked(work: Mapping[str, Any], chunk: Any) -> Any:
+    """New token t attends to itself and to the tokens before it in its chunk."""
+
+    def until(n: Any) -> Any:
+        whole, rest = n // chunk, n % chunk
+        return whole * (chunk * (chunk + 1) // 2) + rest * (rest + 1) // 2
+
+    return until(work["past"] + work["seq"]) - until(work["past"])
+
+
+def _chunk_near(n: Any, chunk: Any) -> Any:
+    """Each of n tokens attends to all of its chunk."""
+    rest = n % chunk
+    return n // chunk * (chunk * chunk) + rest * rest
+
+
 _WORKLOAD_FUNCTIONS: dict[str, Callable[[Mapping[str, Any], Any], Any]] = {
     "keys": _keys,
     "cached": _cached,
@@ -155,6 +185,11 @@ _WORKLOAD_FUNCTIONS: dict[str, Callable[[Mapping[str, Any], Any], Any]] = {
     "later_chunks": _later_chunks,
     "near": lambda work, window: _near(work["seq"], window),
     "source_near": lambda work, window: _near(work["source_new"], window),
+    "nearest": lambda work, n_distances: minimum(work["seq"], n_distances),
+    "source_nearest": lambda work, n_distances: minimum(work["source_new"], n_distances),
+    "chunked": _chunked,
+    "chunk_near": lambda work, chunk: _chunk_near(work["seq"], chunk),
+    "source_chunk_near": lambda work, chunk: _chunk_near(work["source_new"], chunk),
     "best": lambda work, n: work["seq"] * minimum(work["seq"], n),
     "source_best": lambda work, n: work["source_new"] * minimum(work["source_new"], n),
 }

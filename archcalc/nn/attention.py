@@ -19,6 +19,7 @@ from archcalc.nn.bias import RelativeBias as BiasTable
 from archcalc.nn.cache_store import Store
 from archcalc.nn.linear import Linear
 from archcalc.nn.norm import HeadNorm, norm
+from archcalc.nn.relative import Relative
 from archcalc.nn.rope import rotate
 from archcalc.nn.softmax import Attend, Bias, SoftmaxConfig, attend
 from archcalc.nn.taps.points import tap
@@ -26,7 +27,7 @@ from archcalc.nn.upcast import upcast
 from archcalc.spec import Spec
 from archcalc.spec import attention as spec
 from archcalc.spec.execution import Execution
-from archcalc.spec.position import Alibi, RelativeBias, Rope
+from archcalc.spec.position import Alibi, Disentangled, RelativeBias, Rope
 
 # The bias [N, T, S] of each kind of position, given the scale of the scores.
 _BIASES: dict[type, Callable[[Any, float], Bias | None]] = {
@@ -34,6 +35,7 @@ _BIASES: dict[type, Callable[[Any, float], Bias | None]] = {
     Rope: lambda position, scale: None,
     Alibi: lambda position, scale: AlibiBias(scale if position.scaled else 1.0, position.max_bias),
     RelativeBias: lambda position, scale: _stack_bias,
+    Disentangled: lambda position, scale: None,
 }
 
 _GATES: dict[str, Callable[[Tensor], Tensor]] = {
@@ -45,6 +47,7 @@ _GATES: dict[str, Callable[[Tensor], Tensor]] = {
 class Attention(nn.Module):
     """Multi-head, grouped-query or multi-query attention (Vaswani et al. 2017; Ainslie et al. 2023)."""
 
+    v: Linear | None
     sinks: nn.Parameter | None
     gate: Linear | None
     gate_bias: nn.Parameter | None
@@ -60,12 +63,13 @@ class Attention(nn.Module):
         self.d_value = part.d_head if part.d_value is None else part.d_value
         self.relative_bias = None
         self.attend = attend  # an attribute, which a packed model replaces
-        scale = part.d_head**-0.5 if part.scale is None else part.scale
+        scale = part.score_scale
         self.softmax = SoftmaxConfig(
             n_heads=part.n_heads,
             scale=scale,
             dropout=model.dropout.attention,
             window=part.window,
+            is_chunked=part.is_chunked,
             softcap=part.softcap,
             bias=_BIASES[type(part.position)](part.position, scale),
             is_bias_learned=isinstance(part.position, RelativeBias),
@@ -78,10 +82,13 @@ class Attention(nn.Module):
         if self.has_keys:
             d_source = part.d_source or model.d_model
             self.k = Linear(d_source, self.n_kv_heads * self.d_head, bias=part.k_bias)
-            self.v = Linear(d_source, self.n_kv_heads * self.d_value, bias=part.v_bias)
+            has_v = not part.value_is_key
+            self.v = Linear(d_source, self.n_kv_heads * self.d_value, bias=part.v_bias) if has_v else None
         self.out = Linear(self.n_heads * self.d_value, model.d_model, bias=part.out_bias)
+        self.relative = Relative(part, model) if isinstance(part.position, Disentangled) else None
         self.q_norm = self._qk_norm(self.n_heads)
         self.k_norm = self._qk_norm(self.n_kv_heads) if self.has_keys else None
+        self.v_norm = norm(part.v_norm, self.d_value) if part.v_norm and self.has_keys else None
         self.sinks = nn.Parameter(torch.empty(self.n_heads)) if part.sinks else None
         self.gate = self.gate_bias = None
         if part.gate is not None:
@@ -96,9 +103,22 @@ class Attention(nn.Module):
         # Through a view, gradients of keys and values are summed before those of other layers, as FSDP sums them.
         states_BSD = x_BTD if context.states is None else context.states.view_as(context.states)
         k_BKSH, v_BKSU = context.keys_values(lambda: self.keys_values(states_BSD, context))
-        context = context.last_keys(k_BKSH.shape[2])
+        context, options = context.last_keys(k_BKSH.shape[2]), {}
+        if self.relative is not None:
+            # Contiguous, so that autograd saves them once for all products.
+            q_BNTH, k_BKSH = q_BNTH.contiguous(), k_BKSH.contiguous()
+            options["relative"] = self.relative(self.q, self.k, context)
+        k_BKSH, v_BKSU = context.with_prompt((k_BKSH, v_BKSU))
         y_BNTU = self.attend(
-            self.softmax, q_BNTH, k_BKSH, v_BKSU, context, self.execution, sinks_N=self.sinks, training=self.training
+            self.softmax,
+            q_BNTH,
+            k_BKSH,
+            v_BKSU,
+            context,
+            self.execution,
+            sinks_N=self.sinks,
+            training=self.training,
+            **options,
         )
         return self.output(y_BNTU, x_BTD)
 
@@ -111,8 +131,10 @@ class Attention(nn.Module):
 
     def keys_values(self, states_BSD: Tensor, context: AttentionContext) -> tuple[Tensor, Tensor]:
         """Return keys [B, K, S, H], normed and rotated, and values [B, K, S, U], as a cache stores them."""
-        k_BKSH = self._project_heads(self.k(states_BSD), self.k_norm, context)
-        v_BKSU = self._clip(self._split(self.v(states_BSD), self.d_value))
+        keys_BSZ = self.k(states_BSD)
+        k_BKSH = self._project_heads(keys_BSZ, self.k_norm, context)
+        v_BKSU = self._split(keys_BSZ if self.v is None else self.v(states_BSD), self.d_value)
+        v_BKSU = self._clip(v_BKSU if self.v_norm is None else self.v_norm(v_BKSU))
         if self.part.value_scale is not None:
             v_BKSU = v_BKSU * self.part.value_scale
         if isinstance(self.part.position, Rope) and self.part.position.values:

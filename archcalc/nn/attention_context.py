@@ -11,15 +11,16 @@ from functools import partial
 from typing import Any, TypeVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from archcalc.nn import padding, rope
 from archcalc.nn.arm_cache import ArmCache, IndexedCache, Pair, PairCache
-from archcalc.nn.bias import RelativeBias, alibi_bias, buckets
+from archcalc.nn.bias import RelativeBias, alibi_bias, buckets, distance_rows
 from archcalc.nn.rope import RotaryTable
 from archcalc.spec.attention import LogTemperature, Temperature, lends_selection, reads_selection
 from archcalc.spec.layer import Arm
-from archcalc.spec.position import Rope
+from archcalc.spec.position import Disentangled, Rope
 
 T = TypeVar("T")
 Lent = tuple[Tensor, ...]
@@ -35,9 +36,12 @@ class AttentionContext:
     cross-attention. `padding` [B, S] is True where a key is padding. In self-attention (`is_self`) the queries are the
     last of the keys. `full_context` is that of all keys, where this one has the last keys alone.
 
+    `distance_table` are the rows [R, D] of the stack's relative positions, normalized.
+
     Of one layer: `cache` holds the `past` tokens read before, `shared_pair` the keys and values of an earlier layer
     that it reads; `share_pair` receives this layer's for later ones. `unselected` [B, 1, T, S] is True where a query
     does not attend to a key by the selection of an indexer or of an earlier layer; `share_selection` receives it.
+    `prompt` holds learned keys and values [K, P, H] that every query sees besides, before the others.
 
     Masks, rotary tables and biases depend on positions alone: they are computed once for all layers.
     """
@@ -48,6 +52,7 @@ class AttentionContext:
     states: Tensor | None = None
     relative_bias: RelativeBias | None = None
     rotary_table: RotaryTable | None = None
+    distance_table: Tensor | None = None
     cache: ArmCache | None = None
     past: int = 0
     is_in_order: bool = True
@@ -56,6 +61,7 @@ class AttentionContext:
     full_context: AttentionContext | None = None
     shared_pair: Pair | None = None
     share_pair: Callable[[Pair], None] | None = None
+    prompt: Pair | None = None
     unselected: Tensor | None = None
     share_selection: Callable[[Lent], None] | None = None
     _memo: dict[Any, Any] = field(default_factory=dict, repr=False)
@@ -74,6 +80,15 @@ class AttentionContext:
                 first, second = first.contiguous(), second.contiguous()
             self.share_pair((first, second))
         return first, second
+
+    def with_prompt(self, pair: Pair) -> Pair:
+        """Return keys and values with those of the prompt before them."""
+        if self.prompt is None:
+            return pair
+        keys, values = (
+            torch.cat((learned.expand(len(x), -1, -1, -1), x), 2) for learned, x in zip(self.prompt, pair, strict=True)
+        )
+        return keys, values
 
     def index_keys(self, new: Tensor) -> Tensor:
         """Return an indexer's keys of all tokens: the cached ones, then these."""
@@ -115,17 +130,20 @@ class AttentionContext:
             "key token positions", lambda: padding.token_positions(hidden_BS).masked_fill(hidden_BS, -1)
         )
 
-    def hidden_mask(self, window: int | None) -> Tensor | None:
+    def hidden_mask(self, window: int | None, is_chunked: bool = False) -> Tensor | None:
         """Return True where a query must not see a key: [T, S], with padding [B, 1, T, S]; None if it sees all.
 
+        S counts the keys of a prompt too.
+
         A causal query sees itself and the window − 1 tokens before it; a bidirectional one also the window − 1 tokens
-        after it. Padding is hidden, except from itself, so that every query sees something.
+        after it. If the window `is_chunked`, it sees the tokens of its own chunk only. Padding is hidden, except from
+        itself, so that every query sees something.
         """
         if self.unselected is not None:
             return self.unselected
         if not self.is_causal and window is None and self.padding is None:
             return None
-        return self._memoize(("hidden mask", window), lambda: self._hidden_mask(window))
+        return self._memoize(("hidden mask", window, is_chunked), lambda: self._hidden_mask(window, is_chunked))
 
     @property
     def is_causal_square(self) -> bool:
@@ -134,19 +152,24 @@ class AttentionContext:
             self.is_causal
             and self.is_in_order
             and self.padding is None
+            and self.prompt is None
             and self.unselected is None
             and len(self.positions) == len(self.key_positions)
         )
 
-    def additive_mask(self, window: int | None, bias: Bias | None, n_heads: int, dtype: torch.dtype) -> Tensor | None:
+    def additive_mask(
+        self, window: int | None, bias: Bias | None, n_heads: int, dtype: torch.dtype, *, is_chunked: bool = False
+    ) -> Tensor | None:
         """Return the bias plus −∞ where a key is hidden; None if there is neither.
 
         [T, S], with a bias [1, N, T, S], with padding [B, 1, T, S], with both [B, N, T, S].
         """
         if self.unselected is not None:
-            return self._additive_mask(window, bias, n_heads, dtype)
-        key = ("additive mask", window, bias, n_heads if bias else None, dtype)
-        return self._memoize(key, lambda: self._additive_mask(window, bias, n_heads, dtype))
+            return self._additive_mask(self.unselected, bias, n_heads, dtype)
+        key = ("additive mask", window, is_chunked, bias, n_heads if bias else None, dtype)
+        return self._memoize(
+            key, lambda: self._additive_mask(self.hidden_mask(window, is_chunked), bias, n_heads, dtype)
+        )
 
     def without_memo(self) -> AttentionContext:
         """Return a copy that computes everything again."""
@@ -172,6 +195,16 @@ class AttentionContext:
         part, is_causal = table.part, self.is_causal
         return table.from_buckets(self._memoize(("buckets", part), lambda: buckets(self._distance(), part, is_causal)))
 
+    def nearest_rows(self, part: Disentangled) -> int:
+        """Return how many rows of the table of distances are read on either side."""
+        is_near = part.rows == "near" and self.is_in_order and not self.is_causal
+        return min(part.n_distances, len(self.key_positions)) if is_near else part.n_distances
+
+    def distance_rows(self, part: Disentangled) -> Tensor:
+        """Return the row [T, S] of each distance, among the rows that are read."""
+        key = ("distance rows", part)
+        return self._memoize(key, lambda: distance_rows(self._distance(), part, self.nearest_rows(part)))
+
     def stack_bias(self) -> Tensor:
         """Return the learned bias [N, T, S] of the stack's table."""
         table = self.relative_bias
@@ -195,8 +228,9 @@ class AttentionContext:
         """Return token positions that broadcast over heads: [T], or [B, 1, T] with padding."""
         return self.token_positions if self.padding is None else self.token_positions.unsqueeze(1)
 
-    def _additive_mask(self, window: int | None, bias: Bias | None, n_heads: int, dtype: torch.dtype) -> Tensor | None:
-        hidden_TS = self.hidden_mask(window)
+    def _additive_mask(
+        self, hidden_TS: Tensor | None, bias: Bias | None, n_heads: int, dtype: torch.dtype
+    ) -> Tensor | None:
         bias_NTS = bias(self, n_heads) if bias else None
         if bias_NTS is not None:
             bias_1NTS = bias_NTS.to(dtype).unsqueeze(0)
@@ -205,12 +239,20 @@ class AttentionContext:
             return None
         return torch.zeros_like(hidden_TS, dtype=dtype).masked_fill(hidden_TS, -torch.inf)
 
-    def _hidden_mask(self, window: int | None) -> Tensor:
+    def _hidden_mask(self, window: int | None, is_chunked: bool) -> Tensor:
         distance_TS = self._distance()
         hidden_TS = distance_TS < 0 if self.is_causal else torch.zeros_like(distance_TS, dtype=torch.bool)
         if window is not None:
-            hidden_TS = hidden_TS | (distance_TS.abs() >= window)
-        return hidden_TS if self.padding is None else hidden_TS | self._padding_mask(distance_TS)
+            outside = self._other_chunks(window) if is_chunked else distance_TS.abs() >= window
+            hidden_TS = hidden_TS | outside
+        hidden_TS = hidden_TS if self.padding is None else hidden_TS | self._padding_mask(distance_TS)
+        return hidden_TS if self.prompt is None else F.pad(hidden_TS, (self.prompt[0].shape[1], 0))
+
+    def _other_chunks(self, chunk: int) -> Tensor:
+        """Return True [T, S], with padding [B, 1, T, S], where a key is in another chunk of the text than the query."""
+        keys = self.key_token_positions // chunk
+        other = keys[..., -len(self.positions) :].unsqueeze(-1) != keys.unsqueeze(-2)
+        return other if self.padding is None else (other & (self._distance() != 0)).unsqueeze(1)
 
     def _padding_mask(self, distance_TS: Tensor) -> Tensor:
         """Return True [B, 1, T, S] where a key is padding and not the query itself."""
@@ -261,7 +303,8 @@ class LayerContext:
     """What a layer attends to: its own tokens, and the source where there is one.
 
     The mappings are by arm of the layer: `caches` of earlier tokens, `borrowed` tensors of an earlier layer that it
-    reads (keys and values, or a selection), and `lent`, filled with those that later layers read.
+    reads (keys and values, or a selection), `lent`, filled with those that later layers read, and `prompts`, learned
+    keys and values.
     """
 
     own: AttentionContext
@@ -269,6 +312,7 @@ class LayerContext:
     caches: Mapping[str, ArmCache] = field(default_factory=dict)
     borrowed: Mapping[str, Lent] = field(default_factory=dict)
     lent: dict[str, Lent | None] = field(default_factory=dict)
+    prompts: Mapping[str, Pair] = field(default_factory=dict)
 
     def for_arm(self, arm: Arm) -> AttentionContext:
         """Return the context of one arm of the layer."""
@@ -278,16 +322,25 @@ class LayerContext:
             context = replace(context, cache=self.caches[arm.name])
         if arm.name in self.borrowed:
             context = _with_borrowed(context, arm, self.borrowed[arm.name])
+        if arm.name in self.prompts:
+            context = replace(context, prompt=self.prompts[arm.name])
         if arm.name in self.lent:
             lend = partial(self.lent.__setitem__, arm.name)
             selects = lends_selection(arm.part)
             context = replace(context, share_selection=lend) if selects else replace(context, share_pair=lend)
         return context
 
-    def without_memo(self, states: Tensor | None, borrowed: Mapping[str, Lent]) -> LayerContext:
-        """Return a copy that computes everything again, with these source states and borrowed tensors."""
+    def without_memo(
+        self,
+        states: Tensor | None,
+        distance_table: Tensor | None,
+        borrowed: Mapping[str, Lent],
+        prompts: Mapping[str, Pair],
+    ) -> LayerContext:
+        """Return a copy that computes everything again, with these inputs of a layer."""
         source = self.source and replace(self.source.without_memo(), states=states)
-        return LayerContext(self.own.without_memo(), source, borrowed=borrowed, lent=dict.fromkeys(self.lent))
+        own, lent = replace(self.own.without_memo(), distance_table=distance_table), dict.fromkeys(self.lent)
+        return LayerContext(own, source, borrowed=borrowed, lent=lent, prompts=prompts)
 
 
 def _with_borrowed(context: AttentionContext, arm: Arm, tensors: Lent) -> AttentionContext:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from archcalc.spec import position as spec
+from archcalc.spec.position import Disentangled
 
 
 def alibi_bias(distance_TS: Tensor, n_heads: int, max_bias: float = 8.0) -> Tensor:
@@ -66,3 +67,18 @@ def _one_sided(distance_TS: Tensor, n_buckets: int, max_distance: int) -> Tensor
     steps_TS = (distance_TS.clamp(min=1).float() / n_exact).log() / octaves * (n_buckets - n_exact)
     log_buckets_TS = (n_exact + steps_TS.long()).clamp(0, n_buckets - 1)
     return torch.where(distance_TS < n_exact, distance_TS.clamp(max=n_buckets - 1), log_buckets_TS)
+
+
+def distance_rows(distance_TS: Tensor, part: Disentangled, n_rows: int) -> Tensor:
+    """Return the row of each distance among the `n_rows` nearest on either side (DeBERTa's code)."""
+    if part.max_distance is not None:
+        distance_TS = _log_distance(distance_TS, part.n_distances // 2, part.max_distance)
+    return (distance_TS + n_rows).clamp(0, 2 * n_rows - 1)
+
+
+def _log_distance(distance_TS: Tensor, n_exact: int, max_distance: int) -> Tensor:
+    """Return distances up to `n_exact` as they are, and larger ones in logarithmic steps."""
+    absolute_TS = distance_TS.abs().clamp(min=n_exact)
+    octaves = torch.log(torch.tensor((max_distance - 1) / n_exact))
+    steps_TS = torch.ceil(torch.log(absolute_TS / n_exact) / octaves.to(distance_TS.device) * (n_exact - 1)) + n_exact
+    return torch.where(distance_TS.abs() <= n_exact, distance_TS, (steps_TS * distance_TS.sign()).long())

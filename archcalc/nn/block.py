@@ -5,6 +5,7 @@ Axes: B batch, T tokens, D model.
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -38,6 +39,8 @@ class Block(nn.Module):
         self.branch_names = [names(branch) for branch in self.branches]
         self.token_mixers = {arm.name for arm in arms(layer) if variant(arm.part).mixes_tokens}
         self.dropout, self.execution = model.dropout.residual, Execution()
+        self.out_scalar: Tensor | None
+        self.register_buffer("out_scalar", torch.empty(1) if layer.out_scalar else None)
         for arm in arms(layer):
             self.add_module(arm.name, implementation(arm.part, _MODULES[arm.reads])(arm.part, model))
         for branch in branches(layer):
@@ -53,7 +56,10 @@ class Block(nn.Module):
         """Map states [B, T, D] to states [B, T, D]."""
         x_BTD = tap("resid_pre", x_BTD)
         for branch, branch_names, stream_name in zip(self.branches, self.branch_names, self.stream_names, strict=True):
-            x_BTD = tap(stream_name, self.run_branch(branch, branch_names, x_BTD, context))
+            x_BTD = self.run_branch(branch, branch_names, x_BTD, context)
+            if self.out_scalar is not None and stream_name == "resid_post":
+                x_BTD = x_BTD * self.out_scalar
+            x_BTD = tap(stream_name, x_BTD)
         return x_BTD
 
     def run_branch(self, branch: Branch, branch_names: BranchNames, x_BTD: Tensor, context: LayerContext) -> Tensor:

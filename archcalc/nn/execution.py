@@ -21,21 +21,24 @@ def set_execution(model: nn.Module, execution: Execution) -> None:
 def run_layer(block: nn.Module, x_BTD: Tensor, context: LayerContext, execution: Execution) -> Tensor:
     """Return a layer's states [B, T, D]; with full recomputation, training saves its inputs and recomputes the rest.
 
-    Tensors that it reads from an earlier layer are inputs, those that it lends are outputs.
+    Tensors that it reads from an earlier layer or a prompt are inputs, those that it lends are outputs.
     """
     y_BTD: Tensor
     if execution.recompute != "full" or not block.training:
         y_BTD = block(x_BTD, context)
         return y_BTD
 
-    def run(x_BTD: Tensor, states_BSD: Tensor | None, *flat: Tensor) -> tuple[Tensor, dict[str, Lent | None]]:
+    def run(
+        x_BTD: Tensor, states_BSD: Tensor | None, table_RD: Tensor | None, *flat: Tensor
+    ) -> tuple[Tensor, dict[str, Lent | None]]:
         inputs = iter(flat)
         borrowed = {name: tuple(islice(inputs, len(tensors))) for name, tensors in context.borrowed.items()}
-        fresh_context = context.without_memo(states_BSD, borrowed)
+        prompts = dict(zip(context.prompts, zip(inputs, inputs, strict=True), strict=True))
+        fresh_context = context.without_memo(states_BSD, table_RD, borrowed, prompts)
         return block(x_BTD, fresh_context), fresh_context.lent
 
-    states_BSD = context.source and context.source.states
-    flat = [x for tensors in context.borrowed.values() for x in tensors]
-    y_BTD, lent = checkpoint(run, x_BTD, states_BSD, *flat, use_reentrant=False)
+    states_BSD, table_RD = context.source and context.source.states, context.own.distance_table
+    flat = [x for tensors in (*context.borrowed.values(), *context.prompts.values()) for x in tensors]
+    y_BTD, lent = checkpoint(run, x_BTD, states_BSD, table_RD, *flat, use_reentrant=False)
     context.lent.update(lent)
     return y_BTD

@@ -28,6 +28,8 @@ def initialize_tensor(module: nn.Module, name: str, tensor: Tensor) -> None:
     """Initialize the parameter or buffer of this name in this module."""
     if name in _ZEROS:
         tensor.zero_()
+    elif name == "out_scalar":
+        tensor.fill_(1.0)
     elif isinstance(module, HeadNorm | LayerNorm | RMSNorm):
         tensor.fill_(0.0 if getattr(module, "unit_offset", False) else 1.0)
     elif isinstance(module, Xielu):

@@ -110,7 +110,7 @@ class MoE(nn.Module):
     def forward(self, x_BTD: Tensor) -> Tensor:
         """Map states [B, T, D] to states [B, T, D]."""
         x_QD = x_BTD.flatten(0, 1)
-        weights_Qk, experts_Qk = self.route(x_QD)
+        weights_Qk, experts_Qk = self.route(x_QD, x_BTD.shape[1])
         y_BTD = _WEIGHING[self.part.weight_on](self, x_QD, weights_Qk.unsqueeze(-1), experts_Qk)
         y_BTD = y_BTD.view_as(x_BTD)
         if self.shared is None:
@@ -118,8 +118,11 @@ class MoE(nn.Module):
         y_BTD = y_BTD + self._shared_output(x_BTD)
         return y_BTD / 2 if self.part.shared_combine == "average" else y_BTD
 
-    def route(self, x_QD: Tensor) -> tuple[Tensor, Tensor]:
-        """Return weights (float32 at least) and indices of the chosen experts, both [Q, k], of states [Q, D]."""
+    def route(self, x_QD: Tensor, n_tokens: int) -> tuple[Tensor, Tensor]:
+        """Return weights (float32 at least) and indices of the chosen experts, both [Q, k], of states [Q, D].
+
+        Each text has `n_tokens` of the states.
+        """
         part = self.part
         logits_QE = upcast(tap("router", self.router(x_QD)))
         if part.router_softcap is not None:
@@ -130,7 +133,19 @@ class MoE(nn.Module):
         weights_Qk = scores_QE.gather(-1, experts_Qk) if by_score else WEIGHTS[part.weigh](part, logits_QE, experts_Qk)
         if part.normalize:
             weights_Qk = weights_Qk / self._divisor(weights_Qk.sum(-1, keepdim=True))
-        return tap("weights", weights_Qk * part.scale), experts_Qk
+        weights_Qk = weights_Qk * part.scale
+        if part.capacity is not None:
+            weights_Qk = weights_Qk.masked_fill(self._beyond_capacity(experts_Qk, n_tokens), 0.0)
+        return tap("weights", weights_Qk), experts_Qk
+
+    def _beyond_capacity(self, experts_Qk: Tensor, n_tokens: int) -> Tensor:
+        """Return True [Q, k] where the chosen expert has taken its capacity (Fedus et al. 2021, section 2.2)."""
+        assert self.part.capacity is not None, "called only where there is one"
+        experts_BkT = experts_Qk.view(-1, n_tokens, self.part.n_active).transpose(1, 2)
+        order_BC = experts_BkT.flatten(1)  # all first choices, then all second ones
+        taken_BCE = F.one_hot(order_BC, self.part.n_experts).cumsum(1)
+        places_BC = taken_BCE.gather(-1, order_BC.unsqueeze(-1)).squeeze(-1)
+        return (places_BC > self.part.capacity).view_as(experts_BkT).transpose(1, 2).reshape(experts_Qk.shape)
 
     def _divisor(self, sum_Q1: Tensor) -> Tensor:
         return sum_Q1 + 1e-20 if self.part.normalize_min is None else sum_Q1.clamp(min=self.part.normalize_min)

@@ -13,7 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from archcalc.spec import Spec
-from archcalc.spec.position import DynamicScaling, LinearScaling, Llama3Scaling, LongRopeScaling, Rope, YarnScaling
+from archcalc.spec.position import (
+    DynamicScaling,
+    LinearScaling,
+    Llama3Scaling,
+    LongRopeScaling,
+    ProportionalScaling,
+    Rope,
+    YarnScaling,
+)
 
 # The factor of cosines and sines: a number, or a tensor if it depends on the number of tokens.
 Factor = Tensor | float
@@ -85,6 +93,14 @@ def _frequencies(rope: Rope, positions_T: Tensor) -> tuple[Tensor, Factor]:
 def _linear(scaling: LinearScaling, rope: Rope, frequencies_R: Tensor, positions_T: Tensor) -> tuple[Tensor, Factor]:
     """Divide all frequencies (Chen et al. 2023, eq. 4)."""
     return frequencies_R / scaling.factor, 1.0
+
+
+def _proportional(
+    scaling: ProportionalScaling, rope: Rope, frequencies_R: Tensor, positions_T: Tensor
+) -> tuple[Tensor, Factor]:
+    """Keep the first frequencies; the other pairs do not rotate."""
+    n_still = len(frequencies_R) - scaling.n_pairs
+    return torch.nn.functional.pad(frequencies_R[: scaling.n_pairs] / scaling.factor, (0, n_still)), 1.0
 
 
 def _llama3(scaling: Llama3Scaling, rope: Rope, frequencies_R: Tensor, positions_T: Tensor) -> tuple[Tensor, Factor]:
@@ -167,6 +183,7 @@ def _blend(frequencies_R: Tensor, original_share_R: Tensor, factor: float) -> Te
 
 _SCALINGS: dict[type, Callable[[Any, Rope, Tensor, Tensor], tuple[Tensor, Factor]]] = {
     LinearScaling: _linear,
+    ProportionalScaling: _proportional,
     Llama3Scaling: _llama3,
     YarnScaling: _yarn,
     LongRopeScaling: _longrope,

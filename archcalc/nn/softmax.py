@@ -15,6 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 
 from archcalc.nn.attention_context import AttentionContext
+from archcalc.nn.relative import RelativeHeads
 from archcalc.nn.taps.points import is_edited, is_read, tap, warn_eager
 from archcalc.nn.upcast import upcast_dtype
 from archcalc.spec.execution import Execution, Kernel
@@ -28,14 +29,15 @@ class SoftmaxConfig:
     """The softmax of one attention.
 
     Scores are multiplied by `scale`, capped to ±softcap by a tanh (Gemma 2, section 2), biased, and hidden beyond the
-    `window`. A sink is a score without a value that joins the softmax (gpt-oss). `is_bias_learned`: the bias has a
-    gradient; `has_value_width`: values have a width of their own.
+    `window`, or the chunk of that length. A sink is a score without a value that joins the softmax (gpt-oss).
+    `is_bias_learned`: the bias has a gradient; `has_value_width`: values have a width of their own.
     """
 
     n_heads: int
     scale: float
     dropout: float = 0.0
     window: int | None = None
+    is_chunked: bool = False
     softcap: float | None = None
     bias: Bias | None = None
     is_bias_learned: bool = False
@@ -55,6 +57,7 @@ def attend(
     execution: Execution,
     *,
     sinks_N: Tensor | None = None,
+    relative: RelativeHeads | None = None,
     training: bool = False,
 ) -> Tensor:
     """Return each head's values [B, N, T, U], averaged by its softmaxed scores (Vaswani et al. 2017, eq. 1).
@@ -63,21 +66,25 @@ def attend(
     scores are edited. Scores that are only recorded are computed next to it.
     """
     dropout = config.dropout if training and execution.dropout else 0.0
-    kernel = _kernel(config, execution, dropout, sinks_N)
+    kernel = "eager" if relative is not None else _kernel(config, execution, dropout, sinks_N)
     if kernel != "eager" and is_edited("scores", "pattern"):
         warn_eager(kernel)
         kernel = "eager"
 
-    def run_kernel(q_BNTH: Tensor, k_BKSH: Tensor, v_BKSU: Tensor) -> Tensor:
+    def run_kernel(q_BNTH: Tensor, k_BKSH: Tensor, v_BKSU: Tensor, *heads_NRH: Tensor) -> Tensor:
         k_BNSH, v_BNSU = (_repeat_kv_heads(x, config.n_heads) for x in (k_BKSH, v_BKSU))
         if kernel != "eager" and is_read("scores", "pattern"):
             _pattern(config, q_BNTH, k_BNSH, v_BNSU.dtype, context, sinks_N)
+        if relative is not None:
+            own = relative.with_heads(*heads_NRH)
+            return _eager(config, q_BNTH, k_BNSH, v_BNSU, context, sinks_N, dropout, own)
         return KERNELS[kernel](config, q_BNTH, k_BNSH, v_BNSU, context, sinks_N, dropout)
 
+    heads = relative.heads if relative is not None else ()
     if execution.recompute == "selective" and training:
-        y_BNTU: Tensor = checkpoint(run_kernel, q_BNTH, k_BKSH, v_BKSU, use_reentrant=False)
+        y_BNTU: Tensor = checkpoint(run_kernel, q_BNTH, k_BKSH, v_BKSU, *heads, use_reentrant=False)
         return y_BNTU
-    return run_kernel(q_BNTH, k_BKSH, v_BKSU)
+    return run_kernel(q_BNTH, k_BKSH, v_BKSU, *heads)
 
 
 def softcap(x: Tensor, cap: float) -> Tensor:
@@ -104,9 +111,10 @@ def _eager(
     context: AttentionContext,
     sinks_N: Tensor | None,
     dropout: float,
+    relative: RelativeHeads | None = None,
 ) -> Tensor:
     """Compute every product explicitly."""
-    weights_BNTS = _pattern(config, q_BNTH, k_BNSH, v_BNSU.dtype, context, sinks_N)
+    weights_BNTS = _pattern(config, q_BNTH, k_BNSH, v_BNSU.dtype, context, sinks_N, relative)
     return F.dropout(weights_BNTS, dropout, dropout > 0) @ v_BNSU
 
 
@@ -117,6 +125,7 @@ def _pattern(
     dtype: torch.dtype,
     context: AttentionContext,
     sinks_N: Tensor | None,
+    relative: RelativeHeads | None = None,
 ) -> Tensor:
     """Return attention weights [B, N, T, S]; the softmax is in float32 at least."""
     scores_BNTS = q_BNTH @ k_BNSH.transpose(-1, -2) * config.scale
@@ -125,11 +134,18 @@ def _pattern(
     bias_NTS = config.bias(context, config.n_heads) if config.bias else None
     if bias_NTS is not None:
         scores_BNTS = scores_BNTS + bias_NTS.to(scores_BNTS.dtype)
-    hidden_TS = context.hidden_mask(config.window)
+    relative_BNTS = None if relative is None else relative.scores(q_BNTH, k_BNSH, context)
+    if relative_BNTS is not None:
+        scores_BNTS = scores_BNTS + relative_BNTS * config.scale
+    hidden_TS = context.hidden_mask(config.window, config.is_chunked)
     if hidden_TS is not None:
         scores_BNTS = scores_BNTS.masked_fill(hidden_TS, -torch.inf)
     weights_BNTS = _softmax_with_sinks(tap("scores", scores_BNTS, context), sinks_N)
     return tap("pattern", weights_BNTS.to(dtype), context)
+
+
+def _additive_mask(config: SoftmaxConfig, context: AttentionContext, dtype: torch.dtype) -> Tensor | None:
+    return context.additive_mask(config.window, config.bias, config.n_heads, dtype, is_chunked=config.is_chunked)
 
 
 def _fused(*backends: SDPBackend) -> Callable[..., Tensor]:
@@ -145,7 +161,7 @@ def _fused(*backends: SDPBackend) -> Callable[..., Tensor]:
         dropout: float,
     ) -> Tensor:
         is_causal = context.is_causal_square and config.window is None and config.bias is None
-        mask = None if is_causal else context.additive_mask(config.window, config.bias, config.n_heads, q_BNTH.dtype)
+        mask = None if is_causal else _additive_mask(config, context, q_BNTH.dtype)
         if q_BNTH.device.type == "cpu":
             # The CPU's kernel lays out its result like the queries; by token, the next matrix reads it without a copy.
             q_BNTH = q_BNTH.transpose(1, 2).contiguous().transpose(1, 2)

@@ -24,11 +24,12 @@ from archcalc.nn.execution import run_layer
 from archcalc.nn.mtp import Mtp
 from archcalc.nn.norm import norm
 from archcalc.nn.position import POSITIONS
-from archcalc.nn.prompts import prompts, refuse_prompts
+from archcalc.nn.prompts import prompts, prompts_by_layer
+from archcalc.nn.relative import DistanceTable
 from archcalc.nn.rope import RotaryTable
 from archcalc.nn.taps.points import tap, tap_scope
 from archcalc.spec import Spec
-from archcalc.spec.attention import Attention, stack_bias, stored_rope
+from archcalc.spec.attention import Attention, disentangled, stack_bias, stored_rope
 from archcalc.spec.branches import arms
 from archcalc.spec.execution import Execution
 from archcalc.spec.groups import borrowing_arms, layers_of, lender_indices, lending_arms, shared_arms, weight_indices
@@ -45,6 +46,7 @@ class Layers(nn.Module):
     embed: Embedding | None
     relative_bias: RelativeBias | None
     rotary: RotaryTable | None
+    distances: DistanceTable | None
 
     def __init__(self, model_stack: ModelStack) -> None:
         super().__init__()
@@ -62,6 +64,7 @@ class Layers(nn.Module):
         self.norms_tokens_alone = stack.embed_norm_reads == "tokens"
         self.relative_bias = _relative_bias(layers)
         self.rotary = _rotary(layers, model)
+        self.distances = _distances(layers, model)
         self.layers = nn.ModuleDict({owner: Block(layers[int(owner)], model) for owner in dict.fromkeys(self.owners)})
         self.final_norm = norm(stack.final_norm, model.d_model) if stack.final_norm else None
         self.prompts = prompts(stack, model)
@@ -84,10 +87,12 @@ class Layers(nn.Module):
     def layer_contexts(self, context: LayerContext, cache: Cache | None = None) -> Iterator[LayerContext]:
         """Yield the context of the layer of each turn; later ones read tensors lent by earlier layers."""
         lent: dict[int, Any] = {turn: dict.fromkeys(names) for turn, names in self.lent_arms.items()}
+        prompts = prompts_by_layer(self.prompts, len(self.lenders))
         for turn, lender in enumerate(self.lenders):
             caches = {} if cache is None else cache.layers[turn]
             borrowed = {} if lender is None else {name: lent[lender][name] for name in self.borrowing_arms[turn]}
-            yield replace(context, caches=caches, borrowed=borrowed, lent=lent.get(turn, {}))
+            lent_here = lent.get(turn, {})
+            yield replace(context, caches=caches, borrowed=borrowed, lent=lent_here, prompts=prompts[turn])
 
     def cache_source(self, source_BSD: Tensor, cache: Cache, padding_BS: Tensor | None = None) -> None:
         """Fill the cache with the source's keys and values of every cross-attention, and reset its target."""
@@ -115,9 +120,7 @@ class Layers(nn.Module):
         """Return the first layer's input [B, T, D]: tokens, types and positions, normed, dropped out, at model width.
 
         `positions` are those of the tokens in their texts, [T] or [B, T]; `rows` are row indices of further tables.
-        Raises InputError for a stack with prompts: every forward pass, packed ones too, starts here.
         """
-        refuse_prompts(self.prompts, self.prefix)
         x_BTW: Tensor = embed(ids_BT, types_BT, rows, padding_BT)
         if self.embed_norm is not None and self.norms_tokens_alone:
             x_BTW = self.embed_norm(x_BTW)
@@ -148,6 +151,7 @@ class Layers(nn.Module):
             self.is_causal,
             relative_bias=self.relative_bias,
             rotary_table=self.rotary,
+            distance_table=None if self.distances is None else self.distances.states(),
             is_in_order=is_in_order,
             padding=padding_BT,
         )
@@ -172,6 +176,7 @@ class Layers(nn.Module):
             self.is_causal,
             relative_bias=self.relative_bias,
             rotary_table=self.rotary,
+            distance_table=None if self.distances is None else self.distances.states(),
             past=cache.past,
             padding=cache.padding,
         )
@@ -205,6 +210,14 @@ def _relative_bias(layers: list[Layer]) -> RelativeBias | None:
     for part in (arm.part for layer in layers for arm in arms(layer)):
         if isinstance(part, Attention) and (position := stack_bias(part)) is not None:
             return RelativeBias(position, part.n_heads)
+    return None
+
+
+def _distances(layers: list[Layer], model: Spec) -> DistanceTable | None:
+    """Return the stack's table of relative positions, if a layer reads it."""
+    for part in (arm.part for layer in layers for arm in arms(layer)):
+        if (position := disentangled(part)) is not None:
+            return DistanceTable(position, model)
     return None
 
 

@@ -6,7 +6,6 @@ from base64 import b64encode
 from typing import Any
 
 from archcalc.errors import InputError
-from archcalc.interp.heads.attention_result import key_text
 from archcalc.interp.heads.pattern_bytes import FULL, pattern_bytes
 from archcalc.interp.heads.patterns import AttentionReading
 from archcalc.interp.heads.result import KIND_NAMES, Attentions
@@ -61,14 +60,14 @@ def as_html(result: Attentions, reading: AttentionReading, say: Translator) -> s
 
 def _attentions(result: Attentions, reading: AttentionReading) -> list[dict[str, Any]]:
     """Return each attention: its weights [N, T, S] as 16-bit numbers in base64, and a row for each head."""
-    n_texts, found = len(result.texts), []
+    found = []
     for path, pattern_NTS in reading.patterns.items():
         rows = [row for row in result.heads if row.path == path]
         found.append(
             {
                 "path": path,
-                "queries": 0 if path.startswith("encoder.") else n_texts - 1,
-                "keys": key_text(reading, path) % n_texts,
+                "queries": reading.arms[path].text,
+                "keys": reading.arms[path].key_text,
                 "cells": b64encode(pattern_bytes(pattern_NTS, reading.scores[path])).decode(),
                 "heads": [
                     [row.kv_head, round(row.entropy_nats, 4), _rounded(row.distance), row.head_kind] for row in rows

@@ -56,6 +56,10 @@ SYMBOL_WORDS = {
         None,
         msg("sum of min(t, {w}) + min(source_new − t + 1, {w}) − 1 over t = 1 … source_new"),
     ),
+    "nearest": SymbolWords(msg("distances of a text that have a row of their own"), None, msg("min(seq, {w})")),
+    "source_nearest": SymbolWords(
+        msg("distances of the source that have a row of their own"), None, msg("min(source_new, {w})")
+    ),
     "best": SymbolWords(
         msg("pairs of a query and a key that it selects"),
         None,
@@ -65,6 +69,21 @@ SYMBOL_WORDS = {
         msg("pairs of a query and a key that it selects, in the source"),
         None,
         msg("source_new · min(source_new, {w})"),
+    ),
+    "chunked": SymbolWords(
+        msg("pairs of a query and a key before it in its chunk"),
+        None,
+        msg("sum of (past + t − 1) mod {w} + 1 over t = 1 … seq"),
+    ),
+    "chunk_near": SymbolWords(
+        msg("pairs of tokens of one chunk"),
+        None,
+        msg("sum of min({w}, seq − t + 1 + (t − 1) mod {w}) over t = 1 … seq"),
+    ),
+    "source_chunk_near": SymbolWords(
+        msg("pairs of the source's tokens of one chunk"),
+        None,
+        msg("sum of min({w}, source_new − t + 1 + (t − 1) mod {w}) over t = 1 … source_new"),
     ),
     "source_new": SymbolWords(
         msg("tokens of the source that are read now"), msg("source_seq if past = 0, else 0"), None

@@ -47,10 +47,16 @@ def n_dimensions(traced: TracedStep) -> int:
 
 def position_names(trace: Trace, traced: TracedStep, piece: Piece, *, keys: bool = False) -> list[str]:
     """Return the positions of a step, or of its keys, with their tokens: '2 很'."""
-    name = traced.step.name
-    is_source = name.startswith("encoder.") or (".cross." in name and (keys or traced.axes[1] == "S"))
-    ids = trace.ids["encoder.ids"] if is_source else next(reversed(trace.ids.values()))
+    step = traced.step
+    has_keys = step.key_ids and (keys or "S" in traced.axes[:2])
+    own = step.key_ids if has_keys else next((path for path in trace.ids if _is_of(step.name, path)), "")
+    ids = trace.ids.get(own) or next(reversed(trace.ids.values()))
     return [f"{position} {token_text(piece(token)) or token}" for position, token in enumerate(ids)]
+
+
+def _is_of(name: str, ids: str) -> bool:
+    """Return whether a step is of the stack that reads these ids; what follows the stacks is of none."""
+    return name.startswith(ids.removesuffix("ids"))
 
 
 def token_text(text: str) -> str:

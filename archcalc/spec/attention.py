@@ -6,7 +6,7 @@ from typing import Literal
 
 from archcalc.spec.base import Part, Positive, Size
 from archcalc.spec.norm import LayerNorm, Norm, RMSNorm
-from archcalc.spec.position import AttentionPosition, RelativeBias, Rope
+from archcalc.spec.position import AttentionPosition, Disentangled, RelativeBias, Rope
 
 
 class QkNorm(Part, frozen=True, kw_only=True):
@@ -59,10 +59,15 @@ Temperature = LogTemperature | PowerTemperature
 class Attention(Part, frozen=True, kw_only=True, tag_field="kind", tag="gqa"):
     """Grouped-query attention (Ainslie et al. 2023); n_kv_heads = n_heads is MHA, 1 is MQA.
 
+    With a `window`, a query attends to the last so many tokens, itself included, or (`window_kind: chunked`, Llama 4)
+    to those of its own chunk, the text being cut into chunks of that length.
+
     Defaults: `n_kv_heads` is n_heads, `d_head` is d_model / n_heads, `d_value` (the width of values) is d_head, `scale`
-    (of the scores) is 1/√d_head. `value_scale` multiplies the values. Queries, keys and values are clamped to ±`clip`,
-    after a norm but before the rotation. `out_norm` is after the gate and before the out projection. `d_source` is the
-    width of the source, if it is not d_model. Whether a file stores q, k and v fused or split is not part of the spec.
+    (of the scores) is 1/√d_head. `v_norm` normalizes each head's values, `value_scale` multiplies them. With
+    `value_is_key` the keys before their norm are also the values before `v_norm`, so there is no v (Gemma 4). Queries,
+    keys and values are clamped to ±`clip`, after a norm but before the rotation. `out_norm` is after the gate and
+    before the out projection. `d_source` is the width of the source, if it is not d_model. Whether a file stores q, k
+    and v fused or split is not part of the spec.
     """
 
     n_heads: Size
@@ -76,7 +81,10 @@ class Attention(Part, frozen=True, kw_only=True, tag_field="kind", tag="gqa"):
     qk_norm: QkNorm | None = None
     position: AttentionPosition | None = None
     window: Size | None = None
+    window_kind: Literal["sliding", "chunked"] = "sliding"
     sinks: bool = False
+    v_norm: Norm | None = None
+    value_is_key: bool = False
     softcap: Positive | None = None
     scale: Positive | None = None
     value_scale: Positive | None = None
@@ -87,9 +95,23 @@ class Attention(Part, frozen=True, kw_only=True, tag_field="kind", tag="gqa"):
     d_source: Size | None = None
 
     @property
+    def score_scale(self) -> float:
+        """Return the factor of the scores."""
+        if self.scale is not None:
+            return self.scale
+        assert self.d_head is not None, "the spec is resolved"
+        n_products = self.position.n_products if isinstance(self.position, Disentangled) else 1
+        return float((self.d_head * n_products) ** -0.5)
+
+    @property
     def has_key_per_head(self) -> bool:
         """Return whether each query head has its own keys and values (MHA)."""
         return self.n_kv_heads is None or self.n_kv_heads == self.n_heads
+
+    @property
+    def is_chunked(self) -> bool:
+        """Return whether its window is a chunk of the text."""
+        return self.window_kind == "chunked"
 
 
 class Indexer(Part, frozen=True, kw_only=True, tag_field="kind", tag="tokens"):
@@ -147,6 +169,12 @@ def stored_rope(part: object) -> Rope | None:
     """Return the rotary position of an attention that reads its angles from the stack's table, else None."""
     position = part.position if isinstance(part, Attention) else None
     return position if isinstance(position, Rope) and position.stored else None
+
+
+def disentangled(part: object) -> Disentangled | None:
+    """Return the relative positions of an attention that reads the stack's table of distances, else None."""
+    position = part.position if isinstance(part, Attention) else None
+    return position if isinstance(position, Disentangled) else None
 
 
 def stack_bias(part: object) -> RelativeBias | None:

@@ -49,7 +49,8 @@ class MoE(Part, frozen=True, kw_only=True, tag_field="kind", tag="moe"):
 
     Weights: the scores of the chosen experts, or a softmax or a sigmoid of their logits (`weigh`), or SparseMixer's
     softmax over the logits within `jitter` of each choice (Liu et al. 2024, GRIN, section 2.2). They are divided by
-    their sum (at least `normalize_min`) if `normalize`, then multiplied by `scale`.
+    their sum (at least `normalize_min`) if `normalize`, then multiplied by `scale`. With a `capacity`, an expert takes
+    at most so many tokens of a text in one pass, first choices first, then in order; the weights of others are 0.
     """
 
     n_experts: Size
@@ -70,6 +71,7 @@ class MoE(Part, frozen=True, kw_only=True, tag_field="kind", tag="moe"):
     normalize: bool = False
     normalize_min: Positive | None = None
     scale: Positive = 1.0
+    capacity: Size | None = None
     weight_on: Literal["output", "input"] = "output"
     n_shared: Count = 0
     d_shared: Size | None = None

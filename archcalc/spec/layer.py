@@ -72,7 +72,8 @@ class Layer(Part, frozen=True, kw_only=True):
     parallel: x + attention(norm(x)) + ffn(norm(x)), one norm · parallel_two: the same with a norm each.
     `scale`, `skip` and `skip_reads` apply to every branch; `cross_reads` is the `reads` of the cross-attention. The
     explicit form states `branches` instead. `archcalc.spec.branches` gives the branches of both forms. If a layer
-    `shares` keys and values, its `attention` reads them, or the arms with `reads: shared`.
+    `shares` keys and values, its `attention` reads them, or the arms with `reads: shared`. `out_scalar`: the layer's
+    output is multiplied by a stored number, a buffer (Gemma 4).
     """
 
     name: Name | None = None
@@ -88,6 +89,7 @@ class Layer(Part, frozen=True, kw_only=True):
     skip_reads: Skip = "stream"
     branches: Annotated[tuple[Branch, ...], msgspec.Meta(max_length=10)] = ()
     shares: Shares | None = None
+    out_scalar: bool = False
 
 
 class Run(Part, frozen=True, kw_only=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from archcalc.spec.base import Part, Size
-from archcalc.spec.norm import RMSNorm
+from archcalc.spec.norm import Norm, RMSNorm
 
 
 class ShortConv(Part, frozen=True, kw_only=True, tag_field="kind", tag="short_conv"):
@@ -36,4 +36,22 @@ class GatedDelta(Part, frozen=True, kw_only=True, tag_field="kind", tag="gated_d
     norm: RMSNorm = RMSNorm()
 
 
-AnyMixer = ShortConv | GatedDelta
+class Mamba1(Part, frozen=True, kw_only=True, tag_field="kind", tag="mamba1"):
+    """A selective state space, computed as a scan: one token after another (Mamba, Gu & Dao 2023, algorithm 2).
+
+    u, z = in(x); u = silu(conv(u)); Δ, b, c = x(u), of widths `dt_rank`, `d_state` and `d_state`. For each of `d_inner`
+    channels, a state of `d_state` numbers becomes exp(−Δ·exp(A_log))·h + Δ·u·b, with Δ = softplus(dt(Δ)). The output is
+    out((h·c + D·u)·silu(z)). Defaults: `d_inner` is 2·d_model, `dt_rank` is d_model / 16, rounded up. `bias` is that of
+    in and out, `norm` a norm of each of Δ, b and c (Jamba; Falcon Mamba's have no weight).
+    """
+
+    d_inner: Size | None = None
+    d_state: Size = 16
+    d_conv: Size = 4
+    dt_rank: Size | None = None
+    bias: bool = False
+    conv_bias: bool = True
+    norm: Norm | None = None
+
+
+AnyMixer = ShortConv | GatedDelta | Mamba1

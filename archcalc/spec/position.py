@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from archcalc.spec.base import Count, Part, Positive, Size
+from archcalc.spec.norm import Norm
 
 
 class Learned(Part, frozen=True, kw_only=True, tag_field="kind", tag="learned"):
@@ -94,7 +95,17 @@ class DynamicScaling(Part, frozen=True, kw_only=True, tag_field="kind", tag="dyn
     n_ctx_original: Size
 
 
-RopeScaling = LinearScaling | Llama3Scaling | YarnScaling | LongRopeScaling | DynamicScaling
+class ProportionalScaling(Part, frozen=True, kw_only=True, tag_field="kind", tag="proportional"):
+    """Only the first `n_pairs` pairs of dimensions rotate, with the frequencies of the whole width (Gemma 4).
+
+    Their frequencies are divided by `factor`.
+    """
+
+    n_pairs: Size
+    factor: Positive = 1.0
+
+
+RopeScaling = LinearScaling | Llama3Scaling | YarnScaling | LongRopeScaling | DynamicScaling | ProportionalScaling
 
 
 class Rope(Part, frozen=True, kw_only=True, tag_field="kind", tag="rope"):
@@ -135,5 +146,31 @@ class RelativeBias(Part, frozen=True, kw_only=True, tag_field="kind", tag="relat
     shared: Literal["stack", "layer"] = "stack"
 
 
-AttentionPosition = Rope | Alibi | RelativeBias
-AttentionPositionKind = Literal["rope", "alibi", "relative"]
+class Disentangled(Part, frozen=True, kw_only=True, tag_field="kind", tag="disentangled"):
+    """He et al. 2020 (DeBERTa), section 3.1: scores also have products of contents and relative positions.
+
+    The stack has a table of 2·n_distances rows, normalized by `norm`; larger distances share the outer rows. With
+    `max_distance`, distances beyond n_distances / 2 have rows in logarithmic steps (DeBERTa-v2). The rows become keys
+    for the queries (`content_to_position`) and queries for the keys (`position_to_content`), by projections of each
+    layer with `key_bias` and `query_bias`, or by those of the contents (`shares_projections`). `rows`: all are
+    projected, or those of the distances in the text only. The scale of the scores is 1/√(n·d_head) with n products.
+    """
+
+    n_distances: Size
+    max_distance: Size | None = None
+    content_to_position: bool = True
+    position_to_content: bool = True
+    shares_projections: bool = False
+    key_bias: bool = True
+    query_bias: bool = True
+    norm: Norm | None = None
+    rows: Literal["all", "near"] = "all"
+
+    @property
+    def n_products(self) -> int:
+        """Return the number of products that a score is the sum of."""
+        return 1 + self.content_to_position + self.position_to_content
+
+
+AttentionPosition = Rope | Alibi | RelativeBias | Disentangled
+AttentionPositionKind = Literal["rope", "alibi", "relative", "disentangled"]

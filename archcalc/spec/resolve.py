@@ -10,7 +10,7 @@ from typing import Any
 import msgspec.structs
 
 from archcalc.errors import InputError
-from archcalc.spec.attention import Attention, stack_bias, stored_rope
+from archcalc.spec.attention import Attention, disentangled, stack_bias, stored_rope
 from archcalc.spec.base import Part
 from archcalc.spec.branches import PLACEMENTS, active_branches, arms, parts
 from archcalc.spec.embedding import Embedding
@@ -115,7 +115,7 @@ def _check_head(head: Head, spec: Spec) -> None:
     labels = head.labels
     if labels is None:
         return
-    for field in ("tied", "bias_buffer", "softcap"):
+    for field in ("tied", "bias_buffer"):
         if getattr(head, field):
             raise InputError(
                 msg("applies only to a head that scores the vocabulary"), where=f"head.{field}", allowed=msg("left out")
@@ -231,6 +231,13 @@ def _check_shared_tables(runs: tuple[Run, ...], role: str) -> None:
     if len(biases) > 1:
         raise InputError(
             msg("layers with a relative bias differ in n_heads or in its sizes"),
+            where=f"{role}.runs",
+            allowed=msg("one table for the stack"),
+        )
+    tables = {(relative.n_distances, relative.norm) for part in parts if (relative := disentangled(part))}
+    if len(tables) > 1:
+        raise InputError(
+            msg("layers with a table of distances differ in n_distances or in its norm"),
             where=f"{role}.runs",
             allowed=msg("one table for the stack"),
         )

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-import msgspec
+from msgspec import structs
 
 from archcalc.errors import InputError
 from archcalc.spec.base import Part
-from archcalc.spec.mixer import GatedDelta
+from archcalc.spec.mixer import GatedDelta, Mamba1
 from archcalc.spec.model import Spec
 from archcalc.words import msg
 
 P = TypeVar("P", bound=Part)
+
+
+def mamba1(part: Mamba1, spec: Spec, where: str) -> Mamba1:
+    """Return the mixer with d_inner and dt_rank."""
+    d_inner, dt_rank = part.d_inner or 2 * spec.d_model, part.dt_rank or (spec.d_model + 15) // 16
+    return structs.replace(part, d_inner=d_inner, dt_rank=dt_rank)
 
 
 def unchanged(part: P, spec: Spec, where: str) -> P:
@@ -30,4 +36,4 @@ def gated_delta(part: GatedDelta, spec: Spec, where: str) -> GatedDelta:
             allowed=msg("a divisor of n_heads = {n}", n=part.n_heads),
         )
     d_value = part.d_key if part.d_value is None else part.d_value
-    return msgspec.structs.replace(part, n_key_heads=n_key_heads, d_value=d_value)
+    return structs.replace(part, n_key_heads=n_key_heads, d_value=d_value)

@@ -12,9 +12,11 @@ from archcalc.spec.attention import Attention, Indexer, LatentAttention
 from archcalc.spec.ffn import Gated, MoE, Plain
 from archcalc.spec.model import Spec
 from archcalc.spec.position import (
+    Disentangled,
     DynamicScaling,
     Llama3Scaling,
     LongRopeScaling,
+    ProportionalScaling,
     Rope,
     RopeScaling,
 )
@@ -40,11 +42,21 @@ def attention(part: Attention, spec: Spec, where: str) -> Attention:
             where=f"{where}.d_head",
             allowed=msg("d_head stated, or an n_heads that divides d_model"),
         )
+    if part.is_chunked and part.window is None:
+        raise InputError(msg("there is no window"), where=f"{where}.window_kind", allowed="sliding")
     d_head = part.d_head or spec.d_model // part.n_heads
     position = part.position
     if isinstance(position, Rope):
         position = _rope(position, d_head, f"{where}.position")
         _check_rotary_values(position, part.d_value or d_head, f"{where}.position.values")
+    if part.value_is_key and (part.v_norm is None or part.v_bias or part.d_value not in (None, d_head)):
+        raise InputError(
+            msg("values that are the keys have a norm, and no bias or width of their own"),
+            where=f"{where}.value_is_key",
+            allowed=msg("false, or a v_norm, no v_bias and no d_value"),
+        )
+    if isinstance(position, Disentangled):
+        _check_distances(position, part.n_heads, n_kv_heads, where)
     if part.qk_norm and part.qk_norm.over == "full" and part.qk_norm.when == "after":
         raise InputError(
             msg("a norm over all heads must come before the rotation"),
@@ -52,6 +64,23 @@ def attention(part: Attention, spec: Spec, where: str) -> Attention:
             allowed=msg("before, or over head or each"),
         )
     return msgspec.structs.replace(part, n_kv_heads=n_kv_heads, d_head=d_head, position=position)
+
+
+def _check_distances(position: Disentangled, n_heads: int, n_kv_heads: int, where: str) -> None:
+    if n_kv_heads != n_heads:
+        raise InputError(
+            msg("{n_kv_heads}, but relative positions are keys of every head", n_kv_heads=n_kv_heads),
+            where=f"{where}.n_kv_heads",
+            allowed=msg("n_heads, {n_heads}", n_heads=n_heads),
+        )
+    if position.max_distance is not None and (
+        position.n_distances < 2 or position.max_distance < position.n_distances // 2 + 2
+    ):
+        raise InputError(
+            msg("{max_distance} leaves no distances for logarithmic steps", max_distance=position.max_distance),
+            where=f"{where}.position.max_distance",
+            allowed=msg("more than n_distances / 2 + 1, with an n_distances of 2 or more"),
+        )
 
 
 def _check_rotary_values(rope: Rope, width: int, where: str) -> None:
@@ -98,6 +127,12 @@ def _check_pairs(scaling: RopeScaling, d_rotary: int, where: str) -> None:
                     where=f"{where}.{field}",
                     allowed=msg("{d_rotary}: one for each pair", d_rotary=d_rotary // 2),
                 )
+    if isinstance(scaling, ProportionalScaling) and 2 * scaling.n_pairs > d_rotary:
+        raise InputError(
+            msg("{n} pairs in {d_rotary} rotated dimensions", n=scaling.n_pairs, d_rotary=d_rotary),
+            where=f"{where}.n_pairs",
+            allowed=msg("up to {n}", n=d_rotary // 2),
+        )
     if isinstance(scaling, DynamicScaling) and d_rotary < 4:
         raise InputError(
             msg("d_rotary is {d_rotary}", d_rotary=d_rotary),
@@ -215,6 +250,10 @@ def _check_router(part: MoE, where: str) -> None:
             msg("{weigh} does not use a jitter", weigh=repr(part.weigh)),
             where=f"{where}.jitter",
             allowed="weigh: sparsemixer",
+        )
+    if part.capacity is not None and part.weight_on == "input":
+        raise InputError(
+            msg("an expert beyond its capacity would get an input of 0"), where=f"{where}.weight_on", allowed="output"
         )
     if part.normalize_min and not part.normalize:
         raise InputError(

@@ -7,16 +7,16 @@ from typing import Any
 from msgspec import structs
 
 from archcalc.errors import InputError
-from archcalc.spec.attention import Attention, lends_selection, reads_selection
+from archcalc.spec.attention import Attention, disentangled, lends_selection, reads_selection
 from archcalc.spec.branches import arms
 from archcalc.spec.groups import layers_of, lender_indices, run_counts, weight_indices
 from archcalc.spec.layer import Arm, Layer, Shares, Stack
 from archcalc.words import msg
 
 # Fields that affect keys and values only, so a layer that shares these does not use them.
-_KEY_VALUE_FIELDS = ("k_bias", "v_bias", "value_scale")
+_KEY_VALUE_FIELDS = ("k_bias", "v_bias", "v_norm", "value_is_key", "value_scale")
 # Fields that must agree if keys and values are shared.
-_EQUAL_FIELDS = ("n_kv_heads", "d_head", "window", "position")
+_EQUAL_FIELDS = ("n_kv_heads", "d_head", "window", "window_kind", "position")
 
 
 def check_shares(stack: Stack, role: str) -> None:
@@ -78,6 +78,12 @@ def _check_shares_field(layer: Layer, where: str) -> None:
                 msg("{name} computes its own keys and values", name=repr(arm.name)),
                 where=f"{where}.shares.keys_values",
                 allowed=msg("kind gqa"),
+            )
+        if disentangled(arm.part):
+            raise InputError(
+                msg("relative positions need the layer's own keys"),
+                where=f"{where}.shares.keys_values",
+                allowed=msg("another position"),
             )
         for field in _KEY_VALUE_FIELDS:
             if getattr(arm.part, field):

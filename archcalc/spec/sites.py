@@ -20,7 +20,7 @@ from archcalc.spec.ffn import Gated, MoE, Plain
 from archcalc.spec.groups import layers_of
 from archcalc.spec.layer import Branch, Layer, Reads
 from archcalc.spec.model import Spec
-from archcalc.spec.position import Alibi, RelativeBias, Rope
+from archcalc.spec.position import Alibi, Disentangled, RelativeBias, Rope
 from archcalc.spec.variants import implementation
 from archcalc.spec.workload import Workload
 from archcalc.words import Message, msg
@@ -49,13 +49,17 @@ _SCORES = {
 }
 
 
+# Sites with a value for each query and key.
+_OF_SCORES = (".scores", ".pattern")
+
+
 class Site(msgspec.Struct, frozen=True, kw_only=True):
     """A named point of a forward pass, with its axes in order.
 
     `sizes` are those of axes that the model sets; a workload sets B, T and S. `layer` is the index in the stack, None
     outside the layers. `is_recomputed`: reading it needs an extra computation, unless attention is eager. `is_source`:
     it belongs to the source of an encoder-decoder, which is read once and not passed again once it is cached.
-    `has_source_keys`: its key axis is the source's.
+    `has_source_keys`: its key axis is the source's. `n_prompt`: learned keys before all others on it.
     """
 
     name: str
@@ -67,6 +71,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     is_source: bool = False
     has_source_keys: bool = False
     window: int | None = None
+    n_prompt: int = 0
 
     def shape(self, work: Workload) -> tuple[int, ...] | None:
         """Return the sizes of its axes for a workload; None if the pass does not reach it."""
@@ -76,6 +81,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
         sizes["S"] = (
             work.source_seq if self.is_source or self.has_source_keys else self._n_earlier_keys(work.past) + work.seq
         )
+        sizes["S"] += self.n_prompt
         return tuple(sizes[axis] for axis in self.axes)
 
     def _n_earlier_keys(self, past: int) -> int:
@@ -97,7 +103,7 @@ def sites(spec: Spec) -> tuple[Site, ...]:
 def _sites(spec: Spec) -> Iterator[Site]:
     for model_stack in spec.stacks:
         prefix, stack, is_source = model_stack.prefix, model_stack.stack, model_stack.is_source
-        width = {"D": model_stack.model.d_model}
+        width, n_prompt = {"D": model_stack.model.d_model}, stack.prompts.n_prompt if stack.prompts else 0
         embedded = msg("the sum of tokens, types and positions: the input of the first layer")
         yield states_site(f"{prefix}embed", embedded, width, is_source)
         for layer_index, layer in enumerate(layers_of(stack)):
@@ -107,6 +113,7 @@ def _sites(spec: Spec) -> Iterator[Site]:
                     name=f"{prefix}layers.{layer_index}.{site.name}",
                     layer=layer_index,
                     is_source=is_source or site.is_source,
+                    n_prompt=n_prompt if site.name.endswith(_OF_SCORES) else 0,
                 )
         if stack.final_norm is not None:
             yield states_site(f"{prefix}final_norm", msg("the last layer's states, normalized"), width, is_source)
@@ -177,7 +184,7 @@ def attention(part: Attention, width: Sizes, reads: Reads) -> Iterator[Site]:
             sizes={"K": part.n_kv_heads, axis: d_value},
             is_source=is_cross,
         )
-    capped, biased = part.softcap is not None, isinstance(part.position, Alibi | RelativeBias)
+    capped, biased = part.softcap is not None, isinstance(part.position, Alibi | RelativeBias | Disentangled)
     yield from _softmax(part.n_heads, d_value, axis, _SCORES[capped, biased], part.window, is_cross)
     if part.gate is not None:
         over, size = ("1", 1) if part.gate.over == "head" else (axis, d_value)

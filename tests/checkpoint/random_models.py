@@ -65,20 +65,25 @@ FIXED = {
 }
 
 
-def random_model(name: str, **more: Any) -> Any:
-    """A model of transformers in fp32, every weight and stored buffer random, its kernels eager."""
+def random_model(name: str, class_name: str | None = None, **more: Any) -> Any:
+    """A model of transformers in fp32, every weight and stored buffer random, its kernels eager.
+
+    The class is by default the family's first.
+    """
     model_type = name.split(" ")[0]
     # transformers writes into the mappings that it is given.
-    config = transformers.AutoConfig.for_model(model_type, **copy.deepcopy(CONFIGS[name]) | more)
+    config = transformers.AutoConfig.for_model(model_type, **(copy.deepcopy(CONFIGS[name]) | more))
     config._attn_implementation = "sdpa" if name in FUSED else "eager"
     config._experts_implementation = "eager"
     torch.manual_seed(1)
     family = family_of(model_type).form(CONFIGS[name])
-    model = getattr(transformers, family.classes[0])(config).eval()
+    model = getattr(transformers, class_name or family.classes[0])(config).eval()
     if model_type == "mpt":
         # The class of transformers 5.23 leaves `alibi_bias_max` unread.
         slopes = config.attn_config.alibi_bias_max
-        model.transformer.build_mpt_alibi_tensor = partial(build_mpt_alibi_tensor, alibi_bias_max=slopes)
+        getattr(model, "transformer", model).build_mpt_alibi_tensor = partial(
+            build_mpt_alibi_tensor, alibi_bias_max=slopes
+        )
     with torch.no_grad():
         for key, tensor in model.state_dict().items():
             if not any(word in key for word in FIXED.get(model_type, ())):

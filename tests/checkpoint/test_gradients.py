@@ -36,7 +36,10 @@ def groups(spec: Spec, held: TensorEntry) -> int:
 def whole(held: TensorEntry, theirs: dict[str, Tensor], shape: tuple[int, ...]) -> Tensor | None:
     """Return the gradient of what holds ours, its rows joined where each is a tensor of its own."""
     rows = held.rows(shape)
-    return torch.stack([theirs[name] for name in rows]) if rows else theirs.get(held.name)
+    if not rows:
+        return theirs.get(held.name)
+    none = torch.zeros(shape[1:])  # of an expert that no token took
+    return torch.stack([theirs.get(name, none) for name in rows])
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -72,6 +72,15 @@ def test_a_dynamic_scaling_reaches_beyond_the_context(tmp_path: Path) -> None:
 
 
 @torch.no_grad()
+def test_experts_beyond_their_capacity_give_nothing(tmp_path: Path) -> None:
+    theirs = random_model("switch_transformers default switches", expert_capacity=2)
+    theirs.save_pretrained(tmp_path)
+    ids, source = torch.randint(6, 96, (2, 11)), torch.randint(6, 96, (2, 7))
+    wanted = theirs(input_ids=source, decoder_input_ids=ids).logits
+    assert_close(open_checkpoint(str(tmp_path)).load()(source, ids), wanted)
+
+
+@torch.no_grad()
 def test_bf16_is_loaded_as_it_is_or_widened(tmp_path: Path) -> None:
     theirs = random_model("llama").to(torch.bfloat16)
     theirs.save_pretrained(tmp_path)

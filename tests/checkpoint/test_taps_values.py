@@ -18,6 +18,8 @@ from tests.checkpoint.random_models import CONFIGS, FUSED, random_model
 PROJECTED = ("opt", "opt with norms after")  # their last hidden states are those behind the projection before the head
 # Their attentions are those before the sinks take their share.
 BEFORE_SINKS = ("granite_swa", "granitemoe_swa")
+# Their hidden states are those after each layer.
+AFTER_LAYERS = ("mamba", "falcon_mamba")
 # The class of transformers 5.23 fails when it is asked for its attentions.
 FAILS = ("flaubert with norms before",)
 ALIKE = ("llama biased and tied", "qwen2", "qwen3", "phi with normed queries", "mt5", "gpt_neox in series")
@@ -64,8 +66,13 @@ def test_states_and_patterns_are_those_of_transformers(name: str, tmp_path: Path
     else:
         wanted = theirs(input_ids=ids, **asked)
         found = taps.record(ours, ids)
-        check_states(found, "", wanted.hidden_states, last=name not in PROJECTED)
-        if name.split()[0] not in BEFORE_SINKS:
+        if name.split()[0] in AFTER_LAYERS:
+            for layer, states in enumerate(wanted.hidden_states[:-1]):
+                assert near(found[f"layers.{layer}.resid_post"], states)
+            assert near(found["final_norm"], wanted.hidden_states[-1])
+        else:
+            check_states(found, "", wanted.hidden_states, last=name not in PROJECTED)
+        if any(site.endswith("pattern") for site in found) and name.split()[0] not in BEFORE_SINKS:
             check_patterns(found, "attn", wanted.attentions)
     assert near(found.logits, wanted.logits)
 

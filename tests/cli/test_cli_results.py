@@ -21,6 +21,7 @@ README = Path(__file__).parents[2] / "README.md"
 # The schema of a command line, and the field of its JSON that CSV shows as a table; '' where CSV shows no rows of JSON.
 CALLS: dict[str, tuple[str, str]] = {
     "report t5-small --view weights": ("report", ""),
+    "report tiny --engine transformers": ("report-transformers", ""),
     "compare gpt2 t5-small": ("compare", ""),
     "diff gpt2 llama-3-8b": ("diff", ""),
     "explain gpt-oss-20b attn --seq 5": ("explain", "formulas"),

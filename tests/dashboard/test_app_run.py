@@ -15,8 +15,7 @@ from streamlit.testing.v1 import AppTest
 import archcalc
 from archcalc import presets
 from archcalc.cli.main import cli
-from archcalc.dashboard.models import MAX_DEPTH, runnable_models
-from archcalc.dashboard.server import MODELS_VARIABLE
+from archcalc.dashboard.models import MAX_DEPTH, MODELS_VARIABLE, runnable_models
 
 
 def run_page(**query: str) -> AppTest:

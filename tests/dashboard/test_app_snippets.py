@@ -18,6 +18,7 @@ CHAIN = re.compile(r"archcalc\.([\w.]+)")
 DASHBOARD = Path(snippets.__file__).parent
 TRAIN, HAPPY = {"model": "tiny", "compute_phase": "train"}, {"trace_model": "happy", "trace_ids": "0,1"}
 RANDOM = {"trace_from": "random", "model": "tiny-seq2seq", "set": "n_layers=1", "trace_seed": 3, "trace_ids": "4,2"}
+INSIDE_RANDOM = {"inside_from": "random", "model": "tiny-seq2seq", "inside_seed": 3}
 
 # (the function that shows the code, its page, query parameters)
 CASES: list[tuple[str, str, dict[str, Any]]] = [
@@ -51,6 +52,20 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("pages.trace._view", "trace", {**HAPPY, "trace_view": "next", "trace_target": 2}),
     ("pages.trace._view", "trace", {**HAPPY, "trace_view": "next"}),
     ("pages.trace._view", "trace", RANDOM),
+    ("pages.inside._show", "inside", {"lens_token": "God"}),
+    ("pages.inside._show", "inside", {"lens_kind": "jacobian", "lens_sites": "layers", "inside_model": "happy"}),
+    ("pages.inside._show", "inside", {"inside_view": "attention", "attention_row": 1, "pattern_column": 2}),
+    ("pages.inside._show", "inside", {"inside_view": "attribute", **INSIDE_RANDOM}),
+    ("pages.inside._show", "inside", {"inside_view": "patch"}),
+    ("pages.inside._show", "inside", {"inside_view": "patch", **INSIDE_RANDOM}),
+    ("pages.inside._show", "inside", {"inside_view": "patchscope", "scope_tokens": 2}),
+    ("pages.inside._show", "inside", {"inside_view": "patchscope", "scope_layers": "grid", **INSIDE_RANDOM}),
+    ("pages.inside._show", "inside", {"inside_view": "steer", "steer_operation": "project", "steer_tokens": 2}),
+    ("pages.inside._show", "inside", {"inside_view": "steer", "steer_tokens": 2, **INSIDE_RANDOM}),
+    ("pages.inside._show", "inside", {"inside_view": "embed"}),
+    ("pages.inside._show", "inside", {"inside_view": "embed", "embed_mode": "analogy"}),
+    ("pages.inside._show", "inside", {"inside_view": "embed", "embed_mode": "contexts"}),
+    ("pages.inside._show", "inside", {"inside_view": "embed", "embed_mode": "project", **INSIDE_RANDOM}),
 ]
 
 
@@ -133,7 +148,7 @@ def test_a_snippet_uses_public_names_and_runs(
 
     monkeypatch.setattr(snippets, "show", lines)
     monkeypatch.setattr(snippets, "code", lines)
-    at = AppTest.from_function(draw_page, args=(module, module not in ("run", "trace")), default_timeout=600)
+    at = AppTest.from_function(draw_page, args=(module, module not in ("run", "trace", "inside")), default_timeout=600)
     at.query_params.update(link)
     at.run()
     assert not at.exception, at.exception

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from archcalc.dashboard.models import MODELS_VARIABLE
 from archcalc.dashboard.running.model_choice import ModelChoice
-from archcalc.dashboard.server import MODELS_VARIABLE
 from archcalc.dashboard.tracing import trace_session
 from archcalc.dashboard.tracing.request import command, python
 from archcalc.dashboard.tracing.trace_files import text

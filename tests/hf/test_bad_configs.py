@@ -78,6 +78,24 @@ BASE = {"model_type": "llama"} | LLAMA
         ),
         ({"model_type": "gpt_oss", "swiglu_limit": 0.0}, "swiglu_limit: found 0.0; allowed: a number > 0"),
         ({"model_type": "marian", "decoder_vocab_size": 5}, "decoder_vocab_size: found 5; allowed: 96 or null"),
+        (
+            {"model_type": "deberta-v2", "pos_att_type": ["c2p"]},
+            "pos_att_type: found a list; allowed: null, without relative_attention",
+        ),
+        (
+            {"model_type": "deberta", "relative_attention": True, "pos_att_type": "c2p|p2p"},
+            "pos_att_type: found 'c2p|p2p'; allowed: c2p and p2c, each once",
+        ),
+        ({"model_type": "deberta-v2", "conv_kernel_size": 3}, "conv_kernel_size: found 3; allowed: 0"),
+        ({"model_type": "deberta", "embedding_size": 5}, "embedding_size: found 5; allowed: null or 768"),
+        (
+            {"model_type": "gemma4_unified_text", "num_kv_shared_layers": 4},
+            "num_kv_shared_layers: found 4; allowed: fewer, so that layers of each type compute keys",
+        ),
+        (
+            {"model_type": "gemma4_unified_text", "per_layer_config": {"0": {"hidden_size": 3}}},
+            "per_layer_config: found a mapping; allowed: head_dim and num_key_value_heads, alike in layers of one type",
+        ),
     ],
     ids=str,
 )

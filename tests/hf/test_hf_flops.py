@@ -17,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from archcalc import presets
 from archcalc.analysis.flops import summary
+from archcalc.coverage import all_experts
 from archcalc.errors import InputError
 from archcalc.hf import family_of, from_config, to_config
 from archcalc.hf.reference import build_reference
@@ -37,11 +38,12 @@ NO_MODEL = {
     "tiny-seq2seq": "norms before, learned positions, no biases",
 }
 # Their positions are read off a mask of two axes; the others' masks may be made whole, and spread over all keys.
-MASK_BY_TOKEN = {"opt", "bloom", "falcon", "openai-gpt", "mvp", "xglm", "trocr", "fsmt"}
+MASK_BY_TOKEN = {"opt", "bloom", "falcon", "openai-gpt", "mvp", "xglm", "trocr", "fsmt", "mamba", "falcon_mamba"}
 # It multiplies its embeddings by the mask, so it gets none.
 NO_MASK = {"esm"}
-# Classes that have no cache, or whose windowed layers keep every key in theirs.
-NO_CACHE, KEEPS_ALL = {"openai-gpt"}, {"gpt_neo"}
+# Classes that have no cache (T5Gemma: none while it trains), or whose encoder asks for it, or whose windowed layers
+# keep every key in theirs.
+NO_CACHE, KEEPS_ALL = {"openai-gpt", "switch_transformers", "t5gemma"}, {"gpt_neo"}
 # What transformers cannot run on meta: configs, or all of a model type.
 LENGTHS = "it looks whether a text is longer than its input"
 NOT_ON_META = {
@@ -53,6 +55,7 @@ NOT_ON_META = {
     "ibert": "it looks whether the ranges of its activations are numbers",
     "xlm": LENGTHS,
     "flaubert": LENGTHS,
+    "switch_transformers": "it looks which experts are chosen",
 }
 # The classes' own sizes: large, and no other choices than the small ones.
 LARGE = {name for name in CONFIGS if name.endswith(":default")}
@@ -84,7 +87,9 @@ def counted(spec: Spec, config: dict[str, Any], seq: int) -> dict[str, int]:
         out.logits.sum().backward()
     found = {"forward": forward.get_total_flops(), "backward": backward.get_total_flops()}
     if caches:
-        more |= {"past_key_values": out.past_key_values, "attention_mask": _mask(config, seq + (not crosses))}
+        name = "cache_params" if "cache_params" in out else "past_key_values"
+        n_keys = 1 if name == "cache_params" else seq + (not crosses)  # Mamba's mask is that of the new tokens
+        more |= {name: out[name], "attention_mask": _mask(config, n_keys)}
         if crosses:
             more |= {"encoder_outputs": (out.encoder_last_hidden_state,), "decoder_input_ids": _ids(1)}
         else:
@@ -141,7 +146,8 @@ def test_small_models_of_every_family(name: str) -> None:
     """More tokens than most of their windows hold."""
     spec = decode(from_config(CONFIGS[name]))
     config = family_of(CONFIGS[name]["model_type"]).form(CONFIGS[name]).config(spec)
-    theirs, ours = counted(spec, config, SHORT), stated(spec, SHORT)
+    theirs = counted(spec, config, SHORT)
+    ours = stated(all_experts(spec) if family_of(config["model_type"]).runs_all_experts else spec, SHORT)
     if config["model_type"] in NO_CACHE:
         ours.pop("decode")
     if config["model_type"] in KEEPS_ALL:

@@ -1,4 +1,4 @@
-"""Learned prompts (MVP): tensors, totals and FLOPs against transformers; they are counted and not run."""
+"""Learned prompts (MVP): tensors, totals, FLOPs and outputs against transformers."""
 
 from __future__ import annotations
 
@@ -8,25 +8,35 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from msgspec import structs
 from torch.utils.flop_counter import FlopCounterMode
 from transformers.models.mvp.modeling_mvp import MvpEncoder
 
+from archcalc import taps
 from archcalc.analysis import flops
+from archcalc.analysis.activations import saved_tensors
 from archcalc.checkpoint import open_checkpoint
 from archcalc.errors import InputError
 from archcalc.hf import from_config, tensor_map, to_config
 from archcalc.hf.equivalence import is_same_architecture
 from archcalc.hf.reference import build_reference, reference_shapes
+from archcalc.interp.trace.run import trace
 from archcalc.ledger.build import build
 from archcalc.nn.build import build as build_module
 from archcalc.proof import verify
 from archcalc.run.pack.packed_model import pack
 from archcalc.spec import Spec
 from archcalc.spec.document import decode
+from archcalc.spec.execution import Execution
 from archcalc.spec.layer import Prompts
+from archcalc.spec.sites import sites
 from archcalc.spec.workload import workload
+from tests.checkpoint.test_logits import assert_close
 from tests.hf.tiny.bart_like import SIDES
+from tests.nn import flop_truth, saved_truth
+from tests.strategies import prompted_specs
 
 PROMPTS = {"use_prompt": True, "prompt_length": 5, "prompt_mid_dim": 12}
 KINDS = ("ForConditionalGeneration", "Model", "ForSequenceClassification", "ForQuestionAnswering", "ForCausalLM")
@@ -116,8 +126,6 @@ def test_no_cache_keeps_prompts() -> None:
 
 
 def test_what_is_attended_to_is_saved_with_the_prompts() -> None:
-    from archcalc.spec.execution import Execution
-
     spec = decode(decoder())
     found = {
         row.activation.label: row.activation.axes for row in build(spec, Execution(attention="eager")).saved_activations
@@ -125,10 +133,35 @@ def test_what_is_attended_to_is_saved_with_the_prompts() -> None:
     assert str(found["pattern"][-1]) == "keys + n_prompt"
 
 
-def test_files_with_prompts_are_not_loaded(tmp_path: Path) -> None:
-    transformers.MvpForConditionalGeneration(transformers.MvpConfig(**SIDES, **PROMPTS)).save_pretrained(tmp_path)
-    with pytest.raises(InputError, match="use_prompt: found True; allowed: false"):
-        open_checkpoint(str(tmp_path))
+@pytest.mark.parametrize("kind", ["ForConditionalGeneration", "Model", "ForSequenceClassification"])
+@torch.no_grad()
+def test_outputs_are_those_of_the_class(kind: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    theirs = getattr(transformers, f"Mvp{kind}")(transformers.MvpConfig(**SIDES, **PROMPTS, eos_token_id=2)).eval()
+    for weight in theirs.parameters():
+        weight.normal_(std=0.3)
+    theirs.save_pretrained(tmp_path)
+    ids, source = torch.randint(6, 90, (2, 9)), torch.randint(6, 90, (2, 9))
+    source[:, -1] = 2
+    found = theirs(input_ids=source, decoder_input_ids=ids)
+    wanted = found[0] if kind == "Model" else found.logits
+    ours = open_checkpoint(str(tmp_path)).load()
+    assert_close(ours(source, ids), wanted)
+    if kind == "ForConditionalGeneration":
+        cache = ours.new_cache(2, 16)
+        ours.encode(source, cache=cache)
+        steps = [ours(step, cache=cache) for step in ids.split((4, 1, 4), 1)]
+        assert_close(torch.cat(steps, 1), wanted)
+
+
+@torch.no_grad()
+def test_padding_of_the_source_is_hidden_beside_prompts(tmp_path: Path) -> None:
+    theirs = transformers.MvpForConditionalGeneration(transformers.MvpConfig(**SIDES, **PROMPTS)).eval()
+    theirs.save_pretrained(tmp_path)
+    ours = open_checkpoint(str(tmp_path)).load()
+    ids, source = torch.randint(6, 90, (1, 5)), torch.randint(6, 90, (1, 7))
+    padded, is_padding = torch.cat((source, source[:, :2]), 1), torch.arange(9)[None] >= 7
+    assert_close(ours(padded, ids, source_padding_BS=is_padding), ours(source, ids))
 
 
 @torch.no_grad()
@@ -140,20 +173,41 @@ def test_a_decoder_alone_is_loaded_whatever_the_key_says(tmp_path: Path) -> None
     assert (open_checkpoint(str(tmp_path)).load()(ids) - wanted).abs().max() <= 1e-5 * wanted.abs().max()
 
 
-@pytest.mark.parametrize("n_tokens", [1, 3])
 @pytest.mark.parametrize("is_packed", [False, True], ids=["plain", "packed"])
-def test_a_spec_with_prompts_is_not_run(n_tokens: int, is_packed: bool) -> None:
-    model = build_module(decode(decoder()), "cpu")
+@torch.no_grad()
+def test_a_decoder_with_prompts_runs_with_a_cache(is_packed: bool) -> None:
+    torch.manual_seed(0)
+    model = build_module(decode(decoder()), "cpu").eval()
+    ids = torch.randint(31, (2, 6))
+    wanted = model(ids)
+    assert (wanted - build_module(decode(decoder(prompts=None)), "cpu")(ids)).abs().max() > 0
     model = pack(model) if is_packed else model
-    cache, ids = model.new_cache(1, 4), torch.zeros(1, n_tokens, dtype=torch.long)
-    with pytest.raises(InputError, match=r"^prompts: learned prompts are counted, not run; allowed: null$"):
-        model(ids, cache=cache, n_logits=1)
+    cache = model.new_cache(2, 6)
+    steps = [model(step, cache=cache, n_logits=1) for step in ids.split((3, 1, 2), 1)]
+    assert_close(torch.cat(steps, 1), wanted[:, [2, 3, 5]])
 
 
-def test_an_encoder_decoder_says_which_stack_has_them() -> None:
-    ids = torch.zeros(1, 3, dtype=torch.long)
-    with pytest.raises(InputError, match=r"^decoder\.prompts: learned prompts are counted, not run"):
-        build_module(spec_of(), "cpu")(ids, ids)
+@settings(max_examples=5)
+@given(spec=prompted_specs(), recompute=st.sampled_from(("none", "full")))
+def test_modules_and_ledger_agree(spec: Spec, recompute: str) -> None:
+    work = workload(spec, batch=2, seq=5, source_seq=4)
+    assert flops.summary(build(spec), work)["forward"] == flop_truth.prefill(spec, 2, 5, 4).total
+    execution = Execution(dtype="fp32", recompute=recompute)
+    ours = sum(tensor.bytes for tensor in saved_tensors(build(spec, execution), work, execution))
+    assert ours == sum(tensor.nbytes for tensor in saved_truth.kept(spec, work, execution))
+
+
+def test_sites_of_scores_count_the_prompts() -> None:
+    model = build_module(decode(decoder()), "cpu")
+    recorded = taps.record(model, torch.zeros(2, 3, dtype=torch.long))
+    shapes = {site.name: site.shape(workload(model.spec, batch=2, seq=3)) for site in sites(model.spec)}
+    assert {name: tuple(value.shape) for name, value in recorded.items()} == shapes
+    assert shapes["layers.0.attn.pattern"] == (2, 4, 3, 3 + 5)
+
+
+def test_prompts_are_not_looked_into() -> None:
+    with pytest.raises(InputError, match=r"^prompts: learned prompts are run, not looked into; allowed: null$"):
+        trace(build_module(decode(decoder()), "cpu"), [1, 2])
 
 
 @pytest.mark.parametrize(

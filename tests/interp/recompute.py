@@ -170,6 +170,16 @@ class Interpreter:
     def shares(self, x: Tensor, least: float = 0.0) -> Tensor:
         return x / x.sum(-1, keepdim=True).clamp(min=least)
 
+    def taken(self, weights: Tensor, chosen: Tensor, capacity: int) -> Tensor:
+        """One choice after another: first choices first."""
+        free, kept = dict.fromkeys(chosen.flatten().tolist(), capacity), weights.clone()
+        for k in range(chosen.shape[1]):
+            for t in range(len(chosen)):
+                free[int(chosen[t, k])] -= 1
+                if free[int(chosen[t, k])] < 0:
+                    kept[t, k] = 0
+        return kept
+
     def best_groups(self, x: Tensor, n: int, n_best: int, n_kept: int) -> Tensor:
         rows = []
         for row in x:
@@ -230,14 +240,32 @@ class Interpreter:
             heads.append(torch.stack(rows))
         return torch.cat(heads, -1)
 
+    def selective_scan(self, x: Tensor, delta: Tensor, b: Tensor, c: Tensor, module: str) -> Tensor:
+        """Gu & Dao 2023, algorithm 2, a number at a time along the tokens."""
+        a, d = -torch.exp(self.weights[f"{module}.A_log"]), self.weights[f"{module}.D"]
+        state, rows = torch.zeros(x.shape[1], b.shape[1]), []
+        for t in range(len(x)):
+            state = torch.exp(delta[t, :, None] * a) * state + torch.outer(delta[t] * x[t], b[t])
+            rows.append(state @ c[t] + d * x[t])
+        return torch.stack(rows)
+
     def dot(self, q: Tensor, k: Tensor) -> Tensor:
         return q @ k.repeat_interleave(q.shape[0] // k.shape[0], 0).transpose(-1, -2)
+
+    def by_distance(self, x: Tensor, rows: Tensor) -> Tensor:
+        t = torch.arange(len(rows))[:, None]
+        return x[:, t, rows]
+
+    def of_distance(self, x: Tensor, rows: Tensor) -> Tensor:
+        s = torch.arange(rows.shape[1])
+        return x[:, rows, s]
 
     def masked(self, x: Tensor) -> Tensor:
         return x.masked_fill(torch.ones(x.shape[-2:]).triu(1).bool(), -torch.inf)
 
     def selected(self, x: Tensor, places: Tensor) -> Tensor:
         """Every key of every query by itself."""
+        places = places[:, None] if places.dim() == 1 else places  # `top` of one gives no list
         kept = [[s in chosen for s in range(x.shape[-1])] for chosen in places.tolist()]
         return x.masked_fill(~torch.tensor(kept), -torch.inf)
 

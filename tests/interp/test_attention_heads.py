@@ -26,6 +26,7 @@ from tests.strategies import specs
 IDS, TARGET = [5, 9, 2, 7, 40, 31], [1, 8, 3]
 SMALL = {"vocab_size": 96, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
 LLAMA = SMALL | {"intermediate_size": 56, "max_position_embeddings": 64, "num_key_value_heads": 2}
+BART = {"layers": 2, "attention_heads": 4, "ffn_dim": 40}
 MODELS: dict[str, tuple[Any, dict[str, Any]]] = {
     "LlamaForCausalLM": (transformers.LlamaConfig, LLAMA),
     "GPT2LMHeadModel": (
@@ -38,6 +39,11 @@ MODELS: dict[str, tuple[Any, dict[str, Any]]] = {
         {"vocab_size": 96, "d_model": 32, "d_kv": 8, "d_ff": 40, "num_layers": 2, "num_heads": 4}
         | {"decoder_start_token_id": 0},
     ),
+    "BartForConditionalGeneration": (
+        transformers.BartConfig,
+        {"vocab_size": 96, "d_model": 32, "max_position_embeddings": 64}
+        | {f"{stack}_{size}": n for stack in ("encoder", "decoder") for size, n in BART.items()},
+    ),
 }
 
 
@@ -47,7 +53,7 @@ def test_patterns_equal_transformers(name: str, tmp_path: Path) -> None:
     config, sizes = MODELS[name]
     theirs = getattr(transformers, name)(config(**sizes, attn_implementation="eager")).eval()
     theirs.save_pretrained(tmp_path)
-    is_pair = name.startswith("T5")
+    is_pair = name.startswith(("T5", "Bart"))
     reading = attention(archcalc.load_model(tmp_path), IDS, TARGET if is_pair else None)
     target = {"decoder_input_ids": torch.tensor([TARGET])} if is_pair else {}
     with torch.no_grad():

@@ -155,6 +155,24 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         save_lens(Lens(), str(tmp_path / "none" / "a.safetensors"))
 
 
+def test_a_tuned_lens_of_an_encoder_decoder_reads_the_decoder_given_the_source() -> None:
+    model = archcalc.random_model(archcalc.load("tiny-seq2seq"))
+    sources = [[i + 1, i + 2, 30 - i] for i in range(8)]
+    targets = [[0, 30 - i, i + 2, i + 1, i + 3] for i in range(8)]
+    found = train_lens(model, sources, targets, sites="layers", steps=40, learning_rate=3e-3)
+    sites = [f"decoder.layers.{i}.{name}" for i, name in ((0, "resid_pre"), (0, "resid_post"), (1, "resid_post"))]
+    assert list(found.maps) == sites[:-1]
+    before = lens_divergences(model, sources, sites, targets=targets)
+    after = lens_divergences(model, sources, sites, found, targets=targets)
+    assert (after[:-1] < 0.5 * before[:-1]).all()
+    assert after[-1] == before[-1] == 0
+    reading = lens(model, sources[0], targets[0], using=found, sites="layers", positions="all")
+    logits = model(torch.tensor([sources[0]]), torch.tensor([targets[0]]))[0]
+    assert torch.equal(reading.output, logits)
+    other = lens(model, sources[1], targets[0], using=found, sites="layers", positions="all")
+    assert not torch.equal(reading.output, other.output)
+
+
 def test_what_no_lens_is_made_of(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     for options, said in (({"skip": 4}, "skip: found 4; allowed: 0 to 3"), ({"skip": -1}, "skip: found -1")):
         with pytest.raises(InputError, match=said):
@@ -165,9 +183,13 @@ def test_what_no_lens_is_made_of(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> 
         train_lens(tiny, [])
     with pytest.raises(InputError, match="steps: found 0"):
         train_lens(tiny, TEXTS, steps=0)
-    t5 = archcalc.random_model(archcalc.load("t5-small", {"n_layers": 1, "vocab_size": 9}))
-    with pytest.raises(InputError, match="found an encoder-decoder; allowed: a decoder or an encoder"):
-        train_lens(t5, TEXTS)
+    pair = archcalc.random_model(archcalc.load("tiny-seq2seq"))
+    with pytest.raises(InputError, match="target: reads a source and a target; allowed: both"):
+        train_lens(pair, TEXTS)
+    with pytest.raises(InputError, match="targets: found 1; allowed: 2, as texts"):
+        train_lens(pair, [[1, 2], [3]], [[1]])
+    with pytest.raises(InputError, match="target: reads one text; allowed: left out"):
+        train_lens(tiny, TEXTS, TEXTS)
     monkeypatch.setattr(memory, "free_memory", lambda device: 1000)
     with pytest.raises(TooLargeError, match=r"the lens needs .*, of which .* for 8 maps; 1.000 kB are free on cpu"):
         jacobian_lens(tiny, TEXTS)

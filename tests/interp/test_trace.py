@@ -47,6 +47,7 @@ def spec_of(norm: dict[str, Any], attention: dict[str, Any], ffn: dict[str, Any]
 
 
 BIASED = GQA | {"q_bias": True, "out_bias": True}
+INDEXER = {"kind": "tokens", "n_index_heads": 5, "d_index": 7, "n_selected": 2, "norm": RMS}
 LATENT = {"kind": "mla", "n_heads": 2, "kv_rank": 6, "d_nope": 4, "d_rope": 2, "d_v": 5, "q_rank": 7}
 EXPERTS = {"kind": "moe", "n_experts": 4, "n_active": 2, "d_expert": 6, "activation": "silu", "normalize": True}
 LEARNED = {"final_norm": LN, "position": {"kind": "learned"}}
@@ -63,6 +64,16 @@ SPECS = {
     "output": spec_of(RMS, GQA, plain("relu2"), placement="output"),
     "parallel": spec_of(LN, GQA, plain("gelu"), placement="parallel"),
     "parallel_two": spec_of(LN, GQA, plain("gelu"), placement="parallel_two"),
+    "indexer": spec_of(
+        RMS,
+        LATENT | {"indexer": INDEXER},
+        GATED,
+    ),
+    "indexer, last rotated": spec_of(
+        RMS,
+        LATENT | {"indexer": INDEXER | {"rotated": "last", "n_selected": 1}},
+        GATED,
+    ),
     "deepseek": spec_of(RMS, LATENT, EXPERTS, stack={"final_norm": RMS}),
     "mixtral": spec_of(RMS, ROPE, EXPERTS | {"choose": "logits", "weigh": "softmax", "normalize": False}),
     "kolibri": spec_of(
@@ -79,6 +90,7 @@ SPECS = {
         | {"n_experts": 6, "n_groups": 3, "n_active_groups": 2, "choose": "sigmoid", "group_score": "two_best"}
         | {"weight_on": "input", "n_shared": 1, "shared_combine": "average"},
     ),
+    "capacity": spec_of(RMS, GQA, EXPERTS | {"capacity": 2}),
     "apertus": spec_of(RMS, GQA, plain("xielu")),
     "bitnet": spec_of(RMS, GQA, GATED | {"activation": "relu2", "down_norm": RMS}),
     "gte": spec_of(LN, GQA, GATED | {"activation": "gelu", "down_bias": True, "down_norm": LN | {"eps": 1e-12}}),

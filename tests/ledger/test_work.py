@@ -192,6 +192,37 @@ def test_latent_attention():
     assert cache_of(document({"attention": MLA})) == {"latent": 60, "rotary_key": 24}
 
 
+INDEXER = {"kind": "tokens", "n_index_heads": 2, "d_index": 7, "n_selected": 3}
+
+
+def test_an_indexer():
+    """Its heads score all 60 (query, key) pairs, 50 of them causal; attention reads 3 keys of each of 5 queries."""
+    work = work_of(document({"attention": MLA | {"q_rank": 8, "indexer": INDEXER}}))
+    assert {name: flops for name, flops in work.items() if "indexer" in name} == {
+        "attn.indexer.q": (560, 560),  # 5·8·2·7
+        "attn.indexer.k": (350, 350),
+        "attn.indexer.scores": (840, 700),
+        "attn.indexer.head_weights": (100, 100),
+        "attn.indexer.sum": (120, 100),
+    }
+    assert work["attn.scores"] == (1080, 270)  # 3·6 over 60 and 15 pairs
+    assert cache_of(document({"attention": MLA | {"q_rank": 8, "indexer": INDEXER}})) == {
+        "latent": 60,
+        "rotary_key": 24,
+        "index_key": 84,
+    }
+
+
+def test_chunks():
+    """Tokens 7 … 11 of chunks of 4 see 4, 1, 2, 3 and 4 keys; the cache holds one chunk."""
+    chunked = {"attention": GQA | {"window": 4, "window_kind": "chunked"}}
+    sliding = work_of(document({"attention": GQA | {"window": 4}}))
+    full, causal = work_of(document(chunked))["attn.scores"]
+    assert full == sliding["attn.scores"][0]
+    assert causal * 20 == sliding["attn.scores"][1] * 14
+    assert cache_of(document(chunked)) == {"keys": 56, "values": 56}
+
+
 def test_feed_forwards():
     assert work_of(document({"ffn": PLAIN | {"bias": True}})) == {"ffn.up": (550, 550), "ffn.down": (550, 550)}
     gated = work_of(document({"ffn": {"kind": "gated", "d_ff": 11}}))

@@ -23,8 +23,9 @@ from archcalc.spec.attention import Attention, LatentAttention
 from archcalc.spec.branches import active_branches, arms
 from archcalc.spec.execution import Execution
 from archcalc.spec.groups import has_table, layers_of, weight_indices
-from archcalc.spec.mixer import GatedDelta, ShortConv
+from archcalc.spec.mixer import GatedDelta, Mamba1, ShortConv
 from archcalc.spec.model import ModelStack
+from archcalc.spec.position import Disentangled
 from tests.nn import test_nn_transformers as theirs
 from tests.nn.flop_truth import counted, decode, prefill
 from tests.strategies import DECODERS, specs
@@ -171,6 +172,7 @@ def formula(spec: Spec, batch: int, capacity: int, source: int) -> int:
         part = arm.part
         if isinstance(part, LatentAttention):
             total += capacity * (part.kv_rank + part.d_rope)
+            total += capacity * getattr(part.indexer, "d_index", 0)
         if isinstance(part, Attention):
             own = {"stream": min(capacity, part.window or capacity), "source": source, "shared": 0, "nothing": 0}
             tokens = own[arm.reads]
@@ -179,6 +181,8 @@ def formula(spec: Spec, batch: int, capacity: int, source: int) -> int:
             total += spec.d_model * (part.d_conv - 1)
         if isinstance(part, GatedDelta):
             total += (2 * part.n_key_heads * part.d_key + part.n_heads * part.d_value) * (part.d_conv - 1)
+        if isinstance(part, Mamba1):
+            total += part.d_inner * (part.d_conv - 1 + part.d_state)
     return batch * total
 
 
@@ -416,7 +420,13 @@ def products(part: Any, batch: int, new: int, past: int, source: int) -> int:
     if isinstance(part, LatentAttention):
         return 2 * batch * part.n_heads * new * (past + new) * (part.d_nope + part.d_rope + part.d_v)
     held = past if part.window is None else min(past, part.window - 1)
-    return 2 * batch * part.n_heads * new * (source or new + held) * (part.d_head + (part.d_value or part.d_head))
+    keys, heads = source or new + held, 2 * batch * part.n_heads
+    relative = part.position
+    read = 0  # queries and keys that are multiplied with each row of distances
+    if isinstance(relative, Disentangled):
+        read = new * relative.content_to_position + keys * relative.position_to_content
+        read *= 2 * relative.n_distances * part.d_head
+    return heads * (new * keys * (part.d_head + (part.d_value or part.d_head)) + read)
 
 
 def test_a_step_reads_no_source() -> None:

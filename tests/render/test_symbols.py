@@ -29,7 +29,7 @@ def computed(formula: str, sizes: dict[str, int]) -> int:
     text = formula.replace("window[a]", "window")
     text = re.sub(r"(.+) if past = 0, else (.+)", r"(\1) if past == 0 else (\2)", text)
     text = re.sub("past = 0 时为 (.+)，否则为 (.+)", r"(\1) if past == 0 else (\2)", text)
-    for sign, python in (("·", "*"), ("−", "-"), ("/", "//")):
+    for sign, python in (("·", "*"), ("−", "-"), ("/", "//"), ("mod", "%")):
         text = text.replace(sign, python)
     return eval(text, {"min": min}, {**sizes, "window": sizes["window[a]"]})  # noqa: S307
 
@@ -52,7 +52,7 @@ def test_what_is_said_is_what_is_computed(
 
 def test_every_symbol_has_its_words() -> None:
     assert set(SYMBOL_WORDS) == set(ATOMS)
-    assert len(SYMBOLS) == 10
+    assert len(SYMBOLS) == 16
 
 
 def test_every_symbol_of_a_workload_is_told() -> None:

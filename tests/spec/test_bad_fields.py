@@ -14,6 +14,7 @@ from tests.spec.documents import LAYER, REMOVED, changed
 ATTENTION, FFN = f"{LAYER}.attention", f"{LAYER}.ffn"
 MOE = {"kind": "moe", "n_experts": 8, "n_active": 2, "d_expert": 16}
 MLA = {"kind": "mla", "n_heads": 4, "kv_rank": 8, "d_nope": 4, "d_rope": 2, "d_v": 4}
+INDEXER = {"kind": "tokens", "n_index_heads": 2, "d_index": 4, "n_selected": 3}
 CONV = {"kind": "short_conv"}
 GQA = {"kind": "gqa", "n_heads": 4}
 NORM = {"kind": "rmsnorm"}
@@ -109,6 +110,20 @@ BAD: list[tuple[str, Any, str, str]] = [
         MLA | {"d_rope": 4, "position": {"kind": "rope", "d_rotary": 2}},
         f"{PLACE}.attention.position.d_rotary: 2 differs from d_rope",
         "allowed: 4",
+    ),
+    (ATTENTION, MLA | {"indexer": INDEXER}, f"{PLACE}.attention.indexer: there is no latent of queries", "a q_rank"),
+    (
+        ATTENTION,
+        MLA | {"q_rank": 5, "indexer": INDEXER | {"d_index": 1}},
+        f"{PLACE}.attention.indexer.d_index: 1 is less than d_rope 2",
+        "2 or more",
+    ),
+    (f"{ATTENTION}.window_kind", "chunked", f"{PLACE}.attention.window_kind: there is no window", "sliding"),
+    (
+        FFN,
+        MOE | {"capacity": 3, "weight_on": "input"},
+        f"{PLACE}.ffn.weight_on: an expert beyond its capacity",
+        "output",
     ),
     (FFN, MOE | {"n_active": 9}, f"{PLACE}.ffn.n_active: 9 of 8 experts", "1 to 8"),
     (FFN, MOE | {"n_groups": 3}, f"{PLACE}.ffn.n_groups: 3 does not divide n_experts 8", "a divisor"),

@@ -29,6 +29,8 @@ FFN = {"kind": "gated", "d_ff": 5}
 LAYER = {"norm": RMS, "attention": GQA, "ffn": FFN}
 WINDOW = LAYER | {"attention": GQA | {"window": 4}}
 LATENT = {"kind": "mla", "n_heads": 2, "kv_rank": 3, "d_nope": 2, "d_rope": 2, "d_v": 3}
+INDEXER = {"kind": "tokens", "n_index_heads": 2, "d_index": 4, "n_selected": 3}
+SELECTING = LAYER | {"attention": LATENT | {"q_rank": 5, "indexer": INDEXER}}
 
 
 def of(*layers: dict[str, Any], **more: Any) -> Spec:
@@ -36,6 +38,12 @@ def of(*layers: dict[str, Any], **more: Any) -> Spec:
     runs = [{"count": 1, "pattern": [layer]} for layer in layers]
     document = {"name": "x", "vocab_size": 23, "n_ctx": 12, "d_model": 6, "decoder": {"runs": runs} | more}
     return load(document)
+
+
+def selected(layer: int, n_selected: int = 3) -> dict[str, Any]:
+    """A layer that attends to the keys that an earlier one selects."""
+    attention = LATENT | {"q_rank": 5, "indexer": {"kind": "shared", "n_selected": n_selected}}
+    return SELECTING | {"attention": attention, "shares": {"selection": layer}}
 
 
 def reading(layer: dict[str, Any], turn: int, **attention: Any) -> dict[str, Any]:
@@ -150,6 +158,18 @@ def test_a_diagram_says_what_is_shared() -> None:
         ([LAYER, reading(LAYER, 0, v_bias=True)], {}, "states v_bias"),
         ([LAYER, reading(LAYER, 0, value_scale=0.5)], {}, "states value_scale"),
         ([LAYER, reading(LAYER, 0)], {"n_mtp": 1}, "which shares keys and values"),
+        ([SELECTING, selected(0)], {"n_mtp": 1}, "which reads a selection"),
+        ([SELECTING, selected(1)], {}, "layer 1 is not before layer 1"),
+        ([SELECTING, selected(0), selected(1)], {}, "selects no keys in 'attn'"),
+        ([LAYER, selected(0)], {}, "selects no keys in 'attn'"),
+        ([SELECTING, selected(0, n_selected=4)], {}, "differs in n_selected"),
+        ([SELECTING, selected(0) | {"shares": None}], {}, "require each other"),
+        ([SELECTING, LAYER | {"shares": {"selection": 0}}], {}, "require each other"),
+        (
+            [SELECTING, selected(0) | {"shares": {"selection": 0, "keys_values": 0}}],
+            {},
+            "found keys_values and selection",
+        ),
     ],
 )
 def test_what_cannot_be_shared_is_refused(layers: list[Any], more: dict[str, Any], message: str) -> None:

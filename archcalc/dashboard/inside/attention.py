@@ -69,7 +69,7 @@ def _show(subject: Subject, options: AttentionOptions, reading: AttentionReading
     _show_head(result.selected)
     return Output(
         result,
-        pages.view(result),
+        partial(pages.view, result),
         subject.command(
             "attention", f"--head {path}.{head} --pair {query},{key}", "" if options.has_kinds else "--no-kinds"
         ),
@@ -100,11 +100,10 @@ def _overview(result: Attentions, paths: list[str]) -> Grid:
 
 def _pattern(result: Attentions, reading: AttentionReading, path: str, head: int) -> Grid:
     """Return the weights of one head; masked cells have none."""
-    from archcalc.interp.heads.attention_result import key_text
     from archcalc.interp.heads.pattern_bytes import is_masked
 
-    keys = result.texts[key_text(reading, path)]
-    queries = result.texts[0 if path.startswith("encoder.") else -1]
+    arm = reading.arms[path]
+    keys, queries = result.texts[arm.key_text], result.texts[arm.text]
     weights, hidden = reading.patterns[path][head].tolist(), is_masked(reading.scores[path][head]).tolist()
     return Grid(
         title=msg("{path}, head {head}", path=path, head=head),

@@ -93,7 +93,7 @@ def _show(subject: Subject, options: AttributeOptions, found: AttributedLogit) -
     path, name = list(cells)[row], grid.columns[column]
     chosen = next((one for heading, one in cells[path] if heading == name), None)
     blocks.show(Page("", "", _details(result, chosen)), name="attribute.cell")
-    return Output(result, page, _command(subject, found), _python(subject, found))
+    return Output(result, lambda: page, _command(subject, found), _python(subject, found))
 
 
 def _cells(result: LogitAttribution) -> dict[str, list[tuple[str | Message, ContributionRow]]]:

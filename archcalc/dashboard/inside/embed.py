@@ -144,7 +144,7 @@ def _show(subject: Subject, options: EmbedOptions, result: Any) -> Output:
     if options.mode in _CHARTS:
         charts.show(_CHARTS[options.mode](result), name=f"embed.{options.mode}")
     blocks.show(page, name="embed")
-    return Output(result, page, _command(subject, options), _python(subject, options))
+    return Output(result, lambda: page, _command(subject, options), _python(subject, options))
 
 
 def _command(subject: Subject, options: EmbedOptions) -> str:

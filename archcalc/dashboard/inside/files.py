@@ -39,12 +39,12 @@ def _content(output: Output, form: str, lang: str) -> bytes:
 def _html(output: Output, say: Translator) -> str:
     if output.html is not None:
         return output.html(say)
-    return as_html(say.within(structs.replace(output.page, lang=say.lang)))
+    return as_html(say.within(structs.replace(output.page(), lang=say.lang)))
 
 
 _FORMATS: Final[dict[str, Callable[[Output, Translator], str]]] = {
     "html": _html,
     "json": lambda output, say: as_json(plain(output.result)),
-    "csv": lambda output, say: as_csv(output.page),
-    "md": lambda output, say: as_markdown(say.within(output.page)),
+    "csv": lambda output, say: as_csv(output.page()),
+    "md": lambda output, say: as_markdown(say.within(output.page())),
 }

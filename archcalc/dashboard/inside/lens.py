@@ -48,6 +48,9 @@ class LensPageOptions(msgspec.Struct, frozen=True):
     token: str
 
 
+DEFAULT: Final = LensPageOptions("logit", "branches", "")
+
+
 def _options(subject: Subject) -> LensPageOptions:
     say_ = say()
     left, middle, right = st.columns([2, 3, 2])
@@ -115,7 +118,7 @@ def _show(subject: Subject, options: LensPageOptions, result: LensPredictions) -
         charts.show(rank_chart(_at(result, position)), name="lens.ranks")
     return Output(
         result,
-        pages.view(result),
+        partial(pages.view, result),
         _command(subject, options),
         _python(subject, options, site, position),
         partial(lens_page.as_html, result),

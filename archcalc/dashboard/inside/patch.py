@@ -148,7 +148,7 @@ def _show(subject: Subject, options: PatchPageOptions, result: ActivationPatchin
     maps_apart = pages.view(result, pages.PatchOptions(has_maps=False))
     return Output(
         result,
-        page,
+        lambda: page,
         _command(subject, options),
         _python(subject, options, result),
         partial(grid_page.as_html, maps_apart, grids),

@@ -153,7 +153,7 @@ def _show(subject: Subject, options: PatchscopePageOptions, result: PatchscopeRe
     blocks.show(Page("", "", [chosen, page.blocks[-1], tokens]), name="patchscope")
     return Output(
         result,
-        page,
+        lambda: page,
         _command(subject, options),
         _python(subject, options),
         partial(grid_page.as_html, page, [grid]),

@@ -13,7 +13,6 @@ from archcalc.dashboard.inside import cell_map
 from archcalc.dashboard.inside.view import Output, Subject, View
 from archcalc.dashboard.job import Progress
 from archcalc.dashboard.session import IN_URL, choice, say, text_in_url
-from archcalc.errors import InputError
 from archcalc.interp.steer.result import Steering
 from archcalc.render import steer as pages
 from archcalc.render.charts.steer import chart
@@ -137,8 +136,6 @@ def _edits(subject: Subject, options: SteerOptions, found: Any) -> dict[float | 
     """Return the edits of each text by its strength; None is that of projecting out."""
     from archcalc.interp.steer.edits import steer
 
-    if subject.source.spec.family == "encoder":
-        raise InputError(msg("found an encoder"), where="model", allowed=msg("a model that generates text"))
     at, layers = slice(_first_token(subject, options), None), [options.layer]
     if options.is_projected:
         return {0.0: (), None: steer(found, project_out=True, layers=layers, at=at)}
@@ -149,7 +146,7 @@ def _show(subject: Subject, options: SteerOptions, result: Steering) -> Output:
     page = pages.view(result)
     charts.show(chart(result), name="steer.chart")
     blocks.show(page, name="steer")
-    return Output(result, page, _command(subject, options), _python(subject, options))
+    return Output(result, lambda: page, _command(subject, options), _python(subject, options))
 
 
 def _command(subject: Subject, options: SteerOptions) -> str:

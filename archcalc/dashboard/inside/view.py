@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from archcalc.interp.text_input import TextInput
     from archcalc.run.loading.source import ModelSource
     from archcalc.spec.workload import Workload
+
+# The trained model that the page begins with.
+FIRST_MODEL: Final = "tiny"
 
 
 class Subject(msgspec.Struct, frozen=True, dict=True):
@@ -99,7 +102,7 @@ class Output:
     """
 
     result: Result
-    page: Page
+    page: Callable[[], Page]
     command: str
     python: str
     html: Callable[[Translator], str] | None = None

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import streamlit as st
 
 from archcalc.dashboard import snippets
 from archcalc.dashboard.error_box import show_error, show_errors
 from archcalc.dashboard.inside import answers, files, tours
-from archcalc.dashboard.inside.view import Subject, View
+from archcalc.dashboard.inside.view import FIRST_MODEL, Subject, View
 from archcalc.dashboard.inside.views import VIEWS
 from archcalc.dashboard.running import model_choice
 from archcalc.dashboard.session import IN_URL, choice, escape_markdown, say
@@ -17,9 +17,7 @@ from archcalc.errors import ArchcalcError
 from archcalc.extras import require_running
 from archcalc.words import msg
 
-MAX_CHARACTERS = 2000
-# The trained model that the page begins with.
-_FIRST = "tiny"
+MAX_CHARACTERS: Final = 2000
 
 
 def page() -> None:
@@ -40,7 +38,7 @@ def page() -> None:
 
 def _request(view: View) -> tuple[Subject, Any]:
     """Draw the controls; return the model with its text, and the options of the view."""
-    subject = Subject(model_choice.choose("inside", lambda name: name != _FIRST))
+    subject = Subject(model_choice.choose("inside", lambda name: name != FIRST_MODEL))
     try:
         # The example's text depends on the model, which an error may prevent from being opened.
         subject = _with_text(subject) if view.has_text else subject

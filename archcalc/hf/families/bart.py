@@ -235,7 +235,6 @@ FAMILIES = (
             fixed(before=False, embedding=True, last=False),
             irrelevant=keys("prompt_length prompt_mid_dim"),
         ),
-        run_constraints=(Constraint("use_prompt", (False,)),),
     ),
     bart_like(
         "m2m_100",

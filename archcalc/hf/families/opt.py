@@ -2,6 +2,7 @@
 
 from archcalc.hf.config import Config
 from archcalc.hf.family import Family
+from archcalc.hf.heads import TEXT_LABELS, scores
 from archcalc.hf.lens import Cases, ImpliedValue, Template
 from archcalc.hf.spellings import Spelling
 from archcalc.hf.templates.gpt_like import SizeKeys, gpt_layer, gpt_like, idle_cross, root_scaled
@@ -12,12 +13,28 @@ from archcalc.hf.vocabulary import EmbeddingFactor, activation, biases, dropout,
 NORM = {"kind": "layernorm", "eps": 1e-5}
 
 
+WIDTH = size("hidden_size", 768)
+D_EMBED = size("word_embed_proj_dim", WIDTH.read, null=WIDTH.read)
+
+
+def narrow_width(config: Config) -> int | None:
+    """Return the width to which OPT projects its last states, if that is not the model's."""
+    narrow: int = D_EMBED.read(config)
+    return None if narrow == WIDTH.read(config) else narrow
+
+
+def no_head(config: Config) -> None:
+    """Return the head of the bare model. Raises InputError if its states are projected, as no other bare model's."""
+    if (narrow := narrow_width(config)) is not None:
+        raise config.error("word_embed_proj_dim", narrow, f"{WIDTH.read(config)} for a model without a head")
+
+
 def opt() -> Template:
     """Return OPT's template; the 350m has norms after each part and a narrower token table."""
     sizes = SizeKeys(
         size("vocab_size", 50272),
         size("max_position_embeddings", 2048),
-        size("hidden_size", 768),
+        WIDTH,
         layers(12),
         size("num_attention_heads", 12),
     )
@@ -34,13 +51,11 @@ def opt() -> Template:
         ffn_bias=bias,
     )
     last = Cases(flag("_remove_final_layer_norm", False), {False: norm, True: None})
-    width = sizes.width
-    d_embed, tie = size("word_embed_proj_dim", width.read, null=width.read), flag("tie_word_embeddings", True)
+    tie = flag("tie_word_embeddings", True)
 
     def head_width(config: Config) -> int | None:
         """Return the width that an untied head reads, where that is not the model's."""
-        narrow: int = d_embed.read(config)
-        return None if tie.read(config) or narrow == width.read(config) else narrow
+        return None if tie.read(config) else narrow_width(config)
 
     return gpt_like(
         sizes,
@@ -49,7 +64,7 @@ def opt() -> Template:
             "position": {"kind": "learned", "n_extra": 2},
             "final_norm": Cases(before, {True: last, False: None}),
         },
-        embedding={"factor": EmbeddingFactor(d_embed, width, {"bias": False, "widen": "before_positions"})},
+        embedding={"factor": EmbeddingFactor(D_EMBED, WIDTH, {"bias": False, "widen": "before_positions"})},
         head={"tied": tie, "d_in": ImpliedValue(head_width)},
         dropout={"attention": dropout("attention_dropout", 0.0), "residual": dropout("dropout", 0.1)},
     )
@@ -162,6 +177,11 @@ FAMILIES = (
         opt(),
         tensors("model.decoder", "lm_head", "final_layer_norm"),
         irrelevant=keys("layerdrop activation_dropout init_std"),
+        class_heads={
+            "Model": {"head": ImpliedValue(no_head)},
+            "ForSequenceClassification": {"head": TEXT_LABELS | {"d_in": ImpliedValue(narrow_width)}},
+            "ForQuestionAnswering": {"head": scores(2) | {"d_in": ImpliedValue(narrow_width)}},
+        },
         spelling=Spelling(
             renames={r"^(?=decoder\.)": "model."}, copies={"lm_head.weight": "model.decoder.embed_tokens.weight"}
         ),

@@ -82,6 +82,7 @@ class BertSwitches(msgspec.Struct, frozen=True, kw_only=True):
     - `classifier`: the activation of the dense layer before the labels of a text
     - `class_heads`, `class_tensors`: heads of further classes, and their tensors, as in `Family`
     - `n_relations`: how many relations of two sentences the class of pre-training scores
+    - `entries`: tensors of the class that `names` does not name one by one
     - `stored_names`, `fused_entries`: modules that files name differently, or fuse
     - `computed`: canonical tensors that follow from the config
     """
@@ -131,6 +132,7 @@ class BertSwitches(msgspec.Struct, frozen=True, kw_only=True):
     unused: Mapping[str, str] = {}
     stored_names: Mapping[str, str] = {}
     fused_entries: tuple[TensorEntry, ...] = ()
+    entries: tuple[TensorEntry, ...] = ()
     computed: tuple[str, ...] = ()
 
 
@@ -301,6 +303,7 @@ def _tensors(row: BertSwitches, names: Mapping[str, str]) -> TensorMap:
     return table(
         tied_entries if row.is_stored_as_head else (),
         untied_entries if head.has_decoder_bias else (),
+        row.entries,
         modules(module_names | head_modules),
         modules({"extras.pooler": head.pooler.replace("{root}", row.root), "extras.relation": head.relation}),
         TensorEntry(head.bias, ("head.bias",)),

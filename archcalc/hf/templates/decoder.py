@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from msgspec import structs
+
 from archcalc.hf.config import Config
 from archcalc.hf.family import Family, FamilyRow, row_builder
 from archcalc.hf.lens import ConfigLens, Key, Template
@@ -41,7 +43,7 @@ def decoder(
     model_type: str,
     *classes: str,
     vocab: int = 32000,
-    n_ctx: int = 2048,
+    n_ctx: int | ConfigLens = 2048,
     width: int = 4096,
     depth: int = 32,
     heads: int = 32,
@@ -83,6 +85,7 @@ def decoder(
     - `base_attention`: an attention that replaces LLaMA's, except for its rotary position
     - `base_ffn`: a feed-forward that replaces LLaMA's
     - `ffn_kinds`: one for each kind of layer; None: LLaMA's
+    - `n_ctx`: the default of the key, or a lens in its place
     - `d_head` None: the key may be left out and is then width / heads
     - `partial`: the default of `partial_rotary_factor`, if the class reads it
     - `lists`, `by_index`: as in `StackLens`
@@ -91,7 +94,7 @@ def decoder(
     - `row`: further fields of `Family`
     """
     n_heads, d_model = size("num_attention_heads", heads), size("hidden_size", width)
-    context = size("max_position_embeddings", n_ctx)
+    context = n_ctx if isinstance(n_ctx, ConfigLens) else size("max_position_embeddings", n_ctx)
     head_key = d_head if isinstance(d_head, ConfigLens) else size("head_dim", d_head, null=None)
 
     def head_width(config: Config) -> int:
@@ -104,7 +107,9 @@ def decoder(
         "n_kv_heads": size("num_key_value_heads", kv or n_heads.read, null=n_heads.read),
         "d_head": head_key,
     }
-    position = RopeLens(theta=theta, n_ctx=context, **partial_rotation, **rope)
+    position = RopeLens(theta=theta, **partial_rotation, **rope)
+    if isinstance(context, Key):
+        position = structs.replace(position, n_ctx=context)
     attn = {**(base_attention or llama_attention), "position": position, **attention}
     if attn.get("qk_norm") in ("head", "full"):
         attn["qk_norm"] = {"norm": norm, "over": attn["qk_norm"]}

@@ -22,7 +22,10 @@ from archcalc.words import msg
 
 
 class AttentionArm(msgspec.Struct, frozen=True):
-    """An attention of a model. Its keys and values are sites under `key_path`, which an earlier layer may own."""
+    """An attention of a model. Its keys and values are sites under `key_path`, which an earlier layer may own.
+
+    `text` is the index of the text that its queries are of: of an encoder-decoder, 0 is the source.
+    """
 
     path: str
     key_path: str
@@ -30,6 +33,7 @@ class AttentionArm(msgspec.Struct, frozen=True):
     part: AnyAttention
     reads: Reads
     is_causal: bool
+    text: int
 
     @property
     def n_heads(self) -> int:
@@ -48,6 +52,11 @@ class AttentionArm(msgspec.Struct, frozen=True):
         """Return whether its keys are those of the source."""
         return self.reads == "source"
 
+    @property
+    def key_text(self) -> int:
+        """Return the index of the text that its keys are of."""
+        return 0 if self.is_cross else self.text
+
     def kv_head(self, head: int) -> int:
         """Return the key-value head that a query head reads."""
         return head * self.n_kv_heads // self.n_heads
@@ -55,7 +64,7 @@ class AttentionArm(msgspec.Struct, frozen=True):
 
 def attention_arms(spec: Spec) -> Iterator[AttentionArm]:
     """Yield every attention that a forward pass computes, in order."""
-    for model_stack in spec.stacks:
+    for text, model_stack in enumerate(spec.stacks):
         lenders = lender_indices(model_stack.stack)
         for i, layer in enumerate(layers_of(model_stack.stack)):
             for branch in active_branches(layer):
@@ -69,6 +78,7 @@ def attention_arms(spec: Spec) -> Iterator[AttentionArm]:
                             arm.part,
                             arm.reads,
                             model_stack.is_causal and arm.reads != "source",
+                            text,
                         )
 
 

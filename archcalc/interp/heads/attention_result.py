@@ -37,11 +37,6 @@ def attentions(
     )
 
 
-def key_text(reading: AttentionReading, path: str) -> int:
-    """Return the index of the text that an attention's keys are of."""
-    return 0 if reading.arms[path].is_cross or path.startswith("encoder.") else -1
-
-
 def _heads(reading: AttentionReading) -> Iterator[HeadFigures]:
     for path, arm in reading.arms.items():
         entropy_N, distance_NT = reading.entropy_nats(path).mean(-1), reading.distance(path)
@@ -70,12 +65,8 @@ def _selected(
     head: int,
     pair: tuple[int, int] | None,
 ) -> HeadPattern:
-    reading.arm(path, head)
-    scores, weights, keys = (
-        reading.scores[path][head].tolist(),
-        reading.patterns[path][head].tolist(),
-        pieces[key_text(reading, path)],
-    )
+    keys = pieces[reading.arm(path, head).key_text]
+    scores, weights = reading.scores[path][head].tolist(), reading.patterns[path][head].tolist()
     rows = tuple(
         AttentionWeight(
             query=t,

@@ -51,7 +51,8 @@ class Attribution:
     """The parts of one logit, or of the difference of two, at one position.
 
     `contributions` sum to `logit` with `remainder`, the rounding of the forward pass. `edges` has the contribution of
-    every earlier token by path: [N, S], each row the sum of its head. `logit` is before a softcap of the head.
+    every token that is read by path: [N, S], each row the sum of its head; `arms` says what each path is. `logit` is
+    before a softcap of the head.
     """
 
     position: int
@@ -62,6 +63,7 @@ class Attribution:
     edges: dict[str, Tensor] = field(default_factory=dict)
     patterns: dict[str, Tensor] = field(default_factory=dict)
     promoted_ids: dict[tuple[str, int], list[int]] = field(default_factory=dict)
+    arms: dict[str, AttentionArm] = field(default_factory=dict)
 
     @property
     def remainder(self) -> float:
@@ -150,7 +152,7 @@ class _Reading:
                     msg("found {found}", found=one), where=where, allowed=msg("0 to {last}", last=len(logits_V) - 1)
                 )
         logit = float(logits_V[token] - (0.0 if against is None else logits_V[against]))
-        found = Attribution(self.position, token, against, logit)
+        found = Attribution(self.position, token, against, logit, arms=self.arms)
         direction_D = self._direction(self._head_weight, token, against)
         if bias := self._head_bias(token, against):
             found.contributions.append(Contribution("head", "head_bias", bias))
@@ -162,6 +164,11 @@ class _Reading:
             later = [norm]
         for i, layer in reversed(list(enumerate(layers_of(self.model_stack.stack)))):
             befores = ["resid_pre", *stream_names(layer)]
+            scalar = self.module.layers[str(self.owners[i])].out_scalar
+            if scalar is not None:
+                step = Multiply(float(scalar))
+                direction_D = step.pull_back(direction_D)
+                later.insert(0, step)
             for branch, before in reversed(list(zip(active_branches(layer), befores, strict=False))):
                 direction_D = self._branch(found, i, branch, before, direction_D, later, n_promoted)
             progress(1)

@@ -46,8 +46,7 @@ def _edges(
     for one in sorted(heads, key=lambda one: -abs(one.value))[:n_heads]:
         assert one.head is not None, "it is a head"
         edges_S = found.edges[one.path][one.head]
-        # Only cross-attention has keys of another number of tokens, or under another name.
-        keys = pieces[0] if one.path.rpartition(".")[2] == "cross" else pieces[-1]
+        keys = pieces[found.arms[one.path].key_text]
         for key in edges_S.abs().argsort(descending=True)[:n_edges].tolist():
             yield EdgeRow(
                 path=one.path,

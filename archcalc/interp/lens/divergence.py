@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from archcalc.interp.lens.maps import Lens
-from archcalc.interp.model_inputs import Ids, model_inputs
+from archcalc.interp.model_inputs import Ids, all_inputs
 from archcalc.interp.readout import Readout
 from archcalc.nn import taps
 
@@ -29,9 +29,14 @@ def split_texts(texts: Sequence[T]) -> tuple[list[T], list[T]]:
     return [text for i, text in enumerate(texts) if i % HELD_OUT], list(texts[::HELD_OUT])
 
 
-def states_and_output(model: Any, names: Sequence[str], ids_1T: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the states [L, R, D] of sites at some positions, and the output's log-probabilities [R, V] there."""
-    recording = taps.record(model, ids_1T, sites=list(names))
+def states_and_output(
+    model: Any, names: Sequence[str], texts: Sequence[Tensor], positions: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the states [L, R, D] of sites at some positions, and the output's log-probabilities [R, V] there.
+
+    `texts` are what a pass reads, ids [1, T] each: a text, or a source and a target, whose positions are read.
+    """
+    recording = taps.record(model, *texts, sites=list(names))
     states_LRD = torch.stack([recording[name][0, positions] for name in names]).float()
     return states_LRD, recording.logits[0, positions].float().log_softmax(-1)
 
@@ -44,15 +49,24 @@ def divergence(readout: Readout, x_RD: Tensor, log_output_RV: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def divergences(model: Any, texts: Sequence[Ids], names: Sequence[str], lens: Lens | None = None) -> Tensor:
-    """Return KL(output‖site) in nats [L] of a lens, averaged over tokens of the texts: the last of each, 256 in all."""
+def divergences(
+    model: Any,
+    texts: Sequence[Ids],
+    names: Sequence[str],
+    lens: Lens | None = None,
+    *,
+    targets: Sequence[Ids] | None = None,
+) -> Tensor:
+    """Return KL(output‖site) in nats [L] of a lens, averaged over tokens of the texts: the last of each, 256 in all.
+
+    Of an encoder-decoder, `texts` are the sources, and the tokens are those of the `targets`.
+    """
     readout, lens = Readout(model), lens or Lens()
     per_text = max(1, MAX_ROWS // len(texts))
     total_L, n_rows = torch.zeros(len(names), dtype=torch.float64), 0
-    for text in texts:
-        (ids_1T,) = model_inputs(model, text)
-        positions = torch.arange(ids_1T.shape[1], device=ids_1T.device)[-per_text:]
-        states_LRD, log_output_RV = states_and_output(model, names, ids_1T, positions)
+    for inputs in all_inputs(model, texts, targets):
+        positions = torch.arange(inputs[-1].shape[1], device=inputs[-1].device)[-per_text:]
+        states_LRD, log_output_RV = states_and_output(model, names, inputs, positions)
         n_rows += len(positions)
         for i, (name, x_RD) in enumerate(zip(names, states_LRD, strict=True)):
             total_L[i] += float(divergence(readout, lens(name, x_RD), log_output_RV)) * len(positions)

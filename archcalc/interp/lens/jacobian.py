@@ -17,7 +17,7 @@ from torch import Tensor
 from archcalc.errors import InputError
 from archcalc.interp.lens.maps import Lens, LensSites, lens_sites
 from archcalc.interp.lens.memory import check_maps_memory
-from archcalc.interp.model_inputs import Ids, model_inputs
+from archcalc.interp.model_inputs import Ids, all_inputs
 from archcalc.nn import taps
 from archcalc.nn.taps.model_tap import canonical_spec
 from archcalc.words import msg
@@ -47,8 +47,7 @@ def jacobian_lens(
     """
     spec = canonical_spec(model)
     names = tuple(site.name for site in lens_sites(spec, sites))
-    every_target: Sequence[Ids | None] = targets or [None] * len(texts)
-    inputs = [model_inputs(model, text, target) for text, target in zip(texts, every_target, strict=True)]
+    inputs = all_inputs(model, texts, targets)
     _check_lengths([row[-1].shape[1] for row in inputs], skip)
     longest = max(ids.shape[1] for row in inputs for ids in row)
     check_maps_memory(model, len(names) - 1, copies=3, batch=N_ROWS, n_tokens=longest)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from archcalc.errors import InputError
+from archcalc.errors import InputError, shown
+from archcalc.interp.lens.divergence import split_texts
+from archcalc.run.decoding.prompts import decoder_ids
 from archcalc.run.loading.source import ModelSource
+from archcalc.text.tokenizer import Tokenizer
 from archcalc.text.tokenizer_training import read_text
 from archcalc.words import msg
 
@@ -16,20 +20,53 @@ from archcalc.words import msg
 MASKED_SHARE = 0.15
 
 
-def text_rows(source: ModelSource, path: str, seq: int, seed: int) -> list[list[int]]:
+@dataclass(frozen=True)
+class TextRows:
+    """Rows of ids, and of an encoder-decoder, whose sources they are, a target for each."""
+
+    texts: list[list[int]]
+    targets: list[list[int]] | None = None
+
+    def split(self) -> tuple[TextRows, TextRows]:
+        """Return the rows that a lens is made of, and those that are held out."""
+        texts = split_texts(self.texts)
+        targets = (None, None) if self.targets is None else split_texts(self.targets)
+        return TextRows(texts[0], targets[0]), TextRows(texts[1], targets[1])
+
+
+def text_rows(source: ModelSource, path: str, seq: int, seed: int) -> TextRows:
     """Return a text file as rows of `seq` ids; an encoder's have 15 % masked, if its tokenizer has a mask.
 
-    Raises InputError for a source without a tokenizer and a text of less than two rows.
+    The file of an encoder-decoder has a source, a tab and a target on each line; of both, the first `seq` ids are read.
+    Raises InputError for a source without a tokenizer, a text of less than two rows, and a line without a tab.
     """
-    if source.tokenizer is None:
+    tokenizer = source.tokenizer
+    if tokenizer is None:
         raise InputError(msg("there is no tokenizer"), where="train", allowed=msg("a model with one"))
-    ids = source.tokenizer.encode(read_text(path), special=False)
+    if source.spec.family == "encoder-decoder":
+        return _pairs(source, tokenizer, path, seq)
+    return TextRows(_rows(source, tokenizer, path, seq, seed))
+
+
+def _pairs(source: ModelSource, tokenizer: Tokenizer, path: str, seq: int) -> TextRows:
+    lines = [line for line in read_text(path).splitlines() if line.strip()]
+    pairs = [line.split("\t") for line in lines]
+    if len(pairs) < 2 or any(len(pair) != 2 for pair in pairs):
+        wrong = next((line for line, pair in zip(lines, pairs, strict=True) if len(pair) != 2), "")
+        problem = msg("found {found}", found=shown(wrong)) if wrong else msg("has {n:,} lines", n=len(pairs))
+        raise InputError(problem, file=path, allowed=msg("two lines or more, each a source, a tab and a target"))
+    targets = [decoder_ids(source, target) or [] for _, target in pairs]
+    return TextRows([tokenizer.encode(text)[:seq] for text, _ in pairs], [ids[:seq] for ids in targets])
+
+
+def _rows(source: ModelSource, tokenizer: Tokenizer, path: str, seq: int, seed: int) -> list[list[int]]:
+    ids = tokenizer.encode(read_text(path), special=False)
     rows = [ids[first : first + seq] for first in range(0, len(ids) - seq + 1, seq)]
     if len(rows) < 2:
         raise InputError(
             msg("has {n:,} tokens", n=len(ids)), file=path, allowed=msg("{n:,} or more, two rows", n=2 * seq)
         )
-    mask = source.tokenizer.mask_id
+    mask = tokenizer.mask_id
     if mask is None or source.spec.family != "encoder":
         return rows
     generator = torch.Generator().manual_seed(seed)

@@ -19,7 +19,7 @@ from archcalc.errors import InputError
 from archcalc.interp.lens.divergence import divergence, states_and_output
 from archcalc.interp.lens.maps import Lens, LensSites, SiteMap, lens_sites
 from archcalc.interp.lens.memory import check_maps_memory
-from archcalc.interp.model_inputs import Ids, model_inputs
+from archcalc.interp.model_inputs import Ids, all_inputs
 from archcalc.interp.readout import Readout
 from archcalc.nn.taps.model_tap import canonical_spec
 from archcalc.words import msg
@@ -31,6 +31,7 @@ N_TEXTS, N_ROWS = 2, 64
 def train_lens(
     model: Any,
     texts: Sequence[Ids],
+    targets: Sequence[Ids] | None = None,
     *,
     sites: LensSites = "branches",
     steps: int = 250,
@@ -38,24 +39,24 @@ def train_lens(
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> Lens:
-    """Return a tuned lens of a decoder, or of an encoder with a head over the vocabulary.
+    """Return a tuned lens of a decoder, of an encoder with a head over the vocabulary, or of an encoder-decoder.
 
     The map of every site of the residual stream but the last starts as the identity, and is trained with Adam, whose
-    rate decays linearly to 0. A step reads 64 random tokens of the `texts`, which are rows of ids. `progress` is called
-    with 1 after each step.
+    rate decays linearly to 0. A step reads 64 random tokens of the `texts`, which are rows of ids. Of an
+    encoder-decoder, `texts` are the sources, and the tokens are those of the `targets`, whose decoder is read.
+    `progress` is called with 1 after each step.
 
-    Raises InputError for no texts, invalid ids, a model without a head over the vocabulary, an
-    encoder-decoder, and a packed model; TooLargeError where the maps and their training do not fit.
+    Raises InputError for no texts, invalid ids, a model without a head over the vocabulary, missing or superfluous
+    targets, and a packed model; TooLargeError where the maps and their training do not fit.
     """
     spec = canonical_spec(model)
     readout, names = Readout(model), tuple(site.name for site in lens_sites(spec, sites))
-    if len(spec.stacks) > 1:
-        raise InputError(msg("found an encoder-decoder"), where="model", allowed=msg("a decoder or an encoder"))
     for where, found in {"texts": len(texts), "steps": steps}.items():
         if found < 1:
             raise InputError(msg("found {found}", found=found), where=where, allowed=msg("1 or more"))
-    rows = [model_inputs(model, text)[0] for text in texts]
-    check_maps_memory(model, len(names) - 1, copies=5, batch=N_TEXTS, n_tokens=max(row.shape[1] for row in rows))
+    rows = all_inputs(model, texts, targets)
+    longest = max(ids.shape[1] for row in rows for ids in row)
+    check_maps_memory(model, len(names) - 1, copies=5, batch=N_TEXTS, n_tokens=longest)
     generator = torch.Generator().manual_seed(seed)
     maps = _Maps(model, names, rows, generator)
     optimizer = torch.optim.Adam(maps.parameters(), lr=learning_rate)
@@ -72,7 +73,7 @@ def train_lens(
     origin = {
         "model": spec.name,
         "n_texts": len(texts),
-        "n_tokens": sum(row.shape[1] for row in rows),
+        "n_tokens": sum(row[-1].shape[1] for row in rows),
         "steps": steps,
         "learning_rate": learning_rate,
         "seed": seed,
@@ -86,7 +87,9 @@ class _Maps(nn.Module):
     In these units one learning rate fits every dimension of every layer. W and b start at 0: the identity.
     """
 
-    def __init__(self, model: Any, names: Sequence[str], texts: Sequence[Tensor], generator: torch.Generator) -> None:
+    def __init__(
+        self, model: Any, names: Sequence[str], texts: Sequence[Sequence[Tensor]], generator: torch.Generator
+    ) -> None:
         super().__init__()
         states_LRD, _ = _sample(model, names, texts, 4 * N_ROWS, generator)
         self.scales: dict[str, tuple[Tensor, Tensor]] = {}
@@ -121,16 +124,17 @@ def _key(name: str) -> str:
 
 @torch.no_grad()
 def _sample(
-    model: Any, names: Sequence[str], texts: Sequence[Tensor], n_rows: int, generator: torch.Generator
+    model: Any, names: Sequence[str], texts: Sequence[Sequence[Tensor]], n_rows: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """Return the states [L, R, D] of random tokens, and the output's log-probabilities [R, V] at them."""
     n_texts = min(N_TEXTS, len(texts))
     chosen = [texts[int(i)] for i in torch.randperm(len(texts), generator=generator)[:n_texts]]
     per_text = -(-n_rows // n_texts)
     states, outputs = [], []
-    for ids_1T in chosen:
-        positions = torch.randperm(ids_1T.shape[1], generator=generator)[:per_text].to(ids_1T.device)
-        states_LRD, log_output_RV = states_and_output(model, names, ids_1T, positions)
+    for inputs in chosen:
+        n_tokens = inputs[-1].shape[1]
+        positions = torch.randperm(n_tokens, generator=generator)[:per_text].to(inputs[-1].device)
+        states_LRD, log_output_RV = states_and_output(model, names, inputs, positions)
         states.append(states_LRD)
         outputs.append(log_output_RV)
     return torch.cat(states, 1), torch.cat(outputs)

@@ -39,6 +39,8 @@ STEP_KINDS: dict[str, Message] = {
     "write_rates": msg("how much of its state each head rewrites"),
     "log_decays": msg("the logarithm of what each head keeps of its state"),
     "mixed": msg("what the queries read from the states"),
+    "selection": msg("what the token selects: how much of the state it keeps, writes and reads"),
+    "scan": msg("what each token reads off the states, token by token"),
     "mixer_out": msg("the output of the mixer"),
     "up": msg("in the width of the feed-forward"),
     "hidden": msg("after the activation"),
@@ -100,7 +102,15 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
             "q and k, of m heads, have unit length"
         ),
     ),
+    "selective_scan(x, d, b, c, m)": FunctionMeaning(
+        ("selective_scan",),
+        msg("c · h + D · x of a state h of each channel, which becomes exp(−d · eᴬ) · h + d · x · b; A and D of m"),
+    ),
     "dot(q, k)": FunctionMeaning(("dot",), msg("q · k of each query with each key; heads may share keys")),
+    "by_distance(x, r), of_distance(x, r)": FunctionMeaning(
+        ("by_distance", "of_distance"),
+        msg("for each query and key, x of the row r of their distance: rows are columns of x, or its rows"),
+    ),
     "softmax(x)": FunctionMeaning(("softmax",), msg("eˣ / Σ eˣ, which sum to 1")),
     "masked(x)": FunctionMeaning(("masked",), msg("x, and −∞ where a query does not see a key")),
     "selected(x, i)": FunctionMeaning(("selected",), msg("x at the keys i of each query, and −∞ at others")),
@@ -122,6 +132,9 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
     "average(x)": FunctionMeaning(("average",), msg("the mean over the tokens")),
     "rescaled(ids, m, s)": FunctionMeaning(
         ("rescaled",), msg("0 for tokens m, (1 − s) / (1 − the share of tokens m) for others")
+    ),
+    "taken(w, i, c)": FunctionMeaning(
+        ("taken",), msg("w, and 0 where c choices before it, in order, have taken the expert i")
     ),
     "shares(x), shares(x, e)": FunctionMeaning(("shares",), msg("x / Σ x; the sum is at least e")),
     "summed(w, x)": FunctionMeaning(("summed",), msg("Σ w · x over the chosen experts")),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from archcalc.interp.trace.expression import Call, Expression, Module, Parameter, call
 from archcalc.interp.trace.part_steps import PartContext, PartSteps
-from archcalc.spec.mixer import GatedDelta, ShortConv
+from archcalc.spec.mixer import GatedDelta, Mamba1, ShortConv
 
 
 def short_conv(part: ShortConv, ctx: PartContext) -> PartSteps:
@@ -29,6 +29,27 @@ def gated_delta(part: GatedDelta, ctx: PartContext) -> PartSteps:
     yield "mixed", "mixed", call("delta_rule", *tensors, part.n_heads, part.n_key_heads)
     normed = call("joined", ctx.normed(call("heads", ctx.step("mixed"), part.n_heads), "norm"))
     yield "out", "mixer_out", ctx.linear(normed * call("silu", ctx.linear(ctx.input, "gate")), "out")
+
+
+def mamba1(part: Mamba1, ctx: PartContext) -> PartSteps:
+    """Yield the steps of Mamba."""
+    assert part.dt_rank is not None, "the spec is resolved"
+    yield "projected", "projected", ctx.linear(ctx.input, "in")
+    u, z = (call("piece", ctx.step("projected"), i, 2) for i in range(2))
+    yield "conv", "convolved", call("silu", _convolved(u, ctx))
+    yield "selection", "selection", ctx.linear(ctx.step("conv"), "x")
+    low = call("first", ctx.step("selection"), part.dt_rank)
+    b = call("last", call("first", ctx.step("selection"), part.dt_rank + part.d_state), part.d_state)
+    c = call("last", ctx.step("selection"), part.d_state)
+    low, b, c = (_normed(part, x, name, ctx) for x, name in ((low, "dt_norm"), (b, "b_norm"), (c, "c_norm")))
+    yield "delta", "selection", call("softplus", ctx.linear(low, "dt"))
+    mixer = Module(ctx.weight_prefix.rstrip("."))
+    yield "scan", "scan", call("selective_scan", ctx.step("conv"), ctx.step("delta"), b, c, mixer)
+    yield "out", "mixer_out", ctx.linear(ctx.step("scan") * call("silu", z), "out")
+
+
+def _normed(part: Mamba1, x: Call, name: str, ctx: PartContext) -> Call:
+    return x if part.norm is None else ctx.normed(x, name)
 
 
 def _convolved(x: Call, ctx: PartContext, module: str = "conv") -> Call:

@@ -20,17 +20,21 @@ from archcalc.spec.layer import Arm, Branch, Layer
 from archcalc.spec.model import Head, HeadReads, ModelStack
 from archcalc.spec.norm import LayerNorm, Norm
 from archcalc.spec.position import Sinusoidal, TablePosition
-from archcalc.spec.variants import implementation
+from archcalc.spec.variants import implementation, variant
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step: its name, its kind (which selects its description), its expression (None for ids), and its layer."""
+    """One step: its name, its kind (which selects its description), its expression (None for ids), and its layer.
+
+    `key_ids` is the step with the ids of the tokens along a key axis; empty outside of parts that mix tokens.
+    """
 
     name: str
     kind: str
     expression: Expression | None
     layer: str = ""
+    key_ids: str = ""
 
 
 # Yields steps and returns the value of the last.
@@ -46,7 +50,7 @@ def _steps(spec: Spec) -> Iterator[Step]:
     last = None
     for model_stack in spec.stacks:
         prefix, stack = model_stack.prefix, model_stack.stack
-        source = last
+        source, source_ids = last, f"{spec.stacks[0].prefix}ids"
         yield Step(f"{prefix}ids", "ids", None)
         yield from _embedding_steps(model_stack)
         last, owners, lenders = Value(f"{prefix}embed"), weight_indices(stack), lender_indices(stack)
@@ -58,6 +62,8 @@ def _steps(spec: Spec) -> Iterator[Step]:
                 source=source,
                 is_causal=model_stack.is_causal,
                 key_prefix=f"{prefix}layers.{lenders[i]}.",
+                ids=f"{prefix}ids",
+                source_ids=source_ids,
             )
             yield from steps_of_layer.steps(last)
             last = Value(f"{prefix}layers.{i}.resid_post")
@@ -143,7 +149,8 @@ def _label_states(reads: HeadReads, x: Expression) -> Expression:
 class _LayerSteps:
     """The steps of a layer. Prefixes, `source` and `is_causal` are those of PartContext, for the whole layer.
 
-    `key_prefix` is that of the layer whose keys and values are read by arms that share them.
+    `key_prefix` is that of the layer whose keys and values are read by arms that share them. `ids` and `source_ids` are
+    the steps of the stack's and the source's tokens.
     """
 
     layer: Layer
@@ -152,11 +159,20 @@ class _LayerSteps:
     source: Value | None
     is_causal: bool
     key_prefix: str
+    ids: str
+    source_ids: str
 
     def steps(self, last: Value) -> Iterator[Step]:
+        """Yield the steps of the layer, whose input is `last`."""
         residual = yield from self._step("resid_pre", "residual", last)
         for branch, stream_name in zip(active_branches(self.layer), stream_names(self.layer), strict=True):
             residual = yield from self._branch(branch, residual, stream_name)
+
+    def _stream(self, name: str, x: Expression) -> Steps:
+        """Yield the residual stream after a branch; the last of the layer is multiplied by its number, if any."""
+        if name == "resid_post" and self.layer.out_scalar:
+            x = x * Parameter(f"{self.weight_prefix}out_scalar")
+        return (yield from self._step(name, "residual", x))
 
     def _branch(self, branch: Branch, residual: Value, stream_name: str) -> Steps:
         own = names(branch)
@@ -165,10 +181,10 @@ class _LayerSteps:
         skip = branch_input if branch.skip_reads == "normed" else residual
         total = reduce(add, [_times(skip, branch.skip), *(_times(output, branch.scale) for output in outputs)])
         if own.sum is None:
-            return (yield from self._step(stream_name, "residual", total))
+            return (yield from self._stream(stream_name, total))
         summed = yield from self._step(own.sum, "residual", total)
         normed = yield from self._normed(branch.norm_after, own.norm_after, summed)
-        return (yield from self._step(stream_name, "residual", normed))
+        return (yield from self._stream(stream_name, normed))
 
     def _outputs(self, branch: Branch, branch_input: Value) -> Generator[Step, None, list[Value]]:
         """Yield the steps of the arms; return the values that are added to the residual stream."""
@@ -183,9 +199,9 @@ class _LayerSteps:
             summed = yield from self._step(own.arms_sum, "residual", reduce(add, outputs))
         return [(yield from self._normed(branch.norm_out, own.norm_out, summed))]
 
-    def _step(self, name: str, kind: str, expression: Expression) -> Steps:
+    def _step(self, name: str, kind: str, expression: Expression, key_ids: str = "") -> Steps:
         """Yield a step of the layer; return its value."""
-        yield Step(f"{self.step_prefix}{name}", kind, expression, self.step_prefix.rstrip("."))
+        yield Step(f"{self.step_prefix}{name}", kind, expression, self.step_prefix.rstrip("."), key_ids)
         return Value(f"{self.step_prefix}{name}")
 
     def _normed(self, part: Norm | None, name: str | None, x: Value) -> Steps:
@@ -207,8 +223,10 @@ class _LayerSteps:
             key_prefix=f"{key_prefix}{arm.name}.",
             lender_prefix=f"{self.key_prefix}{arm.name}.",
         )
+        keys = self.source_ids if is_cross else self.ids
+        key_ids = keys if variant(arm.part).mixes_tokens else ""
         for name, kind, expression in implementation(arm.part, "steps")(arm.part, context):
-            yield from self._step(f"{arm.name}.{name}", kind, expression)
+            yield from self._step(f"{arm.name}.{name}", kind, expression, key_ids)
 
 
 def _times(x: Value, factor: float) -> Expression:

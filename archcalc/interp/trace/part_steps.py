@@ -10,7 +10,7 @@ from archcalc.nn.mla import latent_scale
 from archcalc.spec.activation import AnyActivation, ClampedSwish
 from archcalc.spec.attention import Attention, Indexer, LatentAttention, LogTemperature, Temperature
 from archcalc.spec.ffn import Gated, MoE, Plain
-from archcalc.spec.position import Alibi, RelativeBias, Rope
+from archcalc.spec.position import Alibi, Disentangled, RelativeBias, Rope
 
 # A step's own name, its kind, its expression.
 PartSteps = Iterator[tuple[str, str, Expression]]
@@ -60,9 +60,10 @@ def attention(part: Attention, ctx: PartContext) -> PartSteps:
     yield "q", "queries", _tempered(part.temperature, _projected(part, ctx, "q", ctx.input, part.n_heads))
     if ctx.has_own_keys:
         yield "k", "keys", _projected(part, ctx, "k", states, part.n_kv_heads)
-        yield "v", "values", _values(part, call("heads", ctx.linear(states, "v"), part.n_kv_heads))
-    scale = part.d_head**-0.5 if part.scale is None else part.scale
-    scores = call("dot", ctx.step("q"), Value(f"{ctx.key_prefix}k")) * scale
+        values = call("heads", ctx.linear(states, "k" if part.value_is_key else "v"), part.n_kv_heads)
+        yield "v", "values", _values(part, values if part.v_norm is None else ctx.normed(values, "v_norm"))
+    scale = part.score_scale
+    scores: Expression = call("dot", ctx.step("q"), Value(f"{ctx.key_prefix}k")) * scale
     if part.softcap is not None:
         scores = call("capped", scores, part.softcap)
     if isinstance(part.position, Alibi):
@@ -71,16 +72,34 @@ def attention(part: Attention, ctx: PartContext) -> PartSteps:
     if isinstance(part.position, RelativeBias):
         table = ctx.weight_prefix if part.position.shared == "layer" else ctx.step_prefix.partition("layers.")[0]
         scores += call("rows", Module(f"{table}relative_bias"), Value("buckets"))
+    if isinstance(part.position, Disentangled):
+        scores = _with_distances(part, part.position, ctx, scores)
     yield from _softmaxed(scores, ctx, is_masked=ctx.is_causal or part.window is not None, has_sinks=part.sinks)
-    values: Expression = ctx.step("values")
+    heads: Expression = ctx.step("values")
     if part.gate is not None:
         gate = call("heads", ctx.linear(ctx.input, "gate"), part.n_heads)
         if part.gate.bias:
             gate += call("by_head", Parameter(f"{ctx.weight_prefix}gate_bias"))
         yield "gate", "gate", call(part.gate.activation, gate)
-        values *= ctx.step("gate")
-    joined = call("joined", values)
+        heads *= ctx.step("gate")
+    joined = call("joined", heads)
     yield "out", "attention_out", ctx.linear(joined if part.out_norm is None else ctx.normed(joined, "out_norm"), "out")
+
+
+def _with_distances(part: Attention, position: Disentangled, ctx: PartContext, scores: Expression) -> Expression:
+    """Return the scores plus the products of contents and relative positions."""
+    stack, own = ctx.step_prefix.partition("layers.")[0], "" if position.shares_projections else "relative."
+    rows: Expression = Parameter(f"{stack}distances.weight")
+    if position.norm is not None:
+        rows = call("norm", rows, Module(f"{stack}distances.norm"))
+    if position.content_to_position:
+        keys = call("heads", ctx.linear(rows, f"{own}k"), part.n_heads)
+        scores += call("by_distance", call("dot", ctx.step("q"), keys), Value("distance_rows")) * part.score_scale
+    if position.position_to_content:
+        queries = call("heads", ctx.linear(rows, f"{own}q"), part.n_heads)
+        products = call("dot", queries, ctx.step("k"))
+        scores += call("of_distance", products, Value("distance_rows")) * part.score_scale
+    return scores
 
 
 def _projected(part: Attention, ctx: PartContext, name: str, x: Value, n_heads: int) -> Expression:
@@ -220,7 +239,9 @@ def mixture(part: MoE, ctx: PartContext) -> PartSteps:
     weights = _weights(part, logits, scores, ctx.step("chosen"))
     if part.normalize:
         weights = call("shares", weights, *([part.normalize_min] if part.normalize_min else []))
-    yield "weights", "chosen", weights if part.scale == 1 else weights * part.scale
+    scaled = weights if part.scale == 1 else weights * part.scale
+    taken = scaled if part.capacity is None else call("taken", scaled, ctx.step("chosen"), part.capacity)
+    yield "weights", "chosen", taken
     is_input_weighted, experts = part.weight_on == "input", Module(f"{ctx.weight_prefix}experts")
     input_weights = [ctx.step("weights")] if is_input_weighted else []
     yield "experts", "experts", call("experts", ctx.input, ctx.step("chosen"), experts, *input_weights)

@@ -37,13 +37,15 @@ class InputToken(Row, frozen=True, kw_only=True):
 class StepSummary(Row, frozen=True, kw_only=True):
     """A step: the expression that gives its value, the value's axes and shape, and its numbers at the position.
 
-    `layer_path` is `layers.0` or `encoder.layers.0`, empty outside of layers. `norm` and `excerpt` are of the value at
+    `layer_path` is `layers.0` or `encoder.layers.0`, empty outside of layers; `key_ids` is the path of the ids of the
+    tokens along a key axis S. `norm` and `excerpt` are of the value at
     the position, or of the whole value if it has no token axis.
     """
 
     path: Annotated[str, text(in_context("of a trace", "step"))]
     step_kind: Annotated[str, data(msg("kind of step"))]
     layer_path: Annotated[str, data(msg("path of the layer"))]
+    key_ids: Annotated[str, data(msg("ids of the key tokens"))]
     expression: Annotated[str, text(msg("expression"))]
     axes: Annotated[str, data(msg("axes"))]
     shape: Annotated[tuple[int, ...], data(msg("shape"))]
@@ -159,6 +161,7 @@ def _step(traced: TracedStep, position: int, *, is_full: bool) -> StepSummary:
         path=step.name,
         step_kind=step.kind,
         layer_path=step.layer,
+        key_ids=step.key_ids,
         expression=str(step.expression or ""),
         axes=traced.axes,
         shape=tuple(traced.value.shape),

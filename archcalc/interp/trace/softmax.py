@@ -68,7 +68,7 @@ def softmax_of(model: Any, trace: Trace, part: str, *, head: int = 0, query: int
     sinks_N = getattr(module, "sinks", None)
     sink = None if sinks_N is None else float(sinks_N[head])
     stages = [
-        *_score_stages(trace, module.softmax, context, part, f"{_key_owner(stack, part)}.k", head, query),
+        *_score_stages(trace, module, context, part, f"{_key_owner(stack, part)}.k", head, query),
         _stage("masked", "masked(x)", scores_S, sink),
         *_weight_stages(scores_S.float(), sink, trace[f"{part}.pattern"][head, query]),
     ]
@@ -77,9 +77,10 @@ def softmax_of(model: Any, trace: Trace, part: str, *, head: int = 0, query: int
 
 
 def _score_stages(
-    trace: Trace, config: SoftmaxConfig, context: AttentionContext, part: str, keys: str, head: int, query: int
+    trace: Trace, module: Any, context: AttentionContext, part: str, keys: str, head: int, query: int
 ) -> Iterator[SoftmaxStage]:
     """Yield the stages from dot products to scores before the mask, in the model's order."""
+    config: SoftmaxConfig = module.softmax
     q_NTH, k_KSH = trace[f"{part}.q"], trace[keys]
     x_S = k_KSH[head * k_KSH.shape[0] // config.n_heads] @ q_NTH[head, query]
     yield _stage("dots", "dot(q, k)", x_S)
@@ -91,6 +92,12 @@ def _score_stages(
     bias_NTS = config.bias(context, config.n_heads) if config.bias else None
     if bias_NTS is not None:
         yield _stage("biased", "x + bias", x_S + bias_NTS[head, query].cpu().to(x_S.dtype))
+    relative = getattr(module, "relative", None)
+    if relative is not None:
+        heads = relative(module.q, module.k, context)
+        bias_BNTS = heads.scores(q_NTH.unsqueeze(0).to(heads.device), k_KSH.unsqueeze(0).to(heads.device), context)
+        if bias_BNTS is not None:
+            yield _stage("biased", "x + bias", x_S + bias_BNTS[0, head, query].cpu().to(x_S.dtype) * config.scale)
 
 
 def _weight_stages(x_S: Tensor, sink: float | None, pattern_S: Tensor) -> Iterator[SoftmaxStage]:
@@ -151,7 +158,7 @@ def _attention_context(stack: Layers, trace: Trace, part: str) -> AttentionConte
     _, n_queries, n_keys = trace[f"{part}.scores"].shape
     device = next(stack.parameters()).device
     positions_T = torch.arange(n_queries, device=device)
-    view = stack.layer_context(
-        positions_T, torch.empty(1, n_keys, 0, device=device) if part.endswith("cross") else None
-    )
+    pattern = next(traced.step for traced in trace.steps if traced.step.name == f"{part}.pattern")
+    is_cross = pattern.key_ids != f"{part.rpartition('layers.')[0]}ids"
+    view = stack.layer_context(positions_T, torch.empty(1, n_keys, 0, device=device) if is_cross else None)
     return view.own if view.source is None else view.source

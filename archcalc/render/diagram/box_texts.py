@@ -12,7 +12,15 @@ from archcalc.spec.ffn import Gated, MoE, Plain
 from archcalc.spec.layer import Arm
 from archcalc.spec.model import Pooler, Spec, Transform
 from archcalc.spec.norm import LayerNorm, Norm, RMSNorm
-from archcalc.spec.position import Alibi, Learned, RelativeBias, Rope, Sinusoidal
+from archcalc.spec.position import (
+    AttentionPosition,
+    Disentangled,
+    Learned,
+    ProportionalScaling,
+    RelativeBias,
+    Rope,
+    Sinusoidal,
+)
 from archcalc.spec.variants import implementation, variant
 from archcalc.units import exact
 from archcalc.words import Translator, msg
@@ -56,7 +64,8 @@ def part(arm: Arm, d_model: int, say: Translator, *, is_causal: bool) -> BoxText
         return BoxText(say(msg("cross-attention")), (*lines, *notes), component)
     masks = [say(msg("causal"))] if is_causal and variant(arm.part).mixes_tokens else []
     if window := getattr(arm.part, "window", None):
-        masks.append(say(msg("window of {n}", n=exact(window))))
+        is_chunked = getattr(arm.part, "is_chunked", False)
+        masks.append(say((msg("chunks of {n}") if is_chunked else msg("window of {n}")).fill(n=exact(window))))
     return BoxText(title, (*lines, *([" · ".join(masks)] if masks else [])), component)
 
 
@@ -174,15 +183,19 @@ def latent(part: LatentAttention, d_model: int, say: Translator) -> tuple[str, l
     return say(msg("latent attention (MLA)")), lines
 
 
-def _positions(part: Rope | Alibi | RelativeBias | None, width: int, say: Translator) -> Iterator[str]:
+def _positions(part: AttentionPosition | None, width: int, say: Translator) -> Iterator[str]:
     if isinstance(part, Rope):
         theta, d_rotary = f"{part.theta:,.10g}", part.d_rotary or width
+        if isinstance(part.scaling, ProportionalScaling):
+            d_rotary = 2 * part.scaling.n_pairs
         rotary = msg("RoPE, θ {theta}") if d_rotary == width else msg("RoPE on {n} of {width}, θ {theta}")
         yield say(rotary.fill(n=d_rotary, width=width, theta=theta))
-        if part.scaling:
+        if part.scaling and part.scaling.factor != 1:
             yield say(msg("scaled × {factor}", factor=f"{part.scaling.factor:g}"))
     elif isinstance(part, RelativeBias):
         yield say(msg("relative bias, {n} buckets", n=part.n_buckets))
+    elif isinstance(part, Disentangled):
+        yield say(msg("relative positions, {n} distances", n=part.n_distances))
     elif part is not None:
         yield say(msg("ALiBi"))
 

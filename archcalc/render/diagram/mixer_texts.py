@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from archcalc.spec.mixer import GatedDelta, ShortConv
+from archcalc.spec.mixer import GatedDelta, Mamba1, ShortConv
 from archcalc.units import exact
 from archcalc.words import Translator, msg
 
@@ -21,3 +21,12 @@ def gated_delta(part: GatedDelta, d_model: int, say: Translator) -> tuple[str, l
         say(msg("{n} heads, {key} × {value} each", n=exact(part.n_heads), key=part.d_key, value=part.d_value)),
         say(msg("chunks of {n} tokens", n=exact(part.chunk))),
     ]
+
+
+def mamba1(part: Mamba1, d_model: int, say: Translator) -> tuple[str, list[str]]:
+    """Return the heading and the lines of Mamba."""
+    lines = [
+        say(msg("{n} channels × {state} states", n=exact(part.d_inner or 0), state=exact(part.d_state))),
+        say(msg("convolution of {width} tokens, scan", width=exact(part.d_conv))),
+    ]
+    return say(msg("Mamba")), lines + ([say(msg("norms on Δ, b, c"))] if part.norm else [])

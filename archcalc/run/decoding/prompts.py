@@ -17,7 +17,7 @@ def prompt_ids(source: ModelSource, prompts: Sequence[str], id_lists: Sequence[s
     if bool(prompts) == bool(id_lists):
         raise InputError(msg("both") if prompts else msg("neither"), where="prompt, ids", allowed=msg("one of them"))
     if id_lists:
-        return [_ids(text) for text in id_lists]
+        return [ids_of(text) for text in id_lists]
     if source.tokenizer is None:
         raise InputError(msg("there is no tokenizer"), where="prompt", allowed=msg("`ids`"))
     return [source.tokenizer.encode(text) for text in prompts]
@@ -28,10 +28,15 @@ def one_prompt(source: ModelSource, prompt: str | None, ids: str | None) -> list
     return prompt_ids(source, [] if prompt is None else [prompt], [] if ids is None else [ids])[0]
 
 
-def decoder_ids(source: ModelSource, text: str | None) -> list[int] | None:
+# What a decoder has read: a text, or ids that begin with the start token.
+DecoderText = str | list[int]
+
+
+def decoder_ids(source: ModelSource, text: DecoderText | None) -> list[int] | None:
     """Return what the decoder of an encoder-decoder reads: its start token and a text; None for other models.
 
-    Raises InputError for a text for another model or without a tokenizer, and for an unknown start token.
+    Ids are read as they are. Raises InputError for a text for another model or without a tokenizer, and for an unknown
+    start token.
     """
     if source.spec.family != "encoder-decoder":
         if text is not None:
@@ -41,11 +46,13 @@ def decoder_ids(source: ModelSource, text: str | None) -> list[int] | None:
                 allowed=msg("left out"),
             )
         return None
+    if isinstance(text, list):
+        return text
     start = decoder_start(source.start_id)
     if text is None:
         return [start]
     if source.tokenizer is None:
-        raise InputError(msg("there is no tokenizer"), where="target", allowed=msg("left out"))
+        raise InputError(msg("there is no tokenizer"), where="target", allowed=msg("`target_ids`"))
     return [start, *source.tokenizer.encode(text, special=False)]
 
 
@@ -58,10 +65,11 @@ def decoder_start(start_id: int | None) -> int:
     return start_id
 
 
-def _ids(text: str) -> list[int]:
+def ids_of(text: str, where: str = "ids") -> list[int]:
+    """Return the ids in a text. Raises InputError for anything but integers."""
     try:
         return [int(part) for part in text.replace(",", " ").split()]
     except ValueError:
         raise InputError(
-            msg("found {found}", found=shown(text)), where="ids", allowed=msg("integers with commas between")
+            msg("found {found}", found=shown(text)), where=where, allowed=msg("integers with commas between")
         ) from None

@@ -85,6 +85,8 @@ def part_of_rank(part: Any, n: int) -> Any:
 def attention_of_rank(part: spec.Attention, n: int) -> spec.Attention:
     """Return an attention with one rank's heads; with fewer key heads than ranks, several ranks hold the same one."""
     n_kv_heads = part.n_kv_heads or part.n_heads
+    if n > 1 and spec.disentangled(part):
+        raise InputError(msg("its layers hold a part that ranks cannot share"), where="tp", allowed=msg("`fsdp`"))
     _check_heads(part.n_heads, n)
     if n_kv_heads % n and n % n_kv_heads:
         raise _indivisible(n, f"its {n_kv_heads} heads of keys and values, nor be a multiple of them", n_kv_heads)

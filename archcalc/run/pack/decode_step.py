@@ -126,13 +126,19 @@ class FusedLinear:
 def single_query_attention(attention: Attention) -> SingleQueryAttention | None:
     """Return the attention for one query; None if a field needs the full module."""
     config, part = attention.softmax, attention.part
-    extras = (config.bias, config.softcap, attention.sinks, *(getattr(part, field) for field in _UNSUPPORTED))
+    extras = (
+        config.bias,
+        config.softcap,
+        attention.sinks,
+        attention.relative,
+        *(getattr(part, field) for field in _UNSUPPORTED),
+    )
     is_plain = all(each is None for each in extras) and not _has_other_rotation(part)
     return SingleQueryAttention(attention) if is_plain and type(attention) is Attention else None
 
 
 # Fields of an attention that this form does not support; where one is set, the module itself runs.
-_UNSUPPORTED = ("d_value", "value_scale", "clip", "temperature", "gate", "out_norm")
+_UNSUPPORTED = ("d_value", "value_scale", "clip", "temperature", "gate", "out_norm", "v_norm")
 
 
 def _has_other_rotation(part: Any) -> bool:
@@ -164,6 +170,7 @@ class DecodeBlock(Block):
     def __init__(self, block: Block, forwards: dict[str, TokenForward]) -> None:
         nn.Module.__init__(self)
         self.branches, self.branch_names, self.stream_names = block.branches, block.branch_names, block.stream_names
+        self.out_scalar = block.out_scalar
         self.forwards = forwards
         norm_names = [name for branch in block.branches for name, _ in norms(branch)]
         self.norms = {name: block.get_submodule(name).forward for name in norm_names}
@@ -212,8 +219,11 @@ class DecodeStep:
 
 
 def decode_step(model: nn.Module) -> DecodeStep | None:
-    """Return the decode step of a packed model; None unless it is a decoder whose arms all have a one-token form."""
-    if not isinstance(model, SingleStack) or not model.is_causal or model.spec.reads_text:
+    """Return the decode step of a packed model; None unless all arms have a one-token form.
+
+    There is none either for other models than decoders, and for one with prompts.
+    """
+    if not isinstance(model, SingleStack) or not model.is_causal or model.spec.reads_text or model.prompts is not None:
         return None
     blocks = {owner: _decode_block(cast(Block, block)) for owner, block in model.layers.items()}
     if any(block is None for block in blocks.values()):

@@ -67,7 +67,8 @@ def _norm(norm: RMSNorm, pack: PackFunction) -> nn.Module:
 
 def _fuse_linears(module: nn.Module, pack: PackFunction) -> nn.Module:
     """Pack some Linears as parts of one matrix."""
-    linears = {name: cast(Linear, module.get_submodule(name)) for name in FUSED_LINEARS[type(module)]}
+    names = [name for name in FUSED_LINEARS[type(module)] if getattr(module, name) is not None]
+    linears = {name: cast(Linear, module.get_submodule(name)) for name in names}
     if len({linear.in_features for linear in linears.values()}) > 1:  # keys and values read a source of another width
         return _keep(module, pack)
     fused, start = pack(torch.cat([linear.weight for linear in linears.values()])), 0

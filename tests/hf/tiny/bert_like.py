@@ -10,6 +10,8 @@ SMALL = {"vocab_size": 96, "hidden_size": 32, "num_hidden_layers": 3, "num_atten
 BERT = SMALL | {"intermediate_size": 56, "max_position_embeddings": 64, "type_vocab_size": 3}
 ESM = SMALL | {"intermediate_size": 56, "max_position_embeddings": 64, "pad_token_id": 1}
 DISTILBERT = {"vocab_size": 96, "dim": 32, "n_layers": 3, "n_heads": 4, "hidden_dim": 56, "max_position_embeddings": 64}
+DISTANCES = {"relative_attention": True, "pos_att_type": ["c2p", "p2c"], "position_biased_input": False}
+LOG_DISTANCES = DISTANCES | {"position_buckets": 4, "max_relative_positions": 9, "pos_att_type": "p2c|c2p"}
 
 XLM = {"vocab_size": 96, "emb_dim": 32, "n_layers": 3, "n_heads": 4, "max_position_embeddings": 64}
 
@@ -32,6 +34,7 @@ CAUSAL = {
 # The types whose untied head has a second bias.
 TWO_BIASES = (
     "bert",
+    "tapas",
     "albert",
     "roberta",
     "camembert",
@@ -71,6 +74,11 @@ SMALL_CONFIGS: dict[str, dict[str, Any]] = {
     "rembert": BERT | {"input_embedding_size": 12, "output_embedding_size": 20, "hidden_act": "relu"},
     "roformer": BERT | {"embedding_size": 12, "rotary_value": True},
     "gte": BERT | {"hidden_act": "silu"},
+    "tapas": {**BERT, "type_vocab_sizes": [3, 5, 7]},
+    "deberta": BERT | DISTANCES | {"pooler_hidden_size": 32},
+    "deberta-v2": BERT
+    | LOG_DISTANCES
+    | {"norm_rel_ebd": "layer_norm", "share_att_key": True, "pooler_hidden_size": 32},
 }
 VARIANTS: dict[str, dict[str, Any]] = {
     "electra as wide as its table": BERT | {"embedding_size": 32},
@@ -84,6 +92,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "xlm of languages": XLM | {"n_langs": 4},
     "xlm without their table": XLM | {"n_langs": 4, "use_lang_emb": False},
     "flaubert with norms before": XLM | {"pre_norm": True},
+    "deberta of few distances": BERT | DISTANCES | {"max_relative_positions": 5, "pos_att_type": "c2p"},
+    "deberta of another head": BERT | DISTANCES | {"legacy": False, "pos_att_type": ["p2c"], "type_vocab_size": 0},
+    "deberta untied": BERT | {"tie_word_embeddings": False},
+    "deberta-v2 with its own projections": BERT | LOG_DISTANCES | {"position_biased_input": True, "legacy": False},
+    "deberta-v2 from contents": BERT | DISTANCES | {"pos_att_type": ["c2p"], "norm_rel_ebd": "layer_norm"},
+    "deberta-v2 without products": BERT | DISTANCES | {"pos_att_type": None, "tie_word_embeddings": False},
     "ernie of tasks": BERT | {"use_task_id": True, "task_type_vocab_size": 5},
     "esm with rope": ESM | {"position_embedding_type": "rotary", "rope_theta": 50.0, "emb_layer_norm_before": True},
     "esm with dropped tokens": ESM | {"pad_token_id": 0, "token_dropout": True, "mask_token_id": MASK},

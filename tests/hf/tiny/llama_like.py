@@ -51,6 +51,8 @@ GROWING = {
         "llama_4_scaling_beta": 0.6,
     }
 }
+GEMMA4 = GROUPED | {"head_dim": 12, "global_head_dim": 16, "sliding_window": 5, "rms_norm_eps": 0.03}
+GEMMA4_TYPES = {"layer_types": ["sliding_attention", "full_attention", "sliding_attention", "sliding_attention"]}
 ALPHA = {"rope_scaling": {"type": "dynamic", "alpha": 50.0, "factor": 1.0}, "rope_theta": 77.0}
 MODERN = BASE | {"pad_token_id": 0, "norm_eps": 0.03, "local_attention": 6}
 
@@ -138,6 +140,19 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "gemma3_text:older ropes": GEMMA
     | {"rope_theta": 900.0, "rope_local_base_freq": 30.0, "rope_scaling": {"rope_type": "linear", "factor": 8.0}},
     "gemma3_text:capped": GEMMA | {"attn_logit_softcapping": 2.0, "final_logit_softcapping": 3.0} | MIXED,
+    "gemma4_unified_text:small": GEMMA4 | GEMMA4_TYPES,
+    "gemma4_unified_text:keys are values": GEMMA4
+    | GEMMA4_TYPES
+    | {"attention_k_eq_v": True, "num_global_key_value_heads": 1, "attention_bias": True},
+    "gemma4_unified_text:shared": GEMMA4
+    | {"num_hidden_layers": 5, "num_kv_shared_layers": 2, "use_double_wide_mlp": True, "final_logit_softcapping": 3.0}
+    | {"layer_types": ["sliding_attention", "full_attention"] * 2 + ["full_attention"]},
+    "gemma4_unified_text:overridden": GEMMA4
+    | GEMMA4_TYPES
+    | {"per_layer_config": {key: {"head_dim": 8, "num_key_value_heads": 4} for key in ("1", "03")}}
+    | {"attention_k_eq_v": True}
+    | BY_KIND,
+    "gemma4_unified_text:both ways": GEMMA4 | GEMMA4_TYPES | {"use_bidirectional_attention": "all"},
     "gemma3_text:both ways": GEMMA | {"use_bidirectional_attention": True, "sliding_window": 6} | BY_KIND,
     "gemma3_text:both ways, mixed": GEMMA | {"use_bidirectional_attention": True, "sliding_window": 3} | MIXED,
     "glm:default switches": RMS | {"head_dim": 12},

@@ -35,6 +35,7 @@ NEEDS = {
     "dots1": {"n_routed_experts": 128, "num_experts_per_tok": 6, "n_shared_experts": 2},
 }
 
+LLAMA4 = RMS | {"num_local_experts": 5, "intermediate_size_mlp": 40, "head_dim": 12, "attention_chunk_size": 4}
 CONFIGS: dict[str, dict[str, Any]] = {
     "afmoe:default switches": AFMOE,
     "afmoe:scaled": AFMOE
@@ -112,6 +113,11 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "laguna:by layer": LAGUNA
     | MIXED
     | {"num_attention_heads_per_layer": [4, 2, 6, 6], "gating": "per-head", "moe_routed_scaling_factor": 1.7},
+    "llama4_text:default switches": LLAMA4 | {"floor_scale": 3, "attn_scale": 0.7},
+    "llama4_text:mixed": LLAMA4
+    | {"no_rope_layers": [0, 1, 1, 0], "moe_layers": [1, 3], "use_qk_norm": False, "num_experts_per_tok": 2}
+    | {"layer_types": ["chunked_attention", "full_attention", "chunked_attention", "full_attention"]}
+    | {"attention_bias": True, "attn_temperature_tuning": False},
     "mellum:default switches": MELLUM,
     "mellum:mixed": MELLUM | MIXED | FEEDS | BY_KIND | {"norm_topk_prob": False, "attention_bias": True},
     "mimo_v2_flash:default switches": MIMO,
