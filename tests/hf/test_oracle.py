@@ -97,7 +97,16 @@ REASONS = {name: deviation for deviation in DEVIATIONS for name in deviation.nam
 FORGETS_THE_TIE = {"mT5-small", *(f"Flan-T5-{size} (= T5 v1.1)" for size in ("small", "base", "large", "xl", "xxl"))}
 STEPS = {"s128": (128, 0), "s2048": (2048, 0), "decode": (1, 2047)}
 # Types whose mixers transformers computes by the algorithm that we name; of others only the projections are the same.
-SAME_ALGORITHM = {"lfm2", "mamba", "falcon_mamba", "jamba", "qwen3_next", "qwen3_5_text", "qwen3_5_moe_text"}
+SAME_ALGORITHM = {
+    "lfm2",
+    "mamba",
+    "falcon_mamba",
+    "jamba",
+    "qwen3_next",
+    "qwen3_5_text",
+    "qwen3_5_moe_text",
+    "olmo_hybrid",
+}
 ALSO_RIGHT = ("total", "total_if_kv_b_proj_new_token_only", "total_if_topk_only")
 
 

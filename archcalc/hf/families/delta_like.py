@@ -1,4 +1,4 @@
-"""Decoders whose layers have attention or the gated delta rule: Qwen3-Next, Qwen3.5."""
+"""Decoders whose layers have attention or the gated delta rule: Qwen3-Next, Qwen3.5, OLMo Hybrid."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,14 +6,16 @@ from typing import Any
 from msgspec.structs import replace
 
 from archcalc.hf.config import SIZE, Config
+from archcalc.hf.families.llama_like import NO_PADDING
 from archcalc.hf.families.moe_like import SHARED_EXPERT, SPARSE_STEP, experts
 from archcalc.hf.family import derive
 from archcalc.hf.lens import Constraint, ImpliedValue, Key
 from archcalc.hf.spellings import TIED, TIED_EXPERTS
 from archcalc.hf.stack import CombinedSchedule, ListSchedule
-from archcalc.hf.templates.decoder import BIASED, LAYER, decoder
+from archcalc.hf.templates.decoder import BIASED, LAYER, OUT_NORMS, decoder
 from archcalc.hf.tensors import TensorEntry, fused_modules, module, modules
 from archcalc.hf.vocabulary import (
+    LLAMA_ATTENTION,
     LLAMA_EXPERTS,
     LLAMA_FFN,
     LLAMA_NORMS,
@@ -21,6 +23,7 @@ from archcalc.hf.vocabulary import (
     QK_NORMS,
     flag,
     keys,
+    layers,
     rmsnorm,
     size,
 )
@@ -164,4 +167,101 @@ QWEN3_5_MOE = derive(
     spelling=replace(TIED_EXPERTS, unused=MTP),
 )
 
-FAMILIES = (QWEN3_NEXT, QWEN3_5, QWEN3_5_MOE)
+
+def of_heads(config: Config) -> int:
+    """Return the number of attention heads, by default also that of the states."""
+    return int(size("num_attention_heads", 30).read(config))
+
+
+STATE_KEY_HEADS = size("linear_num_key_heads", of_heads, null=of_heads)
+
+
+def key_width(config: Config) -> int:
+    """Return the default width of keys: three quarters of the model's, divided among the heads."""
+    return int(0.75 * size("hidden_size", 3840).read(config) / STATE_KEY_HEADS.read(config))
+
+
+STATE_KEYS = size("linear_key_head_dim", key_width, null=key_width)
+
+
+def value_width(config: Config) -> int:
+    """Return the default width of values: twice that of keys."""
+    return int(2 * STATE_KEYS.read(config))
+
+
+def fourths(config: Config, index: int) -> str:
+    """Return the kind of a layer: every fourth has attention, or the last if there are fewer."""
+    depth = layers(32).read(config)
+    return "attention" if index % 4 == 3 or (depth < 4 and index == depth - 1) else "linear"
+
+
+def norm_by_kind(kind: str, layer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a layer with norms after attention and its feed-forward, or before the mixer and its feed-forward."""
+    return {**layer, "placement": "pre" if kind == "linear" else "output"}
+
+
+OLMO_HYBRID = decoder(
+    "olmo_hybrid",
+    "OlmoHybridForCausalLM",
+    vocab=100352,
+    n_ctx=65536,
+    width=3840,
+    heads=30,
+    d_head=ImpliedValue(None),
+    attention=BIASED | {"qk_norm": "full"},
+    kinds={"attention": {}},
+    mixers={
+        "linear": GATED_DELTA
+        | {
+            "n_heads": size("linear_num_value_heads", of_heads, null=of_heads),
+            "n_key_heads": STATE_KEY_HEADS,
+            "d_key": STATE_KEYS,
+            "d_value": size("linear_value_head_dim", value_width, null=value_width),
+            "negative": flag("linear_allow_neg_eigval", True),
+            "norm": {"kind": "rmsnorm", "eps": 1e-5},
+        }
+    },
+    schedule=ListSchedule({"full_attention": "attention", "linear_attention": "linear"}, fourths, (layers(32),)),
+    to_branches=norm_by_kind,
+    tensors=(
+        LLAMA_OUTSIDE,
+        LLAMA_ATTENTION,
+        QK_NORMS,
+        MIXER_WEIGHTS,
+        modules(
+            {
+                "q": "q_proj",
+                "k": "k_proj",
+                "v": "v_proj",
+                "gate": "g_proj",
+                "beta": "b_proj",
+                "decay": "a_proj",
+                "norm": "o_norm",
+                "out": "o_proj",
+            },
+            "layers.{i}.mixer.",
+            f"{DELTA}.",
+        ),
+        OUT_NORMS,
+        modules({"ffn_norm": "post_attention_layernorm"}, *LAYER),
+        LLAMA_FFN,
+    ),
+    constraints=(Constraint("hidden_act", ("silu", "swish")),),
+    # How weights are initialized.
+    irrelevant=keys("linear_a_log_min linear_a_log_max linear_dt_min linear_dt_max linear_dt_init_floor"),
+    # Files have three convolutions, which the class joins.
+    spelling=replace(
+        TIED,
+        renames={
+            r"\.attention_layer_norm\.": ".input_layernorm.",
+            r"\.feedforward_layer_norm\.": ".post_attention_layernorm.",
+        },
+        unused=MTP,
+        fused=tuple(
+            TensorEntry(f"{DELTA}.{name}_conv1d.weight", (f"layers.{{i}}.mixer.{name}_conv.weight",)) for name in "qkv"
+        ),
+    ),
+    fixed_keys=NO_PADDING,
+)
+
+FAMILIES = (QWEN3_NEXT, QWEN3_5, QWEN3_5_MOE, OLMO_HYBRID)

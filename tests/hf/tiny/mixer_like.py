@@ -14,7 +14,7 @@ LINEAR = {
     "linear_value_head_dim": 10,
     "linear_conv_kernel_dim": 3,
 }
-HYBRID = {"layer_types": ["linear_attention", "full_attention", "linear_attention", "linear_attention"]}
+HYBRID = {"layer_types": ["linear_attention", "full_attention"] * 2}
 QWEN = RMS | LINEAR | HYBRID | {"head_dim": 16}
 QWEN_MOE = QWEN | {
     "num_experts": 6,
@@ -55,11 +55,18 @@ CONFIGS: dict[str, dict[str, Any]] = {
     | CONV
     | THETA
     | {"conv_bias": True, "tie_word_embeddings": False, "block_multiple_of": 10, "block_ffn_dim_multiplier": 1.2},
+    # transformers saves the joined convolution in three equal parts, so queries and values are equally wide here.
+    "olmo_hybrid:default switches": RMS | HYBRID | {"linear_key_head_dim": 6, "linear_value_head_dim": 6},
+    "olmo_hybrid:biased": RMS
+    | HYBRID
+    | LINEAR
+    | {"attention_bias": True, "linear_allow_neg_eigval": False, "tie_word_embeddings": True}
+    | {"linear_key_head_dim": 20},
     "qwen3_5_moe_text:default switches": QWEN_MOE,
     "qwen3_5_moe_text:biased": QWEN_MOE | {"attention_bias": True, "tie_word_embeddings": True},
     "qwen3_5_text:default switches": QWEN,
     "qwen3_5_text:biased": QWEN
-    | {"attention_bias": True, "tie_word_embeddings": True, "layer_types": None, "full_attention_interval": 3}
+    | {"attention_bias": True, "tie_word_embeddings": True, "layer_types": None, "full_attention_interval": 2}
     | {"linear_num_key_heads": 3, "linear_num_value_heads": 3},
     "qwen3_next:default switches": QWEN_MOE,
     "qwen3_next:mixed": QWEN_MOE
