@@ -44,6 +44,9 @@ _OTHER_VALUES = {
     "qk_nope_head_dim": 10,
     "qk_rope_head_dim": 6,
     "v_head_dim": 14,
+    # Linear attention: of equal widths, since transformers saves OLMo Hybrid's joined convolution in equal parts.
+    "linear_key_head_dim": 10,
+    "linear_value_head_dim": 10,
     # Indexers and chunks.
     "index_n_heads": 12,
     "index_head_dim": 10,

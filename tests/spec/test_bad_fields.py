@@ -206,6 +206,11 @@ def test_a_mistake_gets_one_line(path: str, value: Any, start: str, says: str):
             {"attention": GQA, "mixer": CONV},
             r"mixer: the layer has an attention too; allowed: one of the two",
         ),
+        (
+            "decoder",
+            {"mixer": {"kind": "gated_delta", "n_heads": 3, "n_key_heads": 2, "d_key": 4}},
+            r"mixer.n_key_heads: 2 key heads; allowed: a divisor of n_heads = 3",
+        ),
         ("encoder", {"mixer": CONV}, r"mixer: reads only earlier tokens; allowed: a part of an encoder"),
         ("encoder", {"branches": [{"arms": [{"name": "mixer", "part": CONV}]}]}, r"part: reads only earlier tokens"),
         ("decoder", {"mixer": CONV, "placement": "parallel"}, r"needs attention or mixer, and ffn"),
