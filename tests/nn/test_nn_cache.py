@@ -335,7 +335,10 @@ def test_dtypes(dtype: torch.dtype) -> None:
         (lambda model: model.new_cache(0, 4), "batch: found 0"),
         (lambda model: model(ids(2, 1), cache=model.new_cache(1, 4)), "batch: 2 sequences; allowed: the cache's 1"),
         (lambda model: model(ids(1, 1), cache=model.new_cache(3, 4)), "batch: 1 sequences"),
-        (lambda model: model(ids(1, 1), cache=model.new_cache(1, 4), positions=torch.ones(1)), "positions: with a"),
+        (
+            lambda model: model(ids(1, 1), cache=model.new_cache(1, 4), positions=torch.ones(1)),
+            "positions: a cache, or padding",
+        ),
         (lambda model: allocate(model.spec, 1, 4, source=3), "source: there is no encoder beside the decoder"),
         (lambda model: build(load("bert-base")).new_cache(1, 4), "cache: an encoder caches nothing"),
     ],
