@@ -15,6 +15,8 @@ from archcalc.ledger.tokens import BATCH
 from archcalc.spec.attention import Attention, Gate, QkNorm
 from archcalc.spec.position import Alibi, Disentangled, RelativeBias, Rope
 
+_ROLES = {"k": "keys", "q": "queries"}
+
 
 def leaves(part: Attention, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
     """Yield the leaves of an attention; keys and values shared by an earlier layer are not computed again."""
@@ -108,7 +110,7 @@ def _project_rows(
         yield Save(f"relative.{name}", table, "position")
     passes = () if ctx.span.passes is None else (ctx.span.passes,)
     yield Matmul(f"relative.{name}", (*passes, rows, d.d_model, width), "attention")
-    return table.new(f"relative {name}", *passes, d.n_heads, rows, d.d_head)
+    return table.new(f"relative {_ROLES[name]}", *passes, d.n_heads, rows, d.d_head)
 
 
 def _queries(part: Attention, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forward[Tensor]:

@@ -125,7 +125,7 @@ def _relative_scores(
             yield from save(name, "attention", content, each)
             axes = BATCH, options.n_heads, content.axes[2], relative.rows, options.width
             yield Matmul(f"{name}_scores", axes, "attention")
-            products = content.new(f"{name} scores of all rows", BATCH, options.n_heads, content.axes[2], relative.rows)
+            products = content.new("scores of all rows", BATCH, options.n_heads, content.axes[2], relative.rows)
             yield from save(name, "attention", products)  # whose shape the gradient of a gather asks for
             yield Save(name, rows, "position")
 

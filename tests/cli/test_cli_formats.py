@@ -41,7 +41,7 @@ ARGUMENTS = {
     "sweep": ["tiny", "--over", "d_ff=64,128", "--over", "n_kv_heads=null,2"],
 }
 # Their HTML is a page that is stepped through or clicked on.
-INTERACTIVE = {"attention", "lens", "patch", "patchscope", "trace"}
+INTERACTIVE = {"attention", "lens", "patch", "patchscope", "structures", "trace"}
 PIPE_WIDTH = 180
 
 

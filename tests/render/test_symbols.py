@@ -18,6 +18,7 @@ from archcalc.words import LANGS, translator
 SYMBOLS = [symbol for kind, said in SYMBOL_WORDS.items()
            for symbol, form in ((kind, said.formula), (f"{kind}(window[a])", said.windowed)) if form]  # fmt: skip
 SUM = re.compile(r"sum of (?P<term>.*) over t = 1 … (?P<last>\w+)|(?P<summand>.*) 对 t = 1 … (?P<end>\w+) 求和")
+STEP = r"(\1) if seq > 1 or past == 0 else 0"
 LINE = re.compile(r"(\S+) = (.*) = (\d+)[:：].+")
 
 
@@ -29,9 +30,11 @@ def computed(formula: str, sizes: dict[str, int]) -> int:
     text = formula.replace("window[a]", "window")
     text = re.sub(r"(.+) if past = 0, else (.+)", r"(\1) if past == 0 else (\2)", text)
     text = re.sub("past = 0 时为 (.+)，否则为 (.+)", r"(\1) if past == 0 else (\2)", text)
+    text = re.sub("⌈(.+?)/(.+?)⌉", r"(-(-(\1) / (\2)))", text)
+    text = re.sub("(.+)(; 0 for one token after others|；若只有一个接在其他词元之后的词元，则为 0)", STEP, text)
     for sign, python in (("·", "*"), ("−", "-"), ("/", "//"), ("mod", "%")):
         text = text.replace(sign, python)
-    return eval(text, {"min": min}, {**sizes, "window": sizes["window[a]"]})  # noqa: S307
+    return eval(text, {"min": min, "max": max}, {**sizes, "window": sizes["window[a]"]})  # noqa: S307
 
 
 @pytest.mark.parametrize("lang", LANGS)
@@ -52,7 +55,7 @@ def test_what_is_said_is_what_is_computed(
 
 def test_every_symbol_has_its_words() -> None:
     assert set(SYMBOL_WORDS) == set(ATOMS)
-    assert len(SYMBOLS) == 16
+    assert len(SYMBOLS) == 20
 
 
 def test_every_symbol_of_a_workload_is_told() -> None:
