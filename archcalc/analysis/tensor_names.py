@@ -24,7 +24,12 @@ _NAMES: Final = {
         in_context("tensor", "clamped"),
         in_context("tensor", "clamped up"),
         in_context("tensor", "cosines and sines"),
+        in_context("tensor", "decay of a chunk"),
+        in_context("tensor", "decayed keys"),
+        in_context("tensor", "decayed queries"),
         in_context("tensor", "dropout mask"),
+        in_context("tensor", "exp(rest of decays)"),
+        in_context("tensor", "exp(sum of decays)"),
         in_context("tensor", "gated"),
         in_context("tensor", "hidden experts"),
         in_context("tensor", "is positive"),
@@ -33,6 +38,7 @@ _NAMES: Final = {
         in_context("tensor", "mask"),
         in_context("tensor", "mean"),
         in_context("tensor", "mixed"),
+        in_context("tensor", "new values, decayed keys"),
         in_context("tensor", "normed"),
         in_context("tensor", "pattern"),
         in_context("tensor", "places"),
@@ -66,6 +72,7 @@ _NAMES: Final = {
         in_context("tensor", "values"),
         in_context("tensor", "weights of each choice"),
         in_context("tensor", "widened"),
+        in_context("tensor", "written values"),
     )
 }
 # What stands around another name.

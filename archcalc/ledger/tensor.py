@@ -33,6 +33,6 @@ class Tensor(msgspec.Struct, frozen=True, eq=False):
         """Return a copy in this dtype; the tensor itself if it already has it."""
         return self if dtype == self.dtype else Tensor(self.label, self.axes, dtype)
 
-    def view(self, *axes: Poly) -> Tensor:
+    def view(self, *axes: Poly, label: str = "") -> Tensor:
         """Return a view of it with these axes, in the same memory."""
-        return Tensor(self.label, axes, self.dtype, self.is_shared, self.storage)
+        return Tensor(label or self.label, axes, self.dtype, self.is_shared, self.storage)

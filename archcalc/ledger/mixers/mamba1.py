@@ -24,7 +24,8 @@ def leaves(part: Mamba1, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forward[
     u = yield from activation("silu", "conv", "mixer", convolved)
     u = u.new("u", *inner)
     selected = yield from linear("x", u, d.dt_rank + 2 * d.d_state, "mixer", bias=False)
-    low, b, c = (selected.view(BATCH, tokens, width) for width in (d.dt_rank, d.d_state, d.d_state))
+    widths = {"Δ": d.dt_rank, "B": d.d_state, "C": d.d_state}
+    low, b, c = (selected.view(BATCH, tokens, width, label=label) for label, width in widths.items())
     if part.norm:
         low = yield from norm.leaves(part.norm, "dt_norm", low, ctx)
         b = yield from norm.leaves(part.norm, "b_norm", b, ctx)
