@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from archcalc import presets
 from archcalc.ledger.build import build
 from archcalc.nn import build as build_module
 from archcalc.spec import Spec
+from archcalc.spec.document import decode
 from archcalc.spec.execution import Execution, Recompute
 from archcalc.spec.ffn import MoE
 from archcalc.spec.groups import layers_of
@@ -57,6 +59,27 @@ def measured(spec: Spec, work: Workload, how: Execution, *, real: bool = False) 
 @given(specs(), EXECUTIONS | FLASH, st.integers(1, 3), st.integers(1, 6))
 def test_what_any_spec_keeps(spec: Spec, how: Execution, batch: int, seq: int) -> None:
     work = fitting(spec, seq, batch=batch)
+    assert stated(spec, work, how) == measured(spec, work, how)
+
+
+NEAR = {"kind": "disentangled", "n_distances": 4}
+LAYERNORM = {"kind": "layernorm"}
+
+
+def two_layers(position: dict[str, Any] | None, **fields: Any) -> Spec:
+    attention = {"kind": "gqa", "n_heads": 2, "d_head": 3, "position": position}
+    ffn = {"kind": "plain", "d_ff": 5, "activation": "relu"}
+    pattern = [{"norm": LAYERNORM, "attention": attention, "ffn": ffn} | fields]
+    encoder = {"runs": [{"count": 2, "pattern": pattern}]}
+    return decode({"name": "x", "vocab_size": 17, "n_ctx": 9, "d_model": 6, "encoder": encoder, "head": None})
+
+
+@pytest.mark.parametrize("norm", [None, LAYERNORM, {"kind": "rmsnorm"}], ids=["no norm", "layernorm", "rmsnorm"])
+@pytest.mark.parametrize("recompute", ["none", "selective", "full"])
+def test_layers_keep_one_table_of_distances(norm: dict[str, Any] | None, recompute: Recompute) -> None:
+    """The normalized rows; without a norm the table is a weight."""
+    spec, how = two_layers(NEAR | {"norm": norm}), Execution(dtype="bf16", recompute=recompute)
+    work = fitting(spec, 3, batch=2)
     assert stated(spec, work, how) == measured(spec, work, how)
 
 
@@ -121,3 +144,15 @@ def test_what_any_spec_computes_again(
     assert counted_step(spec, work, how, early_stop=True) == plain + early
     textbook = again(spec, work, how, lambda recomputation: recomputation != "never")
     assert counted_step(spec, work, how, early_stop=False) == plain + textbook
+
+
+@pytest.mark.parametrize("out_scalar", [False, True])
+def test_the_product_before_a_stored_number_is_computed_again(out_scalar: bool) -> None:
+    spec, how = two_layers(None, out_scalar=out_scalar), Execution(dtype="fp32", recompute="full", dropout=False)
+    work = fitting(spec, 3)
+    ledger = build(spec, how)
+    late = [row.path for row in ledger.matmuls if row.matmul.recomputation != "always"]
+    assert late == ([] if out_scalar else ["layers.{i}.ffn.down"])
+    plain = sum((row.formula + row.backward_formula).at(ledger.at(work)) for row in ledger.matmuls)
+    early = again(spec, work, how, lambda recomputation: recomputation == "always")
+    assert counted_step(spec, work, how, early_stop=True) == plain + early

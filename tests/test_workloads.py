@@ -27,8 +27,8 @@ from tests.nn.flop_truth import Flops, backward, decode, prefill
 from tests.strategies import ANY_DECODERS, DECODERS, specs
 
 INDEX = re.compile(r"\.\d+(?=\.|$)")
-# Attention's own products, and the head's matrix, are computed in the module that holds them.
-WITHIN = re.compile(r"\.(scores|values|sum|logits|scan)$")
+# Products of attention and of mixers, and the head's matrix, are computed in the module that holds them.
+WITHIN = re.compile(r"\.((pos_key_|pos_query_)?scores|values|sum|logits|scan|new state|triangular solve|\w+ · \w+)$")
 DECODING = [name for name in presets.names() if load(name).decoder is not None]
 
 

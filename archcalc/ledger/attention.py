@@ -106,8 +106,7 @@ def _project_rows(
         yield Weight(f"relative.{name}.weight", (width, d.d_model), "attention")
         if bias:
             yield Weight(f"relative.{name}.bias", (width,), "attention")
-    if part.norm is not None:
-        yield Save(f"relative.{name}", table, "position")
+    yield Save(f"relative.{name}", table, "position")
     passes = () if ctx.span.passes is None else (ctx.span.passes,)
     yield Matmul(f"relative.{name}", (*passes, rows, d.d_model, width), "attention")
     return table.new(f"relative {_ROLES[name]}", *passes, d.n_heads, rows, d.d_head)

@@ -88,7 +88,7 @@ def save(name: str, component: Component, *tensors: Tensor) -> Forward[None]:
 
 
 class StorageTracker:
-    """Turn the saves of all operations into saved activations: each storage once, for the first operation.
+    """Turn the saves of all operations into saved activations: each storage once, for the first operation; no weights.
 
     Without training there are neither saved activations nor elementwise operations.
     """
@@ -104,7 +104,7 @@ class StorageTracker:
         if not isinstance(leaf, Save):
             return leaf
         tensor = leaf.tensor.storage
-        if not self.is_training or tensor in self.storages:
+        if not self.is_training or tensor.is_stored or tensor in self.storages:
             return None
         self.storages.add(tensor)
         name = self._name(tensor) if tensor.is_shared else leaf.name

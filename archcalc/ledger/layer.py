@@ -8,7 +8,7 @@ from msgspec import structs
 from archcalc.ledger import norm
 from archcalc.ledger.algebra import ONE
 from archcalc.ledger.forward_context import ForwardContext, dropout
-from archcalc.ledger.leaves import Elementwise, Forward, Weight, collect, with_prefix
+from archcalc.ledger.leaves import Elementwise, Forward, Save, Weight, collect, with_prefix
 from archcalc.ledger.symbols import Symbols
 from archcalc.ledger.tensor import Tensor
 from archcalc.ledger.tokens import CROSS
@@ -59,6 +59,7 @@ def leaves(layer: Layer, symbols: dict[str, Symbols], x: Tensor, ctx: ForwardCon
     if layer.out_scalar:
         yield Weight(f"{ctx.prefix}out_scalar", (ONE,), "other", kind="buffer")
         yield Elementwise(f"{ctx.prefix}out_scalar", x.axes, "other", "product")
+        yield Save(f"{ctx.prefix}out_scalar", Tensor("out_scalar", (ONE,), x.dtype, is_stored=True), "other")
         x = x.new("states")
     return x
 

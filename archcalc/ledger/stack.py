@@ -11,7 +11,7 @@ from msgspec import structs
 from archcalc.ledger import embedding, layer, norm, prompts
 from archcalc.ledger.algebra import ONE, Poly
 from archcalc.ledger.forward_context import ForwardContext, Lent, StorageTracker, checkpoint, dropout, save
-from archcalc.ledger.leaves import Entry, Forward, Leaf, Save, Weight, map_leaves, with_prefix
+from archcalc.ledger.leaves import Entry, Forward, Leaf, Weight, map_leaves, with_prefix
 from archcalc.ledger.symbols import SizeTable, Symbols
 from archcalc.ledger.tensor import Tensor
 from archcalc.ledger.tokens import BATCH, DECODER, ENCODER, SOURCE_ENCODER, Span
@@ -251,12 +251,9 @@ class StackBuilder(msgspec.Struct, frozen=True):
                 d = table.symbols(self.owner(group, name), self.owner(), "")
                 axes = d.n_distances + d.n_distances, d.d_model
                 yield StackLeaf(Weight("distances.weight", axes, "position"))
-                rows = Tensor("distances", axes, ctx.execution.dtype)
-                return (
-                    yield from self.outside_layers(
-                        _without_saves(rows, norm.leaves(position.norm, "distances.norm", rows, ctx))
-                    )
-                )
+                rows = Tensor("distances", axes, ctx.execution.dtype, is_stored=True)
+                normed = yield from self.outside_layers(norm.leaves(position.norm, "distances.norm", rows, ctx))
+                return structs.replace(normed, label="distances", is_shared=True)
         return None
 
     def _prompts(self, table: SizeTable, ctx: ForwardContext) -> Iterator[StackLeaf]:
@@ -287,8 +284,3 @@ class StackBuilder(msgspec.Struct, frozen=True):
 
     def _symbols(self, table: SizeTable, group: Group) -> dict[str, Symbols]:
         return {name: table.symbols(self.owner(group, name), self.owner(), "") for name in parts(group.layer)}
-
-
-def _without_saves(weight: Tensor, leaves: Forward[T]) -> Forward[T]:
-    """Yield leaves without those that save a weight, which is stored anyway."""
-    return map_leaves(lambda leaf: None if isinstance(leaf, Save) and leaf.tensor is weight else leaf, leaves)

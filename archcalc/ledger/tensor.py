@@ -11,7 +11,8 @@ from archcalc.ledger.algebra import Poly
 class Tensor(msgspec.Struct, frozen=True, eq=False):
     """A tensor with its own storage: two tensors are never equal.
 
-    `is_shared`: it serves every layer of its stack. A view shares the storage of its `base`.
+    `is_shared`: it serves every layer of its stack. `is_stored`: it is a weight or a buffer, which is no activation. A
+    view shares the storage of its `base`.
     """
 
     label: str
@@ -19,6 +20,7 @@ class Tensor(msgspec.Struct, frozen=True, eq=False):
     dtype: ElementName
     is_shared: bool = False
     base: Tensor | None = None
+    is_stored: bool = False
 
     @property
     def storage(self) -> Tensor:

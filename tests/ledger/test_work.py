@@ -64,10 +64,15 @@ def test_published_models(name: str):
 @settings(max_examples=40)
 @given(specs(), st.integers(1, 5), st.integers(1, 9), st.integers(0, 9))
 def test_sequences_of_a_batch_cost_alike(spec: Spec, batch: int, seq: int, past: int):
+    """Each row of the ledger, except that all of them share the projections of relative positions."""
     ledger = build(spec)
     one, many = (Workload(batch=n, seq=seq, past=past, source_seq=4) for n in (1, batch))
-    for count in (flops, causal_flops, cached):
-        assert count(ledger, many) == batch * count(ledger, one)
+    sizes_of_one, sizes_of_many = ledger.at(one), ledger.at(many)
+    for row in ledger.matmuls:
+        n = 1 if ".relative." in row.path else batch
+        for formula in (row.formula, row.causal_formula):
+            assert formula.at(sizes_of_many) == n * formula.at(sizes_of_one), row.path
+    assert cached(ledger, many) == batch * cached(ledger, one)
     assert causal_flops(ledger, one) <= flops(ledger, one)
 
 
