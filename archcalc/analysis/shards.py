@@ -17,7 +17,7 @@ from archcalc.errors import InputError
 from archcalc.formats.element_types import element_bytes
 from archcalc.ledger.algebra import ONE, Poly, product
 from archcalc.ledger.leaves import Kind
-from archcalc.ledger.rows import CacheRow, Ledger, WeightRow
+from archcalc.ledger.rows import CacheRow, Ledger, StateRow, WeightRow
 from archcalc.ledger.tokens import BATCH
 from archcalc.results import Result, Row, Sureness, count, data, text
 from archcalc.spec import Spec
@@ -29,6 +29,7 @@ Engine = Literal["tp", "fsdp"]
 ENGINES: tuple[Engine, ...] = get_args(Engine)
 
 _HEADS, _KV_HEADS = "n_heads", "n_kv_heads"
+_DISTANCES = "distances.weight"  # the table of disentangled attention
 SPLIT = {_HEADS, _KV_HEADS, "d_ff", "d_expert", "d_shared", "vocab_size"}
 
 
@@ -139,16 +140,24 @@ def _weight(ledger: Ledger, row: WeightRow, engine: Engine, n: int, dtype: Dtype
 def caches(ledger: Ledger, work: Workload, engine: Engine, n: int, dtype: Dtype) -> list[ShardedTensor]:
     """Return every cached tensor: under tp that of a rank's own heads of keys and values, one where ranks are more.
 
-    Under fsdp, which splits parameters only, each rank caches everything.
+    Under fsdp, which splits parameters only, each rank caches everything. Recurrent states follow, whole, those of a
+    fixed dtype in it.
     """
     check_dtype(dtype)
     _check_ranks(n, engine)
     sizes = ledger.at(work)
-    return [_cache(row, sizes, engine, n, element_bytes(dtype)) for row in ledger.caches]
+    element = element_bytes(dtype)
+    cached = [_cache(row, row.cache.axes, sizes, engine, n, element) for row in ledger.caches]
+    for row in ledger.states:
+        own = element_bytes(row.state.dtype) if row.state.dtype else element
+        cached.append(_cache(row, row.state.axes, sizes, "fsdp", n, own))
+    return cached
 
 
-def _cache(row: CacheRow, sizes: Mapping[str, int], engine: Engine, n: int, element: int) -> ShardedTensor:
-    axes, layers = (BATCH, *row.cache.axes), len(row.layer_indices)
+def _cache(
+    row: CacheRow | StateRow, own_axes: tuple[Poly, ...], sizes: Mapping[str, int], engine: Engine, n: int, element: int
+) -> ShardedTensor:
+    axes, layers = (BATCH, *own_axes), len(row.layer_indices)
     heads = (k for k, axis in enumerate(axes) if _names(axis) & {_KV_HEADS})
     index = next(heads, None) if engine == "tp" else None
     n_parts = n if index is None else min(n, int(axes[index].at(sizes)))
@@ -177,6 +186,8 @@ def _tp_axis(row: WeightRow, sizes: Mapping[str, int], n: int) -> int | None:
 
     Every rank has all buffers, and all tensors that no forward pass reads.
     """
+    if n > 1 and (row.component == "mixer" or row.path.endswith(_DISTANCES)):
+        raise InputError(msg("its layers hold a part that ranks cannot share"), where="tp", allowed=msg("`fsdp`"))
     if row.kind == "buffer" or row.path.startswith("extras."):
         return None
     for index, axis in enumerate(row.weight.axes):

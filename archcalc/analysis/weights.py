@@ -75,7 +75,7 @@ def buffers_bytes(ledger: Ledger, dtype: str, rest: str = "") -> int:
 
 def role_of(row: WeightRow, tied: bool = False) -> Role:
     """Return a tensor's role in its model, by its canonical name."""
-    if not row.path.endswith(".weight") or len(row.shape) < 2:
+    if not row.path.endswith(".weight") or len(row.shape) < 2 or row.weight.convolves:
         return "vector"
     if row.path == TOKEN_TABLE:
         return "tied" if tied else "embedding"

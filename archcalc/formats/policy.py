@@ -8,7 +8,7 @@ import msgspec
 
 # The role of a tensor in its model. linear: any other matrix of a Linear. experts: the stacked matrices of a mixture.
 # tied: a token table that is the head's matrix too. gate: of shared experts, one output. table: relative bias.
-# vector: norms, biases (those of experts too) and sinks.
+# vector: what is no matrix, such as norms, biases (those of experts too), sinks and depthwise convolutions.
 Role = Literal[
     "linear", "experts", "router", "gate", "embedding", "tied", "head", "position", "types", "table", "vector"
 ]

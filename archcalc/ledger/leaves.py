@@ -35,7 +35,8 @@ Pointwise = Operation | ActivationName
 class Weight(msgspec.Struct, frozen=True):
     """One stored tensor of a part: its name within the part, its axes (outermost first), its component.
 
-    `active_axes` are the axes of the elements that one token uses, if these are fewer: a mixture's experts.
+    `active_axes` are the axes of the elements that one token uses, if these are fewer: a mixture's experts. A weight
+    that `convolves` is a filter for each channel, no matrix.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Weight(msgspec.Struct, frozen=True):
     component: Component
     kind: Kind = "trainable"
     active_axes: tuple[Poly, ...] | None = None
+    convolves: bool = False
 
 
 class Matmul(msgspec.Struct, frozen=True):

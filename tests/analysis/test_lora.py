@@ -98,6 +98,14 @@ def test_targets_of_a_preset(name: str, targets: str | list[str], rank: int) -> 
     assert shapes(adapters(ledger(name), rank, targets)) == own(archcalc.load(name), rank, targets)
 
 
+def test_a_convolution_is_no_target() -> None:
+    changes = {"attention": None, "mixer": {"kind": "short_conv"}}
+    with pytest.raises(
+        InputError, match=r"no matrix is called 'conv'.*allowed: all-linear, tokens, positions, in, out, up, down, or"
+    ):
+        adapters(build(load("gpt2", changes)), 8, ["conv"])
+
+
 @pytest.mark.parametrize("name", ["mixtral-8x7b", "deepseek-v3", "gpt-oss-20b"])
 def test_stacked_experts(name: str) -> None:
     """They are parameters, which peft has another option for; to 'up' it finds the shared ones' alone."""

@@ -15,7 +15,7 @@ def causal_conv(name: str, x: Tensor, width: Poly, *, bias: bool) -> Forward[Ten
     tensor that includes the padding positions.
     """
     channels = x.axes[-1]
-    yield Weight(f"{name}.weight", (channels, ONE, width), "mixer")
+    yield Weight(f"{name}.weight", (channels, ONE, width), "mixer", convolves=True)
     if bias:
         yield Weight(f"{name}.bias", (channels,), "mixer")
     yield Save(name, x, "mixer")

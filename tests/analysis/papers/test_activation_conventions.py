@@ -37,7 +37,10 @@ from archcalc.ledger.build import build
 from archcalc.ledger.rows import Ledger
 from archcalc.sources import load
 from archcalc.spec import Spec
+from archcalc.spec.branches import arms
 from archcalc.spec.execution import Execution, Recompute
+from archcalc.spec.groups import layers_of
+from archcalc.spec.mixer import AnyMixer
 from archcalc.spec.workload import workload
 from tests.nn.saved_truth import kept
 from tests.strategies import specs
@@ -203,6 +206,17 @@ def test_every_tensor_stands_on_one_line(spec: Spec, batch: int, seq: int, recom
     if spec.family != "decoder":
         return
     work, how = fitting(spec, seq, batch=batch), structs.replace(NEAREST, recompute=recompute)
+    mixers = [
+        arm.name
+        for layer in layers_of(spec.stacks[0].stack)
+        for arm in arms(layer)
+        if isinstance(arm.part, AnyMixer) and arm.reads not in ("source", "nothing")
+    ]
+    if mixers:
+        with pytest.raises(InputError) as refused:
+            activation_conventions(spec, work, how)
+        assert str(refused.value) == f"{mixers[0]}: the paper gives no formula for such a layer; allowed: attention"
+        return
     found = activation_conventions(spec, work, how)
     assert sum(line.bytes for line in found.tensors) == total_bytes(build(spec, how), work)
     totals = next(one for one in found.totals if one.recompute == recompute)
