@@ -23,6 +23,7 @@ def cell_map(page: Page, index: int = 0) -> Locator:
 
 def click(page: Page, area: Locator, row: int, column: int) -> None:
     """Click a cell of a map."""
+    settled(page)  # or the sizes could be those of an earlier drawing
     top, width, height = (float(area.get_attribute(f"data-{name}") or 0) for name in ("top", "width", "height"))
     area.locator("canvas").click(position={"x": width * (column + 0.5), "y": top + height * (row + 0.5)})
     settled(page)
