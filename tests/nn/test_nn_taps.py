@@ -143,7 +143,7 @@ def test_the_residual_stream_is_the_sum_of_what_joins_it(spec: Spec) -> None:
                     assert torch.equal(here[own.sum], x)
                     x = here[own.norm_after]
                 if layer.out_scalar and left == "resid_post":
-                    x = x * model.state_dict()[f"{prefix}layers.{turn}.out_scalar"]
+                    x = x * model.state_dict()[f"{prefix}layers.{weight_indices(stack)[turn]}.out_scalar"]
                 assert torch.equal(here[left], x)
             assert torch.equal(here["resid_post"], x)
             before = here["resid_post"]
