@@ -28,6 +28,7 @@ from archcalc.ledger.build import build
 from archcalc.ledger.rows import Ledger, WeightRow
 from archcalc.nn.build import build as build_module
 from archcalc.sources import load
+from archcalc.spec.document import decode
 from archcalc.spec.model import Spec
 from tests import strategies
 from tests.test_workloads import shallow
@@ -99,11 +100,15 @@ def test_targets_of_a_preset(name: str, targets: str | list[str], rank: int) -> 
 
 
 def test_a_convolution_is_no_target() -> None:
-    changes = {"attention": None, "mixer": {"kind": "short_conv"}}
-    with pytest.raises(
-        InputError, match=r"no matrix is called 'conv'.*allowed: all-linear, tokens, positions, in, out, up, down, or"
-    ):
-        adapters(build(load("gpt2", changes)), 8, ["conv"])
+    layer = {"norm": {"kind": "rmsnorm"}, "mixer": {"kind": "short_conv"}}
+    decoder = {"n_layers": 1, "runs": [{"pattern": [layer]}]}
+    ledger = build(decode({"name": "x", "vocab_size": 7, "n_ctx": 5, "d_model": 4, "decoder": decoder}))
+    assert {row.path.rsplit(".", 2)[0] for row in adapters(ledger, 2)} == {
+        "layers.{i}.mixer.in",
+        "layers.{i}.mixer.out",
+    }
+    with pytest.raises(InputError, match="no matrix is called 'conv'"):
+        adapters(ledger, 2, ["conv"])
 
 
 @pytest.mark.parametrize("name", ["mixtral-8x7b", "deepseek-v3", "gpt-oss-20b"])

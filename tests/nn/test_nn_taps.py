@@ -23,7 +23,7 @@ from archcalc.sources import load
 from archcalc.spec import Spec
 from archcalc.spec.branches import active_branches, names, stream_names
 from archcalc.spec.execution import Execution, Kernel
-from archcalc.spec.groups import layers_of, lender_indices, shared_arms
+from archcalc.spec.groups import layers_of, lender_indices, shared_arms, weight_indices
 from archcalc.spec.layer import Stack
 from archcalc.spec.workload import workload
 from tests.nn.test_nn_cache import (
@@ -143,7 +143,7 @@ def test_the_residual_stream_is_the_sum_of_what_joins_it(spec: Spec) -> None:
                     assert torch.equal(here[own.sum], x)
                     x = here[own.norm_after]
                 if layer.out_scalar and left == "resid_post":
-                    x = x * model.state_dict()[f"{prefix}layers.{turn}.out_scalar"]
+                    x = x * model.state_dict()[f"{prefix}layers.{weight_indices(stack)[turn]}.out_scalar"]
                 assert torch.equal(here[left], x)
             assert torch.equal(here["resid_post"], x)
             before = here["resid_post"]
@@ -170,7 +170,6 @@ def test_patterns_are_the_softmax_of_scores_and_weigh_the_values(spec: Spec, ker
 
 def _owner(spec: Spec, name: str) -> str:
     """The module of a site of an attention: layers that share weights share it."""
-    from archcalc.spec.groups import weight_indices
 
     before, _, after = name.partition("layers.")
     turn, slot, _ = after.split(".")
