@@ -21,6 +21,7 @@ from archcalc.ledger.build import build
 from archcalc.nn.cache import allocate
 from archcalc.sources import load
 from archcalc.spec import Spec
+from archcalc.spec.branches import arms
 from archcalc.spec.groups import layers_of
 from archcalc.spec.workload import Workload, workload
 from tests.nn.flop_truth import Flops, backward, decode, prefill
@@ -44,8 +45,23 @@ def stated(spec: Spec, work: Workload) -> Counter[str]:
     """The same by the ledger."""
     found: Counter[str] = Counter()
     for op in by_op(build(spec), work):
-        found[WITHIN.sub("", op.row.path.replace("{i}", "*"))] += op.forward
+        path, n_layers = WITHIN.sub("", op.row.path.replace("{i}", "*")), len(op.row.layer_indices)
+        n_lent = sum(has_lent_projection(spec, op.row.path, index) for index in op.row.layer_indices)
+        if n_lent:  # computed by the projection of queries or keys itself
+            found[path.replace(".relative.", ".")] += op.forward * n_lent // n_layers
+        if n_lent < n_layers or not n_layers:
+            found[path] += op.forward - op.forward * n_lent // max(n_layers, 1)
     return +found
+
+
+def has_lent_projection(spec: Spec, path: str, index: int) -> bool:
+    """Whether the product is of relative positions, by the layer's projection of contents."""
+    place = re.fullmatch(r"(encoder\.|decoder\.|)layers\.\{i\}\.(\w+)\.relative\.[kq]", path)
+    if place is None:
+        return False
+    stack = next(own.stack for own in spec.stacks if own.prefix == place[1])
+    part = next(arm.part for arm in arms(layers_of(stack)[index]) if arm.name == place[2])
+    return part.position.shares_projections
 
 
 DEPTH = 5  # layers of a preset that are gone through one by one: all kinds of its layers, and the first kind twice
