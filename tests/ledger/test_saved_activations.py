@@ -618,7 +618,10 @@ def test_every_rows_value_is_its_formulas(spec: Spec):
     sizes = ledger.at(Workload(batch=2, seq=3, source_seq=4))
     assert ledger.saved_activations
     for kept_row in ledger.saved_activations:
-        assert kept_row.bytes(sizes) == kept_row.formula.at(sizes) > 0
+        n_bytes = kept_row.formula.at(sizes)
+        has_no_tokens = n_bytes == 0 and "later_chunks" in str(kept_row.formula)  # there may be one chunk only
+        assert kept_row.bytes(sizes) == n_bytes
+        assert n_bytes > 0 or has_no_tokens
     for matmul in ledger.matmuls:
         assert matmul.flops(sizes) == matmul.formula.at(sizes)
         assert matmul.causal_flops(sizes) == matmul.causal_formula.at(sizes)
