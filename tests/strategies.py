@@ -810,6 +810,17 @@ def prompted_specs(draw: st.DrawFn) -> Spec:
     return resolve(Spec(name="prompted", vocab_size=17, n_ctx=19, d_model=12, encoder=encoder, decoder=decoder))
 
 
+@st.composite
+def selecting_specs(draw: st.DrawFn) -> Spec:
+    """A resolved spec whose last layer reads the selection of an indexer, which few other draws have."""
+    indexer = Indexer(n_index_heads=draw(SIZES), d_index=12, n_selected=draw(SIZES))
+    sizes = {name: draw(SIZES) for name in ("n_heads", "kv_rank", "d_nope", "d_v", "q_rank")}
+    attention = LatentAttention(d_rope=draw(st.sampled_from((2, 4))), indexer=indexer, **sizes)
+    layer = Layer(norm=RMSNorm(), attention=attention, ffn=Gated(d_ff=draw(SIZES), activation="silu"))
+    runs = Run(count=2, pattern=(layer,)), Run(count=1, pattern=(selection_reader(layer, 0),))
+    return resolve(Spec(name="selecting", vocab_size=17, n_ctx=19, d_model=12, decoder=Stack(runs=runs)))
+
+
 DECODING = st.sampled_from(("decoder", "encoder-decoder"))
 ANY_DECODERS = DECODING.flatmap(lambda family: specs(family=family))
 DECODERS = DECODING.flatmap(lambda family: specs(family=family, per_token=True))

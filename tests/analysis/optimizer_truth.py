@@ -90,8 +90,10 @@ def in_model(spec: Spec, name: str, element: int) -> dict[str, StateBytes]:
 
 def matrices(path: str, parameter: nn.Parameter, name: str) -> list[nn.Parameter]:
     """The 2-D parameters that Muon is given for this one; none if it is not a hidden matrix."""
-    tables = ("embed.tokens", "embed.types", "embed.tables", "positions", "relative_bias", "head.weight")
+    tables = ("embed.tokens", "embed.types", "embed.tables", "positions", "relative_bias", "distances", "head.weight")
     vectors = ("q_norm", "k_norm", "extras")
+    if path.endswith("conv.weight"):  # a filter of each channel maps nothing
+        return []
     if not path.endswith(".weight") or any(f".{part}" in f".{path}" for part in (*tables, *vectors)):
         return []
     if parameter.ndim == 3 and name == "muon-experts":

@@ -16,6 +16,7 @@ from archcalc.inside import attribute
 from archcalc.spec import Spec
 from archcalc.spec.branches import arms
 from archcalc.spec.groups import layers_of
+from archcalc.spec.variants import variant
 from tests.checkpoint.random_models import random_model
 from tests.nn.test_nn_cache import drawn, inputs, lengths
 from tests.strategies import specs
@@ -56,7 +57,7 @@ def test_contributions_sum_to_the_logit(spec: Spec) -> None:
         arm.part.n_heads
         for layer in layers_of(stack)
         for arm in arms(layer)
-        if hasattr(arm.part, "n_heads") and arm.reads != "nothing"
+        if variant(arm.part).component == "attention" and arm.reads != "nothing"
     )
     heads = [one for one in found.contributions if one.head is not None]
     assert len(heads) == n_heads

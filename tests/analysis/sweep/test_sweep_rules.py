@@ -15,13 +15,14 @@ from msgspec import inspect
 
 import archcalc
 from archcalc.spec import Spec
+from archcalc.spec.attention import SharedSelection
 from archcalc.spec.base import Part
 from archcalc.spec.claim import Claim
 from archcalc.spec.document import encode
 from archcalc.spec.layer import Prompts
 from archcalc.spec.workload import Workload
 from tests.analysis.sweep.test_sweep import DERIVED, left_out, same
-from tests.strategies import PARTS, SIZES, prompted_specs, specs
+from tests.strategies import PARTS, SIZES, prompted_specs, selecting_specs, specs
 
 PACKAGE = Path(archcalc.__file__).parent
 
@@ -263,7 +264,7 @@ def places(value: Any, kind: type[Part], path: str = "") -> Iterator[tuple[str, 
 @pytest.mark.parametrize("kind", WITH_SIZES, ids=lambda kind: kind.__name__)
 def test_a_sweep_over_each_size_of_a_part_is_the_loop(kind: type[Part]) -> None:
     models: dict[str, int] = dict.fromkeys(integer_fields(kind), 0)
-    drawn = prompted_specs() if kind is Prompts else specs()
+    drawn = {Prompts: prompted_specs(), SharedSelection: selecting_specs()}.get(kind, specs())
 
     @settings(max_examples=8, database=None)
     @given(st.data(), drawn.filter(lambda spec: any(places(spec, kind))))
