@@ -119,13 +119,17 @@ def _relative_scores(
         ("distance rows", ctx.span, relative.part),
         lambda: Tensor("rows of distances", _score_axes(options, ctx)[2:], "int64"),
     )
-    for name, content, heads in (("pos_key", q, relative.keys), ("pos_query", k, relative.queries)):
+    *_, queries, keys = _score_axes(options, ctx)
+    for name, content, tokens, heads in (
+        ("pos_key", q, queries, relative.keys),
+        ("pos_query", k, keys, relative.queries),
+    ):
         if heads is not None:
             each = heads.new(f"{heads.label} of each text", BATCH, options.n_heads, relative.rows, options.width)
             yield from save(name, "attention", content, each)
-            axes = BATCH, options.n_heads, content.axes[2], relative.rows, options.width
+            axes = BATCH, options.n_heads, tokens, relative.rows, options.width
             yield Matmul(f"{name}_scores", axes, "attention")
-            products = content.new("scores of all rows", BATCH, options.n_heads, content.axes[2], relative.rows)
+            products = content.new("scores of all rows", BATCH, options.n_heads, tokens, relative.rows)
             yield from save(name, "attention", products)  # whose shape the gradient of a gather asks for
             yield Save(name, rows, "position")
 
