@@ -801,7 +801,7 @@ def specs(draw: st.DrawFn, family: Family | None = None, per_token: bool = False
 
 @st.composite
 def prompted_specs(draw: st.DrawFn) -> Spec:
-    """A resolved spec with prompts in a stack at least; no other strategy draws them, for no module runs them."""
+    """A resolved spec with prompts in a stack at least; no other strategy draws them."""
     n_heads, prompts = draw(st.sampled_from((1, 2, 4))), st.builds(Prompts, n_prompt=SIZES, d_prompt=SIZES)
     attention = Attention(n_heads=n_heads, d_head=draw(SIZES), n_kv_heads=draw(st.sampled_from((1, n_heads))))
     layer = Layer(norm=LayerNorm(), attention=attention, ffn=Plain(d_ff=draw(SIZES), activation="gelu"))

@@ -47,10 +47,9 @@ def stated(spec: Spec, work: Workload) -> Counter[str]:
     for op in by_op(build(spec), work):
         path, n_layers = WITHIN.sub("", op.row.path.replace("{i}", "*")), len(op.row.layer_indices)
         n_lent = sum(has_lent_projection(spec, op.row.path, index) for index in op.row.layer_indices)
-        if n_lent:  # computed by the projection of queries or keys itself
-            found[path.replace(".relative.", ".")] += op.forward * n_lent // n_layers
-        if n_lent < n_layers or not n_layers:
-            found[path] += op.forward - op.forward * n_lent // max(n_layers, 1)
+        lent = op.forward * n_lent // n_layers if n_lent else 0
+        found[path.replace(".relative.", ".")] += lent  # computed by the projection of queries or keys itself
+        found[path] += op.forward - lent
     return +found
 
 

@@ -115,11 +115,11 @@ def _relative_scores(
     options: CoreOptions, relative: RelativeTensors, q: Tensor, k: Tensor, ctx: ForwardContext
 ) -> Forward[None]:
     """Yield the leaves of the products of contents and relative positions, and the row of each distance."""
+    *_, queries, keys = _score_axes(options, ctx)
     rows = ctx.position_tensor(
         ("distance rows", ctx.span, relative.part),
-        lambda: Tensor("rows of distances", _score_axes(options, ctx)[2:], "int64"),
+        lambda: Tensor("rows of distances", (queries, keys), "int64"),
     )
-    *_, queries, keys = _score_axes(options, ctx)
     for name, content, tokens, heads in (
         ("pos_key", q, queries, relative.keys),
         ("pos_query", k, keys, relative.queries),

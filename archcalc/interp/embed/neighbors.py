@@ -40,16 +40,8 @@ def neighbors(
     table_VD = token_table(model, table)
     vectors_ND = word_vectors(table_VD, words)
     hidden = [set() if with_inputs else set(ids) for ids in words]
-    return NearestTokens(
-        name=labels.name,
-        label=labels.label,
-        table=table,
-        n_tokens=len(table_VD),
-        direction=None,
-        with_inputs=with_inputs,
-        words=word_rows(words, vectors_ND, labels),
-        neighbors=tuple(_nearest(table_VD, vectors_ND, names(words, labels), hidden, top, labels)),
-    )
+    found = _nearest(table_VD, vectors_ND, names(words, labels), hidden, top, labels)
+    return _nearest_tokens(table, table_VD, word_rows(words, vectors_ND, labels), found, labels, None, with_inputs)
 
 
 @torch.inference_mode()
@@ -74,19 +66,9 @@ def difference_neighbors(
     a_D, b_D = F.normalize(vectors_ND, dim=-1)
     if bool((a_D == b_D).all()):
         raise InputError(msg("found one word twice"), where="words", allowed=msg("two words"))
-    name, hidden = " − ".join(names(words, labels)), {token for ids in words for token in ids}
-    return NearestTokens(
-        name=labels.name,
-        label=labels.label,
-        table=table,
-        n_tokens=len(table_VD),
-        direction=name,
-        with_inputs=with_inputs,
-        words=word_rows(words, vectors_ND, labels),
-        neighbors=tuple(
-            _nearest(table_VD, (a_D - b_D).unsqueeze(0), [name], [set() if with_inputs else hidden], top, labels)
-        ),
-    )
+    name, hidden = " − ".join(names(words, labels)), set() if with_inputs else {token for ids in words for token in ids}
+    found = _nearest(table_VD, (a_D - b_D).unsqueeze(0), [name], [hidden], top, labels)
+    return _nearest_tokens(table, table_VD, word_rows(words, vectors_ND, labels), found, labels, name, with_inputs)
 
 
 @torch.inference_mode()
@@ -114,15 +96,30 @@ def direction_neighbors(
             )
     vectors_ND = torch.stack([vector_D.double().cpu() for vector_D in vectors.values()])
     norms = vectors_ND.norm(dim=-1).tolist()
+    rows = tuple(Word(word=site, ids=(), tokens=(), norm=norm) for site, norm in zip(vectors, norms, strict=True))
+    found = _nearest(table_VD, vectors_ND, list(vectors), [set()] * len(vectors), top, labels)
+    return _nearest_tokens(table, table_VD, rows, found, labels, name, True)
+
+
+def _nearest_tokens(
+    table: TableName,
+    table_VD: Tensor,
+    words: tuple[Word, ...],
+    found: Iterator[NearToken],
+    labels: DisplayNames,
+    direction: str | None,
+    with_inputs: bool,
+) -> NearestTokens:
+    """Return the result of a search in a table."""
     return NearestTokens(
         name=labels.name,
         label=labels.label,
         table=table,
         n_tokens=len(table_VD),
-        direction=name,
-        with_inputs=True,
-        words=tuple(Word(word=site, ids=(), tokens=(), norm=norm) for site, norm in zip(vectors, norms, strict=True)),
-        neighbors=tuple(_nearest(table_VD, vectors_ND, list(vectors), [set()] * len(vectors), top, labels)),
+        direction=direction,
+        with_inputs=with_inputs,
+        words=words,
+        neighbors=tuple(found),
     )
 
 
