@@ -1,4 +1,8 @@
-"""One hypothesis profile for every test: nothing in it depends on the speed of the machine."""
+"""The hypothesis profiles of every test: nothing in them depends on the speed of the machine.
+
+`archcalc`, the default, draws the same examples in every run, so that a failure is always one of the change at hand.
+`explore` draws new ones: ARCHCALC_HYPOTHESIS_PROFILE=explore .venv/bin/pytest -n 2
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ with suppress(ModuleNotFoundError):
     import torch  # noqa: F401
 
 # Health checks measure time, and data that a large spec needs by nature. A failure prints how to reproduce it.
-settings.register_profile("archcalc", deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
+settings.register_profile("explore", deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
+settings.register_profile("archcalc", settings.get_profile("explore"), derandomize=True)
 # A tool that runs the tests in its own way (tests/mutation) names its own profile.
 settings.load_profile(os.environ.get("ARCHCALC_HYPOTHESIS_PROFILE", "archcalc"))

@@ -141,15 +141,14 @@ def test_the_same_with_and_without_a_cache(spec: Spec, project_out: bool, first:
 @given(WRITERS, st.floats(0.01, 1))
 def test_adding_and_subtracting_is_plain(spec: Spec, strength: float) -> None:
     model, found = random_model(spec).double(), random_direction(spec)
-    ids = inputs(spec, [1, 2, 0, 1])
-    with torch.no_grad():
-        plain_BTV = model(*ids)
-        with taps.edit(model, *steer(found, strength), *steer(found, -strength)):
-            both_BTV = model(*ids)
-        with taps.edit(model, *steer(found, strength)):
-            added_BTV = model(*ids)
-    torch.testing.assert_close(both_BTV, plain_BTV, rtol=1e-8, atol=1e-8 * float(plain_BTV.abs().max()))
-    assert spec.d_model < 4 or not torch.equal(added_BTV, plain_BTV)
+    name = f"{found.stack + '.' if found.stack else ''}layers.{found.layers[-1]}.resid_post"
+    add, subtract = steer(found, strength), steer(found, -strength)
+    plain_TD, added_TD, both_TD = (
+        taps.record(model, *inputs(spec, [1, 2, 0, 1]), sites=name, edits=edits)[name][0]
+        for edits in ((), add, (*add, *subtract))
+    )
+    torch.testing.assert_close(both_TD, plain_TD, rtol=1e-8, atol=1e-8 * float(plain_TD.abs().max()))
+    assert not torch.equal(added_TD, plain_TD)
 
 
 @settings(max_examples=12)
