@@ -35,7 +35,7 @@ from archcalc.spec.embedding import Embedding, ExtraTable, Factor, TokenDropout
 from archcalc.spec.ffn import AnyFfn, Gated, MoE, Plain
 from archcalc.spec.groups import lender_indices, weight_indices
 from archcalc.spec.layer import Arm, Branch, Layer, Placement, Prompts, Run, Shares, Stack
-from archcalc.spec.mixer import AnyMixer, GatedDelta, Mamba1, ShortConv
+from archcalc.spec.mixer import AnyMixer, GatedDelta, Lightning, Mamba1, ShortConv
 from archcalc.spec.model import Axis, Dropout, Extra, Family, Head, Labels, Pooler, Transform
 from archcalc.spec.norm import LayerNorm, Norm, RMSNorm
 from archcalc.spec.position import (
@@ -304,7 +304,7 @@ def indexers(d_rope: int) -> st.SearchStrategy[Indexer]:
 @st.composite
 def latent_attentions(draw: st.DrawFn) -> LatentAttention:
     d_rope = draw(EVEN)
-    q_rank = draw(optional(SIZES))
+    q_rank, position = draw(optional(SIZES)), draw(optional(ropes(d_rope, partial=False)))
     return LatentAttention(
         n_heads=draw(SIZES),
         kv_rank=draw(SIZES),
@@ -314,9 +314,10 @@ def latent_attentions(draw: st.DrawFn) -> LatentAttention:
         q_rank=q_rank,
         norm=draw(NORMS),
         **draw(flags("down_bias", "out_bias")),
-        position=draw(ropes(d_rope, partial=False)),
+        position=position,
         scale=draw(OPTIONAL_SCALES),
-        indexer=draw(optional(indexers(d_rope))) if q_rank else None,
+        gate=draw(optional(GATES)),
+        indexer=draw(optional(indexers(d_rope))) if q_rank and position else None,
     )
 
 
@@ -409,10 +410,23 @@ def gated_deltas(draw: st.DrawFn) -> GatedDelta:
         d_conv=draw(st.sampled_from((3, 2, 4, 1))),
         chunk=draw(st.sampled_from((2, 4, 3, 64))),
         negative=draw(st.booleans()),
+        decay_over=draw(st.sampled_from(("head", "channel"))),
+        decay_rank=draw(st.sampled_from((None, 3))),
+        decay_bound=draw(st.sampled_from((None, 0.7, 5.0))),
+        gate_rank=draw(st.sampled_from((None, 4))),
+        gate_activation=draw(st.sampled_from(("silu", "sigmoid"))),
         norm=draw(st.builds(RMSNorm, eps=st.sampled_from((1e-6, 1e-5)))),
     )
 
 
+LIGHTNING = st.builds(
+    Lightning,
+    n_heads=st.sampled_from((2, 1, 3)),
+    d_head=st.sampled_from((4, 3)),
+    chunk=st.sampled_from((2, 3, 64, 1)),
+    rate=st.sampled_from((1.0, 0.3, 5.0)),
+    norm=st.builds(RMSNorm, eps=st.sampled_from((1e-6, 1e-5))),
+)
 D_CONVS = st.sampled_from((3, 2, 4, 1))
 MAMBA1 = st.builds(
     Mamba1,
@@ -424,7 +438,7 @@ MAMBA1 = st.builds(
     conv_bias=st.booleans(),
     norm=st.sampled_from((None, *_NORMS)),
 )
-MIXERS: st.SearchStrategy[AnyMixer] = SHORT_CONVS | MAMBA1 | gated_deltas()
+MIXERS: st.SearchStrategy[AnyMixer] = SHORT_CONVS | MAMBA1 | gated_deltas() | LIGHTNING
 
 
 @cache
@@ -848,6 +862,7 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     LatentAttention: latent_attentions(),
     ShortConv: SHORT_CONVS,
     GatedDelta: gated_deltas(),
+    Lightning: LIGHTNING,
     Mamba1: MAMBA1,
     ClampedSwish: CLAMPED,
     Plain: PLAIN,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from archcalc.spec.base import Part, Size
+from typing import Literal
+
+from archcalc.spec.base import Part, Positive, Size
 from archcalc.spec.norm import Norm, RMSNorm
 
 
@@ -24,6 +26,10 @@ class GatedDelta(Part, frozen=True, kw_only=True, tag_field="kind", tag="gated_d
     convolved over `d_conv` tokens; q and k have unit length. A head's α and β follow from the input, and a gated norm
     precedes the output projection. Several tokens are computed in chunks of `chunk`. `negative`: β is up to 2, so
     eigenvalues may be negative. Defaults: `n_key_heads` is n_heads, `d_value` is d_key.
+
+    `decay_over`: a head has one α, or one for each channel of its keys (Kimi Delta Attention, Kimi Team 2025). ln α is
+    −exp(decay_log)·softplus(decay(x) + decay_bias), or, with a `decay_bound`, −decay_bound·σ(exp(decay_log)·(decay(x) +
+    decay_bias)). The projections of the decay and of the gate may pass through `decay_rank` and `gate_rank` dimensions.
     """
 
     n_heads: Size
@@ -33,6 +39,26 @@ class GatedDelta(Part, frozen=True, kw_only=True, tag_field="kind", tag="gated_d
     d_conv: Size = 4
     chunk: Size = 64
     negative: bool = False
+    decay_over: Literal["head", "channel"] = "head"
+    decay_rank: Size | None = None
+    decay_bound: Positive | None = None
+    gate_rank: Size | None = None
+    gate_activation: Literal["silu", "sigmoid"] = "silu"
+    norm: RMSNorm = RMSNorm()
+
+
+class Lightning(Part, frozen=True, kw_only=True, tag_field="kind", tag="lightning"):
+    """Linear attention whose states decay at fixed rates (Lightning Attention, Qin et al. 2024), as in MiniMax-Text-01.
+
+    The state S of head h of n [d_head, d_head] becomes exp(−rate·2^(−8h/n))·S + k·vᵀ, and the head's output is q·S. q,
+    k and v are activated by silu. The output is out(norm(outputs of all heads)·σ(gate(x))). Several tokens are computed
+    in chunks of `chunk`, the last one shorter. `d_head` is by default d_model / n_heads.
+    """
+
+    n_heads: Size
+    d_head: Size | None = None
+    chunk: Size = 256
+    rate: Positive = 1.0
     norm: RMSNorm = RMSNorm()
 
 
@@ -54,4 +80,4 @@ class Mamba1(Part, frozen=True, kw_only=True, tag_field="kind", tag="mamba1"):
     norm: Norm | None = None
 
 
-AnyMixer = ShortConv | GatedDelta | Mamba1
+AnyMixer = ShortConv | GatedDelta | Lightning | Mamba1

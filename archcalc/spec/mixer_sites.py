@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from archcalc.spec.layer import Reads
-from archcalc.spec.mixer import GatedDelta, Mamba1, ShortConv
+from archcalc.spec.mixer import GatedDelta, Lightning, Mamba1, ShortConv
 from archcalc.spec.sites import Site, Sizes, states_site
 from archcalc.words import msg
 
@@ -31,10 +31,23 @@ def gated_delta(part: GatedDelta, width: Sizes, reads: Reads) -> Iterator[Site]:
     yield Site(name="k", axes="BTZ", description=msg("keys, convolved and activated"), sizes={"Z": keys})
     yield Site(name="v", axes="BTI", description=msg("values, convolved and activated"), sizes={"I": values})
     yield Site(name="beta", axes="BTN", description=msg("how much of its state a head rewrites"), sizes=heads)
-    yield Site(
-        name="decay", axes="BTN", description=msg("the logarithm of what a head keeps of its state"), sizes=heads
-    )
+    description = msg("the logarithm of what a head keeps of its state")
+    if part.decay_over == "head":
+        yield Site(name="decay", axes="BTN", description=description, sizes=heads)
+    else:
+        yield Site(name="decay", axes="BTZ", description=description, sizes={"Z": part.n_heads * part.d_key})
     yield Site(name="mixed", axes="BTI", description=msg("what the queries read from the states"), sizes={"I": values})
+    yield states_site("out", OUT, width)
+
+
+def lightning(part: Lightning, width: Sizes, reads: Reads) -> Iterator[Site]:
+    """Yield the sites of lightning attention."""
+    assert part.d_head is not None, "the spec is resolved"
+    heads = {"Z": part.n_heads * part.d_head}
+    yield Site(name="q", axes="BTZ", description=msg("queries, activated"), sizes=heads)
+    yield Site(name="k", axes="BTZ", description=msg("keys, activated"), sizes=heads)
+    yield Site(name="v", axes="BTZ", description=msg("values, activated"), sizes=heads)
+    yield Site(name="mixed", axes="BTZ", description=msg("what the queries read from the states"), sizes=heads)
     yield states_site("out", OUT, width)
 
 

@@ -8,7 +8,7 @@ from msgspec import structs
 
 from archcalc.errors import InputError
 from archcalc.spec.base import Part
-from archcalc.spec.mixer import GatedDelta, Mamba1
+from archcalc.spec.mixer import GatedDelta, Lightning, Mamba1
 from archcalc.spec.model import Spec
 from archcalc.words import msg
 
@@ -19,6 +19,21 @@ def mamba1(part: Mamba1, spec: Spec, where: str) -> Mamba1:
     """Return the mixer with d_inner and dt_rank."""
     d_inner, dt_rank = part.d_inner or 2 * spec.d_model, part.dt_rank or (spec.d_model + 15) // 16
     return structs.replace(part, d_inner=d_inner, dt_rank=dt_rank)
+
+
+def lightning(part: Lightning, spec: Spec, where: str) -> Lightning:
+    """Return the mixer with d_head."""
+    if part.d_head is None and spec.d_model % part.n_heads:
+        raise InputError(
+            msg(
+                "left out, and d_model {d_model} is not divisible by n_heads {n_heads}",
+                d_model=spec.d_model,
+                n_heads=part.n_heads,
+            ),
+            where=f"{where}.d_head",
+            allowed=msg("d_head stated, or an n_heads that divides d_model"),
+        )
+    return structs.replace(part, d_head=part.d_head or spec.d_model // part.n_heads)
 
 
 def unchanged(part: P, spec: Spec, where: str) -> P:

@@ -20,7 +20,7 @@ from archcalc.spec.base import Part
 from archcalc.spec.branches import arms
 from archcalc.spec.ffn import Gated, MoE, Plain
 from archcalc.spec.layer import Layer
-from archcalc.spec.mixer import GatedDelta, Mamba1, ShortConv
+from archcalc.spec.mixer import GatedDelta, Lightning, Mamba1, ShortConv
 from archcalc.words import msg
 
 
@@ -100,7 +100,8 @@ VARIANTS: dict[type[Part], Variant] = {
         label="archcalc.render.diagram.box_texts:latent",
         heads=lambda part: Heads(part.n_heads, part.d_nope + part.d_rope, part.d_v),
         rank="archcalc.run.distributed.split_plan:latent_of_rank",
-        split={"q.weight": 0, "q_up.weight": 0, "kv_up.weight": 0, "out.weight": 1},
+        split={"q.weight": 0, "q_up.weight": 0, "kv_up.weight": 0, "out.weight": 1}
+        | {"gate.weight": 0, "gate.bias": 0, "gate_bias": 0},
         fast=None,
     ),
     ShortConv: Variant(
@@ -134,6 +135,24 @@ VARIANTS: dict[type[Part], Variant] = {
         sites="archcalc.spec.mixer_sites:gated_delta",
         steps="archcalc.interp.trace.mixer_steps:gated_delta",
         label="archcalc.render.diagram.mixer_texts:gated_delta",
+        heads=None,
+        rank=None,
+        split={},
+        fast=None,
+    ),
+    Lightning: Variant(
+        component="mixer",
+        mixes_tokens=True,
+        roles=("decoder",),
+        resolve="archcalc.spec.resolve_mixers:lightning",
+        ledger="archcalc.ledger.mixers.lightning:leaves",
+        module="archcalc.nn.mixers.lightning:Lightning",
+        query_module=None,
+        cache="archcalc.nn.mixers.lightning:state",
+        source_cache=None,
+        sites="archcalc.spec.mixer_sites:lightning",
+        steps="archcalc.interp.trace.mixer_steps:lightning",
+        label="archcalc.render.diagram.mixer_texts:lightning",
         heads=None,
         rank=None,
         split={},

@@ -26,7 +26,7 @@ from archcalc.sources import load
 from archcalc.spec import Spec
 from archcalc.spec.document import decode
 from archcalc.spec.workload import workload
-from tests.hf.conv_steps import second_positions
+from tests.hf.conv_steps import channel_decays, second_positions
 from tests.hf.hf_configs import CONFIGS
 from tests.nn.flop_truth import DEPTHWISE
 from tests.test_workloads import shallow
@@ -115,7 +115,8 @@ def stated(spec: Spec, seq: int) -> dict[str, int]:
     """The same by the ledger."""
     ledger = build(spec)
     prefill = summary(ledger, workload(spec, seq=seq))
-    found = {"forward": prefill["forward"], "backward": prefill["backward"]}
+    forward, backward = channel_decays(spec, ledger, workload(spec, seq=seq))
+    found = {"forward": prefill["forward"] + forward, "backward": prefill["backward"] + backward}
     if spec.decoder is not None:
         source = seq if spec.family == "encoder-decoder" else None
         step = workload(spec, seq=1, past=seq, source_seq=source)

@@ -240,6 +240,16 @@ class Interpreter:
             heads.append(torch.stack(rows))
         return torch.cat(heads, -1)
 
+    def decayed_attention(self, q: Tensor, k: Tensor, v: Tensor, n: int, rate: float) -> Tensor:
+        """Head by head: a sum over earlier tokens, each decayed by its distance (Qin et al. 2024, eq. 4)."""
+        t = torch.arange(len(q))
+        distance = (t[:, None] - t).float()
+        heads = []
+        for head, (q_h, k_h, v_h) in enumerate(zip(*(x.chunk(n, -1) for x in (q, k, v)), strict=True), 1):
+            decay = torch.exp(-rate * 2 ** (-8 * head / n) * distance).tril()
+            heads.append((q_h @ k_h.T * decay) @ v_h)
+        return torch.cat(heads, -1)
+
     def selective_scan(self, x: Tensor, delta: Tensor, b: Tensor, c: Tensor, module: str) -> Tensor:
         """Gu & Dao 2023, algorithm 2, a number at a time along the tokens."""
         a, d = -torch.exp(self.weights[f"{module}.A_log"]), self.weights[f"{module}.D"]

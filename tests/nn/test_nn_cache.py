@@ -23,7 +23,7 @@ from archcalc.spec.attention import Attention, LatentAttention
 from archcalc.spec.branches import active_branches, arms
 from archcalc.spec.execution import Execution
 from archcalc.spec.groups import has_table, layers_of, weight_indices
-from archcalc.spec.mixer import GatedDelta, Mamba1, ShortConv
+from archcalc.spec.mixer import GatedDelta, Lightning, Mamba1, ShortConv
 from archcalc.spec.model import ModelStack
 from archcalc.spec.position import Disentangled
 from tests.nn import test_nn_transformers as theirs
@@ -181,6 +181,8 @@ def formula(spec: Spec, batch: int, capacity: int, source: int) -> int:
             total += spec.d_model * (part.d_conv - 1)
         if isinstance(part, GatedDelta):
             total += (2 * part.n_key_heads * part.d_key + part.n_heads * part.d_value) * (part.d_conv - 1)
+        if isinstance(part, Lightning):
+            total += part.n_heads * part.d_head**2
         if isinstance(part, Mamba1):
             total += part.d_inner * (part.d_conv - 1 + part.d_state)
     return batch * total

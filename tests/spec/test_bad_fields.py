@@ -211,6 +211,11 @@ def test_a_mistake_gets_one_line(path: str, value: Any, start: str, says: str):
             {"mixer": {"kind": "gated_delta", "n_heads": 3, "n_key_heads": 2, "d_key": 4}},
             r"mixer.n_key_heads: 2 key heads; allowed: a divisor of n_heads = 3",
         ),
+        (
+            "decoder",
+            {"attention": MLA | {"position": None, "q_rank": 4, "indexer": INDEXER}},
+            r"indexer: there is no position to rotate its keys by; allowed: a position, or no indexer",
+        ),
         ("encoder", {"mixer": CONV}, r"mixer: reads only earlier tokens; allowed: a part of an encoder"),
         ("encoder", {"branches": [{"arms": [{"name": "mixer", "part": CONV}]}]}, r"part: reads only earlier tokens"),
         ("decoder", {"mixer": CONV, "placement": "parallel"}, r"needs attention or mixer, and ffn"),

@@ -102,6 +102,10 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
             "q and k, of m heads, have unit length"
         ),
     ),
+    "decayed_attention(q, k, v, n, r)": FunctionMeaning(
+        ("decayed_attention",),
+        msg("for head h of n, token by token: S = e^(−r · 2^(−8h / n)) · S + k · vᵀ, then q · S"),
+    ),
     "selective_scan(x, d, b, c, m)": FunctionMeaning(
         ("selective_scan",),
         msg("c · h + D · x of a state h of each channel, which becomes exp(−d · eᴬ) · h + d · x · b; A and D of m"),

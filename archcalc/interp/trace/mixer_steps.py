@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from archcalc.interp.trace.expression import Call, Expression, Module, Parameter, call
 from archcalc.interp.trace.part_steps import PartContext, PartSteps
-from archcalc.spec.mixer import GatedDelta, Mamba1, ShortConv
+from archcalc.spec.mixer import GatedDelta, Lightning, Mamba1, ShortConv
 
 
 def short_conv(part: ShortConv, ctx: PartContext) -> PartSteps:
@@ -22,13 +22,42 @@ def gated_delta(part: GatedDelta, ctx: PartContext) -> PartSteps:
         yield name, "convolved", call("silu", _convolved(ctx.linear(ctx.input, name), ctx, f"{name}_conv"))
     beta: Expression = call("sigmoid", ctx.linear(ctx.input, "beta"))
     yield "beta", "write_rates", beta * 2 if part.negative else beta
-    rates = call("exp", Parameter(f"{ctx.weight_prefix}decay_log"))
-    shifted = ctx.linear(ctx.input, "decay") + Parameter(f"{ctx.weight_prefix}decay_bias")
-    yield "decay", "log_decays", call("softplus", shifted) * rates * -1
+    yield "decay", "log_decays", _log_decay(part, ctx)
     tensors = (ctx.step(name) for name in ("q", "k", "v", "beta", "decay"))
     yield "mixed", "mixed", call("delta_rule", *tensors, part.n_heads, part.n_key_heads)
     normed = call("joined", ctx.normed(call("heads", ctx.step("mixed"), part.n_heads), "norm"))
-    yield "out", "mixer_out", ctx.linear(normed * call("silu", ctx.linear(ctx.input, "gate")), "out")
+    gate = call(part.gate_activation, _projected(ctx, "gate", part.gate_rank))
+    yield "out", "mixer_out", ctx.linear(normed * gate, "out")
+
+
+def _log_decay(part: GatedDelta, ctx: PartContext) -> Expression:
+    """Return the logarithm of a head's decay, or of the decay of each channel of its keys."""
+    rates: Expression = call("exp", Parameter(f"{ctx.weight_prefix}decay_log"))
+    x: Expression = _projected(ctx, "decay", part.decay_rank) + Parameter(f"{ctx.weight_prefix}decay_bias")
+    is_by_channel = part.decay_over == "channel"
+    if part.decay_bound is None:
+        x = call("softplus", x)
+    if is_by_channel:
+        x, rates = call("heads", x, part.n_heads), call("by_head", rates)
+    x *= rates
+    x = x * -1 if part.decay_bound is None else call("sigmoid", x) * -part.decay_bound
+    return call("joined", x) if is_by_channel else x
+
+
+def _projected(ctx: PartContext, name: str, rank: int | None) -> Call:
+    """Return a projection of the input, through `rank` dimensions if there is one."""
+    x = ctx.input if rank is None else ctx.linear(ctx.input, f"{name}_down")
+    return ctx.linear(x, name if rank is None else f"{name}_up")
+
+
+def lightning(part: Lightning, ctx: PartContext) -> PartSteps:
+    """Yield the steps of lightning attention."""
+    for name, kind in (("q", "queries"), ("k", "keys"), ("v", "values")):
+        yield name, kind, call("silu", ctx.linear(ctx.input, name))
+    tensors = (ctx.step(name) for name in ("q", "k", "v"))
+    yield "mixed", "mixed", call("decayed_attention", *tensors, part.n_heads, part.rate)
+    gate = call("sigmoid", ctx.linear(ctx.input, "gate"))
+    yield "out", "mixer_out", ctx.linear(ctx.normed(ctx.step("mixed"), "norm") * gate, "out")
 
 
 def mamba1(part: Mamba1, ctx: PartContext) -> PartSteps:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from archcalc.spec.mixer import GatedDelta, Mamba1, ShortConv
+from archcalc.spec.mixer import GatedDelta, Lightning, Mamba1, ShortConv
 from archcalc.units import exact
 from archcalc.words import Translator, msg
 
@@ -17,8 +17,18 @@ def short_conv(part: ShortConv, d_model: int, say: Translator) -> tuple[str, lis
 def gated_delta(part: GatedDelta, d_model: int, say: Translator) -> tuple[str, list[str]]:
     """Return the heading and the lines of a gated delta rule."""
     assert part.d_value is not None, "the spec is resolved"
+    lines = [say(msg("a decay for each channel of keys"))] if part.decay_over == "channel" else []
     return say(msg("gated delta rule")), [
         say(msg("{n} heads, {key} × {value} each", n=exact(part.n_heads), key=part.d_key, value=part.d_value)),
+        say(msg("chunks of {n} tokens", n=exact(part.chunk))),
+        *lines,
+    ]
+
+
+def lightning(part: Lightning, d_model: int, say: Translator) -> tuple[str, list[str]]:
+    """Return the heading and the lines of lightning attention."""
+    return say(msg("lightning attention")), [
+        say(msg("{n} heads × {width}", n=exact(part.n_heads), width=exact(part.d_head or 0))),
         say(msg("chunks of {n} tokens", n=exact(part.chunk))),
     ]
 
