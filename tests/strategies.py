@@ -35,7 +35,7 @@ from archcalc.spec.embedding import Embedding, ExtraTable, Factor, TokenDropout
 from archcalc.spec.ffn import AnyFfn, Gated, MoE, Plain
 from archcalc.spec.groups import lender_indices, weight_indices
 from archcalc.spec.layer import Arm, Branch, Layer, Placement, Prompts, Run, Shares, Stack
-from archcalc.spec.mixer import AnyMixer, GatedDelta, Lightning, Mamba1, ShortConv
+from archcalc.spec.mixer import AnyMixer, ChannelMix, GatedDelta, Lightning, Mamba1, RgLru, ShortConv, TimeMix
 from archcalc.spec.model import Axis, Dropout, Extra, Family, Head, Labels, Pooler, Transform
 from archcalc.spec.norm import LayerNorm, Norm, RMSNorm
 from archcalc.spec.position import (
@@ -438,7 +438,11 @@ MAMBA1 = st.builds(
     conv_bias=st.booleans(),
     norm=st.sampled_from((None, *_NORMS)),
 )
-MIXERS: st.SearchStrategy[AnyMixer] = SHORT_CONVS | MAMBA1 | gated_deltas() | LIGHTNING
+RG_LRU = st.builds(RgLru, n_blocks=st.sampled_from((2, 1, 3)), d_block=SIZES, d_conv=D_CONVS, activation=ACTIVATIONS)
+TIME_MIX, CHANNEL_MIX = st.builds(TimeMix, d_inner=optional(SIZES)), st.builds(ChannelMix, d_ff=SIZES)
+MIXERS: st.SearchStrategy[AnyMixer] = (
+    SHORT_CONVS | MAMBA1 | gated_deltas() | LIGHTNING | RG_LRU | TIME_MIX | CHANNEL_MIX
+)
 
 
 @cache
@@ -864,6 +868,9 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     GatedDelta: gated_deltas(),
     Lightning: LIGHTNING,
     Mamba1: MAMBA1,
+    RgLru: RG_LRU,
+    TimeMix: TIME_MIX,
+    ChannelMix: CHANNEL_MIX,
     ClampedSwish: CLAMPED,
     Plain: PLAIN,
     Gated: GATED,

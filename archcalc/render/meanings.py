@@ -222,6 +222,15 @@ MEANINGS: dict[str, Message] = {
     "Mamba1.bias": msg("biases on the first and the last projection"),
     "Mamba1.conv_bias": msg("a bias on the convolution"),
     "Mamba1.norm": msg("a norm on each of steps, b and c; none: no norms"),
+    "RgLru": msg("a gated linear recurrence of channels after a convolution (Griffin's RG-LRU, RecurrentGemma)"),
+    "RgLru.n_blocks": msg("blocks of channels; a channel's gates read its own block"),
+    "RgLru.d_block": msg("channels of a block; none: d_model / n_blocks"),
+    "RgLru.d_conv": msg("tokens that the convolution sees, the newest included"),
+    "RgLru.activation": msg("what is done to the gate's projection"),
+    "TimeMix": msg("the mean of earlier values, with learned weights that decay for each channel (RWKV-4)"),
+    "TimeMix.d_inner": msg("number of channels; none: d_model"),
+    "ChannelMix": msg("a feed-forward network that reads the token before too (RWKV-4)"),
+    "ChannelMix.d_ff": msg("its inner width"),
     "LatentAttention": msg(
         "multi-head latent attention: keys and values pass through a narrow latent, which is all that the cache keeps"
     ),

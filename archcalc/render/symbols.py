@@ -50,7 +50,7 @@ SYMBOL_WORDS = {
     "block_pairs": SymbolWords(
         msg("pairs of a query and a key in the same chunk"),
         None,
-        msg("⌊seq / {w}⌋·{w}² + (seq mod {w})²; 0 for one token after others"),
+        msg("(seq − seq mod {w})·{w} + (seq mod {w})·(seq mod {w}); 0 for one token after others"),
     ),
     "near": SymbolWords(
         msg("pairs of tokens less than a window apart"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from archcalc.spec.base import Part, Positive, Size
+from archcalc.spec.base import Activation, Part, Positive, Size
 from archcalc.spec.norm import Norm, RMSNorm
 
 
@@ -80,4 +80,36 @@ class Mamba1(Part, frozen=True, kw_only=True, tag_field="kind", tag="mamba1"):
     norm: Norm | None = None
 
 
-AnyMixer = ShortConv | GatedDelta | Lightning | Mamba1
+class RgLru(Part, frozen=True, kw_only=True, tag_field="kind", tag="rg_lru"):
+    """Griffin's recurrent block (De et al. 2024, section 2.4), as in RecurrentGemma.
+
+    u = conv(in(x)), over `d_conv` tokens, of n_blocks · d_block channels. i and r are sigmoids of two products of u
+    with block-diagonal matrices. The state of a channel becomes a·h + √(1 − a²)·(i·u), where ln a is
+    −8·softplus(decay_rate)·r; the first token of a text enters as i·u. The output is out(h·activation(gate(x))). All
+    matrices and the convolution have biases. `d_block` is by default d_model / n_blocks.
+    """
+
+    n_blocks: Size
+    d_block: Size | None = None
+    d_conv: Size = 4
+    activation: Activation = "gelu_tanh"
+
+
+class TimeMix(Part, frozen=True, kw_only=True, tag_field="kind", tag="time_mix"):
+    """Attention without queries, with a decay for each channel, as a scan (RWKV-4, Peng et al. 2023, section 3.1).
+
+    k, v and r are projections of mixtures of each token's input with the previous token's. A channel's output is a mean
+    of v, multiplied by σ(r): the token's own has the weight exp(k + bonus), the one n tokens before
+    exp(k − (n − 1)·exp(decay)). `d_inner` channels are by default d_model.
+    """
+
+    d_inner: Size | None = None
+
+
+class ChannelMix(Part, frozen=True, kw_only=True, tag_field="kind", tag="channel_mix"):
+    """The feed-forward of RWKV-4, which reads the previous token's input too: σ(r)·v(relu(k)²), of width `d_ff`."""
+
+    d_ff: Size
+
+
+AnyMixer = ShortConv | GatedDelta | Lightning | Mamba1 | RgLru | TimeMix | ChannelMix

@@ -41,9 +41,9 @@ NO_MODEL = {
 MASK_BY_TOKEN = {"opt", "bloom", "falcon", "openai-gpt", "mvp", "xglm", "trocr", "fsmt", "mamba", "falcon_mamba"}
 # It multiplies its embeddings by the mask, so it gets none.
 NO_MASK = {"esm"}
-# Classes that have no cache (T5Gemma: none while it trains), or whose encoder asks for it, or whose windowed layers
-# keep every key in theirs.
-NO_CACHE, KEEPS_ALL = {"openai-gpt", "switch_transformers", "t5gemma"}, {"gpt_neo"}
+# Classes that have no cache (T5Gemma: none while it trains; RecurrentGemma's is no output; RWKV's is changed in place,
+# which no backward pass allows), or whose encoder asks for it, or whose windowed layers keep every key in theirs.
+NO_CACHE, KEEPS_ALL = {"openai-gpt", "switch_transformers", "t5gemma", "recurrent_gemma", "rwkv"}, {"gpt_neo"}
 # What transformers cannot run on meta: configs, or all of a model type.
 LENGTHS = "it looks whether a text is longer than its input"
 NOT_ON_META = {
@@ -87,7 +87,7 @@ def counted(spec: Spec, config: dict[str, Any], seq: int) -> dict[str, int]:
         out.logits.sum().backward()
     found = {"forward": forward.get_total_flops(), "backward": backward.get_total_flops()}
     if caches:
-        name = "cache_params" if "cache_params" in out else "past_key_values"
+        name = next(name for name in ("cache_params", "state", "past_key_values") if name in out)
         n_keys = 1 if name == "cache_params" else seq + (not crosses)  # Mamba's mask is that of the new tokens
         more |= {name: out[name], "attention_mask": _mask(config, n_keys)}
         if crosses:

@@ -259,6 +259,30 @@ class Interpreter:
             rows.append(state @ c[t] + d * x[t])
         return torch.stack(rows)
 
+    def blockwise(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        pieces = x.chunk(len(weight), -1)
+        return torch.cat([piece @ w + b for piece, w, b in zip(pieces, weight, bias, strict=True)], -1)
+
+    def gated_scan(self, x: Tensor, i: Tensor, r: Tensor, rate: Tensor) -> Tensor:
+        """De et al. 2024, eq. 1 to 4, one token after another."""
+        a = torch.exp(-8 * torch.log1p(torch.exp(rate)) * r)
+        states = [i[0] * x[0]]
+        for t in range(1, len(x)):
+            states.append(a[t] * states[-1] + (1 - a[t] ** 2).sqrt() * i[t] * x[t])
+        return torch.stack(states)
+
+    def shifted(self, x: Tensor) -> Tensor:
+        return torch.cat((torch.zeros_like(x[:1]), x[:-1]))
+
+    def weighted_means(self, k: Tensor, v: Tensor, decay: Tensor, bonus: Tensor) -> Tensor:
+        """Peng et al. 2023, eq. 14, the sums written out."""
+        rows = []
+        for t in range(len(k)):
+            ages = torch.arange(t - 1, -1, -1)[:, None]
+            weights = torch.cat((torch.exp(k[:t] - ages * decay.exp()), torch.exp(k[t] + bonus)[None]))
+            rows.append((weights * v[: t + 1]).sum(0) / weights.sum(0))
+        return torch.stack(rows)
+
     def dot(self, q: Tensor, k: Tensor) -> Tensor:
         return q @ k.repeat_interleave(q.shape[0] // k.shape[0], 0).transpose(-1, -2)
 

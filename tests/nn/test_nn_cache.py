@@ -23,7 +23,7 @@ from archcalc.spec.attention import Attention, LatentAttention
 from archcalc.spec.branches import active_branches, arms
 from archcalc.spec.execution import Execution
 from archcalc.spec.groups import has_table, layers_of, weight_indices
-from archcalc.spec.mixer import GatedDelta, Lightning, Mamba1, ShortConv
+from archcalc.spec.mixer import ChannelMix, GatedDelta, Lightning, Mamba1, RgLru, ShortConv, TimeMix
 from archcalc.spec.model import ModelStack
 from archcalc.spec.position import Disentangled
 from tests.nn import test_nn_transformers as theirs
@@ -185,13 +185,25 @@ def formula(spec: Spec, batch: int, capacity: int, source: int) -> int:
             total += part.n_heads * part.d_head**2
         if isinstance(part, Mamba1):
             total += part.d_inner * (part.d_conv - 1 + part.d_state)
+        if isinstance(part, RgLru):
+            total += part.n_blocks * part.d_block * (part.d_conv - 1)
+        if isinstance(part, TimeMix | ChannelMix):
+            total += spec.d_model
     return batch * total
 
 
 def float32_elements(spec: Spec) -> int:
     """Elements of the states that are in float32 whatever the dtype, for one sequence."""
     found = (arm.part for layer in layers_of(spec.decoder) for arm in arms(layer))
-    return sum(part.n_heads * part.d_key * part.d_value for part in found if isinstance(part, GatedDelta))
+    total = 0
+    for part in found:
+        if isinstance(part, GatedDelta):
+            total += part.n_heads * part.d_key * part.d_value
+        if isinstance(part, RgLru):
+            total += part.n_blocks * part.d_block
+        if isinstance(part, TimeMix):
+            total += 3 * part.d_inner
+    return total
 
 
 @settings(max_examples=60)

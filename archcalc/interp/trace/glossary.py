@@ -110,6 +110,21 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
         ("selective_scan",),
         msg("c · h + D · x of a state h of each channel, which becomes exp(−d · eᴬ) · h + d · x · b; A and D of m"),
     ),
+    "blockwise(x, w, b)": FunctionMeaning(
+        ("blockwise",), msg("x split into as many pieces as w has matrices, each times its own matrix, plus b")
+    ),
+    "gated_scan(x, i, r, d)": FunctionMeaning(
+        ("gated_scan",),
+        msg(
+            "the state h of each channel, which becomes a · h + √(1 − a²) · i · x with a = e^(−8 · softplus(d) · r); "
+            "it begins as i · x"
+        ),
+    ),
+    "shifted(x)": FunctionMeaning(("shifted",), msg("x of the token before, 0 for the first")),
+    "weighted_means(k, v, d, u)": FunctionMeaning(
+        ("weighted_means",),
+        msg("the mean of v with weights: e^(k + u) of the token itself, e^(k − (n − 1) · eᵈ) of the one n before"),
+    ),
     "dot(q, k)": FunctionMeaning(("dot",), msg("q · k of each query with each key; heads may share keys")),
     "by_distance(x, r), of_distance(x, r)": FunctionMeaning(
         ("by_distance", "of_distance"),

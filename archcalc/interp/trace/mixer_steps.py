@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from archcalc.interp.trace.expression import Call, Expression, Module, Parameter, call
 from archcalc.interp.trace.part_steps import PartContext, PartSteps
-from archcalc.spec.mixer import GatedDelta, Lightning, Mamba1, ShortConv
+from archcalc.spec.mixer import ChannelMix, GatedDelta, Lightning, Mamba1, RgLru, ShortConv, TimeMix
 
 
 def short_conv(part: ShortConv, ctx: PartContext) -> PartSteps:
@@ -75,6 +75,41 @@ def mamba1(part: Mamba1, ctx: PartContext) -> PartSteps:
     mixer = Module(ctx.weight_prefix.rstrip("."))
     yield "scan", "scan", call("selective_scan", ctx.step("conv"), ctx.step("delta"), b, c, mixer)
     yield "out", "mixer_out", ctx.linear(ctx.step("scan") * call("silu", z), "out")
+
+
+def rg_lru(part: RgLru, ctx: PartContext) -> PartSteps:
+    """Yield the steps of a real-gated linear recurrent unit."""
+    yield "conv", "convolved", _convolved(ctx.linear(ctx.input, "in"), ctx)
+    for name in ("input_gate", "decay_gate"):
+        weight, bias = (Parameter(f"{ctx.weight_prefix}{name}{suffix}") for suffix in ("", "_bias"))
+        yield name, "selection", call("sigmoid", call("blockwise", ctx.step("conv"), weight, bias))
+    tensors = (ctx.step(name) for name in ("conv", "input_gate", "decay_gate"))
+    yield "scan", "scan", call("gated_scan", *tensors, Parameter(f"{ctx.weight_prefix}decay_rate"))
+    gate = call(part.activation, ctx.linear(ctx.input, "gate"))
+    yield "out", "mixer_out", ctx.linear(ctx.step("scan") * gate, "out")
+
+
+def time_mix(part: TimeMix, ctx: PartContext) -> PartSteps:
+    """Yield the steps of RWKV's time mixing."""
+    yield "k", "keys", ctx.linear(_mixed(ctx, "k"), "k")
+    yield "v", "values", ctx.linear(_mixed(ctx, "v"), "v")
+    yield "r", "gate", call("sigmoid", ctx.linear(_mixed(ctx, "r"), "r"))
+    learned = (Parameter(f"{ctx.weight_prefix}{name}") for name in ("decay", "bonus"))
+    yield "scan", "scan", call("weighted_means", ctx.step("k"), ctx.step("v"), *learned)
+    yield "out", "mixer_out", ctx.linear(ctx.step("scan") * ctx.step("r"), "out")
+
+
+def channel_mix(part: ChannelMix, ctx: PartContext) -> PartSteps:
+    """Yield the steps of RWKV's channel mixing."""
+    yield "hidden", "hidden", call("relu2", ctx.linear(_mixed(ctx, "k"), "k"))
+    yield "r", "gate", call("sigmoid", ctx.linear(_mixed(ctx, "r"), "r"))
+    yield "out", "ffn_out", ctx.linear(ctx.step("hidden"), "v") * ctx.step("r")
+
+
+def _mixed(ctx: PartContext, name: str) -> Expression:
+    """Return the mixture of a token's input with that of the token before it."""
+    before = call("shifted", ctx.input)
+    return before + (ctx.input - before) * Parameter(f"{ctx.weight_prefix}mix_{name}")
 
 
 def _normed(part: Mamba1, x: Call, name: str, ctx: PartContext) -> Call:

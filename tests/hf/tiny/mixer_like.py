@@ -57,6 +57,27 @@ LING = KDA | {"num_expert_group": 4, "topk_group": 2, "head_dim": 6, "layer_grou
 
 MINIMAX = RMS | {"num_local_experts": 6, "num_experts_per_tok": 2, "intermediate_size": 24, "block_size": 4}
 
+GRIFFIN = {key: RMS[key] for key in RMS if key != "max_position_embeddings"} | {
+    "attention_window_size": 5,
+    "block_types": ["recurrent", "attention"],
+    "conv1d_width": 3,
+}
+
+RWKV = {
+    "vocab_size": 96,
+    "hidden_size": 32,
+    "num_hidden_layers": 3,
+    "context_length": 64,
+    "layer_norm_epsilon": 0.03,
+}
+
+LFM3 = GROUPED | {
+    "norm_eps": 0.03,
+    "head_dim": 12,
+    "sliding_window": 5,
+    "layer_types": ["conv", "full_attention", "sliding_attention", "full_attention"],
+}
+
 CONFIGS: dict[str, dict[str, Any]] = {
     "bailing_hybrid:default switches": LING,
     "bailing_hybrid:mixed": LING
@@ -93,6 +114,16 @@ CONFIGS: dict[str, dict[str, Any]] = {
     | THETA
     | {"conv_bias": True, "tie_word_embeddings": False, "block_multiple_of": 10, "block_ffn_dim_multiplier": 1.2},
     # transformers saves the joined convolution in three equal parts, so queries and values are equally wide here.
+    "lfm3:default switches": LFM3,
+    "lfm3:mixed": LFM3
+    | {"use_sandwich_norm": False, "use_attention_gate": False, "attention_bias": True, "conv_bias": True}
+    | {"conv_L_cache": 3, "tie_word_embeddings": False}
+    | {
+        "rope_parameters": {
+            "sliding_attention": {"rope_type": "default", "rope_theta": 20.0},
+            "full_attention": {"rope_type": "proportional", "rope_theta": 300.0, "partial_rotary_factor": 0.34},
+        }
+    },
     "minimax:default switches": MINIMAX,
     "minimax:mixed": MINIMAX
     | HYBRID
@@ -112,6 +143,12 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "qwen3_5_text:biased": QWEN
     | {"attention_bias": True, "tie_word_embeddings": True, "layer_types": None, "full_attention_interval": 2}
     | {"linear_num_key_heads": 3, "linear_num_value_heads": 3},
+    "recurrent_gemma:default switches": GRIFFIN,
+    "recurrent_gemma:mixed": GRIFFIN
+    | {"lru_width": 24, "attention_bias": True, "tie_word_embeddings": False, "logits_soft_cap": 2.0}
+    | {"block_types": ["attention", "recurrent", "recurrent", "attention"], "hidden_activation": "relu"},
+    "rwkv:default switches": RWKV,
+    "rwkv:rescaled": RWKV | {"rescale_every": 2, "intermediate_size": 56, "tie_word_embeddings": True},
     "qwen3_next:default switches": QWEN_MOE,
     "qwen3_next:mixed": QWEN_MOE
     | {"attention_bias": True, "mlp_only_layers": [1, 2], "norm_topk_prob": False, "partial_rotary_factor": 0.5},
