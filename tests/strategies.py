@@ -35,7 +35,7 @@ from archcalc.spec.embedding import Embedding, ExtraTable, Factor, TokenDropout
 from archcalc.spec.ffn import AnyFfn, Gated, MoE, Plain
 from archcalc.spec.groups import lender_indices, weight_indices
 from archcalc.spec.layer import Arm, Branch, Layer, Placement, Prompts, Run, Shares, Stack
-from archcalc.spec.mixer import AnyMixer, GatedDelta, Mamba1, ShortConv
+from archcalc.spec.mixer import AnyMixer, GatedDelta, Mamba1, Mamba2, ShortConv
 from archcalc.spec.model import Axis, Dropout, Extra, Family, Head, Labels, Pooler, Transform
 from archcalc.spec.norm import LayerNorm, Norm, RMSNorm
 from archcalc.spec.position import (
@@ -424,7 +424,31 @@ MAMBA1 = st.builds(
     conv_bias=st.booleans(),
     norm=st.sampled_from((None, *_NORMS)),
 )
-MIXERS: st.SearchStrategy[AnyMixer] = SHORT_CONVS | MAMBA1 | gated_deltas()
+
+
+@st.composite
+def mamba2s(draw: st.DrawFn) -> Mamba2:
+    """Draw a Mamba-2 mixer, often with fewer groups than heads, and limits of steps that some are beyond."""
+    n_groups, per_group = draw(st.sampled_from(((2, 1), (1, 2), (2, 2), (1, 1))))
+    bias, norm = draw(st.booleans()), draw(optional(RMS_NORMS))
+    return Mamba2(
+        n_heads=n_groups * per_group,
+        d_head=draw(st.sampled_from((3, 4))),
+        n_groups=n_groups,
+        d_state=draw(st.sampled_from((2, 5, 4))),
+        d_conv=draw(D_CONVS),
+        chunk=draw(st.sampled_from((2, 4, 3, 64))),
+        step_min=draw(st.sampled_from((None, 0.69))),
+        step_max=draw(st.sampled_from((None, 0.7))),
+        bias=bias,
+        out_bias=draw(st.sampled_from((None, not bias))),
+        conv_bias=draw(st.booleans()),
+        norm=norm,
+        norm_when=draw(st.sampled_from(("after", "before"))) if norm else "after",
+    )
+
+
+MIXERS: st.SearchStrategy[AnyMixer] = SHORT_CONVS | MAMBA1 | gated_deltas() | mamba2s()
 
 
 @cache
@@ -849,6 +873,7 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     ShortConv: SHORT_CONVS,
     GatedDelta: gated_deltas(),
     Mamba1: MAMBA1,
+    Mamba2: mamba2s(),
     ClampedSwish: CLAMPED,
     Plain: PLAIN,
     Gated: GATED,

@@ -102,6 +102,7 @@ SAME_ALGORITHM = {
     "mamba",
     "falcon_mamba",
     "jamba",
+    "mamba2",
     "qwen3_next",
     "qwen3_5_text",
     "qwen3_5_moe_text",

@@ -32,6 +32,7 @@ MAMBA = {
     "layer_norm_epsilon": 0.03,
     "pad_token_id": None,
 }
+MAMBA2 = {"num_heads": 4, "head_dim": 16, "n_groups": 2, "chunk_size": 4}
 JAMBA = GROUPED | {
     "rms_norm_eps": 0.03,
     "mamba_d_state": 7,
@@ -48,6 +49,11 @@ CONFIGS: dict[str, dict[str, Any]] = {
     | {"use_bias": True, "use_conv_bias": False, "expand": 3, "time_step_rank": 5, "tie_word_embeddings": False},
     "falcon_mamba:plain": MAMBA | {"mixer_rms_eps": 0.2},
     "falcon_mamba:own width": MAMBA | {"intermediate_size": 40, "tie_word_embeddings": False, "use_bias": True},
+    "mamba2:plain": MAMBA | MAMBA2 | {"num_hidden_layers": 2},
+    "mamba2:other switches": MAMBA
+    | MAMBA2
+    | {"use_bias": True, "use_conv_bias": False, "expand": 3, "head_dim": 24, "tie_word_embeddings": True}
+    | {"num_hidden_layers": 2, "n_groups": 1, "time_step_limit": [0.69, 0.7]},
     "jamba:plain": JAMBA,
     "jamba:other switches": JAMBA
     | {"expert_layer_period": 3, "mamba_conv_bias": False, "mamba_proj_bias": True, "mamba_dt_rank": 6},
