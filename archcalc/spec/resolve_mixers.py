@@ -48,9 +48,7 @@ def mamba2(part: Mamba2, spec: Spec, where: str) -> Mamba2:
             allowed=msg("a divisor of n_heads = {n}", n=part.n_heads),
         )
     if part.step_min is not None and part.step_max is not None and part.step_min > part.step_max:
-        raise InputError(
-            msg("{n}", n=part.step_max), where=f"{where}.step_max", allowed=msg("step_min or more")
-        )
+        raise InputError(msg("smaller than step_min"), where=f"{where}.step_max", allowed=msg("step_min or more"))
     if part.norm is None and part.norm_when != "after":
         raise InputError(msg("there is no norm"), where=f"{where}.norm_when", allowed="after")
     return structs.replace(part, out_bias=None if part.out_bias == part.bias else part.out_bias)

@@ -258,9 +258,7 @@ class Interpreter:
             rows.append(state @ c[t] + d * x[t])
         return torch.stack(rows)
 
-    def head_scan(
-        self, x: Tensor, delta: Tensor, b: Tensor, c: Tensor, n_groups: int, module: str
-    ) -> Tensor:
+    def head_scan(self, x: Tensor, delta: Tensor, b: Tensor, c: Tensor, n_groups: int, module: str) -> Tensor:
         """Head by head, token by token (Dao & Gu 2024, eq. 1)."""
         a, d = -torch.exp(self.weights[f"{module}.A_log"]), self.weights[f"{module}.D"]
         heads = []

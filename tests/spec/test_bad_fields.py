@@ -220,7 +220,7 @@ def test_a_mistake_gets_one_line(path: str, value: Any, start: str, says: str):
         (
             "decoder",
             {"mixer": MAMBA2 | {"step_min": 0.5, "step_max": 0.25}},
-            r"mixer.step_max: 0.25; allowed: step_min or more",
+            r"mixer.step_max: smaller than step_min; allowed: step_min or more",
         ),
         (
             "decoder",

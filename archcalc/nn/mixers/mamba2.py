@@ -47,7 +47,7 @@ class Mamba2(nn.Module):
         """Map states [B, T, D] to states [B, T, D]."""
         past_BIW, state_BNVK = read_state(context) or (None, None)
         projected = tap("projected", self.get_submodule("in")(x_BTD))
-        z_BTI, u_BTI, delta_BTN = projected.split(self.projected_widths, -1)
+        z_BTI, u_BTI, delta_BTN = torch.split(projected, self.projected_widths, -1)
         u_BTI, recent_BIW = self.conv(without_padding(u_BTI, context), past_BIW)
         u_BTI = tap("conv", without_padding(F.silu(u_BTI).contiguous(), context))
         v_BTNV, b_BTNK, c_BTNK = self._by_head(u_BTI)
@@ -65,7 +65,7 @@ class Mamba2(nn.Module):
 
     def _by_head(self, u_BTI: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return each head's values [B, T, N, V], and the b and c [B, T, N, K] of its group, in float32 at least."""
-        v_BTI, *selected = u_BTI.split(self.conv_widths, -1)
+        v_BTI, *selected = torch.split(u_BTI, self.conv_widths, -1)
         v_BTI = upcast(tap("v", v_BTI))
         by_group = (torch.unflatten(upcast(x), -1, (self.n_groups, -1)) for x in selected)
         b_BTNK, c_BTNK = (x.repeat_interleave(self.n_heads // self.n_groups, 2) for x in by_group)
