@@ -378,6 +378,8 @@ def mixtures(draw: st.DrawFn) -> MoE:
         n_active_groups=n_active_groups,
         n_shared=n_shared,
         group_score=draw(st.sampled_from((None, "best", "two_best"))) if n_groups > 1 else None,
+        d_latent=(d_latent := draw(st.sampled_from((None, None, 3)))),
+        latent_bias=d_latent is not None and draw(st.booleans()),
         jitter=draw(st.sampled_from((None, 0.0, 0.3))) if router["weigh"] == "sparsemixer" else None,
         **router,
         **draw(SUMS),
@@ -434,7 +436,7 @@ def mamba2s(draw: st.DrawFn) -> Mamba2:
     return Mamba2(
         n_heads=n_groups * per_group,
         d_head=draw(st.sampled_from((3, 4))),
-        n_groups=n_groups,
+        n_state_groups=n_groups,
         d_state=draw(st.sampled_from((2, 5, 4))),
         d_conv=draw(D_CONVS),
         chunk=draw(st.sampled_from((2, 4, 3, 64))),

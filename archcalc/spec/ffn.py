@@ -51,6 +51,9 @@ class MoE(Part, frozen=True, kw_only=True, tag_field="kind", tag="moe"):
     softmax over the logits within `jitter` of each choice (Liu et al. 2024, GRIN, section 2.2). They are divided by
     their sum (at least `normalize_min`) if `normalize`, then multiplied by `scale`. With a `capacity`, an expert takes
     at most so many tokens of a text in one pass, first choices first, then in order; the weights of others are 0.
+
+    With `d_latent` the routed experts read a projection of the input of this width, and their sum is projected back
+    (Nemotron-H); `latent_bias` is that of both projections.
     """
 
     n_experts: Size
@@ -73,6 +76,8 @@ class MoE(Part, frozen=True, kw_only=True, tag_field="kind", tag="moe"):
     scale: Positive = 1.0
     capacity: Size | None = None
     weight_on: Literal["output", "input"] = "output"
+    d_latent: Size | None = None
+    latent_bias: bool = False
     n_shared: Count = 0
     d_shared: Size | None = None
     shared_activation: FixedActivation | None = None

@@ -61,14 +61,14 @@ class Mamba2(Part, frozen=True, kw_only=True, tag_field="kind", tag="mamba2"):
 
     z, u, Δ = in(x), and v, b, c = silu(conv(u)); Δ = softplus(Δ + dt_bias), between `step_min` and `step_max`. The
     state of a head [d_head, d_state] becomes exp(−Δ·exp(A_log))·h + Δ·v·bᵀ; b and c of width `d_state` are those of the
-    head's group. The output is out(norm((h·c + D·v)·silu(z))), the norm being over each of `n_groups` groups of the
+    head's group. The output is out(norm((h·c + D·v)·silu(z))), the norm being over each of `n_state_groups` groups of the
     channels; with `norm_when: before` it is before the gate. Several tokens are computed in chunks of `chunk`. `bias`
     is that of in, and of out unless `out_bias` says otherwise.
     """
 
     n_heads: Size
     d_head: Size
-    n_groups: Size = 1
+    n_state_groups: Size = 1
     d_state: Size = 128
     d_conv: Size = 4
     chunk: Size = 256

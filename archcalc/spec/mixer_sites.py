@@ -55,7 +55,7 @@ def mamba1(part: Mamba1, width: Sizes, reads: Reads) -> Iterator[Site]:
 
 def mamba2(part: Mamba2, width: Sizes, reads: Reads) -> Iterator[Site]:
     """Yield the sites of Mamba-2."""
-    inner, selected = part.n_heads * part.d_head, 2 * part.n_groups * part.d_state
+    inner, selected = part.n_heads * part.d_head, 2 * part.n_state_groups * part.d_state
     sizes = {"Z": 2 * inner + selected + part.n_heads}
     yield Site(name="projected", axes="BTZ", description=PROJECTED, sizes=sizes)
     yield Site(name="conv", axes="BTI", description=ACTIVATED, sizes={"I": inner + selected})

@@ -41,10 +41,10 @@ def gated_delta(part: GatedDelta, spec: Spec, where: str) -> GatedDelta:
 
 def mamba2(part: Mamba2, spec: Spec, where: str) -> Mamba2:
     """Return the mixer with the bias of out. Each group serves equally many heads; the steps have bounds in order."""
-    if part.n_heads % part.n_groups:
+    if part.n_heads % part.n_state_groups:
         raise InputError(
-            msg("{n} groups", n=part.n_groups),
-            where=f"{where}.n_groups",
+            msg("{n} groups", n=part.n_state_groups),
+            where=f"{where}.n_state_groups",
             allowed=msg("a divisor of n_heads = {n}", n=part.n_heads),
         )
     if part.step_min is not None and part.step_max is not None and part.step_min > part.step_max:

@@ -184,7 +184,7 @@ def formula(spec: Spec, batch: int, capacity: int, source: int) -> int:
         if isinstance(part, Mamba1):
             total += part.d_inner * (part.d_conv - 1 + part.d_state)
         if isinstance(part, Mamba2):
-            total += (part.n_heads * part.d_head + 2 * part.n_groups * part.d_state) * (part.d_conv - 1)
+            total += (part.n_heads * part.d_head + 2 * part.n_state_groups * part.d_state) * (part.d_conv - 1)
     return batch * total
 
 

@@ -214,8 +214,8 @@ def test_a_mistake_gets_one_line(path: str, value: Any, start: str, says: str):
         ),
         (
             "decoder",
-            {"mixer": MAMBA2 | {"n_groups": 2}},
-            r"mixer.n_groups: 2 groups; allowed: a divisor of n_heads = 3",
+            {"mixer": MAMBA2 | {"n_state_groups": 2}},
+            r"mixer.n_state_groups: 2 groups; allowed: a divisor of n_heads = 3",
         ),
         (
             "decoder",

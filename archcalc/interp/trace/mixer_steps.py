@@ -50,7 +50,7 @@ def mamba1(part: Mamba1, ctx: PartContext) -> PartSteps:
 
 def mamba2(part: Mamba2, ctx: PartContext) -> PartSteps:
     """Yield the steps of Mamba-2."""
-    d_inner, d_selected = part.n_heads * part.d_head, part.n_groups * part.d_state
+    d_inner, d_selected = part.n_heads * part.d_head, part.n_state_groups * part.d_state
     yield "projected", "projected", ctx.linear(ctx.input, "in")
     z, delta = call("first", ctx.step("projected"), d_inner), call("last", ctx.step("projected"), part.n_heads)
     before_delta = call("first", ctx.step("projected"), 2 * (d_inner + d_selected))
@@ -61,7 +61,7 @@ def mamba2(part: Mamba2, ctx: PartContext) -> PartSteps:
     yield "delta", "selection", _limited(part, delta)
     b, c = (call("piece", call("last", ctx.step("conv"), 2 * d_selected), i, 2) for i in range(2))
     mixer = Module(ctx.weight_prefix.rstrip("."))
-    yield "scan", "scan", call("head_scan", ctx.step("v"), ctx.step("delta"), b, c, part.n_groups, mixer)
+    yield "scan", "scan", call("head_scan", ctx.step("v"), ctx.step("delta"), b, c, part.n_state_groups, mixer)
     yield "out", "mixer_out", ctx.linear(_gated(part, ctx.step("scan"), call("silu", z), ctx), "out")
 
 
@@ -72,7 +72,7 @@ def _limited(part: Mamba2, delta: Call) -> Call:
 
 def _gated(part: Mamba2, y: Expression, gate: Expression, ctx: PartContext) -> Expression:
     def normed(x: Expression) -> Expression:
-        return x if part.norm is None else call("group_norm", x, part.n_groups, Module(f"{ctx.weight_prefix}norm"))
+        return x if part.norm is None else call("group_norm", x, part.n_state_groups, Module(f"{ctx.weight_prefix}norm"))
 
     return normed(y) * gate if part.norm_when == "before" else normed(y * gate)
 

@@ -244,12 +244,15 @@ def mixture(part: MoE, ctx: PartContext) -> PartSteps:
     yield "weights", "chosen", taken
     is_input_weighted, experts = part.weight_on == "input", Module(f"{ctx.weight_prefix}experts")
     input_weights = [ctx.step("weights")] if is_input_weighted else []
-    yield "experts", "experts", call("experts", ctx.input, ctx.step("chosen"), experts, *input_weights)
-    out = (
+    expert_input = ctx.input if part.d_latent is None else ctx.linear(ctx.input, "latent_down")
+    yield "experts", "experts", call("experts", expert_input, ctx.step("chosen"), experts, *input_weights)
+    out: Expression = (
         call("total", ctx.step("experts"))
         if is_input_weighted
         else call("summed", ctx.step("weights"), ctx.step("experts"))
     )
+    if part.d_latent is not None:
+        out = ctx.linear(out, "latent_up")
     if part.n_shared:
         up, gate = (ctx.linear(ctx.input, f"shared.{name}") for name in ("up", "gate"))
         act = part.shared_activation or part.activation

@@ -18,7 +18,7 @@ from archcalc.spec.mixer import Mamba2
 def leaves(part: Mamba2, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
     """Yield the leaves of a Mamba-2 mixer: all between the convolution and the output projection is in float32."""
     tokens, d_inner = x.axes[1], d.n_heads * d.d_head
-    d_conv = d_inner + 2 * d.n_groups * d.d_state
+    d_conv = d_inner + 2 * d.n_state_groups * d.d_state
     projected = yield from linear("in", x, d_inner + d_conv + d.n_heads, "mixer", bias=part.bias)
     u = yield from causal_conv("conv", projected.view(BATCH, tokens, d_conv), d.d_conv, bias=part.conv_bias)
     u = yield from activation("silu", "conv", "mixer", u)
@@ -55,12 +55,12 @@ def _drive(part: Mamba2, d: Symbols, v: Tensor) -> Forward[None]:
 def _gated(part: Mamba2, d: Symbols, y: Tensor, gate: Tensor) -> Forward[Tensor]:
     """Yield the leaves of the gate and of the norm, in their order."""
     if part.norm_when == "before":
-        y = yield from norm.grouped(part.norm, "norm", d.n_groups, y)
+        y = yield from norm.grouped(part.norm, "norm", d.n_state_groups, y)
     yield from save("gate", "mixer", y, gate)
     yield Elementwise("gate", y.axes, "mixer", "gate")
     y = y.new("gated")
     if part.norm_when == "after":
-        y = yield from norm.grouped(part.norm, "norm", d.n_groups, y)
+        y = yield from norm.grouped(part.norm, "norm", d.n_state_groups, y)
     return y
 
 
@@ -75,13 +75,13 @@ def _chunked(d: Symbols, v: Tensor) -> Forward[None]:
         return v.new(label, *heads, *axes)
 
     in_b, in_c, in_v = tensor("b", n, c, width), tensor("c", n, c, width), tensor("Δ · v", n, c, values)
-    yield from save("scan", "mixer", *_masks(v, c), tensor("decays", n, c, c), in_c, in_b)
+    yield from save("scan", "mixer", *_masks("tokens", v, c), tensor("decays", n, c, c), in_c, in_b)
     yield Matmul("c · b", (*heads, n, c, c, width), "mixer")
     yield from save("scan", "mixer", tensor("c · b", n, c, c), tensor("scores", n, c, c), in_v)
     yield Matmul("scores · v", (*heads, n, c, c, values), "mixer")
     yield from save("scan", "mixer", tensor("rest of decays", n, c), tensor("decayed b", n, c, width))
     yield Matmul("v · b", (*heads, n, values, c, width), "mixer")
-    yield from save("scan", "mixer", *_masks(v, n_states), tensor("decays of chunks", n_states, n_states))
+    yield from save("scan", "mixer", *_masks("chunks", v, n_states), tensor("decays of chunks", n_states, n_states))
     yield Save("scan", tensor("written states", n_states, values, width), "mixer")
     yield Matmul("states", (*heads, n_states, n_states, values, width), "mixer")
     yield from save("scan", "mixer", tensor("sum of decays", n, c), tensor("decayed c", n, c, width))
@@ -90,6 +90,6 @@ def _chunked(d: Symbols, v: Tensor) -> Forward[None]:
     yield Matmul("c · state", (*heads, n_steps, values, width), "mixer")
 
 
-def _masks(x: Tensor, n: Poly) -> tuple[Tensor, Tensor]:
-    """Return the masks of the sums of n decays: one of those that are left out, one of those that are not used."""
-    return x.new("mask", n, n, dtype="bool"), x.new("mask", n, n, dtype="bool")
+def _masks(what: str, x: Tensor, n: Poly) -> tuple[Tensor, Tensor]:
+    """Return the masks of the sums of n decays: of those that are left out of a sum, and of sums that are not used."""
+    return x.new(f"earlier {what}", n, n, dtype="bool"), x.new(f"later {what}", n, n, dtype="bool")

@@ -29,9 +29,9 @@ class Mamba2(nn.Module):
 
     def __init__(self, part: spec.Mamba2, model: Spec) -> None:
         super().__init__()
-        self.n_heads, self.n_groups, self.chunk = part.n_heads, part.n_groups, part.chunk
+        self.n_heads, self.n_groups, self.chunk = part.n_heads, part.n_state_groups, part.chunk
         self.limits, self.norm_when = (part.step_min, part.step_max), part.norm_when
-        d_inner, d_selected = part.n_heads * part.d_head, part.n_groups * part.d_state
+        d_inner, d_selected = part.n_heads * part.d_head, part.n_state_groups * part.d_state
         d_conv = d_inner + 2 * d_selected
         self.projected_widths, self.conv_widths = [d_inner, d_conv, part.n_heads], [d_inner, d_selected, d_selected]
         self.add_module("in", Linear(model.d_model, sum(self.projected_widths), bias=part.bias))
@@ -39,7 +39,7 @@ class Mamba2(nn.Module):
         self.dt_bias = nn.Parameter(torch.empty(part.n_heads))
         self.A_log = nn.Parameter(torch.empty(part.n_heads))
         self.D = nn.Parameter(torch.empty(part.n_heads))
-        self.norm = GroupNorm(part.norm, part.n_groups, d_inner) if part.norm else None
+        self.norm = GroupNorm(part.norm, part.n_state_groups, d_inner) if part.norm else None
         out_bias = part.bias if part.out_bias is None else part.out_bias
         self.out = Linear(d_inner, model.d_model, bias=out_bias)
 
@@ -119,7 +119,7 @@ def chunked(
 
 def state(part: spec.Mamba2, config: CacheConfig) -> RecurrentState:
     """Return the last d_conv − 1 inputs of the convolution, and the state of each head in float32."""
-    d_conv = part.n_heads * part.d_head + 2 * part.n_groups * part.d_state
+    d_conv = part.n_heads * part.d_head + 2 * part.n_state_groups * part.d_state
     shape = (config.batch, part.n_heads, part.d_head, part.d_state)
     states = torch.zeros(shape, dtype=upcast_dtype(config.dtype), device=config.device)
     return RecurrentState(config.zero_state(d_conv, part.d_conv - 1), states)
