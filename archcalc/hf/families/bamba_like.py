@@ -69,7 +69,7 @@ BAMBA = decoder(
 
 N_EXPERTS, SHARED_WIDTH = Key("num_local_experts", COUNT, 8), size("shared_intermediate_size", 1024)
 IS_ROTARY = Choice(
-    Key("position_embedding_type", TEXT, None, null=None), {None: False, "nope": False, "rope": True}
+    Key("position_embedding_type", TEXT, None, null=None), {"nope": False, None: False, "rope": True}
 )
 _DENSE = {"kind": "gated", "d_ff": SHARED_WIDTH, "activation": activation("silu")}
 GRANITE_MOE_HYBRID = derive(
