@@ -35,7 +35,7 @@ from archcalc.spec.embedding import Embedding, ExtraTable, Factor, TokenDropout
 from archcalc.spec.ffn import AnyFfn, Gated, MoE, Plain
 from archcalc.spec.groups import lender_indices, weight_indices
 from archcalc.spec.layer import Arm, Branch, Layer, Placement, Prompts, Run, Shares, Stack
-from archcalc.spec.mixer import AnyMixer, GatedDelta, Mamba1, Mamba2, ShortConv
+from archcalc.spec.mixer import AnyMixer, GatedDelta, Mamba1, Mamba2, Multipliers, ShortConv
 from archcalc.spec.model import Axis, Dropout, Extra, Family, Head, Labels, Pooler, Transform
 from archcalc.spec.norm import LayerNorm, Norm, RMSNorm
 from archcalc.spec.position import (
@@ -327,7 +327,8 @@ _DENSE = {
     "down_bias": st.sampled_from((None, False, True)),
     "down_norm": st.sampled_from((None, None, *_NORMS)),
 }
-PLAIN, GATED = st.builds(Plain, **_DENSE), st.builds(Gated, **_DENSE)
+PLAIN = st.builds(Plain, **_DENSE)
+GATED = st.builds(Gated, gate_scale=st.sampled_from((1.0, 1.0, 0.5, 2.5)), **_DENSE)
 
 
 # Groups, experts of each, active groups, active experts.
@@ -446,6 +447,7 @@ def mamba2s(draw: st.DrawFn) -> Mamba2:
         out_bias=draw(st.sampled_from((None, not bias))),
         conv_bias=draw(st.booleans()),
         norm=norm,
+        multipliers=draw(st.sampled_from((None, Multipliers(z=0.5, v=2.5, b=1.5, c=0.75, delta=0.25)))),
         norm_when=draw(st.sampled_from(("after", "before"))) if norm else "after",
     )
 
@@ -471,7 +473,8 @@ def arms(draw: st.DrawFn, name: str, place: Place = Place(), source: bool = Fals
     own = {"ffn": FFNS, "experts": FFNS, "more": mixers | FFNS, "mixer": mixers}.get(name, any_attentions(place))
     part = draw(attentions(place, cross=True) if source else own)
     reads = "stream" if not source else "nothing" if place.is_idle else "source"
-    return Arm(name=name, part=part, norm=draw(NORMS) if norm else None, reads=reads)
+    scales = draw(st.sampled_from(({}, {}, {"in_scale": 0.5}, {"scale": 2.5}, {"in_scale": 1.5, "scale": 0.25})))
+    return Arm(name=name, part=part, norm=draw(NORMS) if norm else None, reads=reads, **scales)
 
 
 @st.composite

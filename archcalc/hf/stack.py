@@ -86,7 +86,7 @@ class ListSchedule(Schedule, msgspec.Struct, frozen=True):
 
     def write(self, kinds: Sequence[str], draft: ConfigDraft) -> None:
         """Put the list."""
-        words = {kind: word for word, kind in reversed(self.words.items())}
+        words = {kind: word for word, kind in reversed(list(self.words.items()))}
         draft.put(self.key, [words[kind] for kind in kinds])
 
 

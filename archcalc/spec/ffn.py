@@ -25,7 +25,7 @@ class Plain(Part, frozen=True, kw_only=True, tag_field="kind", tag="plain"):
 class Gated(Part, frozen=True, kw_only=True, tag_field="kind", tag="gated"):
     """down(activation(gate(x)) · up(x)): three matrices; silu makes it SwiGLU, gelu GeGLU (Shazeer 2020).
 
-    `down_bias` and `down_norm` as in `Plain`.
+    `down_bias` and `down_norm` as in `Plain`. `gate_scale` multiplies gate(x) (Falcon-H1).
     """
 
     d_ff: Size
@@ -33,6 +33,7 @@ class Gated(Part, frozen=True, kw_only=True, tag_field="kind", tag="gated"):
     bias: bool = False
     down_bias: bool | None = None
     down_norm: Norm | None = None
+    gate_scale: Positive = 1.0
 
 
 class MoE(Part, frozen=True, kw_only=True, tag_field="kind", tag="moe"):

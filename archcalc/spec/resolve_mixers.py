@@ -8,7 +8,7 @@ from msgspec import structs
 
 from archcalc.errors import InputError
 from archcalc.spec.base import Part
-from archcalc.spec.mixer import GatedDelta, Mamba1, Mamba2
+from archcalc.spec.mixer import GatedDelta, Mamba1, Mamba2, Multipliers
 from archcalc.spec.model import Spec
 from archcalc.words import msg
 
@@ -51,4 +51,8 @@ def mamba2(part: Mamba2, spec: Spec, where: str) -> Mamba2:
         raise InputError(msg("smaller than step_min"), where=f"{where}.step_max", allowed=msg("step_min or more"))
     if part.norm is None and part.norm_when != "after":
         raise InputError(msg("there is no norm"), where=f"{where}.norm_when", allowed="after")
-    return structs.replace(part, out_bias=None if part.out_bias == part.bias else part.out_bias)
+    return structs.replace(
+        part,
+        out_bias=part.bias if part.out_bias is None else part.out_bias,
+        multipliers=None if part.multipliers == Multipliers() else part.multipliers,
+    )

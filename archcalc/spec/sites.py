@@ -1,9 +1,9 @@
 """Sites: named points of a forward pass whose values can be read and edited. They follow from the spec.
 
 Axes: B batch, T tokens of the pass, S key tokens, D model, N heads, K kv heads, H query and key width, U value width,
-C latent of keys and values or of experts, R rotary width, X heads of an indexer, J their width, F feed-forward width, E experts, k
-chosen experts, V vocab, Y labels, Z width of a mixer's projection, I inner width of a mixer, 1 shared by all heads, P
-the single position of a whole text.
+C latent of keys and values or of experts, R rotary width, X heads of an indexer, J their width, F feed-forward width,
+E experts, k chosen experts, V vocab, Y labels, Z width of a mixer's projection, I inner width of a mixer, 1 shared by
+all heads, P the single position of a whole text.
 """
 
 from __future__ import annotations

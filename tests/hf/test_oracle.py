@@ -106,6 +106,7 @@ SAME_ALGORITHM = {
     "nemotron_h",
     "bamba",
     "granitemoehybrid",
+    "falcon_h1",
     "qwen3_next",
     "qwen3_5_text",
     "qwen3_5_moe_text",

@@ -105,6 +105,10 @@ class Interpreter:
     def at_most(self, x: Tensor, c: float) -> Tensor:
         return torch.where(x > c, c, x)
 
+    def by_slice(self, x: Tensor, *slices: float) -> Tensor:
+        pieces = x.split([int(width) for width in slices[::2]], -1)
+        return torch.cat([piece * factor for piece, factor in zip(pieces, slices[1::2], strict=True)], -1)
+
     def by_head(self, x: Tensor) -> Tensor:
         return x[:, None, None]
 

@@ -58,36 +58,44 @@ class StepLimit(ConfigLens, msgspec.Struct, frozen=True):
 
 @final
 class HeadWidth(ConfigLens, msgspec.Struct, frozen=True):
-    """The width of a head, which must be expand · width / n_heads; "auto": it is."""
+    """The width of a head, which must be d_inner / n_heads; "auto": it is. d_inner is `total`, or expand · width."""
 
     key: Key
     expand: Key
     n_heads: Key
     width: Key
+    total: Key | None = None
 
     def names(self) -> Iterator[str]:
-        """Yield the spellings of the key and of `expand`."""
-        yield from (*self.key.names(), *self.expand.names())
+        """Yield the spellings of the key, of `expand` and of the total."""
+        yield from (*self.key.names(), *self.expand.names(), *(self.total.names() if self.total else ()))
 
     def read(self, config: Config) -> int:
         """Return the width. Raises InputError unless the heads together are as wide as `expand` says."""
         stated, n_heads = self.key.read(config), int(self.n_heads.read(config))
-        d_inner = int(self.expand.read(config)) * int(self.width.read(config))
+        total = self.total.read(config) if self.total else None
+        d_inner = int(total or self.expand.read(config) * self.width.read(config))
         if d_inner % n_heads:
-            expected = f"a divisor of {self.expand.name} · {self.width.name}, {d_inner}"
-            raise config.error(self.n_heads.name, n_heads, expected)
+            raise config.error(self.n_heads.name, n_heads, f"a divisor of {self._what(config)}, {d_inner}")
         if stated not in ("auto", d_inner // n_heads):
-            expected = f"{self.expand.name} · {self.width.name} / {self.n_heads.name}, {d_inner // n_heads}"
+            expected = f"{self._what(config)} / {self.n_heads.name}, {d_inner // n_heads}"
             raise config.error(self.key.name, stated, expected)
         return d_inner // n_heads
 
     def write(self, value: Any, draft: ConfigDraft) -> None:
-        """Put the key and `expand`. The number of heads and the model's width must be in the draft already."""
+        """Put the key, and the total or `expand`. The number of heads and the model's width must be in the draft."""
         d_inner, width = value * draft[self.n_heads.name], draft[self.width.name]
-        if d_inner % width:
-            raise MismatchError(self.key.name)
         draft.put(self.key.name, value)
-        draft.put(self.expand.name, d_inner // width)
+        if self.total:
+            draft.put(self.total.name, d_inner)
+        elif d_inner % width:
+            raise MismatchError(self.key.name)
+        else:
+            draft.put(self.expand.name, d_inner // width)
+
+    def _what(self, config: Config) -> str:
+        has_total = self.total is not None and self.total.read(config) is not None
+        return self.total.name if self.total and has_total else f"{self.expand.name} · {self.width.name}"
 
 
 LIMIT = Key("time_step_limit", LIMITS, (0.0, float("inf")))
@@ -233,7 +241,7 @@ NEMOTRON_H = decoder(
     tensors=(
         modules({"embed.tokens": "embeddings", "final_norm": "norm_f"}, name="model."),
         module("head", "lm_head"),
-        modules({name: "norm" for name in ("attn_norm", "mixer_norm", "ffn_norm")}, *LAYER),
+        modules(dict.fromkeys(("attn_norm", "mixer_norm", "ffn_norm"), "norm"), *LAYER),
         mixer_tensors(_NEMOTRON, MAMBA2_TENSORS, *MAMBA2_VECTORS),
         modules({"q": "q_proj", "k": "k_proj", "v": "v_proj", "out": "o_proj"}, "layers.{i}.attn.", _NEMOTRON),
         modules(

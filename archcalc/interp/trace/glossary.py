@@ -76,6 +76,7 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
     "heads(x, n)": FunctionMeaning(("heads",), msg("x split into n heads of equal width")),
     "clamped(x, c)": FunctionMeaning(("clamped",), msg("x clamped to ±c")),
     "at_least(x, c), at_most(x, c)": FunctionMeaning(("at_least", "at_most"), msg("c where x is below c, or above c")),
+    "by_slice(x, n, c, …)": FunctionMeaning(("by_slice",), msg("the first n dimensions of x times c, then the next")),
     "by_head(x)": FunctionMeaning(("by_head",), msg("one number for each head")),
     "log_tempered(x, p, a, n), power_tempered(x, p, a, n)": FunctionMeaning(
         ("log_tempered", "power_tempered"),

@@ -51,7 +51,7 @@ def mamba1(part: Mamba1, ctx: PartContext) -> PartSteps:
 def mamba2(part: Mamba2, ctx: PartContext) -> PartSteps:
     """Yield the steps of Mamba-2."""
     d_inner, d_selected = part.n_heads * part.d_head, part.n_state_groups * part.d_state
-    yield "projected", "projected", ctx.linear(ctx.input, "in")
+    yield "projected", "projected", _multiplied(part, ctx.linear(ctx.input, "in"))
     z, delta = call("first", ctx.step("projected"), d_inner), call("last", ctx.step("projected"), part.n_heads)
     before_delta = call("first", ctx.step("projected"), 2 * (d_inner + d_selected))
     u = call("last", before_delta, d_inner + 2 * d_selected)
@@ -65,6 +65,14 @@ def mamba2(part: Mamba2, ctx: PartContext) -> PartSteps:
     yield "out", "mixer_out", ctx.linear(_gated(part, ctx.step("scan"), call("silu", z), ctx), "out")
 
 
+def _multiplied(part: Mamba2, projected: Call) -> Call:
+    own, d_inner, d_selected = part.multipliers, part.n_heads * part.d_head, part.n_state_groups * part.d_state
+    if own is None:
+        return projected
+    slices: tuple[float, ...] = (d_inner, own.z, d_inner, own.v, d_selected, own.b, d_selected, own.c)
+    return call("by_slice", projected, *slices, part.n_heads, own.delta)
+
+
 def _limited(part: Mamba2, delta: Call) -> Call:
     delta = delta if part.step_min is None else call("at_least", delta, part.step_min)
     return delta if part.step_max is None else call("at_most", delta, part.step_max)
@@ -72,7 +80,9 @@ def _limited(part: Mamba2, delta: Call) -> Call:
 
 def _gated(part: Mamba2, y: Expression, gate: Expression, ctx: PartContext) -> Expression:
     def normed(x: Expression) -> Expression:
-        return x if part.norm is None else call("group_norm", x, part.n_state_groups, Module(f"{ctx.weight_prefix}norm"))
+        return (
+            x if part.norm is None else call("group_norm", x, part.n_state_groups, Module(f"{ctx.weight_prefix}norm"))
+        )
 
     return normed(y) * gate if part.norm_when == "before" else normed(y * gate)
 

@@ -20,6 +20,10 @@ def leaves(part: Mamba2, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forward[
     tokens, d_inner = x.axes[1], d.n_heads * d.d_head
     d_conv = d_inner + 2 * d.n_state_groups * d.d_state
     projected = yield from linear("in", x, d_inner + d_conv + d.n_heads, "mixer", bias=part.bias)
+    if part.multipliers is not None:
+        yield Elementwise("in", projected.axes, "mixer", "product")
+        yield Save("in", projected.new("multipliers", projected.axes[-1]), "mixer")
+        projected = projected.new("multiplied")
     u = yield from causal_conv("conv", projected.view(BATCH, tokens, d_conv), d.d_conv, bias=part.conv_bias)
     u = yield from activation("silu", "conv", "mixer", u)
     v = u.new("u").view(BATCH, tokens, d.n_heads, d.d_head, label="v").as_dtype("fp32")
@@ -34,8 +38,7 @@ def leaves(part: Mamba2, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forward[
         "silu", "gate", "mixer", projected.view(BATCH, tokens, d_inner, label="z").as_dtype("fp32")
     )
     y = yield from _gated(part, d, v.new("scan", *gate.axes), gate)
-    out_bias = part.bias if part.out_bias is None else part.out_bias
-    return (yield from linear("out", y.as_dtype(x.dtype), d.d_model, "mixer", bias=out_bias))
+    return (yield from linear("out", y.as_dtype(x.dtype), d.d_model, "mixer", bias=bool(part.out_bias)))
 
 
 def _drive(part: Mamba2, d: Symbols, v: Tensor) -> Forward[None]:

@@ -30,6 +30,8 @@ class Mamba2(nn.Module):
     def __init__(self, part: spec.Mamba2, model: Spec) -> None:
         super().__init__()
         self.n_heads, self.n_groups, self.chunk = part.n_heads, part.n_state_groups, part.chunk
+        own = part.multipliers
+        self.multipliers = None if own is None else (own.z, own.v, own.b, own.c, own.delta)
         self.limits, self.norm_when = (part.step_min, part.step_max), part.norm_when
         d_inner, d_selected = part.n_heads * part.d_head, part.n_state_groups * part.d_state
         d_conv = d_inner + 2 * d_selected
@@ -40,13 +42,12 @@ class Mamba2(nn.Module):
         self.A_log = nn.Parameter(torch.empty(part.n_heads))
         self.D = nn.Parameter(torch.empty(part.n_heads))
         self.norm = GroupNorm(part.norm, part.n_state_groups, d_inner) if part.norm else None
-        out_bias = part.bias if part.out_bias is None else part.out_bias
-        self.out = Linear(d_inner, model.d_model, bias=out_bias)
+        self.out = Linear(d_inner, model.d_model, bias=bool(part.out_bias))
 
     def forward(self, x_BTD: Tensor, context: AttentionContext) -> Tensor:
         """Map states [B, T, D] to states [B, T, D]."""
         past_BIW, state_BNVK = read_state(context) or (None, None)
-        projected = tap("projected", self.get_submodule("in")(x_BTD))
+        projected = tap("projected", self._project(x_BTD))
         z_BTI, u_BTI, delta_BTN = torch.split(projected, self.projected_widths, -1)
         u_BTI, recent_BIW = self.conv(without_padding(u_BTI, context), past_BIW)
         u_BTI = tap("conv", without_padding(F.silu(u_BTI).contiguous(), context))
@@ -62,6 +63,15 @@ class Mamba2(nn.Module):
         y_BTI = tap("scan", (y_BTNV + upcast(self.D).unsqueeze(-1) * v_BTNV).flatten(-2))
         out_BTD: Tensor = self.out(self._gated(y_BTI, F.silu(upcast(z_BTI))).to(x_BTD.dtype))
         return out_BTD
+
+    def _project(self, x_BTD: Tensor) -> Tensor:
+        """Return the projection, its slices multiplied."""
+        projected: Tensor = self.get_submodule("in")(x_BTD)
+        if self.multipliers is None:
+            return projected
+        widths = [self.projected_widths[0], *self.conv_widths, self.projected_widths[2]]
+        pairs = zip(self.multipliers, widths, strict=True)
+        return projected * torch.cat([projected.new_full((width,), factor) for factor, width in pairs])
 
     def _by_head(self, u_BTI: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return each head's values [B, T, N, V], and the b and c [B, T, N, K] of its group, in float32 at least."""
