@@ -428,6 +428,8 @@ MAMBA1 = st.builds(
     norm=st.sampled_from((None, *_NORMS)),
 )
 
+MULTIPLIERS = st.builds(Multipliers, **dict.fromkeys(("z", "v", "b", "c", "delta"), st.sampled_from((0.5, 1.0, 2.5))))
+
 
 @st.composite
 def mamba2s(draw: st.DrawFn) -> Mamba2:
@@ -447,7 +449,7 @@ def mamba2s(draw: st.DrawFn) -> Mamba2:
         out_bias=draw(st.sampled_from((None, not bias))),
         conv_bias=draw(st.booleans()),
         norm=norm,
-        multipliers=draw(st.sampled_from((None, Multipliers(z=0.5, v=2.5, b=1.5, c=0.75, delta=0.25)))),
+        multipliers=draw(optional(MULTIPLIERS)),
         norm_when=draw(st.sampled_from(("after", "before"))) if norm else "after",
     )
 
@@ -879,6 +881,7 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     GatedDelta: gated_deltas(),
     Mamba1: MAMBA1,
     Mamba2: mamba2s(),
+    Multipliers: MULTIPLIERS,
     ClampedSwish: CLAMPED,
     Plain: PLAIN,
     Gated: GATED,
