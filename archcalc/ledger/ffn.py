@@ -24,6 +24,7 @@ class FfnOptions(msgspec.Struct, frozen=True):
     bias: bool
     down_bias: bool
     down_norm: Norm | None = None
+    scales_gate: bool = False
 
 
 def plain(part: Plain, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
@@ -33,13 +34,15 @@ def plain(part: Plain, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forward[Te
 
 def gated(part: Gated, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
     """Yield the leaves of the gate, up and down projections."""
-    return dense(part.activation, d.d_ff, x, ctx, FfnOptions(True, part.bias, has_down_bias(part), part.down_norm))
+    options = FfnOptions(True, part.bias, has_down_bias(part), part.down_norm, part.gate_scale != 1.0)
+    return dense(part.activation, d.d_ff, x, ctx, options)
 
 
 def dense(function: AnyActivation, width: Poly, x: Tensor, ctx: ForwardContext, options: FfnOptions) -> Forward[Tensor]:
     """Yield the leaves of a feed-forward of this hidden width."""
     if options.is_gated:
         gate = yield from linear("gate", x, width, "ffn", bias=options.bias)
+        gate = gate.new("scaled gate") if options.scales_gate else gate
         up = yield from linear("up", x, width, "ffn", bias=options.bias)
         hidden = yield from gated_activation(function, "activation", "ffn", gate, up)
     else:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from archcalc.nn.activation import activation, gated
 from archcalc.nn.linear import Linear
 from archcalc.nn.norm import norm
+from archcalc.nn.scaling import multiply
 from archcalc.nn.taps.points import tap
 from archcalc.spec import Spec
 from archcalc.spec import ffn as spec
@@ -43,6 +44,7 @@ class Gated(nn.Module):
     def __init__(self, part: spec.Gated, model: Spec) -> None:
         super().__init__()
         self.dropout, self.execution = model.dropout.ffn, Execution()
+        self.gate_scale = part.gate_scale
         self.gate = Linear(model.d_model, part.d_ff, bias=part.bias)
         self.up = Linear(model.d_model, part.d_ff, bias=part.bias)
         self.activation = activation(part.activation)
@@ -51,7 +53,8 @@ class Gated(nn.Module):
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         """Map states [B, T, D] to states [B, T, D]."""
-        return project_down(self, tap("hidden", gated(self.activation, self.gate(x_BTD), self.up(x_BTD))))
+        gate_BTF = multiply(self.gate(x_BTD), self.gate_scale)
+        return project_down(self, tap("hidden", gated(self.activation, gate_BTF, self.up(x_BTD))))
 
 
 def project_down(ffn: Plain | Gated, hidden_BTF: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ class Plain(Part, frozen=True, kw_only=True, tag_field="kind", tag="plain"):
 class Gated(Part, frozen=True, kw_only=True, tag_field="kind", tag="gated"):
     """down(activation(gate(x)) · up(x)): three matrices; silu makes it SwiGLU, gelu GeGLU (Shazeer 2020).
 
-    `down_bias` and `down_norm` as in `Plain`.
+    `down_bias` and `down_norm` as in `Plain`. `gate_scale` multiplies gate(x) (Falcon-H1).
     """
 
     d_ff: Size
@@ -33,6 +33,7 @@ class Gated(Part, frozen=True, kw_only=True, tag_field="kind", tag="gated"):
     bias: bool = False
     down_bias: bool | None = None
     down_norm: Norm | None = None
+    gate_scale: Positive = 1.0
 
 
 class MoE(Part, frozen=True, kw_only=True, tag_field="kind", tag="moe"):
@@ -51,6 +52,9 @@ class MoE(Part, frozen=True, kw_only=True, tag_field="kind", tag="moe"):
     softmax over the logits within `jitter` of each choice (Liu et al. 2024, GRIN, section 2.2). They are divided by
     their sum (at least `normalize_min`) if `normalize`, then multiplied by `scale`. With a `capacity`, an expert takes
     at most so many tokens of a text in one pass, first choices first, then in order; the weights of others are 0.
+
+    With `d_latent` the routed experts read a projection of the input of this width, and their sum is projected back
+    (Nemotron-H); `latent_bias` is that of both projections.
     """
 
     n_experts: Size
@@ -73,6 +77,8 @@ class MoE(Part, frozen=True, kw_only=True, tag_field="kind", tag="moe"):
     scale: Positive = 1.0
     capacity: Size | None = None
     weight_on: Literal["output", "input"] = "output"
+    d_latent: Size | None = None
+    latent_bias: bool = False
     n_shared: Count = 0
     d_shared: Size | None = None
     shared_activation: FixedActivation | None = None

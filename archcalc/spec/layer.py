@@ -24,6 +24,8 @@ AnyPart = AnyAttention | AnyMixer | AnyFfn
 class Arm(Part, frozen=True, kw_only=True):
     """One part of a branch. `name` is part of its tensors' names. `norm` is before the part.
 
+    Its output is scale·part(in_scale·norm(x)) (Falcon-H1).
+
     `reads` is the input of keys and values: the layer's stream, or the states of the source stack. `shared`: they are
     those of the same arm of an earlier layer, which the layer's `shares` names. An arm that reads nothing is stored but
     never computed, such as cross-attention in a decoder without encoder (BartForCausalLM).
@@ -33,6 +35,8 @@ class Arm(Part, frozen=True, kw_only=True):
     part: AnyPart
     norm: Norm | None = None
     reads: Reads = "stream"
+    in_scale: Positive = 1.0
+    scale: Positive = 1.0
 
 
 class Branch(Part, frozen=True, kw_only=True):
