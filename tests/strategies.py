@@ -32,9 +32,9 @@ from archcalc.spec.base import Activation, Part
 from archcalc.spec.branches import parts
 from archcalc.spec.claim import Claim
 from archcalc.spec.embedding import Embedding, ExtraTable, Factor, TokenDropout
-from archcalc.spec.ffn import AnyFfn, Gated, MoE, Plain
+from archcalc.spec.ffn import AnyFfn, Gated, MoE, PerLayerGate, Plain
 from archcalc.spec.groups import lender_indices, weight_indices
-from archcalc.spec.layer import Arm, Branch, Layer, Placement, Prompts, Run, Shares, Stack
+from archcalc.spec.layer import Arm, Branch, Layer, PerLayerEmbedding, Placement, Prompts, Run, Shares, Stack
 from archcalc.spec.mixer import AnyMixer, GatedDelta, Mamba1, ShortConv
 from archcalc.spec.model import Axis, Dropout, Extra, Family, Head, Labels, Pooler, Transform
 from archcalc.spec.norm import LayerNorm, Norm, RMSNorm
@@ -349,6 +349,14 @@ _ROUTERS = [
 ROUTERS = st.sampled_from(_ROUTERS)
 # Whether the weights are normalized, and the minimum of their sum.
 SUMS = st.sampled_from(({"normalize": False}, {"normalize": True}, {"normalize": True, "normalize_min": 0.7}))
+ROUTER_INPUTS = st.just({}) | st.fixed_dictionaries(
+    {
+        "input_norm": optional(NORMS),
+        "router_norm": optional(NORMS),
+        "router_scale": SCALES,
+        "expert_scales": st.booleans(),
+    }
+)
 SHARED_EXPERTS = st.fixed_dictionaries(
     {
         "d_shared": st.none() | SIZES,
@@ -379,6 +387,7 @@ def mixtures(draw: st.DrawFn) -> MoE:
         n_shared=n_shared,
         group_score=draw(st.sampled_from((None, "best", "two_best"))) if n_groups > 1 else None,
         jitter=draw(st.sampled_from((None, 0.0, 0.3))) if router["weigh"] == "sparsemixer" else None,
+        **draw(ROUTER_INPUTS),
         **router,
         **draw(SUMS),
         **(draw(SHARED_EXPERTS) if n_shared else {}),
@@ -445,7 +454,8 @@ def arms(draw: st.DrawFn, name: str, place: Place = Place(), source: bool = Fals
     own = {"ffn": FFNS, "experts": FFNS, "more": mixers | FFNS, "mixer": mixers}.get(name, any_attentions(place))
     part = draw(attentions(place, cross=True) if source else own)
     reads = "stream" if not source else "nothing" if place.is_idle else "source"
-    return Arm(name=name, part=part, norm=draw(NORMS) if norm else None, reads=reads)
+    norm_out = draw(st.sampled_from((None, None, *_NORMS)))
+    return Arm(name=name, part=part, norm=draw(NORMS) if norm else None, norm_out=norm_out, reads=reads)
 
 
 @st.composite
@@ -617,7 +627,7 @@ def stacks(draw: st.DrawFn, place: Place = Place(), is_decoder: bool = True) -> 
     if stated and draw(st.booleans()):
         found[-1] = Run(count=None, pattern=found[-1].pattern, share_weights=found[-1].share_weights)
     embed_norm = draw(optional(NORMS))
-    return Stack(
+    stack = Stack(
         n_layers=n_layers if stated else None,
         runs=_named(found) if draw(st.booleans()) else tuple(found),
         position=draw(optional(LEARNED | SINUSOIDAL)),
@@ -626,6 +636,25 @@ def stacks(draw: st.DrawFn, place: Place = Place(), is_decoder: bool = True) -> 
         final_norm=draw(optional(NORMS)),
         n_mtp=draw(st.sampled_from((0, 1, 2))) if is_decoder and not reads_keys else 0,
     )
+    return draw(with_per_layer(stack)) if draw(st.integers(0, 2)) == 0 else stack
+
+
+PER_LAYER = st.builds(PerLayerEmbedding, d_per_layer=SIZES, n_rows=st.sampled_from((None, 7, 31)), norm=optional(NORMS))
+PER_LAYER_GATES = st.builds(PerLayerGate, d_per_layer=SIZES, activation=FIXED_ACTIVATIONS)
+
+
+@st.composite
+def with_per_layer(draw: st.DrawFn, stack: Stack) -> Stack:
+    """Return the stack with per-layer embeddings, which its layers in the explicit form read."""
+    part = draw(PER_LAYER)
+    gate = structs.replace(draw(PER_LAYER_GATES), d_per_layer=draw(st.sampled_from((None, part.d_per_layer))))
+    branch = Branch(arms=(Arm(name="own", part=gate),), norm_in=draw(optional(NORMS)), norm_out=draw(optional(NORMS)))
+
+    def changed(layer: Layer) -> Layer:
+        return structs.replace(layer, branches=(*layer.branches, branch)) if layer.branches else layer
+
+    runs = tuple(structs.replace(run, pattern=tuple(map(changed, run.pattern))) for run in stack.runs)
+    return stack if runs == stack.runs else structs.replace(stack, runs=runs, per_layer=part, n_mtp=0)
 
 
 def _named(found: list[Run]) -> tuple[Run, ...]:
@@ -811,6 +840,16 @@ def prompted_specs(draw: st.DrawFn) -> Spec:
 
 
 @st.composite
+def per_layer_specs(draw: st.DrawFn) -> Spec:
+    """A resolved spec with per-layer embeddings, which `specs` draws now and then."""
+    attention, norm = Attention(n_heads=2, d_head=draw(SIZES)), RMSNorm()
+    ffn = Branch(norm_in=norm, arms=(Arm(name="ffn", part=Gated(d_ff=draw(SIZES))),))
+    layer = Layer(branches=(Branch(norm_in=norm, arms=(Arm(name="attn", part=attention),)), ffn))
+    stack = draw(with_per_layer(Stack(runs=(Run(count=2, pattern=(layer,)),))))
+    return resolve(Spec(name="per_layer", vocab_size=17, n_ctx=19, d_model=12, decoder=stack))
+
+
+@st.composite
 def selecting_specs(draw: st.DrawFn) -> Spec:
     """A resolved spec whose last layer reads the selection of an indexer, which few other draws have."""
     indexer = Indexer(n_index_heads=draw(SIZES), d_index=12, n_selected=draw(SIZES))
@@ -853,6 +892,8 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     Plain: PLAIN,
     Gated: GATED,
     MoE: mixtures(),
+    PerLayerGate: PER_LAYER_GATES,
+    PerLayerEmbedding: PER_LAYER,
     Arm: arms("attn"),
     Branch: branches(),
     Layer: layers(),

@@ -16,7 +16,7 @@ from archcalc.words import msg
 
 # The tensors that accountings leave out by name, and the components that "non-embedding" leaves out.
 TOKEN_TABLE, SOURCE_TABLE, HEAD_MATRIX = "embed.tokens.weight", "encoder.embed.tokens.weight", "head.weight"
-EMBEDDING: tuple[Component, ...] = ("embedding", "position", "head")
+EMBEDDING: tuple[Component, ...] = ("embedding", "per_layer_embedding", "position", "head")
 
 
 class Summary(TypedDict):
@@ -24,8 +24,9 @@ class Summary(TypedDict):
 
     total: trainable and frozen, each stored tensor once. untied: the head's matrix counted beside the embedding.
     active: what one token uses, embedding and head included; its variants leave out the input embedding's table (unless
-    the head reads it too), or the embedding's table and the head's matrix. non_embedding: without embedding, positions
-    and head. buffers are stored beside the parameters and are in none of the totals.
+    the head reads it too), or the embedding's table and the head's matrix. non_embedding: without embedding, per-layer
+    embedding, positions and head. buffers are stored beside the parameters and are in none of the totals. by_component
+    has `per_layer_embedding` only where there is one.
     """
 
     total: int
@@ -47,6 +48,8 @@ def summary(ledger: Ledger) -> Summary:
         by_kind[row.kind] += row.total
         if row.is_counted:
             by_component[row.component] += row.total
+    if not any(row.component == "per_layer_embedding" for row in ledger.rows):
+        del by_component["per_layer_embedding"]
     total = ledger.total()
     assert sum(by_component.values()) == total, "every counted row has one component"
     active = sum(row.active for row in ledger.counted_rows)
@@ -57,7 +60,7 @@ def summary(ledger: Ledger) -> Summary:
         "active": active,
         "active_without_input_embedding": active - source - (0 if ledger.tied else table),
         "active_without_embedding_and_head": active - source - table - head,
-        "non_embedding": total - sum(by_component[component] for component in EMBEDDING),
+        "non_embedding": total - sum(by_component.get(component, 0) for component in EMBEDDING),
         "trainable": by_kind["trainable"],
         "frozen": by_kind["frozen"],
         "buffers": by_kind["buffer"],

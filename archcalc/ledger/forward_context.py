@@ -27,7 +27,7 @@ class ForwardContext(msgspec.Struct, frozen=True):
     values or the selection of an earlier layer that this one reads, by arm; a layer writes those that later layers read
     into `lent_out`, for the arms that are its keys. `arm` is the name of the current arm. `n_prompt` is the number of
     learned keys that every query attends to besides. `distances` are the rows of the stack's table of relative
-    positions.
+    positions, `per_layer` the stack's per-layer embeddings.
     """
 
     execution: Execution
@@ -41,6 +41,7 @@ class ForwardContext(msgspec.Struct, frozen=True):
     arm: str = ""
     n_prompt: Poly | None = None
     distances: Tensor | None = None
+    per_layer: Tensor | None = None
 
     def position_tensor(self, key: Hashable, factory: Callable[[], Tensor]) -> Tensor:
         """Return the tensor of this key, which all layers share; `factory` makes it at the first call."""

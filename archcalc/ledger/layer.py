@@ -12,7 +12,7 @@ from archcalc.ledger.leaves import Elementwise, Forward, Save, Weight, collect, 
 from archcalc.ledger.symbols import Symbols
 from archcalc.ledger.tensor import Tensor
 from archcalc.ledger.tokens import CROSS
-from archcalc.spec.branches import BranchNames, arm_norm, branches, is_idle, names
+from archcalc.spec.branches import BranchNames, arm_norm, arm_norm_out, branches, is_idle, names
 from archcalc.spec.layer import Arm, Branch, Layer
 from archcalc.spec.norm import Norm
 from archcalc.spec.variants import implementation, variant
@@ -85,6 +85,7 @@ def _residual_input(builder: LayerBuilder, branch: Branch, norms: BranchNames, b
     for arm in branch.arms:
         arm_input = yield from builder.norm(arm.norm, arm_norm(arm), branch_input)
         y = yield from builder.part(arm, arm_input)
+        y = yield from builder.norm(arm.norm_out, arm_norm_out(arm), y)
         if branch.norm_out is None:
             yield from builder.dropout(arm, y)
     if branch.norm_out is not None:

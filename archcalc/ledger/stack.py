@@ -8,10 +8,10 @@ from typing import TypeVar
 import msgspec
 from msgspec import structs
 
-from archcalc.ledger import embedding, layer, norm, prompts
+from archcalc.ledger import embedding, layer, norm, per_layer, prompts
 from archcalc.ledger.algebra import ONE, Poly
 from archcalc.ledger.forward_context import ForwardContext, Lent, StorageTracker, checkpoint, dropout, save
-from archcalc.ledger.leaves import Entry, Forward, Leaf, Weight, map_leaves, with_prefix
+from archcalc.ledger.leaves import Entry, Forward, Leaf, Weight, collect, map_leaves, with_prefix
 from archcalc.ledger.symbols import SizeTable, Symbols
 from archcalc.ledger.tensor import Tensor
 from archcalc.ledger.tokens import BATCH, DECODER, ENCODER, SOURCE_ENCODER, Span
@@ -81,6 +81,7 @@ class StackBuilder(msgspec.Struct, frozen=True):
         embedding.add_sizes(table, self.owner(), self.stack.embedding)
         table.add_part(self.owner(), self.stack.position)
         table.add_part(self.owner(), self.stack.prompts)
+        table.add_part(self.owner(), self.stack.per_layer)
         if self.stack.n_mtp:
             table.add(self.owner(), {"n_mtp": self.stack.n_mtp})
         table.add(self.owner(), {"n_layers": sum(len(group.layer_indices) for group in self.groups)})
@@ -107,7 +108,13 @@ class StackBuilder(msgspec.Struct, frozen=True):
         yield from self._relative_bias(table, ctx)
         yield from self._rotary_table(table)
         ctx = structs.replace(ctx, distances=(yield from self._distance_table(table, ctx)))
-        yield from self._layers(table, d, ctx)
+        x, own = self._states(d), list[Leaf]()
+        if self.stack.per_layer:
+            own, numbers = collect(per_layer.leaves(self.stack.per_layer, d, x, ctx))
+            ctx = structs.replace(ctx, per_layer=numbers)
+        layers = list(self._layers(table, d, x, ctx))  # the first layer may save its input, which is saved once
+        yield from (StackLeaf(entry) for leaf in own if (entry := self.tracker(leaf)) is not None)
+        yield from layers
         output = yield from self.outside_layers(norm.leaves(self.stack.final_norm, "final_norm", self._states(d), ctx))
         if self.stack.n_mtp:
             yield from self._mtp(table, d, ctx)
@@ -147,13 +154,13 @@ class StackBuilder(msgspec.Struct, frozen=True):
         """Yield leaves that belong to no layer."""
         return map_leaves(lambda leaf: StackLeaf(leaf), self.entries(leaves))
 
-    def _layers(self, table: SizeTable, d: Symbols, ctx: ForwardContext) -> Iterator[StackLeaf]:
-        """Yield the leaves of the layers; groups with equal leaves share a row."""
+    def _layers(self, table: SizeTable, d: Symbols, x: Tensor, ctx: ForwardContext) -> Iterator[StackLeaf]:
+        """Yield the leaves of the layers, of which the first reads `x`; groups with equal leaves share a row."""
         groups_by_leaf: dict[Entry, list[Group]] = {}
         lent: dict[int, Mapping[str, Lent]] = {}
         for group in self.groups:
             layer_ctx = self._layer_context(group, ctx, lent)
-            for leaf in self.entries(self._layer(table, group, d, layer_ctx)):
+            for leaf in self.entries(self._layer(table, group, x, layer_ctx)):
                 if isinstance(leaf, Weight) and not group.weight_indices:
                     continue  # the weight of an earlier layer, which has its row
                 groups_with_leaf = groups_by_leaf.setdefault(leaf, [])
@@ -161,6 +168,7 @@ class StackBuilder(msgspec.Struct, frozen=True):
                 groups_with_leaf.append(group)
             lenders = [i for i in group.layer_indices if i in self.lending_arms]
             lent |= {i: self._lent_tensors(i, layer_ctx.lent_out) for i in lenders}
+            x = self._states(d)
         leaf_by_groups: dict[tuple[str, ...], StackLeaf] = {}
         for leaf, groups_with_leaf in groups_by_leaf.items():
             names = tuple(group.name for group in groups_with_leaf)
@@ -180,13 +188,12 @@ class StackBuilder(msgspec.Struct, frozen=True):
         repeats = layer_repeats if len(weight_indices) == len(layer_indices) else Poly.constant(len(weight_indices))
         return StackLeaf(leaf, label, weight_indices, layer_indices, repeats, layer_repeats)
 
-    def _layer(self, table: SizeTable, group: Group, d: Symbols, ctx: ForwardContext) -> Forward[Tensor]:
-        x = self._states(d)
+    def _layer(self, table: SizeTable, group: Group, x: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
         output = layer.leaves(group.layer, self._symbols(table, group), x, ctx)
         if ctx.execution.recompute != "full":
             return output
         lent = [x for tensors in ctx.lent_in.values() for x in tensors]
-        lent += [ctx.distances] if ctx.distances else []
+        lent += [tensor for tensor in (ctx.distances, ctx.per_layer) if tensor]
         inputs = (x, ctx.source, *lent) if ctx.source else (x, *lent)
         return checkpoint("layers.{i}", "other", output, inputs)
 

@@ -5,6 +5,8 @@ Axes: B batch, T tokens, D model.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -13,8 +15,19 @@ from archcalc.nn.attention_context import LayerContext
 from archcalc.nn.norm import norm
 from archcalc.nn.taps.points import tap, tap_scope
 from archcalc.spec import Spec
-from archcalc.spec.branches import BranchNames, active_branches, arm_norm, arms, branches, names, norms, stream_names
+from archcalc.spec.branches import (
+    BranchNames,
+    active_branches,
+    arm_norm,
+    arm_norm_out,
+    arms,
+    branches,
+    names,
+    norms,
+    stream_names,
+)
 from archcalc.spec.execution import Execution
+from archcalc.spec.ffn import PerLayerGate
 from archcalc.spec.layer import Arm, Branch, Layer, Reads
 from archcalc.spec.variants import implementation, variant
 
@@ -38,6 +51,7 @@ class Block(nn.Module):
         self.branches, self.stream_names = active_branches(layer), stream_names(layer)
         self.branch_names = [names(branch) for branch in self.branches]
         self.token_mixers = {arm.name for arm in arms(layer) if variant(arm.part).mixes_tokens}
+        self.per_layer_gates = {arm.name for arm in arms(layer) if isinstance(arm.part, PerLayerGate)}
         self.dropout, self.execution = model.dropout.residual, Execution()
         self.out_scalar: Tensor | None
         self.register_buffer("out_scalar", torch.empty(1) if layer.out_scalar else None)
@@ -77,7 +91,10 @@ class Block(nn.Module):
         self, branch: Branch, branch_names: BranchNames, read_BTD: Tensor, context: LayerContext
     ) -> list[Tensor]:
         """Return what the arms add to the residual stream, [B, T, D] each: the norm of their sum, or each by itself."""
-        outputs = [self.run_arm(arm, self.apply_norm(arm_norm(arm), read_BTD), context) for arm in branch.arms]
+        outputs = [
+            self.apply_norm(arm_norm_out(arm), self.run_arm(arm, self.apply_norm(arm_norm(arm), read_BTD), context))
+            for arm in branch.arms
+        ]
         if branch_names.norm_out is not None:
             sum_BTD = _sum(outputs)
             sum_BTD = sum_BTD if branch_names.arms_sum is None else tap(branch_names.arms_sum, sum_BTD)
@@ -86,7 +103,9 @@ class Block(nn.Module):
 
     def run_arm(self, arm: Arm, x_BTD: Tensor, context: LayerContext) -> Tensor:
         """Return the output of one arm [B, T, D], before any residual."""
-        arguments = (context.for_arm(arm),) if arm.name in self.token_mixers else ()
+        arguments: tuple[Any, ...] = (context.for_arm(arm),) if arm.name in self.token_mixers else ()
+        if arm.name in self.per_layer_gates:
+            arguments = (context.per_layer,)
         y_BTD: Tensor = tap_scope(arm.name, self.get_submodule(arm.name), x_BTD, *arguments)
         return tap(f"{arm.name}.out", y_BTD)
 

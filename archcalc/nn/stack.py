@@ -23,6 +23,7 @@ from archcalc.nn.embedding import Embedding, summed_width
 from archcalc.nn.execution import run_layer
 from archcalc.nn.mtp import Mtp
 from archcalc.nn.norm import norm
+from archcalc.nn.per_layer import PerLayerEmbedding
 from archcalc.nn.position import POSITIONS
 from archcalc.nn.prompts import prompts, prompts_by_layer
 from archcalc.nn.relative import DistanceTable
@@ -47,6 +48,7 @@ class Layers(nn.Module):
     relative_bias: RelativeBias | None
     rotary: RotaryTable | None
     distances: DistanceTable | None
+    per_layer: PerLayerEmbedding | None
 
     def __init__(self, model_stack: ModelStack) -> None:
         super().__init__()
@@ -68,6 +70,7 @@ class Layers(nn.Module):
         self.layers = nn.ModuleDict({owner: Block(layers[int(owner)], model) for owner in dict.fromkeys(self.owners)})
         self.final_norm = norm(stack.final_norm, model.d_model) if stack.final_norm else None
         self.prompts = prompts(stack, model)
+        self.per_layer = PerLayerEmbedding(stack.per_layer, len(layers), model) if stack.per_layer else None
         self.mtp = nn.ModuleList(Mtp(stack, model) for _ in range(stack.n_mtp)) if stack.n_mtp else None
 
     def run(self, x_BTD: Tensor, context: LayerContext, cache: Cache | None = None, *, first_layer: int = 0) -> Tensor:
@@ -88,11 +91,31 @@ class Layers(nn.Module):
         """Yield the context of the layer of each turn; later ones read tensors lent by earlier layers."""
         lent: dict[int, Any] = {turn: dict.fromkeys(names) for turn, names in self.lent_arms.items()}
         prompts = prompts_by_layer(self.prompts, len(self.lenders))
+        own = [None] * len(self.lenders) if context.per_layer is None else self._split_per_layer(context.per_layer)
         for turn, lender in enumerate(self.lenders):
             caches = {} if cache is None else cache.layers[turn]
             borrowed = {} if lender is None else {name: lent[lender][name] for name in self.borrowing_arms[turn]}
             lent_here = lent.get(turn, {})
-            yield replace(context, caches=caches, borrowed=borrowed, lent=lent_here, prompts=prompts[turn])
+            yield replace(
+                context,
+                caches=caches,
+                borrowed=borrowed,
+                lent=lent_here,
+                prompts=prompts[turn],
+                per_layer=own[turn],
+            )
+
+    def with_per_layer(self, context: LayerContext, ids_BT: Tensor, x_BTD: Tensor) -> LayerContext:
+        """Return the context with the tokens' own numbers for each layer, if layers read them.
+
+        `x_BTD` is the input of the first layer.
+        """
+        if self.per_layer is None:
+            return context
+        return replace(context, per_layer=tap(f"{self.prefix}per_layer", self.per_layer(ids_BT, x_BTD)))
+
+    def _split_per_layer(self, numbers_BTZ: Tensor) -> tuple[Tensor, ...]:
+        return numbers_BTZ.view(*numbers_BTZ.shape[:2], len(self.lenders), -1).unbind(2)
 
     def cache_source(self, source_BSD: Tensor, cache: Cache, padding_BS: Tensor | None = None) -> None:
         """Fill the cache with the source's keys and values of every cross-attention, and reset its target."""

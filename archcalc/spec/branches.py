@@ -102,12 +102,21 @@ def arm_norm(arm: Arm) -> str | None:
     return f"{arm.name}_norm" if arm.norm else None
 
 
+def arm_norm_out(arm: Arm) -> str | None:
+    """Return the name of the norm of an arm's output; None if it has none."""
+    return f"{arm.name}_post_norm" if arm.norm_out else None
+
+
 def norms(branch: Branch) -> Iterator[tuple[str, Norm]]:
     """Yield every norm of a branch with its name, in the order of a forward pass."""
     own = names(branch)
     if own.norm_in and branch.norm_in:
         yield own.norm_in, branch.norm_in
-    yield from ((name, arm.norm) for arm in branch.arms if arm.norm and (name := arm_norm(arm)))
+    for arm in branch.arms:
+        if arm.norm:
+            yield f"{arm.name}_norm", arm.norm
+        if arm.norm_out:
+            yield f"{arm.name}_post_norm", arm.norm_out
     if own.norm_out and branch.norm_out:
         yield own.norm_out, branch.norm_out
     if own.norm_after and branch.norm_after:

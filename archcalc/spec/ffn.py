@@ -51,6 +51,9 @@ class MoE(Part, frozen=True, kw_only=True, tag_field="kind", tag="moe"):
     softmax over the logits within `jitter` of each choice (Liu et al. 2024, GRIN, section 2.2). They are divided by
     their sum (at least `normalize_min`) if `normalize`, then multiplied by `scale`. With a `capacity`, an expert takes
     at most so many tokens of a text in one pass, first choices first, then in order; the weights of others are 0.
+
+    `router_norm` is a norm of what the router reads, `input_norm` one of what all experts read; the router's logits are
+    multiplied by `router_scale`, and the weight of each expert by a learned number if `expert_scales` (Gemma 4).
     """
 
     n_experts: Size
@@ -59,7 +62,10 @@ class MoE(Part, frozen=True, kw_only=True, tag_field="kind", tag="moe"):
     activation: FixedActivation = "silu"
     gated: bool = True
     expert_bias: bool = False
+    input_norm: Norm | None = None
+    router_norm: Norm | None = None
     router_bias: bool = False
+    router_scale: Positive = 1.0
     router_softcap: Positive | None = None
     choose: Literal["softmax", "sigmoid", "logits"] = "softmax"
     correction: Literal["none", "buffer", "parameter"] = "none"
@@ -71,6 +77,7 @@ class MoE(Part, frozen=True, kw_only=True, tag_field="kind", tag="moe"):
     normalize: bool = False
     normalize_min: Positive | None = None
     scale: Positive = 1.0
+    expert_scales: bool = False
     capacity: Size | None = None
     weight_on: Literal["output", "input"] = "output"
     n_shared: Count = 0
@@ -81,7 +88,17 @@ class MoE(Part, frozen=True, kw_only=True, tag_field="kind", tag="moe"):
     shared_combine: Literal["sum", "average"] = "sum"
 
 
-AnyFfn = Plain | Gated | MoE
+class PerLayerGate(Part, frozen=True, kw_only=True, tag_field="kind", tag="per_layer_gate"):
+    """down(activation(gate(x)) · e): two matrices; e is what the stack's per-layer embedding has for this layer.
+
+    `d_per_layer` is the width of e, by default the stack's (Gemma 3n, Google 2025).
+    """
+
+    d_per_layer: Size | None = None
+    activation: FixedActivation = "gelu_tanh"
+
+
+AnyFfn = Plain | Gated | MoE | PerLayerGate
 
 
 def has_down_bias(part: Plain | Gated) -> bool:

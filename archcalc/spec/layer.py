@@ -22,7 +22,7 @@ AnyPart = AnyAttention | AnyMixer | AnyFfn
 
 
 class Arm(Part, frozen=True, kw_only=True):
-    """One part of a branch. `name` is part of its tensors' names. `norm` is before the part.
+    """One part of a branch. `name` is part of its tensors' names. `norm` is before the part, `norm_out` after it.
 
     `reads` is the input of keys and values: the layer's stream, or the states of the source stack. `shared`: they are
     those of the same arm of an earlier layer, which the layer's `shares` names. An arm that reads nothing is stored but
@@ -32,6 +32,7 @@ class Arm(Part, frozen=True, kw_only=True):
     name: Name
     part: AnyPart
     norm: Norm | None = None
+    norm_out: Norm | None = None
     reads: Reads = "stream"
 
 
@@ -115,6 +116,19 @@ class Prompts(Part, frozen=True, kw_only=True):
     d_prompt: Size
 
 
+class PerLayerEmbedding(Part, frozen=True, kw_only=True):
+    """Numbers of each token for each layer, which its `PerLayerGate` reads (Gemma 3n, Google 2025).
+
+    A layer's are (norm(P·x / √d_model) + √d_per_layer·row) / √2: x is the input of the first layer, P a projection of
+    it for each layer, and row that of the token in a table of `n_rows` rows (default: vocab_size). A token beyond the
+    table has the first row.
+    """
+
+    d_per_layer: Size
+    n_rows: Size | None = None
+    norm: Norm | None = None
+
+
 class Stack(Part, frozen=True, kw_only=True):
     """The layers of a stack, and the parts before the first and after the last.
 
@@ -132,6 +146,7 @@ class Stack(Part, frozen=True, kw_only=True):
     final_norm: Norm | None = None
     n_mtp: Count = 0
     prompts: Prompts | None = None
+    per_layer: PerLayerEmbedding | None = None
     embedding: Embedding | None = None
     vocab_size: Size | None = None
     n_ctx: Size | None = None

@@ -15,8 +15,8 @@ import msgspec
 
 from archcalc.errors import InputError, nearest, shown
 from archcalc.spec.attention import Attention, Indexer, LatentAttention
-from archcalc.spec.branches import active_branches, arm_norm, names, stream_names
-from archcalc.spec.ffn import Gated, MoE, Plain
+from archcalc.spec.branches import active_branches, arm_norm, arm_norm_out, names, stream_names
+from archcalc.spec.ffn import Gated, MoE, PerLayerGate, Plain
 from archcalc.spec.groups import layers_of
 from archcalc.spec.layer import Branch, Layer, Reads
 from archcalc.spec.model import Spec
@@ -106,6 +106,10 @@ def _sites(spec: Spec) -> Iterator[Site]:
         width, n_prompt = {"D": model_stack.model.d_model}, stack.prompts.n_prompt if stack.prompts else 0
         embedded = msg("the sum of tokens, types and positions: the input of the first layer")
         yield states_site(f"{prefix}embed", embedded, width, is_source)
+        if stack.per_layer:
+            sizes = {"Z": len(layers_of(stack)) * stack.per_layer.d_per_layer}
+            numbers = msg("the token's own numbers for each layer")
+            yield Site(name=f"{prefix}per_layer", axes="BTZ", description=numbers, sizes=sizes, is_source=is_source)
         for layer_index, layer in enumerate(layers_of(stack)):
             for site in _layer(layer, width):
                 yield msgspec.structs.replace(
@@ -153,6 +157,8 @@ def _branch(branch: Branch, width: Sizes) -> Iterator[Site]:
             yield states_site(name, msg("the states, normalized"), width)
         for site in implementation(arm.part, "sites")(arm.part, width, arm.reads):
             yield msgspec.structs.replace(site, name=f"{arm.name}.{site.name}")
+        if name := arm_norm_out(arm):
+            yield states_site(name, msg("the output of the part, normalized"), width)
     if branch_names.arms_sum:
         yield states_site(branch_names.arms_sum, msg("the sum of the branch's arms, before the norm"), width)
     if branch_names.norm_out:
@@ -251,6 +257,14 @@ def _softmax(
 def dense(part: Plain | Gated, width: Sizes, reads: Reads) -> Iterator[Site]:
     """Yield the sites of a feed-forward."""
     yield Site(name="hidden", axes="BTF", description=msg("hidden units, activated and gated"), sizes={"F": part.d_ff})
+    yield states_site("out", msg("the output of the feed-forward"), width)
+
+
+def per_layer_gate(part: PerLayerGate, width: Sizes, reads: Reads) -> Iterator[Site]:
+    """Yield the sites of a gate on a layer's own embedding."""
+    assert part.d_per_layer is not None, "the spec is resolved"
+    hidden = msg("what the layer's own embedding passes on, gated")
+    yield Site(name="hidden", axes="BTF", description=hidden, sizes={"F": part.d_per_layer})
     yield states_site("out", msg("the output of the feed-forward"), width)
 
 

@@ -211,6 +211,9 @@ class Interpreter:
         a, b = (torch.log(1 + torch.exp(self.weights[f"{module}.alpha_{sign}"])) for sign in "pn")
         return torch.where(x > 0, a * x**2, (b + 0.5) * (torch.exp(x) - 1 - x)) + x / 2
 
+    def in_table(self, ids: Tensor, n: int) -> Tensor:
+        return ids * (ids < n)
+
     def piece(self, x: Tensor, i: int, n: int) -> Tensor:
         return x.chunk(n, -1)[i]
 

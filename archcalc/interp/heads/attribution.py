@@ -28,7 +28,7 @@ from archcalc.interp.readout import read_stack
 from archcalc.nn.taps import record
 from archcalc.nn.taps.model_tap import canonical_spec
 from archcalc.nn.taps.record import Recording
-from archcalc.spec.branches import BranchNames, active_branches, names, stream_names
+from archcalc.spec.branches import BranchNames, active_branches, arm_norm_out, names, stream_names
 from archcalc.spec.groups import layers_of, weight_indices
 from archcalc.spec.layer import Arm, Branch
 from archcalc.spec.model import Spec
@@ -203,7 +203,11 @@ class _Reading:
             arm_direction_D = self._through(found, full + own.norm_out, norm, arm_direction_D, i)
             arm_steps.insert(0, norm)
         for arm in reversed(branch.arms):
-            self._arm(found, i, arm, block.get_submodule(arm.name), arm_direction_D, [*arm_steps, *later], n_promoted)
+            read_D, steps = arm_direction_D, [*arm_steps, *later]
+            if name := arm_norm_out(arm):
+                norm = frozen(block.get_submodule(name), self.at(f"{path}{arm.name}.out"))
+                read_D, steps = self._through(found, full + name, norm, read_D, i), [norm, *steps]
+            self._arm(found, i, arm, block.get_submodule(arm.name), read_D, steps, n_promoted)
         skip: list[LinearStep] = [Multiply(branch.skip)]
         direction_D = direction_D * branch.skip
         if branch.skip_reads == "normed" and own.norm_in is not None:

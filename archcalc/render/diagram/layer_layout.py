@@ -9,7 +9,7 @@ from msgspec import structs
 
 from archcalc.render.diagram import box_texts
 from archcalc.render.diagram.shapes import Box, BoxText, Plus, Shape, Wire
-from archcalc.spec.branches import arm_norm, branches, is_idle, names, stream_names
+from archcalc.spec.branches import arm_norm, arm_norm_out, branches, is_idle, names, stream_names
 from archcalc.spec.layer import Branch, Layer
 from archcalc.spec.norm import Norm
 from archcalc.words import Translator, msg
@@ -67,7 +67,11 @@ def _branch(branch: Branch, path: str, stream: str, d_model: int, say: Translato
         return () if part is None else (at(box_texts.norm(part), name),)
 
     chains = [
-        (*norms(arm.norm, arm_norm(arm)), at(box_texts.part(arm, d_model, say, is_causal=is_causal), arm.name))
+        (
+            *norms(arm.norm, arm_norm(arm)),
+            at(box_texts.part(arm, d_model, say, is_causal=is_causal), arm.name),
+            *norms(arm.norm_out, arm_norm_out(arm)),
+        )
         for arm in branch.arms
     ]
     before, out = norms(branch.norm_in, own.norm_in), norms(branch.norm_out, own.norm_out)

@@ -221,9 +221,11 @@ class DecodeStep:
 def decode_step(model: nn.Module) -> DecodeStep | None:
     """Return the decode step of a packed model; None unless all arms have a one-token form.
 
-    There is none either for other models than decoders, and for one with prompts.
+    There is none either for other models than decoders, and for one with prompts or per-layer embeddings.
     """
-    if not isinstance(model, SingleStack) or not model.is_causal or model.spec.reads_text or model.prompts is not None:
+    if not isinstance(model, SingleStack) or not model.is_causal or model.spec.reads_text:
+        return None
+    if model.prompts is not None or model.per_layer is not None:
         return None
     blocks = {owner: _decode_block(cast(Block, block)) for owner, block in model.layers.items()}
     if any(block is None for block in blocks.values()):
