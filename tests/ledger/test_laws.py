@@ -24,6 +24,7 @@ from archcalc.spec.document import decode, encode, override
 from archcalc.spec.ffn import MoE
 from archcalc.spec.groups import layers_of
 from archcalc.spec.model import ModelStack
+from archcalc.spec.per_layer import gates
 from archcalc.spec.resolve import resolve
 from tests.ledger import published
 from tests.ledger.formulas import value
@@ -159,6 +160,7 @@ def test_the_total_is_affine_in_the_layers_of_an_open_run(spec: Spec, data: st.D
     run = spec.decoder.runs[0]
     assume(not run.share_weights)
     period = len(run.pattern)
+    assume(spec.decoder.per_layer is None or any(map(gates, run.pattern)))
 
     def total(turns: int) -> int:
         opened = structs.replace(
