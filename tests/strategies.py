@@ -34,7 +34,19 @@ from archcalc.spec.claim import Claim
 from archcalc.spec.embedding import Embedding, ExtraTable, Factor, TokenDropout
 from archcalc.spec.ffn import AnyFfn, Gated, MoE, PerLayerGate, Plain
 from archcalc.spec.groups import lender_indices, weight_indices
-from archcalc.spec.layer import Arm, Branch, Layer, PerLayerEmbedding, Placement, Prompts, Run, Shares, Stack
+from archcalc.spec.layer import (
+    AltUp,
+    Arm,
+    Branch,
+    Joins,
+    Layer,
+    PerLayerEmbedding,
+    Placement,
+    Prompts,
+    Run,
+    Shares,
+    Stack,
+)
 from archcalc.spec.mixer import AnyMixer, GatedDelta, Mamba1, ShortConv
 from archcalc.spec.model import Axis, Dropout, Extra, Family, Head, Labels, Pooler, Transform
 from archcalc.spec.norm import LayerNorm, Norm, RMSNorm
@@ -327,7 +339,8 @@ _DENSE = {
     "down_bias": st.sampled_from((None, False, True)),
     "down_norm": st.sampled_from((None, None, *_NORMS)),
 }
-PLAIN, GATED = st.builds(Plain, **_DENSE), st.builds(Gated, **_DENSE)
+PLAIN = st.builds(Plain, **_DENSE)
+GATED = st.builds(Gated, **_DENSE, sparsity=st.sampled_from((None, None, 0.95, 0.5)))
 
 
 # Groups, experts of each, active groups, active experts.
@@ -849,6 +862,35 @@ def per_layer_specs(draw: st.DrawFn) -> Spec:
     return resolve(Spec(name="per_layer", vocab_size=17, n_ctx=19, d_model=12, decoder=stack))
 
 
+ALTUPS = st.sampled_from((2, 3, 4)).flatmap(
+    lambda n: st.builds(
+        AltUp, n_streams=st.just(n), active=st.integers(0, n - 1), norm=RMS_NORMS, out_scale=st.booleans()
+    )
+)
+
+
+@st.composite
+def altup_specs(draw: st.DrawFn) -> Spec:
+    """A resolved spec with several residual streams, a skipped arm and per-layer embeddings; no other draws them."""
+    norm, scaled = draw(RMS_NORMS), draw(st.sampled_from((1.0, 0.5)))
+    attention = Attention(n_heads=2, n_kv_heads=1, d_head=draw(EVEN), window=draw(st.sampled_from((None, 3))))
+    low = Plain(d_ff=draw(SIZES), activation="identity")
+    arms = (
+        Arm(name="attn", part=attention, norm_out=draw(optional(RMS_NORMS))),
+        Arm(name="low", part=low, norm_out=draw(optional(RMS_NORMS)), skip=draw(st.booleans())),
+    )
+    first = Branch(norm_in=norm, arms=arms, scale=scaled, skip=scaled)
+    ffn = draw(GATED)
+    second = Branch(norm_in=norm, arms=(Arm(name="ffn", part=ffn),), norm_out=draw(optional(RMS_NORMS)))
+    gate = Arm(name="own", part=draw(PER_LAYER_GATES).__class__(activation=draw(FIXED_ACTIVATIONS)))
+    third = Branch(arms=(gate,), norm_out=draw(optional(RMS_NORMS)), joins=draw(st.sampled_from(get_args(Joins))))
+    layers = (Layer(branches=(first, second, third)), Layer(branches=(first, second)))
+    runs = (Run(count=draw(st.integers(1, 3)), pattern=layers), Run(count=1, pattern=layers[1:]))
+    stack = Stack(runs=runs, altup=draw(ALTUPS), per_layer=draw(PER_LAYER), final_norm=draw(optional(RMS_NORMS)))
+    head = Head(tied=draw(st.booleans()))
+    return resolve(Spec(name="streams", vocab_size=17, n_ctx=19, d_model=draw(SIZES), decoder=stack, head=head))
+
+
 @st.composite
 def selecting_specs(draw: st.DrawFn) -> Spec:
     """A resolved spec whose last layer reads the selection of an indexer, which few other draws have."""
@@ -894,6 +936,7 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     MoE: mixtures(),
     PerLayerGate: PER_LAYER_GATES,
     PerLayerEmbedding: PER_LAYER,
+    AltUp: ALTUPS,
     Arm: arms("attn"),
     Branch: branches(),
     Layer: layers(),

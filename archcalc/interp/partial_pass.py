@@ -83,9 +83,10 @@ class PartialPass:
         set_token_context(context.own)
         if start is None:
             x_BTD = stack.input_states(self.embeds[index], ids_BT, None, context.own.token_positions)
-            context = stack.with_per_layer(context, ids_BT, x_BTD)
         else:
             x_BTD = start.states_BTD
+        if start is None or not start.layer:
+            context = stack.with_per_layer(context, ids_BT, x_BTD)
         y_BTD: Tensor = stack.run(x_BTD, context, first_layer=start.layer if start else 0)
         if index < len(self.stacks) - 1:
             y_BTD = stack.apply_final_norm(y_BTD)

@@ -8,7 +8,7 @@ from typing import TypeVar
 import msgspec
 from msgspec import structs
 
-from archcalc.ledger import embedding, layer, norm, per_layer, prompts
+from archcalc.ledger import altup, embedding, layer, norm, per_layer, prompts
 from archcalc.ledger.algebra import ONE, Poly
 from archcalc.ledger.forward_context import ForwardContext, Lent, StorageTracker, checkpoint, dropout, save
 from archcalc.ledger.leaves import Entry, Forward, Leaf, Weight, collect, map_leaves, with_prefix
@@ -82,6 +82,8 @@ class StackBuilder(msgspec.Struct, frozen=True):
         table.add_part(self.owner(), self.stack.position)
         table.add_part(self.owner(), self.stack.prompts)
         table.add_part(self.owner(), self.stack.per_layer)
+        if self.stack.altup:
+            table.add(self.owner(), {"n_streams": self.stack.altup.n_streams})
         if self.stack.n_mtp:
             table.add(self.owner(), {"n_mtp": self.stack.n_mtp})
         table.add(self.owner(), {"n_layers": sum(len(group.layer_indices) for group in self.groups)})
@@ -112,10 +114,16 @@ class StackBuilder(msgspec.Struct, frozen=True):
         if self.stack.per_layer:
             own, numbers = collect(per_layer.leaves(self.stack.per_layer, d, x, ctx))
             ctx = structs.replace(ctx, per_layer=numbers)
+        if self.stack.altup:
+            x = yield from self._split(x, d)
+            ctx = structs.replace(ctx, altup=self.stack.altup)
         layers = list(self._layers(table, d, x, ctx))  # the first layer may save its input, which is saved once
         yield from (StackLeaf(entry) for leaf in own if (entry := self.tracker(leaf)) is not None)
         yield from layers
-        output = yield from self.outside_layers(norm.leaves(self.stack.final_norm, "final_norm", self._states(d), ctx))
+        x = self._states(d)
+        if self.stack.altup:
+            x = yield from self.outside_layers(altup.merge(altup.streams(x, d), d))
+        output = yield from self.outside_layers(norm.leaves(self.stack.final_norm, "final_norm", x, ctx))
         if self.stack.n_mtp:
             yield from self._mtp(table, d, ctx)
         return output
@@ -168,7 +176,7 @@ class StackBuilder(msgspec.Struct, frozen=True):
                 groups_with_leaf.append(group)
             lenders = [i for i in group.layer_indices if i in self.lending_arms]
             lent |= {i: self._lent_tensors(i, layer_ctx.lent_out) for i in lenders}
-            x = self._states(d)
+            x = x.new(x.label)
         leaf_by_groups: dict[tuple[str, ...], StackLeaf] = {}
         for leaf, groups_with_leaf in groups_by_leaf.items():
             names = tuple(group.name for group in groups_with_leaf)
@@ -269,6 +277,14 @@ class StackBuilder(msgspec.Struct, frozen=True):
         for name in prompted(group.layer):
             d = table.symbols(self.owner(group, name), self.owner(), "")
             yield from self.outside_layers(prompts.leaves(name, d, ctx))
+
+    def _split(self, x: Tensor, d: Symbols) -> Generator[StackLeaf, None, Tensor]:
+        """Yield the leaves of the projections to and from further streams, one row for all; return the streams."""
+        assert self.stack.altup is not None, "the stack has several streams"
+        n, repeats = self.stack.altup.n_streams - 1, d.n_streams - ONE
+        for weight in altup.end_weights(d):
+            yield StackLeaf(weight, "streams", tuple(range(n)), repeats=repeats)
+        return (yield from self.outside_layers(altup.split(x, d)))
 
     def _mtp(self, table: SizeTable, d: Symbols, ctx: ForwardContext) -> Iterator[StackLeaf]:
         """Yield the weights of multi-token-prediction modules: norms, a projection, a layer like the last.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from archcalc.spec.activation import AnyActivation, FixedActivation
-from archcalc.spec.base import Count, Part, Positive, Probability, Size
+from archcalc.spec.base import Count, Part, Positive, Probability, Share, Size
 from archcalc.spec.norm import Norm
 
 
@@ -25,7 +25,8 @@ class Plain(Part, frozen=True, kw_only=True, tag_field="kind", tag="plain"):
 class Gated(Part, frozen=True, kw_only=True, tag_field="kind", tag="gated"):
     """down(activation(gate(x)) · up(x)): three matrices; silu makes it SwiGLU, gelu GeGLU (Shazeer 2020).
 
-    `down_bias` and `down_norm` as in `Plain`.
+    `down_bias` and `down_norm` as in `Plain`. With a `sparsity` s, the activation reads relu(g − (m + Φ⁻¹(s)·σ)) of
+    gate(x) = g, whose mean and deviation are m and σ: if g is normally distributed, a share s is 0 (Gemma 3n).
     """
 
     d_ff: Size
@@ -33,6 +34,7 @@ class Gated(Part, frozen=True, kw_only=True, tag_field="kind", tag="gated"):
     bias: bool = False
     down_bias: bool | None = None
     down_norm: Norm | None = None
+    sparsity: Share | None = None
 
 
 class MoE(Part, frozen=True, kw_only=True, tag_field="kind", tag="moe"):

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec.structs
 
 from archcalc.errors import InputError
+from archcalc.spec.altup import check_altup
 from archcalc.spec.attention import Attention, disentangled, stack_bias, stored_rope
 from archcalc.spec.base import Part
 from archcalc.spec.branches import PLACEMENTS, active_branches, arms, parts
@@ -176,6 +177,7 @@ def _stack(stack: Stack, spec: Spec, role: str) -> Stack:
     check_shares(resolved, role)
     check_prompts(resolved, role)
     check_per_layer(resolved, role)
+    check_altup(resolved, role)
     return resolved
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import partial
 from itertools import product
 from typing import Any, final
@@ -26,7 +26,8 @@ from archcalc.hf.lens import (
     Template,
 )
 from archcalc.hf.rope import RopeLens
-from archcalc.hf.stack import ListSchedule, Schedule
+from archcalc.hf.shared_keys import SharedKeys
+from archcalc.hf.stack import ListSchedule
 from archcalc.hf.templates.decoder import BIASED, LAYER, WINDOWS, decoder
 from archcalc.hf.tensors import TensorEntry, modules
 from archcalc.hf.vocabulary import (
@@ -48,36 +49,8 @@ OVERRIDES = Key("per_layer_config", MAPPING, None, null=None)
 OVERRIDDEN = ("head_dim", "num_key_value_heads")
 
 
-@final
-class Gemma4Schedule(Schedule, msgspec.Struct, frozen=True):
-    """`layer_types`, of which the last is always full; the last layers of all share keys: "sliding_shared"."""
-
-    types: ListSchedule = ListSchedule(WINDOWS, lambda config, index: "sliding" if (index + 1) % 6 else "global")
-
-    def names(self) -> Iterator[str]:
-        """Yield the keys of the types and of the number of layers that share."""
-        yield from self.types.names()
-        yield from N_SHARED.names()
-
-    def read(self, config: Config, n_layers: int) -> list[str]:
-        """Return the kinds. Raises InputError if no layer computes the keys that another reads."""
-        kinds, n_shared = self.kinds(config, n_layers), N_SHARED.read(config)
-        n_own = n_layers - n_shared
-        if n_shared and (n_own < 1 or set(kinds[:n_own]) != set(kinds)):
-            raise config.error(N_SHARED.name, n_shared, "fewer, so that layers of each type compute keys")
-        return kinds[:n_own] + [f"{kind}_shared" for kind in kinds[n_own:]]
-
-    def kinds(self, config: Config, n_layers: int) -> list[str]:
-        """Return 'sliding' or 'global' for each layer."""
-        return [*self.types.read(config, n_layers)[:-1], "global"]
-
-    def write(self, kinds: Sequence[str], draft: ConfigDraft) -> None:
-        """Put the types, and the number of layers that share."""
-        self.types.write([kind.removesuffix("_shared") for kind in kinds], draft)
-        draft.put(N_SHARED.name, sum(kind.endswith("_shared") for kind in kinds))
-
-
-SCHEDULE = Gemma4Schedule()
+TYPES = ListSchedule(WINDOWS, lambda config, index: "sliding" if (index + 1) % 6 else "global")
+SCHEDULE = SharedKeys(TYPES, N_SHARED, N_LAYERS, last="global")
 
 
 @final
@@ -179,17 +152,6 @@ ROPES: dict[str, ConfigLens] = {
 }
 
 
-def lender(kind: str) -> ImpliedValue:
-    """Return the index of the layer whose keys and values layers of this kind read: the last that has its own."""
-
-    def index(config: Config) -> int:
-        n_layers = N_LAYERS.read(config)
-        own = SCHEDULE.kinds(config, n_layers)[: n_layers - N_SHARED.read(config)]
-        return len(own) - 1 - own[::-1].index(kind)
-
-    return ImpliedValue(index)
-
-
 def kinds(window: ConfigLens) -> dict[str, dict[str, Any]]:
     """Return the fields of the attention of each kind of layers."""
     found: dict[str, dict[str, Any]] = {}
@@ -217,7 +179,7 @@ def with_shares(kind: str, layer: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return a layer, with what it shares and a wider feed-forward if its keys are an earlier layer's."""
     if not kind.endswith("_shared"):
         return layer
-    shares = {"weights": None, "keys_values": lender(kind.removesuffix("_shared"))}
+    shares = {"weights": None, "keys_values": SCHEDULE.lender(kind.removesuffix("_shared"))}
     return {**layer, "shares": shares, "ffn": {**layer["ffn"], "d_ff": DOUBLED}}
 
 

@@ -28,7 +28,7 @@ from archcalc.interp.readout import read_stack
 from archcalc.nn.taps import record
 from archcalc.nn.taps.model_tap import canonical_spec
 from archcalc.nn.taps.record import Recording
-from archcalc.spec.branches import BranchNames, active_branches, arm_norm_out, names, stream_names
+from archcalc.spec.branches import BranchNames, active_branches, arm_norm_out, arms, names, stream_names
 from archcalc.spec.groups import layers_of, weight_indices
 from archcalc.spec.layer import Arm, Branch
 from archcalc.spec.model import Spec
@@ -99,6 +99,8 @@ def attribute(
     stack = read_stack(spec)
     if spec.head is None or spec.head.transform is not None:
         raise InputError(msg("the head has an activation"), where="head", allowed=msg("a head that is linear"))
+    if any(arm.skip for layer in layers_of(stack.stack) for arm in arms(layer)):
+        raise InputError(msg("an arm adds its input"), where="skip", allowed="false")
     texts = model_inputs(model, ids, target)
     place = check_position(position, texts[-1].shape[1])
     arms = {arm.path: arm for arm in attention_arms(spec) if arm.path.startswith(f"{stack.prefix}layers.")}
@@ -120,7 +122,8 @@ def _sites(spec: Spec, arms: dict[str, AttentionArm]) -> Iterator[str]:
         for branch in active_branches(layer):
             yield from (f"{path}{arm.name}.out" for arm in branch.arms)
             own = names(branch)
-            yield from (path + name for name in (own.arms_sum, own.sum) if name)
+            after = (arm_norm_out(arm) for arm in branch.arms)
+            yield from (path + name for name in (*after, own.arms_sum, own.sum) if name)
     for path, arm in arms.items():
         yield from (f"{path}.values", f"{path}.pattern", f"{arm.key_path}.v")
         if getattr(arm.part, "gate", None) is not None:
@@ -219,7 +222,8 @@ class _Reading:
 
     @staticmethod
     def _sum_name(branch: Branch, own: BranchNames) -> str:
-        return own.arms_sum or f"{branch.arms[0].name}.out"
+        first = branch.arms[0]
+        return own.arms_sum or arm_norm_out(first) or f"{first.name}.out"
 
     def _arm(
         self,

@@ -14,7 +14,7 @@ from operator import add
 from archcalc.interp.trace.expression import Call, Expression, Module, Parameter, Value, call
 from archcalc.interp.trace.part_steps import PartContext
 from archcalc.spec import Spec
-from archcalc.spec.branches import active_branches, arm_norm, arm_norm_out, names, stream_names
+from archcalc.spec.branches import arm_norm, arm_norm_out, arm_sum, names, stream_branches, stream_names
 from archcalc.spec.groups import layers_of, lender_indices, weight_indices
 from archcalc.spec.layer import Arm, Branch, Layer
 from archcalc.spec.model import Head, HeadReads, ModelStack
@@ -184,7 +184,7 @@ class _LayerSteps:
     def steps(self, last: Value) -> Iterator[Step]:
         """Yield the steps of the layer, whose input is `last`."""
         residual = yield from self._step("resid_pre", "residual", last)
-        for branch, stream_name in zip(active_branches(self.layer), stream_names(self.layer), strict=True):
+        for branch, stream_name in zip(stream_branches(self.layer), stream_names(self.layer), strict=True):
             residual = yield from self._branch(branch, residual, stream_name)
 
     def _stream(self, name: str, x: Expression) -> Steps:
@@ -212,7 +212,10 @@ class _LayerSteps:
             arm_input = yield from self._normed(arm.norm, arm_norm(arm), branch_input)
             yield from self._part(arm, arm_input)
             output = Value(f"{self.step_prefix}{arm.name}.out")
-            outputs.append((yield from self._normed(arm.norm_out, arm_norm_out(arm), output)))
+            output = yield from self._normed(arm.norm_out, arm_norm_out(arm), output)
+            if name := arm_sum(arm):
+                output = yield from self._step(name, "residual", arm_input + output)
+            outputs.append(output)
         if branch.norm_out is None:
             return outputs
         own, summed = names(branch), outputs[0]

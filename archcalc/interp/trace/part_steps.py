@@ -203,7 +203,9 @@ def gated_ffn(part: Gated, ctx: PartContext) -> PartSteps:
     """Yield the steps of a gated feed-forward, with three matrices."""
     yield "gate", "up", ctx.linear(ctx.input, "gate")
     yield "up", "up", ctx.linear(ctx.input, "up")
-    yield "hidden", "hidden", _gated(part.activation, ctx.step("gate"), ctx.step("up"), ctx)
+    gate: Expression = ctx.step("gate")
+    gate = gate if part.sparsity is None else call("sparse", gate, part.sparsity)
+    yield "hidden", "hidden", _gated(part.activation, gate, ctx.step("up"), ctx)
     yield "out", "ffn_out", _down(part, ctx)
 
 

@@ -9,7 +9,7 @@ from archcalc.render.diagram.shapes import BoxText
 from archcalc.spec.activation import AnyActivation, ClampedSwish, activation_name
 from archcalc.spec.attention import Attention, Indexer, LatentAttention
 from archcalc.spec.ffn import Gated, MoE, PerLayerGate, Plain
-from archcalc.spec.layer import Arm, PerLayerEmbedding
+from archcalc.spec.layer import Arm, Stack
 from archcalc.spec.model import Pooler, Spec, Transform
 from archcalc.spec.norm import LayerNorm, Norm, RMSNorm
 from archcalc.spec.position import (
@@ -19,7 +19,6 @@ from archcalc.spec.position import (
     ProportionalScaling,
     RelativeBias,
     Rope,
-    Sinusoidal,
 )
 from archcalc.spec.variants import implementation, variant
 from archcalc.units import exact
@@ -69,10 +68,9 @@ def part(arm: Arm, d_model: int, say: Translator, *, is_causal: bool) -> BoxText
     return BoxText(title, (*lines, *([" · ".join(masks)] if masks else [])), component)
 
 
-def embedding(
-    spec: Spec, table: Learned | Sinusoidal | None, per_layer: PerLayerEmbedding | None, say: Translator
-) -> BoxText:
-    """Return the text of the token embedding and of what is added to it."""
+def embedding(spec: Spec, stack: Stack, say: Translator) -> BoxText:
+    """Return the text of the token embedding of a stack and of what is added to it."""
+    table, per_layer, streams = stack.position, stack.per_layer, stack.altup
     width, factor = exact(spec.d_model), spec.embedding.factor
     lines = [f"{exact(spec.vocab_size)} × {exact(factor.d_embed) if factor else width}"]
     if factor:
@@ -80,6 +78,8 @@ def embedding(
     if spec.embedding.n_token_types:
         lines.append(say(msg("+ {n} token types", n=spec.embedding.n_token_types)))
     lines += [say(msg("+ {name}: {n} rows", name=extra.name, n=exact(extra.n_rows))) for extra in spec.embedding.tables]
+    if streams:
+        lines.append(say(msg("projected to {n} streams", n=exact(streams.n_streams))))
     if per_layer:
         lines.append(say(msg("own numbers for each layer: {n} rows", n=exact(per_layer.n_rows or spec.vocab_size))))
     if spec.embedding.token_dropout:
@@ -210,6 +210,8 @@ def dense(part: Plain | Gated, d_model: int, say: Translator) -> tuple[str, list
         say(msg("{width} → {inner} → {width}", width=exact(d_model), inner=exact(part.d_ff))),
         _activation(part.activation),
     ]
+    if isinstance(part, Gated) and part.sparsity is not None:
+        lines.append(say(msg("{share} of the gates are 0", share=f"{part.sparsity:.4g}")))
     kind = msg("gated feed-forward") if isinstance(part, Gated) else msg("feed-forward")
     return say(kind), lines + ([norm(part.down_norm).title] if part.down_norm else [])
 

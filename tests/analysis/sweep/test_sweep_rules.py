@@ -20,10 +20,10 @@ from archcalc.spec.base import Part
 from archcalc.spec.claim import Claim
 from archcalc.spec.document import encode
 from archcalc.spec.ffn import PerLayerGate
-from archcalc.spec.layer import PerLayerEmbedding, Prompts
+from archcalc.spec.layer import AltUp, PerLayerEmbedding, Prompts
 from archcalc.spec.workload import Workload
 from tests.analysis.sweep.test_sweep import DERIVED, left_out, same
-from tests.strategies import PARTS, SIZES, per_layer_specs, prompted_specs, selecting_specs, specs
+from tests.strategies import PARTS, SIZES, altup_specs, per_layer_specs, prompted_specs, selecting_specs, specs
 
 PACKAGE = Path(archcalc.__file__).parent
 
@@ -267,6 +267,7 @@ def test_a_sweep_over_each_size_of_a_part_is_the_loop(kind: type[Part]) -> None:
     models: dict[str, int] = dict.fromkeys(integer_fields(kind), 0)
     own = {Prompts: prompted_specs(), SharedSelection: selecting_specs()}
     own |= dict.fromkeys((PerLayerEmbedding, PerLayerGate), per_layer_specs())
+    own |= {AltUp: altup_specs()}
     drawn = own.get(kind, specs())
 
     @settings(max_examples=8, database=None)
