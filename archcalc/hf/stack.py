@@ -280,7 +280,8 @@ class StackLens(ConfigLens, msgspec.Struct, frozen=True):
     express it, so a kind with a window of null comes before one whose window is a key.
 
     `lists`: keys that may have a list with an item for each layer, and the key under which a layer's template reads its
-    own item. Under the same key it reads one value for all layers, too. With `by_index`, a template may read the index of the layer as `INDEX`.
+    own item. Under the same key it reads one value for all layers, too. With `by_index`, a template may read the index
+    of the layer as `INDEX`.
     """
 
     count: Key
