@@ -39,6 +39,7 @@ _FIGURES = {
     "active": msg("what one token uses, embedding and head included"),
     "active_without_input_embedding": msg("what one token uses beyond its embedding"),
     "active_without_embedding_and_head": msg("what one token uses beyond its embedding and the head"),
+    "without_per_layer_embedding": msg("without the table of per-layer embeddings"),
     "non_embedding": msg("without embedding, positions and head"),
     "trainable": msg("what training changes"),
     "frozen": msg("stored and counted, not trained"),
