@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from archcalc.spec.layer import Reads
-from archcalc.spec.mixer import ChannelMix, GatedDelta, Lightning, Mamba1, RgLru, ShortConv, TimeMix
+from archcalc.spec.mixer import ChannelMix, GatedDelta, Lightning, Mamba1, Mamba2, RgLru, ShortConv, TimeMix
 from archcalc.spec.sites import Site, Sizes, states_site
 from archcalc.words import msg
 
@@ -93,3 +93,16 @@ def channel_mix(part: ChannelMix, width: Sizes, reads: Reads) -> Iterator[Site]:
     yield Site(name="hidden", axes="BTF", description=msg("hidden units, activated"), sizes={"F": part.d_ff})
     yield states_site("r", msg("the factors of the outputs"), width)
     yield states_site("out", msg("the output of the feed-forward"), width)
+
+
+def mamba2(part: Mamba2, width: Sizes, reads: Reads) -> Iterator[Site]:
+    """Yield the sites of Mamba-2."""
+    inner, selected = part.n_heads * part.d_head, 2 * part.n_state_groups * part.d_state
+    sizes = {"Z": 2 * inner + selected + part.n_heads}
+    yield Site(name="projected", axes="BTZ", description=PROJECTED, sizes=sizes)
+    yield Site(name="conv", axes="BTI", description=ACTIVATED, sizes={"I": inner + selected})
+    yield Site(name="v", axes="BTI", description=msg("values, convolved and activated"), sizes={"I": inner})
+    yield Site(name="delta", axes="BTN", description=msg("the step Δ of each head"), sizes={"N": part.n_heads})
+    description = msg("what each token reads off the states, ungated")
+    yield Site(name="scan", axes="BTI", description=description, sizes={"I": inner})
+    yield states_site("out", OUT, width)

@@ -21,7 +21,7 @@ BEFORE_SINKS = ("granite_swa", "granitemoe_swa")
 # Their attentions have the states of their mixers among them.
 WITH_STATES = ("minimax",)
 # Their hidden states are those after each layer.
-AFTER_LAYERS = ("mamba", "falcon_mamba", "rwkv")
+AFTER_LAYERS = ("mamba", "falcon_mamba", "mamba2", "rwkv")
 # The class of transformers 5.23 fails when it is asked for its attentions, or halves its states.
 FAILS = ("flaubert with norms before", "rwkv rescaled")
 ALIKE = ("llama biased and tied", "qwen2", "qwen3", "phi with normed queries", "mt5", "gpt_neox in series")

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from archcalc.nn.arm_cache import CacheConfig, RecurrentState
 from archcalc.nn.attention_context import AttentionContext
 from archcalc.nn.linear import Linear
+from archcalc.nn.mixers.chunks import in_chunks
 from archcalc.nn.mixers.context import read_state, without_padding, write_state
 from archcalc.nn.mixers.conv import CausalConv
 from archcalc.nn.norm import RMSNorm
@@ -145,8 +146,8 @@ def chunked(
     chunk. The last chunk is padded with tokens that change no state.
     """
     n_tokens = q_BTNK.shape[1]
-    q, k, v, decay = (_in_chunks(x.transpose(1, 2), chunk) for x in (q_BTNK, k_BTNK, v_BTNV, decay_BTNZ))
-    beta = _in_chunks(beta_BTN.transpose(1, 2).unsqueeze(-1), chunk)
+    q, k, v, decay = (in_chunks(x.transpose(1, 2), chunk) for x in (q_BTNK, k_BTNK, v_BTNV, decay_BTNZ))
+    beta = in_chunks(beta_BTN.transpose(1, 2).unsqueeze(-1), chunk)
     sum_BNMCZ = decay.cumsum(-2)
     kept_BNMCZ, end_BNM1Z = sum_BNMCZ.exp(), sum_BNMCZ[..., -1:, :]
     rest_BNMCZ, chunk_decay_BNMZ1 = (end_BNM1Z - sum_BNMCZ).exp(), end_BNM1Z.exp().transpose(-1, -2)
@@ -179,13 +180,6 @@ def _decayed_products(rows: Sequence[Tensor], k_BNMCK: Tensor, sum_BNMCZ: Tensor
         return [(x @ k_BNMCK.transpose(-1, -2)) * decay_BNMCcZ.squeeze(-1) for x in rows]
     decayed_BNMCcK = k_BNMCK.unsqueeze(-3) * decay_BNMCcZ
     return [(decayed_BNMCcK @ x.unsqueeze(-1)).squeeze(-1) for x in rows]
-
-
-def _in_chunks(x_BNTZ: Tensor, chunk: int) -> Tensor:
-    """Return a copy of the tokens in chunks [B, N, M, C, Z], the last one padded with zeros."""
-    n_tokens = x_BNTZ.shape[2]
-    padded = F.pad(x_BNTZ.contiguous(), (0, 0, 0, -n_tokens % chunk))
-    return torch.unflatten(padded, 2, (-1, chunk))
 
 
 def state(part: spec.GatedDelta, config: CacheConfig) -> RecurrentState:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from archcalc.spec.mixer import ChannelMix, GatedDelta, Lightning, Mamba1, RgLru, ShortConv, TimeMix
+from archcalc.spec.mixer import ChannelMix, GatedDelta, Lightning, Mamba1, Mamba2, RgLru, ShortConv, TimeMix
 from archcalc.units import exact
 from archcalc.words import Translator, msg
 
@@ -59,3 +59,12 @@ def channel_mix(part: ChannelMix, d_model: int, say: Translator) -> tuple[str, l
     """Return the heading and the lines of RWKV's channel mixing."""
     width, inner = exact(d_model), exact(part.d_ff)
     return say(msg("channel mixing (RWKV)")), [say(msg("{width} → {inner} → {width}", width=width, inner=inner))]
+
+
+def mamba2(part: Mamba2, d_model: int, say: Translator) -> tuple[str, list[str]]:
+    """Return the heading and the lines of Mamba-2."""
+    return say(msg("Mamba-2")), [
+        say(msg("{n} heads, {key} × {value} each", n=exact(part.n_heads), key=part.d_head, value=part.d_state)),
+        say(msg("convolution of {width} tokens", width=exact(part.d_conv))),
+        say(msg("chunks of {n} tokens", n=exact(part.chunk))),
+    ]
