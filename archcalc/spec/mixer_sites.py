@@ -43,11 +43,11 @@ def gated_delta(part: GatedDelta, width: Sizes, reads: Reads) -> Iterator[Site]:
 def lightning(part: Lightning, width: Sizes, reads: Reads) -> Iterator[Site]:
     """Yield the sites of lightning attention."""
     assert part.d_head is not None, "the spec is resolved"
-    heads = {"Z": part.n_heads * part.d_head}
-    yield Site(name="q", axes="BTZ", description=msg("queries, activated"), sizes=heads)
-    yield Site(name="k", axes="BTZ", description=msg("keys, activated"), sizes=heads)
-    yield Site(name="v", axes="BTZ", description=msg("values, activated"), sizes=heads)
-    yield Site(name="mixed", axes="BTZ", description=msg("what the queries read from the states"), sizes=heads)
+    heads = {"I": part.n_heads * part.d_head}
+    yield Site(name="q", axes="BTI", description=msg("queries, activated"), sizes=heads)
+    yield Site(name="k", axes="BTI", description=msg("keys, activated"), sizes=heads)
+    yield Site(name="v", axes="BTI", description=msg("values, activated"), sizes=heads)
+    yield Site(name="mixed", axes="BTI", description=msg("what the queries read from the states"), sizes=heads)
     yield states_site("out", OUT, width)
 
 
