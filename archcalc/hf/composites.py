@@ -20,7 +20,6 @@ FILE = os.path.join(os.path.dirname(__file__), "composites.json")
 TIE = "tie_word_embeddings"
 # Types of text models inside others → the model type that has the same layers.
 _TWINS = {"exaone4_5_text": "exaone4", "kimi_k2": "deepseek_v3"}
-_TEXT_KEYS = ("text_config", "hidden_size", "num_hidden_layers", "vocab_size")
 _NO_PARTS = ("text_config", "quantization_config", "generation_config", "decision_config")
 
 
@@ -34,9 +33,7 @@ class Composite(msgspec.Struct, frozen=True):
 
 def text_model(config: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the config of the text model of several parts; None if there is none that is read."""
-    composite = find(config.get("model_type"))
-    # Without any of the text's keys, the class builds its default text model.
-    text = config.get("text_config") if any(key in config for key in _TEXT_KEYS) else {}
+    composite, text = find(config.get("model_type")), config.get("text_config")
     if composite is None or not isinstance(text, dict):
         return None
     stated = text.get("model_type", composite.text)
