@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from archcalc.nn.activation import activation, gated
 from archcalc.nn.ffn import Gated, Plain
 from archcalc.nn.linear import ExpertLinear, Linear
+from archcalc.nn.norm import norm
 from archcalc.nn.taps.points import tap, tap_scope
 from archcalc.nn.upcast import upcast
 from archcalc.spec import Spec
@@ -101,8 +102,11 @@ class MoE(nn.Module):
         super().__init__()
         self.part = part
         self.execution: Execution | None = None  # None: the formulation depends on the device
+        self.input_norm = norm(part.input_norm, model.d_model) if part.input_norm else None
+        self.router_norm = norm(part.router_norm, model.d_model) if part.router_norm else None
         self.router = Linear(model.d_model, part.n_experts, bias=part.router_bias)
         _CORRECTIONS[part.correction](self, part.n_experts)
+        self.expert_scales = nn.Parameter(torch.empty(part.n_experts)) if part.expert_scales else None
         self.experts = Experts(part, part.d_latent or model.d_model, model.dropout.ffn)
         self.latent_down = self.latent_up = None
         if part.d_latent is not None:
@@ -115,6 +119,9 @@ class MoE(nn.Module):
         """Map states [B, T, D] to states [B, T, D]."""
         x_QD = x_BTD.flatten(0, 1)
         weights_Qk, experts_Qk = self.route(x_QD, x_BTD.shape[1])
+        if self.input_norm is not None:
+            x_BTD = self.input_norm(x_BTD)
+            x_QD = x_BTD.flatten(0, 1)
         inner_QD = x_QD if self.latent_down is None else self.latent_down(x_QD)
         y_QD = _WEIGHING[self.part.weight_on](self, inner_QD, weights_Qk.unsqueeze(-1), experts_Qk)
         y_BTD = (y_QD if self.latent_up is None else self.latent_up(y_QD)).view_as(x_BTD)
@@ -129,7 +136,8 @@ class MoE(nn.Module):
         Each text has `n_tokens` of the states.
         """
         part = self.part
-        logits_QE = upcast(tap("router", self.router(x_QD)))
+        read_QD = x_QD if self.router_norm is None else self.router_norm(x_QD)
+        logits_QE = upcast(tap("router", self.router(read_QD))) * part.router_scale
         if part.router_softcap is not None:
             logits_QE = part.router_softcap * torch.tanh(logits_QE / part.router_softcap)
         by_score = part.weigh == "score"
@@ -139,6 +147,8 @@ class MoE(nn.Module):
         if part.normalize:
             weights_Qk = weights_Qk / self._divisor(weights_Qk.sum(-1, keepdim=True))
         weights_Qk = weights_Qk * part.scale
+        if self.expert_scales is not None:
+            weights_Qk = weights_Qk * upcast(self.expert_scales[experts_Qk])
         if part.capacity is not None:
             weights_Qk = weights_Qk.masked_fill(self._beyond_capacity(experts_Qk, n_tokens), 0.0)
         return tap("weights", weights_Qk), experts_Qk

@@ -9,7 +9,7 @@ import msgspec.structs
 from archcalc.errors import InputError
 from archcalc.spec.activation import with_parameters
 from archcalc.spec.attention import Attention, Indexer, LatentAttention
-from archcalc.spec.ffn import Gated, MoE, Plain
+from archcalc.spec.ffn import Gated, MoE, PerLayerGate, Plain
 from archcalc.spec.model import Spec
 from archcalc.spec.position import (
     Disentangled,
@@ -267,3 +267,9 @@ def dense(part: Plain | Gated, spec: Spec, where: str) -> Plain | Gated:
     """Return the feed-forward with the parameters of its activation."""
     down_bias = None if part.down_bias == part.bias else part.down_bias
     return msgspec.structs.replace(part, activation=with_parameters(part.activation), down_bias=down_bias)
+
+
+def per_layer_gate(part: PerLayerGate, spec: Spec, where: str) -> PerLayerGate:
+    """Return the gate with the parameters of its activation."""
+    activation = with_parameters(part.activation)
+    return msgspec.structs.replace(part, activation=activation)

@@ -224,6 +224,14 @@ class Interpreter:
         a, b = (torch.log(1 + torch.exp(self.weights[f"{module}.alpha_{sign}"])) for sign in "pn")
         return torch.where(x > 0, a * x**2, (b + 0.5) * (torch.exp(x) - 1 - x)) + x / 2
 
+    def sparse(self, x: Tensor, s: float) -> Tensor:
+        quantile = 2**0.5 * float(torch.erfinv(torch.tensor(2 * s - 1, dtype=torch.float64)))
+        centered = x - x.mean(-1, keepdim=True)
+        return torch.relu(centered - quantile * centered.pow(2).mean(-1, keepdim=True).sqrt())
+
+    def in_table(self, ids: Tensor, n: int) -> Tensor:
+        return ids * (ids < n)
+
     def piece(self, x: Tensor, i: int, n: int) -> Tensor:
         return x.chunk(n, -1)[i]
 

@@ -21,6 +21,7 @@ STEP_KINDS: dict[str, Message] = {
     "tokens": msg("the embedding of each token"),
     "positions": msg("the vector of each position"),
     "embed": msg("the input of the first layer"),
+    "per_layer": msg("the token's own numbers for each layer"),
     "residual": msg("the residual stream"),
     "normalized": msg("normalized, before the weights"),
     "norm": msg("scaled and shifted by the learned weights"),
@@ -92,6 +93,10 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
     "first(x, n), last(x, n), concat(x, y)": FunctionMeaning(
         ("first", "last", "concat"), msg("the first or last n dimensions; two vectors concatenated")
     ),
+    "sparse(x, s)": FunctionMeaning(
+        ("sparse",), msg("max(0, x − t), where t exceeds a share s of a normal distribution as wide as x")
+    ),
+    "in_table(ids, n)": FunctionMeaning(("in_table",), msg("ids, but 0 for those beyond n rows")),
     "piece(x, i, n)": FunctionMeaning(("piece",), msg("piece i of x split into n of equal width, counted from 0")),
     "convolved(x, m)": FunctionMeaning(
         ("convolved",),

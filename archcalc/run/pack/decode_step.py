@@ -148,8 +148,10 @@ def _has_other_rotation(part: Any) -> bool:
     return is_normed_after or (isinstance(part.position, Rope) and (part.position.stored or part.position.values))
 
 
-def gated_ffn(ffn: Gated) -> TokenForward:
-    """Return a feed-forward of three matrices, with gate and up fused."""
+def gated_ffn(ffn: Gated) -> TokenForward | None:
+    """Return a feed-forward of three matrices, with gate and up fused; None if it is sparse."""
+    if ffn.sparsity is not None:
+        return None
     read, down = FusedLinear(ffn, "gate", "up"), FusedLinear(ffn, "down")
 
     def run(x_BD: Tensor, context: StepContext) -> Tensor:
@@ -222,9 +224,12 @@ class DecodeStep:
 def decode_step(model: nn.Module) -> DecodeStep | None:
     """Return the decode step of a packed model; None unless all arms have a one-token form.
 
-    There is none either for other models than decoders, and for one with prompts.
+    There is none either for other models than decoders, and for one with prompts, per-layer embeddings or several
+    streams.
     """
-    if not isinstance(model, SingleStack) or not model.is_causal or model.spec.reads_text or model.prompts is not None:
+    if not isinstance(model, SingleStack) or not model.is_causal or model.spec.reads_text:
+        return None
+    if any(each is not None for each in (model.prompts, model.per_layer, model.altup)):
         return None
     blocks = {owner: _decode_block(cast(Block, block)) for owner, block in model.layers.items()}
     if any(block is None for block in blocks.values()):
