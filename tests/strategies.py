@@ -47,7 +47,18 @@ from archcalc.spec.layer import (
     Shares,
     Stack,
 )
-from archcalc.spec.mixer import AnyMixer, GatedDelta, Mamba1, Mamba2, Multipliers, ShortConv
+from archcalc.spec.mixer import (
+    AnyMixer,
+    ChannelMix,
+    GatedDelta,
+    Lightning,
+    Mamba1,
+    Mamba2,
+    Multipliers,
+    RgLru,
+    ShortConv,
+    TimeMix,
+)
 from archcalc.spec.model import Axis, Dropout, Extra, Family, Head, Labels, Pooler, Transform
 from archcalc.spec.norm import LayerNorm, Norm, RMSNorm
 from archcalc.spec.position import (
@@ -316,7 +327,7 @@ def indexers(d_rope: int) -> st.SearchStrategy[Indexer]:
 @st.composite
 def latent_attentions(draw: st.DrawFn) -> LatentAttention:
     d_rope = draw(EVEN)
-    q_rank = draw(optional(SIZES))
+    q_rank, position = draw(optional(SIZES)), draw(optional(ropes(d_rope, partial=False)))
     return LatentAttention(
         n_heads=draw(SIZES),
         kv_rank=draw(SIZES),
@@ -326,9 +337,10 @@ def latent_attentions(draw: st.DrawFn) -> LatentAttention:
         q_rank=q_rank,
         norm=draw(NORMS),
         **draw(flags("down_bias", "out_bias")),
-        position=draw(ropes(d_rope, partial=False)),
+        position=position,
         scale=draw(OPTIONAL_SCALES),
-        indexer=draw(optional(indexers(d_rope))) if q_rank else None,
+        gate=draw(optional(GATES)),
+        indexer=draw(optional(indexers(d_rope))) if q_rank and position else None,
     )
 
 
@@ -438,10 +450,23 @@ def gated_deltas(draw: st.DrawFn) -> GatedDelta:
         d_conv=draw(st.sampled_from((3, 2, 4, 1))),
         chunk=draw(st.sampled_from((2, 4, 3, 64))),
         negative=draw(st.booleans()),
+        decay_over=draw(st.sampled_from(("head", "channel"))),
+        decay_rank=draw(st.sampled_from((None, 3))),
+        decay_bound=draw(st.sampled_from((None, 0.7, 5.0))),
+        gate_rank=draw(st.sampled_from((None, 4))),
+        gate_activation=draw(st.sampled_from(("silu", "sigmoid"))),
         norm=draw(st.builds(RMSNorm, eps=st.sampled_from((1e-6, 1e-5)))),
     )
 
 
+LIGHTNING = st.builds(
+    Lightning,
+    n_heads=st.sampled_from((2, 1, 3)),
+    d_head=st.sampled_from((4, 3)),
+    chunk=st.sampled_from((2, 3, 64, 1)),
+    rate=st.sampled_from((1.0, 0.3, 5.0)),
+    norm=st.builds(RMSNorm, eps=st.sampled_from((1e-6, 1e-5))),
+)
 D_CONVS = st.sampled_from((3, 2, 4, 1))
 MAMBA1 = st.builds(
     Mamba1,
@@ -453,6 +478,8 @@ MAMBA1 = st.builds(
     conv_bias=st.booleans(),
     norm=st.sampled_from((None, *_NORMS)),
 )
+RG_LRU = st.builds(RgLru, n_blocks=st.sampled_from((2, 1, 3)), d_block=SIZES, d_conv=D_CONVS, activation=ACTIVATIONS)
+TIME_MIX, CHANNEL_MIX = st.builds(TimeMix, d_inner=optional(SIZES)), st.builds(ChannelMix, d_ff=SIZES)
 
 MULTIPLIERS = st.builds(Multipliers, **dict.fromkeys(("z", "v", "b", "c", "delta"), st.sampled_from((0.5, 1.0, 2.5))))
 
@@ -480,7 +507,9 @@ def mamba2s(draw: st.DrawFn) -> Mamba2:
     )
 
 
-MIXERS: st.SearchStrategy[AnyMixer] = SHORT_CONVS | MAMBA1 | gated_deltas() | mamba2s()
+MIXERS: st.SearchStrategy[AnyMixer] = (
+    SHORT_CONVS | MAMBA1 | gated_deltas() | mamba2s() | LIGHTNING | RG_LRU | TIME_MIX | CHANNEL_MIX
+)
 
 
 @cache
@@ -964,7 +993,11 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     LatentAttention: latent_attentions(),
     ShortConv: SHORT_CONVS,
     GatedDelta: gated_deltas(),
+    Lightning: LIGHTNING,
     Mamba1: MAMBA1,
+    RgLru: RG_LRU,
+    TimeMix: TIME_MIX,
+    ChannelMix: CHANNEL_MIX,
     Mamba2: mamba2s(),
     Multipliers: MULTIPLIERS,
     ClampedSwish: CLAMPED,

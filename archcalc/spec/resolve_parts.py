@@ -145,6 +145,10 @@ def _check_pairs(scaling: RopeScaling, d_rotary: int, where: str) -> None:
 
 def latent(part: LatentAttention, spec: Spec, where: str) -> LatentAttention:
     """Return the latent attention with d_rotary."""
+    if isinstance(part.indexer, Indexer):
+        _check_indexer(part.indexer, part, f"{where}.indexer")
+    if part.position is None:
+        return part
     position = _rope(part.position, part.d_rope, f"{where}.position")
     for field in ("stored", "values"):
         if getattr(position, field):
@@ -157,8 +161,6 @@ def latent(part: LatentAttention, spec: Spec, where: str) -> LatentAttention:
             where=f"{where}.position.d_rotary",
             allowed=str(part.d_rope),
         )
-    if isinstance(part.indexer, Indexer):
-        _check_indexer(part.indexer, part, f"{where}.indexer")
     return msgspec.structs.replace(part, position=position)
 
 
@@ -166,6 +168,10 @@ def _check_indexer(indexer: Indexer, part: LatentAttention, where: str) -> None:
     if part.q_rank is None:
         raise InputError(
             msg("there is no latent of queries for it to read"), where=where, allowed=msg("a q_rank, or no indexer")
+        )
+    if part.position is None:
+        raise InputError(
+            msg("there is no position to rotate its keys by"), where=where, allowed=msg("a position, or no indexer")
         )
     if indexer.d_index < part.d_rope:
         raise InputError(

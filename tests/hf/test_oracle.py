@@ -111,6 +111,7 @@ SAME_ALGORITHM = {
     "qwen3_5_text",
     "qwen3_5_moe_text",
     "olmo_hybrid",
+    "minimax",
 }
 ALSO_RIGHT = ("total", "total_if_kv_b_proj_new_token_only", "total_if_topk_only")
 
@@ -126,9 +127,11 @@ def collapsed(shapes: dict[str, tuple[int, ...]]) -> Counter[str]:
 
 
 def listed(lines: list[str]) -> Counter[str]:
-    return Counter(
-        {match[1]: int(match[2] or 1) for line in lines if (match := re.match(r"(.*?\])(?: x(\d+))?$", line))}
-    )
+    found: Counter[str] = Counter()
+    for line in lines:
+        if match := re.match(r"(.*?\])(?: x(\d+))?$", line):
+            found[match[1]] += int(match[2] or 1)
+    return found
 
 
 def differences(name: str, line: Line) -> Iterator[str]:

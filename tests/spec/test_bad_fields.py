@@ -214,6 +214,11 @@ def test_a_mistake_gets_one_line(path: str, value: Any, start: str, says: str):
         ),
         (
             "decoder",
+            {"attention": MLA | {"position": None, "q_rank": 4, "indexer": INDEXER}},
+            r"indexer: there is no position to rotate its keys by; allowed: a position, or no indexer",
+        ),
+        (
+            "decoder",
             {"mixer": MAMBA2 | {"n_state_groups": 2}},
             r"mixer.n_state_groups: 2 groups; allowed: a divisor of n_heads = 3",
         ),

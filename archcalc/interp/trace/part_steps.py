@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from archcalc.interp.trace.expression import Call, Expression, Module, Parameter, Value, call
 from archcalc.nn.mla import latent_scale
 from archcalc.spec.activation import AnyActivation, ClampedSwish
-from archcalc.spec.attention import Attention, Indexer, LatentAttention, LogTemperature, Temperature
+from archcalc.spec.attention import Attention, Gate, Indexer, LatentAttention, LogTemperature, Temperature
 from archcalc.spec.ffn import Gated, MoE, PerLayerGate, Plain
 from archcalc.spec.norm import Norm
 from archcalc.spec.position import Alibi, Disentangled, RelativeBias, Rope
@@ -77,15 +77,23 @@ def attention(part: Attention, ctx: PartContext) -> PartSteps:
     if isinstance(part.position, Disentangled):
         scores = _with_distances(part, part.position, ctx, scores)
     yield from _softmaxed(scores, ctx, is_masked=ctx.is_causal or part.window is not None, has_sinks=part.sinks)
-    heads: Expression = ctx.step("values")
-    if part.gate is not None:
-        gate = call("heads", ctx.linear(ctx.input, "gate"), part.n_heads)
-        if part.gate.bias:
-            gate += call("by_head", Parameter(f"{ctx.weight_prefix}gate_bias"))
-        yield "gate", "gate", call(part.gate.activation, gate)
-        heads *= ctx.step("gate")
-    joined = call("joined", heads)
+    yield from _gate(part.gate, part.n_heads, ctx)
+    joined = _joined(part.gate, ctx)
     yield "out", "attention_out", ctx.linear(joined if part.out_norm is None else ctx.normed(joined, "out_norm"), "out")
+
+
+def _gate(part: Gate | None, n_heads: int, ctx: PartContext) -> PartSteps:
+    """Yield the step of an output gate."""
+    if part is not None:
+        gate: Expression = call("heads", ctx.linear(ctx.input, "gate"), n_heads)
+        if part.bias:
+            gate += call("by_head", Parameter(f"{ctx.weight_prefix}gate_bias"))
+        yield "gate", "gate", call(part.activation, gate)
+
+
+def _joined(gate: Gate | None, ctx: PartContext) -> Call:
+    """Return the heads' values, gated if there is a gate, concatenated."""
+    return call("joined", ctx.step("values") if gate is None else ctx.step("values") * ctx.step("gate"))
 
 
 def _with_distances(part: Attention, position: Disentangled, ctx: PartContext, scores: Expression) -> Expression:
@@ -145,7 +153,11 @@ def latent(part: LatentAttention, ctx: PartContext) -> PartSteps:
     """Yield the steps of multi-head latent attention (MLA)."""
     down = ctx.linear(ctx.input, "kv_down")
     yield "latent", "latent", ctx.normed(call("first", down, part.kv_rank), "kv_down_norm")
-    yield "k_shared", "keys", call("rotated", call("heads", call("last", down, part.d_rope), 1), part.d_rope)
+
+    def rotated(x: Call) -> Call:
+        return x if part.position is None else call("rotated", x, part.d_rope)
+
+    yield "k_shared", "keys", rotated(call("heads", call("last", down, part.d_rope), 1))
     up = call("heads", ctx.linear(ctx.step("latent"), "kv_up"), part.n_heads)
     yield "k", "keys", call("concat", call("first", up, part.d_nope), ctx.step("k_shared"))
     yield "v", "values", call("last", up, part.d_v)
@@ -153,8 +165,7 @@ def latent(part: LatentAttention, ctx: PartContext) -> PartSteps:
     if part.q_rank is not None:
         q_input = ctx.normed(ctx.linear(ctx.input, "q_down"), "q_down_norm")
     q = call("heads", ctx.linear(q_input, "q" if part.q_rank is None else "q_up"), part.n_heads)
-    rotated = call("rotated", call("last", q, part.d_rope), part.d_rope)
-    yield "q", "queries", call("concat", call("first", q, part.d_nope), rotated)
+    yield "q", "queries", call("concat", call("first", q, part.d_nope), rotated(call("last", q, part.d_rope)))
     scores = call("dot", ctx.step("q"), ctx.step("k")) * latent_scale(part)
     if isinstance(part.indexer, Indexer):
         yield from _indexed(part, part.indexer, q_input, ctx)
@@ -162,7 +173,8 @@ def latent(part: LatentAttention, ctx: PartContext) -> PartSteps:
         owner = ctx.step_prefix if isinstance(part.indexer, Indexer) else ctx.lender_prefix
         scores = call("selected", scores, call("top", Value(f"{owner}index_scores"), part.indexer.n_selected))
     yield from _softmaxed(scores, ctx, is_masked=ctx.is_causal, has_sinks=False)
-    yield "out", "attention_out", ctx.linear(call("joined", ctx.step("values")), "out")
+    yield from _gate(part.gate, part.n_heads, ctx)
+    yield "out", "attention_out", ctx.linear(_joined(part.gate, ctx), "out")
 
 
 def _indexed(part: LatentAttention, own: Indexer, q_input: Expression, ctx: PartContext) -> PartSteps:

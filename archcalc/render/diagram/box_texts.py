@@ -179,6 +179,8 @@ def latent(part: LatentAttention, d_model: int, say: Translator) -> tuple[str, l
         ),
         *_positions(part.position, part.d_rope, say),
     ]
+    if part.gate is not None:
+        lines.append(say(_GATES[part.gate.over].fill(activation=part.gate.activation)))
     if isinstance(part.indexer, Indexer):
         heads, width = exact(part.indexer.n_index_heads), exact(part.indexer.d_index)
         lines.append(say(msg("indexer: {n} heads × {width}", n=heads, width=width)))
