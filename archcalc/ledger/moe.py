@@ -21,9 +21,10 @@ ExpertLinear = Callable[[MoE, str, Tensor, Poly, Tensor, Symbols], Forward[Tenso
 
 def leaves(part: MoE, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
     """Yield the leaves of router and experts, of which each token uses n_active."""
-    logits = yield from linear("router", x, d.n_experts, "ffn", bias=part.router_bias)
+    n_choices = d.n_experts + d.n_zero if part.n_zero else d.n_experts
+    logits = yield from linear("router", x, n_choices, "ffn", bias=part.router_bias)
     if part.correction != "none":
-        yield Weight("correction_bias", (d.n_experts,), "ffn", kind=_CORRECTIONS[part.correction])
+        yield Weight("correction_bias", (n_choices,), "ffn", kind=_CORRECTIONS[part.correction])
     *before, _ = x.axes
     chosen = Tensor("chosen experts", (*before, d.n_active), "int64")
     routing_weights = yield from _routing_weights(part, logits, chosen)
@@ -40,8 +41,15 @@ def leaves(part: MoE, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forward[Ten
 def _weigh_outputs(
     part: MoE, d: Symbols, x: Tensor, chosen: Tensor, routing_weights: Tensor, ctx: ForwardContext
 ) -> Forward[None]:
-    """Multiply the outputs of the chosen experts with their routing weights, then sum."""
-    y = yield from with_prefix("experts.", FORMULATIONS[ctx.execution.experts](part, d, x, chosen, ctx))
+    """Multiply the outputs of the chosen experts with their routing weights, then sum.
+
+    A choice of an expert without weights is computed with another expert, whose output its input replaces.
+    """
+    expert = chosen.new("expert of each choice") if part.n_zero else chosen
+    y = yield from with_prefix("experts.", FORMULATIONS[ctx.execution.experts](part, d, x, expert, ctx))
+    if part.n_zero:
+        yield Save("zero", Tensor("returns its input", (*chosen.axes, ONE), "bool"), "ffn")
+        y = y.new("outputs")
     yield from save("weighted", "ffn", y, routing_weights)
 
 
@@ -174,7 +182,8 @@ FORMULATIONS: dict[Experts, Callable[[MoE, Symbols, Tensor, Tensor, ForwardConte
 def _weights(part: MoE, name: str, out: Poly, into: Poly, d: Symbols) -> list[Weight]:
     """Return one matrix of all experts and its biases, stacked along n_experts."""
     axes = {f"{name}.weight": (out, into)} | ({f"{name}.bias": (out,)} if part.expert_bias else {})
-    return [Weight(tensor, (d.n_experts, *own), "ffn", active_axes=(d.n_active, *own)) for tensor, own in axes.items()]
+    n_stored = d.n_experts + d.n_zero if part.zero_stored and name != "down" else d.n_experts
+    return [Weight(tensor, (n_stored, *own), "ffn", active_axes=(d.n_active, *own)) for tensor, own in axes.items()]
 
 
 def _shared_experts(part: MoE, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forward[Tensor]:

@@ -29,7 +29,7 @@ class LatentAttention(nn.Module):
 
     def __init__(self, part: spec.LatentAttention, model: Spec) -> None:
         super().__init__()
-        self.part, self.execution = part, Execution()
+        self.part, self.execution, self.d_model = part, Execution(), model.d_model
         self.softmax = SoftmaxConfig(
             n_heads=part.n_heads, scale=latent_scale(part), dropout=model.dropout.attention, has_value_width=True
         )
@@ -61,8 +61,9 @@ class LatentAttention(nn.Module):
 
     def query_input(self, x_BTD: Tensor) -> Tensor:
         """Return what queries are projected from: their normed latent, or the states themselves."""
-        y: Tensor = x_BTD if self.part.q_rank is None else self.q_down_norm(self.q_down(x_BTD))
-        return y
+        if self.part.q_rank is None:
+            return x_BTD
+        return self._scaled(self.q_down_norm(self.q_down(x_BTD)))
 
     def queries(self, q_input: Tensor, context: AttentionContext) -> Tensor:
         """Return queries [B, N, T, H + R] of their input, their last R rotated."""
@@ -80,7 +81,11 @@ class LatentAttention(nn.Module):
         rotated_B1SR = rotate(
             k_BSR.unsqueeze(1), context.rotary_tables(part.position, k_BSR.dtype), part.position.interleaved
         )
-        return tap("latent", self.kv_down_norm(latent_BSC)), tap("k_shared", rotated_B1SR)
+        return tap("latent", self._scaled(self.kv_down_norm(latent_BSC))), tap("k_shared", rotated_B1SR)
+
+    def _scaled(self, latent: Tensor) -> Tensor:
+        """Return a latent [..., rank], times √(D / rank) if the part says so."""
+        return latent * math.sqrt(self.d_model / latent.shape[-1]) if self.part.scale_latents else latent
 
     def keys_values(self, latent_BSC: Tensor, k_B1SR: Tensor) -> tuple[Tensor, Tensor]:
         """Return keys [B, N, S, H + R] and values [B, N, S, U] of the latent."""

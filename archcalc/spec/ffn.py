@@ -51,6 +51,9 @@ class MoE(Part, frozen=True, kw_only=True, tag_field="kind", tag="moe"):
     softmax over the logits within `jitter` of each choice (Liu et al. 2024, GRIN, section 2.2). They are divided by
     their sum (at least `normalize_min`) if `normalize`, then multiplied by `scale`. With a `capacity`, an expert takes
     at most so many tokens of a text in one pass, first choices first, then in order; the weights of others are 0.
+
+    The router has `n_zero` more choices: experts without weights, which return their input (LongCat-Flash). With
+    `zero_stored` the first matrices have unused rows for them, as transformers' class allocates.
     """
 
     n_experts: Size
@@ -72,6 +75,8 @@ class MoE(Part, frozen=True, kw_only=True, tag_field="kind", tag="moe"):
     normalize_min: Positive | None = None
     scale: Positive = 1.0
     capacity: Size | None = None
+    n_zero: Count = 0
+    zero_stored: bool = False
     weight_on: Literal["output", "input"] = "output"
     n_shared: Count = 0
     d_shared: Size | None = None
@@ -79,6 +84,11 @@ class MoE(Part, frozen=True, kw_only=True, tag_field="kind", tag="moe"):
     shared_bias: bool | None = None
     shared_gate: bool = False
     shared_combine: Literal["sum", "average"] = "sum"
+
+    @property
+    def n_choices(self) -> int:
+        """Return the number of experts that the router chooses from."""
+        return self.n_experts + self.n_zero
 
 
 AnyFfn = Plain | Gated | MoE

@@ -7,7 +7,7 @@ archcalc.spec.sites has the site's name.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from operator import add
 
@@ -64,6 +64,7 @@ def _steps(spec: Spec) -> Iterator[Step]:
                 key_prefix=f"{prefix}layers.{lenders[i]}.",
                 ids=f"{prefix}ids",
                 source_ids=source_ids,
+                d_model=model_stack.model.d_model,
             )
             yield from steps_of_layer.steps(last)
             last = Value(f"{prefix}layers.{i}.resid_post")
@@ -150,7 +151,7 @@ class _LayerSteps:
     """The steps of a layer. Prefixes, `source` and `is_causal` are those of PartContext, for the whole layer.
 
     `key_prefix` is that of the layer whose keys and values are read by arms that share them. `ids` and `source_ids` are
-    the steps of the stack's and the source's tokens.
+    the steps of the stack's and the source's tokens, `inputs` those that the branches so far read.
     """
 
     layer: Layer
@@ -161,6 +162,8 @@ class _LayerSteps:
     key_prefix: str
     ids: str
     source_ids: str
+    d_model: int
+    inputs: dict[str, Value] = field(default_factory=dict)
 
     def steps(self, last: Value) -> Iterator[Step]:
         """Yield the steps of the layer, whose input is `last`."""
@@ -177,7 +180,8 @@ class _LayerSteps:
     def _branch(self, branch: Branch, residual: Value, stream_name: str) -> Steps:
         own = names(branch)
         branch_input = yield from self._normed(branch.norm_in, own.norm_in, residual)
-        outputs = yield from self._outputs(branch, branch_input)
+        self.inputs[branch.arms[0].name] = branch_input
+        outputs = yield from self._outputs(branch)
         skip = branch_input if branch.skip_reads == "normed" else residual
         total = reduce(add, [_times(skip, branch.skip), *(_times(output, branch.scale) for output in outputs)])
         if own.sum is None:
@@ -186,10 +190,11 @@ class _LayerSteps:
         normed = yield from self._normed(branch.norm_after, own.norm_after, summed)
         return (yield from self._stream(stream_name, normed))
 
-    def _outputs(self, branch: Branch, branch_input: Value) -> Generator[Step, None, list[Value]]:
+    def _outputs(self, branch: Branch) -> Generator[Step, None, list[Value]]:
         """Yield the steps of the arms; return the values that are added to the residual stream."""
         for arm in branch.arms:
-            arm_input = yield from self._normed(arm.norm, arm_norm(arm), branch_input)
+            read = self.inputs[arm.input_of or branch.arms[0].name]
+            arm_input = yield from self._normed(arm.norm, arm_norm(arm), read)
             yield from self._part(arm, arm_input)
         outputs = [Value(f"{self.step_prefix}{arm.name}.out") for arm in branch.arms]
         if branch.norm_out is None:
@@ -222,6 +227,7 @@ class _LayerSteps:
             is_causal=self.is_causal and not is_cross,
             key_prefix=f"{key_prefix}{arm.name}.",
             lender_prefix=f"{self.key_prefix}{arm.name}.",
+            d_model=self.d_model,
         )
         keys = self.source_ids if is_cross else self.ids
         key_ids = keys if variant(arm.part).mixes_tokens else ""

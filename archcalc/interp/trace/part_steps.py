@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -23,7 +24,7 @@ class PartContext:
     `step_prefix` begins the names of its steps, `weight_prefix` those of its weights, `key_prefix` those of its keys
     and values, which belong to an earlier layer if they are shared, `lender_prefix` those of the layer that lends a
     selection. `input` is the step that it reads, `source` the one that cross-attention computes keys and values from,
-    None for self-attention. `is_causal`: later keys are masked.
+    None for self-attention. `is_causal`: later keys are masked. `d_model` is the width of the states.
     """
 
     step_prefix: str
@@ -33,6 +34,7 @@ class PartContext:
     is_causal: bool
     key_prefix: str
     lender_prefix: str = ""
+    d_model: int = 0
 
     @property
     def has_own_keys(self) -> bool:
@@ -142,14 +144,18 @@ def _tempered(part: Temperature | None, x: Expression) -> Expression:
 def latent(part: LatentAttention, ctx: PartContext) -> PartSteps:
     """Yield the steps of multi-head latent attention (MLA)."""
     down = ctx.linear(ctx.input, "kv_down")
-    yield "latent", "latent", ctx.normed(call("first", down, part.kv_rank), "kv_down_norm")
+    yield (
+        "latent",
+        "latent",
+        _scaled(part, part.kv_rank, ctx.normed(call("first", down, part.kv_rank), "kv_down_norm"), ctx),
+    )
     yield "k_shared", "keys", call("rotated", call("heads", call("last", down, part.d_rope), 1), part.d_rope)
     up = call("heads", ctx.linear(ctx.step("latent"), "kv_up"), part.n_heads)
     yield "k", "keys", call("concat", call("first", up, part.d_nope), ctx.step("k_shared"))
     yield "v", "values", call("last", up, part.d_v)
     q_input: Expression = ctx.input
     if part.q_rank is not None:
-        q_input = ctx.normed(ctx.linear(ctx.input, "q_down"), "q_down_norm")
+        q_input = _scaled(part, part.q_rank, ctx.normed(ctx.linear(ctx.input, "q_down"), "q_down_norm"), ctx)
     q = call("heads", ctx.linear(q_input, "q" if part.q_rank is None else "q_up"), part.n_heads)
     rotated = call("rotated", call("last", q, part.d_rope), part.d_rope)
     yield "q", "queries", call("concat", call("first", q, part.d_nope), rotated)
@@ -161,6 +167,10 @@ def latent(part: LatentAttention, ctx: PartContext) -> PartSteps:
         scores = call("selected", scores, call("top", Value(f"{owner}index_scores"), part.indexer.n_selected))
     yield from _softmaxed(scores, ctx, is_masked=ctx.is_causal, has_sinks=False)
     yield "out", "attention_out", ctx.linear(call("joined", ctx.step("values")), "out")
+
+
+def _scaled(part: LatentAttention, rank: int, latent: Expression, ctx: PartContext) -> Expression:
+    return latent * math.sqrt(ctx.d_model / rank) if part.scale_latents else latent
 
 
 def _indexed(part: LatentAttention, own: Indexer, q_input: Expression, ctx: PartContext) -> PartSteps:
@@ -244,7 +254,10 @@ def mixture(part: MoE, ctx: PartContext) -> PartSteps:
     yield "weights", "chosen", taken
     is_input_weighted, experts = part.weight_on == "input", Module(f"{ctx.weight_prefix}experts")
     input_weights = [ctx.step("weights")] if is_input_weighted else []
-    yield "experts", "experts", call("experts", ctx.input, ctx.step("chosen"), experts, *input_weights)
+    outputs = call("experts", ctx.input, ctx.step("chosen"), experts, *input_weights)
+    if part.n_zero:
+        outputs = call("or_input", outputs, ctx.input, ctx.step("chosen"), part.n_experts)
+    yield "experts", "experts", outputs
     out = (
         call("total", ctx.step("experts"))
         if is_input_weighted
