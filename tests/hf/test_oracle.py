@@ -112,6 +112,8 @@ SAME_ALGORITHM = {
     "qwen3_5_moe_text",
     "olmo_hybrid",
 }
+# The index of a layer or an expert in a name, which the lines write as *.
+INDEX = re.compile(r"(?:(?<=[.])|(?<=[.]expert_))[0-9]+(?=[.]|$)")
 ALSO_RIGHT = ("total", "total_if_kv_b_proj_new_token_only", "total_if_topk_only")
 
 
@@ -120,9 +122,7 @@ def stored(ledger: Ledger) -> dict[str, tuple[int, ...]]:
 
 
 def collapsed(shapes: dict[str, tuple[int, ...]]) -> Counter[str]:
-    return Counter(
-        f"{re.sub(r'[.][0-9]+(?=[.]|$)', '.*', name)} [{','.join(map(str, shape))}]" for name, shape in shapes.items()
-    )
+    return Counter(f"{INDEX.sub('*', name)} [{','.join(map(str, shape))}]" for name, shape in shapes.items())
 
 
 def listed(lines: list[str]) -> Counter[str]:
