@@ -8,7 +8,7 @@ from typing import Any
 from archcalc.hf.config import COUNT
 from archcalc.hf.families.mla_like import FOLLOWING, latent
 from archcalc.hf.families.moe_like import experts
-from archcalc.hf.lens import Constraint, ImpliedValue, Key
+from archcalc.hf.lens import Constraint, DuplicateKey, ImpliedValue, Key
 from archcalc.hf.spellings import TIED_EXPERTS
 from archcalc.hf.templates.decoder import decoder
 from archcalc.hf.tensors import TensorEntry, module, modules
@@ -70,6 +70,8 @@ LONGCAT_FLASH = decoder(
     base_attention={
         **latent(64, q_rank=1536, kv_rank=512, d_nope=128, d_rope=64, d_v=128),
         "q_rank": size("q_lora_rank", 1536),
+        # The class rotates head_dim dimensions, so it must be the same.
+        "d_rope": DuplicateKey(size("qk_rope_head_dim", 64), "head_dim"),
         "scale_latents": True,
     },
     base_ffn=experts(
@@ -103,7 +105,7 @@ LONGCAT_FLASH = decoder(
         Constraint("mla_scale_q_lora", (True,)),
         Constraint("mla_scale_kv_lora", (True,)),
     ),
-    irrelevant=keys(f"{FOLLOWING} output_router_logits"),
+    irrelevant=keys("qk_head_dim output_router_logits"),
     spelling=TIED_EXPERTS,
 )
 
