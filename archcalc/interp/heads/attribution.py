@@ -22,6 +22,7 @@ from archcalc.errors import InputError
 from archcalc.interp.checks import check_position
 from archcalc.interp.heads.arms import AttentionArm, attention_arms, check_memory
 from archcalc.interp.heads.attribution_result import ContributionPart
+from archcalc.interp.heads.frozen_head import FrozenHead, frozen_head
 from archcalc.interp.heads.linear_steps import FrozenNorm, LinearStep, Multiply, frozen
 from archcalc.interp.model_inputs import model_inputs
 from archcalc.interp.readout import read_stack
@@ -88,17 +89,15 @@ def attribute(
     `model` comes from `archcalc.load_model` or `archcalc.random_model`. An encoder-decoder reads `ids` as its source
     and `target` as the decoder's tokens, of which `position` is one (default: the last). `token` is the one whose logit
     is attributed (default: the likeliest), less that of `against` if it is given. A head's contribution is split by
-    key token: its weight times the value of that token. The scales of norms are frozen; so are patterns and
-    hidden units, as in any direct attribution. `n_promoted`: the tokens that each head's output raises most. `progress`
-    is called with 1 after each layer.
+    key token: its weight times the value of that token. The scales of norms are frozen; so are patterns and hidden
+    units, as in any direct attribution, and the activation of a head that has one (BERT). `n_promoted`: the tokens that
+    each head's output raises most. `progress` is called with 1 after each layer.
 
-    Raises InputError for invalid ids, a packed model, a head that is not linear (BERT), and a model that predicts no
-    tokens; TooLargeError before memory runs out.
+    Raises InputError for invalid ids, a packed model, and a model that predicts no tokens; TooLargeError before memory
+    runs out.
     """
     spec = canonical_spec(model)
     stack = read_stack(spec)
-    if spec.head is None or spec.head.transform is not None:
-        raise InputError(msg("the head has an activation"), where="head", allowed=msg("a head that is linear"))
     texts = model_inputs(model, ids, target)
     place = check_position(position, texts[-1].shape[1])
     arms = {arm.path: arm for arm in attention_arms(spec) if arm.path.startswith(f"{stack.prefix}layers.")}
@@ -153,7 +152,7 @@ class _Reading:
                 )
         logit = float(logits_V[token] - (0.0 if against is None else logits_V[against]))
         found = Attribution(self.position, token, against, logit, arms=self.arms)
-        direction_D = self._direction(self._head_weight, token, against)
+        direction_D = self._direction(self._head.matrix, token, against)
         if bias := self._head_bias(token, against):
             found.contributions.append(Contribution("head", "head_bias", bias))
         later: list[LinearStep] = []
@@ -268,7 +267,7 @@ class _Reading:
         if n_promoted:
             heads_NNU = torch.diag_embed(gated_NU.T).permute(1, 2, 0)
             outputs_ND = self._outputs(heads_NNU.flatten(1), weight_DZ, norm, steps)
-            for n, top in enumerate((outputs_ND @ self._head_weight.T).topk(n_promoted).indices.tolist()):
+            for n, top in enumerate((outputs_ND @ self._head.matrix.T).topk(n_promoted).indices.tolist()):
                 found.promoted_ids[path, n] = top
 
     @staticmethod
@@ -291,31 +290,28 @@ class _Reading:
         return norm.pull_back(direction_D)
 
     @cached_property
-    def _head_weight(self) -> Tensor:
-        """Return the matrix [V, D] from the final states to logits, in float64, without its bias."""
-        head = self.model.head
-        weight: Tensor = (self.model.embed.tokens.weight if head.weight is None else head.weight).double()
-        if head.project is not None:
-            weight = weight @ head.project.weight.double()
-        return weight if head.part.scale is None else weight * head.part.scale
+    def _head(self) -> FrozenHead:
+        return frozen_head(self.model.head, self.model.embed.tokens.weight, self._final)
+
+    @cached_property
+    def _final(self) -> Tensor:
+        """Return the state that the head reads, in float64."""
+        name = f"{self.model_stack.prefix}layers.{len(self.owners) - 1}.resid_post"
+        last_D = self.values[name][:, self.position]
+        x_D: Tensor = (last_D if self.module.final_norm is None else self.module.final_norm(last_D))[0]
+        return x_D.double()
 
     @staticmethod
     def _direction(weight_VD: Tensor, token: int, against: int | None) -> Tensor:
         return weight_VD[token] if against is None else weight_VD[token] - weight_VD[against]
 
     def _head_bias(self, token: int, against: int | None) -> float:
-        head = self.model.head
-        biases = [one.double().flatten() for one in (head.bias, head.bias_buffer) if one is not None]
-        return sum(float(bias[token] - (0.0 if against is None else bias[against])) for bias in biases)
+        bias_V = self._head.bias
+        return float(bias_V[token] - (0.0 if against is None else bias_V[against]))
 
     def _logits(self) -> Tensor:
         """Return the logits [V] at the position, before a softcap."""
         if self.spec.head is None or self.spec.head.softcap is None:
             recorded_V: Tensor = self.values.logits[0, self.position].double()
             return recorded_V
-        last = self.values[f"{self.model_stack.prefix}layers.{len(self.owners) - 1}.resid_post"][:, self.position]
-        x_D = last if self.module.final_norm is None else self.module.final_norm(last)
-        logits_V: Tensor = self._head_weight @ x_D[0].double()
-        for bias in (self.model.head.bias, self.model.head.bias_buffer):
-            logits_V = logits_V if bias is None else logits_V + bias.double().flatten()
-        return logits_V
+        return self._head.matrix @ self._final + self._head.bias
