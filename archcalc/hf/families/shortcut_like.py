@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from archcalc.hf.config import COUNT
-from archcalc.hf.families.mla_like import FOLLOWING, latent
+from archcalc.hf.families.mla_like import latent
 from archcalc.hf.families.moe_like import experts
 from archcalc.hf.lens import Constraint, DuplicateKey, ImpliedValue, Key
 from archcalc.hf.spellings import TIED_EXPERTS
