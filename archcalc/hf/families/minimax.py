@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from archcalc.hf.config import INDICES, Config
 from archcalc.hf.families.moe_like import CORRECTED, experts, layers_that
-from archcalc.hf.lens import Constraint, ImpliedValue, Key
+from archcalc.hf.lens import Constraint, Key
 from archcalc.hf.spellings import TIED_EXPERTS
-from archcalc.hf.templates.decoder import GATE_UP, decoder
+from archcalc.hf.stack import CombinedSchedule, ListSchedule
+from archcalc.hf.templates.decoder import GATE_UP, cross_product, decoder
 from archcalc.hf.tensors import fused_modules, module
 from archcalc.hf.vocabulary import (
     CORRECTION,
@@ -55,21 +56,28 @@ MINIMAX_M3 = decoder(
     theta=5_000_000.0,
     partial=1.0,
     attention={"qk_norm": "head"},
-    ffn_kinds={
-        "dense": {"kind": "gated", "d_ff": size("dense_intermediate_size", 12288), "activation": CLAMPED},
-        "moe": experts(
-            size("num_local_experts", 128, aliases=("num_experts",)),
-            size("num_experts_per_tok", 4),
-            size("intermediate_size", 3072),
-            **CORRECTED,
-            normalize=True,
-            scale=positive("routed_scaling_factor", 2.0),
-            n_shared=1,
-            d_shared=size("shared_intermediate_size", 3072),
-        )
-        | {"activation": CLAMPED},
-    },
-    schedule=layers_that(is_dense, SPARSE),
+    schedule=CombinedSchedule(
+        # Layers with an indexer of blocks are not read.
+        ListSchedule({"full_attention": "full"}, lambda config, index: "full"),
+        layers_that(is_dense, SPARSE),
+    ),
+    **cross_product(
+        {"full": {}},
+        {
+            "dense": {"kind": "gated", "d_ff": size("dense_intermediate_size", 12288), "activation": CLAMPED},
+            "moe": experts(
+                size("num_local_experts", 128, aliases=("num_experts",)),
+                size("num_experts_per_tok", 4),
+                size("intermediate_size", 3072),
+                **CORRECTED,
+                normalize=True,
+                scale=positive("routed_scaling_factor", 2.0),
+                n_shared=1,
+                d_shared=size("shared_intermediate_size", 3072),
+            )
+            | {"activation": CLAMPED},
+        },
+    ),
     tensors=(
         LLAMA_OUTSIDE,
         LLAMA_ATTENTION,
@@ -81,9 +89,8 @@ MINIMAX_M3 = decoder(
         module(f"{SHARED}.down", f"{THEIR_SHARED}.down_proj"),
         CORRECTION,
     ),
-    # The indexer of blocks is not read; the class has no choice of the others.
+    # Said by some configs; the class has no choice.
     constraints=(
-        Constraint("layer_types", (None, ImpliedValue(lambda config: ["full_attention"] * DEPTH.read(config)))),
         Constraint("sparse_attention_config", (None,)),
         Constraint("scoring_func", ("sigmoid",)),
         Constraint("use_routing_bias", (True,)),
