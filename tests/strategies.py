@@ -341,6 +341,7 @@ def latent_attentions(draw: st.DrawFn) -> LatentAttention:
         scale=draw(OPTIONAL_SCALES),
         gate=draw(optional(GATES)),
         indexer=draw(optional(indexers(d_rope))) if q_rank and position else None,
+        scale_latents=draw(st.booleans()),
     )
 
 
@@ -402,6 +403,9 @@ SHARED_EXPERTS = st.fixed_dictionaries(
 def mixtures(draw: st.DrawFn) -> MoE:
     n_groups, n_each, n_active_groups, n_active = draw(EXPERTS)
     n_shared, router = draw(st.sampled_from((0, 1, 2))), draw(ROUTERS)
+    weight_on = draw(st.sampled_from(("output", "input")))
+    may_return_input = n_groups == 1 and weight_on == "output"
+    n_zero = draw(st.sampled_from((0, 0, 2, 3))) if may_return_input else 0
     return MoE(
         n_experts=n_groups * n_each,
         n_active=n_active,
@@ -409,7 +413,9 @@ def mixtures(draw: st.DrawFn) -> MoE:
         activation=draw(FIXED_ACTIVATIONS),
         router_softcap=draw(SOFTCAPS),
         scale=draw(SCALES),
-        weight_on=(weight_on := draw(st.sampled_from(("output", "input")))),
+        weight_on=weight_on,
+        n_zero=n_zero,
+        zero_stored=n_zero > 0 and draw(st.booleans()),
         # More than any text has tokens: what fits depends on the pass.
         capacity=draw(st.sampled_from((None, None, 99))) if weight_on == "output" else None,
         n_groups=n_groups,
@@ -557,10 +563,22 @@ IDLING = st.sampled_from(((("attn",), ("cross",), ("ffn",)), (("attn", "mixer"),
 
 
 @st.composite
+def with_shortcut(draw: st.DrawFn, branch: Branch, earlier: tuple[Branch, ...]) -> Branch:
+    """Draw the branch with its last arm reading the input of an earlier one, if any is computed."""
+    names = [other.arms[0].name for other in earlier if other.arms[0].reads != "nothing"]
+    *others, last = branch.arms
+    if not names or last.reads == "nothing":
+        return branch
+    return structs.replace(branch, arms=(*others, structs.replace(last, input_of=draw(st.sampled_from(names)))))
+
+
+@st.composite
 def explicit_layers(draw: st.DrawFn, place: Place, has_source: bool) -> Layer:
     """Draw a layer in the explicit form."""
     groups = draw(IDLING if has_source and place.is_idle else CROSSING if has_source else EXPLICIT)
     drawn = tuple(draw(branches(group, place, "cross" if has_source else "")) for group in groups)
+    if len(drawn) > 1 and draw(st.booleans()):
+        drawn = (*drawn[:-1], draw(with_shortcut(drawn[-1], drawn[:-1])))
     return Layer(branches=drawn, out_scalar=draw(st.booleans()))
 
 

@@ -55,6 +55,8 @@ NOT_ON_META = {
     "ibert": "it looks whether the ranges of its activations are numbers",
     "xlm": LENGTHS,
     "flaubert": LENGTHS,
+    "longcat_flash": "it looks which experts are chosen",
+    "nllb-moe": "it looks which experts are chosen",
     "switch_transformers": "it looks which experts are chosen",
 }
 # The classes' own sizes: large, and no other choices than the small ones.

@@ -163,9 +163,17 @@ class Interpreter:
         for t, of_token in enumerate(chosen.tolist()):
             reads = [x[t] if weights is None else weights[t, k] * x[t] for k in range(len(of_token))]
             made = [
-                down[e] @ (F.silu(gate[e] @ read) * (up[e] @ read)) for e, read in zip(of_token, reads, strict=True)
+                down[e] @ (F.silu(gate[e] @ read) * (up[e] @ read))
+                for e, read in zip((min(e, len(down) - 1) for e in of_token), reads, strict=True)
             ]
             rows.append(torch.stack(made))
+        return torch.stack(rows)
+
+    def or_input(self, outputs: Tensor, x: Tensor, chosen: Tensor, n: int) -> Tensor:
+        rows = [
+            torch.stack([outputs[t, k] if e < n else x[t] for k, e in enumerate(of_token)])
+            for t, of_token in enumerate(chosen.tolist())
+        ]
         return torch.stack(rows)
 
     def place(self, x: Tensor, n: int) -> Tensor:

@@ -176,6 +176,7 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
     "experts(x, i, m), experts(x, i, m, w)": FunctionMeaning(
         ("experts",), msg("the outputs of the experts i of m for x, or for w · x")
     ),
+    "or_input(y, x, i, n)": FunctionMeaning(("or_input",), msg("y where the index i is less than n, and x elsewhere")),
     "best_groups(x, n, k, m)": FunctionMeaning(
         ("best_groups",),
         msg("x split into n groups; −∞ except in the m groups with the largest sums of their k largest"),
