@@ -648,6 +648,7 @@ TABLES = st.builds(
     name=st.sampled_from(("task", "language")),
     n_rows=st.sampled_from((3, 5)),
     default_row=st.none() | st.just(2),
+    n_reads=st.sampled_from((1, 2)),
 )
 TOKEN_DROPOUTS = st.builds(TokenDropout, mask_id=st.sampled_from((0, 3)), share=st.sampled_from((0.12, 0.3)))
 

@@ -18,7 +18,8 @@ from archcalc.spec.position import Learned, Sinusoidal
 def add_sizes(sizes: SizeTable, owner: str, part: Embedding | None) -> None:
     """Record the sizes of an embedding."""
     sizes.add_part(owner, part)
-    sizes.add(owner, {f"n_rows[{table.name}]": table.n_rows for table in part.tables} if part else {})
+    for table in part.tables if part else ():
+        sizes.add(owner, {f"n_rows[{table.name}]": table.n_rows, f"n_reads[{table.name}]": table.n_reads})
 
 
 def leaves(part: Embedding, d: Symbols, tokens: Poly) -> Forward[None]:
@@ -49,7 +50,8 @@ def token_input(part: Embedding, d: Symbols, tokens: Poly, execution: Execution)
         yield Save("embed.types", ids.new("token types"), "embedding")
     for table in part.tables:
         if table.default_row is not None:
-            yield Save(f"embed.tables.{table.name}", ids.new(f"rows of {table.name}"), "embedding")
+            n_reads = d[f"n_reads[{table.name}]"]
+            yield Save(f"embed.tables.{table.name}", ids.new(f"rows of {table.name}", *ids.axes, n_reads), "embedding")
     return x
 
 

@@ -42,7 +42,7 @@ class Embedding(nn.Module):
     ) -> Tensor:
         """Return tokens plus their types [B, T, W]; the type defaults to 0 (BERT; Devlin et al. 2018, section 3).
 
-        `rows` are row indices [B, T] of further tables, by name.
+        `rows` are row indices of further tables, by name: [B, T], or [B, T, n] where tokens read n rows each.
         """
         x_BTW = self._project_at(self.token_rows(ids_BT, padding_BT), "before_positions")
         if self.types is not None:
@@ -51,8 +51,10 @@ class Embedding(nn.Module):
             rows_BT = (rows or {}).get(table.name)
             if rows_BT is None and table.default_row is not None:
                 rows_BT = torch.full_like(ids_BT, table.default_row)
+                rows_BT = rows_BT.unsqueeze(-1).repeat(1, 1, table.n_reads) if table.n_reads > 1 else rows_BT
             if rows_BT is not None:
-                x_BTW = x_BTW + self.tables[table.name](rows_BT)
+                y: Tensor = self.tables[table.name](rows_BT)
+                x_BTW = x_BTW + (y.sum(-2) if table.n_reads > 1 else y)
         return x_BTW
 
     def to_model_width(self, x_BTW: Tensor) -> Tensor:

@@ -45,6 +45,7 @@ MEANINGS: dict[str, Message] = {
     "ExtraTable": msg("a table whose rows are added to the tokens'"),
     "ExtraTable.name": msg("what it is called in the tensors' names"),
     "ExtraTable.n_rows": msg("its rows"),
+    "ExtraTable.n_reads": msg("rows that each token reads; their sum is added"),
     "ExtraTable.default_row": msg("the row that every token reads if none are named; none: nothing is added"),
     "TokenDropout": msg("masked tokens as zeros, the rest rescaled"),
     "TokenDropout.mask_id": msg("the id of the mask token"),

@@ -23,12 +23,14 @@ class Factor(Part, frozen=True, kw_only=True):
 class ExtraTable(Part, frozen=True, kw_only=True):
     """An extra table whose rows are added to the tokens' (ERNIE's task types, XLM's languages).
 
-    Every token reads `default_row` unless rows are given; None: nothing is added then.
+    Every token reads `default_row` unless rows are given; None: nothing is added then. A token reads the sum of
+    `n_reads` rows (LayoutLM: those of the left and the right edge of its box).
     """
 
     name: Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9_]{0,30}$")]
     n_rows: Size
     default_row: Count | None = 0
+    n_reads: Size = 1
 
 
 class TokenDropout(Part, frozen=True, kw_only=True):

@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from archcalc import presets
 from archcalc.analysis.flops import summary
-from archcalc.coverage import all_experts
+from archcalc.coverage import all_experts, pooler_flops
 from archcalc.errors import InputError
 from archcalc.hf import family_of, from_config, to_config
 from archcalc.hf.reference import build_reference
@@ -147,7 +147,9 @@ def test_small_models_of_every_family(name: str) -> None:
     spec = decode(from_config(CONFIGS[name]))
     config = family_of(CONFIGS[name]["model_type"]).form(CONFIGS[name]).config(spec)
     theirs = counted(spec, config, SHORT)
-    ours = stated(all_experts(spec) if family_of(config["model_type"]).runs_all_experts else spec, SHORT)
+    family = family_of(config["model_type"])
+    ours = stated(all_experts(spec) if family.runs_all_experts else spec, SHORT)
+    ours["forward"] += pooler_flops(family, spec)
     if config["model_type"] in NO_CACHE:
         ours.pop("decode")
     if config["model_type"] in KEEPS_ALL:

@@ -1,4 +1,4 @@
-"""BERT with further tables beside the tokens': places in a spreadsheet (TAPAS)."""
+"""BERT with further tables beside the tokens': places in a spreadsheet (TAPAS) or on a page (LayoutLM)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from archcalc.hf.config import COUNT, SIZE, Config, ValueType
 from archcalc.hf.families.bert_like import ABSOLUTE, BERT
 from archcalc.hf.family import derive
 from archcalc.hf.heads import extra_modules, scores
-from archcalc.hf.lens import ConfigDraft, ConfigLens, Constraint, Key
+from archcalc.hf.lens import ConfigDraft, ConfigLens, Constraint, Key, MismatchError
 from archcalc.hf.templates.bert_like import EMBEDDING_NAMES, LAYER_NAMES
 from archcalc.hf.tensors import TensorEntry, module
 from archcalc.hf.vocabulary import size
@@ -96,4 +96,47 @@ TAPAS = derive(
     unused={},
 )
 
-FAMILIES = (TAPAS,)
+
+@final
+class BoxTables(ConfigLens, msgspec.Struct, frozen=True):
+    """Tables of a token's box on the page: of its edges, two in each direction, its height and its width."""
+
+    n_rows: Key
+
+    def names(self) -> Iterator[str]:
+        """Yield the key of the tables' rows."""
+        yield from self.n_rows.names()
+
+    def read(self, config: Config) -> tuple[dict[str, Any], ...]:
+        """Return the tables."""
+        n_rows = self.n_rows.read(config)
+        return tuple(
+            {"name": name, "n_rows": n_rows, "default_row": 0, "n_reads": n_reads} for name, n_reads in BOX.items()
+        )
+
+    def write(self, value: Any, draft: ConfigDraft) -> None:
+        """Put the number of rows. Raises MismatchError for other tables."""
+        n_rows = value[0]["n_rows"] if value else 0
+        if {(table["name"], table["n_rows"], table["n_reads"]) for table in value} != {
+            (name, n_rows, n_reads) for name, n_reads in BOX.items()
+        }:
+            raise MismatchError
+        draft.put(self.n_rows.name, n_rows)
+
+
+BOX = {"x": 2, "y": 2, "h": 1, "w": 1}
+LAYOUTLM = derive(
+    BERT,
+    "layoutlm",
+    "LayoutLMForMaskedLM",
+    root="layoutlm",
+    tables=BoxTables(size("max_2d_position_embeddings", 1024)),
+    keeps_pooler=True,
+    causal_key=None,
+    names=EMBEDDING_NAMES
+    | LAYER_NAMES
+    | {f"embed.tables.{axis}": f"{{root}}.embeddings.{axis}_position_embeddings" for axis in BOX},
+    unused={},
+)
+
+FAMILIES = (LAYOUTLM, TAPAS)

@@ -79,6 +79,7 @@ class BertSwitches(msgspec.Struct, frozen=True, kw_only=True):
     - `tables`, `token_dropout`: fields of the embedding, if the class has keys for them
     - `extras`: tensors that the logits do not depend on
     - `pooler`: the activation of the bare model's pooler; None: it has no pooler
+    - `keeps_pooler`: classes that do not use the pooler have it too, and run it
     - `classifier`: the activation of the dense layer before the labels of a text
     - `class_heads`, `class_tensors`: heads of further classes, and their tensors, as in `Family`
     - `n_relations`: how many relations of two sentences the class of pre-training scores
@@ -114,6 +115,7 @@ class BertSwitches(msgspec.Struct, frozen=True, kw_only=True):
     head_width: Template = None
     transform: bool = True
     pooler: Template = "tanh"
+    keeps_pooler: bool = False
     classifier: Template = "tanh"
     class_heads: Mapping[str, Template] = {}
     class_tensors: Mapping[str, tuple[TensorEntry, ...]] = {}
@@ -153,6 +155,7 @@ def bert_like(model_type: str, *classes: str, **switches: Any) -> Family:
         spelling=_spelling(row),
         class_heads=_heads(row),
         class_tensors=row.class_tensors,
+        runs_pooler=row.keeps_pooler,
     )
     if row.causal_key is None:
         return encoder
@@ -206,8 +209,6 @@ def _heads(row: BertSwitches) -> dict[str, Template]:
     """Return the heads of the other classes: all pool, except those that score tokens."""
     reads: dict[str, Any] = {"reads": "pooled" if row.classifier else "first"}
     choice = row.pooler or row.classifier
-    extras: dict[str, Template] = {"extras": tuple(dict(extra) for extra in row.extras)} if row.extras else {}
-    no_extras: dict[str, Template] = {"extras": ()} if row.head_names.has_decoder_bias else {}
     heads = {
         "Model": NONE | _pooler(row.pooler),
         "Encoder": NONE | _pooler(row.pooler),
@@ -222,7 +223,13 @@ def _heads(row: BertSwitches) -> dict[str, Template]:
     if row.pooler:
         heads["ForPreTraining"] = {"extras": _with_decoder_bias(row, (*row.extras, *_sentence_pair(row)))}
     all_heads = heads | dict(row.class_heads)
-    return {kind: head and no_extras | extras | head for kind, head in all_heads.items()}
+    return {kind: head and _unread(row, has_pooler="pooler" in head) | head for kind, head in all_heads.items()}
+
+
+def _unread(row: BertSwitches, *, has_pooler: bool) -> dict[str, Template]:
+    """Return the tensors that the output of another class does not depend on."""
+    extras = tuple(dict(extra) for extra in (*row.extras, *(() if has_pooler else _unused_pooler(row))))
+    return {"extras": extras} if extras or row.keeps_pooler or row.head_names.has_decoder_bias else {}
 
 
 def _sentence_pair(row: BertSwitches) -> tuple[Mapping[str, Any], ...]:
@@ -230,12 +237,16 @@ def _sentence_pair(row: BertSwitches) -> tuple[Mapping[str, Any], ...]:
     return extra_modules({"pooler": ("d_model", "d_model"), "relation": (row.n_relations, "d_model")})
 
 
+def _unused_pooler(row: BertSwitches) -> tuple[Mapping[str, Any], ...]:
+    return extra_modules({"pooler": ("d_model", "d_model")}) if row.keeps_pooler else ()
+
+
 def _pooler(act: Template) -> Template:
     return {"pooler": {"activation": act}} if act else {}
 
 
 def _extras(row: BertSwitches) -> Template:
-    extras = _with_decoder_bias(row, row.extras)
+    extras = _with_decoder_bias(row, (*row.extras, *_unused_pooler(row)))
     return {"extras": extras} if extras else {}
 
 
@@ -321,7 +332,12 @@ def _spelling(row: BertSwitches) -> Spelling:
         copies=copies | ({f"{head.decoder}.bias": head.bias} if head.has_decoder_bias else {}),
         absent={decoder: tokens} if row.is_stored_as_head else {},
         computed=row.computed,
-        unused={rf"{row.root}\.pooler\..*": "the pooler, which the masked-LM class does not have", **row.unused},
+        unused=(
+            {}
+            if row.keeps_pooler
+            else {rf"{row.root}\.pooler\..*": "the pooler, which the masked-LM class does not have"}
+        )
+        | dict(row.unused),
         fused=row.fused_entries,
     )
 

@@ -15,6 +15,7 @@ from archcalc.interp.trace.expression import Call, Expression, Module, Parameter
 from archcalc.interp.trace.part_steps import PartContext
 from archcalc.spec import Spec
 from archcalc.spec.branches import active_branches, arm_norm, names, stream_names
+from archcalc.spec.embedding import ExtraTable
 from archcalc.spec.groups import layers_of, lender_indices, weight_indices
 from archcalc.spec.layer import Arm, Branch, Layer
 from archcalc.spec.model import Head, HeadReads, ModelStack
@@ -80,6 +81,13 @@ def _steps(spec: Spec) -> Iterator[Step]:
         yield Step("choice", "choice", call("top", Value("probabilities"), 1))
 
 
+def _table_rows(table: ExtraTable, embed: str) -> Expression:
+    """Return what a token reads from an extra table."""
+    assert table.default_row is not None, "called only for tables that are read"
+    rows = call("rows", Module(f"{embed}tables.{table.name}"), table.default_row)
+    return rows if table.n_reads == 1 else rows * table.n_reads
+
+
 def _embedding_steps(model_stack: ModelStack) -> Iterator[Step]:
     part, stack = model_stack.model.embedding, model_stack.stack
     prefix, embed = model_stack.prefix, model_stack.embed_prefix
@@ -95,7 +103,7 @@ def _embedding_steps(model_stack: ModelStack) -> Iterator[Step]:
         x += call("rows", Module(f"{embed}types"), 0)
     for table in part.tables:
         if table.default_row is not None:
-            x += call("rows", Module(f"{embed}tables.{table.name}"), table.default_row)
+            x += _table_rows(table, embed)
     is_norm_first = stack.embed_norm is not None and stack.embed_norm_reads == "tokens"
     if is_norm_first:
         x = call("norm", x, Module(f"{prefix}embed_norm"))

@@ -8,6 +8,7 @@ from typing import Final
 from archcalc.render.diagram.shapes import BoxText
 from archcalc.spec.activation import AnyActivation, ClampedSwish, activation_name
 from archcalc.spec.attention import Attention, Indexer, LatentAttention
+from archcalc.spec.embedding import ExtraTable
 from archcalc.spec.ffn import Gated, MoE, Plain
 from archcalc.spec.layer import Arm
 from archcalc.spec.model import Pooler, Spec, Transform
@@ -23,7 +24,7 @@ from archcalc.spec.position import (
 )
 from archcalc.spec.variants import implementation, variant
 from archcalc.units import exact
-from archcalc.words import Translator, msg
+from archcalc.words import Message, Translator, msg
 
 _READS = {
     "first": msg("of the first token"),
@@ -77,7 +78,7 @@ def embedding(spec: Spec, table: Learned | Sinusoidal | None, say: Translator) -
         lines.append(say(msg("{inner}, projected to {width}", inner=exact(factor.d_embed), width=width)))
     if spec.embedding.n_token_types:
         lines.append(say(msg("+ {n} token types", n=spec.embedding.n_token_types)))
-    lines += [say(msg("+ {name}: {n} rows", name=extra.name, n=exact(extra.n_rows))) for extra in spec.embedding.tables]
+    lines += [say(_extra_table(extra)) for extra in spec.embedding.tables]
     if spec.embedding.token_dropout:
         lines.append(say(msg("masked tokens zeroed, others rescaled")))
     if isinstance(table, Learned):
@@ -85,6 +86,13 @@ def embedding(spec: Spec, table: Learned | Sinusoidal | None, say: Translator) -
     elif table is not None:
         lines.append(say(msg("+ sinusoidal positions")))
     return BoxText(say(msg("token embedding")), tuple(lines), "embedding")
+
+
+def _extra_table(part: ExtraTable) -> Message:
+    n_rows = exact(part.n_rows)
+    if part.n_reads > 1:
+        return msg("+ {name}: {n} rows, {reads} for each token", name=part.name, n=n_rows, reads=exact(part.n_reads))
+    return msg("+ {name}: {n} rows", name=part.name, n=n_rows)
 
 
 def head(spec: Spec, say: Translator) -> BoxText:

@@ -19,7 +19,7 @@ from archcalc.spec.attention import SharedSelection
 from archcalc.spec.base import Part
 from archcalc.spec.claim import Claim
 from archcalc.spec.document import encode
-from archcalc.spec.layer import Prompts
+from archcalc.spec.layer import Prompts, Shares
 from archcalc.spec.workload import Workload
 from tests.analysis.sweep.test_sweep import DERIVED, left_out, same
 from tests.strategies import PARTS, SIZES, prompted_specs, selecting_specs, specs
@@ -246,6 +246,8 @@ def test_the_rest_is_free(line: str) -> None:
 
 # --- The parts --------------------------------------------------------------------------------------------------------
 
+# Where a field is rare among all specs.
+DRAWN = {Prompts: prompted_specs(), SharedSelection: selecting_specs(), Shares: specs() | selecting_specs()}
 WITH_SIZES = [kind for kind in PARTS if integer_fields(kind) and kind is not Claim]
 
 
@@ -264,7 +266,7 @@ def places(value: Any, kind: type[Part], path: str = "") -> Iterator[tuple[str, 
 @pytest.mark.parametrize("kind", WITH_SIZES, ids=lambda kind: kind.__name__)
 def test_a_sweep_over_each_size_of_a_part_is_the_loop(kind: type[Part]) -> None:
     models: dict[str, int] = dict.fromkeys(integer_fields(kind), 0)
-    drawn = {Prompts: prompted_specs(), SharedSelection: selecting_specs()}.get(kind, specs())
+    drawn = DRAWN.get(kind, specs())
 
     @settings(max_examples=8, database=None)
     @given(st.data(), drawn.filter(lambda spec: any(places(spec, kind))))

@@ -35,6 +35,7 @@ CAUSAL = {
 TWO_BIASES = (
     "bert",
     "tapas",
+    "layoutlm",
     "albert",
     "roberta",
     "camembert",
@@ -75,6 +76,7 @@ SMALL_CONFIGS: dict[str, dict[str, Any]] = {
     "roformer": BERT | {"embedding_size": 12, "rotary_value": True},
     "gte": BERT | {"hidden_act": "silu"},
     "tapas": {**BERT, "type_vocab_sizes": [3, 5, 7]},
+    "layoutlm": BERT | {"max_2d_position_embeddings": 16, "hidden_act": "relu"},
     "deberta": BERT | DISTANCES | {"pooler_hidden_size": 32},
     "deberta-v2": BERT
     | LOG_DISTANCES
