@@ -35,7 +35,7 @@ from archcalc.spec.embedding import Embedding, ExtraTable, Factor, TokenDropout
 from archcalc.spec.ffn import AnyFfn, Gated, MoE, Plain
 from archcalc.spec.groups import lender_indices, weight_indices
 from archcalc.spec.layer import Arm, Branch, Layer, Placement, Prompts, Run, Shares, Stack
-from archcalc.spec.mixer import AnyMixer, GatedDelta, Mamba1, ShortConv
+from archcalc.spec.mixer import AnyMixer, GatedDelta, Mamba1, ShortConv, SpanConv
 from archcalc.spec.model import Axis, Dropout, Extra, Family, Head, Labels, Pooler, Transform
 from archcalc.spec.norm import LayerNorm, Norm, RMSNorm
 from archcalc.spec.position import (
@@ -425,12 +425,13 @@ MAMBA1 = st.builds(
     norm=st.sampled_from((None, *_NORMS)),
 )
 MIXERS: st.SearchStrategy[AnyMixer] = SHORT_CONVS | MAMBA1 | gated_deltas()
+SPAN_CONVS = st.builds(SpanConv, d_conv=st.sampled_from((3, 1, 5)), activation=FIXED_ACTIVATIONS)
 
 
 @cache
 def token_mixers(place: Place) -> st.SearchStrategy[AnyAttention | AnyMixer]:
-    """Draw an attention; in a decoder, often a mixer."""
-    return any_attentions(place) | MIXERS if place.is_decoder else any_attentions(place)
+    """Draw an attention, or a mixer, often in a decoder."""
+    return any_attentions(place) | (MIXERS if place.is_decoder else SPAN_CONVS)
 
 
 RESIDUALS = st.sampled_from(
@@ -453,12 +454,14 @@ def branches(draw: st.DrawFn, names: tuple[str, ...] = ("attn",), place: Place =
     """Draw a branch with an arm for each name; the one named `source` reads a source."""
     norm_in = draw(optional(NORMS))
     own = [False if norm_in else draw(st.booleans()) for _ in names]
+    skip_reads = draw(st.sampled_from(("stream", "normed"))) if norm_in else "stream"
     return Branch(
         arms=tuple(draw(arms(name, place, name == source, norm)) for name, norm in zip(names, own, strict=True)),
         norm_in=norm_in,
         norm_out=draw(optional(NORMS)),
         norm_after=draw(optional(NORMS)),
-        skip_reads=draw(st.sampled_from(("stream", "normed"))) if norm_in else "stream",
+        skip_reads=skip_reads,
+        arms_read="stream" if skip_reads == "normed" else draw(st.sampled_from(("stream", "stream", "layer_input"))),
         **draw(RESIDUALS),
     )
 
@@ -848,6 +851,7 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     Attention: attentions(),
     LatentAttention: latent_attentions(),
     ShortConv: SHORT_CONVS,
+    SpanConv: SPAN_CONVS,
     GatedDelta: gated_deltas(),
     Mamba1: MAMBA1,
     ClampedSwish: CLAMPED,

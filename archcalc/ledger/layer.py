@@ -50,12 +50,13 @@ class LayerBuilder(msgspec.Struct, frozen=True):
 
 def leaves(layer: Layer, symbols: dict[str, Symbols], x: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
     """Yield the leaves of a layer; return its output states. `symbols` are the dimensions of each arm."""
-    builder = LayerBuilder(symbols, ctx)
+    builder, layer_input = LayerBuilder(symbols, ctx), x
     for branch in branches(layer):
+        arms_read = layer_input if branch.arms_read == "layer_input" else x
         if is_idle(branch):
-            yield from _unused_weights(builder, branch, x)
+            yield from _unused_weights(builder, branch, arms_read)
         else:
-            x = yield from _branch(builder, branch, x)
+            x = yield from _branch(builder, branch, arms_read)
     if layer.out_scalar:
         yield Weight(f"{ctx.prefix}out_scalar", (ONE,), "other", kind="buffer")
         yield Elementwise(f"{ctx.prefix}out_scalar", x.axes, "other", "product")
@@ -73,7 +74,7 @@ def _unused_weights(builder: LayerBuilder, branch: Branch, x: Tensor) -> Forward
 
 
 def _branch(builder: LayerBuilder, branch: Branch, x: Tensor) -> Forward[Tensor]:
-    """Yield the leaves of a branch; return the residual stream after it. The sum saves nothing."""
+    """Yield the leaves of a branch whose arms read `x`; return the residual stream after it. The sum saves nothing."""
     norms = names(branch)
     branch_input = yield from builder.norm(branch.norm_in, norms.norm_in, x)
     yield from _residual_input(builder, branch, norms, branch_input)

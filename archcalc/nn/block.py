@@ -54,17 +54,23 @@ class Block(nn.Module):
 
     def forward(self, x_BTD: Tensor, context: LayerContext) -> Tensor:
         """Map states [B, T, D] to states [B, T, D]."""
-        x_BTD = tap("resid_pre", x_BTD)
+        x_BTD = input_BTD = tap("resid_pre", x_BTD)
         for branch, branch_names, stream_name in zip(self.branches, self.branch_names, self.stream_names, strict=True):
-            x_BTD = self.run_branch(branch, branch_names, x_BTD, context)
+            x_BTD = self.run_branch(branch, branch_names, x_BTD, input_BTD, context)
             if self.out_scalar is not None and stream_name == "resid_post":
                 x_BTD = x_BTD * self.out_scalar
             x_BTD = tap(stream_name, x_BTD)
         return x_BTD
 
-    def run_branch(self, branch: Branch, branch_names: BranchNames, x_BTD: Tensor, context: LayerContext) -> Tensor:
-        """Return the residual stream [B, T, D] after a branch whose norms have these names."""
-        read_BTD = self.apply_norm(branch_names.norm_in, x_BTD)
+    def run_branch(
+        self, branch: Branch, branch_names: BranchNames, x_BTD: Tensor, input_BTD: Tensor, context: LayerContext
+    ) -> Tensor:
+        """Return the residual stream [B, T, D] after a branch whose norms have these names.
+
+        `input_BTD` is the residual stream before the layer.
+        """
+        read_BTD = input_BTD if branch.arms_read == "layer_input" else x_BTD
+        read_BTD = self.apply_norm(branch_names.norm_in, read_BTD)
         skip_BTD = read_BTD if branch.skip_reads == "normed" else x_BTD
         sum_BTD = _sum([multiply(skip_BTD, branch.skip), *self.arm_outputs(branch, branch_names, read_BTD, context)])
         return (

@@ -108,6 +108,9 @@ MEANINGS: dict[str, Message] = {
     "Branch.norm_after": msg("the norm of the stream, once the sum is added; none: none"),
     "Branch.scale": msg("what the branch's output is multiplied by before it is added (Granite)"),
     "Branch.skip": msg("what the stream is multiplied by before the branch is added"),
+    "Branch.arms_read": msg("what the parts, or the norm before them, read"),
+    "Branch.arms_read.stream": msg("the stream, the usual one"),
+    "Branch.arms_read.layer_input": msg("the stream before the layer"),
     "Branch.skip_reads": msg("what the branch is added to"),
     "Branch.skip_reads.stream": msg("the stream, the usual one"),
     "Branch.skip_reads.normed": msg("the stream after the branch's first norm"),
@@ -183,6 +186,9 @@ MEANINGS: dict[str, Message] = {
     "PowerTemperature.exponent": msg("the power"),
     "PowerTemperature.n_tokens": msg("tokens at whose place the base is 2"),
     "PowerTemperature.from_one": msg("positions count from 1, not from 0"),
+    "SpanConv": msg("a convolution of all channels over the tokens around each, then an activation"),
+    "SpanConv.d_conv": msg("tokens that the convolution sees: an odd number, half of the others before"),
+    "SpanConv.activation": msg("the function after the convolution"),
     "ShortConv": msg(
         "a gated short convolution: out(c · conv(b · x)) of three projections b, c, x of the input (LFM2)"
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from archcalc.spec.activation import FixedActivation
 from archcalc.spec.base import Part, Size
 from archcalc.spec.norm import Norm, RMSNorm
 
@@ -54,4 +55,14 @@ class Mamba1(Part, frozen=True, kw_only=True, tag_field="kind", tag="mamba1"):
     norm: Norm | None = None
 
 
-AnyMixer = ShortConv | GatedDelta | Mamba1
+class SpanConv(Part, frozen=True, kw_only=True, tag_field="kind", tag="span_conv"):
+    """activation(conv(x)): a convolution of all channels over the tokens around each (DeBERTa-v2).
+
+    It reads `d_conv` tokens, an odd number, as many before a token as after it; so only an encoder may have it.
+    """
+
+    d_conv: Size = 3
+    activation: FixedActivation = "tanh"
+
+
+AnyMixer = ShortConv | GatedDelta | Mamba1 | SpanConv

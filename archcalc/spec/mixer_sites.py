@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from archcalc.spec.layer import Reads
-from archcalc.spec.mixer import GatedDelta, Mamba1, ShortConv
+from archcalc.spec.mixer import GatedDelta, Mamba1, ShortConv, SpanConv
 from archcalc.spec.sites import Site, Sizes, states_site
 from archcalc.words import msg
 
 CONVOLVED = msg("each channel, convolved with its last tokens")
 ACTIVATED = msg("each channel, convolved with its last tokens, activated")
+AROUND = msg("all channels, convolved with the tokens around")
 PROJECTED = msg("the projection of the input that the mixer takes apart")
 OUT = msg("the output of the mixer")
 
@@ -50,4 +51,10 @@ def mamba1(part: Mamba1, width: Sizes, reads: Reads) -> Iterator[Site]:
     )
     yield Site(name="delta", axes="BTI", description=msg("the step Δ of each channel"), sizes=inner)
     yield Site(name="scan", axes="BTI", description=msg("what the scan reads off the states, ungated"), sizes=inner)
+    yield states_site("out", OUT, width)
+
+
+def span_conv(part: SpanConv, width: Sizes, reads: Reads) -> Iterator[Site]:
+    """Yield the sites of a convolution over the tokens around each."""
+    yield Site(name="conv", axes="BTI", description=AROUND, sizes={"I": width["D"]})
     yield states_site("out", OUT, width)

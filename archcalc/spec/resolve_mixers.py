@@ -8,7 +8,7 @@ from msgspec import structs
 
 from archcalc.errors import InputError
 from archcalc.spec.base import Part
-from archcalc.spec.mixer import GatedDelta, Mamba1
+from archcalc.spec.mixer import GatedDelta, Mamba1, SpanConv
 from archcalc.spec.model import Spec
 from archcalc.words import msg
 
@@ -19,6 +19,13 @@ def mamba1(part: Mamba1, spec: Spec, where: str) -> Mamba1:
     """Return the mixer with d_inner and dt_rank."""
     d_inner, dt_rank = part.d_inner or 2 * spec.d_model, part.dt_rank or (spec.d_model + 15) // 16
     return structs.replace(part, d_inner=d_inner, dt_rank=dt_rank)
+
+
+def span_conv(part: SpanConv, spec: Spec, where: str) -> SpanConv:
+    """Return the convolution. Raises InputError for an even number of tokens, of which none is in the middle."""
+    if part.d_conv % 2 == 0:
+        raise InputError(msg("found {found}", found=part.d_conv), where=f"{where}.d_conv", allowed=msg("an odd number"))
+    return part
 
 
 def unchanged(part: P, spec: Spec, where: str) -> P:

@@ -28,7 +28,7 @@ from archcalc.spec.document import decode
 from archcalc.spec.workload import workload
 from tests.hf.conv_steps import second_positions
 from tests.hf.hf_configs import CONFIGS
-from tests.nn.flop_truth import DEPTHWISE
+from tests.nn.flop_truth import CONVOLUTION
 from tests.test_workloads import shallow
 
 SEQ, SHORT = 128, 13
@@ -38,7 +38,19 @@ NO_MODEL = {
     "tiny-seq2seq": "norms before, learned positions, no biases",
 }
 # Their positions are read off a mask of two axes; the others' masks may be made whole, and spread over all keys.
-MASK_BY_TOKEN = {"opt", "bloom", "falcon", "openai-gpt", "mvp", "xglm", "trocr", "fsmt", "mamba", "falcon_mamba"}
+MASK_BY_TOKEN = {
+    "deberta-v2",
+    "opt",
+    "bloom",
+    "falcon",
+    "openai-gpt",
+    "mvp",
+    "xglm",
+    "trocr",
+    "fsmt",
+    "mamba",
+    "falcon_mamba",
+}
 # It multiplies its embeddings by the mask, so it gets none.
 NO_MASK = {"esm"}
 # Classes that have no cache (T5Gemma: none while it trains), or whose encoder asks for it, or whose windowed layers
@@ -83,7 +95,7 @@ def counted(spec: Spec, config: dict[str, Any], seq: int) -> dict[str, int]:
     target = {"decoder_input_ids": _ids(seq)} if crosses else {}
     with FlopCounterMode(display=False) as forward:
         out = model(_ids(seq), **target, **more, attention_mask=_mask(config, seq))
-    with FlopCounterMode(display=False, custom_mapping=DEPTHWISE) as backward:
+    with FlopCounterMode(display=False, custom_mapping=CONVOLUTION) as backward:
         out.logits.sum().backward()
     found = {"forward": forward.get_total_flops(), "backward": backward.get_total_flops()}
     if caches:

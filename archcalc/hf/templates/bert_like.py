@@ -17,13 +17,14 @@ from archcalc.hf.lens import (
     Constraint,
     Key,
     MismatchError,
+    NullCases,
     Template,
     names,
     read,
     write,
 )
 from archcalc.hf.spellings import GAMMA, Spelling
-from archcalc.hf.stack import SharedStackLens, StackLens
+from archcalc.hf.stack import FirstLayerSchedule, SharedStackLens, StackLens, UniformSchedule
 from archcalc.hf.tensors import TensorEntry, TensorMap, modules, table
 from archcalc.hf.vocabulary import flag, keys
 
@@ -73,6 +74,7 @@ class BertSwitches(msgspec.Struct, frozen=True, kw_only=True):
     - `causal_key`: the key that turns the stack into a decoder
     - `groups`: ALBERT's keys for the number of groups and of layers in each
     - `attention`, `ffn`: further fields of a layer's parts
+    - `conv`: the key of the width of a convolution that joins the first layer, 0 for none, and its activation
     - `head_activation`: the activation of the head's transform; None: the layers'
     - `head_width`: the input width of an untied head
     - `is_stored_as_head`: transformers names a tied table after the head
@@ -109,6 +111,7 @@ class BertSwitches(msgspec.Struct, frozen=True, kw_only=True):
     final_norm: bool = False
     attention: Mapping[str, Any]
     ffn: Mapping[str, Any]
+    conv: tuple[Key, Template] | None = None
     causal_key: Key | None
     groups: tuple[Key, Key] | None = None
     tied: Template = TIED
@@ -256,7 +259,7 @@ def _with_decoder_bias(row: BertSwitches, extras: tuple[Mapping[str, Any], ...])
     return Cases(TIED, {True: plain, False: (*plain, DECODER_BIAS)}) if row.head_names.has_decoder_bias else plain
 
 
-def _stack(row: BertSwitches) -> StackLens | SharedStackLens:
+def _stack(row: BertSwitches) -> StackLens | SharedStackLens | NullCases:
     layer = {
         "norm": row.norm,
         "placement": row.placement,
@@ -270,7 +273,32 @@ def _stack(row: BertSwitches) -> StackLens | SharedStackLens:
     }
     if row.groups:
         return SharedStackLens(row.n_layers, *row.groups, layer, stack_fields)
-    return StackLens(count=row.n_layers, kinds={"layer": layer}, stack_fields=stack_fields)
+    plain = StackLens(count=row.n_layers, kinds={"layer": layer}, stack_fields=stack_fields)
+    if row.conv is None:
+        return plain
+    kinds = {"layer": layer, "first_layer": _with_conv(layer, *row.conv)}
+    return NullCases(
+        row.conv[0],
+        plain,
+        StackLens(row.n_layers, kinds, FirstLayerSchedule(UniformSchedule()), stack_fields),
+        empty=0,
+    )
+
+
+def _with_conv(layer: Mapping[str, Any], width: Key, act: Template) -> Template:
+    """Return the branches of a layer with norms after, and one with a convolution of the layer's input."""
+    arms = {
+        "attn": layer["attention"],
+        "ffn": {"kind": "plain", **layer["ffn"]},
+        "mixer": {"kind": "span_conv", "d_conv": width, "activation": act},
+    }
+    reads = {"mixer": {"arms_read": "layer_input"}}
+    return {
+        "branches": tuple(
+            {"arms": ({"name": name, "part": part},), "norm_after": layer["norm"], **reads.get(name, {})}
+            for name, part in arms.items()
+        )
+    }
 
 
 def _optional(condition: bool | ConfigLens, part: Template) -> Template:

@@ -66,11 +66,12 @@ def _branch(branch: Branch, path: str, stream: str, d_model: int, say: Translato
     def norms(part: Norm | None, name: str | None) -> tuple[BoxText, ...]:
         return () if part is None else (at(box_texts.norm(part), name),)
 
+    source = () if branch.arms_read == "stream" else (BoxText(say(msg("the layer's input")), (), "other"),)
     chains = [
         (*norms(arm.norm, arm_norm(arm)), at(box_texts.part(arm, d_model, say, is_causal=is_causal), arm.name))
         for arm in branch.arms
     ]
-    before, out = norms(branch.norm_in, own.norm_in), norms(branch.norm_out, own.norm_out)
+    before, out = (*source, *norms(branch.norm_in, own.norm_in)), norms(branch.norm_out, own.norm_out)
     after = norms(branch.norm_after, own.norm_after)
     scale = () if branch.scale == 1 else (BoxText(say(msg("× {value}", value=f"{branch.scale:.4g}")), (), "other"),)
     if len(chains) == 1:

@@ -76,6 +76,7 @@ SMALL_CONFIGS: dict[str, dict[str, Any]] = {
     "roformer": BERT | {"embedding_size": 12, "rotary_value": True},
     "gte": BERT | {"hidden_act": "silu"},
     "tapas": {**BERT, "type_vocab_sizes": [3, 5, 7]},
+    "luke": BERT | {"entity_vocab_size": 7, "entity_emb_size": 12, "hidden_act": "relu"},
     "layoutlm": BERT | {"max_2d_position_embeddings": 16, "hidden_act": "relu"},
     "deberta": BERT | DISTANCES | {"pooler_hidden_size": 32},
     "deberta-v2": BERT
@@ -98,8 +99,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "deberta of another head": BERT | DISTANCES | {"legacy": False, "pos_att_type": ["p2c"], "type_vocab_size": 0},
     "deberta untied": BERT | {"tie_word_embeddings": False},
     "deberta-v2 with its own projections": BERT | LOG_DISTANCES | {"position_biased_input": True, "legacy": False},
+    "deberta-v2 with a convolution": BERT | LOG_DISTANCES | {"conv_kernel_size": 5, "conv_act": "gelu"},
     "deberta-v2 from contents": BERT | DISTANCES | {"pos_att_type": ["c2p"], "norm_rel_ebd": "layer_norm"},
     "deberta-v2 without products": BERT | DISTANCES | {"pos_att_type": None, "tie_word_embeddings": False},
+    "luke without their queries": BERT
+    | {"entity_vocab_size": 7, "entity_emb_size": 32, "use_entity_aware_attention": False, "pad_token_id": 0},
+    "luke untied": BERT | {"entity_vocab_size": 7, "tie_word_embeddings": False},
     "ernie of tasks": BERT | {"use_task_id": True, "task_type_vocab_size": 5},
     "esm with rope": ESM | {"position_embedding_type": "rotary", "rope_theta": 50.0, "emb_layer_norm_before": True},
     "esm with dropped tokens": ESM | {"pad_token_id": 0, "token_dropout": True, "mask_token_id": MASK},
