@@ -31,7 +31,7 @@ from archcalc.spec.attention import (
 from archcalc.spec.base import Activation, Part
 from archcalc.spec.branches import parts
 from archcalc.spec.claim import Claim
-from archcalc.spec.embedding import Embedding, ExtraTable, Factor, TokenDropout
+from archcalc.spec.embedding import Embedding, ExtraTable, Factor, Join, TokenDropout
 from archcalc.spec.ffn import AnyFfn, Gated, MoE, Plain
 from archcalc.spec.groups import lender_indices, weight_indices
 from archcalc.spec.layer import Arm, Branch, Layer, Placement, Prompts, Run, Shares, Stack
@@ -653,18 +653,33 @@ TABLES = st.builds(
     default_row=st.none() | st.just(2),
     n_reads=st.sampled_from((1, 2)),
 )
+JOINED_TABLES = st.builds(
+    ExtraTable,
+    name=st.sampled_from(("shape", "sound")),
+    n_rows=st.just(3),
+    default_row=st.just(2),
+    use=st.sampled_from(("joined", "stored")),
+    d_table=st.sampled_from((3, 6)),
+)
+JOINS = st.builds(Join, bias=st.booleans())
 TOKEN_DROPOUTS = st.builds(TokenDropout, mask_id=st.sampled_from((0, 3)), share=st.sampled_from((0.12, 0.3)))
 
 
 @st.composite
 def embeddings(draw: st.DrawFn, reads_whole_text: bool = False) -> Embedding:
+    factor = draw(optional(EMBEDDING_FACTORS))
+    join = draw(st.sampled_from((False, False, False, True))) if factor is None else False
     return Embedding(
-        factor=draw(optional(EMBEDDING_FACTORS)),
+        factor=factor,
         n_token_types=draw(st.sampled_from((0, 2, 3))),
-        tables=draw(st.sampled_from((0, 0, 0, 1, 2)).flatmap(_tables)),
+        tables=draw(st.sampled_from((0, 0, 0, 1, 2)).flatmap(_tables)) + (draw(JOINED_LISTS) if join else ()),
+        join=draw(JOINS) if join else None,
         scale=draw(OPTIONAL_SCALES),
         token_dropout=draw(optional(TOKEN_DROPOUTS)) if reads_whole_text else None,
     )
+
+
+JOINED_LISTS = st.lists(JOINED_TABLES, max_size=2, unique_by=lambda table: table.name).map(tuple)
 
 
 @cache
@@ -868,7 +883,8 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     Prompts: st.builds(Prompts, n_prompt=SIZES, d_prompt=SIZES),
     Stack: stacks(),
     Factor: EMBEDDING_FACTORS,
-    ExtraTable: TABLES,
+    ExtraTable: TABLES | JOINED_TABLES,
+    Join: JOINS,
     TokenDropout: TOKEN_DROPOUTS,
     Embedding: embeddings(),
     Transform: TRANSFORMS,

@@ -78,7 +78,7 @@ class BertSwitches(msgspec.Struct, frozen=True, kw_only=True):
     - `head_activation`: the activation of the head's transform; None: the layers'
     - `head_width`: the input width of an untied head
     - `is_stored_as_head`: transformers names a tied table after the head
-    - `tables`, `token_dropout`: fields of the embedding, if the class has keys for them
+    - `tables`, `join`, `token_dropout`: fields of the embedding, if the class has keys for them
     - `extras`: tensors that the logits do not depend on
     - `pooler`: the activation of the bare model's pooler; None: it has no pooler
     - `keeps_pooler`: classes that do not use the pooler have it too, and run it
@@ -104,6 +104,7 @@ class BertSwitches(msgspec.Struct, frozen=True, kw_only=True):
     n_types: Key | None
     factor: Template = None
     tables: Template = None
+    join: Template = None
     token_dropout: Template = None
     positions: Template
     embed_norm: bool | ConfigLens = True
@@ -195,7 +196,12 @@ def _template(row: BertSwitches, stack: str) -> Template:
 
 
 def _embedding(row: BertSwitches) -> Template:
-    optional = {"factor": row.factor, "tables": row.tables, "token_dropout": row.token_dropout}
+    optional = {
+        "factor": row.factor,
+        "tables": row.tables,
+        "join": row.join,
+        "token_dropout": row.token_dropout,
+    }
     return {"n_token_types": row.n_types or 0} | {name: part for name, part in optional.items() if part is not None}
 
 

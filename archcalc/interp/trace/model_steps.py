@@ -15,7 +15,7 @@ from archcalc.interp.trace.expression import Call, Expression, Module, Parameter
 from archcalc.interp.trace.part_steps import PartContext
 from archcalc.spec import Spec
 from archcalc.spec.branches import active_branches, arm_norm, names, stream_names
-from archcalc.spec.embedding import ExtraTable
+from archcalc.spec.embedding import Embedding, ExtraTable
 from archcalc.spec.groups import layers_of, lender_indices, weight_indices
 from archcalc.spec.layer import Arm, Branch, Layer
 from archcalc.spec.model import Head, HeadReads, ModelStack
@@ -81,10 +81,27 @@ def _steps(spec: Spec) -> Iterator[Step]:
         yield Step("choice", "choice", call("top", Value("probabilities"), 1))
 
 
-def _table_rows(table: ExtraTable, embed: str) -> Expression:
-    """Return what a token reads from an extra table."""
+def _with_tables(x: Expression, part: Embedding, embed: str, ids: Value) -> Expression:
+    """Return the tokens `x`, projected, and with the rows that they read from other tables."""
+    read = [table for table in part.tables if table.is_read]
+    if part.factor and part.factor.widen == "before_positions":
+        x = call("linear", x, Module(f"{embed}project"))
+    if part.join:
+        for table in read:
+            x = call("concat", x, _rows(table, embed, ids)) if table.use == "joined" else x
+        x = call("linear", x, Module(f"{embed}join"))
+    if part.n_token_types:
+        x += call("rows", Module(f"{embed}types"), 0)
+    for table in read:
+        x = x + _rows(table, embed, ids) if table.use == "added" else x
+    return x
+
+
+def _rows(table: ExtraTable, embed: str, ids: Value) -> Expression:
+    """Return what tokens read from an extra table: one row for all, or a row for each that stands beside it."""
     assert table.default_row is not None, "called only for tables that are read"
-    rows = call("rows", Module(f"{embed}tables.{table.name}"), table.default_row)
+    indices = ids * 0 + table.default_row if table.use == "joined" else table.default_row
+    rows = call("rows", Module(f"{embed}tables.{table.name}"), indices)
     return rows if table.n_reads == 1 else rows * table.n_reads
 
 
@@ -96,14 +113,7 @@ def _embedding_steps(model_stack: ModelStack) -> Iterator[Step]:
     if part.token_dropout:
         tokens *= call("rescaled", ids, part.token_dropout.mask_id, part.token_dropout.share)
     yield Step(f"{prefix}tokens", "tokens", tokens)
-    x: Expression = Value(f"{prefix}tokens")
-    if part.factor and part.factor.widen == "before_positions":
-        x = call("linear", x, Module(f"{embed}project"))
-    if part.n_token_types:
-        x += call("rows", Module(f"{embed}types"), 0)
-    for table in part.tables:
-        if table.default_row is not None:
-            x += _table_rows(table, embed)
+    x = _with_tables(Value(f"{prefix}tokens"), part, embed, ids)
     is_norm_first = stack.embed_norm is not None and stack.embed_norm_reads == "tokens"
     if is_norm_first:
         x = call("norm", x, Module(f"{prefix}embed_norm"))

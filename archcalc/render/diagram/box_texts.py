@@ -79,6 +79,8 @@ def embedding(spec: Spec, table: Learned | Sinusoidal | None, say: Translator) -
     if spec.embedding.n_token_types:
         lines.append(say(msg("+ {n} token types", n=spec.embedding.n_token_types)))
     lines += [say(_extra_table(extra)) for extra in spec.embedding.tables]
+    if spec.embedding.join:
+        lines.append(say(msg("all projected to {width}", width=width)))
     if spec.embedding.token_dropout:
         lines.append(say(msg("masked tokens zeroed, others rescaled")))
     if isinstance(table, Learned):
@@ -90,6 +92,10 @@ def embedding(spec: Spec, table: Learned | Sinusoidal | None, say: Translator) -
 
 def _extra_table(part: ExtraTable) -> Message:
     n_rows = exact(part.n_rows)
+    if part.use == "joined":
+        return msg("beside it {name}: {n} × {width}", name=part.name, n=n_rows, width=exact(part.d_table or 0))
+    if part.use == "stored":
+        return msg("{name}: {n} rows, never read", name=part.name, n=n_rows)
     if part.n_reads > 1:
         return msg("+ {name}: {n} rows, {reads} for each token", name=part.name, n=n_rows, reads=exact(part.n_reads))
     return msg("+ {name}: {n} rows", name=part.name, n=n_rows)
