@@ -97,7 +97,7 @@ class Attentions(Result, frozen=True, kw_only=True):
     """
 
     name: Annotated[str, data(msg("name of the model"))]
-    label: Annotated[str, data(msg("title of the model"))]
+    label: Annotated[str | Message, data(msg("title of the model"))]
     texts: Annotated[tuple[tuple[str, ...], ...], data(msg("tokens of each text"))]
     n_repeated: Annotated[int | None, data(msg("random tokens, repeated once, that kinds are measured on"))]
     heads: Annotated[tuple[HeadFigures, ...], data(msg("figures of each head"))]

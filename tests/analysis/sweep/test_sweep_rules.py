@@ -19,10 +19,11 @@ from archcalc.spec.attention import SharedSelection
 from archcalc.spec.base import Part
 from archcalc.spec.claim import Claim
 from archcalc.spec.document import encode
-from archcalc.spec.layer import Prompts, Shares
+from archcalc.spec.ffn import PerLayerGate
+from archcalc.spec.layer import AltUp, PerLayerEmbedding, Prompts, Shares
 from archcalc.spec.workload import Workload
 from tests.analysis.sweep.test_sweep import DERIVED, left_out, same
-from tests.strategies import PARTS, SIZES, prompted_specs, selecting_specs, specs
+from tests.strategies import PARTS, SIZES, altup_specs, per_layer_specs, prompted_specs, selecting_specs, specs
 
 PACKAGE = Path(archcalc.__file__).parent
 
@@ -247,7 +248,14 @@ def test_the_rest_is_free(line: str) -> None:
 # --- The parts --------------------------------------------------------------------------------------------------------
 
 # Where a field is rare among all specs.
-DRAWN = {Prompts: prompted_specs(), SharedSelection: selecting_specs(), Shares: specs() | selecting_specs()}
+DRAWN = {
+    AltUp: altup_specs(),
+    PerLayerEmbedding: per_layer_specs(),
+    PerLayerGate: per_layer_specs(),
+    Prompts: prompted_specs(),
+    SharedSelection: selecting_specs(),
+    Shares: specs() | selecting_specs(),
+}
 WITH_SIZES = [kind for kind in PARTS if integer_fields(kind) and kind is not Claim]
 
 
