@@ -215,6 +215,25 @@ MEANINGS: dict[str, Message] = {
     "SpanConv": msg("a convolution of all channels over the tokens around each, then an activation"),
     "SpanConv.d_conv": msg("tokens that the convolution sees: an odd number, half of the others before"),
     "SpanConv.activation": msg("the function after the convolution"),
+    "SpanConv.activation.relu": msg("max(0, x)"),
+    "SpanConv.activation.relu2": msg("relu(x) squared"),
+    "SpanConv.activation.relu6": msg("relu(x), 6 at most"),
+    "SpanConv.activation.leaky_relu": msg("x, but 0.01x below 0"),
+    "SpanConv.activation.gelu": msg("x times the normal distribution's Φ(x)"),
+    "SpanConv.activation.gelu_tanh": msg("gelu, approximated with tanh"),
+    "SpanConv.activation.gelu_10": msg("gelu, clamped to ±10"),
+    "SpanConv.activation.quick_gelu": msg("gelu, approximated as x·σ(1.702x)"),
+    "SpanConv.activation.silu": msg("x·σ(x), also called swish"),
+    "SpanConv.activation.hardswish": msg("x · relu6(x + 3) / 6"),
+    "SpanConv.activation.mish": msg("x · tanh(ln(1 + eˣ))"),
+    "SpanConv.activation.sigmoid": msg("1 / (1 + e⁻ˣ)"),
+    "SpanConv.activation.tanh": msg("the hyperbolic tangent"),
+    "SpanConv.activation.laplace": msg("a normal distribution's Φ, near relu squared (MEGA)"),
+    "SpanConv.activation.sqrt_softplus": msg("√ln(1 + eˣ)"),
+    "SpanConv.activation.clamped_swish": msg(
+        "quick_gelu held to 7 at most (gpt-oss); as a mapping, with numbers of its own"
+    ),
+    "SpanConv.activation.identity": msg("x itself"),
     "ShortConv": msg(
         "a gated short convolution: out(c · conv(b · x)) of three projections b, c, x of the input (LFM2)"
     ),
