@@ -243,6 +243,12 @@ class Interpreter:
     def piece(self, x: Tensor, i: int, n: int) -> Tensor:
         return x.chunk(n, -1)[i]
 
+    def convolved_around(self, x: Tensor, module: str) -> Tensor:
+        weight_DDW, bias_D = (self.weights[f"{module}.{kind}"] for kind in ("weight", "bias"))
+        width = weight_DDW.shape[-1]
+        padded = F.pad(x, (0, 0, width // 2, width // 2))
+        return sum(padded[i : len(x) + i] @ weight_DDW[:, :, i].T for i in range(width)) + bias_D
+
     def convolved(self, x: Tensor, module: str) -> Tensor:
         """Each channel's sum over its last tokens, one token at a time."""
         weight, bias = self.weights[f"{module}.weight"][:, 0], self._weight(module, "bias")

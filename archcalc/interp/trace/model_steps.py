@@ -15,6 +15,7 @@ from archcalc.interp.trace.expression import Call, Expression, Module, Parameter
 from archcalc.interp.trace.part_steps import PartContext
 from archcalc.spec import Spec
 from archcalc.spec.branches import arm_norm, arm_norm_out, arm_sum, names, stream_branches, stream_names
+from archcalc.spec.embedding import Embedding, ExtraTable
 from archcalc.spec.groups import layers_of, lender_indices, weight_indices
 from archcalc.spec.layer import Arm, Branch, Layer
 from archcalc.spec.model import Head, HeadReads, ModelStack
@@ -83,6 +84,30 @@ def _steps(spec: Spec) -> Iterator[Step]:
         yield Step("choice", "choice", call("top", Value("probabilities"), 1))
 
 
+def _with_tables(x: Expression, part: Embedding, embed: str, ids: Value) -> Expression:
+    """Return the tokens `x`, projected, and with the rows that they read from other tables."""
+    read = [table for table in part.tables if table.is_read]
+    if part.factor and part.factor.widen == "before_positions":
+        x = call("linear", x, Module(f"{embed}project"))
+    if part.join:
+        for table in read:
+            x = call("concat", x, _rows(table, embed, ids)) if table.use == "joined" else x
+        x = call("linear", x, Module(f"{embed}join"))
+    if part.n_token_types:
+        x += call("rows", Module(f"{embed}types"), 0)
+    for table in read:
+        x = x + _rows(table, embed, ids) if table.use == "added" else x
+    return x
+
+
+def _rows(table: ExtraTable, embed: str, ids: Value) -> Expression:
+    """Return what tokens read from an extra table: one row for all, or a row for each that stands beside it."""
+    assert table.default_row is not None, "called only for tables that are read"
+    indices = ids * 0 + table.default_row if table.use == "joined" else table.default_row
+    rows = call("rows", Module(f"{embed}tables.{table.name}"), indices)
+    return rows if table.n_reads == 1 else rows * table.n_reads
+
+
 def _embedding_steps(model_stack: ModelStack) -> Iterator[Step]:
     part, stack = model_stack.model.embedding, model_stack.stack
     prefix, embed = model_stack.prefix, model_stack.embed_prefix
@@ -91,14 +116,7 @@ def _embedding_steps(model_stack: ModelStack) -> Iterator[Step]:
     if part.token_dropout:
         tokens *= call("rescaled", ids, part.token_dropout.mask_id, part.token_dropout.share)
     yield Step(f"{prefix}tokens", "tokens", tokens)
-    x: Expression = Value(f"{prefix}tokens")
-    if part.factor and part.factor.widen == "before_positions":
-        x = call("linear", x, Module(f"{embed}project"))
-    if part.n_token_types:
-        x += call("rows", Module(f"{embed}types"), 0)
-    for table in part.tables:
-        if table.default_row is not None:
-            x += call("rows", Module(f"{embed}tables.{table.name}"), table.default_row)
+    x = _with_tables(Value(f"{prefix}tokens"), part, embed, ids)
     is_norm_first = stack.embed_norm is not None and stack.embed_norm_reads == "tokens"
     if is_norm_first:
         x = call("norm", x, Module(f"{prefix}embed_norm"))
@@ -187,9 +205,10 @@ class _LayerSteps:
 
     def steps(self, last: Value) -> Iterator[Step]:
         """Yield the steps of the layer, whose input is `last`."""
-        residual = yield from self._step("resid_pre", "residual", last)
+        residual = layer_input = yield from self._step("resid_pre", "residual", last)
         for branch, stream_name in zip(stream_branches(self.layer), stream_names(self.layer), strict=True):
-            residual = yield from self._branch(branch, residual, stream_name)
+            arms_read = layer_input if branch.arms_read == "layer_input" else residual
+            residual = yield from self._branch(branch, residual, arms_read, stream_name)
 
     def _stream(self, name: str, x: Expression) -> Steps:
         """Yield the residual stream after a branch; the last of the layer is multiplied by its number, if any."""
@@ -197,9 +216,9 @@ class _LayerSteps:
             x = x * Parameter(f"{self.weight_prefix}out_scalar")
         return (yield from self._step(name, "residual", x))
 
-    def _branch(self, branch: Branch, residual: Value, stream_name: str) -> Steps:
+    def _branch(self, branch: Branch, residual: Value, arms_read: Value, stream_name: str) -> Steps:
         own = names(branch)
-        branch_input = yield from self._normed(branch.norm_in, own.norm_in, residual)
+        branch_input = yield from self._normed(branch.norm_in, own.norm_in, arms_read)
         self.inputs[branch.arms[0].name] = branch_input
         outputs = yield from self._outputs(branch)
         skip = branch_input if branch.skip_reads == "normed" else residual

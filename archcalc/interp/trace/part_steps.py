@@ -215,7 +215,7 @@ def _softmaxed(scores: Expression, ctx: PartContext, *, is_masked: bool, has_sin
 def plain_ffn(part: Plain, ctx: PartContext) -> PartSteps:
     """Yield the steps of a feed-forward with two matrices."""
     yield "up", "up", ctx.linear(ctx.input, "up")
-    yield "hidden", "hidden", _activated(part.activation, ctx.step("up"), ctx)
+    yield "hidden", "hidden", activated(part.activation, ctx.step("up"), ctx)
     yield "out", "ffn_out", _down(part, ctx)
 
 
@@ -235,7 +235,8 @@ def _down(part: Plain | Gated, ctx: PartContext) -> Expression:
     return ctx.linear(hidden if part.down_norm is None else ctx.normed(hidden, "down_norm"), "down")
 
 
-def _activated(part: AnyActivation, x: Expression, ctx: PartContext) -> Call:
+def activated(part: AnyActivation, x: Expression, ctx: PartContext) -> Call:
+    """Return the activation of `x`."""
     if isinstance(part, ClampedSwish):
         return call("clamped_swish", x, part.limit, part.alpha)
     return call(part, x, *([Module(f"{ctx.weight_prefix}activation")] if part == "xielu" else []))
@@ -246,7 +247,7 @@ def _gated(part: AnyActivation, gate: Expression, up: Expression, ctx: PartConte
     if isinstance(part, ClampedSwish):
         up = call("within", up, part.limit)
         up = up + part.up_offset if part.up_offset else up
-    return _activated(part, gate, ctx) * up
+    return activated(part, gate, ctx) * up
 
 
 def mixture(part: MoE, ctx: PartContext) -> PartSteps:
@@ -288,7 +289,7 @@ def mixture(part: MoE, ctx: PartContext) -> PartSteps:
     if part.n_shared:
         up, gate = (ctx.linear(expert_input, f"shared.{name}") for name in ("up", "gate"))
         act = part.shared_activation or part.activation
-        yield "shared.hidden", "hidden", _gated(act, gate, up, ctx) if part.gated else _activated(act, up, ctx)
+        yield "shared.hidden", "hidden", _gated(act, gate, up, ctx) if part.gated else activated(act, up, ctx)
         shared = ctx.linear(ctx.step("shared.hidden"), "shared.down")
         out += shared * call("sigmoid", ctx.linear(expert_input, "shared_gate")) if part.shared_gate else shared
     yield "out", "ffn_out", out * 0.5 if part.shared_combine == "average" else out
