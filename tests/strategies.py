@@ -31,7 +31,7 @@ from archcalc.spec.attention import (
 from archcalc.spec.base import Activation, Part
 from archcalc.spec.branches import parts
 from archcalc.spec.claim import Claim
-from archcalc.spec.embedding import Embedding, ExtraTable, Factor, TokenDropout
+from archcalc.spec.embedding import Embedding, ExtraTable, Factor, Join, TokenDropout
 from archcalc.spec.ffn import AnyFfn, Gated, MoE, PerLayerGate, Plain
 from archcalc.spec.groups import lender_indices, weight_indices
 from archcalc.spec.layer import (
@@ -57,6 +57,7 @@ from archcalc.spec.mixer import (
     Multipliers,
     RgLru,
     ShortConv,
+    SpanConv,
     TimeMix,
 )
 from archcalc.spec.model import Axis, Dropout, Extra, Family, Head, Labels, Pooler, Transform
@@ -341,6 +342,7 @@ def latent_attentions(draw: st.DrawFn) -> LatentAttention:
         scale=draw(OPTIONAL_SCALES),
         gate=draw(optional(GATES)),
         indexer=draw(optional(indexers(d_rope))) if q_rank and position else None,
+        scale_latents=draw(st.booleans()),
     )
 
 
@@ -402,6 +404,9 @@ SHARED_EXPERTS = st.fixed_dictionaries(
 def mixtures(draw: st.DrawFn) -> MoE:
     n_groups, n_each, n_active_groups, n_active = draw(EXPERTS)
     n_shared, router = draw(st.sampled_from((0, 1, 2))), draw(ROUTERS)
+    weight_on = draw(st.sampled_from(("output", "input")))
+    may_return_input = n_groups == 1 and weight_on == "output"
+    n_zero = draw(st.sampled_from((0, 0, 2, 3))) if may_return_input else 0
     return MoE(
         n_experts=n_groups * n_each,
         n_active=n_active,
@@ -409,7 +414,9 @@ def mixtures(draw: st.DrawFn) -> MoE:
         activation=draw(FIXED_ACTIVATIONS),
         router_softcap=draw(SOFTCAPS),
         scale=draw(SCALES),
-        weight_on=(weight_on := draw(st.sampled_from(("output", "input")))),
+        weight_on=weight_on,
+        n_zero=n_zero,
+        zero_stored=n_zero > 0 and draw(st.booleans()),
         # More than any text has tokens: what fits depends on the pass.
         capacity=draw(st.sampled_from((None, None, 99))) if weight_on == "output" else None,
         n_groups=n_groups,
@@ -510,12 +517,13 @@ def mamba2s(draw: st.DrawFn) -> Mamba2:
 MIXERS: st.SearchStrategy[AnyMixer] = (
     SHORT_CONVS | MAMBA1 | gated_deltas() | mamba2s() | LIGHTNING | RG_LRU | TIME_MIX | CHANNEL_MIX
 )
+SPAN_CONVS = st.builds(SpanConv, d_conv=st.sampled_from((3, 1, 5)), activation=FIXED_ACTIVATIONS)
 
 
 @cache
 def token_mixers(place: Place) -> st.SearchStrategy[AnyAttention | AnyMixer]:
-    """Draw an attention; in a decoder, often a mixer."""
-    return any_attentions(place) | MIXERS if place.is_decoder else any_attentions(place)
+    """Draw an attention, or a mixer, often in a decoder."""
+    return any_attentions(place) | (MIXERS if place.is_decoder else SPAN_CONVS)
 
 
 RESIDUALS = st.sampled_from(
@@ -540,12 +548,14 @@ def branches(draw: st.DrawFn, names: tuple[str, ...] = ("attn",), place: Place =
     """Draw a branch with an arm for each name; the one named `source` reads a source."""
     norm_in = draw(optional(NORMS))
     own = [False if norm_in else draw(st.booleans()) for _ in names]
+    skip_reads = draw(st.sampled_from(("stream", "normed"))) if norm_in else "stream"
     return Branch(
         arms=tuple(draw(arms(name, place, name == source, norm)) for name, norm in zip(names, own, strict=True)),
         norm_in=norm_in,
         norm_out=draw(optional(NORMS)),
         norm_after=draw(optional(NORMS)),
-        skip_reads=draw(st.sampled_from(("stream", "normed"))) if norm_in else "stream",
+        skip_reads=skip_reads,
+        arms_read="stream" if skip_reads == "normed" else draw(st.sampled_from(("stream", "stream", "layer_input"))),
         **draw(RESIDUALS),
     )
 
@@ -557,10 +567,22 @@ IDLING = st.sampled_from(((("attn",), ("cross",), ("ffn",)), (("attn", "mixer"),
 
 
 @st.composite
+def with_shortcut(draw: st.DrawFn, branch: Branch, earlier: tuple[Branch, ...]) -> Branch:
+    """Draw the branch with its last arm reading the input of an earlier one, if any is computed."""
+    names = [other.arms[0].name for other in earlier if other.arms[0].reads != "nothing"]
+    *others, last = branch.arms
+    if not names or last.reads == "nothing":
+        return branch
+    return structs.replace(branch, arms=(*others, structs.replace(last, input_of=draw(st.sampled_from(names)))))
+
+
+@st.composite
 def explicit_layers(draw: st.DrawFn, place: Place, has_source: bool) -> Layer:
     """Draw a layer in the explicit form."""
     groups = draw(IDLING if has_source and place.is_idle else CROSSING if has_source else EXPLICIT)
     drawn = tuple(draw(branches(group, place, "cross" if has_source else "")) for group in groups)
+    if len(drawn) > 1 and draw(st.booleans()):
+        drawn = (*drawn[:-1], draw(with_shortcut(drawn[-1], drawn[:-1])))
     return Layer(branches=drawn, out_scalar=draw(st.booleans()))
 
 
@@ -754,19 +776,35 @@ TABLES = st.builds(
     name=st.sampled_from(("task", "language")),
     n_rows=st.sampled_from((3, 5)),
     default_row=st.none() | st.just(2),
+    n_reads=st.sampled_from((1, 2)),
 )
+JOINED_TABLES = st.builds(
+    ExtraTable,
+    name=st.sampled_from(("shape", "sound")),
+    n_rows=st.just(3),
+    default_row=st.just(2),
+    use=st.sampled_from(("joined", "stored")),
+    d_table=st.sampled_from((3, 6)),
+)
+JOINS = st.builds(Join, bias=st.booleans())
 TOKEN_DROPOUTS = st.builds(TokenDropout, mask_id=st.sampled_from((0, 3)), share=st.sampled_from((0.12, 0.3)))
 
 
 @st.composite
 def embeddings(draw: st.DrawFn, reads_whole_text: bool = False) -> Embedding:
+    factor = draw(optional(EMBEDDING_FACTORS))
+    join = draw(st.sampled_from((False, False, False, True))) if factor is None else False
     return Embedding(
-        factor=draw(optional(EMBEDDING_FACTORS)),
+        factor=factor,
         n_token_types=draw(st.sampled_from((0, 2, 3))),
-        tables=draw(st.sampled_from((0, 0, 0, 1, 2)).flatmap(_tables)),
+        tables=draw(st.sampled_from((0, 0, 0, 1, 2)).flatmap(_tables)) + (draw(JOINED_LISTS) if join else ()),
+        join=draw(JOINS) if join else None,
         scale=draw(OPTIONAL_SCALES),
         token_dropout=draw(optional(TOKEN_DROPOUTS)) if reads_whole_text else None,
     )
+
+
+JOINED_LISTS = st.lists(JOINED_TABLES, max_size=2, unique_by=lambda table: table.name).map(tuple)
 
 
 @cache
@@ -992,6 +1030,7 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     Attention: attentions(),
     LatentAttention: latent_attentions(),
     ShortConv: SHORT_CONVS,
+    SpanConv: SPAN_CONVS,
     GatedDelta: gated_deltas(),
     Lightning: LIGHTNING,
     Mamba1: MAMBA1,
@@ -1017,7 +1056,8 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     Prompts: st.builds(Prompts, n_prompt=SIZES, d_prompt=SIZES),
     Stack: stacks(),
     Factor: EMBEDDING_FACTORS,
-    ExtraTable: TABLES,
+    ExtraTable: TABLES | JOINED_TABLES,
+    Join: JOINS,
     TokenDropout: TOKEN_DROPOUTS,
     Embedding: embeddings(),
     Transform: TRANSFORMS,

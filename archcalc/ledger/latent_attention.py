@@ -6,7 +6,7 @@ from archcalc.ledger import norm
 from archcalc.ledger.attention_core import CoreOptions, core
 from archcalc.ledger.forward_context import ForwardContext
 from archcalc.ledger.indexer import selection
-from archcalc.ledger.leaves import CachedTensor, Forward
+from archcalc.ledger.leaves import CachedTensor, Elementwise, Forward
 from archcalc.ledger.linear import linear
 from archcalc.ledger.output_gate import output_gate
 from archcalc.ledger.rope import rotary
@@ -30,7 +30,7 @@ def leaves(part: LatentAttention, d: Symbols, x: Tensor, ctx: ForwardContext) ->
     down = yield from linear("kv_down", x, d.kv_rank + d.d_rope, "attention", bias=part.down_bias)
     if part.position:
         yield from rotary(part.position, "k", down.view(BATCH, new, d.d_rope), d, ctx)
-    latent = yield from norm.leaves(part.norm, "kv_down_norm", down.view(BATCH, new, d.kv_rank), ctx)
+    latent = yield from _latent(part, "kv_down_norm", down.view(BATCH, new, d.kv_rank), ctx)
     if cache_tokens := ctx.span.cached(None):
         yield CachedTensor("latent", (cache_tokens, d.kv_rank))
         yield CachedTensor("rotary_key", (cache_tokens, d.d_rope))
@@ -61,4 +61,13 @@ def _query_input(part: LatentAttention, d: Symbols, x: Tensor, ctx: ForwardConte
     if part.q_rank is None:
         return x
     down = yield from linear("q_down", x, d.q_rank, "attention", bias=part.down_bias)
-    return (yield from norm.leaves(part.norm, "q_down_norm", down, ctx))
+    return (yield from _latent(part, "q_down_norm", down, ctx))
+
+
+def _latent(part: LatentAttention, name: str, down: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
+    """Yield the leaves of a latent's norm and scale."""
+    latent = yield from norm.leaves(part.norm, name, down, ctx)
+    if not part.scale_latents:
+        return latent
+    yield Elementwise(name, latent.axes, "attention", "product")
+    return latent.new("scaled latent")

@@ -30,7 +30,7 @@ class LatentAttention(nn.Module):
 
     def __init__(self, part: spec.LatentAttention, model: Spec) -> None:
         super().__init__()
-        self.part, self.execution = part, Execution()
+        self.part, self.execution, self.d_model = part, Execution(), model.d_model
         self.softmax = SoftmaxConfig(
             n_heads=part.n_heads, scale=latent_scale(part), dropout=model.dropout.attention, has_value_width=True
         )
@@ -66,8 +66,9 @@ class LatentAttention(nn.Module):
 
     def query_input(self, x_BTD: Tensor) -> Tensor:
         """Return what queries are projected from: their normed latent, or the states themselves."""
-        y: Tensor = x_BTD if self.part.q_rank is None else self.q_down_norm(self.q_down(x_BTD))
-        return y
+        if self.part.q_rank is None:
+            return x_BTD
+        return self._scaled(self.q_down_norm(self.q_down(x_BTD)))
 
     def queries(self, q_input: Tensor, context: AttentionContext) -> Tensor:
         """Return queries [B, N, T, H + R] of their input, their last R rotated."""
@@ -82,7 +83,11 @@ class LatentAttention(nn.Module):
         part = self.part
         latent_BSC, k_BSR = self.kv_down(x_BSD).split((part.kv_rank, part.d_rope), dim=-1)
         rotated_B1SR = self._rotate(k_BSR.unsqueeze(1), context)
-        return tap("latent", self.kv_down_norm(latent_BSC)), tap("k_shared", rotated_B1SR)
+        return tap("latent", self._scaled(self.kv_down_norm(latent_BSC))), tap("k_shared", rotated_B1SR)
+
+    def _scaled(self, latent: Tensor) -> Tensor:
+        """Return a latent [..., rank], times √(D / rank) if the part says so."""
+        return latent * math.sqrt(self.d_model / latent.shape[-1]) if self.part.scale_latents else latent
 
     def _rotate(self, x: Tensor, context: AttentionContext) -> Tensor:
         """Return the part with position, rotated if there is one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from archcalc.spec.activation import FixedActivation
 from archcalc.spec.base import Activation, Part, Positive, Size
 from archcalc.spec.norm import Norm, RMSNorm
 
@@ -149,4 +150,14 @@ class ChannelMix(Part, frozen=True, kw_only=True, tag_field="kind", tag="channel
     d_ff: Size
 
 
-AnyMixer = ShortConv | GatedDelta | Lightning | Mamba1 | Mamba2 | RgLru | TimeMix | ChannelMix
+class SpanConv(Part, frozen=True, kw_only=True, tag_field="kind", tag="span_conv"):
+    """activation(conv(x)): a convolution of all channels over the tokens around each (DeBERTa-v2).
+
+    It reads `d_conv` tokens, an odd number, as many before a token as after it; so only an encoder may have it.
+    """
+
+    d_conv: Size = 3
+    activation: FixedActivation = "tanh"
+
+
+AnyMixer = ShortConv | SpanConv | GatedDelta | Lightning | Mamba1 | Mamba2 | RgLru | TimeMix | ChannelMix

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from archcalc.spec.layer import Reads
-from archcalc.spec.mixer import ChannelMix, GatedDelta, Lightning, Mamba1, Mamba2, RgLru, ShortConv, TimeMix
+from archcalc.spec.mixer import ChannelMix, GatedDelta, Lightning, Mamba1, Mamba2, RgLru, ShortConv, SpanConv, TimeMix
 from archcalc.spec.sites import Site, Sizes, states_site
 from archcalc.words import msg
 
 CONVOLVED = msg("each channel, convolved with its last tokens")
 ACTIVATED = msg("each channel, convolved with its last tokens, activated")
+AROUND = msg("all channels, convolved with the tokens around")
 PROJECTED = msg("the projection of the input that the mixer takes apart")
 OUT = msg("the output of the mixer")
 
@@ -105,4 +106,10 @@ def mamba2(part: Mamba2, width: Sizes, reads: Reads) -> Iterator[Site]:
     yield Site(name="delta", axes="BTN", description=msg("the step Δ of each head"), sizes={"N": part.n_heads})
     description = msg("what each token reads off the states, ungated")
     yield Site(name="scan", axes="BTI", description=description, sizes={"I": inner})
+    yield states_site("out", OUT, width)
+
+
+def span_conv(part: SpanConv, width: Sizes, reads: Reads) -> Iterator[Site]:
+    """Yield the sites of a convolution over the tokens around each."""
+    yield Site(name="conv", axes="BTI", description=AROUND, sizes={"I": width["D"]})
     yield states_site("out", OUT, width)

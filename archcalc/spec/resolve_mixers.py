@@ -8,7 +8,7 @@ from msgspec import structs
 
 from archcalc.errors import InputError
 from archcalc.spec.base import Part
-from archcalc.spec.mixer import GatedDelta, Lightning, Mamba1, Mamba2, Multipliers, RgLru, TimeMix
+from archcalc.spec.mixer import GatedDelta, Lightning, Mamba1, Mamba2, Multipliers, RgLru, SpanConv, TimeMix
 from archcalc.spec.model import Spec
 from archcalc.words import msg
 
@@ -54,6 +54,13 @@ def rg_lru(part: RgLru, spec: Spec, where: str) -> RgLru:
 def time_mix(part: TimeMix, spec: Spec, where: str) -> TimeMix:
     """Return the mixer with d_inner."""
     return structs.replace(part, d_inner=part.d_inner or spec.d_model)
+
+
+def span_conv(part: SpanConv, spec: Spec, where: str) -> SpanConv:
+    """Return the convolution. Raises InputError for an even number of tokens, of which none is in the middle."""
+    if part.d_conv % 2 == 0:
+        raise InputError(msg("found {found}", found=part.d_conv), where=f"{where}.d_conv", allowed=msg("an odd number"))
+    return part
 
 
 def unchanged(part: P, spec: Spec, where: str) -> P:

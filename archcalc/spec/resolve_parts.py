@@ -213,6 +213,7 @@ def moe(part: MoE, spec: Spec, where: str) -> MoE:
         )
     _check_shared(part, where)
     _check_router(part, where)
+    _check_zero_experts(part, where)
     activation, shared_activation = (
         with_parameters(part.activation),
         part.shared_activation and with_parameters(part.shared_activation),
@@ -266,6 +267,24 @@ def _check_router(part: MoE, where: str) -> None:
     if part.normalize_min and not part.normalize:
         raise InputError(
             msg("the weights are not normalized"), where=f"{where}.normalize_min", allowed="normalize: true"
+        )
+
+
+def _check_zero_experts(part: MoE, where: str) -> None:
+    """Refuse fields that do not agree with experts that return their input."""
+    if not part.n_zero:
+        if part.zero_stored:
+            raise InputError(
+                msg("there are no experts without weights"),
+                where=f"{where}.zero_stored",
+                allowed=msg("n_zero of 1 or more"),
+            )
+        return
+    if part.n_groups > 1:
+        raise InputError(msg("experts without weights are in no group"), where=f"{where}.n_groups", allowed="1")
+    if part.weight_on == "input":
+        raise InputError(
+            msg("experts without weights have no inner input"), where=f"{where}.weight_on", allowed="output"
         )
 
 

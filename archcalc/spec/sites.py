@@ -306,7 +306,7 @@ def per_layer_gate(part: PerLayerGate, width: Sizes, reads: Reads) -> Iterator[S
 def mixture(part: MoE, width: Sizes, reads: Reads) -> Iterator[Site]:
     """Yield the sites of a mixture. Hidden units of routed experts have none: their order depends on the kernel."""
     chosen = {"k": part.n_active}
-    yield Site(name="router", axes="BTE", description=msg("a logit for each expert"), sizes={"E": part.n_experts})
+    yield Site(name="router", axes="BTE", description=msg("a logit for each expert"), sizes={"E": part.n_choices})
     yield Site(name="chosen", axes="BTk", description=msg("the chosen experts' numbers (integers)"), sizes=chosen)
     yield Site(name="weights", axes="BTk", description=msg("the routing weights of the chosen experts"), sizes=chosen)
     outputs = msg("the output of each chosen expert, before weighting")

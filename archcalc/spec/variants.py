@@ -20,7 +20,7 @@ from archcalc.spec.base import Part
 from archcalc.spec.branches import arms
 from archcalc.spec.ffn import Gated, MoE, PerLayerGate, Plain
 from archcalc.spec.layer import Layer
-from archcalc.spec.mixer import ChannelMix, GatedDelta, Lightning, Mamba1, Mamba2, RgLru, ShortConv, TimeMix
+from archcalc.spec.mixer import ChannelMix, GatedDelta, Lightning, Mamba1, Mamba2, RgLru, ShortConv, SpanConv, TimeMix
 from archcalc.words import msg
 
 
@@ -243,6 +243,24 @@ VARIANTS: dict[type[Part], Variant] = {
         sites="archcalc.spec.mixer_sites:mamba2",
         steps="archcalc.interp.trace.mixer_steps:mamba2",
         label="archcalc.render.diagram.mixer_texts:mamba2",
+        heads=None,
+        rank=None,
+        split={},
+        fast=None,
+    ),
+    SpanConv: Variant(
+        component="mixer",
+        mixes_tokens=True,
+        roles=("encoder",),
+        resolve="archcalc.spec.resolve_mixers:span_conv",
+        ledger="archcalc.ledger.mixers.span_conv:leaves",
+        module="archcalc.nn.mixers.span_conv:SpanConv",
+        query_module=None,
+        cache=None,
+        source_cache=None,
+        sites="archcalc.spec.mixer_sites:span_conv",
+        steps="archcalc.interp.trace.mixer_steps:span_conv",
+        label="archcalc.render.diagram.mixer_texts:span_conv",
         heads=None,
         rank=None,
         split={},

@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from archcalc import presets
 from archcalc.analysis.flops import summary
-from archcalc.coverage import all_experts
+from archcalc.coverage import all_experts, pooler_flops
 from archcalc.errors import InputError
 from archcalc.hf import family_of, from_config, to_config
 from archcalc.hf.reference import build_reference
@@ -28,7 +28,7 @@ from archcalc.spec.document import decode
 from archcalc.spec.workload import workload
 from tests.hf.conv_steps import channel_decays, second_positions
 from tests.hf.hf_configs import CONFIGS
-from tests.nn.flop_truth import DEPTHWISE
+from tests.nn.flop_truth import CONVOLUTION
 from tests.test_workloads import shallow
 
 SEQ, SHORT = 128, 13
@@ -38,7 +38,19 @@ NO_MODEL = {
     "tiny-seq2seq": "norms before, learned positions, no biases",
 }
 # Their positions are read off a mask of two axes; the others' masks may be made whole, and spread over all keys.
-MASK_BY_TOKEN = {"opt", "bloom", "falcon", "openai-gpt", "mvp", "xglm", "trocr", "fsmt", "mamba", "falcon_mamba"}
+MASK_BY_TOKEN = {
+    "deberta-v2",
+    "opt",
+    "bloom",
+    "falcon",
+    "openai-gpt",
+    "mvp",
+    "xglm",
+    "trocr",
+    "fsmt",
+    "mamba",
+    "falcon_mamba",
+}
 # It multiplies its embeddings by the mask, so it gets none.
 NO_MASK = {"esm"}
 # Classes that have no cache (T5Gemma: none while it trains; RecurrentGemma's is no output; RWKV's is changed in place,
@@ -55,6 +67,8 @@ NOT_ON_META = {
     "ibert": "it looks whether the ranges of its activations are numbers",
     "xlm": LENGTHS,
     "flaubert": LENGTHS,
+    "longcat_flash": "it looks which experts are chosen",
+    "nllb-moe": "it looks which experts are chosen",
     "switch_transformers": "it looks which experts are chosen",
 }
 # The classes' own sizes: large, and no other choices than the small ones.
@@ -83,7 +97,7 @@ def counted(spec: Spec, config: dict[str, Any], seq: int) -> dict[str, int]:
     target = {"decoder_input_ids": _ids(seq)} if crosses else {}
     with FlopCounterMode(display=False) as forward:
         out = model(_ids(seq), **target, **more, attention_mask=_mask(config, seq))
-    with FlopCounterMode(display=False, custom_mapping=DEPTHWISE) as backward:
+    with FlopCounterMode(display=False, custom_mapping=CONVOLUTION) as backward:
         out.logits.sum().backward()
     found = {"forward": forward.get_total_flops(), "backward": backward.get_total_flops()}
     if caches:
@@ -148,7 +162,9 @@ def test_small_models_of_every_family(name: str) -> None:
     spec = decode(from_config(CONFIGS[name]))
     config = family_of(CONFIGS[name]["model_type"]).form(CONFIGS[name]).config(spec)
     theirs = counted(spec, config, SHORT)
-    ours = stated(all_experts(spec) if family_of(config["model_type"]).runs_all_experts else spec, SHORT)
+    family = family_of(config["model_type"])
+    ours = stated(all_experts(spec) if family.runs_all_experts else spec, SHORT)
+    ours["forward"] += pooler_flops(family, spec)
     if config["model_type"] in NO_CACHE:
         ours.pop("decode")
     if config["model_type"] in KEEPS_ALL:

@@ -163,9 +163,17 @@ class Interpreter:
         for t, of_token in enumerate(chosen.tolist()):
             reads = [x[t] if weights is None else weights[t, k] * x[t] for k in range(len(of_token))]
             made = [
-                down[e] @ (F.silu(gate[e] @ read) * (up[e] @ read)) for e, read in zip(of_token, reads, strict=True)
+                down[e] @ (F.silu(gate[e] @ read) * (up[e] @ read))
+                for e, read in zip((min(e, len(down) - 1) for e in of_token), reads, strict=True)
             ]
             rows.append(torch.stack(made))
+        return torch.stack(rows)
+
+    def or_input(self, outputs: Tensor, x: Tensor, chosen: Tensor, n: int) -> Tensor:
+        rows = [
+            torch.stack([outputs[t, k] if e < n else x[t] for k, e in enumerate(of_token)])
+            for t, of_token in enumerate(chosen.tolist())
+        ]
         return torch.stack(rows)
 
     def place(self, x: Tensor, n: int) -> Tensor:
@@ -234,6 +242,12 @@ class Interpreter:
 
     def piece(self, x: Tensor, i: int, n: int) -> Tensor:
         return x.chunk(n, -1)[i]
+
+    def convolved_around(self, x: Tensor, module: str) -> Tensor:
+        weight_DDW, bias_D = (self.weights[f"{module}.{kind}"] for kind in ("weight", "bias"))
+        width = weight_DDW.shape[-1]
+        padded = F.pad(x, (0, 0, width // 2, width // 2))
+        return sum(padded[i : len(x) + i] @ weight_DDW[:, :, i].T for i in range(width)) + bias_D
 
     def convolved(self, x: Tensor, module: str) -> Tensor:
         """Each channel's sum over its last tokens, one token at a time."""

@@ -73,7 +73,7 @@ def test_every_parameter_takes_part(spec: Spec) -> None:
     (model(*ids).sum() + sum(y.sum() for y in model.multi_token_logits(*ids))).backward()
     unused = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
     too_far = tuple(f"mtp.{m}." for m in range(seq - 1, 9))  # what a sequence so short cannot reach
-    unread = [f"embed.tables.{one.name}." for one in spec.embedding.tables if one.default_row is None]
+    unread = [f"embed.tables.{one.name}." for one in spec.embedding.tables if not one.is_read]
     positions = [found for layer in layers_of(spec.decoder) for arm in arms(layer) if (found := disentangled(arm.part))]
     if not any(position.content_to_position or position.position_to_content for position in positions):
         unread.append("distances.")  # DeBERTa's class builds the table for `pos_att_type: []` too

@@ -37,6 +37,7 @@ STEP_KINDS: dict[str, Message] = {
     "attention_out": msg("the output of attention"),
     "projected": msg("the projection that the mixer takes apart"),
     "convolved": msg("each channel, convolved with its last tokens"),
+    "convolved_around": msg("all channels, convolved with the tokens around"),
     "write_rates": msg("how much of its state each head rewrites"),
     "log_decays": msg("the logarithm of what each head keeps of its state"),
     "mixed": msg("what the queries read from the states"),
@@ -101,6 +102,12 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
     "convolved(x, m)": FunctionMeaning(
         ("convolved",),
         msg("Σ w · x over the last tokens of each channel, with the weights of m; zeros before the text"),
+    ),
+    "convolved_around(x, m)": FunctionMeaning(
+        ("convolved_around",),
+        msg(
+            "Σ w · x over all channels of the tokens around each, plus b, with the weights of m; zeros beside the text"
+        ),
     ),
     "exp(x)": FunctionMeaning(("exp",), msg("eˣ, elementwise")),
     "delta_rule(q, k, v, b, g, n, m)": FunctionMeaning(
@@ -176,6 +183,7 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
     "experts(x, i, m), experts(x, i, m, w)": FunctionMeaning(
         ("experts",), msg("the outputs of the experts i of m for x, or for w · x")
     ),
+    "or_input(y, x, i, n)": FunctionMeaning(("or_input",), msg("y where the index i is less than n, and x elsewhere")),
     "best_groups(x, n, k, m)": FunctionMeaning(
         ("best_groups",),
         msg("x split into n groups; −∞ except in the m groups with the largest sums of their k largest"),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from archcalc.interp.trace.expression import Call, Expression, Module, Parameter, call
-from archcalc.interp.trace.part_steps import PartContext, PartSteps
-from archcalc.spec.mixer import ChannelMix, GatedDelta, Lightning, Mamba1, Mamba2, RgLru, ShortConv, TimeMix
+from archcalc.interp.trace.part_steps import PartContext, PartSteps, activated
+from archcalc.spec.mixer import ChannelMix, GatedDelta, Lightning, Mamba1, Mamba2, RgLru, ShortConv, SpanConv, TimeMix
 
 
 def short_conv(part: ShortConv, ctx: PartContext) -> PartSteps:
@@ -13,6 +13,12 @@ def short_conv(part: ShortConv, ctx: PartContext) -> PartSteps:
     b, c, x = (call("piece", ctx.step("projected"), i, 3) for i in range(3))
     yield "conv", "convolved", _convolved(b * x, ctx)
     yield "out", "mixer_out", ctx.linear(c * ctx.step("conv"), "out")
+
+
+def span_conv(part: SpanConv, ctx: PartContext) -> PartSteps:
+    """Yield the steps of a convolution over the tokens around each."""
+    yield "conv", "convolved_around", call("convolved_around", ctx.input, Module(f"{ctx.weight_prefix}conv"))
+    yield "out", "mixer_out", activated(part.activation, ctx.step("conv"), ctx)
 
 
 def gated_delta(part: GatedDelta, ctx: PartContext) -> PartSteps:

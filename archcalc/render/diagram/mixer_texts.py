@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from archcalc.spec.mixer import ChannelMix, GatedDelta, Lightning, Mamba1, Mamba2, RgLru, ShortConv, TimeMix
+from archcalc.spec.activation import activation_name
+from archcalc.spec.mixer import ChannelMix, GatedDelta, Lightning, Mamba1, Mamba2, RgLru, ShortConv, SpanConv, TimeMix
 from archcalc.units import exact
 from archcalc.words import Translator, msg
 
@@ -11,6 +12,14 @@ def short_conv(part: ShortConv, d_model: int, say: Translator) -> tuple[str, lis
     """Return the heading and the lines of a short convolution."""
     return say(msg("short convolution")), [
         say(msg("{n} channels, {width} tokens", n=exact(d_model), width=exact(part.d_conv)))
+    ]
+
+
+def span_conv(part: SpanConv, d_model: int, say: Translator) -> tuple[str, list[str]]:
+    """Return the heading and the lines of a convolution over the tokens around each."""
+    return say(msg("convolution")), [
+        say(msg("{n} channels, {width} tokens", n=exact(d_model), width=exact(part.d_conv))),
+        activation_name(part.activation),
     ]
 
 
