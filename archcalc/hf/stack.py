@@ -280,7 +280,8 @@ class StackLens(ConfigLens, msgspec.Struct, frozen=True):
     express it, so a kind with a window of null comes before one whose window is a key.
 
     `lists`: keys that may have a list with an item for each layer, and the key under which a layer's template reads its
-    own item. With `by_index`, a template may read the index of the layer as `INDEX`.
+    own item; if that is the same, one item alone is that of all layers. With `by_index`, a template may read the index
+    of the layer as `INDEX`.
     """
 
     count: Key
@@ -328,7 +329,7 @@ class StackLens(ConfigLens, msgspec.Struct, frozen=True):
                 if len(items) != n_layers:
                     raise config.error(key, f"{len(items)} items", f"{n_layers}, one for each layer")
                 layer_keys = [data | {key: item, name: item} for data, item in zip(layer_keys, items, strict=True)]
-            elif items is not None and (name == key or key not in names(self.kinds)):
+            elif items is not None and key not in names(self.kinds):
                 raise config.error(key, items, "a list, or null")
         return layer_keys
 
