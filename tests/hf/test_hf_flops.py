@@ -41,9 +41,9 @@ NO_MODEL = {
 MASK_BY_TOKEN = {"opt", "bloom", "falcon", "openai-gpt", "mvp", "xglm", "trocr", "fsmt", "mamba", "falcon_mamba"}
 # It multiplies its embeddings by the mask, so it gets none.
 NO_MASK = {"esm"}
-# Classes that have no cache (T5Gemma: none while it trains), or whose encoder asks for it, or whose windowed layers
-# keep every key in theirs.
-NO_CACHE, KEEPS_ALL = {"openai-gpt", "switch_transformers", "t5gemma"}, {"gpt_neo"}
+# Classes that have no cache (T5Gemma: none while it trains), or whose encoder asks for it or gives more than states, or
+# whose windowed layers keep every key in theirs.
+NO_CACHE, KEEPS_ALL = {"nllb-moe", "openai-gpt", "switch_transformers", "t5gemma"}, {"gpt_neo"}
 # What transformers cannot run on meta: configs, or all of a model type.
 LENGTHS = "it looks whether a text is longer than its input"
 NOT_ON_META = {
@@ -56,7 +56,8 @@ NOT_ON_META = {
     "xlm": LENGTHS,
     "flaubert": LENGTHS,
     "longcat_flash": "it looks which experts are chosen",
-    "nllb-moe": "it looks which experts are chosen",
+    "nllb-moe:mixed": "it looks which experts are chosen",
+    "nllb-moe:untied": "it looks which experts are chosen",
     "switch_transformers": "it looks which experts are chosen",
 }
 # The classes' own sizes: large, and no other choices than the small ones.
