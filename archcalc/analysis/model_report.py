@@ -29,6 +29,7 @@ from archcalc.words import Message, msg
 _TOTAL_NAMES: Final = {
     "total": msg("total"),
     "untied": msg("head counted apart"),
+    "without_per_layer_embedding": msg("without per-layer embedding"),
     "non_embedding": msg("non-embedding"),
     "active": msg("active"),
     "active_without_input_embedding": msg("… less input embedding"),
@@ -40,6 +41,7 @@ _TOTAL_NAMES: Final = {
 _TOTAL_MEANINGS: Final = {
     "total": msg("every stored tensor once"),
     "untied": msg("the tied head as a matrix of its own"),
+    "without_per_layer_embedding": msg("what Gemma 4 calls its effective size"),
     "non_embedding": msg("without embedding, positions, head"),
     "active": msg("what one token uses, embedding and head included"),
     "frozen": msg("stored, not trained"),
@@ -153,7 +155,8 @@ def _stack(each: ModelStack) -> StackLayers:
 
 def _totals(params: Summary, *, is_tied: bool) -> Iterator[TotalParams]:
     """Yield the totals that this model has and that differ from the total."""
-    names = ["total", *(["untied"] if is_tied else []), "non_embedding"]
+    names = ["total", *(["untied"] if is_tied else [])]
+    names += [name for name in ("without_per_layer_embedding", "non_embedding") if name in params]
     if params["active"] != params["total"]:
         names += ["active", "active_without_input_embedding", "active_without_embedding_and_head"]
     names += ["trainable", "frozen"] if params["frozen"] else []

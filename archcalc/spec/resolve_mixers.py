@@ -8,7 +8,7 @@ from msgspec import structs
 
 from archcalc.errors import InputError
 from archcalc.spec.base import Part
-from archcalc.spec.mixer import GatedDelta, Mamba1
+from archcalc.spec.mixer import GatedDelta, Lightning, Mamba1, Mamba2, Multipliers, RgLru, TimeMix
 from archcalc.spec.model import Spec
 from archcalc.words import msg
 
@@ -19,6 +19,41 @@ def mamba1(part: Mamba1, spec: Spec, where: str) -> Mamba1:
     """Return the mixer with d_inner and dt_rank."""
     d_inner, dt_rank = part.d_inner or 2 * spec.d_model, part.dt_rank or (spec.d_model + 15) // 16
     return structs.replace(part, d_inner=d_inner, dt_rank=dt_rank)
+
+
+def lightning(part: Lightning, spec: Spec, where: str) -> Lightning:
+    """Return the mixer with d_head."""
+    if part.d_head is None and spec.d_model % part.n_heads:
+        raise InputError(
+            msg(
+                "left out, and d_model {d_model} is not divisible by n_heads {n_heads}",
+                d_model=spec.d_model,
+                n_heads=part.n_heads,
+            ),
+            where=f"{where}.d_head",
+            allowed=msg("d_head stated, or an n_heads that divides d_model"),
+        )
+    return structs.replace(part, d_head=part.d_head or spec.d_model // part.n_heads)
+
+
+def rg_lru(part: RgLru, spec: Spec, where: str) -> RgLru:
+    """Return the mixer with d_block."""
+    if part.d_block is None and spec.d_model % part.n_blocks:
+        raise InputError(
+            msg(
+                "left out, and d_model {d_model} is not divisible by n_blocks {n_blocks}",
+                d_model=spec.d_model,
+                n_blocks=part.n_blocks,
+            ),
+            where=f"{where}.d_block",
+            allowed=msg("d_block stated, or an n_blocks that divides d_model"),
+        )
+    return structs.replace(part, d_block=part.d_block or spec.d_model // part.n_blocks)
+
+
+def time_mix(part: TimeMix, spec: Spec, where: str) -> TimeMix:
+    """Return the mixer with d_inner."""
+    return structs.replace(part, d_inner=part.d_inner or spec.d_model)
 
 
 def unchanged(part: P, spec: Spec, where: str) -> P:
@@ -37,3 +72,22 @@ def gated_delta(part: GatedDelta, spec: Spec, where: str) -> GatedDelta:
         )
     d_value = part.d_key if part.d_value is None else part.d_value
     return structs.replace(part, n_key_heads=n_key_heads, d_value=d_value)
+
+
+def mamba2(part: Mamba2, spec: Spec, where: str) -> Mamba2:
+    """Return the mixer with the bias of out. Each group serves equally many heads; the steps have bounds in order."""
+    if part.n_heads % part.n_state_groups:
+        raise InputError(
+            msg("{n} groups", n=part.n_state_groups),
+            where=f"{where}.n_state_groups",
+            allowed=msg("a divisor of n_heads = {n}", n=part.n_heads),
+        )
+    if part.step_min is not None and part.step_max is not None and part.step_min > part.step_max:
+        raise InputError(msg("smaller than step_min"), where=f"{where}.step_max", allowed=msg("step_min or more"))
+    if part.norm is None and part.norm_when != "after":
+        raise InputError(msg("there is no norm"), where=f"{where}.norm_when", allowed="after")
+    return structs.replace(
+        part,
+        out_bias=part.bias if part.out_bias is None else part.out_bias,
+        multipliers=None if part.multipliers == Multipliers() else part.multipliers,
+    )

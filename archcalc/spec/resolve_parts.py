@@ -9,7 +9,7 @@ import msgspec.structs
 from archcalc.errors import InputError
 from archcalc.spec.activation import with_parameters
 from archcalc.spec.attention import Attention, Indexer, LatentAttention
-from archcalc.spec.ffn import Gated, MoE, Plain
+from archcalc.spec.ffn import Gated, MoE, PerLayerGate, Plain
 from archcalc.spec.model import Spec
 from archcalc.spec.position import (
     Disentangled,
@@ -145,6 +145,10 @@ def _check_pairs(scaling: RopeScaling, d_rotary: int, where: str) -> None:
 
 def latent(part: LatentAttention, spec: Spec, where: str) -> LatentAttention:
     """Return the latent attention with d_rotary."""
+    if isinstance(part.indexer, Indexer):
+        _check_indexer(part.indexer, part, f"{where}.indexer")
+    if part.position is None:
+        return part
     position = _rope(part.position, part.d_rope, f"{where}.position")
     for field in ("stored", "values"):
         if getattr(position, field):
@@ -157,8 +161,6 @@ def latent(part: LatentAttention, spec: Spec, where: str) -> LatentAttention:
             where=f"{where}.position.d_rotary",
             allowed=str(part.d_rope),
         )
-    if isinstance(part.indexer, Indexer):
-        _check_indexer(part.indexer, part, f"{where}.indexer")
     return msgspec.structs.replace(part, position=position)
 
 
@@ -166,6 +168,10 @@ def _check_indexer(indexer: Indexer, part: LatentAttention, where: str) -> None:
     if part.q_rank is None:
         raise InputError(
             msg("there is no latent of queries for it to read"), where=where, allowed=msg("a q_rank, or no indexer")
+        )
+    if part.position is None:
+        raise InputError(
+            msg("there is no position to rotate its keys by"), where=where, allowed=msg("a position, or no indexer")
         )
     if indexer.d_index < part.d_rope:
         raise InputError(
@@ -256,6 +262,8 @@ def _check_router(part: MoE, where: str) -> None:
         raise InputError(
             msg("an expert beyond its capacity would get an input of 0"), where=f"{where}.weight_on", allowed="output"
         )
+    if part.latent_bias and part.d_latent is None:
+        raise InputError(msg("there is no latent"), where=f"{where}.latent_bias", allowed="d_latent")
     if part.normalize_min and not part.normalize:
         raise InputError(
             msg("the weights are not normalized"), where=f"{where}.normalize_min", allowed="normalize: true"
@@ -284,3 +292,9 @@ def dense(part: Plain | Gated, spec: Spec, where: str) -> Plain | Gated:
     """Return the feed-forward with the parameters of its activation."""
     down_bias = None if part.down_bias == part.bias else part.down_bias
     return msgspec.structs.replace(part, activation=with_parameters(part.activation), down_bias=down_bias)
+
+
+def per_layer_gate(part: PerLayerGate, spec: Spec, where: str) -> PerLayerGate:
+    """Return the gate with the parameters of its activation."""
+    activation = with_parameters(part.activation)
+    return msgspec.structs.replace(part, activation=activation)

@@ -63,6 +63,7 @@ FIXED = {
     "fsmt": ("embed_positions",),
     "roformer": ("embed_positions",),
     "esm": ("inv_freq",),
+    "minimax": ("slope_rate", "query_decay", "key_decay", "diagonal_decay"),
 }
 
 

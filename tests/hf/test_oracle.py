@@ -107,10 +107,16 @@ SAME_ALGORITHM = {
     "mamba",
     "falcon_mamba",
     "jamba",
+    "mamba2",
+    "nemotron_h",
+    "bamba",
+    "granitemoehybrid",
+    "falcon_h1",
     "qwen3_next",
     "qwen3_5_text",
     "qwen3_5_moe_text",
     "olmo_hybrid",
+    "minimax",
 }
 # The index of a layer or an expert in a name, which the lines write as *.
 INDEX = re.compile(r"(?:(?<=[.])|(?<=[.]expert_))[0-9]+(?=[.]|$)")
@@ -126,9 +132,11 @@ def collapsed(shapes: dict[str, tuple[int, ...]]) -> Counter[str]:
 
 
 def listed(lines: list[str]) -> Counter[str]:
-    return Counter(
-        {match[1]: int(match[2] or 1) for line in lines if (match := re.match(r"(.*?\])(?: x(\d+))?$", line))}
-    )
+    found: Counter[str] = Counter()
+    for line in lines:
+        if match := re.match(r"(.*?\])(?: x(\d+))?$", line):
+            found[match[1]] += int(match[2] or 1)
+    return found
 
 
 def differences(name: str, line: Line) -> Iterator[str]:

@@ -10,7 +10,7 @@ Axes: N heads, T tokens, S key tokens, D model, U value width, Z all heads' valu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -29,9 +29,9 @@ from archcalc.interp.readout import read_stack
 from archcalc.nn.taps import record
 from archcalc.nn.taps.model_tap import canonical_spec
 from archcalc.nn.taps.record import Recording
-from archcalc.spec.branches import BranchNames, active_branches, names, stream_names
+from archcalc.spec.branches import BranchNames, active_branches, arm_norm_out, arms, names, stream_names
 from archcalc.spec.groups import layers_of, weight_indices
-from archcalc.spec.layer import Arm, Branch
+from archcalc.spec.layer import Arm, Branch, Layer
 from archcalc.spec.model import Spec
 from archcalc.words import msg
 
@@ -98,6 +98,7 @@ def attribute(
     """
     spec = canonical_spec(model)
     stack = read_stack(spec)
+    _check_arms(layers_of(stack.stack))
     texts = model_inputs(model, ids, target)
     place = check_position(position, texts[-1].shape[1])
     arms = {arm.path: arm for arm in attention_arms(spec) if arm.path.startswith(f"{stack.prefix}layers.")}
@@ -106,6 +107,12 @@ def attribute(
     values = record(model, *texts, sites=sites)
     found = _Reading(model, spec, values, arms, place)
     return found.attribute(token, against, n_promoted, progress)
+
+
+def _check_arms(layers: Iterable[Layer]) -> None:
+    """Raise InputError for an arm that adds its input, which has no contribution of its own."""
+    if any(arm.skip for layer in layers for arm in arms(layer)):
+        raise InputError(msg("an arm adds its input"), where="skip", allowed="false")
 
 
 def _sites(spec: Spec, arms: dict[str, AttentionArm]) -> Iterator[str]:
@@ -119,7 +126,8 @@ def _sites(spec: Spec, arms: dict[str, AttentionArm]) -> Iterator[str]:
         for branch in active_branches(layer):
             yield from (f"{path}{arm.name}.out" for arm in branch.arms)
             own = names(branch)
-            yield from (path + name for name in (own.arms_sum, own.sum) if name)
+            after = (arm_norm_out(arm) for arm in branch.arms)
+            yield from (path + name for name in (*after, own.arms_sum, own.sum) if name)
     for path, arm in arms.items():
         yield from (f"{path}.values", f"{path}.pattern", f"{arm.key_path}.v")
         if getattr(arm.part, "gate", None) is not None:
@@ -198,11 +206,18 @@ class _Reading:
         arm_steps: list[LinearStep] = [Multiply(branch.scale)]
         arm_direction_D = direction_D * branch.scale
         if own.norm_out is not None:
-            norm = frozen(block.get_submodule(own.norm_out), self.at(f"{path}{self._sum_name(branch, own)}"))
+            summed_D = self.at(f"{path}{self._sum_name(branch, own)}")
+            norm_input_D = summed_D if own.arms_sum else summed_D * branch.arms[0].scale
+            norm = frozen(block.get_submodule(own.norm_out), norm_input_D)
             arm_direction_D = self._through(found, full + own.norm_out, norm, arm_direction_D, i)
             arm_steps.insert(0, norm)
         for arm in reversed(branch.arms):
-            self._arm(found, i, arm, block.get_submodule(arm.name), arm_direction_D, [*arm_steps, *later], n_promoted)
+            read_D, steps = arm_direction_D, [*arm_steps, *later]
+            if name := arm_norm_out(arm):
+                norm = frozen(block.get_submodule(name), self.at(f"{path}{arm.name}.out") * arm.scale)
+                read_D, steps = self._through(found, full + name, norm, read_D, i), [norm, *steps]
+            steps = [Multiply(arm.scale), *steps]
+            self._arm(found, i, arm, block.get_submodule(arm.name), read_D * arm.scale, steps, n_promoted)
         skip: list[LinearStep] = [Multiply(branch.skip)]
         direction_D = direction_D * branch.skip
         if branch.skip_reads == "normed" and own.norm_in is not None:
@@ -214,7 +229,8 @@ class _Reading:
 
     @staticmethod
     def _sum_name(branch: Branch, own: BranchNames) -> str:
-        return own.arms_sum or f"{branch.arms[0].name}.out"
+        first = branch.arms[0]
+        return own.arms_sum or arm_norm_out(first) or f"{first.name}.out"
 
     def _arm(
         self,

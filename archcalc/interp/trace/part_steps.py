@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from archcalc.interp.trace.expression import Call, Expression, Module, Parameter, Value, call
 from archcalc.nn.mla import latent_scale
 from archcalc.spec.activation import AnyActivation, ClampedSwish
-from archcalc.spec.attention import Attention, Indexer, LatentAttention, LogTemperature, Temperature
-from archcalc.spec.ffn import Gated, MoE, Plain
+from archcalc.spec.attention import Attention, Gate, Indexer, LatentAttention, LogTemperature, Temperature
+from archcalc.spec.ffn import Gated, MoE, PerLayerGate, Plain
+from archcalc.spec.norm import Norm
 from archcalc.spec.position import Alibi, Disentangled, RelativeBias, Rope
 
 # A step's own name, its kind, its expression.
@@ -23,17 +24,19 @@ class PartContext:
 
     `step_prefix` begins the names of its steps, `weight_prefix` those of its weights, `key_prefix` those of its keys
     and values, which belong to an earlier layer if they are shared, `lender_prefix` those of the layer that lends a
-    selection. `input` is the step that it reads, `source` the one that cross-attention computes keys and values from,
-    None for self-attention. `is_causal`: later keys are masked. `d_model` is the width of the states.
+    selection. `input` is what it reads, `source` the one that cross-attention computes keys and values from,
+    None for self-attention. `is_causal`: later keys are masked. `per_layer`: the layer's own embedding. `d_model` is
+    the width of the states.
     """
 
     step_prefix: str
     weight_prefix: str
-    input: Value
+    input: Expression
     source: Value | None
     is_causal: bool
     key_prefix: str
     lender_prefix: str = ""
+    per_layer: Expression | None = None
     d_model: int = 0
 
     @property
@@ -77,15 +80,23 @@ def attention(part: Attention, ctx: PartContext) -> PartSteps:
     if isinstance(part.position, Disentangled):
         scores = _with_distances(part, part.position, ctx, scores)
     yield from _softmaxed(scores, ctx, is_masked=ctx.is_causal or part.window is not None, has_sinks=part.sinks)
-    heads: Expression = ctx.step("values")
-    if part.gate is not None:
-        gate = call("heads", ctx.linear(ctx.input, "gate"), part.n_heads)
-        if part.gate.bias:
-            gate += call("by_head", Parameter(f"{ctx.weight_prefix}gate_bias"))
-        yield "gate", "gate", call(part.gate.activation, gate)
-        heads *= ctx.step("gate")
-    joined = call("joined", heads)
+    yield from _gate(part.gate, part.n_heads, ctx)
+    joined = _joined(part.gate, ctx)
     yield "out", "attention_out", ctx.linear(joined if part.out_norm is None else ctx.normed(joined, "out_norm"), "out")
+
+
+def _gate(part: Gate | None, n_heads: int, ctx: PartContext) -> PartSteps:
+    """Yield the step of an output gate."""
+    if part is not None:
+        gate: Expression = call("heads", ctx.linear(ctx.input, "gate"), n_heads)
+        if part.bias:
+            gate += call("by_head", Parameter(f"{ctx.weight_prefix}gate_bias"))
+        yield "gate", "gate", call(part.activation, gate)
+
+
+def _joined(gate: Gate | None, ctx: PartContext) -> Call:
+    """Return the heads' values, gated if there is a gate, concatenated."""
+    return call("joined", ctx.step("values") if gate is None else ctx.step("values") * ctx.step("gate"))
 
 
 def _with_distances(part: Attention, position: Disentangled, ctx: PartContext, scores: Expression) -> Expression:
@@ -104,7 +115,7 @@ def _with_distances(part: Attention, position: Disentangled, ctx: PartContext, s
     return scores
 
 
-def _projected(part: Attention, ctx: PartContext, name: str, x: Value, n_heads: int) -> Expression:
+def _projected(part: Attention, ctx: PartContext, name: str, x: Expression, n_heads: int) -> Expression:
     """Return queries or keys: projected, split into heads, normalized and rotated."""
     when, over = (part.qk_norm.when, part.qk_norm.over) if part.qk_norm is not None else ("", "")
     projected = ctx.linear(x, name)
@@ -144,12 +155,13 @@ def _tempered(part: Temperature | None, x: Expression) -> Expression:
 def latent(part: LatentAttention, ctx: PartContext) -> PartSteps:
     """Yield the steps of multi-head latent attention (MLA)."""
     down = ctx.linear(ctx.input, "kv_down")
-    yield (
-        "latent",
-        "latent",
-        _scaled(part, part.kv_rank, ctx.normed(call("first", down, part.kv_rank), "kv_down_norm"), ctx),
-    )
-    yield "k_shared", "keys", call("rotated", call("heads", call("last", down, part.d_rope), 1), part.d_rope)
+    normed = ctx.normed(call("first", down, part.kv_rank), "kv_down_norm")
+    yield "latent", "latent", _scaled(part, part.kv_rank, normed, ctx)
+
+    def rotated(x: Call) -> Call:
+        return x if part.position is None else call("rotated", x, part.d_rope)
+
+    yield "k_shared", "keys", rotated(call("heads", call("last", down, part.d_rope), 1))
     up = call("heads", ctx.linear(ctx.step("latent"), "kv_up"), part.n_heads)
     yield "k", "keys", call("concat", call("first", up, part.d_nope), ctx.step("k_shared"))
     yield "v", "values", call("last", up, part.d_v)
@@ -157,8 +169,7 @@ def latent(part: LatentAttention, ctx: PartContext) -> PartSteps:
     if part.q_rank is not None:
         q_input = _scaled(part, part.q_rank, ctx.normed(ctx.linear(ctx.input, "q_down"), "q_down_norm"), ctx)
     q = call("heads", ctx.linear(q_input, "q" if part.q_rank is None else "q_up"), part.n_heads)
-    rotated = call("rotated", call("last", q, part.d_rope), part.d_rope)
-    yield "q", "queries", call("concat", call("first", q, part.d_nope), rotated)
+    yield "q", "queries", call("concat", call("first", q, part.d_nope), rotated(call("last", q, part.d_rope)))
     scores = call("dot", ctx.step("q"), ctx.step("k")) * latent_scale(part)
     if isinstance(part.indexer, Indexer):
         yield from _indexed(part, part.indexer, q_input, ctx)
@@ -166,7 +177,8 @@ def latent(part: LatentAttention, ctx: PartContext) -> PartSteps:
         owner = ctx.step_prefix if isinstance(part.indexer, Indexer) else ctx.lender_prefix
         scores = call("selected", scores, call("top", Value(f"{owner}index_scores"), part.indexer.n_selected))
     yield from _softmaxed(scores, ctx, is_masked=ctx.is_causal, has_sinks=False)
-    yield "out", "attention_out", ctx.linear(call("joined", ctx.step("values")), "out")
+    yield from _gate(part.gate, part.n_heads, ctx)
+    yield "out", "attention_out", ctx.linear(_joined(part.gate, ctx), "out")
 
 
 def _scaled(part: LatentAttention, rank: int, latent: Expression, ctx: PartContext) -> Expression:
@@ -211,7 +223,10 @@ def gated_ffn(part: Gated, ctx: PartContext) -> PartSteps:
     """Yield the steps of a gated feed-forward, with three matrices."""
     yield "gate", "up", ctx.linear(ctx.input, "gate")
     yield "up", "up", ctx.linear(ctx.input, "up")
-    yield "hidden", "hidden", _gated(part.activation, ctx.step("gate"), ctx.step("up"), ctx)
+    gate: Expression = ctx.step("gate")
+    gate = gate if part.gate_scale == 1 else gate * part.gate_scale
+    gate = gate if part.sparsity is None else call("sparse", gate, part.sparsity)
+    yield "hidden", "hidden", _gated(part.activation, gate, ctx.step("up"), ctx)
     yield "out", "ffn_out", _down(part, ctx)
 
 
@@ -236,8 +251,9 @@ def _gated(part: AnyActivation, gate: Expression, up: Expression, ctx: PartConte
 
 def mixture(part: MoE, ctx: PartContext) -> PartSteps:
     """Yield the steps of a mixture of experts."""
-    yield "router", "router", ctx.linear(ctx.input, "router")
+    yield "router", "router", ctx.linear(_normed(part.router_norm, ctx, "router_norm"), "router")
     logits: Expression = ctx.step("router")
+    logits = logits if part.router_scale == 1 else logits * part.router_scale
     if part.router_softcap is not None:
         logits = call("capped", logits, part.router_softcap)
     scores = logits if part.choose == "logits" else call(part.choose, logits)
@@ -250,26 +266,45 @@ def mixture(part: MoE, ctx: PartContext) -> PartSteps:
     if part.normalize:
         weights = call("shares", weights, *([part.normalize_min] if part.normalize_min else []))
     scaled = weights if part.scale == 1 else weights * part.scale
+    if part.expert_scales:
+        scaled *= call("at", Parameter(f"{ctx.weight_prefix}expert_scales"), ctx.step("chosen"))
     taken = scaled if part.capacity is None else call("taken", scaled, ctx.step("chosen"), part.capacity)
     yield "weights", "chosen", taken
     is_input_weighted, experts = part.weight_on == "input", Module(f"{ctx.weight_prefix}experts")
+    expert_input = _normed(part.input_norm, ctx, "input_norm")
     input_weights = [ctx.step("weights")] if is_input_weighted else []
-    outputs = call("experts", ctx.input, ctx.step("chosen"), experts, *input_weights)
+    read = expert_input if part.d_latent is None else ctx.linear(expert_input, "latent_down")
+    outputs = call("experts", read, ctx.step("chosen"), experts, *input_weights)
     if part.n_zero:
-        outputs = call("or_input", outputs, ctx.input, ctx.step("chosen"), part.n_experts)
+        outputs = call("or_input", outputs, read, ctx.step("chosen"), part.n_experts)
     yield "experts", "experts", outputs
-    out = (
+    out: Expression = (
         call("total", ctx.step("experts"))
         if is_input_weighted
         else call("summed", ctx.step("weights"), ctx.step("experts"))
     )
+    if part.d_latent is not None:
+        out = ctx.linear(out, "latent_up")
     if part.n_shared:
-        up, gate = (ctx.linear(ctx.input, f"shared.{name}") for name in ("up", "gate"))
+        up, gate = (ctx.linear(expert_input, f"shared.{name}") for name in ("up", "gate"))
         act = part.shared_activation or part.activation
         yield "shared.hidden", "hidden", _gated(act, gate, up, ctx) if part.gated else _activated(act, up, ctx)
         shared = ctx.linear(ctx.step("shared.hidden"), "shared.down")
-        out += shared * call("sigmoid", ctx.linear(ctx.input, "shared_gate")) if part.shared_gate else shared
+        out += shared * call("sigmoid", ctx.linear(expert_input, "shared_gate")) if part.shared_gate else shared
     yield "out", "ffn_out", out * 0.5 if part.shared_combine == "average" else out
+
+
+def per_layer_gate(part: PerLayerGate, ctx: PartContext) -> PartSteps:
+    """Yield the steps of a gate on a layer's own embedding."""
+    assert ctx.per_layer is not None, "a stack with such gates has per-layer embeddings"
+    yield "gate", "up", ctx.linear(ctx.input, "gate")
+    yield "hidden", "hidden", _gated(part.activation, ctx.step("gate"), ctx.per_layer, ctx)
+    yield "out", "ffn_out", ctx.linear(ctx.step("hidden"), "down")
+
+
+def _normed(part: Norm | None, ctx: PartContext, name: str) -> Expression:
+    """Return the input after a norm of the part, if there is one."""
+    return ctx.input if part is None else ctx.normed(ctx.input, name)
 
 
 def _weights(part: MoE, logits: Expression, scores: Expression, chosen: Value) -> Call:

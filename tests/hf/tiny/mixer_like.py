@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.hf.tiny.llama_like import GROUPED, RMS, THETA
+from tests.hf.tiny.llama_like import BASE, GROUPED, RMS, THETA
 
 CONV = {"layer_types": ["conv", "full_attention", "conv", "full_attention"], "norm_eps": 0.03, "conv_L_cache": 4}
 LINEAR = {
@@ -32,6 +32,45 @@ MAMBA = {
     "layer_norm_epsilon": 0.03,
     "pad_token_id": None,
 }
+MAMBA2 = {"num_heads": 4, "head_dim": 16, "n_groups": 2, "chunk_size": 4}
+NEMOTRON = {
+    "vocab_size": 96,
+    "hidden_size": 32,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 12,
+    "hybrid_override_pattern": "ME*-*",
+    "intermediate_size": 40,
+    "mamba_num_heads": 4,
+    "mamba_head_dim": 6,
+    "ssm_state_size": 7,
+    "n_groups": 2,
+    "conv_kernel": 3,
+    "chunk_size": 4,
+    "n_routed_experts": 6,
+    "moe_intermediate_size": 24,
+    "moe_shared_expert_intermediate_size": 20,
+    "layer_norm_epsilon": 0.03,
+}
+BAMBA = GROUPED | {
+    "rms_norm_eps": 0.03,
+    "mamba_n_heads": 4,
+    "mamba_n_groups": 2,
+    "mamba_d_state": 7,
+    "mamba_d_conv": 3,
+    "mamba_chunk_size": 4,
+}
+GRANITE_HYBRID = BAMBA | {
+    "num_hidden_layers": 4,
+    "layer_types": ["attention", "mamba", "full_attention", "linear_attention"],
+    "shared_intermediate_size": 20,
+    "num_local_experts": 5,
+    "embedding_multiplier": 1.5,
+    "residual_multiplier": 0.7,
+    "attention_multiplier": 0.4,
+    "logits_scaling": 1.3,
+}
+FALCON_H1 = BAMBA | {"num_hidden_layers": 2, "mamba_d_ssm": 24, "mamba_rms_norm": True}
 JAMBA = GROUPED | {
     "rms_norm_eps": 0.03,
     "mamba_d_state": 7,
@@ -41,13 +80,100 @@ JAMBA = GROUPED | {
     "num_hidden_layers": 5,
 }
 
+KDA = BASE | {
+    "rms_norm_eps": 0.03,
+    "num_key_value_heads": 4,
+    "kv_lora_rank": 28,
+    "qk_nope_head_dim": 10,
+    "qk_rope_head_dim": 6,
+    "v_head_dim": 14,
+    "num_experts": 8,
+    "num_experts_per_token": 3,
+    "moe_intermediate_size": 24,
+}
+KIMI = KDA | {"linear_num_heads": 3, "linear_head_dim": 6, "linear_conv_kernel_dim": 3}
+LING = KDA | {"num_expert_group": 4, "topk_group": 2, "head_dim": 6, "layer_group_size": 2}
+
+MINIMAX = RMS | {"num_local_experts": 6, "num_experts_per_tok": 2, "intermediate_size": 24, "block_size": 4}
+
+GRIFFIN = {key: RMS[key] for key in RMS if key != "max_position_embeddings"} | {
+    "attention_window_size": 5,
+    "block_types": ["recurrent", "attention"],
+    "conv1d_width": 3,
+}
+
+RWKV = {
+    "vocab_size": 96,
+    "hidden_size": 32,
+    "num_hidden_layers": 3,
+    "context_length": 64,
+    "layer_norm_epsilon": 0.03,
+}
+
+LFM3 = GROUPED | {
+    "norm_eps": 0.03,
+    "head_dim": 12,
+    "sliding_window": 5,
+    "layer_types": ["conv", "full_attention", "sliding_attention", "full_attention"],
+}
+
 CONFIGS: dict[str, dict[str, Any]] = {
+    "bailing_hybrid:default switches": LING,
+    "bailing_hybrid:mixed": LING
+    | {"kda_safe_gate": False, "linear_head_dim": 5, "linear_num_heads": 3, "linear_conv_kernel_dim": 3}
+    | {"first_k_dense_replace": 1, "attention_bias": True, "moe_renormalize": False, "num_shared_experts": 2},
+    "bailing_hybrid:bounded": LING | {"kda_lower_bound": -0.7, "routed_scaling_factor": 1.7} | HYBRID | THETA,
+    "kimi_linear:default switches": KIMI | HYBRID,
+    "kimi_linear:mixed": KIMI
+    | HYBRID
+    | {"mlp_layer_types": ["sparse", "dense", "dense", "sparse"], "q_lora_rank": 20, "attention_bias": True}
+    | {"num_expert_group": 4, "topk_group": 2, "moe_renormalize": False, "routed_scaling_factor": 1.7},
+    "kimi_linear:published words": KDA
+    | {"first_k_dense_replace": 2}
+    | {
+        "linear_attn_config": {
+            "full_attn_layers": [1, 4],
+            "kda_layers": [2, 3],
+            "head_dim": 5,
+            "num_heads": 2,
+            "short_conv_kernel_size": 3,
+        }
+    },
     "lfm2:plain": GROUPED | CONV | {"block_auto_adjust_ff_dim": False},
     "mamba:plain": MAMBA,
     "mamba:other switches": MAMBA
     | {"use_bias": True, "use_conv_bias": False, "expand": 3, "time_step_rank": 5, "tie_word_embeddings": False},
     "falcon_mamba:plain": MAMBA | {"mixer_rms_eps": 0.2},
     "falcon_mamba:own width": MAMBA | {"intermediate_size": 40, "tie_word_embeddings": False, "use_bias": True},
+    "mamba2:plain": MAMBA | MAMBA2 | {"num_hidden_layers": 2},
+    "mamba2:other switches": MAMBA
+    | MAMBA2
+    | {"use_bias": True, "use_conv_bias": False, "expand": 3, "head_dim": 24, "tie_word_embeddings": True}
+    | {"num_hidden_layers": 2, "n_groups": 1, "time_step_limit": [0.69, 0.7]},
+    "nemotron_h:plain": NEMOTRON,
+    "nemotron_h:other switches": NEMOTRON
+    | {
+        "layers_block_type": ["moe", "linear_attention", "mlp", "full_attention", "attention"],
+        "hybrid_override_pattern": None,
+    }
+    | {"use_bias": True, "use_conv_bias": False, "mlp_bias": True, "moe_latent_size": 10, "n_group": 3, "topk_group": 2}
+    | {"norm_topk_prob": False, "routed_scaling_factor": 1.5, "mlp_hidden_act": "silu"},
+    "bamba:plain": BAMBA | {"num_hidden_layers": 3, "attn_layer_indices": [0, 2]},
+    "bamba:other switches": BAMBA
+    | {"num_hidden_layers": 3, "attn_layer_indices": [1, 2], "mamba_expand": 3, "mamba_n_groups": 1}
+    | {"attention_bias": True, "mlp_bias": True, "mamba_proj_bias": True, "mamba_conv_bias": False},
+    "granitemoehybrid:plain": GRANITE_HYBRID,
+    "granitemoehybrid:dense": GRANITE_HYBRID
+    | {"num_local_experts": 0, "num_experts_per_tok": 0, "position_embedding_type": "rope", "attention_bias": True}
+    | {"tie_word_embeddings": True, "mamba_proj_bias": True, "mamba_conv_bias": False, "mamba_d_head": 16},
+    "falcon_h1:plain": FALCON_H1,
+    "falcon_h1:multiplied": FALCON_H1
+    | {"mamba_norm_before_gate": False, "mamba_proj_bias": True, "mamba_d_head": 6, "tie_word_embeddings": True}
+    | {"attention_bias": True, "mlp_bias": True, "mamba_conv_bias": False}
+    | {"attention_in_multiplier": 0.7, "attention_out_multiplier": 1.3, "ssm_in_multiplier": 1.6}
+    | {"ssm_out_multiplier": 0.6, "ssm_multipliers": [0.5, 1.5, 0.8, 1.2, 0.9], "mlp_multipliers": [0.4, 1.7]}
+    | {"key_multiplier": 0.3, "lm_head_multiplier": 0.2, "embedding_multiplier": 3.0},
+    "falcon_h1:gate alone": FALCON_H1 | {"mamba_rms_norm": False, "projectors_bias": True, "mamba_d_ssm": None},
     "jamba:plain": JAMBA,
     "jamba:other switches": JAMBA
     | {"expert_layer_period": 3, "mamba_conv_bias": False, "mamba_proj_bias": True, "mamba_dt_rank": 6},
@@ -56,6 +182,23 @@ CONFIGS: dict[str, dict[str, Any]] = {
     | THETA
     | {"conv_bias": True, "tie_word_embeddings": False, "block_multiple_of": 10, "block_ffn_dim_multiplier": 1.2},
     # transformers saves the joined convolution in three equal parts, so queries and values are equally wide here.
+    "lfm3:default switches": LFM3,
+    "lfm3:mixed": LFM3
+    | {"use_sandwich_norm": False, "use_attention_gate": False, "attention_bias": True, "conv_bias": True}
+    | {"conv_L_cache": 3, "tie_word_embeddings": False}
+    | {
+        "rope_parameters": {
+            "sliding_attention": {"rope_type": "default", "rope_theta": 20.0},
+            "full_attention": {"rope_type": "proportional", "rope_theta": 300.0, "partial_rotary_factor": 0.34},
+        }
+    },
+    "minimax:default switches": MINIMAX,
+    "minimax:mixed": MINIMAX
+    | HYBRID
+    | THETA
+    | {"head_dim": 6, "tie_word_embeddings": True, "block_size": 64}
+    | {"full_attn_alpha_factor": 0.7, "full_attn_beta_factor": 1.3, "linear_attn_alpha_factor": 1.1}
+    | {"linear_attn_beta_factor": 0.8, "mlp_alpha_factor": 0.9, "mlp_beta_factor": 1.2},
     "olmo_hybrid:default switches": RMS | HYBRID | {"linear_key_head_dim": 6, "linear_value_head_dim": 6},
     "olmo_hybrid:biased": RMS
     | HYBRID
@@ -68,6 +211,12 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "qwen3_5_text:biased": QWEN
     | {"attention_bias": True, "tie_word_embeddings": True, "layer_types": None, "full_attention_interval": 2}
     | {"linear_num_key_heads": 3, "linear_num_value_heads": 3},
+    "recurrent_gemma:default switches": GRIFFIN,
+    "recurrent_gemma:mixed": GRIFFIN
+    | {"lru_width": 24, "attention_bias": True, "tie_word_embeddings": False, "logits_soft_cap": 2.0}
+    | {"block_types": ["attention", "recurrent", "recurrent", "attention"], "hidden_activation": "relu"},
+    "rwkv:default switches": RWKV,
+    "rwkv:rescaled": RWKV | {"rescale_every": 2, "intermediate_size": 56, "tie_word_embeddings": True},
     "qwen3_next:default switches": QWEN_MOE,
     "qwen3_next:mixed": QWEN_MOE
     | {"attention_bias": True, "mlp_only_layers": [1, 2], "norm_topk_prob": False, "partial_rotary_factor": 0.5},
