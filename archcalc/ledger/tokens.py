@@ -12,7 +12,7 @@ tokens that a linear attention computes, the last one padded: none in a step of 
 pass that begins a text has. `nearest(n)` and `source_nearest(n)` are the rows of a table of n distances that a
 bidirectional layer needs. `first(n)` are the tokens of a text up to n, `blocks(n)` its whole blocks of n tokens.
 `near_first(w, n)` are the pairs of the later tokens, with those in their window w and with the first n;
-`block_pairs(n, r)` those of blocks of n tokens that read r random ones. With `source_` before it, the same of the source.
+`block_pairs(n, r)` those of blocks of n tokens that read r random ones. With `source_` before it: of the source.
 `source_new` is the number of source tokens while they are read, then 0; `source_passes` is 1 while they are read, then
 0.
 """

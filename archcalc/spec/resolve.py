@@ -366,7 +366,8 @@ def _check_inputs(branch: Branch, before: tuple[Branch, ...], where: str) -> Non
     """Raise InputError if an arm reads the input of a branch that is not computed before its own."""
     earlier = [other.arms[0].name for other in before if other.arms[0].reads != "nothing"]
     for a, arm in enumerate(branch.arms):
-        if arm.input_of is not None and (arm.input_of not in earlier or arm.reads == "nothing"):
+        is_possible = arm.input_of in earlier and arm.reads != "nothing" and branch.joins == "stream"
+        if arm.input_of is not None and not is_possible:
             raise InputError(
                 msg("found {found}", found=repr(arm.input_of)),
                 where=f"{where}.arms[{a}].input_of",

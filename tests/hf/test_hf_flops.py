@@ -63,8 +63,10 @@ POOLS = {"big_bird"}
 # Whose class computes scores of some blocks, where ours masks the others.
 READS_BLOCKS = {"big_bird:small"}
 # Classes that have no cache (T5Gemma: none while it trains; RecurrentGemma's is no output; RWKV's is changed in place,
-# which no backward pass allows), or whose encoder asks for it, or whose windowed layers keep every key in theirs.
-NO_CACHE, KEEPS_ALL = {"openai-gpt", "switch_transformers", "t5gemma", "recurrent_gemma", "rwkv"}, {"gpt_neo"}
+# which no backward pass allows), or whose encoder asks for it or gives more than states, or whose windowed layers keep
+# every key in theirs.
+NO_CACHE = {"nllb-moe", "openai-gpt", "switch_transformers", "t5gemma", "recurrent_gemma", "rwkv"}
+KEEPS_ALL = {"gpt_neo"}
 # What transformers cannot run on meta: configs, or all of a model type.
 LENGTHS = "it looks whether a text is longer than its input"
 NOT_ON_META = {
@@ -83,7 +85,8 @@ NOT_ON_META = {
     "xlm": LENGTHS,
     "flaubert": LENGTHS,
     "longcat_flash": "it looks which experts are chosen",
-    "nllb-moe": "it looks which experts are chosen",
+    "nllb-moe:mixed": "it looks which experts are chosen",
+    "nllb-moe:untied": "it looks which experts are chosen",
     "switch_transformers": "it looks which experts are chosen",
 }
 # The classes' own sizes: large, and no other choices than the small ones.
