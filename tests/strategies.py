@@ -47,7 +47,7 @@ from archcalc.spec.layer import (
     Shares,
     Stack,
 )
-from archcalc.spec.mixer import AnyMixer, GatedDelta, Mamba1, ShortConv
+from archcalc.spec.mixer import AnyMixer, GatedDelta, Mamba1, Mamba2, Multipliers, ShortConv
 from archcalc.spec.model import Axis, Dropout, Extra, Family, Head, Labels, Pooler, Transform
 from archcalc.spec.norm import LayerNorm, Norm, RMSNorm
 from archcalc.spec.position import (
@@ -340,7 +340,12 @@ _DENSE = {
     "down_norm": st.sampled_from((None, None, *_NORMS)),
 }
 PLAIN = st.builds(Plain, **_DENSE)
-GATED = st.builds(Gated, **_DENSE, sparsity=st.sampled_from((None, None, 0.95, 0.5)))
+GATED = st.builds(
+    Gated,
+    **_DENSE,
+    gate_scale=st.sampled_from((1.0, 1.0, 0.5, 2.5)),
+    sparsity=st.sampled_from((None, None, 0.95, 0.5)),
+)
 
 
 # Groups, experts of each, active groups, active experts.
@@ -399,6 +404,8 @@ def mixtures(draw: st.DrawFn) -> MoE:
         n_active_groups=n_active_groups,
         n_shared=n_shared,
         group_score=draw(st.sampled_from((None, "best", "two_best"))) if n_groups > 1 else None,
+        d_latent=(d_latent := draw(st.sampled_from((None, None, 3)))),
+        latent_bias=d_latent is not None and draw(st.booleans()),
         jitter=draw(st.sampled_from((None, 0.0, 0.3))) if router["weigh"] == "sparsemixer" else None,
         **draw(ROUTER_INPUTS),
         **router,
@@ -446,7 +453,34 @@ MAMBA1 = st.builds(
     conv_bias=st.booleans(),
     norm=st.sampled_from((None, *_NORMS)),
 )
-MIXERS: st.SearchStrategy[AnyMixer] = SHORT_CONVS | MAMBA1 | gated_deltas()
+
+MULTIPLIERS = st.builds(Multipliers, **dict.fromkeys(("z", "v", "b", "c", "delta"), st.sampled_from((0.5, 1.0, 2.5))))
+
+
+@st.composite
+def mamba2s(draw: st.DrawFn) -> Mamba2:
+    """Draw a Mamba-2 mixer, often with fewer groups than heads, and limits of steps that some are beyond."""
+    n_groups, per_group = draw(st.sampled_from(((2, 1), (1, 2), (2, 2), (1, 1))))
+    bias, norm = draw(st.booleans()), draw(optional(RMS_NORMS))
+    return Mamba2(
+        n_heads=n_groups * per_group,
+        d_head=draw(st.sampled_from((3, 4))),
+        n_state_groups=n_groups,
+        d_state=draw(st.sampled_from((2, 5, 4))),
+        d_conv=draw(D_CONVS),
+        chunk=draw(st.sampled_from((2, 4, 3, 64))),
+        step_min=draw(st.sampled_from((None, 0.69))),
+        step_max=draw(st.sampled_from((None, 0.7))),
+        bias=bias,
+        out_bias=draw(st.sampled_from((None, not bias))),
+        conv_bias=draw(st.booleans()),
+        norm=norm,
+        multipliers=draw(optional(MULTIPLIERS)),
+        norm_when=draw(st.sampled_from(("after", "before"))) if norm else "after",
+    )
+
+
+MIXERS: st.SearchStrategy[AnyMixer] = SHORT_CONVS | MAMBA1 | gated_deltas() | mamba2s()
 
 
 @cache
@@ -468,7 +502,8 @@ def arms(draw: st.DrawFn, name: str, place: Place = Place(), source: bool = Fals
     part = draw(attentions(place, cross=True) if source else own)
     reads = "stream" if not source else "nothing" if place.is_idle else "source"
     norm_out = draw(st.sampled_from((None, None, *_NORMS)))
-    return Arm(name=name, part=part, norm=draw(NORMS) if norm else None, norm_out=norm_out, reads=reads)
+    scales = draw(st.sampled_from(({}, {}, {"in_scale": 0.5}, {"scale": 2.5}, {"in_scale": 1.5, "scale": 0.25})))
+    return Arm(name=name, part=part, norm=draw(NORMS) if norm else None, norm_out=norm_out, reads=reads, **scales)
 
 
 @st.composite
@@ -930,6 +965,8 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     ShortConv: SHORT_CONVS,
     GatedDelta: gated_deltas(),
     Mamba1: MAMBA1,
+    Mamba2: mamba2s(),
+    Multipliers: MULTIPLIERS,
     ClampedSwish: CLAMPED,
     Plain: PLAIN,
     Gated: GATED,

@@ -24,6 +24,7 @@ class FfnOptions(msgspec.Struct, frozen=True):
     bias: bool
     down_bias: bool
     down_norm: Norm | None = None
+    scales_gate: bool = False
     is_sparse: bool = False
 
 
@@ -34,8 +35,8 @@ def plain(part: Plain, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forward[Te
 
 def gated(part: Gated, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
     """Yield the leaves of the gate, up and down projections."""
-    is_sparse = part.sparsity is not None
-    options = FfnOptions(True, part.bias, has_down_bias(part), part.down_norm, is_sparse)
+    is_sparse, scales_gate = part.sparsity is not None, part.gate_scale != 1.0
+    options = FfnOptions(True, part.bias, has_down_bias(part), part.down_norm, scales_gate, is_sparse)
     return dense(part.activation, d.d_ff, x, ctx, options)
 
 
@@ -43,6 +44,7 @@ def dense(function: AnyActivation, width: Poly, x: Tensor, ctx: ForwardContext, 
     """Yield the leaves of a feed-forward of this hidden width."""
     if options.is_gated:
         gate = yield from linear("gate", x, width, "ffn", bias=options.bias)
+        gate = gate.new("scaled gate") if options.scales_gate else gate
         if options.is_sparse:
             gate = yield from _sparse(gate)
         up = yield from linear("up", x, width, "ffn", bias=options.bias)

@@ -28,10 +28,13 @@ class LayerBuilder(msgspec.Struct, frozen=True):
 
     def part(self, arm: Arm, x: Tensor) -> Forward[Tensor]:
         """Yield the leaves of an arm's part; return its output, before the residual."""
+        if arm.in_scale != 1.0:
+            x = x.new("scaled")
         leaves: Forward[Tensor] = implementation(arm.part, "ledger")(
             arm.part, self.symbols[arm.name], x, self._arm_context(arm)
         )
-        return (yield from with_prefix(f"{self.ctx.prefix}{arm.name}.", leaves))
+        y = yield from with_prefix(f"{self.ctx.prefix}{arm.name}.", leaves)
+        return y if arm.scale == 1.0 else y.new("scaled")
 
     def _arm_context(self, arm: Arm) -> ForwardContext:
         """Return the context with the inputs of this arm only."""

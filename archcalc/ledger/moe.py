@@ -38,11 +38,22 @@ def leaves(part: MoE, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forward[Ten
         yield Save("router", Tensor("beyond capacity", chosen.axes, "bool"), "ffn")
         routing_weights = routing_weights.new("shares")
     x = yield from norm.leaves(part.input_norm, "input_norm", x, ctx)
-    yield from _WEIGHT_PLACES[part.weight_on](part, d, x, chosen, routing_weights.as_dtype(x.dtype), ctx)
+    expert_input = yield from _to_latent(part, d, x)
+    experts = _WEIGHT_PLACES[part.weight_on]
+    yield from experts(part, d, expert_input, chosen, routing_weights.as_dtype(x.dtype), ctx)
+    if part.d_latent is not None:
+        yield from linear("latent_up", expert_input.new("sum"), d.d_model, "ffn", bias=part.latent_bias)
     y = x.new("mixed")
     if part.n_shared:
         y = yield from _shared_experts(part, d, x, ctx)
     return y
+
+
+def _to_latent(part: MoE, d: Symbols, x: Tensor) -> Forward[Tensor]:
+    """Yield the leaves of the projection that the routed experts read; without one they read the input."""
+    if part.d_latent is None:
+        return x
+    return (yield from linear("latent_down", x, d.d_latent, "ffn", bias=part.latent_bias))
 
 
 def _weigh_outputs(

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from archcalc.nn.altup import AltUp, add_to_later
 from archcalc.nn.attention_context import LayerContext
 from archcalc.nn.norm import norm
+from archcalc.nn.scaling import multiply
 from archcalc.nn.taps.points import tap, tap_scope
 from archcalc.spec import Spec
 from archcalc.spec.branches import (
@@ -133,8 +134,9 @@ class Block(nn.Module):
         arguments: tuple[Any, ...] = (context.for_arm(arm),) if arm.name in self.token_mixers else ()
         if arm.name in self.per_layer_gates:
             arguments = (context.per_layer,)
+        x_BTD = multiply(x_BTD, arm.in_scale)
         y_BTD: Tensor = tap_scope(arm.name, self.get_submodule(arm.name), x_BTD, *arguments)
-        return tap(f"{arm.name}.out", y_BTD)
+        return multiply(tap(f"{arm.name}.out", y_BTD), arm.scale)
 
     def apply_norm(self, name: str | None, x_BTD: Tensor) -> Tensor:
         """Return the states after the norm of this name; None leaves them as they are."""
@@ -146,11 +148,6 @@ class Block(nn.Module):
     def apply_dropout(self, y_BTD: Tensor) -> Tensor:
         """Apply residual dropout in training."""
         return F.dropout(y_BTD, self.dropout, self.training and self.execution.dropout)
-
-
-def multiply(x: Tensor, factor: float) -> Tensor:
-    """Return a tensor times a number; the tensor itself for 1."""
-    return x if factor == 1 else x * factor
 
 
 def _sum(tensors: list[Tensor]) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from archcalc.nn.activation import activation, gated
 from archcalc.nn.linear import Linear
 from archcalc.nn.norm import norm
+from archcalc.nn.scaling import multiply
 from archcalc.nn.taps.points import tap
 from archcalc.spec import Spec
 from archcalc.spec import ffn as spec
@@ -45,6 +46,7 @@ class Gated(nn.Module):
     def __init__(self, part: spec.Gated, model: Spec) -> None:
         super().__init__()
         self.dropout, self.execution = model.dropout.ffn, Execution()
+        self.gate_scale = part.gate_scale
         self.sparsity = part.sparsity
         self.gate = Linear(model.d_model, part.d_ff, bias=part.bias)
         self.up = Linear(model.d_model, part.d_ff, bias=part.bias)
@@ -54,7 +56,7 @@ class Gated(nn.Module):
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         """Map states [B, T, D] to states [B, T, D]."""
-        gate_BTF = self.gate(x_BTD)
+        gate_BTF = multiply(self.gate(x_BTD), self.gate_scale)
         gate_BTF = gate_BTF if self.sparsity is None else sparse(gate_BTF, self.sparsity)
         return project_down(self, tap("hidden", gated(self.activation, gate_BTF, self.up(x_BTD))))
 

@@ -25,8 +25,9 @@ class Plain(Part, frozen=True, kw_only=True, tag_field="kind", tag="plain"):
 class Gated(Part, frozen=True, kw_only=True, tag_field="kind", tag="gated"):
     """down(activation(gate(x)) · up(x)): three matrices; silu makes it SwiGLU, gelu GeGLU (Shazeer 2020).
 
-    `down_bias` and `down_norm` as in `Plain`. With a `sparsity` s, the activation reads relu(g − (m + Φ⁻¹(s)·σ)) of
-    gate(x) = g, whose mean and deviation are m and σ: if g is normally distributed, a share s is 0 (Gemma 3n).
+    `down_bias` and `down_norm` as in `Plain`. `gate_scale` multiplies gate(x) (Falcon-H1). With a `sparsity` s, the
+    activation reads relu(g − (m + Φ⁻¹(s)·σ)) of gate(x) = g, whose mean and deviation are m and σ: if g is normally
+    distributed, a share s is 0 (Gemma 3n).
     """
 
     d_ff: Size
@@ -34,6 +35,7 @@ class Gated(Part, frozen=True, kw_only=True, tag_field="kind", tag="gated"):
     bias: bool = False
     down_bias: bool | None = None
     down_norm: Norm | None = None
+    gate_scale: Positive = 1.0
     sparsity: Share | None = None
 
 
@@ -54,6 +56,8 @@ class MoE(Part, frozen=True, kw_only=True, tag_field="kind", tag="moe"):
     their sum (at least `normalize_min`) if `normalize`, then multiplied by `scale`. With a `capacity`, an expert takes
     at most so many tokens of a text in one pass, first choices first, then in order; the weights of others are 0.
 
+    With `d_latent` the routed experts read a projection of the input of this width, and their sum is projected back
+    (Nemotron-H); `latent_bias` is that of both projections.
     `router_norm` is a norm of what the router reads, `input_norm` one of what all experts read; the router's logits are
     multiplied by `router_scale`, and the weight of each expert by a learned number if `expert_scales` (Gemma 4).
     """
@@ -82,6 +86,8 @@ class MoE(Part, frozen=True, kw_only=True, tag_field="kind", tag="moe"):
     expert_scales: bool = False
     capacity: Size | None = None
     weight_on: Literal["output", "input"] = "output"
+    d_latent: Size | None = None
+    latent_bias: bool = False
     n_shared: Count = 0
     d_shared: Size | None = None
     shared_activation: FixedActivation | None = None

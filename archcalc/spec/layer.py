@@ -23,8 +23,9 @@ AnyPart = AnyAttention | AnyMixer | AnyFfn
 
 
 class Arm(Part, frozen=True, kw_only=True):
-    """One part of a branch. `name` is part of its tensors' names. `norm` is before the part, `norm_out` after it.
-    With `skip` the input of the part is added to that.
+    """One part of a branch. `name` is part of its tensors' names.
+
+    Its output is norm_out(scale·part(in_scale·norm(x))), plus norm(x) with `skip`. Both norms are optional.
 
     `reads` is the input of keys and values: the layer's stream, or the states of the source stack. `shared`: they are
     those of the same arm of an earlier layer, which the layer's `shares` names. An arm that reads nothing is stored but
@@ -37,6 +38,8 @@ class Arm(Part, frozen=True, kw_only=True):
     norm_out: Norm | None = None
     skip: bool = False
     reads: Reads = "stream"
+    in_scale: Positive = 1.0
+    scale: Positive = 1.0
 
 
 class Branch(Part, frozen=True, kw_only=True):

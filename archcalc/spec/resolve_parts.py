@@ -255,6 +255,8 @@ def _check_router(part: MoE, where: str) -> None:
         raise InputError(
             msg("an expert beyond its capacity would get an input of 0"), where=f"{where}.weight_on", allowed="output"
         )
+    if part.latent_bias and part.d_latent is None:
+        raise InputError(msg("there is no latent"), where=f"{where}.latent_bias", allowed="d_latent")
     if part.normalize_min and not part.normalize:
         raise InputError(
             msg("the weights are not normalized"), where=f"{where}.normalize_min", allowed="normalize: true"

@@ -1,9 +1,9 @@
 """Sites: named points of a forward pass whose values can be read and edited. They follow from the spec.
 
 Axes: B batch, T tokens of the pass, S key tokens, D model, N heads, K kv heads, H query and key width, U value width,
-C latent of keys and values, R rotary width, X heads of an indexer, J their width, F feed-forward width, E experts, k
-chosen experts, V vocab, Y labels, Z width of a mixer's projection, I inner width of a mixer, 1 shared by all heads, P
-the single position of a whole text.
+C latent of keys and values or of experts, R rotary width, X heads of an indexer, J their width, F feed-forward width,
+E experts, k chosen experts, V vocab, Y labels, Z width of a mixer's projection, I inner width of a mixer, 1 shared by
+all heads, P the single position of a whole text.
 """
 
 from __future__ import annotations
@@ -290,7 +290,8 @@ def mixture(part: MoE, width: Sizes, reads: Reads) -> Iterator[Site]:
     yield Site(name="chosen", axes="BTk", description=msg("the chosen experts' numbers (integers)"), sizes=chosen)
     yield Site(name="weights", axes="BTk", description=msg("the routing weights of the chosen experts"), sizes=chosen)
     outputs = msg("the output of each chosen expert, before weighting")
-    yield Site(name="experts", axes="BTkD", description=outputs, sizes=chosen | width)
+    axis, size = ("D", width["D"]) if part.d_latent is None else ("C", part.d_latent)
+    yield Site(name="experts", axes=f"BTk{axis}", description=outputs, sizes=chosen | {axis: size})
     if part.n_shared:
         assert part.d_shared is not None, "the spec is resolved"
         hidden = {"F": part.n_shared * part.d_shared}

@@ -20,7 +20,7 @@ from archcalc.spec.base import Part
 from archcalc.spec.branches import arms
 from archcalc.spec.ffn import Gated, MoE, PerLayerGate, Plain
 from archcalc.spec.layer import Layer
-from archcalc.spec.mixer import GatedDelta, Mamba1, ShortConv
+from archcalc.spec.mixer import GatedDelta, Mamba1, Mamba2, ShortConv
 from archcalc.words import msg
 
 
@@ -152,6 +152,24 @@ VARIANTS: dict[type[Part], Variant] = {
         sites="archcalc.spec.mixer_sites:mamba1",
         steps="archcalc.interp.trace.mixer_steps:mamba1",
         label="archcalc.render.diagram.mixer_texts:mamba1",
+        heads=None,
+        rank=None,
+        split={},
+        fast=None,
+    ),
+    Mamba2: Variant(
+        component="mixer",
+        mixes_tokens=True,
+        roles=("decoder",),
+        resolve="archcalc.spec.resolve_mixers:mamba2",
+        ledger="archcalc.ledger.mixers.mamba2:leaves",
+        module="archcalc.nn.mixers.mamba2:Mamba2",
+        query_module=None,
+        cache="archcalc.nn.mixers.mamba2:state",
+        source_cache=None,
+        sites="archcalc.spec.mixer_sites:mamba2",
+        steps="archcalc.interp.trace.mixer_steps:mamba2",
+        label="archcalc.render.diagram.mixer_texts:mamba2",
         heads=None,
         rank=None,
         split={},

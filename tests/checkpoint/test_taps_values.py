@@ -19,7 +19,7 @@ PROJECTED = ("opt", "opt with norms after")  # their last hidden states are thos
 # Their attentions are those before the sinks take their share.
 BEFORE_SINKS = ("granite_swa", "granitemoe_swa")
 # Their hidden states are those after each layer.
-AFTER_LAYERS = ("mamba", "falcon_mamba")
+AFTER_LAYERS = ("mamba", "falcon_mamba", "mamba2")
 # Their hidden states are several streams, and the last ones are those after the last layer.
 STREAMS = ("gemma3n_text",)
 # The class of transformers 5.23 fails when it is asked for its attentions.

@@ -206,15 +206,18 @@ class _Reading:
         arm_steps: list[LinearStep] = [Multiply(branch.scale)]
         arm_direction_D = direction_D * branch.scale
         if own.norm_out is not None:
-            norm = frozen(block.get_submodule(own.norm_out), self.at(f"{path}{self._sum_name(branch, own)}"))
+            summed_D = self.at(f"{path}{self._sum_name(branch, own)}")
+            norm_input_D = summed_D if own.arms_sum else summed_D * branch.arms[0].scale
+            norm = frozen(block.get_submodule(own.norm_out), norm_input_D)
             arm_direction_D = self._through(found, full + own.norm_out, norm, arm_direction_D, i)
             arm_steps.insert(0, norm)
         for arm in reversed(branch.arms):
             read_D, steps = arm_direction_D, [*arm_steps, *later]
             if name := arm_norm_out(arm):
-                norm = frozen(block.get_submodule(name), self.at(f"{path}{arm.name}.out"))
+                norm = frozen(block.get_submodule(name), self.at(f"{path}{arm.name}.out") * arm.scale)
                 read_D, steps = self._through(found, full + name, norm, read_D, i), [norm, *steps]
-            self._arm(found, i, arm, block.get_submodule(arm.name), read_D, steps, n_promoted)
+            steps = [Multiply(arm.scale), *steps]
+            self._arm(found, i, arm, block.get_submodule(arm.name), read_D * arm.scale, steps, n_promoted)
         skip: list[LinearStep] = [Multiply(branch.skip)]
         direction_D = direction_D * branch.skip
         if branch.skip_reads == "normed" and own.norm_in is not None:

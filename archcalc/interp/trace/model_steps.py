@@ -205,13 +205,13 @@ class _LayerSteps:
         normed = yield from self._normed(branch.norm_after, own.norm_after, summed)
         return (yield from self._stream(stream_name, normed))
 
-    def _outputs(self, branch: Branch, branch_input: Value) -> Generator[Step, None, list[Value]]:
+    def _outputs(self, branch: Branch, branch_input: Expression) -> Generator[Step, None, list[Expression]]:
         """Yield the steps of the arms; return the values that are added to the residual stream."""
         outputs = []
         for arm in branch.arms:
             arm_input = yield from self._normed(arm.norm, arm_norm(arm), branch_input)
-            yield from self._part(arm, arm_input)
-            output = Value(f"{self.step_prefix}{arm.name}.out")
+            yield from self._part(arm, _times(arm_input, arm.in_scale))
+            output = _times(Value(f"{self.step_prefix}{arm.name}.out"), arm.scale)
             output = yield from self._normed(arm.norm_out, arm_norm_out(arm), output)
             if name := arm_sum(arm):
                 output = yield from self._step(name, "residual", arm_input + output)
@@ -228,14 +228,14 @@ class _LayerSteps:
         yield Step(f"{self.step_prefix}{name}", kind, expression, self.step_prefix.rstrip("."), key_ids)
         return Value(f"{self.step_prefix}{name}")
 
-    def _normed(self, part: Norm | None, name: str | None, x: Value) -> Steps:
+    def _normed(self, part: Norm | None, name: str | None, x: Expression) -> Generator[Step, None, Expression]:
         """Yield the steps of a norm; return its value, or `x` without a norm."""
         if part is None or name is None:
             return x
         module, layer = f"{self.weight_prefix}{name}", self.step_prefix.rstrip(".")
         return (yield from _norm_steps(part, f"{self.step_prefix}{name}", x, module, layer))
 
-    def _part(self, arm: Arm, arm_input: Value) -> Iterator[Step]:
+    def _part(self, arm: Arm, arm_input: Expression) -> Iterator[Step]:
         is_cross = arm.reads == "source"
         key_prefix = self.key_prefix if arm.reads == "shared" else self.step_prefix
         context = PartContext(
@@ -254,11 +254,11 @@ class _LayerSteps:
             yield from self._step(f"{arm.name}.{name}", kind, expression, key_ids)
 
 
-def _times(x: Value, factor: float) -> Expression:
+def _times(x: Expression, factor: float) -> Expression:
     return x if factor == 1 else x * factor
 
 
-def _norm_steps(part: Norm, name: str, x: Value, module: str, layer: str = "") -> Steps:
+def _norm_steps(part: Norm, name: str, x: Expression, module: str, layer: str = "") -> Steps:
     """Yield the normalization and the scaling of a norm; return its value."""
     function = "standardized" if isinstance(part, LayerNorm) else "over_rms"
     yield Step(f"{name}.normalized", "normalized", call(function, x, part.eps), layer)

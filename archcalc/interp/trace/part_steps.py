@@ -23,13 +23,13 @@ class PartContext:
 
     `step_prefix` begins the names of its steps, `weight_prefix` those of its weights, `key_prefix` those of its keys
     and values, which belong to an earlier layer if they are shared, `lender_prefix` those of the layer that lends a
-    selection. `input` is the step that it reads, `source` the one that cross-attention computes keys and values from,
+    selection. `input` is what it reads, `source` the one that cross-attention computes keys and values from,
     None for self-attention. `is_causal`: later keys are masked. `per_layer`: the layer's own embedding.
     """
 
     step_prefix: str
     weight_prefix: str
-    input: Value
+    input: Expression
     source: Value | None
     is_causal: bool
     key_prefix: str
@@ -104,7 +104,7 @@ def _with_distances(part: Attention, position: Disentangled, ctx: PartContext, s
     return scores
 
 
-def _projected(part: Attention, ctx: PartContext, name: str, x: Value, n_heads: int) -> Expression:
+def _projected(part: Attention, ctx: PartContext, name: str, x: Expression, n_heads: int) -> Expression:
     """Return queries or keys: projected, split into heads, normalized and rotated."""
     when, over = (part.qk_norm.when, part.qk_norm.over) if part.qk_norm is not None else ("", "")
     projected = ctx.linear(x, name)
@@ -204,6 +204,7 @@ def gated_ffn(part: Gated, ctx: PartContext) -> PartSteps:
     yield "gate", "up", ctx.linear(ctx.input, "gate")
     yield "up", "up", ctx.linear(ctx.input, "up")
     gate: Expression = ctx.step("gate")
+    gate = gate if part.gate_scale == 1 else gate * part.gate_scale
     gate = gate if part.sparsity is None else call("sparse", gate, part.sparsity)
     yield "hidden", "hidden", _gated(part.activation, gate, ctx.step("up"), ctx)
     yield "out", "ffn_out", _down(part, ctx)
@@ -252,12 +253,15 @@ def mixture(part: MoE, ctx: PartContext) -> PartSteps:
     is_input_weighted, experts = part.weight_on == "input", Module(f"{ctx.weight_prefix}experts")
     expert_input = _normed(part.input_norm, ctx, "input_norm")
     input_weights = [ctx.step("weights")] if is_input_weighted else []
-    yield "experts", "experts", call("experts", expert_input, ctx.step("chosen"), experts, *input_weights)
-    out = (
+    read = expert_input if part.d_latent is None else ctx.linear(expert_input, "latent_down")
+    yield "experts", "experts", call("experts", read, ctx.step("chosen"), experts, *input_weights)
+    out: Expression = (
         call("total", ctx.step("experts"))
         if is_input_weighted
         else call("summed", ctx.step("weights"), ctx.step("experts"))
     )
+    if part.d_latent is not None:
+        out = ctx.linear(out, "latent_up")
     if part.n_shared:
         up, gate = (ctx.linear(expert_input, f"shared.{name}") for name in ("up", "gate"))
         act = part.shared_activation or part.activation

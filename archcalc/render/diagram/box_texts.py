@@ -225,7 +225,10 @@ def _activation(part: AnyActivation) -> str:
 def moe(part: MoE, d_model: int, say: Translator) -> tuple[str, list[str]]:
     """Return the heading and the lines of a mixture of experts."""
     experts = say(msg("{active} of {n} experts per token", active=exact(part.n_active), n=exact(part.n_experts)))
-    lines = [experts, say(msg("{width} → {inner} → {width}", width=exact(d_model), inner=exact(part.d_expert)))]
+    width = exact(part.d_latent or d_model)
+    lines = [experts, say(msg("{width} → {inner} → {width}", width=width, inner=exact(part.d_expert)))]
+    if part.d_latent is not None:
+        lines.insert(1, say(msg("latent of width {n}", n=width)))
     lines.append(_activation(part.activation))
     if part.n_shared:
         lines.append(say(msg("{n} shared experts", n=part.n_shared)))

@@ -66,10 +66,15 @@ def _branch(branch: Branch, path: str, stream: str, d_model: int, say: Translato
     def norms(part: Norm | None, name: str | None) -> tuple[BoxText, ...]:
         return () if part is None else (at(box_texts.norm(part), name),)
 
+    def scale(value: float) -> tuple[BoxText, ...]:
+        return () if value == 1 else (BoxText(say(msg("× {value}", value=f"{value:.4g}")), (), "other"),)
+
     chains = [
         (
             *norms(arm.norm, arm_norm(arm)),
+            *scale(arm.in_scale),
             at(box_texts.part(arm, d_model, say, is_causal=is_causal), arm.name),
+            *scale(arm.scale),
             *norms(arm.norm_out, arm_norm_out(arm)),
             *((BoxText(say(msg("+ its input")), (), "other"),) if arm.skip else ()),
         )
@@ -77,11 +82,11 @@ def _branch(branch: Branch, path: str, stream: str, d_model: int, say: Translato
     ]
     before, out = norms(branch.norm_in, own.norm_in), norms(branch.norm_out, own.norm_out)
     after = norms(branch.norm_after, own.norm_after)
-    scale = () if branch.scale == 1 else (BoxText(say(msg("× {value}", value=f"{branch.scale:.4g}")), (), "other"),)
+    scales = scale(branch.scale)
     if branch.joins == "later_streams":
-        scale = (*scale, BoxText(say(msg("to all streams but the first")), (), "other"))
+        scales = (*scales, BoxText(say(msg("to all streams but the first")), (), "other"))
     if len(chains) == 1:
-        chains, before = [(*before, *chains[0], *out, *scale)], ()
+        chains, before = [(*before, *chains[0], *out, *scales)], ()
     readers = tuple(i for i, arm in enumerate(branch.arms) if arm.reads == "source")
     return BranchTexts(tuple(chains), before, after, readers, f"{path}{own.sum or stream}")
 

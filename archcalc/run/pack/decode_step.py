@@ -25,6 +25,7 @@ from archcalc.nn.cache import Cache
 from archcalc.nn.cache_store import PlainStore as PlainStore
 from archcalc.nn.ffn import Gated
 from archcalc.nn.model import SingleStack
+from archcalc.nn.scaling import multiply
 from archcalc.run.pack.packed_linear import PackedLinear
 from archcalc.spec.branches import norms
 from archcalc.spec.layer import Arm
@@ -155,7 +156,7 @@ def gated_ffn(ffn: Gated) -> TokenForward | None:
 
     def run(x_BD: Tensor, context: StepContext) -> Tensor:
         gate_BF, up_BF = read(x_BD).chunk(2, -1)
-        hidden_BF = gated(ffn.activation, gate_BF, up_BF)
+        hidden_BF = gated(ffn.activation, multiply(gate_BF, ffn.gate_scale), up_BF)
         return down(hidden_BF if ffn.down_norm is None else ffn.down_norm(hidden_BF))
 
     return run
@@ -180,7 +181,7 @@ class DecodeBlock(Block):
     def run_arm(self, arm: Arm, x_BTD: Tensor, context: Any) -> Tensor:
         """Return the output of one arm [B, D]; the context is a `StepContext`."""
         context.arm = arm.name
-        return self.forwards[arm.name](x_BTD, context)
+        return multiply(self.forwards[arm.name](multiply(x_BTD, arm.in_scale), context), arm.scale)
 
     def apply_norm(self, name: str | None, x_BTD: Tensor) -> Tensor:
         """Return the states after the norm of this name."""
