@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, final
 
 from msgspec.structs import replace
 
@@ -54,11 +54,24 @@ def shared_experts(**sizes: Any) -> dict[str, Any]:
     )
 
 
+@final
+class IndexedLayers(Constraint, frozen=True):
+    """Every layer has indexed attention, under its present or its former name."""
+
+    depth: int = 1
+
+    def check(self, config: Config) -> None:
+        """Raise InputError unless the list has one of the names for each layer."""
+        words = config.data.get(self.name)
+        n_layers = layers(self.depth).read(config)
+        if words is not None and not any(words == [word] * n_layers for word in self.allowed):
+            found = words[0] if isinstance(words, list) and len(set(map(str, words))) == 1 else words
+            raise config.error(self.name, found, f"{n_layers} times {self.allowed[0]}")
+
+
 def indexed_layers(depth: int) -> Constraint:
     """Return the constraint that every layer has indexed attention."""
-    return Constraint(
-        "layer_types", (None, ImpliedValue(lambda config: ["indexed_attention"] * layers(depth).read(config)))
-    )
+    return IndexedLayers("layer_types", ("indexed_attention", "deepseek_sparse_attention"), depth)
 
 
 # Said by some configs; the class has no choice.
