@@ -11,6 +11,7 @@ from archcalc.analysis.flops import Flops
 from archcalc.analysis.memory import Dtype, Memory, check_dtype
 from archcalc.analysis.params import Summary
 from archcalc.analysis.report import KINDS, figures
+from archcalc.analysis.stored_mtp import with_stored_mtp
 from archcalc.analysis.transformers_report import COUNTED, LABEL, Counted, TransformersReport, transformers_report
 from archcalc.errors import InputError, shown
 from archcalc.ledger.build import build
@@ -47,6 +48,16 @@ class ReportProvenance(TypedDict):
     archcalc: str
     ignored: list[str]
     assumed: list[str]
+
+
+class ReportParams(Summary):
+    """The totals of a model, and those with modules for multi-token prediction, if its files hold any.
+
+    with_mtp: each matrix once. with_mtp_as_stored: every tensor in the files, copies of the tables and buffers too.
+    """
+
+    with_mtp: NotRequired[int]
+    with_mtp_as_stored: NotRequired[int]
 
 
 class CountedParams(TypedDict):
@@ -91,17 +102,21 @@ class CountedReport(TypedDict):
 
 
 class Report(TypedDict):
-    """The figures of a model and a workload; `kinds` says of each whether it is exact, measured or modeled."""
+    """The figures of a model and a workload; `kinds` says of each whether it is exact, measured or modeled.
+
+    `whole`: all parts of a model whose text model this is, as `archcalc report` lets transformers count them.
+    """
 
     schema: int
     name: str
     family: Family
-    params: Summary
+    params: ReportParams
     workload: ReportWorkload
     flops: Flops
     memory: Memory
     kinds: dict[str, Sureness]
     provenance: ReportProvenance
+    whole: NotRequired[CountedReport]
 
 
 Reports = list[Report]
@@ -157,12 +172,13 @@ def report(
     if spec.family == "encoder-decoder":
         workload_data["source_seq"] = work.source_seq
     values = figures(ledger, work, dtype)
+    params: ReportParams = {**values["params"], **with_stored_mtp(spec, ledger)}
     about, provenance = spec.about, spec.about.provenance
     return {
         "schema": SCHEMA,
         "name": spec.name,
         "family": spec.family,
-        "params": values["params"],
+        "params": params,
         "workload": workload_data,
         "flops": values["flops"],
         "memory": values["memory"],

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from archcalc.spec import Spec
-from archcalc.spec.about import About, Provenance
+from archcalc.spec.about import About, Provenance, StoredMtp
 from archcalc.spec.activation import ClampedSwish
 from archcalc.spec.attention import (
     AnyAttention,
@@ -740,6 +740,7 @@ ABOUTS = st.builds(
     note=st.sampled_from(("", "a note")),
     claims=optional(CLAIMS).map(lambda claim: () if claim is None else (claim,)),
     provenance=PROVENANCES,
+    stored_mtp=st.sampled_from((None, None, StoredMtp(n_modules=1), StoredMtp(n_modules=2, has_tables=True))),
 )
 FAMILIES: st.SearchStrategy[Family] = st.sampled_from(get_args(Family))
 

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from archcalc.analysis.closed_form import ClosedForm, closed_form
 from archcalc.analysis.model_workload import ModelWorkload
 from archcalc.analysis.params import (
     ComponentParams,
     LayerParams,
-    Summary,
     WeightParams,
     component_params,
     layer_params,
     weight_params,
 )
 from archcalc.analysis.report import Figures, figures
+from archcalc.analysis.stored_mtp import with_stored_mtp
 from archcalc.ledger.rows import Ledger
 from archcalc.results import Result, Row, Sureness, count, data, text
 from archcalc.spec.groups import groups
@@ -28,6 +28,8 @@ from archcalc.words import Message, msg
 
 _TOTAL_NAMES: Final = {
     "total": msg("total"),
+    "with_mtp": msg("with multi-token prediction"),
+    "with_mtp_as_stored": msg("… as the files store it"),
     "untied": msg("head counted apart"),
     "non_embedding": msg("non-embedding"),
     "active": msg("active"),
@@ -39,6 +41,8 @@ _TOTAL_NAMES: Final = {
 }
 _TOTAL_MEANINGS: Final = {
     "total": msg("every stored tensor once"),
+    "with_mtp": msg("and the modules in the files that the class leaves out"),
+    "with_mtp_as_stored": msg("every tensor of the files: copies of tables, and buffers"),
     "untied": msg("the tied head as a matrix of its own"),
     "non_embedding": msg("without embedding, positions, head"),
     "active": msg("what one token uses, embedding and head included"),
@@ -130,7 +134,7 @@ def model_report(subject: ModelWorkload) -> ModelReport:
         workload=subject.work,
         is_tied=bool(ledger.tied),
         components=component_params(ledger),
-        totals=tuple(_totals(values["params"], is_tied=bool(ledger.tied))),
+        totals=tuple(_totals({**values["params"], **with_stored_mtp(spec, ledger)}, is_tied=bool(ledger.tied))),
         costs=tuple(_costs(values, subject)),
         closed_form=closed_form(ledger),
         notes=tuple(spec.about.provenance.notes),
@@ -151,16 +155,18 @@ def _stack(each: ModelStack) -> StackLayers:
     )
 
 
-def _totals(params: Summary, *, is_tied: bool) -> Iterator[TotalParams]:
+def _totals(params: Mapping[str, Any], *, is_tied: bool) -> Iterator[TotalParams]:
     """Yield the totals that this model has and that differ from the total."""
-    names = ["total", *(["untied"] if is_tied else []), "non_embedding"]
+    names = ["total"]
+    names += ["with_mtp"] if "with_mtp" in params else []
+    names += ["with_mtp_as_stored"] if params.get("with_mtp_as_stored") != params.get("with_mtp") else []
+    names += [*(["untied"] if is_tied else []), "non_embedding"]
     if params["active"] != params["total"]:
         names += ["active", "active_without_input_embedding", "active_without_embedding_and_head"]
     names += ["trainable", "frozen"] if params["frozen"] else []
     names += ["buffers"] if params["buffers"] else []
     for name in names:
-        parameters: int = params[name]  # type: ignore[literal-required]
-        yield TotalParams(figure=name, parameters=parameters, description=_TOTAL_MEANINGS.get(name, ""))
+        yield TotalParams(figure=name, parameters=params[name], description=_TOTAL_MEANINGS.get(name, ""))
 
 
 def _costs(values: Figures, subject: ModelWorkload) -> Iterator[Cost]:

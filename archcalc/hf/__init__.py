@@ -35,9 +35,8 @@ def from_config(config: dict[str, Any]) -> Document:
 
     data, assumptions = classes.resolve(config)
     document = classes.with_assumptions(family_of(data.get("model_type")).form(data).document(data), assumptions)
-    if composites.text_model(config):
-        return document | {"about": document["about"] | {"title": composites.title(config)}}
-    return document
+    about = composites.about(config)
+    return document | ({"about": document.get("about", {}) | about} if about else {})
 
 
 def to_config(spec: Spec) -> dict[str, Any]:

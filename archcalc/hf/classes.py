@@ -86,9 +86,10 @@ def _decision(config: dict[str, Any]) -> dict[str, Any]:
 
 def with_assumptions(document: Document, assumptions: list[str]) -> Document:
     """Return a document with these assumptions added to its provenance."""
-    provenance = document.get("about", {}).get("provenance", {})
+    about = document.get("about", {})
+    provenance = about.get("provenance", {})
     both = [*assumptions, *provenance.get("assumed", ())]
-    return document | ({"about": {"provenance": provenance | {"assumed": both}}} if both else {})
+    return document | ({"about": about | {"provenance": provenance | {"assumed": both}}} if both else {})
 
 
 def _check_parts(config: Mapping[str, Any]) -> None:

@@ -24,6 +24,7 @@ import msgspec
 from archcalc.hf import registry, upstream
 from archcalc.hf.config import SIZE, Config
 from archcalc.hf.lens import Key
+from archcalc.hf.spellings import MtpFiles
 
 if TYPE_CHECKING:
     from archcalc.hf.family import Family
@@ -53,6 +54,8 @@ TWINS = {
     "qwen3_vl_moe_text": "qwen3_moe",
     "qwen3_vl_text": "qwen3",
 }
+# Modules for multi-token prediction in the files of custom code.
+TWIN_MTP = {"mimo": MtpFiles(("num_nextn_predict_layers",))}
 # What the classes of text models fix, whatever a config says.
 _FIXED: dict[str, dict[str, Any]] = {"glm4v_text": {"attention_bias": True}, "glm_ocr_text": {"attention_bias": False}}
 # Text models of GLM, whose heads are as wide as the model divided by their number, and the number by default.
@@ -148,10 +151,15 @@ def _is_tied(config: Mapping[str, Any], text: Mapping[str, Any], composite: Comp
     return config.get(TIE, default)
 
 
-def title(config: Mapping[str, Any]) -> str:
-    """Return the title of a text model without the other parts of its config: what is left out."""
+def about(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a spec says of a text model's other parts, or of the modules of custom code; empty if nothing."""
+    model_type = config.get("model_type")
+    if isinstance(model_type, str) and model_type in TWIN_MTP:
+        return TWIN_MTP[model_type].about(config)
+    if text_model(config) is None:
+        return {}
     parts = [name for name in config if name.endswith("_config") and name not in NO_PARTS and config[name]]
-    return f"{config['model_type']}: the text model alone, without {', '.join(parts) or 'its other parts'}"
+    return {"title": f"{model_type}: the text model alone, without {', '.join(parts) or 'its other parts'}"}
 
 
 def find(model_type: Any) -> Composite | None:

@@ -126,7 +126,8 @@ class Family(msgspec.Struct, frozen=True, dict=True):
         template = self._template(config)
         raise_all([*self._constraint_errors(config), *self._unsupported_keys(config)])
         document: Document = {"name": self._name(data)} | read(template, config)
-        return document | self._provenance(config)
+        about = self._provenance(config) | (self.spelling.mtp.about(data) if self.spelling.mtp else {})
+        return document | ({"about": about} if about else {})
 
     def config(self, spec: Spec) -> dict[str, Any]:
         """Return the first config of `configs`. Raises MismatchError if there is none."""
@@ -156,7 +157,7 @@ class Family(msgspec.Struct, frozen=True, dict=True):
             constraint.check(Config(data))
 
     def _provenance(self, config: Config) -> Document:
-        """Return the document's provenance: ignored keys, and assumptions about the class and absent keys."""
+        """Return the provenance of a document: ignored keys, and assumptions about the class and absent keys."""
         assumed = []
         if not config.data.get("architectures"):
             assumed.append(f"the class {self.classes[0]}")
@@ -164,7 +165,7 @@ class Family(msgspec.Struct, frozen=True, dict=True):
             assumed += self._misspelling_notes(config)
         if not config.ignored and not assumed:
             return {}
-        return {"about": {"provenance": {"ignored": list(config.ignored), "assumed": assumed}}}
+        return {"provenance": {"ignored": list(config.ignored), "assumed": assumed}}
 
     def _misspelling_notes(self, config: Config) -> Iterator[str]:
         """Yield an assumption for each ignored key that is nearly equal to an absent one."""

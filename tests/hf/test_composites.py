@@ -101,10 +101,28 @@ def test_the_first_line_says_what_is_left_out(tmp_path: Path) -> None:
         CliRunner().invoke(cli, ["report", str(tmp_path), "-f", "json", "--engine", "transformers"]).output
     )
     ours = json.loads(CliRunner().invoke(cli, ["report", str(tmp_path), "-f", "json"]).output)
+    assert ours["whole"] == whole
+    assert "The whole model, counted by transformers" in text
+    alone = CliRunner().invoke(cli, ["report", str(tmp_path), "-f", "json", "--no-whole"]).output
+    assert json.loads(alone) == {key: value for key, value in ours.items() if key != "whole"}
     assert (
         whole["params"]["by_module"]["model.language_model"] + whole["params"]["by_module"]["lm_head"]
         == (ours["params"]["total"])
     )
+
+
+def test_a_whole_that_transformers_refuses_is_noted(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(LLAVA | {"vision_config": {"model_type": "no such tower"}}))
+    result = CliRunner().invoke(cli, ["report", str(tmp_path)])
+    assert result.exit_code == 0
+    assert result.stderr.startswith("archcalc: transformers does not count the whole model: ")
+    assert "The whole model" not in result.stdout
+
+
+def test_sizes_of_the_text_at_the_top_are_refused_where_the_class_reads_none() -> None:
+    flat = {"model_type": "llava", "num_hidden_layers": 2}
+    with pytest.raises(InputError, match=r"num_hidden_layers: found 2; allowed: text_config.num_hidden_layers"):
+        transformers_report(flat)
 
 
 def test_its_checkpoint_is_not_loaded(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from archcalc.hf.families.mla_like import FOLLOWING, MIXED, grouped, latent
 from archcalc.hf.families.moe_like import CORRECTED, experts, layers_that
 from archcalc.hf.family import derive
 from archcalc.hf.lens import Constraint, ImpliedValue, Key
-from archcalc.hf.spellings import TIED_EXPERTS
+from archcalc.hf.spellings import MTP_LAYERS, TIED_EXPERTS
 from archcalc.hf.stack import INDEX, CombinedSchedule, ListSchedule, Schedule
 from archcalc.hf.templates.decoder import cross_product, decoder
 from archcalc.hf.tensors import modules
@@ -102,7 +102,7 @@ DEEPSEEK_V32 = decoder(
     tensors=(*MIXED, INDEXER),
     constraints=(*NO_CHOICE, indexed_layers(61)),
     irrelevant=keys(UNREAD),
-    spelling=replace(TIED_EXPERTS, mtp_key="num_nextn_predict_layers"),
+    spelling=replace(TIED_EXPERTS, mtp=MTP_LAYERS),
 )
 
 # Which layers run their indexer: a list, a pattern of F and S, or every n-th from a certain layer on.
@@ -174,6 +174,7 @@ GLM_MOE_DSA = derive(
     to_branches=sharing(78, INDEXER_TYPES),
     by_index=True,
     constraints=(*NO_CHOICE, indexed_layers(78)),
+    spelling=replace(TIED_EXPERTS, mtp=replace(MTP_LAYERS, has_tables=False)),
     **cross_product(
         {
             "full": {"indexer": indexer(32, interleaved=True)},
