@@ -11,7 +11,7 @@ from archcalc.analysis.flops import Flops
 from archcalc.analysis.memory import Dtype, Memory, check_dtype
 from archcalc.analysis.params import Summary
 from archcalc.analysis.report import KINDS, figures
-from archcalc.analysis.stored_mtp import with_stored_mtp
+from archcalc.analysis.stored_mtp import MtpTotals, with_stored_mtp
 from archcalc.analysis.transformers_report import COUNTED, LABEL, Counted, TransformersReport, transformers_report
 from archcalc.errors import InputError, shown
 from archcalc.ledger.build import build
@@ -48,16 +48,6 @@ class ReportProvenance(TypedDict):
     archcalc: str
     ignored: list[str]
     assumed: list[str]
-
-
-class ReportParams(Summary):
-    """The totals of a model, and those with modules for multi-token prediction, if its files hold any.
-
-    with_mtp: each matrix once. with_mtp_as_stored: every tensor in the files, copies of the tables and buffers too.
-    """
-
-    with_mtp: NotRequired[int]
-    with_mtp_as_stored: NotRequired[int]
 
 
 class CountedParams(TypedDict):
@@ -104,18 +94,20 @@ class CountedReport(TypedDict):
 class Report(TypedDict):
     """The figures of a model and a workload; `kinds` says of each whether it is exact, measured or modeled.
 
+    `with_mtp`: totals with the modules for multi-token prediction in the model's files, if these hold any.
     `whole`: all parts of a model whose text model this is, as `archcalc report` lets transformers count them.
     """
 
     schema: int
     name: str
     family: Family
-    params: ReportParams
+    params: Summary
     workload: ReportWorkload
     flops: Flops
     memory: Memory
     kinds: dict[str, Sureness]
     provenance: ReportProvenance
+    with_mtp: NotRequired[MtpTotals]
     whole: NotRequired[CountedReport]
 
 
@@ -172,13 +164,12 @@ def report(
     if spec.family == "encoder-decoder":
         workload_data["source_seq"] = work.source_seq
     values = figures(ledger, work, dtype)
-    params: ReportParams = {**values["params"], **with_stored_mtp(spec, ledger)}
     about, provenance = spec.about, spec.about.provenance
-    return {
+    found: Report = {
         "schema": SCHEMA,
         "name": spec.name,
         "family": spec.family,
-        "params": params,
+        "params": values["params"],
         "workload": workload_data,
         "flops": values["flops"],
         "memory": values["memory"],
@@ -190,6 +181,9 @@ def report(
             "assumed": list(provenance.assumed),
         },
     }
+    if with_mtp := with_stored_mtp(spec, ledger):
+        found["with_mtp"] = with_mtp
+    return found
 
 
 def check_engine(engine: str, sizes: Mapping[str, Any]) -> None:

@@ -733,6 +733,7 @@ CLAIMS = st.builds(
     verdict=st.sampled_from(("holds", "truncates", "differs")),
 )
 PROVENANCES = st.sampled_from((Provenance(), Provenance(ignored=("use_mrope",)), Provenance(assumed=("the head",))))
+STORED_MTP = st.sampled_from((StoredMtp(n_modules=1), StoredMtp(n_modules=2, has_tables=True)))
 ABOUTS = st.builds(
     About,
     title=st.sampled_from(("", "A model")),
@@ -740,7 +741,7 @@ ABOUTS = st.builds(
     note=st.sampled_from(("", "a note")),
     claims=optional(CLAIMS).map(lambda claim: () if claim is None else (claim,)),
     provenance=PROVENANCES,
-    stored_mtp=st.sampled_from((None, None, StoredMtp(n_modules=1), StoredMtp(n_modules=2, has_tables=True))),
+    stored_mtp=optional(STORED_MTP),
 )
 FAMILIES: st.SearchStrategy[Family] = st.sampled_from(get_args(Family))
 
@@ -827,6 +828,7 @@ ANY_DECODERS = DECODING.flatmap(lambda family: specs(family=family))
 DECODERS = DECODING.flatmap(lambda family: specs(family=family, per_token=True))
 
 PARTS: dict[type[Part], st.SearchStrategy] = {
+    StoredMtp: STORED_MTP,
     LayerNorm: LAYER_NORMS,
     RMSNorm: RMS_NORMS,
     QkNorm: QK_NORMS,

@@ -11,13 +11,14 @@ from archcalc.analysis.model_workload import ModelWorkload
 from archcalc.analysis.params import (
     ComponentParams,
     LayerParams,
+    Summary,
     WeightParams,
     component_params,
     layer_params,
     weight_params,
 )
 from archcalc.analysis.report import Figures, figures
-from archcalc.analysis.stored_mtp import with_stored_mtp
+from archcalc.analysis.stored_mtp import MtpTotals, with_stored_mtp
 from archcalc.ledger.rows import Ledger
 from archcalc.results import Result, Row, Sureness, count, data, text
 from archcalc.spec.groups import groups
@@ -134,7 +135,7 @@ def model_report(subject: ModelWorkload) -> ModelReport:
         workload=subject.work,
         is_tied=bool(ledger.tied),
         components=component_params(ledger),
-        totals=tuple(_totals({**values["params"], **with_stored_mtp(spec, ledger)}, is_tied=bool(ledger.tied))),
+        totals=tuple(_totals(_params(values["params"], with_stored_mtp(spec, ledger)), is_tied=bool(ledger.tied))),
         costs=tuple(_costs(values, subject)),
         closed_form=closed_form(ledger),
         notes=tuple(spec.about.provenance.notes),
@@ -153,6 +154,12 @@ def _stack(each: ModelStack) -> StackLayers:
         vocab_size=stack.vocab_size,
         n_ctx=stack.n_ctx,
     )
+
+
+def _params(params: Summary, with_mtp: MtpTotals | None) -> dict[str, Any]:
+    """Return the totals by name, those of the files too."""
+    extra = {"with_mtp": with_mtp["total"], "with_mtp_as_stored": with_mtp["as_stored"]} if with_mtp else {}
+    return {**params, **extra}
 
 
 def _totals(params: Mapping[str, Any], *, is_tied: bool) -> Iterator[TotalParams]:

@@ -16,29 +16,32 @@ from archcalc.spec.groups import layers_of, lender_index
 from archcalc.spec.layer import Layer, Run, Stack
 
 
-class MtpTotals(TypedDict, total=False):
-    """Totals with the modules: each matrix once, and every tensor in the files: copies of tables, and buffers too."""
+class MtpTotals(TypedDict):
+    """Totals with the modules.
 
-    with_mtp: int
-    with_mtp_as_stored: int
+    total: each matrix once. as_stored: every tensor in the files, copies of the tables and buffers too.
+    """
+
+    total: int
+    as_stored: int
 
 
-def with_stored_mtp(spec: Spec, ledger: Ledger) -> MtpTotals:
-    """Return the totals of a model and of the modules in its files; empty if they hold none, or none like its layers.
+def with_stored_mtp(spec: Spec, ledger: Ledger) -> MtpTotals | None:
+    """Return the totals of a model and of the modules in its files; None if they hold none, or none like its layers.
 
     DeepSeek-V3: 671,026,404,352 parameters, 682,636,472,320 with its module; its files have 684,489,845,504 weights.
     """
     stored, stack = spec.about.stored_mtp, spec.decoder
     layer = _layer(stack) if stack else None
     if stored is None or stack is None or layer is None:
-        return {}
+        return None
     parameters, buffers = _module(spec, stack, layer)
     total = ledger.total() + stored.n_modules * parameters
     tables = sum(row.total for row in ledger.rows if row.path in (TOKEN_TABLE, HEAD_MATRIX))
     copies = stored.n_modules * tables if stored.has_tables else 0
     return {
-        "with_mtp": total,
-        "with_mtp_as_stored": total + copies + _buffers(ledger) + stored.n_modules * buffers,
+        "total": total,
+        "as_stored": total + copies + _buffers(ledger) + stored.n_modules * buffers,
     }
 
 

@@ -17,13 +17,12 @@ from archcalc.contract import ENGINES, Engine, check_engine, counted_report
 from archcalc.errors import InputError
 from archcalc.hf import composites
 from archcalc.ledger.build import build
-from archcalc.locations import Gguf, Preset, Stdin, locate
 from archcalc.render import report as pages
 from archcalc.render import transformers_report as counted_page
 from archcalc.render.output import Format
 from archcalc.render.page import Page
 from archcalc.render.report import VIEWS, View
-from archcalc.sources import config_of
+from archcalc.sources import config_of, stated_config
 from archcalc.spec.workload import workload
 from archcalc.words import msg
 
@@ -70,8 +69,8 @@ def command(
     tensor. CSV contains that table with exact numbers. The JSON object does not depend on --view.
 
     --engine transformers counts the parameters of a model that archcalc does not read, such as a vision or speech
-    model: no formulas, FLOPs or caches. It runs no code of the repository. Of a model with a vision or audio tower,
-    archcalc reads the text model; transformers, if it is installed, counts the whole beside it.
+    model: no formulas, FLOPs or caches. It runs no code of the repository. Of a model with a vision or audio tower, the
+    text model is read; transformers, if it is installed, counts the whole beside it.
     """
     workload_sizes: dict[str, Any] = {"batch": batch, "seq": seq, "past": past, "source_seq": source_seq}
     if engine != "archcalc":
@@ -109,10 +108,9 @@ def command(
 
 def _whole(source: str, dtype: Dtype) -> TransformersReport | None:
     """Return what transformers counts of all parts of a model whose text model is read; None if it does not."""
-    if isinstance(locate(source), Stdin | Gguf | Preset):
-        return None
-    config = config_of(source)
-    if composites.text_model(config) is None or not (find_spec("transformers") and find_spec("torch")):
+    config = stated_config(source)
+    is_installed = find_spec("transformers") and find_spec("torch")
+    if config is None or composites.text_model(config) is None or not is_installed:
         return None
     try:
         return transformers_report(config, dtype=dtype)

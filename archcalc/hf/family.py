@@ -136,15 +136,21 @@ class Family(msgspec.Struct, frozen=True, dict=True):
             raise MismatchError
         return config
 
-    def configs(self, spec: Spec) -> Iterator[dict[str, Any]]:
-        """Yield a config of each class that may express a resolved spec. Reading it back shows whether it does."""
+    def configs(self, spec: Spec, misfits: list[Misfit] | None = None) -> Iterator[dict[str, Any]]:
+        """Yield a config of each class that may express a resolved spec. Reading it back shows whether it does.
+
+        `misfits` collects, for each class that cannot express it, the fields that it cannot.
+        """
         document = msgspec.to_builtins(spec)
         own = {self.classes[0]: self.template} if spec.predicts_tokens else {}
         for name, template in (own | self.other_classes).items():
             draft = ConfigDraft()
+            draft.finds_all = misfits is not None
             try:
                 write(template, document, draft)
-            except MismatchError:
+            except MismatchError as error:
+                if misfits is not None:
+                    misfits.append(Misfit(self.model_type, tuple(map(".".join, error.paths))))
                 continue
             head = {"model_type": self.model_type, "architectures": [name]}
             yield (
@@ -219,6 +225,13 @@ class Family(msgspec.Struct, frozen=True, dict=True):
         """Return the spec's name: the config's `_name_or_path` if it has one, else the model type."""
         name = data.get("_name_or_path")
         return name if isinstance(name, str) and 0 < len(name) <= 200 else self.model_type
+
+
+class Misfit(msgspec.Struct, frozen=True):
+    """A model type that cannot express a spec, and the fields that it cannot."""
+
+    model_type: str
+    fields: tuple[str, ...]
 
 
 class FamilyRow(msgspec.Struct, frozen=True, dict=True):
