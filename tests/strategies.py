@@ -32,10 +32,22 @@ from archcalc.spec.base import Activation, Part
 from archcalc.spec.branches import parts
 from archcalc.spec.claim import Claim
 from archcalc.spec.embedding import Embedding, ExtraTable, Factor, TokenDropout
-from archcalc.spec.ffn import AnyFfn, Gated, MoE, Plain
+from archcalc.spec.ffn import AnyFfn, Gated, MoE, PerLayerGate, Plain
 from archcalc.spec.groups import lender_indices, weight_indices
-from archcalc.spec.layer import Arm, Branch, Layer, Placement, Prompts, Run, Shares, Stack
-from archcalc.spec.mixer import AnyMixer, GatedDelta, Mamba1, ShortConv
+from archcalc.spec.layer import (
+    AltUp,
+    Arm,
+    Branch,
+    Joins,
+    Layer,
+    PerLayerEmbedding,
+    Placement,
+    Prompts,
+    Run,
+    Shares,
+    Stack,
+)
+from archcalc.spec.mixer import AnyMixer, GatedDelta, Mamba1, Mamba2, Multipliers, ShortConv
 from archcalc.spec.model import Axis, Dropout, Extra, Family, Head, Labels, Pooler, Transform
 from archcalc.spec.norm import LayerNorm, Norm, RMSNorm
 from archcalc.spec.position import (
@@ -327,7 +339,13 @@ _DENSE = {
     "down_bias": st.sampled_from((None, False, True)),
     "down_norm": st.sampled_from((None, None, *_NORMS)),
 }
-PLAIN, GATED = st.builds(Plain, **_DENSE), st.builds(Gated, **_DENSE)
+PLAIN = st.builds(Plain, **_DENSE)
+GATED = st.builds(
+    Gated,
+    **_DENSE,
+    gate_scale=st.sampled_from((1.0, 1.0, 0.5, 2.5)),
+    sparsity=st.sampled_from((None, None, 0.95, 0.5)),
+)
 
 
 # Groups, experts of each, active groups, active experts.
@@ -349,6 +367,14 @@ _ROUTERS = [
 ROUTERS = st.sampled_from(_ROUTERS)
 # Whether the weights are normalized, and the minimum of their sum.
 SUMS = st.sampled_from(({"normalize": False}, {"normalize": True}, {"normalize": True, "normalize_min": 0.7}))
+ROUTER_INPUTS = st.just({}) | st.fixed_dictionaries(
+    {
+        "input_norm": optional(NORMS),
+        "router_norm": optional(NORMS),
+        "router_scale": SCALES,
+        "expert_scales": st.booleans(),
+    }
+)
 SHARED_EXPERTS = st.fixed_dictionaries(
     {
         "d_shared": st.none() | SIZES,
@@ -378,7 +404,10 @@ def mixtures(draw: st.DrawFn) -> MoE:
         n_active_groups=n_active_groups,
         n_shared=n_shared,
         group_score=draw(st.sampled_from((None, "best", "two_best"))) if n_groups > 1 else None,
+        d_latent=(d_latent := draw(st.sampled_from((None, None, 3)))),
+        latent_bias=d_latent is not None and draw(st.booleans()),
         jitter=draw(st.sampled_from((None, 0.0, 0.3))) if router["weigh"] == "sparsemixer" else None,
+        **draw(ROUTER_INPUTS),
         **router,
         **draw(SUMS),
         **(draw(SHARED_EXPERTS) if n_shared else {}),
@@ -424,7 +453,34 @@ MAMBA1 = st.builds(
     conv_bias=st.booleans(),
     norm=st.sampled_from((None, *_NORMS)),
 )
-MIXERS: st.SearchStrategy[AnyMixer] = SHORT_CONVS | MAMBA1 | gated_deltas()
+
+MULTIPLIERS = st.builds(Multipliers, **dict.fromkeys(("z", "v", "b", "c", "delta"), st.sampled_from((0.5, 1.0, 2.5))))
+
+
+@st.composite
+def mamba2s(draw: st.DrawFn) -> Mamba2:
+    """Draw a Mamba-2 mixer, often with fewer groups than heads, and limits of steps that some are beyond."""
+    n_groups, per_group = draw(st.sampled_from(((2, 1), (1, 2), (2, 2), (1, 1))))
+    bias, norm = draw(st.booleans()), draw(optional(RMS_NORMS))
+    return Mamba2(
+        n_heads=n_groups * per_group,
+        d_head=draw(st.sampled_from((3, 4))),
+        n_state_groups=n_groups,
+        d_state=draw(st.sampled_from((2, 5, 4))),
+        d_conv=draw(D_CONVS),
+        chunk=draw(st.sampled_from((2, 4, 3, 64))),
+        step_min=draw(st.sampled_from((None, 0.69))),
+        step_max=draw(st.sampled_from((None, 0.7))),
+        bias=bias,
+        out_bias=draw(st.sampled_from((None, not bias))),
+        conv_bias=draw(st.booleans()),
+        norm=norm,
+        multipliers=draw(optional(MULTIPLIERS)),
+        norm_when=draw(st.sampled_from(("after", "before"))) if norm else "after",
+    )
+
+
+MIXERS: st.SearchStrategy[AnyMixer] = SHORT_CONVS | MAMBA1 | gated_deltas() | mamba2s()
 
 
 @cache
@@ -445,7 +501,9 @@ def arms(draw: st.DrawFn, name: str, place: Place = Place(), source: bool = Fals
     own = {"ffn": FFNS, "experts": FFNS, "more": mixers | FFNS, "mixer": mixers}.get(name, any_attentions(place))
     part = draw(attentions(place, cross=True) if source else own)
     reads = "stream" if not source else "nothing" if place.is_idle else "source"
-    return Arm(name=name, part=part, norm=draw(NORMS) if norm else None, reads=reads)
+    norm_out = draw(st.sampled_from((None, None, *_NORMS)))
+    scales = draw(st.sampled_from(({}, {}, {"in_scale": 0.5}, {"scale": 2.5}, {"in_scale": 1.5, "scale": 0.25})))
+    return Arm(name=name, part=part, norm=draw(NORMS) if norm else None, norm_out=norm_out, reads=reads, **scales)
 
 
 @st.composite
@@ -617,7 +675,7 @@ def stacks(draw: st.DrawFn, place: Place = Place(), is_decoder: bool = True) -> 
     if stated and draw(st.booleans()):
         found[-1] = Run(count=None, pattern=found[-1].pattern, share_weights=found[-1].share_weights)
     embed_norm = draw(optional(NORMS))
-    return Stack(
+    stack = Stack(
         n_layers=n_layers if stated else None,
         runs=_named(found) if draw(st.booleans()) else tuple(found),
         position=draw(optional(LEARNED | SINUSOIDAL)),
@@ -626,6 +684,25 @@ def stacks(draw: st.DrawFn, place: Place = Place(), is_decoder: bool = True) -> 
         final_norm=draw(optional(NORMS)),
         n_mtp=draw(st.sampled_from((0, 1, 2))) if is_decoder and not reads_keys else 0,
     )
+    return draw(with_per_layer(stack)) if draw(st.integers(0, 2)) == 0 else stack
+
+
+PER_LAYER = st.builds(PerLayerEmbedding, d_per_layer=SIZES, n_rows=st.sampled_from((None, 7, 31)), norm=optional(NORMS))
+PER_LAYER_GATES = st.builds(PerLayerGate, d_per_layer=SIZES, activation=FIXED_ACTIVATIONS)
+
+
+@st.composite
+def with_per_layer(draw: st.DrawFn, stack: Stack) -> Stack:
+    """Return the stack with per-layer embeddings, which its layers in the explicit form read."""
+    part = draw(PER_LAYER)
+    gate = structs.replace(draw(PER_LAYER_GATES), d_per_layer=draw(st.sampled_from((None, part.d_per_layer))))
+    branch = Branch(arms=(Arm(name="own", part=gate),), norm_in=draw(optional(NORMS)), norm_out=draw(optional(NORMS)))
+
+    def changed(layer: Layer) -> Layer:
+        return structs.replace(layer, branches=(*layer.branches, branch)) if layer.branches else layer
+
+    runs = tuple(structs.replace(run, pattern=tuple(map(changed, run.pattern))) for run in stack.runs)
+    return stack if runs == stack.runs else structs.replace(stack, runs=runs, per_layer=part, n_mtp=0)
 
 
 def _named(found: list[Run]) -> tuple[Run, ...]:
@@ -813,6 +890,45 @@ def prompted_specs(draw: st.DrawFn) -> Spec:
 
 
 @st.composite
+def per_layer_specs(draw: st.DrawFn) -> Spec:
+    """A resolved spec with per-layer embeddings, which `specs` draws now and then."""
+    attention, norm = Attention(n_heads=2, d_head=draw(SIZES)), RMSNorm()
+    ffn = Branch(norm_in=norm, arms=(Arm(name="ffn", part=Gated(d_ff=draw(SIZES))),))
+    layer = Layer(branches=(Branch(norm_in=norm, arms=(Arm(name="attn", part=attention),)), ffn))
+    stack = draw(with_per_layer(Stack(runs=(Run(count=2, pattern=(layer,)),))))
+    return resolve(Spec(name="per_layer", vocab_size=17, n_ctx=19, d_model=12, decoder=stack))
+
+
+ALTUPS = st.sampled_from((2, 3, 4)).flatmap(
+    lambda n: st.builds(
+        AltUp, n_streams=st.just(n), active=st.integers(0, n - 1), norm=RMS_NORMS, out_scale=st.booleans()
+    )
+)
+
+
+@st.composite
+def altup_specs(draw: st.DrawFn) -> Spec:
+    """A resolved spec with several residual streams, a skipped arm and per-layer embeddings; no other draws them."""
+    norm, scaled = draw(RMS_NORMS), draw(st.sampled_from((1.0, 0.5)))
+    attention = Attention(n_heads=2, n_kv_heads=1, d_head=draw(EVEN), window=draw(st.sampled_from((None, 3))))
+    low = Plain(d_ff=draw(SIZES), activation="identity")
+    arms = (
+        Arm(name="attn", part=attention, norm_out=draw(optional(RMS_NORMS))),
+        Arm(name="low", part=low, norm_out=draw(optional(RMS_NORMS)), skip=draw(st.booleans())),
+    )
+    first = Branch(norm_in=norm, arms=arms, scale=scaled, skip=scaled)
+    ffn = draw(GATED)
+    second = Branch(norm_in=norm, arms=(Arm(name="ffn", part=ffn),), norm_out=draw(optional(RMS_NORMS)))
+    gate = Arm(name="own", part=draw(PER_LAYER_GATES).__class__(activation=draw(FIXED_ACTIVATIONS)))
+    third = Branch(arms=(gate,), norm_out=draw(optional(RMS_NORMS)), joins=draw(st.sampled_from(get_args(Joins))))
+    layers = (Layer(branches=(first, second, third)), Layer(branches=(first, second)))
+    runs = (Run(count=draw(st.integers(1, 3)), pattern=layers), Run(count=1, pattern=layers[1:]))
+    stack = Stack(runs=runs, altup=draw(ALTUPS), per_layer=draw(PER_LAYER), final_norm=draw(optional(RMS_NORMS)))
+    head = Head(tied=draw(st.booleans()))
+    return resolve(Spec(name="streams", vocab_size=17, n_ctx=19, d_model=draw(SIZES), decoder=stack, head=head))
+
+
+@st.composite
 def selecting_specs(draw: st.DrawFn) -> Spec:
     """A resolved spec whose last layer reads the selection of an indexer, which few other draws have."""
     indexer = Indexer(n_index_heads=draw(SIZES), d_index=12, n_selected=draw(SIZES))
@@ -852,10 +968,15 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     ShortConv: SHORT_CONVS,
     GatedDelta: gated_deltas(),
     Mamba1: MAMBA1,
+    Mamba2: mamba2s(),
+    Multipliers: MULTIPLIERS,
     ClampedSwish: CLAMPED,
     Plain: PLAIN,
     Gated: GATED,
     MoE: mixtures(),
+    PerLayerGate: PER_LAYER_GATES,
+    PerLayerEmbedding: PER_LAYER,
+    AltUp: ALTUPS,
     Arm: arms("attn"),
     Branch: branches(),
     Layer: layers(),

@@ -85,7 +85,7 @@ def model_difference(left: Spec, right: Spec) -> ModelDifference:
 def _params(params: Summary) -> dict[str, int]:
     """Return components, then totals, by name."""
     totals = {name: int(params[name]) for name in TOTAL_NAMES}  # type: ignore[literal-required]
-    return {**{component: params["by_component"][component] for component in COMPONENTS}, **totals}
+    return {**{component: params["by_component"].get(component, 0) for component in COMPONENTS}, **totals}
 
 
 def _difference(figure: str, left: int, right: int) -> FigureDifference:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from archcalc.analysis.memory import Dtype
-from archcalc.analysis.params import EMBEDDING, HEAD_MATRIX, SOURCE_TABLE, TOKEN_TABLE
+from archcalc.analysis.params import EMBEDDING, HEAD_MATRIX, PER_LAYER, SOURCE_TABLE, TOKEN_TABLE, components
 from archcalc.formats.element_types import element_bytes
 from archcalc.ledger.algebra import Poly
 from archcalc.ledger.leaves import COMPONENTS
@@ -40,8 +40,17 @@ def params_figures(ledger: Ledger) -> list[Figure]:
         Figure("active_without_embedding_and_head", _active(rows, SOURCE_TABLE, TOKEN_TABLE, HEAD_MATRIX)),
         Figure("non_embedding", Poly.sum(row.formula for row in rows if row.component not in EMBEDDING)),
         *(Figure(name, _of_kind(ledger, kind)) for kind, name in _KINDS.items()),
-        *(_component(component, rows) for component in COMPONENTS),
+        *_without_tables(rows),
+        *(_component(component, rows) for component in components(ledger)),
     ]
+
+
+def _without_tables(rows: Sequence[WeightRow]) -> list[Figure]:
+    """Return the total without per-layer embeddings, of a model that has them."""
+    others = [row for row in rows if row.component != PER_LAYER]
+    if len(others) == len(rows):
+        return []
+    return [Figure("without_per_layer_embedding", Poly.sum(row.formula for row in others))]
 
 
 def flops_figures(ledger: Ledger) -> list[Figure]:

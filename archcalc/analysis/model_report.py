@@ -32,6 +32,7 @@ _TOTAL_NAMES: Final = {
     "with_mtp": msg("with multi-token prediction"),
     "with_mtp_as_stored": msg("… as the files store it"),
     "untied": msg("head counted apart"),
+    "without_per_layer_embedding": msg("without per-layer embedding"),
     "non_embedding": msg("non-embedding"),
     "active": msg("active"),
     "active_without_input_embedding": msg("… less input embedding"),
@@ -45,6 +46,7 @@ _TOTAL_MEANINGS: Final = {
     "with_mtp": msg("and the modules in the files that the class leaves out"),
     "with_mtp_as_stored": msg("every tensor of the files: copies of tables, and buffers"),
     "untied": msg("the tied head as a matrix of its own"),
+    "without_per_layer_embedding": msg("what Gemma 4 calls its effective size"),
     "non_embedding": msg("without embedding, positions, head"),
     "active": msg("what one token uses, embedding and head included"),
     "frozen": msg("stored, not trained"),
@@ -167,7 +169,8 @@ def _totals(params: Mapping[str, Any], *, is_tied: bool) -> Iterator[TotalParams
     names = ["total"]
     names += ["with_mtp"] if "with_mtp" in params else []
     names += ["with_mtp_as_stored"] if params.get("with_mtp_as_stored") != params.get("with_mtp") else []
-    names += [*(["untied"] if is_tied else []), "non_embedding"]
+    names += ["untied"] if is_tied else []
+    names += [name for name in ("without_per_layer_embedding", "non_embedding") if name in params]
     if params["active"] != params["total"]:
         names += ["active", "active_without_input_embedding", "active_without_embedding_and_head"]
     names += ["trainable", "frozen"] if params["frozen"] else []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Annotated, TypedDict, get_args
+from typing import Annotated, NotRequired, TypedDict, get_args
 
 from archcalc.analysis.closed_form import Rewriter
 from archcalc.analysis.row_names import path_pattern
@@ -16,7 +16,8 @@ from archcalc.words import msg
 
 # The tensors that accountings leave out by name, and the components that "non-embedding" leaves out.
 TOKEN_TABLE, SOURCE_TABLE, HEAD_MATRIX = "embed.tokens.weight", "encoder.embed.tokens.weight", "head.weight"
-EMBEDDING: tuple[Component, ...] = ("embedding", "position", "head")
+PER_LAYER: Component = "per_layer_embedding"
+EMBEDDING: tuple[Component, ...] = ("embedding", PER_LAYER, "position", "head")
 
 
 class Summary(TypedDict):
@@ -24,8 +25,9 @@ class Summary(TypedDict):
 
     total: trainable and frozen, each stored tensor once. untied: the head's matrix counted beside the embedding.
     active: what one token uses, embedding and head included; its variants leave out the input embedding's table (unless
-    the head reads it too), or the embedding's table and the head's matrix. non_embedding: without embedding, positions
-    and head. buffers are stored beside the parameters and are in none of the totals.
+    the head reads it too), or the embedding's table and the head's matrix. non_embedding: without embedding, per-layer
+    embedding, positions and head. buffers are stored beside the parameters and are in none of the totals. Only a model
+    with per-layer embeddings has them as a component, and a total without them.
     """
 
     total: int
@@ -37,12 +39,13 @@ class Summary(TypedDict):
     trainable: int
     frozen: int
     buffers: int
+    without_per_layer_embedding: NotRequired[int]
     by_component: dict[Component, int]
 
 
 def summary(ledger: Ledger) -> Summary:
     """Return all totals of a ledger."""
-    by_component, by_kind = dict.fromkeys(COMPONENTS, 0), dict.fromkeys(get_args(Kind), 0)
+    by_component, by_kind = dict.fromkeys(components(ledger), 0), dict.fromkeys(get_args(Kind), 0)
     for row in ledger.rows:
         by_kind[row.kind] += row.total
         if row.is_counted:
@@ -51,18 +54,26 @@ def summary(ledger: Ledger) -> Summary:
     assert sum(by_component.values()) == total, "every counted row has one component"
     active = sum(row.active for row in ledger.counted_rows)
     table, source, head = (_total_of_path(ledger.rows, name) for name in (TOKEN_TABLE, SOURCE_TABLE, HEAD_MATRIX))
+    tables = {"without_per_layer_embedding": total - by_component[PER_LAYER]} if PER_LAYER in by_component else {}
     return {
         "total": total,
         "untied": total + sum(row.total for row in ledger.tied),
         "active": active,
         "active_without_input_embedding": active - source - (0 if ledger.tied else table),
         "active_without_embedding_and_head": active - source - table - head,
-        "non_embedding": total - sum(by_component[component] for component in EMBEDDING),
+        "non_embedding": total - sum(by_component.get(component, 0) for component in EMBEDDING),
         "trainable": by_kind["trainable"],
         "frozen": by_kind["frozen"],
         "buffers": by_kind["buffer"],
+        **tables,  # type: ignore[typeddict-item]
         "by_component": by_component,
     }
+
+
+def components(ledger: Ledger) -> tuple[Component, ...]:
+    """Return the components that a report lists: all, but the per-layer embedding only of a model that has one."""
+    has_tables = any(row.component == PER_LAYER for row in ledger.rows)
+    return tuple(component for component in COMPONENTS if has_tables or component != PER_LAYER)
 
 
 def total_of(ledger: Ledger, component: Component) -> int:

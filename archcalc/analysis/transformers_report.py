@@ -28,6 +28,7 @@ _COMPONENTS: Final[tuple[tuple[Component, str], ...]] = (
     ("mixer", r"ssm|mamba\w*|linear_attn|conv1d|short_conv|mixer|rwkv|recurrent\w*|\w*delta\w*"),
     ("attention", r"\w*attn\w*|\w*attention\w*|\w*_proj_qkv|[qkv]_proj|o_proj|qkv"),
     ("ffn", r"\w*mlp\w*|ffn\w*|\w*feed_forward\w*|fc[12]?|experts?|router|gate|intermediate|output|dense_h_to_4h"),
+    ("per_layer_embedding", r"embed_tokens_per_layer"),
     ("embedding", r"\w*embed\w*|wte|shared|w"),
     ("head", r"lm_head|cls|\w*classifier|score|\w*predictions?|head|proj_out"),
 )

@@ -8,6 +8,7 @@ from archcalc.words import Message, in_context, msg
 
 COMPONENT_NAMES: dict[str, Message] = {
     "embedding": msg("embedding"),
+    "per_layer_embedding": msg("per-layer embedding"),
     "position": msg("position"),
     "attention": msg("attention"),
     "ffn": msg("ffn"),

@@ -49,7 +49,7 @@ def train(
     model = model_options.load(opened, work, packed=False).model
     seen, held_out = rows.split()
     lens = _made(model, seen, kind, options, training, model_options.seed)
-    lens = type(lens)(lens.kind, lens.maps, {**lens.origin, "model": opened.label, **text_origin(text)})
+    lens = type(lens)(lens.kind, lens.maps, {**lens.origin, "model": str(opened.label), **text_origin(text)})
     write(file, lens_bytes(lens))
     names = [site.name for site in lens_sites(opened.spec, options.sites_or_default)]
     before, after = (

@@ -357,9 +357,12 @@ class ScaledKey(ConfigLens, msgspec.Struct, frozen=True):
         """Put the quotient. The keys that decide the factor must be in the draft already."""
         if value is None:
             raise MismatchError(self.key.name)
-        number = value / self.factor(Config(draft))
+        factor = self.factor(Config(draft))
+        number = value / factor
         whole = round(number)
-        self.key.write(whole if math.isclose(number, whole, rel_tol=1e-12) else number, draft)
+        near = (number, math.nextafter(number, 0.0), math.nextafter(number, math.inf))
+        exact = next((each for each in near if each * factor == value), number)
+        self.key.write(whole if math.isclose(number, whole, rel_tol=1e-12) else exact, draft)
 
 
 @final

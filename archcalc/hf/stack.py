@@ -56,34 +56,37 @@ class UniformSchedule(Schedule, msgspec.Struct, frozen=True):
 class ListSchedule(Schedule, msgspec.Struct, frozen=True):
     """`layer_types`: a word for each layer. Without the list, `default` gives the kind of a layer by its index.
 
-    `default_keys` are the keys that `default` reads.
+    `default_keys` are the keys that `default` reads. `aliases` are other spellings of the key. If several words mean
+    one kind, the first is written.
     """
 
     words: Mapping[str, str]
     default: Callable[[Config, int], str]
     default_keys: tuple[Key, ...] = ()
     key: str = "layer_types"
+    aliases: tuple[str, ...] = ()
 
     def names(self) -> Iterator[str]:
         """Yield the list's key and those that `default` reads."""
-        yield self.key
+        yield from (self.key, *self.aliases)
         yield from (name for key in self.default_keys for name in key.names())
 
     def read(self, config: Config, n_layers: int) -> list[str]:
         """Return the kinds. Raises InputError for an unknown word, or unless there is one for each layer."""
-        if config.data.get(self.key) is None:
+        key = config.find((self.key, *self.aliases)) or self.key
+        if config.data.get(key) is None:
             return [self.default(config, index) for index in range(n_layers)]
-        words = config.get(self.key, WORDS)
+        words = config.get(key, WORDS)
         if len(words) != n_layers:
-            raise config.error(self.key, f"{len(words)} words", f"{n_layers}, one for each layer")
+            raise config.error(key, f"{len(words)} words", f"{n_layers}, one for each layer")
         for index, word in enumerate(words):
             if word not in self.words:
-                raise config.error(f"{self.key}[{index}]", word, ", ".join(self.words))
+                raise config.error(f"{key}[{index}]", word, ", ".join(self.words))
         return [self.words[word] for word in words]
 
     def write(self, kinds: Sequence[str], draft: ConfigDraft) -> None:
         """Put the list."""
-        words = {kind: word for word, kind in self.words.items()}
+        words = {kind: word for word, kind in reversed(list(self.words.items()))}
         draft.put(self.key, [words[kind] for kind in kinds])
 
 
@@ -165,6 +168,30 @@ class PeriodSchedule(Schedule, msgspec.Struct, frozen=True):
         places = [index for index, kind in enumerate(kinds) if kind == self.at] or [len(kinds)]
         draft.put(self.offset, places[0])
         draft.put(self.period.name, places[1] - places[0] if len(places) > 1 else places[0] + len(kinds) + 1)
+
+
+@final
+class IndexSchedule(Schedule, msgspec.Struct, frozen=True):
+    """The layers whose indices a key lists are of kind `at`, the others of kind `other` (Bamba)."""
+
+    key: str
+    at: str
+    other: str
+
+    def names(self) -> Iterator[str]:
+        """Yield the key of the list."""
+        yield self.key
+
+    def read(self, config: Config, n_layers: int) -> list[str]:
+        """Return the kinds. Raises InputError for an index that no layer has."""
+        indices = Key(self.key, INDICES, (), null=()).read(config)
+        if any(index >= n_layers for index in indices):
+            raise config.error(self.key, indices, f"indices below {n_layers}, the number of layers")
+        return [self.at if index in indices else self.other for index in range(n_layers)]
+
+    def write(self, kinds: Sequence[str], draft: ConfigDraft) -> None:
+        """Put the indices."""
+        draft.put(self.key, [index for index, kind in enumerate(kinds) if kind == self.at])
 
 
 @final
@@ -280,7 +307,8 @@ class StackLens(ConfigLens, msgspec.Struct, frozen=True):
     express it, so a kind with a window of null comes before one whose window is a key.
 
     `lists`: keys that may have a list with an item for each layer, and the key under which a layer's template reads its
-    own item. With `by_index`, a template may read the index of the layer as `INDEX`.
+    own item. Under the same key it reads one value for all layers, too. With `by_index`, a template may read the index
+    of the layer as `INDEX`.
     """
 
     count: Key
@@ -328,7 +356,7 @@ class StackLens(ConfigLens, msgspec.Struct, frozen=True):
                 if len(items) != n_layers:
                     raise config.error(key, f"{len(items)} items", f"{n_layers}, one for each layer")
                 layer_keys = [data | {key: item, name: item} for data, item in zip(layer_keys, items, strict=True)]
-            elif items is not None and (name == key or key not in names(self.kinds)):
+            elif items is not None and name != key and key not in names(self.kinds):
                 raise config.error(key, items, "a list, or null")
         return layer_keys
 

@@ -25,7 +25,7 @@ from archcalc.interp.next_token_result import (
 from archcalc.run.decoding.decoding_state import prefill
 from archcalc.run.decoding.sampling import check_finite, distribution, penalize
 from archcalc.run.decoding.sampling_options import Sampling
-from archcalc.words import msg
+from archcalc.words import Message, msg
 
 CONTEXT_NAMES: tuple[ContextName, ...] = get_args(ContextName)
 MAX_CONTEXTS = len(CONTEXT_NAMES)
@@ -36,7 +36,7 @@ class DisplayNames(msgspec.Struct, frozen=True):
     """What a result calls the model, its contexts and its tokens."""
 
     name: str = ""
-    label: str = ""
+    label: str | Message = ""
     texts: Sequence[str] = ("", "")
     piece: Callable[[int], str] = lambda _: ""
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from archcalc.results import Result, Row, Sureness, count, data, number, probability, text
 from archcalc.run.decoding.sampling_options import Sampling
-from archcalc.words import in_context, msg
+from archcalc.words import Message, in_context, msg
 
 ContextName = Literal["A", "B"]
 
@@ -57,7 +57,7 @@ class NextTokenDistributions(Result, frozen=True, kw_only=True):
     """The distribution after each context, and the likeliest tokens of all contexts by their highest probability."""
 
     name: Annotated[str, data(msg("name of the model"))]
-    label: Annotated[str, data(msg("title of the model"))]
+    label: Annotated[str | Message, data(msg("title of the model"))]
     sampling: Annotated[Sampling, data(msg("how the next token is drawn"))]
     n_vocab: Annotated[int, data(msg("tokens of the vocabulary"))]
     contexts: Annotated[tuple[ContextDistribution, ...], data(msg("the distribution after each context"))]

@@ -53,8 +53,12 @@ class PartialPass:
         self.ids = [torch.tensor([list(ids)] * n_rows, device=device) for ids in texts]
 
     def first_layer(self, stack: int, layer: int) -> int:
-        """Return the layer at which a pass must begin for this one: 0 if layers read keys of earlier ones."""
-        return 0 if any(lender is not None for lender in self.stacks[stack].lenders) else layer
+        """Return the layer at which a pass must begin for this one.
+
+        0 if layers read keys of earlier ones, or per-layer embeddings, which follow from the first layer's input.
+        """
+        reads_more = self.stacks[stack].per_layer is not None
+        return 0 if reads_more or any(lender is not None for lender in self.stacks[stack].lenders) else layer
 
     def __call__(
         self, edits: Sequence[Edit] = (), read: Collection[str] = (), start: PassStart | None = None
@@ -81,6 +85,8 @@ class PartialPass:
             x_BTD = stack.input_states(self.embeds[index], ids_BT, None, context.own.token_positions)
         else:
             x_BTD = start.states_BTD
+        if start is None or not start.layer:
+            context = stack.with_per_layer(context, ids_BT, x_BTD)
         y_BTD: Tensor = stack.run(x_BTD, context, first_layer=start.layer if start else 0)
         if index < len(self.stacks) - 1:
             y_BTD = stack.apply_final_norm(y_BTD)

@@ -6,9 +6,9 @@ import msgspec
 
 from archcalc.ledger import norm
 from archcalc.ledger.activation import activation, gated_activation
-from archcalc.ledger.algebra import Poly
-from archcalc.ledger.forward_context import ForwardContext, dropout
-from archcalc.ledger.leaves import Forward
+from archcalc.ledger.algebra import ONE, Poly
+from archcalc.ledger.forward_context import ForwardContext, dropout, save
+from archcalc.ledger.leaves import Elementwise, Forward, Save
 from archcalc.ledger.linear import linear
 from archcalc.ledger.symbols import Symbols
 from archcalc.ledger.tensor import Tensor
@@ -24,6 +24,8 @@ class FfnOptions(msgspec.Struct, frozen=True):
     bias: bool
     down_bias: bool
     down_norm: Norm | None = None
+    scales_gate: bool = False
+    is_sparse: bool = False
 
 
 def plain(part: Plain, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
@@ -33,13 +35,18 @@ def plain(part: Plain, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forward[Te
 
 def gated(part: Gated, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
     """Yield the leaves of the gate, up and down projections."""
-    return dense(part.activation, d.d_ff, x, ctx, FfnOptions(True, part.bias, has_down_bias(part), part.down_norm))
+    is_sparse, scales_gate = part.sparsity is not None, part.gate_scale != 1.0
+    options = FfnOptions(True, part.bias, has_down_bias(part), part.down_norm, scales_gate, is_sparse)
+    return dense(part.activation, d.d_ff, x, ctx, options)
 
 
 def dense(function: AnyActivation, width: Poly, x: Tensor, ctx: ForwardContext, options: FfnOptions) -> Forward[Tensor]:
     """Yield the leaves of a feed-forward of this hidden width."""
     if options.is_gated:
         gate = yield from linear("gate", x, width, "ffn", bias=options.bias)
+        gate = gate.new("scaled gate") if options.scales_gate else gate
+        if options.is_sparse:
+            gate = yield from _sparse(gate)
         up = yield from linear("up", x, width, "ffn", bias=options.bias)
         hidden = yield from gated_activation(function, "activation", "ffn", gate, up)
     else:
@@ -49,3 +56,12 @@ def dense(function: AnyActivation, width: Poly, x: Tensor, ctx: ForwardContext, 
     if options.down_norm is not None:
         hidden = yield from norm.leaves(options.down_norm, "down_norm", hidden, ctx)
     return (yield from linear("down", hidden, x.axes[-1], "ffn", bias=options.down_bias))
+
+
+def _sparse(gate: Tensor) -> Forward[Tensor]:
+    """Yield the leaves of a deviation over the width, and of what exceeds a threshold."""
+    yield from save("gate", "ffn", gate, gate.new("deviation", *gate.axes[:-1], ONE))
+    yield Elementwise("gate", gate.axes, "ffn", "relu")
+    kept = gate.new("above the threshold")
+    yield Save("gate", kept, "ffn")
+    return kept

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 from msgspec import structs
 
-from archcalc.ledger import norm
+from archcalc.ledger import altup, norm
 from archcalc.ledger.algebra import ONE
 from archcalc.ledger.forward_context import ForwardContext, dropout
 from archcalc.ledger.leaves import Elementwise, Forward, Save, Weight, collect, with_prefix
 from archcalc.ledger.symbols import Symbols
 from archcalc.ledger.tensor import Tensor
 from archcalc.ledger.tokens import CROSS
-from archcalc.spec.branches import BranchNames, arm_norm, branches, is_idle, names
-from archcalc.spec.layer import Arm, Branch, Layer
+from archcalc.spec.branches import BranchNames, arm_norm, arm_norm_out, branches, is_idle, later_branches, names
+from archcalc.spec.layer import AltUp, Arm, Branch, Layer
 from archcalc.spec.norm import Norm
 from archcalc.spec.variants import implementation, variant
 
@@ -26,10 +28,13 @@ class LayerBuilder(msgspec.Struct, frozen=True):
 
     def part(self, arm: Arm, x: Tensor) -> Forward[Tensor]:
         """Yield the leaves of an arm's part; return its output, before the residual."""
+        if arm.in_scale != 1.0:
+            x = x.new("scaled")
         leaves: Forward[Tensor] = implementation(arm.part, "ledger")(
             arm.part, self.symbols[arm.name], x, self._arm_context(arm)
         )
-        return (yield from with_prefix(f"{self.ctx.prefix}{arm.name}.", leaves))
+        y = yield from with_prefix(f"{self.ctx.prefix}{arm.name}.", leaves)
+        return y if arm.scale == 1.0 else y.new("scaled")
 
     def _arm_context(self, arm: Arm) -> ForwardContext:
         """Return the context with the inputs of this arm only."""
@@ -51,17 +56,39 @@ class LayerBuilder(msgspec.Struct, frozen=True):
 def leaves(layer: Layer, symbols: dict[str, Symbols], x: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
     """Yield the leaves of a layer; return its output states. `symbols` are the dimensions of each arm."""
     builder = LayerBuilder(symbols, ctx)
-    for branch in branches(layer):
-        if is_idle(branch):
-            yield from _unused_weights(builder, branch, x)
-        else:
-            x = yield from _branch(builder, branch, x)
+    if ctx.altup is not None:
+        return (yield from _streams(builder, ctx.altup, layer, x))
+    x = yield from _branches(builder, branches(layer), x)
     if layer.out_scalar:
         yield Weight(f"{ctx.prefix}out_scalar", (ONE,), "other", kind="buffer")
         yield Elementwise(f"{ctx.prefix}out_scalar", x.axes, "other", "product")
         yield Save(f"{ctx.prefix}out_scalar", Tensor("out_scalar", (ONE,), x.dtype, is_stored=True), "other")
         x = x.new("states")
     return x
+
+
+def _branches(builder: LayerBuilder, parts: Iterable[Branch], x: Tensor) -> Forward[Tensor]:
+    """Yield the leaves of branches one after another; return the residual stream after them."""
+    for branch in parts:
+        if is_idle(branch):
+            yield from _unused_weights(builder, branch, x)
+        else:
+            x = yield from _branch(builder, branch, x)
+    return x
+
+
+def _streams(builder: LayerBuilder, part: AltUp, layer: Layer, x: Tensor) -> Forward[Tensor]:
+    """Yield the leaves of a layer with several streams; return them. Branches to later streams save no sums."""
+    d = next(iter(builder.symbols.values()))
+    predicted = yield from altup.predict(part, x, d, builder.ctx)
+    first = [branch for branch in branches(layer) if branch.joins == "stream"]
+    y = yield from _branches(builder, first, predicted.view(*x.axes[:2], d.d_model))
+    corrected = yield from altup.correct(part, predicted, y, d, builder.ctx)
+    if later := later_branches(layer):
+        read = yield from altup.read(part, corrected, d, builder.ctx)
+        for branch in later:
+            yield from _branch(builder, branch, read)
+    return altup.streams(x, d)
 
 
 def _unused_weights(builder: LayerBuilder, branch: Branch, x: Tensor) -> Forward[None]:
@@ -85,6 +112,8 @@ def _residual_input(builder: LayerBuilder, branch: Branch, norms: BranchNames, b
     for arm in branch.arms:
         arm_input = yield from builder.norm(arm.norm, arm_norm(arm), branch_input)
         y = yield from builder.part(arm, arm_input)
+        y = yield from builder.norm(arm.norm_out, arm_norm_out(arm), y)
+        y = y.new("sum with the input") if arm.skip else y
         if branch.norm_out is None:
             yield from builder.dropout(arm, y)
     if branch.norm_out is not None:

@@ -7,7 +7,7 @@ order of execution, and returns the output tensor.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, get_args
 
 import msgspec
 from msgspec import structs
@@ -17,8 +17,10 @@ from archcalc.ledger.algebra import Poly
 from archcalc.ledger.tensor import Tensor
 from archcalc.spec.activation import ActivationName
 
-Component = Literal["embedding", "position", "attention", "ffn", "mixer", "norm", "head", "other"]
-COMPONENTS: tuple[Component, ...] = ("embedding", "position", "attention", "ffn", "mixer", "norm", "head", "other")
+Component = Literal[
+    "embedding", "per_layer_embedding", "position", "attention", "ffn", "mixer", "norm", "head", "other"
+]
+COMPONENTS: tuple[Component, ...] = get_args(Component)
 
 Kind = Literal["trainable", "frozen", "buffer"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from archcalc.ledger import norm
 from archcalc.ledger.activation import activation, gated_activation
 from archcalc.ledger.algebra import ONE, Poly
 from archcalc.ledger.ffn import FfnOptions, dense
@@ -21,20 +22,38 @@ ExpertLinear = Callable[[MoE, str, Tensor, Poly, Tensor, Symbols], Forward[Tenso
 
 def leaves(part: MoE, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
     """Yield the leaves of router and experts, of which each token uses n_active."""
-    logits = yield from linear("router", x, d.n_experts, "ffn", bias=part.router_bias)
+    router_input = yield from norm.leaves(part.router_norm, "router_norm", x, ctx)
+    logits = yield from linear("router", router_input, d.n_experts, "ffn", bias=part.router_bias)
     if part.correction != "none":
         yield Weight("correction_bias", (d.n_experts,), "ffn", kind=_CORRECTIONS[part.correction])
     *before, _ = x.axes
     chosen = Tensor("chosen experts", (*before, d.n_active), "int64")
     routing_weights = yield from _routing_weights(part, logits, chosen)
+    if part.expert_scales:
+        yield Weight("expert_scales", (d.n_experts,), "ffn")
+        scales = routing_weights.new("scales of the chosen experts")
+        yield from save("expert_scales", "ffn", chosen, routing_weights, scales)
+        routing_weights = routing_weights.new("shares")
     if part.capacity is not None:
         yield Save("router", Tensor("beyond capacity", chosen.axes, "bool"), "ffn")
         routing_weights = routing_weights.new("shares")
-    yield from _WEIGHT_PLACES[part.weight_on](part, d, x, chosen, routing_weights.as_dtype(x.dtype), ctx)
+    x = yield from norm.leaves(part.input_norm, "input_norm", x, ctx)
+    expert_input = yield from _to_latent(part, d, x)
+    experts = _WEIGHT_PLACES[part.weight_on]
+    yield from experts(part, d, expert_input, chosen, routing_weights.as_dtype(x.dtype), ctx)
+    if part.d_latent is not None:
+        yield from linear("latent_up", expert_input.new("sum"), d.d_model, "ffn", bias=part.latent_bias)
     y = x.new("mixed")
     if part.n_shared:
         y = yield from _shared_experts(part, d, x, ctx)
     return y
+
+
+def _to_latent(part: MoE, d: Symbols, x: Tensor) -> Forward[Tensor]:
+    """Yield the leaves of the projection that the routed experts read; without one they read the input."""
+    if part.d_latent is None:
+        return x
+    return (yield from linear("latent_down", x, d.d_latent, "ffn", bias=part.latent_bias))
 
 
 def _weigh_outputs(

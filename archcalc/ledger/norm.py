@@ -44,6 +44,20 @@ def per_head(norm: Norm, name: str, n_heads: Poly, x: Tensor, ctx: ForwardContex
     return normed.new(name)
 
 
+def grouped(norm: RMSNorm | None, name: str, n_groups: Poly, x: Tensor) -> Forward[Tensor]:
+    """Yield the leaves of a norm of each of `n_groups` groups of the last axis of `x`, which is in float32."""
+    if norm is None:
+        return x
+    yield from weights(norm, name, x.axes[-1])
+    yield Elementwise(name, x.axes, "norm", "rmsnorm")
+    yield from save(name, "norm", x, x.new("1/root of the mean square", *x.axes[:-1], n_groups))
+    if norm.weight:
+        yield Save(name, x.new("normed"), "norm")
+        if norm.unit_offset:
+            yield Save(name, x.new("1 + weight", x.axes[-1]), "norm")
+    return x.new(name)
+
+
 def _layernorm(part: LayerNorm, name: str, x: Tensor, ctx: ForwardContext, component: Component) -> Forward[Tensor]:
     """One operation of torch: it saves its input, the means and the deviations."""
     yield Elementwise(name, x.axes, component, "layernorm")

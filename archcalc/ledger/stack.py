@@ -8,10 +8,10 @@ from typing import TypeVar
 import msgspec
 from msgspec import structs
 
-from archcalc.ledger import embedding, layer, norm, prompts
+from archcalc.ledger import altup, embedding, layer, norm, per_layer, prompts
 from archcalc.ledger.algebra import ONE, Poly
 from archcalc.ledger.forward_context import ForwardContext, Lent, StorageTracker, checkpoint, dropout, save
-from archcalc.ledger.leaves import Entry, Forward, Leaf, Weight, map_leaves, with_prefix
+from archcalc.ledger.leaves import Entry, Forward, Leaf, Weight, collect, map_leaves, with_prefix
 from archcalc.ledger.symbols import SizeTable, Symbols
 from archcalc.ledger.tensor import Tensor
 from archcalc.ledger.tokens import BATCH, DECODER, ENCODER, SOURCE_ENCODER, Span
@@ -81,6 +81,9 @@ class StackBuilder(msgspec.Struct, frozen=True):
         embedding.add_sizes(table, self.owner(), self.stack.embedding)
         table.add_part(self.owner(), self.stack.position)
         table.add_part(self.owner(), self.stack.prompts)
+        table.add_part(self.owner(), self.stack.per_layer)
+        if self.stack.altup:
+            table.add(self.owner(), {"n_streams": self.stack.altup.n_streams})
         if self.stack.n_mtp:
             table.add(self.owner(), {"n_mtp": self.stack.n_mtp})
         table.add(self.owner(), {"n_layers": sum(len(group.layer_indices) for group in self.groups)})
@@ -107,8 +110,20 @@ class StackBuilder(msgspec.Struct, frozen=True):
         yield from self._relative_bias(table, ctx)
         yield from self._rotary_table(table)
         ctx = structs.replace(ctx, distances=(yield from self._distance_table(table, ctx)))
-        yield from self._layers(table, d, ctx)
-        output = yield from self.outside_layers(norm.leaves(self.stack.final_norm, "final_norm", self._states(d), ctx))
+        x, own = self._states(d), list[Leaf]()
+        if self.stack.per_layer:
+            own, numbers = collect(per_layer.leaves(self.stack.per_layer, d, x, ctx))
+            ctx = structs.replace(ctx, per_layer=numbers)
+        if self.stack.altup:
+            x = yield from self._split(x, d)
+            ctx = structs.replace(ctx, altup=self.stack.altup)
+        layers = list(self._layers(table, d, x, ctx))  # the first layer may save its input, which is saved once
+        yield from (StackLeaf(entry) for leaf in own if (entry := self.tracker(leaf)) is not None)
+        yield from layers
+        x = self._states(d)
+        if self.stack.altup:
+            x = yield from self.outside_layers(altup.merge(altup.streams(x, d), d))
+        output = yield from self.outside_layers(norm.leaves(self.stack.final_norm, "final_norm", x, ctx))
         if self.stack.n_mtp:
             yield from self._mtp(table, d, ctx)
         return output
@@ -147,13 +162,13 @@ class StackBuilder(msgspec.Struct, frozen=True):
         """Yield leaves that belong to no layer."""
         return map_leaves(lambda leaf: StackLeaf(leaf), self.entries(leaves))
 
-    def _layers(self, table: SizeTable, d: Symbols, ctx: ForwardContext) -> Iterator[StackLeaf]:
-        """Yield the leaves of the layers; groups with equal leaves share a row."""
+    def _layers(self, table: SizeTable, d: Symbols, x: Tensor, ctx: ForwardContext) -> Iterator[StackLeaf]:
+        """Yield the leaves of the layers, of which the first reads `x`; groups with equal leaves share a row."""
         groups_by_leaf: dict[Entry, list[Group]] = {}
         lent: dict[int, Mapping[str, Lent]] = {}
         for group in self.groups:
             layer_ctx = self._layer_context(group, ctx, lent)
-            for leaf in self.entries(self._layer(table, group, d, layer_ctx)):
+            for leaf in self.entries(self._layer(table, group, x, layer_ctx)):
                 if isinstance(leaf, Weight) and not group.weight_indices:
                     continue  # the weight of an earlier layer, which has its row
                 groups_with_leaf = groups_by_leaf.setdefault(leaf, [])
@@ -161,6 +176,7 @@ class StackBuilder(msgspec.Struct, frozen=True):
                 groups_with_leaf.append(group)
             lenders = [i for i in group.layer_indices if i in self.lending_arms]
             lent |= {i: self._lent_tensors(i, layer_ctx.lent_out) for i in lenders}
+            x = x.new(x.label)
         leaf_by_groups: dict[tuple[str, ...], StackLeaf] = {}
         for leaf, groups_with_leaf in groups_by_leaf.items():
             names = tuple(group.name for group in groups_with_leaf)
@@ -180,13 +196,12 @@ class StackBuilder(msgspec.Struct, frozen=True):
         repeats = layer_repeats if len(weight_indices) == len(layer_indices) else Poly.constant(len(weight_indices))
         return StackLeaf(leaf, label, weight_indices, layer_indices, repeats, layer_repeats)
 
-    def _layer(self, table: SizeTable, group: Group, d: Symbols, ctx: ForwardContext) -> Forward[Tensor]:
-        x = self._states(d)
+    def _layer(self, table: SizeTable, group: Group, x: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
         output = layer.leaves(group.layer, self._symbols(table, group), x, ctx)
         if ctx.execution.recompute != "full":
             return output
         lent = [x for tensors in ctx.lent_in.values() for x in tensors]
-        lent += [ctx.distances] if ctx.distances else []
+        lent += [tensor for tensor in (ctx.distances, ctx.per_layer) if tensor]
         inputs = (x, ctx.source, *lent) if ctx.source else (x, *lent)
         return checkpoint("layers.{i}", "other", output, inputs)
 
@@ -262,6 +277,14 @@ class StackBuilder(msgspec.Struct, frozen=True):
         for name in prompted(group.layer):
             d = table.symbols(self.owner(group, name), self.owner(), "")
             yield from self.outside_layers(prompts.leaves(name, d, ctx))
+
+    def _split(self, x: Tensor, d: Symbols) -> Generator[StackLeaf, None, Tensor]:
+        """Yield the leaves of the projections to and from further streams, one row for all; return the streams."""
+        assert self.stack.altup is not None, "the stack has several streams"
+        n, repeats = self.stack.altup.n_streams - 1, d.n_streams - ONE
+        for weight in altup.end_weights(d):
+            yield StackLeaf(weight, "streams", tuple(range(n)), repeats=repeats)
+        return (yield from self.outside_layers(altup.split(x, d)))
 
     def _mtp(self, table: SizeTable, d: Symbols, ctx: ForwardContext) -> Iterator[StackLeaf]:
         """Yield the weights of multi-token-prediction modules: norms, a projection, a layer like the last.

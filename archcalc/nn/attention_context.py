@@ -304,7 +304,7 @@ class LayerContext:
 
     The mappings are by arm of the layer: `caches` of earlier tokens, `borrowed` tensors of an earlier layer that it
     reads (keys and values, or a selection), `lent`, filled with those that later layers read, and `prompts`, learned
-    keys and values.
+    keys and values. `per_layer` is the layer's own embedding [B, T, W], or, before the layers, that of all [B, T, L·W].
     """
 
     own: AttentionContext
@@ -313,6 +313,7 @@ class LayerContext:
     borrowed: Mapping[str, Lent] = field(default_factory=dict)
     lent: dict[str, Lent | None] = field(default_factory=dict)
     prompts: Mapping[str, Pair] = field(default_factory=dict)
+    per_layer: Tensor | None = None
 
     def for_arm(self, arm: Arm) -> AttentionContext:
         """Return the context of one arm of the layer."""
@@ -336,11 +337,12 @@ class LayerContext:
         distance_table: Tensor | None,
         borrowed: Mapping[str, Lent],
         prompts: Mapping[str, Pair],
+        per_layer: Tensor | None,
     ) -> LayerContext:
         """Return a copy that computes everything again, with these inputs of a layer."""
         source = self.source and replace(self.source.without_memo(), states=states)
         own, lent = replace(self.own.without_memo(), distance_table=distance_table), dict.fromkeys(self.lent)
-        return LayerContext(own, source, borrowed=borrowed, lent=lent, prompts=prompts)
+        return LayerContext(own, source, borrowed=borrowed, lent=lent, prompts=prompts, per_layer=per_layer)
 
 
 def _with_borrowed(context: AttentionContext, arm: Arm, tensors: Lent) -> AttentionContext:

@@ -5,16 +5,34 @@ Axes: B batch, T tokens, D model.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from archcalc.nn.altup import AltUp, add_to_later
 from archcalc.nn.attention_context import LayerContext
 from archcalc.nn.norm import norm
+from archcalc.nn.scaling import multiply
 from archcalc.nn.taps.points import tap, tap_scope
 from archcalc.spec import Spec
-from archcalc.spec.branches import BranchNames, active_branches, arm_norm, arms, branches, names, norms, stream_names
+from archcalc.spec.branches import (
+    BranchNames,
+    arm_norm,
+    arm_norm_out,
+    arm_sum,
+    arms,
+    branches,
+    later_branches,
+    names,
+    norms,
+    stream_branches,
+    stream_names,
+)
 from archcalc.spec.execution import Execution
+from archcalc.spec.ffn import PerLayerGate
+from archcalc.spec.layer import AltUp as AltUpPart
 from archcalc.spec.layer import Arm, Branch, Layer, Reads
 from archcalc.spec.variants import implementation, variant
 
@@ -30,14 +48,20 @@ _MODULES: dict[Reads, str] = {
 class Block(nn.Module):
     """One layer of a stack; `archcalc.spec.layer.Branch` defines what each branch computes.
 
-    `branches` and `arms` are those that a forward pass computes; an idle one still has its modules.
+    `branches` and `arms` are those that a forward pass computes; an idle one still has its modules. With `altup` it has
+    several residual streams [B, T, J, D].
     """
 
-    def __init__(self, layer: Layer, model: Spec) -> None:
+    altup: AltUp | None
+
+    def __init__(self, layer: Layer, model: Spec, altup: AltUpPart | None = None) -> None:
         super().__init__()
-        self.branches, self.stream_names = active_branches(layer), stream_names(layer)
+        self.branches, self.stream_names = stream_branches(layer), stream_names(layer)
         self.branch_names = [names(branch) for branch in self.branches]
+        self.later_branches = later_branches(layer)
+        self.altup = AltUp(altup, model) if altup else None
         self.token_mixers = {arm.name for arm in arms(layer) if variant(arm.part).mixes_tokens}
+        self.per_layer_gates = {arm.name for arm in arms(layer) if isinstance(arm.part, PerLayerGate)}
         self.dropout, self.execution = model.dropout.residual, Execution()
         self.out_scalar: Tensor | None
         self.register_buffer("out_scalar", torch.empty(1) if layer.out_scalar else None)
@@ -50,10 +74,25 @@ class Block(nn.Module):
     @property
     def arms(self) -> tuple[Arm, ...]:
         """All computed arms, in order."""
-        return tuple(arm for branch in self.branches for arm in branch.arms)
+        return tuple(arm for branch in (*self.branches, *self.later_branches) for arm in branch.arms)
 
-    def forward(self, x_BTD: Tensor, context: LayerContext) -> Tensor:
-        """Map states [B, T, D] to states [B, T, D]."""
+    def forward(self, x: Tensor, context: LayerContext) -> Tensor:
+        """Map states [B, T, D] to states [B, T, D], or streams to streams."""
+        if self.altup is None:
+            return self.run_branches(x, context)
+        predicted_BTJD = tap("predicted", self.altup.predicted(x))
+        y_BTD = self.run_branches(self.altup.active(predicted_BTJD), context)
+        x_BTJD = tap("corrected", self.altup.corrected(predicted_BTJD, y_BTD))
+        read_BTD = self.altup.read(x_BTJD) if self.later_branches else y_BTD
+        for branch in self.later_branches:
+            branch_names = names(branch)
+            normed_BTD = self.apply_norm(branch_names.norm_in, read_BTD)
+            for out_BTD in self.arm_outputs(branch, branch_names, normed_BTD, context):
+                x_BTJD = add_to_later(x_BTJD, out_BTD)
+        return tap("streams", x_BTJD)
+
+    def run_branches(self, x_BTD: Tensor, context: LayerContext) -> Tensor:
+        """Return the residual stream [B, T, D] after the branches that join it."""
         x_BTD = tap("resid_pre", x_BTD)
         for branch, branch_names, stream_name in zip(self.branches, self.branch_names, self.stream_names, strict=True):
             x_BTD = self.run_branch(branch, branch_names, x_BTD, context)
@@ -77,18 +116,27 @@ class Block(nn.Module):
         self, branch: Branch, branch_names: BranchNames, read_BTD: Tensor, context: LayerContext
     ) -> list[Tensor]:
         """Return what the arms add to the residual stream, [B, T, D] each: the norm of their sum, or each by itself."""
-        outputs = [self.run_arm(arm, self.apply_norm(arm_norm(arm), read_BTD), context) for arm in branch.arms]
+        outputs = [self.arm_output(arm, self.apply_norm(arm_norm(arm), read_BTD), context) for arm in branch.arms]
         if branch_names.norm_out is not None:
             sum_BTD = _sum(outputs)
             sum_BTD = sum_BTD if branch_names.arms_sum is None else tap(branch_names.arms_sum, sum_BTD)
             outputs = [self.apply_norm(branch_names.norm_out, sum_BTD)]
         return [self.apply_dropout(multiply(y_BTD, branch.scale)) for y_BTD in outputs]
 
+    def arm_output(self, arm: Arm, x_BTD: Tensor, context: LayerContext) -> Tensor:
+        """Return the output of one arm [B, T, D] after its own norm, with its input if it adds that."""
+        y_BTD = self.apply_norm(arm_norm_out(arm), self.run_arm(arm, x_BTD, context))
+        name = arm_sum(arm)
+        return y_BTD if name is None else tap(name, x_BTD + y_BTD)
+
     def run_arm(self, arm: Arm, x_BTD: Tensor, context: LayerContext) -> Tensor:
         """Return the output of one arm [B, T, D], before any residual."""
-        arguments = (context.for_arm(arm),) if arm.name in self.token_mixers else ()
+        arguments: tuple[Any, ...] = (context.for_arm(arm),) if arm.name in self.token_mixers else ()
+        if arm.name in self.per_layer_gates:
+            arguments = (context.per_layer,)
+        x_BTD = multiply(x_BTD, arm.in_scale)
         y_BTD: Tensor = tap_scope(arm.name, self.get_submodule(arm.name), x_BTD, *arguments)
-        return tap(f"{arm.name}.out", y_BTD)
+        return multiply(tap(f"{arm.name}.out", y_BTD), arm.scale)
 
     def apply_norm(self, name: str | None, x_BTD: Tensor) -> Tensor:
         """Return the states after the norm of this name; None leaves them as they are."""
@@ -100,11 +148,6 @@ class Block(nn.Module):
     def apply_dropout(self, y_BTD: Tensor) -> Tensor:
         """Apply residual dropout in training."""
         return F.dropout(y_BTD, self.dropout, self.training and self.execution.dropout)
-
-
-def multiply(x: Tensor, factor: float) -> Tensor:
-    """Return a tensor times a number; the tensor itself for 1."""
-    return x if factor == 1 else x * factor
 
 
 def _sum(tensors: list[Tensor]) -> Tensor:

@@ -29,16 +29,20 @@ def run_layer(block: nn.Module, x_BTD: Tensor, context: LayerContext, execution:
         return y_BTD
 
     def run(
-        x_BTD: Tensor, states_BSD: Tensor | None, table_RD: Tensor | None, *flat: Tensor
+        x_BTD: Tensor,
+        states_BSD: Tensor | None,
+        table_RD: Tensor | None,
+        per_layer_BTW: Tensor | None,
+        *flat: Tensor,
     ) -> tuple[Tensor, dict[str, Lent | None]]:
         inputs = iter(flat)
         borrowed = {name: tuple(islice(inputs, len(tensors))) for name, tensors in context.borrowed.items()}
         prompts = dict(zip(context.prompts, zip(inputs, inputs, strict=True), strict=True))
-        fresh_context = context.without_memo(states_BSD, table_RD, borrowed, prompts)
+        fresh_context = context.without_memo(states_BSD, table_RD, borrowed, prompts, per_layer_BTW)
         return block(x_BTD, fresh_context), fresh_context.lent
 
     states_BSD, table_RD = context.source and context.source.states, context.own.distance_table
     flat = [x for tensors in (*context.borrowed.values(), *context.prompts.values()) for x in tensors]
-    y_BTD, lent = checkpoint(run, x_BTD, states_BSD, table_RD, *flat, use_reentrant=False)
+    y_BTD, lent = checkpoint(run, x_BTD, states_BSD, table_RD, context.per_layer, *flat, use_reentrant=False)
     context.lent.update(lent)
     return y_BTD

@@ -5,12 +5,15 @@ Axes: B batch, T tokens, D model, F feed-forward width.
 
 from __future__ import annotations
 
+from statistics import NormalDist
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from archcalc.nn.activation import activation, gated
 from archcalc.nn.linear import Linear
 from archcalc.nn.norm import norm
+from archcalc.nn.scaling import multiply
 from archcalc.nn.taps.points import tap
 from archcalc.spec import Spec
 from archcalc.spec import ffn as spec
@@ -43,6 +46,8 @@ class Gated(nn.Module):
     def __init__(self, part: spec.Gated, model: Spec) -> None:
         super().__init__()
         self.dropout, self.execution = model.dropout.ffn, Execution()
+        self.gate_scale = part.gate_scale
+        self.sparsity = part.sparsity
         self.gate = Linear(model.d_model, part.d_ff, bias=part.bias)
         self.up = Linear(model.d_model, part.d_ff, bias=part.bias)
         self.activation = activation(part.activation)
@@ -51,7 +56,15 @@ class Gated(nn.Module):
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         """Map states [B, T, D] to states [B, T, D]."""
-        return project_down(self, tap("hidden", gated(self.activation, self.gate(x_BTD), self.up(x_BTD))))
+        gate_BTF = multiply(self.gate(x_BTD), self.gate_scale)
+        gate_BTF = gate_BTF if self.sparsity is None else sparse(gate_BTF, self.sparsity)
+        return project_down(self, tap("hidden", gated(self.activation, gate_BTF, self.up(x_BTD))))
+
+
+def sparse(x_BTF: Tensor, sparsity: float) -> Tensor:
+    """Return what exceeds a threshold of each token, which a share of a normal distribution does not (Gemma 3n)."""
+    deviation_BT1 = x_BTF.std(-1, keepdim=True, unbiased=False)
+    return F.relu(x_BTF - (x_BTF.mean(-1, keepdim=True) + deviation_BT1 * NormalDist().inv_cdf(sparsity)))
 
 
 def project_down(ffn: Plain | Gated, hidden_BTF: Tensor) -> Tensor:

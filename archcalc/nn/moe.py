@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from archcalc.nn.activation import activation, gated
 from archcalc.nn.ffn import Gated, Plain
 from archcalc.nn.linear import ExpertLinear, Linear
+from archcalc.nn.norm import norm
 from archcalc.nn.taps.points import tap, tap_scope
 from archcalc.nn.upcast import upcast
 from archcalc.spec import Spec
@@ -101,9 +102,16 @@ class MoE(nn.Module):
         super().__init__()
         self.part = part
         self.execution: Execution | None = None  # None: the formulation depends on the device
+        self.input_norm = norm(part.input_norm, model.d_model) if part.input_norm else None
+        self.router_norm = norm(part.router_norm, model.d_model) if part.router_norm else None
         self.router = Linear(model.d_model, part.n_experts, bias=part.router_bias)
         _CORRECTIONS[part.correction](self, part.n_experts)
-        self.experts = Experts(part, model)
+        self.expert_scales = nn.Parameter(torch.empty(part.n_experts)) if part.expert_scales else None
+        self.experts = Experts(part, part.d_latent or model.d_model, model.dropout.ffn)
+        self.latent_down = self.latent_up = None
+        if part.d_latent is not None:
+            self.latent_down = Linear(model.d_model, part.d_latent, bias=part.latent_bias)
+            self.latent_up = Linear(part.d_latent, model.d_model, bias=part.latent_bias)
         self.shared = _shared_ffn(part, model)
         self.shared_gate = Linear(model.d_model, 1, bias=False) if part.shared_gate else None
 
@@ -111,8 +119,12 @@ class MoE(nn.Module):
         """Map states [B, T, D] to states [B, T, D]."""
         x_QD = x_BTD.flatten(0, 1)
         weights_Qk, experts_Qk = self.route(x_QD, x_BTD.shape[1])
-        y_BTD = _WEIGHING[self.part.weight_on](self, x_QD, weights_Qk.unsqueeze(-1), experts_Qk)
-        y_BTD = y_BTD.view_as(x_BTD)
+        if self.input_norm is not None:
+            x_BTD = self.input_norm(x_BTD)
+            x_QD = x_BTD.flatten(0, 1)
+        inner_QD = x_QD if self.latent_down is None else self.latent_down(x_QD)
+        y_QD = _WEIGHING[self.part.weight_on](self, inner_QD, weights_Qk.unsqueeze(-1), experts_Qk)
+        y_BTD = (y_QD if self.latent_up is None else self.latent_up(y_QD)).view_as(x_BTD)
         if self.shared is None:
             return y_BTD
         y_BTD = y_BTD + self._shared_output(x_BTD)
@@ -124,7 +136,8 @@ class MoE(nn.Module):
         Each text has `n_tokens` of the states.
         """
         part = self.part
-        logits_QE = upcast(tap("router", self.router(x_QD)))
+        read_QD = x_QD if self.router_norm is None else self.router_norm(x_QD)
+        logits_QE = upcast(tap("router", self.router(read_QD))) * part.router_scale
         if part.router_softcap is not None:
             logits_QE = part.router_softcap * torch.tanh(logits_QE / part.router_softcap)
         by_score = part.weigh == "score"
@@ -134,6 +147,8 @@ class MoE(nn.Module):
         if part.normalize:
             weights_Qk = weights_Qk / self._divisor(weights_Qk.sum(-1, keepdim=True))
         weights_Qk = weights_Qk * part.scale
+        if self.expert_scales is not None:
+            weights_Qk = weights_Qk * upcast(self.expert_scales[experts_Qk])
         if part.capacity is not None:
             weights_Qk = weights_Qk.masked_fill(self._beyond_capacity(experts_Qk, n_tokens), 0.0)
         return tap("weights", weights_Qk), experts_Qk
@@ -192,18 +207,18 @@ _WEIGHING: dict[str, Callable[[MoE, Tensor, Tensor, Tensor], Tensor]] = {
 
 
 class Experts(nn.Module):
-    """The experts' feed-forwards: gate and up [E, F, D], down [E, D, F]."""
+    """The experts' feed-forwards: gate and up [E, F, D], down [E, D, F]; D is the width of what they read."""
 
     gate: ExpertLinear | None
 
-    def __init__(self, part: spec.MoE, model: Spec) -> None:
+    def __init__(self, part: spec.MoE, width: int, dropout: float) -> None:
         super().__init__()
-        sizes = (part.n_experts, model.d_model, part.d_expert, part.expert_bias)
-        self.dropout = model.dropout.ffn
+        sizes = (part.n_experts, width, part.d_expert, part.expert_bias)
+        self.dropout = dropout
         self.activation = activation(part.activation)
         self.gate = ExpertLinear(*sizes) if part.gated else None
         self.up = ExpertLinear(*sizes)
-        self.down = ExpertLinear(part.n_experts, part.d_expert, model.d_model, part.expert_bias)
+        self.down = ExpertLinear(part.n_experts, part.d_expert, width, part.expert_bias)
 
     def forward(self, x_QD: Tensor, experts_Qk: Tensor, execution: Execution | None) -> Tensor:
         """Return the chosen experts' outputs [Q, k, D] of states [Q, D] and indices [Q, k]."""

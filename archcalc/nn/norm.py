@@ -78,6 +78,25 @@ class HeadNorm(nn.Module):
         return x if self.bias is None else x + self.bias.unsqueeze(1)
 
 
+class GroupNorm(nn.Module):
+    """An RMS norm of each of G groups of the last axis, with one weight for the whole axis (Mamba-2)."""
+
+    weight: nn.Parameter | None
+
+    def __init__(self, part: spec.RMSNorm, n_groups: int, width: int) -> None:
+        super().__init__()
+        self.n_groups, self.unit_offset = n_groups, part.unit_offset
+        self.weight = nn.Parameter(torch.empty(width)) if part.weight else None
+        self.bare = RMSNorm(structs.replace(part, weight=False), width // n_groups)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the normed input."""
+        x = self.bare(torch.unflatten(x, -1, (self.n_groups, -1))).flatten(-2)
+        if self.weight is None:
+            return x
+        return x * (1.0 + upcast(self.weight) if self.unit_offset else self.weight)
+
+
 NORMS: dict[type, Callable[[Any, int], nn.Module]] = {spec.LayerNorm: LayerNorm, spec.RMSNorm: RMSNorm}
 
 

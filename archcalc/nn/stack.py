@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from archcalc.nn.altup import AltUpEnds
 from archcalc.nn.arm_cache import SourceCache
 from archcalc.nn.attention_context import AttentionContext, LayerContext
 from archcalc.nn.bias import RelativeBias
@@ -23,6 +24,7 @@ from archcalc.nn.embedding import Embedding, summed_width
 from archcalc.nn.execution import run_layer
 from archcalc.nn.mtp import Mtp
 from archcalc.nn.norm import norm
+from archcalc.nn.per_layer import PerLayerEmbedding
 from archcalc.nn.position import POSITIONS
 from archcalc.nn.prompts import prompts, prompts_by_layer
 from archcalc.nn.relative import DistanceTable
@@ -47,6 +49,8 @@ class Layers(nn.Module):
     relative_bias: RelativeBias | None
     rotary: RotaryTable | None
     distances: DistanceTable | None
+    per_layer: PerLayerEmbedding | None
+    altup: AltUpEnds | None
 
     def __init__(self, model_stack: ModelStack) -> None:
         super().__init__()
@@ -65,34 +69,60 @@ class Layers(nn.Module):
         self.relative_bias = _relative_bias(layers)
         self.rotary = _rotary(layers, model)
         self.distances = _distances(layers, model)
-        self.layers = nn.ModuleDict({owner: Block(layers[int(owner)], model) for owner in dict.fromkeys(self.owners)})
+        self.layers = nn.ModuleDict(
+            {owner: Block(layers[int(owner)], model, stack.altup) for owner in dict.fromkeys(self.owners)}
+        )
         self.final_norm = norm(stack.final_norm, model.d_model) if stack.final_norm else None
         self.prompts = prompts(stack, model)
+        self.altup = AltUpEnds(stack.altup, model) if stack.altup else None
+        self.per_layer = PerLayerEmbedding(stack.per_layer, len(layers), model) if stack.per_layer else None
         self.mtp = nn.ModuleList(Mtp(stack, model) for _ in range(stack.n_mtp)) if stack.n_mtp else None
 
     def run(self, x_BTD: Tensor, context: LayerContext, cache: Cache | None = None, *, first_layer: int = 0) -> Tensor:
         """Return states [B, T, D] after every layer, before the final norm; the cache, if any, is extended.
 
-        `x_BTD` are the states before `first_layer`; the layers before it are skipped.
+        `x_BTD` are the states before `first_layer`; the layers before it are skipped. With several streams, which begin
+        in the first layer, none can be skipped.
         """
+        x = x_BTD if self.altup is None else self.altup.streams(x_BTD)
         turns = enumerate(zip(self.owners, self.layer_contexts(context, cache), strict=True))
         for turn, (owner, layer_context) in islice(turns, first_layer, None):
-            x_BTD = tap_scope(
-                f"{self.prefix}layers.{turn}", run_layer, self.layers[owner], x_BTD, layer_context, self.execution
+            x = tap_scope(
+                f"{self.prefix}layers.{turn}", run_layer, self.layers[owner], x, layer_context, self.execution
             )
         if cache is not None:
             cache.past += x_BTD.shape[1]
-        return x_BTD
+        return x if self.altup is None else tap(f"{self.prefix}merged", self.altup.states(x))
 
     def layer_contexts(self, context: LayerContext, cache: Cache | None = None) -> Iterator[LayerContext]:
         """Yield the context of the layer of each turn; later ones read tensors lent by earlier layers."""
         lent: dict[int, Any] = {turn: dict.fromkeys(names) for turn, names in self.lent_arms.items()}
         prompts = prompts_by_layer(self.prompts, len(self.lenders))
+        own = [None] * len(self.lenders) if context.per_layer is None else self._split_per_layer(context.per_layer)
         for turn, lender in enumerate(self.lenders):
             caches = {} if cache is None else cache.layers[turn]
             borrowed = {} if lender is None else {name: lent[lender][name] for name in self.borrowing_arms[turn]}
             lent_here = lent.get(turn, {})
-            yield replace(context, caches=caches, borrowed=borrowed, lent=lent_here, prompts=prompts[turn])
+            yield replace(
+                context,
+                caches=caches,
+                borrowed=borrowed,
+                lent=lent_here,
+                prompts=prompts[turn],
+                per_layer=own[turn],
+            )
+
+    def with_per_layer(self, context: LayerContext, ids_BT: Tensor, x_BTD: Tensor) -> LayerContext:
+        """Return the context with the tokens' own numbers for each layer, if layers read them.
+
+        `x_BTD` is the input of the first layer.
+        """
+        if self.per_layer is None:
+            return context
+        return replace(context, per_layer=tap(f"{self.prefix}per_layer", self.per_layer(ids_BT, x_BTD)))
+
+    def _split_per_layer(self, numbers_BTZ: Tensor) -> tuple[Tensor, ...]:
+        return numbers_BTZ.view(*numbers_BTZ.shape[:2], len(self.lenders), -1).unbind(2)
 
     def cache_source(self, source_BSD: Tensor, cache: Cache, padding_BS: Tensor | None = None) -> None:
         """Fill the cache with the source's keys and values of every cross-attention, and reset its target."""

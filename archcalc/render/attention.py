@@ -54,6 +54,13 @@ def definitions(result: Attentions) -> list[Message]:
         msg("entropy: of the attention weights of one query, mean over queries; a learned sink is one more outcome"),
         msg("distance: from query to key, by weight, mean over queries; none in cross-attention"),
     ]
+    if any(row.head_kind == "mixer" for row in result.heads):
+        lines.append(
+            msg(
+                "recurrent mixer: its effective attention, the derivative of what a token reads by the value of an "
+                "earlier one, with what the mixer selects held fixed; figures and maps are of shares of all sizes"
+            )
+        )
     if result.n_repeated is not None:
         lines += [
             msg(
@@ -78,7 +85,7 @@ def selected(head: HeadPattern) -> list[Block]:
     rows = sorted(rows, key=lambda row: -(row.weight or 0.0))[:MOST_KEYS]
     name = msg("{path}, head {head}: keys of query {query}", path=head.path, head=head.head, query=query)
     blocks: list[Block] = [table(name, rows, AttentionWeight, recorded=head.weights)]
-    return [*blocks, *(_pair(head.pair) if head.pair else [])]
+    return [*blocks, *(_pair(head.pair) if head.pair and head.pair.products else [])]
 
 
 def _pair(pair: PairProducts) -> list[Block]:

@@ -61,14 +61,14 @@ def as_html(result: Attentions, reading: AttentionReading, say: Translator) -> s
 def _attentions(result: Attentions, reading: AttentionReading) -> list[dict[str, Any]]:
     """Return each attention: its weights [N, T, S] as 16-bit numbers in base64, and a row for each head."""
     found = []
-    for path, pattern_NTS in reading.patterns.items():
+    for path in reading.arms:
         rows = [row for row in result.heads if row.path == path]
         found.append(
             {
                 "path": path,
                 "queries": reading.arms[path].text,
                 "keys": reading.arms[path].key_text,
-                "cells": b64encode(pattern_bytes(pattern_NTS, reading.scores[path])).decode(),
+                "cells": b64encode(pattern_bytes(reading.shares(path), reading.scores[path])).decode(),
                 "heads": [
                     [row.kv_head, round(row.entropy_nats, 4), _rounded(row.distance), row.head_kind] for row in rows
                 ],

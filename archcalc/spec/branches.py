@@ -53,6 +53,16 @@ def active_branches(layer: Layer) -> tuple[Branch, ...]:
     return tuple(branch for branch in branches(layer) if not is_idle(branch))
 
 
+def stream_branches(layer: Layer) -> tuple[Branch, ...]:
+    """Return the computed branches that are added to the residual stream, or to the active one of several."""
+    return tuple(branch for branch in active_branches(layer) if branch.joins == "stream")
+
+
+def later_branches(layer: Layer) -> tuple[Branch, ...]:
+    """Return the branches that are added to all streams but the first."""
+    return tuple(branch for branch in active_branches(layer) if branch.joins == "later_streams")
+
+
 def arms(layer: Layer) -> tuple[Arm, ...]:
     """Return every arm of a layer, in order."""
     return tuple(arm for branch in branches(layer) for arm in branch.arms)
@@ -102,12 +112,26 @@ def arm_norm(arm: Arm) -> str | None:
     return f"{arm.name}_norm" if arm.norm else None
 
 
+def arm_norm_out(arm: Arm) -> str | None:
+    """Return the name of the norm of an arm's output; None if it has none."""
+    return f"{arm.name}_post_norm" if arm.norm_out else None
+
+
+def arm_sum(arm: Arm) -> str | None:
+    """Return the name of the sum of an arm's input and output; None if the arm adds no input."""
+    return f"{arm.name}_skip_sum" if arm.skip else None
+
+
 def norms(branch: Branch) -> Iterator[tuple[str, Norm]]:
     """Yield every norm of a branch with its name, in the order of a forward pass."""
     own = names(branch)
     if own.norm_in and branch.norm_in:
         yield own.norm_in, branch.norm_in
-    yield from ((name, arm.norm) for arm in branch.arms if arm.norm and (name := arm_norm(arm)))
+    for arm in branch.arms:
+        if arm.norm:
+            yield f"{arm.name}_norm", arm.norm
+        if arm.norm_out:
+            yield f"{arm.name}_post_norm", arm.norm_out
     if own.norm_out and branch.norm_out:
         yield own.norm_out, branch.norm_out
     if own.norm_after and branch.norm_after:
@@ -115,8 +139,8 @@ def norms(branch: Branch) -> Iterator[tuple[str, Norm]]:
 
 
 def stream_names(layer: Layer) -> list[str]:
-    """Return the name of the residual stream after each computed branch: `resid_mid`…, then `resid_post`."""
-    firsts = [branch.arms[0].name for branch in active_branches(layer)]
+    """Return the name of the residual stream after each branch that joins it: `resid_mid`…, then `resid_post`."""
+    firsts = [branch.arms[0].name for branch in stream_branches(layer)]
     return ["resid_mid" if name == "attn" else f"resid_mid_{name}" for name in firsts[:-1]] + ["resid_post"]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from archcalc.spec.activation import AnyActivation, FixedActivation
-from archcalc.spec.base import Count, Part, Positive, Probability, Size
+from archcalc.spec.base import Count, Part, Positive, Probability, Share, Size
 from archcalc.spec.norm import Norm
 
 
@@ -25,7 +25,9 @@ class Plain(Part, frozen=True, kw_only=True, tag_field="kind", tag="plain"):
 class Gated(Part, frozen=True, kw_only=True, tag_field="kind", tag="gated"):
     """down(activation(gate(x)) · up(x)): three matrices; silu makes it SwiGLU, gelu GeGLU (Shazeer 2020).
 
-    `down_bias` and `down_norm` as in `Plain`.
+    `down_bias` and `down_norm` as in `Plain`. `gate_scale` multiplies gate(x) (Falcon-H1). With a `sparsity` s, the
+    activation reads relu(g − (m + Φ⁻¹(s)·σ)) of gate(x) = g, whose mean and deviation are m and σ: if g is normally
+    distributed, a share s is 0 (Gemma 3n).
     """
 
     d_ff: Size
@@ -33,6 +35,8 @@ class Gated(Part, frozen=True, kw_only=True, tag_field="kind", tag="gated"):
     bias: bool = False
     down_bias: bool | None = None
     down_norm: Norm | None = None
+    gate_scale: Positive = 1.0
+    sparsity: Share | None = None
 
 
 class MoE(Part, frozen=True, kw_only=True, tag_field="kind", tag="moe"):
@@ -51,6 +55,11 @@ class MoE(Part, frozen=True, kw_only=True, tag_field="kind", tag="moe"):
     softmax over the logits within `jitter` of each choice (Liu et al. 2024, GRIN, section 2.2). They are divided by
     their sum (at least `normalize_min`) if `normalize`, then multiplied by `scale`. With a `capacity`, an expert takes
     at most so many tokens of a text in one pass, first choices first, then in order; the weights of others are 0.
+
+    With `d_latent` the routed experts read a projection of the input of this width, and their sum is projected back
+    (Nemotron-H); `latent_bias` is that of both projections.
+    `router_norm` is a norm of what the router reads, `input_norm` one of what all experts read; the router's logits are
+    multiplied by `router_scale`, and the weight of each expert by a learned number if `expert_scales` (Gemma 4).
     """
 
     n_experts: Size
@@ -59,7 +68,10 @@ class MoE(Part, frozen=True, kw_only=True, tag_field="kind", tag="moe"):
     activation: FixedActivation = "silu"
     gated: bool = True
     expert_bias: bool = False
+    input_norm: Norm | None = None
+    router_norm: Norm | None = None
     router_bias: bool = False
+    router_scale: Positive = 1.0
     router_softcap: Positive | None = None
     choose: Literal["softmax", "sigmoid", "logits"] = "softmax"
     correction: Literal["none", "buffer", "parameter"] = "none"
@@ -71,8 +83,11 @@ class MoE(Part, frozen=True, kw_only=True, tag_field="kind", tag="moe"):
     normalize: bool = False
     normalize_min: Positive | None = None
     scale: Positive = 1.0
+    expert_scales: bool = False
     capacity: Size | None = None
     weight_on: Literal["output", "input"] = "output"
+    d_latent: Size | None = None
+    latent_bias: bool = False
     n_shared: Count = 0
     d_shared: Size | None = None
     shared_activation: FixedActivation | None = None
@@ -81,7 +96,17 @@ class MoE(Part, frozen=True, kw_only=True, tag_field="kind", tag="moe"):
     shared_combine: Literal["sum", "average"] = "sum"
 
 
-AnyFfn = Plain | Gated | MoE
+class PerLayerGate(Part, frozen=True, kw_only=True, tag_field="kind", tag="per_layer_gate"):
+    """down(activation(gate(x)) · e): two matrices; e is what the stack's per-layer embedding has for this layer.
+
+    `d_per_layer` is the width of e, by default the stack's (Gemma 3n, Google 2025).
+    """
+
+    d_per_layer: Size | None = None
+    activation: FixedActivation = "gelu_tanh"
+
+
+AnyFfn = Plain | Gated | MoE | PerLayerGate
 
 
 def has_down_bias(part: Plain | Gated) -> bool:

@@ -11,18 +11,21 @@ from archcalc.spec.base import Count, LayerCount, Part, Positive, Size
 from archcalc.spec.embedding import Embedding
 from archcalc.spec.ffn import AnyFfn
 from archcalc.spec.mixer import AnyMixer
-from archcalc.spec.norm import Norm
+from archcalc.spec.norm import Norm, RMSNorm
 from archcalc.spec.position import TablePosition
 
 Placement = Literal["pre", "post", "sandwich", "output", "parallel", "parallel_two"]
 Skip = Literal["stream", "normed"]
 Reads = Literal["stream", "source", "shared", "nothing"]
+Joins = Literal["stream", "later_streams"]
 Name = Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9_]{0,30}$")]
 AnyPart = AnyAttention | AnyMixer | AnyFfn
 
 
 class Arm(Part, frozen=True, kw_only=True):
-    """One part of a branch. `name` is part of its tensors' names. `norm` is before the part.
+    """One part of a branch. `name` is part of its tensors' names.
+
+    Its output is norm_out(scale·part(in_scale·norm(x))), plus norm(x) with `skip`. Both norms are optional.
 
     `reads` is the input of keys and values: the layer's stream, or the states of the source stack. `shared`: they are
     those of the same arm of an earlier layer, which the layer's `shares` names. An arm that reads nothing is stored but
@@ -32,13 +35,19 @@ class Arm(Part, frozen=True, kw_only=True):
     name: Name
     part: AnyPart
     norm: Norm | None = None
+    norm_out: Norm | None = None
+    skip: bool = False
     reads: Reads = "stream"
+    in_scale: Positive = 1.0
+    scale: Positive = 1.0
 
 
 class Branch(Part, frozen=True, kw_only=True):
     """One residual branch: norm_after(skip·x + scale·norm_out(Σ arms(norm_in(x)))). All norms are optional.
 
-    With `skip_reads: normed` the branch is added to norm_in(x) instead of x (an option of BLOOM).
+    With `skip_reads: normed` the branch is added to norm_in(x) instead of x (an option of BLOOM). Where the stack has
+    several streams (`AltUp`), a branch that joins `later_streams` comes after the others, reads the corrected active
+    stream, and is added to all streams but the first.
     """
 
     arms: Annotated[tuple[Arm, ...], msgspec.Meta(min_length=1, max_length=10)]
@@ -48,6 +57,7 @@ class Branch(Part, frozen=True, kw_only=True):
     scale: Positive = 1.0
     skip: Positive = 1.0
     skip_reads: Skip = "stream"
+    joins: Joins = "stream"
 
 
 class Shares(Part, frozen=True, kw_only=True):
@@ -115,6 +125,37 @@ class Prompts(Part, frozen=True, kw_only=True):
     d_prompt: Size
 
 
+class PerLayerEmbedding(Part, frozen=True, kw_only=True):
+    """Numbers of each token for each layer, which its `PerLayerGate` reads (Gemma 3n, Google 2025).
+
+    A layer's are (norm(P·x / √d_model) + √d_per_layer·row) / √2: x is the input of the first layer, P a projection of
+    it for each layer, and row that of the token in a table of `n_rows` rows (default: vocab_size). A token beyond the
+    table has the first row.
+    """
+
+    d_per_layer: Size
+    n_rows: Size | None = None
+    norm: Norm | None = None
+
+
+class AltUp(Part, frozen=True, kw_only=True):
+    """`n_streams` residual streams, of which each layer computes the `active` one (AltUp, Baykal et al. 2023).
+
+    A layer predicts the streams: each plus a mix of all. The n² factors follow from tanh(router(norm(x) / d_model)) of
+    the active stream x. Its branches compute y from the predicted active stream p, and every stream gets a share of
+    y − p, by 1 plus a factor that follows from the same router of y. Branches that join later streams read the
+    corrected active stream, times a learned vector if `out_scale` (stored either way).
+
+    The first stream is the layers' input, the others are projections of it. Their output is the average of the first
+    and of projections of the others. Projections have the first stream's magnitude.
+    """
+
+    n_streams: Size
+    active: Count = 0
+    norm: RMSNorm = RMSNorm()
+    out_scale: bool = True
+
+
 class Stack(Part, frozen=True, kw_only=True):
     """The layers of a stack, and the parts before the first and after the last.
 
@@ -132,6 +173,8 @@ class Stack(Part, frozen=True, kw_only=True):
     final_norm: Norm | None = None
     n_mtp: Count = 0
     prompts: Prompts | None = None
+    per_layer: PerLayerEmbedding | None = None
+    altup: AltUp | None = None
     embedding: Embedding | None = None
     vocab_size: Size | None = None
     n_ctx: Size | None = None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from archcalc.spec.base import Part, Size
+from typing import Literal
+
+from archcalc.spec.base import Part, Positive, Size
 from archcalc.spec.norm import Norm, RMSNorm
 
 
@@ -54,4 +56,41 @@ class Mamba1(Part, frozen=True, kw_only=True, tag_field="kind", tag="mamba1"):
     norm: Norm | None = None
 
 
-AnyMixer = ShortConv | GatedDelta | Mamba1
+class Multipliers(Part, frozen=True, kw_only=True):
+    """Numbers that multiply what Mamba-2's first projection gives: z, v, b, c and Δ."""
+
+    z: Positive = 1.0
+    v: Positive = 1.0
+    b: Positive = 1.0
+    c: Positive = 1.0
+    delta: Positive = 1.0
+
+
+class Mamba2(Part, frozen=True, kw_only=True, tag_field="kind", tag="mamba2"):
+    """A selective state space with one decay for each head, computed in chunks (Mamba-2, Dao & Gu 2024, listing 1).
+
+    z, u, Δ = in(x), and v, b, c = silu(conv(u)); Δ = softplus(Δ + dt_bias), between `step_min` and `step_max`. The
+    state of a head [d_head, d_state] becomes exp(−Δ·exp(A_log))·h + Δ·v·bᵀ; b and c of width `d_state` are those of the
+    head's group. The output is out(norm((h·c + D·v)·silu(z))), the norm being over each of `n_state_groups` groups of
+    the channels; with `norm_when: before` it is before the gate. Several tokens are computed in chunks of `chunk`.
+    `bias` is that of in, and of out unless `out_bias` says otherwise. `multipliers` scale the slices of in(x)
+    (Falcon-H1).
+    """
+
+    n_heads: Size
+    d_head: Size
+    n_state_groups: Size = 1
+    d_state: Size = 128
+    d_conv: Size = 4
+    chunk: Size = 256
+    step_min: Positive | None = None
+    step_max: Positive | None = None
+    bias: bool = False
+    out_bias: bool | None = None
+    conv_bias: bool = True
+    norm: RMSNorm | None = RMSNorm()
+    norm_when: Literal["before", "after"] = "after"
+    multipliers: Multipliers | None = None
+
+
+AnyMixer = ShortConv | GatedDelta | Mamba1 | Mamba2

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from archcalc.spec.layer import Reads
-from archcalc.spec.mixer import GatedDelta, Mamba1, ShortConv
+from archcalc.spec.mixer import GatedDelta, Mamba1, Mamba2, ShortConv
 from archcalc.spec.sites import Site, Sizes, states_site
 from archcalc.words import msg
 
@@ -50,4 +50,17 @@ def mamba1(part: Mamba1, width: Sizes, reads: Reads) -> Iterator[Site]:
     )
     yield Site(name="delta", axes="BTI", description=msg("the step Δ of each channel"), sizes=inner)
     yield Site(name="scan", axes="BTI", description=msg("what the scan reads off the states, ungated"), sizes=inner)
+    yield states_site("out", OUT, width)
+
+
+def mamba2(part: Mamba2, width: Sizes, reads: Reads) -> Iterator[Site]:
+    """Yield the sites of Mamba-2."""
+    inner, selected = part.n_heads * part.d_head, 2 * part.n_state_groups * part.d_state
+    sizes = {"Z": 2 * inner + selected + part.n_heads}
+    yield Site(name="projected", axes="BTZ", description=PROJECTED, sizes=sizes)
+    yield Site(name="conv", axes="BTI", description=ACTIVATED, sizes={"I": inner + selected})
+    yield Site(name="v", axes="BTI", description=msg("values, convolved and activated"), sizes={"I": inner})
+    yield Site(name="delta", axes="BTN", description=msg("the step Δ of each head"), sizes={"N": part.n_heads})
+    description = msg("what each token reads off the states, ungated")
+    yield Site(name="scan", axes="BTI", description=description, sizes={"I": inner})
     yield states_site("out", OUT, width)

@@ -10,12 +10,14 @@ from typing import Any
 import msgspec.structs
 
 from archcalc.errors import InputError
+from archcalc.spec.altup import check_altup
 from archcalc.spec.attention import Attention, disentangled, stack_bias, stored_rope
 from archcalc.spec.base import Part
 from archcalc.spec.branches import PLACEMENTS, active_branches, arms, parts
 from archcalc.spec.embedding import Embedding
 from archcalc.spec.layer import Arm, Branch, Layer, Reads, Run, Stack
 from archcalc.spec.model import OWN, OWN_SIZES, Head, ModelStack, Spec
+from archcalc.spec.per_layer import check_per_layer, with_per_layer
 from archcalc.spec.prompts import check_prompts
 from archcalc.spec.resolve_shares import check_shares
 from archcalc.spec.variants import implementation, variant
@@ -171,9 +173,11 @@ def _stack(stack: Stack, spec: Spec, role: str) -> Stack:
     _check_names(runs, role)
     _check_shared_tables(runs, role)
     n_layers = _n_layers(stack, role)
-    resolved = msgspec.structs.replace(stack, runs=runs, n_layers=n_layers)
+    resolved = with_per_layer(msgspec.structs.replace(stack, runs=runs, n_layers=n_layers), spec.vocab_size)
     check_shares(resolved, role)
     check_prompts(resolved, role)
+    check_per_layer(resolved, role)
+    check_altup(resolved, role)
     return resolved
 
 

@@ -8,7 +8,7 @@ from msgspec import structs
 
 from archcalc.errors import InputError
 from archcalc.spec.base import Part
-from archcalc.spec.mixer import GatedDelta, Mamba1
+from archcalc.spec.mixer import GatedDelta, Mamba1, Mamba2, Multipliers
 from archcalc.spec.model import Spec
 from archcalc.words import msg
 
@@ -37,3 +37,22 @@ def gated_delta(part: GatedDelta, spec: Spec, where: str) -> GatedDelta:
         )
     d_value = part.d_key if part.d_value is None else part.d_value
     return structs.replace(part, n_key_heads=n_key_heads, d_value=d_value)
+
+
+def mamba2(part: Mamba2, spec: Spec, where: str) -> Mamba2:
+    """Return the mixer with the bias of out. Each group serves equally many heads; the steps have bounds in order."""
+    if part.n_heads % part.n_state_groups:
+        raise InputError(
+            msg("{n} groups", n=part.n_state_groups),
+            where=f"{where}.n_state_groups",
+            allowed=msg("a divisor of n_heads = {n}", n=part.n_heads),
+        )
+    if part.step_min is not None and part.step_max is not None and part.step_min > part.step_max:
+        raise InputError(msg("smaller than step_min"), where=f"{where}.step_max", allowed=msg("step_min or more"))
+    if part.norm is None and part.norm_when != "after":
+        raise InputError(msg("there is no norm"), where=f"{where}.norm_when", allowed="after")
+    return structs.replace(
+        part,
+        out_bias=part.bias if part.out_bias is None else part.out_bias,
+        multipliers=None if part.multipliers == Multipliers() else part.multipliers,
+    )

@@ -9,7 +9,7 @@ import msgspec.structs
 from archcalc.errors import InputError
 from archcalc.spec.activation import with_parameters
 from archcalc.spec.attention import Attention, Indexer, LatentAttention
-from archcalc.spec.ffn import Gated, MoE, Plain
+from archcalc.spec.ffn import Gated, MoE, PerLayerGate, Plain
 from archcalc.spec.model import Spec
 from archcalc.spec.position import (
     Disentangled,
@@ -255,6 +255,8 @@ def _check_router(part: MoE, where: str) -> None:
         raise InputError(
             msg("an expert beyond its capacity would get an input of 0"), where=f"{where}.weight_on", allowed="output"
         )
+    if part.latent_bias and part.d_latent is None:
+        raise InputError(msg("there is no latent"), where=f"{where}.latent_bias", allowed="d_latent")
     if part.normalize_min and not part.normalize:
         raise InputError(
             msg("the weights are not normalized"), where=f"{where}.normalize_min", allowed="normalize: true"
@@ -265,3 +267,9 @@ def dense(part: Plain | Gated, spec: Spec, where: str) -> Plain | Gated:
     """Return the feed-forward with the parameters of its activation."""
     down_bias = None if part.down_bias == part.bias else part.down_bias
     return msgspec.structs.replace(part, activation=with_parameters(part.activation), down_bias=down_bias)
+
+
+def per_layer_gate(part: PerLayerGate, spec: Spec, where: str) -> PerLayerGate:
+    """Return the gate with the parameters of its activation."""
+    activation = with_parameters(part.activation)
+    return msgspec.structs.replace(part, activation=activation)

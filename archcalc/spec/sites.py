@@ -1,9 +1,9 @@
 """Sites: named points of a forward pass whose values can be read and edited. They follow from the spec.
 
 Axes: B batch, T tokens of the pass, S key tokens, D model, N heads, K kv heads, H query and key width, U value width,
-C latent of keys and values, R rotary width, X heads of an indexer, J their width, F feed-forward width, E experts, k
-chosen experts, V vocab, Y labels, Z width of a mixer's projection, I inner width of a mixer, 1 shared by all heads, P
-the single position of a whole text.
+C latent of keys and values or of experts, R rotary width, X heads of an indexer, J their width, F feed-forward width,
+E experts, k chosen experts, V vocab, Y labels, Z width of a mixer's projection, I inner width of a mixer, 1 shared by
+all heads, P the single position of a whole text.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import msgspec
 
 from archcalc.errors import InputError, nearest, shown
 from archcalc.spec.attention import Attention, Indexer, LatentAttention
-from archcalc.spec.branches import active_branches, arm_norm, names, stream_names
-from archcalc.spec.ffn import Gated, MoE, Plain
+from archcalc.spec.branches import arm_norm, arm_norm_out, arm_sum, later_branches, names, stream_branches, stream_names
+from archcalc.spec.ffn import Gated, MoE, PerLayerGate, Plain
 from archcalc.spec.groups import layers_of
-from archcalc.spec.layer import Branch, Layer, Reads
+from archcalc.spec.layer import AltUp, Branch, Layer, Reads
 from archcalc.spec.model import Spec
 from archcalc.spec.position import Alibi, Disentangled, RelativeBias, Rope
 from archcalc.spec.variants import implementation
@@ -106,8 +106,12 @@ def _sites(spec: Spec) -> Iterator[Site]:
         width, n_prompt = {"D": model_stack.model.d_model}, stack.prompts.n_prompt if stack.prompts else 0
         embedded = msg("the sum of tokens, types and positions: the input of the first layer")
         yield states_site(f"{prefix}embed", embedded, width, is_source)
+        if stack.per_layer:
+            sizes = {"Z": len(layers_of(stack)) * stack.per_layer.d_per_layer}
+            numbers = msg("the token's own numbers for each layer")
+            yield Site(name=f"{prefix}per_layer", axes="BTZ", description=numbers, sizes=sizes, is_source=is_source)
         for layer_index, layer in enumerate(layers_of(stack)):
-            for site in _layer(layer, width):
+            for site in _layer(layer, width) if stack.altup is None else _streams(layer, stack.altup, width):
                 yield msgspec.structs.replace(
                     site,
                     name=f"{prefix}layers.{layer_index}.{site.name}",
@@ -115,6 +119,8 @@ def _sites(spec: Spec) -> Iterator[Site]:
                     is_source=is_source or site.is_source,
                     n_prompt=n_prompt if site.name.endswith(_OF_SCORES) else 0,
                 )
+        if stack.altup is not None:
+            yield states_site(f"{prefix}merged", msg("the average of all streams, projected"), width, is_source)
         if stack.final_norm is not None:
             yield states_site(f"{prefix}final_norm", msg("the last layer's states, normalized"), width, is_source)
     if spec.pooler is not None:
@@ -135,9 +141,20 @@ def states_site(name: str, description: Message, sizes: Sizes, is_source: bool =
     return Site(name=name, axes="BTD", description=description, sizes=sizes, is_source=is_source)
 
 
+def _streams(layer: Layer, part: AltUp, width: Sizes) -> Iterator[Site]:
+    """Yield the sites of a layer with several streams."""
+    sizes = {"J": part.n_streams} | width
+    yield Site(name="predicted", axes="BTJD", description=msg("all streams, mixed before the layer"), sizes=sizes)
+    yield from _layer(layer, width)
+    yield Site(name="corrected", axes="BTJD", description=msg("all streams, with what the layer changed"), sizes=sizes)
+    for branch in later_branches(layer):
+        yield from _branch(branch, width)
+    yield Site(name="streams", axes="BTJD", description=msg("all streams after the layer"), sizes=sizes)
+
+
 def _layer(layer: Layer, width: Sizes) -> Iterator[Site]:
     yield states_site("resid_pre", msg("the residual stream before the layer"), width)
-    for branch, name_after in zip(active_branches(layer), stream_names(layer), strict=True):
+    for branch, name_after in zip(stream_branches(layer), stream_names(layer), strict=True):
         yield from _branch(branch, width)
         if name_after != "resid_post":
             yield states_site(name_after, msg("the residual stream between two branches"), width)
@@ -153,6 +170,10 @@ def _branch(branch: Branch, width: Sizes) -> Iterator[Site]:
             yield states_site(name, msg("the states, normalized"), width)
         for site in implementation(arm.part, "sites")(arm.part, width, arm.reads):
             yield msgspec.structs.replace(site, name=f"{arm.name}.{site.name}")
+        if name := arm_norm_out(arm):
+            yield states_site(name, msg("the output of the part, normalized"), width)
+        if name := arm_sum(arm):
+            yield states_site(name, msg("the output of the part and its input"), width)
     if branch_names.arms_sum:
         yield states_site(branch_names.arms_sum, msg("the sum of the branch's arms, before the norm"), width)
     if branch_names.norm_out:
@@ -254,6 +275,14 @@ def dense(part: Plain | Gated, width: Sizes, reads: Reads) -> Iterator[Site]:
     yield states_site("out", msg("the output of the feed-forward"), width)
 
 
+def per_layer_gate(part: PerLayerGate, width: Sizes, reads: Reads) -> Iterator[Site]:
+    """Yield the sites of a gate on a layer's own embedding."""
+    assert part.d_per_layer is not None, "the spec is resolved"
+    hidden = msg("what the layer's own embedding passes on, gated")
+    yield Site(name="hidden", axes="BTF", description=hidden, sizes={"F": part.d_per_layer})
+    yield states_site("out", msg("the output of the feed-forward"), width)
+
+
 def mixture(part: MoE, width: Sizes, reads: Reads) -> Iterator[Site]:
     """Yield the sites of a mixture. Hidden units of routed experts have none: their order depends on the kernel."""
     chosen = {"k": part.n_active}
@@ -261,7 +290,8 @@ def mixture(part: MoE, width: Sizes, reads: Reads) -> Iterator[Site]:
     yield Site(name="chosen", axes="BTk", description=msg("the chosen experts' numbers (integers)"), sizes=chosen)
     yield Site(name="weights", axes="BTk", description=msg("the routing weights of the chosen experts"), sizes=chosen)
     outputs = msg("the output of each chosen expert, before weighting")
-    yield Site(name="experts", axes="BTkD", description=outputs, sizes=chosen | width)
+    axis, size = ("D", width["D"]) if part.d_latent is None else ("C", part.d_latent)
+    yield Site(name="experts", axes=f"BTk{axis}", description=outputs, sizes=chosen | {axis: size})
     if part.n_shared:
         assert part.d_shared is not None, "the spec is resolved"
         hidden = {"F": part.n_shared * part.d_shared}

@@ -18,9 +18,9 @@ from archcalc.errors import InputError
 from archcalc.spec.attention import Attention, LatentAttention
 from archcalc.spec.base import Part
 from archcalc.spec.branches import arms
-from archcalc.spec.ffn import Gated, MoE, Plain
+from archcalc.spec.ffn import Gated, MoE, PerLayerGate, Plain
 from archcalc.spec.layer import Layer
-from archcalc.spec.mixer import GatedDelta, Mamba1, ShortConv
+from archcalc.spec.mixer import GatedDelta, Mamba1, Mamba2, ShortConv
 from archcalc.words import msg
 
 
@@ -157,6 +157,24 @@ VARIANTS: dict[type[Part], Variant] = {
         split={},
         fast=None,
     ),
+    Mamba2: Variant(
+        component="mixer",
+        mixes_tokens=True,
+        roles=("decoder",),
+        resolve="archcalc.spec.resolve_mixers:mamba2",
+        ledger="archcalc.ledger.mixers.mamba2:leaves",
+        module="archcalc.nn.mixers.mamba2:Mamba2",
+        query_module=None,
+        cache="archcalc.nn.mixers.mamba2:state",
+        source_cache=None,
+        sites="archcalc.spec.mixer_sites:mamba2",
+        steps="archcalc.interp.trace.mixer_steps:mamba2",
+        label="archcalc.render.diagram.mixer_texts:mamba2",
+        heads=None,
+        rank=None,
+        split={},
+        fast=None,
+    ),
     Plain: Variant(
         component="ffn",
         mixes_tokens=False,
@@ -210,6 +228,24 @@ VARIANTS: dict[type[Part], Variant] = {
         rank=None,
         split={},
         fast="archcalc.run.pack.decode_step:module_forward",
+    ),
+    PerLayerGate: Variant(
+        component="ffn",
+        mixes_tokens=False,
+        roles=ANY_STACK,
+        resolve="archcalc.spec.resolve_parts:per_layer_gate",
+        ledger="archcalc.ledger.per_layer:gate",
+        module="archcalc.nn.per_layer:PerLayerGate",
+        query_module=None,
+        cache=None,
+        source_cache=None,
+        sites="archcalc.spec.sites:per_layer_gate",
+        steps="archcalc.interp.trace.part_steps:per_layer_gate",
+        label="archcalc.render.diagram.box_texts:per_layer_gate",
+        heads=None,
+        rank=None,
+        split={},
+        fast=None,
     ),
 }
 

@@ -25,7 +25,7 @@ def ledger_of(name: str):
 
 
 def test_components_have_names_of_their_own():
-    assert len(set(COMPONENTS)) == len(COMPONENTS) == 8
+    assert len(set(COMPONENTS)) == len(COMPONENTS) == 9
 
 
 def test_gpt3s_biases():

@@ -19,7 +19,7 @@ PROJECTED = ("opt", "opt with norms after")  # their last hidden states are thos
 # Their attentions are those before the sinks take their share.
 BEFORE_SINKS = ("granite_swa", "granitemoe_swa")
 # Their hidden states are those after each layer.
-AFTER_LAYERS = ("mamba", "falcon_mamba")
+AFTER_LAYERS = ("mamba", "falcon_mamba", "mamba2")
 # The class of transformers 5.23 fails when it is asked for its attentions.
 FAILS = ("flaubert with norms before",)
 ALIKE = ("llama biased and tied", "qwen2", "qwen3", "phi with normed queries", "mt5", "gpt_neox in series")

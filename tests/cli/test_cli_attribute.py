@@ -94,7 +94,7 @@ def test_a_plot_and_a_page_with_it(good: Good) -> None:
         (["tiny", "-p", "a", "--position", "1"], "--position: found 1"),
         (["tiny", "-p", "a", "--plot", "a.gif"], "--plot: found 'a.gif'"),
         (["happy", "--random-weights", "--ids", "1", "--token", "a"], "there is no tokenizer; allowed: --token-id"),
-        (["bert-base", "--random-weights", "--set", "n_layers=1", "--ids", "1"], "the head has an activation"),
+        (["bert-base", "--random-weights", "--set", "head=null", "--ids", "1"], "the model predicts no tokens"),
         (["gpt3", "-p", "a"], "gpt3: has no weights"),
     ],
 )  # fmt: skip

@@ -111,6 +111,44 @@ def test_the_line_names_the_field(change: dict, line: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "change", "line"),
+    [
+        ("mamba2:plain", {"num_heads": 5}, "num_heads: found 5; allowed: a divisor of expand · hidden_size, 64"),
+        ("mamba2:plain", {"head_dim": 8}, "head_dim: found 8; allowed: expand · hidden_size / num_heads, 16"),
+        ("mamba2:plain", {"time_step_limit": [0.1]}, "time_step_limit: found a list; allowed: a list of two numbers"),
+        ("mamba2:plain", {"n_groups": 3}, "n_state_groups: 3 groups; allowed: a divisor of n_heads = 4"),
+        (
+            "falcon_h1:plain",
+            {"mamba_d_head": 8},
+            "mamba_d_head: found 8; allowed: mamba_d_ssm / mamba_n_heads, 6",
+        ),
+        ("falcon_h1:plain", {"ssm_multipliers": [1.0]}, "ssm_multipliers: found '1 numbers'; allowed: 5"),
+        ("bamba:plain", {"attn_layer_indices": [3]}, "attn_layer_indices: found a list; allowed: indices below 3, the"),
+        (
+            "nemotron_h:plain",
+            {"hybrid_override_pattern": "MX"},
+            "hybrid_override_pattern: found 'MX'; allowed: one of M * E - for each of 2 layers",
+        ),
+        (
+            "nemotron_h:plain",
+            {"layers_block_type": ["moe"], "layer_types": ["mlp"]},
+            "layer_types: a list, but layers_block_type is a list; allowed: one value under both names",
+        ),
+    ],
+)
+def test_hybrids_name_what_contradicts(name: str, change: dict[str, Any], line: str) -> None:
+    with pytest.raises(InputError) as caught:
+        decode(from_config(CONFIGS[name] | change))
+    assert line in str(caught.value)
+
+
+@pytest.mark.parametrize("limit", [float("inf"), "inf", "Infinity", {"__float__": "Infinity"}])
+def test_no_limit_of_steps_has_many_spellings(limit: Any) -> None:
+    plain = CONFIGS["mamba2:plain"]
+    assert decode(from_config(plain | {"time_step_limit": [0.0, limit]})) == decode(from_config(plain))
+
+
+@pytest.mark.parametrize(
     "noise",
     [
         {"torch_dtype": "bfloat16", "transformers_version": "4.40", "_name_or_path": "x/y", "use_cache": True},

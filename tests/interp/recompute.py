@@ -99,6 +99,16 @@ class Interpreter:
     def clamped(self, x: Tensor, c: float) -> Tensor:
         return torch.where(x > c, c, torch.where(x < -c, -c, x))
 
+    def at_least(self, x: Tensor, c: float) -> Tensor:
+        return torch.where(x < c, c, x)
+
+    def at_most(self, x: Tensor, c: float) -> Tensor:
+        return torch.where(x > c, c, x)
+
+    def by_slice(self, x: Tensor, *slices: float) -> Tensor:
+        pieces = x.split([int(width) for width in slices[::2]], -1)
+        return torch.cat([piece * factor for piece, factor in zip(pieces, slices[1::2], strict=True)], -1)
+
     def by_head(self, x: Tensor) -> Tensor:
         return x[:, None, None]
 
@@ -133,6 +143,9 @@ class Interpreter:
         """By what has a bias: a layer norm of BERT's eps, else an RMS norm of its default."""
         plain = self.over_rms(x, 1e-6) if self._weight(module, "bias") is None else self.standardized(x, 1e-12)
         return self.scaled(plain, module)
+
+    def group_norm(self, x: Tensor, n: int, module: str) -> Tensor:
+        return self.scaled(torch.cat([self.over_rms(group, 1e-6) for group in x.chunk(n, -1)], -1), module)
 
     def at(self, x: Tensor, places: Tensor) -> Tensor:
         return x.gather(-1, places)
@@ -211,6 +224,14 @@ class Interpreter:
         a, b = (torch.log(1 + torch.exp(self.weights[f"{module}.alpha_{sign}"])) for sign in "pn")
         return torch.where(x > 0, a * x**2, (b + 0.5) * (torch.exp(x) - 1 - x)) + x / 2
 
+    def sparse(self, x: Tensor, s: float) -> Tensor:
+        quantile = 2**0.5 * float(torch.erfinv(torch.tensor(2 * s - 1, dtype=torch.float64)))
+        centered = x - x.mean(-1, keepdim=True)
+        return torch.relu(centered - quantile * centered.pow(2).mean(-1, keepdim=True).sqrt())
+
+    def in_table(self, ids: Tensor, n: int) -> Tensor:
+        return ids * (ids < n)
+
     def piece(self, x: Tensor, i: int, n: int) -> Tensor:
         return x.chunk(n, -1)[i]
 
@@ -248,6 +269,21 @@ class Interpreter:
             state = torch.exp(delta[t, :, None] * a) * state + torch.outer(delta[t] * x[t], b[t])
             rows.append(state @ c[t] + d * x[t])
         return torch.stack(rows)
+
+    def head_scan(self, x: Tensor, delta: Tensor, b: Tensor, c: Tensor, n_groups: int, module: str) -> Tensor:
+        """Head by head, token by token (Dao & Gu 2024, eq. 1)."""
+        a, d = -torch.exp(self.weights[f"{module}.A_log"]), self.weights[f"{module}.D"]
+        heads = []
+        for head, values in enumerate(x.chunk(len(a), -1)):
+            group = head // (len(a) // n_groups)
+            b_head, c_head = b.chunk(n_groups, -1)[group], c.chunk(n_groups, -1)[group]
+            state, rows = torch.zeros(values.shape[1], b_head.shape[1]), []
+            for t in range(len(values)):
+                step = delta[t, head]
+                state = torch.exp(step * a[head]) * state + torch.outer(step * values[t], b_head[t])
+                rows.append(state @ c_head[t] + d[head] * values[t])
+            heads.append(torch.stack(rows))
+        return torch.cat(heads, -1)
 
     def dot(self, q: Tensor, k: Tensor) -> Tensor:
         return q @ k.repeat_interleave(q.shape[0] // k.shape[0], 0).transpose(-1, -2)

@@ -42,7 +42,7 @@ def logits_of(model: Any, texts: list[list[int]], position: int) -> Tensor:
 @settings(max_examples=60)
 @given(specs(per_token=True))
 def test_contributions_sum_to_the_logit(spec: Spec) -> None:
-    assume(spec.predicts_tokens and spec.head is not None and spec.head.transform is None)
+    assume(spec.predicts_tokens)
     model, texts = drawn(spec), texts_of(spec)
     position = len(texts[-1]) // 2
     logits = logits_of(model, texts, position)
@@ -67,7 +67,7 @@ def test_contributions_sum_to_the_logit(spec: Spec) -> None:
             assert not found.edges[one.path][one.head][position + 1 :].any()
 
 
-@pytest.mark.parametrize("name", ["mistral", "gemma2", "gpt_oss", "gpt2", "qwen3", "mixtral"])
+@pytest.mark.parametrize("name", ["mistral", "gemma2", "gpt_oss", "gpt2", "qwen3", "mixtral", "bert", "distilbert"])
 def test_contributions_sum_to_the_logit_of_transformers(name: str, tmp_path: Path) -> None:
     """With groups of heads, windows, sinks, soft caps, biases and experts; of the last soft cap, what is before it."""
     theirs = random_model(name)
@@ -99,5 +99,7 @@ def test_what_cannot_be_attributed(options: dict[str, int], message: str) -> Non
     with pytest.raises(InputError) as error:
         attribute(archcalc.load_model("tiny"), [5, 6, 7], **options)
     assert message in str(error.value)
-    with pytest.raises(InputError, match="the head has an activation"):
-        attribute(archcalc.random_model(archcalc.load("bert-base", {"n_layers": 1, "vocab_size": 9})), [1])
+    with pytest.raises(InputError, match="the model predicts no tokens"):
+        attribute(
+            archcalc.random_model(archcalc.load("bert-base", {"n_layers": 1, "vocab_size": 9, "head": None})), [1]
+        )

@@ -23,7 +23,7 @@ from archcalc.spec.attention import Attention, LatentAttention
 from archcalc.spec.branches import active_branches, arms
 from archcalc.spec.execution import Execution
 from archcalc.spec.groups import has_table, layers_of, weight_indices
-from archcalc.spec.mixer import GatedDelta, Mamba1, ShortConv
+from archcalc.spec.mixer import GatedDelta, Mamba1, Mamba2, ShortConv
 from archcalc.spec.model import ModelStack
 from archcalc.spec.position import Disentangled
 from tests.nn import test_nn_transformers as theirs
@@ -183,13 +183,19 @@ def formula(spec: Spec, batch: int, capacity: int, source: int) -> int:
             total += (2 * part.n_key_heads * part.d_key + part.n_heads * part.d_value) * (part.d_conv - 1)
         if isinstance(part, Mamba1):
             total += part.d_inner * (part.d_conv - 1 + part.d_state)
+        if isinstance(part, Mamba2):
+            total += (part.n_heads * part.d_head + 2 * part.n_state_groups * part.d_state) * (part.d_conv - 1)
     return batch * total
 
 
 def float32_elements(spec: Spec) -> int:
     """Elements of the states that are in float32 whatever the dtype, for one sequence."""
     found = (arm.part for layer in layers_of(spec.decoder) for arm in arms(layer))
-    return sum(part.n_heads * part.d_key * part.d_value for part in found if isinstance(part, GatedDelta))
+    by_kind = {
+        GatedDelta: lambda part: part.n_heads * part.d_key * part.d_value,
+        Mamba2: lambda part: part.n_heads * part.d_head * part.d_state,
+    }
+    return sum(by_kind[type(part)](part) for part in found if type(part) in by_kind)
 
 
 @settings(max_examples=60)

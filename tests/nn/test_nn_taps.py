@@ -21,7 +21,7 @@ from archcalc.nn.taps.points import OBSERVER_FACTORY
 from archcalc.run.pack import pack
 from archcalc.sources import load
 from archcalc.spec import Spec
-from archcalc.spec.branches import active_branches, names, stream_names
+from archcalc.spec.branches import active_branches, arm_norm_out, names, stream_names
 from archcalc.spec.execution import Execution, Kernel
 from archcalc.spec.groups import layers_of, lender_indices, shared_arms, weight_indices
 from archcalc.spec.layer import Stack
@@ -135,7 +135,8 @@ def test_the_residual_stream_is_the_sum_of_what_joins_it(spec: Spec) -> None:
             for branch, left in zip(active_branches(layer), stream_names(layer), strict=True):
                 own = names(branch)
                 skip = here[own.norm_in] if branch.skip_reads == "normed" else x
-                joins = [here[own.norm_out]] if own.norm_out else [here[f"{arm.name}.out"] for arm in branch.arms]
+                outputs = [here[arm_norm_out(arm) or f"{arm.name}.out"] for arm in branch.arms]
+                joins = [here[own.norm_out]] if own.norm_out else outputs
                 x = skip if branch.skip == 1 else skip * branch.skip
                 for y in joins:
                     x = x + (y if branch.scale == 1 else y * branch.scale)

@@ -16,6 +16,7 @@ MOE = {"kind": "moe", "n_experts": 8, "n_active": 2, "d_expert": 16}
 MLA = {"kind": "mla", "n_heads": 4, "kv_rank": 8, "d_nope": 4, "d_rope": 2, "d_v": 4}
 INDEXER = {"kind": "tokens", "n_index_heads": 2, "d_index": 4, "n_selected": 3}
 CONV = {"kind": "short_conv"}
+MAMBA2 = {"kind": "mamba2", "n_heads": 3, "d_head": 4}
 GQA = {"kind": "gqa", "n_heads": 4}
 NORM = {"kind": "rmsnorm"}
 STACK = {"runs": [{"count": 1, "pattern": [{"norm": NORM, "attention": GQA}]}]}
@@ -210,6 +211,21 @@ def test_a_mistake_gets_one_line(path: str, value: Any, start: str, says: str):
             "decoder",
             {"mixer": {"kind": "gated_delta", "n_heads": 3, "n_key_heads": 2, "d_key": 4}},
             r"mixer.n_key_heads: 2 key heads; allowed: a divisor of n_heads = 3",
+        ),
+        (
+            "decoder",
+            {"mixer": MAMBA2 | {"n_state_groups": 2}},
+            r"mixer.n_state_groups: 2 groups; allowed: a divisor of n_heads = 3",
+        ),
+        (
+            "decoder",
+            {"mixer": MAMBA2 | {"step_min": 0.5, "step_max": 0.25}},
+            r"mixer.step_max: smaller than step_min; allowed: step_min or more",
+        ),
+        (
+            "decoder",
+            {"mixer": MAMBA2 | {"norm": None, "norm_when": "before"}},
+            r"mixer.norm_when: there is no norm; allowed: after",
         ),
         ("encoder", {"mixer": CONV}, r"mixer: reads only earlier tokens; allowed: a part of an encoder"),
         ("encoder", {"branches": [{"arms": [{"name": "mixer", "part": CONV}]}]}, r"part: reads only earlier tokens"),

@@ -104,7 +104,7 @@ def _pattern(result: Attentions, reading: AttentionReading, path: str, head: int
 
     arm = reading.arms[path]
     keys, queries = result.texts[arm.key_text], result.texts[arm.text]
-    weights, hidden = reading.patterns[path][head].tolist(), is_masked(reading.scores[path][head]).tolist()
+    weights, hidden = reading.shares(path)[head].tolist(), is_masked(reading.scores[path][head]).tolist()
     return Grid(
         title=msg("{path}, head {head}", path=path, head=head),
         row_title=msg("query"),

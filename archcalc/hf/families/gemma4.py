@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from functools import partial
+from itertools import product
 from typing import Any, final
 
 import msgspec
 
 from archcalc.hf.config import LAYERS_OR_NONE, MAPPING, SIZE, Config, ValueType
 from archcalc.hf.families.llama_like import GEMMA_NORMS, TANH, root_of_width
-from archcalc.hf.family import derive
+from archcalc.hf.family import FamilyRow, derive
 from archcalc.hf.lens import (
+    REQUIRED,
     Cases,
     ConfigDraft,
     ConfigLens,
@@ -23,15 +26,17 @@ from archcalc.hf.lens import (
     Template,
 )
 from archcalc.hf.rope import RopeLens
-from archcalc.hf.stack import ListSchedule, Schedule
-from archcalc.hf.templates.decoder import BIASED, WINDOWS, decoder
-from archcalc.hf.tensors import TensorEntry
+from archcalc.hf.shared_keys import SharedKeys
+from archcalc.hf.stack import ListSchedule
+from archcalc.hf.templates.decoder import BIASED, LAYER, WINDOWS, decoder
+from archcalc.hf.tensors import TensorEntry, modules
 from archcalc.hf.vocabulary import (
     LLAMA_ATTENTION,
     LLAMA_FFN,
     LLAMA_OUTSIDE,
     QK_NORMS,
     flag,
+    keys,
     layers,
     positive,
     rmsnorm,
@@ -52,36 +57,8 @@ OVERRIDES = Key(
 OVERRIDDEN = ("head_dim", "num_key_value_heads")
 
 
-@final
-class Gemma4Schedule(Schedule, msgspec.Struct, frozen=True):
-    """`layer_types`, of which the last is always full; the last layers of all share keys: "sliding_shared"."""
-
-    types: ListSchedule = ListSchedule(WINDOWS, lambda config, index: "sliding" if (index + 1) % 6 else "global")
-
-    def names(self) -> Iterator[str]:
-        """Yield the keys of the types and of the number of layers that share."""
-        yield from self.types.names()
-        yield from N_SHARED.names()
-
-    def read(self, config: Config, n_layers: int) -> list[str]:
-        """Return the kinds. Raises InputError if no layer computes the keys that another reads."""
-        kinds, n_shared = self.kinds(config, n_layers), N_SHARED.read(config)
-        n_own = n_layers - n_shared
-        if n_shared and (n_own < 1 or set(kinds[:n_own]) != set(kinds)):
-            raise config.error(N_SHARED.name, n_shared, "fewer, so that layers of each type compute keys")
-        return kinds[:n_own] + [f"{kind}_shared" for kind in kinds[n_own:]]
-
-    def kinds(self, config: Config, n_layers: int) -> list[str]:
-        """Return 'sliding' or 'global' for each layer."""
-        return [*self.types.read(config, n_layers)[:-1], "global"]
-
-    def write(self, kinds: Sequence[str], draft: ConfigDraft) -> None:
-        """Put the types, and the number of layers that share."""
-        self.types.write([kind.removesuffix("_shared") for kind in kinds], draft)
-        draft.put(N_SHARED.name, sum(kind.endswith("_shared") for kind in kinds))
-
-
-SCHEDULE = Gemma4Schedule()
+TYPES = ListSchedule(WINDOWS, lambda config, index: "sliding" if (index + 1) % 6 else "global")
+SCHEDULE = SharedKeys(TYPES, N_SHARED, N_LAYERS, last="global")
 
 
 @final
@@ -183,17 +160,6 @@ ROPES: dict[str, ConfigLens] = {
 }
 
 
-def lender(kind: str) -> ImpliedValue:
-    """Return the index of the layer whose keys and values layers of this kind read: the last that has its own."""
-
-    def index(config: Config) -> int:
-        n_layers = N_LAYERS.read(config)
-        own = SCHEDULE.kinds(config, n_layers)[: n_layers - N_SHARED.read(config)]
-        return len(own) - 1 - own[::-1].index(kind)
-
-    return ImpliedValue(index)
-
-
 def kinds(window: ConfigLens) -> dict[str, dict[str, Any]]:
     """Return the fields of the attention of each kind of layers."""
     found: dict[str, dict[str, Any]] = {}
@@ -221,11 +187,119 @@ def with_shares(kind: str, layer: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return a layer, with what it shares and a wider feed-forward if its keys are an earlier layer's."""
     if not kind.endswith("_shared"):
         return layer
-    shares = {"weights": None, "keys_values": lender(kind.removesuffix("_shared"))}
+    shares = {"weights": None, "keys_values": SCHEDULE.lender(kind.removesuffix("_shared"))}
     return {**layer, "shares": shares, "ffn": {**layer["ffn"], "d_ff": DOUBLED}}
 
 
+def explicit(layer: Mapping[str, Any], *, ffn_arms: tuple[Any, ...], last: tuple[Any, ...] = ()) -> Mapping[str, Any]:
+    """Return a layer in the explicit form: these arms in the branch of the feed-forward, and further branches."""
+    attention = {"name": "attn", "part": layer["attention"], "reads": "shared" if "shares" in layer else "stream"}
+    branches = (
+        {"norm_in": NORM, "arms": (attention,), "norm_out": NORM},
+        {"norm_in": None, "arms": ffn_arms, "norm_out": NORM},
+        *last,
+    )
+    return {"branches": branches, **{name: layer[name] for name in ("out_scalar", "shares") if name in layer}}
+
+
 NORM: Template = rmsnorm(1e-6)
+ROOT_OF_WIDTH = root_of_width(2304)
+EXPERTS = {
+    "kind": "moe",
+    "n_experts": size("num_experts", REQUIRED),
+    "n_active": size("top_k_experts", REQUIRED),
+    "d_expert": size("moe_intermediate_size", REQUIRED),
+    "activation": TANH,
+    "normalize": True,
+    "router_norm": NORM,
+    "router_scale": ImpliedValue(lambda config: size("hidden_size", 2304).read(config) ** -0.5),
+    "input_norm": NORM,
+    "expert_scales": True,
+}
+D_PER_LAYER = size("hidden_size_per_layer_input", 256)
+PER_LAYER = {"d_per_layer": D_PER_LAYER, "n_rows": size("vocab_size_per_layer_input", 262144), "norm": NORM}
+PER_LAYER_GATE = {"kind": "per_layer_gate", "d_per_layer": D_PER_LAYER, "activation": TANH}
+
+
+def to_branches(kind: str, layer: Mapping[str, Any], *, has_experts: bool, has_per_layer: bool) -> Mapping[str, Any]:
+    """Return a layer with experts beside the feed-forward, and with a gate on its own embedding."""
+    layer = with_shares(kind, layer)
+    dense: dict[str, Any] = {"name": "ffn", "part": layer["ffn"], "norm": NORM}
+    experts = {"name": "experts", "part": EXPERTS, "norm_out": NORM}
+    gate = {"arms": ({"name": "per_layer", "part": PER_LAYER_GATE},), "norm_out": NORM}
+    return explicit(
+        layer,
+        ffn_arms=({**dense, "norm_out": NORM}, experts) if has_experts else (dense,),
+        last=(gate,) if has_per_layer else (),
+    )
+
+
+TENSORS = (
+    LLAMA_OUTSIDE,
+    LLAMA_ATTENTION,
+    QK_NORMS,
+    GEMMA_NORMS,
+    LLAMA_FFN,
+    TensorEntry("model.layers.{i}.layer_scalar", ("layers.{i}.out_scalar",)),
+)
+EXPERT_TENSORS = (
+    TensorEntry(
+        "model.layers.{i}.experts.gate_up_proj",
+        ("layers.{i}.experts.experts.gate.weight", "layers.{i}.experts.experts.up.weight"),
+        axis=1,
+    ),
+    TensorEntry("model.layers.{i}.experts.down_proj", ("layers.{i}.experts.experts.down.weight",)),
+    TensorEntry("model.layers.{i}.router.scale", ("layers.{i}.experts.router_norm.weight",)),
+    TensorEntry("model.layers.{i}.router.per_expert_scale", ("layers.{i}.experts.expert_scales",)),
+    *modules(
+        {
+            "experts.router": "router.proj",
+            "experts.input_norm": "pre_feedforward_layernorm_2",
+            "ffn_post_norm": "post_feedforward_layernorm_1",
+            "experts_post_norm": "post_feedforward_layernorm_2",
+        },
+        *LAYER,
+    ),
+)
+PER_LAYER_TENSORS = (
+    *modules(
+        {
+            "table": "embed_tokens_per_layer",
+            "project": "per_layer_model_projection",
+            "norm": "per_layer_projection_norm",
+        },
+        "per_layer.",
+        "model.",
+    ),
+    *modules(
+        {
+            "per_layer.gate": "per_layer_input_gate",
+            "per_layer.down": "per_layer_projection",
+            "per_layer_out_norm": "post_per_layer_input_norm",
+        },
+        *LAYER,
+    ),
+)
+
+# Tokens of images, which see each other both ways, are not part of a text.
+CAUSAL = Constraint("use_bidirectional_attention", ("vision", None))
+BOTH_WAYS: dict[str, Any] = {"use_bidirectional_attention": "all"}
+
+
+def both_ways(data: Mapping[str, Any]) -> bool:
+    """Return whether a config's tokens see the later ones too."""
+    return bool(data.get("use_bidirectional_attention") == "all")
+
+
+def halved(window: Key) -> Conversion:
+    """Return the window of a model whose tokens see both ways.
+
+    The class halves the window and adds one; its mask for both ways reaches one token further.
+    """
+    return Conversion(window, lambda n: n // 2 + 2, lambda window: 2 * (window - 2))
+
+
+UNIFIED_WINDOW = size("sliding_window", 1024)
 GEMMA4_UNIFIED = decoder(
     "gemma4_unified_text",
     "Gemma4UnifiedForCausalLM",
@@ -241,32 +315,70 @@ GEMMA4_UNIFIED = decoder(
     layer={"placement": "sandwich", "out_scalar": True},
     # Whether values are keys decides what the biases are, so it is written first.
     attention={"value_is_key": False} | BIASED | {"qk_norm": "head", "scale": 1.0, "v_norm": {**NORM, "weight": False}},
-    kinds=kinds(size("sliding_window", 1024)),
+    kinds=kinds(UNIFIED_WINDOW),
     schedule=SCHEDULE,
     to_branches=with_shares,
-    model_fields={"embedding": root_of_width(2304)},
+    model_fields={"embedding": ROOT_OF_WIDTH},
     head={"softcap": positive("final_logit_softcapping", None, null=None)},
-    tensors=(
-        LLAMA_OUTSIDE,
-        LLAMA_ATTENTION,
-        QK_NORMS,
-        GEMMA_NORMS,
-        LLAMA_FFN,
-        TensorEntry("model.layers.{i}.layer_scalar", ("layers.{i}.out_scalar",)),
-    ),
-    # Tokens of images, which see each other both ways, are not part of a text.
-    constraints=(Constraint("use_bidirectional_attention", ("vision", None)),),
+    tensors=TENSORS,
+    constraints=(CAUSAL,),
 )
 GEMMA4_UNIFIED_ENCODER = derive(
     GEMMA4_UNIFIED,
     "gemma4_unified_text",
     stack="encoder",
-    # The class halves the window and adds one; its mask for both ways reaches one token further.
-    kinds=kinds(Conversion(size("sliding_window", 1024), lambda n: n // 2 + 2, lambda window: 2 * (window - 2))),
-    when=lambda data: data.get("use_bidirectional_attention") == "all",
+    kinds=kinds(halved(UNIFIED_WINDOW)),
+    when=both_ways,
     constraints=(Constraint("use_bidirectional_attention", ("all",)),),
-    fixed_keys={"use_bidirectional_attention": "all"},
+    fixed_keys=BOTH_WAYS,
 )
 GEMMA4_UNIFIED = derive(GEMMA4_UNIFIED, "gemma4_unified_text", forms=(GEMMA4_UNIFIED_ENCODER,))
 
-FAMILIES = (GEMMA4_UNIFIED,)
+
+def has_experts(data: Mapping[str, Any]) -> bool:
+    """Return whether a config's layers have experts beside the feed-forward."""
+    return bool(data.get("enable_moe_block", False))
+
+
+def has_per_layer(data: Mapping[str, Any]) -> bool:
+    """Return whether a config has per-layer embeddings."""
+    return bool(data.get("hidden_size_per_layer_input", 256))
+
+
+def gemma4(*, experts: bool, per_layer: bool, reads_all: bool = False) -> FamilyRow:
+    """Return the row of a form: with experts or not, with per-layer embeddings or not, both ways or causal."""
+    window = size("sliding_window", 512)
+    fixed: dict[str, Any] = {"enable_moe_block": True} if experts else {}
+    unread = [] if experts else ["num_experts", "top_k_experts", "moe_intermediate_size"]
+    unread += [] if per_layer else ["vocab_size_per_layer_input"]
+    return derive(
+        GEMMA4_UNIFIED,
+        "gemma4_text",
+        "Gemma4ForCausalLM",
+        n_ctx=131072,
+        stack="encoder" if reads_all else "decoder",
+        kinds=kinds(halved(window) if reads_all else window),
+        to_branches=partial(to_branches, has_experts=experts, has_per_layer=per_layer)
+        if experts or per_layer
+        else with_shares,
+        stack_fields={"per_layer": PER_LAYER} if per_layer else {},
+        tensors=(*TENSORS, *(EXPERT_TENSORS if experts else ()), *(PER_LAYER_TENSORS if per_layer else ())),
+        constraints=(
+            Constraint("use_bidirectional_attention", ("all",)) if reads_all else CAUSAL,
+            Constraint("enable_moe_block", (experts,)),
+            *(() if per_layer else (Constraint("hidden_size_per_layer_input", (0, None)),)),
+        ),
+        fixed_keys=fixed | ({} if per_layer else {"hidden_size_per_layer_input": 0}) | (BOTH_WAYS if reads_all else {}),
+        irrelevant=keys(" ".join(unread)),
+        when=lambda data: (has_experts(data), has_per_layer(data), both_ways(data)) == (experts, per_layer, reads_all),
+        forms=(),
+    )
+
+
+GEMMA4_FORMS = tuple(
+    gemma4(experts=experts, per_layer=per_layer, reads_all=reads_all)
+    for experts, per_layer, reads_all in product((False, True), (True, False), (False, True))
+)
+GEMMA4 = derive(GEMMA4_FORMS[0], "gemma4_text", forms=GEMMA4_FORMS[1:])
+
+FAMILIES = (GEMMA4_UNIFIED, GEMMA4)

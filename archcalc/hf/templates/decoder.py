@@ -45,7 +45,7 @@ def decoder(
     vocab: int = 32000,
     n_ctx: int | ConfigLens = 2048,
     width: int = 4096,
-    depth: int = 32,
+    depth: int | Callable[[Config], int] = 32,
     heads: int = 32,
     kv: int | None = None,
     d_head: int | ConfigLens | None = None,

@@ -209,7 +209,7 @@ class CostDemo(Demo, frozen=True, kw_only=True):
     costs more, up to the longest context.
     """
 
-    label: Annotated[str, data(msg("title of the model"))]
+    label: Annotated[str | Message, data(msg("title of the model"))]
     points: Annotated[tuple[TokenCost, ...], data(msg("costs by context length"))]
     crossing: Annotated[int | None, data(msg("tokens at which attention overtakes"))]
     crossing_causal: Annotated[int | None, data(msg("tokens at which attention overtakes, attended pairs counted"))]

@@ -38,7 +38,7 @@ class NearestTokens(Result, frozen=True, kw_only=True):
     """
 
     name: Annotated[str, data(msg("name of the model"))]
-    label: Annotated[str, data(msg("title of the model"))]
+    label: Annotated[str | Message, data(msg("title of the model"))]
     table: Annotated[TableName, data(msg("matrix whose rows are compared"))]
     n_tokens: Annotated[int, data(msg("tokens compared"))]
     direction: Annotated[str | None, data(msg("direction"))]
@@ -66,7 +66,7 @@ class Analogy(Result, frozen=True, kw_only=True):
     """
 
     name: Annotated[str, data(msg("name of the model"))]
-    label: Annotated[str, data(msg("title of the model"))]
+    label: Annotated[str | Message, data(msg("title of the model"))]
     table: Annotated[TableName, data(msg("matrix whose rows are compared"))]
     n_tokens: Annotated[int, data(msg("tokens compared"))]
     words: Annotated[tuple[Word, ...], data(msg("the words a, b, c and d"))]
@@ -102,7 +102,7 @@ class ContextualSimilarity(Result, frozen=True, kw_only=True):
     """A word in two contexts, layer by layer."""
 
     name: Annotated[str, data(msg("name of the model"))]
-    label: Annotated[str, data(msg("title of the model"))]
+    label: Annotated[str | Message, data(msg("title of the model"))]
     word: Annotated[str, data(msg("word"))]
     contexts: Annotated[tuple[WordContext, ...], data(msg("contexts"))]
     layers: Annotated[tuple[LayerSimilarity, ...], data(msg("similarity by layer"))]
@@ -130,7 +130,7 @@ class Projection(Result, frozen=True, kw_only=True):
     """Words on the plane of their first two principal components; `components` has all of them."""
 
     name: Annotated[str, data(msg("name of the model"))]
-    label: Annotated[str, data(msg("title of the model"))]
+    label: Annotated[str | Message, data(msg("title of the model"))]
     table: Annotated[TableName, data(msg("matrix whose rows are compared"))]
     words: Annotated[tuple[Word, ...], data(msg("words"))]
     components: Annotated[tuple[PrincipalComponent, ...], data(msg("principal components"))]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+from archcalc.interp.heads.effective import MixerArm
 from archcalc.interp.heads.patterns import AttentionReading
 from archcalc.interp.heads.result import (
     PATTERN_KINDS,
     Attentions,
     AttentionWeight,
     HeadFigures,
+    HeadKind,
     HeadPattern,
     NeuronProduct,
     PairProducts,
@@ -54,8 +56,14 @@ def _heads(reading: AttentionReading) -> Iterator[HeadFigures]:
                 first_token=values[1],
                 induction=values[2],
                 duplicate_token=values[3],
-                head_kind=reading.kinds.kind(path, n) if reading.kinds else "other",
+                head_kind=_kind(reading, path, n),
             )
+
+
+def _kind(reading: AttentionReading, path: str, head: int) -> HeadKind:
+    if isinstance(reading.arms[path], MixerArm):
+        return "mixer"
+    return reading.kinds.kind(path, head) if reading.kinds else "other"
 
 
 def _selected(
@@ -82,6 +90,9 @@ def _selected(
 
 
 def _pair(reading: AttentionReading, path: str, head: int, pair: tuple[int, int]) -> PairProducts:
+    if isinstance(reading.arms[path], MixerArm):
+        score = _finite(float(reading.scores[path][head][pair]))
+        return PairProducts(query=pair[0], key=pair[1], score=score, rest=None, products=())
     found = reading.products(path, head, *pair)
     order = found.products.abs().argsort(descending=True).tolist()
     rows = tuple(

@@ -10,7 +10,7 @@ Axes: N heads, T tokens, S key tokens, D model, U value width, Z all heads' valu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -22,15 +22,16 @@ from archcalc.errors import InputError
 from archcalc.interp.checks import check_position
 from archcalc.interp.heads.arms import AttentionArm, attention_arms, check_memory
 from archcalc.interp.heads.attribution_result import ContributionPart
+from archcalc.interp.heads.frozen_head import FrozenHead, frozen_head
 from archcalc.interp.heads.linear_steps import FrozenNorm, LinearStep, Multiply, frozen
 from archcalc.interp.model_inputs import model_inputs
 from archcalc.interp.readout import read_stack
 from archcalc.nn.taps import record
 from archcalc.nn.taps.model_tap import canonical_spec
 from archcalc.nn.taps.record import Recording
-from archcalc.spec.branches import BranchNames, active_branches, names, stream_names
+from archcalc.spec.branches import BranchNames, active_branches, arm_norm_out, arms, names, stream_names
 from archcalc.spec.groups import layers_of, weight_indices
-from archcalc.spec.layer import Arm, Branch
+from archcalc.spec.layer import Arm, Branch, Layer
 from archcalc.spec.model import Spec
 from archcalc.words import msg
 
@@ -88,17 +89,16 @@ def attribute(
     `model` comes from `archcalc.load_model` or `archcalc.random_model`. An encoder-decoder reads `ids` as its source
     and `target` as the decoder's tokens, of which `position` is one (default: the last). `token` is the one whose logit
     is attributed (default: the likeliest), less that of `against` if it is given. A head's contribution is split by
-    key token: its weight times the value of that token. The scales of norms are frozen; so are patterns and
-    hidden units, as in any direct attribution. `n_promoted`: the tokens that each head's output raises most. `progress`
-    is called with 1 after each layer.
+    key token: its weight times the value of that token. The scales of norms are frozen; so are patterns and hidden
+    units, as in any direct attribution, and the activation of a head that has one (BERT). `n_promoted`: the tokens that
+    each head's output raises most. `progress` is called with 1 after each layer.
 
-    Raises InputError for invalid ids, a packed model, a head that is not linear (BERT), and a model that predicts no
-    tokens; TooLargeError before memory runs out.
+    Raises InputError for invalid ids, a packed model, and a model that predicts no tokens; TooLargeError before memory
+    runs out.
     """
     spec = canonical_spec(model)
     stack = read_stack(spec)
-    if spec.head is None or spec.head.transform is not None:
-        raise InputError(msg("the head has an activation"), where="head", allowed=msg("a head that is linear"))
+    _check_arms(layers_of(stack.stack))
     texts = model_inputs(model, ids, target)
     place = check_position(position, texts[-1].shape[1])
     arms = {arm.path: arm for arm in attention_arms(spec) if arm.path.startswith(f"{stack.prefix}layers.")}
@@ -107,6 +107,12 @@ def attribute(
     values = record(model, *texts, sites=sites)
     found = _Reading(model, spec, values, arms, place)
     return found.attribute(token, against, n_promoted, progress)
+
+
+def _check_arms(layers: Iterable[Layer]) -> None:
+    """Raise InputError for an arm that adds its input, which has no contribution of its own."""
+    if any(arm.skip for layer in layers for arm in arms(layer)):
+        raise InputError(msg("an arm adds its input"), where="skip", allowed="false")
 
 
 def _sites(spec: Spec, arms: dict[str, AttentionArm]) -> Iterator[str]:
@@ -120,7 +126,8 @@ def _sites(spec: Spec, arms: dict[str, AttentionArm]) -> Iterator[str]:
         for branch in active_branches(layer):
             yield from (f"{path}{arm.name}.out" for arm in branch.arms)
             own = names(branch)
-            yield from (path + name for name in (own.arms_sum, own.sum) if name)
+            after = (arm_norm_out(arm) for arm in branch.arms)
+            yield from (path + name for name in (*after, own.arms_sum, own.sum) if name)
     for path, arm in arms.items():
         yield from (f"{path}.values", f"{path}.pattern", f"{arm.key_path}.v")
         if getattr(arm.part, "gate", None) is not None:
@@ -153,7 +160,7 @@ class _Reading:
                 )
         logit = float(logits_V[token] - (0.0 if against is None else logits_V[against]))
         found = Attribution(self.position, token, against, logit, arms=self.arms)
-        direction_D = self._direction(self._head_weight, token, against)
+        direction_D = self._direction(self._head.matrix, token, against)
         if bias := self._head_bias(token, against):
             found.contributions.append(Contribution("head", "head_bias", bias))
         later: list[LinearStep] = []
@@ -199,11 +206,18 @@ class _Reading:
         arm_steps: list[LinearStep] = [Multiply(branch.scale)]
         arm_direction_D = direction_D * branch.scale
         if own.norm_out is not None:
-            norm = frozen(block.get_submodule(own.norm_out), self.at(f"{path}{self._sum_name(branch, own)}"))
+            summed_D = self.at(f"{path}{self._sum_name(branch, own)}")
+            norm_input_D = summed_D if own.arms_sum else summed_D * branch.arms[0].scale
+            norm = frozen(block.get_submodule(own.norm_out), norm_input_D)
             arm_direction_D = self._through(found, full + own.norm_out, norm, arm_direction_D, i)
             arm_steps.insert(0, norm)
         for arm in reversed(branch.arms):
-            self._arm(found, i, arm, block.get_submodule(arm.name), arm_direction_D, [*arm_steps, *later], n_promoted)
+            read_D, steps = arm_direction_D, [*arm_steps, *later]
+            if name := arm_norm_out(arm):
+                norm = frozen(block.get_submodule(name), self.at(f"{path}{arm.name}.out") * arm.scale)
+                read_D, steps = self._through(found, full + name, norm, read_D, i), [norm, *steps]
+            steps = [Multiply(arm.scale), *steps]
+            self._arm(found, i, arm, block.get_submodule(arm.name), read_D * arm.scale, steps, n_promoted)
         skip: list[LinearStep] = [Multiply(branch.skip)]
         direction_D = direction_D * branch.skip
         if branch.skip_reads == "normed" and own.norm_in is not None:
@@ -215,7 +229,8 @@ class _Reading:
 
     @staticmethod
     def _sum_name(branch: Branch, own: BranchNames) -> str:
-        return own.arms_sum or f"{branch.arms[0].name}.out"
+        first = branch.arms[0]
+        return own.arms_sum or arm_norm_out(first) or f"{first.name}.out"
 
     def _arm(
         self,
@@ -268,7 +283,7 @@ class _Reading:
         if n_promoted:
             heads_NNU = torch.diag_embed(gated_NU.T).permute(1, 2, 0)
             outputs_ND = self._outputs(heads_NNU.flatten(1), weight_DZ, norm, steps)
-            for n, top in enumerate((outputs_ND @ self._head_weight.T).topk(n_promoted).indices.tolist()):
+            for n, top in enumerate((outputs_ND @ self._head.matrix.T).topk(n_promoted).indices.tolist()):
                 found.promoted_ids[path, n] = top
 
     @staticmethod
@@ -291,31 +306,28 @@ class _Reading:
         return norm.pull_back(direction_D)
 
     @cached_property
-    def _head_weight(self) -> Tensor:
-        """Return the matrix [V, D] from the final states to logits, in float64, without its bias."""
-        head = self.model.head
-        weight: Tensor = (self.model.embed.tokens.weight if head.weight is None else head.weight).double()
-        if head.project is not None:
-            weight = weight @ head.project.weight.double()
-        return weight if head.part.scale is None else weight * head.part.scale
+    def _head(self) -> FrozenHead:
+        return frozen_head(self.model.head, self.model.embed.tokens.weight, self._final)
+
+    @cached_property
+    def _final(self) -> Tensor:
+        """Return the state that the head reads, in float64."""
+        name = f"{self.model_stack.prefix}layers.{len(self.owners) - 1}.resid_post"
+        last_D = self.values[name][:, self.position]
+        x_D: Tensor = (last_D if self.module.final_norm is None else self.module.final_norm(last_D))[0]
+        return x_D.double()
 
     @staticmethod
     def _direction(weight_VD: Tensor, token: int, against: int | None) -> Tensor:
         return weight_VD[token] if against is None else weight_VD[token] - weight_VD[against]
 
     def _head_bias(self, token: int, against: int | None) -> float:
-        head = self.model.head
-        biases = [one.double().flatten() for one in (head.bias, head.bias_buffer) if one is not None]
-        return sum(float(bias[token] - (0.0 if against is None else bias[against])) for bias in biases)
+        bias_V = self._head.bias
+        return float(bias_V[token] - (0.0 if against is None else bias_V[against]))
 
     def _logits(self) -> Tensor:
         """Return the logits [V] at the position, before a softcap."""
         if self.spec.head is None or self.spec.head.softcap is None:
             recorded_V: Tensor = self.values.logits[0, self.position].double()
             return recorded_V
-        last = self.values[f"{self.model_stack.prefix}layers.{len(self.owners) - 1}.resid_post"][:, self.position]
-        x_D = last if self.module.final_norm is None else self.module.final_norm(last)
-        logits_V: Tensor = self._head_weight @ x_D[0].double()
-        for bias in (self.model.head.bias, self.model.head.bias_buffer):
-            logits_V = logits_V if bias is None else logits_V + bias.double().flatten()
-        return logits_V
+        return self._head.matrix @ self._final + self._head.bias

@@ -51,7 +51,7 @@ class LogitAttribution(Result, frozen=True, kw_only=True):
     """A logit, or the difference of two, as a sum: in the order of a forward pass, `remainder` last."""
 
     name: Annotated[str, data(msg("name of the model"))]
-    label: Annotated[str, data(msg("title of the model"))]
+    label: Annotated[str | Message, data(msg("title of the model"))]
     texts: Annotated[tuple[tuple[str, ...], ...], data(msg("tokens of each text"))]
     position: Annotated[int, data(msg("position"))]
     id: Annotated[int, data(msg("id of the token"))]

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from archcalc.errors import InputError, shown
 from archcalc.interp.heads.arms import AttentionArm, attention_arms, check_memory
+from archcalc.interp.heads.effective import MixerArm, effective_attention, mixer_arms
 from archcalc.interp.heads.kinds import KindScores, kind_scores
 from archcalc.interp.model_inputs import model_inputs
 from archcalc.nn.mla import latent_scale
@@ -48,19 +49,29 @@ class AttentionReading:
     By the path of each attention (`layers.3.attn`), in the order of a forward pass: `arms` says what it is, `patterns`
     has its weights [N, T, S], `scores` [N, T, S] is −∞ where the mask hides a key, `entropy_nats` and `distance` [N, T]
     are figures of each query, and `kinds` are measured on repeated random tokens (None: the context is too short).
+    Of a recurrent mixer, `patterns` and `scores` are its effective attention (`archcalc.interp.heads.effective`), which
+    may be negative; it has no queries, keys and kinds.
     """
 
-    arms: Mapping[str, AttentionArm]
+    arms: Mapping[str, AttentionArm | MixerArm]
     patterns: Mapping[str, Tensor]
     scores: Mapping[str, Tensor]
     queries: Mapping[str, Tensor]
     keys: Mapping[str, Tensor]
     kinds: KindScores | None
 
+    def shares(self, path: str) -> Tensor:
+        """Return the weights [N, T, S] as shares of a query: of a mixer, each size over the sum of all sizes."""
+        pattern_NTS = self.patterns[path]
+        if isinstance(self.arms[path], AttentionArm):
+            return pattern_NTS
+        sizes_NTS = pattern_NTS.abs()
+        return sizes_NTS / sizes_NTS.sum(-1, keepdim=True).clamp(min=1e-30)
+
     def entropy_nats(self, path: str) -> Tensor:
-        """Return the entropy of each query's weights [N, T], in float64; a learned sink is one more outcome."""
-        p_NTS = self.patterns[path].double()
-        rest_NT = (1 - p_NTS.sum(-1)).clamp(min=0) if getattr(self.arms[path].part, "sinks", False) else None
+        """Return the entropy of each query's shares [N, T], in float64; a learned sink is one more outcome."""
+        p_NTS, part = self.shares(path).double(), getattr(self.arms[path], "part", None)
+        rest_NT = (1 - p_NTS.sum(-1)).clamp(min=0) if getattr(part, "sinks", False) else None
         entropy_NT: Tensor = torch.special.entr(p_NTS).sum(-1)
         if rest_NT is not None:
             entropy_NT = entropy_NT + torch.special.entr(rest_NT)
@@ -70,7 +81,7 @@ class AttentionReading:
         """Return the mean distance in tokens of query and key [N, T], by weight; None for cross-attention."""
         if self.arms[path].is_cross:
             return None
-        p_NTS = self.patterns[path].double()
+        p_NTS = self.shares(path).double()
         places_T = torch.arange(p_NTS.shape[-1], device=p_NTS.device)
         far_TS = (places_T[:, None] - places_T).abs().double()
         return (p_NTS * far_TS).sum(-1) / p_NTS.sum(-1).clamp(min=1e-30)
@@ -78,9 +89,12 @@ class AttentionReading:
     def products(self, path: str, head: int, query: int, key: int) -> NeuronProducts:
         """Return the score of one query position and one key position by dimension.
 
-        Raises InputError for an unknown path, head or position.
+        Raises InputError for an unknown path, head or position, and for a recurrent mixer.
         """
         arm = self.arm(path, head)
+        if not isinstance(arm, AttentionArm):
+            problem = msg("a recurrent mixer has no queries and keys")
+            raise InputError(problem, where=path, allowed=msg("the path of an attention"))
         for where, position, size in zip(("query", "key"), (query, key), self.scores[path].shape[1:], strict=True):
             if not 0 <= position < size:
                 raise InputError(
@@ -90,7 +104,7 @@ class AttentionReading:
         k_H = self.keys[path][arm.kv_head(head), key].double()
         return NeuronProducts(q_H, k_H, q_H * k_H * _scale(arm), float(self.scores[path][head, query, key]))
 
-    def arm(self, path: str, head: int = 0) -> AttentionArm:
+    def arm(self, path: str, head: int = 0) -> AttentionArm | MixerArm:
         """Return an attention. Raises InputError for an unknown path or head."""
         if path not in self.arms:
             raise InputError(
@@ -122,7 +136,8 @@ def attention(
     """Return the patterns of all heads of all attentions over one text.
 
     `model` comes from `archcalc.load_model` or `archcalc.random_model`. An encoder-decoder reads `ids` as its source
-    and `target` as the decoder's tokens; its encoder, decoder and cross-attention are all read. Patterns are what it
+    and `target` as the decoder's tokens; its encoder, decoder and cross-attention are all read, and mixers that have an
+    effective attention. Patterns are what it
     weights values with: [N, T, S] for N query heads, T queries and S keys, each row with sum 1 (less the share of a
     learned sink). `with_kinds` measures the kind of each head on repeated random tokens drawn with `seed`
     (`archcalc.interp.heads.kinds`). `progress` is called with 1 after each of the two passes.
@@ -131,25 +146,35 @@ def attention(
     out.
     """
     spec = canonical_spec(model)
-    arms = {arm.path: arm for arm in attention_arms(spec)}
-    if not arms:
-        raise InputError(msg("has no attention"), where=spec.name, allowed=msg("a model with attention"))
+    arms, mixers = list(attention_arms(spec)), list(mixer_arms(spec))
+    if not arms and not mixers:
+        problem = msg("has no attention, and no mixer with an effective one")
+        raise InputError(problem, where=spec.name, allowed=msg("a model with attention"))
     texts = model_inputs(model, ids, target)
-    names = [f"{path}.{name}" for path in arms for name in ("pattern", "scores", "q")]
-    names += dict.fromkeys(f"{arm.key_path}.k" for arm in arms.values())
-    check_memory(model, names, texts)
+    names = [f"{arm.path}.{name}" for arm in arms for name in ("pattern", "scores", "q")]
+    names += dict.fromkeys(f"{arm.key_path}.k" for arm in arms)
+    check_memory(model, [*names, *(site for mixer in mixers for site in mixer.site_names)], texts)
     recording = record(model, *texts, sites=names)
+    effective = effective_attention(model, mixers, texts)
     progress(1)
-    kinds = kind_scores(model, arms, texts, seed) if with_kinds else None
+    kinds = kind_scores(model, {arm.path: arm for arm in arms}, texts, seed) if with_kinds and arms else None
     progress(1)
+    in_order: list[AttentionArm | MixerArm] = sorted([*arms, *mixers], key=lambda arm: (arm.text, arm.layer))
     return AttentionReading(
-        arms,
-        {path: recording[f"{path}.pattern"][0] for path in arms},
-        {path: recording[f"{path}.scores"][0] for path in arms},
-        {path: recording[f"{path}.q"][0] for path in arms},
-        {path: recording[f"{arm.key_path}.k"][0] for path, arm in arms.items()},
+        {arm.path: arm for arm in in_order},
+        effective | {arm.path: recording[f"{arm.path}.pattern"][0] for arm in arms},
+        {path: _masked(weights_NTS) for path, weights_NTS in effective.items()}
+        | {arm.path: recording[f"{arm.path}.scores"][0] for arm in arms},
+        {arm.path: recording[f"{arm.path}.q"][0] for arm in arms},
+        {arm.path: recording[f"{arm.key_path}.k"][0] for arm in arms},
         kinds,
     )
+
+
+def _masked(weights_NTS: Tensor) -> Tensor:
+    """Return the weights with −∞ where a token is later than its reader."""
+    is_later_TS = torch.ones(weights_NTS.shape[1:], dtype=torch.bool, device=weights_NTS.device).triu(1)
+    return weights_NTS.masked_fill(is_later_TS, -torch.inf)
 
 
 def _scale(arm: AttentionArm) -> float:

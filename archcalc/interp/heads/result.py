@@ -8,7 +8,7 @@ from archcalc.results import Result, Row, Sureness, data, number, text
 from archcalc.words import Message, in_context, msg
 
 PatternKind = Literal["previous_token", "first_token", "induction", "duplicate_token"]
-HeadKind = Literal["previous_token", "first_token", "induction", "duplicate_token", "other"]
+HeadKind = Literal["previous_token", "first_token", "induction", "duplicate_token", "other", "mixer"]
 PATTERN_KINDS: Final[tuple[PatternKind, ...]] = get_args(PatternKind)
 # The lowest score of a kind that a head is said to have.
 THRESHOLD: Final = 0.4
@@ -19,6 +19,7 @@ KIND_NAMES: Final[dict[str, Message]] = {
     "induction": msg("induction"),
     "duplicate_token": msg("duplicate token"),
     "other": in_context("kind of head", "other"),
+    "mixer": msg("recurrent mixer"),
 }
 
 
@@ -26,7 +27,8 @@ class HeadFigures(Row, frozen=True, kw_only=True):
     """A head: the mean entropy and distance of its queries, and its kind.
 
     `kv_head` is the key-value head that it reads, which heads of one group share. `distance` is None for
-    cross-attention. `scores` are None where kinds are not measured: cross-attention, and contexts below 9 tokens.
+    cross-attention. `scores` are None where kinds are not measured: cross-attention, mixers, and contexts below 9
+    tokens.
     """
 
     path: Annotated[str, text(msg("attention"))]
@@ -44,7 +46,7 @@ class HeadFigures(Row, frozen=True, kw_only=True):
 
 
 class AttentionWeight(Row, frozen=True, kw_only=True):
-    """One key of a query: its score and weight, both None where the mask hides it."""
+    """One key of a query: its score and weight, both None where the mask hides it. A mixer has the weight as both."""
 
     query: Annotated[int, number(msg("query"), "words")]
     key: Annotated[int, number(msg("key"), "words")]
@@ -65,7 +67,10 @@ class NeuronProduct(Row, frozen=True, kw_only=True):
 
 
 class PairProducts(Row, frozen=True, kw_only=True):
-    """The score of a query and a key by dimension, largest product first; `rest` is what bias and softcap add."""
+    """The score of a query and a key by dimension, largest product first; `rest` is what bias and softcap add.
+
+    A recurrent mixer has no products.
+    """
 
     query: Annotated[int, data(msg("query"))]
     key: Annotated[int, data(msg("key"))]
@@ -92,7 +97,7 @@ class Attentions(Result, frozen=True, kw_only=True):
     """
 
     name: Annotated[str, data(msg("name of the model"))]
-    label: Annotated[str, data(msg("title of the model"))]
+    label: Annotated[str | Message, data(msg("title of the model"))]
     texts: Annotated[tuple[tuple[str, ...], ...], data(msg("tokens of each text"))]
     n_repeated: Annotated[int | None, data(msg("random tokens, repeated once, that kinds are measured on"))]
     heads: Annotated[tuple[HeadFigures, ...], data(msg("figures of each head"))]

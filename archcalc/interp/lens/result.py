@@ -78,7 +78,7 @@ class LensPredictions(Result, frozen=True, kw_only=True):
     """What the residual stream predicts, by site and position. `lens_origin` says what the lens was made of."""
 
     name: Annotated[str, data(msg("name of the model"))]
-    label: Annotated[str, data(msg("title of the model"))]
+    label: Annotated[str | Message, data(msg("title of the model"))]
     family: Annotated[str, data(msg("family of the model"))]
     lens_kind: Annotated[LensName, data(msg("kind of lens"))]
     lens_origin: Annotated[dict[str, Any], data(msg("what the lens was made of"))]
@@ -101,7 +101,7 @@ class TrainedLens(Result, frozen=True, kw_only=True):
     """A lens that was made of a text, its file, and how near it is to the output."""
 
     name: Annotated[str, data(msg("name of the model"))]
-    label: Annotated[str, data(msg("title of the model"))]
+    label: Annotated[str | Message, data(msg("title of the model"))]
     lens_kind: Annotated[LensName, data(msg("kind of lens"))]
     lens_origin: Annotated[dict[str, Any], data(msg("what the lens was made of"))]
     file: Annotated[str, data(msg("file of the lens"))]

@@ -104,7 +104,7 @@ class ActivationPatching(Result, frozen=True, kw_only=True):
     """The effect of restoring parts of a clean forward pass in a corrupted one."""
 
     name: Annotated[str, data(msg("name of the model"))]
-    label: Annotated[str, data(msg("title of the model"))]
+    label: Annotated[str | Message, data(msg("title of the model"))]
     metric: Annotated[str, data(msg("metric"))]
     answer: Annotated[str, data(msg("answer"))]
     answer_id: Annotated[int, data(msg("id of the answer"))]

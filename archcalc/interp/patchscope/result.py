@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 from archcalc.results import Field, Result, Row, Sureness, data, number, text
-from archcalc.words import msg
+from archcalc.words import Message, msg
 
 if TYPE_CHECKING:
     from archcalc.interp.patchscope.run import PatchedText, Patchscope
@@ -39,7 +39,7 @@ class PatchscopeResult(Result, frozen=True, kw_only=True):
     """Texts that a model generates after vectors of another prompt; `plain` is the text without them."""
 
     name: Annotated[str, data(msg("name of the model"))]
-    label: Annotated[str, data(msg("title of the model"))]
+    label: Annotated[str | Message, data(msg("title of the model"))]
     n_layers: Annotated[int, data(msg("layers"))]
     prompt: Annotated[str, data(msg("target prompt"))]
     answer: Annotated[str | None, data(msg("answer"))]

@@ -65,7 +65,7 @@ class Steering(Result, frozen=True, kw_only=True):
     """
 
     name: Annotated[str, data(msg("name of the model"))]
-    label: Annotated[str, data(msg("title of the model"))]
+    label: Annotated[str | Message, data(msg("title of the model"))]
     origin: Annotated[dict[str, Any], data(msg("what the direction was made of"))]
     stack: Annotated[str | None, data(msg("steered stack of an encoder-decoder"))]
     layers: Annotated[tuple[int, ...], data(msg("steered layers"))]

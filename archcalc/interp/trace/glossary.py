@@ -21,6 +21,7 @@ STEP_KINDS: dict[str, Message] = {
     "tokens": msg("the embedding of each token"),
     "positions": msg("the vector of each position"),
     "embed": msg("the input of the first layer"),
+    "per_layer": msg("the token's own numbers for each layer"),
     "residual": msg("the residual stream"),
     "normalized": msg("normalized, before the weights"),
     "norm": msg("scaled and shifted by the learned weights"),
@@ -72,8 +73,11 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
     "over_rms(x, e)": FunctionMeaning(("over_rms",), msg("x / √(mean of x² + e), over the width")),
     "scaled(x, m)": FunctionMeaning(("scaled",), msg("x · w + b with the weights of m (1 + w where the spec says so)")),
     "norm(x, m)": FunctionMeaning(("norm",), msg("normalization and scaling, as the spec says")),
+    "group_norm(x, n, m)": FunctionMeaning(("group_norm",), msg("each of n pieces of x normalized, then scaling by m")),
     "heads(x, n)": FunctionMeaning(("heads",), msg("x split into n heads of equal width")),
     "clamped(x, c)": FunctionMeaning(("clamped",), msg("x clamped to ±c")),
+    "at_least(x, c), at_most(x, c)": FunctionMeaning(("at_least", "at_most"), msg("c where x is below c, or above c")),
+    "by_slice(x, n, c, …)": FunctionMeaning(("by_slice",), msg("the first n dimensions of x times c, then the next")),
     "by_head(x)": FunctionMeaning(("by_head",), msg("one number for each head")),
     "log_tempered(x, p, a, n), power_tempered(x, p, a, n)": FunctionMeaning(
         ("log_tempered", "power_tempered"),
@@ -89,6 +93,10 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
     "first(x, n), last(x, n), concat(x, y)": FunctionMeaning(
         ("first", "last", "concat"), msg("the first or last n dimensions; two vectors concatenated")
     ),
+    "sparse(x, s)": FunctionMeaning(
+        ("sparse",), msg("max(0, x − t), where t exceeds a share s of a normal distribution as wide as x")
+    ),
+    "in_table(ids, n)": FunctionMeaning(("in_table",), msg("ids, but 0 for those beyond n rows")),
     "piece(x, i, n)": FunctionMeaning(("piece",), msg("piece i of x split into n of equal width, counted from 0")),
     "convolved(x, m)": FunctionMeaning(
         ("convolved",),
@@ -105,6 +113,13 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
     "selective_scan(x, d, b, c, m)": FunctionMeaning(
         ("selective_scan",),
         msg("c · h + D · x of a state h of each channel, which becomes exp(−d · eᴬ) · h + d · x · b; A and D of m"),
+    ),
+    "head_scan(x, d, b, c, n, m)": FunctionMeaning(
+        ("head_scan",),
+        msg(
+            "for each head, token by token: its state h becomes exp(−d · eᴬ) · h + d · x · bᵀ, read as h · c + D · x; "
+            "A and D of m, b and c of the head's group of n"
+        ),
     ),
     "dot(q, k)": FunctionMeaning(("dot",), msg("q · k of each query with each key; heads may share keys")),
     "by_distance(x, r), of_distance(x, r)": FunctionMeaning(

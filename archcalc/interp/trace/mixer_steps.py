@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from archcalc.interp.trace.expression import Call, Expression, Module, Parameter, call
 from archcalc.interp.trace.part_steps import PartContext, PartSteps
-from archcalc.spec.mixer import GatedDelta, Mamba1, ShortConv
+from archcalc.spec.mixer import GatedDelta, Mamba1, Mamba2, ShortConv
 
 
 def short_conv(part: ShortConv, ctx: PartContext) -> PartSteps:
@@ -46,6 +46,45 @@ def mamba1(part: Mamba1, ctx: PartContext) -> PartSteps:
     mixer = Module(ctx.weight_prefix.rstrip("."))
     yield "scan", "scan", call("selective_scan", ctx.step("conv"), ctx.step("delta"), b, c, mixer)
     yield "out", "mixer_out", ctx.linear(ctx.step("scan") * call("silu", z), "out")
+
+
+def mamba2(part: Mamba2, ctx: PartContext) -> PartSteps:
+    """Yield the steps of Mamba-2."""
+    d_inner, d_selected = part.n_heads * part.d_head, part.n_state_groups * part.d_state
+    yield "projected", "projected", _multiplied(part, ctx.linear(ctx.input, "in"))
+    z, delta = call("first", ctx.step("projected"), d_inner), call("last", ctx.step("projected"), part.n_heads)
+    before_delta = call("first", ctx.step("projected"), 2 * (d_inner + d_selected))
+    u = call("last", before_delta, d_inner + 2 * d_selected)
+    yield "conv", "convolved", call("silu", _convolved(u, ctx))
+    yield "v", "values", call("first", ctx.step("conv"), d_inner)
+    delta = call("softplus", delta + Parameter(f"{ctx.weight_prefix}dt_bias"))
+    yield "delta", "selection", _limited(part, delta)
+    b, c = (call("piece", call("last", ctx.step("conv"), 2 * d_selected), i, 2) for i in range(2))
+    mixer = Module(ctx.weight_prefix.rstrip("."))
+    yield "scan", "scan", call("head_scan", ctx.step("v"), ctx.step("delta"), b, c, part.n_state_groups, mixer)
+    yield "out", "mixer_out", ctx.linear(_gated(part, ctx.step("scan"), call("silu", z), ctx), "out")
+
+
+def _multiplied(part: Mamba2, projected: Call) -> Call:
+    own, d_inner, d_selected = part.multipliers, part.n_heads * part.d_head, part.n_state_groups * part.d_state
+    if own is None:
+        return projected
+    slices: tuple[float, ...] = (d_inner, own.z, d_inner, own.v, d_selected, own.b, d_selected, own.c)
+    return call("by_slice", projected, *slices, part.n_heads, own.delta)
+
+
+def _limited(part: Mamba2, delta: Call) -> Call:
+    delta = delta if part.step_min is None else call("at_least", delta, part.step_min)
+    return delta if part.step_max is None else call("at_most", delta, part.step_max)
+
+
+def _gated(part: Mamba2, y: Expression, gate: Expression, ctx: PartContext) -> Expression:
+    def normed(x: Expression) -> Expression:
+        return (
+            x if part.norm is None else call("group_norm", x, part.n_state_groups, Module(f"{ctx.weight_prefix}norm"))
+        )
+
+    return normed(y) * gate if part.norm_when == "before" else normed(y * gate)
 
 
 def _normed(part: Mamba1, x: Call, name: str, ctx: PartContext) -> Call:

@@ -14,7 +14,7 @@ from operator import add
 from archcalc.interp.trace.expression import Call, Expression, Module, Parameter, Value, call
 from archcalc.interp.trace.part_steps import PartContext
 from archcalc.spec import Spec
-from archcalc.spec.branches import active_branches, arm_norm, names, stream_names
+from archcalc.spec.branches import arm_norm, arm_norm_out, arm_sum, names, stream_branches, stream_names
 from archcalc.spec.groups import layers_of, lender_indices, weight_indices
 from archcalc.spec.layer import Arm, Branch, Layer
 from archcalc.spec.model import Head, HeadReads, ModelStack
@@ -54,6 +54,7 @@ def _steps(spec: Spec) -> Iterator[Step]:
         yield Step(f"{prefix}ids", "ids", None)
         yield from _embedding_steps(model_stack)
         last, owners, lenders = Value(f"{prefix}embed"), weight_indices(stack), lender_indices(stack)
+        yield from _per_layer_steps(model_stack)
         for i, layer in enumerate(layers_of(stack)):
             steps_of_layer = _LayerSteps(
                 layer,
@@ -64,6 +65,7 @@ def _steps(spec: Spec) -> Iterator[Step]:
                 key_prefix=f"{prefix}layers.{lenders[i]}.",
                 ids=f"{prefix}ids",
                 source_ids=source_ids,
+                per_layer=call("piece", Value(f"{prefix}per_layer"), i, len(owners)) if stack.per_layer else None,
             )
             yield from steps_of_layer.steps(last)
             last = Value(f"{prefix}layers.{i}.resid_post")
@@ -110,6 +112,22 @@ def _embedding_steps(model_stack: ModelStack) -> Iterator[Step]:
     yield Step(f"{prefix}embed", "embed", x)
 
 
+def _per_layer_steps(model_stack: ModelStack) -> Iterator[Step]:
+    """Yield the tokens' own numbers for all layers."""
+    part, prefix = model_stack.stack.per_layer, model_stack.prefix
+    if part is None:
+        return
+    assert part.n_rows is not None, "the spec is resolved"
+    module, n_layers = f"{prefix}per_layer", len(weight_indices(model_stack.stack))
+    projected: Expression = call("linear", Value(f"{prefix}embed"), Module(f"{module}.project"))
+    projected = projected * model_stack.model.d_model**-0.5
+    if part.norm is not None:
+        projected = call("joined", call("norm", call("heads", projected, n_layers), Module(f"{module}.norm")))
+    ids = call("in_table", Value(f"{prefix}ids"), part.n_rows)
+    rows = call("rows", Module(f"{module}.table"), ids) * part.d_per_layer**0.5
+    yield Step(module, "per_layer", (projected + rows) * 2**-0.5)
+
+
 _ORDERS = {"alternating": "sinusoids", "halves": "sinusoid_halves", "fairseq": "fairseq_sinusoids"}
 
 
@@ -150,7 +168,7 @@ class _LayerSteps:
     """The steps of a layer. Prefixes, `source` and `is_causal` are those of PartContext, for the whole layer.
 
     `key_prefix` is that of the layer whose keys and values are read by arms that share them. `ids` and `source_ids` are
-    the steps of the stack's and the source's tokens.
+    the steps of the stack's and the source's tokens. `per_layer` is the layer's own embedding.
     """
 
     layer: Layer
@@ -161,11 +179,12 @@ class _LayerSteps:
     key_prefix: str
     ids: str
     source_ids: str
+    per_layer: Expression | None
 
     def steps(self, last: Value) -> Iterator[Step]:
         """Yield the steps of the layer, whose input is `last`."""
         residual = yield from self._step("resid_pre", "residual", last)
-        for branch, stream_name in zip(active_branches(self.layer), stream_names(self.layer), strict=True):
+        for branch, stream_name in zip(stream_branches(self.layer), stream_names(self.layer), strict=True):
             residual = yield from self._branch(branch, residual, stream_name)
 
     def _stream(self, name: str, x: Expression) -> Steps:
@@ -186,12 +205,17 @@ class _LayerSteps:
         normed = yield from self._normed(branch.norm_after, own.norm_after, summed)
         return (yield from self._stream(stream_name, normed))
 
-    def _outputs(self, branch: Branch, branch_input: Value) -> Generator[Step, None, list[Value]]:
+    def _outputs(self, branch: Branch, branch_input: Expression) -> Generator[Step, None, list[Expression]]:
         """Yield the steps of the arms; return the values that are added to the residual stream."""
+        outputs = []
         for arm in branch.arms:
             arm_input = yield from self._normed(arm.norm, arm_norm(arm), branch_input)
-            yield from self._part(arm, arm_input)
-        outputs = [Value(f"{self.step_prefix}{arm.name}.out") for arm in branch.arms]
+            yield from self._part(arm, _times(arm_input, arm.in_scale))
+            output = _times(Value(f"{self.step_prefix}{arm.name}.out"), arm.scale)
+            output = yield from self._normed(arm.norm_out, arm_norm_out(arm), output)
+            if name := arm_sum(arm):
+                output = yield from self._step(name, "residual", arm_input + output)
+            outputs.append(output)
         if branch.norm_out is None:
             return outputs
         own, summed = names(branch), outputs[0]
@@ -204,14 +228,14 @@ class _LayerSteps:
         yield Step(f"{self.step_prefix}{name}", kind, expression, self.step_prefix.rstrip("."), key_ids)
         return Value(f"{self.step_prefix}{name}")
 
-    def _normed(self, part: Norm | None, name: str | None, x: Value) -> Steps:
+    def _normed(self, part: Norm | None, name: str | None, x: Expression) -> Generator[Step, None, Expression]:
         """Yield the steps of a norm; return its value, or `x` without a norm."""
         if part is None or name is None:
             return x
         module, layer = f"{self.weight_prefix}{name}", self.step_prefix.rstrip(".")
         return (yield from _norm_steps(part, f"{self.step_prefix}{name}", x, module, layer))
 
-    def _part(self, arm: Arm, arm_input: Value) -> Iterator[Step]:
+    def _part(self, arm: Arm, arm_input: Expression) -> Iterator[Step]:
         is_cross = arm.reads == "source"
         key_prefix = self.key_prefix if arm.reads == "shared" else self.step_prefix
         context = PartContext(
@@ -222,6 +246,7 @@ class _LayerSteps:
             is_causal=self.is_causal and not is_cross,
             key_prefix=f"{key_prefix}{arm.name}.",
             lender_prefix=f"{self.key_prefix}{arm.name}.",
+            per_layer=self.per_layer,
         )
         keys = self.source_ids if is_cross else self.ids
         key_ids = keys if variant(arm.part).mixes_tokens else ""
@@ -229,11 +254,11 @@ class _LayerSteps:
             yield from self._step(f"{arm.name}.{name}", kind, expression, key_ids)
 
 
-def _times(x: Value, factor: float) -> Expression:
+def _times(x: Expression, factor: float) -> Expression:
     return x if factor == 1 else x * factor
 
 
-def _norm_steps(part: Norm, name: str, x: Value, module: str, layer: str = "") -> Steps:
+def _norm_steps(part: Norm, name: str, x: Expression, module: str, layer: str = "") -> Steps:
     """Yield the normalization and the scaling of a norm; return its value."""
     function = "standardized" if isinstance(part, LayerNorm) else "over_rms"
     yield Step(f"{name}.normalized", "normalized", call(function, x, part.eps), layer)

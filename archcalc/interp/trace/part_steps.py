@@ -9,7 +9,8 @@ from archcalc.interp.trace.expression import Call, Expression, Module, Parameter
 from archcalc.nn.mla import latent_scale
 from archcalc.spec.activation import AnyActivation, ClampedSwish
 from archcalc.spec.attention import Attention, Indexer, LatentAttention, LogTemperature, Temperature
-from archcalc.spec.ffn import Gated, MoE, Plain
+from archcalc.spec.ffn import Gated, MoE, PerLayerGate, Plain
+from archcalc.spec.norm import Norm
 from archcalc.spec.position import Alibi, Disentangled, RelativeBias, Rope
 
 # A step's own name, its kind, its expression.
@@ -22,17 +23,18 @@ class PartContext:
 
     `step_prefix` begins the names of its steps, `weight_prefix` those of its weights, `key_prefix` those of its keys
     and values, which belong to an earlier layer if they are shared, `lender_prefix` those of the layer that lends a
-    selection. `input` is the step that it reads, `source` the one that cross-attention computes keys and values from,
-    None for self-attention. `is_causal`: later keys are masked.
+    selection. `input` is what it reads, `source` the one that cross-attention computes keys and values from,
+    None for self-attention. `is_causal`: later keys are masked. `per_layer`: the layer's own embedding.
     """
 
     step_prefix: str
     weight_prefix: str
-    input: Value
+    input: Expression
     source: Value | None
     is_causal: bool
     key_prefix: str
     lender_prefix: str = ""
+    per_layer: Expression | None = None
 
     @property
     def has_own_keys(self) -> bool:
@@ -102,7 +104,7 @@ def _with_distances(part: Attention, position: Disentangled, ctx: PartContext, s
     return scores
 
 
-def _projected(part: Attention, ctx: PartContext, name: str, x: Value, n_heads: int) -> Expression:
+def _projected(part: Attention, ctx: PartContext, name: str, x: Expression, n_heads: int) -> Expression:
     """Return queries or keys: projected, split into heads, normalized and rotated."""
     when, over = (part.qk_norm.when, part.qk_norm.over) if part.qk_norm is not None else ("", "")
     projected = ctx.linear(x, name)
@@ -201,7 +203,10 @@ def gated_ffn(part: Gated, ctx: PartContext) -> PartSteps:
     """Yield the steps of a gated feed-forward, with three matrices."""
     yield "gate", "up", ctx.linear(ctx.input, "gate")
     yield "up", "up", ctx.linear(ctx.input, "up")
-    yield "hidden", "hidden", _gated(part.activation, ctx.step("gate"), ctx.step("up"), ctx)
+    gate: Expression = ctx.step("gate")
+    gate = gate if part.gate_scale == 1 else gate * part.gate_scale
+    gate = gate if part.sparsity is None else call("sparse", gate, part.sparsity)
+    yield "hidden", "hidden", _gated(part.activation, gate, ctx.step("up"), ctx)
     yield "out", "ffn_out", _down(part, ctx)
 
 
@@ -226,8 +231,9 @@ def _gated(part: AnyActivation, gate: Expression, up: Expression, ctx: PartConte
 
 def mixture(part: MoE, ctx: PartContext) -> PartSteps:
     """Yield the steps of a mixture of experts."""
-    yield "router", "router", ctx.linear(ctx.input, "router")
+    yield "router", "router", ctx.linear(_normed(part.router_norm, ctx, "router_norm"), "router")
     logits: Expression = ctx.step("router")
+    logits = logits if part.router_scale == 1 else logits * part.router_scale
     if part.router_softcap is not None:
         logits = call("capped", logits, part.router_softcap)
     scores = logits if part.choose == "logits" else call(part.choose, logits)
@@ -240,23 +246,42 @@ def mixture(part: MoE, ctx: PartContext) -> PartSteps:
     if part.normalize:
         weights = call("shares", weights, *([part.normalize_min] if part.normalize_min else []))
     scaled = weights if part.scale == 1 else weights * part.scale
+    if part.expert_scales:
+        scaled *= call("at", Parameter(f"{ctx.weight_prefix}expert_scales"), ctx.step("chosen"))
     taken = scaled if part.capacity is None else call("taken", scaled, ctx.step("chosen"), part.capacity)
     yield "weights", "chosen", taken
     is_input_weighted, experts = part.weight_on == "input", Module(f"{ctx.weight_prefix}experts")
+    expert_input = _normed(part.input_norm, ctx, "input_norm")
     input_weights = [ctx.step("weights")] if is_input_weighted else []
-    yield "experts", "experts", call("experts", ctx.input, ctx.step("chosen"), experts, *input_weights)
-    out = (
+    read = expert_input if part.d_latent is None else ctx.linear(expert_input, "latent_down")
+    yield "experts", "experts", call("experts", read, ctx.step("chosen"), experts, *input_weights)
+    out: Expression = (
         call("total", ctx.step("experts"))
         if is_input_weighted
         else call("summed", ctx.step("weights"), ctx.step("experts"))
     )
+    if part.d_latent is not None:
+        out = ctx.linear(out, "latent_up")
     if part.n_shared:
-        up, gate = (ctx.linear(ctx.input, f"shared.{name}") for name in ("up", "gate"))
+        up, gate = (ctx.linear(expert_input, f"shared.{name}") for name in ("up", "gate"))
         act = part.shared_activation or part.activation
         yield "shared.hidden", "hidden", _gated(act, gate, up, ctx) if part.gated else _activated(act, up, ctx)
         shared = ctx.linear(ctx.step("shared.hidden"), "shared.down")
-        out += shared * call("sigmoid", ctx.linear(ctx.input, "shared_gate")) if part.shared_gate else shared
+        out += shared * call("sigmoid", ctx.linear(expert_input, "shared_gate")) if part.shared_gate else shared
     yield "out", "ffn_out", out * 0.5 if part.shared_combine == "average" else out
+
+
+def per_layer_gate(part: PerLayerGate, ctx: PartContext) -> PartSteps:
+    """Yield the steps of a gate on a layer's own embedding."""
+    assert ctx.per_layer is not None, "a stack with such gates has per-layer embeddings"
+    yield "gate", "up", ctx.linear(ctx.input, "gate")
+    yield "hidden", "hidden", _gated(part.activation, ctx.step("gate"), ctx.per_layer, ctx)
+    yield "out", "ffn_out", ctx.linear(ctx.step("hidden"), "down")
+
+
+def _normed(part: Norm | None, ctx: PartContext, name: str) -> Expression:
+    """Return the input after a norm of the part, if there is one."""
+    return ctx.input if part is None else ctx.normed(ctx.input, name)
 
 
 def _weights(part: MoE, logits: Expression, scores: Expression, chosen: Value) -> Call:

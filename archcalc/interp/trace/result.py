@@ -96,7 +96,7 @@ class ForwardTrace(Result, frozen=True, kw_only=True):
     """
 
     name: Annotated[str, data(msg("name of the model"))]
-    label: Annotated[str, data(msg("title of the model"))]
+    label: Annotated[str | Message, data(msg("title of the model"))]
     position: Annotated[int, data(in_context("of a trace", "position"))]
     tokens: Annotated[tuple[InputToken, ...], data(msg("input tokens"))]
     steps: Annotated[tuple[StepSummary, ...], data(msg("steps"))]

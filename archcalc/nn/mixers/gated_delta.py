@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from archcalc.nn.arm_cache import CacheConfig, RecurrentState
 from archcalc.nn.attention_context import AttentionContext
 from archcalc.nn.linear import Linear
+from archcalc.nn.mixers.chunks import in_chunks
 from archcalc.nn.mixers.context import read_state, without_padding, write_state
 from archcalc.nn.mixers.conv import CausalConv
 from archcalc.nn.norm import RMSNorm
@@ -114,8 +115,8 @@ def chunked(
     chunk. The last chunk is padded with tokens that change no state.
     """
     n_tokens = q_BTNK.shape[1]
-    q, k, v = (_in_chunks(x.transpose(1, 2), chunk) for x in (q_BTNK, k_BTNK, v_BTNV))
-    beta, decay = (_in_chunks(x.transpose(1, 2).unsqueeze(-1), chunk) for x in (beta_BTN, decay_BTN))
+    q, k, v = (in_chunks(x.transpose(1, 2), chunk) for x in (q_BTNK, k_BTNK, v_BTNV))
+    beta, decay = (in_chunks(x.transpose(1, 2).unsqueeze(-1), chunk) for x in (beta_BTN, decay_BTN))
     sum_BNMC1 = decay.cumsum(-2)
     is_later_Cc = torch.ones(chunk, chunk, dtype=torch.bool, device=q.device).triu(1)
     decay_BNMCc = (sum_BNMC1 - sum_BNMC1.transpose(-1, -2)).masked_fill(is_later_Cc, -torch.inf).exp()
@@ -136,13 +137,6 @@ def chunked(
             written_k = (k[:, :, m] * rest_BNMC1[:, :, m]).transpose(-1, -2)
             state = state * chunk_decay_BNM11[:, :, m] + written_k @ written_v
     return torch.stack(outputs, 2).flatten(2, 3)[:, :, :n_tokens].transpose(1, 2), state
-
-
-def _in_chunks(x_BNTZ: Tensor, chunk: int) -> Tensor:
-    """Return a copy of the tokens in chunks [B, N, M, C, Z], the last one padded with zeros."""
-    n_tokens = x_BNTZ.shape[2]
-    padded = F.pad(x_BNTZ.contiguous(), (0, 0, 0, -n_tokens % chunk))
-    return torch.unflatten(padded, 2, (-1, chunk))
 
 
 def state(part: spec.GatedDelta, config: CacheConfig) -> RecurrentState:

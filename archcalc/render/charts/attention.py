@@ -17,6 +17,7 @@ _COLORS = {
     "induction": "#D55E00",
     "duplicate_token": "#009E73",
     "other": "#BBBBBB",
+    "mixer": "#CC79A7",
 }
 CELL = 22
 

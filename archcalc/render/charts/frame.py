@@ -14,6 +14,7 @@ INK, FAINT = "#222222", "#767676"
 # Colors of components on a light or dark background: the palette of Okabe & Ito, which is safe for color blindness.
 COMPONENT_COLORS: Final = {
     "embedding": "#E69F00",
+    "per_layer_embedding": "#0072B2",
     "position": "#F0E442",
     "attention": "#56B4E9",
     "ffn": "#009E73",

@@ -26,7 +26,7 @@ def chart(
 ) -> dict[str, Any]:
     """Return the Vega-Lite chart of parameters by component, or of each component's share of its model."""
     models, params = unique_names(specs), [summary(build(spec)) for spec in specs]
-    used = [component for component in COMPONENTS if any(each["by_component"][component] for each in params)]
+    used = [component for component in COMPONENTS if any(each["by_component"].get(component, 0) for each in params)]
     values: list[dict[str, Any]] = [
         {
             "component": say(COMPONENT_NAMES[component]),
@@ -37,7 +37,7 @@ def chart(
         }
         for component in used
         for name, each in zip(models, params, strict=True)
-        if (count := each["by_component"][component])
+        if (count := each["by_component"].get(component, 0))
     ]
     # On a logarithmic axis, bars begin at a power of ten below all values.
     least = 10.0 ** floor(log10(min(value["size"] for value in values) / 2)) if scale == "log" else 0

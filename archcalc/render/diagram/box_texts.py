@@ -8,8 +8,8 @@ from typing import Final
 from archcalc.render.diagram.shapes import BoxText
 from archcalc.spec.activation import AnyActivation, ClampedSwish, activation_name
 from archcalc.spec.attention import Attention, Indexer, LatentAttention
-from archcalc.spec.ffn import Gated, MoE, Plain
-from archcalc.spec.layer import Arm
+from archcalc.spec.ffn import Gated, MoE, PerLayerGate, Plain
+from archcalc.spec.layer import Arm, Stack
 from archcalc.spec.model import Pooler, Spec, Transform
 from archcalc.spec.norm import LayerNorm, Norm, RMSNorm
 from archcalc.spec.position import (
@@ -19,7 +19,6 @@ from archcalc.spec.position import (
     ProportionalScaling,
     RelativeBias,
     Rope,
-    Sinusoidal,
 )
 from archcalc.spec.variants import implementation, variant
 from archcalc.units import exact
@@ -69,8 +68,9 @@ def part(arm: Arm, d_model: int, say: Translator, *, is_causal: bool) -> BoxText
     return BoxText(title, (*lines, *([" · ".join(masks)] if masks else [])), component)
 
 
-def embedding(spec: Spec, table: Learned | Sinusoidal | None, say: Translator) -> BoxText:
-    """Return the text of the token embedding and of what is added to it."""
+def embedding(spec: Spec, stack: Stack, say: Translator) -> BoxText:
+    """Return the text of the token embedding of a stack and of what is added to it."""
+    table, per_layer, streams = stack.position, stack.per_layer, stack.altup
     width, factor = exact(spec.d_model), spec.embedding.factor
     lines = [f"{exact(spec.vocab_size)} × {exact(factor.d_embed) if factor else width}"]
     if factor:
@@ -78,6 +78,10 @@ def embedding(spec: Spec, table: Learned | Sinusoidal | None, say: Translator) -
     if spec.embedding.n_token_types:
         lines.append(say(msg("+ {n} token types", n=spec.embedding.n_token_types)))
     lines += [say(msg("+ {name}: {n} rows", name=extra.name, n=exact(extra.n_rows))) for extra in spec.embedding.tables]
+    if streams:
+        lines.append(say(msg("projected to {n} streams", n=exact(streams.n_streams))))
+    if per_layer:
+        lines.append(say(msg("own numbers for each layer: {n} rows", n=exact(per_layer.n_rows or spec.vocab_size))))
     if spec.embedding.token_dropout:
         lines.append(say(msg("masked tokens zeroed, others rescaled")))
     if isinstance(table, Learned):
@@ -206,6 +210,8 @@ def dense(part: Plain | Gated, d_model: int, say: Translator) -> tuple[str, list
         say(msg("{width} → {inner} → {width}", width=exact(d_model), inner=exact(part.d_ff))),
         _activation(part.activation),
     ]
+    if isinstance(part, Gated) and part.sparsity is not None:
+        lines.append(say(msg("{share} of the gates are 0", share=f"{part.sparsity:.4g}")))
     kind = msg("gated feed-forward") if isinstance(part, Gated) else msg("feed-forward")
     return say(kind), lines + ([norm(part.down_norm).title] if part.down_norm else [])
 
@@ -219,8 +225,19 @@ def _activation(part: AnyActivation) -> str:
 def moe(part: MoE, d_model: int, say: Translator) -> tuple[str, list[str]]:
     """Return the heading and the lines of a mixture of experts."""
     experts = say(msg("{active} of {n} experts per token", active=exact(part.n_active), n=exact(part.n_experts)))
-    lines = [experts, say(msg("{width} → {inner} → {width}", width=exact(d_model), inner=exact(part.d_expert)))]
+    width = exact(part.d_latent or d_model)
+    lines = [experts, say(msg("{width} → {inner} → {width}", width=width, inner=exact(part.d_expert)))]
+    if part.d_latent is not None:
+        lines.insert(1, say(msg("latent of width {n}", n=width)))
     lines.append(_activation(part.activation))
     if part.n_shared:
         lines.append(say(msg("{n} shared experts", n=part.n_shared)))
+    if part.router_norm or part.input_norm:
+        lines.append(say(msg("norms of what router and experts read")))
     return say(msg("mixture of experts")), lines
+
+
+def per_layer_gate(part: PerLayerGate, d_model: int, say: Translator) -> tuple[str, list[str]]:
+    """Return the heading and the lines of a gate on a layer's own embedding."""
+    sizes = say(msg("{width} → {inner} → {width}", width=exact(d_model), inner=exact(part.d_per_layer or 0)))
+    return say(msg("gate on the layer's own embedding")), [sizes, _activation(part.activation)]

@@ -9,7 +9,7 @@ from msgspec import structs
 
 from archcalc.render.diagram import box_texts
 from archcalc.render.diagram.shapes import Box, BoxText, Plus, Shape, Wire
-from archcalc.spec.branches import arm_norm, branches, is_idle, names, stream_names
+from archcalc.spec.branches import arm_norm, arm_norm_out, branches, names, stream_branches, stream_names
 from archcalc.spec.layer import Branch, Layer
 from archcalc.spec.norm import Norm
 from archcalc.words import Translator, msg
@@ -50,9 +50,9 @@ class Layout(msgspec.Struct):
 
 def branch_texts(layer: Layer, path: str, d_model: int, say: Translator, *, is_causal: bool) -> list[BranchTexts]:
     """Return the boxes of each residual branch of a layer, in order; `path` is that of the layer, with a point."""
-    streams = iter(stream_names(layer))
+    streams, joining = iter(stream_names(layer)), stream_branches(layer)
     return [
-        _branch(branch, path, "" if is_idle(branch) else next(streams), d_model, say, is_causal=is_causal)
+        _branch(branch, path, next(streams) if branch in joining else "", d_model, say, is_causal=is_causal)
         for branch in branches(layer)
     ]
 
@@ -66,15 +66,27 @@ def _branch(branch: Branch, path: str, stream: str, d_model: int, say: Translato
     def norms(part: Norm | None, name: str | None) -> tuple[BoxText, ...]:
         return () if part is None else (at(box_texts.norm(part), name),)
 
+    def scale(value: float) -> tuple[BoxText, ...]:
+        return () if value == 1 else (BoxText(say(msg("× {value}", value=f"{value:.4g}")), (), "other"),)
+
     chains = [
-        (*norms(arm.norm, arm_norm(arm)), at(box_texts.part(arm, d_model, say, is_causal=is_causal), arm.name))
+        (
+            *norms(arm.norm, arm_norm(arm)),
+            *scale(arm.in_scale),
+            at(box_texts.part(arm, d_model, say, is_causal=is_causal), arm.name),
+            *scale(arm.scale),
+            *norms(arm.norm_out, arm_norm_out(arm)),
+            *((BoxText(say(msg("+ its input")), (), "other"),) if arm.skip else ()),
+        )
         for arm in branch.arms
     ]
     before, out = norms(branch.norm_in, own.norm_in), norms(branch.norm_out, own.norm_out)
     after = norms(branch.norm_after, own.norm_after)
-    scale = () if branch.scale == 1 else (BoxText(say(msg("× {value}", value=f"{branch.scale:.4g}")), (), "other"),)
+    scales = scale(branch.scale)
+    if branch.joins == "later_streams":
+        scales = (*scales, BoxText(say(msg("to all streams but the first")), (), "other"))
     if len(chains) == 1:
-        chains, before = [(*before, *chains[0], *out, *scale)], ()
+        chains, before = [(*before, *chains[0], *out, *scales)], ()
     readers = tuple(i for i, arm in enumerate(branch.arms) if arm.reads == "source")
     return BranchTexts(tuple(chains), before, after, readers, f"{path}{own.sum or stream}")
 

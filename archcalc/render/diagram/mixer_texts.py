@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from archcalc.spec.mixer import GatedDelta, Mamba1, ShortConv
+from archcalc.spec.mixer import GatedDelta, Mamba1, Mamba2, ShortConv
 from archcalc.units import exact
 from archcalc.words import Translator, msg
 
@@ -30,3 +30,12 @@ def mamba1(part: Mamba1, d_model: int, say: Translator) -> tuple[str, list[str]]
         say(msg("convolution of {width} tokens, scan", width=exact(part.d_conv))),
     ]
     return say(msg("Mamba")), lines + ([say(msg("norms on Δ, b, c"))] if part.norm else [])
+
+
+def mamba2(part: Mamba2, d_model: int, say: Translator) -> tuple[str, list[str]]:
+    """Return the heading and the lines of Mamba-2."""
+    return say(msg("Mamba-2")), [
+        say(msg("{n} heads, {key} × {value} each", n=exact(part.n_heads), key=part.d_head, value=part.d_state)),
+        say(msg("convolution of {width} tokens", width=exact(part.d_conv))),
+        say(msg("chunks of {n} tokens", n=exact(part.chunk))),
+    ]

@@ -36,7 +36,7 @@ class StackColumn:
             branch_texts(group.layer, self._path(group), spec.d_model, say, is_causal=is_causal) for group in kinds
         ]
         self._headings = [self._heading(group) for group in kinds]
-        self._before = [self._with_path(box_texts.embedding(spec, stack.position, say), "embed")]
+        self._before = [self._with_path(box_texts.embedding(spec, stack, say), "embed")]
         self._before += (
             [box_texts.embed_norm(stack.embed_norm, stack.embed_norm_reads, say)] if stack.embed_norm else []
         )

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from archcalc.results import Result, Row, data, text
 from archcalc.run.decoding.timing import Timing
-from archcalc.words import msg
+from archcalc.words import Message, msg
 
 FinishReason = Literal["eos", "stop", "length"]
 
@@ -29,6 +29,6 @@ class GeneratedTexts(Result, frozen=True, kw_only=True):
     """The continuations of some prompts, and how long they took."""
 
     name: Annotated[str, data(msg("name of the model"))]
-    label: Annotated[str, data(msg("title of the model"))]
+    label: Annotated[str | Message, data(msg("title of the model"))]
     completions: Annotated[tuple[Completion, ...], data(msg("a text for each prompt"))]
     timing: Annotated[Timing, data(msg("time of the prefill and of the decode steps"))]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from archcalc.results import Result, Row, Sureness, data, number, probability
-from archcalc.words import msg
+from archcalc.words import Message, msg
 
 
 class MaskPrediction(Row, frozen=True, kw_only=True):
@@ -22,5 +22,5 @@ class MaskPredictions(Result, frozen=True, kw_only=True):
     """The likeliest tokens for each mask in turn, best first."""
 
     name: Annotated[str, data(msg("name of the model"))]
-    label: Annotated[str, data(msg("title of the model"))]
+    label: Annotated[str | Message, data(msg("title of the model"))]
     predictions: Annotated[tuple[MaskPrediction, ...], data(msg("the likeliest tokens for each mask"))]

@@ -106,7 +106,7 @@ def latent_of_rank(part: spec.LatentAttention, n: int) -> spec.LatentAttention:
 
 def dense_of_rank(part: ffn.Plain | ffn.Gated, n: int) -> ffn.Plain | ffn.Gated:
     """Return the feed-forward unchanged: its width is split tensor by tensor."""
-    if part.down_norm and n > 1:
+    if (part.down_norm or getattr(part, "sparsity", None)) and n > 1:
         raise InputError(
             msg("hidden units are normed over their whole width, which no rank has"), where="tp", allowed=msg("`fsdp`")
         )

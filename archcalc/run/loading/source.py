@@ -25,7 +25,7 @@ from archcalc.spec.workload import Workload
 from archcalc.text.open import of_folder, of_gguf
 from archcalc.text.tokenizer import ByteTokenizer, Stream, Tokenizer
 from archcalc.text.tokenizer_folder import eos_ids_of
-from archcalc.words import msg
+from archcalc.words import Message, msg
 
 Quantize = Literal["int8", "int4"]
 Progress = Callable[[int], None]
@@ -40,7 +40,7 @@ class ModelSource:
     """
 
     spec: Spec
-    label: str
+    label: str | Message
     tokenizer: Tokenizer | None
     checkpoint: Checkpoint | None
     start_id: int | None = None
@@ -169,9 +169,8 @@ def open_source(
     if random_weights:
         spec = sources.load(source, changes)
         tokenizer = ByteTokenizer(n_vocab=spec.vocab_size) if spec.vocab_size >= 256 else None
-        return ModelSource(
-            spec, f"{spec.name}, random weights", tokenizer, None, 0 if spec.encoder and spec.decoder else None
-        )
+        label = msg("{name}, random weights", name=spec.name)
+        return ModelSource(spec, label, tokenizer, None, 0 if spec.encoder and spec.decoder else None)
     if changes:
         raise InputError(
             msg("found changes of an architecture whose weights are given"),

@@ -25,6 +25,7 @@ from archcalc.nn.cache import Cache
 from archcalc.nn.cache_store import PlainStore as PlainStore
 from archcalc.nn.ffn import Gated
 from archcalc.nn.model import SingleStack
+from archcalc.nn.scaling import multiply
 from archcalc.run.pack.packed_linear import PackedLinear
 from archcalc.spec.branches import norms
 from archcalc.spec.layer import Arm
@@ -147,13 +148,15 @@ def _has_other_rotation(part: Any) -> bool:
     return is_normed_after or (isinstance(part.position, Rope) and (part.position.stored or part.position.values))
 
 
-def gated_ffn(ffn: Gated) -> TokenForward:
-    """Return a feed-forward of three matrices, with gate and up fused."""
+def gated_ffn(ffn: Gated) -> TokenForward | None:
+    """Return a feed-forward of three matrices, with gate and up fused; None if it is sparse."""
+    if ffn.sparsity is not None:
+        return None
     read, down = FusedLinear(ffn, "gate", "up"), FusedLinear(ffn, "down")
 
     def run(x_BD: Tensor, context: StepContext) -> Tensor:
         gate_BF, up_BF = read(x_BD).chunk(2, -1)
-        hidden_BF = gated(ffn.activation, gate_BF, up_BF)
+        hidden_BF = gated(ffn.activation, multiply(gate_BF, ffn.gate_scale), up_BF)
         return down(hidden_BF if ffn.down_norm is None else ffn.down_norm(hidden_BF))
 
     return run
@@ -178,7 +181,7 @@ class DecodeBlock(Block):
     def run_arm(self, arm: Arm, x_BTD: Tensor, context: Any) -> Tensor:
         """Return the output of one arm [B, D]; the context is a `StepContext`."""
         context.arm = arm.name
-        return self.forwards[arm.name](x_BTD, context)
+        return multiply(self.forwards[arm.name](multiply(x_BTD, arm.in_scale), context), arm.scale)
 
     def apply_norm(self, name: str | None, x_BTD: Tensor) -> Tensor:
         """Return the states after the norm of this name."""
@@ -221,9 +224,12 @@ class DecodeStep:
 def decode_step(model: nn.Module) -> DecodeStep | None:
     """Return the decode step of a packed model; None unless all arms have a one-token form.
 
-    There is none either for other models than decoders, and for one with prompts.
+    There is none either for other models than decoders, and for one with prompts, per-layer embeddings or several
+    streams.
     """
-    if not isinstance(model, SingleStack) or not model.is_causal or model.spec.reads_text or model.prompts is not None:
+    if not isinstance(model, SingleStack) or not model.is_causal or model.spec.reads_text:
+        return None
+    if any(each is not None for each in (model.prompts, model.per_layer, model.altup)):
         return None
     blocks = {owner: _decode_block(cast(Block, block)) for owner, block in model.layers.items()}
     if any(block is None for block in blocks.values()):

@@ -18,6 +18,7 @@ from archcalc.nn.attention_context import LayerContext
 from archcalc.nn.block import Block
 from archcalc.nn.cache import Cache
 from archcalc.nn.model import SingleStack
+from archcalc.nn.scaling import multiply
 from archcalc.spec.branches import arm_norm, names
 from archcalc.spec.variants import variant
 
@@ -59,6 +60,8 @@ def prefill_last_positions(model: Any) -> Prefill | None:
     """Return the prefill of a decoder whose last layer has one self-attention and mixes tokens nowhere else."""
     if not isinstance(model, SingleStack) or not model.is_causal or model.spec.reads_text:
         return None
+    if model.per_layer is not None or model.altup is not None:
+        return None
     last = cast(Block, model.layers[model.owners[-1]])
     first, *others = last.arms
     is_attention = isinstance(last.get_submodule(first.name), Attention) and first.reads != "source"
@@ -70,7 +73,8 @@ def _last_states(block: Block, x_BTD: Tensor, context: LayerContext, n_last: int
     """Return a layer's states of the last positions [B, n, D], which attend to all tokens."""
     branch, arm = block.branches[0], block.arms[0]
     attention, own = cast(Attention, block.get_submodule(arm.name)), context.for_arm(arm)
-    read_BTD = block.apply_norm(arm_norm(arm), block.apply_norm(names(branch).norm_in, x_BTD))
+    normed_BTD = block.apply_norm(arm_norm(arm), block.apply_norm(names(branch).norm_in, x_BTD))
+    read_BTD = multiply(normed_BTD, arm.in_scale)
     pair = own.keys_values(lambda: attention.keys_values(read_BTD, own))
     query_context = replace(
         own, positions=own.positions[-n_last:], cache=None, shared_pair=pair, is_in_order=False, _memo={}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 from archcalc.results import Result, Row, Sureness, count, data, number, share
-from archcalc.words import msg
+from archcalc.words import Message, msg
 
 if TYPE_CHECKING:
     from archcalc.run.train.session import Session
@@ -28,7 +28,7 @@ class TrainingRun(Result, frozen=True, kw_only=True):
     """A finished run: steps, tokens and FLOPs are exact, times and losses measured."""
 
     name: Annotated[str, data(msg("name of the model"))]
-    label: Annotated[str, data(msg("title of the model"))]
+    label: Annotated[str | Message, data(msg("title of the model"))]
     checkpoint: Annotated[str, data(msg("folder of the last checkpoint"))]
     steps: Annotated[int, data(msg("steps"))]
     tokens: Annotated[int, data(msg("tokens"))]

@@ -19,10 +19,11 @@ from archcalc.spec.attention import SharedSelection
 from archcalc.spec.base import Part
 from archcalc.spec.claim import Claim
 from archcalc.spec.document import encode
-from archcalc.spec.layer import Prompts
+from archcalc.spec.ffn import PerLayerGate
+from archcalc.spec.layer import AltUp, PerLayerEmbedding, Prompts
 from archcalc.spec.workload import Workload
 from tests.analysis.sweep.test_sweep import DERIVED, left_out, same
-from tests.strategies import PARTS, SIZES, prompted_specs, selecting_specs, specs
+from tests.strategies import PARTS, SIZES, altup_specs, per_layer_specs, prompted_specs, selecting_specs, specs
 
 PACKAGE = Path(archcalc.__file__).parent
 
@@ -264,7 +265,10 @@ def places(value: Any, kind: type[Part], path: str = "") -> Iterator[tuple[str, 
 @pytest.mark.parametrize("kind", WITH_SIZES, ids=lambda kind: kind.__name__)
 def test_a_sweep_over_each_size_of_a_part_is_the_loop(kind: type[Part]) -> None:
     models: dict[str, int] = dict.fromkeys(integer_fields(kind), 0)
-    drawn = {Prompts: prompted_specs(), SharedSelection: selecting_specs()}.get(kind, specs())
+    own = {Prompts: prompted_specs(), SharedSelection: selecting_specs()}
+    own |= dict.fromkeys((PerLayerEmbedding, PerLayerGate), per_layer_specs())
+    own |= {AltUp: altup_specs()}
+    drawn = own.get(kind, specs())
 
     @settings(max_examples=8, database=None)
     @given(st.data(), drawn.filter(lambda spec: any(places(spec, kind))))

@@ -52,6 +52,13 @@ GROWING = {
     }
 }
 GEMMA4 = GROUPED | {"head_dim": 12, "global_head_dim": 16, "sliding_window": 5, "rms_norm_eps": 0.03}
+PER_LAYER = {"hidden_size_per_layer_input": 6, "vocab_size_per_layer_input": 96}
+GEMMA3N = (
+    GROUPED
+    | PER_LAYER
+    | {"head_dim": 8, "sliding_window": 5, "rms_norm_eps": 0.03, "laurel_rank": 5, "num_kv_shared_layers": 1}
+    | {"layer_types": ["sliding_attention", "full_attention"] * 2}
+)
 GEMMA4_TYPES = {"layer_types": ["sliding_attention", "full_attention", "sliding_attention", "sliding_attention"]}
 ALPHA = {"rope_scaling": {"type": "dynamic", "alpha": 50.0, "factor": 1.0}, "rope_theta": 77.0}
 MODERN = BASE | {"pad_token_id": 0, "norm_eps": 0.03, "local_attention": 6}
@@ -140,6 +147,26 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "gemma3_text:older ropes": GEMMA
     | {"rope_theta": 900.0, "rope_local_base_freq": 30.0, "rope_scaling": {"rope_type": "linear", "factor": 8.0}},
     "gemma3_text:capped": GEMMA | {"attn_logit_softcapping": 2.0, "final_logit_softcapping": 3.0} | MIXED,
+    "gemma3n_text:default switches": GEMMA3N | {"activation_sparsity_pattern": [0.9, 0.0, 0.6, 0.0]},
+    "gemma3n_text:lists": GEMMA3N
+    | {"num_hidden_layers": 5, "intermediate_size": [56, 40, 56, 40, 24], "num_kv_shared_layers": 2}
+    | {"layer_types": ["sliding_attention", "full_attention"] * 2 + ["full_attention"]}
+    | {"altup_num_inputs": 3, "altup_active_idx": 1, "altup_correct_scale": False, "final_logit_softcapping": 2.0}
+    | {"attention_bias": True, "vocab_size_per_layer_input": 80, "activation_sparsity_pattern": [0.0] * 5},
+    "gemma4_text:per-layer embeddings": GEMMA4
+    | {"num_hidden_layers": 5, "num_kv_shared_layers": 2, "use_double_wide_mlp": True, "final_logit_softcapping": 3.0}
+    | {"layer_types": ["sliding_attention", "full_attention"] * 2 + ["full_attention"]}
+    | PER_LAYER,
+    "gemma4_text:experts": GEMMA4
+    | GEMMA4_TYPES
+    | {"enable_moe_block": True, "num_experts": 5, "top_k_experts": 2, "moe_intermediate_size": 20}
+    | {"hidden_size_per_layer_input": 0, "attention_k_eq_v": True, "num_global_key_value_heads": 1},
+    "gemma4_text:both": GEMMA4
+    | {"num_hidden_layers": 3, "num_kv_shared_layers": 1, "use_bidirectional_attention": "all"}
+    | {"layer_types": ["sliding_attention", "full_attention", "full_attention"]}
+    | {"enable_moe_block": True, "num_experts": 3, "top_k_experts": 1, "moe_intermediate_size": 12}
+    | PER_LAYER,
+    "gemma4_text:neither": GEMMA4 | {"num_hidden_layers": 2, "hidden_size_per_layer_input": 0},
     "gemma4_unified_text:small": GEMMA4 | GEMMA4_TYPES,
     "gemma4_unified_text:keys are values": GEMMA4
     | GEMMA4_TYPES

@@ -32,6 +32,45 @@ MAMBA = {
     "layer_norm_epsilon": 0.03,
     "pad_token_id": None,
 }
+MAMBA2 = {"num_heads": 4, "head_dim": 16, "n_groups": 2, "chunk_size": 4}
+NEMOTRON = {
+    "vocab_size": 96,
+    "hidden_size": 32,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 12,
+    "hybrid_override_pattern": "ME*-*",
+    "intermediate_size": 40,
+    "mamba_num_heads": 4,
+    "mamba_head_dim": 6,
+    "ssm_state_size": 7,
+    "n_groups": 2,
+    "conv_kernel": 3,
+    "chunk_size": 4,
+    "n_routed_experts": 6,
+    "moe_intermediate_size": 24,
+    "moe_shared_expert_intermediate_size": 20,
+    "layer_norm_epsilon": 0.03,
+}
+BAMBA = GROUPED | {
+    "rms_norm_eps": 0.03,
+    "mamba_n_heads": 4,
+    "mamba_n_groups": 2,
+    "mamba_d_state": 7,
+    "mamba_d_conv": 3,
+    "mamba_chunk_size": 4,
+}
+GRANITE_HYBRID = BAMBA | {
+    "num_hidden_layers": 4,
+    "layer_types": ["attention", "mamba", "full_attention", "linear_attention"],
+    "shared_intermediate_size": 20,
+    "num_local_experts": 5,
+    "embedding_multiplier": 1.5,
+    "residual_multiplier": 0.7,
+    "attention_multiplier": 0.4,
+    "logits_scaling": 1.3,
+}
+FALCON_H1 = BAMBA | {"num_hidden_layers": 2, "mamba_d_ssm": 24, "mamba_rms_norm": True}
 JAMBA = GROUPED | {
     "rms_norm_eps": 0.03,
     "mamba_d_state": 7,
@@ -48,6 +87,35 @@ CONFIGS: dict[str, dict[str, Any]] = {
     | {"use_bias": True, "use_conv_bias": False, "expand": 3, "time_step_rank": 5, "tie_word_embeddings": False},
     "falcon_mamba:plain": MAMBA | {"mixer_rms_eps": 0.2},
     "falcon_mamba:own width": MAMBA | {"intermediate_size": 40, "tie_word_embeddings": False, "use_bias": True},
+    "mamba2:plain": MAMBA | MAMBA2 | {"num_hidden_layers": 2},
+    "mamba2:other switches": MAMBA
+    | MAMBA2
+    | {"use_bias": True, "use_conv_bias": False, "expand": 3, "head_dim": 24, "tie_word_embeddings": True}
+    | {"num_hidden_layers": 2, "n_groups": 1, "time_step_limit": [0.69, 0.7]},
+    "nemotron_h:plain": NEMOTRON,
+    "nemotron_h:other switches": NEMOTRON
+    | {
+        "layers_block_type": ["moe", "linear_attention", "mlp", "full_attention", "attention"],
+        "hybrid_override_pattern": None,
+    }
+    | {"use_bias": True, "use_conv_bias": False, "mlp_bias": True, "moe_latent_size": 10, "n_group": 3, "topk_group": 2}
+    | {"norm_topk_prob": False, "routed_scaling_factor": 1.5, "mlp_hidden_act": "silu"},
+    "bamba:plain": BAMBA | {"num_hidden_layers": 3, "attn_layer_indices": [0, 2]},
+    "bamba:other switches": BAMBA
+    | {"num_hidden_layers": 3, "attn_layer_indices": [1, 2], "mamba_expand": 3, "mamba_n_groups": 1}
+    | {"attention_bias": True, "mlp_bias": True, "mamba_proj_bias": True, "mamba_conv_bias": False},
+    "granitemoehybrid:plain": GRANITE_HYBRID,
+    "granitemoehybrid:dense": GRANITE_HYBRID
+    | {"num_local_experts": 0, "num_experts_per_tok": 0, "position_embedding_type": "rope", "attention_bias": True}
+    | {"tie_word_embeddings": True, "mamba_proj_bias": True, "mamba_conv_bias": False, "mamba_d_head": 16},
+    "falcon_h1:plain": FALCON_H1,
+    "falcon_h1:multiplied": FALCON_H1
+    | {"mamba_norm_before_gate": False, "mamba_proj_bias": True, "mamba_d_head": 6, "tie_word_embeddings": True}
+    | {"attention_bias": True, "mlp_bias": True, "mamba_conv_bias": False}
+    | {"attention_in_multiplier": 0.7, "attention_out_multiplier": 1.3, "ssm_in_multiplier": 1.6}
+    | {"ssm_out_multiplier": 0.6, "ssm_multipliers": [0.5, 1.5, 0.8, 1.2, 0.9], "mlp_multipliers": [0.4, 1.7]}
+    | {"key_multiplier": 0.3, "lm_head_multiplier": 0.2, "embedding_multiplier": 3.0},
+    "falcon_h1:gate alone": FALCON_H1 | {"mamba_rms_norm": False, "projectors_bias": True, "mamba_d_ssm": None},
     "jamba:plain": JAMBA,
     "jamba:other switches": JAMBA
     | {"expert_layer_period": 3, "mamba_conv_bias": False, "mamba_proj_bias": True, "mamba_dt_rank": 6},

@@ -1,0 +1,155 @@
+"""Gemma 3n's text model: several residual streams, per-layer embeddings, and last layers that read others' keys."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, final
+
+import msgspec
+
+from archcalc.hf.config import COUNT, LAYERS_OR_NONE, PROBABILITY, Config
+from archcalc.hf.families.gemma4 import PER_LAYER_TENSORS
+from archcalc.hf.families.llama_like import TANH, gemma3_kinds, root_of_width
+from archcalc.hf.lens import ConfigDraft, ConfigLens, Key, Template
+from archcalc.hf.shared_keys import SharedKeys
+from archcalc.hf.stack import INDEX, ListSchedule
+from archcalc.hf.templates.decoder import BIASED, LAYER, WINDOWS, decoder
+from archcalc.hf.tensors import TensorEntry, modules
+from archcalc.hf.vocabulary import (
+    LLAMA_ATTENTION,
+    LLAMA_FFN,
+    LLAMA_OUTSIDE,
+    QK_NORMS,
+    flag,
+    keys,
+    layers,
+    positive,
+    rmsnorm,
+    size,
+)
+
+DEPTH = layers(35)
+TYPES = ListSchedule(WINDOWS, lambda config, index: "sliding" if (index + 1) % 5 else "global")
+SHARED = SharedKeys(TYPES, Key("num_kv_shared_layers", LAYERS_OR_NONE, 15), DEPTH)
+SPARSITY = "activation_sparsity_pattern"
+
+
+@final
+class Sparsity(ConfigLens, msgspec.Struct, frozen=True):
+    """The share of gates that are 0 in a layer: its item of the list, without a list 0.95 in the first 10 of more."""
+
+    key: Key = Key(SPARSITY, PROBABILITY, None, null=None)
+
+    def names(self) -> Iterator[str]:
+        """Yield the key."""
+        yield from self.key.names()
+
+    def read(self, config: Config) -> float | None:
+        """Return the share; None for 0."""
+        share = self.key.read(config)
+        if share is None:
+            share = 0.95 if config.data[INDEX] < 10 < DEPTH.read(config) else 0.0
+        return float(share) or None
+
+    def write(self, value: Any, draft: ConfigDraft) -> None:
+        """Put the layer's item."""
+        draft.put(SPARSITY, 0.0 if value is None else value)
+
+
+NORM: Template = rmsnorm(1e-6)
+D_PER_LAYER = size("hidden_size_per_layer_input", 256)
+LAUREL = {"kind": "plain", "d_ff": size("laurel_rank", 64), "activation": "identity"}
+HALF = math.sqrt(0.5)
+
+
+def to_branches(kind: str, layer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a layer with a low-rank arm beside attention, and a gate on its own embedding for the later streams."""
+    is_shared = kind.endswith("_shared")
+    attention = {"name": "attn", "part": layer["attention"], "norm_out": NORM}
+    arms = (
+        attention | {"reads": "shared" if is_shared else "stream"},
+        {"name": "laurel", "part": LAUREL, "norm_out": NORM, "skip": True},
+    )
+    gate = {"kind": "per_layer_gate", "d_per_layer": D_PER_LAYER, "activation": TANH}
+    branches = (
+        {"norm_in": NORM, "arms": arms, "scale": HALF, "skip": HALF},
+        {"norm_in": NORM, "arms": ({"name": "ffn", "part": layer["ffn"]},), "norm_out": NORM},
+        {"arms": ({"name": "per_layer", "part": gate},), "norm_out": NORM, "joins": "later_streams"},
+    )
+    shares = {"weights": None, "keys_values": SHARED.lender(kind.removesuffix("_shared"))}
+    return {"branches": branches} | ({"shares": shares} if is_shared else {})
+
+
+def kinds() -> dict[str, dict[str, Any]]:
+    """Return the fields of the attention of each kind of layers."""
+    found = gemma3_kinds(size("sliding_window", 512))
+    unused = {"k_bias": False, "v_bias": False, "v_norm": None}
+    return found | {f"{kind}_shared": fields | unused for kind, fields in found.items()}
+
+
+GEMMA3N = decoder(
+    "gemma3n_text",
+    "Gemma3nForCausalLM",
+    vocab=262400,
+    n_ctx=32768,
+    width=2048,
+    depth=35,
+    heads=8,
+    kv=2,
+    d_head=256,
+    d_ff=16384,
+    tie=True,
+    act=TANH,
+    norm=NORM,
+    theta=1_000_000.0,
+    rope={"layer_kind": "full_attention"},
+    attention=BIASED | {"qk_norm": "head", "scale": 1.0, "v_norm": {**NORM, "weight": False}},
+    ffn={"sparsity": Sparsity()},
+    kinds=kinds(),
+    schedule=SHARED,
+    to_branches=to_branches,
+    lists={"intermediate_size": "intermediate_size", SPARSITY: SPARSITY},
+    by_index=True,
+    stack_fields={
+        "per_layer": {"d_per_layer": D_PER_LAYER, "n_rows": size("vocab_size_per_layer_input", 262144), "norm": NORM},
+        "altup": {
+            "n_streams": size("altup_num_inputs", 4),
+            "active": Key("altup_active_idx", COUNT, 0),
+            "norm": NORM,
+            "out_scale": flag("altup_correct_scale", True),
+        },
+    },
+    model_fields={"embedding": root_of_width(2048)},
+    head={"softcap": positive("final_logit_softcapping", 30.0, null=None)},
+    tensors=(
+        LLAMA_OUTSIDE,
+        LLAMA_ATTENTION,
+        QK_NORMS,
+        LLAMA_FFN,
+        PER_LAYER_TENSORS,
+        modules(
+            {
+                "attn_norm": "input_layernorm",
+                "attn_post_norm": "post_attention_layernorm",
+                "ffn_norm": "pre_feedforward_layernorm",
+                "ffn_out_norm": "post_feedforward_layernorm",
+                "laurel.up": "laurel.linear_left",
+                "laurel.down": "laurel.linear_right",
+                "laurel_post_norm": "laurel.post_laurel_norm",
+                "altup.router": "altup.modality_router",
+                "altup.norm": "altup.router_norm",
+                "altup.predict": "altup.prediction_coefs",
+                "altup.correct": "altup.correction_coefs",
+            },
+            *LAYER,
+        ),
+        TensorEntry("model.layers.{i}.altup.correct_output_scale", ("layers.{i}.altup.out_scale",)),
+        TensorEntry("model.altup_projections.{i}.weight", ("altup.split.{i}.weight",)),
+        TensorEntry("model.altup_unembed_projections.{i}.weight", ("altup.merge.{i}.weight",)),
+    ),
+    # A limit on weights in training, and a class that has no such switch.
+    irrelevant=keys("altup_coef_clip hidden_act"),
+)
+
+FAMILIES = (GEMMA3N,)
