@@ -79,7 +79,9 @@ def _unwritten(spec: Spec) -> Message:
 
 def _distance(misfit: Misfit) -> int:
     """Return how many fields do not fit; a stack or a head of another kind is worse than any other."""
-    return len(misfit.fields) + 1000 * sum(field in ("encoder", "decoder", "head.labels") for field in misfit.fields)
+    return len(misfit.fields) + 1000 * sum(
+        field in ("encoder", "decoder", "head", "head.labels") for field in misfit.fields
+    )
 
 
 def _misfit(config: dict[str, Any], spec: Spec) -> Misfit | None:

@@ -38,7 +38,6 @@ def test_settings_are_written(good: Good, tmp_path: Path) -> None:
     ("source", "changes", "problem"),
     [
         ("t5-small", {"encoder.final_norm": {"kind": "layernorm"}}, "t5, cannot express encoder.final_norm.kind, "),
-        ("mixtral-8x7b", {"n_groups": 2, "n_active_groups": 1}, "mixtral, cannot express n_groups, group_score"),
         ("gpt2", {"softcap": 3.0}, "gpt2, cannot express softcap"),
     ],
 )
