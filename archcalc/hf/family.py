@@ -17,7 +17,7 @@ from archcalc.hf.irrelevant_keys import COMMON_CONSTRAINTS, IRRELEVANT
 from archcalc.hf.lens import ConfigDraft, Constraint, MismatchError, Template, names, read, write
 from archcalc.hf.spellings import Spelling
 from archcalc.hf.tensors import TensorEntry, TensorMap
-from archcalc.words import msg
+from archcalc.words import Message, msg
 
 if TYPE_CHECKING:
     from archcalc.spec.document import Document
@@ -40,6 +40,8 @@ class Family(msgspec.Struct, frozen=True, dict=True):
     - `tensors_of`: the map of a config's tensors, if their names depend on the config.
     - `class_heads`: fields that replace the template's in the type's other classes, by kind (`upstream.classes`).
     - `runs_all_experts`: the class runs every expert for every token, with a weight of 0 for those not chosen.
+    - `runs_pooler`: the class runs a pooler that its logits do not depend on.
+    - `other_products`: why the class computes other matrix products than ours, though the same logits.
     - `class_tensors`: the tensors that only classes of a kind have, or that have another name in them.
     """
 
@@ -60,6 +62,8 @@ class Family(msgspec.Struct, frozen=True, dict=True):
     class_heads: Mapping[str, Template] = {}
     class_tensors: Mapping[str, tuple[TensorEntry, ...]] = {}
     runs_all_experts: bool = False
+    runs_pooler: bool = False
+    other_products: Message | None = None
 
     def form(self, data: Mapping[str, Any]) -> Family:
         """Return the row that reads a config, one of the forms or this one, with the config's own tensors."""

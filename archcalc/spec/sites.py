@@ -14,8 +14,16 @@ from fnmatch import fnmatchcase
 import msgspec
 
 from archcalc.errors import InputError, nearest, shown
-from archcalc.spec.attention import Attention, Indexer, LatentAttention
-from archcalc.spec.branches import arm_norm, arm_norm_out, arm_sum, later_branches, names, stream_branches, stream_names
+from archcalc.spec.attention import Attention, Gate, Indexer, LatentAttention
+from archcalc.spec.branches import (
+    arm_norm,
+    arm_norm_out,
+    arm_sum,
+    later_branches,
+    names,
+    stream_branches,
+    stream_names,
+)
 from archcalc.spec.ffn import Gated, MoE, PerLayerGate, Plain
 from archcalc.spec.groups import layers_of
 from archcalc.spec.layer import AltUp, Branch, Layer, Reads
@@ -41,7 +49,7 @@ _VALUES = {
     True: msg("the source's values: as cached"),
 }
 # Whether scores are capped and biased → their description.
-_SCORES = {
+SCORES = {
     (False, False): msg("the products of queries and keys, scaled; −∞ where masked"),
     (True, False): msg("the products of queries and keys, scaled, capped; −∞ where masked"),
     (False, True): msg("the products of queries and keys, scaled, biased; −∞ where masked"),
@@ -59,7 +67,8 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     `sizes` are those of axes that the model sets; a workload sets B, T and S. `layer` is the index in the stack, None
     outside the layers. `is_recomputed`: reading it needs an extra computation, unless attention is eager. `is_source`:
     it belongs to the source of an encoder-decoder, which is read once and not passed again once it is cached.
-    `has_source_keys`: its key axis is the source's. `n_prompt`: learned keys before all others on it.
+    `has_source_keys`: its key axis is the source's. `n_prompt`: learned keys before all others on it. `n_block`: tokens
+    of each block that has a key after all others on it.
     """
 
     name: str
@@ -72,6 +81,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     has_source_keys: bool = False
     window: int | None = None
     n_prompt: int = 0
+    n_block: int | None = None
 
     def shape(self, work: Workload) -> tuple[int, ...] | None:
         """Return the sizes of its axes for a workload; None if the pass does not reach it."""
@@ -81,7 +91,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
         sizes["S"] = (
             work.source_seq if self.is_source or self.has_source_keys else self._n_earlier_keys(work.past) + work.seq
         )
-        sizes["S"] += self.n_prompt
+        sizes["S"] += self.n_prompt + (sizes["S"] // self.n_block if self.n_block else 0)
         return tuple(sizes[axis] for axis in self.axes)
 
     def _n_earlier_keys(self, past: int) -> int:
@@ -206,12 +216,16 @@ def attention(part: Attention, width: Sizes, reads: Reads) -> Iterator[Site]:
             is_source=is_cross,
         )
     capped, biased = part.softcap is not None, isinstance(part.position, Alibi | RelativeBias | Disentangled)
-    yield from _softmax(part.n_heads, d_value, axis, _SCORES[capped, biased], part.window, is_cross)
-    if part.gate is not None:
-        over, size = ("1", 1) if part.gate.over == "head" else (axis, d_value)
-        description = msg("the factors of each head's values")
-        yield Site(name="gate", axes=f"BNT{over}", description=description, sizes={"N": part.n_heads, over: size})
+    yield from softmax(part.n_heads, d_value, axis, SCORES[capped, biased], part.window, is_cross)
+    yield from _gate(part.gate, part.n_heads, axis, d_value)
     yield states_site("out", msg("the output of attention"), width)
+
+
+def _gate(part: Gate | None, n_heads: int, axis: str, d_value: int) -> Iterator[Site]:
+    if part is not None:
+        over, size = ("1", 1) if part.over == "head" else (axis, d_value)
+        description = msg("the factors of each head's values")
+        yield Site(name="gate", axes=f"BNT{over}", description=description, sizes={"N": n_heads, over: size})
 
 
 def _change(part: Attention) -> Message | None:
@@ -229,15 +243,23 @@ def latent_attention(part: LatentAttention, width: Sizes, reads: Reads) -> Itera
     heads = {"N": part.n_heads, "H": part.d_nope + part.d_rope}
     latent = msg("the tokens' latent, normalized: as cached")
     yield Site(name="latent", axes="BTC", description=latent, sizes={"C": part.kv_rank})
-    shared = msg("the tokens' rotated key, shared by all heads: as cached")
+    shared, queries = (
+        (msg("the tokens' key that all heads share: as cached"), msg("queries"))
+        if part.position is None
+        else (
+            msg("the tokens' rotated key, shared by all heads: as cached"),
+            msg("queries, the last d_rope dimensions rotated"),
+        )
+    )
     yield Site(name="k_shared", axes="B1TR", description=shared, sizes={"1": 1, "R": part.d_rope})
     yield Site(name="k", axes="BNSH", description=msg("keys, recomputed from the latents"), sizes=heads)
     values = msg("values, recomputed from the latents")
     yield Site(name="v", axes="BNSU", description=values, sizes={"N": part.n_heads, "U": part.d_v})
-    yield Site(name="q", axes="BNTH", description=msg("queries, the last d_rope dimensions rotated"), sizes=heads)
+    yield Site(name="q", axes="BNTH", description=queries, sizes=heads)
     if isinstance(part.indexer, Indexer):
         yield from _indexer(part.indexer)
-    yield from _softmax(part.n_heads, part.d_v, "U", _SCORES[False, False], None, reads == "source")
+    yield from softmax(part.n_heads, part.d_v, "U", SCORES[False, False], None, reads == "source")
+    yield from _gate(part.gate, part.n_heads, "U", part.d_v)
     yield states_site("out", msg("the output of attention"), width)
 
 
@@ -251,7 +273,7 @@ def _indexer(part: Indexer) -> Iterator[Site]:
     yield Site(name="index_scores", axes="BTS", description=scores, sizes={})
 
 
-def _softmax(
+def softmax(
     n_heads: int, d_value: int, axis: str, scores: Message, window: int | None, is_cross: bool
 ) -> Iterator[Site]:
     """Yield the sites that every softmax attention has. `scores` is the description of its scores."""
@@ -286,7 +308,7 @@ def per_layer_gate(part: PerLayerGate, width: Sizes, reads: Reads) -> Iterator[S
 def mixture(part: MoE, width: Sizes, reads: Reads) -> Iterator[Site]:
     """Yield the sites of a mixture. Hidden units of routed experts have none: their order depends on the kernel."""
     chosen = {"k": part.n_active}
-    yield Site(name="router", axes="BTE", description=msg("a logit for each expert"), sizes={"E": part.n_experts})
+    yield Site(name="router", axes="BTE", description=msg("a logit for each expert"), sizes={"E": part.n_choices})
     yield Site(name="chosen", axes="BTk", description=msg("the chosen experts' numbers (integers)"), sizes=chosen)
     yield Site(name="weights", axes="BTk", description=msg("the routing weights of the chosen experts"), sizes=chosen)
     outputs = msg("the output of each chosen expert, before weighting")

@@ -20,7 +20,8 @@ from archcalc.spec.base import Part
 from archcalc.spec.branches import arms
 from archcalc.spec.ffn import Gated, MoE, PerLayerGate, Plain
 from archcalc.spec.layer import Layer
-from archcalc.spec.mixer import GatedDelta, Mamba1, Mamba2, ShortConv
+from archcalc.spec.mixer import ChannelMix, GatedDelta, Lightning, Mamba1, Mamba2, RgLru, ShortConv, SpanConv, TimeMix
+from archcalc.spec.sparse import SparseAttention
 from archcalc.words import msg
 
 
@@ -36,7 +37,9 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
     """The implementations of one variant.
 
     `component`: the component of its dropout masks. `mixes_tokens`: its module takes an attention context. `roles` are
-    those of the stacks that may have it: a mixer that reads only earlier tokens has no place in an encoder.
+    those of the stacks that may have it: a mixer that reads only earlier tokens has no place in an encoder, an
+    attention that keeps no cache none in a decoder.
+
     `resolve(part, spec, where)` fills in sizes. `ledger(part, symbols, x, ctx)` yields its leaves. `module(part, spec)`
     builds its module, `query_module` one that shares keys and values. `cache(part, room)` is the cache of its own
     tokens, `source_cache` that of a source. `sites(part, width, reads)` are its named points, `steps(part, where)`
@@ -100,7 +103,26 @@ VARIANTS: dict[type[Part], Variant] = {
         label="archcalc.render.diagram.box_texts:latent",
         heads=lambda part: Heads(part.n_heads, part.d_nope + part.d_rope, part.d_v),
         rank="archcalc.run.distributed.split_plan:latent_of_rank",
-        split={"q.weight": 0, "q_up.weight": 0, "kv_up.weight": 0, "out.weight": 1},
+        split={"q.weight": 0, "q_up.weight": 0, "kv_up.weight": 0, "out.weight": 1}
+        | {"gate.weight": 0, "gate.bias": 0, "gate_bias": 0},
+        fast=None,
+    ),
+    SparseAttention: Variant(
+        component="attention",
+        mixes_tokens=True,
+        roles=("encoder",),
+        resolve="archcalc.spec.resolve_sparse:sparse",
+        ledger="archcalc.ledger.sparse_attention:leaves",
+        module="archcalc.nn.sparse_attention:SparseAttention",
+        query_module=None,
+        cache=None,
+        source_cache=None,
+        sites="archcalc.spec.sparse_sites:sparse",
+        steps="archcalc.interp.trace.sparse_steps:sparse",
+        label="archcalc.render.diagram.sparse_texts:sparse",
+        heads=lambda part: Heads(part.n_heads, part.d_head, part.d_head),
+        rank=None,
+        split={},
         fast=None,
     ),
     ShortConv: Variant(
@@ -139,6 +161,24 @@ VARIANTS: dict[type[Part], Variant] = {
         split={},
         fast=None,
     ),
+    Lightning: Variant(
+        component="mixer",
+        mixes_tokens=True,
+        roles=("decoder",),
+        resolve="archcalc.spec.resolve_mixers:lightning",
+        ledger="archcalc.ledger.mixers.lightning:leaves",
+        module="archcalc.nn.mixers.lightning:Lightning",
+        query_module=None,
+        cache="archcalc.nn.mixers.lightning:state",
+        source_cache=None,
+        sites="archcalc.spec.mixer_sites:lightning",
+        steps="archcalc.interp.trace.mixer_steps:lightning",
+        label="archcalc.render.diagram.mixer_texts:lightning",
+        heads=None,
+        rank=None,
+        split={},
+        fast=None,
+    ),
     Mamba1: Variant(
         component="mixer",
         mixes_tokens=True,
@@ -157,6 +197,60 @@ VARIANTS: dict[type[Part], Variant] = {
         split={},
         fast=None,
     ),
+    RgLru: Variant(
+        component="mixer",
+        mixes_tokens=True,
+        roles=("decoder",),
+        resolve="archcalc.spec.resolve_mixers:rg_lru",
+        ledger="archcalc.ledger.mixers.rg_lru:leaves",
+        module="archcalc.nn.mixers.rg_lru:RgLru",
+        query_module=None,
+        cache="archcalc.nn.mixers.rg_lru:state",
+        source_cache=None,
+        sites="archcalc.spec.mixer_sites:rg_lru",
+        steps="archcalc.interp.trace.mixer_steps:rg_lru",
+        label="archcalc.render.diagram.mixer_texts:rg_lru",
+        heads=None,
+        rank=None,
+        split={},
+        fast=None,
+    ),
+    TimeMix: Variant(
+        component="mixer",
+        mixes_tokens=True,
+        roles=("decoder",),
+        resolve="archcalc.spec.resolve_mixers:time_mix",
+        ledger="archcalc.ledger.mixers.time_mix:leaves",
+        module="archcalc.nn.mixers.time_mix:TimeMix",
+        query_module=None,
+        cache="archcalc.nn.mixers.time_mix:state",
+        source_cache=None,
+        sites="archcalc.spec.mixer_sites:time_mix",
+        steps="archcalc.interp.trace.mixer_steps:time_mix",
+        label="archcalc.render.diagram.mixer_texts:time_mix",
+        heads=None,
+        rank=None,
+        split={},
+        fast=None,
+    ),
+    ChannelMix: Variant(
+        component="ffn",
+        mixes_tokens=True,
+        roles=("decoder",),
+        resolve="archcalc.spec.resolve_mixers:unchanged",
+        ledger="archcalc.ledger.mixers.channel_mix:leaves",
+        module="archcalc.nn.mixers.channel_mix:ChannelMix",
+        query_module=None,
+        cache="archcalc.nn.mixers.channel_mix:state",
+        source_cache=None,
+        sites="archcalc.spec.mixer_sites:channel_mix",
+        steps="archcalc.interp.trace.mixer_steps:channel_mix",
+        label="archcalc.render.diagram.mixer_texts:channel_mix",
+        heads=None,
+        rank=None,
+        split={},
+        fast=None,
+    ),
     Mamba2: Variant(
         component="mixer",
         mixes_tokens=True,
@@ -170,6 +264,24 @@ VARIANTS: dict[type[Part], Variant] = {
         sites="archcalc.spec.mixer_sites:mamba2",
         steps="archcalc.interp.trace.mixer_steps:mamba2",
         label="archcalc.render.diagram.mixer_texts:mamba2",
+        heads=None,
+        rank=None,
+        split={},
+        fast=None,
+    ),
+    SpanConv: Variant(
+        component="mixer",
+        mixes_tokens=True,
+        roles=("encoder",),
+        resolve="archcalc.spec.resolve_mixers:span_conv",
+        ledger="archcalc.ledger.mixers.span_conv:leaves",
+        module="archcalc.nn.mixers.span_conv:SpanConv",
+        query_module=None,
+        cache=None,
+        source_cache=None,
+        sites="archcalc.spec.mixer_sites:span_conv",
+        steps="archcalc.interp.trace.mixer_steps:span_conv",
+        label="archcalc.render.diagram.mixer_texts:span_conv",
         heads=None,
         rank=None,
         split={},
