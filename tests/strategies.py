@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from archcalc.spec import Spec
-from archcalc.spec.about import About, Provenance
+from archcalc.spec.about import About, Provenance, StoredMtp
 from archcalc.spec.activation import ClampedSwish
 from archcalc.spec.attention import (
     AnyAttention,
@@ -905,6 +905,7 @@ CLAIMS = st.builds(
     verdict=st.sampled_from(("holds", "truncates", "differs")),
 )
 PROVENANCES = st.sampled_from((Provenance(), Provenance(ignored=("use_mrope",)), Provenance(assumed=("the head",))))
+STORED_MTP = st.sampled_from((StoredMtp(n_modules=1), StoredMtp(n_modules=2, has_tables=True)))
 ABOUTS = st.builds(
     About,
     title=st.sampled_from(("", "A model")),
@@ -912,6 +913,7 @@ ABOUTS = st.builds(
     note=st.sampled_from(("", "a note")),
     claims=optional(CLAIMS).map(lambda claim: () if claim is None else (claim,)),
     provenance=PROVENANCES,
+    stored_mtp=optional(STORED_MTP),
 )
 FAMILIES: st.SearchStrategy[Family] = st.sampled_from(get_args(Family))
 
@@ -1037,6 +1039,7 @@ ANY_DECODERS = DECODING.flatmap(lambda family: specs(family=family))
 DECODERS = DECODING.flatmap(lambda family: specs(family=family, per_token=True))
 
 PARTS: dict[type[Part], st.SearchStrategy] = {
+    StoredMtp: STORED_MTP,
     LayerNorm: LAYER_NORMS,
     RMSNorm: RMS_NORMS,
     QkNorm: QK_NORMS,

@@ -27,6 +27,7 @@ MEANINGS: dict[str, Message] = {
     "About.note": msg("a remark for readers"),
     "About.claims": msg("published figures, checked against this spec"),
     "About.provenance": msg("what reading the file left aside or assumed"),
+    "About.stored_mtp": msg("modules for multi-token prediction in the files, in no other total"),
     "Provenance": msg("what reading a file left aside or assumed"),
     "Provenance.ignored": msg("keys that the model's class does not know"),
     "Provenance.assumed": msg("what the file does not state"),
@@ -580,6 +581,9 @@ MEANINGS: dict[str, Message] = {
         "probability of dropping a value in training, from 0 to below 1: of what a part adds to the residual stream"
     ),
     "Dropout.ffn": msg("probability of dropping a value in training, from 0 to below 1: of the hidden units"),
+    "StoredMtp": msg("modules for multi-token prediction in the model's files, which its class does not build"),
+    "StoredMtp.n_modules": msg("how many"),
+    "StoredMtp.has_tables": msg("each is stored with copies of the token table and the head's matrix"),
     "Claim": msg("a published figure about the model"),
     "Claim.id": msg("its name here"),
     "Claim.quantity": msg("what is counted (total, active, share:attention …)"),
