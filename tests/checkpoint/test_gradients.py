@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from archcalc.checkpoint.tensor_views import view_pairs
 from archcalc.hf import tensor_map
 from archcalc.hf.tensors import TensorEntry
 from archcalc.spec import Spec
+from archcalc.spec.branches import parts
 from archcalc.spec.groups import layers_of
 from tests.checkpoint.random_models import CONFIGS, random_model
 
@@ -25,7 +27,8 @@ def groups(spec: Spec, held: TensorEntry) -> int:
         return 1
     layers = layers_of(spec.decoder or spec.encoder)
     if ".mixer." in held.ours[0]:
-        return next(layer.mixer.n_key_heads for layer in layers if layer.mixer is not None)
+        mixer: Any = next(parts(layer)["mixer"] for layer in layers if "mixer" in parts(layer))
+        return getattr(mixer, "n_key_heads", mixer.n_heads)
     attention = next(layer.attention for layer in layers if layer.attention is not None)
     if held.order == "by_query_head":
         return attention.n_heads
@@ -42,7 +45,13 @@ def whole(held: TensorEntry, theirs: dict[str, Tensor], shape: tuple[int, ...]) 
     return torch.stack([theirs.get(name, none) for name in rows])
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+# The class changes its state in place, which no backward pass allows.
+CHANGES_ITS_STATE = ("rwkv default switches",)
+# The class halves its weights in place, so its gradients are those of halved ones.
+HALVED = ("rwkv rescaled",)
+
+
+@pytest.mark.parametrize("name", [name for name in CONFIGS if name not in HALVED])
 def test_gradients_are_those_of_transformers(name: str, tmp_path: Path) -> None:
     theirs = random_model(name)
     theirs.save_pretrained(tmp_path)
@@ -55,7 +64,8 @@ def test_gradients_are_those_of_transformers(name: str, tmp_path: Path) -> None:
     if theirs.config.is_encoder_decoder:
         logits, wanted = ours(source, ids), theirs(input_ids=source, decoder_input_ids=ids).logits
     else:
-        logits, wanted = ours(ids), theirs(input_ids=ids).logits
+        without_state = {"use_cache": False} if name in CHANGES_ITS_STATE else {}
+        logits, wanted = ours(ids), theirs(input_ids=ids, **without_state).logits
     (logits * weight_of_logits).sum().backward()
     (wanted * weight_of_logits).sum().backward()
     found, expected = (

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from archcalc.hf.config import FLAG, INDICES, POSITIVE, SIZE, Config
 from archcalc.hf.families.gemma4 import ProportionalRope
+from archcalc.hf.families.llama_like import NO_PADDING
 from archcalc.hf.lens import Cases, ConfigDraft, ConfigLens, Key, Override
 from archcalc.hf.spellings import TIED
 from archcalc.hf.stack import ListSchedule
@@ -160,6 +161,7 @@ LFM3 = decoder(
             *LAYER,
         ),
     ),
+    fixed_keys=NO_PADDING,
     spelling=replace(TIED, renames={r"\.self_attn\.gate_proj\.": ".self_attn.g_proj."}),
 )
 
