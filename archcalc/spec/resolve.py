@@ -346,7 +346,21 @@ def _branch_layer(layer: Layer, spec: Spec, role: str, where: str) -> Layer:
                 where=f"{where}.branches",
                 allowed=msg("unique names"),
             )
+    for i, branch in enumerate(branches):
+        _check_inputs(branch, branches[:i], f"{where}.branches[{i}]")
     return msgspec.structs.replace(layer, branches=branches)
+
+
+def _check_inputs(branch: Branch, before: tuple[Branch, ...], where: str) -> None:
+    """Raise InputError if an arm reads the input of a branch that is not computed before its own."""
+    earlier = [other.arms[0].name for other in before if other.arms[0].reads != "nothing"]
+    for a, arm in enumerate(branch.arms):
+        if arm.input_of is not None and (arm.input_of not in earlier or arm.reads == "nothing"):
+            raise InputError(
+                msg("found {found}", found=repr(arm.input_of)),
+                where=f"{where}.arms[{a}].input_of",
+                allowed=msg("the first arm of an earlier branch, or null"),
+            )
 
 
 def _branch(branch: Branch, spec: Spec, role: str, where: str) -> Branch:
@@ -356,12 +370,6 @@ def _branch(branch: Branch, spec: Spec, role: str, where: str) -> Branch:
             where=f"{where}.norm_in",
             allowed=msg("norm_in, or a norm of each arm"),
         )
-    if branch.skip_reads == "normed" and branch.arms_read == "layer_input":
-        problem = msg("norm_in reads the layer's input")
-        raise InputError(problem, where=f"{where}.skip_reads", allowed="stream")
-    if branch.joins == "later_streams" and branch.arms_read == "layer_input":
-        problem = msg("a branch that joins later streams reads the corrected one")
-        raise InputError(problem, where=f"{where}.arms_read", allowed="stream")
     if branch.skip_reads == "normed" and not branch.norm_in:
         raise InputError(msg("there is no norm_in to read"), where=f"{where}.skip_reads", allowed="stream")
     if len({arm.reads == "nothing" for arm in branch.arms}) > 1:

@@ -26,7 +26,7 @@ from archcalc.sources import load
 from archcalc.spec import Spec
 from archcalc.spec.document import decode
 from archcalc.spec.workload import workload
-from tests.hf.conv_steps import second_positions
+from tests.hf.conv_steps import channel_decays, second_positions
 from tests.hf.hf_configs import CONFIGS
 from tests.nn.flop_truth import CONVOLUTION
 from tests.test_workloads import shallow
@@ -53,9 +53,9 @@ MASK_BY_TOKEN = {
 }
 # It multiplies its embeddings by the mask, so it gets none.
 NO_MASK = {"esm"}
-# Classes that have no cache (T5Gemma: none while it trains), or whose encoder asks for it, or whose windowed layers
-# keep every key in theirs.
-NO_CACHE, KEEPS_ALL = {"openai-gpt", "switch_transformers", "t5gemma"}, {"gpt_neo"}
+# Classes that have no cache (T5Gemma: none while it trains; RecurrentGemma's is no output; RWKV's is changed in place,
+# which no backward pass allows), or whose encoder asks for it, or whose windowed layers keep every key in theirs.
+NO_CACHE, KEEPS_ALL = {"openai-gpt", "switch_transformers", "t5gemma", "recurrent_gemma", "rwkv"}, {"gpt_neo"}
 # What transformers cannot run on meta: configs, or all of a model type.
 LENGTHS = "it looks whether a text is longer than its input"
 NOT_ON_META = {
@@ -67,6 +67,8 @@ NOT_ON_META = {
     "ibert": "it looks whether the ranges of its activations are numbers",
     "xlm": LENGTHS,
     "flaubert": LENGTHS,
+    "longcat_flash": "it looks which experts are chosen",
+    "nllb-moe": "it looks which experts are chosen",
     "switch_transformers": "it looks which experts are chosen",
 }
 # The classes' own sizes: large, and no other choices than the small ones.
@@ -99,7 +101,7 @@ def counted(spec: Spec, config: dict[str, Any], seq: int) -> dict[str, int]:
         out.logits.sum().backward()
     found = {"forward": forward.get_total_flops(), "backward": backward.get_total_flops()}
     if caches:
-        name = "cache_params" if "cache_params" in out else "past_key_values"
+        name = next(name for name in ("cache_params", "state", "past_key_values") if name in out)
         n_keys = 1 if name == "cache_params" else seq + (not crosses)  # Mamba's mask is that of the new tokens
         more |= {name: out[name], "attention_mask": _mask(config, n_keys)}
         if crosses:
@@ -127,7 +129,8 @@ def stated(spec: Spec, seq: int) -> dict[str, int]:
     """The same by the ledger."""
     ledger = build(spec)
     prefill = summary(ledger, workload(spec, seq=seq))
-    found = {"forward": prefill["forward"], "backward": prefill["backward"]}
+    forward, backward = channel_decays(spec, ledger, workload(spec, seq=seq))
+    found = {"forward": prefill["forward"] + forward, "backward": prefill["backward"] + backward}
     if spec.decoder is not None:
         source = seq if spec.family == "encoder-decoder" else None
         step = workload(spec, seq=1, past=seq, source_seq=source)

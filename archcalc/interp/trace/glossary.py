@@ -117,9 +117,28 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
             "q and k, of m heads, have unit length"
         ),
     ),
+    "decayed_attention(q, k, v, n, r)": FunctionMeaning(
+        ("decayed_attention",),
+        msg("for head h of n, token by token: S = e^(−r · 2^(−8h / n)) · S + k · vᵀ, then q · S"),
+    ),
     "selective_scan(x, d, b, c, m)": FunctionMeaning(
         ("selective_scan",),
         msg("c · h + D · x of a state h of each channel, which becomes exp(−d · eᴬ) · h + d · x · b; A and D of m"),
+    ),
+    "blockwise(x, w, b)": FunctionMeaning(
+        ("blockwise",), msg("x split into as many pieces as w has matrices, each times its own matrix, plus b")
+    ),
+    "gated_scan(x, i, r, d)": FunctionMeaning(
+        ("gated_scan",),
+        msg(
+            "the state h of each channel, which becomes a · h + √(1 − a²) · i · x with a = e^(−8 · softplus(d) · r); "
+            "it begins as i · x"
+        ),
+    ),
+    "shifted(x)": FunctionMeaning(("shifted",), msg("x of the token before, 0 for the first")),
+    "weighted_means(k, v, d, u)": FunctionMeaning(
+        ("weighted_means",),
+        msg("the mean of v with weights: e^(k + u) of the token itself, e^(k − (n − 1) · eᵈ) of the one n before"),
     ),
     "head_scan(x, d, b, c, n, m)": FunctionMeaning(
         ("head_scan",),
@@ -164,6 +183,7 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
     "experts(x, i, m), experts(x, i, m, w)": FunctionMeaning(
         ("experts",), msg("the outputs of the experts i of m for x, or for w · x")
     ),
+    "or_input(y, x, i, n)": FunctionMeaning(("or_input",), msg("y where the index i is less than n, and x elsewhere")),
     "best_groups(x, n, k, m)": FunctionMeaning(
         ("best_groups",),
         msg("x split into n groups; −∞ except in the m groups with the largest sums of their k largest"),

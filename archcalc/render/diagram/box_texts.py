@@ -66,6 +66,8 @@ def part(arm: Arm, d_model: int, say: Translator, *, is_causal: bool) -> BoxText
     if window := getattr(arm.part, "window", None):
         is_chunked = getattr(arm.part, "is_chunked", False)
         masks.append(say((msg("chunks of {n}") if is_chunked else msg("window of {n}")).fill(n=exact(window))))
+    if arm.input_of is not None:
+        lines = [*lines, say(msg("reads the input of {name}", name=arm.input_of))]
     return BoxText(title, (*lines, *([" · ".join(masks)] if masks else [])), component)
 
 
@@ -192,7 +194,10 @@ def latent(part: LatentAttention, d_model: int, say: Translator) -> tuple[str, l
             )
         ),
         *_positions(part.position, part.d_rope, say),
+        *([say(msg("latents × √(width / rank)"))] if part.scale_latents else []),
     ]
+    if part.gate is not None:
+        lines.append(say(_GATES[part.gate.over].fill(activation=part.gate.activation)))
     if isinstance(part.indexer, Indexer):
         heads, width = exact(part.indexer.n_index_heads), exact(part.indexer.d_index)
         lines.append(say(msg("indexer: {n} heads × {width}", n=heads, width=width)))
@@ -244,6 +249,8 @@ def moe(part: MoE, d_model: int, say: Translator) -> tuple[str, list[str]]:
     if part.d_latent is not None:
         lines.insert(1, say(msg("latent of width {n}", n=width)))
     lines.append(_activation(part.activation))
+    if part.n_zero:
+        lines.append(say(msg("or of {n} that return their input", n=exact(part.n_zero))))
     if part.n_shared:
         lines.append(say(msg("{n} shared experts", n=part.n_shared)))
     if part.router_norm or part.input_norm:
