@@ -160,4 +160,4 @@ class SpanConv(Part, frozen=True, kw_only=True, tag_field="kind", tag="span_conv
     activation: FixedActivation = "tanh"
 
 
-AnyMixer = ShortConv | GatedDelta | Lightning | Mamba1 | Mamba2 | RgLru | TimeMix | ChannelMix | SpanConv
+AnyMixer = ShortConv | SpanConv | GatedDelta | Lightning | Mamba1 | Mamba2 | RgLru | TimeMix | ChannelMix

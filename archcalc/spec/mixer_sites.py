@@ -5,17 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from archcalc.spec.layer import Reads
-from archcalc.spec.mixer import (
-    ChannelMix,
-    GatedDelta,
-    Lightning,
-    Mamba1,
-    Mamba2,
-    RgLru,
-    ShortConv,
-    SpanConv,
-    TimeMix,
-)
+from archcalc.spec.mixer import ChannelMix, GatedDelta, Lightning, Mamba1, Mamba2, RgLru, ShortConv, SpanConv, TimeMix
 from archcalc.spec.sites import Site, Sizes, states_site
 from archcalc.words import msg
 

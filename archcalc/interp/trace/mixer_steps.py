@@ -4,17 +4,7 @@ from __future__ import annotations
 
 from archcalc.interp.trace.expression import Call, Expression, Module, Parameter, call
 from archcalc.interp.trace.part_steps import PartContext, PartSteps, activated
-from archcalc.spec.mixer import (
-    ChannelMix,
-    GatedDelta,
-    Lightning,
-    Mamba1,
-    Mamba2,
-    RgLru,
-    ShortConv,
-    SpanConv,
-    TimeMix,
-)
+from archcalc.spec.mixer import ChannelMix, GatedDelta, Lightning, Mamba1, Mamba2, RgLru, ShortConv, SpanConv, TimeMix
 
 
 def short_conv(part: ShortConv, ctx: PartContext) -> PartSteps:

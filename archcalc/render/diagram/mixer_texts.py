@@ -3,17 +3,7 @@
 from __future__ import annotations
 
 from archcalc.spec.activation import activation_name
-from archcalc.spec.mixer import (
-    ChannelMix,
-    GatedDelta,
-    Lightning,
-    Mamba1,
-    Mamba2,
-    RgLru,
-    ShortConv,
-    SpanConv,
-    TimeMix,
-)
+from archcalc.spec.mixer import ChannelMix, GatedDelta, Lightning, Mamba1, Mamba2, RgLru, ShortConv, SpanConv, TimeMix
 from archcalc.units import exact
 from archcalc.words import Translator, msg
 
