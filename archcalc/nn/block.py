@@ -107,16 +107,14 @@ class Block(nn.Module):
         branch: Branch,
         branch_names: BranchNames,
         x_BTD: Tensor,
-        read_BTD: Tensor,
         context: LayerContext,
         inputs: dict[str, Tensor],
     ) -> Tensor:
         """Return the residual stream [B, T, D] after a branch whose norms have these names.
 
-        `read_BTD` is what its arms read before their norm. `inputs` are those of the branches so far, by their first
-        arms; the branch adds its own.
+        `inputs` are those of the branches so far, by their first arms; the branch adds its own.
         """
-        read_BTD = self.apply_norm(branch_names.norm_in, read_BTD)
+        read_BTD = self.apply_norm(branch_names.norm_in, x_BTD)
         inputs[branch.arms[0].name] = read_BTD
         skip_BTD = read_BTD if branch.skip_reads == "normed" else x_BTD
         sum_BTD = _sum([multiply(skip_BTD, branch.skip), *self.arm_outputs(branch, branch_names, inputs, context)])
