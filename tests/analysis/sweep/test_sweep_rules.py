@@ -21,9 +21,23 @@ from archcalc.spec.claim import Claim
 from archcalc.spec.document import encode
 from archcalc.spec.ffn import PerLayerGate
 from archcalc.spec.layer import AltUp, PerLayerEmbedding, Prompts
+from archcalc.spec.sparse import BlockSummaries, GlobalWindow, RandomBlocks, SparseAttention
 from archcalc.spec.workload import Workload
 from tests.analysis.sweep.test_sweep import DERIVED, left_out, same
-from tests.strategies import PARTS, SIZES, altup_specs, per_layer_specs, prompted_specs, selecting_specs, specs
+from tests.strategies import (
+    GLOBAL_WINDOWS,
+    PARTS,
+    RANDOM_BLOCKS,
+    SIZES,
+    Place,
+    altup_specs,
+    block_summaries,
+    per_layer_specs,
+    prompted_specs,
+    selecting_specs,
+    sparse_specs,
+    specs,
+)
 
 PACKAGE = Path(archcalc.__file__).parent
 
@@ -268,6 +282,8 @@ def test_a_sweep_over_each_size_of_a_part_is_the_loop(kind: type[Part]) -> None:
     own = {Prompts: prompted_specs(), SharedSelection: selecting_specs()}
     own |= dict.fromkeys((PerLayerEmbedding, PerLayerGate), per_layer_specs())
     own |= {AltUp: altup_specs()}
+    own |= {SparseAttention: sparse_specs(), GlobalWindow: sparse_specs(GLOBAL_WINDOWS)}
+    own |= {RandomBlocks: sparse_specs(RANDOM_BLOCKS), BlockSummaries: sparse_specs(block_summaries(Place(), 3))}
     drawn = own.get(kind, specs())
 
     @settings(max_examples=8, database=None)
