@@ -1033,6 +1033,16 @@ def selecting_specs(draw: st.DrawFn) -> Spec:
     return resolve(Spec(name="selecting", vocab_size=17, n_ctx=19, d_model=12, decoder=Stack(runs=runs)))
 
 
+@st.composite
+def sparse_specs(draw: st.DrawFn, patterns: st.SearchStrategy | None = None) -> Spec:
+    """A resolved encoder whose attention has one of these patterns."""
+    found = GLOBAL_WINDOWS | RANDOM_BLOCKS | block_summaries(Place(), 3) if patterns is None else patterns
+    attention = SparseAttention(n_heads=3, d_head=draw(SIZES), pattern=draw(found))
+    layer = Layer(norm=RMSNorm(), attention=attention, ffn=Plain(d_ff=draw(SIZES), activation="gelu"))
+    encoder = Stack(runs=(Run(count=2, pattern=(layer,)),))
+    return resolve(Spec(name="sparse", vocab_size=17, n_ctx=19, d_model=12, encoder=encoder))
+
+
 DECODING = st.sampled_from(("decoder", "encoder-decoder"))
 ANY_DECODERS = DECODING.flatmap(lambda family: specs(family=family))
 DECODERS = DECODING.flatmap(lambda family: specs(family=family, per_token=True))
